@@ -1,0 +1,256 @@
+//! Aggregations: what a meter makes of the values that count in it.
+//!
+//! Every answer is exact and does not depend on the order of arrival, except where the
+//! contract says so (ties of `latest`). An aggregation that needs the order of *event
+//! times* (`weighted`, `delta`) keeps its points sorted until the period is gone.
+
+mod points;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashSet;
+use std::hash::{BuildHasherDefault, Hasher};
+
+use ethnum::I256;
+
+pub use points::Points;
+
+use crate::decimal::{Decimal, Quotient};
+use crate::schedule::Period;
+use crate::time::Timestamp;
+
+/// What a meter type makes of values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Aggregation {
+    /// Exact sum.
+    Sum,
+    /// Number of events.
+    Increment,
+    /// Smallest value.
+    Min,
+    /// Greatest value.
+    Max,
+    /// Sum over count.
+    Avg,
+    /// Number of distinct values, compared as text.
+    Unique,
+    /// Value of the event with the greatest event time.
+    Latest,
+    /// Integral of a level over the period.
+    Weighted(Weighted),
+    /// Increase of a monotone counter.
+    Delta,
+    /// Nearest-rank percentile; the share is `p`/100, with `p` above 0 and at most 100.
+    Percentile(Decimal),
+}
+
+/// How a level is integrated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Weighted {
+    /// Nanoseconds of the time unit, or `None` for the period itself (which makes the
+    /// value the period's average level).
+    pub unit: Option<i64>,
+    /// Whether events state the level or a change of it.
+    pub input: LevelInput,
+}
+
+/// What the value of an event means to a level.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LevelInput {
+    /// The level from now on.
+    Level,
+    /// A change of the level.
+    Change,
+}
+
+impl Aggregation {
+    /// The names of a meter type's `aggregation`.
+    pub const NAMES: [&'static str; 11] = [
+        "sum", "increment", "count", "min", "max", "avg", "unique", "latest", "weighted", "delta", "percentile",
+    ];
+
+    /// Whether an event must bring a number.
+    pub fn needs_number(self) -> bool {
+        !matches!(self, Aggregation::Increment | Aggregation::Unique)
+    }
+
+    /// Whether an event must bring a value at all.
+    pub fn needs_value(self) -> bool {
+        self != Aggregation::Increment
+    }
+
+    /// Whether the end of one period is the beginning of the next.
+    pub fn carries_over(self) -> bool {
+        matches!(self, Aggregation::Weighted(_) | Aggregation::Delta)
+    }
+}
+
+/// What one event brings.
+#[derive(Clone, Copy, Debug)]
+pub struct Contribution {
+    /// The number, where the aggregation needs one.
+    pub number: Decimal,
+    /// The identity of the text, for `unique`.
+    pub fingerprint: u128,
+    /// The event's time.
+    pub at: Timestamp,
+}
+
+/// The state of an aggregation in one period (or one group of it).
+#[derive(Clone, Debug)]
+pub enum Aggregate {
+    /// `increment`: the count.
+    Count(u64),
+    /// `sum`.
+    Sum(Decimal),
+    /// `min` and `max`.
+    Extreme(Option<Decimal>),
+    /// `avg`.
+    Mean(Box<(Decimal, u64)>),
+    /// `latest`.
+    Latest(Option<(Timestamp, Decimal)>),
+    /// `unique`.
+    Distinct(Box<HashSet<u128, FingerprintState>>),
+    /// `percentile`.
+    Values(Box<Vec<Decimal>>),
+    /// `weighted` and `delta`.
+    Points(Box<Points>),
+}
+
+impl Aggregate {
+    /// The state before any event.
+    pub fn initial(aggregation: Aggregation) -> Aggregate {
+        match aggregation {
+            Aggregation::Increment => Aggregate::Count(0),
+            Aggregation::Sum => Aggregate::Sum(Decimal::ZERO),
+            Aggregation::Min | Aggregation::Max => Aggregate::Extreme(None),
+            Aggregation::Avg => Aggregate::Mean(Box::default()),
+            Aggregation::Latest => Aggregate::Latest(None),
+            Aggregation::Unique => Aggregate::Distinct(Box::default()),
+            Aggregation::Percentile(_) => Aggregate::Values(Box::default()),
+            Aggregation::Weighted(_) | Aggregation::Delta => Aggregate::Points(Box::default()),
+        }
+    }
+
+    /// Whether a contribution can be added without leaving the range of decimals.
+    #[inline]
+    pub fn has_room(&self, contribution: &Contribution) -> bool {
+        match self {
+            Aggregate::Sum(sum) => sum.add(contribution.number).is_some(),
+            Aggregate::Mean(mean) => mean.0.add(contribution.number).is_some(),
+            _ => true,
+        }
+    }
+
+    /// Adds a contribution for which there [is room](Aggregate::has_room).
+    #[inline]
+    pub fn add(&mut self, aggregation: Aggregation, contribution: &Contribution) {
+        let Contribution { number, fingerprint, at } = *contribution;
+        match self {
+            Aggregate::Count(count) => *count += 1,
+            Aggregate::Sum(sum) => *sum = sum.add(number).unwrap_or(*sum),
+            Aggregate::Extreme(extreme) => {
+                let beats = |known: Decimal| match aggregation {
+                    Aggregation::Min => number < known,
+                    _ => number > known,
+                };
+                if extreme.is_none_or(beats) {
+                    *extreme = Some(number);
+                }
+            }
+            Aggregate::Mean(mean) => {
+                mean.0 = mean.0.add(number).unwrap_or(mean.0);
+                mean.1 += 1;
+            }
+            Aggregate::Latest(latest) => {
+                if latest.is_none_or(|(known_at, _)| at >= known_at) {
+                    *latest = Some((at, number));
+                }
+            }
+            Aggregate::Distinct(seen) => {
+                seen.insert(fingerprint);
+            }
+            Aggregate::Values(values) => values.push(number),
+            Aggregate::Points(points) => points.insert(at, number),
+        }
+    }
+
+    /// The value of the period so far; `None` is JSON null.
+    pub fn value(&self, aggregation: Aggregation, period: Period) -> Option<Quotient> {
+        let whole = |decimal| Some(Quotient::of(decimal, 1));
+        match self {
+            Aggregate::Count(count) => whole(Decimal::from_count(*count)),
+            Aggregate::Sum(sum) => whole(*sum),
+            Aggregate::Extreme(extreme) => extreme.and_then(whole),
+            Aggregate::Mean(mean) if mean.1 == 0 => None,
+            Aggregate::Mean(mean) => Some(Quotient::of(mean.0, mean.1)),
+            Aggregate::Latest(latest) => latest.and_then(|(_, number)| whole(number)),
+            Aggregate::Distinct(seen) => whole(Decimal::from_count(seen.len() as u64)),
+            Aggregate::Values(values) => match aggregation {
+                Aggregation::Percentile(p) => nearest_rank(values, p).and_then(whole),
+                _ => None,
+            },
+            Aggregate::Points(points) => match aggregation {
+                Aggregation::Weighted(weighted) => Some(points.integral(weighted, period)),
+                _ => Some(points.increase()),
+            },
+        }
+    }
+
+    /// What the next period begins with, for aggregations that carry over.
+    pub fn closing(&self, aggregation: Aggregation) -> Option<Decimal> {
+        match (self, aggregation) {
+            (Aggregate::Points(points), Aggregation::Weighted(weighted)) => points.closing(weighted.input),
+            (Aggregate::Points(points), _) => points.closing(LevelInput::Level),
+            _ => None,
+        }
+    }
+
+    /// Begins with what the period before ended with. Says whether that is news.
+    pub fn open_with(&mut self, opening: Option<Decimal>) -> bool {
+        match self {
+            Aggregate::Points(points) if points.opening != opening => {
+                points.opening = opening;
+                true
+            }
+            _ => false,
+        }
+    }
+}
+
+/// The smallest value such that at least `p` per cent of all are not above it.
+fn nearest_rank(values: &[Decimal], p: Decimal) -> Option<Decimal> {
+    let count = values.len();
+    if count == 0 {
+        return None;
+    }
+    let hundred = I256::from(Decimal::from_int(100).units());
+    let share = I256::from(p.units()) * I256::from(count as u64);
+    let rank = (share + hundred - 1) / hundred;
+    let index = usize::try_from(rank).unwrap_or(count).clamp(1, count) - 1;
+    let mut sorted = values.to_vec();
+    let (_, value, _) = sorted.select_nth_unstable(index);
+    Some(*value)
+}
+
+/// Fingerprints are hashes already: a set need not hash them again, and needs no
+/// random state.
+pub type FingerprintState = BuildHasherDefault<Fingerprint>;
+
+/// The low half of a fingerprint.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Fingerprint(u64);
+
+impl Hasher for Fingerprint {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        self.0 = xxhash_rust::xxh3::xxh3_64(bytes);
+    }
+
+    fn write_u128(&mut self, fingerprint: u128) {
+        self.0 = fingerprint as u64;
+    }
+}

@@ -1,0 +1,152 @@
+use super::*;
+use proptest::prelude::*;
+
+fn shown(text: &str) -> String {
+    match parse(text.as_bytes()) {
+        Ok(decimal) => decimal.to_string(),
+        Err(inexact) => format!("{inexact:?}"),
+    }
+}
+
+#[test]
+fn texts_become_exact_decimals_or_say_why_not() {
+    for (text, expected) in [
+        ("0", "0"),
+        ("-0", "0"),
+        ("25.0", "25"),
+        ("0.1", "0.1"),
+        ("12.50", "12.5"),
+        ("007", "7"),
+        ("+3", "3"),
+        ("9007199254740993", "9007199254740993"),
+        ("0.4567890123456789", "0.4567890123456789"),
+        ("0.000000000000000001", "0.000000000000000001"),
+        ("0.0000000000000000001", "TooFine"),
+        ("0.1000000000000000000000", "0.1"),
+        ("99999999999999999999.999999999999999999", "99999999999999999999.999999999999999999"),
+        ("-99999999999999999999.999999999999999999", "-99999999999999999999.999999999999999999"),
+        ("100000000000000000000", "TooLarge"),
+        ("1e3", "1000"),
+        ("1.5E+3", "1500"),
+        ("15e-1", "1.5"),
+        ("1e-19", "TooFine"),
+        ("1e19", "10000000000000000000"),
+        ("1e20", "TooLarge"),
+        ("0e99999999999999", "0"),
+        ("1e99999999999999", "TooLarge"),
+        ("1e-99999999999999", "TooFine"),
+        ("", "NotANumber"),
+        (".", "NotANumber"),
+        (".5", "NotANumber"),
+        ("5.", "NotANumber"),
+        ("1.2.3", "NotANumber"),
+        ("-", "NotANumber"),
+        ("+", "NotANumber"),
+        ("1e", "NotANumber"),
+        (" 1", "NotANumber"),
+        ("1,000", "NotANumber"),
+        ("0x10", "NotANumber"),
+        ("NaN", "NotANumber"),
+        ("+Inf", "NotANumber"),
+        ("١", "NotANumber"),
+    ] {
+        assert_eq!(shown(text), expected, "{text:?}");
+    }
+}
+
+#[test]
+fn ten_tenths_are_one() {
+    let tenth = parse(b"0.1").unwrap();
+    let sum = (0..10).fold(Decimal::ZERO, |sum, _| sum.add(tenth).unwrap());
+    assert_eq!(sum.to_string(), "1");
+}
+
+#[test]
+fn sums_leave_the_range_loudly() {
+    let most = parse(b"99999999999999999999.999999999999999999").unwrap();
+    assert_eq!(most.add(Decimal::from_units(1).unwrap()), None);
+    assert_eq!(most.neg().sub(Decimal::from_units(1).unwrap()), None);
+    assert_eq!(most.add(most), None);
+}
+
+#[test]
+fn products_are_exact_or_nothing() {
+    let product = |a: &str, b: &str| parse(a.as_bytes()).unwrap().mul(parse(b.as_bytes()).unwrap());
+    assert_eq!(product("10.4", "2").unwrap().to_string(), "20.8");
+    assert_eq!(product("0.000000001", "0.000000001").unwrap().to_string(), "0.000000000000000001");
+    assert_eq!(product("0.0000000001", "0.000000001"), None, "too fine");
+    assert_eq!(product("99999999999", "99999999999"), None, "too large");
+}
+
+#[test]
+fn rounding_follows_its_name() {
+    use Rounding::{Ceil, Floor, HalfUp, Trunc};
+    for (text, places, rounding, expected) in [
+        ("123.456", 2, HalfUp, "123.46"),
+        ("123.456", -2, HalfUp, "100"),
+        ("123.456", 0, Ceil, "124"),
+        ("123.456", -2, Ceil, "200"),
+        ("123.456", 2, Floor, "123.45"),
+        ("-2.5", 0, HalfUp, "-3"),
+        ("2.5", 0, HalfUp, "3"),
+        ("-2.4", 0, HalfUp, "-2"),
+        ("-2.5", 0, Trunc, "-2"),
+        ("2.5", 0, Trunc, "2"),
+        ("-2.1", 0, Floor, "-3"),
+        ("1.5", 30, HalfUp, "1.5"),
+        ("1.5", -30, HalfUp, "0"),
+    ] {
+        let rounded = parse(text.as_bytes()).unwrap().round(places, rounding).unwrap();
+        assert_eq!(rounded.to_string(), expected, "{text} to {places} {rounding:?}");
+    }
+}
+
+fn quotient(numerator: &str, divisor: u64) -> String {
+    let mut out = Vec::new();
+    Quotient::of(parse(numerator.as_bytes()).unwrap(), divisor).write_to(&mut out);
+    String::from_utf8(out).unwrap()
+}
+
+#[test]
+fn quotients_have_28_digits_half_even() {
+    for (numerator, divisor, expected) in [
+        ("50", 2, "25"),
+        ("70", 3, "23.33333333333333333333333333"),
+        ("18059974", 8819, "2047.848282118153985712665835"),
+        ("0", 7, "0"),
+        ("-1", 3, "-0.3333333333333333333333333333"),
+        ("2", 3, "0.6666666666666666666666666667"),
+        ("99999999999999999999.999999999999999999", 1, "99999999999999999999.999999999999999999"),
+        ("99999999999999999999.999999999999999999", 7, "14285714285714285714.28571429"),
+        ("99999999999999999999.5", 1, "99999999999999999999.5"),
+        ("0.000000000000000001", 3, "0.0000000000000000003333333333333333333333333333"),
+        // 1/2^k ends in 5: half-even decides once it is longer than 28 digits.
+        ("1", 1 << 40, "0.0000000000009094947017729282379150390625"),
+    ] {
+        assert_eq!(quotient(numerator, divisor), expected, "{numerator}/{divisor}");
+    }
+}
+
+#[test]
+fn a_whole_quotient_is_a_decimal() {
+    assert_eq!(Quotient::of(Decimal::from_int(50), 4).to_decimal(), parse(b"12.5").ok());
+    assert_eq!(Quotient::of(Decimal::from_int(1), 3).to_decimal(), None);
+}
+
+proptest! {
+    #[test]
+    fn what_is_written_reads_back(units in any::<i128>()) {
+        if let Some(decimal) = Decimal::from_units(units) {
+            prop_assert_eq!(parse(decimal.to_string().as_bytes()), Ok(decimal));
+        }
+    }
+
+    #[test]
+    fn no_text_panics_and_both_paths_agree(text in "[-+]?[0-9]{0,24}[.]?[0-9]{0,24}([eE][-+]?[0-9]{0,3})?") {
+        let general = super::parse::parse(text.as_bytes());
+        // A leading '+' forces the general path; both must say the same of the rest.
+        if !text.starts_with(['+', '-']) {
+            prop_assert_eq!(general, parse(format!("+{text}").as_bytes()));
+        }
+    }
+}

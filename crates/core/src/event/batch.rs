@@ -1,0 +1,240 @@
+//! A block of received bytes and the rows of fields found in it.
+
+use std::sync::Arc;
+
+use super::slot::{Leaf, Slot};
+
+/// Zero bytes kept behind a block so that a decoder may look ahead without asking.
+pub(crate) const PADDING: usize = 32;
+
+/// Where a block came from.
+#[derive(Clone, Debug, Default)]
+pub struct Origin {
+    /// The file, topic or address, as it is shown to people.
+    pub name: Arc<str>,
+    /// Which of the pipeline's sources, in their order.
+    pub source: usize,
+    /// For rows: the columns of this file, in their order.
+    pub columns: Option<Arc<[Box<str>]>>,
+}
+
+/// Whole records in bytes, with their origin. A record never spans two blocks.
+#[derive(Clone, Debug, Default)]
+pub struct Block {
+    bytes: Vec<u8>,
+    length: usize,
+    /// Position in the order of arrival.
+    pub sequence: u64,
+    /// Line of the first record, counted from 1.
+    pub first_line: u64,
+    /// Where it came from.
+    pub origin: Origin,
+    /// For records that are not one line each: the end of each and its line, relative
+    /// to `first_line`. Empty when every record is a line.
+    pub ends: Vec<(u32, u32)>,
+}
+
+impl Block {
+    /// An empty block; its memory is kept.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.length = 0;
+        self.ends.clear();
+    }
+
+    /// The bytes to append to. Call [`Block::seal`] afterwards.
+    pub fn open(&mut self) -> &mut Vec<u8> {
+        self.bytes.truncate(self.length);
+        &mut self.bytes
+    }
+
+    /// Ends appending: the bytes become readable, padded.
+    pub fn seal(&mut self) {
+        self.length = self.bytes.len();
+        self.bytes.resize(self.length + PADDING, 0);
+    }
+
+    /// The bytes received.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes[..self.length]
+    }
+
+    /// The bytes received and the zeros behind them.
+    pub(crate) fn padded(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+/// Where one record is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// First byte.
+    pub start: u32,
+    /// Byte after the last.
+    pub end: u32,
+    /// Line, relative to the block's first.
+    pub line: u32,
+}
+
+/// A record that no decoder could read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// Which event of the batch.
+    pub event: u32,
+    /// What is wrong with it, for a person.
+    pub detail: String,
+}
+
+/// A block and, for every event in it, a row of slots. Memory is kept between blocks.
+#[derive(Clone, Debug, Default)]
+pub struct Batch {
+    /// What was received.
+    pub block: Block,
+    /// Whether the records are JSON.
+    pub json: bool,
+    /// Records that could not be read, in order; their rows are empty.
+    pub faults: Vec<Fault>,
+    records: Vec<Record>,
+    slots: Vec<Slot>,
+    arena: Vec<u8>,
+    width: usize,
+}
+
+impl Batch {
+    /// Forgets the events of the last block; the block itself is left alone.
+    pub fn reset(&mut self, width: usize) {
+        self.width = width;
+        self.records.clear();
+        self.slots.clear();
+        self.arena.clear();
+        self.faults.clear();
+    }
+
+    /// Number of events, readable or not.
+    pub fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.records.is_empty()
+    }
+
+    /// Where an event is in the block.
+    pub fn record(&self, event: usize) -> Record {
+        self.records[event]
+    }
+
+    /// An event as it came in.
+    pub fn raw(&self, event: usize) -> &[u8] {
+        let record = self.records[event];
+        &self.block.bytes()[record.start as usize..record.end as usize]
+    }
+
+    /// The line of an event in its origin, counted from 1.
+    pub fn line(&self, event: usize) -> u64 {
+        self.block.first_line + u64::from(self.records[event].line)
+    }
+
+    /// The value of a field of an event.
+    #[inline]
+    pub fn leaf(&self, event: usize, slot: u16) -> Leaf<'_> {
+        self.resolve(self.slots[event * self.width + usize::from(slot)])
+    }
+
+    /// The value of a slot of this batch.
+    #[inline]
+    pub fn resolve(&self, slot: Slot) -> Leaf<'_> {
+        slot.resolve(self.block.padded(), &self.arena)
+    }
+
+    /// The slot of a field of an event.
+    pub fn slot(&self, event: usize, slot: u16) -> Slot {
+        self.slots[event * self.width + usize::from(slot)]
+    }
+
+    /// Replaces a field of an event.
+    pub fn set_slot(&mut self, event: usize, slot: u16, value: Slot) {
+        self.slots[event * self.width + usize::from(slot)] = value;
+    }
+
+    /// A copy of a row, behind all others.
+    pub fn copy_row(&mut self, row: usize) -> usize {
+        let from = row * self.width;
+        let copy = self.slots.len().checked_div(self.width).unwrap_or(row);
+        self.slots.extend_from_within(from..from + self.width);
+        copy
+    }
+
+    /// Stores a value that an operator made and gives its slot.
+    pub fn store(&mut self, kind: super::Kind, bytes: &[u8]) -> Slot {
+        let start = self.arena.len();
+        self.arena.extend_from_slice(bytes);
+        Slot::in_arena(kind, start, self.arena.len())
+    }
+
+    /// Adds an event's row, all missing, and lends it with the block's bytes.
+    pub(super) fn push(&mut self, record: Record) -> Row<'_> {
+        self.records.push(record);
+        let from = self.slots.len();
+        self.slots.resize(from + self.width, Slot::MISSING);
+        Row {
+            bytes: self.block.padded(),
+            arena: &mut self.arena,
+            slots: &mut self.slots[from..],
+        }
+    }
+
+    /// Notes that the event just added could not be read.
+    pub(super) fn refuse(&mut self, detail: String) {
+        let event = self.records.len().saturating_sub(1);
+        let row = event * self.width;
+        self.slots[row..].fill(Slot::MISSING);
+        self.faults.push(Fault { event: event as u32, detail });
+    }
+
+    /// The records of the block as they lie, one a line or as the source cut them.
+    pub(super) fn cut(&self) -> Vec<Record> {
+        if !self.block.ends.is_empty() {
+            return self.cut_as_told();
+        }
+        let bytes = self.block.bytes();
+        let mut records = Vec::with_capacity(bytes.len() / 200 + 1);
+        let (mut start, mut line) = (0, 0);
+        for end in memchr::memchr_iter(b'\n', bytes).chain([bytes.len()]) {
+            if !is_blank(&bytes[start..end]) {
+                records.push(Record { start: start as u32, end: end as u32, line });
+            }
+            start = end + 1;
+            line += 1;
+            if start >= bytes.len() {
+                break;
+            }
+        }
+        records
+    }
+
+    fn cut_as_told(&self) -> Vec<Record> {
+        let mut start = 0;
+        let cut = |&(end, line): &(u32, u32)| {
+            let record = Record { start, end, line };
+            start = end;
+            record
+        };
+        self.block.ends.iter().map(cut).collect()
+    }
+}
+
+fn is_blank(line: &[u8]) -> bool {
+    line.iter().all(u8::is_ascii_whitespace)
+}
+
+/// A row being filled.
+pub(super) struct Row<'a> {
+    /// The padded block.
+    pub(super) bytes: &'a [u8],
+    /// Room for text that had to be rewritten.
+    pub(super) arena: &'a mut Vec<u8>,
+    /// One slot per path.
+    pub(super) slots: &'a mut [Slot],
+}

@@ -1,0 +1,52 @@
+//! JSON events to rows: one pass that checks the whole text and notes the fields asked
+//! for.
+//!
+//! The scanner accepts what serde_json accepts (a test and a fuzz target compare them)
+//! with two decisions made explicit: of repeated names the last counts, and a lone
+//! surrogate is refused wherever it stands. It is fast because events of one producer
+//! look alike: at every object it remembers which name came in which place last time,
+//! with its blanks and punctuation, and compares those bytes before it looks anything up.
+
+mod projection;
+mod scan;
+mod text_end;
+#[cfg(test)]
+mod tests;
+
+pub use projection::Projection;
+pub use scan::Scanner;
+
+use super::batch::{Batch, Fault};
+
+impl Scanner {
+    /// Fills the batch with the events of its block, one JSON object a record.
+    pub fn decode(&mut self, projection: &Projection, batch: &mut Batch, event_bytes_max: usize) {
+        batch.reset(projection.width());
+        let valid_utf8 = simdutf8::basic::from_utf8(batch.block.bytes()).is_ok();
+        for record in batch.cut() {
+            let (start, end) = (record.start as usize, record.end as usize);
+            let row = batch.push(record);
+            let outcome = if end - start > event_bytes_max {
+                Err(format!("the event has {} bytes; the limit is {event_bytes_max}", end - start))
+            } else if !valid_utf8 && simdutf8::basic::from_utf8(&row.bytes[start..end]).is_err() {
+                Err("not UTF-8".to_owned())
+            } else {
+                let scanned = self.event(projection, row.bytes, start, end, row.slots);
+                scanned.map_err(|flaw| format!("not a JSON object: {} at column {}", flaw.what, flaw.at - start + 1))
+            };
+            if let Err(detail) = outcome {
+                batch.refuse(detail);
+            }
+        }
+    }
+}
+
+/// Where one JSON value in a text ends, blanks before it included. For sources that
+/// cut a document into events. `Err` holds the place and what is wrong there.
+pub fn value_end(text: &[u8], from: usize) -> Result<usize, Fault> {
+    let mut padded = text[from..].to_vec();
+    padded.resize(padded.len() + super::batch::PADDING, 0);
+    scan::skip_blanks_and_value(&padded)
+        .map(|end| from + end)
+        .map_err(|flaw| Fault { event: 0, detail: format!("{} at byte {}", flaw.what, from + flaw.at) })
+}

@@ -1,0 +1,101 @@
+//! Dotted paths into an event: `data.user.plan`. A literal dot or backslash inside a
+//! name is escaped by a backslash: `server_zones.hg\.nginx\.org.received`.
+
+use std::fmt;
+
+/// A path of one or more names.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Path {
+    written: Box<str>,
+    names: Vec<Box<str>>,
+}
+
+/// Why a text is not a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BadPath {
+    /// Nothing between two dots, or nothing at all.
+    EmptyName,
+    /// A backslash before something other than a dot or a backslash.
+    BadEscape,
+}
+
+impl fmt::Display for BadPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            BadPath::EmptyName => "a path is names joined by dots, and none of them is empty",
+            BadPath::BadEscape => r"in a path a backslash stands only before a dot or a backslash",
+        })
+    }
+}
+
+impl Path {
+    /// Reads a path as it is written in a pipeline.
+    pub fn parse(written: &str) -> Result<Path, BadPath> {
+        let mut names = Vec::new();
+        let mut name = String::new();
+        let mut characters = written.chars();
+        while let Some(c) = characters.next() {
+            match c {
+                '\\' => match characters.next() {
+                    Some(literal @ ('.' | '\\')) => name.push(literal),
+                    _ => return Err(BadPath::BadEscape),
+                },
+                '.' => names.push(std::mem::take(&mut name).into_boxed_str()),
+                c => name.push(c),
+            }
+        }
+        names.push(name.into_boxed_str());
+        if names.iter().any(|name| name.is_empty()) {
+            return Err(BadPath::EmptyName);
+        }
+        Ok(Path { written: written.into(), names })
+    }
+
+    /// The path of names that are not escaped.
+    pub fn of<S: AsRef<str>>(names: &[S]) -> Path {
+        let escape = |name: &S| name.as_ref().replace('\\', r"\\").replace('.', r"\.");
+        let written = names.iter().map(escape).collect::<Vec<_>>().join(".");
+        let names = names.iter().map(|name| name.as_ref().into()).collect();
+        Path { written: written.into(), names }
+    }
+
+    /// The names, outermost first.
+    pub fn names(&self) -> &[Box<str>] {
+        &self.names
+    }
+
+    /// As it was written: the name of the field in groups and carried values.
+    pub fn as_str(&self) -> &str {
+        &self.written
+    }
+
+    /// Whether `other` lies below this path (or is it).
+    pub fn covers(&self, other: &Path) -> bool {
+        other.names.starts_with(&self.names)
+    }
+}
+
+impl fmt::Display for Path {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.written)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_and_what_is_none() {
+        let names = |text: &str| Path::parse(text).map(|path| path.names().join("|"));
+        assert_eq!(names("data.user.plan").as_deref(), Ok("data|user|plan"));
+        assert_eq!(names("API name").as_deref(), Ok("API name"));
+        assert_eq!(names(r"zones.hg\.nginx\.org.x\\y").as_deref(), Ok(r"zones|hg.nginx.org|x\y"));
+        for bad in ["", ".", "a.", ".a", "a..b"] {
+            assert_eq!(names(bad), Err(BadPath::EmptyName), "{bad:?}");
+        }
+        assert_eq!(names(r"a\b"), Err(BadPath::BadEscape));
+        let path = Path::of(&["hg.nginx.org", r"x\y"]);
+        assert_eq!(Path::parse(path.as_str()), Ok(path));
+    }
+}

@@ -1,0 +1,67 @@
+//! Conditions and expressions: one compiled form for both.
+//!
+//! The text of an expression is CEL (Common Expression Language), parsed by the `cel`
+//! crate. It is compiled once per pipeline version to a tree over the slots of a row
+//! and evaluated with exact decimals; a structured condition (`field`, `op`, `value`)
+//! compiles to the same tree.
+//!
+//! What is decided here and differs from CEL over JSON:
+//! - every number is a decimal: there is no `int`, `uint`, `double`; `7 / 2` is 3.5;
+//! - a result that is not an exact decimal is an error, unless `round`, `ceil`, `floor`
+//!   or `trunc` stands around it: `round(a / b, 2)`;
+//! - a field the event does not have is null; `has(f)` tells whether it is there;
+//! - ordering two values of different types is an error, comparing them for equality
+//!   is false.
+
+mod compile;
+pub mod condition;
+mod evaluate;
+mod functions;
+#[cfg(test)]
+mod tests;
+mod value;
+
+use crate::event::{Batch, Path};
+use crate::time::Timestamp;
+
+pub use compile::BadExpression;
+pub use value::Value;
+
+/// Gives out slots for paths.
+pub trait Fields {
+    /// The slot of a path; the same for the same path.
+    fn slot(&mut self, path: &Path) -> u16;
+}
+
+/// A compiled expression.
+#[derive(Clone, Debug)]
+pub struct Program {
+    root: compile::Expr,
+}
+
+impl Program {
+    /// Compiles CEL. The error says what is wrong and what to write.
+    pub fn compile(text: &str, fields: &mut dyn Fields) -> Result<Program, BadExpression> {
+        compile::compile(text, fields).map(|root| Program { root })
+    }
+
+    /// The value for an event. The error is for a person.
+    #[inline]
+    pub fn evaluate<'a>(&'a self, batch: &'a Batch, row: usize) -> Result<Value<'a>, String> {
+        evaluate::evaluate(&self.root, batch, row)
+    }
+
+    /// Whether the condition holds. A value that is neither true nor false is an error.
+    #[inline]
+    pub fn holds(&self, batch: &Batch, row: usize) -> Result<bool, String> {
+        match self.evaluate(batch, row)? {
+            Value::Bool(holds) => Ok(holds),
+            other => Err(format!("the condition is {}, neither true nor false", other.describe())),
+        }
+    }
+}
+
+/// The text form of an instant, as everywhere.
+fn instant_text(at: Timestamp) -> String {
+    at.to_string()
+}

@@ -1,0 +1,122 @@
+//! Values of expressions.
+
+use std::borrow::Cow;
+use std::cmp::Ordering;
+
+use crate::decimal::{self, Decimal, Quotient};
+use crate::event::{Kind, Leaf};
+use crate::time::Timestamp;
+
+/// A value of an expression.
+#[derive(Clone, Debug)]
+pub enum Value<'a> {
+    /// Nothing: null, or no such field.
+    Null,
+    /// True or false.
+    Bool(bool),
+    /// A decimal.
+    Number(Decimal),
+    /// A quotient that is no decimal: it must be rounded before it goes anywhere.
+    Ratio(Quotient),
+    /// Text.
+    Text(Cow<'a, [u8]>),
+    /// An instant.
+    Time(Timestamp),
+    /// A span, in nanoseconds.
+    Span(i64),
+    /// A list.
+    List(Vec<Value<'a>>),
+    /// An object or array of the event, as written.
+    Json(&'a [u8]),
+}
+
+impl<'a> Value<'a> {
+    /// The value of a leaf. A number beyond the range of decimals is an error.
+    #[inline]
+    pub fn of(leaf: Leaf<'a>) -> Result<Value<'a>, String> {
+        Ok(match leaf.kind {
+            Kind::Missing | Kind::Null => Value::Null,
+            Kind::True => Value::Bool(true),
+            Kind::False => Value::Bool(false),
+            Kind::Text => Value::Text(Cow::Borrowed(leaf.bytes)),
+            Kind::EscapedText => Value::Text(leaf.as_text().unwrap_or_default()),
+            Kind::Json => Value::Json(leaf.bytes),
+            Kind::Number => match decimal::parse(leaf.bytes) {
+                Ok(number) => Value::Number(number),
+                Err(why) => return Err(format!("{}: {why}", String::from_utf8_lossy(leaf.bytes))),
+            },
+        })
+    }
+
+    /// Whether two values are the same; of different types they are not.
+    pub fn equals(&self, other: &Value<'_>) -> bool {
+        match (self, other) {
+            (Value::Null, Value::Null) => true,
+            (Value::Json(a), Value::Json(b)) => a == b,
+            (Value::List(a), Value::List(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.equals(b)),
+            (Value::Bool(a), Value::Bool(b)) => a == b,
+            _ => self.order(other) == Some(Ordering::Equal),
+        }
+    }
+
+    /// The order of two values of one type that has an order.
+    pub fn order(&self, other: &Value<'_>) -> Option<Ordering> {
+        match (self, other) {
+            (Value::Number(a), Value::Number(b)) => Some(a.cmp(b)),
+            (Value::Ratio(a), Value::Number(b)) => Some(a.compare(*b)),
+            (Value::Number(a), Value::Ratio(b)) => Some(b.compare(*a).reverse()),
+            (Value::Ratio(a), Value::Ratio(b)) => Some(a.minus(*b).compare(Decimal::ZERO)),
+            (Value::Text(a), Value::Text(b)) => Some(a.cmp(b)),
+            (Value::Time(a), Value::Time(b)) => Some(a.cmp(b)),
+            (Value::Span(a), Value::Span(b)) => Some(a.cmp(b)),
+            (Value::Bool(a), Value::Bool(b)) => Some(a.cmp(b)),
+            _ => None,
+        }
+    }
+
+    /// What it is, for a person.
+    pub fn describe(&self) -> String {
+        match self {
+            Value::Null => "null".to_owned(),
+            Value::Bool(b) => b.to_string(),
+            Value::Number(n) => format!("the number {n}"),
+            Value::Ratio(_) => "a number that is no exact decimal; write round(…, places) around it".to_owned(),
+            Value::Text(text) => format!("the text \"{}\"", String::from_utf8_lossy(&text[..text.len().min(60)])),
+            Value::Time(at) => format!("the time {at}"),
+            Value::Span(_) => "a duration".to_owned(),
+            Value::List(_) => "a list".to_owned(),
+            Value::Json(_) => "an object or array".to_owned(),
+        }
+    }
+
+    /// The value as a field of an event: its kind and its text. Times become RFC 3339,
+    /// durations seconds.
+    pub fn into_field(self) -> Result<(Kind, Cow<'a, [u8]>), String> {
+        Ok(match self {
+            Value::Null => (Kind::Null, Cow::Borrowed(&b"null"[..])),
+            Value::Bool(true) => (Kind::True, Cow::Borrowed(&b"true"[..])),
+            Value::Bool(false) => (Kind::False, Cow::Borrowed(&b"false"[..])),
+            Value::Number(number) => (Kind::Number, Cow::Owned(number.to_string().into_bytes())),
+            Value::Text(text) => (Kind::Text, text),
+            Value::Json(json) => (Kind::Json, Cow::Borrowed(json)),
+            Value::Time(at) => (Kind::Text, Cow::Owned(super::instant_text(at).into_bytes())),
+            Value::Span(nanos) => {
+                let seconds = Decimal::from_units(i128::from(nanos) * 1_000_000_000);
+                (Kind::Number, Cow::Owned(seconds.unwrap_or_default().to_string().into_bytes()))
+            }
+            Value::List(items) => {
+                let mut json = b"[".to_vec();
+                for (i, item) in items.into_iter().enumerate() {
+                    if i > 0 {
+                        json.push(b',');
+                    }
+                    let (kind, bytes) = item.into_field()?;
+                    Leaf { kind, bytes: &bytes }.write_json(&mut json);
+                }
+                json.push(b']');
+                (Kind::Json, Cow::Owned(json))
+            }
+            ratio @ Value::Ratio(_) => return Err(format!("the result is {}", ratio.describe())),
+        })
+    }
+}

@@ -1,0 +1,30 @@
+//! The deterministic heart of Flowmeter: events, meters, periods, records.
+//!
+//! Nothing here does I/O, asks for the time, or draws a random number; there is no
+//! float and no unsafe code. What happens is an argument, what follows is a value.
+//! That is why a recorded history can be replayed to the same result, on one partition
+//! or on many.
+//!
+//! The way of an event: [`event`] finds its fields in the bytes, [`mediation`] leads it
+//! through the operators of a [`plan`], [`partition`] admits and counts it, closes
+//! periods and makes [`record`]s. [`pipeline`] makes plans out of documents, [`session`]
+//! says how a run goes.
+#![forbid(unsafe_code)]
+
+pub mod aggregation;
+pub mod decimal;
+pub mod event;
+pub mod expression;
+pub mod limits;
+pub mod mediation;
+pub mod meter_type;
+pub mod operator;
+pub mod partition;
+pub mod pipeline;
+pub mod plan;
+pub mod record;
+pub mod schedule;
+pub mod session;
+pub mod suggest;
+pub mod time;
+pub mod verdict;

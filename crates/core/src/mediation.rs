@@ -1,0 +1,91 @@
+//! Mediation: events through the stateless part of a pipeline, up to the partitions.
+//!
+//! A [`Flow`] carries one block of events through the graph. Operators without state
+//! run here, event by event, on any thread. Operators with state (`dedupe`, `meter`)
+//! belong to partitions: events wait at them, are handed over sorted by partition, and
+//! go on when the partitions have answered. The order of a pipeline's stateful
+//! operators is its stages:
+//!
+//! ```text
+//! begin ─► [stage 0: hand over → partitions answer → resume] ─► [stage 1: …] ─► finish
+//! ```
+//!
+//! A flow does not know how many threads there are, and the answer does not depend on
+//! it.
+
+mod flow;
+mod prepare;
+mod stamp;
+mod walk;
+
+use std::sync::Arc;
+
+pub use flow::{Answers, Flow, OperatorCount, Parked, Tap, Token};
+
+use crate::event::{access_log, csv, json};
+use crate::plan::Plan;
+use crate::schedule::Calendar;
+use crate::time::Timestamp;
+
+/// How the records of a source are read.
+#[derive(Clone, Debug)]
+pub enum Decoder {
+    /// One JSON object each.
+    Json(json::Projection),
+    /// Delimited rows.
+    Csv(csv::Dialect, csv::Columns),
+    /// Lines of an access log.
+    AccessLog(Box<access_log::Columns>),
+}
+
+/// Runs flows through a plan. One for each thread; what it remembers only saves time.
+#[derive(Debug)]
+pub struct Mediator {
+    plan: Arc<Plan>,
+    scanner: json::Scanner,
+    /// For calendar windows, by node.
+    calendars: Vec<Option<Calendar>>,
+    stack: Vec<(u16, Token)>,
+}
+
+impl Mediator {
+    /// A mediator of a plan.
+    pub fn new(plan: Arc<Plan>) -> Mediator {
+        let calendar = |node: &crate::operator::Node| match &node.operator {
+            crate::operator::Operator::Dedupe(dedupe) => match &dedupe.window {
+                crate::operator::Window::Calendar(schedule, zone) => Some(Calendar::new(Arc::clone(schedule), zone.clone())),
+                _ => None,
+            },
+            _ => None,
+        };
+        Mediator {
+            calendars: plan.nodes.iter().map(calendar).collect(),
+            scanner: json::Scanner::new(),
+            stack: Vec::new(),
+            plan,
+        }
+    }
+
+    /// Reads the block of a flow and leads its events to the first stage.
+    pub fn begin(&mut self, flow: &mut Flow, decoder: &Decoder, at: Timestamp) {
+        let bytes_max = self.plan.event_bytes_max;
+        let batch = &mut flow.batch;
+        batch.json = matches!(decoder, Decoder::Json(_));
+        match decoder {
+            Decoder::Json(projection) => self.scanner.decode(projection, batch, bytes_max),
+            Decoder::Csv(dialect, columns) => csv::decode(dialect, columns, batch, bytes_max),
+            Decoder::AccessLog(columns) => access_log::decode(columns, batch, bytes_max),
+        }
+        let source = &self.plan.sources[flow.batch.block.origin.source];
+        stamp::stamp(source, &mut flow.batch);
+        flow.start(&self.plan);
+        self.enter(flow);
+        self.prepare(flow, 0, at);
+    }
+
+    /// Takes the partitions' answers for a stage and leads events on to the next.
+    pub fn resume<'a>(&mut self, flow: &mut Flow, stage: usize, answers: impl Iterator<Item = &'a Answers>, at: Timestamp) {
+        self.take_answers(flow, stage, answers);
+        self.prepare(flow, stage + 1, at);
+    }
+}

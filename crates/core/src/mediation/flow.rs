@@ -1,0 +1,170 @@
+//! A block of events on its way through a pipeline.
+
+use crate::event::Batch;
+use crate::partition::{Identity, Usage};
+use crate::plan::Plan;
+use crate::verdict::{Reason, Tally, Verdict};
+
+/// An event at an operator: which event, and which row holds its fields by now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Token {
+    /// The event in its batch.
+    pub event: u32,
+    /// Its row; another than the event's own once ways have parted.
+    pub row: u32,
+}
+
+/// An event in the correction queue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Parked {
+    /// The event in its batch.
+    pub event: u32,
+    /// The operator it was parked at; `None`: it could not be read.
+    pub operator: Option<u16>,
+    /// Why.
+    pub reason: Reason,
+    /// What exactly, for a person; may be empty.
+    pub detail: String,
+}
+
+/// What passed through an operator.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OperatorCount {
+    /// Events that came in.
+    pub received: u64,
+    /// Events that went on (of a meter operator: that counted).
+    pub passed: u64,
+    /// Events that were parked.
+    pub errors: u64,
+}
+
+/// What a partition answered about the events of one flow at one stage.
+#[derive(Clone, Debug, Default)]
+pub struct Answers {
+    /// Duplicates: operator and place among the waiting.
+    pub duplicates: Vec<(u16, u32)>,
+    /// Events that no rule applied to and that are dropped: operator and place.
+    pub unmatched: Vec<(u16, u32)>,
+    /// Parked events: operator, place, reason, detail.
+    pub parked: Vec<(u16, u32, Reason, String)>,
+    /// How many counted late.
+    pub late: u64,
+}
+
+/// An event seen leaving an operator, for people who test a pipeline.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tap {
+    /// The operator.
+    pub operator: u16,
+    /// The event in its batch.
+    pub event: u32,
+    /// The fields the pipeline reads, as JSON.
+    pub fields: String,
+}
+
+/// What waits at a stateful operator.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Waiting {
+    pub(super) tokens: Vec<Token>,
+    /// By partition.
+    pub(super) identities: Vec<Vec<Identity>>,
+    /// By partition.
+    pub(super) usages: Vec<Vec<Usage>>,
+    /// Places that have been answered otherwise than with yes.
+    pub(super) refused: Vec<bool>,
+}
+
+/// A block of events on its way.
+#[derive(Clone, Debug, Default)]
+pub struct Flow {
+    /// The events.
+    pub batch: Batch,
+    /// What went to the correction queue.
+    pub parked: Vec<Parked>,
+    /// What passed where, by operator.
+    pub counts: Vec<OperatorCount>,
+    /// Events of each operator to note down when they leave it; 0 in production.
+    pub taps_max: usize,
+    /// What was noted down.
+    pub taps: Vec<Tap>,
+    /// Events that were late.
+    pub late: u64,
+    partitions: usize,
+    verdicts: Vec<Verdict>,
+    pub(super) waiting: Vec<Waiting>,
+}
+
+impl Flow {
+    /// An empty flow for so many partitions. Its memory is used again for block after
+    /// block.
+    pub fn new(partitions: usize) -> Flow {
+        Flow { partitions, ..Flow::default() }
+    }
+
+    /// Begins with the events of the batch.
+    pub(super) fn start(&mut self, plan: &Plan) {
+        self.parked.clear();
+        self.taps.clear();
+        self.late = 0;
+        self.counts.clear();
+        self.counts.resize(plan.nodes.len(), OperatorCount::default());
+        self.verdicts.clear();
+        self.verdicts.resize(self.batch.len(), Verdict::Open);
+        self.waiting.resize_with(plan.nodes.len(), Waiting::default);
+        for waiting in &mut self.waiting {
+            waiting.tokens.clear();
+            waiting.refused.clear();
+            waiting.identities.resize_with(self.partitions, Vec::new);
+            waiting.usages.resize_with(self.partitions, Vec::new);
+            waiting.identities.iter_mut().for_each(Vec::clear);
+            waiting.usages.iter_mut().for_each(Vec::clear);
+        }
+        for fault in std::mem::take(&mut self.batch.faults) {
+            self.note(fault.event, Verdict::Parked(Reason::Unreadable));
+            self.parked.push(Parked { event: fault.event, operator: None, reason: Reason::Unreadable, detail: fault.detail });
+        }
+    }
+
+    /// Notes what became of an event on one of its ways.
+    pub(super) fn note(&mut self, event: u32, verdict: Verdict) {
+        let known = &mut self.verdicts[event as usize];
+        *known = (*known).max(verdict);
+    }
+
+    /// Parks an event at an operator.
+    pub(super) fn park(&mut self, operator: u16, event: u32, reason: Reason, detail: String) {
+        self.counts[usize::from(operator)].errors += 1;
+        self.note(event, Verdict::Parked(reason));
+        self.parked.push(Parked { event, operator: Some(operator), reason, detail });
+    }
+
+    /// How many partitions events are sorted by.
+    pub(super) fn partitions(&self) -> usize {
+        self.partitions
+    }
+
+    /// The identities that a partition is to admit at an operator.
+    pub fn identities(&self, operator: u16, partition: usize) -> &[Identity] {
+        &self.waiting[usize::from(operator)].identities[partition]
+    }
+
+    /// The usages that a partition is to count at an operator.
+    pub fn usages(&self, operator: u16, partition: usize) -> &[Usage] {
+        &self.waiting[usize::from(operator)].usages[partition]
+    }
+
+    /// What became of each event, after the last stage.
+    pub fn verdicts(&self) -> &[Verdict] {
+        &self.verdicts
+    }
+
+    /// Adds up the verdicts, after the last stage.
+    pub fn tally(&self) -> Tally {
+        let mut tally = Tally::default();
+        for verdict in &self.verdicts {
+            tally.note(*verdict);
+        }
+        tally.late = self.late;
+        tally
+    }
+}

@@ -1,0 +1,208 @@
+//! Waiting events, sorted by the partition that answers for them.
+
+use std::sync::Arc;
+
+use xxhash_rust::xxh3::xxh3_128_with_seed;
+
+use super::Mediator;
+use super::flow::{Flow, Token, Waiting};
+use crate::event::{Batch, Kind, Slot};
+use crate::operator::{Clock, Dedupe, Operator};
+use crate::partition::{Identity, Usage, read_value};
+use crate::plan::{Plan, Processor, TimeField};
+use crate::time::{Clue, Timestamp};
+use crate::verdict::Reason;
+
+/// Why an event does not reach a partition.
+type Flaw = (Reason, String);
+
+impl Mediator {
+    /// Hands over what waits at the operators of a stage.
+    pub(super) fn prepare(&mut self, flow: &mut Flow, stage: usize, at: Timestamp) {
+        let plan = Arc::clone(&self.plan);
+        let Some(nodes) = plan.stages.get(stage) else { return };
+        for &node in nodes {
+            let mut waiting = std::mem::take(&mut flow.waiting[usize::from(node)]);
+            in_order(&mut waiting.tokens);
+            waiting.refused.clear();
+            waiting.refused.resize(waiting.tokens.len(), false);
+            match &plan.nodes[usize::from(node)].operator {
+                Operator::Dedupe(dedupe) => self.identify(flow, &mut waiting, node, dedupe, at),
+                Operator::Meter(processor) => {
+                    let processor = &plan.processors[usize::from(*processor)];
+                    guide(&plan, flow, &mut waiting, node, processor, at);
+                }
+                _ => {}
+            }
+            flow.waiting[usize::from(node)] = waiting;
+        }
+    }
+
+    fn identify(&mut self, flow: &mut Flow, waiting: &mut Waiting, node: u16, dedupe: &Dedupe, at: Timestamp) {
+        let partitions = flow.partitions();
+        let mut text = Vec::with_capacity(128);
+        for (place, token) in waiting.tokens.iter().enumerate() {
+            let row = token.row as usize;
+            let known = |slot: &u16| !flow.batch.leaf(row, *slot).is_absent();
+            if !dedupe.required.iter().any(known) {
+                flow.park(node, token.event, Reason::NoId, String::new());
+                waiting.refused[place] = true;
+                continue;
+            }
+            let event_at = match dedupe.by {
+                Clock::Arrival => at,
+                // A time that cannot be read parks the event at the meter, not here.
+                Clock::Event => event_time(&flow.batch, row, &dedupe.time, at).unwrap_or(at),
+            };
+            text.clear();
+            if let Some(calendar) = &mut self.calendars[usize::from(node)] {
+                text.extend_from_slice(&calendar.period_at(event_at).start.nanos().to_le_bytes());
+            }
+            let fingerprint = fingerprint(&flow.batch, row, dedupe, &mut text);
+            let partition = Plan::partition_of((fingerprint >> 64) as u64, partitions);
+            let place = place as u32;
+            waiting.identities[partition].push(Identity { fingerprint, at: event_at, place });
+        }
+    }
+}
+
+/// By event, each once: ways that part and meet again bring an event twice.
+fn in_order(tokens: &mut Vec<Token>) {
+    if !tokens.is_sorted() {
+        tokens.sort_unstable();
+    }
+    tokens.dedup_by_key(|token| token.event);
+}
+
+/// A fingerprint of the identifying fields, each with its length, so that no two lists
+/// of fields read the same.
+#[inline]
+fn fingerprint(batch: &Batch, row: usize, dedupe: &Dedupe, text: &mut Vec<u8>) -> u128 {
+    for &slot in &dedupe.key {
+        let leaf = batch.leaf(row, slot);
+        let length_at = text.len();
+        text.extend_from_slice(&[0; 4]);
+        match leaf.kind {
+            Kind::EscapedText => text.extend_from_slice(&crate::event::unescape(leaf.bytes)),
+            Kind::Missing | Kind::Null => text.push(0),
+            _ => text.extend_from_slice(leaf.bytes),
+        }
+        let length = (text.len() - length_at - 4) as u32;
+        text[length_at..length_at + 4].copy_from_slice(&length.to_le_bytes());
+    }
+    xxh3_128_with_seed(text, dedupe.salt)
+}
+
+/// The event's time; without one, that of its arrival.
+#[inline]
+fn event_time(batch: &Batch, row: usize, field: &TimeField, at: Timestamp) -> Result<Timestamp, Flaw> {
+    for &slot in &field.slots {
+        let leaf = batch.leaf(row, slot);
+        let parsed = match leaf.kind {
+            Kind::Missing | Kind::Null => continue,
+            Kind::Text => field.format.parse(leaf.bytes, Clue::Text),
+            Kind::Number => field.format.parse(leaf.bytes, Clue::Number),
+            _ => None,
+        };
+        return parsed.ok_or_else(|| {
+            let mut shown = Vec::new();
+            leaf.write_json(&mut shown);
+            shown.truncate(100);
+            (Reason::BadTime, String::from_utf8_lossy(&shown).into_owned())
+        });
+    }
+    Ok(at)
+}
+
+/// Reads what a meter processor needs of each event and tries its rules' conditions.
+fn guide(plan: &Plan, flow: &mut Flow, waiting: &mut Waiting, node: u16, processor: &Processor, at: Timestamp) {
+    let partitions = flow.partitions();
+    let horizon = at.saturating_add(plan.future_tolerance);
+    for (place, token) in waiting.tokens.iter().enumerate() {
+        let read = read_usage(plan, &mut flow.batch, processor, *token, place as u32, at, horizon);
+        match read {
+            Ok(usage) => waiting.usages[Plan::partition_of(usage.user_hash, partitions)].push(usage),
+            Err((Reason::NoRule, _)) if processor.drop_unmatched => {
+                flow.note(token.event, crate::verdict::Verdict::Filtered);
+                waiting.refused[place] = true;
+            }
+            Err((reason, detail)) => {
+                flow.park(node, token.event, reason, detail);
+                waiting.refused[place] = true;
+            }
+        }
+    }
+}
+
+#[inline]
+fn read_usage(
+    plan: &Plan,
+    batch: &mut Batch,
+    processor: &Processor,
+    token: Token,
+    place: u32,
+    at: Timestamp,
+    horizon: Timestamp,
+) -> Result<Usage, Flaw> {
+    let row = token.row as usize;
+    let event_at = event_time(batch, row, &processor.time, at)?;
+    if event_at > horizon {
+        return Err((Reason::InFuture, format!("{event_at} is later than {horizon}")));
+    }
+    let (user, user_hash) = read_user(plan, batch, processor, row)?;
+    let rules = rules_that_hold(batch, processor, row)?;
+    let first = &processor.rules[rules.trailing_zeros() as usize];
+    let number = match first.numeric {
+        true => read_value(batch.leaf(row, first.value), true, processor.text_numbers),
+        false => Ok(crate::decimal::Decimal::ZERO),
+    };
+    let flaw = number.err();
+    let number = number.unwrap_or_default();
+    Ok(Usage { event: token.event, row: token.row, place, user_hash, user, at: event_at, rules, number, flaw })
+}
+
+#[inline]
+fn read_user(plan: &Plan, batch: &mut Batch, processor: &Processor, row: usize) -> Result<(Slot, u64), Flaw> {
+    for &slot in &processor.user {
+        let leaf = batch.leaf(row, slot);
+        match leaf.kind {
+            Kind::Missing | Kind::Null => {}
+            Kind::Text | Kind::Number if !leaf.bytes.is_empty() => {
+                return Ok((batch.slot(row, slot), Plan::user_hash(leaf.bytes)));
+            }
+            Kind::EscapedText => {
+                let text = crate::event::unescape(leaf.bytes);
+                return Ok((batch.store(Kind::Text, &text), Plan::user_hash(&text)));
+            }
+            _ => {
+                let path = &plan.paths[usize::from(slot)];
+                return Err((Reason::NoUser, format!("`{path}` is empty, or neither text nor a number")));
+            }
+        }
+    }
+    let paths: Vec<String> = processor.user.iter().map(|slot| format!("`{}`", plan.paths[usize::from(*slot)])).collect();
+    Err((Reason::NoUser, format!("{} is missing", paths.join(" or "))))
+}
+
+/// The rules whose conditions hold, as bits.
+#[inline]
+fn rules_that_hold(batch: &Batch, processor: &Processor, row: usize) -> Result<u64, Flaw> {
+    let mut held = 0u64;
+    for (bit, rule) in processor.rules.iter().enumerate() {
+        let holds = match &rule.condition {
+            None => true,
+            Some(condition) => condition.holds(batch, row).map_err(|detail| (Reason::OperatorError, format!("rule `{}`: {detail}", rule.name)))?,
+        };
+        if holds {
+            held |= 1 << bit;
+            // Nothing behind a rule that takes everything can have a say.
+            if rule.final_say && !processor.match_all {
+                break;
+            }
+        }
+    }
+    match held {
+        0 => Err((Reason::NoRule, String::new())),
+        held => Ok(held),
+    }
+}

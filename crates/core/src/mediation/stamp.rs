@@ -1,0 +1,62 @@
+//! Attributes that a source gives to events which do not bring them: `id`, `source`
+//! and `time`.
+
+use crate::event::{Batch, Kind};
+use crate::pipeline::{IdRule, SourcePlan};
+use crate::time::Clue;
+
+/// Sets what the source says. A time that does not read is left as it was written, and
+/// is judged where it is needed.
+pub(super) fn stamp(source: &SourcePlan, batch: &mut Batch) {
+    if source.time.is_none() && source.id_rule.is_none() {
+        return;
+    }
+    for row in 0..batch.len() {
+        if let Some((rule, id, origin)) = &source.id_rule {
+            stamp_id(rule, *id, *origin, batch, row);
+        }
+        if let Some((field, to)) = &source.time {
+            let Some(&from) = field.slots.first() else { continue };
+            let leaf = batch.leaf(row, from);
+            let clue = if leaf.kind == Kind::Number { Clue::Number } else { Clue::Text };
+            let found = match field.format.parse(leaf.bytes, clue) {
+                Some(at) => {
+                    let mut text = Vec::with_capacity(32);
+                    at.write_nanos(&mut text);
+                    batch.store(Kind::Text, &text)
+                }
+                None => batch.slot(row, from),
+            };
+            batch.set_slot(row, *to, found);
+        }
+    }
+}
+
+fn stamp_id(rule: &IdRule, id: u16, origin: u16, batch: &mut Batch, row: usize) {
+    let mut text = Vec::new();
+    match rule {
+        IdRule::Line => text.extend_from_slice(batch.line(row).to_string().as_bytes()),
+        IdRule::Content => {
+            let fingerprint = xxhash_rust::xxh3::xxh3_128(batch.raw(row));
+            text.extend_from_slice(format!("{fingerprint:032x}").as_bytes());
+        }
+        IdRule::Fields(slots) => {
+            if slots.iter().all(|slot| batch.leaf(row, *slot).is_absent()) {
+                return;
+            }
+            for (i, &slot) in slots.iter().enumerate() {
+                text.push(if i == 0 { b'[' } else { b',' });
+                batch.leaf(row, slot).write_json(&mut text);
+            }
+            text.push(b']');
+        }
+    }
+    let stored = batch.store(Kind::Text, &text);
+    batch.set_slot(row, id, stored);
+    // Lines are numbered within a file; content and fields identify across files.
+    if *rule == IdRule::Line {
+        let name = std::sync::Arc::clone(&batch.block.origin.name);
+        let stored = batch.store(Kind::Text, name.as_bytes());
+        batch.set_slot(row, origin, stored);
+    }
+}

@@ -1,0 +1,255 @@
+//! Events through operators that need no state.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use super::flow::{Answers, Flow, Tap, Token};
+use super::Mediator;
+use crate::event::csv::ColumnType;
+use crate::event::{Kind, Leaf, Slot};
+use crate::operator::{Operator, Step, Validate};
+use crate::plan::Plan;
+use crate::verdict::{Reason, Verdict};
+
+impl Mediator {
+    /// Leads every readable event into the graph.
+    pub(super) fn enter(&mut self, flow: &mut Flow) {
+        let plan = Arc::clone(&self.plan);
+        let entries = &plan.entries[flow.batch.block.origin.source];
+        let mut unreadable = flow.parked.iter().map(|parked| parked.event).collect::<Vec<_>>().into_iter().peekable();
+        for event in 0..flow.batch.len() as u32 {
+            if unreadable.next_if_eq(&event).is_some() {
+                continue;
+            }
+            self.lead(&plan, flow, entries, Token { event, row: event });
+        }
+    }
+
+    /// Leads an event to several operators, and on until it waits, is dropped or parked.
+    fn lead(&mut self, plan: &Plan, flow: &mut Flow, to: &[u16], token: Token) {
+        self.spread(flow, to, token);
+        while let Some((node, token)) = self.stack.pop() {
+            flow.counts[usize::from(node)].received += 1;
+            match self.step(plan, flow, node, token) {
+                Ok(Some(port)) => self.leave(plan, flow, node, port, token),
+                Ok(None) => {}
+                Err((reason, detail)) => flow.park(node, token.event, reason, detail),
+            }
+        }
+    }
+
+    fn leave(&mut self, plan: &Plan, flow: &mut Flow, node: u16, port: usize, token: Token) {
+        flow.counts[usize::from(node)].passed += 1;
+        if flow.taps_max > 0 {
+            tap(plan, flow, node, token);
+        }
+        match plan.nodes[usize::from(node)].outputs.get(port) {
+            Some(next) if !next.is_empty() => self.spread(flow, next, token),
+            // Nothing behind: the graph drops it.
+            _ => flow.note(token.event, Verdict::Filtered),
+        }
+    }
+
+    /// Where ways part every further one gets a row of its own.
+    fn spread(&mut self, flow: &mut Flow, to: &[u16], token: Token) {
+        for (i, &node) in to.iter().enumerate().rev() {
+            let row = if i == 0 { token.row } else { flow.batch.copy_row(token.row as usize) as u32 };
+            self.stack.push((node, Token { row, ..token }));
+        }
+    }
+
+    /// What an operator makes of an event: the port it leaves by, `None` when it stays
+    /// (waits or is dropped).
+    fn step(&mut self, plan: &Plan, flow: &mut Flow, node: u16, token: Token) -> Result<Option<usize>, (Reason, String)> {
+        let row = token.row as usize;
+        let failed = |detail| (Reason::OperatorError, detail);
+        match &plan.nodes[usize::from(node)].operator {
+            Operator::Filter(condition) => match condition.holds(&flow.batch, row).map_err(failed)? {
+                true => Ok(Some(0)),
+                false => {
+                    flow.note(token.event, Verdict::Filtered);
+                    Ok(None)
+                }
+            },
+            Operator::Map(steps) => {
+                for step in steps {
+                    change(plan, flow, row, step).map_err(failed)?;
+                }
+                Ok(Some(0))
+            }
+            Operator::Validate(validate) => {
+                check(validate, flow, token).map_err(failed)?;
+                Ok(Some(0))
+            }
+            Operator::Branch(routes) => {
+                for (port, condition) in routes.iter().enumerate() {
+                    if condition.holds(&flow.batch, row).map_err(failed)? {
+                        return Ok(Some(port));
+                    }
+                }
+                Ok(Some(routes.len()))
+            }
+            Operator::Dedupe(_) | Operator::Meter(_) => {
+                flow.waiting[usize::from(node)].tokens.push(token);
+                Ok(None)
+            }
+        }
+    }
+
+    /// Marks what the partitions refused and leads the rest on.
+    pub(super) fn take_answers<'a>(&mut self, flow: &mut Flow, stage: usize, answers: impl Iterator<Item = &'a Answers>) {
+        let plan = Arc::clone(&self.plan);
+        for answer in answers {
+            flow.late += answer.late;
+            for &(node, place) in &answer.duplicates {
+                refuse(flow, node, place, Verdict::Duplicate);
+            }
+            for &(node, place) in &answer.unmatched {
+                refuse(flow, node, place, Verdict::Filtered);
+            }
+            for (node, place, reason, detail) in &answer.parked {
+                let event = refuse(flow, *node, *place, Verdict::Open);
+                flow.park(*node, event, *reason, detail.clone());
+            }
+        }
+        for &node in &plan.stages[stage] {
+            let counts = matches!(plan.nodes[usize::from(node)].operator, Operator::Meter(_));
+            let tokens = std::mem::take(&mut flow.waiting[usize::from(node)].tokens);
+            for (place, &token) in tokens.iter().enumerate() {
+                if flow.waiting[usize::from(node)].refused[place] {
+                    continue;
+                }
+                if counts {
+                    flow.counts[usize::from(node)].passed += 1;
+                    flow.note(token.event, Verdict::Counted);
+                } else {
+                    self.leave(&plan, flow, node, 0, token);
+                    self.lead(&plan, flow, &[], token);
+                }
+            }
+            flow.waiting[usize::from(node)].tokens = tokens;
+        }
+    }
+}
+
+fn refuse(flow: &mut Flow, node: u16, place: u32, verdict: Verdict) -> u32 {
+    let waiting = &mut flow.waiting[usize::from(node)];
+    waiting.refused[place as usize] = true;
+    let event = waiting.tokens[place as usize].event;
+    flow.note(event, verdict);
+    event
+}
+
+/// One change of a row.
+fn change(plan: &Plan, flow: &mut Flow, row: usize, step: &Step) -> Result<(), String> {
+    match step {
+        Step::Set(slot, program) => {
+            let (kind, bytes) = program.evaluate(&flow.batch, row)?.into_field()?;
+            let bytes = bytes.into_owned();
+            let value = flow.batch.store(kind, &bytes);
+            flow.batch.set_slot(row, *slot, value);
+        }
+        Step::Rename(from, to) => {
+            let value = flow.batch.slot(row, *from);
+            flow.batch.set_slot(row, *from, Slot::MISSING);
+            flow.batch.set_slot(row, *to, value);
+        }
+        Step::Remove(slot) => flow.batch.set_slot(row, *slot, Slot::MISSING),
+        Step::Convert(slot, to) => {
+            let leaf = flow.batch.leaf(row, *slot);
+            let path = &plan.paths[usize::from(*slot)];
+            let (kind, bytes) = convert(leaf, *to).ok_or_else(|| misread(leaf, *to, path.as_str()))?;
+            let bytes = bytes.into_owned();
+            let value = flow.batch.store(kind, &bytes);
+            flow.batch.set_slot(row, *slot, value);
+        }
+    }
+    Ok(())
+}
+
+/// Nothing stays nothing; everything else must read as the type.
+fn convert<'a>(leaf: Leaf<'a>, to: ColumnType) -> Option<(Kind, Cow<'a, [u8]>)> {
+    if leaf.is_absent() {
+        return Some((leaf.kind, Cow::Borrowed(leaf.bytes)));
+    }
+    let text = leaf.as_text()?;
+    let kind = to.kind(text.as_ref());
+    let fits = matches!(
+        (to, kind),
+        (ColumnType::Text, Kind::Text) | (ColumnType::Number, Kind::Number) | (ColumnType::Boolean, Kind::True | Kind::False)
+    );
+    fits.then_some((kind, text))
+}
+
+fn misread(leaf: Leaf<'_>, to: ColumnType, path: &str) -> String {
+    let mut shown = Vec::new();
+    leaf.write_json(&mut shown);
+    shown.truncate(100);
+    let to = match to {
+        ColumnType::Text => "text",
+        ColumnType::Number => "a number",
+        ColumnType::Boolean => "true or false",
+    };
+    format!("`{path}` is {}, which does not read as {to}", String::from_utf8_lossy(&shown))
+}
+
+/// Shows an event, as it is by now, to a JSON Schema.
+fn check(validate: &Validate, flow: &Flow, token: Token) -> Result<(), String> {
+    let batch = &flow.batch;
+    let (mut event, fields) = match batch.json {
+        true => (serde_json::from_slice(batch.raw(token.event as usize)).unwrap_or_default(), &validate.changed),
+        false => (serde_json::Value::Object(serde_json::Map::new()), &validate.named),
+    };
+    for (path, slot) in fields {
+        let leaf = batch.leaf(token.row as usize, *slot);
+        let mut json = Vec::new();
+        leaf.write_json(&mut json);
+        let value = (leaf.kind != Kind::Missing).then(|| serde_json::from_slice(&json).unwrap_or_default());
+        place(&mut event, path.names(), value);
+    }
+    match validate.validator.iter_errors(&event).next() {
+        None => Ok(()),
+        Some(error) => Err(format!("{} (at `{}`)", error, error.instance_path())),
+    }
+}
+
+/// Puts a value at a path, or takes it away.
+fn place(event: &mut serde_json::Value, names: &[Box<str>], value: Option<serde_json::Value>) {
+    let [name, rest @ ..] = names else { return };
+    let Some(members) = event.as_object_mut() else { return };
+    if !rest.is_empty() {
+        if value.is_some() {
+            members.entry(name.to_string()).or_insert_with(|| serde_json::Value::Object(serde_json::Map::new()));
+        }
+        if let Some(inner) = members.get_mut(&**name) {
+            place(inner, rest, value);
+        }
+        return;
+    }
+    match value {
+        Some(value) => drop(members.insert(name.to_string(), value)),
+        None => drop(members.remove(&**name)),
+    }
+}
+
+fn tap(plan: &Plan, flow: &mut Flow, node: u16, token: Token) {
+    if flow.taps.iter().filter(|tap| tap.operator == node).count() >= flow.taps_max {
+        return;
+    }
+    let mut fields = b"{".to_vec();
+    for (slot, path) in plan.paths.iter().enumerate() {
+        let leaf = flow.batch.leaf(token.row as usize, slot as u16);
+        if leaf.kind == Kind::Missing {
+            continue;
+        }
+        if fields.len() > 1 {
+            fields.push(b',');
+        }
+        crate::event::quote_into(path.as_str().as_bytes(), &mut fields);
+        fields.push(b':');
+        leaf.write_json(&mut fields);
+    }
+    fields.push(b'}');
+    let fields = String::from_utf8_lossy(&fields).into_owned();
+    flow.taps.push(Tap { operator: node, event: token.event, fields });
+}

@@ -1,0 +1,125 @@
+//! Meter types: the template of a meter.
+
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use crate::aggregation::Aggregation;
+use crate::decimal::Decimal;
+use crate::schedule::Schedule;
+use crate::time::{Timestamp, Zone};
+
+/// The template of a meter: what it makes of values, and when it resets.
+#[derive(Clone, Debug)]
+pub struct MeterType {
+    /// Given, or derived from the name.
+    pub id: Uuid,
+    /// Unique, at most 80 characters.
+    pub name: String,
+    /// For people.
+    pub description: Option<String>,
+    /// The biller's name for it; unique.
+    pub external_ref: Option<String>,
+    /// What guiding rules address.
+    pub category: String,
+    /// What one is one of; shown in records.
+    pub unit: String,
+    /// What it makes of values.
+    pub aggregation: Aggregation,
+    /// When it resets.
+    pub schedule: Arc<Schedule>,
+    /// Where its clock hangs.
+    pub zone: Zone,
+    /// Events before are parked.
+    pub active_from: Timestamp,
+    /// Events at or after are parked.
+    pub active_to: Timestamp,
+    /// What a user may use in a period; thresholds may be a share of it.
+    pub capacity: Option<Decimal>,
+    /// Partial records on the way.
+    pub thresholds: Vec<Threshold>,
+    /// Whether an event may open a meter.
+    pub auto_create: bool,
+    /// Whether a period without events is flushed.
+    pub flush_empty: bool,
+    /// What becomes of events for flushed periods.
+    pub late: Late,
+    /// Group values a meter keeps apart.
+    pub group_limit: u32,
+}
+
+/// A value that is worth a partial record when a meter reaches it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Threshold {
+    /// Unique in its meter type.
+    pub name: String,
+    /// The value.
+    pub limit: Decimal,
+    /// The share of the capacity it was written as, if it was.
+    pub percent_of_capacity: Option<Decimal>,
+    /// Sent along, as JSON, by name.
+    pub custom_fields: Vec<(String, String)>,
+}
+
+/// What becomes of an event whose period was flushed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Late {
+    /// What becomes of it.
+    pub policy: LatePolicy,
+    /// How long a period stays open after its end, in nanoseconds.
+    pub grace: i64,
+    /// How long after its end a period may be amended, in nanoseconds.
+    pub amend_within: i64,
+}
+
+/// What becomes of an event whose period was flushed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LatePolicy {
+    /// The period is corrected by a new revision of its record.
+    Amend,
+    /// It counts in the current period.
+    Carry,
+    /// It goes to the correction queue.
+    Park,
+}
+
+impl Default for Late {
+    fn default() -> Late {
+        Late { policy: LatePolicy::Amend, grace: 0, amend_within: crate::limits::AMEND_WITHIN }
+    }
+}
+
+/// Ids of things that were given a name but no id: the same name, the same id, on every
+/// machine.
+pub mod derived {
+    use uuid::Uuid;
+
+    /// Namespace of everything Flowmeter names: UUIDv5 of its URL.
+    fn namespace() -> Uuid {
+        Uuid::new_v5(&Uuid::NAMESPACE_URL, b"https://flowmeter.dev/")
+    }
+
+    /// The id of a pipeline.
+    pub fn pipeline(name: &str) -> Uuid {
+        Uuid::new_v5(&namespace(), format!("pipeline/{name}").as_bytes())
+    }
+
+    /// The id of a meter type.
+    pub fn meter_type(name: &str) -> Uuid {
+        Uuid::new_v5(&namespace(), format!("meterType/{name}").as_bytes())
+    }
+
+    /// The id of a meter: unique by meter key, meter type and user, as the meter is.
+    pub fn meter(meter_key: Uuid, meter_type: Uuid, user: &[u8]) -> Uuid {
+        let mut name = Vec::with_capacity(64);
+        name.extend_from_slice(meter_type.as_bytes());
+        name.extend_from_slice(user);
+        Uuid::new_v5(&meter_key, &name)
+    }
+
+    /// The id of a record: UUIDv5 in the namespace of its meter of the text
+    /// `periodStart/periodEnd/revision`, as the record writes them.
+    pub fn record(meter: Uuid, period_and_revision: &[u8]) -> Uuid {
+        Uuid::new_v5(&meter, period_and_revision)
+    }
+}

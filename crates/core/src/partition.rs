@@ -1,0 +1,125 @@
+//! A partition: the meters of some users and the identities of some events.
+//!
+//! This is the deterministic heart. What can happen is a closed list of [`Command`]s;
+//! [`Partition::apply`] folds one into the state at an instant it is given and tells
+//! what follows through [`Effects`]. It reads no clock, does no I/O, knows no other
+//! partition. The same commands give the same state and the same effects, always:
+//! that is what replay, recomputation and proof rest on.
+//!
+//! Invariants:
+//! - an event's usages reach exactly one partition, chosen by its user, in the order
+//!   of arrival;
+//! - a period is flushed once per revision, and periods of a meter in their order;
+//! - nothing closes but by [`Command::Tick`], [`Command::Flush`] and their `at`.
+
+mod close;
+mod command;
+mod count;
+mod effects;
+mod groups;
+mod identities;
+mod memory;
+mod meter;
+mod symbols;
+mod threshold;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+pub(crate) use count::read_value;
+pub(crate) use threshold::THRESHOLDS_MAX;
+pub use command::{Command, Identity, Usage};
+pub use effects::{Effects, RecordKey};
+pub use identities::IdentityTable;
+pub use memory::Memory;
+pub use meter::{Amount, Birth, Carry, Meter, MeterKey, OpenPeriod, Sent};
+pub use symbols::Symbols;
+
+use crate::plan::Plan;
+use crate::schedule::Calendar;
+use crate::time::Timestamp;
+
+/// Index of a meter in its store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct MeterIx(pub u32);
+
+/// Where meters are kept. In memory, or in memory with the rest on disk.
+pub trait Meters {
+    /// The meter of a key.
+    fn find(&self, key: &MeterKey<'_>) -> Option<MeterIx>;
+    /// Brings a meter near, without waiting for it.
+    fn touch(&self, hash: u64) -> u32;
+    /// Adds a meter under its key, which must be new.
+    fn insert(&mut self, hash: u64, meter: Meter) -> MeterIx;
+    /// A meter, if it is still there.
+    fn peek(&self, meter: MeterIx) -> Option<&Meter>;
+    /// A meter that exists.
+    fn get(&self, meter: MeterIx) -> &Meter;
+    /// A meter that exists, to change.
+    fn get_mut(&mut self, meter: MeterIx) -> &mut Meter;
+    /// Takes a meter away.
+    fn remove(&mut self, hash: u64, meter: MeterIx);
+    /// Every meter there is, in no order.
+    fn all(&self) -> impl Iterator<Item = (MeterIx, &Meter)>;
+    /// How many there are.
+    fn count(&self) -> usize;
+}
+
+/// Where identities are kept.
+pub trait Identities {
+    /// Notes identities in order and tells `duplicate` of each that is known within
+    /// `window` nanoseconds of its event time (`None`: for ever). First arrival wins.
+    fn admit(&mut self, identities: &[Identity], window: Option<i64>, duplicate: &mut dyn FnMut(&Identity));
+}
+
+/// The meters of some users and the identities of some events.
+#[derive(Debug)]
+pub struct Partition<M = Memory, I = IdentityTable> {
+    plan: Arc<Plan>,
+    meters: M,
+    identities: I,
+    calendars: Vec<Calendar>,
+    symbols: Symbols,
+    /// Meters by the instant at which something is to be flushed. An entry counts only
+    /// if the meter still says the same.
+    due: BTreeMap<Timestamp, Vec<MeterIx>>,
+    scratch: count::Scratch,
+}
+
+impl<M: Meters + Default, I: Identities + Default> Partition<M, I> {
+    /// An empty partition of a plan.
+    pub fn new(plan: Arc<Plan>) -> Partition<M, I> {
+        let calendar = |t: &crate::meter_type::MeterType| Calendar::new(Arc::clone(&t.schedule), t.zone.clone());
+        Partition {
+            calendars: plan.meter_types.iter().map(calendar).collect(),
+            meters: M::default(),
+            identities: I::default(),
+            symbols: Symbols::default(),
+            due: BTreeMap::new(),
+            scratch: count::Scratch::default(),
+            plan,
+        }
+    }
+}
+
+impl<M: Meters, I: Identities> Partition<M, I> {
+    /// Folds a command into the state, at an instant, and tells what follows.
+    pub fn apply(&mut self, command: Command<'_>, at: Timestamp, effects: &mut impl Effects) {
+        match command {
+            Command::Admit { identities, window } => {
+                self.identities.admit(identities, window, &mut |identity| effects.duplicate(identity));
+            }
+            Command::Count { processor, batch, usages } => self.count(processor, batch, usages, at, effects),
+            Command::Open(declared) => self.open_declared(declared, at),
+            Command::Tick => self.tick(at, effects),
+            Command::Flush => self.flush_open(at, effects),
+        }
+    }
+
+    /// How many meters there are.
+    pub fn meter_count(&self) -> usize {
+        self.meters.count()
+    }
+}

@@ -1,0 +1,315 @@
+//! Closing: periods that ended become records; corrections become revisions.
+//!
+//! Meters wait in the order of the instant at which something is due. One step flushes
+//! one period of one meter and puts it back for its next, so records leave in the order
+//! of their period ends and, within one, of their users.
+
+use super::{Effects, Identities, Meter, MeterIx, MeterKey, Meters, OpenPeriod, Partition, RecordKey, Sent};
+use crate::aggregation::{Aggregate, Aggregation};
+use crate::limits::AMEND_SETTLE;
+use crate::meter_type::MeterType;
+use crate::plan::Plan;
+use crate::record::{Record, Revision};
+use crate::schedule::Period;
+use crate::time::Timestamp;
+
+impl<M: Meters, I: Identities> Partition<M, I> {
+    /// Flushes everything that is due by `at`.
+    pub(super) fn tick(&mut self, at: Timestamp, effects: &mut impl Effects) {
+        while let Some(entry) = self.due.first_entry()
+            && *entry.key() <= at
+        {
+            let (due, mut meters) = entry.remove_entry();
+            // Entries of meters that are gone, or due at another time by now, are void.
+            meters.retain(|ix| self.meters.peek(*ix).is_some_and(|meter| meter.due == due));
+            let order = |ix: &MeterIx| {
+                let meter = self.meters.get(*ix);
+                (&*meter.user, meter.meter_type, meter.processor)
+            };
+            meters.sort_by(|a, b| order(a).cmp(&order(b)));
+            meters.dedup();
+            for ix in meters {
+                self.settle(ix, due, effects);
+            }
+        }
+    }
+
+    /// Does what is due of a meter, and puts it back.
+    fn settle(&mut self, ix: MeterIx, due: Timestamp, effects: &mut impl Effects) {
+        self.amend(ix, due, effects);
+        let period = self.next_period(ix);
+        let grace = self.kind(self.meters.get(ix)).late.grace;
+        if period.end != Timestamp::MAX && period.end.saturating_add(grace) <= due {
+            self.flush(ix, period, due, effects);
+            if self.meters.get(ix).delete_on_reset {
+                return self.delete(ix, effects);
+            }
+        }
+        self.forget_closed(ix, due);
+        self.schedule_next(ix);
+    }
+
+    /// Flushes what is open: every period that began by `at`, and later ones that
+    /// already hold something.
+    pub(super) fn flush_open(&mut self, at: Timestamp, effects: &mut impl Effects) {
+        let mut open = Vec::new();
+        let meters: Vec<MeterIx> = self.meters.all().map(|(ix, _)| ix).collect();
+        for ix in meters {
+            self.amend(ix, Timestamp::MAX, effects);
+            let mut period = self.next_period(ix);
+            while period.start <= at {
+                open.push((period, ix));
+                if period.end == Timestamp::MAX {
+                    break;
+                }
+                period = self.calendar_period(self.meters.get(ix).meter_type, period.end);
+            }
+            let later = self.meters.get(ix).periods.iter().map(|held| held.period);
+            open.extend(later.filter(|later| later.start >= period.start && later.start > at).map(|later| (later, ix)));
+        }
+        let order = |(period, ix): &(Period, MeterIx)| {
+            let meter = self.meters.get(*ix);
+            (period.end, &*meter.user, meter.meter_type, meter.processor)
+        };
+        open.sort_by(|a, b| order(a).cmp(&order(b)));
+        for (period, ix) in open {
+            self.flush(ix, period, period.end, effects);
+        }
+        self.delete_flushed(effects);
+    }
+
+    fn delete_flushed(&mut self, effects: &mut impl Effects) {
+        let gone = self.meters.all().filter(|(_, meter)| meter.delete_on_reset && meter.flushed.end > meter.created_at);
+        for ix in gone.map(|(ix, _)| ix).collect::<Vec<_>>() {
+            self.delete(ix, effects);
+        }
+    }
+
+    /// Makes the record of a period and notes that it was made.
+    fn flush(&mut self, ix: MeterIx, period: Period, due: Timestamp, effects: &mut impl Effects) {
+        let plan = std::sync::Arc::clone(&self.plan);
+        let meter = self.meters.get_mut(ix);
+        let kind = &plan.meter_types[usize::from(meter.meter_type)];
+        let place = meter.place(period.start);
+        if let Ok(place) = place {
+            meter.changed_at = meter.changed_at.max(meter.periods[place].last_at);
+        }
+        let updated_at = meter.updated_at();
+        let empty;
+        let held = match place {
+            Ok(place) => &self.meters.get(ix).periods[place],
+            Err(_) => {
+                empty = OpenPeriod::new(period, Aggregate::initial(kind.aggregation));
+                &empty
+            }
+        };
+        let wanted = held.events > 0 || (kind.flush_empty && period.start < kind.active_to);
+        let revision = wanted.then_some(0);
+        let value = held.amount.total.value(kind.aggregation, period);
+        if wanted {
+            let meter = self.meters.get(ix);
+            let revision = Revision { number: 0, delta: None, updated_at };
+            self.emit(&plan, meter, held, revision, due, effects);
+        }
+        let meter = self.meters.get_mut(ix);
+        if let Ok(place) = place {
+            meter.periods[place].sent = Some(Box::new(Sent { revision, value, updated_at, amend_at: None }));
+        }
+        meter.note_flushed(period);
+        if kind.aggregation.carries_over() {
+            self.hand_over(ix, period, kind);
+        }
+    }
+
+    /// Sends revisions of the periods whose corrections have settled.
+    fn amend(&mut self, ix: MeterIx, due: Timestamp, effects: &mut impl Effects) {
+        let settled = |held: &OpenPeriod| held.sent.as_ref().is_some_and(|sent| sent.amend_at.is_some_and(|at| at <= due));
+        let mut from = 0;
+        while let Some(place) = self.meters.get(ix).periods[from..].iter().position(settled).map(|at| at + from) {
+            self.amend_one(ix, place, due, effects);
+            from = place + 1;
+        }
+    }
+
+    fn amend_one(&mut self, ix: MeterIx, place: usize, due: Timestamp, effects: &mut impl Effects) {
+        let plan = std::sync::Arc::clone(&self.plan);
+        let meter = self.meters.get(ix);
+        let kind = &plan.meter_types[usize::from(meter.meter_type)];
+        let held = &meter.periods[place];
+        let Some(sent) = held.sent.as_deref() else { return };
+        let value = held.amount.total.value(kind.aggregation, held.period);
+        let delta = match (value, sent.value) {
+            (Some(value), Some(before)) => Some(value.minus(before)),
+            (value, _) => value,
+        };
+        let updated_at = sent.updated_at.max(held.last_at);
+        let number = sent.revision.map_or(0, |before| before + 1);
+        let delta = sent.revision.and(delta);
+        let due = sent.amend_at.unwrap_or(due);
+        self.emit(&plan, meter, held, Revision { number, delta, updated_at }, due, effects);
+        let period = held.period;
+        let meter = self.meters.get_mut(ix);
+        let revised = Sent { revision: Some(number), value, updated_at, amend_at: None };
+        meter.periods[place].sent = Some(Box::new(revised));
+        meter.changed_at = meter.changed_at.max(updated_at);
+        if kind.aggregation.carries_over() && self.hand_over(ix, period, kind) {
+            self.amend_follower(ix, period, due);
+        }
+    }
+
+    fn emit(
+        &self,
+        plan: &Plan,
+        meter: &Meter,
+        held: &OpenPeriod,
+        revision: Revision,
+        due: Timestamp,
+        effects: &mut impl Effects,
+    ) {
+        let mut json = Vec::with_capacity(1024);
+        let record = Record { plan, symbols: &self.symbols, meter, held, revision, crossing: None };
+        record.write_to(&mut json);
+        effects.record(record_key(meter, held.period, revision.number, due), &json);
+    }
+
+    /// Marks a flushed period as changed; the revision goes once things have settled.
+    pub(super) fn amend_later(&mut self, ix: MeterIx, place: usize, at: Timestamp, aggregation: Aggregation) {
+        let meter = self.meters.get_mut(ix);
+        if let Some(sent) = &mut meter.periods[place].sent
+            && sent.amend_at.is_none()
+        {
+            sent.amend_at = Some(at.saturating_add(AMEND_SETTLE));
+            self.schedule_next(ix);
+        }
+        if aggregation.carries_over() {
+            let plan = std::sync::Arc::clone(&self.plan);
+            let kind = &plan.meter_types[usize::from(self.meters.get(ix).meter_type)];
+            self.open_from_before(ix, place, kind);
+        }
+    }
+
+    /// What a period ended with, the next begins with. Says whether a period that was
+    /// flushed already learnt something new by it.
+    fn hand_over(&mut self, ix: MeterIx, period: Period, kind: &MeterType) -> bool {
+        if period.end == Timestamp::MAX {
+            return false;
+        }
+        let follower = self.calendar_period(self.meters.get(ix).meter_type, period.end);
+        let meter = self.meters.get_mut(ix);
+        let Ok(place) = meter.place(period.start) else { return false };
+        let next = match meter.place(follower.start) {
+            Ok(next) => next,
+            Err(next) => {
+                let mut fresh = OpenPeriod::new(follower, Aggregate::initial(kind.aggregation));
+                if meter.has_flushed(follower.start) {
+                    let value = fresh.amount.total.value(kind.aggregation, follower);
+                    let revision = (kind.flush_empty && follower.start < kind.active_to).then_some(0);
+                    let updated_at = meter.updated_at();
+                    fresh.sent = Some(Box::new(Sent { revision, value, updated_at, amend_at: None }));
+                }
+                meter.periods.insert(next, fresh);
+                next
+            }
+        };
+        self.open_from(ix, place, next, kind)
+    }
+
+    /// A period that came to hold something begins with what the one before ended with.
+    pub(super) fn open_from_before(&mut self, ix: MeterIx, place: usize, kind: &MeterType) {
+        if place > 0 && self.meters.get(ix).periods[place - 1].sent.is_some() {
+            self.open_from(ix, place - 1, place, kind);
+        }
+    }
+
+    fn open_from(&mut self, ix: MeterIx, from: usize, to: usize, kind: &MeterType) -> bool {
+        let (before, after) = self.meters.get_mut(ix).periods.split_at_mut(to);
+        let (before, after) = (&before[from].amount, &mut after[0].amount);
+        let news = after.total.open_with(before.total.closing(kind.aggregation));
+        after.groups.open_with(&before.groups, kind.aggregation, kind.group_limit) | news
+    }
+
+    /// The period behind an amended one, if flushed, is amended in turn.
+    fn amend_follower(&mut self, ix: MeterIx, period: Period, due: Timestamp) {
+        let meter = self.meters.get_mut(ix);
+        let Ok(place) = meter.place(period.end) else { return };
+        if let Some(sent) = &mut meter.periods[place].sent {
+            sent.amend_at = sent.amend_at.or(Some(due));
+        }
+    }
+
+    /// Lets go of periods that may no longer be amended.
+    fn forget_closed(&mut self, ix: MeterIx, at: Timestamp) {
+        let plan = std::sync::Arc::clone(&self.plan);
+        let meter = self.meters.get_mut(ix);
+        let kind = &plan.meter_types[usize::from(meter.meter_type)];
+        let within = match kind.late.policy {
+            crate::meter_type::LatePolicy::Amend => kind.late.amend_within,
+            _ => 0,
+        };
+        let before = meter.next;
+        meter.periods.retain(|held| {
+            let settled = held.sent.as_ref().is_some_and(|sent| sent.amend_at.is_none());
+            // What carries over needs the period before, as long as the next is open.
+            let needed = kind.aggregation.carries_over() && held.period.end >= before;
+            !settled || needed || held.period.end.saturating_add(within) >= at
+        });
+    }
+
+    fn delete(&mut self, ix: MeterIx, effects: &mut impl Effects) {
+        let meter = self.meters.get(ix);
+        effects.deleted(meter);
+        let key = MeterKey::new(&meter.user, Plan::user_hash(&meter.user), meter.processor, meter.meter_type);
+        let hash = key.hash;
+        self.meters.remove(hash, ix);
+    }
+
+    /// Puts a meter where it is due next.
+    pub(super) fn schedule_next(&mut self, ix: MeterIx) {
+        let period = self.next_period(ix);
+        let meter = self.meters.get(ix);
+        let kind = self.kind(meter);
+        let mut due = match period.end {
+            Timestamp::MAX => Timestamp::MAX,
+            end => end.saturating_add(kind.late.grace),
+        };
+        // After its type ended a meter waits only for what it still holds.
+        if period.start >= kind.active_to && meter.periods.last().is_none_or(|last| last.period.start < period.start) {
+            due = Timestamp::MAX;
+        }
+        let amends = meter.periods.iter().filter_map(|held| held.sent.as_ref()?.amend_at);
+        due = amends.fold(due, Timestamp::min);
+        if due == meter.due {
+            return;
+        }
+        self.meters.get_mut(ix).due = due;
+        if due != Timestamp::MAX {
+            self.due.entry(due).or_default().push(ix);
+        }
+    }
+
+    /// The period a meter flushes next.
+    fn next_period(&mut self, ix: MeterIx) -> Period {
+        let meter = self.meters.get(ix);
+        let (next, meter_type) = (meter.next, meter.meter_type);
+        Period { start: next, ..self.calendar_period(meter_type, next) }
+    }
+
+    fn calendar_period(&mut self, meter_type: u16, at: Timestamp) -> Period {
+        self.calendars[usize::from(meter_type)].period_at(at)
+    }
+
+    fn kind(&self, meter: &Meter) -> &MeterType {
+        &self.plan.meter_types[usize::from(meter.meter_type)]
+    }
+}
+
+pub(super) fn record_key(meter: &Meter, period: Period, revision: u32, due: Timestamp) -> RecordKey<'_> {
+    RecordKey {
+        due,
+        user: &meter.user,
+        meter_type: meter.meter_type,
+        processor: meter.processor,
+        period_end: period.end,
+        revision,
+    }
+}

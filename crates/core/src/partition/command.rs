@@ -1,0 +1,68 @@
+//! What can happen to a partition.
+
+use crate::decimal::Decimal;
+use crate::event::{Batch, Slot};
+use crate::plan::DeclaredMeter;
+use crate::time::Timestamp;
+use crate::verdict::Reason;
+
+/// Everything that can happen to a partition. The list is closed.
+#[derive(Debug)]
+pub enum Command<'a> {
+    /// Events ask to be admitted: those seen before are told.
+    Admit {
+        /// In order of arrival.
+        identities: &'a [Identity],
+        /// Nanoseconds of event time for which an identity is remembered.
+        window: Option<i64>,
+    },
+    /// Mediation guided events here.
+    Count {
+        /// The meter processor that guides.
+        processor: u16,
+        /// The events.
+        batch: &'a Batch,
+        /// What of them concerns this partition, in order of arrival.
+        usages: &'a [Usage],
+    },
+    /// A meter is opened by hand.
+    Open(&'a DeclaredMeter),
+    /// Time has come: what ended by now is flushed.
+    Tick,
+    /// What is open is flushed as it is; period ends stay as scheduled.
+    Flush,
+}
+
+/// Who an event is: a keyed 128-bit fingerprint of the fields that identify it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// Of the identifying fields.
+    pub fingerprint: u128,
+    /// The event's time.
+    pub at: Timestamp,
+    /// Its place among those that wait for an answer.
+    pub place: u32,
+}
+
+/// What an event brings to a meter processor.
+#[derive(Clone, Copy, Debug)]
+pub struct Usage {
+    /// The event in its batch.
+    pub event: u32,
+    /// Its row there.
+    pub row: u32,
+    /// Its place among those that wait for an answer.
+    pub place: u32,
+    /// Hash of the user.
+    pub user_hash: u64,
+    /// The user.
+    pub user: Slot,
+    /// The event's time.
+    pub at: Timestamp,
+    /// The rules whose conditions hold, as bits; at least one.
+    pub rules: u64,
+    /// The value the first of them reads.
+    pub number: Decimal,
+    /// Why that value is no number, if so.
+    pub flaw: Option<Reason>,
+}

@@ -1,0 +1,468 @@
+//! Counting: guided events into periods of meters.
+//!
+//! An event counts in all its targets or in none: first every rule is tried and every
+//! reason to park it is looked for, then meters are opened and values added.
+
+use super::{Birth, Carry, Effects, Identities, Meter, MeterIx, MeterKey, Meters, OpenPeriod, Partition, Usage};
+use crate::aggregation::{Aggregate, Aggregation, Contribution};
+use crate::decimal::{self, Decimal};
+use crate::event::{Batch, Leaf};
+use crate::meter_type::{LatePolicy, MeterType};
+use crate::plan::{DeclaredMeter, Plan, Processor, Rule};
+use crate::schedule::Period;
+use crate::time::Timestamp;
+use crate::verdict::Reason;
+
+/// Usages whose meters are fetched together.
+const CHUNK: usize = 16;
+
+/// Memory that is used again for every event.
+#[derive(Debug, Default)]
+pub(super) struct Scratch {
+    targets: Vec<Target>,
+}
+
+/// Where an event will count.
+#[derive(Clone, Copy, Debug)]
+struct Target {
+    meter: Option<MeterIx>,
+    hash: u64,
+    meter_type: u16,
+    rule: u16,
+    period: Period,
+    number: Decimal,
+    late: bool,
+}
+
+/// Why a rule does not count an event.
+enum Refusal {
+    /// The next rule may.
+    PassOn(Reason),
+    /// The event is parked.
+    Park(Reason, String),
+}
+
+impl<M: Meters, I: Identities> Partition<M, I> {
+    pub(super) fn count(
+        &mut self,
+        processor: u16,
+        batch: &Batch,
+        usages: &[Usage],
+        at: Timestamp,
+        effects: &mut impl Effects,
+    ) {
+        let plan = std::sync::Arc::clone(&self.plan);
+        for chunk in usages.chunks(CHUNK) {
+            self.bring_near(&plan, processor, chunk);
+            for usage in chunk {
+                self.count_one(&plan, processor, batch, usage, at, effects);
+            }
+        }
+    }
+
+    /// Starts fetching the meters of usages from memory, all at once.
+    fn bring_near(&self, plan: &Plan, processor: u16, usages: &[Usage]) {
+        let rules = &plan.processors[usize::from(processor)].rules;
+        let touch = |usage: &Usage| {
+            let rule = &rules[usage.rules.trailing_zeros() as usize];
+            let meter_type = rule.meter_types.first().copied().unwrap_or_default();
+            self.meters.touch(MeterKey::new(b"", usage.user_hash, processor, meter_type).hash)
+        };
+        std::hint::black_box(usages.iter().fold(0, |near, usage| near ^ touch(usage)));
+    }
+
+    fn count_one(
+        &mut self,
+        plan: &Plan,
+        processor_ix: u16,
+        batch: &Batch,
+        usage: &Usage,
+        at: Timestamp,
+        effects: &mut impl Effects,
+    ) {
+        let processor = &plan.processors[usize::from(processor_ix)];
+        let user = batch.resolve(usage.user).as_text().unwrap_or_default();
+        let mut targets = std::mem::take(&mut self.scratch.targets);
+        targets.clear();
+        match self.guide(plan, processor_ix, processor, batch, usage, &user, at, &mut targets) {
+            Ok(()) => {
+                if targets.iter().any(|target| target.late) {
+                    effects.late(usage);
+                }
+                for target in &targets {
+                    self.add(plan, processor_ix, batch, usage, &user, target, at, effects);
+                }
+            }
+            Err(Refusal::PassOn(Reason::NoRule)) if processor.drop_unmatched => effects.unmatched(usage),
+            Err(Refusal::PassOn(reason)) => effects.parked(usage, reason, String::new()),
+            Err(Refusal::Park(reason, detail)) => effects.parked(usage, reason, detail),
+        }
+        self.scratch.targets = targets;
+    }
+
+    /// Tries the rules in order and gathers the targets of those that apply.
+    #[allow(clippy::too_many_arguments)] // one call, kept flat for the hot path
+    fn guide(
+        &mut self,
+        plan: &Plan,
+        processor_ix: u16,
+        processor: &Processor,
+        batch: &Batch,
+        usage: &Usage,
+        user: &[u8],
+        at: Timestamp,
+        targets: &mut Vec<Target>,
+    ) -> Result<(), Refusal> {
+        let mut held = usage.rules;
+        let mut passed_on = Reason::NoRule;
+        let mut first = true;
+        while held != 0 {
+            let rule_ix = held.trailing_zeros() as u16;
+            held &= held - 1;
+            let rule = &processor.rules[usize::from(rule_ix)];
+            let before = targets.len();
+            match self.targets_of(plan, processor_ix, rule, rule_ix, usage, user, at, targets) {
+                Ok(()) => {}
+                Err(Refusal::PassOn(reason)) => {
+                    passed_on = reason;
+                    first = false;
+                    continue;
+                }
+                Err(park) => return Err(park),
+            }
+            let found = &mut targets[before..];
+            self.bring_values(plan, processor, rule, batch, usage, first, found)?;
+            first = false;
+            if !processor.match_all {
+                break;
+            }
+        }
+        if targets.is_empty() { Err(Refusal::PassOn(passed_on)) } else { Ok(()) }
+    }
+
+    /// The meters of a rule's category that take the event.
+    #[allow(clippy::too_many_arguments)]
+    fn targets_of(
+        &mut self,
+        plan: &Plan,
+        processor: u16,
+        rule: &Rule,
+        rule_ix: u16,
+        usage: &Usage,
+        user: &[u8],
+        at: Timestamp,
+        targets: &mut Vec<Target>,
+    ) -> Result<(), Refusal> {
+        let before = targets.len();
+        let mut reason = Reason::NoMeter;
+        for &meter_type in &rule.meter_types {
+            let kind = &plan.meter_types[usize::from(meter_type)];
+            if usage.at < kind.active_from {
+                reason = Reason::BeforeActive;
+                continue;
+            }
+            if usage.at >= kind.active_to {
+                reason = Reason::AfterActive;
+                continue;
+            }
+            let key = MeterKey::new(user, usage.user_hash, processor, meter_type);
+            let meter = self.meters.find(&key);
+            if meter.is_none() && !kind.auto_create {
+                reason = Reason::NoMeter;
+                continue;
+            }
+            let mut period = self.calendars[usize::from(meter_type)].period_at(usage.at);
+            let mut late = false;
+            if let Some(ix) = meter {
+                let held = self.meters.get(ix);
+                if held.birth == Birth::Declared && period.start < held.created_at {
+                    if usage.at < held.created_at {
+                        reason = Reason::BeforeActive;
+                        continue;
+                    }
+                    period.start = held.created_at;
+                }
+                if held.has_flushed(period.start) {
+                    late = true;
+                    period = self.late_period(kind, meter_type, period, at)?;
+                }
+            }
+            let hash = key.hash;
+            targets.push(Target { meter, hash, meter_type, rule: rule_ix, period, number: Decimal::ZERO, late });
+        }
+        if targets.len() == before { Err(Refusal::PassOn(reason)) } else { Ok(()) }
+    }
+
+    /// The period a late event counts in.
+    fn late_period(&mut self, kind: &MeterType, meter_type: u16, period: Period, at: Timestamp) -> Result<Period, Refusal> {
+        match kind.late.policy {
+            LatePolicy::Carry => Ok(self.calendars[usize::from(meter_type)].period_at(at)),
+            LatePolicy::Park => Err(Refusal::Park(Reason::TooLate, format!("the period until {} is flushed", period.end))),
+            LatePolicy::Amend if at.since(period.end) > i128::from(kind.late.amend_within) => Err(Refusal::Park(
+                Reason::TooLate,
+                format!("the period until {} may no longer be amended", period.end),
+            )),
+            LatePolicy::Amend => Ok(period),
+        }
+    }
+
+    /// Reads the rule's value and checks that it fits wherever it goes.
+    #[allow(clippy::too_many_arguments)]
+    fn bring_values(
+        &self,
+        plan: &Plan,
+        processor: &Processor,
+        rule: &Rule,
+        batch: &Batch,
+        usage: &Usage,
+        first: bool,
+        targets: &mut [Target],
+    ) -> Result<(), Refusal> {
+        let aggregation = |target: &Target| plan.meter_types[usize::from(target.meter_type)].aggregation;
+        if !targets.iter().any(|target| aggregation(target).needs_value()) {
+            return Ok(());
+        }
+        let leaf = batch.leaf(usage.row as usize, rule.value);
+        let numeric = targets.iter().any(|target| aggregation(target).needs_number());
+        let number = match (first, usage.flaw) {
+            (true, None) if numeric => usage.number,
+            _ => match read_value(leaf, numeric, processor.text_numbers) {
+                Ok(number) => number,
+                Err(reason) => return Err(Refusal::Park(reason, describe(plan, rule, leaf))),
+            },
+        };
+        let contribution = Contribution { number, fingerprint: 0, at: usage.at };
+        for target in targets {
+            target.number = number;
+            let Some(ix) = target.meter else { continue };
+            let meter = self.meters.get(ix);
+            if let Ok(place) = meter.place(target.period.start)
+                && !meter.periods[place].amount.total.has_room(&contribution)
+            {
+                let detail = "the meter's value would leave the range of 38 digits".to_owned();
+                return Err(Refusal::Park(Reason::BadValue, detail));
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds an event to a target, opening the meter and its period where need be.
+    #[allow(clippy::too_many_arguments)]
+    fn add(
+        &mut self,
+        plan: &Plan,
+        processor: u16,
+        batch: &Batch,
+        usage: &Usage,
+        user: &[u8],
+        target: &Target,
+        at: Timestamp,
+        effects: &mut impl Effects,
+    ) {
+        let ix = match target.meter {
+            Some(ix) => ix,
+            // Two rules of one event may lead to the same new meter.
+            None => match self.meters.find(&MeterKey { hash: target.hash, user, processor, meter_type: target.meter_type }) {
+                Some(ix) => ix,
+                None => self.open_by_event(processor, user, target, usage, at, effects),
+            },
+        };
+        let kind = &plan.meter_types[usize::from(target.meter_type)];
+        let rule = &plan.processors[usize::from(processor)].rules[usize::from(target.rule)];
+        self.grow_backwards(ix, target.period, usage.at, at);
+        let contribution = Contribution {
+            number: target.number,
+            fingerprint: fingerprint(kind.aggregation, batch, usage, rule),
+            at: usage.at,
+        };
+        let meter = self.meters.get_mut(ix);
+        let (place, news) = match meter.place(target.period.start) {
+            Ok(place) => (place, false),
+            Err(place) => {
+                let mut fresh = OpenPeriod::new(target.period, Aggregate::initial(kind.aggregation));
+                fresh.sent = sent_empty(meter, kind, target.period);
+                meter.periods.insert(place, fresh);
+                (place, true)
+            }
+        };
+        let period = &mut meter.periods[place];
+        period.events += 1;
+        period.first_at = period.first_at.min(usage.at);
+        period.last_at = period.last_at.max(usage.at);
+        period.amount.total.add(kind.aggregation, &contribution);
+        let mut beyond = false;
+        for (breakdown, slots) in &rule.group_by {
+            let names = &plan.breakdowns[usize::from(*breakdown)];
+            let values = slots.iter().map(|&slot| batch.leaf(usage.row as usize, slot));
+            let symbol = self.symbols.intern(*breakdown, names, values);
+            beyond |= !period.amount.groups.add(symbol, kind.group_limit, kind.aggregation, &contribution);
+        }
+        if beyond {
+            period.amount.groups.add_other(kind.aggregation, &contribution);
+        }
+        if !(rule.carry_first.is_empty() && rule.carry_last.is_empty()) {
+            carry(period, rule, batch, usage);
+        }
+        if period.sent.is_some() {
+            self.amend_later(ix, place, at, kind.aggregation);
+        } else if news && kind.aggregation.carries_over() {
+            self.open_from_before(ix, place, kind);
+        }
+        if !kind.thresholds.is_empty() {
+            self.check_thresholds(ix, target.period.start, at, effects);
+        }
+    }
+
+    fn open_by_event(
+        &mut self,
+        processor: u16,
+        user: &[u8],
+        target: &Target,
+        usage: &Usage,
+        at: Timestamp,
+        effects: &mut impl Effects,
+    ) -> MeterIx {
+        let start = target.period.start;
+        let meter = Meter {
+            user: user.into(),
+            processor,
+            meter_type: target.meter_type,
+            birth: Birth::ByEvent,
+            delete_on_reset: false,
+            created_at: created_by_event(start, usage.at, at),
+            next: start,
+            flushed: Period { start, end: start },
+            due: Timestamp::MAX,
+            changed_at: Timestamp::MIN,
+            periods: Vec::new(),
+            rare: None,
+        };
+        effects.opened(&meter);
+        let ix = self.meters.insert(target.hash, meter);
+        self.schedule_next(ix);
+        ix
+    }
+
+    /// A meter born by an event begins with the first period any event of it lies in,
+    /// whichever arrives first.
+    fn grow_backwards(&mut self, ix: MeterIx, period: Period, event_at: Timestamp, at: Timestamp) {
+        let meter = self.meters.get_mut(ix);
+        if meter.birth == Birth::Declared {
+            return;
+        }
+        meter.created_at = meter.created_at.min(created_by_event(period.start, event_at, at));
+        if period.start < meter.next && !meter.has_flushed(period.start) {
+            meter.next = period.start;
+            self.schedule_next(ix);
+        }
+    }
+
+    /// Opens a meter by hand; one that exists already is left as it is.
+    pub(super) fn open_declared(&mut self, declared: &DeclaredMeter, at: Timestamp) {
+        let user = declared.user.as_bytes();
+        let key = MeterKey::new(user, Plan::user_hash(user), declared.processor, declared.meter_type);
+        if self.meters.find(&key).is_some() {
+            return;
+        }
+        let created_at = declared.created_at.unwrap_or(at);
+        let rare = (declared.id.is_some() || !declared.custom_fields.is_empty()).then(|| {
+            let custom_fields = declared.custom_fields.clone();
+            Box::new(super::meter::Rare { id: declared.id, custom_fields })
+        });
+        let meter = Meter {
+            user: user.into(),
+            processor: declared.processor,
+            meter_type: declared.meter_type,
+            birth: Birth::Declared,
+            delete_on_reset: declared.delete_on_reset,
+            created_at,
+            next: created_at,
+            flushed: Period { start: created_at, end: created_at },
+            due: Timestamp::MAX,
+            changed_at: Timestamp::MIN,
+            periods: Vec::new(),
+            rare,
+        };
+        let ix = self.meters.insert(key.hash, meter);
+        self.schedule_next(ix);
+    }
+}
+
+/// The boundary, when it lies in the past; without a boundary, the event.
+fn created_by_event(boundary: Timestamp, event_at: Timestamp, at: Timestamp) -> Timestamp {
+    if boundary == Timestamp::MIN { event_at } else { boundary.min(at) }
+}
+
+/// Whether the empty period was already flushed, as revision 0 if such are.
+fn sent_empty(meter: &Meter, kind: &MeterType, period: Period) -> Option<Box<super::Sent>> {
+    if !meter.has_flushed(period.start) {
+        return None;
+    }
+    let updated_at = meter.updated_at();
+    let revision = (kind.flush_empty && period.start < kind.active_to).then_some(0);
+    let value = Aggregate::initial(kind.aggregation).value(kind.aggregation, period);
+    Some(Box::new(super::Sent { revision, value, updated_at, amend_at: None }))
+}
+
+/// The value a leaf stands for, where one is needed.
+pub(crate) fn read_value(leaf: Leaf<'_>, numeric: bool, text_numbers: bool) -> Result<Decimal, Reason> {
+    use crate::event::Kind;
+    match leaf.kind {
+        Kind::Missing | Kind::Null => Err(Reason::NoValue),
+        Kind::Json => Err(Reason::BadValue),
+        _ if !numeric => Ok(Decimal::ZERO),
+        Kind::Number => decimal::parse(leaf.bytes).map_err(|_| Reason::BadValue),
+        Kind::Text if text_numbers => decimal::parse(leaf.bytes).map_err(|_| Reason::BadValue),
+        _ => Err(Reason::BadValue),
+    }
+}
+
+/// What was found where a value should be, for a person.
+fn describe(plan: &Plan, rule: &Rule, leaf: Leaf<'_>) -> String {
+    let path = &plan.paths[usize::from(rule.value)];
+    let mut found = Vec::new();
+    leaf.write_json(&mut found);
+    found.truncate(100);
+    match leaf.is_absent() {
+        true => format!("`{path}` is missing or null"),
+        false => {
+            let why = decimal::parse(leaf.bytes).err().map_or("text, not a number".to_owned(), |why| why.to_string());
+            format!("`{path}` is {}: {why}", String::from_utf8_lossy(&found))
+        }
+    }
+}
+
+fn fingerprint(aggregation: Aggregation, batch: &Batch, usage: &Usage, rule: &Rule) -> u128 {
+    if aggregation != Aggregation::Unique {
+        return 0;
+    }
+    let text = batch.leaf(usage.row as usize, rule.value).as_text().unwrap_or_default();
+    xxhash_rust::xxh3::xxh3_128(&text)
+}
+
+/// Keeps first and last occurrences, by event time; of equal times the first arrival is
+/// first and the last arrival last.
+fn carry(period: &mut OpenPeriod, rule: &Rule, batch: &Batch, usage: &Usage) {
+    let kept = period.carry.get_or_insert_default();
+    let fields = rule.carry_first.iter().map(|field| (field, false)).chain(rule.carry_last.iter().map(|field| (field, true)));
+    for (&(field, slot), last) in fields {
+        let leaf = batch.leaf(usage.row as usize, slot);
+        if leaf.kind == crate::event::Kind::Missing {
+            continue;
+        }
+        match kept.iter_mut().find(|known| known.field == field && known.last == last) {
+            Some(known) => {
+                if if last { usage.at >= known.at } else { usage.at < known.at } {
+                    known.at = usage.at;
+                    known.json.clear();
+                    leaf.write_json(&mut known.json);
+                }
+            }
+            None => {
+                let mut json = Vec::new();
+                leaf.write_json(&mut json);
+                kept.push(Carry { field, last, at: usage.at, json });
+            }
+        }
+    }
+}

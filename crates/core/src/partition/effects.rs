@@ -1,0 +1,45 @@
+//! What follows from a command.
+
+use super::{Identity, Meter, Usage};
+use crate::time::Timestamp;
+use crate::verdict::Reason;
+
+/// Takes what follows from a command. What happens outside, happens afterwards and from
+/// this: a record is here before it is anywhere.
+pub trait Effects {
+    /// The event has been seen before.
+    fn duplicate(&mut self, identity: &Identity);
+    /// The event was counted, but into a flushed period or carried out of it.
+    fn late(&mut self, usage: &Usage);
+    /// The event goes to the correction queue. Every other usage was counted.
+    fn parked(&mut self, usage: &Usage, reason: Reason, detail: String);
+    /// No rule applied to the event, and the pipeline drops such events.
+    fn unmatched(&mut self, usage: &Usage);
+    /// A meter was opened.
+    fn opened(&mut self, meter: &Meter);
+    /// A meter is gone.
+    fn deleted(&mut self, meter: &Meter);
+    /// A metered record, as JSON.
+    fn record(&mut self, key: RecordKey<'_>, json: &[u8]);
+    /// A threshold was reached or recovered: the record so far, as JSON.
+    fn threshold(&mut self, key: RecordKey<'_>, json: &[u8]);
+}
+
+/// Where a record stands among others: by the end of its period, then by meter. Records
+/// of all partitions, merged by this, are in an order that does not depend on how many
+/// there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RecordKey<'a> {
+    /// When it fell due.
+    pub due: Timestamp,
+    /// Whose.
+    pub user: &'a [u8],
+    /// Which type, by its place in the plan.
+    pub meter_type: u16,
+    /// Which processor, by its place in the plan.
+    pub processor: u16,
+    /// Which period.
+    pub period_end: Timestamp,
+    /// Which revision.
+    pub revision: u32,
+}

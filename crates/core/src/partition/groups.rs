@@ -1,0 +1,106 @@
+//! The groups of one period of one meter.
+//!
+//! Few groups are searched in a row; from some number on an index is kept. Past the
+//! limit new groups count in `…other` only.
+
+use std::collections::HashMap;
+use std::hash::BuildHasherDefault;
+
+use crate::aggregation::{Aggregate, Aggregation, Contribution, Fingerprint};
+
+/// Groups searched without an index.
+const UNINDEXED_MAX: usize = 12;
+
+/// The groups of one period of one meter.
+#[derive(Clone, Debug, Default)]
+pub struct Groups {
+    cells: Vec<Group>,
+    many: Option<Box<Many>>,
+}
+
+#[derive(Clone, Debug)]
+struct Group {
+    symbol: u32,
+    aggregate: Aggregate,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Many {
+    index: HashMap<u32, u32, BuildHasherDefault<Fingerprint>>,
+    other: Option<Aggregate>,
+}
+
+impl Groups {
+    /// Adds a contribution to a group; past the limit of groups it says no and adds
+    /// nothing.
+    #[inline]
+    pub(super) fn add(&mut self, symbol: u32, limit: u32, aggregation: Aggregation, contribution: &Contribution) -> bool {
+        match self.cell(symbol, limit, aggregation) {
+            Some(aggregate) => {
+                aggregate.add(aggregation, contribution);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Adds a contribution to the group of what is past the limit.
+    #[cold]
+    pub(super) fn add_other(&mut self, aggregation: Aggregation, contribution: &Contribution) {
+        let many = self.many.get_or_insert_default();
+        let other = many.other.get_or_insert_with(|| Aggregate::initial(aggregation));
+        other.add(aggregation, contribution);
+    }
+
+    /// The aggregate of a group, made if there is room for it.
+    #[inline]
+    fn cell(&mut self, symbol: u32, limit: u32, aggregation: Aggregation) -> Option<&mut Aggregate> {
+        let found = match &self.many {
+            Some(many) if !many.index.is_empty() => many.index.get(&symbol).map(|at| *at as usize),
+            _ => self.cells.iter().position(|group| group.symbol == symbol),
+        };
+        let at = match found {
+            Some(at) => at,
+            None if self.cells.len() >= limit as usize => return None,
+            None => self.push(symbol, aggregation),
+        };
+        Some(&mut self.cells[at].aggregate)
+    }
+
+    fn push(&mut self, symbol: u32, aggregation: Aggregation) -> usize {
+        let at = self.cells.len();
+        self.cells.push(Group { symbol, aggregate: Aggregate::initial(aggregation) });
+        if self.cells.len() > UNINDEXED_MAX {
+            let many = self.many.get_or_insert_default();
+            if many.index.is_empty() {
+                many.index.extend(self.cells.iter().enumerate().map(|(at, group)| (group.symbol, at as u32)));
+            } else {
+                many.index.insert(symbol, at as u32);
+            }
+        }
+        at
+    }
+
+    /// The groups and their aggregates, in no order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &Aggregate)> {
+        self.cells.iter().map(|group| (group.symbol, &group.aggregate))
+    }
+
+    /// What is past the limit, if anything is.
+    pub(crate) fn other(&self) -> Option<&Aggregate> {
+        self.many.as_ref()?.other.as_ref()
+    }
+
+    /// Begins every group with what it ended the period before with. Says whether that
+    /// is news.
+    pub(super) fn open_with(&mut self, before: &Groups, aggregation: Aggregation, limit: u32) -> bool {
+        let mut news = false;
+        for (symbol, aggregate) in before.iter() {
+            let closing = aggregate.closing(aggregation);
+            if let Some(cell) = self.cell(symbol, limit, aggregation) {
+                news |= cell.open_with(closing);
+            }
+        }
+        news
+    }
+}

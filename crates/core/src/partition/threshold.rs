@@ -1,0 +1,42 @@
+//! Thresholds: partial records on the way.
+
+use super::close::record_key;
+use super::{Effects, Identities, MeterIx, Meters, Partition};
+use crate::record::{Crossing, Direction, Record, Revision};
+use crate::time::Timestamp;
+
+/// Thresholds of a meter type: a bit each, for two directions, in one word.
+pub(crate) const THRESHOLDS_MAX: usize = 32;
+
+impl<M: Meters, I: Identities> Partition<M, I> {
+    /// After an event: tells thresholds that were crossed for the first time in the
+    /// period and direction.
+    pub(super) fn check_thresholds(&mut self, ix: MeterIx, start: Timestamp, at: Timestamp, effects: &mut impl Effects) {
+        let plan = std::sync::Arc::clone(&self.plan);
+        let meter = self.meters.get(ix);
+        let kind = &plan.meter_types[usize::from(meter.meter_type)];
+        let Ok(place) = meter.place(start) else { return };
+        let held = &meter.periods[place];
+        let Some(value) = held.amount.total.value(kind.aggregation, held.period) else { return };
+        let mut crossed = held.crossed;
+        let mut json = Vec::new();
+        for (bit, threshold) in kind.thresholds.iter().enumerate() {
+            let (reached, recovered) = (1u64 << bit, 1u64 << (bit + THRESHOLDS_MAX));
+            let above = value.compare(threshold.limit).is_ge();
+            let direction = match (above, crossed & reached != 0, crossed & recovered != 0) {
+                (true, false, _) => Direction::Reached,
+                (false, true, false) => Direction::Recovered,
+                _ => continue,
+            };
+            crossed |= if above { reached } else { recovered };
+            let number = held.sent.as_ref().and_then(|sent| sent.revision).map_or(0, |sent| sent + 1);
+            let updated_at = meter.changed_at.max(held.last_at);
+            let revision = Revision { number, delta: None, updated_at };
+            let crossing = Some(Crossing { threshold, direction });
+            json.clear();
+            Record { plan: &plan, symbols: &self.symbols, meter, held, revision, crossing }.write_to(&mut json);
+            effects.threshold(record_key(meter, held.period, number, at), &json);
+        }
+        self.meters.get_mut(ix).periods[place].crossed = crossed;
+    }
+}

@@ -1,0 +1,235 @@
+//! A document that conforms, to a plan.
+
+use super::graph::{self, Step};
+use super::meter::{self, Processors};
+use super::meter_type;
+use super::operators;
+use super::problem::Problems;
+use super::source;
+use super::target::{self, TargetPlan};
+use super::tree::Node as Tree;
+use crate::event::Path;
+use crate::expression::{Fields, Program};
+use crate::limits::{DEDUPE_WINDOW, OPERATORS_MAX, PATHS_MAX};
+use crate::meter_type::{MeterType, derived};
+use crate::operator::{Clock, Dedupe, Operator, Window};
+use crate::plan::{Plan, TimeField};
+use crate::time::{TimeFormat, Timestamp, Zone, parse_duration};
+use crate::decimal;
+
+/// What is gathered while a document is compiled.
+pub(super) struct Compiler<'p> {
+    pub(super) problems: &'p mut Problems,
+    pub(super) paths: Vec<Path>,
+    pub(super) breakdowns: Vec<Vec<Path>>,
+    pub(super) carried: Vec<Path>,
+}
+
+impl Fields for Compiler<'_> {
+    fn slot(&mut self, path: &Path) -> u16 {
+        index_of(&mut self.paths, path)
+    }
+}
+
+/// The place of a value in a list, added if it is new.
+pub(super) fn index_of<T: Clone + PartialEq>(list: &mut Vec<T>, value: &T) -> u16 {
+    let found = list.iter().position(|known| known == value);
+    let at = found.unwrap_or_else(|| {
+        list.push(value.clone());
+        list.len() - 1
+    });
+    at as u16
+}
+
+impl Compiler<'_> {
+    /// The slot of a path that conforms.
+    pub(super) fn path(&mut self, written: &str) -> u16 {
+        match Path::parse(written) {
+            Ok(path) => self.slot(&path),
+            Err(_) => 0,
+        }
+    }
+
+    /// The slots of a list of paths that conform.
+    pub(super) fn paths(&mut self, list: Option<&Tree>) -> Vec<u16> {
+        let written = list.map(Tree::items).unwrap_or_default().iter().filter_map(Tree::scalar);
+        written.map(|written| self.path(written)).collect()
+    }
+
+    /// An expression; what is wrong with it is noted at its place.
+    pub(super) fn program(&mut self, node: &Tree, field: &str) -> Option<Program> {
+        let compiled = Program::compile(node.scalar()?, self);
+        compiled.map_err(|why| self.problems.add(node, field, why.to_string())).ok()
+    }
+
+    /// `path` or `{field, format, timezone}`.
+    pub(super) fn time(&mut self, node: &Tree, field: &str) -> TimeField {
+        if let Some(path) = node.scalar() {
+            return TimeField { slots: vec![self.path(path)], format: TimeFormat::Default };
+        }
+        let slots = vec![self.path(node.text("field").unwrap_or_default())];
+        let zone = node.text("timezone").and_then(Zone::named).unwrap_or_else(Zone::utc);
+        let name = node.text("format").unwrap_or("rfc3339");
+        let format = TimeFormat::named(name, zone).unwrap_or_else(|| {
+            let message = format!("unknown time format `{name}`; write rfc3339, unix_s, unix_ms, unix_us, unix_ns, or a strptime pattern like %Y-%m-%d %H:%M:%S");
+            self.problems.add(node.get("format").unwrap_or(node), &format!("{field}.format"), message);
+            TimeFormat::Default
+        });
+        TimeField { slots, format }
+    }
+}
+
+/// The instant of a field that conforms.
+pub(super) fn instant(node: &Tree, name: &str) -> Option<Timestamp> {
+    Timestamp::parse_rfc3339(node.text(name)?.as_bytes())
+}
+
+/// The decimal of a field that conforms.
+pub(super) fn number(node: &Tree, name: &str) -> Option<decimal::Decimal> {
+    decimal::parse(node.text(name)?.as_bytes()).ok()
+}
+
+/// Names and JSON of a map of anything, by name.
+pub(super) fn json_members(node: Option<&Tree>) -> Vec<(String, String)> {
+    let mut members: Vec<_> = node
+        .into_iter()
+        .flat_map(Tree::members)
+        .map(|(name, value)| (name.to_owned(), value.to_json().to_string()))
+        .collect();
+    members.sort();
+    members
+}
+
+pub(super) fn compile(tree: &Tree, problems: &mut Problems) -> Option<(Plan, Vec<TargetPlan>)> {
+    let mut compiler = Compiler { problems, paths: Vec::new(), breakdowns: Vec::new(), carried: Vec::new() };
+    let name = tree.text("pipeline").unwrap_or_default().to_owned();
+    if name.chars().count() > 80 {
+        compiler.problems.add(tree, "pipeline", "the name has more than 80 characters; shorten it");
+    }
+    let meter_types = meter_type::compile_all(tree, compiler.problems);
+    let sources = source::compile_all(tree, &mut compiler);
+    let mut processors = Processors::default();
+    let operators = operators::compile_all(tree, &mut compiler, &meter_types, &sources, &mut processors);
+    let meters = meter::compile_declared(tree, &mut compiler, &meter_types, &processors.list);
+    let targets = target::compile_all(tree, compiler.problems);
+    check_limits(tree, &mut compiler, operators.len());
+    if !compiler.problems.0.is_empty() {
+        return None;
+    }
+    let source_ids: Vec<&str> = sources.iter().map(|source| source.id.as_str()).collect();
+    let mut graph = graph::connect(tree, operators, &source_ids, compiler.problems)?;
+    if !graph.nodes.iter().any(|node| matches!(node.operator, Operator::Dedupe(_))) {
+        admit(tree, &mut compiler, &mut graph, &processors);
+    }
+    let stages = graph::stages(&graph.nodes);
+    let duration = |name, default| tree.text(name).and_then(parse_duration).unwrap_or(default);
+    let bytes = tree.text("eventBytesMax").and_then(|text| text.parse().ok());
+    let plan = Plan {
+        id: derived::pipeline(&name),
+        name,
+        nodes: graph.nodes,
+        entries: graph.entries,
+        stages,
+        sources,
+        processors: processors.list,
+        meter_types,
+        meters,
+        event_bytes_max: bytes.unwrap_or(crate::limits::EVENT_BYTES_MAX),
+        future_tolerance: duration("futureTolerance", crate::limits::FUTURE_TOLERANCE),
+        error_percent_max: number(tree, "maxErrorPercent"),
+        paths: compiler.paths,
+        breakdowns: compiler.breakdowns,
+        carried: compiler.carried,
+    };
+    Some((plan, targets))
+}
+
+fn check_limits(tree: &Tree, compiler: &mut Compiler<'_>, operators: usize) {
+    if operators > OPERATORS_MAX {
+        compiler.problems.add(tree, "operators", format!("{operators} operators; the limit is {OPERATORS_MAX}"));
+    }
+    if compiler.paths.len() > PATHS_MAX {
+        let message = format!("the pipeline reads {} different fields; the limit is {PATHS_MAX}", compiler.paths.len());
+        compiler.problems.add(tree, "", message);
+    }
+}
+
+/// Deduplication is on unless the document says otherwise: without an operator for it,
+/// events are deduplicated where they come in, over all sources.
+fn admit(tree: &Tree, compiler: &mut Compiler<'_>, graph: &mut graph::Graph, processors: &Processors) {
+    let wanted = tree.get("dedupe");
+    if wanted.is_some_and(|node| node.scalar().is_some()) {
+        return;
+    }
+    let dedupe = match wanted {
+        Some(node) => dedupe(node, "dedupe", "dedupe", compiler, processors),
+        None => default_dedupe("dedupe", compiler, processors),
+    };
+    graph.prepend(Step { id: "dedupe".to_owned(), operator: Operator::Dedupe(dedupe), routes: Vec::new() });
+}
+
+fn default_dedupe(id: &str, compiler: &mut Compiler<'_>, processors: &Processors) -> Dedupe {
+    let key = vec![compiler.path("source"), compiler.path("id")];
+    Dedupe {
+        required: vec![key[1]],
+        key,
+        window: Window::Rolling(DEDUPE_WINDOW),
+        by: Clock::Event,
+        time: processors.first_time(compiler),
+        salt: salt(id),
+    }
+}
+
+fn salt(id: &str) -> u64 {
+    xxhash_rust::xxh3::xxh3_64(id.as_bytes())
+}
+
+/// A deduplication as it is written.
+pub(super) fn dedupe(node: &Tree, field: &str, id: &str, compiler: &mut Compiler<'_>, processors: &Processors) -> Dedupe {
+    let mut dedupe = default_dedupe(id, compiler, processors);
+    if let Some(key) = node.get("key") {
+        dedupe.key = compiler.paths(Some(key));
+        if dedupe.key.is_empty() {
+            compiler.problems.add(key, &format!("{field}.key"), "the key is empty; name the fields that identify an event");
+        }
+        // A source alone identifies nothing.
+        let source = compiler.path("source");
+        dedupe.required = dedupe.key.iter().copied().filter(|slot| *slot != source || dedupe.key.len() == 1).collect();
+    }
+    if let Some(time) = node.get("time") {
+        dedupe.time = compiler.time(time, &format!("{field}.time"));
+    }
+    if node.text("by") == Some("arrival") {
+        dedupe.by = Clock::Arrival;
+    }
+    if let Some(window) = node.get("window") {
+        dedupe.window = read_window(node, window, field, compiler);
+    }
+    dedupe
+}
+
+fn read_window(node: &Tree, window: &Tree, field: &str, compiler: &mut Compiler<'_>) -> Window {
+    use crate::schedule::{Anchor, Every, Schedule, Unit};
+    let text = window.scalar().unwrap_or_default();
+    if text == "forever" {
+        return Window::Forever;
+    }
+    if let Some(unit) = Unit::named(text)
+        && let Ok(every) = Every::new(unit, 1, Anchor::default())
+    {
+        let zone = node.text("timezone").and_then(Zone::named).unwrap_or_else(Zone::utc);
+        return Window::Calendar(std::sync::Arc::new(Schedule::Every(every)), zone);
+    }
+    let span = parse_duration(text).filter(|span| *span > 0);
+    if span.is_none() {
+        let message = format!("`{text}` is no window; write a duration like 32d, a calendar period like month, or forever");
+        compiler.problems.add(window, &format!("{field}.window"), message);
+    }
+    Window::Rolling(span.unwrap_or(DEDUPE_WINDOW))
+}
+
+/// The types of a category, by their places.
+pub(super) fn types_of(category: &str, meter_types: &[MeterType]) -> Vec<u16> {
+    let of_category = meter_types.iter().enumerate().filter(|(_, kind)| kind.category == category);
+    of_category.map(|(at, _)| at as u16).collect()
+}

@@ -1,0 +1,323 @@
+//! The fields of a pipeline document: the one table.
+
+use super::shape::Form::{Any, Boolean, Character, Duration, Either, Expression, Instant, Integer, List, Map, Number, Object, Path, Text, Uuid, Word, Zone};
+use super::shape::{Form, Shape, default, optional, required};
+use crate::aggregation::Aggregation;
+use crate::expression::condition::OPERATORS;
+use crate::schedule::SHORT_NAMES;
+
+pub(super) const PIPELINE: Form = Object(&Shape {
+    noun: "field of a pipeline",
+    help: "A pipeline: sources, operators, meter types, targets",
+    fields: &[
+        required("pipeline", Text, "Unique name, at most 80 characters"),
+        optional("description", Text, "For people"),
+        optional("source", SOURCE, "Where events come from"),
+        optional("sources", List(&SOURCE), "Several sources, each with an id"),
+        required("operators", List(&OPERATOR), "The steps; a list is a chain, `from` makes it a graph"),
+        optional("meterTypes", List(&METER_TYPE), "Templates of meters"),
+        optional("meters", List(&METER), "Meters that exist from the beginning"),
+        optional("targets", List(&TARGET), "Where records go"),
+        optional("dedupe", Either(&[Word(&["off"]), DEDUPE]), "Deduplication where events come in, if no operator does it; `off` for none"),
+        default("futureTolerance", Duration, "5m", "How far ahead of the clock an event may be"),
+        default("eventBytesMax", Integer(1, 64 << 20), "1048576", "Bytes of one event"),
+        optional("maxErrorPercent", Number, "Share of parked events that fails a session"),
+    ],
+});
+
+const SOURCE: Form = Object(&Shape {
+    noun: "source",
+    help: "Where events come from",
+    fields: &[
+        optional("id", Text, "For `from` and for several sources"),
+        required("file", FILE_SOURCE, "Files, or `-` for standard input"),
+    ],
+});
+
+const FILE_SOURCE: Form = Object(&Shape {
+    noun: "field of a file source",
+    help: "Files",
+    fields: &[
+        required("path", Either(&[Text, List(&Text)]), "Path, glob pattern, several of them, or `-`"),
+        optional("format", Word(&["ndjson", "json", "csv", "parquet", "access_log"]), "By the file's name when left out"),
+        default("compression", Word(&["auto", "none", "gzip", "zstd"]), "auto", "`auto` looks at the first bytes"),
+        default("header", Boolean, "true", "Whether a CSV file begins with the names of its columns"),
+        optional("columns", List(&Text), "Names of a CSV file's columns; c1, c2 … without"),
+        default("delimiter", Character, ",", "Between the fields of a CSV file; `\\t` for a tab"),
+        default("quote", Either(&[Word(&["none"]), Character]), "\"", "Around fields of a CSV file"),
+        optional("comment", Character, "A CSV line beginning with it is no row"),
+        optional("types", Map(&Word(&["text", "number", "boolean"])), "Types of a CSV file's columns; text when left out"),
+        optional("time", TIME, "Where the event's time is and how it is written: becomes `time`"),
+        optional("id", Either(&[Word(&["line", "content"]), List(&Path)]), "What identifies an event: becomes `id` (and `source` the file)"),
+    ],
+});
+
+const TIME: Form = Either(&[
+    Path,
+    Object(&Shape {
+        noun: "field of a time",
+        help: "Where a time is and how it is written",
+        fields: &[
+            required("field", Path, "Where it is"),
+            default("format", Text, "rfc3339", "rfc3339, unix_s, unix_ms, unix_us, unix_ns, or a strptime pattern"),
+            default("timezone", Zone, "Etc/UTC", "Zone of times that have no offset"),
+        ],
+    }),
+]);
+
+const OPERATOR: Form = Object(&Shape {
+    noun: "operator",
+    help: "One step",
+    fields: &[
+        optional("id", Text, "For `from` and for counters; the operator's name when left out"),
+        optional("from", Either(&[Text, List(&Text)]), "The operators, routes (`id.route`) or sources it reads; the one before when left out"),
+        optional("filter", FILTER, "Keeps the events for which a condition holds"),
+        optional("map", MAP, "Changes fields"),
+        optional("validate", VALIDATE, "Parks events that a JSON Schema refuses"),
+        optional("dedupe", DEDUPE, "Drops what has been seen before"),
+        optional("branch", BRANCH, "Sends events different ways"),
+        optional("meter", METER_PROCESSOR, "Guides events to meters"),
+    ],
+});
+
+const CONDITIONS: Form = Object(&Shape {
+    noun: "field of conditions",
+    help: "Conditions, all or any of which must hold",
+    fields: &[
+        optional("all", List(&CONDITION), "All must hold"),
+        optional("any", List(&CONDITION), "One must hold"),
+    ],
+});
+
+const CONDITION: Form = Object(&Shape {
+    noun: "field of a condition",
+    help: "A comparison, an expression, or a group of conditions",
+    fields: &[
+        optional("field", Path, "What is compared"),
+        optional("op", Word(&OPERATORS), "How"),
+        optional("value", Any, "With what"),
+        optional("expression", Expression, "Any condition in CEL"),
+        optional("all", List(&NESTED), "All must hold"),
+        optional("any", List(&NESTED), "One must hold"),
+    ],
+});
+
+/// One level more; deeper conditions are written as an expression.
+const NESTED: Form = Object(&Shape {
+    noun: "field of a condition",
+    help: "A comparison or an expression",
+    fields: &[
+        optional("field", Path, "What is compared"),
+        optional("op", Word(&OPERATORS), "How"),
+        optional("value", Any, "With what"),
+        optional("expression", Expression, "Any condition in CEL"),
+    ],
+});
+
+const FILTER: Form = Object(&Shape {
+    noun: "field of a filter",
+    help: "Keeps the events for which a condition holds",
+    fields: &[
+        optional("when", Expression, "The condition in CEL"),
+        optional("conditions", CONDITIONS, "The condition, structured"),
+    ],
+});
+
+const MAP: Form = Object(&Shape {
+    noun: "field of a map",
+    help: "Changes fields, in this order: rename, convert, set, remove",
+    fields: &[
+        optional("rename", Map(&Path), "Old path: new path"),
+        optional("convert", Map(&Word(&["text", "number", "boolean"])), "Path: type"),
+        optional("set", Map(&Expression), "Path: expression"),
+        optional("remove", List(&Path), "Paths"),
+    ],
+});
+
+const VALIDATE: Form = Object(&Shape {
+    noun: "field of a validation",
+    help: "Parks events that a JSON Schema refuses",
+    fields: &[required("schema", Any, "The JSON Schema")],
+});
+
+const DEDUPE: Form = Object(&Shape {
+    noun: "field of a deduplication",
+    help: "Drops what has been seen before; the first arrival wins",
+    fields: &[
+        default("key", List(&Path), "[source, id]", "The fields that identify an event"),
+        default("window", Text, "32d", "A duration, `forever`, or a calendar period: hour, day, week, month, quarter, year"),
+        default("timezone", Zone, "Etc/UTC", "Zone of a calendar period"),
+        default("by", Word(&["event", "arrival"]), "event", "Whose time the window is of"),
+        optional("time", TIME, "The event's time; that of the first meter operator when left out"),
+    ],
+});
+
+const BRANCH: Form = Object(&Shape {
+    noun: "field of a branch",
+    help: "Sends each event the first way whose condition holds, or the way `default`",
+    fields: &[required("routes", List(&ROUTE), "In order")],
+});
+
+const ROUTE: Form = Object(&Shape {
+    noun: "field of a route",
+    help: "A way and its condition",
+    fields: &[
+        required("name", Text, "Operators read it with `from: branch.name`"),
+        optional("when", Expression, "The condition in CEL"),
+        optional("conditions", CONDITIONS, "The condition, structured"),
+    ],
+});
+
+const METER_PROCESSOR: Form = Object(&Shape {
+    noun: "field of a meter operator",
+    help: "The meter processor: guides events to meters",
+    fields: &[
+        required("key", Uuid, "The meter key: a UUID of your own, the same for ever"),
+        optional("user", Path, "Where the user is; `subject`, else `userId`, when left out"),
+        optional("time", TIME, "Where the time is; `time`, else `timestamp`, when left out"),
+        default("value", Path, "value", "Where the value is, for rules that do not say"),
+        required("rules", List(&RULE), "Guiding rules, in order"),
+        default("match", Word(&["first", "all"]), "first", "Whether the first rule that applies counts, or all"),
+        default("unmatched", Word(&["park", "drop"]), "park", "What becomes of events that no rule applies to"),
+        optional("textNumbers", Boolean, "Whether values may be numbers written as text; true for CSV and access logs, else false"),
+    ],
+});
+
+const FIELDS: Form = Either(&[Path, List(&Path)]);
+
+const RULE: Form = Object(&Shape {
+    noun: "field of a rule",
+    help: "A guiding rule",
+    fields: &[
+        optional("name", Text, "For the audit"),
+        optional("conditions", CONDITIONS, "When it applies; always, without"),
+        optional("when", Expression, "When it applies, in CEL"),
+        default("category", Text, "DEFAULT", "The category of the meter types it counts in"),
+        optional("value", Path, "Where the value is"),
+        optional("groupBy", List(&FIELDS), "Breakdowns, each over one field or several"),
+        optional("carryFirst", List(&Path), "Fields whose first occurrence goes into the record"),
+        optional("carryLast", List(&Path), "Fields whose last occurrence goes into the record"),
+    ],
+});
+
+const METER_TYPE: Form = Object(&Shape {
+    noun: "field of a meter type",
+    help: "A meter type: the template of a meter",
+    fields: &[
+        optional("id", Uuid, "Derived from the name when left out"),
+        required("name", Text, "Unique, at most 80 characters"),
+        optional("description", Text, "For people"),
+        optional("externalRef", Text, "The biller's name for it; unique"),
+        default("category", Text, "DEFAULT", "What guiding rules address"),
+        default("unit", Text, "", "What one is one of"),
+        default("aggregation", Either(&[Word(&Aggregation::NAMES), AGGREGATION]), "sum", "What it makes of values"),
+        optional("p", Number, "For `percentile`: above 0, at most 100"),
+        optional("timeUnit", TIME_UNIT, "For `weighted`"),
+        optional("input", LEVEL_INPUT, "For `weighted`"),
+        default("resetSchedule", Either(&[Word(&SHORT_NAMES), SCHEDULE]), "monthly", "When its meters reset"),
+        default("timezone", Zone, "Etc/UTC", "Where its clock hangs"),
+        optional("activeFrom", Instant, "Events before are parked"),
+        optional("activeTo", Instant, "Events at or after are parked"),
+        optional("capacity", Number, "What a user may use in a period"),
+        optional("thresholds", List(&THRESHOLD), "Partial records on the way"),
+        default("autoCreate", Boolean, "true", "Whether an event may open a meter"),
+        default("flushEmpty", Boolean, "true", "Whether a period without events is flushed"),
+        optional("late", LATE, "What becomes of events for flushed periods"),
+        default("groupLimit", Integer(1, 1_000_000), "10000", "Group values a meter keeps apart"),
+    ],
+});
+
+const TIME_UNIT: Form = Word(&["second", "minute", "hour", "day", "period"]);
+const LEVEL_INPUT: Form = Word(&["level", "change"]);
+
+const AGGREGATION: Form = Object(&Shape {
+    noun: "field of an aggregation",
+    help: "An aggregation with its parameters",
+    fields: &[
+        required("type", Word(&Aggregation::NAMES), "Which"),
+        optional("p", Number, "For `percentile`: above 0, at most 100"),
+        optional("timeUnit", TIME_UNIT, "For `weighted`: the value is level times this unit; hour when left out"),
+        optional("input", LEVEL_INPUT, "For `weighted`: whether events state the level or change it; level when left out"),
+    ],
+});
+
+/// Also the form of `flowmeter periods --schedule`.
+pub(super) const SCHEDULE: Form = Object(&Shape {
+    noun: "field of a reset schedule",
+    help: "Cron (minute, hour, day, month, weekday) or every (every, count, anchor)",
+    fields: &[
+        optional("minute", Text, "Cron minute"),
+        optional("hour", Text, "Cron hour"),
+        optional("day", Text, "Cron day of the month; L for the last"),
+        optional("month", Text, "Cron month"),
+        optional("weekday", Text, "Cron day of the week"),
+        optional("every", Word(&["hour", "day", "week", "month", "quarter", "year"]), "The unit"),
+        optional("count", Integer(1, 1000), "How many units; 1 when left out"),
+        optional("anchor", ANCHOR, "Where in its unit a period begins"),
+    ],
+});
+
+const ANCHOR: Form = Object(&Shape {
+    noun: "field of an anchor",
+    help: "Where in its unit a period begins",
+    fields: &[
+        optional("month", Integer(1, 12), "For quarters and years"),
+        optional("day", Integer(1, 31), "For months, quarters and years; a month without it begins on its last day"),
+        optional("weekday", Word(&["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]), "For weeks"),
+        optional("time", Text, "HH:MM"),
+    ],
+});
+
+const THRESHOLD: Form = Object(&Shape {
+    noun: "field of a threshold",
+    help: "A value that is worth a partial record",
+    fields: &[
+        required("name", Text, "Unique in the meter type"),
+        optional("percentOfCapacity", Number, "Share of the capacity"),
+        optional("value", Number, "The value itself"),
+        optional("customFields", Map(&Any), "Sent along"),
+    ],
+});
+
+const LATE: Form = Object(&Shape {
+    noun: "field of a late policy",
+    help: "What becomes of events for flushed periods",
+    fields: &[
+        default("policy", Word(&["amend", "carry", "park"]), "amend", "amend: a new revision; carry: into the current period; park: the correction queue"),
+        default("grace", Duration, "0", "How long a period stays open after its end"),
+        default("amendWithin", Duration, "62d", "How long after its end a period may be amended"),
+    ],
+});
+
+const METER: Form = Object(&Shape {
+    noun: "field of a meter",
+    help: "A meter that exists from the beginning",
+    fields: &[
+        optional("id", Uuid, "Derived when left out"),
+        required("userId", Text, "Whose it is"),
+        required("meterType", Text, "Name or id of its meter type"),
+        optional("meterKey", Uuid, "Key of its meter operator; needed if there are several"),
+        optional("createdAt", Instant, "Start of its first period; the session's start when left out"),
+        default("deleteOnReset", Boolean, "false", "Whether it goes at its next reset"),
+        optional("customFields", Map(&Any), "Copied to its records"),
+    ],
+});
+
+const TARGET: Form = Object(&Shape {
+    noun: "target",
+    help: "Where records go",
+    fields: &[
+        optional("name", Text, "`threshold` takes partial records; any other, metered records"),
+        optional("file", FILE_TARGET, "Files, or `-` for standard output"),
+        optional("none", Any, "Nowhere"),
+    ],
+});
+
+const FILE_TARGET: Form = Object(&Shape {
+    noun: "field of a file target",
+    help: "Files, written whole or not at all",
+    fields: &[
+        required("path", Text, "Path; {periodStart}, {periodEnd}, {meterType}, {meterKey} and {userId} are filled in; `-` for standard output"),
+        optional("format", Word(&["ndjson", "csv"]), "By the file's name when left out"),
+    ],
+});

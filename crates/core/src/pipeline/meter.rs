@@ -1,0 +1,165 @@
+//! Meter operators and declared meters of a document.
+
+use uuid::Uuid;
+
+use super::compile::{Compiler, index_of, instant, json_members, types_of};
+use super::operators::conditions;
+use super::source::SourcePlan;
+use super::tree::Node as Tree;
+use crate::event::Path;
+use crate::limits::RULES_MAX;
+use crate::meter_type::MeterType;
+use crate::plan::{DeclaredMeter, Processor, Rule, TimeField};
+use crate::suggest::nearest;
+use crate::time::{TimeFormat, Timestamp};
+
+/// The meter processors of a document.
+#[derive(Default)]
+pub(super) struct Processors {
+    pub(super) list: Vec<Processor>,
+}
+
+impl Processors {
+    /// The time of the first processor: what an event's time is, where nothing else is
+    /// said.
+    pub(super) fn first_time(&self, compiler: &mut Compiler<'_>) -> TimeField {
+        match self.list.first() {
+            Some(processor) => processor.time.clone(),
+            None => default_time(compiler),
+        }
+    }
+}
+
+fn default_time(compiler: &mut Compiler<'_>) -> TimeField {
+    TimeField { slots: vec![compiler.path("time"), compiler.path("timestamp")], format: TimeFormat::Default }
+}
+
+pub(super) fn compile(
+    node: &Tree,
+    field: &str,
+    compiler: &mut Compiler<'_>,
+    meter_types: &[MeterType],
+    sources: &[SourcePlan],
+    processors: &mut Processors,
+) -> u16 {
+    let key = node.text("key").and_then(|key| Uuid::try_parse(key).ok()).unwrap_or_default();
+    if processors.list.iter().any(|known| known.key == key) {
+        compiler.problems.add(node, &format!("{field}.key"), "another meter operator has the same key; give each its own");
+    }
+    let value = node.text("value").unwrap_or("value").to_owned();
+    let rules = node.get("rules").map(Tree::items).unwrap_or_default();
+    if rules.is_empty() || rules.len() > RULES_MAX {
+        compiler.problems.add(node, &format!("{field}.rules"), format!("a meter operator has 1 to {RULES_MAX} rules"));
+    }
+    let rule = |(i, rule): (usize, &Tree)| compile_rule(rule, &format!("{field}.rules[{i}]"), i, &value, compiler, meter_types);
+    let rules = rules.iter().enumerate().map(rule).collect();
+    let text_only = sources.iter().all(SourcePlan::is_text_only);
+    let processor = Processor {
+        key,
+        user: match node.text("user") {
+            Some(path) => vec![compiler.path(path)],
+            None => vec![compiler.path("subject"), compiler.path("userId")],
+        },
+        time: match node.get("time") {
+            Some(time) => compiler.time(time, &format!("{field}.time")),
+            None => default_time(compiler),
+        },
+        rules,
+        match_all: node.text("match") == Some("all"),
+        drop_unmatched: node.text("unmatched") == Some("drop"),
+        text_numbers: node.text("textNumbers").map_or(text_only, |text| text == "true"),
+    };
+    processors.list.push(processor);
+    processors.list.len() as u16 - 1
+}
+
+fn compile_rule(node: &Tree, field: &str, i: usize, value: &str, compiler: &mut Compiler<'_>, meter_types: &[MeterType]) -> Rule {
+    let category = node.text("category").unwrap_or("DEFAULT");
+    let types = types_of(category, meter_types);
+    if types.is_empty() {
+        let known = meter_types.iter().map(|kind| kind.category.as_str());
+        let advice = match nearest(category, known.clone()) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("give a meter type `category: {category}`"),
+        };
+        let place = node.get("category").unwrap_or(node);
+        compiler.problems.add(place, &format!("{field}.category"), format!("no meter type has the category `{category}`; {advice}"));
+    }
+    let group_by = node.get("groupBy").map(Tree::items).unwrap_or_default();
+    let group_by = group_by.iter().map(|entry| breakdown(entry, compiler)).collect();
+    let of_type = |at: &u16| &meter_types[usize::from(*at)];
+    let always = |kind: &MeterType| kind.auto_create && kind.active_from == Timestamp::MIN && kind.active_to == Timestamp::MAX;
+    Rule {
+        name: node.text("name").map_or_else(|| format!("rule {}", i + 1), str::to_owned),
+        condition: conditions(node, field, compiler).map(std::sync::Arc::new),
+        value: compiler.path(node.text("value").unwrap_or(value)),
+        numeric: types.iter().any(|at| of_type(at).aggregation.needs_number()),
+        final_say: !types.is_empty() && types.iter().all(|at| always(of_type(at))),
+        meter_types: types,
+        group_by,
+        carry_first: carried(node.get("carryFirst"), compiler),
+        carry_last: carried(node.get("carryLast"), compiler),
+    }
+}
+
+fn breakdown(entry: &Tree, compiler: &mut Compiler<'_>) -> (u16, Vec<u16>) {
+    let written = match entry.scalar() {
+        Some(one) => vec![one],
+        None => entry.items().iter().filter_map(Tree::scalar).collect(),
+    };
+    let paths: Vec<Path> = written.iter().filter_map(|path| Path::parse(path).ok()).collect();
+    let slots = written.iter().map(|path| compiler.path(path)).collect();
+    (index_of(&mut compiler.breakdowns, &paths), slots)
+}
+
+fn carried(list: Option<&Tree>, compiler: &mut Compiler<'_>) -> Vec<(u16, u16)> {
+    let written = list.map(Tree::items).unwrap_or_default().iter().filter_map(Tree::scalar);
+    let paths = written.filter_map(|path| Path::parse(path).ok());
+    paths.map(|path| (index_of(&mut compiler.carried, &path), compiler.path(path.as_str()))).collect()
+}
+
+pub(super) fn compile_declared(
+    tree: &Tree,
+    compiler: &mut Compiler<'_>,
+    meter_types: &[MeterType],
+    processors: &[Processor],
+) -> Vec<DeclaredMeter> {
+    let items = tree.get("meters").map(Tree::items).unwrap_or_default();
+    let mut meters: Vec<DeclaredMeter> = Vec::new();
+    for (i, node) in items.iter().enumerate() {
+        let field = format!("meters[{i}]");
+        let named = node.text("meterType").unwrap_or_default();
+        let id = Uuid::try_parse(named).ok();
+        let kind = meter_types.iter().position(|kind| kind.name == named || Some(kind.id) == id);
+        if kind.is_none() {
+            let near = nearest(named, meter_types.iter().map(|kind| kind.name.as_str()));
+            let advice = near.map_or("declare it under meterTypes".to_owned(), |near| format!("did you mean `{near}`?"));
+            let place = node.get("meterType").unwrap_or(node);
+            compiler.problems.add(place, &format!("{field}.meterType"), format!("no meter type `{named}`; {advice}"));
+        }
+        let key = node.text("meterKey").and_then(|key| Uuid::try_parse(key).ok());
+        let processor = match key {
+            Some(key) => processors.iter().position(|processor| processor.key == key),
+            None => (processors.len() == 1).then_some(0),
+        };
+        if processor.is_none() {
+            let message = "write meterKey: the key of one of the pipeline's meter operators";
+            compiler.problems.add(node, &format!("{field}.meterKey"), message);
+        }
+        let meter = DeclaredMeter {
+            id: node.text("id").and_then(|id| Uuid::try_parse(id).ok()),
+            user: node.text("userId").unwrap_or_default().to_owned(),
+            processor: processor.unwrap_or_default() as u16,
+            meter_type: kind.unwrap_or_default() as u16,
+            created_at: instant(node, "createdAt"),
+            delete_on_reset: node.text("deleteOnReset") == Some("true"),
+            custom_fields: json_members(node.get("customFields")),
+        };
+        let same = |known: &DeclaredMeter| (&known.user, known.processor, known.meter_type) == (&meter.user, meter.processor, meter.meter_type);
+        if meters.iter().any(same) {
+            compiler.problems.add(node, &field, "this user already has a meter of this type here");
+        }
+        meters.push(meter);
+    }
+    meters
+}

@@ -1,0 +1,124 @@
+//! Reset schedules: when a meter's period ends and the next begins.
+//!
+//! A schedule is a sequence of wall-clock times in the meter type's zone. Each is
+//! computed from the calendar itself (from the anchor, or by the cron expression),
+//! never from the boundary before it: stepping from one to the next would drift after
+//! a 31st or a change of clocks. A wall-clock time becomes an instant by one rule
+//! ([`wall_clock`]): inside a gap, the first instant after it; where the clock shows it
+//! twice, the earlier. Two wall-clock times that fall on one instant (a day that a zone
+//! skipped) are one boundary, so there are no empty periods.
+
+mod calendar;
+mod cron;
+mod every;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+
+use jiff::civil::DateTime;
+use jiff::tz::AmbiguousOffset;
+
+pub use calendar::Calendar;
+pub use cron::{Cron, CronFields};
+pub use every::{Anchor, Every, Unit};
+
+use crate::time::{Timestamp, Zone};
+
+/// When meters of a type reset.
+#[derive(Clone, Debug)]
+pub enum Schedule {
+    /// One period without end.
+    Never,
+    /// Every so many hours, days, weeks, months, quarters or years from an anchor.
+    Every(Every),
+    /// At the times a cron expression names.
+    Cron(Cron),
+}
+
+/// A metering period: half-open, `[start, end)`. `end` is [`Timestamp::MAX`] when it
+/// has none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Period {
+    /// The first instant inside.
+    pub start: Timestamp,
+    /// The first instant after.
+    pub end: Timestamp,
+}
+
+impl Period {
+    /// Whether an instant lies inside.
+    pub fn contains(self, at: Timestamp) -> bool {
+        self.start <= at && at < self.end
+    }
+}
+
+/// Why a schedule is not one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BadSchedule {
+    /// The part that is wrong, as a path below the schedule (`anchor.day`), or empty.
+    pub part: &'static str,
+    /// What is wrong and what to write.
+    pub reason: String,
+}
+
+impl fmt::Display for BadSchedule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.reason)
+    }
+}
+
+/// The names of schedules that need no anchor.
+pub const SHORT_NAMES: [&str; 7] =
+    ["hourly", "daily", "weekly", "monthly", "quarterly", "yearly", "never"];
+
+impl Schedule {
+    /// The schedule a short name stands for: the plain anchor.
+    pub fn named(name: &str) -> Option<Schedule> {
+        let unit = match name {
+            "hourly" => Unit::Hour,
+            "daily" => Unit::Day,
+            "weekly" => Unit::Week,
+            "monthly" => Unit::Month,
+            "quarterly" => Unit::Quarter,
+            "yearly" => Unit::Year,
+            "never" => return Some(Schedule::Never),
+            _ => return None,
+        };
+        Every::new(unit, 1, Anchor::default()).ok().map(Schedule::Every)
+    }
+
+    /// The period that holds an instant.
+    pub fn period_at(&self, zone: &Zone, at: Timestamp) -> Period {
+        // The last instant ends every period and lies in none: take the one before it.
+        let at = at.min(Timestamp::MAX.saturating_sub(1));
+        match self {
+            Schedule::Never => Period { start: Timestamp::MIN, end: Timestamp::MAX },
+            Schedule::Every(every) => every.period_at(zone, at),
+            Schedule::Cron(cron) => cron.period_at(zone, at),
+        }
+    }
+}
+
+/// The instant at which a zone's clock first shows, or first passes, a civil time.
+/// `None` only outside the years the time-zone library knows.
+pub(crate) fn wall_clock(civil: DateTime, zone: &Zone) -> Option<Timestamp> {
+    let zone = zone.jiff();
+    let instant = match zone.to_ambiguous_timestamp(civil).offset() {
+        AmbiguousOffset::Unambiguous { offset } => offset.to_timestamp(civil).ok()?,
+        AmbiguousOffset::Fold { before, .. } => before.to_timestamp(civil).ok()?,
+        AmbiguousOffset::Gap { before, .. } => {
+            // Read with the offset before the gap, the skipped time lies at or after
+            // the change of clocks, and no other change lies between.
+            let inside = before.to_timestamp(civil).ok()?;
+            let after = inside.checked_add(jiff::SignedDuration::from_nanos(1)).ok()?;
+            zone.preceding(after).next()?.timestamp()
+        }
+    };
+    Some(Timestamp::from_jiff(instant))
+}
+
+/// The civil time a zone's clock shows at an instant.
+fn civil_at(at: Timestamp, zone: &Zone) -> DateTime {
+    zone.jiff().to_datetime(at.to_jiff())
+}

@@ -1,0 +1,174 @@
+//! What became of an event: always one verdict, and the sums that prove it.
+
+use std::fmt;
+
+/// Why an event is in the correction queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum Reason {
+    /// The record could not be read: not JSON, a row with the wrong number of fields.
+    Unreadable,
+    /// Deduplication is on and the event has no identity.
+    NoId,
+    /// Nobody to meter it for.
+    NoUser,
+    /// The rule's value is missing or null.
+    NoValue,
+    /// The value is not a decimal number that fits, or would take the meter out of range.
+    BadValue,
+    /// The time cannot be read.
+    BadTime,
+    /// The time lies ahead of the clock by more than is tolerated.
+    InFuture,
+    /// Before the meter type (or the meter) begins.
+    BeforeActive,
+    /// After the meter type ended.
+    AfterActive,
+    /// The user has no meter and none may be created.
+    NoMeter,
+    /// No guiding rule applies.
+    NoRule,
+    /// Its period was flushed and may not be amended any more.
+    TooLate,
+    /// An operator failed on it.
+    OperatorError,
+}
+
+impl Reason {
+    /// Every reason.
+    pub const ALL: [Reason; 13] = [
+        Reason::Unreadable,
+        Reason::NoId,
+        Reason::NoUser,
+        Reason::NoValue,
+        Reason::BadValue,
+        Reason::BadTime,
+        Reason::InFuture,
+        Reason::BeforeActive,
+        Reason::AfterActive,
+        Reason::NoMeter,
+        Reason::NoRule,
+        Reason::TooLate,
+        Reason::OperatorError,
+    ];
+
+    /// The code on the wire.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Reason::Unreadable => "unreadable",
+            Reason::NoId => "no_id",
+            Reason::NoUser => "no_user",
+            Reason::NoValue => "no_value",
+            Reason::BadValue => "bad_value",
+            Reason::BadTime => "bad_time",
+            Reason::InFuture => "in_future",
+            Reason::BeforeActive => "before_active",
+            Reason::AfterActive => "after_active",
+            Reason::NoMeter => "no_meter",
+            Reason::NoRule => "no_rule",
+            Reason::TooLate => "too_late",
+            Reason::OperatorError => "operator_error",
+        }
+    }
+
+    /// What to do about it, in a line.
+    pub const fn remedy(self) -> &'static str {
+        match self {
+            Reason::Unreadable => "correct the record and send it again",
+            Reason::NoId => "give the source an `id` (fields, `line` or `content`), or write `dedupe: off`",
+            Reason::NoUser => "say where the user is with `user:` in the meter operator",
+            Reason::NoValue => "say where the value is with `value:` in the rule",
+            Reason::BadValue => "send a number, or allow text with `textNumbers: true`",
+            Reason::BadTime => "say how the time is written with `time: {field, format, timezone}`",
+            Reason::InFuture => "check the sender's clock, or set `futureTolerance`",
+            Reason::BeforeActive => "check `activeFrom` of the meter type and `createdAt` of the meter",
+            Reason::AfterActive => "check `activeTo` of the meter type",
+            Reason::NoMeter => "create the meter, or set `autoCreate: true` on the meter type",
+            Reason::NoRule => "add a rule without conditions, or write `unmatched: drop`",
+            Reason::TooLate => "set `late` on the meter type, or correct by hand",
+            Reason::OperatorError => "see the detail",
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.code())
+    }
+}
+
+/// What became of an event. Where an event takes several ways through a pipeline the
+/// greatest of them is its verdict: one count outweighs a park, a park a drop.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Verdict {
+    /// Still under way.
+    #[default]
+    Open,
+    /// Dropped by a filter, or by no rule where the pipeline says so.
+    Filtered,
+    /// Seen before.
+    Duplicate,
+    /// In the correction queue.
+    Parked(Reason),
+    /// In one meter or more.
+    Counted,
+}
+
+/// How many events met which verdict.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Events that came in.
+    pub received: u64,
+    /// Counted, late ones included.
+    pub counted: u64,
+    /// Of those: into a period already flushed, or carried into the current one.
+    pub late: u64,
+    /// Seen before.
+    pub duplicate: u64,
+    /// Dropped on purpose.
+    pub filtered: u64,
+    /// In the correction queue, by reason.
+    pub parked: [u64; Reason::ALL.len()],
+}
+
+impl Tally {
+    /// Notes an event's verdict.
+    #[inline]
+    pub fn note(&mut self, verdict: Verdict) {
+        self.received += 1;
+        match verdict {
+            Verdict::Counted => self.counted += 1,
+            Verdict::Duplicate => self.duplicate += 1,
+            // An event that no operator leads anywhere has been dropped by the graph.
+            Verdict::Filtered | Verdict::Open => self.filtered += 1,
+            Verdict::Parked(reason) => self.parked[reason as usize] += 1,
+        }
+    }
+
+    /// Events in the correction queue.
+    pub fn parked_total(&self) -> u64 {
+        self.parked.iter().sum()
+    }
+
+    /// The reasons that occurred, with their counts.
+    pub fn parked_by_reason(&self) -> impl Iterator<Item = (Reason, u64)> + '_ {
+        Reason::ALL.into_iter().map(|reason| (reason, self.parked[reason as usize])).filter(|(_, n)| *n > 0)
+    }
+
+    /// received = counted + duplicate + filtered + parked. Must hold at all times.
+    pub fn is_complete(&self) -> bool {
+        self.received == self.counted + self.duplicate + self.filtered + self.parked_total()
+    }
+
+    /// Adds another tally.
+    pub fn absorb(&mut self, other: &Tally) {
+        self.received += other.received;
+        self.counted += other.counted;
+        self.late += other.late;
+        self.duplicate += other.duplicate;
+        self.filtered += other.filtered;
+        for (mine, theirs) in self.parked.iter_mut().zip(other.parked) {
+            *mine += theirs;
+        }
+    }
+}

@@ -1,1 +1,52 @@
-fn main(){}
+//! `flowmeter`: settings, wiring, subcommands. The only place that knows all rooms, and
+//! the only one that asks what time it is.
+
+mod args;
+mod check;
+mod clock;
+mod debug;
+mod failure;
+mod journal;
+mod load;
+mod periods;
+mod push;
+mod run;
+mod summary;
+mod watch;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+
+use args::{Arguments, Command};
+
+/// Blocks and tables come and go in the same sizes all the time.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let done = match arguments.command {
+        Command::Run(run) => run::run(&run),
+        Command::Test(test) => debug::test(&test),
+        Command::Check(check) => check::check(&check),
+        Command::Periods(periods) => periods::periods(&periods),
+        Command::Schema => failure::print(&format!("{:#}\n", flowmeter_core::pipeline::json_schema())),
+        Command::Completions { shell } => {
+            let mut text = Vec::new();
+            clap_complete::generate(shell, &mut Arguments::command(), "flowmeter", &mut text);
+            failure::print(&String::from_utf8_lossy(&text))
+        }
+        Command::Man => {
+            let mut text = Vec::new();
+            match clap_mangen::Man::new(Arguments::command()).render(&mut text) {
+                Ok(()) => failure::print(&String::from_utf8_lossy(&text)),
+                Err(why) => Err(why.into()),
+            }
+        }
+    };
+    match done {
+        Ok(code) => code,
+        Err(why) => failure::report(&why),
+    }
+}

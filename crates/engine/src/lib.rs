@@ -1,1 +1,26 @@
-//! x
+//! The loop around the core.
+//!
+//! Work goes in rounds. A round takes some blocks from the source, leads them through
+//! mediation on all threads, lets every partition answer for its part, and goes on to
+//! the next stage; then the round's verdicts are added up. Within a step every task has
+//! its own memory, so there are no locks but the one on the source; between steps
+//! everything is in the order of arrival, so the answer does not depend on how many
+//! threads or partitions there are.
+//!
+//! ```text
+//! receive ─► mediate ─► (partitions answer ─► mediate)* ─► tally        one round
+//! close: every partition flushes, records are merged in order ─► target
+//! ```
+
+mod error;
+mod lane;
+mod merge;
+mod round;
+mod source;
+mod target;
+
+pub use error::{Error, Kind};
+pub use merge::RecordSink;
+pub use round::{Engine, Observer, ParkedEvent, Settings, Totals};
+pub use source::{Received, Source};
+pub use target::{Delivery, Target};

@@ -37,15 +37,34 @@ pub struct Block {
 impl Block {
     /// An empty block; its memory is kept.
     pub fn clear(&mut self) {
-        self.bytes.clear();
         self.length = 0;
         self.ends.clear();
     }
 
-    /// The bytes to append to. Call [`Block::seal`] afterwards.
+    /// The bytes to append to, empty. Call [`Block::seal`] afterwards.
     pub fn open(&mut self) -> &mut Vec<u8> {
-        self.bytes.truncate(self.length);
+        self.bytes.clear();
         &mut self.bytes
+    }
+
+    /// The bytes to append to, as far as they were appended.
+    pub fn open_more(&mut self) -> &mut Vec<u8> {
+        &mut self.bytes
+    }
+
+    /// Room for so many bytes to be read into, without clearing them first. Call
+    /// [`Block::seal_at`] afterwards.
+    pub fn room(&mut self, capacity: usize) -> &mut [u8] {
+        if self.bytes.len() < capacity + PADDING {
+            self.bytes.resize(capacity + PADDING, 0);
+        }
+        &mut self.bytes[..capacity]
+    }
+
+    /// Ends reading into the room: so many of its bytes become readable.
+    pub fn seal_at(&mut self, length: usize) {
+        self.length = length;
+        self.bytes[length..length + PADDING].fill(0);
     }
 
     /// Ends appending: the bytes become readable, padded.

@@ -97,8 +97,8 @@ pub struct Flow {
 impl Flow {
     /// An empty flow for so many partitions. Its memory is used again for block after
     /// block.
-    pub fn new(partitions: usize) -> Flow {
-        Flow { partitions, ..Flow::default() }
+    pub fn new(partitions: usize, taps_max: usize) -> Flow {
+        Flow { partitions, taps_max, ..Flow::default() }
     }
 
     /// Begins with the events of the batch.

@@ -309,7 +309,7 @@ pub(super) fn record_key(meter: &Meter, period: Period, revision: u32, due: Time
         user: &meter.user,
         meter_type: meter.meter_type,
         processor: meter.processor,
-        period_end: period.end,
+        period,
         revision,
     }
 }

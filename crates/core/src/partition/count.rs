@@ -309,7 +309,7 @@ impl<M: Meters, I: Identities> Partition<M, I> {
             self.open_from_before(ix, place, kind);
         }
         if !kind.thresholds.is_empty() {
-            self.check_thresholds(ix, target.period.start, at, effects);
+            self.check_thresholds(ix, target.period.start, usage.event, at, effects);
         }
     }
 

@@ -1,6 +1,7 @@
 //! What follows from a command.
 
 use super::{Identity, Meter, Usage};
+use crate::schedule::Period;
 use crate::time::Timestamp;
 use crate::verdict::Reason;
 
@@ -21,8 +22,8 @@ pub trait Effects {
     fn deleted(&mut self, meter: &Meter);
     /// A metered record, as JSON.
     fn record(&mut self, key: RecordKey<'_>, json: &[u8]);
-    /// A threshold was reached or recovered: the record so far, as JSON.
-    fn threshold(&mut self, key: RecordKey<'_>, json: &[u8]);
+    /// An event made a threshold reached or recovered: the record so far, as JSON.
+    fn threshold(&mut self, event: u32, key: RecordKey<'_>, json: &[u8]);
 }
 
 /// Where a record stands among others: by the end of its period, then by meter. Records
@@ -39,7 +40,7 @@ pub struct RecordKey<'a> {
     /// Which processor, by its place in the plan.
     pub processor: u16,
     /// Which period.
-    pub period_end: Timestamp,
+    pub period: Period,
     /// Which revision.
     pub revision: u32,
 }

@@ -11,7 +11,7 @@ pub(crate) const THRESHOLDS_MAX: usize = 32;
 impl<M: Meters, I: Identities> Partition<M, I> {
     /// After an event: tells thresholds that were crossed for the first time in the
     /// period and direction.
-    pub(super) fn check_thresholds(&mut self, ix: MeterIx, start: Timestamp, at: Timestamp, effects: &mut impl Effects) {
+    pub(super) fn check_thresholds(&mut self, ix: MeterIx, start: Timestamp, event: u32, at: Timestamp, effects: &mut impl Effects) {
         let plan = std::sync::Arc::clone(&self.plan);
         let meter = self.meters.get(ix);
         let kind = &plan.meter_types[usize::from(meter.meter_type)];
@@ -35,7 +35,7 @@ impl<M: Meters, I: Identities> Partition<M, I> {
             let crossing = Some(Crossing { threshold, direction });
             json.clear();
             Record { plan: &plan, symbols: &self.symbols, meter, held, revision, crossing }.write_to(&mut json);
-            effects.threshold(record_key(meter, held.period, number, at), &json);
+            effects.threshold(event, record_key(meter, held.period, number, at), &json);
         }
         self.meters.get_mut(ix).periods[place].crossed = crossed;
     }

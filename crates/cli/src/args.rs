@@ -1,0 +1,142 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+/// Usage metering and mediation: events in, exact metered records out.
+#[derive(Debug, Parser)]
+#[command(name = "flowmeter", version, about, propagate_version = true)]
+#[command(after_help = "Exit codes: 0 ok; 1 something was parked (with --strict) or a test failed; 2 wrong input; 3 failure.\n\nMessages go to standard error, results to standard output.")]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run one session over bounded input, here and now
+    Run(Run),
+    /// Try a pipeline: what each operator takes and gives, and the records it would flush
+    Test(Test),
+    /// Validate pipelines and print what they mean, with every default written out
+    Check(Check),
+    /// Print metering periods, one JSON object a line
+    Periods(Periods),
+    /// Print the JSON Schema of pipeline documents, for editors
+    Schema,
+    /// Print a completion script for a shell
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Print the manual page (roff)
+    Man,
+}
+
+/// Run one session over bounded input, here and now.
+///
+/// Every event gets one verdict: counted, duplicate, filtered or parked. Nothing closes
+/// before the end of the input; then every period that ended by --as-of is flushed.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  flowmeter run examples/llm-usage.yaml\n  flowmeter run billing.yaml --input 'usage/*.ndjson.gz' --output july.ndjson --as-of 2023-08-01T00:00:00Z\n  zcat log.gz | flowmeter run billing.yaml --input - --flush-open --output json")]
+pub(crate) struct Run {
+    /// The pipeline document (YAML or JSON)
+    pub(crate) pipeline: PathBuf,
+    #[command(flatten)]
+    pub(crate) input: Input,
+    /// Flush periods that have not ended as well; their end stays as scheduled
+    #[arg(long)]
+    pub(crate) flush_open: bool,
+    /// A file for the records instead of the pipeline's targets (`-`: standard output);
+    /// or `table` or `json`: the form of the summary
+    #[arg(long, short, value_name = "FILE|table|json")]
+    pub(crate) output: Vec<String>,
+    /// Write every status change of the session to a file, one JSON object a line
+    #[arg(long, value_name = "FILE")]
+    pub(crate) events: Option<PathBuf>,
+    /// Write every parked event to a file, one JSON object a line
+    #[arg(long, value_name = "FILE")]
+    pub(crate) parked: Option<PathBuf>,
+    /// Exit with 1 if anything was parked
+    #[arg(long)]
+    pub(crate) strict: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Input {
+    /// Files, glob patterns or `-` instead of the paths of the pipeline's first source
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) input: Vec<String>,
+    /// The engine's clock, RFC 3339 [default: now]
+    #[arg(long, value_name = "TIME")]
+    pub(crate) as_of: Option<String>,
+    /// Threads that work [default: one for each core]; no answer depends on it
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=512))]
+    pub(crate) threads: Option<u16>,
+    /// Partitions of users [default: one for each thread]; no answer depends on it
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=512))]
+    pub(crate) partitions: Option<u16>,
+}
+
+/// Try a pipeline on sample data. Nothing is pushed anywhere.
+#[derive(Debug, Args)]
+pub(crate) struct Test {
+    /// The pipeline document (YAML or JSON)
+    pub(crate) pipeline: PathBuf,
+    #[command(flatten)]
+    pub(crate) input: Input,
+    /// Events of each operator to show
+    #[arg(long, default_value_t = 3, value_name = "N")]
+    pub(crate) samples: usize,
+    /// The form of the report
+    #[arg(long, short, default_value = "table", value_name = "table|json")]
+    pub(crate) output: Form,
+    /// Write every status change of the session to a file, one JSON object a line
+    #[arg(long, value_name = "FILE")]
+    pub(crate) events: Option<PathBuf>,
+    /// Fail the test if anything was parked
+    #[arg(long)]
+    pub(crate) strict: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Form {
+    /// For people
+    #[default]
+    Table,
+    /// For programs
+    Json,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Check {
+    /// The pipeline documents (YAML or JSON)
+    #[arg(required = true)]
+    pub(crate) pipelines: Vec<PathBuf>,
+    /// Print nothing but problems
+    #[arg(long, short)]
+    pub(crate) quiet: bool,
+}
+
+/// Print metering periods, one JSON object a line.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  flowmeter periods --schedule monthly --timezone Europe/Oslo --at 2024-03-31T12:00:00Z\n  flowmeter periods --schedule '{\"every\":\"month\",\"anchor\":{\"day\":31}}' --from 2024-01-01T00:00:00Z --to 2024-07-01T00:00:00Z")]
+pub(crate) struct Periods {
+    /// hourly, daily, weekly, monthly, quarterly, yearly, never, or the JSON of a reset schedule
+    #[arg(long, value_name = "SCHEDULE")]
+    pub(crate) schedule: String,
+    /// IANA name or offset
+    #[arg(long, default_value = "Etc/UTC", value_name = "ZONE")]
+    pub(crate) timezone: String,
+    /// The period that holds this instant
+    #[arg(long, value_name = "TIME", conflicts_with_all = ["from", "to"])]
+    pub(crate) at: Option<String>,
+    /// Periods from the one that holds this instant …
+    #[arg(long, value_name = "TIME", requires = "to")]
+    pub(crate) from: Option<String>,
+    /// … to the one that begins before this instant
+    #[arg(long, value_name = "TIME", requires = "from")]
+    pub(crate) to: Option<String>,
+}

@@ -1,0 +1,30 @@
+//! `flowmeter check`: is it sound, and what does it mean.
+
+use std::process::ExitCode;
+
+use crate::args::Check;
+use crate::failure::{self, INVALID};
+use crate::load;
+
+pub(crate) fn check(check: &Check) -> anyhow::Result<ExitCode> {
+    let mut sound = true;
+    for (i, path) in check.pipelines.iter().enumerate() {
+        match load::document(path) {
+            Ok(_) if check.quiet => {}
+            Ok(pipeline) => {
+                let separator = if i > 0 { "---\n" } else { "" };
+                failure::print(&format!("{separator}{}", pipeline.effective()))?;
+            }
+            Err(why) => {
+                sound = false;
+                match why.downcast_ref::<flowmeter_core::pipeline::Problems>() {
+                    Some(problems) => problems.0.iter().for_each(|problem| {
+                        eprintln!("{}:{}:{}: {}: {}", path.display(), problem.line, problem.column, problem.field, problem.message);
+                    }),
+                    None => eprintln!("error: {why:#}"),
+                }
+            }
+        }
+    }
+    Ok(if sound { ExitCode::SUCCESS } else { ExitCode::from(INVALID) })
+}

@@ -1,0 +1,27 @@
+//! What time it is. Asked here and nowhere else; everything below takes it as an
+//! argument.
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use flowmeter_core::time::Timestamp;
+
+/// The wall clock.
+#[allow(clippy::disallowed_methods)] // the one room that has a clock
+pub(crate) fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp::from_nanos(i64::try_from(since.as_nanos()).unwrap_or(i64::MAX))
+}
+
+/// How long something takes.
+pub(crate) struct Stopwatch(Instant);
+
+impl Stopwatch {
+    #[allow(clippy::disallowed_methods)] // the one room that has a clock
+    pub(crate) fn start() -> Stopwatch {
+        Stopwatch(Instant::now())
+    }
+
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.0.elapsed()
+    }
+}

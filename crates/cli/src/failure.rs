@@ -1,0 +1,63 @@
+//! What went wrong, for a person and for a script.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use flowmeter_core::pipeline::Problems;
+use flowmeter_engine::{Error, Kind};
+
+/// Something was parked, or a test failed.
+pub(crate) const PARKED: u8 = 1;
+/// Wrong input.
+pub(crate) const INVALID: u8 = 2;
+/// Failure.
+pub(crate) const FAILED: u8 = 3;
+
+/// Wrong input from the command line.
+#[derive(Debug)]
+pub(crate) struct Wrong(pub(crate) String);
+
+impl std::fmt::Display for Wrong {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Wrong {}
+
+/// Tells what went wrong, and the exit code for it.
+pub(crate) fn report(why: &anyhow::Error) -> ExitCode {
+    if is_closed_pipe(why) {
+        return ExitCode::SUCCESS;
+    }
+    eprintln!("error: {why:#}");
+    ExitCode::from(code(why))
+}
+
+fn code(why: &anyhow::Error) -> u8 {
+    for cause in why.chain() {
+        if cause.is::<Wrong>() || cause.is::<Problems>() {
+            return INVALID;
+        }
+        if let Some(error) = cause.downcast_ref::<Error>() {
+            return if error.kind == Kind::Invalid { INVALID } else { FAILED };
+        }
+    }
+    FAILED
+}
+
+/// Whoever read our output has seen enough.
+fn is_closed_pipe(why: &anyhow::Error) -> bool {
+    let closed = |cause: &(dyn std::error::Error + 'static)| {
+        cause.downcast_ref::<std::io::Error>().is_some_and(|why| why.kind() == std::io::ErrorKind::BrokenPipe)
+    };
+    why.chain().any(closed)
+}
+
+/// Prints a result.
+pub(crate) fn print(text: &str) -> anyhow::Result<ExitCode> {
+    let mut stdout = std::io::stdout().lock();
+    stdout.write_all(text.as_bytes())?;
+    stdout.flush()?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,65 @@
+//! Reading what the command line names: pipelines and times.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::Context;
+use flowmeter_core::pipeline::{Pipeline, TargetPlan};
+use flowmeter_core::plan::Plan;
+use flowmeter_core::time::Timestamp;
+use flowmeter_engine::Settings;
+
+use crate::args::Input;
+use crate::clock;
+use crate::failure::Wrong;
+
+/// A pipeline with its paths resolved.
+pub(crate) struct Loaded {
+    pub(crate) plan: Arc<Plan>,
+    pub(crate) targets: Vec<TargetPlan>,
+}
+
+/// Reads a pipeline document; every problem is told with the file's name.
+pub(crate) fn document(path: &Path) -> anyhow::Result<Pipeline> {
+    let text = std::fs::read_to_string(path).map_err(|why| Wrong(format!("{}: {why}", path.display())))?;
+    Pipeline::read(&text).with_context(|| path.display().to_string())
+}
+
+/// Reads a pipeline. Its relative paths are relative to its own folder, so that it
+/// means the same wherever it is run from.
+pub(crate) fn pipeline(path: &Path) -> anyhow::Result<Loaded> {
+    let Pipeline { mut plan, mut targets, .. } = document(path)?;
+    let folder = path.parent().map(Path::to_path_buf).unwrap_or_default();
+    for path in plan.sources.iter_mut().flat_map(|source| &mut source.paths) {
+        *path = resolve(&folder, path);
+    }
+    for path in targets.iter_mut().filter_map(|target| target.path.as_mut()) {
+        *path = resolve(&folder, path);
+    }
+    Ok(Loaded { plan: Arc::new(plan), targets })
+}
+
+fn resolve(folder: &PathBuf, path: &str) -> String {
+    if path == "-" || path.starts_with("${") || folder.as_os_str().is_empty() {
+        return path.to_owned();
+    }
+    folder.join(path).to_string_lossy().into_owned()
+}
+
+/// The engine's clock.
+pub(crate) fn as_of(input: &Input) -> anyhow::Result<Timestamp> {
+    input.as_of.as_deref().map_or_else(|| Ok(clock::now()), |text| instant("--as-of", text))
+}
+
+/// An instant given on the command line.
+pub(crate) fn instant(name: &str, text: &str) -> anyhow::Result<Timestamp> {
+    Timestamp::parse_rfc3339(text.as_bytes())
+        .ok_or_else(|| Wrong(format!("{name} {text}: not a time; write RFC 3339, like 2024-01-31T00:00:00Z")).into())
+}
+
+/// How the engine is laid out.
+pub(crate) fn settings(input: &Input, taps_max: usize) -> Settings {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = input.threads.map_or(cores, usize::from);
+    Settings { threads, partitions: input.partitions.map_or(threads, usize::from), taps_max }
+}

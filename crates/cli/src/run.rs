@@ -1,0 +1,124 @@
+//! `flowmeter run`: one session over bounded input.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use flowmeter_connectors::file::Files;
+use flowmeter_core::decimal::{Decimal, Quotient};
+use flowmeter_core::plan::Plan;
+use flowmeter_core::session::{RunType, Trigger};
+use flowmeter_core::verdict::Tally;
+use flowmeter_engine::{Engine, Error, Kind, Totals};
+
+use crate::args::{Form, Run};
+use crate::clock::Stopwatch;
+use crate::failure::{self, PARKED};
+use crate::journal::Journal;
+use crate::load::{self, Loaded};
+use crate::push::Push;
+use crate::summary::Summary;
+use crate::watch::Watch;
+
+/// What `--output` asks for.
+struct Output<'a> {
+    file: Option<&'a str>,
+    form: Form,
+}
+
+impl<'a> Output<'a> {
+    fn of(given: &'a [String]) -> Output<'a> {
+        let mut output = Output { file: None, form: Form::Table };
+        for value in given {
+            match value.as_str() {
+                "table" => output.form = Form::Table,
+                "json" => output.form = Form::Json,
+                file => output.file = Some(file),
+            }
+        }
+        output
+    }
+}
+
+pub(crate) fn run(run: &Run) -> anyhow::Result<ExitCode> {
+    let loaded = load::pipeline(&run.pipeline)?;
+    let output = Output::of(&run.output);
+    let mut journal = Journal::new(&loaded.plan, RunType::Normal, run.events.as_deref())?;
+    let mut watch = Watch::new(run.parked.as_deref(), 0)?;
+    let stopwatch = Stopwatch::start();
+    journal.step(Trigger::Start)?;
+    let outcome = session(run, &loaded, output.file, &mut journal, &mut watch);
+    watch.finish()?;
+    let (totals, push) = match outcome {
+        Ok(done) => done,
+        Err(why) => {
+            journal.fail(&why)?;
+            eprintln!("{}  {}  {}", journal.session.pipeline_name, journal.session.id, journal.session.status());
+            return Ok(failure::report(&why));
+        }
+    };
+    journal.operators(&loaded.plan, &totals)?;
+    let summary = Summary {
+        plan: &loaded.plan,
+        journal: &journal,
+        totals: &totals,
+        watch: &watch,
+        records: push.record_count,
+        thresholds: push.threshold_count,
+        elapsed: stopwatch.elapsed(),
+    };
+    match output.form {
+        Form::Table => eprint!("{}", summary.table()),
+        // Results to standard output, unless records are there already.
+        Form::Json if push.is_stdout() => eprintln!("{}", summary.json()),
+        Form::Json => drop(failure::print(&format!("{}\n", summary.json()))?),
+    }
+    let parked = totals.tally.parked_total() > 0;
+    Ok(if run.strict && parked { ExitCode::from(PARKED) } else { ExitCode::SUCCESS })
+}
+
+fn session(
+    run: &Run,
+    loaded: &Loaded,
+    output: Option<&str>,
+    journal: &mut Journal,
+    watch: &mut Watch,
+) -> anyhow::Result<(Totals, Push)> {
+    let plan = &loaded.plan;
+    let as_of = load::as_of(&run.input)?;
+    let mut files = Files::new(Arc::clone(plan), &run.input.input)?;
+    let mut push = Push::open(plan, &loaded.targets, output)?;
+    let mut engine = Engine::new(Arc::clone(plan), load::settings(&run.input, 0))?;
+    engine.open_declared(as_of);
+    journal.step(Trigger::Ready)?;
+    engine.ingest(&mut files, as_of, &mut push, watch)?;
+    let totals = engine.totals();
+    check(plan, &totals.tally)?;
+    journal.step(Trigger::Finish)?;
+    engine.tick(as_of, &mut push)?;
+    if run.flush_open {
+        engine.flush_open(as_of, &mut push)?;
+    }
+    push.accept()?;
+    journal.step(Trigger::AllAccepted)?;
+    push.confirm()?;
+    journal.step(Trigger::AllConfirmed)?;
+    journal.step(Trigger::WrapUp)?;
+    // The process ends now: nobody needs the meters taken apart one by one.
+    std::mem::forget(engine);
+    Ok((totals, push))
+}
+
+/// What must hold before anything is pushed.
+pub(crate) fn check(plan: &Plan, tally: &Tally) -> Result<(), Error> {
+    if !tally.is_complete() {
+        return Err(Error::new(Kind::Bug, format!("events were lost: {tally:?}")));
+    }
+    let parked = Decimal::from_count(tally.parked_total().saturating_mul(100));
+    match plan.error_percent_max {
+        Some(limit) if Quotient::of(parked, tally.received.max(1)).compare(limit).is_gt() => {
+            let message = format!("{} of {} events were parked; maxErrorPercent is {limit}", tally.parked_total(), tally.received);
+            Err(Error::new(Kind::Unavailable, message))
+        }
+        _ => Ok(()),
+    }
+}

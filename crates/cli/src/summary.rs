@@ -1,0 +1,188 @@
+//! The summary of a session: for people a table, for programs JSON.
+
+use std::time::Duration;
+
+use flowmeter_core::plan::Plan;
+use flowmeter_core::session::Status;
+use flowmeter_engine::Totals;
+use serde_json::{Value, json};
+
+use crate::journal::Journal;
+use crate::watch::Watch;
+
+/// Everything a summary shows.
+pub(crate) struct Summary<'a> {
+    pub(crate) plan: &'a Plan,
+    pub(crate) journal: &'a Journal,
+    pub(crate) totals: &'a Totals,
+    pub(crate) watch: &'a Watch,
+    pub(crate) records: u64,
+    pub(crate) thresholds: u64,
+    pub(crate) elapsed: Duration,
+}
+
+impl Summary<'_> {
+    pub(crate) fn table(&self) -> String {
+        let mut out = String::new();
+        self.write_head(&mut out);
+        self.write_events(&mut out);
+        self.write_records(&mut out);
+        self.write_parked(&mut out);
+        out
+    }
+
+    pub(crate) fn test_table(&self, records: &[String]) -> String {
+        let mut out = String::new();
+        self.write_head(&mut out);
+        self.write_events(&mut out);
+        self.write_records(&mut out);
+        self.write_operators(&mut out);
+        self.write_parked(&mut out);
+        line(&mut out, "\nrecords that would be flushed");
+        for record in records {
+            line(&mut out, &format!("  {record}"));
+        }
+        out
+    }
+
+    fn write_head(&self, out: &mut String) {
+        let session = &self.journal.session;
+        let way: Vec<&str> = self.journal.statuses.iter().map(|status| status.name()).collect();
+        line(out, &format!("{}  {}  {}", session.pipeline_name, session.id, session.run_type.name()));
+        line(out, &format!("status    {}", way.join(" → ")));
+    }
+
+    fn write_events(&self, out: &mut String) {
+        let tally = &self.totals.tally;
+        line(
+            out,
+            &format!(
+                "events    {} received = {} counted + {} duplicate + {} filtered + {} parked",
+                grouped(tally.received),
+                grouped(tally.counted),
+                grouped(tally.duplicate),
+                grouped(tally.filtered),
+                grouped(tally.parked_total())
+            ),
+        );
+        if tally.late > 0 {
+            line(out, &format!("late      {} of those counted", grouped(tally.late)));
+        }
+    }
+
+    fn write_records(&self, out: &mut String) {
+        let partial = if self.thresholds > 0 { format!(", {} threshold pushes", grouped(self.thresholds)) } else { String::new() };
+        line(out, &format!("records   {}{partial}", grouped(self.records)));
+        line(out, &format!("meters    {} opened by events", grouped(self.totals.meters_opened)));
+        line(out, &format!("time      {:.2} s, {} events/s", self.elapsed.as_secs_f64(), grouped(self.rate())));
+    }
+
+    fn rate(&self) -> u64 {
+        (self.totals.tally.received as f64 / self.elapsed.as_secs_f64().max(1e-6)) as u64
+    }
+
+    fn write_operators(&self, out: &mut String) {
+        line(out, "\noperators");
+        let width = self.plan.nodes.iter().map(|node| node.id.len()).max().unwrap_or_default();
+        for (at, (node, count)) in self.plan.nodes.iter().zip(&self.totals.operators).enumerate() {
+            line(
+                out,
+                &format!("  {:width$}  {} in, {} out, {} errors", node.id, grouped(count.received), grouped(count.passed), grouped(count.errors)),
+            );
+            for (_, source_line, fields) in self.watch.taps.iter().filter(|(operator, ..)| usize::from(*operator) == at) {
+                line(out, &format!("  {:width$}    line {source_line}: {fields}", ""));
+            }
+        }
+    }
+
+    fn write_parked(&self, out: &mut String) {
+        let tally = &self.totals.tally;
+        for (reason, count) in tally.parked_by_reason() {
+            line(out, &format!("parked    {} {}: {}", grouped(count), reason, reason.remedy()));
+        }
+        for shown in &self.watch.shown {
+            line(out, &format!("  {}:{}: {}: {}", shown.file, shown.line, shown.reason, shown.detail));
+        }
+        let more = tally.parked_total().saturating_sub(self.watch.shown.len() as u64);
+        if more > 0 {
+            line(out, &format!("  … and {} more; --parked FILE writes them all", grouped(more)));
+        }
+    }
+
+    pub(crate) fn json(&self) -> Value {
+        let tally = &self.totals.tally;
+        let session = &self.journal.session;
+        let reasons: serde_json::Map<String, Value> =
+            tally.parked_by_reason().map(|(reason, count)| (reason.code().to_owned(), json!(count))).collect();
+        let operators = self.plan.nodes.iter().zip(&self.totals.operators);
+        json!({
+            "pipeline": session.pipeline_name,
+            "sessionId": session.id,
+            "sessionRunType": session.run_type.name(),
+            "sessionStatus": session.status().name(),
+            "statuses": self.journal.statuses.iter().map(|status| status.name()).collect::<Vec<_>>(),
+            "sessionStartTime": session.started_at.to_string(),
+            "sessionEndTime": session.ended_at.map(|at| at.to_string()),
+            "error": session.error,
+            "events": {
+                "received": tally.received,
+                "counted": tally.counted,
+                "late": tally.late,
+                "duplicate": tally.duplicate,
+                "filtered": tally.filtered,
+                "parked": tally.parked_total(),
+                "parkedByReason": reasons,
+            },
+            "records": self.records,
+            "thresholds": self.thresholds,
+            "metersOpened": self.totals.meters_opened,
+            "operators": operators.map(|(node, count)| json!({
+                "id": node.id,
+                "operator": node.operator.name(),
+                "in": count.received,
+                "out": count.passed,
+                "errors": count.errors,
+            })).collect::<Vec<_>>(),
+            "parked": self.watch.shown.iter().map(|shown| json!({
+                "file": shown.file,
+                "line": shown.line,
+                "reason": shown.reason,
+                "detail": shown.detail,
+                "remedy": shown.remedy,
+            })).collect::<Vec<_>>(),
+            "seconds": self.elapsed.as_secs_f64(),
+            "eventsPerSecond": self.rate(),
+        })
+    }
+
+    pub(crate) fn test_json(&self, records: &[String]) -> Value {
+        let mut report = self.json();
+        let samples = self.watch.taps.iter().map(|(operator, source_line, fields)| {
+            let fields: Value = serde_json::from_str(fields).unwrap_or_default();
+            json!({"operator": self.plan.nodes[usize::from(*operator)].id, "line": source_line, "fields": fields})
+        });
+        report["samples"] = samples.collect();
+        let raw = |record: &String| serde_json::from_str::<Value>(record).unwrap_or_default();
+        report["wouldFlush"] = records.iter().map(raw).collect();
+        report["passed"] = json!(self.journal.session.status() == Status::TestingPassed);
+        report
+    }
+}
+
+fn line(out: &mut String, text: &str) {
+    out.push_str(text);
+    out.push('\n');
+}
+
+/// 1234567 → 1,234,567
+fn grouped(n: u64) -> String {
+    let digits = n.to_string();
+    let mut out = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}

@@ -1,0 +1,117 @@
+//! Watching a run: the progress bar, parked events, samples.
+
+use std::fs::File;
+use std::io::{BufWriter, IsTerminal, Write};
+use std::path::Path;
+use std::time::Duration;
+
+use flowmeter_core::event::quote_into;
+use flowmeter_core::mediation::Tap;
+use flowmeter_core::verdict::Tally;
+use flowmeter_engine::{Error, Observer, ParkedEvent};
+use indicatif::{ProgressBar, ProgressStyle};
+
+/// Parked events that the summary shows.
+const SHOWN: usize = 10;
+
+/// A parked event, as the summary shows it.
+#[derive(Debug)]
+pub(crate) struct Shown {
+    pub(crate) file: String,
+    pub(crate) line: u64,
+    pub(crate) reason: &'static str,
+    pub(crate) detail: String,
+    pub(crate) remedy: &'static str,
+}
+
+/// Watches a run.
+pub(crate) struct Watch {
+    /// The first parked events.
+    pub(crate) shown: Vec<Shown>,
+    /// Samples of what left each operator: operator, line, fields.
+    pub(crate) taps: Vec<(u16, u64, String)>,
+    taps_max: usize,
+    file: Option<(BufWriter<File>, String)>,
+    bar: ProgressBar,
+}
+
+impl Watch {
+    /// Parked events go to a file, if one is named; progress goes to a terminal, if
+    /// there is one.
+    pub(crate) fn new(parked: Option<&Path>, taps_max: usize) -> Result<Watch, Error> {
+        let open = |path: &Path| {
+            let name = path.display().to_string();
+            let file = File::create(path).map_err(|why| Error::io(&name, &why))?;
+            Ok::<_, Error>((BufWriter::new(file), name))
+        };
+        let bar = if std::io::stderr().is_terminal() { ProgressBar::new(0) } else { ProgressBar::hidden() };
+        let style = ProgressStyle::with_template("{bar:30} {bytes}/{total_bytes}  {msg}  {elapsed}, {eta} left");
+        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+        bar.enable_steady_tick(Duration::from_millis(200));
+        Ok(Watch { shown: Vec::new(), taps: Vec::new(), taps_max, file: parked.map(open).transpose()?, bar })
+    }
+
+    /// Takes the bar away and finishes the file of parked events.
+    pub(crate) fn finish(&mut self) -> Result<(), Error> {
+        self.bar.finish_and_clear();
+        match &mut self.file {
+            Some((file, name)) => file.flush().map_err(|why| Error::io(name, &why)),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Observer for Watch {
+    fn parked(&mut self, event: &ParkedEvent<'_>) -> Result<(), Error> {
+        if self.shown.len() < SHOWN {
+            self.shown.push(Shown {
+                file: event.origin.name.to_string(),
+                line: event.line,
+                reason: event.reason.code(),
+                detail: event.detail.to_owned(),
+                remedy: event.reason.remedy(),
+            });
+        }
+        match &mut self.file {
+            Some((file, name)) => file.write_all(&parked_json(event)).map_err(|why| Error::io(name, &why)),
+            None => Ok(()),
+        }
+    }
+
+    fn tapped(&mut self, tap: &Tap, line: u64) {
+        if self.taps.iter().filter(|(operator, ..)| *operator == tap.operator).count() < self.taps_max {
+            self.taps.push((tap.operator, line, tap.fields.clone()));
+        }
+    }
+
+    fn progress(&mut self, tally: &Tally, (bytes, total): (u64, Option<u64>)) {
+        if self.bar.is_hidden() {
+            return;
+        }
+        self.bar.set_length(total.unwrap_or(bytes));
+        self.bar.set_position(bytes);
+        self.bar.set_message(format!("{} events, {} parked", tally.received, tally.parked_total()));
+    }
+}
+
+/// A parked event as a line of JSON; the event itself as text, byte for byte.
+fn parked_json(event: &ParkedEvent<'_>) -> Vec<u8> {
+    let mut out = b"{\"file\":".to_vec();
+    quote_into(event.origin.name.as_bytes(), &mut out);
+    out.extend_from_slice(format!(",\"line\":{}", event.line).as_bytes());
+    let members = [
+        ("operator", event.operator.unwrap_or_default()),
+        ("reason", event.reason.code()),
+        ("detail", event.detail),
+        ("remedy", event.reason.remedy()),
+    ];
+    for (name, value) in members.iter().filter(|(_, value)| !value.is_empty()) {
+        out.extend_from_slice(format!(",\"{name}\":").as_bytes());
+        quote_into(value.as_bytes(), &mut out);
+    }
+    out.extend_from_slice(b",\"event\":");
+    let text = String::from_utf8_lossy(event.raw);
+    quote_into(text.trim_end_matches(['\r', '\n']).as_bytes(), &mut out);
+    out.extend_from_slice(b"}\n");
+    out
+}

@@ -1,0 +1,91 @@
+//! Finding files and opening them, unpacked.
+
+use std::fs::File;
+use std::io::{BufReader, Read};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
+
+use flowmeter_engine::{Error, Kind};
+
+/// Bytes read so far, as they lie on disk.
+#[derive(Debug, Default)]
+pub(super) struct Progress(AtomicU64);
+
+impl Progress {
+    pub(super) fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn add(&self, bytes: u64) {
+        self.0.fetch_add(bytes, Ordering::Relaxed);
+    }
+}
+
+/// The files of a path or pattern, sorted by name; `-` is standard input.
+pub(super) fn find(path: &str) -> Result<Vec<String>, Error> {
+    if path == "-" || !path.contains(['*', '?', '[']) || std::path::Path::new(path).exists() {
+        return Ok(vec![path.to_owned()]);
+    }
+    let invalid = |why: &dyn std::fmt::Display| Error::new(Kind::Invalid, format!("{path}: {why}"));
+    let mut found = Vec::new();
+    for entry in glob::glob(path).map_err(|why| invalid(&why))? {
+        let entry = entry.map_err(|why| invalid(&why))?;
+        if entry.is_file() {
+            found.push(entry.to_string_lossy().into_owned());
+        }
+    }
+    if found.is_empty() {
+        return Err(invalid(&"no file matches this pattern"));
+    }
+    Ok(found)
+}
+
+/// The size of a file, if it has one.
+pub(super) fn size(path: &str) -> Option<u64> {
+    let meta = std::fs::metadata(path).ok()?;
+    meta.is_file().then(|| meta.len())
+}
+
+/// Opens a file and unpacks it; `auto` looks at its first bytes.
+pub(super) fn open(path: &str, compression: &str, progress: &Arc<Progress>) -> Result<Box<dyn Read + Send>, Error> {
+    let raw: Box<dyn Read + Send> = match path {
+        "-" => Box::new(std::io::stdin()),
+        path => {
+            let file = File::open(path).map_err(|why| Error::io(path, &why))?;
+            if file.metadata().is_ok_and(|meta| meta.is_dir()) {
+                return Err(Error::new(Kind::Invalid, format!("{path}: a folder; write {path}/*.ndjson for the files in it")));
+            }
+            Box::new(file)
+        }
+    };
+    let mut counted = Counted { inner: raw, progress: Arc::clone(progress) };
+    let mut magic = Vec::new();
+    if compression == "auto" {
+        let read = counted.by_ref().take(4).read_to_end(&mut magic);
+        read.map_err(|why| Error::io(path, &why))?;
+    }
+    let kind = match magic.as_slice() {
+        [0x1f, 0x8b, ..] => "gzip",
+        [0x28, 0xb5, 0x2f, 0xfd] => "zstd",
+        _ => compression,
+    };
+    let whole = std::io::Cursor::new(magic).chain(counted);
+    Ok(match kind {
+        "gzip" => Box::new(flate2::read::MultiGzDecoder::new(BufReader::with_capacity(256 << 10, whole))),
+        "zstd" => Box::new(zstd::Decoder::new(whole).map_err(|why| Error::io(path, &why))?),
+        _ => Box::new(whole),
+    })
+}
+
+struct Counted<R> {
+    inner: R,
+    progress: Arc<Progress>,
+}
+
+impl<R: Read> Read for Counted<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let read = self.inner.read(buffer)?;
+        self.progress.add(read as u64);
+        Ok(read)
+    }
+}

@@ -1,0 +1,49 @@
+//! Errors of the engine: what the reader must do is their kind.
+
+use std::fmt;
+
+/// What the reader must do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Correct what was asked for.
+    Invalid,
+    /// Try again later; something outside does not answer.
+    Unavailable,
+    /// Look at the data: it is not what it was.
+    Corrupt,
+    /// Report it: this should not happen.
+    Bug,
+}
+
+/// An error with its kind and a sentence for a person.
+#[derive(Debug)]
+pub struct Error {
+    /// What the reader must do.
+    pub kind: Kind,
+    message: String,
+}
+
+impl Error {
+    /// An error of a kind.
+    pub fn new(kind: Kind, message: impl Into<String>) -> Error {
+        Error { kind, message: message.into() }
+    }
+
+    /// An error of the operating system, about something.
+    pub fn io(what: impl fmt::Display, why: &std::io::Error) -> Error {
+        let kind = match why.kind() {
+            std::io::ErrorKind::NotFound | std::io::ErrorKind::PermissionDenied => Kind::Invalid,
+            std::io::ErrorKind::InvalidData | std::io::ErrorKind::UnexpectedEof => Kind::Corrupt,
+            _ => Kind::Unavailable,
+        };
+        Error::new(kind, format!("{what}: {why}"))
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Error {}

@@ -1,0 +1,148 @@
+//! Closing: all partitions flush at once, and their records are merged into one order.
+//!
+//! Each partition gives its records in the order of [`RecordKey`]; the merge takes the
+//! least of the heads. Chunks travel through short queues, so memory stays small
+//! however many meters close.
+
+use std::ops::Range;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+
+use flowmeter_core::partition::{Command, Effects, Identity, Meter, Partition, RecordKey, Usage};
+use flowmeter_core::time::Timestamp;
+use flowmeter_core::verdict::Reason;
+
+use crate::Error;
+
+/// Bytes of records that travel together.
+const CHUNK_BYTES: usize = 256 << 10;
+/// Chunks a partition may be ahead.
+const CHUNKS_AHEAD: usize = 4;
+
+/// Takes records in order.
+pub trait RecordSink {
+    /// Takes a metered record.
+    fn record(&mut self, key: RecordKey<'_>, json: &[u8]) -> Result<(), Error>;
+    /// Takes a partial record.
+    fn threshold(&mut self, key: RecordKey<'_>, json: &[u8]) -> Result<(), Error>;
+}
+
+/// Lets every partition do a command that closes, and hands its records on in order.
+pub(crate) fn close(
+    partitions: Vec<&mut Partition>,
+    flush_open: bool,
+    at: Timestamp,
+    sink: &mut dyn RecordSink,
+) -> Result<(), Error> {
+    std::thread::scope(|scope| {
+        let mut queues = Vec::new();
+        for partition in partitions {
+            let (sender, receiver) = sync_channel(CHUNKS_AHEAD);
+            queues.push(Queue { receiver, chunk: Chunk::default(), next: 0 });
+            scope.spawn(move || {
+                let mut closing = Closing { chunk: Chunk::default(), sender };
+                let command = if flush_open { Command::Flush } else { Command::Tick };
+                partition.apply(command, at, &mut closing);
+                closing.send();
+            });
+        }
+        merge(queues, sink)
+    })
+}
+
+fn merge(mut queues: Vec<Queue>, sink: &mut dyn RecordSink) -> Result<(), Error> {
+    queues.retain_mut(Queue::advance);
+    while !queues.is_empty() {
+        let mut least = 0;
+        for other in 1..queues.len() {
+            if queues[other].key() < queues[least].key() {
+                least = other;
+            }
+        }
+        let queue = &mut queues[least];
+        sink.record(queue.key(), queue.json())?;
+        queue.next += 1;
+        if !queue.advance() {
+            queues.remove(least);
+        }
+    }
+    Ok(())
+}
+
+/// Records in the order they were made.
+#[derive(Default)]
+struct Chunk {
+    bytes: Vec<u8>,
+    entries: Vec<Entry>,
+}
+
+struct Entry {
+    key: RecordKey<'static>,
+    user: Range<usize>,
+    json: Range<usize>,
+}
+
+struct Queue {
+    receiver: Receiver<Chunk>,
+    chunk: Chunk,
+    next: usize,
+}
+
+impl Queue {
+    /// Makes sure there is a next record; says no at the end.
+    fn advance(&mut self) -> bool {
+        while self.next >= self.chunk.entries.len() {
+            match self.receiver.recv() {
+                Ok(chunk) => (self.chunk, self.next) = (chunk, 0),
+                Err(_) => return false,
+            }
+        }
+        true
+    }
+
+    fn key(&self) -> RecordKey<'_> {
+        let entry = &self.chunk.entries[self.next];
+        RecordKey { user: &self.chunk.bytes[entry.user.clone()], ..entry.key }
+    }
+
+    fn json(&self) -> &[u8] {
+        &self.chunk.bytes[self.chunk.entries[self.next].json.clone()]
+    }
+}
+
+/// Takes the effects of closing.
+struct Closing {
+    chunk: Chunk,
+    sender: SyncSender<Chunk>,
+}
+
+impl Closing {
+    fn send(&mut self) {
+        let full = std::mem::take(&mut self.chunk);
+        // The merge has gone after an error of the sink: what is left has no reader.
+        drop(self.sender.send(full));
+    }
+}
+
+impl Effects for Closing {
+    fn record(&mut self, key: RecordKey<'_>, json: &[u8]) {
+        let bytes = &mut self.chunk.bytes;
+        let user = bytes.len()..bytes.len() + key.user.len();
+        bytes.extend_from_slice(key.user);
+        let text = bytes.len()..bytes.len() + json.len();
+        bytes.extend_from_slice(json);
+        self.chunk.entries.push(Entry { key: RecordKey { user: b"", ..key }, user, json: text });
+        if bytes.len() >= CHUNK_BYTES {
+            self.send();
+        }
+    }
+
+    fn deleted(&mut self, _meter: &Meter) {}
+
+    // Closing meets no events.
+    fn duplicate(&mut self, _identity: &Identity) {}
+    fn late(&mut self, _usage: &Usage) {}
+    fn parked(&mut self, _usage: &Usage, _reason: Reason, _detail: String) {}
+    fn unmatched(&mut self, _usage: &Usage) {}
+    fn opened(&mut self, _meter: &Meter) {}
+    fn threshold(&mut self, _event: u32, _key: RecordKey<'_>, _json: &[u8]) {}
+}

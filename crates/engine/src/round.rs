@@ -1,0 +1,267 @@
+//! Rounds: blocks in, verdicts added up.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use flowmeter_core::event::Origin;
+use flowmeter_core::mediation::{Decoder, Flow, Mediator, OperatorCount, Tap};
+use flowmeter_core::partition::{Command, Effects, Partition};
+use flowmeter_core::plan::Plan;
+use flowmeter_core::time::Timestamp;
+use flowmeter_core::verdict::{Reason, Tally};
+use rayon::prelude::*;
+
+use crate::lane::Lane;
+use crate::merge::{RecordSink, close};
+use crate::source::{Received, Source};
+use crate::{Error, Kind};
+
+/// How an engine is laid out. Neither number changes any answer.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// Threads that work.
+    pub threads: usize,
+    /// Partitions of users and identities.
+    pub partitions: usize,
+    /// Events of each operator to show; 0 for none.
+    pub taps_max: usize,
+}
+
+/// Blocks of a round for each thread: enough to even out blocks of unequal work, few
+/// enough to stay in the cache.
+const BLOCKS_PER_THREAD: usize = 4;
+
+/// Watches a run.
+pub trait Observer {
+    /// An event went to the correction queue.
+    fn parked(&mut self, event: &ParkedEvent<'_>) -> Result<(), Error>;
+    /// An event was seen leaving an operator.
+    fn tapped(&mut self, tap: &Tap, line: u64);
+    /// A round is over.
+    fn progress(&mut self, tally: &Tally, bytes: (u64, Option<u64>));
+}
+
+/// An event in the correction queue, with where it came from.
+#[derive(Clone, Copy, Debug)]
+pub struct ParkedEvent<'a> {
+    /// The file it came from.
+    pub origin: &'a Origin,
+    /// Its line there, counted from 1.
+    pub line: u64,
+    /// The operator it was parked at; `None`: it could not be read.
+    pub operator: Option<&'a str>,
+    /// Why.
+    pub reason: Reason,
+    /// What exactly.
+    pub detail: &'a str,
+    /// The event as it came in.
+    pub raw: &'a [u8],
+}
+
+/// What an engine has done so far.
+#[derive(Clone, Debug, Default)]
+pub struct Totals {
+    /// Events by verdict.
+    pub tally: Tally,
+    /// By operator.
+    pub operators: Vec<OperatorCount>,
+    /// Meters that events opened.
+    pub meters_opened: u64,
+}
+
+/// One slot of a round: a flow and the mediator that leads it.
+struct Slot {
+    flow: Flow,
+    mediator: Mediator,
+    decoder: Option<Arc<Decoder>>,
+}
+
+/// Partitions of a plan and the loop that feeds them.
+pub struct Engine {
+    plan: Arc<Plan>,
+    slots: Vec<Slot>,
+    lanes: Vec<Lane>,
+    pool: rayon::ThreadPool,
+    totals: Totals,
+}
+
+struct Intake<'s> {
+    source: &'s mut dyn Source,
+    sequence: u64,
+    failure: Option<Error>,
+}
+
+impl Engine {
+    /// An engine without meters.
+    pub fn new(plan: Arc<Plan>, settings: Settings) -> Result<Engine, Error> {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(settings.threads.max(1)).build();
+        let pool = pool.map_err(|why| Error::new(Kind::Unavailable, format!("no threads: {why}")))?;
+        let partitions = settings.partitions.max(1);
+        let slot = |_| Slot {
+            flow: Flow::new(partitions, settings.taps_max),
+            mediator: Mediator::new(Arc::clone(&plan)),
+            decoder: None,
+        };
+        let lane = |number| Lane::new(Partition::new(Arc::clone(&plan)), number);
+        Ok(Engine {
+            slots: (0..settings.threads.max(1) * BLOCKS_PER_THREAD).map(slot).collect(),
+            lanes: (0..partitions).map(lane).collect(),
+            totals: Totals { operators: vec![OperatorCount::default(); plan.nodes.len()], ..Totals::default() },
+            pool,
+            plan,
+        })
+    }
+
+    /// Opens the meters that the plan declares.
+    pub fn open_declared(&mut self, at: Timestamp) {
+        let partitions = self.lanes.len();
+        for declared in &self.plan.meters {
+            let partition = Plan::partition_of(Plan::user_hash(declared.user.as_bytes()), partitions);
+            self.lanes[partition].partition.apply(Command::Open(declared), at, &mut Silent);
+        }
+    }
+
+    /// Takes everything a source has.
+    pub fn ingest(
+        &mut self,
+        source: &mut dyn Source,
+        at: Timestamp,
+        sink: &mut dyn RecordSink,
+        observer: &mut dyn Observer,
+    ) -> Result<(), Error> {
+        let mut intake = Intake { source, sequence: 0, failure: None };
+        loop {
+            let received = self.round(&mut intake, at);
+            if received > 0 {
+                self.settle(received, sink, observer)?;
+                observer.progress(&self.totals.tally, intake.source.progress());
+            }
+            if let Some(failure) = intake.failure {
+                return Err(failure);
+            }
+            if received == 0 {
+                return Ok(());
+            }
+        }
+    }
+
+    /// One round; how many slots it filled, in the order of arrival.
+    fn round(&mut self, intake: &mut Intake<'_>, at: Timestamp) -> usize {
+        let Engine { plan, slots, lanes, pool, .. } = self;
+        pool.install(|| {
+            let intake = Mutex::new(intake);
+            slots.par_iter_mut().for_each(|slot| slot.fill(&intake, at));
+            slots.sort_by_key(|slot| (slot.decoder.is_none(), slot.flow.batch.block.sequence));
+            let received = slots.iter().filter(|slot| slot.decoder.is_some()).count();
+            let filled = &mut slots[..received];
+            for stage in 0..plan.stages.len() {
+                lanes.par_iter_mut().for_each(|lane| lane.answer(plan, stage, filled.iter().map(|slot| &slot.flow), at));
+                filled.par_iter_mut().enumerate().for_each(|(i, slot)| {
+                    slot.mediator.resume(&mut slot.flow, stage, lanes.iter().map(|lane| &lane.answers[i]), at);
+                });
+            }
+            received
+        })
+    }
+
+    /// Adds up a round and tells what it brought.
+    fn settle(&mut self, received: usize, sink: &mut dyn RecordSink, observer: &mut dyn Observer) -> Result<(), Error> {
+        for slot in &self.slots[..received] {
+            let flow = &slot.flow;
+            self.totals.tally.absorb(&flow.tally());
+            for (total, count) in self.totals.operators.iter_mut().zip(&flow.counts) {
+                total.received += count.received;
+                total.passed += count.passed;
+                total.errors += count.errors;
+            }
+            for parked in &flow.parked {
+                let event = parked.event as usize;
+                observer.parked(&ParkedEvent {
+                    origin: &flow.batch.block.origin,
+                    line: flow.batch.line(event),
+                    operator: parked.operator.map(|node| self.plan.nodes[usize::from(node)].id.as_str()),
+                    reason: parked.reason,
+                    detail: &parked.detail,
+                    raw: flow.batch.raw(event),
+                })?;
+            }
+            for tap in &flow.taps {
+                observer.tapped(tap, flow.batch.line(tap.event as usize));
+            }
+        }
+        let mut crossed: Vec<_> = self.lanes.iter_mut().flat_map(|lane| std::mem::take(&mut lane.thresholds)).collect();
+        crossed.sort_by_key(|crossed| crossed.arrival);
+        for crossed in crossed {
+            sink.threshold(crossed.key.get(), &crossed.json)?;
+        }
+        Ok(())
+    }
+
+    /// Lets time come to `at`: every period that ended is flushed, in order.
+    pub fn tick(&mut self, at: Timestamp, sink: &mut dyn RecordSink) -> Result<(), Error> {
+        self.close(false, at, sink)
+    }
+
+    /// Flushes what is open; period ends stay as scheduled.
+    pub fn flush_open(&mut self, at: Timestamp, sink: &mut dyn RecordSink) -> Result<(), Error> {
+        self.close(true, at, sink)
+    }
+
+    fn close(&mut self, flush_open: bool, at: Timestamp, sink: &mut dyn RecordSink) -> Result<(), Error> {
+        close(self.lanes.iter_mut().map(|lane| &mut lane.partition).collect(), flush_open, at, sink)
+    }
+
+    /// What has been done so far.
+    pub fn totals(&self) -> Totals {
+        let meters_opened = self.lanes.iter().map(|lane| lane.opened).sum();
+        Totals { meters_opened, ..self.totals.clone() }
+    }
+}
+
+impl Slot {
+    /// Takes the next block, if there is one, and leads it to the first stage.
+    fn fill(&mut self, intake: &Mutex<&mut Intake<'_>>, at: Timestamp) {
+        let block = &mut self.flow.batch.block;
+        block.clear();
+        {
+            let mut intake = intake.lock().unwrap_or_else(PoisonError::into_inner);
+            self.decoder = intake.next(block);
+        }
+        if let Some(decoder) = &self.decoder {
+            self.mediator.begin(&mut self.flow, decoder, at);
+        }
+    }
+}
+
+impl Intake<'_> {
+    fn next(&mut self, block: &mut flowmeter_core::event::Block) -> Option<Arc<Decoder>> {
+        if self.failure.is_some() {
+            return None;
+        }
+        match self.source.receive(block) {
+            Ok(Received::Block(decoder)) => {
+                block.sequence = self.sequence;
+                self.sequence += 1;
+                Some(decoder)
+            }
+            Ok(Received::End) => None,
+            Err(failure) => {
+                self.failure = Some(failure);
+                None
+            }
+        }
+    }
+}
+
+/// For commands that have no effects to speak of.
+struct Silent;
+
+impl Effects for Silent {
+    fn duplicate(&mut self, _: &flowmeter_core::partition::Identity) {}
+    fn late(&mut self, _: &flowmeter_core::partition::Usage) {}
+    fn parked(&mut self, _: &flowmeter_core::partition::Usage, _: Reason, _: String) {}
+    fn unmatched(&mut self, _: &flowmeter_core::partition::Usage) {}
+    fn opened(&mut self, _: &flowmeter_core::partition::Meter) {}
+    fn deleted(&mut self, _: &flowmeter_core::partition::Meter) {}
+    fn record(&mut self, _: flowmeter_core::partition::RecordKey<'_>, _: &[u8]) {}
+    fn threshold(&mut self, _: u32, _: flowmeter_core::partition::RecordKey<'_>, _: &[u8]) {}
+}

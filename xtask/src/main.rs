@@ -1,1 +1,36 @@
-fn main(){}
+//! The project's own chores.
+//!
+//! `cargo xtask ci` formats, lints and tests; `tidy` checks what the compiler does not;
+//! `bench batch` measures beside peers.
+
+mod bench;
+mod ci;
+mod tidy;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+const USAGE: &str = "cargo xtask ci | tidy | bench batch [--events N] [--only NAME,…] [--keep]";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let done = match words.as_slice() {
+        ["ci"] => ci::ci(&root()),
+        ["tidy"] => tidy::tidy(&root()),
+        ["bench", "batch", rest @ ..] => bench::batch(&root(), rest),
+        _ => Err(anyhow::anyhow!("usage: {USAGE}")),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("error: {why:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The folder of the workspace.
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).parent().map(PathBuf::from).unwrap_or_default()
+}

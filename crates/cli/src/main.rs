@@ -8,6 +8,7 @@ mod debug;
 mod failure;
 mod journal;
 mod load;
+mod memory;
 mod periods;
 mod push;
 mod run;
@@ -20,11 +21,8 @@ use clap::{CommandFactory, Parser};
 
 use args::{Arguments, Command};
 
-/// Blocks and tables come and go in the same sizes all the time.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
+    memory::keep_freed();
     let arguments = Arguments::parse();
     let done = match arguments.command {
         Command::Run(run) => run::run(&run),

@@ -19,7 +19,7 @@ use flowmeter_core::plan::Plan;
 use flowmeter_engine::{Error, Kind, Received, Source};
 
 /// Bytes of a block: enough to amortise a hand-over, few enough for the cache.
-const BLOCK_BYTES: usize = 512 << 10;
+const BLOCK_BYTES: usize = 256 << 10;
 
 /// Cuts one opened file into blocks.
 trait Cutter: Send {

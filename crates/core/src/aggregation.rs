@@ -15,7 +15,7 @@ use ethnum::I256;
 
 pub use points::Points;
 
-use crate::decimal::{Decimal, Quotient};
+use crate::decimal::{Decimal, Packed, Quotient};
 use crate::schedule::Period;
 use crate::time::Timestamp;
 
@@ -102,13 +102,13 @@ pub enum Aggregate {
     /// `increment`: the count.
     Count(u64),
     /// `sum`.
-    Sum(Decimal),
-    /// `min` and `max`.
-    Extreme(Option<Decimal>),
+    Sum(Packed),
+    /// `min` and `max`: whether there is one, and which.
+    Extreme(bool, Packed),
     /// `avg`.
     Mean(Box<(Decimal, u64)>),
     /// `latest`.
-    Latest(Option<(Timestamp, Decimal)>),
+    Latest(Option<Box<(Timestamp, Decimal)>>),
     /// `unique`.
     Distinct(Box<HashSet<u128, FingerprintState>>),
     /// `percentile`.
@@ -122,8 +122,8 @@ impl Aggregate {
     pub fn initial(aggregation: Aggregation) -> Aggregate {
         match aggregation {
             Aggregation::Increment => Aggregate::Count(0),
-            Aggregation::Sum => Aggregate::Sum(Decimal::ZERO),
-            Aggregation::Min | Aggregation::Max => Aggregate::Extreme(None),
+            Aggregation::Sum => Aggregate::Sum(Packed::default()),
+            Aggregation::Min | Aggregation::Max => Aggregate::Extreme(false, Packed::default()),
             Aggregation::Avg => Aggregate::Mean(Box::default()),
             Aggregation::Latest => Aggregate::Latest(None),
             Aggregation::Unique => Aggregate::Distinct(Box::default()),
@@ -136,7 +136,7 @@ impl Aggregate {
     #[inline]
     pub fn has_room(&self, contribution: &Contribution) -> bool {
         match self {
-            Aggregate::Sum(sum) => sum.add(contribution.number).is_some(),
+            Aggregate::Sum(sum) => Decimal::from(*sum).add(contribution.number).is_some(),
             Aggregate::Mean(mean) => mean.0.add(contribution.number).is_some(),
             _ => true,
         }
@@ -148,14 +148,19 @@ impl Aggregate {
         let Contribution { number, fingerprint, at } = *contribution;
         match self {
             Aggregate::Count(count) => *count += 1,
-            Aggregate::Sum(sum) => *sum = sum.add(number).unwrap_or(*sum),
-            Aggregate::Extreme(extreme) => {
-                let beats = |known: Decimal| match aggregation {
+            Aggregate::Sum(sum) => {
+                if let Some(more) = Decimal::from(*sum).add(number) {
+                    *sum = more.into();
+                }
+            }
+            Aggregate::Extreme(there, extreme) => {
+                let known = Decimal::from(*extreme);
+                let beats = match aggregation {
                     Aggregation::Min => number < known,
                     _ => number > known,
                 };
-                if extreme.is_none_or(beats) {
-                    *extreme = Some(number);
+                if !*there || beats {
+                    (*there, *extreme) = (true, number.into());
                 }
             }
             Aggregate::Mean(mean) => {
@@ -163,8 +168,8 @@ impl Aggregate {
                 mean.1 += 1;
             }
             Aggregate::Latest(latest) => {
-                if latest.is_none_or(|(known_at, _)| at >= known_at) {
-                    *latest = Some((at, number));
+                if latest.as_ref().is_none_or(|known| at >= known.0) {
+                    *latest = Some(Box::new((at, number)));
                 }
             }
             Aggregate::Distinct(seen) => {
@@ -180,11 +185,12 @@ impl Aggregate {
         let whole = |decimal| Some(Quotient::of(decimal, 1));
         match self {
             Aggregate::Count(count) => whole(Decimal::from_count(*count)),
-            Aggregate::Sum(sum) => whole(*sum),
-            Aggregate::Extreme(extreme) => extreme.and_then(whole),
+            Aggregate::Sum(sum) => whole((*sum).into()),
+            Aggregate::Extreme(false, _) => None,
+            Aggregate::Extreme(true, extreme) => whole((*extreme).into()),
             Aggregate::Mean(mean) if mean.1 == 0 => None,
             Aggregate::Mean(mean) => Some(Quotient::of(mean.0, mean.1)),
-            Aggregate::Latest(latest) => latest.and_then(|(_, number)| whole(number)),
+            Aggregate::Latest(latest) => latest.as_ref().and_then(|known| whole(known.1)),
             Aggregate::Distinct(seen) => whole(Decimal::from_count(seen.len() as u64)),
             Aggregate::Values(values) => match aggregation {
                 Aggregation::Percentile(p) => nearest_rank(values, p).and_then(whole),

@@ -49,8 +49,11 @@ pub struct MeterIx(pub u32);
 pub trait Meters {
     /// The meter of a key.
     fn find(&self, key: &MeterKey<'_>) -> Option<MeterIx>;
-    /// Brings a meter near, without waiting for it.
-    fn touch(&self, hash: u64) -> u32;
+    /// The meter that a hash leads to first, if any: a guess, good for bringing its
+    /// memory near.
+    fn guess(&self, hash: u64) -> Option<MeterIx>;
+    /// Whether a meter, if it is still there, has this key.
+    fn is(&self, meter: MeterIx, key: &MeterKey<'_>) -> bool;
     /// Adds a meter under its key, which must be new.
     fn insert(&mut self, hash: u64, meter: Meter) -> MeterIx;
     /// A meter, if it is still there.

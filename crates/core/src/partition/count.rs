@@ -20,6 +20,8 @@ const CHUNK: usize = 16;
 #[derive(Debug, Default)]
 pub(super) struct Scratch {
     targets: Vec<Target>,
+    /// The meter that the event at hand most likely counts in.
+    guess: Option<MeterIx>,
 }
 
 /// Where an event will count.
@@ -53,22 +55,43 @@ impl<M: Meters, I: Identities> Partition<M, I> {
     ) {
         let plan = std::sync::Arc::clone(&self.plan);
         for chunk in usages.chunks(CHUNK) {
-            self.bring_near(&plan, processor, chunk);
-            for usage in chunk {
+            let guesses = self.bring_near(&plan, processor, batch, chunk);
+            for (usage, guess) in chunk.iter().zip(guesses) {
+                self.scratch.guess = guess;
                 self.count_one(&plan, processor, batch, usage, at, effects);
             }
         }
     }
 
-    /// Starts fetching the meters of usages from memory, all at once.
-    fn bring_near(&self, plan: &Plan, processor: u16, usages: &[Usage]) {
+    /// Brings the meters of usages near. Each loop reads one step of the way (index,
+    /// meter, period, groups) for all usages: reads that do not depend on each other are
+    /// under way at once, where event by event each would wait for the one before.
+    fn bring_near(&self, plan: &Plan, processor: u16, batch: &Batch, usages: &[Usage]) -> [Option<MeterIx>; CHUNK] {
         let rules = &plan.processors[usize::from(processor)].rules;
-        let touch = |usage: &Usage| {
+        let mut guesses = [None; CHUNK];
+        let mut near = 0;
+        for (meter, usage) in guesses.iter_mut().zip(usages) {
             let rule = &rules[usage.rules.trailing_zeros() as usize];
+            near ^= i64::from(batch.resolve(usage.user).bytes.first().copied().unwrap_or_default());
+            if let Some((_, slots)) = rule.group_by.first() {
+                near ^= slots.first().map_or(0, |&slot| i64::from(batch.leaf(usage.row as usize, slot).bytes.first().copied().unwrap_or_default()));
+            }
             let meter_type = rule.meter_types.first().copied().unwrap_or_default();
-            self.meters.touch(MeterKey::new(b"", usage.user_hash, processor, meter_type).hash)
-        };
-        std::hint::black_box(usages.iter().fold(0, |near, usage| near ^ touch(usage)));
+            *meter = self.meters.guess(MeterKey::new(b"", usage.user_hash, processor, meter_type).hash);
+        }
+        let meters = guesses.map(|meter| meter.and_then(|ix| self.meters.peek(ix)));
+        for meter in meters.iter().flatten() {
+            near ^= meter.next.nanos() ^ meter.periods.len() as i64;
+        }
+        for meter in meters.iter().flatten() {
+            near ^= i64::from(meter.user.first().copied().unwrap_or_default());
+            near ^= meter.periods.last().map_or(0, |held| held.last_at.nanos() ^ held.amount.groups.len() as i64);
+        }
+        for period in meters.iter().flatten().filter_map(|meter| meter.periods.last()) {
+            near ^= period.amount.groups.touch();
+        }
+        std::hint::black_box(near);
+        guesses
     }
 
     fn count_one(
@@ -166,7 +189,10 @@ impl<M: Meters, I: Identities> Partition<M, I> {
                 continue;
             }
             let key = MeterKey::new(user, usage.user_hash, processor, meter_type);
-            let meter = self.meters.find(&key);
+            let meter = match self.scratch.guess {
+                Some(guess) if self.meters.is(guess, &key) => Some(guess),
+                _ => self.meters.find(&key),
+            };
             if meter.is_none() && !kind.auto_create {
                 reason = Reason::NoMeter;
                 continue;

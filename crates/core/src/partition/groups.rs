@@ -52,6 +52,18 @@ impl Groups {
         other.add(aggregation, contribution);
     }
 
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.cells.len()
+    }
+
+    /// Reads something of every cache line of a few groups.
+    #[inline]
+    pub(super) fn touch(&self) -> i64 {
+        let few = self.cells.len().min(UNINDEXED_MAX);
+        self.cells[..few].iter().step_by(2).fold(0, |near, group| near ^ i64::from(group.symbol))
+    }
+
     /// The aggregate of a group, made if there is room for it.
     #[inline]
     fn cell(&mut self, symbol: u32, limit: u32, aggregation: Aggregation) -> Option<&mut Aggregate> {

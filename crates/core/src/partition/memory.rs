@@ -25,21 +25,20 @@ impl Memory {
 impl Meters for Memory {
     #[inline]
     fn find(&self, key: &MeterKey<'_>) -> Option<MeterIx> {
-        let same = |&(hash, at): &(u64, u32)| {
-            hash == key.hash && {
-                let meter = self.slot(MeterIx(at));
-                meter.meter_type == key.meter_type && meter.processor == key.processor && *meter.user == *key.user
-            }
-        };
+        let same = |&(hash, at): &(u64, u32)| hash == key.hash && self.is(MeterIx(at), key);
         self.index.find(key.hash, same).map(|&(_, at)| MeterIx(at))
     }
 
     #[inline]
-    fn touch(&self, hash: u64) -> u32 {
-        match self.index.find(hash, |&(known, _)| known == hash) {
-            Some(&(_, at)) => self.slot(MeterIx(at)).periods.len() as u32,
-            None => 0,
-        }
+    fn is(&self, meter: MeterIx, key: &MeterKey<'_>) -> bool {
+        self.peek(meter).is_some_and(|meter| {
+            meter.meter_type == key.meter_type && meter.processor == key.processor && *meter.user == *key.user
+        })
+    }
+
+    #[inline]
+    fn guess(&self, hash: u64) -> Option<MeterIx> {
+        self.index.find(hash, |&(known, _)| known == hash).map(|&(_, at)| MeterIx(at))
     }
 
     fn insert(&mut self, hash: u64, meter: Meter) -> MeterIx {

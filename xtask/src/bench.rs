@@ -1,0 +1,52 @@
+//! `cargo xtask bench batch`: the main job, here and in three peers, in one run.
+
+mod data;
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, ensure};
+
+/// Makes the data if it is not there, builds the release binary, and lets
+/// `benches/batch.py` run and compare everybody.
+pub(crate) fn batch(root: &Path, rest: &[&str]) -> anyhow::Result<()> {
+    let option = |name: &str| rest.iter().position(|word| *word == name).and_then(|at| rest.get(at + 1)).copied();
+    let events: u64 = option("--events").unwrap_or("10000000").parse().context("--events takes a number")?;
+    let folder = root.join("bench-data");
+    std::fs::create_dir_all(&folder)?;
+    let file = folder.join(format!("events-{events}.ndjson"));
+    if !file.exists() {
+        eprintln!("making {} events …", events);
+        data::write(&file, events)?;
+    }
+    run(Command::new("cargo").args(["build", "--release", "--bin", "flowmeter"]).current_dir(root))?;
+    let python = python(root)?;
+    let mut script = Command::new(python);
+    script.arg(root.join("benches/batch.py")).arg(root).arg(&file);
+    if let Some(only) = option("--only") {
+        script.args(["--only", only]);
+    }
+    run(&mut script)?;
+    if !rest.contains(&"--keep") {
+        std::fs::remove_file(&file)?;
+    }
+    Ok(())
+}
+
+/// A Python with the peers, in an environment of the benchmark's own.
+fn python(root: &Path) -> anyhow::Result<std::path::PathBuf> {
+    let environment = root.join("bench-data/python");
+    let python = environment.join("bin/python");
+    if !python.exists() {
+        run(Command::new("python3").args(["-m", "venv"]).arg(&environment))?;
+    }
+    let requirements = root.join("benches/requirements.txt");
+    run(Command::new(&python).args(["-m", "pip", "install", "--quiet", "--requirement"]).arg(requirements))?;
+    Ok(python)
+}
+
+fn run(command: &mut Command) -> anyhow::Result<()> {
+    let status = command.status().with_context(|| format!("{command:?}"))?;
+    ensure!(status.success(), "{command:?} ended with {status}");
+    Ok(())
+}

@@ -1,0 +1,2 @@
+//! placeholder
+pub(crate) fn ci(_: &std::path::Path)->anyhow::Result<()>{Ok(())}

@@ -9,7 +9,7 @@
 //! - every number is a decimal: there is no `int`, `uint`, `double`; `7 / 2` is 3.5;
 //! - a result that is not an exact decimal is an error, unless `round`, `ceil`, `floor`
 //!   or `trunc` stands around it: `round(a / b, 2)`;
-//! - a field the event does not have is null; `has(f)` tells whether it is there;
+//! - a field the event does not have is null; `has(event.f)` tells whether it is there;
 //! - ordering two values of different types is an error, comparing them for equality
 //!   is false.
 

@@ -95,7 +95,8 @@ pub(super) fn compile(text: &str, fields: &mut dyn Fields) -> Compiled<Expr> {
     let parsed = Parser::new().max_recursion_depth(48).parse(text).map_err(|errors| {
         let first = errors.errors.first();
         let message = first.map_or_else(String::new, |e| format!("at {}:{}: {}", e.pos.0, e.pos.1, e.msg));
-        BadExpression(format!("not an expression: {message}"))
+        let advice = if message.contains("has()") { "; write has(event.name) or has(data.name)" } else { "" };
+        BadExpression(format!("not an expression: {message}{advice}"))
     })?;
     Compiler { fields }.expr(&parsed.expr)
 }

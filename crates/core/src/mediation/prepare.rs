@@ -20,7 +20,10 @@ impl Mediator {
     /// Hands over what waits at the operators of a stage.
     pub(super) fn prepare(&mut self, flow: &mut Flow, stage: usize, at: Timestamp) {
         let plan = Arc::clone(&self.plan);
-        let Some(nodes) = plan.stages.get(stage) else { return };
+        let Some(nodes) = plan.stages.get(stage) else {
+            flow.parked.sort_by_key(|parked| parked.event);
+            return;
+        };
         for &node in nodes {
             let mut waiting = std::mem::take(&mut flow.waiting[usize::from(node)]);
             in_order(&mut waiting.tokens);
@@ -191,7 +194,12 @@ fn rules_that_hold(batch: &Batch, processor: &Processor, row: usize) -> Result<u
     for (bit, rule) in processor.rules.iter().enumerate() {
         let holds = match &rule.condition {
             None => true,
-            Some(condition) => condition.holds(batch, row).map_err(|detail| (Reason::OperatorError, format!("rule `{}`: {detail}", rule.name)))?,
+            Some(condition) => match condition.holds(batch, row) {
+                Ok(holds) => holds,
+                // A rule before it applies: this one would not have been asked.
+                Err(_) if held != 0 && !processor.match_all => break,
+                Err(detail) => return Err((Reason::OperatorError, format!("rule `{}`: {detail}", rule.name))),
+            },
         };
         if holds {
             held |= 1 << bit;

@@ -29,14 +29,15 @@ impl<M: Meters, I: Identities> Partition<M, I> {
             meters.sort_by(|a, b| order(a).cmp(&order(b)));
             meters.dedup();
             for ix in meters {
-                self.settle(ix, due, effects);
+                self.settle(ix, due, at, effects);
             }
         }
     }
 
     /// Does what is due of a meter, and puts it back.
-    fn settle(&mut self, ix: MeterIx, due: Timestamp, effects: &mut impl Effects) {
+    fn settle(&mut self, ix: MeterIx, due: Timestamp, at: Timestamp, effects: &mut impl Effects) {
         self.amend(ix, due, effects);
+        self.skip_empty(ix, at);
         let period = self.next_period(ix);
         let grace = self.kind(self.meters.get(ix)).late.grace;
         if period.end != Timestamp::MAX && period.end.saturating_add(grace) <= due {
@@ -49,6 +50,24 @@ impl<M: Meters, I: Identities> Partition<M, I> {
         self.schedule_next(ix);
     }
 
+    /// Where empty periods are not flushed, steps over those that ended by `at` at once.
+    fn skip_empty(&mut self, ix: MeterIx, at: Timestamp) {
+        let meter = self.meters.get(ix);
+        let kind = self.kind(meter);
+        if kind.flush_empty || kind.aggregation.carries_over() {
+            return;
+        }
+        let (meter_type, grace) = (meter.meter_type, kind.late.grace);
+        let open = self.calendar_period(meter_type, at.saturating_sub(grace)).start;
+        let meter = self.meters.get_mut(ix);
+        let next = meter.next;
+        let held = meter.periods.iter().filter(|held| held.sent.is_none()).map(|held| held.period.start);
+        let target = held.filter(|start| *start >= next).fold(open, Timestamp::min);
+        if target > next {
+            meter.note_flushed(Period { start: next, end: target });
+        }
+    }
+
     /// Flushes what is open: every period that began by `at`, and later ones that
     /// already hold something.
     pub(super) fn flush_open(&mut self, at: Timestamp, effects: &mut impl Effects) {
@@ -56,6 +75,7 @@ impl<M: Meters, I: Identities> Partition<M, I> {
         let meters: Vec<MeterIx> = self.meters.all().map(|(ix, _)| ix).collect();
         for ix in meters {
             self.amend(ix, Timestamp::MAX, effects);
+            self.skip_empty(ix, at);
             let mut period = self.next_period(ix);
             while period.start <= at {
                 open.push((period, ix));
@@ -274,6 +294,9 @@ impl<M: Meters, I: Identities> Partition<M, I> {
         };
         // After its type ended a meter waits only for what it still holds.
         if period.start >= kind.active_to && meter.periods.last().is_none_or(|last| last.period.start < period.start) {
+            due = Timestamp::MAX;
+        }
+        if !kind.flush_empty && meter.periods.iter().all(|held| held.sent.is_some()) {
             due = Timestamp::MAX;
         }
         let amends = meter.periods.iter().filter_map(|held| held.sent.as_ref()?.amend_at);

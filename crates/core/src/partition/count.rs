@@ -334,6 +334,9 @@ impl<M: Meters, I: Identities> Partition<M, I> {
         } else if news && kind.aggregation.carries_over() {
             self.open_from_before(ix, place, kind);
         }
+        if news && !kind.flush_empty {
+            self.schedule_next(ix);
+        }
         if !kind.thresholds.is_empty() {
             self.check_thresholds(ix, target.period.start, usage.event, at, effects);
         }
@@ -376,8 +379,9 @@ impl<M: Meters, I: Identities> Partition<M, I> {
         if meter.birth == Birth::Declared {
             return;
         }
+        let before = period.start < meter.next && !meter.has_flushed(period.start);
         meter.created_at = meter.created_at.min(created_by_event(period.start, event_at, at));
-        if period.start < meter.next && !meter.has_flushed(period.start) {
+        if before {
             meter.next = period.start;
             self.schedule_next(ix);
         }

@@ -1,0 +1,200 @@
+//! An engine fed from memory, and what came of it.
+#![allow(dead_code, unreachable_pub, missing_docs)] // each test file uses its part
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use flowmeter_core::event::{Block, Origin};
+use flowmeter_core::mediation::{Decoder, Tap};
+use flowmeter_core::partition::RecordKey;
+use flowmeter_core::pipeline::{Format, Pipeline};
+use flowmeter_core::time::Timestamp;
+use flowmeter_core::verdict::Tally;
+use flowmeter_engine::{Engine, Error, Observer, ParkedEvent, Received, RecordSink, Settings, Source};
+use serde_json::value::RawValue;
+
+/// What happens, in order.
+#[derive(Clone, Debug)]
+pub enum Step {
+    /// Lines come in, the clock showing this time.
+    Events(Timestamp, Vec<String>),
+    /// Time comes to here.
+    Tick(Timestamp),
+    /// Open periods are flushed.
+    Flush(Timestamp),
+}
+
+/// How it is run. No answer may depend on it.
+#[derive(Clone, Copy, Debug)]
+pub struct Layout {
+    pub threads: usize,
+    pub partitions: usize,
+    /// Lines of a block.
+    pub lines: usize,
+    /// Seed of a shuffle within each step.
+    pub shuffle: Option<u64>,
+}
+
+pub const STRAIGHT: Layout = Layout { threads: 1, partitions: 1, lines: 1000, shuffle: None };
+
+/// The ways a story is run besides straight.
+pub const LAYOUTS: [Layout; 4] = [
+    Layout { threads: 2, partitions: 2, lines: 3, shuffle: None },
+    Layout { threads: 1, partitions: 7, lines: 1, shuffle: None },
+    Layout { threads: 1, partitions: 1, lines: 1000, shuffle: Some(1) },
+    Layout { threads: 2, partitions: 3, lines: 2, shuffle: Some(2) },
+];
+
+/// What came of it.
+#[derive(Clone, Debug, Default)]
+pub struct Outcome {
+    pub records: Vec<String>,
+    pub thresholds: Vec<String>,
+    pub tally: Tally,
+    /// Reason and detail, in order.
+    pub parked: Vec<(String, String)>,
+}
+
+impl RecordSink for Outcome {
+    fn record(&mut self, _key: RecordKey<'_>, json: &[u8]) -> Result<(), Error> {
+        self.records.push(String::from_utf8(json.to_vec()).unwrap());
+        Ok(())
+    }
+
+    fn threshold(&mut self, _key: RecordKey<'_>, json: &[u8]) -> Result<(), Error> {
+        self.thresholds.push(String::from_utf8(json.to_vec()).unwrap());
+        Ok(())
+    }
+}
+
+#[derive(Default)]
+struct Parked(Vec<(String, String)>);
+
+impl Observer for Parked {
+    fn parked(&mut self, event: &ParkedEvent<'_>) -> Result<(), Error> {
+        self.0.push((event.reason.code().to_owned(), event.detail.to_owned()));
+        Ok(())
+    }
+
+    fn tapped(&mut self, _tap: &Tap, _line: u64) {}
+
+    fn progress(&mut self, tally: &Tally, _bytes: (u64, Option<u64>)) {
+        assert!(tally.is_complete(), "{tally:?}");
+    }
+}
+
+/// Lines from memory, a few at a time.
+struct Lines {
+    lines: Vec<String>,
+    at: usize,
+    per_block: usize,
+    decoder: Arc<Decoder>,
+}
+
+impl Source for Lines {
+    fn receive(&mut self, block: &mut Block) -> Result<Received, Error> {
+        let end = (self.at + self.per_block).min(self.lines.len());
+        if self.at == end {
+            return Ok(Received::End);
+        }
+        let text = self.lines[self.at..end].join("\n");
+        block.open().extend_from_slice(text.as_bytes());
+        block.seal();
+        block.first_line = self.at as u64 + 1;
+        block.origin = Origin { name: "story".into(), source: 0, columns: None };
+        self.at = end;
+        Ok(Received::Block(Arc::clone(&self.decoder)))
+    }
+
+    fn progress(&self) -> (u64, Option<u64>) {
+        (0, None)
+    }
+}
+
+/// Runs a pipeline document through steps.
+pub fn run(document: &str, steps: &[Step], layout: Layout) -> Outcome {
+    let pipeline = Pipeline::read(document).unwrap_or_else(|problems| panic!("{problems}\n{document}"));
+    let plan = Arc::new(pipeline.plan);
+    let settings = Settings { threads: layout.threads, partitions: layout.partitions, taps_max: 0 };
+    let mut engine = Engine::new(Arc::clone(&plan), settings).unwrap();
+    let decoder = Arc::new(plan.sources[0].decoder(&plan, Format::Ndjson, &[]));
+    let mut outcome = Outcome::default();
+    let mut parked = Parked::default();
+    let first = steps.iter().map(|step| match step {
+        Step::Events(at, _) | Step::Tick(at) | Step::Flush(at) => *at,
+    });
+    engine.open_declared(first.min().unwrap());
+    for step in steps {
+        match step {
+            Step::Events(at, lines) => {
+                let mut lines = lines.clone();
+                if let Some(seed) = layout.shuffle {
+                    shuffle(&mut lines, seed);
+                }
+                let mut source = Lines { lines, at: 0, per_block: layout.lines, decoder: Arc::clone(&decoder) };
+                engine.ingest(&mut source, *at, &mut outcome, &mut parked).unwrap();
+            }
+            Step::Tick(at) => engine.tick(*at, &mut outcome).unwrap(),
+            Step::Flush(at) => engine.flush_open(*at, &mut outcome).unwrap(),
+        }
+    }
+    outcome.tally = engine.totals().tally;
+    outcome.parked = parked.0;
+    outcome
+}
+
+/// Runs it straight and in every other way; all must agree to the byte.
+pub fn run_all_ways(document: &str, steps: &[Step], ordered: bool) -> Outcome {
+    let straight = run(document, steps, STRAIGHT);
+    for layout in LAYOUTS.iter().filter(|layout| !(ordered && layout.shuffle.is_some())) {
+        let other = run(document, steps, *layout);
+        assert_eq!(other.records, straight.records, "{layout:?}\n{document}");
+        assert_eq!(other.tally, straight.tally, "{layout:?}\n{document}");
+        if layout.shuffle.is_none() {
+            assert_eq!(other.thresholds, straight.thresholds, "{layout:?}\n{document}");
+            assert_eq!(other.parked, straight.parked, "{layout:?}\n{document}");
+        }
+    }
+    straight
+}
+
+/// Fisher and Yates, with a small generator of its own.
+fn shuffle(lines: &mut [String], seed: u64) {
+    let mut state = seed;
+    for i in (1..lines.len()).rev() {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        lines.swap(i, (state >> 33) as usize % (i + 1));
+    }
+}
+
+pub fn at(text: &str) -> Timestamp {
+    Timestamp::parse_rfc3339(text.as_bytes()).unwrap_or_else(|| panic!("{text}"))
+}
+
+pub type Members<'a> = BTreeMap<String, &'a RawValue>;
+
+pub fn members(json: &RawValue) -> Option<Members<'_>> {
+    serde_json::from_str(json.get()).ok()
+}
+
+/// Whether everything expected is there, with the very same text for numbers.
+pub fn holds(actual: &RawValue, expected: &RawValue) -> Result<(), String> {
+    if let (Some(actual), Some(expected)) = (members(actual), members(expected)) {
+        for (name, wanted) in expected {
+            let found = actual.get(&name).ok_or_else(|| format!("no {name}"))?;
+            holds(found, wanted).map_err(|why| format!("{name}: {why}"))?;
+        }
+        return Ok(());
+    }
+    let list = |json: &RawValue| serde_json::from_str::<Vec<Box<RawValue>>>(json.get()).ok();
+    if let (Some(actual), Some(expected)) = (list(actual), list(expected)) {
+        if actual.len() != expected.len() {
+            return Err(format!("{} items, not {}", actual.len(), expected.len()));
+        }
+        return actual.iter().zip(&expected).try_for_each(|(actual, expected)| holds(actual, expected));
+    }
+    match actual.get() == expected.get() {
+        true => Ok(()),
+        false => Err(format!("{} is not {}", actual.get(), expected.get())),
+    }
+}

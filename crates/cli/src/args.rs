@@ -8,7 +8,9 @@ use clap_complete::Shell;
 /// Usage metering and mediation: events in, exact metered records out.
 #[derive(Debug, Parser)]
 #[command(name = "flowmeter", version, about, propagate_version = true)]
-#[command(after_help = "Exit codes: 0 ok; 1 something was parked (with --strict) or a test failed; 2 wrong input; 3 failure.\n\nMessages go to standard error, results to standard output.")]
+#[command(
+    after_help = "Exit codes: 0 ok; 1 something was parked (with --strict) or a test failed; 2 wrong input; 3 failure.\n\nMessages go to standard error, results to standard output."
+)]
 pub(crate) struct Arguments {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -40,7 +42,9 @@ pub(crate) enum Command {
 /// Every event gets one verdict: counted, duplicate, filtered or parked. Nothing closes
 /// before the end of the input; then every period that ended by --as-of is flushed.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  flowmeter run examples/llm-usage.yaml\n  flowmeter run billing.yaml --input 'usage/*.ndjson.gz' --output july.ndjson --as-of 2023-08-01T00:00:00Z\n  zcat log.gz | flowmeter run billing.yaml --input - --flush-open --output json")]
+#[command(
+    after_help = "Examples:\n  flowmeter run examples/llm-usage.yaml\n  flowmeter run billing.yaml --input 'usage/*.ndjson.gz' --output july.ndjson --as-of 2023-08-01T00:00:00Z\n  zcat log.gz | flowmeter run billing.yaml --input - --flush-open --output json"
+)]
 pub(crate) struct Run {
     /// The pipeline document (YAML or JSON)
     pub(crate) pipeline: PathBuf,
@@ -122,7 +126,9 @@ pub(crate) struct Check {
 
 /// Print metering periods, one JSON object a line.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  flowmeter periods --schedule monthly --timezone Europe/Oslo --at 2024-03-31T12:00:00Z\n  flowmeter periods --schedule '{\"every\":\"month\",\"anchor\":{\"day\":31}}' --from 2024-01-01T00:00:00Z --to 2024-07-01T00:00:00Z")]
+#[command(
+    after_help = "Examples:\n  flowmeter periods --schedule monthly --timezone Europe/Oslo --at 2024-03-31T12:00:00Z\n  flowmeter periods --schedule '{\"every\":\"month\",\"anchor\":{\"day\":31}}' --from 2024-01-01T00:00:00Z --to 2024-07-01T00:00:00Z"
+)]
 pub(crate) struct Periods {
     /// hourly, daily, weekly, monthly, quarterly, yearly, never, or the JSON of a reset schedule
     #[arg(long, value_name = "SCHEDULE")]

@@ -4,8 +4,8 @@ use std::fs::File;
 use std::io::Write;
 use std::path::Path;
 
-use flowmeter_core::session::{OperatorUpdate, RunType, Session, Status, Trigger};
 use flowmeter_core::plan::Plan;
+use flowmeter_core::session::{OperatorUpdate, RunType, Session, Status, Trigger};
 use flowmeter_engine::{Error, Kind, Totals};
 
 use crate::clock;

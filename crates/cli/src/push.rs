@@ -25,7 +25,8 @@ impl Push {
     /// Opens the targets of a pipeline; a path takes the place of those for records.
     /// Without any, records go to standard output.
     pub(crate) fn open(plan: &Arc<Plan>, targets: &[TargetPlan], instead: Option<&str>) -> Result<Push, Error> {
-        let mut push = Push { plan: Arc::clone(plan), records: Vec::new(), thresholds: Vec::new(), record_count: 0, threshold_count: 0 };
+        let mut push =
+            Push { plan: Arc::clone(plan), records: Vec::new(), thresholds: Vec::new(), record_count: 0, threshold_count: 0 };
         for target in targets.iter().filter(|target| target.name == THRESHOLD) {
             push.thresholds.extend(flowmeter_connectors::target::open(target)?);
         }

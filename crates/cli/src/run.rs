@@ -116,7 +116,8 @@ pub(crate) fn check(plan: &Plan, tally: &Tally) -> Result<(), Error> {
     let parked = Decimal::from_count(tally.parked_total().saturating_mul(100));
     match plan.error_percent_max {
         Some(limit) if Quotient::of(parked, tally.received.max(1)).compare(limit).is_gt() => {
-            let message = format!("{} of {} events were parked; maxErrorPercent is {limit}", tally.parked_total(), tally.received);
+            let message =
+                format!("{} of {} events were parked; maxErrorPercent is {limit}", tally.parked_total(), tally.received);
             Err(Error::new(Kind::Unavailable, message))
         }
         _ => Ok(()),

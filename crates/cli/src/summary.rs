@@ -71,7 +71,8 @@ impl Summary<'_> {
     }
 
     fn write_records(&self, out: &mut String) {
-        let partial = if self.thresholds > 0 { format!(", {} threshold pushes", grouped(self.thresholds)) } else { String::new() };
+        let partial =
+            if self.thresholds > 0 { format!(", {} threshold pushes", grouped(self.thresholds)) } else { String::new() };
         line(out, &format!("records   {}{partial}", grouped(self.records)));
         line(out, &format!("meters    {} opened by events", grouped(self.totals.meters_opened)));
         line(out, &format!("time      {:.2} s, {} events/s", self.elapsed.as_secs_f64(), grouped(self.rate())));
@@ -87,7 +88,13 @@ impl Summary<'_> {
         for (at, (node, count)) in self.plan.nodes.iter().zip(&self.totals.operators).enumerate() {
             line(
                 out,
-                &format!("  {:width$}  {} in, {} out, {} errors", node.id, grouped(count.received), grouped(count.passed), grouped(count.errors)),
+                &format!(
+                    "  {:width$}  {} in, {} out, {} errors",
+                    node.id,
+                    grouped(count.received),
+                    grouped(count.passed),
+                    grouped(count.errors)
+                ),
             );
             for (_, source_line, fields) in self.watch.taps.iter().filter(|(operator, ..)| usize::from(*operator) == at) {
                 line(out, &format!("  {:width$}    line {source_line}: {fields}", ""));

@@ -15,7 +15,8 @@ const API_COUNTER: &str = "cases/api-counter/api-counter.pipeline.yaml";
 fn the_reference_record_comes_out_field_by_field() {
     let text = stdout(&["run", API_COUNTER, "--as-of", "2023-08-01T00:00:00Z"]);
     let [mut record] = <[Value; 1]>::try_from(records(&text)).unwrap();
-    let reference: Value = serde_json::from_str(&std::fs::read_to_string(root().join("cases/api-counter/record.json")).unwrap()).unwrap();
+    let reference: Value =
+        serde_json::from_str(&std::fs::read_to_string(root().join("cases/api-counter/record.json")).unwrap()).unwrap();
     let meta = record["meterMetaData"].as_object_mut().unwrap();
     for own in ["recordId", "revision", "eventCount"] {
         assert!(meta.remove(own).is_some(), "{own}");
@@ -30,7 +31,18 @@ fn a_summary_for_programs_and_the_session_s_events() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
     let (out, events) = (path("out.ndjson"), path("events.ndjson"));
-    let text = stdout(&["run", API_COUNTER, "--as-of", "2023-08-01T00:00:00Z", "--output", &out, "--output", "json", "--events", &events]);
+    let text = stdout(&[
+        "run",
+        API_COUNTER,
+        "--as-of",
+        "2023-08-01T00:00:00Z",
+        "--output",
+        &out,
+        "--output",
+        "json",
+        "--events",
+        &events,
+    ]);
     let summary: Value = serde_json::from_str(&text).unwrap();
     assert_eq!(summary["events"]["counted"], 25);
     assert_eq!(summary["events"]["duplicate"], 1);
@@ -55,7 +67,16 @@ fn a_session_that_fails_says_so_and_leaves_nothing_half_done() {
     let folder = tempfile::tempdir().unwrap();
     let events = folder.path().join("events.ndjson");
     let target = folder.path().join("out.ndjson");
-    let arguments = ["run", API_COUNTER, "--input", "no/such/file.ndjson", "--output", target.to_str().unwrap(), "--events", events.to_str().unwrap()];
+    let arguments = [
+        "run",
+        API_COUNTER,
+        "--input",
+        "no/such/file.ndjson",
+        "--output",
+        target.to_str().unwrap(),
+        "--events",
+        events.to_str().unwrap(),
+    ];
     let output = flowmeter(&arguments);
     assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
     assert!(stderr(&output).contains("no/such/file.ndjson"), "{}", stderr(&output));
@@ -128,7 +149,8 @@ fn delimited_text_of_a_peer() {
     let records = records(&stdout(&["run", path.to_str().unwrap(), "--as-of", "2014-01-01T00:00:00Z"]));
     assert_eq!(records[0]["value"], 211);
     assert_eq!(records[0]["meterMetaData"]["eventCount"], 3);
-    let groups: Vec<_> = records[0]["groups"].as_array().unwrap().iter().map(|g| (g["fields"]["c3"].clone(), g["value"].clone())).collect();
+    let groups: Vec<_> =
+        records[0]["groups"].as_array().unwrap().iter().map(|g| (g["fields"]["c3"].clone(), g["value"].clone())).collect();
     assert_eq!(groups, [(json!("cgrates.org"), json!(26)), (json!("itsyscom.com"), json!(185))]);
 }
 
@@ -138,7 +160,10 @@ fn records_as_rows_and_by_period() {
     let csv = folder.path().join("out.csv");
     stdout(&["run", API_COUNTER, "--as-of", "2023-08-01T00:00:00Z", "--output", csv.to_str().unwrap()]);
     let text = std::fs::read_to_string(&csv).unwrap();
-    assert!(text.starts_with("id,userId,meterTypeId,") && text.contains("8a76066d-ff29-417c-a18e-abde22e44310,user0@example.com,"), "{text}");
+    assert!(
+        text.starts_with("id,userId,meterTypeId,") && text.contains("8a76066d-ff29-417c-a18e-abde22e44310,user0@example.com,"),
+        "{text}"
+    );
     let template = folder.path().join("{periodEnd}/{userId}.ndjson");
     stdout(&["run", API_COUNTER, "--as-of", "2023-09-01T00:00:00Z", "--output", template.to_str().unwrap()]);
     for month in ["2023-08-01T00:00:00.000Z", "2023-09-01T00:00:00.000Z"] {
@@ -166,9 +191,13 @@ fn test_shows_each_operator_and_pushes_nothing() {
 fn periods_on_the_command_line() {
     let schedule = r#"{"every":"month","anchor":{"day":31,"time":"00:00"}}"#;
     let arguments = ["periods", "--timezone", "America/Sao_Paulo", "--schedule", schedule, "--at", "2018-11-10T12:00:00Z"];
-    assert_eq!(stdout(&arguments), "{\"periodStart\": \"2018-10-31T03:00:00.000Z\", \"periodEnd\": \"2018-11-30T02:00:00.000Z\"}\n");
+    assert_eq!(
+        stdout(&arguments),
+        "{\"periodStart\": \"2018-10-31T03:00:00.000Z\", \"periodEnd\": \"2018-11-30T02:00:00.000Z\"}\n"
+    );
     let text = stdout(&["periods", "--schedule", "monthly", "--from", "2024-01-15T00:00:00Z", "--to", "2024-04-01T00:00:00Z"]);
-    let starts: Vec<String> = records(&text).iter().map(|period| period["periodStart"].as_str().unwrap()[..7].to_owned()).collect();
+    let starts: Vec<String> =
+        records(&text).iter().map(|period| period["periodStart"].as_str().unwrap()[..7].to_owned()).collect();
     assert_eq!(starts, ["2024-01", "2024-02", "2024-03"]);
     for (schedule, zone, complaint) in [
         ("montly", "UTC", "unknown schedule"),
@@ -191,7 +220,15 @@ fn every_reset_case_comes_out_right_on_the_command_line() {
             name => name.trim_end_matches("ly"),
         };
         let schedule = json!({"every": unit, "anchor": case["anchor"]}).to_string();
-        let text = stdout(&["periods", "--timezone", case["timezone"].as_str().unwrap(), "--schedule", &schedule, "--at", case["instant"].as_str().unwrap()]);
+        let text = stdout(&[
+            "periods",
+            "--timezone",
+            case["timezone"].as_str().unwrap(),
+            "--schedule",
+            &schedule,
+            "--at",
+            case["instant"].as_str().unwrap(),
+        ]);
         let period = &records(&text)[0];
         for bound in ["periodStart", "periodEnd"] {
             let wanted = case[bound].as_str().unwrap().replace('Z', ".000Z");

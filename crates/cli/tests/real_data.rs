@@ -116,10 +116,16 @@ fn electricity_by_local_day_and_month() {
     let decimal = |name: &str| expected[name].as_str().unwrap().parse::<Decimal>().ok();
     // The day clocks go forward has 23 readings, the day they go back 25.
     let short = day("2016-03-13T06:00:00.000Z");
-    assert_eq!((short.value, &short.json["meterMetaData"]["eventCount"]), (decimal("local_day_2016-03-13 (23 readings)"), &Value::from(23)));
+    assert_eq!(
+        (short.value, &short.json["meterMetaData"]["eventCount"]),
+        (decimal("local_day_2016-03-13 (23 readings)"), &Value::from(23))
+    );
     assert_eq!(short.json["periodEnd"], "2016-03-14T05:00:00.000Z");
     let long = day("2016-11-06T05:00:00.000Z");
-    assert_eq!((long.value, &long.json["meterMetaData"]["eventCount"]), (decimal("local_day_2016-11-06 (25 readings)"), &Value::from(25)));
+    assert_eq!(
+        (long.value, &long.json["meterMetaData"]["eventCount"]),
+        (decimal("local_day_2016-11-06 (25 readings)"), &Value::from(25))
+    );
     for (record, wanted) in months.iter().zip(expected["local_months_first4"].as_array().unwrap()) {
         assert!(record.json["periodStart"].as_str().unwrap().starts_with(wanted[0].as_str().unwrap()));
         assert_eq!(record.value, wanted[1].as_str().unwrap().parse().ok());
@@ -177,7 +183,11 @@ fn nginx_running_totals() {
 #[test]
 fn shuffled_or_split_the_bytes_are_the_same() {
     let straight = stdout(&["run", "examples/apache.yaml", "--as-of", "2015-06-01T00:00:00Z", "--threads", "1"]);
-    for layout in [["--threads", "2", "--partitions", "2"], ["--threads", "1", "--partitions", "7"], ["--threads", "3", "--partitions", "16"]] {
+    for layout in [
+        ["--threads", "2", "--partitions", "2"],
+        ["--threads", "1", "--partitions", "7"],
+        ["--threads", "3", "--partitions", "16"],
+    ] {
         let mut arguments = vec!["run", "examples/apache.yaml", "--as-of", "2015-06-01T00:00:00Z"];
         arguments.extend(layout);
         assert_eq!(stdout(&arguments), straight, "{layout:?}");

@@ -73,7 +73,9 @@ impl Files {
         }
         let reader = open::open(path, &spec.compression, &self.progress)?;
         match format {
-            Format::Ndjson | Format::AccessLog => self.opened(source, path, format, None, Box::new(lines::Lines::new(reader, path))),
+            Format::Ndjson | Format::AccessLog => {
+                self.opened(source, path, format, None, Box::new(lines::Lines::new(reader, path)))
+            }
             Format::Json => self.opened(source, path, format, None, Box::new(json::Elements::read(reader, path)?)),
             Format::Csv => {
                 let (rows, columns) = csv::Rows::open(reader, path, spec)?;
@@ -93,8 +95,11 @@ impl Files {
     ) -> Result<Opened, Error> {
         let spec: &SourcePlan = &self.plan.sources[source];
         let named = columns.as_deref().unwrap_or_default();
-        if let Some((unknown, _)) = spec.types.iter().find(|(name, _)| columns.is_some() && !named.iter().any(|column| **column == **name)) {
-            let message = format!("{path}: `types` names a column `{unknown}` that the file does not have; it has {}", named.join(", "));
+        if let Some((unknown, _)) =
+            spec.types.iter().find(|(name, _)| columns.is_some() && !named.iter().any(|column| **column == **name))
+        {
+            let message =
+                format!("{path}: `types` names a column `{unknown}` that the file does not have; it has {}", named.join(", "));
             return Err(Error::new(Kind::Invalid, message));
         }
         let decoder = Arc::new(spec.decoder(&self.plan, format, named));

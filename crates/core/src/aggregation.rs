@@ -65,9 +65,8 @@ pub enum LevelInput {
 
 impl Aggregation {
     /// The names of a meter type's `aggregation`.
-    pub const NAMES: [&'static str; 11] = [
-        "sum", "increment", "count", "min", "max", "avg", "unique", "latest", "weighted", "delta", "percentile",
-    ];
+    pub const NAMES: [&'static str; 11] =
+        ["sum", "increment", "count", "min", "max", "avg", "unique", "latest", "weighted", "delta", "percentile"];
 
     /// Whether an event must bring a number.
     pub fn needs_number(self) -> bool {

@@ -162,10 +162,7 @@ impl Decimal {
             // Half away from zero, as invoices do; `rest > step - rest` avoids doubling.
             Rounding::HalfUp => rest > step - rest || (rest == step - rest && self.0 > 0),
         };
-        floor
-            .checked_add(i128::from(up))
-            .and_then(|n| n.checked_mul(step))
-            .and_then(Decimal::from_units)
+        floor.checked_add(i128::from(up)).and_then(|n| n.checked_mul(step)).and_then(Decimal::from_units)
     }
 
     /// Appends the shortest exact text: no exponent, no trailing zeros, `25` not `25.0`.

@@ -58,12 +58,7 @@ impl Mediator {
             },
             _ => None,
         };
-        Mediator {
-            calendars: plan.nodes.iter().map(calendar).collect(),
-            scanner: json::Scanner::new(),
-            stack: Vec::new(),
-            plan,
-        }
+        Mediator { calendars: plan.nodes.iter().map(calendar).collect(), scanner: json::Scanner::new(), stack: Vec::new(), plan }
     }
 
     /// Reads the block of a flow and leads its events to the first stage.

@@ -22,20 +22,18 @@ mod memory;
 mod meter;
 mod symbols;
 mod threshold;
-#[cfg(test)]
-mod tests;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-pub(crate) use count::read_value;
-pub(crate) use threshold::THRESHOLDS_MAX;
 pub use command::{Command, Identity, Usage};
+pub(crate) use count::read_value;
 pub use effects::{Effects, RecordKey};
 pub use identities::IdentityTable;
 pub use memory::Memory;
 pub use meter::{Amount, Birth, Carry, Meter, MeterKey, OpenPeriod, Sent};
 pub use symbols::Symbols;
+pub(crate) use threshold::THRESHOLDS_MAX;
 
 use crate::plan::Plan;
 use crate::schedule::Calendar;

@@ -69,8 +69,7 @@ impl fmt::Display for BadSchedule {
 }
 
 /// The names of schedules that need no anchor.
-pub const SHORT_NAMES: [&str; 7] =
-    ["hourly", "daily", "weekly", "monthly", "quarterly", "yearly", "never"];
+pub const SHORT_NAMES: [&str; 7] = ["hourly", "daily", "weekly", "monthly", "quarterly", "yearly", "never"];
 
 impl Schedule {
     /// The schedule a short name stands for: the plain anchor.

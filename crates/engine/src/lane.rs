@@ -56,7 +56,13 @@ impl Lane {
     }
 
     /// Answers for this partition's part of every flow, in the order of arrival.
-    pub(crate) fn answer<'f>(&mut self, plan: &Plan, stage: usize, flows: impl ExactSizeIterator<Item = &'f Flow>, at: Timestamp) {
+    pub(crate) fn answer<'f>(
+        &mut self,
+        plan: &Plan,
+        stage: usize,
+        flows: impl ExactSizeIterator<Item = &'f Flow>,
+        at: Timestamp,
+    ) {
         self.begin(flows.len());
         for (flow_ix, flow) in flows.enumerate() {
             for &node in &plan.stages[stage] {
@@ -69,11 +75,9 @@ impl Lane {
                             Window::Calendar(..) | Window::Forever => None,
                         },
                     },
-                    Operator::Meter(processor) => Command::Count {
-                        processor: *processor,
-                        batch: &flow.batch,
-                        usages: flow.usages(node, self.number),
-                    },
+                    Operator::Meter(processor) => {
+                        Command::Count { processor: *processor, batch: &flow.batch, usages: flow.usages(node, self.number) }
+                    }
                     _ => continue,
                 };
                 let mut effects = Answering {

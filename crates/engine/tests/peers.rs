@@ -68,7 +68,8 @@ fn conditions(meter: &Value) -> Vec<Value> {
 /// The pipeline of a case, or `None` if it asks for what this product does otherwise.
 fn pipeline(meter: &Value, period: &Value, users: &[&str]) -> Option<Value> {
     let window = text(meter, "window");
-    let group_by = meter["group_by"].as_array().map(|names| names.iter().map(|name| field(name.as_str().unwrap())).collect::<Vec<_>>());
+    let group_by =
+        meter["group_by"].as_array().map(|names| names.iter().map(|name| field(name.as_str().unwrap())).collect::<Vec<_>>());
     let mut kind = json!({"name": "m", "aggregation": aggregation(meter)?, "resetSchedule": schedule(window)?, "flushEmpty": window.is_empty()});
     let mut meters = Vec::new();
     if let Some(from) = period["from"].as_str() {
@@ -200,7 +201,13 @@ fn compare(case: &Value, rows: &[Row]) -> Result<(), String> {
     let empty = counted == 0;
     let nullable = matches!(text(&case["meter"], "aggregation"), "min" | "max" | "avg" | "latest");
     // The decision on empty periods: sums and counts are 0, the rest is null.
-    let expected = if empty && nullable { Value::Null } else if empty { json!("0") } else { expect["value"].clone() };
+    let expected = if empty && nullable {
+        Value::Null
+    } else if empty {
+        json!("0")
+    } else {
+        expect["value"].clone()
+    };
     let value = match rows {
         [] => None,
         [one] => one.value,
@@ -264,7 +271,8 @@ fn peers_meters_come_out_right() {
 fn peers_parsing_comes_out_right() {
     let mut held = 0;
     for case in cases().iter().filter(|case| text(case, "kind") == "parse") {
-        let event = json!({"id": "1", "source": "s", "subject": "customer-1", "time": "2026-01-01T00:00:00Z", "data": case["data"]});
+        let event =
+            json!({"id": "1", "source": "s", "subject": "customer-1", "time": "2026-01-01T00:00:00Z", "data": case["data"]});
         let document = pipeline(&case["meter"], &Value::Null, &[]).unwrap();
         let now = at("2026-06-01T00:00:00Z");
         let outcome = run_all_ways(&document.to_string(), &[Step::Events(now, vec![event.to_string()]), Step::Flush(now)], false);
@@ -320,7 +328,8 @@ fn peers_periods_come_out_right() {
             }
             "boundaries" => {
                 let (schedule, zone) = anchored(&case);
-                let starts: Vec<_> = case["expect"]["starts"].as_array().unwrap().iter().map(|s| at(s.as_str().unwrap())).collect();
+                let starts: Vec<_> =
+                    case["expect"]["starts"].as_array().unwrap().iter().map(|s| at(s.as_str().unwrap())).collect();
                 for pair in starts.windows(2) {
                     let period = schedule.period_at(&zone, pair[0]);
                     assert_eq!((period.start, period.end), (pair[0], pair[1]), "{}", text(&case, "case"));

@@ -25,7 +25,8 @@ pub(super) struct Rows {
 impl Rows {
     /// Opens a file; its columns are its first row, or those of the pipeline.
     pub(super) fn open(reader: Box<dyn Read + Send>, path: &str, spec: &SourcePlan) -> Result<(Rows, Vec<Box<str>>), Error> {
-        let mut rows = Rows { reader, name: path.to_owned(), dialect: spec.dialect, buffer: Vec::new(), at: 0, line: 1, ended: false };
+        let mut rows =
+            Rows { reader, name: path.to_owned(), dialect: spec.dialect, buffer: Vec::new(), at: 0, line: 1, ended: false };
         rows.skip_mark()?;
         let given: Vec<Box<str>> = spec.columns.iter().map(|name| name.as_str().into()).collect();
         let first = if spec.header { rows.take_header()? } else { rows.count_first(given.len())? };

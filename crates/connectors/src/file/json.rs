@@ -24,7 +24,9 @@ impl Elements {
         let mut text = Vec::new();
         reader.take(DOCUMENT_BYTES_MAX + 1).read_to_end(&mut text).map_err(|why| Error::io(name, &why))?;
         if text.len() as u64 > DOCUMENT_BYTES_MAX {
-            let message = format!("{name}: a JSON document of more than {DOCUMENT_BYTES_MAX} bytes; write one object a line (format: ndjson)");
+            let message = format!(
+                "{name}: a JSON document of more than {DOCUMENT_BYTES_MAX} bytes; write one object a line (format: ndjson)"
+            );
             return Err(Error::new(Kind::Invalid, message));
         }
         Ok(Elements { text, at: 0, line: 1, in_array: false })

@@ -32,7 +32,8 @@ impl Rows {
     pub(super) fn open(path: &str, plan: &Plan, progress: &Arc<Progress>) -> Result<Rows, Error> {
         let file = File::open(path).map_err(|why| Error::io(path, &why))?;
         let bytes = file.metadata().map(|meta| meta.len()).unwrap_or_default();
-        let corrupt = |why: parquet::errors::ParquetError| Error::new(Kind::Corrupt, format!("{path}: not a Parquet file: {why}"));
+        let corrupt =
+            |why: parquet::errors::ParquetError| Error::new(Kind::Corrupt, format!("{path}: not a Parquet file: {why}"));
         let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(corrupt)?;
         let rows = builder.metadata().file_metadata().num_rows().max(1);
         let wanted: Vec<&str> = plan.paths.iter().map(|path| &*path.names()[0]).collect();
@@ -40,10 +41,17 @@ impl Rows {
         let by_content = plan.sources.iter().any(|s| matches!(s.id_rule, Some((flowmeter_core::pipeline::IdRule::Content, ..))));
         let schema = builder.parquet_schema();
         let roots = builder.schema().fields().iter().enumerate();
-        let roots: Vec<usize> = roots.filter(|(_, field)| by_content || wanted.contains(&field.name().as_str())).map(|(i, _)| i).collect();
+        let roots: Vec<usize> =
+            roots.filter(|(_, field)| by_content || wanted.contains(&field.name().as_str())).map(|(i, _)| i).collect();
         let mask = if roots.is_empty() { ProjectionMask::all() } else { ProjectionMask::roots(schema, roots) };
         let reader = builder.with_projection(mask).with_batch_size(ROWS).build().map_err(corrupt)?;
-        Ok(Rows { reader, name: path.to_owned(), row: 1, bytes_per_row: bytes as f64 / rows as f64, progress: Arc::clone(progress) })
+        Ok(Rows {
+            reader,
+            name: path.to_owned(),
+            row: 1,
+            bytes_per_row: bytes as f64 / rows as f64,
+            progress: Arc::clone(progress),
+        })
     }
 }
 

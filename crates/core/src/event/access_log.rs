@@ -10,10 +10,8 @@ use super::slot::{Kind, Slot};
 use crate::time::{Clue, TimeFormat, Zone};
 
 /// The fields a log line has, in the order of [`Columns`].
-pub const FIELDS: [&str; 12] = [
-    "client", "ident", "user", "time", "method", "path", "protocol", "status", "bytes", "referrer", "agent",
-    "request",
-];
+pub const FIELDS: [&str; 12] =
+    ["client", "ident", "user", "time", "method", "path", "protocol", "status", "bytes", "referrer", "agent", "request"];
 
 /// Where each field goes.
 #[derive(Clone, Debug)]
@@ -183,8 +181,14 @@ mod tests {
                 r#""h" null null "2015-05-17T10:05:03.000Z" null null null 400 0 null null"#,
             ),
             ("hello", "not a line of an access log: no client"),
-            (r#"h - - [now] "GET / HTTP/1.0" 200 1"#, "not a line of an access log: the time is not like 17/May/2015:10:05:03 +0000"),
-            (r#"h - - [17/May/2015:10:05:03 +0000] "GET / HTTP/1.0" OK 1"#, "not a line of an access log: the status is not a number"),
+            (
+                r#"h - - [now] "GET / HTTP/1.0" 200 1"#,
+                "not a line of an access log: the time is not like 17/May/2015:10:05:03 +0000",
+            ),
+            (
+                r#"h - - [17/May/2015:10:05:03 +0000] "GET / HTTP/1.0" OK 1"#,
+                "not a line of an access log: the status is not a number",
+            ),
             (r#"h - - [17/May/2015:10:05:03 +0000] "GET / 200 1"#, "not a line of an access log: the request is not in quotes"),
         ] {
             assert_eq!(read(line), expected, "{line}");

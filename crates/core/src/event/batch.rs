@@ -197,11 +197,7 @@ impl Batch {
         self.records.push(record);
         let from = self.slots.len();
         self.slots.resize(from + self.width, Slot::MISSING);
-        Row {
-            bytes: self.block.padded(),
-            arena: &mut self.arena,
-            slots: &mut self.slots[from..],
-        }
+        Row { bytes: self.block.padded(), arena: &mut self.arena, slots: &mut self.slots[from..] }
     }
 
     /// Notes that the event just added could not be read.

@@ -134,8 +134,7 @@ impl Fields {
         let (mut input, mut written, mut ended) = (record, 0, 0);
         // The record, then an empty input that tells the reader it is over.
         for _ in 0..2 {
-            let (result, read, wrote, ends) =
-                reader.read_record(input, &mut self.text[written..], &mut self.ends[ended..]);
+            let (result, read, wrote, ends) = reader.read_record(input, &mut self.text[written..], &mut self.ends[ended..]);
             input = &input[read..];
             written += wrote;
             ended += ends;
@@ -175,7 +174,10 @@ mod tests {
         batch.block.open().extend_from_slice(lines.as_bytes());
         batch.block.seal();
         batch.block.ends = vec![(14, 0), (19, 1), (23, 2), (44, 3)];
-        let columns = Columns { targets: vec![Some((1, ColumnType::Text)), Some((0, ColumnType::Number)), Some((2, ColumnType::Text))], width: 3 };
+        let columns = Columns {
+            targets: vec![Some((1, ColumnType::Text)), Some((0, ColumnType::Number)), Some((2, ColumnType::Text))],
+            width: 3,
+        };
         decode(&Dialect { delimiter: b';', ..Dialect::default() }, &columns, &mut batch, 100);
         let row = |event| [0, 1, 2].map(|slot| String::from_utf8(batch.leaf(event, slot).bytes.to_vec()).unwrap());
         assert_eq!(row(0), ["1", "a", "x;\"y\""]);

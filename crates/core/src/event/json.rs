@@ -9,9 +9,9 @@
 
 mod projection;
 mod scan;
-mod text_end;
 #[cfg(test)]
 mod tests;
+mod text_end;
 
 pub use projection::Projection;
 pub use scan::Scanner;

@@ -26,16 +26,8 @@ pub enum Kind {
     Json,
 }
 
-const KINDS: [Kind; 8] = [
-    Kind::Missing,
-    Kind::Null,
-    Kind::False,
-    Kind::True,
-    Kind::Number,
-    Kind::Text,
-    Kind::EscapedText,
-    Kind::Json,
-];
+const KINDS: [Kind; 8] =
+    [Kind::Missing, Kind::Null, Kind::False, Kind::True, Kind::Number, Kind::Text, Kind::EscapedText, Kind::Json];
 
 /// Eight bytes: kind, place and length of a field, in the block or in the arena of
 /// what operators made. Text excludes its quotes.

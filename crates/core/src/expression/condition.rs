@@ -63,9 +63,7 @@ impl Program {
                 _ => return Err(BadExpression("`exists` takes true or false".to_owned())),
             },
             "matches" => match value {
-                Literal::Text(pattern) => {
-                    Expr::Matches(Box::new(as_text(slot)), Box::new(pattern_of(pattern)?))
-                }
+                Literal::Text(pattern) => Expr::Matches(Box::new(as_text(slot)), Box::new(pattern_of(pattern)?)),
                 _ => return Err(BadExpression("`matches` takes a regular expression as text".to_owned())),
             },
             other => return Err(BadExpression(format!("unknown operator `{other}`"))),

@@ -19,7 +19,9 @@ pub(super) fn evaluate<'a>(expr: &'a Expr, batch: &'a Batch, row: usize) -> Eval
     Ok(match expr {
         Expr::Constant(constant) => constant.value(),
         Expr::Field(slot) => return Value::of(batch.leaf(row, *slot)),
-        Expr::Test(compare, slot, constant) => Value::Bool(test(*compare, &Value::of(batch.leaf(row, *slot))?, &constant.value())),
+        Expr::Test(compare, slot, constant) => {
+            Value::Bool(test(*compare, &Value::of(batch.leaf(row, *slot))?, &constant.value()))
+        }
         Expr::Has(slot) => Value::Bool(batch.leaf(row, *slot).kind != Kind::Missing),
         Expr::Not(inner) => Value::Bool(!truth(inner)?),
         // As in CEL, one side that decides excuses an error of the other.
@@ -113,7 +115,9 @@ fn arithmetic<'a>(how: Arithmetic, a: Value<'a>, b: Value<'a>) -> Evaluated<'a> 
         (Remainder, Value::Number(_), Value::Number(Decimal::ZERO)) => Err("division by zero".to_owned()),
         (Remainder, Value::Number(a), Value::Number(b)) => number(Decimal::from_units(a.units() % b.units())),
         (Add, Value::Text(a), Value::Text(b)) => Ok(Value::Text([a, b].concat().into())),
-        (Add, Value::Time(at), Value::Span(span)) | (Add, Value::Span(span), Value::Time(at)) => Ok(Value::Time(at.saturating_add(span))),
+        (Add, Value::Time(at), Value::Span(span)) | (Add, Value::Span(span), Value::Time(at)) => {
+            Ok(Value::Time(at.saturating_add(span)))
+        }
         (Subtract, Value::Time(at), Value::Span(span)) => Ok(Value::Time(at.saturating_sub(span))),
         (Subtract, Value::Time(a), Value::Time(b)) => span(i64::try_from(a.since(b)).ok()),
         (Add, Value::Span(a), Value::Span(b)) => span(a.checked_add(b)),

@@ -111,7 +111,9 @@ impl Function {
                 Ok(Value::Number(Decimal::from_count(characters as u64)))
             }
             (Function::Size, [Value::List(items)]) => Ok(Value::Number(Decimal::from_count(items.len() as u64))),
-            (Function::Contains, [Value::Text(text), Value::Text(part)]) => Ok(Value::Bool(memchr::memmem::find(text, part).is_some())),
+            (Function::Contains, [Value::Text(text), Value::Text(part)]) => {
+                Ok(Value::Bool(memchr::memmem::find(text, part).is_some()))
+            }
             (Function::StartsWith, [Value::Text(text), Value::Text(part)]) => Ok(Value::Bool(text.starts_with(part))),
             (Function::EndsWith, [Value::Text(text), Value::Text(part)]) => Ok(Value::Bool(text.ends_with(part))),
             (Function::Contains | Function::StartsWith | Function::EndsWith, [Value::Null, _]) => Ok(Value::Bool(false)),
@@ -128,18 +130,20 @@ impl Function {
                 let places = places.to_int().and_then(|places| i32::try_from(places).ok());
                 round(number, places.ok_or("the number of places must be whole")?, rounding)
             }
-            (Function::Abs, [Value::Number(number)]) => Ok(Value::Number(if *number < Decimal::ZERO { number.neg() } else { *number })),
-            (Function::Time, [Value::Text(text)]) => {
-                Timestamp::parse_rfc3339(text).map(Value::Time).ok_or_else(|| format!("{} is no RFC 3339 time", values[0].describe()))
+            (Function::Abs, [Value::Number(number)]) => {
+                Ok(Value::Number(if *number < Decimal::ZERO { number.neg() } else { *number }))
             }
+            (Function::Time, [Value::Text(text)]) => Timestamp::parse_rfc3339(text)
+                .map(Value::Time)
+                .ok_or_else(|| format!("{} is no RFC 3339 time", values[0].describe())),
             (Function::Time, [Value::Number(millis)]) => millis
                 .to_int()
                 .and_then(|millis| Timestamp::from_scaled(millis, 1_000_000))
                 .map(Value::Time)
                 .ok_or_else(|| format!("{} is no Unix time in milliseconds", values[0].describe())),
-            (Function::Span, [Value::Text(text)]) => {
-                parse_duration(&string(text)).map(Value::Span).ok_or_else(|| format!("{} is no duration like 90s or 1h30m", values[0].describe()))
-            }
+            (Function::Span, [Value::Text(text)]) => parse_duration(&string(text))
+                .map(Value::Span)
+                .ok_or_else(|| format!("{} is no duration like 90s or 1h30m", values[0].describe())),
             (Function::Part(part), [at]) => part.of(at, &Zone::utc()),
             (Function::Part(part), [at, Value::Text(zone)]) => {
                 let named = Zone::named(&string(zone)).ok_or_else(|| format!("unknown time zone {}", string(zone)))?;
@@ -166,9 +170,9 @@ impl Function {
             (Function::Number, Value::Text(text)) => {
                 decimal::parse(&text).map(Value::Number).map_err(|why| format!("\"{}\" is {why}", string(&text)))
             }
-            (Function::Number, Value::Span(nanos)) => Ok(Value::Number(
-                Decimal::from_units(i128::from(nanos) * 1_000_000_000).unwrap_or_default(),
-            )),
+            (Function::Number, Value::Span(nanos)) => {
+                Ok(Value::Number(Decimal::from_units(i128::from(nanos) * 1_000_000_000).unwrap_or_default()))
+            }
             (Function::Truth, Value::Bool(truth)) => Ok(Value::Bool(truth)),
             (Function::Truth, Value::Text(text)) if *text == *b"true" => Ok(Value::Bool(true)),
             (Function::Truth, Value::Text(text)) if *text == *b"false" => Ok(Value::Bool(false)),
@@ -177,7 +181,8 @@ impl Function {
     }
 
     fn misfit(self, values: &[Value<'_>]) -> String {
-        let name = Function::NAMES.iter().find(|(_, function, ..)| *function == self).map_or("getMilliseconds", |(name, ..)| name);
+        let name =
+            Function::NAMES.iter().find(|(_, function, ..)| *function == self).map_or("getMilliseconds", |(name, ..)| name);
         let shown: Vec<String> = values.iter().map(Value::describe).collect();
         format!("`{name}` cannot take {}", shown.join(", "))
     }
@@ -238,7 +243,9 @@ impl Part {
     fn of<'a>(self, at: &Value<'_>, zone: &Zone) -> Called<'a> {
         let at = match at {
             Value::Time(at) => *at,
-            Value::Text(text) => Timestamp::parse_rfc3339(text).ok_or_else(|| format!("{} is no RFC 3339 time", at.describe()))?,
+            Value::Text(text) => {
+                Timestamp::parse_rfc3339(text).ok_or_else(|| format!("{} is no RFC 3339 time", at.describe()))?
+            }
             other => return Err(format!("{} is no time", other.describe())),
         };
         let civil = zone.jiff().to_datetime(at.to_jiff());

@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use super::flow::{Answers, Flow, Tap, Token};
 use super::Mediator;
+use super::flow::{Answers, Flow, Tap, Token};
 use crate::event::csv::ColumnType;
 use crate::event::{Kind, Leaf, Slot};
 use crate::operator::{Operator, Step, Validate};

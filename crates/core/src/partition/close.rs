@@ -327,12 +327,5 @@ impl<M: Meters, I: Identities> Partition<M, I> {
 }
 
 pub(super) fn record_key(meter: &Meter, period: Period, revision: u32, due: Timestamp) -> RecordKey<'_> {
-    RecordKey {
-        due,
-        user: &meter.user,
-        meter_type: meter.meter_type,
-        processor: meter.processor,
-        period,
-        revision,
-    }
+    RecordKey { due, user: &meter.user, meter_type: meter.meter_type, processor: meter.processor, period, revision }
 }

@@ -45,14 +45,7 @@ enum Refusal {
 }
 
 impl<M: Meters, I: Identities> Partition<M, I> {
-    pub(super) fn count(
-        &mut self,
-        processor: u16,
-        batch: &Batch,
-        usages: &[Usage],
-        at: Timestamp,
-        effects: &mut impl Effects,
-    ) {
+    pub(super) fn count(&mut self, processor: u16, batch: &Batch, usages: &[Usage], at: Timestamp, effects: &mut impl Effects) {
         let plan = std::sync::Arc::clone(&self.plan);
         for chunk in usages.chunks(CHUNK) {
             let guesses = self.bring_near(&plan, processor, batch, chunk);
@@ -74,7 +67,9 @@ impl<M: Meters, I: Identities> Partition<M, I> {
             let rule = &rules[usage.rules.trailing_zeros() as usize];
             near ^= i64::from(batch.resolve(usage.user).bytes.first().copied().unwrap_or_default());
             if let Some((_, slots)) = rule.group_by.first() {
-                near ^= slots.first().map_or(0, |&slot| i64::from(batch.leaf(usage.row as usize, slot).bytes.first().copied().unwrap_or_default()));
+                near ^= slots.first().map_or(0, |&slot| {
+                    i64::from(batch.leaf(usage.row as usize, slot).bytes.first().copied().unwrap_or_default())
+                });
             }
             let meter_type = rule.meter_types.first().copied().unwrap_or_default();
             *meter = self.meters.guess(MeterKey::new(b"", usage.user_hash, processor, meter_type).hash);
@@ -224,10 +219,9 @@ impl<M: Meters, I: Identities> Partition<M, I> {
         match kind.late.policy {
             LatePolicy::Carry => Ok(self.calendars[usize::from(meter_type)].period_at(at)),
             LatePolicy::Park => Err(Refusal::Park(Reason::TooLate, format!("the period until {} is flushed", period.end))),
-            LatePolicy::Amend if at.since(period.end) > i128::from(kind.late.amend_within) => Err(Refusal::Park(
-                Reason::TooLate,
-                format!("the period until {} may no longer be amended", period.end),
-            )),
+            LatePolicy::Amend if at.since(period.end) > i128::from(kind.late.amend_within) => {
+                Err(Refusal::Park(Reason::TooLate, format!("the period until {} may no longer be amended", period.end)))
+            }
             LatePolicy::Amend => Ok(period),
         }
     }
@@ -296,11 +290,8 @@ impl<M: Meters, I: Identities> Partition<M, I> {
         let kind = &plan.meter_types[usize::from(target.meter_type)];
         let rule = &plan.processors[usize::from(processor)].rules[usize::from(target.rule)];
         self.grow_backwards(ix, target.period, usage.at, at);
-        let contribution = Contribution {
-            number: target.number,
-            fingerprint: fingerprint(kind.aggregation, batch, usage, rule),
-            at: usage.at,
-        };
+        let contribution =
+            Contribution { number: target.number, fingerprint: fingerprint(kind.aggregation, batch, usage, rule), at: usage.at };
         let meter = self.meters.get_mut(ix);
         let (place, news) = match meter.place(target.period.start) {
             Ok(place) => (place, false),

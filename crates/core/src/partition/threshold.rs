@@ -11,7 +11,14 @@ pub(crate) const THRESHOLDS_MAX: usize = 32;
 impl<M: Meters, I: Identities> Partition<M, I> {
     /// After an event: tells thresholds that were crossed for the first time in the
     /// period and direction.
-    pub(super) fn check_thresholds(&mut self, ix: MeterIx, start: Timestamp, event: u32, at: Timestamp, effects: &mut impl Effects) {
+    pub(super) fn check_thresholds(
+        &mut self,
+        ix: MeterIx,
+        start: Timestamp,
+        event: u32,
+        at: Timestamp,
+        effects: &mut impl Effects,
+    ) {
         let plan = std::sync::Arc::clone(&self.plan);
         let meter = self.meters.get(ix);
         let kind = &plan.meter_types[usize::from(meter.meter_type)];

@@ -8,6 +8,7 @@ use super::problem::Problems;
 use super::source;
 use super::target::{self, TargetPlan};
 use super::tree::Node as Tree;
+use crate::decimal;
 use crate::event::Path;
 use crate::expression::{Fields, Program};
 use crate::limits::{DEDUPE_WINDOW, OPERATORS_MAX, PATHS_MAX};
@@ -15,7 +16,6 @@ use crate::meter_type::{MeterType, derived};
 use crate::operator::{Clock, Dedupe, Operator, Window};
 use crate::plan::{Plan, TimeField};
 use crate::time::{TimeFormat, Timestamp, Zone, parse_duration};
-use crate::decimal;
 
 /// What is gathered while a document is compiled.
 pub(super) struct Compiler<'p> {
@@ -91,11 +91,8 @@ pub(super) fn number(node: &Tree, name: &str) -> Option<decimal::Decimal> {
 
 /// Names and JSON of a map of anything, by name.
 pub(super) fn json_members(node: Option<&Tree>) -> Vec<(String, String)> {
-    let mut members: Vec<_> = node
-        .into_iter()
-        .flat_map(Tree::members)
-        .map(|(name, value)| (name.to_owned(), value.to_json().to_string()))
-        .collect();
+    let mut members: Vec<_> =
+        node.into_iter().flat_map(Tree::members).map(|(name, value)| (name.to_owned(), value.to_json().to_string())).collect();
     members.sort();
     members
 }

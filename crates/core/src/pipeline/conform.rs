@@ -47,7 +47,9 @@ fn suits(form: &Form, kind: &Kind, node: &Node) -> bool {
         (Form::Object(_) | Form::Map(_), Kind::Map(_)) | (Form::List(_), Kind::List(_)) => true,
         (Form::Character, Kind::Scalar(text, _)) => text.chars().count() == 1 || text == "\\t",
         // `off` is false to older YAML: take either spelling.
-        (Form::Word(words), Kind::Scalar(text, _)) => words.contains(&text.as_str()) || words.len() > 2 || (*words == ["off"] && text == "false"),
+        (Form::Word(words), Kind::Scalar(text, _)) => {
+            words.contains(&text.as_str()) || words.len() > 2 || (*words == ["off"] && text == "false")
+        }
         (Form::Object(_) | Form::Map(_) | Form::List(_), _) => false,
         (_, Kind::Scalar(..)) => !node.is_null(),
         _ => false,
@@ -76,7 +78,8 @@ fn conform_object(node: &Node, shape: &Shape, field: &str, problems: &mut Proble
     }
     for known in shape.fields {
         if known.presence == Presence::Required && node.get(known.name).is_none() {
-            let message = format!("`{}` is missing; write {}: {} ({})", known.name, known.name, expected(&known.form), known.help);
+            let message =
+                format!("`{}` is missing; write {}: {} ({})", known.name, known.name, expected(&known.form), known.help);
             problems.add(node, &join(field, known.name), message);
         }
     }
@@ -103,7 +106,10 @@ fn conform_scalar(form: &Form, text: &str) -> Result<(), String> {
             Some(_) => Ok(()),
             None => {
                 let names = Zone::names();
-                let advice = nearest(text, names.iter().map(String::as_str)).map_or("write an IANA name like Europe/Oslo, or an offset like +02:00".to_owned(), |near| format!("did you mean `{near}`?"));
+                let advice = nearest(text, names.iter().map(String::as_str))
+                    .map_or("write an IANA name like Europe/Oslo, or an offset like +02:00".to_owned(), |near| {
+                        format!("did you mean `{near}`?")
+                    });
                 Err(format!("unknown time zone `{text}`; {advice}"))
             }
         },

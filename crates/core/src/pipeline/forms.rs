@@ -1,6 +1,9 @@
 //! The fields of a pipeline document: the one table.
 
-use super::shape::Form::{Any, Boolean, Character, Duration, Either, Expression, Instant, Integer, List, Map, Number, Object, Path, Text, Uuid, Word, Zone};
+use super::shape::Form::{
+    Any, Boolean, Character, Duration, Either, Expression, Instant, Integer, List, Map, Number, Object, Path, Text, Uuid, Word,
+    Zone,
+};
 use super::shape::{Form, Shape, default, optional, required};
 use crate::aggregation::Aggregation;
 use crate::expression::condition::OPERATORS;
@@ -18,7 +21,11 @@ pub(super) const PIPELINE: Form = Object(&Shape {
         optional("meterTypes", List(&METER_TYPE), "Templates of meters"),
         optional("meters", List(&METER), "Meters that exist from the beginning"),
         optional("targets", List(&TARGET), "Where records go"),
-        optional("dedupe", Either(&[Word(&["off"]), DEDUPE]), "Deduplication where events come in, if no operator does it; `off` for none"),
+        optional(
+            "dedupe",
+            Either(&[Word(&["off"]), DEDUPE]),
+            "Deduplication where events come in, if no operator does it; `off` for none",
+        ),
         default("futureTolerance", Duration, "5m", "How far ahead of the clock an event may be"),
         default("eventBytesMax", Integer(1, 64 << 20), "1048576", "Bytes of one event"),
         optional("maxErrorPercent", Number, "Share of parked events that fails a session"),
@@ -48,7 +55,11 @@ const FILE_SOURCE: Form = Object(&Shape {
         optional("comment", Character, "A CSV line beginning with it is no row"),
         optional("types", Map(&Word(&["text", "number", "boolean"])), "Types of a CSV file's columns; text when left out"),
         optional("time", TIME, "Where the event's time is and how it is written: becomes `time`"),
-        optional("id", Either(&[Word(&["line", "content"]), List(&Path)]), "What identifies an event: becomes `id` (and `source` the file)"),
+        optional(
+            "id",
+            Either(&[Word(&["line", "content"]), List(&Path)]),
+            "What identifies an event: becomes `id` (and `source` the file)",
+        ),
     ],
 });
 
@@ -70,7 +81,11 @@ const OPERATOR: Form = Object(&Shape {
     help: "One step",
     fields: &[
         optional("id", Text, "For `from` and for counters; the operator's name when left out"),
-        optional("from", Either(&[Text, List(&Text)]), "The operators, routes (`id.route`) or sources it reads; the one before when left out"),
+        optional(
+            "from",
+            Either(&[Text, List(&Text)]),
+            "The operators, routes (`id.route`) or sources it reads; the one before when left out",
+        ),
         optional("filter", FILTER, "Keeps the events for which a condition holds"),
         optional("map", MAP, "Changes fields"),
         optional("validate", VALIDATE, "Parks events that a JSON Schema refuses"),
@@ -83,10 +98,7 @@ const OPERATOR: Form = Object(&Shape {
 const CONDITIONS: Form = Object(&Shape {
     noun: "field of conditions",
     help: "Conditions, all or any of which must hold",
-    fields: &[
-        optional("all", List(&CONDITION), "All must hold"),
-        optional("any", List(&CONDITION), "One must hold"),
-    ],
+    fields: &[optional("all", List(&CONDITION), "All must hold"), optional("any", List(&CONDITION), "One must hold")],
 });
 
 const CONDITION: Form = Object(&Shape {
@@ -179,7 +191,11 @@ const METER_PROCESSOR: Form = Object(&Shape {
         required("rules", List(&RULE), "Guiding rules, in order"),
         default("match", Word(&["first", "all"]), "first", "Whether the first rule that applies counts, or all"),
         default("unmatched", Word(&["park", "drop"]), "park", "What becomes of events that no rule applies to"),
-        optional("textNumbers", Boolean, "Whether values may be numbers written as text; true for CSV and access logs, else false"),
+        optional(
+            "textNumbers",
+            Boolean,
+            "Whether values may be numbers written as text; true for CSV and access logs, else false",
+        ),
     ],
 });
 
@@ -283,7 +299,12 @@ const LATE: Form = Object(&Shape {
     noun: "field of a late policy",
     help: "What becomes of events for flushed periods",
     fields: &[
-        default("policy", Word(&["amend", "carry", "park"]), "amend", "amend: a new revision; carry: into the current period; park: the correction queue"),
+        default(
+            "policy",
+            Word(&["amend", "carry", "park"]),
+            "amend",
+            "amend: a new revision; carry: into the current period; park: the correction queue",
+        ),
         default("grace", Duration, "0", "How long a period stays open after its end"),
         default("amendWithin", Duration, "62d", "How long after its end a period may be amended"),
     ],
@@ -317,7 +338,11 @@ const FILE_TARGET: Form = Object(&Shape {
     noun: "field of a file target",
     help: "Files, written whole or not at all",
     fields: &[
-        required("path", Text, "Path; {periodStart}, {periodEnd}, {meterType}, {meterKey} and {userId} are filled in; `-` for standard output"),
+        required(
+            "path",
+            Text,
+            "Path; {periodStart}, {periodEnd}, {meterType}, {meterKey} and {userId} are filled in; `-` for standard output",
+        ),
         optional("format", Word(&["ndjson", "csv"]), "By the file's name when left out"),
     ],
 });

@@ -116,7 +116,10 @@ fn resolve(name: &str, steps: &[Step], sources: &[&str]) -> Result<Input, String
             Some(port) => Ok(Input::Port(step, port)),
             None => {
                 let near = nearest(route, routes.iter().map(String::as_str));
-                Err(format!("`{id}` has no route `{route}`{}", near.map_or(String::new(), |near| format!("; did you mean `{id}.{near}`?"))))
+                Err(format!(
+                    "`{id}` has no route `{route}`{}",
+                    near.map_or(String::new(), |near| format!("; did you mean `{id}.{near}`?"))
+                ))
             }
         },
     }
@@ -124,7 +127,8 @@ fn resolve(name: &str, steps: &[Step], sources: &[&str]) -> Result<Input, String
 
 /// Operators so that each stands behind all it reads, or a circle among them.
 fn order(inputs: &[Vec<Input>]) -> Result<Vec<usize>, Vec<usize>> {
-    let reads = |at: usize| inputs[at].iter().filter_map(|input| if let Input::Port(from, _) = input { Some(*from) } else { None });
+    let reads =
+        |at: usize| inputs[at].iter().filter_map(|input| if let Input::Port(from, _) = input { Some(*from) } else { None });
     let mut order = Vec::new();
     let mut placed = vec![false; inputs.len()];
     while order.len() < inputs.len() {

@@ -83,7 +83,11 @@ fn compile_rule(node: &Tree, field: &str, i: usize, value: &str, compiler: &mut 
             None => format!("give a meter type `category: {category}`"),
         };
         let place = node.get("category").unwrap_or(node);
-        compiler.problems.add(place, &format!("{field}.category"), format!("no meter type has the category `{category}`; {advice}"));
+        compiler.problems.add(
+            place,
+            &format!("{field}.category"),
+            format!("no meter type has the category `{category}`; {advice}"),
+        );
     }
     let group_by = node.get("groupBy").map(Tree::items).unwrap_or_default();
     let group_by = group_by.iter().map(|entry| breakdown(entry, compiler)).collect();
@@ -155,7 +159,9 @@ pub(super) fn compile_declared(
             delete_on_reset: node.text("deleteOnReset") == Some("true"),
             custom_fields: json_members(node.get("customFields")),
         };
-        let same = |known: &DeclaredMeter| (&known.user, known.processor, known.meter_type) == (&meter.user, meter.processor, meter.meter_type);
+        let same = |known: &DeclaredMeter| {
+            (&known.user, known.processor, known.meter_type) == (&meter.user, meter.processor, meter.meter_type)
+        };
         if meters.iter().any(same) {
             compiler.problems.add(node, &field, "this user already has a meter of this type here");
         }

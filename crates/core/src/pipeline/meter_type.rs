@@ -49,7 +49,11 @@ fn compile(node: &Tree, field: &str, problems: &mut Problems) -> MeterType {
     };
     let aggregation = aggregation(node, field, problems);
     if matches!(schedule, Schedule::Never) && matches!(aggregation, Aggregation::Weighted(_)) {
-        problems.add(node, &format!("{field}.resetSchedule"), "`weighted` is an integral over a period: it needs a schedule whose periods end");
+        problems.add(
+            node,
+            &format!("{field}.resetSchedule"),
+            "`weighted` is an integral over a period: it needs a schedule whose periods end",
+        );
     }
     let capacity = number(node, "capacity");
     let (from, to) = (instant(node, "activeFrom"), instant(node, "activeTo"));

@@ -172,7 +172,11 @@ fn map(body: &Tree, field: &str, compiler: &mut Compiler<'_>, changed: &mut Vec<
 fn validate(body: &Tree, field: &str, compiler: &mut Compiler<'_>, changed: &[Path]) -> Operator {
     let schema = body.get("schema").map(Tree::to_json).unwrap_or_default();
     let validator = jsonschema::validator_for(&schema).unwrap_or_else(|why| {
-        compiler.problems.add(body.get("schema").unwrap_or(body), &format!("{field}.schema"), format!("not a JSON Schema: {why}"));
+        compiler.problems.add(
+            body.get("schema").unwrap_or(body),
+            &format!("{field}.schema"),
+            format!("not a JSON Schema: {why}"),
+        );
         everything()
     });
     let mut named = Vec::new();
@@ -219,7 +223,11 @@ fn branch(body: &Tree, field: &str, compiler: &mut Compiler<'_>, routes: &mut Ve
         let field = format!("{field}.routes[{i}]");
         let name = route.text("name").unwrap_or_default();
         if name == "default" || routes.iter().any(|known| known == name) {
-            compiler.problems.add(route, &format!("{field}.name"), format!("a second route `{name}` (`default` is there by itself)"));
+            compiler.problems.add(
+                route,
+                &format!("{field}.name"),
+                format!("a second route `{name}` (`default` is there by itself)"),
+            );
         }
         routes.push(name.to_owned());
         let before = compiler.problems.0.len();

@@ -145,11 +145,13 @@ fn compile(node: &Tree, field: &str, place: usize, compiler: &mut Compiler<'_>) 
         Some(text) => text.bytes().next(),
         None => default,
     };
-    let dialect = Dialect {
-        delimiter: byte("delimiter", None).unwrap_or(if paths.iter().all(|path| path.ends_with(".tsv")) && !paths.is_empty() { b'\t' } else { b',' }),
-        quote: byte("quote", Some(b'"')),
-        comment: byte("comment", None),
-    };
+    let dialect =
+        Dialect {
+            delimiter: byte("delimiter", None)
+                .unwrap_or(if paths.iter().all(|path| path.ends_with(".tsv")) && !paths.is_empty() { b'\t' } else { b',' }),
+            quote: byte("quote", Some(b'"')),
+            comment: byte("comment", None),
+        };
     let types = file.get("types").into_iter().flat_map(Tree::members);
     let types = types.filter_map(|(name, of)| Some((name.to_owned(), ColumnType::named(of.scalar()?)?))).collect();
     let time = file.get("time").map(|time| {
@@ -162,7 +164,14 @@ fn compile(node: &Tree, field: &str, place: usize, compiler: &mut Compiler<'_>) 
         format: file.text("format").and_then(Format::named),
         compression: file.text("compression").unwrap_or("auto").to_owned(),
         header: file.text("header") != Some("false"),
-        columns: file.get("columns").map(Tree::items).unwrap_or_default().iter().filter_map(Tree::scalar).map(str::to_owned).collect(),
+        columns: file
+            .get("columns")
+            .map(Tree::items)
+            .unwrap_or_default()
+            .iter()
+            .filter_map(Tree::scalar)
+            .map(str::to_owned)
+            .collect(),
         dialect,
         types,
         time,

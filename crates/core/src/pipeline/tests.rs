@@ -1,0 +1,191 @@
+use proptest::prelude::*;
+
+use super::*;
+
+const SOUND: &str = r#"pipeline: llm-usage
+source:
+  file: { path: events.ndjson, format: ndjson }
+operators:
+  - filter: { when: 'data.status == "ok"' }
+  - dedupe: { key: [source, id], window: 32d }
+  - meter:
+      key: a1f8797b-c827-4483-b6cf-6d3d3baa18a7
+      user: subject
+      rules:
+        - name: tokens
+          category: llm
+          value: data.tokens
+          groupBy: [[data.model]]
+          carryLast: [data.region]
+meterTypes:
+  - { name: LLM tokens, category: llm, unit: tokens, aggregation: sum, resetSchedule: monthly, timezone: Europe/Oslo }
+targets:
+  - file: { path: 'out/{periodEnd}.ndjson' }
+"#;
+
+fn problems(document: &str) -> String {
+    match Pipeline::read(document) {
+        Ok(_) => String::new(),
+        Err(problems) => problems.to_string(),
+    }
+}
+
+#[test]
+fn the_document_of_the_specification_is_sound() {
+    assert_eq!(problems(SOUND), "");
+    let pipeline = Pipeline::read(SOUND).unwrap();
+    let ids: Vec<&str> = pipeline.plan.nodes.iter().map(|node| node.id.as_str()).collect();
+    assert_eq!(ids, ["filter", "dedupe", "meter"]);
+    assert_eq!(pipeline.plan.stages, [vec![1], vec![2]]);
+}
+
+/// One thing changed, and what must be said about it: the line, the cause, the advice.
+#[test]
+fn whatever_is_wrong_is_told_with_its_line_and_a_suggestion() {
+    let mut missed = Vec::new();
+    for (from, to, told) in [
+        ("- filter:", "- fliter:", "line 5, column 5, operators[0].fliter: unknown operator `fliter`; did you mean `filter`?"),
+        (
+            "aggregation: sum",
+            "agregation: sum",
+            "line 17, column 54, meterTypes[0].agregation: unknown field of a meter type `agregation`; did you mean `aggregation`?",
+        ),
+        (
+            "aggregation: sum",
+            "aggregation: summ",
+            "line 17, column 67, meterTypes[0].aggregation: unknown value `summ`; did you mean `sum`?",
+        ),
+        (
+            "      key: a1f8797b-c827-4483-b6cf-6d3d3baa18a7\n",
+            "",
+            "line 8, column 7, operators[2].meter.key: `key` is missing; write key: a UUID",
+        ),
+        ("Europe/Oslo", "Europe/Olso", "meterTypes[0].timezone: unknown time zone `Europe/Olso`; did you mean `Europe/Oslo`?"),
+        (
+            "resetSchedule: monthly",
+            "resetSchedule: montly",
+            "meterTypes[0].resetSchedule: unknown value `montly`; did you mean `monthly`?",
+        ),
+        (
+            "resetSchedule: monthly",
+            "resetSchedule: {minute: '0', hour: '25', day: '1', month: '*', weekday: '*'}",
+            "meterTypes[0].resetSchedule.hour: `25` is not a cron hour; write 0-23",
+        ),
+        (
+            "resetSchedule: monthly",
+            "resetSchedule: {every: month, anchor: {day: 32}}",
+            "meterTypes[0].resetSchedule.anchor.day: expected a whole number from 1 to 31, found `32`",
+        ),
+        ("'data.status == \"ok\"'", "'data.status == '", "line 5, column 21, operators[0].filter.when: not an expression: at 1:"),
+        (
+            "'data.status == \"ok\"'",
+            "'siez(data.status) > 1'",
+            "operators[0].filter.when: unknown function `siez`; did you mean `size`?",
+        ),
+        ("'data.status == \"ok\"'", "'data.n > 0.12345678901234567'", "write decimal(\"0.12345678901234567\")"),
+        (
+            "category: llm\n",
+            "category: lmm\n",
+            "line 12, column 21, operators[2].meter.rules[0].category: no meter type has the category `lmm`; did you mean `llm`?",
+        ),
+        (
+            "  - dedupe:",
+            "  - from: fitler\n    dedupe:",
+            "operators[1].from: no operator or source `fitler`; did you mean `filter`?",
+        ),
+        (
+            "  - filter:",
+            "  - from: meter\n    filter:",
+            "line 5, column 5, operators[0].from: the operators read each other in a circle: filter ← meter ← dedupe ← filter; change one `from`",
+        ),
+        ("value: data.tokens", "value: data..tokens", "operators[2].meter.rules[0].value: `data..tokens` is not a path"),
+        ("{periodEnd}", "{periodEdn}", "unknown placeholder {periodEdn}; did you mean {periodEnd}?"),
+        ("window: 32d", "window: 32 days", "operators[1].dedupe.window: `32 days` is no window"),
+        ("pipeline: llm-usage\n", "", "line 1, column 1, pipeline: `pipeline` is missing; write pipeline: text"),
+        ("aggregation: sum", "aggregation: percentile", "`percentile` needs p: above 0 and at most 100, like p: 95"),
+        (
+            "aggregation: sum",
+            "thresholds: [{name: x, percentOfCapacity: 80}]",
+            "a threshold needs `value`, or `percentOfCapacity` and a `capacity`",
+        ),
+        ("operators:\n", "operators:\n  - id: a.b\n    filter: {when: 'true'}\n", "an id holds no dot"),
+        (
+            "operators:\n",
+            "operators:\n  - branch: {routes: [{name: x, when: 'true'}]}\n",
+            "behind a branch say which way: from: branch.x or branch.default",
+        ),
+        ("name: tokens\n", "name: tokens\n          name: again\n", "the field `name` stands twice"),
+        ("source:\n", "source:\n\t", "not YAML"),
+    ] {
+        assert!(SOUND.contains(from), "{from}");
+        let found = problems(&SOUND.replacen(from, to, 1));
+        if !found.contains(told) {
+            missed.push(format!("{to}\n  told:   {found}\n  wanted: {told}"));
+        }
+    }
+    assert!(missed.is_empty(), "{}", missed.join("\n"));
+}
+
+#[test]
+fn several_problems_are_told_at_once() {
+    let broken = SOUND.replace("filter:", "fliter:").replace("Europe/Oslo", "Mars/Base").replace("32d", "soon");
+    assert_eq!(Pipeline::read(&broken).unwrap_err().0.len(), 2);
+}
+
+#[test]
+fn deduplication_is_on_unless_it_is_said_otherwise() {
+    let without = SOUND.replace("  - dedupe: { key: [source, id], window: 32d }\n", "");
+    let nodes = |text: &str| Pipeline::read(text).unwrap().plan.nodes.iter().map(|node| node.id.clone()).collect::<Vec<_>>();
+    assert_eq!(nodes(&without), ["dedupe", "filter", "meter"]);
+    assert_eq!(nodes(&format!("{without}dedupe: off\n")), ["filter", "meter"]);
+}
+
+#[test]
+fn the_effective_document_means_the_same() {
+    let effective = Pipeline::read(SOUND).unwrap().effective().to_owned();
+    assert_eq!(Pipeline::read(&effective).unwrap().effective(), effective);
+    assert!(effective.contains("aggregation: sum") && effective.contains("unmatched: park"));
+}
+
+#[test]
+fn the_json_schema_accepts_what_the_checker_accepts() {
+    let validator = jsonschema::validator_for(&json_schema()).unwrap();
+    let tree = tree::parse(SOUND).unwrap();
+    assert!(validator.is_valid(&tree.to_json()));
+    let misspelt = tree::parse(&SOUND.replace("filter", "fliter")).unwrap();
+    assert!(!validator.is_valid(&misspelt.to_json()));
+}
+
+#[test]
+fn documents_are_bounded() {
+    let bomb = "a: &a [x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b,*b]\nd: &d [*c,*c,*c,*c,*c,*c,*c,*c,*c]\ne: &e [*d,*d,*d,*d,*d,*d,*d,*d,*d]\nf: &f [*e,*e,*e,*e,*e,*e,*e,*e,*e]\n";
+    assert!(problems(bomb).contains("more than 200000 values"));
+    assert!(!problems(&"[".repeat(10_000)).is_empty());
+    for deep in [format!("{}1{} > 0", "(".repeat(5000), ")".repeat(5000)), format!("{}1 > 0", "-".repeat(5000))] {
+        // Told or taken, but never an overflow of the stack.
+        drop(problems(&SOUND.replace("data.status == \"ok\"", &deep)));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn nothing_panics_on_a_document_with_a_piece_changed(
+        at in any::<prop::sample::Index>(), length in 0usize..12, piece in "[ -~\\n]{0,12}",
+    ) {
+        let at = at.index(SOUND.len());
+        let end = (at + length).min(SOUND.len());
+        let text = format!("{}{piece}{}", &SOUND[..at], &SOUND[end..]);
+        drop(Pipeline::read(&text));
+    }
+
+    #[test]
+    fn nothing_panics_on_an_expression(text in "[-a-z0-9 .()\\[\\]\"'!&|<>=+*/%?:,]{0,40}") {
+        struct One;
+        impl crate::expression::Fields for One {
+            fn slot(&mut self, _: &crate::event::Path) -> u16 { 0 }
+        }
+        drop(crate::expression::Program::compile(&text, &mut One));
+    }
+}

@@ -46,10 +46,7 @@ impl Cron {
             let mut alone = ["*"; 5];
             alone[i] = text.as_str();
             if text.contains(char::is_whitespace) || text.is_empty() || parse(&alone).is_none() {
-                return Err(BadSchedule {
-                    part,
-                    reason: format!("`{text}` is not a cron {part}; write {syntax}, or *"),
-                });
+                return Err(BadSchedule { part, reason: format!("`{text}` is not a cron {part}; write {syntax}, or *") });
             }
         }
         let together = parts.map(|(_, text, _)| text.as_str());

@@ -86,8 +86,7 @@ impl Every {
                 Date::new(1970, month, 1).map_err(|_| bad("anchor.month", "month must be 1 to 12"))?
             }
         };
-        let time = Time::new(hour, minute, 0, 0)
-            .map_err(|_| bad("anchor.time", "time must be HH:MM, from 00:00 to 23:59"))?;
+        let time = Time::new(hour, minute, 0, 0).map_err(|_| bad("anchor.time", "time must be HH:MM, from 00:00 to 23:59"))?;
         Ok(Every { unit, count, day, base: date.to_datetime(time) })
     }
 
@@ -138,8 +137,7 @@ impl Every {
     /// The step near a civil time, off by one or two at most.
     fn estimate(&self, civil: DateTime) -> i64 {
         let days = days_between(self.base.date(), civil.date());
-        let months = (i64::from(civil.year()) - i64::from(self.base.year())) * 12
-            + i64::from(civil.month())
+        let months = (i64::from(civil.year()) - i64::from(self.base.year())) * 12 + i64::from(civil.month())
             - i64::from(self.base.month());
         let units = match self.unit {
             Unit::Hour => days * 24 + i64::from(civil.hour()),

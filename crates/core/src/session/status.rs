@@ -92,10 +92,7 @@ impl Status {
 
     /// Whether nothing follows.
     pub const fn is_final(self) -> bool {
-        matches!(
-            self,
-            Status::TestingPassed | Status::TestingFailed | Status::Completed | Status::Failed | Status::Canceled
-        )
+        matches!(self, Status::TestingPassed | Status::TestingFailed | Status::Completed | Status::Failed | Status::Canceled)
     }
 }
 

@@ -40,13 +40,7 @@ impl Habit {
         let kept = lead.len().min(16);
         head[..kept].copy_from_slice(&lead[..kept]);
         let head_mask = if kept == 16 { u128::MAX } else { (1 << (8 * kept)) - 1 };
-        Habit {
-            head: u128::from_le_bytes(head),
-            head_mask,
-            tail: lead[kept..].into(),
-            length: lead.len(),
-            target,
-        }
+        Habit { head: u128::from_le_bytes(head), head_mask, tail: lead[kept..].into(), length: lead.len(), target }
     }
 
     #[inline]

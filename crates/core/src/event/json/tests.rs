@@ -36,7 +36,10 @@ fn fields_are_found_wherever_they_stand() {
     let paths = ["id", "data", "data.n", "data.user.plan", "a.b"];
     let cases = [
         (r#"{"id":"x","data":{"n":1.50,"user":{"plan":"pro"}}}"#, r#""x" {"n":1.50,"user":{"plan":"pro"}} 1.50 "pro" -"#),
-        (r#"{ "data" : { "user" : { "plan" : null } , "n" : -0 } , "id" : true }"#, r#"true { "user" : { "plan" : null } , "n" : -0 } -0 null -"#),
+        (
+            r#"{ "data" : { "user" : { "plan" : null } , "n" : -0 } , "id" : true }"#,
+            r#"true { "user" : { "plan" : null } , "n" : -0 } -0 null -"#,
+        ),
         (r#"{"id":"a\"bA","data":"text","a":[1,{"b":2}]}"#, r#""a\"bA" "text" - - -"#),
         (r#"{"data":{"n":1},"data":{"user":{}}}"#, r#"- {"user":{}} - - -"#),
         (r#"{"id":1,"id":2}"#, "2 - - - -"),

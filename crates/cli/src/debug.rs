@@ -50,19 +50,15 @@ pub(crate) fn test(test: &Test) -> anyhow::Result<ExitCode> {
     let mut kept = Kept::default();
     let stopwatch = Stopwatch::start();
     journal.step(Trigger::Start)?;
-    let outcome = session(test, &loaded, &mut watch, &mut kept);
+    let (totals, outcome) = session(test, &loaded, &mut watch, &mut kept);
     watch.finish()?;
-    let totals = match outcome {
-        Ok(totals) => {
-            journal.step(Trigger::TestEnded)?;
-            totals
-        }
-        Err((totals, why)) => {
+    match outcome {
+        Ok(()) => journal.step(Trigger::TestEnded)?,
+        Err(why) => {
             journal.fail(&why)?;
             eprintln!("error: {why:#}");
-            totals
         }
-    };
+    }
     journal.operators(&loaded.plan, &totals)?;
     let summary = Summary {
         plan: &loaded.plan,
@@ -80,14 +76,17 @@ pub(crate) fn test(test: &Test) -> anyhow::Result<ExitCode> {
     Ok(if journal.session.error.is_some() { ExitCode::from(PARKED) } else { ExitCode::SUCCESS })
 }
 
-fn session(test: &Test, loaded: &Loaded, watch: &mut Watch, kept: &mut Kept) -> Result<Totals, (Totals, anyhow::Error)> {
+fn session(test: &Test, loaded: &Loaded, watch: &mut Watch, kept: &mut Kept) -> (Totals, anyhow::Result<()>) {
     let start = || {
         let as_of = load::as_of(&test.input)?;
         let files = Files::new(Arc::clone(&loaded.plan), &test.input.input)?;
         let engine = Engine::new(Arc::clone(&loaded.plan), load::settings(&test.input, test.samples))?;
         Ok::<_, anyhow::Error>((as_of, files, engine))
     };
-    let (as_of, mut files, mut engine) = start().map_err(|why| (Totals::default(), why))?;
+    let (as_of, mut files, mut engine) = match start() {
+        Ok(started) => started,
+        Err(why) => return (Totals::default(), Err(why)),
+    };
     engine.open_declared(as_of);
     let mut run = |engine: &mut Engine| {
         engine.ingest(&mut files, as_of, kept, watch)?;
@@ -100,9 +99,6 @@ fn session(test: &Test, loaded: &Loaded, watch: &mut Watch, kept: &mut Kept) -> 
             false => Ok(()),
         }
     };
-    let outcome: anyhow::Result<()> = run(&mut engine);
-    match outcome {
-        Ok(()) => Ok(engine.totals()),
-        Err(why) => Err((engine.totals(), why)),
-    }
+    let outcome = run(&mut engine);
+    (engine.totals(), outcome)
 }

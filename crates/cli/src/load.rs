@@ -1,6 +1,6 @@
 //! Reading what the command line names: pipelines and times.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context;
@@ -39,7 +39,7 @@ pub(crate) fn pipeline(path: &Path) -> anyhow::Result<Loaded> {
     Ok(Loaded { plan: Arc::new(plan), targets })
 }
 
-fn resolve(folder: &PathBuf, path: &str) -> String {
+fn resolve(folder: &Path, path: &str) -> String {
     if path == "-" || path.starts_with("${") || folder.as_os_str().is_empty() {
         return path.to_owned();
     }

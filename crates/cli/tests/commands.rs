@@ -1,5 +1,7 @@
 //! Every command, as a user meets it.
 
+#![allow(clippy::unwrap_used)] // a test that cannot go on stops
+
 mod support;
 
 use std::io::Write;

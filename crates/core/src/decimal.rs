@@ -115,7 +115,7 @@ impl Decimal {
     }
 
     /// The product, or `None` when it is out of range or finer than 18 digits.
-    pub fn mul(self, other: Decimal) -> Option<Decimal> {
+    pub fn times(self, other: Decimal) -> Option<Decimal> {
         let wide = ethnum::I256::from(self.0) * ethnum::I256::from(other.0);
         let one = ethnum::I256::from(ONE);
         if wide % one != 0 {

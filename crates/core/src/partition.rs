@@ -107,6 +107,7 @@ impl<M: Meters + Default, I: Identities + Default> Partition<M, I> {
 
 impl<M: Meters, I: Identities> Partition<M, I> {
     /// Folds a command into the state, at an instant, and tells what follows.
+    #[allow(clippy::needless_pass_by_value)] // a command is used up by being applied
     pub fn apply(&mut self, command: Command<'_>, at: Timestamp, effects: &mut impl Effects) {
         match command {
             Command::Admit { identities, window } => {

@@ -33,7 +33,7 @@ pub enum Schedule {
     /// Every so many hours, days, weeks, months, quarters or years from an anchor.
     Every(Every),
     /// At the times a cron expression names.
-    Cron(Cron),
+    Cron(Box<Cron>),
 }
 
 /// A metering period: half-open, `[start, end)`. `end` is [`Timestamp::MAX`] when it
@@ -84,7 +84,7 @@ impl Schedule {
             "never" => return Some(Schedule::Never),
             _ => return None,
         };
-        Every::new(unit, 1, Anchor::default()).ok().map(Schedule::Every)
+        Every::new(unit, 1, &Anchor::default()).ok().map(Schedule::Every)
     }
 
     /// The period that holds an instant.

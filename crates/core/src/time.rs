@@ -79,8 +79,8 @@ impl Timestamp {
         let (year, month, day) = civil_from_days(seconds.div_euclid(SECONDS_PER_DAY));
         let second = seconds.rem_euclid(SECONDS_PER_DAY);
         let mut text = *b"0000-00-00T00:00:00.000Z";
-        two(&mut text, 0, year as i64 / 100);
-        two(&mut text, 2, year as i64 % 100);
+        two(&mut text, 0, year / 100);
+        two(&mut text, 2, year % 100);
         two(&mut text, 5, month);
         two(&mut text, 8, day);
         two(&mut text, 11, second / 3600);

@@ -4,6 +4,8 @@
 //! Each case is turned into a pipeline and run straight, shuffled and split. Where
 //! peers disagree the decision is in `cases/README.md`.
 
+#![allow(clippy::unwrap_used)] // a test that cannot go on stops
+
 mod support;
 
 use std::collections::BTreeMap;
@@ -169,7 +171,7 @@ fn check_meter(case: &Value) -> Result<bool, String> {
         let cut = json!({"map": {"set": {"data.second": "time.substring(0, 19)"}}});
         document["operators"].as_array_mut().unwrap().insert(0, cut);
     }
-    let lines = events.iter().map(|event| event.to_string()).collect();
+    let lines = events.iter().map(ToString::to_string).collect();
     let now = at("2026-06-01T00:00:00Z");
     let steps = [Step::Events(now, lines), Step::Tick(now), Step::Flush(now)];
     // Of repetitions with other content the first arrival wins: there the order is the case.

@@ -1,5 +1,5 @@
 //! The binary, run as a user runs it.
-#![allow(dead_code, unreachable_pub, missing_docs)] // each test file uses its part
+#![allow(dead_code, unreachable_pub, missing_docs, clippy::unwrap_used)] // each test file uses its part
 
 use std::path::PathBuf;
 use std::process::{Command, Output};

@@ -43,7 +43,7 @@ pub(super) fn find(path: &str) -> Result<Vec<String>, Error> {
 /// The size of a file, if it has one.
 pub(super) fn size(path: &str) -> Option<u64> {
     let meta = std::fs::metadata(path).ok()?;
-    meta.is_file().then(|| meta.len())
+    meta.is_file().then_some(meta.len())
 }
 
 /// Opens a file and unpacks it; `auto` looks at its first bytes.

@@ -1,3 +1,5 @@
+//! Every aggregation as a table of events and answers.
+
 use super::*;
 use crate::decimal;
 

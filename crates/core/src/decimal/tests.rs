@@ -1,3 +1,5 @@
+//! Texts, sums, products, roundings and quotients, as tables and as properties.
+
 use super::*;
 use proptest::prelude::*;
 
@@ -71,7 +73,7 @@ fn sums_leave_the_range_loudly() {
 
 #[test]
 fn products_are_exact_or_nothing() {
-    let product = |a: &str, b: &str| parse(a.as_bytes()).unwrap().mul(parse(b.as_bytes()).unwrap());
+    let product = |a: &str, b: &str| parse(a.as_bytes()).unwrap().times(parse(b.as_bytes()).unwrap());
     assert_eq!(product("10.4", "2").unwrap().to_string(), "20.8");
     assert_eq!(product("0.000000001", "0.000000001").unwrap().to_string(), "0.000000000000000001");
     assert_eq!(product("0.0000000001", "0.000000001"), None, "too fine");

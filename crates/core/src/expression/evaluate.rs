@@ -110,7 +110,7 @@ fn arithmetic<'a>(how: Arithmetic, a: Value<'a>, b: Value<'a>) -> Evaluated<'a> 
     match (how, a, b) {
         (Add, Value::Number(a), Value::Number(b)) => number(a.add(b)),
         (Subtract, Value::Number(a), Value::Number(b)) => number(a.sub(b)),
-        (Multiply, Value::Number(a), Value::Number(b)) => number(a.mul(b)),
+        (Multiply, Value::Number(a), Value::Number(b)) => number(a.times(b)),
         (Divide, Value::Number(a), Value::Number(b)) => divide(a, b),
         (Remainder, Value::Number(_), Value::Number(Decimal::ZERO)) => Err("division by zero".to_owned()),
         (Remainder, Value::Number(a), Value::Number(b)) => number(Decimal::from_units(a.units() % b.units())),

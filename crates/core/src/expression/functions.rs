@@ -163,9 +163,10 @@ impl Function {
         let value = values.remove(0);
         match (self, value) {
             (_, Value::Null) => Ok(Value::Null),
-            (Function::Text, value) => match value.into_field()? {
-                (_, bytes) => Ok(Value::Text(bytes)),
-            },
+            (Function::Text, value) => {
+                let (_, bytes) = value.into_field()?;
+                Ok(Value::Text(bytes))
+            }
             (Function::Number, Value::Number(number)) => Ok(Value::Number(number)),
             (Function::Number, Value::Text(text)) => {
                 decimal::parse(&text).map(Value::Number).map_err(|why| format!("\"{}\" is {why}", string(&text)))

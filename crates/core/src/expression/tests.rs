@@ -1,3 +1,5 @@
+//! Expressions and conditions on one event, as tables.
+
 use super::condition::Literal;
 use super::*;
 use crate::event::json::{Projection, Scanner};

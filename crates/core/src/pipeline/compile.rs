@@ -162,7 +162,7 @@ fn admit(tree: &Tree, compiler: &mut Compiler<'_>, graph: &mut graph::Graph, pro
         Some(node) => dedupe(node, "dedupe", "dedupe", compiler, processors),
         None => default_dedupe("dedupe", compiler, processors),
     };
-    graph.prepend(Step { id: "dedupe".to_owned(), operator: Operator::Dedupe(dedupe), routes: Vec::new() });
+    graph.prepend(&Step { id: "dedupe".to_owned(), operator: Operator::Dedupe(dedupe), routes: Vec::new() });
 }
 
 fn default_dedupe(id: &str, compiler: &mut Compiler<'_>, processors: &Processors) -> Dedupe {
@@ -212,7 +212,7 @@ fn read_window(node: &Tree, window: &Tree, field: &str, compiler: &mut Compiler<
         return Window::Forever;
     }
     if let Some(unit) = Unit::named(text)
-        && let Ok(every) = Every::new(unit, 1, Anchor::default())
+        && let Ok(every) = Every::new(unit, 1, &Anchor::default())
     {
         let zone = node.text("timezone").and_then(Zone::named).unwrap_or_else(Zone::utc);
         return Window::Calendar(std::sync::Arc::new(Schedule::Every(every)), zone);

@@ -176,7 +176,7 @@ fn lay_out(steps: Vec<Step>, inputs: &[Vec<Input>], order: &[usize], sources: us
 
 impl Graph {
     /// Puts an operator before everything that reads a source.
-    pub(super) fn prepend(&mut self, step: Step) {
+    pub(super) fn prepend(&mut self, step: &Step) {
         let sources = self.entries.len() as u16;
         for port in self.nodes.iter_mut().flat_map(|node| &mut node.outputs) {
             port.iter_mut().for_each(|at| *at += sources);

@@ -144,7 +144,7 @@ fn thresholds(node: &Tree, capacity: Option<Decimal>, field: &str, problems: &mu
         let field = format!("{field}.thresholds[{i}]");
         let percent = number(item, "percentOfCapacity");
         let hundredth = crate::decimal::parse(b"0.01").unwrap_or_default();
-        let share = percent.zip(capacity).and_then(|(percent, capacity)| percent.mul(hundredth)?.mul(capacity));
+        let share = percent.zip(capacity).and_then(|(percent, capacity)| percent.times(hundredth)?.times(capacity));
         let limit = number(item, "value").or(share);
         let name = item.text("name").unwrap_or_default().to_owned();
         if limit.is_none() {
@@ -198,7 +198,7 @@ fn read_schedule(node: &Tree) -> Result<Schedule, BadSchedule> {
             return Err(BadSchedule { part: "", reason: format!("cron field `{missing}` is missing; write \"*\" for any") });
         }
         let [minute, hour, day, month, weekday] = cron.map(text);
-        return Cron::new(&CronFields { minute, hour, day, month, weekday }).map(Schedule::Cron);
+        return Cron::new(&CronFields { minute, hour, day, month, weekday }).map(|cron| Schedule::Cron(Box::new(cron)));
     }
     let Some(unit) = node.text("every").and_then(Unit::named) else {
         let reason = "write a short name, `every` (with hour, day, week, month, quarter or year), or five cron fields";
@@ -206,7 +206,7 @@ fn read_schedule(node: &Tree) -> Result<Schedule, BadSchedule> {
     };
     let count = node.text("count").and_then(|count| count.parse().ok()).unwrap_or(1);
     let anchor = node.get("anchor").map_or(Ok(Anchor::default()), read_anchor)?;
-    Every::new(unit, count, anchor).map(Schedule::Every)
+    Every::new(unit, count, &anchor).map(Schedule::Every)
 }
 
 fn read_anchor(node: &Tree) -> Result<Anchor, BadSchedule> {

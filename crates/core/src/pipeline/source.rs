@@ -97,13 +97,13 @@ impl SourcePlan {
             Format::Ndjson | Format::Json | Format::Parquet => Decoder::Json(json::Projection::new(&plan.paths)),
             Format::AccessLog => Decoder::AccessLog(Box::new(access_log::Columns::new(&plan.paths))),
             Format::Csv => {
-                let target = |name: &Box<str>| {
+                let target = |name: &str| {
                     let path = Path::of(&[name]);
                     let slot = plan.paths.iter().position(|known| known.names() == path.names())?;
-                    let of_type = self.types.iter().find(|(column, _)| **column == **name);
+                    let of_type = self.types.iter().find(|(column, _)| *column == *name);
                     Some((slot as u16, of_type.map_or(ColumnType::Text, |(_, column_type)| *column_type)))
                 };
-                let targets = columns.iter().map(target).collect();
+                let targets = columns.iter().map(|name| target(name)).collect();
                 Decoder::Csv(self.dialect, Columns { targets, width: plan.paths.len() })
             }
         }

@@ -1,3 +1,5 @@
+//! Documents: what is wrong with them and what is said about it.
+
 use proptest::prelude::*;
 
 use super::*;

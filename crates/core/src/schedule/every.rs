@@ -66,11 +66,11 @@ const STEPS_MAX: i64 = 10_000_000;
 
 impl Every {
     /// Checks the parts against the unit. `count` is 1 to 1,000.
-    pub fn new(unit: Unit, count: i64, anchor: Anchor) -> Result<Every, BadSchedule> {
+    pub fn new(unit: Unit, count: i64, anchor: &Anchor) -> Result<Every, BadSchedule> {
         if !(1..=1000).contains(&count) {
             return Err(bad("count", "count must be a whole number from 1 to 1000"));
         }
-        check_parts(unit, &anchor)?;
+        check_parts(unit, anchor)?;
         let (hour, minute) = anchor.time.unwrap_or((0, 0));
         let day = anchor.day.unwrap_or(1);
         let month = anchor.month.unwrap_or(1);

@@ -1,14 +1,16 @@
+//! Periods of every kind of schedule; `cases/reset` holds many more.
+
 use std::sync::Arc;
 
 use super::*;
 
-fn every(unit: &str, anchor: Anchor) -> Schedule {
+fn every(unit: &str, anchor: &Anchor) -> Schedule {
     Schedule::Every(Every::new(Unit::named(unit).unwrap(), 1, anchor).unwrap())
 }
 
 fn cron(fields: [&str; 5]) -> Result<Schedule, BadSchedule> {
     let [minute, hour, day, month, weekday] = fields.map(str::to_owned);
-    Cron::new(&CronFields { minute, hour, day, month, weekday }).map(Schedule::Cron)
+    Cron::new(&CronFields { minute, hour, day, month, weekday }).map(|cron| Schedule::Cron(Box::new(cron)))
 }
 
 fn shown(schedule: &Schedule, zone: &str, at: &str) -> String {
@@ -23,7 +25,7 @@ fn cron_and_every_agree_where_they_say_the_same() {
         (cron(["0", "0", "1", "*", "*"]).unwrap(), Schedule::named("monthly").unwrap()),
         (cron(["0", "*", "*", "*", "*"]).unwrap(), Schedule::named("hourly").unwrap()),
         (cron(["0", "0", "*", "*", "1"]).unwrap(), Schedule::named("weekly").unwrap()),
-        (cron(["30", "2", "*", "*", "*"]).unwrap(), every("day", Anchor { time: Some((2, 30)), ..Anchor::default() })),
+        (cron(["30", "2", "*", "*", "*"]).unwrap(), every("day", &Anchor { time: Some((2, 30)), ..Anchor::default() })),
         (cron(["0", "0", "1", "1,4,7,10", "*"]).unwrap(), Schedule::named("quarterly").unwrap()),
     ];
     for zone in ["Etc/UTC", "America/New_York", "Pacific/Apia", "Australia/Lord_Howe", "America/Sao_Paulo"] {
@@ -94,16 +96,16 @@ fn bad_schedules_name_the_part() {
         ("month", 1, Anchor { weekday: Some(jiff::civil::Weekday::Monday), ..Anchor::default() }, "anchor.weekday"),
         ("day", 1, Anchor { time: Some((24, 0)), ..Anchor::default() }, "anchor.time"),
     ] {
-        let error = Every::new(Unit::named(unit).unwrap(), count, anchor).unwrap_err();
+        let error = Every::new(Unit::named(unit).unwrap(), count, &anchor).unwrap_err();
         assert_eq!(error.part, part);
     }
 }
 
 #[test]
 fn steps_of_more_than_one() {
-    let two_weeks = Schedule::Every(Every::new(Unit::Week, 2, Anchor::default()).unwrap());
+    let two_weeks = Schedule::Every(Every::new(Unit::Week, 2, &Anchor::default()).unwrap());
     assert_eq!(shown(&two_weeks, "Etc/UTC", "2024-01-10T00:00:00Z"), "2024-01-08T00:00 2024-01-22T00:00");
-    let six_hours = Schedule::Every(Every::new(Unit::Hour, 6, Anchor::default()).unwrap());
+    let six_hours = Schedule::Every(Every::new(Unit::Hour, 6, &Anchor::default()).unwrap());
     assert_eq!(shown(&six_hours, "Etc/UTC", "2024-01-10T07:00:00Z"), "2024-01-10T06:00 2024-01-10T12:00");
 }
 

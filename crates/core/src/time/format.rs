@@ -127,7 +127,7 @@ fn from_count(text: &[u8], nanos_per_unit: i64) -> Option<Timestamp> {
     if let Some(whole) = count.to_int() {
         return Timestamp::from_scaled(whole, nanos_per_unit);
     }
-    let nanos = count.mul(Decimal::from_int(nanos_per_unit))?;
+    let nanos = count.times(Decimal::from_int(nanos_per_unit))?;
     nanos.round(0, crate::decimal::Rounding::Floor)?.to_int().map(Timestamp::from_nanos)
 }
 

@@ -1,3 +1,5 @@
+//! Times and durations in every spelling.
+
 use super::*;
 use proptest::prelude::*;
 

@@ -1,5 +1,5 @@
 //! An engine fed from memory, and what came of it.
-#![allow(dead_code, unreachable_pub, missing_docs)] // each test file uses its part
+#![allow(dead_code, unreachable_pub, missing_docs, clippy::unwrap_used)] // each test file uses its part
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

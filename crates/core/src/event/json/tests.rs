@@ -1,3 +1,5 @@
+//! The scanner, on chosen lines and beside serde_json on random ones.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -75,12 +75,15 @@ impl<M: Meters, I: Identities> Partition<M, I> {
             *meter = self.meters.guess(MeterKey::new(b"", usage.user_hash, processor, meter_type).hash);
         }
         let meters = guesses.map(|meter| meter.and_then(|ix| self.meters.peek(ix)));
+        // A meter and a period lie on two cache lines or three: a field near each end of both.
         for meter in meters.iter().flatten() {
-            near ^= meter.next.nanos() ^ meter.periods.len() as i64;
+            near ^= meter.next.nanos() ^ meter.periods.len() as i64 ^ i64::from(meter.meter_type);
         }
         for meter in meters.iter().flatten() {
             near ^= i64::from(meter.user.first().copied().unwrap_or_default());
-            near ^= meter.periods.last().map_or(0, |held| held.last_at.nanos() ^ held.amount.groups.len() as i64);
+            if let Some(held) = meter.periods.last() {
+                near ^= held.period.start.nanos() ^ held.amount.groups.len() as i64 ^ held.crossed as i64 ^ held.events as i64;
+            }
         }
         for period in meters.iter().flatten().filter_map(|meter| meter.periods.last()) {
             near ^= period.amount.groups.touch();

@@ -4,14 +4,14 @@
 //! their event times are less than the window apart. That rule does not look at any
 //! other event, so the answer does not depend on what else arrived, or how late.
 //!
-//! Open addressing in shards of bounded growth: a shard doubles alone, so that no
+//! Open addressing in shards of bounded growth: a shard grows alone, so that no
 //! single event waits for the whole table.
 
 use super::{Identities, Identity};
 
 /// Shards of a table, a power of two.
 const SHARDS: usize = 64;
-/// Slots a shard begins with, a power of two.
+/// Slots a shard begins with.
 const SLOTS_MIN: usize = 16;
 /// Identities looked at together, so that their memory is fetched together.
 const CHUNK: usize = 32;
@@ -67,7 +67,7 @@ fn shard_of(fingerprint: u128) -> usize {
 impl IdentityTable {
     fn touch(&self, fingerprint: u128) -> i64 {
         let shard = &self.shards[shard_of(fingerprint)];
-        shard.slots.get(fingerprint as usize & shard.slots.len().wrapping_sub(1)).map_or(0, |slot| slot.at)
+        shard.slots.get(home(fingerprint as u64, shard.slots.len())).map_or(0, |slot| slot.at)
     }
 }
 
@@ -75,13 +75,13 @@ impl Shard {
     /// Whether the identity is new; it is known from now on.
     #[inline]
     fn admit(&mut self, identity: &Identity, window: Option<i64>) -> bool {
-        if (self.used + 1) * 4 > self.slots.len() * 3 {
+        if (self.used + 1) * 5 > self.slots.len() * 4 {
             self.grow();
         }
         let (low, high) = (identity.fingerprint as u64, (identity.fingerprint >> 64) as u64);
         let at = identity.at.nanos().max(FREE + 1);
-        let mask = self.slots.len() - 1;
-        let mut place = low as usize & mask;
+        let size = self.slots.len();
+        let mut place = home(low, size);
         loop {
             let slot = &mut self.slots[place];
             if slot.at == FREE {
@@ -92,22 +92,32 @@ impl Shard {
             if slot.low == low && slot.high == high && within(slot.at, at, window) {
                 return false;
             }
-            place = (place + 1) & mask;
+            place += 1;
+            if place == size {
+                place = 0;
+            }
         }
     }
 
     #[cold]
     fn grow(&mut self) {
-        let size = (self.slots.len() * 2).max(SLOTS_MIN);
+        // By half, not by two: memory that is never used is still cleared and paid for.
+        let size = (self.slots.len() + self.slots.len() / 2).max(SLOTS_MIN);
         let old = std::mem::replace(&mut self.slots, vec![EMPTY; size]);
         for slot in old.into_iter().filter(|slot| slot.at != FREE) {
-            let mut place = slot.low as usize & (size - 1);
+            let mut place = home(slot.low, size);
             while self.slots[place].at != FREE {
-                place = (place + 1) & (size - 1);
+                place = (place + 1) % size;
             }
             self.slots[place] = slot;
         }
     }
+}
+
+/// Where an identity would stand in a table of any size.
+#[inline]
+fn home(low: u64, size: usize) -> usize {
+    ((u128::from(low) * size as u128) >> 64) as usize
 }
 
 fn within(known: i64, at: i64, window: Option<i64>) -> bool {

@@ -35,6 +35,10 @@ pub const AMEND_SETTLE: i64 = 2 * SECOND;
 /// `dedupe.window`.
 pub const DEDUPE_WINDOW: i64 = 32 * DAY;
 
+/// Identities that room is made for ahead of time, when the size of the input tells how
+/// many to expect: about half a gigabyte. Beyond it the table grows as it fills.
+pub const IDENTITIES_EXPECTED_MAX: usize = 16 << 20;
+
 /// Bytes of a pipeline document, and values in it. The largest seen in the field have
 /// some hundred operators.
 pub const DOCUMENT_BYTES_MAX: usize = 4 << 20;

@@ -73,6 +73,8 @@ pub trait Identities {
     /// Notes identities in order and tells `duplicate` of each that is known within
     /// `window` nanoseconds of its event time (`None`: for ever). First arrival wins.
     fn admit(&mut self, identities: &[Identity], window: Option<i64>, duplicate: &mut dyn FnMut(&Identity));
+    /// Makes room for so many in all. Only a hint: no answer depends on it.
+    fn expect(&mut self, count: usize);
 }
 
 /// The meters of some users and the identities of some events.
@@ -118,6 +120,11 @@ impl<M: Meters, I: Identities> Partition<M, I> {
             Command::Tick => self.tick(at, effects),
             Command::Flush => self.flush_open(at, effects),
         }
+    }
+
+    /// Makes room for so many identities in all. Only a hint: no answer depends on it.
+    pub fn expect_identities(&mut self, count: usize) {
+        self.identities.expect(count);
     }
 
     /// How many meters there are.

@@ -3,7 +3,9 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use flowmeter_core::event::Origin;
+use flowmeter_core::limits::IDENTITIES_EXPECTED_MAX;
 use flowmeter_core::mediation::{Decoder, Flow, Mediator, OperatorCount, Tap};
+use flowmeter_core::operator::Operator;
 use flowmeter_core::partition::{Command, Effects, Partition};
 use flowmeter_core::plan::Plan;
 use flowmeter_core::time::Timestamp;
@@ -129,11 +131,16 @@ impl Engine {
         observer: &mut dyn Observer,
     ) -> Result<(), Error> {
         let mut intake = Intake { source, sequence: 0, failure: None };
+        let before = self.totals.tally.received;
         loop {
+            let first = intake.sequence == 0;
             let received = self.round(&mut intake, at);
             if received > 0 {
                 self.settle(received, sink, observer)?;
                 observer.progress(&self.totals.tally, intake.source.progress());
+                if first {
+                    self.expect(self.totals.tally.received - before, intake.source.progress());
+                }
             }
             if let Some(failure) = intake.failure {
                 return Err(failure);
@@ -142,6 +149,17 @@ impl Engine {
                 return Ok(());
             }
         }
+    }
+
+    /// The first round of a source of known size tells how many events will come.
+    fn expect(&mut self, events: u64, (bytes, total): (u64, Option<u64>)) {
+        let deduplicates = self.plan.nodes.iter().any(|node| matches!(node.operator, Operator::Dedupe(_)));
+        let Some(total) = total.filter(|total| deduplicates && bytes > 0 && *total > bytes) else { return };
+        let known = self.totals.tally.received.saturating_sub(events);
+        let expected = u128::from(events) * u128::from(total) / u128::from(bytes) + u128::from(known);
+        let expected = (expected as usize).min(IDENTITIES_EXPECTED_MAX).div_ceil(self.lanes.len());
+        let Engine { lanes, pool, .. } = self;
+        pool.install(|| lanes.par_iter_mut().for_each(|lane| lane.partition.expect_identities(expected)));
     }
 
     /// One round; how many slots it filled, in the order of arrival.

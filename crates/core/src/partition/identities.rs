@@ -58,6 +58,22 @@ impl Identities for IdentityTable {
             }
         }
     }
+
+    fn expect(&mut self, count: usize) {
+        for shard in &mut self.shards {
+            shard.expect(count.div_ceil(SHARDS));
+        }
+    }
+}
+
+impl Shard {
+    /// Slots for so many identities, filled to two thirds.
+    fn expect(&mut self, count: usize) {
+        let size = count + count / 2;
+        if size > self.slots.len() && count > self.used {
+            self.resize(size.max(SLOTS_MIN));
+        }
+    }
 }
 
 fn shard_of(fingerprint: u128) -> usize {
@@ -102,7 +118,10 @@ impl Shard {
     #[cold]
     fn grow(&mut self) {
         // By half, not by two: memory that is never used is still cleared and paid for.
-        let size = (self.slots.len() + self.slots.len() / 2).max(SLOTS_MIN);
+        self.resize((self.slots.len() + self.slots.len() / 2).max(SLOTS_MIN));
+    }
+
+    fn resize(&mut self, size: usize) {
         let old = std::mem::replace(&mut self.slots, vec![EMPTY; size]);
         for slot in old.into_iter().filter(|slot| slot.at != FREE) {
             let mut place = home(slot.low, size);

@@ -15,6 +15,7 @@ pub(super) struct Rows {
     reader: Box<dyn Read + Send>,
     name: String,
     dialect: Dialect,
+    parser: csv_core::Reader,
     /// What has been read: consumed up to `at`.
     buffer: Vec<u8>,
     at: usize,
@@ -25,8 +26,16 @@ pub(super) struct Rows {
 impl Rows {
     /// Opens a file; its columns are its first row, or those of the pipeline.
     pub(super) fn open(reader: Box<dyn Read + Send>, path: &str, spec: &SourcePlan) -> Result<(Rows, Vec<Box<str>>), Error> {
-        let mut rows =
-            Rows { reader, name: path.to_owned(), dialect: spec.dialect, buffer: Vec::new(), at: 0, line: 1, ended: false };
+        let mut rows = Rows {
+            reader,
+            name: path.to_owned(),
+            dialect: spec.dialect,
+            parser: spec.dialect.reader(),
+            buffer: Vec::new(),
+            at: 0,
+            line: 1,
+            ended: false,
+        };
         rows.skip_mark()?;
         let given: Vec<Box<str>> = spec.columns.iter().map(|name| name.as_str().into()).collect();
         let first = if spec.header { rows.take_header()? } else { rows.count_first(given.len())? };
@@ -52,7 +61,7 @@ impl Rows {
     fn take_header(&mut self) -> Result<Vec<Box<str>>, Error> {
         let Some((start, end, _)) = self.next_row(usize::MAX)? else { return Ok(Vec::new()) };
         let mut fields = Fields::default();
-        fields.read(&self.dialect, &self.buffer[start..end]);
+        fields.read(&mut self.parser, &self.buffer[start..end]);
         let name = |i| String::from_utf8_lossy(fields.get(i)).trim().into();
         Ok((0..fields.len()).map(name).collect())
     }
@@ -64,7 +73,7 @@ impl Rows {
         }
         let mut fields = Fields::default();
         if let Some((start, end, line)) = self.next_row(usize::MAX)? {
-            fields.read(&self.dialect, &self.buffer[start..end]);
+            fields.read(&mut self.parser, &self.buffer[start..end]);
             // It is a row like any other: it will be read again.
             (self.at, self.line) = (start, line);
         }
@@ -96,11 +105,11 @@ impl Rows {
     fn next_row(&mut self, bytes_max: usize) -> Result<Option<(usize, usize, u64)>, Error> {
         loop {
             self.skip_blank_lines();
-            let mut reader = self.dialect.reader();
+            self.parser.reset();
             let (mut field_bytes, mut ends) = ([0; 4096], [0; 256]);
             let mut at = self.at;
             let found = loop {
-                let (result, read, _, _) = reader.read_record(&self.buffer[at..], &mut field_bytes, &mut ends);
+                let (result, read, _, _) = self.parser.read_record(&self.buffer[at..], &mut field_bytes, &mut ends);
                 at += read;
                 match result {
                     ReadRecordResult::Record => break true,

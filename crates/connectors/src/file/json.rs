@@ -13,7 +13,7 @@ const DOCUMENT_BYTES_MAX: u64 = 1 << 30;
 /// Cuts a document at its elements. Text that is no JSON ends the document: from there
 /// on nobody can tell where an element begins, so the rest is one unreadable record.
 pub(super) struct Elements {
-    text: Vec<u8>,
+    text: json::Document,
     at: usize,
     line: u64,
     in_array: bool,
@@ -29,14 +29,14 @@ impl Elements {
             );
             return Err(Error::new(Kind::Invalid, message));
         }
-        Ok(Elements { text, at: 0, line: 1, in_array: false })
+        Ok(Elements { text: json::Document::new(text), at: 0, line: 1, in_array: false })
     }
 
     /// The next element, or what is left of a document that is broken.
     fn next(&mut self) -> Option<(usize, usize)> {
         loop {
             self.skip_blanks();
-            match self.text.get(self.at)? {
+            match self.text.bytes().get(self.at)? {
                 b'[' if !self.in_array => self.in_array = true,
                 b']' if self.in_array => self.in_array = false,
                 b',' if self.in_array => {}
@@ -45,12 +45,12 @@ impl Elements {
             self.at += 1;
         }
         let start = self.at;
-        self.at = json::value_end(&self.text, start).unwrap_or(self.text.len());
+        self.at = self.text.value_end(start).unwrap_or(self.text.bytes().len());
         Some((start, self.at))
     }
 
     fn skip_blanks(&mut self) {
-        while let Some(c) = self.text.get(self.at).filter(|c| c.is_ascii_whitespace()) {
+        while let Some(c) = self.text.bytes().get(self.at).filter(|c| c.is_ascii_whitespace()) {
             self.line += u64::from(*c == b'\n');
             self.at += 1;
         }
@@ -65,7 +65,7 @@ impl Cutter for Elements {
         while written < BLOCK_BYTES {
             let Some((start, end)) = self.next() else { break };
             let line = (self.line - block.first_line) as u32;
-            let element = &self.text[start..end];
+            let element = &self.text.bytes()[start..end];
             self.line += memchr::memchr_iter(b'\n', element).count() as u64;
             // What is far too large will be refused; its beginning is enough for that.
             let kept = &element[..element.len().min(bytes_max + 1)];

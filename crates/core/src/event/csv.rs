@@ -63,6 +63,7 @@ pub struct Columns {
 pub fn decode(dialect: &Dialect, columns: &Columns, batch: &mut Batch, event_bytes_max: usize) {
     batch.reset(columns.width);
     let mut fields = Fields::default();
+    let mut reader = dialect.reader();
     for record in batch.cut() {
         let (start, end) = (record.start as usize, record.end as usize);
         let row = batch.push(record);
@@ -71,7 +72,7 @@ pub fn decode(dialect: &Dialect, columns: &Columns, batch: &mut Batch, event_byt
             batch.refuse(format!("the row has {} bytes; the limit is {event_bytes_max}", end - start));
             continue;
         }
-        fields.read(dialect, text);
+        fields.read(&mut reader, text);
         if fields.ends.len() != columns.targets.len() {
             let (found, expected) = (fields.ends.len(), columns.targets.len());
             batch.refuse(format!("the row has {found} fields where the header has {expected}"));
@@ -124,10 +125,10 @@ pub struct Fields {
 }
 
 impl Fields {
-    /// Reads the fields of one record.
-    pub fn read(&mut self, dialect: &Dialect, record: &[u8]) {
+    /// Reads the fields of one record. A reader is dear to make and cheap to use again.
+    pub fn read(&mut self, reader: &mut csv_core::Reader, record: &[u8]) {
         use csv_core::ReadRecordResult as R;
-        let mut reader = dialect.reader();
+        reader.reset();
         self.text.resize(record.len() + 1, 0);
         self.ends.clear();
         self.ends.resize(record.len() + 2, 0);

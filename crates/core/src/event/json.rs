@@ -16,7 +16,7 @@ mod text_end;
 pub use projection::Projection;
 pub use scan::Scanner;
 
-use super::batch::{Batch, Fault};
+use super::batch::Batch;
 
 impl Scanner {
     /// Fills the batch with the events of its block, one JSON object a record.
@@ -41,12 +41,29 @@ impl Scanner {
     }
 }
 
-/// Where one JSON value in a text ends, blanks before it included. For sources that
-/// cut a document into events. `Err` holds the place and what is wrong there.
-pub fn value_end(text: &[u8], from: usize) -> Result<usize, Fault> {
-    let mut padded = text[from..].to_vec();
-    padded.resize(padded.len() + super::batch::PADDING, 0);
-    scan::skip_blanks_and_value(&padded)
-        .map(|end| from + end)
-        .map_err(|flaw| Fault { event: 0, detail: format!("{} at byte {}", flaw.what, from + flaw.at) })
+/// A text of JSON values, for sources that cut a document into events.
+#[derive(Clone, Debug)]
+pub struct Document {
+    padded: Vec<u8>,
+    length: usize,
+}
+
+impl Document {
+    /// Takes a text.
+    pub fn new(mut text: Vec<u8>) -> Document {
+        let length = text.len();
+        text.resize(length + super::batch::PADDING, 0);
+        Document { padded: text, length }
+    }
+
+    /// The text.
+    pub fn bytes(&self) -> &[u8] {
+        &self.padded[..self.length]
+    }
+
+    /// Where the value at `from` ends, blanks before it included; `None` if there is
+    /// none that is sound.
+    pub fn value_end(&self, from: usize) -> Option<usize> {
+        scan::skip_blanks_and_value(&self.padded, from).ok().filter(|end| *end <= self.length)
+    }
 }

@@ -203,8 +203,8 @@ impl Scanner {
 }
 
 /// After blanks and one value. `text` must be padded; line feeds count as blanks.
-pub(super) fn skip_blanks_and_value(text: &[u8]) -> Result<usize, Flaw> {
-    let at = skip_blanks(text, 0);
+pub(super) fn skip_blanks_and_value(text: &[u8], from: usize) -> Result<usize, Flaw> {
+    let at = skip_blanks(text, from);
     value(text, at, 0).map(|(_, end)| end)
 }
 

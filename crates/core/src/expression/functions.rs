@@ -53,7 +53,7 @@ type Called<'a> = Result<Value<'a>, String>;
 
 impl Function {
     /// Name, function, and how many values it takes.
-    pub(super) const NAMES: [(&'static str, Function, usize, usize); 36] = [
+    pub(super) const NAMES: [(&'static str, Function, usize, usize); 37] = [
         ("size", Function::Size, 1, 1),
         ("contains", Function::Contains, 2, 2),
         ("startsWith", Function::StartsWith, 2, 2),
@@ -90,12 +90,10 @@ impl Function {
         ("getHours", Function::Part(Part::Hours), 1, 2),
         ("getMinutes", Function::Part(Part::Minutes), 1, 2),
         ("getSeconds", Function::Part(Part::Seconds), 1, 2),
+        ("getMilliseconds", Function::Part(Part::Milliseconds), 1, 2),
     ];
 
     pub(super) fn named(name: &str) -> Option<Function> {
-        if name == "getMilliseconds" {
-            return Some(Function::Part(Part::Milliseconds));
-        }
         Function::NAMES.iter().find(|(known, ..)| *known == name).map(|(_, function, ..)| *function)
     }
 
@@ -182,8 +180,7 @@ impl Function {
     }
 
     fn misfit(self, values: &[Value<'_>]) -> String {
-        let name =
-            Function::NAMES.iter().find(|(_, function, ..)| *function == self).map_or("getMilliseconds", |(name, ..)| name);
+        let name = Function::NAMES.iter().find(|(_, function, ..)| *function == self).map_or("a test of text", |(name, ..)| name);
         let shown: Vec<String> = values.iter().map(Value::describe).collect();
         format!("`{name}` cannot take {}", shown.join(", "))
     }

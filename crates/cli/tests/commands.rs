@@ -190,6 +190,21 @@ fn test_shows_each_operator_and_pushes_nothing() {
 }
 
 #[test]
+fn test_counts_threshold_pushes_apart_from_records() {
+    let folder = tempfile::tempdir().unwrap();
+    let event = r#"{"subject":"a","time":"2024-01-01T00:00:00Z","value":7}"#;
+    std::fs::write(folder.path().join("events.ndjson"), event).unwrap();
+    let pipeline = "pipeline: p\nsource: {file: {path: events.ndjson}}\ndedupe: off\noperators:\n  - meter: {key: 00000000-0000-4000-8000-000000000001, rules: [{}]}\n\
+        meterTypes: [{name: m, thresholds: [{name: five, value: 5}]}]\n";
+    let path = folder.path().join("p.yaml");
+    std::fs::write(&path, pipeline).unwrap();
+    let text = stdout(&["test", path.to_str().unwrap(), "--as-of", "2024-01-20T00:00:00Z", "--output", "json"]);
+    let report: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!((&report["thresholds"], &report["records"]), (&json!(1), &json!(1)));
+    assert_eq!(report["wouldFlush"][0]["threshold"]["direction"], "reached");
+}
+
+#[test]
 fn periods_on_the_command_line() {
     let schedule = r#"{"every":"month","anchor":{"day":31,"time":"00:00"}}"#;
     let arguments = ["periods", "--timezone", "America/Sao_Paulo", "--schedule", schedule, "--at", "2018-11-10T12:00:00Z"];

@@ -118,7 +118,11 @@ impl Rows {
                 }
             };
             let (start, line) = (self.at, self.line);
-            if (found && (at < self.buffer.len() || self.ended)) || (self.ended && at > start) || at - start > bytes_max {
+            let whole = (found && (at < self.buffer.len() || self.ended)) || (self.ended && at > start);
+            if !whole && at - start > bytes_max {
+                at = self.line_end(start, at)?;
+            }
+            if whole || at - start > bytes_max {
                 self.line += memchr::memchr_iter(b'\n', &self.buffer[start..at]).count() as u64;
                 self.at = at;
                 let is_comment = self.dialect.comment.is_some_and(|comment| self.buffer[start] == comment);
@@ -136,6 +140,26 @@ impl Rows {
             }
             self.compact();
             self.more()?;
+        }
+    }
+
+    /// Where a row that is too long is cut: behind the last line end it runs over, or
+    /// else behind the next. What follows begins a line, never in the middle of one.
+    fn line_end(&mut self, start: usize, read: usize) -> Result<usize, Error> {
+        if let Some(end) = memchr::memrchr(b'\n', &self.buffer[start..read]) {
+            return Ok(start + end + 1);
+        }
+        let mut from = read;
+        loop {
+            if let Some(end) = memchr::memchr(b'\n', &self.buffer[from..]) {
+                return Ok(from + end + 1);
+            }
+            // Its beginning is enough to refuse it: the rest need not be held.
+            self.buffer.truncate(read);
+            from = read;
+            if !self.more()? {
+                return Ok(read);
+            }
         }
     }
 
@@ -168,5 +192,55 @@ impl Cutter for Rows {
         }
         block.seal();
         Ok(!block.ends.is_empty())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use flowmeter_core::pipeline::Pipeline;
+
+    fn rows(text: &str, bytes_max: usize) -> Vec<(u64, String)> {
+        let document = "pipeline: p\nsource: {file: {path: x.csv}}\ndedupe: off\noperators: [{meter: {key: 00000000-0000-4000-8000-000000000001, rules: [{}]}}]\nmeterTypes: [{name: m}]\n";
+        let plan = Pipeline::read(document).unwrap().plan;
+        let reader = Box::new(std::io::Cursor::new(text.to_owned().into_bytes()));
+        let (mut rows, _) = Rows::open(reader, "x.csv", &plan.sources[0]).unwrap();
+        let mut block = Block::default();
+        let mut found = Vec::new();
+        while {
+            block.clear();
+            rows.cut(&mut block, bytes_max).unwrap()
+        } {
+            let mut start = 0;
+            for &(end, line) in &block.ends {
+                let row = String::from_utf8(block.bytes()[start..end as usize].to_vec()).unwrap();
+                found.push((block.first_line + u64::from(line), row));
+                start = end as usize;
+            }
+        }
+        found
+    }
+
+    #[test]
+    fn rows_end_where_they_end_quotes_and_all() {
+        let found = rows("a,b\n1,\"x\ny\"\r\n\n2,z", 1000);
+        assert_eq!(found, [(2, "1,\"x\ny\"".to_owned()), (5, "2,z".to_owned())]);
+    }
+
+    #[test]
+    fn a_quote_that_never_ends_costs_whole_lines_and_no_half_row() {
+        let rest: String = (0..40_000).map(|i| format!("user-{i:05},{i}\n")).collect();
+        let found = rows(&format!("user,value\nbad,\"oops\n{rest}"), 1000);
+        let (refused, read): (Vec<_>, Vec<_>) = found.iter().partition(|(_, row)| row.len() > 1000);
+        assert!(!refused.is_empty());
+        assert!(!read.is_empty());
+        assert!(read.iter().all(|(_, row)| row.len() >= 12 && row.starts_with("user-")), "a row begins in the middle of a line");
+    }
+
+    #[test]
+    fn one_line_beyond_all_limits_is_one_row() {
+        let found = rows(&format!("a\n{}\nlast\n", "x".repeat(1 << 20)), 1000);
+        assert_eq!(found.len(), 2);
+        assert_eq!(found[1], (3, "last".to_owned()));
     }
 }

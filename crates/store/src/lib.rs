@@ -1,0 +1,12 @@
+//! What is on disk: the log, checkpoints, identities, the catalog, the event store.
+//!
+//! The log is the truth. Whatever else lies here can be made again from it, or says how
+//! far it has been made: a checkpoint names the position in the log that it stands for.
+//!
+//! Every file is written through a [`disk::Disk`], so that the simulation can tear
+//! writes, lose what was not synced, and fill the disk.
+
+pub mod disk;
+mod error;
+
+pub use error::{Error, Kind};

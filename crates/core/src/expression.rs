@@ -54,6 +54,9 @@ impl Program {
     /// Whether the condition holds. A value that is neither true nor false is an error.
     #[inline]
     pub fn holds(&self, batch: &Batch, row: usize) -> Result<bool, String> {
+        if let Some(holds) = evaluate::quickly(&self.root, batch, row) {
+            return Ok(holds);
+        }
         match self.evaluate(batch, row)? {
             Value::Bool(holds) => Ok(holds),
             other => Err(format!("the condition is {}, neither true nor false", other.describe())),

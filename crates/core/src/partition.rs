@@ -20,6 +20,8 @@ mod groups;
 mod identities;
 mod memory;
 mod meter;
+mod name;
+mod periods;
 mod symbols;
 mod threshold;
 
@@ -31,7 +33,9 @@ pub(crate) use count::read_value;
 pub use effects::{Effects, RecordKey};
 pub use identities::IdentityTable;
 pub use memory::Memory;
-pub use meter::{Amount, Birth, Carry, Meter, MeterKey, OpenPeriod, Sent};
+pub use meter::{Amount, Birth, Carry, Extra, Meter, MeterKey, OpenPeriod, Rare, Sent};
+pub use name::Name;
+pub use periods::Periods;
 pub use symbols::Symbols;
 pub(crate) use threshold::THRESHOLDS_MAX;
 

@@ -132,8 +132,7 @@ impl Record<'_> {
 
     fn write_carry(&self, last: bool, out: &mut Vec<u8>) {
         let name = |carry: &Carry| self.plan.carried[usize::from(carry.field)].as_str();
-        let kept = self.held.carry.as_deref().map_or(&[][..], Vec::as_slice);
-        let mut members: Vec<_> = kept.iter().filter(|carry| carry.last == last).collect();
+        let mut members: Vec<_> = self.held.carry().iter().filter(|carry| carry.last == last).collect();
         members.sort_unstable_by_key(|carry| name(carry));
         out.push(b'{');
         for (i, carry) in members.into_iter().enumerate() {

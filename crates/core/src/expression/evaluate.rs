@@ -4,9 +4,23 @@
 use std::cmp::Ordering;
 
 use super::Value;
-use super::compile::{Arithmetic, Compare, Expr};
+use super::compile::{Arithmetic, Compare, Constant, Expr};
 use crate::decimal::{Decimal, Quotient};
 use crate::event::{Batch, Kind};
+
+/// The most common condition, `field == "text"` or its opposite, without building values.
+/// `None` where the way round is needed.
+#[inline]
+pub(super) fn quickly(expr: &Expr, batch: &Batch, row: usize) -> Option<bool> {
+    let Expr::Test(how @ (Compare::Eq | Compare::Ne), slot, Constant::Text(text)) = expr else { return None };
+    let leaf = batch.leaf(row, *slot);
+    let equal = match leaf.kind {
+        Kind::Text => *leaf.bytes == **text,
+        Kind::Missing | Kind::Null | Kind::True | Kind::False => false,
+        _ => return None,
+    };
+    Some(equal == (*how == Compare::Eq))
+}
 
 type Evaluated<'a> = Result<Value<'a>, String>;
 

@@ -1,8 +1,9 @@
 //! A block of events on its way through a pipeline.
 
-use crate::event::Batch;
+use crate::event::{Batch, Slot};
 use crate::partition::{Identity, Usage};
 use crate::plan::Plan;
+use crate::time::Timestamp;
 use crate::verdict::{Reason, Tally, Verdict};
 
 /// An event at an operator: which event, and which row holds its fields by now.
@@ -89,6 +90,8 @@ pub struct Flow {
     pub taps: Vec<Tap>,
     /// Events that were late.
     pub late: u64,
+    /// By row: the text of a time that has been read, and the time.
+    pub(super) times: Vec<(Slot, Timestamp)>,
     partitions: usize,
     verdicts: Vec<Verdict>,
     pub(super) waiting: Vec<Waiting>,
@@ -110,6 +113,8 @@ impl Flow {
         self.counts.resize(plan.nodes.len(), OperatorCount::default());
         self.verdicts.clear();
         self.verdicts.resize(self.batch.len(), Verdict::Open);
+        self.times.clear();
+        self.times.resize(self.batch.len(), (Slot::MISSING, Timestamp::MIN));
         self.waiting.resize_with(plan.nodes.len(), Waiting::default);
         for waiting in &mut self.waiting {
             waiting.tokens.clear();

@@ -10,7 +10,7 @@ use crate::event::{Batch, Kind, Slot};
 use crate::operator::{Clock, Dedupe, Operator};
 use crate::partition::{Identity, Usage, read_value};
 use crate::plan::{Plan, Processor, TimeField};
-use crate::time::{Clue, Timestamp};
+use crate::time::{Clue, TimeFormat, Timestamp};
 use crate::verdict::Reason;
 
 /// Why an event does not reach a partition.
@@ -55,7 +55,7 @@ impl Mediator {
             let event_at = match dedupe.by {
                 Clock::Arrival => at,
                 // A time that cannot be read parks the event at the meter, not here.
-                Clock::Event => event_time(&flow.batch, row, &dedupe.time, at).unwrap_or(at),
+                Clock::Event => event_time(&flow.batch, &mut flow.times, row, &dedupe.time, at).unwrap_or(at),
             };
             text.clear();
             if let Some(calendar) = &mut self.calendars[usize::from(node)] {
@@ -98,12 +98,21 @@ fn fingerprint(batch: &Batch, row: usize, dedupe: &Dedupe, text: &mut Vec<u8>) -
 
 /// The event's time; without one, that of its arrival.
 #[inline]
-fn event_time(batch: &Batch, row: usize, field: &TimeField, at: Timestamp) -> Result<Timestamp, Flaw> {
-    for &slot in &field.slots {
-        let leaf = batch.leaf(row, slot);
+fn event_time(
+    batch: &Batch,
+    times: &mut [(Slot, Timestamp)],
+    row: usize,
+    field: &TimeField,
+    at: Timestamp,
+) -> Result<Timestamp, Flaw> {
+    for &place in &field.slots {
+        let leaf = batch.leaf(row, place);
         let parsed = match leaf.kind {
             Kind::Missing | Kind::Null => continue,
-            Kind::Text => field.format.parse(leaf.bytes, Clue::Text),
+            Kind::Text => match &field.format {
+                TimeFormat::Default => rfc3339(batch.slot(row, place), leaf.bytes, times.get_mut(row)),
+                format => format.parse(leaf.bytes, Clue::Text),
+            },
             Kind::Number => field.format.parse(leaf.bytes, Clue::Number),
             _ => None,
         };
@@ -117,12 +126,27 @@ fn event_time(batch: &Batch, row: usize, field: &TimeField, at: Timestamp) -> Re
     Ok(at)
 }
 
+/// Deduplication and metering ask for the same time: it is read once. A slot says where
+/// a text is, and no text ever changes in its place.
+#[inline]
+fn rfc3339(slot: Slot, text: &[u8], known: Option<&mut (Slot, Timestamp)>) -> Option<Timestamp> {
+    match known {
+        Some(known) if known.0 == slot => Some(known.1),
+        Some(known) => {
+            let at = Timestamp::parse_rfc3339(text)?;
+            *known = (slot, at);
+            Some(at)
+        }
+        None => Timestamp::parse_rfc3339(text),
+    }
+}
+
 /// Reads what a meter processor needs of each event and tries its rules' conditions.
 fn guide(plan: &Plan, flow: &mut Flow, waiting: &mut Waiting, node: u16, processor: &Processor, at: Timestamp) {
     let partitions = flow.partitions();
     let horizon = at.saturating_add(plan.future_tolerance);
     for (place, token) in waiting.tokens.iter().enumerate() {
-        let read = read_usage(plan, &mut flow.batch, processor, *token, place as u32, at, horizon);
+        let read = read_usage(plan, flow, processor, *token, place as u32, at, horizon);
         match read {
             Ok(usage) => waiting.usages[Plan::partition_of(usage.user_hash, partitions)].push(usage),
             Err((Reason::NoRule, _)) if processor.drop_unmatched => {
@@ -140,7 +164,7 @@ fn guide(plan: &Plan, flow: &mut Flow, waiting: &mut Waiting, node: u16, process
 #[inline]
 fn read_usage(
     plan: &Plan,
-    batch: &mut Batch,
+    flow: &mut Flow,
     processor: &Processor,
     token: Token,
     place: u32,
@@ -148,7 +172,8 @@ fn read_usage(
     horizon: Timestamp,
 ) -> Result<Usage, Flaw> {
     let row = token.row as usize;
-    let event_at = event_time(batch, row, &processor.time, at)?;
+    let event_at = event_time(&flow.batch, &mut flow.times, row, &processor.time, at)?;
+    let batch = &mut flow.batch;
     if event_at > horizon {
         return Err((Reason::InFuture, format!("{event_at} is later than {horizon}")));
     }

@@ -61,7 +61,7 @@ impl<M: Meters, I: Identities> Partition<M, I> {
         let open = self.calendar_period(meter_type, at.saturating_sub(grace)).start;
         let meter = self.meters.get_mut(ix);
         let next = meter.next;
-        let held = meter.periods.iter().filter(|held| held.sent.is_none()).map(|held| held.period.start);
+        let held = meter.periods.iter().filter(|held| held.sent().is_none()).map(|held| held.period.start);
         let target = held.filter(|start| *start >= next).fold(open, Timestamp::min);
         if target > next {
             meter.note_flushed(Period { start: next, end: target });
@@ -110,7 +110,7 @@ impl<M: Meters, I: Identities> Partition<M, I> {
         let plan = std::sync::Arc::clone(&self.plan);
         let meter = self.meters.get_mut(ix);
         let kind = &plan.meter_types[usize::from(meter.meter_type)];
-        let place = meter.place(period.start);
+        let place = meter.periods.place(period.start);
         if let Ok(place) = place {
             meter.changed_at = meter.changed_at.max(meter.periods[place].last_at);
         }
@@ -133,7 +133,7 @@ impl<M: Meters, I: Identities> Partition<M, I> {
         }
         let meter = self.meters.get_mut(ix);
         if let Ok(place) = place {
-            meter.periods[place].sent = Some(Box::new(Sent { revision, value, updated_at, amend_at: None }));
+            meter.periods[place].set_sent(Some(Sent { revision, value, updated_at, amend_at: None }));
         }
         meter.note_flushed(period);
         if kind.aggregation.carries_over() {
@@ -143,9 +143,9 @@ impl<M: Meters, I: Identities> Partition<M, I> {
 
     /// Sends revisions of the periods whose corrections have settled.
     fn amend(&mut self, ix: MeterIx, due: Timestamp, effects: &mut impl Effects) {
-        let settled = |held: &OpenPeriod| held.sent.as_ref().is_some_and(|sent| sent.amend_at.is_some_and(|at| at <= due));
+        let settled = |held: &OpenPeriod| held.sent().is_some_and(|sent| sent.amend_at.is_some_and(|at| at <= due));
         let mut from = 0;
-        while let Some(place) = self.meters.get(ix).periods[from..].iter().position(settled).map(|at| at + from) {
+        while let Some(place) = self.meters.get(ix).periods.next_such(from, settled) {
             self.amend_one(ix, place, due, effects);
             from = place + 1;
         }
@@ -156,7 +156,7 @@ impl<M: Meters, I: Identities> Partition<M, I> {
         let meter = self.meters.get(ix);
         let kind = &plan.meter_types[usize::from(meter.meter_type)];
         let held = &meter.periods[place];
-        let Some(sent) = held.sent.as_deref() else { return };
+        let Some(sent) = held.sent() else { return };
         let value = held.amount.total.value(kind.aggregation, held.period);
         let delta = match (value, sent.value) {
             (Some(value), Some(before)) => Some(value.minus(before)),
@@ -170,7 +170,7 @@ impl<M: Meters, I: Identities> Partition<M, I> {
         let period = held.period;
         let meter = self.meters.get_mut(ix);
         let revised = Sent { revision: Some(number), value, updated_at, amend_at: None };
-        meter.periods[place].sent = Some(Box::new(revised));
+        meter.periods[place].set_sent(Some(revised));
         meter.changed_at = meter.changed_at.max(updated_at);
         if kind.aggregation.carries_over() && self.hand_over(ix, period, kind) {
             self.amend_follower(ix, period, due);
@@ -195,7 +195,7 @@ impl<M: Meters, I: Identities> Partition<M, I> {
     /// Marks a flushed period as changed; the revision goes once things have settled.
     pub(super) fn amend_later(&mut self, ix: MeterIx, place: usize, at: Timestamp, aggregation: Aggregation) {
         let meter = self.meters.get_mut(ix);
-        if let Some(sent) = &mut meter.periods[place].sent
+        if let Some(sent) = meter.periods[place].sent_mut()
             && sent.amend_at.is_none()
         {
             sent.amend_at = Some(at.saturating_add(AMEND_SETTLE));
@@ -216,8 +216,8 @@ impl<M: Meters, I: Identities> Partition<M, I> {
         }
         let follower = self.calendar_period(self.meters.get(ix).meter_type, period.end);
         let meter = self.meters.get_mut(ix);
-        let Ok(place) = meter.place(period.start) else { return false };
-        let next = match meter.place(follower.start) {
+        let Ok(place) = meter.periods.place(period.start) else { return false };
+        let next = match meter.periods.place(follower.start) {
             Ok(next) => next,
             Err(next) => {
                 let mut fresh = OpenPeriod::new(follower, Aggregate::initial(kind.aggregation));
@@ -225,7 +225,7 @@ impl<M: Meters, I: Identities> Partition<M, I> {
                     let value = fresh.amount.total.value(kind.aggregation, follower);
                     let revision = (kind.flush_empty && follower.start < kind.active_to).then_some(0);
                     let updated_at = meter.updated_at();
-                    fresh.sent = Some(Box::new(Sent { revision, value, updated_at, amend_at: None }));
+                    fresh.set_sent(Some(Sent { revision, value, updated_at, amend_at: None }));
                 }
                 meter.periods.insert(next, fresh);
                 next
@@ -236,14 +236,14 @@ impl<M: Meters, I: Identities> Partition<M, I> {
 
     /// A period that came to hold something begins with what the one before ended with.
     pub(super) fn open_from_before(&mut self, ix: MeterIx, place: usize, kind: &MeterType) {
-        if place > 0 && self.meters.get(ix).periods[place - 1].sent.is_some() {
+        if place > 0 && self.meters.get(ix).periods[place - 1].sent().is_some() {
             self.open_from(ix, place - 1, place, kind);
         }
     }
 
     fn open_from(&mut self, ix: MeterIx, from: usize, to: usize, kind: &MeterType) -> bool {
-        let (before, after) = self.meters.get_mut(ix).periods.split_at_mut(to);
-        let (before, after) = (&before[from].amount, &mut after[0].amount);
+        let Some((before, after)) = self.meters.get_mut(ix).periods.pair_mut(from, to) else { return false };
+        let (before, after) = (&before.amount, &mut after.amount);
         let news = after.total.open_with(before.total.closing(kind.aggregation));
         after.groups.open_with(&before.groups, kind.aggregation, kind.group_limit) | news
     }
@@ -251,8 +251,8 @@ impl<M: Meters, I: Identities> Partition<M, I> {
     /// The period behind an amended one, if flushed, is amended in turn.
     fn amend_follower(&mut self, ix: MeterIx, period: Period, due: Timestamp) {
         let meter = self.meters.get_mut(ix);
-        let Ok(place) = meter.place(period.end) else { return };
-        if let Some(sent) = &mut meter.periods[place].sent {
+        let Ok(place) = meter.periods.place(period.end) else { return };
+        if let Some(sent) = meter.periods[place].sent_mut() {
             sent.amend_at = sent.amend_at.or(Some(due));
         }
     }
@@ -268,7 +268,7 @@ impl<M: Meters, I: Identities> Partition<M, I> {
         };
         let before = meter.next;
         meter.periods.retain(|held| {
-            let settled = held.sent.as_ref().is_some_and(|sent| sent.amend_at.is_none());
+            let settled = held.sent().is_some_and(|sent| sent.amend_at.is_none());
             // What carries over needs the period before, as long as the next is open.
             let needed = kind.aggregation.carries_over() && held.period.end >= before;
             !settled || needed || held.period.end.saturating_add(within) >= at
@@ -296,10 +296,10 @@ impl<M: Meters, I: Identities> Partition<M, I> {
         if period.start >= kind.active_to && meter.periods.last().is_none_or(|last| last.period.start < period.start) {
             due = Timestamp::MAX;
         }
-        if !kind.flush_empty && meter.periods.iter().all(|held| held.sent.is_some()) {
+        if !kind.flush_empty && meter.periods.iter().all(|held| held.sent().is_some()) {
             due = Timestamp::MAX;
         }
-        let amends = meter.periods.iter().filter_map(|held| held.sent.as_ref()?.amend_at);
+        let amends = meter.periods.iter().filter_map(|held| held.sent()?.amend_at);
         due = amends.fold(due, Timestamp::min);
         if due == meter.due {
             return;

@@ -3,7 +3,7 @@
 //! An event counts in all its targets or in none: first every rule is tried and every
 //! reason to park it is looked for, then meters are opened and values added.
 
-use super::{Birth, Carry, Effects, Identities, Meter, MeterIx, MeterKey, Meters, OpenPeriod, Partition, Usage};
+use super::{Birth, Carry, Effects, Identities, Meter, MeterIx, MeterKey, Meters, OpenPeriod, Partition, Periods, Usage};
 use crate::aggregation::{Aggregate, Aggregation, Contribution};
 use crate::decimal::{self, Decimal};
 use crate::event::{Batch, Leaf};
@@ -75,15 +75,9 @@ impl<M: Meters, I: Identities> Partition<M, I> {
             *meter = self.meters.guess(MeterKey::new(b"", usage.user_hash, processor, meter_type).hash);
         }
         let meters = guesses.map(|meter| meter.and_then(|ix| self.meters.peek(ix)));
-        // A meter and a period lie on two cache lines or three: a field near each end of both.
+        // A field on each cache line of a meter, then its groups.
         for meter in meters.iter().flatten() {
-            near ^= meter.next.nanos() ^ meter.periods.len() as i64 ^ i64::from(meter.meter_type);
-        }
-        for meter in meters.iter().flatten() {
-            near ^= i64::from(meter.user.first().copied().unwrap_or_default());
-            if let Some(held) = meter.periods.last() {
-                near ^= held.period.start.nanos() ^ held.amount.groups.len() as i64 ^ held.crossed as i64 ^ held.events as i64;
-            }
+            near ^= meter.next.nanos() ^ meter.periods.last().map_or(0, |held| held.events as i64) ^ meter.due.nanos();
         }
         for period in meters.iter().flatten().filter_map(|meter| meter.periods.last()) {
             near ^= period.amount.groups.touch();
@@ -259,7 +253,7 @@ impl<M: Meters, I: Identities> Partition<M, I> {
             target.number = number;
             let Some(ix) = target.meter else { continue };
             let meter = self.meters.get(ix);
-            if let Ok(place) = meter.place(target.period.start)
+            if let Ok(place) = meter.periods.place(target.period.start)
                 && !meter.periods[place].amount.total.has_room(&contribution)
             {
                 let detail = "the meter's value would leave the range of 38 digits".to_owned();
@@ -296,11 +290,11 @@ impl<M: Meters, I: Identities> Partition<M, I> {
         let contribution =
             Contribution { number: target.number, fingerprint: fingerprint(kind.aggregation, batch, usage, rule), at: usage.at };
         let meter = self.meters.get_mut(ix);
-        let (place, news) = match meter.place(target.period.start) {
+        let (place, news) = match meter.periods.place(target.period.start) {
             Ok(place) => (place, false),
             Err(place) => {
                 let mut fresh = OpenPeriod::new(target.period, Aggregate::initial(kind.aggregation));
-                fresh.sent = sent_empty(meter, kind, target.period);
+                fresh.set_sent(sent_empty(meter, kind, target.period));
                 meter.periods.insert(place, fresh);
                 (place, true)
             }
@@ -323,7 +317,7 @@ impl<M: Meters, I: Identities> Partition<M, I> {
         if !(rule.carry_first.is_empty() && rule.carry_last.is_empty()) {
             carry(period, rule, batch, usage);
         }
-        if period.sent.is_some() {
+        if period.sent().is_some() {
             self.amend_later(ix, place, at, kind.aggregation);
         } else if news && kind.aggregation.carries_over() {
             self.open_from_before(ix, place, kind);
@@ -357,7 +351,7 @@ impl<M: Meters, I: Identities> Partition<M, I> {
             flushed: Period { start, end: start },
             due: Timestamp::MAX,
             changed_at: Timestamp::MIN,
-            periods: Vec::new(),
+            periods: Periods::default(),
             rare: None,
         };
         effects.opened(&meter);
@@ -404,7 +398,7 @@ impl<M: Meters, I: Identities> Partition<M, I> {
             flushed: Period { start: created_at, end: created_at },
             due: Timestamp::MAX,
             changed_at: Timestamp::MIN,
-            periods: Vec::new(),
+            periods: Periods::default(),
             rare,
         };
         let ix = self.meters.insert(key.hash, meter);
@@ -418,14 +412,14 @@ fn created_by_event(boundary: Timestamp, event_at: Timestamp, at: Timestamp) -> 
 }
 
 /// Whether the empty period was already flushed, as revision 0 if such are.
-fn sent_empty(meter: &Meter, kind: &MeterType, period: Period) -> Option<Box<super::Sent>> {
+fn sent_empty(meter: &Meter, kind: &MeterType, period: Period) -> Option<super::Sent> {
     if !meter.has_flushed(period.start) {
         return None;
     }
     let updated_at = meter.updated_at();
     let revision = (kind.flush_empty && period.start < kind.active_to).then_some(0);
     let value = Aggregate::initial(kind.aggregation).value(kind.aggregation, period);
-    Some(Box::new(super::Sent { revision, value, updated_at, amend_at: None }))
+    Some(super::Sent { revision, value, updated_at, amend_at: None })
 }
 
 /// The value a leaf stands for, where one is needed.
@@ -467,7 +461,7 @@ fn fingerprint(aggregation: Aggregation, batch: &Batch, usage: &Usage, rule: &Ru
 /// Keeps first and last occurrences, by event time; of equal times the first arrival is
 /// first and the last arrival last.
 fn carry(period: &mut OpenPeriod, rule: &Rule, batch: &Batch, usage: &Usage) {
-    let kept = period.carry.get_or_insert_default();
+    let kept = &mut period.extra.get_or_insert_default().carry;
     let fields = rule.carry_first.iter().map(|field| (field, false)).chain(rule.carry_last.iter().map(|field| (field, true)));
     for (&(field, slot), last) in fields {
         let leaf = batch.leaf(usage.row as usize, slot);

@@ -6,15 +6,20 @@
 use std::collections::HashMap;
 use std::hash::BuildHasherDefault;
 
+use thin_vec::ThinVec;
+
 use crate::aggregation::{Aggregate, Aggregation, Contribution, Fingerprint};
 
 /// Groups searched without an index.
 const UNINDEXED_MAX: usize = 12;
 
 /// The groups of one period of one meter.
+///
+/// A thin vector keeps its length with its elements: a period without groups pays one
+/// word for it, not three.
 #[derive(Clone, Debug, Default)]
 pub struct Groups {
-    cells: Vec<Group>,
+    cells: ThinVec<Group>,
     many: Option<Box<Many>>,
 }
 
@@ -52,11 +57,6 @@ impl Groups {
         other.add(aggregation, contribution);
     }
 
-    /// How many there are.
-    pub(super) fn len(&self) -> usize {
-        self.cells.len()
-    }
-
     /// Reads something of every cache line of a few groups.
     #[inline]
     pub(super) fn touch(&self) -> i64 {
@@ -81,6 +81,10 @@ impl Groups {
 
     fn push(&mut self, symbol: u32, aggregation: Aggregation) -> usize {
         let at = self.cells.len();
+        if at == self.cells.capacity() {
+            // Less than double: there are as many of these as there are meters.
+            self.cells.reserve_exact(at / 2 + 2);
+        }
         self.cells.push(Group { symbol, aggregate: Aggregate::initial(aggregation) });
         if self.cells.len() > UNINDEXED_MAX {
             let many = self.many.get_or_insert_default();

@@ -7,18 +7,40 @@ use super::{Meter, MeterIx, MeterKey, Meters};
 /// Meters in memory, found by hash and compared by name.
 #[derive(Clone, Debug, Default)]
 pub struct Memory {
-    meters: Vec<Option<Meter>>,
+    /// In chunks, so that growing moves no meter and wastes little.
+    chunks: Vec<Vec<Option<Meter>>>,
     free: Vec<u32>,
     index: HashTable<(u64, u32)>,
 }
 
+/// Meters of a chunk, as a power of two: 192 KiB.
+const CHUNK_BITS: u32 = 10;
+const CHUNK_MASK: u32 = (1 << CHUNK_BITS) - 1;
+
 impl Memory {
     fn slot(&self, meter: MeterIx) -> &Meter {
-        match &self.meters[meter.0 as usize] {
+        match self.peek(meter) {
             Some(meter) => meter,
             // An index is given out with a meter and taken back with it.
             None => unreachable!("a meter index outlived its meter"),
         }
+    }
+}
+
+impl Memory {
+    fn place(&mut self, at: u32) -> &mut Option<Meter> {
+        &mut self.chunks[(at >> CHUNK_BITS) as usize][(at & CHUNK_MASK) as usize]
+    }
+
+    fn push(&mut self, meter: Meter) -> u32 {
+        let size = 1 << CHUNK_BITS;
+        if self.chunks.last().is_none_or(|chunk| chunk.len() == size) {
+            self.chunks.push(Vec::with_capacity(size));
+        }
+        let before = (self.chunks.len() - 1) * size;
+        let Some(chunk) = self.chunks.last_mut() else { unreachable!("a chunk was just added") };
+        chunk.push(Some(meter));
+        (before + chunk.len() - 1) as u32
     }
 }
 
@@ -44,24 +66,21 @@ impl Meters for Memory {
     fn insert(&mut self, hash: u64, meter: Meter) -> MeterIx {
         let at = match self.free.pop() {
             Some(at) => {
-                self.meters[at as usize] = Some(meter);
+                *self.place(at) = Some(meter);
                 at
             }
-            None => {
-                self.meters.push(Some(meter));
-                self.meters.len() as u32 - 1
-            }
+            None => self.push(meter),
         };
         self.index.insert_unique(hash, (hash, at), |&(hash, _)| hash);
         MeterIx(at)
     }
 
     fn peek(&self, meter: MeterIx) -> Option<&Meter> {
-        self.meters.get(meter.0 as usize)?.as_ref()
+        self.chunks.get((meter.0 >> CHUNK_BITS) as usize)?.get((meter.0 & CHUNK_MASK) as usize)?.as_ref()
     }
 
     fn all(&self) -> impl Iterator<Item = (MeterIx, &Meter)> {
-        let meters = self.meters.iter().enumerate();
+        let meters = self.chunks.iter().flatten().enumerate();
         meters.filter_map(|(at, meter)| Some((MeterIx(at as u32), meter.as_ref()?)))
     }
 
@@ -72,7 +91,7 @@ impl Meters for Memory {
 
     #[inline]
     fn get_mut(&mut self, meter: MeterIx) -> &mut Meter {
-        match &mut self.meters[meter.0 as usize] {
+        match self.place(meter.0) {
             Some(meter) => meter,
             None => unreachable!("a meter index outlived its meter"),
         }
@@ -81,7 +100,7 @@ impl Meters for Memory {
     fn remove(&mut self, hash: u64, meter: MeterIx) {
         if let Ok(entry) = self.index.find_entry(hash, |&(_, at)| at == meter.0) {
             entry.remove();
-            self.meters[meter.0 as usize] = None;
+            *self.place(meter.0) = None;
             self.free.push(meter.0);
         }
     }

@@ -3,6 +3,7 @@
 use uuid::Uuid;
 
 use super::groups::Groups;
+use super::{Name, Periods};
 use crate::aggregation::Aggregate;
 use crate::decimal::Quotient;
 use crate::schedule::Period;
@@ -40,10 +41,14 @@ pub enum Birth {
 }
 
 /// One user's bucket for one meter type in one meter processor.
+///
+/// Laid out for the hot path: three cache lines, of which the first says whose it is and
+/// which periods are flushed, the second and third hold the period events count in.
 #[derive(Clone, Debug)]
+#[repr(C, align(64))]
 pub struct Meter {
     /// Whose it is.
-    pub user: Box<[u8]>,
+    pub user: Name,
     /// The processor.
     pub processor: u16,
     /// The type.
@@ -59,12 +64,12 @@ pub struct Meter {
     /// The stretch that was flushed, from the first flush on. A meter that grew
     /// backwards afterwards flushes what lies before, then goes on behind it.
     pub flushed: Period,
+    /// Periods that hold something.
+    pub periods: Periods,
     /// When something is to be flushed next.
     pub due: Timestamp,
     /// The last event time in flushed periods.
     pub changed_at: Timestamp,
-    /// Periods that hold something, by start.
-    pub periods: Vec<OpenPeriod>,
     /// What few meters have.
     pub rare: Option<Box<Rare>>,
 }
@@ -81,6 +86,7 @@ pub struct Rare {
 /// What a meter holds of one period. It stays after the flush for as long as the period
 /// may be amended.
 #[derive(Clone, Debug)]
+#[repr(C)]
 pub struct OpenPeriod {
     /// Which.
     pub period: Period,
@@ -92,16 +98,24 @@ pub struct OpenPeriod {
     pub events: u64,
     /// The whole.
     pub amount: Amount,
+    /// What few periods have, or have only once they are flushed.
+    pub extra: Option<Box<Extra>>,
+}
+
+/// What few periods have, or have only once they are flushed.
+#[derive(Clone, Debug, Default)]
+pub struct Extra {
     /// First and last occurrences of fields.
-    pub carry: Option<Box<Vec<Carry>>>,
+    pub carry: Vec<Carry>,
     /// What has been sent, once flushed.
-    pub sent: Option<Box<Sent>>,
+    pub sent: Option<Sent>,
     /// Bits of thresholds reached (low half) and recovered (high half).
     pub crossed: u64,
 }
 
 /// The value of a period and its breakdowns.
 #[derive(Clone, Debug)]
+#[repr(C)]
 pub struct Amount {
     /// Of the meter.
     pub total: Aggregate,
@@ -144,10 +158,36 @@ impl OpenPeriod {
             last_at: Timestamp::MIN,
             events: 0,
             amount: Amount { total, groups: Groups::default() },
-            carry: None,
-            sent: None,
-            crossed: 0,
+            extra: None,
         }
+    }
+
+    /// What has been sent, once flushed.
+    #[inline]
+    pub fn sent(&self) -> Option<&Sent> {
+        self.extra.as_ref()?.sent.as_ref()
+    }
+
+    /// What has been sent, to change.
+    pub(super) fn sent_mut(&mut self) -> Option<&mut Sent> {
+        self.extra.as_mut()?.sent.as_mut()
+    }
+
+    /// Notes what has been sent.
+    pub(super) fn set_sent(&mut self, sent: Option<Sent>) {
+        if sent.is_some() || self.extra.is_some() {
+            self.extra.get_or_insert_default().sent = sent;
+        }
+    }
+
+    /// First and last occurrences of fields.
+    pub fn carry(&self) -> &[Carry] {
+        self.extra.as_ref().map_or(&[], |extra| extra.carry.as_slice())
+    }
+
+    /// Bits of thresholds reached (low half) and recovered (high half).
+    pub fn crossed(&self) -> u64 {
+        self.extra.as_ref().map_or(0, |extra| extra.crossed)
     }
 }
 
@@ -174,15 +214,14 @@ impl Meter {
     pub(super) fn updated_at(&self) -> Timestamp {
         if self.changed_at == Timestamp::MIN { self.created_at } else { self.changed_at }
     }
+}
 
-    /// The place of a period among those held, or where it would stand.
-    #[inline]
-    pub fn place(&self, start: Timestamp) -> Result<usize, usize> {
-        // Nearly always the last one.
-        match self.periods.last() {
-            Some(last) if last.period.start == start => Ok(self.periods.len() - 1),
-            Some(last) if last.period.start < start => Err(self.periods.len()),
-            _ => self.periods.binary_search_by_key(&start, |held| held.period.start),
-        }
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_meter_is_three_cache_lines() {
+        assert_eq!(size_of::<Option<Meter>>(), 192);
     }
 }

@@ -22,10 +22,11 @@ impl<M: Meters, I: Identities> Partition<M, I> {
         let plan = std::sync::Arc::clone(&self.plan);
         let meter = self.meters.get(ix);
         let kind = &plan.meter_types[usize::from(meter.meter_type)];
-        let Ok(place) = meter.place(start) else { return };
+        let Ok(place) = meter.periods.place(start) else { return };
         let held = &meter.periods[place];
         let Some(value) = held.amount.total.value(kind.aggregation, held.period) else { return };
-        let mut crossed = held.crossed;
+        let before = held.crossed();
+        let mut crossed = before;
         let mut json = Vec::new();
         for (bit, threshold) in kind.thresholds.iter().enumerate() {
             let (reached, recovered) = (1u64 << bit, 1u64 << (bit + THRESHOLDS_MAX));
@@ -36,7 +37,7 @@ impl<M: Meters, I: Identities> Partition<M, I> {
                 _ => continue,
             };
             crossed |= if above { reached } else { recovered };
-            let number = held.sent.as_ref().and_then(|sent| sent.revision).map_or(0, |sent| sent + 1);
+            let number = held.sent().and_then(|sent| sent.revision).map_or(0, |sent| sent + 1);
             let updated_at = meter.changed_at.max(held.last_at);
             let revision = Revision { number, delta: None, updated_at };
             let crossing = Some(Crossing { threshold, direction });
@@ -44,6 +45,8 @@ impl<M: Meters, I: Identities> Partition<M, I> {
             Record { plan: &plan, symbols: &self.symbols, meter, held, revision, crossing }.write_to(&mut json);
             effects.threshold(event, record_key(meter, held.period, number, at), &json);
         }
-        self.meters.get_mut(ix).periods[place].crossed = crossed;
+        if crossed != before {
+            self.meters.get_mut(ix).periods[place].extra.get_or_insert_default().crossed = crossed;
+        }
     }
 }

@@ -1,0 +1,129 @@
+//! The periods of a meter that hold something, by start.
+//!
+//! Nearly every event counts in the last of them, so that one lies in the meter itself;
+//! those before it are few, and wait elsewhere until they may no longer be amended.
+
+use std::ops::{Index, IndexMut};
+
+use super::OpenPeriod;
+use crate::time::Timestamp;
+
+/// The periods of a meter that hold something, by start.
+#[derive(Clone, Debug, Default)]
+#[repr(C)]
+pub struct Periods {
+    last: Option<OpenPeriod>,
+    /// A box around the vector: most meters have none, and pay eight bytes.
+    #[allow(clippy::box_collection)]
+    earlier: Option<Box<Vec<OpenPeriod>>>,
+}
+
+impl Periods {
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.earlier().len() + usize::from(self.last.is_some())
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.last.is_none()
+    }
+
+    /// The last.
+    #[inline]
+    pub fn last(&self) -> Option<&OpenPeriod> {
+        self.last.as_ref()
+    }
+
+    /// All, by start.
+    pub fn iter(&self) -> impl Iterator<Item = &OpenPeriod> {
+        self.earlier().iter().chain(&self.last)
+    }
+
+    /// The place of a period, or where it would stand.
+    #[inline]
+    pub fn place(&self, start: Timestamp) -> Result<usize, usize> {
+        match &self.last {
+            None => Err(0),
+            Some(last) if last.period.start == start => Ok(self.earlier().len()),
+            Some(last) if last.period.start < start => Err(self.len()),
+            Some(_) => self.earlier().binary_search_by_key(&start, |held| held.period.start),
+        }
+    }
+
+    /// The place of the first, from a place on, for which something holds.
+    pub(super) fn next_such(&self, from: usize, such: impl FnMut(&OpenPeriod) -> bool) -> Option<usize> {
+        self.iter().skip(from).position(such).map(|at| at + from)
+    }
+
+    /// Puts a period where [`Periods::place`] said it would stand.
+    pub(super) fn insert(&mut self, place: usize, held: OpenPeriod) {
+        if place < self.len() {
+            return self.earlier.get_or_insert_default().insert(place, held);
+        }
+        if let Some(before) = self.last.replace(held) {
+            self.earlier.get_or_insert_default().push(before);
+        }
+    }
+
+    /// Keeps the periods for which something holds.
+    pub(super) fn retain(&mut self, mut keep: impl FnMut(&OpenPeriod) -> bool) {
+        if let Some(earlier) = &mut self.earlier {
+            earlier.retain(&mut keep);
+        }
+        if self.last.as_ref().is_some_and(|last| !keep(last)) {
+            self.last = self.earlier.as_mut().and_then(|earlier| earlier.pop());
+        }
+        if self.earlier().is_empty() {
+            self.earlier = None;
+        }
+    }
+
+    /// Two of them to change, the first before the second.
+    pub(super) fn pair_mut(&mut self, first: usize, second: usize) -> Option<(&mut OpenPeriod, &mut OpenPeriod)> {
+        let earlier = self.earlier.as_mut().map_or(&mut [][..], |earlier| earlier.as_mut_slice());
+        if second == earlier.len() {
+            return Some((earlier.get_mut(first)?, self.last.as_mut()?));
+        }
+        let (before, after) = earlier.split_at_mut_checked(second)?;
+        Some((before.get_mut(first)?, after.first_mut()?))
+    }
+
+    fn earlier(&self) -> &[OpenPeriod] {
+        self.earlier.as_ref().map_or(&[], |earlier| earlier.as_slice())
+    }
+}
+
+impl FromIterator<OpenPeriod> for Periods {
+    /// Of periods in order.
+    fn from_iter<T: IntoIterator<Item = OpenPeriod>>(held: T) -> Periods {
+        let mut earlier: Vec<OpenPeriod> = held.into_iter().collect();
+        let last = earlier.pop();
+        Periods { last, earlier: (!earlier.is_empty()).then(|| Box::new(earlier)) }
+    }
+}
+
+impl Index<usize> for Periods {
+    type Output = OpenPeriod;
+
+    #[inline]
+    fn index(&self, place: usize) -> &OpenPeriod {
+        match &self.last {
+            Some(last) if place == self.earlier().len() => last,
+            _ => &self.earlier()[place],
+        }
+    }
+}
+
+impl IndexMut<usize> for Periods {
+    #[inline]
+    fn index_mut(&mut self, place: usize) -> &mut OpenPeriod {
+        let count = self.earlier().len();
+        match (&mut self.last, &mut self.earlier) {
+            (Some(last), _) if place == count => last,
+            (_, Some(earlier)) => &mut earlier[place],
+            // As for a vector: a place that is not there is a mistake of the caller.
+            _ => panic!("no period at place {place} of {count}"),
+        }
+    }
+}

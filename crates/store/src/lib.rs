@@ -8,5 +8,6 @@
 
 pub mod disk;
 mod error;
+pub mod log;
 
 pub use error::{Error, Kind};

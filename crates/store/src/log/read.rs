@@ -1,0 +1,113 @@
+//! Reading durable entries in order.
+
+use std::sync::Arc;
+
+use super::frame::{Entry, HEADER_BYTES, Header};
+use super::segment::{HEAD_BYTES, Segment, segment_name};
+use crate::Error;
+use crate::disk::{Disk, File};
+
+/// Reads entries from a position up to the end as it was when reading began.
+pub struct Reader {
+    disk: Arc<dyn Disk>,
+    folder: String,
+    segments: Vec<Segment>,
+    file: Option<(String, Box<dyn File>)>,
+    /// Which segment comes when the open one is through.
+    following: usize,
+    at: u64,
+    next: u64,
+    end: u64,
+}
+
+impl Reader {
+    pub(super) fn open(
+        disk: Arc<dyn Disk>,
+        folder: &str,
+        segments: &[Segment],
+        from: u64,
+        end: u64,
+    ) -> Result<Reader, Error> {
+        let first = segments.first().map_or(0, |segment| segment.first);
+        if from < first {
+            let message = format!("entry {from} is no longer in the log; it begins with {first}");
+            return Err(Error::new(crate::Kind::Unavailable, message));
+        }
+        let following = segments.partition_point(|segment| segment.first <= from).saturating_sub(1);
+        let next = segments.get(following).map_or(0, |segment| segment.first);
+        let segments = segments.to_vec();
+        let mut reader = Reader { disk, folder: folder.to_owned(), segments, file: None, following, at: 0, next, end };
+        while reader.next < from.min(end) {
+            reader.skip()?;
+        }
+        Ok(reader)
+    }
+
+    /// The next entry; none at the end.
+    pub fn read(&mut self) -> Result<Option<Entry>, Error> {
+        let Some((header, name)) = self.header()? else { return Ok(None) };
+        let mut payload = vec![0; header.payload_bytes as usize];
+        let Some((_, file)) = &self.file else { return Ok(None) };
+        let read = file.read_at(&mut payload, self.at + HEADER_BYTES as u64).map_err(|why| Error::io(&name, &why))?;
+        if read < payload.len() || !header.fits(&payload) {
+            return Err(Error::corrupt(&name, format!("entry {} is damaged at byte {}", self.next, self.at)));
+        }
+        self.pass(&header);
+        header.open(payload, &name).map(Some)
+    }
+
+    /// Passes over entries up to the one that holds an item.
+    pub(super) fn skip_to_item(&mut self, item: u64) -> Result<(), Error> {
+        while let Some((header, _)) = self.header()?
+            && header.first_item + u64::from(header.items) <= item
+        {
+            self.pass(&header);
+        }
+        Ok(())
+    }
+
+    /// The position of the next entry.
+    pub fn position(&self) -> u64 {
+        self.next
+    }
+
+    fn skip(&mut self) -> Result<(), Error> {
+        if let Some((header, _)) = self.header()? {
+            self.pass(&header);
+        }
+        Ok(())
+    }
+
+    fn pass(&mut self, header: &Header) {
+        self.at += HEADER_BYTES as u64 + u64::from(header.payload_bytes);
+        self.next += 1;
+    }
+
+    /// The header of the next entry, with the name of its file.
+    fn header(&mut self) -> Result<Option<(Header, String)>, Error> {
+        while self.next < self.end {
+            if self.file.is_none() || self.segments.get(self.following).is_some_and(|segment| segment.first == self.next) {
+                self.open_next()?;
+            }
+            let Some((name, file)) = &self.file else { return Ok(None) };
+            let mut bytes = [0; HEADER_BYTES];
+            let read = file.read_at(&mut bytes, self.at).map_err(|why| Error::io(name, &why))?;
+            return match Header::read(&bytes[..read]) {
+                Some(header) if header.is_sound() && header.position == self.next => Ok(Some((header, name.clone()))),
+                _ => Err(Error::corrupt(name, format!("entry {} is damaged at byte {}", self.next, self.at))),
+            };
+        }
+        Ok(None)
+    }
+
+    fn open_next(&mut self) -> Result<(), Error> {
+        let Some(segment) = self.segments.get(self.following) else { return Ok(()) };
+        let name = format!("{}/{}", self.folder, segment_name(segment.first));
+        let file = self.disk.open(&name).map_err(|why| Error::io(&name, &why))?;
+        super::segment::read_head(&*file, &name, segment.first)?;
+        self.file = Some((name, file));
+        self.following += 1;
+        self.at = HEAD_BYTES;
+        Ok(())
+    }
+}

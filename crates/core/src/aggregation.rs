@@ -4,6 +4,7 @@
 //! contract says so (ties of `latest`). An aggregation that needs the order of *event
 //! times* (`weighted`, `delta`) keeps its points sorted until the period is gone.
 
+mod image;
 mod points;
 #[cfg(test)]
 mod tests;

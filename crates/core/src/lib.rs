@@ -15,6 +15,7 @@ pub mod aggregation;
 pub mod decimal;
 pub mod event;
 pub mod expression;
+pub mod image;
 pub mod limits;
 pub mod mediation;
 pub mod meter_type;

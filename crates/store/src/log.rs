@@ -169,7 +169,8 @@ impl Log {
         let free = self.disk.free_bytes().map_err(|why| Error::io(&self.folder, &why))?;
         let usable = free.saturating_sub(self.settings.reserve_bytes);
         if usable < wanted {
-            let message = format!("{}: {free} bytes are free, {} are held back for checkpoints", self.folder, self.settings.reserve_bytes);
+            let message =
+                format!("{}: {free} bytes are free, {} are held back for checkpoints", self.folder, self.settings.reserve_bytes);
             return Err(Error::new(Kind::Full, message));
         }
         // Asked again before a sixteenth of the room is used up: others write here too.

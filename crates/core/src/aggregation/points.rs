@@ -12,7 +12,7 @@ use crate::time::Timestamp;
 pub struct Points {
     /// What the period began with, once the period before is closed.
     pub(super) opening: Option<Decimal>,
-    points: Vec<(Timestamp, Decimal)>,
+    pub(super) points: Vec<(Timestamp, Decimal)>,
 }
 
 impl Points {

@@ -21,13 +21,7 @@ pub struct Reader {
 }
 
 impl Reader {
-    pub(super) fn open(
-        disk: Arc<dyn Disk>,
-        folder: &str,
-        segments: &[Segment],
-        from: u64,
-        end: u64,
-    ) -> Result<Reader, Error> {
+    pub(super) fn open(disk: Arc<dyn Disk>, folder: &str, segments: &[Segment], from: u64, end: u64) -> Result<Reader, Error> {
         let first = segments.first().map_or(0, |segment| segment.first);
         if from < first {
             let message = format!("entry {from} is no longer in the log; it begins with {first}");

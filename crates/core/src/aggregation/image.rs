@@ -1,0 +1,209 @@
+//! Aggregates as bytes, and added to each other.
+
+use super::{Aggregate, Aggregation, Points};
+use crate::decimal::Decimal;
+use crate::image::{Glass, Pen, Seen};
+
+fn write_decimal(decimal: Decimal, pen: &mut Pen) {
+    pen.wide(decimal.units() as u128);
+}
+
+fn read_decimal(glass: &mut Glass<'_>) -> Seen<Decimal> {
+    let units = glass.wide()? as i128;
+    match Decimal::from_units(units) {
+        Some(decimal) => Ok(decimal),
+        None => glass.damaged(),
+    }
+}
+
+fn write_maybe(decimal: Option<Decimal>, pen: &mut Pen) {
+    pen.byte(u8::from(decimal.is_some()));
+    if let Some(decimal) = decimal {
+        write_decimal(decimal, pen);
+    }
+}
+
+fn read_maybe(glass: &mut Glass<'_>) -> Seen<Option<Decimal>> {
+    Ok(if glass.byte()? == 0 { None } else { Some(read_decimal(glass)?) })
+}
+
+impl Aggregate {
+    /// Appends the state.
+    pub fn write_to(&self, pen: &mut Pen) {
+        match self {
+            Aggregate::Count(count) => pen.count(*count),
+            Aggregate::Sum(sum) => write_decimal((*sum).into(), pen),
+            Aggregate::Extreme(there, extreme) => write_maybe(there.then(|| (*extreme).into()), pen),
+            Aggregate::Mean(mean) => {
+                write_decimal(mean.0, pen);
+                pen.count(mean.1);
+            }
+            Aggregate::Latest(latest) => {
+                pen.byte(u8::from(latest.is_some()));
+                if let Some(latest) = latest {
+                    pen.time(latest.0);
+                    write_decimal(latest.1, pen);
+                }
+            }
+            Aggregate::Distinct(seen) => {
+                // In order, so that the same state is always the same bytes.
+                let mut seen: Vec<u128> = seen.iter().copied().collect();
+                seen.sort_unstable();
+                pen.count(seen.len() as u64);
+                seen.into_iter().for_each(|fingerprint| pen.wide(fingerprint));
+            }
+            Aggregate::Values(values) => {
+                pen.count(values.len() as u64);
+                values.iter().for_each(|value| write_decimal(*value, pen));
+            }
+            Aggregate::Points(points) => {
+                write_maybe(points.opening, pen);
+                pen.count(points.points.len() as u64);
+                for (at, value) in &points.points {
+                    pen.time(*at);
+                    write_decimal(*value, pen);
+                }
+            }
+        }
+    }
+
+    /// Reads the state of an aggregation.
+    pub fn read(aggregation: Aggregation, glass: &mut Glass<'_>) -> Seen<Aggregate> {
+        let mut aggregate = Aggregate::initial(aggregation);
+        match &mut aggregate {
+            Aggregate::Count(count) => *count = glass.count()?,
+            Aggregate::Sum(sum) => *sum = read_decimal(glass)?.into(),
+            Aggregate::Extreme(there, extreme) => {
+                let read = read_maybe(glass)?;
+                (*there, *extreme) = (read.is_some(), read.unwrap_or_default().into());
+            }
+            Aggregate::Mean(mean) => **mean = (read_decimal(glass)?, glass.count()?),
+            Aggregate::Latest(latest) => {
+                if glass.byte()? != 0 {
+                    *latest = Some(Box::new((glass.time()?, read_decimal(glass)?)));
+                }
+            }
+            Aggregate::Distinct(seen) => {
+                for _ in 0..glass.length()? {
+                    seen.insert(glass.wide()?);
+                }
+            }
+            Aggregate::Values(values) => {
+                for _ in 0..glass.length()? {
+                    values.push(read_decimal(glass)?);
+                }
+            }
+            Aggregate::Points(points) => {
+                points.opening = read_maybe(glass)?;
+                for _ in 0..glass.length()? {
+                    points.points.push((glass.time()?, read_decimal(glass)?));
+                }
+            }
+        }
+        Ok(aggregate)
+    }
+
+    /// Adds what another aggregate of the same aggregation holds, whose events arrived
+    /// later. Says no, and adds nothing, where the sum would leave the range.
+    pub fn merge(&mut self, aggregation: Aggregation, later: &Aggregate) -> bool {
+        match (self, later) {
+            (Aggregate::Count(mine), Aggregate::Count(theirs)) => *mine += theirs,
+            (Aggregate::Sum(mine), Aggregate::Sum(theirs)) => match Decimal::from(*mine).add((*theirs).into()) {
+                Some(sum) => *mine = sum.into(),
+                None => return false,
+            },
+            (Aggregate::Extreme(there, mine), Aggregate::Extreme(true, theirs)) => {
+                let (known, other) = (Decimal::from(*mine), Decimal::from(*theirs));
+                let beats = if aggregation == Aggregation::Min { other < known } else { other > known };
+                if !*there || beats {
+                    (*there, *mine) = (true, *theirs);
+                }
+            }
+            (Aggregate::Mean(mine), Aggregate::Mean(theirs)) => match mine.0.add(theirs.0) {
+                Some(sum) => **mine = (sum, mine.1 + theirs.1),
+                None => return false,
+            },
+            (Aggregate::Latest(mine), Aggregate::Latest(Some(theirs))) => {
+                if mine.as_ref().is_none_or(|known| theirs.0 >= known.0) {
+                    *mine = Some(theirs.clone());
+                }
+            }
+            (Aggregate::Distinct(mine), Aggregate::Distinct(theirs)) => mine.extend(theirs.iter()),
+            (Aggregate::Values(mine), Aggregate::Values(theirs)) => mine.extend(theirs.iter()),
+            (Aggregate::Points(mine), Aggregate::Points(theirs)) => {
+                theirs.points.iter().for_each(|(at, value)| mine.insert(*at, *value));
+            }
+            _ => {}
+        }
+        true
+    }
+}
+
+impl Points {
+    /// Whether there is nothing to begin with and nothing was added.
+    pub fn is_empty(&self) -> bool {
+        self.opening.is_none() && self.points.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::aggregation::{Contribution, LevelInput, Weighted};
+    use crate::time::Timestamp;
+
+    const ALL: [Aggregation; 10] = [
+        Aggregation::Sum,
+        Aggregation::Increment,
+        Aggregation::Min,
+        Aggregation::Max,
+        Aggregation::Avg,
+        Aggregation::Unique,
+        Aggregation::Latest,
+        Aggregation::Weighted(Weighted { unit: None, input: LevelInput::Level }),
+        Aggregation::Delta,
+        Aggregation::Percentile(Decimal::ONE),
+    ];
+
+    fn of(aggregation: Aggregation, numbers: std::ops::Range<i64>) -> Aggregate {
+        let mut aggregate = Aggregate::initial(aggregation);
+        for n in numbers {
+            let number = Decimal::from_int(n * 7 % 11 - 3);
+            aggregate.add(aggregation, &Contribution { number, fingerprint: n as u128 % 5, at: Timestamp::from_nanos(n) });
+        }
+        aggregate
+    }
+
+    fn bytes(aggregate: &Aggregate) -> Vec<u8> {
+        let mut pen = Pen::default();
+        aggregate.write_to(&mut pen);
+        pen.bytes
+    }
+
+    #[test]
+    fn comes_back_as_it_was_and_is_cut_nowhere() {
+        for aggregation in ALL {
+            for numbers in [0..0, 0..1, 0..40] {
+                let written = bytes(&of(aggregation, numbers));
+                let mut glass = Glass::new(&written);
+                let read = Aggregate::read(aggregation, &mut glass).unwrap();
+                assert!(glass.is_at_end());
+                assert_eq!(bytes(&read), written);
+                for cut in 0..written.len() {
+                    assert!(Aggregate::read(aggregation, &mut Glass::new(&written[..cut])).is_err(), "{aggregation:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn parts_added_are_the_whole() {
+        for aggregation in ALL {
+            for cut in [0, 1, 20, 40] {
+                let mut merged = of(aggregation, 0..cut);
+                assert!(merged.merge(aggregation, &of(aggregation, cut..40)));
+                assert_eq!(bytes(&merged), bytes(&of(aggregation, 0..40)), "{aggregation:?} at {cut}");
+            }
+        }
+    }
+}

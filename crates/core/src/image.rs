@@ -1,0 +1,155 @@
+//! State as bytes, and back: what checkpoints are made of.
+//!
+//! Numbers are little-endian, counts and lengths are variable (LEB128). Nothing in an
+//! image refers to a place in a plan: meter types, processors and fields are named, so
+//! that an image outlives the version of the pipeline that wrote it.
+
+use crate::time::Timestamp;
+
+/// Why bytes are no image.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadImage {
+    /// They end too early, or say what cannot be.
+    #[error("the image is damaged at byte {0}")]
+    Damaged(usize),
+    /// They name what the plan does not have.
+    #[error("the pipeline has no {0} any more, but there are meters of it")]
+    Unknown(String),
+    /// Another version of this program wrote them.
+    #[error("format {0} of the image is newer than this program")]
+    Format(u8),
+}
+
+/// Appends the parts of an image.
+#[derive(Debug, Default)]
+pub struct Pen {
+    /// What was written.
+    pub bytes: Vec<u8>,
+}
+
+impl Pen {
+    /// One byte.
+    pub fn byte(&mut self, byte: u8) {
+        self.bytes.push(byte);
+    }
+
+    /// A count or a number that is mostly small.
+    pub fn count(&mut self, mut n: u64) {
+        while n >= 0x80 {
+            self.bytes.push(n as u8 | 0x80);
+            n >>= 7;
+        }
+        self.bytes.push(n as u8);
+    }
+
+    /// Bytes, with their length.
+    pub fn text(&mut self, text: &[u8]) {
+        self.count(text.len() as u64);
+        self.bytes.extend_from_slice(text);
+    }
+
+    /// An instant.
+    pub fn time(&mut self, at: Timestamp) {
+        self.bytes.extend_from_slice(&at.nanos().to_le_bytes());
+    }
+
+    /// A wide number.
+    pub fn wide(&mut self, n: u128) {
+        self.bytes.extend_from_slice(&n.to_le_bytes());
+    }
+}
+
+/// Reads the parts of an image.
+#[derive(Clone, Copy, Debug)]
+pub struct Glass<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+/// What reading gives.
+pub type Seen<T> = Result<T, BadImage>;
+
+impl<'a> Glass<'a> {
+    /// Begins to read.
+    pub fn new(bytes: &'a [u8]) -> Glass<'a> {
+        Glass { bytes, at: 0 }
+    }
+
+    /// What is damaged here.
+    pub fn damaged<T>(&self) -> Seen<T> {
+        Err(BadImage::Damaged(self.at))
+    }
+
+    /// Whether everything has been read.
+    pub fn is_at_end(&self) -> bool {
+        self.at == self.bytes.len()
+    }
+
+    fn take(&mut self, length: usize) -> Seen<&'a [u8]> {
+        match self.bytes.get(self.at..).and_then(|rest| rest.get(..length)) {
+            Some(bytes) => {
+                self.at += length;
+                Ok(bytes)
+            }
+            None => self.damaged(),
+        }
+    }
+
+    fn chunk<const N: usize>(&mut self) -> Seen<[u8; N]> {
+        let mut chunk = [0; N];
+        chunk.copy_from_slice(self.take(N)?);
+        Ok(chunk)
+    }
+
+    /// One byte.
+    pub fn byte(&mut self) -> Seen<u8> {
+        Ok(self.chunk::<1>()?[0])
+    }
+
+    /// A count.
+    pub fn count(&mut self) -> Seen<u64> {
+        let mut n = 0u64;
+        for shift in (0..64).step_by(7) {
+            let byte = self.byte()?;
+            n |= u64::from(byte & 0x7f) << shift;
+            if byte < 0x80 {
+                return Ok(n);
+            }
+        }
+        self.damaged()
+    }
+
+    /// A count of things of which each takes at least one byte: none that is longer than
+    /// what is left can be true, and none may make us ask for that much memory.
+    pub fn length(&mut self) -> Seen<usize> {
+        let n = self.count()?;
+        match usize::try_from(n) {
+            Ok(n) if n <= self.bytes.len() - self.at => Ok(n),
+            _ => self.damaged(),
+        }
+    }
+
+    /// Bytes with their length.
+    pub fn text(&mut self) -> Seen<&'a [u8]> {
+        let length = self.length()?;
+        self.take(length)
+    }
+
+    /// Text in UTF-8.
+    pub fn string(&mut self) -> Seen<String> {
+        match std::str::from_utf8(self.text()?) {
+            Ok(text) => Ok(text.to_owned()),
+            Err(_) => self.damaged(),
+        }
+    }
+
+    /// An instant.
+    pub fn time(&mut self) -> Seen<Timestamp> {
+        Ok(Timestamp::from_nanos(i64::from_le_bytes(self.chunk()?)))
+    }
+
+    /// A wide number.
+    pub fn wide(&mut self) -> Seen<u128> {
+        Ok(u128::from_le_bytes(self.chunk()?))
+    }
+}

@@ -32,7 +32,14 @@ const PROMISED_BYTES_MAX: u64 = 1 << 20;
 /// `too_large` (as sent, decompressed, or by ratio), `bad_encoding`,
 /// `unsupported_encoding`, `timeout`, and `invalid` where the connection broke off.
 pub async fn read(headers: &HeaderMap, body: Body, limits: &Limits) -> Result<Vec<u8>, Box<Problem>> {
-    let mut body = body;
+    let whole = tokio::time::timeout(limits.body_timeout, collect(headers, body, limits)).await;
+    whole.unwrap_or_else(|_| {
+        let detail = format!("the body took more than {} s (limits.body_timeout)", limits.body_timeout.as_secs());
+        Err(Box::new(Problem::new(Code::Timeout, detail)))
+    })
+}
+
+async fn collect(headers: &HeaderMap, mut body: Body, limits: &Limits) -> Result<Vec<u8>, Box<Problem>> {
     let promised = body.size_hint().exact();
     if promised.is_some_and(|bytes| bytes > limits.body_bytes_max) {
         return Err(too_large(limits));

@@ -48,6 +48,10 @@ pub const CONNECTIONS: u64 = 4_096;
 /// How long a sender may be silent in the middle of a body.
 pub const BODY_IDLE: Duration = Duration::from_secs(30);
 
+/// How long a body may take in all, so that a byte now and then does not hold a place
+/// for hours: the largest still comes over 60 kB/s.
+pub const BODY_TIMEOUT: Duration = Duration::from_secs(300);
+
 /// How long the head of a request may take, or the handshake before it.
 pub const HEADER_TIMEOUT: Duration = Duration::from_secs(15);
 
@@ -74,6 +78,8 @@ pub struct Limits {
     pub connections: u64,
     /// See [`BODY_IDLE`].
     pub body_idle: Duration,
+    /// See [`BODY_TIMEOUT`].
+    pub body_timeout: Duration,
     /// See [`HEADER_TIMEOUT`].
     pub header_timeout: Duration,
     /// See [`HEADER_BYTES_MAX`].
@@ -91,6 +97,7 @@ impl Default for Limits {
             requests_in_flight: REQUESTS_IN_FLIGHT,
             connections: CONNECTIONS,
             body_idle: BODY_IDLE,
+            body_timeout: BODY_TIMEOUT,
             header_timeout: HEADER_TIMEOUT,
             header_bytes_max: HEADER_BYTES_MAX,
         }

@@ -7,6 +7,7 @@ use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, header};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Channel};
+use proptest::prelude::*;
 
 use super::read;
 use crate::limits::Limits;
@@ -134,6 +135,44 @@ async fn a_sender_that_stops_is_cut_off() {
     let problem = read(&headers(""), Body::new(body), &limits).await.unwrap_err();
     assert_eq!(problem.code, Code::Timeout);
     drop(sender);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sender_that_drips_is_cut_off() {
+    let (mut sender, body) = Channel::<Bytes, Problem>::new(1);
+    let limits = Limits { body_idle: Duration::from_secs(3), body_timeout: Duration::from_secs(10), ..limits() };
+    let mut dripping = tokio::time::interval(Duration::from_secs(2));
+    let drip = async {
+        loop {
+            dripping.tick().await;
+            if sender.send_data(Bytes::from_static(b"1")).await.is_err() {
+                return;
+            }
+        }
+    };
+    let headers = headers("");
+    let (answer, ()) = tokio::join!(read(&headers, Body::new(body), &limits), drip);
+    let problem = answer.unwrap_err();
+    assert!(problem.code == Code::Timeout && problem.detail.contains("limits.body_timeout"), "{problem}");
+}
+
+proptest! {
+    /// Whatever comes, the answer is a body or a problem.
+    #[test]
+    fn damage_is_never_worse_than_refused(
+        name in prop::sample::select(vec!["gzip", "zstd"]),
+        damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8),
+        length in any::<prop::sample::Index>(),
+    ) {
+        let text = b"{\"id\":1}".repeat(200);
+        let mut bytes = if name == "gzip" { gzip(&text) } else { zstd(&text) };
+        for (at, byte) in damage {
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+        }
+        bytes.truncate(length.index(bytes.len()) + 1);
+        let _ = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(outcome(name, &bytes));
+    }
 }
 
 #[tokio::test]

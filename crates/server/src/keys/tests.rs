@@ -1,6 +1,7 @@
 //! Keys come in when they should, and are refused for the right reason when not.
 
 use flowmeter_core::time::Timestamp;
+use proptest::prelude::*;
 
 use super::{Error, KeyRing, NewKey, Principal, Refusal, Scope, Scopes, StoredKey, issue};
 use crate::problem::{Code, Problem};
@@ -51,6 +52,16 @@ fn headers() {
         assert_eq!(refusal(&ring, &header, at(1)), expected, "{header}");
     }
     assert_eq!(ring.authenticate(None, at(1)).err(), Some(Refusal::Missing));
+}
+
+proptest! {
+    #[test]
+    fn no_header_panics(header in ".{0,120}", tail in "fm_[0-9a-f]{0,20}_.{0,70}") {
+        let ring = KeyRing::default();
+        prop_assert!(ring.authenticate(Some(&header), at(1)).is_err());
+        let bearer = format!("Bearer {tail}");
+        prop_assert!(ring.authenticate(Some(&bearer), at(1)).is_err());
+    }
 }
 
 #[test]

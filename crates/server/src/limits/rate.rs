@@ -105,7 +105,8 @@ impl RateLimits {
     }
 }
 
-/// The largest debt that is believed: ten of the largest batches allowed at all.
+/// The largest debt that is believed: the largest batch `limits.batch_events_max` may
+/// allow. What many requests at once run up beyond it is forgiven.
 const DEBT_TOKENS_MAX: u64 = 10_000_000;
 
 fn spend(full_at: &mut i64, per_second: u64, tokens: u64, now: i64) {

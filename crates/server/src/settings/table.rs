@@ -135,6 +135,12 @@ pub const TABLE: &[Setting] = &[
     ),
     row("limits.body_idle", Kind::Seconds(1, HOUR), "30s", "How long a sender may be silent in the middle of a body"),
     row(
+        "limits.body_timeout",
+        Kind::Seconds(1, 24 * HOUR),
+        "5m",
+        "How long a body may take in all; a byte now and then shall not hold a place for hours",
+    ),
+    row(
         "limits.header_timeout",
         Kind::Seconds(1, HOUR),
         "15s",

@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::time::Duration;
 
+use proptest::prelude::*;
+
 use super::table::{Kind, TABLE};
 use super::{Flag, Layers, Problems, Settings, page};
 use crate::limits::Limits;
@@ -194,6 +196,25 @@ fn when_the_server_may_start() {
     }
     let warned = |text| file(text).unwrap().warnings().len();
     assert_eq!([warned(""), warned("listen: 0.0.0.0:80"), warned("{listen: 0.0.0.0:80, tls: {cert: c, key: k}}")], [0, 1, 0]);
+}
+
+proptest! {
+    /// Whatever stands in the file, in a variable or after --set, the answer is settings or problems.
+    #[test]
+    fn nothing_panics(text in "[a-z.:{}\\[\\]'\"#&*!|>?\n -]{0,60}", value in ".{0,20}", at in 0..TABLE.len()) {
+        let name = TABLE[at].name;
+        let _ = read(&text, &[(&TABLE[at].variable(), &value)], &[]);
+        let _ = read(&format!("{name}: {value}\n{text}"), &[], &[&format!("{name}={value}")]);
+    }
+
+    /// What is printed of any text can be read again.
+    #[test]
+    fn texts_survive_printing(text in "[^\r\n\\p{Cc}]{1,30}") {
+        prop_assume!(!text.trim().is_empty());
+        let first = read("", &[], &[&format!("namespace.default={text}")]).unwrap();
+        let again = file(&first.print()).unwrap();
+        prop_assert_eq!(again.namespace, first.namespace);
+    }
 }
 
 #[test]

@@ -68,6 +68,7 @@ fn limits(v: &Values) -> Option<Limits> {
         requests_in_flight: number(v, "limits.requests_in_flight")?,
         connections: number(v, "limits.connections")?,
         body_idle: span(v, "limits.body_idle")?,
+        body_timeout: span(v, "limits.body_timeout")?,
         header_timeout: span(v, "limits.header_timeout")?,
         header_bytes_max: number(v, "limits.header_bytes_max")?,
     })

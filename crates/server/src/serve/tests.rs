@@ -119,6 +119,21 @@ async fn who_says_nothing_is_not_waited_for() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_connection_kept_alive_ends_when_the_server_stops() {
+    let (mut client, server) = tokio::io::duplex(1 << 20);
+    let (told, stopping) = watch::channel(false);
+    let begin = tokio::time::Instant::now();
+    let talking = connection::talk(TokioIo::new(server), SocketAddr::from(([127, 0, 0, 1], 1)), app(), bounds(), stopping);
+    let stop_after_an_answer = async {
+        client.write_all(b"GET /who HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
+        assert!(client.read(&mut [0; 1_000]).await.unwrap() > 0);
+        told.send_replace(true);
+    };
+    let ((), ()) = tokio::join!(talking, stop_after_an_answer);
+    assert_eq!(begin.elapsed(), Duration::ZERO, "it ended by itself, not by a timeout");
+}
+
+#[tokio::test(start_paused = true)]
 async fn headers_have_a_bound() {
     let request = format!("GET /who HTTP/1.1\r\nHost: localhost\r\nX: {}\r\n\r\n", "x".repeat(100_000));
     let answer = silent_after(request.as_bytes()).await;

@@ -95,7 +95,7 @@ pub const TABLE: &[Setting] = &[
         "limits.body_bytes_max",
         Kind::Bytes(KIB, GIB),
         "16MiB",
-        "Bytes of one body as sent; beyond 1 MiB larger batches are not faster",
+        "Bytes of one body as sent; beyond a quarter of a megabyte larger batches gain little",
     ),
     row(
         "limits.decompressed_bytes_max",
@@ -107,7 +107,7 @@ pub const TABLE: &[Setting] = &[
         "limits.decompressed_ratio_max",
         Kind::Count("", 1, 100_000),
         "200",
-        "How many times larger a body of more than 1 MiB may become; real events stay below 50",
+        "How many times larger a body of more than 1 MiB may become; our sample events compress six times, bombs 1,000 times and more",
     ),
     row(
         "limits.batch_events_max",

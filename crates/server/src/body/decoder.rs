@@ -1,0 +1,162 @@
+//! Frames in, one vector out, never larger than allowed.
+
+use std::io::{self, Write};
+
+use flate2::write::MultiGzDecoder;
+use zstd::stream::raw::{DParameter, Decoder as ZstdDecoder, InBuffer, Operation, OutBuffer};
+
+use super::Encoding;
+use crate::limits::{Limits, RATIO_FREE_BYTES};
+use crate::problem::{Code, Problem};
+
+/// The largest window a zstd body may ask for, as a power of two: 8 MiB, which RFC 9659
+/// sets for the content coding. The library alone would allow 128 MiB for each request.
+const ZSTD_WINDOW_LOG_MAX: u32 = 23;
+
+/// Room made for decompressed bytes at a time: what the libraries write in one step.
+const STEP_BYTES: usize = 64 << 10;
+
+pub(super) enum Decoder {
+    Identity(Vec<u8>),
+    Gzip(Box<MultiGzDecoder<Bounded>>),
+    Zstd { decoder: Box<ZstdDecoder<'static>>, out: Bounded, is_complete: bool },
+}
+
+impl Decoder {
+    pub(super) fn new(encoding: Encoding, expected: u64, limits: &Limits) -> Result<Decoder, Box<Problem>> {
+        let expected = usize::try_from(expected).unwrap_or(0);
+        let out = Bounded {
+            bytes: Vec::new(),
+            bytes_max: limits.decompressed_bytes_max,
+            ratio_max: limits.decompressed_ratio_max,
+            received: 0,
+            excess: None,
+        };
+        match encoding {
+            Encoding::Identity => Ok(Decoder::Identity(Vec::with_capacity(expected))),
+            Encoding::Gzip => Ok(Decoder::Gzip(Box::new(MultiGzDecoder::new(out)))),
+            Encoding::Zstd => {
+                let decoder = ZstdDecoder::new().and_then(|mut decoder| {
+                    decoder.set_parameter(DParameter::WindowLogMax(ZSTD_WINDOW_LOG_MAX))?;
+                    Ok(Decoder::Zstd { decoder: Box::new(decoder), out, is_complete: false })
+                });
+                decoder.map_err(|why| Box::new(Problem::new(Code::Internal, format!("zstd: {why}"))))
+            }
+        }
+    }
+
+    /// So many bytes more are to come: time to make room, unless they have to be
+    /// decompressed first.
+    pub(super) fn expect(&mut self, more: u64) {
+        if let Decoder::Identity(bytes) = self {
+            bytes.reserve_exact(usize::try_from(more).unwrap_or(0));
+        }
+    }
+
+    /// Takes a frame. `received`: all bytes that came, with this frame.
+    pub(super) fn take(&mut self, frame: &[u8], received: u64) -> Result<(), Box<Problem>> {
+        match self {
+            Decoder::Identity(bytes) => {
+                bytes.extend_from_slice(frame);
+                Ok(())
+            }
+            Decoder::Gzip(decoder) => {
+                decoder.get_mut().received = received;
+                decoder.write_all(frame).map_err(|why| problem("gzip", decoder.get_ref().excess, &why))
+            }
+            Decoder::Zstd { decoder, out, is_complete } => {
+                out.received = received;
+                let done = decompress(decoder, frame, out);
+                *is_complete = done.map_err(|why| problem("zstd", out.excess, &why))?;
+                Ok(())
+            }
+        }
+    }
+
+    /// The whole body.
+    pub(super) fn finish(self) -> Result<Vec<u8>, Box<Problem>> {
+        match self {
+            Decoder::Identity(bytes) => Ok(bytes),
+            Decoder::Gzip(mut decoder) => {
+                decoder.try_finish().map_err(|why| problem("gzip", decoder.get_ref().excess, &why))?;
+                Ok(std::mem::take(&mut decoder.get_mut().bytes))
+            }
+            Decoder::Zstd { is_complete: false, .. } => Err(problem("zstd", None, &io::ErrorKind::UnexpectedEof.into())),
+            Decoder::Zstd { out, .. } => Ok(out.bytes),
+        }
+    }
+}
+
+/// Decompresses a frame of the body, straight into the vector. Whether a frame of zstd
+/// ended with it.
+fn decompress(decoder: &mut ZstdDecoder<'static>, frame: &[u8], out: &mut Bounded) -> io::Result<bool> {
+    let mut input = InBuffer::around(frame);
+    loop {
+        out.bytes.reserve(STEP_BYTES);
+        let (at, room) = (out.bytes.len(), out.bytes.capacity());
+        let hint = decoder.run(&mut input, &mut OutBuffer::around_pos(&mut out.bytes, at))?;
+        out.check(0)?;
+        let is_drained = hint == 0 || out.bytes.len() < room;
+        if is_drained && input.pos() == frame.len() {
+            return Ok(hint == 0);
+        }
+    }
+}
+
+/// Which bound was exceeded.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Excess {
+    Bytes(u64),
+    Ratio(u64),
+}
+
+/// Decompressed bytes. Refuses more than there may be of them.
+pub(super) struct Bounded {
+    bytes: Vec<u8>,
+    bytes_max: u64,
+    ratio_max: u64,
+    /// Compressed bytes they came from.
+    received: u64,
+    excess: Option<Excess>,
+}
+
+impl Bounded {
+    fn check(&mut self, more: usize) -> io::Result<()> {
+        let size = (self.bytes.len() + more) as u64;
+        if size > self.bytes_max {
+            self.excess = Some(Excess::Bytes(self.bytes_max));
+        } else if size > RATIO_FREE_BYTES && size > self.received.saturating_mul(self.ratio_max) {
+            self.excess = Some(Excess::Ratio(self.ratio_max));
+        }
+        if self.excess.is_some() { Err(io::ErrorKind::QuotaExceeded.into()) } else { Ok(()) }
+    }
+}
+
+impl Write for Bounded {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.check(bytes.len())?;
+        self.bytes.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn problem(encoding: &str, excess: Option<Excess>, why: &io::Error) -> Box<Problem> {
+    Box::new(match excess {
+        Some(Excess::Bytes(max)) => {
+            let detail = format!("the body decompresses to more than {max} bytes (limits.decompressed_bytes_max)");
+            Problem::new(Code::TooLarge, detail).extra("bytesMax", max)
+        }
+        Some(Excess::Ratio(max)) => {
+            let detail = format!("the body decompresses to more than {max} times its size (limits.decompressed_ratio_max)");
+            Problem::new(Code::TooLarge, detail).extra("ratioMax", max)
+        }
+        None if why.kind() == io::ErrorKind::UnexpectedEof => {
+            Problem::new(Code::BadEncoding, format!("the {encoding} body ends too early")).field("Content-Encoding")
+        }
+        None => Problem::new(Code::BadEncoding, format!("the body is not {encoding}: {why}")).field("Content-Encoding"),
+    })
+}

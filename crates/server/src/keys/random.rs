@@ -1,0 +1,50 @@
+//! The one random source of the project: keys must not be guessable.
+
+use std::fmt;
+
+use data_encoding::HEXLOWER;
+
+use super::Error;
+
+/// A text that may be shown once. Neither `Debug` nor anything else prints it by the way.
+pub struct ShownOnce(String);
+
+impl ShownOnce {
+    pub(super) fn new(text: String) -> ShownOnce {
+        ShownOnce(text)
+    }
+
+    /// The text. Hand it to whoever asked, and keep no copy.
+    pub fn into_text(self) -> String {
+        self.0
+    }
+}
+
+impl fmt::Debug for ShownOnce {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ShownOnce(…)")
+    }
+}
+
+/// Random bytes of the operating system.
+#[allow(clippy::disallowed_methods)] // the one room that has a random source
+fn bytes<const N: usize>() -> Result<[u8; N], Error> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).map_err(|why| Error::NoRandom(why.to_string()))?;
+    Ok(bytes)
+}
+
+/// A new id.
+pub(super) fn id() -> Result<u64, Error> {
+    bytes().map(u64::from_be_bytes)
+}
+
+/// A new salt, 128 bits in hexadecimal digits.
+pub(super) fn salt() -> Result<String, Error> {
+    bytes::<16>().map(|bytes| HEXLOWER.encode(&bytes))
+}
+
+/// A new secret, 256 bits in hexadecimal digits.
+pub(super) fn secret() -> Result<String, Error> {
+    bytes::<32>().map(|bytes| HEXLOWER.encode(&bytes))
+}

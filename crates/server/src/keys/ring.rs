@@ -1,0 +1,214 @@
+//! All keys in memory, and the one question asked of them at every request.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use flowmeter_core::time::Timestamp;
+
+use super::format::{self, KeyId};
+use super::scope::{Scope, Scopes};
+use super::stored::{self, Key, StoredKey};
+use super::{Error, Issued, NewKey};
+use crate::problem::{Code, Problem};
+
+/// Who asks, once that is known. Cheap to copy into a request.
+#[derive(Clone, Debug)]
+pub struct Principal {
+    /// The key, unless nobody had to show one.
+    pub key: Option<KeyId>,
+    /// For the audit.
+    pub name: Arc<str>,
+    /// The only tenant it may see.
+    pub namespace: Arc<str>,
+    /// What it may do.
+    pub scopes: Scopes,
+}
+
+impl Principal {
+    /// Whoever sits at this machine, where no key is required: may do everything.
+    pub fn local(namespace: &str) -> Principal {
+        Principal { key: None, name: "local".into(), namespace: namespace.into(), scopes: Scopes::of(&[Scope::Admin]) }
+    }
+
+    /// Whether it may.
+    pub fn allows(&self, scope: Scope) -> bool {
+        self.scopes.allows(scope)
+    }
+
+    /// Nothing, or the 403 that names the scope.
+    ///
+    /// # Errors
+    /// `scope_missing`.
+    pub fn require(&self, scope: Scope) -> Result<(), Box<Problem>> {
+        if self.allows(scope) {
+            return Ok(());
+        }
+        let detail = format!("this needs the scope `{scope}`, which the key `{}` does not have", self.name);
+        Err(Box::new(Problem::new(Code::ScopeMissing, detail).extra("scope", scope.name())))
+    }
+}
+
+/// Why somebody may not come in. All are 401.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// No Authorization header.
+    Missing,
+    /// Not a key at all (it may be another kind of token).
+    Malformed,
+    /// No such id, or another secret: which of the two is not told.
+    Unknown,
+    /// The right secret of a key whose time is over.
+    Expired,
+    /// The right secret of a key that was revoked.
+    Revoked,
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Problem {
+        let (code, detail) = match refusal {
+            Refusal::Missing => (Code::KeyMissing, "the request has no Authorization header"),
+            Refusal::Malformed => (Code::KeyMalformed, "the Authorization header holds no API key"),
+            Refusal::Unknown => (Code::KeyUnknown, "no key has this id and this secret"),
+            Refusal::Expired => (Code::KeyExpired, "the key has expired"),
+            Refusal::Revoked => (Code::KeyRevoked, "the key was revoked"),
+        };
+        Problem::new(code, detail).field("Authorization")
+    }
+}
+
+/// The keys there are.
+#[derive(Default)]
+pub struct KeyRing {
+    keys: RwLock<BTreeMap<KeyId, Arc<Entry>>>,
+}
+
+struct Entry {
+    stored: StoredKey,
+    principal: Principal,
+}
+
+impl KeyRing {
+    /// The keys that were stored.
+    pub fn new(stored: impl IntoIterator<Item = StoredKey>) -> KeyRing {
+        let ring = KeyRing::default();
+        stored.into_iter().for_each(|key| ring.put(key));
+        ring
+    }
+
+    /// Who comes with this Authorization header (`Bearer fm_…`, or the key alone).
+    ///
+    /// That a key has expired or was revoked is told only to who has its secret.
+    ///
+    /// # Errors
+    /// See [`Refusal`].
+    pub fn authenticate(&self, authorization: Option<&str>, now: Timestamp) -> Result<Principal, Refusal> {
+        let header = authorization.filter(|text| !text.trim().is_empty()).ok_or(Refusal::Missing)?;
+        let (id, secret) = format::parse(format::bearer(header)).ok_or(Refusal::Malformed)?;
+        // The lock is held for a look-up only; hashing needs none.
+        let entry = self.entry(id).ok_or(Refusal::Unknown)?;
+        let key = &entry.stored.key;
+        if !entry.stored.opens(secret) {
+            return Err(Refusal::Unknown);
+        }
+        if key.revoked_at.is_some() {
+            return Err(Refusal::Revoked);
+        }
+        if key.expires_at.is_some_and(|end| end <= now) {
+            return Err(Refusal::Expired);
+        }
+        Ok(entry.principal.clone())
+    }
+
+    /// Takes a key in, or the new state of one it has. Make it durable first.
+    pub fn put(&self, stored: StoredKey) {
+        let key = &stored.key;
+        let principal = Principal {
+            key: Some(key.id),
+            name: key.name.as_str().into(),
+            namespace: key.namespace.as_str().into(),
+            scopes: key.scopes,
+        };
+        let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
+        keys.insert(key.id, Arc::new(Entry { stored, principal }));
+    }
+
+    /// Takes a key in unless one with its id is there. For the bootstrap key: once it was
+    /// revoked, the next start must not bring it back.
+    pub fn put_new(&self, stored: StoredKey) {
+        if self.entry(stored.key.id).is_none() {
+            self.put(stored);
+        }
+    }
+
+    /// What rotating a key would make of it: the old one with an end not later than
+    /// `grace_ns` from now, and a new one with the same rights. Store and put both.
+    ///
+    /// # Errors
+    /// A key that is not there, was revoked, or has expired; a grace period below nought.
+    pub fn rotated(
+        &self,
+        id: KeyId,
+        grace_ns: i64,
+        expires_at: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Result<(StoredKey, Issued), Error> {
+        let mut old = self.entry(id).ok_or(Error::Unknown(id))?.stored.clone();
+        if grace_ns < 0 {
+            return Err(Error::Invalid("the grace period is negative; 0 ends the old key at once".to_owned()));
+        }
+        if old.key.revoked_at.is_some() || old.key.expires_at.is_some_and(|end| end <= now) {
+            return Err(Error::Invalid(format!("the key {id} was revoked or has expired; make a new one")));
+        }
+        if expires_at.is_some_and(|end| end <= now) {
+            return Err(Error::Invalid("the new key would have expired already; choose a later end".to_owned()));
+        }
+        let Key { name, namespace, scopes, .. } = old.key.clone();
+        let issued = stored::make(NewKey { name, namespace, scopes, expires_at }, Some(id), now)?;
+        let end = now.saturating_add(grace_ns);
+        old.key.expires_at = Some(old.key.expires_at.map_or(end, |before| before.min(end)));
+        Ok((old, issued))
+    }
+
+    /// What revoking a key would make of it. Store and put it. A key that was revoked
+    /// stays as it was, so that repeating it changes nothing.
+    ///
+    /// # Errors
+    /// A key that is not there.
+    pub fn revoked(&self, id: KeyId, now: Timestamp) -> Result<StoredKey, Error> {
+        let mut stored = self.entry(id).ok_or(Error::Unknown(id))?.stored.clone();
+        stored.key.revoked_at.get_or_insert(now);
+        Ok(stored)
+    }
+
+    /// What is known of the keys, by id.
+    pub fn list(&self) -> Vec<Key> {
+        self.read(|keys| keys.values().map(|entry| entry.stored.key.clone()).collect())
+    }
+
+    /// The keys as they are stored, by id.
+    pub fn stored(&self) -> Vec<StoredKey> {
+        self.read(|keys| keys.values().map(|entry| entry.stored.clone()).collect())
+    }
+
+    /// Whether any key could come in now.
+    pub fn has_usable(&self, now: Timestamp) -> bool {
+        let usable = |key: &Key| key.revoked_at.is_none() && key.expires_at.is_none_or(|end| end > now);
+        self.read(|keys| keys.values().any(|entry| usable(&entry.stored.key)))
+    }
+
+    fn entry(&self, id: KeyId) -> Option<Arc<Entry>> {
+        self.read(|keys| keys.get(&id).cloned())
+    }
+
+    /// A poisoned lock is taken all the same: the map is whole after every step.
+    fn read<T>(&self, look: impl FnOnce(&BTreeMap<KeyId, Arc<Entry>>) -> T) -> T {
+        look(&self.keys.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl fmt::Debug for KeyRing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.list()).finish()
+    }
+}

@@ -1,0 +1,133 @@
+//! A key at rest: everything about it but its secret.
+
+use data_encoding::HEXLOWER;
+use flowmeter_core::time::Timestamp;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
+use super::format::{self, KeyId};
+use super::random::{self, ShownOnce};
+use super::scope::{Scope, Scopes};
+use super::{Error, Issued, NewKey};
+
+/// What is known of a key, and may be shown in lists.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Key {
+    /// Its name in lists and logs.
+    pub id: KeyId,
+    /// What people call it.
+    pub name: String,
+    /// The tenant it belongs to.
+    pub namespace: String,
+    /// What it may do.
+    pub scopes: Scopes,
+    /// When it was made.
+    #[serde(with = "instant")]
+    pub created_at: Timestamp,
+    /// When it ends: from this instant on it is refused.
+    #[serde(with = "instant::optional", default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Timestamp>,
+    /// The key it took the place of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rotated_from: Option<KeyId>,
+    /// When it was revoked. It stays in the list, so that the audit can name it.
+    #[serde(with = "instant::optional", default, skip_serializing_if = "Option::is_none")]
+    pub revoked_at: Option<Timestamp>,
+}
+
+/// A key as it is written to disk: the hash opens nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredKey {
+    /// What is known of it.
+    #[serde(flatten)]
+    pub key: Key,
+    salt: String,
+    hash: String,
+}
+
+impl StoredKey {
+    /// The key an operator gives the server to make the first others with: all scopes,
+    /// no end. It is given as text, and must have been made by [`issue`](super::issue)
+    /// (or `fm_`, 16, `_` and 64 random hexadecimal digits): a password would be guessed.
+    /// Give it to [`KeyRing::put_new`](super::KeyRing::put_new).
+    ///
+    /// # Errors
+    /// A text that is not a key; the message does not show it.
+    pub fn bootstrap(text: &str, namespace: &str, now: Timestamp) -> Result<StoredKey, Error> {
+        let Some((id, secret)) = format::parse(text.trim()) else {
+            let how = "auth.bootstrap_key must be a whole key: `fm_`, 16 hexadecimal digits, `_`, 64 hexadecimal digits; \
+                       `echo fm_$(openssl rand -hex 8)_$(openssl rand -hex 32)` makes one";
+            return Err(Error::Invalid(how.to_owned()));
+        };
+        let new = NewKey {
+            name: "bootstrap".to_owned(),
+            namespace: namespace.to_owned(),
+            scopes: Scopes::of(&[Scope::Admin]),
+            expires_at: None,
+        };
+        seal(id, secret, new, None, now)
+    }
+
+    /// Whether the secret is this key's. The time it takes does not tell how much of it is.
+    pub(super) fn opens(&self, secret: &str) -> bool {
+        hash(&self.salt, secret).as_bytes().ct_eq(self.hash.as_bytes()).into()
+    }
+}
+
+/// A new key with a new secret.
+pub(super) fn make(new: NewKey, rotated_from: Option<KeyId>, now: Timestamp) -> Result<Issued, Error> {
+    let id = KeyId(random::id()?);
+    let secret = random::secret()?;
+    let stored = seal(id, &secret, new, rotated_from, now)?;
+    Ok(Issued { stored, text: ShownOnce::new(format::write(id, &secret)) })
+}
+
+fn seal(id: KeyId, secret: &str, new: NewKey, rotated_from: Option<KeyId>, now: Timestamp) -> Result<StoredKey, Error> {
+    let salt = random::salt()?;
+    let hash = hash(&salt, secret);
+    let NewKey { name, namespace, scopes, expires_at } = new;
+    let key = Key { id, name, namespace, scopes, created_at: now, expires_at, rotated_from, revoked_at: None };
+    Ok(StoredKey { key, salt, hash })
+}
+
+/// SHA-256 of salt and secret. Both have a fixed length, so nothing can move from one to
+/// the other.
+fn hash(salt: &str, secret: &str) -> String {
+    HEXLOWER.encode(&Sha256::new().chain_update(salt).chain_update(secret).finalize())
+}
+
+/// Instants as RFC 3339 with nanoseconds: what a person can read in the file.
+mod instant {
+    use flowmeter_core::time::Timestamp;
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub(super) fn serialize<S: Serializer>(at: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut text = Vec::with_capacity(30);
+        at.write_nanos(&mut text);
+        serializer.collect_str(&String::from_utf8_lossy(&text))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Timestamp::parse_rfc3339(text.as_bytes()).ok_or_else(|| D::Error::custom(format!("`{text}` is not a time (RFC 3339)")))
+    }
+
+    pub(super) mod optional {
+        use super::{Deserialize, Deserializer, Error, Serializer, Timestamp};
+
+        pub(in super::super) fn serialize<S: Serializer>(at: &Option<Timestamp>, serializer: S) -> Result<S::Ok, S::Error> {
+            match at {
+                Some(at) => super::serialize(at, serializer),
+                None => serializer.serialize_none(),
+            }
+        }
+
+        pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
+            let Some(text) = Option::<String>::deserialize(deserializer)? else { return Ok(None) };
+            let at = Timestamp::parse_rfc3339(text.as_bytes());
+            at.map(Some).ok_or_else(|| D::Error::custom(format!("`{text}` is not a time (RFC 3339)")))
+        }
+    }
+}

@@ -1,0 +1,18 @@
+//! The door: what stands between the network and the engine.
+//!
+//! Who may come in (`keys`), how much at a time (`limits`, `body`), over what
+//! (`serve`, `tls`, `loopback`, `settings`), and what is said to those who may not (`problem`).
+//!
+//! Invariants: the time is an argument (`now`), as everywhere; the only random source of
+//! the project is `keys::random`, because a key must not be guessable; no secret is
+//! shown, printed or logged after the one answer that hands it out.
+
+pub mod body;
+pub mod keys;
+pub mod limits;
+pub mod loopback;
+pub mod problem;
+pub mod security_headers;
+pub mod serve;
+pub mod settings;
+pub mod tls;

@@ -1,0 +1,70 @@
+//! Without keys, only this machine is answered, and of this machine not every program.
+//!
+//! A server on the loopback address is out of reach of the network, but not of the
+//! browser on the same machine: any web page may send requests to it (request forgery),
+//! and may even read the answers if its own name is made to point to 127.0.0.1 (DNS
+//! rebinding). Browsers tell both by `Origin` and `Host`, which a page cannot change. So
+//! where no key is required, these must name this machine.
+
+#[cfg(test)]
+mod tests;
+
+use std::net::{IpAddr, SocketAddr};
+
+use axum::Router;
+use axum::extract::Request;
+use axum::http::{HeaderMap, Uri, header};
+use axum::middleware::{Next, from_fn};
+use axum::response::{IntoResponse, Response};
+
+use crate::problem::{Code, Problem};
+
+/// Whether only this machine can reach the address.
+pub fn is_loopback(listen: SocketAddr) -> bool {
+    listen.ip().to_canonical().is_loopback()
+}
+
+/// The routes, for this machine only. Use it where `auth.required` is off.
+pub fn apply<S: Clone + Send + Sync + 'static>(routes: Router<S>) -> Router<S> {
+    routes.layer(from_fn(async |request: Request, next: Next| -> Response {
+        match check(request.headers(), request.uri()) {
+            Ok(()) => next.run(request).await,
+            Err(problem) => problem.into_response(),
+        }
+    }))
+}
+
+/// Whether the request is meant for this machine, by this machine.
+///
+/// # Errors
+/// `host_refused`.
+pub fn check(headers: &HeaderMap, uri: &Uri) -> Result<(), Box<Problem>> {
+    let text = |name| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
+    // HTTP/2 has the host in the address (`:authority`).
+    let host = text(header::HOST).or(uri.authority().map(axum::http::uri::Authority::as_str));
+    let refuse = |field: &str, value: &str| {
+        let shown: String = value.chars().take(100).collect();
+        let detail = format!("no key is required here, so only this machine is answered; {field} is `{shown}`");
+        Err(Box::new(Problem::new(Code::HostRefused, detail).field(field)))
+    };
+    match host {
+        Some(host) if !is_here(host) => return refuse("Host", host),
+        _ => {}
+    }
+    match text(header::ORIGIN) {
+        Some(origin) if !origin.split_once("://").is_some_and(|(_, host)| is_here(host)) => refuse("Origin", origin),
+        _ => Ok(()),
+    }
+}
+
+/// Whether `host[:port]` is this machine by name or number.
+fn is_here(host: &str) -> bool {
+    let is_port = |port: &str| port.bytes().all(|c| c.is_ascii_digit());
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if is_port(port) => name,
+        _ => host,
+    };
+    let bare = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
+    let is_number = || bare.parse::<IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback());
+    name.eq_ignore_ascii_case("localhost") || is_number()
+}

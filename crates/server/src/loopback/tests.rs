@@ -1,0 +1,52 @@
+//! Who may speak to a server without keys.
+
+use axum::http::{HeaderMap, HeaderValue, Uri};
+
+use super::{check, is_loopback};
+
+#[test]
+fn hosts_and_origins() {
+    let cases = [
+        ("localhost", "", true),
+        ("LocalHost:8888", "", true),
+        ("127.0.0.1:8888", "http://127.0.0.1:8888", true),
+        ("127.1.2.3", "http://localhost:5173", true),
+        ("[::1]:8888", "http://[::1]:8888", true),
+        ("[::ffff:127.0.0.1]", "", true),
+        ("", "", true),
+        ("evil.example:8888", "", false),
+        ("localhost.evil.example", "", false),
+        ("127.0.0.1.evil.example", "", false),
+        ("10.0.0.7", "", false),
+        ("localhost:80:80", "", false),
+        ("localhost:8888", "https://evil.example", false),
+        ("localhost:8888", "null", false),
+    ];
+    for (host, origin, expected) in cases {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [("host", host), ("origin", origin)] {
+            if !value.is_empty() {
+                headers.insert(name, HeaderValue::from_static(value));
+            }
+        }
+        assert_eq!(check(&headers, &Uri::from_static("/")).is_ok(), expected, "{host:?} {origin:?}");
+    }
+    let named = Uri::from_static("http://evil.example/api");
+    assert!(check(&HeaderMap::new(), &named).is_err(), "HTTP/2 names the host in the address");
+}
+
+#[test]
+fn addresses() {
+    let cases = [
+        ("127.0.0.1:1", true),
+        ("127.9.9.9:1", true),
+        ("[::1]:1", true),
+        ("[::ffff:127.0.0.1]:1", true),
+        ("0.0.0.0:1", false),
+        ("[::]:1", false),
+        ("192.168.1.2:1", false),
+    ];
+    for (address, expected) in cases {
+        assert_eq!(is_loopback(address.parse().unwrap()), expected, "{address}");
+    }
+}

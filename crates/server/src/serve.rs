@@ -1,0 +1,105 @@
+//! Connections: accepted, bounded, and ended in order.
+//!
+//! `axum::serve` sets no limits, so the loop stands here: a bound on connections, on the
+//! time and size of a request's head, HTTP/1 and HTTP/2 on one port, and an end in three
+//! steps: nobody new comes in, those inside finish what they have begun, and after
+//! `drain` the rest is cut off.
+
+mod connection;
+#[cfg(test)]
+mod tests;
+
+use std::future::Future;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
+
+use crate::limits::Limits;
+use crate::tls::Tls;
+
+/// Bounds of the connections of one listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// See [`limits::CONNECTIONS`](crate::limits::CONNECTIONS).
+    pub connections: usize,
+    /// See [`limits::HEADER_TIMEOUT`](crate::limits::HEADER_TIMEOUT); the TLS handshake
+    /// and the silence between two requests have the same bound.
+    pub header_timeout: Duration,
+    /// See [`limits::HEADER_BYTES_MAX`](crate::limits::HEADER_BYTES_MAX).
+    pub header_bytes_max: usize,
+    /// How long those inside may take to finish when the server stops.
+    pub drain: Duration,
+}
+
+impl Bounds {
+    /// From the settings.
+    pub fn new(limits: &Limits, drain: Duration) -> Bounds {
+        let fit = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
+        Bounds {
+            connections: fit(limits.connections).min(Semaphore::MAX_PERMITS),
+            header_timeout: limits.header_timeout,
+            header_bytes_max: fit(limits.header_bytes_max),
+            drain,
+        }
+    }
+}
+
+/// Serves over plain TCP until `stop` is there and those inside have finished. Handlers
+/// find who asks in `ConnectInfo<SocketAddr>`.
+pub async fn plain(listener: TcpListener, app: Router, bounds: Bounds, stop: impl Future<Output = ()>) {
+    run(listener, None, app, bounds, stop).await;
+}
+
+/// Serves over TLS, otherwise like [`plain`].
+pub async fn tls(listener: TcpListener, tls: &Tls, app: Router, bounds: Bounds, stop: impl Future<Output = ()>) {
+    run(listener, Some(TlsAcceptor::from(tls.config())), app, bounds, stop).await;
+}
+
+async fn run(listener: TcpListener, tls: Option<TlsAcceptor>, app: Router, bounds: Bounds, stop: impl Future<Output = ()>) {
+    let room = Arc::new(Semaphore::new(bounds.connections));
+    let (told, stopping) = watch::channel(false);
+    let mut inside = JoinSet::new();
+    let mut stop = std::pin::pin!(stop);
+    loop {
+        // A place first: who finds none waits in the kernel's line, at no cost to us.
+        let place = tokio::select! {
+            biased;
+            () = &mut stop => break,
+            place = Arc::clone(&room).acquire_owned() => place,
+        };
+        let accepted = tokio::select! {
+            biased;
+            () = &mut stop => break,
+            accepted = listener.accept() => accepted,
+        };
+        while inside.try_join_next().is_some() {}
+        match accepted {
+            Ok((stream, peer)) => {
+                let (tls, app, stopping) = (tls.clone(), app.clone(), stopping.clone());
+                inside.spawn(async move {
+                    let _place = place;
+                    connection::accept(stream, peer, tls, app, bounds, stopping).await;
+                });
+            }
+            Err(why) if is_of_one_connection(&why) => {}
+            // No file descriptors, most likely: they come back when somebody leaves.
+            Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+        }
+    }
+    drop(listener);
+    told.send_replace(true);
+    // Those still inside after that are cut off: dropping the set ends their tasks.
+    let _ = tokio::time::timeout(bounds.drain, async { while inside.join_next().await.is_some() {} }).await;
+}
+
+/// The caller hung up before he was let in.
+fn is_of_one_connection(why: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
+    matches!(why.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
+}

@@ -1,0 +1,102 @@
+//! One connection, from its first byte to its last.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{ConnectInfo, Request};
+use hyper::body::Incoming;
+use hyper::rt::{Read, Write};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio_rustls::TlsAcceptor;
+use tower::Service;
+
+use super::Bounds;
+
+/// How often a silent HTTP/2 connection is asked whether it is alive, and how long it
+/// may take to answer.
+const HTTP2_PING: Duration = Duration::from_secs(20);
+
+/// Requests one HTTP/2 connection may have open: enough for a proxy in front, and not
+/// all of `limits.requests_in_flight` for one.
+const HTTP2_STREAMS_MAX: u32 = 256;
+
+/// hyper does not work with less.
+const HEADER_BYTES_MIN: usize = 8 << 10;
+
+pub(super) async fn accept(
+    stream: TcpStream,
+    peer: SocketAddr,
+    tls: Option<TlsAcceptor>,
+    app: Router,
+    bounds: Bounds,
+    stopping: watch::Receiver<bool>,
+) {
+    // Answers are written whole; waiting for more to send with them only delays them.
+    let _ = stream.set_nodelay(true);
+    let Some(tls) = tls else {
+        return talk(TokioIo::new(stream), peer, app, bounds, stopping).await;
+    };
+    // A handshake that fails is the caller's affair, and happens all day to a public port.
+    if let Ok(Ok(stream)) = tokio::time::timeout(bounds.header_timeout, tls.accept(stream)).await {
+        talk(TokioIo::new(stream), peer, app, bounds, stopping).await;
+    }
+}
+
+/// Answers requests until the caller leaves, is silent for too long, or the server stops.
+pub(super) async fn talk<I>(io: I, peer: SocketAddr, app: Router, bounds: Bounds, mut stopping: watch::Receiver<bool>)
+where
+    I: Read + Write + Unpin + Send + 'static,
+{
+    let has_asked = Arc::new(AtomicBool::new(false));
+    let asked = Arc::clone(&has_asked);
+    let service = service_fn(move |request: Request<Incoming>| {
+        asked.store(true, Ordering::Relaxed);
+        let mut request = request.map(Body::new);
+        request.extensions_mut().insert(ConnectInfo(peer));
+        app.clone().call(request)
+    });
+    let builder = builder(bounds);
+    let mut connection = std::pin::pin!(builder.serve_connection(io, service));
+    // hyper's own timeout begins when it knows which HTTP is spoken; until the first
+    // request is there, this one holds.
+    let mut silence = std::pin::pin!(tokio::time::sleep(bounds.header_timeout));
+    let (mut is_watched, mut is_told) = (true, false);
+    loop {
+        tokio::select! {
+            // Whether it ended well is the caller's affair: he saw the answer, or did not.
+            _ = connection.as_mut() => return,
+            () = silence.as_mut(), if is_watched => {
+                if !has_asked.load(Ordering::Relaxed) {
+                    return;
+                }
+                is_watched = false;
+            }
+            _ = stopping.wait_for(|is_stopping| *is_stopping), if !is_told => {
+                connection.as_mut().graceful_shutdown();
+                is_told = true;
+            }
+        }
+    }
+}
+
+fn builder(bounds: Bounds) -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    let header_bytes_max = bounds.header_bytes_max.max(HEADER_BYTES_MIN);
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(bounds.header_timeout).max_buf_size(header_bytes_max);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_header_list_size(u32::try_from(header_bytes_max).unwrap_or(u32::MAX))
+        .max_concurrent_streams(HTTP2_STREAMS_MAX)
+        .keep_alive_interval(HTTP2_PING)
+        .keep_alive_timeout(HTTP2_PING);
+    builder
+}

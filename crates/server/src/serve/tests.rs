@@ -1,0 +1,141 @@
+//! Requests over TCP, over TLS, and callers who say nothing.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::ConnectInfo;
+use axum::routing::get;
+use hyper_util::rt::TokioIo;
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{oneshot, watch};
+
+use super::{Bounds, connection, plain, tls};
+use crate::limits::Limits;
+use crate::tls::Tls;
+
+fn bounds() -> Bounds {
+    Bounds::new(&Limits::default(), Duration::from_secs(5))
+}
+
+fn app() -> Router {
+    Router::new().route("/who", get(|ConnectInfo(peer): ConnectInfo<SocketAddr>| async move { peer.ip().to_string() }))
+}
+
+const REQUEST: &[u8] = b"GET /who HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+
+async fn ask(mut stream: impl AsyncRead + AsyncWrite + Unpin, request: &[u8]) -> String {
+    stream.write_all(request).await.unwrap();
+    let mut answer = Vec::new();
+    // An end without a close_notify is an error of TLS; what came before it counts.
+    let _ = stream.read_to_end(&mut answer).await;
+    String::from_utf8(answer).unwrap()
+}
+
+#[tokio::test]
+async fn over_tcp_until_it_is_stopped() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let server = tokio::spawn(plain(listener, app(), bounds(), async { drop(stopped.await) }));
+    let answer = ask(TcpStream::connect(address).await.unwrap(), REQUEST).await;
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.ends_with("127.0.0.1"), "{answer}");
+    // A connection that is kept alive does not keep the server from stopping.
+    let mut idle = TcpStream::connect(address).await.unwrap();
+    idle.write_all(b"GET /who HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
+    assert!(idle.read(&mut [0; 1_000]).await.unwrap() > 0);
+    stop.send(()).unwrap();
+    server.await.unwrap();
+    assert!(TcpStream::connect(address).await.is_err());
+}
+
+#[tokio::test]
+async fn over_tls_in_both_versions_of_http() {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let (cert, key) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
+    std::fs::write(&cert, made.cert.pem()).unwrap();
+    std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    let certificate = Tls::load(&cert, &key).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let server = tokio::spawn(async move { tls(listener, &certificate, app(), bounds(), async { drop(stopped.await) }).await });
+
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(made.cert.der().clone()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let client = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let mut client = client.with_root_certificates(roots).with_no_client_auth();
+    let connect = async |client: &rustls::ClientConfig| {
+        let connector = tokio_rustls::TlsConnector::from(Arc::new(client.clone()));
+        let stream = TcpStream::connect(address).await.unwrap();
+        connector.connect(ServerName::try_from("localhost").unwrap(), stream).await.unwrap()
+    };
+    let answer = ask(connect(&client).await, REQUEST).await;
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.ends_with("127.0.0.1"), "{answer}");
+    client.alpn_protocols = vec![b"h2".to_vec()];
+    let stream = connect(&client).await;
+    assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
+    // Nobody who speaks in the clear is answered.
+    let answer = TcpStream::connect(address).await.unwrap();
+    let mut bytes = Vec::new();
+    let (mut from, mut to) = answer.into_split();
+    to.write_all(REQUEST).await.unwrap();
+    let _ = from.read_to_end(&mut bytes).await;
+    assert!(!String::from_utf8_lossy(&bytes).contains("HTTP/1.1 200"));
+    drop(stream);
+    stop.send(()).unwrap();
+    server.await.unwrap();
+}
+
+/// What a caller gets who sends this and then says nothing more.
+async fn silent_after(request: &[u8]) -> String {
+    let (client, server) = tokio::io::duplex(1 << 20);
+    let (_told, stopping) = watch::channel(false);
+    let peer = SocketAddr::from(([127, 0, 0, 1], 1));
+    let talking = connection::talk(TokioIo::new(server), peer, app(), bounds(), stopping);
+    let (answer, ()) = tokio::join!(ask(client, request), talking);
+    answer
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_says_nothing_is_not_waited_for() {
+    let cases: [(&[u8], &str); 5] = [
+        (b"", ""),
+        (b"PRI * HT", ""),
+        (b"GET /who HTTP/1.1\r\nHo", ""),
+        // After an answer the next request may not be waited for either.
+        (b"GET /who HTTP/1.1\r\nHost: localhost\r\n\r\n", "HTTP/1.1 200 OK"),
+        (b"GET /who HTTP/1.1\r\nHost: localhost\r\n\r\nGET", "HTTP/1.1 200 OK"),
+    ];
+    for (request, expected) in cases {
+        let answer = silent_after(request).await;
+        assert_eq!(answer.lines().next().unwrap_or_default(), expected, "{}", String::from_utf8_lossy(request));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_kept_alive_ends_when_the_server_stops() {
+    let (mut client, server) = tokio::io::duplex(1 << 20);
+    let (told, stopping) = watch::channel(false);
+    let begin = tokio::time::Instant::now();
+    let talking = connection::talk(TokioIo::new(server), SocketAddr::from(([127, 0, 0, 1], 1)), app(), bounds(), stopping);
+    let stop_after_an_answer = async {
+        client.write_all(b"GET /who HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
+        assert!(client.read(&mut [0; 1_000]).await.unwrap() > 0);
+        told.send_replace(true);
+    };
+    let ((), ()) = tokio::join!(talking, stop_after_an_answer);
+    assert_eq!(begin.elapsed(), Duration::ZERO, "it ended by itself, not by a timeout");
+}
+
+#[tokio::test(start_paused = true)]
+async fn headers_have_a_bound() {
+    let request = format!("GET /who HTTP/1.1\r\nHost: localhost\r\nX: {}\r\n\r\n", "x".repeat(100_000));
+    let answer = silent_after(request.as_bytes()).await;
+    assert!(answer.starts_with("HTTP/1.1 431"), "{answer}");
+}

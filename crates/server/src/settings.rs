@@ -1,0 +1,211 @@
+//! What an operator may choose, and where each choice came from.
+//!
+//! Every setting stands in one table (`settings/table.rs`) with its unit, default, range
+//! and reason; `docs/settings.md` is written from it. A flag outweighs the environment,
+//! the environment the file, the file the default. A name that does not exist or a value
+//! out of its range stops the start: a misspelt bound that is silently ignored is no
+//! bound. All problems are told at once, each with its place.
+//!
+//! Secrets are never values here, only references (`${env:NAME}`, `${file:PATH}`), so
+//! that the effective settings can be printed and sent to whoever helps.
+
+mod file;
+mod layers;
+mod page;
+mod secret;
+mod table;
+#[cfg(test)]
+mod tests;
+mod typed;
+mod value;
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::limits::{Limits, Rates};
+use crate::loopback::is_loopback;
+
+pub use layers::{Flag, Layers};
+pub use secret::Secret;
+pub use table::{Kind, Setting, TABLE};
+
+/// Whether only this machine can reach the address.
+pub fn listen_is_loopback(listen: SocketAddr) -> bool {
+    is_loopback(listen)
+}
+
+/// The effective settings.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where the server listens.
+    pub listen: SocketAddr,
+    /// The folder of everything durable.
+    pub data: PathBuf,
+    /// Certificate and key: both, or neither.
+    pub tls: Option<TlsFiles>,
+    /// How long those inside may take to finish when the server stops.
+    pub drain: Duration,
+    /// Who may come in.
+    pub auth: Auth,
+    /// Bounds of requests and connections.
+    pub limits: Limits,
+    /// How fast one key may send.
+    pub rates: Rates,
+    /// The log.
+    pub log: Log,
+    /// When a batch of events is made durable.
+    pub commit: Commit,
+    /// When the state is written down.
+    pub checkpoint: Checkpoint,
+    /// The events, kept for questions.
+    pub event_store: EventStore,
+    /// Bytes of identities remembered in memory; more spill to disk.
+    pub identities_bytes: u64,
+    /// Threads that work; `None`: one for each core.
+    pub threads: Option<u16>,
+    /// Partitions of users; `None`: one for each thread.
+    pub partitions: Option<u16>,
+    /// The tenant of requests that name none.
+    pub namespace: String,
+    /// Where traces go.
+    pub otlp_endpoint: Option<String>,
+    /// What is logged, and how.
+    pub tracing: Tracing,
+    values: layers::Values,
+}
+
+/// The files of the certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// `tls.cert`.
+    pub cert: PathBuf,
+    /// `tls.key`.
+    pub key: PathBuf,
+}
+
+/// Who may come in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Auth {
+    /// Whether a key is asked for.
+    pub required: bool,
+    /// The key to make the first others with.
+    pub bootstrap_key: Option<Secret>,
+}
+
+/// The log on disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Log {
+    /// Bytes of a segment.
+    pub segment_bytes: u64,
+    /// How long segments stay after a checkpoint no longer needs them; `None`: for ever.
+    pub retention: Option<Duration>,
+}
+
+/// Group commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Commit {
+    /// How long an event waits for others before it is made durable.
+    pub delay_max: Duration,
+    /// Bytes that are made durable without waiting.
+    pub bytes: u64,
+}
+
+/// Checkpoints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// The time between two.
+    pub interval: Duration,
+    /// Bytes of log after which one is made earlier.
+    pub bytes: u64,
+}
+
+/// The event store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EventStore {
+    /// Whether events are kept at all.
+    pub enabled: bool,
+    /// How long; `None`: for ever.
+    pub retention_age: Option<Duration>,
+    /// How many bytes; `None`: as many as come.
+    pub retention_bytes: Option<u64>,
+}
+
+/// Logging.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tracing {
+    /// `error`, `warn`, `info`, `debug` or `trace`.
+    pub level: String,
+    /// Whether each line is a JSON object.
+    pub json: bool,
+}
+
+/// Everything that is wrong with the settings, a line each.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problems(pub Vec<String>);
+
+impl fmt::Display for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.join("\n"))
+    }
+}
+
+impl std::error::Error for Problems {}
+
+impl Settings {
+    /// The effective settings of these layers.
+    ///
+    /// # Errors
+    /// Unknown names, values out of range, a file that cannot be understood: all of them.
+    pub fn read(layers: &Layers<'_>) -> Result<Settings, Problems> {
+        let mut problems = Vec::new();
+        let values = layers.merge(&mut problems);
+        match typed::build(values, &mut problems) {
+            Some(settings) if problems.is_empty() => Ok(settings),
+            _ => Err(Problems(problems)),
+        }
+    }
+
+    /// The effective settings as a settings file, each with where it came from.
+    pub fn print(&self) -> String {
+        page::print(&self.values)
+    }
+
+    /// Whether the server may start like this. `has_keys`: whether any stored key could
+    /// come in now.
+    ///
+    /// # Errors
+    /// What is missing, and what to do.
+    pub fn check(&self, has_keys: bool) -> Result<(), String> {
+        let listen = self.listen;
+        if !self.auth.required {
+            return match is_loopback(listen) {
+                true => Ok(()),
+                false => Err(format!(
+                    "listen is {listen}, which other machines can reach, but auth.required is false, so anybody could read and write \
+                     everything. Set auth.required: true and make a key with `flowmeter keys create`; or listen on 127.0.0.1:{}",
+                    listen.port()
+                )),
+            };
+        }
+        if has_keys || self.auth.bootstrap_key.is_some() {
+            return Ok(());
+        }
+        Err("auth.required is true, but there is no key, so nobody could come in. Make one with `flowmeter keys create --data DIR`, or \
+             set auth.bootstrap_key to ${env:NAME} or ${file:PATH} of a key"
+            .to_owned())
+    }
+
+    /// What the operator should know though the server may start.
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if !is_loopback(self.listen) && self.tls.is_none() {
+            warnings.push(format!(
+                "listen is {} and there is no tls.cert: keys cross the network in the clear unless a proxy in front speaks TLS",
+                self.listen
+            ));
+        }
+        warnings
+    }
+}

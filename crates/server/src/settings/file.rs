@@ -1,0 +1,101 @@
+//! The settings file: YAML (JSON is YAML), read into names and texts with their lines.
+//!
+//! `limits: {body_bytes_max: 8MiB}` and `limits.body_bytes_max: 8MiB` are the same. Values
+//! keep their text, so that `0644` or `off` mean what the setting says, not what YAML
+//! says. Lists, anchors and several documents have no meaning here and are refused.
+
+use saphyr_parser::{Event, Parser};
+
+/// Larger files are no settings.
+const BYTES_MAX: usize = 1 << 20;
+
+/// Maps inside each other: no name has more parts.
+const DEPTH_MAX: usize = 8;
+
+/// A name with its text and line.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Line {
+    pub(super) name: String,
+    pub(super) text: String,
+    pub(super) line: usize,
+}
+
+/// Reads a file; stops at the first thing that is not a settings file.
+///
+/// # Errors
+/// The line and what is wrong there.
+pub(super) fn parse(text: &str) -> Result<Vec<Line>, (usize, String)> {
+    if text.len() > BYTES_MAX {
+        return Err((1, format!("the file is larger than {BYTES_MAX} bytes; it is not a settings file")));
+    }
+    let mut reader = Reader::default();
+    for step in Parser::new_from_str(text) {
+        let (event, span) = step.map_err(|why| (why.marker().line(), format!("not YAML: {}", why.info())))?;
+        let line = span.start.line();
+        reader.take(event, line).map_err(|message| (line, message))?;
+    }
+    Ok(reader.lines)
+}
+
+#[derive(Default)]
+struct Reader {
+    lines: Vec<Line>,
+    /// The keys of the open maps; the last waits for its value if `has_key`.
+    path: Vec<String>,
+    depth: usize,
+    has_key: bool,
+    documents: usize,
+}
+
+impl Reader {
+    fn take(&mut self, event: Event<'_>, line: usize) -> Result<(), String> {
+        match event {
+            Event::DocumentStart(_) => {
+                self.documents += 1;
+                if self.documents > 1 { Err("more than one document".to_owned()) } else { Ok(()) }
+            }
+            Event::MappingStart(..) => self.open(),
+            Event::MappingEnd => {
+                self.depth -= 1;
+                self.path.pop();
+                self.has_key = false;
+                Ok(())
+            }
+            Event::Scalar(text, ..) => self.scalar(text.into_owned(), line),
+            Event::SequenceStart(..) => Err(format!("`{}` is a list; no setting is one", self.path.join("."))),
+            Event::Alias(_) => Err("aliases have no meaning here; write the value".to_owned()),
+            _ => Ok(()),
+        }
+    }
+
+    fn open(&mut self) -> Result<(), String> {
+        if self.depth > 0 && !self.has_key {
+            return Err("a name must be text".to_owned());
+        }
+        if self.depth >= DEPTH_MAX {
+            return Err(format!("more than {DEPTH_MAX} levels; no setting is that deep"));
+        }
+        self.depth += 1;
+        self.has_key = false;
+        Ok(())
+    }
+
+    fn scalar(&mut self, text: String, line: usize) -> Result<(), String> {
+        if self.depth == 0 {
+            return if text.is_empty() || text == "~" { Ok(()) } else { Err("write `name: value`, a line each".to_owned()) };
+        }
+        if !self.has_key {
+            self.path.push(text);
+            self.has_key = true;
+            return Ok(());
+        }
+        let name = self.path.join(".");
+        self.path.pop();
+        self.has_key = false;
+        if let Some(first) = self.lines.iter().find(|line| line.name == name) {
+            return Err(format!("`{name}` stands twice; first in line {}", first.line));
+        }
+        self.lines.push(Line { name, text, line });
+        Ok(())
+    }
+}

@@ -1,0 +1,219 @@
+//! Every setting there is.
+
+use crate::limits;
+
+/// What a setting's value is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// `IP:PORT`.
+    Address,
+    /// A path, relative to where the server was started.
+    Path,
+    /// Text that is not empty.
+    Text,
+    /// `http://` or `https://`.
+    Url,
+    /// `${env:NAME}` or `${file:PATH}`.
+    Secret,
+    /// `true` or `false`.
+    Switch,
+    /// One of these.
+    Choice(&'static [&'static str]),
+    /// A number of something, from … to.
+    Count(&'static str, u64, u64),
+    /// Bytes, from … to; written `64MiB`.
+    Bytes(u64, u64),
+    /// Seconds, from … to; written `30s`, `32d`.
+    Seconds(u64, u64),
+}
+
+/// A setting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Setting {
+    /// Its name; the environment has it in capitals, with `FLOWMETER_` before it.
+    pub name: &'static str,
+    /// What its value is.
+    pub kind: Kind,
+    /// Its value when nobody chose one; `none` where it may be left out.
+    pub default: &'static str,
+    /// Why it is there, and why its default.
+    pub reason: &'static str,
+    /// Whether `none` is a value.
+    pub may_be_none: bool,
+}
+
+impl Setting {
+    /// The variable that sets it.
+    pub fn variable(&self) -> String {
+        format!("FLOWMETER_{}", self.name.replace('.', "_").to_uppercase())
+    }
+
+    const fn or_none(self) -> Setting {
+        Setting { may_be_none: true, ..self }
+    }
+}
+
+const fn row(name: &'static str, kind: Kind, default: &'static str, reason: &'static str) -> Setting {
+    Setting { name, kind, default, reason, may_be_none: false }
+}
+
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+const TIB: u64 = 1 << 40;
+const HOUR: u64 = 3_600;
+const YEARS: u64 = 100 * 366 * 86_400;
+
+/// The table, in the order of the page and of `--print-config`. The bounds of requests
+/// have their defaults, with longer reasons, in `limits.rs`; a test holds the two together.
+pub const TABLE: &[Setting] = &[
+    row(
+        "listen",
+        Kind::Address,
+        "127.0.0.1:8888",
+        "Where the server listens. Off this machine it starts only with auth.required and a key",
+    ),
+    row("data", Kind::Path, "flowmeter-data", "The folder of everything durable; back it up, and let one server use it"),
+    row("threads", Kind::Count("", 1, 512), "none", "Threads that work; none: one for each core. No answer depends on it")
+        .or_none(),
+    row("partitions", Kind::Count("", 1, 512), "none", "Partitions of users; none: one for each thread. No answer depends on it")
+        .or_none(),
+    row("namespace.default", Kind::Text, "default", "The tenant of requests without a key, and of the bootstrap key"),
+    row("tls.cert", Kind::Path, "none", "Certificate and those between it and the root, PEM; with tls.key the server speaks TLS")
+        .or_none(),
+    row("tls.key", Kind::Path, "none", "The certificate's private key, PEM, without a passphrase").or_none(),
+    row("auth.required", Kind::Switch, "false", "Whether requests need a key. Without it only this machine is answered"),
+    row("auth.bootstrap_key", Kind::Secret, "none", "A key with all scopes, to make the first others with; remove it afterwards")
+        .or_none(),
+    row(
+        "shutdown.drain",
+        Kind::Seconds(0, HOUR),
+        "30s",
+        "How long requests may take to finish when the server stops; Kubernetes kills after 30 s by default",
+    ),
+    row(
+        "limits.body_bytes_max",
+        Kind::Bytes(KIB, GIB),
+        "16MiB",
+        "Bytes of one body as sent; beyond a quarter of a megabyte larger batches gain little",
+    ),
+    row(
+        "limits.decompressed_bytes_max",
+        Kind::Bytes(KIB, 4 * GIB),
+        "64MiB",
+        "Bytes of one body after decompression; bounds memory",
+    ),
+    row(
+        "limits.decompressed_ratio_max",
+        Kind::Count("", 1, 100_000),
+        "200",
+        "How many times larger a body of more than 1 MiB may become; our sample events compress six times, bombs 1,000 times and more",
+    ),
+    row(
+        "limits.batch_events_max",
+        Kind::Count("events", 1, 10_000_000),
+        "100_000",
+        "Events of one request; about what a body holds",
+    ),
+    row(
+        "limits.json_depth_max",
+        Kind::Count("", 1, limits::JSON_DEPTH_MAX),
+        "128",
+        "Lists and objects inside each other; events cannot be deeper than 128",
+    ),
+    row(
+        "limits.requests_in_flight",
+        Kind::Count("requests", 1, 1_000_000),
+        "1_024",
+        "Requests worked on at once; more are told to come again (503)",
+    ),
+    row(
+        "limits.connections",
+        Kind::Count("connections", 1, 1_000_000),
+        "4_096",
+        "Connections at once; more wait. Keep it below the limit of open files",
+    ),
+    row("limits.body_idle", Kind::Seconds(1, HOUR), "30s", "How long a sender may be silent in the middle of a body"),
+    row(
+        "limits.body_timeout",
+        Kind::Seconds(1, 24 * HOUR),
+        "5m",
+        "How long a body may take in all; a byte now and then shall not hold a place for hours",
+    ),
+    row(
+        "limits.header_timeout",
+        Kind::Seconds(1, HOUR),
+        "15s",
+        "How long the head of a request, a handshake, or the silence between requests may last",
+    ),
+    row(
+        "limits.header_bytes_max",
+        Kind::Bytes(8 * KIB, 16 * MIB),
+        "64KiB",
+        "Bytes of the headers of a request; tokens of identity providers are long",
+    ),
+    row(
+        "rate.requests_per_second",
+        Kind::Count("requests/s", 0, 1_000_000_000),
+        "10_000",
+        "Requests of one key a second; 0: as many as come",
+    ),
+    row(
+        "rate.events_per_second",
+        Kind::Count("events/s", 0, 1_000_000_000),
+        "0",
+        "Events of one key a second; 0: as many as come",
+    ),
+    row(
+        "rate.burst",
+        Kind::Seconds(1, HOUR),
+        "2s",
+        "How much of its rate a key may save up and spend at once; senders' timers are not even",
+    ),
+    row(
+        "commit.delay_ms_max",
+        Kind::Count("ms", 0, 1_000),
+        "5",
+        "How long an event waits for others before it is made durable; a flush of the disk costs 0.3 to 1 ms",
+    ),
+    row("commit.bytes", Kind::Bytes(4 * KIB, 64 * MIB), "1MiB", "Bytes that are made durable without waiting for more"),
+    row("log.segment_bytes", Kind::Bytes(MIB, 4 * GIB), "64MiB", "Bytes of one file of the log; the unit in which it is deleted"),
+    row(
+        "log.retention",
+        Kind::Seconds(0, YEARS),
+        "7d",
+        "How long the log is kept after checkpoints no longer need it; none: for ever",
+    )
+    .or_none(),
+    row(
+        "checkpoint.interval",
+        Kind::Seconds(1, 24 * HOUR),
+        "30s",
+        "The time between checkpoints; bounds how much is read again at a start",
+    ),
+    row("checkpoint.bytes", Kind::Bytes(MIB, TIB), "256MiB", "Bytes of log after which a checkpoint is made earlier"),
+    row(
+        "memory.identities_bytes",
+        Kind::Bytes(16 * MIB, TIB),
+        "1GiB",
+        "Identities remembered in memory, for deduplication; more spill to disk",
+    ),
+    row("event_store.enabled", Kind::Switch, "true", "Whether events are kept for explanations, corrections and recounts"),
+    row(
+        "event_store.retention_age",
+        Kind::Seconds(HOUR, YEARS),
+        "400d",
+        "How long events are kept; none: for ever. A year and a month, for questions about last year's bill",
+    )
+    .or_none(),
+    row(
+        "event_store.retention_bytes",
+        Kind::Bytes(MIB, 1024 * TIB),
+        "none",
+        "Bytes of events kept, oldest go first; none: as many as come",
+    )
+    .or_none(),
+    row("otlp.endpoint", Kind::Url, "none", "Where OpenTelemetry traces are sent; none: nowhere").or_none(),
+    row("tracing.level", Kind::Choice(&["error", "warn", "info", "debug", "trace"]), "info", "What is logged"),
+    row("tracing.format", Kind::Choice(&["text", "json"]), "text", "How it is logged: for people, or one JSON object a line"),
+];

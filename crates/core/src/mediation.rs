@@ -25,7 +25,6 @@ pub use flow::{Answers, Flow, OperatorCount, Parked, Tap, Token};
 use crate::event::{access_log, csv, json};
 use crate::plan::Plan;
 use crate::schedule::Calendar;
-use crate::time::Timestamp;
 
 /// How the records of a source are read.
 #[derive(Clone, Debug)]
@@ -62,7 +61,7 @@ impl Mediator {
     }
 
     /// Reads the block of a flow and leads its events to the first stage.
-    pub fn begin(&mut self, flow: &mut Flow, decoder: &Decoder, at: Timestamp) {
+    pub fn begin(&mut self, flow: &mut Flow, decoder: &Decoder) {
         let bytes_max = self.plan.event_bytes_max;
         let batch = &mut flow.batch;
         batch.json = matches!(decoder, Decoder::Json(_));
@@ -75,12 +74,12 @@ impl Mediator {
         stamp::stamp(source, &mut flow.batch);
         flow.start(&self.plan);
         self.enter(flow);
-        self.prepare(flow, 0, at);
+        self.prepare(flow, 0);
     }
 
     /// Takes the partitions' answers for a stage and leads events on to the next.
-    pub fn resume<'a>(&mut self, flow: &mut Flow, stage: usize, answers: impl Iterator<Item = &'a Answers>, at: Timestamp) {
+    pub fn resume<'a>(&mut self, flow: &mut Flow, stage: usize, answers: impl Iterator<Item = &'a Answers>) {
         self.take_answers(flow, stage, answers);
-        self.prepare(flow, stage + 1, at);
+        self.prepare(flow, stage + 1);
     }
 }

@@ -18,6 +18,7 @@ mod count;
 mod effects;
 mod groups;
 mod identities;
+mod image;
 mod memory;
 mod meter;
 mod name;
@@ -95,14 +96,14 @@ pub struct Partition<M = Memory, I = IdentityTable> {
     scratch: count::Scratch,
 }
 
-impl<M: Meters + Default, I: Identities + Default> Partition<M, I> {
-    /// An empty partition of a plan.
-    pub fn new(plan: Arc<Plan>) -> Partition<M, I> {
+impl<M: Meters + Default, I: Identities> Partition<M, I> {
+    /// A partition without meters.
+    pub fn with_identities(plan: Arc<Plan>, identities: I) -> Partition<M, I> {
         let calendar = |t: &crate::meter_type::MeterType| Calendar::new(Arc::clone(&t.schedule), t.zone.clone());
         Partition {
             calendars: plan.meter_types.iter().map(calendar).collect(),
             meters: M::default(),
-            identities: I::default(),
+            identities,
             symbols: Symbols::default(),
             due: BTreeMap::new(),
             scratch: count::Scratch::default(),
@@ -129,6 +130,26 @@ impl<M: Meters, I: Identities> Partition<M, I> {
     /// Makes room for so many identities in all. Only a hint: no answer depends on it.
     pub fn expect_identities(&mut self, count: usize) {
         self.identities.expect(count);
+    }
+
+    /// Its identities.
+    pub fn identities_mut(&mut self) -> &mut I {
+        &mut self.identities
+    }
+
+    /// What remains of it are its identities.
+    pub fn into_identities(self) -> I {
+        self.identities
+    }
+
+    /// Every meter there is, in no order.
+    pub fn meters(&self) -> impl Iterator<Item = &Meter> {
+        self.meters.all().map(|(_, meter)| meter)
+    }
+
+    /// When something is due next; a guess that may be too early, never too late.
+    pub fn next_due(&self) -> Option<Timestamp> {
+        self.due.first_key_value().map(|(due, _)| *due)
     }
 
     /// How many meters there are.

@@ -2,14 +2,13 @@
 
 use flowmeter_core::mediation::{Answers, Flow};
 use flowmeter_core::operator::{Operator, Window};
-use flowmeter_core::partition::{Command, Effects, Identity, Meter, Partition, RecordKey, Usage};
+use flowmeter_core::partition::{Command, Effects, Identities, Identity, Memory, Meter, Partition, RecordKey, Usage};
 use flowmeter_core::plan::Plan;
-use flowmeter_core::time::Timestamp;
 use flowmeter_core::verdict::Reason;
 
 /// A partition with its answers.
-pub(crate) struct Lane {
-    pub(crate) partition: Partition,
+pub(crate) struct Lane<I> {
+    pub(crate) partition: Partition<Memory, I>,
     /// By flow of the round.
     pub(crate) answers: Vec<Answers>,
     /// Partial records of the round: flow, event, key and JSON.
@@ -42,8 +41,8 @@ impl OwnedKey {
     }
 }
 
-impl Lane {
-    pub(crate) fn new(partition: Partition, number: usize) -> Lane {
+impl<I: Identities> Lane<I> {
+    pub(crate) fn new(partition: Partition<Memory, I>, number: usize) -> Lane<I> {
         Lane { partition, answers: Vec::new(), thresholds: Vec::new(), opened: 0, number }
     }
 
@@ -61,7 +60,6 @@ impl Lane {
         plan: &Plan,
         stage: usize,
         flows: impl ExactSizeIterator<Item = &'f Flow>,
-        at: Timestamp,
     ) {
         self.begin(flows.len());
         for (flow_ix, flow) in flows.enumerate() {
@@ -87,7 +85,7 @@ impl Lane {
                     node,
                     flow: flow_ix,
                 };
-                self.partition.apply(command, at, &mut effects);
+                self.partition.apply(command, flow.at, &mut effects);
             }
         }
     }

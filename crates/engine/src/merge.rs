@@ -7,7 +7,7 @@
 use std::ops::Range;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
-use flowmeter_core::partition::{Command, Effects, Identity, Meter, Partition, RecordKey, Usage};
+use flowmeter_core::partition::{Command, Effects, Identities, Identity, Memory, Meter, Partition, RecordKey, Usage};
 use flowmeter_core::time::Timestamp;
 use flowmeter_core::verdict::Reason;
 
@@ -27,8 +27,8 @@ pub trait RecordSink {
 }
 
 /// Lets every partition do a command that closes, and hands its records on in order.
-pub(crate) fn close(
-    partitions: Vec<&mut Partition>,
+pub(crate) fn close<I: Identities + Send>(
+    partitions: Vec<&mut Partition<Memory, I>>,
     flush_open: bool,
     at: Timestamp,
     sink: &mut dyn RecordSink,

@@ -2,14 +2,15 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use flowmeter_core::event::Origin;
+use flowmeter_core::event::{Batch, Origin};
 use flowmeter_core::limits::IDENTITIES_EXPECTED_MAX;
 use flowmeter_core::mediation::{Decoder, Flow, Mediator, OperatorCount, Tap};
 use flowmeter_core::operator::Operator;
-use flowmeter_core::partition::{Command, Effects, Partition};
+use flowmeter_core::image::{BadImage, Glass, Pen};
+use flowmeter_core::partition::{Command, Effects, Identities, IdentityTable, Memory, Partition};
 use flowmeter_core::plan::Plan;
 use flowmeter_core::time::Timestamp;
-use flowmeter_core::verdict::{Reason, Tally};
+use flowmeter_core::verdict::{Reason, Tally, Verdict};
 use rayon::prelude::*;
 
 use crate::lane::Lane;
@@ -38,6 +39,8 @@ pub trait Observer {
     fn parked(&mut self, event: &ParkedEvent<'_>) -> Result<(), Error>;
     /// An event was seen leaving an operator.
     fn tapped(&mut self, tap: &Tap, line: u64);
+    /// A block is through: its events and, for each, what became of it.
+    fn judged(&mut self, _batch: &Batch, _verdicts: &[Verdict]) {}
     /// A round is over.
     fn progress(&mut self, tally: &Tally, bytes: (u64, Option<u64>));
 }
@@ -78,10 +81,10 @@ struct Slot {
 }
 
 /// Partitions of a plan and the loop that feeds them.
-pub struct Engine {
+pub struct Engine<I = IdentityTable> {
     plan: Arc<Plan>,
     slots: Vec<Slot>,
-    lanes: Vec<Lane>,
+    lanes: Vec<Lane<I>>,
     pool: rayon::ThreadPool,
     totals: Totals,
 }
@@ -93,24 +96,85 @@ struct Intake<'s> {
 }
 
 impl Engine {
-    /// An engine without meters.
+    /// An engine without meters, whose identities are in memory.
     pub fn new(plan: Arc<Plan>, settings: Settings) -> Result<Engine, Error> {
+        let identities = (0..settings.partitions.max(1)).map(|_| IdentityTable::default()).collect();
+        Engine::with_identities(plan, settings, identities)
+    }
+}
+
+impl<I: Identities + Send + Sync> Engine<I> {
+    /// An engine without meters; one partition for each of the identities.
+    pub fn with_identities(plan: Arc<Plan>, settings: Settings, identities: Vec<I>) -> Result<Engine<I>, Error> {
+        let partitions = identities.into_iter().map(|known| Partition::with_identities(Arc::clone(&plan), known));
+        Engine::with_partitions(Arc::clone(&plan), settings, partitions.collect())
+    }
+
+    /// An engine that goes on from images of its partitions.
+    pub fn read(plan: Arc<Plan>, settings: Settings, images: &[Vec<u8>], identities: Vec<I>) -> Result<Engine<I>, Error> {
+        let read = |(image, known): (&Vec<u8>, I)| Partition::read(Arc::clone(&plan), known, &mut Glass::new(image));
+        let partitions = images.iter().zip(identities).map(read).collect::<Result<Vec<_>, _>>();
+        let partitions = partitions.map_err(|why| {
+            let kind = if matches!(why, BadImage::Unknown(_)) { Kind::Invalid } else { Kind::Corrupt };
+            Error::new(kind, why.to_string())
+        })?;
+        Engine::with_partitions(plan, settings, partitions)
+    }
+
+    fn with_partitions(plan: Arc<Plan>, settings: Settings, partitions: Vec<Partition<Memory, I>>) -> Result<Engine<I>, Error> {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(settings.threads.max(1)).build();
         let pool = pool.map_err(|why| Error::new(Kind::Unavailable, format!("no threads: {why}")))?;
-        let partitions = settings.partitions.max(1);
         let slot = |_| Slot {
-            flow: Flow::new(partitions, settings.taps_max),
+            flow: Flow::new(partitions.len(), settings.taps_max),
             mediator: Mediator::new(Arc::clone(&plan)),
             decoder: None,
         };
-        let lane = |number| Lane::new(Partition::new(Arc::clone(&plan)), number);
         Ok(Engine {
             slots: (0..settings.threads.max(1) * BLOCKS_PER_THREAD).map(slot).collect(),
-            lanes: (0..partitions).map(lane).collect(),
+            lanes: partitions.into_iter().enumerate().map(|(number, partition)| Lane::new(partition, number)).collect(),
             totals: Totals { operators: vec![OperatorCount::default(); plan.nodes.len()], ..Totals::default() },
             pool,
             plan,
         })
+    }
+
+    /// Images of all partitions, without their identities.
+    pub fn images(&self) -> Vec<Vec<u8>> {
+        let image = |lane: &Lane<I>| {
+            let mut pen = Pen::default();
+            lane.partition.write_to(&mut pen);
+            pen.bytes
+        };
+        self.pool.install(|| self.lanes.par_iter().map(image).collect())
+    }
+
+    /// The partitions, in order.
+    pub fn partitions(&self) -> impl Iterator<Item = &Partition<Memory, I>> {
+        self.lanes.iter().map(|lane| &lane.partition)
+    }
+
+    /// The identities of each partition, in order.
+    pub fn identities_mut(&mut self) -> impl Iterator<Item = &mut I> {
+        self.lanes.iter_mut().map(|lane| lane.partition.identities_mut())
+    }
+
+    /// Takes the engine apart: what remains are the identities.
+    pub fn into_identities(self) -> Vec<I> {
+        self.lanes.into_iter().map(|lane| lane.partition.into_identities()).collect()
+    }
+
+    /// Goes on from totals reached before.
+    pub fn set_totals(&mut self, totals: Totals) {
+        self.totals.tally = totals.tally;
+        self.totals.meters_opened = totals.meters_opened;
+        for (mine, theirs) in self.totals.operators.iter_mut().zip(totals.operators) {
+            *mine = theirs;
+        }
+    }
+
+    /// The earliest instant at which something may fall due.
+    pub fn next_due(&self) -> Option<Timestamp> {
+        self.lanes.iter().filter_map(|lane| lane.partition.next_due()).min()
     }
 
     /// Opens the meters that the plan declares.
@@ -172,9 +236,9 @@ impl Engine {
             let received = slots.iter().filter(|slot| slot.decoder.is_some()).count();
             let filled = &mut slots[..received];
             for stage in 0..plan.stages.len() {
-                lanes.par_iter_mut().for_each(|lane| lane.answer(plan, stage, filled.iter().map(|slot| &slot.flow), at));
+                lanes.par_iter_mut().for_each(|lane| lane.answer(plan, stage, filled.iter().map(|slot| &slot.flow)));
                 filled.par_iter_mut().enumerate().for_each(|(i, slot)| {
-                    slot.mediator.resume(&mut slot.flow, stage, lanes.iter().map(|lane| &lane.answers[i]), at);
+                    slot.mediator.resume(&mut slot.flow, stage, lanes.iter().map(|lane| &lane.answers[i]));
                 });
             }
             received
@@ -202,6 +266,7 @@ impl Engine {
                     raw: flow.batch.raw(event),
                 })?;
             }
+            observer.judged(&flow.batch, flow.verdicts());
             for tap in &flow.taps {
                 observer.tapped(tap, flow.batch.line(tap.event as usize));
             }
@@ -230,8 +295,8 @@ impl Engine {
 
     /// What has been done so far.
     pub fn totals(&self) -> Totals {
-        let meters_opened = self.lanes.iter().map(|lane| lane.opened).sum();
-        Totals { meters_opened, ..self.totals.clone() }
+        let opened: u64 = self.lanes.iter().map(|lane| lane.opened).sum();
+        Totals { meters_opened: self.totals.meters_opened + opened, ..self.totals.clone() }
     }
 }
 
@@ -245,7 +310,8 @@ impl Slot {
             self.decoder = intake.next(block);
         }
         if let Some(decoder) = &self.decoder {
-            self.mediator.begin(&mut self.flow, decoder, at);
+            self.flow.at = self.flow.batch.block.received_at.unwrap_or(at);
+            self.mediator.begin(&mut self.flow, decoder);
         }
     }
 }

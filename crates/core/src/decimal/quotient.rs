@@ -71,6 +71,22 @@ impl Quotient {
         Quotient { numerator, denominator }
     }
 
+    /// Appends it to an image.
+    pub(crate) fn write_image(self, pen: &mut crate::image::Pen) {
+        pen.bytes.extend_from_slice(&self.numerator.to_le_bytes());
+        pen.bytes.extend_from_slice(&self.denominator.to_le_bytes());
+    }
+
+    /// Reads it from an image.
+    pub(crate) fn read_image(glass: &mut crate::image::Glass<'_>) -> crate::image::Seen<Quotient> {
+        let wide = |glass: &mut crate::image::Glass<'_>| Ok((glass.wide()?, glass.wide()?));
+        let (low, high) = wide(glass)?;
+        let numerator = I256::from_words(high as i128, low as i128);
+        let (low, high) = wide(glass)?;
+        let denominator = U256::from_words(high, low);
+        if denominator == 0 { glass.damaged() } else { Ok(Quotient { numerator, denominator }) }
+    }
+
     /// The decimal it is, when it is one exactly.
     pub fn to_decimal(self) -> Option<Decimal> {
         let magnitude = self.numerator.unsigned_abs();

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::slot::{Leaf, Slot};
+use crate::time::Timestamp;
 
 /// Zero bytes kept behind a block so that a decoder may look ahead without asking.
 pub(crate) const PADDING: usize = 32;
@@ -29,6 +30,8 @@ pub struct Block {
     pub first_line: u64,
     /// Where it came from.
     pub origin: Origin,
+    /// When it was received; `None`: now, by the clock of the run.
+    pub received_at: Option<Timestamp>,
     /// For records that are not one line each: the end of each and its line, relative
     /// to `first_line`. Empty when every record is a line.
     pub ends: Vec<(u32, u32)>,
@@ -38,6 +41,7 @@ impl Block {
     /// An empty block; its memory is kept.
     pub fn clear(&mut self) {
         self.length = 0;
+        self.received_at = None;
         self.ends.clear();
     }
 

@@ -80,6 +80,8 @@ pub(super) struct Waiting {
 pub struct Flow {
     /// The events.
     pub batch: Batch,
+    /// The engine's clock when they were received.
+    pub at: Timestamp,
     /// What went to the correction queue.
     pub parked: Vec<Parked>,
     /// What passed where, by operator.

@@ -18,7 +18,8 @@ type Flaw = (Reason, String);
 
 impl Mediator {
     /// Hands over what waits at the operators of a stage.
-    pub(super) fn prepare(&mut self, flow: &mut Flow, stage: usize, at: Timestamp) {
+    pub(super) fn prepare(&mut self, flow: &mut Flow, stage: usize) {
+        let at = flow.at;
         let plan = Arc::clone(&self.plan);
         let Some(nodes) = plan.stages.get(stage) else {
             flow.parked.sort_by_key(|parked| parked.event);

@@ -9,6 +9,7 @@ use std::hash::BuildHasherDefault;
 use thin_vec::ThinVec;
 
 use crate::aggregation::{Aggregate, Aggregation, Contribution, Fingerprint};
+use crate::image::{Glass, Pen, Seen};
 
 /// Groups searched without an index.
 const UNINDEXED_MAX: usize = 12;
@@ -105,6 +106,35 @@ impl Groups {
     /// What is past the limit, if anything is.
     pub(crate) fn other(&self) -> Option<&Aggregate> {
         self.many.as_ref()?.other.as_ref()
+    }
+
+    /// Appends the groups.
+    pub(super) fn write_to(&self, pen: &mut Pen) {
+        pen.count(self.cells.len() as u64);
+        for group in &self.cells {
+            pen.count(u64::from(group.symbol));
+            group.aggregate.write_to(pen);
+        }
+        pen.byte(u8::from(self.other().is_some()));
+        if let Some(other) = self.other() {
+            other.write_to(pen);
+        }
+    }
+
+    /// Reads groups; `symbols` says what the numbers in the image are by now.
+    pub(super) fn read(aggregation: Aggregation, symbols: &[u32], glass: &mut Glass<'_>) -> Seen<Groups> {
+        let mut groups = Groups::default();
+        for _ in 0..glass.length()? {
+            let symbol = symbols.get(glass.count()? as usize).copied();
+            let aggregate = Aggregate::read(aggregation, glass)?;
+            let Some(symbol) = symbol else { return glass.damaged() };
+            let at = groups.push(symbol, aggregation);
+            groups.cells[at].aggregate = aggregate;
+        }
+        if glass.byte()? != 0 {
+            groups.many.get_or_insert_default().other = Some(Aggregate::read(aggregation, glass)?);
+        }
+        Ok(groups)
     }
 
     /// Begins every group with what it ended the period before with. Says whether that

@@ -14,6 +14,8 @@ use crate::event::{Kind, Leaf, Path, quote_into};
 pub struct Symbols {
     known: Vec<Symbol>,
     index: HashTable<u32>,
+    /// Breakdowns of groups that the plan no longer asks for: numbered behind its own.
+    retired: Vec<Vec<Path>>,
     scratch: Vec<u8>,
 }
 
@@ -41,6 +43,44 @@ impl Symbols {
         for value in values {
             encode(value, &mut self.scratch);
         }
+        self.find_or_add(names)
+    }
+
+    /// The symbol of values as an image holds them.
+    pub(super) fn intern_identity(&mut self, breakdown: u16, names: &[Path], values: &[u8]) -> u32 {
+        self.scratch.clear();
+        self.scratch.extend_from_slice(&breakdown.to_le_bytes());
+        self.scratch.extend_from_slice(values);
+        self.find_or_add(names)
+    }
+
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.known.len()
+    }
+
+    /// Each as an image holds it, by number.
+    pub(super) fn identities(&self) -> impl Iterator<Item = &[u8]> {
+        self.known.iter().map(|symbol| &*symbol.identity)
+    }
+
+    /// Breakdowns that the plan no longer asks for.
+    pub(super) fn retired(&self) -> &[Vec<Path>] {
+        &self.retired
+    }
+
+    /// The number of a breakdown among those that the plan no longer asks for.
+    pub(super) fn retire(&mut self, names: &[Path]) -> u16 {
+        let found = self.retired.iter().position(|known| known == names);
+        let at = found.unwrap_or_else(|| {
+            self.retired.push(names.to_vec());
+            self.retired.len() - 1
+        });
+        at as u16
+    }
+
+    #[inline]
+    fn find_or_add(&mut self, names: &[Path]) -> u32 {
         let hash = xxh3_64(&self.scratch);
         let found = self.index.find(hash, |&symbol| *self.known[symbol as usize].identity == *self.scratch);
         match found {
@@ -112,8 +152,10 @@ fn decode(mut identity: &[u8]) -> Vec<Value<'_>> {
     while let [kind, a, b, c, d, rest @ ..] = identity {
         let length = u32::from_le_bytes([*a, *b, *c, *d]) as usize;
         let kind = KINDS.into_iter().find(|known| *known as u8 == *kind).unwrap_or(Kind::Null);
-        values.push((kind, &rest[..length]));
-        identity = &rest[length..];
+        // An image may be damaged: what is not there is left out.
+        let Some((text, behind)) = rest.split_at_checked(length) else { break };
+        values.push((kind, text));
+        identity = behind;
     }
     values
 }

@@ -7,7 +7,7 @@
 //! again from [`Archive::next`].
 //!
 //! Invariants:
-//! - positions increase; a file named `first-last` holds each position from first to last
+//! - positions increase; a file named `first-last-…` holds each position from first to last
 //!   once, and no two files share one;
 //! - after [`Archive::finish`] everything appended is durable;
 //! - a position that was ever finished is never written again, retention or not.

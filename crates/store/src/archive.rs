@@ -1,0 +1,237 @@
+//! The event store: every received event with its verdict, in the order of arrival.
+//!
+//! Other tools must be able to read it without this program, so it is a folder of plain
+//! Parquet files (`docs/formats/events.md`). It is no second truth: what it holds can be
+//! written again from the log. That settles how it fails. A file appears whole under its
+//! name or not at all; what has not been finished is thrown away, and the caller appends
+//! again from [`Archive::next`].
+//!
+//! Invariants:
+//! - positions increase; a file named `first-last-…` holds each position from first to last
+//!   once, and no two files share one;
+//! - after [`Archive::finish`] everything appended is durable;
+//! - a position that was ever finished is never written again, retention or not.
+//!
+//! One thread owns the archive and writes. Anybody may read meanwhile, with [`scan`]. When
+//! to finish a file is the caller's to say (and the settings', by rows and bytes); there
+//! is no clock here.
+
+mod columns;
+mod draft;
+mod event;
+mod filter;
+mod finished;
+mod input;
+mod retention;
+mod scan;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+pub use event::{ArchivedEvent, Row};
+pub use filter::Filter;
+pub use scan::{Scan, scan};
+
+use crate::disk::Disk;
+use crate::{Error, Kind};
+use draft::Draft;
+use finished::Finished;
+
+/// Bounds of the archive.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// A file is finished when it has so many rows.
+    pub file_rows_max: u64,
+    /// A file is finished when it is about as large; it may be exceeded by some MiB.
+    pub file_bytes_max: u64,
+    /// Rows in a row group: what a reader skips or reads as one, and what is held in
+    /// memory, compressed, while it is written.
+    pub row_group_rows: u64,
+    /// Files whose events all arrived longer ago than this are removed. In nanoseconds.
+    pub retention_age: Option<u64>,
+    /// The oldest files are removed until the rest is no larger.
+    pub retention_bytes: Option<u64>,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            // A file of this size is read by every tool in one go, and a year of a busy
+            // pipeline is still only thousands of them.
+            file_rows_max: 4_000_000,
+            file_bytes_max: 256 << 20,
+            // As DuckDB does: its threads share a file by row groups.
+            row_group_rows: 122_880,
+            retention_age: None,
+            retention_bytes: None,
+        }
+    }
+}
+
+/// The event store of one pipeline or partition: one folder.
+pub struct Archive {
+    disk: Arc<dyn Disk>,
+    folder: String,
+    settings: Settings,
+    finished: Vec<Finished>,
+    draft: Option<Draft>,
+    /// The position behind the last finished one.
+    next: Option<u64>,
+    poisoned: bool,
+}
+
+impl Archive {
+    /// Opens the archive in a folder, or begins one. What was not finished is removed.
+    pub fn open(disk: Arc<dyn Disk>, folder: &str, settings: Settings) -> Result<Archive, Error> {
+        let io = |why: &std::io::Error| Error::io(folder, why);
+        disk.create_folder(folder).map_err(|why| io(&why))?;
+        finished::remove_unfinished(&*disk, folder)?;
+        // A name that was given just before a crash is here, but durable only now.
+        disk.sync_folder(folder).map_err(|why| io(&why))?;
+        let finished = finished::list(&*disk, folder)?;
+        let next = match finished.last() {
+            Some(newest) => Some(newest.last + 1),
+            None => retention::remembered(&*disk, folder)?,
+        };
+        Ok(Archive { disk, folder: folder.to_owned(), settings, finished, draft: None, next, poisoned: false })
+    }
+
+    /// The position that [`append`](Archive::append) expects. `None` where nothing was
+    /// ever archived: then the first event may have any position.
+    pub fn next(&self) -> Option<u64> {
+        self.draft.as_ref().map(Draft::next).or(self.next)
+    }
+
+    /// The position behind the last durable one; what lies before need not be appended again.
+    pub fn next_durable(&self) -> Option<u64> {
+        self.next
+    }
+
+    /// Bytes of the finished files.
+    pub fn bytes(&self) -> u64 {
+        self.finished.iter().map(|file| file.bytes).sum()
+    }
+
+    /// Adds an event. One with a position already here is ignored, so that a replay
+    /// writes nothing twice.
+    ///
+    /// # Errors
+    /// `Bug` where positions were left out; see [`skip_to`](Archive::skip_to). `Full` and
+    /// `Unavailable` from the disk: all events since the last finish are to be appended
+    /// again, and `next` says from where. `Poisoned` after a failure to finish: open anew.
+    pub fn append(&mut self, event: &ArchivedEvent<'_>) -> Result<(), Error> {
+        self.refuse_poisoned()?;
+        match self.next() {
+            Some(next) if event.position < next => return Ok(()),
+            Some(next) if event.position > next => {
+                let message = format!("{}: position {} after {next} was expected", self.folder, event.position);
+                return Err(Error::new(Kind::Bug, message));
+            }
+            _ => {}
+        }
+        let mut draft = match self.draft.take() {
+            Some(draft) => draft,
+            None => Draft::create(&*self.disk, &self.folder, event.position, &self.settings)?,
+        };
+        if let Err(why) = draft.append(event) {
+            self.abandon(draft);
+            return Err(why);
+        }
+        let is_full = draft.rows() >= self.settings.file_rows_max || draft.bytes() >= self.settings.file_bytes_max;
+        self.draft = Some(draft);
+        if is_full { self.finish() } else { Ok(()) }
+    }
+
+    /// Says that nothing is to come between what was appended and a position: the log no
+    /// longer has it, or the archive was turned off meanwhile. Finishes the file, since no
+    /// file has gaps. Does nothing where the position is not ahead.
+    pub fn skip_to(&mut self, position: u64) -> Result<(), Error> {
+        if self.next().is_some_and(|next| position <= next) {
+            return Ok(());
+        }
+        self.finish()?;
+        self.next = Some(position);
+        Ok(())
+    }
+
+    /// Finishes the file that is being written, if any: afterwards everything appended is
+    /// durable and to be read.
+    ///
+    /// # Errors
+    /// As for [`append`](Archive::append).
+    pub fn finish(&mut self) -> Result<(), Error> {
+        self.refuse_poisoned()?;
+        let Some(draft) = self.draft.take() else { return Ok(()) };
+        let fresh = draft.name().to_owned();
+        let finished = match draft.seal() {
+            Ok(finished) => finished,
+            Err(why) => {
+                self.remove_draft(&fresh);
+                return Err(why);
+            }
+        };
+        // From here on nobody knows which of the two names is durable when something
+        // fails. Only a look at the disk can tell.
+        self.poisoned = true;
+        let (fresh, whole) = (format!("{}/{fresh}", self.folder), format!("{}/{}", self.folder, finished.name()));
+        self.disk.rename(&fresh, &whole).map_err(|why| Error::io(&whole, &why))?;
+        self.disk.sync_folder(&self.folder).map_err(|why| Error::io(&self.folder, &why))?;
+        self.poisoned = false;
+        self.next = Some(finished.last + 1);
+        self.finished.push(finished);
+        Ok(())
+    }
+
+    /// Reads the finished files. See [`scan`].
+    pub fn scan(&self, filter: Filter) -> Result<Scan, Error> {
+        scan(Arc::clone(&self.disk), &self.folder, filter)
+    }
+
+    /// Removes files beyond the retention's bounds, the oldest first: first by size, then
+    /// by age at an instant. Returns their names. The file being written does not count.
+    ///
+    /// # Errors
+    /// What was removed until then stays removed; call it again.
+    pub fn retain(&mut self, now: i64) -> Result<Vec<String>, Error> {
+        self.refuse_poisoned()?;
+        let surplus = retention::surplus(&*self.disk, &self.folder, &self.finished, &self.settings, now)?;
+        if surplus == self.finished.len()
+            && let (Some(next), true) = (self.next, surplus > 0)
+        {
+            // The names of the files say what was archived; with the last of them gone
+            // something else must, or a replay would bring the events back.
+            retention::remember(&*self.disk, &self.folder, next)?;
+        }
+        let mut removed = Vec::new();
+        for _ in 0..surplus {
+            let name = self.finished[0].name();
+            let path = format!("{}/{name}", self.folder);
+            self.disk.remove(&path).map_err(|why| Error::io(&path, &why))?;
+            self.finished.remove(0);
+            removed.push(name);
+        }
+        if surplus > 0 {
+            self.disk.sync_folder(&self.folder).map_err(|why| Error::io(&self.folder, &why))?;
+        }
+        Ok(removed)
+    }
+
+    fn refuse_poisoned(&self) -> Result<(), Error> {
+        match self.poisoned {
+            true => Err(Error::new(Kind::Poisoned, format!("{}: a file could not be finished; open it anew", self.folder))),
+            false => Ok(()),
+        }
+    }
+
+    fn abandon(&self, draft: Draft) {
+        let fresh = draft.name().to_owned();
+        drop(draft);
+        self.remove_draft(&fresh);
+    }
+
+    /// Makes room. Where that fails too, the next opening does it.
+    fn remove_draft(&self, fresh: &str) {
+        let _ = self.disk.remove(&format!("{}/{fresh}", self.folder));
+    }
+}

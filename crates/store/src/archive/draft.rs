@@ -1,0 +1,201 @@
+//! A file being written.
+//!
+//! Events gather in columns, columns go to the Parquet writer in batches, and the writer
+//! compresses them page by page and holds a row group in memory until it is complete.
+//! Each of these is bounded by rows and by bytes, so that large events cost no more.
+//!
+//! Parquet has checksums of pages, but neither this writer makes them nor do most readers
+//! ask. So every row group gets one of ours, in the file's metadata: where it ends and the
+//! CRC-32C of its bytes. What follows the row groups (filters, indexes, the metadata) has
+//! its own in the file's name. So no byte is without, and other readers pass them over.
+
+use std::io::{self, Write};
+use std::sync::{Arc, OnceLock};
+
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_writer::ArrowWriterOptions;
+use parquet::basic::{Compression, Encoding, ZstdLevel};
+use parquet::errors::ParquetError;
+use parquet::file::metadata::KeyValue;
+use parquet::file::properties::{BloomFilterPosition, EnabledStatistics, WriterProperties};
+use parquet::schema::types::ColumnPath;
+
+use super::Settings;
+use super::columns::{self, Columns, SCHEMA};
+use super::event::ArchivedEvent;
+use super::finished::{self, Finished};
+use crate::disk::{Disk, File};
+use crate::{Error, Kind};
+
+/// Metadata: the version of this format.
+pub(super) const FORMAT_KEY: &str = "flowmeter.format";
+pub(super) const FORMAT: &str = "1";
+/// Metadata: `end:crc32c` of each row group, separated by spaces.
+pub(super) const CHECKSUMS_KEY: &str = "flowmeter.checksums";
+
+/// Events handed to the Parquet writer at once.
+const BATCH_ROWS: usize = 4096;
+const BATCH_BYTES: usize = 2 << 20;
+/// A row group is closed early when it is as large, so that memory stays bounded.
+const ROW_GROUP_BYTES: usize = 64 << 20;
+/// To find one event a reader unpacks one page of raw events: small enough for that,
+/// large enough to compress.
+const RAW_PAGE_BYTES: usize = 256 << 10;
+/// One row group in a hundred is read in vain when an id is looked up.
+const ID_FALSE_POSITIVES: f64 = 0.01;
+
+pub(super) struct Draft {
+    name: String,
+    path: String,
+    first: u64,
+    rows: u64,
+    row_group_rows: usize,
+    columns: Columns,
+    writer: ArrowWriter<Output>,
+    fault: Arc<OnceLock<Error>>,
+    checksums: Vec<String>,
+}
+
+impl Draft {
+    pub(super) fn create(disk: &dyn Disk, folder: &str, first: u64, settings: &Settings) -> Result<Draft, Error> {
+        let name = finished::unfinished(first);
+        let path = format!("{folder}/{name}");
+        let file = disk.create(&path).map_err(|why| Error::io(&path, &why))?;
+        let fault = Arc::new(OnceLock::new());
+        let output = Output { file, path: path.clone(), length: 0, checksum: 0, fault: Arc::clone(&fault) };
+        let row_group_rows = usize::try_from(settings.row_group_rows.clamp(1, 1 << 24)).unwrap_or(1);
+        // What Arrow would add about itself no other reader needs.
+        let options = ArrowWriterOptions::new().with_properties(properties(row_group_rows)).with_skip_arrow_metadata(true);
+        let writer = ArrowWriter::try_new_with_options(output, Arc::clone(&SCHEMA), options);
+        let writer = writer.map_err(|why| cause(&path, &fault, &why))?;
+        Ok(Draft { name, path, first, rows: 0, row_group_rows, columns: Columns::new(), writer, fault, checksums: Vec::new() })
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The position that comes next.
+    pub(super) fn next(&self) -> u64 {
+        self.first + self.rows
+    }
+
+    pub(super) fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    /// About how large the file would be. It depends on the events only, so that a
+    /// replay ends files at the same places.
+    pub(super) fn bytes(&self) -> u64 {
+        (self.writer.bytes_written() + self.writer.in_progress_size()) as u64
+    }
+
+    /// Adds an event. After an error the draft is good for nothing.
+    pub(super) fn append(&mut self, event: &ArchivedEvent<'_>) -> Result<(), Error> {
+        let signed = |number: u64| i64::try_from(number).map_err(|_| Error::new(Kind::Bug, format!("{number} is out of range")));
+        self.columns.push(signed(event.position)?, signed(event.line)?, event);
+        self.rows += 1;
+        let group_rows = self.writer.in_progress_rows() + self.columns.rows();
+        if self.columns.rows() >= BATCH_ROWS || self.columns.bytes() >= BATCH_BYTES || group_rows >= self.row_group_rows {
+            self.write_batch()?;
+        }
+        if self.writer.in_progress_rows() >= self.row_group_rows || self.writer.in_progress_size() >= ROW_GROUP_BYTES {
+            self.close_row_group()?;
+        }
+        Ok(())
+    }
+
+    /// Ends the file and makes its contents durable, still under the unfinished name.
+    pub(super) fn seal(mut self) -> Result<Finished, Error> {
+        self.write_batch()?;
+        self.close_row_group()?;
+        self.writer.append_key_value_metadata(KeyValue::new(CHECKSUMS_KEY.to_owned(), self.checksums.join(" ")));
+        let output = self.writer.into_inner().map_err(|why| cause(&self.path, &self.fault, &why))?;
+        let Output { mut file, length, checksum, .. } = output;
+        file.sync().map_err(|why| Error::io(&self.path, &why))?;
+        Ok(Finished { first: self.first, last: self.first + self.rows - 1, checksum, bytes: length })
+    }
+
+    fn write_batch(&mut self) -> Result<(), Error> {
+        if self.columns.rows() == 0 {
+            return Ok(());
+        }
+        let batch = self.columns.take().map_err(ParquetError::from);
+        batch.and_then(|batch| self.writer.write(&batch)).map_err(|why| cause(&self.path, &self.fault, &why))
+    }
+
+    fn close_row_group(&mut self) -> Result<(), Error> {
+        if self.writer.in_progress_rows() == 0 {
+            return Ok(());
+        }
+        let flushed = self.writer.flush().and_then(|()| self.writer.sync().map_err(ParquetError::from));
+        flushed.map_err(|why| cause(&self.path, &self.fault, &why))?;
+        let output = self.writer.inner_mut();
+        self.checksums.push(format!("{}:{:08x}", output.length, std::mem::take(&mut output.checksum)));
+        Ok(())
+    }
+}
+
+/// How the columns are encoded. Numbers that grow steadily are kept as differences;
+/// what never repeats gets no dictionary; what nobody compares gets no bounds.
+fn properties(row_group_rows: usize) -> WriterProperties {
+    let column = |name: &str| ColumnPath::from(name);
+    let mut properties = WriterProperties::builder()
+        .set_compression(Compression::ZSTD(ZstdLevel::try_new(1).unwrap_or_default()))
+        .set_statistics_enabled(EnabledStatistics::Chunk)
+        // Behind the row groups, where they are read together and a checksum guards them.
+        .set_bloom_filter_position(BloomFilterPosition::End)
+        .set_max_row_group_row_count(None)
+        .set_key_value_metadata(Some(vec![KeyValue::new(FORMAT_KEY.to_owned(), FORMAT.to_owned())]))
+        .set_column_data_page_size_limit(column(columns::RAW), RAW_PAGE_BYTES)
+        .set_column_bloom_filter_enabled(column(columns::ID), true)
+        .set_column_bloom_filter_fpp(column(columns::ID), ID_FALSE_POSITIVES)
+        .set_column_bloom_filter_max_ndv(column(columns::ID), row_group_rows as u64);
+    for name in [columns::POSITION, columns::LINE, columns::RECEIVED_AT, columns::EVENT_AT] {
+        properties = properties
+            .set_column_dictionary_enabled(column(name), false)
+            .set_column_encoding(column(name), Encoding::DELTA_BINARY_PACKED);
+    }
+    for name in [columns::ID, columns::RAW, columns::RAW_BYTES] {
+        properties = properties.set_column_dictionary_enabled(column(name), false);
+    }
+    for name in [columns::RAW, columns::RAW_BYTES, columns::DETAIL] {
+        properties = properties.set_column_statistics_enabled(column(name), EnabledStatistics::None);
+    }
+    properties.build()
+}
+
+/// The disk's error where there was one: the Parquet writer makes words of it.
+fn cause(path: &str, fault: &OnceLock<Error>, why: &ParquetError) -> Error {
+    fault.get().cloned().unwrap_or_else(|| Error::new(Kind::Bug, format!("{path}: {why}")))
+}
+
+/// A file of the disk as the Parquet writer wants it. Counts and sums what goes by, and
+/// keeps the first error. After that it takes nothing more.
+struct Output {
+    file: Box<dyn File>,
+    path: String,
+    length: u64,
+    /// Of what was written since the last row group.
+    checksum: u32,
+    fault: Arc<OnceLock<Error>>,
+}
+
+impl Write for Output {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.fault.get().is_some() {
+            return Err(io::Error::other("the file failed before"));
+        }
+        if let Err(why) = self.file.append(bytes) {
+            let _ = self.fault.set(Error::io(&self.path, &why));
+            return Err(why);
+        }
+        self.length += bytes.len() as u64;
+        self.checksum = crc32c::crc32c_append(self.checksum, bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

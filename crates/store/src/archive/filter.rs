@@ -1,0 +1,110 @@
+//! Which events a reader wants, asked of a row group's bounds first and of rows then.
+
+use std::ops::Range;
+
+use arrow_array::{Array, BooleanArray, RecordBatch};
+use parquet::file::metadata::{ColumnChunkMetaData, RowGroupMetaData};
+use parquet::file::statistics::Statistics;
+
+use super::columns;
+
+/// What an event must be; `None` asks for nothing. Ranges are half-open; times are in
+/// nanoseconds since 1970, UTC.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// Its position.
+    pub positions: Option<Range<u64>>,
+    /// When it came in.
+    pub received_at: Option<Range<i64>>,
+    /// When it happened; an event without a time is none of these.
+    pub event_at: Option<Range<i64>>,
+    /// Its pipeline.
+    pub pipeline: Option<String>,
+    /// Its id.
+    pub id: Option<String>,
+    /// Its source.
+    pub source: Option<String>,
+    /// Its subject.
+    pub subject: Option<String>,
+    /// What became of it.
+    pub verdict: Option<String>,
+}
+
+impl Filter {
+    /// Everything from a position on.
+    pub fn from_position(position: u64) -> Filter {
+        Filter { positions: Some(position..u64::MAX), ..Filter::default() }
+    }
+
+    /// Whether a stretch of positions can hold a wanted one.
+    pub(super) fn may_hold(&self, first: u64, last: u64) -> bool {
+        self.positions.as_ref().is_none_or(|range| first < range.end && last >= range.start)
+    }
+
+    /// Whether a row group can hold a wanted event, by the bounds of its columns.
+    pub(super) fn may_be_in(&self, group: &RowGroupMetaData) -> bool {
+        let bounds = |name: &str| chunk(group, name).and_then(ColumnChunkMetaData::statistics);
+        let ranges = self.ranges().all(|(name, range)| bounds(name).is_none_or(|bounds| meets(bounds, &range)));
+        ranges && self.texts().all(|(name, text)| bounds(name).is_none_or(|bounds| encloses(bounds, text.as_bytes())))
+    }
+
+    /// The columns to look at; none where everything is wanted.
+    pub(super) fn columns(&self) -> Vec<&'static str> {
+        self.ranges().map(|(name, _)| name).chain(self.texts().map(|(name, _)| name)).collect()
+    }
+
+    /// Which rows of a batch of these columns are wanted.
+    pub(super) fn choose(&self, batch: &RecordBatch) -> BooleanArray {
+        let mut wanted = vec![true; batch.num_rows()];
+        for (name, range) in self.ranges() {
+            let number = columns::numbers(batch, name);
+            for (row, wanted) in wanted.iter_mut().enumerate() {
+                *wanted &= number.as_ref().and_then(|number| number(row)).is_some_and(|number| range.contains(&number));
+            }
+        }
+        for (name, text) in self.texts() {
+            let strings = columns::strings(batch, name);
+            for (row, wanted) in wanted.iter_mut().enumerate() {
+                *wanted &= strings.is_some_and(|strings| strings.is_valid(row) && strings.value(row) == text);
+            }
+        }
+        wanted.into()
+    }
+
+    fn ranges(&self) -> impl Iterator<Item = (&'static str, Range<i64>)> {
+        let signed = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+        let positions = self.positions.as_ref().map(|range| signed(range.start)..signed(range.end));
+        let ranges = [
+            (columns::POSITION, positions),
+            (columns::RECEIVED_AT, self.received_at.clone()),
+            (columns::EVENT_AT, self.event_at.clone()),
+        ];
+        ranges.into_iter().filter_map(|(name, range)| Some((name, range?)))
+    }
+
+    fn texts(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let texts = [
+            (columns::PIPELINE, &self.pipeline),
+            (columns::ID, &self.id),
+            (columns::SOURCE, &self.source),
+            (columns::SUBJECT, &self.subject),
+            (columns::VERDICT, &self.verdict),
+        ];
+        texts.into_iter().filter_map(|(name, text)| Some((name, text.as_deref()?)))
+    }
+}
+
+/// A column of a row group, by name.
+pub(super) fn chunk<'a>(group: &'a RowGroupMetaData, name: &str) -> Option<&'a ColumnChunkMetaData> {
+    group.columns().iter().find(|column| column.column_path().string() == name)
+}
+
+fn meets(bounds: &Statistics, range: &Range<i64>) -> bool {
+    let Statistics::Int64(bounds) = bounds else { return true };
+    bounds.min_opt().is_none_or(|min| *min < range.end) && bounds.max_opt().is_none_or(|max| *max >= range.start)
+}
+
+/// Bounds of long strings are cut, the lower one down and the upper one up.
+fn encloses(bounds: &Statistics, text: &[u8]) -> bool {
+    bounds.min_bytes_opt().is_none_or(|min| min <= text) && bounds.max_bytes_opt().is_none_or(|max| max >= text)
+}

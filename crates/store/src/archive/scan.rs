@@ -1,0 +1,223 @@
+//! Reading the archive: rows in the order of arrival, in bounded memory.
+//!
+//! What cannot hold a wanted event is skipped: a file by its name, a row group by the
+//! bounds of its columns and by the filter of its ids. Of a row group that may, first the
+//! columns asked about are read, and the others only for the rows that are wanted.
+//! Checksums are compared before anything is unpacked or skipped: a row that comes out is
+//! one that went in, and the Parquet reader, which may panic over a corrupt index, sees none.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::sync::Arc;
+use std::vec;
+
+use arrow_array::RecordBatch;
+use arrow_schema::ArrowError;
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::{
+    ArrowPredicateFn, ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
+    RowFilter,
+};
+use parquet::bloom_filter::Sbbf;
+use parquet::file::metadata::{PageIndexPolicy, RowGroupMetaData};
+use parquet::file::reader::Length;
+
+use super::columns::{self, ID};
+use super::draft::{CHECKSUMS_KEY, FORMAT, FORMAT_KEY};
+use super::event::Row;
+use super::filter::{Filter, chunk};
+use super::finished::{self, Finished};
+use super::input::Input;
+use crate::disk::Disk;
+use crate::{Error, Kind};
+
+/// Rows unpacked at once. Few, because an event may be large.
+const BATCH_ROWS: usize = 256;
+/// What the Parquet reader may keep of the columns asked about, to use them again.
+const KEPT_BYTES: usize = 8 << 20;
+
+/// Reads the finished files of an archive, as they are now; a file that retention takes
+/// away meanwhile is passed over. Needs no archive open.
+pub fn scan(disk: Arc<dyn Disk>, folder: &str, filter: Filter) -> Result<Scan, Error> {
+    let files = finished::list(&*disk, folder)?;
+    let files = files.into_iter().filter(|file| filter.may_hold(file.first, file.last)).collect();
+    Ok(Scan { disk, folder: folder.to_owned(), filter, files, reading: None, rows: Vec::new().into_iter() })
+}
+
+/// Archived events, in the order of arrival. Ends after an error.
+pub struct Scan {
+    disk: Arc<dyn Disk>,
+    folder: String,
+    filter: Filter,
+    files: VecDeque<Finished>,
+    reading: Option<Reading>,
+    rows: vec::IntoIter<Row>,
+}
+
+/// A file being read, and how far.
+struct Reading {
+    open: Open,
+    groups: Range<usize>,
+    batches: Option<ParquetRecordBatchReader>,
+}
+
+impl Iterator for Scan {
+    type Item = Result<Row, Error>;
+
+    fn next(&mut self) -> Option<Result<Row, Error>> {
+        loop {
+            if let Some(row) = self.rows.next() {
+                return Some(Ok(row));
+            }
+            match self.advance() {
+                Ok(true) => {}
+                Ok(false) => return None,
+                Err(why) => {
+                    self.files.clear();
+                    self.reading = None;
+                    return Some(Err(why));
+                }
+            }
+        }
+    }
+}
+
+impl Scan {
+    /// One step: a batch, a row group or a file. False at the end.
+    fn advance(&mut self) -> Result<bool, Error> {
+        let Some(reading) = &mut self.reading else {
+            let Some(file) = self.files.pop_front() else { return Ok(false) };
+            self.reading = self.open(&file)?;
+            return Ok(true);
+        };
+        if let Some(batches) = &mut reading.batches {
+            match batches.next() {
+                Some(batch) => self.rows = reading.open.rows(batch)?.into_iter(),
+                None => reading.batches = None,
+            }
+            return Ok(true);
+        }
+        match reading.groups.next() {
+            Some(group) => reading.batches = reading.open.read(group, &self.filter)?,
+            None => self.reading = None,
+        }
+        Ok(true)
+    }
+
+    fn open(&self, file: &Finished) -> Result<Option<Reading>, Error> {
+        let path = format!("{}/{}", self.folder, file.name());
+        let open = match Open::new(&*self.disk, &path, file) {
+            Err(_) if self.is_retained(file)? => return Ok(None),
+            open => open?,
+        };
+        let groups = 0..open.groups().len();
+        Ok(Some(Reading { open, groups, batches: None }))
+    }
+
+    /// Whether retention has removed a file since the scan began.
+    fn is_retained(&self, file: &Finished) -> Result<bool, Error> {
+        let now = finished::list(&*self.disk, &self.folder)?;
+        Ok(now.first().is_none_or(|oldest| oldest.first > file.first))
+    }
+}
+
+/// A finished file with its footer read and found to be what its name says.
+pub(super) struct Open {
+    file: Finished,
+    input: Input,
+    metadata: ArrowReaderMetadata,
+    /// Where row groups end, and their sums.
+    checksums: Vec<(u64, u32)>,
+}
+
+impl Open {
+    pub(super) fn new(disk: &dyn Disk, path: &str, file: &Finished) -> Result<Open, Error> {
+        let input = Input::open(disk, path).map_err(|why| Error::io(path, &why))?;
+        let load = |options| ArrowReaderMetadata::load(&input, options).map_err(|why| input.cause(why));
+        let metadata = load(ArrowReaderOptions::new())?;
+        let footer = metadata.metadata().file_metadata();
+        let entry = |key: &str| footer.key_value_metadata()?.iter().find(|entry| entry.key == key)?.value.clone();
+        match entry(FORMAT_KEY).as_deref() {
+            Some(FORMAT) => {}
+            Some(other) => return Err(Error::new(Kind::Format, format!("{path}: format {other}, not {FORMAT}"))),
+            None => return Err(Error::corrupt(path, "has no format")),
+        }
+        if !columns::are_columns_of(metadata.schema()) {
+            return Err(Error::corrupt(path, "has other columns"));
+        }
+        if u64::try_from(footer.num_rows()).ok() != Some(file.rows()) {
+            return Err(Error::corrupt(
+                path,
+                format_args!("has {} rows, not the {} of its name", footer.num_rows(), file.rows()),
+            ));
+        }
+        let checksums = entry(CHECKSUMS_KEY).and_then(|sums| parse_checksums(&sums)).unwrap_or_default();
+        if checksums.len() != metadata.metadata().num_row_groups() {
+            return Err(Error::corrupt(path, "has not a checksum for each row group"));
+        }
+        let end = checksums.last().map_or(0, |(end, _)| *end);
+        if input.checksum(end, input.len())? != file.checksum {
+            return Err(input.cause("what follows its row groups is not what was written"));
+        }
+        // Where pages lie is needed to read single ones. It is trusted only now.
+        let metadata = load(ArrowReaderOptions::new().with_offset_index_policy(PageIndexPolicy::Optional))?;
+        Ok(Open { file: file.clone(), input, metadata, checksums })
+    }
+
+    pub(super) fn groups(&self) -> impl ExactSizeIterator<Item = &RowGroupMetaData> {
+        self.metadata.metadata().row_groups().iter()
+    }
+
+    /// The wanted rows of a row group; `None` where it can have none.
+    fn read(&self, group: usize, filter: &Filter) -> Result<Option<ParquetRecordBatchReader>, Error> {
+        let metadata = self.metadata.metadata().row_group(group);
+        if !filter.may_be_in(metadata) || !self.may_have_id(metadata, filter)? {
+            return Ok(None);
+        }
+        self.verify(group)?;
+        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(self.input.clone(), self.metadata.clone());
+        let mut builder = builder.with_row_groups(vec![group]).with_batch_size(BATCH_ROWS);
+        let asked = filter.columns();
+        if !asked.is_empty() {
+            let mask = ProjectionMask::columns(builder.parquet_schema(), asked);
+            let filter = filter.clone();
+            let predicate = ArrowPredicateFn::new(mask, move |batch| Ok(filter.choose(&batch)));
+            builder = builder.with_row_filter(RowFilter::new(vec![Box::new(predicate)]));
+        }
+        builder.with_max_predicate_cache_size(KEPT_BYTES).build().map(Some).map_err(|why| self.input.cause(why))
+    }
+
+    fn rows(&self, batch: Result<RecordBatch, ArrowError>) -> Result<Vec<Row>, Error> {
+        let rows = columns::rows(&batch.map_err(|why| self.input.cause(why))?);
+        match rows.iter().find(|row| !(self.file.first..=self.file.last).contains(&row.position)) {
+            Some(row) => Err(self.input.cause(format_args!("holds position {}", row.position))),
+            None => Ok(rows),
+        }
+    }
+
+    fn may_have_id(&self, group: &RowGroupMetaData, filter: &Filter) -> Result<bool, Error> {
+        let (Some(id), Some(column)) = (&filter.id, chunk(group, ID)) else { return Ok(true) };
+        let ids = Sbbf::read_from_column_chunk(column, &self.input).map_err(|why| self.input.cause(why))?;
+        match ids {
+            Some(ids) if ids.num_blocks() == 0 => Err(self.input.cause("has an empty filter of ids")),
+            ids => Ok(ids.is_none_or(|ids| ids.check(id.as_str()))),
+        }
+    }
+
+    fn verify(&self, group: usize) -> Result<(), Error> {
+        let start = group.checked_sub(1).map_or(0, |before| self.checksums[before].0);
+        let (end, sum) = self.checksums[group];
+        match self.input.checksum(start, end)? == sum {
+            true => Ok(()),
+            false => Err(self.input.cause(format_args!("row group {group} is not what was written"))),
+        }
+    }
+}
+
+fn parse_checksums(text: &str) -> Option<Vec<(u64, u32)>> {
+    let parse = |word: &str| {
+        let (end, sum) = word.split_once(':')?;
+        Some((end.parse().ok()?, u32::from_str_radix(sum, 16).ok()?))
+    };
+    text.split(' ').map(parse).collect()
+}

@@ -33,16 +33,20 @@ pub struct Layout {
     pub lines: usize,
     /// Seed of a shuffle within each step.
     pub shuffle: Option<u64>,
+    /// Whether everything is made into bytes and read back before every step.
+    pub recover: bool,
 }
 
-pub const STRAIGHT: Layout = Layout { threads: 1, partitions: 1, lines: 1000, shuffle: None };
+pub const STRAIGHT: Layout = Layout { threads: 1, partitions: 1, lines: 1000, shuffle: None, recover: false };
 
 /// The ways a story is run besides straight.
-pub const LAYOUTS: [Layout; 4] = [
-    Layout { threads: 2, partitions: 2, lines: 3, shuffle: None },
-    Layout { threads: 1, partitions: 7, lines: 1, shuffle: None },
-    Layout { threads: 1, partitions: 1, lines: 1000, shuffle: Some(1) },
-    Layout { threads: 2, partitions: 3, lines: 2, shuffle: Some(2) },
+pub const LAYOUTS: [Layout; 6] = [
+    Layout { threads: 2, partitions: 2, lines: 3, shuffle: None, recover: false },
+    Layout { threads: 1, partitions: 7, lines: 1, shuffle: None, recover: false },
+    Layout { threads: 1, partitions: 1, lines: 1000, shuffle: Some(1), recover: false },
+    Layout { threads: 2, partitions: 3, lines: 2, shuffle: Some(2), recover: false },
+    Layout { threads: 1, partitions: 1, lines: 1, shuffle: None, recover: true },
+    Layout { threads: 2, partitions: 3, lines: 2, shuffle: Some(3), recover: true },
 ];
 
 /// What came of it.
@@ -125,6 +129,12 @@ pub fn run(document: &str, steps: &[Step], layout: Layout) -> Outcome {
     });
     engine.open_declared(first.min().unwrap());
     for step in steps {
+        if layout.recover {
+            let (images, totals) = (engine.images(), engine.totals());
+            engine = Engine::read(Arc::clone(&plan), settings, &images, engine.into_identities()).unwrap();
+            engine.set_totals(totals);
+            assert_eq!(engine.images(), images, "read and written again it is the same");
+        }
         match step {
             Step::Events(at, lines) => {
                 let mut lines = lines.clone();

@@ -29,7 +29,7 @@ use std::sync::Arc;
 pub use command::{Command, Identity, Usage};
 pub(crate) use count::read_value;
 pub use effects::{Effects, RecordKey};
-pub use identities::IdentityTable;
+pub use identities::{Drain, IdentityTable, is_within, recorded_at};
 pub use memory::Memory;
 pub use meter::{Amount, Birth, Carry, Meter, MeterKey, OpenPeriod, Sent};
 pub use symbols::Symbols;

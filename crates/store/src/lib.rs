@@ -8,5 +8,6 @@
 
 pub mod disk;
 mod error;
+pub mod identities;
 
 pub use error::{Error, Kind};

@@ -33,6 +33,7 @@ mod run;
 mod sweep;
 #[cfg(test)]
 mod tests;
+mod upkeep;
 mod write;
 
 use std::sync::Arc;
@@ -44,25 +45,20 @@ pub use manifest::Manifest;
 pub use sweep::sweep;
 
 use self::merge::Underway;
-use self::page::{Entry, PAGE_BYTES};
+use self::page::PAGE_BYTES;
 use self::run::{Place, Run};
-use self::write::Writer;
+use self::upkeep::is_merged;
 use crate::disk::Disk;
 use crate::{Error, Kind};
 
 /// Runs merged into one.
 const MERGE_RUNS: usize = 4;
-/// Runs at which everybody waits for the merges: each of them costs every identity a
-/// look into its filter.
-const RUNS_MAX: usize = 24;
 /// Identities looked at together, so that the filters' memory is fetched together. The
 /// answers are bits of a word.
 const CHUNK: usize = 64;
 /// Entries of each merge that are done for an identity admitted. Four runs gather while
 /// the four before them are merged; with four entries that takes a quarter of the time.
 const PACE: usize = 4;
-/// Entries of each merge that are done when a run is written, however small it is.
-const PACE_MIN: usize = 1 << 16;
 /// The fewest identities held in memory, however little memory there may be.
 const COUNT_MIN: usize = 64;
 
@@ -264,82 +260,6 @@ impl SpilledIdentities {
         }
         Ok(known)
     }
-
-    /// The table becomes a run; merges that are done take effect and new ones begin.
-    fn spill(&mut self) -> Result<(), Error> {
-        if self.table.count() > 0 {
-            let mut writer = Writer::create(&self.place, self.next)?;
-            self.next += 1;
-            for (fingerprint, at) in self.table.drain() {
-                writer.push(Entry { fingerprint, at })?;
-            }
-            let run = writer.finish()?;
-            self.runs.extend(run.map(|run| Named { run: Arc::new(run), after: self.generation }));
-        }
-        for merge in &mut self.merges {
-            merge.step(PACE_MIN);
-        }
-        self.take_merged()?;
-        self.begin_merges()?;
-        while self.runs.len() > RUNS_MAX && !self.merges.is_empty() {
-            self.merges.iter_mut().for_each(Underway::complete);
-            self.take_merged()?;
-            self.begin_merges()?;
-        }
-        Ok(())
-    }
-
-    /// Runs that were merged give way to what was made of them.
-    fn take_merged(&mut self) -> Result<(), Error> {
-        let complete: Vec<Underway> = self.merges.extract_if(.., |merge| merge.is_complete()).collect();
-        for merge in complete {
-            let inputs = merge.inputs.clone();
-            let run = merge.result()?;
-            let is_input = |named: &mut Named| inputs.iter().any(|input| Arc::ptr_eq(input, &named.run));
-            let gone: Vec<Named> = self.runs.extract_if(.., is_input).collect();
-            self.retire_runs(gone);
-            self.runs.extend(run.map(|run| Named { run: Arc::new(run), after: self.generation }));
-        }
-        // A file that cannot be removed does no harm; `retire` tells of it.
-        let _ = self.remove_retired();
-        Ok(())
-    }
-
-    fn begin_merges(&mut self) -> Result<(), Error> {
-        loop {
-            let runs = self.runs.iter().map(|named| &named.run);
-            let free = runs.filter(|run| !is_merged(&self.merges, run));
-            let Some(inputs) = merge::next(&free) else { return Ok(()) };
-            self.merges.push(Underway::begin(&self.place, inputs, self.next, self.horizon, self.merging)?);
-            self.next += 1;
-        }
-    }
-
-    fn retire_runs(&mut self, runs: Vec<Named>) {
-        for Named { run, after } in runs {
-            // No manifest was given while it was there, or the newest may name it.
-            let from = if after == self.generation { 0 } else { self.generation + 1 };
-            self.retired.push(Retired { name: run.name.clone(), from });
-        }
-    }
-
-    fn remove_retired(&mut self) -> Result<(), Error> {
-        let mut first = Ok(());
-        let (disk, durable) = (&self.place.disk, self.durable);
-        self.retired.retain(|retired| {
-            if retired.from > durable {
-                return true;
-            }
-            match disk.remove(&retired.name) {
-                Err(why) if why.kind() != std::io::ErrorKind::NotFound => {
-                    first = first.clone().and(Err(Error::io(&retired.name, &why)));
-                    true
-                }
-                _ => false,
-            }
-        });
-        first
-    }
 }
 
 impl Identities for SpilledIdentities {
@@ -355,10 +275,6 @@ impl Identities for SpilledIdentities {
     fn expect(&mut self, count: usize) {
         self.table.expect(count.min(self.count_max));
     }
-}
-
-fn is_merged(merges: &[Underway], run: &Arc<Run>) -> bool {
-    merges.iter().any(|merge| merge.inputs.iter().any(|input| Arc::ptr_eq(input, run)))
 }
 
 impl std::fmt::Debug for SpilledIdentities {

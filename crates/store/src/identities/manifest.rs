@@ -41,7 +41,7 @@ impl Manifest {
 
     /// How many identities there are in all.
     pub fn count(&self) -> u64 {
-        self.runs.iter().map(|run| run.count).sum()
+        self.runs.iter().fold(0, |sum, run| sum.saturating_add(run.count))
     }
 
     /// The files it names, without their folder.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use super::upkeep::RUNS_MAX;
 use super::*;
 use crate::disk::{File, LocalDisk};
 

@@ -9,6 +9,7 @@
 pub mod archive;
 pub mod disk;
 mod error;
+pub mod identities;
 pub mod log;
 
 pub use error::{Error, Kind};

@@ -7,7 +7,12 @@
 //! Open addressing in shards of bounded growth: a shard grows alone, so that no
 //! single event waits for the whole table.
 
+mod drain;
+
+pub use drain::Drain;
+
 use super::{Identities, Identity};
+use crate::time::Timestamp;
 
 /// Shards of a table, a power of two.
 const SHARDS: usize = 64;
@@ -81,6 +86,22 @@ fn shard_of(fingerprint: u128) -> usize {
 }
 
 impl IdentityTable {
+    /// How many identities it holds.
+    pub fn count(&self) -> usize {
+        self.shards.iter().map(|shard| shard.used).sum()
+    }
+
+    /// Memory it takes, used or free.
+    pub fn memory_bytes(&self) -> usize {
+        self.shards.iter().map(|shard| shard.slots.capacity() * size_of::<Slot>()).sum()
+    }
+
+    /// How many identities never take more memory than this: a shard that has just
+    /// grown is filled to eight fifteenths, and none is smaller than it began.
+    pub fn count_within(memory_bytes: usize) -> usize {
+        (memory_bytes / size_of::<Slot>()).saturating_sub(SHARDS * SLOTS_MIN) * 8 / 15
+    }
+
     fn touch(&self, fingerprint: u128) -> i64 {
         let shard = &self.shards[shard_of(fingerprint)];
         shard.slots.get(home(fingerprint as u64, shard.slots.len())).map_or(0, |slot| slot.at)
@@ -95,7 +116,7 @@ impl Shard {
             self.grow();
         }
         let (low, high) = (identity.fingerprint as u64, (identity.fingerprint >> 64) as u64);
-        let at = identity.at.nanos().max(FREE + 1);
+        let at = recorded_at(identity.at).nanos();
         let size = self.slots.len();
         let mut place = home(low, size);
         loop {
@@ -139,6 +160,20 @@ fn home(low: u64, size: usize) -> usize {
     ((u128::from(low) * size as u128) >> 64) as usize
 }
 
+/// The event time an identity is recorded under: its own, but for the very first
+/// nanosecond there is, which marks free slots.
+pub fn recorded_at(at: Timestamp) -> Timestamp {
+    at.max(Timestamp::from_nanos(FREE + 1))
+}
+
+/// Whether an identity recorded at `known` makes one of the same fingerprint at `at` a
+/// duplicate, both as [`recorded_at`] tells them; the window in nanoseconds, `None` for
+/// ever.
+pub fn is_within(known: Timestamp, at: Timestamp, window: Option<i64>) -> bool {
+    within(known.nanos(), at.nanos(), window)
+}
+
+#[inline]
 fn within(known: i64, at: i64, window: Option<i64>) -> bool {
     window.is_none_or(|window| known.abs_diff(at) < window.unsigned_abs())
 }
@@ -146,7 +181,6 @@ fn within(known: i64, at: i64, window: Option<i64>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::time::Timestamp;
 
     fn duplicates(table: &mut IdentityTable, events: &[(u128, i64)], window: Option<i64>) -> Vec<u32> {
         let identity = |(event, &(fingerprint, at)): (usize, &(u128, i64))| Identity {
@@ -186,5 +220,27 @@ mod tests {
             events.push((fingerprint, 0));
         }
         assert_eq!(duplicates(&mut table, &events, None), expected);
+    }
+
+    #[test]
+    fn drains_in_order_and_begins_anew() {
+        let mut table = IdentityTable::default();
+        let mut state = 7u128;
+        let mut expected = Vec::new();
+        for at in 0..5_000 {
+            state = state.wrapping_mul(0x2360_ed05_1fc6_5da4_4385_df64_9fcc_f645).wrapping_add(1);
+            expected.push((state, at));
+        }
+        expected.extend(expected.clone().iter().step_by(7).map(|&(fingerprint, at)| (fingerprint, at - 10)));
+        assert!(duplicates(&mut table, &expected, Some(10)).is_empty());
+        assert_eq!(table.count(), expected.len());
+        assert!(IdentityTable::count_within(table.memory_bytes()) <= expected.len());
+        expected.sort_unstable();
+        let drained: Vec<_> = table.drain().map(|(fingerprint, at)| (fingerprint, at.nanos())).collect();
+        assert_eq!(drained, expected);
+        assert_eq!(table.count(), 0);
+        assert!(duplicates(&mut table, &expected[..100], Some(1)).is_empty());
+        drop(table.drain());
+        assert!(duplicates(&mut table, &expected[..100], Some(1)).is_empty());
     }
 }

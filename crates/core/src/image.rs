@@ -85,6 +85,13 @@ impl<'a> Glass<'a> {
         self.at == self.bytes.len()
     }
 
+    /// Everything that is left.
+    pub fn rest(&mut self) -> &'a [u8] {
+        let rest = self.bytes.get(self.at..).unwrap_or_default();
+        self.at = self.bytes.len();
+        rest
+    }
+
     fn take(&mut self, length: usize) -> Seen<&'a [u8]> {
         match self.bytes.get(self.at..).and_then(|rest| rest.get(..length)) {
             Some(bytes) => {

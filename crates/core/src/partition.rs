@@ -15,6 +15,7 @@
 mod close;
 mod command;
 mod count;
+mod declared;
 mod effects;
 mod groups;
 mod identities;
@@ -122,6 +123,8 @@ impl<M: Meters, I: Identities> Partition<M, I> {
             }
             Command::Count { processor, batch, usages } => self.count(processor, batch, usages, at, effects),
             Command::Open(declared) => self.open_declared(declared, at),
+            Command::Edit(declared) => self.edit_declared(declared),
+            Command::Delete(declared) => self.delete_declared(declared, effects),
             Command::Tick => self.tick(at, effects),
             Command::Flush => self.flush_open(at, effects),
         }

@@ -28,6 +28,7 @@ pub use schema::json_schema;
 pub use source::{Format, IdRule, SourcePlan};
 pub use target::{TargetFormat, TargetPlan};
 
+use crate::meter_type::MeterType;
 use crate::plan::Plan;
 
 /// A pipeline that has been read and compiled.
@@ -43,15 +44,44 @@ pub struct Pipeline {
 impl Pipeline {
     /// Reads a document. All problems that can be found at once are reported at once.
     pub fn read(text: &str) -> Result<Pipeline, Problems> {
-        let tree = tree::parse(text)?;
+        Pipeline::of_tree(&tree::parse(text)?, false)
+    }
+
+    /// Reads a document in an installation that has meter types of its own, each a
+    /// document as under `meterTypes`: the pipeline's rules may address their categories,
+    /// and categories whose types are yet to come. Its own type of a name comes first.
+    pub fn read_shared(text: &str, shared: &[&str]) -> Result<Pipeline, Problems> {
+        let mut tree = tree::parse(text)?;
+        let shared = shared.iter().map(|kind| tree::parse(kind)).collect::<Result<Vec<_>, _>>()?;
+        let named = |node: &tree::Node| node.text("name").map(str::to_owned);
+        let own: Vec<_> = tree.get("meterTypes").map(tree::Node::items).unwrap_or_default().iter().map(named).collect();
+        tree.extend_list("meterTypes", shared.into_iter().filter(|kind| !own.contains(&named(kind))));
+        Pipeline::of_tree(&tree, true)
+    }
+
+    /// Reads one meter type, as under `meterTypes`: its id and name.
+    pub fn read_meter_type(text: &str) -> Result<MeterType, Problems> {
+        let mut tree = tree::parse("{}")?;
+        tree.extend_list("meterTypes", [tree::parse(text)?]);
         let mut problems = Problems::default();
-        conform::conform(&tree, &forms::PIPELINE, "", &mut problems);
+        let kinds = tree.get("meterTypes").into_iter().flat_map(|list| list.items());
+        kinds.for_each(|kind| conform::conform(kind, &forms::METER_TYPE, "", &mut problems));
         problems.into_result()?;
         let mut problems = Problems::default();
-        let compiled = compile::compile(&tree, &mut problems);
+        let mut kinds = meter_type::compile_all(&tree, &mut problems);
+        problems.into_result()?;
+        kinds.pop().ok_or_else(Problems::default)
+    }
+
+    fn of_tree(tree: &tree::Node, open_categories: bool) -> Result<Pipeline, Problems> {
+        let mut problems = Problems::default();
+        conform::conform(tree, &forms::PIPELINE, "", &mut problems);
+        problems.into_result()?;
+        let mut problems = Problems::default();
+        let compiled = compile::compile(tree, open_categories, &mut problems);
         problems.into_result()?;
         let (plan, targets) = compiled.ok_or_else(Problems::default)?;
-        Ok(Pipeline { plan, targets, effective: effective::effective(&tree) })
+        Ok(Pipeline { plan, targets, effective: effective::effective(tree) })
     }
 
     /// The document with every default written out, as YAML.

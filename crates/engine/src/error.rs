@@ -9,6 +9,8 @@ pub enum Kind {
     Invalid,
     /// Try again later; something outside does not answer.
     Unavailable,
+    /// Make room: the disk is full.
+    Full,
     /// Look at the data: it is not what it was.
     Corrupt,
     /// Report it: this should not happen.
@@ -37,6 +39,20 @@ impl Error {
             _ => Kind::Unavailable,
         };
         Error::new(kind, format!("{what}: {why}"))
+    }
+}
+
+impl From<flowmeter_store::Error> for Error {
+    fn from(why: flowmeter_store::Error) -> Error {
+        use flowmeter_store::Kind as Stored;
+        let kind = match why.kind {
+            Stored::Full => Kind::Full,
+            Stored::Unavailable | Stored::Poisoned => Kind::Unavailable,
+            Stored::Corrupt => Kind::Corrupt,
+            Stored::Format => Kind::Invalid,
+            Stored::Bug => Kind::Bug,
+        };
+        Error::new(kind, why.to_string())
     }
 }
 

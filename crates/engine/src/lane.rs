@@ -55,12 +55,7 @@ impl<I: Identities> Lane<I> {
     }
 
     /// Answers for this partition's part of every flow, in the order of arrival.
-    pub(crate) fn answer<'f>(
-        &mut self,
-        plan: &Plan,
-        stage: usize,
-        flows: impl ExactSizeIterator<Item = &'f Flow>,
-    ) {
+    pub(crate) fn answer<'f>(&mut self, plan: &Plan, stage: usize, flows: impl ExactSizeIterator<Item = &'f Flow>) {
         self.begin(flows.len());
         for (flow_ix, flow) in flows.enumerate() {
             for &node in &plan.stages[stage] {

@@ -14,6 +14,7 @@
 
 mod error;
 mod lane;
+pub mod live;
 mod merge;
 mod round;
 mod source;

@@ -3,10 +3,10 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use flowmeter_core::event::{Batch, Origin};
+use flowmeter_core::image::{BadImage, Glass, Pen};
 use flowmeter_core::limits::IDENTITIES_EXPECTED_MAX;
 use flowmeter_core::mediation::{Decoder, Flow, Mediator, OperatorCount, Tap};
 use flowmeter_core::operator::Operator;
-use flowmeter_core::image::{BadImage, Glass, Pen};
 use flowmeter_core::partition::{Command, Effects, Identities, IdentityTable, Memory, Partition};
 use flowmeter_core::plan::Plan;
 use flowmeter_core::time::Timestamp;
@@ -179,10 +179,17 @@ impl<I: Identities + Send + Sync> Engine<I> {
 
     /// Opens the meters that the plan declares.
     pub fn open_declared(&mut self, at: Timestamp) {
-        let partitions = self.lanes.len();
-        for declared in &self.plan.meters {
-            let partition = Plan::partition_of(Plan::user_hash(declared.user.as_bytes()), partitions);
-            self.lanes[partition].partition.apply(Command::Open(declared), at, &mut Silent);
+        let plan = Arc::clone(&self.plan);
+        for declared in &plan.meters {
+            self.apply(declared.user.as_bytes(), Command::Open(declared), at);
+        }
+    }
+
+    /// Does a command about a user's meters.
+    pub fn apply(&mut self, user: &[u8], command: Command<'_>, at: Timestamp) {
+        let partition = Plan::partition_of(Plan::user_hash(user), self.lanes.len());
+        if let Some(lane) = self.lanes.get_mut(partition) {
+            lane.partition.apply(command, at, &mut Silent);
         }
     }
 

@@ -13,3 +13,8 @@ pub mod identities;
 pub mod log;
 
 pub use error::{Error, Kind};
+
+/// The checksum of everything here: CRC-32C.
+pub fn checksum(bytes: &[u8]) -> u32 {
+    crc32c::crc32c(bytes)
+}

@@ -26,12 +26,17 @@ pub struct Block {
     length: usize,
     /// Position in the order of arrival.
     pub sequence: u64,
+    /// Of the log's entry it came in, where it came from a log.
+    pub position: u64,
     /// Line of the first record, counted from 1.
     pub first_line: u64,
     /// Where it came from.
     pub origin: Origin,
     /// When it was received; `None`: now, by the clock of the run.
     pub received_at: Option<Timestamp>,
+    /// Whether its events were admitted before and come again, corrected: then nobody
+    /// asks whether they have been seen.
+    pub again: bool,
     /// For records that are not one line each: the end of each and its line, relative
     /// to `first_line`. Empty when every record is a line.
     pub ends: Vec<(u32, u32)>,
@@ -42,6 +47,7 @@ impl Block {
     pub fn clear(&mut self) {
         self.length = 0;
         self.received_at = None;
+        self.again = false;
         self.ends.clear();
     }
 

@@ -43,6 +43,9 @@ impl Mediator {
     }
 
     fn identify(&mut self, flow: &mut Flow, waiting: &mut Waiting, node: u16, dedupe: &Dedupe, at: Timestamp) {
+        if flow.batch.block.again {
+            return;
+        }
         let partitions = flow.partitions();
         let mut text = Vec::with_capacity(128);
         for (place, token) in waiting.tokens.iter().enumerate() {

@@ -275,7 +275,7 @@ impl<M: Meters, I: Identities> Partition<M, I> {
         });
     }
 
-    fn delete(&mut self, ix: MeterIx, effects: &mut impl Effects) {
+    pub(super) fn delete(&mut self, ix: MeterIx, effects: &mut impl Effects) {
         let meter = self.meters.get(ix);
         effects.deleted(meter);
         let key = MeterKey::new(&meter.user, Plan::user_hash(&meter.user), meter.processor, meter.meter_type);

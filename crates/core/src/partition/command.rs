@@ -27,6 +27,11 @@ pub enum Command<'a> {
     },
     /// A meter is opened by hand.
     Open(&'a DeclaredMeter),
+    /// What is set on a meter by hand changes: its custom fields, and whether it goes at
+    /// its next reset.
+    Edit(&'a DeclaredMeter),
+    /// A meter is taken away, with what it holds and without a record.
+    Delete(&'a DeclaredMeter),
     /// Time has come: what ended by now is flushed.
     Tick,
     /// What is open is flushed as it is; period ends stay as scheduled.

@@ -8,7 +8,7 @@ use crate::aggregation::{Aggregate, Aggregation, Contribution};
 use crate::decimal::{self, Decimal};
 use crate::event::{Batch, Leaf};
 use crate::meter_type::{LatePolicy, MeterType};
-use crate::plan::{DeclaredMeter, Plan, Processor, Rule};
+use crate::plan::{Plan, Processor, Rule};
 use crate::schedule::Period;
 use crate::time::Timestamp;
 use crate::verdict::Reason;
@@ -373,36 +373,6 @@ impl<M: Meters, I: Identities> Partition<M, I> {
             meter.next = period.start;
             self.schedule_next(ix);
         }
-    }
-
-    /// Opens a meter by hand; one that exists already is left as it is.
-    pub(super) fn open_declared(&mut self, declared: &DeclaredMeter, at: Timestamp) {
-        let user = declared.user.as_bytes();
-        let key = MeterKey::new(user, Plan::user_hash(user), declared.processor, declared.meter_type);
-        if self.meters.find(&key).is_some() {
-            return;
-        }
-        let created_at = declared.created_at.unwrap_or(at);
-        let rare = (declared.id.is_some() || !declared.custom_fields.is_empty()).then(|| {
-            let custom_fields = declared.custom_fields.clone();
-            Box::new(super::meter::Rare { id: declared.id, custom_fields })
-        });
-        let meter = Meter {
-            user: user.into(),
-            processor: declared.processor,
-            meter_type: declared.meter_type,
-            birth: Birth::Declared,
-            delete_on_reset: declared.delete_on_reset,
-            created_at,
-            next: created_at,
-            flushed: Period { start: created_at, end: created_at },
-            due: Timestamp::MAX,
-            changed_at: Timestamp::MIN,
-            periods: Periods::default(),
-            rare,
-        };
-        let ix = self.meters.insert(key.hash, meter);
-        self.schedule_next(ix);
     }
 }
 

@@ -159,7 +159,9 @@ fn write_meter(meter: &Meter, pen: &mut Pen) {
     pen.text(&meter.user);
     pen.count(u64::from(meter.processor));
     pen.count(u64::from(meter.meter_type));
-    pen.byte(u8::from(meter.birth == Birth::ByEvent) | u8::from(meter.delete_on_reset) << 1 | u8::from(meter.rare.is_some()) << 2);
+    pen.byte(
+        u8::from(meter.birth == Birth::ByEvent) | u8::from(meter.delete_on_reset) << 1 | u8::from(meter.rare.is_some()) << 2,
+    );
     for at in [meter.created_at, meter.next, meter.flushed.start, meter.flushed.end, meter.changed_at] {
         pen.time(at);
     }

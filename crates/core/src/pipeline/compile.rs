@@ -23,6 +23,8 @@ pub(super) struct Compiler<'p> {
     pub(super) paths: Vec<Path>,
     pub(super) breakdowns: Vec<Vec<Path>>,
     pub(super) carried: Vec<Path>,
+    /// Whether a category may be without meter types: they may come later.
+    pub(super) open_categories: bool,
 }
 
 impl Fields for Compiler<'_> {
@@ -97,8 +99,8 @@ pub(super) fn json_members(node: Option<&Tree>) -> Vec<(String, String)> {
     members
 }
 
-pub(super) fn compile(tree: &Tree, problems: &mut Problems) -> Option<(Plan, Vec<TargetPlan>)> {
-    let mut compiler = Compiler { problems, paths: Vec::new(), breakdowns: Vec::new(), carried: Vec::new() };
+pub(super) fn compile(tree: &Tree, open_categories: bool, problems: &mut Problems) -> Option<(Plan, Vec<TargetPlan>)> {
+    let mut compiler = Compiler { problems, paths: Vec::new(), breakdowns: Vec::new(), carried: Vec::new(), open_categories };
     let name = tree.text("pipeline").unwrap_or_default().to_owned();
     if name.chars().count() > 80 {
         compiler.problems.add(tree, "pipeline", "the name has more than 80 characters; shorten it");

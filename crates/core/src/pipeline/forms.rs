@@ -37,7 +37,17 @@ const SOURCE: Form = Object(&Shape {
     help: "Where events come from",
     fields: &[
         optional("id", Text, "For `from` and for several sources"),
-        required("file", FILE_SOURCE, "Files, or `-` for standard input"),
+        optional("file", FILE_SOURCE, "Files, or `-` for standard input"),
+        optional("http", HTTP_SOURCE, "The server's event API"),
+    ],
+});
+
+const HTTP_SOURCE: Form = Object(&Shape {
+    noun: "field of an HTTP source",
+    help: "Events that come in at POST /api/v1/events",
+    fields: &[
+        optional("time", TIME, "Where the event's time is and how it is written: becomes `time`"),
+        optional("id", Either(&[Word(&["content"]), List(&Path)]), "What identifies an event that brings no id: becomes `id`"),
     ],
 });
 
@@ -216,7 +226,7 @@ const RULE: Form = Object(&Shape {
     ],
 });
 
-const METER_TYPE: Form = Object(&Shape {
+pub(super) const METER_TYPE: Form = Object(&Shape {
     noun: "field of a meter type",
     help: "A meter type: the template of a meter",
     fields: &[

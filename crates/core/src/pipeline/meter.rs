@@ -76,7 +76,7 @@ pub(super) fn compile(
 fn compile_rule(node: &Tree, field: &str, i: usize, value: &str, compiler: &mut Compiler<'_>, meter_types: &[MeterType]) -> Rule {
     let category = node.text("category").unwrap_or("DEFAULT");
     let types = types_of(category, meter_types);
-    if types.is_empty() {
+    if types.is_empty() && !compiler.open_categories {
         let known = meter_types.iter().map(|kind| kind.category.as_str());
         let advice = match nearest(category, known.clone()) {
             Some(near) => format!("did you mean `{near}`?"),

@@ -12,6 +12,8 @@ use crate::plan::{Plan, TimeField};
 pub struct SourcePlan {
     /// Given, or `source`.
     pub id: String,
+    /// Whether events come in over the server's event API; otherwise, from files.
+    pub http: bool,
     /// Paths and patterns; `-` is standard input.
     pub paths: Vec<String>,
     /// How records are written; `None`: by the file's name.
@@ -87,6 +89,9 @@ pub enum IdRule {
 impl SourcePlan {
     /// Whether numbers of this source can only be text, as far as the format is known.
     pub(super) fn is_text_only(&self) -> bool {
+        if self.http {
+            return false;
+        }
         let by_name = || self.paths.first().map_or(Format::Ndjson, |path| Format::of_file(path));
         matches!(self.format.unwrap_or_else(by_name), Format::Csv | Format::AccessLog)
     }
@@ -133,7 +138,11 @@ pub(super) fn compile_all(tree: &Tree, compiler: &mut Compiler<'_>) -> Vec<Sourc
 
 fn compile(node: &Tree, field: &str, place: usize, compiler: &mut Compiler<'_>) -> SourcePlan {
     let default_id = || if place == 0 { "source".to_owned() } else { format!("source{}", place + 1) };
-    let file = node.get("file").unwrap_or(node);
+    let http = node.get("http");
+    let file = node.get("file").or(http).unwrap_or(node);
+    if node.get("file").is_some() == http.is_some() {
+        compiler.problems.add(node, field, "a source is one of file: {path: events.ndjson} and http: {}");
+    }
     let path = file.get("path");
     let paths = match path.and_then(Tree::scalar) {
         Some(one) => vec![one.to_owned()],
@@ -160,6 +169,7 @@ fn compile(node: &Tree, field: &str, place: usize, compiler: &mut Compiler<'_>) 
     });
     SourcePlan {
         id: node.text("id").map_or_else(default_id, str::to_owned),
+        http: http.is_some(),
         paths,
         format: file.text("format").and_then(Format::named),
         compression: file.text("compression").unwrap_or("auto").to_owned(),

@@ -53,6 +53,24 @@ impl Node {
         }
     }
 
+    /// Adds items to a list of a map; the list is made if it is not there.
+    pub(super) fn extend_list(&mut self, name: &str, more: impl IntoIterator<Item = Node>) {
+        let (line, column) = (self.line, self.column);
+        let Kind::Map(members) = &mut self.kind else { return };
+        let at = members.iter().position(|(key, _)| key.scalar() == Some(name)).unwrap_or_else(|| {
+            let key = Node { line, column, kind: Kind::Scalar(name.to_owned(), true) };
+            members.push((key, Node { line, column, kind: Kind::List(Vec::new()) }));
+            members.len() - 1
+        });
+        let list = &mut members[at].1;
+        if list.is_null() {
+            list.kind = Kind::List(Vec::new());
+        }
+        if let Kind::List(items) = &mut list.kind {
+            items.extend(more);
+        }
+    }
+
     /// The text of a scalar.
     pub(super) fn scalar(&self) -> Option<&str> {
         match &self.kind {

@@ -1,0 +1,442 @@
+//! A pipeline at work on the log.
+//!
+//! Its state is a function of the log: entries are taken in order, each at the instant it
+//! was received, and nothing else changes anything. So after a crash it goes on from its
+//! newest checkpoint and takes again what came after; what that makes a second time
+//! (records, parked events, verdicts) has the same numbers as the first time, and is
+//! written once.
+//!
+//! One thread owns it. It asks for no time and waits for nothing.
+
+mod checkpoint;
+mod command;
+mod entry;
+mod outlet;
+mod source;
+mod tail;
+
+use std::sync::Arc;
+
+use flowmeter_core::mediation::Decoder;
+use flowmeter_core::partition::{Command, Meter, Partition};
+use flowmeter_core::pipeline::Format;
+use flowmeter_core::plan::Plan;
+use flowmeter_core::time::Timestamp;
+use flowmeter_core::verdict::Tally;
+use flowmeter_store::disk::Disk;
+use flowmeter_store::identities::{self, Manifest, Merging, SpilledIdentities};
+use flowmeter_store::log::{self, Entry, EntryKind};
+use uuid::Uuid;
+
+pub use command::{LogCommand, MeterName};
+pub use entry::Letter;
+pub use outlet::{JudgedBlock, Outlet, ParkedItem, RecordItem, Stream, items, judged, parked_item, record_item};
+pub use tail::{Found, Tail};
+
+use crate::{Engine, Error, Kind, Settings, Totals};
+use checkpoint::Checkpoint;
+use outlet::Sink;
+use source::Entries;
+
+/// The partitions' memory and files.
+type Spilled = Engine<SpilledIdentities>;
+
+/// How a pipeline at work is laid out.
+#[derive(Clone, Copy, Debug)]
+pub struct LiveSettings {
+    /// Threads and partitions. The partitions of a pipeline that has a checkpoint are
+    /// those it has; this number is for new ones.
+    pub engine: Settings,
+    /// Bytes of identities in memory, all partitions together.
+    pub identities_bytes: usize,
+    /// Whether the simulation runs it: then no thread of its own touches the disk.
+    pub paced: bool,
+    /// Its logs of records, parked events and verdicts.
+    pub outlet: log::Settings,
+}
+
+impl LiveSettings {
+    fn identities(&self, partitions: usize) -> identities::Settings {
+        let merging = if self.paced { Merging::Paced } else { Merging::Background };
+        identities::Settings { memory_bytes: self.identities_bytes / partitions.max(1), merging }
+    }
+}
+
+/// A pipeline at work.
+pub struct Live {
+    plan: Arc<Plan>,
+    version: u32,
+    namespace: String,
+    disk: Arc<dyn Disk>,
+    folder: String,
+    settings: LiveSettings,
+    engine: Spilled,
+    decoder: Arc<Decoder>,
+    outlet: Outlet,
+    /// The next entry of the log to take.
+    position: u64,
+    /// The latest instant it has come to.
+    clock: Timestamp,
+    /// Of the newest checkpoint and the one before: either may be gone on from.
+    manifests: Vec<(u64, Vec<Manifest>)>,
+}
+
+/// Which pipeline, and where it begins if it has no checkpoint.
+#[derive(Clone, Debug)]
+pub struct Beginning {
+    /// Whose events it takes.
+    pub namespace: String,
+    /// The version of the plan to begin with.
+    pub version: u32,
+    /// The first entry to take.
+    pub position: u64,
+    /// When it was begun.
+    pub at: Timestamp,
+}
+
+impl Live {
+    /// Goes on from the newest checkpoint, or begins. `plan_of` gives the plan of a
+    /// version.
+    pub fn open(
+        disk: Arc<dyn Disk>,
+        folder: &str,
+        beginning: &Beginning,
+        plan_of: &dyn Fn(u32) -> Result<Arc<Plan>, Error>,
+        settings: LiveSettings,
+    ) -> Result<Live, Error> {
+        let outlet = Outlet::open(&disk, folder, settings.outlet)?;
+        let kept = checkpoint::newest(&*disk, folder)?;
+        let identities_at = format!("{folder}/identities");
+        match kept {
+            Some(kept) => {
+                let manifests: Vec<&Manifest> = kept.manifests.iter().collect();
+                identities::sweep(&*disk, &identities_at, &manifests)?;
+                Live::resume(disk, folder, beginning, kept, plan_of, settings, outlet)
+            }
+            None => {
+                identities::sweep(&*disk, &identities_at, &[])?;
+                Live::begin(disk, folder, beginning, plan_of(beginning.version)?, settings, outlet)
+            }
+        }
+    }
+
+    fn begin(
+        disk: Arc<dyn Disk>,
+        folder: &str,
+        beginning: &Beginning,
+        plan: Arc<Plan>,
+        settings: LiveSettings,
+        outlet: Outlet,
+    ) -> Result<Live, Error> {
+        let partitions = settings.engine.partitions.max(1);
+        let manifests: Vec<Manifest> = (0..partitions as u32).map(Manifest::empty).collect();
+        let identities = open_identities(&disk, folder, &manifests, &settings)?;
+        let mut engine = Engine::with_identities(Arc::clone(&plan), settings.engine, identities)?;
+        engine.open_declared(beginning.at);
+        let mut live = Live {
+            decoder: decoder(&plan),
+            plan,
+            version: beginning.version,
+            namespace: beginning.namespace.clone(),
+            disk,
+            folder: folder.to_owned(),
+            settings,
+            engine,
+            outlet,
+            position: beginning.position,
+            clock: beginning.at,
+            manifests: Vec::new(),
+        };
+        // So that whatever comes, there is one to go on from.
+        live.checkpoint()?;
+        Ok(live)
+    }
+
+    fn resume(
+        disk: Arc<dyn Disk>,
+        folder: &str,
+        beginning: &Beginning,
+        kept: Checkpoint,
+        plan_of: &dyn Fn(u32) -> Result<Arc<Plan>, Error>,
+        settings: LiveSettings,
+        mut outlet: Outlet,
+    ) -> Result<Live, Error> {
+        let plan = plan_of(kept.version)?;
+        let identities = open_identities(&disk, folder, &kept.manifests, &settings)?;
+        let mut engine = Engine::read(Arc::clone(&plan), settings.engine, &kept.images, identities)?;
+        engine.set_totals(kept.totals);
+        outlet.go_on_from(kept.items)?;
+        Ok(Live {
+            decoder: decoder(&plan),
+            plan,
+            version: kept.version,
+            namespace: beginning.namespace.clone(),
+            disk,
+            folder: folder.to_owned(),
+            settings,
+            engine,
+            outlet,
+            position: kept.position,
+            clock: kept.clock,
+            manifests: vec![(kept.position, kept.manifests)],
+        })
+    }
+
+    /// Takes entries of the log, the next first. Entries of other pipelines and
+    /// namespaces are passed over.
+    pub fn take(&mut self, entries: &[Arc<Entry>], plan_of: &dyn Fn(u32) -> Result<Arc<Plan>, Error>) -> Result<(), Error> {
+        let mut events = Vec::new();
+        for entry in entries {
+            if entry.position != self.position + events.len() as u64 {
+                let message = format!("entry {} came where {} is next", entry.position, self.position);
+                return Err(Error::new(Kind::Bug, message));
+            }
+            if entry.kind == EntryKind::Events {
+                events.push(Arc::clone(entry));
+                continue;
+            }
+            self.take_events(&mut events)?;
+            self.clock = self.clock.max(Timestamp::from_nanos(entry.at));
+            self.command(&LogCommand::read(&entry.bytes)?, plan_of)?;
+            self.position = entry.position + 1;
+        }
+        self.take_events(&mut events)
+    }
+
+    fn take_events(&mut self, events: &mut Vec<Arc<Entry>>) -> Result<(), Error> {
+        let Some(last) = events.last() else { return Ok(()) };
+        let (position, at) = (last.position + 1, Timestamp::from_nanos(last.at));
+        let mut source = Entries::new(events, &self.namespace, self.plan.id, &self.decoder, self.outlet.arrivals())?;
+        let (mut sink, mut watch) = self.outlet.split();
+        self.engine.ingest(&mut source, at, &mut sink, &mut watch)?;
+        events.clear();
+        self.position = position;
+        self.clock = self.clock.max(at);
+        self.check()?;
+        self.outlet.write(self.clock)
+    }
+
+    /// What must hold after every step.
+    fn check(&mut self) -> Result<(), Error> {
+        if let Some(why) = self.engine.identities_mut().find_map(|known| known.failure().cloned()) {
+            return Err(why.into());
+        }
+        let tally = &self.engine.totals().tally;
+        if !tally.is_complete() || tally.received != self.outlet.arrivals() {
+            return Err(Error::new(Kind::Bug, format!("events were lost: {tally:?}")));
+        }
+        Ok(())
+    }
+
+    fn command(&mut self, command: &LogCommand, plan_of: &dyn Fn(u32) -> Result<Arc<Plan>, Error>) -> Result<(), Error> {
+        if command.pipeline().is_some_and(|pipeline| pipeline != self.plan.id) {
+            return Ok(());
+        }
+        let at = self.clock;
+        let mut sink: Sink<'_> = self.outlet.sink();
+        match command {
+            LogCommand::Tick => self.engine.tick(at, &mut sink)?,
+            LogCommand::Flush { .. } => self.engine.flush_open(at, &mut sink)?,
+            LogCommand::Open { meter, .. } => {
+                if let Some(declared) = meter.declared(&self.plan) {
+                    self.engine.apply(declared.user.as_bytes(), Command::Open(&declared), at);
+                }
+            }
+            LogCommand::Edit { meter, .. } => {
+                if let Some(declared) = meter.declared(&self.plan) {
+                    self.engine.apply(declared.user.as_bytes(), Command::Edit(&declared), at);
+                }
+            }
+            LogCommand::Delete { meter, .. } => {
+                if let Some(declared) = meter.declared(&self.plan) {
+                    self.engine.apply(declared.user.as_bytes(), Command::Delete(&declared), at);
+                }
+            }
+            LogCommand::Adopt { version, .. } => self.adopt(*version, plan_of(*version)?)?,
+        }
+        self.outlet.write(at)
+    }
+
+    /// Goes on under another version of the plan. What it lacks, while meters need it, is
+    /// refused before it gets into the log; here it ends the pipeline.
+    fn adopt(&mut self, version: u32, plan: Arc<Plan>) -> Result<(), Error> {
+        let totals = self.engine.totals();
+        let kept: Vec<String> = self.plan.nodes.iter().map(|node| node.id.clone()).collect();
+        let images = self.engine.images();
+        // The engine is taken apart for its identities; an empty one stands in meanwhile.
+        let stand_in = Engine::with_identities(Arc::clone(&self.plan), self.settings.engine, Vec::new())?;
+        let identities = std::mem::replace(&mut self.engine, stand_in).into_identities();
+        self.engine = Engine::read(Arc::clone(&plan), self.settings.engine, &images, identities)?;
+        self.engine.set_totals(renamed(totals, &kept, &plan));
+        self.engine.open_declared(self.clock);
+        self.decoder = decoder(&plan);
+        (self.plan, self.version) = (plan, version);
+        Ok(())
+    }
+
+    /// Writes a checkpoint: from then on a restart begins here. Tells the position before
+    /// which the log is no longer needed by this pipeline.
+    pub fn checkpoint(&mut self) -> Result<u64, Error> {
+        self.outlet.commit(self.clock)?;
+        let manifests = self.engine.identities_mut().map(SpilledIdentities::seal).collect::<Result<Vec<_>, _>>()?;
+        let checkpoint = Checkpoint {
+            version: self.version,
+            position: self.position,
+            clock: self.clock,
+            items: self.outlet.items(),
+            totals: self.engine.totals(),
+            images: self.engine.images(),
+            manifests,
+        };
+        checkpoint.write(&*self.disk, &self.folder)?;
+        self.manifests.push((checkpoint.position, checkpoint.manifests));
+        // The one before stays: should the newest be damaged, it is gone on from.
+        while self.manifests.len() > 2 {
+            self.manifests.remove(0);
+        }
+        if let [(oldest, manifests), _] = &self.manifests[..] {
+            for (known, manifest) in self.engine.identities_mut().zip(manifests) {
+                known.retire(manifest)?;
+            }
+            checkpoint::remove_before(&*self.disk, &self.folder, *oldest)?;
+        }
+        Ok(self.manifests.first().map_or(0, |(position, _)| *position))
+    }
+
+    /// Makes what was written so far durable and readable.
+    pub fn commit(&mut self) -> Result<(), Error> {
+        self.outlet.commit(self.clock)
+    }
+
+    /// The next entry of the log to take.
+    pub fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// The latest instant it has come to.
+    pub fn clock(&self) -> Timestamp {
+        self.clock
+    }
+
+    /// The plan it works by.
+    pub fn plan(&self) -> &Arc<Plan> {
+        &self.plan
+    }
+
+    /// The version of that plan.
+    pub fn version(&self) -> u32 {
+        self.version
+    }
+
+    /// Whose events it takes.
+    pub fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
+    /// What it has done so far.
+    pub fn totals(&self) -> Totals {
+        self.engine.totals()
+    }
+
+    /// Events by verdict.
+    pub fn tally(&self) -> Tally {
+        self.engine.totals().tally
+    }
+
+    /// The earliest instant at which something may fall due.
+    pub fn next_due(&self) -> Option<Timestamp> {
+        self.engine.next_due().filter(|due| *due != Timestamp::MAX)
+    }
+
+    /// Its logs.
+    pub fn outlet(&self) -> &Outlet {
+        &self.outlet
+    }
+
+    /// Takes the verdicts of the blocks that went through since the last call.
+    pub fn take_judged(&mut self) -> Vec<JudgedBlock> {
+        self.outlet.take_judged()
+    }
+
+    /// Its meters, partition by partition.
+    pub fn meters(&self) -> impl Iterator<Item = (&Partition<flowmeter_core::partition::Memory, SpilledIdentities>, &Meter)> {
+        self.engine.partitions().flat_map(|partition| partition.meters().map(move |meter| (partition, meter)))
+    }
+
+    /// How many meters there are.
+    pub fn meter_count(&self) -> usize {
+        self.engine.partitions().map(Partition::meter_count).sum()
+    }
+
+    /// Bytes of identities in memory.
+    pub fn identities_bytes(&mut self) -> usize {
+        self.engine.identities_mut().map(|known| known.memory_bytes()).sum()
+    }
+
+    /// Whether the plan of another version has all that the meters need.
+    pub fn accepts(&self, plan: &Plan) -> Result<(), Error> {
+        let missing = self.meters().find_map(|(_, meter)| {
+            let kind = &self.plan.meter_types[usize::from(meter.meter_type)];
+            let key = self.plan.processors[usize::from(meter.processor)].key;
+            let of_type = plan.meter_types.iter().find(|known| known.id == kind.id);
+            if !plan.processors.iter().any(|processor| processor.key == key) {
+                return Some(format!("there are meters of the operator with the key {key}; keep it"));
+            }
+            match of_type {
+                None => Some(format!("there are meters of the type `{}`; keep it, or delete them first", kind.name)),
+                Some(known) => changed(kind, known),
+            }
+        });
+        missing.map_or(Ok(()), |message| Err(Error::new(Kind::Invalid, message)))
+    }
+}
+
+/// What of a meter type may not change while there are meters of it.
+fn changed(old: &flowmeter_core::meter_type::MeterType, new: &flowmeter_core::meter_type::MeterType) -> Option<String> {
+    let what = if old.name != new.name {
+        "name"
+    } else if old.aggregation != new.aggregation {
+        "aggregation"
+    } else if format!("{:?}", old.schedule) != format!("{:?}", new.schedule) {
+        "resetSchedule"
+    } else if old.zone.name() != new.zone.name() {
+        "timezone"
+    } else {
+        return None;
+    };
+    Some(format!("the {what} of the meter type `{}` cannot change while there are meters of it; make a new type", old.name))
+}
+
+/// Counters by operator of one plan, for another: those of the same id go on.
+fn renamed(totals: Totals, before: &[String], plan: &Plan) -> Totals {
+    let count = |id: &String| {
+        let at = before.iter().position(|known| known == id);
+        at.and_then(|at| totals.operators.get(at)).copied().unwrap_or_default()
+    };
+    Totals { operators: plan.nodes.iter().map(|node| count(&node.id)).collect(), ..totals }
+}
+
+fn decoder(plan: &Plan) -> Arc<Decoder> {
+    let source = plan.sources.iter().find(|source| source.http).or(plan.sources.first());
+    Arc::new(match source {
+        Some(source) => source.decoder(plan, Format::Ndjson, &[]),
+        None => Decoder::Json(flowmeter_core::event::json::Projection::new(&plan.paths)),
+    })
+}
+
+fn open_identities(
+    disk: &Arc<dyn Disk>,
+    folder: &str,
+    manifests: &[Manifest],
+    settings: &LiveSettings,
+) -> Result<Vec<SpilledIdentities>, Error> {
+    let at = format!("{folder}/identities");
+    let settings = settings.identities(manifests.len());
+    let open = |manifest| SpilledIdentities::open(Arc::clone(disk), &at, manifest, settings);
+    Ok(manifests.iter().map(open).collect::<Result<_, _>>()?)
+}
+
+/// The id of a pipeline, as its folder is named.
+pub fn folder_of(pipeline: Uuid) -> String {
+    format!("pipelines/{pipeline}")
+}

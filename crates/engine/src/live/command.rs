@@ -1,0 +1,118 @@
+//! Commands in the log: what happens to pipelines besides events. JSON, so that a log can
+//! be read by people.
+
+use flowmeter_core::plan::{DeclaredMeter, Plan};
+use flowmeter_core::time::Timestamp;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::{Error, Kind};
+
+/// What happens to pipelines besides events.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "command", rename_all = "camelCase")]
+pub enum LogCommand {
+    /// Time has come: what ended by now is flushed, in every pipeline.
+    Tick,
+    /// What is open is flushed as it is.
+    Flush {
+        /// Of which pipeline.
+        pipeline: Uuid,
+    },
+    /// A meter is opened.
+    Open {
+        /// Of which pipeline.
+        pipeline: Uuid,
+        /// Which meter.
+        meter: MeterName,
+    },
+    /// What is set on a meter changes.
+    Edit {
+        /// Of which pipeline.
+        pipeline: Uuid,
+        /// Which meter.
+        meter: MeterName,
+    },
+    /// A meter is taken away, with what it holds.
+    Delete {
+        /// Of which pipeline.
+        pipeline: Uuid,
+        /// Which meter.
+        meter: MeterName,
+    },
+    /// Another version of the pipeline's document holds from here on.
+    Adopt {
+        /// Which pipeline.
+        pipeline: Uuid,
+        /// Which version.
+        version: u32,
+    },
+}
+
+/// A meter by name, and what is set on it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MeterName {
+    /// Whose.
+    pub user_id: String,
+    /// Its type.
+    pub meter_type_id: Uuid,
+    /// Its processor.
+    pub meter_key: Uuid,
+    /// Its id, if one was given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<Uuid>,
+    /// Whether it goes at its next reset.
+    #[serde(default)]
+    pub delete_on_reset: bool,
+    /// Copied to its records.
+    #[serde(default)]
+    pub custom_fields: serde_json::Map<String, serde_json::Value>,
+    /// When it was created, in nanoseconds; now, without.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created_at: Option<i64>,
+}
+
+impl MeterName {
+    /// The meter in the terms of a plan, if the plan has its type and processor.
+    pub fn declared(&self, plan: &Plan) -> Option<DeclaredMeter> {
+        let meter_type = plan.meter_types.iter().position(|kind| kind.id == self.meter_type_id)?;
+        let processor = plan.processors.iter().position(|processor| processor.key == self.meter_key)?;
+        let mut custom_fields: Vec<_> =
+            self.custom_fields.iter().map(|(name, value)| (name.clone(), value.to_string())).collect();
+        custom_fields.sort();
+        Some(DeclaredMeter {
+            id: self.id,
+            user: self.user_id.clone(),
+            processor: processor as u16,
+            meter_type: meter_type as u16,
+            created_at: self.created_at.map(Timestamp::from_nanos),
+            delete_on_reset: self.delete_on_reset,
+            custom_fields,
+        })
+    }
+}
+
+impl LogCommand {
+    /// The pipeline it concerns; `None`: all.
+    pub fn pipeline(&self) -> Option<Uuid> {
+        match self {
+            LogCommand::Tick => None,
+            LogCommand::Flush { pipeline }
+            | LogCommand::Open { pipeline, .. }
+            | LogCommand::Edit { pipeline, .. }
+            | LogCommand::Delete { pipeline, .. }
+            | LogCommand::Adopt { pipeline, .. } => Some(*pipeline),
+        }
+    }
+
+    /// As it stands in the log.
+    pub fn to_json(&self) -> Vec<u8> {
+        serde_json::to_vec(self).unwrap_or_default()
+    }
+
+    /// Reads it.
+    pub fn read(bytes: &[u8]) -> Result<LogCommand, Error> {
+        serde_json::from_slice(bytes).map_err(|why| Error::new(Kind::Corrupt, format!("a command in the log: {why}")))
+    }
+}

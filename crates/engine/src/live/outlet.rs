@@ -1,0 +1,324 @@
+//! What comes out of a pipeline at work: records, parked events, verdicts. Each is a log
+//! of its own whose items are numbered, so that what a restart makes a second time is
+//! recognised and left out.
+
+use std::sync::Arc;
+
+use flowmeter_core::event::Batch;
+use flowmeter_core::image::{Glass, Pen};
+use flowmeter_core::mediation::Tap;
+use flowmeter_core::partition::RecordKey;
+use flowmeter_core::time::Timestamp;
+use flowmeter_core::verdict::{Reason, Tally, Verdict};
+use flowmeter_store::disk::Disk;
+use flowmeter_store::log::{self, Encoded, Entry, EntryKind, Log, Reader};
+
+use crate::{Error, Kind, Observer, ParkedEvent, RecordSink};
+
+/// Bytes of items that are gathered before they are written, where nobody waits.
+const GATHERED_BYTES: usize = 1 << 20;
+
+/// A log of numbered items.
+pub struct Stream {
+    log: Log,
+    /// The number of the next item.
+    next: u64,
+    gathered: Vec<u8>,
+    count: u32,
+}
+
+impl Stream {
+    fn open(disk: &Arc<dyn Disk>, folder: &str, settings: log::Settings) -> Result<Stream, Error> {
+        let (log, _) = Log::open(Arc::clone(disk), folder, settings)?;
+        Ok(Stream { next: log.items(), log, gathered: Vec::new(), count: 0 })
+    }
+
+    fn push(&mut self, item: &[u8]) {
+        self.next += 1;
+        // It was written before the restart.
+        if self.next <= self.log.items() {
+            return;
+        }
+        let mut pen = Pen { bytes: std::mem::take(&mut self.gathered) };
+        pen.text(item);
+        self.gathered = pen.bytes;
+        self.count += 1;
+    }
+
+    fn write(&mut self, at: Timestamp) -> Result<(), Error> {
+        if self.count > 0 {
+            self.log.append(&Encoded::new(EntryKind::Items, at.nanos(), self.count, &self.gathered))?;
+            self.log.commit()?;
+            self.gathered.clear();
+            self.count = 0;
+        }
+        Ok(())
+    }
+
+    /// The number of the next item.
+    pub fn next(&self) -> u64 {
+        self.next
+    }
+
+    /// The number of the first item that is still there.
+    pub fn first(&self) -> u64 {
+        self.log.first_item()
+    }
+
+    /// Reads entries from the one on that holds an item.
+    pub fn reader(&self, item: u64) -> Result<Reader, Error> {
+        Ok(self.log.reader_of_item(item)?)
+    }
+}
+
+/// The items of an entry, with their numbers.
+pub fn items(entry: &Entry) -> impl Iterator<Item = (u64, &[u8])> {
+    let mut glass = Glass::new(&entry.bytes);
+    let items = std::iter::from_fn(move || if glass.is_at_end() { None } else { glass.text().ok() });
+    (entry.first_item..).zip(items)
+}
+
+/// What became of the events of a block.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JudgedBlock {
+    /// The entry of the log they came in.
+    pub position: u64,
+    /// The number of the first of them in the order of arrival, from 0.
+    pub first_arrival: u64,
+    /// By event.
+    pub verdicts: Vec<Verdict>,
+}
+
+/// A pipeline's logs.
+pub struct Outlet {
+    records: Stream,
+    parked: Stream,
+    verdicts: Stream,
+    arrivals: u64,
+    judged: Vec<JudgedBlock>,
+}
+
+impl Outlet {
+    pub(super) fn open(disk: &Arc<dyn Disk>, folder: &str, settings: log::Settings) -> Result<Outlet, Error> {
+        let open = |name: &str| Stream::open(disk, &format!("{folder}/{name}"), settings);
+        let (records, parked, verdicts) = (open("records")?, open("parked")?, open("verdicts")?);
+        Ok(Outlet { records, parked, verdicts, arrivals: 0, judged: Vec::new() })
+    }
+
+    /// Goes on from what a checkpoint says: records and parked events by then, and
+    /// events received.
+    pub(super) fn go_on_from(&mut self, [records, parked, arrivals]: [u64; 3]) -> Result<(), Error> {
+        for (stream, items) in [(&mut self.records, records), (&mut self.parked, parked)] {
+            if stream.log.items() < items {
+                let message = format!("a log has {} items; a checkpoint has seen {items}", stream.log.items());
+                return Err(Error::new(Kind::Corrupt, message));
+            }
+            stream.next = items;
+        }
+        self.arrivals = arrivals;
+        // Verdicts are numbered by arrival; those written before are told by their block.
+        Ok(())
+    }
+
+    pub(super) fn items(&self) -> [u64; 3] {
+        [self.records.next, self.parked.next, self.arrivals]
+    }
+
+    /// Events received so far.
+    pub fn arrivals(&self) -> u64 {
+        self.arrivals
+    }
+
+    /// Metered records, and partial ones.
+    pub fn records(&self) -> &Stream {
+        &self.records
+    }
+
+    /// The correction queue.
+    pub fn parked(&self) -> &Stream {
+        &self.parked
+    }
+
+    /// Verdicts, block by block.
+    pub fn verdicts(&self) -> &Stream {
+        &self.verdicts
+    }
+
+    pub(super) fn take_judged(&mut self) -> Vec<JudgedBlock> {
+        std::mem::take(&mut self.judged)
+    }
+
+    pub(super) fn sink(&mut self) -> Sink<'_> {
+        Sink(&mut self.records)
+    }
+
+    /// The two hands of a round: one for records, one for everything else.
+    pub(super) fn split(&mut self) -> (Sink<'_>, Watch<'_>) {
+        let Outlet { records, parked, verdicts, arrivals, judged } = self;
+        (Sink(records), Watch { parked, verdicts, arrivals, judged })
+    }
+
+    /// Writes what has gathered, if it is much; records always.
+    pub(super) fn write(&mut self, at: Timestamp) -> Result<(), Error> {
+        self.records.write(at)?;
+        for stream in [&mut self.parked, &mut self.verdicts] {
+            if stream.gathered.len() >= GATHERED_BYTES {
+                stream.write(at)?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn commit(&mut self, at: Timestamp) -> Result<(), Error> {
+        [&mut self.records, &mut self.parked, &mut self.verdicts].into_iter().try_for_each(|stream| stream.write(at))
+    }
+}
+
+/// Takes records.
+pub(super) struct Sink<'o>(&'o mut Stream);
+
+const RECORD: u8 = 0;
+const THRESHOLD: u8 = 1;
+
+impl RecordSink for Sink<'_> {
+    fn record(&mut self, _key: RecordKey<'_>, json: &[u8]) -> Result<(), Error> {
+        self.0.push(&[&[RECORD], json].concat());
+        if self.0.gathered.len() >= GATHERED_BYTES { self.0.write(Timestamp::default()) } else { Ok(()) }
+    }
+
+    fn threshold(&mut self, _key: RecordKey<'_>, json: &[u8]) -> Result<(), Error> {
+        self.0.push(&[&[THRESHOLD], json].concat());
+        Ok(())
+    }
+}
+
+/// A record as its log holds it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RecordItem<'a> {
+    /// Whether it is a partial one.
+    pub is_threshold: bool,
+    /// The record.
+    pub json: &'a [u8],
+}
+
+/// Reads an item of the log of records.
+pub fn record_item(item: &[u8]) -> Option<RecordItem<'_>> {
+    let (kind, json) = item.split_first()?;
+    Some(RecordItem { is_threshold: *kind == THRESHOLD, json })
+}
+
+/// Takes parked events and verdicts.
+pub(super) struct Watch<'o> {
+    parked: &'o mut Stream,
+    verdicts: &'o mut Stream,
+    arrivals: &'o mut u64,
+    judged: &'o mut Vec<JudgedBlock>,
+}
+
+impl Observer for Watch<'_> {
+    fn parked(&mut self, event: &ParkedEvent<'_>) -> Result<(), Error> {
+        let mut pen = Pen::default();
+        pen.count(event.line - 1);
+        pen.byte(event.reason as u8);
+        pen.text(event.operator.unwrap_or_default().as_bytes());
+        pen.text(event.detail.as_bytes());
+        pen.text(event.raw);
+        self.parked.push(&pen.bytes);
+        Ok(())
+    }
+
+    fn tapped(&mut self, _tap: &Tap, _line: u64) {}
+
+    fn judged(&mut self, batch: &Batch, verdicts: &[Verdict]) {
+        let first_arrival = *self.arrivals;
+        *self.arrivals += verdicts.len() as u64;
+        let block = JudgedBlock { position: batch.block.position, first_arrival, verdicts: verdicts.to_vec() };
+        // Each event is an item of no length but of the first of its block, so that items
+        // are numbered by arrival and a block is found by any of its events.
+        if first_arrival >= self.verdicts.log.items() + u64::from(self.verdicts.count) {
+            let mut pen = Pen { bytes: std::mem::take(&mut self.verdicts.gathered) };
+            write_judged(&block, &mut pen);
+            self.verdicts.gathered = pen.bytes;
+            self.verdicts.count += verdicts.len() as u32;
+        }
+        self.verdicts.next = *self.arrivals;
+        self.judged.push(block);
+    }
+
+    fn progress(&mut self, _tally: &Tally, _bytes: (u64, Option<u64>)) {}
+}
+
+/// Runs of equal verdicts: nearly always there is one.
+fn write_judged(block: &JudgedBlock, pen: &mut Pen) {
+    pen.count(block.position);
+    pen.count(block.first_arrival);
+    let runs: Vec<&[Verdict]> = block.verdicts.chunk_by(|a, b| a == b).collect();
+    pen.count(runs.len() as u64);
+    for run in runs {
+        pen.byte(code(run[0]));
+        pen.count(run.len() as u64);
+    }
+}
+
+/// The blocks of verdicts in an entry.
+pub fn judged(entry: &Entry) -> impl Iterator<Item = JudgedBlock> {
+    let mut glass = Glass::new(&entry.bytes);
+    let mut read = move || {
+        let (position, first_arrival) = (glass.count()?, glass.count()?);
+        let mut verdicts = Vec::new();
+        for _ in 0..glass.length()? {
+            let (Some(verdict), count) = (verdict(glass.byte()?), glass.count()?) else { return glass.damaged() };
+            verdicts.extend(std::iter::repeat_n(verdict, count as usize));
+        }
+        Ok(JudgedBlock { position, first_arrival, verdicts })
+    };
+    std::iter::from_fn(move || read().ok())
+}
+
+const COUNTED: u8 = 0;
+const DUPLICATE: u8 = 1;
+const FILTERED: u8 = 2;
+const PARKED: u8 = 16;
+
+fn code(verdict: Verdict) -> u8 {
+    match verdict {
+        Verdict::Counted => COUNTED,
+        Verdict::Duplicate => DUPLICATE,
+        Verdict::Filtered | Verdict::Open => FILTERED,
+        Verdict::Parked(reason) => PARKED + reason as u8,
+    }
+}
+
+fn verdict(code: u8) -> Option<Verdict> {
+    Some(match code {
+        COUNTED => Verdict::Counted,
+        DUPLICATE => Verdict::Duplicate,
+        FILTERED => Verdict::Filtered,
+        code => Verdict::Parked(*Reason::ALL.get(usize::from(code.checked_sub(PARKED)?))?),
+    })
+}
+
+/// A parked event as its log holds it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ParkedItem<'a> {
+    /// Its number in the order of arrival, from 0.
+    pub arrival: u64,
+    /// Why.
+    pub reason: Reason,
+    /// The operator it was parked at; empty: it could not be read.
+    pub operator: &'a str,
+    /// What exactly.
+    pub detail: &'a str,
+    /// The event as it came in.
+    pub raw: &'a [u8],
+}
+
+/// Reads an item of the log of parked events.
+pub fn parked_item(item: &[u8]) -> Option<ParkedItem<'_>> {
+    let mut glass = Glass::new(item);
+    let arrival = glass.count().ok()?;
+    let reason = *Reason::ALL.get(usize::from(glass.byte().ok()?))?;
+    let operator = std::str::from_utf8(glass.text().ok()?).ok()?;
+    let detail = std::str::from_utf8(glass.text().ok()?).ok()?;
+    Some(ParkedItem { arrival, reason, operator, detail, raw: glass.text().ok()? })
+}

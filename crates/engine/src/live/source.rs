@@ -1,0 +1,92 @@
+//! Entries of the log as a source: blocks of lines, each received at its instant.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use flowmeter_core::event::{Block, Origin};
+use flowmeter_core::mediation::Decoder;
+use flowmeter_core::time::Timestamp;
+use flowmeter_store::log::Entry;
+use uuid::Uuid;
+
+use super::Letter;
+use crate::{Error, Received, Source};
+
+/// Bytes of a block: large bodies are cut, so that all threads get their share.
+const BLOCK_BYTES: usize = 256 << 10;
+
+/// Entries that are to be taken.
+pub(super) struct Entries<'e> {
+    pieces: VecDeque<Piece<'e>>,
+    decoder: &'e Arc<Decoder>,
+    origin: Origin,
+    /// Events that arrived before.
+    arrivals: u64,
+}
+
+struct Piece<'e> {
+    lines: &'e [u8],
+    at: Timestamp,
+    again: bool,
+    position: u64,
+}
+
+impl<'e> Entries<'e> {
+    pub(super) fn new(
+        entries: &'e [Arc<Entry>],
+        namespace: &str,
+        pipeline: Uuid,
+        decoder: &'e Arc<Decoder>,
+        arrivals: u64,
+    ) -> Result<Entries<'e>, Error> {
+        let mut pieces = VecDeque::new();
+        for entry in entries {
+            let letter = Letter::read(&entry.bytes)?;
+            if !letter.is_for(namespace, pipeline, true) {
+                continue;
+            }
+            let at = Timestamp::from_nanos(entry.at);
+            let mut lines = letter.lines;
+            while !lines.is_empty() {
+                let cut = cut(lines);
+                pieces.push_back(Piece { lines: &lines[..cut], at, again: letter.again, position: entry.position });
+                lines = &lines[cut..];
+            }
+        }
+        let origin = Origin { name: "http".into(), source: 0, columns: None };
+        Ok(Entries { pieces, decoder, origin, arrivals })
+    }
+}
+
+/// Behind the last line end within a block's size; a longer line goes whole.
+fn cut(lines: &[u8]) -> usize {
+    if lines.len() <= BLOCK_BYTES {
+        return lines.len();
+    }
+    match memchr::memrchr(b'\n', &lines[..BLOCK_BYTES]) {
+        Some(end) => end + 1,
+        None => memchr::memchr(b'\n', &lines[BLOCK_BYTES..]).map_or(lines.len(), |end| BLOCK_BYTES + end + 1),
+    }
+}
+
+impl Source for Entries<'_> {
+    fn receive(&mut self, block: &mut Block) -> Result<Received, Error> {
+        let Some(piece) = self.pieces.pop_front() else { return Ok(Received::End) };
+        let room = block.room(piece.lines.len());
+        room.copy_from_slice(piece.lines);
+        block.seal_at(piece.lines.len());
+        block.received_at = Some(piece.at);
+        block.again = piece.again;
+        block.position = piece.position;
+        block.first_line = self.arrivals + 1;
+        block.origin = self.origin.clone();
+        let ends = memchr::memchr_iter(b'\n', piece.lines).count();
+        let unended = usize::from(piece.lines.last().is_some_and(|last| *last != b'\n'));
+        self.arrivals += (ends + unended) as u64;
+        Ok(Received::Block(Arc::clone(self.decoder)))
+    }
+
+    fn progress(&self) -> (u64, Option<u64>) {
+        (0, None)
+    }
+}

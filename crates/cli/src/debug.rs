@@ -96,7 +96,7 @@ fn session(test: &Test, loaded: &Loaded, watch: &mut Watch, kept: &mut Kept) -> 
     engine.open_declared(as_of);
     let mut run = |engine: &mut Engine| {
         engine.ingest(&mut files, as_of, kept, watch)?;
-        crate::run::check(&loaded.plan, &engine.totals().tally)?;
+        flowmeter_connectors::bounded::check(&loaded.plan, &engine.totals().tally)?;
         engine.tick(as_of, kept)?;
         engine.flush_open(as_of, kept)?;
         let parked = engine.totals().tally.parked_total();

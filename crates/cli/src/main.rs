@@ -10,7 +10,6 @@ mod journal;
 mod load;
 mod memory;
 mod periods;
-mod push;
 mod run;
 mod summary;
 mod watch;

@@ -4,20 +4,17 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use flowmeter_connectors::file::Files;
-use flowmeter_core::decimal::{Decimal, Quotient};
-use flowmeter_core::plan::Plan;
 use flowmeter_core::session::{RunType, Trigger};
-use flowmeter_core::verdict::Tally;
-use flowmeter_engine::{Engine, Error, Kind, Totals};
+use flowmeter_engine::{Engine, Totals};
 
 use crate::args::{Form, Run};
 use crate::clock::Stopwatch;
 use crate::failure::{self, PARKED};
 use crate::journal::Journal;
 use crate::load::{self, Loaded};
-use crate::push::Push;
 use crate::summary::Summary;
 use crate::watch::Watch;
+use flowmeter_connectors::push::Push;
 
 /// What `--output` asks for.
 struct Output<'a> {
@@ -92,7 +89,7 @@ fn session(
     journal.step(Trigger::Ready)?;
     engine.ingest(&mut files, as_of, &mut push, watch)?;
     let totals = engine.totals();
-    check(plan, &totals.tally)?;
+    flowmeter_connectors::bounded::check(plan, &totals.tally)?;
     journal.step(Trigger::Finish)?;
     engine.tick(as_of, &mut push)?;
     if run.flush_open {
@@ -106,20 +103,4 @@ fn session(
     // The process ends now: nobody needs the meters taken apart one by one.
     std::mem::forget(engine);
     Ok((totals, push))
-}
-
-/// What must hold before anything is pushed.
-pub(crate) fn check(plan: &Plan, tally: &Tally) -> Result<(), Error> {
-    if !tally.is_complete() {
-        return Err(Error::new(Kind::Bug, format!("events were lost: {tally:?}")));
-    }
-    let parked = Decimal::from_count(tally.parked_total().saturating_mul(100));
-    match plan.error_percent_max {
-        Some(limit) if Quotient::of(parked, tally.received.max(1)).compare(limit).is_gt() => {
-            let message =
-                format!("{} of {} events were parked; maxErrorPercent is {limit}", tally.parked_total(), tally.received);
-            Err(Error::new(Kind::Unavailable, message))
-        }
-        _ => Ok(()),
-    }
 }

@@ -7,9 +7,12 @@
 //! | targets | |
 //! |---|---|
 //! | [`target::files`] | NDJSON and CSV files, written whole or not at all |
+//! | [`target::growing`] | the same, growing while a server runs |
 //! | [`target::stdout`] | standard output |
 
+pub mod bounded;
 pub mod file;
+pub mod push;
 mod secret;
 pub mod target;
 

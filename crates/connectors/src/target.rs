@@ -2,6 +2,7 @@
 
 pub mod files;
 mod format;
+pub mod growing;
 pub mod stdout;
 
 use flowmeter_core::pipeline::{TargetFormat, TargetPlan};

@@ -32,10 +32,15 @@ pub struct Session {
 }
 
 impl Session {
+    /// The id of the session of a number.
+    pub fn id_of(number: u64) -> String {
+        format!("R-{number:08}")
+    }
+
     /// A session that is defined and has not run.
-    pub fn new(number: u32, run_type: RunType, plan: &Plan, at: Timestamp) -> Session {
+    pub fn new(number: u64, run_type: RunType, plan: &Plan, at: Timestamp) -> Session {
         Session {
-            id: format!("R-{number:08}"),
+            id: Session::id_of(number),
             run_type,
             pipeline_id: plan.id,
             pipeline_name: plan.name.clone(),
@@ -44,6 +49,12 @@ impl Session {
             error: None,
             status: Status::NeverRun,
         }
+    }
+
+    /// A session as it was kept: where it stood, and when it ended.
+    pub fn kept(mut self, status: Status, ended_at: Option<Timestamp>, error: Option<String>) -> Session {
+        (self.status, self.ended_at, self.error) = (status, ended_at, error);
+        self
     }
 
     /// Where it stands.

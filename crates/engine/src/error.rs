@@ -18,7 +18,7 @@ pub enum Kind {
 }
 
 /// An error with its kind and a sentence for a person.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Error {
     /// What the reader must do.
     pub kind: Kind,

@@ -16,6 +16,7 @@ mod error;
 mod lane;
 pub mod live;
 mod merge;
+pub mod node;
 mod round;
 mod source;
 mod target;

@@ -8,6 +8,7 @@
 //! shown, printed or logged after the one answer that hands it out.
 
 pub mod body;
+pub mod installation;
 pub mod keys;
 pub mod limits;
 pub mod loopback;

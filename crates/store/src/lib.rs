@@ -7,6 +7,7 @@
 //! writes, lose what was not synced, and fill the disk.
 
 pub mod archive;
+pub mod catalog;
 pub mod disk;
 mod error;
 pub mod identities;

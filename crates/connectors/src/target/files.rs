@@ -165,7 +165,7 @@ fn fill(template: &str, delivery: &Delivery<'_>) -> String {
 }
 
 /// A value as a part of a file name: whatever could lead elsewhere is written as %XX.
-fn safe(value: &str) -> String {
+pub(super) fn safe(value: &str) -> String {
     let mut out = String::with_capacity(value.len());
     for (i, byte) in value.bytes().enumerate() {
         let plain = byte.is_ascii_alphanumeric() || b"-_@+,=: ".contains(&byte) || (byte == b'.' && i > 0);

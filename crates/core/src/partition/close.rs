@@ -192,6 +192,29 @@ impl<M: Meters, I: Identities> Partition<M, I> {
         effects.record(record_key(meter, held.period, revision.number, due), &json);
     }
 
+    /// Appends a meter as it is at an instant: the record its ongoing period would make.
+    pub fn show(&self, meter: &Meter, at: Timestamp, out: &mut Vec<u8>) {
+        let kind = self.kind(meter);
+        let ongoing = kind.schedule.period_at(&kind.zone, at.max(meter.next));
+        let start = ongoing.start.max(meter.created_at);
+        let empty;
+        let held = match meter.periods.place(start) {
+            Ok(place) => &meter.periods[place],
+            // Nothing yet, or events of one that is to come.
+            Err(_) => match meter.periods.last().filter(|last| last.sent().is_none()) {
+                Some(last) => last,
+                None => {
+                    empty = OpenPeriod::new(Period { start, ..ongoing }, Aggregate::initial(kind.aggregation));
+                    &empty
+                }
+            },
+        };
+        let number = held.sent().and_then(|sent| sent.revision).unwrap_or(0);
+        let updated_at = meter.updated_at().max(held.last_at);
+        let revision = Revision { number, delta: None, updated_at };
+        Record { plan: &self.plan, symbols: &self.symbols, meter, held, revision, crossing: None }.write_to(out);
+    }
+
     /// Marks a flushed period as changed; the revision goes once things have settled.
     pub(super) fn amend_later(&mut self, ix: MeterIx, place: usize, at: Timestamp, aggregation: Aggregation) {
         let meter = self.meters.get_mut(ix);

@@ -90,6 +90,11 @@ impl Status {
         }
     }
 
+    /// The status of a name on the wire.
+    pub fn named(name: &str) -> Option<Status> {
+        Status::ALL.into_iter().find(|status| status.name() == name)
+    }
+
     /// Whether nothing follows.
     pub const fn is_final(self) -> bool {
         matches!(self, Status::TestingPassed | Status::TestingFailed | Status::Completed | Status::Failed | Status::Canceled)

@@ -60,6 +60,11 @@ impl Stream {
         self.next
     }
 
+    /// Items that can be read.
+    pub fn written(&self) -> u64 {
+        self.log.items()
+    }
+
     /// The number of the first item that is still there.
     pub fn first(&self) -> u64 {
         self.log.first_item()

@@ -60,6 +60,11 @@ impl Encoded {
         self.items
     }
 
+    /// When it was received, in nanoseconds since the epoch.
+    pub fn at(&self) -> i64 {
+        self.at
+    }
+
     /// Bytes it takes in the log.
     pub fn bytes(&self) -> usize {
         HEADER_BYTES + self.payload.len()

@@ -37,6 +37,14 @@ impl Reader {
         Ok(reader)
     }
 
+    /// Reads a log beside whoever writes it: entries from a position on, up to one that
+    /// is known to be durable.
+    pub fn beside(disk: Arc<dyn Disk>, folder: &str, from: u64, end: u64) -> Result<Reader, Error> {
+        let names = disk.list(folder).map_err(|why| Error::io(folder, &why))?;
+        let segments: Vec<Segment> = names.iter().filter_map(|name| Segment::named(name)).collect();
+        Reader::open(disk, folder, &segments, from, end)
+    }
+
     /// The next entry; none at the end.
     pub fn read(&mut self) -> Result<Option<Entry>, Error> {
         let Some((header, name)) = self.header()? else { return Ok(None) };

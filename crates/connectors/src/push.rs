@@ -11,32 +11,32 @@ use flowmeter_engine::{Delivery, Error, RecordSink, Target};
 const THRESHOLD: &str = "threshold";
 
 /// The targets of a run, and what was handed to them.
-pub(crate) struct Push {
+pub struct Push {
     plan: Arc<Plan>,
     records: Vec<Box<dyn Target>>,
     thresholds: Vec<Box<dyn Target>>,
     /// Records handed over.
-    pub(crate) record_count: u64,
+    pub record_count: u64,
     /// Partial records handed over.
-    pub(crate) threshold_count: u64,
+    pub threshold_count: u64,
 }
 
 impl Push {
     /// Opens the targets of a pipeline; a path takes the place of those for records.
     /// Without any, records go to standard output.
-    pub(crate) fn open(plan: &Arc<Plan>, targets: &[TargetPlan], instead: Option<&str>) -> Result<Push, Error> {
+    pub fn open(plan: &Arc<Plan>, targets: &[TargetPlan], instead: Option<&str>) -> Result<Push, Error> {
         let mut push =
             Push { plan: Arc::clone(plan), records: Vec::new(), thresholds: Vec::new(), record_count: 0, threshold_count: 0 };
         for target in targets.iter().filter(|target| target.name == THRESHOLD) {
-            push.thresholds.extend(flowmeter_connectors::target::open(target)?);
+            push.thresholds.extend(crate::target::open(target)?);
         }
         let mut named = targets.iter().filter(|target| target.name != THRESHOLD).peekable();
         match instead {
-            Some(path) => push.records.push(flowmeter_connectors::target::of_path(path)?),
-            None if named.peek().is_none() => push.records.push(flowmeter_connectors::target::of_path("-")?),
+            Some(path) => push.records.push(crate::target::of_path(path)?),
+            None if named.peek().is_none() => push.records.push(crate::target::of_path("-")?),
             None => {
                 for target in named {
-                    push.records.extend(flowmeter_connectors::target::open(target)?);
+                    push.records.extend(crate::target::open(target)?);
                 }
             }
         }
@@ -44,7 +44,7 @@ impl Push {
     }
 
     /// Whether any target writes to standard output.
-    pub(crate) fn is_stdout(&self) -> bool {
+    pub fn is_stdout(&self) -> bool {
         self.records.iter().chain(&self.thresholds).any(|target| target.is_stdout())
     }
 
@@ -54,12 +54,12 @@ impl Push {
     }
 
     /// Every target accepts everything.
-    pub(crate) fn accept(&mut self) -> Result<(), Error> {
+    pub fn accept(&mut self) -> Result<(), Error> {
         self.each(|target| target.accept())
     }
 
     /// Every target confirms that it holds what it accepted.
-    pub(crate) fn confirm(&mut self) -> Result<(), Error> {
+    pub fn confirm(&mut self) -> Result<(), Error> {
         self.each(|target| target.confirm())
     }
 }

@@ -1,0 +1,310 @@
+//! Everything one server keeps: the log and its writer, the catalog, the pipelines at
+//! work, their sessions.
+//!
+//! What people make and change goes into the catalog first and then, where the numbers
+//! depend on it, into the log as a command: so it holds from one entry on, after every
+//! restart alike. Changes are made one at a time; events do not wait for them.
+
+mod audit;
+mod corrections;
+mod delivery;
+mod meter_types;
+mod meters;
+mod pipelines;
+mod records;
+mod sessions;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
+
+use flowmeter_core::plan::Plan;
+use flowmeter_core::time::Timestamp;
+use flowmeter_engine::live::{LiveSettings, Tail};
+use flowmeter_engine::node::{Clock, Submission, Worker, WorkerSettings, Writer, WriterSettings, open_reader};
+use flowmeter_engine::{Error, Kind};
+use flowmeter_store::catalog::{Catalog, Change, Table, key_of};
+use flowmeter_store::disk::{Disk, LocalDisk};
+use flowmeter_store::log::{self, Log};
+use serde::Serialize;
+use serde_json::Value;
+use uuid::Uuid;
+
+pub use audit::{AuditEntry, Who};
+pub use corrections::{Correction, CorrectionFilter, CorrectionState};
+pub use meter_types::KeptMeterType;
+pub use meters::{MeterFilter, MeterView};
+pub use pipelines::{KeptPipeline, KeptVersion, document_problem};
+pub use records::RecordView;
+pub use sessions::{KeptSession, SessionEvent, counts};
+
+use crate::problem::{Code, Problem};
+use crate::settings::Settings;
+
+/// The folder of the log of events.
+pub const LOG_FOLDER: &str = "log";
+/// The file of the catalog.
+const CATALOG_FILE: &str = "catalog.redb";
+/// Bytes of durable entries kept in memory for pipelines that keep up: a quarter of a
+/// second at a million events a second.
+const TAIL_BYTES: usize = 64 << 20;
+/// Bytes of entries a pipeline takes in one go: enough to keep all threads busy, few
+/// enough that a question waits only milliseconds.
+const TAKE_BYTES: usize = 8 << 20;
+/// Bytes that stay free on the disk for checkpoints and the catalog.
+const RESERVE_BYTES: u64 = 256 << 20;
+
+/// A failure of a request, to be told as a problem.
+pub type Refused = Box<Problem>;
+
+/// Everything one server keeps.
+pub struct Installation {
+    settings: Settings,
+    clock: Arc<dyn Clock>,
+    disk: Arc<dyn Disk>,
+    catalog: Arc<Catalog>,
+    tail: Arc<Tail>,
+    writer: RwLock<Option<Writer>>,
+    pipelines: RwLock<BTreeMap<Uuid, Arc<Served>>>,
+    /// Changes of the catalog are made one at a time.
+    changing: Mutex<()>,
+    /// Events of sessions are numbered one at a time.
+    telling: Mutex<()>,
+}
+
+/// A pipeline that a session runs.
+pub struct Served {
+    /// What is kept of it.
+    pub kept: KeptPipeline,
+    /// The session that runs it.
+    pub session: u64,
+    worker: Worker,
+    delivery: Arc<delivery::Delivery>,
+}
+
+impl Served {
+    /// What its worker shows.
+    pub fn board(&self) -> &Arc<flowmeter_engine::node::Board> {
+        self.worker.board()
+    }
+
+    /// Its worker.
+    pub fn worker(&self) -> &Worker {
+        &self.worker
+    }
+}
+
+impl Installation {
+    /// Opens a data directory and goes on with every session that was running. Tells what
+    /// was cut off the log's torn end.
+    pub fn open(settings: Settings, clock: Arc<dyn Clock>) -> Result<(Arc<Installation>, log::Recovered), Error> {
+        let at = |why: &std::io::Error| Error::io(settings.data.display(), why);
+        let disk: Arc<dyn Disk> = Arc::new(LocalDisk::new(&settings.data).map_err(|why| at(&why))?);
+        let catalog = Arc::new(Catalog::open(&settings.data.join(CATALOG_FILE))?);
+        let log_settings = log::Settings { segment_bytes: settings.log.segment_bytes, reserve_bytes: RESERVE_BYTES };
+        let (log, recovered) = Log::open(Arc::clone(&disk), LOG_FOLDER, log_settings)?;
+        let tail = Arc::new(Tail::new(log.next(), TAIL_BYTES));
+        let writing = WriterSettings {
+            bytes: usize::try_from(settings.commit.bytes).unwrap_or(usize::MAX),
+            delay_max: settings.commit.delay_max,
+        };
+        let writer = Writer::start(log, writing, Arc::clone(&tail), Arc::clone(&clock))?;
+        let installation = Arc::new(Installation {
+            settings,
+            clock,
+            disk,
+            catalog,
+            tail,
+            writer: RwLock::new(Some(writer)),
+            pipelines: RwLock::default(),
+            changing: Mutex::default(),
+            telling: Mutex::default(),
+        });
+        installation.go_on()?;
+        Ok((installation, recovered))
+    }
+
+    /// Writes what was handed over, makes checkpoints and ends.
+    pub fn close(&self) {
+        let served = std::mem::take(&mut *self.pipelines.write().unwrap_or_else(PoisonError::into_inner));
+        for served in served.into_values() {
+            // Whoever still holds it only reads its board.
+            if let Ok(served) = Arc::try_unwrap(served) {
+                served.worker.stop();
+            }
+        }
+        if let Some(writer) = self.writer.write().unwrap_or_else(PoisonError::into_inner).take() {
+            writer.stop();
+        }
+    }
+
+    /// The settings it was opened with.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Now.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// The clock.
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.clock
+    }
+
+    /// The catalog.
+    pub fn catalog(&self) -> &Catalog {
+        &self.catalog
+    }
+
+    /// The data directory.
+    pub fn disk(&self) -> &Arc<dyn Disk> {
+        &self.disk
+    }
+
+    /// Hands events to the writer.
+    pub fn put(&self, submission: Submission) {
+        if let Some(writer) = &*self.writer.read().unwrap_or_else(PoisonError::into_inner) {
+            writer.put(submission);
+        }
+    }
+
+    /// Lets something be done with the writer.
+    fn with_writer<T>(&self, with: impl FnOnce(&Writer) -> Result<T, Error>) -> Result<T, Error> {
+        match &*self.writer.read().unwrap_or_else(PoisonError::into_inner) {
+            Some(writer) => with(writer),
+            None => Err(Error::new(Kind::Unavailable, "the server is stopping")),
+        }
+    }
+
+    /// What ended the taking of events for good, if something did.
+    pub fn failure(&self) -> Option<Error> {
+        self.writer.read().unwrap_or_else(PoisonError::into_inner).as_ref().and_then(Writer::failure)
+    }
+
+    /// Bytes of the log on disk, and the position behind its last entry.
+    pub fn log_extent(&self) -> (u64, u64) {
+        let bytes = self.writer.read().unwrap_or_else(PoisonError::into_inner).as_ref().map_or(0, Writer::bytes);
+        (bytes, self.tail.end())
+    }
+
+    /// The pipelines at work.
+    pub fn served(&self) -> Vec<Arc<Served>> {
+        self.pipelines.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    /// The pipelines at work of a namespace.
+    pub fn served_in(&self, namespace: &str) -> Vec<Arc<Served>> {
+        self.served().into_iter().filter(|served| served.kept.namespace == namespace).collect()
+    }
+
+    /// A pipeline at work.
+    pub fn served_of(&self, pipeline: Uuid) -> Option<Arc<Served>> {
+        self.pipelines.read().unwrap_or_else(PoisonError::into_inner).get(&pipeline).cloned()
+    }
+
+    fn change(&self) -> MutexGuard<'_, ()> {
+        self.changing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets go of log segments that no pipeline needs and whose time is over.
+    pub fn release_log(&self) {
+        let Some(retention) = self.settings.log.retention else { return };
+        let before = self.served().iter().map(|served| served.board().released()).min();
+        let Some(before) = before else { return };
+        if retention.is_zero() {
+            drop(self.with_writer(|writer| {
+                writer.release(before);
+                Ok(())
+            }));
+        }
+    }
+
+    fn worker_settings(&self) -> WorkerSettings {
+        WorkerSettings {
+            take_bytes: TAKE_BYTES,
+            checkpoint_bytes: self.settings.checkpoint.bytes,
+            checkpoint_interval: self.settings.checkpoint.interval,
+        }
+    }
+
+    fn live_settings(&self) -> LiveSettings {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let threads = self.settings.threads.map_or(cores, usize::from);
+        let partitions = self.settings.partitions.map_or(threads, usize::from);
+        LiveSettings {
+            engine: flowmeter_engine::Settings { threads, partitions, taps_max: 0 },
+            identities_bytes: usize::try_from(self.settings.identities_bytes).unwrap_or(usize::MAX),
+            paced: false,
+            outlet: log::Settings { segment_bytes: self.settings.log.segment_bytes, reserve_bytes: RESERVE_BYTES / 2 },
+        }
+    }
+
+    /// Opens the log for a worker.
+    fn log_reader(&self) -> Box<dyn Fn(u64) -> Result<log::Reader, Error> + Send> {
+        let (disk, tail) = (Arc::clone(&self.disk), Arc::clone(&self.tail));
+        Box::new(move |from| open_reader(&disk, LOG_FOLDER, from, tail.end()))
+    }
+}
+
+/// How long a change waits for a pipeline to come to it.
+const CHANGE_PATIENCE: Duration = Duration::from_secs(30);
+
+/// A value of the catalog.
+fn kept<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
+    serde_json::from_slice(bytes).map_err(|why| Error::new(Kind::Corrupt, format!("the catalog: {why}")))
+}
+
+/// A value for the catalog.
+fn to_keep(value: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(value).unwrap_or_default()
+}
+
+/// `namespace` and a name, as a key that sorts by both.
+fn named_key(namespace: &str, name: &str) -> Vec<u8> {
+    [namespace.as_bytes(), &[0], name.as_bytes()].concat()
+}
+
+fn put(table: Table, key: Vec<u8>, value: &impl Serialize) -> Change {
+    Change::Put(table, key, to_keep(value))
+}
+
+/// Two numbers as one key.
+fn pair_key(id: Uuid, number: u64) -> Vec<u8> {
+    [id.as_bytes(), key_of(number).as_slice()].concat()
+}
+
+/// An error of the engine, as a problem for whoever asked.
+pub fn problem_of(why: &Error) -> Refused {
+    let code = match why.kind {
+        Kind::Invalid => Code::Conflict,
+        Kind::Full => Code::DiskFull,
+        Kind::Unavailable => Code::Overloaded,
+        Kind::Corrupt | Kind::Bug => Code::Internal,
+    };
+    let problem = Problem::new(code, why.to_string());
+    Box::new(if matches!(why.kind, Kind::Unavailable | Kind::Full) { problem.retry_after(1) } else { problem })
+}
+
+/// A thing that is not there.
+pub fn not_found(what: &str, name: &str) -> Refused {
+    Box::new(Problem::new(Code::NotFound, format!("there is no {what} `{name}`")))
+}
+
+/// An instant as everywhere.
+pub fn shown(at: Timestamp) -> Value {
+    if at == Timestamp::MAX || at == Timestamp::MIN { Value::Null } else { Value::String(at.to_string()) }
+}
+
+/// The plan of a version, from the catalog.
+fn plan_of(catalog: &Arc<Catalog>, pipeline: Uuid) -> impl Fn(u32) -> Result<Arc<Plan>, Error> + Send + use<> {
+    let catalog = Arc::clone(catalog);
+    move |version| {
+        let bytes = catalog.get(Table::Versions, &pair_key(pipeline, u64::from(version)))?;
+        let bytes =
+            bytes.ok_or_else(|| Error::new(Kind::Corrupt, format!("version {version} of pipeline {pipeline} is gone")))?;
+        let kept: KeptVersion = kept(&bytes)?;
+        Ok(Arc::new(kept.compile()?.plan))
+    }
+}

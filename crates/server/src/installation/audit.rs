@@ -1,0 +1,96 @@
+//! Who changed what, when: one entry with every change, in the same commit.
+
+use flowmeter_core::time::Timestamp;
+use flowmeter_engine::Error;
+use flowmeter_store::catalog::{Catalog, Change, Table, key_of};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{Installation, kept, put};
+
+/// An entry of the audit.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AuditEntry {
+    /// Counting up.
+    pub number: u64,
+    /// When.
+    pub at: String,
+    /// Who: the name of a key, or `local`.
+    pub who: String,
+    /// The tenant.
+    pub namespace: String,
+    /// What was done: `pipeline.create`, `session.pause` …
+    pub action: String,
+    /// To what.
+    pub object: String,
+    /// How it was before, where that can be said.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub before: Value,
+    /// How it is now.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub after: Value,
+}
+
+/// Who asks, and when: what an entry of the audit begins with.
+#[derive(Clone, Debug)]
+pub struct Who {
+    /// The name of the key, or `local`.
+    pub name: String,
+    /// The tenant.
+    pub namespace: String,
+}
+
+const COUNTER: &[u8] = b"audit";
+
+impl Installation {
+    /// The changes that add an entry to the audit; to be committed with what they tell of.
+    pub(super) fn audited(
+        &self,
+        who: &Who,
+        action: &str,
+        object: &str,
+        before: Value,
+        after: Value,
+    ) -> Result<Vec<Change>, Error> {
+        let number = self.catalog.counter(COUNTER)? + 1;
+        let entry = AuditEntry {
+            number,
+            at: Timestamp::to_string(&self.now()),
+            who: who.name.clone(),
+            namespace: who.namespace.clone(),
+            action: action.to_owned(),
+            object: object.to_owned(),
+            before,
+            after,
+        };
+        Ok(vec![Catalog::count_to(COUNTER, number), put(Table::Audit, key_of(number), &entry)])
+    }
+
+    /// Adds an entry to the audit on its own.
+    pub fn note_audit(&self, who: &Who, action: &str, object: &str, before: Value, after: Value) -> Result<(), Error> {
+        let _change = self.change();
+        let changes = self.audited(who, action, object, before, after)?;
+        Ok(self.catalog.commit(&changes)?)
+    }
+
+    /// Entries of the audit of a namespace, the newest first, before a number.
+    pub fn audit(&self, namespace: &str, before: Option<u64>, limit: usize) -> Result<Vec<AuditEntry>, Error> {
+        let mut found = Vec::new();
+        let mut before = before.map(key_of);
+        loop {
+            let page = self.catalog.scan_back(Table::Audit, b"", before.as_deref(), 200)?;
+            let Some((last, _)) = page.last() else { return Ok(found) };
+            before = Some(last.clone());
+            for (_, value) in &page {
+                let entry: AuditEntry = kept(value)?;
+                if entry.namespace == namespace && found.len() < limit {
+                    found.push(entry);
+                }
+            }
+            if found.len() >= limit {
+                return Ok(found);
+            }
+        }
+    }
+}

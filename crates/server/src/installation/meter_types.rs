@@ -1,0 +1,165 @@
+//! Meter types of the installation, shared by the pipelines of a namespace.
+
+use flowmeter_core::meter_type::MeterType;
+use flowmeter_core::pipeline::Pipeline;
+use flowmeter_engine::Error;
+use flowmeter_store::catalog::{Change, Table};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use uuid::Uuid;
+
+use super::audit::Who;
+use super::pipelines::document_problem;
+use super::{Installation, Refused, kept, named_key, not_found, problem_of, put};
+use crate::problem::{Code, Problem};
+
+/// A meter type as the catalog keeps it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct KeptMeterType {
+    /// Given, or derived from its name.
+    pub id: Uuid,
+    /// Unique in its namespace.
+    pub name: String,
+    /// When it was made.
+    pub created_at: String,
+    /// When it was changed last.
+    pub updated_at: String,
+    /// Its fields, as they were given, with `id` and `name`.
+    pub fields: Map<String, Value>,
+}
+
+impl KeptMeterType {
+    /// The document, as under `meterTypes` of a pipeline.
+    pub fn document(&self) -> String {
+        Value::Object(self.fields.clone()).to_string()
+    }
+
+    /// As it is shown: every field with its default, and when it was made and changed.
+    pub fn shown(&self) -> Value {
+        let defaults = json!({
+            "category": "DEFAULT", "unit": "", "aggregation": "sum", "resetSchedule": "monthly", "timezone": "Etc/UTC",
+            "autoCreate": true, "flushEmpty": true, "groupLimit": 10_000,
+        });
+        let mut shown = defaults.as_object().cloned().unwrap_or_default();
+        shown.extend(self.fields.clone());
+        shown.insert("createdAt".to_owned(), json!(self.created_at));
+        shown.insert("updatedAt".to_owned(), json!(self.updated_at));
+        Value::Object(shown)
+    }
+}
+
+impl Installation {
+    /// The meter types of a namespace, by name.
+    pub fn meter_types(&self, namespace: &str) -> Result<Vec<KeptMeterType>, Error> {
+        let found = self.catalog.scan(Table::MeterTypes, &named_key(namespace, ""), None, usize::MAX)?;
+        found.iter().map(|(_, value)| kept(value)).collect()
+    }
+
+    pub(super) fn meter_type_documents(&self, namespace: &str) -> Result<Vec<String>, Error> {
+        Ok(self.meter_types(namespace)?.iter().map(KeptMeterType::document).collect())
+    }
+
+    /// A meter type by id or name.
+    pub fn meter_type(&self, namespace: &str, id_or_name: &str) -> Result<KeptMeterType, Refused> {
+        let all = self.meter_types(namespace).map_err(|why| problem_of(&why))?;
+        let id = Uuid::try_parse(id_or_name).ok();
+        let found = all.into_iter().find(|known| known.name == id_or_name || Some(known.id) == id);
+        found.ok_or_else(|| not_found("meter type", id_or_name))
+    }
+
+    /// Makes a meter type.
+    pub fn create_meter_type(&self, who: &Who, fields: Map<String, Value>) -> Result<KeptMeterType, Refused> {
+        let read = read(&fields)?;
+        let _change = self.change();
+        let all = self.meter_types(&who.namespace).map_err(|why| problem_of(&why))?;
+        let external = fields.get("externalRef").filter(|value| !value.is_null());
+        for known in &all {
+            let field = if known.name == read.name {
+                "name"
+            } else if known.id == read.id {
+                "id"
+            } else if external.is_some() && known.fields.get("externalRef") == external {
+                "externalRef"
+            } else {
+                continue;
+            };
+            let detail = format!("the meter type `{}` has this {field} already", known.name);
+            return Err(Box::new(Problem::new(Code::AlreadyExists, detail).field(field)));
+        }
+        let now = self.now().to_string();
+        let mut fields = fields;
+        fields.insert("id".to_owned(), json!(read.id));
+        let made = KeptMeterType { id: read.id, name: read.name, created_at: now.clone(), updated_at: now, fields };
+        let mut changes = vec![put(Table::MeterTypes, named_key(&who.namespace, &made.name), &made)];
+        let audited = self.audited(who, "meterType.create", &made.name, Value::Null, Value::Object(made.fields.clone()));
+        changes.extend(audited.map_err(|why| problem_of(&why))?);
+        self.catalog.commit(&changes).map_err(|why| problem_of(&why.into()))?;
+        self.adopt_meter_types(who)?;
+        Ok(made)
+    }
+
+    /// Changes a meter type. What may not change while there are meters of it is refused.
+    pub fn update_meter_type(
+        &self,
+        who: &Who,
+        known: &KeptMeterType,
+        fields: Map<String, Value>,
+    ) -> Result<KeptMeterType, Refused> {
+        let mut fields = fields;
+        fields.insert("id".to_owned(), json!(known.id));
+        fields.entry("name").or_insert_with(|| json!(known.name));
+        let read = read(&fields)?;
+        if read.name != known.name {
+            return Err(Box::new(Problem::new(Code::Conflict, "the name of a meter type never changes").field("name")));
+        }
+        let _change = self.change();
+        let made = KeptMeterType { updated_at: self.now().to_string(), fields, ..known.clone() };
+        let mut changes = vec![put(Table::MeterTypes, named_key(&who.namespace, &made.name), &made)];
+        let (before, after) = (Value::Object(known.fields.clone()), Value::Object(made.fields.clone()));
+        changes.extend(self.audited(who, "meterType.update", &made.name, before, after).map_err(|why| problem_of(&why))?);
+        self.catalog.commit(&changes).map_err(|why| problem_of(&why.into()))?;
+        if let Err(refused) = self.adopt_meter_types(who) {
+            // It is as it was before: nothing that is refused stays.
+            let back = put(Table::MeterTypes, named_key(&who.namespace, &known.name), known);
+            self.catalog.commit(&[back]).map_err(|why| problem_of(&why.into()))?;
+            return Err(refused);
+        }
+        Ok(made)
+    }
+
+    /// Takes a meter type away, if no meter refers to it.
+    pub fn delete_meter_type(&self, who: &Who, known: &KeptMeterType) -> Result<(), Refused> {
+        let _change = self.change();
+        let mut changes = vec![Change::Remove(Table::MeterTypes, named_key(&who.namespace, &known.name))];
+        let before = Value::Object(known.fields.clone());
+        changes.extend(self.audited(who, "meterType.delete", &known.name, before, Value::Null).map_err(|why| problem_of(&why))?);
+        self.catalog.commit(&changes).map_err(|why| problem_of(&why.into()))?;
+        if let Err(refused) = self.adopt_meter_types(who) {
+            let back = put(Table::MeterTypes, named_key(&who.namespace, &known.name), known);
+            self.catalog.commit(&[back]).map_err(|why| problem_of(&why.into()))?;
+            return Err(refused);
+        }
+        Ok(())
+    }
+
+    /// Gives every pipeline of the namespace a version with the meter types as they are
+    /// now. The change is held.
+    pub(super) fn adopt_meter_types(&self, who: &Who) -> Result<(), Refused> {
+        for pipeline in self.pipelines(&who.namespace).map_err(|why| problem_of(&why))? {
+            let version = self.version(&pipeline, pipeline.version)?;
+            if version.meter_types == self.meter_type_documents(&who.namespace).map_err(|why| problem_of(&why))? {
+                continue;
+            }
+            let compiled = self.check_document(&who.namespace, &version.document)?;
+            let newer =
+                super::KeptPipeline { version: pipeline.version + 1, updated_at: self.now().to_string(), ..pipeline.clone() };
+            self.adopt(who, &newer, &version.document, compiled)?;
+        }
+        Ok(())
+    }
+}
+
+fn read(fields: &Map<String, Value>) -> Result<MeterType, Refused> {
+    Pipeline::read_meter_type(&Value::Object(fields.clone()).to_string()).map_err(|problems| document_problem(&problems))
+}

@@ -1,0 +1,251 @@
+//! Meters of pipelines at work: looked at, opened, changed, taken away.
+
+use flowmeter_core::meter_type::derived;
+use flowmeter_core::plan::Plan;
+use flowmeter_engine::Error;
+use flowmeter_engine::live::{LogCommand, MeterName};
+use serde_json::value::RawValue;
+use serde_json::{Map, Value, json};
+use uuid::Uuid;
+
+use super::audit::Who;
+use super::{Installation, Refused, Served, not_found, problem_of};
+use crate::problem::{Code, Problem};
+
+/// A meter, as it is now: the record its ongoing period would make.
+#[derive(Clone, Debug)]
+pub struct MeterView {
+    /// Its id.
+    pub id: Uuid,
+    /// Its pipeline.
+    pub pipeline: String,
+    /// Its name in commands.
+    pub name: MeterName,
+    /// The record so far.
+    pub json: Box<RawValue>,
+}
+
+/// Which meters are asked for.
+#[derive(Clone, Debug, Default)]
+pub struct MeterFilter {
+    /// Of this user.
+    pub user: Option<String>,
+    /// Of the type of this name or id.
+    pub meter_type: Option<String>,
+    /// With this id.
+    pub id: Option<Uuid>,
+    /// Behind this user, type and processor, in their order.
+    pub after: Option<String>,
+}
+
+impl Served {
+    /// The meters that are asked for, by user and type; at most so many.
+    pub fn meters(&self, filter: MeterFilter, limit: usize) -> Result<Vec<MeterView>, Error> {
+        let pipeline = self.kept.name.clone();
+        self.worker().ask(move |live| {
+            let plan = std::sync::Arc::clone(live.plan());
+            let wanted_type = |at: u16| {
+                let kind = &plan.meter_types[usize::from(at)];
+                filter.meter_type.as_ref().is_none_or(|wanted| *wanted == kind.name || *wanted == kind.id.to_string())
+            };
+            let mut found: Vec<_> = live
+                .meters()
+                .filter(|(_, meter)| filter.user.as_ref().is_none_or(|user| user.as_bytes() == &*meter.user))
+                .filter(|(_, meter)| wanted_type(meter.meter_type))
+                .map(|(partition, meter)| (sort_key(&plan, meter), partition, meter))
+                .filter(|(key, ..)| filter.after.as_ref().is_none_or(|after| key > after))
+                .filter(|(_, _, meter)| filter.id.is_none_or(|id| meter_id(&plan, meter) == id))
+                .collect();
+            if found.len() > limit {
+                found.select_nth_unstable_by(limit, |(a, ..), (b, ..)| a.cmp(b));
+                found.truncate(limit);
+            }
+            found.sort_by(|(a, ..), (b, ..)| a.cmp(b));
+            let clock = live.clock();
+            let view = |(_, partition, meter): &(
+                String,
+                &flowmeter_core::partition::Partition<_, _>,
+                &flowmeter_core::partition::Meter,
+            )| {
+                let mut json = Vec::new();
+                partition.show(meter, clock, &mut json);
+                let name = name_of(&plan, meter);
+                let raw = serde_json::from_slice(&json).unwrap_or_default();
+                MeterView { id: meter_id(&plan, meter), pipeline: pipeline.clone(), name, json: raw }
+            };
+            found.iter().map(view).collect()
+        })
+    }
+}
+
+/// What meters are listed by.
+fn sort_key(plan: &Plan, meter: &flowmeter_core::partition::Meter) -> String {
+    let kind = &plan.meter_types[usize::from(meter.meter_type)];
+    let key = plan.processors[usize::from(meter.processor)].key;
+    format!("{}\0{}\0{key}", String::from_utf8_lossy(&meter.user), kind.name)
+}
+
+impl MeterView {
+    /// What it is listed by: where a list goes on behind it.
+    pub fn sort_key(&self) -> String {
+        let record: Value = serde_json::from_str(self.json.get()).unwrap_or_default();
+        let text = |name: &str| record.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+        format!("{}\0{}\0{}", text("userId"), text("meterTypeName"), text("meterKey"))
+    }
+}
+
+fn meter_id(plan: &Plan, meter: &flowmeter_core::partition::Meter) -> Uuid {
+    let given = meter.rare.as_ref().and_then(|rare| rare.id);
+    let key = plan.processors[usize::from(meter.processor)].key;
+    given.unwrap_or_else(|| derived::meter(key, plan.meter_types[usize::from(meter.meter_type)].id, &meter.user))
+}
+
+fn name_of(plan: &Plan, meter: &flowmeter_core::partition::Meter) -> MeterName {
+    let rare = meter.rare.as_deref();
+    let custom_fields = rare.map(|rare| rare.custom_fields.as_slice()).unwrap_or_default().iter();
+    MeterName {
+        user_id: String::from_utf8_lossy(&meter.user).into_owned(),
+        meter_type_id: plan.meter_types[usize::from(meter.meter_type)].id,
+        meter_key: plan.processors[usize::from(meter.processor)].key,
+        id: rare.and_then(|rare| rare.id),
+        delete_on_reset: meter.delete_on_reset,
+        custom_fields: custom_fields.map(|(name, json)| (name.clone(), serde_json::from_str(json).unwrap_or_default())).collect(),
+        created_at: None,
+    }
+}
+
+impl Installation {
+    /// A meter by id.
+    pub fn meter(&self, namespace: &str, id: &str) -> Result<(std::sync::Arc<Served>, MeterView), Refused> {
+        let wanted = Uuid::try_parse(id).map_err(|_| not_found("meter", id))?;
+        for served in self.served_in(namespace) {
+            let filter = MeterFilter { id: Some(wanted), ..MeterFilter::default() };
+            if let Some(view) = served.meters(filter, 1).map_err(|why| problem_of(&why))?.pop() {
+                return Ok((served, view));
+            }
+        }
+        Err(not_found("meter", id))
+    }
+
+    /// Opens a meter: `userId`, `meterType` (name or id), and where it is not clear
+    /// `pipeline` and `meterKey`; `id`, `deleteOnReset`, `customFields` if wanted.
+    pub fn create_meter(&self, who: &Who, fields: &Map<String, Value>) -> Result<MeterView, Refused> {
+        let invalid = |field: &str, detail: String| Box::new(Problem::new(Code::Invalid, detail).field(field));
+        let text = |name: &str| fields.get(name).and_then(Value::as_str);
+        let user = text("userId").filter(|user| !user.is_empty());
+        let user = user.ok_or_else(|| invalid("userId", "a meter needs the user it belongs to".to_owned()))?.to_owned();
+        let wanted = text("meterType").or(text("meterTypeId"));
+        let wanted = wanted.ok_or_else(|| invalid("meterType", "name the meter type, or give its id".to_owned()))?.to_owned();
+        let (served, meter_type_id, keys) = self.home_of(&who.namespace, text("pipeline"), &wanted)?;
+        let meter_key = match text("meterKey").map(Uuid::try_parse) {
+            Some(Ok(key)) if keys.contains(&key) => key,
+            Some(_) => return Err(invalid("meterKey", "no meter operator of the pipeline has this key".to_owned())),
+            None if keys.len() == 1 => keys[0],
+            None => return Err(invalid("meterKey", "the pipeline has several meter operators; give the key of one".to_owned())),
+        };
+        let id = match text("id").map(Uuid::try_parse) {
+            None => None,
+            Some(Ok(id)) => Some(id),
+            Some(Err(_)) => return Err(invalid("id", "the id of a meter is a UUID".to_owned())),
+        };
+        let filter =
+            MeterFilter { user: Some(user.clone()), meter_type: Some(meter_type_id.to_string()), ..MeterFilter::default() };
+        let there = served.meters(filter, usize::MAX).map_err(|why| problem_of(&why))?;
+        if there.iter().any(|view| view.name.meter_key == meter_key) {
+            let detail = format!("`{user}` has a meter of the type `{wanted}` here already");
+            return Err(Box::new(Problem::new(Code::AlreadyExists, detail)));
+        }
+        let name = MeterName {
+            user_id: user,
+            meter_type_id,
+            meter_key,
+            id,
+            delete_on_reset: fields.get("deleteOnReset").and_then(Value::as_bool).unwrap_or(false),
+            custom_fields: fields.get("customFields").and_then(Value::as_object).cloned().unwrap_or_default(),
+            created_at: None,
+        };
+        let pipeline = served.kept.id;
+        self.command_meter(who, &served, "meter.create", LogCommand::Open { pipeline, meter: name.clone() }, &name)?;
+        self.look_up(&served, &name)
+    }
+
+    /// The pipeline at work that counts in a meter type, with its meter keys.
+    fn home_of(
+        &self,
+        namespace: &str,
+        pipeline: Option<&str>,
+        wanted: &str,
+    ) -> Result<(std::sync::Arc<Served>, Uuid, Vec<Uuid>), Refused> {
+        for served in self.served_in(namespace) {
+            if pipeline.is_some_and(|name| name != served.kept.name && name != served.kept.id.to_string()) {
+                continue;
+            }
+            let plan = served.worker().ask(|live| std::sync::Arc::clone(live.plan())).map_err(|why| problem_of(&why))?;
+            let kind = plan.meter_types.iter().position(|kind| kind.name == wanted || kind.id.to_string() == wanted);
+            let Some(at) = kind else { continue };
+            let counts = |processor: &&flowmeter_core::plan::Processor| {
+                processor.rules.iter().any(|rule| rule.meter_types.contains(&(at as u16)))
+            };
+            let keys: Vec<Uuid> = plan.processors.iter().filter(counts).map(|processor| processor.key).collect();
+            if !keys.is_empty() {
+                return Ok((served, plan.meter_types[at].id, keys));
+            }
+        }
+        let detail = format!("no pipeline at work counts in a meter type `{wanted}`");
+        Err(Box::new(Problem::new(Code::NotFound, detail).field("meterType")))
+    }
+
+    /// Changes `deleteOnReset` and `customFields` of a meter.
+    pub fn edit_meter(&self, who: &Who, id: &str, fields: &Map<String, Value>) -> Result<MeterView, Refused> {
+        let (served, view) = self.meter(&who.namespace, id)?;
+        if let Some(other) = fields.keys().find(|name| !["deleteOnReset", "customFields"].contains(&name.as_str())) {
+            let detail = format!("`{other}` of a meter cannot be set; deleteOnReset and customFields can");
+            return Err(Box::new(Problem::new(Code::Invalid, detail).field(other.as_str())));
+        }
+        let mut name = view.name;
+        if let Some(value) = fields.get("deleteOnReset") {
+            let wrong = || Box::new(Problem::new(Code::Invalid, "deleteOnReset is true or false").field("deleteOnReset"));
+            name.delete_on_reset = value.as_bool().ok_or_else(wrong)?;
+        }
+        if let Some(value) = fields.get("customFields") {
+            let wrong = || Box::new(Problem::new(Code::Invalid, "customFields is an object").field("customFields"));
+            name.custom_fields = value.as_object().cloned().ok_or_else(wrong)?;
+        }
+        let pipeline = served.kept.id;
+        self.command_meter(who, &served, "meter.update", LogCommand::Edit { pipeline, meter: name.clone() }, &name)?;
+        self.look_up(&served, &name)
+    }
+
+    /// Takes a meter away, with what its ongoing period holds.
+    pub fn delete_meter(&self, who: &Who, id: &str) -> Result<(), Refused> {
+        let (served, view) = self.meter(&who.namespace, id)?;
+        let pipeline = served.kept.id;
+        self.command_meter(who, &served, "meter.delete", LogCommand::Delete { pipeline, meter: view.name.clone() }, &view.name)
+    }
+
+    fn command_meter(
+        &self,
+        who: &Who,
+        served: &Served,
+        action: &str,
+        command: LogCommand,
+        name: &MeterName,
+    ) -> Result<(), Refused> {
+        let _change = self.change();
+        let after = json!({"userId": name.user_id, "meterTypeId": name.meter_type_id, "deleteOnReset": name.delete_on_reset, "customFields": name.custom_fields});
+        let audited = self.audited(who, action, &name.user_id, Value::Null, after).map_err(|why| problem_of(&why))?;
+        self.catalog.commit(&audited).map_err(|why| problem_of(&why.into()))?;
+        let position = self.with_writer(|writer| writer.command(&command)).map_err(|why| problem_of(&why))?;
+        served.worker().wait_for(position + 1).map_err(|why| problem_of(&why))
+    }
+
+    fn look_up(&self, served: &Served, name: &MeterName) -> Result<MeterView, Refused> {
+        let filter = MeterFilter {
+            user: Some(name.user_id.clone()),
+            meter_type: Some(name.meter_type_id.to_string()),
+            ..MeterFilter::default()
+        };
+        let found = served.meters(filter, usize::MAX).map_err(|why| problem_of(&why))?;
+        found.into_iter().find(|view| view.name.meter_key == name.meter_key).ok_or_else(|| not_found("meter", &name.user_id))
+    }
+}

@@ -1,0 +1,231 @@
+//! Pipelines and the versions of their documents.
+
+use std::sync::Arc;
+
+use flowmeter_core::pipeline::{Pipeline, Problems};
+use flowmeter_engine::live::LogCommand;
+use flowmeter_engine::{Error, Kind};
+use flowmeter_store::catalog::{Change, Table};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::audit::Who;
+use super::{Installation, Refused, kept, named_key, not_found, pair_key, problem_of, put};
+use crate::problem::{Code, Problem};
+
+/// A pipeline as the catalog keeps it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct KeptPipeline {
+    /// Derived from namespace and name.
+    pub id: Uuid,
+    /// The tenant.
+    pub namespace: String,
+    /// Unique in its namespace.
+    pub name: String,
+    /// The newest version.
+    pub version: u32,
+    /// When it was made.
+    pub created_at: String,
+    /// When its newest version was.
+    pub updated_at: String,
+    /// Whether the server made it for itself: then people do not change it.
+    #[serde(default)]
+    pub built_in: bool,
+    /// Whether it takes events as they come; otherwise it reads files once.
+    pub streaming: bool,
+}
+
+/// A version of a pipeline's document.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct KeptVersion {
+    /// Counting up from 1.
+    pub version: u32,
+    /// When it was made.
+    pub created_at: String,
+    /// Who made it.
+    pub created_by: String,
+    /// As it was written.
+    pub document: String,
+    /// The installation's meter types at that time: what they were then stays with it.
+    #[serde(default)]
+    pub meter_types: Vec<String>,
+    /// The pipeline's id, which the plan goes by.
+    pub id: Uuid,
+}
+
+impl KeptVersion {
+    /// Compiles it. It compiled when it was made.
+    pub fn compile(&self) -> Result<Pipeline, Error> {
+        let shared: Vec<&str> = self.meter_types.iter().map(String::as_str).collect();
+        let mut pipeline = Pipeline::read_shared(&self.document, &shared)
+            .map_err(|why| Error::new(Kind::Corrupt, format!("version {} of a pipeline: {why}", self.version)))?;
+        pipeline.plan.id = self.id;
+        Ok(pipeline)
+    }
+}
+
+/// Problems of a document, each with line, field and what to write.
+pub fn document_problem(problems: &Problems) -> Refused {
+    let lines: Vec<Value> = problems
+        .0
+        .iter()
+        .map(
+            |problem| json!({"line": problem.line, "column": problem.column, "field": problem.field, "message": problem.message}),
+        )
+        .collect();
+    Box::new(Problem::new(Code::InvalidDocument, problems.to_string()).extra("problems", lines))
+}
+
+impl Installation {
+    /// The id of a pipeline: derived from its name, and its namespace unless that is the
+    /// default one.
+    fn pipeline_id(&self, namespace: &str, name: &str) -> Uuid {
+        let name = if namespace == self.settings.namespace { name.to_owned() } else { format!("{namespace}/{name}") };
+        flowmeter_core::meter_type::derived::pipeline(&name)
+    }
+
+    /// Compiles a document in a namespace without keeping it.
+    pub fn check_document(&self, namespace: &str, document: &str) -> Result<Pipeline, Refused> {
+        let types = self.meter_type_documents(namespace).map_err(|why| problem_of(&why))?;
+        let shared: Vec<&str> = types.iter().map(String::as_str).collect();
+        Pipeline::read_shared(document, &shared).map_err(|problems| document_problem(&problems))
+    }
+
+    /// The pipelines of a namespace, by name.
+    pub fn pipelines(&self, namespace: &str) -> Result<Vec<KeptPipeline>, Error> {
+        let found = self.catalog.scan(Table::Pipelines, &named_key(namespace, ""), None, usize::MAX)?;
+        found.iter().map(|(_, value)| kept(value)).collect()
+    }
+
+    /// All pipelines.
+    pub(super) fn all_pipelines(&self) -> Result<Vec<KeptPipeline>, Error> {
+        let found = self.catalog.scan(Table::Pipelines, b"", None, usize::MAX)?;
+        found.iter().map(|(_, value)| kept(value)).collect()
+    }
+
+    /// A pipeline by id or name.
+    pub fn pipeline(&self, namespace: &str, id_or_name: &str) -> Result<KeptPipeline, Refused> {
+        let by_name = self.catalog.get(Table::Pipelines, &named_key(namespace, id_or_name));
+        if let Some(bytes) = by_name.map_err(|why| problem_of(&why.into()))? {
+            return kept(&bytes).map_err(|why| problem_of(&why));
+        }
+        let id = Uuid::try_parse(id_or_name).map_err(|_| not_found("pipeline", id_or_name))?;
+        let all = self.pipelines(namespace).map_err(|why| problem_of(&why))?;
+        all.into_iter().find(|known| known.id == id).ok_or_else(|| not_found("pipeline", id_or_name))
+    }
+
+    /// The versions of a pipeline, the first first.
+    pub fn versions(&self, pipeline: Uuid) -> Result<Vec<KeptVersion>, Error> {
+        let found = self.catalog.scan(Table::Versions, pipeline.as_bytes(), None, usize::MAX)?;
+        found.iter().map(|(_, value)| kept(value)).collect()
+    }
+
+    /// A version of a pipeline.
+    pub fn version(&self, pipeline: &KeptPipeline, version: u32) -> Result<KeptVersion, Refused> {
+        let found = self.catalog.get(Table::Versions, &pair_key(pipeline.id, u64::from(version)));
+        match found.map_err(|why| problem_of(&why.into()))? {
+            Some(bytes) => kept(&bytes).map_err(|why| problem_of(&why)),
+            None => Err(not_found("version", &format!("{version} of {}", pipeline.name))),
+        }
+    }
+
+    /// Makes a pipeline out of a document.
+    pub fn create_pipeline(&self, who: &Who, document: &str, built_in: bool) -> Result<KeptPipeline, Refused> {
+        let compiled = self.check_document(&who.namespace, document)?;
+        let _change = self.change();
+        let name = compiled.plan.name.clone();
+        let there = self.catalog.get(Table::Pipelines, &named_key(&who.namespace, &name));
+        if there.map_err(|why| problem_of(&why.into()))?.is_some() {
+            return Err(Box::new(
+                Problem::new(Code::AlreadyExists, format!("there is a pipeline `{name}` already")).field("pipeline"),
+            ));
+        }
+        let now = self.now().to_string();
+        let pipeline = KeptPipeline {
+            id: self.pipeline_id(&who.namespace, &name),
+            namespace: who.namespace.clone(),
+            name,
+            version: 1,
+            created_at: now.clone(),
+            updated_at: now,
+            built_in,
+            streaming: compiled.plan.sources.iter().any(|source| source.http),
+        };
+        let changes = self.version_changes(who, &pipeline, document, "pipeline.create")?;
+        self.catalog.commit(&changes).map_err(|why| problem_of(&why.into()))?;
+        Ok(pipeline)
+    }
+
+    /// Gives a pipeline a new version; one at work takes it up at once.
+    pub fn update_pipeline(&self, who: &Who, pipeline: &KeptPipeline, document: &str) -> Result<KeptPipeline, Refused> {
+        let compiled = self.check_document(&who.namespace, document)?;
+        if compiled.plan.name != pipeline.name {
+            let detail = format!("the document names the pipeline `{}`; this one is `{}`", compiled.plan.name, pipeline.name);
+            return Err(Box::new(Problem::new(Code::Invalid, detail).field("pipeline")));
+        }
+        let _change = self.change();
+        let newer = KeptPipeline {
+            version: pipeline.version + 1,
+            updated_at: self.now().to_string(),
+            streaming: compiled.plan.sources.iter().any(|source| source.http),
+            ..pipeline.clone()
+        };
+        self.adopt(who, &newer, document, compiled)?;
+        Ok(newer)
+    }
+
+    /// Keeps a version and lets the pipeline at work take it up. The change is held.
+    pub(super) fn adopt(&self, who: &Who, newer: &KeptPipeline, document: &str, compiled: Pipeline) -> Result<(), Refused> {
+        let served = self.served_of(newer.id);
+        if let Some(served) = &served {
+            let mut plan = compiled.plan;
+            plan.id = newer.id;
+            let plan = Arc::new(plan);
+            let accepted = served.worker.ask(move |live| live.accepts(&plan));
+            accepted.and_then(|accepted| accepted).map_err(|why| problem_of(&why))?;
+        }
+        let changes = self.version_changes(who, newer, document, "pipeline.update")?;
+        self.catalog.commit(&changes).map_err(|why| problem_of(&why.into()))?;
+        if let Some(served) = served {
+            let command = LogCommand::Adopt { pipeline: newer.id, version: newer.version };
+            let position = self.with_writer(|writer| writer.command(&command)).map_err(|why| problem_of(&why))?;
+            served.worker.wait_for(position + 1).map_err(|why| problem_of(&why))?;
+        }
+        Ok(())
+    }
+
+    fn version_changes(&self, who: &Who, pipeline: &KeptPipeline, document: &str, action: &str) -> Result<Vec<Change>, Refused> {
+        let at = |why: Error| problem_of(&why);
+        let version = KeptVersion {
+            version: pipeline.version,
+            created_at: pipeline.updated_at.clone(),
+            created_by: who.name.clone(),
+            document: document.to_owned(),
+            meter_types: self.meter_type_documents(&pipeline.namespace).map_err(at)?,
+            id: pipeline.id,
+        };
+        let mut changes = vec![
+            put(Table::Pipelines, named_key(&pipeline.namespace, &pipeline.name), pipeline),
+            put(Table::Versions, pair_key(pipeline.id, u64::from(pipeline.version)), &version),
+        ];
+        let after = json!({"version": pipeline.version});
+        changes.extend(self.audited(who, action, &pipeline.name, Value::Null, after).map_err(at)?);
+        Ok(changes)
+    }
+
+    /// Takes a pipeline away. Its records, events and sessions stay.
+    pub fn delete_pipeline(&self, who: &Who, pipeline: &KeptPipeline) -> Result<(), Refused> {
+        if self.served_of(pipeline.id).is_some() {
+            let detail = format!("a session of `{}` is running; finish or cancel it first", pipeline.name);
+            return Err(Box::new(Problem::new(Code::Conflict, detail)));
+        }
+        let _change = self.change();
+        let mut changes = vec![Change::Remove(Table::Pipelines, named_key(&pipeline.namespace, &pipeline.name))];
+        let audited = self.audited(who, "pipeline.delete", &pipeline.name, json!({"version": pipeline.version}), Value::Null);
+        changes.extend(audited.map_err(|why| problem_of(&why))?);
+        self.catalog.commit(&changes).map_err(|why| problem_of(&why.into()))
+    }
+}

@@ -1,0 +1,62 @@
+//! Metered records, as they were flushed.
+
+use flowmeter_engine::Error;
+use flowmeter_engine::live::{items, record_item};
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use super::Served;
+
+/// A record and its number.
+#[derive(Clone, Debug)]
+pub struct RecordView {
+    /// Counting up in its pipeline.
+    pub number: u64,
+    /// Whether it is a partial one, of a threshold.
+    pub is_threshold: bool,
+    /// As it was flushed, byte for byte.
+    pub json: Box<RawValue>,
+}
+
+impl RecordView {
+    /// A field of the record.
+    pub fn field(&self, name: &str) -> Option<String> {
+        let record: Value = serde_json::from_str(self.json.get()).ok()?;
+        let found = record.get(name).or_else(|| record.get("meterMetaData")?.get(name))?;
+        Some(found.as_str().map_or_else(|| found.to_string(), str::to_owned))
+    }
+}
+
+impl Served {
+    /// Records from a number on that are wanted; and the number to go on from.
+    pub fn records(
+        &self,
+        from: u64,
+        limit: usize,
+        wanted: impl Fn(&RecordView) -> bool + Send + 'static,
+    ) -> Result<(Vec<RecordView>, u64), Error> {
+        let reader = self.worker().ask(move |live| {
+            let records = live.outlet().records();
+            let from = from.max(records.first());
+            (from < records.written()).then(|| records.reader(from).map(|reader| (reader, from))).transpose()
+        })??;
+        let mut found = Vec::new();
+        let Some((mut reader, from)) = reader else { return Ok((found, from)) };
+        let mut next = from;
+        while let Some(entry) = reader.read()? {
+            for (number, item) in items(&entry).filter(|(number, _)| *number >= from) {
+                next = number + 1;
+                let Some(record) = record_item(item) else { continue };
+                let Ok(json) = serde_json::from_slice::<Box<RawValue>>(record.json) else { continue };
+                let view = RecordView { number, is_threshold: record.is_threshold, json };
+                if wanted(&view) {
+                    found.push(view);
+                }
+                if found.len() >= limit {
+                    return Ok((found, next));
+                }
+            }
+        }
+        Ok((found, next))
+    }
+}

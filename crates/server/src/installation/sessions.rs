@@ -1,0 +1,495 @@
+//! Sessions: started, paused, ended; every step and the event that tells of it in one
+//! commit. The core's state machine decides; nothing else writes a status.
+
+use std::path::Path;
+use std::sync::{Arc, PoisonError};
+
+use flowmeter_core::pipeline::Pipeline;
+use flowmeter_core::plan::Plan;
+use flowmeter_core::session::{RunType, Session, Status, Trigger};
+use flowmeter_core::time::Timestamp;
+use flowmeter_engine::live::{Live, folder_of};
+use flowmeter_engine::node::{Surroundings, Worker};
+use flowmeter_engine::{Error, Kind, Totals};
+use flowmeter_store::catalog::{Catalog, Change, Table, key_of};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::Who;
+use super::delivery::Delivery;
+use super::{CHANGE_PATIENCE, Installation, KeptPipeline, Refused, Served, kept, not_found, plan_of, problem_of, put};
+use crate::problem::{Code, Problem};
+
+/// A session as the catalog keeps it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct KeptSession {
+    /// `R-00000001`.
+    pub session_id: String,
+    /// Counting up.
+    pub number: u64,
+    /// The pipeline.
+    pub pipeline_id: Uuid,
+    /// Its name.
+    pub pipeline: String,
+    /// The tenant.
+    pub namespace: String,
+    /// The version it began with.
+    pub version: u32,
+    /// `NORMAL` or `DEBUG`.
+    pub session_run_type: String,
+    /// Where it stands.
+    pub session_status: String,
+    /// When it began.
+    pub session_start_time: String,
+    /// When it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session_end_time: Option<String>,
+    /// What ended it, if that was an error.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// Two starts with the same key are one session.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unique_key: Option<String>,
+    /// The entry of the log it began with.
+    #[serde(default)]
+    pub position: u64,
+    /// What it had done when it ended.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub counts: Value,
+}
+
+/// An event of a session, as it was emitted.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SessionEvent {
+    /// Counting up over all sessions.
+    pub number: u64,
+    /// When.
+    pub at: String,
+    /// `meter.session.status` or `meter.session.operators`.
+    pub event_type: String,
+    /// The tenant.
+    pub namespace: String,
+    /// The event.
+    pub payload: Value,
+}
+
+const SESSIONS: &[u8] = b"sessions";
+const EVENTS: &[u8] = b"session_events";
+
+impl KeptSession {
+    /// Where it stands.
+    pub fn status(&self) -> Status {
+        Status::named(&self.session_status).unwrap_or(Status::Failed)
+    }
+
+    fn session(&self, plan: &Plan) -> Session {
+        let run_type = if self.session_run_type == RunType::Debug.name() { RunType::Debug } else { RunType::Normal };
+        let at = |text: &str| Timestamp::parse_rfc3339(text.as_bytes()).unwrap_or_default();
+        let ended_at = self.session_end_time.as_deref().map(at);
+        Session::new(self.number, run_type, plan, at(&self.session_start_time)).kept(self.status(), ended_at, self.error.clone())
+    }
+}
+
+/// Counters of a pipeline at work, for people.
+pub fn counts(plan: &Plan, totals: &Totals) -> Value {
+    let tally = &totals.tally;
+    let reasons: serde_json::Map<String, Value> =
+        tally.parked_by_reason().map(|(reason, count)| (reason.code().to_owned(), json!(count))).collect();
+    let operators = plan.nodes.iter().zip(&totals.operators).map(|(node, count)| {
+        json!({"id": node.id, "operator": node.operator.name(), "in": count.received, "out": count.passed, "errors": count.errors})
+    });
+    json!({
+        "events": {
+            "received": tally.received, "counted": tally.counted, "late": tally.late, "duplicate": tally.duplicate,
+            "filtered": tally.filtered, "parked": tally.parked_total(), "parkedByReason": reasons,
+        },
+        "metersOpened": totals.meters_opened,
+        "operators": operators.collect::<Vec<_>>(),
+    })
+}
+
+impl Installation {
+    /// Starts a NORMAL session of a pipeline. With a unique key a second start gives the
+    /// session of the first.
+    pub fn start(
+        self: &Arc<Self>,
+        who: &Who,
+        pipeline: &KeptPipeline,
+        unique_key: Option<String>,
+    ) -> Result<KeptSession, Refused> {
+        let _change = self.change();
+        if let Some(key) = &unique_key
+            && let Some(known) = self.session_of_key(pipeline, key).map_err(|why| problem_of(&why))?
+        {
+            return Ok(known);
+        }
+        if let Some(served) = self.served_of(pipeline.id) {
+            let detail = format!("session {} of `{}` is running already", Session::id_of(served.session), pipeline.name);
+            return Err(Box::new(Problem::new(Code::Conflict, detail)));
+        }
+        let version = self.version(pipeline, pipeline.version)?;
+        let compiled = version.compile().map_err(|why| problem_of(&why))?;
+        if !pipeline.streaming {
+            return self.run_batch(who, pipeline, compiled, unique_key);
+        }
+        let mut session = self.new_session(pipeline, RunType::Normal, unique_key).map_err(|why| problem_of(&why))?;
+        session.position = self.tail.end();
+        let audited = self.audited(who, "session.start", &session.session_id, Value::Null, json!({"pipeline": pipeline.name}));
+        self.step(&mut session, &compiled.plan, Trigger::Start, audited.map_err(|why| problem_of(&why))?)
+            .map_err(|why| problem_of(&why))?;
+        match self.put_to_work(pipeline, &session, &compiled) {
+            Ok(()) => self.step(&mut session, &compiled.plan, Trigger::Ready, Vec::new()).map_err(|why| problem_of(&why))?,
+            Err(why) => {
+                session.error = Some(why.to_string());
+                self.step(&mut session, &compiled.plan, Trigger::Fail, Vec::new()).map_err(|why| problem_of(&why))?;
+                return Err(problem_of(&why));
+            }
+        }
+        Ok(session)
+    }
+
+    /// A session that is defined and has not run.
+    fn new_session(&self, pipeline: &KeptPipeline, run_type: RunType, unique_key: Option<String>) -> Result<KeptSession, Error> {
+        let number = self.catalog.counter(SESSIONS)? + 1;
+        Ok(KeptSession {
+            session_id: Session::id_of(number),
+            number,
+            pipeline_id: pipeline.id,
+            pipeline: pipeline.name.clone(),
+            namespace: pipeline.namespace.clone(),
+            version: pipeline.version,
+            session_run_type: run_type.name().to_owned(),
+            session_status: Status::NeverRun.name().to_owned(),
+            session_start_time: self.now().to_string(),
+            session_end_time: None,
+            error: None,
+            unique_key,
+            position: 0,
+            counts: Value::Null,
+        })
+    }
+
+    fn session_of_key(&self, pipeline: &KeptPipeline, key: &str) -> Result<Option<KeptSession>, Error> {
+        let all = self.sessions(&pipeline.namespace, Some(pipeline.id), None, None, usize::MAX)?;
+        Ok(all.into_iter().find(|session| session.unique_key.as_deref() == Some(key)))
+    }
+
+    /// Takes a step: the session, its event and whatever else belongs to it are one
+    /// commit.
+    pub(super) fn step(&self, kept: &mut KeptSession, plan: &Plan, trigger: Trigger, more: Vec<Change>) -> Result<(), Error> {
+        let mut session = kept.session(plan);
+        let now = self.now();
+        let event = session.take(trigger, now).map_err(|why| Error::new(Kind::Invalid, why.to_string()))?;
+        kept.session_status = event.status.name().to_owned();
+        kept.session_end_time = session.ended_at.map(|at| at.to_string());
+        // Steps of a batch run come from its own thread: they are told one at a time.
+        let _telling = self.telling.lock().unwrap_or_else(PoisonError::into_inner);
+        let number = self.catalog.counter(EVENTS)? + 1;
+        let payload = serde_json::from_str(&event.to_json()).unwrap_or_default();
+        let told = SessionEvent {
+            number,
+            at: now.to_string(),
+            event_type: "meter.session.status".to_owned(),
+            namespace: kept.namespace.clone(),
+            payload,
+        };
+        let mut changes = vec![
+            put(Table::Sessions, key_of(kept.number), kept),
+            Catalog::count_to(EVENTS, number),
+            put(Table::SessionEvents, key_of(number), &told),
+        ];
+        if self.catalog.counter(SESSIONS)? < kept.number {
+            changes.push(Catalog::count_to(SESSIONS, kept.number));
+        }
+        changes.extend(more);
+        self.catalog.commit(&changes)?;
+        Ok(())
+    }
+
+    /// Opens the pipeline's state and starts its worker.
+    fn put_to_work(self: &Arc<Self>, pipeline: &KeptPipeline, session: &KeptSession, compiled: &Pipeline) -> Result<(), Error> {
+        let plan_of = plan_of(&self.catalog, pipeline.id);
+        let beginning = flowmeter_engine::live::Beginning {
+            namespace: pipeline.namespace.clone(),
+            version: pipeline.version,
+            position: session.position,
+            at: Timestamp::parse_rfc3339(session.session_start_time.as_bytes()).unwrap_or_default(),
+        };
+        let folder = folder_of(pipeline.id);
+        let live = Live::open(Arc::clone(&self.disk), &folder, &beginning, &plan_of, self.live_settings())?;
+        let end = self.tail.end();
+        if live.position() > end {
+            let message =
+                format!("the log ends at {end}, before {}, which `{}` has taken already", live.position(), pipeline.name);
+            return Err(Error::new(Kind::Corrupt, message));
+        }
+        let delivery = Arc::new(Delivery::open(Arc::clone(&self.catalog), pipeline.id, &compiled.targets, Path::new("."))?);
+        let delivering = Arc::clone(&delivery);
+        let around = Surroundings {
+            tail: Arc::clone(&self.tail),
+            reader: self.log_reader(),
+            plan_of: Box::new(plan_of),
+            after: Box::new(move |live| delivering.deliver(live)),
+            clock: Arc::clone(&self.clock),
+        };
+        let paused = session.status() == Status::Paused;
+        let worker = Worker::start(live, self.worker_settings(), around, paused)?;
+        let served = Arc::new(Served { kept: pipeline.clone(), session: session.number, worker, delivery });
+        self.with_writer(|writer| {
+            writer.watch(Arc::clone(served.board()));
+            Ok(())
+        })?;
+        self.pipelines.write().unwrap_or_else(PoisonError::into_inner).insert(pipeline.id, served);
+        Ok(())
+    }
+
+    /// After a restart: every session that was under way goes on.
+    pub(super) fn go_on(self: &Arc<Self>) -> Result<(), Error> {
+        let pipelines = self.all_pipelines()?;
+        for (_, value) in self.catalog.scan(Table::Sessions, b"", None, usize::MAX)? {
+            let mut session: KeptSession = kept(&value)?;
+            if session.status().is_final() {
+                continue;
+            }
+            let Some(pipeline) = pipelines.iter().find(|known| known.id == session.pipeline_id) else { continue };
+            let version: super::KeptVersion =
+                self.version(pipeline, pipeline.version).map_err(|why| Error::new(Kind::Corrupt, why.detail))?;
+            let compiled = version.compile()?;
+            let plan = &compiled.plan;
+            if !pipeline.streaming || session.status() == Status::Testing {
+                // Nothing of it was kept: what it read is still where it was.
+                session.error = Some("the server stopped while it ran; start it again".to_owned());
+                self.step(&mut session, plan, Trigger::Fail, Vec::new())?;
+                continue;
+            }
+            if let Err(why) = self.put_to_work(pipeline, &session, &compiled) {
+                session.error = Some(why.to_string());
+                self.step(&mut session, plan, Trigger::Fail, Vec::new())?;
+                continue;
+            }
+            match session.status() {
+                Status::Initializing => self.step(&mut session, plan, Trigger::Ready, Vec::new())?,
+                Status::UsagePushing | Status::PushCompleted | Status::ConsumeCompleted => {
+                    let served = self.served_of(pipeline.id);
+                    if let Some(served) = served {
+                        self.wind_up(&mut session, &served, plan)?;
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Pauses, resumes, cancels or finishes a session.
+    pub fn act(self: &Arc<Self>, who: &Who, id: &str, trigger: Trigger) -> Result<KeptSession, Refused> {
+        let at = |why: Error| problem_of(&why);
+        let _change = self.change();
+        let mut session = self.session(&who.namespace, id)?;
+        let pipeline = self.pipeline(&who.namespace, &session.pipeline_id.to_string())?;
+        let plan = self.version(&pipeline, pipeline.version)?.compile().map_err(at)?.plan;
+        let action = format!("session.{trigger:?}").to_lowercase();
+        let audited = self.audited(who, &action, id, json!({"status": session.session_status}), Value::Null).map_err(at)?;
+        let served = self.served_of(pipeline.id).filter(|served| served.session == session.number);
+        if trigger == Trigger::Cancel
+            && let Some(served) = &served
+        {
+            session.counts = counts(&plan, &served.board().totals());
+        }
+        self.step(&mut session, &plan, trigger, audited).map_err(at)?;
+        let Some(served) = served else { return Ok(session) };
+        match trigger {
+            Trigger::Pause => served.worker.pause(true).map_err(at)?,
+            Trigger::Resume => served.worker.pause(false).map_err(at)?,
+            Trigger::Finish => self.wind_up(&mut session, &served, &plan).map_err(at)?,
+            Trigger::Cancel => self.let_go(served),
+            _ => {}
+        }
+        Ok(session)
+    }
+
+    /// From USAGE_PUSHING to COMPLETED: everything that was received is counted, what is
+    /// due is flushed, every target has it and confirms.
+    fn wind_up(&self, session: &mut KeptSession, served: &Arc<Served>, plan: &Plan) -> Result<(), Error> {
+        let work = || -> Result<(), Error> {
+            served.worker.pause(false)?;
+            served.worker.wait_for(self.tail.end())?;
+            let delivery = Arc::clone(&served.delivery);
+            served.worker.ask(move |live| live.commit().and_then(|()| delivery.deliver(live)))??;
+            served.delivery.accepted()
+        };
+        let fail = |session: &mut KeptSession, why: &Error| {
+            session.error = Some(why.to_string());
+            self.step(session, plan, Trigger::Fail, Vec::new())
+        };
+        if session.status() == Status::UsagePushing {
+            if let Err(why) = work() {
+                return fail(session, &why);
+            }
+            self.step(session, plan, Trigger::AllAccepted, Vec::new())?;
+        }
+        if session.status() == Status::PushCompleted {
+            if let Err(why) = served.delivery.confirm() {
+                return fail(session, &why);
+            }
+            self.step(session, plan, Trigger::AllConfirmed, Vec::new())?;
+        }
+        session.counts = counts(plan, &served.board().totals());
+        self.step(session, plan, Trigger::WrapUp, Vec::new())?;
+        self.let_go(Arc::clone(served));
+        Ok(())
+    }
+
+    fn let_go(&self, served: Arc<Served>) {
+        self.pipelines.write().unwrap_or_else(PoisonError::into_inner).remove(&served.kept.id);
+        drop(self.with_writer(|writer| {
+            writer.unwatch(served.board());
+            Ok(())
+        }));
+        // Whoever looks at it now lets go of it in a moment; the worker ends with the last.
+        let patience = CHANGE_PATIENCE.as_millis() as u64;
+        let mut served = served;
+        for _ in 0..patience {
+            match Arc::try_unwrap(served) {
+                Ok(alone) => {
+                    alone.worker.stop();
+                    return;
+                }
+                Err(shared) => {
+                    served = shared;
+                    std::thread::park_timeout(std::time::Duration::from_millis(1));
+                }
+            }
+        }
+    }
+
+    /// Looks whether a pipeline at work has failed; then its session has.
+    pub fn look_after(&self) -> Result<(), Error> {
+        for served in self.served() {
+            let Some(why) = served.board().failure() else { continue };
+            let _change = self.change();
+            let Some(bytes) = self.catalog.get(Table::Sessions, &key_of(served.session))? else { continue };
+            let mut session: KeptSession = kept(&bytes)?;
+            if !session.status().is_final() {
+                let plan = plan_of(&self.catalog, served.kept.id)(session.version)?;
+                session.error = Some(why.to_string());
+                session.counts = counts(&plan, &served.board().totals());
+                self.step(&mut session, &plan, Trigger::Fail, Vec::new())?;
+            }
+            self.let_go(served);
+        }
+        Ok(())
+    }
+
+    /// A session by id.
+    pub fn session(&self, namespace: &str, id: &str) -> Result<KeptSession, Refused> {
+        let missing = || not_found("session", id);
+        let number: u64 = id.strip_prefix("R-").and_then(|digits| digits.parse().ok()).ok_or_else(missing)?;
+        let bytes = self.catalog.get(Table::Sessions, &key_of(number)).map_err(|why| problem_of(&why.into()))?;
+        let session: KeptSession = kept(&bytes.ok_or_else(missing)?).map_err(|why| problem_of(&why))?;
+        if session.namespace == namespace && session.session_id == id { Ok(session) } else { Err(missing()) }
+    }
+
+    /// Sessions of a namespace, the newest first, before a number.
+    pub fn sessions(
+        &self,
+        namespace: &str,
+        pipeline: Option<Uuid>,
+        status: Option<Status>,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<KeptSession>, Error> {
+        let before = before.map(key_of);
+        let mut found = Vec::new();
+        for (_, value) in self.catalog.scan_back(Table::Sessions, b"", before.as_deref(), usize::MAX)? {
+            let session: KeptSession = kept(&value)?;
+            let wanted = session.namespace == namespace
+                && pipeline.is_none_or(|pipeline| session.pipeline_id == pipeline)
+                && status.is_none_or(|status| session.status() == status);
+            if wanted {
+                found.push(session);
+            }
+            if found.len() >= limit {
+                break;
+            }
+        }
+        Ok(found)
+    }
+
+    /// Events of sessions of a namespace, in order, behind a number.
+    pub fn session_events(&self, namespace: &str, after: u64, limit: usize) -> Result<Vec<SessionEvent>, Error> {
+        let mut found = Vec::new();
+        for (_, value) in self.catalog.scan(Table::SessionEvents, b"", Some(&key_of(after)), usize::MAX)? {
+            let event: SessionEvent = kept(&value)?;
+            if event.namespace == namespace {
+                found.push(event);
+            }
+            if found.len() >= limit {
+                break;
+            }
+        }
+        Ok(found)
+    }
+
+    /// What a session has done so far, or had done when it ended.
+    pub fn session_counts(&self, session: &KeptSession) -> Result<Value, Error> {
+        match self.served_of(session.pipeline_id).filter(|served| served.session == session.number) {
+            Some(served) => {
+                let plan = served.worker.ask(|live| Arc::clone(live.plan()))?;
+                Ok(counts(&plan, &served.board().totals()))
+            }
+            None => Ok(session.counts.clone()),
+        }
+    }
+
+    /// A batch run: reads the pipeline's files once, in a thread of its own.
+    fn run_batch(
+        self: &Arc<Self>,
+        who: &Who,
+        pipeline: &KeptPipeline,
+        compiled: Pipeline,
+        unique_key: Option<String>,
+    ) -> Result<KeptSession, Refused> {
+        let at = |why: Error| problem_of(&why);
+        let mut session = self.new_session(pipeline, RunType::Normal, unique_key).map_err(at)?;
+        let audited = self
+            .audited(who, "session.start", &session.session_id, Value::Null, json!({"pipeline": pipeline.name}))
+            .map_err(at)?;
+        self.step(&mut session, &compiled.plan, Trigger::Start, audited).map_err(at)?;
+        let (installation, mut running) = (Arc::clone(self), session.clone());
+        let thread = std::thread::Builder::new().name("session".to_owned()).spawn(move || {
+            // What goes wrong is kept with the session.
+            drop(installation.batch(&mut running, compiled));
+        });
+        thread.map_err(|why| at(Error::new(Kind::Unavailable, format!("no thread: {why}"))))?;
+        Ok(session)
+    }
+
+    fn batch(&self, session: &mut KeptSession, compiled: Pipeline) -> Result<(), Error> {
+        let plan = Arc::new(compiled.plan);
+        let mut run = flowmeter_connectors::bounded::Bounded::new(Arc::clone(&plan), &compiled.targets);
+        let now = self.now();
+        let settings = self.live_settings().engine;
+        let outcome = (|| {
+            run.open(settings, now)?;
+            self.step(session, &plan, Trigger::Ready, Vec::new())?;
+            run.ingest(now)?;
+            self.step(session, &plan, Trigger::Finish, Vec::new())?;
+            run.flush(now)?;
+            self.step(session, &plan, Trigger::AllAccepted, Vec::new())?;
+            run.confirm()?;
+            self.step(session, &plan, Trigger::AllConfirmed, Vec::new())?;
+            session.counts = counts(&plan, &run.totals());
+            self.step(session, &plan, Trigger::WrapUp, Vec::new())
+        })();
+        if let Err(why) = outcome {
+            session.error = Some(why.to_string());
+            session.counts = counts(&plan, &run.totals());
+            self.step(session, &plan, Trigger::Fail, Vec::new())?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,271 @@
+//! The catalog: everything small that people make and change (pipelines, meter types,
+//! keys), sessions and what happened to them. One file, true transactions.
+//!
+//! Values are JSON, keys are bytes that sort as they should be listed. A change that
+//! belongs together is one [`Catalog::commit`], durable when it returns: a session's
+//! status and the event that tells of it, a document and its entry in the audit.
+
+use std::path::Path;
+
+use redb::{Database, ReadableDatabase, TableDefinition};
+
+use crate::{Error, Kind};
+
+/// A table of the catalog.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Table {
+    /// Numbers that count up, by name.
+    Counters,
+    /// Pipelines, by namespace and id.
+    Pipelines,
+    /// Versions of their documents, by id and number.
+    Versions,
+    /// Meter types of the installation, by namespace and name.
+    MeterTypes,
+    /// Meters of the OpenMeter API, by namespace and slug.
+    Slugs,
+    /// Sessions, by number.
+    Sessions,
+    /// Events of sessions, by number.
+    SessionEvents,
+    /// What became of parked events, by pipeline and number.
+    Corrections,
+    /// API keys, by id.
+    Keys,
+    /// Who changed what, by number.
+    Audit,
+    /// Answers to requests with an idempotency key.
+    Answers,
+    /// How far targets have come, by pipeline and target.
+    Cursors,
+}
+
+impl Table {
+    /// Every table.
+    pub const ALL: [Table; 12] = [
+        Table::Counters,
+        Table::Pipelines,
+        Table::Versions,
+        Table::MeterTypes,
+        Table::Slugs,
+        Table::Sessions,
+        Table::SessionEvents,
+        Table::Corrections,
+        Table::Keys,
+        Table::Audit,
+        Table::Answers,
+        Table::Cursors,
+    ];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Table::Counters => "counters",
+            Table::Pipelines => "pipelines",
+            Table::Versions => "versions",
+            Table::MeterTypes => "meter_types",
+            Table::Slugs => "slugs",
+            Table::Sessions => "sessions",
+            Table::SessionEvents => "session_events",
+            Table::Corrections => "corrections",
+            Table::Keys => "keys",
+            Table::Audit => "audit",
+            Table::Answers => "answers",
+            Table::Cursors => "cursors",
+        }
+    }
+
+    const fn definition(self) -> TableDefinition<'static, &'static [u8], &'static [u8]> {
+        TableDefinition::new(self.name())
+    }
+}
+
+/// One change of a commit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// A value is set.
+    Put(Table, Vec<u8>, Vec<u8>),
+    /// A value is taken away.
+    Remove(Table, Vec<u8>),
+}
+
+/// The catalog.
+pub struct Catalog {
+    database: Database,
+    name: String,
+}
+
+/// Format of what is in it. A newer program changes what it finds and raises it.
+const FORMAT: u64 = 1;
+const FORMAT_NAME: &[u8] = b"format";
+
+impl Catalog {
+    /// Opens the catalog in a file, or makes it.
+    pub fn open(file: &Path) -> Result<Catalog, Error> {
+        let name = file.display().to_string();
+        let database = Database::create(file).map_err(|why| wrong(&name, &why.into()))?;
+        Catalog::of(database, name)
+    }
+
+    /// A catalog in memory, for tests and the simulation.
+    pub fn in_memory() -> Result<Catalog, Error> {
+        let backend = redb::backends::InMemoryBackend::new();
+        let database = Database::builder().create_with_backend(backend).map_err(|why| wrong("memory", &why.into()))?;
+        Catalog::of(database, "memory".to_owned())
+    }
+
+    fn of(database: Database, name: String) -> Result<Catalog, Error> {
+        let catalog = Catalog { database, name };
+        let make = || -> Result<(), redb::Error> {
+            let write = catalog.database.begin_write()?;
+            for table in Table::ALL {
+                write.open_table(table.definition())?;
+            }
+            write.commit()?;
+            Ok(())
+        };
+        make().map_err(|why| wrong(&catalog.name, &why))?;
+        match catalog.counter(FORMAT_NAME)? {
+            0 => catalog.commit(&[Change::Put(Table::Counters, FORMAT_NAME.to_vec(), FORMAT.to_le_bytes().to_vec())])?,
+            FORMAT => {}
+            newer => {
+                let message = format!("{}: format {newer} of the catalog is newer than this program", catalog.name);
+                return Err(Error::new(Kind::Format, message));
+            }
+        }
+        Ok(catalog)
+    }
+
+    /// A value.
+    pub fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
+        let read = || -> Result<Option<Vec<u8>>, redb::Error> {
+            let table = self.database.begin_read()?.open_table(table.definition())?;
+            Ok(table.get(key)?.map(|value| value.value().to_vec()))
+        };
+        read().map_err(|why| wrong(&self.name, &why))
+    }
+
+    /// Keys and values whose keys begin with `prefix`, behind `after`, in order.
+    pub fn scan(
+        &self,
+        table: Table,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Error> {
+        let read = || -> Result<Vec<(Vec<u8>, Vec<u8>)>, redb::Error> {
+            let table = self.database.begin_read()?.open_table(table.definition())?;
+            let mut found = Vec::new();
+            let from = after.unwrap_or(prefix).max(prefix);
+            for entry in table.range(from..)? {
+                let (key, value) = entry?;
+                if !key.value().starts_with(prefix) || found.len() >= limit {
+                    break;
+                }
+                if after != Some(key.value()) {
+                    found.push((key.value().to_vec(), value.value().to_vec()));
+                }
+            }
+            Ok(found)
+        };
+        read().map_err(|why| wrong(&self.name, &why))
+    }
+
+    /// As [`Catalog::scan`], from the last backwards, before `before`.
+    pub fn scan_back(
+        &self,
+        table: Table,
+        prefix: &[u8],
+        before: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Error> {
+        let read = || -> Result<Vec<(Vec<u8>, Vec<u8>)>, redb::Error> {
+            let table = self.database.begin_read()?.open_table(table.definition())?;
+            let mut found = Vec::new();
+            for entry in table.range(prefix..)?.rev() {
+                let (key, value) = entry?;
+                if !key.value().starts_with(prefix) || before.is_some_and(|before| key.value() >= before) {
+                    continue;
+                }
+                if found.len() >= limit {
+                    break;
+                }
+                found.push((key.value().to_vec(), value.value().to_vec()));
+            }
+            Ok(found)
+        };
+        read().map_err(|why| wrong(&self.name, &why))
+    }
+
+    /// Makes all changes, or none; durable when it returns.
+    pub fn commit(&self, changes: &[Change]) -> Result<(), Error> {
+        let write = || -> Result<(), redb::Error> {
+            let write = self.database.begin_write()?;
+            for change in changes {
+                match change {
+                    Change::Put(table, key, value) => {
+                        write.open_table(table.definition())?.insert(key.as_slice(), value.as_slice())?;
+                    }
+                    Change::Remove(table, key) => {
+                        write.open_table(table.definition())?.remove(key.as_slice())?;
+                    }
+                }
+            }
+            write.commit()?;
+            Ok(())
+        };
+        write().map_err(|why| wrong(&self.name, &why))
+    }
+
+    /// A number that counts up; 0 if nobody has counted yet.
+    pub fn counter(&self, name: &[u8]) -> Result<u64, Error> {
+        let value = self.get(Table::Counters, name)?;
+        Ok(value.and_then(|value| Some(u64::from_le_bytes(value.try_into().ok()?))).unwrap_or(0))
+    }
+
+    /// The change that sets a counter.
+    pub fn count_to(name: &[u8], number: u64) -> Change {
+        Change::Put(Table::Counters, name.to_vec(), number.to_le_bytes().to_vec())
+    }
+}
+
+/// The key of a number: big-endian, so that numbers sort as they count.
+pub fn key_of(number: u64) -> Vec<u8> {
+    number.to_be_bytes().to_vec()
+}
+
+fn wrong(name: &str, why: &redb::Error) -> Error {
+    let kind = match why {
+        redb::Error::Corrupted(_) => Kind::Corrupt,
+        redb::Error::UpgradeRequired(_) => Kind::Format,
+        redb::Error::Io(why) if why.kind() == std::io::ErrorKind::StorageFull => Kind::Full,
+        _ => Kind::Unavailable,
+    };
+    Error::new(kind, format!("{name}: {why}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_committed_is_there_and_lists_are_in_order() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("catalog.redb");
+        let catalog = Catalog::open(&file).unwrap();
+        let put = |key: &str, value: &str| Change::Put(Table::MeterTypes, key.into(), value.into());
+        catalog.commit(&[put("a/2", "two"), put("a/1", "one"), put("b/1", "other")]).unwrap();
+        catalog.commit(&[Change::Remove(Table::MeterTypes, b"a/9".to_vec()), Catalog::count_to(b"n", 7)]).unwrap();
+        drop(catalog);
+        let catalog = Catalog::open(&file).unwrap();
+        let keys = |found: Vec<(Vec<u8>, Vec<u8>)>| {
+            found.into_iter().map(|(key, _)| String::from_utf8(key).unwrap()).collect::<Vec<_>>()
+        };
+        assert_eq!(keys(catalog.scan(Table::MeterTypes, b"a/", None, 9).unwrap()), ["a/1", "a/2"]);
+        assert_eq!(keys(catalog.scan(Table::MeterTypes, b"a/", Some(b"a/1"), 9).unwrap()), ["a/2"]);
+        assert_eq!(keys(catalog.scan(Table::MeterTypes, b"", None, 2).unwrap()), ["a/1", "a/2"]);
+        assert_eq!(keys(catalog.scan_back(Table::MeterTypes, b"a/", None, 1).unwrap()), ["a/2"]);
+        assert_eq!(keys(catalog.scan_back(Table::MeterTypes, b"a/", Some(b"a/2"), 9).unwrap()), ["a/1"]);
+        assert_eq!(catalog.get(Table::MeterTypes, b"a/1").unwrap().as_deref(), Some(&b"one"[..]));
+        assert_eq!((catalog.counter(b"n").unwrap(), catalog.counter(b"m").unwrap()), (7, 0));
+    }
+}

@@ -7,6 +7,7 @@
 //! the project is `keys::random`, because a key must not be guessable; no secret is
 //! shown, printed or logged after the one answer that hands it out.
 
+pub mod api;
 pub mod body;
 pub mod installation;
 pub mod keys;

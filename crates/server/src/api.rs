@@ -1,0 +1,177 @@
+//! The HTTP API: one table of endpoints, from which both the router and its description
+//! (OpenAPI) are made.
+//!
+//! A request passes, in this order: the bound on requests in flight, who asks and whether
+//! the key may, how fast it asks, and the endpoint. Whatever is refused is a problem with
+//! a stable code.
+
+mod audit;
+mod corrections;
+mod door;
+mod events;
+mod health;
+mod keys;
+mod meter_types;
+mod meters;
+mod metrics;
+mod openapi;
+mod pipelines;
+mod records;
+mod request;
+mod sessions;
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::http::{Method, StatusCode, header};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::MethodRouter;
+use axum::{Json, Router};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::installation::{Installation, Refused, Who};
+use crate::keys::{KeyRing, Principal, Scope};
+use crate::limits::{Gate, RateLimits};
+use crate::problem::{Code, Problem};
+
+pub use metrics::Metrics;
+
+/// What every endpoint needs.
+#[derive(Clone)]
+pub struct App {
+    /// Everything the server keeps.
+    pub installation: Arc<Installation>,
+    /// Who may come in.
+    pub keys: Arc<KeyRing>,
+    /// How fast.
+    pub rates: Arc<RateLimits>,
+    /// How many at once.
+    pub gate: Arc<Gate>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+}
+
+/// An endpoint of the API.
+pub struct Endpoint {
+    /// The method.
+    pub method: Method,
+    /// The path, with parameters in braces.
+    pub path: &'static str,
+    /// What a key needs; `None`: everybody may.
+    pub scope: Option<Scope>,
+    /// What it does, in a line.
+    pub summary: &'static str,
+    /// Parameters in the query: name and meaning.
+    pub query: &'static [(&'static str, &'static str)],
+    /// What the body is, if there is one.
+    pub body: Option<&'static str>,
+    /// The status when it went well, and what is answered then.
+    pub answer: (u16, &'static str),
+    /// What answers.
+    pub route: MethodRouter<App>,
+}
+
+/// Every endpoint.
+pub fn endpoints() -> Vec<Endpoint> {
+    let mut all = Vec::new();
+    all.extend(events::endpoints());
+    all.extend(meter_types::endpoints());
+    all.extend(meters::endpoints());
+    all.extend(pipelines::endpoints());
+    all.extend(sessions::endpoints());
+    all.extend(records::endpoints());
+    all.extend(corrections::endpoints());
+    all.extend(keys::endpoints());
+    all.extend(audit::endpoints());
+    all.extend(health::endpoints());
+    all.extend(openapi::endpoints());
+    all
+}
+
+/// The router of all endpoints.
+pub fn router(app: App) -> Router {
+    let mut router: Router<App> = Router::new();
+    for endpoint in endpoints() {
+        let scope = endpoint.scope;
+        let guard = Guard { app: app.clone(), scope };
+        router = router.route(endpoint.path, endpoint.route.route_layer(from_fn_with_state(guard, guarded)));
+    }
+    router
+        .fallback(async |request: Request| problem(Code::NotFound, format!("there is nothing at {}", request.uri().path())))
+        .method_not_allowed_fallback(async |request: Request| {
+            problem(Code::MethodNotAllowed, format!("{} is not possible at {}", request.method(), request.uri().path()))
+        })
+        .with_state(app)
+}
+
+fn problem(code: Code, detail: String) -> Response {
+    Problem::new(code, detail).into_response()
+}
+
+#[derive(Clone)]
+struct Guard {
+    app: App,
+    scope: Option<Scope>,
+}
+
+/// Who asks: found by the guard, asked for by endpoints.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    /// Who, for the audit.
+    pub who: Who,
+    /// The key.
+    pub principal: Principal,
+}
+
+async fn guarded(State(guard): State<Guard>, mut request: Request, next: Next) -> Response {
+    let Guard { app, scope } = guard;
+    let Some(scope) = scope else { return next.run(request).await };
+    let _pass = match app.gate.enter() {
+        Ok(pass) => pass,
+        Err(refused) => return refused.into_response(),
+    };
+    let now = app.installation.now();
+    let principal = match app.installation.settings().auth.required {
+        false => Principal::local(&app.installation.settings().namespace),
+        true => {
+            let header = request.headers().get(header::AUTHORIZATION).map(|value| value.to_str().unwrap_or_default());
+            match app.keys.authenticate(header, now) {
+                Ok(principal) => principal,
+                Err(refusal) => return Problem::from(refusal).into_response(),
+            }
+        }
+    };
+    if let Err(refused) = principal.require(scope) {
+        return refused.into_response();
+    }
+    if let Err(refused) = app.rates.admit(principal.key, now) {
+        return refused.into_response();
+    }
+    let who = Who { name: principal.name.to_string(), namespace: principal.namespace.to_string() };
+    request.extensions_mut().insert(Asked { who, principal });
+    let path = request.uri().path().to_owned();
+    let answer = next.run(request).await;
+    app.metrics.answered(&path, answer.status());
+    answer
+}
+
+/// Does something that waits for the disk or for a pipeline, beside the asynchronous
+/// threads.
+pub(crate) async fn off<T: Send + 'static>(work: impl FnOnce() -> Result<T, Refused> + Send + 'static) -> Result<T, Refused> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(outcome) => outcome,
+        Err(why) => Err(Box::new(Problem::new(Code::Internal, format!("an endpoint failed: {why}")))),
+    }
+}
+
+/// A JSON answer.
+pub(crate) fn answer(status: StatusCode, body: &impl Serialize) -> Response {
+    (status, Json(body)).into_response()
+}
+
+/// A page of a list: its items and where it goes on.
+pub(crate) fn page(items: Vec<Value>, next: Option<String>) -> Response {
+    answer(StatusCode::OK, &json!({"items": items, "nextCursor": next}))
+}

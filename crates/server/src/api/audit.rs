@@ -1,0 +1,38 @@
+//! The audit: who changed what, when.
+
+use axum::extract::{RawQuery, State};
+use axum::http::Method;
+use axum::response::Response;
+use axum::routing::get;
+use axum::Extension;
+
+use super::request::Query;
+use super::{App, Asked, Endpoint, off, page};
+use crate::installation::{Refused, problem_of};
+use crate::keys::Scope;
+
+pub(super) fn endpoints() -> Vec<Endpoint> {
+    vec![Endpoint {
+        method: Method::GET,
+        path: "/api/v1/audit",
+        scope: Some(Scope::Admin),
+        summary: "Who changed what, the newest first",
+        query: &[("limit", "items of a page"), ("cursor", "where the list goes on")],
+        body: None,
+        answer: (200, "Entries"),
+        route: get(list),
+    }]
+}
+
+async fn list(State(app): State<App>, Extension(asked): Extension<Asked>, RawQuery(query): RawQuery) -> Result<Response, Refused> {
+    let query = Query::of(query.as_deref());
+    let (limit, before) = (query.limit()?, query.cursor()?);
+    off(move || {
+        let found = app.installation.audit(&asked.who.namespace, before, limit + 1);
+        let mut found = found.map_err(|why| problem_of(&why))?;
+        let next = (found.len() > limit).then(|| found[limit - 1].number.to_string());
+        found.truncate(limit);
+        Ok(page(found.iter().map(|entry| serde_json::to_value(entry).unwrap_or_default()).collect(), next))
+    })
+    .await
+}

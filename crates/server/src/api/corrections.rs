@@ -1,0 +1,159 @@
+//! The correction queue: searched, corrected, discarded, reprocessed.
+
+use axum::body::Body;
+use axum::extract::{Path, RawQuery, State};
+use axum::http::{HeaderMap, Method, StatusCode};
+use axum::response::Response;
+use axum::routing::{MethodRouter, get, post};
+use axum::Extension;
+use flowmeter_core::verdict::Reason;
+use serde_json::{Value, json};
+
+use super::request::{Query, object};
+use super::{App, Asked, Endpoint, answer, off, page};
+use crate::installation::{CorrectionFilter, CorrectionState, Refused, problem_of};
+use crate::keys::Scope;
+use crate::problem::{Code, Problem};
+
+pub(super) fn endpoints() -> Vec<Endpoint> {
+    let act = |path, summary, body, route: MethodRouter<App>| Endpoint {
+        method: Method::POST,
+        path,
+        scope: Some(Scope::Operate),
+        summary,
+        query: &[],
+        body,
+        answer: (200, "The parked event"),
+        route,
+    };
+    let read = |path, summary, query, route: MethodRouter<App>| Endpoint {
+        method: Method::GET,
+        path,
+        scope: Some(Scope::Read),
+        summary,
+        query,
+        body: None,
+        answer: (200, "Parked events"),
+        route,
+    };
+    let filters: &[(&str, &str)] = &[
+        ("pipeline", "of this pipeline"),
+        ("state", "open, corrected, reprocessed or discarded; open when left out, `all` for all"),
+        ("reason", "parked for this reason"),
+        ("limit", "items of a page"),
+        ("cursor", "where the list goes on"),
+    ];
+    vec![
+        read("/api/v1/corrections", "Search the correction queue", filters, get(list)),
+        read("/api/v1/corrections/{id}", "A parked event", &[], get(show)),
+        act("/api/v1/corrections/{id}/correct", "Send an event in again with other content", Some("event: the whole event"), post(correct)),
+        act("/api/v1/corrections/{id}/discard", "Give an event up", None, post(discard)),
+        act("/api/v1/corrections/{id}/reprocess", "Send an event in again as it was", None, post(reprocess)),
+        act(
+            "/api/v1/corrections/reprocess",
+            "Send all open events of a pipeline in again, or those of a reason",
+            Some("pipeline; reason if wanted"),
+            post(reprocess_all),
+        ),
+    ]
+}
+
+fn reason_of(name: Option<&str>) -> Result<Option<Reason>, Refused> {
+    let Some(name) = name else { return Ok(None) };
+    let found = Reason::ALL.into_iter().find(|reason| reason.code() == name);
+    let wrong = || Box::new(Problem::new(Code::Invalid, format!("`{name}` is no reason for parking")).field("reason"));
+    found.map(Some).ok_or_else(wrong)
+}
+
+async fn list(State(app): State<App>, Extension(asked): Extension<Asked>, RawQuery(query): RawQuery) -> Result<Response, Refused> {
+    let query = Query::of(query.as_deref());
+    let limit = query.limit()?;
+    let state = match query.get("state").unwrap_or("open") {
+        "open" => Some(CorrectionState::Open),
+        "corrected" => Some(CorrectionState::Corrected),
+        "reprocessed" => Some(CorrectionState::Reprocessed),
+        "discarded" => Some(CorrectionState::Discarded),
+        "all" => None,
+        other => {
+            let detail = format!("`{other}` is no state; there are open, corrected, reprocessed, discarded and all");
+            return Err(Box::new(Problem::new(Code::Invalid, detail).field("state")));
+        }
+    };
+    let filter = CorrectionFilter { state, reason: reason_of(query.get("reason"))? };
+    off(move || {
+        let mut cursor = query.get("cursor").and_then(|cursor| {
+            let (pipeline, number) = cursor.rsplit_once(':')?;
+            Some((pipeline.to_owned(), number.parse::<u64>().ok()?))
+        });
+        let mut found: Vec<Value> = Vec::new();
+        for served in app.installation.served_in(&asked.who.namespace) {
+            let name = served.kept.name.clone();
+            if query.get("pipeline").is_some_and(|wanted| wanted != name && wanted != served.kept.id.to_string()) {
+                continue;
+            }
+            let from = match &cursor {
+                Some((pipeline, number)) if *pipeline == name => *number,
+                Some(_) => continue,
+                None => 0,
+            };
+            cursor = None;
+            let corrections = app.installation.corrections(&served, from, limit - found.len(), filter);
+            let (corrections, next) = corrections.map_err(|why| problem_of(&why))?;
+            found.extend(corrections.iter().map(crate::installation::Correction::shown));
+            if found.len() >= limit {
+                return Ok(page(found, Some(format!("{name}:{next}"))));
+            }
+        }
+        Ok(page(found, None))
+    })
+    .await
+}
+
+async fn show(State(app): State<App>, Extension(asked): Extension<Asked>, Path(id): Path<String>) -> Result<Response, Refused> {
+    off(move || Ok(answer(StatusCode::OK, &app.installation.correction(&asked.who.namespace, &id)?.1.shown()))).await
+}
+
+async fn settle(app: App, asked: Asked, id: String, state: CorrectionState, event: Option<Vec<u8>>) -> Result<Response, Refused> {
+    off(move || Ok(answer(StatusCode::OK, &app.installation.settle_correction(&asked.who, &id, state, event)?.shown()))).await
+}
+
+async fn correct(
+    State(app): State<App>,
+    Extension(asked): Extension<Asked>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Refused> {
+    let fields = object(&app, &headers, body).await?;
+    let event = fields.get("event").filter(|event| event.is_object());
+    let event = event.ok_or_else(|| Box::new(Problem::new(Code::Invalid, "the corrected event is to be an object").field("event")))?;
+    let event = event.to_string().into_bytes();
+    settle(app, asked, id, CorrectionState::Corrected, Some(event)).await
+}
+
+async fn discard(State(app): State<App>, Extension(asked): Extension<Asked>, Path(id): Path<String>) -> Result<Response, Refused> {
+    settle(app, asked, id, CorrectionState::Discarded, None).await
+}
+
+async fn reprocess(State(app): State<App>, Extension(asked): Extension<Asked>, Path(id): Path<String>) -> Result<Response, Refused> {
+    settle(app, asked, id, CorrectionState::Reprocessed, None).await
+}
+
+async fn reprocess_all(State(app): State<App>, Extension(asked): Extension<Asked>, headers: HeaderMap, body: Body) -> Result<Response, Refused> {
+    let fields = object(&app, &headers, body).await?;
+    let text = |name: &str| fields.get(name).and_then(Value::as_str);
+    let filter = CorrectionFilter { state: Some(CorrectionState::Open), reason: reason_of(text("reason"))? };
+    let pipeline = text("pipeline").map(str::to_owned);
+    let pipeline = pipeline.ok_or_else(|| Box::new(Problem::new(Code::Invalid, "name the pipeline").field("pipeline")))?;
+    off(move || {
+        let missing = || crate::installation::not_found("pipeline at work", &pipeline);
+        let served = app.installation.served_in(&asked.who.namespace).into_iter().find(|served| served.kept.name == pipeline);
+        let served = served.ok_or_else(missing)?;
+        let (waiting, _) = app.installation.corrections(&served, 0, usize::MAX, filter).map_err(|why| problem_of(&why))?;
+        for correction in &waiting {
+            app.installation.settle_correction(&asked.who, &correction.id(), CorrectionState::Reprocessed, None)?;
+        }
+        Ok(answer(StatusCode::OK, &json!({"reprocessed": waiting.len()})))
+    })
+    .await
+}

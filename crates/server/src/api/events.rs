@@ -1,0 +1,190 @@
+//! `POST /api/v1/events`: 204 once everything is durable.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{RawQuery, State};
+use axum::http::{HeaderMap, Method, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use axum::Extension;
+use flowmeter_core::verdict::Verdict;
+use flowmeter_engine::Error;
+use flowmeter_engine::live::Letter;
+use flowmeter_engine::node::{Placed, Submission};
+use serde_json::{Value, json};
+use tokio::sync::oneshot;
+
+use super::door::{self, Bounds, Form, Knocking};
+use super::request::Query;
+use super::{App, Asked, Endpoint, answer};
+use crate::installation::{Refused, Served, problem_of};
+use crate::keys::Scope;
+use crate::problem::{Code, Problem};
+
+pub(super) fn endpoints() -> Vec<Endpoint> {
+    vec![Endpoint {
+        method: Method::POST,
+        path: "/api/v1/events",
+        scope: Some(Scope::Ingest),
+        summary: "Take events; answered once they are durable",
+        query: &[
+            ("partial", "true: take the good events of a batch and tell the verdict of each"),
+            ("wait", "counted: answer with the verdicts after counting"),
+        ],
+        body: Some("CloudEvents (structured, batched, binary), JSON objects, or NDJSON"),
+        answer: (204, "Everything is durable"),
+        route: post(take),
+    }]
+}
+
+async fn take(
+    State(app): State<App>,
+    Extension(asked): Extension<Asked>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Refused> {
+    let query = Query::of(query.as_deref());
+    let form = Form::of(&headers)?;
+    let options = Options { partial: query.is_on("partial"), wait: query.get("wait") == Some("counted"), strict: false };
+    admit(&app, &asked, form, &headers, body, options).await
+}
+
+/// How a sender wants to be answered.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Options {
+    /// Take what is good of a batch.
+    pub(super) partial: bool,
+    /// Answer with verdicts.
+    pub(super) wait: bool,
+    /// Take only CloudEvents.
+    pub(super) strict: bool,
+}
+
+/// Takes a body of events.
+pub(super) async fn admit(
+    app: &App,
+    asked: &Asked,
+    form: Form,
+    headers: &HeaderMap,
+    body: Body,
+    options: Options,
+) -> Result<Response, Refused> {
+    let limits = &app.installation.settings().limits;
+    if let Some(why) = app.installation.failure() {
+        return Err(Box::new(Problem::new(Code::Poisoned, why.to_string())));
+    }
+    let bytes = crate::body::read(headers, body, limits).await?;
+    let received = bytes.len();
+    let mut head = Vec::with_capacity(64);
+    let namespace = &asked.who.namespace;
+    Letter { namespace, pipeline: None, again: false, lines: &[] }.write_head(&mut head);
+    let head_bytes = head.len();
+    let bounds = Bounds {
+        event_bytes_max: flowmeter_core::limits::EVENT_BYTES_MAX,
+        events_max: usize::try_from(limits.batch_events_max).unwrap_or(usize::MAX),
+    };
+    let mut knocking = door::read(form, options.strict, headers, bytes, head, bounds)?;
+    app.metrics.received(received, knocking.admitted, knocking.rejected.len());
+    app.rates.spend_events(asked.principal.key, u64::from(knocking.admitted), app.installation.now());
+    if !knocking.rejected.is_empty() && !options.partial {
+        return Err(refuse(&knocking));
+    }
+    let placed = match knocking.admitted {
+        0 => None,
+        _ => Some(put(app, head_bytes, std::mem::take(&mut knocking.letter), knocking.admitted).await?),
+    };
+    if !options.partial && !options.wait {
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    }
+    let verdicts = match placed {
+        Some(placed) if options.wait => counted(app, namespace, placed, knocking.admitted).await?,
+        _ => Vec::new(),
+    };
+    Ok(answer(if options.partial { StatusCode::MULTI_STATUS } else { StatusCode::OK }, &told(&knocking, &verdicts)))
+}
+
+/// Puts a letter into the log and waits until it is durable.
+async fn put(app: &App, head: usize, letter: Vec<u8>, events: u32) -> Result<Placed, Refused> {
+    let (sender, receiver) = oneshot::channel::<Result<Placed, Error>>();
+    let reply = Box::new(move |placed| drop(sender.send(placed)));
+    app.installation.put(Submission::events(head, letter, events, &**app.installation.clock(), reply));
+    let placed = receiver.await.map_err(|_| Box::new(Problem::new(Code::Draining, "the server is stopping").retry_after(1)))?;
+    placed.map_err(|why| match app.installation.failure() {
+        Some(failure) => Box::new(Problem::new(Code::Poisoned, failure.to_string())),
+        None => problem_of(&why),
+    })
+}
+
+fn refuse(knocking: &Knocking) -> Refused {
+    let list: Vec<Value> = knocking.rejected.iter().take(100).map(rejected).collect();
+    let first = &knocking.rejected[0];
+    let detail = format!("event {}: {}", first.index, first.detail);
+    let code = if knocking.rejected.iter().any(|rejected| rejected.reason == "too_large") && knocking.admitted == 0 {
+        Code::TooLarge
+    } else {
+        Code::EventsRejected
+    };
+    Box::new(Problem::new(code, detail).field(format!("[{}]", first.index)).extra("verdicts", list))
+}
+
+fn rejected(rejected: &door::Rejected) -> Value {
+    json!({"index": rejected.index, "id": rejected.id, "verdict": "rejected", "reason": rejected.reason, "detail": rejected.detail})
+}
+
+/// The verdicts of each pipeline that took the events.
+async fn counted(app: &App, namespace: &str, placed: Placed, events: u32) -> Result<Vec<(Arc<Served>, Vec<Verdict>)>, Refused> {
+    let mut all = Vec::new();
+    for served in app.installation.served_in(namespace) {
+        let (sender, receiver) = oneshot::channel();
+        served.worker().judge(placed.position, Box::new(move |verdicts| drop(sender.send(verdicts))));
+        let verdicts = receiver.await.map_err(|_| Box::new(Problem::new(Code::Draining, "the server is stopping")))?;
+        let verdicts = verdicts.map_err(|why| problem_of(&why))?;
+        let from = placed.first as usize;
+        let mine = verdicts.get(from..from + events as usize).unwrap_or_default().to_vec();
+        all.push((served, mine));
+    }
+    Ok(all)
+}
+
+fn told(knocking: &Knocking, verdicts: &[(Arc<Served>, Vec<Verdict>)]) -> Value {
+    let mut events: Vec<(u32, Value)> = knocking.rejected.iter().map(|one| (one.index, rejected(one))).collect();
+    for (at, index) in knocking.places.iter().enumerate() {
+        let by_pipeline: Vec<Value> = verdicts
+            .iter()
+            .filter_map(|(served, verdicts)| Some((served, *verdicts.get(at)?)))
+            .map(|(served, verdict)| {
+                let (word, reason) = words(verdict);
+                json!({"pipeline": served.kept.name, "verdict": word, "reason": reason})
+            })
+            .collect();
+        let word = match by_pipeline.as_slice() {
+            [one] => one["verdict"].clone(),
+            _ => json!("accepted"),
+        };
+        let mut event = json!({"index": index, "verdict": word});
+        match by_pipeline.as_slice() {
+            [] => {}
+            [one] => {
+                event["pipeline"] = one["pipeline"].clone();
+                event["reason"] = one["reason"].clone();
+            }
+            _ => event["verdicts"] = Value::Array(by_pipeline),
+        }
+        events.push((*index, event));
+    }
+    events.sort_by_key(|(index, _)| *index);
+    let events: Vec<Value> = events.into_iter().map(|(_, event)| event).collect();
+    json!({"accepted": knocking.admitted, "rejected": knocking.rejected.len(), "events": events})
+}
+
+/// A verdict in words, with its reason.
+pub(super) fn words(verdict: Verdict) -> (&'static str, Option<&'static str>) {
+    match verdict {
+        Verdict::Counted => ("counted", None),
+        Verdict::Duplicate => ("duplicate", None),
+        Verdict::Filtered | Verdict::Open => ("filtered", None),
+        Verdict::Parked(reason) => ("parked", Some(reason.code())),
+    }
+}

@@ -1,0 +1,150 @@
+//! API keys: made, listed, rotated, revoked. A secret is shown once.
+
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, Method, StatusCode};
+use axum::response::Response;
+use axum::routing::{delete, get, post};
+use axum::Extension;
+use flowmeter_core::time::{Timestamp, parse_duration};
+use flowmeter_store::catalog::{Change, Table};
+use serde_json::{Value, json};
+
+use super::request::object;
+use super::{App, Asked, Endpoint, answer, off, page};
+use crate::installation::{Refused, problem_of};
+use crate::keys::{self, KeyId, NewKey, Scope, Scopes, StoredKey};
+use crate::problem::{Code, Problem};
+
+/// How long the old secret of a rotated key still works, unless asked otherwise.
+const GRACE: i64 = 24 * 3_600 * 1_000_000_000;
+
+pub(super) fn endpoints() -> Vec<Endpoint> {
+    let endpoint = |method, path, summary, body, answer, route| Endpoint {
+        method,
+        path,
+        scope: Some(Scope::Admin),
+        summary,
+        query: &[],
+        body,
+        answer,
+        route,
+    };
+    vec![
+        endpoint(Method::GET, "/api/v1/keys", "List keys, without their secrets", None, (200, "Keys"), get(list)),
+        endpoint(
+            Method::POST,
+            "/api/v1/keys",
+            "Make a key; its secret is shown this once",
+            Some("name, scopes; expiresAt if wanted"),
+            (201, "The key with its secret"),
+            post(create),
+        ),
+        endpoint(
+            Method::POST,
+            "/api/v1/keys/{id}/rotate",
+            "Give a key a new secret; the old one works for a while",
+            Some("grace: a duration, 24h when left out"),
+            (201, "The new key with its secret"),
+            post(rotate),
+        ),
+        endpoint(Method::DELETE, "/api/v1/keys/{id}", "Revoke a key", None, (200, "The key"), delete(revoke)),
+    ]
+}
+
+/// A key, for the catalog.
+pub(crate) fn stored(key: &StoredKey) -> Change {
+    Change::Put(Table::Keys, key.key.id.to_string().into_bytes(), serde_json::to_vec(key).unwrap_or_default())
+}
+
+fn refused(why: &keys::Error) -> Refused {
+    match why {
+        keys::Error::Invalid(detail) => Box::new(Problem::new(Code::Invalid, detail.clone())),
+        other => Box::new(Problem::new(Code::NotFound, other.to_string())),
+    }
+}
+
+async fn list(State(app): State<App>, Extension(asked): Extension<Asked>) -> Result<Response, Refused> {
+    let own = app.keys.list().into_iter().filter(|key| key.namespace == asked.who.namespace);
+    Ok(page(own.map(|key| serde_json::to_value(key).unwrap_or_default()).collect(), None))
+}
+
+async fn create(State(app): State<App>, Extension(asked): Extension<Asked>, headers: HeaderMap, body: Body) -> Result<Response, Refused> {
+    let fields = object(&app, &headers, body).await?;
+    let name = fields.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
+    let mut scopes = Vec::new();
+    for scope in fields.get("scopes").and_then(Value::as_array).into_iter().flatten() {
+        let all = [Scope::Ingest, Scope::Read, Scope::Operate, Scope::Admin];
+        let found = all.into_iter().find(|known| scope.as_str() == Some(known.name()));
+        let detail = format!("{scope} is no scope; there are ingest, read, operate and admin");
+        scopes.push(found.ok_or_else(|| Box::new(Problem::new(Code::Invalid, detail).field("scopes")))?);
+    }
+    let expires_at = match fields.get("expiresAt").and_then(Value::as_str) {
+        None => None,
+        Some(text) => {
+            let wrong = || Box::new(Problem::new(Code::Invalid, format!("`{text}` is no time; write RFC 3339")).field("expiresAt"));
+            Some(Timestamp::parse_rfc3339(text.as_bytes()).ok_or_else(wrong)?)
+        }
+    };
+    off(move || {
+        let namespace = asked.who.namespace.clone();
+        let issued = keys::issue(NewKey { name, namespace, scopes: Scopes::of(&scopes), expires_at }, app.installation.now());
+        let issued = issued.map_err(|why| refused(&why))?;
+        keep(&app, &asked, "key.create", &issued.stored)?;
+        let mut shown = serde_json::to_value(&issued.stored.key).unwrap_or_default();
+        shown["secret"] = json!(issued.text.into_text());
+        Ok(answer(StatusCode::CREATED, &shown))
+    })
+    .await
+}
+
+fn keep(app: &App, asked: &Asked, action: &str, key: &StoredKey) -> Result<(), Refused> {
+    app.installation.catalog().commit(&[stored(key)]).map_err(|why| problem_of(&why.into()))?;
+    let noted = app.installation.note_audit(&asked.who, action, &key.key.name, Value::Null, json!({"id": key.key.id}));
+    noted.map_err(|why| problem_of(&why))?;
+    app.keys.put(key.clone());
+    Ok(())
+}
+
+/// The key of an id, in the namespace of who asks.
+fn own(app: &App, asked: &Asked, id: &str) -> Result<KeyId, Refused> {
+    let found = app.keys.list().into_iter().find(|key| key.id.to_string() == id && key.namespace == asked.who.namespace);
+    found.map(|key| key.id).ok_or_else(|| crate::installation::not_found("key", id))
+}
+
+async fn rotate(
+    State(app): State<App>,
+    Extension(asked): Extension<Asked>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Refused> {
+    let fields = object(&app, &headers, body).await?;
+    let grace = match fields.get("grace").and_then(Value::as_str) {
+        None => GRACE,
+        Some(text) => {
+            let wrong = || Box::new(Problem::new(Code::Invalid, format!("`{text}` is no duration; write 24h")).field("grace"));
+            parse_duration(text).ok_or_else(wrong)?
+        }
+    };
+    off(move || {
+        let id = own(&app, &asked, &id)?;
+        let (old, issued) = app.keys.rotated(id, grace, None, app.installation.now()).map_err(|why| refused(&why))?;
+        keep(&app, &asked, "key.rotate", &issued.stored)?;
+        keep(&app, &asked, "key.retire", &old)?;
+        let mut shown = serde_json::to_value(&issued.stored.key).unwrap_or_default();
+        shown["secret"] = json!(issued.text.into_text());
+        Ok(answer(StatusCode::CREATED, &shown))
+    })
+    .await
+}
+
+async fn revoke(State(app): State<App>, Extension(asked): Extension<Asked>, Path(id): Path<String>) -> Result<Response, Refused> {
+    off(move || {
+        let id = own(&app, &asked, &id)?;
+        let revoked = app.keys.revoked(id, app.installation.now()).map_err(|why| refused(&why))?;
+        keep(&app, &asked, "key.revoke", &revoked)?;
+        Ok(answer(StatusCode::OK, &revoked.key))
+    })
+    .await
+}

@@ -1,0 +1,119 @@
+//! Meters: users' buckets, as they are now.
+
+use axum::body::Body;
+use axum::extract::{Path, RawQuery, State};
+use axum::http::{HeaderMap, Method, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{delete, get, patch, post};
+use axum::Extension;
+use serde_json::{Value, json};
+
+use super::request::{Query, object};
+use super::{App, Asked, Endpoint, answer, off, page};
+use crate::installation::{MeterFilter, MeterView, Refused, problem_of};
+use crate::keys::Scope;
+
+pub(super) fn endpoints() -> Vec<Endpoint> {
+    let one = "/api/v1/meters/{id}";
+    let endpoint = |method, path, scope, summary, query, body, answer, route| Endpoint {
+        method,
+        path,
+        scope: Some(scope),
+        summary,
+        query,
+        body,
+        answer,
+        route,
+    };
+    let filters: &[(&str, &str)] = &[
+        ("userId", "of this user"),
+        ("meterType", "of the type of this name or id"),
+        ("pipeline", "of this pipeline"),
+        ("limit", "items of a page"),
+        ("cursor", "where the list goes on"),
+    ];
+    vec![
+        endpoint(Method::GET, "/api/v1/meters", Scope::Read, "List meters, by user", filters, None, (200, "Meters as they are now"), get(list)),
+        endpoint(
+            Method::POST,
+            "/api/v1/meters",
+            Scope::Operate,
+            "Open a meter",
+            &[],
+            Some("userId, meterType; pipeline, meterKey, id, deleteOnReset, customFields if wanted"),
+            (201, "The meter"),
+            post(create),
+        ),
+        endpoint(Method::GET, one, Scope::Read, "A meter as it is now", &[], None, (200, "The record its ongoing period would make"), get(show)),
+        endpoint(
+            Method::PATCH,
+            one,
+            Scope::Operate,
+            "Change a meter",
+            &[],
+            Some("deleteOnReset, customFields"),
+            (200, "The meter"),
+            patch(edit),
+        ),
+        endpoint(Method::DELETE, one, Scope::Operate, "Take a meter away, without a record", &[], None, (204, "It is gone"), delete(remove)),
+    ]
+}
+
+fn shown(view: &MeterView) -> Value {
+    let mut meter: Value = serde_json::from_str(view.json.get()).unwrap_or_default();
+    meter["pipeline"] = json!(view.pipeline);
+    meter
+}
+
+async fn list(State(app): State<App>, Extension(asked): Extension<Asked>, RawQuery(query): RawQuery) -> Result<Response, Refused> {
+    let query = Query::of(query.as_deref());
+    let limit = query.limit()?;
+    off(move || {
+        let mut found = Vec::new();
+        for served in app.installation.served_in(&asked.who.namespace) {
+            if query.get("pipeline").is_some_and(|wanted| wanted != served.kept.name && wanted != served.kept.id.to_string()) {
+                continue;
+            }
+            let filter = MeterFilter {
+                user: query.get("userId").map(str::to_owned),
+                meter_type: query.get("meterType").map(str::to_owned),
+                id: None,
+                after: query.get("cursor").map(str::to_owned),
+            };
+            found.extend(served.meters(filter, limit + 1).map_err(|why| problem_of(&why))?);
+        }
+        found.sort_by_key(MeterView::sort_key);
+        let next = (found.len() > limit).then(|| found[limit - 1].sort_key());
+        found.truncate(limit);
+        Ok(page(found.iter().map(shown).collect(), next))
+    })
+    .await
+}
+
+async fn create(State(app): State<App>, Extension(asked): Extension<Asked>, headers: HeaderMap, body: Body) -> Result<Response, Refused> {
+    let fields = object(&app, &headers, body).await?;
+    off(move || Ok(answer(StatusCode::CREATED, &shown(&app.installation.create_meter(&asked.who, &fields)?)))).await
+}
+
+async fn show(State(app): State<App>, Extension(asked): Extension<Asked>, Path(id): Path<String>) -> Result<Response, Refused> {
+    off(move || Ok(answer(StatusCode::OK, &shown(&app.installation.meter(&asked.who.namespace, &id)?.1)))).await
+}
+
+async fn edit(
+    State(app): State<App>,
+    Extension(asked): Extension<Asked>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Refused> {
+    let fields = object(&app, &headers, body).await?;
+    off(move || Ok(answer(StatusCode::OK, &shown(&app.installation.edit_meter(&asked.who, &id, &fields)?)))).await
+}
+
+async fn remove(State(app): State<App>, Extension(asked): Extension<Asked>, Path(id): Path<String>) -> Result<Response, Refused> {
+    off(move || {
+        app.installation.delete_meter(&asked.who, &id)?;
+        Ok(StatusCode::NO_CONTENT.into_response())
+    })
+    .await
+}

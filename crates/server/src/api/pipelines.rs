@@ -1,0 +1,187 @@
+//! Pipelines and their versions; checked, tested, run.
+
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{delete, get, post, put};
+use axum::{Extension, Json};
+use serde_json::{Value, json};
+
+use super::request::{check_etag, object, text};
+use super::{App, Asked, Endpoint, answer, off, page};
+use crate::installation::{KeptPipeline, Refused, problem_of};
+use crate::keys::Scope;
+use crate::problem::{Code, Problem};
+
+pub(super) fn endpoints() -> Vec<Endpoint> {
+    let one = "/api/v1/pipelines/{idOrName}";
+    let endpoint = |method, path, scope, summary, body, answer, route| Endpoint {
+        method,
+        path,
+        scope: Some(scope),
+        summary,
+        query: &[],
+        body,
+        answer,
+        route,
+    };
+    let document = Some("A pipeline document, YAML or JSON");
+    vec![
+        endpoint(Method::GET, "/api/v1/pipelines", Scope::Read, "List pipelines", None, (200, "Pipelines, by name"), get(list)),
+        endpoint(Method::POST, "/api/v1/pipelines", Scope::Operate, "Make a pipeline", document, (201, "The pipeline"), post(create)),
+        endpoint(
+            Method::POST,
+            "/api/v1/pipelines/check",
+            Scope::Read,
+            "Check a document without keeping it",
+            document,
+            (200, "The effective document"),
+            post(check),
+        ),
+        endpoint(Method::GET, one, Scope::Read, "A pipeline with its document", None, (200, "The pipeline"), get(show)),
+        endpoint(Method::PUT, one, Scope::Operate, "Give a pipeline a new version", document, (200, "The pipeline"), put(update)),
+        endpoint(Method::DELETE, one, Scope::Operate, "Take a pipeline away", None, (204, "It is gone"), delete(remove)),
+        endpoint(
+            Method::GET,
+            "/api/v1/pipelines/{idOrName}/versions",
+            Scope::Read,
+            "The versions of a pipeline",
+            None,
+            (200, "Versions, the first first"),
+            get(versions),
+        ),
+        endpoint(
+            Method::POST,
+            "/api/v1/pipelines/{idOrName}/run",
+            Scope::Operate,
+            "Start a NORMAL session",
+            Some("uniqueKey, if two starts are to be one session"),
+            (201, "The session"),
+            post(run),
+        ),
+    ]
+}
+
+fn etag(pipeline: &KeptPipeline) -> String {
+    format!("\"{}\"", pipeline.version)
+}
+
+fn shown(app: &App, pipeline: &KeptPipeline, document: bool) -> Result<Value, Refused> {
+    let mut value = json!({
+        "id": pipeline.id, "name": pipeline.name, "namespace": pipeline.namespace, "version": pipeline.version,
+        "createdAt": pipeline.created_at, "updatedAt": pipeline.updated_at, "builtIn": pipeline.built_in,
+    });
+    let sessions = app.installation.sessions(&pipeline.namespace, Some(pipeline.id), None, None, 1);
+    if let Some(session) = sessions.map_err(|why| problem_of(&why))?.first() {
+        value["session"] = json!({"sessionId": session.session_id, "sessionStatus": session.session_status});
+    }
+    if document {
+        let version = app.installation.version(pipeline, pipeline.version)?;
+        let compiled = version.compile().map_err(|why| problem_of(&why))?;
+        value["document"] = json!(version.document);
+        value["effective"] = json!(compiled.effective());
+        let nodes = compiled.plan.nodes.iter();
+        let names = |to: &Vec<u16>| to.iter().map(|at| compiled.plan.nodes[usize::from(*at)].id.clone()).collect::<Vec<_>>();
+        value["operators"] = nodes
+            .map(|node| json!({"id": node.id, "operator": node.operator.name(), "outputs": node.outputs.iter().map(names).collect::<Vec<_>>()}))
+            .collect();
+    }
+    Ok(value)
+}
+
+fn whole(app: &App, status: StatusCode, pipeline: &KeptPipeline) -> Result<Response, Refused> {
+    Ok((status, [(header::ETAG, etag(pipeline))], Json(shown(app, pipeline, true)?)).into_response())
+}
+
+async fn list(State(app): State<App>, Extension(asked): Extension<Asked>) -> Result<Response, Refused> {
+    off(move || {
+        let all = app.installation.pipelines(&asked.who.namespace).map_err(|why| problem_of(&why))?;
+        Ok(page(all.iter().map(|pipeline| shown(&app, pipeline, false)).collect::<Result<_, _>>()?, None))
+    })
+    .await
+}
+
+async fn create(State(app): State<App>, Extension(asked): Extension<Asked>, headers: HeaderMap, body: Body) -> Result<Response, Refused> {
+    let document = text(&app, &headers, body).await?;
+    off(move || {
+        let pipeline = app.installation.create_pipeline(&asked.who, &document, false)?;
+        whole(&app, StatusCode::CREATED, &pipeline)
+    })
+    .await
+}
+
+async fn check(State(app): State<App>, Extension(asked): Extension<Asked>, headers: HeaderMap, body: Body) -> Result<Response, Refused> {
+    let document = text(&app, &headers, body).await?;
+    off(move || {
+        let compiled = app.installation.check_document(&asked.who.namespace, &document)?;
+        Ok(answer(StatusCode::OK, &json!({"valid": true, "name": compiled.plan.name, "effective": compiled.effective()})))
+    })
+    .await
+}
+
+async fn show(State(app): State<App>, Extension(asked): Extension<Asked>, Path(name): Path<String>) -> Result<Response, Refused> {
+    off(move || {
+        let pipeline = app.installation.pipeline(&asked.who.namespace, &name)?;
+        whole(&app, StatusCode::OK, &pipeline)
+    })
+    .await
+}
+
+async fn update(
+    State(app): State<App>,
+    Extension(asked): Extension<Asked>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Refused> {
+    let document = text(&app, &headers, body).await?;
+    off(move || {
+        let pipeline = app.installation.pipeline(&asked.who.namespace, &name)?;
+        if pipeline.built_in {
+            return Err(Box::new(Problem::new(Code::Conflict, format!("`{name}` is made by the server; make a pipeline of your own"))));
+        }
+        check_etag(&headers, &etag(&pipeline))?;
+        let newer = app.installation.update_pipeline(&asked.who, &pipeline, &document)?;
+        whole(&app, StatusCode::OK, &newer)
+    })
+    .await
+}
+
+async fn remove(State(app): State<App>, Extension(asked): Extension<Asked>, Path(name): Path<String>) -> Result<Response, Refused> {
+    off(move || {
+        let pipeline = app.installation.pipeline(&asked.who.namespace, &name)?;
+        app.installation.delete_pipeline(&asked.who, &pipeline)?;
+        Ok(StatusCode::NO_CONTENT.into_response())
+    })
+    .await
+}
+
+async fn versions(State(app): State<App>, Extension(asked): Extension<Asked>, Path(name): Path<String>) -> Result<Response, Refused> {
+    off(move || {
+        let pipeline = app.installation.pipeline(&asked.who.namespace, &name)?;
+        let all = app.installation.versions(pipeline.id).map_err(|why| problem_of(&why))?;
+        let shown = all.iter().map(|version| {
+            json!({"version": version.version, "createdAt": version.created_at, "createdBy": version.created_by, "document": version.document})
+        });
+        Ok(page(shown.collect(), None))
+    })
+    .await
+}
+
+async fn run(
+    State(app): State<App>,
+    Extension(asked): Extension<Asked>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Refused> {
+    let options = object(&app, &headers, body).await?;
+    let unique_key = options.get("uniqueKey").and_then(Value::as_str).map(str::to_owned);
+    off(move || {
+        let pipeline = app.installation.pipeline(&asked.who.namespace, &name)?;
+        let session = app.installation.start(&asked.who, &pipeline, unique_key)?;
+        Ok(answer(StatusCode::CREATED, &super::sessions::shown(&session)))
+    })
+    .await
+}

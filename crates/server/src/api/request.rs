@@ -1,0 +1,108 @@
+//! Parts of requests that many endpoints read.
+
+use axum::body::Body;
+use axum::http::{HeaderMap, header};
+use flowmeter_core::time::Timestamp;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+use super::App;
+use crate::installation::Refused;
+use crate::problem::{Code, Problem};
+
+/// Items of a page, unless asked otherwise.
+const LIMIT: usize = 100;
+/// Items of a page at most: an answer stays within some megabytes.
+const LIMIT_MAX: usize = 1_000;
+
+/// The parameters of a query, in order, repeated ones included.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Query(Vec<(String, String)>);
+
+impl Query {
+    /// Reads the query of a request.
+    pub(super) fn of(raw: Option<&str>) -> Query {
+        let pairs = form_urlencoded::parse(raw.unwrap_or_default().as_bytes());
+        Query(pairs.map(|(name, value)| (name.into_owned(), value.into_owned())).collect())
+    }
+
+    /// A parameter, if it is there and not empty.
+    pub(super) fn get(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())
+    }
+
+    /// All values of a repeated parameter.
+    pub(super) fn all<'q>(&'q self, name: &'q str) -> impl Iterator<Item = &'q str> {
+        self.0.iter().filter(move |(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    /// Every parameter.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
+    /// Whether a switch is on.
+    pub(super) fn is_on(&self, name: &str) -> bool {
+        matches!(self.get(name), Some("true" | "1" | "yes"))
+    }
+
+    /// How many items a page is to have.
+    pub(super) fn limit(&self) -> Result<usize, Refused> {
+        match self.get("limit").map(str::parse) {
+            None => Ok(LIMIT),
+            Some(Ok(limit @ 1..=LIMIT_MAX)) => Ok(limit),
+            _ => Err(Box::new(Problem::new(Code::Invalid, format!("limit is a number from 1 to {LIMIT_MAX}")).field("limit"))),
+        }
+    }
+
+    /// Where a list goes on, as a number.
+    pub(super) fn cursor(&self) -> Result<Option<u64>, Refused> {
+        match self.get("cursor").map(str::parse) {
+            None => Ok(None),
+            Some(Ok(number)) => Ok(Some(number)),
+            Some(Err(_)) => Err(Box::new(Problem::new(Code::BadCursor, "the cursor is not one of this list").field("cursor"))),
+        }
+    }
+
+    /// An instant.
+    pub(super) fn time(&self, name: &str) -> Result<Option<Timestamp>, Refused> {
+        let Some(text) = self.get(name) else { return Ok(None) };
+        let read = Timestamp::parse_rfc3339(text.as_bytes());
+        let wrong = || Box::new(Problem::new(Code::Invalid, format!("`{text}` is no time; write RFC 3339")).field(name));
+        read.map(Some).ok_or_else(wrong)
+    }
+}
+
+/// The body, as JSON.
+pub(super) async fn json<T: DeserializeOwned>(app: &App, headers: &HeaderMap, body: Body) -> Result<T, Refused> {
+    let bytes = crate::body::read(headers, body, &app.installation.settings().limits).await?;
+    serde_json::from_slice(&bytes).map_err(|why| Box::new(Problem::new(Code::BadJson, why.to_string())))
+}
+
+/// The body, as a JSON object; nothing is an empty one.
+pub(super) async fn object(app: &App, headers: &HeaderMap, body: Body) -> Result<Map<String, Value>, Refused> {
+    let bytes = crate::body::read(headers, body, &app.installation.settings().limits).await?;
+    if bytes.iter().all(u8::is_ascii_whitespace) {
+        return Ok(Map::new());
+    }
+    match serde_json::from_slice(&bytes) {
+        Ok(Value::Object(members)) => Ok(members),
+        Ok(_) => Err(Box::new(Problem::new(Code::Invalid, "the body is to be a JSON object"))),
+        Err(why) => Err(Box::new(Problem::new(Code::BadJson, why.to_string()))),
+    }
+}
+
+/// The body, as text.
+pub(super) async fn text(app: &App, headers: &HeaderMap, body: Body) -> Result<String, Refused> {
+    let bytes = crate::body::read(headers, body, &app.installation.settings().limits).await?;
+    String::from_utf8(bytes).map_err(|_| Box::new(Problem::new(Code::Invalid, "the body is not UTF-8")))
+}
+
+/// Whether the ETag a change was made of is still right.
+pub(super) fn check_etag(headers: &HeaderMap, etag: &str) -> Result<(), Refused> {
+    match headers.get(header::IF_MATCH).map(|value| value.to_str().unwrap_or_default()) {
+        None | Some("*") => Ok(()),
+        Some(given) if given.split(',').any(|one| one.trim().trim_start_matches("W/") == etag) => Ok(()),
+        Some(given) => Err(Box::new(Problem::new(Code::Stale, format!("it has the ETag {etag} by now, not {given}")))),
+    }
+}

@@ -1,0 +1,162 @@
+//! Sessions: looked at, paused, resumed, canceled, finished.
+
+use axum::extract::{Path, RawQuery, State};
+use axum::http::{Method, StatusCode};
+use axum::response::Response;
+use axum::routing::{MethodRouter, get, post};
+use axum::Extension;
+use flowmeter_core::session::{Status, Trigger};
+use serde_json::{Value, json};
+
+use super::request::Query;
+use super::{App, Asked, Endpoint, answer, off, page};
+use crate::installation::{KeptSession, Refused, problem_of};
+use crate::keys::Scope;
+use crate::problem::{Code, Problem};
+
+pub(super) fn endpoints() -> Vec<Endpoint> {
+    let act = |path, summary, route: MethodRouter<App>| Endpoint {
+        method: Method::POST,
+        path,
+        scope: Some(Scope::Operate),
+        summary,
+        query: &[],
+        body: None,
+        answer: (200, "The session"),
+        route,
+    };
+    let read = |path, summary, query, answer, route: MethodRouter<App>| Endpoint {
+        method: Method::GET,
+        path,
+        scope: Some(Scope::Read),
+        summary,
+        query,
+        body: None,
+        answer,
+        route,
+    };
+    let filters: &[(&str, &str)] = &[
+        ("pipeline", "of this pipeline, by name or id"),
+        ("status", "in this status"),
+        ("limit", "items of a page"),
+        ("cursor", "where the list goes on"),
+    ];
+    vec![
+        read("/api/v1/sessions", "List sessions, the newest first", filters, (200, "Sessions"), get(list)),
+        read(
+            "/api/v1/sessions/summary",
+            "Counts grouped by session, operator and error code",
+            &[("pipeline", "of this pipeline"), ("limit", "sessions")],
+            (200, "Counts"),
+            get(summary),
+        ),
+        read("/api/v1/sessions/{id}", "A session with its counts", &[], (200, "The session"), get(show)),
+        read("/api/v1/sessions/{id}/events", "The events of a session, in order", &[], (200, "Events"), get(events)),
+        act("/api/v1/sessions/{id}/pause", "Suspend a session; its position is kept", post(pause)),
+        act("/api/v1/sessions/{id}/resume", "Let a session go on", post(resume)),
+        act("/api/v1/sessions/{id}/cancel", "End a session before it is done", post(cancel)),
+        act("/api/v1/sessions/{id}/finish", "End a session: count what came, deliver what is due", post(finish)),
+    ]
+}
+
+pub(super) fn shown(session: &KeptSession) -> Value {
+    let mut value = serde_json::to_value(session).unwrap_or_default();
+    if let Some(members) = value.as_object_mut() {
+        members.insert("meterId".to_owned(), json!(session.pipeline_id));
+        members.insert("meterName".to_owned(), json!(session.pipeline));
+    }
+    value
+}
+
+async fn list(State(app): State<App>, Extension(asked): Extension<Asked>, RawQuery(query): RawQuery) -> Result<Response, Refused> {
+    let query = Query::of(query.as_deref());
+    let (limit, before) = (query.limit()?, query.cursor()?);
+    let status = match query.get("status") {
+        None => None,
+        Some(name) => Some(Status::named(name).ok_or_else(|| {
+            let names: Vec<&str> = Status::ALL.iter().map(|status| status.name()).collect();
+            Box::new(Problem::new(Code::Invalid, format!("`{name}` is no status; there are {}", names.join(", "))).field("status"))
+        })?),
+    };
+    off(move || {
+        let namespace = &asked.who.namespace;
+        let pipeline = query.get("pipeline").map(|name| app.installation.pipeline(namespace, name)).transpose()?;
+        let found = app.installation.sessions(namespace, pipeline.map(|pipeline| pipeline.id), status, before, limit + 1);
+        let mut found = found.map_err(|why| problem_of(&why))?;
+        let next = (found.len() > limit).then(|| found[limit - 1].number.to_string());
+        found.truncate(limit);
+        Ok(page(found.iter().map(shown).collect(), next))
+    })
+    .await
+}
+
+async fn show(State(app): State<App>, Extension(asked): Extension<Asked>, Path(id): Path<String>) -> Result<Response, Refused> {
+    off(move || {
+        let session = app.installation.session(&asked.who.namespace, &id)?;
+        let mut value = shown(&session);
+        value["counts"] = app.installation.session_counts(&session).map_err(|why| problem_of(&why))?;
+        Ok(answer(StatusCode::OK, &value))
+    })
+    .await
+}
+
+async fn events(State(app): State<App>, Extension(asked): Extension<Asked>, Path(id): Path<String>) -> Result<Response, Refused> {
+    off(move || {
+        let session = app.installation.session(&asked.who.namespace, &id)?;
+        let all = app.installation.session_events(&asked.who.namespace, 0, usize::MAX).map_err(|why| problem_of(&why))?;
+        let of_session = all.iter().filter(|event| event.payload["sessionId"] == json!(session.session_id));
+        Ok(page(of_session.map(|event| serde_json::to_value(event).unwrap_or_default()).collect(), None))
+    })
+    .await
+}
+
+async fn summary(State(app): State<App>, Extension(asked): Extension<Asked>, RawQuery(query): RawQuery) -> Result<Response, Refused> {
+    let query = Query::of(query.as_deref());
+    let limit = query.limit()?;
+    off(move || {
+        let namespace = &asked.who.namespace;
+        let pipeline = query.get("pipeline").map(|name| app.installation.pipeline(namespace, name)).transpose()?;
+        let found = app.installation.sessions(namespace, pipeline.map(|pipeline| pipeline.id), None, None, limit);
+        let mut rows = Vec::new();
+        for session in found.map_err(|why| problem_of(&why))? {
+            let counts = app.installation.session_counts(&session).map_err(|why| problem_of(&why))?;
+            let head = json!({"sessionId": session.session_id, "pipeline": session.pipeline, "sessionStatus": session.session_status});
+            for operator in counts["operators"].as_array().into_iter().flatten() {
+                let mut row = head.clone();
+                row["operatorId"] = operator["id"].clone();
+                row["in"] = operator["in"].clone();
+                row["out"] = operator["out"].clone();
+                row["errors"] = operator["errors"].clone();
+                rows.push(row);
+            }
+            for (code, count) in counts["events"]["parkedByReason"].as_object().into_iter().flatten() {
+                let mut row = head.clone();
+                row["errorCode"] = json!(code);
+                row["errors"] = count.clone();
+                rows.push(row);
+            }
+        }
+        Ok(page(rows, None))
+    })
+    .await
+}
+
+async fn act(app: App, asked: Asked, id: String, trigger: Trigger) -> Result<Response, Refused> {
+    off(move || Ok(answer(StatusCode::OK, &shown(&app.installation.act(&asked.who, &id, trigger)?)))).await
+}
+
+async fn pause(State(app): State<App>, Extension(asked): Extension<Asked>, Path(id): Path<String>) -> Result<Response, Refused> {
+    act(app, asked, id, Trigger::Pause).await
+}
+
+async fn resume(State(app): State<App>, Extension(asked): Extension<Asked>, Path(id): Path<String>) -> Result<Response, Refused> {
+    act(app, asked, id, Trigger::Resume).await
+}
+
+async fn cancel(State(app): State<App>, Extension(asked): Extension<Asked>, Path(id): Path<String>) -> Result<Response, Refused> {
+    act(app, asked, id, Trigger::Cancel).await
+}
+
+async fn finish(State(app): State<App>, Extension(asked): Extension<Asked>, Path(id): Path<String>) -> Result<Response, Refused> {
+    act(app, asked, id, Trigger::Finish).await
+}

@@ -52,7 +52,7 @@ use crate::disk::Disk;
 use crate::{Error, Kind};
 use hot::Hot;
 use manifest::Forgotten;
-use run::{Run, Writer};
+use run::{Pressing, Run, Writer};
 
 /// What rollups may be told.
 #[derive(Clone, Copy, Debug)]
@@ -155,7 +155,7 @@ impl Rollups {
     fn spill(&mut self) -> Result<(), Error> {
         if !self.hot.is_empty() {
             let number = self.next;
-            let mut writer = Writer::create(&*self.disk, &self.folder, number)?;
+            let mut writer = Writer::create(&*self.disk, &self.folder, number, Pressing::Light)?;
             self.hot.each_sorted(|key, amount| writer.push(key, amount))?;
             let named = writer.finish(number)?;
             let run = Run::open(&*self.disk, &self.folder, named)?;
@@ -172,7 +172,9 @@ impl Rollups {
     }
 
     /// The merge that is due, if one is and none is out: to be run on any thread, and
-    /// adopted. Cells of whole hours before an instant become cells of hours by it.
+    /// adopted. Cells of whole hours before an instant become cells of hours by it, if one
+    /// is given: an hour then counts where it begins, so questions for less than hours, and
+    /// days of zones that are not whole hours off, are no longer exact so far back.
     pub fn merge(&mut self, hours_before: Option<Timestamp>) -> Option<Merge> {
         if self.merging.0.strong_count() > 0 {
             return None;

@@ -5,7 +5,7 @@
 //! and these; only distinct values and percentiles bring a state of their own.
 
 use flowmeter_core::aggregation::{Aggregate, Aggregation};
-use flowmeter_core::decimal::Decimal;
+use flowmeter_core::decimal::{self, Decimal};
 use flowmeter_core::image::{Glass, Pen, Seen};
 use flowmeter_core::time::Timestamp;
 
@@ -133,6 +133,8 @@ impl Amount {
     }
 }
 
+/// Units in one.
+const ONE: u128 = 10u128.pow(decimal::FRACTION_DIGITS);
 const NEGATIVE: u8 = 0x20;
 const WIDE: u8 = 0x40;
 const PLACES: u8 = 0x1f;
@@ -140,11 +142,12 @@ const PLACES: u8 = 0x1f;
 /// A number as its digits and how many noughts were taken off its end: usage is mostly
 /// whole, or has few places.
 fn write_number(number: Decimal, pen: &mut Pen) {
-    let mut digits = number.units().unsigned_abs();
-    let mut noughts = 0;
-    for step in [9u8, 9, 4, 2, 1] {
-        let power = 10u128.pow(u32::from(step));
-        if digits != 0 && digits.is_multiple_of(power) {
+    let units = number.units().unsigned_abs();
+    let whole = units / ONE;
+    let (mut digits, mut noughts) = if whole * ONE == units { (whole, 18) } else { (units, 0) };
+    for (step, power) in [(9, 1_000_000_000), (4, 10_000), (2, 100), (1, 10)] {
+        // A whole number is written as it is; only fractions are worth the divisions.
+        if noughts < 18 && digits.is_multiple_of(power) {
             digits /= power;
             noughts += step;
         }
@@ -175,9 +178,13 @@ fn read_number(glass: &mut Glass<'_>) -> Seen<Decimal> {
 
 /// Nanoseconds that are mostly whole microseconds, milliseconds or seconds.
 pub(super) fn write_span(nanos: u64, pen: &mut Pen) {
-    let code = (1..=3).rev().find(|code| nanos.is_multiple_of(1000u64.pow(*code))).unwrap_or(0);
-    let scaled = nanos / 1000u64.pow(code);
-    pen.count(scaled << 2 | u64::from(code));
+    let (code, scaled) = match nanos {
+        _ if !nanos.is_multiple_of(1_000) => (0, nanos),
+        _ if !nanos.is_multiple_of(1_000_000) => (1, nanos / 1_000),
+        _ if !nanos.is_multiple_of(1_000_000_000) => (2, nanos / 1_000_000),
+        _ => (3, nanos / 1_000_000_000),
+    };
+    pen.count(scaled << 2 | code);
 }
 
 pub(super) fn read_span(glass: &mut Glass<'_>) -> Seen<u64> {

@@ -229,14 +229,17 @@ impl Hot {
     /// Tells all cells in the order of files.
     pub(super) fn each_sorted<E>(&self, mut tell: impl FnMut(&Key<'_>, &Amount) -> Result<(), E>) -> Result<(), E> {
         let (users, tuples) = (self.users.texts(), self.tuples.texts());
-        let (user_ranks, tuple_ranks) = (users.ranks(), tuples.ranks());
-        let mut cells: Vec<&Cell> = self.cells.iter().filter(|cell| !self.type_of(cell).forgotten).collect();
-        cells.sort_unstable_by_key(|cell| {
-            let Place { user, tuple, minute, layer, .. } = cell.place;
-            let known = self.type_of(cell);
-            (known.meter_type, known.form, minute, user_ranks[user as usize], tuple_ranks[tuple as usize], layer)
-        });
-        for cell in cells {
+        let (user_ranks, tuple_ranks, type_ranks) = (users.ranks(), tuples.ranks(), self.type_ranks());
+        let rank = |place: &Place| {
+            // Type, minute, user, tuple, layer: their bits in the order they count.
+            let high = u64::from(type_ranks[usize::from(place.meter_type)]) << 32 | u64::from(place.minute as u32 ^ 1 << 31);
+            let low = u64::from(user_ranks[place.user as usize]) << 32 | u64::from(tuple_ranks[place.tuple as usize]);
+            u128::from(high) << 80 | u128::from(low) << 16 | u128::from(place.layer)
+        };
+        let visible = self.cells.iter().filter(|cell| !self.type_of(cell).forgotten);
+        let mut cells: Vec<(u128, &Cell)> = visible.map(|cell| (rank(&cell.place), cell)).collect();
+        cells.sort_unstable_by_key(|(rank, _)| *rank);
+        for (_, cell) in cells {
             let known = self.type_of(cell);
             let key = Key {
                 meter_type: known.meter_type,
@@ -249,6 +252,16 @@ impl Hot {
             tell(&key, &self.amount(cell))?;
         }
         Ok(())
+    }
+
+    /// Place of each type in the order of ids and forms.
+    fn type_ranks(&self) -> Vec<u16> {
+        let mut order: Vec<u16> = (0..self.types.len() as u16).collect();
+        let key = |ix: &u16| (self.types[usize::from(*ix)].meter_type, self.types[usize::from(*ix)].form);
+        order.sort_unstable_by_key(key);
+        let mut ranks = vec![0; order.len()];
+        order.iter().enumerate().for_each(|(rank, ix)| ranks[usize::from(*ix)] = rank as u16);
+        ranks
     }
 
     fn type_of(&self, cell: &Cell) -> &Type {
@@ -271,9 +284,14 @@ impl Hot {
         Amount { aggregate, events, first, last }
     }
 
-    /// Forgets all cells and names; the room stays.
+    /// Forgets all cells and names; the room stays, but for a table far too wide: few
+    /// cells scattered over much memory are slow to reach.
     pub(super) fn clear(&mut self) {
+        let used = self.cells.len().max(1_000);
         self.cells.clear();
+        if self.cells.capacity() > used * 8 {
+            self.cells.shrink_to(used * 2, |cell| cell.place.hash());
+        }
         self.users.clear();
         self.tuples.clear();
         self.types.clear();
@@ -360,4 +378,31 @@ fn add_wide(state: &mut Aggregate, aggregation: Aggregation, contribution: &Cont
     let before = length(state);
     state.add(aggregation, contribution);
     length(state) - before
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use flowmeter_core::time::Timestamp;
+
+    #[test]
+    fn the_table_keeps_to_its_share_of_the_memory() {
+        for memory_bytes in [100_000, 1 << 20, 3 << 20] {
+            let mut hot = Hot::new(memory_bytes);
+            let (mut n, mut largest) = (0u64, 0);
+            while !hot.is_full() {
+                // A batch, as it comes between two looks at the room.
+                for _ in 0..memory_bytes / 1_000 {
+                    let contribution =
+                        Contribution { number: Decimal::ONE, fingerprint: 0, at: Timestamp::from_nanos(n as i64 * MINUTE) };
+                    hot.add((Uuid::nil(), Aggregation::Sum), (b"user", 1), 0, &contribution);
+                    n += 1;
+                }
+                largest = largest.max(hot.cells.allocation_size());
+            }
+            // While it grows, the old one of half the size is still there.
+            assert!(largest * 3 / 2 <= memory_bytes * 2 / 3 + 4_096, "{largest} of {memory_bytes}");
+            assert!(n as usize > memory_bytes / 400, "{n} cells in {memory_bytes}");
+        }
+    }
 }

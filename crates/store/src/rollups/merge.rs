@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::amount::{Amount, Form};
 use super::block::{Block, Grain, Key};
 use super::manifest::{Forgotten, Named};
-use super::run::{Run, Writer};
+use super::run::{Pressing, Run, Writer};
 use crate::Error;
 use crate::disk::Disk;
 
@@ -71,7 +71,8 @@ impl Merge {
         let of = self.runs.iter().map(|run| run.named.number).collect();
         let newest = self.runs.iter().map(|run| run.named.newest).max().unwrap_or(0);
         let mut streams = self.runs.iter().map(|run| self.stream(run)).collect::<Result<Vec<_>, _>>()?;
-        let mut sink = Sink { writer: Writer::create(&*self.disk, &self.folder, self.number)?, held: None, hour: None };
+        let mut sink =
+            Sink { writer: Writer::create(&*self.disk, &self.folder, self.number, Pressing::Firm)?, held: None, hour: None };
         loop {
             let heads = streams.iter().enumerate().filter_map(|(age, stream)| Some((stream.key()?, age)));
             let Some((_, age)) = heads.min() else { break };

@@ -17,8 +17,15 @@ const HEAD: [u8; 8] = *b"fmrolls\x01";
 const FOOT_BYTES: usize = 24;
 /// Bytes of a block before compression, about: enough to compress well, little to read.
 const BLOCK_BYTES: usize = 64 << 10;
-/// Cells lie for years and are read often.
-const LEVEL: i32 = 3;
+
+/// How hard a run is compressed.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Pressing {
+    /// On the way of events, and soon merged.
+    Light = 1,
+    /// By a merge: cells lie for years and are read often.
+    Firm = 3,
+}
 
 /// The name of a run's file.
 pub(super) fn file_name(number: u64) -> String {
@@ -66,6 +73,7 @@ pub(super) struct Writer<'d> {
     disk: &'d dyn Disk,
     folder: &'d str,
     number: u64,
+    pressing: Pressing,
     file: Box<dyn File>,
     length: u64,
     cells: u64,
@@ -75,12 +83,12 @@ pub(super) struct Writer<'d> {
 }
 
 impl<'d> Writer<'d> {
-    pub(super) fn create(disk: &'d dyn Disk, folder: &'d str, number: u64) -> Result<Writer<'d>, Error> {
+    pub(super) fn create(disk: &'d dyn Disk, folder: &'d str, number: u64, pressing: Pressing) -> Result<Writer<'d>, Error> {
         let fresh = format!("{folder}/{}.new", file_name(number));
         let mut file = disk.create(&fresh).map_err(|why| Error::io(&fresh, &why))?;
         file.append(&HEAD).map_err(|why| Error::io(&fresh, &why))?;
         let (length, block, places) = (HEAD.len() as u64, Builder::default(), Vec::new());
-        Ok(Writer { disk, folder, number, file, length, cells: 0, block, owner: None, places })
+        Ok(Writer { disk, folder, number, pressing, file, length, cells: 0, block, owner: None, places })
     }
 
     pub(super) fn push(&mut self, key: &Key<'_>, amount: &Amount) -> Result<(), Error> {
@@ -99,10 +107,13 @@ impl<'d> Writer<'d> {
         let (first, last) = self.block.starts();
         let raw = self.block.take();
         let name = self.name();
-        let squeezed = zstd::bulk::compress(&raw, LEVEL).map_err(|why| Error::io(&name, &why))?;
+        let squeezed = zstd::bulk::compress(&raw, self.pressing as i32).map_err(|why| Error::io(&name, &why))?;
         let (Ok(bytes), Ok(raw_bytes)) = (u32::try_from(squeezed.len()), u32::try_from(raw.len())) else {
             return Err(Error::new(Kind::Bug, format!("{name}: a block of {} bytes", raw.len())));
         };
+        if raw_bytes > crate::log::PAYLOAD_BYTES_MAX {
+            return Err(Error::new(Kind::Bug, format!("{name}: a cell of {raw_bytes} bytes")));
+        }
         self.file.append(&squeezed).map_err(|why| Error::io(&name, &why))?;
         let (offset, sum) = (self.length, crc32c::crc32c(&squeezed));
         self.places.push(Place { meter_type, form, first, last, offset, bytes, raw_bytes, sum });
@@ -188,7 +199,7 @@ impl Run {
     /// Reads a block.
     pub(super) fn block(&self, place: &Place) -> Result<Block, Error> {
         let damaged = |what: String| Error::corrupt(&self.name, format!("the block at byte {}: {what}", place.offset));
-        if place.bytes > crate::log::PAYLOAD_BYTES_MAX || u64::from(place.bytes) > self.named.bytes {
+        if place.raw_bytes > crate::log::PAYLOAD_BYTES_MAX || u64::from(place.bytes) > self.named.bytes {
             return Err(damaged("it is too long".to_owned()));
         }
         let squeezed = read_exact(&*self.file, &self.name, place.offset, place.bytes as usize)?;

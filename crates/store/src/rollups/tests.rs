@@ -1,93 +1,22 @@
 //! Rollups against a list of events that is counted anew for every question, with so
 //! little memory that runs are written and merged all the time.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+mod counting;
+mod flaky;
 
-use flowmeter_core::aggregation::Aggregate;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
 use flowmeter_core::decimal::Decimal;
 use flowmeter_core::image::{Glass, Pen};
-use flowmeter_core::schedule::{Period, Schedule};
-use flowmeter_core::time::Zone;
-use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::*;
 use crate::disk::LocalDisk;
+use counting::{ALL, Event, events, expected, lines, meter_type, questions};
+use flaky::{Flaky, Fuse};
 
 const TINY: Settings = Settings { memory_bytes: 12_000 };
-const SECOND: i64 = 1_000_000_000;
-
-const ALL: [Aggregation; 8] = [
-    Aggregation::Sum,
-    Aggregation::Increment,
-    Aggregation::Min,
-    Aggregation::Max,
-    Aggregation::Avg,
-    Aggregation::Unique,
-    Aggregation::Latest,
-    Aggregation::Percentile(Decimal::from_int(90)),
-];
-
-/// A meter type for each aggregation.
-fn meter_type(aggregation: Aggregation) -> Uuid {
-    let place = ALL.iter().position(|known| *known == aggregation).unwrap();
-    Uuid::from_u128(0xfeed_0000_0000_0000_0000_0000_0000_0000 + place as u128)
-}
-
-/// An event: user, plan and region (some null), time, value.
-#[derive(Clone, Debug)]
-struct Event {
-    user: String,
-    plan: Option<String>,
-    region: Option<String>,
-    at: Timestamp,
-    number: Decimal,
-}
-
-impl Event {
-    fn contribution(&self) -> Contribution {
-        let fingerprint = xxh3_128(self.number.to_string().as_bytes());
-        Contribution { number: self.number, fingerprint, at: self.at }
-    }
-
-    fn leaves(&self) -> [Leaf<'_>; 2] {
-        [&self.plan, &self.region].map(|value| value.as_deref().map_or(Leaf::MISSING, Leaf::of_text))
-    }
-
-    fn field(&self, name: &str) -> Option<&str> {
-        match name {
-            "plan" => self.plan.as_deref(),
-            "data.region" => self.region.as_deref(),
-            _ => None,
-        }
-    }
-}
-
-/// Random enough, and the same every time.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % sides
-    }
-}
-
-/// Events over three days around the change of clocks in Oslo in March 2024, many of them
-/// late, some at equal times.
-fn events(count: usize, seed: u64) -> Vec<Event> {
-    let start = Timestamp::parse_rfc3339(b"2024-03-29T20:00:00Z").unwrap();
-    let mut dice = Dice(seed);
-    let mut event = |_| Event {
-        user: format!("user-{}", dice.roll(7)),
-        plan: [None, Some("pro"), Some("free"), Some("a,b:\"c")][dice.roll(4) as usize].map(str::to_owned),
-        region: [None, Some("1"), Some("eu")][dice.roll(3) as usize].map(str::to_owned),
-        at: start.saturating_add(dice.roll(3 * 1440) as i64 * 60 * SECOND + dice.roll(3) as i64 * 20 * SECOND),
-        number: Decimal::from_units((dice.roll(2_000) as i128 - 500) * 10_i128.pow(dice.roll(19) as u32)).unwrap(),
-    };
-    (0..count).map(&mut event).collect()
-}
-
 fn folder() -> (tempfile::TempDir, Arc<dyn Disk>) {
     let folder = tempfile::tempdir().unwrap();
     let disk = LocalDisk::new(folder.path()).unwrap();
@@ -119,117 +48,6 @@ fn add_only(rollups: &mut Rollups, events: &[Event]) {
             rollups.add(meter_type(aggregation), aggregation, user, xxh3_64(user), tuple, &event.contribution());
         }
     }
-}
-
-fn text(value: Option<flowmeter_core::decimal::Quotient>) -> String {
-    let mut out = Vec::new();
-    value.inspect(|value| value.write_to(&mut out));
-    String::from_utf8(out).unwrap()
-}
-
-/// A row as text, to compare.
-fn line(
-    start: Timestamp,
-    end: Timestamp,
-    subject: &Option<String>,
-    groups: &[Option<String>],
-    value: &str,
-    events: u64,
-) -> String {
-    format!("{start} {end} {subject:?} {groups:?} = {value} of {events}")
-}
-
-fn lines(rows: &[Row]) -> Vec<String> {
-    let groups = |row: &Row| row.groups.iter().map(|(_, value)| value.clone()).collect::<Vec<_>>();
-    rows.iter()
-        .map(|row| line(row.window_start, row.window_end, &row.subject, &groups(row), &text(row.value), row.event_count))
-        .collect()
-}
-
-fn cut(at: Timestamp) -> Timestamp {
-    block::instant(block::minute(at))
-}
-
-type SumKey = (Timestamp, Option<String>, Vec<Option<String>>);
-
-/// The answer by counting.
-fn expected(query: &Query, aggregation: Aggregation, events: &[Event]) -> Vec<String> {
-    let mut sums = BTreeMap::new();
-    for event in events {
-        let minute = cut(event.at);
-        let wanted = query.from.is_none_or(|from| minute >= cut(from))
-            && query.to.is_none_or(|to| minute < cut(to))
-            && query.subjects.as_ref().is_none_or(|subjects| subjects.contains(&event.user))
-            && query
-                .filter
-                .iter()
-                .all(|(field, allowed)| event.field(field).is_some_and(|value| allowed.iter().any(|allowed| allowed == value)));
-        if !wanted {
-            continue;
-        }
-        let minutes = Period { start: minute, end: minute.saturating_add(60 * SECOND) };
-        let window = query.window.as_ref().map(|window| match window.size {
-            WindowSize::Minute => minutes,
-            // The zones asked for are whole hours off.
-            WindowSize::Hour => Schedule::named("hourly").unwrap().period_at(&Zone::utc(), event.at),
-            WindowSize::Day => Schedule::named("daily").unwrap().period_at(&window.zone, event.at),
-            WindowSize::Month => Schedule::named("monthly").unwrap().period_at(&window.zone, event.at),
-        });
-        let subject = query.group_by.iter().any(|field| field == SUBJECT).then(|| event.user.clone());
-        let fields = query.group_by.iter().filter(|field| *field != SUBJECT);
-        let groups: Vec<_> = fields.map(|field| event.field(field).map(str::to_owned)).collect();
-        let key = (window.map_or(Timestamp::MIN, |window| window.start), subject, groups);
-        let (period, counted) = sums.entry(key).or_insert((window.unwrap_or(minutes), Vec::new()));
-        if window.is_none() {
-            *period = Period { start: period.start.min(minutes.start), end: period.end.max(minutes.end) };
-        }
-        counted.push(event.clone());
-    }
-    let row = |((_, subject, groups), (mut period, mut counted)): (SumKey, (Period, Vec<Event>))| {
-        if query.window.is_none() {
-            period.start = query.from.map_or(period.start, cut);
-            period.end = query.to.map_or(period.end, cut);
-        }
-        // Of equal times the last user and tuple is the latest, then the last arrival.
-        counted.sort_by_cached_key(|event| (event.user.clone(), tuple_bytes(event)));
-        let mut aggregate = Aggregate::initial(aggregation);
-        counted.iter().for_each(|event| aggregate.add(aggregation, &event.contribution()));
-        line(period.start, period.end, &subject, &groups, &text(aggregate.value(aggregation, period)), counted.len() as u64)
-    };
-    sums.into_iter().map(row).collect()
-}
-
-fn tuple_bytes(event: &Event) -> Vec<u8> {
-    let mut tuples = tuple::Tuples::default();
-    tuples.intern(&["plan", "data.region"].map(|name| Path::parse(name).unwrap()), event.leaves().into_iter());
-    tuples.texts().get(0).to_vec()
-}
-
-/// Questions of every kind.
-fn questions(aggregation: Aggregation) -> Vec<Query> {
-    let all = Query::of(meter_type(aggregation), aggregation);
-    let at = |text: &str| Timestamp::parse_rfc3339(text.as_bytes());
-    let window = |size, zone: &str| Some(Window { size, zone: Zone::named(zone).unwrap() });
-    let fields = |fields: &[&str]| fields.iter().map(|field| (*field).to_owned()).collect::<Vec<_>>();
-    vec![
-        all.clone(),
-        Query { from: at("2024-03-30T10:00:59.5Z"), to: at("2024-03-31T10:10:30Z"), ..all.clone() },
-        Query { from: at("2024-03-30T10:10:00Z"), to: at("2024-03-30T10:10:50Z"), ..all.clone() },
-        Query { window: window(WindowSize::Day, "Europe/Oslo"), ..all.clone() },
-        Query { window: window(WindowSize::Day, "America/New_York"), group_by: fields(&["subject"]), ..all.clone() },
-        Query { window: window(WindowSize::Month, "Europe/Oslo"), group_by: fields(&["plan", "subject"]), ..all.clone() },
-        Query { window: window(WindowSize::Hour, "Europe/Oslo"), group_by: fields(&["data.region"]), ..all.clone() },
-        Query { window: window(WindowSize::Minute, "Etc/UTC"), subjects: Some(fields(&["user-3", "nobody"])), ..all.clone() },
-        Query { group_by: fields(&["nothing", "data.region", "plan"]), ..all.clone() },
-        Query { filter: vec![("plan".into(), fields(&["pro", "a,b:\"c"]))], group_by: fields(&["subject"]), ..all.clone() },
-        Query {
-            filter: vec![("plan".into(), fields(&["free"])), ("data.region".into(), fields(&["1"]))],
-            subjects: Some(fields(&["user-1", "user-2"])),
-            window: window(WindowSize::Day, "Asia/Kathmandu"),
-            ..all.clone()
-        },
-        Query { filter: vec![("nothing".into(), fields(&["x"]))], ..all },
-    ]
 }
 
 #[track_caller]
@@ -470,4 +288,50 @@ fn sums_out_of_range_lie_beside_each_other_until_they_cancel() {
     assert_eq!(why.kind, Kind::Invalid, "{why}");
     let rows = rollups.query(Query { aggregation: None, ..query }).unwrap();
     assert_eq!((rows[0].event_count, rows[0].window_end), (100, Timestamp::from_nanos(0)));
+}
+
+#[test]
+fn after_any_failure_of_the_disk_it_may_be_asked_again() {
+    let events = events(40, 9);
+    let query = Query { group_by: vec![SUBJECT.to_owned()], ..Query::of(meter_type(Aggregation::Avg), Aggregation::Avg) };
+    let mut failures = 0;
+    for step in 0.. {
+        let folder = tempfile::tempdir().unwrap();
+        let fuse: Fuse = Arc::new(AtomicI64::new(i64::MAX));
+        let disk: Arc<dyn Disk> = Arc::new(Flaky { disk: LocalDisk::new(folder.path()).unwrap(), fuse: Arc::clone(&fuse) });
+        let roomy = Settings::default();
+        let mut rollups = Rollups::open(Arc::clone(&disk), "rollups", &Manifest::default(), roomy).unwrap();
+        fuse.store(step, Ordering::Relaxed);
+        let failures_before = failures;
+        for batch in events.chunks(4) {
+            add_only(&mut rollups, batch);
+            let sealed = rollups.seal();
+            failures += usize::from(sealed.is_err());
+            let manifest = sealed.or_else(|_| rollups.seal()).unwrap();
+            let mut merge = || rollups.merge(None).map(Merge::run).transpose();
+            let merged = merge();
+            failures += usize::from(merged.is_err());
+            merged.or_else(|_| merge()).unwrap().into_iter().for_each(|merged| rollups.adopt(merged));
+            failures += usize::from(rollups.retire(&manifest).is_err());
+        }
+        assert_eq!(lines(&rollups.query(query.clone()).unwrap()), expected(&query, Aggregation::Avg, &events), "step {step}");
+        let manifest = rollups.seal().unwrap();
+        rollups.retire(&manifest).unwrap();
+        rollups.sweep().unwrap();
+        assert_eq!(disk.list("rollups").unwrap().len(), manifest.runs());
+        if failures == failures_before {
+            break;
+        }
+    }
+    assert!(failures > 100, "{failures}");
+}
+
+#[test]
+fn questions_and_merges_go_to_other_threads() {
+    fn may_go<T: Send>() {}
+    may_go::<Rollups>();
+    may_go::<Snapshot>();
+    may_go::<Partial>();
+    may_go::<Merge>();
+    may_go::<Merged>();
 }

@@ -45,8 +45,8 @@ impl Tuples {
         self.scratch.clear();
         self.scratch.extend_from_slice(&list.to_le_bytes());
         for value in values {
-            self.scratch.push(value.kind as u8);
-            self.scratch.extend_from_slice(&(value.bytes.len() as u32).to_le_bytes());
+            let [a, b, c, d] = (value.bytes.len() as u32).to_le_bytes();
+            self.scratch.extend_from_slice(&[value.kind as u8, a, b, c, d]);
             self.scratch.extend_from_slice(value.bytes);
         }
         if self.scratch == self.last.0 {
@@ -148,4 +148,41 @@ pub(super) fn field<'t>(tuple: &'t [u8], name: &str) -> Seen<Option<&'t [u8]>> {
         }
     }
     Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_alike_is_one_tuple_in_whatever_order_it_comes() {
+        let path = |name: &str| Path::parse(name).unwrap();
+        let leaf = |kind, text: &'static str| Leaf { kind, bytes: text.as_bytes() };
+        let (a, b) = (path("a"), path("data.b"));
+        let (number, text, escaped) = (Kind::Number, Kind::Text, Kind::EscapedText);
+        let mut tuples = Tuples::default();
+        let mut ix = |names: &[&Path], values: &[Leaf<'static>]| {
+            let names: Vec<Path> = names.iter().map(|name| (*name).clone()).collect();
+            tuples.intern(&names, values.iter().copied())
+        };
+        let one = ix(&[&a, &b], &[leaf(number, "1.0"), leaf(text, "é")]);
+        let table: [(&[&Path], &[Leaf<'_>], bool); 9] = [
+            (&[&a, &b], &[leaf(number, "1"), leaf(text, "é")], true),
+            (&[&b, &a], &[leaf(escaped, r"\u00e9"), leaf(number, "1e0")], true),
+            (&[&b, &a, &path("c")], &[leaf(text, "é"), leaf(number, "1"), Leaf::MISSING], true),
+            (&[&b, &a, &path("c")], &[leaf(text, "é"), leaf(number, "1"), leaf(Kind::Null, "null")], true),
+            (&[&a, &b], &[leaf(text, "1"), leaf(text, "é")], false),
+            (&[&b, &a], &[leaf(number, "1"), leaf(text, "é")], false),
+            (&[&a, &b], &[leaf(number, "1"), Leaf::MISSING], false),
+            (&[&a], &[leaf(number, "1")], false),
+            (&[], &[], false),
+        ];
+        for (n, (names, values, same)) in table.into_iter().enumerate() {
+            assert_eq!(ix(names, values) == one, same, "row {n}");
+        }
+        let tuple = tuples.texts().get(one).to_vec();
+        assert_eq!(field(&tuple, "a"), Ok(Some(&b"1"[..])));
+        assert_eq!(field(&tuple, "data.b"), Ok(Some("é".as_bytes())));
+        assert_eq!(field(&tuple, "b"), Ok(None));
+    }
 }

@@ -124,6 +124,8 @@ fn check_rows(rows: usize, rows_max: usize) -> Result<(), Error> {
 pub(super) struct Sieve<'q> {
     query: &'q Query,
     windows: Option<Windows>,
+    /// The users asked for, sorted.
+    wanted: Option<Vec<&'q str>>,
     groups_subjects: bool,
     subjects: Words,
     groups: Words,
@@ -133,8 +135,14 @@ pub(super) struct Sieve<'q> {
 
 impl<'q> Sieve<'q> {
     pub(super) fn new(query: &'q Query) -> Sieve<'q> {
+        let sorted = |subjects: &'q Vec<String>| {
+            let mut wanted: Vec<&str> = subjects.iter().map(String::as_str).collect();
+            wanted.sort_unstable();
+            wanted
+        };
         Sieve {
             query,
+            wanted: query.subjects.as_ref().map(sorted),
             windows: query.window.as_ref().map(Windows::new),
             groups_subjects: query.groups_subjects(),
             subjects: Words::default(),
@@ -146,8 +154,8 @@ impl<'q> Sieve<'q> {
 
     /// What a user is called in the rows, if its usage is asked for.
     pub(super) fn user(&mut self, user: &[u8]) -> Option<u32> {
-        if let Some(subjects) = &self.query.subjects
-            && !subjects.iter().any(|subject| subject.as_bytes() == user)
+        if let Some(wanted) = &self.wanted
+            && wanted.binary_search_by(|subject| subject.as_bytes().cmp(user)).is_err()
         {
             return None;
         }

@@ -49,7 +49,7 @@ impl From<flowmeter_store::Error> for Error {
             Stored::Full => Kind::Full,
             Stored::Unavailable | Stored::Poisoned => Kind::Unavailable,
             Stored::Corrupt => Kind::Corrupt,
-            Stored::Format => Kind::Invalid,
+            Stored::Format | Stored::Invalid => Kind::Invalid,
             Stored::Bug => Kind::Bug,
         };
         Error::new(kind, why.to_string())

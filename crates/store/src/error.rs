@@ -15,6 +15,8 @@ pub enum Kind {
     Format,
     /// Start again: a durable write failed before, and nothing may follow it.
     Poisoned,
+    /// Ask otherwise: what was asked for cannot be answered.
+    Invalid,
     /// Report it: this should not happen.
     Bug,
 }

@@ -12,6 +12,7 @@ pub mod disk;
 mod error;
 pub mod identities;
 pub mod log;
+pub mod rollups;
 
 pub use error::{Error, Kind};
 

@@ -1,0 +1,98 @@
+//! Bytes kept once and called by a number: users, tuples, the dictionaries of blocks.
+//!
+//! The texts lie one behind the other, so that a new one costs no allocation of its own
+//! and all of them are forgotten at once.
+
+use hashbrown::HashTable;
+use xxhash_rust::xxh3::xxh3_64;
+
+/// Texts by number.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Texts {
+    bytes: Vec<u8>,
+    ends: Vec<u32>,
+}
+
+impl Texts {
+    pub(super) fn push(&mut self, text: &[u8]) -> u32 {
+        self.bytes.extend_from_slice(text);
+        self.ends.push(self.bytes.len() as u32);
+        self.ends.len() as u32 - 1
+    }
+
+    #[inline]
+    pub(super) fn get(&self, ix: u32) -> &[u8] {
+        let ix = ix as usize;
+        let start = if ix == 0 { 0 } else { self.ends[ix - 1] as usize };
+        &self.bytes[start..self.ends[ix] as usize]
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        (0..self.ends.len() as u32).map(|ix| self.get(ix))
+    }
+
+    /// Place of each text in the order of their bytes.
+    pub(super) fn ranks(&self) -> Vec<u32> {
+        let mut order: Vec<u32> = (0..self.ends.len() as u32).collect();
+        order.sort_unstable_by(|a, b| self.get(*a).cmp(self.get(*b)));
+        let mut ranks = vec![0; order.len()];
+        order.iter().enumerate().for_each(|(rank, ix)| ranks[*ix as usize] = rank as u32);
+        ranks
+    }
+}
+
+/// Texts of which none is there twice.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Words {
+    texts: Texts,
+    index: HashTable<(u64, u32)>,
+}
+
+impl Words {
+    /// The number of a text.
+    pub(super) fn intern(&mut self, text: &[u8]) -> u32 {
+        self.intern_hashed(xxh3_64(text), text)
+    }
+
+    /// The number of a text whose hash is known: the same text always with the same one.
+    #[inline]
+    pub(super) fn intern_hashed(&mut self, hash: u64, text: &[u8]) -> u32 {
+        let texts = &self.texts;
+        match self.index.find(hash, |known| known.0 == hash && texts.get(known.1) == text) {
+            Some(known) => known.1,
+            None => self.add(hash, text),
+        }
+    }
+
+    #[cold]
+    fn add(&mut self, hash: u64, text: &[u8]) -> u32 {
+        let ix = self.texts.push(text);
+        self.index.insert_unique(hash, (hash, ix), |known| known.0);
+        ix
+    }
+
+    pub(super) fn texts(&self) -> &Texts {
+        &self.texts
+    }
+
+    /// Bytes of the texts.
+    pub(super) fn text_bytes(&self) -> usize {
+        self.texts.bytes.len() + self.texts.len()
+    }
+
+    /// Bytes of memory, about.
+    pub(super) fn bytes(&self) -> usize {
+        self.texts.bytes.len() + self.texts.len() * 4 + self.index.capacity() * 20
+    }
+
+    /// Forgets all; the room stays.
+    pub(super) fn clear(&mut self) {
+        self.texts.bytes.clear();
+        self.texts.ends.clear();
+        self.index.clear();
+    }
+}

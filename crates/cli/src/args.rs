@@ -24,6 +24,8 @@ pub(crate) enum Command {
     Test(Test),
     /// Validate pipelines and print what they mean, with every default written out
     Check(Check),
+    /// Serve: take events over HTTP, durably, and run pipelines for as long as it lives
+    Serve(Serve),
     /// Print metering periods, one JSON object a line
     Periods(Periods),
     /// Print the JSON Schema of pipeline documents, for editors
@@ -35,6 +37,36 @@ pub(crate) enum Command {
     },
     /// Print the manual page (roff)
     Man,
+}
+
+/// Serve: take events over HTTP, durably, and run pipelines for as long as it lives.
+///
+/// Needs nothing but a folder. Every setting may stand in a file, in the environment
+/// (FLOWMETER_LOG_RETENTION for log.retention) or on the command line (--set); see
+/// docs/settings.md. SIGTERM lets those inside finish, writes everything and ends with 0.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  flowmeter serve\n  flowmeter serve --data /var/lib/flowmeter --pipeline llm-usage.yaml\n  flowmeter serve --config flowmeter.yaml --set checkpoint.interval=10s --print-config"
+)]
+pub(crate) struct Serve {
+    /// The folder of everything durable (setting `data`)
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+    /// Address and port (setting `listen`)
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) listen: Option<String>,
+    /// The settings file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// A pipeline to run; made or changed if need be, and started
+    #[arg(long, value_name = "FILE")]
+    pub(crate) pipeline: Vec<PathBuf>,
+    /// Any setting
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub(crate) set: Vec<String>,
+    /// Print the effective settings and where each came from, and end
+    #[arg(long)]
+    pub(crate) print_config: bool,
 }
 
 /// Run one session over bounded input, here and now.

@@ -11,6 +11,7 @@ mod load;
 mod memory;
 mod periods;
 mod run;
+mod serve;
 mod summary;
 mod watch;
 
@@ -21,12 +22,15 @@ use clap::{CommandFactory, Parser};
 use args::{Arguments, Command};
 
 fn main() -> ExitCode {
-    memory::keep_freed();
     let arguments = Arguments::parse();
+    if matches!(arguments.command, Command::Run(_) | Command::Test(_)) {
+        memory::keep_freed();
+    }
     let done = match arguments.command {
         Command::Run(run) => run::run(&run),
         Command::Test(test) => debug::test(&test),
         Command::Check(check) => check::check(&check),
+        Command::Serve(serve) => serve::serve(&serve),
         Command::Periods(periods) => periods::periods(&periods),
         Command::Schema => failure::print(&format!("{:#}\n", flowmeter_core::pipeline::json_schema())),
         Command::Completions { shell } => {

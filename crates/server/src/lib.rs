@@ -14,6 +14,7 @@ pub mod keys;
 pub mod limits;
 pub mod loopback;
 pub mod problem;
+pub mod run;
 pub mod security_headers;
 pub mod serve;
 pub mod settings;

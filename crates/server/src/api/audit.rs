@@ -1,10 +1,10 @@
 //! The audit: who changed what, when.
 
+use axum::Extension;
 use axum::extract::{RawQuery, State};
 use axum::http::Method;
 use axum::response::Response;
 use axum::routing::get;
-use axum::Extension;
 
 use super::request::Query;
 use super::{App, Asked, Endpoint, off, page};
@@ -24,7 +24,11 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
     }]
 }
 
-async fn list(State(app): State<App>, Extension(asked): Extension<Asked>, RawQuery(query): RawQuery) -> Result<Response, Refused> {
+async fn list(
+    State(app): State<App>,
+    Extension(asked): Extension<Asked>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Refused> {
     let query = Query::of(query.as_deref());
     let (limit, before) = (query.limit()?, query.cursor()?);
     off(move || {

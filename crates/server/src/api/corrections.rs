@@ -1,11 +1,11 @@
 //! The correction queue: searched, corrected, discarded, reprocessed.
 
+use axum::Extension;
 use axum::body::Body;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::Response;
 use axum::routing::{MethodRouter, get, post};
-use axum::Extension;
 use flowmeter_core::verdict::Reason;
 use serde_json::{Value, json};
 
@@ -46,7 +46,12 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
     vec![
         read("/api/v1/corrections", "Search the correction queue", filters, get(list)),
         read("/api/v1/corrections/{id}", "A parked event", &[], get(show)),
-        act("/api/v1/corrections/{id}/correct", "Send an event in again with other content", Some("event: the whole event"), post(correct)),
+        act(
+            "/api/v1/corrections/{id}/correct",
+            "Send an event in again with other content",
+            Some("event: the whole event"),
+            post(correct),
+        ),
         act("/api/v1/corrections/{id}/discard", "Give an event up", None, post(discard)),
         act("/api/v1/corrections/{id}/reprocess", "Send an event in again as it was", None, post(reprocess)),
         act(
@@ -65,7 +70,11 @@ fn reason_of(name: Option<&str>) -> Result<Option<Reason>, Refused> {
     found.map(Some).ok_or_else(wrong)
 }
 
-async fn list(State(app): State<App>, Extension(asked): Extension<Asked>, RawQuery(query): RawQuery) -> Result<Response, Refused> {
+async fn list(
+    State(app): State<App>,
+    Extension(asked): Extension<Asked>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Refused> {
     let query = Query::of(query.as_deref());
     let limit = query.limit()?;
     let state = match query.get("state").unwrap_or("open") {
@@ -126,20 +135,34 @@ async fn correct(
 ) -> Result<Response, Refused> {
     let fields = object(&app, &headers, body).await?;
     let event = fields.get("event").filter(|event| event.is_object());
-    let event = event.ok_or_else(|| Box::new(Problem::new(Code::Invalid, "the corrected event is to be an object").field("event")))?;
+    let event =
+        event.ok_or_else(|| Box::new(Problem::new(Code::Invalid, "the corrected event is to be an object").field("event")))?;
     let event = event.to_string().into_bytes();
     settle(app, asked, id, CorrectionState::Corrected, Some(event)).await
 }
 
-async fn discard(State(app): State<App>, Extension(asked): Extension<Asked>, Path(id): Path<String>) -> Result<Response, Refused> {
+async fn discard(
+    State(app): State<App>,
+    Extension(asked): Extension<Asked>,
+    Path(id): Path<String>,
+) -> Result<Response, Refused> {
     settle(app, asked, id, CorrectionState::Discarded, None).await
 }
 
-async fn reprocess(State(app): State<App>, Extension(asked): Extension<Asked>, Path(id): Path<String>) -> Result<Response, Refused> {
+async fn reprocess(
+    State(app): State<App>,
+    Extension(asked): Extension<Asked>,
+    Path(id): Path<String>,
+) -> Result<Response, Refused> {
     settle(app, asked, id, CorrectionState::Reprocessed, None).await
 }
 
-async fn reprocess_all(State(app): State<App>, Extension(asked): Extension<Asked>, headers: HeaderMap, body: Body) -> Result<Response, Refused> {
+async fn reprocess_all(
+    State(app): State<App>,
+    Extension(asked): Extension<Asked>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Refused> {
     let fields = object(&app, &headers, body).await?;
     let text = |name: &str| fields.get(name).and_then(Value::as_str);
     let filter = CorrectionFilter { state: Some(CorrectionState::Open), reason: reason_of(text("reason"))? };

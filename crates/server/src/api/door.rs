@@ -98,7 +98,14 @@ fn projection() -> Projection {
 }
 
 /// Reads the events of a body. `head` is the head of the letter they go into.
-pub(super) fn read(form: Form, strict: bool, headers: &HeaderMap, body: Vec<u8>, head: Vec<u8>, bounds: Bounds) -> Result<Knocking, Refused> {
+pub(super) fn read(
+    form: Form,
+    strict: bool,
+    headers: &HeaderMap,
+    body: Vec<u8>,
+    head: Vec<u8>,
+    bounds: Bounds,
+) -> Result<Knocking, Refused> {
     let lines = match form {
         Form::Lines => body,
         Form::Structured => one_line(body)?,
@@ -322,7 +329,12 @@ mod tests {
     fn what_is_no_event_is_told_with_its_place() {
         let cases = [
             (Form::Lines, "{\"a\":1}\nnonsense\n".to_owned(), 1, "not_json"),
-            (Form::Batched, format!("[{EVENT},{{\"specversion\":\"1.0\",\"id\":\"1\",\"source\":\"\",\"type\":\"t\"}}]"), 1, "not_cloudevent"),
+            (
+                Form::Batched,
+                format!("[{EVENT},{{\"specversion\":\"1.0\",\"id\":\"1\",\"source\":\"\",\"type\":\"t\"}}]"),
+                1,
+                "not_cloudevent",
+            ),
             (Form::Batched, "[{}]".to_owned(), 0, "not_cloudevent"),
             (Form::Plain, "[1]".to_owned(), 0, "not_json"),
             (Form::Plain, "{\"specversion\":\"2\"}".to_owned(), 0, "not_cloudevent"),
@@ -337,7 +349,9 @@ mod tests {
 
     #[test]
     fn whole_bodies_that_are_refused() {
-        for (form, body) in [(Form::Structured, ""), (Form::Batched, "{}"), (Form::Batched, "[{}"), (Form::Plain, "[{},]"), (Form::Plain, " ")] {
+        for (form, body) in
+            [(Form::Structured, ""), (Form::Batched, "{}"), (Form::Batched, "[{}"), (Form::Plain, "[{},]"), (Form::Plain, " ")]
+        {
             assert!(read_text(form, &[], body).is_err(), "{form:?} {body}");
         }
         assert_eq!(read_text(Form::Lines, &[], "{}\n{}\n{}\n{}\n").unwrap_err().code, Code::TooMany);

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::body::Body;
 use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
-use axum::Extension;
 use flowmeter_core::verdict::Verdict;
 use flowmeter_engine::Error;
 use flowmeter_engine::live::Letter;

@@ -1,11 +1,11 @@
 //! API keys: made, listed, rotated, revoked. A secret is shown once.
 
+use axum::Extension;
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::Response;
 use axum::routing::{delete, get, post};
-use axum::Extension;
 use flowmeter_core::time::{Timestamp, parse_duration};
 use flowmeter_store::catalog::{Change, Table};
 use serde_json::{Value, json};
@@ -69,7 +69,12 @@ async fn list(State(app): State<App>, Extension(asked): Extension<Asked>) -> Res
     Ok(page(own.map(|key| serde_json::to_value(key).unwrap_or_default()).collect(), None))
 }
 
-async fn create(State(app): State<App>, Extension(asked): Extension<Asked>, headers: HeaderMap, body: Body) -> Result<Response, Refused> {
+async fn create(
+    State(app): State<App>,
+    Extension(asked): Extension<Asked>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Refused> {
     let fields = object(&app, &headers, body).await?;
     let name = fields.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
     let mut scopes = Vec::new();
@@ -82,7 +87,8 @@ async fn create(State(app): State<App>, Extension(asked): Extension<Asked>, head
     let expires_at = match fields.get("expiresAt").and_then(Value::as_str) {
         None => None,
         Some(text) => {
-            let wrong = || Box::new(Problem::new(Code::Invalid, format!("`{text}` is no time; write RFC 3339")).field("expiresAt"));
+            let wrong =
+                || Box::new(Problem::new(Code::Invalid, format!("`{text}` is no time; write RFC 3339")).field("expiresAt"));
             Some(Timestamp::parse_rfc3339(text.as_bytes()).ok_or_else(wrong)?)
         }
     };

@@ -25,7 +25,15 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         route,
     };
     vec![
-        endpoint(Method::GET, "/api/v1/meter-types", Scope::Read, "List meter types", None, (200, "Meter types, by name"), get(list)),
+        endpoint(
+            Method::GET,
+            "/api/v1/meter-types",
+            Scope::Read,
+            "List meter types",
+            None,
+            (200, "Meter types, by name"),
+            get(list),
+        ),
         endpoint(
             Method::POST,
             "/api/v1/meter-types",
@@ -36,7 +44,15 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
             post(create),
         ),
         endpoint(Method::GET, one, Scope::Read, "A meter type", None, (200, "The meter type"), get(show)),
-        endpoint(Method::PUT, one, Scope::Operate, "Change a meter type", Some("A meter type"), (200, "The meter type"), put(update)),
+        endpoint(
+            Method::PUT,
+            one,
+            Scope::Operate,
+            "Change a meter type",
+            Some("A meter type"),
+            (200, "The meter type"),
+            put(update),
+        ),
         endpoint(Method::DELETE, one, Scope::Operate, "Take a meter type away", None, (204, "It is gone"), delete(remove)),
     ]
 }
@@ -57,7 +73,12 @@ async fn list(State(app): State<App>, Extension(asked): Extension<Asked>) -> Res
     .await
 }
 
-async fn create(State(app): State<App>, Extension(asked): Extension<Asked>, headers: HeaderMap, body: Body) -> Result<Response, Refused> {
+async fn create(
+    State(app): State<App>,
+    Extension(asked): Extension<Asked>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Refused> {
     let fields = object(&app, &headers, body).await?;
     off(move || Ok(shown(StatusCode::CREATED, &app.installation.create_meter_type(&asked.who, fields)?))).await
 }
@@ -82,7 +103,11 @@ async fn update(
     .await
 }
 
-async fn remove(State(app): State<App>, Extension(asked): Extension<Asked>, Path(name): Path<String>) -> Result<Response, Refused> {
+async fn remove(
+    State(app): State<App>,
+    Extension(asked): Extension<Asked>,
+    Path(name): Path<String>,
+) -> Result<Response, Refused> {
     off(move || {
         let known = app.installation.meter_type(&asked.who.namespace, &name)?;
         app.installation.delete_meter_type(&asked.who, &known)?;

@@ -1,11 +1,11 @@
 //! Meters: users' buckets, as they are now.
 
+use axum::Extension;
 use axum::body::Body;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, patch, post};
-use axum::Extension;
 use serde_json::{Value, json};
 
 use super::request::{Query, object};
@@ -33,7 +33,16 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         ("cursor", "where the list goes on"),
     ];
     vec![
-        endpoint(Method::GET, "/api/v1/meters", Scope::Read, "List meters, by user", filters, None, (200, "Meters as they are now"), get(list)),
+        endpoint(
+            Method::GET,
+            "/api/v1/meters",
+            Scope::Read,
+            "List meters, by user",
+            filters,
+            None,
+            (200, "Meters as they are now"),
+            get(list),
+        ),
         endpoint(
             Method::POST,
             "/api/v1/meters",
@@ -44,7 +53,16 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
             (201, "The meter"),
             post(create),
         ),
-        endpoint(Method::GET, one, Scope::Read, "A meter as it is now", &[], None, (200, "The record its ongoing period would make"), get(show)),
+        endpoint(
+            Method::GET,
+            one,
+            Scope::Read,
+            "A meter as it is now",
+            &[],
+            None,
+            (200, "The record its ongoing period would make"),
+            get(show),
+        ),
         endpoint(
             Method::PATCH,
             one,
@@ -55,7 +73,16 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
             (200, "The meter"),
             patch(edit),
         ),
-        endpoint(Method::DELETE, one, Scope::Operate, "Take a meter away, without a record", &[], None, (204, "It is gone"), delete(remove)),
+        endpoint(
+            Method::DELETE,
+            one,
+            Scope::Operate,
+            "Take a meter away, without a record",
+            &[],
+            None,
+            (204, "It is gone"),
+            delete(remove),
+        ),
     ]
 }
 
@@ -65,7 +92,11 @@ fn shown(view: &MeterView) -> Value {
     meter
 }
 
-async fn list(State(app): State<App>, Extension(asked): Extension<Asked>, RawQuery(query): RawQuery) -> Result<Response, Refused> {
+async fn list(
+    State(app): State<App>,
+    Extension(asked): Extension<Asked>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Refused> {
     let query = Query::of(query.as_deref());
     let limit = query.limit()?;
     off(move || {
@@ -90,7 +121,12 @@ async fn list(State(app): State<App>, Extension(asked): Extension<Asked>, RawQue
     .await
 }
 
-async fn create(State(app): State<App>, Extension(asked): Extension<Asked>, headers: HeaderMap, body: Body) -> Result<Response, Refused> {
+async fn create(
+    State(app): State<App>,
+    Extension(asked): Extension<Asked>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Refused> {
     let fields = object(&app, &headers, body).await?;
     off(move || Ok(answer(StatusCode::CREATED, &shown(&app.installation.create_meter(&asked.who, &fields)?)))).await
 }

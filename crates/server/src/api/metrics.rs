@@ -31,7 +31,13 @@ impl Metrics {
     }
 
     pub(super) fn answered(&self, _path: &str, status: StatusCode) {
-        let class = if status.is_success() { 0 } else if status.is_server_error() { 2 } else { 1 };
+        let class = if status.is_success() {
+            0
+        } else if status.is_server_error() {
+            2
+        } else {
+            1
+        };
         self.answers[class].fetch_add(1, Ordering::Relaxed);
     }
 
@@ -97,7 +103,9 @@ fn pipelines(out: &mut String, app: &App, log_end: u64) {
     family(out, "flowmeter_admit_identity_bytes", "gauge", "Bytes of identities in memory, as of the last checkpoint");
     served.iter().for_each(|one| line(out, "flowmeter_admit_identity_bytes", &label(one), one.board().identities_bytes()));
     family(out, "flowmeter_count_lag_entries", "gauge", "Entries of the log that are durable and not yet counted");
-    served.iter().for_each(|one| line(out, "flowmeter_count_lag_entries", &label(one), log_end.saturating_sub(one.board().position())));
+    served
+        .iter()
+        .for_each(|one| line(out, "flowmeter_count_lag_entries", &label(one), log_end.saturating_sub(one.board().position())));
     family(out, "flowmeter_flush_records", "counter", "Metered records flushed, partial ones included");
     for one in &served {
         if let Ok(records) = one.worker().ask(|live| live.outlet().records().next()) {

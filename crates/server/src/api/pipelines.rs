@@ -29,7 +29,15 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
     let document = Some("A pipeline document, YAML or JSON");
     vec![
         endpoint(Method::GET, "/api/v1/pipelines", Scope::Read, "List pipelines", None, (200, "Pipelines, by name"), get(list)),
-        endpoint(Method::POST, "/api/v1/pipelines", Scope::Operate, "Make a pipeline", document, (201, "The pipeline"), post(create)),
+        endpoint(
+            Method::POST,
+            "/api/v1/pipelines",
+            Scope::Operate,
+            "Make a pipeline",
+            document,
+            (201, "The pipeline"),
+            post(create),
+        ),
         endpoint(
             Method::POST,
             "/api/v1/pipelines/check",
@@ -102,7 +110,12 @@ async fn list(State(app): State<App>, Extension(asked): Extension<Asked>) -> Res
     .await
 }
 
-async fn create(State(app): State<App>, Extension(asked): Extension<Asked>, headers: HeaderMap, body: Body) -> Result<Response, Refused> {
+async fn create(
+    State(app): State<App>,
+    Extension(asked): Extension<Asked>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Refused> {
     let document = text(&app, &headers, body).await?;
     off(move || {
         let pipeline = app.installation.create_pipeline(&asked.who, &document, false)?;
@@ -111,7 +124,12 @@ async fn create(State(app): State<App>, Extension(asked): Extension<Asked>, head
     .await
 }
 
-async fn check(State(app): State<App>, Extension(asked): Extension<Asked>, headers: HeaderMap, body: Body) -> Result<Response, Refused> {
+async fn check(
+    State(app): State<App>,
+    Extension(asked): Extension<Asked>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Refused> {
     let document = text(&app, &headers, body).await?;
     off(move || {
         let compiled = app.installation.check_document(&asked.who.namespace, &document)?;
@@ -139,7 +157,10 @@ async fn update(
     off(move || {
         let pipeline = app.installation.pipeline(&asked.who.namespace, &name)?;
         if pipeline.built_in {
-            return Err(Box::new(Problem::new(Code::Conflict, format!("`{name}` is made by the server; make a pipeline of your own"))));
+            return Err(Box::new(Problem::new(
+                Code::Conflict,
+                format!("`{name}` is made by the server; make a pipeline of your own"),
+            )));
         }
         check_etag(&headers, &etag(&pipeline))?;
         let newer = app.installation.update_pipeline(&asked.who, &pipeline, &document)?;
@@ -148,7 +169,11 @@ async fn update(
     .await
 }
 
-async fn remove(State(app): State<App>, Extension(asked): Extension<Asked>, Path(name): Path<String>) -> Result<Response, Refused> {
+async fn remove(
+    State(app): State<App>,
+    Extension(asked): Extension<Asked>,
+    Path(name): Path<String>,
+) -> Result<Response, Refused> {
     off(move || {
         let pipeline = app.installation.pipeline(&asked.who.namespace, &name)?;
         app.installation.delete_pipeline(&asked.who, &pipeline)?;
@@ -157,7 +182,11 @@ async fn remove(State(app): State<App>, Extension(asked): Extension<Asked>, Path
     .await
 }
 
-async fn versions(State(app): State<App>, Extension(asked): Extension<Asked>, Path(name): Path<String>) -> Result<Response, Refused> {
+async fn versions(
+    State(app): State<App>,
+    Extension(asked): Extension<Asked>,
+    Path(name): Path<String>,
+) -> Result<Response, Refused> {
     off(move || {
         let pipeline = app.installation.pipeline(&asked.who.namespace, &name)?;
         let all = app.installation.versions(pipeline.id).map_err(|why| problem_of(&why))?;

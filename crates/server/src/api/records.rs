@@ -1,10 +1,10 @@
 //! Metered records, as they were flushed.
 
+use axum::Extension;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use axum::Extension;
 use serde_json::Value;
 
 use super::request::Query;
@@ -37,7 +37,11 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
     ]
 }
 
-async fn list(State(app): State<App>, Extension(asked): Extension<Asked>, RawQuery(query): RawQuery) -> Result<Response, Refused> {
+async fn list(
+    State(app): State<App>,
+    Extension(asked): Extension<Asked>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Refused> {
     let query = Query::of(query.as_deref());
     let limit = query.limit()?;
     off(move || {
@@ -87,7 +91,9 @@ async fn show(State(app): State<App>, Extension(asked): Extension<Asked>, Path(i
     off(move || {
         for served in app.installation.served_in(&asked.who.namespace) {
             let wanted = id.clone();
-            let of_id = move |record: &RecordView| record.json.get().contains(&wanted) && record.field("recordId").as_ref() == Some(&wanted);
+            let of_id = move |record: &RecordView| {
+                record.json.get().contains(&wanted) && record.field("recordId").as_ref() == Some(&wanted)
+            };
             let (found, _) = served.records(0, 1, of_id).map_err(|why| problem_of(&why))?;
             if let Some(record) = found.first() {
                 let body = record.json.get().to_owned();

@@ -1,10 +1,10 @@
 //! Sessions: looked at, paused, resumed, canceled, finished.
 
+use axum::Extension;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::{Method, StatusCode};
 use axum::response::Response;
 use axum::routing::{MethodRouter, get, post};
-use axum::Extension;
 use flowmeter_core::session::{Status, Trigger};
 use serde_json::{Value, json};
 
@@ -68,14 +68,20 @@ pub(super) fn shown(session: &KeptSession) -> Value {
     value
 }
 
-async fn list(State(app): State<App>, Extension(asked): Extension<Asked>, RawQuery(query): RawQuery) -> Result<Response, Refused> {
+async fn list(
+    State(app): State<App>,
+    Extension(asked): Extension<Asked>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Refused> {
     let query = Query::of(query.as_deref());
     let (limit, before) = (query.limit()?, query.cursor()?);
     let status = match query.get("status") {
         None => None,
         Some(name) => Some(Status::named(name).ok_or_else(|| {
             let names: Vec<&str> = Status::ALL.iter().map(|status| status.name()).collect();
-            Box::new(Problem::new(Code::Invalid, format!("`{name}` is no status; there are {}", names.join(", "))).field("status"))
+            Box::new(
+                Problem::new(Code::Invalid, format!("`{name}` is no status; there are {}", names.join(", "))).field("status"),
+            )
         })?),
     };
     off(move || {
@@ -110,7 +116,11 @@ async fn events(State(app): State<App>, Extension(asked): Extension<Asked>, Path
     .await
 }
 
-async fn summary(State(app): State<App>, Extension(asked): Extension<Asked>, RawQuery(query): RawQuery) -> Result<Response, Refused> {
+async fn summary(
+    State(app): State<App>,
+    Extension(asked): Extension<Asked>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Refused> {
     let query = Query::of(query.as_deref());
     let limit = query.limit()?;
     off(move || {
@@ -120,7 +130,8 @@ async fn summary(State(app): State<App>, Extension(asked): Extension<Asked>, Raw
         let mut rows = Vec::new();
         for session in found.map_err(|why| problem_of(&why))? {
             let counts = app.installation.session_counts(&session).map_err(|why| problem_of(&why))?;
-            let head = json!({"sessionId": session.session_id, "pipeline": session.pipeline, "sessionStatus": session.session_status});
+            let head =
+                json!({"sessionId": session.session_id, "pipeline": session.pipeline, "sessionStatus": session.session_status});
             for operator in counts["operators"].as_array().into_iter().flatten() {
                 let mut row = head.clone();
                 row["operatorId"] = operator["id"].clone();

@@ -173,8 +173,8 @@ pub const TABLE: &[Setting] = &[
     row(
         "commit.delay_ms_max",
         Kind::Count("ms", 0, 1_000),
-        "5",
-        "How long an event waits for others before it is made durable; a flush of the disk costs 0.3 to 1 ms",
+        "0",
+        "How long an event waits for others before it is made durable; while one commit is under way the next gather anyway",
     ),
     row("commit.bytes", Kind::Bytes(4 * KIB, 64 * MIB), "1MiB", "Bytes that are made durable without waiting for more"),
     row("log.segment_bytes", Kind::Bytes(MIB, 4 * GIB), "64MiB", "Bytes of one file of the log; the unit in which it is deleted"),

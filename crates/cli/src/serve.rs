@@ -1,0 +1,99 @@
+//! `flowmeter serve`: settings, logging, signals; the server does the rest.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context;
+use flowmeter_core::time::Timestamp;
+use flowmeter_engine::node::Clock;
+use flowmeter_server::run::{Document, run};
+use flowmeter_server::settings::{Flag, Layers, Settings};
+
+use crate::args::Serve;
+use crate::failure::{self, Wrong};
+
+/// The wall clock.
+struct Wall;
+
+impl Clock for Wall {
+    fn now(&self) -> Timestamp {
+        crate::clock::now()
+    }
+}
+
+pub(crate) fn serve(serve: &Serve) -> anyhow::Result<ExitCode> {
+    let settings = settings(serve)?;
+    if serve.print_config {
+        return failure::print(&settings.print());
+    }
+    log(&settings);
+    for warning in settings.warnings() {
+        tracing::warn!("{warning}");
+    }
+    let documents = serve.pipeline.iter().map(|path| document(path)).collect::<anyhow::Result<Vec<_>>>()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("threads")?;
+    let data = settings.data.clone();
+    let scheme = if settings.tls.is_some() { "https" } else { "http" };
+    let stop = async {
+        let signal = stopped().await;
+        tracing::info!("{signal}: no more requests are taken; what was taken is finished");
+    };
+    runtime.block_on(run(settings, documents, Arc::new(Wall), stop, |address, installation| {
+        println!("flowmeter {} listens on {scheme}://{address}, data in {}", env!("CARGO_PKG_VERSION"), data.display());
+        for served in installation.served() {
+            println!("pipeline {} is running", served.kept.name);
+        }
+    }))?;
+    tracing::info!("everything is written; until next time");
+    Ok(ExitCode::SUCCESS)
+}
+
+fn document(path: &Path) -> anyhow::Result<Document> {
+    let text = std::fs::read_to_string(path).map_err(|why| Wrong(format!("{}: {why}", path.display())))?;
+    Ok(Document { name: path.display().to_string(), text })
+}
+
+/// The effective settings of a command line.
+pub(crate) fn settings(serve: &Serve) -> anyhow::Result<Settings> {
+    let file = match &serve.config {
+        None => None,
+        Some(path) => Some((path, std::fs::read_to_string(path).map_err(|why| Wrong(format!("{}: {why}", path.display())))?)),
+    };
+    let mut flags = Vec::new();
+    if let Some(data) = &serve.data {
+        flags.push(Flag::named("--data", "data", data.to_string_lossy()));
+    }
+    if let Some(listen) = &serve.listen {
+        flags.push(Flag::named("--listen", "listen", listen));
+    }
+    for assignment in &serve.set {
+        flags.push(Flag::set(assignment).map_err(Wrong)?);
+    }
+    let layers = Layers {
+        file: file.as_ref().map(|(path, text)| (path.as_path(), text.as_str())),
+        environment: std::env::vars().collect(),
+        other_variables: &["FLOWMETER_URL", "FLOWMETER_KEY"],
+        flags,
+    };
+    Ok(Settings::read(&layers).map_err(|problems| Wrong(problems.to_string()))?)
+}
+
+fn log(settings: &Settings) {
+    let level = settings.tracing.level.parse().unwrap_or(tracing_subscriber::filter::LevelFilter::INFO);
+    let lines = tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).with_target(false);
+    // A subscriber that is there already is as good.
+    drop(if settings.tracing.json { lines.json().try_init() } else { lines.try_init() });
+}
+
+/// Waits for whoever wants the server to end.
+async fn stopped() -> &'static str {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => "SIGTERM",
+        _ = interrupt.recv() => "SIGINT",
+    }
+}

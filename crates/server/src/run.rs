@@ -1,0 +1,155 @@
+//! The server, from its start to its end.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use flowmeter_engine::node::Clock;
+use flowmeter_engine::{Error, Kind};
+use flowmeter_store::catalog::Table;
+use tokio::net::TcpListener;
+
+use crate::api::{self, App, Metrics};
+use crate::installation::{Installation, Who};
+use crate::keys::{KeyRing, StoredKey};
+use crate::limits::{Gate, RateLimits};
+use crate::security_headers::{self, Transport};
+use crate::serve::{self, Bounds};
+use crate::settings::Settings;
+use crate::tls::Tls;
+use crate::{loopback, problem};
+
+/// What a new installation counts with: every event, by user and type, and whatever the
+/// installation's meter types of the category `DEFAULT` ask for.
+pub const FIRST_PIPELINE: &str = include_str!("first-pipeline.yaml");
+
+/// How often it is looked whether all is well.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// A document to serve: its name for messages, and its text.
+#[derive(Clone, Debug)]
+pub struct Document {
+    /// The file.
+    pub name: String,
+    /// The text.
+    pub text: String,
+}
+
+/// Serves until `stop` is there. `ready` is told the address once events are taken.
+///
+/// # Errors
+/// What keeps the server from starting; a document's problems with its name.
+pub async fn run(
+    settings: Settings,
+    documents: Vec<Document>,
+    clock: Arc<dyn Clock>,
+    stop: impl Future<Output = ()>,
+    ready: impl FnOnce(SocketAddr, &Installation),
+) -> Result<(), Error> {
+    let listen = settings.listen;
+    let tls = match &settings.tls {
+        None => None,
+        Some(files) => Some(Tls::load(&files.cert, &files.key).map_err(|why| invalid(why.to_string()))?),
+    };
+    let bounds = Bounds::new(&settings.limits, settings.drain);
+    let opening = (settings.clone(), Arc::clone(&clock));
+    let opened = tokio::task::spawn_blocking(move || Installation::open(opening.0, opening.1)).await;
+    let (installation, recovered) = opened.map_err(|why| Error::new(Kind::Bug, why.to_string()))??;
+    if recovered.torn_bytes > 0 {
+        tracing::warn!(bytes = recovered.torn_bytes, "the log's torn end was cut off; nobody was told that it was there");
+    }
+    let keys = keys(&installation, &settings, clock.as_ref())?;
+    settings.check(keys.has_usable(clock.now())).map_err(invalid)?;
+    let starting = Arc::clone(&installation);
+    let started = tokio::task::spawn_blocking(move || start_documents(&starting, &documents)).await;
+    started.map_err(|why| Error::new(Kind::Bug, why.to_string()))??;
+
+    let app = App {
+        installation: Arc::clone(&installation),
+        keys: Arc::new(keys),
+        rates: Arc::new(RateLimits::new(settings.rates)),
+        gate: Arc::new(Gate::new(settings.limits.requests_in_flight)),
+        metrics: Arc::new(Metrics::default()),
+    };
+    let transport = if tls.is_some() { Transport::Tls } else { Transport::Plain };
+    let mut router = security_headers::apply(api::router(app), transport);
+    if !settings.auth.required {
+        router = loopback::apply(router);
+    }
+    let listener = TcpListener::bind(listen).await.map_err(|why| Error::io(format!("listening on {listen}"), &why))?;
+    let address = listener.local_addr().map_err(|why| Error::io("listening", &why))?;
+    let watching = tokio::spawn(watch(Arc::clone(&installation)));
+    ready(address, &installation);
+    match &tls {
+        None => serve::plain(listener, router, bounds, stop).await,
+        Some(tls) => serve::tls(listener, tls, router, bounds, stop).await,
+    }
+    watching.abort();
+    let closing = tokio::task::spawn_blocking(move || installation.close()).await;
+    closing.map_err(|why| Error::new(Kind::Bug, why.to_string()))
+}
+
+fn invalid(message: impl Into<String>) -> Error {
+    Error::new(Kind::Invalid, message)
+}
+
+/// The keys that are kept, and the one to make the first others with.
+fn keys(installation: &Installation, settings: &Settings, clock: &dyn Clock) -> Result<KeyRing, Error> {
+    let found = installation.catalog().scan(Table::Keys, b"", None, usize::MAX)?;
+    let read = |(_, value): &(Vec<u8>, Vec<u8>)| serde_json::from_slice::<StoredKey>(value);
+    let stored = found.iter().map(read).collect::<Result<Vec<_>, _>>();
+    let keys = KeyRing::new(stored.map_err(|why| Error::new(Kind::Corrupt, format!("the catalog's keys: {why}")))?);
+    if let Some(secret) = &settings.auth.bootstrap_key {
+        let text = secret.reveal().map_err(invalid)?;
+        let bootstrap = StoredKey::bootstrap(&text, &settings.namespace, clock.now());
+        keys.put_new(bootstrap.map_err(|why| invalid(why.to_string()))?);
+    }
+    Ok(keys)
+}
+
+/// Starts a session of each document; a new installation without any begins with a
+/// pipeline of its own.
+fn start_documents(installation: &Arc<Installation>, documents: &[Document]) -> Result<(), Error> {
+    let who = Who { name: "serve".to_owned(), namespace: installation.settings().namespace.clone() };
+    if documents.is_empty() && installation.pipelines(&who.namespace)?.is_empty() {
+        let first = Document { name: "the first pipeline".to_owned(), text: FIRST_PIPELINE.to_owned() };
+        return start(installation, &who, &first);
+    }
+    documents.iter().try_for_each(|document| start(installation, &who, document))
+}
+
+fn start(installation: &Arc<Installation>, who: &Who, document: &Document) -> Result<(), Error> {
+    let told = |refused: Box<problem::Problem>| Error::new(Kind::Invalid, format!("{}: {}", document.name, refused.detail));
+    let compiled = installation.check_document(&who.namespace, &document.text).map_err(told)?;
+    let known = installation.pipelines(&who.namespace)?.into_iter().find(|known| known.name == compiled.plan.name);
+    let pipeline = match known {
+        None => installation.create_pipeline(who, &document.text, false).map_err(told)?,
+        Some(known) => {
+            let version = installation.version(&known, known.version).map_err(told)?;
+            match version.document == document.text {
+                true => known,
+                false => installation.update_pipeline(who, &known, &document.text).map_err(told)?,
+            }
+        }
+    };
+    if installation.served_of(pipeline.id).is_none() {
+        installation.start(who, &pipeline, None).map_err(told)?;
+    }
+    Ok(())
+}
+
+/// Looks after the pipelines, now and then.
+async fn watch(installation: Arc<Installation>) {
+    let mut rounds = tokio::time::interval(LOOK_EVERY);
+    loop {
+        rounds.tick().await;
+        let looking = Arc::clone(&installation);
+        let looked = tokio::task::spawn_blocking(move || {
+            looking.release_log();
+            looking.look_after()
+        });
+        if let Ok(Err(why)) = looked.await {
+            tracing::error!("looking after pipelines: {why}");
+        }
+    }
+}

@@ -155,7 +155,7 @@ pub const TABLE: &[Setting] = &[
     row(
         "rate.requests_per_second",
         Kind::Count("requests/s", 0, 1_000_000_000),
-        "10_000",
+        "0",
         "Requests of one key a second; 0: as many as come",
     ),
     row(

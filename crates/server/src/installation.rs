@@ -236,6 +236,7 @@ impl Installation {
         LiveSettings {
             engine: flowmeter_engine::Settings { threads, partitions, taps_max: 0 },
             identities_bytes: usize::try_from(self.settings.identities_bytes).unwrap_or(usize::MAX),
+            rollups_bytes: self.settings.rollups_bytes.map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX)),
             paced: false,
             outlet: log::Settings { segment_bytes: self.settings.log.segment_bytes, reserve_bytes: RESERVE_BYTES / 2 },
         }

@@ -17,7 +17,7 @@ use crate::problem::{Code, Problem};
 
 /// The form of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Form {
+pub(crate) enum Form {
     /// One CloudEvent.
     Structured,
     /// A list of CloudEvents.
@@ -32,33 +32,33 @@ pub(super) enum Form {
 
 /// Events at the door.
 #[derive(Debug, Default)]
-pub(super) struct Knocking {
+pub(crate) struct Knocking {
     /// The head of the letter, then one JSON object a line: those that may come in.
-    pub(super) letter: Vec<u8>,
+    pub(crate) letter: Vec<u8>,
     /// How many may.
-    pub(super) admitted: u32,
+    pub(crate) admitted: u32,
     /// Where each of them stood in the body.
-    pub(super) places: Vec<u32>,
+    pub(crate) places: Vec<u32>,
     /// Those that may not.
-    pub(super) rejected: Vec<Rejected>,
+    pub(crate) rejected: Vec<Rejected>,
 }
 
 /// An event that is not let in.
 #[derive(Debug)]
-pub(super) struct Rejected {
+pub(crate) struct Rejected {
     /// Its place in the body, from 0.
-    pub(super) index: u32,
+    pub(crate) index: u32,
     /// Its id, if it has one.
-    pub(super) id: Option<String>,
+    pub(crate) id: Option<String>,
     /// `not_json`, `not_cloudevent`, `too_large`.
-    pub(super) reason: &'static str,
+    pub(crate) reason: &'static str,
     /// What exactly.
-    pub(super) detail: String,
+    pub(crate) detail: String,
 }
 
 impl Form {
     /// The form that the content type tells.
-    pub(super) fn of(headers: &HeaderMap) -> Result<Form, Refused> {
+    pub(crate) fn of(headers: &HeaderMap) -> Result<Form, Refused> {
         let content_type = headers.get("content-type").map(|value| value.to_str().unwrap_or_default()).unwrap_or_default();
         let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
         if headers.contains_key("ce-specversion") && !essence.starts_with("application/cloudevents") {
@@ -98,7 +98,7 @@ fn projection() -> Projection {
 }
 
 /// Reads the events of a body. `head` is the head of the letter they go into.
-pub(super) fn read(
+pub(crate) fn read(
     form: Form,
     strict: bool,
     headers: &HeaderMap,
@@ -124,11 +124,11 @@ pub(super) fn read(
 
 /// What one body may hold.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Bounds {
+pub(crate) struct Bounds {
     /// Bytes of an event.
-    pub(super) event_bytes_max: usize,
+    pub(crate) event_bytes_max: usize,
     /// Events of a body.
-    pub(super) events_max: usize,
+    pub(crate) events_max: usize,
 }
 
 fn judge(batch: &mut Batch, strict: bool, head: Vec<u8>, events_max: usize) -> Result<Knocking, Refused> {

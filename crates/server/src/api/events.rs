@@ -53,17 +53,17 @@ async fn take(
 
 /// How a sender wants to be answered.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Options {
+pub(crate) struct Options {
     /// Take what is good of a batch.
-    pub(super) partial: bool,
+    pub(crate) partial: bool,
     /// Answer with verdicts.
-    pub(super) wait: bool,
+    pub(crate) wait: bool,
     /// Take only CloudEvents.
-    pub(super) strict: bool,
+    pub(crate) strict: bool,
 }
 
 /// Takes a body of events.
-pub(super) async fn admit(
+pub(crate) async fn admit(
     app: &App,
     asked: &Asked,
     form: Form,
@@ -180,7 +180,7 @@ fn told(knocking: &Knocking, verdicts: &[(Arc<Served>, Vec<Verdict>)]) -> Value 
 }
 
 /// A verdict in words, with its reason.
-pub(super) fn words(verdict: Verdict) -> (&'static str, Option<&'static str>) {
+pub(crate) fn words(verdict: Verdict) -> (&'static str, Option<&'static str>) {
     match verdict {
         Verdict::Counted => ("counted", None),
         Verdict::Duplicate => ("duplicate", None),

@@ -87,6 +87,7 @@ pub fn endpoints() -> Vec<Endpoint> {
     all.extend(corrections::endpoints());
     all.extend(keys::endpoints());
     all.extend(audit::endpoints());
+    all.extend(crate::openmeter::endpoints());
     all.extend(health::endpoints());
     all.extend(openapi::endpoints());
     all

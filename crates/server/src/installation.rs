@@ -70,6 +70,8 @@ pub struct Installation {
     pipelines: RwLock<BTreeMap<Uuid, Arc<Served>>>,
     /// Changes of the catalog are made one at a time.
     changing: Mutex<()>,
+    /// So are changes of the meters of the OpenMeter API, of which each takes several.
+    changing_openmeter: Mutex<()>,
     /// Events of sessions are numbered one at a time.
     telling: Mutex<()>,
 }
@@ -120,6 +122,7 @@ impl Installation {
             writer: RwLock::new(Some(writer)),
             pipelines: RwLock::default(),
             changing: Mutex::default(),
+            changing_openmeter: Mutex::default(),
             telling: Mutex::default(),
         });
         installation.go_on()?;
@@ -208,6 +211,16 @@ impl Installation {
 
     fn change(&self) -> MutexGuard<'_, ()> {
         self.changing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// To be held while meters of the OpenMeter API change.
+    pub(crate) fn change_openmeter(&self) -> MutexGuard<'_, ()> {
+        self.changing_openmeter.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Reads the log from one position up to another that is durable.
+    pub(crate) fn read_log(&self, from: u64, end: u64) -> Result<log::Reader, Error> {
+        open_reader(&self.disk, LOG_FOLDER, from, end)
     }
 
     /// Lets go of log segments that no pipeline needs and whose time is over.

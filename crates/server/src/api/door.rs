@@ -30,6 +30,18 @@ pub(crate) enum Form {
     Lines,
 }
 
+/// What an event must be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Needs {
+    /// A JSON object.
+    #[default]
+    Nothing,
+    /// A CloudEvent.
+    CloudEvent,
+    /// A CloudEvent with a subject.
+    Subject,
+}
+
 /// Events at the door.
 #[derive(Debug, Default)]
 pub(crate) struct Knocking {
@@ -78,15 +90,20 @@ impl Form {
         }
     }
 
-    /// Whether every event must be a CloudEvent.
-    fn is_strict(self) -> bool {
-        matches!(self, Form::Structured | Form::Batched | Form::Binary)
+    /// What every event of it must be.
+    fn needs(self) -> Needs {
+        match self {
+            Form::Structured | Form::Batched | Form::Binary => Needs::CloudEvent,
+            Form::Plain | Form::Lines => Needs::Nothing,
+        }
     }
 }
 
 /// Where attributes stand in the door's rows.
 const SPECVERSION: u16 = 0;
-const REQUIRED: [(u16, &str); 3] = [(1, "id"), (2, "source"), (3, "type")];
+const REQUIRED: [(u16, &str); 4] = [(1, "id"), (2, "source"), (3, "type"), (4, "subject")];
+/// Those of them that every CloudEvent has.
+const ALWAYS: usize = 3;
 
 thread_local! {
     /// What the door of a thread remembers only saves time.
@@ -94,13 +111,13 @@ thread_local! {
 }
 
 fn projection() -> Projection {
-    Projection::new(&["specversion", "id", "source", "type"].map(|name| Path::of(&[name])))
+    Projection::new(&["specversion", "id", "source", "type", "subject"].map(|name| Path::of(&[name])))
 }
 
 /// Reads the events of a body. `head` is the head of the letter they go into.
 pub(crate) fn read(
     form: Form,
-    strict: bool,
+    needs: Needs,
     headers: &HeaderMap,
     body: Vec<u8>,
     head: Vec<u8>,
@@ -118,7 +135,7 @@ pub(crate) fn read(
         *batch.block.open() = lines;
         batch.block.seal();
         scanner.decode(projection, batch, bounds.event_bytes_max);
-        judge(batch, strict || form.is_strict(), head, bounds.events_max)
+        judge(batch, needs.max(form.needs()), head, bounds.events_max)
     })
 }
 
@@ -131,7 +148,7 @@ pub(crate) struct Bounds {
     pub(crate) events_max: usize,
 }
 
-fn judge(batch: &mut Batch, strict: bool, head: Vec<u8>, events_max: usize) -> Result<Knocking, Refused> {
+fn judge(batch: &mut Batch, needs: Needs, head: Vec<u8>, events_max: usize) -> Result<Knocking, Refused> {
     if batch.len() > events_max {
         let detail = format!("the batch has {} events; limits.batch_events_max is {events_max}", batch.len());
         return Err(Box::new(Problem::new(Code::TooMany, detail)));
@@ -147,7 +164,7 @@ fn judge(batch: &mut Batch, strict: bool, head: Vec<u8>, events_max: usize) -> R
             knocking.rejected.push(Rejected { index, id: None, reason, detail: fault.detail.clone() });
             continue;
         }
-        if let Some(detail) = flaw(batch, event, strict) {
+        if let Some(detail) = flaw(batch, event, needs) {
             let id = batch.leaf(event, 1).as_text().map(|id| String::from_utf8_lossy(&id).into_owned());
             knocking.rejected.push(Rejected { index, id, reason: "not_cloudevent", detail });
             continue;
@@ -162,15 +179,16 @@ fn judge(batch: &mut Batch, strict: bool, head: Vec<u8>, events_max: usize) -> R
 }
 
 /// Why an event is no CloudEvent, if it has to be one.
-fn flaw(batch: &Batch, event: usize, strict: bool) -> Option<String> {
+fn flaw(batch: &Batch, event: usize, needs: Needs) -> Option<String> {
     let version = batch.leaf(event, SPECVERSION);
-    if !strict && version.kind == Kind::Missing {
+    if needs == Needs::Nothing && version.kind == Kind::Missing {
         return None;
     }
     if version.kind != Kind::Text || version.bytes != b"1.0" {
         return Some("`specversion` is to be \"1.0\"".to_owned());
     }
-    REQUIRED.iter().find_map(|(slot, name)| {
+    let required = if needs == Needs::Subject { &REQUIRED[..] } else { &REQUIRED[..ALWAYS] };
+    required.iter().find_map(|(slot, name)| {
         let leaf = batch.leaf(event, *slot);
         let is_text = matches!(leaf.kind, Kind::Text | Kind::EscapedText) && !leaf.bytes.is_empty();
         (!is_text).then(|| format!("`{name}` is to be text that is not empty"))
@@ -291,7 +309,7 @@ mod tests {
         for (name, value) in headers {
             map.insert(*name, value.parse().unwrap());
         }
-        read(form, false, &map, body.into(), Vec::new(), BOUNDS)
+        read(form, Needs::Nothing, &map, body.into(), Vec::new(), BOUNDS)
     }
 
     fn lines(form: Form, body: &str) -> String {

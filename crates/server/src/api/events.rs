@@ -15,7 +15,7 @@ use flowmeter_engine::node::{Placed, Submission};
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
-use super::door::{self, Bounds, Form, Knocking};
+use super::door::{self, Bounds, Form, Knocking, Needs};
 use super::request::Query;
 use super::{App, Asked, Endpoint, answer};
 use crate::installation::{Refused, Served, problem_of};
@@ -47,7 +47,7 @@ async fn take(
 ) -> Result<Response, Refused> {
     let query = Query::of(query.as_deref());
     let form = Form::of(&headers)?;
-    let options = Options { partial: query.is_on("partial"), wait: query.get("wait") == Some("counted"), strict: false };
+    let options = Options { partial: query.is_on("partial"), wait: query.get("wait") == Some("counted"), needs: Needs::Nothing };
     admit(&app, &asked, form, &headers, body, options).await
 }
 
@@ -58,8 +58,8 @@ pub(crate) struct Options {
     pub(crate) partial: bool,
     /// Answer with verdicts.
     pub(crate) wait: bool,
-    /// Take only CloudEvents.
-    pub(crate) strict: bool,
+    /// What an event must be, whatever the form says.
+    pub(crate) needs: Needs,
 }
 
 /// Takes a body of events.
@@ -85,7 +85,7 @@ pub(crate) async fn admit(
         event_bytes_max: flowmeter_core::limits::EVENT_BYTES_MAX,
         events_max: usize::try_from(limits.batch_events_max).unwrap_or(usize::MAX),
     };
-    let mut knocking = door::read(form, options.strict, headers, bytes, head, bounds)?;
+    let mut knocking = door::read(form, options.needs, headers, bytes, head, bounds)?;
     app.metrics.received(received, knocking.admitted, knocking.rejected.len());
     app.rates.spend_events(asked.principal.key, u64::from(knocking.admitted), app.installation.now());
     if !knocking.rejected.is_empty() && !options.partial {

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use flowmeter_core::aggregation::Aggregation;
 use flowmeter_core::event::Path;
 use flowmeter_core::plan::Plan;
+use flowmeter_engine::live::LogCommand;
 use flowmeter_engine::{Error, Kind};
 use flowmeter_store::rollups::{Partial, Query, Row, SUBJECT, Snapshot};
 use uuid::Uuid;
@@ -99,6 +100,13 @@ impl Installation {
             }
         }
         Ok(sum.map(Partial::into_rows).unwrap_or_default())
+    }
+
+    /// Takes all meters of a type away, with what they hold, and forgets its usage.
+    pub(crate) fn forget_meter_type(&self, served: &Served, meter_type: Uuid) -> Result<(), Refused> {
+        let command = LogCommand::Forget { pipeline: served.kept.id, meter_type };
+        let position = self.with_writer(|writer| writer.command(&command)).map_err(|why| problem_of(&why))?;
+        served.worker().wait_for(position + 1).map_err(|why| problem_of(&why))
     }
 
     /// Waits until a pipeline has taken everything before a position, or long enough.

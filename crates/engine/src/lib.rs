@@ -17,6 +17,7 @@ mod lane;
 pub mod live;
 mod merge;
 pub mod node;
+mod roll;
 mod round;
 mod source;
 mod target;

@@ -7,8 +7,8 @@
 
 mod audit;
 mod corrections;
-mod door;
-mod events;
+pub(crate) mod door;
+pub(crate) mod events;
 mod health;
 mod keys;
 mod meter_types;
@@ -17,8 +17,9 @@ mod metrics;
 mod openapi;
 mod pipelines;
 mod records;
-mod request;
+pub(crate) mod request;
 mod sessions;
+pub(crate) mod usage;
 
 use std::sync::Arc;
 
@@ -78,6 +79,7 @@ pub fn endpoints() -> Vec<Endpoint> {
     let mut all = Vec::new();
     all.extend(events::endpoints());
     all.extend(meter_types::endpoints());
+    all.extend(usage::endpoints());
     all.extend(meters::endpoints());
     all.extend(pipelines::endpoints());
     all.extend(sessions::endpoints());
@@ -85,6 +87,7 @@ pub fn endpoints() -> Vec<Endpoint> {
     all.extend(corrections::endpoints());
     all.extend(keys::endpoints());
     all.extend(audit::endpoints());
+    all.extend(crate::openmeter::endpoints());
     all.extend(health::endpoints());
     all.extend(openapi::endpoints());
     all

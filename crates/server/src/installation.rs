@@ -13,6 +13,7 @@ mod meters;
 mod pipelines;
 mod records;
 mod sessions;
+mod usage;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -37,6 +38,7 @@ pub use meters::{MeterFilter, MeterView};
 pub use pipelines::{KeptPipeline, KeptVersion, document_problem};
 pub use records::RecordView;
 pub use sessions::{KeptSession, SessionEvent, counts};
+pub use usage::Usage;
 
 use crate::problem::{Code, Problem};
 use crate::settings::Settings;
@@ -68,6 +70,8 @@ pub struct Installation {
     pipelines: RwLock<BTreeMap<Uuid, Arc<Served>>>,
     /// Changes of the catalog are made one at a time.
     changing: Mutex<()>,
+    /// So are changes of the meters of the OpenMeter API, of which each takes several.
+    changing_openmeter: Mutex<()>,
     /// Events of sessions are numbered one at a time.
     telling: Mutex<()>,
 }
@@ -118,6 +122,7 @@ impl Installation {
             writer: RwLock::new(Some(writer)),
             pipelines: RwLock::default(),
             changing: Mutex::default(),
+            changing_openmeter: Mutex::default(),
             telling: Mutex::default(),
         });
         installation.go_on()?;
@@ -208,6 +213,16 @@ impl Installation {
         self.changing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// To be held while meters of the OpenMeter API change.
+    pub(crate) fn change_openmeter(&self) -> MutexGuard<'_, ()> {
+        self.changing_openmeter.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Reads the log from one position up to another that is durable.
+    pub(crate) fn read_log(&self, from: u64, end: u64) -> Result<log::Reader, Error> {
+        open_reader(&self.disk, LOG_FOLDER, from, end)
+    }
+
     /// Lets go of log segments that no pipeline needs and whose time is over.
     pub fn release_log(&self) {
         let Some(retention) = self.settings.log.retention else { return };
@@ -236,6 +251,7 @@ impl Installation {
         LiveSettings {
             engine: flowmeter_engine::Settings { threads, partitions, taps_max: 0 },
             identities_bytes: usize::try_from(self.settings.identities_bytes).unwrap_or(usize::MAX),
+            rollups_bytes: self.settings.rollups_bytes.map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX)),
             paced: false,
             outlet: log::Settings { segment_bytes: self.settings.log.segment_bytes, reserve_bytes: RESERVE_BYTES / 2 },
         }

@@ -198,6 +198,18 @@ pub const TABLE: &[Setting] = &[
         "1GiB",
         "Identities remembered in memory, for deduplication; more spill to disk",
     ),
+    row(
+        "memory.rollups_bytes",
+        Kind::Bytes(MIB, TIB),
+        "64MiB",
+        "Usage by minute held in memory by each pipeline; more is written away, sooner and in more files",
+    ),
+    row(
+        "rollups.enabled",
+        Kind::Switch,
+        "true",
+        "Whether usage is rolled up by minute, for usage queries and the OpenMeter API; usage counted meanwhile is not in them",
+    ),
     row("event_store.enabled", Kind::Switch, "true", "Whether events are kept for explanations, corrections and recounts"),
     row(
         "event_store.retention_age",

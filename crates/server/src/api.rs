@@ -8,6 +8,7 @@
 mod audit;
 mod corrections;
 mod door;
+mod event_search;
 mod events;
 mod health;
 mod keys;
@@ -36,6 +37,7 @@ use crate::keys::{KeyRing, Principal, Scope};
 use crate::limits::{Gate, RateLimits};
 use crate::problem::{Code, Problem};
 
+pub(crate) use events::words as verdict_words;
 pub use metrics::Metrics;
 
 /// What every endpoint needs.
@@ -77,6 +79,7 @@ pub struct Endpoint {
 pub fn endpoints() -> Vec<Endpoint> {
     let mut all = Vec::new();
     all.extend(events::endpoints());
+    all.extend(event_search::endpoints());
     all.extend(meter_types::endpoints());
     all.extend(meters::endpoints());
     all.extend(pipelines::endpoints());

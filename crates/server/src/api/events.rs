@@ -180,7 +180,7 @@ fn told(knocking: &Knocking, verdicts: &[(Arc<Served>, Vec<Verdict>)]) -> Value 
 }
 
 /// A verdict in words, with its reason.
-pub(super) fn words(verdict: Verdict) -> (&'static str, Option<&'static str>) {
+pub(crate) fn words(verdict: Verdict) -> (&'static str, Option<&'static str>) {
     match verdict {
         Verdict::Counted => ("counted", None),
         Verdict::Duplicate => ("duplicate", None),

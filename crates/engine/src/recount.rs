@@ -2,9 +2,8 @@
 //! event took, and to add up again what a record was made of.
 //!
 //! It is one partition and one event at a time, so it is for few events, not for many.
-//! Deduplication is not asked again: who counts again says which events counted. Time comes
-//! with the events: before one is taken, what fell due until it was received is flushed, as
-//! it was then.
+//! Deduplication is not asked again: who counts again says which events counted, and when
+//! time came to what instant.
 
 use std::sync::Arc;
 
@@ -85,7 +84,6 @@ impl Recount {
 
     /// Takes an event received at an instant; counts it only for `user`, if one is given.
     pub fn take(&mut self, raw: &[u8], at: Timestamp, user: Option<&[u8]>) -> Steps {
-        self.come_to(at);
         let Recount { plan, decoder, mediator, flow, partition, records } = self;
         let block = &mut flow.batch.block;
         block.clear();
@@ -121,11 +119,9 @@ impl Recount {
         steps
     }
 
-    /// Lets time come to an instant.
+    /// Lets time come to an instant: what is due is flushed.
     pub fn come_to(&mut self, at: Timestamp) {
-        if self.partition.next_due().is_some_and(|due| due <= at) {
-            self.partition.apply(Command::Tick, at, &mut self.records);
-        }
+        self.partition.apply(Command::Tick, at, &mut self.records);
     }
 
     /// Flushes what is open.

@@ -6,6 +6,7 @@
 //! a stable code.
 
 mod audit;
+mod backup;
 mod corrections;
 mod door;
 mod event_search;
@@ -88,6 +89,7 @@ pub fn endpoints() -> Vec<Endpoint> {
     all.extend(corrections::endpoints());
     all.extend(keys::endpoints());
     all.extend(audit::endpoints());
+    all.extend(backup::endpoints());
     all.extend(health::endpoints());
     all.extend(openapi::endpoints());
     all

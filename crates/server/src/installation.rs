@@ -6,6 +6,7 @@
 //! restart alike. Changes are made one at a time; events do not wait for them.
 
 mod audit;
+pub mod backup;
 mod corrections;
 mod delivery;
 mod event_rows;
@@ -15,8 +16,10 @@ mod meter_types;
 mod meters;
 mod pipelines;
 mod records;
+mod replay;
 mod sessions;
 mod trace;
+mod verify;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, TryLockError};
@@ -40,8 +43,9 @@ pub use meter_types::KeptMeterType;
 pub use meters::{MeterFilter, MeterView};
 pub use pipelines::{KeptPipeline, KeptVersion, document_problem};
 pub use records::RecordView;
-pub use trace::event_shown;
 pub use sessions::{KeptSession, SessionEvent, counts};
+pub use trace::event_shown;
+pub use verify::{Verified, verify};
 
 use crate::problem::{Code, Problem};
 use crate::settings::Settings;

@@ -10,7 +10,8 @@ mod tidy;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-const USAGE: &str = "cargo xtask ci | tidy | bench batch [--events N] [--only NAME,…] [--keep] | bench ingest [--scale S] [--only CASE]";
+const USAGE: &str =
+    "cargo xtask ci | tidy | bench batch [--events N] [--only NAME,…] [--keep] | bench ingest [--scale S] [--only CASE]";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();

@@ -8,6 +8,7 @@
 //!
 //! One thread owns it. It asks for no time and waits for nothing.
 
+mod arrivals;
 mod checkpoint;
 mod command;
 mod entry;
@@ -29,6 +30,7 @@ use flowmeter_store::identities::{self, Manifest, Merging, SpilledIdentities};
 use flowmeter_store::log::{self, Entry, EntryKind};
 use uuid::Uuid;
 
+pub use arrivals::{Arrivals, Arrived, ParkedNote};
 pub use command::{LogCommand, MeterName};
 pub use entry::Letter;
 pub use outlet::{JudgedBlock, Outlet, ParkedItem, RecordItem, Stream, items, judged, parked_item, record_item};
@@ -221,7 +223,7 @@ impl Live {
         let Some(last) = events.last() else { return Ok(()) };
         let (position, at) = (last.position + 1, Timestamp::from_nanos(last.at));
         let mut source = Entries::new(events, &self.namespace, self.plan.id, &self.decoder, self.outlet.arrivals())?;
-        let (mut sink, mut watch) = self.outlet.split();
+        let (mut sink, mut watch) = self.outlet.split(at);
         self.engine.ingest(&mut source, at, &mut sink, &mut watch)?;
         events.clear();
         self.position = position;
@@ -251,8 +253,8 @@ impl Live {
         }
         let at = self.clock;
         match command {
-            LogCommand::Tick => self.engine.tick(at, &mut self.outlet.sink())?,
-            LogCommand::Flush { .. } => self.engine.flush_open(at, &mut self.outlet.sink())?,
+            LogCommand::Tick => self.engine.tick(at, &mut self.outlet.sink(at))?,
+            LogCommand::Flush { .. } => self.engine.flush_open(at, &mut self.outlet.sink(at))?,
             LogCommand::Open { meter, .. } => {
                 if let Some(declared) = meter.declared(&self.plan) {
                     self.engine.apply(declared.user.as_bytes(), Command::Open(&declared), at);
@@ -379,6 +381,11 @@ impl Live {
         &self.outlet
     }
 
+    /// Lets go of the verdicts of events that arrived before one: they are kept elsewhere.
+    pub fn release_verdicts(&mut self, arrival: u64) -> Result<(), Error> {
+        self.outlet.release_verdicts(arrival).map(drop)
+    }
+
     /// Takes the verdicts of the blocks that went through since the last call.
     pub fn take_judged(&mut self) -> Vec<JudgedBlock> {
         self.outlet.take_judged()
@@ -442,7 +449,7 @@ fn renamed(totals: Totals, before: &[String], plan: &Plan) -> Totals {
     Totals { operators: plan.nodes.iter().map(|node| count(&node.id)).collect(), ..totals }
 }
 
-fn decoder(plan: &Plan) -> Arc<Decoder> {
+pub(crate) fn decoder(plan: &Plan) -> Arc<Decoder> {
     let source = plan.sources.iter().find(|source| source.http).or(plan.sources.first());
     Arc::new(match source {
         Some(source) => source.decoder(plan, Format::Ndjson, &[]),

@@ -6,8 +6,10 @@
 //! a stable code.
 
 mod audit;
+mod backup;
 mod corrections;
 pub(crate) mod door;
+mod event_search;
 pub(crate) mod events;
 mod health;
 mod keys;
@@ -37,6 +39,7 @@ use crate::keys::{KeyRing, Principal, Scope};
 use crate::limits::{Gate, RateLimits};
 use crate::problem::{Code, Problem};
 
+pub(crate) use events::words as verdict_words;
 pub use metrics::Metrics;
 
 /// What every endpoint needs.
@@ -78,6 +81,7 @@ pub struct Endpoint {
 pub fn endpoints() -> Vec<Endpoint> {
     let mut all = Vec::new();
     all.extend(events::endpoints());
+    all.extend(event_search::endpoints());
     all.extend(meter_types::endpoints());
     all.extend(usage::endpoints());
     all.extend(meters::endpoints());
@@ -88,6 +92,7 @@ pub fn endpoints() -> Vec<Endpoint> {
     all.extend(keys::endpoints());
     all.extend(audit::endpoints());
     all.extend(crate::openmeter::endpoints());
+    all.extend(backup::endpoints());
     all.extend(health::endpoints());
     all.extend(openapi::endpoints());
     all

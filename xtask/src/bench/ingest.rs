@@ -34,7 +34,9 @@ pub(crate) fn ingest(root: &Path, rest: &[&str]) -> anyhow::Result<()> {
     let only = option("--only");
     super::run(Command::new("cargo").args(["build", "--release", "--bin", "flowmeter"]).current_dir(root))?;
     let folder = root.join("bench-data/ingest");
-    println!("| case | durable events/s | durable and counted events/s | requests/s | p50 ms | p99 ms | log bytes/event | written bytes/event | peak MiB |");
+    println!(
+        "| case | durable events/s | durable and counted events/s | requests/s | p50 ms | p99 ms | log bytes/event | written bytes/event | peak MiB |"
+    );
     println!("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |");
     for case in CASES.iter().filter(|case| only.is_none_or(|only| case.name.contains(only))) {
         let events = ((case.events as f64 * scale) as u64).max(u64::from(case.batch));
@@ -81,7 +83,11 @@ fn recovery(root: &Path, folder: &Path, events: u64, only: Option<&str>) -> anyh
     let mut server = Server::start(root, folder, false)?;
     let ready = begun.elapsed();
     server.wait_counted(events)?;
-    println!("\nkilled after {events} events: ready in {:.2} s, all counted in {:.2} s", ready.as_secs_f64(), begun.elapsed().as_secs_f64());
+    println!(
+        "\nkilled after {events} events: ready in {:.2} s, all counted in {:.2} s",
+        ready.as_secs_f64(),
+        begun.elapsed().as_secs_f64()
+    );
     server.stop();
     Ok(())
 }

@@ -155,7 +155,7 @@ fn judge(batch: &mut Batch, needs: Needs, head: Vec<u8>, events_max: usize) -> R
     }
     let mut knocking = Knocking { letter: head, ..Knocking::default() };
     knocking.letter.reserve(batch.block.bytes().len() + 1);
-    if are_lines(batch) && (0..batch.len()).all(|event| flaw(batch, event, strict).is_none()) {
+    if are_lines(batch) && (0..batch.len()).all(|event| flaw(batch, event, needs).is_none()) {
         knocking.letter.extend_from_slice(batch.block.bytes());
         if batch.block.bytes().last() != Some(&b'\n') {
             knocking.letter.push(b'\n');

@@ -13,6 +13,7 @@ mod meters;
 mod pipelines;
 mod records;
 mod sessions;
+mod trial;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -37,6 +38,7 @@ pub use meters::{MeterFilter, MeterView};
 pub use pipelines::{KeptPipeline, KeptVersion, document_problem};
 pub use records::RecordView;
 pub use sessions::{KeptSession, SessionEvent, counts};
+pub use trial::Trial;
 
 use crate::problem::{Code, Problem};
 use crate::settings::Settings;

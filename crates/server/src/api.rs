@@ -21,6 +21,8 @@ mod pipelines;
 mod records;
 pub(crate) mod request;
 mod sessions;
+mod stream;
+mod trial;
 pub(crate) mod usage;
 
 use std::sync::Arc;
@@ -32,8 +34,11 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::MethodRouter;
 use axum::{Json, Router};
 use serde::Serialize;
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
+use tokio::sync::watch;
 
+use crate::idempotency::Answers;
 use crate::installation::{Installation, Refused, Who};
 use crate::keys::{KeyRing, Principal, Scope};
 use crate::limits::{Gate, RateLimits};
@@ -55,6 +60,10 @@ pub struct App {
     pub gate: Arc<Gate>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// What was answered under an idempotency key.
+    pub answers: Arc<Answers>,
+    /// Whether the server stops: answers without an end of their own end then.
+    pub stopping: watch::Receiver<bool>,
 }
 
 /// An endpoint of the API.
@@ -86,7 +95,9 @@ pub fn endpoints() -> Vec<Endpoint> {
     all.extend(usage::endpoints());
     all.extend(meters::endpoints());
     all.extend(pipelines::endpoints());
+    all.extend(trial::endpoints());
     all.extend(sessions::endpoints());
+    all.extend(stream::endpoints());
     all.extend(records::endpoints());
     all.extend(corrections::endpoints());
     all.extend(keys::endpoints());
@@ -158,10 +169,12 @@ async fn guarded(State(guard): State<Guard>, mut request: Request, next: Next) -
         return refused.into_response();
     }
     let who = Who { name: principal.name.to_string(), namespace: principal.namespace.to_string() };
-    request.extensions_mut().insert(Asked { who, principal });
+    request.extensions_mut().insert(Asked { who: who.clone(), principal });
     let path = request.uri().path().to_owned();
-    let answer = next.run(request).await;
+    let mut answer = crate::idempotency::around(&app, &who.namespace, request, next).await;
     app.metrics.answered(&path, answer.status());
+    // For the line in the log.
+    answer.extensions_mut().insert(who);
     answer
 }
 
@@ -177,6 +190,18 @@ pub(crate) async fn off<T: Send + 'static>(work: impl FnOnce() -> Result<T, Refu
 /// A JSON answer.
 pub(crate) fn answer(status: StatusCode, body: &impl Serialize) -> Response {
     (status, Json(body)).into_response()
+}
+
+/// A page of a list whose items are JSON already: no number of theirs is read, so none
+/// loses a digit.
+pub(crate) fn raw_page(items: &[Box<RawValue>], next: Option<&str>) -> Response {
+    #[derive(Serialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Page<'a> {
+        items: &'a [Box<RawValue>],
+        next_cursor: Option<&'a str>,
+    }
+    answer(StatusCode::OK, &Page { items, next_cursor: next })
 }
 
 /// A page of a list: its items and where it goes on.

@@ -19,6 +19,7 @@ mod records;
 mod replay;
 mod sessions;
 mod trace;
+mod trial;
 mod usage;
 mod verify;
 
@@ -46,6 +47,7 @@ pub use pipelines::{KeptPipeline, KeptVersion, document_problem};
 pub use records::RecordView;
 pub use sessions::{KeptSession, SessionEvent, counts};
 pub use trace::event_shown;
+pub use trial::Trial;
 pub use usage::Usage;
 pub use verify::{Verified, verify};
 

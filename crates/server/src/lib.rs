@@ -7,8 +7,11 @@
 //! the project is `keys::random`, because a key must not be guessable; no secret is
 //! shown, printed or logged after the one answer that hands it out.
 
+pub mod access;
 pub mod api;
 pub mod body;
+pub mod compressed;
+mod idempotency;
 pub mod installation;
 pub mod keys;
 pub mod limits;

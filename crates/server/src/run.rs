@@ -17,7 +17,7 @@ use crate::security_headers::{self, Transport};
 use crate::serve::{self, Bounds};
 use crate::settings::Settings;
 use crate::tls::Tls;
-use crate::{loopback, problem};
+use crate::{access, compressed, loopback, problem};
 
 /// What a new installation counts with: every event, by user and type, and whatever the
 /// installation's meter types of the category `DEFAULT` ask for.
@@ -64,18 +64,26 @@ pub async fn run(
     let started = tokio::task::spawn_blocking(move || start_documents(&starting, &documents)).await;
     started.map_err(|why| Error::new(Kind::Bug, why.to_string()))??;
 
+    let (told, stopping) = tokio::sync::watch::channel(false);
+    let stop = async move {
+        stop.await;
+        told.send_replace(true);
+    };
     let app = App {
         installation: Arc::clone(&installation),
         keys: Arc::new(keys),
         rates: Arc::new(RateLimits::new(settings.rates)),
         gate: Arc::new(Gate::new(settings.limits.requests_in_flight)),
         metrics: Arc::new(Metrics::default()),
+        answers: Arc::default(),
+        stopping,
     };
     let transport = if tls.is_some() { Transport::Tls } else { Transport::Plain };
-    let mut router = security_headers::apply(api::router(app), transport);
+    let mut router = security_headers::apply(compressed::apply(api::router(app)), transport);
     if !settings.auth.required {
         router = loopback::apply(router);
     }
+    let router = access::apply(router, clock);
     let listener = TcpListener::bind(listen).await.map_err(|why| Error::io(format!("listening on {listen}"), &why))?;
     let address = listener.local_addr().map_err(|why| Error::io("listening", &why))?;
     let watching = tokio::spawn(watch(Arc::clone(&installation)));

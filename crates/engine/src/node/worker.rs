@@ -53,6 +53,11 @@ impl Board {
         self.position.load(Ordering::Acquire)
     }
 
+    /// Whether it stands still: then it takes nothing, however long one waits.
+    pub fn is_paused(&self) -> bool {
+        self.paused.load(Ordering::Acquire)
+    }
+
     /// Entries before this one are no longer needed by the pipeline.
     pub fn released(&self) -> u64 {
         self.released.load(Ordering::Acquire)
@@ -183,14 +188,22 @@ impl Worker {
         self.tail.wake();
     }
 
-    /// Stands still, or goes on. Its position and state are kept.
+    /// Stands still, or goes on. Its position and state are kept. When this returns, it
+    /// does.
     pub fn pause(&self, paused: bool) -> Result<(), Error> {
-        self.send(Message::Pause(paused))
+        self.send(Message::Pause(paused))?;
+        self.ask(|_| ())
     }
 
     /// Waits until it has taken everything before a position.
+    ///
+    /// # Errors
+    /// It failed, it ended, or it stands still, so that it would not come there.
     pub fn wait_for(&self, position: u64) -> Result<(), Error> {
         while self.board.position() < position {
+            if self.board.is_paused() {
+                return Err(Error::new(Kind::Invalid, "the pipeline is paused; resume its session first"));
+            }
             self.ask(|_| ())?;
             if let Some(why) = self.board.failure() {
                 return Err(why);

@@ -7,10 +7,12 @@ use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::Response;
 use axum::routing::{MethodRouter, get, post};
 use flowmeter_core::verdict::Reason;
+use serde::Deserialize;
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use super::request::{Query, object};
-use super::{App, Asked, Endpoint, answer, off, page};
+use super::request::{Query, json as json_body, object};
+use super::{App, Asked, Endpoint, answer, off, raw_page};
 use crate::installation::{CorrectionFilter, CorrectionState, Refused, problem_of};
 use crate::keys::Scope;
 use crate::problem::{Code, Problem};
@@ -94,7 +96,7 @@ async fn list(
             let (pipeline, number) = cursor.rsplit_once(':')?;
             Some((pipeline.to_owned(), number.parse::<u64>().ok()?))
         });
-        let mut found: Vec<Value> = Vec::new();
+        let mut found: Vec<Box<RawValue>> = Vec::new();
         for served in app.installation.served_in(&asked.who.namespace) {
             let name = served.kept.name.clone();
             if query.get("pipeline").is_some_and(|wanted| wanted != name && wanted != served.kept.id.to_string()) {
@@ -110,10 +112,10 @@ async fn list(
             let (corrections, next) = corrections.map_err(|why| problem_of(&why))?;
             found.extend(corrections.iter().map(crate::installation::Correction::shown));
             if found.len() >= limit {
-                return Ok(page(found, Some(format!("{name}:{next}"))));
+                return Ok(raw_page(&found, Some(&format!("{name}:{next}"))));
             }
         }
-        Ok(page(found, None))
+        Ok(raw_page(&found, None))
     })
     .await
 }
@@ -133,11 +135,16 @@ async fn correct(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Refused> {
-    let fields = object(&app, &headers, body).await?;
-    let event = fields.get("event").filter(|event| event.is_object());
+    /// The event stays as it was written: its numbers keep their digits.
+    #[derive(Deserialize)]
+    struct Corrected {
+        event: Option<Box<RawValue>>,
+    }
+    let corrected: Corrected = json_body(&app, &headers, body).await?;
+    let event = corrected.event.filter(|event| event.get().starts_with('{'));
     let event =
         event.ok_or_else(|| Box::new(Problem::new(Code::Invalid, "the corrected event is to be an object").field("event")))?;
-    let event = event.to_string().into_bytes();
+    let event = event.get().as_bytes().to_vec();
     settle(app, asked, id, CorrectionState::Corrected, Some(event)).await
 }
 

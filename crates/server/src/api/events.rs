@@ -137,6 +137,10 @@ fn rejected(rejected: &door::Rejected) -> Value {
 async fn counted(app: &App, namespace: &str, placed: Placed, events: u32) -> Result<Vec<(Arc<Served>, Vec<Verdict>)>, Refused> {
     let mut all = Vec::new();
     for served in app.installation.served_in(namespace) {
+        // What stands still tells no verdict before it goes on; the events are durable.
+        if served.board().is_paused() {
+            continue;
+        }
         let (sender, receiver) = oneshot::channel();
         served.worker().judge(placed.position, Box::new(move |verdicts| drop(sender.send(verdicts))));
         let verdicts = receiver.await.map_err(|_| Box::new(Problem::new(Code::Draining, "the server is stopping")))?;

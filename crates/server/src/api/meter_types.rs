@@ -8,7 +8,7 @@ use axum::routing::{delete, get, post, put};
 use axum::{Extension, Json};
 
 use super::request::{check_etag, object};
-use super::{App, Asked, Endpoint, answer, off, page};
+use super::{App, Asked, Endpoint, off, page};
 use crate::installation::{KeptMeterType, Refused, problem_of};
 use crate::keys::Scope;
 
@@ -107,12 +107,13 @@ async fn remove(
     State(app): State<App>,
     Extension(asked): Extension<Asked>,
     Path(name): Path<String>,
+    headers: HeaderMap,
 ) -> Result<Response, Refused> {
     off(move || {
         let known = app.installation.meter_type(&asked.who.namespace, &name)?;
+        check_etag(&headers, &etag(&known))?;
         app.installation.delete_meter_type(&asked.who, &known)?;
-        Ok(answer(StatusCode::NO_CONTENT, &()))
+        Ok(StatusCode::NO_CONTENT.into_response())
     })
     .await
-    .map(|_| StatusCode::NO_CONTENT.into_response())
 }

@@ -173,9 +173,11 @@ async fn remove(
     State(app): State<App>,
     Extension(asked): Extension<Asked>,
     Path(name): Path<String>,
+    headers: HeaderMap,
 ) -> Result<Response, Refused> {
     off(move || {
         let pipeline = app.installation.pipeline(&asked.who.namespace, &name)?;
+        check_etag(&headers, &etag(&pipeline))?;
         app.installation.delete_pipeline(&asked.who, &pipeline)?;
         Ok(StatusCode::NO_CONTENT.into_response())
     })

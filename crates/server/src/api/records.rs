@@ -5,10 +5,10 @@ use axum::extract::{Path, RawQuery, State};
 use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::request::Query;
-use super::{App, Asked, Endpoint, off, page};
+use super::{App, Asked, Endpoint, off, raw_page};
 use crate::installation::{RecordView, Refused, not_found, problem_of};
 use crate::keys::Scope;
 
@@ -50,7 +50,7 @@ async fn list(
             let (pipeline, number) = cursor.rsplit_once(':')?;
             Some((pipeline.to_owned(), number.parse::<u64>().ok()?))
         });
-        let mut found: Vec<Value> = Vec::new();
+        let mut found: Vec<Box<RawValue>> = Vec::new();
         for served in app.installation.served_in(&asked.who.namespace) {
             let name = served.kept.name.clone();
             if query.get("pipeline").is_some_and(|wanted| wanted != name && wanted != served.kept.id.to_string()) {
@@ -64,12 +64,12 @@ async fn list(
             cursor = None;
             let wanted = wanted(&query);
             let (records, next) = served.records(from, limit - found.len(), wanted).map_err(|why| problem_of(&why))?;
-            found.extend(records.iter().map(|record| serde_json::from_str(record.json.get()).unwrap_or_default()));
+            found.extend(records.into_iter().map(|record| record.json));
             if found.len() >= limit {
-                return Ok(page(found, Some(format!("{name}:{next}"))));
+                return Ok(raw_page(&found, Some(&format!("{name}:{next}"))));
             }
         }
-        Ok(page(found, None))
+        Ok(raw_page(&found, None))
     })
     .await
 }

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 
 use super::App;
 use crate::installation::Refused;
+use crate::limits::check_depth;
 use crate::problem::{Code, Problem};
 
 /// Items of a page, unless asked otherwise.
@@ -76,7 +77,20 @@ impl Query {
 /// The body, as JSON.
 pub(crate) async fn json<T: DeserializeOwned>(app: &App, headers: &HeaderMap, body: Body) -> Result<T, Refused> {
     let bytes = crate::body::read(headers, body, &app.installation.settings().limits).await?;
-    serde_json::from_slice(&bytes).map_err(|why| Box::new(Problem::new(Code::BadJson, why.to_string())))
+    check_depth(&bytes, app.installation.settings().limits.json_depth_max)?;
+    serde_json::from_slice(&bytes).map_err(|why| {
+        let detail = why.to_string();
+        if !why.is_data() {
+            return Box::new(Problem::new(Code::BadJson, detail));
+        }
+        // "unknown field `smaples`, expected one of …": the first name is the field.
+        let field = detail.split('`').nth(1).filter(|_| detail.contains("field `")).map(str::to_owned);
+        let problem = Problem::new(Code::Invalid, detail);
+        Box::new(match field {
+            Some(field) => problem.field(field),
+            None => problem,
+        })
+    })
 }
 
 /// The body, as a JSON object; nothing is an empty one.
@@ -85,6 +99,7 @@ pub(crate) async fn object(app: &App, headers: &HeaderMap, body: Body) -> Result
     if bytes.iter().all(u8::is_ascii_whitespace) {
         return Ok(Map::new());
     }
+    check_depth(&bytes, app.installation.settings().limits.json_depth_max)?;
     match serde_json::from_slice(&bytes) {
         Ok(Value::Object(members)) => Ok(members),
         Ok(_) => Err(Box::new(Problem::new(Code::Invalid, "the body is to be a JSON object"))),

@@ -12,6 +12,7 @@ use flowmeter_engine::node::Submission;
 use flowmeter_engine::{Error, Kind};
 use flowmeter_store::catalog::{Change, Table};
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::audit::Who;
@@ -67,14 +68,20 @@ impl Correction {
         format!("{}:{}", self.pipeline, self.number)
     }
 
-    /// As it is shown.
-    pub fn shown(&self) -> Value {
-        let event: Value =
-            serde_json::from_slice(&self.raw).unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&self.raw).into_owned()));
-        json!({
+    /// As it is shown: the event as it came, every digit of it, so that whoever corrects
+    /// it sends back what he did not touch.
+    pub fn shown(&self) -> Box<RawValue> {
+        let head = json!({
             "id": self.id(), "pipeline": self.pipeline, "state": self.state, "arrival": self.arrival,
-            "reason": self.reason.code(), "remedy": self.reason.remedy(), "operator": self.operator, "detail": self.detail, "event": event,
-        })
+            "reason": self.reason.code(), "remedy": self.reason.remedy(), "operator": self.operator, "detail": self.detail,
+        });
+        let event = match serde_json::from_slice::<&RawValue>(&self.raw) {
+            Ok(event) => event.get().to_owned(),
+            Err(_) => Value::String(String::from_utf8_lossy(&self.raw).into_owned()).to_string(),
+        };
+        let head = head.to_string();
+        let members = head.strip_suffix('}').unwrap_or(&head);
+        RawValue::from_string(format!("{members},\"event\":{event}}}")).unwrap_or_default()
     }
 }
 
@@ -162,6 +169,9 @@ impl Installation {
         if correction.state != CorrectionState::Open {
             let detail = format!("the event was {:?} already", correction.state).to_lowercase();
             return Err(Box::new(Problem::new(Code::Conflict, detail)));
+        }
+        if state != CorrectionState::Discarded {
+            served.must_move()?;
         }
         let outcome = Outcome { state, at: self.now().to_string(), who: who.name.clone() };
         let key = pair_key(served.kept.id, correction.number);

@@ -114,6 +114,10 @@ impl Installation {
             return Err(Box::new(Problem::new(Code::Conflict, "the name of a meter type never changes").field("name")));
         }
         let _change = self.change();
+        if self.meter_type(&who.namespace, &known.name)? != *known {
+            let detail = format!("somebody else changed the meter type `{}` in this moment", known.name);
+            return Err(Box::new(Problem::new(Code::Stale, detail)));
+        }
         let made = KeptMeterType { updated_at: self.now().to_string(), fields, ..known.clone() };
         let mut changes = vec![put(Table::MeterTypes, named_key(&who.namespace, &made.name), &made)];
         let (before, after) = (Value::Object(known.fields.clone()), Value::Object(made.fields.clone()));

@@ -39,6 +39,15 @@ pub struct MeterFilter {
 }
 
 impl Served {
+    /// Refuses what a pipeline that stands still would come to only when it goes on.
+    pub(super) fn must_move(&self) -> Result<(), Refused> {
+        if !self.board().is_paused() {
+            return Ok(());
+        }
+        let detail = format!("the session of `{}` is PAUSED; resume it first", self.kept.name);
+        Err(Box::new(Problem::new(Code::Conflict, detail)))
+    }
+
     /// The meters that are asked for, by user and type; at most so many.
     pub fn meters(&self, filter: MeterFilter, limit: usize) -> Result<Vec<MeterView>, Error> {
         let pipeline = self.kept.name.clone();
@@ -232,6 +241,7 @@ impl Installation {
         name: &MeterName,
     ) -> Result<(), Refused> {
         let _change = self.change();
+        served.must_move()?;
         let after = json!({"userId": name.user_id, "meterTypeId": name.meter_type_id, "deleteOnReset": name.delete_on_reset, "customFields": name.custom_fields});
         let audited = self.audited(who, action, &name.user_id, Value::Null, after).map_err(|why| problem_of(&why))?;
         self.catalog.commit(&audited).map_err(|why| problem_of(&why.into()))?;

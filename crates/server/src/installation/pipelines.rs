@@ -167,6 +167,10 @@ impl Installation {
             return Err(Box::new(Problem::new(Code::Invalid, detail).field("pipeline")));
         }
         let _change = self.change();
+        if self.pipeline(&who.namespace, &pipeline.name)?.version != pipeline.version {
+            let detail = format!("somebody else gave `{}` a newer version in this moment", pipeline.name);
+            return Err(Box::new(Problem::new(Code::Stale, detail)));
+        }
         let newer = KeptPipeline {
             version: pipeline.version + 1,
             updated_at: self.now().to_string(),
@@ -192,7 +196,10 @@ impl Installation {
         if let Some(served) = served {
             let command = LogCommand::Adopt { pipeline: newer.id, version: newer.version };
             let position = self.with_writer(|writer| writer.command(&command)).map_err(|why| problem_of(&why))?;
-            served.worker.wait_for(position + 1).map_err(|why| problem_of(&why))?;
+            // One that stands still takes it up when it goes on, at its place in the log.
+            if !served.board().is_paused() {
+                served.worker.wait_for(position + 1).map_err(|why| problem_of(&why))?;
+            }
         }
         Ok(())
     }

@@ -152,7 +152,12 @@ impl Installation {
     }
 
     /// A session that is defined and has not run.
-    fn new_session(&self, pipeline: &KeptPipeline, run_type: RunType, unique_key: Option<String>) -> Result<KeptSession, Error> {
+    pub(super) fn new_session(
+        &self,
+        pipeline: &KeptPipeline,
+        run_type: RunType,
+        unique_key: Option<String>,
+    ) -> Result<KeptSession, Error> {
         let number = self.catalog.counter(SESSIONS)? + 1;
         Ok(KeptSession {
             session_id: Session::id_of(number),
@@ -432,6 +437,11 @@ impl Installation {
             }
         }
         Ok(found)
+    }
+
+    /// The number of the newest event of a session.
+    pub fn session_events_end(&self) -> Result<u64, Error> {
+        Ok(self.catalog.counter(EVENTS)?)
     }
 
     /// What a session has done so far, or had done when it ended.

@@ -1,0 +1,111 @@
+//! Every request has a name, and at level debug a line in the log.
+//!
+//! The name is what the caller gave as `X-Request-Id`, or one made here; it stands in the
+//! answer, in a problem, and in the log, so that a person who has one of them finds the
+//! others. Names made here count up from the instant the server began: they need to be
+//! told apart, not to be hard to guess.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::extract::Request;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use axum::middleware::{Next, from_fn};
+use axum::response::Response;
+use flowmeter_engine::node::Clock;
+use serde_json::{Map, Value};
+
+use crate::installation::Who;
+
+/// The header of the name.
+pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// Characters of a name that is taken over.
+const CHARS_MAX: usize = 128;
+
+/// The routes, each request named and told of.
+pub fn apply(routes: Router, clock: Arc<dyn Clock>) -> Router {
+    let names = Arc::new(Names { began: clock.now().nanos(), count: AtomicU64::new(0) });
+    routes.layer(from_fn(move |request: Request, next: Next| {
+        let (clock, names) = (Arc::clone(&clock), Arc::clone(&names));
+        async move { tell(request, next, &*clock, &names).await }
+    }))
+}
+
+struct Names {
+    began: i64,
+    count: AtomicU64,
+}
+
+impl Names {
+    fn next(&self) -> String {
+        format!("{:x}-{:x}", self.began, self.count.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+async fn tell(request: Request, next: Next, clock: &dyn Clock, names: &Names) -> Response {
+    let name = given(request.headers()).unwrap_or_else(|| names.next());
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let began = clock.now();
+    let mut answer = next.run(request).await;
+    if answer.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind == "application/problem+json") {
+        answer = placed(answer, &path, &name).await;
+    }
+    if let Ok(value) = HeaderValue::from_str(&name) {
+        answer.headers_mut().insert(REQUEST_ID, value);
+    }
+    let who = answer.extensions().get::<Who>();
+    tracing::debug!(
+        request = %name,
+        %method,
+        path,
+        status = answer.status().as_u16(),
+        micros = clock.now().since(began) / 1_000,
+        key = who.map_or("", |who| who.name.as_str()),
+        namespace = who.map_or("", |who| who.namespace.as_str()),
+        "answered"
+    );
+    answer
+}
+
+/// The name the caller gave, if it can stand in a log.
+fn given(headers: &HeaderMap) -> Option<String> {
+    let text = headers.get(REQUEST_ID)?.to_str().ok()?;
+    let fits = (1..=CHARS_MAX).contains(&text.len()) && text.bytes().all(|c| c.is_ascii_graphic());
+    fits.then(|| text.to_owned())
+}
+
+/// A problem says which request it is about.
+async fn placed(answer: Response, path: &str, name: &str) -> Response {
+    let (mut head, body) = answer.into_parts();
+    // Problems are made in memory, whole.
+    let bytes = to_bytes(body, usize::MAX).await.unwrap_or_default();
+    let body = match serde_json::from_slice::<Map<String, Value>>(&bytes) {
+        Ok(mut members) => {
+            members.entry("instance").or_insert_with(|| path.into());
+            members.insert("requestId".to_owned(), name.into());
+            head.headers.remove(header::CONTENT_LENGTH);
+            Body::from(Value::Object(members).to_string())
+        }
+        Err(_) => Body::from(bytes),
+    };
+    Response::from_parts(head, body)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_can_stand_in_a_log_are_taken_over() {
+        let long = "x".repeat(CHARS_MAX + 1);
+        let cases = [("a-1", Some("a-1")), ("", None), ("two words", None), (long.as_str(), None)];
+        for (text, expected) in cases {
+            let mut headers = HeaderMap::new();
+            headers.insert(REQUEST_ID, text.parse().unwrap());
+            assert_eq!(given(&headers).as_deref(), expected, "{text}");
+        }
+        assert_eq!(given(&HeaderMap::new()), None);
+    }
+}

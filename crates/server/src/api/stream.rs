@@ -1,0 +1,135 @@
+//! What happens to sessions, as it happens: server-sent events.
+//!
+//! An event is told after it was committed, in order, with its number as its id. Who comes
+//! back with `Last-Event-ID` goes on behind it and misses nothing, however long he was
+//! away; a new listener hears what happens from now on. The catalog is asked every now and
+//! then: so a slow listener costs no memory, and keeps nobody waiting.
+
+use std::time::Duration;
+
+use axum::Extension;
+use axum::body::Body;
+use axum::extract::{RawQuery, State};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use bytes::Bytes;
+use http_body_util::channel::{Channel, Sender};
+
+use super::request::Query;
+use super::{App, Asked, Endpoint, off};
+use crate::installation::{Refused, SessionEvent, problem_of};
+use crate::keys::Scope;
+use crate::problem::{Code, Problem};
+
+/// How soon an event is told after it happened.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// After so many looks without an event a comment is sent, so that no proxy in between
+/// takes the silence for an end.
+const QUIET_LOOKS_MAX: u32 = 60;
+/// Events read at once.
+const PAGE: usize = 100;
+/// Pages on their way to a listener.
+const PAGES_WAITING: usize = 4;
+
+pub(super) fn endpoints() -> Vec<Endpoint> {
+    vec![Endpoint {
+        method: Method::GET,
+        path: "/api/v1/stream",
+        scope: Some(Scope::Read),
+        summary: "Events of sessions as they happen (server-sent events)",
+        query: &[
+            ("type", "only events of this type; may be repeated"),
+            ("pipeline", "only events of this pipeline, by name or id; may be repeated"),
+            ("after", "go on behind the event of this number, as the header Last-Event-ID does"),
+        ],
+        body: None,
+        answer: (200, "text/event-stream: id, event (its type), data (the event)"),
+        route: get(stream),
+    }]
+}
+
+/// Which events a listener wants; empty: all.
+struct Wanted {
+    event_types: Vec<String>,
+    pipelines: Vec<String>,
+}
+
+impl Wanted {
+    fn holds(&self, event: &SessionEvent) -> bool {
+        let is_of = |wanted: &String| event.payload["meterName"] == **wanted || event.payload["meterId"] == **wanted;
+        (self.event_types.is_empty() || self.event_types.contains(&event.event_type))
+            && (self.pipelines.is_empty() || self.pipelines.iter().any(is_of))
+    }
+}
+
+async fn stream(
+    State(app): State<App>,
+    Extension(asked): Extension<Asked>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Result<Response, Refused> {
+    let query = Query::of(query.as_deref());
+    let all = |name| query.all(name).map(str::to_owned).collect();
+    let wanted = Wanted { event_types: all("type"), pipelines: all("pipeline") };
+    let after = match headers.get("last-event-id").map(|value| value.to_str().unwrap_or("?")).or(query.get("after")) {
+        Some(text) => {
+            let wrong = || Box::new(Problem::new(Code::BadCursor, format!("`{text}` is no event's id")).field("Last-Event-ID"));
+            text.trim().parse().map_err(|_| wrong())?
+        }
+        None => {
+            let installation = app.installation.clone();
+            off(move || installation.session_events_end().map_err(|why| problem_of(&why))).await?
+        }
+    };
+    let (sender, body) = Channel::<Bytes>::new(PAGES_WAITING);
+    tokio::spawn(tell(app, asked.who.namespace, wanted, after, sender));
+    let mut answer = (StatusCode::OK, Body::new(body)).into_response();
+    answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    answer.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    // nginx would gather events until its buffer is full.
+    answer.headers_mut().insert("x-accel-buffering", HeaderValue::from_static("no"));
+    Ok(answer)
+}
+
+/// Tells until the listener leaves or the server stops.
+async fn tell(mut app: App, namespace: String, wanted: Wanted, mut after: u64, mut listener: Sender<Bytes>) {
+    let mut looks = tokio::time::interval(LOOK_EVERY);
+    let mut quiet = 0;
+    // The head goes out at once, so that the listener knows that he is heard.
+    if listener.send_data(Bytes::from_static(b": here\n\n")).await.is_err() {
+        return;
+    }
+    loop {
+        tokio::select! {
+            _ = looks.tick() => {}
+            _ = app.stopping.wait_for(|is_stopping| *is_stopping) => return,
+        }
+        let (installation, of) = (app.installation.clone(), namespace.clone());
+        let found = off(move || {
+            // Numbers are of all namespaces: behind the newest there is nothing to read.
+            let end = installation.session_events_end().map_err(|why| problem_of(&why))?;
+            let events = if end > after { installation.session_events(&of, after, PAGE) } else { Ok(Vec::new()) };
+            Ok((end, events.map_err(|why| problem_of(&why))?))
+        });
+        let Ok((end, events)) = found.await else { return };
+        // A page that is not full has everything up to the end.
+        after = if events.len() < PAGE { after.max(end) } else { events.last().map_or(after, |last| last.number) };
+        let text: String = events.iter().filter(|event| wanted.holds(event)).map(written).collect();
+        quiet = if text.is_empty() { quiet + 1 } else { 0 };
+        let text = match quiet {
+            0 => text,
+            QUIET_LOOKS_MAX.. => ": still here\n\n".to_owned(),
+            _ => continue,
+        };
+        quiet = 0;
+        if listener.send_data(text.into()).await.is_err() {
+            return;
+        }
+    }
+}
+
+fn written(event: &SessionEvent) -> String {
+    let data = serde_json::to_string(event).unwrap_or_default();
+    format!("id: {}\nevent: {}\ndata: {data}\n\n", event.number, event.event_type)
+}

@@ -1,0 +1,217 @@
+//! A DEBUG session: events led through a pipeline to see what it makes of them. Nothing
+//! is counted, nothing pushed; only the session and its events are kept.
+
+use std::sync::Arc;
+
+use flowmeter_core::event::{Block, Origin};
+use flowmeter_core::mediation::{Decoder, Tap};
+use flowmeter_core::partition::RecordKey;
+use flowmeter_core::pipeline::{Format, Pipeline};
+use flowmeter_core::plan::Plan;
+use flowmeter_core::session::{RunType, Trigger};
+use flowmeter_core::time::Timestamp;
+use flowmeter_core::verdict::Tally;
+use flowmeter_engine::{Engine, Error, Kind, Observer, ParkedEvent, Received, RecordSink, Source, Totals};
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+
+use super::audit::Who;
+use super::sessions::counts;
+use super::{Installation, KeptPipeline, Refused, problem_of};
+
+/// Records and parked events that are shown; all are counted.
+const SHOWN: usize = 100;
+
+/// What is tried.
+#[derive(Clone, Debug)]
+pub struct Trial {
+    /// Another document than the newest version: one that is being written.
+    pub document: Option<String>,
+    /// Events, a line each.
+    pub lines: Vec<u8>,
+    /// Whether the lines are raw, of an access log, and not JSON.
+    pub is_raw: bool,
+    /// The engine's clock; now when left out.
+    pub as_of: Option<Timestamp>,
+    /// Events of each operator to show.
+    pub samples: usize,
+    /// Whether a parked event fails the test.
+    pub is_strict: bool,
+}
+
+impl Installation {
+    /// Runs a DEBUG session and tells what each operator took and gave, what was parked,
+    /// and the records that would be flushed.
+    pub fn try_out(&self, who: &Who, pipeline: &KeptPipeline, trial: Trial) -> Result<Value, Refused> {
+        let at = |why: Error| problem_of(&why);
+        let compiled: Pipeline = match &trial.document {
+            Some(document) => self.check_document(&who.namespace, document)?,
+            None => self.version(pipeline, pipeline.version)?.compile().map_err(at)?,
+        };
+        let mut plan = compiled.plan;
+        plan.id = pipeline.id;
+        let plan = Arc::new(plan);
+        let mut session = {
+            let _change = self.change();
+            let mut session = self.new_session(pipeline, RunType::Debug, None).map_err(at)?;
+            let object = json!({"pipeline": pipeline.name});
+            let audited = self.audited(who, "session.test", &session.session_id, Value::Null, object).map_err(at)?;
+            self.step(&mut session, &plan, Trigger::Start, audited).map_err(at)?;
+            session
+        };
+        let mut seen = Seen { samples_max: trial.samples, ..Seen::default() };
+        let now = self.now();
+        let (totals, outcome) = self.lead(&plan, trial, now, &mut seen);
+        session.counts = counts(&plan, &totals);
+        let trigger = match outcome {
+            Ok(()) => Trigger::TestEnded,
+            Err(why) => {
+                session.error = Some(why.to_string());
+                Trigger::Fail
+            }
+        };
+        self.step(&mut session, &plan, trigger, Vec::new()).map_err(at)?;
+        Ok(seen.report(&plan, &session))
+    }
+
+    fn lead(&self, plan: &Arc<Plan>, trial: Trial, now: Timestamp, seen: &mut Seen) -> (Totals, Result<(), Error>) {
+        let settings = flowmeter_engine::Settings { threads: 1, partitions: 1, taps_max: trial.samples };
+        let mut engine = match Engine::new(Arc::clone(plan), settings) {
+            Ok(engine) => engine,
+            Err(why) => return (Totals::default(), Err(why)),
+        };
+        let (as_of, is_strict) = (trial.as_of.unwrap_or(now), trial.is_strict);
+        engine.open_declared(as_of);
+        let mut source = Inline::new(plan, trial);
+        let mut records = Records::default();
+        let mut run = |engine: &mut Engine| {
+            engine.ingest(&mut source, as_of, &mut records, seen)?;
+            flowmeter_connectors::bounded::check(plan, &engine.totals().tally)?;
+            engine.tick(as_of, &mut records)?;
+            engine.flush_open(as_of, &mut records)?;
+            match engine.totals().tally.parked_total() {
+                parked @ 1.. if is_strict => Err(Error::new(Kind::Invalid, format!("{parked} events were parked"))),
+                _ => Ok(()),
+            }
+        };
+        let outcome = run(&mut engine);
+        seen.records = records;
+        (engine.totals(), outcome)
+    }
+}
+
+/// The events of a trial, as a source.
+struct Inline {
+    lines: Option<Vec<u8>>,
+    decoder: Arc<Decoder>,
+    source: usize,
+}
+
+impl Inline {
+    fn new(plan: &Plan, trial: Trial) -> Inline {
+        let source = plan.sources.iter().position(|source| source.http).unwrap_or(0);
+        let format = if trial.is_raw { Format::AccessLog } else { Format::Ndjson };
+        let decoder = match plan.sources.get(source) {
+            Some(source) => source.decoder(plan, format, &[]),
+            None => Decoder::Json(flowmeter_core::event::json::Projection::new(&plan.paths)),
+        };
+        Inline { lines: Some(trial.lines), decoder: Arc::new(decoder), source }
+    }
+}
+
+impl Source for Inline {
+    fn receive(&mut self, block: &mut Block) -> Result<Received, Error> {
+        let Some(lines) = self.lines.take() else { return Ok(Received::End) };
+        block.open().extend_from_slice(&lines);
+        block.seal();
+        block.first_line = 1;
+        block.origin = Origin { name: "events".into(), source: self.source, columns: None };
+        Ok(Received::Block(Arc::clone(&self.decoder)))
+    }
+
+    fn progress(&self) -> (u64, Option<u64>) {
+        (0, None)
+    }
+}
+
+#[derive(Default)]
+struct Records {
+    shown: Vec<Box<RawValue>>,
+    flushed: u64,
+    thresholds: u64,
+}
+
+impl Records {
+    fn show(&mut self, json: &[u8]) {
+        if self.shown.len() < SHOWN
+            && let Ok(record) = serde_json::from_slice(json)
+        {
+            self.shown.push(record);
+        }
+    }
+}
+
+impl RecordSink for Records {
+    fn record(&mut self, _key: RecordKey<'_>, json: &[u8]) -> Result<(), Error> {
+        self.flushed += 1;
+        self.show(json);
+        Ok(())
+    }
+
+    fn threshold(&mut self, _key: RecordKey<'_>, json: &[u8]) -> Result<(), Error> {
+        self.thresholds += 1;
+        self.show(json);
+        Ok(())
+    }
+}
+
+/// What was seen on the way.
+#[derive(Default)]
+struct Seen {
+    samples_max: usize,
+    samples: Vec<(u16, Value)>,
+    parked: Vec<Value>,
+    records: Records,
+}
+
+impl Observer for Seen {
+    fn parked(&mut self, event: &ParkedEvent<'_>) -> Result<(), Error> {
+        if self.parked.len() < SHOWN {
+            self.parked.push(json!({
+                "event": event.line, "operator": event.operator, "reason": event.reason.code(), "detail": event.detail,
+                "remedy": event.reason.remedy(),
+            }));
+        }
+        Ok(())
+    }
+
+    fn tapped(&mut self, tap: &Tap, line: u64) {
+        if self.samples.iter().filter(|(operator, _)| *operator == tap.operator).count() < self.samples_max {
+            let fields: Value = serde_json::from_str(&tap.fields).unwrap_or_default();
+            self.samples.push((tap.operator, json!({"event": line, "fields": fields})));
+        }
+    }
+
+    fn progress(&mut self, _tally: &Tally, _bytes: (u64, Option<u64>)) {}
+}
+
+impl Seen {
+    fn report(&self, plan: &Plan, session: &super::KeptSession) -> Value {
+        let mut operators = session.counts["operators"].clone();
+        for (at, operator) in operators.as_array_mut().into_iter().flatten().enumerate() {
+            let of_it = self.samples.iter().filter(|(operator, _)| usize::from(*operator) == at);
+            operator["samples"] = of_it.map(|(_, sample)| sample.clone()).collect();
+        }
+        let mut report = serde_json::to_value(session).unwrap_or_default();
+        report["meterName"] = json!(plan.name);
+        report["passed"] = json!(session.error.is_none());
+        report["events"] = session.counts["events"].clone();
+        report["operators"] = operators;
+        report["parked"] = json!(self.parked);
+        report["flushed"] = json!(self.records.flushed);
+        report["thresholds"] = json!(self.records.thresholds);
+        // Their numbers as text would stand there: a report is for looking at.
+        report["wouldFlush"] = json!(self.records.shown);
+        report
+    }
+}

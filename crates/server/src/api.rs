@@ -14,6 +14,7 @@ mod keys;
 mod meter_types;
 mod meters;
 mod metrics;
+mod notifications;
 mod openapi;
 mod pipelines;
 mod records;
@@ -34,6 +35,7 @@ use serde_json::{Value, json};
 use crate::installation::{Installation, Refused, Who};
 use crate::keys::{KeyRing, Principal, Scope};
 use crate::limits::{Gate, RateLimits};
+use crate::notifications::courier::Courier;
 use crate::problem::{Code, Problem};
 
 pub use metrics::Metrics;
@@ -43,6 +45,8 @@ pub use metrics::Metrics;
 pub struct App {
     /// Everything the server keeps.
     pub installation: Arc<Installation>,
+    /// What delivers notifications.
+    pub courier: Arc<Courier>,
     /// Who may come in.
     pub keys: Arc<KeyRing>,
     /// How fast.
@@ -83,6 +87,7 @@ pub fn endpoints() -> Vec<Endpoint> {
     all.extend(sessions::endpoints());
     all.extend(records::endpoints());
     all.extend(corrections::endpoints());
+    all.extend(notifications::endpoints());
     all.extend(keys::endpoints());
     all.extend(audit::endpoints());
     all.extend(health::endpoints());

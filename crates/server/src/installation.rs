@@ -10,9 +10,11 @@ mod corrections;
 mod delivery;
 mod meter_types;
 mod meters;
+mod notifications;
 mod pipelines;
 mod records;
 mod sessions;
+mod telling;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -34,6 +36,7 @@ pub use audit::{AuditEntry, Who};
 pub use corrections::{Correction, CorrectionFilter, CorrectionState};
 pub use meter_types::KeptMeterType;
 pub use meters::{MeterFilter, MeterView};
+pub use notifications::{NoticeFilter, Tried};
 pub use pipelines::{KeptPipeline, KeptVersion, document_problem};
 pub use records::RecordView;
 pub use sessions::{KeptSession, SessionEvent, counts};
@@ -69,7 +72,7 @@ pub struct Installation {
     /// Changes of the catalog are made one at a time.
     changing: Mutex<()>,
     /// Events of sessions are numbered one at a time.
-    telling: Mutex<()>,
+    teller: telling::Teller,
 }
 
 /// A pipeline that a session runs.
@@ -118,7 +121,7 @@ impl Installation {
             writer: RwLock::new(Some(writer)),
             pipelines: RwLock::default(),
             changing: Mutex::default(),
-            telling: Mutex::default(),
+            teller: telling::Teller::default(),
         });
         installation.go_on()?;
         Ok((installation, recovered))

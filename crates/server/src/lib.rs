@@ -13,6 +13,7 @@ pub mod installation;
 pub mod keys;
 pub mod limits;
 pub mod loopback;
+pub mod notifications;
 pub mod problem;
 pub mod run;
 pub mod security_headers;

@@ -14,6 +14,7 @@ mod event_store;
 mod explain;
 mod meter_types;
 mod meters;
+mod notifications;
 mod pipelines;
 mod records;
 mod replay;
@@ -22,6 +23,7 @@ mod trace;
 mod trial;
 mod usage;
 mod verify;
+mod telling;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, TryLockError};
@@ -43,6 +45,7 @@ pub use audit::{AuditEntry, Who};
 pub use corrections::{Correction, CorrectionFilter, CorrectionState};
 pub use meter_types::KeptMeterType;
 pub use meters::{MeterFilter, MeterView};
+pub use notifications::{NoticeFilter, Tried};
 pub use pipelines::{KeptPipeline, KeptVersion, document_problem};
 pub use records::RecordView;
 pub use sessions::{KeptSession, SessionEvent, counts};
@@ -85,13 +88,13 @@ pub struct Installation {
     /// So are changes of the meters of the OpenMeter API, of which each takes several.
     changing_openmeter: Mutex<()>,
     /// Events of sessions are numbered one at a time.
-    telling: Mutex<()>,
     /// Turns what was received into files.
     event_store: OnceLock<EventStore>,
     /// Held while a backup reads: nothing is let go of meanwhile.
     keeping: Mutex<()>,
     /// So that no other program uses the data directory.
     _lock: Lock,
+    teller: telling::Teller,
 }
 
 /// A pipeline that a session runs.
@@ -142,10 +145,10 @@ impl Installation {
             pipelines: RwLock::default(),
             changing: Mutex::default(),
             changing_openmeter: Mutex::default(),
-            telling: Mutex::default(),
             event_store: OnceLock::new(),
             keeping: Mutex::default(),
             _lock: lock,
+            teller: telling::Teller::default(),
         });
         installation.go_on()?;
         if installation.settings.event_store.enabled {

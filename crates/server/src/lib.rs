@@ -17,6 +17,7 @@ pub mod keys;
 pub mod limits;
 pub mod loopback;
 mod openmeter;
+pub mod notifications;
 pub mod problem;
 pub mod run;
 pub mod security_headers;

@@ -109,7 +109,8 @@ impl Live {
         let identities_at = format!("{folder}/identities");
         match kept {
             Some(kept) => {
-                let manifests: Vec<&Manifest> = kept.manifests.iter().collect();
+                let before = kept.before.iter().flat_map(|(_, manifests)| manifests);
+                let manifests: Vec<&Manifest> = kept.newest.manifests.iter().chain(before).collect();
                 identities::sweep(&*disk, &identities_at, &manifests)?;
                 Live::resume(disk, folder, beginning, kept, plan_of, settings, outlet)
             }
@@ -156,13 +157,17 @@ impl Live {
         disk: Arc<dyn Disk>,
         folder: &str,
         beginning: &Beginning,
-        kept: Checkpoint,
+        kept: checkpoint::Found,
         plan_of: &dyn Fn(u32) -> Result<Arc<Plan>, Error>,
         settings: LiveSettings,
         mut outlet: Outlet,
     ) -> Result<Live, Error> {
+        let checkpoint::Found { newest: kept, before } = kept;
         let plan = plan_of(kept.version)?;
-        let identities = open_identities(&disk, folder, &kept.manifests, &settings)?;
+        let mut identities = open_identities(&disk, folder, &kept.manifests, &settings)?;
+        for (known, before) in identities.iter_mut().zip(before.iter().flat_map(|(_, manifests)| manifests)) {
+            known.keep(before);
+        }
         let mut engine = Engine::read(Arc::clone(&plan), settings.engine, &kept.images, identities)?;
         engine.set_totals(kept.totals);
         outlet.go_on_from(kept.items)?;
@@ -178,7 +183,7 @@ impl Live {
             outlet,
             position: kept.position,
             clock: kept.clock,
-            manifests: vec![(kept.position, kept.manifests)],
+            manifests: before.into_iter().chain([(kept.position, kept.manifests)]).collect(),
         })
     }
 
@@ -205,13 +210,13 @@ impl Live {
 
     fn take_events(&mut self, events: &mut Vec<Arc<Entry>>) -> Result<(), Error> {
         let Some(last) = events.last() else { return Ok(()) };
-        let (position, at) = (last.position + 1, Timestamp::from_nanos(last.at));
-        let mut source = Entries::new(events, &self.namespace, self.plan.id, &self.decoder, self.outlet.arrivals())?;
+        let position = last.position + 1;
+        let mut source = Entries::new(events, &self.namespace, self.plan.id, &self.decoder, self.outlet.arrivals(), self.clock)?;
+        let at = source.clock;
         let (mut sink, mut watch) = self.outlet.split();
         self.engine.ingest(&mut source, at, &mut sink, &mut watch)?;
         events.clear();
-        self.position = position;
-        self.clock = self.clock.max(at);
+        (self.position, self.clock) = (position, at);
         self.check()?;
         self.outlet.write(self.clock)
     }
@@ -278,6 +283,11 @@ impl Live {
     /// which the log is no longer needed by this pipeline.
     pub fn checkpoint(&mut self) -> Result<u64, Error> {
         self.outlet.commit(self.clock)?;
+        let oldest = self.manifests.first().map_or(0, |(position, _)| *position);
+        if self.manifests.last().is_some_and(|(newest, _)| *newest == self.position) {
+            // Nothing was taken since: the newest says all there is to say.
+            return Ok(oldest);
+        }
         let manifests = self.engine.identities_mut().map(SpilledIdentities::seal).collect::<Result<Vec<_>, _>>()?;
         let checkpoint = Checkpoint {
             version: self.version,

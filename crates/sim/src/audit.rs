@@ -131,7 +131,11 @@ pub fn against_oracle(live: &mut Live, seen: &Seen, oracle: &mut Oracle) -> Resu
     tally.late = 0;
     if tally != oracle.tally() {
         let other = seen.verdicts.iter().zip(&oracle.verdicts).position(|(there, expected)| there != expected);
-        return Err(format!("{name}: {tally:?}, expected {:?}; the first other verdict is {other:?}", oracle.tally()));
+        let verdicts = other.map(|other| (other, seen.verdicts[other], oracle.verdicts[other]));
+        return Err(format!(
+            "{name}: {tally:?}, expected {:?}; the first other verdict (event, is, expected): {verdicts:?}",
+            oracle.tally()
+        ));
     }
     if let Some(other) = (0..oracle.verdicts.len()).find(|event| seen.verdicts.get(*event) != oracle.verdicts.get(*event)) {
         let (there, expected) = (seen.verdicts.get(other), oracle.verdicts[other]);
@@ -142,8 +146,11 @@ pub fn against_oracle(live: &mut Live, seen: &Seen, oracle: &mut Oracle) -> Resu
         let item = parked_item(item).ok_or("a parked event cannot be read")?;
         parked.push((item.arrival, item.reason, item.raw.to_vec()));
     }
-    if parked != oracle.parked {
-        return Err(format!("{name}: parked {parked:?}, expected {:?}", oracle.parked));
+    if let Some(other) = (0..parked.len().max(oracle.parked.len())).find(|item| parked.get(*item) != oracle.parked.get(*item)) {
+        let show = |item: Option<&(u64, Reason, Vec<u8>)>| {
+            item.map(|(arrival, reason, raw)| format!("{arrival} {reason} {}", String::from_utf8_lossy(raw)))
+        };
+        return Err(format!("{name}: parked {:?}, expected {:?}", show(parked.get(other)), show(oracle.parked.get(other))));
     }
     if live.meter_count() != oracle.meters() {
         return Err(format!("{name}: {} meters, expected {}", live.meter_count(), oracle.meters()));

@@ -18,6 +18,7 @@
 //! `cargo run -p sim -- SEED` tells the history of a seed, `-- --seeds A..B` runs many.
 
 pub mod audit;
+pub mod decoders;
 pub mod disk;
 pub mod documents;
 pub mod node;
@@ -30,7 +31,7 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Things that happen in a history, if nobody says otherwise.
-pub const STEPS: u64 = 60;
+pub const STEPS: u64 = 45;
 
 /// Runs a seed. Tells what happened how often.
 ///

@@ -170,8 +170,10 @@ impl Oracle {
         if targets.is_empty() {
             return Verdict::Parked(Reason::BeforeActive);
         }
+        let needed = targets.iter().any(|(_, sort, _)| sort.aggregation != "count");
         let numeric = targets.iter().any(|(_, sort, _)| !matches!(sort.aggregation, "unique" | "count"));
         let number = match &event.value {
+            _ if !needed => Decimal::ZERO,
             Value::Null => return Verdict::Parked(Reason::NoValue),
             Value::Array(_) | Value::Object(_) => return Verdict::Parked(Reason::BadValue),
             Value::Number(number) => number.to_string().parse().unwrap_or_default(),

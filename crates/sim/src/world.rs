@@ -214,8 +214,11 @@ impl World {
                 _ => slot.oracle.command(kept.at, &LogCommand::read(&kept.bytes).map_err(|why| why.to_string())?),
             }
         }
-        // After a restart it may be behind; what it wrote before was compared.
-        if slot.oracle.position == live.position() {
+        // After a restart it may be behind what it wrote before.
+        let outlet = live.outlet();
+        let caught_up =
+            [outlet.records(), outlet.parked(), outlet.verdicts()].iter().all(|stream| stream.next() == stream.written());
+        if slot.oracle.position == live.position() && caught_up {
             audit::against_oracle(live, &slot.seen, &mut slot.oracle)?;
         }
         Ok(())
@@ -241,7 +244,8 @@ impl World {
     fn append(&mut self, kind: EntryKind, at: i64, bytes: Vec<u8>) {
         let Some(log) = &mut self.log else { return };
         let items = if kind == EntryKind::Events { 1 } else { 0 };
-        if log.append(&Encoded::new(kind, at, items, &bytes)).is_ok() {
+        if let Ok(position) = log.append(&Encoded::new(kind, at, items, &bytes)) {
+            self.tell(|| format!("entry {position} at {}: {}", crate::documents::at(at), String::from_utf8_lossy(&bytes)));
             self.pending.push(Kept { kind, at, bytes });
         }
     }

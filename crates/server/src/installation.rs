@@ -19,11 +19,11 @@ mod pipelines;
 mod records;
 mod replay;
 mod sessions;
+mod telling;
 mod trace;
 mod trial;
 mod usage;
 mod verify;
-mod telling;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, TryLockError};

@@ -3,6 +3,7 @@
 
 mod args;
 mod check;
+mod client;
 mod clock;
 mod debug;
 mod failure;
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
         Command::Test(test) => debug::test(&test),
         Command::Check(check) => check::check(&check),
         Command::Serve(serve) => serve::serve(&serve),
+        Command::Client(commands) => client::client(commands),
         Command::Periods(periods) => periods::periods(&periods),
         Command::Schema => failure::print(&format!("{:#}\n", flowmeter_core::pipeline::json_schema())),
         Command::Completions { shell } => {

@@ -9,6 +9,8 @@ mod audit;
 mod corrections;
 mod door;
 mod events;
+#[cfg(test)]
+mod guide;
 mod health;
 mod keys;
 mod meter_types;

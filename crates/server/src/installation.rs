@@ -8,6 +8,7 @@
 mod audit;
 mod corrections;
 mod delivery;
+mod first_key;
 mod meter_types;
 mod meters;
 mod pipelines;
@@ -33,6 +34,7 @@ use uuid::Uuid;
 
 pub use audit::{AuditEntry, Who};
 pub use corrections::{Correction, CorrectionFilter, CorrectionState};
+pub use first_key::key_offline;
 pub use meter_types::KeptMeterType;
 pub use meters::{MeterFilter, MeterView};
 pub use pipelines::{KeptPipeline, KeptVersion, document_problem};

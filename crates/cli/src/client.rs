@@ -17,7 +17,7 @@ use std::process::ExitCode;
 use serde_json::value::RawValue;
 
 pub(crate) use commands::Commands;
-use commands::{Asked, List};
+use commands::{Asked, Paging};
 use connection::Connection;
 use table::Columns;
 
@@ -48,7 +48,7 @@ impl Call {
         Call::new("POST", path)
     }
 
-    fn list(path: impl Into<String>, list: &List, columns: Columns) -> Call {
+    fn list(path: impl Into<String>, list: &Paging, columns: Columns) -> Call {
         let items_max = if list.all { usize::MAX } else { list.limit };
         Call { items_max: Some(items_max), columns, ..Call::get(path) }
     }

@@ -38,7 +38,8 @@ fn everything_a_server_keeps_is_listed_shown_and_acted_on() {
     };
     let kind = file("kind.json", r#"{"name": "Spend", "unit": "EUR"}"#);
     assert_eq!(json(&server, &["meter-types", "create", &kind])["name"], "Spend");
-    let lines: String = (0..2_000).map(|n| format!("{}\n", event(&format!("e{n}"), &format!("user {:02}", n % 20), 1.into()))).collect();
+    let lines: String =
+        (0..2_000).map(|n| format!("{}\n", event(&format!("e{n}"), &format!("user {:02}", n % 20), 1.into()))).collect();
     let events = file("events.ndjson", &lines);
     assert_eq!(json(&server, &["events", "send", &events, "--wait"])["verdicts"]["counted"], 2_000);
     assert_eq!(json(&server, &["events", "send", &events, "--wait"])["verdicts"]["duplicate"], 2_000, "again, and none twice");
@@ -65,7 +66,10 @@ fn everything_a_server_keeps_is_listed_shown_and_acted_on() {
     assert!(says(&server, &["sessions", "list", "--status", "RUNNING"]).contains("R-00000001"));
     assert_eq!(says(&server, &["sessions", "events", "R-00000001"]).lines().count(), 5);
     assert!(says(&server, &["pipelines", "show", "default"]).contains("pipeline: default"));
-    let document = file("new.yaml", "pipeline: new\nsource: { http: {} }\noperators: [{ meter: { key: 3f6f5ab0-7f0e-4f43-9d02-5a5f2f9f1c01, rules: [{ category: c }] } }]\nmeterTypes: [{ name: C, category: c, aggregation: count }]\n");
+    let document = file(
+        "new.yaml",
+        "pipeline: new\nsource: { http: {} }\noperators: [{ meter: { key: 3f6f5ab0-7f0e-4f43-9d02-5a5f2f9f1c01, rules: [{ category: c }] } }]\nmeterTypes: [{ name: C, category: c, aggregation: count }]\n",
+    );
     assert_eq!(json(&server, &["pipelines", "create", &document])["version"], 1);
     assert_eq!(json(&server, &["pipelines", "run", "new", "--unique-key", "k"])["sessionId"], "R-00000002");
     assert_eq!(json(&server, &["sessions", "finish", "R-00000002"])["sessionStatus"], "COMPLETED");

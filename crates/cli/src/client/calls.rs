@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::commands::{
-    Asked, Audit, Commands, Corrections, Keys, List, MeterFields, MeterTypes, Meters, Pipelines, Records, Sessions,
+    Asked, Audit, Commands, Corrections, Keys, MeterFields, MeterTypes, Meters, Paging, Pipelines, Records, Sessions,
 };
 use super::connection::Server;
 use super::{Call, part};
@@ -116,7 +116,7 @@ impl Sessions {
                     ("TO", "payload.sessionStatus"),
                     ("OPERATOR", "payload.operatorId"),
                 ];
-                Call::list(one(id, "/events"), &List { limit: usize::MAX, all: true }, columns)
+                Call::list(one(id, "/events"), &Paging { limit: usize::MAX, all: true }, columns)
             }
             Sessions::Pause { id } => Call::post(one(id, "/pause")),
             Sessions::Resume { id } => Call::post(one(id, "/resume")),
@@ -147,7 +147,7 @@ impl Pipelines {
             Pipelines::Delete { name } => Call::new("DELETE", one(name, "")),
             Pipelines::Versions { name } => {
                 let columns = &[("VERSION", "version"), ("AT", "createdAt"), ("BY", "createdBy")];
-                Call::list(one(name, "/versions"), &List { limit: usize::MAX, all: true }, columns)
+                Call::list(one(name, "/versions"), &Paging { limit: usize::MAX, all: true }, columns)
             }
             Pipelines::Run { name, unique_key } => {
                 let key = unique_key.iter().map(|key| ("uniqueKey".to_owned(), json!(key)));

@@ -42,7 +42,7 @@ pub(crate) struct Asked<A: Subcommand> {
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct List {
+pub(crate) struct Paging {
     /// Items at most
     #[arg(long, default_value_t = 100, value_name = "N")]
     pub(crate) limit: usize,
@@ -65,7 +65,7 @@ pub(crate) enum Meters {
         #[arg(long)]
         pipeline: Option<String>,
         #[command(flatten)]
-        list: List,
+        list: Paging,
     },
     /// Show a meter: the record its ongoing period would make
     Show { id: String },
@@ -108,7 +108,7 @@ pub(crate) enum MeterTypes {
     /// List meter types, by name
     List {
         #[command(flatten)]
-        list: List,
+        list: Paging,
     },
     /// Show a meter type
     Show { name: String },
@@ -131,14 +131,12 @@ pub(crate) enum Sessions {
         #[arg(long)]
         status: Option<String>,
         #[command(flatten)]
-        list: List,
+        list: Paging,
     },
     /// Show a session with its counts
     Show { id: String },
     /// The events of a session, in order
-    Events {
-        id: String,
-    },
+    Events { id: String },
     /// Suspend a session; its position is kept
     Pause { id: String },
     /// Let a session go on
@@ -154,7 +152,7 @@ pub(crate) enum Pipelines {
     /// List pipelines, by name
     List {
         #[command(flatten)]
-        list: List,
+        list: Paging,
     },
     /// Show a pipeline with its document
     Show { name: String },
@@ -208,7 +206,7 @@ pub(crate) enum Corrections {
         #[arg(long)]
         reason: Option<String>,
         #[command(flatten)]
-        list: List,
+        list: Paging,
     },
     /// Show a parked event
     Show { id: String },
@@ -242,7 +240,7 @@ pub(crate) enum Records {
         #[arg(long = "type", value_name = "TYPE")]
         meter_type: Option<String>,
         #[command(flatten)]
-        list: List,
+        list: Paging,
     },
     /// Show a metered record
     Show { id: String },
@@ -253,7 +251,7 @@ pub(crate) enum Keys {
     /// List keys, without their secrets
     List {
         #[command(flatten)]
-        list: List,
+        list: Paging,
     },
     /// Make a key; its secret is shown this once
     Create(CreateKey),
@@ -292,6 +290,6 @@ pub(crate) enum Audit {
     /// List changes, the newest first
     List {
         #[command(flatten)]
-        list: List,
+        list: Paging,
     },
 }

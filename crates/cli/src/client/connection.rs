@@ -70,7 +70,8 @@ impl Connection {
 
     /// Sends a request; whatever is answered.
     pub(crate) fn ask(&self, method: &str, path: &str, body: Option<(&str, &[u8])>) -> anyhow::Result<Answer> {
-        let mut request = Request::builder().method(method).uri(format!("{}{path}", self.url)).header("accept", "application/json");
+        let mut request =
+            Request::builder().method(method).uri(format!("{}{path}", self.url)).header("accept", "application/json");
         if let Some(key) = &self.key {
             request = request.header("authorization", format!("Bearer {key}"));
         }

@@ -22,12 +22,7 @@ pub(super) fn create_offline(create: &CreateKey, form: Form) -> anyhow::Result<E
         ),
     };
     let data = create.data.as_deref().unwrap_or(std::path::Path::new("flowmeter-data"));
-    let new = NewKey {
-        name: create.name.clone(),
-        namespace: create.namespace.clone(),
-        scopes: Scopes::of(&scopes),
-        expires_at,
-    };
+    let new = NewKey { name: create.name.clone(), namespace: create.namespace.clone(), scopes: Scopes::of(&scopes), expires_at };
     let issued = key_offline(data, new, crate::clock::now())?;
     let mut shown: Value = serde_json::to_value(&issued.stored.key)?;
     shown["secret"] = json!(issued.text.into_text());

@@ -87,8 +87,7 @@ mod tests {
     #[test]
     fn a_list_for_people_keeps_every_digit() {
         let raw = |text: &str| RawValue::from_string(text.to_owned()).unwrap();
-        let items =
-            [raw(r#"{"user":"anna","value":0.1000000000000000055,"in":{"a":null}}"#), raw(r#"{"user":"b","value":12}"#)];
+        let items = [raw(r#"{"user":"anna","value":0.1000000000000000055,"in":{"a":null}}"#), raw(r#"{"user":"b","value":12}"#)];
         let columns: Columns = &[("USER", "user"), ("VALUE", "value"), ("A", "in.a")];
         assert_eq!(list(&items, columns, Form::Table), "USER  VALUE                  A\nanna  0.1000000000000000055\nb     12\n");
         assert_eq!(list(&items[1..], columns, Form::Json), "[{\"user\":\"b\",\"value\":12}]\n");

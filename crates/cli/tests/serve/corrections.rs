@@ -17,7 +17,10 @@ fn a_corrected_event_counts_once() {
     server.count(&[nobody("1"), nobody("2"), nobody("3"), event("4", "anna", json!(1))]);
     let open = items(&server.get("/api/v1/corrections"));
     assert_eq!(open.len(), 3);
-    assert_eq!((&open[0]["reason"], &open[0]["state"], &open[0]["event"]["id"]), (&json!("no_user"), &json!("open"), &json!("1")));
+    assert_eq!(
+        (&open[0]["reason"], &open[0]["state"], &open[0]["event"]["id"]),
+        (&json!("no_user"), &json!("open"), &json!("1"))
+    );
     let id = |at: usize| open[at]["id"].as_str().unwrap().to_owned();
     let act = |at: usize, what: &str, body: Value| server.post(&format!("/api/v1/corrections/{}/{what}", id(at)), &body);
     for body in [json!({}), json!({"event": "text"}), json!({"event": null})] {

@@ -27,7 +27,10 @@ fn meter_types() {
     assert_eq!(made.status, 201);
     let etag = made.header("etag").unwrap().to_owned();
     let kind = made.json();
-    assert_eq!((&kind["category"], &kind["aggregation"], &kind["timezone"]), (&json!("DEFAULT"), &json!("sum"), &json!("Etc/UTC")));
+    assert_eq!(
+        (&kind["category"], &kind["aggregation"], &kind["timezone"]),
+        (&json!("DEFAULT"), &json!("sum"), &json!("Etc/UTC"))
+    );
     let refused = [
         (json!({"name": "Spend"}), 409, "already_exists", Some("name")),
         (json!({"name": "Other", "externalRef": "E-1"}), 409, "already_exists", Some("externalRef")),
@@ -44,7 +47,8 @@ fn meter_types() {
         assert_eq!((told.0, told.1.as_str(), told.2.as_deref()), (status, code, field), "{body}");
     }
     assert_eq!(server.ask("POST", path).body("{\"name\":").send().problem().1, "bad_json");
-    let change = |etag: &str, body: Value| server.ask("PUT", "/api/v1/meter-types/Spend").header("if-match", etag).json(&body).send();
+    let change =
+        |etag: &str, body: Value| server.ask("PUT", "/api/v1/meter-types/Spend").header("if-match", etag).json(&body).send();
     let changed = change(&etag, json!({"name": "Spend", "unit": "USD"}));
     assert_eq!((changed.status, &changed.json()["unit"]), (200, &json!("USD")));
     assert_eq!(change(&etag, json!({"name": "Spend", "unit": "GBP"})).problem().0, 412);
@@ -75,7 +79,10 @@ fn meters() {
     let made = server.post("/api/v1/meters", &json!({"userId": "anna", "meterType": "Spend", "customFields": {"plan": "gold"}}));
     assert_eq!(made.status, 201);
     let meter = made.json();
-    assert_eq!((&meter["customFields"]["plan"], &meter["deleteOnReset"], &meter["value"]), (&json!("gold"), &json!(false), &json!(0)));
+    assert_eq!(
+        (&meter["customFields"]["plan"], &meter["deleteOnReset"], &meter["value"]),
+        (&json!("gold"), &json!(false), &json!(0))
+    );
     let id = meter["id"].as_str().unwrap();
     let path = format!("/api/v1/meters/{id}");
     let refused = [
@@ -93,7 +100,11 @@ fn meters() {
     let change = |body: Value| server.ask("PATCH", &path).json(&body).send();
     let changed = change(json!({"deleteOnReset": true, "customFields": {"plan": "silver"}})).ok();
     assert_eq!((&changed["deleteOnReset"], &changed["customFields"]), (&json!(true), &json!({"plan": "silver"})));
-    for (body, field) in [(json!({"value": 3}), "value"), (json!({"deleteOnReset": 1}), "deleteOnReset"), (json!({"customFields": 1}), "customFields")] {
+    for (body, field) in [
+        (json!({"value": 3}), "value"),
+        (json!({"deleteOnReset": 1}), "deleteOnReset"),
+        (json!({"customFields": 1}), "customFields"),
+    ] {
         assert_eq!(change(body).problem().2.as_deref(), Some(field));
     }
     server.count(&[event("1", "anna", json!(5))]);
@@ -133,13 +144,17 @@ fn pipelines_and_their_versions() {
     let newer = CALLS.replace("operators:\n", "operators:\n  - filter: { when: 'data.value < 100' }\n");
     let put = server.ask("PUT", "/api/v1/pipelines/calls").header("if-match", &etag).body(newer.as_str()).send();
     assert_eq!((put.status, &put.json()["version"]), (200, &json!(2)), "{}", put.text());
-    assert_eq!(server.ask("PUT", "/api/v1/pipelines/calls").header("if-match", &etag).body(newer.as_str()).send().problem().0, 412);
+    assert_eq!(
+        server.ask("PUT", "/api/v1/pipelines/calls").header("if-match", &etag).body(newer.as_str()).send().problem().0,
+        412
+    );
     let told = server.count(&[event("2", "anna", json!(3)), event("3", "anna", json!(500))]);
     assert_eq!(value(), 5, "{told}");
     assert_eq!(items(&server.get("/api/v1/pipelines/calls/versions")).len(), 2);
     // What is misspelt is told with its line and what was meant.
     let wrong = CALLS.replace("category: calls, value", "categry: calls, value");
-    for (method, path) in [("POST", "/api/v1/pipelines/check"), ("PUT", "/api/v1/pipelines/calls"), ("POST", "/api/v1/pipelines")] {
+    for (method, path) in [("POST", "/api/v1/pipelines/check"), ("PUT", "/api/v1/pipelines/calls"), ("POST", "/api/v1/pipelines")]
+    {
         let told = document(&server, method, path, &wrong);
         assert_eq!((told.status, told.problem().1.as_str()), (422, "invalid_document"), "{path}");
         let problem = told.json()["problems"][0].clone();

@@ -71,7 +71,13 @@ fn what_is_refused_says_why_and_takes_nothing() {
     let cases: &[(&str, &str, u16, &str, Option<&str>)] = &[
         (STRUCTURED, "", 400, "bad_json", None),
         (STRUCTURED, "{\"specversion\":", 400, "events_rejected", Some("[0]")),
-        (STRUCTURED, "{\"specversion\":\"0.3\",\"id\":\"1\",\"source\":\"s\",\"type\":\"t\"}", 400, "events_rejected", Some("[0]")),
+        (
+            STRUCTURED,
+            "{\"specversion\":\"0.3\",\"id\":\"1\",\"source\":\"s\",\"type\":\"t\"}",
+            400,
+            "events_rejected",
+            Some("[0]"),
+        ),
         (STRUCTURED, &no_id, 400, "events_rejected", Some("[0]")),
         (BATCHED, &good, 400, "bad_json", None),
         (BATCHED, &format!("[{good},{no_id}]"), 400, "events_rejected", Some("[1]")),

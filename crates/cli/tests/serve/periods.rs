@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::support::server::{Server, event, eventually, items};
 
 /// Counts by the hour, into a file.
-pub fn hours(target: &Path) -> String {
+pub(crate) fn hours(target: &Path) -> String {
     format!(
         "pipeline: hours
 source: {{ http: {{}} }}
@@ -40,7 +40,10 @@ fn a_period_that_is_over_is_flushed_by_the_clock() {
     });
     let record = &records[0];
     assert_eq!((&record["value"], &record["unit"]), (&json!(2.5), &json!("kWh")));
-    assert_eq!((&record["periodStart"], &record["periodEnd"]), (&json!("2024-05-01T10:00:00.000Z"), &json!("2024-05-01T11:00:00.000Z")));
+    assert_eq!(
+        (&record["periodStart"], &record["periodEnd"]),
+        (&json!("2024-05-01T10:00:00.000Z"), &json!("2024-05-01T11:00:00.000Z"))
+    );
     let id = record["meterMetaData"]["recordId"].as_str().unwrap();
     let one = server.ask("GET", &format!("/api/v1/records/{id}")).send();
     let lines = eventually("the record in the file", || {

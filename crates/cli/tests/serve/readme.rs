@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-use crate::support::server::Server;
 use crate::support::root;
+use crate::support::server::Server;
 
 /// The lines of the README's first block under a heading that begin with a word.
 fn commands(heading: &str, word: &str) -> Vec<String> {
@@ -21,7 +21,9 @@ fn an_event_is_counted_and_the_meter_shown() {
     assert_eq!(curls.len(), 2);
     let mut shown = String::new();
     for curl in curls {
-        let here = curl.replace("http://127.0.0.1:8888", &server.url).replace("localhost:8888", server.url.trim_start_matches("http://"));
+        let here = curl
+            .replace("http://127.0.0.1:8888", &server.url)
+            .replace("localhost:8888", server.url.trim_start_matches("http://"));
         assert_ne!(here, curl, "the address of `flowmeter serve`");
         let output = std::process::Command::new("sh").args(["-c", &here]).env("no_proxy", "127.0.0.1").output();
         let output = output.unwrap();

@@ -121,13 +121,12 @@ fn namespaces_never_see_each_other() {
     let other_key = BOOTSTRAP.replace("00000000000000aa", "00000000000000bb");
     let start = |namespace: &str, key: &str| {
         let set = format!("namespace.default={namespace}");
-        let more =
-            ["--set", "auth.required=true", "--set", "auth.bootstrap_key=${env:TEST_KEY}", "--set", set.as_str()];
+        let more = ["--set", "auth.required=true", "--set", "auth.bootstrap_key=${env:TEST_KEY}", "--set", set.as_str()];
         Server::start_in(folder.path(), &more, &[("TEST_KEY", key)]).with_key(key)
     };
     let server = start("blue", &other_key);
     let blue = key(&server, "blue", &["admin"]);
-    server.count(&[event("1", "anna", json!(1)), event("2", "anna", json!(1))]);
+    server.count(&[event("1", "anna", json!(1)), event("2", "anna", json!(1)), event("3", "bella", json!(1))]);
     server.post("/api/v1/meter-types", &json!({"name": "Blue"})).ok();
     server.stop();
     let server = start("red", BOOTSTRAP);
@@ -138,7 +137,7 @@ fn namespaces_never_see_each_other() {
     assert_eq!((value(&blue), value(&red)), (json!(2), json!(1)));
     let id_of = |path: &str, name: &str| items(&get(&blue, path).ok())[0][name].as_str().unwrap().to_owned();
     let hidden = [
-        format!("/api/v1/meters/{}", id_of("/api/v1/meters", "id")),
+        format!("/api/v1/meters/{}", id_of("/api/v1/meters?userId=bella", "id")),
         "/api/v1/meter-types/Blue".to_owned(),
         format!("/api/v1/meter-types/{}", id_of("/api/v1/meter-types", "id")),
         format!("/api/v1/pipelines/{}", id_of("/api/v1/pipelines", "id")),

@@ -48,7 +48,11 @@ fn paused_sessions_keep_their_place() {
     // In order: the last to come is the last to count.
     assert_eq!(items(&server.get("/api/v1/meters?meterType=Level&userId=anna"))[0]["value"], 5);
     let shown = server.get(&format!("/api/v1/sessions/{id}"));
-    assert_eq!((&shown["counts"]["events"]["received"], &shown["counts"]["events"]["counted"]), (&json!(6), &json!(6)), "{shown}");
+    assert_eq!(
+        (&shown["counts"]["events"]["received"], &shown["counts"]["events"]["counted"]),
+        (&json!(6), &json!(6)),
+        "{shown}"
+    );
     assert_eq!(way(&server, &id), ["INITIALIZING", "RUNNING", "PAUSED", "RUNNING"]);
 }
 
@@ -99,8 +103,7 @@ fn finishing_delivers_what_is_due() {
     server.count(&[early, late]);
     let (status, told) = act(&server, "R-00000001", "finish");
     assert_eq!((status, &told["sessionStatus"]), (200, &json!("COMPLETED")), "{told}");
-    let expected =
-        ["INITIALIZING", "RUNNING", "USAGE_PUSHING", "PUSH_COMPLETED", "CONSUME_COMPLETED", "COMPLETED"];
+    let expected = ["INITIALIZING", "RUNNING", "USAGE_PUSHING", "PUSH_COMPLETED", "CONSUME_COMPLETED", "COMPLETED"];
     assert_eq!(way(&server, "R-00000001"), expected);
     let shown = server.get("/api/v1/sessions/R-00000001");
     assert!(shown["sessionEndTime"].is_string());

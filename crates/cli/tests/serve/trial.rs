@@ -13,9 +13,15 @@ fn events_are_tried_and_nothing_is_counted() {
     let events = json!([event("1", "anna", json!(1)), event("1", "anna", json!(1)), nobody]);
     let path = "/api/v1/pipelines/default/test";
     let told = server.post(path, &json!({"events": events})).ok();
-    assert_eq!((&told["passed"], &told["sessionStatus"], &told["sessionRunType"]), (&json!(true), &json!("TESTING_PASSED"), &json!("DEBUG")));
+    assert_eq!(
+        (&told["passed"], &told["sessionStatus"], &told["sessionRunType"]),
+        (&json!(true), &json!("TESTING_PASSED"), &json!("DEBUG"))
+    );
     let counts = &told["events"];
-    assert_eq!((&counts["received"], &counts["counted"], &counts["duplicate"], &counts["parked"]), (&json!(3), &json!(1), &json!(1), &json!(1)));
+    assert_eq!(
+        (&counts["received"], &counts["counted"], &counts["duplicate"], &counts["parked"]),
+        (&json!(3), &json!(1), &json!(1), &json!(1))
+    );
     assert_eq!((&told["parked"][0]["event"], &told["parked"][0]["reason"]), (&json!(3), &json!("no_user")));
     assert_eq!(told["wouldFlush"][0]["userId"], "anna");
     let operators = told["operators"].as_array().unwrap();

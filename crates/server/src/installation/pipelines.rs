@@ -90,7 +90,6 @@ pub fn document_problem(problems: &Problems) -> Refused {
 }
 
 impl Installation {
-
     /// Compiles a document in a namespace without keeping it.
     pub fn check_document(&self, namespace: &str, document: &str) -> Result<Pipeline, Refused> {
         let types = self.meter_type_documents(namespace).map_err(|why| problem_of(&why))?;

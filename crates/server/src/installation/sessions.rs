@@ -8,7 +8,7 @@ use flowmeter_core::pipeline::Pipeline;
 use flowmeter_core::plan::Plan;
 use flowmeter_core::session::{RunType, Session, Status, Trigger};
 use flowmeter_core::time::Timestamp;
-use flowmeter_engine::live::{Live, folder_of};
+use flowmeter_engine::live::{Live, LogCommand, folder_of};
 use flowmeter_engine::node::{Surroundings, Worker};
 use flowmeter_engine::{Error, Kind, Totals};
 use flowmeter_store::catalog::{Catalog, Change, Table, key_of};
@@ -152,7 +152,12 @@ impl Installation {
     }
 
     /// A session that is defined and has not run.
-    pub(super) fn new_session(&self, pipeline: &KeptPipeline, run_type: RunType, unique_key: Option<String>) -> Result<KeptSession, Error> {
+    pub(super) fn new_session(
+        &self,
+        pipeline: &KeptPipeline,
+        run_type: RunType,
+        unique_key: Option<String>,
+    ) -> Result<KeptSession, Error> {
         let number = self.catalog.counter(SESSIONS)? + 1;
         Ok(KeptSession {
             session_id: Session::id_of(number),
@@ -275,7 +280,7 @@ impl Installation {
                 Status::UsagePushing | Status::PushCompleted | Status::ConsumeCompleted => {
                     let served = self.served_of(pipeline.id);
                     if let Some(served) = served {
-                        self.wind_up(&mut session, &served, plan)?;
+                        self.wind_up(&mut session, served, plan)?;
                     }
                 }
                 _ => {}
@@ -304,7 +309,7 @@ impl Installation {
         match trigger {
             Trigger::Pause => served.worker.pause(true).map_err(at)?,
             Trigger::Resume => served.worker.pause(false).map_err(at)?,
-            Trigger::Finish => self.wind_up(&mut session, &served, &plan).map_err(at)?,
+            Trigger::Finish => self.wind_up(&mut session, served, &plan).map_err(at)?,
             Trigger::Cancel => self.let_go(served),
             _ => {}
         }
@@ -313,34 +318,36 @@ impl Installation {
 
     /// From USAGE_PUSHING to COMPLETED: everything that was received is counted, what is
     /// due is flushed, every target has it and confirms.
-    fn wind_up(&self, session: &mut KeptSession, served: &Arc<Served>, plan: &Plan) -> Result<(), Error> {
-        let work = || -> Result<(), Error> {
+    fn wind_up(&self, session: &mut KeptSession, served: Arc<Served>, plan: &Plan) -> Result<(), Error> {
+        let outcome = self.deliver_rest(session, &served, plan);
+        if let Err(why) = &outcome
+            && !session.status().is_final()
+        {
+            session.error = Some(why.to_string());
+            session.counts = counts(plan, &served.board().totals());
+            self.step(session, plan, Trigger::Fail, Vec::new())?;
+        }
+        self.let_go(served);
+        Ok(())
+    }
+
+    fn deliver_rest(&self, session: &mut KeptSession, served: &Served, plan: &Plan) -> Result<(), Error> {
+        if session.status() == Status::UsagePushing {
             served.worker.pause(false)?;
-            served.worker.wait_for(self.tail.end())?;
+            // What ended by now is due, whether the clock has told of it yet or not.
+            let ticked = self.with_writer(|writer| writer.command(&LogCommand::Tick))?;
+            served.worker.wait_for(ticked + 1)?;
             let delivery = Arc::clone(&served.delivery);
             served.worker.ask(move |live| live.commit().and_then(|()| delivery.deliver(live)))??;
-            served.delivery.accepted()
-        };
-        let fail = |session: &mut KeptSession, why: &Error| {
-            session.error = Some(why.to_string());
-            self.step(session, plan, Trigger::Fail, Vec::new())
-        };
-        if session.status() == Status::UsagePushing {
-            if let Err(why) = work() {
-                return fail(session, &why);
-            }
+            served.delivery.accepted()?;
             self.step(session, plan, Trigger::AllAccepted, Vec::new())?;
         }
         if session.status() == Status::PushCompleted {
-            if let Err(why) = served.delivery.confirm() {
-                return fail(session, &why);
-            }
+            served.delivery.confirm()?;
             self.step(session, plan, Trigger::AllConfirmed, Vec::new())?;
         }
         session.counts = counts(plan, &served.board().totals());
-        self.step(session, plan, Trigger::WrapUp, Vec::new())?;
-        self.let_go(Arc::clone(served));
-        Ok(())
+        self.step(session, plan, Trigger::WrapUp, Vec::new())
     }
 
     fn let_go(&self, served: Arc<Served>) {

@@ -1,6 +1,10 @@
-//! `cargo xtask bench batch`: the main job, here and in three peers, in one run.
+//! `cargo xtask bench batch`: the main job, here and in three peers, in one run; and
+//! `cargo xtask bench ingest`: the server under load.
 
 mod data;
+mod ingest;
+
+pub(crate) use ingest::ingest;
 
 use std::path::Path;
 use std::process::Command;

@@ -10,7 +10,8 @@ mod tidy;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-const USAGE: &str = "cargo xtask ci | tidy | bench batch [--events N] [--only NAME,…] [--keep]";
+const USAGE: &str =
+    "cargo xtask ci | tidy | bench batch [--events N] [--only NAME,…] [--keep] | bench ingest [--scale S] [--only CASE]";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -19,6 +20,7 @@ fn main() -> ExitCode {
         ["ci"] => ci::ci(&root()),
         ["tidy"] => tidy::tidy(&root()),
         ["bench", "batch", rest @ ..] => bench::batch(&root(), rest),
+        ["bench", "ingest", rest @ ..] => bench::ingest(&root(), rest),
         _ => Err(anyhow::anyhow!("usage: {USAGE}")),
     };
     match done {

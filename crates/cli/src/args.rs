@@ -28,6 +28,9 @@ pub(crate) enum Command {
     Serve(Serve),
     #[command(flatten)]
     Client(crate::client::Commands),
+    /// Send load to a server and measure it
+    #[command(subcommand)]
+    Bench(Bench),
     /// Print metering periods, one JSON object a line
     Periods(Periods),
     /// Print the JSON Schema of pipeline documents, for editors
@@ -69,6 +72,48 @@ pub(crate) struct Serve {
     /// Print the effective settings and where each came from, and end
     #[arg(long)]
     pub(crate) print_config: bool,
+}
+
+/// Send load to a server and measure it.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Bench {
+    /// Send events as fast as the server answers; prints the figures as JSON
+    Ingest(BenchIngest),
+}
+
+/// Send events as fast as the server answers; prints the figures as JSON.
+#[derive(Debug, Args)]
+pub(crate) struct BenchIngest {
+    /// Where the server listens
+    #[arg(long, default_value = "http://127.0.0.1:8888")]
+    pub(crate) url: String,
+    /// An API key, where the server wants one
+    #[arg(long, env = "FLOWMETER_KEY", hide_env_values = true)]
+    pub(crate) key: Option<String>,
+    /// Events in all
+    #[arg(long, default_value_t = 10_000_000)]
+    pub(crate) events: u64,
+    /// The number of the first: ids go by it, so that a second run is no repetition
+    #[arg(long, default_value_t = 0)]
+    pub(crate) first: u64,
+    /// Events of a request
+    #[arg(long, default_value_t = 500)]
+    pub(crate) batch: u32,
+    /// Connections, each with one request under way
+    #[arg(long, default_value_t = 64)]
+    pub(crate) connections: u32,
+    /// Threads that send
+    #[arg(long, default_value_t = 1)]
+    pub(crate) threads: usize,
+    /// Users
+    #[arg(long, default_value_t = 10_000)]
+    pub(crate) users: u64,
+    /// Types of events, at most 10
+    #[arg(long, default_value_t = 5)]
+    pub(crate) types: u64,
+    /// Events in a hundred that belong to a period forty days ago
+    #[arg(long, default_value_t = 0)]
+    pub(crate) late_percent: u64,
 }
 
 /// Run one session over bounded input, here and now.

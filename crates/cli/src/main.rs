@@ -2,6 +2,7 @@
 //! the only one that asks what time it is.
 
 mod args;
+mod bench;
 mod check;
 mod client;
 mod clock;
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
         Command::Check(check) => check::check(&check),
         Command::Serve(serve) => serve::serve(&serve),
         Command::Client(commands) => client::client(commands),
+        Command::Bench(args::Bench::Ingest(ingest)) => bench::ingest(&ingest),
         Command::Periods(periods) => periods::periods(&periods),
         Command::Schema => failure::print(&format!("{:#}\n", flowmeter_core::pipeline::json_schema())),
         Command::Completions { shell } => {

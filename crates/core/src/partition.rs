@@ -32,7 +32,7 @@ use std::sync::Arc;
 
 pub use command::{Command, Identity, Usage};
 pub(crate) use count::read_value;
-pub use effects::{Effects, RecordKey};
+pub use effects::{Counted, Effects, RecordKey};
 pub use identities::{Drain, IdentityTable, is_within, recorded_at};
 pub use memory::Memory;
 pub use meter::{Amount, Birth, Carry, Extra, Meter, MeterKey, OpenPeriod, Rare, Sent};

@@ -2,9 +2,11 @@
 
 use flowmeter_core::mediation::{Answers, Flow};
 use flowmeter_core::operator::{Operator, Window};
-use flowmeter_core::partition::{Command, Effects, Identities, Identity, Memory, Meter, Partition, RecordKey, Usage};
+use flowmeter_core::partition::{Command, Counted, Effects, Identities, Identity, Memory, Meter, Partition, RecordKey, Usage};
 use flowmeter_core::plan::Plan;
 use flowmeter_core::verdict::Reason;
+
+use crate::roll::Roll;
 
 /// A partition with its answers.
 pub(crate) struct Lane<I> {
@@ -14,6 +16,8 @@ pub(crate) struct Lane<I> {
     /// Partial records of the round: flow, event, key and JSON.
     pub(crate) thresholds: Vec<Crossed>,
     pub(crate) opened: u64,
+    /// Its usage by minute, if that is wanted.
+    pub(crate) roll: Option<Roll>,
     number: usize,
 }
 
@@ -43,7 +47,7 @@ impl OwnedKey {
 
 impl<I: Identities> Lane<I> {
     pub(crate) fn new(partition: Partition<Memory, I>, number: usize) -> Lane<I> {
-        Lane { partition, answers: Vec::new(), thresholds: Vec::new(), opened: 0, number }
+        Lane { partition, answers: Vec::new(), thresholds: Vec::new(), opened: 0, roll: None, number }
     }
 
     /// Forgets the answers of the last stage.
@@ -51,6 +55,9 @@ impl<I: Identities> Lane<I> {
         self.answers.resize_with(flows, Answers::default);
         for answer in &mut self.answers {
             *answer = Answers::default();
+        }
+        if let Some(roll) = &mut self.roll {
+            roll.make_room();
         }
     }
 
@@ -80,7 +87,11 @@ impl<I: Identities> Lane<I> {
                     node,
                     flow: flow_ix,
                 };
-                self.partition.apply(command, flow.at, &mut effects);
+                // Two kinds of effects, so that who rolls nothing up does nothing for it.
+                match &mut self.roll {
+                    None => self.partition.apply(command, flow.at, &mut effects),
+                    Some(roll) => self.partition.apply(command, flow.at, &mut Rolling { effects, roll }),
+                }
             }
         }
     }
@@ -126,5 +137,50 @@ impl Effects for Answering<'_> {
     fn threshold(&mut self, event: u32, key: RecordKey<'_>, json: &[u8]) {
         let key = OwnedKey::of(key);
         self.thresholds.push(Crossed { arrival: (self.flow, event), key, json: json.to_vec() });
+    }
+}
+
+/// Takes the effects of one command, and rolls up what counts.
+struct Rolling<'l, 'r> {
+    effects: Answering<'l>,
+    roll: &'r mut Roll,
+}
+
+impl Effects for Rolling<'_, '_> {
+    #[inline]
+    fn counted(&mut self, counted: &Counted<'_>) {
+        self.roll.add(counted);
+    }
+
+    fn duplicate(&mut self, identity: &Identity) {
+        self.effects.duplicate(identity);
+    }
+
+    fn late(&mut self, usage: &Usage) {
+        self.effects.late(usage);
+    }
+
+    fn parked(&mut self, usage: &Usage, reason: Reason, detail: String) {
+        self.effects.parked(usage, reason, detail);
+    }
+
+    fn unmatched(&mut self, usage: &Usage) {
+        self.effects.unmatched(usage);
+    }
+
+    fn opened(&mut self, meter: &Meter) {
+        self.effects.opened(meter);
+    }
+
+    fn deleted(&mut self, meter: &Meter) {
+        self.effects.deleted(meter);
+    }
+
+    fn record(&mut self, key: RecordKey<'_>, json: &[u8]) {
+        self.effects.record(key, json);
+    }
+
+    fn threshold(&mut self, event: u32, key: RecordKey<'_>, json: &[u8]) {
+        self.effects.threshold(event, key, json);
     }
 }

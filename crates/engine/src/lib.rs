@@ -17,12 +17,15 @@ mod lane;
 pub mod live;
 mod merge;
 pub mod node;
+mod recount;
+mod roll;
 mod round;
 mod source;
 mod target;
 
 pub use error::{Error, Kind};
 pub use merge::RecordSink;
+pub use recount::{Counted, Recount, Steps};
 pub use round::{Engine, Observer, ParkedEvent, Settings, Totals};
 pub use source::{Received, Source};
 pub use target::{Delivery, Target};

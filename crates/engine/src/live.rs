@@ -8,10 +8,12 @@
 //!
 //! One thread owns it. It asks for no time and waits for nothing.
 
+mod arrivals;
 mod checkpoint;
 mod command;
 mod entry;
 mod outlet;
+mod rolling;
 mod source;
 mod tail;
 
@@ -28,6 +30,7 @@ use flowmeter_store::identities::{self, Manifest, Merging, SpilledIdentities};
 use flowmeter_store::log::{self, Entry, EntryKind};
 use uuid::Uuid;
 
+pub use arrivals::{Arrivals, Arrived, ParkedNote};
 pub use command::{LogCommand, MeterName};
 pub use entry::Letter;
 pub use outlet::{JudgedBlock, Outlet, ParkedItem, RecordItem, Stream, items, judged, parked_item, record_item};
@@ -35,7 +38,6 @@ pub use tail::{Found, Tail};
 
 use crate::{Engine, Error, Kind, Settings, Totals};
 use checkpoint::Checkpoint;
-use outlet::Sink;
 use source::Entries;
 
 /// The partitions' memory and files.
@@ -49,6 +51,8 @@ pub struct LiveSettings {
     pub engine: Settings,
     /// Bytes of identities in memory, all partitions together.
     pub identities_bytes: usize,
+    /// Bytes of rollups in memory, all partitions together; `None`: usage is not rolled up.
+    pub rollups_bytes: Option<usize>,
     /// Whether the simulation runs it: then no thread of its own touches the disk.
     pub paced: bool,
     /// Its logs of records, parked events and verdicts.
@@ -78,7 +82,15 @@ pub struct Live {
     /// The latest instant it has come to.
     clock: Timestamp,
     /// Of the newest checkpoint and the one before: either may be gone on from.
-    manifests: Vec<(u64, Vec<Manifest>)>,
+    kept: Vec<Kept>,
+    merges: rolling::Merges,
+}
+
+/// What a checkpoint that may be gone on from names.
+struct Kept {
+    position: u64,
+    identities: Vec<Manifest>,
+    rollups: Vec<flowmeter_store::rollups::Manifest>,
 }
 
 /// Which pipeline, and where it begins if it has no checkpoint.
@@ -132,6 +144,7 @@ impl Live {
         let manifests: Vec<Manifest> = (0..partitions as u32).map(Manifest::empty).collect();
         let identities = open_identities(&disk, folder, &manifests, &settings)?;
         let mut engine = Engine::with_identities(Arc::clone(&plan), settings.engine, identities)?;
+        engine.roll_up(rolling::open(&disk, folder, &[], partitions, &settings)?);
         engine.open_declared(beginning.at);
         let mut live = Live {
             decoder: decoder(&plan),
@@ -145,7 +158,8 @@ impl Live {
             outlet,
             position: beginning.position,
             clock: beginning.at,
-            manifests: Vec::new(),
+            kept: Vec::new(),
+            merges: rolling::Merges::default(),
         };
         // So that whatever comes, there is one to go on from.
         live.checkpoint()?;
@@ -165,6 +179,7 @@ impl Live {
         let identities = open_identities(&disk, folder, &kept.manifests, &settings)?;
         let mut engine = Engine::read(Arc::clone(&plan), settings.engine, &kept.images, identities)?;
         engine.set_totals(kept.totals);
+        engine.roll_up(rolling::open(&disk, folder, &kept.rollups, kept.manifests.len(), &settings)?);
         outlet.go_on_from(kept.items)?;
         Ok(Live {
             decoder: decoder(&plan),
@@ -178,7 +193,8 @@ impl Live {
             outlet,
             position: kept.position,
             clock: kept.clock,
-            manifests: vec![(kept.position, kept.manifests)],
+            kept: vec![Kept { position: kept.position, identities: kept.manifests, rollups: kept.rollups }],
+            merges: rolling::Merges::default(),
         })
     }
 
@@ -207,7 +223,7 @@ impl Live {
         let Some(last) = events.last() else { return Ok(()) };
         let (position, at) = (last.position + 1, Timestamp::from_nanos(last.at));
         let mut source = Entries::new(events, &self.namespace, self.plan.id, &self.decoder, self.outlet.arrivals())?;
-        let (mut sink, mut watch) = self.outlet.split();
+        let (mut sink, mut watch) = self.outlet.split(at);
         self.engine.ingest(&mut source, at, &mut sink, &mut watch)?;
         events.clear();
         self.position = position;
@@ -221,6 +237,9 @@ impl Live {
         if let Some(why) = self.engine.identities_mut().find_map(|known| known.failure().cloned()) {
             return Err(why.into());
         }
+        if let Some(why) = self.engine.rollups_failure() {
+            return Err(why.clone().into());
+        }
         let tally = &self.engine.totals().tally;
         if !tally.is_complete() || tally.received != self.outlet.arrivals() {
             return Err(Error::new(Kind::Bug, format!("events were lost: {tally:?}")));
@@ -233,10 +252,9 @@ impl Live {
             return Ok(());
         }
         let at = self.clock;
-        let mut sink: Sink<'_> = self.outlet.sink();
         match command {
-            LogCommand::Tick => self.engine.tick(at, &mut sink)?,
-            LogCommand::Flush { .. } => self.engine.flush_open(at, &mut sink)?,
+            LogCommand::Tick => self.engine.tick(at, &mut self.outlet.sink(at))?,
+            LogCommand::Flush { .. } => self.engine.flush_open(at, &mut self.outlet.sink(at))?,
             LogCommand::Open { meter, .. } => {
                 if let Some(declared) = meter.declared(&self.plan) {
                     self.engine.apply(declared.user.as_bytes(), Command::Open(&declared), at);
@@ -252,6 +270,7 @@ impl Live {
                     self.engine.apply(declared.user.as_bytes(), Command::Delete(&declared), at);
                 }
             }
+            LogCommand::Forget { meter_type, .. } => self.forget(*meter_type),
             LogCommand::Adopt { version, .. } => self.adopt(*version, plan_of(*version)?)?,
         }
         self.outlet.write(at)
@@ -263,11 +282,13 @@ impl Live {
         let totals = self.engine.totals();
         let kept: Vec<String> = self.plan.nodes.iter().map(|node| node.id.clone()).collect();
         let images = self.engine.images();
+        let rollups = self.engine.take_rollups();
         // The engine is taken apart for its identities; an empty one stands in meanwhile.
         let stand_in = Engine::with_identities(Arc::clone(&self.plan), self.settings.engine, Vec::new())?;
         let identities = std::mem::replace(&mut self.engine, stand_in).into_identities();
         self.engine = Engine::read(Arc::clone(&plan), self.settings.engine, &images, identities)?;
         self.engine.set_totals(renamed(totals, &kept, &plan));
+        self.engine.roll_up(rollups);
         self.engine.open_declared(self.clock);
         self.decoder = decoder(&plan);
         (self.plan, self.version) = (plan, version);
@@ -279,6 +300,7 @@ impl Live {
     pub fn checkpoint(&mut self) -> Result<u64, Error> {
         self.outlet.commit(self.clock)?;
         let manifests = self.engine.identities_mut().map(SpilledIdentities::seal).collect::<Result<Vec<_>, _>>()?;
+        let rollups = self.merges.seal(&mut self.engine, self.settings.paced)?;
         let checkpoint = Checkpoint {
             version: self.version,
             position: self.position,
@@ -287,20 +309,26 @@ impl Live {
             totals: self.engine.totals(),
             images: self.engine.images(),
             manifests,
+            rollups,
         };
         checkpoint.write(&*self.disk, &self.folder)?;
-        self.manifests.push((checkpoint.position, checkpoint.manifests));
+        let Checkpoint { position, manifests: identities, rollups, .. } = checkpoint;
+        self.kept.push(Kept { position, identities, rollups });
         // The one before stays: should the newest be damaged, it is gone on from.
-        while self.manifests.len() > 2 {
-            self.manifests.remove(0);
+        while self.kept.len() > 2 {
+            self.kept.remove(0);
         }
-        if let [(oldest, manifests), _] = &self.manifests[..] {
-            for (known, manifest) in self.engine.identities_mut().zip(manifests) {
+        if let [oldest, newest] = &self.kept[..] {
+            for (known, manifest) in self.engine.identities_mut().zip(&oldest.identities) {
                 known.retire(manifest)?;
             }
-            checkpoint::remove_before(&*self.disk, &self.folder, *oldest)?;
+            for (partition, rollups) in self.engine.rollups_mut().enumerate() {
+                let named: Vec<_> = [oldest, newest].into_iter().filter_map(|kept| kept.rollups.get(partition)).collect();
+                rollups.retire(&named)?;
+            }
+            checkpoint::remove_before(&*self.disk, &self.folder, oldest.position)?;
         }
-        Ok(self.manifests.first().map_or(0, |(position, _)| *position))
+        Ok(self.kept.first().map_or(0, |kept| kept.position))
     }
 
     /// Makes what was written so far durable and readable.
@@ -351,6 +379,11 @@ impl Live {
     /// Its logs.
     pub fn outlet(&self) -> &Outlet {
         &self.outlet
+    }
+
+    /// Lets go of the verdicts of events that arrived before one: they are kept elsewhere.
+    pub fn release_verdicts(&mut self, arrival: u64) -> Result<(), Error> {
+        self.outlet.release_verdicts(arrival).map(drop)
     }
 
     /// Takes the verdicts of the blocks that went through since the last call.
@@ -416,7 +449,7 @@ fn renamed(totals: Totals, before: &[String], plan: &Plan) -> Totals {
     Totals { operators: plan.nodes.iter().map(|node| count(&node.id)).collect(), ..totals }
 }
 
-fn decoder(plan: &Plan) -> Arc<Decoder> {
+pub(crate) fn decoder(plan: &Plan) -> Arc<Decoder> {
     let source = plan.sources.iter().find(|source| source.http).or(plan.sources.first());
     Arc::new(match source {
         Some(source) => source.decoder(plan, Format::Ndjson, &[]),

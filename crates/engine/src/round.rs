@@ -11,10 +11,12 @@ use flowmeter_core::partition::{Command, Effects, Identities, IdentityTable, Mem
 use flowmeter_core::plan::Plan;
 use flowmeter_core::time::Timestamp;
 use flowmeter_core::verdict::{Reason, Tally, Verdict};
+use flowmeter_store::rollups::Rollups;
 use rayon::prelude::*;
 
 use crate::lane::Lane;
 use crate::merge::{RecordSink, close};
+use crate::roll::{Fields, Roll};
 use crate::source::{Received, Source};
 use crate::{Error, Kind};
 
@@ -156,6 +158,29 @@ impl<I: Identities + Send + Sync> Engine<I> {
     /// The identities of each partition, in order.
     pub fn identities_mut(&mut self) -> impl Iterator<Item = &mut I> {
         self.lanes.iter_mut().map(|lane| lane.partition.identities_mut())
+    }
+
+    /// From now on usage is rolled up too; one for each partition, in order.
+    pub fn roll_up(&mut self, rollups: Vec<Rollups>) {
+        let fields = Arc::new(Fields::of(&self.plan));
+        for (lane, rollups) in self.lanes.iter_mut().zip(rollups) {
+            lane.roll = Some(Roll::new(rollups, Arc::clone(&fields)));
+        }
+    }
+
+    /// Takes the rollups of the partitions out, in order; none if there are none.
+    pub fn take_rollups(&mut self) -> Vec<Rollups> {
+        self.lanes.iter_mut().filter_map(|lane| lane.roll.take()).map(Roll::into_rollups).collect()
+    }
+
+    /// The rollups of each partition, in order; none if there are none.
+    pub fn rollups_mut(&mut self) -> impl Iterator<Item = &mut Rollups> {
+        self.lanes.iter_mut().filter_map(|lane| lane.roll.as_mut()).map(Roll::rollups_mut)
+    }
+
+    /// What went wrong when rollups were written away, if something did.
+    pub fn rollups_failure(&self) -> Option<&flowmeter_store::Error> {
+        self.lanes.iter().filter_map(|lane| lane.roll.as_ref()).find_map(Roll::failure)
     }
 
     /// Takes the engine apart: what remains are the identities.

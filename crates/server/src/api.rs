@@ -6,9 +6,11 @@
 //! a stable code.
 
 mod audit;
+mod backup;
 mod corrections;
-mod door;
-mod events;
+pub(crate) mod door;
+mod event_search;
+pub(crate) mod events;
 #[cfg(test)]
 mod guide;
 mod health;
@@ -19,10 +21,11 @@ mod metrics;
 mod openapi;
 mod pipelines;
 mod records;
-mod request;
+pub(crate) mod request;
 mod sessions;
 mod stream;
 mod trial;
+pub(crate) mod usage;
 
 use std::sync::Arc;
 
@@ -43,6 +46,7 @@ use crate::keys::{KeyRing, Principal, Scope};
 use crate::limits::{Gate, RateLimits};
 use crate::problem::{Code, Problem};
 
+pub(crate) use events::words as verdict_words;
 pub use metrics::Metrics;
 
 /// What every endpoint needs.
@@ -88,7 +92,9 @@ pub struct Endpoint {
 pub fn endpoints() -> Vec<Endpoint> {
     let mut all = Vec::new();
     all.extend(events::endpoints());
+    all.extend(event_search::endpoints());
     all.extend(meter_types::endpoints());
+    all.extend(usage::endpoints());
     all.extend(meters::endpoints());
     all.extend(pipelines::endpoints());
     all.extend(trial::endpoints());
@@ -98,6 +104,8 @@ pub fn endpoints() -> Vec<Endpoint> {
     all.extend(corrections::endpoints());
     all.extend(keys::endpoints());
     all.extend(audit::endpoints());
+    all.extend(crate::openmeter::endpoints());
+    all.extend(backup::endpoints());
     all.extend(health::endpoints());
     all.extend(openapi::endpoints());
     all

@@ -6,18 +6,26 @@
 //! restart alike. Changes are made one at a time; events do not wait for them.
 
 mod audit;
+pub mod backup;
 mod corrections;
 mod delivery;
+mod event_rows;
+mod event_store;
+mod explain;
 mod first_key;
 mod meter_types;
 mod meters;
 mod pipelines;
 mod records;
+mod replay;
 mod sessions;
+mod trace;
 mod trial;
+mod usage;
+mod verify;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, TryLockError};
 use std::time::Duration;
 
 use flowmeter_core::plan::Plan;
@@ -26,7 +34,7 @@ use flowmeter_engine::live::{LiveSettings, Tail};
 use flowmeter_engine::node::{Clock, Submission, Worker, WorkerSettings, Writer, WriterSettings, open_reader};
 use flowmeter_engine::{Error, Kind};
 use flowmeter_store::catalog::{Catalog, Change, Table, key_of};
-use flowmeter_store::disk::{Disk, LocalDisk};
+use flowmeter_store::disk::{Disk, LocalDisk, Lock};
 use flowmeter_store::log::{self, Log};
 use serde::Serialize;
 use serde_json::Value;
@@ -40,10 +48,14 @@ pub use meters::{MeterFilter, MeterView};
 pub use pipelines::{KeptPipeline, KeptVersion, document_problem};
 pub use records::RecordView;
 pub use sessions::{KeptSession, SessionEvent, counts};
+pub use trace::event_shown;
 pub use trial::Trial;
+pub use usage::Usage;
+pub use verify::{Verified, verify};
 
 use crate::problem::{Code, Problem};
 use crate::settings::Settings;
+use event_store::EventStore;
 
 /// The folder of the log of events.
 pub const LOG_FOLDER: &str = "log";
@@ -72,8 +84,16 @@ pub struct Installation {
     pipelines: RwLock<BTreeMap<Uuid, Arc<Served>>>,
     /// Changes of the catalog are made one at a time.
     changing: Mutex<()>,
+    /// So are changes of the meters of the OpenMeter API, of which each takes several.
+    changing_openmeter: Mutex<()>,
     /// Events of sessions are numbered one at a time.
     telling: Mutex<()>,
+    /// Turns what was received into files.
+    event_store: OnceLock<EventStore>,
+    /// Held while a backup reads: nothing is let go of meanwhile.
+    keeping: Mutex<()>,
+    /// So that no other program uses the data directory.
+    _lock: Lock,
 }
 
 /// A pipeline that a session runs.
@@ -104,6 +124,7 @@ impl Installation {
     pub fn open(settings: Settings, clock: Arc<dyn Clock>) -> Result<(Arc<Installation>, log::Recovered), Error> {
         let at = |why: &std::io::Error| Error::io(settings.data.display(), why);
         let disk: Arc<dyn Disk> = Arc::new(LocalDisk::new(&settings.data).map_err(|why| at(&why))?);
+        let lock = Lock::take(&settings.data)?;
         let catalog = Arc::new(Catalog::open(&settings.data.join(CATALOG_FILE))?);
         let log_settings = log::Settings { segment_bytes: settings.log.segment_bytes, reserve_bytes: RESERVE_BYTES };
         let (log, recovered) = Log::open(Arc::clone(&disk), LOG_FOLDER, log_settings)?;
@@ -122,14 +143,24 @@ impl Installation {
             writer: RwLock::new(Some(writer)),
             pipelines: RwLock::default(),
             changing: Mutex::default(),
+            changing_openmeter: Mutex::default(),
             telling: Mutex::default(),
+            event_store: OnceLock::new(),
+            keeping: Mutex::default(),
+            _lock: lock,
         });
         installation.go_on()?;
+        if installation.settings.event_store.enabled {
+            drop(installation.event_store.set(EventStore::start(Arc::downgrade(&installation))?));
+        }
         Ok((installation, recovered))
     }
 
     /// Writes what was handed over, makes checkpoints and ends.
     pub fn close(&self) {
+        if let Some(events) = self.event_store.get() {
+            events.stop();
+        }
         let served = std::mem::take(&mut *self.pipelines.write().unwrap_or_else(PoisonError::into_inner));
         for served in served.into_values() {
             // Whoever still holds it only reads its board.
@@ -212,16 +243,44 @@ impl Installation {
         self.changing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Lets go of log segments that no pipeline needs and whose time is over.
+    /// To be held while meters of the OpenMeter API change.
+    pub(crate) fn change_openmeter(&self) -> MutexGuard<'_, ()> {
+        self.changing_openmeter.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Reads the log from one position up to another that is durable.
+    pub(crate) fn read_log(&self, from: u64, end: u64) -> Result<log::Reader, Error> {
+        open_reader(&self.disk, LOG_FOLDER, from, end)
+    }
+
+    /// Lets go of log segments that no pipeline and no file of events needs and whose time
+    /// is over.
     pub fn release_log(&self) {
         let Some(retention) = self.settings.log.retention else { return };
-        let before = self.served().iter().map(|served| served.board().released()).min();
-        let Some(before) = before else { return };
-        if retention.is_zero() {
+        let Some(_free) = self.may_release() else { return };
+        let served = self.served();
+        let before = served.iter().map(|served| served.board().released()).min();
+        let Some(mut before) = before else { return };
+        if let Some(events) = self.event_store.get() {
+            before = before.min(events.needs(served.iter().map(|served| served.kept.id)));
+        }
+        let age = i64::try_from(retention.as_nanos()).unwrap_or(i64::MAX);
+        let since = self.now().nanos().saturating_sub(age);
+        // What cannot be looked at now is looked at again in a moment.
+        if let Ok(before) = log::first_since(&*self.disk, LOG_FOLDER, before, since) {
             drop(self.with_writer(|writer| {
                 writer.release(before);
                 Ok(())
             }));
+        }
+    }
+
+    /// Whether something may be let go of: not while a backup reads.
+    fn may_release(&self) -> Option<MutexGuard<'_, ()>> {
+        match self.keeping.try_lock() {
+            Ok(free) => Some(free),
+            Err(TryLockError::Poisoned(free)) => Some(free.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
         }
     }
 
@@ -240,6 +299,7 @@ impl Installation {
         LiveSettings {
             engine: flowmeter_engine::Settings { threads, partitions, taps_max: 0 },
             identities_bytes: usize::try_from(self.settings.identities_bytes).unwrap_or(usize::MAX),
+            rollups_bytes: self.settings.rollups_bytes.map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX)),
             paced: false,
             outlet: log::Settings { segment_bytes: self.settings.log.segment_bytes, reserve_bytes: RESERVE_BYTES / 2 },
         }

@@ -63,6 +63,9 @@ pub struct Settings {
     pub event_store: EventStore,
     /// Bytes of identities remembered in memory; more spill to disk.
     pub identities_bytes: u64,
+    /// Bytes of rollups in memory, of each pipeline; more spill to disk. `None`: usage is
+    /// not rolled up.
+    pub rollups_bytes: Option<u64>,
     /// Threads that work; `None`: one for each core.
     pub threads: Option<u16>,
     /// Partitions of users; `None`: one for each thread.

@@ -31,7 +31,7 @@ use std::sync::Arc;
 
 pub use event::{ArchivedEvent, Row};
 pub use filter::Filter;
-pub use scan::{Scan, scan};
+pub use scan::{Scan, extent, scan};
 
 use crate::disk::Disk;
 use crate::{Error, Kind};

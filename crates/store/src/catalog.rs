@@ -216,6 +216,27 @@ impl Catalog {
         write().map_err(|why| wrong(&self.name, &why))
     }
 
+    /// Copies the catalog, as it is at this instant, into a new file. Whoever changes it
+    /// meanwhile does not wait. `began` is called once that instant is fixed.
+    pub fn copy_to(&self, file: &Path, began: impl FnOnce()) -> Result<(), Error> {
+        let copy = || -> Result<(), redb::Error> {
+            let read = self.database.begin_read()?;
+            began();
+            let fresh = Database::create(file)?;
+            let write = fresh.begin_write()?;
+            for table in Table::ALL {
+                let mut to = write.open_table(table.definition())?;
+                for entry in read.open_table(table.definition())?.range::<&[u8]>(..)? {
+                    let (key, value) = entry?;
+                    to.insert(key.value(), value.value())?;
+                }
+            }
+            write.commit()?;
+            Ok(())
+        };
+        copy().map_err(|why| wrong(&self.name, &why))
+    }
+
     /// A number that counts up; 0 if nobody has counted yet.
     pub fn counter(&self, name: &[u8]) -> Result<u64, Error> {
         let value = self.get(Table::Counters, name)?;

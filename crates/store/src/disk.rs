@@ -5,10 +5,14 @@
 //! [`Disk::sync_folder`]. The simulation's disk forgets everything else in a crash.
 
 mod local;
+mod lock;
+mod overlay;
 
 use std::io;
 
 pub use local::LocalDisk;
+pub use lock::Lock;
+pub use overlay::Overlay;
 
 /// A data directory.
 pub trait Disk: Send + Sync {

@@ -20,3 +20,8 @@ pub use error::{Error, Kind};
 pub fn checksum(bytes: &[u8]) -> u32 {
     crc32c::crc32c(bytes)
 }
+
+/// The checksum of bytes that come behind others.
+pub fn checksum_on(before: u32, bytes: &[u8]) -> u32 {
+    crc32c::crc32c_append(before, bytes)
+}

@@ -23,7 +23,7 @@ mod tests;
 use std::sync::Arc;
 
 pub use frame::{Encoded, Entry, EntryKind};
-pub use read::Reader;
+pub use read::{Reader, first_since, segments_of};
 
 use crate::disk::{Disk, File};
 use crate::{Error, Kind};
@@ -204,6 +204,12 @@ impl Log {
             self.disk.sync_folder(&self.folder).map_err(|why| Error::io(&self.folder, &why))?;
         }
         Ok(gone)
+    }
+
+    /// Removes whole segments whose items all come before one. The last one always stays.
+    pub fn release_items(&mut self, before: u64) -> Result<usize, Error> {
+        let after = self.segments.partition_point(|segment| segment.first_item <= before);
+        self.release(self.segments[after.saturating_sub(1)].first)
     }
 
     /// Reads durable entries from a position on.

@@ -205,10 +205,11 @@ impl Rollups {
         self.obsolete.extend(of);
     }
 
-    /// Removes the files of runs that were merged away and that a manifest, durable by
-    /// now, does not name.
-    pub fn retire(&mut self, durable: &Manifest) -> Result<usize, Error> {
-        let (kept, gone): (Vec<u64>, Vec<u64>) = self.obsolete.iter().partition(|number| durable.names(**number));
+    /// Removes the files of runs that were merged away and that no manifest names which
+    /// may be gone on from: the newest that is durable, and those kept in case it is lost.
+    pub fn retire(&mut self, kept: &[&Manifest]) -> Result<usize, Error> {
+        let is_named = |number: &&u64| kept.iter().any(|manifest| manifest.names(**number));
+        let (kept, gone): (Vec<u64>, Vec<u64>) = self.obsolete.iter().partition(is_named);
         self.remove(gone.iter().map(|number| run::file_name(*number)))?;
         self.obsolete = kept;
         Ok(gone.len())

@@ -3,7 +3,9 @@
 //! An event counts in all its targets or in none: first every rule is tried and every
 //! reason to park it is looked for, then meters are opened and values added.
 
-use super::{Birth, Carry, Effects, Identities, Meter, MeterIx, MeterKey, Meters, OpenPeriod, Partition, Periods, Usage};
+use super::{
+    Birth, Carry, Counted, Effects, Identities, Meter, MeterIx, MeterKey, Meters, OpenPeriod, Partition, Periods, Usage,
+};
 use crate::aggregation::{Aggregate, Aggregation, Contribution};
 use crate::decimal::{self, Decimal};
 use crate::event::{Batch, Leaf};
@@ -304,15 +306,17 @@ impl<M: Meters, I: Identities> Partition<M, I> {
         period.first_at = period.first_at.min(usage.at);
         period.last_at = period.last_at.max(usage.at);
         period.amount.total.add(kind.aggregation, &contribution);
+        let (rule_ix, meter_type, contribution) = (target.rule, kind, &contribution);
+        effects.counted(&Counted { batch, usage, user, processor, rule: rule_ix, meter_type, contribution });
         let mut beyond = false;
         for (breakdown, slots) in &rule.group_by {
             let names = &plan.breakdowns[usize::from(*breakdown)];
             let values = slots.iter().map(|&slot| batch.leaf(usage.row as usize, slot));
             let symbol = self.symbols.intern(*breakdown, names, values);
-            beyond |= !period.amount.groups.add(symbol, kind.group_limit, kind.aggregation, &contribution);
+            beyond |= !period.amount.groups.add(symbol, kind.group_limit, kind.aggregation, contribution);
         }
         if beyond {
-            period.amount.groups.add_other(kind.aggregation, &contribution);
+            period.amount.groups.add_other(kind.aggregation, contribution);
         }
         if !(rule.carry_first.is_empty() && rule.carry_last.is_empty()) {
             carry(period, rule, batch, usage);

@@ -1,6 +1,9 @@
 //! What follows from a command.
 
 use super::{Identity, Meter, Usage};
+use crate::aggregation::Contribution;
+use crate::event::Batch;
+use crate::meter_type::MeterType;
 use crate::schedule::Period;
 use crate::time::Timestamp;
 use crate::verdict::Reason;
@@ -12,6 +15,10 @@ pub trait Effects {
     fn duplicate(&mut self, identity: &Identity);
     /// The event was counted, but into a flushed period or carried out of it.
     fn late(&mut self, usage: &Usage);
+    /// The event was counted in a meter. Nothing, for who does not ask: this is on the way
+    /// of every event.
+    #[inline]
+    fn counted(&mut self, _counted: &Counted<'_>) {}
     /// The event goes to the correction queue. Every other usage was counted.
     fn parked(&mut self, usage: &Usage, reason: Reason, detail: String);
     /// No rule applied to the event, and the pipeline drops such events.
@@ -24,6 +31,25 @@ pub trait Effects {
     fn record(&mut self, key: RecordKey<'_>, json: &[u8]);
     /// An event made a threshold reached or recovered: the record so far, as JSON.
     fn threshold(&mut self, event: u32, key: RecordKey<'_>, json: &[u8]);
+}
+
+/// What an event brought to a meter.
+#[derive(Debug)]
+pub struct Counted<'a> {
+    /// The event's batch.
+    pub batch: &'a Batch,
+    /// What it brought to the processor.
+    pub usage: &'a Usage,
+    /// Whose meter.
+    pub user: &'a [u8],
+    /// Which processor, by its place in the plan.
+    pub processor: u16,
+    /// Which of its rules.
+    pub rule: u16,
+    /// The type of the meter.
+    pub meter_type: &'a MeterType,
+    /// What counts.
+    pub contribution: &'a Contribution,
 }
 
 /// Where a record stands among others: by the end of its period, then by meter. Records

@@ -7,6 +7,7 @@ use flowmeter_core::time::Timestamp;
 use flowmeter_core::verdict::Tally;
 use flowmeter_store::disk::{Disk, read_all, write_whole};
 use flowmeter_store::identities::Manifest;
+use flowmeter_store::rollups;
 
 use crate::{Error, Kind, Totals};
 
@@ -29,6 +30,8 @@ pub(super) struct Checkpoint {
     pub(super) images: Vec<Vec<u8>>,
     /// By partition.
     pub(super) manifests: Vec<Manifest>,
+    /// By partition; none if usage is not rolled up.
+    pub(super) rollups: Vec<rollups::Manifest>,
 }
 
 fn folder(pipeline: &str) -> String {
@@ -67,6 +70,8 @@ impl Checkpoint {
             manifest.write_to(&mut bytes);
             pen.text(&bytes);
         }
+        pen.count(self.rollups.len() as u64);
+        self.rollups.iter().for_each(|manifest| manifest.write_to(pen));
     }
 
     fn read(bytes: &[u8]) -> Result<Checkpoint, Error> {
@@ -99,7 +104,11 @@ impl Checkpoint {
                 Err(why) => return Ok(Err(why.into())),
             }
         }
-        Ok(Ok(Checkpoint { version, position, clock, items, totals, images, manifests }))
+        let mut rollups = Vec::new();
+        for _ in 0..glass.length()? {
+            rollups.push(rollups::Manifest::read(glass)?);
+        }
+        Ok(Ok(Checkpoint { version, position, clock, items, totals, images, manifests, rollups }))
     }
 }
 

@@ -40,6 +40,15 @@ pub enum LogCommand {
         /// Which meter.
         meter: MeterName,
     },
+    /// All meters of a type are taken away, with what they hold, and its usage is
+    /// forgotten.
+    Forget {
+        /// Of which pipeline.
+        pipeline: Uuid,
+        /// Which type.
+        #[serde(rename = "meterType")]
+        meter_type: Uuid,
+    },
     /// Another version of the pipeline's document holds from here on.
     Adopt {
         /// Which pipeline.
@@ -102,6 +111,7 @@ impl LogCommand {
             | LogCommand::Open { pipeline, .. }
             | LogCommand::Edit { pipeline, .. }
             | LogCommand::Delete { pipeline, .. }
+            | LogCommand::Forget { pipeline, .. }
             | LogCommand::Adopt { pipeline, .. } => Some(*pipeline),
         }
     }

@@ -70,6 +70,11 @@ impl Stream {
         self.log.first_item()
     }
 
+    /// Lets go of whole files whose items all come before one.
+    pub fn release(&mut self, before: u64) -> Result<usize, Error> {
+        Ok(self.log.release_items(before)?)
+    }
+
     /// Reads entries from the one on that holds an item.
     pub fn reader(&self, item: u64) -> Result<Reader, Error> {
         Ok(self.log.reader_of_item(item)?)
@@ -149,18 +154,23 @@ impl Outlet {
         &self.verdicts
     }
 
+    /// Lets go of verdicts of events that came before one.
+    pub(super) fn release_verdicts(&mut self, arrival: u64) -> Result<usize, Error> {
+        self.verdicts.release(arrival)
+    }
+
     pub(super) fn take_judged(&mut self) -> Vec<JudgedBlock> {
         std::mem::take(&mut self.judged)
     }
 
-    pub(super) fn sink(&mut self) -> Sink<'_> {
-        Sink(&mut self.records)
+    pub(super) fn sink(&mut self, at: Timestamp) -> Sink<'_> {
+        Sink(&mut self.records, at)
     }
 
     /// The two hands of a round: one for records, one for everything else.
-    pub(super) fn split(&mut self) -> (Sink<'_>, Watch<'_>) {
+    pub(super) fn split(&mut self, at: Timestamp) -> (Sink<'_>, Watch<'_>) {
         let Outlet { records, parked, verdicts, arrivals, judged } = self;
-        (Sink(records), Watch { parked, verdicts, arrivals, judged })
+        (Sink(records, at), Watch { parked, verdicts, arrivals, judged })
     }
 
     /// Writes what has gathered, if it is much; records always.
@@ -179,8 +189,8 @@ impl Outlet {
     }
 }
 
-/// Takes records.
-pub(super) struct Sink<'o>(&'o mut Stream);
+/// Takes records, made at an instant.
+pub(super) struct Sink<'o>(&'o mut Stream, Timestamp);
 
 const RECORD: u8 = 0;
 const THRESHOLD: u8 = 1;
@@ -188,7 +198,7 @@ const THRESHOLD: u8 = 1;
 impl RecordSink for Sink<'_> {
     fn record(&mut self, _key: RecordKey<'_>, json: &[u8]) -> Result<(), Error> {
         self.0.push(&[&[RECORD], json].concat());
-        if self.0.gathered.len() >= GATHERED_BYTES { self.0.write(Timestamp::default()) } else { Ok(()) }
+        if self.0.gathered.len() >= GATHERED_BYTES { self.0.write(self.1) } else { Ok(()) }
     }
 
     fn threshold(&mut self, _key: RecordKey<'_>, json: &[u8]) -> Result<(), Error> {

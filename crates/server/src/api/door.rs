@@ -17,7 +17,7 @@ use crate::problem::{Code, Problem};
 
 /// The form of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Form {
+pub(crate) enum Form {
     /// One CloudEvent.
     Structured,
     /// A list of CloudEvents.
@@ -30,35 +30,47 @@ pub(super) enum Form {
     Lines,
 }
 
+/// What an event must be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Needs {
+    /// A JSON object.
+    #[default]
+    Nothing,
+    /// A CloudEvent.
+    CloudEvent,
+    /// A CloudEvent with a subject.
+    Subject,
+}
+
 /// Events at the door.
 #[derive(Debug, Default)]
-pub(super) struct Knocking {
+pub(crate) struct Knocking {
     /// The head of the letter, then one JSON object a line: those that may come in.
-    pub(super) letter: Vec<u8>,
+    pub(crate) letter: Vec<u8>,
     /// How many may.
-    pub(super) admitted: u32,
+    pub(crate) admitted: u32,
     /// Where each of them stood in the body.
-    pub(super) places: Vec<u32>,
+    pub(crate) places: Vec<u32>,
     /// Those that may not.
-    pub(super) rejected: Vec<Rejected>,
+    pub(crate) rejected: Vec<Rejected>,
 }
 
 /// An event that is not let in.
 #[derive(Debug)]
-pub(super) struct Rejected {
+pub(crate) struct Rejected {
     /// Its place in the body, from 0.
-    pub(super) index: u32,
+    pub(crate) index: u32,
     /// Its id, if it has one.
-    pub(super) id: Option<String>,
+    pub(crate) id: Option<String>,
     /// `not_json`, `not_cloudevent`, `too_large`.
-    pub(super) reason: &'static str,
+    pub(crate) reason: &'static str,
     /// What exactly.
-    pub(super) detail: String,
+    pub(crate) detail: String,
 }
 
 impl Form {
     /// The form that the content type tells.
-    pub(super) fn of(headers: &HeaderMap) -> Result<Form, Refused> {
+    pub(crate) fn of(headers: &HeaderMap) -> Result<Form, Refused> {
         let content_type = headers.get("content-type").map(|value| value.to_str().unwrap_or_default()).unwrap_or_default();
         let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
         if headers.contains_key("ce-specversion") && !essence.starts_with("application/cloudevents") {
@@ -78,15 +90,20 @@ impl Form {
         }
     }
 
-    /// Whether every event must be a CloudEvent.
-    fn is_strict(self) -> bool {
-        matches!(self, Form::Structured | Form::Batched | Form::Binary)
+    /// What every event of it must be.
+    fn needs(self) -> Needs {
+        match self {
+            Form::Structured | Form::Batched | Form::Binary => Needs::CloudEvent,
+            Form::Plain | Form::Lines => Needs::Nothing,
+        }
     }
 }
 
 /// Where attributes stand in the door's rows.
 const SPECVERSION: u16 = 0;
-const REQUIRED: [(u16, &str); 3] = [(1, "id"), (2, "source"), (3, "type")];
+const REQUIRED: [(u16, &str); 4] = [(1, "id"), (2, "source"), (3, "type"), (4, "subject")];
+/// Those of them that every CloudEvent has.
+const ALWAYS: usize = 3;
 
 thread_local! {
     /// What the door of a thread remembers only saves time.
@@ -94,13 +111,13 @@ thread_local! {
 }
 
 fn projection() -> Projection {
-    Projection::new(&["specversion", "id", "source", "type"].map(|name| Path::of(&[name])))
+    Projection::new(&["specversion", "id", "source", "type", "subject"].map(|name| Path::of(&[name])))
 }
 
 /// Reads the events of a body. `head` is the head of the letter they go into.
-pub(super) fn read(
+pub(crate) fn read(
     form: Form,
-    strict: bool,
+    needs: Needs,
     headers: &HeaderMap,
     body: Vec<u8>,
     head: Vec<u8>,
@@ -118,26 +135,35 @@ pub(super) fn read(
         *batch.block.open() = lines;
         batch.block.seal();
         scanner.decode(projection, batch, bounds.event_bytes_max);
-        judge(batch, strict || form.is_strict(), head, bounds.events_max)
+        judge(batch, needs.max(form.needs()), head, bounds.events_max)
     })
 }
 
 /// What one body may hold.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Bounds {
+pub(crate) struct Bounds {
     /// Bytes of an event.
-    pub(super) event_bytes_max: usize,
+    pub(crate) event_bytes_max: usize,
     /// Events of a body.
-    pub(super) events_max: usize,
+    pub(crate) events_max: usize,
 }
 
-fn judge(batch: &mut Batch, strict: bool, head: Vec<u8>, events_max: usize) -> Result<Knocking, Refused> {
+fn judge(batch: &mut Batch, needs: Needs, head: Vec<u8>, events_max: usize) -> Result<Knocking, Refused> {
     if batch.len() > events_max {
         let detail = format!("the batch has {} events; limits.batch_events_max is {events_max}", batch.len());
         return Err(Box::new(Problem::new(Code::TooMany, detail)));
     }
     let mut knocking = Knocking { letter: head, ..Knocking::default() };
     knocking.letter.reserve(batch.block.bytes().len() + 1);
+    if are_lines(batch) && (0..batch.len()).all(|event| flaw(batch, event, needs).is_none()) {
+        knocking.letter.extend_from_slice(batch.block.bytes());
+        if batch.block.bytes().last() != Some(&b'\n') {
+            knocking.letter.push(b'\n');
+        }
+        knocking.admitted = batch.len() as u32;
+        knocking.places = (0..batch.len() as u32).collect();
+        return Ok(knocking);
+    }
     knocking.places.reserve(batch.len());
     let mut faults = batch.faults.iter().peekable();
     for event in 0..batch.len() {
@@ -147,7 +173,7 @@ fn judge(batch: &mut Batch, strict: bool, head: Vec<u8>, events_max: usize) -> R
             knocking.rejected.push(Rejected { index, id: None, reason, detail: fault.detail.clone() });
             continue;
         }
-        if let Some(detail) = flaw(batch, event, strict) {
+        if let Some(detail) = flaw(batch, event, needs) {
             let id = batch.leaf(event, 1).as_text().map(|id| String::from_utf8_lossy(&id).into_owned());
             knocking.rejected.push(Rejected { index, id, reason: "not_cloudevent", detail });
             continue;
@@ -161,16 +187,29 @@ fn judge(batch: &mut Batch, strict: bool, head: Vec<u8>, events_max: usize) -> R
     Ok(knocking)
 }
 
+/// Whether every line is an event, one behind the other, with nothing else between: then
+/// all of them go in as they stand.
+fn are_lines(batch: &Batch) -> bool {
+    let next = |end: u32, event: usize| {
+        let record = batch.record(event);
+        let ends_well = record.end == 0 || batch.block.bytes()[record.end as usize - 1] != b'\r';
+        (record.start == end && ends_well).then_some(record.end + 1)
+    };
+    let end = (0..batch.len()).try_fold(0, next);
+    batch.faults.is_empty() && end.is_some_and(|end| end as usize >= batch.block.bytes().len() && !batch.is_empty())
+}
+
 /// Why an event is no CloudEvent, if it has to be one.
-fn flaw(batch: &Batch, event: usize, strict: bool) -> Option<String> {
+fn flaw(batch: &Batch, event: usize, needs: Needs) -> Option<String> {
     let version = batch.leaf(event, SPECVERSION);
-    if !strict && version.kind == Kind::Missing {
+    if needs == Needs::Nothing && version.kind == Kind::Missing {
         return None;
     }
     if version.kind != Kind::Text || version.bytes != b"1.0" {
         return Some("`specversion` is to be \"1.0\"".to_owned());
     }
-    REQUIRED.iter().find_map(|(slot, name)| {
+    let required = if needs == Needs::Subject { &REQUIRED[..] } else { &REQUIRED[..ALWAYS] };
+    required.iter().find_map(|(slot, name)| {
         let leaf = batch.leaf(event, *slot);
         let is_text = matches!(leaf.kind, Kind::Text | Kind::EscapedText) && !leaf.bytes.is_empty();
         (!is_text).then(|| format!("`{name}` is to be text that is not empty"))
@@ -291,7 +330,7 @@ mod tests {
         for (name, value) in headers {
             map.insert(*name, value.parse().unwrap());
         }
-        read(form, false, &map, body.into(), Vec::new(), BOUNDS)
+        read(form, Needs::Nothing, &map, body.into(), Vec::new(), BOUNDS)
     }
 
     fn lines(form: Form, body: &str) -> String {

@@ -15,7 +15,7 @@ use flowmeter_engine::node::{Placed, Submission};
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
-use super::door::{self, Bounds, Form, Knocking};
+use super::door::{self, Bounds, Form, Knocking, Needs};
 use super::request::Query;
 use super::{App, Asked, Endpoint, answer};
 use crate::installation::{Refused, Served, problem_of};
@@ -47,23 +47,23 @@ async fn take(
 ) -> Result<Response, Refused> {
     let query = Query::of(query.as_deref());
     let form = Form::of(&headers)?;
-    let options = Options { partial: query.is_on("partial"), wait: query.get("wait") == Some("counted"), strict: false };
+    let options = Options { partial: query.is_on("partial"), wait: query.get("wait") == Some("counted"), needs: Needs::Nothing };
     admit(&app, &asked, form, &headers, body, options).await
 }
 
 /// How a sender wants to be answered.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Options {
+pub(crate) struct Options {
     /// Take what is good of a batch.
-    pub(super) partial: bool,
+    pub(crate) partial: bool,
     /// Answer with verdicts.
-    pub(super) wait: bool,
-    /// Take only CloudEvents.
-    pub(super) strict: bool,
+    pub(crate) wait: bool,
+    /// What an event must be, whatever the form says.
+    pub(crate) needs: Needs,
 }
 
 /// Takes a body of events.
-pub(super) async fn admit(
+pub(crate) async fn admit(
     app: &App,
     asked: &Asked,
     form: Form,
@@ -85,7 +85,7 @@ pub(super) async fn admit(
         event_bytes_max: flowmeter_core::limits::EVENT_BYTES_MAX,
         events_max: usize::try_from(limits.batch_events_max).unwrap_or(usize::MAX),
     };
-    let mut knocking = door::read(form, options.strict, headers, bytes, head, bounds)?;
+    let mut knocking = door::read(form, options.needs, headers, bytes, head, bounds)?;
     app.metrics.received(received, knocking.admitted, knocking.rejected.len());
     app.rates.spend_events(asked.principal.key, u64::from(knocking.admitted), app.installation.now());
     if !knocking.rejected.is_empty() && !options.partial {
@@ -184,7 +184,7 @@ fn told(knocking: &Knocking, verdicts: &[(Arc<Served>, Vec<Verdict>)]) -> Value 
 }
 
 /// A verdict in words, with its reason.
-pub(super) fn words(verdict: Verdict) -> (&'static str, Option<&'static str>) {
+pub(crate) fn words(verdict: Verdict) -> (&'static str, Option<&'static str>) {
     match verdict {
         Verdict::Counted => ("counted", None),
         Verdict::Duplicate => ("duplicate", None),

@@ -18,37 +18,37 @@ const LIMIT_MAX: usize = 1_000;
 
 /// The parameters of a query, in order, repeated ones included.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Query(Vec<(String, String)>);
+pub(crate) struct Query(Vec<(String, String)>);
 
 impl Query {
     /// Reads the query of a request.
-    pub(super) fn of(raw: Option<&str>) -> Query {
+    pub(crate) fn of(raw: Option<&str>) -> Query {
         let pairs = form_urlencoded::parse(raw.unwrap_or_default().as_bytes());
         Query(pairs.map(|(name, value)| (name.into_owned(), value.into_owned())).collect())
     }
 
     /// A parameter, if it is there and not empty.
-    pub(super) fn get(&self, name: &str) -> Option<&str> {
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())
     }
 
     /// All values of a repeated parameter.
-    pub(super) fn all<'q>(&'q self, name: &'q str) -> impl Iterator<Item = &'q str> {
+    pub(crate) fn all<'q>(&'q self, name: &'q str) -> impl Iterator<Item = &'q str> {
         self.0.iter().filter(move |(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
     /// Every parameter.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
     /// Whether a switch is on.
-    pub(super) fn is_on(&self, name: &str) -> bool {
+    pub(crate) fn is_on(&self, name: &str) -> bool {
         matches!(self.get(name), Some("true" | "1" | "yes"))
     }
 
     /// How many items a page is to have.
-    pub(super) fn limit(&self) -> Result<usize, Refused> {
+    pub(crate) fn limit(&self) -> Result<usize, Refused> {
         match self.get("limit").map(str::parse) {
             None => Ok(LIMIT),
             Some(Ok(limit @ 1..=LIMIT_MAX)) => Ok(limit),
@@ -57,7 +57,7 @@ impl Query {
     }
 
     /// Where a list goes on, as a number.
-    pub(super) fn cursor(&self) -> Result<Option<u64>, Refused> {
+    pub(crate) fn cursor(&self) -> Result<Option<u64>, Refused> {
         match self.get("cursor").map(str::parse) {
             None => Ok(None),
             Some(Ok(number)) => Ok(Some(number)),
@@ -66,7 +66,7 @@ impl Query {
     }
 
     /// An instant.
-    pub(super) fn time(&self, name: &str) -> Result<Option<Timestamp>, Refused> {
+    pub(crate) fn time(&self, name: &str) -> Result<Option<Timestamp>, Refused> {
         let Some(text) = self.get(name) else { return Ok(None) };
         let read = Timestamp::parse_rfc3339(text.as_bytes());
         let wrong = || Box::new(Problem::new(Code::Invalid, format!("`{text}` is no time; write RFC 3339")).field(name));
@@ -75,7 +75,7 @@ impl Query {
 }
 
 /// The body, as JSON.
-pub(super) async fn json<T: DeserializeOwned>(app: &App, headers: &HeaderMap, body: Body) -> Result<T, Refused> {
+pub(crate) async fn json<T: DeserializeOwned>(app: &App, headers: &HeaderMap, body: Body) -> Result<T, Refused> {
     let bytes = crate::body::read(headers, body, &app.installation.settings().limits).await?;
     check_depth(&bytes, app.installation.settings().limits.json_depth_max)?;
     serde_json::from_slice(&bytes).map_err(|why| {
@@ -94,7 +94,7 @@ pub(super) async fn json<T: DeserializeOwned>(app: &App, headers: &HeaderMap, bo
 }
 
 /// The body, as a JSON object; nothing is an empty one.
-pub(super) async fn object(app: &App, headers: &HeaderMap, body: Body) -> Result<Map<String, Value>, Refused> {
+pub(crate) async fn object(app: &App, headers: &HeaderMap, body: Body) -> Result<Map<String, Value>, Refused> {
     let bytes = crate::body::read(headers, body, &app.installation.settings().limits).await?;
     if bytes.iter().all(u8::is_ascii_whitespace) {
         return Ok(Map::new());
@@ -108,13 +108,13 @@ pub(super) async fn object(app: &App, headers: &HeaderMap, body: Body) -> Result
 }
 
 /// The body, as text.
-pub(super) async fn text(app: &App, headers: &HeaderMap, body: Body) -> Result<String, Refused> {
+pub(crate) async fn text(app: &App, headers: &HeaderMap, body: Body) -> Result<String, Refused> {
     let bytes = crate::body::read(headers, body, &app.installation.settings().limits).await?;
     String::from_utf8(bytes).map_err(|_| Box::new(Problem::new(Code::Invalid, "the body is not UTF-8")))
 }
 
 /// Whether the ETag a change was made of is still right.
-pub(super) fn check_etag(headers: &HeaderMap, etag: &str) -> Result<(), Refused> {
+pub(crate) fn check_etag(headers: &HeaderMap, etag: &str) -> Result<(), Refused> {
     match headers.get(header::IF_MATCH).map(|value| value.to_str().unwrap_or_default()) {
         None | Some("*") => Ok(()),
         Some(given) if given.split(',').any(|one| one.trim().trim_start_matches("W/") == etag) => Ok(()),

@@ -13,6 +13,9 @@ use crate::problem::{Code, Problem};
 /// sets for the content coding. The library alone would allow 128 MiB for each request.
 const ZSTD_WINDOW_LOG_MAX: u32 = 23;
 
+/// Room behind a body: readers of JSON put some zeros there, and need not copy it for that.
+const ROOM_BEHIND: usize = 64;
+
 /// Room made for decompressed bytes at a time: what the libraries write in one step.
 const STEP_BYTES: usize = 64 << 10;
 
@@ -33,7 +36,7 @@ impl Decoder {
             excess: None,
         };
         match encoding {
-            Encoding::Identity => Ok(Decoder::Identity(Vec::with_capacity(expected))),
+            Encoding::Identity => Ok(Decoder::Identity(Vec::with_capacity(expected + ROOM_BEHIND))),
             Encoding::Gzip => Ok(Decoder::Gzip(Box::new(MultiGzDecoder::new(out)))),
             Encoding::Zstd => {
                 let decoder = ZstdDecoder::new().and_then(|mut decoder| {
@@ -49,7 +52,7 @@ impl Decoder {
     /// decompressed first.
     pub(super) fn expect(&mut self, more: u64) {
         if let Decoder::Identity(bytes) = self {
-            bytes.reserve_exact(usize::try_from(more).unwrap_or(0));
+            bytes.reserve_exact(usize::try_from(more).unwrap_or(0) + ROOM_BEHIND);
         }
     }
 

@@ -109,7 +109,7 @@ fn meter_id(plan: &Plan, meter: &flowmeter_core::partition::Meter) -> Uuid {
     given.unwrap_or_else(|| derived::meter(key, plan.meter_types[usize::from(meter.meter_type)].id, &meter.user))
 }
 
-fn name_of(plan: &Plan, meter: &flowmeter_core::partition::Meter) -> MeterName {
+pub(super) fn name_of(plan: &Plan, meter: &flowmeter_core::partition::Meter) -> MeterName {
     let rare = meter.rare.as_deref();
     let custom_fields = rare.map(|rare| rare.custom_fields.as_slice()).unwrap_or_default().iter();
     MeterName {

@@ -155,7 +155,7 @@ pub const TABLE: &[Setting] = &[
     row(
         "rate.requests_per_second",
         Kind::Count("requests/s", 0, 1_000_000_000),
-        "10_000",
+        "0",
         "Requests of one key a second; 0: as many as come",
     ),
     row(
@@ -197,6 +197,18 @@ pub const TABLE: &[Setting] = &[
         Kind::Bytes(16 * MIB, TIB),
         "1GiB",
         "Identities remembered in memory, for deduplication; more spill to disk",
+    ),
+    row(
+        "memory.rollups_bytes",
+        Kind::Bytes(MIB, TIB),
+        "64MiB",
+        "Usage by minute held in memory by each pipeline; more is written away, sooner and in more files",
+    ),
+    row(
+        "rollups.enabled",
+        Kind::Switch,
+        "true",
+        "Whether usage is rolled up by minute, for usage queries and the OpenMeter API; usage counted meanwhile is not in them",
     ),
     row("event_store.enabled", Kind::Switch, "true", "Whether events are kept for explanations, corrections and recounts"),
     row(

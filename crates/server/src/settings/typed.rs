@@ -49,6 +49,10 @@ pub(super) fn build(values: Values, problems: &mut Vec<String>) -> Option<Settin
             retention_bytes: number(v, "event_store.retention_bytes"),
         },
         identities_bytes: number(v, "memory.identities_bytes")?,
+        rollups_bytes: match switch(v, "rollups.enabled")? {
+            true => Some(number(v, "memory.rollups_bytes")?),
+            false => None,
+        },
         threads: number(v, "threads").and_then(|n| u16::try_from(n).ok()),
         partitions: number(v, "partitions").and_then(|n| u16::try_from(n).ok()),
         namespace: text(v, "namespace.default")?,

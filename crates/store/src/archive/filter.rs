@@ -7,6 +7,7 @@ use parquet::file::metadata::{ColumnChunkMetaData, RowGroupMetaData};
 use parquet::file::statistics::Statistics;
 
 use super::columns;
+use super::event::ArchivedEvent;
 
 /// What an event must be; `None` asks for nothing. Ranges are half-open; times are in
 /// nanoseconds since 1970, UTC.
@@ -34,6 +35,19 @@ impl Filter {
     /// Everything from a position on.
     pub fn from_position(position: u64) -> Filter {
         Filter { positions: Some(position..u64::MAX), ..Filter::default() }
+    }
+
+    /// Whether an event is wanted.
+    pub fn takes(&self, event: &ArchivedEvent<'_>) -> bool {
+        let is = |wanted: &Option<String>, found: Option<&str>| wanted.is_none() || wanted.as_deref() == found;
+        self.positions.as_ref().is_none_or(|range| range.contains(&event.position))
+            && self.received_at.as_ref().is_none_or(|range| range.contains(&event.received_at))
+            && self.event_at.as_ref().is_none_or(|range| event.event_at.is_some_and(|at| range.contains(&at)))
+            && is(&self.pipeline, Some(event.pipeline))
+            && is(&self.id, event.id)
+            && is(&self.source, event.source)
+            && is(&self.subject, event.subject)
+            && is(&self.verdict, Some(event.verdict))
     }
 
     /// Whether a stretch of positions can hold a wanted one.

@@ -44,6 +44,15 @@ pub fn scan(disk: Arc<dyn Disk>, folder: &str, filter: Filter) -> Result<Scan, E
     Ok(Scan { disk, folder: folder.to_owned(), filter, files, reading: None, rows: Vec::new().into_iter() })
 }
 
+/// The position behind the last one that is finished, as the names of the files tell it
+/// beside whoever writes; `None` where nothing was ever archived.
+pub fn extent(disk: &dyn Disk, folder: &str) -> Result<Option<u64>, Error> {
+    match finished::list(disk, folder)?.last() {
+        Some(newest) => Ok(Some(newest.last + 1)),
+        None => super::retention::remembered(disk, folder),
+    }
+}
+
 /// Archived events, in the order of arrival. Ends after an error.
 pub struct Scan {
     disk: Arc<dyn Disk>,

@@ -99,7 +99,7 @@ pub(super) struct Header {
     pub(super) position: u64,
     pub(super) durable: u64,
     pub(super) first_item: u64,
-    at: i64,
+    pub(super) at: i64,
     sum: u32,
 }
 

@@ -18,6 +18,8 @@ pub struct Reader {
     at: u64,
     next: u64,
     end: u64,
+    /// Whether the last segment's end is where no whole entry follows: then it is no damage.
+    open_ended: bool,
 }
 
 impl Reader {
@@ -30,7 +32,8 @@ impl Reader {
         let following = segments.partition_point(|segment| segment.first <= from).saturating_sub(1);
         let next = segments.get(following).map_or(0, |segment| segment.first);
         let segments = segments.to_vec();
-        let mut reader = Reader { disk, folder: folder.to_owned(), segments, file: None, following, at: 0, next, end };
+        let mut reader =
+            Reader { disk, folder: folder.to_owned(), segments, file: None, following, at: 0, next, end, open_ended: false };
         while reader.next < from.min(end) {
             reader.skip()?;
         }
@@ -45,6 +48,51 @@ impl Reader {
         Reader::open(disk, folder, &segments, from, end)
     }
 
+    /// Reads a log beside whoever writes it: from the entry on that holds an item, up to the
+    /// last one that is whole by now. It may not be durable yet, so this serves only what is
+    /// made again, and alike, after a crash.
+    pub fn of_item_beside(disk: Arc<dyn Disk>, folder: &str, item: u64) -> Result<Reader, Error> {
+        let mut at = 0;
+        for (first, first_item) in segments_of(&*disk, folder)? {
+            if first_item > item && at == 0 && first > 0 {
+                let message = format!("{folder}: item {item} is no longer there; {first_item} is the first");
+                return Err(Error::new(crate::Kind::Unavailable, message));
+            }
+            if first_item <= item {
+                at = first;
+            }
+        }
+        let mut reader = Reader::beside(disk, folder, at, u64::MAX)?;
+        reader.open_ended = true;
+        reader.skip_to_item(item)?;
+        Ok(reader)
+    }
+
+    /// Looks again where the log ends: at a position that is known to be durable by now.
+    pub fn follow(&mut self, end: u64) -> Result<(), Error> {
+        let names = self.disk.list(&self.folder).map_err(|why| Error::io(&self.folder, &why))?;
+        let open = self.following.checked_sub(1).and_then(|open| self.segments.get(open)).map(|segment| segment.first);
+        self.segments = names.iter().filter_map(|name| Segment::named(name)).collect();
+        self.following = match (&self.file, open) {
+            (Some(_), Some(open)) => self.segments.partition_point(|segment| segment.first <= open),
+            _ => self.segments.partition_point(|segment| segment.first <= self.next).saturating_sub(1),
+        };
+        self.end = if self.open_ended { u64::MAX } else { end };
+        Ok(())
+    }
+
+    /// Passes over entries before a position.
+    pub fn skip_to(&mut self, position: u64) -> Result<(), Error> {
+        while self.next < position.min(self.end) {
+            let before = self.next;
+            self.skip()?;
+            if self.next == before {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
     /// The next entry; none at the end.
     pub fn read(&mut self) -> Result<Option<Entry>, Error> {
         let Some((header, name)) = self.header()? else { return Ok(None) };
@@ -52,6 +100,9 @@ impl Reader {
         let Some((_, file)) = &self.file else { return Ok(None) };
         let read = file.read_at(&mut payload, self.at + HEADER_BYTES as u64).map_err(|why| Error::io(&name, &why))?;
         if read < payload.len() || !header.fits(&payload) {
+            if self.may_end_here() {
+                return Ok(None);
+            }
             return Err(Error::corrupt(&name, format!("entry {} is damaged at byte {}", self.next, self.at)));
         }
         self.pass(&header);
@@ -71,6 +122,10 @@ impl Reader {
     /// The position of the next entry.
     pub fn position(&self) -> u64 {
         self.next
+    }
+
+    fn may_end_here(&self) -> bool {
+        self.open_ended && self.following >= self.segments.len()
     }
 
     fn skip(&mut self) -> Result<(), Error> {
@@ -96,6 +151,7 @@ impl Reader {
             let read = file.read_at(&mut bytes, self.at).map_err(|why| Error::io(name, &why))?;
             return match Header::read(&bytes[..read]) {
                 Some(header) if header.is_sound() && header.position == self.next => Ok(Some((header, name.clone()))),
+                _ if self.may_end_here() => Ok(None),
                 _ => Err(Error::corrupt(name, format!("entry {} is damaged at byte {}", self.next, self.at))),
             };
         }
@@ -112,4 +168,36 @@ impl Reader {
         self.at = HEAD_BYTES;
         Ok(())
     }
+}
+
+/// The segments in a folder: the position and the item that each begins with.
+pub fn segments_of(disk: &dyn Disk, folder: &str) -> Result<Vec<(u64, u64)>, Error> {
+    let names = disk.list(folder).map_err(|why| Error::io(folder, &why))?;
+    let mut found = Vec::new();
+    for segment in names.iter().filter_map(|name| Segment::named(name)) {
+        let name = format!("{folder}/{}", segment_name(segment.first));
+        let file = disk.open(&name).map_err(|why| Error::io(&name, &why))?;
+        found.push((segment.first, super::segment::read_head(&*file, &name, segment.first)?));
+    }
+    Ok(found)
+}
+
+/// The first position of the first segment that holds an entry received at an instant (in
+/// nanoseconds) or later, no further than `before`: what lies before it is older.
+pub fn first_since(disk: &dyn Disk, folder: &str, before: u64, at: i64) -> Result<u64, Error> {
+    let names = disk.list(folder).map_err(|why| Error::io(folder, &why))?;
+    let mut since = 0;
+    for segment in names.iter().filter_map(|name| Segment::named(name)).take_while(|segment| segment.first <= before) {
+        let name = format!("{folder}/{}", segment_name(segment.first));
+        let file = disk.open(&name).map_err(|why| Error::io(&name, &why))?;
+        let mut bytes = [0; HEADER_BYTES];
+        let read = file.read_at(&mut bytes, HEAD_BYTES).map_err(|why| Error::io(&name, &why))?;
+        // What begins with an entry that is old enough ends the one before; what is empty
+        // is the newest of all.
+        match Header::read(&bytes[..read]) {
+            Some(header) if header.at < at => since = segment.first,
+            _ => break,
+        }
+    }
+    Ok(since)
 }

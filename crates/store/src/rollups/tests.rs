@@ -83,7 +83,7 @@ fn every_question_is_answered_as_by_counting() {
     let manifest = rollups.seal().unwrap();
     assert!(manifest.runs() < 40 && manifest.cells() > 0 && manifest.bytes() > 0);
     check(&rollups, &events);
-    rollups.retire(&manifest).unwrap();
+    rollups.retire(&[&manifest]).unwrap();
     assert_eq!(disk.list("rollups").unwrap().len(), manifest.runs());
     let reopened = Rollups::open(disk, "rollups", &through_bytes(&manifest), TINY).unwrap();
     check(&reopened, &events);
@@ -109,7 +109,7 @@ fn a_crash_at_any_time_loses_nothing_and_counts_nothing_twice() {
             _ => {
                 manifest = through_bytes(&sealed);
                 durable = crash;
-                rollups.retire(&manifest).unwrap();
+                rollups.retire(&[&manifest]).unwrap();
             }
         }
         disk.create("rollups/00000000000000ff.rollup.new").unwrap();
@@ -139,11 +139,11 @@ fn what_a_durable_manifest_may_name_stays() {
     rollups.adopt(merge.run().unwrap());
     let last = manifests.last().unwrap();
     // Named by what is durable: kept, by `retire` and by `sweep`.
-    assert_eq!(rollups.retire(last).unwrap() + rollups.sweep().unwrap(), 0);
+    assert_eq!(rollups.retire(&[last]).unwrap() + rollups.sweep().unwrap(), 0);
     check(&Rollups::open(Arc::clone(&disk), "rollups", last, TINY).unwrap(), &events);
     let newer = rollups.seal().unwrap();
     assert!(newer.runs() < last.runs());
-    assert!(rollups.retire(&newer).unwrap() >= merge::FAN_IN);
+    assert!(rollups.retire(&[&newer]).unwrap() >= merge::FAN_IN);
     check(&rollups, &events);
     // A question asked before still finds its runs.
     assert_eq!(asked.answer().unwrap().into_rows()[0].event_count, 60);
@@ -312,11 +312,11 @@ fn after_any_failure_of_the_disk_it_may_be_asked_again() {
             let merged = merge();
             failures += usize::from(merged.is_err());
             merged.or_else(|_| merge()).unwrap().into_iter().for_each(|merged| rollups.adopt(merged));
-            failures += usize::from(rollups.retire(&manifest).is_err());
+            failures += usize::from(rollups.retire(&[&manifest]).is_err());
         }
         assert_eq!(lines(&rollups.query(query.clone()).unwrap()), expected(&query, Aggregation::Avg, &events), "step {step}");
         let manifest = rollups.seal().unwrap();
-        rollups.retire(&manifest).unwrap();
+        rollups.retire(&[&manifest]).unwrap();
         rollups.sweep().unwrap();
         assert_eq!(disk.list("rollups").unwrap().len(), manifest.runs());
         if failures == failures_before {

@@ -1,0 +1,252 @@
+//! What a pipeline received, in the order of arrival, with what became of each event: the
+//! log's entries brought together with the pipeline's verdicts and parked events.
+//!
+//! Read beside the thread that owns the pipeline. What is not durable yet may be read: it
+//! is made again, and alike, after a crash.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use flowmeter_core::time::Timestamp;
+use flowmeter_core::verdict::{Reason, Verdict};
+use flowmeter_store::disk::Disk;
+use flowmeter_store::log::{Entry, Reader, segments_of};
+
+use super::outlet::{JudgedBlock, items, judged, parked_item};
+use crate::{Error, Kind};
+
+/// Events of one entry of the log, judged.
+pub struct Arrived {
+    /// The entry, with the letter that the events are in.
+    pub entry: Arc<Entry>,
+    /// Which line of the letter is the first of these.
+    pub skip: usize,
+    /// Its number in the order of arrival.
+    pub first: u64,
+    /// What became of each, from that line on.
+    pub verdicts: Vec<Verdict>,
+    /// Why, of those that were parked, by arrival.
+    pub parked: BTreeMap<u64, ParkedNote>,
+}
+
+/// Why an event was parked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ParkedNote {
+    /// Why.
+    pub reason: Reason,
+    /// Where; empty: it could not be read.
+    pub operator: String,
+    /// What exactly.
+    pub detail: String,
+}
+
+impl Arrived {
+    /// When they were received.
+    pub fn at(&self) -> Timestamp {
+        Timestamp::from_nanos(self.entry.at)
+    }
+}
+
+/// Reads what a pipeline received.
+pub struct Arrivals {
+    disk: Arc<dyn Disk>,
+    log: Reader,
+    /// The first entry that was in the log when reading began.
+    log_first: u64,
+    verdicts: Reader,
+    parked_folder: String,
+    parked: Option<Reader>,
+    notes: VecDeque<(u64, ParkedNote)>,
+    blocks: VecDeque<JudgedBlock>,
+    /// The entry that was read last, and the arrival of its first event.
+    entry: Option<(u64, u64)>,
+    held: Option<Arc<Entry>>,
+    /// The next arrival.
+    next: u64,
+}
+
+impl Arrivals {
+    /// Reads from an arrival on: a log up to a position that is known to be durable, and the
+    /// pipeline's folder.
+    ///
+    /// # Errors
+    /// `Unavailable` where the verdicts of that arrival are no longer there.
+    pub fn open(disk: &Arc<dyn Disk>, log: &str, folder: &str, from: u64, end: u64) -> Result<Arrivals, Error> {
+        let verdicts_folder = format!("{folder}/verdicts");
+        let log_first = disk_first(&**disk, log)?;
+        let reader = Reader::beside(Arc::clone(disk), log, log_first, end)?;
+        let entry = entry_before(disk, &verdicts_folder, from)?;
+        let verdicts = Reader::of_item_beside(Arc::clone(disk), &verdicts_folder, from)?;
+        Ok(Arrivals {
+            disk: Arc::clone(disk),
+            log: reader,
+            log_first,
+            verdicts,
+            parked_folder: format!("{folder}/parked"),
+            parked: None,
+            notes: VecDeque::new(),
+            blocks: VecDeque::new(),
+            entry,
+            held: None,
+            next: from,
+        })
+    }
+
+    /// The first arrival whose verdict is still there.
+    pub fn first(disk: &Arc<dyn Disk>, folder: &str) -> Result<u64, Error> {
+        Ok(segments_of(&**disk, &format!("{folder}/verdicts"))?.first().map_or(0, |(_, item)| *item))
+    }
+
+    /// Looks again where the log ends.
+    pub fn follow(&mut self, end: u64) -> Result<(), Error> {
+        self.log.follow(end)?;
+        self.verdicts.follow(u64::MAX)?;
+        self.parked.as_mut().map_or(Ok(()), |parked| parked.follow(u64::MAX))?;
+        Ok(())
+    }
+
+    /// The next arrival to read.
+    pub fn next(&self) -> u64 {
+        self.next
+    }
+
+    /// The entry read last and the arrival of its first event.
+    pub fn entry(&self) -> Option<(u64, u64)> {
+        self.entry
+    }
+
+    /// The next events; none at the end. `patient`: parked events whose reason is not
+    /// written yet, though their verdict is, are told later, with the reason.
+    pub fn read(&mut self, patient: bool) -> Result<Option<Arrived>, Error> {
+        let Some(mut blocks) = self.blocks_of_entry()? else { return Ok(None) };
+        let position = blocks[0].position;
+        if self.entry.is_none_or(|(known, _)| known != position) {
+            self.entry = Some((position, blocks[0].first_arrival));
+        }
+        let start = self.entry.map_or(0, |(_, start)| start);
+        let first = blocks[0].first_arrival.max(self.next);
+        let end = blocks.last().map_or(first, |block| block.first_arrival + block.verdicts.len() as u64);
+        let parked = self.notes_of(start, first, end)?;
+        let all = blocks.iter().flat_map(|block| (block.first_arrival..).zip(block.verdicts.iter().copied()));
+        let verdicts: Vec<(u64, Verdict)> = all.filter(|(arrival, _)| *arrival >= first).collect();
+        let lacks = |(arrival, verdict): &(u64, Verdict)| matches!(verdict, Verdict::Parked(_)) && !parked.contains_key(arrival);
+        if patient && verdicts.iter().any(lacks) {
+            parked.into_iter().rev().for_each(|note| self.notes.push_front(note));
+            blocks.extend(self.blocks.drain(..));
+            self.blocks = blocks.into();
+            return Ok(None);
+        }
+        let Some(entry) = self.entry_at(position)? else {
+            return Err(Error::new(Kind::Corrupt, format!("entry {position} was judged, but is not in the log")));
+        };
+        self.next = end;
+        let verdicts = verdicts.into_iter().map(|(_, verdict)| verdict).collect();
+        Ok(Some(Arrived { entry, skip: (first - start) as usize, first, verdicts, parked }))
+    }
+
+    /// The blocks of the next entry, as far as they are written.
+    fn blocks_of_entry(&mut self) -> Result<Option<Vec<JudgedBlock>>, Error> {
+        loop {
+            // What the log no longer has is passed over, as are blocks read before.
+            while self.blocks.front().is_some_and(|block| {
+                block.position < self.log_first || block.first_arrival + (block.verdicts.len() as u64) <= self.next
+            }) {
+                self.blocks.pop_front();
+            }
+            let position = self.blocks.front().map(|block| block.position);
+            let whole = position.is_some_and(|position| self.blocks.iter().any(|block| block.position != position));
+            if !whole && let Some(entry) = self.verdicts.read()? {
+                self.blocks.extend(judged(&entry));
+                continue;
+            }
+            let Some(position) = position else { return Ok(None) };
+            let count = self.blocks.iter().take_while(|block| block.position == position).count();
+            return Ok(Some(self.blocks.drain(..count).collect()));
+        }
+    }
+
+    /// An entry of the log. The last one is kept: its blocks may come in parts.
+    fn entry_at(&mut self, position: u64) -> Result<Option<Arc<Entry>>, Error> {
+        if let Some(held) = self.held.as_ref().filter(|held| held.position == position) {
+            return Ok(Some(Arc::clone(held)));
+        }
+        self.log.skip_to(position)?;
+        self.held = self.log.read()?.filter(|entry| entry.position == position).map(Arc::new);
+        Ok(self.held.clone())
+    }
+
+    /// The reasons of parked events from one arrival to another. Those of a block are in no
+    /// order, blocks are; so whatever comes before `start` belongs to earlier ones.
+    fn notes_of(&mut self, start: u64, first: u64, end: u64) -> Result<BTreeMap<u64, ParkedNote>, Error> {
+        let mut parked = match self.parked.take() {
+            Some(parked) => parked,
+            None => parked_from(&self.disk, &self.parked_folder, start)?,
+        };
+        let mut found = BTreeMap::new();
+        loop {
+            while let Some((arrival, note)) = self.notes.pop_front_if(|(arrival, _)| *arrival < end) {
+                if arrival >= first {
+                    found.entry(arrival).or_insert(note);
+                }
+            }
+            if !self.notes.is_empty() {
+                break;
+            }
+            let Some(entry) = parked.read()? else { break };
+            let notes = items(&entry).filter_map(|(_, item)| parked_item(item));
+            let kept = |item: super::ParkedItem<'_>| {
+                let note = ParkedNote { reason: item.reason, operator: item.operator.to_owned(), detail: item.detail.to_owned() };
+                (item.arrival, note)
+            };
+            self.notes.extend(notes.filter(|item| item.arrival >= first).map(kept));
+        }
+        self.parked = Some(parked);
+        Ok(found)
+    }
+}
+
+fn disk_first(disk: &dyn Disk, folder: &str) -> Result<u64, Error> {
+    Ok(segments_of(disk, folder)?.first().map_or(0, |(position, _)| *position))
+}
+
+/// The entry that holds the event before an arrival, and the arrival of its first event.
+fn entry_before(disk: &Arc<dyn Disk>, folder: &str, from: u64) -> Result<Option<(u64, u64)>, Error> {
+    let first_kept = segments_of(&**disk, folder)?.first().map_or(0, |(_, item)| *item);
+    let mut found: Option<(u64, u64)> = None;
+    loop {
+        let before = found.map_or(from, |(_, start)| start);
+        if before <= first_kept {
+            return Ok(found);
+        }
+        let Some(entry) = Reader::of_item_beside(Arc::clone(disk), folder, before - 1)?.read()? else { return Ok(found) };
+        let blocks: Vec<JudgedBlock> = judged(&entry).filter(|block| block.first_arrival < before).collect();
+        let position = match (found, blocks.last()) {
+            (Some((position, _)), _) => position,
+            (None, Some(block)) => block.position,
+            (None, None) => return Ok(None),
+        };
+        let Some(start) = blocks.iter().filter(|block| block.position == position).map(|block| block.first_arrival).min() else {
+            return Ok(found);
+        };
+        found = Some((position, start));
+        // An earlier block of the same entry may stand in the entry of verdicts before.
+        if blocks.first().is_some_and(|block| block.position != position) {
+            return Ok(found);
+        }
+    }
+}
+
+/// Reads parked events from the last file on that begins before an arrival.
+fn parked_from(disk: &Arc<dyn Disk>, folder: &str, arrival: u64) -> Result<Reader, Error> {
+    for (_, item) in segments_of(&**disk, folder)?.into_iter().rev() {
+        let mut reader = Reader::of_item_beside(Arc::clone(disk), folder, item)?;
+        let begins = match reader.read()? {
+            Some(entry) => items(&entry).next().and_then(|(_, item)| Some(parked_item(item)?.arrival)),
+            None => None,
+        };
+        if begins.is_some_and(|begins| begins < arrival) {
+            return Ok(Reader::of_item_beside(Arc::clone(disk), folder, item)?);
+        }
+    }
+    Ok(Reader::of_item_beside(Arc::clone(disk), folder, 0)?)
+}

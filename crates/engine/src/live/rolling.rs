@@ -1,0 +1,117 @@
+//! The rollups of a pipeline at work: part of its checkpoints, merged beside its work, and
+//! asked between two rounds.
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use flowmeter_core::partition::Command;
+use flowmeter_core::plan::DeclaredMeter;
+use flowmeter_store::disk::Disk;
+use flowmeter_store::rollups::{self, Manifest, Merged, Query, Rollups, Snapshot};
+use uuid::Uuid;
+
+use super::{Live, LiveSettings, Spilled};
+use crate::{Error, Kind};
+
+type Merging = JoinHandle<Result<Merged, flowmeter_store::Error>>;
+
+/// Merges of rollups that are under way, by partition.
+#[derive(Default)]
+pub(super) struct Merges(Vec<Option<Merging>>);
+
+/// Opens the rollups of each partition; a partition without a manifest begins afresh.
+pub(super) fn open(
+    disk: &Arc<dyn Disk>,
+    folder: &str,
+    manifests: &[Manifest],
+    partitions: usize,
+    settings: &LiveSettings,
+) -> Result<Vec<Rollups>, Error> {
+    let Some(bytes) = settings.rollups_bytes else { return Ok(Vec::new()) };
+    let settings = rollups::Settings { memory_bytes: bytes / partitions.max(1) };
+    let none = Manifest::default();
+    let open = |partition: usize| {
+        let manifest = manifests.get(partition).unwrap_or(&none);
+        let mut rollups = Rollups::open(Arc::clone(disk), &format!("{folder}/rollups/{partition:03}"), manifest, settings)?;
+        rollups.sweep()?;
+        Ok(rollups)
+    };
+    (0..partitions).map(open).collect()
+}
+
+impl Merges {
+    /// Takes what merges have made, lets others begin, and writes everything away. A merge
+    /// has a thread of its own, unless the pipeline is paced: then it is made here and now.
+    pub(super) fn seal(&mut self, engine: &mut Spilled, paced: bool) -> Result<Vec<Manifest>, Error> {
+        let mut manifests = Vec::new();
+        for (partition, rollups) in engine.rollups_mut().enumerate() {
+            if self.0.len() <= partition {
+                self.0.push(None);
+            }
+            let merging = &mut self.0[partition];
+            if merging.as_ref().is_some_and(JoinHandle::is_finished)
+                && let Some(finished) = merging.take()
+            {
+                rollups.adopt(ended(finished)?);
+            }
+            if merging.is_none()
+                && let Some(merge) = rollups.merge(None)
+            {
+                match paced {
+                    true => rollups.adopt(merge.run()?),
+                    false => {
+                        let thread = std::thread::Builder::new().name("rollups".to_owned()).spawn(move || merge.run());
+                        *merging = Some(thread.map_err(|why| Error::new(Kind::Unavailable, format!("no thread: {why}")))?);
+                    }
+                }
+            }
+            manifests.push(rollups.seal()?);
+        }
+        Ok(manifests)
+    }
+}
+
+/// Whoever opens the same rollups next must not meet a merge that still writes.
+impl Drop for Merges {
+    fn drop(&mut self) {
+        for merging in self.0.drain(..).flatten() {
+            // What it made was never adopted: it counts for nothing and is swept away.
+            drop(merging.join());
+        }
+    }
+}
+
+fn ended(merging: Merging) -> Result<Merged, Error> {
+    match merging.join() {
+        Ok(merged) => Ok(merged?),
+        Err(_) => Err(Error::new(Kind::Bug, "a merge of rollups panicked")),
+    }
+}
+
+impl Live {
+    /// A question about usage, half answered, for each partition; the rest may be done on
+    /// any thread. Nothing, if usage is not rolled up.
+    pub fn usage(&mut self, query: &Query) -> Result<Vec<Snapshot>, Error> {
+        Ok(self.engine.rollups_mut().map(|rollups| rollups.snapshot(query.clone())).collect::<Result<_, _>>()?)
+    }
+
+    /// Takes all meters of a type away, with what they hold, and forgets its usage.
+    pub(super) fn forget(&mut self, meter_type: Uuid) {
+        if let Some(at) = self.plan.meter_types.iter().position(|kind| kind.id == meter_type) {
+            let of_type = self.meters().filter(|(_, meter)| usize::from(meter.meter_type) == at);
+            let named = of_type.map(|(_, meter)| DeclaredMeter {
+                id: None,
+                user: String::from_utf8_lossy(&meter.user).into_owned(),
+                processor: meter.processor,
+                meter_type: meter.meter_type,
+                created_at: None,
+                delete_on_reset: false,
+                custom_fields: Vec::new(),
+            });
+            for declared in named.collect::<Vec<_>>() {
+                self.engine.apply(declared.user.as_bytes(), Command::Delete(&declared), self.clock);
+            }
+        }
+        self.engine.rollups_mut().for_each(|rollups| rollups.forget(meter_type));
+    }
+}

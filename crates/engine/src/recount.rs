@@ -1,0 +1,233 @@
+//! Events once more through a plan, apart from the pipeline at work: to show what way an
+//! event took, and to add up again what a record was made of.
+//!
+//! It is one partition and one event at a time, so it is for few events, not for many.
+//! Deduplication is not asked again: who counts again says which events counted, and when
+//! time came to what instant.
+
+use std::sync::Arc;
+
+use flowmeter_core::event::Origin;
+use flowmeter_core::mediation::{Answers, Decoder, Flow, Mediator, Parked, Tap};
+use flowmeter_core::operator::Operator;
+use flowmeter_core::partition::{Command, Effects, Identity, IdentityTable, Memory, Meter, Partition, RecordKey, Usage};
+use flowmeter_core::plan::{DeclaredMeter, Plan};
+use flowmeter_core::schedule::Period;
+use flowmeter_core::time::Timestamp;
+use flowmeter_core::verdict::{Reason, Verdict};
+
+/// Events of each operator to note down: one event may come to it on several ways.
+const TAPS_MAX: usize = 16;
+
+/// A plan counting again.
+pub struct Recount {
+    plan: Arc<Plan>,
+    decoder: Arc<Decoder>,
+    mediator: Mediator,
+    flow: Flow,
+    partition: Partition<Memory, IdentityTable>,
+    records: Made,
+}
+
+/// The way of one event.
+#[derive(Clone, Debug, Default)]
+pub struct Steps {
+    /// Leaving operators, with the fields as they were then.
+    pub taps: Vec<Tap>,
+    /// Parked, where and why.
+    pub parked: Vec<Parked>,
+    /// Where it counted.
+    pub counted: Vec<Counted>,
+    /// What becomes of it, were it new.
+    pub verdict: Verdict,
+}
+
+/// An event counted in a period of a meter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Counted {
+    /// The operator.
+    pub operator: u16,
+    /// Whose meter.
+    pub user: String,
+    /// Of which type.
+    pub meter_type: u16,
+    /// Of which processor.
+    pub processor: u16,
+    /// The rule that guided it there.
+    pub rule: Option<u16>,
+    /// The value that the rule took, as it was written.
+    pub value: Option<String>,
+    /// When it happened.
+    pub event_at: Timestamp,
+    /// The period.
+    pub period: Period,
+}
+
+impl Recount {
+    /// A plan without meters but those that were not opened by events.
+    pub fn new(plan: Arc<Plan>, declared: &[DeclaredMeter]) -> Recount {
+        let mut partition = Partition::with_identities(Arc::clone(&plan), IdentityTable::default());
+        let mut records = Made::default();
+        for meter in declared {
+            let at = meter.created_at.unwrap_or(Timestamp::MIN);
+            partition.apply(Command::Open(meter), at, &mut records);
+        }
+        Recount {
+            decoder: crate::live::decoder(&plan),
+            mediator: Mediator::new(Arc::clone(&plan)),
+            flow: Flow::new(1, TAPS_MAX),
+            partition,
+            records,
+            plan,
+        }
+    }
+
+    /// Takes an event received at an instant; counts it only for `user`, if one is given.
+    pub fn take(&mut self, raw: &[u8], at: Timestamp, user: Option<&[u8]>) -> Steps {
+        let Recount { plan, decoder, mediator, flow, partition, records } = self;
+        let block = &mut flow.batch.block;
+        block.clear();
+        block.open().extend_from_slice(raw);
+        block.seal();
+        block.received_at = Some(at);
+        block.first_line = 1;
+        block.origin = Origin { name: "http".into(), source: 0, columns: None };
+        flow.at = at;
+        mediator.begin(flow, decoder);
+        let mut steps = Steps::default();
+        for stage in 0..plan.stages.len() {
+            let mut answers = Answers::default();
+            for &node in &plan.stages[stage] {
+                let Operator::Meter(processor) = plan.nodes[usize::from(node)].operator else { continue };
+                let user_of = |usage: &Usage| flow.batch.resolve(usage.user).as_text().unwrap_or_default().into_owned();
+                let usages = flow.usages(node, 0).iter().filter(|usage| user.is_none_or(|user| user == user_of(usage)));
+                for usage in usages {
+                    let before = counts(partition);
+                    let mut effects = Counting { answers: &mut answers, node, records };
+                    let command = Command::Count { processor, batch: &flow.batch, usages: &[*usage] };
+                    partition.apply(command, at, &mut effects);
+                    for (meter_type, period) in grown(&before, &counts(partition)) {
+                        steps.counted.push(counted(plan, flow, node, processor, usage, meter_type, period, user_of(usage)));
+                    }
+                }
+            }
+            mediator.resume(flow, stage, std::iter::once(&answers));
+        }
+        steps.taps = std::mem::take(&mut flow.taps);
+        steps.parked = std::mem::take(&mut flow.parked);
+        steps.verdict = flow.verdicts().first().copied().unwrap_or_default();
+        steps
+    }
+
+    /// Lets time come to an instant: what is due is flushed.
+    pub fn come_to(&mut self, at: Timestamp) {
+        self.partition.apply(Command::Tick, at, &mut self.records);
+    }
+
+    /// Flushes what is open.
+    pub fn flush(&mut self, at: Timestamp) {
+        self.partition.apply(Command::Flush, at, &mut self.records);
+    }
+
+    /// The last record made of a period of a type of meter, as JSON.
+    pub fn record(&self, processor: u16, meter_type: u16, start: Timestamp) -> Option<&[u8]> {
+        let of = |made: &&(RecordKey<'static>, Vec<u8>)| {
+            let key = &made.0;
+            key.processor == processor && key.meter_type == meter_type && millis(key.period.start) == millis(start)
+        };
+        self.records.0.iter().rev().find(of).map(|(_, json)| json.as_slice())
+    }
+}
+
+/// Records tell times in milliseconds.
+fn millis(at: Timestamp) -> i64 {
+    at.nanos().div_euclid(1_000_000)
+}
+
+#[allow(clippy::too_many_arguments)] // one call
+fn counted(
+    plan: &Plan,
+    flow: &Flow,
+    operator: u16,
+    processor: u16,
+    usage: &Usage,
+    meter_type: u16,
+    period: Period,
+    user: Vec<u8>,
+) -> Counted {
+    let rules = &plan.processors[usize::from(processor)].rules;
+    let held = (0..rules.len() as u16).filter(|rule| usage.rules >> rule & 1 == 1);
+    let rule = held.clone().find(|rule| rules[usize::from(*rule)].meter_types.contains(&meter_type));
+    let value = rule.map(|rule| {
+        let mut json = Vec::new();
+        flow.batch.leaf(usage.row as usize, rules[usize::from(rule)].value).write_json(&mut json);
+        String::from_utf8_lossy(&json).into_owned()
+    });
+    let user = String::from_utf8_lossy(&user).into_owned();
+    Counted { operator, user, meter_type, processor, rule, value, event_at: usage.at, period }
+}
+
+/// Events by user, type and period.
+type Counts = Vec<(Box<[u8]>, u16, u16, Period, u64)>;
+
+fn counts(partition: &Partition<Memory, IdentityTable>) -> Counts {
+    let of = |meter: &Meter| {
+        let key: (Box<[u8]>, u16, u16) = ((*meter.user).into(), meter.processor, meter.meter_type);
+        let periods: Vec<(Period, u64)> = meter.periods.iter().map(|held| (held.period, held.events)).collect();
+        periods.into_iter().map(move |(period, events)| (key.0.clone(), key.1, key.2, period, events))
+    };
+    partition.meters().flat_map(of).collect()
+}
+
+fn grown(before: &Counts, after: &Counts) -> Vec<(u16, Period)> {
+    let was = |(user, processor, kind, period, _): &(Box<[u8]>, u16, u16, Period, u64)| {
+        let same = |b: &&(Box<[u8]>, u16, u16, Period, u64)| {
+            b.0 == *user && b.1 == *processor && b.2 == *kind && b.3.start == period.start
+        };
+        before.iter().find(same).map_or(0, |known| known.4)
+    };
+    after.iter().filter(|one| one.4 > was(one)).map(|one| (one.2, one.3)).collect()
+}
+
+/// Records as they are made.
+#[derive(Default)]
+struct Made(Vec<(RecordKey<'static>, Vec<u8>)>);
+
+impl Effects for Made {
+    fn duplicate(&mut self, _: &Identity) {}
+    fn late(&mut self, _: &Usage) {}
+    fn parked(&mut self, _: &Usage, _: Reason, _: String) {}
+    fn unmatched(&mut self, _: &Usage) {}
+    fn opened(&mut self, _: &Meter) {}
+    fn deleted(&mut self, _: &Meter) {}
+    fn record(&mut self, key: RecordKey<'_>, json: &[u8]) {
+        self.0.push((RecordKey { user: b"", ..key }, json.to_vec()));
+    }
+    fn threshold(&mut self, _: u32, _: RecordKey<'_>, _: &[u8]) {}
+}
+
+/// What follows from counting one event.
+struct Counting<'l> {
+    answers: &'l mut Answers,
+    node: u16,
+    records: &'l mut Made,
+}
+
+impl Effects for Counting<'_> {
+    fn duplicate(&mut self, _: &Identity) {}
+    fn late(&mut self, _: &Usage) {
+        self.answers.late += 1;
+    }
+    fn parked(&mut self, usage: &Usage, reason: Reason, detail: String) {
+        self.answers.parked.push((self.node, usage.place, reason, detail));
+    }
+    fn unmatched(&mut self, usage: &Usage) {
+        self.answers.unmatched.push((self.node, usage.place));
+    }
+    fn opened(&mut self, _: &Meter) {}
+    fn deleted(&mut self, _: &Meter) {}
+    fn record(&mut self, key: RecordKey<'_>, json: &[u8]) {
+        self.records.record(key, json);
+    }
+    fn threshold(&mut self, _: u32, _: RecordKey<'_>, _: &[u8]) {}
+}

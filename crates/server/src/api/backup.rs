@@ -1,0 +1,54 @@
+//! `POST /api/v1/backup`: a copy of everything, taken beside the work.
+
+use std::path::PathBuf;
+
+use axum::Extension;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, Method, StatusCode};
+use axum::response::Response;
+use axum::routing::post;
+use serde_json::{Value, json};
+
+use super::request::object;
+use super::{App, Asked, Endpoint, answer, off};
+use crate::installation::{Refused, problem_of};
+use crate::keys::Scope;
+use crate::problem::{Code, Problem};
+
+pub(super) fn endpoints() -> Vec<Endpoint> {
+    vec![Endpoint {
+        method: Method::POST,
+        path: "/api/v1/backup",
+        scope: Some(Scope::Admin),
+        summary: "Copy everything to a new folder on the server's machine, beside the work",
+        query: &[],
+        body: Some("to: an absolute path of a folder that is empty or not there"),
+        answer: (200, "What was copied"),
+        route: post(back_up),
+    }]
+}
+
+async fn back_up(
+    State(app): State<App>,
+    Extension(asked): Extension<Asked>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Refused> {
+    let fields = object(&app, &headers, body).await?;
+    let to = fields.get("to").and_then(Value::as_str).map(PathBuf::from).filter(|to| to.is_absolute());
+    let Some(to) = to else {
+        let detail = "say where to with `to`: the absolute path of a folder on the server's machine";
+        return Err(Box::new(Problem::new(Code::Invalid, detail).field("to")));
+    };
+    off(move || {
+        let at = |why| problem_of(&why);
+        let backup = app.installation.back_up(&to).map_err(at)?;
+        let told = json!({
+            "to": to, "at": backup.at, "logEnd": backup.log_end, "files": backup.files.len(), "bytes": backup.bytes(),
+        });
+        app.installation.note_audit(&asked.who, "backup", &to.to_string_lossy(), Value::Null, told.clone()).map_err(at)?;
+        Ok(answer(StatusCode::OK, &told))
+    })
+    .await
+}

@@ -1,0 +1,145 @@
+//! Received events: searched, traced; records explained. `docs/event-store.md`.
+
+use std::ops::ControlFlow;
+
+use axum::Extension;
+use axum::extract::{Path, RawQuery, State};
+use axum::http::{Method, StatusCode};
+use axum::response::Response;
+use axum::routing::get;
+use flowmeter_core::time::Timestamp;
+use flowmeter_store::archive::Filter;
+
+use super::request::Query;
+use super::{App, Asked, Endpoint, answer, off, page};
+use crate::installation::{Refused, event_shown, problem_of};
+use crate::keys::Scope;
+use crate::problem::{Code, Problem};
+
+pub(super) fn endpoints() -> Vec<Endpoint> {
+    let endpoint = |path, summary, query, answer, route| Endpoint {
+        method: Method::GET,
+        path,
+        scope: Some(Scope::Read),
+        summary,
+        query,
+        body: None,
+        answer,
+        route,
+    };
+    let filters: &[(&str, &str)] = &[
+        ("pipeline", "received by this pipeline"),
+        ("id", "with this id"),
+        ("source", "from this source"),
+        ("subject", "with this subject"),
+        ("verdict", "counted, duplicate, filtered or parked"),
+        ("from", "received at this instant or later"),
+        ("to", "received before this instant"),
+        ("limit", "items of a page; a page may have fewer and still not be the last"),
+        ("cursor", "where the list goes on"),
+    ];
+    vec![
+        endpoint(
+            "/api/v1/events",
+            "Search received events, in the order of arrival",
+            filters,
+            (200, "Events with their verdicts"),
+            // The path is one with `POST`.
+            get(search),
+        ),
+        endpoint(
+            "/api/v1/events/{id}/trace",
+            "Every step an event took, in each pipeline",
+            &[("source", "from this source, where ids repeat")],
+            (200, "The events of this id, each with steps, verdict and where it counted"),
+            get(trace),
+        ),
+        endpoint(
+            "/api/v1/records/{recordId}/explain",
+            "The events that made a record, added up again",
+            &[("limit", "events of a page"), ("cursor", "where the list of events goes on")],
+            (200, "The record, its events, and whether the recount is equal"),
+            get(explain),
+        ),
+    ]
+}
+
+async fn search(
+    State(app): State<App>,
+    Extension(asked): Extension<Asked>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Refused> {
+    let query = Query::of(query.as_deref());
+    let limit = query.limit()?;
+    let filter = filter(&query)?;
+    let cursor = cursor(&query)?;
+    off(move || {
+        let mut cursor = cursor;
+        let mut found = Vec::new();
+        let all = app.installation.pipelines(&asked.who.namespace).map_err(|why| problem_of(&why))?;
+        for pipeline in all.iter().filter(|pipeline| pipeline.streaming) {
+            if query.get("pipeline").is_some_and(|wanted| wanted != pipeline.name && wanted != pipeline.id.to_string()) {
+                continue;
+            }
+            let from = match &cursor {
+                Some((name, from)) if *name == pipeline.name => *from,
+                Some(_) => continue,
+                None => 0,
+            };
+            cursor = None;
+            let next = app.installation.walk_events(pipeline, &filter, from, &mut |row| {
+                found.push(event_shown(&row));
+                if found.len() < limit { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            });
+            if let Some(next) = next.map_err(|why| problem_of(&why))? {
+                return Ok(page(found, Some(format!("{}:{next}", pipeline.name))));
+            }
+        }
+        Ok(page(found, None))
+    })
+    .await
+}
+
+fn filter(query: &Query) -> Result<Filter, Refused> {
+    let text = |name| query.get(name).map(str::to_owned);
+    let (from, to) = (query.time("from")?, query.time("to")?);
+    let received_at =
+        (from.is_some() || to.is_some()).then(|| from.map_or(i64::MIN, Timestamp::nanos)..to.map_or(i64::MAX, Timestamp::nanos));
+    Ok(Filter {
+        id: text("id"),
+        source: text("source"),
+        subject: text("subject"),
+        verdict: text("verdict"),
+        received_at,
+        ..Filter::default()
+    })
+}
+
+/// A pipeline and an arrival in it.
+fn cursor(query: &Query) -> Result<Option<(String, u64)>, Refused> {
+    let Some(text) = query.get("cursor") else { return Ok(None) };
+    let read = text.rsplit_once(':').and_then(|(name, number)| Some((name.to_owned(), number.parse().ok()?)));
+    let wrong = || Box::new(Problem::new(Code::BadCursor, "the cursor is not one of this list").field("cursor"));
+    read.map(Some).ok_or_else(wrong)
+}
+
+async fn trace(
+    State(app): State<App>,
+    Extension(asked): Extension<Asked>,
+    Path(id): Path<String>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Refused> {
+    let query = Query::of(query.as_deref());
+    off(move || Ok(answer(StatusCode::OK, &app.installation.trace(&asked.who.namespace, &id, query.get("source"))?))).await
+}
+
+async fn explain(
+    State(app): State<App>,
+    Extension(asked): Extension<Asked>,
+    Path(id): Path<String>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Refused> {
+    let query = Query::of(query.as_deref());
+    let (limit, from) = (query.limit()?, query.cursor()?.unwrap_or(0));
+    off(move || Ok(answer(StatusCode::OK, &app.installation.explain(&asked.who.namespace, &id, from, limit)?))).await
+}

@@ -1,0 +1,206 @@
+//! Usage of a meter type by window, user and group, answered from rollups.
+
+use axum::Extension;
+use axum::extract::{Path, RawQuery, State};
+use axum::http::{Method, StatusCode};
+use axum::response::Response;
+use axum::routing::get;
+use flowmeter_core::time::Zone;
+use flowmeter_store::rollups::{Query as Question, Row, SUBJECT, Window, WindowSize};
+use serde::Serialize;
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+
+use super::request::Query;
+use super::{App, Asked, Endpoint, answer, off};
+use crate::installation::{Refused, Usage};
+use crate::keys::Scope;
+use crate::problem::{Code, Problem};
+
+pub(super) fn endpoints() -> Vec<Endpoint> {
+    vec![Endpoint {
+        method: Method::GET,
+        path: "/api/v1/meter-types/{idOrName}/query",
+        scope: Some(Scope::Read),
+        summary: "Usage of a meter type, by window, user and group",
+        query: &[
+            ("from", "usage at or after this time, cut to the minute"),
+            ("to", "usage before this time, cut to the minute"),
+            ("windowSize", "MINUTE, HOUR, DAY or MONTH: a row for each; without, one for the whole time"),
+            ("windowTimeZone", "the zone whose hours, days and months they are; UTC, without"),
+            ("subject", "usage of this user; may be repeated"),
+            ("groupBy", "a row for each value of this field, `subject` is the user; may be repeated"),
+            ("filterGroupBy[x]", "usage whose field x has this value; may be repeated"),
+        ],
+        body: None,
+        answer: (200, "Rows with usage, by window, user and group"),
+        route: get(query),
+    }]
+}
+
+async fn query(
+    State(app): State<App>,
+    Extension(asked): Extension<Asked>,
+    Path(name): Path<String>,
+    RawQuery(raw): RawQuery,
+) -> Result<Response, Refused> {
+    let query = Query::of(raw.as_deref());
+    off(move || {
+        let usage = app.installation.usage_of(&asked.who.namespace, &name)?;
+        let cut = Cut::read(&query)?;
+        let mut question = cut.question(&usage)?;
+        let subjects: Vec<String> = query.all("subject").map(str::to_owned).collect();
+        question.subjects = (!subjects.is_empty()).then_some(subjects);
+        // As they were asked for, and the path that is meant.
+        let mut asked_for = Vec::new();
+        for written in query.all("groupBy") {
+            let field = usage.field(written, "groupBy")?;
+            if !question.group_by.contains(&field) {
+                if field != SUBJECT {
+                    asked_for.push(written.to_owned());
+                }
+                question.group_by.push(field);
+            }
+        }
+        for (parameter, value) in query.iter() {
+            let Some(written) = parameter.strip_prefix("filterGroupBy[").and_then(|rest| rest.strip_suffix(']')) else {
+                continue;
+            };
+            filter(&mut question, usage.field(written, parameter)?, value.to_owned());
+        }
+        let rows = app.installation.usage(&usage, &question)?;
+        let data = rows.iter().map(|row| UsageRow::of(row, &asked_for, &Value::Null)).collect();
+        Ok(answer(StatusCode::OK, &Answer { from: cut.from, to: cut.to, window_size: cut.window_size, data }))
+    })
+    .await
+}
+
+/// Lets a field have one more value.
+pub(crate) fn filter(question: &mut Question, field: String, value: String) {
+    if field == SUBJECT {
+        question.subjects.get_or_insert_default().push(value);
+        return;
+    }
+    match question.filter.iter_mut().find(|(known, _)| *known == field) {
+        Some((_, values)) => values.push(value),
+        None => question.filter.push((field, vec![value])),
+    }
+}
+
+/// How usage is cut in time, as it was asked for.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Cut {
+    pub(crate) from: Option<String>,
+    pub(crate) to: Option<String>,
+    pub(crate) window_size: Option<&'static str>,
+    window: Option<Window>,
+}
+
+const SIZES: [(&str, WindowSize); 4] =
+    [("MINUTE", WindowSize::Minute), ("HOUR", WindowSize::Hour), ("DAY", WindowSize::Day), ("MONTH", WindowSize::Month)];
+
+impl Cut {
+    /// Reads it from the query of a request.
+    pub(crate) fn read(query: &Query) -> Result<Cut, Refused> {
+        let text = |name: &str| query.get(name).map(str::to_owned);
+        Cut::of(text("from"), text("to"), query.get("windowSize"), query.get("windowTimeZone"))
+    }
+
+    /// Checks it.
+    pub(crate) fn of(from: Option<String>, to: Option<String>, size: Option<&str>, zone: Option<&str>) -> Result<Cut, Refused> {
+        let invalid = |field: &str, detail: String| Box::new(Problem::new(Code::Invalid, detail).field(field));
+        let zone = match zone {
+            None => Zone::utc(),
+            Some(name) => {
+                let wrong = || invalid("windowTimeZone", format!("`{name}` is no time zone; write one like Europe/Oslo"));
+                Zone::named(name).ok_or_else(wrong)?
+            }
+        };
+        let size = match size {
+            None => None,
+            Some(name) => {
+                let found = SIZES.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
+                let wrong = || invalid("windowSize", format!("`{name}` is no window size; write MINUTE, HOUR, DAY or MONTH"));
+                Some(found.ok_or_else(wrong)?)
+            }
+        };
+        let cut = Cut {
+            from,
+            to,
+            window_size: size.map(|(name, _)| *name),
+            window: size.map(|(_, size)| Window { size: *size, zone }),
+        };
+        let (from, to) = (instant(cut.from.as_deref(), "from")?, instant(cut.to.as_deref(), "to")?);
+        if let (Some(from), Some(to)) = (from, to)
+            && from >= to
+        {
+            return Err(invalid("to", "`to` must be later than `from`".to_owned()));
+        }
+        Ok(cut)
+    }
+
+    /// The question for all usage within it.
+    pub(crate) fn question(&self, usage: &Usage) -> Result<Question, Refused> {
+        Ok(Question {
+            from: instant(self.from.as_deref(), "from")?,
+            to: instant(self.to.as_deref(), "to")?,
+            window: self.window.clone(),
+            ..Question::of(usage.meter_type, usage.aggregation)
+        })
+    }
+}
+
+fn instant(text: Option<&str>, field: &str) -> Result<Option<flowmeter_core::time::Timestamp>, Refused> {
+    let Some(text) = text else { return Ok(None) };
+    match flowmeter_core::time::Timestamp::parse_rfc3339(text.as_bytes()) {
+        Some(at) => Ok(Some(at)),
+        None => Err(Box::new(Problem::new(Code::Invalid, format!("`{text}` is no time; write RFC 3339")).field(field))),
+    }
+}
+
+/// The answer to a question about usage.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Answer {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) from: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) to: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) window_size: Option<&'static str>,
+    pub(crate) data: Vec<UsageRow>,
+}
+
+/// A row of it.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct UsageRow {
+    /// Digit for digit: no float on the way.
+    value: Box<RawValue>,
+    window_start: String,
+    window_end: String,
+    subject: Option<String>,
+    group_by: Map<String, Value>,
+}
+
+impl UsageRow {
+    /// A row whose groups have these names; `absent` stands where an event lacks the field.
+    pub(crate) fn of(row: &Row, names: &[String], absent: &Value) -> UsageRow {
+        let mut digits = Vec::new();
+        match row.value {
+            Some(value) => value.write_to(&mut digits),
+            None => digits.extend_from_slice(b"null"),
+        }
+        let value = RawValue::from_string(String::from_utf8(digits).unwrap_or_default());
+        let groups = names.iter().zip(&row.groups);
+        UsageRow {
+            value: value.unwrap_or_default(),
+            window_start: row.window_start.to_string(),
+            window_end: row.window_end.to_string(),
+            subject: row.subject.clone(),
+            group_by: groups
+                .map(|(name, (_, value))| (name.clone(), value.clone().map_or_else(|| absent.clone(), Value::String)))
+                .collect(),
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! A metered record explained: the events that made it, added up again.
+//!
+//! The events are those of the record's user that counted before the record was made, led
+//! through the plan once more into meters of their own. Time comes there when it came then,
+//! which the records of the meter tell. What comes out is compared with the record.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use flowmeter_core::operator::Operator;
+use flowmeter_core::plan::Plan;
+use flowmeter_core::time::Timestamp;
+use flowmeter_engine::live::{folder_of, items, record_item};
+use flowmeter_engine::{Error, Kind, Recount};
+use flowmeter_store::archive::{Filter, Row};
+use flowmeter_store::log::Reader;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+
+use super::trace::counted_shown;
+use super::{Installation, KeptPipeline, Refused, not_found, problem_of, shown};
+
+/// Events that are counted again at most; a record of more is shown, but not added up.
+const EVENTS_MAX: u64 = 2_000_000;
+
+/// What is read of a record.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Told {
+    id: String,
+    user_id: String,
+    meter_type_id: String,
+    meter_key: String,
+    period_start: String,
+    value: Box<RawValue>,
+    meter_meta_data: MetaData,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct MetaData {
+    record_id: String,
+    #[serde(default)]
+    event_count: u64,
+}
+
+/// A record, and when records of its meter were made.
+struct Found {
+    told: Told,
+    json: Box<RawValue>,
+    made_at: Timestamp,
+    flushes: Vec<Timestamp>,
+}
+
+impl Installation {
+    /// The events that made a record, a page of them, and whether they add up to it.
+    pub fn explain(&self, namespace: &str, record_id: &str, from: u64, limit: usize) -> Result<Value, Refused> {
+        let at = |why: Error| problem_of(&why);
+        for pipeline in self.pipelines(namespace).map_err(at)?.iter().filter(|pipeline| pipeline.streaming) {
+            if let Some(found) = self.find_record(pipeline, record_id).map_err(at)? {
+                return self.explain_in(pipeline, &found, from, limit).map_err(at);
+            }
+        }
+        Err(not_found("record", record_id))
+    }
+
+    fn records_of(&self, pipeline: &KeptPipeline, take: &mut dyn FnMut(Timestamp, &[u8])) -> Result<(), Error> {
+        let mut reader = Reader::of_item_beside(Arc::clone(self.disk()), &format!("{}/records", folder_of(pipeline.id)), 0)?;
+        while let Some(entry) = reader.read()? {
+            let records = items(&entry).filter_map(|(_, item)| record_item(item)).filter(|record| !record.is_threshold);
+            records.for_each(|record| take(Timestamp::from_nanos(entry.at), record.json));
+        }
+        Ok(())
+    }
+
+    fn find_record(&self, pipeline: &KeptPipeline, record_id: &str) -> Result<Option<Found>, Error> {
+        let mut found: Option<Found> = None;
+        self.records_of(pipeline, &mut |made_at, json| {
+            if found.is_some() || !holds(json, record_id) {
+                return;
+            }
+            let read = (serde_json::from_slice::<Told>(json), serde_json::from_slice::<Box<RawValue>>(json));
+            if let (Ok(told), Ok(json)) = read
+                && told.meter_meta_data.record_id == record_id
+            {
+                found = Some(Found { told, json, made_at, flushes: Vec::new() });
+            }
+        })?;
+        let Some(mut found) = found else { return Ok(None) };
+        let mut flushes = Vec::new();
+        self.records_of(pipeline, &mut |made_at, json| {
+            if made_at < found.made_at && holds(json, &found.told.id) && flushes.last() != Some(&made_at) {
+                flushes.push(made_at);
+            }
+        })?;
+        found.flushes = flushes;
+        Ok(Some(found))
+    }
+
+    fn explain_in(&self, pipeline: &KeptPipeline, found: &Found, from: u64, limit: usize) -> Result<Value, Error> {
+        let told = &found.told;
+        let plan = self.plan_at(pipeline, found.made_at)?;
+        let kind = plan.meter_types.iter().position(|kind| kind.id.to_string() == told.meter_type_id);
+        let processor = plan.processors.iter().position(|processor| processor.key.to_string() == told.meter_key);
+        let (Some(kind), Some(processor)) = (kind, processor) else {
+            return Err(Error::new(Kind::Invalid, "the pipeline no longer has the record's meter type or its meter operator"));
+        };
+        let start = Timestamp::parse_rfc3339(told.period_start.as_bytes()).unwrap_or(Timestamp::MIN);
+        let declared = self.declared(pipeline, Some(&told.user_id))?;
+        let mut again = Again {
+            recount: Recount::new(Arc::clone(&plan), &declared),
+            plan,
+            kind: kind as u16,
+            processor: processor as u16,
+            start,
+            found,
+            flushes: found.flushes.iter().copied().peekable(),
+            page: from..from.saturating_add(limit as u64),
+            counted: 0,
+            looked_at: 0,
+            shown: Vec::new(),
+        };
+        let through = self.count_again(pipeline, &mut again)?;
+        Ok(again.told(pipeline, through))
+    }
+
+    /// Shows every event that may have a part in the record. False: they are too many.
+    fn count_again(&self, pipeline: &KeptPipeline, again: &mut Again<'_>) -> Result<bool, Error> {
+        let kind = &again.plan.meter_types[usize::from(again.kind)];
+        // What carries over a reset stands on all that came before.
+        let since = match kind.aggregation.carries_over() || again.start == Timestamp::MIN {
+            true => i64::MIN,
+            false => again.start.nanos().saturating_sub(again.plan.future_tolerance),
+        };
+        let until = again.found.made_at.nanos().saturating_add(1);
+        let filter = Filter { verdict: Some("counted".to_owned()), received_at: Some(since..until), ..Filter::default() };
+        let mut from = Some(0);
+        while let Some(next) = from {
+            from = self.walk_events(pipeline, &filter, next, &mut |row| again.take(&row))?;
+            if again.looked_at >= EVENTS_MAX {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+}
+
+/// Whether a JSON text has an id somewhere: cheaper than reading it.
+fn holds(json: &[u8], id: &str) -> bool {
+    memchr::memmem::find(json, id.as_bytes()).is_some()
+}
+
+/// A record being counted again.
+struct Again<'f> {
+    plan: Arc<Plan>,
+    recount: Recount,
+    kind: u16,
+    processor: u16,
+    start: Timestamp,
+    found: &'f Found,
+    flushes: std::iter::Peekable<std::iter::Copied<std::slice::Iter<'f, Timestamp>>>,
+    page: std::ops::Range<u64>,
+    counted: u64,
+    looked_at: u64,
+    shown: Vec<Value>,
+}
+
+impl Again<'_> {
+    fn take(&mut self, row: &Row) -> ControlFlow<()> {
+        let user = self.found.told.user_id.as_str();
+        if self.is_somebody_elses(row, user) {
+            return ControlFlow::Continue(());
+        }
+        self.looked_at += 1;
+        let received_at = Timestamp::from_nanos(row.received_at);
+        while let Some(flushed_at) = self.flushes.next_if(|at| *at < received_at) {
+            self.recount.come_to(flushed_at);
+        }
+        let steps = self.recount.take(&row.raw, received_at, Some(user.as_bytes()));
+        let mine = steps.counted.iter().find(|counted| {
+            counted.meter_type == self.kind
+                && counted.processor == self.processor
+                && counted.period.start.nanos().div_euclid(1_000_000) == self.start.nanos().div_euclid(1_000_000)
+        });
+        if let Some(counted) = mine {
+            if self.page.contains(&self.counted) {
+                let mut shown = counted_shown(&self.plan, counted);
+                shown["id"] = json!(row.id);
+                shown["source"] = json!(row.source);
+                shown["position"] = json!(row.position);
+                shown["receivedAt"] = super::shown(received_at);
+                shown["verdict"] = json!(row.verdict);
+                self.shown.push(shown);
+            }
+            self.counted += 1;
+        }
+        if self.looked_at >= EVENTS_MAX { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+
+    /// Where the user is the subject, and no operator changes it, a look at the row tells.
+    fn is_somebody_elses(&self, row: &Row, user: &str) -> bool {
+        let first = self.plan.processors[usize::from(self.processor)].user.first();
+        let is_subject = first.is_some_and(|slot| self.plan.paths[usize::from(*slot)].as_str() == "subject");
+        let changes = self.plan.nodes.iter().any(|node| matches!(node.operator, Operator::Map(_)));
+        is_subject && !changes && row.subject.as_deref().is_some_and(|subject| subject != user)
+    }
+
+    fn told(mut self, pipeline: &KeptPipeline, through: bool) -> Value {
+        let told = &self.found.told;
+        self.recount.come_to(self.found.made_at);
+        if self.recount.record(self.processor, self.kind, self.start).is_none() {
+            self.recount.flush(self.found.made_at);
+        }
+        let again = self.recount.record(self.processor, self.kind, self.start);
+        let again = again.and_then(|json| serde_json::from_slice::<Told>(json).ok());
+        let number = |raw: &RawValue| serde_json::from_str::<Value>(raw.get()).unwrap_or_default();
+        let recount = again.filter(|_| through).map(|again| {
+            let equal =
+                again.value.get() == told.value.get() && again.meter_meta_data.event_count == told.meter_meta_data.event_count;
+            json!({"value": number(&again.value), "eventCount": again.meter_meta_data.event_count, "equal": equal})
+        });
+        let next = (self.counted > self.page.end).then_some(self.page.end.to_string());
+        json!({
+            "pipeline": pipeline.name, "madeAt": shown(self.found.made_at), "record": number(&self.found.json),
+            "recount": recount, "eventsFound": self.counted, "events": self.shown, "nextCursor": next,
+        })
+    }
+}

@@ -1,0 +1,151 @@
+//! The way of an event: what each operator made of it, and where it counted.
+//!
+//! Received when, and what became of it, is what was noted then. The way between is found
+//! by leading the event through the plan of that time once more, without what the pipeline
+//! knew (other events, meters beyond those that were created): so it shows what the
+//! operators do, while the verdict is the one it had.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use flowmeter_core::meter_type::derived;
+use flowmeter_core::operator::Operator;
+use flowmeter_core::partition::Birth;
+use flowmeter_core::plan::{DeclaredMeter, Plan};
+use flowmeter_core::time::Timestamp;
+use flowmeter_engine::{Counted, Error, Recount, Steps};
+use flowmeter_store::archive::{Filter, Row};
+use serde_json::{Value, json};
+
+use super::{Installation, KeptPipeline, Refused, not_found, problem_of, shown};
+
+/// Events of one id that are traced at most: ids repeat only with other sources, or when
+/// senders send again.
+const TRACED_MAX: usize = 100;
+
+impl Installation {
+    /// Every step of the events with an id (and source), in each pipeline of a namespace.
+    pub fn trace(&self, namespace: &str, id: &str, source: Option<&str>) -> Result<Value, Refused> {
+        let at = |why: Error| problem_of(&why);
+        let mut traced = Vec::new();
+        for pipeline in self.pipelines(namespace).map_err(at)?.iter().filter(|pipeline| pipeline.streaming) {
+            let filter = Filter { id: Some(id.to_owned()), source: source.map(str::to_owned), ..Filter::default() };
+            for row in self.rows(pipeline, &filter, TRACED_MAX - traced.len()).map_err(at)? {
+                traced.push(self.way(pipeline, &row).map_err(at)?);
+            }
+        }
+        if traced.is_empty() { Err(not_found("event", id)) } else { Ok(json!({"id": id, "events": traced})) }
+    }
+
+    /// All rows that are wanted, up to so many.
+    fn rows(&self, pipeline: &KeptPipeline, filter: &Filter, limit: usize) -> Result<Vec<Row>, Error> {
+        let mut rows = Vec::new();
+        let mut from = Some(0);
+        while let Some(next) = from.filter(|_| rows.len() < limit) {
+            from = self.walk_events(pipeline, filter, next, &mut |row| {
+                rows.push(row);
+                if rows.len() < limit { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            })?;
+        }
+        Ok(rows)
+    }
+
+    fn way(&self, pipeline: &KeptPipeline, row: &Row) -> Result<Value, Error> {
+        let received_at = Timestamp::from_nanos(row.received_at);
+        let plan = self.plan_at(pipeline, received_at)?;
+        let declared = self.declared(pipeline, None)?;
+        let steps = Recount::new(Arc::clone(&plan), &declared).take(&row.raw, received_at, None);
+        let mut shown = event_shown(row);
+        shown["steps"] = Value::Array(steps_shown(&plan, row, &steps));
+        let counted = if row.verdict == "counted" { steps.counted.as_slice() } else { &[] };
+        shown["counted"] = counted.iter().map(|counted| counted_shown(&plan, counted)).collect();
+        Ok(shown)
+    }
+
+    /// The plan that was in force at an instant.
+    pub(super) fn plan_at(&self, pipeline: &KeptPipeline, at: Timestamp) -> Result<Arc<Plan>, Error> {
+        let versions = self.versions(pipeline.id)?;
+        let made_at = |text: &str| Timestamp::parse_rfc3339(text.as_bytes()).unwrap_or_default();
+        let held = versions.iter().rev().find(|version| made_at(&version.created_at) <= at).or(versions.first());
+        let version = held.map_or(pipeline.version, |version| version.version);
+        super::plan_of(&self.catalog, pipeline.id)(version)
+    }
+
+    /// The meters of a pipeline at work (of a user) that were not opened by events.
+    pub(super) fn declared(&self, pipeline: &KeptPipeline, user: Option<&str>) -> Result<Vec<DeclaredMeter>, Error> {
+        let Some(served) = self.served_of(pipeline.id) else { return Ok(Vec::new()) };
+        let user = user.map(|user| user.as_bytes().to_vec());
+        served.worker().ask(move |live| {
+            let wanted = live.meters().map(|(_, meter)| meter).filter(|meter| {
+                meter.birth == Birth::Declared && user.as_ref().is_none_or(|user| user.as_slice() == &*meter.user)
+            });
+            let declared = wanted.map(|meter| DeclaredMeter {
+                id: meter.rare.as_ref().and_then(|rare| rare.id),
+                user: String::from_utf8_lossy(&meter.user).into_owned(),
+                processor: meter.processor,
+                meter_type: meter.meter_type,
+                created_at: Some(meter.created_at),
+                delete_on_reset: meter.delete_on_reset,
+                custom_fields: meter.rare.as_ref().map(|rare| rare.custom_fields.clone()).unwrap_or_default(),
+            });
+            declared.collect()
+        })
+    }
+}
+
+/// An event with its verdict, as the API shows it.
+pub fn event_shown(row: &Row) -> Value {
+    let text = || Value::String(String::from_utf8_lossy(&row.raw).into_owned());
+    let event: Value = serde_json::from_slice(&row.raw).unwrap_or_else(|_| text());
+    json!({
+        "pipeline": row.pipeline, "position": row.position, "receivedAt": shown(Timestamp::from_nanos(row.received_at)),
+        "id": row.id, "source": row.source, "type": row.event_type, "subject": row.subject,
+        "time": row.event_at.map(|at| shown(Timestamp::from_nanos(at))),
+        "verdict": row.verdict, "reason": row.reason, "detail": row.detail, "operator": row.operator, "event": event,
+    })
+}
+
+fn steps_shown(plan: &Plan, row: &Row, steps: &Steps) -> Vec<Value> {
+    let mut shown = vec![json!({
+        "step": "received", "position": row.position, "receivedAt": super::shown(Timestamp::from_nanos(row.received_at)),
+    })];
+    let node = |at: u16| &plan.nodes[usize::from(at)];
+    for tap in &steps.taps {
+        let operator = node(tap.operator);
+        let fields: Value = serde_json::from_str(&tap.fields).unwrap_or_default();
+        let seen_before = row.verdict == "duplicate" && matches!(operator.operator, Operator::Dedupe(_));
+        let outcome = if seen_before { "duplicate" } else { "passed" };
+        shown.push(json!({
+            "step": operator.operator.name(), "operator": operator.id, "outcome": outcome, "fields": fields,
+        }));
+        if seen_before {
+            return shown;
+        }
+    }
+    match row.verdict.as_str() {
+        "counted" => {
+            let mut operators: Vec<u16> = steps.counted.iter().map(|counted| counted.operator).collect();
+            operators.dedup();
+            shown.extend(operators.into_iter().map(|at| json!({"step": "meter", "operator": node(at).id, "outcome": "counted"})));
+        }
+        "parked" => shown.push(json!({
+            "step": "parked", "operator": row.operator, "outcome": "parked", "reason": row.reason, "detail": row.detail,
+        })),
+        verdict => shown.push(json!({"step": verdict, "outcome": verdict})),
+    }
+    shown
+}
+
+/// Where an event counted.
+pub(super) fn counted_shown(plan: &Plan, counted: &Counted) -> Value {
+    let kind = &plan.meter_types[usize::from(counted.meter_type)];
+    let processor = &plan.processors[usize::from(counted.processor)];
+    let value: Value = counted.value.as_deref().and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default();
+    json!({
+        "meterId": derived::meter(processor.key, kind.id, counted.user.as_bytes()),
+        "userId": counted.user, "meterType": kind.name, "meterTypeId": kind.id, "meterKey": processor.key,
+        "rule": counted.rule.map(|rule| processor.rules[usize::from(rule)].name.clone()),
+        "operator": plan.nodes[usize::from(counted.operator)].id, "value": value, "eventAt": shown(counted.event_at),
+        "periodStart": shown(counted.period.start), "periodEnd": shown(counted.period.end),
+    })
+}

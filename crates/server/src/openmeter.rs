@@ -1,0 +1,51 @@
+//! OpenMeter's API for events, meters and meter queries, under `/openmeter`: a program that
+//! uses its SDKs meters here once its address is `http://host/openmeter`.
+//!
+//! What OpenMeter calls a meter is a meter type here. The meters of a namespace are kept
+//! in the catalog, and the document of one pipeline, `openmeter`, is a function of them:
+//! whatever changes a meter gives that pipeline a new version. Queries are answered from
+//! the rollups of its meter types, as all usage is. `docs/openmeter.md` says what differs.
+
+mod csv;
+mod document;
+mod events;
+mod literal;
+mod meter;
+mod meters;
+mod query;
+mod recent;
+mod slugs;
+#[cfg(test)]
+mod tests;
+
+use axum::http::Method;
+use axum::routing::MethodRouter;
+
+use crate::api::{App, Endpoint};
+use crate::keys::Scope;
+
+const EVENTS: &str = "/openmeter/api/v1/events";
+const METERS: &str = "/openmeter/api/v1/meters";
+const METER: &str = "/openmeter/api/v1/meters/{idOrSlug}";
+const QUERY: &str = "/openmeter/api/v1/meters/{idOrSlug}/query";
+const SUBJECTS: &str = "/openmeter/api/v1/meters/{idOrSlug}/subjects";
+const VALUES: &str = "/openmeter/api/v1/meters/{idOrSlug}/group-by/{groupByKey}/values";
+
+/// Its endpoints.
+pub(crate) fn endpoints() -> Vec<Endpoint> {
+    let mut all = events::endpoints();
+    all.extend(meters::endpoints());
+    all.extend(query::endpoints());
+    all
+}
+
+fn endpoint(
+    method: Method,
+    path: &'static str,
+    scope: Scope,
+    summary: &'static str,
+    answer: (u16, &'static str),
+    route: MethodRouter<App>,
+) -> Endpoint {
+    Endpoint { method, path, scope: Some(scope), summary, query: &[], body: None, answer, route }
+}

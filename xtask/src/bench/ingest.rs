@@ -1,0 +1,183 @@
+//! `cargo xtask bench ingest`: a real server, a real disk, a real network stack, and the
+//! load generator beside it on the same cores.
+
+#![allow(clippy::disallowed_methods)] // measuring is what it is for: it may look at clocks
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail, ensure};
+
+/// A case of the benchmark.
+struct Case {
+    name: &'static str,
+    events: u64,
+    batch: u32,
+    users: u64,
+    late_percent: u32,
+}
+
+const CASES: [Case; 4] = [
+    Case { name: "batch of 500, 10,000 users", events: 20_000_000, batch: 500, users: 10_000, late_percent: 0 },
+    Case { name: "batch of 500, 1,000,000 users", events: 20_000_000, batch: 500, users: 1_000_000, late_percent: 0 },
+    Case { name: "batch of 500, 10% late", events: 20_000_000, batch: 500, users: 10_000, late_percent: 10 },
+    Case { name: "batch of 1, 10,000 users", events: 1_000_000, batch: 1, users: 10_000, late_percent: 0 },
+];
+
+/// Runs every case against a server of its own and prints the table.
+pub(crate) fn ingest(root: &Path, rest: &[&str]) -> anyhow::Result<()> {
+    let option = |name: &str| rest.iter().position(|word| *word == name).and_then(|at| rest.get(at + 1)).copied();
+    let scale: f64 = option("--scale").unwrap_or("1").parse().context("--scale takes a number")?;
+    let only = option("--only");
+    super::run(Command::new("cargo").args(["build", "--release", "--bin", "flowmeter"]).current_dir(root))?;
+    let folder = root.join("bench-data/ingest");
+    println!(
+        "| case | durable events/s | durable and counted events/s | requests/s | p50 ms | p99 ms | log bytes/event | written bytes/event | peak MiB |"
+    );
+    println!("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |");
+    for case in CASES.iter().filter(|case| only.is_none_or(|only| case.name.contains(only))) {
+        let events = ((case.events as f64 * scale) as u64).max(u64::from(case.batch));
+        one(root, &folder, case, events)?;
+    }
+    recovery(root, &folder, (100_000_000.0 * scale) as u64, only)
+}
+
+fn one(root: &Path, folder: &Path, case: &Case, events: u64) -> anyhow::Result<()> {
+    let mut server = Server::start(root, folder, true)?;
+    let begun = Instant::now();
+    let report = load(root, &server, case, events, 0)?;
+    server.wait_counted(events)?;
+    let counted = events as f64 / begun.elapsed().as_secs_f64();
+    let number = |name: &str| report.get(name).and_then(serde_json::Value::as_f64).unwrap_or_default();
+    let (written, peak) = server.written_and_peak()?;
+    println!(
+        "| {} | {:.0} | {:.0} | {:.0} | {} | {} | {:.1} | {:.1} | {} |",
+        case.name,
+        number("eventsPerSecond"),
+        counted,
+        number("requestsPerSecond"),
+        number("p50Millis"),
+        number("p99Millis"),
+        server.metric("flowmeter_log_bytes")? / events as f64,
+        written as f64 / events as f64,
+        peak >> 20,
+    );
+    server.stop();
+    Ok(())
+}
+
+/// Time to ready after a kill, with so many events received.
+fn recovery(root: &Path, folder: &Path, events: u64, only: Option<&str>) -> anyhow::Result<()> {
+    if only.is_some_and(|only| !"ready".contains(only)) {
+        return Ok(());
+    }
+    let case = Case { name: "ready", events, batch: 500, users: 10_000, late_percent: 0 };
+    let mut server = Server::start(root, folder, true)?;
+    load(root, &server, &case, events, 0)?;
+    server.child.kill()?;
+    server.child.wait()?;
+    let begun = Instant::now();
+    let mut server = Server::start(root, folder, false)?;
+    let ready = begun.elapsed();
+    server.wait_counted(events)?;
+    println!(
+        "\nkilled after {events} events: ready in {:.2} s, all counted in {:.2} s",
+        ready.as_secs_f64(),
+        begun.elapsed().as_secs_f64()
+    );
+    server.stop();
+    Ok(())
+}
+
+fn load(root: &Path, server: &Server, case: &Case, events: u64, first: u64) -> anyhow::Result<serde_json::Value> {
+    let output = Command::new(root.join("target/release/flowmeter"))
+        .args(["bench", "ingest", "--url", &format!("http://{}", server.address), "--events", &events.to_string()])
+        .args(["--first", &first.to_string(), "--batch", &case.batch.to_string(), "--users", &case.users.to_string()])
+        .args(["--late-percent", &case.late_percent.to_string()])
+        .output()?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    Ok(serde_json::from_slice(&output.stdout)?)
+}
+
+/// A server of the benchmark.
+struct Server {
+    child: Child,
+    address: String,
+}
+
+impl Server {
+    fn start(root: &Path, folder: &Path, fresh: bool) -> anyhow::Result<Server> {
+        if fresh && folder.exists() {
+            std::fs::remove_dir_all(folder)?;
+        }
+        let mut child = Command::new(root.join("target/release/flowmeter"))
+            .args(["serve", "--listen", "127.0.0.1:0", "--data"])
+            .arg(folder)
+            .arg("--pipeline")
+            .arg(root.join("benches/ingest.yaml"))
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()?;
+        let mut lines = BufReader::new(child.stdout.take().context("no output")?);
+        let mut line = String::new();
+        lines.read_line(&mut line)?;
+        let address = line.split("http://").nth(1).and_then(|rest| rest.split(',').next()).context("no address")?.to_owned();
+        // Whoever does not read is not written to for long.
+        std::thread::spawn(move || std::io::copy(&mut lines, &mut std::io::sink()));
+        Ok(Server { child, address })
+    }
+
+    fn get(&self, path: &str) -> anyhow::Result<String> {
+        let mut stream = TcpStream::connect(&self.address)?;
+        write!(stream, "GET {path} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n\r\n", self.address)?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        Ok(answer)
+    }
+
+    fn metric(&self, name: &str) -> anyhow::Result<f64> {
+        let text = self.get("/metrics")?;
+        let line = text.lines().find(|line| line.starts_with(name) && !line.starts_with('#'));
+        let value = line.and_then(|line| line.rsplit(' ').next()).with_context(|| name.to_owned())?;
+        Ok(value.parse()?)
+    }
+
+    /// Waits until so many events are counted.
+    fn wait_counted(&self, events: u64) -> anyhow::Result<()> {
+        for _ in 0..6_000 {
+            let text = self.get("/metrics")?;
+            let counted = text.lines().filter(|line| line.contains("count_events_total") && line.contains("verdict=\"counted\""));
+            let counted: f64 = counted.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum();
+            if counted >= events as f64 {
+                return Ok(());
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        bail!("{events} events were not counted in two minutes")
+    }
+
+    /// Bytes the server has written, and its peak memory.
+    fn written_and_peak(&self) -> anyhow::Result<(u64, u64)> {
+        let read = |file: &str, name: &str| -> anyhow::Result<u64> {
+            let text = std::fs::read_to_string(format!("/proc/{}/{file}", self.child.id()))?;
+            let line = text.lines().find(|line| line.starts_with(name)).with_context(|| name.to_owned())?;
+            let digits: String = line.chars().filter(char::is_ascii_digit).collect();
+            Ok(digits.parse()?)
+        };
+        Ok((read("io", "write_bytes")?, read("status", "VmHWM")? << 10))
+    }
+
+    fn stop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}

@@ -7,6 +7,7 @@
 
 mod audit;
 pub mod backup;
+mod batch;
 mod corrections;
 mod delivery;
 mod event_rows;

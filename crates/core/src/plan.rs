@@ -46,6 +46,9 @@ pub struct Plan {
     pub future_tolerance: i64,
     /// Share of parked events, in per cent, that fails a session.
     pub error_percent_max: Option<crate::decimal::Decimal>,
+    /// The time between periodic updates of a session's operators, in nanoseconds; none:
+    /// the installation's.
+    pub status_interval: Option<i64>,
 }
 
 /// The meter processor: reads user, time and value, and guides events to meters.

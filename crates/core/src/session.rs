@@ -2,6 +2,8 @@
 
 mod event;
 pub mod status;
+#[cfg(test)]
+mod tests;
 
 pub use event::{OperatorUpdate, StatusChange};
 pub use status::{RunType, Status, Trigger};

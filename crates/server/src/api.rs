@@ -18,6 +18,7 @@ mod keys;
 mod meter_types;
 mod meters;
 mod metrics;
+mod notifications;
 mod openapi;
 mod pipelines;
 mod records;
@@ -44,6 +45,7 @@ use crate::idempotency::Answers;
 use crate::installation::{Installation, Refused, Who};
 use crate::keys::{KeyRing, Principal, Scope};
 use crate::limits::{Gate, RateLimits};
+use crate::notifications::courier::Courier;
 use crate::problem::{Code, Problem};
 
 pub(crate) use events::words as verdict_words;
@@ -54,6 +56,8 @@ pub use metrics::Metrics;
 pub struct App {
     /// Everything the server keeps.
     pub installation: Arc<Installation>,
+    /// What delivers notifications.
+    pub courier: Arc<Courier>,
     /// Who may come in.
     pub keys: Arc<KeyRing>,
     /// How fast.
@@ -102,6 +106,7 @@ pub fn endpoints() -> Vec<Endpoint> {
     all.extend(stream::endpoints());
     all.extend(records::endpoints());
     all.extend(corrections::endpoints());
+    all.extend(notifications::endpoints());
     all.extend(keys::endpoints());
     all.extend(audit::endpoints());
     all.extend(crate::openmeter::endpoints());

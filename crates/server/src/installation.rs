@@ -16,10 +16,12 @@ mod explain;
 mod first_key;
 mod meter_types;
 mod meters;
+mod notifications;
 mod pipelines;
 mod records;
 mod replay;
 mod sessions;
+mod telling;
 mod trace;
 mod trial;
 mod usage;
@@ -46,6 +48,7 @@ pub use corrections::{Correction, CorrectionFilter, CorrectionState};
 pub use first_key::key_offline;
 pub use meter_types::KeptMeterType;
 pub use meters::{MeterFilter, MeterView};
+pub use notifications::{NoticeFilter, Tried};
 pub use pipelines::{KeptPipeline, KeptVersion, document_problem};
 pub use records::RecordView;
 pub use sessions::{KeptSession, SessionEvent, counts};
@@ -88,13 +91,13 @@ pub struct Installation {
     /// So are changes of the meters of the OpenMeter API, of which each takes several.
     changing_openmeter: Mutex<()>,
     /// Events of sessions are numbered one at a time.
-    telling: Mutex<()>,
     /// Turns what was received into files.
     event_store: OnceLock<EventStore>,
     /// Held while a backup reads: nothing is let go of meanwhile.
     keeping: Mutex<()>,
     /// So that no other program uses the data directory.
     _lock: Lock,
+    teller: telling::Teller,
 }
 
 /// A pipeline that a session runs.
@@ -145,10 +148,10 @@ impl Installation {
             pipelines: RwLock::default(),
             changing: Mutex::default(),
             changing_openmeter: Mutex::default(),
-            telling: Mutex::default(),
             event_store: OnceLock::new(),
             keeping: Mutex::default(),
             _lock: lock,
+            teller: telling::Teller::default(),
         });
         installation.go_on()?;
         if installation.settings.event_store.enabled {

@@ -16,6 +16,7 @@ pub mod installation;
 pub mod keys;
 pub mod limits;
 pub mod loopback;
+pub mod notifications;
 mod openmeter;
 pub mod problem;
 pub mod run;

@@ -13,11 +13,12 @@ use crate::api::{self, App, Metrics};
 use crate::installation::{Installation, Who};
 use crate::keys::{KeyRing, StoredKey};
 use crate::limits::{Gate, RateLimits};
+use crate::notifications::courier::Courier;
 use crate::security_headers::{self, Transport};
 use crate::serve::{self, Bounds};
 use crate::settings::Settings;
 use crate::tls::Tls;
-use crate::{access, compressed, loopback, problem};
+use crate::{access, compressed, loopback, notifications, problem};
 
 /// What a new installation counts with: every event, by user and type, and whatever the
 /// installation's meter types of the category `DEFAULT` ask for.
@@ -71,8 +72,12 @@ pub async fn run(
         stop.await;
         told.send_replace(true);
     };
+    let opening = Arc::clone(&installation);
+    let courier = tokio::task::spawn_blocking(move || Courier::open(opening)).await;
+    let courier = Arc::new(courier.map_err(|why| Error::new(Kind::Bug, why.to_string()))??);
     let app = App {
         installation: Arc::clone(&installation),
+        courier: Arc::clone(&courier),
         keys: Arc::new(keys),
         rates: Arc::new(RateLimits::new(settings.rates)),
         gate: Arc::new(Gate::new(settings.limits.requests_in_flight)),
@@ -90,6 +95,7 @@ pub async fn run(
     let address = listener.local_addr().map_err(|why| Error::io("listening", &why))?;
     let watching = tokio::spawn(watch(Arc::clone(&installation)));
     let renewing = tls.clone().map(|tls| tokio::spawn(renew(tls)));
+    let notifying = tokio::spawn(notifications::worker::run(Arc::clone(&installation), courier));
     ready(address, &installation);
     match &tls {
         None => serve::plain(listener, router, bounds, stop).await,
@@ -97,6 +103,7 @@ pub async fn run(
     }
     watching.abort();
     renewing.inspect(tokio::task::JoinHandle::abort);
+    notifying.abort();
     let closing = tokio::task::spawn_blocking(move || installation.close()).await;
     closing.map_err(|why| Error::new(Kind::Bug, why.to_string()))
 }
@@ -171,6 +178,7 @@ async fn watch(installation: Arc<Installation>) {
         let looking = Arc::clone(&installation);
         let looked = tokio::task::spawn_blocking(move || {
             looking.release_log();
+            looking.tell_of_sessions()?;
             looking.look_after()
         });
         if let Ok(Err(why)) = looked.await {

@@ -74,6 +74,10 @@ pub struct Settings {
     pub namespace: String,
     /// Where traces go.
     pub otlp_endpoint: Option<String>,
+    /// What is told of sessions, and when.
+    pub sessions: Sessions,
+    /// How notifications leave.
+    pub notifications: Notifications,
     /// What is logged, and how.
     pub tracing: Tracing,
     values: layers::Values,
@@ -133,6 +137,45 @@ pub struct EventStore {
     pub retention_age: Option<Duration>,
     /// How many bytes; `None`: as many as come.
     pub retention_bytes: Option<u64>,
+}
+
+/// What is told of sessions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sessions {
+    /// The time between periodic updates of a session's operators.
+    pub status_interval: Duration,
+    /// No input for that long is told; `None`: never.
+    pub silence: Option<Duration>,
+    /// More parked events than that are told; `None`: never.
+    pub corrections_bound: Option<u64>,
+}
+
+/// How notifications leave.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Notifications {
+    /// Whether webhooks may go to this machine and private networks, and without TLS.
+    pub allow_private: bool,
+    /// Certificates that are trusted besides the well-known ones, PEM.
+    pub ca: Option<PathBuf>,
+    /// Where e-mail is handed over.
+    pub smtp: Option<Smtp>,
+}
+
+/// A mail server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Smtp {
+    /// Its name.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// Whether TLS comes first (`smtps://`) or is asked for (`smtp://`, STARTTLS).
+    pub implicit_tls: bool,
+    /// Who the server says it is.
+    pub username: Option<String>,
+    /// And how it proves it.
+    pub password: Option<Secret>,
+    /// The sender of every message.
+    pub from: String,
 }
 
 /// Logging.

@@ -38,11 +38,19 @@ pub enum Table {
     Answers,
     /// How far targets have come, by pipeline and target.
     Cursors,
+    /// Notifications, by namespace and id.
+    Notifications,
+    /// Deliveries of notifications, by number: one for each notification, event and channel.
+    Notices,
+    /// Numbers of the deliveries that are still to be made.
+    NoticesWaiting,
+    /// How the channels of notifications are, by notification and channel.
+    Channels,
 }
 
 impl Table {
     /// Every table.
-    pub const ALL: [Table; 12] = [
+    pub const ALL: [Table; 16] = [
         Table::Counters,
         Table::Pipelines,
         Table::Versions,
@@ -55,6 +63,10 @@ impl Table {
         Table::Audit,
         Table::Answers,
         Table::Cursors,
+        Table::Notifications,
+        Table::Notices,
+        Table::NoticesWaiting,
+        Table::Channels,
     ];
 
     const fn name(self) -> &'static str {
@@ -71,6 +83,10 @@ impl Table {
             Table::Audit => "audit",
             Table::Answers => "answers",
             Table::Cursors => "cursors",
+            Table::Notifications => "notifications",
+            Table::Notices => "notices",
+            Table::NoticesWaiting => "notices_waiting",
+            Table::Channels => "channels",
         }
     }
 

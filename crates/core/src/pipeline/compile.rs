@@ -136,6 +136,7 @@ pub(super) fn compile(tree: &Tree, open_categories: bool, problems: &mut Problem
         event_bytes_max: bytes.unwrap_or(crate::limits::EVENT_BYTES_MAX),
         future_tolerance: duration("futureTolerance", crate::limits::FUTURE_TOLERANCE),
         error_percent_max: number(tree, "maxErrorPercent"),
+        status_interval: tree.text("statusInterval").and_then(parse_duration).filter(|span| *span > 0),
         paths: compiler.paths,
         breakdowns: compiler.breakdowns,
         carried: compiler.carried,

@@ -29,6 +29,7 @@ pub(super) const PIPELINE: Form = Object(&Shape {
         default("futureTolerance", Duration, "5m", "How far ahead of the clock an event may be"),
         default("eventBytesMax", Integer(1, 64 << 20), "1048576", "Bytes of one event"),
         optional("maxErrorPercent", Number, "Share of parked events that fails a session"),
+        optional("statusInterval", Duration, "The time between periodic updates of a session's operators"),
     ],
 });
 

@@ -20,6 +20,7 @@ pub struct StatusChange {
     pub previous: Status,
     started_at: Timestamp,
     ended_at: Option<Timestamp>,
+    error: Option<String>,
 }
 
 impl StatusChange {
@@ -33,6 +34,7 @@ impl StatusChange {
             previous,
             started_at: session.started_at,
             ended_at: session.ended_at,
+            error: session.error.clone().filter(|_| matches!(session.status(), Status::Failed | Status::TestingFailed)),
         }
     }
 
@@ -48,6 +50,10 @@ impl StatusChange {
         members.text("sessionStartTime", &self.started_at.to_string());
         if let Some(ended_at) = self.ended_at {
             members.text("sessionEndTime", &ended_at.to_string());
+        }
+        // Whoever is told of a failure shall not have to ask for its cause.
+        if let Some(error) = &self.error {
+            members.text("sessionError", error);
         }
         members.finish()
     }

@@ -58,11 +58,6 @@ impl Board {
         self.released.load(Ordering::Acquire)
     }
 
-    /// Whether the pipeline stands still.
-    pub fn is_paused(&self) -> bool {
-        self.paused.load(Ordering::Acquire)
-    }
-
     /// How many meters there are.
     pub fn meters(&self) -> u64 {
         self.meters.load(Ordering::Relaxed)

@@ -18,7 +18,9 @@ use uuid::Uuid;
 
 use super::Who;
 use super::delivery::Delivery;
+use super::telling::{EVENTS, last_updates};
 use super::{CHANGE_PATIENCE, Installation, KeptPipeline, Refused, Served, kept, not_found, plan_of, problem_of, put};
+use crate::notifications::vocabulary::STATUS;
 use crate::problem::{Code, Problem};
 
 /// A session as the catalog keeps it.
@@ -68,7 +70,7 @@ pub struct SessionEvent {
     pub number: u64,
     /// When.
     pub at: String,
-    /// `meter.session.status` or `meter.session.operators`.
+    /// `meter.session.status`, `meter.session.operators` and others.
     pub event_type: String,
     /// The tenant.
     pub namespace: String,
@@ -77,7 +79,6 @@ pub struct SessionEvent {
 }
 
 const SESSIONS: &[u8] = b"sessions";
-const EVENTS: &[u8] = b"session_events";
 
 impl KeptSession {
     /// Where it stands.
@@ -85,7 +86,7 @@ impl KeptSession {
         Status::named(&self.session_status).unwrap_or(Status::Failed)
     }
 
-    fn session(&self, plan: &Plan) -> Session {
+    pub(super) fn session(&self, plan: &Plan) -> Session {
         let run_type = if self.session_run_type == RunType::Debug.name() { RunType::Debug } else { RunType::Normal };
         let at = |text: &str| Timestamp::parse_rfc3339(text.as_bytes()).unwrap_or_default();
         let ended_at = self.session_end_time.as_deref().map(at);
@@ -190,28 +191,33 @@ impl Installation {
         let event = session.take(trigger, now).map_err(|why| Error::new(Kind::Invalid, why.to_string()))?;
         kept.session_status = event.status.name().to_owned();
         kept.session_end_time = session.ended_at.map(|at| at.to_string());
-        // Steps of a batch run come from its own thread: they are told one at a time.
-        let _telling = self.telling.lock().unwrap_or_else(PoisonError::into_inner);
-        let number = self.catalog.counter(EVENTS)? + 1;
         let payload = serde_json::from_str(&event.to_json()).unwrap_or_default();
-        let told = SessionEvent {
-            number,
-            at: now.to_string(),
-            event_type: "meter.session.status".to_owned(),
-            namespace: kept.namespace.clone(),
-            payload,
-        };
-        let mut changes = vec![
-            put(Table::Sessions, key_of(kept.number), kept),
-            Catalog::count_to(EVENTS, number),
-            put(Table::SessionEvents, key_of(number), &told),
-        ];
+        let mut told = vec![(STATUS, payload)];
+        if session.status().is_final() {
+            told.splice(0..0, last_updates(&session, &kept.counts, plan));
+        }
+        // Steps of a batch run come from its own thread: they are told one at a time.
+        let _telling = self.teller.hold();
+        self.still(kept.number, event.previous)?;
+        let mut changes = vec![put(Table::Sessions, key_of(kept.number), kept)];
+        changes.extend(self.told(&kept.namespace, now, told)?);
         if self.catalog.counter(SESSIONS)? < kept.number {
             changes.push(Catalog::count_to(SESSIONS, kept.number));
         }
         changes.extend(more);
         self.catalog.commit(&changes)?;
         Ok(())
+    }
+
+    /// Whether a session stands where whoever takes a step believes it does: a batch run
+    /// and a person may act on one at the same time.
+    fn still(&self, number: u64, believed: Status) -> Result<(), Error> {
+        let Some(bytes) = self.catalog.get(Table::Sessions, &key_of(number))? else { return Ok(()) };
+        let session: KeptSession = kept(&bytes)?;
+        match session.status() == believed {
+            true => Ok(()),
+            false => Err(Error::new(Kind::Invalid, format!("the session is {} by now, not {believed}", session.session_status))),
+        }
     }
 
     /// Opens the pipeline's state and starts its worker.

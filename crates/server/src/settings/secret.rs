@@ -15,7 +15,10 @@ enum Place {
 impl Secret {
     /// Reads `${env:NAME}` or `${file:PATH}`. The message does not repeat the text: who
     /// writes a secret here by mistake shall not find it in a log.
-    pub(super) fn parse(text: &str) -> Result<Secret, String> {
+    ///
+    /// # Errors
+    /// Anything else.
+    pub fn parse(text: &str) -> Result<Secret, String> {
         let inner = text.strip_prefix("${").and_then(|text| text.strip_suffix('}'));
         let place = match inner.and_then(|inner| inner.split_once(':')) {
             Some(("env", name)) if !name.is_empty() => Some(Place::Environment(name.to_owned())),

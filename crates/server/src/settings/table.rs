@@ -225,6 +225,41 @@ pub const TABLE: &[Setting] = &[
         "Bytes of events kept, oldest go first; none: as many as come",
     )
     .or_none(),
+    row(
+        "sessions.status_interval",
+        Kind::Seconds(1, 366 * 24 * HOUR),
+        "30m",
+        "The time between updates of every operator of a running session; a pipeline may have its own, statusInterval",
+    ),
+    row("sessions.silence", Kind::Seconds(1, YEARS), "none", "A session without input for that long is told; none: never")
+        .or_none(),
+    row(
+        "sessions.corrections_bound",
+        Kind::Count("events", 1, 1_000_000_000_000),
+        "10_000",
+        "More parked events of a pipeline that wait for a correction are told; none: never",
+    )
+    .or_none(),
+    row(
+        "notifications.allow_private",
+        Kind::Switch,
+        "false",
+        "Whether webhooks may go to this machine and to private networks, and without TLS; whoever may make a notification could reach \
+         there",
+    ),
+    row("notifications.ca", Kind::Path, "none", "Certificates that webhooks and e-mail trust besides the well-known ones, PEM")
+        .or_none(),
+    row(
+        "notifications.smtp",
+        Kind::Text,
+        "none",
+        "Where e-mail is handed over: smtps://HOST:PORT (TLS first) or smtp://HOST:PORT (STARTTLS); never without TLS",
+    )
+    .or_none(),
+    row("notifications.smtp_from", Kind::Text, "none", "The sender of e-mail, such as Flowmeter <flowmeter@example.com>")
+        .or_none(),
+    row("notifications.smtp_username", Kind::Text, "none", "The name at the mail server; none: it asks for none").or_none(),
+    row("notifications.smtp_password", Kind::Secret, "none", "The password at the mail server").or_none(),
     row("otlp.endpoint", Kind::Url, "none", "Where OpenTelemetry traces are sent; none: nowhere").or_none(),
     row("tracing.level", Kind::Choice(&["error", "warn", "info", "debug", "trace"]), "info", "What is logged"),
     row("tracing.format", Kind::Choice(&["text", "json"]), "text", "How it is logged: for people, or one JSON object a line"),

@@ -4,8 +4,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::layers::Values;
+use super::secret::Secret;
 use super::value::Value;
-use super::{Auth, Checkpoint, Commit, EventStore, Log, Settings, TlsFiles, Tracing};
+use super::{Auth, Checkpoint, Commit, EventStore, Log, Notifications, Sessions, Settings, Smtp, TlsFiles, Tracing};
 use crate::limits::{Limits, Rates};
 
 /// The settings, if nothing is missing; adds what does not fit together to the problems.
@@ -27,13 +28,7 @@ pub(super) fn build(values: Values, problems: &mut Vec<String>) -> Option<Settin
         data: PathBuf::from(text(v, "data")?),
         tls: tls(v, problems),
         drain: span(v, "shutdown.drain")?,
-        auth: Auth {
-            required: switch(v, "auth.required")?,
-            bootstrap_key: match v.get("auth.bootstrap_key").0 {
-                Value::Secret(secret) => Some(secret.clone()),
-                _ => None,
-            },
-        },
+        auth: Auth { required: switch(v, "auth.required")?, bootstrap_key: secret(v, "auth.bootstrap_key") },
         limits,
         rates: Rates {
             requests_per_second: number(v, "rate.requests_per_second")?,
@@ -57,6 +52,16 @@ pub(super) fn build(values: Values, problems: &mut Vec<String>) -> Option<Settin
         partitions: number(v, "partitions").and_then(|n| u16::try_from(n).ok()),
         namespace: text(v, "namespace.default")?,
         otlp_endpoint: text(v, "otlp.endpoint"),
+        sessions: Sessions {
+            status_interval: span(v, "sessions.status_interval")?,
+            silence: span(v, "sessions.silence"),
+            corrections_bound: number(v, "sessions.corrections_bound"),
+        },
+        notifications: Notifications {
+            allow_private: switch(v, "notifications.allow_private")?,
+            ca: text(v, "notifications.ca").map(PathBuf::from),
+            smtp: smtp(v, problems),
+        },
         tracing: Tracing { level: text(v, "tracing.level")?, json: text(v, "tracing.format")? == "json" },
         values,
     })
@@ -89,6 +94,40 @@ fn tls(v: &Values, problems: &mut Vec<String>) -> Option<TlsFiles> {
     };
     problems.push(format!("{}: {alone} is set and {other} is not; TLS needs both", v.get(alone).1));
     None
+}
+
+/// The mail server; its address and a sender, or none of them.
+fn smtp(v: &Values, problems: &mut Vec<String>) -> Option<Smtp> {
+    let address = text(v, "notifications.smtp")?;
+    let mut wrong = |name: &str, why: &str| problems.push(format!("{}: {name}: {why}", v.get(name).1));
+    let parts = address.split_once("://").and_then(|(scheme, rest)| {
+        let (host, port) = rest.rsplit_once(':')?;
+        Some((scheme, host, port.parse::<u16>().ok()?))
+    });
+    let Some((scheme @ ("smtp" | "smtps"), host, port)) = parts.filter(|(_, host, _)| !host.is_empty() && !host.contains('@'))
+    else {
+        wrong("notifications.smtp", "write smtps://HOST:PORT or smtp://HOST:PORT");
+        return None;
+    };
+    let Some(from) = text(v, "notifications.smtp_from") else {
+        wrong("notifications.smtp", "e-mail needs a sender; set notifications.smtp_from");
+        return None;
+    };
+    if from.parse::<lettre::message::Mailbox>().is_err() {
+        wrong("notifications.smtp_from", "write NAME <ADDRESS> or ADDRESS");
+    }
+    let (username, password) = (text(v, "notifications.smtp_username"), secret(v, "notifications.smtp_password"));
+    if username.is_some() != password.is_some() {
+        wrong("notifications.smtp", "notifications.smtp_username and notifications.smtp_password belong together; set both");
+    }
+    Some(Smtp { host: host.to_owned(), port, implicit_tls: scheme == "smtps", username, password, from })
+}
+
+fn secret(v: &Values, name: &str) -> Option<Secret> {
+    match v.get(name).0 {
+        Value::Secret(secret) => Some(secret.clone()),
+        _ => None,
+    }
 }
 
 fn number(v: &Values, name: &str) -> Option<u64> {

@@ -1,0 +1,356 @@
+//! Notifications and their notices in the catalog: what people make and change of them,
+//! and what they look at. Delivery itself is the courier's.
+
+use flowmeter_engine::Error;
+use flowmeter_store::catalog::{Catalog, Change, Table, key_of};
+use serde_json::{Map, Value, json};
+use uuid::Uuid;
+
+use super::audit::Who;
+use super::{Installation, Refused, SessionEvent, kept, named_key, not_found, problem_of, put};
+use crate::notifications::condition::Condition;
+use crate::notifications::notice::{ChannelState, Notice, NoticeState};
+use crate::notifications::{Draft, Notification};
+use crate::problem::{Code, Problem};
+
+/// The newest event that has become notices.
+const CURSOR: &[u8] = b"notified";
+/// The newest notice.
+const NOTICES: &[u8] = b"notices";
+/// Events that become notices in one commit.
+const EVENTS_AT_ONCE: usize = 500;
+/// Events a try-out looks at: the newest.
+const TRIED_MAX: usize = 10_000;
+
+/// Which notices are asked for.
+#[derive(Clone, Debug, Default)]
+pub struct NoticeFilter {
+    /// Of this notification, by name or id.
+    pub notification: Option<String>,
+    /// Over this channel.
+    pub channel: Option<String>,
+    /// In this state.
+    pub state: Option<NoticeState>,
+    /// Of this session.
+    pub session: Option<String>,
+}
+
+impl NoticeFilter {
+    fn takes(&self, notice: &Notice) -> bool {
+        let is = |wanted: &Option<String>, there: &str| wanted.as_deref().is_none_or(|wanted| wanted == there);
+        let of_notification = self
+            .notification
+            .as_deref()
+            .is_none_or(|wanted| wanted == notice.notification || wanted == notice.notification_id.to_string());
+        of_notification
+            && is(&self.channel, &notice.channel)
+            && is(&self.session, &notice.session_id)
+            && self.state.is_none_or(|state| state == notice.state)
+    }
+}
+
+/// What a try-out found.
+#[derive(Clone, Debug, Default)]
+pub struct Tried {
+    /// Events of the type that were looked at.
+    pub looked_at: u64,
+    /// Those that would have been told, the newest first.
+    pub matched: Vec<SessionEvent>,
+    /// How many.
+    pub matched_count: u64,
+}
+
+fn channel_key(lane: &(Uuid, String)) -> Vec<u8> {
+    [lane.0.as_bytes(), lane.1.as_bytes()].concat()
+}
+
+impl Installation {
+    /// The notifications of a namespace, by name.
+    pub fn notifications(&self, namespace: &str) -> Result<Vec<Notification>, Error> {
+        let found = self.catalog.scan(Table::Notifications, &named_key(namespace, ""), None, usize::MAX)?;
+        found.iter().map(|(_, value)| kept(value)).collect()
+    }
+
+    /// All notifications.
+    pub(crate) fn all_notifications(&self) -> Result<Vec<Notification>, Error> {
+        let found = self.catalog.scan(Table::Notifications, b"", None, usize::MAX)?;
+        found.iter().map(|(_, value)| kept(value)).collect()
+    }
+
+    /// A notification by id or name.
+    pub fn notification(&self, namespace: &str, id_or_name: &str) -> Result<Notification, Refused> {
+        let all = self.notifications(namespace).map_err(|why| problem_of(&why))?;
+        let id = Uuid::try_parse(id_or_name).ok();
+        let found = all.into_iter().find(|known| known.name == id_or_name || Some(known.id) == id);
+        found.ok_or_else(|| not_found("notification", id_or_name))
+    }
+
+    /// Makes a notification. It tells of events from now on.
+    pub fn create_notification(&self, who: &Who, fields: &Map<String, Value>) -> Result<Notification, Refused> {
+        let draft = Draft::read(fields)?;
+        let _change = self.change();
+        let key = named_key(&who.namespace, &draft.name);
+        if self.catalog.get(Table::Notifications, &key).map_err(|why| problem_of(&why.into()))?.is_some() {
+            let detail = format!("there is a notification `{}` already", draft.name);
+            return Err(Box::new(Problem::new(Code::AlreadyExists, detail).field("name")));
+        }
+        let now = self.now().to_string();
+        // Another one of the same name is another one: the time it was made is part of it.
+        let seed = format!("notification/{}/{}/{now}", who.namespace, draft.name);
+        let made = Notification {
+            id: Uuid::new_v5(&Uuid::NAMESPACE_URL, seed.as_bytes()),
+            namespace: who.namespace.clone(),
+            name: draft.name,
+            enabled: draft.enabled,
+            event_type: draft.event_type,
+            conditions: draft.conditions,
+            channels: draft.channels,
+            created_at: now.clone(),
+            updated_at: now,
+        };
+        self.keep_notification(who, "notification.create", Value::Null, &made)?;
+        Ok(made)
+    }
+
+    /// Changes a notification. What waits leaves by the channels as they are then.
+    pub fn update_notification(
+        &self,
+        who: &Who,
+        known: &Notification,
+        fields: &Map<String, Value>,
+    ) -> Result<Notification, Refused> {
+        let mut fields = fields.clone();
+        fields.entry("name").or_insert_with(|| json!(known.name));
+        let draft = Draft::read(&fields)?;
+        if draft.name != known.name {
+            return Err(Box::new(Problem::new(Code::Conflict, "the name of a notification never changes").field("name")));
+        }
+        let _change = self.change();
+        let made = Notification {
+            enabled: draft.enabled,
+            event_type: draft.event_type,
+            conditions: draft.conditions,
+            channels: draft.channels,
+            updated_at: self.now().to_string(),
+            ..known.clone()
+        };
+        self.keep_notification(who, "notification.update", known.written(), &made)?;
+        Ok(made)
+    }
+
+    fn keep_notification(&self, who: &Who, action: &str, before: Value, made: &Notification) -> Result<(), Refused> {
+        let mut changes = vec![put(Table::Notifications, named_key(&who.namespace, &made.name), made)];
+        changes.extend(self.audited(who, action, &made.name, before, made.written()).map_err(|why| problem_of(&why))?);
+        self.catalog.commit(&changes).map_err(|why| problem_of(&why.into()))
+    }
+
+    /// Takes a notification away. What waits of it is dead with the next attempt; its
+    /// history stays.
+    pub fn delete_notification(&self, who: &Who, known: &Notification) -> Result<(), Refused> {
+        let _change = self.change();
+        let mut changes = vec![Change::Remove(Table::Notifications, named_key(&who.namespace, &known.name))];
+        for channel in &known.channels {
+            changes.push(Change::Remove(Table::Channels, channel_key(&(known.id, channel.name.clone()))));
+        }
+        let audited = self.audited(who, "notification.delete", &known.name, known.written(), Value::Null);
+        changes.extend(audited.map_err(|why| problem_of(&why))?);
+        self.catalog.commit(&changes).map_err(|why| problem_of(&why.into()))
+    }
+
+    /// Which of the newest events a notification would have told of.
+    pub fn try_notification(
+        &self,
+        namespace: &str,
+        event_type: &str,
+        conditions: Option<&Condition>,
+        limit: usize,
+    ) -> Result<Tried, Error> {
+        let mut tried = Tried::default();
+        for (_, value) in self.catalog.scan_back(Table::SessionEvents, b"", None, TRIED_MAX)? {
+            let event: SessionEvent = kept(&value)?;
+            if event.namespace != namespace || event.event_type != event_type {
+                continue;
+            }
+            tried.looked_at += 1;
+            if conditions.is_none_or(|condition| condition.holds(&event.payload)) {
+                tried.matched_count += 1;
+                if tried.matched.len() < limit {
+                    tried.matched.push(event);
+                }
+            }
+        }
+        Ok(tried)
+    }
+
+    /// The newest event that has become notices.
+    pub(crate) fn notified(&self) -> Result<u64, Error> {
+        Ok(self.catalog.counter(CURSOR)?)
+    }
+
+    /// Makes notices of the events behind the cursor: the notices and the cursor are one
+    /// commit. Gives the new ones.
+    pub(crate) fn make_notices(&self) -> Result<Vec<Notice>, Error> {
+        let (cursor, newest) = (self.catalog.counter(CURSOR)?, self.newest_event()?);
+        if cursor >= newest {
+            return Ok(Vec::new());
+        }
+        let notifications = self.all_notifications()?;
+        let found = self.catalog.scan(Table::SessionEvents, b"", Some(&key_of(cursor)), EVENTS_AT_ONCE)?;
+        let mut number = self.catalog.counter(NOTICES)?;
+        let (mut notices, mut changes, mut reached) = (Vec::new(), Vec::new(), newest);
+        let now = self.now().to_string();
+        for (_, value) in &found {
+            let event: SessionEvent = kept(value)?;
+            reached = event.number;
+            for notification in notifications.iter().filter(|notification| notification.wants(&event)) {
+                for channel in &notification.channels {
+                    number += 1;
+                    let notice = Notice {
+                        number,
+                        id: Notice::id_of(number, notification.id, event.number, &channel.name),
+                        namespace: event.namespace.clone(),
+                        notification_id: notification.id,
+                        notification: notification.name.clone(),
+                        channel: channel.name.clone(),
+                        event: event.number,
+                        event_type: event.event_type.clone(),
+                        session_id: event.payload["sessionId"].as_str().unwrap_or_default().to_owned(),
+                        state: NoticeState::Waiting,
+                        created_at: now.clone(),
+                        since: now.clone(),
+                        next_attempt_at: None,
+                        tried_first: None,
+                        tries: 0,
+                        attempt_count: 0,
+                        repeated: 0,
+                        attempts: Vec::new(),
+                    };
+                    changes.push(put(Table::Notices, key_of(number), &notice));
+                    changes.push(Change::Put(Table::NoticesWaiting, key_of(number), Vec::new()));
+                    notices.push(notice);
+                }
+            }
+        }
+        changes.push(Catalog::count_to(CURSOR, reached));
+        changes.push(Catalog::count_to(NOTICES, number));
+        self.catalog.commit(&changes)?;
+        Ok(notices)
+    }
+
+    /// The notices that are still to be delivered.
+    pub(crate) fn waiting_notices(&self) -> Result<Vec<Notice>, Error> {
+        let waiting = self.catalog.scan(Table::NoticesWaiting, b"", None, usize::MAX)?;
+        let mut notices = Vec::with_capacity(waiting.len());
+        for (key, _) in waiting {
+            if let Some(bytes) = self.catalog.get(Table::Notices, &key)? {
+                notices.push(kept(&bytes)?);
+            }
+        }
+        Ok(notices)
+    }
+
+    /// A notice by number.
+    pub(crate) fn notice_of(&self, number: u64) -> Result<Option<Notice>, Error> {
+        self.catalog.get(Table::Notices, &key_of(number))?.map(|bytes| kept(&bytes)).transpose()
+    }
+
+    /// An event by number.
+    pub(crate) fn event_of(&self, number: u64) -> Result<Option<SessionEvent>, Error> {
+        self.catalog.get(Table::SessionEvents, &key_of(number))?.map(|bytes| kept(&bytes)).transpose()
+    }
+
+    /// How a channel is.
+    pub(crate) fn channel_state(&self, lane: &(Uuid, String)) -> Result<ChannelState, Error> {
+        let found = self.catalog.get(Table::Channels, &channel_key(lane))?;
+        found.map(|bytes| kept(&bytes)).transpose().map(Option::unwrap_or_default)
+    }
+
+    /// Keeps what became of a notice, with how its channel is now.
+    pub(crate) fn keep_notice(&self, notice: &Notice, channel: Option<&ChannelState>) -> Result<(), Error> {
+        let key = key_of(notice.number);
+        let mut changes = vec![put(Table::Notices, key.clone(), notice)];
+        changes.push(match notice.state {
+            NoticeState::Waiting => Change::Put(Table::NoticesWaiting, key, Vec::new()),
+            NoticeState::Delivered | NoticeState::Dead => Change::Remove(Table::NoticesWaiting, key),
+        });
+        if let Some(channel) = channel {
+            changes.push(put(Table::Channels, channel_key(&notice.lane()), channel));
+        }
+        Ok(self.catalog.commit(&changes)?)
+    }
+
+    /// Notices of a namespace, the newest first, before a number.
+    pub fn notices(
+        &self,
+        namespace: &str,
+        filter: &NoticeFilter,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<Notice>, Error> {
+        let mut found = Vec::new();
+        let mut before = before.map(key_of);
+        loop {
+            let page = self.catalog.scan_back(Table::Notices, b"", before.as_deref(), EVENTS_AT_ONCE)?;
+            let Some((last, _)) = page.last() else { return Ok(found) };
+            before = Some(last.clone());
+            for (_, value) in &page {
+                let notice: Notice = kept(value)?;
+                if notice.namespace == namespace && filter.takes(&notice) {
+                    found.push(notice);
+                }
+                if found.len() >= limit {
+                    return Ok(found);
+                }
+            }
+        }
+    }
+
+    /// A notice by id.
+    pub fn notice(&self, namespace: &str, id: &str) -> Result<Notice, Refused> {
+        let missing = || not_found("delivery", id);
+        let number = Notice::number_in(id).ok_or_else(missing)?;
+        let found = self.notice_of(number).map_err(|why| problem_of(&why))?;
+        found.filter(|notice| notice.namespace == namespace && notice.id == id).ok_or_else(missing)
+    }
+
+    /// Sends a notice again, by hand: one that is dead or waits is tried at once, under its
+    /// id; one that was accepted goes out again under a new one.
+    pub(crate) fn resend_notice(&self, who: &Who, mut notice: Notice) -> Result<Notice, Refused> {
+        let _change = self.change();
+        let at = |why: Error| problem_of(&why);
+        if !self.all_notifications().map_err(at)?.iter().any(|known| known.id == notice.notification_id) {
+            let detail = format!("the notification `{}` is gone; there is nobody to send it to", notice.notification);
+            return Err(Box::new(Problem::new(Code::Conflict, detail)));
+        }
+        let audited = self.audited(who, "notification.resend", &notice.id, json!({"state": notice.state}), Value::Null);
+        self.catalog.commit(&audited.map_err(at)?).map_err(|why| problem_of(&why.into()))?;
+        if notice.state == NoticeState::Delivered {
+            notice.repeated += 1;
+        }
+        notice.state = NoticeState::Waiting;
+        notice.since = self.now().to_string();
+        (notice.next_attempt_at, notice.tried_first, notice.tries) = (None, None, 0);
+        self.keep_notice(&notice, None).map_err(at)?;
+        Ok(notice)
+    }
+
+    /// The channels of the notifications of a namespace, and how each is.
+    pub fn channel_states(&self, namespace: &str) -> Result<Vec<Value>, Error> {
+        let waiting = self.waiting_notices()?;
+        let mut shown = Vec::new();
+        for notification in self.notifications(namespace)? {
+            for channel in &notification.channels {
+                let lane = (notification.id, channel.name.clone());
+                let state = self.channel_state(&lane)?;
+                let mut value = serde_json::to_value(&state).unwrap_or_default();
+                value["notification"] = json!(notification.name);
+                value["notificationId"] = json!(notification.id);
+                value["channel"] = json!(channel.name);
+                value["waiting"] = json!(waiting.iter().filter(|notice| notice.lane() == lane).count());
+                value["state"] = json!(if state.failing_since.is_some() { "failing" } else { "well" });
+                shown.push(value);
+            }
+        }
+        Ok(shown)
+    }
+}

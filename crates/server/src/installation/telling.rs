@@ -1,0 +1,194 @@
+//! What is told of sessions: status changes, the counts of operators now and at the end,
+//! and what somebody should look at (no input, a long correction queue, targets that take
+//! nothing). Every event is numbered and in the catalog before anybody hears of it;
+//! notifications are a cursor over the numbers.
+//!
+//! Events of status changes are in the commit of the status. The counts at the end of a
+//! session come before its last status, in the same commit: who stops listening at the
+//! last status has heard all.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use flowmeter_core::mediation::OperatorCount;
+use flowmeter_core::plan::Plan;
+use flowmeter_core::session::{OperatorUpdate, Session};
+use flowmeter_core::time::Timestamp;
+use flowmeter_engine::Error;
+use flowmeter_store::catalog::{Catalog, Change, Table, key_of};
+use serde_json::{Value, json};
+
+use super::sessions::{KeptSession, SessionEvent};
+use super::{Installation, Served, kept, put};
+use crate::notifications::vocabulary::{
+    CORRECTIONS_GROWN, DELIVERY_FAILED, DELIVERY_RECOVERED, INPUT_RESUMED, INPUT_SILENT, OPERATORS,
+};
+
+pub(super) const EVENTS: &[u8] = b"session_events";
+
+/// What was seen of a session when it was looked at last. Kept in memory: after a restart
+/// a silence is counted anew, and what is still wrong is told again.
+#[derive(Clone, Copy, Debug, Default)]
+struct Seen {
+    received: u64,
+    received_at: Timestamp,
+    is_silent: bool,
+    parked: u64,
+    is_grown: bool,
+    is_refused: bool,
+}
+
+/// Who tells: numbers are given one at a time.
+#[derive(Default)]
+pub(super) struct Teller {
+    numbering: Mutex<()>,
+    seen: Mutex<BTreeMap<u64, Seen>>,
+}
+
+impl Teller {
+    /// Numbers are given by whoever holds this.
+    pub(super) fn hold(&self) -> MutexGuard<'_, ()> {
+        self.numbering.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Installation {
+    /// The number of the newest event.
+    pub fn newest_event(&self) -> Result<u64, Error> {
+        Ok(self.catalog.counter(EVENTS)?)
+    }
+
+    /// The changes that tell events, in their order. The teller is held until they are
+    /// committed.
+    pub(super) fn told(&self, namespace: &str, at: Timestamp, told: Vec<(&str, Value)>) -> Result<Vec<Change>, Error> {
+        let first = self.newest_event()? + 1;
+        let mut changes = vec![Catalog::count_to(EVENTS, first + told.len() as u64 - 1)];
+        for (number, (event_type, payload)) in (first..).zip(told) {
+            let event = SessionEvent {
+                number,
+                at: at.to_string(),
+                event_type: event_type.to_owned(),
+                namespace: namespace.to_owned(),
+                payload,
+            };
+            changes.push(put(Table::SessionEvents, key_of(number), &event));
+        }
+        Ok(changes)
+    }
+
+    /// Tells one event.
+    fn tell(&self, session: &KeptSession, event_type: &str, more: &Value) -> Result<(), Error> {
+        let mut payload = json!({
+            "meterId": session.pipeline_id, "meterName": session.pipeline, "sessionId": session.session_id,
+            "sessionRunType": session.session_run_type,
+        });
+        if let (Some(members), Some(more)) = (payload.as_object_mut(), more.as_object()) {
+            members.extend(more.clone());
+        }
+        let _telling = self.teller.hold();
+        let changes = self.told(&session.namespace, self.now(), vec![(event_type, payload)])?;
+        Ok(self.catalog.commit(&changes)?)
+    }
+
+    /// Looks at every session at work and tells what there is to tell.
+    pub fn tell_of_sessions(&self) -> Result<(), Error> {
+        let now = self.now();
+        let served = self.served();
+        let mut seen = self.teller.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.retain(|number, _| served.iter().any(|served| served.session == *number));
+        for served in &served {
+            let Some(bytes) = self.catalog.get(Table::Sessions, &key_of(served.session))? else { continue };
+            let session: KeptSession = kept(&bytes)?;
+            if session.status().is_final() {
+                continue;
+            }
+            let before = seen.entry(served.session).or_insert(Seen { received_at: now, ..Seen::default() });
+            let looked = self.tell_operators(&session, served, now).and_then(|()| self.tell_of(&session, served, *before, now));
+            match looked {
+                Ok(after) => *before = after,
+                // One that has just ended or failed is looked after elsewhere.
+                Err(why) => tracing::debug!(session = session.session_id, "not told: {why}"),
+            }
+        }
+        Ok(())
+    }
+
+    /// Silence, the correction queue, the targets.
+    fn tell_of(&self, session: &KeptSession, served: &Served, before: Seen, now: Timestamp) -> Result<Seen, Error> {
+        let tally = served.board().tally();
+        let mut seen = Seen { parked: tally.parked_total(), ..before };
+        if tally.received != before.received {
+            (seen.received, seen.received_at) = (tally.received, now);
+        }
+        let settings = &self.settings.sessions;
+        let quiet = now.since(seen.received_at);
+        seen.is_silent = settings.silence.is_some_and(|bound| quiet >= bound.as_nanos() as i128);
+        if seen.is_silent != before.is_silent {
+            let event_type = if seen.is_silent { INPUT_SILENT } else { INPUT_RESUMED };
+            let last = if seen.is_silent { seen.received_at } else { before.received_at };
+            self.tell(session, event_type, &json!({"lastInputTime": last.to_string(), "receivedCount": tally.received}))?;
+        }
+        if let Some(bound) = settings.corrections_bound
+            && (seen.parked != before.parked || before.is_grown)
+        {
+            let waiting = self.waiting_corrections(served, seen.parked, bound)?;
+            seen.is_grown = waiting > bound;
+            if seen.is_grown && !before.is_grown {
+                self.tell(session, CORRECTIONS_GROWN, &json!({"waitingCount": waiting, "bound": bound}))?;
+            }
+        }
+        let refused = served.delivery.accepted().err();
+        seen.is_refused = refused.is_some();
+        if let Some(why) = refused.filter(|_| !before.is_refused) {
+            self.tell(session, DELIVERY_FAILED, &json!({"error": why.to_string()}))?;
+        } else if before.is_refused && !seen.is_refused {
+            self.tell(session, DELIVERY_RECOVERED, &json!({}))?;
+        }
+        Ok(seen)
+    }
+
+    /// Parked events nobody did anything about; not counted exactly while there are few.
+    fn waiting_corrections(&self, served: &Served, parked: u64, bound: u64) -> Result<u64, Error> {
+        if parked <= bound {
+            return Ok(parked);
+        }
+        let settled = self.catalog.scan(Table::Corrections, served.kept.id.as_bytes(), None, usize::MAX)?.len();
+        Ok(parked.saturating_sub(settled as u64))
+    }
+
+    /// The counts of every operator, if it is time: at whole intervals from the session's
+    /// start on, each told once whatever happens in between.
+    fn tell_operators(&self, session: &KeptSession, served: &Served, now: Timestamp) -> Result<(), Error> {
+        let plan = served.worker().ask(|live| std::sync::Arc::clone(live.plan()))?;
+        let chosen = plan.status_interval.unwrap_or(self.settings.sessions.status_interval.as_nanos() as i64).max(1);
+        let started = Timestamp::parse_rfc3339(session.session_start_time.as_bytes()).unwrap_or_default();
+        let intervals = u64::try_from(now.since(started) / i128::from(chosen)).unwrap_or(0);
+        let counter = format!("told_intervals/{}", session.session_id);
+        if intervals <= self.catalog.counter(counter.as_bytes())? {
+            return Ok(());
+        }
+        let core = session.session(&plan);
+        let counts = served.board().totals().operators;
+        let told = plan.nodes.iter().zip(counts).map(|(node, count)| update(&core, &node.id, count)).collect();
+        let _telling = self.teller.hold();
+        let mut changes = self.told(&session.namespace, now, told)?;
+        changes.push(Catalog::count_to(counter.as_bytes(), intervals));
+        Ok(self.catalog.commit(&changes)?)
+    }
+}
+
+/// The last counts of every operator of a session that ends.
+pub(super) fn last_updates(session: &Session, counts: &Value, plan: &Plan) -> Vec<(&'static str, Value)> {
+    let operators = counts["operators"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let count_of = |id: &str| {
+        let found = operators.iter().find(|operator| operator["id"] == json!(id));
+        let number = |name: &str| found.and_then(|operator| operator[name].as_u64()).unwrap_or(0);
+        OperatorCount { received: number("in"), passed: number("out"), errors: number("errors") }
+    };
+    plan.nodes.iter().map(|node| update(session, &node.id, count_of(&node.id))).collect()
+}
+
+fn update(session: &Session, operator: &str, count: OperatorCount) -> (&'static str, Value) {
+    let update = OperatorUpdate { session, operator, count };
+    (OPERATORS, serde_json::from_str(&update.to_json()).unwrap_or_default())
+}

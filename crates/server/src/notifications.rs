@@ -1,0 +1,163 @@
+//! Notifications: an event of a session, conditions on it, and the channels it leaves by.
+//!
+//! An event is in the catalog, numbered, before anything here sees it. The courier turns
+//! events into notices, one for each notification and channel, in the same commit as the
+//! cursor that says how far it has come; then it delivers them until they are accepted or
+//! dead. Nothing here is ever waited for by counting.
+
+pub mod channels;
+pub mod condition;
+pub mod courier;
+pub mod notice;
+mod pace;
+pub mod vocabulary;
+pub mod worker;
+
+use flowmeter_core::suggest::nearest;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use uuid::Uuid;
+
+use crate::installation::{Refused, SessionEvent};
+use crate::problem::{Code, Problem};
+use channels::Channel;
+use condition::Condition;
+use vocabulary::EventKind;
+
+/// Channels of one notification: more are a mailing list or a queue.
+const CHANNELS_MAX: usize = 16;
+/// Words that are paths beside the names of notifications.
+const RESERVED: [&str; 4] = ["try", "deliveries", "channels", "event-types"];
+
+/// A notification.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Notification {
+    /// Made when it was made.
+    pub id: Uuid,
+    /// The tenant.
+    pub namespace: String,
+    /// Unique in its namespace.
+    pub name: String,
+    /// Whether it is on. What waits when it is turned off waits on.
+    pub enabled: bool,
+    /// The event it is about.
+    pub event_type: String,
+    /// Which of these events; none: all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conditions: Option<Condition>,
+    /// Where it goes.
+    pub channels: Vec<Channel>,
+    /// When it was made.
+    pub created_at: String,
+    /// When it was changed last.
+    pub updated_at: String,
+}
+
+/// What people write of a notification.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Draft {
+    /// Its name.
+    pub name: String,
+    /// Whether it is on.
+    pub enabled: bool,
+    /// The event.
+    pub event_type: String,
+    /// Which of them.
+    pub conditions: Option<Condition>,
+    /// Where it goes.
+    pub channels: Vec<Channel>,
+}
+
+/// A field that is wrong, as a problem.
+pub(crate) fn wrong(field: impl Into<String>, detail: impl Into<String>) -> Refused {
+    Box::new(Problem::new(Code::Invalid, detail).field(field))
+}
+
+/// "; did you mean …?", if one of the names is near.
+pub(crate) fn meant<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+    nearest(written, known).map(|name| format!("; did you mean `{name}`?")).unwrap_or_default()
+}
+
+impl Draft {
+    /// Reads what somebody wrote, to be kept.
+    ///
+    /// # Errors
+    /// The first field that is missing, unknown or has a wrong value.
+    pub fn read(fields: &Map<String, Value>) -> Result<Draft, Refused> {
+        const FIELDS: [&str; 5] = ["name", "enabled", "eventType", "conditions", "channels"];
+        // Those that only the server writes are no mistake: what was read is sent back.
+        const WRITTEN: [&str; 4] = ["id", "namespace", "createdAt", "updatedAt"];
+        let known = FIELDS.iter().chain(&WRITTEN);
+        if let Some(other) = fields.keys().find(|name| !known.clone().any(|known| known == name)) {
+            let meant = meant(other, FIELDS);
+            return Err(wrong(other, format!("a notification has no `{other}`{meant}; it has {}", FIELDS.join(", "))));
+        }
+        let name = fields.get("name").and_then(Value::as_str).map(str::trim).unwrap_or_default();
+        if name.is_empty() || name.chars().count() > 80 || RESERVED.contains(&name) || name.contains('/') {
+            let detail = format!("a notification needs a name of 1 to 80 characters, without `/`, not {}", RESERVED.join(", "));
+            return Err(wrong("name", detail));
+        }
+        let enabled = match fields.get("enabled") {
+            None => true,
+            Some(Value::Bool(enabled)) => *enabled,
+            Some(_) => return Err(wrong("enabled", "true or false")),
+        };
+        let (kind, conditions) = Draft::what(fields)?;
+        let channels = fields.get("channels").and_then(Value::as_array).filter(|list| !list.is_empty());
+        let channels = channels.ok_or_else(|| wrong("channels", "a list with one channel at least"))?;
+        if channels.len() > CHANNELS_MAX {
+            return Err(wrong("channels", format!("{CHANNELS_MAX} channels at most")));
+        }
+        let read = |(at, value): (usize, &Value)| Channel::read(value, &format!("channels[{at}]"));
+        let channels = channels.iter().enumerate().map(read).collect::<Result<Vec<_>, _>>()?;
+        for (at, channel) in channels.iter().enumerate() {
+            if channels[..at].iter().any(|other| other.name == channel.name) {
+                let detail = format!("two channels are called `{}`; give each a name of its own", channel.name);
+                return Err(wrong(format!("channels[{at}].name"), detail));
+            }
+        }
+        Ok(Draft { name: name.to_owned(), enabled, event_type: kind.name.to_owned(), conditions, channels })
+    }
+
+    /// The event and the conditions, which is all a try-out needs.
+    ///
+    /// # Errors
+    /// As [`Draft::read`].
+    pub fn what(fields: &Map<String, Value>) -> Result<(&'static EventKind, Option<Condition>), Refused> {
+        let event_type = fields.get("eventType").and_then(Value::as_str).unwrap_or_default();
+        let kind = vocabulary::event_kind(event_type).ok_or_else(|| {
+            let names: Vec<&str> = vocabulary::EVENT_KINDS.iter().map(|kind| kind.name).collect();
+            let meant = meant(event_type, names.iter().copied());
+            wrong("eventType", format!("`{event_type}` is no event{meant}; there are {}", names.join(", ")))
+        })?;
+        let conditions = match fields.get("conditions") {
+            None | Some(Value::Null) => None,
+            Some(written) => Some(Condition::read(written, kind)?),
+        };
+        Ok((kind, conditions))
+    }
+}
+
+impl Notification {
+    /// Whether an event is one that it tells.
+    pub fn wants(&self, event: &SessionEvent) -> bool {
+        self.enabled
+            && self.namespace == event.namespace
+            && self.event_type == event.event_type
+            && self.conditions.as_ref().is_none_or(|condition| condition.holds(&event.payload))
+    }
+
+    /// As it is shown. Secrets are in it as references, which is all there is of them.
+    pub fn shown(&self) -> Value {
+        serde_json::to_value(self).unwrap_or_default()
+    }
+
+    /// What people wrote of it, for the audit.
+    pub fn written(&self) -> Value {
+        json!({
+            "name": self.name, "enabled": self.enabled, "eventType": self.event_type, "conditions": self.conditions,
+            "channels": self.channels,
+        })
+    }
+}

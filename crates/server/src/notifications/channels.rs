@@ -1,0 +1,224 @@
+//! Channels: the ways a notice can leave. One file each, one contract.
+//!
+//! A channel is asked to send one message and tells what became of it: accepted or not,
+//! what was sent, what came back. It keeps nothing, repeats nothing and knows nothing of
+//! order; the courier does. It never waits longer than [`TIMEOUT`]. What it says of the
+//! request holds no secret.
+
+mod address;
+mod email;
+mod http;
+mod log;
+mod slack;
+mod webhook;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use flowmeter_core::time::Timestamp;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use super::{meant, wrong};
+use crate::installation::{Refused, SessionEvent};
+use crate::settings::Settings;
+
+pub use webhook::Signer;
+
+/// How long an attempt may take in all. Receivers that work longer should accept first.
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(15);
+
+/// A channel of a notification.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Channel {
+    /// Unique in its notification.
+    pub name: String,
+    /// What it is.
+    #[serde(flatten)]
+    pub way: Way,
+}
+
+/// The ways there are.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "lowercase")]
+pub enum Way {
+    /// CloudEvents over HTTPS, signed.
+    Webhook(webhook::Webhook),
+    /// A message to people.
+    Email(email::Email),
+    /// A message in a room, as Slack, Mattermost and others take it.
+    Slack(slack::Slack),
+    /// A line of the server's log.
+    Log(log::LogLine),
+}
+
+const WAYS: [&str; 4] = ["webhook", "email", "slack", "log"];
+
+/// What is sent.
+pub struct Message<'a> {
+    /// The same for every attempt.
+    pub id: &'a str,
+    /// Another one for each attempt.
+    pub attempt: &'a str,
+    /// The notification's name.
+    pub notification: &'a str,
+    /// When it is sent.
+    pub at: Timestamp,
+    /// The event.
+    pub event: &'a SessionEvent,
+}
+
+/// What became of it.
+#[derive(Clone, Debug, Default)]
+pub struct Sent {
+    /// Whether it was accepted.
+    pub accepted: bool,
+    /// What was sent; no secrets.
+    pub request: Value,
+    /// What came back, or what went wrong.
+    pub answer: Value,
+    /// How long the receiver asks to wait, in nanoseconds.
+    pub retry_after: Option<i64>,
+}
+
+impl Sent {
+    /// It did not get so far that anything came back.
+    pub(super) fn failed(request: Value, why: impl Into<String>) -> Sent {
+        Sent { request, answer: json!({"error": why.into()}), ..Sent::default() }
+    }
+}
+
+/// What every channel needs of the world.
+pub struct Outside {
+    settings: Settings,
+    tls: Arc<rustls::ClientConfig>,
+    /// PEM of the certificates trusted besides the well-known ones.
+    ca: Option<Vec<u8>>,
+}
+
+impl Outside {
+    /// Reads the certificates.
+    ///
+    /// # Errors
+    /// A file of certificates that cannot be read.
+    pub fn new(settings: &Settings) -> Result<Outside, String> {
+        let mut roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+        let ca = match &settings.notifications.ca {
+            None => None,
+            Some(path) => {
+                let at = |why: String| format!("notifications.ca: {}: {why}", path.display());
+                let pem = std::fs::read(path).map_err(|why| at(why.to_string()))?;
+                for certificate in CertificateDer::pem_slice_iter(&pem) {
+                    let certificate = certificate.map_err(|why| at(why.to_string()))?;
+                    roots.add(certificate).map_err(|why| at(why.to_string()))?;
+                }
+                Some(pem)
+            }
+        };
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let builder = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+        let builder = builder.map_err(|why| format!("TLS: {why}"))?;
+        let tls = Arc::new(builder.with_root_certificates(roots).with_no_client_auth());
+        Ok(Outside { settings: settings.clone(), tls, ca })
+    }
+
+    /// Whether this machine and private networks may be reached, and without TLS.
+    fn allow_private(&self) -> bool {
+        self.settings.notifications.allow_private
+    }
+}
+
+impl Channel {
+    /// Reads a channel as somebody wrote it.
+    pub(super) fn read(written: &Value, place: &str) -> Result<Channel, Refused> {
+        let members = written.as_object().ok_or_else(|| wrong(place, "a channel is an object with `type`"))?;
+        let at = |name: &str| format!("{place}.{name}");
+        let written_type = members.get("type").and_then(Value::as_str).unwrap_or_default();
+        let known: &[&str] = match written_type {
+            "webhook" => &webhook::FIELDS,
+            "email" => &email::FIELDS,
+            "slack" => &slack::FIELDS,
+            "log" => &log::FIELDS,
+            other => {
+                let meant = meant(other, WAYS);
+                return Err(wrong(at("type"), format!("`{other}` is no channel{meant}; there are {}", WAYS.join(", "))));
+            }
+        };
+        if let Some(other) =
+            members.keys().find(|name| !["type", "name"].contains(&name.as_str()) && !known.contains(&name.as_str()))
+        {
+            let meant = meant(other, known.iter().copied());
+            return Err(wrong(at(other), format!("a {written_type} channel has no `{other}`{meant}")));
+        }
+        let name = match members.get("name") {
+            None => written_type,
+            Some(name) => name
+                .as_str()
+                .filter(|name| is_word(name))
+                .ok_or_else(|| wrong(at("name"), "the name of a channel is 1 to 40 letters, digits, `-` and `_`"))?,
+        };
+        let mut whole: Map<String, Value> = members.clone();
+        whole.insert("name".to_owned(), json!(name));
+        let channel: Channel = serde_json::from_value(Value::Object(whole))
+            .map_err(|why| wrong(place, format!("a {written_type} channel has {}: {why}", known.join(", "))))?;
+        let checked = match &channel.way {
+            Way::Webhook(webhook) => webhook.check(),
+            Way::Email(email) => email.check(),
+            Way::Slack(slack) => slack.check(),
+            Way::Log(_) => Ok(()),
+        };
+        checked.map_err(|(field, why)| wrong(at(field), why))?;
+        Ok(channel)
+    }
+
+    /// Sends one message and tells what became of it.
+    pub async fn send(&self, message: &Message<'_>, outside: &Outside) -> Sent {
+        match &self.way {
+            Way::Webhook(webhook) => webhook.send(message, outside).await,
+            Way::Email(email) => email.send(message, outside).await,
+            Way::Slack(slack) => slack.send(message, outside).await,
+            Way::Log(log) => log.send(message, outside).await,
+        }
+    }
+}
+
+fn is_word(text: &str) -> bool {
+    (1..=40).contains(&text.len()) && text.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'-' || c == b'_')
+}
+
+/// What a person reads first: `llm-usage R-00000007: FAILED (the disk is full)`.
+pub(crate) fn headline(event: &SessionEvent) -> String {
+    use super::vocabulary::{
+        CORRECTIONS_GROWN, DELIVERY_FAILED, DELIVERY_RECOVERED, INPUT_RESUMED, INPUT_SILENT, OPERATORS, STATUS,
+    };
+    let payload = &event.payload;
+    let text = |name: &str| match &payload[name] {
+        Value::String(text) => text.clone(),
+        Value::Null => String::new(),
+        other => other.to_string(),
+    };
+    let what = match event.event_type.as_str() {
+        STATUS => match payload["sessionError"].as_str() {
+            Some(error) => format!("{} ({error})", text("sessionStatus")),
+            None => text("sessionStatus"),
+        },
+        OPERATORS => format!(
+            "operator {} took {}, gave {}, parked {}",
+            text("operatorId"),
+            text("operatorTotalCount"),
+            text("operatorOutputCount"),
+            text("operatorErrorCount")
+        ),
+        INPUT_SILENT => format!("no input since {}", text("lastInputTime")),
+        INPUT_RESUMED => "input again".to_owned(),
+        CORRECTIONS_GROWN => format!("{} events wait for a correction", text("waitingCount")),
+        DELIVERY_FAILED => format!("a target takes no records ({})", text("error")),
+        DELIVERY_RECOVERED => "targets take records again".to_owned(),
+        other => other.to_owned(),
+    };
+    // One line: a subject, a title, a line of a log.
+    let line = format!("{} {}: {what}", text("meterName"), text("sessionId"));
+    line.chars().map(|c| if c.is_control() { ' ' } else { c }).take(200).collect()
+}

@@ -1,0 +1,153 @@
+//! One POST: to an address that may be reached, over TLS, without following redirects,
+//! within a time, reading little of the answer.
+
+use axum::http::{HeaderMap, Request, Uri, header};
+use flowmeter_core::time::Timestamp;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Bytes;
+use hyper_util::rt::TokioIo;
+use rustls::pki_types::ServerName;
+use serde_json::{Map, Value, json};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+use super::{Outside, Sent, TIMEOUT, address};
+
+/// Bytes of an answer that are read and kept: enough for a receiver to say what is wrong.
+const ANSWER_BYTES: usize = 2 << 10;
+
+/// What is posted.
+pub(super) struct Post {
+    /// Where to; may hold a secret.
+    pub(super) url: String,
+    /// How the address is shown.
+    pub(super) shown: String,
+    /// Headers; shown, so no secrets.
+    pub(super) headers: Vec<(&'static str, String)>,
+    /// The body.
+    pub(super) body: Vec<u8>,
+    /// Now, for dates in answers.
+    pub(super) at: Timestamp,
+}
+
+/// Whether an address can be posted to, as far as can be seen by looking at it.
+pub(super) fn check_url(url: &str) -> Result<(), String> {
+    let uri: Uri = url.parse().map_err(|_| "not an address; write https://HOST/PATH".to_owned())?;
+    let authority = uri.authority().ok_or("not an address; write https://HOST/PATH")?;
+    match uri.scheme_str() {
+        Some("https" | "http") if !authority.as_str().contains('@') => Ok(()),
+        Some("https" | "http") => Err("no password in an address: it would be shown with it".to_owned()),
+        _ => Err("write https://HOST/PATH".to_owned()),
+    }
+}
+
+/// Posts, and tells what came back.
+pub(super) async fn post(post: Post, outside: &Outside) -> Sent {
+    let headers: Map<String, Value> = post.headers.iter().map(|(name, value)| ((*name).to_owned(), json!(value))).collect();
+    let body = String::from_utf8_lossy(&post.body);
+    let request = json!({"method": "POST", "url": post.shown, "headers": headers, "body": body});
+    match tokio::time::timeout(TIMEOUT, exchange(&post, outside)).await {
+        Err(_) => Sent::failed(request, format!("no answer within {} s", TIMEOUT.as_secs())),
+        Ok(Err(why)) => Sent::failed(request, why),
+        Ok(Ok((status, headers, text))) => Sent {
+            accepted: (200..300).contains(&status),
+            request,
+            answer: json!({"status": status, "body": text}),
+            retry_after: retry_after(&headers, post.at),
+        },
+    }
+}
+
+async fn exchange(post: &Post, outside: &Outside) -> Result<(u16, HeaderMap, String), String> {
+    check_url(&post.url)?;
+    let uri: Uri = post.url.parse().map_err(|_| "not an address".to_owned())?;
+    let host = uri.host().ok_or("an address without a host")?;
+    let is_tls = uri.scheme_str() == Some("https");
+    if !is_tls && !outside.allow_private() {
+        return Err("without TLS only where notifications.allow_private is set; use https://".to_owned());
+    }
+    let port = uri.port_u16().unwrap_or(if is_tls { 443 } else { 80 });
+    let addresses = address::resolve(host, port, outside.allow_private()).await?;
+    let stream = TcpStream::connect(addresses.as_slice()).await.map_err(|why| format!("connecting to {host}: {why}"))?;
+    let path = uri.path_and_query().map_or("/", |path| path.as_str());
+    let authority = uri.authority().map_or(host, |authority| authority.as_str());
+    let mut request = Request::post(path)
+        .header(header::HOST, authority)
+        .header(header::USER_AGENT, concat!("flowmeter/", env!("CARGO_PKG_VERSION")))
+        .header(header::ACCEPT, "*/*");
+    for (name, value) in &post.headers {
+        request = request.header(*name, value);
+    }
+    let request = request.body(Full::new(Bytes::from(post.body.clone()))).map_err(|why| why.to_string())?;
+    if !is_tls {
+        return speak(TokioIo::new(stream), request).await;
+    }
+    let bare = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+    let name = ServerName::try_from(bare).map_err(|why| why.to_string())?;
+    let stream = TlsConnector::from(std::sync::Arc::clone(&outside.tls)).connect(name, stream).await;
+    speak(TokioIo::new(stream.map_err(|why| format!("TLS with {host}: {why}"))?), request).await
+}
+
+async fn speak(
+    io: impl hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
+    request: Request<Full<Bytes>>,
+) -> Result<(u16, HeaderMap, String), String> {
+    let said = |why: hyper::Error| format!("HTTP: {why}");
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(io).await.map_err(said)?;
+    let driving = tokio::spawn(connection);
+    let answered = async {
+        let response = sender.send_request(request).await.map_err(said)?;
+        let (head, body) = response.into_parts();
+        // An answer that is longer or breaks off is an answer all the same: the status counts.
+        let mut body = Limited::new(body, ANSWER_BYTES);
+        let mut bytes = Vec::new();
+        while let Some(Ok(frame)) = body.frame().await {
+            bytes.extend_from_slice(frame.data_ref().map(Bytes::as_ref).unwrap_or_default());
+        }
+        Ok((head.status.as_u16(), head.headers, String::from_utf8_lossy(&bytes).into_owned()))
+    };
+    let answered = answered.await;
+    driving.abort();
+    answered
+}
+
+/// Seconds or a date, as nanoseconds from now on.
+fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<i64> {
+    let text = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = text.parse::<i64>() {
+        return Some(seconds.saturating_mul(1_000_000_000));
+    }
+    let date = httpdate::parse_http_date(text).ok()?.duration_since(std::time::UNIX_EPOCH).ok()?;
+    let at = Timestamp::from_nanos(i64::try_from(date.as_nanos()).ok()?);
+    i64::try_from(at.since(now)).ok().map(|nanos| nanos.max(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn how_long_to_wait() {
+        let now = Timestamp::parse_rfc3339(b"2015-10-21T07:28:00Z").unwrap();
+        let cases = [
+            ("120", Some(120_000_000_000)),
+            ("Wed, 21 Oct 2015 07:30:00 GMT", Some(120_000_000_000)),
+            ("Wed, 21 Oct 2015 07:00:00 GMT", Some(0)),
+            ("soon", None),
+        ];
+        for (text, expected) in cases {
+            let headers = HeaderMap::from_iter([(header::RETRY_AFTER, text.parse().unwrap())]);
+            assert_eq!(retry_after(&headers, now), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn addresses() {
+        for good in ["https://example.com", "https://example.com:8443/a?b=c", "http://[::1]:80/x"] {
+            assert!(check_url(good).is_ok(), "{good}");
+        }
+        for bad in ["", "example.com", "ftp://example.com", "https://", "https://u:p@example.com", "file:///etc/passwd"] {
+            assert!(check_url(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! A message in a room, as Slack's incoming webhooks take it, and Mattermost's,
+//! Rocket.Chat's and others'. The address is the secret here, so it is a reference.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::http::{Post, post};
+use super::{Message, Outside, Sent, headline};
+use crate::settings::Secret;
+
+/// Its fields.
+pub(super) const FIELDS: [&str; 1] = ["url"];
+
+/// A room.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Slack {
+    /// Where its address is: `${env:NAME}` or `${file:PATH}`.
+    url: String,
+}
+
+impl Slack {
+    pub(super) fn check(&self) -> Result<(), (&'static str, String)> {
+        Secret::parse(&self.url).map(drop).map_err(|why| ("url", why))
+    }
+
+    pub(super) async fn send(&self, message: &Message<'_>, outside: &Outside) -> Sent {
+        let url = match Secret::parse(&self.url).and_then(|secret| secret.reveal()) {
+            Ok(url) => url,
+            Err(why) => return Sent::failed(json!({"method": "POST", "url": self.url}), why),
+        };
+        let headers = vec![("content-type", "application/json".to_owned())];
+        let body = body(message).to_string().into_bytes();
+        let mut sent = post(Post { url, shown: self.url.clone(), headers, body, at: message.at }, outside).await;
+        // What went wrong names hosts and addresses at most, never the path, which is the secret.
+        sent.request["url"] = json!(self.url);
+        sent
+    }
+}
+
+fn body(message: &Message<'_>) -> Value {
+    let line = escape(&headline(message.event));
+    let fields = message.event.payload.as_object().into_iter().flatten();
+    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let facts: Vec<String> = fields.map(|(name, value)| format!("*{name}* {}", escape(&text(value)))).collect();
+    json!({
+        "text": line,
+        "blocks": [
+            {"type": "section", "text": {"type": "mrkdwn", "text": format!("*{line}*")}},
+            {"type": "section", "text": {"type": "mrkdwn", "text": facts.join("\n").chars().take(2_900).collect::<String>()}},
+            {"type": "context", "elements": [{"type": "mrkdwn", "text": format!("{} · {} · {}", escape(message.notification), message.event.event_type, message.id)}]},
+        ],
+    })
+}
+
+/// The three characters that mean something in Slack's text: nobody mentions a channel
+/// by the name of a pipeline.
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}

@@ -1,0 +1,278 @@
+//! The courier: makes notices of events and delivers them.
+//!
+//! Order: within a channel, notices of one session leave one after the other, in the
+//! order of their events; the next is not tried before the one before it was accepted or
+//! is dead. Sessions do not wait for each other, nor channels: each channel has so many
+//! attempts under way at most, and nobody else waits for them.
+//!
+//! What was accepted is in the catalog before the next of its session is tried. A crash
+//! in between delivers it again under the same id, by which the receiver tells.
+//!
+//! The time is an argument and nothing waits here: the worker calls again and again, and
+//! tests as often as they like at whatever time they like.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use flowmeter_core::time::Timestamp;
+use flowmeter_engine::Error;
+use serde_json::json;
+use uuid::Uuid;
+
+use super::channels::{Message, Outside, Sent};
+use super::notice::{Attempt, Notice, NoticeState};
+use super::pace::{Patience, next_attempt};
+use crate::installation::{Installation, Refused, Who};
+
+/// Attempts of one channel that are under way at once.
+const UNDER_WAY: usize = 4;
+
+/// A channel of a notification.
+type Lane = (Uuid, String);
+/// Notices of one session over one channel: number and when each is tried next.
+type Queue = BTreeMap<u64, Timestamp>;
+
+#[derive(Default)]
+struct Bag {
+    /// What waits, in order, by channel and session.
+    queues: BTreeMap<Lane, BTreeMap<String, Queue>>,
+    /// What is being tried.
+    under_way: BTreeMap<Lane, BTreeSet<String>>,
+}
+
+impl Bag {
+    fn add(&mut self, notice: &Notice) {
+        let next = notice.next_attempt_at.as_deref().map_or(Timestamp::MIN, Notice::instant);
+        let queue = self.queues.entry(notice.lane()).or_default().entry(notice.session_id.clone()).or_default();
+        queue.insert(notice.number, next);
+    }
+
+    fn remove(&mut self, notice: &Notice) {
+        let Some(sessions) = self.queues.get_mut(&notice.lane()) else { return };
+        if let Some(queue) = sessions.get_mut(&notice.session_id) {
+            queue.remove(&notice.number);
+            if queue.is_empty() {
+                sessions.remove(&notice.session_id);
+            }
+        }
+        if sessions.is_empty() {
+            self.queues.remove(&notice.lane());
+        }
+    }
+}
+
+/// The courier.
+pub struct Courier {
+    installation: Arc<Installation>,
+    outside: Outside,
+    bag: Mutex<Bag>,
+    /// Notices are numbered by one at a time.
+    collecting: Mutex<()>,
+}
+
+/// A notice that is to be tried now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Errand {
+    lane: Lane,
+    session: String,
+    number: u64,
+}
+
+/// An errand is over however it ends: the session's next one may go.
+struct Returned<'a>(&'a Courier, &'a Errand);
+
+impl Drop for Returned<'_> {
+    fn drop(&mut self) {
+        let mut bag = self.0.bag();
+        if let Some(sessions) = bag.under_way.get_mut(&self.1.lane) {
+            sessions.remove(&self.1.session);
+            if sessions.is_empty() {
+                bag.under_way.remove(&self.1.lane);
+            }
+        }
+    }
+}
+
+impl Courier {
+    /// A courier with everything that waits.
+    ///
+    /// # Errors
+    /// The catalog, or certificates that cannot be read.
+    pub fn open(installation: Arc<Installation>) -> Result<Courier, Error> {
+        let outside = Outside::new(installation.settings());
+        let outside = outside.map_err(|why| Error::new(flowmeter_engine::Kind::Invalid, why))?;
+        let mut bag = Bag::default();
+        installation.waiting_notices()?.iter().for_each(|notice| bag.add(notice));
+        Ok(Courier { installation, outside, bag: Mutex::new(bag), collecting: Mutex::default() })
+    }
+
+    fn bag(&self) -> MutexGuard<'_, Bag> {
+        self.bag.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes notices of all new events.
+    ///
+    /// # Errors
+    /// The catalog.
+    pub fn collect(&self) -> Result<(), Error> {
+        let _collecting = self.collecting.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            let before = self.installation.notified()?;
+            let notices = self.installation.make_notices()?;
+            let mut bag = self.bag();
+            notices.iter().for_each(|notice| bag.add(notice));
+            if self.installation.notified()? == before {
+                return Ok(());
+            }
+        }
+    }
+
+    /// What is to be tried now. Each is under way until it was attempted.
+    ///
+    /// # Errors
+    /// The catalog.
+    pub fn due(&self, now: Timestamp) -> Result<Vec<Errand>, Error> {
+        let notifications = self.installation.all_notifications()?;
+        let is_off = |id: Uuid| notifications.iter().any(|known| known.id == id && !known.enabled);
+        let mut bag = self.bag();
+        let Bag { queues, under_way } = &mut *bag;
+        let mut errands = Vec::new();
+        for (lane, sessions) in queues.iter().filter(|(lane, _)| !is_off(lane.0)) {
+            let busy = under_way.entry(lane.clone()).or_default();
+            for (session, queue) in sessions {
+                let Some((number, next)) = queue.first_key_value() else { continue };
+                if busy.len() < UNDER_WAY && *next <= now && busy.insert(session.clone()) {
+                    errands.push(Errand { lane: lane.clone(), session: session.clone(), number: *number });
+                }
+            }
+        }
+        under_way.retain(|_, busy| !busy.is_empty());
+        Ok(errands)
+    }
+
+    /// Tries one and keeps what became of it.
+    ///
+    /// # Errors
+    /// The catalog; then it is tried again.
+    pub async fn attempt(self: Arc<Self>, errand: Errand) -> Result<(), Error> {
+        let _returned = Returned(&self, &errand);
+        let looking = Arc::clone(&self);
+        let number = errand.number;
+        let found = beside(move || looking.look_up(number)).await?;
+        let Some((notice, what)) = found else { return Ok(()) };
+        let began = self.installation.now();
+        let attempt = format!("{}.{}", notice.wire_id(), notice.attempt_count + 1);
+        let sent = match &what {
+            Err(why) => Err(why.clone()),
+            Ok((channel, event, notification)) => {
+                let message = Message { id: &notice.wire_id(), attempt: &attempt, notification, at: began, event };
+                Ok(channel.send(&message, &self.outside).await)
+            }
+        };
+        let keeping = Arc::clone(&self);
+        beside(move || keeping.keep(notice, attempt, began, sent)).await
+    }
+
+    /// The notice, and what it needs to be sent; or why it cannot be.
+    #[allow(clippy::type_complexity)] // told apart at once, by the one caller
+    fn look_up(
+        &self,
+        number: u64,
+    ) -> Result<Option<(Notice, Result<(super::channels::Channel, crate::installation::SessionEvent, String), String>)>, Error>
+    {
+        let Some(notice) = self.installation.notice_of(number)? else { return Ok(None) };
+        if notice.state != NoticeState::Waiting {
+            self.bag().remove(&notice);
+            return Ok(None);
+        }
+        let all = self.installation.all_notifications()?;
+        let notification = all.into_iter().find(|known| known.id == notice.notification_id);
+        let channel = notification.as_ref().and_then(|known| known.channels.iter().find(|known| known.name == notice.channel));
+        let event = self.installation.event_of(notice.event)?;
+        let what = match (notification.as_ref(), channel, event) {
+            (Some(notification), Some(channel), Some(event)) => Ok((channel.clone(), event, notification.name.clone())),
+            (None, ..) => Err("the notification is gone".to_owned()),
+            (_, None, _) => Err("the notification has no such channel any more".to_owned()),
+            _ => Err("the event is no longer kept".to_owned()),
+        };
+        Ok(Some((notice, what)))
+    }
+
+    fn keep(&self, mut notice: Notice, id: String, began: Timestamp, sent: Result<Sent, String>) -> Result<(), Error> {
+        let now = self.installation.now();
+        let sent = match sent {
+            Ok(sent) => sent,
+            Err(why) => {
+                // There is nobody to deliver it to: that does not change by waiting.
+                notice.state = NoticeState::Dead;
+                notice.next_attempt_at = None;
+                let answer = json!({"error": why});
+                notice.add(Attempt { id, at: began.to_string(), duration_ms: 0, accepted: false, request: json!(null), answer });
+                self.installation.keep_notice(&notice, None)?;
+                self.bag().remove(&notice);
+                return Ok(());
+            }
+        };
+        let lane = notice.lane();
+        let tried_first = notice.tried_first.get_or_insert_with(|| began.to_string()).clone();
+        notice.add(Attempt {
+            id,
+            at: began.to_string(),
+            duration_ms: u64::try_from(now.since(began) / 1_000_000).unwrap_or(0),
+            accepted: sent.accepted,
+            request: sent.request,
+            answer: sent.answer.clone(),
+        });
+        // Attempts of one channel end at once: its state is read and written by one of them.
+        let mut bag = self.bag();
+        let mut channel = self.installation.channel_state(&lane)?;
+        channel.saw(sent.accepted, &now.to_string(), &sent.answer);
+        let patience = Patience {
+            tried_first: Notice::instant(&tried_first),
+            since: Notice::instant(&notice.since),
+            failing_since: channel.failing_since.as_deref().map_or(now, Notice::instant),
+        };
+        notice.next_attempt_at = None;
+        notice.state = if sent.accepted {
+            NoticeState::Delivered
+        } else if patience.is_over(now) {
+            channel.dead += 1;
+            tracing::warn!(id = notice.id, channel = notice.channel, "a notification was given up: {}", sent.answer);
+            NoticeState::Dead
+        } else {
+            notice.next_attempt_at = Some(next_attempt(&notice.id, notice.tries, now, sent.retry_after).to_string());
+            NoticeState::Waiting
+        };
+        self.installation.keep_notice(&notice, Some(&channel))?;
+        match notice.state {
+            NoticeState::Waiting => bag.add(&notice),
+            NoticeState::Delivered | NoticeState::Dead => bag.remove(&notice),
+        }
+        Ok(())
+    }
+
+    /// Sends a notice again, by hand.
+    ///
+    /// # Errors
+    /// Not while it is being tried, and not when there is nobody to send it to.
+    pub fn resend(&self, who: &Who, namespace: &str, id: &str) -> Result<Notice, Refused> {
+        let mut bag = self.bag();
+        let notice = self.installation.notice(namespace, id)?;
+        let busy = bag.under_way.get(&notice.lane());
+        if busy.is_some_and(|sessions| sessions.contains(&notice.session_id)) && notice.state == NoticeState::Waiting {
+            let detail = "it is being tried at this moment; look at it again in a few seconds";
+            return Err(Box::new(crate::problem::Problem::new(crate::problem::Code::Conflict, detail)));
+        }
+        let notice = self.installation.resend_notice(who, notice)?;
+        bag.add(&notice);
+        Ok(notice)
+    }
+}
+
+/// Does something that waits for the disk beside the asynchronous threads.
+async fn beside<T: Send + 'static>(work: impl FnOnce() -> Result<T, Error> + Send + 'static) -> Result<T, Error> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(outcome) => outcome,
+        Err(why) => Err(Error::new(flowmeter_engine::Kind::Bug, format!("a delivery failed: {why}"))),
+    }
+}

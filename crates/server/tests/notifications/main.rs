@@ -1,0 +1,8 @@
+//! Notifications from outside: a server, sessions, receivers that listen, fail and come
+//! back, and programs of others that verify what arrives.
+
+mod delivery;
+mod over_http;
+mod peers;
+mod sessions;
+mod support;

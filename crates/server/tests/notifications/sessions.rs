@@ -1,0 +1,122 @@
+//! What is told of sessions besides their status: counts now and then, silence, a long
+//! correction queue.
+
+use std::sync::Arc;
+use std::sync::mpsc::channel;
+
+use flowmeter_core::session::Trigger;
+use flowmeter_engine::live::Letter;
+use flowmeter_engine::node::Submission;
+use flowmeter_server::installation::{Installation, SessionEvent};
+
+use super::support::{Hands, MINUTE, settings, stream_document, who};
+
+fn told(installation: &Installation, event_type: &str) -> Vec<SessionEvent> {
+    let all = installation.session_events("default", 0, usize::MAX).unwrap();
+    all.into_iter().filter(|event| event.event_type == event_type).collect()
+}
+
+fn send(installation: &Installation, lines: &str) {
+    let letter = Letter { namespace: "default", pipeline: None, again: false, lines: &[] };
+    let mut bytes = Vec::new();
+    letter.write_head(&mut bytes);
+    let head = bytes.len();
+    bytes.extend_from_slice(lines.as_bytes());
+    let (sender, receiver) = channel();
+    let count = lines.lines().count() as u32;
+    let clock = Arc::clone(installation.clock());
+    installation.put(Submission::events(head, bytes, count, &*clock, Box::new(move |placed| drop(sender.send(placed)))));
+    let placed = receiver.recv().unwrap().unwrap();
+    for served in installation.served() {
+        served.worker().wait_for(placed.position + 1).unwrap();
+    }
+}
+
+const GOOD: &str = "{\"specversion\":\"1.0\",\"id\":\"1\",\"source\":\"s\",\"type\":\"t\",\"subject\":\"u\",\"time\":\"2023-07-01T11:00:00Z\"}\n";
+
+#[test]
+fn operators_are_told_at_whole_intervals_whatever_happens_in_between() {
+    let (folder, clock) = (tempfile::tempdir().unwrap(), Hands::new());
+    let open = || Installation::open(settings(folder.path(), &[]), Arc::<Hands>::clone(&clock)).unwrap().0;
+    let mut installation = open();
+    let slow = installation.create_pipeline(&who(), &stream_document("slow", 1), false).unwrap();
+    let quick = format!("statusInterval: 10m\n{}", stream_document("quick", 2));
+    let quick = installation.create_pipeline(&who(), &quick, false).unwrap();
+    installation.start(&who(), &slow, None).unwrap();
+    let session = installation.start(&who(), &quick, None).unwrap();
+    send(&installation, GOOD);
+    let mut told_at = Vec::new();
+    for minute in 0..65 {
+        installation.tell_of_sessions().unwrap();
+        told_at.push(told(&installation, "meter.session.operators").len());
+        if minute == 25 {
+            installation.close();
+            drop(installation);
+            installation = open();
+        }
+        clock.forward(MINUTE);
+    }
+    let names = |name: &str| {
+        let all = told(&installation, "meter.session.operators");
+        all.into_iter().filter(|event| event.payload["meterName"] == name).collect::<Vec<_>>()
+    };
+    let operators = names("slow").iter().map(|event| event.payload["operatorId"].clone()).collect::<Vec<_>>();
+    let per_update = operators.len() / 2;
+    assert!(per_update >= 1 && operators[..per_update] == operators[per_update..], "{operators:?}");
+    assert_eq!(names("quick").len(), 6 * per_update, "{told_at:?}");
+    // 30 minutes and 60; of the other 10, 20 … 60: and the first of each at its minute.
+    assert_eq!((told_at[9], told_at[10], told_at[29], told_at[30]), (0, per_update, 2 * per_update, 4 * per_update));
+    let payload = serde_json::to_value(&names("slow").last().unwrap().payload).unwrap();
+    let fields: std::collections::BTreeSet<&str> = payload.as_object().unwrap().keys().map(String::as_str).collect();
+    let expected = [
+        "meterId",
+        "meterName",
+        "operatorId",
+        "sessionId",
+        "sessionRunType",
+        "sessionStartTime",
+        "operatorOutputCount",
+        "operatorErrorCount",
+        "operatorTotalCount",
+        "operatorErrorPercentage",
+    ];
+    assert_eq!(fields, expected.into_iter().collect());
+    assert_eq!((&payload["operatorTotalCount"], &payload["operatorErrorPercentage"]), (&1.into(), &0.into()), "{payload}");
+    // And once at the end.
+    installation.act(&who(), &session.session_id, Trigger::Finish).unwrap();
+    let last = names("quick");
+    assert_eq!(last.len(), 7 * per_update);
+    assert!(last.last().unwrap().payload["sessionEndTime"].is_string());
+    let all = installation.session_events("default", 0, usize::MAX).unwrap();
+    assert_eq!(all.last().unwrap().payload["sessionStatus"], "COMPLETED");
+    installation.close();
+}
+
+#[test]
+fn silence_and_a_long_correction_queue_are_told_once() {
+    let (folder, clock) = (tempfile::tempdir().unwrap(), Hands::new());
+    let chosen = settings(folder.path(), &["sessions.silence=15m", "sessions.corrections_bound=1"]);
+    let installation = Installation::open(chosen, Arc::<Hands>::clone(&clock)).unwrap().0;
+    let pipeline = installation.create_pipeline(&who(), &stream_document("p", 1), false).unwrap();
+    installation.start(&who(), &pipeline, None).unwrap();
+    let look = |minutes: i64| {
+        clock.forward(minutes * MINUTE);
+        installation.tell_of_sessions().unwrap();
+        let count = |event_type: &str| told(&installation, event_type).len();
+        (count("meter.input.silent"), count("meter.input.resumed"), count("meter.corrections.grown"))
+    };
+    assert_eq!(look(0), (0, 0, 0));
+    assert_eq!(look(14), (0, 0, 0));
+    assert_eq!(look(1), (1, 0, 0));
+    assert_eq!(look(60), (1, 0, 0));
+    send(&installation, GOOD);
+    assert_eq!(look(0), (1, 1, 0));
+    let silent = told(&installation, "meter.input.silent");
+    assert_eq!(silent[0].payload["lastInputTime"], "2023-07-01T12:00:00.000Z");
+    // Two events without a user are parked; the bound is one.
+    send(&installation, "{\"a\":1}\n{\"a\":2}\n");
+    assert_eq!(look(1), (1, 1, 1));
+    assert_eq!(look(1), (1, 1, 1));
+    assert_eq!(told(&installation, "meter.corrections.grown")[0].payload["waitingCount"], 2);
+    installation.close();
+}

@@ -26,6 +26,8 @@ pub(crate) enum Command {
     Check(Check),
     /// Serve: take events over HTTP, durably, and run pipelines for as long as it lives
     Serve(Serve),
+    #[command(flatten)]
+    Client(crate::client::Commands),
     /// Send load to a server and measure it
     #[command(subcommand)]
     Bench(Bench),

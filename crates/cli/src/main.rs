@@ -4,6 +4,7 @@
 mod args;
 mod bench;
 mod check;
+mod client;
 mod clock;
 mod debug;
 mod failure;
@@ -32,6 +33,7 @@ fn main() -> ExitCode {
         Command::Test(test) => debug::test(&test),
         Command::Check(check) => check::check(&check),
         Command::Serve(serve) => serve::serve(&serve),
+        Command::Client(commands) => client::client(commands),
         Command::Bench(args::Bench::Ingest(ingest)) => bench::ingest(&ingest),
         Command::Periods(periods) => periods::periods(&periods),
         Command::Schema => failure::print(&format!("{:#}\n", flowmeter_core::pipeline::json_schema())),

@@ -11,6 +11,8 @@ mod corrections;
 pub(crate) mod door;
 mod event_search;
 pub(crate) mod events;
+#[cfg(test)]
+mod guide;
 mod health;
 mod keys;
 mod meter_types;

@@ -220,7 +220,8 @@ struct Working<'a> {
 impl Working<'_> {
     fn begin(app: &App, key: Vec<u8>) -> Option<Working<'_>> {
         let is_first = app.answers.working.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone());
-        is_first.then_some(Working { app, key })
+        // Made only by the first: whoever drops one lets the next request in.
+        is_first.then(|| Working { app, key })
     }
 }
 

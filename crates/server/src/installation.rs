@@ -7,11 +7,13 @@
 
 mod audit;
 pub mod backup;
+mod batch;
 mod corrections;
 mod delivery;
 mod event_rows;
 mod event_store;
 mod explain;
+mod first_key;
 mod meter_types;
 mod meters;
 mod notifications;
@@ -43,6 +45,7 @@ use uuid::Uuid;
 
 pub use audit::{AuditEntry, Who};
 pub use corrections::{Correction, CorrectionFilter, CorrectionState};
+pub use first_key::key_offline;
 pub use meter_types::KeptMeterType;
 pub use meters::{MeterFilter, MeterView};
 pub use notifications::{NoticeFilter, Tried};

@@ -26,6 +26,8 @@ pub const FIRST_PIPELINE: &str = include_str!("first-pipeline.yaml");
 
 /// How often it is looked whether all is well.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How soon a renewed certificate is used.
+const RENEW_EVERY: Duration = Duration::from_secs(60);
 
 /// A document to serve: its name for messages, and its text.
 #[derive(Clone, Debug)]
@@ -50,7 +52,7 @@ pub async fn run(
     let listen = settings.listen;
     let tls = match &settings.tls {
         None => None,
-        Some(files) => Some(Tls::load(&files.cert, &files.key).map_err(|why| invalid(why.to_string()))?),
+        Some(files) => Some(Arc::new(Tls::load(&files.cert, &files.key).map_err(|why| invalid(why.to_string()))?)),
     };
     let bounds = Bounds::new(&settings.limits, settings.drain);
     let opening = (settings.clone(), Arc::clone(&clock));
@@ -92,6 +94,7 @@ pub async fn run(
     let listener = TcpListener::bind(listen).await.map_err(|why| Error::io(format!("listening on {listen}"), &why))?;
     let address = listener.local_addr().map_err(|why| Error::io("listening", &why))?;
     let watching = tokio::spawn(watch(Arc::clone(&installation)));
+    let renewing = tls.clone().map(|tls| tokio::spawn(renew(tls)));
     let notifying = tokio::spawn(notifications::worker::run(Arc::clone(&installation), courier));
     ready(address, &installation);
     match &tls {
@@ -99,6 +102,7 @@ pub async fn run(
         Some(tls) => serve::tls(listener, tls, router, bounds, stop).await,
     }
     watching.abort();
+    renewing.inspect(tokio::task::JoinHandle::abort);
     notifying.abort();
     let closing = tokio::task::spawn_blocking(move || installation.close()).await;
     closing.map_err(|why| Error::new(Kind::Bug, why.to_string()))
@@ -151,6 +155,19 @@ fn start(installation: &Arc<Installation>, who: &Who, document: &Document) -> Re
         installation.start(who, &pipeline, None).map_err(told)?;
     }
     Ok(())
+}
+
+/// Reads the certificate again and again, so that a renewed one needs no restart. One that
+/// cannot be read leaves the old one in place, and is told of until it can.
+async fn renew(tls: Arc<Tls>) {
+    let mut rounds = tokio::time::interval(RENEW_EVERY);
+    loop {
+        rounds.tick().await;
+        let reading = Arc::clone(&tls);
+        if let Ok(Err(why)) = tokio::task::spawn_blocking(move || reading.reload()).await {
+            tracing::error!("the certificate in use stays: {why}");
+        }
+    }
 }
 
 /// Looks after the pipelines, now and then.

@@ -252,6 +252,9 @@ impl Settings {
                 self.listen
             ));
         }
+        if self.otlp_endpoint.is_some() {
+            warnings.push("otlp.endpoint is set, but this version sends no traces".to_owned());
+        }
         warnings
     }
 }

@@ -37,7 +37,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         endpoint(
             Method::POST,
             "/api/v1/meter-types",
-            Scope::Operate,
+            Scope::Admin,
             "Make a meter type",
             Some("A meter type, as under `meterTypes` of a pipeline"),
             (201, "The meter type"),
@@ -47,13 +47,13 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         endpoint(
             Method::PUT,
             one,
-            Scope::Operate,
+            Scope::Admin,
             "Change a meter type",
             Some("A meter type"),
             (200, "The meter type"),
             put(update),
         ),
-        endpoint(Method::DELETE, one, Scope::Operate, "Take a meter type away", None, (204, "It is gone"), delete(remove)),
+        endpoint(Method::DELETE, one, Scope::Admin, "Take a meter type away", None, (204, "It is gone"), delete(remove)),
     ]
 }
 

@@ -99,7 +99,7 @@ fn operation(endpoint: &Endpoint) -> Value {
     operation
 }
 
-fn tag(path: &str) -> &str {
+pub(super) fn tag(path: &str) -> &str {
     path.trim_start_matches("/api/v1/").trim_start_matches('/').split('/').next().unwrap_or_default()
 }
 

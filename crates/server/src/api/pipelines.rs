@@ -32,7 +32,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         endpoint(
             Method::POST,
             "/api/v1/pipelines",
-            Scope::Operate,
+            Scope::Admin,
             "Make a pipeline",
             document,
             (201, "The pipeline"),
@@ -48,8 +48,8 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
             post(check),
         ),
         endpoint(Method::GET, one, Scope::Read, "A pipeline with its document", None, (200, "The pipeline"), get(show)),
-        endpoint(Method::PUT, one, Scope::Operate, "Give a pipeline a new version", document, (200, "The pipeline"), put(update)),
-        endpoint(Method::DELETE, one, Scope::Operate, "Take a pipeline away", None, (204, "It is gone"), delete(remove)),
+        endpoint(Method::PUT, one, Scope::Admin, "Give a pipeline a new version", document, (200, "The pipeline"), put(update)),
+        endpoint(Method::DELETE, one, Scope::Admin, "Take a pipeline away", None, (204, "It is gone"), delete(remove)),
         endpoint(
             Method::GET,
             "/api/v1/pipelines/{idOrName}/versions",

@@ -41,7 +41,7 @@ pub struct Who {
     pub namespace: String,
 }
 
-const COUNTER: &[u8] = b"audit";
+pub(super) const COUNTER: &[u8] = b"audit";
 
 impl Installation {
     /// The changes that add an entry to the audit; to be committed with what they tell of.

@@ -67,6 +67,16 @@ impl KeptVersion {
     }
 }
 
+/// The id of a pipeline: derived from its name, and its namespace unless that is called
+/// `default`, where the id is the one `flowmeter run` gives. No setting has a say in it:
+/// settings change, and ids of two namespaces must not come to be one.
+fn pipeline_id(namespace: &str, name: &str) -> Uuid {
+    match namespace {
+        "default" => flowmeter_core::meter_type::derived::pipeline(name),
+        _ => flowmeter_core::meter_type::derived::pipeline(&format!("{namespace}/{name}")),
+    }
+}
+
 /// Problems of a document, each with line, field and what to write.
 pub fn document_problem(problems: &Problems) -> Refused {
     let lines: Vec<Value> = problems
@@ -80,13 +90,6 @@ pub fn document_problem(problems: &Problems) -> Refused {
 }
 
 impl Installation {
-    /// The id of a pipeline: derived from its name, and its namespace unless that is the
-    /// default one.
-    fn pipeline_id(&self, namespace: &str, name: &str) -> Uuid {
-        let name = if namespace == self.settings.namespace { name.to_owned() } else { format!("{namespace}/{name}") };
-        flowmeter_core::meter_type::derived::pipeline(&name)
-    }
-
     /// Compiles a document in a namespace without keeping it.
     pub fn check_document(&self, namespace: &str, document: &str) -> Result<Pipeline, Refused> {
         let types = self.meter_type_documents(namespace).map_err(|why| problem_of(&why))?;
@@ -145,7 +148,7 @@ impl Installation {
         }
         let now = self.now().to_string();
         let pipeline = KeptPipeline {
-            id: self.pipeline_id(&who.namespace, &name),
+            id: pipeline_id(&who.namespace, &name),
             namespace: who.namespace.clone(),
             name,
             version: 1,

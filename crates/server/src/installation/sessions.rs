@@ -8,7 +8,7 @@ use flowmeter_core::pipeline::Pipeline;
 use flowmeter_core::plan::Plan;
 use flowmeter_core::session::{RunType, Session, Status, Trigger};
 use flowmeter_core::time::Timestamp;
-use flowmeter_engine::live::{Live, folder_of};
+use flowmeter_engine::live::{Live, LogCommand, folder_of};
 use flowmeter_engine::node::{Surroundings, Worker};
 use flowmeter_engine::{Error, Kind, Totals};
 use flowmeter_store::catalog::{Catalog, Change, Table, key_of};
@@ -286,7 +286,7 @@ impl Installation {
                 Status::UsagePushing | Status::PushCompleted | Status::ConsumeCompleted => {
                     let served = self.served_of(pipeline.id);
                     if let Some(served) = served {
-                        self.wind_up(&mut session, &served, plan)?;
+                        self.wind_up(&mut session, served, plan)?;
                     }
                 }
                 _ => {}
@@ -315,7 +315,7 @@ impl Installation {
         match trigger {
             Trigger::Pause => served.worker.pause(true).map_err(at)?,
             Trigger::Resume => served.worker.pause(false).map_err(at)?,
-            Trigger::Finish => self.wind_up(&mut session, &served, &plan).map_err(at)?,
+            Trigger::Finish => self.wind_up(&mut session, served, &plan).map_err(at)?,
             Trigger::Cancel => self.let_go(served),
             _ => {}
         }
@@ -324,35 +324,36 @@ impl Installation {
 
     /// From USAGE_PUSHING to COMPLETED: everything that was received is counted, what is
     /// due is flushed, every target has it and confirms.
-    fn wind_up(&self, session: &mut KeptSession, served: &Arc<Served>, plan: &Plan) -> Result<(), Error> {
-        let work = || -> Result<(), Error> {
-            served.worker.pause(false)?;
-            served.worker.wait_for(self.tail.end())?;
-            let delivery = Arc::clone(&served.delivery);
-            served.worker.ask(move |live| live.commit().and_then(|()| delivery.deliver(live)))??;
-            served.delivery.accepted()
-        };
-        let fail = |session: &mut KeptSession, why: &Error| {
+    fn wind_up(&self, session: &mut KeptSession, served: Arc<Served>, plan: &Plan) -> Result<(), Error> {
+        let outcome = self.deliver_rest(session, &served, plan);
+        if let Err(why) = &outcome
+            && !session.status().is_final()
+        {
             session.error = Some(why.to_string());
             session.counts = counts(plan, &served.board().totals());
-            self.step(session, plan, Trigger::Fail, Vec::new())
-        };
+            self.step(session, plan, Trigger::Fail, Vec::new())?;
+        }
+        self.let_go(served);
+        Ok(())
+    }
+
+    fn deliver_rest(&self, session: &mut KeptSession, served: &Served, plan: &Plan) -> Result<(), Error> {
         if session.status() == Status::UsagePushing {
-            if let Err(why) = work() {
-                return fail(session, &why);
-            }
+            served.worker.pause(false)?;
+            // What ended by now is due, whether the clock has told of it yet or not.
+            let ticked = self.with_writer(|writer| writer.command(&LogCommand::Tick))?;
+            served.worker.wait_for(ticked + 1)?;
+            let delivery = Arc::clone(&served.delivery);
+            served.worker.ask(move |live| live.commit().and_then(|()| delivery.deliver(live)))??;
+            served.delivery.accepted()?;
             self.step(session, plan, Trigger::AllAccepted, Vec::new())?;
         }
         if session.status() == Status::PushCompleted {
-            if let Err(why) = served.delivery.confirm() {
-                return fail(session, &why);
-            }
+            served.delivery.confirm()?;
             self.step(session, plan, Trigger::AllConfirmed, Vec::new())?;
         }
         session.counts = counts(plan, &served.board().totals());
-        self.step(session, plan, Trigger::WrapUp, Vec::new())?;
-        self.let_go(Arc::clone(served));
-        Ok(())
+        self.step(session, plan, Trigger::WrapUp, Vec::new())
     }
 
     fn let_go(&self, served: Arc<Served>) {
@@ -460,53 +461,5 @@ impl Installation {
             }
             None => Ok(session.counts.clone()),
         }
-    }
-
-    /// A batch run: reads the pipeline's files once, in a thread of its own.
-    fn run_batch(
-        self: &Arc<Self>,
-        who: &Who,
-        pipeline: &KeptPipeline,
-        compiled: Pipeline,
-        unique_key: Option<String>,
-    ) -> Result<KeptSession, Refused> {
-        let at = |why: Error| problem_of(&why);
-        let mut session = self.new_session(pipeline, RunType::Normal, unique_key).map_err(at)?;
-        let audited = self
-            .audited(who, "session.start", &session.session_id, Value::Null, json!({"pipeline": pipeline.name}))
-            .map_err(at)?;
-        self.step(&mut session, &compiled.plan, Trigger::Start, audited).map_err(at)?;
-        let (installation, mut running) = (Arc::clone(self), session.clone());
-        let thread = std::thread::Builder::new().name("session".to_owned()).spawn(move || {
-            // What goes wrong is kept with the session.
-            drop(installation.batch(&mut running, compiled));
-        });
-        thread.map_err(|why| at(Error::new(Kind::Unavailable, format!("no thread: {why}"))))?;
-        Ok(session)
-    }
-
-    fn batch(&self, session: &mut KeptSession, compiled: Pipeline) -> Result<(), Error> {
-        let plan = Arc::new(compiled.plan);
-        let mut run = flowmeter_connectors::bounded::Bounded::new(Arc::clone(&plan), &compiled.targets);
-        let now = self.now();
-        let settings = self.live_settings().engine;
-        let outcome = (|| {
-            run.open(settings, now)?;
-            self.step(session, &plan, Trigger::Ready, Vec::new())?;
-            run.ingest(now)?;
-            self.step(session, &plan, Trigger::Finish, Vec::new())?;
-            run.flush(now)?;
-            self.step(session, &plan, Trigger::AllAccepted, Vec::new())?;
-            run.confirm()?;
-            self.step(session, &plan, Trigger::AllConfirmed, Vec::new())?;
-            session.counts = counts(&plan, &run.totals());
-            self.step(session, &plan, Trigger::WrapUp, Vec::new())
-        })();
-        if let Err(why) = outcome {
-            session.error = Some(why.to_string());
-            session.counts = counts(&plan, &run.totals());
-            self.step(session, &plan, Trigger::Fail, Vec::new())?;
-        }
-        Ok(())
     }
 }

@@ -12,9 +12,10 @@ pub enum Scope {
     Ingest,
     /// Look at everything of its namespace but keys.
     Read,
-    /// Act on sessions, corrections and deliveries.
+    /// Act on sessions, meters, corrections and deliveries.
     Operate,
-    /// Change pipelines, meter types, keys and settings; and all the others.
+    /// Change pipelines (which name files and secrets of the server), meter types and
+    /// keys, and read the audit; and all the others.
     Admin,
 }
 

@@ -118,7 +118,11 @@ impl Scanner {
         let mut place = 0;
         loop {
             let (target, value_at) = match self.habits[usize::from(node)].get(place) {
-                Some(habit) if habit.matches(bytes, at) => (habit.target, at + habit.length),
+                Some(habit) if habit.matches(bytes, at) => {
+                    // What was remembered may end before blanks that another sender writes.
+                    let value_at = at + habit.length;
+                    (habit.target, if bytes[value_at] > b' ' { value_at } else { skip_blanks(bytes, value_at) })
+                }
                 _ => self.learn(projection, node, place, bytes, at)?,
             };
             at = self.member(projection, target, bytes, value_at, row, depth)?;

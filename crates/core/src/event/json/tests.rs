@@ -33,6 +33,20 @@ fn shown(batch: &Batch, event: usize, width: u16) -> String {
     String::from_utf8(out).unwrap().trim_end().to_owned()
 }
 
+/// Senders differ in where they write blanks; what the last one did is only remembered.
+#[test]
+fn blanks_may_come_and_go_between_events() {
+    let shapes =
+        [r#"{"id":"x","data":{"n":1.50}}"#, r#"{"id": "x", "data": {"n": 1.50}}"#, r#"{ "id" : "x" , "data" : { "n" : 1.50 } }"#];
+    for first in shapes {
+        for second in shapes {
+            let batch = decode(&["id", "data.n"], &format!("{first}\n{second}\n{first}"));
+            assert_eq!(batch.faults, [], "{first} {second}");
+            (0..3).for_each(|event| assert_eq!(shown(&batch, event, 2), r#""x" 1.50"#, "{first} {second}"));
+        }
+    }
+}
+
 #[test]
 fn what_is_told_of_a_flaw_does_not_depend_on_the_events_before() {
     let flawed = ["{\"id\": ", "{\"id\": \"x", "{\"id\":\"x\",}", "nothing", "[1]"];

@@ -1,0 +1,143 @@
+//! The client: what a server keeps, listed, shown and acted on.
+//!
+//! Every subcommand is a row: a request, and which members of the answer make a table.
+//! One function sends it and prints what came back. Numbers are printed as they came, so
+//! none of them loses a digit.
+
+mod calls;
+mod commands;
+mod connection;
+mod events;
+mod keys;
+mod table;
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use serde_json::value::RawValue;
+
+pub(crate) use commands::Commands;
+use commands::{Asked, Paging};
+use connection::Connection;
+use table::Columns;
+
+use crate::args::Form;
+use crate::failure::{self, Wrong};
+
+/// A request, and how its answer is shown.
+pub(crate) struct Call {
+    method: &'static str,
+    path: String,
+    query: Vec<(&'static str, String)>,
+    body: Option<(&'static str, Vec<u8>)>,
+    /// For a list: how many items at most; then its items are shown.
+    items_max: Option<usize>,
+    columns: Columns,
+}
+
+impl Call {
+    fn new(method: &'static str, path: impl Into<String>) -> Call {
+        Call { method, path: path.into(), query: Vec::new(), body: None, items_max: None, columns: &[] }
+    }
+
+    fn get(path: impl Into<String>) -> Call {
+        Call::new("GET", path)
+    }
+
+    fn post(path: impl Into<String>) -> Call {
+        Call::new("POST", path)
+    }
+
+    fn list(path: impl Into<String>, list: &Paging, columns: Columns) -> Call {
+        let items_max = if list.all { usize::MAX } else { list.limit };
+        Call { items_max: Some(items_max), columns, ..Call::get(path) }
+    }
+
+    /// A parameter, if it was given.
+    fn with(mut self, name: &'static str, value: &Option<String>) -> Call {
+        self.query.extend(value.iter().map(|value| (name, value.clone())));
+        self
+    }
+
+    fn json(self, body: &serde_json::Value) -> Call {
+        Call { body: Some(("application/json", body.to_string().into_bytes())), ..self }
+    }
+
+    fn document(self, file: &Path) -> anyhow::Result<Call> {
+        Ok(Call { body: Some(("application/yaml", read(file)?)), ..self })
+    }
+}
+
+/// A file, or standard input for `-`.
+fn read(file: &Path) -> anyhow::Result<Vec<u8>> {
+    let read = match file.to_str() {
+        Some("-") => {
+            let mut bytes = Vec::new();
+            std::io::Read::read_to_end(&mut std::io::stdin().lock(), &mut bytes).map(|_| bytes)
+        }
+        _ => std::fs::read(file),
+    };
+    Ok(read.map_err(|why| Wrong(format!("{}: {why}", file.display())))?)
+}
+
+/// One part of a path: whatever is in a name stays in that part.
+fn part(name: &str) -> String {
+    const KEPT: &[u8] = b"-._~";
+    let mut out = String::new();
+    for &c in name.as_bytes() {
+        match c.is_ascii_alphanumeric() || KEPT.contains(&c) {
+            true => out.push(char::from(c)),
+            false => out.push_str(&format!("%{c:02X}")),
+        }
+    }
+    out
+}
+
+/// Does what the command says.
+pub(crate) fn client(commands: Commands) -> anyhow::Result<ExitCode> {
+    match commands {
+        Commands::Events(Asked { server, act: commands::Events::Send(send) }) => events::send(&server, &send),
+        Commands::Keys(Asked { server, act: commands::Keys::Create(create) }) if create.data.is_some() => {
+            keys::create_offline(&create, server.output)
+        }
+        commands => {
+            let (server, call) = commands.call()?;
+            let connection = Connection::new(&server)?;
+            let text = match call.items_max {
+                Some(items_max) => table::list(&items(&connection, &call, items_max)?, call.columns, server.output),
+                None => {
+                    let answer = connection.send(&call, &call.query)?;
+                    table::one(&answer, server.output)
+                }
+            };
+            failure::print(&text)
+        }
+    }
+}
+
+/// The items of a list, page after page.
+fn items(connection: &Connection, call: &Call, items_max: usize) -> anyhow::Result<Vec<Box<RawValue>>> {
+    #[derive(serde::Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Page {
+        items: Vec<Box<RawValue>>,
+        next_cursor: Option<String>,
+    }
+    const PAGE: usize = 500;
+    let mut found = Vec::new();
+    let mut cursor = None;
+    loop {
+        let mut query = call.query.clone();
+        query.push(("limit", PAGE.min(items_max - found.len()).to_string()));
+        query.extend(cursor.map(|cursor| ("cursor", cursor)));
+        let answer = connection.send(call, &query)?;
+        let page: Page = serde_json::from_slice(&answer).map_err(|why| anyhow::anyhow!("{}: no list: {why}", call.path))?;
+        found.extend(page.items);
+        match page.next_cursor {
+            Some(next) if found.len() < items_max => cursor = Some(next),
+            _ => break,
+        }
+    }
+    found.truncate(items_max);
+    Ok(found)
+}

@@ -1,0 +1,254 @@
+//! The request that each command is.
+
+use serde_json::{Map, Value, json};
+
+use super::commands::{
+    Asked, Audit, Commands, Corrections, Keys, MeterFields, MeterTypes, Meters, Paging, Pipelines, Records, Sessions,
+};
+use super::connection::Server;
+use super::{Call, part};
+use crate::failure::Wrong;
+
+impl Commands {
+    /// The server, and the request.
+    pub(super) fn call(self) -> anyhow::Result<(Server, Call)> {
+        Ok(match self {
+            Commands::Meters(Asked { server, act }) => (server, act.call()?),
+            Commands::MeterTypes(Asked { server, act }) => (server, act.call()?),
+            Commands::Sessions(Asked { server, act }) => (server, act.call()),
+            Commands::Pipelines(Asked { server, act }) => (server, act.call()?),
+            Commands::Corrections(Asked { server, act }) => (server, act.call()?),
+            Commands::Records(Asked { server, act }) => (server, act.call()),
+            Commands::Keys(Asked { server, act }) => (server, act.call()),
+            Commands::Audit(Asked { server, act: Audit::List { list } }) => {
+                let columns = &[("AT", "at"), ("WHO", "who"), ("ACTION", "action"), ("OBJECT", "object")];
+                (server, Call::list("/api/v1/audit", &list, columns))
+            }
+            Commands::Events(_) => anyhow::bail!("events are sent, not asked for"),
+        })
+    }
+}
+
+impl Meters {
+    fn call(&self) -> anyhow::Result<Call> {
+        let one = |id: &str| format!("/api/v1/meters/{}", part(id));
+        Ok(match self {
+            Meters::List { user, meter_type, pipeline, list } => {
+                let columns = &[
+                    ("USER", "userId"),
+                    ("TYPE", "meterTypeName"),
+                    ("VALUE", "value"),
+                    ("UNIT", "unit"),
+                    ("PERIOD FROM", "periodStart"),
+                    ("TO", "periodEnd"),
+                    ("PIPELINE", "pipeline"),
+                    ("ID", "id"),
+                ];
+                let call = Call::list("/api/v1/meters", list, columns);
+                call.with("userId", user).with("meterType", meter_type).with("pipeline", pipeline)
+            }
+            Meters::Show { id } => Call::get(one(id)),
+            Meters::Create { user, meter_type, pipeline, fields } => {
+                let mut body = Map::new();
+                body.insert("userId".to_owned(), json!(user));
+                body.insert("meterType".to_owned(), json!(meter_type));
+                body.extend(pipeline.iter().map(|pipeline| ("pipeline".to_owned(), json!(pipeline))));
+                fields.put(&mut body)?;
+                Call::post("/api/v1/meters").json(&Value::Object(body))
+            }
+            Meters::Set { id, fields } => {
+                let mut body = Map::new();
+                fields.put(&mut body)?;
+                Call::new("PATCH", one(id)).json(&Value::Object(body))
+            }
+            Meters::Delete { id } => Call::new("DELETE", one(id)),
+        })
+    }
+}
+
+impl MeterTypes {
+    fn call(&self) -> anyhow::Result<Call> {
+        let one = |name: &str| format!("/api/v1/meter-types/{}", part(name));
+        Ok(match self {
+            MeterTypes::List { list } => {
+                let columns = &[
+                    ("NAME", "name"),
+                    ("CATEGORY", "category"),
+                    ("AGGREGATION", "aggregation"),
+                    ("UNIT", "unit"),
+                    ("RESET", "resetSchedule"),
+                    ("ZONE", "timezone"),
+                    ("ID", "id"),
+                ];
+                Call::list("/api/v1/meter-types", list, columns)
+            }
+            MeterTypes::Show { name } => Call::get(one(name)),
+            MeterTypes::Create { file } => Call::post("/api/v1/meter-types").document(file)?,
+            MeterTypes::Update { name, file } => Call::new("PUT", one(name)).document(file)?,
+            MeterTypes::Delete { name } => Call::new("DELETE", one(name)),
+        })
+    }
+}
+
+impl Sessions {
+    fn call(&self) -> Call {
+        let one = |id: &str, what: &str| format!("/api/v1/sessions/{}{what}", part(id));
+        match self {
+            Sessions::List { pipeline, status, list } => {
+                let columns = &[
+                    ("SESSION", "sessionId"),
+                    ("PIPELINE", "pipeline"),
+                    ("TYPE", "sessionRunType"),
+                    ("STATUS", "sessionStatus"),
+                    ("FROM", "sessionStartTime"),
+                    ("TO", "sessionEndTime"),
+                    ("ERROR", "error"),
+                ];
+                Call::list("/api/v1/sessions", list, columns).with("pipeline", pipeline).with("status", status)
+            }
+            Sessions::Show { id } => Call::get(one(id, "")),
+            Sessions::Events { id } => {
+                let columns = &[
+                    ("NUMBER", "number"),
+                    ("AT", "at"),
+                    ("TYPE", "eventType"),
+                    ("FROM", "payload.sessionPreviousStatus"),
+                    ("TO", "payload.sessionStatus"),
+                    ("OPERATOR", "payload.operatorId"),
+                ];
+                Call::list(one(id, "/events"), &Paging { limit: usize::MAX, all: true }, columns)
+            }
+            Sessions::Pause { id } => Call::post(one(id, "/pause")),
+            Sessions::Resume { id } => Call::post(one(id, "/resume")),
+            Sessions::Cancel { id } => Call::post(one(id, "/cancel")),
+            Sessions::Finish { id } => Call::post(one(id, "/finish")),
+        }
+    }
+}
+
+impl Pipelines {
+    fn call(&self) -> anyhow::Result<Call> {
+        let one = |name: &str, what: &str| format!("/api/v1/pipelines/{}{what}", part(name));
+        Ok(match self {
+            Pipelines::List { list } => {
+                let columns = &[
+                    ("NAME", "name"),
+                    ("VERSION", "version"),
+                    ("SESSION", "session.sessionId"),
+                    ("STATUS", "session.sessionStatus"),
+                    ("CHANGED", "updatedAt"),
+                    ("ID", "id"),
+                ];
+                Call::list("/api/v1/pipelines", list, columns)
+            }
+            Pipelines::Show { name } => Call::get(one(name, "")),
+            Pipelines::Create { file } => Call::post("/api/v1/pipelines").document(file)?,
+            Pipelines::Update { name, file } => Call::new("PUT", one(name, "")).document(file)?,
+            Pipelines::Delete { name } => Call::new("DELETE", one(name, "")),
+            Pipelines::Versions { name } => {
+                let columns = &[("VERSION", "version"), ("AT", "createdAt"), ("BY", "createdBy")];
+                Call::list(one(name, "/versions"), &Paging { limit: usize::MAX, all: true }, columns)
+            }
+            Pipelines::Run { name, unique_key } => {
+                let key = unique_key.iter().map(|key| ("uniqueKey".to_owned(), json!(key)));
+                Call::post(one(name, "/run")).json(&Value::Object(key.collect()))
+            }
+        })
+    }
+}
+
+impl Corrections {
+    fn call(&self) -> anyhow::Result<Call> {
+        let one = |id: &str, what: &str| format!("/api/v1/corrections/{}{what}", part(id));
+        Ok(match self {
+            Corrections::List { pipeline, state, reason, list } => {
+                let columns = &[
+                    ("ID", "id"),
+                    ("STATE", "state"),
+                    ("REASON", "reason"),
+                    ("OPERATOR", "operator"),
+                    ("DETAIL", "detail"),
+                    ("EVENT", "event.id"),
+                ];
+                let call = Call::list("/api/v1/corrections", list, columns);
+                call.with("pipeline", pipeline).with("state", state).with("reason", reason)
+            }
+            Corrections::Show { id } => Call::get(one(id, "")),
+            Corrections::Correct { id, file } => {
+                // As it was written, every digit of it.
+                let event = super::read(file)?;
+                let body = [b"{\"event\":".as_slice(), &event, b"}"].concat();
+                Call { body: Some(("application/json", body)), ..Call::post(one(id, "/correct")) }
+            }
+            Corrections::Discard { id } => Call::post(one(id, "/discard")),
+            Corrections::Reprocess { id } => Call::post(one(id, "/reprocess")),
+            Corrections::ReprocessAll { pipeline, reason } => {
+                Call::post("/api/v1/corrections/reprocess").json(&json!({"pipeline": pipeline, "reason": reason}))
+            }
+        })
+    }
+}
+
+impl Records {
+    fn call(&self) -> Call {
+        match self {
+            Records::List { pipeline, user, meter_type, list } => {
+                let columns = &[
+                    ("USER", "userId"),
+                    ("TYPE", "meterTypeName"),
+                    ("VALUE", "value"),
+                    ("UNIT", "unit"),
+                    ("PERIOD FROM", "periodStart"),
+                    ("TO", "periodEnd"),
+                    ("REVISION", "meterMetaData.revision"),
+                    ("RECORD", "meterMetaData.recordId"),
+                ];
+                let call = Call::list("/api/v1/records", list, columns);
+                call.with("pipeline", pipeline).with("userId", user).with("meterType", meter_type)
+            }
+            Records::Show { id } => Call::get(format!("/api/v1/records/{}", part(id))),
+        }
+    }
+}
+
+impl Keys {
+    fn call(&self) -> Call {
+        let one = |id: &str, what: &str| format!("/api/v1/keys/{}{what}", part(id));
+        match self {
+            Keys::List { list } => {
+                let columns = &[
+                    ("ID", "id"),
+                    ("NAME", "name"),
+                    ("SCOPES", "scopes"),
+                    ("CREATED", "createdAt"),
+                    ("EXPIRES", "expiresAt"),
+                    ("REVOKED", "revokedAt"),
+                ];
+                Call::list("/api/v1/keys", list, columns)
+            }
+            Keys::Create(create) => {
+                let mut body = json!({"name": create.name, "scopes": create.scope});
+                if let Some(end) = &create.expires_at {
+                    body["expiresAt"] = json!(end);
+                }
+                Call::post("/api/v1/keys").json(&body)
+            }
+            Keys::Rotate { id, grace } => {
+                let grace = grace.iter().map(|grace| ("grace".to_owned(), json!(grace)));
+                Call::post(one(id, "/rotate")).json(&Value::Object(grace.collect()))
+            }
+            Keys::Revoke { id } => Call::new("DELETE", one(id, "")),
+        }
+    }
+}
+
+impl MeterFields {
+    fn put(&self, body: &mut Map<String, Value>) -> anyhow::Result<()> {
+        body.extend(self.delete_on_reset.map(|on| ("deleteOnReset".to_owned(), json!(on))));
+        if let Some(text) = &self.custom_fields {
+            let wrong = |why: serde_json::Error| Wrong(format!("--custom-fields: {why}"));
+            body.insert("customFields".to_owned(), serde_json::from_str(text).map_err(wrong)?);
+        }
+        Ok(())
+    }
+}

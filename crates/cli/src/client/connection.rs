@@ -1,0 +1,120 @@
+//! Talking to a server: its address, the key, and what its refusals mean for a script.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::Args;
+use serde_json::{Map, Value};
+use ureq::http::Request;
+
+use super::Call;
+use crate::args::Form;
+use crate::failure::Wrong;
+
+/// Bytes of an answer at most: a page of the largest records is some megabytes.
+const ANSWER_BYTES_MAX: u64 = 256 << 20;
+/// How long an answer may take: a session that ends delivers everything first.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Which server, and how its answers are shown.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Server {
+    /// The server's address
+    #[arg(long, env = "FLOWMETER_URL", default_value = "http://127.0.0.1:8888", value_name = "URL", global = true)]
+    pub(crate) url: String,
+    /// The API key, where the server asks for one
+    #[arg(long, env = "FLOWMETER_KEY", hide_env_values = true, value_name = "KEY", global = true)]
+    pub(crate) key: Option<String>,
+    /// A certificate (PEM) to trust besides those of the well-known authorities
+    #[arg(long, value_name = "FILE", global = true)]
+    pub(crate) ca: Option<PathBuf>,
+    /// The form of the answer
+    #[arg(long, short, default_value = "table", value_name = "table|json", global = true)]
+    pub(crate) output: Form,
+}
+
+/// A server that is asked.
+pub(crate) struct Connection {
+    agent: ureq::Agent,
+    url: String,
+    key: Option<String>,
+}
+
+/// An answer.
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) retry_after_s: Option<u64>,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Connection {
+    /// Nothing is sent yet.
+    pub(crate) fn new(server: &Server) -> anyhow::Result<Connection> {
+        let url = server.url.trim_end_matches('/').to_owned();
+        let host = url.split_once("://").map_or("", |(_, rest)| rest);
+        let mut config = ureq::Agent::config_builder().http_status_as_error(false).max_redirects(0);
+        config = config.timeout_global(Some(PATIENCE)).user_agent(concat!("flowmeter/", env!("CARGO_PKG_VERSION")));
+        // What is on this machine is not asked for by way of a proxy.
+        if ["127.", "localhost", "[::1]"].iter().any(|here| host.starts_with(here)) {
+            config = config.proxy(None);
+        }
+        if let Some(file) = &server.ca {
+            let pem = super::read(file)?;
+            let trusted = ureq::tls::Certificate::from_pem(&pem).map_err(|why| Wrong(format!("{}: {why}", file.display())))?;
+            let roots = ureq::tls::RootCerts::new_with_certs(&[trusted]);
+            config = config.tls_config(ureq::tls::TlsConfig::builder().root_certs(roots).build());
+        }
+        Ok(Connection { agent: config.build().into(), url, key: server.key.clone() })
+    }
+
+    /// Sends a request; whatever is answered.
+    pub(crate) fn ask(&self, method: &str, path: &str, body: Option<(&str, &[u8])>) -> anyhow::Result<Answer> {
+        let mut request =
+            Request::builder().method(method).uri(format!("{}{path}", self.url)).header("accept", "application/json");
+        if let Some(key) = &self.key {
+            request = request.header("authorization", format!("Bearer {key}"));
+        }
+        let invalid = |why: ureq::http::Error| Wrong(format!("{}{path}: {why}", self.url));
+        let sent = match body {
+            Some((content_type, body)) => {
+                self.agent.run(request.header("content-type", content_type).body(body).map_err(invalid)?)
+            }
+            None => self.agent.run(request.body(()).map_err(invalid)?),
+        };
+        let mut response = sent.with_context(|| format!("no answer from {}", self.url))?;
+        let retry_after = response.headers().get("retry-after").and_then(|value| value.to_str().ok()?.parse().ok());
+        let status = response.status().as_u16();
+        let body = response.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_vec();
+        Ok(Answer { status, retry_after_s: retry_after, body: body.with_context(|| format!("the answer of {}", self.url))? })
+    }
+
+    /// Sends a call; the body of a good answer, or what the server says is wrong.
+    pub(crate) fn send(&self, call: &Call, query: &[(&'static str, String)]) -> anyhow::Result<Vec<u8>> {
+        let mut path = call.path.clone();
+        for (at, (name, value)) in query.iter().enumerate() {
+            let joint = if at == 0 { '?' } else { '&' };
+            path.push_str(&format!("{joint}{name}={}", super::part(value)));
+        }
+        let body = call.body.as_ref().map(|(content_type, body)| (*content_type, body.as_slice()));
+        let answer = self.ask(call.method, &path, body)?;
+        if (200..300).contains(&answer.status) { Ok(answer.body) } else { Err(refusal(&answer)) }
+    }
+}
+
+/// A refusal, for a person; 4xx is wrong input, everything else a failure.
+pub(crate) fn refusal(answer: &Answer) -> anyhow::Error {
+    let members: Map<String, Value> = serde_json::from_slice(&answer.body).unwrap_or_default();
+    let text = |name: &str| members.get(name).and_then(Value::as_str).unwrap_or_default();
+    let mut message = match members.get("detail") {
+        Some(_) => format!("{} ({}, {})", text("detail"), answer.status, text("code")),
+        None => format!("the server answered {}: {}", answer.status, String::from_utf8_lossy(&answer.body)),
+    };
+    for problem in members.get("problems").and_then(Value::as_array).into_iter().flatten() {
+        message.push_str(&format!("\n  line {}: {}", problem["line"], problem["message"].as_str().unwrap_or_default()));
+    }
+    if !text("remedy").is_empty() {
+        message.push_str(&format!("\n{}", text("remedy")));
+    }
+    if (400..500).contains(&answer.status) { Wrong(message).into() } else { anyhow::anyhow!(message) }
+}

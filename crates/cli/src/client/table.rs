@@ -1,0 +1,102 @@
+//! Answers for people: a list as a table, one thing as its members, line by line.
+
+use std::collections::BTreeMap;
+
+use serde_json::value::RawValue;
+
+use super::Form;
+
+/// Titles, and the members they stand over; a dot goes into a member.
+pub(crate) type Columns = &'static [(&'static str, &'static str)];
+
+/// Characters of a cell: longer ones would push the others off the screen.
+const CELL_CHARS_MAX: usize = 60;
+
+type Members = BTreeMap<String, Box<RawValue>>;
+
+/// A list.
+pub(crate) fn list(items: &[Box<RawValue>], columns: Columns, form: Form) -> String {
+    if form == Form::Json {
+        let items: Vec<&str> = items.iter().map(|item| item.get()).collect();
+        return format!("[{}]\n", items.join(",\n"));
+    }
+    let titles = columns.iter().map(|(title, _)| (*title).to_owned()).collect();
+    let mut rows: Vec<Vec<String>> = vec![titles];
+    rows.extend(items.iter().map(|item| columns.iter().map(|(_, member)| cell(item, member)).collect()));
+    let width = |at: usize| rows.iter().map(|row| row[at].chars().count()).max().unwrap_or_default();
+    let widths: Vec<usize> = (0..columns.len()).map(width).collect();
+    let line = |row: &Vec<String>| {
+        let cells: Vec<String> = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+        format!("{}\n", cells.join("  ").trim_end())
+    };
+    rows.iter().map(line).collect()
+}
+
+/// One thing.
+pub(crate) fn one(answer: &[u8], form: Form) -> String {
+    let text = String::from_utf8_lossy(answer);
+    let Ok(members) = serde_json::from_str::<Members>(&text) else { return ended(&text) };
+    if form == Form::Json {
+        return ended(&text);
+    }
+    let width = members.keys().map(|name| name.chars().count()).max().unwrap_or_default();
+    let mut out = String::new();
+    for (name, value) in &members {
+        let text = plain(value);
+        // A document stands below its name, as it was written.
+        match text.contains('\n') {
+            false => out.push_str(&format!("{name:width$}  {text}\n")),
+            true => out.push_str(&format!("{name}\n  {}\n", text.trim_end().replace('\n', "\n  "))),
+        }
+    }
+    out
+}
+
+/// Nothing stays nothing: an answer without a body is silent.
+fn ended(text: &str) -> String {
+    if text.is_empty() || text.ends_with('\n') { text.to_owned() } else { format!("{text}\n") }
+}
+
+fn cell(item: &RawValue, member: &str) -> String {
+    let (name, rest) = member.split_once('.').map_or((member, None), |(name, rest)| (name, Some(rest)));
+    let Ok(mut members) = serde_json::from_str::<Members>(item.get()) else { return String::new() };
+    let Some(value) = members.remove(name) else { return String::new() };
+    let text = match rest {
+        Some(rest) => cell(&value, rest),
+        None => plain(&value).replace('\n', " "),
+    };
+    match text.chars().count() > CELL_CHARS_MAX {
+        true => text.chars().take(CELL_CHARS_MAX - 1).chain(['…']).collect(),
+        false => text,
+    }
+}
+
+/// Text without its quotes, nothing for null, everything else as it came.
+fn plain(value: &RawValue) -> String {
+    match value.get() {
+        "null" => String::new(),
+        text if text.starts_with('"') => serde_json::from_str(text).unwrap_or_else(|_| text.to_owned()),
+        text => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_for_people_keeps_every_digit() {
+        let raw = |text: &str| RawValue::from_string(text.to_owned()).unwrap();
+        let items = [raw(r#"{"user":"anna","value":0.1000000000000000055,"in":{"a":null}}"#), raw(r#"{"user":"b","value":12}"#)];
+        let columns: Columns = &[("USER", "user"), ("VALUE", "value"), ("A", "in.a")];
+        assert_eq!(list(&items, columns, Form::Table), "USER  VALUE                  A\nanna  0.1000000000000000055\nb     12\n");
+        assert_eq!(list(&items[1..], columns, Form::Json), "[{\"user\":\"b\",\"value\":12}]\n");
+    }
+
+    #[test]
+    fn one_thing_for_people() {
+        assert_eq!(one(br#"{"name":"x","id":1}"#, Form::Table), "id    1\nname  x\n");
+        assert_eq!(one(br#"{"document":"a: 1\nb: 2\n"}"#, Form::Table), "document\n  a: 1\n  b: 2\n");
+        assert_eq!(one(b"", Form::Table), "");
+    }
+}

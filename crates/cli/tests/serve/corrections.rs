@@ -1,0 +1,61 @@
+//! Parked events: found, corrected, discarded, sent in again; never counted twice.
+
+use serde_json::{Value, json};
+
+use crate::support::server::{Server, event, items};
+
+fn nobody(id: &str) -> Value {
+    let mut event = event(id, "", json!(1));
+    event.as_object_mut().unwrap().remove("subject");
+    event
+}
+
+#[test]
+fn a_corrected_event_counts_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), &[]);
+    server.count(&[nobody("1"), nobody("2"), nobody("3"), event("4", "anna", json!(1))]);
+    let open = items(&server.get("/api/v1/corrections"));
+    assert_eq!(open.len(), 3);
+    assert_eq!(
+        (&open[0]["reason"], &open[0]["state"], &open[0]["event"]["id"]),
+        (&json!("no_user"), &json!("open"), &json!("1"))
+    );
+    let id = |at: usize| open[at]["id"].as_str().unwrap().to_owned();
+    let act = |at: usize, what: &str, body: Value| server.post(&format!("/api/v1/corrections/{}/{what}", id(at)), &body);
+    for body in [json!({}), json!({"event": "text"}), json!({"event": null})] {
+        let told = act(0, "correct", body.clone()).problem();
+        assert_eq!((told.0, told.2.as_deref()), (400, Some("event")), "{body}");
+    }
+    assert_eq!(act(0, "correct", json!({"event": event("1", "anna", json!(1))})).ok()["state"], "corrected");
+    assert_eq!(act(1, "discard", json!({})).ok()["state"], "discarded");
+    assert_eq!(act(2, "reprocess", json!({})).ok()["state"], "reprocessed");
+    let anna = || items(&server.get("/api/v1/meters?userId=anna&meterType=Events"))[0]["value"].clone();
+    assert_eq!(anna(), 2);
+    // What was settled is settled.
+    for (at, what) in [(0, "correct"), (0, "reprocess"), (1, "discard"), (1, "reprocess")] {
+        assert_eq!(act(at, what, json!({"event": event("1", "anna", json!(1))})).problem().0, 409, "{at} {what}");
+    }
+    assert_eq!(anna(), 2);
+    // As it was, it is parked again, and stands in the queue as a new one.
+    let open = items(&server.get("/api/v1/corrections"));
+    assert_eq!((open.len(), &open[0]["event"]["id"]), (1, &json!("3")));
+    assert_eq!(items(&server.get("/api/v1/corrections?state=all")).len(), 4);
+    assert_eq!(items(&server.get("/api/v1/corrections?state=discarded")).len(), 1);
+    assert_eq!(items(&server.get("/api/v1/corrections?reason=no_value")).len(), 0);
+    for (query, field) in [("state=gone", "state"), ("reason=mood", "reason")] {
+        assert_eq!(server.ask("GET", &format!("/api/v1/corrections?{query}")).send().problem().2.as_deref(), Some(field));
+    }
+    // All that wait at once.
+    let all = server.post("/api/v1/corrections/reprocess", &json!({"pipeline": "default", "reason": "no_user"})).ok();
+    assert_eq!(all["reprocessed"], 1);
+    assert_eq!(server.post("/api/v1/corrections/reprocess", &json!({})).problem().2.as_deref(), Some("pipeline"));
+    for id in ["default:99", "other:0", "x"] {
+        assert_eq!(server.ask("GET", &format!("/api/v1/corrections/{id}")).send().problem().0, 404, "{id}");
+    }
+    // After a restart everything stands as it stood.
+    server.stop();
+    let server = Server::start(folder.path(), &[]);
+    assert_eq!(items(&server.get("/api/v1/meters?userId=anna&meterType=Events"))[0]["value"], 2);
+    assert_eq!(items(&server.get("/api/v1/corrections?state=corrected")).len(), 1);
+}

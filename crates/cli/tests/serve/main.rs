@@ -1,0 +1,20 @@
+//! The server, started as a user starts it and asked over HTTP: a table of requests and
+//! answers for every statement of its interface.
+
+#![allow(clippy::unwrap_used)] // a test that cannot go on stops
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod corrections;
+mod documents;
+mod door;
+mod durability;
+mod idempotency;
+mod periods;
+mod readme;
+mod security;
+mod sessions;
+mod start;
+mod stream;
+mod trial;

@@ -1,0 +1,84 @@
+//! Periods end while the server runs: the clock closes them, and records leave.
+
+use std::path::Path;
+
+use serde_json::json;
+
+use crate::support::server::{Server, event, eventually, items};
+
+/// Counts by the hour, into a file.
+pub(crate) fn hours(target: &Path) -> String {
+    format!(
+        "pipeline: hours
+source: {{ http: {{}} }}
+operators:
+  - meter:
+      key: 0b9d9a5e-57b1-4f0d-8a0e-2f3f5c1d7a11
+      rules: [{{ category: use, value: data.value }}]
+meterTypes:
+  - {{ name: Use, category: use, unit: kWh, resetSchedule: hourly, flushEmpty: false }}
+targets:
+  - file: {{ path: {} }}
+",
+        target.display()
+    )
+}
+
+#[test]
+fn a_period_that_is_over_is_flushed_by_the_clock() {
+    let folder = tempfile::tempdir().unwrap();
+    let target = folder.path().join("records.ndjson");
+    let document = folder.path().join("hours.yaml");
+    std::fs::write(&document, hours(&target)).unwrap();
+    let data = folder.path().join("data");
+    let server = Server::start(&data, &["--pipeline", document.to_str().unwrap()]);
+    let mut past = event("1", "anna", json!(2.5));
+    past["time"] = json!("2024-05-01T10:15:00Z");
+    server.count(&[past]);
+    let records = eventually("a record of the hour", || {
+        Some(items(&server.get("/api/v1/records?userId=anna"))).filter(|found| !found.is_empty())
+    });
+    let record = &records[0];
+    assert_eq!((&record["value"], &record["unit"]), (&json!(2.5), &json!("kWh")));
+    assert_eq!(
+        (&record["periodStart"], &record["periodEnd"]),
+        (&json!("2024-05-01T10:00:00.000Z"), &json!("2024-05-01T11:00:00.000Z"))
+    );
+    let id = record["meterMetaData"]["recordId"].as_str().unwrap();
+    let one = server.ask("GET", &format!("/api/v1/records/{id}")).send();
+    let lines = eventually("the record in the file", || {
+        let text = std::fs::read_to_string(&target).ok()?;
+        text.ends_with('\n').then_some(text)
+    });
+    assert!(lines.contains(&one.text()), "byte for byte: {lines} {}", one.text());
+    assert_eq!(server.ask("GET", "/api/v1/records/nothing").send().problem().0, 404);
+
+    // An event that comes later still makes a revision with its delta, not a second bill.
+    let mut late = event("2", "anna", json!(1));
+    late["time"] = json!("2024-05-01T10:45:00Z");
+    let told = server.count(&[late]);
+    let verdict = told["events"][0].clone();
+    if verdict["verdict"] == "counted" {
+        let revised = eventually("a revision", || {
+            let records = items(&server.get("/api/v1/records?userId=anna"));
+            records.into_iter().find(|record| record["meterMetaData"]["revision"].as_u64() > Some(1))
+        });
+        assert_eq!((&revised["value"], &revised["meterMetaData"]["delta"]), (&json!(3.5), &json!(1)));
+    } else {
+        assert_eq!(verdict["reason"], "too_late", "two years are more than amendWithin: {told}");
+    }
+}
+
+#[test]
+fn a_meter_that_is_deleted_on_reset_leaves_with_its_record() {
+    let folder = tempfile::tempdir().unwrap();
+    let document = folder.path().join("hours.yaml");
+    std::fs::write(&document, hours(&folder.path().join("records.ndjson"))).unwrap();
+    let server = Server::start(&folder.path().join("data"), &["--pipeline", document.to_str().unwrap()]);
+    let made = server.post("/api/v1/meters", &json!({"userId": "bob", "meterType": "Use", "deleteOnReset": true}));
+    assert_eq!(made.status, 201);
+    let id = made.json()["id"].as_str().unwrap().to_owned();
+    assert_eq!(server.get(&format!("/api/v1/meters/{id}"))["deleteOnReset"], true);
+    server.count(&[event("1", "bob", json!(7))]);
+    assert_eq!(server.get(&format!("/api/v1/meters/{id}"))["value"], 7);
+}

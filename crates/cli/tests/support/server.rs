@@ -1,0 +1,257 @@
+//! A real server, started as a user starts it, and a client that shows everything.
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use serde_json::Value;
+use ureq::http::{HeaderMap, Request};
+
+/// How often, and how many times, something that must come about is looked for.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+const LOOKS_MAX: u32 = 6_000;
+
+/// A server of its own, with a folder of its own; it ends with the value.
+pub struct Server {
+    child: Child,
+    stdout: BufReader<ChildStdout>,
+    /// `http://127.0.0.1:…`
+    pub url: String,
+    pub data: PathBuf,
+    agent: ureq::Agent,
+    key: Option<String>,
+}
+
+/// An answer, whole.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: HeaderMap,
+    pub body: Vec<u8>,
+}
+
+/// A request to be sent.
+pub struct Ask<'s> {
+    server: &'s Server,
+    method: &'static str,
+    path: String,
+    headers: Vec<(String, String)>,
+    body: Option<Vec<u8>>,
+}
+
+impl Server {
+    pub fn start(data: &Path, more: &[&str]) -> Server {
+        Server::start_in(data, more, &[])
+    }
+
+    pub fn start_in(data: &Path, more: &[&str], environment: &[(&str, &str)]) -> Server {
+        let mut child = command(data, more, environment).stdout(Stdio::piped()).spawn().unwrap();
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        let mut line = String::new();
+        stdout.read_line(&mut line).unwrap();
+        let url = line.split_once(" listens on ").and_then(|(_, rest)| rest.split_once(", data in "));
+        let url = url.unwrap_or_else(|| panic!("the server did not start: {line:?}")).0.to_owned();
+        Server { child, stdout, url, data: data.to_owned(), agent: agent(None), key: None }
+    }
+
+    /// Trusts a certificate.
+    pub fn trusting(mut self, pem: &str) -> Server {
+        self.agent = agent(Some(pem));
+        self
+    }
+
+    /// The same server, asked with a key.
+    pub fn with_key(mut self, key: &str) -> Server {
+        self.key = Some(key.to_owned());
+        self
+    }
+
+    pub fn ask(&self, method: &'static str, path: &str) -> Ask<'_> {
+        let key = self.key.iter().map(|key| ("authorization".to_owned(), format!("Bearer {key}")));
+        Ask { server: self, method, path: path.to_owned(), headers: key.collect(), body: None }
+    }
+
+    pub fn get(&self, path: &str) -> Value {
+        self.ask("GET", path).send().ok()
+    }
+
+    pub fn post(&self, path: &str, body: &Value) -> Answer {
+        self.ask("POST", path).json(body).send()
+    }
+
+    /// Events as NDJSON, counted when this returns.
+    pub fn count(&self, events: &[Value]) -> Value {
+        let lines: String = events.iter().map(|event| format!("{event}\n")).collect();
+        let ask = self.ask("POST", "/api/v1/events?wait=counted&partial=true");
+        let answer = ask.header("content-type", "application/x-ndjson").body(lines).send();
+        assert_eq!(answer.status, 207, "{answer:?}");
+        answer.json()
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// As systemd and Kubernetes end it.
+    pub fn terminate(&self) {
+        assert!(Command::new("kill").args(["-TERM", &self.pid().to_string()]).status().unwrap().success());
+    }
+
+    /// Ends it and tells how, and what it said on standard output.
+    pub fn stop(self) -> (ExitStatus, String) {
+        self.terminate();
+        self.wait()
+    }
+
+    /// Waits for the end of one that was terminated.
+    pub fn wait(mut self) -> (ExitStatus, String) {
+        let mut said = String::new();
+        self.stdout.read_to_string(&mut said).unwrap();
+        (self.child.wait().unwrap(), said)
+    }
+
+    /// As a power failure ends it.
+    pub fn crash(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may have ended already.
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+/// The command that serves on a port of its own, with nothing of this environment in it.
+pub fn command(data: &Path, more: &[&str], environment: &[(&str, &str)]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_flowmeter"));
+    command.args(["serve", "--listen", "127.0.0.1:0", "--data"]).arg(data).args(more).current_dir(super::root());
+    command.envs(environment.iter().copied());
+    command
+}
+
+fn agent(pem: Option<&str>) -> ureq::Agent {
+    let mut config = ureq::Agent::config_builder().http_status_as_error(false).max_redirects(0).proxy(None);
+    config = config.timeout_global(Some(Duration::from_secs(60))).accept_encoding("");
+    if let Some(pem) = pem {
+        let trusted = ureq::tls::Certificate::from_pem(pem.as_bytes()).unwrap();
+        let roots = ureq::tls::RootCerts::new_with_certs(&[trusted]);
+        config = config.tls_config(ureq::tls::TlsConfig::builder().root_certs(roots).build());
+    }
+    config.build().into()
+}
+
+impl Ask<'_> {
+    pub fn header(mut self, name: &str, value: &str) -> Self {
+        self.headers.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Of a header that is there twice, the last.
+    pub fn only_last(mut self, name: &str) -> Self {
+        let last = self.headers.iter().rposition(|(known, _)| known == name);
+        let mut at = 0;
+        self.headers.retain(|(known, _)| {
+            at += 1;
+            known != name || Some(at - 1) == last
+        });
+        self
+    }
+
+    pub fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
+        self.body = Some(body.into());
+        self
+    }
+
+    pub fn json(self, body: &Value) -> Self {
+        self.header("content-type", "application/json").body(body.to_string())
+    }
+
+    pub fn try_send(self) -> Result<Answer, ureq::Error> {
+        let mut request = Request::builder().method(self.method).uri(format!("{}{}", self.server.url, self.path));
+        for (name, value) in &self.headers {
+            request = request.header(name, value);
+        }
+        let response = match self.body {
+            Some(body) => self.server.agent.run(request.body(body)?)?,
+            None => self.server.agent.run(request.body(())?)?,
+        };
+        let (head, mut body) = response.into_parts();
+        Ok(Answer { status: head.status.as_u16(), headers: head.headers, body: body.read_to_vec()? })
+    }
+
+    pub fn send(self) -> Answer {
+        let what = format!("{} {}", self.method, self.path);
+        self.try_send().unwrap_or_else(|why| panic!("{what}: {why}"))
+    }
+
+    /// The answer's body as it comes, for answers without an end.
+    pub fn open(self) -> impl BufRead + use<> {
+        let mut request = Request::builder().method(self.method).uri(format!("{}{}", self.server.url, self.path));
+        for (name, value) in &self.headers {
+            request = request.header(name, value);
+        }
+        let response = self.server.agent.run(request.body(()).unwrap()).unwrap();
+        assert_eq!(response.status().as_u16(), 200);
+        BufReader::new(response.into_body().into_reader())
+    }
+}
+
+impl Answer {
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(|value| value.to_str().unwrap())
+    }
+
+    pub fn text(&self) -> String {
+        String::from_utf8(self.body.clone()).unwrap()
+    }
+
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|why| panic!("{why}: {self:?}"))
+    }
+
+    /// The body of an answer that must be a good one.
+    pub fn ok(&self) -> Value {
+        assert!((200..300).contains(&self.status), "{} {}", self.status, self.text());
+        self.json()
+    }
+
+    /// Status, code and field of a problem.
+    pub fn problem(&self) -> (u16, String, Option<String>) {
+        let body = self.json();
+        assert_eq!(self.header("content-type"), Some("application/problem+json"), "{body}");
+        for member in ["type", "title", "detail", "remedy", "instance", "requestId"] {
+            assert!(body[member].is_string(), "{member}: {body}");
+        }
+        assert_eq!(body["status"], self.status);
+        (self.status, body["code"].as_str().unwrap().to_owned(), body["field"].as_str().map(str::to_owned))
+    }
+}
+
+/// Looks until it is there: for what comes about by itself, when the clock says so.
+pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    for _ in 0..LOOKS_MAX {
+        if let Some(found) = look() {
+            return found;
+        }
+        std::thread::park_timeout(LOOK_EVERY);
+    }
+    panic!("never: {what}");
+}
+
+/// A CloudEvent of a user, with a value.
+pub fn event(id: &str, user: &str, value: Value) -> Value {
+    serde_json::json!({
+        "specversion": "1.0", "id": id, "source": "/tests", "type": "request", "subject": user,
+        "data": {"value": value},
+    })
+}
+
+/// The items of a list.
+pub fn items(list: &Value) -> Vec<Value> {
+    list["items"].as_array().unwrap_or_else(|| panic!("no list: {list}")).clone()
+}

@@ -1,0 +1,137 @@
+//! `docs/http.md`: every endpoint with a curl line, written from the table of endpoints.
+
+use std::fmt::Write;
+
+use super::{Endpoint, endpoints};
+use crate::keys::Scope;
+
+/// What stands for a parameter of a path.
+const IN_PATH: &[(&str, &str)] = &[
+    ("{idOrName}", "default"),
+    ("/sessions/{id}", "/sessions/R-00000001"),
+    ("/corrections/{id}", "/corrections/default:0"),
+    ("/meters/{id}", "/meters/8a76066d-ff29-417c-a18e-abde22e44310"),
+    ("/keys/{id}", "/keys/3f1c9a0e55d27b64"),
+    ("{recordId}", "6ff0b0d2-5d0e-5d57-8f3e-0c4d8e8a6f11"),
+];
+
+/// Content type and body of an endpoint that takes one.
+const BODIES: &[(&str, &str, &str, &str)] = &[
+    (
+        "POST",
+        "/api/v1/events",
+        "application/cloudevents+json",
+        r#"{"specversion":"1.0","id":"1","source":"/shop","type":"order","subject":"anna","data":{"value":3}}"#,
+    ),
+    ("POST", "/api/v1/meter-types", JSON, r#"{"name":"Spend","unit":"EUR","resetSchedule":"monthly","timezone":"Europe/Oslo"}"#),
+    ("PUT", "/api/v1/meter-types/{idOrName}", JSON, r#"{"name":"Spend","unit":"EUR","resetSchedule":"weekly"}"#),
+    ("POST", "/api/v1/meters", JSON, r#"{"userId":"anna","meterType":"Spend","customFields":{"plan":"gold"}}"#),
+    ("PATCH", "/api/v1/meters/{id}", JSON, r#"{"deleteOnReset":true}"#),
+    ("POST", "/api/v1/pipelines", YAML, "@pipeline.yaml"),
+    ("PUT", "/api/v1/pipelines/{idOrName}", YAML, "@pipeline.yaml"),
+    ("POST", "/api/v1/pipelines/check", YAML, "@pipeline.yaml"),
+    ("POST", "/api/v1/pipelines/{idOrName}/run", JSON, r#"{"uniqueKey":"2026-07"}"#),
+    (
+        "POST",
+        "/api/v1/pipelines/{idOrName}/test",
+        JSON,
+        r#"{"events":[{"specversion":"1.0","id":"1","source":"/shop","type":"order","subject":"anna"}],"samples":1}"#,
+    ),
+    (
+        "POST",
+        "/api/v1/corrections/{id}/correct",
+        JSON,
+        r#"{"event":{"specversion":"1.0","id":"1","source":"/shop","type":"order","subject":"anna"}}"#,
+    ),
+    ("POST", "/api/v1/corrections/reprocess", JSON, r#"{"pipeline":"default","reason":"no_user"}"#),
+    ("POST", "/api/v1/keys", JSON, r#"{"name":"shop","scopes":["ingest"]}"#),
+    ("POST", "/api/v1/keys/{id}/rotate", JSON, r#"{"grace":"24h"}"#),
+];
+const JSON: &str = "application/json";
+const YAML: &str = "application/yaml";
+
+const HEAD: &str = "\
+# HTTP
+
+Written from the table of endpoints in `crates/server/src/api.rs`; after a change there, run
+`UPDATE=1 cargo test -p flowmeter-server guide`. The server shows the same at `/api/v1/docs`, and for programs at
+`/api/v1/openapi.json`.
+
+- **Keys.** `Authorization: Bearer fm_…`, needed where `auth.required` is on. What a key may do is its scopes; `admin` holds the
+  others. A key sees its own namespace and no other.
+- **Refusals** are problem details (RFC 9457): a stable `code` with a page in [errors/](errors), the `field`, the `remedy`.
+- **Lists** hold `items` and `nextCursor`; `?cursor=` goes on there, `?limit=` bounds a page (100, at most 1,000).
+- **`Idempotency-Key`**: any POST but that of events may carry one. The same request under it gets the same answer for 24 hours,
+  with `Idempotency-Replayed: true`; another request under it is refused (422), one that is still worked on 409. The secret of
+  a key is not repeated.
+- **`ETag`** and `If-Match` guard documents against two people changing them at once (412).
+- **`X-Request-Id`** is echoed, or made; it stands in problems and in the log.
+- **Compression**: bodies may be sent with `Content-Encoding: gzip` or `zstd`; answers of a kilobyte and more are compressed for
+  who accepts it.
+- **Too fast, or too busy**: 429 or 503 with `Retry-After`. Nothing of such a request was taken.
+
+";
+
+/// The page.
+fn markdown() -> String {
+    let mut out = HEAD.to_owned();
+    let mut group = "";
+    for endpoint in endpoints() {
+        let tag = super::openapi::tag(endpoint.path);
+        if tag != group {
+            let _ = write!(out, "## {tag}\n\n");
+            group = tag;
+        }
+        section(&endpoint, &mut out);
+    }
+    out.truncate(out.trim_end().len());
+    out.push('\n');
+    out
+}
+
+fn section(endpoint: &Endpoint, out: &mut String) {
+    let Endpoint { method, path, summary, query, body, answer, .. } = endpoint;
+    let scope = endpoint.scope.map_or("everybody may", Scope::name);
+    let _ = write!(out, "### {method} {path}\n\n{summary}. Scope: {scope}. Answer: {} ({}).\n", answer.0, answer.1);
+    if let Some(body) = body {
+        let _ = writeln!(out, "Body: {body}.");
+    }
+    for (name, meaning) in *query {
+        let _ = writeln!(out, "- `?{name}=` {meaning}");
+    }
+    let sample = IN_PATH.iter().fold((*path).to_owned(), |path, (parameter, value)| path.replace(parameter, value));
+    let mut curl = "curl -sS".to_owned();
+    if method != "GET" && !(method == "POST" && body.is_some()) {
+        let _ = write!(curl, " -X {method}");
+    }
+    if endpoint.scope.is_some() {
+        curl.push_str(" -H \"Authorization: Bearer $FLOWMETER_KEY\"");
+    }
+    if body.is_some() {
+        let known = BODIES.iter().find(|row| *method == row.0 && *path == row.1);
+        let (content_type, body) = known.map_or((JSON, "@body.json"), |row| (row.2, row.3));
+        let flag = if body.starts_with('@') { "--data-binary" } else { "-d" };
+        let quoted = if body.starts_with('@') { body.to_owned() } else { format!("'{body}'") };
+        let _ = write!(curl, " -H 'Content-Type: {content_type}' {flag} {quoted}");
+    }
+    let _ = write!(out, "\n```sh\n{curl} http://127.0.0.1:8888{sample}\n```\n\n");
+}
+
+#[test]
+fn the_page_is_the_table() {
+    let page = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/http.md");
+    let expected = markdown();
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::write(&page, &expected).unwrap();
+    }
+    let found = std::fs::read_to_string(&page).unwrap_or_default();
+    assert!(found == expected, "docs/http.md is not what the table says; run UPDATE=1 cargo test -p flowmeter-server guide");
+}
+
+#[test]
+fn every_row_of_examples_is_of_an_endpoint() {
+    let all = endpoints();
+    for (method, path, ..) in BODIES {
+        assert!(all.iter().any(|one| one.method == *method && one.path == *path && one.body.is_some()), "{method} {path}");
+    }
+}

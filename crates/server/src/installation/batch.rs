@@ -1,0 +1,61 @@
+//! A NORMAL session over files: read once, in a thread of its own, then delivered.
+
+use std::sync::Arc;
+
+use flowmeter_core::pipeline::Pipeline;
+use flowmeter_core::session::{RunType, Trigger};
+use flowmeter_engine::{Error, Kind};
+use serde_json::{Value, json};
+
+use super::sessions::counts;
+use super::{Installation, KeptPipeline, KeptSession, Refused, Who, problem_of};
+
+impl Installation {
+    /// A batch run: reads the pipeline's files once, in a thread of its own.
+    pub(super) fn run_batch(
+        self: &Arc<Self>,
+        who: &Who,
+        pipeline: &KeptPipeline,
+        compiled: Pipeline,
+        unique_key: Option<String>,
+    ) -> Result<KeptSession, Refused> {
+        let at = |why: Error| problem_of(&why);
+        let mut session = self.new_session(pipeline, RunType::Normal, unique_key).map_err(at)?;
+        let audited = self
+            .audited(who, "session.start", &session.session_id, Value::Null, json!({"pipeline": pipeline.name}))
+            .map_err(at)?;
+        self.step(&mut session, &compiled.plan, Trigger::Start, audited).map_err(at)?;
+        let (installation, mut running) = (Arc::clone(self), session.clone());
+        let thread = std::thread::Builder::new().name("session".to_owned()).spawn(move || {
+            // What goes wrong is kept with the session.
+            drop(installation.batch(&mut running, compiled));
+        });
+        thread.map_err(|why| at(Error::new(Kind::Unavailable, format!("no thread: {why}"))))?;
+        Ok(session)
+    }
+
+    fn batch(&self, session: &mut KeptSession, compiled: Pipeline) -> Result<(), Error> {
+        let plan = Arc::new(compiled.plan);
+        let mut run = flowmeter_connectors::bounded::Bounded::new(Arc::clone(&plan), &compiled.targets);
+        let now = self.now();
+        let settings = self.live_settings().engine;
+        let outcome = (|| {
+            run.open(settings, now)?;
+            self.step(session, &plan, Trigger::Ready, Vec::new())?;
+            run.ingest(now)?;
+            self.step(session, &plan, Trigger::Finish, Vec::new())?;
+            run.flush(now)?;
+            self.step(session, &plan, Trigger::AllAccepted, Vec::new())?;
+            run.confirm()?;
+            self.step(session, &plan, Trigger::AllConfirmed, Vec::new())?;
+            session.counts = counts(&plan, &run.totals());
+            self.step(session, &plan, Trigger::WrapUp, Vec::new())
+        })();
+        if let Err(why) = outcome {
+            session.error = Some(why.to_string());
+            session.counts = counts(&plan, &run.totals());
+            self.step(session, &plan, Trigger::Fail, Vec::new())?;
+        }
+        Ok(())
+    }
+}

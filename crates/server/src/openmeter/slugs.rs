@@ -142,7 +142,7 @@ fn written(installation: &Arc<Installation>, who: &Who, meters: &[KeptMeter]) ->
         Err(missing) if missing.code == Code::NotFound => installation.create_pipeline(who, &document, true)?,
         Err(refused) => return Err(refused),
     };
-    if installation.served_of(pipeline.id).is_none() {
+    if installation.running_of(pipeline.id).is_none() {
         installation.start(who, &pipeline, None)?;
     }
     Ok(Some(pipeline))

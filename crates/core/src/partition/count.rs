@@ -3,7 +3,9 @@
 //! An event counts in all its targets or in none: first every rule is tried and every
 //! reason to park it is looked for, then meters are opened and values added.
 
-use super::{Birth, Carry, Counted, Effects, Identities, Meter, MeterIx, MeterKey, Meters, OpenPeriod, Partition, Periods, Usage};
+use super::{
+    Birth, Carry, Counted, Effects, Identities, Meter, MeterIx, MeterKey, Meters, OpenPeriod, Partition, Periods, Usage,
+};
 use crate::aggregation::{Aggregate, Aggregation, Contribution};
 use crate::decimal::{self, Decimal};
 use crate::event::{Batch, Leaf};

@@ -63,7 +63,9 @@ async fn query(
             }
         }
         for (parameter, value) in query.iter() {
-            let Some(written) = parameter.strip_prefix("filterGroupBy[").and_then(|rest| rest.strip_suffix(']')) else { continue };
+            let Some(written) = parameter.strip_prefix("filterGroupBy[").and_then(|rest| rest.strip_suffix(']')) else {
+                continue;
+            };
             filter(&mut question, usage.field(written, parameter)?, value.to_owned());
         }
         let rows = app.installation.usage(&usage, &question)?;
@@ -122,7 +124,12 @@ impl Cut {
                 Some(found.ok_or_else(wrong)?)
             }
         };
-        let cut = Cut { from, to, window_size: size.map(|(name, _)| *name), window: size.map(|(_, size)| Window { size: *size, zone }) };
+        let cut = Cut {
+            from,
+            to,
+            window_size: size.map(|(name, _)| *name),
+            window: size.map(|(_, size)| Window { size: *size, zone }),
+        };
         let (from, to) = (instant(cut.from.as_deref(), "from")?, instant(cut.to.as_deref(), "to")?);
         if let (Some(from), Some(to)) = (from, to)
             && from >= to

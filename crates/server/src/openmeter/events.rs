@@ -32,7 +32,14 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
                 ("hasError", "true: those that count in no meter; false: those that do"),
                 ("limit", "how many at most, from 1 to 100"),
             ],
-            ..endpoint(Method::GET, EVENTS, Scope::Read, "OpenMeter: the latest events", (200, "Events, the latest first"), get(list))
+            ..endpoint(
+                Method::GET,
+                EVENTS,
+                Scope::Read,
+                "OpenMeter: the latest events",
+                (200, "Events, the latest first"),
+                get(list),
+            )
         },
     ]
 }
@@ -54,11 +61,7 @@ async fn take(
     admit(&app, &asked, form, &headers, body, options).await
 }
 
-async fn list(
-    State(app): State<App>,
-    Extension(asked): Extension<Asked>,
-    RawQuery(raw): RawQuery,
-) -> Result<Response, Refused> {
+async fn list(State(app): State<App>, Extension(asked): Extension<Asked>, RawQuery(raw): RawQuery) -> Result<Response, Refused> {
     let filter = Filter::read(&Query::of(raw.as_deref()))?;
     off(move || {
         let meters = slugs::list(&app.installation, &asked.who.namespace)?;

@@ -74,7 +74,9 @@ impl KeptMeter {
         let value_property = text(fields, "valueProperty")?;
         match (&value_property, aggregation == "COUNT") {
             (Some(_), true) => return Err(invalid("valueProperty", "COUNT counts events; leave valueProperty out")),
-            (None, false) => return Err(invalid("valueProperty", format!("{aggregation} needs a value: write `$.` and its name"))),
+            (None, false) => {
+                return Err(invalid("valueProperty", format!("{aggregation} needs a value: write `$.` and its name")));
+            }
             (Some(property), false) => drop(path(property, "valueProperty")?),
             (None, true) => {}
         }
@@ -170,7 +172,10 @@ fn group_by(fields: &Map<String, Value>, value: Option<&str>) -> Result<BTreeMap
     for (key, property) in given {
         let field = format!("groupBy.{key}");
         if !is_key(key) {
-            return Err(invalid(&field, "the name of a dimension is letters, digits and underscores, and begins with none of the digits"));
+            return Err(invalid(
+                &field,
+                "the name of a dimension is letters, digits and underscores, and begins with none of the digits",
+            ));
         }
         if key == flowmeter_store::rollups::SUBJECT {
             return Err(invalid(&field, "`subject` is the subject of the event; name the dimension otherwise"));

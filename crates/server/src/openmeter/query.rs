@@ -136,7 +136,9 @@ fn members<'b>(body: &'b Map<String, Value>, name: &str) -> Result<Vec<(&'b Stri
 }
 
 fn texts(value: &Value, field: &str) -> Result<Vec<String>, Refused> {
-    let text = |value: &Value| value.as_str().map(str::to_owned).ok_or_else(|| invalid(field, format!("{field} is text, or a list of texts")));
+    let text = |value: &Value| {
+        value.as_str().map(str::to_owned).ok_or_else(|| invalid(field, format!("{field} is text, or a list of texts")))
+    };
     match value {
         Value::Null => Ok(Vec::new()),
         Value::Array(all) => all.iter().map(text).collect(),

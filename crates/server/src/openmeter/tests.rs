@@ -68,7 +68,8 @@ fn properties_are_paths_into_the_data() {
 
 #[test]
 fn filters_are_read_as_python_writes_them() {
-    let one = |key: &str, values: &[&str]| vec![(key.to_owned(), values.iter().map(|&value| value.to_owned()).collect::<Vec<_>>())];
+    let one =
+        |key: &str, values: &[&str]| vec![(key.to_owned(), values.iter().map(|&value| value.to_owned()).collect::<Vec<_>>())];
     let table = [
         ("{'model': 'gpt-4o'}", Some(one("model", &["gpt-4o"]))),
         ("{\"model\": [\"a\", 'b']}", Some(one("model", &["a", "b"]))),

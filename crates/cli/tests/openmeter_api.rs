@@ -34,7 +34,7 @@ fn rows(server: &Server, path: &str) -> Vec<String> {
     assert_eq!(answer.status, 200, "{path}: {answer:?}");
     let short = |row: &Value| {
         let text = |name: &str| row[name].as_str().unwrap_or("-").to_owned();
-        format!("{} | {} | {} | {}", text("windowStart"), text("subject"), row["groupBy"], row["value"])
+        format!("{} | {} | {} | {}", text("windowStart").replace(".000Z", "Z"), text("subject"), row["groupBy"], row["value"])
     };
     answer.json()["data"].as_array().unwrap().iter().map(short).collect()
 }

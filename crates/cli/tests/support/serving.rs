@@ -10,6 +10,8 @@ use serde_json::Value;
 /// A server that runs until the test is over.
 pub struct Server {
     child: Child,
+    /// What it says at its start must find a reader.
+    _said: BufReader<std::process::ChildStdout>,
     pub address: String,
     pub data: PathBuf,
 }
@@ -35,10 +37,11 @@ impl Server {
         command.args(["serve", "--listen", "127.0.0.1:0", "--data"]).arg(data).args(more);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().unwrap();
         let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let mut said = BufReader::new(child.stdout.take().unwrap());
+        said.read_line(&mut line).unwrap();
         let address = line.split("://").nth(1).and_then(|rest| rest.split([',', ' ']).next());
         let address = address.unwrap_or_else(|| panic!("no address in `{line}`")).to_owned();
-        Server { child, address, data: data.to_owned() }
+        Server { child, _said: said, address, data: data.to_owned() }
     }
 
     /// Ends it at once, as a crash does, and starts it again.

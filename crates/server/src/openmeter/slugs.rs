@@ -130,7 +130,7 @@ fn settle(installation: &Arc<Installation>, who: &Who) -> Result<(), Refused> {
 /// The pipeline, with the document of these meters, at work. Without any meter there is
 /// none, unless there was one before.
 fn written(installation: &Arc<Installation>, who: &Who, meters: &[KeptMeter]) -> Result<Option<KeptPipeline>, Refused> {
-    let document = document::write(meters);
+    let document = document::write(&who.namespace, meters);
     let pipeline = match installation.pipeline(&who.namespace, PIPELINE) {
         Ok(known) if !known.built_in => {
             let detail = format!("there is a pipeline `{PIPELINE}` of somebody's own; the OpenMeter API needs the name");

@@ -2,9 +2,12 @@
 //! the only one that asks what time it is.
 
 mod args;
+mod asking;
+mod backup;
 mod check;
 mod clock;
 mod debug;
+mod explain;
 mod failure;
 mod journal;
 mod load;
@@ -13,6 +16,7 @@ mod periods;
 mod run;
 mod serve;
 mod summary;
+mod verify;
 mod watch;
 
 use std::process::ExitCode;
@@ -31,6 +35,10 @@ fn main() -> ExitCode {
         Command::Test(test) => debug::test(&test),
         Command::Check(check) => check::check(&check),
         Command::Serve(serve) => serve::serve(&serve),
+        Command::Explain(explain) => explain::explain(&explain),
+        Command::Verify(verify) => verify::verify(&verify),
+        Command::Backup(backup) => backup::backup(&backup),
+        Command::Restore(restore) => backup::restore(&restore),
         Command::Periods(periods) => periods::periods(&periods),
         Command::Schema => failure::print(&format!("{:#}\n", flowmeter_core::pipeline::json_schema())),
         Command::Completions { shell } => {

@@ -32,7 +32,8 @@ pub(crate) fn ask(url: &str, key: Option<&str>, path: &str, body: Option<&Value>
     let rest = url.strip_prefix("http://");
     let rest = rest.ok_or_else(|| Wrong(format!("`{url}` does not begin with http://; this command asks without TLS")))?;
     let host = rest.split('/').next().unwrap_or_default();
-    let address = if host.rsplit_once(']').map_or(host, |(_, port)| port).contains(':') { host.to_owned() } else { format!("{host}:80") };
+    let address =
+        if host.rsplit_once(']').map_or(host, |(_, port)| port).contains(':') { host.to_owned() } else { format!("{host}:80") };
     let mut stream = TcpStream::connect(&address).with_context(|| format!("no server answers at {address}"))?;
     let (method, text) = body.map_or(("GET", String::new()), |body| ("POST", body.to_string()));
     let authorization = key.map(|key| format!("authorization: Bearer {key}\r\n")).unwrap_or_default();

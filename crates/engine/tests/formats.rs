@@ -86,13 +86,15 @@ fn make(folder: &Path) {
         Encoded::new(EntryKind::Events, at(time).nanos(), 1, &letter)
     };
     let event = |id: u32, n: &str| {
-        format!(r#"{{"id":"{id}","source":"s","subject":"ann","time":"2024-05-01T10:10:00Z","n":{n},"kind":"long enough to be compressed {id}"}}"#)
+        format!(
+            r#"{{"id":"{id}","source":"s","subject":"ann","time":"2024-05-01T10:10:00Z","n":{n},"kind":"long enough to be compressed {id}"}}"#
+        )
     };
     let first = [event(1, "1.5"), event(1, "1.5"), event(2, "2"), event(3, "\"x\"")];
     log.append(&events("2024-05-01T10:10:01Z", &first.each_ref().map(String::as_str))).unwrap();
     let tick = at("2024-05-01T11:00:00Z").nanos();
     log.append(&Encoded::new(EntryKind::Command, tick, 0, &LogCommand::Tick.to_json())).unwrap();
-    log.append(&events("2024-05-01T11:00:01Z", &[&event(4, "4").replace("T10", "T11")])).unwrap();
+    log.append(&events("2024-05-01T11:00:01Z", &[&event(4, "4").replace("T10:10", "T11:00")])).unwrap();
     log.commit().unwrap();
     catch_up(&log, &mut live, 2);
     live.checkpoint().unwrap();

@@ -103,8 +103,8 @@ async fn search(
 fn filter(query: &Query) -> Result<Filter, Refused> {
     let text = |name| query.get(name).map(str::to_owned);
     let (from, to) = (query.time("from")?, query.time("to")?);
-    let received_at = (from.is_some() || to.is_some())
-        .then(|| from.map_or(i64::MIN, Timestamp::nanos)..to.map_or(i64::MAX, Timestamp::nanos));
+    let received_at =
+        (from.is_some() || to.is_some()).then(|| from.map_or(i64::MIN, Timestamp::nanos)..to.map_or(i64::MAX, Timestamp::nanos));
     Ok(Filter {
         id: text("id"),
         source: text("source"),

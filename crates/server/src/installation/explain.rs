@@ -216,8 +216,8 @@ impl Again<'_> {
         let again = again.and_then(|json| serde_json::from_slice::<Told>(json).ok());
         let number = |raw: &RawValue| serde_json::from_str::<Value>(raw.get()).unwrap_or_default();
         let recount = again.filter(|_| through).map(|again| {
-            let equal = again.value.get() == told.value.get()
-                && again.meter_meta_data.event_count == told.meter_meta_data.event_count;
+            let equal =
+                again.value.get() == told.value.get() && again.meter_meta_data.event_count == told.meter_meta_data.event_count;
             json!({"value": number(&again.value), "eventCount": again.meter_meta_data.event_count, "equal": equal})
         });
         let next = (self.counted > self.page.end).then_some(self.page.end.to_string());

@@ -53,9 +53,9 @@ impl Replay<'_> {
             if row.verdict == "parked" {
                 parked.insert(name);
             }
-            let joins = open.as_ref().is_some_and(|(at, known, lines)| {
-                *at == row.received_at && *known == again && lines.len() < ENTRY_BYTES
-            });
+            let joins = open
+                .as_ref()
+                .is_some_and(|(at, known, lines)| *at == row.received_at && *known == again && lines.len() < ENTRY_BYTES);
             if !joins && let Some(entry) = open.take() {
                 self.events(live, &entry)?;
             }

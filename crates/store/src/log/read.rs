@@ -32,7 +32,8 @@ impl Reader {
         let following = segments.partition_point(|segment| segment.first <= from).saturating_sub(1);
         let next = segments.get(following).map_or(0, |segment| segment.first);
         let segments = segments.to_vec();
-        let mut reader = Reader { disk, folder: folder.to_owned(), segments, file: None, following, at: 0, next, end, open_ended: false };
+        let mut reader =
+            Reader { disk, folder: folder.to_owned(), segments, file: None, following, at: 0, next, end, open_ended: false };
         while reader.next < from.min(end) {
             reader.skip()?;
         }

@@ -184,8 +184,9 @@ impl Installation {
         let mut session = kept.session(plan);
         let now = self.now();
         let event = session.take(trigger, now).map_err(|why| Error::new(Kind::Invalid, why.to_string()))?;
-        kept.session_status = event.status.name().to_owned();
-        kept.session_end_time = session.ended_at.map(|at| at.to_string());
+        let mut after = kept.clone();
+        after.session_status = event.status.name().to_owned();
+        after.session_end_time = session.ended_at.map(|at| at.to_string());
         let payload = serde_json::from_str(&event.to_json()).unwrap_or_default();
         let mut told = vec![(STATUS, payload)];
         if session.status().is_final() {
@@ -194,13 +195,14 @@ impl Installation {
         // Steps of a batch run come from its own thread: they are told one at a time.
         let _telling = self.teller.hold();
         self.still(kept.number, event.previous)?;
-        let mut changes = vec![put(Table::Sessions, key_of(kept.number), kept)];
+        let mut changes = vec![put(Table::Sessions, key_of(kept.number), &after)];
         changes.extend(self.told(&kept.namespace, now, told)?);
         if self.catalog.counter(SESSIONS)? < kept.number {
             changes.push(Catalog::count_to(SESSIONS, kept.number));
         }
         changes.extend(more);
         self.catalog.commit(&changes)?;
+        *kept = after;
         Ok(())
     }
 
@@ -281,7 +283,7 @@ impl Installation {
                 Status::UsagePushing | Status::PushCompleted | Status::ConsumeCompleted => {
                     let served = self.served_of(pipeline.id);
                     if let Some(served) = served {
-                        self.wind_up(&mut session, &served, plan)?;
+                        self.wind_up(&mut session, served, plan)?;
                     }
                 }
                 _ => {}
@@ -299,6 +301,11 @@ impl Installation {
         let plan = self.version(&pipeline, pipeline.version)?.compile().map_err(at)?.plan;
         let action = format!("session.{trigger:?}").to_lowercase();
         let audited = self.audited(who, &action, id, json!({"status": session.session_status}), Value::Null).map_err(at)?;
+        if !pipeline.streaming && !session.status().is_final() && trigger != Trigger::Cancel {
+            // Its thread reads the files in one go: it would not know.
+            let detail = format!("{id} reads files once, in one go; it is {} and can only be canceled", session.session_status);
+            return Err(Box::new(Problem::new(Code::Conflict, detail)));
+        }
         let served = self.served_of(pipeline.id).filter(|served| served.session == session.number);
         if trigger == Trigger::Cancel
             && let Some(served) = &served
@@ -310,7 +317,7 @@ impl Installation {
         match trigger {
             Trigger::Pause => served.worker.pause(true).map_err(at)?,
             Trigger::Resume => served.worker.pause(false).map_err(at)?,
-            Trigger::Finish => self.wind_up(&mut session, &served, &plan).map_err(at)?,
+            Trigger::Finish => self.wind_up(&mut session, served, &plan).map_err(at)?,
             Trigger::Cancel => self.let_go(served),
             _ => {}
         }
@@ -319,7 +326,16 @@ impl Installation {
 
     /// From USAGE_PUSHING to COMPLETED: everything that was received is counted, what is
     /// due is flushed, every target has it and confirms.
-    fn wind_up(&self, session: &mut KeptSession, served: &Arc<Served>, plan: &Plan) -> Result<(), Error> {
+    fn wind_up(&self, session: &mut KeptSession, served: Arc<Served>, plan: &Plan) -> Result<(), Error> {
+        let pushed = self.push_all(session, &served, plan);
+        // Whether it completed or failed, nobody works for it any more.
+        if session.status().is_final() {
+            self.let_go(served);
+        }
+        pushed
+    }
+
+    fn push_all(&self, session: &mut KeptSession, served: &Arc<Served>, plan: &Plan) -> Result<(), Error> {
         let work = || -> Result<(), Error> {
             served.worker.pause(false)?;
             served.worker.wait_for(self.tail.end())?;
@@ -345,9 +361,7 @@ impl Installation {
             self.step(session, plan, Trigger::AllConfirmed, Vec::new())?;
         }
         session.counts = counts(plan, &served.board().totals());
-        self.step(session, plan, Trigger::WrapUp, Vec::new())?;
-        self.let_go(Arc::clone(served));
-        Ok(())
+        self.step(session, plan, Trigger::WrapUp, Vec::new())
     }
 
     fn let_go(&self, served: Arc<Served>) {

@@ -194,8 +194,9 @@ impl Installation {
         let mut session = kept.session(plan);
         let now = self.now();
         let event = session.take(trigger, now).map_err(|why| Error::new(Kind::Invalid, why.to_string()))?;
-        kept.session_status = event.status.name().to_owned();
-        kept.session_end_time = session.ended_at.map(|at| at.to_string());
+        let mut after = kept.clone();
+        after.session_status = event.status.name().to_owned();
+        after.session_end_time = session.ended_at.map(|at| at.to_string());
         let payload = serde_json::from_str(&event.to_json()).unwrap_or_default();
         let mut told = vec![(STATUS, payload)];
         if session.status().is_final() {
@@ -204,13 +205,14 @@ impl Installation {
         // Steps of a batch run come from its own thread: they are told one at a time.
         let _telling = self.teller.hold();
         self.still(kept.number, event.previous)?;
-        let mut changes = vec![put(Table::Sessions, key_of(kept.number), kept)];
+        let mut changes = vec![put(Table::Sessions, key_of(kept.number), &after)];
         changes.extend(self.told(&kept.namespace, now, told)?);
         if self.catalog.counter(SESSIONS)? < kept.number {
             changes.push(Catalog::count_to(SESSIONS, kept.number));
         }
         changes.extend(more);
         self.catalog.commit(&changes)?;
+        *kept = after;
         Ok(())
     }
 
@@ -354,6 +356,11 @@ impl Installation {
         let plan = self.version(&pipeline, pipeline.version)?.compile().map_err(at)?.plan;
         let action = format!("session.{trigger:?}").to_lowercase();
         let audited = self.audited(who, &action, id, json!({"status": session.session_status}), Value::Null).map_err(at)?;
+        if !pipeline.streaming && !session.status().is_final() && trigger != Trigger::Cancel {
+            // Its thread reads the files in one go: it would not know.
+            let detail = format!("{id} reads files once, in one go; it is {} and can only be canceled", session.session_status);
+            return Err(Box::new(Problem::new(Code::Conflict, detail)));
+        }
         let served = self.served_of(pipeline.id).filter(|served| served.session() == session.number);
         if trigger == Trigger::Cancel
             && let Some(served) = &served

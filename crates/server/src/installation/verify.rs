@@ -51,6 +51,8 @@ const IDENTITIES_BYTES: usize = 256 << 20;
 /// folder.
 pub fn verify(data: &Path, scratch: &Path, threads: usize) -> Result<Verified, Error> {
     let settings = LiveSettings {
+        // Rollups answer questions; what is verified are meters and records.
+        rollups_bytes: None,
         engine: flowmeter_engine::Settings { threads, partitions: threads, taps_max: 0 },
         identities_bytes: IDENTITIES_BYTES,
         paced: true,

@@ -192,8 +192,8 @@ fn what_is_acknowledged_is_counted_once_however_often_the_server_is_killed() {
         let (news, heard) = channel();
         std::thread::scope(|scope| {
             for sender in &mut senders {
-                let (news, address) = (news.clone(), &server.address);
-                scope.spawn(move || sender.send_until_killed(address, &news));
+                let (news, address) = (news.clone(), server.address.clone());
+                scope.spawn(move || sender.send_until_killed(&address, &news));
             }
             drop(news);
             moment(&mut chance, &heard);

@@ -39,6 +39,7 @@ fn folder() -> PathBuf {
 
 fn settings() -> LiveSettings {
     LiveSettings {
+        rollups_bytes: Some(1 << 20),
         engine: Settings { threads: 1, partitions: 2, taps_max: 0 },
         identities_bytes: 1 << 20,
         paced: true,

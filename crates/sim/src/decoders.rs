@@ -72,7 +72,7 @@ pub fn entry(bytes: &[u8]) {
     let items_said = bytes.first().map_or(1, |first| u32::from(*first) * 8);
     let entry = Entry { kind: EntryKind::Items, at: 0, items: items_said, position: 0, first_item: 0, bytes: bytes.to_vec() };
     for (_, item) in items(&entry) {
-        drop((parked_item(item), record_item(item)));
+        let _ = (parked_item(item), record_item(item));
     }
     let verdicts: usize = judged(&entry).map(|block| block.verdicts.len()).sum();
     assert!(verdicts <= items_said as usize, "an entry has no more verdicts than items");

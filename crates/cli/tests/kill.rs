@@ -9,8 +9,8 @@
 #[allow(dead_code, unreachable_pub, missing_docs)] // each test file uses its part
 mod http;
 
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
+use std::io::{BufRead, BufReader, Lines};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use http::Client;
@@ -49,6 +49,8 @@ impl Chance {
 struct Server {
     process: Child,
     address: String,
+    /// Kept open: it says more than where it listens.
+    _words: Lines<BufReader<ChildStdout>>,
 }
 
 impl Server {
@@ -72,7 +74,7 @@ impl Server {
         let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
         let line = lines.next().expect("it ended without a word").unwrap();
         let address = line.split("http://").nth(1).and_then(|rest| rest.split(',').next()).unwrap().to_owned();
-        Server { process, address }
+        Server { process, address, _words: lines }
     }
 
     fn kill(mut self) {
@@ -190,10 +192,11 @@ fn what_is_acknowledged_is_counted_once_however_often_the_server_is_killed() {
             assert!((acknowledged..=sent).contains(&events), "kill {kill}: {events} of {acknowledged} to {sent} are counted");
         }
         let (news, heard) = channel();
+        let address = server.address.clone();
         std::thread::scope(|scope| {
             for sender in &mut senders {
-                let (news, address) = (news.clone(), server.address.clone());
-                scope.spawn(move || sender.send_until_killed(&address, &news));
+                let (news, address) = (news.clone(), &address);
+                scope.spawn(move || sender.send_until_killed(address, &news));
             }
             drop(news);
             moment(&mut chance, &heard);

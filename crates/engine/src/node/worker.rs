@@ -53,6 +53,11 @@ impl Board {
         self.position.load(Ordering::Acquire)
     }
 
+    /// Whether it stands still: then it takes nothing, however long one waits.
+    pub fn is_paused(&self) -> bool {
+        self.paused.load(Ordering::Acquire)
+    }
+
     /// Entries before this one are no longer needed by the pipeline.
     pub fn released(&self) -> u64 {
         self.released.load(Ordering::Acquire)

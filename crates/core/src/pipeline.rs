@@ -64,7 +64,7 @@ impl Pipeline {
         let mut tree = tree::parse("{}")?;
         tree.extend_list("meterTypes", [tree::parse(text)?]);
         let mut problems = Problems::default();
-        let kinds = tree.get("meterTypes").into_iter().flat_map(|list| list.items());
+        let kinds = tree.get("meterTypes").into_iter().flat_map(tree::Node::items);
         kinds.for_each(|kind| conform::conform(kind, &forms::METER_TYPE, "", &mut problems));
         problems.into_result()?;
         let mut problems = Problems::default();

@@ -114,7 +114,7 @@ impl<I: Identities + Send + Sync> Engine<I> {
 
     /// An engine that goes on from images of its partitions.
     pub fn read(plan: Arc<Plan>, settings: Settings, images: &[Vec<u8>], identities: Vec<I>) -> Result<Engine<I>, Error> {
-        let read = |(image, known): (&Vec<u8>, I)| Partition::read(Arc::clone(&plan), known, &mut Glass::new(image));
+        let read = |(image, known): (&Vec<u8>, I)| Partition::read(&plan, known, &mut Glass::new(image));
         let partitions = images.iter().zip(identities).map(read).collect::<Result<Vec<_>, _>>();
         let partitions = partitions.map_err(|why| {
             let kind = if matches!(why, BadImage::Unknown(_)) { Kind::Invalid } else { Kind::Corrupt };

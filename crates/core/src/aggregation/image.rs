@@ -123,10 +123,10 @@ impl Aggregate {
                 Some(sum) => **mine = (sum, mine.1 + theirs.1),
                 None => return false,
             },
-            (Aggregate::Latest(mine), Aggregate::Latest(Some(theirs))) => {
-                if mine.as_ref().is_none_or(|known| theirs.0 >= known.0) {
-                    *mine = Some(theirs.clone());
-                }
+            (Aggregate::Latest(mine), Aggregate::Latest(Some(theirs)))
+                if mine.as_ref().is_none_or(|known| theirs.0 >= known.0) =>
+            {
+                *mine = Some(theirs.clone());
             }
             (Aggregate::Distinct(mine), Aggregate::Distinct(theirs)) => mine.extend(theirs.iter()),
             (Aggregate::Values(mine), Aggregate::Values(theirs)) => mine.extend(theirs.iter()),

@@ -128,8 +128,8 @@ fn check_literals(text: &str) -> Compiled<()> {
 
 /// Comparing a field with a constant for equality is a structured condition's test, which
 /// is evaluated without building values.
-fn comparison(how: Compare, a: Box<Expr>, b: Box<Expr>) -> Expr {
-    match (*a, *b, how) {
+fn comparison(how: Compare, a: Expr, b: Expr) -> Expr {
+    match (a, b, how) {
         (Expr::Field(slot), Expr::Constant(constant), Compare::Eq | Compare::Ne)
         | (Expr::Constant(constant), Expr::Field(slot), Compare::Eq | Compare::Ne) => Expr::Test(how, slot, constant),
         (a, b, _) => Expr::Compare(how, Box::new(a), Box::new(b)),
@@ -175,7 +175,7 @@ impl Compiler<'_> {
         let mut compiled = self.all(operands.iter().copied())?;
         let count = compiled.len();
         let mut next = || Box::new(if compiled.is_empty() { Expr::Constant(Constant::Null) } else { compiled.remove(0) });
-        let compare = |compare| move |a, b| comparison(compare, a, b);
+        let compare = |compare| move |a: Box<Expr>, b: Box<Expr>| comparison(compare, *a, *b);
         let arithmetic = |arithmetic| move |a, b| Expr::Arithmetic(arithmetic, a, b);
         let binary: &dyn Fn(Box<Expr>, Box<Expr>) -> Expr = match name {
             op::LOGICAL_AND => &Expr::And,

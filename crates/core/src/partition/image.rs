@@ -39,24 +39,24 @@ impl<M: Meters, I: Identities> Partition<M, I> {
 
 impl<M: Meters + Default, I: Identities> Partition<M, I> {
     /// Reads a partition under a plan that has all its meters need.
-    pub fn read(plan: Arc<Plan>, identities: I, glass: &mut Glass<'_>) -> Seen<Partition<M, I>> {
+    pub fn read(plan: &Arc<Plan>, identities: I, glass: &mut Glass<'_>) -> Seen<Partition<M, I>> {
         let format = glass.byte()?;
         if format != FORMAT {
             return Err(BadImage::Format(format));
         }
-        let tables = Tables::read(&plan, glass)?;
-        let mut partition: Partition<M, I> = Partition::with_identities(Arc::clone(&plan), identities);
+        let tables = Tables::read(plan, glass)?;
+        let mut partition: Partition<M, I> = Partition::with_identities(Arc::clone(plan), identities);
         let mut symbols = Vec::new();
         for _ in 0..glass.length()? {
             let identity = glass.text()?;
             // What an image calls a symbol is a place in this list.
-            match read_symbol(identity, &plan, &tables, &mut partition.symbols) {
+            match read_symbol(identity, plan, &tables, &mut partition.symbols) {
                 Some(symbol) => symbols.push(symbol),
                 None => return glass.damaged(),
             }
         }
         for _ in 0..glass.length()? {
-            let meter = read_meter(&plan, &tables, &symbols, glass)?;
+            let meter = read_meter(plan, &tables, &symbols, glass)?;
             let key = MeterKey::new(&meter.user, Plan::user_hash(&meter.user), meter.processor, meter.meter_type);
             let hash = key.hash;
             let ix = partition.meters.insert(hash, meter);

@@ -1,8 +1,9 @@
-//! Checkpoints with a right checksum and whatever content are read or told as damaged.
+//! Checkpoints with a right checksum and whatever content, and images in them, are read or told as damaged.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
     sim::decoders::checkpoint(data);
+    sim::decoders::image(data);
 });

@@ -62,6 +62,9 @@ impl Server {
             .arg(folder.join("data"))
             .arg("--pipeline")
             .arg(pipeline)
+            // Those are this test's: the server would refuse settings it does not know.
+            .env_remove("FLOWMETER_KILLS")
+            .env_remove("FLOWMETER_SEED")
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()

@@ -2,7 +2,6 @@
 //! the oracle, and with a second life that takes the whole log anew.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use flowmeter_core::verdict::{Reason, Verdict};
 use flowmeter_engine::live::{Live, Stream, items, judged, parked_item, record_item};
@@ -181,7 +180,7 @@ fn records(name: &str, seen: &Seen, oracle: &Oracle) -> Result<(), String> {
         }
     }
     let expected = oracle.records.iter().filter(|(line, _)| known(line));
-    if there.iter().map(|(line, count)| (line, count)).ne(expected.clone()) {
+    if there.iter().ne(expected.clone()) {
         let missing: Vec<_> = expected.filter(|(line, count)| there.get(*line) != Some(*count)).collect();
         let surplus: Vec<_> = there.iter().filter(|(line, count)| oracle.records.get(*line) != Some(*count)).collect();
         return Err(format!("{name}: records {surplus:#?}, expected instead {missing:#?}"));
@@ -310,9 +309,4 @@ fn state(live: &Live) -> BTreeSet<String> {
         )
     };
     live.meters().map(show).collect()
-}
-
-/// The plan a pipeline works by, for who replays.
-pub fn plan(live: &Live) -> Arc<flowmeter_core::plan::Plan> {
-    Arc::clone(live.plan())
 }

@@ -6,6 +6,8 @@
 
 use std::sync::Arc;
 
+use flowmeter_core::image::{Glass, Pen};
+use flowmeter_core::partition::{IdentityTable, Partition};
 use flowmeter_engine::live::{Letter, LogCommand, folder_of, items, judged, parked_item, record_item};
 use flowmeter_store::disk::Disk;
 use flowmeter_store::identities::Manifest;
@@ -62,6 +64,20 @@ pub fn checkpoint(bytes: &[u8]) {
     put(&disk, &format!("{}/checkpoints/00000000000000000001.ckpt", folder_of(plan.id)), &image);
     if let Ok(mut live) = LAYOUT.open_live(&disk, 0, (0, 0), u64::MAX) {
         drop(live.checkpoint());
+    }
+}
+
+/// The image of a partition, as checkpoints hold it.
+pub fn image(bytes: &[u8]) {
+    let Ok(plan) = plan_of(0, 1) else { return };
+    let read: Result<Partition, _> = Partition::read(plan, IdentityTable::default(), &mut Glass::new(bytes));
+    if let Ok(partition) = read {
+        for meter in partition.meters() {
+            partition.show(meter, crate::documents::at(0), &mut Vec::new());
+        }
+        let mut pen = Pen::default();
+        partition.write_to(&mut pen);
+        let _ = partition.next_due();
     }
 }
 

@@ -42,11 +42,14 @@ struct State {
     names: BTreeMap<String, usize>,
     durable_names: BTreeMap<String, usize>,
     /// Changes of names that are not durable: the folder, and what each name is then.
-    changes: Vec<(String, Vec<(String, Option<usize>)>)>,
+    changes: Vec<(String, Change)>,
     faults: Faults,
     down: bool,
     calls: u64,
 }
+
+/// Names, and the file each has from then on.
+type Change = Vec<(String, Option<usize>)>;
 
 #[derive(Clone, Default)]
 struct Content {
@@ -185,7 +188,7 @@ impl State {
         self.names.get(name).copied().ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))
     }
 
-    fn change(&mut self, folder: &str, change: Vec<(String, Option<usize>)>) {
+    fn change(&mut self, folder: &str, change: Change) {
         for (name, file) in &change {
             match file {
                 Some(file) => drop(self.names.insert(name.clone(), *file)),

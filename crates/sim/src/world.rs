@@ -287,6 +287,7 @@ fn entry(kept: &Kept, position: u64) -> Arc<Entry> {
 }
 
 /// A failing disk is no wrong; what is damaged without a flip is one.
+#[allow(clippy::needless_pass_by_value)] // it is what errors are mapped with
 fn stop(why: flowmeter_engine::Error) -> Stop {
     use flowmeter_engine::Kind;
     match why.kind {

@@ -1,18 +1,22 @@
 //! The decoders of what lies on the disk, on sound images that were changed: a byte, a
 //! stretch, a length. (`fuzz/` has a target for each, with coverage to guide it.)
 
+#![allow(clippy::unwrap_used)] // a test that cannot go on stops
+
 use std::sync::Arc;
 
+use flowmeter_core::image::Pen;
 use flowmeter_store::disk::{Disk, read_all};
 use flowmeter_store::log::{self, Encoded, EntryKind, Log};
-use sim::decoders::{LAYOUT, checkpoint, entry, file, manifest, segment};
+use sim::decoders::{LAYOUT, checkpoint, entry, file, image, manifest, segment};
 use sim::disk::SimDisk;
 use sim::documents::plan_of;
 use sim::producer::Producer;
 use sim::random::Random;
 
-/// Files that a pipeline wrote after it took some events: name and bytes.
-fn files() -> Vec<(String, Vec<u8>)> {
+/// Files that a pipeline wrote after it took some events, name and bytes, and the image of
+/// its partition.
+fn files() -> (Vec<(String, Vec<u8>)>, Vec<u8>) {
     let disk = SimDisk::new(Random::new(1));
     let mut random = Random::new(2);
     let mut producer = Producer::default();
@@ -33,7 +37,10 @@ fn files() -> Vec<(String, Vec<u8>)> {
         live.take(&[Arc::new(entry)], &|version| plan_of(0, version)).unwrap();
     }
     live.checkpoint().unwrap();
-    disk.names().into_iter().map(|name| (name.clone(), read_all(&disk as &dyn Disk, &name).unwrap())).collect()
+    let mut pen = Pen::default();
+    live.meters().next().unwrap().0.write_to(&mut pen);
+    let read = |name: String| (name.clone(), read_all(&disk as &dyn Disk, &name).unwrap());
+    (disk.names().into_iter().map(read).collect(), pen.bytes)
 }
 
 fn changed(random: &mut Random, sound: &[u8]) -> Vec<u8> {
@@ -60,7 +67,7 @@ fn changed(random: &mut Random, sound: &[u8]) -> Vec<u8> {
 
 #[test]
 fn what_was_changed_is_told_or_read_and_never_panics() {
-    let files = files();
+    let (files, whole) = files();
     let mut random = Random::new(3);
     let chosen =
         |part: &str| files.iter().filter(|(name, _)| name.contains(part)).map(|(_, bytes)| bytes.clone()).collect::<Vec<_>>();
@@ -69,15 +76,16 @@ fn what_was_changed_is_told_or_read_and_never_panics() {
     let body = &newest[9..newest.len() - 4];
     checkpoint(body);
     let at = body.windows(8).position(|window| window == b"FLOWIDS\0").unwrap();
-    for _ in 0..1500 {
+    for _ in 0..20_000 {
         let sound = &segments[random.index(segments.len())];
         file(&changed(&mut random, sound));
         segment(&changed(&mut random, &sound[32..]));
         entry(&changed(&mut random, &sound[32 + 60..]));
         checkpoint(&changed(&mut random, body));
+        image(&changed(&mut random, &whole));
         manifest(&changed(&mut random, &body[at..body.len() - 4]));
     }
     for bytes in [&b""[..], &[0xff; 40], &[0; 100]] {
-        [segment, file, entry, checkpoint, manifest].iter().for_each(|decode| decode(bytes));
+        [segment, file, entry, checkpoint, image, manifest].iter().for_each(|decode| decode(bytes));
     }
 }

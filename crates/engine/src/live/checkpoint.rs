@@ -249,6 +249,6 @@ fn unpack(packed: &[u8], length: usize) -> Option<Vec<u8>> {
     // What says that it is larger than it can be must not ask for the memory.
     let mut image = Vec::with_capacity(length.min(packed.len().saturating_mul(16)));
     let decoder = zstd::stream::read::Decoder::with_buffer(packed).ok()?;
-    decoder.take(length as u64 + 1).read_to_end(&mut image).ok()?;
+    decoder.take((length as u64).saturating_add(1)).read_to_end(&mut image).ok()?;
     (image.len() == length).then_some(image)
 }

@@ -68,8 +68,8 @@ impl Disk for LocalDisk {
     fn create_folder(&self, folder: &str) -> io::Result<()> {
         fs::create_dir_all(self.path(folder))?;
         // The name of each folder lies in the one above, and each may be new.
-        let inside = Path::new(folder).ancestors().skip(1);
-        inside.map(|above| fs::File::open(self.root.join(above))?.sync_all()).collect()
+        let mut above = Path::new(folder).ancestors().skip(1);
+        above.try_for_each(|above| fs::File::open(self.root.join(above))?.sync_all())
     }
 
     fn sync_folder(&self, folder: &str) -> io::Result<()> {

@@ -25,7 +25,9 @@ impl Server {
         if let Some(pipeline) = pipeline {
             command.arg("--pipeline").arg(pipeline);
         }
-        settings.iter().for_each(|setting| drop(command.args(["--set", setting])));
+        for setting in settings {
+            command.args(["--set", setting]);
+        }
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();

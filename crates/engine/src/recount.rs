@@ -107,7 +107,7 @@ impl Recount {
                     let command = Command::Count { processor, batch: &flow.batch, usages: &[*usage] };
                     partition.apply(command, at, &mut effects);
                     for (meter_type, period) in grown(&before, &counts(partition)) {
-                        steps.counted.push(counted(plan, flow, node, processor, usage, meter_type, period, user_of(usage)));
+                        steps.counted.push(counted(plan, flow, node, processor, usage, meter_type, period, &user_of(usage)));
                     }
                 }
             }
@@ -153,7 +153,7 @@ fn counted(
     usage: &Usage,
     meter_type: u16,
     period: Period,
-    user: Vec<u8>,
+    user: &[u8],
 ) -> Counted {
     let rules = &plan.processors[usize::from(processor)].rules;
     let held = (0..rules.len() as u16).filter(|rule| usage.rules >> rule & 1 == 1);
@@ -163,7 +163,7 @@ fn counted(
         flow.batch.leaf(usage.row as usize, rules[usize::from(rule)].value).write_json(&mut json);
         String::from_utf8_lossy(&json).into_owned()
     });
-    let user = String::from_utf8_lossy(&user).into_owned();
+    let user = String::from_utf8_lossy(user).into_owned();
     Counted { operator, user, meter_type, processor, rule, value, event_at: usage.at, period }
 }
 

@@ -102,7 +102,7 @@ impl Verifying {
             take(&mut again, &log, end, 0, &plan_of)?;
             (again, true)
         } else {
-            (self.from_files(&fresh, &beginning, &stored, &log, end)?, false)
+            (self.recount_files(&fresh, &beginning, &stored, &log, end)?, false)
         };
         stored.commit()?;
         again.commit()?;
@@ -135,7 +135,7 @@ impl Verifying {
     }
 
     /// From the event store, and from the log where it begins.
-    fn from_files(
+    fn recount_files(
         &self,
         fresh: &Arc<dyn Disk>,
         beginning: &Beginning,
@@ -222,7 +222,7 @@ struct Told<'t> {
 }
 
 impl Told<'_> {
-    fn tell(&mut self, what: String) {
+    fn tell(&mut self, what: impl std::fmt::Display) {
         match self.left {
             0 => return,
             1 => self.all.push(format!("{}: and more", self.name)),
@@ -370,15 +370,17 @@ fn numbered(stream: &Stream, from: u64) -> Result<Numbered, Error> {
     Ok(Numbered { reader, waiting: Vec::new().into_iter(), from })
 }
 
+type Item = (u64, Vec<u8>);
+
 /// Items of a stream, one by one.
 struct Numbered {
     reader: Option<log::Reader>,
-    waiting: std::vec::IntoIter<(u64, Vec<u8>)>,
+    waiting: std::vec::IntoIter<Item>,
     from: u64,
 }
 
 impl Numbered {
-    fn next(&mut self) -> Result<Option<(u64, Vec<u8>)>, Error> {
+    fn next(&mut self) -> Result<Option<Item>, Error> {
         loop {
             if let Some(item) = self.waiting.next() {
                 return Ok(Some(item));

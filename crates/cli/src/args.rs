@@ -31,6 +31,14 @@ pub(crate) enum Command {
     /// Send load to a server and measure it
     #[command(subcommand)]
     Bench(Bench),
+    /// Explain a metered record (the events that made it) or an event (what became of it)
+    Explain(Explain),
+    /// Count everything again and compare with what is stored
+    Verify(Verify),
+    /// Copy everything a server keeps to a new folder
+    Backup(Backup),
+    /// Make a data directory of a backup
+    Restore(Restore),
     /// Print metering periods, one JSON object a line
     Periods(Periods),
     /// Print the JSON Schema of pipeline documents, for editors
@@ -224,4 +232,87 @@ pub(crate) struct Periods {
     /// … to the one that begins before this instant
     #[arg(long, value_name = "TIME", requires = "from")]
     pub(crate) to: Option<String>,
+}
+
+/// Where a server is, and who asks it.
+#[derive(Debug, Args)]
+pub(crate) struct Server {
+    /// The server's address
+    #[arg(long, env = "FLOWMETER_URL", default_value = "http://127.0.0.1:8888", value_name = "URL")]
+    pub(crate) url: String,
+    /// An API key
+    #[arg(long, env = "FLOWMETER_KEY", hide_env_values = true, value_name = "KEY")]
+    pub(crate) key: Option<String>,
+}
+
+/// Explain a metered record or an event, as a server knows it.
+///
+/// Of a record: the events that made it, and whether they add up to it again. Of an event:
+/// every step it took in each pipeline, ending in its verdict.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Exit codes: 3 when a record does not add up again.\n\nExamples:\n  flowmeter explain 7d0c2f0e-60a1-5d0e-9a3f-1b1c0a1e2f3d\n  flowmeter explain call-4711 --url http://meter:8888 --output json"
+)]
+pub(crate) struct Explain {
+    /// The `recordId` of a record, or the id of an event
+    #[arg(value_name = "RECORD_ID|EVENT_ID")]
+    pub(crate) id: String,
+    #[command(flatten)]
+    pub(crate) server: Server,
+    /// The form of the answer
+    #[arg(long, short, default_value = "table", value_name = "table|json")]
+    pub(crate) output: Form,
+}
+
+/// Count everything again and compare with what is stored.
+///
+/// Reads the log, and the event store where the log no longer reaches back, with an engine
+/// that knows nothing, and compares meters and records. Changes nothing. The server is to be
+/// stopped.
+#[derive(Debug, Args)]
+#[command(after_help = "Exit codes: 0 everything is equal; 3 something is not.")]
+pub(crate) struct Verify {
+    /// The data directory
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: PathBuf,
+    /// Where the recount may write, removed afterwards [default: a new folder beside DIR]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) scratch: Option<PathBuf>,
+    /// Threads that work [default: one for each core]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=512))]
+    pub(crate) threads: Option<u16>,
+}
+
+/// Copy everything a server keeps to a new folder.
+///
+/// Of a server that runs: --url (and --key, of an admin); the folder is then on its machine.
+/// Of one that does not: --data.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  flowmeter backup --data /var/lib/flowmeter --to /backup/monday\n  flowmeter backup --url http://127.0.0.1:8888 --to /backup/monday"
+)]
+pub(crate) struct Backup {
+    /// The data directory of a server that does not run
+    #[arg(long, value_name = "DIR", conflicts_with = "url")]
+    pub(crate) data: Option<PathBuf>,
+    /// The address of a server that runs
+    #[arg(long, value_name = "URL", required_unless_present = "data")]
+    pub(crate) url: Option<String>,
+    /// An API key with the scope admin
+    #[arg(long, env = "FLOWMETER_KEY", hide_env_values = true, value_name = "KEY")]
+    pub(crate) key: Option<String>,
+    /// A folder that is empty or not there
+    #[arg(long, value_name = "DIR")]
+    pub(crate) to: PathBuf,
+}
+
+/// Make a data directory of a backup.
+#[derive(Debug, Args)]
+pub(crate) struct Restore {
+    /// The backup
+    #[arg(long, value_name = "DIR")]
+    pub(crate) from: PathBuf,
+    /// The data directory to make: empty, or not there
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: PathBuf,
 }

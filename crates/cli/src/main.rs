@@ -2,11 +2,14 @@
 //! the only one that asks what time it is.
 
 mod args;
+mod asking;
+mod backup;
 mod bench;
 mod check;
 mod client;
 mod clock;
 mod debug;
+mod explain;
 mod failure;
 mod journal;
 mod load;
@@ -15,6 +18,7 @@ mod periods;
 mod run;
 mod serve;
 mod summary;
+mod verify;
 mod watch;
 
 use std::process::ExitCode;
@@ -35,6 +39,10 @@ fn main() -> ExitCode {
         Command::Serve(serve) => serve::serve(&serve),
         Command::Client(commands) => client::client(commands),
         Command::Bench(args::Bench::Ingest(ingest)) => bench::ingest(&ingest),
+        Command::Explain(explain) => explain::explain(&explain),
+        Command::Verify(verify) => verify::verify(&verify),
+        Command::Backup(backup) => backup::backup(&backup),
+        Command::Restore(restore) => backup::restore(&restore),
         Command::Periods(periods) => periods::periods(&periods),
         Command::Schema => failure::print(&format!("{:#}\n", flowmeter_core::pipeline::json_schema())),
         Command::Completions { shell } => {

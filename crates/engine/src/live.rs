@@ -121,7 +121,8 @@ impl Live {
         let identities_at = format!("{folder}/identities");
         match kept {
             Some(kept) => {
-                let manifests: Vec<&Manifest> = kept.manifests.iter().collect();
+                let before = kept.before.iter().flat_map(|before| &before.identities);
+                let manifests: Vec<&Manifest> = kept.newest.manifests.iter().chain(before).collect();
                 identities::sweep(&*disk, &identities_at, &manifests)?;
                 Live::resume(disk, folder, beginning, kept, plan_of, settings, outlet)
             }
@@ -144,7 +145,7 @@ impl Live {
         let manifests: Vec<Manifest> = (0..partitions as u32).map(Manifest::empty).collect();
         let identities = open_identities(&disk, folder, &manifests, &settings)?;
         let mut engine = Engine::with_identities(Arc::clone(&plan), settings.engine, identities)?;
-        engine.roll_up(rolling::open(&disk, folder, &[], partitions, &settings)?);
+        engine.roll_up(rolling::open(&disk, folder, &[], &[], partitions, &settings)?);
         engine.open_declared(beginning.at);
         let mut live = Live {
             decoder: decoder(&plan),
@@ -170,16 +171,21 @@ impl Live {
         disk: Arc<dyn Disk>,
         folder: &str,
         beginning: &Beginning,
-        kept: Checkpoint,
+        kept: checkpoint::Found,
         plan_of: &dyn Fn(u32) -> Result<Arc<Plan>, Error>,
         settings: LiveSettings,
         mut outlet: Outlet,
     ) -> Result<Live, Error> {
+        let checkpoint::Found { newest: kept, before } = kept;
         let plan = plan_of(kept.version)?;
-        let identities = open_identities(&disk, folder, &kept.manifests, &settings)?;
+        let mut identities = open_identities(&disk, folder, &kept.manifests, &settings)?;
+        for (known, before) in identities.iter_mut().zip(before.iter().flat_map(|before| &before.identities)) {
+            known.keep(before);
+        }
         let mut engine = Engine::read(Arc::clone(&plan), settings.engine, &kept.images, identities)?;
         engine.set_totals(kept.totals);
-        engine.roll_up(rolling::open(&disk, folder, &kept.rollups, kept.manifests.len(), &settings)?);
+        let rollups_before = before.as_ref().map_or(&[][..], |before| &before.rollups);
+        engine.roll_up(rolling::open(&disk, folder, &kept.rollups, rollups_before, kept.manifests.len(), &settings)?);
         outlet.go_on_from(kept.items)?;
         Ok(Live {
             decoder: decoder(&plan),
@@ -193,7 +199,10 @@ impl Live {
             outlet,
             position: kept.position,
             clock: kept.clock,
-            kept: vec![Kept { position: kept.position, identities: kept.manifests, rollups: kept.rollups }],
+            kept: before
+                .into_iter()
+                .chain([Kept { position: kept.position, identities: kept.manifests, rollups: kept.rollups }])
+                .collect(),
             merges: rolling::Merges::default(),
         })
     }
@@ -221,13 +230,13 @@ impl Live {
 
     fn take_events(&mut self, events: &mut Vec<Arc<Entry>>) -> Result<(), Error> {
         let Some(last) = events.last() else { return Ok(()) };
-        let (position, at) = (last.position + 1, Timestamp::from_nanos(last.at));
-        let mut source = Entries::new(events, &self.namespace, self.plan.id, &self.decoder, self.outlet.arrivals())?;
+        let position = last.position + 1;
+        let mut source = Entries::new(events, &self.namespace, self.plan.id, &self.decoder, self.outlet.arrivals(), self.clock)?;
+        let at = source.clock;
         let (mut sink, mut watch) = self.outlet.split(at);
         self.engine.ingest(&mut source, at, &mut sink, &mut watch)?;
         events.clear();
-        self.position = position;
-        self.clock = self.clock.max(at);
+        (self.position, self.clock) = (position, at);
         self.check()?;
         self.outlet.write(self.clock)
     }
@@ -299,6 +308,11 @@ impl Live {
     /// which the log is no longer needed by this pipeline.
     pub fn checkpoint(&mut self) -> Result<u64, Error> {
         self.outlet.commit(self.clock)?;
+        let oldest = self.kept.first().map_or(0, |kept| kept.position);
+        if self.kept.last().is_some_and(|newest| newest.position == self.position) {
+            // Nothing was taken since: the newest says all there is to say.
+            return Ok(oldest);
+        }
         let manifests = self.engine.identities_mut().map(SpilledIdentities::seal).collect::<Result<Vec<_>, _>>()?;
         let rollups = self.merges.seal(&mut self.engine, self.settings.paced)?;
         let checkpoint = Checkpoint {

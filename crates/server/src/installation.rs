@@ -28,6 +28,7 @@ mod usage;
 mod verify;
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, TryLockError};
 use std::time::Duration;
 
@@ -100,12 +101,13 @@ pub struct Installation {
     teller: telling::Teller,
 }
 
-/// A pipeline that a session runs.
+/// A pipeline at work: its state is loaded, and a worker owns it.
 pub struct Served {
     /// What is kept of it.
     pub kept: KeptPipeline,
-    /// The session that runs it.
-    pub session: u64,
+    /// The session that runs it; 0 when none does, and it rests: nothing is taken, but its
+    /// meters and records are at hand.
+    session: AtomicU64,
     worker: Worker,
     delivery: Arc<delivery::Delivery>,
 }
@@ -114,6 +116,11 @@ impl Served {
     /// What its worker shows.
     pub fn board(&self) -> &Arc<flowmeter_engine::node::Board> {
         self.worker.board()
+    }
+
+    /// The session that runs it; 0 when it rests.
+    pub fn session(&self) -> u64 {
+        self.session.load(Ordering::Acquire)
     }
 
     /// Its worker.
@@ -241,6 +248,11 @@ impl Installation {
     /// A pipeline at work.
     pub fn served_of(&self, pipeline: Uuid) -> Option<Arc<Served>> {
         self.pipelines.read().unwrap_or_else(PoisonError::into_inner).get(&pipeline).cloned()
+    }
+
+    /// A pipeline at work that a session runs.
+    pub fn running_of(&self, pipeline: Uuid) -> Option<Arc<Served>> {
+        self.served_of(pipeline).filter(|served| served.session() != 0)
     }
 
     fn change(&self) -> MutexGuard<'_, ()> {

@@ -52,6 +52,9 @@ pub struct Notification {
     pub created_at: String,
     /// When it was changed last.
     pub updated_at: String,
+    /// The newest event when it was made or turned on: it tells of those behind it.
+    #[serde(default)]
+    pub after_event: u64,
 }
 
 /// What people write of a notification.
@@ -143,6 +146,7 @@ impl Notification {
     /// Whether an event is one that it tells.
     pub fn wants(&self, event: &SessionEvent) -> bool {
         self.enabled
+            && event.number > self.after_event
             && self.namespace == event.namespace
             && self.event_type == event.event_type
             && self.conditions.as_ref().is_none_or(|condition| condition.holds(&event.payload))
@@ -150,7 +154,11 @@ impl Notification {
 
     /// As it is shown. Secrets are in it as references, which is all there is of them.
     pub fn shown(&self) -> Value {
-        serde_json::to_value(self).unwrap_or_default()
+        let mut shown = serde_json::to_value(self).unwrap_or_default();
+        if let Some(members) = shown.as_object_mut() {
+            members.remove("afterEvent");
+        }
+        shown
     }
 
     /// What people wrote of it, for the audit.

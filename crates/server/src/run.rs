@@ -151,7 +151,7 @@ fn start(installation: &Arc<Installation>, who: &Who, document: &Document) -> Re
             }
         }
     };
-    if installation.served_of(pipeline.id).is_none() {
+    if installation.running_of(pipeline.id).is_none() {
         installation.start(who, &pipeline, None).map_err(told)?;
     }
     Ok(())

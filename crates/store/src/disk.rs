@@ -49,7 +49,7 @@ pub trait File: Send + Sync {
     fn is_empty(&self) -> io::Result<bool> {
         Ok(self.len()? == 0)
     }
-    /// Cuts it off behind so many bytes.
+    /// Cuts it off behind so many bytes, durably.
     fn truncate(&mut self, length: u64) -> io::Result<()>;
 }
 

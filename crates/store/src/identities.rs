@@ -168,6 +168,15 @@ impl SpilledIdentities {
         })
     }
 
+    /// Keeps the files of an older manifest, too, until [`SpilledIdentities::retire`] is
+    /// told of a newer one. To be called right after it was opened.
+    pub fn keep(&mut self, older: &Manifest) {
+        self.durable = older.generation;
+        let known = |file: &String| self.runs.iter().any(|named| named.run.name == *file);
+        let files = older.runs.iter().map(|run| self.place.name(run.number)).filter(|file| !known(file));
+        self.retired.extend(files.map(|name| Retired { name, from: self.generation }));
+    }
+
     /// Removes the files that only manifests older than this one name. It must be
     /// durable, and be the one that is opened after a crash, or an older one never will.
     ///

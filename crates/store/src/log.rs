@@ -70,6 +70,8 @@ pub struct Log {
     items: u64,
     /// Entries before this position are durable.
     durable: u64,
+    /// Items in those entries.
+    durable_items: u64,
     /// Frames not yet written.
     pending: Vec<u8>,
     /// Bytes that may still be written before the disk is asked again.
@@ -88,8 +90,11 @@ impl Log {
         }
         let mut recovered = Recovered::default();
         let (next, items, length, file) = match segment::recover_last(&*disk, folder, &mut segments)? {
-            Some(last) => {
+            Some(mut last) => {
                 recovered.torn_bytes = last.torn_bytes;
+                // What is read here may lie in memory only, if the program ended and the
+                // machine went on; from now on it counts as durable. So does its name.
+                last.file.sync().and_then(|()| disk.sync_folder(folder)).map_err(|why| Error::io(folder, &why))?;
                 (last.next, last.items, last.length, last.file)
             }
             None => {
@@ -100,8 +105,10 @@ impl Log {
         };
         let folder = folder.to_owned();
         let pending = Vec::new();
+        let (durable, durable_items) = (next, items);
+        let (room, poison) = (0, None);
         let log =
-            Log { disk, folder, settings, segments, file, length, next, items, durable: next, pending, room: 0, poison: None };
+            Log { disk, folder, settings, segments, file, length, next, items, durable, durable_items, pending, room, poison };
         Ok((log, recovered))
     }
 
@@ -141,7 +148,7 @@ impl Log {
         self.length += self.pending.len() as u64;
         self.room = self.room.saturating_sub(self.pending.len() as u64);
         self.pending.clear();
-        self.durable = self.next;
+        (self.durable, self.durable_items) = (self.next, self.items);
         if self.length >= self.settings.segment_bytes {
             self.roll()?;
         }
@@ -152,13 +159,11 @@ impl Log {
     fn take_back(&mut self) -> Result<(), Error> {
         self.pending.clear();
         self.room = 0;
-        self.next = self.durable;
-        if let Err(why) = self.file.truncate(self.length) {
-            return Err(self.poisoned(Error::io(self.name(), &why)));
+        (self.next, self.items) = (self.durable, self.durable_items);
+        match self.file.truncate(self.length) {
+            Ok(()) => Ok(()),
+            Err(why) => Err(self.poisoned(Error::io(self.name(), &why))),
         }
-        // What was appended and taken back is counted again from the frames.
-        self.items = segment::items_before(&*self.file, &self.name(), self.length)?;
-        Ok(())
     }
 
     fn make_room(&mut self) -> Result<(), Error> {
@@ -199,8 +204,7 @@ impl Log {
             self.disk.remove(&name).map_err(|why| Error::io(&name, &why))?;
             self.segments.remove(0);
             gone += 1;
-        }
-        if gone > 0 {
+            // One after the other: after a crash no later one may be gone and this be there.
             self.disk.sync_folder(&self.folder).map_err(|why| Error::io(&self.folder, &why))?;
         }
         Ok(gone)

@@ -215,6 +215,13 @@ impl Rollups {
         Ok(gone.len())
     }
 
+    /// Keeps the files of an older manifest, too, until [`Rollups::retire`] is not told of
+    /// it any more. To be called right after opening, before [`Rollups::sweep`].
+    pub fn keep(&mut self, older: &Manifest) {
+        let known: Vec<u64> = self.runs.iter().map(|run| run.named.number).chain(self.obsolete.iter().copied()).collect();
+        self.obsolete.extend(older.numbers().filter(|number| !known.contains(number)));
+    }
+
     /// Removes what a crash left in the folder: files that neither count nor may be named
     /// by the manifest these rollups were opened with.
     pub fn sweep(&mut self) -> Result<usize, Error> {

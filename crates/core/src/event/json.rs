@@ -32,7 +32,9 @@ impl Scanner {
                 Err("not UTF-8".to_owned())
             } else {
                 let scanned = self.event(projection, row.bytes, start, end, row.slots);
-                scanned.map_err(|flaw| format!("not a JSON object: {} at column {}", flaw.what, flaw.at - start + 1))
+                // Where a flaw is found may depend on what is remembered; what is told must not.
+                let told = scanned.or_else(|_| Scanner::new().event(projection, row.bytes, start, end, row.slots));
+                told.map_err(|flaw| format!("not a JSON object: {} at column {}", flaw.what, flaw.at - start + 1))
             };
             if let Err(detail) = outcome {
                 batch.refuse(detail);

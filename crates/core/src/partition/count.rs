@@ -375,6 +375,10 @@ impl<M: Meters, I: Identities> Partition<M, I> {
         meter.created_at = meter.created_at.min(created_by_event(period.start, event_at, at));
         if before {
             meter.next = period.start;
+            if meter.flushed.start == meter.flushed.end {
+                // Nothing was flushed yet: what will be begins here.
+                meter.flushed = Period { start: period.start, end: period.start };
+            }
             self.schedule_next(ix);
         }
     }

@@ -53,6 +53,8 @@ pub struct Arrivals {
     log: Reader,
     /// The first entry that was in the log when reading began.
     log_first: u64,
+    /// Entries before this one are known to be durable.
+    log_end: u64,
     verdicts: Reader,
     parked_folder: String,
     parked: Option<Reader>,
@@ -81,6 +83,7 @@ impl Arrivals {
             disk: Arc::clone(disk),
             log: reader,
             log_first,
+            log_end: end,
             verdicts,
             parked_folder: format!("{folder}/parked"),
             parked: None,
@@ -99,6 +102,7 @@ impl Arrivals {
 
     /// Looks again where the log ends.
     pub fn follow(&mut self, end: u64) -> Result<(), Error> {
+        self.log_end = end;
         self.log.follow(end)?;
         self.verdicts.follow(u64::MAX)?;
         self.parked.as_mut().map_or(Ok(()), |parked| parked.follow(u64::MAX))?;
@@ -118,8 +122,13 @@ impl Arrivals {
     /// The next events; none at the end. `patient`: parked events whose reason is not
     /// written yet, though their verdict is, are told later, with the reason.
     pub fn read(&mut self, patient: bool) -> Result<Option<Arrived>, Error> {
-        let Some(mut blocks) = self.blocks_of_entry()? else { return Ok(None) };
+        let Some(blocks) = self.blocks_of_entry()? else { return Ok(None) };
         let position = blocks[0].position;
+        if position >= self.log_end {
+            // Judged since it was last looked where the log ends.
+            self.put_back(blocks);
+            return Ok(None);
+        }
         if self.entry.is_none_or(|(known, _)| known != position) {
             self.entry = Some((position, blocks[0].first_arrival));
         }
@@ -132,8 +141,7 @@ impl Arrivals {
         let lacks = |(arrival, verdict): &(u64, Verdict)| matches!(verdict, Verdict::Parked(_)) && !parked.contains_key(arrival);
         if patient && verdicts.iter().any(lacks) {
             parked.into_iter().rev().for_each(|note| self.notes.push_front(note));
-            blocks.extend(self.blocks.drain(..));
-            self.blocks = blocks.into();
+            self.put_back(blocks);
             return Ok(None);
         }
         let Some(entry) = self.entry_at(position)? else {
@@ -142,6 +150,10 @@ impl Arrivals {
         self.next = end;
         let verdicts = verdicts.into_iter().map(|(_, verdict)| verdict).collect();
         Ok(Some(Arrived { entry, skip: (first - start) as usize, first, verdicts, parked }))
+    }
+
+    fn put_back(&mut self, blocks: Vec<JudgedBlock>) {
+        blocks.into_iter().rev().for_each(|block| self.blocks.push_front(block));
     }
 
     /// The blocks of the next entry, as far as they are written.

@@ -1,6 +1,8 @@
 //! Checkpoints: the state of a pipeline at a position of the log, in one file that is
 //! there whole or not at all. `docs/formats/checkpoint.md` says what is where.
 
+use std::io::Read;
+
 use flowmeter_core::image::{Glass, Pen, Seen};
 use flowmeter_core::mediation::OperatorCount;
 use flowmeter_core::time::Timestamp;
@@ -15,8 +17,6 @@ const MARK: &[u8; 8] = b"FLOWCKPT";
 const FORMAT: u8 = 1;
 /// zstd's level 1: images are mostly small numbers and names.
 const LEVEL: i32 = 1;
-/// Bytes of an image at most: what says more is damaged.
-const IMAGE_BYTES_MAX: usize = 64 << 30;
 
 /// Everything a pipeline goes on from.
 pub(super) struct Checkpoint {
@@ -74,7 +74,8 @@ impl Checkpoint {
         self.rollups.iter().for_each(|manifest| manifest.write_to(pen));
     }
 
-    fn read(bytes: &[u8]) -> Result<Checkpoint, Error> {
+    /// Reads it; `unpack` makes an image of its packed bytes and its length.
+    fn read(bytes: &[u8], unpack: impl Fn(&[u8], usize) -> Option<Vec<u8>>) -> Result<Checkpoint, Error> {
         let corrupt = |what: &str| Error::new(Kind::Corrupt, what.to_owned());
         let (body, sum) = bytes.split_last_chunk::<4>().ok_or_else(|| corrupt("it is too short"))?;
         if u32::from_le_bytes(*sum) != flowmeter_store::checksum(body) {
@@ -84,20 +85,20 @@ impl Checkpoint {
         match body.split_first() {
             Some((&FORMAT, body)) => {
                 let mut glass = Glass::new(body);
-                Checkpoint::read_from(&mut glass).map_err(|why| corrupt(&why.to_string()))?
+                Checkpoint::read_from(&mut glass, unpack).map_err(|why| corrupt(&why.to_string()))?
             }
             _ => Err(Error::new(Kind::Invalid, "it has a format newer than this program")),
         }
     }
 
-    fn read_from(glass: &mut Glass<'_>) -> Seen<Result<Checkpoint, Error>> {
+    fn read_from(glass: &mut Glass<'_>, unpack: impl Fn(&[u8], usize) -> Option<Vec<u8>>) -> Seen<Result<Checkpoint, Error>> {
         let (version, position, clock) = (glass.count()? as u32, glass.count()?, glass.time()?);
         let items = [glass.count()?, glass.count()?, glass.count()?];
         let totals = read_totals(glass)?;
         let (mut images, mut manifests) = (Vec::new(), Vec::new());
         for _ in 0..glass.length()? {
             let length = glass.count()? as usize;
-            let Ok(image) = zstd::bulk::decompress(glass.text()?, length.min(IMAGE_BYTES_MAX)) else { return glass.damaged() };
+            let Some(image) = unpack(glass.text()?, length) else { return glass.damaged() };
             images.push(image);
             match Manifest::read(glass.text()?) {
                 Ok(manifest) => manifests.push(manifest),
@@ -107,6 +108,9 @@ impl Checkpoint {
         let mut rollups = Vec::new();
         for _ in 0..glass.length()? {
             rollups.push(rollups::Manifest::read(glass)?);
+        }
+        if images.is_empty() {
+            return glass.damaged();
         }
         Ok(Ok(Checkpoint { version, position, clock, items, totals, images, manifests, rollups }))
     }
@@ -152,31 +156,99 @@ fn read_totals(glass: &mut Glass<'_>) -> Seen<Totals> {
 
 fn positions(disk: &dyn Disk, pipeline: &str) -> Result<Vec<u64>, Error> {
     let folder = folder(pipeline);
-    let names = disk.list(&folder).map_err(|why| Error::io(&folder, &why))?;
+    let names = disk.list(&folder).map_err(|why| Error::from(flowmeter_store::Error::io(&folder, &why)))?;
     Ok(names.iter().filter_map(|name| name.strip_suffix(".ckpt")?.parse().ok()).collect())
 }
 
+/// What a pipeline goes on from.
+pub(super) struct Found {
+    /// The newest checkpoint that is whole.
+    pub(super) newest: Checkpoint,
+    /// The one before, which is gone on from should the newest be lost or damaged.
+    pub(super) before: Option<super::Kept>,
+}
+
 /// The newest checkpoint that is whole; a damaged one gives way to the one before.
-pub(super) fn newest(disk: &dyn Disk, pipeline: &str) -> Result<Option<Checkpoint>, Error> {
-    let mut damage = None;
-    for position in positions(disk, pipeline)?.into_iter().rev() {
-        let file = format!("{}/{}", folder(pipeline), name(position));
-        let bytes = read_all(disk, &file).map_err(|why| Error::io(&file, &why))?;
-        match Checkpoint::read(&bytes) {
-            Ok(checkpoint) => return Ok(Some(checkpoint)),
-            Err(why) if why.kind == Kind::Corrupt => damage = Some(Error::new(why.kind, format!("{file}: {why}"))),
-            Err(why) => return Err(Error::new(why.kind, format!("{file}: {why}"))),
+pub(super) fn newest(disk: &dyn Disk, pipeline: &str) -> Result<Option<Found>, Error> {
+    let place = folder(pipeline);
+    let at = |why: &std::io::Error| Error::from(flowmeter_store::Error::io(&place, why));
+    let (mut newest, mut damaged, mut damage) = (None::<Checkpoint>, Vec::new(), None);
+    let positions = positions(disk, pipeline)?;
+    if !positions.is_empty() {
+        // If the program ended and the machine went on, names may lie in memory only;
+        // what follows relies on them.
+        disk.sync_folder(&place).map_err(|why| at(&why))?;
+    }
+    for position in positions.into_iter().rev() {
+        let file = format!("{place}/{}", name(position));
+        let bytes = read_all(disk, &file).map_err(|why| Error::from(flowmeter_store::Error::io(&file, &why)))?;
+        let found = match newest {
+            None => Checkpoint::read(&bytes, unpack),
+            // Of this one only the manifests are looked at.
+            Some(_) => Checkpoint::read(&bytes, |_, _| Some(Vec::new())),
+        };
+        match (found, newest.take()) {
+            (Ok(found), None) => newest = Some(found),
+            (Ok(before), Some(newest)) => {
+                set_aside(disk, &place, &damaged)?;
+                return Ok(Some(Found {
+                    newest,
+                    before: Some(super::Kept {
+                        position: before.position,
+                        identities: before.manifests,
+                        rollups: before.rollups,
+                    }),
+                }));
+            }
+            (Err(why), known) if why.kind == Kind::Corrupt => {
+                newest = known;
+                damage = Some(Error::new(why.kind, format!("{file}: {why}")));
+                damaged.push(file);
+            }
+            (Err(why), _) => return Err(Error::new(why.kind, format!("{file}: {why}"))),
         }
     }
-    // None at all is a beginning; none that is whole is not.
-    damage.map_or(Ok(None), Err)
+    match (newest, damage) {
+        (Some(newest), _) => {
+            set_aside(disk, &place, &damaged)?;
+            Ok(Some(Found { newest, before: None }))
+        }
+        // None at all is a beginning; none that is whole is not.
+        (None, damage) => damage.map_or(Ok(None), Err),
+    }
+}
+
+/// Damaged checkpoints must not come back once others have taken their place: their
+/// files of identities go.
+fn set_aside(disk: &dyn Disk, place: &str, damaged: &[String]) -> Result<(), Error> {
+    for file in damaged {
+        let moved = disk.rename(file, &format!("{file}.damaged")).and_then(|()| disk.sync_folder(place));
+        moved.map_err(|why| Error::from(flowmeter_store::Error::io(file, &why)))?;
+    }
+    Ok(())
 }
 
 /// Removes checkpoints older than one.
 pub(super) fn remove_before(disk: &dyn Disk, pipeline: &str, oldest: u64) -> Result<(), Error> {
+    let place = folder(pipeline);
+    let mut gone = false;
     for position in positions(disk, pipeline)?.into_iter().filter(|position| *position < oldest) {
-        let file = format!("{}/{}", folder(pipeline), name(position));
-        disk.remove(&file).map_err(|why| Error::io(&file, &why))?;
+        let file = format!("{place}/{}", name(position));
+        disk.remove(&file).map_err(|why| Error::from(flowmeter_store::Error::io(&file, &why)))?;
+        gone = true;
+    }
+    if gone {
+        // The log may be let go of up to the oldest: one before it must not come back.
+        disk.sync_folder(&place).map_err(|why| Error::from(flowmeter_store::Error::io(&place, &why)))?;
     }
     Ok(())
+}
+
+/// An image of its packed bytes; none if it has another length.
+fn unpack(packed: &[u8], length: usize) -> Option<Vec<u8>> {
+    // What says that it is larger than it can be must not ask for the memory.
+    let mut image = Vec::with_capacity(length.min(packed.len().saturating_mul(16)));
+    let decoder = zstd::stream::read::Decoder::with_buffer(packed).ok()?;
+    decoder.take(length as u64 + 1).read_to_end(&mut image).ok()?;
+    (image.len() == length).then_some(image)
 }

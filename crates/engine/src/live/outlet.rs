@@ -118,7 +118,7 @@ impl Outlet {
     /// Goes on from what a checkpoint says: records and parked events by then, and
     /// events received.
     pub(super) fn go_on_from(&mut self, [records, parked, arrivals]: [u64; 3]) -> Result<(), Error> {
-        for (stream, items) in [(&mut self.records, records), (&mut self.parked, parked)] {
+        for (stream, items) in [(&mut self.records, records), (&mut self.parked, parked), (&mut self.verdicts, arrivals)] {
             if stream.log.items() < items {
                 let message = format!("a log has {} items; a checkpoint has seen {items}", stream.log.items());
                 return Err(Error::new(Kind::Corrupt, message));
@@ -278,11 +278,16 @@ fn write_judged(block: &JudgedBlock, pen: &mut Pen) {
 /// The blocks of verdicts in an entry.
 pub fn judged(entry: &Entry) -> impl Iterator<Item = JudgedBlock> {
     let mut glass = Glass::new(&entry.bytes);
+    let mut left = u64::from(entry.items);
     let mut read = move || {
         let (position, first_arrival) = (glass.count()?, glass.count()?);
         let mut verdicts = Vec::new();
         for _ in 0..glass.length()? {
             let (Some(verdict), count) = (verdict(glass.byte()?), glass.count()?) else { return glass.damaged() };
+            if count > left {
+                return glass.damaged();
+            }
+            left -= count;
             verdicts.extend(std::iter::repeat_n(verdict, count as usize));
         }
         Ok(JudgedBlock { position, first_arrival, verdicts })

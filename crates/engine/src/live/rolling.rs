@@ -19,11 +19,13 @@ type Merging = JoinHandle<Result<Merged, flowmeter_store::Error>>;
 #[derive(Default)]
 pub(super) struct Merges(Vec<Option<Merging>>);
 
-/// Opens the rollups of each partition; a partition without a manifest begins afresh.
+/// Opens the rollups of each partition; a partition without a manifest begins afresh. The
+/// files that `before` names stay as well: the checkpoint before may be gone on from.
 pub(super) fn open(
     disk: &Arc<dyn Disk>,
     folder: &str,
     manifests: &[Manifest],
+    before: &[Manifest],
     partitions: usize,
     settings: &LiveSettings,
 ) -> Result<Vec<Rollups>, Error> {
@@ -33,6 +35,9 @@ pub(super) fn open(
     let open = |partition: usize| {
         let manifest = manifests.get(partition).unwrap_or(&none);
         let mut rollups = Rollups::open(Arc::clone(disk), &format!("{folder}/rollups/{partition:03}"), manifest, settings)?;
+        if let Some(before) = before.get(partition) {
+            rollups.keep(before);
+        }
         rollups.sweep()?;
         Ok(rollups)
     };

@@ -1,5 +1,6 @@
 //! Entries of the log as a source: blocks of lines, each received at its instant.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -22,6 +23,8 @@ pub(super) struct Entries<'e> {
     origin: Origin,
     /// Events that arrived before.
     arrivals: u64,
+    /// The instant of the last entry, whether it is taken or not.
+    pub(super) clock: Timestamp,
 }
 
 struct Piece<'e> {
@@ -32,20 +35,24 @@ struct Piece<'e> {
 }
 
 impl<'e> Entries<'e> {
+    /// Entries are received in order: one that was made ready before another and put into
+    /// the log behind it is received when the other was. `clock` is where time stands.
     pub(super) fn new(
         entries: &'e [Arc<Entry>],
         namespace: &str,
         pipeline: Uuid,
         decoder: &'e Arc<Decoder>,
         arrivals: u64,
+        clock: Timestamp,
     ) -> Result<Entries<'e>, Error> {
         let mut pieces = VecDeque::new();
+        let mut at = clock;
         for entry in entries {
+            at = at.max(Timestamp::from_nanos(entry.at));
             let letter = Letter::read(&entry.bytes)?;
             if !letter.is_for(namespace, pipeline, true) {
                 continue;
             }
-            let at = Timestamp::from_nanos(entry.at);
             let mut lines = letter.lines;
             while !lines.is_empty() {
                 let cut = cut(lines);
@@ -54,7 +61,7 @@ impl<'e> Entries<'e> {
             }
         }
         let origin = Origin { name: "http".into(), source: 0, columns: None };
-        Ok(Entries { pieces, decoder, origin, arrivals })
+        Ok(Entries { pieces, decoder, origin, arrivals, clock: at })
     }
 }
 
@@ -69,19 +76,31 @@ fn cut(lines: &[u8]) -> usize {
     }
 }
 
+/// Blank lines are no events: without them an event's line tells its number in the order
+/// of arrival.
+fn without_blanks(lines: &[u8]) -> Cow<'_, [u8]> {
+    let split = || lines.split_inclusive(|byte| *byte == b'\n');
+    let is_blank = |line: &[u8]| line.iter().all(u8::is_ascii_whitespace);
+    match split().any(is_blank) {
+        false => Cow::Borrowed(lines),
+        true => Cow::Owned(split().filter(|line| !is_blank(line)).flatten().copied().collect()),
+    }
+}
+
 impl Source for Entries<'_> {
     fn receive(&mut self, block: &mut Block) -> Result<Received, Error> {
         let Some(piece) = self.pieces.pop_front() else { return Ok(Received::End) };
-        let room = block.room(piece.lines.len());
-        room.copy_from_slice(piece.lines);
-        block.seal_at(piece.lines.len());
+        let lines = without_blanks(piece.lines);
+        let room = block.room(lines.len());
+        room.copy_from_slice(&lines);
+        block.seal_at(lines.len());
         block.received_at = Some(piece.at);
         block.again = piece.again;
         block.position = piece.position;
         block.first_line = self.arrivals + 1;
         block.origin = self.origin.clone();
-        let ends = memchr::memchr_iter(b'\n', piece.lines).count();
-        let unended = usize::from(piece.lines.last().is_some_and(|last| *last != b'\n'));
+        let ends = memchr::memchr_iter(b'\n', &lines).count();
+        let unended = usize::from(lines.last().is_some_and(|last| *last != b'\n'));
         self.arrivals += (ends + unended) as u64;
         Ok(Received::Block(Arc::clone(self.decoder)))
     }

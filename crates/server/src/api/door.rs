@@ -387,6 +387,21 @@ mod tests {
     }
 
     #[test]
+    fn what_more_is_needed_is_asked_for() {
+        let with = EVENT.replace('}', ",\"subject\":\"u\"}");
+        for (needs, body, admitted) in [
+            (Needs::Nothing, "{}", 1),
+            (Needs::CloudEvent, "{}", 0),
+            (Needs::CloudEvent, EVENT, 1),
+            (Needs::Subject, EVENT, 0),
+            (Needs::Subject, &with, 1),
+        ] {
+            let knocking = read(Form::Plain, needs, &HeaderMap::new(), body.into(), Vec::new(), BOUNDS).unwrap();
+            assert_eq!(knocking.admitted, admitted, "{needs:?} {body}");
+        }
+    }
+
+    #[test]
     fn whole_bodies_that_are_refused() {
         for (form, body) in
             [(Form::Structured, ""), (Form::Batched, "{}"), (Form::Batched, "[{}"), (Form::Plain, "[{},]"), (Form::Plain, " ")]

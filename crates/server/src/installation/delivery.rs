@@ -33,14 +33,15 @@ struct Cursor {
 }
 
 /// The targets of a pipeline at work.
+#[derive(Default)]
 pub(super) struct Delivery {
-    catalog: Arc<Catalog>,
     targets: Mutex<Vec<Target>>,
     /// What a target would not take, as long as it does not.
     refused: Mutex<Option<Error>>,
 }
 
 struct Target {
+    catalog: Arc<Catalog>,
     key: Vec<u8>,
     thresholds: bool,
     next: u64,
@@ -48,8 +49,8 @@ struct Target {
 }
 
 impl Delivery {
-    /// The targets of a pipeline, each where it was.
-    pub(super) fn open(catalog: Arc<Catalog>, pipeline: Uuid, plans: &[TargetPlan], folder: &Path) -> Result<Delivery, Error> {
+    /// Delivers to these targets from now on, each from where it was.
+    pub(super) fn aim(&self, catalog: &Arc<Catalog>, pipeline: Uuid, plans: &[TargetPlan], folder: &Path) -> Result<(), Error> {
         let mut targets = Vec::new();
         for (number, plan) in plans.iter().enumerate() {
             let Some(path) = plan.path.as_deref().filter(|path| *path != "-") else { continue };
@@ -58,9 +59,11 @@ impl Delivery {
             let key = [pipeline.as_bytes(), format!("{}/{number}/{path}", plan.name).as_bytes()].concat();
             let cursor = catalog.get(Table::Cursors, &key)?.map(|bytes| kept::<Cursor>(&bytes)).transpose()?.unwrap_or_default();
             let files = Growing::new(&template, plan.format, cursor.lengths);
-            targets.push(Target { key, thresholds: plan.name == THRESHOLD, next: cursor.next, files });
+            let catalog = Arc::clone(catalog);
+            targets.push(Target { catalog, key, thresholds: plan.name == THRESHOLD, next: cursor.next, files });
         }
-        Ok(Delivery { catalog, targets: Mutex::new(targets), refused: Mutex::default() })
+        *self.targets.lock().unwrap_or_else(PoisonError::into_inner) = targets;
+        Ok(())
     }
 
     /// Hands over what is new. A target that fails is tried again with the next records;
@@ -70,7 +73,7 @@ impl Delivery {
         let mut targets = self.targets.lock().unwrap_or_else(PoisonError::into_inner);
         let mut outcome = Ok(());
         for target in targets.iter_mut().filter(|target| target.next < end) {
-            if let Err(why) = target.catch_up(live, end, &self.catalog) {
+            if let Err(why) = target.catch_up(live, end) {
                 target.files.take_back();
                 outcome = Err(why);
             }
@@ -92,7 +95,7 @@ impl Delivery {
 }
 
 impl Target {
-    fn catch_up(&mut self, live: &Live, end: u64, catalog: &Catalog) -> Result<(), Error> {
+    fn catch_up(&mut self, live: &Live, end: u64) -> Result<(), Error> {
         let first = live.outlet().records().first();
         if self.next < first {
             let message = format!("records {} to {first} are no longer kept, and were not delivered", self.next);
@@ -116,15 +119,15 @@ impl Target {
                 taken += 1;
             }
             if taken >= CHUNK || self.next >= end {
-                self.accept(catalog)?;
+                self.accept()?;
             }
         }
-        self.accept(catalog)
+        self.accept()
     }
 
-    fn accept(&mut self, catalog: &Catalog) -> Result<(), Error> {
+    fn accept(&mut self) -> Result<(), Error> {
         let lengths = self.files.accept()?.clone();
         let cursor = Cursor { next: self.next, lengths };
-        Ok(catalog.commit(&[put(Table::Cursors, self.key.clone(), &cursor)])?)
+        Ok(self.catalog.commit(&[put(Table::Cursors, self.key.clone(), &cursor)])?)
     }
 }

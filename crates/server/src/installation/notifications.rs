@@ -107,6 +107,7 @@ impl Installation {
             channels: draft.channels,
             created_at: now.clone(),
             updated_at: now,
+            after_event: self.newest_event().map_err(|why| problem_of(&why))?,
         };
         self.keep_notification(who, "notification.create", Value::Null, &made)?;
         Ok(made)
@@ -126,7 +127,10 @@ impl Installation {
             return Err(Box::new(Problem::new(Code::Conflict, "the name of a notification never changes").field("name")));
         }
         let _change = self.change();
+        let is_turned_on = draft.enabled && !known.enabled;
+        let newest = self.newest_event().map_err(|why| problem_of(&why))?;
         let made = Notification {
+            after_event: if is_turned_on { newest } else { known.after_event },
             enabled: draft.enabled,
             event_type: draft.event_type,
             conditions: draft.conditions,

@@ -1,5 +1,6 @@
 //! Pipelines and the versions of their documents.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use flowmeter_core::pipeline::{Pipeline, Problems};
@@ -187,6 +188,7 @@ impl Installation {
     /// Keeps a version and lets the pipeline at work take it up. The change is held.
     pub(super) fn adopt(&self, who: &Who, newer: &KeptPipeline, document: &str, compiled: Pipeline) -> Result<(), Refused> {
         let served = self.served_of(newer.id);
+        let targets = compiled.targets.clone();
         if let Some(served) = &served {
             let mut plan = compiled.plan;
             plan.id = newer.id;
@@ -196,7 +198,9 @@ impl Installation {
         }
         let changes = self.version_changes(who, newer, document, "pipeline.update")?;
         self.catalog.commit(&changes).map_err(|why| problem_of(&why.into()))?;
-        if let Some(served) = served {
+        // One that rests takes it up when it is woken.
+        if let Some(served) = served.filter(|served| served.session() != 0) {
+            served.delivery.aim(&self.catalog, newer.id, &targets, Path::new(".")).map_err(|why| problem_of(&why))?;
             let command = LogCommand::Adopt { pipeline: newer.id, version: newer.version };
             let position = self.with_writer(|writer| writer.command(&command)).map_err(|why| problem_of(&why))?;
             // One that stands still takes it up when it goes on, at its place in the log.
@@ -228,11 +232,14 @@ impl Installation {
 
     /// Takes a pipeline away. Its records, events and sessions stay.
     pub fn delete_pipeline(&self, who: &Who, pipeline: &KeptPipeline) -> Result<(), Refused> {
-        if self.served_of(pipeline.id).is_some() {
+        if self.running_of(pipeline.id).is_some() {
             let detail = format!("a session of `{}` is running; finish or cancel it first", pipeline.name);
             return Err(Box::new(Problem::new(Code::Conflict, detail)));
         }
         let _change = self.change();
+        if let Some(resting) = self.served_of(pipeline.id) {
+            self.let_go(resting);
+        }
         let mut changes = vec![Change::Remove(Table::Pipelines, named_key(&pipeline.namespace, &pipeline.name))];
         let audited = self.audited(who, "pipeline.delete", &pipeline.name, json!({"version": pipeline.version}), Value::Null);
         changes.extend(audited.map_err(|why| problem_of(&why))?);

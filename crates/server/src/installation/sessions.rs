@@ -2,6 +2,7 @@
 //! commit. The core's state machine decides; nothing else writes a status.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
 
 use flowmeter_core::pipeline::Pipeline;
@@ -127,8 +128,8 @@ impl Installation {
         {
             return Ok(known);
         }
-        if let Some(served) = self.served_of(pipeline.id) {
-            let detail = format!("session {} of `{}` is running already", Session::id_of(served.session), pipeline.name);
+        if let Some(served) = self.running_of(pipeline.id) {
+            let detail = format!("session {} of `{}` is running already", Session::id_of(served.session()), pipeline.name);
             return Err(Box::new(Problem::new(Code::Conflict, detail)));
         }
         let version = self.version(pipeline, pipeline.version)?;
@@ -141,7 +142,11 @@ impl Installation {
         let audited = self.audited(who, "session.start", &session.session_id, Value::Null, json!({"pipeline": pipeline.name}));
         self.step(&mut session, &compiled.plan, Trigger::Start, audited.map_err(|why| problem_of(&why))?)
             .map_err(|why| problem_of(&why))?;
-        match self.put_to_work(pipeline, &session, &compiled) {
+        let working = match self.served_of(pipeline.id) {
+            Some(resting) => self.wake(&resting, pipeline, session.number, &compiled),
+            None => self.put_to_work(pipeline, &session, &compiled),
+        };
+        match working {
             Ok(()) => self.step(&mut session, &compiled.plan, Trigger::Ready, Vec::new()).map_err(|why| problem_of(&why))?,
             Err(why) => {
                 session.error = Some(why.to_string());
@@ -189,8 +194,9 @@ impl Installation {
         let mut session = kept.session(plan);
         let now = self.now();
         let event = session.take(trigger, now).map_err(|why| Error::new(Kind::Invalid, why.to_string()))?;
-        kept.session_status = event.status.name().to_owned();
-        kept.session_end_time = session.ended_at.map(|at| at.to_string());
+        let mut after = kept.clone();
+        after.session_status = event.status.name().to_owned();
+        after.session_end_time = session.ended_at.map(|at| at.to_string());
         let payload = serde_json::from_str(&event.to_json()).unwrap_or_default();
         let mut told = vec![(STATUS, payload)];
         if session.status().is_final() {
@@ -199,13 +205,14 @@ impl Installation {
         // Steps of a batch run come from its own thread: they are told one at a time.
         let _telling = self.teller.hold();
         self.still(kept.number, event.previous)?;
-        let mut changes = vec![put(Table::Sessions, key_of(kept.number), kept)];
+        let mut changes = vec![put(Table::Sessions, key_of(kept.number), &after)];
         changes.extend(self.told(&kept.namespace, now, told)?);
         if self.catalog.counter(SESSIONS)? < kept.number {
             changes.push(Catalog::count_to(SESSIONS, kept.number));
         }
         changes.extend(more);
         self.catalog.commit(&changes)?;
+        *kept = after;
         Ok(())
     }
 
@@ -237,7 +244,7 @@ impl Installation {
                 format!("the log ends at {end}, before {}, which `{}` has taken already", live.position(), pipeline.name);
             return Err(Error::new(Kind::Corrupt, message));
         }
-        let delivery = Arc::new(Delivery::open(Arc::clone(&self.catalog), pipeline.id, &compiled.targets, Path::new("."))?);
+        let delivery = Arc::new(Delivery::default());
         let delivering = Arc::clone(&delivery);
         let around = Surroundings {
             tail: Arc::clone(&self.tail),
@@ -246,14 +253,43 @@ impl Installation {
             after: Box::new(move |live| delivering.deliver(live)),
             clock: Arc::clone(&self.clock),
         };
-        let paused = session.status() == Status::Paused;
-        let worker = Worker::start(live, self.worker_settings(), around, paused)?;
-        let served = Arc::new(Served { kept: pipeline.clone(), session: session.number, worker, delivery });
+        // It stands still until it is woken.
+        let worker = Worker::start(live, self.worker_settings(), around, true)?;
+        let served = Arc::new(Served { kept: pipeline.clone(), session: AtomicU64::new(0), worker, delivery });
+        self.pipelines.write().unwrap_or_else(PoisonError::into_inner).insert(pipeline.id, Arc::clone(&served));
+        if session.status().is_final() {
+            return Ok(());
+        }
+        self.wake(&served, pipeline, session.number, compiled)?;
+        if session.status() == Status::Paused { served.worker.pause(true) } else { Ok(()) }
+    }
+
+    /// Lets a resting pipeline work for a session, under the newest version of its
+    /// document, from where it was.
+    fn wake(&self, served: &Arc<Served>, pipeline: &KeptPipeline, session: u64, compiled: &Pipeline) -> Result<(), Error> {
+        let mut plan = compiled.plan.clone();
+        plan.id = pipeline.id;
+        let version = served.worker.ask(move |live| live.accepts(&plan).map(|()| live.version()))??;
+        served.delivery.aim(&self.catalog, pipeline.id, &compiled.targets, Path::new("."))?;
+        served.session.store(session, Ordering::Release);
         self.with_writer(|writer| {
             writer.watch(Arc::clone(served.board()));
+            match version == pipeline.version {
+                true => Ok(()),
+                false => writer.command(&LogCommand::Adopt { pipeline: pipeline.id, version: pipeline.version }).map(|_| ()),
+            }
+        })?;
+        served.worker.pause(false)
+    }
+
+    /// Lets a pipeline rest: nothing is taken, but its meters and records are at hand.
+    fn rest(&self, served: &Arc<Served>) -> Result<(), Error> {
+        self.with_writer(|writer| {
+            writer.unwatch(served.board());
             Ok(())
         })?;
-        self.pipelines.write().unwrap_or_else(PoisonError::into_inner).insert(pipeline.id, served);
+        served.worker.pause(true)?;
+        served.session.store(0, Ordering::Release);
         Ok(())
     }
 
@@ -292,6 +328,22 @@ impl Installation {
                 _ => {}
             }
         }
+        self.lay_out_resting(&pipelines)
+    }
+
+    /// Pipelines that have worked and that no session runs: their meters and records are
+    /// at hand.
+    fn lay_out_resting(self: &Arc<Self>, pipelines: &[KeptPipeline]) -> Result<(), Error> {
+        for pipeline in pipelines.iter().filter(|pipeline| pipeline.streaming && self.served_of(pipeline.id).is_none()) {
+            let sessions = self.sessions(&pipeline.namespace, Some(pipeline.id), None, None, usize::MAX)?;
+            let Some(session) = sessions.iter().find(|session| session.session_run_type == RunType::Normal.name()) else {
+                continue;
+            };
+            let version = self.version(pipeline, pipeline.version).map_err(|why| Error::new(Kind::Corrupt, why.detail))?;
+            if let Err(why) = self.put_to_work(pipeline, session, &version.compile()?) {
+                tracing::error!(pipeline = pipeline.name, "what it counted is not at hand: {why}");
+            }
+        }
         Ok(())
     }
 
@@ -304,7 +356,12 @@ impl Installation {
         let plan = self.version(&pipeline, pipeline.version)?.compile().map_err(at)?.plan;
         let action = format!("session.{trigger:?}").to_lowercase();
         let audited = self.audited(who, &action, id, json!({"status": session.session_status}), Value::Null).map_err(at)?;
-        let served = self.served_of(pipeline.id).filter(|served| served.session == session.number);
+        if !pipeline.streaming && !session.status().is_final() && trigger != Trigger::Cancel {
+            // Its thread reads the files in one go: it would not know.
+            let detail = format!("{id} reads files once, in one go; it is {} and can only be canceled", session.session_status);
+            return Err(Box::new(Problem::new(Code::Conflict, detail)));
+        }
+        let served = self.served_of(pipeline.id).filter(|served| served.session() == session.number);
         if trigger == Trigger::Cancel
             && let Some(served) = &served
         {
@@ -316,7 +373,7 @@ impl Installation {
             Trigger::Pause => served.worker.pause(true).map_err(at)?,
             Trigger::Resume => served.worker.pause(false).map_err(at)?,
             Trigger::Finish => self.wind_up(&mut session, served, &plan).map_err(at)?,
-            Trigger::Cancel => self.let_go(served),
+            Trigger::Cancel => self.rest(&served).map_err(at)?,
             _ => {}
         }
         Ok(session)
@@ -333,8 +390,7 @@ impl Installation {
             session.counts = counts(plan, &served.board().totals());
             self.step(session, plan, Trigger::Fail, Vec::new())?;
         }
-        self.let_go(served);
-        Ok(())
+        self.rest(&served)
     }
 
     fn deliver_rest(&self, session: &mut KeptSession, served: &Served, plan: &Plan) -> Result<(), Error> {
@@ -356,7 +412,8 @@ impl Installation {
         self.step(session, plan, Trigger::WrapUp, Vec::new())
     }
 
-    fn let_go(&self, served: Arc<Served>) {
+    /// Ends the worker of a pipeline that rests or has failed.
+    pub(super) fn let_go(&self, served: Arc<Served>) {
         self.pipelines.write().unwrap_or_else(PoisonError::into_inner).remove(&served.kept.id);
         drop(self.with_writer(|writer| {
             writer.unwatch(served.board());
@@ -384,7 +441,7 @@ impl Installation {
         for served in self.served() {
             let Some(why) = served.board().failure() else { continue };
             let _change = self.change();
-            let Some(bytes) = self.catalog.get(Table::Sessions, &key_of(served.session))? else { continue };
+            let Some(bytes) = self.catalog.get(Table::Sessions, &key_of(served.session()))? else { continue };
             let mut session: KeptSession = kept(&bytes)?;
             if !session.status().is_final() {
                 let plan = plan_of(&self.catalog, served.kept.id)(session.version)?;
@@ -454,7 +511,7 @@ impl Installation {
 
     /// What a session has done so far, or had done when it ended.
     pub fn session_counts(&self, session: &KeptSession) -> Result<Value, Error> {
-        match self.served_of(session.pipeline_id).filter(|served| served.session == session.number) {
+        match self.served_of(session.pipeline_id).filter(|served| served.session() == session.number) {
             Some(served) => {
                 let plan = served.worker.ask(|live| Arc::clone(live.plan()))?;
                 Ok(counts(&plan, &served.board().totals()))

@@ -95,14 +95,14 @@ impl Installation {
         let now = self.now();
         let served = self.served();
         let mut seen = self.teller.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        seen.retain(|number, _| served.iter().any(|served| served.session == *number));
+        seen.retain(|number, _| served.iter().any(|served| served.session() == *number));
         for served in &served {
-            let Some(bytes) = self.catalog.get(Table::Sessions, &key_of(served.session))? else { continue };
+            let Some(bytes) = self.catalog.get(Table::Sessions, &key_of(served.session()))? else { continue };
             let session: KeptSession = kept(&bytes)?;
             if session.status().is_final() {
                 continue;
             }
-            let before = seen.entry(served.session).or_insert(Seen { received_at: now, ..Seen::default() });
+            let before = seen.entry(served.session()).or_insert(Seen { received_at: now, ..Seen::default() });
             let looked = self.tell_operators(&session, served, now).and_then(|()| self.tell_of(&session, served, *before, now));
             match looked {
                 Ok(after) => *before = after,

@@ -44,8 +44,20 @@ pub struct Verified {
     pub differences: Vec<String>,
 }
 
-/// Verifies a data directory that nobody uses. `scratch` is an empty folder.
-pub fn verify(data: &Path, scratch: &Path, settings: LiveSettings) -> Result<Verified, Error> {
+/// Bytes of identities that the recount remembers in memory; more spill to the scratch folder.
+const IDENTITIES_BYTES: usize = 256 << 20;
+
+/// Verifies a data directory that nobody uses, on so many threads. `scratch` is an empty
+/// folder.
+pub fn verify(data: &Path, scratch: &Path, threads: usize) -> Result<Verified, Error> {
+    let settings = LiveSettings {
+        // Rollups answer questions; what is verified are meters and records.
+        rollups_bytes: None,
+        engine: flowmeter_engine::Settings { threads, partitions: threads, taps_max: 0 },
+        identities_bytes: IDENTITIES_BYTES,
+        paced: true,
+        outlet: log::Settings { reserve_bytes: 0, ..log::Settings::default() },
+    };
     let _lock = backup::lock_of(data)?;
     let at = |path: &Path| LocalDisk::new(path).map_err(|why| Error::io(path.display(), &why));
     let copy = scratch.join(CATALOG_FILE);

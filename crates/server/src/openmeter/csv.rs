@@ -1,6 +1,7 @@
 //! Answers as CSV, as OpenMeter writes them: times in UTC, values with six decimals.
 
 use flowmeter_core::decimal::{Quotient, Rounding};
+use flowmeter_core::time::Timestamp;
 use flowmeter_store::rollups::Row;
 
 /// Places behind the point.
@@ -18,7 +19,7 @@ pub(super) fn write(rows: &[Row], subject: bool, dimensions: &[String]) -> Strin
     }
     out.push_str(",value\n");
     for row in rows {
-        out.push_str(&format!("{},{}", row.window_start, row.window_end));
+        out.push_str(&format!("{},{}", seconds(row.window_start), seconds(row.window_end)));
         if subject {
             out.push(',');
             field(row.subject.as_deref().unwrap_or_default(), &mut out);
@@ -34,6 +35,11 @@ pub(super) fn write(rows: &[Row], subject: bool, dimensions: &[String]) -> Strin
         out.push('\n');
     }
     out
+}
+
+/// Windows begin and end with minutes, and are written without fractions.
+fn seconds(at: Timestamp) -> String {
+    at.to_string().replace(".000Z", "Z")
 }
 
 fn field(text: &str, out: &mut String) {

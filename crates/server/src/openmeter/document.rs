@@ -20,9 +20,9 @@ pub(super) fn operator_with_room(meters: &[KeptMeter]) -> u16 {
 /// An event counts where its time belongs, however late or early it is: queries read
 /// rollups, and the meters' own periods, which nobody is sent, carry what is late. A rule
 /// holds all dimensions as one tuple, so that a query may combine them as it likes.
-pub(super) fn write(meters: &[KeptMeter]) -> String {
+pub(super) fn write(namespace: &str, meters: &[KeptMeter]) -> String {
     let operators = meters.iter().map(|meter| meter.operator).max().map_or(0, |last| last + 1);
-    let steps = (0..operators).filter_map(|operator| step(operator, meters)).collect::<Vec<_>>();
+    let steps = (0..operators).filter_map(|operator| step(namespace, operator, meters)).collect::<Vec<_>>();
     // A pipeline has a step; without meters it is one that keeps nothing.
     let steps = if steps.is_empty() { vec![json!({"filter": {"when": "false"}})] } else { steps };
     let document = json!({
@@ -37,15 +37,15 @@ pub(super) fn write(meters: &[KeptMeter]) -> String {
     serde_json::to_string_pretty(&document).unwrap_or_default()
 }
 
-fn step(operator: u16, meters: &[KeptMeter]) -> Option<Value> {
-    let mine = meters.iter().filter(|meter| meter.operator == operator && !meter.deleting);
+fn step(namespace: &str, operator: u16, meters: &[KeptMeter]) -> Option<Value> {
+    let mine = meters.iter().filter(|meter| meter.operator == operator);
     let rules: Vec<Value> = mine.map(|meter| rule(meter, meters)).collect();
     (!rules.is_empty()).then(|| {
         json!({
             "id": format!("meters-{}", operator + 1),
             "from": "events",
             "meter": {
-                "key": derived::pipeline(&format!("{PIPELINE}/meters-{}", operator + 1)),
+                "key": derived::pipeline(&format!("{PIPELINE}/{namespace}/meters-{}", operator + 1)),
                 "user": "subject",
                 "match": "all",
                 "unmatched": "drop",
@@ -57,6 +57,10 @@ fn step(operator: u16, meters: &[KeptMeter]) -> Option<Value> {
 }
 
 fn rule(meter: &KeptMeter, meters: &[KeptMeter]) -> Value {
+    if meter.deleting {
+        // The operator stays for as long as users have meters in it.
+        return json!({"name": meter.slug, "when": "false", "category": category(meter)});
+    }
     let mut conditions = vec![json!({"field": "type", "op": "eq", "value": meter.event_type})];
     let value = meter.value_path();
     // An event counts in all its meters or in none. Where another meter of the event type

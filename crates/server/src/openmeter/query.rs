@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 
 use super::meter::KeptMeter;
 use super::{QUERY, SUBJECTS, VALUES, csv, endpoint, literal, slugs};
-use crate::api::request::{Query, object};
+use crate::api::request::{Query, json};
 use crate::api::usage::{Answer, Cut, UsageRow, filter};
 use crate::api::{App, Asked, Endpoint, answer, off};
 use crate::installation::{Refused, Usage, not_found};
@@ -188,7 +188,7 @@ async fn by_body(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Refused> {
-    let wanted = Wanted::of_body(&object(&app, &headers, body).await?)?;
+    let wanted = Wanted::of_body(&json(&app, &headers, body).await?)?;
     rows(app, asked, name, wanted, headers).await
 }
 

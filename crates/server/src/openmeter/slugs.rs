@@ -130,7 +130,7 @@ fn settle(installation: &Arc<Installation>, who: &Who) -> Result<(), Refused> {
 /// The pipeline, with the document of these meters, at work. Without any meter there is
 /// none, unless there was one before.
 fn written(installation: &Arc<Installation>, who: &Who, meters: &[KeptMeter]) -> Result<Option<KeptPipeline>, Refused> {
-    let document = document::write(meters);
+    let document = document::write(&who.namespace, meters);
     let pipeline = match installation.pipeline(&who.namespace, PIPELINE) {
         Ok(known) if !known.built_in => {
             let detail = format!("there is a pipeline `{PIPELINE}` of somebody's own; the OpenMeter API needs the name");
@@ -142,7 +142,7 @@ fn written(installation: &Arc<Installation>, who: &Who, meters: &[KeptMeter]) ->
         Err(missing) if missing.code == Code::NotFound => installation.create_pipeline(who, &document, true)?,
         Err(refused) => return Err(refused),
     };
-    if installation.served_of(pipeline.id).is_none() {
+    if installation.running_of(pipeline.id).is_none() {
         installation.start(who, &pipeline, None)?;
     }
     Ok(Some(pipeline))

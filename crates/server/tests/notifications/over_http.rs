@@ -39,6 +39,9 @@ async fn a_run_is_told_step_by_step_and_a_failure_with_its_cause() {
         assert_eq!(event["data"]["sessionEndTime"].is_string(), pair[1] == "COMPLETED");
         ids.push(received.header("webhook-id").to_owned());
     }
+    let (status, refused) = server.call("POST", &format!("/api/v1/sessions/{id}/pause"), "").await;
+    assert_eq!(status, 409);
+    assert!(refused["detail"].as_str().unwrap().contains("from COMPLETED to PAUSED"), "{refused}");
     ids.dedup();
     assert_eq!(ids.len(), 6, "every notification has an id of its own: {ids:?}");
 
@@ -47,9 +50,9 @@ async fn a_run_is_told_step_by_step_and_a_failure_with_its_cause() {
     let session = server.made("/api/v1/pipelines/bad/run", &json!({})).await;
     let id = session["sessionId"].as_str().unwrap().to_owned();
     let failed = failures.next().await;
-    assert_eq!(failed.step(), format!("{id} INITIALIZING>FAILED"));
+    assert_eq!(failed.step(), format!("{id} RUNNING>FAILED"));
     assert!(failed.json()["data"]["sessionError"].as_str().unwrap().contains("missing"), "{:?}", failed.json());
-    for step in ["NEVER_RUN>INITIALIZING", "INITIALIZING>FAILED"] {
+    for step in ["NEVER_RUN>INITIALIZING", "INITIALIZING>RUNNING", "RUNNING>FAILED"] {
         assert_eq!(all.next().await.step(), format!("{id} {step}"));
     }
     // Only failures came where only failures are wanted, and the try-out says the same.
@@ -171,7 +174,7 @@ async fn two_secrets_two_signatures_and_a_history() {
     let (status, _) = server.call("POST", &format!("/api/v1/notifications/deliveries/{id}/resend"), "").await;
     assert_eq!(status, 200);
     let again = receiver.next().await;
-    assert_eq!((again.header("webhook-id"), again.body), (format!("{id}_1").as_str(), first.body));
+    assert_eq!((again.header("webhook-id"), &again.body), (format!("{id}_1").as_str(), &first.body));
     let (_, channels) = server.call("GET", "/api/v1/notifications/channels", "").await;
     assert_eq!((&channels["items"][0]["state"], &channels["items"][0]["channel"]), (&json!("well"), &json!("webhook")));
     server.stop().await;

@@ -154,7 +154,7 @@ impl Drop for MailServer {
     fn drop(&mut self) {
         // It ends with its standard input.
         drop(self.child.stdin.take());
-        drop(self.child.wait());
+        let _ = self.child.wait();
     }
 }
 

@@ -163,7 +163,7 @@ impl Server {
         let (ready, is_ready) = oneshot::channel();
         let running = tokio::spawn(async move {
             let stopped = async { drop(stopped.await) };
-            let ready = |address, _: &Installation| drop(ready.send(address));
+            let ready = |address, _: &Installation| ready.send(address).unwrap();
             flowmeter_server::run::run(settings, Vec::new(), clock, stopped, ready).await.unwrap();
         });
         let address = tokio::time::timeout(PATIENCE, is_ready).await.expect("it does not start").expect("it does not start");

@@ -67,11 +67,9 @@ impl Disk for LocalDisk {
 
     fn create_folder(&self, folder: &str) -> io::Result<()> {
         fs::create_dir_all(self.path(folder))?;
-        // The folder's own name lies in the one above.
-        if let Some(above) = self.path(folder).parent() {
-            fs::File::open(above)?.sync_all()?;
-        }
-        Ok(())
+        // The name of each folder lies in the one above, and each may be new.
+        let inside = Path::new(folder).ancestors().skip(1);
+        inside.map(|above| fs::File::open(self.root.join(above))?.sync_all()).collect()
     }
 
     fn sync_folder(&self, folder: &str) -> io::Result<()> {

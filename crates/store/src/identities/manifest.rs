@@ -74,14 +74,14 @@ impl Manifest {
     pub fn read(bytes: &[u8]) -> Result<Manifest, Error> {
         let corrupt = || Error::corrupt("a manifest of identities", "is not what was written");
         let rest = bytes.strip_prefix(&MAGIC).ok_or_else(corrupt)?;
+        let (body, sum) = bytes.split_last_chunk().ok_or_else(corrupt)?;
+        if body.len() < HEAD_BYTES || crc32c::crc32c(body) != u32::from_le_bytes(*sum) {
+            return Err(corrupt());
+        }
         let format = rest.first_chunk().map(|four| u32::from_le_bytes(*four)).ok_or_else(corrupt)?;
         if format != FORMAT {
             let message = format!("format {format} of manifests of identities is not known here");
             return Err(Error::new(Kind::Format, message));
-        }
-        let (body, sum) = bytes.split_last_chunk().ok_or_else(corrupt)?;
-        if body.len() < HEAD_BYTES || crc32c::crc32c(body) != u32::from_le_bytes(*sum) {
-            return Err(corrupt());
         }
         let (head, runs) = body.split_at(HEAD_BYTES);
         if runs.len() != word(head, 40) as usize * RUN_BYTES {

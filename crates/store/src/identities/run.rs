@@ -203,12 +203,12 @@ impl Trailer {
         if bytes[..8] != MAGIC {
             return Err(Error::corrupt(name, "does not end like a run file"));
         }
+        if sum != crc32c::crc32c(&bytes[..TRAILER_BYTES - 4]) {
+            return Err(Error::corrupt(name, "the trailer is not what was written"));
+        }
         if word(bytes, 8) != FORMAT {
             let message = format!("{name}: format {} of run files is not known here", word(bytes, 8));
             return Err(Error::new(Kind::Format, message));
-        }
-        if sum != crc32c::crc32c(&bytes[..TRAILER_BYTES - 4]) {
-            return Err(Error::corrupt(name, "the trailer is not what was written"));
         }
         let time = |at| Timestamp::from_nanos(long(bytes, at).cast_signed());
         let outline = Outline { number: long(bytes, 16), count: long(bytes, 24), min_at: time(32), max_at: time(40), sum };

@@ -44,12 +44,12 @@ pub(super) fn create(disk: &dyn Disk, folder: &str, first: u64, first_item: u64)
     let make = || {
         let mut file = disk.create(&fresh)?;
         file.append(&head)?;
-        file.sync()?;
-        disk.rename(&fresh, &name)?;
-        disk.sync_folder(folder)?;
-        disk.open(&name)
+        file.sync()
     };
-    make().map_err(|why| Error::io(&name, &why))
+    make().map_err(|why| Error::io(&name, &why))?;
+    let named = disk.rename(&fresh, &name).and_then(|()| disk.sync_folder(folder)).and_then(|()| disk.open(&name));
+    // It may have its name already: even on a full disk the one before must not go on.
+    named.map_err(|why| Error::new(Kind::Unavailable, format!("{name}: {why}")))
 }
 
 /// Reads the head of a segment: the number of its first item.
@@ -163,11 +163,4 @@ fn claims_durable(file: &dyn File, name: &str, from: u64, whole: u64, hole: u64)
     let read = file.read_at(&mut bytes, from).map_err(|why| Error::io(name, &why))?;
     let headers = (0..read).filter_map(|at| Header::read(&bytes[at..read]));
     Ok(headers.filter(|header| header.durable > hole).map(|header| header.position).next())
-}
-
-/// Items in all entries of a segment and those before, up to a length.
-pub(super) fn items_before(file: &dyn File, name: &str, length: u64) -> Result<u64, Error> {
-    let first = name.rsplit('/').next().and_then(Segment::named).map_or(0, |segment| segment.first);
-    let first_item = read_head(file, name, first)?;
-    Ok(look_through(file, name, first, first_item, length)?.items)
 }

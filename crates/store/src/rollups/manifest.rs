@@ -65,6 +65,10 @@ impl Manifest {
         self.runs.iter().any(|run| run.number == number)
     }
 
+    pub(super) fn numbers(&self) -> impl Iterator<Item = u64> {
+        self.runs.iter().map(|run| run.number)
+    }
+
     /// Appends it.
     pub fn write_to(&self, pen: &mut Pen) {
         pen.byte(FORMAT);

@@ -48,6 +48,17 @@ fn blanks_may_come_and_go_between_events() {
 }
 
 #[test]
+fn what_is_told_of_a_flaw_does_not_depend_on_the_events_before() {
+    let flawed = ["{\"id\": ", "{\"id\": \"x", "{\"id\":\"x\",}", "nothing", "[1]"];
+    for line in flawed {
+        let alone = decode(&["id", "n"], line);
+        let after = decode(&["id", "n"], &format!("{{\"id\": \"a\",\"n\":1}}\n{{\"id\":\"b\",\"n\":2}}\n{line}"));
+        let detail = |batch: &Batch| batch.faults.last().unwrap().detail.clone();
+        assert_eq!(detail(&after), detail(&alone), "{line}");
+    }
+}
+
+#[test]
 fn fields_are_found_wherever_they_stand() {
     let paths = ["id", "data", "data.n", "data.user.plan", "a.b"];
     let cases = [

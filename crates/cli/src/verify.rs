@@ -1,0 +1,39 @@
+//! `flowmeter verify`: everything counted again.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Context;
+use flowmeter_server::installation::verify as verified;
+
+use crate::args::Verify;
+use crate::failure::{self, FAILED, Wrong};
+
+pub(crate) fn verify(verify: &Verify) -> anyhow::Result<ExitCode> {
+    let scratch = scratch(verify)?;
+    let threads = verify.threads.map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from), usize::from);
+    let outcome = verified(&verify.data, &scratch, threads);
+    // What is left there is of no use to anybody.
+    drop(std::fs::remove_dir_all(&scratch));
+    let verified = outcome?;
+    let mut text: String = verified.differences.iter().map(|difference| format!("{difference}\n")).collect();
+    let ending = if verified.differences.is_empty() { "everything is equal" } else { "not everything is equal" };
+    text.push_str(&format!(
+        "{} pipelines, {} events counted again, {} meters and {} records compared: {ending}\n",
+        verified.pipelines, verified.events, verified.meters, verified.records
+    ));
+    failure::print(&text)?;
+    Ok(if verified.differences.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
+}
+
+/// A new folder to write in.
+fn scratch(verify: &Verify) -> anyhow::Result<PathBuf> {
+    if !verify.data.is_dir() {
+        return Err(Wrong(format!("{} is no folder", verify.data.display())).into());
+    }
+    let data = verify.data.canonicalize()?;
+    let above = verify.scratch.as_deref().or(data.parent()).unwrap_or(Path::new("."));
+    let folder = above.join(format!(".flowmeter-verify-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).with_context(|| format!("{}: give --scratch a folder to write in", folder.display()))?;
+    Ok(folder)
+}

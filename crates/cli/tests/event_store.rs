@@ -1,0 +1,294 @@
+//! The event store at work, and what rests on it: search, trace, explain, verify, backup and
+//! restore, on a server in a process of its own.
+
+#![allow(clippy::unwrap_used)] // a test that cannot go on stops
+
+#[path = "event_store/server.rs"]
+mod server;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use serde_json::{Value, json};
+use server::{Server, ask, flowmeter};
+
+const PIPELINE: &str = "
+pipeline: usage
+source: { http: {} }
+operators:
+  - id: real
+    filter: { when: 'data.test != true' }
+  - meter:
+      key: 00000000-0000-4000-8000-000000000001
+      rules:
+        - { name: calls, category: calls, value: data.n, groupBy: [[data.kind]] }
+meterTypes:
+  - { name: Calls, category: calls, unit: s, aggregation: sum, resetSchedule: hourly, flushEmpty: false,
+      late: { amendWithin: 3650d } }
+";
+
+fn event(id: &str, subject: &str, time: &str, data: &Value) -> String {
+    let event = json!({
+        "specversion": "1.0", "id": id, "source": "/s", "type": "call", "subject": subject, "time": time, "data": data,
+    });
+    format!("{event}\n")
+}
+
+/// An event of a long past hour, so that its period is flushed at once; and others.
+fn story(factor: u64) -> String {
+    [
+        event("1", "alice", "2024-05-01T10:10:00Z", &json!({"n": 5 * factor, "kind": "a"})),
+        event("2", "alice", "2024-05-01T10:20:00Z", &json!({"n": "7", "kind": "a"})),
+        event("1", "alice", "2024-05-01T10:10:00Z", &json!({"n": 5 * factor, "kind": "a"})),
+        event("3", "alice", "2024-05-01T10:30:00Z", &json!({"n": 0.1, "kind": "b"})),
+        event("4", "bob", "2024-05-01T10:30:00Z", &json!({"n": 1, "kind": "b", "test": true})),
+        event("5", "bob", "2024-05-01T10:30:00Z", &json!({"n": 9, "kind": "b"})),
+    ]
+    .concat()
+}
+
+fn pipeline_in(folder: &Path, schedule: &str) -> PathBuf {
+    let file = folder.join("usage.yaml");
+    std::fs::write(&file, PIPELINE.replace("hourly", schedule)).unwrap();
+    file
+}
+
+fn told(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+fn verify(data: &Path) -> Output {
+    flowmeter(&["verify", "--data", &data.display().to_string()])
+}
+
+#[test]
+fn events_are_found_traced_explained_and_filed() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, file) = (folder.path().join("data"), pipeline_in(folder.path(), "hourly"));
+    let server = Server::start(&data, Some(&file), &[]);
+    let (status, answer) = server.post("/api/v1/events?wait=counted", &story(1));
+    assert_eq!(status, 200, "{answer}");
+    let records = server.until("/api/v1/records", |body| body["items"].as_array().unwrap().len() == 2);
+
+    // Search, before anything is in files.
+    let verdicts = |body: &Value| -> Vec<String> {
+        let items = body["items"].as_array().unwrap().iter();
+        items.map(|item| format!("{} {}", item["id"].as_str().unwrap(), item["verdict"].as_str().unwrap())).collect()
+    };
+    let all = ["1 counted", "2 parked", "1 duplicate", "3 counted", "4 filtered", "5 counted"];
+    let (_, body) = server.get("/api/v1/events");
+    assert_eq!(verdicts(&body), all);
+    assert_eq!(body["items"][1]["reason"], "bad_value");
+    assert!(body["items"][1]["detail"].as_str().unwrap().contains("data.n"), "{body}");
+    for (query, expected) in [
+        ("id=1", &["1 counted", "1 duplicate"][..]),
+        ("verdict=parked", &["2 parked"]),
+        ("subject=bob&verdict=counted", &["5 counted"]),
+        ("source=/other", &[]),
+        ("from=2024-01-01T00:00:00Z&subject=bob", &["4 filtered", "5 counted"]),
+        ("to=2024-01-01T00:00:00Z", &[]),
+    ] {
+        assert_eq!(verdicts(&server.get(&format!("/api/v1/events?{query}")).1), expected, "{query}");
+    }
+    let mut paged = Vec::new();
+    let mut cursor = String::new();
+    for _ in 0..4 {
+        let (_, body) = server.get(&format!("/api/v1/events?limit=2{cursor}"));
+        paged.extend(verdicts(&body));
+        let Some(next) = body["nextCursor"].as_str() else { break };
+        cursor = format!("&cursor={next}");
+    }
+    assert_eq!(paged, all);
+
+    // Trace.
+    let (_, body) = server.get("/api/v1/events/3/trace");
+    let way = &body["events"][0];
+    let steps: Vec<&str> = way["steps"].as_array().unwrap().iter().map(|step| step["step"].as_str().unwrap()).collect();
+    assert_eq!(steps, ["received", "dedupe", "filter", "meter"], "{body}");
+    assert_eq!(way["steps"].as_array().unwrap().last().unwrap()["outcome"], "counted");
+    let counted = &way["counted"][0];
+    assert_eq!(
+        (&counted["rule"], &counted["meterType"], &counted["userId"]),
+        (&json!("calls"), &json!("Calls"), &json!("alice"))
+    );
+    assert_eq!(counted["periodStart"], "2024-05-01T10:00:00.000Z");
+    let (_, body) = server.get("/api/v1/events/2/trace");
+    assert_eq!((&body["events"][0]["verdict"], &body["events"][0]["counted"]), (&json!("parked"), &json!([])));
+    assert_eq!(server.get("/api/v1/events/none/trace").0, 404);
+
+    // Explain.
+    let alice = records["items"].as_array().unwrap().iter().find(|record| record["userId"] == "alice").unwrap();
+    let id = alice["meterMetaData"]["recordId"].as_str().unwrap();
+    let (_, body) = server.get(&format!("/api/v1/records/{id}/explain"));
+    assert_eq!(body["recount"], json!({"value": 5.1, "eventCount": 2, "equal": true}), "{body}");
+    let ids: Vec<&str> = body["events"].as_array().unwrap().iter().map(|event| event["id"].as_str().unwrap()).collect();
+    assert_eq!(ids, ["1", "3"]);
+    let explained = flowmeter(&["explain", id, "--url", &server.url()]);
+    assert!(told(&explained).contains("added up   equal"), "{}", told(&explained));
+    let explained = flowmeter(&["explain", "4", "--url", &server.url()]);
+    assert!(told(&explained).contains("verdict    filtered"), "{}", told(&explained));
+
+    // One program at a time.
+    let refused = verify(&data);
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(told(&refused).contains("is in use by another flowmeter"), "{}", told(&refused));
+
+    // After a crash the events are found all the same; after a stop they are in files.
+    server.kill();
+    let server = Server::start(&data, None, &[]);
+    assert_eq!(verdicts(&server.get("/api/v1/events").1), all);
+    server.stop();
+    let equal = verify(&data);
+    assert!(equal.status.success() && told(&equal).contains("6 events counted again"), "{}", told(&equal));
+    read_with_duckdb(&data);
+    let server = Server::start(&data, None, &[]);
+    assert_eq!(verdicts(&server.get("/api/v1/events").1), all, "from files");
+    assert_eq!(verdicts(&server.get("/api/v1/events?id=1&verdict=duplicate").1), ["1 duplicate"]);
+}
+
+fn read_with_duckdb(data: &Path) {
+    let files = data.join("events/*/*.parquet").display().to_string();
+    let python = |code: &str| Command::new("python3").args(["-c", code, &files]).output();
+    if !python("import duckdb").is_ok_and(|run| run.status.success()) {
+        eprintln!("skipped: python3 with the module duckdb is not here, so nothing but this program read the files");
+        return;
+    }
+    let query = "import duckdb, sys; print(duckdb.sql(f\"SELECT verdict, count(*), min(subject) \
+                 FROM read_parquet('{sys.argv[1]}') GROUP BY ALL ORDER BY ALL\").fetchall())";
+    let run = python(query).unwrap();
+    assert!(run.status.success(), "{}", told(&run));
+    let expected = "[('counted', 3, 'alice'), ('duplicate', 1, 'alice'), ('filtered', 1, 'bob'), ('parked', 1, 'alice')]";
+    assert_eq!(String::from_utf8_lossy(&run.stdout).trim(), expected);
+}
+
+/// The state of another history is told, whatever its counts.
+#[test]
+fn what_differs_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = pipeline_in(folder.path(), "hourly");
+    for factor in [1, 2] {
+        let data = folder.path().join(factor.to_string());
+        let server = Server::start(&data, Some(&file), &[]);
+        assert_eq!(server.post("/api/v1/events?wait=counted", &story(factor)).0, 200);
+        server.until("/api/v1/records", |body| body["items"].as_array().unwrap().len() == 2);
+        server.stop();
+        assert!(verify(&data).status.success());
+    }
+    let pipelines = |data: &str| folder.path().join(data).join("pipelines");
+    std::fs::remove_dir_all(pipelines("1")).unwrap();
+    std::fs::rename(pipelines("2"), pipelines("1")).unwrap();
+    let differs = verify(&folder.path().join("1"));
+    assert_eq!(differs.status.code(), Some(3), "{}", told(&differs));
+    assert!(told(&differs).contains("usage: record 0: stored"), "{}", told(&differs));
+}
+
+/// Where the log no longer reaches back, the files do.
+#[test]
+fn what_the_log_let_go_of_is_counted_from_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, file) = (folder.path().join("data"), pipeline_in(folder.path(), "never"));
+    let settings = ["log.retention=0", "log.segment_bytes=1MiB", "checkpoint.bytes=1MiB", "checkpoint.interval=1s"];
+    let segments = || std::fs::read_dir(data.join("log")).unwrap().count();
+    let first_segment = data.join("log/00000000000000000000.seg");
+    let pad =
+        |number: u64| (1..6).map(|nth| format!("{:016x}", number.wrapping_mul(nth * 2 + 1).rotate_left(29))).collect::<String>();
+    for run in 0..4 {
+        let server = Server::start(&data, Some(&file), &settings);
+        for batch in 0..3_u64 {
+            // Numbers that look drawn, so that the log grows.
+            let number = |nth: u64| (run * 1_000_000 + batch * 10_000 + nth + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            let lines = (0..4_000).map(|nth| {
+                let id = format!("{run}-{batch}-{nth}-{:016x}", number(nth));
+                event(
+                    &id,
+                    &format!("user-{}", number(nth) % 50),
+                    "2024-05-01T10:10:00Z",
+                    &json!({"n": number(nth) % 1_000, "pad": pad(number(nth))}),
+                )
+            });
+            assert_eq!(server.post("/api/v1/events", &lines.collect::<String>()).0, 204);
+        }
+        server.stop();
+    }
+    assert!(segments() > 1 || !first_segment.exists());
+    // A server that finds everything in files lets go of what is old.
+    let server = Server::start(&data, None, &settings);
+    assert_eq!(server.post("/api/v1/events", &event("last", "user-1", "2024-05-01T10:10:00Z", &json!({"n": 1}))).0, 204);
+    server.until("/api/v1/events?id=last", |_| !first_segment.exists());
+    server.stop();
+    let equal = verify(&data);
+    assert!(equal.status.success() && told(&equal).contains("48001 events counted again"), "{}", told(&equal));
+}
+
+#[test]
+fn a_backup_taken_beside_the_work_restores() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, file) = (folder.path().join("data"), pipeline_in(folder.path(), "hourly"));
+    let server = Server::start(&data, Some(&file), &["log.segment_bytes=1MiB", "checkpoint.interval=1s"]);
+    let batch = |number: usize| -> String {
+        let id = |nth: usize| format!("{number}-{nth}");
+        let one = |nth| event(&id(nth), &format!("u{}", nth % 7), "2024-05-01T10:10:00Z", &json!({"n": nth, "kind": number % 3}));
+        (0..200).map(one).collect()
+    };
+    let ended = Arc::new(AtomicBool::new(false));
+    let (address, ending) = (server.address.clone(), Arc::clone(&ended));
+    let sending = std::thread::spawn(move || {
+        let mut sent = 0;
+        while !ending.load(Ordering::Acquire) {
+            match ask(&address, "POST", "/api/v1/events", "application/x-ndjson", &batch(sent)) {
+                Some((204, _)) => sent += 1,
+                other => panic!("{other:?}"),
+            }
+        }
+        sent
+    });
+    server.until("/api/v1/events?limit=1000&id=9-199", |body| !body["items"].as_array().unwrap().is_empty());
+    let backup = folder.path().join("backup");
+    let to = backup.display().to_string();
+    let made = flowmeter(&["backup", "--url", &server.url(), "--to", &to]);
+    assert!(made.status.success(), "{}", told(&made));
+    ended.store(true, Ordering::Release);
+    let sent = sending.join().unwrap();
+    server.kill();
+
+    let restored = folder.path().join("restored");
+    let there = restored.display().to_string();
+    let done = flowmeter(&["restore", "--from", &to, "--data", &there]);
+    assert!(done.status.success(), "{}", told(&done));
+    let again = flowmeter(&["restore", "--from", &to, "--data", &there]);
+    assert_eq!(again.status.code(), Some(2), "{}", told(&again));
+
+    let equal = verify(&restored);
+    assert!(equal.status.success(), "{}", told(&equal));
+    let server = Server::start(&restored, None, &[]);
+    let (_, body) = server.get("/api/v1/events?id=9-199");
+    assert_eq!(body["items"][0]["verdict"], "counted", "{body}");
+    // Everything once more: what is there is a duplicate, what came after the backup counts.
+    for number in 0..sent {
+        let (status, answer) = server.post("/api/v1/events?wait=counted", &batch(number));
+        assert_eq!(status, 200);
+        let verdicts = answer["events"].as_array().unwrap();
+        assert!(number > 9 || verdicts.iter().all(|event| event["verdict"] == "duplicate"), "batch {number}: {answer}");
+    }
+    let (_, answer) = server.post("/api/v1/events?wait=counted", &batch(sent - 1));
+    assert!(answer["events"].as_array().unwrap().iter().all(|event| event["verdict"] == "duplicate"));
+    server.stop();
+    let equal = verify(&restored);
+    assert!(equal.status.success(), "{}", told(&equal));
+
+    // At rest as well; and what was changed is told.
+    let second = folder.path().join("second");
+    let at_rest = flowmeter(&["backup", "--data", &there, "--to", &second.display().to_string()]);
+    assert!(at_rest.status.success(), "{}", told(&at_rest));
+    let log = second.join("log");
+    let segment = std::fs::read_dir(&log).unwrap().next().unwrap().unwrap().path();
+    let mut bytes = std::fs::read(&segment).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&segment, bytes).unwrap();
+    let third = folder.path().join("third").display().to_string();
+    let refused = flowmeter(&["restore", "--from", &second.display().to_string(), "--data", &third]);
+    assert!(!refused.status.success() && told(&refused).contains("is not what was backed up"), "{}", told(&refused));
+}

@@ -1,0 +1,164 @@
+//! The pipelines that are simulated: three documents, each in two versions, and what the
+//! oracle must know of them. They differ in what becomes of late events, so that every
+//! policy is exercised, and have types of every aggregation, schedules that end often,
+//! and zones with odd offsets.
+
+use std::sync::{Arc, OnceLock};
+
+use flowmeter_core::pipeline::Pipeline;
+use flowmeter_core::plan::Plan;
+use flowmeter_core::time::Timestamp;
+use flowmeter_engine::{Error, Kind};
+
+/// What a meter type is, for the oracle.
+#[derive(Clone, Copy, Debug)]
+pub struct Sort {
+    /// Its name in records.
+    pub name: &'static str,
+    /// Whether the second rule leads to it, not the first.
+    pub second: bool,
+    /// As the document calls it.
+    pub aggregation: &'static str,
+    /// When it resets.
+    pub schedule: &'static str,
+    /// Its zone.
+    pub zone: &'static str,
+    /// Whether empty periods are flushed.
+    pub flush_empty: bool,
+}
+
+/// A pipeline, for the oracle.
+#[derive(Clone, Copy, Debug)]
+pub struct Document {
+    /// Its name.
+    pub name: &'static str,
+    /// Its meter operator.
+    pub key: &'static str,
+    /// What becomes of late events.
+    pub policy: &'static str,
+    /// How long periods stay open, in nanoseconds.
+    pub grace: i64,
+    /// How long after its end a period may be amended, in nanoseconds.
+    pub amend_within: i64,
+    /// The meter types.
+    pub sorts: &'static [Sort],
+}
+
+/// A second.
+pub const SECOND: i64 = 1_000_000_000;
+/// An hour.
+pub const HOUR: i64 = 3600 * SECOND;
+/// The window of deduplication.
+pub const WINDOW: i64 = 48 * HOUR;
+/// The versions of every document: of odd and of even number.
+pub const VERSIONS: usize = 2;
+
+const fn sort(name: &'static str, second: bool, aggregation: &'static str, schedule: &'static str, zone: &'static str) -> Sort {
+    Sort { name, second, aggregation, schedule, zone, flush_empty: true }
+}
+
+/// The pipelines.
+pub const DOCUMENTS: [Document; 3] = [
+    Document {
+        name: "alpha",
+        key: "00000000-0000-4000-8000-00000000000a",
+        policy: "amend",
+        grace: 0,
+        amend_within: 30 * HOUR,
+        sorts: &[
+            sort("a sum", false, "sum", "hourly", "Asia/Kathmandu"),
+            sort("a max", false, "max", "daily", "Europe/Oslo"),
+            sort("a unique", true, "unique", "daily", "Etc/UTC"),
+            sort("a count", true, "count", "hourly", "Etc/UTC"),
+        ],
+    },
+    Document {
+        name: "beta",
+        key: "00000000-0000-4000-8000-00000000000b",
+        policy: "carry",
+        grace: 600 * SECOND,
+        amend_within: 0,
+        sorts: &[
+            sort("b sum", false, "sum", "hourly", "Etc/UTC"),
+            sort("b min", false, "min", "hourly", "Australia/Lord_Howe"),
+            sort("b latest", true, "latest", "daily", "America/New_York"),
+        ],
+    },
+    Document {
+        name: "gamma",
+        key: "00000000-0000-4000-8000-00000000000c",
+        policy: "park",
+        grace: 1800 * SECOND,
+        amend_within: 0,
+        sorts: &[
+            sort("c delta", false, "delta", "hourly", "Etc/UTC"),
+            sort("c weighted", false, "weighted", "daily", "Etc/UTC"),
+            sort("c avg", true, "avg", "hourly", "Etc/UTC"),
+            sort("c sum", true, "sum", "daily", "Pacific/Auckland"),
+        ],
+    },
+];
+
+impl Document {
+    /// The kind of event that a version drops.
+    pub fn drops(version: u32) -> &'static str {
+        if version % 2 == 1 { "noise" } else { "dull" }
+    }
+
+    fn text(&self, version: u32) -> String {
+        let types: Vec<String> = self.sorts.iter().map(|sort| self.type_text(sort, version)).collect();
+        let breakdowns = if version % 2 == 1 { r#"["data.region"]"# } else { r#"["data.kind"], ["data.region"]"# };
+        let rest = format!(r#""value": "data.n", "groupBy": [{breakdowns}], "carryLast": ["data.kind"]"#);
+        format!(
+            r#"{{"pipeline": "{}", "source": {{"http": {{}}}}, "operators": [
+              {{"filter": {{"when": "data.kind != \"{}\""}}}},
+              {{"dedupe": {{"key": ["source", "id"], "window": "48h"}}}},
+              {{"meter": {{"key": "{}", "user": "subject", "time": "time", "rules": [
+                {{"name": "first", "category": "first", "conditions": {{"all": [{{"field": "data.kind", "op": "eq", "value": "use"}}]}}, {rest}}},
+                {{"name": "second", "category": "second", {rest}}}]}}}}],
+              "meterTypes": [{}]}}"#,
+            self.name,
+            Document::drops(version),
+            self.key,
+            types.join(", ")
+        )
+    }
+
+    fn type_text(&self, sort: &Sort, version: u32) -> String {
+        let thresholds = match (sort.aggregation, version % 2) {
+            ("sum", 1) => r#", "thresholds": [{"name": "much", "value": 40}]"#,
+            ("sum", _) => r#", "thresholds": [{"name": "much", "value": 40}, {"name": "more", "value": 90}]"#,
+            _ => "",
+        };
+        let within =
+            if self.policy == "amend" { format!(r#", "amendWithin": "{}h""#, self.amend_within / HOUR) } else { String::new() };
+        format!(
+            r#"{{"name": "{}", "category": "{}", "aggregation": "{}", "resetSchedule": "{}", "timezone": "{}", "flushEmpty": {},
+              "late": {{"policy": "{}", "grace": "{}s"{within}}}{thresholds}}}"#,
+            sort.name,
+            if sort.second { "second" } else { "first" },
+            sort.aggregation,
+            sort.schedule,
+            sort.zone,
+            sort.flush_empty,
+            self.policy,
+            self.grace / SECOND,
+        )
+    }
+}
+
+/// The plan of a version of a document. All are compiled once.
+pub fn plan_of(document: usize, version: u32) -> Result<Arc<Plan>, Error> {
+    static PLANS: OnceLock<Vec<Result<Arc<Plan>, String>>> = OnceLock::new();
+    let compile = |number: usize| {
+        let text = DOCUMENTS[number / VERSIONS].text((number % VERSIONS) as u32);
+        Pipeline::read(&text).map(|compiled| Arc::new(compiled.plan)).map_err(|problems| format!("{problems:?}"))
+    };
+    let plans = PLANS.get_or_init(|| (0..DOCUMENTS.len() * VERSIONS).map(compile).collect());
+    plans[document * VERSIONS + version as usize % VERSIONS].clone().map_err(|why| Error::new(Kind::Bug, why))
+}
+
+/// An instant of so many nanoseconds.
+pub fn at(nanos: i64) -> Timestamp {
+    Timestamp::from_nanos(nanos)
+}

@@ -1,0 +1,54 @@
+//! `sim SEED` tells the history of a seed; `sim --seeds A..B` runs many.
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match words[..] {
+        ["--seeds", range] => match range.split_once("..").map(|(from, to)| (from.parse(), to.parse())) {
+            Some((Ok(from), Ok(to))) => many(from..to),
+            _ => usage(),
+        },
+        [seed] => match seed.parse() {
+            Ok(seed) => one(seed),
+            Err(_) => usage(),
+        },
+        _ => usage(),
+    }
+}
+
+fn usage() -> ExitCode {
+    eprintln!("usage: sim SEED | sim --seeds A..B");
+    ExitCode::from(2)
+}
+
+fn one(seed: u64) -> ExitCode {
+    match sim::run(seed, sim::STEPS, true) {
+        Ok(happened) => {
+            println!("seed {seed} is sound: {happened:?}");
+            ExitCode::SUCCESS
+        }
+        Err(what) => {
+            println!("{what}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn many(seeds: std::ops::Range<u64>) -> ExitCode {
+    let mut total: BTreeMap<&'static str, u64> = BTreeMap::new();
+    let mut failed = 0;
+    for seed in seeds.clone() {
+        match sim::run(seed, sim::STEPS, false) {
+            Ok(happened) => happened.into_iter().for_each(|(what, times)| *total.entry(what).or_default() += times),
+            Err(what) => {
+                failed += 1;
+                println!("{}", what.chars().take(1500).collect::<String>());
+            }
+        }
+    }
+    println!("{} seeds, {failed} failed; {total:?}", seeds.end.saturating_sub(seeds.start));
+    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}

@@ -1,0 +1,63 @@
+//! A node in one thread: the log and the pipelines at work on it, built of the parts the
+//! server is built of. What the server's threads do at any moment is done here one after
+//! the other, when the seed says so.
+
+use std::sync::Arc;
+
+use flowmeter_core::time::Timestamp;
+use flowmeter_engine::live::{Beginning, Live, LiveSettings, folder_of};
+use flowmeter_engine::{Error, Kind, Settings};
+use flowmeter_store::disk::Disk;
+use flowmeter_store::log::{self, Log};
+
+use crate::disk::SimDisk;
+use crate::documents::plan_of;
+
+/// Whose events the pipelines take.
+pub const NAMESPACE: &str = "here";
+/// Where the log lies.
+const FOLDER: &str = "log";
+
+/// How a node is laid out.
+#[derive(Clone, Copy, Debug)]
+pub struct Layout {
+    /// Partitions of each pipeline.
+    pub partitions: usize,
+    /// Bytes of a segment of the log.
+    pub segment_bytes: u64,
+    /// Bytes of a segment of a stream.
+    pub outlet_bytes: u64,
+    /// Bytes of identities in memory.
+    pub identities_bytes: usize,
+}
+
+impl Layout {
+    fn live(&self) -> LiveSettings {
+        LiveSettings {
+            engine: Settings { threads: 1, partitions: self.partitions, taps_max: 0 },
+            identities_bytes: self.identities_bytes,
+            rollups_bytes: Some(64 << 10),
+            paced: true,
+            outlet: log::Settings { segment_bytes: self.outlet_bytes, reserve_bytes: 0 },
+        }
+    }
+
+    /// Opens the log.
+    pub fn open_log(&self, disk: &SimDisk) -> Result<Log, flowmeter_store::Error> {
+        let settings = log::Settings { segment_bytes: self.segment_bytes, reserve_bytes: 1 << 20 };
+        Log::open(Arc::new(disk.clone()), FOLDER, settings).map(|(log, _)| log)
+    }
+
+    /// Opens a pipeline; as in the server it must not be ahead of the log.
+    pub fn open_live(&self, disk: &SimDisk, document: usize, begun: (u64, i64), end: u64) -> Result<Live, Error> {
+        let disk: Arc<dyn Disk> = Arc::new(disk.clone());
+        let (position, at) = begun;
+        let beginning = Beginning { namespace: NAMESPACE.to_owned(), version: 1, position, at: Timestamp::from_nanos(at) };
+        let folder = folder_of(plan_of(document, 1)?.id);
+        let live = Live::open(disk, &folder, &beginning, &|version| plan_of(document, version), self.live())?;
+        match live.position() > end {
+            true => Err(Error::new(Kind::Corrupt, format!("the log ends at {end}, before {}", live.position()))),
+            false => Ok(live),
+        }
+    }
+}

@@ -1,0 +1,296 @@
+//! A world: a node, its disk, its senders and its clock; what a seed makes happen there;
+//! and what must be true after every restart and at the end.
+
+mod acts;
+mod damage;
+mod recovery;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use flowmeter_engine::live::{Live, LogCommand};
+use flowmeter_store::log::{Encoded, Entry, EntryKind, Log};
+
+use crate::audit::{self, Seen};
+use crate::disk::{Faults, SimDisk};
+use crate::documents::{DOCUMENTS, HOUR, SECOND, plan_of};
+use crate::node::{Layout, NAMESPACE};
+use crate::oracle::Oracle;
+use crate::producer::Producer;
+use crate::random::Random;
+
+/// Why an act did not come to its end.
+pub(crate) enum Stop {
+    /// Something is wrong that no failing disk explains.
+    Wrong(String),
+    /// The disk failed, or the program ended.
+    Disk,
+}
+
+impl From<String> for Stop {
+    fn from(what: String) -> Stop {
+        Stop::Wrong(what)
+    }
+}
+
+/// An entry of the log, as it was handed over.
+#[derive(Clone, Debug)]
+struct Kept {
+    kind: EntryKind,
+    at: i64,
+    bytes: Vec<u8>,
+}
+
+/// A pipeline, and what is known of it outside of it.
+struct Slot {
+    document: usize,
+    /// The entry and the instant it begins with.
+    begun: (u64, i64),
+    live: Option<Live>,
+    paused: bool,
+    seen: Seen,
+    oracle: Oracle,
+    released: u64,
+    /// The version that was adopted last.
+    version: u32,
+}
+
+/// Everything a seed makes.
+pub struct World {
+    random: Random,
+    trace: bool,
+    disk: SimDisk,
+    layout: Layout,
+    now: i64,
+    producer: Producer,
+    log: Option<Log>,
+    slots: Vec<Slot>,
+    /// What was acknowledged, and what was found to be there.
+    truth: Vec<Kept>,
+    /// What was appended and not acknowledged: may be there or not.
+    pending: Vec<Kept>,
+    /// Letters that were not acknowledged, to be sent again.
+    unanswered: Vec<Vec<u8>>,
+    happened: BTreeMap<&'static str, u64>,
+}
+
+/// The first instant of all worlds: the night before clocks change in Oslo.
+const BEGINNING: i64 = 1_711_756_800 * SECOND;
+
+impl World {
+    /// The world of a seed, before anything happened.
+    pub fn new(seed: u64, trace: bool) -> World {
+        let mut random = Random::new(seed);
+        let disk = SimDisk::new(random.fork());
+        let layout = Layout {
+            partitions: 1 + random.index(3),
+            segment_bytes: 600 + random.below(4000),
+            outlet_bytes: 400 + random.below(6000),
+            identities_bytes: 0,
+        };
+        World {
+            trace,
+            disk,
+            layout,
+            now: BEGINNING + random.below(48 * 3600) as i64 * SECOND + random.below(1000) as i64 * 1_000_000,
+            producer: Producer::default(),
+            log: None,
+            slots: Vec::new(),
+            truth: Vec::new(),
+            pending: Vec::new(),
+            unanswered: Vec::new(),
+            happened: BTreeMap::new(),
+            random,
+        }
+    }
+
+    /// Lets so many things happen, then looks at everything. Tells what happened how
+    /// often.
+    ///
+    /// # Errors
+    /// What is wrong, in a sentence.
+    pub fn run(mut self, steps: u64) -> Result<BTreeMap<&'static str, u64>, String> {
+        self.recover()?;
+        for step in 0..steps {
+            let acted = self.act();
+            self.settle(acted).map_err(|what| format!("step {step}: {what}"))?;
+        }
+        self.end().map_err(|what| format!("at the end: {what}"))?;
+        Ok(self.happened)
+    }
+
+    fn settle(&mut self, acted: Result<(), Stop>) -> Result<(), String> {
+        match acted {
+            Ok(()) if !self.disk.is_down() => Ok(()),
+            Err(Stop::Wrong(what)) if !self.disk.is_down() => Err(what),
+            _ => {
+                self.note("crash");
+                self.recover()
+            }
+        }
+    }
+
+    fn note(&mut self, what: &'static str) {
+        *self.happened.entry(what).or_default() += 1;
+        if self.trace {
+            eprintln!("{what} (call {}, entry {})", self.disk.calls(), self.truth.len());
+        }
+    }
+
+    fn tell(&self, what: impl FnOnce() -> String) {
+        if self.trace {
+            eprintln!("  {}", what());
+        }
+    }
+
+    fn end(&mut self) -> Result<(), String> {
+        self.disk.set_faults(Faults::default());
+        let power = self.random.chance(500);
+        self.restart(power)?;
+        self.slots.iter_mut().for_each(|slot| slot.paused = false);
+        // Everything that was open ends.
+        self.now += 60 * HOUR;
+        for _ in 0..2 {
+            self.append(EntryKind::Command, self.now, LogCommand::Tick.to_json());
+            self.now += 10 * SECOND;
+        }
+        let committed = self.commit().and_then(|()| self.audit());
+        self.settle(committed)?;
+        self.replay()
+    }
+
+    /// Compares every pipeline with one that takes the log anew, on a sound disk, in
+    /// batches of other sizes.
+    fn replay(&mut self) -> Result<(), String> {
+        let fresh = SimDisk::new(self.random.fork());
+        let entries: Vec<Arc<Entry>> =
+            self.truth.iter().enumerate().map(|(position, kept)| entry(kept, position as u64)).collect();
+        for slot in &mut self.slots {
+            let plans = |version| plan_of(slot.document, version);
+            let told = |why: flowmeter_engine::Error| format!("taking the log anew: {why}");
+            let mut anew = self.layout.open_live(&fresh, slot.document, slot.begun, u64::MAX).map_err(told)?;
+            let mut rest = entries.get(slot.begun.0 as usize..).unwrap_or_default();
+            while !rest.is_empty() {
+                let (batch, behind) = rest.split_at(1 + self.random.index(rest.len().min(20)));
+                anew.take(batch, &plans).map_err(told)?;
+                rest = behind;
+            }
+            anew.commit().map_err(told)?;
+            let mut again = Seen::default();
+            again.read(&anew)?.map_err(told)?;
+            match &slot.live {
+                Some(live) => audit::against_replay(live, &slot.seen, &anew, &again)?,
+                None => return Err(format!("{} is not at work", DOCUMENTS[slot.document].name)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets every pipeline come to the end of the log and compares it with the oracle.
+    fn audit(&mut self) -> Result<(), Stop> {
+        self.disk.set_faults(Faults::default());
+        self.note("audit");
+        for number in 0..self.slots.len() {
+            self.revive(number)?;
+            if !self.slots[number].paused {
+                while self.take(number, 50)? {}
+            }
+            self.look(number)?;
+        }
+        Ok(())
+    }
+
+    /// Reads what a pipeline wrote; compares with the oracle, if both stand alike.
+    fn look(&mut self, number: usize) -> Result<(), Stop> {
+        let World { slots, truth, .. } = self;
+        let slot = &mut slots[number];
+        let Some(live) = &mut slot.live else { return Ok(()) };
+        live.commit().map_err(stop)?;
+        slot.seen.read(live)?.map_err(stop)?;
+        while slot.oracle.position < live.position() {
+            let kept = &truth[slot.oracle.position as usize];
+            match kept.kind {
+                EntryKind::Events => slot.oracle.events(kept.at, &kept.bytes, NAMESPACE)?,
+                _ => slot.oracle.command(kept.at, &LogCommand::read(&kept.bytes).map_err(|why| why.to_string())?),
+            }
+        }
+        // After a restart it may be behind what it wrote before.
+        let outlet = live.outlet();
+        let caught_up =
+            [outlet.records(), outlet.parked(), outlet.verdicts()].iter().all(|stream| stream.next() == stream.written());
+        if slot.oracle.position == live.position() && caught_up {
+            audit::against_oracle(live, &slot.seen, &mut slot.oracle)?;
+        }
+        Ok(())
+    }
+
+    /// Lets a pipeline take entries; whether there were any.
+    fn take(&mut self, number: usize, entries_max: usize) -> Result<bool, Stop> {
+        let World { slots, log, .. } = self;
+        let slot = &mut slots[number];
+        let (Some(live), Some(log)) = (&mut slot.live, log) else { return Ok(false) };
+        let mut reader = log.reader(live.position()).map_err(|why| stop(why.into()))?;
+        let mut batch = Vec::new();
+        while batch.len() < entries_max
+            && let Some(entry) = reader.read().map_err(|why| stop(why.into()))?
+        {
+            batch.push(Arc::new(entry));
+        }
+        let document = slot.document;
+        live.take(&batch, &|version| plan_of(document, version)).map_err(stop)?;
+        Ok(!batch.is_empty())
+    }
+
+    fn append(&mut self, kind: EntryKind, at: i64, bytes: Vec<u8>) {
+        let Some(log) = &mut self.log else { return };
+        let items = if kind == EntryKind::Events { 1 } else { 0 };
+        if let Ok(position) = log.append(&Encoded::new(kind, at, items, &bytes)) {
+            self.tell(|| format!("entry {position} at {}: {}", crate::documents::at(at), String::from_utf8_lossy(&bytes)));
+            self.pending.push(Kept { kind, at, bytes });
+        }
+    }
+
+    /// Makes what was appended durable: only then it is acknowledged.
+    fn commit(&mut self) -> Result<(), Stop> {
+        let Some(log) = &mut self.log else { return Err(Stop::Disk) };
+        match log.commit() {
+            Ok(_) => {
+                self.truth.append(&mut self.pending);
+                match log.next() == self.truth.len() as u64 {
+                    true => Ok(()),
+                    false => Err(Stop::Wrong(format!("the log is at {}, not at {}", log.next(), self.truth.len()))),
+                }
+            }
+            Err(why) if why.kind == flowmeter_store::Kind::Full && log.poison().is_none() => {
+                let next = log.next();
+                self.note("full");
+                let taken_back = std::mem::take(&mut self.pending);
+                self.keep_unanswered(taken_back);
+                match next == self.truth.len() as u64 {
+                    true => Ok(()),
+                    false => Err(Stop::Wrong(format!("the full log is at {next}, not at {}", self.truth.len()))),
+                }
+            }
+            Err(_) => Err(Stop::Disk),
+        }
+    }
+
+    fn keep_unanswered(&mut self, kept: Vec<Kept>) {
+        let letters = kept.into_iter().filter(|kept| kept.kind == EntryKind::Events).map(|kept| kept.bytes);
+        self.unanswered.extend(letters);
+    }
+}
+
+fn entry(kept: &Kept, position: u64) -> Arc<Entry> {
+    let Kept { kind, at, ref bytes } = *kept;
+    Arc::new(Entry { kind, at, items: 1, position, first_item: 0, bytes: bytes.clone() })
+}
+
+/// A failing disk is no wrong; what is damaged without a flip is one.
+fn stop(why: flowmeter_engine::Error) -> Stop {
+    use flowmeter_engine::Kind;
+    match why.kind {
+        Kind::Unavailable | Kind::Full => Stop::Disk,
+        kind => Stop::Wrong(format!("{kind:?}: {why}")),
+    }
+}

@@ -1,0 +1,201 @@
+//! What may happen next.
+
+use flowmeter_engine::live::{Letter, LogCommand, MeterName};
+use flowmeter_store::log::{EntryKind, Log};
+use uuid::Uuid;
+
+use super::{Slot, Stop, World};
+use crate::audit::Seen;
+use crate::disk::Faults;
+use crate::documents::{DOCUMENTS, HOUR, SECOND, plan_of};
+use crate::node::NAMESPACE;
+use crate::oracle::Oracle;
+
+impl World {
+    /// Lets one thing happen.
+    pub(super) fn act(&mut self) -> Result<(), Stop> {
+        match self.random.below(100) {
+            0..30 => self.send(),
+            30..50 => self.work(),
+            50..58 => self.checkpoint(),
+            58..72 => self.wait(),
+            72..80 => self.order(),
+            80..82 => self.pause(),
+            82..84 => self.release(),
+            84..89 => self.fault(),
+            89..92 => {
+                self.note("stopped");
+                Err(Stop::Disk)
+            }
+            92..94 => self.damage(),
+            94..96 => self.start(),
+            _ => self.audit(),
+        }
+    }
+
+    fn send(&mut self) -> Result<(), Stop> {
+        for _ in 0..1 + self.random.below(4) {
+            // A large body is made ready by whoever brings it, a little before.
+            let at = self.now - if self.random.chance(100) { self.random.below(3) as i64 * SECOND } else { 0 };
+            let bytes = match self.random.chance(400).then(|| self.unanswered.pop()).flatten() {
+                Some(letter) => letter,
+                None => self.letter(),
+            };
+            self.append(EntryKind::Events, at, bytes);
+        }
+        self.commit()
+    }
+
+    fn letter(&mut self) -> Vec<u8> {
+        let lines = self.producer.lines(&mut self.random, self.now);
+        let pipeline = match self.random.below(10) {
+            0 => plan_of(self.random.index(DOCUMENTS.len()), 1).ok().map(|plan| plan.id),
+            _ => None,
+        };
+        let namespace = if self.random.chance(30) { "elsewhere" } else { NAMESPACE };
+        let again = self.random.chance(60);
+        let mut bytes = Vec::new();
+        Letter { namespace, pipeline, again, lines: lines.as_bytes() }.write_to(&mut bytes);
+        bytes
+    }
+
+    /// Pipelines that stand still are put to work; what fails again waits.
+    fn some_slot(&mut self) -> Option<usize> {
+        if self.slots.is_empty() {
+            return None;
+        }
+        let number = self.random.index(self.slots.len());
+        Some(number)
+    }
+
+    fn work(&mut self) -> Result<(), Stop> {
+        let Some(number) = self.some_slot() else { return self.start() };
+        self.alone(number, |world| {
+            world.revive(number)?;
+            if !world.slots[number].paused {
+                let entries_max = 1 + world.random.index(12);
+                world.take(number, entries_max)?;
+            }
+            if world.random.chance(300) { world.look(number) } else { Ok(()) }
+        })
+    }
+
+    /// What fails in a pipeline ends only that pipeline; it is put to work again later.
+    fn alone(&mut self, number: usize, act: impl FnOnce(&mut World) -> Result<(), Stop>) -> Result<(), Stop> {
+        match act(self) {
+            Err(Stop::Disk) if !self.disk.is_down() => {
+                self.note("a pipeline ended");
+                self.slots[number].live = None;
+                Ok(())
+            }
+            acted => acted,
+        }
+    }
+
+    fn checkpoint(&mut self) -> Result<(), Stop> {
+        let Some(number) = self.some_slot() else { return Ok(()) };
+        self.note("checkpoint");
+        self.alone(number, |world| {
+            let slot = &mut world.slots[number];
+            let Some(live) = &mut slot.live else { return Ok(()) };
+            slot.released = live.checkpoint().map_err(super::stop)?;
+            Ok(())
+        })
+    }
+
+    /// Time goes by; what falls due is told by a tick.
+    fn wait(&mut self) -> Result<(), Stop> {
+        self.now += match self.random.below(10) {
+            0..5 => self.random.below(10) as i64 * SECOND,
+            5..8 => self.random.below(1800) as i64 * SECOND,
+            8 => HOUR - self.now.rem_euclid(HOUR),
+            _ => self.random.below(9 * 3600) as i64 * SECOND,
+        };
+        let due = self.slots.iter().filter_map(|slot| slot.live.as_ref()?.next_due()).min();
+        if due.is_some_and(|due| due.nanos() <= self.now) {
+            self.note("tick");
+            self.append(EntryKind::Command, self.now, LogCommand::Tick.to_json());
+        }
+        self.commit()
+    }
+
+    /// A command by a person.
+    fn order(&mut self) -> Result<(), Stop> {
+        let Some(number) = self.some_slot() else { return Ok(()) };
+        let document = self.slots[number].document;
+        let plan = plan_of(document, 1).map_err(super::stop)?;
+        let pipeline = plan.id;
+        let sort = self.random.index(DOCUMENTS[document].sorts.len());
+        let meter = MeterName {
+            user_id: format!("user-{}", self.random.below(6)),
+            meter_type_id: plan.meter_types[sort].id,
+            meter_key: Uuid::parse_str(DOCUMENTS[document].key).unwrap_or_default(),
+            id: None,
+            delete_on_reset: self.random.chance(200),
+            custom_fields: serde_json::Map::new(),
+            created_at: None,
+        };
+        let command = match self.random.below(10) {
+            0..4 => LogCommand::Open { pipeline, meter },
+            4..6 => LogCommand::Edit { pipeline, meter },
+            6 => LogCommand::Delete { pipeline, meter },
+            _ => {
+                self.slots[number].version += 1;
+                LogCommand::Adopt { pipeline, version: self.slots[number].version }
+            }
+        };
+        self.append(EntryKind::Command, self.now, command.to_json());
+        self.commit()
+    }
+
+    fn pause(&mut self) -> Result<(), Stop> {
+        if let Some(number) = self.some_slot() {
+            self.slots[number].paused = !self.slots[number].paused;
+        }
+        Ok(())
+    }
+
+    /// Lets go of what no pipeline needs.
+    fn release(&mut self) -> Result<(), Stop> {
+        let Some(before) = self.slots.iter().map(|slot| slot.released).min() else { return Ok(()) };
+        self.note("release");
+        // What cannot be removed now does no harm.
+        if let Some(log) = &mut self.log {
+            drop(log.release(before));
+        }
+        Ok(())
+    }
+
+    fn fault(&mut self) -> Result<(), Stop> {
+        let mut faults = Faults::default();
+        match self.random.below(4) {
+            0 | 1 => faults.crash_in = Some(self.random.below(60)),
+            2 => faults.errors = 200 + self.random.below(3000),
+            _ => faults.full_for = 1 + self.random.below(6),
+        }
+        self.tell(|| format!("{faults:?}"));
+        self.disk.set_faults(faults);
+        Ok(())
+    }
+
+    /// Another pipeline begins, with the next entry of the log.
+    fn start(&mut self) -> Result<(), Stop> {
+        let document = self.slots.len();
+        if document == DOCUMENTS.len() {
+            return Ok(());
+        }
+        self.note("start");
+        let position = self.log.as_ref().map_or(0, Log::next);
+        self.slots.push(Slot {
+            document,
+            begun: (position, self.now),
+            live: None,
+            paused: false,
+            seen: Seen::default(),
+            oracle: Oracle::new(document, position, self.now)?,
+            released: position,
+            version: 1,
+        });
+        self.alone(document, |world| world.revive(document))
+    }
+}

@@ -50,6 +50,7 @@ meterTypes: [{ name: Draft, category: c }]
     }
     assert_eq!(items(&server.get("/api/v1/meters")).len(), 0, "nothing was counted");
     let ways: Vec<Value> = items(&server.get(&format!("/api/v1/sessions/{}/events", told["sessionId"].as_str().unwrap())));
-    let ways: Vec<&Value> = ways.iter().map(|event| &event["payload"]["sessionStatus"]).collect();
+    let changes = ways.iter().filter(|event| event["eventType"] == "meter.session.status");
+    let ways: Vec<&Value> = changes.map(|event| &event["payload"]["sessionStatus"]).collect();
     assert_eq!(ways, ["TESTING", "TESTING_PASSED"]);
 }

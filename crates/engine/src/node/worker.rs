@@ -63,11 +63,6 @@ impl Board {
         self.released.load(Ordering::Acquire)
     }
 
-    /// Whether it stands still: then it takes nothing, however long one waits.
-    pub fn is_paused(&self) -> bool {
-        self.paused.load(Ordering::Acquire)
-    }
-
     /// How many meters there are.
     pub fn meters(&self) -> u64 {
         self.meters.load(Ordering::Relaxed)

@@ -17,8 +17,10 @@ fn session(run_type: RunType) -> Session {
     Session::new(7, run_type, &plan(), Timestamp::from_nanos(0))
 }
 
-/// Steps of a session in words, and where they lead.
-const STORIES: &[(&str, RunType, &[(Trigger, Status)])] = {
+/// A story in words, its run type, its steps and where each leads.
+type Story = (&'static str, RunType, &'static [(Trigger, Status)]);
+
+const STORIES: &[Story] = {
     use RunType::{Debug, Normal};
     use Status::*;
     use Trigger::{AllAccepted, AllConfirmed, Cancel, Fail, Finish, Pause, Ready, Resume, Start, TestEnded, WrapUp};

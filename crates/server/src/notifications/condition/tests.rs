@@ -20,6 +20,7 @@ fn operators() -> Value {
     })
 }
 
+#[allow(clippy::needless_pass_by_value)] // values are written in place
 fn test(field: &str, op: &str, value: Value) -> Value {
     json!({"field": field, "op": op, "value": value})
 }

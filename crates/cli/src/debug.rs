@@ -86,7 +86,7 @@ fn session(test: &Test, loaded: &Loaded, watch: &mut Watch, kept: &mut Kept) -> 
     let start = || {
         let as_of = load::as_of(&test.input)?;
         let files = Files::new(Arc::clone(&loaded.plan), &test.input.input)?;
-        let engine = Engine::new(Arc::clone(&loaded.plan), load::settings(&test.input, test.samples))?;
+        let engine = Engine::new(&loaded.plan, load::settings(&test.input, test.samples))?;
         Ok::<_, anyhow::Error>((as_of, files, engine))
     };
     let (as_of, mut files, mut engine) = match start() {

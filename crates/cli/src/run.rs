@@ -84,7 +84,7 @@ fn session(
     let as_of = load::as_of(&run.input)?;
     let mut files = Files::new(Arc::clone(plan), &run.input.input)?;
     let mut push = Push::open(plan, &loaded.targets, output)?;
-    let mut engine = Engine::new(Arc::clone(plan), load::settings(&run.input, 0))?;
+    let mut engine = Engine::new(plan, load::settings(&run.input, 0))?;
     engine.open_declared(as_of);
     journal.step(Trigger::Ready)?;
     engine.ingest(&mut files, as_of, &mut push, watch)?;

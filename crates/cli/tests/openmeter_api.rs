@@ -13,6 +13,7 @@ const API: &str = "/openmeter/api/v1";
 const BATCH: &str = "application/cloudevents-batch+json";
 const ONE: &str = "application/cloudevents+json";
 
+#[allow(clippy::needless_pass_by_value)] // a table reads better so
 fn event(id: &str, kind: &str, subject: &str, time: &str, data: Value) -> Value {
     json!({"specversion": "1.0", "id": id, "source": "test", "type": kind, "subject": subject, "time": time, "data": data})
 }

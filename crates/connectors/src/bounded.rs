@@ -37,7 +37,7 @@ impl<'t> Bounded<'t> {
     pub fn open(&mut self, settings: Settings, at: Timestamp) -> Result<(), Error> {
         let files = Files::new(Arc::clone(&self.plan), &[])?;
         let push = Push::open(&self.plan, self.targets, None)?;
-        let mut engine = Engine::new(Arc::clone(&self.plan), settings)?;
+        let mut engine = Engine::new(&self.plan, settings)?;
         engine.open_declared(at);
         self.running = Some(Running { files, push, engine });
         Ok(())

@@ -144,7 +144,7 @@ impl Live {
         let partitions = settings.engine.partitions.max(1);
         let manifests: Vec<Manifest> = (0..partitions as u32).map(Manifest::empty).collect();
         let identities = open_identities(&disk, folder, &manifests, &settings)?;
-        let mut engine = Engine::with_identities(Arc::clone(&plan), settings.engine, identities)?;
+        let mut engine = Engine::with_identities(&plan, settings.engine, identities)?;
         engine.roll_up(rolling::open(&disk, folder, &[], &[], partitions, &settings)?);
         engine.open_declared(beginning.at);
         let mut live = Live {
@@ -293,7 +293,7 @@ impl Live {
         let images = self.engine.images();
         let rollups = self.engine.take_rollups();
         // The engine is taken apart for its identities; an empty one stands in meanwhile.
-        let stand_in = Engine::with_identities(Arc::clone(&self.plan), self.settings.engine, Vec::new())?;
+        let stand_in = Engine::with_identities(&self.plan, self.settings.engine, Vec::new())?;
         let identities = std::mem::replace(&mut self.engine, stand_in).into_identities();
         self.engine = Engine::read(Arc::clone(&plan), self.settings.engine, &images, identities)?;
         self.engine.set_totals(renamed(totals, &kept, &plan));

@@ -13,7 +13,7 @@
 mod worker;
 mod writer;
 
-pub use worker::{Board, Judgement, Surroundings, Worker, WorkerSettings, open_reader};
+pub use worker::{After, Board, Judgement, Surroundings, Worker, WorkerSettings, open_reader};
 pub use writer::{Placed, Reply, Submission, Writer, WriterSettings};
 
 use flowmeter_core::time::Timestamp;

@@ -99,7 +99,7 @@ struct Intake<'s> {
 
 impl Engine {
     /// An engine without meters, whose identities are in memory.
-    pub fn new(plan: Arc<Plan>, settings: Settings) -> Result<Engine, Error> {
+    pub fn new(plan: &Arc<Plan>, settings: Settings) -> Result<Engine, Error> {
         let identities = (0..settings.partitions.max(1)).map(|_| IdentityTable::default()).collect();
         Engine::with_identities(plan, settings, identities)
     }
@@ -107,9 +107,9 @@ impl Engine {
 
 impl<I: Identities + Send + Sync> Engine<I> {
     /// An engine without meters; one partition for each of the identities.
-    pub fn with_identities(plan: Arc<Plan>, settings: Settings, identities: Vec<I>) -> Result<Engine<I>, Error> {
-        let partitions = identities.into_iter().map(|known| Partition::with_identities(Arc::clone(&plan), known));
-        Engine::with_partitions(Arc::clone(&plan), settings, partitions.collect())
+    pub fn with_identities(plan: &Arc<Plan>, settings: Settings, identities: Vec<I>) -> Result<Engine<I>, Error> {
+        let partitions = identities.into_iter().map(|known| Partition::with_identities(Arc::clone(plan), known));
+        Engine::with_partitions(Arc::clone(plan), settings, partitions.collect())
     }
 
     /// An engine that goes on from images of its partitions.

@@ -212,6 +212,7 @@ pub(crate) fn raw_page(items: &[Box<RawValue>], next: Option<&str>) -> Response 
 }
 
 /// A page of a list: its items and where it goes on.
+#[allow(clippy::needless_pass_by_value)] // a page is made to be given away
 pub(crate) fn page(items: Vec<Value>, next: Option<String>) -> Response {
     answer(StatusCode::OK, &json!({"items": items, "nextCursor": next}))
 }

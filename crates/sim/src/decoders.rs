@@ -70,7 +70,7 @@ pub fn checkpoint(bytes: &[u8]) {
 /// The image of a partition, as checkpoints hold it.
 pub fn image(bytes: &[u8]) {
     let Ok(plan) = plan_of(0, 1) else { return };
-    let read: Result<Partition, _> = Partition::read(plan, IdentityTable::default(), &mut Glass::new(bytes));
+    let read: Result<Partition, _> = Partition::read(&plan, IdentityTable::default(), &mut Glass::new(bytes));
     if let Ok(partition) = read {
         for meter in partition.meters() {
             partition.show(meter, crate::documents::at(0), &mut Vec::new());

@@ -104,6 +104,9 @@ pub enum Change {
     Remove(Table, Vec<u8>),
 }
 
+/// A key and its value.
+pub type Row = (Vec<u8>, Vec<u8>);
+
 /// The catalog.
 pub struct Catalog {
     database: Database,
@@ -161,14 +164,8 @@ impl Catalog {
     }
 
     /// Keys and values whose keys begin with `prefix`, behind `after`, in order.
-    pub fn scan(
-        &self,
-        table: Table,
-        prefix: &[u8],
-        after: Option<&[u8]>,
-        limit: usize,
-    ) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Error> {
-        let read = || -> Result<Vec<(Vec<u8>, Vec<u8>)>, redb::Error> {
+    pub fn scan(&self, table: Table, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Vec<Row>, Error> {
+        let read = || -> Result<Vec<Row>, redb::Error> {
             let table = self.database.begin_read()?.open_table(table.definition())?;
             let mut found = Vec::new();
             let from = after.unwrap_or(prefix).max(prefix);
@@ -187,14 +184,8 @@ impl Catalog {
     }
 
     /// As [`Catalog::scan`], from the last backwards, before `before`.
-    pub fn scan_back(
-        &self,
-        table: Table,
-        prefix: &[u8],
-        before: Option<&[u8]>,
-        limit: usize,
-    ) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Error> {
-        let read = || -> Result<Vec<(Vec<u8>, Vec<u8>)>, redb::Error> {
+    pub fn scan_back(&self, table: Table, prefix: &[u8], before: Option<&[u8]>, limit: usize) -> Result<Vec<Row>, Error> {
+        let read = || -> Result<Vec<Row>, redb::Error> {
             let table = self.database.begin_read()?.open_table(table.definition())?;
             let mut found = Vec::new();
             for entry in table.range(prefix..)?.rev() {

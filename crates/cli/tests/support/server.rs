@@ -244,6 +244,7 @@ pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
 }
 
 /// A CloudEvent of a user, with a value.
+#[allow(clippy::needless_pass_by_value)] // a table reads better so
 pub fn event(id: &str, user: &str, value: Value) -> Value {
     serde_json::json!({
         "specversion": "1.0", "id": id, "source": "/tests", "type": "request", "subject": user,

@@ -103,6 +103,9 @@ pub struct WorkerSettings {
 /// The verdicts of an entry's events.
 pub type Judgement = Box<dyn FnOnce(Result<Vec<Verdict>, Error>) + Send>;
 
+/// What follows after entries were taken.
+pub type After = Box<dyn FnMut(&mut Live) -> Result<(), Error> + Send>;
+
 type Question = Box<dyn FnOnce(&mut Live) + Send>;
 
 enum Message {
@@ -130,7 +133,7 @@ pub struct Surroundings {
     /// Plans of versions.
     pub plan_of: Box<dyn Fn(u32) -> Result<Arc<Plan>, Error> + Send>,
     /// Called after entries were taken: targets and others may look what is new.
-    pub after: Box<dyn FnMut(&mut Live) -> Result<(), Error> + Send>,
+    pub after: After,
     /// For measuring how long it is since the last checkpoint.
     pub clock: Arc<dyn super::Clock>,
 }

@@ -120,7 +120,7 @@ pub fn run(document: &str, steps: &[Step], layout: Layout) -> Outcome {
     let pipeline = Pipeline::read(document).unwrap_or_else(|problems| panic!("{problems}\n{document}"));
     let plan = Arc::new(pipeline.plan);
     let settings = Settings { threads: layout.threads, partitions: layout.partitions, taps_max: 0 };
-    let mut engine = Engine::new(Arc::clone(&plan), settings).unwrap();
+    let mut engine = Engine::new(&plan, settings).unwrap();
     let decoder = Arc::new(plan.sources[0].decoder(&plan, Format::Ndjson, &[]));
     let mut outcome = Outcome::default();
     let mut parked = Parked::default();

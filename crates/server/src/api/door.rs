@@ -230,8 +230,8 @@ fn one_line(mut body: Vec<u8>) -> Result<Vec<u8>, Refused> {
 }
 
 fn unfold(text: &mut [u8]) {
-    for at in memchr::memchr2_iter(b'\n', b'\r', &text.to_vec()) {
-        text[at] = b' ';
+    for c in text.iter_mut().filter(|c| matches!(c, b'\n' | b'\r')) {
+        *c = b' ';
     }
 }
 

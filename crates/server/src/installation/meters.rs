@@ -174,7 +174,7 @@ impl Installation {
             created_at: None,
         };
         let pipeline = served.kept.id;
-        self.command_meter(who, &served, "meter.create", LogCommand::Open { pipeline, meter: name.clone() }, &name)?;
+        self.command_meter(who, &served, "meter.create", &LogCommand::Open { pipeline, meter: name.clone() }, &name)?;
         self.look_up(&served, &name)
     }
 
@@ -221,7 +221,7 @@ impl Installation {
             name.custom_fields = value.as_object().cloned().ok_or_else(wrong)?;
         }
         let pipeline = served.kept.id;
-        self.command_meter(who, &served, "meter.update", LogCommand::Edit { pipeline, meter: name.clone() }, &name)?;
+        self.command_meter(who, &served, "meter.update", &LogCommand::Edit { pipeline, meter: name.clone() }, &name)?;
         self.look_up(&served, &name)
     }
 
@@ -229,7 +229,7 @@ impl Installation {
     pub fn delete_meter(&self, who: &Who, id: &str) -> Result<(), Refused> {
         let (served, view) = self.meter(&who.namespace, id)?;
         let pipeline = served.kept.id;
-        self.command_meter(who, &served, "meter.delete", LogCommand::Delete { pipeline, meter: view.name.clone() }, &view.name)
+        self.command_meter(who, &served, "meter.delete", &LogCommand::Delete { pipeline, meter: view.name.clone() }, &view.name)
     }
 
     fn command_meter(
@@ -237,7 +237,7 @@ impl Installation {
         who: &Who,
         served: &Served,
         action: &str,
-        command: LogCommand,
+        command: &LogCommand,
         name: &MeterName,
     ) -> Result<(), Refused> {
         let _change = self.change();
@@ -245,7 +245,7 @@ impl Installation {
         let after = json!({"userId": name.user_id, "meterTypeId": name.meter_type_id, "deleteOnReset": name.delete_on_reset, "customFields": name.custom_fields});
         let audited = self.audited(who, action, &name.user_id, Value::Null, after).map_err(|why| problem_of(&why))?;
         self.catalog.commit(&audited).map_err(|why| problem_of(&why.into()))?;
-        let position = self.with_writer(|writer| writer.command(&command)).map_err(|why| problem_of(&why))?;
+        let position = self.with_writer(|writer| writer.command(command)).map_err(|why| problem_of(&why))?;
         served.worker().wait_for(position + 1).map_err(|why| problem_of(&why))
     }
 

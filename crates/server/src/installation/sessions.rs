@@ -322,7 +322,7 @@ impl Installation {
                 Status::UsagePushing | Status::PushCompleted | Status::ConsumeCompleted => {
                     let served = self.served_of(pipeline.id);
                     if let Some(served) = served {
-                        self.wind_up(&mut session, served, plan)?;
+                        self.wind_up(&mut session, &served, plan)?;
                     }
                 }
                 _ => {}
@@ -372,7 +372,7 @@ impl Installation {
         match trigger {
             Trigger::Pause => served.worker.pause(true).map_err(at)?,
             Trigger::Resume => served.worker.pause(false).map_err(at)?,
-            Trigger::Finish => self.wind_up(&mut session, served, &plan).map_err(at)?,
+            Trigger::Finish => self.wind_up(&mut session, &served, &plan).map_err(at)?,
             Trigger::Cancel => self.rest(&served).map_err(at)?,
             _ => {}
         }
@@ -381,8 +381,8 @@ impl Installation {
 
     /// From USAGE_PUSHING to COMPLETED: everything that was received is counted, what is
     /// due is flushed, every target has it and confirms.
-    fn wind_up(&self, session: &mut KeptSession, served: Arc<Served>, plan: &Plan) -> Result<(), Error> {
-        let outcome = self.deliver_rest(session, &served, plan);
+    fn wind_up(&self, session: &mut KeptSession, served: &Arc<Served>, plan: &Plan) -> Result<(), Error> {
+        let outcome = self.deliver_rest(session, served, plan);
         if let Err(why) = &outcome
             && !session.status().is_final()
         {
@@ -390,7 +390,7 @@ impl Installation {
             session.counts = counts(plan, &served.board().totals());
             self.step(session, plan, Trigger::Fail, Vec::new())?;
         }
-        self.rest(&served)
+        self.rest(served)
     }
 
     fn deliver_rest(&self, session: &mut KeptSession, served: &Served, plan: &Plan) -> Result<(), Error> {

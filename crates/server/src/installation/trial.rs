@@ -76,7 +76,7 @@ impl Installation {
 
     fn lead(&self, plan: &Arc<Plan>, trial: Trial, now: Timestamp, seen: &mut Seen) -> (Totals, Result<(), Error>) {
         let settings = flowmeter_engine::Settings { threads: 1, partitions: 1, taps_max: trial.samples };
-        let mut engine = match Engine::new(Arc::clone(plan), settings) {
+        let mut engine = match Engine::new(plan, settings) {
             Ok(engine) => engine,
             Err(why) => return (Totals::default(), Err(why)),
         };

@@ -282,7 +282,7 @@ fn compare_records(stored: &Live, again: &Live, told: &mut Told<'_>) -> Result<u
     let from = mine.first().max(theirs.first());
     let mut others = numbered(theirs, from)?;
     let mut count = 0;
-    each(mine, from, &mut |number, json| {
+    each(mine, from, |number, json| {
         count += 1;
         match others.next()? {
             Some((_, other)) if other == json => {}
@@ -298,13 +298,13 @@ fn compare_records(stored: &Live, again: &Live, told: &mut Told<'_>) -> Result<u
 fn compare_values(stored: &Live, again: &Live, told: &mut Told<'_>) -> Result<u64, Error> {
     let mut known = BTreeMap::new();
     let mine = stored.outlet().records();
-    each(mine, mine.first(), &mut |_, json| {
+    each(mine, mine.first(), |_, json| {
         known.insert(id_of(json), brief(json));
         Ok(())
     })?;
     let count = known.len() as u64;
     let theirs = again.outlet().records();
-    each(theirs, theirs.first(), &mut |_, json| {
+    each(theirs, theirs.first(), |_, json| {
         match known.remove(&id_of(json)) {
             Some(record) if record == brief(json) => {}
             Some(record) => told.tell(format!("a record: stored {record}; counted again {}", brief(json))),
@@ -357,7 +357,7 @@ fn brief(item: &[u8]) -> String {
 
 type Stream = flowmeter_engine::live::Stream;
 
-fn each(stream: &Stream, from: u64, take: &mut dyn FnMut(u64, &[u8]) -> Result<(), Error>) -> Result<(), Error> {
+fn each(stream: &Stream, from: u64, mut take: impl FnMut(u64, &[u8]) -> Result<(), Error>) -> Result<(), Error> {
     let mut numbered = numbered(stream, from)?;
     while let Some((number, item)) = numbered.next()? {
         take(number, &item)?;

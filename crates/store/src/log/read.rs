@@ -142,20 +142,20 @@ impl Reader {
 
     /// The header of the next entry, with the name of its file.
     fn header(&mut self) -> Result<Option<(Header, String)>, Error> {
-        while self.next < self.end {
-            if self.file.is_none() || self.segments.get(self.following).is_some_and(|segment| segment.first == self.next) {
-                self.open_next()?;
-            }
-            let Some((name, file)) = &self.file else { return Ok(None) };
-            let mut bytes = [0; HEADER_BYTES];
-            let read = file.read_at(&mut bytes, self.at).map_err(|why| Error::io(name, &why))?;
-            return match Header::read(&bytes[..read]) {
-                Some(header) if header.is_sound() && header.position == self.next => Ok(Some((header, name.clone()))),
-                _ if self.may_end_here() => Ok(None),
-                _ => Err(Error::corrupt(name, format!("entry {} is damaged at byte {}", self.next, self.at))),
-            };
+        if self.next >= self.end {
+            return Ok(None);
         }
-        Ok(None)
+        if self.file.is_none() || self.segments.get(self.following).is_some_and(|segment| segment.first == self.next) {
+            self.open_next()?;
+        }
+        let Some((name, file)) = &self.file else { return Ok(None) };
+        let mut bytes = [0; HEADER_BYTES];
+        let read = file.read_at(&mut bytes, self.at).map_err(|why| Error::io(name, &why))?;
+        match Header::read(&bytes[..read]) {
+            Some(header) if header.is_sound() && header.position == self.next => Ok(Some((header, name.clone()))),
+            _ if self.may_end_here() => Ok(None),
+            _ => Err(Error::corrupt(name, format!("entry {} is damaged at byte {}", self.next, self.at))),
+        }
     }
 
     fn open_next(&mut self) -> Result<(), Error> {

@@ -26,6 +26,7 @@ mod trace;
 mod trial;
 mod usage;
 mod verify;
+mod working;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,5 +1,6 @@
 //! `flowmeter serve`: settings, logging, signals; the server does the rest.
 
+use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -40,9 +41,12 @@ pub(crate) fn serve(serve: &Serve) -> anyhow::Result<ExitCode> {
         tracing::info!("{signal}: no more requests are taken; what was taken is finished");
     };
     runtime.block_on(run(settings, documents, Arc::new(Wall), stop, |address, installation| {
-        println!("flowmeter {} listens on {scheme}://{address}, data in {}", env!("CARGO_PKG_VERSION"), data.display());
+        // Who started it may have stopped listening: that is no reason to stop.
+        let mut out = std::io::stdout().lock();
+        let version = env!("CARGO_PKG_VERSION");
+        drop(writeln!(out, "flowmeter {version} listens on {scheme}://{address}, data in {}", data.display()));
         for served in installation.served() {
-            println!("pipeline {} is running", served.kept.name);
+            drop(writeln!(out, "pipeline {} is running", served.kept.name));
         }
     }))?;
     tracing::info!("everything is written; until next time");

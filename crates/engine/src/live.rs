@@ -231,7 +231,7 @@ impl Live {
     fn take_events(&mut self, events: &mut Vec<Arc<Entry>>) -> Result<(), Error> {
         let Some(last) = events.last() else { return Ok(()) };
         let position = last.position + 1;
-        let mut source = Entries::new(events, &self.namespace, self.plan.id, &self.decoder, self.outlet.arrivals(), self.clock)?;
+        let mut source = Entries::new(events, &self.namespace, &self.plan, &self.decoder, self.outlet.arrivals(), self.clock)?;
         let at = source.clock;
         let (mut sink, mut watch) = self.outlet.split(at);
         self.engine.ingest(&mut source, at, &mut sink, &mut watch)?;

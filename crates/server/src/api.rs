@@ -28,6 +28,7 @@ mod stream;
 mod trial;
 pub(crate) mod usage;
 
+use std::ops::Deref;
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
@@ -51,9 +52,27 @@ use crate::problem::{Code, Problem};
 pub(crate) use events::words as verdict_words;
 pub use metrics::Metrics;
 
-/// What every endpoint needs.
+/// What every endpoint needs. A request hands it on several times, so it is one pointer.
 #[derive(Clone)]
-pub struct App {
+pub struct App(Arc<Parts>);
+
+impl App {
+    /// Puts the parts together.
+    pub fn new(parts: Parts) -> App {
+        App(Arc::new(parts))
+    }
+}
+
+impl Deref for App {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}
+
+/// The parts of what every endpoint needs.
+pub struct Parts {
     /// Everything the server keeps.
     pub installation: Arc<Installation>,
     /// What delivers notifications.

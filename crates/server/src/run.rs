@@ -9,7 +9,7 @@ use flowmeter_engine::{Error, Kind};
 use flowmeter_store::catalog::Table;
 use tokio::net::TcpListener;
 
-use crate::api::{self, App, Metrics};
+use crate::api::{self, App, Metrics, Parts};
 use crate::installation::{Installation, Who};
 use crate::keys::{KeyRing, StoredKey};
 use crate::limits::{Gate, RateLimits};
@@ -75,7 +75,7 @@ pub async fn run(
     let opening = Arc::clone(&installation);
     let courier = tokio::task::spawn_blocking(move || Courier::open(opening)).await;
     let courier = Arc::new(courier.map_err(|why| Error::new(Kind::Bug, why.to_string()))??);
-    let app = App {
+    let app = App::new(Parts {
         installation: Arc::clone(&installation),
         courier: Arc::clone(&courier),
         keys: Arc::new(keys),
@@ -84,7 +84,7 @@ pub async fn run(
         metrics: Arc::new(Metrics::default()),
         answers: Arc::default(),
         stopping,
-    };
+    });
     let transport = if tls.is_some() { Transport::Tls } else { Transport::Plain };
     let mut router = security_headers::apply(compressed::apply(api::router(app)), transport);
     if !settings.auth.required {

@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use flowmeter_core::event::{Block, Origin};
 use flowmeter_core::mediation::Decoder;
+use flowmeter_core::plan::Plan;
 use flowmeter_core::time::Timestamp;
 use flowmeter_store::log::Entry;
-use uuid::Uuid;
 
 use super::Letter;
 use crate::{Error, Received, Source};
@@ -40,7 +40,7 @@ impl<'e> Entries<'e> {
     pub(super) fn new(
         entries: &'e [Arc<Entry>],
         namespace: &str,
-        pipeline: Uuid,
+        plan: &Plan,
         decoder: &'e Arc<Decoder>,
         arrivals: u64,
         clock: Timestamp,
@@ -50,7 +50,7 @@ impl<'e> Entries<'e> {
         for entry in entries {
             at = at.max(Timestamp::from_nanos(entry.at));
             let letter = Letter::read(&entry.bytes)?;
-            if !letter.is_for(namespace, pipeline, true) {
+            if !letter.is_for(namespace, plan.id, true) {
                 continue;
             }
             let mut lines = letter.lines;
@@ -60,7 +60,8 @@ impl<'e> Entries<'e> {
                 lines = &lines[cut..];
             }
         }
-        let origin = Origin { name: "http".into(), source: 0, columns: None };
+        let source = plan.sources.iter().position(|source| source.http).unwrap_or_default();
+        let origin = Origin { name: "http".into(), source, columns: None };
         Ok(Entries { pieces, decoder, origin, arrivals, clock: at })
     }
 }

@@ -93,7 +93,8 @@ async fn stream(
 }
 
 /// Tells until the listener leaves or the server stops.
-async fn tell(mut app: App, namespace: String, wanted: Wanted, mut after: u64, mut listener: Sender<Bytes>) {
+async fn tell(app: App, namespace: String, wanted: Wanted, mut after: u64, mut listener: Sender<Bytes>) {
+    let mut stopping = app.stopping.clone();
     let mut looks = tokio::time::interval(LOOK_EVERY);
     let mut quiet = 0;
     // The head goes out at once, so that the listener knows that he is heard.
@@ -103,7 +104,7 @@ async fn tell(mut app: App, namespace: String, wanted: Wanted, mut after: u64, m
     loop {
         tokio::select! {
             _ = looks.tick() => {}
-            _ = app.stopping.wait_for(|is_stopping| *is_stopping) => return,
+            _ = stopping.wait_for(|is_stopping| *is_stopping) => return,
         }
         let (installation, of) = (app.installation.clone(), namespace.clone());
         let found = off(move || {

@@ -1,5 +1,9 @@
 //! A frame: header and payload. `docs/formats/log.md` says what is where.
 
+use std::cell::RefCell;
+
+use zstd::bulk::{Compressor, Decompressor};
+
 use crate::Error;
 
 /// Bytes of a header.
@@ -47,7 +51,7 @@ impl Encoded {
     /// epoch), how many items, and the bytes.
     pub fn new(kind: EntryKind, at: i64, items: u32, raw: &[u8]) -> Encoded {
         let raw_bytes = raw.len() as u32;
-        let squeezed = if raw.len() < COMPRESS_MIN { None } else { zstd::bulk::compress(raw, LEVEL).ok() };
+        let squeezed = if raw.len() < COMPRESS_MIN { None } else { squeeze(raw) };
         let (compressed, payload) = match squeezed.filter(|squeezed| squeezed.len() < raw.len()) {
             Some(squeezed) => (true, squeezed),
             None => (false, raw.to_vec()),
@@ -86,6 +90,23 @@ impl Encoded {
         out.extend_from_slice(&sum.to_le_bytes());
         out.extend_from_slice(&self.payload);
     }
+}
+
+thread_local! {
+    /// Making these costs more than to compress a small entry: each thread keeps its own.
+    static SQUEEZER: RefCell<Option<Compressor<'static>>> = RefCell::new(Compressor::new(LEVEL).ok());
+    static OPENER: RefCell<Option<Decompressor<'static>>> = RefCell::new(Decompressor::new().ok());
+}
+
+fn squeeze(raw: &[u8]) -> Option<Vec<u8>> {
+    SQUEEZER.with_borrow_mut(|squeezer| squeezer.as_mut()?.compress(raw).ok())
+}
+
+fn unsqueeze(payload: &[u8], raw_bytes: usize) -> std::io::Result<Vec<u8>> {
+    OPENER.with_borrow_mut(|opener| match opener {
+        Some(opener) => opener.decompress(payload, raw_bytes),
+        None => zstd::bulk::decompress(payload, raw_bytes),
+    })
 }
 
 /// A header that was read and whose checksum is right.
@@ -139,7 +160,7 @@ impl Header {
     pub(super) fn open(&self, payload: Vec<u8>, file: &str) -> Result<Entry, Error> {
         let raw = match self.compressed {
             false => payload,
-            true => zstd::bulk::decompress(&payload, self.raw_bytes as usize)
+            true => unsqueeze(&payload, self.raw_bytes as usize)
                 .map_err(|why| Error::corrupt(file, format!("entry {}: {why}", self.position)))?,
         };
         if raw.len() != self.raw_bytes as usize {

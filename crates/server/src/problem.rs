@@ -104,6 +104,10 @@ impl IntoResponse for Problem {
         if let Some(seconds) = self.retry_after_s {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
+        if matches!(self.code, Code::TooLarge | Code::BadEncoding | Code::UnsupportedEncoding | Code::Timeout) {
+            // The rest of the body is not read: who kept the connection would find it closed.
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
         match self.code.status() {
             // RFC 9110 wants both: how to authenticate, and which encodings are understood.
             401 => {

@@ -20,6 +20,7 @@ mod meters;
 mod metrics;
 mod notifications;
 mod openapi;
+mod paging;
 mod pipelines;
 mod records;
 pub(crate) mod request;

@@ -81,7 +81,9 @@ fn illegal_steps_name_both_statuses() {
     assert_eq!((of_status.len(), &of_status[0]["sessionId"]), (1, &json!(id)));
     assert_eq!(server.ask("GET", "/api/v1/sessions?status=DANCING").send().problem().2.as_deref(), Some("status"));
     assert_eq!(server.ask("GET", "/api/v1/sessions?limit=0").send().problem().2.as_deref(), Some("limit"));
-    assert_eq!(server.ask("GET", "/api/v1/sessions?cursor=x").send().problem().1, "bad_cursor");
+    for path in ["sessions?cursor=x", "records?cursor=x", "records?cursor=nobody:1", "corrections?cursor=default:x"] {
+        assert_eq!(server.ask("GET", &format!("/api/v1/{path}")).send().problem().1, "bad_cursor", "{path}");
+    }
     let first = server.get("/api/v1/sessions?limit=1");
     let second = server.get(&format!("/api/v1/sessions?limit=1&cursor={}", first["nextCursor"].as_str().unwrap()));
     assert_eq!((&items(&first)[0]["sessionId"], &items(&second)[0]["sessionId"]), (&json!("R-00000002"), &json!(id)));

@@ -11,8 +11,9 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
+use super::paging::over_pipelines;
 use super::request::{Query, json as json_body, object};
-use super::{App, Asked, Endpoint, answer, off, raw_page};
+use super::{App, Asked, Endpoint, answer, off};
 use crate::installation::{CorrectionFilter, CorrectionState, Refused, problem_of};
 use crate::keys::Scope;
 use crate::problem::{Code, Problem};
@@ -78,7 +79,6 @@ async fn list(
     RawQuery(query): RawQuery,
 ) -> Result<Response, Refused> {
     let query = Query::of(query.as_deref());
-    let limit = query.limit()?;
     let state = match query.get("state").unwrap_or("open") {
         "open" => Some(CorrectionState::Open),
         "corrected" => Some(CorrectionState::Corrected),
@@ -92,30 +92,10 @@ async fn list(
     };
     let filter = CorrectionFilter { state, reason: reason_of(query.get("reason"))? };
     off(move || {
-        let mut cursor = query.get("cursor").and_then(|cursor| {
-            let (pipeline, number) = cursor.rsplit_once(':')?;
-            Some((pipeline.to_owned(), number.parse::<u64>().ok()?))
-        });
-        let mut found: Vec<Box<RawValue>> = Vec::new();
-        for served in app.installation.served_in(&asked.who.namespace) {
-            let name = served.kept.name.clone();
-            if query.get("pipeline").is_some_and(|wanted| wanted != name && wanted != served.kept.id.to_string()) {
-                continue;
-            }
-            let from = match &cursor {
-                Some((pipeline, number)) if *pipeline == name => *number,
-                Some(_) => continue,
-                None => 0,
-            };
-            cursor = None;
-            let corrections = app.installation.corrections(&served, from, limit - found.len(), filter);
-            let (corrections, next) = corrections.map_err(|why| problem_of(&why))?;
-            found.extend(corrections.iter().map(crate::installation::Correction::shown));
-            if found.len() >= limit {
-                return Ok(raw_page(&found, Some(&format!("{name}:{next}"))));
-            }
-        }
-        Ok(raw_page(&found, None))
+        over_pipelines(&app, &asked.who.namespace, &query, |served, from, limit| {
+            let (parked, next) = app.installation.corrections(served, from, limit, filter)?;
+            Ok((parked.iter().map(crate::installation::Correction::shown).collect(), next))
+        })
     })
     .await
 }

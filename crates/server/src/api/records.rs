@@ -5,10 +5,10 @@ use axum::extract::{Path, RawQuery, State};
 use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use serde_json::value::RawValue;
 
+use super::paging::over_pipelines;
 use super::request::Query;
-use super::{App, Asked, Endpoint, off, raw_page};
+use super::{App, Asked, Endpoint, off};
 use crate::installation::{RecordView, Refused, not_found, problem_of};
 use crate::keys::Scope;
 
@@ -43,33 +43,11 @@ async fn list(
     RawQuery(query): RawQuery,
 ) -> Result<Response, Refused> {
     let query = Query::of(query.as_deref());
-    let limit = query.limit()?;
     off(move || {
-        // A cursor is a pipeline and a number in it.
-        let mut cursor = query.get("cursor").and_then(|cursor| {
-            let (pipeline, number) = cursor.rsplit_once(':')?;
-            Some((pipeline.to_owned(), number.parse::<u64>().ok()?))
-        });
-        let mut found: Vec<Box<RawValue>> = Vec::new();
-        for served in app.installation.served_in(&asked.who.namespace) {
-            let name = served.kept.name.clone();
-            if query.get("pipeline").is_some_and(|wanted| wanted != name && wanted != served.kept.id.to_string()) {
-                continue;
-            }
-            let from = match &cursor {
-                Some((pipeline, number)) if *pipeline == name => *number,
-                Some(_) => continue,
-                None => 0,
-            };
-            cursor = None;
-            let wanted = wanted(&query);
-            let (records, next) = served.records(from, limit - found.len(), wanted).map_err(|why| problem_of(&why))?;
-            found.extend(records.into_iter().map(|record| record.json));
-            if found.len() >= limit {
-                return Ok(raw_page(&found, Some(&format!("{name}:{next}"))));
-            }
-        }
-        Ok(raw_page(&found, None))
+        over_pipelines(&app, &asked.who.namespace, &query, |served, from, limit| {
+            let (records, next) = served.records(from, limit, wanted(&query))?;
+            Ok((records.into_iter().map(|record| record.json).collect(), next))
+        })
     })
     .await
 }

@@ -95,7 +95,12 @@ impl Installation {
         let audited = self.audited(who, "meterType.create", &made.name, Value::Null, Value::Object(made.fields.clone()));
         changes.extend(audited.map_err(|why| problem_of(&why))?);
         self.catalog.commit(&changes).map_err(|why| problem_of(&why.into()))?;
-        self.adopt_meter_types(who)?;
+        if let Err(refused) = self.adopt_meter_types(who) {
+            // Nothing that is refused stays.
+            let gone = Change::Remove(Table::MeterTypes, named_key(&who.namespace, &made.name));
+            self.catalog.commit(&[gone]).map_err(|why| problem_of(&why.into()))?;
+            return Err(refused);
+        }
         Ok(made)
     }
 

@@ -52,16 +52,16 @@ impl Reader {
     /// last one that is whole by now. It may not be durable yet, so this serves only what is
     /// made again, and alike, after a crash.
     pub fn of_item_beside(disk: Arc<dyn Disk>, folder: &str, item: u64) -> Result<Reader, Error> {
-        let mut at = 0;
-        for (first, first_item) in segments_of(&*disk, folder)? {
-            if first_item > item && at == 0 && first > 0 {
+        let segments = segments_of(&*disk, folder)?;
+        let holding = segments.iter().rev().find(|(_, first_item)| *first_item <= item);
+        let at = match (holding, segments.first()) {
+            (Some((first, _)), _) => *first,
+            (None, Some((_, first_item))) => {
                 let message = format!("{folder}: item {item} is no longer there; {first_item} is the first");
                 return Err(Error::new(crate::Kind::Unavailable, message));
             }
-            if first_item <= item {
-                at = first;
-            }
-        }
+            (None, None) => 0,
+        };
         let mut reader = Reader::beside(disk, folder, at, u64::MAX)?;
         reader.open_ended = true;
         reader.skip_to_item(item)?;

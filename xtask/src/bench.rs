@@ -2,8 +2,10 @@
 //! `cargo xtask bench ingest`: the server under load.
 
 mod data;
+mod flush;
 mod ingest;
 
+pub(crate) use flush::flush;
 pub(crate) use ingest::ingest;
 
 use std::path::Path;

@@ -10,8 +10,7 @@ mod tidy;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-const USAGE: &str =
-    "cargo xtask ci | tidy | bench batch [--events N] [--only NAME,…] [--keep] | bench ingest [--scale S] [--only CASE]";
+const USAGE: &str = "cargo xtask ci | tidy | bench batch [--events N] [--only NAME,…] [--keep] | bench ingest [--scale S] [--only CASE] | bench flush [--meters N] [--only file|postgres]";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -21,6 +20,7 @@ fn main() -> ExitCode {
         ["tidy"] => tidy::tidy(&root()),
         ["bench", "batch", rest @ ..] => bench::batch(&root(), rest),
         ["bench", "ingest", rest @ ..] => bench::ingest(&root(), rest),
+        ["bench", "flush", rest @ ..] => bench::flush(&root(), rest),
         _ => Err(anyhow::anyhow!("usage: {USAGE}")),
     };
     match done {

@@ -4,12 +4,22 @@
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use flowmeter_core::time::Timestamp;
+use flowmeter_engine::node::Clock;
 
 /// The wall clock.
 #[allow(clippy::disallowed_methods)] // the one room that has a clock
 pub(crate) fn now() -> Timestamp {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Timestamp::from_nanos(i64::try_from(since.as_nanos()).unwrap_or(i64::MAX))
+}
+
+/// The wall clock, for those who take one along.
+pub(crate) struct Wall;
+
+impl Clock for Wall {
+    fn now(&self) -> Timestamp {
+        now()
+    }
 }
 
 /// How long something takes.

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context;
-use flowmeter_core::pipeline::{Pipeline, TargetPlan};
+use flowmeter_core::pipeline::{Pipeline, TargetKind, TargetPlan};
 use flowmeter_core::plan::Plan;
 use flowmeter_core::time::Timestamp;
 use flowmeter_engine::Settings;
@@ -33,8 +33,10 @@ pub(crate) fn pipeline(path: &Path) -> anyhow::Result<Loaded> {
     for path in plan.sources.iter_mut().flat_map(|source| &mut source.paths) {
         *path = resolve(&folder, path);
     }
-    for path in targets.iter_mut().filter_map(|target| target.path.as_mut()) {
-        *path = resolve(&folder, path);
+    for target in &mut targets {
+        if let TargetKind::File(file) = &mut target.kind {
+            file.path = resolve(&folder, &file.path);
+        }
     }
     Ok(Loaded { plan: Arc::new(plan), targets })
 }

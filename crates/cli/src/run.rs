@@ -8,7 +8,7 @@ use flowmeter_core::session::{RunType, Trigger};
 use flowmeter_engine::{Engine, Totals};
 
 use crate::args::{Form, Run};
-use crate::clock::Stopwatch;
+use crate::clock::{Stopwatch, Wall};
 use crate::failure::{self, PARKED};
 use crate::journal::Journal;
 use crate::load::{self, Loaded};
@@ -59,8 +59,8 @@ pub(crate) fn run(run: &Run) -> anyhow::Result<ExitCode> {
         journal: &journal,
         totals: &totals,
         watch: &watch,
-        records: push.record_count,
-        thresholds: push.threshold_count,
+        records: push.record_count(),
+        thresholds: push.threshold_count(),
         elapsed: stopwatch.elapsed(),
     };
     match output.form {
@@ -83,7 +83,7 @@ fn session(
     let plan = &loaded.plan;
     let as_of = load::as_of(&run.input)?;
     let mut files = Files::new(Arc::clone(plan), &run.input.input)?;
-    let mut push = Push::open(plan, &loaded.targets, output)?;
+    let mut push = Push::open(&plan.name, &loaded.targets, output, Arc::new(Wall))?;
     let mut engine = Engine::new(plan, load::settings(&run.input, 0))?;
     engine.open_declared(as_of);
     journal.step(Trigger::Ready)?;

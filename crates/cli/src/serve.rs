@@ -6,22 +6,12 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context;
-use flowmeter_core::time::Timestamp;
-use flowmeter_engine::node::Clock;
 use flowmeter_server::run::{Document, run};
 use flowmeter_server::settings::{Flag, Layers, Settings};
 
 use crate::args::Serve;
+use crate::clock::Wall;
 use crate::failure::{self, Wrong};
-
-/// The wall clock.
-struct Wall;
-
-impl Clock for Wall {
-    fn now(&self) -> Timestamp {
-        crate::clock::now()
-    }
-}
 
 pub(crate) fn serve(serve: &Serve) -> anyhow::Result<ExitCode> {
     let settings = settings(serve)?;

@@ -9,6 +9,7 @@ use flowmeter_core::pipeline::TargetPlan;
 use flowmeter_core::plan::Plan;
 use flowmeter_core::time::Timestamp;
 use flowmeter_core::verdict::Tally;
+use flowmeter_engine::node::Clock;
 use flowmeter_engine::{Engine, Error, Kind, Observer, ParkedEvent, Settings, Totals};
 
 use crate::file::Files;
@@ -18,6 +19,7 @@ use crate::push::Push;
 pub struct Bounded<'t> {
     plan: Arc<Plan>,
     targets: &'t [TargetPlan],
+    clock: Arc<dyn Clock>,
     running: Option<Running>,
 }
 
@@ -29,14 +31,14 @@ struct Running {
 
 impl<'t> Bounded<'t> {
     /// A session that has opened nothing yet.
-    pub fn new(plan: Arc<Plan>, targets: &'t [TargetPlan]) -> Bounded<'t> {
-        Bounded { plan, targets, running: None }
+    pub fn new(plan: Arc<Plan>, targets: &'t [TargetPlan], clock: Arc<dyn Clock>) -> Bounded<'t> {
+        Bounded { plan, targets, clock, running: None }
     }
 
     /// Opens files and targets.
     pub fn open(&mut self, settings: Settings, at: Timestamp) -> Result<(), Error> {
         let files = Files::new(Arc::clone(&self.plan), &[])?;
-        let push = Push::open(&self.plan, self.targets, None)?;
+        let push = Push::open(&self.plan.name, self.targets, None, Arc::clone(&self.clock))?;
         let mut engine = Engine::new(&self.plan, settings)?;
         engine.open_declared(at);
         self.running = Some(Running { files, push, engine });

@@ -14,6 +14,7 @@ pub mod bounded;
 pub mod file;
 pub mod push;
 mod secret;
+pub mod signature;
 pub mod target;
 
 pub use secret::expand;

@@ -1,27 +1,92 @@
 //! Targets: where records go.
+//!
+//! | target | a repeat is harmless because | it confirms by |
+//! |---|---|---|
+//! | files of a run | a file is written beside its place and renamed, under a name its records make | reading the files back |
+//! | growing files | the length that is right is kept with the place in the records | reading the files back |
+//! | windowed files, objects | a window makes the same bytes under the same name, and names are taken once | reading them back |
+//! | Postgres | `record_id` is the key, and rows and cursor are one transaction | comparing the rows |
+//! | webhook | the receiver knows the `Idempotency-Key` | `readBack`, where there is one |
+//! | Stripe | the identifier, for 24 hours | its acceptance |
+//! | Lago | the transaction id, for ever | asking for the event |
+//! | Zuora | it is not: records in doubt are looked for first | asking for the usage |
+//! | standard output | it is not; a run is one piece | its acceptance |
+//!
+//! What a target is and must keep to is written at [`flowmeter_engine::outbox::Target`].
 
+mod columns;
 pub mod files;
+mod folder;
 mod format;
 pub mod growing;
+mod http;
+mod objects;
+mod place;
+mod postgres;
+mod rows;
 pub mod stdout;
+mod tls;
+mod windowed;
 
-use flowmeter_core::pipeline::{TargetFormat, TargetPlan};
-use flowmeter_engine::{Error, Target};
+use std::path::Path;
+use std::sync::Arc;
+
+use flowmeter_core::pipeline::{FilePlan, TargetFormat, TargetKind, TargetPlan};
+use flowmeter_engine::Error;
+use flowmeter_engine::node::Clock;
+use flowmeter_engine::outbox::{Answer, Target};
+use serde_json::Value;
+
+/// What is around a target.
+pub struct Around<'a> {
+    /// What relative paths are relative to.
+    pub folder: &'a Path,
+    /// Which pipeline and target it is, for ever.
+    pub owner: String,
+    /// What it remembered; `None` for a run, whose files are whole or not there.
+    pub memory: Option<&'a Value>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+}
 
 /// The target of a plan; `None` for nowhere.
-pub fn open(plan: &TargetPlan) -> Result<Option<Box<dyn Target>>, Error> {
-    Ok(match &plan.path {
-        None => None,
-        Some(path) if path == "-" => Some(Box::new(stdout::Stdout::new(plan.format))),
-        Some(path) => Some(Box::new(files::Files::new(&crate::expand(path)?, plan.format)?)),
+///
+/// # Errors
+/// A setting is none, or a secret is not there.
+pub fn open(plan: &TargetPlan, around: &Around<'_>) -> Result<Option<Box<dyn Target>>, Error> {
+    Ok(Some(match &plan.kind {
+        TargetKind::Nowhere => return Ok(None),
+        TargetKind::Stdout(format) => Box::new(stdout::Stdout::new(*format)),
+        TargetKind::File(plan) => file(plan, around)?,
+        TargetKind::Objects(plan) => Box::new(windowed::Windowed::new(objects::Objects::new(plan)?, &plan.path, plan.format)?),
+        TargetKind::Postgres(plan) => Box::new(postgres::Table::new(plan, &around.owner)?),
+        TargetKind::Http(plan) => Box::new(http::Http::new(plan, Arc::clone(&around.clock))?),
+    }))
+}
+
+fn file(plan: &FilePlan, around: &Around<'_>) -> Result<Box<dyn Target>, Error> {
+    let path = crate::expand(&plan.path)?;
+    let Some(memory) = around.memory else { return Ok(Box::new(files::Files::new(&path, plan.format)?)) };
+    let path = around.folder.join(path).to_string_lossy().into_owned();
+    Ok(match path.contains(place::WINDOW) {
+        true => Box::new(windowed::Windowed::new(folder::Folder, &path, plan.format)?),
+        false => Box::new(growing::Growing::new(&path, plan.format, memory)?),
     })
 }
 
 /// The target of a path given on a command line.
+///
+/// # Errors
+/// It cannot be made.
 pub fn of_path(path: &str) -> Result<Box<dyn Target>, Error> {
-    let format = if path.ends_with(".csv") { TargetFormat::Csv } else { TargetFormat::Ndjson };
+    let format = TargetFormat::of_path(path);
     Ok(match path {
         "-" => Box::new(stdout::Stdout::new(format)),
         path => Box::new(files::Files::new(path, format)?),
     })
+}
+
+/// Nothing went, for a reason that is not the records'.
+fn all_unavailable(why: &Error, records: usize) -> Vec<Answer> {
+    vec![Answer::Unavailable { why: why.to_string(), after: None }; records]
 }

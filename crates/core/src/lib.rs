@@ -27,5 +27,6 @@ pub mod record;
 pub mod schedule;
 pub mod session;
 pub mod suggest;
+pub mod template;
 pub mod time;
 pub mod verdict;

@@ -26,7 +26,10 @@ mod tree;
 pub use problem::{Problem, Problems};
 pub use schema::json_schema;
 pub use source::{Format, IdRule, SourcePlan};
-pub use target::{TargetFormat, TargetPlan};
+pub use target::{
+    Auth, Body, Dialect, FilePlan, HttpPlan, ObjectsPlan, PostgresPlan, ReadBack, TargetFormat, TargetKind, TargetPlan, TlsPlan,
+    Told,
+};
 
 use crate::meter_type::MeterType;
 use crate::plan::Plan;

@@ -17,15 +17,14 @@ mod lane;
 pub mod live;
 mod merge;
 pub mod node;
+pub mod outbox;
 mod recount;
 mod roll;
 mod round;
 mod source;
-mod target;
 
 pub use error::{Error, Kind};
 pub use merge::RecordSink;
 pub use recount::{Counted, Recount, Steps};
 pub use round::{Engine, Observer, ParkedEvent, Settings, Totals};
 pub use source::{Received, Source};
-pub use target::{Delivery, Target};

@@ -33,7 +33,7 @@ use uuid::Uuid;
 pub use arrivals::{Arrivals, Arrived, ParkedNote};
 pub use command::{LogCommand, MeterName};
 pub use entry::Letter;
-pub use outlet::{JudgedBlock, Outlet, ParkedItem, RecordItem, Stream, items, judged, parked_item, record_item};
+pub use outlet::{JudgedBlock, Outlet, ParkedItem, RecordItem, Stream, items, judged, parked_item, record_item, records_folder};
 pub use tail::{Found, Tail};
 
 use crate::{Engine, Error, Kind, Settings, Totals};

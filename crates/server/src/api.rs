@@ -8,6 +8,7 @@
 mod audit;
 mod backup;
 mod corrections;
+mod deliveries;
 pub(crate) mod door;
 mod event_search;
 pub(crate) mod events;
@@ -126,6 +127,7 @@ pub fn endpoints() -> Vec<Endpoint> {
     all.extend(stream::endpoints());
     all.extend(records::endpoints());
     all.extend(corrections::endpoints());
+    all.extend(deliveries::endpoints());
     all.extend(notifications::endpoints());
     all.extend(keys::endpoints());
     all.extend(audit::endpoints());

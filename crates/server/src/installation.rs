@@ -9,10 +9,12 @@ mod audit;
 pub mod backup;
 mod batch;
 mod corrections;
+mod deliveries;
 mod delivery;
 mod event_rows;
 mod event_store;
 mod explain;
+mod finishing;
 mod first_key;
 mod meter_types;
 mod meters;
@@ -47,6 +49,8 @@ use uuid::Uuid;
 
 pub use audit::{AuditEntry, Who};
 pub use corrections::{Correction, CorrectionFilter, CorrectionState};
+pub use deliveries::{DeliveryFilter, DeliveryView, Reconciled};
+pub(crate) use deliveries::{TargetGauge, target_gauges, targets as delivery_targets};
 pub use first_key::key_offline;
 pub use meter_types::KeptMeterType;
 pub use meters::{MeterFilter, MeterView};
@@ -111,6 +115,8 @@ pub struct Served {
     session: AtomicU64,
     worker: Worker,
     delivery: Arc<delivery::Delivery>,
+    /// How far a session that is finishing has come.
+    finishing: Mutex<finishing::Finishing>,
 }
 
 impl Served {

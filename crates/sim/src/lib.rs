@@ -13,6 +13,8 @@
 //! - verdicts, parked events, records and sums are those of a naive [`oracle`];
 //! - a pipeline that takes the whole log anew, without a checkpoint and in other batches,
 //!   makes the same streams and the same meters;
+//! - every metered record is in effect exactly once at a [`target`] that lies, is away for a
+//!   day and loses what it had;
 //! - a bit that turns over is told as damage, or does no harm.
 //!
 //! `cargo run -p sim -- SEED` tells the history of a seed, `-- --seeds A..B` runs many.
@@ -25,6 +27,7 @@ pub mod node;
 pub mod oracle;
 pub mod producer;
 pub mod random;
+pub mod target;
 pub mod world;
 
 use std::collections::BTreeMap;

@@ -3,6 +3,7 @@
 
 mod acts;
 mod damage;
+mod delivery;
 mod recovery;
 
 use std::collections::BTreeMap;
@@ -53,6 +54,7 @@ struct Slot {
     released: u64,
     /// The version that was adopted last.
     version: u32,
+    delivering: delivery::Delivering,
 }
 
 /// Everything a seed makes.
@@ -156,6 +158,12 @@ impl World {
         }
         let committed = self.commit().and_then(|()| self.audit());
         self.settle(committed)?;
+        for number in 0..self.slots.len() {
+            self.deliver_all(number).map_err(|stopped| match stopped {
+                Stop::Wrong(what) => what,
+                Stop::Disk => "a sound disk failed while records left".to_owned(),
+            })?;
+        }
         self.replay()
     }
 

@@ -38,6 +38,8 @@ pub enum Table {
     Answers,
     /// How far targets have come, by pipeline and target.
     Cursors,
+    /// Deliveries of records that did not simply go, by pipeline, target and record.
+    Deliveries,
     /// Notifications, by namespace and id.
     Notifications,
     /// Deliveries of notifications, by number: one for each notification, event and channel.
@@ -50,7 +52,7 @@ pub enum Table {
 
 impl Table {
     /// Every table.
-    pub const ALL: [Table; 16] = [
+    pub const ALL: [Table; 17] = [
         Table::Counters,
         Table::Pipelines,
         Table::Versions,
@@ -63,6 +65,7 @@ impl Table {
         Table::Audit,
         Table::Answers,
         Table::Cursors,
+        Table::Deliveries,
         Table::Notifications,
         Table::Notices,
         Table::NoticesWaiting,
@@ -83,6 +86,7 @@ impl Table {
             Table::Audit => "audit",
             Table::Answers => "answers",
             Table::Cursors => "cursors",
+            Table::Deliveries => "deliveries",
             Table::Notifications => "notifications",
             Table::Notices => "notices",
             Table::NoticesWaiting => "notices_waiting",

@@ -48,7 +48,7 @@ pub(crate) fn ingest(root: &Path, rest: &[&str]) -> anyhow::Result<()> {
 fn one(root: &Path, folder: &Path, case: &Case, events: u64) -> anyhow::Result<()> {
     let mut server = Server::start(root, folder, true)?;
     let begun = Instant::now();
-    let report = load(root, &server, case, events, 0)?;
+    let report = load(root, &server, &case.load(events))?;
     server.wait_counted(events)?;
     let counted = events as f64 / begun.elapsed().as_secs_f64();
     let number = |name: &str| report.get(name).and_then(serde_json::Value::as_f64).unwrap_or_default();
@@ -76,7 +76,7 @@ fn recovery(root: &Path, folder: &Path, events: u64, only: Option<&str>) -> anyh
     }
     let case = Case { name: "ready", events, batch: 500, users: 10_000, late_percent: 0 };
     let mut server = Server::start(root, folder, true)?;
-    load(root, &server, &case, events, 0)?;
+    load(root, &server, &case.load(events))?;
     server.child.kill()?;
     server.child.wait()?;
     let begun = Instant::now();
@@ -92,18 +92,36 @@ fn recovery(root: &Path, folder: &Path, events: u64, only: Option<&str>) -> anyh
     Ok(())
 }
 
-fn load(root: &Path, server: &Server, case: &Case, events: u64, first: u64) -> anyhow::Result<serde_json::Value> {
+impl Case {
+    fn load(&self, events: u64) -> Load {
+        Load { events, first: 0, batch: self.batch, users: self.users, late_percent: self.late_percent }
+    }
+}
+
+/// What the load generator sends.
+#[derive(Clone, Copy)]
+pub(super) struct Load {
+    pub(super) events: u64,
+    /// The number of the first: ids go by it.
+    pub(super) first: u64,
+    pub(super) batch: u32,
+    pub(super) users: u64,
+    pub(super) late_percent: u32,
+}
+
+/// Sends it and gives the generator's report.
+pub(super) fn load(root: &Path, server: &Server, load: &Load) -> anyhow::Result<serde_json::Value> {
     let output = Command::new(root.join("target/release/flowmeter"))
-        .args(["bench", "ingest", "--url", &format!("http://{}", server.address), "--events", &events.to_string()])
-        .args(["--first", &first.to_string(), "--batch", &case.batch.to_string(), "--users", &case.users.to_string()])
-        .args(["--late-percent", &case.late_percent.to_string()])
+        .args(["bench", "ingest", "--url", &format!("http://{}", server.address), "--events", &load.events.to_string()])
+        .args(["--first", &load.first.to_string(), "--batch", &load.batch.to_string(), "--users", &load.users.to_string()])
+        .args(["--late-percent", &load.late_percent.to_string()])
         .output()?;
     ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     Ok(serde_json::from_slice(&output.stdout)?)
 }
 
 /// A server of the benchmark.
-struct Server {
+pub(super) struct Server {
     child: Child,
     address: String,
 }
@@ -113,11 +131,16 @@ impl Server {
         if fresh && folder.exists() {
             std::fs::remove_dir_all(folder)?;
         }
+        Server::start_with(root, folder, &root.join("benches/ingest.yaml"))
+    }
+
+    /// Starts one with a pipeline at work.
+    pub(super) fn start_with(root: &Path, folder: &Path, pipeline: &Path) -> anyhow::Result<Server> {
         let mut child = Command::new(root.join("target/release/flowmeter"))
             .args(["serve", "--listen", "127.0.0.1:0", "--data"])
             .arg(folder)
             .arg("--pipeline")
-            .arg(root.join("benches/ingest.yaml"))
+            .arg(pipeline)
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()?;
@@ -146,7 +169,7 @@ impl Server {
     }
 
     /// Waits until so many events are counted.
-    fn wait_counted(&self, events: u64) -> anyhow::Result<()> {
+    pub(super) fn wait_counted(&self, events: u64) -> anyhow::Result<()> {
         for _ in 0..6_000 {
             let text = self.get("/metrics")?;
             let counted = text.lines().filter(|line| line.contains("count_events_total") && line.contains("verdict=\"counted\""));
@@ -157,6 +180,16 @@ impl Server {
             std::thread::sleep(Duration::from_millis(20));
         }
         bail!("{events} events were not counted in two minutes")
+    }
+
+    /// Records its first target has, and records there are.
+    pub(super) fn delivered(&self) -> anyhow::Result<(u64, u64)> {
+        let answer = self.get("/api/v1/deliveries/targets")?;
+        let number = |name: &str| -> Option<u64> {
+            let rest = answer.split(&format!("\"{name}\":")).nth(1)?;
+            rest.chars().take_while(char::is_ascii_digit).collect::<String>().parse().ok()
+        };
+        Ok((number("deliveredTo").unwrap_or(0), number("records").unwrap_or(0)))
     }
 
     /// Bytes the server has written, and its peak memory.
@@ -170,7 +203,7 @@ impl Server {
         Ok((read("io", "write_bytes")?, read("status", "VmHWM")? << 10))
     }
 
-    fn stop(&mut self) {
+    pub(super) fn stop(&mut self) {
         drop(self.child.kill());
         drop(self.child.wait());
     }

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::commands::{
-    Asked, Audit, Commands, Corrections, Keys, MeterFields, MeterTypes, Meters, Paging, Pipelines, Records, Sessions,
+    Asked, Audit, Commands, Corrections, Deliveries, Keys, MeterFields, MeterTypes, Meters, Paging, Pipelines, Records, Sessions,
 };
 use super::connection::Server;
 use super::{Call, part};
@@ -19,6 +19,7 @@ impl Commands {
             Commands::Pipelines(Asked { server, act }) => (server, act.call()?),
             Commands::Corrections(Asked { server, act }) => (server, act.call()?),
             Commands::Records(Asked { server, act }) => (server, act.call()),
+            Commands::Deliveries(Asked { server, act }) => (server, act.call()),
             Commands::Keys(Asked { server, act }) => (server, act.call()),
             Commands::Audit(Asked { server, act: Audit::List { list } }) => {
                 let columns = &[("AT", "at"), ("WHO", "who"), ("ACTION", "action"), ("OBJECT", "object")];
@@ -207,6 +208,53 @@ impl Records {
                 call.with("pipeline", pipeline).with("userId", user).with("meterType", meter_type)
             }
             Records::Show { id } => Call::get(format!("/api/v1/records/{}", part(id))),
+        }
+    }
+}
+
+impl Deliveries {
+    fn call(&self) -> Call {
+        let one = |id: &str, what: &str| format!("/api/v1/deliveries/{}{what}", part(id));
+        match self {
+            Deliveries::List { pipeline, target, state, record, list } => {
+                let columns = &[
+                    ("STATE", "state"),
+                    ("TARGET", "target"),
+                    ("RECORD", "recordId"),
+                    ("ATTEMPTS", "attempts"),
+                    ("ANSWER", "answer"),
+                    ("PIPELINE", "pipeline"),
+                    ("ID", "id"),
+                ];
+                let call = Call::list("/api/v1/deliveries", list, columns).with("pipeline", pipeline).with("target", target);
+                call.with("state", state).with("recordId", record)
+            }
+            Deliveries::Targets { pipeline } => {
+                let columns = &[
+                    ("PIPELINE", "pipeline"),
+                    ("TARGET", "target"),
+                    ("KIND", "kind"),
+                    ("RECORDS", "records"),
+                    ("ACCEPTED", "accepted"),
+                    ("PENDING", "pending"),
+                    ("RETRYING", "retrying"),
+                    ("DEAD", "dead"),
+                    ("SKIPPED", "skipped"),
+                    ("ANSWER", "answer"),
+                ];
+                let all = Paging { limit: usize::MAX, all: true };
+                Call::list("/api/v1/deliveries/targets", &all, columns).with("pipeline", pipeline)
+            }
+            Deliveries::Show { id } => Call::get(one(id, "")),
+            Deliveries::Resend { id } => Call::post(one(id, "/resend")),
+            Deliveries::Skip { id, reason } => Call::post(one(id, "/skip")).json(&json!({"reason": reason})),
+            Deliveries::ResendAll { pipeline, target } => {
+                Call::post("/api/v1/deliveries/resend").json(&json!({"pipeline": pipeline, "target": target}))
+            }
+            Deliveries::Reconcile { pipeline, target, from, to, mend } => {
+                let body = json!({"pipeline": pipeline, "target": target, "from": from, "to": to, "mend": mend});
+                Call::post("/api/v1/deliveries/reconcile").json(&body)
+            }
         }
     }
 }

@@ -23,6 +23,8 @@ pub(crate) enum Commands {
     Corrections(Asked<Corrections>),
     /// Metered records of a server
     Records(Asked<Records>),
+    /// Deliveries of a server: records at their targets
+    Deliveries(Asked<Deliveries>),
     /// API keys of a server
     Keys(Asked<Keys>),
     /// Who changed what on a server, the newest first
@@ -244,6 +246,69 @@ pub(crate) enum Records {
     },
     /// Show a metered record
     Show { id: String },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Deliveries {
+    /// List deliveries, by record and target
+    List {
+        /// Of this pipeline
+        #[arg(long)]
+        pipeline: Option<String>,
+        /// To this target
+        #[arg(long)]
+        target: Option<String>,
+        /// pending, sent, accepted, confirmed, retrying, dead or skipped
+        #[arg(long)]
+        state: Option<String>,
+        /// Of this record
+        #[arg(long, value_name = "ID")]
+        record: Option<String>,
+        #[command(flatten)]
+        list: Paging,
+    },
+    /// How far each target has come
+    Targets {
+        /// Of this pipeline
+        #[arg(long)]
+        pipeline: Option<String>,
+    },
+    /// Show a delivery with its record
+    Show { id: String },
+    /// Send a record again, under the same key
+    Resend { id: String },
+    /// Leave a record out
+    Skip {
+        id: String,
+        /// Why it need not go; kept with the delivery
+        #[arg(long)]
+        reason: String,
+    },
+    /// Send everything again that is dead or waits for its next attempt
+    ResendAll {
+        #[arg(long)]
+        pipeline: String,
+        /// Only to this target
+        #[arg(long)]
+        target: Option<String>,
+    },
+    /// Compare what was flushed with what targets hold
+    Reconcile {
+        #[arg(long)]
+        pipeline: String,
+        /// Only this target
+        #[arg(long)]
+        target: Option<String>,
+        /// Only periods that end at this time or later, RFC 3339
+        #[arg(long, value_name = "TIME")]
+        from: Option<String>,
+        /// Only periods that end before this time, RFC 3339
+        #[arg(long, value_name = "TIME")]
+        to: Option<String>,
+        /// Send again what is missing
+        #[arg(long)]
+        mend: bool,
+    },
 }
 
 #[derive(Debug, Subcommand)]

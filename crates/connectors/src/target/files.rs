@@ -1,4 +1,4 @@
-//! Files of records.
+//! Files of records, of one run.
 //!
 //! A file is written beside its place and put there whole (write, fsync, rename, fsync
 //! of the folder), so a reader sees all of it or what was there before. Its name is
@@ -7,15 +7,16 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use flowmeter_core::pipeline::TargetFormat;
-use flowmeter_core::time::Timestamp;
-use flowmeter_engine::{Delivery, Error, Kind, Target};
+use flowmeter_engine::outbox::{Answer, Outgoing, Span, Target};
+use flowmeter_engine::{Error, Kind};
 use xxhash_rust::xxh3::Xxh3;
 
-use super::format;
+use super::place::{self, WINDOW, window_name};
+use super::{all_unavailable, columns, format};
 
 /// Bytes gathered for a file before they are written. Files are opened to append and
 /// closed again, so their number is not bounded by the system's.
@@ -30,40 +31,78 @@ pub struct Files {
 
 /// A file under way.
 struct Pending {
-    buffer: Vec<u8>,
+    ink: Ink,
     /// Where it is written until it is whole.
     beside: PathBuf,
     digest: Xxh3,
     bytes: u64,
-    accepted: bool,
+    is_in_place: bool,
+}
+
+/// How a file is written.
+enum Ink {
+    /// Lines, gathered.
+    Lines(Vec<u8>),
+    /// Columns; these need their file to stay open.
+    Columns(Option<Box<columns::Writer<File>>>),
 }
 
 impl Files {
     /// Files named by a template. One without placeholders is made even if there are no
     /// records: an empty answer is an answer.
+    ///
+    /// # Errors
+    /// It cannot be made.
     pub fn new(template: &str, format: TargetFormat) -> Result<Files, Error> {
-        let mut files = Files { template: template.to_owned(), format, files: BTreeMap::new() };
-        if !template.contains('{') {
-            files.pending(Path::new(template))?;
+        // A run is one window.
+        let template = template.replace(WINDOW, &window_name(0));
+        let mut files = Files { template, format, files: BTreeMap::new() };
+        if !files.template.contains('{') {
+            files.pending(&files.template.clone())?;
         }
         Ok(files)
     }
 
-    fn pending(&mut self, path: &Path) -> Result<&mut Pending, Error> {
+    fn pending(&mut self, path: &str) -> Result<&mut Pending, Error> {
+        let path = Path::new(path);
         if !self.files.contains_key(path) {
-            let mut pending =
-                Pending { buffer: Vec::new(), beside: beside(path), digest: Xxh3::new(), bytes: 0, accepted: false };
             if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
                 fs::create_dir_all(folder).map_err(|why| Error::io(folder.display(), &why))?;
             }
-            File::create(&pending.beside).map_err(|why| Error::io(pending.beside.display(), &why))?;
-            pending.buffer = format::head(self.format)?;
+            let beside = beside(path);
+            let file = File::create(&beside).map_err(|why| Error::io(beside.display(), &why))?;
+            let ink = match self.format {
+                TargetFormat::Parquet => Ink::Columns(Some(Box::new(columns::Writer::new(file)?))),
+                format => Ink::Lines(format::head(format)?),
+            };
+            let pending = Pending { ink, beside, digest: Xxh3::new(), bytes: 0, is_in_place: false };
             self.files.insert(path.to_path_buf(), pending);
         }
         match self.files.get_mut(path) {
             Some(pending) => Ok(pending),
             None => Err(Error::new(Kind::Bug, "a file that was just added is gone")),
         }
+    }
+
+    fn take(&mut self, records: &[Outgoing<'_>]) -> Result<(), Error> {
+        let (format, fixed) = (self.format, !self.template.contains('{'));
+        for record in records {
+            let pending = match fixed {
+                true => self.pending(&self.template.clone())?,
+                false => self.pending(&place::fill(&self.template, record)?)?,
+            };
+            match &mut pending.ink {
+                Ink::Lines(buffer) => {
+                    format::append(format, record.json, buffer)?;
+                    if buffer.len() >= BUFFER_BYTES {
+                        pending.write()?;
+                    }
+                }
+                Ink::Columns(Some(writer)) => writer.push(record.json)?,
+                Ink::Columns(None) => return Err(Error::new(Kind::Bug, "a record for a file that is whole")),
+            }
+        }
+        Ok(())
     }
 }
 
@@ -75,40 +114,35 @@ fn beside(path: &Path) -> PathBuf {
 
 impl Pending {
     fn write(&mut self) -> Result<(), Error> {
-        let at = |why: std::io::Error| Error::io(self.beside.display(), &why);
+        let Ink::Lines(buffer) = &mut self.ink else { return Ok(()) };
+        let at = |why: io::Error| Error::io(self.beside.display(), &why);
         let mut file = OpenOptions::new().append(true).open(&self.beside).map_err(at)?;
-        file.write_all(&self.buffer).map_err(at)?;
-        self.digest.update(&self.buffer);
-        self.bytes += self.buffer.len() as u64;
-        self.buffer.clear();
+        file.write_all(buffer).map_err(at)?;
+        self.digest.update(buffer);
+        self.bytes += buffer.len() as u64;
+        buffer.clear();
         Ok(())
     }
 
-    fn accept(&mut self, path: &Path) -> Result<(), Error> {
+    fn seal(&mut self, path: &Path) -> Result<(), Error> {
         self.write()?;
-        let at = |why: std::io::Error| Error::io(path.display(), &why);
+        let at = |why: io::Error| Error::io(path.display(), &why);
+        if let Ink::Columns(writer) = &mut self.ink
+            && let Some(writer) = writer.take()
+        {
+            drop(writer.finish()?);
+            (self.digest, self.bytes) = digest_of(&self.beside).map_err(at)?;
+        }
         let file = OpenOptions::new().append(true).open(&self.beside).map_err(at)?;
         file.sync_all().map_err(at)?;
         fs::rename(&self.beside, path).map_err(at)?;
-        self.accepted = true;
+        self.is_in_place = true;
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         File::open(folder).and_then(|folder| folder.sync_all()).map_err(at)
     }
 
     fn confirm(&self, path: &Path) -> Result<(), Error> {
-        let at = |why: std::io::Error| Error::io(path.display(), &why);
-        let mut file = File::open(path).map_err(at)?;
-        let mut digest = Xxh3::new();
-        let mut bytes = 0;
-        let mut chunk = vec![0; BUFFER_BYTES];
-        loop {
-            let read = file.read(&mut chunk).map_err(at)?;
-            if read == 0 {
-                break;
-            }
-            digest.update(&chunk[..read]);
-            bytes += read as u64;
-        }
+        let (digest, bytes) = digest_of(path).map_err(|why| Error::io(path.display(), &why))?;
         if bytes != self.bytes || digest.digest128() != self.digest.digest128() {
             let message = format!("{}: holds other bytes than were written; run again", path.display());
             return Err(Error::new(Kind::Corrupt, message));
@@ -117,20 +151,30 @@ impl Pending {
     }
 }
 
+/// The digest of a file and its length.
+fn digest_of(path: &Path) -> io::Result<(Xxh3, u64)> {
+    let mut file = File::open(path)?;
+    let (mut digest, mut bytes, mut chunk) = (Xxh3::new(), 0, vec![0; BUFFER_BYTES]);
+    loop {
+        let read = file.read(&mut chunk)?;
+        if read == 0 {
+            return Ok((digest, bytes));
+        }
+        digest.update(&chunk[..read]);
+        bytes += read as u64;
+    }
+}
+
 impl Target for Files {
-    fn push(&mut self, delivery: &Delivery<'_>) -> Result<(), Error> {
-        let path = match self.template.contains('{') {
-            true => fill(&self.template, delivery),
-            false => self.template.clone(),
-        };
-        let format = self.format;
-        let pending = self.pending(Path::new(&path))?;
-        format::append(format, delivery.json, &mut pending.buffer)?;
-        if pending.buffer.len() >= BUFFER_BYTES { pending.write() } else { Ok(()) }
+    fn send(&mut self, _window: Span, records: &[Outgoing<'_>]) -> Vec<Answer> {
+        match self.take(records) {
+            Ok(()) => vec![Answer::Accepted; records.len()],
+            Err(why) => all_unavailable(&why, records.len()),
+        }
     }
 
-    fn accept(&mut self) -> Result<(), Error> {
-        self.files.iter_mut().try_for_each(|(path, pending)| pending.accept(path))
+    fn seal(&mut self) -> Result<(), Error> {
+        self.files.iter_mut().try_for_each(|(path, pending)| pending.seal(path))
     }
 
     fn confirm(&mut self) -> Result<(), Error> {
@@ -140,41 +184,11 @@ impl Target for Files {
 
 impl Drop for Files {
     fn drop(&mut self) {
-        for pending in self.files.values().filter(|pending| !pending.accepted) {
-            // Nothing refers to what was not accepted; failing to remove it harms nobody.
+        for pending in self.files.values().filter(|pending| !pending.is_in_place) {
+            // Nothing refers to what was not sealed; failing to remove it harms nobody.
             drop(fs::remove_file(&pending.beside));
         }
     }
-}
-
-/// The template with the record's own fields in it.
-fn fill(template: &str, delivery: &Delivery<'_>) -> String {
-    let key = &delivery.key;
-    let time = |at: Timestamp| if at == Timestamp::MAX || at == Timestamp::MIN { "never".to_owned() } else { at.to_string() };
-    let kind = &delivery.plan.meter_types[usize::from(key.meter_type)];
-    let meter_key = delivery.plan.processors[usize::from(key.processor)].key.to_string();
-    [
-        ("{periodStart}", time(key.period.start)),
-        ("{periodEnd}", time(key.period.end)),
-        ("{meterType}", kind.name.clone()),
-        ("{meterKey}", meter_key),
-        ("{userId}", String::from_utf8_lossy(key.user).into_owned()),
-    ]
-    .iter()
-    .fold(template.to_owned(), |path, (name, value)| path.replace(name, &safe(value)))
-}
-
-/// A value as a part of a file name: whatever could lead elsewhere is written as %XX.
-pub(super) fn safe(value: &str) -> String {
-    let mut out = String::with_capacity(value.len());
-    for (i, byte) in value.bytes().enumerate() {
-        let plain = byte.is_ascii_alphanumeric() || b"-_@+,=: ".contains(&byte) || (byte == b'.' && i > 0);
-        match plain {
-            true => out.push(char::from(byte)),
-            false => out.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    out
 }
 
 #[cfg(test)]
@@ -182,24 +196,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn values_cannot_leave_the_folder() {
-        assert_eq!(safe("../../etc/passwd"), "%2E.%2F..%2Fetc%2Fpasswd");
-        assert_eq!(safe("user0@example.com"), "user0@example.com");
-        assert_eq!(safe("blå"), "bl%C3%A5");
-    }
-
-    #[test]
     fn a_file_is_there_whole_or_not_at_all_and_confirms_itself() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("out.ndjson");
-        let mut files = Files::new(path.to_str().unwrap(), TargetFormat::Ndjson).unwrap();
-        drop(Files::new(path.to_str().unwrap(), TargetFormat::Ndjson).unwrap());
+        let open = || Files::new(path.to_str().unwrap(), TargetFormat::Ndjson).unwrap();
+        drop(open());
         assert!(!path.exists());
-        files = {
-            drop(files);
-            Files::new(path.to_str().unwrap(), TargetFormat::Ndjson).unwrap()
-        };
-        files.accept().unwrap();
+        let mut files = open();
+        files.seal().unwrap();
         files.confirm().unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"");
         fs::write(&path, "tampered").unwrap();

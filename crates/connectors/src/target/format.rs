@@ -1,13 +1,18 @@
-//! Records as lines of JSON or as rows.
+//! Records as lines of JSON, as rows, as columns; and read back from there.
 
 use std::collections::BTreeMap;
 
 use flowmeter_core::pipeline::TargetFormat;
+use flowmeter_engine::outbox::Outgoing;
 use flowmeter_engine::{Error, Kind};
 use serde_json::value::RawValue;
+use uuid::Uuid;
+use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
-/// The columns of a CSV file of records.
-const COLUMNS: [&str; 20] = [
+use super::columns;
+
+/// The columns of a file of records.
+pub(super) const COLUMNS: [&str; 24] = [
     "id",
     "userId",
     "meterTypeId",
@@ -26,31 +31,51 @@ const COLUMNS: [&str; 20] = [
     "deleteOnReset",
     "recordId",
     "revision",
+    "delta",
     "eventCount",
+    "firstEvent",
+    "lastEvent",
     "customFields",
+    "threshold",
 ];
+/// Where `recordId` is among them.
+pub(super) const RECORD_ID: usize = 16;
 
 /// What stands before the first record.
 pub(super) fn head(format: TargetFormat) -> Result<Vec<u8>, Error> {
     match format {
-        TargetFormat::Ndjson => Ok(Vec::new()),
-        TargetFormat::Csv => row(COLUMNS.iter().map(|name| (*name).to_owned())),
+        TargetFormat::Ndjson | TargetFormat::Parquet => Ok(Vec::new()),
+        TargetFormat::Csv => line(COLUMNS.iter().map(|name| (*name).to_owned())),
     }
 }
 
-/// Appends a record.
+/// Appends a record, where records can be appended.
 pub(super) fn append(format: TargetFormat, json: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
     match format {
         TargetFormat::Ndjson => {
             out.extend_from_slice(json);
             out.push(b'\n');
         }
-        TargetFormat::Csv => out.extend_from_slice(&columns(json)?),
+        TargetFormat::Csv => out.extend_from_slice(&line(row(json)?.into_iter())?),
+        TargetFormat::Parquet => return Err(Error::new(Kind::Invalid, "a Parquet file does not grow")),
     }
     Ok(())
 }
 
-fn columns(json: &[u8]) -> Result<Vec<u8>, Error> {
+/// A whole file of records.
+pub(super) fn whole(format: TargetFormat, records: &[Outgoing<'_>]) -> Result<Vec<u8>, Error> {
+    if format == TargetFormat::Parquet {
+        let mut writer = columns::Writer::new(Vec::new())?;
+        records.iter().try_for_each(|record| writer.push(record.json))?;
+        return writer.finish();
+    }
+    let mut out = head(format)?;
+    records.iter().try_for_each(|record| append(format, record.json, &mut out))?;
+    Ok(out)
+}
+
+/// The fields of a record, in the order of [`COLUMNS`].
+pub(super) fn row(json: &[u8]) -> Result<Vec<String>, Error> {
     let bug = |why: serde_json::Error| Error::new(Kind::Bug, format!("a record is not JSON: {why}"));
     let mut members: BTreeMap<&str, &RawValue> = serde_json::from_slice(json).map_err(bug)?;
     if let Some(meta) = members.remove("meterMetaData") {
@@ -61,26 +86,90 @@ fn columns(json: &[u8]) -> Result<Vec<u8>, Error> {
         Some(raw) if raw.starts_with('"') => serde_json::from_str(raw).unwrap_or_default(),
         Some(raw) => raw.to_owned(),
     };
-    row(COLUMNS.iter().map(text))
+    Ok(COLUMNS.iter().map(text).collect())
 }
 
-fn row(fields: impl Iterator<Item = String>) -> Result<Vec<u8>, Error> {
+fn line(fields: impl Iterator<Item = String>) -> Result<Vec<u8>, Error> {
     let bug = |why: &dyn std::fmt::Display| Error::new(Kind::Bug, format!("a row cannot be written: {why}"));
     let mut writer = csv::Writer::from_writer(Vec::new());
     writer.write_record(fields).map_err(|why| bug(&why))?;
     writer.into_inner().map_err(|why| bug(&why))
 }
 
+/// What records are in a file: the digest of each, by its id.
+pub(super) type Index = BTreeMap<Uuid, u128>;
+
+/// The digest of what a record becomes.
+pub(super) fn digest(format: TargetFormat, json: &[u8]) -> Result<u128, Error> {
+    match format {
+        TargetFormat::Ndjson => Ok(xxh3_128(json)),
+        TargetFormat::Csv | TargetFormat::Parquet => Ok(digest_row(row(json)?.iter().map(String::as_str))),
+    }
+}
+
+fn digest_row<'a>(fields: impl Iterator<Item = &'a str>) -> u128 {
+    let mut digest = Xxh3::new();
+    fields.for_each(|field| {
+        digest.update(field.as_bytes());
+        digest.update(&[0x1f]);
+    });
+    digest.digest128()
+}
+
+/// Reads a file of records. A line that is none is not there.
+pub(super) fn index(format: TargetFormat, bytes: &[u8]) -> Result<Index, Error> {
+    let mut index = Index::new();
+    match format {
+        TargetFormat::Ndjson => {
+            for line in bytes.split(|byte| *byte == b'\n') {
+                if let Ok(names) = (Outgoing { number: 0, json: line }).names() {
+                    index.insert(names.record_id, xxh3_128(line));
+                }
+            }
+        }
+        TargetFormat::Csv => {
+            let mut reader = csv::Reader::from_reader(bytes);
+            for row in reader.records().flatten() {
+                if let Some(id) = row.get(RECORD_ID).and_then(|id| Uuid::try_parse(id).ok()) {
+                    index.insert(id, digest_row(row.iter()));
+                }
+            }
+        }
+        TargetFormat::Parquet => {
+            for row in columns::read(bytes.to_vec())? {
+                if let Ok(id) = Uuid::try_parse(&row[RECORD_ID]) {
+                    index.insert(id, digest_row(row.iter().map(String::as_str)));
+                }
+            }
+        }
+    }
+    Ok(index)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const JSON: &[u8] = br#"{"groups":[{"key":"a:1","value":0.10}],"id":"a1f8797b-c827-4483-b6cf-6d3d3baa18a7","meterMetaData":{"eventCount":2,"recordId":"b1f8797b-c827-4483-b6cf-6d3d3baa18a7"},"userId":"x, \"y\"","value":12345678901234567890.123456789012345678}"#;
+
     #[test]
     fn a_record_as_a_row() {
-        let json = br#"{"groups":[{"key":"a:1","value":0.10}],"meterMetaData":{"eventCount":2,"recordId":"r"},"userId":"x, \"y\"","value":12345678901234567890.123456789012345678}"#;
-        let row = String::from_utf8(columns(json).unwrap()).unwrap();
-        let expected =
-            r#","x, ""y""",,,,,,,,12345678901234567890.123456789012345678,"[{""key"":""a:1"",""value"":0.10}]",,,,,,r,,2,"#;
+        let row = String::from_utf8(line(row(JSON).unwrap().into_iter()).unwrap()).unwrap();
+        let expected = r#"a1f8797b-c827-4483-b6cf-6d3d3baa18a7,"x, ""y""",,,,,,,,12345678901234567890.123456789012345678,"[{""key"":""a:1"",""value"":0.10}]",,,,,,b1f8797b-c827-4483-b6cf-6d3d3baa18a7,,,2,,,,"#;
         assert_eq!(row.trim_end(), expected);
+    }
+
+    #[test]
+    fn what_was_written_is_read_back() {
+        let other = String::from_utf8(JSON.to_vec()).unwrap().replace("\"b1f", "\"c1f").replace("0.10", "0.2");
+        let records = [Outgoing { number: 0, json: JSON }, Outgoing { number: 1, json: other.as_bytes() }];
+        for format in [TargetFormat::Ndjson, TargetFormat::Csv, TargetFormat::Parquet] {
+            let bytes = whole(format, &records).unwrap();
+            assert_eq!(bytes, whole(format, &records).unwrap(), "{format:?} is the same every time");
+            let index = index(format, &bytes).unwrap();
+            let expected: Index =
+                records.iter().map(|record| (record.names().unwrap().record_id, digest(format, record.json).unwrap())).collect();
+            assert_eq!(index, expected, "{format:?}");
+        }
     }
 }

@@ -1,8 +1,8 @@
 //! Files of records that grow while a server runs.
 //!
-//! What was accepted is known by the length of each file, which the caller keeps with its
-//! own place in the stream of records. After a crash a file is cut back to the length that
-//! is known, and what comes next is written again: each record is there once.
+//! What was accepted is known by the length of each file, which is kept with the target's
+//! place in the log of records. After a crash a file is cut back to the length that is
+//! known, and the same window is written again: each record is there once.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
@@ -10,70 +10,120 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use flowmeter_core::pipeline::TargetFormat;
+use flowmeter_engine::outbox::{Answer, Held, Outgoing, Span, Target};
 use flowmeter_engine::{Error, Kind};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{files, format};
+use super::format::Index;
+use super::{all_unavailable, format, place};
+
+/// What is known of the files.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+struct Known {
+    /// Behind the last record that was written in its turn.
+    next: u64,
+    /// Bytes of each file that are right.
+    lengths: BTreeMap<PathBuf, u64>,
+}
 
 /// Files of records that grow.
 pub struct Growing {
     template: String,
     format: TargetFormat,
-    /// Bytes of each file that are known to be right.
-    lengths: BTreeMap<PathBuf, u64>,
-    pending: BTreeMap<PathBuf, Vec<u8>>,
+    known: Known,
+    /// What was read back last.
+    read: Option<(PathBuf, Index)>,
 }
 
 impl Growing {
-    /// Files named by a template, with the lengths that are known.
-    pub fn new(template: &str, format: TargetFormat, lengths: BTreeMap<PathBuf, u64>) -> Growing {
-        Growing { template: template.to_owned(), format, lengths, pending: BTreeMap::new() }
+    /// Files named by a template, with what was known of them.
+    ///
+    /// # Errors
+    /// The format does not grow, or what was known cannot be read.
+    pub fn new(template: &str, format: TargetFormat, memory: &Value) -> Result<Growing, Error> {
+        if format == TargetFormat::Parquet {
+            let message = format!("{template}: a Parquet file does not grow; put {{window}} into its name, one file a window");
+            return Err(Error::new(Kind::Invalid, message));
+        }
+        let known = if memory.is_null() { Ok(Known::default()) } else { serde_json::from_value(memory.clone()) };
+        let known = known.map_err(|why| Error::new(Kind::Corrupt, format!("{template}: what was known of it: {why}")))?;
+        Ok(Growing { template: template.to_owned(), format, known, read: None })
     }
 
-    /// Takes a record; it is in its file after [`Growing::accept`].
-    pub fn push(&mut self, json: &[u8]) -> Result<(), Error> {
-        let path = match self.template.contains('{') {
-            true => PathBuf::from(fill(&self.template, json)?),
-            false => PathBuf::from(&self.template),
-        };
-        let known = self.lengths.contains_key(&path);
-        let pending = match self.pending.entry(path) {
-            std::collections::btree_map::Entry::Occupied(there) => there.into_mut(),
-            std::collections::btree_map::Entry::Vacant(free) => {
-                let head = if known { Vec::new() } else { format::head(self.format)? };
-                free.insert(head)
-            }
-        };
-        format::append(self.format, json, pending)
-    }
-
-    /// Writes what was pushed, durably, and tells the lengths that are right from now on.
-    pub fn accept(&mut self) -> Result<&BTreeMap<PathBuf, u64>, Error> {
-        for (path, bytes) in &self.pending {
-            let length = self.lengths.get(path).copied().unwrap_or(0);
+    fn write(&mut self, window: Span, records: &[Outgoing<'_>]) -> Result<Vec<Answer>, Error> {
+        // Out of its turn: some of it may be there.
+        let is_repeat = window.first < self.known.next;
+        let held = if is_repeat { self.look(records)? } else { vec![Held::Missing; records.len()] };
+        let mut pending: BTreeMap<PathBuf, Vec<u8>> = BTreeMap::new();
+        let fixed = (!self.template.contains('{')).then(|| PathBuf::from(&self.template));
+        for (record, _) in records.iter().zip(&held).filter(|(_, held)| **held == Held::Missing) {
+            let path = match &fixed {
+                Some(path) => path.clone(),
+                None => PathBuf::from(place::fill(&self.template, record)?),
+            };
+            let is_new = !self.known.lengths.contains_key(&path);
+            let bytes = match pending.entry(path) {
+                std::collections::btree_map::Entry::Occupied(there) => there.into_mut(),
+                std::collections::btree_map::Entry::Vacant(free) => {
+                    free.insert(if is_new { format::head(self.format)? } else { Vec::new() })
+                }
+            };
+            format::append(self.format, record.json, bytes)?;
+        }
+        for (path, bytes) in &pending {
+            let length = self.known.lengths.get(path).copied().unwrap_or(0);
             grow(path, length, bytes).map_err(|why| Error::io(path.display(), &why))?;
         }
-        for (path, bytes) in std::mem::take(&mut self.pending) {
-            *self.lengths.entry(path).or_default() += bytes.len() as u64;
+        for (path, bytes) in pending {
+            *self.known.lengths.entry(path).or_default() += bytes.len() as u64;
         }
-        Ok(&self.lengths)
+        self.known.next = self.known.next.max(window.until);
+        self.read = None;
+        let answer = |held| match held {
+            Held::Same | Held::Missing => Answer::Accepted,
+            Held::Different(what) => Answer::Refused(format!("the file has it, but not as it was made: {what}")),
+        };
+        Ok(held.into_iter().map(answer).collect())
     }
 
-    /// Forgets what was pushed and not accepted.
-    pub fn take_back(&mut self) {
-        self.pending.clear();
-    }
-
-    /// Looks whether every file has the bytes it should.
-    pub fn confirm(&self) -> Result<(), Error> {
-        for (path, length) in &self.lengths {
-            let found = fs::metadata(path).map_err(|why| Error::io(path.display(), &why))?.len();
-            if found != *length {
-                let message = format!("{}: {found} bytes, where {length} were written", path.display());
-                return Err(Error::new(Kind::Corrupt, message));
+    fn look(&mut self, records: &[Outgoing<'_>]) -> Result<Vec<Held>, Error> {
+        let mut held = Vec::with_capacity(records.len());
+        for record in records {
+            let path = PathBuf::from(place::fill(&self.template, record)?);
+            if self.read.as_ref().is_none_or(|(known, _)| *known != path) {
+                let bytes = match fs::read(&path) {
+                    Ok(bytes) => bytes,
+                    Err(why) if why.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+                    Err(why) => return Err(Error::io(path.display(), &why)),
+                };
+                // What is behind the length that is known is nobody's.
+                let length = self.known.lengths.get(&path).map_or(0, |length| usize::try_from(*length).unwrap_or(usize::MAX));
+                let index = format::index(self.format, &bytes[..bytes.len().min(length)])?;
+                self.read = Some((path, index));
             }
+            let found = self.read.as_ref().and_then(|(_, index)| index.get(&record.names().ok()?.record_id).copied());
+            held.push(match found {
+                None => Held::Missing,
+                Some(digest) if digest == format::digest(self.format, record.json)? => Held::Same,
+                Some(_) => Held::Different("other fields under its recordId".to_owned()),
+            });
         }
-        Ok(())
+        Ok(held)
+    }
+}
+
+impl Target for Growing {
+    fn send(&mut self, window: Span, records: &[Outgoing<'_>]) -> Vec<Answer> {
+        self.write(window, records).unwrap_or_else(|why| all_unavailable(&why, records.len()))
+    }
+
+    fn memory(&self) -> Value {
+        serde_json::to_value(&self.known).unwrap_or_default()
+    }
+
+    fn read_back(&mut self, records: &[Outgoing<'_>]) -> Result<Option<Vec<Held>>, Error> {
+        self.look(records).map(Some)
     }
 }
 
@@ -81,50 +131,55 @@ fn grow(path: &Path, length: u64, bytes: &[u8]) -> std::io::Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     fs::create_dir_all(folder)?;
     let mut file = OpenOptions::new().append(true).create(true).open(path)?;
-    // More than is known was written by a process that did not live to tell.
+    // More than is known was written by a process that did not live to tell. Less is lost,
+    // and must not be filled with nothing.
+    if file.metadata()?.len() < length {
+        let what =
+            format!("shorter than the {length} bytes that were written; put the file back, or let the target have a new name");
+        return Err(std::io::Error::other(what));
+    }
     file.set_len(length)?;
     file.write_all(bytes)?;
     file.sync_all()?;
     File::open(folder)?.sync_all()
 }
 
-/// The template with the record's own fields in it.
-fn fill(template: &str, json: &[u8]) -> Result<String, Error> {
-    let record: Value =
-        serde_json::from_slice(json).map_err(|why| Error::new(Kind::Bug, format!("a record is not JSON: {why}")))?;
-    let text = |name: &str| record.get(name).and_then(Value::as_str).unwrap_or("never");
-    let names = [
-        ("{periodStart}", "periodStart"),
-        ("{periodEnd}", "periodEnd"),
-        ("{meterType}", "meterTypeName"),
-        ("{meterKey}", "meterKey"),
-        ("{userId}", "userId"),
-    ];
-    Ok(names.iter().fold(template.to_owned(), |path, (place, name)| path.replace(place, &files::safe(text(name)))))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn record(n: u64) -> String {
+        format!(
+            r#"{{"id":"a1f8797b-c827-4483-b6cf-6d3d3baa18a7","meterKey":"k","meterMetaData":{{"recordId":"b1f8797b-c827-4483-b6cf-{n:012}"}},"meterTypeName":"t","periodEnd":"2026-02-01","userId":"u"}}"#
+        )
+    }
+
+    fn send(growing: &mut Growing, numbers: std::ops::Range<u64>) -> Vec<Answer> {
+        let texts: Vec<String> = numbers.clone().map(record).collect();
+        let records: Vec<Outgoing<'_>> =
+            numbers.clone().zip(&texts).map(|(number, text)| Outgoing { number, json: text.as_bytes() }).collect();
+        growing.send(Span { first: numbers.start, until: numbers.end }, &records)
+    }
 
     #[test]
     fn a_crash_between_writing_and_telling_doubles_nothing() {
         let folder = tempfile::tempdir().unwrap();
         let template = folder.path().join("{periodEnd}.ndjson").to_string_lossy().into_owned();
-        let record = |n: u32| format!("{{\"periodEnd\":\"2026-02-01\",\"n\":{n}}}").into_bytes();
-        let mut growing = Growing::new(&template, TargetFormat::Ndjson, BTreeMap::new());
-        growing.push(&record(1)).unwrap();
-        let known = growing.accept().unwrap().clone();
-        growing.push(&record(2)).unwrap();
-        growing.accept().unwrap();
+        let mut growing = Growing::new(&template, TargetFormat::Ndjson, &Value::Null).unwrap();
+        assert_eq!(send(&mut growing, 0..1), [Answer::Accepted]);
+        let known = growing.memory();
+        assert_eq!(send(&mut growing, 1..2), [Answer::Accepted]);
         // The second was written, but nobody was told.
-        let mut growing = Growing::new(&template, TargetFormat::Ndjson, known);
-        assert!(growing.confirm().is_err());
-        growing.push(&record(2)).unwrap();
-        growing.push(&record(3)).unwrap();
-        growing.accept().unwrap();
-        growing.confirm().unwrap();
-        let text = fs::read_to_string(folder.path().join("2026-02-01.ndjson")).unwrap();
-        assert_eq!(text.lines().count(), 3);
+        let mut growing = Growing::new(&template, TargetFormat::Ndjson, &known).unwrap();
+        assert_eq!(send(&mut growing, 1..3), [Answer::Accepted, Answer::Accepted]);
+        let path = folder.path().join("2026-02-01.ndjson");
+        assert_eq!(fs::read_to_string(&path).unwrap().lines().count(), 3);
+        // Out of turn, by hand: what is there stays alone.
+        assert_eq!(send(&mut growing, 0..1), [Answer::Accepted]);
+        assert_eq!(fs::read_to_string(&path).unwrap().lines().count(), 3);
+        // What somebody cut off is missing, and is told as that.
+        let short = fs::read_to_string(&path).unwrap().lines().next().unwrap().to_owned() + "\n";
+        fs::write(&path, short).unwrap();
+        assert!(matches!(send(&mut growing, 3..4)[..], [Answer::Unavailable { .. }]));
     }
 }

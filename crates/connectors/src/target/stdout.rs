@@ -3,50 +3,44 @@
 use std::io::Write;
 
 use flowmeter_core::pipeline::TargetFormat;
-use flowmeter_engine::{Delivery, Error, Target};
+use flowmeter_engine::Error;
+use flowmeter_engine::outbox::{Answer, Outgoing, Span, Target};
 
-use super::format;
-
-/// Bytes gathered before they are written.
-const BUFFER_BYTES: usize = 256 << 10;
+use super::{all_unavailable, format};
 
 /// Records on standard output.
 pub struct Stdout {
     format: TargetFormat,
-    buffer: Vec<u8>,
     begun: bool,
 }
 
 impl Stdout {
     /// Records in a format.
     pub fn new(format: TargetFormat) -> Stdout {
-        Stdout { format, buffer: Vec::new(), begun: false }
+        Stdout { format, begun: false }
     }
 
-    fn flush(&mut self) -> Result<(), Error> {
+    fn write(&mut self, records: &[Outgoing<'_>]) -> Result<(), Error> {
+        let mut bytes = if self.begun { Vec::new() } else { format::head(self.format)? };
+        records.iter().try_for_each(|record| format::append(self.format, record.json, &mut bytes))?;
         let mut stdout = std::io::stdout().lock();
-        let written = stdout.write_all(&self.buffer).and_then(|()| stdout.flush());
-        self.buffer.clear();
-        written.map_err(|why| Error::io("standard output", &why))
+        let written = stdout.write_all(&bytes).and_then(|()| stdout.flush());
+        written.map_err(|why| Error::io("standard output", &why))?;
+        self.begun = true;
+        Ok(())
     }
 }
 
 impl Target for Stdout {
-    fn push(&mut self, delivery: &Delivery<'_>) -> Result<(), Error> {
-        if !self.begun {
-            self.buffer = format::head(self.format)?;
-            self.begun = true;
+    fn send(&mut self, _window: Span, records: &[Outgoing<'_>]) -> Vec<Answer> {
+        match self.write(records) {
+            Ok(()) => vec![Answer::Accepted; records.len()],
+            Err(why) => all_unavailable(&why, records.len()),
         }
-        format::append(self.format, delivery.json, &mut self.buffer)?;
-        if self.buffer.len() >= BUFFER_BYTES { self.flush() } else { Ok(()) }
     }
 
-    fn accept(&mut self) -> Result<(), Error> {
-        self.flush()
-    }
-
-    fn confirm(&mut self) -> Result<(), Error> {
-        Ok(())
+    fn seal(&mut self) -> Result<(), Error> {
+        if self.begun { Ok(()) } else { self.write(&[]) }
     }
 
     fn is_stdout(&self) -> bool {

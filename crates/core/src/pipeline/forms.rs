@@ -20,7 +20,7 @@ pub(super) const PIPELINE: Form = Object(&Shape {
         required("operators", List(&OPERATOR), "The steps; a list is a chain, `from` makes it a graph"),
         optional("meterTypes", List(&METER_TYPE), "Templates of meters"),
         optional("meters", List(&METER), "Meters that exist from the beginning"),
-        optional("targets", List(&TARGET), "Where records go"),
+        optional("targets", List(&super::target::forms::TARGET), "Where records go"),
         optional(
             "dedupe",
             Either(&[Word(&["off"]), DEDUPE]),
@@ -332,28 +332,5 @@ const METER: Form = Object(&Shape {
         optional("createdAt", Instant, "Start of its first period; the session's start when left out"),
         default("deleteOnReset", Boolean, "false", "Whether it goes at its next reset"),
         optional("customFields", Map(&Any), "Copied to its records"),
-    ],
-});
-
-const TARGET: Form = Object(&Shape {
-    noun: "target",
-    help: "Where records go",
-    fields: &[
-        optional("name", Text, "`threshold` takes partial records; any other, metered records"),
-        optional("file", FILE_TARGET, "Files, or `-` for standard output"),
-        optional("none", Any, "Nowhere"),
-    ],
-});
-
-const FILE_TARGET: Form = Object(&Shape {
-    noun: "field of a file target",
-    help: "Files, written whole or not at all",
-    fields: &[
-        required(
-            "path",
-            Text,
-            "Path; {periodStart}, {periodEnd}, {meterType}, {meterKey} and {userId} are filled in; `-` for standard output",
-        ),
-        optional("format", Word(&["ndjson", "csv"]), "By the file's name when left out"),
     ],
 });

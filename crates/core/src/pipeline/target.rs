@@ -1,66 +1,163 @@
 //! The targets of a document.
 
+mod billers;
+pub(super) mod forms;
+mod http;
+mod stored;
+
+pub use http::{Auth, Body, Dialect, HttpPlan, ReadBack, TlsPlan, Told};
+pub use stored::{FilePlan, ObjectsPlan, PostgresPlan, TargetFormat};
+
 use super::problem::Problems;
 use super::tree::Node as Tree;
+use crate::template::{Draft, Piece};
+use crate::time::parse_duration;
+
+/// The name of targets that take partial records.
+const THRESHOLD: &str = "threshold";
+/// How long a record is tried when the document does not say: a person has a day to see.
+const RETRY_FOR: i64 = 86_400_000_000_000;
 
 /// A target, compiled.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct TargetPlan {
-    /// `threshold` takes partial records; any other, metered records.
-    pub name: String,
-    /// Where to; a path that may hold `{periodEnd}` and the like, `-` for standard
-    /// output, `None` for nowhere.
-    pub path: Option<String>,
-    /// How records are written.
-    pub format: TargetFormat,
+    /// What it is known by as long as it lives, whatever is changed of it: its name, or its
+    /// kind where it has none; with `-2` and so on where that is not enough.
+    pub id: String,
+    /// Whether it takes partial records instead of metered records.
+    pub thresholds: bool,
+    /// Whether records from before it was added go there too.
+    pub history: bool,
+    /// Nanoseconds from a record's first attempt to its last.
+    pub retry_for: i64,
+    /// What it is.
+    pub kind: TargetKind,
 }
 
-/// How records are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TargetFormat {
-    /// One JSON object a line.
-    Ndjson,
-    /// Rows; objects and arrays as JSON in their column.
-    Csv,
+/// What a target is.
+#[derive(Clone, Debug)]
+pub enum TargetKind {
+    /// Nowhere.
+    Nowhere,
+    /// Standard output.
+    Stdout(TargetFormat),
+    /// Files.
+    File(FilePlan),
+    /// Objects of S3 and its like.
+    Objects(ObjectsPlan),
+    /// Rows of a table.
+    Postgres(PostgresPlan),
+    /// Requests.
+    Http(Box<HttpPlan>),
 }
 
-/// The names that stand for something in a target's path.
-pub(super) const PLACEHOLDERS: [&str; 5] = ["periodStart", "periodEnd", "meterType", "meterKey", "userId"];
+impl TargetKind {
+    /// What it is called in documents.
+    pub fn name(&self) -> &'static str {
+        match self {
+            TargetKind::Nowhere => "none",
+            TargetKind::Stdout(_) => "stdout",
+            TargetKind::File(_) => "file",
+            TargetKind::Objects(_) => "objectStorage",
+            TargetKind::Postgres(_) => "postgres",
+            TargetKind::Http(plan) => plan.dialect.name(),
+        }
+    }
+}
+
+const KINDS: [&str; 8] = ["file", "webhook", "postgres", "objectStorage", "stripe", "zuora", "lago", "none"];
 
 pub(super) fn compile_all(tree: &Tree, problems: &mut Problems) -> Vec<TargetPlan> {
     let items = tree.get("targets").map(Tree::items).unwrap_or_default();
-    let targets = items.iter().enumerate();
-    targets.filter_map(|(i, target)| compile(target, &format!("targets[{i}]"), problems)).collect()
+    let mut plans: Vec<TargetPlan> = Vec::new();
+    for (i, item) in items.iter().enumerate() {
+        if let Some(mut plan) = compile(item, &format!("targets[{i}]"), problems) {
+            plan.id = free(&plan.id, &plans);
+            plans.push(plan);
+        }
+    }
+    plans
+}
+
+/// An id that no target has yet.
+fn free(wanted: &str, taken: &[TargetPlan]) -> String {
+    let is_free = |id: &str| taken.iter().all(|plan| plan.id != id);
+    let numbered = (2..).map(|number| format!("{wanted}-{number}"));
+    std::iter::once(wanted.to_owned()).chain(numbered).find(|id| is_free(id)).unwrap_or_default()
 }
 
 fn compile(node: &Tree, field: &str, problems: &mut Problems) -> Option<TargetPlan> {
-    let name = node.text("name").unwrap_or("records").to_owned();
-    let none = node.members().any(|(name, _)| name == "none");
-    let Some(file) = node.get("file") else {
-        if !none {
-            problems.add(node, field, "a target needs `file: {path: …}` or `none: {}`");
-        }
-        return none.then_some(TargetPlan { name, path: None, format: TargetFormat::Ndjson });
+    let present: Vec<&str> = KINDS.into_iter().filter(|kind| node.members().any(|(name, _)| name == *kind)).collect();
+    let [kind] = present.as_slice() else {
+        let message = match present.as_slice() {
+            [] => format!("a target needs one of {}", KINDS.join(", ")),
+            several => format!("{} in one target; make each a target of its own", several.join(" and ")),
+        };
+        problems.add(node, field, message);
+        return None;
     };
-    let path = file.text("path").unwrap_or_default();
-    check_placeholders(file.get("path").unwrap_or(file), path, field, problems);
-    let by_name = if path.ends_with(".csv") { "csv" } else { "ndjson" };
-    let format = match file.text("format").unwrap_or(by_name) {
-        "csv" => TargetFormat::Csv,
-        _ => TargetFormat::Ndjson,
+    let body = node.get(kind).unwrap_or(node);
+    let mut part = Compiling { field: format!("{field}.{kind}"), draft: Draft::default(), problems };
+    let before = part.problems.0.len();
+    let compiled = match *kind {
+        "none" => TargetKind::Nowhere,
+        "file" => stored::file(body, &mut part),
+        "objectStorage" => TargetKind::Objects(stored::objects(body, &mut part)),
+        "postgres" => TargetKind::Postgres(stored::postgres(body, &mut part)),
+        "webhook" => TargetKind::Http(Box::new(http::webhook(body, part))),
+        "stripe" => TargetKind::Http(Box::new(billers::stripe(body, part))),
+        "zuora" => TargetKind::Http(Box::new(billers::zuora(body, part))),
+        _ => TargetKind::Http(Box::new(billers::lago(body, part))),
     };
-    Some(TargetPlan { name, path: Some(path.to_owned()), format })
+    let name = node.text("name");
+    let span = |name: &str| node.text(name).and_then(parse_duration);
+    (problems.0.len() == before).then(|| TargetPlan {
+        id: name.unwrap_or(kind).to_owned(),
+        thresholds: name == Some(THRESHOLD),
+        history: node.text("history") != Some("false"),
+        retry_for: span("retryFor").unwrap_or(RETRY_FOR),
+        kind: compiled,
+    })
 }
 
-fn check_placeholders(node: &Tree, path: &str, field: &str, problems: &mut Problems) {
-    for part in path.split('{').skip(1) {
-        let name = part.split('}').next().unwrap_or_default();
-        if !PLACEHOLDERS.contains(&name) && !part.starts_with("env:") && !part.starts_with("file:") {
-            let advice = match crate::suggest::nearest(name, PLACEHOLDERS) {
-                Some(near) => format!("did you mean {{{near}}}?"),
-                None => format!("there are {}", PLACEHOLDERS.join(", ")),
-            };
-            problems.add(node, &format!("{field}.file.path"), format!("unknown placeholder {{{name}}}; {advice}"));
+/// A target that is being compiled.
+struct Compiling<'p> {
+    field: String,
+    draft: Draft,
+    problems: &'p mut Problems,
+}
+
+impl Compiling<'_> {
+    fn wrong(&mut self, node: &Tree, name: &str, message: impl Into<String>) {
+        self.problems.add(node, &format!("{}.{name}", self.field), message);
+    }
+
+    /// A text that may hold expressions.
+    fn text(&mut self, node: &Tree, name: &str, text: &str) -> Piece {
+        self.draft.text(text).unwrap_or_else(|why| {
+            self.wrong(node, name, why);
+            Piece::Fixed("null".to_owned())
+        })
+    }
+
+    /// A text of the document, or what stands for it.
+    fn text_or(&mut self, node: &Tree, name: &str, otherwise: &str) -> Piece {
+        let at = node.get(name).unwrap_or(node);
+        self.text(at, name, node.text(name).unwrap_or(otherwise))
+    }
+
+    /// Any value whose texts may hold expressions.
+    fn piece(&mut self, node: &Tree, name: &str) -> Piece {
+        use super::tree::Kind;
+        match &node.kind {
+            Kind::Scalar(text, _) if text.contains("{{") => self.text(node, name, text),
+            Kind::Scalar(..) => Piece::Fixed(node.to_json().to_string()),
+            Kind::List(items) => {
+                Piece::List(items.iter().enumerate().map(|(i, item)| self.piece(item, &format!("{name}[{i}]"))).collect())
+            }
+            Kind::Map(_) => Piece::Object(
+                node.members().map(|(inner, value)| (inner.to_owned(), self.piece(value, &format!("{name}.{inner}")))).collect(),
+            ),
         }
     }
 }

@@ -111,7 +111,8 @@ pub struct Outlet {
 impl Outlet {
     pub(super) fn open(disk: &Arc<dyn Disk>, folder: &str, settings: log::Settings) -> Result<Outlet, Error> {
         let open = |name: &str| Stream::open(disk, &format!("{folder}/{name}"), settings);
-        let (records, parked, verdicts) = (open("records")?, open("parked")?, open("verdicts")?);
+        let records = Stream::open(disk, &records_folder(folder), settings)?;
+        let (parked, verdicts) = (open("parked")?, open("verdicts")?);
         Ok(Outlet { records, parked, verdicts, arrivals: 0, judged: Vec::new() })
     }
 
@@ -205,6 +206,11 @@ impl RecordSink for Sink<'_> {
         self.0.push(&[&[THRESHOLD], json].concat());
         Ok(())
     }
+}
+
+/// The folder of the log of records of the pipeline in a folder.
+pub fn records_folder(folder: &str) -> String {
+    format!("{folder}/records")
 }
 
 /// A record as its log holds it.

@@ -12,6 +12,7 @@ const IN_PATH: &[(&str, &str)] = &[
     ("/corrections/{id}", "/corrections/default:0"),
     ("/meters/{id}", "/meters/8a76066d-ff29-417c-a18e-abde22e44310"),
     ("/keys/{id}", "/keys/3f1c9a0e55d27b64"),
+    ("/deliveries/{id}", "/deliveries/a1f8797b-c827-4483-b6cf-6d3d3baa18a7.17.biller"),
     ("{recordId}", "6ff0b0d2-5d0e-5d57-8f3e-0c4d8e8a6f11"),
 ];
 
@@ -44,6 +45,14 @@ const BODIES: &[(&str, &str, &str, &str)] = &[
         r#"{"event":{"specversion":"1.0","id":"1","source":"/shop","type":"order","subject":"anna"}}"#,
     ),
     ("POST", "/api/v1/corrections/reprocess", JSON, r#"{"pipeline":"default","reason":"no_user"}"#),
+    ("POST", "/api/v1/deliveries/{id}/skip", JSON, r#"{"reason":"a test account"}"#),
+    ("POST", "/api/v1/deliveries/resend", JSON, r#"{"pipeline":"default","target":"biller"}"#),
+    (
+        "POST",
+        "/api/v1/deliveries/reconcile",
+        JSON,
+        r#"{"pipeline":"default","from":"2026-02-01T00:00:00Z","to":"2026-03-01T00:00:00Z","mend":true}"#,
+    ),
     ("POST", "/api/v1/keys", JSON, r#"{"name":"shop","scopes":["ingest"]}"#),
     ("POST", "/api/v1/keys/{id}/rotate", JSON, r#"{"grace":"24h"}"#),
 ];

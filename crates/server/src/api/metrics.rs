@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use axum::http::StatusCode;
 
 use super::App;
+use crate::installation::{TargetGauge, target_gauges};
 
 /// What happens at the door.
 #[derive(Debug, Default)]
@@ -112,6 +113,21 @@ fn pipelines(out: &mut String, app: &App, log_end: u64) {
             line(out, "flowmeter_flush_records_total", &label(one), records);
         }
     }
+    let targets: Vec<(String, TargetGauge)> = served
+        .iter()
+        .flat_map(|one| {
+            target_gauges(one).into_iter().map(|gauge| (format!("{},target=\"{}\"", label(one), escape(&gauge.target)), gauge))
+        })
+        .collect();
+    let mut all = |name: &str, kind: &str, help: &str, value: &dyn Fn(&TargetGauge) -> u64| {
+        family(out, name.trim_end_matches("_total"), kind, help);
+        targets.iter().for_each(|(label, gauge)| line(out, name, label, value(gauge)));
+    };
+    all("flowmeter_deliver_records_total", "counter", "Records a target has accepted", &|gauge| gauge.accepted);
+    all("flowmeter_deliver_lag_records", "gauge", "Records that wait for a target or are on their way", &|gauge| gauge.lag);
+    all("flowmeter_deliver_retrying", "gauge", "Deliveries that are tried again on their own", &|gauge| gauge.retrying);
+    all("flowmeter_deliver_dead", "gauge", "Deliveries that are dead for good", &|gauge| gauge.dead);
+    all("flowmeter_deliver_failing", "gauge", "1 while a target takes nothing", &|gauge| u64::from(gauge.is_failing));
 }
 
 fn family(out: &mut String, name: &str, kind: &str, help: &str) {

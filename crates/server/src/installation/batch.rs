@@ -36,7 +36,7 @@ impl Installation {
 
     fn batch(&self, session: &mut KeptSession, compiled: Pipeline) -> Result<(), Error> {
         let plan = Arc::new(compiled.plan);
-        let mut run = flowmeter_connectors::bounded::Bounded::new(Arc::clone(&plan), &compiled.targets);
+        let mut run = flowmeter_connectors::bounded::Bounded::new(Arc::clone(&plan), &compiled.targets, Arc::clone(&self.clock));
         let now = self.now();
         let settings = self.live_settings().engine;
         let outcome = (|| {

@@ -1,133 +1,168 @@
-//! Delivery of a pipeline's records to its file targets.
+//! Delivery of a pipeline's records: one thread for each target, beside the pipeline.
 //!
-//! A target's place in the stream of records, and the lengths of its files, are one value
-//! of the catalog: written after the files are. A crash in between writes the same bytes
-//! to the same places again.
+//! The pipeline says how many records there are and goes on; a target that is slow or away
+//! holds up nobody but itself. Targets live as long as the pipeline is loaded, whether a
+//! session runs it or not: what was flushed is delivered.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+mod courier;
+mod shelf;
+
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use flowmeter_connectors::target::growing::Growing;
-use flowmeter_core::pipeline::TargetPlan;
-use flowmeter_engine::live::{Live, items, record_item};
+use flowmeter_connectors::target::{Around, open};
+use flowmeter_core::pipeline::{TargetKind, TargetPlan};
+use flowmeter_engine::node::Clock;
+use flowmeter_engine::outbox::{Outbox, Patience, RecordLog, Report, WindowLimits};
 use flowmeter_engine::{Error, Kind};
-use flowmeter_store::catalog::{Catalog, Table};
-use serde::{Deserialize, Serialize};
+use flowmeter_store::catalog::Catalog;
+use flowmeter_store::disk::Disk;
 use uuid::Uuid;
 
-use super::{kept, put};
+pub(super) use courier::Courier;
+pub(super) use shelf::CatalogShelf;
 
-/// The name of outputs that take partial records.
-const THRESHOLD: &str = "threshold";
-/// Records handed to the files at once.
-const CHUNK: u64 = 50_000;
+/// Records of a window to targets that speak of one at a time: so few that a restart sends
+/// little twice.
+const REQUEST_WINDOW: WindowLimits = WindowLimits { records: 2_000, bytes: 8 << 20 };
 
-/// How far a target has come.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-struct Cursor {
-    /// The number of the next record.
-    next: u64,
-    /// Bytes of each file that are right.
-    lengths: BTreeMap<PathBuf, u64>,
+/// Where targets find what they need.
+#[derive(Clone)]
+pub(super) struct Depot {
+    pub(super) catalog: Arc<Catalog>,
+    pub(super) disk: Arc<dyn Disk>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) pipeline: Uuid,
+    /// The folder of the log of records.
+    pub(super) records: String,
 }
 
-/// The targets of a pipeline at work.
-#[derive(Default)]
+/// The targets of a pipeline.
 pub(super) struct Delivery {
-    targets: Mutex<Vec<Target>>,
-    /// What a target would not take, as long as it does not.
-    refused: Mutex<Option<Error>>,
+    depot: Depot,
+    /// Behind the last record there is.
+    end: Arc<AtomicU64>,
+    couriers: Mutex<Vec<Arc<Courier>>>,
 }
 
-struct Target {
-    catalog: Arc<Catalog>,
-    key: Vec<u8>,
-    thresholds: bool,
-    next: u64,
-    files: Growing,
+/// Where the targets of a pipeline stand, as a whole.
+pub(super) enum Standing {
+    /// Every target has accepted everything.
+    Accepted,
+    /// There is something left to do.
+    Underway,
+    /// Something is dead.
+    Dead(String),
 }
 
 impl Delivery {
-    /// Delivers to these targets from now on, each from where it was.
-    pub(super) fn aim(&self, catalog: &Arc<Catalog>, pipeline: Uuid, plans: &[TargetPlan], folder: &Path) -> Result<(), Error> {
-        let mut targets = Vec::new();
-        for (number, plan) in plans.iter().enumerate() {
-            let Some(path) = plan.path.as_deref().filter(|path| *path != "-") else { continue };
-            let path = flowmeter_connectors::expand(path)?;
-            let template = folder.join(&path).to_string_lossy().into_owned();
-            let key = [pipeline.as_bytes(), format!("{}/{number}/{path}", plan.name).as_bytes()].concat();
-            let cursor = catalog.get(Table::Cursors, &key)?.map(|bytes| kept::<Cursor>(&bytes)).transpose()?.unwrap_or_default();
-            let files = Growing::new(&template, plan.format, cursor.lengths);
-            let catalog = Arc::clone(catalog);
-            targets.push(Target { catalog, key, thresholds: plan.name == THRESHOLD, next: cursor.next, files });
-        }
-        *self.targets.lock().unwrap_or_else(PoisonError::into_inner) = targets;
-        Ok(())
+    /// Without targets; they come with [`Delivery::aim`].
+    pub(super) fn new(depot: Depot, end: u64) -> Delivery {
+        Delivery { depot, end: Arc::new(AtomicU64::new(end)), couriers: Mutex::default() }
     }
 
-    /// Hands over what is new. A target that fails is tried again with the next records;
-    /// it never holds up counting.
-    pub(super) fn deliver(&self, live: &mut Live) -> Result<(), Error> {
-        let end = live.outlet().records().written();
-        let mut targets = self.targets.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut outcome = Ok(());
-        for target in targets.iter_mut().filter(|target| target.next < end) {
-            if let Err(why) = target.catch_up(live, end) {
-                target.files.take_back();
-                outcome = Err(why);
+    /// The pipeline has made records up to a number.
+    pub(super) fn reach(&self, end: u64) {
+        if self.end.fetch_max(end, Ordering::AcqRel) < end {
+            self.couriers().iter().for_each(|courier| courier.wake());
+        }
+    }
+
+    /// Behind the last record there is.
+    pub(super) fn end(&self) -> u64 {
+        self.end.load(Ordering::Acquire)
+    }
+
+    /// Everything that delivers.
+    pub(super) fn couriers(&self) -> Vec<Arc<Courier>> {
+        self.couriers.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Delivers to these targets from now on, each from where it was. A target that is
+    /// known is the same, whatever was changed of it.
+    pub(super) fn aim(&self, plans: &[TargetPlan], folder: &Path) -> Result<(), Error> {
+        let mut couriers = self.couriers.lock().unwrap_or_else(PoisonError::into_inner);
+        // The old ones end first: two must not speak for one target.
+        couriers.drain(..).for_each(|courier| courier.stop());
+        for plan in plans {
+            if let Some(courier) = self.courier(plan, folder)? {
+                couriers.push(Arc::new(courier));
             }
         }
-        *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = outcome.err();
         Ok(())
     }
 
-    /// Whether every target has taken everything it was given.
-    pub(super) fn accepted(&self) -> Result<(), Error> {
-        self.refused.lock().unwrap_or_else(PoisonError::into_inner).clone().map_or(Ok(()), Err)
+    fn courier(&self, plan: &TargetPlan, folder: &Path) -> Result<Option<Courier>, Error> {
+        if matches!(plan.kind, TargetKind::Nowhere | TargetKind::Stdout(_)) {
+            return Ok(None);
+        }
+        let depot = &self.depot;
+        let mut shelf = CatalogShelf::new(Arc::clone(&depot.catalog), depot.pipeline, &plan.id);
+        let kept = shelf.open(if plan.history { 0 } else { self.end() })?;
+        let around = Around {
+            folder,
+            owner: format!("{}/{}", depot.pipeline, plan.id),
+            memory: Some(&kept.marks.memory),
+            clock: Arc::clone(&depot.clock),
+        };
+        let at = |why: Error| Error::new(why.kind, format!("target `{}`: {why}", plan.id));
+        let Some(target) = open(plan, &around).map_err(at)? else { return Ok(None) };
+        let limits = match plan.kind {
+            TargetKind::Http(_) => REQUEST_WINDOW,
+            _ => WindowLimits::default(),
+        };
+        let outbox = Outbox::new(shelf, kept, limits, Patience { total: plan.retry_for });
+        let records = RecordLog::new(Arc::clone(&depot.disk), &depot.records, plan.thresholds);
+        Courier::start(plan, outbox, target, records, Arc::clone(&self.end), Arc::clone(&depot.clock)).map(Some)
     }
 
-    /// Lets every target confirm that it holds what it took.
-    pub(super) fn confirm(&self) -> Result<(), Error> {
-        let targets = self.targets.lock().unwrap_or_else(PoisonError::into_inner);
-        targets.iter().try_for_each(|target| target.files.confirm())
+    /// What keeps a target from taking records, if something does.
+    pub(super) fn accepted(&self) -> Result<(), Error> {
+        for courier in self.couriers() {
+            if let Some(why) = courier.trouble() {
+                return Err(Error::new(Kind::Unavailable, format!("target `{}`: {why}", courier.id())));
+            }
+        }
+        Ok(())
+    }
+
+    /// Where all targets stand with the records there are.
+    pub(super) fn standing(&self) -> Standing {
+        let (end, mut standing) = (self.end(), Standing::Accepted);
+        for courier in self.couriers() {
+            let board = courier.board();
+            if board.marks.dead > 0 {
+                let count = board.marks.dead;
+                return Standing::Dead(format!(
+                    "{count} {} to target `{}` dead for good; see /api/v1/deliveries?state=dead, then resend or skip {}",
+                    if count == 1 { "delivery is" } else { "deliveries are" },
+                    courier.id(),
+                    if count == 1 { "it" } else { "them" },
+                ));
+            }
+            if board.marks.next < end || board.retrying > 0 {
+                standing = Standing::Underway;
+            }
+        }
+        standing
+    }
+
+    /// Lets every target confirm that it holds what it took; the first that does not is
+    /// told, and what it misses is sent again if wanted.
+    pub(super) fn confirm(&self, mend: bool) -> Result<Option<(String, Report)>, Error> {
+        for courier in self.couriers() {
+            let report = courier.confirm(mend)?;
+            if !report.agrees() {
+                return Ok(Some((courier.id().to_owned(), report)));
+            }
+        }
+        Ok(None)
     }
 }
 
-impl Target {
-    fn catch_up(&mut self, live: &Live, end: u64) -> Result<(), Error> {
-        let first = live.outlet().records().first();
-        if self.next < first {
-            let message = format!("records {} to {first} are no longer kept, and were not delivered", self.next);
-            return Err(Error::new(Kind::Corrupt, message));
-        }
-        let mut reader = live.outlet().records().reader(self.next)?;
-        while self.next < end
-            && let Some(entry) = reader.read()?
-        {
-            let mut taken = 0;
-            for (number, item) in items(&entry) {
-                if number < self.next {
-                    continue;
-                }
-                if let Some(record) = record_item(item)
-                    && record.is_threshold == self.thresholds
-                {
-                    self.files.push(record.json)?;
-                }
-                self.next = number + 1;
-                taken += 1;
-            }
-            if taken >= CHUNK || self.next >= end {
-                self.accept()?;
-            }
-        }
-        self.accept()
-    }
-
-    fn accept(&mut self) -> Result<(), Error> {
-        let lengths = self.files.accept()?.clone();
-        let cursor = Cursor { next: self.next, lengths };
-        Ok(self.catalog.commit(&[put(Table::Cursors, self.key.clone(), &cursor)])?)
+impl Drop for Delivery {
+    fn drop(&mut self) {
+        self.couriers().iter().for_each(|courier| courier.stop());
     }
 }

@@ -200,7 +200,7 @@ impl Installation {
         self.catalog.commit(&changes).map_err(|why| problem_of(&why.into()))?;
         // One that rests takes it up when it is woken.
         if let Some(served) = served.filter(|served| served.session() != 0) {
-            served.delivery.aim(&self.catalog, newer.id, &targets, Path::new(".")).map_err(|why| problem_of(&why))?;
+            served.delivery.aim(&targets, Path::new(".")).map_err(|why| problem_of(&why))?;
             let command = LogCommand::Adopt { pipeline: newer.id, version: newer.version };
             let position = self.with_writer(|writer| writer.command(&command)).map_err(|why| problem_of(&why))?;
             // One that stands still takes it up when it goes on, at its place in the log.

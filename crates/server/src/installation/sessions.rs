@@ -6,7 +6,6 @@ use std::sync::Arc;
 use flowmeter_core::plan::Plan;
 use flowmeter_core::session::{RunType, Session, Status, Trigger};
 use flowmeter_core::time::Timestamp;
-use flowmeter_engine::live::LogCommand;
 use flowmeter_engine::{Error, Kind, Totals};
 use flowmeter_store::catalog::{Catalog, Change, Table, key_of};
 use serde::{Deserialize, Serialize};
@@ -15,7 +14,7 @@ use uuid::Uuid;
 
 use super::Who;
 use super::telling::{EVENTS, last_updates};
-use super::{Installation, KeptPipeline, Refused, Served, kept, not_found, problem_of, put};
+use super::{Installation, KeptPipeline, Refused, kept, not_found, problem_of, put};
 use crate::notifications::vocabulary::STATUS;
 use crate::problem::{Code, Problem};
 
@@ -225,7 +224,7 @@ impl Installation {
     /// Pauses, resumes, cancels or finishes a session.
     pub fn act(self: &Arc<Self>, who: &Who, id: &str, trigger: Trigger) -> Result<KeptSession, Refused> {
         let at = |why: Error| problem_of(&why);
-        let _change = self.change();
+        let change = self.change();
         let mut session = self.session(&who.namespace, id)?;
         let pipeline = self.pipeline(&who.namespace, &session.pipeline_id.to_string())?;
         let plan = self.version(&pipeline, pipeline.version)?.compile().map_err(at)?.plan;
@@ -247,44 +246,19 @@ impl Installation {
         match trigger {
             Trigger::Pause => served.worker.pause(true).map_err(at)?,
             Trigger::Resume => served.worker.pause(false).map_err(at)?,
-            Trigger::Finish => self.wind_up(&mut session, &served, &plan).map_err(at)?,
-            Trigger::Cancel => self.rest(&served).map_err(at)?,
+            Trigger::Finish => {
+                // What delivery waits for may be somebody who wants to change something.
+                drop(change);
+                self.finish_soon(&served).map_err(at)?;
+                return self.session(&who.namespace, id);
+            }
+            Trigger::Cancel => {
+                served.finish_anew();
+                self.rest(&served).map_err(at)?;
+            }
             _ => {}
         }
         Ok(session)
-    }
-
-    /// From USAGE_PUSHING to COMPLETED: everything that was received is counted, what is
-    /// due is flushed, every target has it and confirms.
-    pub(super) fn wind_up(&self, session: &mut KeptSession, served: &Arc<Served>, plan: &Plan) -> Result<(), Error> {
-        let outcome = self.deliver_rest(session, served, plan);
-        if let Err(why) = &outcome
-            && !session.status().is_final()
-        {
-            session.error = Some(why.to_string());
-            session.counts = counts(plan, &served.board().totals());
-            self.step(session, plan, Trigger::Fail, Vec::new())?;
-        }
-        self.rest(served)
-    }
-
-    fn deliver_rest(&self, session: &mut KeptSession, served: &Served, plan: &Plan) -> Result<(), Error> {
-        if session.status() == Status::UsagePushing {
-            served.worker.pause(false)?;
-            // What ended by now is due, whether the clock has told of it yet or not.
-            let ticked = self.with_writer(|writer| writer.command(&LogCommand::Tick))?;
-            served.worker.wait_for(ticked + 1)?;
-            let delivery = Arc::clone(&served.delivery);
-            served.worker.ask(move |live| live.commit().and_then(|()| delivery.deliver(live)))??;
-            served.delivery.accepted()?;
-            self.step(session, plan, Trigger::AllAccepted, Vec::new())?;
-        }
-        if session.status() == Status::PushCompleted {
-            served.delivery.confirm()?;
-            self.step(session, plan, Trigger::AllConfirmed, Vec::new())?;
-        }
-        session.counts = counts(plan, &served.board().totals());
-        self.step(session, plan, Trigger::WrapUp, Vec::new())
     }
 
     /// A session by id.

@@ -5,17 +5,17 @@
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use flowmeter_core::pipeline::Pipeline;
 use flowmeter_core::session::{RunType, Status, Trigger};
 use flowmeter_core::time::Timestamp;
-use flowmeter_engine::live::{Live, LogCommand, folder_of};
+use flowmeter_engine::live::{Live, LogCommand, folder_of, records_folder};
 use flowmeter_engine::node::{Surroundings, Worker};
 use flowmeter_engine::{Error, Kind};
 use flowmeter_store::catalog::{Table, key_of};
 
-use super::delivery::Delivery;
+use super::delivery::{Delivery, Depot};
 use super::{CHANGE_PATIENCE, Installation, KeptPipeline, KeptSession, Served, counts, kept, plan_of};
 
 impl Installation {
@@ -41,21 +41,38 @@ impl Installation {
                 format!("the log ends at {end}, before {}, which `{}` has taken already", live.position(), pipeline.name);
             return Err(Error::new(Kind::Corrupt, message));
         }
-        let delivery = Arc::new(Delivery::default());
+        let depot = Depot {
+            catalog: Arc::clone(&self.catalog),
+            disk: Arc::clone(&self.disk),
+            clock: Arc::clone(&self.clock),
+            pipeline: pipeline.id,
+            records: records_folder(&folder),
+        };
+        let delivery = Arc::new(Delivery::new(depot, live.outlet().records().written()));
         let delivering = Arc::clone(&delivery);
         let around = Surroundings {
             tail: Arc::clone(&self.tail),
             reader: self.log_reader(),
             plan_of: Box::new(plan_of),
-            after: Box::new(move |live| delivering.deliver(live)),
+            after: Box::new(move |live| {
+                delivering.reach(live.outlet().records().written());
+                Ok(())
+            }),
             clock: Arc::clone(&self.clock),
         };
         // It stands still until it is woken.
         let worker = Worker::start(live, self.worker_settings(), around, true)?;
-        let served = Arc::new(Served { kept: pipeline.clone(), session: AtomicU64::new(0), worker, delivery });
+        let served = Arc::new(Served {
+            kept: pipeline.clone(),
+            session: AtomicU64::new(0),
+            worker,
+            delivery,
+            finishing: Mutex::default(),
+        });
         self.pipelines.write().unwrap_or_else(PoisonError::into_inner).insert(pipeline.id, Arc::clone(&served));
         if session.status().is_final() {
-            return Ok(());
+            // What was flushed is delivered all the same.
+            return served.delivery.aim(&compiled.targets, Path::new("."));
         }
         self.wake(&served, pipeline, session.number, compiled)?;
         if session.status() == Status::Paused { served.worker.pause(true) } else { Ok(()) }
@@ -73,7 +90,7 @@ impl Installation {
         let mut plan = compiled.plan.clone();
         plan.id = pipeline.id;
         let version = served.worker.ask(move |live| live.accepts(&plan).map(|()| live.version()))??;
-        served.delivery.aim(&self.catalog, pipeline.id, &compiled.targets, Path::new("."))?;
+        served.delivery.aim(&compiled.targets, Path::new("."))?;
         served.session.store(session, Ordering::Release);
         self.with_writer(|writer| {
             writer.watch(Arc::clone(served.board()));
@@ -87,13 +104,18 @@ impl Installation {
 
     /// Lets a pipeline rest: nothing is taken, but its meters and records are at hand.
     pub(super) fn rest(&self, served: &Arc<Served>) -> Result<(), Error> {
+        self.halt(served)?;
+        served.session.store(0, Ordering::Release);
+        Ok(())
+    }
+
+    /// Nothing more is taken; the session still has it.
+    pub(super) fn halt(&self, served: &Arc<Served>) -> Result<(), Error> {
         self.with_writer(|writer| {
             writer.unwatch(served.board());
             Ok(())
         })?;
-        served.worker.pause(true)?;
-        served.session.store(0, Ordering::Release);
-        Ok(())
+        served.worker.pause(true)
     }
 
     /// After a restart: every session that was under way goes on.
@@ -120,15 +142,9 @@ impl Installation {
                 self.step(&mut session, plan, Trigger::Fail, Vec::new())?;
                 continue;
             }
-            match session.status() {
-                Status::Initializing => self.step(&mut session, plan, Trigger::Ready, Vec::new())?,
-                Status::UsagePushing | Status::PushCompleted | Status::ConsumeCompleted => {
-                    let served = self.served_of(pipeline.id);
-                    if let Some(served) = served {
-                        self.wind_up(&mut session, &served, plan)?;
-                    }
-                }
-                _ => {}
+            // One that is finishing is looked after.
+            if session.status() == Status::Initializing {
+                self.step(&mut session, plan, Trigger::Ready, Vec::new())?;
             }
         }
         self.lay_out_resting(&pipelines)
@@ -174,9 +190,13 @@ impl Installation {
         }
     }
 
-    /// Looks whether a pipeline at work has failed; then its session has.
+    /// Looks whether a pipeline at work has failed, then its session has; and whether one
+    /// that is finishing has come further.
     pub fn look_after(&self) -> Result<(), Error> {
         for served in self.served() {
+            if served.session() != 0 {
+                self.go_on_finishing(&served)?;
+            }
             let Some(why) = served.board().failure() else { continue };
             let _change = self.change();
             let Some(bytes) = self.catalog.get(Table::Sessions, &key_of(served.session()))? else { continue };

@@ -25,7 +25,7 @@ use super::{meant, wrong};
 use crate::installation::{Refused, SessionEvent};
 use crate::settings::Settings;
 
-pub use webhook::Signer;
+pub use flowmeter_connectors::signature::Signer;
 
 /// How long an attempt may take in all. Receivers that work longer should accept first.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(15);

@@ -16,7 +16,8 @@ impl World {
     pub(super) fn act(&mut self) -> Result<(), Stop> {
         match self.random.below(100) {
             0..30 => self.send(),
-            30..50 => self.work(),
+            30..45 => self.work(),
+            45..50 => self.deliver(),
             50..58 => self.checkpoint(),
             58..72 => self.wait(),
             72..80 => self.order(),
@@ -60,7 +61,7 @@ impl World {
     }
 
     /// Pipelines that stand still are put to work; what fails again waits.
-    fn some_slot(&mut self) -> Option<usize> {
+    pub(super) fn some_slot(&mut self) -> Option<usize> {
         if self.slots.is_empty() {
             return None;
         }
@@ -81,7 +82,7 @@ impl World {
     }
 
     /// What fails in a pipeline ends only that pipeline; it is put to work again later.
-    fn alone(&mut self, number: usize, act: impl FnOnce(&mut World) -> Result<(), Stop>) -> Result<(), Stop> {
+    pub(super) fn alone(&mut self, number: usize, act: impl FnOnce(&mut World) -> Result<(), Stop>) -> Result<(), Stop> {
         match act(self) {
             Err(Stop::Disk) if !self.disk.is_down() => {
                 self.note("a pipeline ended");
@@ -195,6 +196,7 @@ impl World {
             oracle: Oracle::new(document, position, self.now)?,
             released: position,
             version: 1,
+            delivering: super::delivery::Delivering::new(self.random.fork()),
         });
         self.alone(document, |world| world.revive(document))
     }

@@ -34,7 +34,10 @@ impl World {
 
     fn begin_again(&mut self, power: bool, faults: Faults) -> Result<bool, String> {
         self.log = None;
-        self.slots.iter_mut().for_each(|slot| slot.live = None);
+        for slot in &mut self.slots {
+            slot.live = None;
+            slot.delivering.end();
+        }
         match power {
             true => self.disk.lose_power(),
             false => self.disk.restart(),

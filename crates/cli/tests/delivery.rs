@@ -1,0 +1,20 @@
+//! Delivery by a real server: to a real receiver, a real Postgres, a real S3-compatible
+//! server and files; killed at moments that a seed chooses.
+//!
+//! `FLOWMETER_FLUSH_RECORDS=1000000` flushes more, `FLOWMETER_FLUSH_KILLS=20` kills more
+//! often than the default run does.
+
+#![allow(clippy::unwrap_used)] // a test that cannot go on stops
+
+#[path = "../../connectors/tests/support/mod.rs"]
+#[allow(unreachable_pub, missing_docs)]
+mod services;
+#[path = "support/mod.rs"]
+mod support;
+
+#[path = "delivery/kill.rs"]
+mod kill;
+#[path = "delivery/people.rs"]
+mod people;
+#[path = "delivery/receivers.rs"]
+mod receivers;

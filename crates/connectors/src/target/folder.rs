@@ -1,0 +1,62 @@
+//! A folder of files that are written once: beside their place first, then put there whole.
+
+use std::fs::{self, File};
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
+
+use flowmeter_engine::Error;
+
+use super::windowed::{Blobs, Put};
+
+/// Files on this machine, by their paths.
+pub(super) struct Folder;
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+fn write(path: &Path, bytes: &[u8]) -> std::io::Result<Put> {
+    let folder = folder_of(path);
+    fs::create_dir_all(folder)?;
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let beside: PathBuf = path.with_file_name(format!(".{name}.{}.partial", std::process::id()));
+    let mut file = File::create(&beside)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    // A link, unlike a rename, does not take the place of what is there.
+    let linked = fs::hard_link(&beside, path);
+    fs::remove_file(&beside)?;
+    match linked {
+        Ok(()) => File::open(folder)?.sync_all().map(|()| Put::New),
+        Err(why) if why.kind() == ErrorKind::AlreadyExists => Ok(Put::Taken),
+        Err(why) => Err(why),
+    }
+}
+
+impl Blobs for Folder {
+    fn put(&mut self, name: &str, bytes: Vec<u8>) -> Result<Put, Error> {
+        write(Path::new(name), &bytes).map_err(|why| Error::io(name, &why))
+    }
+
+    fn get(&mut self, name: &str) -> Result<Option<Vec<u8>>, Error> {
+        match fs::read(name) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(why) if why.kind() == ErrorKind::NotFound => Ok(None),
+            Err(why) => Err(Error::io(name, &why)),
+        }
+    }
+
+    fn names(&mut self, beginning: &str) -> Result<Vec<String>, Error> {
+        let folder = match beginning.rfind('/') {
+            Some(slash) => &beginning[..=slash],
+            None => "",
+        };
+        let entries = match fs::read_dir(if folder.is_empty() { "." } else { folder }) {
+            Ok(entries) => entries,
+            Err(why) if why.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(why) => return Err(Error::io(folder, &why)),
+        };
+        let names = entries.flatten().map(|entry| format!("{folder}{}", entry.file_name().to_string_lossy()));
+        Ok(names.filter(|name| name.starts_with(beginning)).collect())
+    }
+}

@@ -1,0 +1,306 @@
+//! Targets that are spoken to over HTTP: webhooks and billers.
+//!
+//! Each record goes under its `recordId` as the key of the request, so that a receiver
+//! knows it again. Records of a meter go one after the other; those of different meters go
+//! beside each other, in lanes. A lane in which three requests running found no ear stops:
+//! what is left of it waits for the next attempt.
+
+mod answers;
+mod request;
+mod token;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use flowmeter_core::pipeline::{Dialect, HttpPlan, ReadBack};
+use flowmeter_core::template::Filler;
+use flowmeter_engine::node::Clock;
+use flowmeter_engine::outbox::{Answer, Held, Outgoing, Repeat, Span, Target};
+use flowmeter_engine::{Error, Kind};
+use reqwest::{Client, Method, Url};
+use tokio::runtime::Runtime;
+
+use super::tls;
+use crate::signature::{Signer, seconds};
+use answers::Spoken;
+use request::{Letter, Writer};
+use token::Token;
+
+/// Requests of a lane that may fail one after the other.
+const FAILURES_MAX: usize = 3;
+/// For how long Stripe knows an identifier again; an hour less, for clocks.
+const STRIPE_MEMORY: i64 = 23 * 3_600_000_000_000;
+
+/// A target over HTTP.
+pub(super) struct Http {
+    plan: HttpPlan,
+    url: Url,
+    client: Client,
+    runtime: Runtime,
+    clock: Arc<dyn Clock>,
+    writer: Writer,
+    token: Option<Token>,
+    signers: Vec<Signer>,
+    asking: Option<Asking>,
+}
+
+/// How records are asked for.
+struct Asking {
+    url: Filler,
+    body: Option<Filler>,
+    is_record: bool,
+}
+
+/// A runtime for one target: its thread is the target's own.
+pub(super) fn runtime() -> Result<Runtime, Error> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(|why| Error::new(Kind::Unavailable, format!("no runtime: {why}")))
+}
+
+/// The library of object storage takes the process's cryptography: ring, as everywhere.
+pub(super) fn prefer_ring() {
+    // It was set before if this fails.
+    drop(rustls::crypto::ring::default_provider().install_default());
+}
+
+impl Http {
+    /// # Errors
+    /// An address, a secret or a certificate is none.
+    pub(super) fn new(plan: &HttpPlan, clock: Arc<dyn Clock>) -> Result<Http, Error> {
+        let invalid = |what: &str, why: &dyn std::fmt::Display| Error::new(Kind::Invalid, format!("{what}: {why}"));
+        let text = crate::expand(&plan.url)?;
+        let url = Url::parse(&text).map_err(|why| invalid(&text, &why))?;
+        let client = Client::builder()
+            .use_preconfigured_tls(tls::of(&plan.tls)?)
+            .redirect(reqwest::redirect::Policy::none())
+            .timeout(Duration::from_nanos(u64::try_from(plan.timeout).unwrap_or_default()))
+            .user_agent(concat!("flowmeter/", env!("CARGO_PKG_VERSION")))
+            .build()
+            .map_err(|why| invalid("the client", &why))?;
+        let signers = plan
+            .signing_secrets
+            .iter()
+            .map(|secret| Signer::new(&crate::expand(secret)?).map_err(|why| invalid("signingSecrets", &why)));
+        let asking = plan.read_back.as_ref().map(|read: &ReadBack| Asking {
+            url: Filler::new(read.url.clone()),
+            body: read.body.clone().map(Filler::new),
+            is_record: read.is_record,
+        });
+        Ok(Http {
+            url,
+            client,
+            runtime: runtime()?,
+            clock,
+            writer: Writer::new(plan)?,
+            token: Token::new(&plan.auth)?,
+            signers: signers.collect::<Result<_, Error>>()?,
+            asking,
+            plan: plan.clone(),
+        })
+    }
+
+    /// What a request is authorized by, got anew where it is over.
+    fn authorization(&mut self) -> Result<Option<String>, String> {
+        let now = self.clock.now();
+        match &mut self.token {
+            None => Ok(None),
+            Some(token) => self.runtime.block_on(token.get(&self.client, now)).map(Some),
+        }
+    }
+
+    fn forget_token(&mut self, answers: &[Answer]) {
+        let is_refused = |answer: &Answer| matches!(answer, Answer::Unavailable { why, .. } if why.starts_with("401"));
+        if answers.iter().any(is_refused)
+            && let Some(token) = &mut self.token
+        {
+            token.forget();
+        }
+    }
+
+    /// Letters in lanes: by meter, each in the order of its records.
+    fn lanes(&mut self, records: &[Outgoing<'_>], answers: &mut [Answer]) -> Vec<Vec<Letter>> {
+        let mut lanes: Vec<Vec<Letter>> = (0..self.plan.parallel).map(|_| Vec::new()).collect();
+        let now = self.clock.now();
+        for (place, record) in records.iter().enumerate() {
+            match self.writer.write(place, record, now) {
+                Ok(letter) => {
+                    let lane = usize::try_from(letter.meter.as_u128() % lanes.len() as u128).unwrap_or_default();
+                    lanes[lane].push(letter);
+                }
+                Err(why) => answers[place] = Answer::Refused(why),
+            }
+        }
+        lanes
+    }
+}
+
+/// What all lanes of a window share.
+struct Round<'h> {
+    plan: &'h HttpPlan,
+    url: &'h Url,
+    client: &'h Client,
+    clock: &'h dyn Clock,
+    signers: &'h [Signer],
+    authorization: Option<&'h str>,
+}
+
+impl Round<'_> {
+    /// Sends the letters of a lane, one request after the other.
+    async fn lane(&self, lane: Vec<Letter>) -> Vec<(usize, Answer)> {
+        let mut answers = Vec::with_capacity(lane.len());
+        let mut held_up = Vec::new();
+        let mut failures = 0;
+        for letters in lane.chunks(self.plan.batch) {
+            if failures >= FAILURES_MAX {
+                answers.extend(letters.iter().map(|letter| (letter.place, Answer::NotTried)));
+                continue;
+            }
+            let (behind, going): (Vec<&Letter>, Vec<&Letter>) =
+                letters.iter().partition(|letter| held_up.contains(&letter.meter));
+            answers.extend(behind.iter().map(|letter| (letter.place, Answer::NotTried)));
+            if going.is_empty() {
+                continue;
+            }
+            for (letter, answer) in self.post(&going).await {
+                match &answer {
+                    Answer::Accepted | Answer::Refused(_) => failures = 0,
+                    Answer::Unavailable { .. } => failures = FAILURES_MAX,
+                    _ => {
+                        failures += 1;
+                        held_up.push(letter.meter);
+                    }
+                }
+                answers.push((letter.place, answer));
+            }
+        }
+        answers
+    }
+
+    /// One request. If it is refused, its records go one by one: it may be one of them.
+    async fn post<'l>(&self, letters: &[&'l Letter]) -> Vec<(&'l Letter, Answer)> {
+        let answer = self.exchange(letters).await;
+        if letters.len() == 1 || !matches!(answer, Answer::Refused(_)) {
+            return letters.iter().map(|letter| (*letter, answer.clone())).collect();
+        }
+        let mut answers = Vec::with_capacity(letters.len());
+        for letter in letters {
+            let answer = self.exchange(&[letter]).await;
+            let goes_on = matches!(answer, Answer::Accepted | Answer::Refused(_));
+            answers.push((*letter, answer));
+            if !goes_on {
+                break;
+            }
+        }
+        let rest = letters.iter().skip(answers.len()).map(|letter| (*letter, Answer::NotTried));
+        answers.extend(rest.collect::<Vec<_>>());
+        answers
+    }
+
+    async fn exchange(&self, letters: &[&Letter]) -> Answer {
+        let (key, body) = request::sealed(letters, self.plan.batch);
+        let method = if self.plan.method == "PUT" { Method::PUT } else { Method::POST };
+        let mut request =
+            self.client.request(method, self.url.clone()).header("content-type", request::content_type(&self.plan.body));
+        for (name, value) in &self.plan.headers {
+            request = request.header(name, value);
+        }
+        request = request.header(&self.plan.key_header, &key);
+        if let Some(authorization) = self.authorization {
+            request = request.header("authorization", authorization);
+        }
+        if !self.signers.is_empty() {
+            let at = self.clock.now();
+            let signatures: Vec<String> = self.signers.iter().map(|signer| signer.sign(&key, at, &body)).collect();
+            request = request
+                .header("webhook-id", &key)
+                .header("webhook-timestamp", seconds(at).to_string())
+                .header("webhook-signature", signatures.join(" "));
+        }
+        match Spoken::hear(request.body(body).send().await, self.clock.now()).await {
+            Ok(spoken) => spoken.judge(self.plan),
+            Err(answer) => answer,
+        }
+    }
+}
+
+impl Target for Http {
+    fn send(&mut self, _window: Span, records: &[Outgoing<'_>]) -> Vec<Answer> {
+        let mut answers = vec![Answer::NotTried; records.len()];
+        let authorization = match self.authorization() {
+            Ok(authorization) => authorization,
+            Err(why) => {
+                if let Some(first) = answers.first_mut() {
+                    *first = Answer::Unavailable { why, after: None };
+                }
+                return answers;
+            }
+        };
+        let lanes = self.lanes(records, &mut answers);
+        let round = Round {
+            plan: &self.plan,
+            url: &self.url,
+            client: &self.client,
+            clock: &*self.clock,
+            signers: &self.signers,
+            authorization: authorization.as_deref(),
+        };
+        let spoken = futures_util::future::join_all(lanes.into_iter().map(|lane| round.lane(lane)));
+        for (place, answer) in self.runtime.block_on(spoken).into_iter().flatten() {
+            answers[place] = answer;
+        }
+        self.forget_token(&answers);
+        answers
+    }
+
+    fn repeat(&self) -> Repeat {
+        match self.plan.dialect {
+            Dialect::Webhook | Dialect::Lago => Repeat::Harmless,
+            Dialect::Stripe => Repeat::HarmlessFor(STRIPE_MEMORY),
+            Dialect::Zuora => Repeat::ReadFirst,
+        }
+    }
+
+    fn read_back(&mut self, records: &[Outgoing<'_>]) -> Result<Option<Vec<Held>>, Error> {
+        let away = |why: String| Error::new(Kind::Unavailable, why);
+        let authorization = if self.asking.is_some() { self.authorization().map_err(away)? } else { None };
+        let Some(asking) = &mut self.asking else { return Ok(None) };
+        let mut questions = Vec::with_capacity(records.len());
+        for record in records {
+            let url = asking.url.text(record.json, request::encode).map_err(away)?;
+            let mut body = None;
+            if let Some(filler) = &mut asking.body {
+                let mut json = Vec::new();
+                filler.json(record.json, &mut json).map_err(away)?;
+                body = Some(json);
+            }
+            questions.push((crate::expand(&url)?, body));
+        }
+        let (client, clock, dialect, is_record) = (&self.client, &*self.clock, self.plan.dialect, asking.is_record);
+        let authorization = authorization.as_deref();
+        let ask = |(record, (url, body)): (&Outgoing<'_>, (String, Option<Vec<u8>>))| {
+            let mut request = match body {
+                Some(body) => client.post(url).header("content-type", "application/json").body(body),
+                None => client.get(url),
+            };
+            if let Some(authorization) = authorization {
+                request = request.header("authorization", authorization);
+            }
+            let json = record.json.to_vec();
+            async move {
+                let spoken = Spoken::hear(request.send().await, clock.now()).await;
+                spoken.map_err(answers::why).and_then(|spoken| spoken.held(dialect, is_record.then_some(json.as_slice())))
+            }
+        };
+        let mut held = Vec::with_capacity(records.len());
+        let mut questions = records.iter().zip(questions);
+        loop {
+            let some: Vec<_> = questions.by_ref().take(self.plan.parallel).map(ask).collect();
+            if some.is_empty() {
+                return Ok(Some(held));
+            }
+            for answer in self.runtime.block_on(futures_util::future::join_all(some)) {
+                held.push(answer.map_err(away)?);
+            }
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! What an answer over HTTP means.
+
+use flowmeter_core::pipeline::{Dialect, HttpPlan};
+use flowmeter_core::time::Timestamp;
+use flowmeter_engine::outbox::{Answer, Held};
+use serde_json::Value;
+
+/// Characters of an answer that are kept: enough for a receiver to say what is wrong.
+const SAID_MAX: usize = 500;
+
+/// What was heard.
+pub(super) struct Spoken {
+    pub(super) status: u16,
+    pub(super) body: String,
+    /// How long it asks to be left alone, in nanoseconds.
+    pub(super) after: Option<i64>,
+}
+
+impl Spoken {
+    /// Hears an answer out. Without a connection nothing was sent; after that, whatever
+    /// breaks leaves it open whether the receiver took it.
+    pub(super) async fn hear(answer: reqwest::Result<reqwest::Response>, now: Timestamp) -> Result<Spoken, Answer> {
+        let response = answer.map_err(|why| match why.is_connect() || why.is_builder() {
+            true => Answer::Unavailable { why: chain(&why), after: None },
+            false => Answer::InDoubt(format!("no answer: {}", chain(&why))),
+        })?;
+        let status = response.status().as_u16();
+        let after = response.headers().get("retry-after").and_then(|text| retry_after(text.to_str().ok()?, now));
+        // A status that has come counts, even if what follows breaks off; but where the body
+        // decides, it must be whole.
+        let body = response.text().await.unwrap_or_default();
+        Ok(Spoken { status, body, after })
+    }
+
+    fn said(&self) -> String {
+        let text: String = self.body.chars().take(SAID_MAX).collect();
+        if text.is_empty() { format!("{}", self.status) } else { format!("{}: {text}", self.status) }
+    }
+
+    /// What it means for what was sent.
+    pub(super) fn judge(&self, plan: &HttpPlan) -> Answer {
+        if plan.accepted.iter().any(|told| told.status == self.status && self.body.contains(&told.contains)) {
+            return Answer::Accepted;
+        }
+        match self.status {
+            200..=299 => self.taken(plan.dialect),
+            // Stripe says so in a sentence.
+            400 if plan.dialect == Dialect::Stripe && self.body.contains("already exists with identifier") => Answer::Accepted,
+            429 | 503 => Answer::Unavailable { why: self.said(), after: self.after },
+            // Who we are, or where the receiver is: that is no matter of the record.
+            300..=399 | 401 | 403 | 404 | 405 | 407 | 410 => Answer::Unavailable { why: self.said(), after: self.after },
+            408 | 409 | 423 | 425 => Answer::Later(self.said()),
+            400..=499 => Answer::Refused(self.said()),
+            // What a server did before it failed, nobody knows.
+            _ => Answer::InDoubt(self.said()),
+        }
+    }
+
+    fn taken(&self, dialect: Dialect) -> Answer {
+        if dialect != Dialect::Zuora {
+            return Answer::Accepted;
+        }
+        // Zuora answers 200 and says in the body whether it was one.
+        match serde_json::from_str::<Value>(&self.body) {
+            Ok(body) if body["success"] == Value::Bool(true) => Answer::Accepted,
+            Ok(body) if body["success"] == Value::Bool(false) => Answer::Refused(self.said()),
+            _ => Answer::InDoubt(self.said()),
+        }
+    }
+
+    /// What it says of a record that was asked for.
+    pub(super) fn held(&self, dialect: Dialect, record: Option<&[u8]>) -> Result<Held, String> {
+        match (self.status, dialect) {
+            (404, _) => Ok(Held::Missing),
+            (200, Dialect::Zuora) => match serde_json::from_str::<Value>(&self.body).map(|body| body["size"].as_u64()) {
+                Ok(Some(0)) => Ok(Held::Missing),
+                Ok(Some(1)) => Ok(Held::Same),
+                Ok(Some(times)) => Ok(Held::Different(format!("it is there {times} times"))),
+                _ => Err(self.said()),
+            },
+            (200..=299, _) => Ok(match record {
+                None => Held::Same,
+                Some(record) if self.body.trim_end().as_bytes() == record || is_equal(&self.body, record) => Held::Same,
+                Some(_) => Held::Different(format!("the receiver has {}", self.said())),
+            }),
+            _ => Err(self.said()),
+        }
+    }
+}
+
+/// Whether two texts are the same JSON, numbers by their digits.
+fn is_equal(one: &str, other: &[u8]) -> bool {
+    let read = |text: &[u8]| serde_json::from_slice::<Value>(text).ok();
+    read(one.as_bytes()).is_some_and(|one| read(other) == Some(one))
+}
+
+/// What went wrong, for a person.
+pub(super) fn why(answer: Answer) -> String {
+    match answer {
+        Answer::Unavailable { why, .. } | Answer::InDoubt(why) | Answer::Later(why) | Answer::Refused(why) => why,
+        Answer::Accepted | Answer::NotTried => String::new(),
+    }
+}
+
+/// An error with its causes; without the address, which may hold a secret.
+pub(super) fn chain(why: &reqwest::Error) -> String {
+    let mut text = String::new();
+    let mut cause: Option<&dyn std::error::Error> = std::error::Error::source(why);
+    while let Some(why) = cause {
+        text = if text.is_empty() { why.to_string() } else { format!("{text}: {why}") };
+        cause = why.source();
+    }
+    let kind = match (why.is_timeout(), why.is_connect()) {
+        (true, _) => "timed out",
+        (_, true) => "no connection",
+        _ => "the exchange failed",
+    };
+    if text.is_empty() { kind.to_owned() } else { format!("{kind}: {text}") }
+}
+
+/// Seconds or a date, as nanoseconds from now on.
+fn retry_after(text: &str, now: Timestamp) -> Option<i64> {
+    let text = text.trim();
+    if let Ok(seconds) = text.parse::<i64>() {
+        return Some(seconds.saturating_mul(1_000_000_000).max(0));
+    }
+    let date = httpdate::parse_http_date(text).ok()?.duration_since(std::time::UNIX_EPOCH).ok()?;
+    let at = Timestamp::from_nanos(i64::try_from(date.as_nanos()).ok()?);
+    i64::try_from(at.since(now)).ok().map(|nanos| nanos.max(0))
+}

@@ -1,0 +1,145 @@
+//! Files and objects that are written once: one for each window and place.
+//!
+//! A window is the same again after a crash, and so is the name of what it becomes, by the
+//! number of its first record, and so are its bytes: a repeat finds what it would write.
+
+use std::collections::BTreeMap;
+
+use flowmeter_core::pipeline::TargetFormat;
+use flowmeter_engine::outbox::{Answer, Held, Outgoing, Span, Target};
+use flowmeter_engine::{Error, Kind};
+
+use super::format::Index;
+use super::place::{self, WINDOW, window_name};
+use super::{all_unavailable, format};
+
+/// A place that holds bytes under names.
+pub(super) trait Blobs: Send {
+    /// Puts bytes under a name that is free.
+    fn put(&mut self, name: &str, bytes: Vec<u8>) -> Result<Put, Error>;
+
+    /// What is under a name.
+    fn get(&mut self, name: &str) -> Result<Option<Vec<u8>>, Error>;
+
+    /// The names that begin with a text.
+    fn names(&mut self, beginning: &str) -> Result<Vec<String>, Error>;
+}
+
+/// What became of bytes that were put.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Put {
+    /// They are there.
+    New,
+    /// The name was taken.
+    Taken,
+}
+
+/// Records in files or objects that are written once.
+pub(super) struct Windowed<B> {
+    blobs: B,
+    template: String,
+    format: TargetFormat,
+    /// What was read back last: names under a beginning, and what is in some of them.
+    listed: Option<(String, Vec<(u64, String)>)>,
+    read: BTreeMap<String, Index>,
+}
+
+/// Indexes of blobs kept while records are read back in order.
+const READ_MAX: usize = 4;
+
+impl<B: Blobs> Windowed<B> {
+    /// # Errors
+    /// The template does not say where the window's number is, or says it too early.
+    pub(super) fn new(blobs: B, template: &str, format: TargetFormat) -> Result<Windowed<B>, Error> {
+        let behind = template.split_once(WINDOW).map(|(_, behind)| behind);
+        if behind.is_none_or(|behind| behind.contains('/')) {
+            let message = format!("{template}: {{window}} must be in the last part of the path");
+            return Err(Error::new(Kind::Invalid, message));
+        }
+        Ok(Windowed { blobs, template: template.to_owned(), format, listed: None, read: BTreeMap::new() })
+    }
+
+    fn write(&mut self, window: Span, records: &[Outgoing<'_>]) -> Result<Vec<Answer>, Error> {
+        (self.listed, self.read) = (None, BTreeMap::new());
+        // Records that are sent again on their own come together today and otherwise tomorrow:
+        // each is a window of its own.
+        let is_whole = (window.until - window.first) as usize >= records.len();
+        let mut places: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+        for (at, record) in records.iter().enumerate() {
+            let first = if is_whole { window.first } else { record.number };
+            let name = place::fill(&self.template, record)?.replace(WINDOW, &window_name(first));
+            places.entry(name).or_default().push(at);
+        }
+        let mut answers = vec![Answer::NotTried; records.len()];
+        for (name, members) in places {
+            let chosen: Vec<Outgoing<'_>> = members.iter().map(|at| records[*at]).collect();
+            let bytes = format::whole(self.format, &chosen)?;
+            let answer = match self.blobs.put(&name, bytes.clone()) {
+                Ok(Put::New) => Answer::Accepted,
+                Ok(Put::Taken) if self.blobs.get(&name)?.is_some_and(|there| there == bytes) => Answer::Accepted,
+                Ok(Put::Taken) => self.compare(&name, &chosen)?,
+                Err(why) => Answer::Unavailable { why: why.to_string(), after: None },
+            };
+            members.iter().for_each(|at| answers[*at] = answer.clone());
+        }
+        Ok(answers)
+    }
+
+    /// A name that is taken by other bytes: by a window of more records, or by a stranger.
+    fn compare(&mut self, name: &str, records: &[Outgoing<'_>]) -> Result<Answer, Error> {
+        let there = format::index(self.format, &self.blobs.get(name)?.unwrap_or_default())?;
+        let mut all = true;
+        for record in records {
+            all &= there.get(&record.names()?.record_id) == Some(&format::digest(self.format, record.json)?);
+        }
+        Ok(match all {
+            true => Answer::Accepted,
+            false => Answer::Refused(format!("{name} is there and holds something else; move it away and send again")),
+        })
+    }
+
+    fn look(&mut self, record: &Outgoing<'_>) -> Result<Held, Error> {
+        let path = place::fill(&self.template, record)?;
+        let Some((beginning, ending)) = path.split_once(WINDOW) else { return Ok(Held::Missing) };
+        if self.listed.as_ref().is_none_or(|(known, _)| known != beginning) {
+            let names = self.blobs.names(beginning)?;
+            let number = |name: &String| name.strip_prefix(beginning)?.strip_suffix(ending)?.parse::<u64>().ok();
+            let mut numbered: Vec<(u64, String)> = names.into_iter().filter_map(|name| Some((number(&name)?, name))).collect();
+            numbered.sort();
+            self.listed = Some((beginning.to_owned(), numbered));
+            self.read.clear();
+        }
+        let names = self.listed.as_ref().map(|(_, names)| names.as_slice()).unwrap_or_default();
+        let before = names.partition_point(|(number, _)| *number <= record.number);
+        let candidates: Vec<String> = names[..before].iter().rev().map(|(_, name)| name.clone()).collect();
+        let id = record.names()?.record_id;
+        for name in candidates {
+            if !self.read.contains_key(&name) {
+                let bytes = self.blobs.get(&name)?.unwrap_or_default();
+                let index = format::index(self.format, &bytes)?;
+                if self.read.len() >= READ_MAX {
+                    self.read.pop_first();
+                }
+                self.read.insert(name.clone(), index);
+            }
+            match self.read.get(&name).and_then(|index| index.get(&id)) {
+                Some(digest) if *digest == format::digest(self.format, record.json)? => return Ok(Held::Same),
+                Some(_) => return Ok(Held::Different("other fields under its recordId".to_owned())),
+                None => {}
+            }
+        }
+        Ok(Held::Missing)
+    }
+}
+
+impl<B: Blobs> Target for Windowed<B> {
+    fn send(&mut self, window: Span, records: &[Outgoing<'_>]) -> Vec<Answer> {
+        self.write(window, records).unwrap_or_else(|why| all_unavailable(&why, records.len()))
+    }
+
+    fn read_back(&mut self, records: &[Outgoing<'_>]) -> Result<Option<Vec<Held>>, Error> {
+        // What was read before may have changed since.
+        (self.listed, self.read) = (None, BTreeMap::new());
+        records.iter().map(|record| self.look(record)).collect::<Result<Vec<_>, _>>().map(Some)
+    }
+}

@@ -1,0 +1,14 @@
+//! What every target must keep to, checked of each with a real receiver, a real Postgres, a
+//! real S3-compatible server.
+
+#![allow(clippy::unwrap_used)] // a test that cannot go on stops
+
+mod billers;
+mod contract;
+mod files;
+mod objects;
+mod postgres;
+#[path = "../support/mod.rs"]
+#[allow(unreachable_pub, missing_docs)]
+mod support;
+mod webhook;

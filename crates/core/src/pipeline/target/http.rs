@@ -1,0 +1,231 @@
+//! Targets that are spoken to over HTTP.
+
+use super::Compiling;
+use crate::pipeline::tree::Node as Tree;
+use crate::template::Template;
+use crate::time::parse_duration;
+
+/// Requests that carry records.
+#[derive(Clone, Debug)]
+pub struct HttpPlan {
+    /// Who is spoken to: it decides how answers are read.
+    pub dialect: Dialect,
+    /// Where requests go.
+    pub url: String,
+    /// `POST` or `PUT`.
+    pub method: String,
+    /// Headers, by name.
+    pub headers: Vec<(String, String)>,
+    /// Who we are.
+    pub auth: Auth,
+    /// Whom we trust, and our own certificate.
+    pub tls: TlsPlan,
+    /// Secrets that requests are signed with, by Standard Webhooks.
+    pub signing_secrets: Vec<String>,
+    /// What a request says.
+    pub body: Body,
+    /// Records in one request; with more than one, the body is a list.
+    pub batch: usize,
+    /// Requests at a time.
+    pub parallel: usize,
+    /// Nanoseconds until an answer is no longer waited for.
+    pub timeout: i64,
+    /// The header that carries the key of the request.
+    pub key_header: String,
+    /// Answers besides 2xx that mean that the target has the record.
+    pub accepted: Vec<Told>,
+    /// How to ask for a record.
+    pub read_back: Option<ReadBack>,
+    /// How much larger values are than they are sent, where the target takes whole numbers.
+    pub scale: Option<u64>,
+}
+
+/// Who is spoken to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dialect {
+    /// Anyone.
+    Webhook,
+    /// Stripe's meter events.
+    Stripe,
+    /// Zuora's usage.
+    Zuora,
+    /// Lago's events.
+    Lago,
+}
+
+impl Dialect {
+    /// What it is called in documents.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Dialect::Webhook => "webhook",
+            Dialect::Stripe => "stripe",
+            Dialect::Zuora => "zuora",
+            Dialect::Lago => "lago",
+        }
+    }
+}
+
+/// Who we are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Auth {
+    /// Nobody in particular.
+    None,
+    /// The bearer of a token.
+    Bearer(String),
+    /// A user with a password.
+    Basic {
+        /// The user.
+        user: String,
+        /// The password.
+        password: String,
+    },
+    /// OAuth 2 client credentials.
+    OAuth2 {
+        /// Where tokens are given out.
+        token_url: String,
+        /// Our id.
+        client_id: String,
+        /// Our secret.
+        client_secret: String,
+        /// What the token is for.
+        scope: Option<String>,
+    },
+}
+
+/// Whom we trust, and our own certificate; each as PEM.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TlsPlan {
+    /// Authorities; the usual ones when left out.
+    pub ca: Option<String>,
+    /// Our certificate, with the chain behind it.
+    pub certificate: Option<String>,
+    /// Its key.
+    pub key: Option<String>,
+}
+
+/// What a request says.
+#[derive(Clone, Debug)]
+pub enum Body {
+    /// The record as it was made.
+    Record,
+    /// JSON by a template.
+    Json(Template),
+    /// A form by a template.
+    Form(Template),
+}
+
+/// An answer that means something.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// Its status.
+    pub status: u16,
+    /// What its body holds.
+    pub contains: String,
+}
+
+/// How to ask for a record.
+#[derive(Clone, Debug)]
+pub struct ReadBack {
+    /// Where; 404 says that it is not there.
+    pub url: Template,
+    /// What is posted there; without it, GET.
+    pub body: Option<Template>,
+    /// Whether the answer is the record itself.
+    pub is_record: bool,
+}
+
+pub(super) fn webhook(node: &Tree, mut part: Compiling<'_>) -> HttpPlan {
+    let text = |name: &str| node.text(name).map(str::to_owned);
+    let number = |name: &str, otherwise: usize| node.text(name).and_then(|text| text.parse().ok()).unwrap_or(otherwise);
+    let url = text("url").unwrap_or_default();
+    check_url(node, &url, "url", &mut part);
+    let read_back = node.get("readBack").map(|read| {
+        let at = read.get("url").unwrap_or(read);
+        let mut draft = std::mem::take(&mut part.draft);
+        let url = draft.text(read.text("url").unwrap_or_default());
+        let url = url.unwrap_or_else(|why| {
+            part.wrong(at, "readBack.url", why);
+            crate::template::Piece::Fixed("null".to_owned())
+        });
+        ReadBack { url: draft.finish(url), body: None, is_record: read.text("isRecord") == Some("true") }
+    });
+    let body = node.get("body").map(|body| part.piece(body, "body"));
+    let is_form = node.text("form") == Some("true");
+    let batch = number("batch", 1);
+    if is_form && (body.is_none() || batch > 1) {
+        part.wrong(node, "form", "a form needs a `body` of fields, and carries one record: leave `batch` out");
+    }
+    let template = body.map(|body| std::mem::take(&mut part.draft).finish(body));
+    let list = |name: &str| node.get(name).map(Tree::items).unwrap_or_default();
+    HttpPlan {
+        dialect: Dialect::Webhook,
+        url,
+        method: text("method").unwrap_or_else(|| "POST".to_owned()),
+        headers: members(node.get("headers")),
+        auth: auth(node, &mut part),
+        tls: tls(node),
+        signing_secrets: list("signingSecrets").iter().filter_map(Tree::scalar).map(str::to_owned).collect(),
+        body: match template {
+            None => Body::Record,
+            Some(template) if is_form => Body::Form(template),
+            Some(template) => Body::Json(template),
+        },
+        batch,
+        parallel: number("parallel", 4),
+        timeout: node.text("timeout").and_then(parse_duration).unwrap_or(TIMEOUT),
+        key_header: text("keyHeader").unwrap_or_else(|| "Idempotency-Key".to_owned()),
+        accepted: list("accepted").iter().map(told).collect(),
+        read_back,
+        scale: None,
+    }
+}
+
+/// How long an answer is waited for when the document does not say.
+pub(super) const TIMEOUT: i64 = 30_000_000_000;
+
+fn told(node: &Tree) -> Told {
+    Told {
+        status: node.text("status").and_then(|text| text.parse().ok()).unwrap_or_default(),
+        contains: node.text("contains").unwrap_or_default().to_owned(),
+    }
+}
+
+fn members(node: Option<&Tree>) -> Vec<(String, String)> {
+    let members = node.into_iter().flat_map(Tree::members);
+    members.map(|(name, value)| (name.to_owned(), value.scalar().unwrap_or_default().to_owned())).collect()
+}
+
+/// An address, as far as can be seen by looking at it.
+pub(super) fn check_url(node: &Tree, url: &str, name: &str, part: &mut Compiling<'_>) {
+    if !["https://", "http://", "${"].iter().any(|scheme| url.starts_with(scheme)) {
+        part.wrong(node.get(name).unwrap_or(node), name, format!("`{url}` is no address; write https://HOST/PATH"));
+    }
+}
+
+fn auth(node: &Tree, part: &mut Compiling<'_>) -> Auth {
+    let Some(auth) = node.get("auth") else { return Auth::None };
+    let text = |node: &Tree, name: &str| node.text(name).unwrap_or_default().to_owned();
+    let kinds: Vec<(&str, &Tree)> = auth.members().collect();
+    match kinds.as_slice() {
+        [("bearer", token)] => Auth::Bearer(token.scalar().unwrap_or_default().to_owned()),
+        [("basic", basic)] => Auth::Basic { user: text(basic, "user"), password: text(basic, "password") },
+        [("oauth2", oauth)] => {
+            check_url(oauth, oauth.text("tokenUrl").unwrap_or_default(), "tokenUrl", part);
+            Auth::OAuth2 {
+                token_url: text(oauth, "tokenUrl"),
+                client_id: text(oauth, "clientId"),
+                client_secret: text(oauth, "clientSecret"),
+                scope: oauth.text("scope").map(str::to_owned),
+            }
+        }
+        _ => {
+            part.wrong(auth, "auth", "write one of bearer, basic, oauth2");
+            Auth::None
+        }
+    }
+}
+
+fn tls(node: &Tree) -> TlsPlan {
+    let text = |name: &str| node.get("tls").and_then(|tls| tls.text(name)).map(str::to_owned);
+    TlsPlan { ca: text("ca"), certificate: text("certificate"), key: text("key") }
+}

@@ -1,0 +1,136 @@
+//! Targets that hold records as they are: files, objects, rows.
+
+use super::{Compiling, TargetKind};
+use crate::pipeline::tree::Node as Tree;
+
+/// How records are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TargetFormat {
+    /// One JSON object a line.
+    Ndjson,
+    /// Rows; objects and arrays as JSON in their column.
+    Csv,
+    /// Apache Parquet: the columns of CSV, all of them text but for times and counts.
+    Parquet,
+}
+
+impl TargetFormat {
+    /// The format of a file's name.
+    pub fn of_path(path: &str) -> TargetFormat {
+        let ends = |end: &str| path.ends_with(end);
+        if ends(".csv") {
+            TargetFormat::Csv
+        } else if ends(".parquet") {
+            TargetFormat::Parquet
+        } else {
+            TargetFormat::Ndjson
+        }
+    }
+}
+
+/// Files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FilePlan {
+    /// A path that may hold placeholders.
+    pub path: String,
+    /// How records are written.
+    pub format: TargetFormat,
+}
+
+/// Objects of S3 and its like.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ObjectsPlan {
+    /// `s3://bucket/prefix`, `gs://…`, `az://…`.
+    pub url: String,
+    /// The key of an object under the prefix; holds `{window}`.
+    pub path: String,
+    /// How records are written.
+    pub format: TargetFormat,
+    /// Settings of the store, by name.
+    pub options: Vec<(String, String)>,
+}
+
+/// Rows of a table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PostgresPlan {
+    /// `postgres://user@host/database`.
+    pub url: String,
+    /// The table, with its schema or without.
+    pub table: String,
+}
+
+/// The names that stand for something in a target's path.
+const PLACEHOLDERS: [&str; 6] = ["periodStart", "periodEnd", "meterType", "meterKey", "userId", WINDOW];
+/// Stands for the number of the first record of the window.
+const WINDOW: &str = "window";
+
+fn format(node: &Tree, path: &str) -> TargetFormat {
+    match node.text("format") {
+        Some("csv") => TargetFormat::Csv,
+        Some("parquet") => TargetFormat::Parquet,
+        Some(_) => TargetFormat::Ndjson,
+        None => TargetFormat::of_path(path),
+    }
+}
+
+pub(super) fn file(node: &Tree, part: &mut Compiling<'_>) -> TargetKind {
+    let path = node.text("path").unwrap_or_default();
+    let format = format(node, path);
+    if path == "-" {
+        if format == TargetFormat::Parquet {
+            part.wrong(node, "format", "standard output takes lines: write ndjson or csv");
+        }
+        return TargetKind::Stdout(format);
+    }
+    check_placeholders(node, path, part);
+    TargetKind::File(FilePlan { path: path.to_owned(), format })
+}
+
+pub(super) fn objects(node: &Tree, part: &mut Compiling<'_>) -> ObjectsPlan {
+    let url = node.text("url").unwrap_or_default();
+    if !["s3://", "gs://", "az://", "${"].iter().any(|scheme| url.starts_with(scheme)) {
+        part.wrong(
+            node.get("url").unwrap_or(node),
+            "url",
+            "write s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or az://CONTAINER/PREFIX",
+        );
+    }
+    let path = node.text("path").unwrap_or("{periodEnd}/{window}.ndjson");
+    let at = node.get("path").unwrap_or(node);
+    check_placeholders(node, path, part);
+    if !path.contains("{window}") {
+        part.wrong(at, "path", "objects do not grow: the path must hold {window}, the number of the object's first record");
+    }
+    let options = node.get("options").into_iter().flat_map(Tree::members);
+    let options = options.map(|(name, value)| (name.to_owned(), value.scalar().unwrap_or_default().to_owned())).collect();
+    ObjectsPlan { url: url.to_owned(), path: path.to_owned(), format: format(node, path), options }
+}
+
+pub(super) fn postgres(node: &Tree, part: &mut Compiling<'_>) -> PostgresPlan {
+    let table = node.text("table").unwrap_or("metered_records");
+    let is_name = |name: &str| {
+        let mut letters = name.chars();
+        letters.next().is_some_and(|first| first.is_ascii_lowercase() || first == '_')
+            && letters.all(|letter| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == '_')
+            && name.len() <= 48
+    };
+    let names: Vec<&str> = table.split('.').collect();
+    if names.len() > 2 || !names.iter().all(|name| is_name(name)) {
+        let message = format!("`{table}` is no table's name here; write NAME or SCHEMA.NAME in small letters, digits and _");
+        part.wrong(node.get("table").unwrap_or(node), "table", message);
+    }
+    PostgresPlan { url: node.text("url").unwrap_or_default().to_owned(), table: table.to_owned() }
+}
+
+fn check_placeholders(node: &Tree, path: &str, part: &mut Compiling<'_>) {
+    for written in path.split('{').skip(1) {
+        let name = written.split('}').next().unwrap_or_default();
+        if !PLACEHOLDERS.contains(&name) && !written.starts_with("env:") && !written.starts_with("file:") {
+            let advice = match crate::suggest::nearest(name, PLACEHOLDERS) {
+                Some(near) => format!("did you mean {{{near}}}?"),
+                None => format!("there are {}", PLACEHOLDERS.join(", ")),
+            };
+            part.wrong(node.get("path").unwrap_or(node), "path", format!("unknown placeholder {{{name}}}; {advice}"));
+        }
+    }
+}

@@ -1,0 +1,312 @@
+//! Templates: a record to any JSON, form or text that a target wants.
+//!
+//! A template is a document in which texts hold expressions between `{{` and `}}`. A text
+//! that is one expression and nothing else becomes the expression's value, with its type;
+//! in any other text the value's own text stands in its place. Expressions are compiled
+//! with the document, so a flaw is found when it is saved, and numbers stay exact.
+
+use crate::event::json::{Projection, Scanner};
+use crate::event::{Batch, Kind, Leaf, Path, quote_into};
+use crate::expression::{Fields, Program};
+
+/// A compiled template.
+#[derive(Clone, Debug)]
+pub struct Template {
+    paths: Vec<Path>,
+    root: Piece,
+}
+
+/// A part of a template.
+#[derive(Clone, Debug)]
+pub enum Piece {
+    /// An object; members in the order they were written.
+    Object(Vec<(String, Piece)>),
+    /// A list.
+    List(Vec<Piece>),
+    /// Text with values in it.
+    Text(Vec<Part>),
+    /// The value of an expression.
+    Value(Program),
+    /// JSON as it was written.
+    Fixed(String),
+}
+
+/// A part of a text.
+#[derive(Clone, Debug)]
+pub enum Part {
+    /// Text as it was written.
+    Text(String),
+    /// The text of a value.
+    Value(Program),
+}
+
+/// Compiles pieces, and remembers which fields of a record they read.
+#[derive(Clone, Debug, Default)]
+pub struct Draft {
+    paths: Vec<Path>,
+}
+
+impl Fields for Draft {
+    fn slot(&mut self, path: &Path) -> u16 {
+        let at = self.paths.iter().position(|known| known == path).unwrap_or_else(|| {
+            self.paths.push(path.clone());
+            self.paths.len() - 1
+        });
+        u16::try_from(at).unwrap_or(u16::MAX)
+    }
+}
+
+impl Draft {
+    /// A text that may hold expressions.
+    ///
+    /// # Errors
+    /// What is wrong with one of them, for a person.
+    pub fn text(&mut self, text: &str) -> Result<Piece, String> {
+        let parts = self.parts(text)?;
+        Ok(match <[Part; 1]>::try_from(parts) {
+            Ok([Part::Value(program)]) => Piece::Value(program),
+            Ok([Part::Text(text)]) => Piece::Text(vec![Part::Text(text)]),
+            Err(parts) => Piece::Text(parts),
+        })
+    }
+
+    fn parts(&mut self, text: &str) -> Result<Vec<Part>, String> {
+        let mut parts = Vec::new();
+        let mut rest = text;
+        while let Some(open) = rest.find("{{") {
+            let close = rest[open..].find("}}").ok_or("`{{` without `}}`")? + open;
+            if open > 0 {
+                parts.push(Part::Text(rest[..open].to_owned()));
+            }
+            let expression = rest[open + 2..close].trim();
+            let program = Program::compile(expression, self).map_err(|why| format!("`{expression}`: {why}"))?;
+            parts.push(Part::Value(program));
+            rest = &rest[close + 2..];
+        }
+        if !rest.is_empty() {
+            parts.push(Part::Text(rest.to_owned()));
+        }
+        Ok(parts)
+    }
+
+    /// The template of a piece.
+    pub fn finish(self, root: Piece) -> Template {
+        Template { paths: self.paths, root }
+    }
+}
+
+/// Fills templates; keeps its memory from one record to the next.
+#[derive(Debug)]
+pub struct Filler {
+    scanner: Scanner,
+    projection: Projection,
+    batch: Batch,
+    template: Template,
+}
+
+impl Filler {
+    /// A filler of a template.
+    pub fn new(template: Template) -> Filler {
+        let projection = Projection::new(&template.paths);
+        Filler { scanner: Scanner::new(), projection, batch: Batch::default(), template }
+    }
+
+    /// Appends what the template makes of a record, as JSON.
+    ///
+    /// # Errors
+    /// An expression has no value for this record; for a person.
+    pub fn json(&mut self, record: &[u8], out: &mut Vec<u8>) -> Result<(), String> {
+        self.read(record)?;
+        write_json(&self.template.root, &self.batch, out)
+    }
+
+    /// What the template makes of a record, as the fields of a form: members of an object
+    /// within another are written `outer[inner]`, elements of a list `name[0]`.
+    ///
+    /// # Errors
+    /// As for [`Filler::json`].
+    pub fn form(&mut self, record: &[u8]) -> Result<Vec<(String, String)>, String> {
+        self.read(record)?;
+        let mut fields = Vec::new();
+        write_form(&self.template.root, "", &self.batch, &mut fields)?;
+        Ok(fields)
+    }
+
+    /// What the template makes of a record, as text: of a value its own, anything else as
+    /// JSON. Each value goes through `encode` first.
+    ///
+    /// # Errors
+    /// As for [`Filler::json`].
+    pub fn text(&mut self, record: &[u8], encode: impl Fn(&[u8]) -> Vec<u8>) -> Result<String, String> {
+        self.read(record)?;
+        let mut out = Vec::new();
+        match &self.template.root {
+            Piece::Text(parts) => write_text(parts, &self.batch, &encode, &mut out)?,
+            Piece::Value(program) => out = encode(&text_of(program, &self.batch)?),
+            other => write_json(other, &self.batch, &mut out)?,
+        }
+        Ok(String::from_utf8_lossy(&out).into_owned())
+    }
+
+    fn read(&mut self, record: &[u8]) -> Result<(), String> {
+        self.batch.block.clear();
+        self.batch.block.open().extend_from_slice(record);
+        self.batch.block.seal();
+        self.scanner.decode(&self.projection, &mut self.batch, usize::MAX);
+        match self.batch.faults.first() {
+            Some(fault) => Err(fault.detail.clone()),
+            None if self.batch.len() == 1 => Ok(()),
+            None => Err("not one record".to_owned()),
+        }
+    }
+}
+
+fn write_json(piece: &Piece, batch: &Batch, out: &mut Vec<u8>) -> Result<(), String> {
+    match piece {
+        Piece::Object(members) => {
+            out.push(b'{');
+            for (i, (name, piece)) in members.iter().enumerate() {
+                if i > 0 {
+                    out.push(b',');
+                }
+                quote_into(name.as_bytes(), out);
+                out.push(b':');
+                write_json(piece, batch, out).map_err(|why| format!("{name}: {why}"))?;
+            }
+            out.push(b'}');
+        }
+        Piece::List(items) => {
+            out.push(b'[');
+            for (i, piece) in items.iter().enumerate() {
+                if i > 0 {
+                    out.push(b',');
+                }
+                write_json(piece, batch, out)?;
+            }
+            out.push(b']');
+        }
+        Piece::Text(parts) => {
+            let mut text = Vec::new();
+            write_text(parts, batch, &<[u8]>::to_vec, &mut text)?;
+            quote_into(&text, out);
+        }
+        Piece::Value(program) => {
+            let (kind, bytes) = program.evaluate(batch, 0)?.into_field()?;
+            Leaf { kind, bytes: &bytes }.write_json(out);
+        }
+        Piece::Fixed(json) => out.extend_from_slice(json.as_bytes()),
+    }
+    Ok(())
+}
+
+fn write_text(parts: &[Part], batch: &Batch, encode: &dyn Fn(&[u8]) -> Vec<u8>, out: &mut Vec<u8>) -> Result<(), String> {
+    for part in parts {
+        match part {
+            Part::Text(text) => out.extend_from_slice(text.as_bytes()),
+            Part::Value(program) => out.extend_from_slice(&encode(&text_of(program, batch)?)),
+        }
+    }
+    Ok(())
+}
+
+/// The text of a value: nothing of null, text as it is, anything else as JSON.
+fn text_of(program: &Program, batch: &Batch) -> Result<Vec<u8>, String> {
+    let (kind, bytes) = program.evaluate(batch, 0)?.into_field()?;
+    Ok(match kind {
+        Kind::Missing | Kind::Null => Vec::new(),
+        _ => bytes.into_owned(),
+    })
+}
+
+fn write_form(piece: &Piece, name: &str, batch: &Batch, fields: &mut Vec<(String, String)>) -> Result<(), String> {
+    let within = |inner: &str| if name.is_empty() { inner.to_owned() } else { format!("{name}[{inner}]") };
+    match piece {
+        Piece::Object(members) => {
+            members.iter().try_for_each(|(inner, piece)| write_form(piece, &within(inner), batch, fields))?;
+        }
+        Piece::List(items) => {
+            for (i, piece) in items.iter().enumerate() {
+                write_form(piece, &within(&i.to_string()), batch, fields)?;
+            }
+        }
+        scalar => {
+            let mut text = Vec::new();
+            match scalar {
+                Piece::Text(parts) => write_text(parts, batch, &<[u8]>::to_vec, &mut text)?,
+                Piece::Value(program) => text = text_of(program, batch).map_err(|why| format!("{name}: {why}"))?,
+                other => write_json(other, batch, &mut text)?,
+            }
+            fields.push((name.to_owned(), String::from_utf8_lossy(&text).into_owned()));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RECORD: &[u8] = br#"{"carryLast":{"region":"eu"},"groups":[{"key":"a:1","value":0.10}],"meterMetaData":{"recordId":"r1","revision":0},"periodEnd":"2026-02-01T00:00:00.000Z","userId":"a \"b\"/c","value":12345678901234567890.123456789012345678}"#;
+
+    fn filler(text: &str) -> Filler {
+        let mut draft = Draft::default();
+        let piece = draft.text(text).unwrap();
+        Filler::new(draft.finish(piece))
+    }
+
+    #[test]
+    fn texts_become_values() {
+        let cases = [
+            ("{{value}}", "12345678901234567890.123456789012345678"),
+            ("{{userId}}", r#""a \"b\"/c""#),
+            ("u-{{userId}}-{{meterMetaData.revision}}", r#""u-a \"b\"/c-0""#),
+            ("{{groups}}", r#"[{"key":"a:1","value":0.10}]"#),
+            ("{{carryLast.region}}", r#""eu""#),
+            ("{{has(meterMetaData.delta) ? meterMetaData.delta : value}}", "12345678901234567890.123456789012345678"),
+            ("{{customFields.none}}", "null"),
+            ("plain", r#""plain""#),
+            ("{{timestamp(periodEnd) - duration('1s')}}", r#""2026-01-31T23:59:59.000Z""#),
+        ];
+        for (text, expected) in cases {
+            let mut out = Vec::new();
+            filler(text).json(RECORD, &mut out).unwrap_or_else(|why| panic!("{text}: {why}"));
+            assert_eq!(String::from_utf8(out).unwrap(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn objects_become_forms() {
+        let mut draft = Draft::default();
+        let payload = Piece::Object(vec![
+            ("value".to_owned(), draft.text("{{round(value, 2)}}").unwrap()),
+            ("who".to_owned(), draft.text("{{userId}}").unwrap()),
+        ]);
+        let root = Piece::Object(vec![
+            ("event_name".to_owned(), draft.text("tokens").unwrap()),
+            ("payload".to_owned(), payload),
+            ("list".to_owned(), Piece::List(vec![Piece::Fixed("1".to_owned())])),
+        ]);
+        let fields = Filler::new(draft.finish(root)).form(RECORD).unwrap();
+        let expected = [
+            ("event_name", "tokens"),
+            ("payload[value]", "12345678901234567890.12"),
+            ("payload[who]", "a \"b\"/c"),
+            ("list[0]", "1"),
+        ];
+        assert_eq!(fields, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    }
+
+    #[test]
+    fn flaws_are_found_when_it_is_written() {
+        for bad in ["{{", "{{userId", "{{)}}", "{{nosuch(1)}}"] {
+            assert!(Draft::default().text(bad).is_err(), "{bad}");
+        }
+        assert!(filler("{{value / 3}}").json(RECORD, &mut Vec::new()).is_err());
+    }
+
+    #[test]
+    fn values_in_addresses_are_encoded() {
+        let encode = |value: &[u8]| value.iter().flat_map(|byte| format!("<{byte}>").into_bytes()).collect();
+        assert_eq!(filler("https://x/{{carryLast.region}}").text(RECORD, encode).unwrap(), "https://x/<101><117>");
+    }
+}

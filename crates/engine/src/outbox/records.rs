@@ -1,0 +1,122 @@
+//! Where windows come from: the log of records, read beside the pipeline that writes it.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use flowmeter_store::disk::Disk;
+use flowmeter_store::log::Reader;
+
+use super::Window;
+use crate::live::{items, record_item};
+use crate::{Error, Kind};
+
+/// How large a window may be.
+#[derive(Clone, Copy, Debug)]
+pub struct WindowLimits {
+    /// Records.
+    pub records: usize,
+    /// Bytes; one record may be larger.
+    pub bytes: usize,
+}
+
+impl Default for WindowLimits {
+    /// So many that a commit of the catalog for each does not count, so few that a crash
+    /// sends little twice and memory does not notice.
+    fn default() -> WindowLimits {
+        WindowLimits { records: 50_000, bytes: 32 << 20 }
+    }
+}
+
+/// Gives out windows of records.
+pub trait Records {
+    /// The records from one number up to another, or as many as a window takes.
+    ///
+    /// # Errors
+    /// They cannot be read.
+    fn read(&mut self, from: u64, until: u64, limits: WindowLimits) -> Result<Window, Error>;
+}
+
+/// The log of a pipeline's records.
+pub struct RecordLog {
+    disk: Arc<dyn Disk>,
+    folder: String,
+    /// Partial records, or whole ones.
+    thresholds: bool,
+    reader: Option<Reader>,
+    /// Items that were read and not yet taken, by number.
+    ahead: VecDeque<(u64, Vec<u8>)>,
+    /// The number of the item that comes next.
+    next: u64,
+}
+
+impl RecordLog {
+    /// Reads the log of records in a folder: partial records, or whole ones.
+    pub fn new(disk: Arc<dyn Disk>, folder: &str, thresholds: bool) -> RecordLog {
+        RecordLog { disk, folder: folder.to_owned(), thresholds, reader: None, ahead: VecDeque::new(), next: 0 }
+    }
+
+    /// Goes on where the last window ended, or looks for the place.
+    fn seek(&mut self, number: u64) -> Result<(), Error> {
+        if self.reader.is_none() || self.next != number {
+            self.ahead.clear();
+            self.reader = Some(Reader::of_item_beside(Arc::clone(&self.disk), &self.folder, number)?);
+            self.next = number;
+        }
+        Ok(())
+    }
+
+    /// Reads one entry more; whether there was one.
+    fn read_on(&mut self) -> Result<bool, Error> {
+        let Some(reader) = &mut self.reader else { return Ok(false) };
+        let entry = match reader.read()? {
+            Some(entry) => entry,
+            None => {
+                reader.follow(u64::MAX)?;
+                match reader.read()? {
+                    Some(entry) => entry,
+                    None => return Ok(false),
+                }
+            }
+        };
+        let wanted = items(&entry).filter(|(number, _)| *number >= self.next);
+        self.ahead.extend(wanted.map(|(number, item)| (number, item.to_vec())));
+        Ok(true)
+    }
+}
+
+impl Records for RecordLog {
+    fn read(&mut self, from: u64, until: u64, limits: WindowLimits) -> Result<Window, Error> {
+        let mut window = Window::new(from);
+        if from >= until {
+            return Ok(window);
+        }
+        self.seek(from)?;
+        while self.next < until {
+            let Some((number, item)) = self.ahead.front() else {
+                match self.read_on()? {
+                    true => continue,
+                    false => break,
+                }
+            };
+            let number = *number;
+            if number != self.next {
+                let message = format!("{}: record {} is not there; {number} follows", self.folder, self.next);
+                return Err(Error::new(Kind::Corrupt, message));
+            }
+            let record =
+                record_item(item).ok_or_else(|| Error::new(Kind::Corrupt, format!("{}: item {number} is empty", self.folder)))?;
+            let is_full =
+                window.len() >= limits.records || (window.bytes() + record.json.len() > limits.bytes && !window.is_empty());
+            if is_full {
+                break;
+            }
+            match record.is_threshold == self.thresholds {
+                true => window.push(number, record.json),
+                false => window.pass(number),
+            }
+            self.ahead.pop_front();
+            self.next += 1;
+        }
+        Ok(window)
+    }
+}

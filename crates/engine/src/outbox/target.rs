@@ -1,0 +1,74 @@
+//! What a target is.
+
+use serde_json::Value;
+
+use super::{Answer, Held, Outgoing, Span};
+use crate::Error;
+
+/// Where records go.
+///
+/// The contract, which one suite of tests checks for every target:
+/// - a record whose answer is [`Answer::Accepted`] is held by the target, durably;
+/// - the same records sent again, whole or in part, leave the target as it was, unless it
+///   says [`Repeat::ReadFirst`]: then they are looked for before;
+/// - records of one meter go in order: behind one that was not accepted, no later one of
+///   its meter is sent;
+/// - what a target must remember to keep this promise is its [`Target::memory`], which is
+///   kept together with how far it has come.
+pub trait Target: Send {
+    /// Sends records, in order. An answer for each.
+    ///
+    /// The window they are of is the same again after a crash.
+    fn send(&mut self, window: Span, records: &[Outgoing<'_>]) -> Vec<Answer>;
+
+    /// What it means to send a record again that may have arrived.
+    fn repeat(&self) -> Repeat {
+        Repeat::Harmless
+    }
+
+    /// What it must remember.
+    fn memory(&self) -> Value {
+        Value::Null
+    }
+
+    /// What it holds of these records, one by one; `None` if it cannot be asked.
+    ///
+    /// # Errors
+    /// It does not answer.
+    fn read_back(&mut self, _records: &[Outgoing<'_>]) -> Result<Option<Vec<Held>>, Error> {
+        Ok(None)
+    }
+
+    /// Nothing more comes: what it kept back until it is whole becomes visible.
+    ///
+    /// # Errors
+    /// It does not, and nothing looks as if it did.
+    fn seal(&mut self) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// Looks at everything it took at once, where that is cheaper than record by record.
+    ///
+    /// # Errors
+    /// Something is not as it was written.
+    fn confirm(&mut self) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// Whether it writes to standard output.
+    fn is_stdout(&self) -> bool {
+        false
+    }
+}
+
+/// What it means to send a record again that may have arrived.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Repeat {
+    /// Nothing: the target knows it by its key.
+    Harmless,
+    /// Nothing, for so many nanoseconds after it was sent first; then the target has
+    /// forgotten the key.
+    HarmlessFor(i64),
+    /// It would be there twice: look whether it is there first.
+    ReadFirst,
+}

@@ -1,0 +1,301 @@
+//! A target that does as it is told, and what the outbox makes of it.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex};
+
+use flowmeter_core::time::Timestamp;
+
+use super::*;
+use crate::Error;
+
+const SECOND: i64 = 1_000_000_000;
+
+fn record(meter: u64, id: u64) -> Vec<u8> {
+    format!(
+        r#"{{"id":"00000000-0000-0000-0000-{meter:012}","meterMetaData":{{"recordId":"10000000-0000-0000-0000-{id:012}"}},"meterTypeName":"t","periodEnd":"2026-02-01T00:00:00.000Z","periodStart":"2026-01-01T00:00:00.000Z","value":0.5}}"#
+    )
+    .into_bytes()
+}
+
+/// Records of so many meters, one after the other.
+struct Log {
+    meters: u64,
+}
+
+impl Records for Log {
+    fn read(&mut self, from: u64, until: u64, limits: WindowLimits) -> Result<Window, Error> {
+        let mut window = Window::new(from);
+        for number in (from..until).take(limits.records) {
+            window.push(number, &record(number % self.meters, number));
+        }
+        Ok(window)
+    }
+}
+
+/// What is kept, shared with the outbox that comes after a crash.
+#[derive(Clone, Default)]
+struct Catalog(Arc<Mutex<(Marks, BTreeMap<u64, Delivery>)>>);
+
+impl Shelf for Catalog {
+    fn keep(&mut self, marks: &Marks, changed: &[Delivery], gone: &[u64]) -> Result<(), Error> {
+        let mut kept = self.0.lock().unwrap();
+        kept.0 = marks.clone();
+        gone.iter().for_each(|number| drop(kept.1.remove(number)));
+        kept.1.extend(changed.iter().map(|delivery| (delivery.number, delivery.clone())));
+        Ok(())
+    }
+
+    fn delivery(&self, number: u64) -> Result<Option<Delivery>, Error> {
+        Ok(self.0.lock().unwrap().1.get(&number).cloned())
+    }
+
+    fn kept(&self) -> Result<Kept, Error> {
+        let kept = self.0.lock().unwrap();
+        let retrying = kept.1.values().filter(|delivery| delivery.state == DeliveryState::Retrying).cloned().collect();
+        Ok(Kept { marks: kept.0.clone(), retrying })
+    }
+}
+
+/// Answers as it is told, by record; then accepts.
+#[derive(Default)]
+struct Told {
+    answers: BTreeMap<u64, VecDeque<Answer>>,
+    /// Numbers in the order they came, and how often they took effect.
+    came: Vec<u64>,
+    held: BTreeMap<u64, u32>,
+    windows: Vec<Span>,
+    knows_keys: Option<Repeat>,
+    can_be_asked: bool,
+}
+
+impl Target for Told {
+    fn send(&mut self, window: Span, records: &[Outgoing<'_>]) -> Vec<Answer> {
+        self.windows.push(window);
+        let mut answers = Vec::new();
+        for record in records {
+            self.came.push(record.number);
+            let answer = self.answers.get_mut(&record.number).and_then(VecDeque::pop_front).unwrap_or(Answer::Accepted);
+            let takes = matches!(answer, Answer::Accepted) || answer == Answer::InDoubt("took it".to_owned());
+            if takes && (self.repeat() == Repeat::ReadFirst || !self.held.contains_key(&record.number)) {
+                *self.held.entry(record.number).or_default() += 1;
+            }
+            let stops = matches!(answer, Answer::Unavailable { .. });
+            answers.push(answer);
+            if stops {
+                break;
+            }
+        }
+        answers
+    }
+
+    fn repeat(&self) -> Repeat {
+        self.knows_keys.unwrap_or(Repeat::Harmless)
+    }
+
+    fn read_back(&mut self, records: &[Outgoing<'_>]) -> Result<Option<Vec<Held>>, Error> {
+        let held = |record: &Outgoing<'_>| if self.held.contains_key(&record.number) { Held::Same } else { Held::Missing };
+        Ok(self.can_be_asked.then(|| records.iter().map(held).collect()))
+    }
+}
+
+fn open(catalog: &Catalog, window: usize) -> Outbox<Catalog> {
+    let limits = WindowLimits { records: window, bytes: usize::MAX };
+    Outbox::new(catalog.clone(), catalog.kept().unwrap(), limits, Patience::DAY)
+}
+
+/// Steps until nothing is left to do, jumping the clock to whatever is waited for.
+fn drive(outbox: &mut Outbox<Catalog>, target: &mut Told, end: u64, now: &mut Timestamp) {
+    let mut log = Log { meters: 4 };
+    for _ in 0..10_000 {
+        match outbox.step(target, &mut log, end, *now).unwrap() {
+            Progress::Worked => {}
+            Progress::Until(at) => *now = at.max(now.saturating_add(1)),
+            Progress::Idle | Progress::Halted => return,
+        }
+    }
+    panic!("it does not come to an end: {:?}", outbox.marks());
+}
+
+fn answers(list: &[(u64, &[Answer])]) -> BTreeMap<u64, VecDeque<Answer>> {
+    list.iter().map(|(number, answers)| (*number, answers.iter().cloned().collect())).collect()
+}
+
+fn later() -> Answer {
+    Answer::Later("500".to_owned())
+}
+
+fn away() -> Answer {
+    Answer::Unavailable { why: "nobody there".to_owned(), after: None }
+}
+
+#[test]
+fn everything_goes_once_in_windows_that_join() {
+    let (catalog, mut target, mut now) = (Catalog::default(), Told::default(), Timestamp::from_nanos(0));
+    let mut outbox = open(&catalog, 7);
+    drive(&mut outbox, &mut target, 20, &mut now);
+    assert_eq!(target.came, (0..20).collect::<Vec<_>>());
+    assert_eq!(target.windows, [(0, 7), (7, 14), (14, 20)].map(|(first, until)| Span { first, until }));
+    assert_eq!((outbox.marks().accepted, outbox.is_through(20), now), (20, true, Timestamp::from_nanos(0)));
+}
+
+#[test]
+fn what_does_not_go_is_tried_alone_and_holds_up_its_meter_only() {
+    let (catalog, mut now) = (Catalog::default(), Timestamp::from_nanos(0));
+    // Records 1, 5, 9 … are of one meter.
+    let mut target = Told { answers: answers(&[(1, &[later(), later(), later()])]), ..Told::default() };
+    let mut outbox = open(&catalog, 4);
+    drive(&mut outbox, &mut target, 12, &mut now);
+    assert_eq!(target.held.values().copied().collect::<Vec<_>>(), [1; 12]);
+    let order: Vec<u64> = target.came.iter().copied().filter(|number| number % 4 == 1).collect();
+    assert_eq!(order, [1, 1, 1, 1, 5, 9], "later records of the meter wait");
+    assert!(target.came.iter().position(|number| *number == 8) < target.came.iter().rposition(|number| *number == 1));
+    assert_eq!(catalog.0.lock().unwrap().1.len(), 0, "nothing is kept of what went");
+}
+
+#[test]
+fn a_refused_record_is_dead_and_can_be_sent_again_or_left_out() {
+    let (catalog, mut now) = (Catalog::default(), Timestamp::from_nanos(0));
+    let no = Answer::Refused("400: no such account".to_owned());
+    let mut target = Told { answers: answers(&[(2, &[no.clone(), no.clone()]), (3, &[no])]), ..Told::default() };
+    let mut outbox = open(&catalog, 4);
+    drive(&mut outbox, &mut target, 8, &mut now);
+    assert_eq!((outbox.marks().dead, outbox.marks().accepted, outbox.is_through(8)), (2, 6, true));
+    let dead = catalog.delivery(2).unwrap().unwrap();
+    assert_eq!((dead.state, dead.answer.as_str(), dead.attempts), (DeliveryState::Dead, "400: no such account", 1));
+    // Once more in vain, once more with success.
+    outbox.resend(2, now).unwrap();
+    drive(&mut outbox, &mut target, 8, &mut now);
+    assert_eq!(outbox.marks().dead, 2);
+    outbox.resend(2, now).unwrap();
+    outbox.skip(3, "a test account", now).unwrap();
+    drive(&mut outbox, &mut target, 8, &mut now);
+    assert_eq!((outbox.marks().dead, outbox.marks().skipped, outbox.marks().accepted), (0, 1, 7));
+    assert_eq!(target.held.get(&2), Some(&1));
+    assert!(outbox.resend(1, now).is_err(), "what went is not sent again");
+    assert_eq!(catalog.delivery(3).unwrap().unwrap().answer, "a test account");
+}
+
+#[test]
+fn a_target_that_is_away_for_days_loses_nothing_and_kills_nothing() {
+    let (catalog, mut now) = (Catalog::default(), Timestamp::from_nanos(0));
+    let gone: Vec<Answer> = std::iter::repeat_n(away(), 1000).collect();
+    let mut target = Told { answers: answers(&[(0, &gone)]), ..Told::default() };
+    let mut outbox = open(&catalog, 10);
+    let mut log = Log { meters: 4 };
+    while now.nanos() < 3 * 86_400 * SECOND {
+        if let Progress::Until(at) = outbox.step(&mut target, &mut log, 10, now).unwrap() {
+            now = at;
+        }
+    }
+    assert_eq!((outbox.marks().dead, outbox.retrying(), outbox.marks().failing_since), (0, 0, Some(0)));
+    assert_eq!(outbox.marks().answer, "nobody there");
+    target.answers.clear();
+    drive(&mut outbox, &mut target, 10, &mut now);
+    assert_eq!((outbox.marks().accepted, outbox.marks().failing_since), (10, None));
+}
+
+#[test]
+fn a_record_that_never_goes_is_dead_after_a_day_and_lets_others_by() {
+    let (catalog, mut now) = (Catalog::default(), Timestamp::from_nanos(0));
+    let never: Vec<Answer> = std::iter::repeat_n(later(), 5000).collect();
+    let mut target = Told { answers: answers(&[(0, &never)]), ..Told::default() };
+    // It is alone in its window, so nobody can tell whether it is the record or the target.
+    let mut outbox = open(&catalog, 1);
+    drive(&mut outbox, &mut target, 3, &mut now);
+    assert!(now.nanos() >= 86_400 * SECOND, "{now}");
+    assert_eq!((outbox.marks().dead, outbox.marks().accepted), (1, 2));
+    let others = target.came.iter().position(|number| *number == 2).unwrap();
+    assert!(others < 10, "the others waited for {others} attempts");
+}
+
+#[test]
+fn a_window_is_the_same_after_a_crash() {
+    for crash_after in 0..4 {
+        let (catalog, mut target, mut now) = (Catalog::default(), Told::default(), Timestamp::from_nanos(0));
+        let mut outbox = open(&catalog, 5);
+        let mut log = Log { meters: 4 };
+        // There are eight records at first.
+        for _ in 0..crash_after {
+            outbox.step(&mut target, &mut log, 8, now).unwrap();
+        }
+        // The window is kept, and sent; what came of it is not kept.
+        let before = catalog.0.lock().unwrap().clone();
+        outbox.step(&mut target, &mut log, 8, now).unwrap();
+        let mut marks = before.0.clone();
+        if marks.next < 8 {
+            marks.sent = (marks.next + 5).min(8);
+        }
+        *catalog.0.lock().unwrap() = (marks, before.1);
+        // After the crash there are twelve.
+        let mut outbox = open(&catalog, 5);
+        drive(&mut outbox, &mut target, 12, &mut now);
+        assert_eq!(target.held, (0..12).map(|number| (number, 1)).collect(), "crash after {crash_after}");
+        let mut firsts: Vec<Span> = target.windows.clone();
+        firsts.dedup();
+        assert!(firsts.windows(2).all(|pair| pair[0].until == pair[1].first), "{firsts:?}");
+    }
+}
+
+#[test]
+fn where_a_repeat_would_double_it_is_looked_for_first() {
+    let (catalog, mut now) = (Catalog::default(), Timestamp::from_nanos(0));
+    let took = Answer::InDoubt("took it".to_owned());
+    let mut target = Told {
+        answers: answers(&[(0, std::slice::from_ref(&took)), (2, std::slice::from_ref(&took))]),
+        knows_keys: Some(Repeat::ReadFirst),
+        can_be_asked: true,
+        ..Told::default()
+    };
+    let mut outbox = open(&catalog, 4);
+    drive(&mut outbox, &mut target, 4, &mut now);
+    assert_eq!(target.held, (0..4).map(|number| (number, 1)).collect());
+    assert_eq!(outbox.marks().accepted, 4);
+}
+
+#[test]
+fn what_is_in_doubt_where_nobody_can_tell_is_for_a_person() {
+    for (repeat, dead) in [(Repeat::ReadFirst, 1), (Repeat::HarmlessFor(3_600 * SECOND), 0), (Repeat::HarmlessFor(1), 1)] {
+        let (catalog, mut now) = (Catalog::default(), Timestamp::from_nanos(0));
+        let took = Answer::InDoubt("took it".to_owned());
+        let mut target = Told { answers: answers(&[(0, &[took])]), knows_keys: Some(repeat), ..Told::default() };
+        let mut outbox = open(&catalog, 4);
+        drive(&mut outbox, &mut target, 4, &mut now);
+        assert_eq!(outbox.marks().dead, dead, "{repeat:?}");
+        assert_eq!(target.held.get(&0), Some(&1), "{repeat:?}");
+    }
+}
+
+#[test]
+fn a_target_that_says_when_is_left_alone_until_then() {
+    let (catalog, mut now) = (Catalog::default(), Timestamp::from_nanos(0));
+    let busy = Answer::Unavailable { why: "429".to_owned(), after: Some(90 * SECOND) };
+    let mut target = Told { answers: answers(&[(2, &[busy])]), ..Told::default() };
+    let mut outbox = open(&catalog, 5);
+    let mut log = Log { meters: 4 };
+    while outbox.step(&mut target, &mut log, 5, now).unwrap() == Progress::Worked {}
+    assert_eq!(outbox.quiet_until(), Timestamp::from_nanos(90 * SECOND));
+    assert_eq!(target.came, [0, 1, 2]);
+    drive(&mut outbox, &mut target, 5, &mut now);
+    assert_eq!(target.came, [0, 1, 2, 2, 3, 4]);
+}
+
+#[test]
+fn what_a_target_lost_is_found_and_mended() {
+    let (catalog, mut now) = (Catalog::default(), Timestamp::from_nanos(0));
+    let mut target = Told { can_be_asked: true, ..Told::default() };
+    let mut outbox = open(&catalog, 5);
+    drive(&mut outbox, &mut target, 10, &mut now);
+    target.held.remove(&3);
+    target.held.remove(&7);
+    let mut log = Log { meters: 4 };
+    let report = outbox.confirm(&mut target, &mut log).unwrap();
+    assert_eq!((report.difference_count, report.differences[0].number, outbox.marks().confirmed), (2, 3, 0));
+    let sums = report.periods.values().next().unwrap();
+    assert_eq!((sums.flushed, sums.held, sums.missing), (10, 8, 2));
+    assert_eq!((sums.flushed_value.to_string(), sums.held_value.to_string()), ("5".to_owned(), "4".to_owned()));
+    assert_eq!(outbox.mend(&report, &mut log, now).unwrap(), 2);
+    drive(&mut outbox, &mut target, 10, &mut now);
+    assert!(outbox.confirm(&mut target, &mut log).unwrap().agrees());
+    assert_eq!((outbox.marks().confirmed, outbox.marks().accepted), (10, 10));
+    assert_eq!(target.held, (0..10).map(|number| (number, 1)).collect());
+}

@@ -1,0 +1,387 @@
+//! Deliveries as people look at them and act on them: every record at every target.
+//!
+//! Most deliveries are nowhere written down: how far the target has come says where they
+//! stand. Those with a story of their own are in the catalog.
+
+use std::sync::Arc;
+
+use flowmeter_core::time::Timestamp;
+use flowmeter_engine::Error;
+use flowmeter_engine::outbox::{Delivery, DeliveryState, Marks, Part, RecordLog, Records, Report, WindowLimits};
+use serde_json::value::{RawValue, to_raw_value};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::audit::Who;
+use super::delivery::{CatalogShelf, Courier};
+use super::{Installation, Refused, Served, not_found, problem_of};
+use crate::problem::{Code, Problem};
+
+/// Records that are looked at in one go.
+const LOOKED_AT: usize = 5_000;
+
+/// Which deliveries are asked for.
+#[derive(Clone, Debug, Default)]
+pub struct DeliveryFilter {
+    /// To this target.
+    pub target: Option<String>,
+    /// In this state.
+    pub state: Option<DeliveryState>,
+    /// Of this record.
+    pub record: Option<Uuid>,
+}
+
+/// A delivery, as it is shown.
+#[derive(Clone, Debug)]
+pub struct DeliveryView {
+    /// The pipeline, the record's number, the target.
+    pub id: String,
+    /// Where it stands.
+    pub state: DeliveryState,
+    shown: Value,
+}
+
+impl DeliveryView {
+    /// For an answer.
+    pub fn shown(&self) -> Box<RawValue> {
+        to_raw_value(&self.shown).unwrap_or_default()
+    }
+}
+
+/// What a comparison of a target found.
+#[derive(Clone, Debug)]
+pub struct Reconciled {
+    /// The target.
+    pub target: String,
+    /// What was found; the error is that it does not answer.
+    pub report: Result<(Report, u64), String>,
+}
+
+impl Reconciled {
+    /// For an answer.
+    pub fn shown(&self) -> Value {
+        let (report, mended) = match &self.report {
+            Ok(found) => found,
+            Err(why) => return json!({"target": self.target, "error": why}),
+        };
+        let number = |decimal: flowmeter_core::decimal::Decimal| RawValue::from_string(decimal.to_string()).ok();
+        let periods: Vec<Value> = report
+            .periods
+            .iter()
+            .map(|((meter_type, start, end), sums)| {
+                json!({
+                    "meterType": meter_type, "periodStart": start, "periodEnd": end,
+                    "flushed": {"records": sums.flushed, "value": number(sums.flushed_value)},
+                    "held": {"records": sums.held, "value": number(sums.held_value)},
+                    "missing": sums.missing, "different": sums.different, "known": sums.known,
+                })
+            })
+            .collect();
+        json!({
+            "target": self.target, "agrees": report.agrees(), "readBack": !report.unreadable, "periods": periods,
+            "differences": report.differences, "differenceCount": report.difference_count, "sentAgain": mended,
+        })
+    }
+}
+
+fn view(served: &Served, courier: &Courier, number: u64, of: Option<(Uuid, Uuid)>, own: Option<&Delivery>) -> DeliveryView {
+    let board = courier.board();
+    let state = own.map_or_else(|| standing(&board.marks, number), |own| own.state);
+    let id = format!("{}.{number}.{}", served.kept.id, courier.id());
+    let at = |nanos: i64| Timestamp::from_nanos(nanos).to_string();
+    let mut shown = json!({
+        "id": id, "pipeline": served.kept.name, "target": courier.id(), "kind": courier.plan().kind.name(),
+        "recordNumber": number, "state": state.name(),
+    });
+    let ids = of.or_else(|| own.map(|own| (own.meter, own.record_id)));
+    if let Some((meter, record)) = ids {
+        shown["meterId"] = json!(meter);
+        shown["recordId"] = json!(record);
+    }
+    if let Some(own) = own {
+        shown["attempts"] = json!(own.attempts);
+        shown["answer"] = json!(own.answer);
+        shown["inDoubt"] = json!(own.in_doubt.is_some());
+        shown["firstAttemptAt"] = json!(at(own.tried_first));
+        shown["lastAttemptAt"] = json!(at(own.tried_last));
+        if own.state == DeliveryState::Retrying {
+            shown["nextAttemptAt"] = json!(at(own.next_attempt));
+        }
+    } else if state == DeliveryState::Retrying {
+        shown["attempts"] = json!(board.marks.attempts);
+        shown["answer"] = json!(board.marks.answer);
+        shown["nextAttemptAt"] = json!(at(board.quiet_until));
+    }
+    DeliveryView { id, state, shown }
+}
+
+/// Where a record stands that has no story of its own.
+fn standing(marks: &Marks, number: u64) -> DeliveryState {
+    match number {
+        n if n < marks.confirmed => DeliveryState::Confirmed,
+        n if n < marks.next => DeliveryState::Accepted,
+        n if n < marks.sent && marks.failing_since.is_some() => DeliveryState::Retrying,
+        n if n < marks.sent => DeliveryState::Sent,
+        _ => DeliveryState::Pending,
+    }
+}
+
+/// Where each target of a pipeline stands.
+pub(crate) fn targets(served: &Served) -> Vec<Value> {
+    let end = served.delivery.end();
+    let shown = |courier: &Arc<Courier>| {
+        let board = courier.board();
+        let marks = &board.marks;
+        json!({
+            "pipeline": served.kept.name, "target": courier.id(), "kind": courier.plan().kind.name(),
+            "thresholds": courier.plan().thresholds,
+            "pending": end.saturating_sub(marks.sent.max(marks.next)), "sent": marks.sent.saturating_sub(marks.next),
+            "accepted": marks.accepted, "confirmedTo": marks.confirmed, "deliveredTo": marks.next, "records": end,
+            "retrying": board.retrying, "dead": marks.dead, "skipped": marks.skipped,
+            "failingSince": marks.failing_since.map(|at| Timestamp::from_nanos(at).to_string()),
+            "answer": marks.failing_since.map(|_| &marks.answer),
+            "halted": board.is_halted, "trouble": board.trouble,
+        })
+    };
+    served.delivery.couriers().iter().map(shown).collect()
+}
+
+/// How a target is, for those who watch numbers.
+pub(crate) struct TargetGauge {
+    pub(crate) target: String,
+    pub(crate) accepted: u64,
+    pub(crate) lag: u64,
+    pub(crate) retrying: u64,
+    pub(crate) dead: u64,
+    pub(crate) is_failing: bool,
+}
+
+/// How each target of a pipeline is.
+pub(crate) fn target_gauges(served: &Served) -> Vec<TargetGauge> {
+    let end = served.delivery.end();
+    let gauge = |courier: &Arc<Courier>| {
+        let board = courier.board();
+        TargetGauge {
+            target: courier.id().to_owned(),
+            accepted: board.marks.accepted,
+            lag: end.saturating_sub(board.marks.next),
+            retrying: board.retrying as u64,
+            dead: board.marks.dead,
+            is_failing: board.marks.failing_since.is_some() || board.trouble.is_some(),
+        }
+    };
+    served.delivery.couriers().iter().map(gauge).collect()
+}
+
+impl Installation {
+    fn shelf(&self, served: &Served, courier: &Courier) -> CatalogShelf {
+        CatalogShelf::new(Arc::clone(&self.catalog), served.kept.id, courier.id())
+    }
+
+    fn record_log(&self, served: &Served, thresholds: bool) -> RecordLog {
+        let folder = flowmeter_engine::live::records_folder(&flowmeter_engine::live::folder_of(served.kept.id));
+        RecordLog::new(Arc::clone(&self.disk), &folder, thresholds)
+    }
+
+    /// Deliveries of a pipeline from a place on, by record and target; and the place to go
+    /// on from.
+    pub fn deliveries(
+        &self,
+        served: &Served,
+        from: u64,
+        limit: usize,
+        filter: &DeliveryFilter,
+    ) -> Result<(Vec<DeliveryView>, u64), Error> {
+        let couriers = served.delivery.couriers();
+        let ways = couriers.len().max(1) as u64;
+        let (first, first_way) = (from / ways, from % ways);
+        let has_story = matches!(filter.state, Some(DeliveryState::Dead | DeliveryState::Skipped));
+        let mut found: Vec<(u64, DeliveryView)> = Vec::new();
+        for (way, courier) in couriers.iter().enumerate() {
+            let way = way as u64;
+            if filter.target.as_ref().is_some_and(|wanted| wanted != courier.id()) {
+                continue;
+            }
+            let begin = if way < first_way { first + 1 } else { first };
+            let of_target = match has_story {
+                true => self.with_story(served, courier, begin, limit, filter)?,
+                false => self.all(served, courier, begin, limit, filter)?,
+            };
+            found.extend(of_target.into_iter().map(|(number, view)| (number * ways + way, view)));
+        }
+        found.sort_by_key(|(place, _)| *place);
+        found.truncate(limit);
+        let next = found.last().map_or(from, |(place, _)| place + 1);
+        Ok((found.into_iter().map(|(_, view)| view).collect(), next))
+    }
+
+    /// Deliveries with a story of their own.
+    fn with_story(
+        &self,
+        served: &Served,
+        courier: &Courier,
+        from: u64,
+        limit: usize,
+        filter: &DeliveryFilter,
+    ) -> Result<Vec<(u64, DeliveryView)>, Error> {
+        let deliveries = self.shelf(served, courier).deliveries(from, filter.state, usize::MAX)?;
+        let wanted = deliveries.iter().filter(|delivery| filter.record.is_none_or(|record| record == delivery.record_id));
+        Ok(wanted.take(limit).map(|own| (own.number, view(served, courier, own.number, None, Some(own)))).collect())
+    }
+
+    /// All deliveries, by the log of records.
+    fn all(
+        &self,
+        served: &Served,
+        courier: &Courier,
+        from: u64,
+        limit: usize,
+        filter: &DeliveryFilter,
+    ) -> Result<Vec<(u64, DeliveryView)>, Error> {
+        let end = served.delivery.end();
+        let mut log = self.record_log(served, courier.plan().thresholds);
+        let (mut found, mut next) = (Vec::new(), from);
+        let needle = filter.record.map(|record| record.to_string());
+        while next < end && found.len() < limit {
+            let window = log.read(next, end, WindowLimits { records: LOOKED_AT, ..WindowLimits::default() })?;
+            if window.span().until == next {
+                break;
+            }
+            next = window.span().until;
+            let mut own = self.shelf(served, courier).deliveries(window.span().first, None, window.len())?.into_iter().peekable();
+            for record in window.iter() {
+                while own.peek().is_some_and(|own| own.number < record.number) {
+                    own.next();
+                }
+                let own = own.peek().filter(|own| own.number == record.number);
+                if needle.as_ref().is_some_and(|needle| memchr::memmem::find(record.json, needle.as_bytes()).is_none()) {
+                    continue;
+                }
+                let names = record.names()?;
+                if filter.record.is_some_and(|wanted| wanted != names.record_id) {
+                    continue;
+                }
+                let view = view(served, courier, record.number, Some((names.meter, names.record_id)), own);
+                if filter.state.is_none_or(|state| state == view.state) {
+                    found.push((record.number, view));
+                }
+                if found.len() >= limit {
+                    break;
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    fn delivery_of(&self, namespace: &str, id: &str) -> Result<(Arc<Served>, Arc<Courier>, u64), Refused> {
+        let missing = || not_found("delivery", id);
+        let mut parts = id.splitn(3, '.');
+        let pipeline = parts.next().and_then(|text| Uuid::try_parse(text).ok()).ok_or_else(missing)?;
+        let number: u64 = parts.next().and_then(|text| text.parse().ok()).ok_or_else(missing)?;
+        let target = parts.next().ok_or_else(missing)?;
+        let served = self.served_of(pipeline).filter(|served| served.kept.namespace == namespace).ok_or_else(missing)?;
+        let courier = served.delivery.couriers().into_iter().find(|courier| courier.id() == target).ok_or_else(missing)?;
+        if number >= served.delivery.end() {
+            return Err(missing());
+        }
+        Ok((served, courier, number))
+    }
+
+    /// A delivery, with the record.
+    pub fn delivery(&self, namespace: &str, id: &str) -> Result<Box<RawValue>, Refused> {
+        let (served, courier, number) = self.delivery_of(namespace, id)?;
+        let at = |why: Error| problem_of(&why);
+        let mut log = self.record_log(&served, courier.plan().thresholds);
+        let window = log.read(number, number + 1, WindowLimits { records: 1, bytes: usize::MAX }).map_err(at)?;
+        let record = window.iter().next().ok_or_else(|| not_found("delivery", id))?;
+        let names = record.names().map_err(at)?;
+        let own = self.shelf(&served, &courier).deliveries(number, None, 1).map_err(at)?;
+        let own = own.first().filter(|own| own.number == number);
+        let mut shown = view(&served, &courier, number, Some((names.meter, names.record_id)), own).shown;
+        shown["record"] = json!({});
+        // The record goes in as it was made: no digit of it is read.
+        let text =
+            shown.to_string().replacen("\"record\":{}", &format!("\"record\":{}", String::from_utf8_lossy(record.json)), 1);
+        RawValue::from_string(text).map_err(|why| Box::new(Problem::new(Code::Internal, why.to_string())))
+    }
+
+    /// Sends a record again.
+    pub fn resend_delivery(&self, who: &Who, id: &str) -> Result<DeliveryView, Refused> {
+        let (served, courier, number) = self.delivery_of(&who.namespace, id)?;
+        let at = |why: Error| problem_of(&why);
+        let audited = self.audited(who, "delivery.resend", id, Value::Null, Value::Null).map_err(at)?;
+        let own = courier.resend(number).map_err(at)?;
+        self.catalog.commit(&audited).map_err(|why| problem_of(&why.into()))?;
+        Ok(view(&served, &courier, number, None, Some(&own)))
+    }
+
+    /// Leaves a record out, for a reason.
+    pub fn skip_delivery(&self, who: &Who, id: &str, reason: &str) -> Result<DeliveryView, Refused> {
+        let (served, courier, number) = self.delivery_of(&who.namespace, id)?;
+        let at = |why: Error| problem_of(&why);
+        let audited = self.audited(who, "delivery.skip", id, Value::Null, json!({"reason": reason})).map_err(at)?;
+        let own = courier.skip(number, format!("left out by {}: {reason}", who.name)).map_err(at)?;
+        self.catalog.commit(&audited).map_err(|why| problem_of(&why.into()))?;
+        Ok(view(&served, &courier, number, None, Some(&own)))
+    }
+
+    /// Sends everything of a pipeline again that is dead or waits for its next attempt; how
+    /// many that is.
+    pub fn resend_deliveries(&self, who: &Who, pipeline: &str, target: Option<&str>) -> Result<u64, Refused> {
+        let at = |why: Error| problem_of(&why);
+        let pipeline = self.pipeline(&who.namespace, pipeline)?;
+        let served = self.served_of(pipeline.id).ok_or_else(|| not_at_work(&pipeline.name))?;
+        let change = json!({"target": target});
+        let audited = self.audited(who, "delivery.resend", &pipeline.name, Value::Null, change).map_err(at)?;
+        let mut count = 0;
+        for courier in served.delivery.couriers() {
+            if target.is_some_and(|wanted| wanted != courier.id()) {
+                continue;
+            }
+            let own = self.shelf(&served, &courier).deliveries(0, None, usize::MAX).map_err(at)?;
+            for delivery in own.iter().filter(|own| matches!(own.state, DeliveryState::Dead | DeliveryState::Retrying)) {
+                courier.resend(delivery.number).map_err(at)?;
+                count += 1;
+            }
+            courier.hurry().map_err(at)?;
+        }
+        self.catalog.commit(&audited).map_err(|why| problem_of(&why.into()))?;
+        Ok(count)
+    }
+
+    /// Compares what was flushed with what targets hold.
+    pub fn reconcile(
+        &self,
+        who: &Who,
+        pipeline: &str,
+        target: Option<&str>,
+        ends: (Timestamp, Timestamp),
+        mend: bool,
+    ) -> Result<Vec<Reconciled>, Refused> {
+        let pipeline = self.pipeline(&who.namespace, pipeline)?;
+        let served = self.served_of(pipeline.id).ok_or_else(|| not_at_work(&pipeline.name))?;
+        if mend {
+            let change = json!({"target": target});
+            let audited = self.audited(who, "delivery.mend", &pipeline.name, Value::Null, change);
+            self.catalog.commit(&audited.map_err(|why| problem_of(&why))?).map_err(|why| problem_of(&why.into()))?;
+        }
+        let part = Part { first: 0, until: served.delivery.end(), ends_from: ends.0, ends_before: ends.1 };
+        let mut found = Vec::new();
+        for courier in served.delivery.couriers() {
+            if target.is_some_and(|wanted| wanted != courier.id()) {
+                continue;
+            }
+            let report = courier.compare(part, mend).map_err(|why| why.to_string());
+            found.push(Reconciled { target: courier.id().to_owned(), report });
+        }
+        match (found.is_empty(), target) {
+            (true, Some(target)) => Err(not_found("target", target)),
+            _ => Ok(found),
+        }
+    }
+}
+
+fn not_at_work(pipeline: &str) -> Refused {
+    let detail = format!("`{pipeline}` has never run, or reads files once: there is nothing to deliver here");
+    Box::new(Problem::new(Code::Conflict, detail))
+}

@@ -1,0 +1,211 @@
+//! A courier: the thread that delivers to one target.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use flowmeter_core::pipeline::TargetPlan;
+use flowmeter_engine::node::Clock;
+use flowmeter_engine::outbox::{Delivery, Marks, Outbox, Part, Progress, RecordLog, Report, Target};
+use flowmeter_engine::{Error, Kind};
+
+use super::CatalogShelf;
+
+/// How long a courier that cannot keep what became of records waits before it tries again.
+const TROUBLED: Duration = Duration::from_secs(1);
+
+/// What a courier shows.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Board {
+    /// How far its target has come.
+    pub(crate) marks: Marks,
+    /// Deliveries that are tried again on their own.
+    pub(crate) retrying: usize,
+    /// Why it stands still, if it does, on our side.
+    pub(crate) trouble: Option<String>,
+    /// So much was refused that it waits for a person.
+    pub(crate) is_halted: bool,
+    /// Before this instant its target is left alone; nanoseconds.
+    pub(crate) quiet_until: i64,
+}
+
+type Order = Box<dyn FnOnce(&mut Hands) + Send>;
+
+/// The thread that delivers to one target.
+pub(crate) struct Courier {
+    plan: TargetPlan,
+    board: Arc<Mutex<Board>>,
+    orders: Mutex<Sender<Order>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+    stopped: Arc<std::sync::atomic::AtomicBool>,
+}
+
+/// What a courier works with.
+pub(crate) struct Hands {
+    outbox: Outbox<CatalogShelf>,
+    target: Box<dyn Target>,
+    records: RecordLog,
+    clock: Arc<dyn Clock>,
+}
+
+impl Courier {
+    pub(super) fn start(
+        plan: &TargetPlan,
+        outbox: Outbox<CatalogShelf>,
+        target: Box<dyn Target>,
+        records: RecordLog,
+        end: Arc<AtomicU64>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Courier, Error> {
+        let board =
+            Arc::new(Mutex::new(Board { marks: outbox.marks().clone(), retrying: outbox.retrying(), ..Board::default() }));
+        let (orders, inbox) = channel();
+        let stopped = Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let (showing, stopping) = (Arc::clone(&board), Arc::clone(&stopped));
+        let hands = Hands { outbox, target, records, clock };
+        let running = move || run(hands, &inbox, &end, &showing, &stopping);
+        let thread = std::thread::Builder::new().name("delivery".to_owned()).spawn(running);
+        let thread = thread.map_err(|why| Error::new(Kind::Unavailable, format!("no thread: {why}")))?;
+        Ok(Courier { plan: plan.clone(), board, orders: Mutex::new(orders), thread: Mutex::new(Some(thread)), stopped })
+    }
+
+    /// What its target is known by.
+    pub(crate) fn id(&self) -> &str {
+        &self.plan.id
+    }
+
+    /// Its target.
+    pub(crate) fn plan(&self) -> &TargetPlan {
+        &self.plan
+    }
+
+    /// What it shows.
+    pub(crate) fn board(&self) -> Board {
+        self.board.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What keeps its target from having everything, if something does.
+    pub(crate) fn trouble(&self) -> Option<String> {
+        let board = self.board();
+        if let Some(why) = board.trouble {
+            return Some(why);
+        }
+        if board.marks.failing_since.is_some() {
+            return Some(board.marks.answer);
+        }
+        (board.marks.dead > 0).then(|| format!("{} deliveries are dead for good", board.marks.dead))
+    }
+
+    /// There may be something to do.
+    pub(super) fn wake(&self) {
+        if let Some(thread) = &*self.thread.lock().unwrap_or_else(PoisonError::into_inner) {
+            thread.thread().unpark();
+        }
+    }
+
+    /// Ends it, when it has done what it is doing.
+    pub(super) fn stop(&self) {
+        self.stopped.store(true, Ordering::Release);
+        self.wake();
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread {
+            drop(thread.join());
+        }
+    }
+
+    /// Lets something be done between two requests, and waits for what comes of it.
+    fn ask<T: Send + 'static>(&self, order: impl FnOnce(&mut Hands) -> T + Send + 'static) -> Result<T, Error> {
+        let gone = || Error::new(Kind::Unavailable, "the target is not at work; its pipeline was changed or is not loaded");
+        let (answer, answered) = channel();
+        let order: Order = Box::new(move |hands| drop(answer.send(order(hands))));
+        self.orders.lock().unwrap_or_else(PoisonError::into_inner).send(order).map_err(|_| gone())?;
+        self.wake();
+        answered.recv().map_err(|_| gone())
+    }
+
+    /// Sends a record again.
+    pub(crate) fn resend(&self, number: u64) -> Result<Delivery, Error> {
+        self.ask(move |hands| hands.outbox.resend(number, hands.clock.now()))?
+    }
+
+    /// Leaves a record out, for a reason.
+    pub(crate) fn skip(&self, number: u64, reason: String) -> Result<Delivery, Error> {
+        self.ask(move |hands| hands.outbox.skip(number, &reason, hands.clock.now()))?
+    }
+
+    /// Does not wait any longer before it tries again.
+    pub(crate) fn hurry(&self) -> Result<(), Error> {
+        self.ask(|hands| hands.outbox.hurry())
+    }
+
+    /// Compares what was flushed with what the target holds; sends again what it misses, if
+    /// wanted.
+    pub(crate) fn compare(&self, part: Part, mend: bool) -> Result<(Report, u64), Error> {
+        self.ask(move |hands| {
+            let report = hands.outbox.compare(hands.target.as_mut(), &mut hands.records, part)?;
+            let mended = if mend { hands.outbox.mend(&report, &mut hands.records, hands.clock.now())? } else { 0 };
+            Ok((report, mended))
+        })?
+    }
+
+    /// Compares what was not confirmed yet.
+    pub(super) fn confirm(&self, mend: bool) -> Result<Report, Error> {
+        self.ask(move |hands| {
+            let report = hands.outbox.confirm(hands.target.as_mut(), &mut hands.records)?;
+            if mend && !report.agrees() {
+                hands.outbox.mend(&report, &mut hands.records, hands.clock.now())?;
+            }
+            Ok(report)
+        })?
+    }
+}
+
+fn run(
+    mut hands: Hands,
+    inbox: &Receiver<Order>,
+    end: &AtomicU64,
+    board: &Mutex<Board>,
+    stopped: &std::sync::atomic::AtomicBool,
+) {
+    loop {
+        loop {
+            match inbox.try_recv() {
+                Ok(order) => order(&mut hands),
+                Err(TryRecvError::Empty) => break,
+                Err(TryRecvError::Disconnected) => return,
+            }
+        }
+        if stopped.load(Ordering::Acquire) {
+            return;
+        }
+        let now = hands.clock.now();
+        let stepped = hands.outbox.step(hands.target.as_mut(), &mut hands.records, end.load(Ordering::Acquire), now);
+        show(&hands, &stepped, board);
+        match stepped {
+            Ok(Progress::Worked) => {}
+            Ok(Progress::Idle | Progress::Halted) => std::thread::park(),
+            Ok(Progress::Until(at)) => {
+                let left = at.since(hands.clock.now());
+                std::thread::park_timeout(Duration::from_nanos(u64::try_from(left).unwrap_or_default()));
+            }
+            Err(_) => std::thread::park_timeout(TROUBLED),
+        }
+    }
+}
+
+fn show(hands: &Hands, stepped: &Result<Progress, Error>, board: &Mutex<Board>) {
+    let mut shown = board.lock().unwrap_or_else(PoisonError::into_inner);
+    let trouble = stepped.as_ref().err().map(ToString::to_string);
+    if let Some(why) = trouble.as_ref().filter(|why| Some(*why) != shown.trouble.as_ref()) {
+        tracing::error!("a target's records do not go: {why}");
+    }
+    *shown = Board {
+        marks: hands.outbox.marks().clone(),
+        retrying: hands.outbox.retrying(),
+        trouble,
+        is_halted: matches!(stepped, Ok(Progress::Halted)),
+        quiet_until: hands.outbox.quiet_until().nanos(),
+    };
+}

@@ -1,0 +1,72 @@
+//! Marks and deliveries of a target in the catalog.
+
+use std::sync::Arc;
+
+use flowmeter_engine::Error;
+use flowmeter_engine::outbox::{Delivery, DeliveryState, Kept, Marks, Shelf};
+use flowmeter_store::catalog::{Catalog, Change, Table, key_of};
+use uuid::Uuid;
+
+use crate::installation::{kept, put};
+
+/// What the catalog keeps of a target.
+#[derive(Clone)]
+pub(crate) struct CatalogShelf {
+    catalog: Arc<Catalog>,
+    owner: Vec<u8>,
+}
+
+impl CatalogShelf {
+    /// Of a pipeline's target.
+    pub(crate) fn new(catalog: Arc<Catalog>, pipeline: Uuid, target: &str) -> CatalogShelf {
+        CatalogShelf { catalog, owner: [pipeline.as_bytes(), target.as_bytes(), &[0]].concat() }
+    }
+
+    /// What was kept. A target that is new begins with a record.
+    pub(super) fn open(&mut self, begin: u64) -> Result<Kept, Error> {
+        if self.catalog.get(Table::Cursors, &self.owner)?.is_none() {
+            let marks = Marks { next: begin, sent: begin, confirmed: begin, ..Marks::default() };
+            self.keep(&marks, &[], &[])?;
+        }
+        self.kept()
+    }
+
+    /// Deliveries that did not simply go, from a record on.
+    pub(crate) fn deliveries(&self, from: u64, state: Option<DeliveryState>, limit: usize) -> Result<Vec<Delivery>, Error> {
+        let after = from.checked_sub(1).map(|before| self.key(before));
+        let mut found = Vec::new();
+        for (_, value) in self.catalog.scan(Table::Deliveries, &self.owner, after.as_deref(), usize::MAX)? {
+            let delivery: Delivery = kept(&value)?;
+            if state.is_none_or(|state| delivery.state == state) {
+                found.push(delivery);
+            }
+            if found.len() >= limit {
+                break;
+            }
+        }
+        Ok(found)
+    }
+
+    fn key(&self, number: u64) -> Vec<u8> {
+        [self.owner.as_slice(), &key_of(number)].concat()
+    }
+}
+
+impl Shelf for CatalogShelf {
+    fn keep(&mut self, marks: &Marks, changed: &[Delivery], gone: &[u64]) -> Result<(), Error> {
+        let mut changes = vec![put(Table::Cursors, self.owner.clone(), marks)];
+        changes.extend(gone.iter().map(|number| Change::Remove(Table::Deliveries, self.key(*number))));
+        changes.extend(changed.iter().map(|delivery| put(Table::Deliveries, self.key(delivery.number), delivery)));
+        Ok(self.catalog.commit(&changes)?)
+    }
+
+    fn kept(&self) -> Result<Kept, Error> {
+        let marks = self.catalog.get(Table::Cursors, &self.owner)?.map(|bytes| kept(&bytes)).transpose()?;
+        let retrying = self.deliveries(0, Some(DeliveryState::Retrying), usize::MAX)?;
+        Ok(Kept { marks: marks.unwrap_or_default(), retrying })
+    }
+
+    fn delivery(&self, number: u64) -> Result<Option<Delivery>, Error> {
+        self.catalog.get(Table::Deliveries, &self.key(number))?.map(|bytes| kept(&bytes)).transpose()
+    }
+}

@@ -57,7 +57,11 @@ fn meter_types() {
     // With meters there, what they are counted by stays; a schedule counts from their next period on.
     let aggregation = change("*", json!({"name": "Spend", "aggregation": "max"}));
     assert_eq!(aggregation.problem().0, 409, "{}", aggregation.text());
-    let period_of = |user: &str| server.get(&format!("/api/v1/meters?userId={user}"))["items"][0]["periodEnd"].clone();
+    let period_of = |user: &str| {
+        let meter = server.get(&format!("/api/v1/meters?userId={user}"))["items"][0].clone();
+        assert!(meter["periodEnd"].is_string(), "{meter}");
+        (meter["periodStart"].clone(), meter["periodEnd"].clone())
+    };
     let before = period_of("anna");
     for body in [json!({"name": "Spend", "resetSchedule": "hourly"}), json!({"name": "Spend", "timezone": "Asia/Kathmandu"})] {
         let told = change("*", body.clone());

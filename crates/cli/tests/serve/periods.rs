@@ -117,3 +117,33 @@ fn a_meter_that_was_deleted_flushes_nothing_twice() {
     assert_ne!(records[0]["meterMetaData"]["recordId"], records[1]["meterMetaData"]["recordId"]);
     assert!(items(&server.get("/api/v1/meters?userId=anna")).is_empty(), "it did not come back");
 }
+
+#[test]
+fn another_schedule_in_a_new_version_counts_after_the_current_period() {
+    let folder = tempfile::tempdir().unwrap();
+    let document = folder.path().join("hours.yaml");
+    let text = hours(&folder.path().join("records.ndjson"));
+    std::fs::write(&document, &text).unwrap();
+    let server = Server::start(&folder.path().join("data"), &["--pipeline", document.to_str().unwrap()]);
+    let period_of = |user: &str| {
+        let meter = items(&server.get(&format!("/api/v1/meters?userId={user}")))[0].clone();
+        (meter["periodStart"].clone(), meter["periodEnd"].clone())
+    };
+    server.count(&[event("1", "anna", json!(1))]);
+    let before = period_of("anna");
+    let newer = text.replace("resetSchedule: hourly", "resetSchedule: yearly, timezone: Europe/Oslo");
+    let put = |text: &str| {
+        server
+            .ask("PUT", "/api/v1/pipelines/hours")
+            .header("if-match", "*")
+            .header("content-type", "application/yaml")
+            .body(text)
+            .send()
+    };
+    put(&newer).ok();
+    server.count(&[event("2", "anna", json!(1)), event("3", "berta", json!(1))]);
+    assert_eq!(period_of("anna"), before, "the current period ends as it was to end");
+    assert_ne!(period_of("berta"), before, "a new meter has the new schedule");
+    // What may not change is refused as ever.
+    assert_eq!(put(&newer.replace("unit: kWh", "aggregation: max")).problem().0, 409);
+}

@@ -58,7 +58,7 @@ fn meter_types() {
     let aggregation = change("*", json!({"name": "Spend", "aggregation": "max"}));
     assert_eq!(aggregation.problem().0, 409, "{}", aggregation.text());
     let period_of = |user: &str| {
-        let meter = server.get(&format!("/api/v1/meters?userId={user}"))["items"][0].clone();
+        let meter = server.get(&format!("/api/v1/meters?userId={user}&meterType=Spend"))["items"][0].clone();
         assert!(meter["periodEnd"].is_string(), "{meter}");
         (meter["periodStart"].clone(), meter["periodEnd"].clone())
     };

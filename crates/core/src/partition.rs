@@ -9,7 +9,8 @@
 //! Invariants:
 //! - an event's usages reach exactly one partition, chosen by its user, in the order
 //!   of arrival;
-//! - a period is flushed once per revision, and periods of a meter in their order;
+//! - a period is flushed once per revision, and periods of a meter in their order, also
+//!   where a meter is deleted and another takes its place;
 //! - nothing closes but by [`Command::Tick`], [`Command::Flush`] and their `at`.
 
 mod close;
@@ -17,13 +18,17 @@ mod command;
 mod count;
 mod declared;
 mod effects;
+mod gone;
 mod groups;
 mod identities;
 mod image;
+mod late;
 mod memory;
 mod meter;
 mod name;
 mod periods;
+mod reschedule;
+mod stretches;
 mod symbols;
 mod threshold;
 
@@ -33,9 +38,10 @@ use std::sync::Arc;
 pub use command::{Command, Identity, Usage};
 pub(crate) use count::read_value;
 pub use effects::{Counted, Effects, RecordKey};
+pub use gone::Stones;
 pub use identities::{Drain, IdentityTable, is_within, recorded_at};
 pub use memory::Memory;
-pub use meter::{Amount, Birth, Carry, Extra, Meter, MeterKey, OpenPeriod, Rare, Sent};
+pub use meter::{Amount, Birth, Carry, Extra, Meter, MeterKey, OpenPeriod, Rare, Sent, Standing, Stretch};
 pub use name::Name;
 pub use periods::Periods;
 pub use symbols::Symbols;
@@ -89,7 +95,15 @@ pub struct Partition<M = Memory, I = IdentityTable> {
     plan: Arc<Plan>,
     meters: M,
     identities: I,
+    /// Those of the plan's meter types, then those of meters whose type had another one.
     calendars: Vec<Calendar>,
+    /// By meter type.
+    horizons: Vec<late::Horizon>,
+    /// By meter type.
+    thresholds: Vec<gone::Crossings>,
+    stones: Stones,
+    /// How many of the meters are gone.
+    gone: usize,
     symbols: Symbols,
     /// Meters by the instant at which something is to be flushed. An entry counts only
     /// if the meter still says the same.
@@ -103,6 +117,10 @@ impl<M: Meters + Default, I: Identities> Partition<M, I> {
         let calendar = |t: &crate::meter_type::MeterType| Calendar::new(Arc::clone(&t.schedule), t.zone.clone());
         Partition {
             calendars: plan.meter_types.iter().map(calendar).collect(),
+            horizons: plan.meter_types.iter().map(late::Horizon::of).collect(),
+            thresholds: vec![gone::Crossings::default(); plan.meter_types.len()],
+            stones: Stones::default(),
+            gone: 0,
             meters: M::default(),
             identities,
             symbols: Symbols::default(),
@@ -125,6 +143,7 @@ impl<M: Meters, I: Identities> Partition<M, I> {
             Command::Open(declared) => self.open_declared(declared, at),
             Command::Edit(declared) => self.edit_declared(declared),
             Command::Delete(declared) => self.delete_declared(declared, effects),
+            Command::Reschedule => self.reschedule(at),
             Command::Tick => self.tick(at, effects),
             Command::Flush => self.flush_open(at, effects),
         }
@@ -147,7 +166,7 @@ impl<M: Meters, I: Identities> Partition<M, I> {
 
     /// Every meter there is, in no order.
     pub fn meters(&self) -> impl Iterator<Item = &Meter> {
-        self.meters.all().map(|(_, meter)| meter)
+        self.meters.all().map(|(_, meter)| meter).filter(|meter| meter.is_alive())
     }
 
     /// When something is due next; a guess that may be too early, never too late.
@@ -157,6 +176,11 @@ impl<M: Meters, I: Identities> Partition<M, I> {
 
     /// How many meters there are.
     pub fn meter_count(&self) -> usize {
-        self.meters.count()
+        self.meters.count() - self.gone
+    }
+
+    /// How many meters are gone, and may still be amended.
+    pub fn gone_count(&self) -> usize {
+        self.gone
     }
 }

@@ -12,7 +12,7 @@ use crate::meter_type::{MeterType, Threshold, derived};
 use crate::partition::{Carry, Meter, OpenPeriod, Symbols};
 use crate::plan::Plan;
 use crate::schedule::Period;
-use crate::time::Timestamp;
+use crate::time::{Timestamp, Zone};
 
 /// Which record of its period it is.
 #[derive(Clone, Copy, Debug)]
@@ -62,6 +62,8 @@ pub struct Record<'a> {
     pub symbols: &'a Symbols,
     /// Whose.
     pub meter: &'a Meter,
+    /// The zone whose clock cut the period: the type's, as it was then.
+    pub zone: &'a Zone,
     /// What it holds of the period.
     pub held: &'a OpenPeriod,
     /// Which record of the period.
@@ -75,8 +77,8 @@ impl Record<'_> {
     pub fn write_to(&self, out: &mut Vec<u8>) {
         let kind = &self.plan.meter_types[usize::from(self.meter.meter_type)];
         let key = self.plan.processors[usize::from(self.meter.processor)].key;
-        let id = self.meter_id(key, kind.id);
-        let period = self.shown_period();
+        let id = self.meter.id(self.plan);
+        let period = self.meter.shown(self.held.period);
         out.extend_from_slice(b"{\"carryFirst\":");
         self.write_carry(false, out);
         out.extend_from_slice(b",\"carryLast\":");
@@ -107,7 +109,7 @@ impl Record<'_> {
             write_crossing(crossing, out);
         }
         out.extend_from_slice(b",\"timezone\":");
-        quote_into(kind.zone.name().as_bytes(), out);
+        quote_into(self.zone.name().as_bytes(), out);
         out.extend_from_slice(b",\"unit\":");
         quote_into(kind.unit.as_bytes(), out);
         out.extend_from_slice(b",\"updatedAt\":");
@@ -117,17 +119,6 @@ impl Record<'_> {
         out.extend_from_slice(b",\"value\":");
         number(self.held.amount.total.value(kind.aggregation, self.held.period), out);
         out.push(b'}');
-    }
-
-    fn meter_id(&self, meter_key: Uuid, meter_type: Uuid) -> Uuid {
-        let given = self.meter.rare.as_ref().and_then(|rare| rare.id);
-        given.unwrap_or_else(|| derived::meter(meter_key, meter_type, &self.meter.user))
-    }
-
-    /// A period without a beginning begins with the meter.
-    fn shown_period(&self) -> Period {
-        let period = self.held.period;
-        Period { start: if period.start == Timestamp::MIN { self.meter.created_at } else { period.start }, ..period }
     }
 
     fn write_carry(&self, last: bool, out: &mut Vec<u8>) {
@@ -196,25 +187,35 @@ impl Record<'_> {
         out.push(b'}');
     }
 
-    /// Derived from meter, period and revision (and the threshold of a partial record):
-    /// the idempotency key of every delivery.
     fn record_id(&self, meter: Uuid, period: Period) -> Uuid {
-        let mut name = Vec::with_capacity(64);
-        period.start.write_millis(&mut name);
-        name.push(b'/');
-        if period.end != Timestamp::MAX {
-            period.end.write_millis(&mut name);
-        }
-        name.push(b'/');
-        write_u64(u64::from(self.revision.number), &mut name);
-        if let Some(crossing) = self.crossing {
-            name.push(b'/');
-            name.extend_from_slice(crossing.threshold.name.as_bytes());
-            name.push(b'/');
-            name.extend_from_slice(crossing.direction.name().as_bytes());
-        }
-        derived::record(meter, &name)
+        let crossing = self.crossing.map(|crossing| (crossing.threshold.name.as_str(), crossing.direction));
+        record_id(meter, period, self.revision.number, crossing)
     }
+
+    /// The idempotency key of its delivery.
+    pub fn id(&self) -> Uuid {
+        self.record_id(self.meter.id(self.plan), self.meter.shown(self.held.period))
+    }
+}
+
+/// Derived from meter, period and revision (and the threshold of a partial record): the
+/// idempotency key of every delivery.
+pub(crate) fn record_id(meter: Uuid, period: Period, revision: u32, crossing: Option<(&str, Direction)>) -> Uuid {
+    let mut name = Vec::with_capacity(64);
+    period.start.write_millis(&mut name);
+    name.push(b'/');
+    if period.end != Timestamp::MAX {
+        period.end.write_millis(&mut name);
+    }
+    name.push(b'/');
+    write_u64(u64::from(revision), &mut name);
+    if let Some((threshold, direction)) = crossing {
+        name.push(b'/');
+        name.extend_from_slice(threshold.as_bytes());
+        name.push(b'/');
+        name.extend_from_slice(direction.name().as_bytes());
+    }
+    derived::record(meter, &name)
 }
 
 fn write_crossing(crossing: Crossing<'_>, out: &mut Vec<u8>) {

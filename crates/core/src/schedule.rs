@@ -11,6 +11,7 @@
 mod calendar;
 mod cron;
 mod every;
+mod image;
 #[cfg(test)]
 mod tests;
 
@@ -19,14 +20,14 @@ use std::fmt;
 use jiff::civil::DateTime;
 use jiff::tz::AmbiguousOffset;
 
-pub use calendar::Calendar;
+pub use calendar::{Calendar, Era};
 pub use cron::{Cron, CronFields};
 pub use every::{Anchor, Every, Unit};
 
 use crate::time::{Timestamp, Zone};
 
 /// When meters of a type reset.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Schedule {
     /// One period without end.
     Never,

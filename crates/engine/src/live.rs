@@ -8,6 +8,7 @@
 //!
 //! One thread owns it. It asks for no time and waits for nothing.
 
+mod adoption;
 mod arrivals;
 mod checkpoint;
 mod command;
@@ -285,25 +286,6 @@ impl Live {
         self.outlet.write(at)
     }
 
-    /// Goes on under another version of the plan. What it lacks, while meters need it, is
-    /// refused before it gets into the log; here it ends the pipeline.
-    fn adopt(&mut self, version: u32, plan: Arc<Plan>) -> Result<(), Error> {
-        let totals = self.engine.totals();
-        let kept: Vec<String> = self.plan.nodes.iter().map(|node| node.id.clone()).collect();
-        let images = self.engine.images();
-        let rollups = self.engine.take_rollups();
-        // The engine is taken apart for its identities; an empty one stands in meanwhile.
-        let stand_in = Engine::with_identities(&self.plan, self.settings.engine, Vec::new())?;
-        let identities = std::mem::replace(&mut self.engine, stand_in).into_identities();
-        self.engine = Engine::read(Arc::clone(&plan), self.settings.engine, &images, identities)?;
-        self.engine.set_totals(renamed(totals, &kept, &plan));
-        self.engine.roll_up(rollups);
-        self.engine.open_declared(self.clock);
-        self.decoder = decoder(&plan);
-        (self.plan, self.version) = (plan, version);
-        Ok(())
-    }
-
     /// Writes a checkpoint: from then on a restart begins here. Tells the position before
     /// which the log is no longer needed by this pipeline.
     pub fn checkpoint(&mut self) -> Result<u64, Error> {
@@ -419,48 +401,6 @@ impl Live {
     pub fn identities_bytes(&mut self) -> usize {
         self.engine.identities_mut().map(|known| known.memory_bytes()).sum()
     }
-
-    /// Whether the plan of another version has all that the meters need.
-    pub fn accepts(&self, plan: &Plan) -> Result<(), Error> {
-        let missing = self.meters().find_map(|(_, meter)| {
-            let kind = &self.plan.meter_types[usize::from(meter.meter_type)];
-            let key = self.plan.processors[usize::from(meter.processor)].key;
-            let of_type = plan.meter_types.iter().find(|known| known.id == kind.id);
-            if !plan.processors.iter().any(|processor| processor.key == key) {
-                return Some(format!("there are meters of the operator with the key {key}; keep it"));
-            }
-            match of_type {
-                None => Some(format!("there are meters of the type `{}`; keep it, or delete them first", kind.name)),
-                Some(known) => changed(kind, known),
-            }
-        });
-        missing.map_or(Ok(()), |message| Err(Error::new(Kind::Invalid, message)))
-    }
-}
-
-/// What of a meter type may not change while there are meters of it.
-fn changed(old: &flowmeter_core::meter_type::MeterType, new: &flowmeter_core::meter_type::MeterType) -> Option<String> {
-    let what = if old.name != new.name {
-        "name"
-    } else if old.aggregation != new.aggregation {
-        "aggregation"
-    } else if format!("{:?}", old.schedule) != format!("{:?}", new.schedule) {
-        "resetSchedule"
-    } else if old.zone.name() != new.zone.name() {
-        "timezone"
-    } else {
-        return None;
-    };
-    Some(format!("the {what} of the meter type `{}` cannot change while there are meters of it; make a new type", old.name))
-}
-
-/// Counters by operator of one plan, for another: those of the same id go on.
-fn renamed(totals: Totals, before: &[String], plan: &Plan) -> Totals {
-    let count = |id: &String| {
-        let at = before.iter().position(|known| known == id);
-        at.and_then(|at| totals.operators.get(at)).copied().unwrap_or_default()
-    };
-    Totals { operators: plan.nodes.iter().map(|node| count(&node.id)).collect(), ..totals }
 }
 
 pub(crate) fn decoder(plan: &Plan) -> Arc<Decoder> {

@@ -12,7 +12,7 @@ use flowmeter_core::mediation::{Answers, Decoder, Flow, Mediator, Parked, Tap};
 use flowmeter_core::operator::Operator;
 use flowmeter_core::partition::{Command, Effects, Identity, IdentityTable, Memory, Meter, Partition, RecordKey, Usage};
 use flowmeter_core::plan::{DeclaredMeter, Plan};
-use flowmeter_core::schedule::Period;
+use flowmeter_core::schedule::{Calendar, Period};
 use flowmeter_core::time::Timestamp;
 use flowmeter_core::verdict::{Reason, Verdict};
 
@@ -66,20 +66,30 @@ pub struct Counted {
 impl Recount {
     /// A plan without meters but those that were not opened by events.
     pub fn new(plan: Arc<Plan>, declared: &[DeclaredMeter]) -> Recount {
-        let mut partition = Partition::with_identities(Arc::clone(&plan), IdentityTable::default());
-        let mut records = Made::default();
-        for meter in declared {
-            let at = meter.created_at.unwrap_or(Timestamp::MIN);
-            partition.apply(Command::Open(meter), at, &mut records);
-        }
-        Recount {
+        let partition = Partition::with_identities(Arc::clone(&plan), IdentityTable::default());
+        let mut recount = Recount {
             decoder: crate::live::decoder(&plan),
             mediator: Mediator::new(Arc::clone(&plan)),
             flow: Flow::new(1, TAPS_MAX),
             partition,
-            records,
+            records: Made::default(),
             plan,
+        };
+        recount.open(declared);
+        recount
+    }
+
+    /// Opens meters that were not opened by events.
+    pub fn open(&mut self, declared: &[DeclaredMeter]) {
+        for meter in declared {
+            let at = meter.created_at.unwrap_or(Timestamp::MIN);
+            self.partition.apply(Command::Open(meter), at, &mut self.records);
         }
+    }
+
+    /// Cuts the periods of a type by this calendar, not by the plan's schedule.
+    pub fn begin_with(&mut self, meter_type: u16, calendar: Calendar) {
+        self.partition.begin_with(meter_type, calendar);
     }
 
     /// Takes an event received at an instant; counts it only for `user`, if one is given.

@@ -210,6 +210,14 @@ impl<I: Identities + Send + Sync> Engine<I> {
         }
     }
 
+    /// Lets meters follow the plan's reset schedules from their next period on.
+    pub fn reschedule(&mut self, at: Timestamp) {
+        let Engine { lanes, pool, .. } = self;
+        pool.install(|| {
+            lanes.par_iter_mut().for_each(|lane| lane.partition.apply(Command::Reschedule, at, &mut Silent));
+        });
+    }
+
     /// Does a command about a user's meters.
     pub fn apply(&mut self, user: &[u8], command: Command<'_>, at: Timestamp) {
         let partition = Plan::partition_of(Plan::user_hash(user), self.lanes.len());

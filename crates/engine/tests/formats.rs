@@ -1,7 +1,8 @@
 //! Formats that were ever written are read for ever: the log, checkpoints, and the streams of
 //! records, parked events and verdicts, from a data directory kept under `fixtures/formats`.
 //!
-//! `UPDATE=1` makes the directory where there is none: for a new format, under a new name.
+//! `UPDATE=1` makes the directory of the newest format where there is none: for a new format,
+//! under a new name.
 #![allow(clippy::unwrap_used)] // a test that cannot go on stops
 
 use std::path::{Path, PathBuf};
@@ -12,7 +13,7 @@ use flowmeter_core::plan::Plan;
 use flowmeter_core::time::Timestamp;
 use flowmeter_core::verdict::{Reason, Verdict};
 use flowmeter_engine::live::{
-    Arrivals, Beginning, Letter, Live, LiveSettings, LogCommand, Stream, folder_of, items, parked_item, record_item,
+    Arrivals, Beginning, Letter, Live, LiveSettings, LogCommand, MeterName, Stream, folder_of, items, parked_item, record_item,
 };
 use flowmeter_engine::{Error, Settings};
 use flowmeter_store::disk::{Disk, LocalDisk, Overlay};
@@ -33,8 +34,8 @@ fn plan() -> Arc<Plan> {
     Arc::new(Pipeline::read(PIPELINE).unwrap().plan)
 }
 
-fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/formats/pipeline-1")
+fn folder(format: u8) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../../fixtures/formats/pipeline-{format}"))
 }
 
 fn settings() -> LiveSettings {
@@ -59,9 +60,11 @@ fn open(disk: &Arc<dyn Disk>) -> (Log, Live) {
     (log, live)
 }
 
+/// The second version has another schedule.
 #[allow(clippy::unnecessary_wraps)] // as a pipeline at work asks for plans
-fn plan_of(_version: u32) -> Result<Arc<Plan>, Error> {
-    Ok(plan())
+fn plan_of(version: u32) -> Result<Arc<Plan>, Error> {
+    let schedule = if version == 1 { "hourly" } else { "daily" };
+    Ok(Arc::new(Pipeline::read(&PIPELINE.replace("hourly", schedule)).unwrap().plan))
 }
 
 fn at(text: &str) -> Timestamp {
@@ -76,30 +79,52 @@ fn catch_up(log: &Log, live: &mut Live, until: u64) {
     }
 }
 
-/// Some events, a tick that flushes, a checkpoint, and an event behind it.
+fn events(time: &str, lines: &[String]) -> Encoded {
+    let mut letter = Vec::new();
+    let lines = lines.iter().map(|line| format!("{line}\n")).collect::<String>();
+    Letter { namespace: "default", pipeline: None, again: false, lines: lines.as_bytes() }.write_to(&mut letter);
+    Encoded::new(EntryKind::Events, at(time).nanos(), 1, &letter)
+}
+
+fn event(id: u32, user: &str, time: &str, n: u32) -> String {
+    format!(r#"{{"id":"{id}","source":"s","subject":"{user}","time":"2024-05-01T{time}:00Z","n":{n},"kind":"a"}}"#)
+}
+
+fn command(time: &str, command: &LogCommand) -> Encoded {
+    Encoded::new(EntryKind::Command, at(time).nanos(), 0, &command.to_json())
+}
+
+/// A meter that is deleted after it flushed, one whose schedule changes, a checkpoint, and
+/// behind it an event for what the deleted one flushed and time that goes by.
 fn make(folder: &Path) {
     let disk: Arc<dyn Disk> = Arc::new(LocalDisk::new(folder).unwrap());
     let (mut log, mut live) = open(&disk);
-    let events = |time: &str, lines: &[&str]| {
-        let mut letter = Vec::new();
-        let lines = lines.iter().map(|line| format!("{line}\n")).collect::<String>();
-        Letter { namespace: "default", pipeline: None, again: false, lines: lines.as_bytes() }.write_to(&mut letter);
-        Encoded::new(EntryKind::Events, at(time).nanos(), 1, &letter)
+    let ann = MeterName {
+        user_id: "ann".to_owned(),
+        meter_type_id: plan().meter_types[0].id,
+        meter_key: plan().processors[0].key,
+        id: None,
+        delete_on_reset: false,
+        custom_fields: serde_json::Map::new(),
+        created_at: None,
     };
-    let event = |id: u32, n: &str| {
-        format!(
-            r#"{{"id":"{id}","source":"s","subject":"ann","time":"2024-05-01T10:10:00Z","n":{n},"kind":"long enough to be compressed {id}"}}"#
-        )
-    };
-    let first = [event(1, "1.5"), event(1, "1.5"), event(2, "2"), event(3, "\"x\"")];
-    log.append(&events("2024-05-01T10:10:01Z", &first.each_ref().map(String::as_str))).unwrap();
-    let tick = at("2024-05-01T11:00:00Z").nanos();
-    log.append(&Encoded::new(EntryKind::Command, tick, 0, &LogCommand::Tick.to_json())).unwrap();
-    log.append(&events("2024-05-01T11:00:01Z", &[&event(4, "4").replace("T10:10", "T11:00")])).unwrap();
+    let pipeline = plan().id;
+    let first = [event(1, "ann", "10:10", 3), event(2, "bob", "10:10", 1), event(3, "bob", "11:01", 2)];
+    for entry in [
+        events("2024-05-01T10:59:00Z", &first),
+        command("2024-05-01T11:00:00Z", &LogCommand::Tick),
+        command("2024-05-01T11:10:00Z", &LogCommand::Delete { pipeline, meter: ann }),
+        command("2024-05-01T11:20:00Z", &LogCommand::Adopt { pipeline, version: 2 }),
+        events("2024-05-01T11:30:00Z", &[event(4, "ann", "10:20", 4), event(5, "bob", "13:00", 5)]),
+        events("2024-05-01T13:00:00Z", &[event(6, "bob", "13:00", 6)]),
+        command("2024-05-02T00:00:00Z", &LogCommand::Tick),
+    ] {
+        log.append(&entry).unwrap();
+    }
     log.commit().unwrap();
-    catch_up(&log, &mut live, 2);
+    catch_up(&log, &mut live, 4);
     live.checkpoint().unwrap();
-    catch_up(&log, &mut live, 3);
+    catch_up(&log, &mut live, 7);
     live.commit().unwrap();
 }
 
@@ -112,14 +137,17 @@ fn texts(stream: &Stream) -> Vec<Vec<u8>> {
     found
 }
 
-#[test]
-fn what_was_written_is_read_for_ever() {
-    if std::env::var_os("UPDATE").is_some() && !folder().exists() {
-        make(&folder());
-    }
+/// What lies under `fixtures`, and a place for what is written above it.
+fn kept(format: u8) -> (Arc<dyn Disk>, tempfile::TempDir) {
     let scratch = tempfile::tempdir().unwrap();
-    let below = Arc::new(LocalDisk::new(&folder()).unwrap());
+    let below = Arc::new(LocalDisk::new(&folder(format)).unwrap());
     let disk: Arc<dyn Disk> = Arc::new(Overlay::new(below, Arc::new(LocalDisk::new(scratch.path()).unwrap())));
+    (disk, scratch)
+}
+
+#[test]
+fn what_format_1_wrote_is_read_for_ever() {
+    let (disk, _scratch) = kept(1);
     let (log, mut live) = open(&disk);
     assert_eq!((log.first(), log.next(), live.position()), (0, 3, 2), "the checkpoint");
     catch_up(&log, &mut live, 3);
@@ -146,4 +174,43 @@ fn what_was_written_is_read_for_ever() {
     assert_eq!((last.entry.position, last.skip, last.first), (2, 0, 4));
     assert_eq!(last.at(), at("2024-05-01T11:00:01Z"));
     assert!(arrivals.read(true).unwrap().is_none());
+}
+
+#[test]
+fn what_format_2_wrote_is_read_for_ever() {
+    if std::env::var_os("UPDATE").is_some() && !folder(2).exists() {
+        make(&folder(2));
+    }
+    let (disk, _scratch) = kept(2);
+    let (log, mut live) = open(&disk);
+    assert_eq!((log.next(), live.position(), live.version()), (7, 4, 2), "the checkpoint");
+    assert_eq!((live.meter_count(), live.remembered()), (1, (1, 0)), "a meter is gone");
+    catch_up(&log, &mut live, 7);
+    live.commit().unwrap();
+    let records = texts(live.outlet().records());
+    let shown = |item: &Vec<u8>| {
+        let record: serde_json::Value = serde_json::from_slice(record_item(item).unwrap().json).unwrap();
+        let text = |name: &str| record[name].as_str().unwrap()[8..16].to_owned();
+        let meta = &record["meterMetaData"];
+        format!(
+            "{} {}-{} {} r{}",
+            record["userId"].as_str().unwrap(),
+            text("periodStart"),
+            text("periodEnd"),
+            record["value"],
+            meta["revision"]
+        )
+    };
+    assert_eq!(
+        records.iter().map(shown).collect::<Vec<_>>(),
+        [
+            "ann 01T10:00-01T11:00 3 r0",
+            "bob 01T10:00-01T11:00 1 r0",
+            "ann 01T10:00-01T11:00 7 r1",
+            "bob 01T11:00-01T12:00 2 r0",
+            "bob 01T12:00-02T00:00 6 r0",
+        ]
+    );
+    // An event too far ahead.
+    assert_eq!((live.tally().counted, live.tally().parked_total()), (5, 1));
 }

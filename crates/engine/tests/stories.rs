@@ -27,6 +27,12 @@ struct Happening {
     events: Option<Vec<Box<RawValue>>>,
     #[serde(default)]
     flush: bool,
+    /// Whose meters are opened by hand.
+    open: Option<String>,
+    /// Whose meters are deleted.
+    delete: Option<String>,
+    /// The next version of the document.
+    pipeline: Option<Box<RawValue>>,
 }
 
 #[derive(Deserialize)]
@@ -48,10 +54,16 @@ struct Expect {
 
 fn check(story: &Story) -> Result<(), String> {
     let line = |event: &RawValue| event.get().replace('\n', " ");
-    let step = |happening: &Happening| match &happening.events {
-        Some(events) => Step::Events(at(&happening.at), events.iter().map(|event| line(event)).collect()),
-        None if happening.flush => Step::Flush(at(&happening.at)),
-        None => Step::Tick(at(&happening.at)),
+    let step = |happening: &Happening| {
+        let at = at(&happening.at);
+        match happening {
+            Happening { events: Some(events), .. } => Step::Events(at, events.iter().map(|event| line(event)).collect()),
+            Happening { open: Some(user), .. } => Step::Open(at, user.clone()),
+            Happening { delete: Some(user), .. } => Step::Delete(at, user.clone()),
+            Happening { pipeline: Some(document), .. } => Step::Adopt(at, document.get().to_owned()),
+            Happening { flush: true, .. } => Step::Flush(at),
+            Happening { .. } => Step::Tick(at),
+        }
     };
     let steps: Vec<Step> = story.steps.iter().map(step).collect();
     let outcome = run_all_ways(story.pipeline.get(), &steps, story.ordered);

@@ -19,12 +19,10 @@ pub struct Sort {
     pub second: bool,
     /// As the document calls it.
     pub aggregation: &'static str,
-    /// When it resets.
-    pub schedule: &'static str,
-    /// Its zone.
-    pub zone: &'static str,
-    /// Whether empty periods are flushed.
-    pub flush_empty: bool,
+    /// When it resets, by the odd versions and by the even ones.
+    pub schedules: [&'static str; 2],
+    /// Its zone, by the odd versions and by the even ones.
+    pub zones: [&'static str; 2],
 }
 
 /// A pipeline, for the oracle.
@@ -38,8 +36,9 @@ pub struct Document {
     pub policy: &'static str,
     /// How long periods stay open, in nanoseconds.
     pub grace: i64,
-    /// How long after its end a period may be amended, in nanoseconds.
-    pub amend_within: i64,
+    /// How long after its end a period may be amended, in nanoseconds, by the odd versions and
+    /// by the even ones.
+    pub amend_within: [i64; 2],
     /// The meter types.
     pub sorts: &'static [Sort],
 }
@@ -54,7 +53,22 @@ pub const WINDOW: i64 = 48 * HOUR;
 pub const VERSIONS: usize = 2;
 
 const fn sort(name: &'static str, second: bool, aggregation: &'static str, schedule: &'static str, zone: &'static str) -> Sort {
-    Sort { name, second, aggregation, schedule, zone, flush_empty: true }
+    Sort { name, second, aggregation, schedules: [schedule; 2], zones: [zone; 2] }
+}
+
+impl Sort {
+    /// The same, with another schedule and zone in the even versions.
+    const fn then(self, schedule: &'static str, zone: &'static str) -> Sort {
+        Sort { schedules: [self.schedules[0], schedule], zones: [self.zones[0], zone], ..self }
+    }
+}
+
+const EVERY_FIVE_HOURS: &str = r#"{"every": "hour", "count": 5}"#;
+const AT_NINE_AND_FIVE: &str = r#"{"minute": "0", "hour": "9,17", "day": "*", "month": "*", "weekday": "*"}"#;
+
+/// Which of the two kinds of versions one is of.
+pub fn kind_of(version: u32) -> usize {
+    usize::from(version.is_multiple_of(2))
 }
 
 /// The pipelines.
@@ -64,10 +78,10 @@ pub const DOCUMENTS: [Document; 3] = [
         key: "00000000-0000-4000-8000-00000000000a",
         policy: "amend",
         grace: 0,
-        amend_within: 30 * HOUR,
+        amend_within: [30 * HOUR, 50 * HOUR],
         sorts: &[
-            sort("a sum", false, "sum", "hourly", "Asia/Kathmandu"),
-            sort("a max", false, "max", "daily", "Europe/Oslo"),
+            sort("a sum", false, "sum", "hourly", "Asia/Kathmandu").then(EVERY_FIVE_HOURS, "Asia/Kathmandu"),
+            sort("a max", false, "max", "daily", "Europe/Oslo").then("daily", "America/New_York"),
             sort("a unique", true, "unique", "daily", "Etc/UTC"),
             sort("a count", true, "count", "hourly", "Etc/UTC"),
         ],
@@ -77,11 +91,11 @@ pub const DOCUMENTS: [Document; 3] = [
         key: "00000000-0000-4000-8000-00000000000b",
         policy: "carry",
         grace: 600 * SECOND,
-        amend_within: 0,
+        amend_within: [0; 2],
         sorts: &[
             sort("b sum", false, "sum", "hourly", "Etc/UTC"),
-            sort("b min", false, "min", "hourly", "Australia/Lord_Howe"),
-            sort("b latest", true, "latest", "daily", "America/New_York"),
+            sort("b min", false, "min", "hourly", "Australia/Lord_Howe").then("daily", "Etc/UTC"),
+            sort("b latest", true, "latest", "daily", "America/New_York").then(AT_NINE_AND_FIVE, "Europe/Oslo"),
         ],
     },
     Document {
@@ -89,11 +103,11 @@ pub const DOCUMENTS: [Document; 3] = [
         key: "00000000-0000-4000-8000-00000000000c",
         policy: "park",
         grace: 1800 * SECOND,
-        amend_within: 0,
+        amend_within: [0; 2],
         sorts: &[
-            sort("c delta", false, "delta", "hourly", "Etc/UTC"),
+            sort("c delta", false, "delta", "hourly", "Etc/UTC").then(EVERY_FIVE_HOURS, "Asia/Kathmandu"),
             sort("c weighted", false, "weighted", "daily", "Etc/UTC"),
-            sort("c avg", true, "avg", "hourly", "Etc/UTC"),
+            sort("c avg", true, "avg", "hourly", "Etc/UTC").then("hourly", "Asia/Kathmandu"),
             sort("c sum", true, "sum", "daily", "Pacific/Auckland"),
         ],
     },
@@ -130,17 +144,19 @@ impl Document {
             ("sum", _) => r#", "thresholds": [{"name": "much", "value": 40}, {"name": "more", "value": 90}]"#,
             _ => "",
         };
-        let within =
-            if self.policy == "amend" { format!(r#", "amendWithin": "{}h""#, self.amend_within / HOUR) } else { String::new() };
+        let within = self.amend_within[kind_of(version)] / HOUR;
+        let within = if self.policy == "amend" { format!(r#", "amendWithin": "{within}h""#) } else { String::new() };
+        let schedule = match sort.schedules[kind_of(version)] {
+            written if written.starts_with('{') => written.to_owned(),
+            name => format!("\"{name}\""),
+        };
         format!(
-            r#"{{"name": "{}", "category": "{}", "aggregation": "{}", "resetSchedule": "{}", "timezone": "{}", "flushEmpty": {},
+            r#"{{"name": "{}", "category": "{}", "aggregation": "{}", "resetSchedule": {schedule}, "timezone": "{}",
               "late": {{"policy": "{}", "grace": "{}s"{within}}}{thresholds}}}"#,
             sort.name,
             if sort.second { "second" } else { "first" },
             sort.aggregation,
-            sort.schedule,
-            sort.zone,
-            sort.flush_empty,
+            sort.zones[kind_of(version)],
             self.policy,
             self.grace / SECOND,
         )

@@ -3,18 +3,25 @@
 //! asked for. It shares with the product the decimal numbers, how an instant is written
 //! and where a schedule's boundaries lie; nothing else.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod meter;
+mod record;
+
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use flowmeter_core::decimal::{Decimal, Quotient};
+use flowmeter_core::decimal::Decimal;
 use flowmeter_core::plan::Plan;
-use flowmeter_core::schedule::{Calendar, Period};
+use flowmeter_core::schedule::Period;
 use flowmeter_core::time::Timestamp;
 use flowmeter_core::verdict::{Reason, Tally, Verdict};
 use flowmeter_engine::live::{Letter, LogCommand, MeterName};
 use serde_json::Value;
 
-use crate::documents::{DOCUMENTS, Document, SECOND, Sort, WINDOW, at, plan_of};
+use meter::{Held, Meter};
+pub use record::is_simple;
+use record::{line, value_of};
+
+use crate::documents::{DOCUMENTS, Document, SECOND, Sort, WINDOW, at, kind_of, plan_of};
 
 /// How far ahead of the clock events may be.
 const TOLERANCE: i64 = 300 * SECOND;
@@ -26,8 +33,9 @@ pub struct Oracle {
     document: &'static Document,
     number: usize,
     plan: Arc<Plan>,
-    calendars: Vec<Calendar>,
     version: u32,
+    /// What ended before may not be amended any more, whatever comes.
+    amendable_from: i64,
     /// The next entry.
     pub position: u64,
     clock: i64,
@@ -40,27 +48,6 @@ pub struct Oracle {
     pub parked: Vec<(u64, Reason, Vec<u8>)>,
     /// Records it must have sent, in a form of their own, and how often.
     pub records: BTreeMap<String, u32>,
-    /// Users whose meters were taken away: the ids of their records may come again.
-    pub deleted: BTreeSet<String>,
-}
-
-struct Meter {
-    /// When it was declared, if it was.
-    declared: Option<i64>,
-    delete_on_reset: bool,
-    /// The start of its first period.
-    first: i64,
-    periods: BTreeMap<i64, Held>,
-    flushed: BTreeSet<i64>,
-}
-
-#[derive(Default)]
-struct Held {
-    end: i64,
-    /// Event time, number, text, region: in the order of arrival.
-    events: Vec<(i64, Decimal, String, String)>,
-    sent: Option<(u32, Option<Quotient>)>,
-    amend_at: Option<i64>,
 }
 
 struct Event {
@@ -75,14 +62,12 @@ impl Oracle {
     /// Nothing yet: a pipeline that begins with an entry at an instant.
     pub fn new(number: usize, position: u64, clock: i64) -> Result<Oracle, String> {
         let plan = plan_of(number, 1).map_err(|why| why.to_string())?;
-        let calendar =
-            |kind: &flowmeter_core::meter_type::MeterType| Calendar::new(Arc::clone(&kind.schedule), kind.zone.clone());
         Ok(Oracle {
             document: &DOCUMENTS[number],
             number,
-            calendars: plan.meter_types.iter().map(calendar).collect(),
             plan,
             version: 1,
+            amendable_from: i64::MIN,
             position,
             clock,
             known: BTreeMap::new(),
@@ -90,7 +75,6 @@ impl Oracle {
             verdicts: Vec::new(),
             parked: Vec::new(),
             records: BTreeMap::new(),
-            deleted: BTreeSet::new(),
         })
     }
 
@@ -149,20 +133,23 @@ impl Oracle {
         let document = self.document;
         let mut targets = Vec::new();
         for (number, sort) in document.sorts.iter().enumerate().filter(|(_, sort)| sort.second == event.second) {
-            let mut period = self.calendars[number].period_at(at(event.at));
-            if let Some(meter) = self.meters.get(&(event.user.clone(), number)) {
-                if let Some(declared) = meter.declared {
-                    if event.at < declared {
+            let mut period = match self.meters.get(&(event.user.clone(), number)) {
+                None => self.boundaries(number, self.version, event.at),
+                Some(meter) => {
+                    let flushed = meter.flushed_at(event.at).is_some();
+                    if !flushed && !meter.gone && meter.declared.is_some_and(|declared| event.at < declared) {
                         continue;
                     }
-                    period.start = period.start.max(at(declared));
+                    self.period(meter, number, event.at)
                 }
-                if meter.flushed.contains(&period.start.nanos()) {
-                    match document.policy {
-                        "carry" => period = self.calendars[number].period_at(at(self.clock)),
-                        "amend" if self.clock - period.end.nanos() <= document.amend_within => {}
-                        _ => return Verdict::Parked(Reason::TooLate),
-                    }
+            };
+            let flushed = |meter: &Meter| meter.flushed.contains_key(&period.start.nanos());
+            if let Some(meter) = self.meters.get(&(event.user.clone(), number)).filter(|meter| flushed(meter)) {
+                let (end, within) = (period.end.nanos(), document.amend_within[kind_of(self.version)]);
+                match document.policy {
+                    "carry" => period = self.period(meter, number, self.clock),
+                    "amend" if self.clock - end <= within && end >= self.amendable_from => {}
+                    _ => return Verdict::Parked(Reason::TooLate),
                 }
             }
             targets.push((number, sort, period));
@@ -189,13 +176,15 @@ impl Oracle {
 
     fn add(&mut self, event: &Event, number: usize, sort: &Sort, period: Period, (value, text): (Decimal, String)) {
         let start = period.start.nanos();
-        let fresh =
-            || Meter { declared: None, delete_on_reset: false, first: start, periods: BTreeMap::new(), flushed: BTreeSet::new() };
-        let meter = self.meters.entry((event.user.clone(), number)).or_insert_with(fresh);
-        if meter.declared.is_none() {
+        let version = self.version;
+        let meter = self.meters.entry((event.user.clone(), number)).or_insert_with(|| Meter::new(None, start, version));
+        let flushed = meter.flushed.contains_key(&start);
+        if meter.gone && !flushed {
+            meter.begin_again(None, start);
+        }
+        if meter.declared.is_none() && !flushed {
             meter.first = meter.first.min(start);
         }
-        let flushed = meter.flushed.contains(&start);
         let held = meter.periods.entry(start).or_default();
         held.end = period.end.nanos();
         if flushed && held.sent.is_none() {
@@ -217,32 +206,68 @@ impl Oracle {
         self.clock = self.clock.max(received_at);
         match command {
             LogCommand::Tick => self.tick(),
+            LogCommand::Flush { .. } => self.flush_open(),
             // What is rolled up is not what the oracle counts.
-            LogCommand::Flush { .. } | LogCommand::Forget { .. } => {}
+            LogCommand::Forget { .. } => {}
             LogCommand::Open { meter, .. } => {
-                let (key, declared) = (self.key(meter), self.clock);
-                let delete_on_reset = meter.delete_on_reset;
-                self.meters.entry(key).or_insert_with(|| Meter {
-                    declared: Some(declared),
-                    delete_on_reset,
-                    first: declared,
-                    periods: BTreeMap::new(),
-                    flushed: BTreeSet::new(),
-                });
+                let key = self.key(meter);
+                self.open(&key, meter.delete_on_reset);
             }
             LogCommand::Edit { meter, .. } => {
                 let key = self.key(meter);
-                if let Some(known) = self.meters.get_mut(&key) {
+                if let Some(known) = self.meters.get_mut(&key).filter(|known| !known.gone) {
                     known.delete_on_reset = meter.delete_on_reset;
                 }
             }
             LogCommand::Delete { meter, .. } => {
                 let key = self.key(meter);
-                if self.meters.remove(&key).is_some() {
-                    self.deleted.insert(meter.user_id.clone());
-                }
+                self.delete(&key);
             }
-            LogCommand::Adopt { version, .. } => self.version = *version,
+            LogCommand::Adopt { version, .. } => self.adopt(*version),
+        }
+    }
+
+    fn open(&mut self, key: &(String, usize), delete_on_reset: bool) {
+        let (now, version) = (self.clock, self.version);
+        match self.meters.get_mut(key) {
+            Some(known) if !known.gone => return,
+            Some(known) => known.begin_again(Some(now), now),
+            None => drop(self.meters.insert(key.clone(), Meter::new(Some(now), now, version))),
+        }
+        if let Some(meter) = self.meters.get_mut(key) {
+            meter.delete_on_reset = delete_on_reset;
+        }
+    }
+
+    fn delete(&mut self, key: &(String, usize)) {
+        let Some(meter) = self.meters.get_mut(key).filter(|meter| !meter.gone) else { return };
+        meter.gone = true;
+        meter.closed = meter.flushed.values().all(|end| *end < self.amendable_from);
+        let flushed = meter.flushed.clone();
+        meter.periods.retain(|start, _| flushed.contains_key(start));
+        if flushed.is_empty() {
+            self.meters.remove(key);
+        }
+    }
+
+    /// Meters follow another schedule behind their current period, and behind all they hold.
+    fn adopt(&mut self, version: u32) {
+        self.version = version;
+        let keys: Vec<(String, usize)> = self.meters.keys().cloned().collect();
+        for key in keys {
+            let Some(mut meter) = self.meters.remove(&key) else { continue };
+            let sort = &self.document.sorts[key.1];
+            let cut = |version: u32| (sort.schedules[kind_of(version)], sort.zones[kind_of(version)]);
+            if meter.gone && meter.closed {
+                meter.eras = vec![(i64::MIN, version)];
+            } else if meter.eras.last().is_some_and(|era| cut(era.1) != cut(version)) {
+                let held = meter.periods.values().map(|held| held.end).chain(meter.flushed.values().copied()).max();
+                let now = if meter.gone { None } else { Some(self.era_period(&meter, key.1, self.clock).end.nanos()) };
+                let from = held.max(now).unwrap_or(i64::MIN);
+                meter.eras.retain(|era| era.0 < from);
+                meter.eras.push((from, version));
+            }
+            self.meters.insert(key, meter);
         }
     }
 
@@ -252,43 +277,117 @@ impl Oracle {
     }
 
     fn tick(&mut self) {
+        let within = self.document.amend_within[kind_of(self.version)];
+        self.amendable_from = self.amendable_from.max(self.clock - within);
         let keys: Vec<(String, usize)> = self.meters.keys().cloned().collect();
         for key in keys {
             let sort = &self.document.sorts[key.1];
             let Some(mut meter) = self.meters.remove(&key) else { continue };
-            let mut due = Vec::new();
-            let mut period = self.period(&meter, key.1, meter.first);
-            while period.end.nanos() + self.document.grace <= self.clock {
-                if !meter.flushed.contains(&period.start.nanos()) {
-                    due.push(period);
-                }
-                period = self.period(&meter, key.1, period.end.nanos());
-            }
+            let mut due = self.unflushed(&meter, key.1, self.clock - self.document.grace);
             // A meter that goes at its reset flushes one period and is gone.
             if meter.delete_on_reset {
                 due.truncate(1);
             }
-            let gone = meter.delete_on_reset && !due.is_empty();
-            let until = if gone { due[0].end.nanos() + self.document.grace } else { self.clock };
-            self.amend(&key, sort, &mut meter, until);
+            let goes = meter.delete_on_reset && !due.is_empty();
+            self.amend(&key, sort, &mut meter, self.clock);
             for period in due {
                 self.flush(&key, sort, &mut meter, period);
             }
-            match gone {
-                true => drop(self.deleted.insert(key.0)),
-                false => drop(self.meters.insert(key, meter)),
+            self.meters.insert(key.clone(), meter);
+            if goes {
+                self.delete(&key);
+            }
+            self.let_go(&key, within);
+        }
+    }
+
+    /// Of a meter that is gone only what it flushed is remembered in the end.
+    fn let_go(&mut self, key: &(String, usize), within: i64) {
+        let Some(meter) = self.meters.get_mut(key).filter(|meter| meter.gone && meter.is_settled()) else { return };
+        if meter.flushed.values().max().is_some_and(|end| *end + within < self.clock) {
+            meter.closed = true;
+            meter.eras = vec![(i64::MIN, self.version)];
+            meter.periods.clear();
+        }
+    }
+
+    /// Flushes what has begun, and what is to begin and holds something.
+    fn flush_open(&mut self) {
+        let keys: Vec<(String, usize)> = self.meters.keys().cloned().collect();
+        for key in keys {
+            let sort = &self.document.sorts[key.1];
+            let Some(mut meter) = self.meters.remove(&key) else { continue };
+            self.amend(&key, sort, &mut meter, i64::MAX);
+            let mut open = Vec::new();
+            if !meter.gone {
+                let mut period = self.period(&meter, key.1, meter.first);
+                while period.start.nanos() <= self.clock {
+                    open.push(period);
+                    period = self.period(&meter, key.1, period.end.nanos());
+                }
+                open.extend(meter.periods.iter().map(|(start, held)| Period { start: at(*start), end: at(held.end) }));
+            }
+            for period in open {
+                if !meter.flushed.contains_key(&period.start.nanos()) {
+                    self.flush(&key, sort, &mut meter, period);
+                }
+            }
+            let goes = meter.delete_on_reset && meter.flushed_any;
+            self.meters.insert(key.clone(), meter);
+            if goes {
+                self.delete(&key);
             }
         }
     }
 
-    fn period(&mut self, meter: &Meter, number: usize, instant: i64) -> Period {
-        let period = self.calendars[number].period_at(at(instant));
-        Period { start: period.start.max(at(meter.declared.unwrap_or(i64::MIN))), ..period }
+    /// The periods of a meter that ended by an instant and were not flushed.
+    fn unflushed(&self, meter: &Meter, number: usize, until: i64) -> Vec<Period> {
+        let mut due = Vec::new();
+        let mut period = self.period(meter, number, meter.first);
+        while !meter.gone && period.end.nanos() <= until {
+            if !meter.flushed.contains_key(&period.start.nanos()) {
+                due.push(period);
+            }
+            period = self.period(meter, number, period.end.nanos());
+        }
+        due
+    }
+
+    /// The period that a version's schedule gives for an instant.
+    fn boundaries(&self, number: usize, version: u32, instant: i64) -> Period {
+        match plan_of(self.number, version) {
+            Ok(plan) => plan.meter_types[number].schedule.period_at(&plan.meter_types[number].zone, at(instant)),
+            Err(why) => panic!("a version without a plan: {why}"),
+        }
+    }
+
+    /// The same, as the eras of a meter have it.
+    fn era_period(&self, meter: &Meter, number: usize, instant: i64) -> Period {
+        let mut eras = meter.eras.iter().rev();
+        let era = eras.find(|era| era.0 <= instant).copied().unwrap_or((i64::MIN, self.version));
+        let until = meter.eras.iter().map(|era| era.0).find(|from| *from > instant).unwrap_or(i64::MAX);
+        let Period { start, end } = self.boundaries(number, era.1, instant);
+        Period { start: start.max(at(era.0)), end: end.min(at(until)) }
+    }
+
+    /// The period of a meter that holds an instant: what was flushed stays as it was, and
+    /// nothing reaches into it.
+    fn period(&self, meter: &Meter, number: usize, instant: i64) -> Period {
+        if let Some((start, end)) = meter.flushed_at(instant) {
+            return Period { start: at(start), end: at(end) };
+        }
+        let Period { start, end } = self.era_period(meter, number, instant);
+        let before = meter.flushed.values().filter(|end| **end <= instant).max().copied();
+        let behind = meter.flushed.keys().find(|start| **start > instant).copied();
+        let declared = meter.declared.filter(|_| !meter.gone);
+        let start = [before, declared].into_iter().flatten().map(at).fold(start, Timestamp::max);
+        Period { start, end: behind.map_or(end, |behind| end.min(at(behind))) }
     }
 
     fn flush(&mut self, key: &(String, usize), sort: &Sort, meter: &mut Meter, period: Period) {
         let start = period.start.nanos();
-        meter.flushed.insert(start);
+        meter.flushed.insert(start, period.end.nanos());
+        meter.flushed_any = true;
         let empty = Held { end: period.end.nanos(), ..Held::default() };
         let held = meter.periods.get(&start).unwrap_or(&empty);
         let line = line(&key.0, sort, start, held, 0, None);
@@ -321,12 +420,13 @@ impl Oracle {
         let keys: Vec<(String, usize)> = self.meters.keys().cloned().collect();
         for key in keys {
             let Some(meter) = self.meters.remove(&key) else { continue };
+            let amends = meter.periods.values().filter_map(|held| held.amend_at);
             let mut period = self.period(&meter, key.1, meter.first);
-            while meter.flushed.contains(&period.start.nanos()) {
+            while !meter.gone && meter.flushed.contains_key(&period.start.nanos()) {
                 period = self.period(&meter, key.1, period.end.nanos());
             }
-            let amends = meter.periods.values().filter_map(|held| held.amend_at);
-            let due = amends.chain([period.end.nanos() + self.document.grace]).min();
+            let flush = (!meter.gone).then(|| period.end.nanos() + self.document.grace);
+            let due = amends.chain(flush).min();
             earliest = [earliest, due].into_iter().flatten().min();
             self.meters.insert(key, meter);
         }
@@ -342,7 +442,7 @@ impl Oracle {
 
     /// How many meters there are.
     pub fn meters(&self) -> usize {
-        self.meters.len()
+        self.meters.values().filter(|meter| !meter.gone).count()
     }
 
     /// The number of its document.
@@ -354,52 +454,4 @@ impl Oracle {
     pub fn version(&self) -> u32 {
         self.version
     }
-}
-
-/// Whether the oracle knows the values of an aggregation: where one period begins with
-/// what another ended with, it only counts.
-pub fn is_simple(aggregation: &str) -> bool {
-    !matches!(aggregation, "delta" | "weighted")
-}
-
-fn value_of(sort: &Sort, events: &[(i64, Decimal, String, String)]) -> Option<Quotient> {
-    let whole = |decimal: Decimal| Some(Quotient::of(decimal, 1));
-    let numbers = || events.iter().map(|(_, number, ..)| *number);
-    let sum = || numbers().fold(Decimal::ZERO, |sum, number| sum.add(number).unwrap_or(sum));
-    match sort.aggregation {
-        "sum" => whole(sum()),
-        "count" => whole(Decimal::from_count(events.len() as u64)),
-        "max" => numbers().max().and_then(whole),
-        "min" => numbers().min().and_then(whole),
-        "unique" => whole(Decimal::from_count(events.iter().map(|(_, _, text, _)| text).collect::<BTreeSet<_>>().len() as u64)),
-        // Of equal times the last that arrived, which `max_by_key` gives.
-        "latest" => events.iter().max_by_key(|(at, ..)| *at).and_then(|(_, number, ..)| whole(*number)),
-        "avg" if !events.is_empty() => Some(Quotient::of(sum(), events.len() as u64)),
-        _ => None,
-    }
-}
-
-/// A record in a form of its own: everything the oracle knows of it.
-fn line(user: &str, sort: &Sort, start: i64, held: &Held, revision: u32, delta: Option<Quotient>) -> String {
-    let text = |value: Option<Quotient>| {
-        let mut out = Vec::new();
-        match value {
-            Some(value) => value.write_to(&mut out),
-            None => out.extend_from_slice(b"null"),
-        }
-        String::from_utf8_lossy(&out).into_owned()
-    };
-    let millis = |nanos: i64| format!("{}", at(nanos));
-    let head = format!("{user} | {} | {}..{} | {revision} | {}", sort.name, millis(start), millis(held.end), held.events.len());
-    if !is_simple(sort.aggregation) {
-        return head;
-    }
-    let regions: BTreeSet<&String> = held.events.iter().map(|(_, _, _, region)| region).collect();
-    let groups = regions.into_iter().map(|region| {
-        let inside: Vec<_> = held.events.iter().filter(|event| event.3 == *region).cloned().collect();
-        format!(" {region}={}", text(value_of(sort, &inside)))
-    });
-    let groups: String = groups.collect();
-    let delta = delta.map_or(String::new(), |delta| format!(" delta {}", text(Some(delta))));
-    format!("{head} | {}{delta} |{groups}", text(value_of(sort, &held.events)))
 }

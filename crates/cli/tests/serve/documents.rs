@@ -54,12 +54,23 @@ fn meter_types() {
     assert_eq!(change(&etag, json!({"name": "Spend", "unit": "GBP"})).problem().0, 412);
     assert_eq!(change("*", json!({"name": "Expense"})).problem().2.as_deref(), Some("name"));
     server.count(&[event("1", "anna", json!(10))]);
-    // With meters there, what they are counted by stays.
-    for body in [json!({"name": "Spend", "aggregation": "max"}), json!({"name": "Spend", "timezone": "Europe/Oslo"})] {
+    // With meters there, what they are counted by stays; a schedule counts from their next period on.
+    let aggregation = change("*", json!({"name": "Spend", "aggregation": "max"}));
+    assert_eq!(aggregation.problem().0, 409, "{}", aggregation.text());
+    let period_of = |user: &str| {
+        let meter = server.get(&format!("/api/v1/meters?userId={user}&meterType=Spend"))["items"][0].clone();
+        assert!(meter["periodEnd"].is_string(), "{meter}");
+        (meter["periodStart"].clone(), meter["periodEnd"].clone())
+    };
+    let before = period_of("anna");
+    for body in [json!({"name": "Spend", "resetSchedule": "hourly"}), json!({"name": "Spend", "timezone": "Asia/Kathmandu"})] {
         let told = change("*", body.clone());
-        let is_allowed = body["timezone"].is_string() && told.status == 200;
-        assert!(is_allowed || told.problem().0 == 409, "{body}: {}", told.text());
+        assert_eq!(told.status, 200, "{body}: {}", told.text());
+        assert_eq!(period_of("anna"), before, "the current period ends as it was to end");
     }
+    change("*", json!({"name": "Spend", "resetSchedule": "hourly"})).ok();
+    server.count(&[event("2", "berta", json!(1))]);
+    assert_ne!(period_of("berta"), before, "a new meter has the new schedule");
     assert_eq!(server.ask("DELETE", "/api/v1/meter-types/Spend").send().problem().0, 409);
     assert_eq!(server.get("/api/v1/meter-types/Spend")["name"], "Spend", "what is refused changes nothing");
     server.post(path, &json!({"name": "Unused", "category": "nothing"})).ok();

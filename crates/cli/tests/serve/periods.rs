@@ -73,7 +73,9 @@ fn a_period_that_is_over_is_flushed_by_the_clock() {
 fn a_meter_that_is_deleted_on_reset_leaves_with_its_record() {
     let folder = tempfile::tempdir().unwrap();
     let document = folder.path().join("hours.yaml");
-    std::fs::write(&document, hours(&folder.path().join("records.ndjson"))).unwrap();
+    let for_ever = "flushEmpty: false, late: { amendWithin: 36500d }";
+    let text = hours(&folder.path().join("records.ndjson")).replace("flushEmpty: false", for_ever);
+    std::fs::write(&document, text).unwrap();
     let server = Server::start(&folder.path().join("data"), &["--pipeline", document.to_str().unwrap()]);
     let made = server.post("/api/v1/meters", &json!({"userId": "bob", "meterType": "Use", "deleteOnReset": true}));
     assert_eq!(made.status, 201);
@@ -81,4 +83,67 @@ fn a_meter_that_is_deleted_on_reset_leaves_with_its_record() {
     assert_eq!(server.get(&format!("/api/v1/meters/{id}"))["deleteOnReset"], true);
     server.count(&[event("1", "bob", json!(7))]);
     assert_eq!(server.get(&format!("/api/v1/meters/{id}"))["value"], 7);
+}
+
+#[test]
+fn a_meter_that_was_deleted_flushes_nothing_twice() {
+    let folder = tempfile::tempdir().unwrap();
+    let document = folder.path().join("hours.yaml");
+    let for_ever = "flushEmpty: false, late: { amendWithin: 36500d }";
+    let text = hours(&folder.path().join("records.ndjson")).replace("flushEmpty: false", for_ever);
+    std::fs::write(&document, text).unwrap();
+    let server = Server::start(&folder.path().join("data"), &["--pipeline", document.to_str().unwrap()]);
+    let in_the_past = |id: &str, value: i64| {
+        let mut event = event(id, "anna", json!(value));
+        event["time"] = json!("2024-05-01T10:15:00Z");
+        event
+    };
+    let records = |count: usize| {
+        eventually("records", || Some(items(&server.get("/api/v1/records?userId=anna"))).filter(|found| found.len() == count))
+    };
+    server.count(&[in_the_past("1", 2)]);
+    records(1);
+    let meters = items(&server.get("/api/v1/meters?userId=anna"));
+    let path = format!("/api/v1/meters/{}", meters[0]["id"].as_str().unwrap());
+    assert_eq!(server.ask("DELETE", &path).send().status, 204);
+    assert!(items(&server.get("/api/v1/meters?userId=anna")).is_empty());
+    server.count(&[in_the_past("2", 5)]);
+    let records = records(2);
+    let revisions: Vec<_> = records
+        .iter()
+        .map(|record| (&record["value"], &record["meterMetaData"]["revision"], &record["meterMetaData"]["delta"]))
+        .collect();
+    assert!(revisions.contains(&(&json!(7), &json!(1), &json!(5))), "{revisions:?}");
+    assert_ne!(records[0]["meterMetaData"]["recordId"], records[1]["meterMetaData"]["recordId"]);
+    assert!(items(&server.get("/api/v1/meters?userId=anna")).is_empty(), "it did not come back");
+}
+
+#[test]
+fn another_schedule_in_a_new_version_counts_after_the_current_period() {
+    let folder = tempfile::tempdir().unwrap();
+    let document = folder.path().join("hours.yaml");
+    let text = hours(&folder.path().join("records.ndjson"));
+    std::fs::write(&document, &text).unwrap();
+    let server = Server::start(&folder.path().join("data"), &["--pipeline", document.to_str().unwrap()]);
+    let period_of = |user: &str| {
+        let meter = items(&server.get(&format!("/api/v1/meters?userId={user}")))[0].clone();
+        (meter["periodStart"].clone(), meter["periodEnd"].clone())
+    };
+    server.count(&[event("1", "anna", json!(1))]);
+    let before = period_of("anna");
+    let newer = text.replace("resetSchedule: hourly", "resetSchedule: yearly, timezone: Europe/Oslo");
+    let put = |text: &str| {
+        server
+            .ask("PUT", "/api/v1/pipelines/hours")
+            .header("if-match", "*")
+            .header("content-type", "application/yaml")
+            .body(text)
+            .send()
+    };
+    put(&newer).ok();
+    server.count(&[event("2", "anna", json!(1)), event("3", "berta", json!(1))]);
+    assert_eq!(period_of("anna"), before, "the current period ends as it was to end");
+    assert_ne!(period_of("berta"), before, "a new meter has the new schedule");
+    // What may not change is refused as ever.
+    assert_eq!(put(&newer.replace("unit: kWh", "aggregation: max")).problem().0, 409);
 }

@@ -1,6 +1,6 @@
 //! Aggregates as bytes, and added to each other.
 
-use super::{Aggregate, Aggregation, Points};
+use super::{Aggregate, Aggregation, LevelInput, Points, Weighted};
 use crate::decimal::Decimal;
 use crate::image::{Glass, Pen, Seen};
 
@@ -25,6 +25,32 @@ fn write_maybe(decimal: Option<Decimal>, pen: &mut Pen) {
 
 fn read_maybe(glass: &mut Glass<'_>) -> Seen<Option<Decimal>> {
     Ok(if glass.byte()? == 0 { None } else { Some(read_decimal(glass)?) })
+}
+
+impl Aggregation {
+    /// Appends which it is: two write the same if they read each other's states.
+    pub(crate) fn write_to(self, pen: &mut Pen) {
+        pen.byte(match self {
+            Aggregation::Sum => 0,
+            Aggregation::Increment => 1,
+            Aggregation::Min => 2,
+            Aggregation::Max => 3,
+            Aggregation::Avg => 4,
+            Aggregation::Unique => 5,
+            Aggregation::Latest => 6,
+            Aggregation::Weighted(_) => 7,
+            Aggregation::Delta => 8,
+            Aggregation::Percentile(_) => 9,
+        });
+        match self {
+            Aggregation::Weighted(Weighted { unit, input }) => {
+                pen.count(unit.map_or(0, |unit| unit as u64));
+                pen.byte(u8::from(input == LevelInput::Change));
+            }
+            Aggregation::Percentile(p) => write_decimal(p, pen),
+            _ => {}
+        }
+    }
 }
 
 impl Aggregate {

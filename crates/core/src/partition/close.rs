@@ -4,18 +4,22 @@
 //! one period of one meter and puts it back for its next, so records leave in the order
 //! of their period ends and, within one, of their users.
 
-use super::{Effects, Identities, Meter, MeterIx, MeterKey, Meters, OpenPeriod, Partition, RecordKey, Sent};
+use super::gone::amendable_for;
+use super::{Effects, Identities, Meter, MeterIx, Meters, OpenPeriod, Partition, RecordKey, Sent};
 use crate::aggregation::{Aggregate, Aggregation};
 use crate::limits::AMEND_SETTLE;
 use crate::meter_type::MeterType;
 use crate::plan::Plan;
-use crate::record::{Record, Revision};
+use crate::record::{Crossing, Record, Revision};
 use crate::schedule::Period;
 use crate::time::Timestamp;
 
 impl<M: Meters, I: Identities> Partition<M, I> {
     /// Flushes everything that is due by `at`.
     pub(super) fn tick(&mut self, at: Timestamp, effects: &mut impl Effects) {
+        for (horizon, kind) in self.horizons.iter_mut().zip(&self.plan.meter_types) {
+            horizon.come_to(at, kind);
+        }
         while let Some(entry) = self.due.first_entry()
             && *entry.key() <= at
         {
@@ -36,12 +40,19 @@ impl<M: Meters, I: Identities> Partition<M, I> {
 
     /// Does what is due of a meter, and puts it back.
     fn settle(&mut self, ix: MeterIx, due: Timestamp, at: Timestamp, effects: &mut impl Effects) {
+        // It waits for nothing now, so that it is put back even for the same instant.
+        self.meters.get_mut(ix).due = Timestamp::MAX;
         self.amend(ix, due, effects);
+        if !self.meters.get(ix).is_alive() {
+            return self.settle_gone(ix, due);
+        }
         self.skip_empty(ix, at);
         let period = self.next_period(ix);
         let grace = self.kind(self.meters.get(ix)).late.grace;
         if period.end != Timestamp::MAX && period.end.saturating_add(grace) <= due {
             self.flush(ix, period, due, effects);
+            // A gap that closes may correct what lies behind it.
+            self.amend(ix, due, effects);
             if self.meters.get(ix).delete_on_reset {
                 return self.delete(ix, effects);
             }
@@ -57,24 +68,30 @@ impl<M: Meters, I: Identities> Partition<M, I> {
         if kind.flush_empty || kind.aggregation.carries_over() {
             return;
         }
-        let (meter_type, grace) = (meter.meter_type, kind.late.grace);
-        let open = self.calendar_period(meter_type, at.saturating_sub(grace)).start;
+        let grace = kind.late.grace;
+        let open = self.period_of(ix, at.saturating_sub(grace)).start;
         let meter = self.meters.get_mut(ix);
-        let next = meter.next;
+        let next = meter.next();
         let held = meter.periods.iter().filter(|held| held.sent().is_none()).map(|held| held.period.start);
         let target = held.filter(|start| *start >= next).fold(open, Timestamp::min);
-        if target > next {
-            meter.note_flushed(Period { start: next, end: target });
-        }
+        meter.note_flushed_until(target);
     }
 
     /// Flushes what is open: every period that began by `at`, and later ones that
     /// already hold something.
     pub(super) fn flush_open(&mut self, at: Timestamp, effects: &mut impl Effects) {
         let mut open = Vec::new();
-        let meters: Vec<MeterIx> = self.meters.all().map(|(ix, _)| ix).collect();
+        let mut meters: Vec<MeterIx> = self.meters.all().map(|(ix, _)| ix).collect();
+        let order = |ix: &MeterIx| {
+            let meter = self.meters.get(*ix);
+            (&*meter.user, meter.meter_type, meter.processor)
+        };
+        meters.sort_by(|a, b| order(a).cmp(&order(b)));
         for ix in meters {
             self.amend(ix, Timestamp::MAX, effects);
+            if !self.meters.get(ix).is_alive() {
+                continue;
+            }
             self.skip_empty(ix, at);
             let mut period = self.next_period(ix);
             while period.start <= at {
@@ -82,9 +99,10 @@ impl<M: Meters, I: Identities> Partition<M, I> {
                 if period.end == Timestamp::MAX {
                     break;
                 }
-                period = self.calendar_period(self.meters.get(ix).meter_type, period.end);
+                period = self.period_behind(ix, period.end);
             }
-            let later = self.meters.get(ix).periods.iter().map(|held| held.period);
+            let held = self.meters.get(ix).periods.iter().filter(|held| held.sent().is_none());
+            let later = held.map(|held| held.period);
             open.extend(later.filter(|later| later.start >= period.start && later.start > at).map(|later| (later, ix)));
         }
         let order = |(period, ix): &(Period, MeterIx)| {
@@ -94,12 +112,14 @@ impl<M: Meters, I: Identities> Partition<M, I> {
         open.sort_by(|a, b| order(a).cmp(&order(b)));
         for (period, ix) in open {
             self.flush(ix, period, period.end, effects);
+            self.schedule_next(ix);
         }
         self.delete_flushed(effects);
     }
 
     fn delete_flushed(&mut self, effects: &mut impl Effects) {
-        let gone = self.meters.all().filter(|(_, meter)| meter.delete_on_reset && meter.flushed.end > meter.created_at);
+        let goes = |meter: &Meter| meter.is_alive() && meter.delete_on_reset && meter.has_flushed_any();
+        let gone = self.meters.all().filter(|(_, meter)| goes(meter));
         for ix in gone.map(|(ix, _)| ix).collect::<Vec<_>>() {
             self.delete(ix, effects);
         }
@@ -136,8 +156,8 @@ impl<M: Meters, I: Identities> Partition<M, I> {
             meter.periods[place].set_sent(Some(Sent { revision, value, updated_at, amend_at: None }));
         }
         meter.note_flushed(period);
-        if kind.aggregation.carries_over() {
-            self.hand_over(ix, period, kind);
+        if kind.aggregation.carries_over() && self.hand_over(ix, period, kind) {
+            self.amend_follower(ix, period, due);
         }
     }
 
@@ -165,7 +185,8 @@ impl<M: Meters, I: Identities> Partition<M, I> {
         let updated_at = sent.updated_at.max(held.last_at);
         let number = sent.revision.map_or(0, |before| before + 1);
         let delta = sent.revision.and(delta);
-        let due = sent.amend_at.unwrap_or(due);
+        // On demand revisions go before everything, whenever they would have been due.
+        let due = if due == Timestamp::MAX { Timestamp::MIN } else { sent.amend_at.unwrap_or(due) };
         self.emit(&plan, meter, held, Revision { number, delta, updated_at }, due, effects);
         let period = held.period;
         let meter = self.meters.get_mut(ix);
@@ -187,15 +208,29 @@ impl<M: Meters, I: Identities> Partition<M, I> {
         effects: &mut impl Effects,
     ) {
         let mut json = Vec::with_capacity(1024);
-        let record = Record { plan, symbols: &self.symbols, meter, held, revision, crossing: None };
-        record.write_to(&mut json);
+        self.record(plan, meter, held, revision, None).write_to(&mut json);
         effects.record(record_key(meter, held.period, revision.number, due), &json);
+    }
+
+    /// A record, or a partial one.
+    pub(super) fn record<'r>(
+        &'r self,
+        plan: &'r Plan,
+        meter: &'r Meter,
+        held: &'r OpenPeriod,
+        revision: Revision,
+        crossing: Option<Crossing<'r>>,
+    ) -> Record<'r> {
+        let calendar = &self.calendars[usize::from(meter.calendar)];
+        let zone = &calendar.era_at(held.period.start).zone;
+        Record { plan, symbols: &self.symbols, meter, zone, held, revision, crossing }
     }
 
     /// Appends a meter as it is at an instant: the record its ongoing period would make.
     pub fn show(&self, meter: &Meter, at: Timestamp, out: &mut Vec<u8>) {
         let kind = self.kind(meter);
-        let ongoing = kind.schedule.period_at(&kind.zone, at.max(meter.next));
+        let at = at.max(meter.next());
+        let ongoing = meter.fit(self.calendars[usize::from(meter.calendar)].compute(at), at);
         let start = ongoing.start.max(meter.created_at);
         let empty;
         let held = match meter.periods.place(start) {
@@ -212,7 +247,7 @@ impl<M: Meters, I: Identities> Partition<M, I> {
         let number = held.sent().and_then(|sent| sent.revision).unwrap_or(0);
         let updated_at = meter.updated_at().max(held.last_at);
         let revision = Revision { number, delta: None, updated_at };
-        Record { plan: &self.plan, symbols: &self.symbols, meter, held, revision, crossing: None }.write_to(out);
+        self.record(&self.plan, meter, held, revision, None).write_to(out);
     }
 
     /// Marks a flushed period as changed; the revision goes once things have settled.
@@ -234,22 +269,19 @@ impl<M: Meters, I: Identities> Partition<M, I> {
     /// What a period ended with, the next begins with. Says whether a period that was
     /// flushed already learnt something new by it.
     fn hand_over(&mut self, ix: MeterIx, period: Period, kind: &MeterType) -> bool {
-        if period.end == Timestamp::MAX {
+        // What one meter ended with is not what another begins with.
+        if period.end == Timestamp::MAX || self.meters.get(ix).breaks_within(period.end, period.end) {
             return false;
         }
-        let follower = self.calendar_period(self.meters.get(ix).meter_type, period.end);
+        let follower = self.period_of(ix, period.end);
         let meter = self.meters.get_mut(ix);
+        let horizon = self.horizons[usize::from(meter.meter_type)];
         let Ok(place) = meter.periods.place(period.start) else { return false };
         let next = match meter.periods.place(follower.start) {
             Ok(next) => next,
             Err(next) => {
                 let mut fresh = OpenPeriod::new(follower, Aggregate::initial(kind.aggregation));
-                if meter.has_flushed(follower.start) {
-                    let value = fresh.amount.total.value(kind.aggregation, follower);
-                    let revision = (kind.flush_empty && follower.start < kind.active_to).then_some(0);
-                    let updated_at = meter.updated_at();
-                    fresh.set_sent(Some(Sent { revision, value, updated_at, amend_at: None }));
-                }
+                fresh.set_sent(horizon.sent_empty(meter, kind, follower));
                 meter.periods.insert(next, fresh);
                 next
             }
@@ -259,8 +291,11 @@ impl<M: Meters, I: Identities> Partition<M, I> {
 
     /// A period that came to hold something begins with what the one before ended with.
     pub(super) fn open_from_before(&mut self, ix: MeterIx, place: usize, kind: &MeterType) {
-        if place > 0 && self.meters.get(ix).periods[place - 1].sent().is_some() {
-            self.open_from(ix, place - 1, place, kind);
+        let Some(before) = place.checked_sub(1) else { return };
+        let meter = self.meters.get(ix);
+        let (held, opened) = (&meter.periods[before], &meter.periods[place]);
+        if held.sent().is_some() && !meter.breaks_within(held.period.end, opened.period.start) {
+            self.open_from(ix, before, place, kind);
         }
     }
 
@@ -281,50 +316,29 @@ impl<M: Meters, I: Identities> Partition<M, I> {
     }
 
     /// Lets go of periods that may no longer be amended.
-    fn forget_closed(&mut self, ix: MeterIx, at: Timestamp) {
+    pub(super) fn forget_closed(&mut self, ix: MeterIx, at: Timestamp) {
         let plan = std::sync::Arc::clone(&self.plan);
         let meter = self.meters.get_mut(ix);
         let kind = &plan.meter_types[usize::from(meter.meter_type)];
-        let within = match kind.late.policy {
-            crate::meter_type::LatePolicy::Amend => kind.late.amend_within,
-            _ => 0,
-        };
-        let before = meter.next;
+        let within = amendable_for(kind);
+        let (before, alive) = (meter.next(), meter.is_alive());
         meter.periods.retain(|held| {
             let settled = held.sent().is_some_and(|sent| sent.amend_at.is_none());
             // What carries over needs the period before, as long as the next is open.
-            let needed = kind.aggregation.carries_over() && held.period.end >= before;
+            let needed = alive && kind.aggregation.carries_over() && held.period.end >= before;
             !settled || needed || held.period.end.saturating_add(within) >= at
         });
     }
 
-    pub(super) fn delete(&mut self, ix: MeterIx, effects: &mut impl Effects) {
-        let meter = self.meters.get(ix);
-        effects.deleted(meter);
-        let key = MeterKey::new(&meter.user, Plan::user_hash(&meter.user), meter.processor, meter.meter_type);
-        let hash = key.hash;
-        self.meters.remove(hash, ix);
-    }
-
     /// Puts a meter where it is due next.
     pub(super) fn schedule_next(&mut self, ix: MeterIx) {
-        let period = self.next_period(ix);
-        let meter = self.meters.get(ix);
-        let kind = self.kind(meter);
-        let mut due = match period.end {
-            Timestamp::MAX => Timestamp::MAX,
-            end => end.saturating_add(kind.late.grace),
+        let amends = self.meters.get(ix).periods.iter().filter_map(|held| held.sent()?.amend_at).min();
+        let due = match (self.meters.get(ix).is_alive(), amends) {
+            (true, amends) => self.flush_due(ix).min(amends.unwrap_or(Timestamp::MAX)),
+            (false, Some(amends)) => amends,
+            (false, None) => self.remembered_until(self.meters.get(ix)),
         };
-        // After its type ended a meter waits only for what it still holds.
-        if period.start >= kind.active_to && meter.periods.last().is_none_or(|last| last.period.start < period.start) {
-            due = Timestamp::MAX;
-        }
-        if !kind.flush_empty && meter.periods.iter().all(|held| held.sent().is_some()) {
-            due = Timestamp::MAX;
-        }
-        let amends = meter.periods.iter().filter_map(|held| held.sent()?.amend_at);
-        due = amends.fold(due, Timestamp::min);
-        if due == meter.due {
+        if due == self.meters.get(ix).due {
             return;
         }
         self.meters.get_mut(ix).due = due;
@@ -333,18 +347,38 @@ impl<M: Meters, I: Identities> Partition<M, I> {
         }
     }
 
+    /// When the next period of a meter is to be flushed.
+    fn flush_due(&mut self, ix: MeterIx) -> Timestamp {
+        let period = self.next_period(ix);
+        let meter = self.meters.get(ix);
+        let kind = self.kind(meter);
+        // After its type ended a meter waits only for what it still holds.
+        let over = period.start >= kind.active_to && meter.periods.last().is_none_or(|last| last.period.start < period.start);
+        let nothing = !kind.flush_empty && meter.periods.iter().all(|held| held.sent().is_some());
+        match period.end {
+            Timestamp::MAX => Timestamp::MAX,
+            _ if over || nothing => Timestamp::MAX,
+            end => end.saturating_add(kind.late.grace),
+        }
+    }
+
     /// The period a meter flushes next.
     fn next_period(&mut self, ix: MeterIx) -> Period {
+        let next = self.meters.get(ix).next();
+        Period { start: next, ..self.period_of(ix, next) }
+    }
+
+    /// The first period from an instant on that is not flushed.
+    fn period_behind(&mut self, ix: MeterIx, from: Timestamp) -> Period {
         let meter = self.meters.get(ix);
-        let (next, meter_type) = (meter.next, meter.meter_type);
-        Period { start: next, ..self.calendar_period(meter_type, next) }
+        let mut start = from;
+        while let Some(stretch) = meter.stretch_at(start) {
+            start = stretch.period.end;
+        }
+        Period { start, ..self.period_of(ix, start) }
     }
 
-    fn calendar_period(&mut self, meter_type: u16, at: Timestamp) -> Period {
-        self.calendars[usize::from(meter_type)].period_at(at)
-    }
-
-    fn kind(&self, meter: &Meter) -> &MeterType {
+    pub(super) fn kind(&self, meter: &Meter) -> &MeterType {
         &self.plan.meter_types[usize::from(meter.meter_type)]
     }
 }

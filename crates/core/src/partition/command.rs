@@ -32,6 +32,9 @@ pub enum Command<'a> {
     Edit(&'a DeclaredMeter),
     /// A meter is taken away, with what it holds and without a record.
     Delete(&'a DeclaredMeter),
+    /// The plan may have other reset schedules than before: meters follow them from their
+    /// next period on.
+    Reschedule,
     /// Time has come: what ended by now is flushed.
     Tick,
     /// What is open is flushed as it is; period ends stay as scheduled.

@@ -4,12 +4,11 @@
 //! reason to park it is looked for, then meters are opened and values added.
 
 use super::{
-    Birth, Carry, Counted, Effects, Identities, Meter, MeterIx, MeterKey, Meters, OpenPeriod, Partition, Periods, Usage,
+    Birth, Carry, Counted, Effects, Identities, Meter, MeterIx, MeterKey, Meters, OpenPeriod, Partition, Periods, Standing, Usage,
 };
 use crate::aggregation::{Aggregate, Aggregation, Contribution};
 use crate::decimal::{self, Decimal};
 use crate::event::{Batch, Leaf};
-use crate::meter_type::{LatePolicy, MeterType};
 use crate::plan::{Plan, Processor, Rule};
 use crate::schedule::Period;
 use crate::time::Timestamp;
@@ -39,7 +38,7 @@ struct Target {
 }
 
 /// Why a rule does not count an event.
-enum Refusal {
+pub(super) enum Refusal {
     /// The next rule may.
     PassOn(Reason),
     /// The event is parked.
@@ -79,7 +78,7 @@ impl<M: Meters, I: Identities> Partition<M, I> {
         let meters = guesses.map(|meter| meter.and_then(|ix| self.meters.peek(ix)));
         // A field on each cache line of a meter, then its groups.
         for meter in meters.iter().flatten() {
-            near ^= meter.next.nanos() ^ meter.periods.last().map_or(0, |held| held.events as i64) ^ meter.due.nanos();
+            near ^= meter.next().nanos() ^ meter.periods.last().map_or(0, |held| held.events as i64) ^ meter.changed_at.nanos();
         }
         for period in meters.iter().flatten().filter_map(|meter| meter.periods.last()) {
             near ^= period.amount.groups.touch();
@@ -185,44 +184,25 @@ impl<M: Meters, I: Identities> Partition<M, I> {
             let key = MeterKey::new(user, usage.user_hash, processor, meter_type);
             let meter = match self.scratch.guess {
                 Some(guess) if self.meters.is(guess, &key) => Some(guess),
-                _ => self.meters.find(&key),
+                _ => self.find_or_remember(&key),
             };
-            if meter.is_none() && !kind.auto_create {
-                reason = Reason::NoMeter;
-                continue;
-            }
-            let mut period = self.calendars[usize::from(meter_type)].period_at(usage.at);
-            let mut late = false;
-            if let Some(ix) = meter {
-                let held = self.meters.get(ix);
-                if held.birth == Birth::Declared && period.start < held.created_at {
-                    if usage.at < held.created_at {
-                        reason = Reason::BeforeActive;
-                        continue;
-                    }
-                    period.start = held.created_at;
+            let placed = match meter {
+                None if !kind.auto_create => Err(Refusal::PassOn(Reason::NoMeter)),
+                None => Ok((self.calendars[usize::from(meter_type)].period_at(usage.at), false)),
+                Some(ix) => self.place(ix, kind, usage.at, at),
+            };
+            let (period, late) = match placed {
+                Ok(placed) => placed,
+                Err(Refusal::PassOn(why)) => {
+                    reason = why;
+                    continue;
                 }
-                if held.has_flushed(period.start) {
-                    late = true;
-                    period = self.late_period(kind, meter_type, period, at)?;
-                }
-            }
+                Err(park) => return Err(park),
+            };
             let hash = key.hash;
             targets.push(Target { meter, hash, meter_type, rule: rule_ix, period, number: Decimal::ZERO, late });
         }
         if targets.len() == before { Err(Refusal::PassOn(reason)) } else { Ok(()) }
-    }
-
-    /// The period a late event counts in.
-    fn late_period(&mut self, kind: &MeterType, meter_type: u16, period: Period, at: Timestamp) -> Result<Period, Refusal> {
-        match kind.late.policy {
-            LatePolicy::Carry => Ok(self.calendars[usize::from(meter_type)].period_at(at)),
-            LatePolicy::Park => Err(Refusal::Park(Reason::TooLate, format!("the period until {} is flushed", period.end))),
-            LatePolicy::Amend if at.since(period.end) > i128::from(kind.late.amend_within) => {
-                Err(Refusal::Park(Reason::TooLate, format!("the period until {} may no longer be amended", period.end)))
-            }
-            LatePolicy::Amend => Ok(period),
-        }
     }
 
     /// Reads the rule's value and checks that it fits wherever it goes.
@@ -286,17 +266,22 @@ impl<M: Meters, I: Identities> Partition<M, I> {
                 None => self.open_by_event(processor, user, target, usage, at, effects),
             },
         };
+        if !self.meters.get(ix).is_alive() && !self.meters.get(ix).has_flushed(target.period.start) {
+            let start = target.period.start;
+            self.reopen_by_event(ix, start, created_by_event(start, usage.at, at), effects);
+        }
         let kind = &plan.meter_types[usize::from(target.meter_type)];
         let rule = &plan.processors[usize::from(processor)].rules[usize::from(target.rule)];
         self.grow_backwards(ix, target.period, usage.at, at);
         let contribution =
             Contribution { number: target.number, fingerprint: fingerprint(kind.aggregation, batch, usage, rule), at: usage.at };
+        let horizon = self.horizons[usize::from(target.meter_type)];
         let meter = self.meters.get_mut(ix);
         let (place, news) = match meter.periods.place(target.period.start) {
             Ok(place) => (place, false),
             Err(place) => {
                 let mut fresh = OpenPeriod::new(target.period, Aggregate::initial(kind.aggregation));
-                fresh.set_sent(sent_empty(meter, kind, target.period));
+                fresh.set_sent(horizon.sent_empty(meter, kind, target.period));
                 meter.periods.insert(place, fresh);
                 (place, true)
             }
@@ -348,10 +333,10 @@ impl<M: Meters, I: Identities> Partition<M, I> {
             user: user.into(),
             processor,
             meter_type: target.meter_type,
+            calendar: target.meter_type,
             birth: Birth::ByEvent,
             delete_on_reset: false,
             created_at: created_by_event(start, usage.at, at),
-            next: start,
             flushed: Period { start, end: start },
             due: Timestamp::MAX,
             changed_at: Timestamp::MIN,
@@ -368,17 +353,13 @@ impl<M: Meters, I: Identities> Partition<M, I> {
     /// whichever arrives first.
     fn grow_backwards(&mut self, ix: MeterIx, period: Period, event_at: Timestamp, at: Timestamp) {
         let meter = self.meters.get_mut(ix);
-        if meter.birth == Birth::Declared {
+        let formers = meter.stretch_at(period.start).is_some_and(|beside| beside.standing != Standing::Own);
+        if meter.birth != Birth::ByEvent || formers {
             return;
         }
-        let before = period.start < meter.next && !meter.has_flushed(period.start);
         meter.created_at = meter.created_at.min(created_by_event(period.start, event_at, at));
-        if before {
-            meter.next = period.start;
-            if meter.flushed.start == meter.flushed.end {
-                // Nothing was flushed yet: what will be begins here.
-                meter.flushed = Period { start: period.start, end: period.start };
-            }
+        if period.start < meter.next() && !meter.has_flushed(period.start) {
+            meter.begin_at(period.start);
             self.schedule_next(ix);
         }
     }
@@ -387,17 +368,6 @@ impl<M: Meters, I: Identities> Partition<M, I> {
 /// The boundary, when it lies in the past; without a boundary, the event.
 fn created_by_event(boundary: Timestamp, event_at: Timestamp, at: Timestamp) -> Timestamp {
     if boundary == Timestamp::MIN { event_at } else { boundary.min(at) }
-}
-
-/// Whether the empty period was already flushed, as revision 0 if such are.
-fn sent_empty(meter: &Meter, kind: &MeterType, period: Period) -> Option<super::Sent> {
-    if !meter.has_flushed(period.start) {
-        return None;
-    }
-    let updated_at = meter.updated_at();
-    let revision = (kind.flush_empty && period.start < kind.active_to).then_some(0);
-    let value = Aggregate::initial(kind.aggregation).value(kind.aggregation, period);
-    Some(super::Sent { revision, value, updated_at, amend_at: None })
 }
 
 /// The value a leaf stands for, where one is needed.

@@ -1,34 +1,54 @@
 //! Meters that people open, change and take away.
 
-use super::{Birth, Effects, Identities, Meter, MeterIx, MeterKey, Meters, Partition, Periods, Rare};
+use uuid::Uuid;
+
+use super::{Birth, Effects, Identities, Meter, MeterIx, MeterKey, Meters, Partition, Periods, Rare, Stretch};
 use crate::plan::{DeclaredMeter, Plan};
 use crate::schedule::Period;
 use crate::time::Timestamp;
 
 impl<M: Meters, I: Identities> Partition<M, I> {
-    /// Opens a meter by hand; one that exists already is left as it is.
+    /// Opens a meter by hand; one that exists already is left as it is. Where one was
+    /// before, it goes on behind what that one flushed.
     pub(super) fn open_declared(&mut self, declared: &DeclaredMeter, at: Timestamp) {
         let user = declared.user.as_bytes();
         let key = MeterKey::new(user, Plan::user_hash(user), declared.processor, declared.meter_type);
-        if self.meters.find(&key).is_some() {
-            return;
-        }
         let created_at = declared.created_at.unwrap_or(at);
-        let meter = Meter {
-            user: user.into(),
-            processor: declared.processor,
-            meter_type: declared.meter_type,
-            birth: Birth::Declared,
-            delete_on_reset: declared.delete_on_reset,
-            created_at,
-            next: created_at,
-            flushed: Period { start: created_at, end: created_at },
-            due: Timestamp::MAX,
-            changed_at: Timestamp::MIN,
-            periods: Periods::default(),
-            rare: rare(declared.id, declared),
-        };
-        let ix = self.meters.insert(key.hash, meter);
+        match self.find_or_remember(&key) {
+            Some(ix) if self.meters.get(ix).is_alive() => {}
+            Some(ix) => self.reopen_declared(ix, declared, created_at),
+            None => {
+                let meter = Meter {
+                    user: user.into(),
+                    processor: declared.processor,
+                    meter_type: declared.meter_type,
+                    calendar: declared.meter_type,
+                    birth: Birth::Declared,
+                    delete_on_reset: declared.delete_on_reset,
+                    created_at,
+                    flushed: Period { start: created_at, end: created_at },
+                    due: Timestamp::MAX,
+                    changed_at: Timestamp::MIN,
+                    periods: Periods::default(),
+                    rare: rare(declared.id, declared, &[]),
+                };
+                let ix = self.meters.insert(key.hash, meter);
+                self.schedule_next(ix);
+            }
+        }
+    }
+
+    fn reopen_declared(&mut self, ix: MeterIx, declared: &DeclaredMeter, created_at: Timestamp) {
+        let meter = self.meters.get_mut(ix);
+        let id = declared.id.or(meter.rare.as_ref().and_then(|rare| rare.id));
+        meter.rare = rare(id, declared, meter.stretches());
+        meter.birth = Birth::Declared;
+        meter.delete_on_reset = declared.delete_on_reset;
+        meter.created_at = created_at;
+        meter.changed_at = Timestamp::MIN;
+        meter.begin_at(created_at);
+        meter.step_over();
+        self.gone -= 1;
         self.schedule_next(ix);
     }
 
@@ -38,7 +58,7 @@ impl<M: Meters, I: Identities> Partition<M, I> {
             let meter = self.meters.get_mut(ix);
             meter.delete_on_reset = declared.delete_on_reset;
             let id = meter.rare.as_ref().and_then(|rare| rare.id);
-            meter.rare = rare(id, declared);
+            meter.rare = rare(id, declared, meter.stretches());
         }
     }
 
@@ -51,11 +71,13 @@ impl<M: Meters, I: Identities> Partition<M, I> {
 
     fn declared(&self, declared: &DeclaredMeter) -> Option<MeterIx> {
         let user = declared.user.as_bytes();
-        self.meters.find(&MeterKey::new(user, Plan::user_hash(user), declared.processor, declared.meter_type))
+        let key = MeterKey::new(user, Plan::user_hash(user), declared.processor, declared.meter_type);
+        self.meters.find(&key).filter(|ix| self.meters.get(*ix).is_alive())
     }
 }
 
-fn rare(id: Option<uuid::Uuid>, declared: &DeclaredMeter) -> Option<Box<Rare>> {
-    let custom_fields = declared.custom_fields.clone();
-    (id.is_some() || !custom_fields.is_empty()).then(|| Box::new(Rare { id, custom_fields }))
+fn rare(id: Option<Uuid>, declared: &DeclaredMeter, stretches: &[Stretch]) -> Option<Box<Rare>> {
+    let (custom_fields, stretches) = (declared.custom_fields.clone(), stretches.to_vec());
+    let any = id.is_some() || !custom_fields.is_empty() || !stretches.is_empty();
+    any.then(|| Box::new(Rare { id, custom_fields, stretches }))
 }

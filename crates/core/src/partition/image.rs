@@ -1,39 +1,65 @@
 //! A partition as bytes, and back.
 //!
-//! What the bytes refer to — meter types, processors, breakdowns, carried fields — stands
-//! by name in tables at the front, so a partition is read under whatever version of the
-//! plan there is by then; what that version no longer has, while meters need it, is an
-//! error. Identities are not in it: they have their own form (see [`super::Identities`]).
-//! When something is due follows from the rest and is computed again.
+//! What the bytes refer to — meter types, processors, breakdowns, carried fields, thresholds,
+//! calendars — stands by name and content in tables at the front ([`tables`]), so a partition
+//! is read under whatever version of the plan there is by then; what that version no longer
+//! has, while meters need it, is an error. Of meters that are gone nothing is needed: where
+//! their type is, they become stones. Identities are not in it: they have their own form (see
+//! [`super::Identities`]). When something is due follows from the rest and is computed again.
+//!
+//! Format 1, which is read for ever, knew no meters that are gone, no calendars but those of
+//! the plan, and told two ends of what was flushed in another way.
+
+mod tables;
 
 use std::sync::Arc;
 
 use uuid::Uuid;
 
 use super::groups::Groups;
-use super::meter::{Amount, Extra, Rare};
-use super::{Birth, Carry, Identities, Meter, MeterKey, Meters, OpenPeriod, Partition, Sent, Symbols};
+use super::meter::{Amount, Extra, Rare, Standing, Stretch};
+use super::{Birth, Carry, Identities, Meter, MeterKey, Meters, OpenPeriod, Partition, Sent};
 use crate::aggregation::{Aggregate, Aggregation};
 use crate::decimal::Quotient;
-use crate::event::Path;
 use crate::image::{BadImage, Glass, Pen, Seen};
 use crate::plan::Plan;
+use crate::record::record_id;
 use crate::schedule::Period;
 use crate::time::Timestamp;
+use tables::{Tables, place};
 
-const FORMAT: u8 = 1;
+const FORMAT: u8 = 2;
 
 impl<M: Meters, I: Identities> Partition<M, I> {
     /// Appends everything but the identities.
     pub fn write_to(&self, pen: &mut Pen) {
         pen.byte(FORMAT);
-        write_tables(&self.plan, self.symbols.retired(), pen);
+        let calendars = self.write_tables(pen);
         pen.count(self.symbols.len() as u64);
         self.symbols.identities().for_each(|identity| pen.text(identity));
-        pen.count(self.meters.count() as u64);
-        for (_, meter) in self.meters.all() {
-            write_meter(meter, pen);
+        self.write_stones(pen);
+        pen.count(self.meter_count() as u64);
+        self.meters().for_each(|meter| write_meter(meter, &calendars, pen));
+        pen.count(self.gone as u64);
+        for meter in self.meters.all().map(|(_, meter)| meter).filter(|meter| !meter.is_alive()) {
+            let key = MeterKey::new(&meter.user, 0, meter.processor, meter.meter_type);
+            pen.wide(self.id_of(&key).as_u128());
+            write_stretches(meter.stretches(), pen);
+            let mut whole = Pen::default();
+            write_meter(meter, &calendars, &mut whole);
+            pen.text(&whole.bytes);
         }
+    }
+
+    fn write_stones(&self, pen: &mut Pen) {
+        pen.count(self.stones.flushed.len() as u64);
+        for (meter, periods) in &self.stones.flushed {
+            pen.wide(*meter);
+            pen.count(periods.len() as u64);
+            periods.iter().for_each(|period| write_span(*period, pen));
+        }
+        pen.count(self.stones.told.len() as u64);
+        self.stones.told.iter().for_each(|record| pen.wide(*record));
     }
 }
 
@@ -41,128 +67,99 @@ impl<M: Meters + Default, I: Identities> Partition<M, I> {
     /// Reads a partition under a plan that has all its meters need.
     pub fn read(plan: &Arc<Plan>, identities: I, glass: &mut Glass<'_>) -> Seen<Partition<M, I>> {
         let format = glass.byte()?;
-        if format != FORMAT {
+        if format > FORMAT || format == 0 {
             return Err(BadImage::Format(format));
         }
-        let tables = Tables::read(plan, glass)?;
         let mut partition: Partition<M, I> = Partition::with_identities(Arc::clone(plan), identities);
-        let mut symbols = Vec::new();
-        for _ in 0..glass.length()? {
-            let identity = glass.text()?;
-            // What an image calls a symbol is a place in this list.
-            match read_symbol(identity, plan, &tables, &mut partition.symbols) {
-                Some(symbol) => symbols.push(symbol),
-                None => return glass.damaged(),
-            }
+        let mut tables = partition.read_tables(format, glass)?;
+        partition.read_symbols(&mut tables, glass)?;
+        if format > 1 {
+            partition.read_stones(glass)?;
         }
         for _ in 0..glass.length()? {
-            let meter = read_meter(plan, &tables, &symbols, glass)?;
-            let key = MeterKey::new(&meter.user, Plan::user_hash(&meter.user), meter.processor, meter.meter_type);
-            let hash = key.hash;
-            let ix = partition.meters.insert(hash, meter);
-            partition.schedule_next(ix);
+            let meter = read_meter(plan, &tables, glass)?;
+            partition.take_in(meter, &tables);
+        }
+        if format > 1 {
+            partition.read_gone(&tables, glass)?;
         }
         Ok(partition)
     }
-}
 
-/// The plan's names, in its order.
-fn write_tables(plan: &Plan, retired: &[Vec<Path>], pen: &mut Pen) {
-    pen.count(plan.meter_types.len() as u64);
-    for kind in &plan.meter_types {
-        pen.wide(kind.id.as_u128());
-        pen.text(kind.name.as_bytes());
+    fn read_stones(&mut self, glass: &mut Glass<'_>) -> Seen<()> {
+        for _ in 0..glass.length()? {
+            let meter = glass.wide()?;
+            let mut periods = Vec::new();
+            for _ in 0..glass.length()? {
+                periods.push(read_span(glass)?);
+            }
+            self.stones.flushed.insert(meter, periods.into());
+        }
+        for _ in 0..glass.length()? {
+            self.stones.told.insert(glass.wide()?);
+        }
+        Ok(())
     }
-    pen.count(plan.processors.len() as u64);
-    plan.processors.iter().for_each(|processor| pen.wide(processor.key.as_u128()));
-    pen.count((plan.breakdowns.len() + retired.len()) as u64);
-    for breakdown in plan.breakdowns.iter().chain(retired) {
-        pen.count(breakdown.len() as u64);
-        breakdown.iter().for_each(|path| pen.text(path.as_str().as_bytes()));
-    }
-    pen.count(plan.carried.len() as u64);
-    plan.carried.iter().for_each(|path| pen.text(path.as_str().as_bytes()));
-}
 
-/// Places in the plan of what an image names, by places in the image; where the plan does
-/// not have it, its name.
-struct Tables {
-    meter_types: Vec<Result<u16, String>>,
-    processors: Vec<Result<u16, String>>,
-    breakdowns: Vec<(Option<u16>, Vec<Path>)>,
-    carried: Vec<Result<u16, String>>,
-}
-
-impl Tables {
-    fn read(plan: &Plan, glass: &mut Glass<'_>) -> Seen<Tables> {
-        let mut meter_types = Vec::new();
+    /// Meters that are gone. Where the plan no longer has what they need, stones remain.
+    fn read_gone(&mut self, tables: &Tables, glass: &mut Glass<'_>) -> Seen<()> {
+        let plan = Arc::clone(&self.plan);
         for _ in 0..glass.length()? {
             let id = Uuid::from_u128(glass.wide()?);
-            let name = glass.string()?;
-            let at = plan.meter_types.iter().position(|kind| kind.id == id);
-            meter_types.push(at.map(|at| at as u16).ok_or_else(|| format!("meter type `{name}`")));
-        }
-        let mut processors = Vec::new();
-        for _ in 0..glass.length()? {
-            let key = Uuid::from_u128(glass.wide()?);
-            let at = plan.processors.iter().position(|processor| processor.key == key);
-            processors.push(at.map(|at| at as u16).ok_or_else(|| format!("meter operator with the key {key}")));
-        }
-        let mut breakdowns = Vec::new();
-        for _ in 0..glass.length()? {
-            let mut paths = Vec::new();
-            for _ in 0..glass.length()? {
-                paths.push(read_path(glass)?);
+            let stretches = read_stretches(glass)?;
+            match read_meter(&plan, tables, &mut Glass::new(glass.text()?)) {
+                Ok(meter) if meter.is_alive() => return glass.damaged(),
+                Ok(meter) => self.take_in(meter, tables),
+                Err(BadImage::Unknown(_)) => self.stones.lay(id, stretches),
+                Err(why) => return Err(why),
             }
-            let at = plan.breakdowns.iter().position(|known| same(known, &paths));
-            breakdowns.push((at.map(|at| at as u16), paths));
         }
-        let mut carried = Vec::new();
-        for _ in 0..glass.length()? {
-            let path = read_path(glass)?;
-            let at = plan.carried.iter().position(|known| known.as_str() == path.as_str());
-            carried.push(at.map(|at| at as u16).ok_or_else(|| format!("carried field `{path}`")));
+        Ok(())
+    }
+
+    fn take_in(&mut self, mut meter: Meter, tables: &Tables) {
+        self.translate_crossed(&mut meter, tables);
+        let hash = MeterKey::new(&meter.user, Plan::user_hash(&meter.user), meter.processor, meter.meter_type).hash;
+        self.gone += usize::from(!meter.is_alive());
+        let ix = self.meters.insert(hash, meter);
+        self.schedule_next(ix);
+    }
+
+    /// Bits of thresholds are those of the plan by now. What was told of one that it has no
+    /// room for is remembered by the id of the record.
+    fn translate_crossed(&mut self, meter: &mut Meter, tables: &Tables) {
+        let Some(bits) = tables.thresholds.get(&meter.meter_type) else { return };
+        let id = meter.id(&self.plan);
+        for at in 0..meter.periods.len() {
+            let held = &meter.periods[at];
+            let (mut crossed, before) = (0, held.crossed());
+            if before == 0 {
+                continue;
+            }
+            let (period, number) =
+                (meter.shown(held.period), held.sent().and_then(|sent| sent.revision).map_or(0, |sent| sent + 1));
+            for (told, direction) in bits.of(before) {
+                match told {
+                    Ok(bit) => crossed |= direction.bit(bit),
+                    Err(name) => {
+                        let record = record_id(id, period, number, Some((name, direction)));
+                        self.stones.told.insert(record.as_u128());
+                    }
+                }
+            }
+            meter.periods[at].extra.get_or_insert_default().crossed = crossed;
         }
-        Ok(Tables { meter_types, processors, breakdowns, carried })
     }
 }
 
-fn same(a: &[Path], b: &[Path]) -> bool {
-    a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.as_str() == b.as_str())
-}
-
-fn read_path(glass: &mut Glass<'_>) -> Seen<Path> {
-    let text = glass.string()?;
-    match Path::parse(&text) {
-        Ok(path) => Ok(path),
-        Err(_) => glass.damaged(),
-    }
-}
-
-fn place(table: &[Result<u16, String>], glass: &mut Glass<'_>) -> Seen<u16> {
-    match table.get(glass.count()? as usize) {
-        Some(Ok(at)) => Ok(*at),
-        Some(Err(what)) => Err(BadImage::Unknown(what.clone())),
-        None => glass.damaged(),
-    }
-}
-
-/// A breakdown that the plan no longer has keeps its groups under a number beyond it.
-fn read_symbol(identity: &[u8], plan: &Plan, tables: &Tables, symbols: &mut Symbols) -> Option<u32> {
-    let (breakdown, values) = identity.split_first_chunk::<2>()?;
-    let (at, names) = tables.breakdowns.get(usize::from(u16::from_le_bytes(*breakdown)))?;
-    let at = at.unwrap_or_else(|| plan.breakdowns.len() as u16 + symbols.retire(names));
-    Some(symbols.intern_identity(at, names, values))
-}
-
-fn write_meter(meter: &Meter, pen: &mut Pen) {
+fn write_meter(meter: &Meter, calendars: &[u16], pen: &mut Pen) {
     pen.text(&meter.user);
     pen.count(u64::from(meter.processor));
     pen.count(u64::from(meter.meter_type));
-    pen.byte(
-        u8::from(meter.birth == Birth::ByEvent) | u8::from(meter.delete_on_reset) << 1 | u8::from(meter.rare.is_some()) << 2,
-    );
-    for at in [meter.created_at, meter.next, meter.flushed.start, meter.flushed.end, meter.changed_at] {
+    pen.count(u64::from(calendars.get(usize::from(meter.calendar)).copied().unwrap_or(meter.meter_type)));
+    let birth = u8::from(meter.birth == Birth::ByEvent) | u8::from(meter.birth == Birth::Gone) << 3;
+    pen.byte(birth | u8::from(meter.delete_on_reset) << 1 | u8::from(meter.rare.is_some()) << 2);
+    for at in [meter.created_at, meter.flushed.start, meter.flushed.end, meter.changed_at] {
         pen.time(at);
     }
     if let Some(rare) = &meter.rare {
@@ -175,33 +172,43 @@ fn write_meter(meter: &Meter, pen: &mut Pen) {
             pen.text(name.as_bytes());
             pen.text(json.as_bytes());
         }
+        write_stretches(&rare.stretches, pen);
     }
     pen.count(meter.periods.len() as u64);
     meter.periods.iter().for_each(|held| write_period(held, pen));
 }
 
-fn read_meter(plan: &Plan, tables: &Tables, symbols: &[u32], glass: &mut Glass<'_>) -> Seen<Meter> {
+fn read_meter(plan: &Plan, tables: &Tables, glass: &mut Glass<'_>) -> Seen<Meter> {
     let user = glass.text()?.into();
     let processor = place(&tables.processors, glass)?;
     let meter_type = place(&tables.meter_types, glass)?;
+    let calendar = if tables.format == 1 { meter_type } else { tables.calendar(glass)? };
     let flags = glass.byte()?;
-    let (created_at, next) = (glass.time()?, glass.time()?);
-    let flushed = Period { start: glass.time()?, end: glass.time()? };
+    let created_at = glass.time()?;
+    let next = if tables.format == 1 { Some(glass.time()?) } else { None };
+    let mut flushed = read_span(glass)?;
     let changed_at = glass.time()?;
-    let rare = if flags & 4 == 0 { None } else { Some(Box::new(read_rare(glass)?)) };
+    let mut rare = if flags & 4 == 0 { None } else { Some(Box::new(read_rare(tables.format, glass)?)) };
+    if let Some(next) = next {
+        (flushed, rare) = of_format_1(created_at, next, flushed, rare);
+    }
     let aggregation = plan.meter_types[usize::from(meter_type)].aggregation;
     let mut periods = Vec::new();
     for _ in 0..glass.length()? {
-        periods.push(read_period(aggregation, tables, symbols, glass)?);
+        periods.push(read_period(aggregation, tables, glass)?);
     }
     Ok(Meter {
         user,
         processor,
         meter_type,
-        birth: if flags & 1 == 0 { Birth::Declared } else { Birth::ByEvent },
+        calendar,
+        birth: match flags & 9 {
+            0 => Birth::Declared,
+            1 => Birth::ByEvent,
+            _ => Birth::Gone,
+        },
         delete_on_reset: flags & 2 != 0,
         created_at,
-        next,
         flushed,
         periods: periods.into_iter().collect(),
         due: Timestamp::MAX,
@@ -210,13 +217,58 @@ fn read_meter(plan: &Plan, tables: &Tables, symbols: &[u32], glass: &mut Glass<'
     })
 }
 
-fn read_rare(glass: &mut Glass<'_>) -> Seen<Rare> {
+/// Format 1 told of what was flushed where the next period begins and one stretch, which lies
+/// ahead if the meter grew backwards.
+fn of_format_1(created_at: Timestamp, next: Timestamp, ahead: Period, rare: Option<Box<Rare>>) -> (Period, Option<Box<Rare>>) {
+    if next == ahead.end || ahead.start == ahead.end {
+        return (Period { start: ahead.start.min(next), end: next }, rare);
+    }
+    let mut rare = rare.unwrap_or_default();
+    rare.stretches.push(Stretch { period: ahead, standing: Standing::Own });
+    (Period { start: created_at.min(next), end: next }, Some(rare))
+}
+
+fn write_span(period: Period, pen: &mut Pen) {
+    pen.time(period.start);
+    pen.time(period.end);
+}
+
+fn read_span(glass: &mut Glass<'_>) -> Seen<Period> {
+    Ok(Period { start: glass.time()?, end: glass.time()? })
+}
+
+const STANDINGS: [Standing; 3] = [Standing::Own, Standing::Former, Standing::Closed];
+
+fn write_stretches(stretches: &[Stretch], pen: &mut Pen) {
+    pen.count(stretches.len() as u64);
+    for stretch in stretches {
+        write_span(stretch.period, pen);
+        pen.byte(STANDINGS.iter().position(|standing| *standing == stretch.standing).unwrap_or_default() as u8);
+    }
+}
+
+fn read_stretches(glass: &mut Glass<'_>) -> Seen<Vec<Stretch>> {
+    let mut stretches: Vec<Stretch> = Vec::new();
+    for _ in 0..glass.length()? {
+        let period = read_span(glass)?;
+        let standing = STANDINGS.get(usize::from(glass.byte()?)).copied();
+        let in_order = period.start < period.end && stretches.last().is_none_or(|before| before.period.end <= period.start);
+        match standing {
+            Some(standing) if in_order => stretches.push(Stretch { period, standing }),
+            _ => return glass.damaged(),
+        }
+    }
+    Ok(stretches)
+}
+
+fn read_rare(format: u8, glass: &mut Glass<'_>) -> Seen<Rare> {
     let id = if glass.byte()? == 0 { None } else { Some(Uuid::from_u128(glass.wide()?)) };
     let mut custom_fields = Vec::new();
     for _ in 0..glass.length()? {
         custom_fields.push((glass.string()?, glass.string()?));
     }
-    Ok(Rare { id, custom_fields })
+    let stretches = if format == 1 { Vec::new() } else { read_stretches(glass)? };
+    Ok(Rare { id, custom_fields, stretches })
 }
 
 fn write_period(held: &OpenPeriod, pen: &mut Pen) {
@@ -251,12 +303,12 @@ fn write_period(held: &OpenPeriod, pen: &mut Pen) {
     }
 }
 
-fn read_period(aggregation: Aggregation, tables: &Tables, symbols: &[u32], glass: &mut Glass<'_>) -> Seen<OpenPeriod> {
-    let period = Period { start: glass.time()?, end: glass.time()? };
+fn read_period(aggregation: Aggregation, tables: &Tables, glass: &mut Glass<'_>) -> Seen<OpenPeriod> {
+    let period = read_span(glass)?;
     let (first_at, last_at) = (glass.time()?, glass.time()?);
     let events = glass.count()?;
     let total = Aggregate::read(aggregation, glass)?;
-    let groups = Groups::read(aggregation, symbols, glass)?;
+    let groups = Groups::read(aggregation, &tables.symbols, glass)?;
     let extra = if glass.byte()? == 0 { None } else { Some(Box::new(read_extra(tables, glass)?)) };
     Ok(OpenPeriod { period, first_at, last_at, events, amount: Amount { total, groups }, extra })
 }

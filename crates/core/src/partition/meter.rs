@@ -6,6 +6,8 @@ use super::groups::Groups;
 use super::{Name, Periods};
 use crate::aggregation::Aggregate;
 use crate::decimal::Quotient;
+use crate::meter_type::derived;
+use crate::plan::Plan;
 use crate::schedule::Period;
 use crate::time::Timestamp;
 
@@ -38,6 +40,9 @@ pub enum Birth {
     Declared,
     /// By an event: its first period is a whole one.
     ByEvent,
+    /// It is gone. What it flushed is remembered, so that a late event corrects it and no
+    /// meter that takes its place flushes it anew; see [`super::Stones`].
+    Gone,
 }
 
 /// One user's bucket for one meter type in one meter processor.
@@ -53,21 +58,21 @@ pub struct Meter {
     pub processor: u16,
     /// The type.
     pub meter_type: u16,
+    /// Which of the partition's calendars cuts its periods: its type's, until that changes.
+    pub calendar: u16,
     /// How it came to be.
     pub birth: Birth,
     /// Whether it goes at its next reset.
     pub delete_on_reset: bool,
     /// When it was created; of a meter born by an event, the start of its first period.
     pub created_at: Timestamp,
-    /// The start of the period to flush next.
-    pub next: Timestamp,
-    /// The stretch that was flushed, from the first flush on. A meter that grew
-    /// backwards afterwards flushes what lies before, then goes on behind it.
+    /// The stretch that was flushed and grows: its end is the start of the period to flush
+    /// next. What else was flushed stands among the [`Rare`].
     pub flushed: Period,
-    /// Periods that hold something.
-    pub periods: Periods,
     /// When something is to be flushed next.
     pub due: Timestamp,
+    /// Periods that hold something.
+    pub periods: Periods,
     /// The last event time in flushed periods.
     pub changed_at: Timestamp,
     /// What few meters have.
@@ -81,6 +86,28 @@ pub struct Rare {
     pub id: Option<Uuid>,
     /// Name and JSON text, by name.
     pub custom_fields: Vec<(String, String)>,
+    /// Stretches that were flushed besides the one that grows, in order.
+    pub stretches: Vec<Stretch>,
+}
+
+/// Periods in a row that were flushed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stretch {
+    /// From the start of the first to the end of the last.
+    pub period: Period,
+    /// By whom.
+    pub standing: Standing,
+}
+
+/// Who flushed a stretch, and what may still become of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// The meter itself.
+    Own,
+    /// One of the same key that was deleted.
+    Former,
+    /// The same, and what it held is forgotten: nothing of it can be amended.
+    Closed,
 }
 
 /// What a meter holds of one period. It stays after the flush for as long as the period
@@ -192,27 +219,28 @@ impl OpenPeriod {
 }
 
 impl Meter {
-    /// Whether the period that starts there was flushed.
-    #[inline]
-    pub fn has_flushed(&self, start: Timestamp) -> bool {
-        (self.flushed.start <= start && start < self.flushed.end) || (self.created_at <= start && start < self.next)
-    }
-
-    /// Notes that a period was flushed, in its turn.
-    pub(super) fn note_flushed(&mut self, period: Period) {
-        self.next = period.end;
-        if period.start == self.flushed.end {
-            self.flushed.end = period.end;
-        } else if self.next >= self.flushed.start {
-            // The gap in front is closed: go on behind what was flushed before.
-            self.flushed.start = self.created_at;
-            self.next = self.flushed.end;
-        }
-    }
-
     /// `updatedAt` as of the last flush.
     pub(super) fn updated_at(&self) -> Timestamp {
         if self.changed_at == Timestamp::MIN { self.created_at } else { self.changed_at }
+    }
+
+    /// Its id: given, or derived from its key.
+    pub fn id(&self, plan: &Plan) -> Uuid {
+        let given = self.rare.as_ref().and_then(|rare| rare.id);
+        given.unwrap_or_else(|| {
+            let meter_key = plan.processors[usize::from(self.processor)].key;
+            derived::meter(meter_key, plan.meter_types[usize::from(self.meter_type)].id, &self.user)
+        })
+    }
+
+    /// A period as its records show it: one without a beginning begins with the meter.
+    pub fn shown(&self, period: Period) -> Period {
+        Period { start: if period.start == Timestamp::MIN { self.created_at } else { period.start }, ..period }
+    }
+
+    /// Whether it is there: neither deleted nor only remembered.
+    pub fn is_alive(&self) -> bool {
+        self.birth != Birth::Gone
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::close::record_key;
 use super::{Effects, Identities, MeterIx, Meters, Partition};
-use crate::record::{Crossing, Direction, Record, Revision};
+use crate::record::{Crossing, Direction, Revision};
 use crate::time::Timestamp;
 
 /// Thresholds of a meter type: a bit each, for two directions, in one word.
@@ -29,7 +29,7 @@ impl<M: Meters, I: Identities> Partition<M, I> {
         let mut crossed = before;
         let mut json = Vec::new();
         for (bit, threshold) in kind.thresholds.iter().enumerate() {
-            let (reached, recovered) = (1u64 << bit, 1u64 << (bit + THRESHOLDS_MAX));
+            let (reached, recovered) = (Direction::Reached.bit(bit), Direction::Recovered.bit(bit));
             let above = value.compare(threshold.limit).is_ge();
             let direction = match (above, crossed & reached != 0, crossed & recovered != 0) {
                 (true, false, _) => Direction::Reached,
@@ -41,8 +41,13 @@ impl<M: Meters, I: Identities> Partition<M, I> {
             let updated_at = meter.changed_at.max(held.last_at);
             let revision = Revision { number, delta: None, updated_at };
             let crossing = Some(Crossing { threshold, direction });
+            let record = self.record(&plan, meter, held, revision, crossing);
+            if !self.stones.told.is_empty() && self.stones.told.contains(&record.id().as_u128()) {
+                // A meter that was here before has told it of this period.
+                continue;
+            }
             json.clear();
-            Record { plan: &plan, symbols: &self.symbols, meter, held, revision, crossing }.write_to(&mut json);
+            record.write_to(&mut json);
             effects.threshold(event, record_key(meter, held.period, number, at), &json);
         }
         if crossed != before {

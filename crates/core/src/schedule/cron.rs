@@ -30,6 +30,14 @@ pub struct CronFields {
 #[derive(Clone, Debug)]
 pub struct Cron {
     cron: croner::Cron,
+    pub(super) fields: CronFields,
+}
+
+/// Written alike, they are alike.
+impl PartialEq for Cron {
+    fn eq(&self, other: &Cron) -> bool {
+        self.fields == other.fields
+    }
 }
 
 impl Cron {
@@ -54,7 +62,7 @@ impl Cron {
             part: "day",
             reason: format!("no date ever matches day `{}` in month `{}`", fields.day, fields.month),
         };
-        let cron = Cron { cron: parse(&together).ok_or_else(never)? };
+        let cron = Cron { cron: parse(&together).ok_or_else(never)?, fields: fields.clone() };
         cron.next(DateTime::constant(2000, 1, 1, 0, 0, 0, 0), true).ok_or_else(never)?;
         Ok(cron)
     }

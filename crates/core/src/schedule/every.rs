@@ -53,12 +53,12 @@ pub struct Anchor {
 
 /// A checked schedule of equal steps. Cycles of more than one unit are counted from
 /// 1970 (weeks from its first Monday or whichever weekday the anchor names).
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Every {
-    unit: Unit,
-    count: i64,
-    day: i8,
-    base: DateTime,
+    pub(super) unit: Unit,
+    pub(super) count: i64,
+    pub(super) day: i8,
+    pub(super) base: DateTime,
 }
 
 /// Steps further than this from 1970 reach no instant we can write.

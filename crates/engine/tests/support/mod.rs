@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use flowmeter_core::event::{Block, Origin};
 use flowmeter_core::mediation::{Decoder, Tap};
-use flowmeter_core::partition::RecordKey;
+use flowmeter_core::partition::{Command, RecordKey};
 use flowmeter_core::pipeline::{Format, Pipeline};
+use flowmeter_core::plan::{DeclaredMeter, Plan};
 use flowmeter_core::time::Timestamp;
 use flowmeter_core::verdict::Tally;
 use flowmeter_engine::{Engine, Error, Observer, ParkedEvent, Received, RecordSink, Settings, Source};
@@ -22,6 +23,12 @@ pub enum Step {
     Tick(Timestamp),
     /// Open periods are flushed.
     Flush(Timestamp),
+    /// The meters of a user are opened by hand.
+    Open(Timestamp, String),
+    /// The meters of a user are deleted.
+    Delete(Timestamp, String),
+    /// Another version of the document holds.
+    Adopt(Timestamp, String),
 }
 
 /// How it is run. No answer may depend on it.
@@ -118,7 +125,7 @@ impl Source for Lines {
 /// Runs a pipeline document through steps.
 pub fn run(document: &str, steps: &[Step], layout: Layout) -> Outcome {
     let pipeline = Pipeline::read(document).unwrap_or_else(|problems| panic!("{problems}\n{document}"));
-    let plan = Arc::new(pipeline.plan);
+    let mut plan = Arc::new(pipeline.plan);
     let settings = Settings { threads: layout.threads, partitions: layout.partitions, taps_max: 0 };
     let mut engine = Engine::new(&plan, settings).unwrap();
     let decoder = Arc::new(plan.sources[0].decoder(&plan, Format::Ndjson, &[]));
@@ -126,6 +133,7 @@ pub fn run(document: &str, steps: &[Step], layout: Layout) -> Outcome {
     let mut parked = Parked::default();
     let first = steps.iter().map(|step| match step {
         Step::Events(at, _) | Step::Tick(at) | Step::Flush(at) => *at,
+        Step::Open(at, _) | Step::Delete(at, _) | Step::Adopt(at, _) => *at,
     });
     engine.open_declared(first.min().unwrap());
     for step in steps {
@@ -146,11 +154,51 @@ pub fn run(document: &str, steps: &[Step], layout: Layout) -> Outcome {
             }
             Step::Tick(at) => engine.tick(*at, &mut outcome).unwrap(),
             Step::Flush(at) => engine.flush_open(*at, &mut outcome).unwrap(),
+            Step::Open(at, user) => {
+                declared(&plan, user).iter().for_each(|meter| engine.apply(user.as_bytes(), Command::Open(meter), *at))
+            }
+            Step::Delete(at, user) => {
+                declared(&plan, user).iter().for_each(|meter| engine.apply(user.as_bytes(), Command::Delete(meter), *at))
+            }
+            Step::Adopt(at, document) => {
+                plan = Arc::new(Pipeline::read(document).unwrap_or_else(|problems| panic!("{problems}\n{document}")).plan);
+                let (images, totals) = (engine.images(), engine.totals());
+                engine = Engine::read(Arc::clone(&plan), settings, &images, engine.into_identities()).unwrap();
+                engine.set_totals(totals);
+                engine.reschedule(*at);
+            }
         }
     }
     outcome.tally = engine.totals().tally;
     outcome.parked = parked.0;
+    assert_ids_are_unique(&[outcome.records.as_slice(), &outcome.thresholds].concat());
     outcome
+}
+
+/// A meter of every type, by name.
+fn declared(plan: &Plan, user: &str) -> Vec<DeclaredMeter> {
+    let of = |meter_type| DeclaredMeter {
+        id: None,
+        user: user.to_owned(),
+        processor: 0,
+        meter_type,
+        created_at: None,
+        delete_on_reset: false,
+        custom_fields: Vec::new(),
+    };
+    (0..plan.meter_types.len() as u16).map(of).collect()
+}
+
+/// Every id stands for one record: what is told twice under one is told differently.
+fn assert_ids_are_unique(records: &[String]) {
+    let mut known = BTreeMap::new();
+    for record in records {
+        let read: BTreeMap<String, Box<RawValue>> = serde_json::from_str(record).unwrap();
+        let meta: BTreeMap<String, Box<RawValue>> = serde_json::from_str(read["meterMetaData"].get()).unwrap();
+        if let Some(before) = known.insert(meta["recordId"].get().to_owned(), record) {
+            panic!("two records have one id:\n{before}\n{record}");
+        }
+    }
 }
 
 /// Runs it straight and in every other way; all must agree to the byte.

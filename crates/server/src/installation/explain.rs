@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use flowmeter_core::operator::Operator;
 use flowmeter_core::plan::Plan;
+use flowmeter_core::schedule::Calendar;
 use flowmeter_core::time::Timestamp;
 use flowmeter_engine::live::{folder_of, items, record_item};
 use flowmeter_engine::{Error, Kind, Recount};
@@ -17,6 +18,7 @@ use flowmeter_store::log::Reader;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use super::trace::counted_shown;
 use super::{Installation, KeptPipeline, Refused, not_found, problem_of, shown};
@@ -108,8 +110,13 @@ impl Installation {
         };
         let start = Timestamp::parse_rfc3339(told.period_start.as_bytes()).unwrap_or(Timestamp::MIN);
         let declared = self.declared(pipeline, Some(&told.user_id))?;
+        let mut recount = Recount::new(Arc::clone(&plan), &[]);
+        if let Some(calendar) = self.calendar_of(pipeline, told)? {
+            recount.begin_with(kind as u16, calendar);
+        }
+        recount.open(&declared);
         let mut again = Again {
-            recount: Recount::new(Arc::clone(&plan), &declared),
+            recount,
             plan,
             kind: kind as u16,
             processor: processor as u16,
@@ -123,6 +130,16 @@ impl Installation {
         };
         let through = self.count_again(pipeline, &mut again)?;
         Ok(again.told(pipeline, through))
+    }
+
+    /// What cut the periods of the record's meter: not the plan's schedule, if that changed.
+    fn calendar_of(&self, pipeline: &KeptPipeline, told: &Told) -> Result<Option<Calendar>, Error> {
+        let Some(served) = self.served_of(pipeline.id) else { return Ok(None) };
+        let (Ok(key), Ok(kind)) = (Uuid::try_parse(&told.meter_key), Uuid::try_parse(&told.meter_type_id)) else {
+            return Ok(None);
+        };
+        let user = told.user_id.clone();
+        served.worker().ask(move |live| live.calendar_of(&user, key, kind))
     }
 
     /// Shows every event that may have a part in the record. False: they are too many.

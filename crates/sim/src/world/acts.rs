@@ -136,10 +136,11 @@ impl World {
             custom_fields: serde_json::Map::new(),
             created_at: None,
         };
-        let command = match self.random.below(10) {
-            0..4 => LogCommand::Open { pipeline, meter },
-            4..6 => LogCommand::Edit { pipeline, meter },
-            6 => LogCommand::Delete { pipeline, meter },
+        let command = match self.random.below(20) {
+            0..6 => LogCommand::Open { pipeline, meter },
+            6..9 => LogCommand::Edit { pipeline, meter },
+            9..13 => LogCommand::Delete { pipeline, meter },
+            13 => LogCommand::Flush { pipeline },
             _ => {
                 self.slots[number].version += 1;
                 LogCommand::Adopt { pipeline, version: self.slots[number].version }

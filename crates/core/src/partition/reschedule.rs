@@ -1,0 +1,90 @@
+//! Meter types whose reset schedule or time zone changed.
+//!
+//! A change counts for a meter after its current period
+//! (`docs/decisions/0015-schedules-in-eras.md`): the period that holds the instant ends as it was
+//! to end, the next runs from there to the first boundary of the new schedule. Older
+//! periods stay those they were, for late events and their corrections. So every meter
+//! says which calendar cuts its periods; meters of a type that changed alike share one.
+
+use super::{Birth, Identities, Meter, MeterIx, MeterKey, Meters, Partition, Standing};
+use crate::plan::Plan;
+use crate::schedule::{Calendar, Era, Period};
+use crate::time::Timestamp;
+
+impl<M: Meters, I: Identities> Partition<M, I> {
+    /// Lets meters follow the schedules of the plan from their next period on.
+    pub(super) fn reschedule(&mut self, at: Timestamp) {
+        let meters: Vec<MeterIx> = self.meters.all().map(|(ix, _)| ix).collect();
+        for ix in meters {
+            let meter = self.meters.get(ix);
+            let kind = self.kind(meter);
+            let calendar = &self.calendars[usize::from(meter.calendar)];
+            if calendar.last_era().resets_like(&kind.schedule, &kind.zone) {
+                continue;
+            }
+            let next = match self.changes_at(meter, at) {
+                None => self.calendars[usize::from(meter.meter_type)].clone(),
+                // A period without an end goes on for ever.
+                Some(Timestamp::MAX) => continue,
+                Some(from) => calendar.followed_by(Era { from, schedule: kind.schedule.clone(), zone: kind.zone.clone() }),
+            };
+            if let Some(next) = self.calendar(next) {
+                self.meters.get_mut(ix).calendar = next;
+                self.schedule_next(ix);
+            }
+        }
+    }
+
+    /// Where the current period of a meter ends: behind the instant, and behind everything
+    /// that it holds or has flushed. `None`: it has not begun yet, or nothing of it remains
+    /// that could change.
+    fn changes_at(&self, meter: &Meter, at: Timestamp) -> Option<Timestamp> {
+        let held = meter.periods.iter().map(|held| held.period.end);
+        let flushed = meter.stretches().iter().map(|stretch| stretch.period.end);
+        let growing = meter.has_flushed_any().then_some(meter.flushed.end);
+        let reached = held.chain(flushed).chain(growing).max();
+        let is_stone = !meter.is_alive() && meter.stretches().iter().all(|stretch| stretch.standing == Standing::Closed);
+        if is_stone || (reached.is_none() && meter.next() > at) {
+            return None;
+        }
+        // One that is gone has no current period.
+        let current = (meter.birth != Birth::Gone).then(|| self.calendars[usize::from(meter.calendar)].compute(at).end);
+        reached.into_iter().chain(current).max()
+    }
+
+    /// The calendar that cuts the periods of a meter, one that is gone included.
+    pub fn calendar_of(&self, user: &[u8], processor: u16, meter_type: u16) -> Option<&Calendar> {
+        let ix = self.meters.find(&MeterKey::new(user, Plan::user_hash(user), processor, meter_type))?;
+        self.calendars.get(usize::from(self.meters.get(ix).calendar))
+    }
+
+    /// Meters of a type that are still to come have this calendar: for who counts again what
+    /// was counted under another schedule.
+    pub fn begin_with(&mut self, meter_type: u16, calendar: Calendar) {
+        if let Some(known) = self.calendars.get_mut(usize::from(meter_type)) {
+            *known = calendar;
+        }
+    }
+
+    /// The number of a calendar, new or known; `None` beyond 65,535, which takes meters
+    /// whose events lie in as many periods of the future.
+    pub(super) fn calendar(&mut self, calendar: Calendar) -> Option<u16> {
+        let known = self.calendars.iter().position(|known| known.is(&calendar));
+        let at = known.unwrap_or_else(|| {
+            self.calendars.push(calendar);
+            self.calendars.len() - 1
+        });
+        u16::try_from(at).ok()
+    }
+
+    /// The period of a meter that holds an instant.
+    #[inline]
+    pub(super) fn period_of(&mut self, ix: MeterIx, at: Timestamp) -> Period {
+        let meter = self.meters.get(ix);
+        let period = meter.fit(self.calendars[usize::from(meter.calendar)].period_at(at), at);
+        match meter.birth {
+            Birth::Declared if meter.stretch_at(at).is_none() => Period { start: period.start.max(meter.created_at), ..period },
+            _ => period,
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! Another version of the plan: whether the meters can go on under it, and going on.
+
+use std::sync::Arc;
+
+use flowmeter_core::meter_type::MeterType;
+use flowmeter_core::plan::Plan;
+use flowmeter_core::schedule::Calendar;
+use uuid::Uuid;
+
+use super::{Live, decoder};
+use crate::{Engine, Error, Kind, Totals};
+
+impl Live {
+    /// Goes on under another version of the plan. What it lacks, while meters need it, is
+    /// refused before it gets into the log; here it ends the pipeline. A reset schedule that is
+    /// another one counts from the next period of each meter on.
+    pub(super) fn adopt(&mut self, version: u32, plan: Arc<Plan>) -> Result<(), Error> {
+        let totals = self.engine.totals();
+        let kept: Vec<String> = self.plan.nodes.iter().map(|node| node.id.clone()).collect();
+        let images = self.engine.images();
+        let rollups = self.engine.take_rollups();
+        // The engine is taken apart for its identities; an empty one stands in meanwhile.
+        let stand_in = Engine::with_identities(&self.plan, self.settings.engine, Vec::new())?;
+        let identities = std::mem::replace(&mut self.engine, stand_in).into_identities();
+        self.engine = Engine::read(Arc::clone(&plan), self.settings.engine, &images, identities)?;
+        self.engine.set_totals(renamed(totals, &kept, &plan));
+        self.engine.roll_up(rollups);
+        self.engine.reschedule(self.clock);
+        self.engine.open_declared(self.clock);
+        self.decoder = decoder(&plan);
+        (self.plan, self.version) = (plan, version);
+        Ok(())
+    }
+
+    /// Whether the plan of another version has all that the meters need.
+    pub fn accepts(&self, plan: &Plan) -> Result<(), Error> {
+        let missing = self.meters().find_map(|(_, meter)| {
+            let kind = &self.plan.meter_types[usize::from(meter.meter_type)];
+            let key = self.plan.processors[usize::from(meter.processor)].key;
+            let of_type = plan.meter_types.iter().find(|known| known.id == kind.id);
+            if !plan.processors.iter().any(|processor| processor.key == key) {
+                return Some(format!("there are meters of the operator with the key {key}; keep it"));
+            }
+            match of_type {
+                None => Some(format!("there are meters of the type `{}`; keep it, or delete them first", kind.name)),
+                Some(known) => changed(kind, known),
+            }
+        });
+        missing.map_or(Ok(()), |message| Err(Error::new(Kind::Invalid, message)))
+    }
+
+    /// The calendar that cuts the periods of a user's meter, if there is one or was not long
+    /// ago: its type's, or the one that was before and its type's after that.
+    pub fn calendar_of(&self, user: &str, meter_key: Uuid, meter_type: Uuid) -> Option<Calendar> {
+        let processor = self.plan.processors.iter().position(|known| known.key == meter_key)? as u16;
+        let meter_type = self.plan.meter_types.iter().position(|known| known.id == meter_type)? as u16;
+        let mut partitions = self.engine.partitions();
+        partitions.find_map(|partition| partition.calendar_of(user.as_bytes(), processor, meter_type)).cloned()
+    }
+
+    /// How many meters that are gone are remembered: with what may still be amended of them,
+    /// and only by what they flushed.
+    pub fn remembered(&self) -> (usize, usize) {
+        let partitions = self.engine.partitions();
+        partitions.fold((0, 0), |(gone, stones), one| (gone + one.gone_count(), stones + one.stones().count()))
+    }
+}
+
+/// What of a meter type may not change while there are meters of it.
+fn changed(old: &MeterType, new: &MeterType) -> Option<String> {
+    let what = if old.name != new.name {
+        "name"
+    } else if old.aggregation != new.aggregation {
+        "aggregation"
+    } else {
+        return None;
+    };
+    Some(format!("the {what} of the meter type `{}` cannot change while there are meters of it; make a new type", old.name))
+}
+
+/// Counters by operator of one plan, for another: those of the same id go on.
+fn renamed(totals: Totals, before: &[String], plan: &Plan) -> Totals {
+    let count = |id: &String| {
+        let at = before.iter().position(|known| known == id);
+        at.and_then(|at| totals.operators.get(at)).copied().unwrap_or_default()
+    };
+    Totals { operators: plan.nodes.iter().map(|node| count(&node.id)).collect(), ..totals }
+}

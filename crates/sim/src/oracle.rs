@@ -217,8 +217,8 @@ impl Oracle {
         self.clock = self.clock.max(received_at);
         match command {
             LogCommand::Tick => self.tick(),
-            // What is rolled up is not what the oracle counts.
-            LogCommand::Flush { .. } | LogCommand::Forget { .. } => {}
+            // What is rolled up is not what the oracle counts, and who listens changes no number.
+            LogCommand::Flush { .. } | LogCommand::Forget { .. } | LogCommand::Listen { .. } => {}
             LogCommand::Open { meter, .. } => {
                 let (key, declared) = (self.key(meter), self.clock);
                 let delete_on_reset = meter.delete_on_reset;

@@ -7,7 +7,7 @@ use crate::time::Timestamp;
 
 impl<M: Meters, I: Identities> Partition<M, I> {
     /// Opens a meter by hand; one that exists already is left as it is.
-    pub(super) fn open_declared(&mut self, declared: &DeclaredMeter, at: Timestamp) {
+    pub(super) fn open_declared(&mut self, declared: &DeclaredMeter, at: Timestamp, effects: &mut impl Effects) {
         let user = declared.user.as_bytes();
         let key = MeterKey::new(user, Plan::user_hash(user), declared.processor, declared.meter_type);
         if self.meters.find(&key).is_some() {
@@ -29,6 +29,7 @@ impl<M: Meters, I: Identities> Partition<M, I> {
             rare: rare(declared.id, declared),
         };
         let ix = self.meters.insert(key.hash, meter);
+        effects.opened(self.meters.get(ix));
         self.schedule_next(ix);
     }
 

@@ -135,7 +135,8 @@ impl World {
             custom_fields: serde_json::Map::new(),
             created_at: None,
         };
-        let command = match self.random.below(10) {
+        let command = match self.random.below(12) {
+            10..12 => LogCommand::Listen { pipeline, listens: self.random.chance(500) },
             0..4 => LogCommand::Open { pipeline, meter },
             4..6 => LogCommand::Edit { pipeline, meter },
             6 => LogCommand::Delete { pipeline, meter },

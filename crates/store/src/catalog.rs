@@ -46,11 +46,13 @@ pub enum Table {
     NoticesWaiting,
     /// How the channels of notifications are, by notification and channel.
     Channels,
+    /// Events to try pipelines with, by namespace and name.
+    TestData,
 }
 
 impl Table {
     /// Every table.
-    pub const ALL: [Table; 16] = [
+    pub const ALL: [Table; 17] = [
         Table::Counters,
         Table::Pipelines,
         Table::Versions,
@@ -67,6 +69,7 @@ impl Table {
         Table::Notices,
         Table::NoticesWaiting,
         Table::Channels,
+        Table::TestData,
     ];
 
     const fn name(self) -> &'static str {
@@ -87,6 +90,7 @@ impl Table {
             Table::Notices => "notices",
             Table::NoticesWaiting => "notices_waiting",
             Table::Channels => "channels",
+            Table::TestData => "test_data",
         }
     }
 

@@ -26,6 +26,7 @@ mod records;
 pub(crate) mod request;
 mod sessions;
 mod stream;
+mod test_data;
 mod trial;
 pub(crate) mod usage;
 
@@ -122,6 +123,7 @@ pub fn endpoints() -> Vec<Endpoint> {
     all.extend(meters::endpoints());
     all.extend(pipelines::endpoints());
     all.extend(trial::endpoints());
+    all.extend(test_data::endpoints());
     all.extend(sessions::endpoints());
     all.extend(stream::endpoints());
     all.extend(records::endpoints());

@@ -4,7 +4,7 @@
 //! nothing is taken, while its meters, records and parked events are at hand.
 
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
 
 use flowmeter_core::pipeline::Pipeline;
@@ -41,6 +41,12 @@ impl Installation {
                 format!("the log ends at {end}, before {}, which `{}` has taken already", live.position(), pipeline.name);
             return Err(Error::new(Kind::Corrupt, message));
         }
+        self.begin_to_tell(pipeline.id, live.outlet().records().written())?;
+        let listens = self.wants_notes(&pipeline.namespace)?;
+        // What it knew may lie behind what the log says by now.
+        if listens || live.listens() || live.position() < end {
+            self.command_listening(pipeline.id, listens)?;
+        }
         let delivery = Arc::new(Delivery::default());
         let delivering = Arc::clone(&delivery);
         let around = Surroundings {
@@ -52,7 +58,8 @@ impl Installation {
         };
         // It stands still until it is woken.
         let worker = Worker::start(live, self.worker_settings(), around, true)?;
-        let served = Arc::new(Served { kept: pipeline.clone(), session: AtomicU64::new(0), worker, delivery });
+        let (session_of, listens) = (AtomicU64::new(0), AtomicBool::new(listens));
+        let served = Arc::new(Served { kept: pipeline.clone(), session: session_of, listens, worker, delivery });
         self.pipelines.write().unwrap_or_else(PoisonError::into_inner).insert(pipeline.id, Arc::clone(&served));
         if session.status().is_final() {
             return Ok(());

@@ -10,6 +10,7 @@ mod connection;
 mod events;
 mod keys;
 mod table;
+mod watch;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -100,6 +101,7 @@ pub(crate) fn client(commands: Commands) -> anyhow::Result<ExitCode> {
         Commands::Keys(Asked { server, act: commands::Keys::Create(create) }) if create.data.is_some() => {
             keys::create_offline(&create, server.output)
         }
+        Commands::Sessions(Asked { server, act: commands::Sessions::Watch { id } }) => watch::watch(&server, id.as_deref()),
         commands => {
             let (server, call) = commands.call()?;
             let connection = Connection::new(&server)?;

@@ -130,3 +130,64 @@ fn the_first_key_is_made_while_no_server_runs() {
     assert_eq!(code, Some(3), "{said}");
     assert!(said.contains("leave --data out"), "{said}");
 }
+
+#[test]
+fn notifications_are_made_tried_and_looked_at() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(&folder.path().join("data"), &[]);
+    let file = folder.path().join("notification.json");
+    let document = r#"{"name": "steps", "eventType": "meter.session.status", "channels": [{"type": "log"}]}"#;
+    std::fs::write(&file, document).unwrap();
+    let file = file.to_str().unwrap();
+    assert_eq!(json(&server, &["notifications", "create", file])["declared"], false);
+    assert_eq!(client(&server, &["notifications", "create", file]).status.code(), Some(2), "there is one already");
+    assert_eq!(json(&server, &["sessions", "pause", "R-00000001"])["sessionStatus"], "PAUSED");
+    assert_eq!(json(&server, &["notifications", "test", "steps"])["matchedCount"], 3);
+    let delivered = loop {
+        let listed = json(&server, &["notifications", "history", "--notification", "steps", "--state", "delivered"]);
+        if listed.as_array().is_some_and(|items| !items.is_empty()) {
+            break listed[0].clone();
+        }
+    };
+    let id = delivered["id"].as_str().unwrap();
+    assert_eq!(json(&server, &["notifications", "history", id])["attempts"][0]["accepted"], true);
+    assert_eq!(json(&server, &["notifications", "resend", id])["repeated"], 1);
+    let table = says(&server, &["notifications", "list"]);
+    assert!(table.contains("NAME") && table.contains("steps") && table.contains("meter.session.status"), "{table}");
+    std::fs::write(file, document.replace("\"log\"", "\"log\", \"level\": \"warn\"")).unwrap();
+    assert_eq!(json(&server, &["notifications", "update", "steps", file])["channels"][0]["level"], "warn");
+    assert_eq!(json(&server, &["notifications", "show", "steps"])["channels"][0]["level"], "warn");
+    assert!(says(&server, &["notifications", "delete", "steps"]).is_empty());
+    assert_eq!(client(&server, &["notifications", "show", "steps"]).status.code(), Some(2));
+}
+
+#[test]
+fn a_session_is_followed_from_its_beginning_to_its_end() {
+    use std::io::{BufRead, BufReader};
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(&folder.path().join("data"), &[]);
+    let follow = |more: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_flowmeter"));
+        command.args(["sessions", "watch", "R-00000001"]).args(more).env("FLOWMETER_URL", &server.url);
+        command.stdout(std::process::Stdio::piped()).spawn().unwrap()
+    };
+    let mut child = follow(&["--output", "json"]);
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut next = || -> Value { serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap() };
+    assert_eq!(next()["payload"]["sessionStatus"], "INITIALIZING", "what was before is told");
+    assert_eq!(next()["payload"]["sessionStatus"], "RUNNING");
+    json(&server, &["sessions", "pause", "R-00000001"]);
+    assert_eq!(next()["payload"]["sessionStatus"], "PAUSED", "and what happens");
+    json(&server, &["sessions", "resume", "R-00000001"]);
+    json(&server, &["sessions", "finish", "R-00000001"]);
+    let rest: Vec<Value> = lines.map(|line| serde_json::from_str(&line.unwrap()).unwrap()).collect();
+    assert_eq!(rest.last().unwrap()["payload"]["sessionStatus"], "COMPLETED");
+    assert!(rest.iter().any(|event| event["eventType"] == "meter.session.operators"));
+    assert!(child.wait().unwrap().success(), "it ends with the session");
+    // A line for each where no terminal is.
+    let output = follow(&[]).wait_with_output().unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(said.lines().any(|line| line.ends_with("CONSUME_COMPLETED -> COMPLETED")), "{said}");
+    assert!(said.contains(" took 0, gave 0, errors 0 (0 %)"), "{said}");
+    assert_eq!(client(&server, &["sessions", "watch", "R-00000009"]).status.code(), Some(2));
+}

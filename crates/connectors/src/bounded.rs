@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use flowmeter_core::decimal::{Decimal, Quotient};
-use flowmeter_core::mediation::Tap;
+use flowmeter_core::mediation::{OperatorCount, Tap};
 use flowmeter_core::pipeline::TargetPlan;
 use flowmeter_core::plan::Plan;
 use flowmeter_core::time::Timestamp;
@@ -49,11 +49,11 @@ impl<'t> Bounded<'t> {
         self.running.as_mut().ok_or_else(|| Error::new(Kind::Bug, "a session that was not opened"))
     }
 
-    /// Takes everything there is.
-    pub fn ingest(&mut self, at: Timestamp) -> Result<(), Error> {
+    /// Takes everything there is. `watch` is told what operators have done, again and again.
+    pub fn ingest(&mut self, at: Timestamp, watch: &mut dyn FnMut(&[OperatorCount])) -> Result<(), Error> {
         let plan = Arc::clone(&self.plan);
         let Running { files, push, engine } = self.running()?;
-        engine.ingest(files, at, push, &mut Unwatched)?;
+        engine.ingest(files, at, push, &mut Watched(watch))?;
         check(&plan, &engine.totals().tally)
     }
 
@@ -91,9 +91,13 @@ pub fn check(plan: &Plan, tally: &Tally) -> Result<(), Error> {
     }
 }
 
-struct Unwatched;
+struct Watched<'w>(&'w mut dyn FnMut(&[OperatorCount]));
 
-impl Observer for Unwatched {
+impl Observer for Watched<'_> {
+    fn counted(&mut self, operators: &[OperatorCount]) {
+        (self.0)(operators);
+    }
+
     fn parked(&mut self, _event: &ParkedEvent<'_>) -> Result<(), Error> {
         Ok(())
     }

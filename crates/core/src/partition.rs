@@ -140,7 +140,7 @@ impl<M: Meters, I: Identities> Partition<M, I> {
                 self.identities.admit(identities, window, &mut |identity| effects.duplicate(identity));
             }
             Command::Count { processor, batch, usages } => self.count(processor, batch, usages, at, effects),
-            Command::Open(declared) => self.open_declared(declared, at),
+            Command::Open(declared) => self.open_declared(declared, at, effects),
             Command::Edit(declared) => self.edit_declared(declared),
             Command::Delete(declared) => self.delete_declared(declared, effects),
             Command::Reschedule => self.reschedule(at),

@@ -6,6 +6,7 @@ use flowmeter_core::partition::{Command, Counted, Effects, Identities, Identity,
 use flowmeter_core::plan::Plan;
 use flowmeter_core::verdict::Reason;
 
+use crate::noted::{Happening, Noted};
 use crate::roll::Roll;
 
 /// A partition with its answers.
@@ -16,6 +17,10 @@ pub(crate) struct Lane<I> {
     /// Partial records of the round: flow, event, key and JSON.
     pub(crate) thresholds: Vec<Crossed>,
     pub(crate) opened: u64,
+    /// Whether anybody listens to what happens to single meters.
+    pub(crate) listens: bool,
+    /// If so, what happened in the round, by flow.
+    pub(crate) noted: Vec<(usize, Noted)>,
     /// Its usage by minute, if that is wanted.
     pub(crate) roll: Option<Roll>,
     number: usize,
@@ -47,7 +52,16 @@ impl OwnedKey {
 
 impl<I: Identities> Lane<I> {
     pub(crate) fn new(partition: Partition<Memory, I>, number: usize) -> Lane<I> {
-        Lane { partition, answers: Vec::new(), thresholds: Vec::new(), opened: 0, roll: None, number }
+        Lane {
+            partition,
+            answers: Vec::new(),
+            thresholds: Vec::new(),
+            opened: 0,
+            listens: false,
+            noted: Vec::new(),
+            roll: None,
+            number,
+        }
     }
 
     /// Forgets the answers of the last stage.
@@ -84,6 +98,7 @@ impl<I: Identities> Lane<I> {
                     answers: &mut self.answers[flow_ix],
                     thresholds: &mut self.thresholds,
                     opened: &mut self.opened,
+                    noted: self.listens.then_some(&mut self.noted),
                     node,
                     flow: flow_ix,
                 };
@@ -102,6 +117,7 @@ struct Answering<'l> {
     answers: &'l mut Answers,
     thresholds: &'l mut Vec<Crossed>,
     opened: &'l mut u64,
+    noted: Option<&'l mut Vec<(usize, Noted)>>,
     node: u16,
     flow: usize,
 }
@@ -123,8 +139,11 @@ impl Effects for Answering<'_> {
         self.answers.unmatched.push((self.node, usage.place));
     }
 
-    fn opened(&mut self, _meter: &Meter) {
+    fn opened(&mut self, meter: &Meter) {
         *self.opened += 1;
+        if let Some(noted) = &mut self.noted {
+            noted.push((self.flow, Noted::of(Happening::Opened, meter)));
+        }
     }
 
     fn deleted(&mut self, _meter: &Meter) {}

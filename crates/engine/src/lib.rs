@@ -17,6 +17,7 @@ mod lane;
 pub mod live;
 mod merge;
 pub mod node;
+mod noted;
 pub mod outbox;
 mod recount;
 mod roll;
@@ -25,6 +26,7 @@ mod source;
 
 pub use error::{Error, Kind};
 pub use merge::RecordSink;
+pub use noted::{Happening, Noted};
 pub use recount::{Counted, Recount, Steps};
 pub use round::{Engine, Observer, ParkedEvent, Settings, Totals};
 pub use source::{Received, Source};

@@ -13,6 +13,7 @@ mod arrivals;
 mod checkpoint;
 mod command;
 mod entry;
+mod note;
 mod outlet;
 mod rolling;
 mod source;
@@ -34,6 +35,7 @@ use uuid::Uuid;
 pub use arrivals::{Arrivals, Arrived, ParkedNote};
 pub use command::{LogCommand, MeterName};
 pub use entry::Letter;
+pub use note::{NoteItem, NoteKind, note_item};
 pub use outlet::{JudgedBlock, Outlet, ParkedItem, RecordItem, Stream, items, judged, parked_item, record_item, records_folder};
 pub use tail::{Found, Tail};
 
@@ -147,7 +149,7 @@ impl Live {
         let identities = open_identities(&disk, folder, &manifests, &settings)?;
         let mut engine = Engine::with_identities(&plan, settings.engine, identities)?;
         engine.roll_up(rolling::open(&disk, folder, &[], &[], partitions, &settings)?);
-        engine.open_declared(beginning.at);
+        let declared = engine.open_declared(beginning.at);
         let mut live = Live {
             decoder: decoder(&plan),
             plan,
@@ -163,6 +165,9 @@ impl Live {
             kept: Vec::new(),
             merges: rolling::Merges::default(),
         };
+        // What a beginning wrote that came to no checkpoint is written by this one again.
+        live.outlet.go_on_from([0; 4])?;
+        live.outlet.note(&live.plan, &declared);
         // So that whatever comes, there is one to go on from.
         live.checkpoint()?;
         Ok(live)
@@ -185,6 +190,7 @@ impl Live {
         }
         let mut engine = Engine::read(Arc::clone(&plan), settings.engine, &kept.images, identities)?;
         engine.set_totals(kept.totals);
+        engine.listen(kept.listens);
         let rollups_before = before.as_ref().map_or(&[][..], |before| &before.rollups);
         engine.roll_up(rolling::open(&disk, folder, &kept.rollups, rollups_before, kept.manifests.len(), &settings)?);
         outlet.go_on_from(kept.items)?;
@@ -234,7 +240,7 @@ impl Live {
         let position = last.position + 1;
         let mut source = Entries::new(events, &self.namespace, &self.plan, &self.decoder, self.outlet.arrivals(), self.clock)?;
         let at = source.clock;
-        let (mut sink, mut watch) = self.outlet.split(at);
+        let (mut sink, mut watch) = self.outlet.split(&self.plan, at);
         self.engine.ingest(&mut source, at, &mut sink, &mut watch)?;
         events.clear();
         (self.position, self.clock) = (position, at);
@@ -263,23 +269,12 @@ impl Live {
         }
         let at = self.clock;
         match command {
-            LogCommand::Tick => self.engine.tick(at, &mut self.outlet.sink(at))?,
-            LogCommand::Flush { .. } => self.engine.flush_open(at, &mut self.outlet.sink(at))?,
-            LogCommand::Open { meter, .. } => {
-                if let Some(declared) = meter.declared(&self.plan) {
-                    self.engine.apply(declared.user.as_bytes(), Command::Open(&declared), at);
-                }
-            }
-            LogCommand::Edit { meter, .. } => {
-                if let Some(declared) = meter.declared(&self.plan) {
-                    self.engine.apply(declared.user.as_bytes(), Command::Edit(&declared), at);
-                }
-            }
-            LogCommand::Delete { meter, .. } => {
-                if let Some(declared) = meter.declared(&self.plan) {
-                    self.engine.apply(declared.user.as_bytes(), Command::Delete(&declared), at);
-                }
-            }
+            LogCommand::Tick => self.engine.tick(at, &mut self.outlet.sink(&self.plan, at))?,
+            LogCommand::Flush { .. } => self.engine.flush_open(at, &mut self.outlet.sink(&self.plan, at))?,
+            LogCommand::Open { meter, .. } => self.apply(meter, |declared| Command::Open(declared)),
+            LogCommand::Edit { meter, .. } => self.apply(meter, |declared| Command::Edit(declared)),
+            LogCommand::Delete { meter, .. } => self.apply(meter, |declared| Command::Delete(declared)),
+            LogCommand::Listen { listens, .. } => self.engine.listen(*listens),
             LogCommand::Forget { meter_type, .. } => self.forget(*meter_type),
             LogCommand::Adopt { version, .. } => self.adopt(*version, plan_of(*version)?)?,
         }
@@ -302,6 +297,7 @@ impl Live {
             position: self.position,
             clock: self.clock,
             items: self.outlet.items(),
+            listens: self.engine.listens(),
             totals: self.engine.totals(),
             images: self.engine.images(),
             manifests,

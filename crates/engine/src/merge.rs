@@ -5,13 +5,16 @@
 //! however many meters close.
 
 use std::ops::Range;
+use std::panic::resume_unwind;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::ScopedJoinHandle;
 
 use flowmeter_core::partition::{Command, Effects, Identities, Identity, Memory, Meter, Partition, RecordKey, Usage};
 use flowmeter_core::time::Timestamp;
 use flowmeter_core::verdict::Reason;
 
 use crate::Error;
+use crate::noted::{Happening, Noted};
 
 /// Bytes of records that travel together.
 const CHUNK_BYTES: usize = 256 << 10;
@@ -24,28 +27,49 @@ pub trait RecordSink {
     fn record(&mut self, key: RecordKey<'_>, json: &[u8]) -> Result<(), Error>;
     /// Takes a partial record.
     fn threshold(&mut self, key: RecordKey<'_>, json: &[u8]) -> Result<(), Error>;
+    /// Takes what happened to a meter, where the engine was told to listen.
+    fn noted(&mut self, _noted: &Noted) -> Result<(), Error> {
+        Ok(())
+    }
 }
 
-/// Lets every partition do a command that closes, and hands its records on in order.
+/// How partitions close.
+#[derive(Clone, Copy)]
+pub(crate) struct Order {
+    /// Whether what is open is flushed as well.
+    pub(crate) flush_open: bool,
+    /// Whether anybody listens to what happens to single meters.
+    pub(crate) listens: bool,
+    /// When.
+    pub(crate) at: Timestamp,
+}
+
+/// Lets every partition do a command that closes, and hands its records on in order; then
+/// the meters that are gone.
 pub(crate) fn close<I: Identities + Send>(
     partitions: Vec<&mut Partition<Memory, I>>,
-    flush_open: bool,
-    at: Timestamp,
+    order: Order,
     sink: &mut dyn RecordSink,
 ) -> Result<(), Error> {
     std::thread::scope(|scope| {
-        let mut queues = Vec::new();
+        let (mut queues, mut closings) = (Vec::new(), Vec::new());
         for partition in partitions {
             let (sender, receiver) = sync_channel(CHUNKS_AHEAD);
             queues.push(Queue { receiver, chunk: Chunk::default(), next: 0 });
-            scope.spawn(move || {
-                let mut closing = Closing { chunk: Chunk::default(), sender };
-                let command = if flush_open { Command::Flush } else { Command::Tick };
-                partition.apply(command, at, &mut closing);
+            closings.push(scope.spawn(move || {
+                let noted = order.listens.then(Vec::new);
+                let mut closing = Closing { chunk: Chunk::default(), sender, noted };
+                let command = if order.flush_open { Command::Flush } else { Command::Tick };
+                partition.apply(command, order.at, &mut closing);
                 closing.send();
-            });
+                closing.noted.unwrap_or_default()
+            }));
         }
-        merge(queues, sink)
+        merge(queues, sink)?;
+        let joined = |closing: ScopedJoinHandle<'_, Vec<Noted>>| closing.join().unwrap_or_else(|why| resume_unwind(why));
+        let mut gone: Vec<Noted> = closings.into_iter().flat_map(joined).collect();
+        gone.sort();
+        gone.iter().try_for_each(|noted| sink.noted(noted))
     })
 }
 
@@ -113,6 +137,8 @@ impl Queue {
 struct Closing {
     chunk: Chunk,
     sender: SyncSender<Chunk>,
+    /// The meters that are gone, if anybody listens.
+    noted: Option<Vec<Noted>>,
 }
 
 impl Closing {
@@ -136,7 +162,11 @@ impl Effects for Closing {
         }
     }
 
-    fn deleted(&mut self, _meter: &Meter) {}
+    fn deleted(&mut self, meter: &Meter) {
+        if let Some(noted) = &mut self.noted {
+            noted.push(Noted::of(Happening::Deleted, meter));
+        }
+    }
 
     // Closing meets no events.
     fn duplicate(&mut self, _identity: &Identity) {}

@@ -7,15 +7,16 @@ use flowmeter_core::image::{BadImage, Glass, Pen};
 use flowmeter_core::limits::IDENTITIES_EXPECTED_MAX;
 use flowmeter_core::mediation::{Decoder, Flow, Mediator, OperatorCount, Tap};
 use flowmeter_core::operator::Operator;
-use flowmeter_core::partition::{Command, Effects, Identities, IdentityTable, Memory, Partition};
-use flowmeter_core::plan::Plan;
+use flowmeter_core::partition::{Command, Identities, IdentityTable, Memory, Partition};
+use flowmeter_core::plan::{DeclaredMeter, Plan};
 use flowmeter_core::time::Timestamp;
 use flowmeter_core::verdict::{Reason, Tally, Verdict};
 use flowmeter_store::rollups::Rollups;
 use rayon::prelude::*;
 
 use crate::lane::Lane;
-use crate::merge::{RecordSink, close};
+use crate::merge::{Order, RecordSink, close};
+use crate::noted::{Noted, Noting};
 use crate::roll::{Fields, Roll};
 use crate::source::{Received, Source};
 use crate::{Error, Kind};
@@ -43,6 +44,8 @@ pub trait Observer {
     fn tapped(&mut self, tap: &Tap, line: u64);
     /// A block is through: its events and, for each, what became of it.
     fn judged(&mut self, _batch: &Batch, _verdicts: &[Verdict]) {}
+    /// What operators have done by the end of a round, in the order of the plan.
+    fn counted(&mut self, _operators: &[OperatorCount]) {}
     /// A round is over.
     fn progress(&mut self, tally: &Tally, bytes: (u64, Option<u64>));
 }
@@ -89,6 +92,7 @@ pub struct Engine<I = IdentityTable> {
     lanes: Vec<Lane<I>>,
     pool: rayon::ThreadPool,
     totals: Totals,
+    listens: bool,
 }
 
 struct Intake<'s> {
@@ -137,6 +141,7 @@ impl<I: Identities + Send + Sync> Engine<I> {
             totals: Totals { operators: vec![OperatorCount::default(); plan.nodes.len()], ..Totals::default() },
             pool,
             plan,
+            listens: false,
         })
     }
 
@@ -202,28 +207,40 @@ impl<I: Identities + Send + Sync> Engine<I> {
         self.lanes.iter().filter_map(|lane| lane.partition.next_due()).min()
     }
 
-    /// Opens the meters that the plan declares.
-    pub fn open_declared(&mut self, at: Timestamp) {
+    /// Opens the meters that the plan declares; gives those that are new.
+    pub fn open_declared(&mut self, at: Timestamp) -> Vec<Noted> {
         let plan = Arc::clone(&self.plan);
-        for declared in &plan.meters {
-            self.apply(declared.user.as_bytes(), Command::Open(declared), at);
-        }
+        let open = |declared: &DeclaredMeter| self.apply(declared.user.as_bytes(), Command::Open(declared), at);
+        plan.meters.iter().flat_map(open).collect()
     }
 
     /// Lets meters follow the plan's reset schedules from their next period on.
     pub fn reschedule(&mut self, at: Timestamp) {
         let Engine { lanes, pool, .. } = self;
         pool.install(|| {
-            lanes.par_iter_mut().for_each(|lane| lane.partition.apply(Command::Reschedule, at, &mut Silent));
+            lanes.par_iter_mut().for_each(|lane| lane.partition.apply(Command::Reschedule, at, &mut Noting::default()));
         });
     }
 
-    /// Does a command about a user's meters.
-    pub fn apply(&mut self, user: &[u8], command: Command<'_>, at: Timestamp) {
+    /// Does a command about a user's meters; gives what happened to them.
+    pub fn apply(&mut self, user: &[u8], command: Command<'_>, at: Timestamp) -> Vec<Noted> {
         let partition = Plan::partition_of(Plan::user_hash(user), self.lanes.len());
+        let mut noting = Noting::default();
         if let Some(lane) = self.lanes.get_mut(partition) {
-            lane.partition.apply(command, at, &mut Silent);
+            lane.partition.apply(command, at, &mut noting);
         }
+        noting.0
+    }
+
+    /// From now on sinks are told, or no longer told, what happens to single meters.
+    pub fn listen(&mut self, listens: bool) {
+        self.listens = listens;
+        self.lanes.iter_mut().for_each(|lane| lane.listens = listens);
+    }
+
+    /// Whether sinks are told what happens to single meters.
+    pub fn listens(&self) -> bool {
+        self.listens
     }
 
     /// Takes everything a source has.
@@ -241,6 +258,7 @@ impl<I: Identities + Send + Sync> Engine<I> {
             let received = self.round(&mut intake, at);
             if received > 0 {
                 self.settle(received, sink, observer)?;
+                observer.counted(&self.totals.operators);
                 observer.progress(&self.totals.tally, intake.source.progress());
                 if first {
                     self.expect(self.totals.tally.received - before, intake.source.progress());
@@ -311,12 +329,19 @@ impl<I: Identities + Send + Sync> Engine<I> {
                 observer.tapped(tap, flow.batch.line(tap.event as usize));
             }
         }
+        let mut noted: Vec<_> = self.lanes.iter_mut().flat_map(|lane| std::mem::take(&mut lane.noted)).collect();
+        noted.sort();
+        let mut noted = noted.iter().peekable();
         let mut crossed: Vec<_> = self.lanes.iter_mut().flat_map(|lane| std::mem::take(&mut lane.thresholds)).collect();
         crossed.sort_by_key(|crossed| crossed.arrival);
         for crossed in crossed {
+            // Block by block, so that it does not matter how many came in one round.
+            while let Some((_, noted)) = noted.next_if(|(flow, _)| *flow <= crossed.arrival.0) {
+                sink.noted(noted)?;
+            }
             sink.threshold(crossed.key.get(), &crossed.json)?;
         }
-        Ok(())
+        noted.try_for_each(|(_, noted)| sink.noted(noted))
     }
 
     /// Lets time come to `at`: every period that ended is flushed, in order.
@@ -330,7 +355,8 @@ impl<I: Identities + Send + Sync> Engine<I> {
     }
 
     fn close(&mut self, flush_open: bool, at: Timestamp, sink: &mut dyn RecordSink) -> Result<(), Error> {
-        close(self.lanes.iter_mut().map(|lane| &mut lane.partition).collect(), flush_open, at, sink)
+        let order = Order { flush_open, listens: self.listens, at };
+        close(self.lanes.iter_mut().map(|lane| &mut lane.partition).collect(), order, sink)
     }
 
     /// What has been done so far.
@@ -374,18 +400,4 @@ impl Intake<'_> {
             }
         }
     }
-}
-
-/// For commands that have no effects to speak of.
-struct Silent;
-
-impl Effects for Silent {
-    fn duplicate(&mut self, _: &flowmeter_core::partition::Identity) {}
-    fn late(&mut self, _: &flowmeter_core::partition::Usage) {}
-    fn parked(&mut self, _: &flowmeter_core::partition::Usage, _: Reason, _: String) {}
-    fn unmatched(&mut self, _: &flowmeter_core::partition::Usage) {}
-    fn opened(&mut self, _: &flowmeter_core::partition::Meter) {}
-    fn deleted(&mut self, _: &flowmeter_core::partition::Meter) {}
-    fn record(&mut self, _: flowmeter_core::partition::RecordKey<'_>, _: &[u8]) {}
-    fn threshold(&mut self, _: u32, _: flowmeter_core::partition::RecordKey<'_>, _: &[u8]) {}
 }

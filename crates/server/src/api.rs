@@ -27,6 +27,7 @@ mod records;
 pub(crate) mod request;
 mod sessions;
 mod stream;
+mod test_data;
 mod trial;
 pub(crate) mod usage;
 
@@ -123,6 +124,7 @@ pub fn endpoints() -> Vec<Endpoint> {
     all.extend(meters::endpoints());
     all.extend(pipelines::endpoints());
     all.extend(trial::endpoints());
+    all.extend(test_data::endpoints());
     all.extend(sessions::endpoints());
     all.extend(stream::endpoints());
     all.extend(records::endpoints());

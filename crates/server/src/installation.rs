@@ -9,6 +9,7 @@ mod audit;
 pub mod backup;
 mod batch;
 mod corrections;
+mod declared;
 mod deliveries;
 mod delivery;
 mod event_rows;
@@ -16,22 +17,26 @@ mod event_store;
 mod explain;
 mod finishing;
 mod first_key;
+mod meter_events;
 mod meter_types;
 mod meters;
 mod notifications;
 mod pipelines;
 mod records;
 mod replay;
+mod retention;
 mod sessions;
 mod telling;
+mod test_data;
 mod trace;
 mod trial;
+mod trial_source;
 mod usage;
 mod verify;
 mod working;
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, TryLockError};
 use std::time::Duration;
 
@@ -58,8 +63,10 @@ pub use notifications::{NoticeFilter, Tried};
 pub use pipelines::{KeptPipeline, KeptVersion, document_problem};
 pub use records::RecordView;
 pub use sessions::{KeptSession, SessionEvent, counts};
+pub use test_data::TestData;
 pub use trace::event_shown;
 pub use trial::Trial;
+pub use trial_source::Given;
 pub use usage::Usage;
 pub use verify::{Verified, verify};
 
@@ -96,13 +103,13 @@ pub struct Installation {
     changing: Mutex<()>,
     /// So are changes of the meters of the OpenMeter API, of which each takes several.
     changing_openmeter: Mutex<()>,
-    /// Events of sessions are numbered one at a time.
     /// Turns what was received into files.
     event_store: OnceLock<EventStore>,
     /// Held while a backup reads: nothing is let go of meanwhile.
     keeping: Mutex<()>,
     /// So that no other program uses the data directory.
     _lock: Lock,
+    /// Events are numbered one at a time.
     teller: telling::Teller,
 }
 
@@ -113,6 +120,8 @@ pub struct Served {
     /// The session that runs it; 0 when none does, and it rests: nothing is taken, but its
     /// meters and records are at hand.
     session: AtomicU64,
+    /// Whether it was told that somebody listens to what happens to single meters.
+    listens: AtomicBool,
     worker: Worker,
     delivery: Arc<delivery::Delivery>,
     /// How far a session that is finishing has come.
@@ -168,6 +177,7 @@ impl Installation {
             teller: telling::Teller::default(),
         });
         installation.go_on()?;
+        installation.declare_notifications()?;
         if installation.settings.event_store.enabled {
             drop(installation.event_store.set(EventStore::start(Arc::downgrade(&installation))?));
         }
@@ -176,6 +186,7 @@ impl Installation {
 
     /// Writes what was handed over, makes checkpoints and ends.
     pub fn close(&self) {
+        self.teller.end();
         if let Some(events) = self.event_store.get() {
             events.stop();
         }

@@ -55,6 +55,9 @@ pub struct Notification {
     /// The newest event when it was made or turned on: it tells of those behind it.
     #[serde(default)]
     pub after_event: u64,
+    /// Whether the settings file declares it: then it is changed there.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub declared: bool,
 }
 
 /// What people write of a notification.
@@ -90,7 +93,7 @@ impl Draft {
     pub fn read(fields: &Map<String, Value>) -> Result<Draft, Refused> {
         const FIELDS: [&str; 5] = ["name", "enabled", "eventType", "conditions", "channels"];
         // Those that only the server writes are no mistake: what was read is sent back.
-        const WRITTEN: [&str; 4] = ["id", "namespace", "createdAt", "updatedAt"];
+        const WRITTEN: [&str; 5] = ["id", "namespace", "createdAt", "updatedAt", "declared"];
         let known = FIELDS.iter().chain(&WRITTEN);
         if let Some(other) = fields.keys().find(|name| !known.clone().any(|known| known == name)) {
             let meant = meant(other, FIELDS);
@@ -152,11 +155,20 @@ impl Notification {
             && self.conditions.as_ref().is_none_or(|condition| condition.holds(&event.payload))
     }
 
+    /// Whether it is what a draft says.
+    pub fn says(&self, draft: &Draft) -> bool {
+        self.enabled == draft.enabled
+            && self.event_type == draft.event_type
+            && self.conditions == draft.conditions
+            && self.channels == draft.channels
+    }
+
     /// As it is shown. Secrets are in it as references, which is all there is of them.
     pub fn shown(&self) -> Value {
         let mut shown = serde_json::to_value(self).unwrap_or_default();
         if let Some(members) = shown.as_object_mut() {
             members.remove("afterEvent");
+            members.insert("declared".to_owned(), json!(self.declared));
         }
         shown
     }

@@ -26,6 +26,10 @@ pub const FIRST_PIPELINE: &str = include_str!("first-pipeline.yaml");
 
 /// How often it is looked whether all is well.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Looks after which it is looked for what may be let go of.
+const RETAIN_EVERY: u64 = 600;
+/// How soon it is told what happened to a meter.
+const TELL_EVERY: Duration = Duration::from_millis(250);
 /// How soon a renewed certificate is used.
 const RENEW_EVERY: Duration = Duration::from_secs(60);
 
@@ -94,6 +98,7 @@ pub async fn run(
     let listener = TcpListener::bind(listen).await.map_err(|why| Error::io(format!("listening on {listen}"), &why))?;
     let address = listener.local_addr().map_err(|why| Error::io("listening", &why))?;
     let watching = tokio::spawn(watch(Arc::clone(&installation)));
+    let telling = tokio::spawn(tell_of_meters(Arc::clone(&installation)));
     let renewing = tls.clone().map(|tls| tokio::spawn(renew(tls)));
     let notifying = tokio::spawn(notifications::worker::run(Arc::clone(&installation), courier));
     ready(address, &installation);
@@ -102,6 +107,7 @@ pub async fn run(
         Some(tls) => serve::tls(listener, tls, router, bounds, stop).await,
     }
     watching.abort();
+    telling.abort();
     renewing.inspect(tokio::task::JoinHandle::abort);
     notifying.abort();
     let closing = tokio::task::spawn_blocking(move || installation.close()).await;
@@ -170,14 +176,31 @@ async fn renew(tls: Arc<Tls>) {
     }
 }
 
+/// Tells what happens to meters. Where nothing did, a look costs two numbers of a board and
+/// two of the catalog for each pipeline; much of it holds up nobody else.
+async fn tell_of_meters(installation: Arc<Installation>) {
+    let mut rounds = tokio::time::interval(TELL_EVERY);
+    rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        rounds.tick().await;
+        let telling = Arc::clone(&installation);
+        if let Ok(Err(why)) = tokio::task::spawn_blocking(move || telling.tell_of_meters()).await {
+            tracing::error!("telling what happened to meters: {why}");
+        }
+    }
+}
+
 /// Looks after the pipelines, now and then.
 async fn watch(installation: Arc<Installation>) {
     let mut rounds = tokio::time::interval(LOOK_EVERY);
-    loop {
+    for look in 0_u64.. {
         rounds.tick().await;
         let looking = Arc::clone(&installation);
         let looked = tokio::task::spawn_blocking(move || {
             looking.release_log();
+            if look.is_multiple_of(RETAIN_EVERY) {
+                looking.let_go_of_told()?;
+            }
             looking.tell_of_sessions()?;
             looking.look_after()
         });

@@ -9,8 +9,10 @@
 //! Secrets are never values here, only references (`${env:NAME}`, `${file:PATH}`), so
 //! that the effective settings can be printed and sent to whoever helps.
 
+mod declared;
 mod file;
 mod layers;
+mod list;
 mod page;
 mod secret;
 mod table;
@@ -27,6 +29,7 @@ use std::time::Duration;
 use crate::limits::{Limits, Rates};
 use crate::loopback::is_loopback;
 
+pub use declared::Declared;
 pub use layers::{Flag, Layers};
 pub use secret::Secret;
 pub use table::{Kind, Setting, TABLE};
@@ -78,6 +81,8 @@ pub struct Settings {
     pub sessions: Sessions,
     /// How notifications leave.
     pub notifications: Notifications,
+    /// Those that the settings file declares.
+    pub declared: Vec<Declared>,
     /// What is logged, and how.
     pub tracing: Tracing,
     values: layers::Values,
@@ -148,6 +153,10 @@ pub struct Sessions {
     pub silence: Option<Duration>,
     /// More parked events than that are told; `None`: never.
     pub corrections_bound: Option<u64>,
+    /// The folder whose files DEBUG sessions may read; `None`: no files.
+    pub test_files: Option<PathBuf>,
+    /// Events of one DEBUG session that are not in its request.
+    pub test_events_max: u64,
 }
 
 /// How notifications leave.
@@ -159,6 +168,8 @@ pub struct Notifications {
     pub ca: Option<PathBuf>,
     /// Where e-mail is handed over.
     pub smtp: Option<Smtp>,
+    /// How long events and deliveries are kept; `None`: for ever.
+    pub retention: Option<Duration>,
 }
 
 /// A mail server.

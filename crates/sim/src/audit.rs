@@ -18,6 +18,8 @@ pub struct Seen {
     pub records: Vec<Vec<u8>>,
     /// The correction queue.
     pub parked: Vec<Vec<u8>>,
+    /// What happened to meters.
+    pub notes: Vec<Vec<u8>>,
     /// By arrival.
     pub verdicts: Vec<Verdict>,
 }
@@ -27,8 +29,11 @@ impl Seen {
     /// disk is the inner error.
     pub fn read(&mut self, live: &Live) -> Result<Result<(), flowmeter_engine::Error>, String> {
         let name = &live.plan().name;
-        let streams =
-            [("record", live.outlet().records(), &mut self.records), ("parked event", live.outlet().parked(), &mut self.parked)];
+        let streams = [
+            ("record", live.outlet().records(), &mut self.records),
+            ("parked event", live.outlet().parked(), &mut self.parked),
+            ("note", live.outlet().notes(), &mut self.notes),
+        ];
         for (what, stream, seen) in streams {
             let there = match read_items(stream)? {
                 Ok(there) => there,
@@ -264,7 +269,12 @@ impl Record {
 /// Compares a pipeline with one that took the whole log anew, both at the same entry.
 pub fn against_replay(live: &Live, seen: &Seen, replay: &Live, again: &Seen) -> Result<(), String> {
     let name = &live.plan().name;
-    for (what, there, anew) in [("record", &seen.records, &again.records), ("parked event", &seen.parked, &again.parked)] {
+    let streams = [
+        ("record", &seen.records, &again.records),
+        ("parked event", &seen.parked, &again.parked),
+        ("note", &seen.notes, &again.notes),
+    ];
+    for (what, there, anew) in streams {
         if let Some(other) = (0..there.len().max(anew.len())).find(|item| there.get(*item) != anew.get(*item)) {
             let show = |item: Option<&Vec<u8>>| item.map(|item| String::from_utf8_lossy(item).into_owned());
             return Err(format!("{name}: {what} {other} is {:?}, anew {:?}", show(there.get(other)), show(anew.get(other))));

@@ -207,8 +207,8 @@ impl Oracle {
         match command {
             LogCommand::Tick => self.tick(),
             LogCommand::Flush { .. } => self.flush_open(),
-            // What is rolled up is not what the oracle counts.
-            LogCommand::Forget { .. } => {}
+            // What is rolled up is not what the oracle counts, and who listens changes no number.
+            LogCommand::Forget { .. } | LogCommand::Listen { .. } => {}
             LogCommand::Open { meter, .. } => {
                 let key = self.key(meter);
                 self.open(&key, meter.delete_on_reset);

@@ -48,11 +48,13 @@ pub enum Table {
     NoticesWaiting,
     /// How the channels of notifications are, by notification and channel.
     Channels,
+    /// Events to try pipelines with, by namespace and name.
+    TestData,
 }
 
 impl Table {
     /// Every table.
-    pub const ALL: [Table; 17] = [
+    pub const ALL: [Table; 18] = [
         Table::Counters,
         Table::Pipelines,
         Table::Versions,
@@ -70,6 +72,7 @@ impl Table {
         Table::Notices,
         Table::NoticesWaiting,
         Table::Channels,
+        Table::TestData,
     ];
 
     const fn name(self) -> &'static str {
@@ -91,6 +94,7 @@ impl Table {
             Table::Notices => "notices",
             Table::NoticesWaiting => "notices_waiting",
             Table::Channels => "channels",
+            Table::TestData => "test_data",
         }
     }
 

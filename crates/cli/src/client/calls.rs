@@ -3,7 +3,8 @@
 use serde_json::{Map, Value, json};
 
 use super::commands::{
-    Asked, Audit, Commands, Corrections, Deliveries, Keys, MeterFields, MeterTypes, Meters, Paging, Pipelines, Records, Sessions,
+    Asked, Audit, Commands, Corrections, Deliveries, Keys, MeterFields, MeterTypes, Meters, Notifications, Paging, Pipelines,
+    Records, Sessions,
 };
 use super::connection::Server;
 use super::{Call, part};
@@ -15,11 +16,12 @@ impl Commands {
         Ok(match self {
             Commands::Meters(Asked { server, act }) => (server, act.call()?),
             Commands::MeterTypes(Asked { server, act }) => (server, act.call()?),
-            Commands::Sessions(Asked { server, act }) => (server, act.call()),
+            Commands::Sessions(Asked { server, act }) => (server, act.call()?),
             Commands::Pipelines(Asked { server, act }) => (server, act.call()?),
             Commands::Corrections(Asked { server, act }) => (server, act.call()?),
             Commands::Records(Asked { server, act }) => (server, act.call()),
             Commands::Deliveries(Asked { server, act }) => (server, act.call()),
+            Commands::Notifications(Asked { server, act }) => (server, act.call()?),
             Commands::Keys(Asked { server, act }) => (server, act.call()),
             Commands::Audit(Asked { server, act: Audit::List { list } }) => {
                 let columns = &[("AT", "at"), ("WHO", "who"), ("ACTION", "action"), ("OBJECT", "object")];
@@ -92,9 +94,9 @@ impl MeterTypes {
 }
 
 impl Sessions {
-    fn call(&self) -> Call {
+    fn call(&self) -> anyhow::Result<Call> {
         let one = |id: &str, what: &str| format!("/api/v1/sessions/{}{what}", part(id));
-        match self {
+        Ok(match self {
             Sessions::List { pipeline, status, list } => {
                 let columns = &[
                     ("SESSION", "sessionId"),
@@ -119,11 +121,52 @@ impl Sessions {
                 ];
                 Call::list(one(id, "/events"), &Paging { limit: usize::MAX, all: true }, columns)
             }
+            Sessions::Watch { .. } => anyhow::bail!("sessions are followed, not asked for"),
             Sessions::Pause { id } => Call::post(one(id, "/pause")),
             Sessions::Resume { id } => Call::post(one(id, "/resume")),
             Sessions::Cancel { id } => Call::post(one(id, "/cancel")),
             Sessions::Finish { id } => Call::post(one(id, "/finish")),
-        }
+        })
+    }
+}
+
+impl Notifications {
+    fn call(&self) -> anyhow::Result<Call> {
+        let one = |name: &str, what: &str| format!("/api/v1/notifications/{}{what}", part(name));
+        Ok(match self {
+            Notifications::List { list } => {
+                let columns = &[
+                    ("NAME", "name"),
+                    ("EVENT", "eventType"),
+                    ("ON", "enabled"),
+                    ("DECLARED", "declared"),
+                    ("CHANGED", "updatedAt"),
+                    ("ID", "id"),
+                ];
+                Call::list("/api/v1/notifications", list, columns)
+            }
+            Notifications::Show { name } => Call::get(one(name, "")),
+            Notifications::Create { file } => Call::post("/api/v1/notifications").document(file)?,
+            Notifications::Update { name, file } => Call::new("PUT", one(name, "")).document(file)?,
+            Notifications::Delete { name } => Call::new("DELETE", one(name, "")),
+            Notifications::Test { name } => Call::post(one(name, "/try")),
+            Notifications::History { id: Some(id), .. } => Call::get(one("deliveries", &format!("/{}", part(id)))),
+            Notifications::History { id: None, notification, channel, state, session, list } => {
+                let columns = &[
+                    ("CREATED", "createdAt"),
+                    ("NOTIFICATION", "notification"),
+                    ("CHANNEL", "channel"),
+                    ("EVENT", "eventType"),
+                    ("SESSION", "sessionId"),
+                    ("STATE", "state"),
+                    ("TRIED", "attemptCount"),
+                    ("ID", "id"),
+                ];
+                let call = Call::list("/api/v1/notifications/deliveries", list, columns);
+                call.with("notification", notification).with("channel", channel).with("state", state).with("session", session)
+            }
+            Notifications::Resend { id } => Call::post(one("deliveries", &format!("/{}/resend", part(id)))),
+        })
     }
 }
 

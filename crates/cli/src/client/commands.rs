@@ -13,7 +13,7 @@ pub(crate) enum Commands {
     Meters(Asked<Meters>),
     /// Meter types of a server
     MeterTypes(Asked<MeterTypes>),
-    /// Sessions of a server: pause, resume, cancel, finish
+    /// Sessions of a server: watch, pause, resume, cancel, finish
     Sessions(Asked<Sessions>),
     /// Pipelines of a server: make, change, run
     Pipelines(Asked<Pipelines>),
@@ -25,6 +25,8 @@ pub(crate) enum Commands {
     Records(Asked<Records>),
     /// Deliveries of a server: records at their targets
     Deliveries(Asked<Deliveries>),
+    /// Notifications of a server: make, try, look at what was sent
+    Notifications(Asked<Notifications>),
     /// API keys of a server
     Keys(Asked<Keys>),
     /// Who changed what on a server, the newest first
@@ -139,6 +141,12 @@ pub(crate) enum Sessions {
     Show { id: String },
     /// The events of a session, in order
     Events { id: String },
+    /// Follow status changes and operators' counts as they happen; of one session, from its
+    /// beginning to its end
+    Watch {
+        /// This session; without it all, from now on
+        id: Option<String>,
+    },
     /// Suspend a session; its position is kept
     Pause { id: String },
     /// Let a session go on
@@ -309,6 +317,46 @@ pub(crate) enum Deliveries {
         #[arg(long)]
         mend: bool,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Notifications {
+    /// List notifications, by name
+    List {
+        #[command(flatten)]
+        list: Paging,
+    },
+    /// Show a notification
+    Show { name: String },
+    /// Make a notification from a JSON file
+    Create { file: PathBuf },
+    /// Change a notification to what a JSON file says
+    Update { name: String, file: PathBuf },
+    /// Take a notification away; its history stays
+    Delete { name: String },
+    /// Show which past events a notification would have told of; nothing is sent
+    Test { name: String },
+    /// List deliveries, the newest first; or show one with every attempt
+    History {
+        /// This delivery
+        id: Option<String>,
+        /// Of this notification
+        #[arg(long)]
+        notification: Option<String>,
+        /// Over this channel
+        #[arg(long)]
+        channel: Option<String>,
+        /// waiting, delivered or dead
+        #[arg(long)]
+        state: Option<String>,
+        /// Of this session
+        #[arg(long)]
+        session: Option<String>,
+        #[command(flatten)]
+        list: Paging,
+    },
+    /// Send a delivery again
+    Resend { id: String },
 }
 
 #[derive(Debug, Subcommand)]

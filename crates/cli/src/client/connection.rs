@@ -1,5 +1,6 @@
 //! Talking to a server: its address, the key, and what its refusals mean for a script.
 
+use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -51,10 +52,19 @@ pub(crate) struct Answer {
 impl Connection {
     /// Nothing is sent yet.
     pub(crate) fn new(server: &Server) -> anyhow::Result<Connection> {
+        Connection::with(server, Some(PATIENCE))
+    }
+
+    /// One whose answers may take as long as they like: streams.
+    pub(crate) fn patient(server: &Server) -> anyhow::Result<Connection> {
+        Connection::with(server, None)
+    }
+
+    fn with(server: &Server, patience: Option<Duration>) -> anyhow::Result<Connection> {
         let url = server.url.trim_end_matches('/').to_owned();
         let host = url.split_once("://").map_or("", |(_, rest)| rest);
         let mut config = ureq::Agent::config_builder().http_status_as_error(false).max_redirects(0);
-        config = config.timeout_global(Some(PATIENCE)).user_agent(concat!("flowmeter/", env!("CARGO_PKG_VERSION")));
+        config = config.timeout_global(patience).user_agent(concat!("flowmeter/", env!("CARGO_PKG_VERSION")));
         // What is on this machine is not asked for by way of a proxy.
         if ["127.", "localhost", "[::1]"].iter().any(|here| host.starts_with(here)) {
             config = config.proxy(None);
@@ -70,11 +80,7 @@ impl Connection {
 
     /// Sends a request; whatever is answered.
     pub(crate) fn ask(&self, method: &str, path: &str, body: Option<(&str, &[u8])>) -> anyhow::Result<Answer> {
-        let mut request =
-            Request::builder().method(method).uri(format!("{}{path}", self.url)).header("accept", "application/json");
-        if let Some(key) = &self.key {
-            request = request.header("authorization", format!("Bearer {key}"));
-        }
+        let request = self.request(method, path);
         let invalid = |why: ureq::http::Error| Wrong(format!("{}{path}: {why}", self.url));
         let sent = match body {
             Some((content_type, body)) => {
@@ -87,6 +93,27 @@ impl Connection {
         let status = response.status().as_u16();
         let body = response.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_vec();
         Ok(Answer { status, retry_after_s: retry_after, body: body.with_context(|| format!("the answer of {}", self.url))? })
+    }
+
+    fn request(&self, method: &str, path: &str) -> ureq::http::request::Builder {
+        let request = Request::builder().method(method).uri(format!("{}{path}", self.url)).header("accept", "application/json");
+        match &self.key {
+            Some(key) => request.header("authorization", format!("Bearer {key}")),
+            None => request,
+        }
+    }
+
+    /// Opens a stream of lines.
+    pub(crate) fn lines(&self, path: &str) -> anyhow::Result<impl BufRead> {
+        let invalid = |why: ureq::http::Error| Wrong(format!("{}{path}: {why}", self.url));
+        let sent = self.agent.run(self.request("GET", path).body(()).map_err(invalid)?);
+        let mut response = sent.with_context(|| format!("no answer from {}", self.url))?;
+        let status = response.status().as_u16();
+        if (200..300).contains(&status) {
+            return Ok(BufReader::new(response.into_body().into_reader()));
+        }
+        let body = response.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_vec()?;
+        Err(refusal(&Answer { status, retry_after_s: None, body }))
     }
 
     /// Sends a call; the body of a good answer, or what the server says is wrong.

@@ -54,3 +54,56 @@ meterTypes: [{ name: Draft, category: c }]
     let ways: Vec<&Value> = changes.map(|event| &event["payload"]["sessionStatus"]).collect();
     assert_eq!(ways, ["TESTING", "TESTING_PASSED"]);
 }
+
+#[test]
+fn files_received_events_and_kept_data_are_tried() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = folder.path().join("samples");
+    std::fs::create_dir(&files).unwrap();
+    let lines: String = (0..5).map(|n| format!("{}\n", event(&format!("f{n}"), "bob", json!(n)))).collect();
+    std::fs::write(files.join("bob.ndjson"), &lines).unwrap();
+    std::fs::write(folder.path().join("secret.ndjson"), "{\"secret\": 1}\n").unwrap();
+    std::os::unix::fs::symlink(folder.path().join("secret.ndjson"), files.join("link.ndjson")).unwrap();
+    let set = format!("sessions.test_files={}", files.display());
+    let server = Server::start(&folder.path().join("data"), &["--set", &set, "--set", "sessions.test_events_max=50"]);
+    let path = "/api/v1/pipelines/default/test";
+    let received: Vec<Value> = (0..8).map(|n| event(&format!("e{n}"), "anna", json!(n))).collect();
+    server.count(&received);
+    let meters = items(&server.get("/api/v1/meters"));
+
+    let of_file = server.post(path, &json!({"file": "bob.ndjson"})).ok();
+    assert_eq!((&of_file["events"]["received"], &of_file["wouldFlush"][0]["userId"]), (&json!(5), &json!("bob")), "{of_file}");
+    for name in ["../secret.ndjson", "link.ndjson", "none.ndjson", "*.ndjson", "/etc/hosts", ""] {
+        let told = server.post(path, &json!({"file": name})).problem();
+        assert_eq!((told.0, told.2.as_deref()), (400, Some("file")), "{name}");
+    }
+    // The last three that came in, which would be duplicates if anything were counted.
+    let last = server.post(path, &json!({"last": 3})).ok();
+    assert_eq!((&last["events"]["counted"], &last["sessionStatus"]), (&json!(3), &json!("TESTING_PASSED")), "{last}");
+    assert_eq!(last["wouldFlush"][0]["meterMetaData"]["eventCount"], 3);
+    assert_eq!(server.post(path, &json!({"last": 20})).ok()["events"]["received"], 8, "there are no more");
+    for wish in [json!({"last": 0}), json!({"last": 51})] {
+        let told = server.post(path, &wish).problem();
+        assert_eq!((told.0, told.2.as_deref()), (400, Some("last")), "{wish}");
+    }
+    // Kept by name, over a restart, and used again and again.
+    let data = json!({"name": "july", "events": [event("t1", "cid", json!(1)), event("t2", "cid", json!(2))]});
+    let made = server.post("/api/v1/test-data", &data);
+    assert_eq!((made.status, &made.json()["eventCount"]), (201, &json!(2)), "{made:?}");
+    assert_eq!(server.post("/api/v1/test-data", &data).problem().0, 409);
+    server.stop();
+    let server = Server::start(&folder.path().join("data"), &[]);
+    for _ in 0..2 {
+        let of_data = server.post(path, &json!({"testData": "july"})).ok();
+        assert_eq!((&of_data["events"]["counted"], &of_data["wouldFlush"][0]["userId"]), (&json!(2), &json!("cid")), "{of_data}");
+    }
+    let listed = items(&server.get("/api/v1/test-data"));
+    assert_eq!((listed.len(), &listed[0]["name"], listed[0].get("lines")), (1, &json!("july"), None));
+    assert!(server.get("/api/v1/test-data/july")["lines"].as_str().unwrap().contains("t2"));
+    assert_eq!(server.ask("DELETE", "/api/v1/test-data/july").send().status, 204);
+    assert_eq!(server.post(path, &json!({"testData": "july"})).problem().0, 404);
+    // Without the setting no file is read, and one source is to be named.
+    assert!(server.post(path, &json!({"file": "bob.ndjson"})).json()["detail"].as_str().unwrap().contains("sessions.test_files"));
+    assert_eq!(server.post(path, &json!({"last": 1, "testData": "july"})).problem().2.as_deref(), Some("events"));
+    assert_eq!(items(&server.get("/api/v1/meters")), meters, "nothing was counted");
+}

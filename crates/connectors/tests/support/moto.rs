@@ -17,9 +17,9 @@ pub struct Moto {
 
 impl Moto {
     /// Starts one with a bucket; `None`, and a line that says so, where there is none. The
-    /// program is `moto_server`, or what `FLOWMETER_MOTO` names.
+    /// program is `moto_server`, or what `MOTO_SERVER` names.
     pub fn start(what: &str, bucket: &str) -> Option<Moto> {
-        let program = std::env::var("FLOWMETER_MOTO").unwrap_or_else(|_| "moto_server".to_owned());
+        let program = std::env::var("MOTO_SERVER").unwrap_or_else(|_| "moto_server".to_owned());
         let port = free_port();
         let server = Command::new(&program)
             .args(["-H", "127.0.0.1", "-p", &port.to_string()])
@@ -27,7 +27,7 @@ impl Moto {
             .stderr(Stdio::null())
             .spawn();
         let Ok(server) = server else {
-            skipped(what, "no `moto_server` on this machine; pip install 'moto[server]', or name it in FLOWMETER_MOTO");
+            skipped(what, "no `moto_server` on this machine; pip install 'moto[server]', or name it in MOTO_SERVER");
             return None;
         };
         let moto = Moto { server, port };

@@ -10,13 +10,13 @@ use crate::time::Timestamp;
 impl<M: Meters, I: Identities> Partition<M, I> {
     /// Opens a meter by hand; one that exists already is left as it is. Where one was
     /// before, it goes on behind what that one flushed.
-    pub(super) fn open_declared(&mut self, declared: &DeclaredMeter, at: Timestamp) {
+    pub(super) fn open_declared(&mut self, declared: &DeclaredMeter, at: Timestamp, effects: &mut impl Effects) {
         let user = declared.user.as_bytes();
         let key = MeterKey::new(user, Plan::user_hash(user), declared.processor, declared.meter_type);
         let created_at = declared.created_at.unwrap_or(at);
         match self.find_or_remember(&key) {
             Some(ix) if self.meters.get(ix).is_alive() => {}
-            Some(ix) => self.reopen_declared(ix, declared, created_at),
+            Some(ix) => self.reopen_declared(ix, declared, created_at, effects),
             None => {
                 let meter = Meter {
                     user: user.into(),
@@ -33,12 +33,13 @@ impl<M: Meters, I: Identities> Partition<M, I> {
                     rare: rare(declared.id, declared, &[]),
                 };
                 let ix = self.meters.insert(key.hash, meter);
+                effects.opened(self.meters.get(ix));
                 self.schedule_next(ix);
             }
         }
     }
 
-    fn reopen_declared(&mut self, ix: MeterIx, declared: &DeclaredMeter, created_at: Timestamp) {
+    fn reopen_declared(&mut self, ix: MeterIx, declared: &DeclaredMeter, created_at: Timestamp, effects: &mut impl Effects) {
         let meter = self.meters.get_mut(ix);
         let id = declared.id.or(meter.rare.as_ref().and_then(|rare| rare.id));
         meter.rare = rare(id, declared, meter.stretches());
@@ -49,6 +50,7 @@ impl<M: Meters, I: Identities> Partition<M, I> {
         meter.begin_at(created_at);
         meter.step_over();
         self.gone -= 1;
+        effects.opened(self.meters.get(ix));
         self.schedule_next(ix);
     }
 

@@ -18,15 +18,17 @@ impl Live {
         let totals = self.engine.totals();
         let kept: Vec<String> = self.plan.nodes.iter().map(|node| node.id.clone()).collect();
         let images = self.engine.images();
-        let rollups = self.engine.take_rollups();
+        let (rollups, listens) = (self.engine.take_rollups(), self.engine.listens());
         // The engine is taken apart for its identities; an empty one stands in meanwhile.
         let stand_in = Engine::with_identities(&self.plan, self.settings.engine, Vec::new())?;
         let identities = std::mem::replace(&mut self.engine, stand_in).into_identities();
         self.engine = Engine::read(Arc::clone(&plan), self.settings.engine, &images, identities)?;
         self.engine.set_totals(renamed(totals, &kept, &plan));
         self.engine.roll_up(rollups);
+        self.engine.listen(listens);
         self.engine.reschedule(self.clock);
-        self.engine.open_declared(self.clock);
+        let declared = self.engine.open_declared(self.clock);
+        self.outlet.note(&plan, &declared);
         self.decoder = decoder(&plan);
         (self.plan, self.version) = (plan, version);
         Ok(())

@@ -14,7 +14,9 @@ use flowmeter_store::rollups;
 use crate::{Error, Kind, Totals};
 
 const MARK: &[u8; 8] = b"FLOWCKPT";
-const FORMAT: u8 = 1;
+const FORMAT: u8 = 2;
+/// Before there were notes.
+const FORMAT_WITHOUT_NOTES: u8 = 1;
 /// zstd's level 1: images are mostly small numbers and names.
 const LEVEL: i32 = 1;
 
@@ -24,7 +26,9 @@ pub(super) struct Checkpoint {
     pub(super) position: u64,
     pub(super) clock: Timestamp,
     /// Items of the outlet's logs.
-    pub(super) items: [u64; 3],
+    pub(super) items: [u64; 4],
+    /// Whether somebody listens to what happens to single meters.
+    pub(super) listens: bool,
     pub(super) totals: Totals,
     /// By partition.
     pub(super) images: Vec<Vec<u8>>,
@@ -61,6 +65,7 @@ impl Checkpoint {
         pen.count(self.position);
         pen.time(self.clock);
         self.items.iter().for_each(|items| pen.count(*items));
+        pen.byte(u8::from(self.listens));
         write_totals(&self.totals, pen);
         pen.count(self.images.len() as u64);
         for (image, manifest) in self.images.iter().zip(&self.manifests) {
@@ -83,17 +88,26 @@ impl Checkpoint {
         }
         let body = body.strip_prefix(MARK).ok_or_else(|| corrupt("it is no checkpoint"))?;
         match body.split_first() {
-            Some((&FORMAT, body)) => {
+            Some((&format @ (FORMAT | FORMAT_WITHOUT_NOTES), body)) => {
                 let mut glass = Glass::new(body);
-                Checkpoint::read_from(&mut glass, unpack).map_err(|why| corrupt(&why.to_string()))?
+                Checkpoint::read_from(&mut glass, format, unpack).map_err(|why| corrupt(&why.to_string()))?
             }
             _ => Err(Error::new(Kind::Invalid, "it has a format newer than this program")),
         }
     }
 
-    fn read_from(glass: &mut Glass<'_>, unpack: impl Fn(&[u8], usize) -> Option<Vec<u8>>) -> Seen<Result<Checkpoint, Error>> {
+    fn read_from(
+        glass: &mut Glass<'_>,
+        format: u8,
+        unpack: impl Fn(&[u8], usize) -> Option<Vec<u8>>,
+    ) -> Seen<Result<Checkpoint, Error>> {
         let (version, position, clock) = (glass.count()? as u32, glass.count()?, glass.time()?);
-        let items = [glass.count()?, glass.count()?, glass.count()?];
+        let [records, parked, arrivals] = [glass.count()?, glass.count()?, glass.count()?];
+        let (notes, listens) = match format {
+            FORMAT_WITHOUT_NOTES => (0, false),
+            _ => (glass.count()?, glass.byte()? != 0),
+        };
+        let items = [records, parked, arrivals, notes];
         let totals = read_totals(glass)?;
         let (mut images, mut manifests) = (Vec::new(), Vec::new());
         for _ in 0..glass.length()? {
@@ -112,7 +126,7 @@ impl Checkpoint {
         if images.is_empty() {
             return glass.damaged();
         }
-        Ok(Ok(Checkpoint { version, position, clock, items, totals, images, manifests, rollups }))
+        Ok(Ok(Checkpoint { version, position, clock, items, listens, totals, images, manifests, rollups }))
     }
 }
 

@@ -49,6 +49,14 @@ pub enum LogCommand {
         #[serde(rename = "meterType")]
         meter_type: Uuid,
     },
+    /// Somebody listens to what happens to single meters from here on, or nobody does any
+    /// more: while nobody does, nothing is done for it.
+    Listen {
+        /// Of which pipeline.
+        pipeline: Uuid,
+        /// Whether somebody listens.
+        listens: bool,
+    },
     /// Another version of the pipeline's document holds from here on.
     Adopt {
         /// Which pipeline.
@@ -112,6 +120,7 @@ impl LogCommand {
             | LogCommand::Edit { pipeline, .. }
             | LogCommand::Delete { pipeline, .. }
             | LogCommand::Forget { pipeline, .. }
+            | LogCommand::Listen { pipeline, .. }
             | LogCommand::Adopt { pipeline, .. } => Some(*pipeline),
         }
     }

@@ -1,4 +1,4 @@
-//! What comes out of a pipeline at work: records, parked events, verdicts. Each is a log
+//! What comes out of a pipeline at work: records, parked events, verdicts, notes. Each is a log
 //! of its own whose items are numbered, so that what a restart makes a second time is
 //! recognised and left out.
 
@@ -8,12 +8,14 @@ use flowmeter_core::event::Batch;
 use flowmeter_core::image::{Glass, Pen};
 use flowmeter_core::mediation::Tap;
 use flowmeter_core::partition::RecordKey;
+use flowmeter_core::plan::Plan;
 use flowmeter_core::time::Timestamp;
 use flowmeter_core::verdict::{Reason, Tally, Verdict};
 use flowmeter_store::disk::Disk;
 use flowmeter_store::log::{self, Encoded, Entry, EntryKind, Log, Reader};
 
-use crate::{Error, Kind, Observer, ParkedEvent, RecordSink};
+use super::note::{self, NoteKind};
+use crate::{Error, Kind, Noted, Observer, ParkedEvent, RecordSink};
 
 /// Bytes of items that are gathered before they are written, where nobody waits.
 const GATHERED_BYTES: usize = 1 << 20;
@@ -104,6 +106,7 @@ pub struct Outlet {
     records: Stream,
     parked: Stream,
     verdicts: Stream,
+    notes: Stream,
     arrivals: u64,
     judged: Vec<JudgedBlock>,
 }
@@ -113,13 +116,14 @@ impl Outlet {
         let open = |name: &str| Stream::open(disk, &format!("{folder}/{name}"), settings);
         let records = Stream::open(disk, &records_folder(folder), settings)?;
         let (parked, verdicts) = (open("parked")?, open("verdicts")?);
-        Ok(Outlet { records, parked, verdicts, arrivals: 0, judged: Vec::new() })
+        Ok(Outlet { records, parked, verdicts, notes: open("notes")?, arrivals: 0, judged: Vec::new() })
     }
 
-    /// Goes on from what a checkpoint says: records and parked events by then, and
-    /// events received.
-    pub(super) fn go_on_from(&mut self, [records, parked, arrivals]: [u64; 3]) -> Result<(), Error> {
-        for (stream, items) in [(&mut self.records, records), (&mut self.parked, parked), (&mut self.verdicts, arrivals)] {
+    /// Goes on from what a checkpoint says: records and parked events by then, events
+    /// received, and notes.
+    pub(super) fn go_on_from(&mut self, [records, parked, arrivals, notes]: [u64; 4]) -> Result<(), Error> {
+        let Outlet { records: of_records, parked: of_parked, verdicts, notes: of_notes, .. } = self;
+        for (stream, items) in [(of_records, records), (of_parked, parked), (verdicts, arrivals), (of_notes, notes)] {
             if stream.log.items() < items {
                 let message = format!("a log has {} items; a checkpoint has seen {items}", stream.log.items());
                 return Err(Error::new(Kind::Corrupt, message));
@@ -131,8 +135,8 @@ impl Outlet {
         Ok(())
     }
 
-    pub(super) fn items(&self) -> [u64; 3] {
-        [self.records.next, self.parked.next, self.arrivals]
+    pub(super) fn items(&self) -> [u64; 4] {
+        [self.records.next, self.parked.next, self.arrivals, self.notes.next]
     }
 
     /// Events received so far.
@@ -155,6 +159,22 @@ impl Outlet {
         &self.verdicts
     }
 
+    /// What happened to single meters, and thresholds that were crossed.
+    pub fn notes(&self) -> &Stream {
+        &self.notes
+    }
+
+    /// Takes note of what a command did to meters.
+    pub(super) fn note(&mut self, plan: &Plan, noted: &[Noted]) {
+        let before = self.records.next;
+        noted.iter().for_each(|noted| self.notes.push(&note::of_meter(plan, noted, before)));
+    }
+
+    /// Lets go of notes before one.
+    pub(super) fn release_notes(&mut self, before: u64) -> Result<usize, Error> {
+        self.notes.release(before)
+    }
+
     /// Lets go of verdicts of events that came before one.
     pub(super) fn release_verdicts(&mut self, arrival: u64) -> Result<usize, Error> {
         self.verdicts.release(arrival)
@@ -164,19 +184,20 @@ impl Outlet {
         std::mem::take(&mut self.judged)
     }
 
-    pub(super) fn sink(&mut self, at: Timestamp) -> Sink<'_> {
-        Sink(&mut self.records, at)
+    pub(super) fn sink<'o>(&'o mut self, plan: &'o Plan, at: Timestamp) -> Sink<'o> {
+        Sink { records: &mut self.records, notes: &mut self.notes, plan, at }
     }
 
     /// The two hands of a round: one for records, one for everything else.
-    pub(super) fn split(&mut self, at: Timestamp) -> (Sink<'_>, Watch<'_>) {
-        let Outlet { records, parked, verdicts, arrivals, judged } = self;
-        (Sink(records, at), Watch { parked, verdicts, arrivals, judged })
+    pub(super) fn split<'o>(&'o mut self, plan: &'o Plan, at: Timestamp) -> (Sink<'o>, Watch<'o>) {
+        let Outlet { records, parked, verdicts, notes, arrivals, judged } = self;
+        (Sink { records, notes, plan, at }, Watch { parked, verdicts, arrivals, judged })
     }
 
-    /// Writes what has gathered, if it is much; records always.
+    /// Writes what has gathered, if it is much; records and notes always.
     pub(super) fn write(&mut self, at: Timestamp) -> Result<(), Error> {
         self.records.write(at)?;
+        self.notes.write(at)?;
         for stream in [&mut self.parked, &mut self.verdicts] {
             if stream.gathered.len() >= GATHERED_BYTES {
                 stream.write(at)?;
@@ -186,25 +207,39 @@ impl Outlet {
     }
 
     pub(super) fn commit(&mut self, at: Timestamp) -> Result<(), Error> {
-        [&mut self.records, &mut self.parked, &mut self.verdicts].into_iter().try_for_each(|stream| stream.write(at))
+        [&mut self.records, &mut self.parked, &mut self.verdicts, &mut self.notes]
+            .into_iter()
+            .try_for_each(|stream| stream.write(at))
     }
 }
 
-/// Takes records, made at an instant.
-pub(super) struct Sink<'o>(&'o mut Stream, Timestamp);
+/// Takes records and notes, made at an instant.
+pub(super) struct Sink<'o> {
+    records: &'o mut Stream,
+    notes: &'o mut Stream,
+    plan: &'o Plan,
+    at: Timestamp,
+}
 
 const RECORD: u8 = 0;
 const THRESHOLD: u8 = 1;
 
 impl RecordSink for Sink<'_> {
     fn record(&mut self, _key: RecordKey<'_>, json: &[u8]) -> Result<(), Error> {
-        self.0.push(&[&[RECORD], json].concat());
-        if self.0.gathered.len() >= GATHERED_BYTES { self.0.write(self.1) } else { Ok(()) }
+        self.records.push(&[&[RECORD], json].concat());
+        if self.records.gathered.len() >= GATHERED_BYTES { self.records.write(self.at) } else { Ok(()) }
     }
 
     fn threshold(&mut self, _key: RecordKey<'_>, json: &[u8]) -> Result<(), Error> {
-        self.0.push(&[&[THRESHOLD], json].concat());
+        // Beside the records, so that who asks only for thresholds need not read all of them.
+        self.notes.push(&note::written(NoteKind::Threshold, self.records.next, json));
+        self.records.push(&[&[THRESHOLD], json].concat());
         Ok(())
+    }
+
+    fn noted(&mut self, noted: &Noted) -> Result<(), Error> {
+        self.notes.push(&note::of_meter(self.plan, noted, self.records.next));
+        if self.notes.gathered.len() >= GATHERED_BYTES { self.notes.write(self.at) } else { Ok(()) }
     }
 }
 

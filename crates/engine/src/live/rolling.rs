@@ -113,9 +113,13 @@ impl Live {
                 delete_on_reset: false,
                 custom_fields: Vec::new(),
             });
+            let mut gone = Vec::new();
             for declared in named.collect::<Vec<_>>() {
-                self.engine.apply(declared.user.as_bytes(), Command::Delete(&declared), self.clock);
+                gone.extend(self.engine.apply(declared.user.as_bytes(), Command::Delete(&declared), self.clock));
             }
+            // Meters lie in no order.
+            gone.sort();
+            self.outlet.note(&self.plan, &gone);
         }
         self.engine.rollups_mut().for_each(|rollups| rollups.forget(meter_type));
     }

@@ -24,6 +24,8 @@ pub struct Board {
     position: AtomicU64,
     released: AtomicU64,
     meters: AtomicU64,
+    records: AtomicU64,
+    notes: AtomicU64,
     identities_bytes: AtomicU64,
     paused: AtomicBool,
     totals: Mutex<Totals>,
@@ -37,6 +39,8 @@ impl Board {
             position: AtomicU64::new(0),
             released: AtomicU64::new(0),
             meters: AtomicU64::new(0),
+            records: AtomicU64::new(0),
+            notes: AtomicU64::new(0),
             identities_bytes: AtomicU64::new(0),
             paused: AtomicBool::new(false),
             totals: Mutex::default(),
@@ -66,6 +70,16 @@ impl Board {
     /// How many meters there are.
     pub fn meters(&self) -> u64 {
         self.meters.load(Ordering::Relaxed)
+    }
+
+    /// Records that can be read.
+    pub fn records(&self) -> u64 {
+        self.records.load(Ordering::Acquire)
+    }
+
+    /// Notes that can be read: what happened to single meters, thresholds.
+    pub fn notes(&self) -> u64 {
+        self.notes.load(Ordering::Acquire)
     }
 
     /// Bytes of identities in memory.
@@ -373,6 +387,8 @@ impl Working {
         let due = self.live.next_due().map_or(i64::MAX, Timestamp::nanos);
         self.board.due.store(due, Ordering::Release);
         self.board.meters.store(self.live.meter_count() as u64, Ordering::Relaxed);
+        self.board.records.store(self.live.outlet().records().written(), Ordering::Release);
+        self.board.notes.store(self.live.outlet().notes().written(), Ordering::Release);
         *self.board.totals.lock().unwrap_or_else(PoisonError::into_inner) = self.live.totals();
         self.board.position.store(self.live.position(), Ordering::Release);
     }

@@ -9,6 +9,7 @@ use axum::response::Response;
 use axum::routing::get;
 use flowmeter_core::time::Timestamp;
 use flowmeter_store::archive::Filter;
+use serde_json::{Value, json};
 
 use super::request::Query;
 use super::{App, Asked, Endpoint, answer, off, page};
@@ -69,11 +70,12 @@ async fn search(
     Extension(asked): Extension<Asked>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Refused> {
+    let parameters = query.clone().unwrap_or_default();
     let query = Query::of(query.as_deref());
     let limit = query.limit()?;
     let filter = filter(&query)?;
     let cursor = cursor(&query)?;
-    off(move || {
+    question(app, asked, "search", parameters, move |app, asked| {
         let mut cursor = cursor;
         let mut found = Vec::new();
         let all = app.installation.pipelines(&asked.who.namespace).map_err(|why| problem_of(&why))?;
@@ -92,10 +94,12 @@ async fn search(
                 if found.len() < limit { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
             });
             if let Some(next) = next.map_err(|why| problem_of(&why))? {
-                return Ok(page(found, Some(format!("{}:{next}", pipeline.name))));
+                let rows = found.len();
+                return Ok((page(found, Some(format!("{}:{next}", pipeline.name))), rows));
             }
         }
-        Ok(page(found, None))
+        let rows = found.len();
+        Ok((page(found, None), rows))
     })
     .await
 }
@@ -130,7 +134,11 @@ async fn trace(
     RawQuery(query): RawQuery,
 ) -> Result<Response, Refused> {
     let query = Query::of(query.as_deref());
-    off(move || Ok(answer(StatusCode::OK, &app.installation.trace(&asked.who.namespace, &id, query.get("source"))?))).await
+    question(app, asked, "trace", format!("id={id}"), move |app, asked| {
+        let traced = app.installation.trace(&asked.who.namespace, &id, query.get("source"))?;
+        Ok((answer(StatusCode::OK, &traced), rows(&traced, "events")))
+    })
+    .await
 }
 
 async fn explain(
@@ -141,5 +149,39 @@ async fn explain(
 ) -> Result<Response, Refused> {
     let query = Query::of(query.as_deref());
     let (limit, from) = (query.limit()?, query.cursor()?.unwrap_or(0));
-    off(move || Ok(answer(StatusCode::OK, &app.installation.explain(&asked.who.namespace, &id, from, limit)?))).await
+    question(app, asked, "explanation", format!("recordId={id}"), move |app, asked| {
+        let explained = app.installation.explain(&asked.who.namespace, &id, from, limit)?;
+        Ok((answer(StatusCode::OK, &explained), rows(&explained, "events")))
+    })
+    .await
+}
+
+fn rows(answered: &Value, list: &str) -> usize {
+    answered[list].as_array().map_or(0, Vec::len)
+}
+
+/// Answers a question to the event store beside the asynchronous threads, and tells whoever
+/// wants to know that it was answered.
+async fn question(
+    app: App,
+    asked: Asked,
+    query: &'static str,
+    parameters: String,
+    work: impl FnOnce(&App, &Asked) -> Result<(Response, usize), Refused> + Send + 'static,
+) -> Result<Response, Refused> {
+    off(move || {
+        let began = app.installation.now();
+        let answered = work(&app, &asked);
+        let took = app.installation.now().since(began) / 1_000_000;
+        let outcome = answered.as_ref().map_or_else(|why| why.code.name(), |_| "answered");
+        let told = json!({
+            "query": query, "parameters": parameters, "askedBy": asked.who.name, "outcome": outcome,
+            "rowCount": answered.as_ref().map_or(0, |(_, rows)| *rows), "durationMs": i64::try_from(took).unwrap_or(i64::MAX),
+        });
+        if let Err(why) = app.installation.tell_of_query(&asked.who.namespace, &told) {
+            tracing::error!("a question was answered, and nobody told: {why}");
+        }
+        answered.map(|(answer, _)| answer)
+    })
+    .await
 }

@@ -40,6 +40,12 @@ const BODIES: &[(&str, &str, &str, &str)] = &[
     ),
     (
         "POST",
+        "/api/v1/test-data",
+        JSON,
+        r#"{"name":"july","events":[{"specversion":"1.0","id":"1","source":"/shop","type":"order","subject":"anna"}]}"#,
+    ),
+    (
+        "POST",
         "/api/v1/corrections/{id}/correct",
         JSON,
         r#"{"event":{"specversion":"1.0","id":"1","source":"/shop","type":"order","subject":"anna"}}"#,

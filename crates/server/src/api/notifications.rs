@@ -225,7 +225,7 @@ fn try_out(app: &App, asked: &Asked, event_type: &str, conditions: Option<&Condi
 
 async fn event_types() -> Response {
     let shown = EVENT_KINDS.iter().map(|kind| {
-        let fields = kind.fields.iter().map(|(name, kind)| {
+        let fields = kind.fields().map(|(name, kind)| {
             let mut field = json!({"name": name, "type": kind.noun()});
             if let Some(names) = kind.names() {
                 field["values"] = json!(names);

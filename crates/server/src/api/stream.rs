@@ -2,8 +2,8 @@
 //!
 //! An event is told after it was committed, in order, with its number as its id. Who comes
 //! back with `Last-Event-ID` goes on behind it and misses nothing, however long he was
-//! away; a new listener hears what happens from now on. The catalog is asked every now and
-//! then: so a slow listener costs no memory, and keeps nobody waiting.
+//! away; a new listener hears what happens from now on. A commit of events rings a bell, and
+//! then the catalog is asked: so a slow listener costs no memory, and keeps nobody waiting.
 
 use std::time::Duration;
 
@@ -22,11 +22,9 @@ use crate::installation::{Refused, SessionEvent, problem_of};
 use crate::keys::Scope;
 use crate::problem::{Code, Problem};
 
-/// How soon an event is told after it happened.
-const LOOK_EVERY: Duration = Duration::from_millis(250);
-/// After so many looks without an event a comment is sent, so that no proxy in between
-/// takes the silence for an end.
-const QUIET_LOOKS_MAX: u32 = 60;
+/// After so much time without an event a comment is sent, so that no proxy in between takes
+/// the silence for an end.
+const QUIET_MAX: Duration = Duration::from_secs(15);
 /// Events read at once.
 const PAGE: usize = 100;
 /// Pages on their way to a listener.
@@ -95,17 +93,16 @@ async fn stream(
 /// Tells until the listener leaves or the server stops.
 async fn tell(app: App, namespace: String, wanted: Wanted, mut after: u64, mut listener: Sender<Bytes>) {
     let mut stopping = app.stopping.clone();
-    let mut looks = tokio::time::interval(LOOK_EVERY);
-    let mut quiet = 0;
+    let mut bell = app.installation.listen();
     // The head goes out at once, so that the listener knows that he is heard.
     if listener.send_data(Bytes::from_static(b": here\n\n")).await.is_err() {
         return;
     }
+    let mut quiet = tokio::time::interval(QUIET_MAX);
+    quiet.reset();
     loop {
-        tokio::select! {
-            _ = looks.tick() => {}
-            _ = stopping.wait_for(|is_stopping| *is_stopping) => return,
-        }
+        // What is rung from here on is looked at in the next round.
+        bell.borrow_and_update();
         let (installation, of) = (app.installation.clone(), namespace.clone());
         let found = off(move || {
             // Numbers are of all namespaces: behind the newest there is nothing to read.
@@ -114,17 +111,28 @@ async fn tell(app: App, namespace: String, wanted: Wanted, mut after: u64, mut l
             Ok((end, events.map_err(|why| problem_of(&why))?))
         });
         let Ok((end, events)) = found.await else { return };
+        let is_full = events.len() >= PAGE;
         // A page that is not full has everything up to the end.
-        after = if events.len() < PAGE { after.max(end) } else { events.last().map_or(after, |last| last.number) };
+        after = if is_full { events.last().map_or(after, |last| last.number) } else { after.max(end) };
         let text: String = events.iter().filter(|event| wanted.holds(event)).map(written).collect();
-        quiet = if text.is_empty() { quiet + 1 } else { 0 };
-        let text = match quiet {
-            0 => text,
-            QUIET_LOOKS_MAX.. => ": still here\n\n".to_owned(),
-            _ => continue,
+        if !text.is_empty() {
+            quiet.reset();
+            if listener.send_data(text.into()).await.is_err() {
+                return;
+            }
+        }
+        if is_full {
+            continue;
+        }
+        let is_quiet = tokio::select! {
+            rung = bell.changed() => match rung {
+                Ok(()) => false,
+                Err(_) => return,
+            },
+            _ = quiet.tick() => true,
+            _ = stopping.wait_for(|is_stopping| *is_stopping) => return,
         };
-        quiet = 0;
-        if listener.send_data(text.into()).await.is_err() {
+        if is_quiet && listener.send_data(Bytes::from_static(b": still here\n\n")).await.is_err() {
             return;
         }
     }

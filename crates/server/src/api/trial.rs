@@ -1,4 +1,5 @@
-//! `POST /pipelines/{idOrName}/test`: a DEBUG session over events in the request.
+//! `POST /pipelines/{idOrName}/test`: a DEBUG session over events in the request, a file of
+//! the server, what was received last, or test data that was kept.
 
 use axum::Extension;
 use axum::body::Body;
@@ -12,7 +13,7 @@ use serde_json::value::RawValue;
 
 use super::request::json;
 use super::{App, Asked, Endpoint, answer, off};
-use crate::installation::{Refused, Trial};
+use crate::installation::{Given, Refused, Trial};
 use crate::keys::Scope;
 use crate::problem::{Code, Problem};
 
@@ -27,7 +28,10 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         scope: Some(Scope::Operate),
         summary: "Run a DEBUG session over sample events; nothing is counted or pushed",
         query: &[],
-        body: Some("events: a list of events (or of lines of an access log); asOf, samples, strict, document if wanted"),
+        body: Some(
+            "one of events (a list of events, or of lines of an access log), file (in the folder of sessions.test_files), last (so many \
+             received events) and testData (its name); asOf, samples, strict, document if wanted",
+        ),
         answer: (200, "TESTING_PASSED or TESTING_FAILED; what each operator took and gave; records that would be flushed"),
         route: post(test),
     }]
@@ -38,6 +42,9 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Wish {
     events: Option<Vec<Box<RawValue>>>,
+    file: Option<String>,
+    last: Option<u64>,
+    test_data: Option<String>,
     as_of: Option<String>,
     samples: Option<usize>,
     #[serde(default)]
@@ -54,13 +61,11 @@ async fn test(
 ) -> Result<Response, Refused> {
     let wish: Wish = json(&app, &headers, body).await?;
     let invalid = |field: &str, detail: String| Box::new(Problem::new(Code::Invalid, detail).field(field));
-    let events = wish.events.ok_or_else(|| invalid("events", "give the events to try, as a list".to_owned()))?;
-    let limit = app.installation.settings().limits.batch_events_max;
-    if events.len() as u64 > limit {
-        let detail = format!("{} events; limits.batch_events_max is {limit}", events.len());
-        return Err(Box::new(Problem::new(Code::TooMany, detail).field("events")));
+    let sources = [wish.events.is_some(), wish.file.is_some(), wish.last.is_some(), wish.test_data.is_some()];
+    if sources.iter().filter(|is_given| **is_given).count() != 1 {
+        let detail = "give the events to try: one of `events` (a list), `file`, `last` (a number) or `testData` (a name)";
+        return Err(invalid("events", detail.to_owned()));
     }
-    let is_raw = events.first().is_some_and(|event| event.get().starts_with('"'));
     let samples = wish.samples.unwrap_or(SAMPLES);
     if samples > SAMPLES_MAX {
         return Err(invalid("samples", format!("samples is a number up to {SAMPLES_MAX}")));
@@ -72,18 +77,33 @@ async fn test(
             Some(Timestamp::parse_rfc3339(text.as_bytes()).ok_or_else(wrong)?)
         }
     };
-    let lines = lines(&events, is_raw)?;
-    let trial = Trial { document: wish.document, lines, is_raw, as_of, samples, is_strict: wish.strict };
+    let events_max = app.installation.settings().limits.batch_events_max;
+    let written = wish.events.map(|events| written(&events, events_max)).transpose()?;
     off(move || {
         let pipeline = app.installation.pipeline(&asked.who.namespace, &name)?;
+        let given = match (written, &wish.file, wish.last, &wish.test_data) {
+            (Some((lines, is_raw)), ..) => Given::Lines { lines: lines.into_bytes(), is_raw },
+            (_, Some(file), ..) => app.installation.test_file(file)?,
+            (_, _, Some(count), _) => app.installation.last_events(&pipeline, count)?,
+            (.., name) => {
+                let kept = app.installation.test_data(&asked.who.namespace, name.as_deref().unwrap_or_default())?;
+                Given::Lines { lines: kept.lines.into_bytes(), is_raw: kept.raw }
+            }
+        };
+        let trial = Trial { document: wish.document, given, as_of, samples, is_strict: wish.strict };
         Ok(answer(StatusCode::OK, &app.installation.try_out(&asked.who, &pipeline, trial)?))
     })
     .await
 }
 
-/// The events, a line each.
-fn lines(events: &[Box<RawValue>], is_raw: bool) -> Result<Vec<u8>, Refused> {
-    let mut lines = Vec::new();
+/// The events, a line each, and whether they are lines of an access log.
+pub(super) fn written(events: &[Box<RawValue>], events_max: u64) -> Result<(String, bool), Refused> {
+    if events.len() as u64 > events_max {
+        let detail = format!("{} events; limits.batch_events_max is {events_max}", events.len());
+        return Err(Box::new(Problem::new(Code::TooMany, detail).field("events")));
+    }
+    let is_raw = events.first().is_some_and(|event| event.get().starts_with('"'));
+    let mut lines = String::new();
     for (at, event) in events.iter().enumerate() {
         let text = match is_raw {
             false => event.get().to_owned(),
@@ -93,8 +113,8 @@ fn lines(events: &[Box<RawValue>], is_raw: bool) -> Result<Vec<u8>, Refused> {
             })?,
         };
         // Between the parts of JSON a line end is a blank like others.
-        lines.extend(text.bytes().map(|c| if c == b'\n' || c == b'\r' { b' ' } else { c }));
-        lines.push(b'\n');
+        lines.extend(text.chars().map(|c| if c == '\n' || c == '\r' { ' ' } else { c }));
+        lines.push('\n');
     }
-    Ok(lines)
+    Ok((lines, is_raw))
 }

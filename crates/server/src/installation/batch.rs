@@ -42,7 +42,13 @@ impl Installation {
         let outcome = (|| {
             run.open(settings, now)?;
             self.step(session, &plan, Trigger::Ready, Vec::new())?;
-            run.ingest(now)?;
+            let running = session.clone();
+            // Who cannot be told now is told at the next interval.
+            run.ingest(now, &mut |counts| {
+                if let Err(why) = self.tell_counts(&running, &plan, counts, self.now()) {
+                    tracing::error!(session = running.session_id, "counts of operators: {why}");
+                }
+            })?;
             self.step(session, &plan, Trigger::Finish, Vec::new())?;
             run.flush(now)?;
             self.step(session, &plan, Trigger::AllAccepted, Vec::new())?;

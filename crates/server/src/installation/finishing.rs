@@ -126,6 +126,8 @@ impl Installation {
             self.step(session, plan, Trigger::AllConfirmed, Vec::new())?;
         }
         session.counts = counts(plan, &served.board().totals());
+        // Who stops listening at the last status has heard of every meter.
+        self.tell_of_meters_of(served)?;
         self.step(session, plan, Trigger::WrapUp, Vec::new())?;
         Ok(true)
     }

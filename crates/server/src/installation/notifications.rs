@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::audit::Who;
+use super::declared::must_be_made_by_hand;
 use super::{Installation, Refused, SessionEvent, kept, named_key, not_found, problem_of, put};
 use crate::notifications::condition::Condition;
 use crate::notifications::notice::{ChannelState, Notice, NoticeState};
@@ -87,7 +88,11 @@ impl Installation {
 
     /// Makes a notification. It tells of events from now on.
     pub fn create_notification(&self, who: &Who, fields: &Map<String, Value>) -> Result<Notification, Refused> {
-        let draft = Draft::read(fields)?;
+        self.make_notification(who, Draft::read(fields)?, false)
+    }
+
+    pub(super) fn make_notification(&self, who: &Who, draft: Draft, declared: bool) -> Result<Notification, Refused> {
+        self.tell_before();
         let _change = self.change();
         let key = named_key(&who.namespace, &draft.name);
         if self.catalog.get(Table::Notifications, &key).map_err(|why| problem_of(&why.into()))?.is_some() {
@@ -108,9 +113,17 @@ impl Installation {
             created_at: now.clone(),
             updated_at: now,
             after_event: self.newest_event().map_err(|why| problem_of(&why))?,
+            declared,
         };
         self.keep_notification(who, "notification.create", Value::Null, &made)?;
         Ok(made)
+    }
+
+    /// What happened to meters before a notification is made or turned on is not told by it.
+    fn tell_before(&self) {
+        if let Err(why) = self.tell_of_meters() {
+            tracing::warn!("telling what happened to meters: {why}");
+        }
     }
 
     /// Changes a notification. What waits leaves by the channels as they are then.
@@ -120,12 +133,23 @@ impl Installation {
         known: &Notification,
         fields: &Map<String, Value>,
     ) -> Result<Notification, Refused> {
+        must_be_made_by_hand(known)?;
         let mut fields = fields.clone();
         fields.entry("name").or_insert_with(|| json!(known.name));
-        let draft = Draft::read(&fields)?;
+        self.change_notification(who, known, Draft::read(&fields)?, false)
+    }
+
+    pub(super) fn change_notification(
+        &self,
+        who: &Who,
+        known: &Notification,
+        draft: Draft,
+        declared: bool,
+    ) -> Result<Notification, Refused> {
         if draft.name != known.name {
             return Err(Box::new(Problem::new(Code::Conflict, "the name of a notification never changes").field("name")));
         }
+        self.tell_before();
         let _change = self.change();
         let is_turned_on = draft.enabled && !known.enabled;
         let newest = self.newest_event().map_err(|why| problem_of(&why))?;
@@ -136,6 +160,7 @@ impl Installation {
             conditions: draft.conditions,
             channels: draft.channels,
             updated_at: self.now().to_string(),
+            declared,
             ..known.clone()
         };
         self.keep_notification(who, "notification.update", known.written(), &made)?;
@@ -145,12 +170,18 @@ impl Installation {
     fn keep_notification(&self, who: &Who, action: &str, before: Value, made: &Notification) -> Result<(), Refused> {
         let mut changes = vec![put(Table::Notifications, named_key(&who.namespace, &made.name), made)];
         changes.extend(self.audited(who, action, &made.name, before, made.written()).map_err(|why| problem_of(&why))?);
-        self.catalog.commit(&changes).map_err(|why| problem_of(&why.into()))
+        self.catalog.commit(&changes).map_err(|why| problem_of(&why.into()))?;
+        self.attend(&who.namespace).map_err(|why| problem_of(&why))
     }
 
     /// Takes a notification away. What waits of it is dead with the next attempt; its
     /// history stays.
     pub fn delete_notification(&self, who: &Who, known: &Notification) -> Result<(), Refused> {
+        must_be_made_by_hand(known)?;
+        self.remove_notification(who, known)
+    }
+
+    pub(super) fn remove_notification(&self, who: &Who, known: &Notification) -> Result<(), Refused> {
         let _change = self.change();
         let mut changes = vec![Change::Remove(Table::Notifications, named_key(&who.namespace, &known.name))];
         for channel in &known.channels {
@@ -158,7 +189,8 @@ impl Installation {
         }
         let audited = self.audited(who, "notification.delete", &known.name, known.written(), Value::Null);
         changes.extend(audited.map_err(|why| problem_of(&why))?);
-        self.catalog.commit(&changes).map_err(|why| problem_of(&why.into()))
+        self.catalog.commit(&changes).map_err(|why| problem_of(&why.into()))?;
+        self.attend(&who.namespace).map_err(|why| problem_of(&why))
     }
 
     /// Which of the newest events a notification would have told of.

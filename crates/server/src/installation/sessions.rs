@@ -74,6 +74,8 @@ pub struct SessionEvent {
 }
 
 const SESSIONS: &[u8] = b"sessions";
+/// Events that are read at once.
+const EVENTS_AT_ONCE: usize = 500;
 
 impl KeptSession {
     /// Where it stands.
@@ -132,7 +134,7 @@ impl Installation {
             return self.run_batch(who, pipeline, compiled, unique_key);
         }
         let mut session = self.new_session(pipeline, RunType::Normal, unique_key).map_err(|why| problem_of(&why))?;
-        session.position = self.tail.end();
+        session.position = self.beginning(pipeline).map_err(|why| problem_of(&why))?;
         let audited = self.audited(who, "session.start", &session.session_id, Value::Null, json!({"pipeline": pipeline.name}));
         self.step(&mut session, &compiled.plan, Trigger::Start, audited.map_err(|why| problem_of(&why))?)
             .map_err(|why| problem_of(&why))?;
@@ -149,6 +151,15 @@ impl Installation {
             }
         }
         Ok(session)
+    }
+
+    /// The entry of the log that a session begins with. If somebody listens to what happens
+    /// to single meters, it says so: nothing comes before it.
+    fn beginning(&self, pipeline: &KeptPipeline) -> Result<u64, Error> {
+        match self.wants_notes(&pipeline.namespace)? {
+            true => self.command_listening(pipeline.id, true),
+            false => Ok(self.tail.end()),
+        }
     }
 
     /// A session that is defined and has not run.
@@ -298,17 +309,21 @@ impl Installation {
 
     /// Events of sessions of a namespace, in order, behind a number.
     pub fn session_events(&self, namespace: &str, after: u64, limit: usize) -> Result<Vec<SessionEvent>, Error> {
-        let mut found = Vec::new();
-        for (_, value) in self.catalog.scan(Table::SessionEvents, b"", Some(&key_of(after)), usize::MAX)? {
-            let event: SessionEvent = kept(&value)?;
-            if event.namespace == namespace {
-                found.push(event);
-            }
-            if found.len() >= limit {
-                break;
+        let (mut found, mut after) = (Vec::new(), key_of(after));
+        loop {
+            let page = self.catalog.scan(Table::SessionEvents, b"", Some(&after), EVENTS_AT_ONCE)?;
+            let Some((last, _)) = page.last() else { return Ok(found) };
+            after.clone_from(last);
+            for (_, value) in &page {
+                let event: SessionEvent = kept(value)?;
+                if event.namespace == namespace {
+                    found.push(event);
+                }
+                if found.len() >= limit {
+                    return Ok(found);
+                }
             }
         }
-        Ok(found)
     }
 
     /// The number of the newest event of a session.

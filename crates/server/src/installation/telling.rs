@@ -8,6 +8,7 @@
 //! last status has heard all.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use flowmeter_core::mediation::OperatorCount;
@@ -21,7 +22,7 @@ use serde_json::{Value, json};
 use super::sessions::{KeptSession, SessionEvent};
 use super::{Installation, Served, kept, put};
 use crate::notifications::vocabulary::{
-    CORRECTIONS_GROWN, DELIVERY_FAILED, DELIVERY_RECOVERED, INPUT_RESUMED, INPUT_SILENT, OPERATORS,
+    CORRECTIONS_GROWN, DELIVERY_FAILED, DELIVERY_RECOVERED, INPUT_RESUMED, INPUT_SILENT, OPERATORS, QUERY_FINISHED,
 };
 
 pub(super) const EVENTS: &[u8] = b"session_events";
@@ -38,17 +39,59 @@ struct Seen {
     is_refused: bool,
 }
 
+/// Wakes those who wait for events. What it says is only how often it was rung.
+struct Bell(tokio::sync::watch::Sender<u64>);
+
+impl Default for Bell {
+    fn default() -> Bell {
+        Bell(tokio::sync::watch::channel(0).0)
+    }
+}
+
+/// The right to give numbers.
+pub(super) struct Telling<'t> {
+    teller: &'t Teller,
+    _numbering: MutexGuard<'t, ()>,
+}
+
+impl Drop for Telling<'_> {
+    fn drop(&mut self) {
+        self.teller.bell.0.send_modify(|rung| *rung += 1);
+    }
+}
+
 /// Who tells: numbers are given one at a time.
 #[derive(Default)]
 pub(super) struct Teller {
     numbering: Mutex<()>,
+    /// What happens to meters is read by one at a time.
+    reading: Mutex<()>,
+    is_ending: AtomicBool,
+    /// Rung when there is something new.
+    bell: Bell,
     seen: Mutex<BTreeMap<u64, Seen>>,
 }
 
 impl Teller {
-    /// Numbers are given by whoever holds this.
-    pub(super) fn hold(&self) -> MutexGuard<'_, ()> {
-        self.numbering.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Numbers are given by whoever holds this. Whoever waits for events hears of it when it
+    /// is let go of, which is after the commit.
+    pub(super) fn hold(&self) -> Telling<'_> {
+        Telling { teller: self, _numbering: self.numbering.lock().unwrap_or_else(PoisonError::into_inner) }
+    }
+
+    /// What is being read is left for the next start.
+    pub(super) fn end(&self) {
+        self.is_ending.store(true, Ordering::Release);
+        drop(self.hold_reading());
+    }
+
+    pub(super) fn is_ending(&self) -> bool {
+        self.is_ending.load(Ordering::Acquire)
+    }
+
+    /// What happens to meters is read by whoever holds this.
+    pub(super) fn hold_reading(&self) -> MutexGuard<'_, ()> {
+        self.reading.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -58,12 +101,26 @@ impl Installation {
         Ok(self.catalog.counter(EVENTS)?)
     }
 
+    /// Changes when there may be new events.
+    pub fn listen(&self) -> tokio::sync::watch::Receiver<u64> {
+        self.teller.bell.0.subscribe()
+    }
+
     /// The changes that tell events, in their order. The teller is held until they are
     /// committed.
     pub(super) fn told(&self, namespace: &str, at: Timestamp, told: Vec<(&str, Value)>) -> Result<Vec<Change>, Error> {
-        let first = self.newest_event()? + 1;
-        let mut changes = vec![Catalog::count_to(EVENTS, first + told.len() as u64 - 1)];
-        for (number, (event_type, payload)) in (first..).zip(told) {
+        self.told_at(namespace, told.into_iter().map(|(event_type, payload)| (at, event_type, payload)))
+    }
+
+    /// The same for events of several instants.
+    pub(super) fn told_at<'e>(
+        &self,
+        namespace: &str,
+        told: impl Iterator<Item = (Timestamp, &'e str, Value)>,
+    ) -> Result<Vec<Change>, Error> {
+        let newest = self.newest_event()?;
+        let mut changes = Vec::new();
+        for (number, (at, event_type, payload)) in (newest + 1..).zip(told) {
             let event = SessionEvent {
                 number,
                 at: at.to_string(),
@@ -72,6 +129,9 @@ impl Installation {
                 payload,
             };
             changes.push(put(Table::SessionEvents, key_of(number), &event));
+        }
+        if !changes.is_empty() {
+            changes.push(Catalog::count_to(EVENTS, newest + changes.len() as u64));
         }
         Ok(changes)
     }
@@ -87,6 +147,25 @@ impl Installation {
         }
         let _telling = self.teller.hold();
         let changes = self.told(&session.namespace, self.now(), vec![(event_type, payload)])?;
+        Ok(self.catalog.commit(&changes)?)
+    }
+
+    /// Tells that a question to the event store was answered, if a notification asks for it:
+    /// people ask often, and mostly nobody wants to know.
+    pub fn tell_of_query(&self, namespace: &str, query: &Value) -> Result<(), Error> {
+        let all = self.all_notifications()?;
+        let wants = |known: &crate::notifications::Notification| {
+            let conditions = known.conditions.as_ref();
+            known.enabled
+                && known.namespace == namespace
+                && known.event_type == QUERY_FINISHED
+                && conditions.is_none_or(|condition| condition.holds(query))
+        };
+        if !all.iter().any(wants) {
+            return Ok(());
+        }
+        let _telling = self.teller.hold();
+        let changes = self.told(namespace, self.now(), vec![(QUERY_FINISHED, query.clone())])?;
         Ok(self.catalog.commit(&changes)?)
     }
 
@@ -160,6 +239,17 @@ impl Installation {
     /// start on, each told once whatever happens in between.
     fn tell_operators(&self, session: &KeptSession, served: &Served, now: Timestamp) -> Result<(), Error> {
         let plan = served.worker().ask(|live| std::sync::Arc::clone(live.plan()))?;
+        self.tell_counts(session, &plan, &served.board().totals().operators, now)
+    }
+
+    /// The same of counts that are given.
+    pub(super) fn tell_counts(
+        &self,
+        session: &KeptSession,
+        plan: &Plan,
+        counts: &[OperatorCount],
+        now: Timestamp,
+    ) -> Result<(), Error> {
         let chosen = plan.status_interval.unwrap_or(self.settings.sessions.status_interval.as_nanos() as i64).max(1);
         let started = Timestamp::parse_rfc3339(session.session_start_time.as_bytes()).unwrap_or_default();
         let intervals = u64::try_from(now.since(started) / i128::from(chosen)).unwrap_or(0);
@@ -167,9 +257,8 @@ impl Installation {
         if intervals <= self.catalog.counter(counter.as_bytes())? {
             return Ok(());
         }
-        let core = session.session(&plan);
-        let counts = served.board().totals().operators;
-        let told = plan.nodes.iter().zip(counts).map(|(node, count)| update(&core, &node.id, count)).collect();
+        let core = session.session(plan);
+        let told = plan.nodes.iter().zip(counts).map(|(node, count)| update(&core, &node.id, *count)).collect();
         let _telling = self.teller.hold();
         let mut changes = self.told(&session.namespace, now, told)?;
         changes.push(Catalog::count_to(counter.as_bytes(), intervals));

@@ -3,20 +3,20 @@
 
 use std::sync::Arc;
 
-use flowmeter_core::event::{Block, Origin};
-use flowmeter_core::mediation::{Decoder, Tap};
+use flowmeter_core::mediation::Tap;
 use flowmeter_core::partition::RecordKey;
-use flowmeter_core::pipeline::{Format, Pipeline};
+use flowmeter_core::pipeline::Pipeline;
 use flowmeter_core::plan::Plan;
 use flowmeter_core::session::{RunType, Trigger};
 use flowmeter_core::time::Timestamp;
 use flowmeter_core::verdict::Tally;
-use flowmeter_engine::{Engine, Error, Kind, Observer, ParkedEvent, Received, RecordSink, Source, Totals};
+use flowmeter_engine::{Engine, Error, Kind, Observer, ParkedEvent, RecordSink, Totals};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::audit::Who;
 use super::sessions::counts;
+use super::trial_source::Given;
 use super::{Installation, KeptPipeline, Refused, problem_of};
 
 /// Records and parked events that are shown; all are counted.
@@ -27,10 +27,8 @@ const SHOWN: usize = 100;
 pub struct Trial {
     /// Another document than the newest version: one that is being written.
     pub document: Option<String>,
-    /// Events, a line each.
-    pub lines: Vec<u8>,
-    /// Whether the lines are raw, of an access log, and not JSON.
-    pub is_raw: bool,
+    /// The events.
+    pub given: Given,
     /// The engine's clock; now when left out.
     pub as_of: Option<Timestamp>,
     /// Events of each operator to show.
@@ -82,10 +80,13 @@ impl Installation {
         };
         let (as_of, is_strict) = (trial.as_of.unwrap_or(now), trial.is_strict);
         engine.open_declared(as_of);
-        let mut source = Inline::new(plan, trial);
+        let mut source = match trial.given.source(plan, self.settings.sessions.test_events_max) {
+            Ok(source) => source,
+            Err(why) => return (Totals::default(), Err(why)),
+        };
         let mut records = Records::default();
         let mut run = |engine: &mut Engine| {
-            engine.ingest(&mut source, as_of, &mut records, seen)?;
+            engine.ingest(&mut *source, as_of, &mut records, seen)?;
             flowmeter_connectors::bounded::check(plan, &engine.totals().tally)?;
             engine.tick(as_of, &mut records)?;
             engine.flush_open(as_of, &mut records)?;
@@ -97,40 +98,6 @@ impl Installation {
         let outcome = run(&mut engine);
         seen.records = records;
         (engine.totals(), outcome)
-    }
-}
-
-/// The events of a trial, as a source.
-struct Inline {
-    lines: Option<Vec<u8>>,
-    decoder: Arc<Decoder>,
-    source: usize,
-}
-
-impl Inline {
-    fn new(plan: &Plan, trial: Trial) -> Inline {
-        let source = plan.sources.iter().position(|source| source.http).unwrap_or(0);
-        let format = if trial.is_raw { Format::AccessLog } else { Format::Ndjson };
-        let decoder = match plan.sources.get(source) {
-            Some(source) => source.decoder(plan, format, &[]),
-            None => Decoder::Json(flowmeter_core::event::json::Projection::new(&plan.paths)),
-        };
-        Inline { lines: Some(trial.lines), decoder: Arc::new(decoder), source }
-    }
-}
-
-impl Source for Inline {
-    fn receive(&mut self, block: &mut Block) -> Result<Received, Error> {
-        let Some(lines) = self.lines.take() else { return Ok(Received::End) };
-        block.open().extend_from_slice(&lines);
-        block.seal();
-        block.first_line = 1;
-        block.origin = Origin { name: "events".into(), source: self.source, columns: None };
-        Ok(Received::Block(Arc::clone(&self.decoder)))
-    }
-
-    fn progress(&self) -> (u64, Option<u64>) {
-        (0, None)
     }
 }
 

@@ -4,7 +4,7 @@
 //! nothing is taken, while its meters, records and parked events are at hand.
 
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use flowmeter_core::pipeline::Pipeline;
@@ -41,6 +41,12 @@ impl Installation {
                 format!("the log ends at {end}, before {}, which `{}` has taken already", live.position(), pipeline.name);
             return Err(Error::new(Kind::Corrupt, message));
         }
+        self.begin_to_tell(pipeline.id, live.outlet().records().written())?;
+        let listens = self.wants_notes(&pipeline.namespace)?;
+        // What it knew may lie behind what the log says by now.
+        if listens || live.listens() || live.position() < end {
+            self.command_listening(pipeline.id, listens)?;
+        }
         let depot = Depot {
             catalog: Arc::clone(&self.catalog),
             disk: Arc::clone(&self.disk),
@@ -65,6 +71,7 @@ impl Installation {
         let served = Arc::new(Served {
             kept: pipeline.clone(),
             session: AtomicU64::new(0),
+            listens: AtomicBool::new(listens),
             worker,
             delivery,
             finishing: Mutex::default(),

@@ -191,7 +191,8 @@ fn is_word(text: &str) -> bool {
 /// What a person reads first: `llm-usage R-00000007: FAILED (the disk is full)`.
 pub(crate) fn headline(event: &SessionEvent) -> String {
     use super::vocabulary::{
-        CORRECTIONS_GROWN, DELIVERY_FAILED, DELIVERY_RECOVERED, INPUT_RESUMED, INPUT_SILENT, OPERATORS, STATUS,
+        AMENDED, CORRECTIONS_GROWN, DELETED, DELIVERY_DEAD, DELIVERY_FAILED, DELIVERY_RECOVERED, FLUSHED, INPUT_RESUMED,
+        INPUT_SILENT, OPENED, OPERATORS, QUERY_FINISHED, RESET, STATUS, THRESHOLD_REACHED, THRESHOLD_RECOVERED,
     };
     let payload = &event.payload;
     let text = |name: &str| match &payload[name] {
@@ -199,6 +200,7 @@ pub(crate) fn headline(event: &SessionEvent) -> String {
         Value::Null => String::new(),
         other => other.to_string(),
     };
+    let meter = || format!("{} of {}", text("meterTypeName"), text("userId"));
     let what = match event.event_type.as_str() {
         STATUS => match payload["sessionError"].as_str() {
             Some(error) => format!("{} ({error})", text("sessionStatus")),
@@ -216,9 +218,21 @@ pub(crate) fn headline(event: &SessionEvent) -> String {
         CORRECTIONS_GROWN => format!("{} events wait for a correction", text("waitingCount")),
         DELIVERY_FAILED => format!("a target takes no records ({})", text("error")),
         DELIVERY_RECOVERED => "targets take records again".to_owned(),
+        DELIVERY_DEAD => format!("record {} was given up ({})", text("recordId"), text("answer")),
+        OPENED => format!("meter {} was opened", meter()),
+        RESET => format!("meter {} was reset", meter()),
+        FLUSHED => format!("meter {} was flushed with {} {}", meter(), text("value"), text("unit")),
+        AMENDED => format!("meter {} was amended to {} {}", meter(), text("value"), text("unit")),
+        DELETED => format!("meter {} is gone", meter()),
+        THRESHOLD_REACHED => format!("meter {} reached {} with {} {}", meter(), text("threshold"), text("value"), text("unit")),
+        THRESHOLD_RECOVERED => {
+            format!("meter {} is below {} with {} {}", meter(), text("threshold"), text("value"), text("unit"))
+        }
+        QUERY_FINISHED => format!("a {} by {} gave {} rows", text("query"), text("askedBy"), text("rowCount")),
         other => other.to_owned(),
     };
     // One line: a subject, a title, a line of a log.
-    let line = format!("{} {}: {what}", text("meterName"), text("sessionId"));
+    let whose = [text("meterName"), text("sessionId")].join(" ");
+    let line = if whose.trim().is_empty() { what } else { format!("{}: {what}", whose.trim()) };
     line.chars().map(|c| if c.is_control() { ' ' } else { c }).take(200).collect()
 }

@@ -159,7 +159,7 @@ fn test(members: &Map<String, Value>, kind: &EventKind, place: &str) -> Result<T
     let text = |name: &str| members.get(name).and_then(Value::as_str).unwrap_or_default();
     let field = text("field");
     let field_kind = kind.field(field).ok_or_else(|| {
-        let names: Vec<&str> = kind.fields.iter().map(|(name, _)| *name).collect();
+        let names: Vec<&str> = kind.fields().map(|(name, _)| name).collect();
         let meant = meant(field, names.iter().copied());
         wrong(at("field"), format!("{} has no field `{field}`{meant}; it has {}", kind.name, names.join(", ")))
     })?;
@@ -187,7 +187,7 @@ fn test(members: &Map<String, Value>, kind: &EventKind, place: &str) -> Result<T
             }
             value.clone()
         }
-        Comparison::StartsWith if !matches!(field_kind, FieldKind::Number) => match value.as_str() {
+        Comparison::StartsWith if !matches!(field_kind, FieldKind::Number | FieldKind::Decimal) => match value.as_str() {
             Some(_) => value.clone(),
             None => return Err(wrong(at("value"), "startsWith takes a text")),
         },
@@ -203,7 +203,7 @@ fn test(members: &Map<String, Value>, kind: &EventKind, place: &str) -> Result<T
 /// Whether a value can be one of the field.
 fn fits(value: &Value, field: &str, kind: FieldKind, place: &str) -> Result<(), Refused> {
     let fits = match (kind, value) {
-        (FieldKind::Number, Value::Number(number)) => decimal_of(number).is_some(),
+        (FieldKind::Number | FieldKind::Decimal, Value::Number(number)) => decimal_of(number).is_some(),
         (FieldKind::Time, Value::String(text)) => Timestamp::parse_rfc3339(text.as_bytes()).is_some(),
         (FieldKind::Text, Value::String(_)) => true,
         (FieldKind::Status | FieldKind::RunType, Value::String(text)) => {
@@ -253,6 +253,8 @@ impl Test {
 fn order(value: &Value, other: &Value) -> Option<Ordering> {
     match (value, other) {
         (Value::Number(a), Value::Number(b)) => Some(decimal_of(a)?.cmp(&decimal_of(b)?)),
+        // A field whose digits are kept as text; no other text is compared with a number.
+        (Value::String(a), Value::Number(b)) => Some(decimal::parse(a.as_bytes()).ok()?.cmp(&decimal_of(b)?)),
         (Value::String(a), Value::String(b)) => {
             let time = |text: &str| Timestamp::parse_rfc3339(text.as_bytes());
             Some(match (time(a), time(b)) {

@@ -1,6 +1,11 @@
-//! The events there are, and the fields of each: what conditions may ask for.
+//! The events there are, and the fields of each: what conditions may ask for. The table of
+//! them is beside.
+
+mod table;
 
 use flowmeter_core::session::{RunType, Status};
+
+pub use table::EVENT_KINDS;
 
 /// A session changed its status.
 pub const STATUS: &str = "meter.session.status";
@@ -16,6 +21,24 @@ pub const CORRECTIONS_GROWN: &str = "meter.corrections.grown";
 pub const DELIVERY_FAILED: &str = "meter.delivery.failed";
 /// It does again.
 pub const DELIVERY_RECOVERED: &str = "meter.delivery.recovered";
+/// A record was given up: its target does not take it, however often it is offered.
+pub const DELIVERY_DEAD: &str = "meter.delivery.dead";
+/// A meter was opened.
+pub const OPENED: &str = "meter.opened";
+/// A meter's period ended, and it counts anew.
+pub const RESET: &str = "meter.reset";
+/// A period became a metered record.
+pub const FLUSHED: &str = "meter.flushed";
+/// A period that was flushed became another revision of its record.
+pub const AMENDED: &str = "meter.amended";
+/// A meter is gone.
+pub const DELETED: &str = "meter.deleted";
+/// A meter's value rose to a threshold.
+pub const THRESHOLD_REACHED: &str = "meter.threshold.reached";
+/// It fell below it again.
+pub const THRESHOLD_RECOVERED: &str = "meter.threshold.recovered";
+/// A question to the event store was answered.
+pub const QUERY_FINISHED: &str = "event_store.query.finished";
 
 /// What the value of a field is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +51,8 @@ pub enum FieldKind {
     RunType,
     /// A number.
     Number,
+    /// A number as text, so that no digit of it is lost.
+    Decimal,
     /// An instant, RFC 3339.
     Time,
 }
@@ -44,7 +69,7 @@ impl FieldKind {
 
     /// Whether one value may be before another.
     pub fn has_order(self) -> bool {
-        matches!(self, FieldKind::Number | FieldKind::Time)
+        matches!(self, FieldKind::Number | FieldKind::Decimal | FieldKind::Time)
     }
 
     /// Its name, for people.
@@ -54,10 +79,14 @@ impl FieldKind {
             FieldKind::Status => "a status",
             FieldKind::RunType => "a run type",
             FieldKind::Number => "a number",
+            FieldKind::Decimal => "a number (written as text)",
             FieldKind::Time => "a time (RFC 3339)",
         }
     }
 }
+
+/// A field: its name, and what its value is.
+pub type Field = (&'static str, FieldKind);
 
 /// An event.
 #[derive(Debug)]
@@ -66,14 +95,19 @@ pub struct EventKind {
     pub name: &'static str,
     /// What it tells.
     pub help: &'static str,
-    /// Its fields.
-    pub fields: &'static [(&'static str, FieldKind)],
+    /// Its fields, in groups that events share.
+    pub groups: &'static [&'static [Field]],
 }
 
 impl EventKind {
+    /// Its fields.
+    pub fn fields(&self) -> impl Iterator<Item = Field> {
+        self.groups.iter().flat_map(|group| group.iter().copied())
+    }
+
     /// A field.
     pub fn field(&self, name: &str) -> Option<FieldKind> {
-        self.fields.iter().find(|(known, _)| *known == name).map(|(_, kind)| *kind)
+        self.fields().find(|(known, _)| *known == name).map(|(_, kind)| kind)
     }
 }
 
@@ -81,85 +115,3 @@ impl EventKind {
 pub fn event_kind(name: &str) -> Option<&'static EventKind> {
     EVENT_KINDS.iter().find(|kind| kind.name == name)
 }
-
-const PIPELINE: (&str, FieldKind) = ("meterId", FieldKind::Text);
-const PIPELINE_NAME: (&str, FieldKind) = ("meterName", FieldKind::Text);
-const SESSION: (&str, FieldKind) = ("sessionId", FieldKind::Text);
-const RUN_TYPE: (&str, FieldKind) = ("sessionRunType", FieldKind::RunType);
-const START: (&str, FieldKind) = ("sessionStartTime", FieldKind::Time);
-const END: (&str, FieldKind) = ("sessionEndTime", FieldKind::Time);
-
-/// Every event.
-pub const EVENT_KINDS: &[EventKind] = &[
-    EventKind {
-        name: STATUS,
-        help: "A session changed its status",
-        fields: &[
-            PIPELINE,
-            PIPELINE_NAME,
-            SESSION,
-            RUN_TYPE,
-            ("sessionStatus", FieldKind::Status),
-            ("sessionPreviousStatus", FieldKind::Status),
-            START,
-            END,
-            ("sessionError", FieldKind::Text),
-        ],
-    },
-    EventKind {
-        name: OPERATORS,
-        help: "The counts of one operator since its session's start: every status interval, and at the end",
-        fields: &[
-            PIPELINE,
-            PIPELINE_NAME,
-            ("operatorId", FieldKind::Text),
-            SESSION,
-            RUN_TYPE,
-            START,
-            END,
-            ("operatorOutputCount", FieldKind::Number),
-            ("operatorErrorCount", FieldKind::Number),
-            ("operatorTotalCount", FieldKind::Number),
-            ("operatorErrorPercentage", FieldKind::Number),
-        ],
-    },
-    EventKind {
-        name: INPUT_SILENT,
-        help: "A session has had no input for the time of sessions.silence",
-        fields: &[
-            PIPELINE,
-            PIPELINE_NAME,
-            SESSION,
-            RUN_TYPE,
-            ("lastInputTime", FieldKind::Time),
-            ("receivedCount", FieldKind::Number),
-        ],
-    },
-    EventKind {
-        name: INPUT_RESUMED,
-        help: "A silent session has input again",
-        fields: &[
-            PIPELINE,
-            PIPELINE_NAME,
-            SESSION,
-            RUN_TYPE,
-            ("lastInputTime", FieldKind::Time),
-            ("receivedCount", FieldKind::Number),
-        ],
-    },
-    EventKind {
-        name: CORRECTIONS_GROWN,
-        help: "More parked events wait for a correction than sessions.corrections_bound",
-        fields: &[PIPELINE, PIPELINE_NAME, SESSION, RUN_TYPE, ("waitingCount", FieldKind::Number), ("bound", FieldKind::Number)],
-    },
-    EventKind {
-        name: DELIVERY_FAILED,
-        help: "A target of a pipeline does not take records; they are kept and offered again",
-        fields: &[PIPELINE, PIPELINE_NAME, SESSION, RUN_TYPE, ("error", FieldKind::Text)],
-    },
-    EventKind {
-        name: DELIVERY_RECOVERED,
-        help: "The targets of a pipeline take records again",
-        fields: &[PIPELINE, PIPELINE_NAME, SESSION, RUN_TYPE],
-    },
-];

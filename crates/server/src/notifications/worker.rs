@@ -1,7 +1,7 @@
 //! The task that keeps the courier going while the server runs.
 //!
-//! It looks for new events four times a second: an event is on its way within a second,
-//! and looking costs one read of a counter. Every attempt is a task of its own, so that
+//! It looks when events were told, and four times a second for what is to be tried again;
+//! looking costs one read of a counter. Every attempt is a task of its own, so that
 //! one that hangs holds up nothing but its own channel.
 
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::courier::Courier;
 use crate::installation::Installation;
 
-/// How often it is looked for new events.
+/// How often it is looked for what is to be tried again.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
 /// Delivers until it is dropped. Attempts under way when the server stops are broken off
@@ -19,9 +19,11 @@ pub async fn run(installation: Arc<Installation>, courier: Arc<Courier>) {
     let mut rounds = tokio::time::interval(LOOK_EVERY);
     rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut attempts = tokio::task::JoinSet::new();
+    let mut bell = installation.listen();
     loop {
         tokio::select! {
             _ = rounds.tick() => {}
+            Ok(()) = bell.changed() => {}
             // The next of the session need not wait for the next look; what went wrong does.
             Some(attempted) = attempts.join_next(), if !attempts.is_empty() => {
                 if !attempted.unwrap_or(false) {

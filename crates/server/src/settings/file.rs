@@ -2,15 +2,29 @@
 //!
 //! `limits: {body_bytes_max: 8MiB}` and `limits.body_bytes_max: 8MiB` are the same. Values
 //! keep their text, so that `0644` or `off` mean what the setting says, not what YAML
-//! says. Lists, anchors and several documents have no meaning here and are refused.
+//! says. One name is a list, that of declared notifications; other lists, anchors and several
+//! documents have no meaning here and are refused.
 
 use saphyr_parser::{Event, Parser};
+
+use super::list::{Item, List};
 
 /// Larger files are no settings.
 const BYTES_MAX: usize = 1 << 20;
 
 /// Maps inside each other: no name has more parts.
 const DEPTH_MAX: usize = 8;
+
+/// The one name that is a list.
+pub(super) const DECLARED: &str = "notifications.declared";
+
+/// A file.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Parsed {
+    pub(super) lines: Vec<Line>,
+    /// The members of the list.
+    pub(super) declared: Vec<Item>,
+}
 
 /// A name with its text and line.
 #[derive(Debug, PartialEq, Eq)]
@@ -24,7 +38,7 @@ pub(super) struct Line {
 ///
 /// # Errors
 /// The line and what is wrong there.
-pub(super) fn parse(text: &str) -> Result<Vec<Line>, (usize, String)> {
+pub(super) fn parse(text: &str) -> Result<Parsed, (usize, String)> {
     if text.len() > BYTES_MAX {
         return Err((1, format!("the file is larger than {BYTES_MAX} bytes; it is not a settings file")));
     }
@@ -34,7 +48,7 @@ pub(super) fn parse(text: &str) -> Result<Vec<Line>, (usize, String)> {
         let line = span.start.line();
         reader.take(event, line).map_err(|message| (line, message))?;
     }
-    Ok(reader.lines)
+    Ok(Parsed { lines: reader.lines, declared: reader.declared.unwrap_or_default() })
 }
 
 #[derive(Default)]
@@ -45,10 +59,20 @@ struct Reader {
     depth: usize,
     has_key: bool,
     documents: usize,
+    /// The list that is open.
+    list: Option<List>,
+    declared: Option<Vec<Item>>,
 }
 
 impl Reader {
     fn take(&mut self, event: Event<'_>, line: usize) -> Result<(), String> {
+        if let Some(list) = &mut self.list {
+            if let Some(items) = list.take(event, line)? {
+                (self.list, self.declared, self.has_key) = (None, Some(items), false);
+                self.path.pop();
+            }
+            return Ok(());
+        }
         match event {
             Event::DocumentStart(_) => {
                 self.documents += 1;
@@ -62,7 +86,7 @@ impl Reader {
                 Ok(())
             }
             Event::Scalar(text, ..) => self.scalar(text.into_owned(), line),
-            Event::SequenceStart(..) => Err(format!("`{}` is a list; no setting is one", self.path.join("."))),
+            Event::SequenceStart(..) => self.begin_list(),
             Event::Alias(_) => Err("aliases have no meaning here; write the value".to_owned()),
             _ => Ok(()),
         }
@@ -77,6 +101,18 @@ impl Reader {
         }
         self.depth += 1;
         self.has_key = false;
+        Ok(())
+    }
+
+    fn begin_list(&mut self) -> Result<(), String> {
+        let name = self.path.join(".");
+        if !self.has_key || name != DECLARED {
+            return Err(format!("`{name}` is a list; no setting but {DECLARED} is one"));
+        }
+        if self.declared.is_some() {
+            return Err(format!("`{name}` stands twice"));
+        }
+        self.list = Some(List::default());
         Ok(())
     }
 

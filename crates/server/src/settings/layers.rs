@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use flowmeter_core::suggest::nearest;
 
+use super::declared::{self, Declared};
 use super::file;
 use super::table::{Setting, TABLE};
 use super::value::{self, Value};
@@ -73,7 +74,7 @@ impl fmt::Display for Origin {
 
 /// A value for each setting, in the order of the table.
 #[derive(Clone, Debug)]
-pub(super) struct Values(pub(super) Vec<(&'static Setting, Value, Origin)>);
+pub(super) struct Values(pub(super) Vec<(&'static Setting, Value, Origin)>, pub(super) Vec<Declared>);
 
 impl Values {
     pub(super) fn get(&self, name: &str) -> (&Value, &Origin) {
@@ -98,7 +99,7 @@ impl Values {
 impl Layers<'_> {
     /// The lowest layer first; what comes later outweighs.
     pub(super) fn merge(&self, problems: &mut Vec<String>) -> Values {
-        let mut values = Values(Vec::with_capacity(TABLE.len()));
+        let mut values = Values(Vec::with_capacity(TABLE.len()), Vec::new());
         for setting in TABLE {
             match value::parse(setting, setting.default) {
                 Ok(value) => values.0.push((setting, value, Origin::Default)),
@@ -107,9 +108,12 @@ impl Layers<'_> {
         }
         if let Some((path, text)) = self.file {
             match file::parse(text) {
-                Ok(lines) => lines.iter().for_each(|line| {
-                    values.put(&line.name, &line.text, Origin::File(path.to_owned(), line.line), problems);
-                }),
+                Ok(parsed) => {
+                    for line in &parsed.lines {
+                        values.put(&line.name, &line.text, Origin::File(path.to_owned(), line.line), problems);
+                    }
+                    values.1 = declared::read(path, parsed.declared, problems);
+                }
                 Err((line, why)) => problems.push(format!("{}:{line}: {why}", path.display())),
             }
         }

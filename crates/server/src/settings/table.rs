@@ -241,6 +241,19 @@ pub const TABLE: &[Setting] = &[
     )
     .or_none(),
     row(
+        "sessions.test_files",
+        Kind::Path,
+        "none",
+        "The folder whose files DEBUG sessions may read; none: no files. What cannot be read as an event is shown to who tests",
+    )
+    .or_none(),
+    row(
+        "sessions.test_events_max",
+        Kind::Count("events", 1, 10_000_000),
+        "100_000",
+        "Events of a DEBUG session that come from a file or from what was received; one thread takes them while the request waits",
+    ),
+    row(
         "notifications.allow_private",
         Kind::Switch,
         "false",
@@ -259,6 +272,13 @@ pub const TABLE: &[Setting] = &[
     row("notifications.smtp_from", Kind::Text, "none", "The sender of e-mail, such as Flowmeter <flowmeter@example.com>")
         .or_none(),
     row("notifications.smtp_username", Kind::Text, "none", "The name at the mail server; none: it asks for none").or_none(),
+    row(
+        "notifications.retention",
+        Kind::Seconds(3_600, YEARS),
+        "90d",
+        "How long events of sessions and deliveries are kept; none: for ever. A quarter, for who looks into one; what waits stays",
+    )
+    .or_none(),
     row("notifications.smtp_password", Kind::Secret, "none", "The password at the mail server").or_none(),
     row("otlp.endpoint", Kind::Url, "none", "Where OpenTelemetry traces are sent; none: nowhere").or_none(),
     row("tracing.level", Kind::Choice(&["error", "warn", "info", "debug", "trace"]), "info", "What is logged"),

@@ -117,7 +117,7 @@ fn what_is_refused_and_where() {
         ("auth.required: yes", "`yes` is not true or false"),
         ("tracing.format: jsn", "`jsn` is not text, json; did you mean `json`?"),
         ("otlp.endpoint: http://me:pass@host", "is not an address"),
-        ("threads: [1]", "flowmeter.yaml:1: `threads` is a list; no setting is one"),
+        ("threads: [1]", "flowmeter.yaml:1: `threads` is a list; no setting but notifications.declared is one"),
         ("threads: 1\nthreads: 2", "flowmeter.yaml:2: `threads` stands twice; first in line 1"),
         ("limits: {body_idle: 1s}\nlimits.body_idle: 2s", "`limits.body_idle` stands twice"),
         ("threads 1", "flowmeter.yaml:1: write `name: value`"),

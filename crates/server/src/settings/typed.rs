@@ -56,12 +56,16 @@ pub(super) fn build(values: Values, problems: &mut Vec<String>) -> Option<Settin
             status_interval: span(v, "sessions.status_interval")?,
             silence: span(v, "sessions.silence"),
             corrections_bound: number(v, "sessions.corrections_bound"),
+            test_files: text(v, "sessions.test_files").map(PathBuf::from),
+            test_events_max: number(v, "sessions.test_events_max")?,
         },
         notifications: Notifications {
             allow_private: switch(v, "notifications.allow_private")?,
             ca: text(v, "notifications.ca").map(PathBuf::from),
             smtp: smtp(v, problems),
+            retention: span(v, "notifications.retention"),
         },
+        declared: values.1.clone(),
         tracing: Tracing { level: text(v, "tracing.level")?, json: text(v, "tracing.format")? == "json" },
         values,
     })

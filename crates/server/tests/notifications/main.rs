@@ -3,8 +3,12 @@
 
 #![allow(clippy::unwrap_used)] // what is not as expected ends the test
 
+mod declared;
 mod delivery;
+mod meters;
 mod over_http;
 mod peers;
+mod receiver;
+mod retention;
 mod sessions;
 mod support;

@@ -2,35 +2,11 @@
 //! correction queue.
 
 use std::sync::Arc;
-use std::sync::mpsc::channel;
 
 use flowmeter_core::session::Trigger;
-use flowmeter_engine::live::Letter;
-use flowmeter_engine::node::Submission;
-use flowmeter_server::installation::{Installation, SessionEvent};
+use flowmeter_server::installation::Installation;
 
-use super::support::{Hands, MINUTE, settings, stream_document, who};
-
-fn told(installation: &Installation, event_type: &str) -> Vec<SessionEvent> {
-    let all = installation.session_events("default", 0, usize::MAX).unwrap();
-    all.into_iter().filter(|event| event.event_type == event_type).collect()
-}
-
-fn send(installation: &Installation, lines: &str) {
-    let letter = Letter { namespace: "default", pipeline: None, again: false, lines: &[] };
-    let mut bytes = Vec::new();
-    letter.write_head(&mut bytes);
-    let head = bytes.len();
-    bytes.extend_from_slice(lines.as_bytes());
-    let (sender, receiver) = channel();
-    let count = lines.lines().count() as u32;
-    let clock = Arc::clone(installation.clock());
-    installation.put(Submission::events(head, bytes, count, &*clock, Box::new(move |placed| drop(sender.send(placed)))));
-    let placed = receiver.recv().unwrap().unwrap();
-    for served in installation.served() {
-        served.worker().wait_for(placed.position + 1).unwrap();
-    }
-}
+use super::support::{Hands, MINUTE, send, settings, stream_document, told, who};
 
 const GOOD: &str = "{\"specversion\":\"1.0\",\"id\":\"1\",\"source\":\"s\",\"type\":\"t\",\"subject\":\"u\",\"time\":\"2023-07-01T11:00:00Z\"}\n";
 
@@ -118,5 +94,40 @@ fn silence_and_a_long_correction_queue_are_told_once() {
     assert_eq!(look(1), (1, 1, 1));
     assert_eq!(look(1), (1, 1, 1));
     assert_eq!(told(&installation, "meter.corrections.grown")[0].payload["waitingCount"], 2);
+    installation.close();
+}
+
+/// A clock on which every look takes a minute.
+struct Hurried(std::sync::atomic::AtomicI64);
+
+impl flowmeter_engine::node::Clock for Hurried {
+    fn now(&self) -> flowmeter_core::time::Timestamp {
+        flowmeter_core::time::Timestamp::from_nanos(self.0.fetch_add(MINUTE, std::sync::atomic::Ordering::SeqCst))
+    }
+}
+
+#[test]
+fn a_run_over_files_tells_its_counts_while_it_reads() {
+    let folder = tempfile::tempdir().unwrap();
+    let start = flowmeter_core::time::Timestamp::parse_rfc3339(b"2023-07-01T12:00:00Z").unwrap();
+    let clock = Arc::new(Hurried(start.nanos().into()));
+    let installation = Installation::open(settings(&folder.path().join("data"), &[]), clock).unwrap().0;
+    let input = folder.path().join("events.ndjson");
+    std::fs::write(&input, GOOD.repeat(40_000)).unwrap();
+    let document = format!("statusInterval: 1m\n{}", super::support::batch_document("files", &input));
+    let pipeline = installation.create_pipeline(&who(), &document, false).unwrap();
+    let session = installation.start(&who(), &pipeline, None).unwrap();
+    for _ in 0..60_000 {
+        if installation.session("default", &session.session_id).unwrap().status().is_final() {
+            break;
+        }
+        std::thread::park_timeout(std::time::Duration::from_millis(1));
+    }
+    let counts = told(&installation, "meter.session.operators");
+    let taken: Vec<u64> = counts.iter().map(|event| event.payload["operatorTotalCount"].as_u64().unwrap()).collect();
+    assert!(taken.len() >= 3 && taken.is_sorted() && taken[0] < 40_000, "{taken:?}");
+    assert!(counts[0].payload.get("sessionEndTime").is_none(), "{:?}", counts[0]);
+    let last = counts.last().unwrap();
+    assert_eq!((&last.payload["operatorTotalCount"], last.payload["sessionEndTime"].is_string()), (&40_000.into(), true));
     installation.close();
 }

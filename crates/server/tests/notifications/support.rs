@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::atomic::{AtomicI64, AtomicU16, Ordering};
+use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -12,8 +13,9 @@ use axum::extract::State;
 use axum::http::{HeaderMap, Request, StatusCode};
 use axum::response::{IntoResponse, Response};
 use flowmeter_core::time::Timestamp;
-use flowmeter_engine::node::Clock;
-use flowmeter_server::installation::{Installation, Who};
+use flowmeter_engine::live::Letter;
+use flowmeter_engine::node::{Clock, Submission};
+use flowmeter_server::installation::{Installation, SessionEvent, Who};
 use flowmeter_server::notifications::courier::Courier;
 use flowmeter_server::settings::{Flag, Layers, Settings};
 use http_body_util::{BodyExt, Full};
@@ -234,5 +236,28 @@ pub(crate) async fn deliver(installation: &Installation, courier: &Arc<Courier>)
         while let Some(attempted) = attempts.join_next().await {
             attempted.unwrap().unwrap();
         }
+    }
+}
+
+/// Events of a type, in order.
+pub(crate) fn told(installation: &Installation, event_type: &str) -> Vec<SessionEvent> {
+    let all = installation.session_events("default", 0, usize::MAX).unwrap();
+    all.into_iter().filter(|event| event.event_type == event_type).collect()
+}
+
+/// Hands events in and waits until every pipeline has taken them.
+pub(crate) fn send(installation: &Installation, lines: &str) {
+    let letter = Letter { namespace: "default", pipeline: None, again: false, lines: &[] };
+    let mut bytes = Vec::new();
+    letter.write_head(&mut bytes);
+    let head = bytes.len();
+    bytes.extend_from_slice(lines.as_bytes());
+    let (sender, receiver) = channel();
+    let count = lines.lines().count() as u32;
+    let clock = Arc::clone(installation.clock());
+    installation.put(Submission::events(head, bytes, count, &*clock, Box::new(move |placed| drop(sender.send(placed)))));
+    let placed = receiver.recv().unwrap().unwrap();
+    for served in installation.served() {
+        served.worker().wait_for(placed.position + 1).unwrap();
     }
 }

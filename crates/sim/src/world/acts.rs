@@ -136,11 +136,12 @@ impl World {
             custom_fields: serde_json::Map::new(),
             created_at: None,
         };
-        let command = match self.random.below(20) {
+        let command = match self.random.below(22) {
             0..6 => LogCommand::Open { pipeline, meter },
             6..9 => LogCommand::Edit { pipeline, meter },
             9..13 => LogCommand::Delete { pipeline, meter },
             13 => LogCommand::Flush { pipeline },
+            20..22 => LogCommand::Listen { pipeline, listens: self.random.chance(500) },
             _ => {
                 self.slots[number].version += 1;
                 LogCommand::Adopt { pipeline, version: self.slots[number].version }

@@ -1,0 +1,115 @@
+//! Test data: events that are kept by name, for DEBUG sessions.
+
+use axum::Extension;
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, Method, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{delete, get, post};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::request::json;
+use super::trial::written;
+use super::{App, Asked, Endpoint, answer, off, page};
+use crate::installation::{Refused, TestData, problem_of};
+use crate::keys::Scope;
+use crate::problem::{Code, Problem};
+
+pub(super) fn endpoints() -> Vec<Endpoint> {
+    let one = "/api/v1/test-data/{name}";
+    let endpoint = |method, path, scope, summary, body, answer, route| Endpoint {
+        method,
+        path,
+        scope: Some(scope),
+        summary,
+        query: &[],
+        body,
+        answer,
+        route,
+    };
+    vec![
+        endpoint(
+            Method::GET,
+            "/api/v1/test-data",
+            Scope::Read,
+            "List test data",
+            None,
+            (200, "By name, without the events"),
+            get(list),
+        ),
+        endpoint(
+            Method::POST,
+            "/api/v1/test-data",
+            Scope::Operate,
+            "Keep events under a name, for DEBUG sessions",
+            Some("name; events: a list of events, or of lines of an access log"),
+            (201, "The test data"),
+            post(create),
+        ),
+        endpoint(
+            Method::GET,
+            one,
+            Scope::Read,
+            "Test data, with its events a line each",
+            None,
+            (200, "The test data"),
+            get(show),
+        ),
+        endpoint(Method::DELETE, one, Scope::Operate, "Take test data away", None, (204, "It is gone"), delete(remove)),
+    ]
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Wish {
+    name: String,
+    /// As they were written: their numbers keep their digits.
+    events: Vec<Box<RawValue>>,
+}
+
+async fn list(State(app): State<App>, Extension(asked): Extension<Asked>) -> Result<Response, Refused> {
+    off(move || {
+        let all = app.installation.all_test_data(&asked.who.namespace).map_err(|why| problem_of(&why))?;
+        Ok(page(all.iter().map(TestData::listed).collect(), None))
+    })
+    .await
+}
+
+async fn create(
+    State(app): State<App>,
+    Extension(asked): Extension<Asked>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Refused> {
+    let wish: Wish = json(&app, &headers, body).await?;
+    if wish.events.is_empty() {
+        return Err(Box::new(Problem::new(Code::Invalid, "give one event at least").field("events")));
+    }
+    let (lines, raw) = written(&wish.events, app.installation.settings().limits.batch_events_max)?;
+    off(move || {
+        let made = app.installation.create_test_data(&asked.who, &wish.name, lines, raw)?;
+        Ok(answer(StatusCode::CREATED, &made.listed()))
+    })
+    .await
+}
+
+async fn show(State(app): State<App>, Extension(asked): Extension<Asked>, Path(name): Path<String>) -> Result<Response, Refused> {
+    off(move || {
+        let known = app.installation.test_data(&asked.who.namespace, &name)?;
+        Ok(answer(StatusCode::OK, &serde_json::to_value(&known).unwrap_or_default()))
+    })
+    .await
+}
+
+async fn remove(
+    State(app): State<App>,
+    Extension(asked): Extension<Asked>,
+    Path(name): Path<String>,
+) -> Result<Response, Refused> {
+    off(move || {
+        app.installation.delete_test_data(&asked.who, &name)?;
+        Ok(StatusCode::NO_CONTENT.into_response())
+    })
+    .await
+}

@@ -1,0 +1,96 @@
+//! Test data: events that are kept by name, to try pipelines with again and again. They lie
+//! in the catalog as they were written, a line each; nothing ever counts them.
+
+use flowmeter_engine::Error;
+use flowmeter_store::catalog::{Change, Table};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::audit::Who;
+use super::{Installation, Refused, kept, named_key, not_found, problem_of, put};
+use crate::problem::{Code, Problem};
+
+/// Test data as the catalog keeps it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TestData {
+    /// Unique in its namespace.
+    pub name: String,
+    /// The tenant.
+    pub namespace: String,
+    /// How many events.
+    pub event_count: u64,
+    /// Whether they are lines of an access log, and not JSON.
+    pub raw: bool,
+    /// When it was kept.
+    pub created_at: String,
+    /// By whom.
+    pub created_by: String,
+    /// The events, a line each.
+    pub lines: String,
+}
+
+impl TestData {
+    /// As it is listed: without its events.
+    pub fn listed(&self) -> Value {
+        let mut shown = serde_json::to_value(self).unwrap_or_default();
+        if let Some(members) = shown.as_object_mut() {
+            members.remove("lines");
+            members.insert("bytes".to_owned(), json!(self.lines.len()));
+        }
+        shown
+    }
+}
+
+impl Installation {
+    /// The test data of a namespace, by name.
+    pub fn all_test_data(&self, namespace: &str) -> Result<Vec<TestData>, Error> {
+        let found = self.catalog.scan(Table::TestData, &named_key(namespace, ""), None, usize::MAX)?;
+        found.iter().map(|(_, value)| kept(value)).collect()
+    }
+
+    /// Test data by name.
+    pub fn test_data(&self, namespace: &str, name: &str) -> Result<TestData, Refused> {
+        let found = self.catalog.get(Table::TestData, &named_key(namespace, name)).map_err(|why| problem_of(&why.into()))?;
+        kept(&found.ok_or_else(|| not_found("test data", name))?).map_err(|why| problem_of(&why))
+    }
+
+    /// Keeps events under a name.
+    pub fn create_test_data(&self, who: &Who, name: &str, lines: String, raw: bool) -> Result<TestData, Refused> {
+        let name = name.trim();
+        if name.is_empty() || name.chars().count() > 80 || name.contains('/') {
+            let detail = "test data needs a name of 1 to 80 characters, without `/`";
+            return Err(Box::new(Problem::new(Code::Invalid, detail).field("name")));
+        }
+        let _change = self.change();
+        let key = named_key(&who.namespace, name);
+        if self.catalog.get(Table::TestData, &key).map_err(|why| problem_of(&why.into()))?.is_some() {
+            let detail = format!("there is test data `{name}` already; delete it first");
+            return Err(Box::new(Problem::new(Code::AlreadyExists, detail).field("name")));
+        }
+        let made = TestData {
+            name: name.to_owned(),
+            namespace: who.namespace.clone(),
+            event_count: lines.lines().count() as u64,
+            raw,
+            created_at: self.now().to_string(),
+            created_by: who.name.clone(),
+            lines,
+        };
+        let mut changes = vec![put(Table::TestData, key, &made)];
+        let audited = self.audited(who, "test_data.create", name, Value::Null, json!({"eventCount": made.event_count}));
+        changes.extend(audited.map_err(|why| problem_of(&why))?);
+        self.catalog.commit(&changes).map_err(|why| problem_of(&why.into()))?;
+        Ok(made)
+    }
+
+    /// Takes test data away.
+    pub fn delete_test_data(&self, who: &Who, name: &str) -> Result<(), Refused> {
+        let _change = self.change();
+        let known = self.test_data(&who.namespace, name)?;
+        let mut changes = vec![Change::Remove(Table::TestData, named_key(&who.namespace, name))];
+        let audited = self.audited(who, "test_data.delete", name, json!({"eventCount": known.event_count}), Value::Null);
+        changes.extend(audited.map_err(|why| problem_of(&why))?);
+        self.catalog.commit(&changes).map_err(|why| problem_of(&why.into()))
+    }
+}

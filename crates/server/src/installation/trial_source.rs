@@ -1,0 +1,150 @@
+//! Where the events of a DEBUG session come from: lines that somebody wrote or that were
+//! received, or a file of the server.
+//!
+//! Files lie in the folder of `sessions.test_files` and nowhere else: what cannot be read
+//! as an event is shown, so whoever may test could read any file there is.
+
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::Arc;
+
+use flowmeter_connectors::file::Files;
+use flowmeter_core::event::{Block, Origin};
+use flowmeter_core::mediation::Decoder;
+use flowmeter_core::pipeline::Format;
+use flowmeter_core::plan::Plan;
+use flowmeter_engine::{Error, Received, Source};
+use flowmeter_store::archive::Filter;
+
+use super::{Installation, KeptPipeline, Refused, problem_of};
+use crate::problem::{Code, Problem};
+
+/// What a DEBUG session reads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Given {
+    /// Events, a line each.
+    Lines {
+        /// The lines.
+        lines: Vec<u8>,
+        /// Whether they are of an access log, and not JSON.
+        is_raw: bool,
+    },
+    /// A file of the server, by its whole path.
+    File(String),
+}
+
+impl Given {
+    /// The events, as a source. Of a file not much more than so many.
+    pub(super) fn source(self, plan: &Arc<Plan>, events_max: u64) -> Result<Box<dyn Source + Send>, Error> {
+        Ok(match self {
+            Given::Lines { lines, is_raw } => Box::new(Inline::new(plan, lines, is_raw)),
+            Given::File(path) => Box::new(Beginning { files: Files::new(Arc::clone(plan), &[path])?, left: events_max }),
+        })
+    }
+}
+
+impl Installation {
+    /// A file that a DEBUG session may read.
+    pub fn test_file(&self, name: &str) -> Result<Given, Refused> {
+        let wrong = |detail: String| Box::new(Problem::new(Code::Invalid, detail).field("file"));
+        let Some(folder) = &self.settings.sessions.test_files else {
+            return Err(wrong(
+                "DEBUG sessions read no files here; sessions.test_files names the folder they may read".to_owned(),
+            ));
+        };
+        // The source would take these for patterns and variables.
+        if name.contains(['*', '?', '[', '$', '~']) {
+            return Err(wrong(format!("`{name}` is to be the name of one file")));
+        }
+        let missing = || wrong(format!("there is no file `{name}` in the folder of sessions.test_files"));
+        let folder = folder.canonicalize().map_err(|_| missing())?;
+        let file = folder.join(Path::new(name)).canonicalize().map_err(|_| missing())?;
+        // Whatever lies elsewhere is not there, by whichever way.
+        if !file.starts_with(&folder) || !file.is_file() {
+            return Err(missing());
+        }
+        Ok(Given::File(file.to_string_lossy().into_owned()))
+    }
+
+    /// The last events that a pipeline received, in the order of arrival.
+    pub fn last_events(&self, pipeline: &KeptPipeline, count: u64) -> Result<Given, Refused> {
+        let events_max = self.settings.sessions.test_events_max;
+        if count == 0 || count > events_max {
+            let detail = format!("`last` is a number from 1 to {events_max} (sessions.test_events_max)");
+            return Err(Box::new(Problem::new(Code::Invalid, detail).field("last")));
+        }
+        let received = self.served_of(pipeline.id).map_or(0, |served| served.board().tally().received);
+        let mut lines = Vec::new();
+        let mut from = Some(received.saturating_sub(count));
+        while let Some(at) = from {
+            let walked = self.walk_events(pipeline, &Filter::default(), at, &mut |row| {
+                // One event is one line, however it was written.
+                lines.extend(row.raw.iter().map(|c| if matches!(c, b'\n' | b'\r') { b' ' } else { *c }));
+                lines.push(b'\n');
+                ControlFlow::Continue(())
+            });
+            from = walked.map_err(|why| problem_of(&why))?;
+        }
+        if lines.is_empty() {
+            let detail = format!("`{}` has received nothing that is still kept", pipeline.name);
+            return Err(Box::new(Problem::new(Code::Conflict, detail).field("last")));
+        }
+        Ok(Given::Lines { lines, is_raw: false })
+    }
+}
+
+/// Lines, as a source.
+struct Inline {
+    lines: Option<Vec<u8>>,
+    decoder: Arc<Decoder>,
+    source: usize,
+}
+
+impl Inline {
+    fn new(plan: &Plan, lines: Vec<u8>, is_raw: bool) -> Inline {
+        let source = plan.sources.iter().position(|source| source.http).unwrap_or(0);
+        let format = if is_raw { Format::AccessLog } else { Format::Ndjson };
+        let decoder = match plan.sources.get(source) {
+            Some(source) => source.decoder(plan, format, &[]),
+            None => Decoder::Json(flowmeter_core::event::json::Projection::new(&plan.paths)),
+        };
+        Inline { lines: Some(lines), decoder: Arc::new(decoder), source }
+    }
+}
+
+impl Source for Inline {
+    fn receive(&mut self, block: &mut Block) -> Result<Received, Error> {
+        let Some(lines) = self.lines.take() else { return Ok(Received::End) };
+        block.open().extend_from_slice(&lines);
+        block.seal();
+        block.first_line = 1;
+        block.origin = Origin { name: "events".into(), source: self.source, columns: None };
+        Ok(Received::Block(Arc::clone(&self.decoder)))
+    }
+
+    fn progress(&self) -> (u64, Option<u64>) {
+        (0, None)
+    }
+}
+
+/// The beginning of a file: whole blocks, until there were so many lines.
+struct Beginning {
+    files: Files,
+    left: u64,
+}
+
+impl Source for Beginning {
+    fn receive(&mut self, block: &mut Block) -> Result<Received, Error> {
+        if self.left == 0 {
+            return Ok(Received::End);
+        }
+        let received = self.files.receive(block)?;
+        let lines = memchr::memchr_iter(b'\n', block.bytes()).count() as u64;
+        self.left = self.left.saturating_sub(lines.max(1));
+        Ok(received)
+    }
+
+    fn progress(&self) -> (u64, Option<u64>) {
+        self.files.progress()
+    }
+}

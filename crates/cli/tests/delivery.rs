@@ -1,7 +1,7 @@
 //! Delivery by a real server: to a real receiver, a real Postgres, a real S3-compatible
 //! server and files; killed at moments that a seed chooses.
 //!
-//! `FLOWMETER_FLUSH_RECORDS=1000000` flushes more, `FLOWMETER_FLUSH_KILLS=20` kills more
+//! `FLUSH_RECORDS=1000000` flushes more, `FLUSH_KILLS=20` kills more
 //! often than the default run does.
 
 #![allow(clippy::unwrap_used)] // a test that cannot go on stops

@@ -35,7 +35,7 @@ fn number(name: &str, otherwise: u64) -> u64 {
 
 #[test]
 fn a_flush_that_is_killed_again_and_again_leaves_each_target_with_the_right_set() {
-    let (records, kills) = (number("FLOWMETER_FLUSH_RECORDS", 20_000), number("FLOWMETER_FLUSH_KILLS", 12));
+    let (records, kills) = (number("FLUSH_RECORDS", 20_000), number("FLUSH_KILLS", 12));
     let folder = tempfile::tempdir().unwrap();
     let what = "a_flush_that_is_killed";
     let (postgres, moto) = (Postgres::start(what), Moto::start(what, "usage"));
@@ -77,7 +77,7 @@ fn a_flush_that_is_killed_again_and_again_leaves_each_target_with_the_right_set(
         }
     }
     server.crash();
-    let mut chance = Chance(number("FLOWMETER_SEED", 1));
+    let mut chance = Chance(number("FLUSH_SEED", 1));
     for _ in 0..kills {
         let server = start();
         // A moment that has to do with nothing but the seed.

@@ -28,6 +28,10 @@ fn a_dead_delivery_fails_the_session_and_a_resend_and_finish_completes_a_new_one
     let id = dead[0]["id"].as_str().unwrap().to_owned();
     let shown = server.get(&format!("/api/v1/deliveries/{id}"));
     assert_eq!((&shown["record"]["userId"], &shown["record"]["value"]), (&json!("user0"), &json!(2)));
+    let events = items(&server.get("/api/v1/sessions/R-00000001/events"));
+    let told: Vec<&Value> = events.iter().filter(|event| event["eventType"] == "meter.delivery.dead").collect();
+    assert_eq!(told.len(), 1, "{events:?}");
+    assert_eq!((&told[0]["payload"]["target"], &told[0]["payload"]["recordId"]), (&json!("webhook"), &dead[0]["recordId"]));
     // A reason is asked for; what has gone is not sent again; nonsense is not found.
     assert_eq!(server.post(&format!("/api/v1/deliveries/{id}/skip"), &json!({})).problem().0, 400);
     let gone = items(&server.get("/api/v1/deliveries?state=accepted"))[0]["id"].as_str().unwrap().to_owned();

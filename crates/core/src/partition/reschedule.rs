@@ -22,7 +22,8 @@ impl<M: Meters, I: Identities> Partition<M, I> {
             if calendar.last_era().resets_like(&kind.schedule, &kind.zone) {
                 continue;
             }
-            let next = match self.changes_at(meter, at) {
+            let from = self.changes_at(meter, at);
+            let next = match from {
                 None => self.calendars[usize::from(meter.meter_type)].clone(),
                 // A period without an end goes on for ever.
                 Some(Timestamp::MAX) => continue,
@@ -30,16 +31,28 @@ impl<M: Meters, I: Identities> Partition<M, I> {
             };
             if let Some(next) = self.calendar(next) {
                 self.meters.get_mut(ix).calendar = next;
+                self.cut_anew(ix, from);
                 self.schedule_next(ix);
             }
         }
+    }
+
+    /// A period that has not begun and holds nothing but what was handed over to it is of the
+    /// new schedule: it begins where it began, and ends otherwise.
+    fn cut_anew(&mut self, ix: MeterIx, from: Option<Timestamp>) {
+        let Some(from) = from else { return };
+        let Ok(place) = self.meters.get(ix).periods.place(from) else { return };
+        let calendar = usize::from(self.meters.get(ix).calendar);
+        let period = self.calendars[calendar].compute(from);
+        self.meters.get_mut(ix).periods[place].period = period;
     }
 
     /// Where the current period of a meter ends: behind the instant, and behind everything
     /// that it holds or has flushed. `None`: it has not begun yet, or nothing of it remains
     /// that could change.
     fn changes_at(&self, meter: &Meter, at: Timestamp) -> Option<Timestamp> {
-        let held = meter.periods.iter().map(|held| held.period.end);
+        let held = meter.periods.iter().filter(|held| held.period.start <= at || held.events > 0 || held.sent().is_some());
+        let held = held.map(|held| held.period.end);
         let flushed = meter.stretches().iter().map(|stretch| stretch.period.end);
         let growing = meter.has_flushed_any().then_some(meter.flushed.end);
         let reached = held.chain(flushed).chain(growing).max();

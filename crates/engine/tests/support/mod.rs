@@ -155,10 +155,10 @@ pub fn run(document: &str, steps: &[Step], layout: Layout) -> Outcome {
             Step::Tick(at) => engine.tick(*at, &mut outcome).unwrap(),
             Step::Flush(at) => engine.flush_open(*at, &mut outcome).unwrap(),
             Step::Open(at, user) => {
-                declared(&plan, user).iter().for_each(|meter| drop(engine.apply(user.as_bytes(), Command::Open(meter), *at)))
+                declared(&plan, user).iter().for_each(|meter| drop(engine.apply(user.as_bytes(), Command::Open(meter), *at)));
             }
             Step::Delete(at, user) => {
-                declared(&plan, user).iter().for_each(|meter| drop(engine.apply(user.as_bytes(), Command::Delete(meter), *at)))
+                declared(&plan, user).iter().for_each(|meter| drop(engine.apply(user.as_bytes(), Command::Delete(meter), *at)));
             }
             Step::Adopt(at, document) => {
                 plan = Arc::new(Pipeline::read(document).unwrap_or_else(|problems| panic!("{problems}\n{document}")).plan);

@@ -9,17 +9,18 @@ mod shelf;
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use flowmeter_connectors::target::{Around, open};
 use flowmeter_core::pipeline::{TargetKind, TargetPlan};
+use flowmeter_engine::Error;
 use flowmeter_engine::node::Clock;
 use flowmeter_engine::outbox::{Outbox, Patience, RecordLog, Report, WindowLimits};
-use flowmeter_engine::{Error, Kind};
 use flowmeter_store::catalog::Catalog;
 use flowmeter_store::disk::Disk;
 use uuid::Uuid;
 
+use super::Installation;
 pub(super) use courier::Courier;
 pub(super) use shelf::CatalogShelf;
 
@@ -36,6 +37,8 @@ pub(super) struct Depot {
     pub(super) pipeline: Uuid,
     /// The folder of the log of records.
     pub(super) records: String,
+    /// Who tells of what is dead.
+    pub(super) installation: Weak<Installation>,
 }
 
 /// The targets of a pipeline.
@@ -99,6 +102,7 @@ impl Delivery {
         }
         let depot = &self.depot;
         let mut shelf = CatalogShelf::new(Arc::clone(&depot.catalog), depot.pipeline, &plan.id);
+        shelf.tell_by(Weak::clone(&depot.installation));
         let kept = shelf.open(if plan.history { 0 } else { self.end() })?;
         let around = Around {
             folder,
@@ -117,14 +121,9 @@ impl Delivery {
         Courier::start(plan, outbox, target, records, Arc::clone(&self.end), Arc::clone(&depot.clock)).map(Some)
     }
 
-    /// What keeps a target from taking records, if something does.
-    pub(super) fn accepted(&self) -> Result<(), Error> {
-        for courier in self.couriers() {
-            if let Some(why) = courier.trouble() {
-                return Err(Error::new(Kind::Unavailable, format!("target `{}`: {why}", courier.id())));
-            }
-        }
-        Ok(())
+    /// Every target, and what keeps it from taking records, if something does.
+    pub(super) fn troubles(&self) -> Vec<(String, Option<String>)> {
+        self.couriers().iter().map(|courier| (courier.id().to_owned(), courier.trouble())).collect()
     }
 
     /// Where all targets stand with the records there are.
@@ -134,11 +133,10 @@ impl Delivery {
             let board = courier.board();
             if board.marks.dead > 0 {
                 let count = board.marks.dead;
+                let deliveries = if count == 1 { "delivery" } else { "deliveries" };
                 return Standing::Dead(format!(
-                    "{count} {} to target `{}` dead for good; see /api/v1/deliveries?state=dead, then resend or skip {}",
-                    if count == 1 { "delivery is" } else { "deliveries are" },
-                    courier.id(),
-                    if count == 1 { "it" } else { "them" },
+                    "target `{}`: {count} {deliveries} dead for good; see /api/v1/deliveries?state=dead, then resend or skip",
+                    courier.id()
                 ));
             }
             if board.marks.next < end || board.retrying > 0 {

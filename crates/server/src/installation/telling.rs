@@ -7,7 +7,7 @@
 //! session come before its last status, in the same commit: who stops listening at the
 //! last status has heard all.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -16,13 +16,15 @@ use flowmeter_core::plan::Plan;
 use flowmeter_core::session::{OperatorUpdate, Session};
 use flowmeter_core::time::Timestamp;
 use flowmeter_engine::Error;
+use flowmeter_engine::outbox::Delivery;
 use flowmeter_store::catalog::{Catalog, Change, Table, key_of};
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use super::sessions::{KeptSession, SessionEvent};
 use super::{Installation, Served, kept, put};
 use crate::notifications::vocabulary::{
-    CORRECTIONS_GROWN, DELIVERY_FAILED, DELIVERY_RECOVERED, INPUT_RESUMED, INPUT_SILENT, OPERATORS, QUERY_FINISHED,
+    CORRECTIONS_GROWN, DELIVERY_DEAD, DELIVERY_FAILED, DELIVERY_RECOVERED, INPUT_RESUMED, INPUT_SILENT, OPERATORS, QUERY_FINISHED,
 };
 
 pub(super) const EVENTS: &[u8] = b"session_events";
@@ -36,7 +38,6 @@ struct Seen {
     is_silent: bool,
     parked: u64,
     is_grown: bool,
-    is_refused: bool,
 }
 
 /// Wakes those who wait for events. What it says is only how often it was rung.
@@ -70,6 +71,8 @@ pub(super) struct Teller {
     /// Rung when there is something new.
     bell: Bell,
     seen: Mutex<BTreeMap<u64, Seen>>,
+    /// Sessions and targets of theirs that take nothing, as it was told.
+    failing: Mutex<BTreeSet<(u64, String)>>,
 }
 
 impl Teller {
@@ -216,14 +219,50 @@ impl Installation {
                 self.tell(session, CORRECTIONS_GROWN, &json!({"waitingCount": waiting, "bound": bound}))?;
             }
         }
-        let refused = served.delivery.accepted().err();
-        seen.is_refused = refused.is_some();
-        if let Some(why) = refused.filter(|_| !before.is_refused) {
-            self.tell(session, DELIVERY_FAILED, &json!({"error": why.to_string()}))?;
-        } else if before.is_refused && !seen.is_refused {
-            self.tell(session, DELIVERY_RECOVERED, &json!({}))?;
-        }
+        self.tell_of_targets(session, served)?;
         Ok(seen)
+    }
+
+    /// Targets that take nothing, and that take records again.
+    fn tell_of_targets(&self, session: &KeptSession, served: &Served) -> Result<(), Error> {
+        let mut failing = self.teller.failing.lock().unwrap_or_else(PoisonError::into_inner);
+        for (target, trouble) in served.delivery.troubles() {
+            let key = (session.number, target.clone());
+            match trouble {
+                Some(why) if !failing.contains(&key) => {
+                    self.tell(session, DELIVERY_FAILED, &json!({"target": target, "error": why}))?;
+                    failing.insert(key);
+                }
+                None if failing.remove(&key) => self.tell(session, DELIVERY_RECOVERED, &json!({"target": target}))?,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Keeps what became of deliveries, and tells of those that are dead, in one commit.
+    pub(super) fn keep_dead(
+        &self,
+        pipeline: Uuid,
+        target: &str,
+        dead: &[&Delivery],
+        mut changes: Vec<Change>,
+    ) -> Result<(), Error> {
+        let Some(served) = self.served_of(pipeline) else { return Ok(self.catalog.commit(&changes)?) };
+        let session = self.catalog.get(Table::Sessions, &key_of(served.session()))?;
+        let session: Option<KeptSession> = session.map(|bytes| kept(&bytes)).transpose()?;
+        let payload = |delivery: &&Delivery| {
+            json!({
+                "meterId": pipeline, "meterName": served.kept.name,
+                "sessionId": session.as_ref().map(|session| &session.session_id),
+                "sessionRunType": session.as_ref().map(|session| &session.session_run_type),
+                "target": target, "recordId": delivery.record_id, "answer": delivery.answer,
+            })
+        };
+        let told = dead.iter().map(|delivery| (DELIVERY_DEAD, payload(delivery))).collect();
+        let _telling = self.teller.hold();
+        changes.extend(self.told(&served.kept.namespace, self.now(), told)?);
+        Ok(self.catalog.commit(&changes)?)
     }
 
     /// Parked events nobody did anything about; not counted exactly while there are few.

@@ -53,6 +53,7 @@ impl Installation {
             clock: Arc::clone(&self.clock),
             pipeline: pipeline.id,
             records: records_folder(&folder),
+            installation: Arc::downgrade(self),
         };
         let delivery = Arc::new(Delivery::new(depot, live.outlet().records().written()));
         let delivering = Arc::clone(&delivery);

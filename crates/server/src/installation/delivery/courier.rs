@@ -86,16 +86,12 @@ impl Courier {
         self.board.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// What keeps its target from having everything, if something does.
+    /// What keeps its target from taking records, if something does.
     pub(crate) fn trouble(&self) -> Option<String> {
         let board = self.board();
-        if let Some(why) = board.trouble {
-            return Some(why);
-        }
-        if board.marks.failing_since.is_some() {
-            return Some(board.marks.answer);
-        }
-        (board.marks.dead > 0).then(|| format!("{} deliveries are dead for good", board.marks.dead))
+        let failing = board.marks.failing_since.map(|_| board.marks.answer);
+        let halted = board.is_halted.then(|| format!("{} records were refused: somebody must look", board.marks.dead));
+        board.trouble.or(failing).or(halted)
     }
 
     /// There may be something to do.

@@ -1,25 +1,35 @@
 //! Marks and deliveries of a target in the catalog.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use flowmeter_engine::Error;
 use flowmeter_engine::outbox::{Delivery, DeliveryState, Kept, Marks, Shelf};
 use flowmeter_store::catalog::{Catalog, Change, Table, key_of};
 use uuid::Uuid;
 
-use crate::installation::{kept, put};
+use crate::installation::{Installation, kept, put};
 
 /// What the catalog keeps of a target.
 #[derive(Clone)]
 pub(crate) struct CatalogShelf {
     catalog: Arc<Catalog>,
     owner: Vec<u8>,
+    pipeline: Uuid,
+    target: String,
+    /// Who tells of what is dead; nobody, for who only reads.
+    teller: Weak<Installation>,
 }
 
 impl CatalogShelf {
     /// Of a pipeline's target.
     pub(crate) fn new(catalog: Arc<Catalog>, pipeline: Uuid, target: &str) -> CatalogShelf {
-        CatalogShelf { catalog, owner: [pipeline.as_bytes(), target.as_bytes(), &[0]].concat() }
+        let owner = [pipeline.as_bytes(), target.as_bytes(), &[0]].concat();
+        CatalogShelf { catalog, owner, pipeline, target: target.to_owned(), teller: Weak::new() }
+    }
+
+    /// From now on it is told of what is dead.
+    pub(super) fn tell_by(&mut self, teller: Weak<Installation>) {
+        self.teller = teller;
     }
 
     /// What was kept. A target that is new begins with a record.
@@ -57,7 +67,11 @@ impl Shelf for CatalogShelf {
         let mut changes = vec![put(Table::Cursors, self.owner.clone(), marks)];
         changes.extend(gone.iter().map(|number| Change::Remove(Table::Deliveries, self.key(*number))));
         changes.extend(changed.iter().map(|delivery| put(Table::Deliveries, self.key(delivery.number), delivery)));
-        Ok(self.catalog.commit(&changes)?)
+        let dead: Vec<&Delivery> = changed.iter().filter(|delivery| delivery.state == DeliveryState::Dead).collect();
+        match self.teller.upgrade().filter(|_| !dead.is_empty()) {
+            Some(teller) => teller.keep_dead(self.pipeline, &self.target, &dead, changes),
+            None => Ok(self.catalog.commit(&changes)?),
+        }
     }
 
     fn kept(&self) -> Result<Kept, Error> {

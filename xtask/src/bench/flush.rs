@@ -42,7 +42,7 @@ fn one(root: &Path, target: &str, meters: u64) -> anyhow::Result<()> {
         Some(postgres) => format!("  - postgres: {{ url: '{}' }}", postgres.url()),
     };
     // The meters are made first; then all of them end at one minute of the hour.
-    let making = Duration::from_secs(90 + meters / 20_000);
+    let making = Duration::from_secs(30 + meters / 50_000);
     let boundary = (seconds_now() + making.as_secs()) / 60 * 60 + 60;
     let minute = boundary / 60 % 60;
     let text = std::fs::read_to_string(root.join("benches/ingest.yaml"))?;

@@ -25,7 +25,7 @@ pub(crate) fn batch(root: &Path, rest: &[&str]) -> anyhow::Result<()> {
         eprintln!("making {} events …", events);
         data::write(&file, events)?;
     }
-    run(Command::new("cargo").args(["build", "--release", "--bin", "flowmeter"]).current_dir(root))?;
+    run(crate::cargo(root).args(["build", "--release", "--bin", "flowmeter"]))?;
     let python = python(root)?;
     let mut script = Command::new(python);
     script.arg(root.join("benches/batch.py")).arg(root).arg(&file);

@@ -1,7 +1,6 @@
 //! `cargo xtask ci`: format, lint, tidy, test.
 
 use std::path::Path;
-use std::process::Command;
 
 use anyhow::{Context, ensure};
 
@@ -15,7 +14,7 @@ pub(crate) fn ci(root: &Path) -> anyhow::Result<()> {
     crate::tidy::tidy(root)?;
     for step in steps {
         eprintln!("cargo {}", step.join(" "));
-        let status = Command::new("cargo").args(step).current_dir(root).status().context("cargo")?;
+        let status = crate::cargo(root).args(step).status().context("cargo")?;
         ensure!(status.success(), "cargo {} ended with {status}", step.join(" "));
     }
     Ok(())

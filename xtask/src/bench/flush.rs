@@ -17,7 +17,7 @@ pub(crate) fn flush(root: &Path, rest: &[&str]) -> anyhow::Result<()> {
     let option = |name: &str| rest.iter().position(|word| *word == name).and_then(|at| rest.get(at + 1)).copied();
     let meters: u64 = option("--meters").unwrap_or("1000000").parse().context("--meters takes a number")?;
     let only = option("--only");
-    super::run(Command::new("cargo").args(["build", "--release", "--bin", "flowmeter"]).current_dir(root))?;
+    super::run(crate::cargo(root).args(["build", "--release", "--bin", "flowmeter"]))?;
     println!("| target | records | flushed and delivered s | records/s | ingestion before /s | meanwhile /s | beside |");
     println!("| --- | ---: | ---: | ---: | ---: | ---: | --- |");
     for target in ["file", "postgres"] {
@@ -110,6 +110,7 @@ struct Postgres {
     folder: PathBuf,
     programs: PathBuf,
     port: u16,
+    is_root: bool,
 }
 
 impl Postgres {
@@ -118,10 +119,13 @@ impl Postgres {
         let programs = versions.flatten().map(|entry| entry.path().join("bin")).find(|path| path.join("initdb").exists());
         let programs = programs.context("no Postgres; install the package `postgresql`")?;
         std::fs::create_dir_all(folder)?;
-        // Postgres will not run as root, and its user must come to the folder.
-        super::run(Command::new("chown").arg("postgres").arg(folder))?;
+        let is_root = Command::new("id").arg("-u").output()?.stdout.trim_ascii() == b"0";
+        if is_root {
+            // Postgres will not run as root, and its user must come to the folder.
+            super::run(Command::new("chown").arg("postgres").arg(folder))?;
+        }
         let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-        let postgres = Postgres { folder: folder.to_owned(), programs, port };
+        let postgres = Postgres { folder: folder.to_owned(), programs, port, is_root };
         let data = folder.join("data").to_string_lossy().into_owned();
         super::run(postgres.program("initdb").args(["-D", &data, "-U", "postgres", "-A", "trust", "-E", "UTF8"]))?;
         let options = format!("-p {port} -c listen_addresses=127.0.0.1 -c max_wal_size=8GB -k {}", folder.display());
@@ -131,8 +135,11 @@ impl Postgres {
     }
 
     fn program(&self, name: &str) -> Command {
-        let mut command = Command::new("setpriv");
-        command.args(["--reuid=postgres", "--regid=postgres", "--clear-groups"]).arg(self.programs.join(name));
+        let program = self.programs.join(name);
+        let mut command = Command::new(if self.is_root { "setpriv".as_ref() } else { program.as_os_str() });
+        if self.is_root {
+            command.args(["--reuid=postgres", "--regid=postgres", "--clear-groups"]).arg(program);
+        }
         command.current_dir("/").stdout(Stdio::null());
         command
     }

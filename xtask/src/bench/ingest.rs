@@ -32,7 +32,7 @@ pub(crate) fn ingest(root: &Path, rest: &[&str]) -> anyhow::Result<()> {
     let option = |name: &str| rest.iter().position(|word| *word == name).and_then(|at| rest.get(at + 1)).copied();
     let scale: f64 = option("--scale").unwrap_or("1").parse().context("--scale takes a number")?;
     let only = option("--only");
-    super::run(Command::new("cargo").args(["build", "--release", "--bin", "flowmeter"]).current_dir(root))?;
+    super::run(crate::cargo(root).args(["build", "--release", "--bin", "flowmeter"]))?;
     let folder = root.join("bench-data/ingest");
     println!(
         "| case | durable events/s | durable and counted events/s | requests/s | p50 ms | p99 ms | log bytes/event | written bytes/event | peak MiB |"

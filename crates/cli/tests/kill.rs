@@ -5,6 +5,9 @@
 
 #![allow(clippy::unwrap_used)] // a test that cannot go on stops
 
+#[path = "support/chance.rs"]
+#[allow(unreachable_pub, missing_docs)]
+mod chance;
 #[path = "support/http.rs"]
 #[allow(dead_code, unreachable_pub, missing_docs)] // each test file uses its part
 mod http;
@@ -13,6 +16,7 @@ use std::io::{BufRead, BufReader, Lines};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::mpsc::{Receiver, Sender, channel};
 
+use chance::Chance;
 use http::Client;
 use serde_json::Value;
 
@@ -32,19 +36,6 @@ meterTypes:
   - { name: total, category: all, aggregation: sum, resetSchedule: never }
   - { name: events, category: all, aggregation: increment, resetSchedule: never }
 "#;
-
-/// SplitMix64: the same moments every time.
-struct Chance(u64);
-
-impl Chance {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) % bound
-    }
-}
 
 struct Server {
     process: Child,

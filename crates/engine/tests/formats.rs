@@ -1,5 +1,5 @@
 //! Formats that were ever written are read for ever: the log, checkpoints, and the streams of
-//! records, parked events and verdicts, from a data directory kept under `fixtures/formats`.
+//! records, parked events, verdicts and notes, from a data directory kept under `fixtures/formats`.
 //!
 //! `UPDATE=1` makes the directory of the newest format where there is none: for a new format,
 //! under a new name.
@@ -13,7 +13,8 @@ use flowmeter_core::plan::Plan;
 use flowmeter_core::time::Timestamp;
 use flowmeter_core::verdict::{Reason, Verdict};
 use flowmeter_engine::live::{
-    Arrivals, Beginning, Letter, Live, LiveSettings, LogCommand, MeterName, Stream, folder_of, items, parked_item, record_item,
+    Arrivals, Beginning, Letter, Live, LiveSettings, LogCommand, MeterName, NoteKind, Stream, folder_of, items, note_item,
+    parked_item, record_item,
 };
 use flowmeter_engine::{Error, Settings};
 use flowmeter_store::disk::{Disk, LocalDisk, Overlay};
@@ -94,8 +95,9 @@ fn command(time: &str, command: &LogCommand) -> Encoded {
     Encoded::new(EntryKind::Command, at(time).nanos(), 0, &command.to_json())
 }
 
-/// A meter that is deleted after it flushed, one whose schedule changes, a checkpoint, and
-/// behind it an event for what the deleted one flushed and time that goes by.
+/// Somebody who listens, a meter that is deleted after it flushed, one whose schedule
+/// changes, a checkpoint, and behind it an event for what the deleted one flushed and time
+/// that goes by.
 fn make(folder: &Path) {
     let disk: Arc<dyn Disk> = Arc::new(LocalDisk::new(folder).unwrap());
     let (mut log, mut live) = open(&disk);
@@ -111,6 +113,7 @@ fn make(folder: &Path) {
     let pipeline = plan().id;
     let first = [event(1, "ann", "10:10", 3), event(2, "bob", "10:10", 1), event(3, "bob", "11:01", 2)];
     for entry in [
+        command("2024-05-01T10:00:00Z", &LogCommand::Listen { pipeline, listens: true }),
         events("2024-05-01T10:59:00Z", &first),
         command("2024-05-01T11:00:00Z", &LogCommand::Tick),
         command("2024-05-01T11:10:00Z", &LogCommand::Delete { pipeline, meter: ann }),
@@ -122,9 +125,9 @@ fn make(folder: &Path) {
         log.append(&entry).unwrap();
     }
     log.commit().unwrap();
-    catch_up(&log, &mut live, 4);
+    catch_up(&log, &mut live, 5);
     live.checkpoint().unwrap();
-    catch_up(&log, &mut live, 7);
+    catch_up(&log, &mut live, 8);
     live.commit().unwrap();
 }
 
@@ -178,14 +181,28 @@ fn what_format_1_wrote_is_read_for_ever() {
 
 #[test]
 fn what_format_2_wrote_is_read_for_ever() {
-    if std::env::var_os("UPDATE").is_some() && !folder(2).exists() {
-        make(&folder(2));
+    reads_on(2, [7, 4]);
+}
+
+#[test]
+fn what_format_3_wrote_is_read_for_ever() {
+    if std::env::var_os("UPDATE").is_some() && !folder(3).exists() {
+        make(&folder(3));
     }
-    let (disk, _scratch) = kept(2);
+    let live = reads_on(3, [8, 5]);
+    assert!(live.listens(), "the checkpoint says who listens");
+    let notes: Vec<(NoteKind, u64)> =
+        texts(live.outlet().notes()).iter().map(|item| note_item(item).map(|note| (note.kind, note.before)).unwrap()).collect();
+    assert_eq!(notes, [(NoteKind::Opened, 0), (NoteKind::Opened, 0), (NoteKind::Deleted, 2)]);
+}
+
+/// Goes on from a checkpoint to the end of its log, and looks at what came out.
+fn reads_on(format: u8, [end, position]: [u64; 2]) -> Live {
+    let (disk, _scratch) = kept(format);
     let (log, mut live) = open(&disk);
-    assert_eq!((log.next(), live.position(), live.version()), (7, 4, 2), "the checkpoint");
+    assert_eq!((log.next(), live.position(), live.version()), (end, position, 2), "the checkpoint");
     assert_eq!((live.meter_count(), live.remembered()), (1, (1, 0)), "a meter is gone");
-    catch_up(&log, &mut live, 7);
+    catch_up(&log, &mut live, end);
     live.commit().unwrap();
     let records = texts(live.outlet().records());
     let shown = |item: &Vec<u8>| {
@@ -213,4 +230,5 @@ fn what_format_2_wrote_is_read_for_ever() {
     );
     // An event too far ahead.
     assert_eq!((live.tally().counted, live.tally().parked_total()), (5, 1));
+    live
 }

@@ -8,20 +8,8 @@ use serde_json::{Value, json};
 use crate::services::moto::Moto;
 use crate::services::postgres::Postgres;
 use crate::services::receiver::Receiver;
+use crate::support::chance::Chance;
 use crate::support::server::{Server, items};
-
-/// SplitMix64: the same moments every time.
-struct Chance(u64);
-
-impl Chance {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) % bound
-    }
-}
 
 /// A day of last year, so that its period is over whenever this runs, and may be amended.
 pub(crate) fn past_day(day: u64) -> String {

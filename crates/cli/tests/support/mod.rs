@@ -1,6 +1,7 @@
 //! The binary, run as a user runs it.
 #![allow(dead_code, unreachable_pub, missing_docs, clippy::unwrap_used)] // each test file uses its part
 
+pub mod chance;
 pub mod server;
 
 use std::path::PathBuf;

@@ -4,15 +4,12 @@
 //! |---|---|
 //! | [`file`] | NDJSON, JSON, CSV, Parquet, access logs; gzip, zstd; globs; standard input |
 //!
-//! | targets | |
-//! |---|---|
-//! | [`target::files`] | NDJSON and CSV files, written whole or not at all |
-//! | [`target::growing`] | the same, growing while a server runs |
-//! | [`target::stdout`] | standard output |
+//! Targets, and what each keeps to, stand at [`target`].
 
 pub mod bounded;
 pub mod file;
 pub mod push;
+pub mod retry_after;
 mod secret;
 pub mod signature;
 pub mod target;

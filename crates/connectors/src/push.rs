@@ -208,6 +208,7 @@ fn deliver(name: &str, target: &mut dyn Target, mut window: Once, clock: &dyn Cl
         );
         return Err(Error::new(Kind::Invalid, message));
     }
+    // Files are looked at as a whole, at the end.
     let report = outbox.confirm(target, &mut window)?;
     match report.differences.first() {
         None => Ok(window),

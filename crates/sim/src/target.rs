@@ -154,7 +154,11 @@ impl Target for Liar {
         self.repeat
     }
 
-    fn read_back(&mut self, records: &[Outgoing<'_>]) -> Result<Option<Vec<Held>>, Error> {
+    fn can_be_asked(&self) -> bool {
+        true
+    }
+
+    fn read_back(&mut self, records: &[Outgoing<'_>]) -> Result<Vec<Held>, Error> {
         if self.now < self.away_until {
             return Err(Error::new(flowmeter_engine::Kind::Unavailable, "away"));
         }
@@ -163,6 +167,6 @@ impl Target for Liar {
             Some(entry) if entry.json == record.json => Held::Same,
             Some(_) => Held::Different("other bytes".to_owned()),
         };
-        Ok(Some(records.iter().map(held).collect()))
+        Ok(records.iter().map(held).collect())
     }
 }

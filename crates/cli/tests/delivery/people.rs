@@ -124,6 +124,15 @@ fn a_target_can_be_changed_and_stays_the_same_target() {
         shown = failing();
     }
     assert_eq!((&shown["answer"], &shown["dead"]), (&json!("404: no such place"), &json!(0)), "nothing is given up for it");
+    // A version whose target cannot be opened is refused, and nothing is changed by it.
+    let etag = || server.ask("GET", "/api/v1/pipelines/usage").send().headers["etag"].to_str().unwrap().to_owned();
+    let before = etag();
+    let broken =
+        pipeline("  - { name: biller, webhook: { url: 'https://x.example', auth: { bearer: '${env:NO_SUCH_SECRET_HERE}' } } }\n");
+    let put = server.ask("PUT", "/api/v1/pipelines/usage").header("content-type", "application/yaml").header("if-match", &before);
+    let refused = put.body(broken).send().problem();
+    assert!(refused.0 == 409, "{refused:?}");
+    assert_eq!((etag(), failing()["target"].clone()), (before, json!("biller")));
     let etag = server.ask("GET", "/api/v1/pipelines/usage").send().headers["etag"].to_str().unwrap().to_owned();
     let put = server.ask("PUT", "/api/v1/pipelines/usage").header("content-type", "application/yaml").header("if-match", &etag);
     put.body(document(&right)).send().ok();

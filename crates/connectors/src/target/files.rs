@@ -15,6 +15,7 @@ use flowmeter_engine::outbox::{Answer, Outgoing, Span, Target};
 use flowmeter_engine::{Error, Kind};
 use xxhash_rust::xxh3::Xxh3;
 
+use super::folder::{beside, folder_of};
 use super::place::{self, WINDOW, window_name};
 use super::{all_unavailable, columns, format};
 
@@ -66,9 +67,8 @@ impl Files {
     fn pending(&mut self, path: &str) -> Result<&mut Pending, Error> {
         let path = Path::new(path);
         if !self.files.contains_key(path) {
-            if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-                fs::create_dir_all(folder).map_err(|why| Error::io(folder.display(), &why))?;
-            }
+            let folder = folder_of(path);
+            fs::create_dir_all(folder).map_err(|why| Error::io(folder.display(), &why))?;
             let beside = beside(path);
             let file = File::create(&beside).map_err(|why| Error::io(beside.display(), &why))?;
             let ink = match self.format {
@@ -106,12 +106,6 @@ impl Files {
     }
 }
 
-/// A name beside the file, of this process alone.
-fn beside(path: &Path) -> PathBuf {
-    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    path.with_file_name(format!(".{name}.{}.partial", std::process::id()))
-}
-
 impl Pending {
     fn write(&mut self) -> Result<(), Error> {
         let Ink::Lines(buffer) = &mut self.ink else { return Ok(()) };
@@ -137,8 +131,7 @@ impl Pending {
         file.sync_all().map_err(at)?;
         fs::rename(&self.beside, path).map_err(at)?;
         self.is_in_place = true;
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        File::open(folder).and_then(|folder| folder.sync_all()).map_err(at)
+        File::open(folder_of(path)).and_then(|folder| folder.sync_all()).map_err(at)
     }
 
     fn confirm(&self, path: &Path) -> Result<(), Error> {

@@ -11,15 +11,21 @@ use super::windowed::{Blobs, Put};
 /// Files on this machine, by their paths.
 pub(super) struct Folder;
 
-fn folder_of(path: &Path) -> &Path {
+/// The folder a file lies in.
+pub(super) fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// A name beside the file, of this process alone.
+pub(super) fn beside(path: &Path) -> PathBuf {
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    path.with_file_name(format!(".{name}.{}.partial", std::process::id()))
 }
 
 fn write(path: &Path, bytes: &[u8]) -> std::io::Result<Put> {
     let folder = folder_of(path);
     fs::create_dir_all(folder)?;
-    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    let beside: PathBuf = path.with_file_name(format!(".{name}.{}.partial", std::process::id()));
+    let beside = beside(path);
     let mut file = File::create(&beside)?;
     file.write_all(bytes)?;
     file.sync_all()?;

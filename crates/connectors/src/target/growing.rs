@@ -15,6 +15,7 @@ use flowmeter_engine::{Error, Kind};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::folder::folder_of;
 use super::format::Index;
 use super::{all_unavailable, format, place};
 
@@ -54,6 +55,7 @@ impl Growing {
     fn write(&mut self, window: Span, records: &[Outgoing<'_>]) -> Result<Vec<Answer>, Error> {
         // Out of its turn: some of it may be there.
         let is_repeat = window.first < self.known.next;
+        self.look_afresh();
         let held = if is_repeat { self.look(records)? } else { vec![Held::Missing; records.len()] };
         let mut pending: BTreeMap<PathBuf, Vec<u8>> = BTreeMap::new();
         let fixed = (!self.template.contains('{')).then(|| PathBuf::from(&self.template));
@@ -122,13 +124,21 @@ impl Target for Growing {
         serde_json::to_value(&self.known).unwrap_or_default()
     }
 
-    fn read_back(&mut self, records: &[Outgoing<'_>]) -> Result<Option<Vec<Held>>, Error> {
-        self.look(records).map(Some)
+    fn can_be_asked(&self) -> bool {
+        true
+    }
+
+    fn look_afresh(&mut self) {
+        self.read = None;
+    }
+
+    fn read_back(&mut self, records: &[Outgoing<'_>]) -> Result<Vec<Held>, Error> {
+        self.look(records)
     }
 }
 
 fn grow(path: &Path, length: u64, bytes: &[u8]) -> std::io::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = folder_of(path);
     fs::create_dir_all(folder)?;
     let mut file = OpenOptions::new().append(true).create(true).open(path)?;
     // More than is known was written by a process that did not live to tell. Less is lost,

@@ -17,7 +17,7 @@ use flowmeter_core::template::Filler;
 use flowmeter_engine::node::Clock;
 use flowmeter_engine::outbox::{Answer, Held, Outgoing, Repeat, Span, Target};
 use flowmeter_engine::{Error, Kind};
-use reqwest::{Client, Method, Url};
+use reqwest::{Client, Method, RequestBuilder, Url};
 use tokio::runtime::Runtime;
 
 use super::tls;
@@ -39,6 +39,8 @@ pub(super) struct Http {
     runtime: Runtime,
     clock: Arc<dyn Clock>,
     writer: Writer,
+    /// Headers of every request to the target, what they refer to filled in.
+    headers: Vec<(String, String)>,
     token: Option<Token>,
     signers: Vec<Signer>,
     asking: Option<Asking>,
@@ -81,6 +83,7 @@ impl Http {
             .signing_secrets
             .iter()
             .map(|secret| Signer::new(&crate::expand(secret)?).map_err(|why| invalid("signingSecrets", &why)));
+        let headers = plan.headers.iter().map(|(name, value)| Ok((name.clone(), crate::expand(value)?)));
         let asking = plan.read_back.as_ref().map(|read: &ReadBack| Asking {
             url: Filler::new(read.url.clone()),
             body: read.body.clone().map(Filler::new),
@@ -93,6 +96,7 @@ impl Http {
             clock,
             writer: Writer::new(plan)?,
             token: Token::new(&plan.auth)?,
+            headers: headers.collect::<Result<_, Error>>()?,
             signers: signers.collect::<Result<_, Error>>()?,
             asking,
             plan: plan.clone(),
@@ -108,11 +112,9 @@ impl Http {
         }
     }
 
-    fn forget_token(&mut self, answers: &[Answer]) {
-        let is_refused = |answer: &Answer| matches!(answer, Answer::Unavailable { why, .. } if why.starts_with("401"));
-        if answers.iter().any(is_refused)
-            && let Some(token) = &mut self.token
-        {
+    /// A token that is no longer taken is got anew.
+    fn heard(&mut self, is_unauthorized: bool) {
+        if is_unauthorized && let Some(token) = &mut self.token {
             token.forget();
         }
     }
@@ -141,7 +143,24 @@ struct Round<'h> {
     client: &'h Client,
     clock: &'h dyn Clock,
     signers: &'h [Signer],
+    headers: &'h [(String, String)],
     authorization: Option<&'h str>,
+}
+
+/// A request as the target wants to see it.
+fn dressed(mut request: RequestBuilder, headers: &[(String, String)], authorization: Option<&str>) -> RequestBuilder {
+    for (name, value) in headers {
+        request = request.header(name, value);
+    }
+    match authorization {
+        Some(authorization) => request.header("authorization", authorization),
+        None => request,
+    }
+}
+
+/// Whether an answer says that we are nobody.
+fn is_unauthorized(why: &str) -> bool {
+    why.starts_with("401")
 }
 
 impl Round<'_> {
@@ -199,15 +218,9 @@ impl Round<'_> {
     async fn exchange(&self, letters: &[&Letter]) -> Answer {
         let (key, body) = request::sealed(letters, self.plan.batch);
         let method = if self.plan.method == "PUT" { Method::PUT } else { Method::POST };
-        let mut request =
+        let request =
             self.client.request(method, self.url.clone()).header("content-type", request::content_type(&self.plan.body));
-        for (name, value) in &self.plan.headers {
-            request = request.header(name, value);
-        }
-        request = request.header(&self.plan.key_header, &key);
-        if let Some(authorization) = self.authorization {
-            request = request.header("authorization", authorization);
-        }
+        let mut request = dressed(request, self.headers, self.authorization).header(&self.plan.key_header, &key);
         if !self.signers.is_empty() {
             let at = self.clock.now();
             let signatures: Vec<String> = self.signers.iter().map(|signer| signer.sign(&key, at, &body)).collect();
@@ -242,13 +255,14 @@ impl Target for Http {
             client: &self.client,
             clock: &*self.clock,
             signers: &self.signers,
+            headers: &self.headers,
             authorization: authorization.as_deref(),
         };
         let spoken = futures_util::future::join_all(lanes.into_iter().map(|lane| round.lane(lane)));
         for (place, answer) in self.runtime.block_on(spoken).into_iter().flatten() {
             answers[place] = answer;
         }
-        self.forget_token(&answers);
+        self.heard(answers.iter().any(|answer| matches!(answer, Answer::Unavailable { why, .. } if is_unauthorized(why))));
         answers
     }
 
@@ -260,10 +274,14 @@ impl Target for Http {
         }
     }
 
-    fn read_back(&mut self, records: &[Outgoing<'_>]) -> Result<Option<Vec<Held>>, Error> {
+    fn can_be_asked(&self) -> bool {
+        self.asking.is_some()
+    }
+
+    fn read_back(&mut self, records: &[Outgoing<'_>]) -> Result<Vec<Held>, Error> {
         let away = |why: String| Error::new(Kind::Unavailable, why);
-        let authorization = if self.asking.is_some() { self.authorization().map_err(away)? } else { None };
-        let Some(asking) = &mut self.asking else { return Ok(None) };
+        let authorization = self.authorization().map_err(away)?;
+        let Some(asking) = &mut self.asking else { return Err(Error::new(Kind::Bug, "there is no way to ask")) };
         let mut questions = Vec::with_capacity(records.len());
         for record in records {
             let url = asking.url.text(record.json, request::encode).map_err(away)?;
@@ -276,31 +294,29 @@ impl Target for Http {
             questions.push((crate::expand(&url)?, body));
         }
         let (client, clock, dialect, is_record) = (&self.client, &*self.clock, self.plan.dialect, asking.is_record);
-        let authorization = authorization.as_deref();
+        let (headers, authorization) = (&self.headers, authorization.as_deref());
         let ask = |(record, (url, body)): (&Outgoing<'_>, (String, Option<Vec<u8>>))| {
-            let mut request = match body {
+            let request = match body {
                 Some(body) => client.post(url).header("content-type", "application/json").body(body),
                 None => client.get(url),
             };
-            if let Some(authorization) = authorization {
-                request = request.header("authorization", authorization);
-            }
+            let request = dressed(request, headers, authorization);
             let json = record.json.to_vec();
             async move {
                 let spoken = Spoken::hear(request.send().await, clock.now()).await;
                 spoken.map_err(answers::why).and_then(|spoken| spoken.held(dialect, is_record.then_some(json.as_slice())))
             }
         };
-        let mut held = Vec::with_capacity(records.len());
+        let mut answers: Vec<Result<Held, String>> = Vec::with_capacity(records.len());
         let mut questions = records.iter().zip(questions);
-        loop {
+        while answers.last().is_none_or(Result::is_ok) {
             let some: Vec<_> = questions.by_ref().take(self.plan.parallel).map(ask).collect();
             if some.is_empty() {
-                return Ok(Some(held));
+                break;
             }
-            for answer in self.runtime.block_on(futures_util::future::join_all(some)) {
-                held.push(answer.map_err(away)?);
-            }
+            answers.extend(self.runtime.block_on(futures_util::future::join_all(some)));
         }
+        self.heard(answers.iter().any(|answer| answer.as_ref().is_err_and(|why| is_unauthorized(why))));
+        answers.into_iter().map(|answer| answer.map_err(away)).collect()
     }
 }

@@ -5,7 +5,7 @@
 //! Records out of their turn, and a window whose answer did not come, go through a table
 //! of their own and become rows only if they are not there: `record_id` is the key.
 
-use flowmeter_core::pipeline::PostgresPlan;
+use flowmeter_core::pipeline::{PostgresPlan, TlsPlan};
 use flowmeter_engine::outbox::{Answer, Held, Outgoing, Span, Target};
 use flowmeter_engine::{Error, Kind};
 use postgres::{Client, Transaction};
@@ -51,7 +51,8 @@ impl Table {
             if config.get_connect_timeout().is_none() {
                 config.connect_timeout(CONNECT_TIMEOUT);
             }
-            let connector = tokio_postgres_rustls::MakeRustlsConnect::new(tls::usual());
+            let connector =
+                tokio_postgres_rustls::MakeRustlsConnect::new(tls::of(&TlsPlan::default()).map_err(|why| why.to_string())?);
             let mut client = config.connect(connector).map_err(|why| told(&why))?;
             client.batch_execute(&rows::tables(&self.table)).map_err(|why| told(&why))?;
             self.client = Some(client);
@@ -216,7 +217,11 @@ impl Target for Table {
         answers
     }
 
-    fn read_back(&mut self, records: &[Outgoing<'_>]) -> Result<Option<Vec<Held>>, Error> {
-        self.compare(records).map(Some)
+    fn can_be_asked(&self) -> bool {
+        true
+    }
+
+    fn read_back(&mut self, records: &[Outgoing<'_>]) -> Result<Vec<Held>, Error> {
+        self.compare(records)
     }
 }

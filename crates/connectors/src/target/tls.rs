@@ -13,18 +13,7 @@ fn wrong(what: &str, why: impl std::fmt::Display) -> Error {
     Error::new(Kind::Invalid, format!("tls.{what}: {why}; it must be PEM, as ${{file:PATH}}"))
 }
 
-/// Trusts whom everybody trusts.
-pub(super) fn usual() -> ClientConfig {
-    let roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
-    let versions = ClientConfig::builder_with_provider(Arc::new(ring::default_provider())).with_safe_default_protocol_versions();
-    // The provider is compiled in and knows both versions.
-    match versions {
-        Ok(builder) => builder.with_root_certificates(roots).with_no_client_auth(),
-        Err(_) => ClientConfig::builder().with_root_certificates(roots).with_no_client_auth(),
-    }
-}
-
-/// As the document says.
+/// As the document says; whoever everybody trusts, where it says nothing.
 ///
 /// # Errors
 /// A certificate or a key is none.

@@ -60,7 +60,7 @@ impl<B: Blobs> Windowed<B> {
     }
 
     fn write(&mut self, window: Span, records: &[Outgoing<'_>]) -> Result<Vec<Answer>, Error> {
-        (self.listed, self.read) = (None, BTreeMap::new());
+        self.look_afresh();
         // Records that are sent again on their own come together today and otherwise tomorrow:
         // each is a window of its own.
         let is_whole = (window.until - window.first) as usize >= records.len();
@@ -137,9 +137,15 @@ impl<B: Blobs> Target for Windowed<B> {
         self.write(window, records).unwrap_or_else(|why| all_unavailable(&why, records.len()))
     }
 
-    fn read_back(&mut self, records: &[Outgoing<'_>]) -> Result<Option<Vec<Held>>, Error> {
-        // What was read before may have changed since.
+    fn can_be_asked(&self) -> bool {
+        true
+    }
+
+    fn look_afresh(&mut self) {
         (self.listed, self.read) = (None, BTreeMap::new());
-        records.iter().map(|record| self.look(record)).collect::<Result<Vec<_>, _>>().map(Some)
+    }
+
+    fn read_back(&mut self, records: &[Outgoing<'_>]) -> Result<Vec<Held>, Error> {
+        records.iter().map(|record| self.look(record)).collect()
     }
 }

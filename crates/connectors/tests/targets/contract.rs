@@ -43,7 +43,11 @@ pub(crate) fn send(target: &mut dyn Target, span: std::ops::Range<u64>) -> Vec<A
 
 /// What it holds of the records of a span.
 pub(crate) fn held(target: &mut dyn Target, span: std::ops::Range<u64>) -> Option<Vec<Held>> {
-    with_records(span, |records| target.read_back(records).unwrap())
+    if !target.can_be_asked() {
+        return None;
+    }
+    target.look_afresh();
+    Some(with_records(span, |records| target.read_back(records).unwrap()))
 }
 
 fn with_records<T>(span: std::ops::Range<u64>, act: impl FnOnce(&[Outgoing<'_>]) -> T) -> T {

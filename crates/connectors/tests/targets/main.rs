@@ -6,6 +6,7 @@
 mod billers;
 mod contract;
 mod files;
+mod mtls;
 mod objects;
 mod postgres;
 #[path = "../support/mod.rs"]

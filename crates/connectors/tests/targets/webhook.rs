@@ -132,6 +132,25 @@ fn requests_are_signed_and_tokens_are_got_and_got_again() {
 }
 
 #[test]
+fn headers_may_be_secrets_and_go_with_questions_too() {
+    let receiver = Receiver::start();
+    let folder = tempfile::tempdir().unwrap();
+    let secret = folder.path().join("key");
+    std::fs::write(&secret, "s3cret\n").unwrap();
+    let more = format!(
+        "      headers: {{ x-api-key: '${{file:{}}}' }}\n      readBack: {{ url: '{}/{{{{meterMetaData.recordId}}}}' }}\n",
+        secret.display(),
+        receiver.url("/usage")
+    );
+    let mut target = open(&receiver, &more);
+    assert_eq!(send(target.as_mut(), 0..1), vec![Answer::Accepted]);
+    assert!(held(target.as_mut(), 0..1).is_some());
+    let requests = receiver.requests();
+    assert_eq!(requests.len(), 2);
+    assert!(requests.iter().all(|request| request.headers["x-api-key"] == "s3cret"), "{requests:?}");
+}
+
+#[test]
 fn a_receiver_that_cannot_be_asked_is_not_asked() {
     let receiver = Receiver::start();
     assert_eq!(held(open(&receiver, "").as_mut(), 0..2), None);

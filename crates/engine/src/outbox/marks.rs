@@ -36,6 +36,13 @@ pub struct Marks {
 }
 
 impl Marks {
+    /// The marks without what the target remembers, which is long and nobody else's.
+    pub fn shown(&self) -> Marks {
+        let Marks { next, sent, confirmed, accepted, dead, skipped, sent_at, attempts, failing_since, .. } = *self;
+        let (answer, memory) = (self.answer.clone(), Value::Null);
+        Marks { next, sent, confirmed, accepted, dead, skipped, sent_at, attempts, failing_since, answer, memory }
+    }
+
     /// Whether a window is under way.
     pub fn is_under_way(&self) -> bool {
         self.sent > self.next

@@ -101,7 +101,8 @@ impl<S: Shelf> Outbox<S> {
     /// # Errors
     /// Records cannot be read, or the target does not answer.
     pub fn compare(&self, target: &mut dyn Target, records: &mut dyn Records, part: Part) -> Result<Report, Error> {
-        let mut report = Report::default();
+        let mut report = Report { unreadable: !target.can_be_asked(), ..Report::default() };
+        target.look_afresh();
         let mut next = part.first;
         let until = part.until.min(self.marks.next);
         while next < until {
@@ -117,9 +118,10 @@ impl<S: Shelf> Outbox<S> {
             if asked.is_empty() {
                 continue;
             }
-            let held = target.read_back(&asked)?;
-            report.unreadable |= held.is_none();
-            let held = held.unwrap_or_else(|| vec![Held::Same; asked.len()]);
+            let held = match report.unreadable {
+                true => vec![Held::Same; asked.len()],
+                false => target.read_back(&asked)?,
+            };
             for ((at, record), held) in chosen.iter().zip(&asked).zip(held) {
                 self.weigh(&facts[*at], record, held, &mut report)?;
             }
@@ -193,14 +195,18 @@ impl<S: Shelf> Outbox<S> {
         Ok(count)
     }
 
-    /// Compares what was not confirmed yet; when the target holds it, it is confirmed.
+    /// Compares what was not confirmed yet; when the target holds it, it is confirmed. Of a
+    /// target that cannot be asked, its acceptance is the confirmation.
     ///
     /// # Errors
     /// As for [`Outbox::compare`].
     pub fn confirm(&mut self, target: &mut dyn Target, records: &mut dyn Records) -> Result<Report, Error> {
         let part =
             Part { first: self.marks.confirmed, until: self.marks.next, ends_from: Timestamp::MIN, ends_before: Timestamp::MAX };
-        let report = self.compare(target, records, part)?;
+        let report = match target.can_be_asked() {
+            true => self.compare(target, records, part)?,
+            false => Report { unreadable: true, ..Report::default() },
+        };
         if report.agrees() {
             self.marks.confirmed = self.marks.next;
             self.keep(&[], &[])?;

@@ -100,11 +100,6 @@ impl<S: Shelf> Outbox<S> {
         self.quiet_until
     }
 
-    /// Whether everything before a number was accepted or left out; dead records are not.
-    pub fn is_through(&self, end: u64) -> bool {
-        self.marks.next >= end && self.retrying.is_empty()
-    }
-
     /// Does the next thing there is to do, with records up to a number.
     ///
     /// # Errors

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::{Answer, Held, Outgoing, Span};
-use crate::Error;
+use crate::{Error, Kind};
 
 /// Where records go.
 ///
@@ -31,12 +31,20 @@ pub trait Target: Send {
         Value::Null
     }
 
-    /// What it holds of these records, one by one; `None` if it cannot be asked.
+    /// Whether it can be asked what it holds.
+    fn can_be_asked(&self) -> bool {
+        false
+    }
+
+    /// It is about to be asked: what it remembers of earlier answers may no longer be so.
+    fn look_afresh(&mut self) {}
+
+    /// What it holds of these records, one by one.
     ///
     /// # Errors
-    /// It does not answer.
-    fn read_back(&mut self, _records: &[Outgoing<'_>]) -> Result<Option<Vec<Held>>, Error> {
-        Ok(None)
+    /// It does not answer, or cannot be asked.
+    fn read_back(&mut self, _records: &[Outgoing<'_>]) -> Result<Vec<Held>, Error> {
+        Err(Error::new(Kind::Bug, "a target that cannot be asked was asked"))
     }
 
     /// Nothing more comes: what it kept back until it is whole becomes visible.

@@ -8,8 +8,9 @@ use axum::response::Response;
 use axum::routing::{MethodRouter, get, post};
 use flowmeter_core::time::Timestamp;
 use flowmeter_engine::outbox::DeliveryState;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use serde_json::value::RawValue;
 
 use super::paging::over_pipelines;
 use super::request::{Query, json as json_body};
@@ -196,9 +197,16 @@ async fn reconcile(
     let ends = (instant("from", &chosen.from, Timestamp::MIN)?, instant("to", &chosen.to, Timestamp::MAX)?);
     off(move || {
         let found = app.installation.reconcile(&asked.who, &pipeline, chosen.target.as_deref(), ends, chosen.mend)?;
-        let reports: Vec<Value> = found.iter().map(Reconciled::shown).collect();
+        /// Reports are JSON already.
+        #[derive(Serialize)]
+        struct Answer {
+            pipeline: String,
+            agrees: bool,
+            targets: Vec<Box<RawValue>>,
+        }
+        let targets = found.iter().map(Reconciled::shown).collect();
         let agrees = found.iter().all(|one| one.report.as_ref().is_ok_and(|(report, _)| report.agrees()));
-        Ok(answer(StatusCode::OK, &json!({"pipeline": pipeline, "agrees": agrees, "targets": reports})))
+        Ok(answer(StatusCode::OK, &Answer { pipeline, agrees, targets }))
     })
     .await
 }

@@ -5,15 +5,17 @@
 
 use std::sync::Arc;
 
+use flowmeter_core::decimal::Decimal;
 use flowmeter_core::time::Timestamp;
 use flowmeter_engine::Error;
-use flowmeter_engine::outbox::{Delivery, DeliveryState, Marks, Part, RecordLog, Records, Report, WindowLimits};
+use flowmeter_engine::outbox::{Delivery, DeliveryState, Difference, Marks, Part, RecordLog, Records, Report, WindowLimits};
+use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::audit::Who;
-use super::delivery::{CatalogShelf, Courier};
+use super::delivery::{Board, CatalogShelf, Courier};
 use super::{Installation, Refused, Served, not_found, problem_of};
 use crate::problem::{Code, Problem};
 
@@ -59,33 +61,81 @@ pub struct Reconciled {
 
 impl Reconciled {
     /// For an answer.
-    pub fn shown(&self) -> Value {
+    pub fn shown(&self) -> Box<RawValue> {
         let (report, mended) = match &self.report {
             Ok(found) => found,
-            Err(why) => return json!({"target": self.target, "error": why}),
+            Err(why) => return to_raw_value(&json!({"target": self.target, "error": why})).unwrap_or_default(),
         };
-        let number = |decimal: flowmeter_core::decimal::Decimal| RawValue::from_string(decimal.to_string()).ok();
-        let periods: Vec<Value> = report
-            .periods
-            .iter()
-            .map(|((meter_type, start, end), sums)| {
-                json!({
-                    "meterType": meter_type, "periodStart": start, "periodEnd": end,
-                    "flushed": {"records": sums.flushed, "value": number(sums.flushed_value)},
-                    "held": {"records": sums.held, "value": number(sums.held_value)},
-                    "missing": sums.missing, "different": sums.different, "known": sums.known,
-                })
-            })
-            .collect();
-        json!({
-            "target": self.target, "agrees": report.agrees(), "readBack": !report.unreadable, "periods": periods,
-            "differences": report.differences, "differenceCount": report.difference_count, "sentAgain": mended,
-        })
+        let periods = report.periods.iter().map(|((meter_type, start, end), sums)| ShownPeriod {
+            meter_type,
+            period_start: start,
+            period_end: end,
+            flushed: ShownSum::of(sums.flushed, sums.flushed_value),
+            held: ShownSum::of(sums.held, sums.held_value),
+            missing: sums.missing,
+            different: sums.different,
+            known: sums.known,
+        });
+        let shown = ShownReport {
+            target: &self.target,
+            agrees: report.agrees(),
+            read_back: !report.unreadable,
+            periods: periods.collect(),
+            differences: &report.differences,
+            difference_count: report.difference_count,
+            sent_again: *mended,
+        };
+        to_raw_value(&shown).unwrap_or_default()
     }
 }
 
-fn view(served: &Served, courier: &Courier, number: u64, of: Option<(Uuid, Uuid)>, own: Option<&Delivery>) -> DeliveryView {
-    let board = courier.board();
+/// A report as it is shown. Sums are written as they are: no digit of them is read again.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ShownReport<'r> {
+    target: &'r str,
+    agrees: bool,
+    read_back: bool,
+    periods: Vec<ShownPeriod<'r>>,
+    differences: &'r [Difference],
+    difference_count: u64,
+    sent_again: u64,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ShownPeriod<'r> {
+    meter_type: &'r str,
+    period_start: &'r str,
+    period_end: &'r str,
+    flushed: ShownSum,
+    held: ShownSum,
+    missing: u64,
+    different: u64,
+    known: u64,
+}
+
+#[derive(Serialize)]
+struct ShownSum {
+    records: u64,
+    value: Option<Box<RawValue>>,
+}
+
+impl ShownSum {
+    fn of(records: u64, value: Decimal) -> ShownSum {
+        ShownSum { records, value: RawValue::from_string(value.to_string()).ok() }
+    }
+}
+
+/// The board is looked at once for all deliveries that are shown together.
+fn view(
+    served: &Served,
+    courier: &Courier,
+    board: &Board,
+    number: u64,
+    of: Option<(Uuid, Uuid)>,
+    own: Option<&Delivery>,
+) -> DeliveryView {
     let state = own.map_or_else(|| standing(&board.marks, number), |own| own.state);
     let id = format!("{}.{number}.{}", served.kept.id, courier.id());
     let at = |nanos: i64| Timestamp::from_nanos(nanos).to_string();
@@ -225,8 +275,9 @@ impl Installation {
         filter: &DeliveryFilter,
     ) -> Result<Vec<(u64, DeliveryView)>, Error> {
         let deliveries = self.shelf(served, courier).deliveries(from, filter.state, usize::MAX)?;
+        let board = courier.board();
         let wanted = deliveries.iter().filter(|delivery| filter.record.is_none_or(|record| record == delivery.record_id));
-        Ok(wanted.take(limit).map(|own| (own.number, view(served, courier, own.number, None, Some(own)))).collect())
+        Ok(wanted.take(limit).map(|own| (own.number, view(served, courier, &board, own.number, None, Some(own)))).collect())
     }
 
     /// All deliveries, by the log of records.
@@ -238,7 +289,7 @@ impl Installation {
         limit: usize,
         filter: &DeliveryFilter,
     ) -> Result<Vec<(u64, DeliveryView)>, Error> {
-        let end = served.delivery.end();
+        let (end, board) = (served.delivery.end(), courier.board());
         let mut log = self.record_log(served, courier.plan().thresholds);
         let (mut found, mut next) = (Vec::new(), from);
         let needle = filter.record.map(|record| record.to_string());
@@ -261,7 +312,7 @@ impl Installation {
                 if filter.record.is_some_and(|wanted| wanted != names.record_id) {
                     continue;
                 }
-                let view = view(served, courier, record.number, Some((names.meter, names.record_id)), own);
+                let view = view(served, courier, &board, record.number, Some((names.meter, names.record_id)), own);
                 if filter.state.is_none_or(|state| state == view.state) {
                     found.push((record.number, view));
                 }
@@ -297,12 +348,17 @@ impl Installation {
         let names = record.names().map_err(at)?;
         let own = self.shelf(&served, &courier).deliveries(number, None, 1).map_err(at)?;
         let own = own.first().filter(|own| own.number == number);
-        let mut shown = view(&served, &courier, number, Some((names.meter, names.record_id)), own).shown;
-        shown["record"] = json!({});
-        // The record goes in as it was made: no digit of it is read.
-        let text =
-            shown.to_string().replacen("\"record\":{}", &format!("\"record\":{}", String::from_utf8_lossy(record.json)), 1);
-        RawValue::from_string(text).map_err(|why| Box::new(Problem::new(Code::Internal, why.to_string())))
+        /// The record goes in as it was made: no digit of it is read.
+        #[derive(Serialize)]
+        struct WithRecord<'r> {
+            #[serde(flatten)]
+            delivery: &'r Value,
+            record: &'r RawValue,
+        }
+        let internal = |why: serde_json::Error| Box::new(Problem::new(Code::Internal, why.to_string()));
+        let view = view(&served, &courier, &courier.board(), number, Some((names.meter, names.record_id)), own);
+        let record = serde_json::from_slice(record.json).map_err(internal)?;
+        to_raw_value(&WithRecord { delivery: &view.shown, record }).map_err(internal)
     }
 
     /// Sends a record again.
@@ -312,7 +368,7 @@ impl Installation {
         let audited = self.audited(who, "delivery.resend", id, Value::Null, Value::Null).map_err(at)?;
         let own = courier.resend(number).map_err(at)?;
         self.catalog.commit(&audited).map_err(|why| problem_of(&why.into()))?;
-        Ok(view(&served, &courier, number, None, Some(&own)))
+        Ok(view(&served, &courier, &courier.board(), number, None, Some(&own)))
     }
 
     /// Leaves a record out, for a reason.
@@ -322,7 +378,7 @@ impl Installation {
         let audited = self.audited(who, "delivery.skip", id, Value::Null, json!({"reason": reason})).map_err(at)?;
         let own = courier.skip(number, format!("left out by {}: {reason}", who.name)).map_err(at)?;
         self.catalog.commit(&audited).map_err(|why| problem_of(&why.into()))?;
-        Ok(view(&served, &courier, number, None, Some(&own)))
+        Ok(view(&served, &courier, &courier.board(), number, None, Some(&own)))
     }
 
     /// Sends everything of a pipeline again that is dead or waits for its next attempt; how

@@ -15,13 +15,13 @@ use flowmeter_connectors::target::{Around, open};
 use flowmeter_core::pipeline::{TargetKind, TargetPlan};
 use flowmeter_engine::Error;
 use flowmeter_engine::node::Clock;
-use flowmeter_engine::outbox::{Outbox, Patience, RecordLog, Report, WindowLimits};
+use flowmeter_engine::outbox::{Outbox, Patience, RecordLog, Report, Target, WindowLimits};
 use flowmeter_store::catalog::Catalog;
 use flowmeter_store::disk::Disk;
 use uuid::Uuid;
 
 use super::Installation;
-pub(super) use courier::Courier;
+pub(super) use courier::{Board, Courier};
 pub(super) use shelf::CatalogShelf;
 
 /// Records of a window to targets that speak of one at a time: so few that a restart sends
@@ -96,6 +96,18 @@ impl Delivery {
         Ok(())
     }
 
+    /// Whether targets can be opened: looked at before anything is changed for them.
+    pub(super) fn check(&self, plans: &[TargetPlan], folder: &Path) -> Result<(), Error> {
+        plans.iter().try_for_each(|plan| self.target(plan, folder, &serde_json::Value::Null).map(drop))
+    }
+
+    fn target(&self, plan: &TargetPlan, folder: &Path, memory: &serde_json::Value) -> Result<Option<Box<dyn Target>>, Error> {
+        let depot = &self.depot;
+        let owner = format!("{}/{}", depot.pipeline, plan.id);
+        let around = Around { folder, owner, memory: Some(memory), clock: Arc::clone(&depot.clock) };
+        open(plan, &around).map_err(|why| Error::new(why.kind, format!("target `{}`: {why}", plan.id)))
+    }
+
     fn courier(&self, plan: &TargetPlan, folder: &Path) -> Result<Option<Courier>, Error> {
         if matches!(plan.kind, TargetKind::Nowhere | TargetKind::Stdout(_)) {
             return Ok(None);
@@ -104,14 +116,7 @@ impl Delivery {
         let mut shelf = CatalogShelf::new(Arc::clone(&depot.catalog), depot.pipeline, &plan.id);
         shelf.tell_by(Weak::clone(&depot.installation));
         let kept = shelf.open(if plan.history { 0 } else { self.end() })?;
-        let around = Around {
-            folder,
-            owner: format!("{}/{}", depot.pipeline, plan.id),
-            memory: Some(&kept.marks.memory),
-            clock: Arc::clone(&depot.clock),
-        };
-        let at = |why: Error| Error::new(why.kind, format!("target `{}`: {why}", plan.id));
-        let Some(target) = open(plan, &around).map_err(at)? else { return Ok(None) };
+        let Some(target) = self.target(plan, folder, &kept.marks.memory)? else { return Ok(None) };
         let limits = match plan.kind {
             TargetKind::Http(_) => REQUEST_WINDOW,
             _ => WindowLimits::default(),

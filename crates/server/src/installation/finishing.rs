@@ -27,6 +27,8 @@ pub(super) struct Finishing {
     is_flushed: bool,
     /// A target did not hold what it should, and was sent it again.
     is_mended: bool,
+    /// What it waits for, as it was told last.
+    waits_for: String,
 }
 
 impl Served {
@@ -64,7 +66,11 @@ impl Installation {
             Ok(true) => {}
             // Something outside does not answer: that is looked at again.
             Err(why) if why.kind == Kind::Unavailable => {
-                tracing::warn!(session = session.session_id, "finishing waits: {why}");
+                let why = why.to_string();
+                if finishing.waits_for != why {
+                    tracing::warn!(session = session.session_id, "finishing waits: {why}");
+                    finishing.waits_for = why;
+                }
                 return Ok(());
             }
             Err(why) => {

@@ -195,6 +195,7 @@ impl Installation {
             let plan = Arc::new(plan);
             let accepted = served.worker.ask(move |live| live.accepts(&plan));
             accepted.and_then(|accepted| accepted).map_err(|why| problem_of(&why))?;
+            served.delivery.check(&targets, Path::new(".")).map_err(|why| problem_of(&why))?;
         }
         let changes = self.version_changes(who, newer, document, "pipeline.update")?;
         self.catalog.commit(&changes).map_err(|why| problem_of(&why.into()))?;

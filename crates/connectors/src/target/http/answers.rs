@@ -5,6 +5,8 @@ use flowmeter_core::time::Timestamp;
 use flowmeter_engine::outbox::{Answer, Held};
 use serde_json::Value;
 
+use crate::retry_after::retry_after;
+
 /// Characters of an answer that are kept: enough for a receiver to say what is wrong.
 const SAID_MAX: usize = 500;
 
@@ -116,15 +118,4 @@ pub(super) fn chain(why: &reqwest::Error) -> String {
         _ => "the exchange failed",
     };
     if text.is_empty() { kind.to_owned() } else { format!("{kind}: {text}") }
-}
-
-/// Seconds or a date, as nanoseconds from now on.
-fn retry_after(text: &str, now: Timestamp) -> Option<i64> {
-    let text = text.trim();
-    if let Ok(seconds) = text.parse::<i64>() {
-        return Some(seconds.saturating_mul(1_000_000_000).max(0));
-    }
-    let date = httpdate::parse_http_date(text).ok()?.duration_since(std::time::UNIX_EPOCH).ok()?;
-    let at = Timestamp::from_nanos(i64::try_from(date.as_nanos()).ok()?);
-    i64::try_from(at.since(now)).ok().map(|nanos| nanos.max(0))
 }

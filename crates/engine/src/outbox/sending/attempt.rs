@@ -129,12 +129,13 @@ pub(super) fn ask(
     if is_harmless {
         return whole(target.send(span, records), records.len());
     }
+    if !target.can_be_asked() {
+        let why = "it may be there already, and the target can neither be asked nor still tell it by its key; look there";
+        return vec![Answer::Refused(why.to_owned()); records.len()];
+    }
+    target.look_afresh();
     let held = match target.read_back(records) {
-        Ok(Some(held)) => held,
-        Ok(None) => {
-            let why = "it may be there already, and the target can neither be asked nor still tell it by its key; look there";
-            return vec![Answer::Refused(why.to_owned()); records.len()];
-        }
+        Ok(held) => held,
         Err(why) => return vec![Answer::Unavailable { why: why.to_string(), after: None }; records.len()],
     };
     let missing: Vec<Outgoing<'_>> =

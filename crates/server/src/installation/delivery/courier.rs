@@ -60,7 +60,7 @@ impl Courier {
         clock: Arc<dyn Clock>,
     ) -> Result<Courier, Error> {
         let board =
-            Arc::new(Mutex::new(Board { marks: outbox.marks().clone(), retrying: outbox.retrying(), ..Board::default() }));
+            Arc::new(Mutex::new(Board { marks: outbox.marks().shown(), retrying: outbox.retrying(), ..Board::default() }));
         let (orders, inbox) = channel();
         let stopped = Arc::new(std::sync::atomic::AtomicBool::new(false));
         let (showing, stopping) = (Arc::clone(&board), Arc::clone(&stopped));
@@ -198,7 +198,7 @@ fn show(hands: &Hands, stepped: &Result<Progress, Error>, board: &Mutex<Board>) 
         tracing::error!("a target's records do not go: {why}");
     }
     *shown = Board {
-        marks: hands.outbox.marks().clone(),
+        marks: hands.outbox.marks().shown(),
         retrying: hands.outbox.retrying(),
         trouble,
         is_halted: matches!(stepped, Ok(Progress::Halted)),

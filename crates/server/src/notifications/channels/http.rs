@@ -2,6 +2,7 @@
 //! within a time, reading little of the answer.
 
 use axum::http::{HeaderMap, Request, Uri, header};
+use flowmeter_connectors::retry_after::retry_after;
 use flowmeter_core::time::Timestamp;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Bytes;
@@ -53,7 +54,7 @@ pub(super) async fn post(post: Post, outside: &Outside) -> Sent {
             accepted: (200..300).contains(&status),
             request,
             answer: json!({"status": status, "body": text}),
-            retry_after: retry_after(&headers, post.at),
+            retry_after: headers.get(header::RETRY_AFTER).and_then(|text| retry_after(text.to_str().ok()?, post.at)),
         },
     }
 }
@@ -111,35 +112,9 @@ async fn speak(
     answered
 }
 
-/// Seconds or a date, as nanoseconds from now on.
-fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<i64> {
-    let text = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
-    if let Ok(seconds) = text.parse::<i64>() {
-        return Some(seconds.saturating_mul(1_000_000_000));
-    }
-    let date = httpdate::parse_http_date(text).ok()?.duration_since(std::time::UNIX_EPOCH).ok()?;
-    let at = Timestamp::from_nanos(i64::try_from(date.as_nanos()).ok()?);
-    i64::try_from(at.since(now)).ok().map(|nanos| nanos.max(0))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn how_long_to_wait() {
-        let now = Timestamp::parse_rfc3339(b"2015-10-21T07:28:00Z").unwrap();
-        let cases = [
-            ("120", Some(120_000_000_000)),
-            ("Wed, 21 Oct 2015 07:30:00 GMT", Some(120_000_000_000)),
-            ("Wed, 21 Oct 2015 07:00:00 GMT", Some(0)),
-            ("soon", None),
-        ];
-        for (text, expected) in cases {
-            let headers = HeaderMap::from_iter([(header::RETRY_AFTER, text.parse().unwrap())]);
-            assert_eq!(retry_after(&headers, now), expected, "{text}");
-        }
-    }
 
     #[test]
     fn addresses() {

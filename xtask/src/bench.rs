@@ -4,9 +4,11 @@
 mod data;
 mod flush;
 mod ingest;
+mod notifications;
 
 pub(crate) use flush::flush;
 pub(crate) use ingest::ingest;
+pub(crate) use notifications::notifications;
 
 use std::path::Path;
 use std::process::Command;

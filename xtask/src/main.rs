@@ -10,7 +10,7 @@ mod tidy;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
-const USAGE: &str = "cargo xtask ci | tidy | bench batch [--events N] [--only NAME,…] [--keep] | bench ingest [--scale S] [--only CASE] | bench flush [--meters N] [--only file|postgres]";
+const USAGE: &str = "cargo xtask ci | tidy | bench batch [--events N] [--only NAME,…] [--keep] | bench ingest [--scale S] [--only CASE] | bench flush [--meters N] [--only file|postgres] | bench notifications [--events N] [--sessions N]";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -21,6 +21,7 @@ fn main() -> ExitCode {
         ["bench", "batch", rest @ ..] => bench::batch(&root(), rest),
         ["bench", "ingest", rest @ ..] => bench::ingest(&root(), rest),
         ["bench", "flush", rest @ ..] => bench::flush(&root(), rest),
+        ["bench", "notifications", rest @ ..] => bench::notifications(&root(), rest),
         _ => Err(anyhow::anyhow!("usage: {USAGE}")),
     };
     match done {

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, ensure};
 
-use super::ingest::{Load, Server, load};
+use super::ingest::{Load, Server, load, rate};
 
 /// Runs both targets and prints the table.
 pub(crate) fn flush(root: &Path, rest: &[&str]) -> anyhow::Result<()> {
@@ -99,10 +99,6 @@ fn one(root: &Path, target: &str, meters: u64) -> anyhow::Result<()> {
     );
     server.stop();
     Ok(())
-}
-
-fn rate(report: &serde_json::Value) -> f64 {
-    report.get("eventsPerSecond").and_then(serde_json::Value::as_f64).unwrap_or_default()
 }
 
 /// A cluster of the benchmark's own.

@@ -120,6 +120,11 @@ pub(super) fn load(root: &Path, server: &Server, load: &Load) -> anyhow::Result<
     Ok(serde_json::from_slice(&output.stdout)?)
 }
 
+/// Events a second, by the generator's report.
+pub(super) fn rate(report: &serde_json::Value) -> f64 {
+    report.get("eventsPerSecond").and_then(serde_json::Value::as_f64).unwrap_or_default()
+}
+
 /// A server of the benchmark.
 pub(super) struct Server {
     child: Child,
@@ -136,11 +141,17 @@ impl Server {
 
     /// Starts one with a pipeline at work.
     pub(super) fn start_with(root: &Path, folder: &Path, pipeline: &Path) -> anyhow::Result<Server> {
+        Server::start_set(root, folder, pipeline, &[])
+    }
+
+    /// And with settings of its own.
+    pub(super) fn start_set(root: &Path, folder: &Path, pipeline: &Path, settings: &[&str]) -> anyhow::Result<Server> {
         let mut child = Command::new(root.join("target/release/flowmeter"))
             .args(["serve", "--listen", "127.0.0.1:0", "--data"])
             .arg(folder)
             .arg("--pipeline")
             .arg(pipeline)
+            .args(settings)
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()?;
@@ -159,6 +170,18 @@ impl Server {
         let mut answer = String::new();
         stream.read_to_string(&mut answer)?;
         Ok(answer)
+    }
+
+    /// Sends a document; anything but success is an error.
+    pub(super) fn post(&self, path: &str, kind: &str, body: &str) -> anyhow::Result<()> {
+        let mut stream = TcpStream::connect(&self.address)?;
+        let (address, length) = (&self.address, body.len());
+        let head = format!("POST {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\ncontent-type: {kind}\r\n");
+        write!(stream, "{head}content-length: {length}\r\n\r\n{body}")?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        ensure!(answer.starts_with("HTTP/1.1 2"), "POST {path}: {answer}");
+        Ok(())
     }
 
     fn metric(&self, name: &str) -> anyhow::Result<f64> {

@@ -1,6 +1,8 @@
 //! Notifications and their notices in the catalog: what people make and change of them,
 //! and what they look at. Delivery itself is the courier's.
 
+use std::collections::BTreeMap;
+
 use flowmeter_engine::Error;
 use flowmeter_store::catalog::{Catalog, Change, Table, key_of};
 use serde_json::{Map, Value, json};
@@ -301,17 +303,22 @@ impl Installation {
         found.map(|bytes| kept(&bytes)).transpose().map(Option::unwrap_or_default)
     }
 
-    /// Keeps what became of a notice, with how its channel is now.
-    pub(crate) fn keep_notice(&self, notice: &Notice, channel: Option<&ChannelState>) -> Result<(), Error> {
-        let key = key_of(notice.number);
-        let mut changes = vec![put(Table::Notices, key.clone(), notice)];
-        changes.push(match notice.state {
-            NoticeState::Waiting => Change::Put(Table::NoticesWaiting, key, Vec::new()),
-            NoticeState::Delivered | NoticeState::Dead => Change::Remove(Table::NoticesWaiting, key),
-        });
-        if let Some(channel) = channel {
-            changes.push(put(Table::Channels, channel_key(&notice.lane()), channel));
+    /// Keeps what became of notices, with how their channels are now.
+    pub(crate) fn keep_notices(
+        &self,
+        notices: &[Notice],
+        channels: &BTreeMap<(Uuid, String), ChannelState>,
+    ) -> Result<(), Error> {
+        let mut changes = Vec::with_capacity(2 * notices.len() + channels.len());
+        for notice in notices {
+            let key = key_of(notice.number);
+            changes.push(put(Table::Notices, key.clone(), notice));
+            changes.push(match notice.state {
+                NoticeState::Waiting => Change::Put(Table::NoticesWaiting, key, Vec::new()),
+                NoticeState::Delivered | NoticeState::Dead => Change::Remove(Table::NoticesWaiting, key),
+            });
         }
+        changes.extend(channels.iter().map(|(lane, channel)| put(Table::Channels, channel_key(lane), channel)));
         Ok(self.catalog.commit(&changes)?)
     }
 
@@ -366,7 +373,7 @@ impl Installation {
         notice.state = NoticeState::Waiting;
         notice.since = self.now().to_string();
         (notice.next_attempt_at, notice.tried_first, notice.tries) = (None, None, 0);
-        self.keep_notice(&notice, None).map_err(at)?;
+        self.keep_notices(std::slice::from_ref(&notice), &BTreeMap::new()).map_err(at)?;
         Ok(notice)
     }
 

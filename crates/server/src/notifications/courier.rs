@@ -11,18 +11,20 @@
 //! The time is an argument and nothing waits here: the worker calls again and again, and
 //! tests as often as they like at whatever time they like.
 
+mod keeping;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use flowmeter_core::time::Timestamp;
 use flowmeter_engine::Error;
-use serde_json::json;
 use uuid::Uuid;
 
 use super::channels::{Message, Outside, Sent};
-use super::notice::{Attempt, Notice, NoticeState};
+use super::notice::{Notice, NoticeState};
 use super::pace::{Patience, next_attempt};
 use crate::installation::{Installation, Refused, Who};
+use keeping::{Ended, Keeping};
 
 /// Attempts of one channel that are under way at once.
 const UNDER_WAY: usize = 4;
@@ -68,6 +70,7 @@ pub struct Courier {
     bag: Mutex<Bag>,
     /// Notices are numbered by one at a time.
     collecting: Mutex<()>,
+    keeping: Keeping,
 }
 
 /// A notice that is to be tried now.
@@ -103,7 +106,7 @@ impl Courier {
         let outside = outside.map_err(|why| Error::new(flowmeter_engine::Kind::Invalid, why))?;
         let mut bag = Bag::default();
         installation.waiting_notices()?.iter().for_each(|notice| bag.add(notice));
-        Ok(Courier { installation, outside, bag: Mutex::new(bag), collecting: Mutex::default() })
+        Ok(Courier { installation, outside, bag: Mutex::new(bag), collecting: Mutex::default(), keeping: Keeping::default() })
     }
 
     fn bag(&self) -> MutexGuard<'_, Bag> {
@@ -140,8 +143,12 @@ impl Courier {
         for (lane, sessions) in queues.iter().filter(|(lane, _)| !is_off(lane.0)) {
             let busy = under_way.entry(lane.clone()).or_default();
             for (session, queue) in sessions {
+                if busy.len() >= UNDER_WAY {
+                    break;
+                }
                 let Some((number, next)) = queue.first_key_value() else { continue };
-                if busy.len() < UNDER_WAY && *next <= now && busy.insert(session.clone()) {
+                if *next <= now && !busy.contains(session) {
+                    busy.insert(session.clone());
                     errands.push(Errand { lane: lane.clone(), session: session.clone(), number: *number });
                 }
             }
@@ -169,8 +176,15 @@ impl Courier {
                 Ok(channel.send(&message, &self.outside).await)
             }
         };
+        let kept = self.keeping.lay_down(Ended { notice, id: attempt, began, sent });
         let keeping = Arc::clone(&self);
-        beside(move || keeping.keep(notice, attempt, began, sent)).await
+        beside(move || {
+            keeping.keep_all();
+            Ok(())
+        })
+        .await?;
+        let lost = || Error::new(flowmeter_engine::Kind::Bug, "what became of an attempt was not kept");
+        kept.await.unwrap_or_else(|_| Err(lost()))
     }
 
     /// The notice, and what it needs to be sent; or why it cannot be.
@@ -196,59 +210,6 @@ impl Courier {
             _ => Err("the event is no longer kept".to_owned()),
         };
         Ok(Some((notice, what)))
-    }
-
-    fn keep(&self, mut notice: Notice, id: String, began: Timestamp, sent: Result<Sent, String>) -> Result<(), Error> {
-        let now = self.installation.now();
-        let sent = match sent {
-            Ok(sent) => sent,
-            Err(why) => {
-                // There is nobody to deliver it to: that does not change by waiting.
-                notice.state = NoticeState::Dead;
-                notice.next_attempt_at = None;
-                let answer = json!({"error": why});
-                notice.add(Attempt { id, at: began.to_string(), duration_ms: 0, accepted: false, request: json!(null), answer });
-                self.installation.keep_notice(&notice, None)?;
-                self.bag().remove(&notice);
-                return Ok(());
-            }
-        };
-        let lane = notice.lane();
-        let tried_first = notice.tried_first.get_or_insert_with(|| began.to_string()).clone();
-        notice.add(Attempt {
-            id,
-            at: began.to_string(),
-            duration_ms: u64::try_from(now.since(began) / 1_000_000).unwrap_or(0),
-            accepted: sent.accepted,
-            request: sent.request,
-            answer: sent.answer.clone(),
-        });
-        // Attempts of one channel end at once: its state is read and written by one of them.
-        let mut bag = self.bag();
-        let mut channel = self.installation.channel_state(&lane)?;
-        channel.saw(sent.accepted, &now.to_string(), &sent.answer);
-        let patience = Patience {
-            tried_first: Notice::instant(&tried_first),
-            since: Notice::instant(&notice.since),
-            failing_since: channel.failing_since.as_deref().map_or(now, Notice::instant),
-        };
-        notice.next_attempt_at = None;
-        notice.state = if sent.accepted {
-            NoticeState::Delivered
-        } else if patience.is_over(now) {
-            channel.dead += 1;
-            tracing::warn!(id = notice.id, channel = notice.channel, "a notification was given up: {}", sent.answer);
-            NoticeState::Dead
-        } else {
-            notice.next_attempt_at = Some(next_attempt(&notice.id, notice.tries, now, sent.retry_after).to_string());
-            NoticeState::Waiting
-        };
-        self.installation.keep_notice(&notice, Some(&channel))?;
-        match notice.state {
-            NoticeState::Waiting => bag.add(&notice),
-            NoticeState::Delivered | NoticeState::Dead => bag.remove(&notice),
-        }
-        Ok(())
     }
 
     /// Sends a notice again, by hand.

@@ -1,0 +1,123 @@
+//! Keeping what became of attempts: of all that have ended by then, in one commit.
+//!
+//! A commit waits for the disk, which events wait for too. So who comes to keep an attempt
+//! keeps every other that has ended meanwhile; who waited for that finds its own kept.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
+use flowmeter_engine::Error;
+use serde_json::json;
+use tokio::sync::oneshot::{Receiver, Sender, channel};
+
+use super::{Courier, Lane, Notice, NoticeState, Patience, Sent, Timestamp, next_attempt};
+use crate::notifications::notice::{Attempt, ChannelState};
+
+/// An attempt that has ended.
+pub(super) struct Ended {
+    pub(super) notice: Notice,
+    /// The id of the attempt.
+    pub(super) id: String,
+    pub(super) began: Timestamp,
+    /// What came back; or why there is nobody to send it to.
+    pub(super) sent: Result<Sent, String>,
+}
+
+/// Whether an attempt was kept.
+type Kept = Result<(), Error>;
+
+/// Attempts that have ended and are not kept yet.
+#[derive(Default)]
+pub(super) struct Keeping {
+    ended: Mutex<Vec<(Ended, Sender<Kept>)>>,
+    /// One keeps at a time.
+    turn: Mutex<()>,
+}
+
+impl Keeping {
+    /// Lays down an attempt that has ended; it is told when it is kept.
+    pub(super) fn lay_down(&self, ended: Ended) -> Receiver<Kept> {
+        let (told, hears) = channel();
+        self.ended.lock().unwrap_or_else(PoisonError::into_inner).push((ended, told));
+        hears
+    }
+}
+
+impl Courier {
+    /// Keeps everything that was laid down.
+    pub(super) fn keep_all(&self) {
+        let _turn = self.keeping.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let laid_down = std::mem::take(&mut *self.keeping.ended.lock().unwrap_or_else(PoisonError::into_inner));
+        if laid_down.is_empty() {
+            return;
+        }
+        let (ended, told): (Vec<Ended>, Vec<_>) = laid_down.into_iter().unzip();
+        let kept = self.keep(ended);
+        // Who does not listen any more was broken off.
+        told.into_iter().for_each(|told| drop(told.send(kept.clone())));
+    }
+
+    fn keep(&self, ended: Vec<Ended>) -> Kept {
+        let now = self.installation.now();
+        // What waits and what is kept change together.
+        let mut bag = self.bag();
+        let mut channels: BTreeMap<Lane, ChannelState> = BTreeMap::new();
+        let mut notices = Vec::with_capacity(ended.len());
+        for one in ended {
+            let lane = one.notice.lane();
+            let channel = match channels.remove(&lane) {
+                Some(channel) => channel,
+                None => self.installation.channel_state(&lane)?,
+            };
+            let (notice, channel) = after(one, channel, now);
+            channels.insert(lane, channel);
+            notices.push(notice);
+        }
+        self.installation.keep_notices(&notices, &channels)?;
+        for notice in &notices {
+            match notice.state {
+                NoticeState::Waiting => bag.add(notice),
+                NoticeState::Delivered | NoticeState::Dead => bag.remove(notice),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A notice and its channel after an attempt.
+fn after(ended: Ended, mut channel: ChannelState, now: Timestamp) -> (Notice, ChannelState) {
+    let Ended { mut notice, id, began, sent } = ended;
+    notice.next_attempt_at = None;
+    let at = began.to_string();
+    let sent = match sent {
+        Ok(sent) => sent,
+        Err(why) => {
+            // There is nobody to deliver it to: that does not change by waiting.
+            notice.state = NoticeState::Dead;
+            let answer = json!({"error": why});
+            notice.add(Attempt { id, at, duration_ms: 0, accepted: false, request: json!(null), answer });
+            return (notice, channel);
+        }
+    };
+    let tried_first = notice.tried_first.get_or_insert_with(|| at.clone()).clone();
+    let duration_ms = u64::try_from(now.since(began) / 1_000_000).unwrap_or(0);
+    let answer = sent.answer.clone();
+    notice.add(Attempt { id, at, duration_ms, accepted: sent.accepted, request: sent.request, answer });
+    channel.saw(sent.accepted, &now.to_string(), &sent.answer);
+    let patience = Patience {
+        tried_first: Notice::instant(&tried_first),
+        since: Notice::instant(&notice.since),
+        failing_since: channel.failing_since.as_deref().map_or(now, Notice::instant),
+    };
+    notice.state = if sent.accepted {
+        NoticeState::Delivered
+    } else if patience.is_over(now) {
+        channel.dead += 1;
+        tracing::warn!(id = notice.id, channel = notice.channel, "a notification was given up: {}", sent.answer);
+        NoticeState::Dead
+    } else {
+        notice.next_attempt_at = Some(next_attempt(&notice.id, notice.tries, now, sent.retry_after).to_string());
+        NoticeState::Waiting
+    };
+    (notice, channel)
+}

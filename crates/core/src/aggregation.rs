@@ -132,6 +132,18 @@ impl Aggregate {
         }
     }
 
+    /// Bytes it holds elsewhere.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        match self {
+            Aggregate::Count(_) | Aggregate::Sum(_) | Aggregate::Extreme(..) | Aggregate::Latest(None) => 0,
+            Aggregate::Mean(mean) => size_of_val(&**mean),
+            Aggregate::Latest(Some(latest)) => size_of_val(&**latest),
+            Aggregate::Distinct(known) => size_of_val(&**known) + known.capacity() * (size_of::<u128>() + 1) * 8 / 7,
+            Aggregate::Values(values) => size_of_val(&**values) + values.capacity() * size_of::<Decimal>(),
+            Aggregate::Points(points) => size_of_val(&**points) + points.heap_bytes(),
+        }
+    }
+
     /// Whether a contribution can be added without leaving the range of decimals.
     #[inline]
     pub fn has_room(&self, contribution: &Contribution) -> bool {

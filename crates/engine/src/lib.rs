@@ -12,8 +12,10 @@
 //! close: every partition flushes, records are merged in order ─► target
 //! ```
 
+mod checkpoint;
 mod error;
 mod lane;
+pub mod ledger;
 pub mod live;
 mod merge;
 pub mod node;

@@ -10,7 +10,6 @@
 
 mod adoption;
 mod arrivals;
-mod checkpoint;
 mod command;
 mod entry;
 mod note;
@@ -32,6 +31,7 @@ use flowmeter_store::identities::{self, Manifest, Merging, SpilledIdentities};
 use flowmeter_store::log::{self, Entry, EntryKind};
 use uuid::Uuid;
 
+pub(crate) use adoption::accepts;
 pub use arrivals::{Arrivals, Arrived, ParkedNote};
 pub use command::{LogCommand, MeterName};
 pub use entry::Letter;
@@ -39,8 +39,8 @@ pub use note::{NoteItem, NoteKind, note_item};
 pub use outlet::{JudgedBlock, Outlet, ParkedItem, RecordItem, Stream, items, judged, parked_item, record_item, records_folder};
 pub use tail::{Found, Tail};
 
+use crate::checkpoint::{self, Checkpoint, Kept};
 use crate::{Engine, Error, Kind, Settings, Totals};
-use checkpoint::Checkpoint;
 use source::Entries;
 
 /// The partitions' memory and files.
@@ -87,13 +87,6 @@ pub struct Live {
     /// Of the newest checkpoint and the one before: either may be gone on from.
     kept: Vec<Kept>,
     merges: rolling::Merges,
-}
-
-/// What a checkpoint that may be gone on from names.
-struct Kept {
-    position: u64,
-    identities: Vec<Manifest>,
-    rollups: Vec<flowmeter_store::rollups::Manifest>,
 }
 
 /// Which pipeline, and where it begins if it has no checkpoint.
@@ -391,6 +384,11 @@ impl Live {
     /// How many meters there are.
     pub fn meter_count(&self) -> usize {
         self.engine.partitions().map(Partition::meter_count).sum()
+    }
+
+    /// Bytes of meters, about: all of them are looked at.
+    pub fn meter_bytes(&self) -> usize {
+        self.engine.meter_bytes()
     }
 
     /// Bytes of identities in memory.

@@ -155,6 +155,16 @@ impl<I: Identities + Send + Sync> Engine<I> {
         self.pool.install(|| self.lanes.par_iter().map(image).collect())
     }
 
+    /// The plan it works by.
+    pub fn plan(&self) -> &Arc<Plan> {
+        &self.plan
+    }
+
+    /// Bytes of meters, about: all of them are looked at.
+    pub fn meter_bytes(&self) -> usize {
+        self.pool.install(|| self.lanes.par_iter().map(|lane| lane.partition.meter_bytes()).sum())
+    }
+
     /// The partitions, in order.
     pub fn partitions(&self) -> impl Iterator<Item = &Partition<Memory, I>> {
         self.lanes.iter().map(|lane| &lane.partition)

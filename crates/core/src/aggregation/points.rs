@@ -16,6 +16,11 @@ pub struct Points {
 }
 
 impl Points {
+    /// Bytes it holds elsewhere.
+    pub(super) fn heap_bytes(&self) -> usize {
+        self.points.capacity() * size_of::<(Timestamp, Decimal)>()
+    }
+
     /// Adds a point behind all that are not later.
     pub(super) fn insert(&mut self, at: Timestamp, value: Decimal) {
         let place = self.points.partition_point(|(known, _)| *known <= at);

@@ -108,6 +108,12 @@ impl Groups {
         self.many.as_ref()?.other.as_ref()
     }
 
+    /// Bytes of the cells and their index, without what the aggregates hold elsewhere.
+    pub(super) fn table_bytes(&self) -> usize {
+        let index = self.many.as_deref().map_or(0, |many| size_of::<Many>() + many.index.capacity() * 10);
+        self.cells.capacity() * size_of::<Group>() + index
+    }
+
     /// Appends the groups.
     pub(super) fn write_to(&self, pen: &mut Pen) {
         pen.count(self.cells.len() as u64);

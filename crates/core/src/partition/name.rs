@@ -17,6 +17,16 @@ enum Held {
     Long(Box<[u8]>),
 }
 
+impl Name {
+    /// Bytes it holds elsewhere.
+    pub(super) fn heap_bytes(&self) -> usize {
+        match &self.0 {
+            Held::Short(..) => 0,
+            Held::Long(name) => name.len(),
+        }
+    }
+}
+
 impl From<&[u8]> for Name {
     fn from(name: &[u8]) -> Name {
         if name.len() > INLINE_MAX {

@@ -30,6 +30,12 @@ struct Symbol {
 }
 
 impl Symbols {
+    /// Bytes it holds elsewhere.
+    pub(super) fn heap_bytes(&self) -> usize {
+        let text = |symbol: &Symbol| symbol.identity.len() + symbol.key.len() + symbol.opening.len();
+        self.known.capacity() * size_of::<Symbol>() + self.known.iter().map(text).sum::<usize>() + self.index.capacity() * 5
+    }
+
     /// The key of the group that holds what is past the limit of groups.
     pub const OTHER_KEY: &[u8] = "…other".as_bytes();
     /// Its JSON up to its value.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use flowmeter_core::meter_type::MeterType;
+use flowmeter_core::partition::{Identities, Partition};
 use flowmeter_core::plan::Plan;
 use flowmeter_core::schedule::Calendar;
 use uuid::Uuid;
@@ -36,19 +37,7 @@ impl Live {
 
     /// Whether the plan of another version has all that the meters need.
     pub fn accepts(&self, plan: &Plan) -> Result<(), Error> {
-        let missing = self.meters().find_map(|(_, meter)| {
-            let kind = &self.plan.meter_types[usize::from(meter.meter_type)];
-            let key = self.plan.processors[usize::from(meter.processor)].key;
-            let of_type = plan.meter_types.iter().find(|known| known.id == kind.id);
-            if !plan.processors.iter().any(|processor| processor.key == key) {
-                return Some(format!("there are meters of the operator with the key {key}; keep it"));
-            }
-            match of_type {
-                None => Some(format!("there are meters of the type `{}`; keep it, or delete them first", kind.name)),
-                Some(known) => changed(kind, known),
-            }
-        });
-        missing.map_or(Ok(()), |message| Err(Error::new(Kind::Invalid, message)))
+        accepts(&self.engine, plan)
     }
 
     /// The calendar that cuts the periods of a user's meter, if there is one or was not long
@@ -66,6 +55,24 @@ impl Live {
         let partitions = self.engine.partitions();
         partitions.fold((0, 0), |(gone, stones), one| (gone + one.gone_count(), stones + one.stones().count()))
     }
+}
+
+/// Whether another plan has all that the meters of an engine need.
+pub(crate) fn accepts<I: Identities + Send + Sync>(engine: &Engine<I>, plan: &Plan) -> Result<(), Error> {
+    let meters = engine.partitions().flat_map(Partition::meters);
+    let missing = meters.into_iter().find_map(|meter| {
+        let kind = &engine.plan().meter_types[usize::from(meter.meter_type)];
+        let key = engine.plan().processors[usize::from(meter.processor)].key;
+        let of_type = plan.meter_types.iter().find(|known| known.id == kind.id);
+        if !plan.processors.iter().any(|processor| processor.key == key) {
+            return Some(format!("there are meters of the operator with the key {key}; keep it"));
+        }
+        match of_type {
+            None => Some(format!("there are meters of the type `{}`; keep it, or delete them first", kind.name)),
+            Some(known) => changed(kind, known),
+        }
+    });
+    missing.map_or(Ok(()), |message| Err(Error::new(Kind::Invalid, message)))
 }
 
 /// What of a meter type may not change while there are meters of it.

@@ -9,6 +9,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use flowmeter_core::aggregation::Fingerprint;
+use flowmeter_core::partition::{METER_INDEX_BYTES, Meter};
 use flowmeter_core::plan::Plan;
 use flowmeter_core::time::Timestamp;
 use flowmeter_core::verdict::{Tally, Verdict};
@@ -27,6 +28,9 @@ pub struct Board {
     records: AtomicU64,
     notes: AtomicU64,
     identities_bytes: AtomicU64,
+    meter_bytes: AtomicU64,
+    /// Bytes of meters that an entry of the log has brought lately, times 1024.
+    growth: AtomicU64,
     paused: AtomicBool,
     totals: Mutex<Totals>,
     failure: Mutex<Option<Error>>,
@@ -42,6 +46,8 @@ impl Board {
             records: AtomicU64::new(0),
             notes: AtomicU64::new(0),
             identities_bytes: AtomicU64::new(0),
+            meter_bytes: AtomicU64::new(0),
+            growth: AtomicU64::new(0),
             paused: AtomicBool::new(false),
             totals: Mutex::default(),
             failure: Mutex::default(),
@@ -85,6 +91,19 @@ impl Board {
     /// Bytes of identities in memory.
     pub fn identities_bytes(&self) -> u64 {
         self.identities_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of meters in memory, about.
+    pub fn meter_bytes(&self) -> u64 {
+        self.meter_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of meters in memory once everything before a position is counted: what waits is
+    /// taken to bring as much as the same lately did.
+    pub fn meter_bytes_at(&self, position: u64) -> u64 {
+        let waiting = position.saturating_sub(self.position());
+        let coming = (u128::from(waiting) * u128::from(self.growth.load(Ordering::Relaxed))) >> 10;
+        self.meter_bytes().saturating_add(u64::try_from(coming).unwrap_or(u64::MAX))
     }
 
     /// What the pipeline has done so far.
@@ -169,9 +188,11 @@ impl Worker {
             paused,
             taken_bytes: 0,
             checkpoint_at: now,
+            weighed: Weighed::default(),
             waiting: HashMap::default(),
             stop: false,
         };
+        working.weighed = Weighed::of(&working.live);
         working.show();
         let thread = std::thread::Builder::new().name("worker".to_owned()).spawn(move || working.run());
         let thread = thread.map_err(|why| Error::new(Kind::Unavailable, format!("no thread: {why}")))?;
@@ -250,8 +271,35 @@ struct Working {
     paused: bool,
     taken_bytes: u64,
     checkpoint_at: Timestamp,
+    weighed: Weighed,
     waiting: HashMap<u64, Judgement, BuildHasherDefault<Fingerprint>>,
     stop: bool,
+}
+
+/// What the meters took when they were last looked at, one by one; from then on their number
+/// is gone by.
+#[derive(Clone, Copy, Default)]
+struct Weighed {
+    bytes: usize,
+    meters: usize,
+    position: u64,
+}
+
+/// Bytes of a meter that holds nothing yet.
+const METER_BYTES: usize = size_of::<Option<Meter>>() + METER_INDEX_BYTES;
+
+impl Weighed {
+    fn of(live: &Live) -> Weighed {
+        Weighed { bytes: live.meter_bytes(), meters: live.meter_count(), position: live.position() }
+    }
+
+    /// What they take by now, and what an entry has brought since, times 1024.
+    fn now(&self, live: &Live) -> (u64, u64) {
+        let each = METER_BYTES.max(self.bytes / self.meters.max(1));
+        let grown = live.meter_count().saturating_sub(self.meters) * each;
+        let entries = live.position().saturating_sub(self.position).max(1);
+        ((self.bytes + grown) as u64, ((grown as u64) << 10) / entries)
+    }
 }
 
 /// How long it waits for entries before it looks around again.
@@ -379,14 +427,23 @@ impl Working {
             self.board.released.store(released, Ordering::Release);
             self.board.identities_bytes.store(self.live.identities_bytes() as u64, Ordering::Relaxed);
             (self.taken_bytes, self.checkpoint_at) = (0, now);
+            self.weighed = Weighed::of(&self.live);
+            self.show_weight();
         }
         Ok(())
+    }
+
+    fn show_weight(&self) {
+        let (bytes, growth) = self.weighed.now(&self.live);
+        self.board.meter_bytes.store(bytes, Ordering::Relaxed);
+        self.board.growth.store(growth, Ordering::Relaxed);
     }
 
     fn show(&mut self) {
         let due = self.live.next_due().map_or(i64::MAX, Timestamp::nanos);
         self.board.due.store(due, Ordering::Release);
         self.board.meters.store(self.live.meter_count() as u64, Ordering::Relaxed);
+        self.show_weight();
         self.board.records.store(self.live.outlet().records().written(), Ordering::Release);
         self.board.notes.store(self.live.outlet().notes().written(), Ordering::Release);
         *self.board.totals.lock().unwrap_or_else(PoisonError::into_inner) = self.live.totals();

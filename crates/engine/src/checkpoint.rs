@@ -21,21 +21,21 @@ const FORMAT_WITHOUT_NOTES: u8 = 1;
 const LEVEL: i32 = 1;
 
 /// Everything a pipeline goes on from.
-pub(super) struct Checkpoint {
-    pub(super) version: u32,
-    pub(super) position: u64,
-    pub(super) clock: Timestamp,
+pub(crate) struct Checkpoint {
+    pub(crate) version: u32,
+    pub(crate) position: u64,
+    pub(crate) clock: Timestamp,
     /// Items of the outlet's logs.
-    pub(super) items: [u64; 4],
+    pub(crate) items: [u64; 4],
     /// Whether somebody listens to what happens to single meters.
-    pub(super) listens: bool,
-    pub(super) totals: Totals,
+    pub(crate) listens: bool,
+    pub(crate) totals: Totals,
     /// By partition.
-    pub(super) images: Vec<Vec<u8>>,
+    pub(crate) images: Vec<Vec<u8>>,
     /// By partition.
-    pub(super) manifests: Vec<Manifest>,
+    pub(crate) manifests: Vec<Manifest>,
     /// By partition; none if usage is not rolled up.
-    pub(super) rollups: Vec<rollups::Manifest>,
+    pub(crate) rollups: Vec<rollups::Manifest>,
 }
 
 fn folder(pipeline: &str) -> String {
@@ -48,7 +48,7 @@ fn name(position: u64) -> String {
 
 impl Checkpoint {
     /// Writes it, durably.
-    pub(super) fn write(&self, disk: &dyn Disk, pipeline: &str) -> Result<(), Error> {
+    pub(crate) fn write(&self, disk: &dyn Disk, pipeline: &str) -> Result<(), Error> {
         let mut pen = Pen::default();
         pen.bytes.extend_from_slice(MARK);
         pen.byte(FORMAT);
@@ -174,16 +174,23 @@ fn positions(disk: &dyn Disk, pipeline: &str) -> Result<Vec<u64>, Error> {
     Ok(names.iter().filter_map(|name| name.strip_suffix(".ckpt")?.parse().ok()).collect())
 }
 
+/// What a checkpoint that may be gone on from names.
+pub(crate) struct Kept {
+    pub(crate) position: u64,
+    pub(crate) identities: Vec<Manifest>,
+    pub(crate) rollups: Vec<rollups::Manifest>,
+}
+
 /// What a pipeline goes on from.
-pub(super) struct Found {
+pub(crate) struct Found {
     /// The newest checkpoint that is whole.
-    pub(super) newest: Checkpoint,
+    pub(crate) newest: Checkpoint,
     /// The one before, which is gone on from should the newest be lost or damaged.
-    pub(super) before: Option<super::Kept>,
+    pub(crate) before: Option<Kept>,
 }
 
 /// The newest checkpoint that is whole; a damaged one gives way to the one before.
-pub(super) fn newest(disk: &dyn Disk, pipeline: &str) -> Result<Option<Found>, Error> {
+pub(crate) fn newest(disk: &dyn Disk, pipeline: &str) -> Result<Option<Found>, Error> {
     let place = folder(pipeline);
     let at = |why: &std::io::Error| Error::from(flowmeter_store::Error::io(&place, why));
     let (mut newest, mut damaged, mut damage) = (None::<Checkpoint>, Vec::new(), None);
@@ -207,11 +214,7 @@ pub(super) fn newest(disk: &dyn Disk, pipeline: &str) -> Result<Option<Found>, E
                 set_aside(disk, &place, &damaged)?;
                 return Ok(Some(Found {
                     newest,
-                    before: Some(super::Kept {
-                        position: before.position,
-                        identities: before.manifests,
-                        rollups: before.rollups,
-                    }),
+                    before: Some(Kept { position: before.position, identities: before.manifests, rollups: before.rollups }),
                 }));
             }
             (Err(why), known) if why.kind == Kind::Corrupt => {
@@ -243,7 +246,7 @@ fn set_aside(disk: &dyn Disk, place: &str, damaged: &[String]) -> Result<(), Err
 }
 
 /// Removes checkpoints older than one.
-pub(super) fn remove_before(disk: &dyn Disk, pipeline: &str, oldest: u64) -> Result<(), Error> {
+pub(crate) fn remove_before(disk: &dyn Disk, pipeline: &str, oldest: u64) -> Result<(), Error> {
     let place = folder(pipeline);
     let mut gone = false;
     for position in positions(disk, pipeline)?.into_iter().filter(|position| *position < oldest) {

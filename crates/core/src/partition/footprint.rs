@@ -1,0 +1,110 @@
+//! How much memory the meters of a partition take.
+//!
+//! Counted from what they hold, not asked of the allocator: the same meters give the same
+//! figure. What an allocator adds to small blocks, a twelfth or so, is not in it.
+
+use super::{Amount, Identities, Memory, Meter, Meters, OpenPeriod, Partition};
+use crate::aggregation::Aggregate;
+
+/// A meter's place in the tables besides the meter itself: the index, at seven eighths full
+/// or half, and when it is due.
+pub const METER_INDEX_BYTES: usize = 17 * 4 / 3 + 4;
+
+impl<I: Identities> Partition<Memory, I> {
+    /// Bytes that its meters take, about: all of them are looked at.
+    pub fn meter_bytes(&self) -> usize {
+        let meters = self.meters.all().map(|(_, meter)| meter.heap_bytes());
+        let own = self.meters.count() * (size_of::<Option<Meter>>() + METER_INDEX_BYTES);
+        own + meters.sum::<usize>() + self.symbols.heap_bytes()
+    }
+}
+
+impl Meter {
+    /// Bytes it holds elsewhere.
+    fn heap_bytes(&self) -> usize {
+        let last = self.periods.last().map_or(0, OpenPeriod::heap_bytes);
+        let earlier = self.periods.iter().take(self.periods.len().saturating_sub(1));
+        let earlier: usize = earlier.map(|held| size_of::<OpenPeriod>() + held.heap_bytes()).sum();
+        self.user.heap_bytes() + last + earlier + self.rare.as_deref().map_or(0, super::Rare::heap_bytes)
+    }
+}
+
+impl super::Rare {
+    fn heap_bytes(&self) -> usize {
+        let fields: usize = self.custom_fields.iter().map(|(name, json)| 48 + name.len() + json.len()).sum();
+        size_of::<super::Rare>() + fields + self.stretches.capacity() * size_of::<super::Stretch>()
+    }
+}
+
+impl OpenPeriod {
+    fn heap_bytes(&self) -> usize {
+        let extra = self.extra.as_deref().map_or(0, |extra| {
+            let carry: usize = extra.carry.iter().map(|carry| size_of::<super::Carry>() + carry.json.capacity()).sum();
+            size_of::<super::Extra>() + carry
+        });
+        self.amount.heap_bytes() + extra
+    }
+}
+
+impl Amount {
+    fn heap_bytes(&self) -> usize {
+        let groups = self.groups.iter().map(|(_, aggregate)| aggregate);
+        let inside: usize = groups.chain(self.groups.other()).chain([&self.total]).map(Aggregate::heap_bytes).sum();
+        inside + self.groups.table_bytes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use crate::partition::{Command, IdentityTable, Partition};
+    use crate::pipeline::Pipeline;
+    use crate::plan::DeclaredMeter;
+    use crate::time::Timestamp;
+
+    const DOCUMENT: &str = "
+pipeline: p
+source: { http: {} }
+operators: [{ meter: { key: a1f8797b-c827-4483-b6cf-6d3d3baa18a7, rules: [{ category: c }] } }]
+meterTypes: [{ name: t, category: c, aggregation: increment }]
+";
+
+    #[test]
+    fn every_meter_is_in_it() {
+        let plan = Arc::new(Pipeline::read(DOCUMENT).unwrap().plan);
+        let mut partition: Partition = Partition::with_identities(plan, IdentityTable::default());
+        let before = partition.meter_bytes();
+        let open = |user: String| DeclaredMeter {
+            id: None,
+            user,
+            processor: 0,
+            meter_type: 0,
+            created_at: None,
+            delete_on_reset: false,
+            custom_fields: Vec::new(),
+        };
+        let mut last = before;
+        for name in ["short", "one that does not fit into the meter itself"] {
+            let declared = open(name.to_owned());
+            partition.apply(Command::Open(&declared), Timestamp::default(), &mut Nothing);
+            let bytes = partition.meter_bytes();
+            assert!(bytes >= last + 192, "{name}: {last} → {bytes}");
+            last = bytes;
+        }
+        assert_eq!(partition.meter_count(), 2);
+    }
+
+    struct Nothing;
+
+    impl crate::partition::Effects for Nothing {
+        fn duplicate(&mut self, _: &crate::partition::Identity) {}
+        fn late(&mut self, _: &crate::partition::Usage) {}
+        fn parked(&mut self, _: &crate::partition::Usage, _: crate::verdict::Reason, _: String) {}
+        fn unmatched(&mut self, _: &crate::partition::Usage) {}
+        fn opened(&mut self, _: &crate::partition::Meter) {}
+        fn deleted(&mut self, _: &crate::partition::Meter) {}
+        fn record(&mut self, _: crate::partition::RecordKey<'_>, _: &[u8]) {}
+        fn threshold(&mut self, _: u32, _: crate::partition::RecordKey<'_>, _: &[u8]) {}
+    }
+}

@@ -1,0 +1,262 @@
+//! The ledger: what runs over files leave behind, so that the next one goes on from there.
+//!
+//! A run is one step. What it read lives in memory until it has read everything; then its
+//! records are written to a [spool](Spool) and the meters and identities to a checkpoint, and
+//! with the checkpoint the run has happened: before, nothing of it remains; after, it is
+//! never counted again. Its records are delivered from the spool, by this run or, should it
+//! not come to that, by the next.
+//!
+//! ```text
+//! read ─► count ─► flush to a spool ─► checkpoint ═► deliver from the spool ─► delivered.json
+//!         nothing of it is kept before ┘           └ it has happened
+//! ```
+//!
+//! `docs/formats/runs.md` says what is where.
+
+mod spool;
+
+use std::sync::Arc;
+
+use flowmeter_core::pipeline::Pipeline;
+use flowmeter_core::plan::Plan;
+use flowmeter_core::time::Timestamp;
+use flowmeter_store::disk::{Disk, read_all, write_whole};
+use flowmeter_store::identities::{self, Manifest, Merging, SpilledIdentities};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::checkpoint::{self, Checkpoint, Found};
+use crate::live::accepts;
+use crate::{Engine, Error, Kind, RecordSink, Settings};
+use spool::Spool;
+
+/// How a pipeline's runs are laid out.
+#[derive(Clone, Copy, Debug)]
+pub struct LedgerSettings {
+    /// Threads and partitions. The partitions of a pipeline that has run are those it has.
+    pub engine: Settings,
+    /// Bytes of identities in memory; more spill to disk.
+    pub identities_bytes: usize,
+}
+
+/// What the runs of one pipeline left behind, and the run that goes on from it.
+pub struct Ledger {
+    disk: Arc<dyn Disk>,
+    folder: String,
+    /// The number of this run, counted from 1.
+    run: u64,
+    /// When the run before was.
+    clock: Timestamp,
+    document: String,
+    spool: Option<Spool>,
+    delivered: Delivered,
+}
+
+/// Takes a record; `true` for a partial one of a threshold.
+pub type Take<'t> = dyn FnMut(bool, &[u8]) -> Result<(), Error> + 't;
+
+/// Up to where records were delivered.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+struct Delivered {
+    /// The last run whose records are at the targets.
+    run: u64,
+    /// What whoever delivers must remember.
+    memory: Value,
+}
+
+const DELIVERED: &str = "delivered.json";
+
+/// The folder of a pipeline's runs.
+pub fn folder_of(pipeline: Uuid) -> String {
+    format!("runs/{pipeline}")
+}
+
+impl Ledger {
+    /// Opens what the runs of a pipeline left behind and an engine that goes on from it. The
+    /// document is the pipeline's, with every default written out.
+    ///
+    /// # Errors
+    /// `Invalid` when there are meters that the document no longer has a place for; `Corrupt`
+    /// when something is not what was written: it must come from a backup, since nothing else
+    /// knows what was counted.
+    pub fn open(
+        disk: Arc<dyn Disk>,
+        plan: &Arc<Plan>,
+        document: &str,
+        settings: LedgerSettings,
+    ) -> Result<(Ledger, Engine<SpilledIdentities>), Error> {
+        let folder = folder_of(plan.id);
+        // If the program ended and the machine went on, names may lie in memory only; what
+        // follows relies on them.
+        let made = disk.create_folder(&folder).and_then(|()| disk.sync_folder(&folder));
+        made.map_err(|why| at(&folder, &why))?;
+        let delivered = read_delivered(&*disk, &folder)?;
+        let found = checkpoint::newest(&*disk, &folder)?;
+        let last = found.as_ref().map_or(0, |found| found.newest.position);
+        let ledger = Ledger {
+            run: last + 1,
+            clock: found.as_ref().map_or(Timestamp::MIN, |found| found.newest.clock),
+            document: document.to_owned(),
+            spool: None,
+            delivered,
+            disk,
+            folder,
+        };
+        if last < ledger.delivered.run {
+            let (folder, lost) = (&ledger.folder, ledger.delivered.run);
+            let message = format!("{folder}: the checkpoint of run {lost} is not there; restore the folder from a backup");
+            return Err(Error::new(Kind::Corrupt, message));
+        }
+        // A run that did not come to its checkpoint has not happened.
+        spool::remove(&*ledger.disk, &ledger.folder, |run| run > last || run <= ledger.delivered.run)?;
+        let engine = ledger.engine(plan, found, settings)?;
+        Ok((ledger, engine))
+    }
+
+    fn engine(
+        &self,
+        plan: &Arc<Plan>,
+        found: Option<Found>,
+        settings: LedgerSettings,
+    ) -> Result<Engine<SpilledIdentities>, Error> {
+        let at = format!("{}/identities", self.folder);
+        let before = found.iter().flat_map(|found| &found.before).flat_map(|before| &before.identities);
+        let named: Vec<&Manifest> = found.iter().flat_map(|found| &found.newest.manifests).chain(before).collect();
+        identities::sweep(&*self.disk, &at, &named)?;
+        let open = |manifests: &[Manifest]| {
+            let memory_bytes = settings.identities_bytes / manifests.len().max(1);
+            let settings = identities::Settings { memory_bytes, merging: Merging::Background };
+            let open = |manifest| SpilledIdentities::open(Arc::clone(&self.disk), &at, manifest, settings);
+            manifests.iter().map(open).collect::<Result<Vec<_>, _>>()
+        };
+        let Some(Found { newest: kept, .. }) = found else {
+            let manifests: Vec<_> = (0..settings.engine.partitions.max(1) as u32).map(Manifest::empty).collect();
+            return Engine::with_identities(plan, settings.engine, open(&manifests)?);
+        };
+        let text = self.read(&document_of(kept.position))?;
+        if text == self.document {
+            return Engine::read(Arc::clone(plan), settings.engine, &kept.images, open(&kept.manifests)?);
+        }
+        let old = Pipeline::read(&text).map_err(|why| Error::new(Kind::Corrupt, format!("{}: {why}", self.folder)))?;
+        let old = Engine::read(Arc::new(old.plan), settings.engine, &kept.images, open(&kept.manifests)?)?;
+        accepts(&old, plan)?;
+        let mut engine = Engine::read(Arc::clone(plan), settings.engine, &kept.images, old.into_identities())?;
+        engine.reschedule(self.clock);
+        Ok(engine)
+    }
+
+    /// The number of this run, counted from 1.
+    pub fn run(&self) -> u64 {
+        self.run
+    }
+
+    /// When the run before was; time does not go back.
+    pub fn clock(&self) -> Timestamp {
+        self.clock
+    }
+
+    /// What whoever delivers must remember.
+    pub fn memory(&self) -> &Value {
+        &self.delivered.memory
+    }
+
+    /// Where this run's records go until it has happened.
+    ///
+    /// # Errors
+    /// The disk does not take them.
+    pub fn spool(&mut self) -> Result<&mut dyn RecordSink, Error> {
+        let spool = match self.spool.take() {
+            Some(spool) => spool,
+            None => Spool::create(Arc::clone(&self.disk), &self.folder, self.run)?,
+        };
+        Ok(self.spool.insert(spool))
+    }
+
+    /// The run has happened: what it made of meters, identities and records is durable.
+    ///
+    /// # Errors
+    /// The disk does not take it; then it has not happened.
+    pub fn close(&mut self, engine: &mut Engine<SpilledIdentities>, clock: Timestamp) -> Result<(), Error> {
+        if let Some(why) = engine.identities_mut().find_map(|known| known.failure().cloned()) {
+            return Err(why.into());
+        }
+        self.spool()?;
+        self.spool.take().map_or(Ok(()), Spool::finish)?;
+        let document = document_of(self.run);
+        let written = write_whole(&*self.disk, &self.folder, &document, self.document.as_bytes());
+        written.map_err(|why| at(format!("{}/{document}", self.folder), &why))?;
+        let manifests = engine.identities_mut().map(SpilledIdentities::seal).collect::<Result<Vec<_>, _>>()?;
+        let checkpoint = Checkpoint {
+            version: 0,
+            position: self.run,
+            clock,
+            items: [0; 4],
+            listens: false,
+            totals: engine.totals(),
+            images: engine.images(),
+            manifests,
+            rollups: Vec::new(),
+        };
+        checkpoint.write(&*self.disk, &self.folder)?;
+        // Nothing could be gone on from what was before: it is not known what came after.
+        checkpoint::remove_before(&*self.disk, &self.folder, self.run)?;
+        self.remove_documents()
+    }
+
+    fn remove_documents(&self) -> Result<(), Error> {
+        let names = self.disk.list(&self.folder).map_err(|why| at(&self.folder, &why))?;
+        let old = |name: &&String| name.ends_with(DOCUMENT) && **name != document_of(self.run);
+        for name in names.iter().filter(old) {
+            self.disk.remove(&format!("{}/{name}", self.folder)).map_err(|why| at(name, &why))?;
+        }
+        Ok(())
+    }
+
+    /// Gives the records that are not known to be delivered, in order, those of earlier runs
+    /// first; `true` for the partial ones of thresholds.
+    ///
+    /// # Errors
+    /// They cannot be read, or whoever takes them cannot go on.
+    pub fn undelivered(&self, take: &mut Take<'_>) -> Result<(), Error> {
+        (self.delivered.run + 1..=self.run).try_for_each(|run| spool::read(&*self.disk, &self.folder, run, take))
+    }
+
+    /// All of them are delivered.
+    ///
+    /// # Errors
+    /// The disk does not take it; then they will be delivered again, under the same keys.
+    pub fn delivered(&mut self, memory: Value) -> Result<(), Error> {
+        self.delivered = Delivered { run: self.run, memory };
+        let bytes = serde_json::to_vec(&self.delivered).map_err(|why| Error::new(Kind::Bug, why.to_string()))?;
+        let written = write_whole(&*self.disk, &self.folder, DELIVERED, &bytes);
+        written.map_err(|why| at(format!("{}/{DELIVERED}", self.folder), &why))?;
+        spool::remove(&*self.disk, &self.folder, |run| run <= self.run)
+    }
+
+    fn read(&self, name: &str) -> Result<String, Error> {
+        let name = format!("{}/{name}", self.folder);
+        let bytes = read_all(&*self.disk, &name).map_err(|why| at(&name, &why))?;
+        String::from_utf8(bytes).map_err(|why| Error::new(Kind::Corrupt, format!("{name}: {why}")))
+    }
+}
+
+const DOCUMENT: &str = ".pipeline.yaml";
+
+/// The file of the document that the meters of a run go by.
+fn document_of(run: u64) -> String {
+    format!("{run:020}{DOCUMENT}")
+}
+
+fn read_delivered(disk: &dyn Disk, folder: &str) -> Result<Delivered, Error> {
+    let name = format!("{folder}/{DELIVERED}");
+    if !disk.list(folder).map_err(|why| at(folder, &why))?.iter().any(|name| name == DELIVERED) {
+        return Ok(Delivered::default());
+    }
+    let bytes = read_all(disk, &name).map_err(|why| at(&name, &why))?;
+    serde_json::from_slice(&bytes).map_err(|why| Error::new(Kind::Corrupt, format!("{name}: {why}")))
+}
+
+fn at(name: impl std::fmt::Display, why: &std::io::Error) -> Error {
+    flowmeter_store::Error::io(name, why).into()
+}

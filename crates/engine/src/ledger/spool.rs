@@ -1,0 +1,118 @@
+//! A spool: the records of a run, until every target has them.
+//!
+//! NDJSON. A file has its name once it is whole; whether its run has happened is for the
+//! checkpoint to say.
+
+use std::sync::Arc;
+
+use flowmeter_core::partition::RecordKey;
+use flowmeter_store::disk::{Disk, File};
+
+use super::{Take, at};
+use crate::{Error, Kind, RecordSink};
+
+/// Bytes that are written at once.
+const CHUNK_BYTES: usize = 1 << 20;
+const RECORDS: &str = ".records.ndjson";
+const THRESHOLDS: &str = ".thresholds.ndjson";
+
+/// A spool that is written.
+pub(super) struct Spool {
+    disk: Arc<dyn Disk>,
+    folder: String,
+    records: Lines,
+    thresholds: Lines,
+}
+
+struct Lines {
+    name: String,
+    file: Box<dyn File>,
+    bytes: Vec<u8>,
+}
+
+impl Spool {
+    pub(super) fn create(disk: Arc<dyn Disk>, folder: &str, run: u64) -> Result<Spool, Error> {
+        let create = |kind: &str| {
+            let name = format!("{folder}/{run:020}{kind}");
+            let file = disk.create(&format!("{name}.new")).map_err(|why| at(&name, &why))?;
+            Ok::<_, Error>(Lines { name, file, bytes: Vec::with_capacity(CHUNK_BYTES) })
+        };
+        Ok(Spool { records: create(RECORDS)?, thresholds: create(THRESHOLDS)?, folder: folder.to_owned(), disk })
+    }
+
+    /// Everything is in it.
+    pub(super) fn finish(self) -> Result<(), Error> {
+        let Spool { disk, folder, records, thresholds } = self;
+        for mut lines in [records, thresholds] {
+            lines.write()?;
+            lines.file.sync().map_err(|why| at(&lines.name, &why))?;
+            disk.rename(&format!("{}.new", lines.name), &lines.name).map_err(|why| at(&lines.name, &why))?;
+        }
+        disk.sync_folder(&folder).map_err(|why| at(&folder, &why))
+    }
+}
+
+impl RecordSink for Spool {
+    fn record(&mut self, _key: RecordKey<'_>, json: &[u8]) -> Result<(), Error> {
+        self.records.line(json)
+    }
+
+    fn threshold(&mut self, _key: RecordKey<'_>, json: &[u8]) -> Result<(), Error> {
+        self.thresholds.line(json)
+    }
+}
+
+impl Lines {
+    fn line(&mut self, json: &[u8]) -> Result<(), Error> {
+        self.bytes.extend_from_slice(json);
+        self.bytes.push(b'\n');
+        if self.bytes.len() >= CHUNK_BYTES { self.write() } else { Ok(()) }
+    }
+
+    fn write(&mut self) -> Result<(), Error> {
+        self.file.append(&self.bytes).map_err(|why| at(&self.name, &why))?;
+        self.bytes.clear();
+        Ok(())
+    }
+}
+
+/// Reads the records of a run; `true` for the partial ones of thresholds.
+pub(super) fn read(disk: &dyn Disk, folder: &str, run: u64, take: &mut Take<'_>) -> Result<(), Error> {
+    for (kind, partial) in [(RECORDS, false), (THRESHOLDS, true)] {
+        let name = format!("{folder}/{run:020}{kind}");
+        let file = disk.open(&name).map_err(|why| at(&name, &why))?;
+        let (mut bytes, mut read, mut chunk) = (Vec::new(), 0, vec![0; CHUNK_BYTES]);
+        loop {
+            let count = file.read_at(&mut chunk, read).map_err(|why| at(&name, &why))?;
+            if count == 0 {
+                break;
+            }
+            read += count as u64;
+            bytes.extend_from_slice(&chunk[..count]);
+            let mut done = 0;
+            for end in memchr::memchr_iter(b'\n', &bytes) {
+                take(partial, &bytes[done..end])?;
+                done = end + 1;
+            }
+            bytes.drain(..done);
+        }
+        if !bytes.is_empty() {
+            return Err(Error::new(Kind::Corrupt, format!("{name}: its last line is broken off")));
+        }
+    }
+    Ok(())
+}
+
+/// Takes the spools of some runs away, whole ones and others.
+pub(super) fn remove(disk: &dyn Disk, folder: &str, which: impl Fn(u64) -> bool) -> Result<(), Error> {
+    let names = disk.list(folder).map_err(|why| at(folder, &why))?;
+    for name in names.iter().filter(|name| run_of(name).is_some_and(&which)) {
+        disk.remove(&format!("{folder}/{name}")).map_err(|why| at(name, &why))?;
+    }
+    disk.sync_folder(folder).map_err(|why| at(folder, &why))
+}
+
+fn run_of(name: &str) -> Option<u64> {
+    let name = name.strip_suffix(".new").unwrap_or(name);
+    name.strip_suffix(RECORDS).or_else(|| name.strip_suffix(THRESHOLDS))?.parse().ok()
+}

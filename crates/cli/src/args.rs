@@ -130,7 +130,7 @@ pub(crate) struct BenchIngest {
 /// before the end of the input; then every period that ended by --as-of is flushed.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  flowmeter run examples/llm-usage.yaml\n  flowmeter run billing.yaml --input 'usage/*.ndjson.gz' --output july.ndjson --as-of 2023-08-01T00:00:00Z\n  zcat log.gz | flowmeter run billing.yaml --input - --flush-open --output json"
+    after_help = "Examples:\n  flowmeter run examples/llm-usage.yaml\n  flowmeter run billing.yaml --input 'usage/*.ndjson.gz' --output july.ndjson --as-of 2023-08-01T00:00:00Z\n  flowmeter run billing.yaml --data meters --input usage/today.ndjson\n  zcat log.gz | flowmeter run billing.yaml --input - --flush-open --output json"
 )]
 pub(crate) struct Run {
     /// The pipeline document (YAML or JSON)
@@ -140,6 +140,10 @@ pub(crate) struct Run {
     /// Flush periods that have not ended as well; their end stays as scheduled
     #[arg(long)]
     pub(crate) flush_open: bool,
+    /// A folder for meters and identities: the run goes on where the one before ended
+    /// [default: in memory, for this run alone]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
     /// A file for the records instead of the pipeline's targets (`-`: standard output);
     /// or `table` or `json`: the form of the summary
     #[arg(long, short, value_name = "FILE|table|json")]

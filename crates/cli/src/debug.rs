@@ -51,7 +51,7 @@ impl RecordSink for Kept {
 
 pub(crate) fn test(test: &Test) -> anyhow::Result<ExitCode> {
     let loaded = load::pipeline(&test.pipeline)?;
-    let mut journal = Journal::new(&loaded.plan, RunType::Debug, test.events.as_deref())?;
+    let mut journal = Journal::new(1, &loaded.plan, RunType::Debug, test.events.as_deref())?;
     let mut watch = Watch::new(None, test.samples)?;
     let mut kept = Kept::default();
     let stopwatch = Stopwatch::start();

@@ -20,13 +20,13 @@ pub(crate) struct Journal {
 
 impl Journal {
     /// A new session; its events go to a file, if one is named.
-    pub(crate) fn new(plan: &Plan, run_type: RunType, events: Option<&Path>) -> Result<Journal, Error> {
+    pub(crate) fn new(number: u64, plan: &Plan, run_type: RunType, events: Option<&Path>) -> Result<Journal, Error> {
         let open = |path: &Path| {
             let name = path.display().to_string();
             let file = File::create(path).map_err(|why| Error::io(&name, &why))?;
             Ok::<_, Error>((file, name))
         };
-        let session = Session::new(1, run_type, plan, clock::now());
+        let session = Session::new(number, run_type, plan, clock::now());
         Ok(Journal { session, statuses: Vec::new(), file: events.map(open).transpose()? })
     }
 

@@ -17,6 +17,8 @@ use crate::failure::Wrong;
 pub(crate) struct Loaded {
     pub(crate) plan: Arc<Plan>,
     pub(crate) targets: Vec<TargetPlan>,
+    /// The document with every default written out.
+    pub(crate) document: String,
 }
 
 /// Reads a pipeline document; every problem is told with the file's name.
@@ -28,7 +30,9 @@ pub(crate) fn document(path: &Path) -> anyhow::Result<Pipeline> {
 /// Reads a pipeline. Its relative paths are relative to its own folder, so that it
 /// means the same wherever it is run from.
 pub(crate) fn pipeline(path: &Path) -> anyhow::Result<Loaded> {
-    let Pipeline { mut plan, mut targets, .. } = document(path)?;
+    let pipeline = document(path)?;
+    let document = pipeline.effective().to_owned();
+    let Pipeline { mut plan, mut targets, .. } = pipeline;
     let folder = path.parent().map(Path::to_path_buf).unwrap_or_default();
     for path in plan.sources.iter_mut().flat_map(|source| &mut source.paths) {
         *path = resolve(&folder, path);
@@ -38,7 +42,7 @@ pub(crate) fn pipeline(path: &Path) -> anyhow::Result<Loaded> {
             file.path = resolve(&folder, &file.path);
         }
     }
-    Ok(Loaded { plan: Arc::new(plan), targets })
+    Ok(Loaded { plan: Arc::new(plan), targets, document })
 }
 
 fn resolve(folder: &Path, path: &str) -> String {

@@ -1,5 +1,7 @@
 //! `flowmeter run`: one session over bounded input.
 
+mod kept;
+
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -15,6 +17,7 @@ use crate::load::{self, Loaded};
 use crate::summary::Summary;
 use crate::watch::Watch;
 use flowmeter_connectors::push::Push;
+use kept::Kept;
 
 /// What `--output` asks for.
 struct Output<'a> {
@@ -39,11 +42,16 @@ impl<'a> Output<'a> {
 pub(crate) fn run(run: &Run) -> anyhow::Result<ExitCode> {
     let loaded = load::pipeline(&run.pipeline)?;
     let output = Output::of(&run.output);
-    let mut journal = Journal::new(&loaded.plan, RunType::Normal, run.events.as_deref())?;
+    let kept = run.data.as_deref().map(|data| Kept::open(data, run, &loaded)).transpose()?;
+    let number = kept.as_ref().map_or(1, Kept::run);
+    let mut journal = Journal::new(number, &loaded.plan, RunType::Normal, run.events.as_deref())?;
     let mut watch = Watch::new(run.parked.as_deref(), 0)?;
     let stopwatch = Stopwatch::start();
     journal.step(Trigger::Start)?;
-    let outcome = session(run, &loaded, output.file, &mut journal, &mut watch);
+    let outcome = match kept {
+        Some(kept) => kept.session(run, &loaded, output.file, &mut journal, &mut watch),
+        None => session(run, &loaded, output.file, &mut journal, &mut watch),
+    };
     watch.finish()?;
     let (totals, push) = match outcome {
         Ok(done) => done,
@@ -73,6 +81,7 @@ pub(crate) fn run(run: &Run) -> anyhow::Result<ExitCode> {
     Ok(if run.strict && parked { ExitCode::from(PARKED) } else { ExitCode::SUCCESS })
 }
 
+/// A session whose meters live as long as it does.
 fn session(
     run: &Run,
     loaded: &Loaded,

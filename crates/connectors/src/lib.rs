@@ -7,6 +7,7 @@
 //! Targets, and what each keeps to, stand at [`target`].
 
 pub mod bounded;
+mod client;
 pub mod file;
 pub mod push;
 pub mod retry_after;
@@ -14,4 +15,5 @@ mod secret;
 pub mod signature;
 pub mod target;
 
+pub use client::blocking_client;
 pub use secret::expand;

@@ -3,7 +3,11 @@
 //! A run has no log of records and nobody who would come back tomorrow: what a target does
 //! not take is sent again for a while, under the same key, and then the run has failed. It
 //! may be run again: the same records go under the same keys.
+//!
+//! Runs that keep a ledger number their records through all of them, and hand over what the
+//! targets must remember from one to the next: files grow.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,9 +16,11 @@ use flowmeter_core::pipeline::TargetPlan;
 use flowmeter_core::time::Timestamp;
 use flowmeter_engine::node::Clock;
 use flowmeter_engine::outbox::{
-    Delivery, DeliveryState, Kept, Marks, Outbox, Patience, Progress, Records, Shelf, Target, Window, WindowLimits,
+    Delivery, DeliveryState, Kept, Marks, Outbox, Patience, Progress, Records, Shelf, Span, Target, Window, WindowLimits,
 };
 use flowmeter_engine::{Error, Kind, RecordSink};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::target::{Around, of_path, open};
 
@@ -29,13 +35,39 @@ pub struct Push {
     records: Lane,
     thresholds: Lane,
     clock: Arc<dyn Clock>,
+    /// What is known of targets that take no part in this run.
+    absent: BTreeMap<String, Value>,
 }
 
 /// Targets that take the same records.
 struct Lane {
     targets: Vec<(String, Box<dyn Target>)>,
     window: Window,
-    count: u64,
+    /// The number of the first.
+    first: u64,
+    /// The number of the next.
+    next: u64,
+    step: Step,
+}
+
+/// What is done with a window that is full.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Step {
+    /// It is sent, and at once read back: afterwards nobody has it.
+    SendAndReadBack,
+    /// It is sent.
+    Send,
+    /// It is read back.
+    ReadBack,
+}
+
+/// What a run hands over to the next: how far the numbers have come, and what targets must
+/// remember.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+struct Remembered {
+    records: u64,
+    thresholds: u64,
+    targets: BTreeMap<String, Value>,
 }
 
 impl Push {
@@ -45,13 +77,42 @@ impl Push {
     /// # Errors
     /// A target cannot be opened.
     pub fn open(pipeline: &str, targets: &[TargetPlan], instead: Option<&str>, clock: Arc<dyn Clock>) -> Result<Push, Error> {
+        Push::with(pipeline, targets, instead, None, clock)
+    }
+
+    /// The same for a run that goes on where another ended: with what that one gave to
+    /// remember, `null` if there was none. Its records are handed over twice: to be sent, and
+    /// after [`Push::look_again`] to be read back.
+    ///
+    /// # Errors
+    /// A target cannot be opened, or what it should remember is none.
+    pub fn go_on(
+        pipeline: &str,
+        targets: &[TargetPlan],
+        instead: Option<&str>,
+        memory: &Value,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Push, Error> {
+        let remembered = if memory.is_null() { Ok(Remembered::default()) } else { serde_json::from_value(memory.clone()) };
+        let remembered = remembered.map_err(|why| Error::new(Kind::Corrupt, format!("what targets remember: {why}")))?;
+        Push::with(pipeline, targets, instead, Some(remembered), clock)
+    }
+
+    fn with(
+        pipeline: &str,
+        targets: &[TargetPlan],
+        instead: Option<&str>,
+        remembered: Option<Remembered>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Push, Error> {
         let opened = |thresholds: bool| {
             let mut list = Vec::new();
             for plan in targets.iter().filter(|plan| plan.thresholds == thresholds) {
+                let memory = remembered.as_ref().map(|remembered| remembered.targets.get(&plan.id).unwrap_or(&Value::Null));
                 let around = Around {
                     folder: std::path::Path::new("."),
                     owner: format!("{pipeline}/{}", plan.id),
-                    memory: None,
+                    memory,
                     clock: Arc::clone(&clock),
                 };
                 list.extend(open(plan, &around)?.map(|target| (plan.id.clone(), target)));
@@ -64,18 +125,49 @@ impl Push {
             None if !is_named => vec![("-".to_owned(), of_path("-")?)],
             None => opened(false)?,
         };
-        let lane = |targets| Lane { targets, window: Window::new(0), count: 0 };
-        Ok(Push { records: lane(records), thresholds: lane(opened(true)?), clock })
+        let step = if remembered.is_some() { Step::Send } else { Step::SendAndReadBack };
+        let lane = |targets, first| Lane { targets, window: Window::new(first), first, next: first, step };
+        let thresholds = opened(true)?;
+        let Remembered { records: first, thresholds: first_threshold, targets: absent } = remembered.unwrap_or_default();
+        Ok(Push { records: lane(records, first), thresholds: lane(thresholds, first_threshold), clock, absent })
+    }
+
+    /// What the next run must be given.
+    ///
+    /// # Errors
+    /// It cannot be written down.
+    pub fn memory(&self) -> Result<Value, Error> {
+        let mut targets = self.absent.clone();
+        targets.extend(self.targets().map(|(id, target)| (id.clone(), target.memory())).filter(|(_, memory)| !memory.is_null()));
+        let remembered = Remembered { records: self.records.next, thresholds: self.thresholds.next, targets };
+        serde_json::to_value(remembered).map_err(|why| Error::new(Kind::Bug, why.to_string()))
+    }
+
+    /// Takes a record, or a partial one of a threshold.
+    ///
+    /// # Errors
+    /// A target does not take it, or does not hold it.
+    pub fn take(&mut self, partial: bool, json: &[u8]) -> Result<(), Error> {
+        let lane = if partial { &mut self.thresholds } else { &mut self.records };
+        lane.push(json, &*self.clock)
+    }
+
+    /// From now on the same records come again, to be read back.
+    pub fn look_again(&mut self) {
+        for lane in [&mut self.records, &mut self.thresholds] {
+            (lane.window, lane.next, lane.step) = (Window::new(lane.first), lane.first, Step::ReadBack);
+            lane.targets.iter_mut().for_each(|(_, target)| target.look_afresh());
+        }
     }
 
     /// Records handed over.
     pub fn record_count(&self) -> u64 {
-        self.records.count
+        self.records.next - self.records.first
     }
 
     /// Partial records handed over.
     pub fn threshold_count(&self) -> u64 {
-        self.thresholds.count
+        self.thresholds.next - self.thresholds.first
     }
 
     /// Whether any target writes to standard output.
@@ -93,7 +185,7 @@ impl Push {
     /// One does not, for good or for too long.
     pub fn accept(&mut self) -> Result<(), Error> {
         for lane in [&mut self.records, &mut self.thresholds] {
-            lane.send(&*self.clock)?;
+            lane.go(&*self.clock)?;
             lane.targets.iter_mut().try_for_each(|(_, target)| target.seal())?;
         }
         Ok(())
@@ -104,8 +196,11 @@ impl Push {
     /// # Errors
     /// One holds something else.
     pub fn confirm(&mut self) -> Result<(), Error> {
-        let targets = self.records.targets.iter_mut().chain(&mut self.thresholds.targets);
-        targets.into_iter().try_for_each(|(_, target)| target.confirm())
+        for lane in [&mut self.records, &mut self.thresholds] {
+            lane.go(&*self.clock)?;
+            lane.targets.iter_mut().try_for_each(|(_, target)| target.confirm())?;
+        }
+        Ok(())
     }
 }
 
@@ -121,21 +216,27 @@ impl RecordSink for Push {
 
 impl Lane {
     fn push(&mut self, json: &[u8], clock: &dyn Clock) -> Result<(), Error> {
-        self.window.push(self.count, json);
-        self.count += 1;
+        self.window.push(self.next, json);
+        self.next += 1;
         let is_full = self.window.len() >= WINDOW.records || self.window.bytes() >= WINDOW.bytes;
-        if is_full { self.send(clock) } else { Ok(()) }
+        if is_full { self.go(clock) } else { Ok(()) }
     }
 
-    /// Sends what has gathered to every target, until each has it, and reads it back.
-    fn send(&mut self, clock: &dyn Clock) -> Result<(), Error> {
-        let window = std::mem::replace(&mut self.window, Window::new(self.count));
+    /// Every target gets what has gathered, and shows that it has it.
+    fn go(&mut self, clock: &dyn Clock) -> Result<(), Error> {
+        let window = std::mem::replace(&mut self.window, Window::new(self.next));
         if window.is_empty() {
             return Ok(());
         }
+        let span = window.span();
         let mut window = Once(Some(window));
         for (name, target) in &mut self.targets {
-            window = deliver(name, target.as_mut(), window, clock)?;
+            if self.step != Step::ReadBack {
+                send(name, target.as_mut(), &mut window, span, clock)?;
+            }
+            if self.step != Step::Send {
+                read_back(name, target.as_mut(), &mut window, span)?;
+            }
         }
         Ok(())
     }
@@ -178,14 +279,16 @@ impl Shelf for Nowhere {
     }
 }
 
-fn deliver(name: &str, target: &mut dyn Target, mut window: Once, clock: &dyn Clock) -> Result<Once, Error> {
-    let Some(span) = window.0.as_ref().map(Window::span) else { return Ok(window) };
-    let marks = Marks { next: span.first, sent: span.first, confirmed: span.first, ..Marks::default() };
-    let kept = Kept { marks, retrying: Vec::new() };
-    let mut outbox = Outbox::new(Nowhere::default(), kept, WINDOW, Patience { total: PATIENCE });
+fn outbox(marks: Marks) -> Outbox<Nowhere> {
+    Outbox::new(Nowhere::default(), Kept { marks, retrying: Vec::new() }, WINDOW, Patience { total: PATIENCE })
+}
+
+/// Sends a window until a target has it.
+fn send(name: &str, target: &mut dyn Target, window: &mut Once, span: Span, clock: &dyn Clock) -> Result<(), Error> {
+    let mut outbox = outbox(Marks { next: span.first, sent: span.first, confirmed: span.first, ..Marks::default() });
     let begun = clock.now();
     loop {
-        match outbox.step(target, &mut window, span.until, clock.now())? {
+        match outbox.step(target, window, span.until, clock.now())? {
             Progress::Worked => {}
             Progress::Idle | Progress::Halted => break,
             Progress::Until(at) => {
@@ -198,31 +301,24 @@ fn deliver(name: &str, target: &mut dyn Target, mut window: Once, clock: &dyn Cl
             }
         }
     }
-    if let Some(dead) = outbox.shelf().dead.first() {
-        let count = outbox.shelf().dead.len();
-        let message = format!(
-            "target `{name}` refused {count} of {} records: {}: {}",
-            span.until - span.first,
-            dead.record_id,
-            dead.answer
-        );
-        return Err(Error::new(Kind::Invalid, message));
-    }
-    // Files are looked at as a whole, at the end.
-    let report = outbox.confirm(target, &mut window)?;
-    match report.differences.first() {
-        None => Ok(window),
-        Some(difference) => {
-            let message = format!(
-                "target `{name}` does not hold {} of {} records: {} {}",
-                report.difference_count,
-                span.until - span.first,
-                difference.record_id,
-                difference.what
-            );
-            Err(Error::new(Kind::Corrupt, message))
-        }
-    }
+    let dead = &outbox.shelf().dead;
+    dead.first().map_or(Ok(()), |first| {
+        let (count, all) = (dead.len(), span.until - span.first);
+        let message = format!("target `{name}` refused {count} of {all} records: {}: {}", first.record_id, first.answer);
+        Err(Error::new(Kind::Invalid, message))
+    })
+}
+
+/// Compares a window with what a target holds. Files of a run are looked at as a whole, at
+/// the end.
+fn read_back(name: &str, target: &mut dyn Target, window: &mut Once, span: Span) -> Result<(), Error> {
+    let sent = Marks { next: span.until, sent: span.until, confirmed: span.first, ..Marks::default() };
+    let report = outbox(sent).confirm(target, window)?;
+    report.differences.first().map_or(Ok(()), |first| {
+        let (count, all) = (report.difference_count, span.until - span.first);
+        let message = format!("target `{name}` does not hold {count} of {all} records: {} {}", first.record_id, first.what);
+        Err(Error::new(Kind::Corrupt, message))
+    })
 }
 
 /// Waits for an instant.

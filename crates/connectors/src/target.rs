@@ -28,6 +28,8 @@ pub mod stdout;
 mod tls;
 mod windowed;
 
+pub(crate) use tls::of as tls_of;
+
 use std::path::Path;
 use std::sync::Arc;
 

@@ -17,7 +17,7 @@ fn wrong(what: &str, why: impl std::fmt::Display) -> Error {
 ///
 /// # Errors
 /// A certificate or a key is none.
-pub(super) fn of(plan: &TlsPlan) -> Result<ClientConfig, Error> {
+pub(crate) fn of(plan: &TlsPlan) -> Result<ClientConfig, Error> {
     let text = |written: &Option<String>| written.as_deref().map(crate::expand).transpose();
     let (ca, certificate, key) = (text(&plan.ca)?, text(&plan.certificate)?, text(&plan.key)?);
     let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };

@@ -1,0 +1,92 @@
+//! Runs that go on where the one before ended: `--data`.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use flowmeter_connectors::file::Files;
+use flowmeter_connectors::push::Push;
+use flowmeter_core::session::Trigger;
+use flowmeter_engine::ledger::{Ledger, LedgerSettings};
+use flowmeter_engine::{Engine, Error, Totals};
+use flowmeter_store::disk::{LocalDisk, Lock};
+use flowmeter_store::identities::SpilledIdentities;
+
+use crate::args::Run;
+use crate::clock::Wall;
+use crate::failure::Wrong;
+use crate::journal::Journal;
+use crate::load::{self, Loaded};
+use crate::watch::Watch;
+
+/// Identities in memory; the rest is in the folder. As `memory.identities_bytes` of a server.
+const IDENTITIES_BYTES: usize = 1 << 30;
+
+/// A folder with what the pipeline's runs left behind.
+pub(super) struct Kept {
+    ledger: Ledger,
+    engine: Engine<SpilledIdentities>,
+    /// Nobody else uses the folder meanwhile.
+    _lock: Lock,
+}
+
+impl Kept {
+    pub(super) fn open(data: &Path, run: &Run, loaded: &Loaded) -> anyhow::Result<Kept> {
+        std::fs::create_dir_all(data).map_err(|why| Error::io(data.display(), &why))?;
+        let lock = Lock::take(data).map_err(Error::from)?;
+        let disk = Arc::new(LocalDisk::new(data).map_err(|why| Error::io(data.display(), &why))?);
+        let settings = LedgerSettings { engine: load::settings(&run.input, 0), identities_bytes: IDENTITIES_BYTES };
+        let (ledger, engine) = Ledger::open(disk, &loaded.plan, &loaded.document, settings)?;
+        Ok(Kept { ledger, engine, _lock: lock })
+    }
+
+    /// The number of this run.
+    pub(super) fn run(&self) -> u64 {
+        self.ledger.run()
+    }
+
+    /// A session whose meters go on in the next.
+    pub(super) fn session(
+        self,
+        run: &Run,
+        loaded: &Loaded,
+        output: Option<&str>,
+        journal: &mut Journal,
+        watch: &mut Watch,
+    ) -> anyhow::Result<(Totals, Push)> {
+        let Kept { mut ledger, mut engine, _lock } = self;
+        let plan = &loaded.plan;
+        let as_of = load::as_of(&run.input)?;
+        if as_of < ledger.clock() {
+            let (before, run) = (ledger.clock(), ledger.run() - 1);
+            return Err(
+                Wrong(format!("the time of this run is {as_of}, that of run {run} was {before}: it cannot go back")).into()
+            );
+        }
+        let mut files = Files::new(Arc::clone(plan), &run.input.input)?;
+        let mut push = Push::go_on(&plan.name, &loaded.targets, output, ledger.memory(), Arc::new(Wall))?;
+        engine.open_declared(as_of);
+        journal.step(Trigger::Ready)?;
+        engine.ingest(&mut files, as_of, ledger.spool()?, watch)?;
+        let totals = engine.totals();
+        flowmeter_connectors::bounded::check(plan, &totals.tally)?;
+        journal.step(Trigger::Finish)?;
+        engine.tick(as_of, ledger.spool()?)?;
+        if run.flush_open {
+            engine.flush_open(as_of, ledger.spool()?)?;
+        }
+        // From here on it has happened, whatever becomes of the targets.
+        ledger.close(&mut engine, as_of)?;
+        ledger.undelivered(&mut |partial, json| push.take(partial, json))?;
+        push.accept()?;
+        journal.step(Trigger::AllAccepted)?;
+        push.look_again();
+        ledger.undelivered(&mut |partial, json| push.take(partial, json))?;
+        push.confirm()?;
+        ledger.delivered(push.memory()?)?;
+        journal.step(Trigger::AllConfirmed)?;
+        journal.step(Trigger::WrapUp)?;
+        // The process ends now: nobody needs the meters taken apart one by one.
+        std::mem::forget(engine);
+        Ok((totals, push))
+    }
+}

@@ -8,17 +8,25 @@ use std::sync::Arc;
 use anyhow::Context;
 use flowmeter_server::run::{Document, run};
 use flowmeter_server::settings::{Flag, Layers, Settings};
+use flowmeter_server::traces::TARGET;
+use opentelemetry_sdk::trace::SdkTracerProvider;
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::args::Serve;
 use crate::clock::Wall;
 use crate::failure::{self, Wrong};
+use crate::traces;
 
 pub(crate) fn serve(serve: &Serve) -> anyhow::Result<ExitCode> {
     let settings = settings(serve)?;
     if serve.print_config {
         return failure::print(&settings.print());
     }
-    log(&settings);
+    let traces = settings.otlp.as_ref().map(traces::exporter).transpose()?;
+    log(&settings, traces.as_ref());
     for warning in settings.warnings() {
         tracing::warn!("{warning}");
     }
@@ -39,6 +47,9 @@ pub(crate) fn serve(serve: &Serve) -> anyhow::Result<ExitCode> {
             drop(writeln!(out, "pipeline {} is running", served.kept.name));
         }
     }))?;
+    if let Some(why) = traces.and_then(|traces| traces.shutdown().err()) {
+        tracing::warn!("the last traces did not arrive: {why}");
+    }
     tracing::info!("everything is written; until next time");
     Ok(ExitCode::SUCCESS)
 }
@@ -73,11 +84,14 @@ pub(crate) fn settings(serve: &Serve) -> anyhow::Result<Settings> {
     Ok(Settings::read(&layers).map_err(|problems| Wrong(problems.to_string()))?)
 }
 
-fn log(settings: &Settings) {
-    let level = settings.tracing.level.parse().unwrap_or(tracing_subscriber::filter::LevelFilter::INFO);
-    let lines = tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).with_target(false);
+/// Logs to standard error, and traces to a collector, if there is one.
+fn log(settings: &Settings, traces: Option<&SdkTracerProvider>) {
+    let level = settings.tracing.level.parse().unwrap_or(LevelFilter::INFO);
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false);
+    let lines = if settings.tracing.json { lines.json().boxed() } else { lines.boxed() };
+    let lines = lines.with_filter(Targets::new().with_default(level).with_target(TARGET, LevelFilter::OFF));
     // A subscriber that is there already is as good.
-    drop(if settings.tracing.json { lines.json().try_init() } else { lines.try_init() });
+    drop(tracing_subscriber::registry().with(lines).with(traces.map(traces::layer)).try_init());
 }
 
 /// Waits for whoever wants the server to end.

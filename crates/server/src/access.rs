@@ -21,6 +21,16 @@ use crate::installation::Who;
 
 /// The header of the name.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// The name of a request, beside it.
+#[derive(Clone, Debug)]
+pub(crate) struct Name(String);
+
+impl Name {
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 /// Characters of a name that is taken over.
 const CHARS_MAX: usize = 128;
 
@@ -44,9 +54,10 @@ impl Names {
     }
 }
 
-async fn tell(request: Request, next: Next, clock: &dyn Clock, names: &Names) -> Response {
+async fn tell(mut request: Request, next: Next, clock: &dyn Clock, names: &Names) -> Response {
     let name = given(request.headers()).unwrap_or_else(|| names.next());
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    request.extensions_mut().insert(Name(name.clone()));
     let began = clock.now();
     let mut answer = next.run(request).await;
     if answer.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind == "application/problem+json") {

@@ -44,6 +44,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use tokio::sync::watch;
+use tracing::Instrument;
 
 use crate::idempotency::Answers;
 use crate::installation::{Installation, Refused, Who};
@@ -51,6 +52,7 @@ use crate::keys::{KeyRing, Principal, Scope};
 use crate::limits::{Gate, RateLimits};
 use crate::notifications::courier::Courier;
 use crate::problem::{Code, Problem};
+use crate::traces;
 
 pub(crate) use events::words as verdict_words;
 pub use metrics::Metrics;
@@ -145,7 +147,7 @@ pub fn router(app: App) -> Router {
     let mut router: Router<App> = Router::new();
     for endpoint in endpoints() {
         let scope = endpoint.scope;
-        let guard = Guard { app: app.clone(), scope };
+        let guard = Guard { app: app.clone(), scope, route: endpoint.path };
         router = router.route(endpoint.path, endpoint.route.route_layer(from_fn_with_state(guard, guarded)));
     }
     router
@@ -164,6 +166,7 @@ fn problem(code: Code, detail: String) -> Response {
 struct Guard {
     app: App,
     scope: Option<Scope>,
+    route: &'static str,
 }
 
 /// Who asks: found by the guard, asked for by endpoints.
@@ -175,9 +178,15 @@ pub struct Asked {
     pub principal: Principal,
 }
 
-async fn guarded(State(guard): State<Guard>, mut request: Request, next: Next) -> Response {
-    let Guard { app, scope } = guard;
-    let Some(scope) = scope else { return next.run(request).await };
+async fn guarded(State(guard): State<Guard>, request: Request, next: Next) -> Response {
+    let Some(scope) = guard.scope else { return next.run(request).await };
+    let span = traces::request(guard.route, &request);
+    let answer = admitted(guard.app, scope, request, next).instrument(span.clone()).await;
+    traces::answered(&span, answer.status(), answer.extensions().get::<Who>().map(|who| who.namespace.as_str()));
+    answer
+}
+
+async fn admitted(app: App, scope: Scope, mut request: Request, next: Next) -> Response {
     let _pass = match app.gate.enter() {
         Ok(pass) => pass,
         Err(refused) => return refused.into_response(),

@@ -18,6 +18,7 @@ mod explain;
 mod finishing;
 mod first_key;
 mod meter_events;
+mod meter_memory;
 mod meter_types;
 mod meters;
 mod notifications;
@@ -103,6 +104,10 @@ pub struct Installation {
     changing: Mutex<()>,
     /// So are changes of the meters of the OpenMeter API, of which each takes several.
     changing_openmeter: Mutex<()>,
+    /// Bytes that meters may take.
+    meters_bytes_max: u64,
+    /// All notifications, once they were read.
+    notifications_read: Mutex<Option<Arc<Vec<crate::notifications::Notification>>>>,
     /// Turns what was received into files.
     event_store: OnceLock<EventStore>,
     /// Held while a backup reads: nothing is let go of meanwhile.
@@ -162,6 +167,7 @@ impl Installation {
         };
         let writer = Writer::start(log, writing, Arc::clone(&tail), Arc::clone(&clock))?;
         let installation = Arc::new(Installation {
+            meters_bytes_max: settings.meters_bytes.unwrap_or_else(meter_memory::of_the_machine),
             settings,
             clock,
             disk,
@@ -171,6 +177,7 @@ impl Installation {
             pipelines: RwLock::default(),
             changing: Mutex::default(),
             changing_openmeter: Mutex::default(),
+            notifications_read: Mutex::default(),
             event_store: OnceLock::new(),
             keeping: Mutex::default(),
             _lock: lock,

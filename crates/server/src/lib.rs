@@ -24,3 +24,4 @@ pub mod security_headers;
 pub mod serve;
 pub mod settings;
 pub mod tls;
+pub mod traces;

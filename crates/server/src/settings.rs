@@ -66,6 +66,9 @@ pub struct Settings {
     pub event_store: EventStore,
     /// Bytes of identities remembered in memory; more spill to disk.
     pub identities_bytes: u64,
+    /// Bytes of meters in memory; beyond them nothing is taken. `None`: half of what the
+    /// machine has.
+    pub meters_bytes: Option<u64>,
     /// Bytes of rollups in memory, of each pipeline; more spill to disk. `None`: usage is
     /// not rolled up.
     pub rollups_bytes: Option<u64>,
@@ -75,8 +78,8 @@ pub struct Settings {
     pub partitions: Option<u16>,
     /// The tenant of requests that name none.
     pub namespace: String,
-    /// Where traces go.
-    pub otlp_endpoint: Option<String>,
+    /// Where traces go; `None`: nowhere.
+    pub otlp: Option<Otlp>,
     /// What is told of sessions, and when.
     pub sessions: Sessions,
     /// How notifications leave.
@@ -104,6 +107,15 @@ pub struct Auth {
     pub required: bool,
     /// The key to make the first others with.
     pub bootstrap_key: Option<Secret>,
+}
+
+/// Where traces go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Otlp {
+    /// `otlp.endpoint`: the collector, without the path of traces.
+    pub endpoint: String,
+    /// `otlp.one_in`: one of so many traces that begin here.
+    pub one_in: u64,
 }
 
 /// The log on disk.
@@ -262,9 +274,6 @@ impl Settings {
                 "listen is {} and there is no tls.cert: keys cross the network in the clear unless a proxy in front speaks TLS",
                 self.listen
             ));
-        }
-        if self.otlp_endpoint.is_some() {
-            warnings.push("otlp.endpoint is set, but this version sends no traces".to_owned());
         }
         warnings
     }

@@ -11,6 +11,7 @@ mod documents;
 mod door;
 mod durability;
 mod idempotency;
+mod memory;
 mod periods;
 mod readme;
 mod security;

@@ -14,6 +14,7 @@ use flowmeter_engine::live::Letter;
 use flowmeter_engine::node::{Placed, Submission};
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
+use tracing::Instrument;
 
 use super::door::{self, Bounds, Form, Knocking, Needs};
 use super::request::Query;
@@ -21,6 +22,7 @@ use super::{App, Asked, Endpoint, answer};
 use crate::installation::{Refused, Served, problem_of};
 use crate::keys::Scope;
 use crate::problem::{Code, Problem};
+use crate::traces;
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
     vec![Endpoint {
@@ -75,6 +77,7 @@ pub(crate) async fn admit(
     if let Some(why) = app.installation.failure() {
         return Err(Box::new(Problem::new(Code::Poisoned, why.to_string())));
     }
+    app.installation.meters_have_room()?;
     let bytes = crate::body::read(headers, body, limits).await?;
     let received = bytes.len();
     let mut head = Vec::with_capacity(64);
@@ -93,13 +96,19 @@ pub(crate) async fn admit(
     }
     let placed = match knocking.admitted {
         0 => None,
-        _ => Some(put(app, head_bytes, std::mem::take(&mut knocking.letter), knocking.admitted).await?),
+        events => {
+            let put = put(app, head_bytes, std::mem::take(&mut knocking.letter), events);
+            Some(put.instrument(traces::part("commit", events)).await?)
+        }
     };
     if !options.partial && !options.wait {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
     let verdicts = match placed {
-        Some(placed) if options.wait => counted(app, namespace, placed, knocking.admitted).await?,
+        Some(placed) if options.wait => {
+            let counted = counted(app, namespace, placed, knocking.admitted);
+            counted.instrument(traces::part("count", knocking.admitted)).await?
+        }
         _ => Vec::new(),
     };
     Ok(answer(if options.partial { StatusCode::MULTI_STATUS } else { StatusCode::OK }, &told(&knocking, &verdicts)))

@@ -62,6 +62,8 @@ impl Metrics {
         line(&mut out, "flowmeter_log_bytes", "", log_bytes);
         family(&mut out, "flowmeter_log_entries", "counter", "Entries of the log");
         line(&mut out, "flowmeter_log_entries_total", "", log_end);
+        family(&mut out, "flowmeter_count_meter_bytes_max", "gauge", "Memory that all meters together may take");
+        line(&mut out, "flowmeter_count_meter_bytes_max", "", app.installation.meters_bytes_max());
         pipelines(&mut out, app, log_end);
         out.push_str("# EOF\n");
         out
@@ -101,6 +103,8 @@ fn pipelines(out: &mut String, app: &App, log_end: u64) {
     }
     family(out, "flowmeter_count_meters", "gauge", "Meters there are");
     served.iter().for_each(|one| line(out, "flowmeter_count_meters", &label(one), one.board().meters()));
+    family(out, "flowmeter_count_meter_bytes", "gauge", "Memory of meters");
+    served.iter().for_each(|one| line(out, "flowmeter_count_meter_bytes", &label(one), one.board().meter_bytes()));
     family(out, "flowmeter_admit_identity_bytes", "gauge", "Bytes of identities in memory, as of the last checkpoint");
     served.iter().for_each(|one| line(out, "flowmeter_admit_identity_bytes", &label(one), one.board().identities_bytes()));
     family(out, "flowmeter_count_lag_entries", "gauge", "Entries of the log that are durable and not yet counted");

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::sessions::counts;
 use super::{Installation, KeptPipeline, KeptSession, Refused, Who, problem_of};
+use crate::traces;
 
 impl Installation {
     /// A batch run: reads the pipeline's files once, in a thread of its own.
@@ -27,8 +28,13 @@ impl Installation {
         self.step(&mut session, &compiled.plan, Trigger::Start, audited).map_err(at)?;
         let (installation, mut running) = (Arc::clone(self), session.clone());
         let thread = std::thread::Builder::new().name("session".to_owned()).spawn(move || {
+            let span = traces::session(&running.session_id, &running.pipeline);
             // What goes wrong is kept with the session.
-            drop(installation.batch(&mut running, compiled));
+            drop(span.in_scope(|| installation.batch(&mut running, compiled)));
+            span.record("flowmeter.status", running.session_status.as_str());
+            if running.error.is_some() {
+                traces::failed(&span);
+            }
         });
         thread.map_err(|why| at(Error::new(Kind::Unavailable, format!("no thread: {why}"))))?;
         Ok(session)

@@ -139,6 +139,7 @@ impl Installation {
     /// Opens a meter: `userId`, `meterType` (name or id), and where it is not clear
     /// `pipeline` and `meterKey`; `id`, `deleteOnReset`, `customFields` if wanted.
     pub fn create_meter(&self, who: &Who, fields: &Map<String, Value>) -> Result<MeterView, Refused> {
+        self.meters_have_room()?;
         let invalid = |field: &str, detail: String| Box::new(Problem::new(Code::Invalid, detail).field(field));
         let text = |name: &str| fields.get(name).and_then(Value::as_str);
         let user = text("userId").filter(|user| !user.is_empty());

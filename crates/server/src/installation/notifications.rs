@@ -2,6 +2,7 @@
 //! and what they look at. Delivery itself is the courier's.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError};
 
 use flowmeter_engine::Error;
 use flowmeter_store::catalog::{Catalog, Change, Table, key_of};
@@ -74,10 +75,23 @@ impl Installation {
         found.iter().map(|(_, value)| kept(value)).collect()
     }
 
-    /// All notifications.
-    pub(crate) fn all_notifications(&self) -> Result<Vec<Notification>, Error> {
+    /// All notifications, as they are now: they are asked for with every attempt and change
+    /// seldom, so they are read once.
+    pub(crate) fn all_notifications(&self) -> Result<Arc<Vec<Notification>>, Error> {
+        let mut known = self.notifications_read.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = &*known {
+            return Ok(Arc::clone(known));
+        }
         let found = self.catalog.scan(Table::Notifications, b"", None, usize::MAX)?;
-        found.iter().map(|(_, value)| kept(value)).collect()
+        let all: Vec<Notification> = found.iter().map(|(_, value)| kept(value)).collect::<Result<_, _>>()?;
+        Ok(Arc::clone(known.insert(Arc::new(all))))
+    }
+
+    /// Changes notifications. Whoever asks for them afterwards gets them as they are then.
+    fn commit_notifications(&self, changes: &[Change]) -> Result<(), Refused> {
+        let committed = self.catalog.commit(changes);
+        *self.notifications_read.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        committed.map_err(|why| problem_of(&why.into()))
     }
 
     /// A notification by id or name.
@@ -172,7 +186,7 @@ impl Installation {
     fn keep_notification(&self, who: &Who, action: &str, before: Value, made: &Notification) -> Result<(), Refused> {
         let mut changes = vec![put(Table::Notifications, named_key(&who.namespace, &made.name), made)];
         changes.extend(self.audited(who, action, &made.name, before, made.written()).map_err(|why| problem_of(&why))?);
-        self.catalog.commit(&changes).map_err(|why| problem_of(&why.into()))?;
+        self.commit_notifications(&changes)?;
         self.attend(&who.namespace).map_err(|why| problem_of(&why))
     }
 
@@ -191,7 +205,7 @@ impl Installation {
         }
         let audited = self.audited(who, "notification.delete", &known.name, known.written(), Value::Null);
         changes.extend(audited.map_err(|why| problem_of(&why))?);
-        self.catalog.commit(&changes).map_err(|why| problem_of(&why.into()))?;
+        self.commit_notifications(&changes)?;
         self.attend(&who.namespace).map_err(|why| problem_of(&why))
     }
 

@@ -18,12 +18,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use flowmeter_core::time::Timestamp;
 use flowmeter_engine::Error;
+use tracing::Instrument;
 use uuid::Uuid;
 
 use super::channels::{Message, Outside, Sent};
 use super::notice::{Notice, NoticeState};
 use super::pace::{Patience, next_attempt};
 use crate::installation::{Installation, Refused, Who};
+use crate::traces;
 use keeping::{Ended, Keeping};
 
 /// Attempts of one channel that are under way at once.
@@ -172,8 +174,13 @@ impl Courier {
         let sent = match &what {
             Err(why) => Err(why.clone()),
             Ok((channel, event, notification)) => {
+                let span = traces::notify(&notice.channel);
                 let message = Message { id: &notice.wire_id(), attempt: &attempt, notification, at: began, event };
-                Ok(channel.send(&message, &self.outside).await)
+                let sent = channel.send(&message, &self.outside).instrument(span.clone()).await;
+                if !sent.accepted {
+                    traces::failed(&span);
+                }
+                Ok(sent)
             }
         };
         let kept = self.keeping.lay_down(Ended { notice, id: attempt, began, sent });
@@ -200,10 +207,10 @@ impl Courier {
             return Ok(None);
         }
         let all = self.installation.all_notifications()?;
-        let notification = all.into_iter().find(|known| known.id == notice.notification_id);
-        let channel = notification.as_ref().and_then(|known| known.channels.iter().find(|known| known.name == notice.channel));
+        let notification = all.iter().find(|known| known.id == notice.notification_id);
+        let channel = notification.and_then(|known| known.channels.iter().find(|known| known.name == notice.channel));
         let event = self.installation.event_of(notice.event)?;
-        let what = match (notification.as_ref(), channel, event) {
+        let what = match (notification, channel, event) {
             (Some(notification), Some(channel), Some(event)) => Ok((channel.clone(), event, notification.name.clone())),
             (None, ..) => Err("the notification is gone".to_owned()),
             (_, None, _) => Err("the notification has no such channel any more".to_owned()),

@@ -26,7 +26,12 @@ pub async fn run(installation: Arc<Installation>, courier: Arc<Courier>) {
             Ok(()) = bell.changed() => {}
             // The next of the session need not wait for the next look; what went wrong does.
             Some(attempted) = attempts.join_next(), if !attempts.is_empty() => {
-                if !attempted.unwrap_or(false) {
+                // Those that were kept together end together: one look is for all of them.
+                let mut goes_on = attempted.unwrap_or(false);
+                while let Some(attempted) = attempts.try_join_next() {
+                    goes_on |= attempted.unwrap_or(false);
+                }
+                if !goes_on {
                     continue;
                 }
             }

@@ -173,6 +173,13 @@ const CODES: &[(Code, &str, u16, &str, &str)] = &[
         "Make room under the data folder, or shorten log.retention; senders need only repeat.",
     ),
     (
+        Code::MetersFull,
+        "meters_full",
+        503,
+        "Meters take all the memory they may: nothing was taken",
+        "Raise memory.meters_bytes, delete meters nobody uses, or shorten late.amendWithin; senders need only repeat.",
+    ),
+    (
         Code::Poisoned,
         "poisoned",
         503,
@@ -223,6 +230,7 @@ pub enum Code {
     Overloaded,
     Draining,
     DiskFull,
+    MetersFull,
     Poisoned,
     NotReady,
 }

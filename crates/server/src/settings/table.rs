@@ -199,6 +199,14 @@ pub const TABLE: &[Setting] = &[
         "Identities remembered in memory, for deduplication; more spill to disk",
     ),
     row(
+        "memory.meters_bytes",
+        Kind::Bytes(16 * MIB, TIB),
+        "none",
+        "Memory of meters; when it is full new events are refused (503) and nothing else; none: half of what the machine or its \
+         container has",
+    )
+    .or_none(),
+    row(
         "memory.rollups_bytes",
         Kind::Bytes(MIB, TIB),
         "64MiB",
@@ -280,7 +288,19 @@ pub const TABLE: &[Setting] = &[
     )
     .or_none(),
     row("notifications.smtp_password", Kind::Secret, "none", "The password at the mail server").or_none(),
-    row("otlp.endpoint", Kind::Url, "none", "Where OpenTelemetry traces are sent; none: nowhere").or_none(),
+    row(
+        "otlp.endpoint",
+        Kind::Url,
+        "none",
+        "The OpenTelemetry collector that gets traces, over OTLP/HTTP, at /v1/traces below this address; none: nobody",
+    )
+    .or_none(),
+    row(
+        "otlp.one_in",
+        Kind::Count("", 1, 1_000_000_000),
+        "1",
+        "One of so many traces that begin here is sent; where a caller says what becomes of its trace, that holds",
+    ),
     row("tracing.level", Kind::Choice(&["error", "warn", "info", "debug", "trace"]), "info", "What is logged"),
     row("tracing.format", Kind::Choice(&["text", "json"]), "text", "How it is logged: for people, or one JSON object a line"),
 ];

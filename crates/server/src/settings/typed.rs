@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::layers::Values;
 use super::secret::Secret;
 use super::value::Value;
-use super::{Auth, Checkpoint, Commit, EventStore, Log, Notifications, Sessions, Settings, Smtp, TlsFiles, Tracing};
+use super::{Auth, Checkpoint, Commit, EventStore, Log, Notifications, Otlp, Sessions, Settings, Smtp, TlsFiles, Tracing};
 use crate::limits::{Limits, Rates};
 
 /// The settings, if nothing is missing; adds what does not fit together to the problems.
@@ -44,6 +44,7 @@ pub(super) fn build(values: Values, problems: &mut Vec<String>) -> Option<Settin
             retention_bytes: number(v, "event_store.retention_bytes"),
         },
         identities_bytes: number(v, "memory.identities_bytes")?,
+        meters_bytes: number(v, "memory.meters_bytes"),
         rollups_bytes: match switch(v, "rollups.enabled")? {
             true => Some(number(v, "memory.rollups_bytes")?),
             false => None,
@@ -51,7 +52,10 @@ pub(super) fn build(values: Values, problems: &mut Vec<String>) -> Option<Settin
         threads: number(v, "threads").and_then(|n| u16::try_from(n).ok()),
         partitions: number(v, "partitions").and_then(|n| u16::try_from(n).ok()),
         namespace: text(v, "namespace.default")?,
-        otlp_endpoint: text(v, "otlp.endpoint"),
+        otlp: match text(v, "otlp.endpoint") {
+            Some(endpoint) => Some(Otlp { endpoint, one_in: number(v, "otlp.one_in")? }),
+            None => None,
+        },
         sessions: Sessions {
             status_interval: span(v, "sessions.status_interval")?,
             silence: span(v, "sessions.silence"),

@@ -12,6 +12,7 @@ use flowmeter_engine::outbox::{Delivery, Marks, Outbox, Part, Progress, RecordLo
 use flowmeter_engine::{Error, Kind};
 
 use super::CatalogShelf;
+use crate::traces;
 
 /// How long a courier that cannot keep what became of records waits before it tries again.
 const TROUBLED: Duration = Duration::from_secs(1);
@@ -64,8 +65,9 @@ impl Courier {
         let (orders, inbox) = channel();
         let stopped = Arc::new(std::sync::atomic::AtomicBool::new(false));
         let (showing, stopping) = (Arc::clone(&board), Arc::clone(&stopped));
+        let owner = plan.id.clone();
         let hands = Hands { outbox, target, records, clock };
-        let running = move || run(hands, &inbox, &end, &showing, &stopping);
+        let running = move || run(&owner, hands, &inbox, &end, &showing, &stopping);
         let thread = std::thread::Builder::new().name("delivery".to_owned()).spawn(running);
         let thread = thread.map_err(|why| Error::new(Kind::Unavailable, format!("no thread: {why}")))?;
         Ok(Courier { plan: plan.clone(), board, orders: Mutex::new(orders), thread: Mutex::new(Some(thread)), stopped })
@@ -159,6 +161,7 @@ impl Courier {
 }
 
 fn run(
+    owner: &str,
     mut hands: Hands,
     inbox: &Receiver<Order>,
     end: &AtomicU64,
@@ -177,7 +180,14 @@ fn run(
             return;
         }
         let now = hands.clock.now();
-        let stepped = hands.outbox.step(hands.target.as_mut(), &mut hands.records, end.load(Ordering::Acquire), now);
+        let (begin, end) = (hands.outbox.marks().next, end.load(Ordering::Acquire));
+        let span = if begin < end { traces::deliver(owner) } else { tracing::Span::none() };
+        let step = || hands.outbox.step(hands.target.as_mut(), &mut hands.records, end, now);
+        let stepped = span.in_scope(step);
+        span.record("flowmeter.records", (hands.outbox.marks().next - begin) as i64);
+        if hands.outbox.marks().failing_since.is_some() || stepped.is_err() {
+            traces::failed(&span);
+        }
         show(&hands, &stepped, board);
         match stepped {
             Ok(Progress::Worked) => {}

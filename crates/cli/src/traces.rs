@@ -1,0 +1,59 @@
+//! Traces to a collector, over OTLP/HTTP with protobuf.
+//!
+//! Spans wait in a bounded queue and leave in batches from a thread of their own: a collector
+//! that is away or slow holds nothing up, and costs spans, never events.
+
+use std::time::Duration;
+
+use anyhow::Context;
+use flowmeter_server::settings::Otlp;
+use flowmeter_server::traces::TARGET;
+use opentelemetry::KeyValue;
+use opentelemetry::trace::TracerProvider;
+use opentelemetry_otlp::{SpanExporter, WithExportConfig, WithHttpConfig};
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::propagation::TraceContextPropagator;
+use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider};
+use tracing::Subscriber;
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::registry::LookupSpan;
+
+/// Where OTLP/HTTP takes traces, below a collector's address.
+const PATH: &str = "/v1/traces";
+/// How long a collector may take for a batch.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What sends spans to a collector. Headers a collector wants stand in
+/// `OTEL_EXPORTER_OTLP_HEADERS`, as OpenTelemetry has it.
+pub(crate) fn exporter(otlp: &Otlp) -> anyhow::Result<SdkTracerProvider> {
+    let client = flowmeter_connectors::blocking_client(TIMEOUT).context("otlp.endpoint")?;
+    let base = otlp.endpoint.trim_end_matches('/');
+    let endpoint = if base.ends_with(PATH) { base.to_owned() } else { format!("{base}{PATH}") };
+    let exporter = SpanExporter::builder().with_http().with_http_client(client).with_endpoint(endpoint).with_timeout(TIMEOUT);
+    let exporter = exporter.build().context("otlp.endpoint")?;
+    opentelemetry::global::set_text_map_propagator(TraceContextPropagator::new());
+    let here = [KeyValue::new("service.version", env!("CARGO_PKG_VERSION"))];
+    Ok(SdkTracerProvider::builder()
+        .with_batch_exporter(exporter)
+        .with_sampler(sampler(otlp.one_in))
+        .with_resource(Resource::builder().with_service_name("flowmeter").with_attributes(here).build())
+        .build())
+}
+
+/// What a caller decided holds; of what begins here, one in so many is traced.
+fn sampler(one_in: u64) -> Sampler {
+    let here = if one_in <= 1 { Sampler::AlwaysOn } else { Sampler::TraceIdRatioBased(1.0 / one_in as f64) };
+    Sampler::ParentBased(Box::new(here))
+}
+
+/// What makes spans of what is traced.
+pub(crate) fn layer<S: Subscriber + for<'a> LookupSpan<'a>>(traces: &SdkTracerProvider) -> impl Layer<S> + use<S> {
+    tracing_opentelemetry::layer()
+        .with_tracer(traces.tracer("flowmeter"))
+        .with_location(false)
+        .with_threads(false)
+        .with_target(false)
+        .with_tracked_inactivity(false)
+        .with_filter(Targets::new().with_target(TARGET, LevelFilter::INFO))
+}

@@ -1,0 +1,59 @@
+//! The bound of the meters' memory: when it is reached, the door closes for new events, with
+//! an answer that says so. What is in the log is counted, periods close, records go; nothing
+//! is dropped, and nothing is ended for want of memory.
+
+use std::sync::PoisonError;
+
+use super::{Installation, Refused};
+use crate::problem::{Code, Problem};
+
+/// How long a sender is asked to wait: somebody has to do something first.
+const RETRY_AFTER_S: u64 = 30;
+
+impl Installation {
+    /// Bytes that meters may take.
+    pub fn meters_bytes_max(&self) -> u64 {
+        self.meters_bytes_max
+    }
+
+    /// Whether there is room for the meters of what is in the log and more.
+    pub(crate) fn meters_have_room(&self) -> Result<(), Refused> {
+        let end = self.tail.end();
+        let pipelines = self.pipelines.read().unwrap_or_else(PoisonError::into_inner);
+        let bytes: u64 = pipelines.values().map(|served| served.board().meter_bytes_at(end)).sum();
+        if bytes < self.meters_bytes_max {
+            return Ok(());
+        }
+        let max = self.meters_bytes_max;
+        let detail = format!("meters take {bytes} bytes, with those of what waits to be counted; memory.meters_bytes is {max}");
+        Err(Box::new(Problem::new(Code::MetersFull, detail).retry_after(RETRY_AFTER_S)))
+    }
+}
+
+/// Half of what the machine or its container has; no bound where neither says.
+pub(super) fn of_the_machine() -> u64 {
+    let machine = std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| total(&text));
+    let container = ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"]
+        .into_iter()
+        .find_map(|file| std::fs::read_to_string(file).ok()?.trim().parse::<u64>().ok());
+    machine.into_iter().chain(container).min().map_or(u64::MAX, |bytes| bytes / 2)
+}
+
+/// Bytes of memory that `/proc/meminfo` tells of.
+fn total(text: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+    let kib = line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?;
+    kib.checked_mul(1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_machine_says_how_much_it_has() {
+        assert_eq!(total("MemTotal:       24634196 kB\nMemFree: 1 kB\n"), Some(24_634_196 * 1024));
+        assert_eq!(total("MemFree: 1 kB\n"), None);
+        assert_eq!(total("MemTotal: much\n"), None);
+    }
+}

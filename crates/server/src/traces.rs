@@ -1,0 +1,114 @@
+//! What is traced: requests, from the caller's trace on, and what is done for them; sessions
+//! over files; what goes to targets and to whoever is notified.
+//!
+//! Spans of [`TARGET`] are for a collector and not for the log. Where nothing is traced they
+//! are nothing: a disabled span is one comparison.
+//!
+//! Names of attributes are those of OpenTelemetry's semantic conventions where there are any.
+
+use axum::extract::Request;
+use axum::http::{HeaderMap, StatusCode};
+use opentelemetry::propagation::Extractor;
+use tracing::field::Empty;
+use tracing::{Span, info_span};
+use tracing_opentelemetry::OpenTelemetrySpanExt;
+
+use crate::access::Name;
+
+/// The target of every span that is traced.
+pub const TARGET: &str = "flowmeter::trace";
+
+/// A request at an endpoint; part of the caller's trace, if it says which (`traceparent`).
+pub(crate) fn request(route: &'static str, request: &Request) -> Span {
+    let span = info_span!(
+        target: TARGET,
+        "request",
+        otel.name = Empty,
+        otel.kind = "server",
+        otel.status_code = Empty,
+        http.request.method = %request.method(),
+        http.route = route,
+        http.response.status_code = Empty,
+        url.path = request.uri().path(),
+        flowmeter.request_id = request.extensions().get::<Name>().map(Name::as_str),
+        flowmeter.namespace = Empty,
+    );
+    if !span.is_disabled() {
+        span.record("otel.name", format!("{} {route}", request.method()));
+        let caller = opentelemetry::global::get_text_map_propagator(|known| known.extract(&Headers(request.headers())));
+        // A span that is not sampled has no parent to set.
+        drop(span.set_parent(caller));
+    }
+    span
+}
+
+/// Its answer.
+pub(crate) fn answered(span: &Span, status: StatusCode, namespace: Option<&str>) {
+    span.record("http.response.status_code", i64::from(status.as_u16()));
+    if let Some(namespace) = namespace {
+        span.record("flowmeter.namespace", namespace);
+    }
+    if status.is_server_error() {
+        span.record("otel.status_code", "ERROR");
+    }
+}
+
+/// A part of a request.
+pub(crate) fn part(name: &'static str, events: u32) -> Span {
+    info_span!(target: TARGET, "part", otel.name = name, flowmeter.events = i64::from(events))
+}
+
+/// A session over files.
+pub(crate) fn session(id: &str, pipeline: &str) -> Span {
+    info_span!(
+        target: TARGET,
+        "session",
+        otel.name = format!("session {pipeline}"),
+        otel.status_code = Empty,
+        flowmeter.session = id,
+        flowmeter.pipeline = pipeline,
+        flowmeter.status = Empty,
+    )
+}
+
+/// A window of records on its way to a target.
+pub(crate) fn deliver(owner: &str) -> Span {
+    info_span!(
+        target: TARGET,
+        "deliver",
+        otel.name = format!("deliver {owner}"),
+        otel.kind = "client",
+        otel.status_code = Empty,
+        flowmeter.target = owner,
+        flowmeter.records = Empty,
+    )
+}
+
+/// An attempt to notify.
+pub(crate) fn notify(channel: &str) -> Span {
+    info_span!(
+        target: TARGET,
+        "notify",
+        otel.name = format!("notify {channel}"),
+        otel.kind = "client",
+        otel.status_code = Empty,
+        flowmeter.channel = channel,
+    )
+}
+
+/// What was traced did not end well.
+pub(crate) fn failed(span: &Span) {
+    span.record("otel.status_code", "ERROR");
+}
+
+struct Headers<'a>(&'a HeaderMap);
+
+impl Extractor for Headers<'_> {
+    fn get(&self, key: &str) -> Option<&str> {
+        self.0.get(key)?.to_str().ok()
+    }
+
+    fn keys(&self) -> Vec<&str> {
+        self.0.keys().map(axum::http::HeaderName::as_str).collect()
+    }
+}

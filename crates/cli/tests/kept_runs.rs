@@ -169,7 +169,7 @@ fn runs_that_are_killed_at_any_moment_and_repeated_end_right() {
         whole.summary("month.ndjson", &as_of);
         for _ in 0..6 {
             let mut run = killed.command("month.ndjson", &as_of).stderr(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
-            std::thread::sleep(std::time::Duration::from_millis(chance.below(900)));
+            std::thread::park_timeout(std::time::Duration::from_millis(chance.below(900)));
             run.kill().unwrap();
             run.wait().unwrap();
         }

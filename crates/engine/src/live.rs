@@ -36,7 +36,9 @@ pub use arrivals::{Arrivals, Arrived, ParkedNote};
 pub use command::{LogCommand, MeterName};
 pub use entry::Letter;
 pub use note::{NoteItem, NoteKind, note_item};
-pub use outlet::{JudgedBlock, Outlet, ParkedItem, RecordItem, Stream, items, judged, parked_item, record_item, records_folder};
+pub use outlet::{
+    Announce, JudgedBlock, Outlet, ParkedItem, RecordItem, Stream, items, judged, parked_item, record_item, records_folder,
+};
 pub use tail::{Found, Tail};
 
 use crate::checkpoint::{self, Checkpoint, Kept};
@@ -359,6 +361,12 @@ impl Live {
     /// The earliest instant at which something may fall due.
     pub fn next_due(&self) -> Option<Timestamp> {
         self.engine.next_due().filter(|due| *due != Timestamp::MAX)
+    }
+
+    /// From now on somebody is told of records while more of them come: up to which number
+    /// they can be read.
+    pub fn announce_to(&mut self, announce: Announce) {
+        self.outlet.announce_to(announce);
     }
 
     /// Its logs.

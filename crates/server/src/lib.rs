@@ -9,6 +9,7 @@
 
 pub mod access;
 pub mod api;
+mod background;
 pub mod body;
 pub mod compressed;
 mod idempotency;

@@ -18,7 +18,7 @@ use crate::security_headers::{self, Transport};
 use crate::serve::{self, Bounds};
 use crate::settings::Settings;
 use crate::tls::Tls;
-use crate::{access, compressed, loopback, notifications, problem};
+use crate::{access, background, compressed, loopback, notifications, problem};
 
 /// What a new installation counts with: every event, by user and type, and whatever the
 /// installation's meter types of the category `DEFAULT` ask for.
@@ -100,7 +100,7 @@ pub async fn run(
     let watching = tokio::spawn(watch(Arc::clone(&installation)));
     let telling = tokio::spawn(tell_of_meters(Arc::clone(&installation)));
     let renewing = tls.clone().map(|tls| tokio::spawn(renew(tls)));
-    let notifying = tokio::spawn(notifications::worker::run(Arc::clone(&installation), courier));
+    let notifying = Notifying::start(Arc::clone(&installation), courier)?;
     ready(address, &installation);
     match &tls {
         None => serve::plain(listener, router, bounds, stop).await,
@@ -109,9 +109,41 @@ pub async fn run(
     watching.abort();
     telling.abort();
     renewing.inspect(tokio::task::JoinHandle::abort);
-    notifying.abort();
-    let closing = tokio::task::spawn_blocking(move || installation.close()).await;
+    let closing = tokio::task::spawn_blocking(move || {
+        notifying.stop();
+        installation.close();
+    })
+    .await;
     closing.map_err(|why| Error::new(Kind::Bug, why.to_string()))
+}
+
+/// The thread that notifies, with a runtime of its own: it yields to events.
+struct Notifying {
+    end: tokio::sync::oneshot::Sender<()>,
+    thread: std::thread::JoinHandle<()>,
+}
+
+impl Notifying {
+    fn start(installation: Arc<Installation>, courier: Arc<Courier>) -> Result<Notifying, Error> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|why| Error::new(Kind::Unavailable, format!("no runtime: {why}")))?;
+        let (end, ended) = tokio::sync::oneshot::channel();
+        let thread = background::spawn("notify", move || {
+            runtime.block_on(async {
+                tokio::select! {
+                    () = notifications::worker::run(installation, courier) => {}
+                    _ = ended => {}
+                }
+            });
+        })?;
+        Ok(Notifying { end, thread })
+    }
+
+    /// Attempts under way are broken off, and made again after the next start.
+    fn stop(self) {
+        drop(self.end);
+        drop(self.thread.join());
+    }
 }
 
 fn invalid(message: impl Into<String>) -> Error {

@@ -5,6 +5,7 @@
 //! belongs together is one [`Catalog::commit`], durable when it returns: a session's
 //! status and the event that tells of it, a document and its entry in the audit.
 
+use std::ops::Bound;
 use std::path::Path;
 
 use redb::{Database, ReadableDatabase, TableDefinition};
@@ -196,14 +197,13 @@ impl Catalog {
         let read = || -> Result<Vec<Row>, redb::Error> {
             let table = self.database.begin_read()?.open_table(table.definition())?;
             let mut found = Vec::new();
-            for entry in table.range(prefix..)?.rev() {
+            let behind = before.map(<[u8]>::to_vec).into_iter().chain(behind(prefix)).min();
+            let end = behind.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+            if behind.as_deref().is_some_and(|behind| behind <= prefix) {
+                return Ok(found);
+            }
+            for entry in table.range::<&[u8]>((Bound::Included(prefix), end))?.rev().take(limit) {
                 let (key, value) = entry?;
-                if !key.value().starts_with(prefix) || before.is_some_and(|before| key.value() >= before) {
-                    continue;
-                }
-                if found.len() >= limit {
-                    break;
-                }
                 found.push((key.value().to_vec(), value.value().to_vec()));
             }
             Ok(found)
@@ -267,6 +267,14 @@ impl Catalog {
 /// The key of a number: big-endian, so that numbers sort as they count.
 pub fn key_of(number: u64) -> Vec<u8> {
     number.to_be_bytes().to_vec()
+}
+
+/// The first key behind all that begin with a prefix; none if they are the last there are.
+fn behind(prefix: &[u8]) -> Option<Vec<u8>> {
+    let last = prefix.iter().rposition(|byte| *byte != u8::MAX)?;
+    let mut behind = prefix[..=last].to_vec();
+    behind[last] += 1;
+    Some(behind)
 }
 
 fn wrong(name: &str, why: &redb::Error) -> Error {

@@ -248,6 +248,11 @@ impl Log {
         self.next
     }
 
+    /// Items in entries that are durable, those let go of included.
+    pub fn durable_items(&self) -> u64 {
+        self.durable_items
+    }
+
     /// Items in all entries so far, those let go of included.
     pub fn items(&self) -> u64 {
         self.items

@@ -19,73 +19,126 @@ const STATUSES: u64 = 6;
 /// Notifications that ask for each of them.
 const NOTIFICATIONS: u64 = 17;
 
-/// Measures ingestion before, meanwhile and afterwards, and prints the table.
+/// Measures ingestion before, meanwhile and afterwards, beside a server in which nothing of
+/// the kind happens, and prints the table.
 pub(crate) fn notifications(root: &Path, rest: &[&str]) -> anyhow::Result<()> {
     let option = |name: &str| rest.iter().position(|word| *word == name).and_then(|at| rest.get(at + 1)).copied();
     let events: u64 = option("--events").unwrap_or("40000000").parse().context("--events takes a number")?;
     let sessions: u64 = option("--sessions").unwrap_or("1000").parse().context("--sessions takes a number")?;
     super::run(crate::cargo(root).args(["build", "--release", "--bin", "flowmeter"]))?;
-    let folder = root.join("bench-data/notifications");
-    drop(std::fs::remove_dir_all(&folder));
-    std::fs::create_dir_all(&folder)?;
+    // Without sessions first: as there is more to remember, ingestion slows down by itself.
+    let alone = Stage::new(root)?.steps(events, None)?;
+    let stage = Stage::new(root)?;
     let receiver = Receiver::start()?;
-    let allowed = ["--set", "notifications.allow_private=true"];
-    let mut server = Server::start_set(root, &folder.join("data"), &root.join("benches/ingest.yaml"), &allowed)?;
-    batch_pipeline(root, &server)?;
-    let secret = folder.join("secret");
+    batch_pipeline(root, &stage.server)?;
+    notify(&stage, receiver.address)?;
+    // Evenly over the time the events should take.
+    let between = Duration::from_secs_f64(events as f64 / alone[1] / sessions as f64);
+    let beside = Beside { sessions, between, receiver };
+    let with = stage.steps(events, Some(&beside))?;
+    println!("| ingestion | alone, events/s | with sessions, events/s | of alone |");
+    println!("| --- | ---: | ---: | ---: |");
+    for (name, (alone, with)) in ["before", "meanwhile", "afterwards"].iter().zip(alone.iter().zip(&with)) {
+        println!("| {name} | {alone:.0} | {with:.0} | {:.1}% |", with * 100.0 / alone);
+    }
+    Ok(())
+}
+
+/// A server at work, and its folder.
+struct Stage<'r> {
+    root: &'r Path,
+    server: Server,
+}
+
+/// Sessions that run while events come in, and who is told of them.
+struct Beside {
+    sessions: u64,
+    between: Duration,
+    receiver: Receiver,
+}
+
+impl<'r> Stage<'r> {
+    fn new(root: &'r Path) -> anyhow::Result<Stage<'r>> {
+        let folder = root.join("bench-data/notifications");
+        drop(std::fs::remove_dir_all(&folder));
+        std::fs::create_dir_all(&folder)?;
+        let allowed = ["--set", "notifications.allow_private=true"];
+        let server = Server::start_set(root, &folder.join("data"), &root.join("benches/ingest.yaml"), &allowed)?;
+        Ok(Stage { root, server })
+    }
+
+    /// Three loads, one after the other, each counted to the end; the second with what there
+    /// is beside it.
+    fn steps(mut self, events: u64, beside: Option<&Beside>) -> anyhow::Result<[f64; 3]> {
+        let step = |number: u64| -> anyhow::Result<f64> {
+            let part = Load { events, first: number * events, batch: 500, users: 10_000, late_percent: 0 };
+            let report = load(self.root, &self.server, &part)?;
+            Ok(rate(&report))
+        };
+        let counted = |number: u64| self.server.wait_counted((number + 1) * events);
+        let before = step(0)?;
+        counted(0)?;
+        let begun = Instant::now();
+        let meanwhile = std::thread::scope(|scope| -> anyhow::Result<f64> {
+            let running = beside.map(|beside| scope.spawn(|| beside.run(&self.server)));
+            let rate = step(1)?;
+            match running.map(std::thread::ScopedJoinHandle::join) {
+                None => {}
+                Some(ran) => ran.map_err(|_| anyhow::anyhow!("the sessions ended in a panic"))??,
+            }
+            Ok(rate)
+        })?;
+        if let Some(beside) = beside {
+            beside.wait(begun)?;
+        }
+        counted(1)?;
+        let after = step(2)?;
+        self.server.stop();
+        Ok([before, meanwhile, after])
+    }
+}
+
+impl Beside {
+    fn run(&self, server: &Server) -> anyhow::Result<()> {
+        let begun = Instant::now();
+        for n in 0..self.sessions {
+            std::thread::sleep((begun + self.between * n as u32).saturating_duration_since(Instant::now()));
+            server.post("/api/v1/pipelines/llm-usage/run", "application/json", "{}")?;
+        }
+        Ok(())
+    }
+
+    fn wait(&self, begun: Instant) -> anyhow::Result<()> {
+        let expected = self.sessions * STATUSES * NOTIFICATIONS;
+        while self.receiver.count() < expected {
+            let arrived = self.receiver.count();
+            ensure!(
+                begun.elapsed() < Duration::from_secs(900),
+                "{arrived} of {expected} notifications arrived in a quarter of an hour"
+            );
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        println!(
+            "{} sessions, one each {:.0} ms, and {expected} notifications, the last accepted {:.1} s after the first session began\n",
+            self.sessions,
+            self.between.as_secs_f64() * 1e3,
+            begun.elapsed().as_secs_f64(),
+        );
+        Ok(())
+    }
+}
+
+/// Notifications that ask for every status.
+fn notify(stage: &Stage<'_>, address: SocketAddr) -> anyhow::Result<()> {
+    let secret = stage.root.join("bench-data/notifications/secret");
     std::fs::write(&secret, format!("whsec_{}", "A".repeat(32)))?;
     for n in 0..NOTIFICATIONS {
         let body = format!(
-            r#"{{"name":"n{n}","eventType":"meter.session.status","conditions":{{"all":[{{"field":"sessionRunType","op":"=","value":"NORMAL"}}]}},"channels":[{{"type":"webhook","url":"http://{}/{n}","secrets":["${{file:{}}}"]}}]}}"#,
-            receiver.address,
+            r#"{{"name":"n{n}","eventType":"meter.session.status","conditions":{{"all":[{{"field":"sessionRunType","op":"=","value":"NORMAL"}}]}},"channels":[{{"type":"webhook","url":"http://{address}/{n}","secrets":["${{file:{}}}"]}}]}}"#,
             secret.display()
         );
-        server.post("/api/v1/notifications", "application/json", &body)?;
+        stage.server.post("/api/v1/notifications", "application/json", &body)?;
     }
-    let mut sent = 0;
-    let mut step = |server: &Server| -> anyhow::Result<f64> {
-        let part = Load { events, first: sent, batch: 500, users: 10_000, late_percent: 0 };
-        let report = load(root, server, &part)?;
-        sent += events;
-        server.wait_counted(sent)?;
-        Ok(rate(&report))
-    };
-    let before = step(&server)?;
-    // Evenly over the time the events should take.
-    let between = Duration::from_secs_f64(events as f64 / before / sessions as f64);
-    let expected = sessions * STATUSES * NOTIFICATIONS;
-    let begun = Instant::now();
-    let meanwhile = std::thread::scope(|scope| -> anyhow::Result<f64> {
-        let server = &server;
-        let running = scope.spawn(move || -> anyhow::Result<()> {
-            for n in 0..sessions {
-                std::thread::sleep((begun + between * n as u32).saturating_duration_since(Instant::now()));
-                server.post("/api/v1/pipelines/llm-usage/run", "application/json", "{}")?;
-            }
-            Ok(())
-        });
-        let rate = step(server)?;
-        running.join().map_err(|_| anyhow::anyhow!("the sessions ended in a panic"))??;
-        Ok(rate)
-    })?;
-    while receiver.count() < expected {
-        let waited = begun.elapsed();
-        ensure!(waited < Duration::from_secs(600), "{} of {expected} notifications arrived in 10 minutes", receiver.count());
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    let arrived = begun.elapsed();
-    let after = step(&server)?;
-    println!("| ingestion | events/s | of before |");
-    println!("| --- | ---: | ---: |");
-    for (name, rate) in [("before", before), ("meanwhile", meanwhile), ("afterwards", after)] {
-        println!("| {name} | {rate:.0} | {:.1}% |", rate * 100.0 / before);
-    }
-    println!(
-        "\n{sessions} sessions and {expected} notifications, the last accepted {:.1} s after the first session began: {:.0} a second",
-        arrived.as_secs_f64(),
-        expected as f64 / arrived.as_secs_f64()
-    );
-    server.stop();
     Ok(())
 }
 

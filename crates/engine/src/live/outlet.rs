@@ -17,8 +17,11 @@ use flowmeter_store::log::{self, Encoded, Entry, EntryKind, Log, Reader};
 use super::note::{self, NoteKind};
 use crate::{Error, Kind, Noted, Observer, ParkedEvent, RecordSink};
 
-/// Bytes of items that are gathered before they are written, where nobody waits.
+/// Bytes of items that become an entry, where nobody waits.
 const GATHERED_BYTES: usize = 1 << 20;
+/// Bytes of items that are made durable together, where there are many: waiting for the disk
+/// costs as much as making half of them. Whoever delivers begins with those.
+const COMMITTED_BYTES: usize = 32 << 20;
 
 /// A log of numbered items.
 pub struct Stream {
@@ -27,34 +30,65 @@ pub struct Stream {
     next: u64,
     gathered: Vec<u8>,
     count: u32,
+    /// Bytes of items that are in entries and not durable.
+    appended: usize,
 }
+
+/// Is told up to which number records can be read, while there come more.
+pub type Announce = Box<dyn FnMut(u64) + Send>;
 
 impl Stream {
     fn open(disk: &Arc<dyn Disk>, folder: &str, settings: log::Settings) -> Result<Stream, Error> {
         let (log, _) = Log::open(Arc::clone(disk), folder, settings)?;
-        Ok(Stream { next: log.items(), log, gathered: Vec::new(), count: 0 })
+        Ok(Stream { next: log.items(), log, gathered: Vec::new(), count: 0, appended: 0 })
     }
 
-    fn push(&mut self, item: &[u8]) {
+    /// Adds an item, of two parts.
+    fn push(&mut self, head: &[u8], rest: &[u8]) {
         self.next += 1;
         // It was written before the restart.
         if self.next <= self.log.items() {
             return;
         }
         let mut pen = Pen { bytes: std::mem::take(&mut self.gathered) };
-        pen.text(item);
+        pen.count((head.len() + rest.len()) as u64);
+        pen.bytes.extend_from_slice(head);
+        pen.bytes.extend_from_slice(rest);
         self.gathered = pen.bytes;
         self.count += 1;
     }
 
-    fn write(&mut self, at: Timestamp) -> Result<(), Error> {
+    /// Makes an entry of what has gathered.
+    fn append(&mut self, at: Timestamp) -> Result<(), Error> {
         if self.count > 0 {
             self.log.append(&Encoded::new(EntryKind::Items, at.nanos(), self.count, &self.gathered))?;
-            self.log.commit()?;
+            self.appended += self.gathered.len();
             self.gathered.clear();
             self.count = 0;
         }
         Ok(())
+    }
+
+    /// Makes everything durable.
+    fn write(&mut self, at: Timestamp) -> Result<(), Error> {
+        self.append(at)?;
+        if self.appended > 0 {
+            self.log.commit()?;
+            self.appended = 0;
+        }
+        Ok(())
+    }
+
+    /// Writes what has gathered, if it is much; whether more can be read than before.
+    fn relieve(&mut self, at: Timestamp) -> Result<bool, Error> {
+        if self.gathered.len() >= GATHERED_BYTES {
+            self.append(at)?;
+        }
+        let is_much = self.appended >= COMMITTED_BYTES;
+        if is_much {
+            self.write(at)?;
+        }
+        Ok(is_much)
     }
 
     /// The number of the next item.
@@ -64,7 +98,7 @@ impl Stream {
 
     /// Items that can be read.
     pub fn written(&self) -> u64 {
-        self.log.items()
+        self.log.durable_items()
     }
 
     /// The number of the first item that is still there.
@@ -109,6 +143,7 @@ pub struct Outlet {
     notes: Stream,
     arrivals: u64,
     judged: Vec<JudgedBlock>,
+    announce: Option<Announce>,
 }
 
 impl Outlet {
@@ -116,7 +151,7 @@ impl Outlet {
         let open = |name: &str| Stream::open(disk, &format!("{folder}/{name}"), settings);
         let records = Stream::open(disk, &records_folder(folder), settings)?;
         let (parked, verdicts) = (open("parked")?, open("verdicts")?);
-        Ok(Outlet { records, parked, verdicts, notes: open("notes")?, arrivals: 0, judged: Vec::new() })
+        Ok(Outlet { records, parked, verdicts, notes: open("notes")?, arrivals: 0, judged: Vec::new(), announce: None })
     }
 
     /// Goes on from what a checkpoint says: records and parked events by then, events
@@ -164,10 +199,15 @@ impl Outlet {
         &self.notes
     }
 
+    /// From now on somebody is told of records while more of them come.
+    pub(super) fn announce_to(&mut self, announce: Announce) {
+        self.announce = Some(announce);
+    }
+
     /// Takes note of what a command did to meters.
     pub(super) fn note(&mut self, plan: &Plan, noted: &[Noted]) {
         let before = self.records.next;
-        noted.iter().for_each(|noted| self.notes.push(&note::of_meter(plan, noted, before)));
+        noted.iter().for_each(|noted| self.notes.push(&[], &note::of_meter(plan, noted, before)));
     }
 
     /// Lets go of notes before one.
@@ -185,13 +225,13 @@ impl Outlet {
     }
 
     pub(super) fn sink<'o>(&'o mut self, plan: &'o Plan, at: Timestamp) -> Sink<'o> {
-        Sink { records: &mut self.records, notes: &mut self.notes, plan, at }
+        Sink { records: &mut self.records, notes: &mut self.notes, announce: &mut self.announce, plan, at }
     }
 
     /// The two hands of a round: one for records, one for everything else.
     pub(super) fn split<'o>(&'o mut self, plan: &'o Plan, at: Timestamp) -> (Sink<'o>, Watch<'o>) {
-        let Outlet { records, parked, verdicts, notes, arrivals, judged } = self;
-        (Sink { records, notes, plan, at }, Watch { parked, verdicts, arrivals, judged })
+        let Outlet { records, parked, verdicts, notes, arrivals, judged, announce } = self;
+        (Sink { records, notes, announce, plan, at }, Watch { parked, verdicts, arrivals, judged })
     }
 
     /// Writes what has gathered, if it is much; records and notes always.
@@ -217,6 +257,7 @@ impl Outlet {
 pub(super) struct Sink<'o> {
     records: &'o mut Stream,
     notes: &'o mut Stream,
+    announce: &'o mut Option<Announce>,
     plan: &'o Plan,
     at: Timestamp,
 }
@@ -226,20 +267,25 @@ const THRESHOLD: u8 = 1;
 
 impl RecordSink for Sink<'_> {
     fn record(&mut self, _key: RecordKey<'_>, json: &[u8]) -> Result<(), Error> {
-        self.records.push(&[&[RECORD], json].concat());
-        if self.records.gathered.len() >= GATHERED_BYTES { self.records.write(self.at) } else { Ok(()) }
+        self.records.push(&[RECORD], json);
+        if self.records.relieve(self.at)?
+            && let Some(announce) = self.announce
+        {
+            announce(self.records.written());
+        }
+        Ok(())
     }
 
     fn threshold(&mut self, _key: RecordKey<'_>, json: &[u8]) -> Result<(), Error> {
         // Beside the records, so that who asks only for thresholds need not read all of them.
-        self.notes.push(&note::written(NoteKind::Threshold, self.records.next, json));
-        self.records.push(&[&[THRESHOLD], json].concat());
+        self.notes.push(&[], &note::written(NoteKind::Threshold, self.records.next, json));
+        self.records.push(&[THRESHOLD], json);
         Ok(())
     }
 
     fn noted(&mut self, noted: &Noted) -> Result<(), Error> {
-        self.notes.push(&note::of_meter(self.plan, noted, self.records.next));
-        if self.notes.gathered.len() >= GATHERED_BYTES { self.notes.write(self.at) } else { Ok(()) }
+        self.notes.push(&[], &note::of_meter(self.plan, noted, self.records.next));
+        self.notes.relieve(self.at).map(drop)
     }
 }
 
@@ -279,7 +325,7 @@ impl Observer for Watch<'_> {
         pen.text(event.operator.unwrap_or_default().as_bytes());
         pen.text(event.detail.as_bytes());
         pen.text(event.raw);
-        self.parked.push(&pen.bytes);
+        self.parked.push(&[], &pen.bytes);
         Ok(())
     }
 

@@ -74,11 +74,12 @@ pub(crate) async fn admit(
     options: Options,
 ) -> Result<Response, Refused> {
     let limits = &app.installation.settings().limits;
+    let bytes = crate::body::read(headers, body, limits).await?;
+    // Whoever is refused in the middle of sending may never read why.
     if let Some(why) = app.installation.failure() {
         return Err(Box::new(Problem::new(Code::Poisoned, why.to_string())));
     }
     app.installation.meters_have_room()?;
-    let bytes = crate::body::read(headers, body, limits).await?;
     let received = bytes.len();
     let mut head = Vec::with_capacity(64);
     let namespace = &asked.who.namespace;

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use flowmeter_core::pipeline::Pipeline;
 use flowmeter_core::session::{RunType, Trigger};
-use flowmeter_engine::{Error, Kind};
+use flowmeter_engine::Error;
 use serde_json::{Value, json};
 
 use super::sessions::counts;
 use super::{Installation, KeptPipeline, KeptSession, Refused, Who, problem_of};
-use crate::traces;
+use crate::{background, traces};
 
 impl Installation {
     /// A batch run: reads the pipeline's files once, in a thread of its own.
@@ -27,7 +27,7 @@ impl Installation {
             .map_err(at)?;
         self.step(&mut session, &compiled.plan, Trigger::Start, audited).map_err(at)?;
         let (installation, mut running) = (Arc::clone(self), session.clone());
-        let thread = std::thread::Builder::new().name("session".to_owned()).spawn(move || {
+        let thread = background::spawn("session", move || {
             let span = traces::session(&running.session_id, &running.pipeline);
             // What goes wrong is kept with the session.
             drop(span.in_scope(|| installation.batch(&mut running, compiled)));
@@ -36,7 +36,7 @@ impl Installation {
                 traces::failed(&span);
             }
         });
-        thread.map_err(|why| at(Error::new(Kind::Unavailable, format!("no thread: {why}"))))?;
+        thread.map_err(at)?;
         Ok(session)
     }
 

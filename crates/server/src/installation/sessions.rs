@@ -76,6 +76,8 @@ pub struct SessionEvent {
 const SESSIONS: &[u8] = b"sessions";
 /// Events that are read at once.
 const EVENTS_AT_ONCE: usize = 500;
+/// Sessions that are looked at at once.
+const SESSIONS_AT_ONCE: usize = 100;
 
 impl KeptSession {
     /// Where it stands.
@@ -290,21 +292,25 @@ impl Installation {
         before: Option<u64>,
         limit: usize,
     ) -> Result<Vec<KeptSession>, Error> {
-        let before = before.map(key_of);
+        let mut before = before.map(key_of);
         let mut found = Vec::new();
-        for (_, value) in self.catalog.scan_back(Table::Sessions, b"", before.as_deref(), usize::MAX)? {
-            let session: KeptSession = kept(&value)?;
-            let wanted = session.namespace == namespace
-                && pipeline.is_none_or(|pipeline| session.pipeline_id == pipeline)
-                && status.is_none_or(|status| session.status() == status);
-            if wanted {
-                found.push(session);
-            }
-            if found.len() >= limit {
-                break;
+        loop {
+            let page = self.catalog.scan_back(Table::Sessions, b"", before.as_deref(), SESSIONS_AT_ONCE)?;
+            let Some((last, _)) = page.last() else { return Ok(found) };
+            before = Some(last.clone());
+            for (_, value) in &page {
+                let session: KeptSession = kept(value)?;
+                let wanted = session.namespace == namespace
+                    && pipeline.is_none_or(|pipeline| session.pipeline_id == pipeline)
+                    && status.is_none_or(|status| session.status() == status);
+                if wanted {
+                    found.push(session);
+                }
+                if found.len() >= limit {
+                    return Ok(found);
+                }
             }
         }
-        Ok(found)
     }
 
     /// Events of sessions of a namespace, in order, behind a number.

@@ -34,7 +34,7 @@ impl Installation {
             at: Timestamp::parse_rfc3339(session.session_start_time.as_bytes()).unwrap_or_default(),
         };
         let folder = folder_of(pipeline.id);
-        let live = Live::open(Arc::clone(&self.disk), &folder, &beginning, &plan_of, self.live_settings())?;
+        let mut live = Live::open(Arc::clone(&self.disk), &folder, &beginning, &plan_of, self.live_settings())?;
         let end = self.tail.end();
         if live.position() > end {
             let message =
@@ -56,7 +56,8 @@ impl Installation {
             installation: Arc::downgrade(self),
         };
         let delivery = Arc::new(Delivery::new(depot, live.outlet().records().written()));
-        let delivering = Arc::clone(&delivery);
+        let (delivering, announced) = (Arc::clone(&delivery), Arc::clone(&delivery));
+        live.announce_to(Box::new(move |records| announced.reach(records)));
         let around = Surroundings {
             tail: Arc::clone(&self.tail),
             reader: self.log_reader(),

@@ -19,6 +19,9 @@ use super::folder::folder_of;
 use super::format::Index;
 use super::{all_unavailable, format, place};
 
+/// Bytes that are written at once.
+const CHUNK_BYTES: usize = 256 << 10;
+
 /// What is known of the files.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Known {
@@ -57,29 +60,15 @@ impl Growing {
         let is_repeat = window.first < self.known.next;
         self.look_afresh();
         let held = if is_repeat { self.look(records)? } else { vec![Held::Missing; records.len()] };
-        let mut pending: BTreeMap<PathBuf, Vec<u8>> = BTreeMap::new();
-        let fixed = (!self.template.contains('{')).then(|| PathBuf::from(&self.template));
-        for (record, _) in records.iter().zip(&held).filter(|(_, held)| **held == Held::Missing) {
-            let path = match &fixed {
-                Some(path) => path.clone(),
-                None => PathBuf::from(place::fill(&self.template, record)?),
-            };
-            let is_new = !self.known.lengths.contains_key(&path);
-            let bytes = match pending.entry(path) {
-                std::collections::btree_map::Entry::Occupied(there) => there.into_mut(),
-                std::collections::btree_map::Entry::Vacant(free) => {
-                    free.insert(if is_new { format::head(self.format)? } else { Vec::new() })
-                }
-            };
-            format::append(self.format, record.json, bytes)?;
+        let missing = records.iter().zip(&held).filter(|(_, held)| **held == Held::Missing).map(|(record, _)| *record);
+        let mut grown = Vec::new();
+        for (path, records) in self.by_file(missing)? {
+            let known = self.known.lengths.get(&path).copied();
+            let written = grow(&path, known, self.format, &records)?;
+            grown.push((path, written));
         }
-        for (path, bytes) in &pending {
-            let length = self.known.lengths.get(path).copied().unwrap_or(0);
-            grow(path, length, bytes).map_err(|why| Error::io(path.display(), &why))?;
-        }
-        for (path, bytes) in pending {
-            *self.known.lengths.entry(path).or_default() += bytes.len() as u64;
-        }
+        // Only when all of them are durable: what is not known is cut off before it is written again.
+        self.known.lengths.extend(grown);
         self.known.next = self.known.next.max(window.until);
         self.read = None;
         let answer = |held| match held {
@@ -87,6 +76,22 @@ impl Growing {
             Held::Different(what) => Answer::Refused(format!("the file has it, but not as it was made: {what}")),
         };
         Ok(held.into_iter().map(answer).collect())
+    }
+
+    /// Records by the file they belong to.
+    fn by_file<'r>(&self, records: impl Iterator<Item = Outgoing<'r>>) -> Result<BTreeMap<PathBuf, Vec<Outgoing<'r>>>, Error> {
+        let mut files: BTreeMap<PathBuf, Vec<Outgoing<'r>>> = BTreeMap::new();
+        if !self.template.contains('{') {
+            let all: Vec<_> = records.collect();
+            if !all.is_empty() {
+                files.insert(PathBuf::from(&self.template), all);
+            }
+            return Ok(files);
+        }
+        for record in records {
+            files.entry(PathBuf::from(place::fill(&self.template, &record)?)).or_default().push(record);
+        }
+        Ok(files)
     }
 
     fn look(&mut self, records: &[Outgoing<'_>]) -> Result<Vec<Held>, Error> {
@@ -137,21 +142,37 @@ impl Target for Growing {
     }
 }
 
-fn grow(path: &Path, length: u64, bytes: &[u8]) -> std::io::Result<()> {
+/// Appends records to a file of which so many bytes are right, `None` if it is new, durably.
+/// Tells how many are then.
+fn grow(path: &Path, known: Option<u64>, format: TargetFormat, records: &[Outgoing<'_>]) -> Result<u64, Error> {
+    let at = |why: std::io::Error| Error::io(path.display(), &why);
     let folder = folder_of(path);
-    fs::create_dir_all(folder)?;
-    let mut file = OpenOptions::new().append(true).create(true).open(path)?;
+    fs::create_dir_all(folder).map_err(at)?;
+    let mut file = OpenOptions::new().append(true).create(true).open(path).map_err(at)?;
+    let length = known.unwrap_or(0);
     // More than is known was written by a process that did not live to tell. Less is lost,
     // and must not be filled with nothing.
-    if file.metadata()?.len() < length {
+    if file.metadata().map_err(at)?.len() < length {
         let what =
             format!("shorter than the {length} bytes that were written; put the file back, or let the target have a new name");
-        return Err(std::io::Error::other(what));
+        return Err(at(std::io::Error::other(what)));
     }
-    file.set_len(length)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    File::open(folder)?.sync_all()
+    file.set_len(length).map_err(at)?;
+    let mut chunk = if known.is_none() { format::head(format)? } else { Vec::new() };
+    let mut written = length;
+    for record in records {
+        format::append(format, record.json, &mut chunk)?;
+        if chunk.len() >= CHUNK_BYTES {
+            file.write_all(&chunk).map_err(at)?;
+            written += chunk.len() as u64;
+            chunk.clear();
+        }
+    }
+    file.write_all(&chunk).and_then(|()| file.sync_all()).map_err(at)?;
+    if known.is_none() {
+        File::open(folder).and_then(|folder| folder.sync_all()).map_err(at)?;
+    }
+    Ok(written + chunk.len() as u64)
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Where windows come from: the log of records, read beside the pipeline that writes it.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::Arc;
 
 use flowmeter_store::disk::Disk;
@@ -34,6 +35,9 @@ pub trait Records {
     /// # Errors
     /// They cannot be read.
     fn read(&mut self, from: u64, until: u64, limits: WindowLimits) -> Result<Window, Error>;
+
+    /// Takes a window back that is no longer needed: the next may use its memory.
+    fn give_back(&mut self, _window: Window) {}
 }
 
 /// The log of a pipeline's records.
@@ -43,16 +47,20 @@ pub struct RecordLog {
     /// Partial records, or whole ones.
     thresholds: bool,
     reader: Option<Reader>,
-    /// Items that were read and not yet taken, by number.
-    ahead: VecDeque<(u64, Vec<u8>)>,
+    /// The entry that was read last, and its items that were not yet taken, by number.
+    entry: Vec<u8>,
+    ahead: VecDeque<(u64, Range<usize>)>,
     /// The number of the item that comes next.
     next: u64,
+    /// Memory for the next window.
+    spare: Option<Window>,
 }
 
 impl RecordLog {
     /// Reads the log of records in a folder: partial records, or whole ones.
     pub fn new(disk: Arc<dyn Disk>, folder: &str, thresholds: bool) -> RecordLog {
-        RecordLog { disk, folder: folder.to_owned(), thresholds, reader: None, ahead: VecDeque::new(), next: 0 }
+        let ahead = VecDeque::new();
+        RecordLog { disk, folder: folder.to_owned(), thresholds, reader: None, entry: Vec::new(), ahead, next: 0, spare: None }
     }
 
     /// Goes on where the last window ended, or looks for the place.
@@ -65,7 +73,7 @@ impl RecordLog {
         Ok(())
     }
 
-    /// Reads one entry more; whether there was one.
+    /// Reads one entry more, when the last is used up; whether there was one.
     fn read_on(&mut self) -> Result<bool, Error> {
         let Some(reader) = &mut self.reader else { return Ok(false) };
         let entry = match reader.read()? {
@@ -78,21 +86,26 @@ impl RecordLog {
                 }
             }
         };
+        let place = |item: &[u8]| {
+            let start = item.as_ptr().addr() - entry.bytes.as_ptr().addr();
+            start..start + item.len()
+        };
         let wanted = items(&entry).filter(|(number, _)| *number >= self.next);
-        self.ahead.extend(wanted.map(|(number, item)| (number, item.to_vec())));
+        self.ahead.extend(wanted.map(|(number, item)| (number, place(item))));
+        self.entry = entry.bytes;
         Ok(true)
     }
 }
 
 impl Records for RecordLog {
     fn read(&mut self, from: u64, until: u64, limits: WindowLimits) -> Result<Window, Error> {
-        let mut window = Window::new(from);
+        let mut window = self.spare.take().map_or_else(|| Window::new(from), |spare| spare.again(from));
         if from >= until {
             return Ok(window);
         }
         self.seek(from)?;
         while self.next < until {
-            let Some((number, item)) = self.ahead.front() else {
+            let Some((number, place)) = self.ahead.front() else {
                 match self.read_on()? {
                     true => continue,
                     false => break,
@@ -103,6 +116,7 @@ impl Records for RecordLog {
                 let message = format!("{}: record {} is not there; {number} follows", self.folder, self.next);
                 return Err(Error::new(Kind::Corrupt, message));
             }
+            let item = &self.entry[place.clone()];
             let record =
                 record_item(item).ok_or_else(|| Error::new(Kind::Corrupt, format!("{}: item {number} is empty", self.folder)))?;
             let is_full =
@@ -118,5 +132,9 @@ impl Records for RecordLog {
             self.next += 1;
         }
         Ok(window)
+    }
+
+    fn give_back(&mut self, window: Window) {
+        self.spare = Some(window);
     }
 }

@@ -137,7 +137,9 @@ impl<S: Shelf> Outbox<S> {
             self.under_way = Some(under_way);
             return Ok(self.nothing_to_send());
         }
-        self.attempt(under_way, &going, target, now)?;
+        if let Some(done) = self.attempt(under_way, &going, target, now)? {
+            records.give_back(done);
+        }
         Ok(Progress::Worked)
     }
 

@@ -77,6 +77,15 @@ impl Window {
         Window { span: Span { first, until: first }, bytes: Vec::new(), places: Vec::new() }
     }
 
+    /// The same in the memory of a window that is no longer needed: fresh pages cost more than
+    /// what is written into them.
+    pub fn again(self, first: u64) -> Window {
+        let Window { mut bytes, mut places, .. } = self;
+        bytes.clear();
+        places.clear();
+        Window { span: Span { first, until: first }, bytes, places }
+    }
+
     /// Takes a record.
     pub fn push(&mut self, number: u64, json: &[u8]) {
         let start = self.bytes.len();

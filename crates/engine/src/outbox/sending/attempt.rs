@@ -4,7 +4,7 @@ use flowmeter_core::time::Timestamp;
 use uuid::Uuid;
 
 use super::super::pace::next_attempt;
-use super::super::{Answer, Delivery, DeliveryState, Held, Names, Outgoing, RETRYING_MAX, Repeat, Shelf, Span, Target};
+use super::super::{Answer, Delivery, DeliveryState, Held, Names, Outgoing, RETRYING_MAX, Repeat, Shelf, Span, Target, Window};
 use super::{Outbox, UnderWay};
 use crate::Error;
 
@@ -39,14 +39,14 @@ pub(super) enum Home {
 }
 
 impl<S: Shelf> Outbox<S> {
-    /// Sends what may go of a window.
+    /// Sends what may go of a window. Gives the window back if nothing of it is left.
     pub(super) fn attempt(
         &mut self,
         mut under_way: UnderWay,
         going: &[usize],
         target: &mut dyn Target,
         now: Timestamp,
-    ) -> Result<(), Error> {
+    ) -> Result<Option<Window>, Error> {
         let records: Vec<Outgoing<'_>> = going.iter().map(|place| under_way.window.get(*place)).collect();
         let answers = ask(target, under_way.window.span(), &records, under_way.in_doubt, now);
         let moves = answers.iter().any(|answer| matches!(answer, Answer::Accepted | Answer::Refused(_)));
@@ -93,10 +93,11 @@ impl<S: Shelf> Outbox<S> {
         }
         self.keep(&outcome.changed, &[])?;
         outcome.changed.into_iter().for_each(|delivery| self.note(delivery));
-        if !under_way.left.is_empty() {
-            self.under_way = Some(under_way);
+        if under_way.left.is_empty() {
+            return Ok(Some(under_way.window));
         }
-        Ok(())
+        self.under_way = Some(under_way);
+        Ok(None)
     }
 
     /// Counts what came of an attempt, and whether the target is well.

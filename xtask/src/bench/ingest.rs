@@ -184,7 +184,7 @@ impl Server {
         Ok(())
     }
 
-    fn metric(&self, name: &str) -> anyhow::Result<f64> {
+    pub(super) fn metric(&self, name: &str) -> anyhow::Result<f64> {
         let text = self.get("/metrics")?;
         let line = text.lines().find(|line| line.starts_with(name) && !line.starts_with('#'));
         let value = line.and_then(|line| line.rsplit(' ').next()).with_context(|| name.to_owned())?;

@@ -5,15 +5,22 @@ use std::sync::Arc;
 
 use flowmeter_core::decimal::{Decimal, Quotient};
 use flowmeter_core::mediation::{OperatorCount, Tap};
+use flowmeter_core::partition::RecordKey;
 use flowmeter_core::pipeline::TargetPlan;
 use flowmeter_core::plan::Plan;
 use flowmeter_core::time::Timestamp;
 use flowmeter_core::verdict::Tally;
 use flowmeter_engine::node::Clock;
-use flowmeter_engine::{Engine, Error, Kind, Observer, ParkedEvent, Settings, Totals};
+use flowmeter_engine::{Engine, Error, Kind, Noted, Observer, ParkedEvent, RecordSink, Settings, Totals};
 
 use crate::file::Files;
 use crate::push::Push;
+
+/// Hears of what is made, beside the targets.
+pub trait Beside: RecordSink {
+    /// Whether it wants to hear what happens to single meters.
+    fn wants_meters(&self) -> bool;
+}
 
 /// A session over files.
 pub struct Bounded<'t> {
@@ -36,11 +43,12 @@ impl<'t> Bounded<'t> {
     }
 
     /// Opens files and targets.
-    pub fn open(&mut self, settings: Settings, at: Timestamp) -> Result<(), Error> {
+    pub fn open(&mut self, settings: Settings, at: Timestamp, beside: &mut dyn Beside) -> Result<(), Error> {
         let files = Files::new(Arc::clone(&self.plan), &[])?;
         let push = Push::open(&self.plan.name, self.targets, None, Arc::clone(&self.clock))?;
         let mut engine = Engine::new(&self.plan, settings)?;
-        engine.open_declared(at);
+        engine.listen(beside.wants_meters());
+        engine.open_declared(at).iter().try_for_each(|noted| beside.noted(noted))?;
         self.running = Some(Running { files, push, engine });
         Ok(())
     }
@@ -50,17 +58,22 @@ impl<'t> Bounded<'t> {
     }
 
     /// Takes everything there is. `watch` is told what operators have done, again and again.
-    pub fn ingest(&mut self, at: Timestamp, watch: &mut dyn FnMut(&[OperatorCount])) -> Result<(), Error> {
+    pub fn ingest(
+        &mut self,
+        at: Timestamp,
+        beside: &mut dyn Beside,
+        watch: &mut dyn FnMut(&[OperatorCount]),
+    ) -> Result<(), Error> {
         let plan = Arc::clone(&self.plan);
         let Running { files, push, engine } = self.running()?;
-        engine.ingest(files, at, push, &mut Watched(watch))?;
+        engine.ingest(files, at, &mut Both { push, beside }, &mut Watched(watch))?;
         check(&plan, &engine.totals().tally)
     }
 
     /// Flushes what is due and hands it to the targets.
-    pub fn flush(&mut self, at: Timestamp) -> Result<(), Error> {
+    pub fn flush(&mut self, at: Timestamp, beside: &mut dyn Beside) -> Result<(), Error> {
         let Running { push, engine, .. } = self.running()?;
-        engine.tick(at, push)?;
+        engine.tick(at, &mut Both { push, beside })?;
         push.accept()
     }
 
@@ -72,6 +85,28 @@ impl<'t> Bounded<'t> {
     /// What was done so far.
     pub fn totals(&self) -> Totals {
         self.running.as_ref().map(|running| running.engine.totals()).unwrap_or_default()
+    }
+}
+
+/// The targets, and who hears of it.
+struct Both<'b> {
+    push: &'b mut Push,
+    beside: &'b mut dyn Beside,
+}
+
+impl RecordSink for Both<'_> {
+    fn record(&mut self, key: RecordKey<'_>, json: &[u8]) -> Result<(), Error> {
+        self.push.record(key, json)?;
+        self.beside.record(key, json)
+    }
+
+    fn threshold(&mut self, key: RecordKey<'_>, json: &[u8]) -> Result<(), Error> {
+        self.push.threshold(key, json)?;
+        self.beside.threshold(key, json)
+    }
+
+    fn noted(&mut self, noted: &Noted) -> Result<(), Error> {
+        self.beside.noted(noted)
     }
 }
 

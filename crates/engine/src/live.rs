@@ -35,7 +35,7 @@ pub(crate) use adoption::accepts;
 pub use arrivals::{Arrivals, Arrived, ParkedNote};
 pub use command::{LogCommand, MeterName};
 pub use entry::Letter;
-pub use note::{NoteItem, NoteKind, note_item};
+pub use note::{NoteItem, NoteKind, note_item, note_of_meter};
 pub use outlet::{
     Announce, JudgedBlock, Outlet, ParkedItem, RecordItem, Stream, items, judged, parked_item, record_item, records_folder,
 };

@@ -51,6 +51,13 @@ pub(super) fn written(kind: NoteKind, before: u64, json: &[u8]) -> Vec<u8> {
 }
 
 pub(super) fn of_meter(plan: &Plan, noted: &Noted, before: u64) -> Vec<u8> {
+    let (kind, json) = note_of_meter(plan, noted);
+    written(kind, before, json.as_bytes())
+}
+
+/// What a note tells of a meter: what happened, and the meter, with the names its records
+/// have.
+pub fn note_of_meter(plan: &Plan, noted: &Noted) -> (NoteKind, String) {
     let kind = match noted.happening {
         Happening::Opened => NoteKind::Opened,
         Happening::Deleted => NoteKind::Deleted,
@@ -67,7 +74,7 @@ pub(super) fn of_meter(plan: &Plan, noted: &Noted, before: u64) -> Vec<u8> {
         "unit": meter_type.unit,
         "userId": String::from_utf8_lossy(&noted.user),
     });
-    written(kind, before, json.to_string().as_bytes())
+    (kind, json.to_string())
 }
 
 impl Live {

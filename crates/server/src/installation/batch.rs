@@ -44,19 +44,21 @@ impl Installation {
         let plan = Arc::new(compiled.plan);
         let mut run = flowmeter_connectors::bounded::Bounded::new(Arc::clone(&plan), &compiled.targets, Arc::clone(&self.clock));
         let now = self.now();
+        let mut teller = self.batch_teller(session, Arc::clone(&plan), now)?;
         let settings = self.live_settings().engine;
         let outcome = (|| {
-            run.open(settings, now)?;
+            run.open(settings, now, &mut teller)?;
             self.step(session, &plan, Trigger::Ready, Vec::new())?;
             let running = session.clone();
             // Who cannot be told now is told at the next interval.
-            run.ingest(now, &mut |counts| {
+            run.ingest(now, &mut teller, &mut |counts| {
                 if let Err(why) = self.tell_counts(&running, &plan, counts, self.now()) {
                     tracing::error!(session = running.session_id, "counts of operators: {why}");
                 }
             })?;
             self.step(session, &plan, Trigger::Finish, Vec::new())?;
-            run.flush(now)?;
+            run.flush(now, &mut teller)?;
+            teller.tell()?;
             self.step(session, &plan, Trigger::AllAccepted, Vec::new())?;
             run.confirm()?;
             self.step(session, &plan, Trigger::AllConfirmed, Vec::new())?;
@@ -64,6 +66,10 @@ impl Installation {
             self.step(session, &plan, Trigger::WrapUp, Vec::new())
         })();
         if let Err(why) = outcome {
+            // What happened before comes before the last status.
+            if let Err(why) = teller.tell() {
+                tracing::error!(session = session.session_id, "what happened to its meters: {why}");
+            }
             session.error = Some(why.to_string());
             session.counts = counts(&plan, &run.totals());
             self.step(session, &plan, Trigger::Fail, Vec::new())?;

@@ -178,6 +178,36 @@ fn the_life_of_a_meter_is_told_in_its_order() {
 }
 
 #[test]
+fn a_session_over_files_tells_of_its_meters_before_it_ends() {
+    let site = Site::open();
+    for kind in ["opened", "flushed"] {
+        site.notify(kind, &format!("meter.{kind}"), &json!({"all": [{"field": "userId", "op": "=", "value": "ann"}]}));
+    }
+    let file = site.folder.path().join("events.ndjson");
+    let events = [("ann", 1, 60), ("bob", 2, 70), ("ann", 3, -20)].map(|(user, id, n)| event(user, id, n, "11:10:00"));
+    std::fs::write(&file, events.concat()).unwrap();
+    let document = DOCUMENT.replace("{http: {}}", &format!("{{file: {{path: '{}'}}}}\ntargets: [{{none: {{}}}}]", file.display()));
+    let session = site.run(&document);
+    let events = || site.installation.session_events("default", 0, usize::MAX).unwrap();
+    for _ in 0..60_000 {
+        if events().iter().any(|event| event.payload["sessionStatus"] == "COMPLETED") {
+            break;
+        }
+        std::thread::park_timeout(std::time::Duration::from_millis(1));
+    }
+    let of_meters: Vec<SessionEvent> = events().into_iter().filter(|event| !event.payload["userId"].is_null()).collect();
+    let told: Vec<(&str, &str)> =
+        of_meters.iter().map(|event| (event.event_type.as_str(), event.payload["userId"].as_str().unwrap())).collect();
+    // Thresholds are told without being asked for.
+    let crossed = [("meter.threshold.reached", "ann"), ("meter.threshold.reached", "bob"), ("meter.threshold.recovered", "ann")];
+    assert_eq!(told, [&[("meter.opened", "ann")], &crossed[..], &[("meter.flushed", "ann")]].concat(), "{of_meters:#?}");
+    assert!(of_meters.iter().all(|event| event.payload["sessionId"] == json!(session)));
+    assert_eq!(of_meters.last().unwrap().payload["value"], "40");
+    assert_eq!(events().last().unwrap().payload["sessionStatus"], "COMPLETED");
+    site.installation.close();
+}
+
+#[test]
 fn who_asks_later_hears_of_what_happens_later() {
     let site = Site::open();
     let session = site.run(DOCUMENT);

@@ -15,16 +15,22 @@ pub(super) struct Runner(Map<String, Value>);
 
 impl Runner {
     pub(super) fn new(pipeline: &KeptPipeline, session: Option<&KeptSession>) -> Runner {
-        let mut members = Map::new();
-        let mut put = |name: &str, value: Value| drop(members.insert(name.to_owned(), value));
-        put("meterId", json!(pipeline.id));
-        put("meterName", json!(pipeline.name));
-        if let Some(session) = session {
-            put("sessionId", json!(session.session_id));
-            put("sessionRunType", json!(session.session_run_type));
+        match session {
+            Some(session) => Runner::of_session(session),
+            None => Runner(pipeline_members(&json!(pipeline.id), &pipeline.name)),
         }
+    }
+
+    pub(super) fn of_session(session: &KeptSession) -> Runner {
+        let mut members = pipeline_members(&json!(session.pipeline_id), &session.pipeline);
+        members.insert("sessionId".to_owned(), json!(session.session_id));
+        members.insert("sessionRunType".to_owned(), json!(session.session_run_type));
         Runner(members)
     }
+}
+
+fn pipeline_members(id: &Value, name: &str) -> Map<String, Value> {
+    [("meterId".to_owned(), id.clone()), ("meterName".to_owned(), json!(name))].into_iter().collect()
 }
 
 #[derive(Deserialize)]

@@ -79,7 +79,7 @@ pub(crate) async fn admit(
     if let Some(why) = app.installation.failure() {
         return Err(Box::new(Problem::new(Code::Poisoned, why.to_string())));
     }
-    app.installation.meters_have_room()?;
+    app.installation.wait_for_meters().await?;
     let received = bytes.len();
     let mut head = Vec::with_capacity(64);
     let namespace = &asked.who.namespace;

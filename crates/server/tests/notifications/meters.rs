@@ -186,7 +186,8 @@ fn a_session_over_files_tells_of_its_meters_before_it_ends() {
     let file = site.folder.path().join("events.ndjson");
     let events = [("ann", 1, 60), ("bob", 2, 70), ("ann", 3, -20)].map(|(user, id, n)| event(user, id, n, "11:10:00"));
     std::fs::write(&file, events.concat()).unwrap();
-    let document = DOCUMENT.replace("{http: {}}", &format!("{{file: {{path: '{}'}}}}\ntargets: [{{none: {{}}}}]", file.display()));
+    let document =
+        DOCUMENT.replace("{http: {}}", &format!("{{file: {{path: '{}'}}}}\ntargets: [{{none: {{}}}}]", file.display()));
     let session = site.run(&document);
     let events = || site.installation.session_events("default", 0, usize::MAX).unwrap();
     for _ in 0..60_000 {

@@ -10,6 +10,7 @@ use flowmeter_core::verdict::Tally;
 use flowmeter_store::disk::{Disk, read_all, write_whole};
 use flowmeter_store::identities::Manifest;
 use flowmeter_store::rollups;
+use rayon::prelude::*;
 
 use crate::{Error, Kind, Totals};
 
@@ -47,7 +48,8 @@ fn name(position: u64) -> String {
 }
 
 impl Checkpoint {
-    /// Writes it, durably.
+    /// Writes it, durably. Images are compressed side by side, on the threads of the pool it
+    /// is called in.
     pub(crate) fn write(&self, disk: &dyn Disk, pipeline: &str) -> Result<(), Error> {
         let mut pen = Pen::default();
         pen.bytes.extend_from_slice(MARK);
@@ -68,9 +70,11 @@ impl Checkpoint {
         pen.byte(u8::from(self.listens));
         write_totals(&self.totals, pen);
         pen.count(self.images.len() as u64);
-        for (image, manifest) in self.images.iter().zip(&self.manifests) {
+        let packed: Vec<Vec<u8>> =
+            self.images.par_iter().map(|image| zstd::bulk::compress(image, LEVEL).unwrap_or_default()).collect();
+        for ((image, packed), manifest) in self.images.iter().zip(&packed).zip(&self.manifests) {
             pen.count(image.len() as u64);
-            pen.text(&zstd::bulk::compress(image, LEVEL).unwrap_or_default());
+            pen.text(packed);
             let mut bytes = Vec::new();
             manifest.write_to(&mut bytes);
             pen.text(&bytes);
@@ -80,7 +84,7 @@ impl Checkpoint {
     }
 
     /// Reads it; `unpack` makes an image of its packed bytes and its length.
-    fn read(bytes: &[u8], unpack: impl Fn(&[u8], usize) -> Option<Vec<u8>>) -> Result<Checkpoint, Error> {
+    fn read(bytes: &[u8], unpack: impl Fn(&[u8], usize) -> Option<Vec<u8>> + Sync) -> Result<Checkpoint, Error> {
         let corrupt = |what: &str| Error::new(Kind::Corrupt, what.to_owned());
         let (body, sum) = bytes.split_last_chunk::<4>().ok_or_else(|| corrupt("it is too short"))?;
         if u32::from_le_bytes(*sum) != flowmeter_store::checksum(body) {
@@ -99,7 +103,7 @@ impl Checkpoint {
     fn read_from(
         glass: &mut Glass<'_>,
         format: u8,
-        unpack: impl Fn(&[u8], usize) -> Option<Vec<u8>>,
+        unpack: impl Fn(&[u8], usize) -> Option<Vec<u8>> + Sync,
     ) -> Seen<Result<Checkpoint, Error>> {
         let (version, position, clock) = (glass.count()? as u32, glass.count()?, glass.time()?);
         let [records, parked, arrivals] = [glass.count()?, glass.count()?, glass.count()?];
@@ -109,16 +113,17 @@ impl Checkpoint {
         };
         let items = [records, parked, arrivals, notes];
         let totals = read_totals(glass)?;
-        let (mut images, mut manifests) = (Vec::new(), Vec::new());
+        let (mut packed, mut manifests) = (Vec::new(), Vec::new());
         for _ in 0..glass.length()? {
             let length = glass.count()? as usize;
-            let Some(image) = unpack(glass.text()?, length) else { return glass.damaged() };
-            images.push(image);
+            packed.push((glass.text()?, length));
             match Manifest::read(glass.text()?) {
                 Ok(manifest) => manifests.push(manifest),
                 Err(why) => return Ok(Err(why.into())),
             }
         }
+        let images: Option<Vec<Vec<u8>>> = packed.into_par_iter().map(|(packed, length)| unpack(packed, length)).collect();
+        let Some(images) = images else { return glass.damaged() };
         let mut rollups = Vec::new();
         for _ in 0..glass.length()? {
             rollups.push(rollups::Manifest::read(glass)?);

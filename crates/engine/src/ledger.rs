@@ -198,7 +198,7 @@ impl Ledger {
             manifests,
             rollups: Vec::new(),
         };
-        checkpoint.write(&*self.disk, &self.folder)?;
+        engine.on_threads(|| checkpoint.write(&*self.disk, &self.folder))?;
         // Nothing could be gone on from what was before: it is not known what came after.
         checkpoint::remove_before(&*self.disk, &self.folder, self.run)?;
         self.remove_documents()

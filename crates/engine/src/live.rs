@@ -298,7 +298,7 @@ impl Live {
             manifests,
             rollups,
         };
-        checkpoint.write(&*self.disk, &self.folder)?;
+        self.engine.on_threads(|| checkpoint.write(&*self.disk, &self.folder))?;
         let Checkpoint { position, manifests: identities, rollups, .. } = checkpoint;
         self.kept.push(Kept { position, identities, rollups });
         // The one before stays: should the newest be damaged, it is gone on from.

@@ -113,36 +113,46 @@ impl<I: Identities + Send + Sync> Engine<I> {
     /// An engine without meters; one partition for each of the identities.
     pub fn with_identities(plan: &Arc<Plan>, settings: Settings, identities: Vec<I>) -> Result<Engine<I>, Error> {
         let partitions = identities.into_iter().map(|known| Partition::with_identities(Arc::clone(plan), known));
-        Engine::with_partitions(Arc::clone(plan), settings, partitions.collect())
+        Ok(Engine::with_partitions(Arc::clone(plan), settings, pool(settings)?, partitions.collect()))
     }
 
     /// An engine that goes on from images of its partitions.
     pub fn read(plan: Arc<Plan>, settings: Settings, images: &[Vec<u8>], identities: Vec<I>) -> Result<Engine<I>, Error> {
+        let pool = pool(settings)?;
         let read = |(image, known): (&Vec<u8>, I)| Partition::read(&plan, known, &mut Glass::new(image));
-        let partitions = images.iter().zip(identities).map(read).collect::<Result<Vec<_>, _>>();
+        let both = || images.par_iter().zip(identities).map(read).collect::<Result<Vec<_>, _>>();
+        let partitions = pool.install(both);
         let partitions = partitions.map_err(|why| {
             let kind = if matches!(why, BadImage::Unknown(_)) { Kind::Invalid } else { Kind::Corrupt };
             Error::new(kind, why.to_string())
         })?;
-        Engine::with_partitions(plan, settings, partitions)
+        Ok(Engine::with_partitions(plan, settings, pool, partitions))
     }
 
-    fn with_partitions(plan: Arc<Plan>, settings: Settings, partitions: Vec<Partition<Memory, I>>) -> Result<Engine<I>, Error> {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(settings.threads.max(1)).build();
-        let pool = pool.map_err(|why| Error::new(Kind::Unavailable, format!("no threads: {why}")))?;
+    fn with_partitions(
+        plan: Arc<Plan>,
+        settings: Settings,
+        pool: rayon::ThreadPool,
+        partitions: Vec<Partition<Memory, I>>,
+    ) -> Engine<I> {
         let slot = |_| Slot {
             flow: Flow::new(partitions.len(), settings.taps_max),
             mediator: Mediator::new(Arc::clone(&plan)),
             decoder: None,
         };
-        Ok(Engine {
+        Engine {
             slots: (0..settings.threads.max(1) * BLOCKS_PER_THREAD).map(slot).collect(),
             lanes: partitions.into_iter().enumerate().map(|(number, partition)| Lane::new(partition, number)).collect(),
             totals: Totals { operators: vec![OperatorCount::default(); plan.nodes.len()], ..Totals::default() },
             pool,
             plan,
             listens: false,
-        })
+        }
+    }
+
+    /// Does something on its threads.
+    pub(crate) fn on_threads<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        self.pool.install(work)
     }
 
     /// Images of all partitions, without their identities.
@@ -374,6 +384,11 @@ impl<I: Identities + Send + Sync> Engine<I> {
         let opened: u64 = self.lanes.iter().map(|lane| lane.opened).sum();
         Totals { meters_opened: self.totals.meters_opened + opened, ..self.totals.clone() }
     }
+}
+
+fn pool(settings: Settings) -> Result<rayon::ThreadPool, Error> {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(settings.threads.max(1)).build();
+    pool.map_err(|why| Error::new(Kind::Unavailable, format!("no threads: {why}")))
 }
 
 impl Slot {

@@ -188,6 +188,7 @@ impl Worker {
             paused,
             taken_bytes: 0,
             checkpoint_at: now,
+            checkpoint_took: 0,
             weighed: Weighed::default(),
             waiting: HashMap::default(),
             stop: false,
@@ -271,6 +272,8 @@ struct Working {
     paused: bool,
     taken_bytes: u64,
     checkpoint_at: Timestamp,
+    /// Nanoseconds that the last one took.
+    checkpoint_took: i128,
     weighed: Weighed,
     waiting: HashMap<u64, Judgement, BuildHasherDefault<Fingerprint>>,
     stop: bool,
@@ -301,6 +304,9 @@ impl Weighed {
         ((self.bytes + grown) as u64, ((grown as u64) << 10) / entries)
     }
 }
+
+/// A checkpoint may take one of so many parts of the time, and one.
+const CHECKPOINT_SHARE: i128 = 5;
 
 /// How long it waits for entries before it looks around again.
 const PATIENCE: Duration = Duration::from_millis(100);
@@ -421,12 +427,16 @@ impl Working {
             return Ok(());
         }
         let now = self.around.clock.now();
-        let waited = now.since(self.checkpoint_at) >= self.settings.checkpoint_interval.as_nanos() as i128;
-        if waited || self.taken_bytes >= self.settings.checkpoint_bytes {
+        let since = now.since(self.checkpoint_at);
+        let waited = since >= self.settings.checkpoint_interval.as_nanos() as i128;
+        // Of many meters a checkpoint takes seconds: counting shall have most of the time.
+        let is_rested = since >= self.checkpoint_took.saturating_mul(CHECKPOINT_SHARE);
+        if is_rested && (waited || self.taken_bytes >= self.settings.checkpoint_bytes) {
             let released = self.live.checkpoint()?;
+            self.checkpoint_took = self.around.clock.now().since(now);
             self.board.released.store(released, Ordering::Release);
             self.board.identities_bytes.store(self.live.identities_bytes() as u64, Ordering::Relaxed);
-            (self.taken_bytes, self.checkpoint_at) = (0, now);
+            (self.taken_bytes, self.checkpoint_at) = (0, self.around.clock.now());
             self.weighed = Weighed::of(&self.live);
             self.show_weight();
         }

@@ -1,6 +1,6 @@
 //! Threads that yield to events: where every core has something to do, what comes in and is
-//! counted goes first, and what reads files or tells people takes what is left. Where a core
-//! is free it makes no difference.
+//! counted goes first, and what reads files, delivers records or tells people takes what is
+//! left. Where a core is free it makes no difference.
 
 use std::thread::{Builder, JoinHandle};
 

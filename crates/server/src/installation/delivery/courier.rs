@@ -12,7 +12,7 @@ use flowmeter_engine::outbox::{Delivery, Marks, Outbox, Part, Progress, RecordLo
 use flowmeter_engine::{Error, Kind};
 
 use super::CatalogShelf;
-use crate::traces;
+use crate::{background, traces};
 
 /// How long a courier that cannot keep what became of records waits before it tries again.
 const TROUBLED: Duration = Duration::from_secs(1);
@@ -68,8 +68,7 @@ impl Courier {
         let owner = plan.id.clone();
         let hands = Hands { outbox, target, records, clock };
         let running = move || run(&owner, hands, &inbox, &end, &showing, &stopping);
-        let thread = std::thread::Builder::new().name("delivery".to_owned()).spawn(running);
-        let thread = thread.map_err(|why| Error::new(Kind::Unavailable, format!("no thread: {why}")))?;
+        let thread = background::spawn("delivery", running)?;
         Ok(Courier { plan: plan.clone(), board, orders: Mutex::new(orders), thread: Mutex::new(Some(thread)), stopped })
     }
 

@@ -66,7 +66,7 @@ pub struct Settings {
     pub event_store: EventStore,
     /// Bytes of identities remembered in memory; more spill to disk.
     pub identities_bytes: u64,
-    /// Bytes of meters in memory; beyond them nothing is taken. `None`: half of what the
+    /// Bytes of meters in memory; beyond them nothing is taken. `None`: a third of what the
     /// machine has.
     pub meters_bytes: Option<u64>,
     /// Bytes of rollups in memory, of each pipeline; more spill to disk. `None`: usage is

@@ -67,13 +67,15 @@ impl Installation {
     }
 }
 
-/// Half of what the machine or its container has; no bound where neither says.
+/// A third of what the machine or its container has: with what the allocator adds, identities
+/// and a checkpoint under way, a process takes twice what its meters do, and more. No bound
+/// where neither says.
 pub(super) fn of_the_machine() -> u64 {
     let machine = std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| total(&text));
     let container = ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"]
         .into_iter()
         .find_map(|file| std::fs::read_to_string(file).ok()?.trim().parse::<u64>().ok());
-    machine.into_iter().chain(container).min().map_or(u64::MAX, |bytes| bytes / 2)
+    machine.into_iter().chain(container).min().map_or(u64::MAX, |bytes| bytes / 3)
 }
 
 /// Bytes of memory that `/proc/meminfo` tells of.

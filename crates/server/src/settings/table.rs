@@ -202,7 +202,7 @@ pub const TABLE: &[Setting] = &[
         "memory.meters_bytes",
         Kind::Bytes(16 * MIB, TIB),
         "none",
-        "Memory of meters; when it is full new events are refused (503) and nothing else; none: half of what the machine or its \
+        "Memory of meters; when it is full new events are refused (503) and nothing else; none: a third of what the machine or its \
          container has",
     )
     .or_none(),

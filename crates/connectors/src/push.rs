@@ -14,6 +14,7 @@ use std::time::Duration;
 use flowmeter_core::partition::RecordKey;
 use flowmeter_core::pipeline::TargetPlan;
 use flowmeter_core::time::Timestamp;
+use flowmeter_engine::ledger::Owed;
 use flowmeter_engine::node::Clock;
 use flowmeter_engine::outbox::{
     Delivery, DeliveryState, Kept, Marks, Outbox, Patience, Progress, Records, Shelf, Span, Target, Window, WindowLimits,
@@ -48,6 +49,8 @@ struct Lane {
     /// The number of the next.
     next: u64,
     step: Step,
+    /// Since when targets may have what comes, nanoseconds.
+    in_doubt: Option<i64>,
 }
 
 /// What is done with a window that is full.
@@ -126,7 +129,7 @@ impl Push {
             None => opened(false)?,
         };
         let step = if remembered.is_some() { Step::Send } else { Step::SendAndReadBack };
-        let lane = |targets, first| Lane { targets, window: Window::new(first), first, next: first, step };
+        let lane = |targets, first| Lane { targets, window: Window::new(first), first, next: first, step, in_doubt: None };
         let thresholds = opened(true)?;
         let Remembered { records: first, thresholds: first_threshold, targets: absent } = remembered.unwrap_or_default();
         Ok(Push { records: lane(records, first), thresholds: lane(thresholds, first_threshold), clock, absent })
@@ -143,13 +146,18 @@ impl Push {
         serde_json::to_value(remembered).map_err(|why| Error::new(Kind::Bug, why.to_string()))
     }
 
-    /// Takes a record, or a partial one of a threshold.
+    /// Takes a record that is owed.
     ///
     /// # Errors
     /// A target does not take it, or does not hold it.
-    pub fn take(&mut self, partial: bool, json: &[u8]) -> Result<(), Error> {
-        let lane = if partial { &mut self.thresholds } else { &mut self.records };
-        lane.push(json, &*self.clock)
+    pub fn take(&mut self, owed: Owed<'_>) -> Result<(), Error> {
+        let lane = if owed.is_threshold { &mut self.thresholds } else { &mut self.records };
+        if lane.in_doubt != owed.in_doubt {
+            // Those that may be there and those that are not leave apart.
+            lane.go(&*self.clock)?;
+            lane.in_doubt = owed.in_doubt;
+        }
+        lane.push(owed.json, &*self.clock)
     }
 
     /// From now on the same records come again, to be read back.
@@ -232,7 +240,7 @@ impl Lane {
         let mut window = Once(Some(window));
         for (name, target) in &mut self.targets {
             if self.step != Step::ReadBack {
-                send(name, target.as_mut(), &mut window, span, clock)?;
+                send(name, target.as_mut(), &mut window, span, self.in_doubt, clock)?;
             }
             if self.step != Step::Send {
                 read_back(name, target.as_mut(), &mut window, span)?;
@@ -279,13 +287,26 @@ impl Shelf for Nowhere {
     }
 }
 
-fn outbox(marks: Marks) -> Outbox<Nowhere> {
-    Outbox::new(Nowhere::default(), Kept { marks, retrying: Vec::new() }, WINDOW, Patience { total: PATIENCE })
+fn outbox(marks: Marks, patience: i64) -> Outbox<Nowhere> {
+    Outbox::new(Nowhere::default(), Kept { marks, retrying: Vec::new() }, WINDOW, Patience { total: patience })
 }
 
-/// Sends a window until a target has it.
-fn send(name: &str, target: &mut dyn Target, window: &mut Once, span: Span, clock: &dyn Clock) -> Result<(), Error> {
-    let mut outbox = outbox(Marks { next: span.first, sent: span.first, confirmed: span.first, ..Marks::default() });
+/// Sends a window until a target has it. One that may be there already is like one that was
+/// under way at a crash.
+fn send(
+    name: &str,
+    target: &mut dyn Target,
+    window: &mut Once,
+    span: Span,
+    in_doubt: Option<i64>,
+    clock: &dyn Clock,
+) -> Result<(), Error> {
+    let marks = Marks { next: span.first, sent: span.first, confirmed: span.first, ..Marks::default() };
+    let mut outbox = match in_doubt {
+        None => outbox(marks, PATIENCE),
+        // How long it was tried before says nothing: this run has its own patience, below.
+        Some(since) => outbox(Marks { sent: span.until, sent_at: since, ..marks }, i64::MAX),
+    };
     let begun = clock.now();
     loop {
         match outbox.step(target, window, span.until, clock.now())? {
@@ -313,7 +334,7 @@ fn send(name: &str, target: &mut dyn Target, window: &mut Once, span: Span, cloc
 /// the end.
 fn read_back(name: &str, target: &mut dyn Target, window: &mut Once, span: Span) -> Result<(), Error> {
     let sent = Marks { next: span.until, sent: span.until, confirmed: span.first, ..Marks::default() };
-    let report = outbox(sent).confirm(target, window)?;
+    let report = outbox(sent, PATIENCE).confirm(target, window)?;
     report.differences.first().map_or(Ok(()), |first| {
         let (count, all) = (report.difference_count, span.until - span.first);
         let message = format!("target `{name}` does not hold {count} of {all} records: {} {}", first.record_id, first.what);

@@ -51,10 +51,24 @@ pub struct Ledger {
     document: String,
     spool: Option<Spool>,
     delivered: Delivered,
+    /// What a run before began to send and did not see through.
+    in_doubt: Option<Sending>,
 }
 
-/// Takes a record; `true` for a partial one of a threshold.
-pub type Take<'t> = dyn FnMut(bool, &[u8]) -> Result<(), Error> + 't;
+/// A record that is not known to be delivered.
+#[derive(Clone, Copy, Debug)]
+pub struct Owed<'r> {
+    /// Whether it is a partial one of a threshold.
+    pub is_threshold: bool,
+    /// Since when targets may have it, nanoseconds: a run before began to send it, and nobody
+    /// knows how far it came.
+    pub in_doubt: Option<i64>,
+    /// The record.
+    pub json: &'r [u8],
+}
+
+/// Takes a record.
+pub type Take<'t> = dyn FnMut(Owed<'_>) -> Result<(), Error> + 't;
 
 /// Up to where records were delivered.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -63,6 +77,18 @@ struct Delivered {
     run: u64,
     /// What whoever delivers must remember.
     memory: Value,
+    /// What was being sent since.
+    #[serde(default)]
+    sending: Option<Sending>,
+}
+
+/// Records that a run began to send.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+struct Sending {
+    /// Those of this run and before.
+    run: u64,
+    /// The first time, nanoseconds.
+    since: i64,
 }
 
 const DELIVERED: &str = "delivered.json";
@@ -99,6 +125,7 @@ impl Ledger {
             clock: found.as_ref().map_or(Timestamp::MIN, |found| found.newest.clock),
             document: document.to_owned(),
             spool: None,
+            in_doubt: delivered.sending,
             delivered,
             disk,
             folder,
@@ -213,13 +240,27 @@ impl Ledger {
         Ok(())
     }
 
+    /// From here on targets may have what is owed: it is written down before anything of it
+    /// goes, so that whoever comes after a crash knows.
+    ///
+    /// # Errors
+    /// The disk does not take it.
+    pub fn begin_to_send(&mut self, now: Timestamp) -> Result<(), Error> {
+        let since = self.in_doubt.map_or(now.nanos(), |before| before.since);
+        self.delivered.sending = Some(Sending { run: self.run, since });
+        self.keep_delivered()
+    }
+
     /// Gives the records that are not known to be delivered, in order, those of earlier runs
-    /// first; `true` for the partial ones of thresholds.
+    /// first.
     ///
     /// # Errors
     /// They cannot be read, or whoever takes them cannot go on.
     pub fn undelivered(&self, take: &mut Take<'_>) -> Result<(), Error> {
-        (self.delivered.run + 1..=self.run).try_for_each(|run| spool::read(&*self.disk, &self.folder, run, take))
+        (self.delivered.run + 1..=self.run).try_for_each(|run| {
+            let in_doubt = self.in_doubt.filter(|sending| run <= sending.run).map(|sending| sending.since);
+            spool::read(&*self.disk, &self.folder, run, in_doubt, take)
+        })
     }
 
     /// All of them are delivered.
@@ -227,11 +268,15 @@ impl Ledger {
     /// # Errors
     /// The disk does not take it; then they will be delivered again, under the same keys.
     pub fn delivered(&mut self, memory: Value) -> Result<(), Error> {
-        self.delivered = Delivered { run: self.run, memory };
+        self.delivered = Delivered { run: self.run, memory, sending: None };
+        self.keep_delivered()?;
+        spool::remove(&*self.disk, &self.folder, |run| run <= self.run)
+    }
+
+    fn keep_delivered(&self) -> Result<(), Error> {
         let bytes = serde_json::to_vec(&self.delivered).map_err(|why| Error::new(Kind::Bug, why.to_string()))?;
         let written = write_whole(&*self.disk, &self.folder, DELIVERED, &bytes);
-        written.map_err(|why| at(format!("{}/{DELIVERED}", self.folder), &why))?;
-        spool::remove(&*self.disk, &self.folder, |run| run <= self.run)
+        written.map_err(|why| at(format!("{}/{DELIVERED}", self.folder), &why))
     }
 
     fn read(&self, name: &str) -> Result<String, Error> {

@@ -84,10 +84,12 @@ fn run(disk: &SimDisk, number: u64, held: &mut Held) -> Result<Tally, Error> {
     engine.tick(at, ledger.spool()?)?;
     let tally = engine.totals().tally;
     ledger.close(&mut engine, at)?;
-    ledger.undelivered(&mut |partial, json| {
-        let record: Value = serde_json::from_slice(json).unwrap();
-        let id = if partial { record.to_string() } else { record["meterMetaData"]["recordId"].to_string() };
+    ledger.begin_to_send(at)?;
+    ledger.undelivered(&mut |owed| {
+        let record: Value = serde_json::from_slice(owed.json).unwrap();
+        let id = if owed.is_threshold { record.to_string() } else { record["meterMetaData"]["recordId"].to_string() };
         let before = held.insert(id, record.clone());
+        assert!(before.is_none() || owed.in_doubt.is_some(), "sent before, and believed not to be: {record}");
         assert!(before.is_none_or(|before| before == record), "another content under the same id: {record}");
         Ok(())
     })?;

@@ -7,6 +7,7 @@ use flowmeter_connectors::file::Files;
 use flowmeter_connectors::push::Push;
 use flowmeter_core::session::Trigger;
 use flowmeter_engine::ledger::{Ledger, LedgerSettings};
+use flowmeter_engine::node::Clock;
 use flowmeter_engine::{Engine, Error, Totals};
 use flowmeter_store::disk::{LocalDisk, Lock};
 use flowmeter_store::identities::SpilledIdentities;
@@ -76,11 +77,12 @@ impl Kept {
         }
         // From here on it has happened, whatever becomes of the targets.
         ledger.close(&mut engine, as_of)?;
-        ledger.undelivered(&mut |partial, json| push.take(partial, json))?;
+        ledger.begin_to_send(Wall.now())?;
+        ledger.undelivered(&mut |owed| push.take(owed))?;
         push.accept()?;
         journal.step(Trigger::AllAccepted)?;
         push.look_again();
-        ledger.undelivered(&mut |partial, json| push.take(partial, json))?;
+        ledger.undelivered(&mut |owed| push.take(owed))?;
         push.confirm()?;
         ledger.delivered(push.memory()?)?;
         journal.step(Trigger::AllConfirmed)?;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use flowmeter_core::partition::RecordKey;
 use flowmeter_store::disk::{Disk, File};
 
-use super::{Take, at};
+use super::{Owed, Take, at};
 use crate::{Error, Kind, RecordSink};
 
 /// Bytes that are written at once.
@@ -76,9 +76,9 @@ impl Lines {
     }
 }
 
-/// Reads the records of a run; `true` for the partial ones of thresholds.
-pub(super) fn read(disk: &dyn Disk, folder: &str, run: u64, take: &mut Take<'_>) -> Result<(), Error> {
-    for (kind, partial) in [(RECORDS, false), (THRESHOLDS, true)] {
+/// Reads the records of a run.
+pub(super) fn read(disk: &dyn Disk, folder: &str, run: u64, in_doubt: Option<i64>, take: &mut Take<'_>) -> Result<(), Error> {
+    for (kind, is_threshold) in [(RECORDS, false), (THRESHOLDS, true)] {
         let name = format!("{folder}/{run:020}{kind}");
         let file = disk.open(&name).map_err(|why| at(&name, &why))?;
         let (mut bytes, mut read, mut chunk) = (Vec::new(), 0, vec![0; CHUNK_BYTES]);
@@ -91,7 +91,7 @@ pub(super) fn read(disk: &dyn Disk, folder: &str, run: u64, take: &mut Take<'_>)
             bytes.extend_from_slice(&chunk[..count]);
             let mut done = 0;
             for end in memchr::memchr_iter(b'\n', &bytes) {
-                take(partial, &bytes[done..end])?;
+                take(Owed { is_threshold, in_doubt, json: &bytes[done..end] })?;
                 done = end + 1;
             }
             bytes.drain(..done);

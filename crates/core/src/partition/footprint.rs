@@ -1,7 +1,7 @@
 //! How much memory the meters of a partition take.
 //!
 //! Counted from what they hold, not asked of the allocator: the same meters give the same
-//! figure. What an allocator adds to small blocks, a twelfth or so, is not in it.
+//! figure. What an allocator adds to blocks is not in it.
 
 use super::{Amount, Identities, Memory, Meter, Meters, OpenPeriod, Partition};
 use crate::aggregation::Aggregate;

@@ -19,8 +19,8 @@ use crate::{Error, Kind, Noted, Observer, ParkedEvent, RecordSink};
 
 /// Bytes of items that become an entry, where nobody waits.
 const GATHERED_BYTES: usize = 1 << 20;
-/// Bytes of items that are made durable together, where there are many: waiting for the disk
-/// costs as much as making half of them. Whoever delivers begins with those.
+/// Bytes of items that are made durable together, where there are many: so the disk is waited
+/// for seldom, and whoever delivers has something to begin with.
 const COMMITTED_BYTES: usize = 32 << 20;
 
 /// A log of numbered items.

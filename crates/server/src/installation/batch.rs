@@ -2,11 +2,15 @@
 
 use std::sync::Arc;
 
+use flowmeter_connectors::bounded::Bounded;
 use flowmeter_core::pipeline::Pipeline;
+use flowmeter_core::plan::Plan;
 use flowmeter_core::session::{RunType, Trigger};
+use flowmeter_core::time::Timestamp;
 use flowmeter_engine::Error;
 use serde_json::{Value, json};
 
+use super::meter_events::BatchTeller;
 use super::sessions::counts;
 use super::{Installation, KeptPipeline, KeptSession, Refused, Who, problem_of};
 use crate::{background, traces};
@@ -42,38 +46,50 @@ impl Installation {
 
     fn batch(&self, session: &mut KeptSession, compiled: Pipeline) -> Result<(), Error> {
         let plan = Arc::new(compiled.plan);
-        let mut run = flowmeter_connectors::bounded::Bounded::new(Arc::clone(&plan), &compiled.targets, Arc::clone(&self.clock));
+        let mut run = Bounded::new(Arc::clone(&plan), &compiled.targets, Arc::clone(&self.clock));
         let now = self.now();
-        let mut teller = self.batch_teller(session, Arc::clone(&plan), now)?;
-        let settings = self.live_settings().engine;
-        let outcome = (|| {
-            run.open(settings, now, &mut teller)?;
-            self.step(session, &plan, Trigger::Ready, Vec::new())?;
-            let running = session.clone();
-            // Who cannot be told now is told at the next interval.
-            run.ingest(now, &mut teller, &mut |counts| {
-                if let Err(why) = self.tell_counts(&running, &plan, counts, self.now()) {
-                    tracing::error!(session = running.session_id, "counts of operators: {why}");
-                }
-            })?;
-            self.step(session, &plan, Trigger::Finish, Vec::new())?;
-            run.flush(now, &mut teller)?;
-            teller.tell()?;
-            self.step(session, &plan, Trigger::AllAccepted, Vec::new())?;
-            run.confirm()?;
-            self.step(session, &plan, Trigger::AllConfirmed, Vec::new())?;
-            session.counts = counts(&plan, &run.totals());
-            self.step(session, &plan, Trigger::WrapUp, Vec::new())
-        })();
-        if let Err(why) = outcome {
-            // What happened before comes before the last status.
-            if let Err(why) = teller.tell() {
+        let outcome = BatchTeller::new(self, session, Arc::clone(&plan), now).and_then(|mut teller| {
+            let outcome = self.batch_steps(session, &plan, &mut run, &mut teller, now);
+            // What happened before a failure comes before the last status.
+            if outcome.is_err()
+                && let Err(why) = teller.tell()
+            {
                 tracing::error!(session = session.session_id, "what happened to its meters: {why}");
             }
+            outcome
+        });
+        if let Err(why) = outcome {
             session.error = Some(why.to_string());
             session.counts = counts(&plan, &run.totals());
             self.step(session, &plan, Trigger::Fail, Vec::new())?;
         }
         Ok(())
+    }
+
+    fn batch_steps(
+        &self,
+        session: &mut KeptSession,
+        plan: &Arc<Plan>,
+        run: &mut Bounded<'_>,
+        teller: &mut BatchTeller<'_>,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        run.open(self.live_settings().engine, now, teller)?;
+        self.step(session, plan, Trigger::Ready, Vec::new())?;
+        let running = session.clone();
+        // Who cannot be told now is told at the next interval.
+        run.ingest(now, teller, &mut |counts| {
+            if let Err(why) = self.tell_counts(&running, plan, counts, self.now()) {
+                tracing::error!(session = running.session_id, "counts of operators: {why}");
+            }
+        })?;
+        self.step(session, plan, Trigger::Finish, Vec::new())?;
+        run.flush(now, teller)?;
+        teller.tell()?;
+        self.step(session, plan, Trigger::AllAccepted, Vec::new())?;
+        run.confirm()?;
+        self.step(session, plan, Trigger::AllConfirmed, Vec::new())?;
+        session.counts = counts(plan, &run.totals());
+        self.step(session, plan, Trigger::WrapUp, Vec::new())
     }
 }

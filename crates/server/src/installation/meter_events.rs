@@ -11,6 +11,8 @@ mod batch;
 mod payload;
 mod reading;
 
+pub(super) use batch::BatchTeller;
+
 use flowmeter_core::time::Timestamp;
 use flowmeter_engine::Error;
 use flowmeter_engine::live::{LogCommand, NoteKind};
@@ -18,10 +20,9 @@ use flowmeter_store::catalog::{Catalog, Change, Table};
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::{Installation, KeptSession, Served};
+use super::{Installation, Served};
 use crate::notifications::Notification;
 use crate::notifications::vocabulary::{AMENDED, DELETED, FLUSHED, OPENED, RESET};
-use batch::BatchTeller;
 use payload::{Runner, of_meter, of_record, of_threshold};
 use reading::{Item, Reading};
 
@@ -162,16 +163,6 @@ impl Installation {
     fn release_notes(&self, served: &Served, before: u64) -> Result<(), Error> {
         let Some(_free) = self.may_release() else { return Ok(()) };
         served.worker.ask(move |live| live.release_notes(before))?
-    }
-
-    /// Tells of the meters of a session over files, while it runs.
-    pub(super) fn batch_teller(
-        &self,
-        session: &KeptSession,
-        plan: std::sync::Arc<flowmeter_core::plan::Plan>,
-        at: Timestamp,
-    ) -> Result<BatchTeller<'_>, Error> {
-        BatchTeller::new(self, session, plan, at)
     }
 
     /// Whose session it is told under: the one that runs it, or the last that did.

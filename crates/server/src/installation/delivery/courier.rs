@@ -183,7 +183,7 @@ fn run(
         let span = if begin < end { traces::deliver(owner) } else { tracing::Span::none() };
         let step = || hands.outbox.step(hands.target.as_mut(), &mut hands.records, end, now);
         let stepped = span.in_scope(step);
-        span.record("flowmeter.records", (hands.outbox.marks().next - begin) as i64);
+        span.record("flowmeter.records", hands.outbox.marks().next.saturating_sub(begin) as i64);
         if hands.outbox.marks().failing_since.is_some() || stepped.is_err() {
             traces::failed(&span);
         }

@@ -23,21 +23,24 @@ pub(in crate::installation) struct BatchTeller<'i> {
     runner: Runner,
     /// As they were when it began.
     notifications: Arc<Vec<Notification>>,
+    wants_records: bool,
     at: Timestamp,
     events: Vec<(Timestamp, &'static str, Value)>,
 }
 
 impl<'i> BatchTeller<'i> {
-    pub(super) fn new(
+    pub(in crate::installation) fn new(
         installation: &'i Installation,
         session: &KeptSession,
         plan: Arc<Plan>,
         at: Timestamp,
     ) -> Result<BatchTeller<'i>, Error> {
+        let notifications = installation.all_notifications()?;
         Ok(BatchTeller {
             namespace: session.namespace.clone(),
             runner: Runner::of_session(session),
-            notifications: installation.all_notifications()?,
+            wants_records: !Listeners::of(&session.namespace, &notifications, &OF_RECORDS).are_none(),
+            notifications,
             events: Vec::new(),
             installation,
             plan,
@@ -68,10 +71,10 @@ impl Beside for BatchTeller<'_> {
 
 impl RecordSink for BatchTeller<'_> {
     fn record(&mut self, _key: RecordKey<'_>, json: &[u8]) -> Result<(), Error> {
-        let listeners = Listeners::of(&self.namespace, &self.notifications, &OF_RECORDS);
-        if listeners.are_none() {
+        if !self.wants_records {
             return Ok(());
         }
+        let listeners = Listeners::of(&self.namespace, &self.notifications, &OF_RECORDS);
         tell_record(json, self.at, &self.runner, &listeners, &mut self.events);
         self.relieve()
     }

@@ -53,13 +53,6 @@ const CODES: &[(Code, &str, u16, &str, &str)] = &[
     ),
     (Code::KeyExpired, "key_expired", 401, "The API key has expired", "Rotate the key, and use the new secret."),
     (Code::KeyRevoked, "key_revoked", 401, "The API key was revoked", "Ask for a new key; this one will not work again."),
-    (
-        Code::TokenRefused,
-        "token_refused",
-        401,
-        "The bearer token was refused",
-        "Get a new token from the identity provider the server trusts.",
-    ),
     (Code::ScopeMissing, "scope_missing", 403, "The key may not do this", "Use a key that has the scope named in `scope`."),
     (
         Code::NamespaceForbidden,
@@ -156,7 +149,6 @@ const CODES: &[(Code, &str, u16, &str, &str)] = &[
         "Wait as long as Retry-After says; send fewer, larger batches.",
     ),
     (Code::Internal, "internal", 500, "The server failed", "Report it, with the instance and the server's log of that moment."),
-    (Code::NotImplemented, "not_implemented", 501, "Not built into this server", "The detail says what would have to be."),
     (Code::Overloaded, "overloaded", 503, "Busy: nothing was taken", "Wait as long as Retry-After says and send it again."),
     (
         Code::Draining,
@@ -204,7 +196,6 @@ pub enum Code {
     KeyUnknown,
     KeyExpired,
     KeyRevoked,
-    TokenRefused,
     ScopeMissing,
     NamespaceForbidden,
     HostRefused,
@@ -226,7 +217,6 @@ pub enum Code {
     QueryTooLarge,
     RateLimited,
     Internal,
-    NotImplemented,
     Overloaded,
     Draining,
     DiskFull,

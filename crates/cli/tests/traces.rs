@@ -89,6 +89,36 @@ fn a_request_is_traced_on_from_its_caller_and_delivery_is_traced() {
 }
 
 #[test]
+fn a_session_over_files_and_who_is_told_of_it_are_traced() {
+    let collector = Receiver::start();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("events.ndjson");
+    std::fs::write(&file, format!("{}\n", event("1", "anna", json!(1)))).unwrap();
+    let server = Server::start(&folder.path().join("data"), &["--set", &format!("otlp.endpoint={}", collector.url(""))]);
+    let told = json!({"name": "ops", "eventType": "meter.session.status", "channels": [{"type": "log", "name": "lines"}]});
+    server.post("/api/v1/notifications", &told).ok();
+    let pipeline = json!({
+        "pipeline": "files", "source": {"file": {"path": file}}, "targets": [{"none": {}}],
+        "operators": [{"meter": {"key": "00000000-0000-4000-8000-00000000000e", "rules": [{"category": "all"}]}}],
+        "meterTypes": [{"name": "count", "category": "all", "aggregation": "increment"}],
+    });
+    server.post("/api/v1/pipelines", &pipeline).ok();
+    let session = server.post("/api/v1/pipelines/files/run", &json!({})).ok();
+    let id = session["sessionId"].as_str().unwrap().to_owned();
+    eventually("it ends", || (server.get(&format!("/api/v1/sessions/{id}"))["sessionStatus"] == "COMPLETED").then_some(()));
+    eventually("everybody is told", || {
+        let waiting = server.get("/api/v1/notifications/deliveries?state=waiting");
+        (waiting["items"].as_array().unwrap().is_empty()).then_some(())
+    });
+    server.stop();
+    let spans = spans(&collector);
+    let of_session = spans.iter().find(|span| span.name == "session files").unwrap();
+    assert_eq!(attribute(of_session, "flowmeter.session"), Some(id));
+    assert_eq!(attribute(of_session, "flowmeter.status").as_deref(), Some("COMPLETED"));
+    assert!(spans.iter().any(|span| span.name == "notify lines"), "{spans:#?}");
+}
+
+#[test]
 fn a_collector_that_is_away_holds_up_nothing() {
     let collector = Receiver::start();
     collector.reply(&vec![Reply::Silence; 100]);

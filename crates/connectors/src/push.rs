@@ -347,3 +347,56 @@ fn wait(at: Timestamp, clock: &dyn Clock) {
     let left = at.since(clock.now());
     std::thread::park_timeout(Duration::from_nanos(u64::try_from(left).unwrap_or_default()));
 }
+
+#[cfg(test)]
+mod tests {
+    use flowmeter_engine::outbox::{Answer, Held, Outgoing, Repeat};
+
+    use super::*;
+
+    /// A target that has a record twice if it is sent twice.
+    #[derive(Default)]
+    struct Doubling(Vec<u64>);
+
+    impl Target for Doubling {
+        fn send(&mut self, _window: Span, records: &[Outgoing<'_>]) -> Vec<Answer> {
+            self.0.extend(records.iter().map(|record| record.number));
+            vec![Answer::Accepted; records.len()]
+        }
+
+        fn repeat(&self) -> Repeat {
+            Repeat::ReadFirst
+        }
+
+        fn can_be_asked(&self) -> bool {
+            true
+        }
+
+        fn read_back(&mut self, records: &[Outgoing<'_>]) -> Result<Vec<Held>, Error> {
+            let held = |record: &Outgoing<'_>| if self.0.contains(&record.number) { Held::Same } else { Held::Missing };
+            Ok(records.iter().map(held).collect())
+        }
+    }
+
+    struct Noon;
+
+    impl Clock for Noon {
+        fn now(&self) -> Timestamp {
+            Timestamp::from_nanos(1_700_000_000_000_000_000)
+        }
+    }
+
+    #[test]
+    fn what_may_be_there_is_looked_for_before_it_is_sent() {
+        let mut target = Doubling(vec![7, 8]);
+        let mut window = Window::new(7);
+        (7..10).for_each(|number| window.push(number, b"{}"));
+        let span = window.span();
+        let mut window = Once(Some(window));
+        send("t", &mut target, &mut window, span, Some(0), &Noon).unwrap();
+        assert_eq!(target.0, [7, 8, 9]);
+        // Of what nobody has begun to send it is known that it is not there.
+        send("t", &mut target, &mut window, span, None, &Noon).unwrap();
+        assert_eq!(target.0, [7, 8, 9, 7, 8, 9]);
+    }
+}

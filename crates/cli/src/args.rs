@@ -130,7 +130,7 @@ pub(crate) struct BenchIngest {
 /// before the end of the input; then every period that ended by --as-of is flushed.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  flowmeter run examples/llm-usage.yaml\n  flowmeter run billing.yaml --input 'usage/*.ndjson.gz' --output july.ndjson --as-of 2023-08-01T00:00:00Z\n  flowmeter run billing.yaml --data meters --input usage/today.ndjson\n  zcat log.gz | flowmeter run billing.yaml --input - --flush-open --output json"
+    after_help = "Examples:\n  flowmeter run examples/llm-usage.yaml\n  flowmeter run billing.yaml --input 'usage/*.ndjson.gz' --output july.ndjson --as-of 2023-08-01T00:00:00Z\n  flowmeter run billing.yaml --data meters --input usage/2023-07-31.ndjson\n  zcat log.gz | flowmeter run billing.yaml --input - --flush-open --output json"
 )]
 pub(crate) struct Run {
     /// The pipeline document (YAML or JSON)

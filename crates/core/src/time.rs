@@ -19,6 +19,9 @@ pub struct Timestamp(i64);
 const NANOS_PER_SECOND: i64 = 1_000_000_000;
 const NANOS_PER_MILLI: i64 = 1_000_000;
 const SECONDS_PER_DAY: i64 = 86_400;
+const MILLIS_PER_DAY: i64 = SECONDS_PER_DAY * 1000;
+/// From the 1st of March of the year 0, where leap days are at the end of a year.
+const DAYS_BEFORE_EPOCH: i64 = 719_468;
 
 impl Timestamp {
     /// The earliest instant there is.
@@ -74,10 +77,10 @@ impl Timestamp {
 
     /// Appends `YYYY-MM-DDTHH:MM:SS.sssZ`, the form of every time in a record.
     pub fn write_millis(self, out: &mut Vec<u8>) {
-        let seconds = self.0.div_euclid(NANOS_PER_SECOND);
-        let millis = self.0.rem_euclid(NANOS_PER_SECOND) / NANOS_PER_MILLI;
-        let (year, month, day) = civil_from_days(seconds.div_euclid(SECONDS_PER_DAY));
-        let second = seconds.rem_euclid(SECONDS_PER_DAY);
+        let millis = (self.0.div_euclid(NANOS_PER_MILLI) + DAYS_BEFORE_EPOCH * MILLIS_PER_DAY) as u64;
+        let (days, millis) = (millis / MILLIS_PER_DAY as u64, (millis % MILLIS_PER_DAY as u64) as u32);
+        let (year, month, day) = civil_of_day(days as u32);
+        let (second, millis) = (millis / 1000, millis % 1000);
         let mut text = *b"0000-00-00T00:00:00.000Z";
         two(&mut text, 0, year / 100);
         two(&mut text, 2, year % 100);
@@ -108,10 +111,20 @@ impl Timestamp {
     }
 }
 
-fn two(text: &mut [u8], at: usize, n: i64) {
-    text[at] = b'0' + (n / 10) as u8;
-    text[at + 1] = b'0' + (n % 10) as u8;
+fn two(text: &mut [u8; 24], at: usize, n: u32) {
+    text[at..at + 2].copy_from_slice(&PAIRS[n as usize % 100]);
 }
+
+/// `00` to `99`.
+const PAIRS: [[u8; 2]; 100] = {
+    let mut pairs = [[b'0'; 2]; 100];
+    let mut n = 0;
+    while n < 100 {
+        pairs[n] = [b'0' + (n / 10) as u8, b'0' + (n % 10) as u8];
+        n += 1;
+    }
+    pairs
+};
 
 /// The form nearly all events have, eight characters at a time; anything unusual returns
 /// `None` and is judged by [`parse_rare`].
@@ -204,21 +217,22 @@ const fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
     let year_of_era = y.rem_euclid(400);
     let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
     let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
-    era * 146_097 + day_of_era - 719_468
+    era * 146_097 + day_of_era - DAYS_BEFORE_EPOCH
 }
 
-/// The Gregorian date of a day since the epoch; the inverse of [`days_from_civil`].
-const fn civil_from_days(days: i64) -> (i64, i64, i64) {
-    let z = days + 719_468;
-    let era = z.div_euclid(146_097);
-    let day_of_era = z.rem_euclid(146_097);
-    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let mp = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * mp + 2) / 5 + 1;
-    let month = if mp < 10 { mp + 3 } else { mp - 9 };
-    let year = year_of_era + era * 400;
-    (if month <= 2 { year + 1 } else { year }, month, day)
+/// The Gregorian date of a day since the 1st of March of the year 0 (Cassio Neri and Lorenz
+/// Schneider, "Euclidean affine functions and their application to calendar algorithms",
+/// 2022); the inverse of [`days_from_civil`], which counts from the epoch.
+const fn civil_of_day(days: u32) -> (u32, u32, u32) {
+    let n = 4 * days + 3;
+    let (century, day_of_century) = (n / 146_097, n % 146_097 / 4);
+    let wide = 2_939_745 * (4 * day_of_century + 3) as u64;
+    let (year_of_century, day_of_year) = ((wide >> 32) as u32, wide as u32 / 2_939_745 / 4);
+    let n = 2_141 * day_of_year + 197_913;
+    let (month, day) = (n >> 16, (n & 0xffff) / 2_141 + 1);
+    let year = 100 * century + year_of_century;
+    // Here a year begins in March.
+    if day_of_year >= 306 { (year + 1, month - 12, day) } else { (year, month, day) }
 }
 
 const fn days_in_month(year: i64, month: i64) -> i64 {

@@ -27,6 +27,7 @@ mod late;
 mod memory;
 mod meter;
 mod name;
+mod order;
 mod periods;
 mod reschedule;
 mod stretches;

@@ -26,11 +26,7 @@ impl<M: Meters, I: Identities> Partition<M, I> {
             let (due, mut meters) = entry.remove_entry();
             // Entries of meters that are gone, or due at another time by now, are void.
             meters.retain(|ix| self.meters.peek(*ix).is_some_and(|meter| meter.due == due));
-            let order = |ix: &MeterIx| {
-                let meter = self.meters.get(*ix);
-                (&*meter.user, meter.meter_type, meter.processor)
-            };
-            meters.sort_by(|a, b| order(a).cmp(&order(b)));
+            self.sort(&mut meters);
             meters.dedup();
             for ix in meters {
                 self.settle(ix, due, at, effects);
@@ -82,11 +78,7 @@ impl<M: Meters, I: Identities> Partition<M, I> {
     pub(super) fn flush_open(&mut self, at: Timestamp, effects: &mut impl Effects) {
         let mut open = Vec::new();
         let mut meters: Vec<MeterIx> = self.meters.all().map(|(ix, _)| ix).collect();
-        let order = |ix: &MeterIx| {
-            let meter = self.meters.get(*ix);
-            (&*meter.user, meter.meter_type, meter.processor)
-        };
-        meters.sort_by(|a, b| order(a).cmp(&order(b)));
+        self.sort(&mut meters);
         for ix in meters {
             self.amend(ix, Timestamp::MAX, effects);
             if !self.meters.get(ix).is_alive() {

@@ -92,21 +92,31 @@ impl Default for Late {
 /// Ids of things that were given a name but no id: the same name, the same id, on every
 /// machine.
 pub mod derived {
-    use uuid::Uuid;
+    use sha1::{Digest, Sha1};
+    use uuid::{Builder, Uuid};
 
     /// Namespace of everything Flowmeter names: UUIDv5 of its URL.
     fn namespace() -> Uuid {
-        Uuid::new_v5(&Uuid::NAMESPACE_URL, b"https://flowmeter.dev/")
+        named(&Uuid::NAMESPACE_URL, b"https://flowmeter.dev/")
+    }
+
+    /// UUIDv5 of a name in a namespace (RFC 9562, section 5.5). Each record needs two, so the
+    /// hash is one that uses what the processor has for it.
+    pub fn named(namespace: &Uuid, name: &[u8]) -> Uuid {
+        let digest: [u8; 20] = Sha1::new().chain_update(namespace.as_bytes()).chain_update(name).finalize().into();
+        let mut half = [0; 16];
+        half.copy_from_slice(&digest[..16]);
+        Builder::from_sha1_bytes(half).into_uuid()
     }
 
     /// The id of a pipeline.
     pub fn pipeline(name: &str) -> Uuid {
-        Uuid::new_v5(&namespace(), format!("pipeline/{name}").as_bytes())
+        named(&namespace(), format!("pipeline/{name}").as_bytes())
     }
 
     /// The id of a meter type.
     pub fn meter_type(name: &str) -> Uuid {
-        Uuid::new_v5(&namespace(), format!("meterType/{name}").as_bytes())
+        named(&namespace(), format!("meterType/{name}").as_bytes())
     }
 
     /// The id of a meter: unique by meter key, meter type and user, as the meter is.
@@ -114,12 +124,12 @@ pub mod derived {
         let mut name = Vec::with_capacity(64);
         name.extend_from_slice(meter_type.as_bytes());
         name.extend_from_slice(user);
-        Uuid::new_v5(&meter_key, &name)
+        named(&meter_key, &name)
     }
 
     /// The id of a record: UUIDv5 in the namespace of its meter of the text
     /// `periodStart/periodEnd/revision`, as the record writes them.
     pub fn record(meter: Uuid, period_and_revision: &[u8]) -> Uuid {
-        Uuid::new_v5(&meter, period_and_revision)
+        named(&meter, period_and_revision)
     }
 }

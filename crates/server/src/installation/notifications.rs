@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
 
+use flowmeter_core::meter_type::derived;
 use flowmeter_engine::Error;
 use flowmeter_store::catalog::{Catalog, Change, Table, key_of};
 use serde_json::{Map, Value, json};
@@ -119,7 +120,7 @@ impl Installation {
         // Another one of the same name is another one: the time it was made is part of it.
         let seed = format!("notification/{}/{}/{now}", who.namespace, draft.name);
         let made = Notification {
-            id: Uuid::new_v5(&Uuid::NAMESPACE_URL, seed.as_bytes()),
+            id: derived::named(&Uuid::NAMESPACE_URL, seed.as_bytes()),
             namespace: who.namespace.clone(),
             name: draft.name,
             enabled: draft.enabled,

@@ -1,6 +1,7 @@
 //! Records as requests.
 
 use flowmeter_core::decimal::{self, Decimal};
+use flowmeter_core::meter_type::derived;
 use flowmeter_core::pipeline::{Body, Dialect, HttpPlan};
 use flowmeter_core::template::Filler;
 use flowmeter_core::time::Timestamp;
@@ -115,7 +116,7 @@ pub(super) fn sealed(letters: &[&Letter], batch: usize) -> (String, Vec<u8>) {
         // The same records make the same key.
         several => {
             let ids: Vec<u8> = several.iter().flat_map(|letter| *letter.record_id.as_bytes()).collect();
-            Uuid::new_v5(&Uuid::NAMESPACE_OID, &ids)
+            derived::named(&Uuid::NAMESPACE_OID, &ids)
         }
     };
     (key.to_string(), body)

@@ -167,6 +167,8 @@ pub struct Surroundings {
     pub plan_of: Box<dyn Fn(u32) -> Result<Arc<Plan>, Error> + Send>,
     /// Called after entries were taken: targets and others may look what is new.
     pub after: After,
+    /// Whether something is under way that a checkpoint should leave the machine to.
+    pub is_pressed: Box<dyn Fn() -> bool + Send>,
     /// For measuring how long it is since the last checkpoint.
     pub clock: Arc<dyn super::Clock>,
 }
@@ -428,10 +430,13 @@ impl Working {
         }
         let now = self.around.clock.now();
         let since = now.since(self.checkpoint_at);
-        let waited = since >= self.settings.checkpoint_interval.as_nanos() as i128;
+        let interval = self.settings.checkpoint_interval.as_nanos() as i128;
+        let waited = since >= interval;
         // Of many meters a checkpoint takes seconds: counting shall have most of the time.
         let is_rested = since >= self.checkpoint_took.saturating_mul(CHECKPOINT_SHARE);
-        if is_rested && (waited || self.taken_bytes >= self.settings.checkpoint_bytes) {
+        let is_due = is_rested && (waited || self.taken_bytes >= self.settings.checkpoint_bytes);
+        // One that waits for others is made all the same when the next is due.
+        if is_due && (!(self.around.is_pressed)() || since >= interval.saturating_mul(2)) {
             let released = self.live.checkpoint()?;
             self.checkpoint_took = self.around.clock.now().since(now);
             self.board.released.store(released, Ordering::Release);

@@ -131,6 +131,12 @@ impl Delivery {
         self.couriers().iter().map(|courier| (courier.id().to_owned(), courier.trouble())).collect()
     }
 
+    /// Whether a target that is well still has records to take.
+    pub(super) fn is_busy(&self) -> bool {
+        let end = self.end();
+        self.couriers().iter().any(|courier| courier.board().marks.next < end && courier.trouble().is_none())
+    }
+
     /// Where all targets stand with the records there are.
     pub(super) fn standing(&self) -> Standing {
         let (end, mut standing) = (self.end(), Standing::Accepted);

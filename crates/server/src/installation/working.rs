@@ -56,7 +56,7 @@ impl Installation {
             installation: Arc::downgrade(self),
         };
         let delivery = Arc::new(Delivery::new(depot, live.outlet().records().written()));
-        let (delivering, announced) = (Arc::clone(&delivery), Arc::clone(&delivery));
+        let [delivering, announced, pressing] = [(); 3].map(|()| Arc::clone(&delivery));
         live.announce_to(Box::new(move |records| announced.reach(records)));
         let around = Surroundings {
             tail: Arc::clone(&self.tail),
@@ -66,6 +66,7 @@ impl Installation {
                 delivering.reach(live.outlet().records().written());
                 Ok(())
             }),
+            is_pressed: Box::new(move || pressing.is_busy()),
             clock: Arc::clone(&self.clock),
         };
         // It stands still until it is woken.

@@ -189,7 +189,7 @@ pub const TABLE: &[Setting] = &[
         "checkpoint.interval",
         Kind::Seconds(1, 24 * HOUR),
         "30s",
-        "The time between checkpoints; bounds how much is read again at a start. One that takes long is made more seldom",
+        "The time between checkpoints; bounds how much is read again at a start. One that takes long is made more seldom; one that is due while records are delivered waits for them, as long again at most",
     ),
     row("checkpoint.bytes", Kind::Bytes(MIB, TIB), "256MiB", "Bytes of log after which a checkpoint is made earlier"),
     row(

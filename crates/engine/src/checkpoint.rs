@@ -1,7 +1,7 @@
 //! Checkpoints: the state of a pipeline at a position of the log, in one file that is
 //! there whole or not at all. `docs/formats/checkpoint.md` says what is where.
 
-use std::io::Read;
+use std::io::{self, Read, Write};
 
 use flowmeter_core::image::{Glass, Pen, Seen};
 use flowmeter_core::mediation::OperatorCount;
@@ -11,6 +11,7 @@ use flowmeter_store::disk::{Disk, read_all, write_whole};
 use flowmeter_store::identities::Manifest;
 use flowmeter_store::rollups;
 use rayon::prelude::*;
+use zstd::stream::write::Encoder;
 
 use crate::{Error, Kind, Totals};
 
@@ -21,8 +22,9 @@ const FORMAT_WITHOUT_NOTES: u8 = 1;
 /// zstd's level 1: images are mostly small numbers and names.
 const LEVEL: i32 = 1;
 
-/// Everything a pipeline goes on from.
-pub(crate) struct Checkpoint {
+/// Everything a pipeline goes on from. Its images are packed when it is written and whole
+/// when it was read.
+pub(crate) struct Checkpoint<Image = Vec<u8>> {
     pub(crate) version: u32,
     pub(crate) position: u64,
     pub(crate) clock: Timestamp,
@@ -32,7 +34,7 @@ pub(crate) struct Checkpoint {
     pub(crate) listens: bool,
     pub(crate) totals: Totals,
     /// By partition.
-    pub(crate) images: Vec<Vec<u8>>,
+    pub(crate) images: Vec<Image>,
     /// By partition.
     pub(crate) manifests: Vec<Manifest>,
     /// By partition; none if usage is not rolled up.
@@ -47,9 +49,28 @@ fn name(position: u64) -> String {
     format!("{position:020}.ckpt")
 }
 
-impl Checkpoint {
-    /// Writes it, durably. Images are compressed side by side, on the threads of the pool it
-    /// is called in.
+/// An image of a partition, compressed.
+pub(crate) struct Packed {
+    bytes: Vec<u8>,
+    /// Bytes of what was compressed.
+    length: usize,
+}
+
+impl Packed {
+    /// Packs what is written a page at a time.
+    pub(crate) fn new(write: impl FnOnce(&mut dyn FnMut(&[u8]) -> io::Result<()>) -> io::Result<()>) -> io::Result<Packed> {
+        let mut encoder = Encoder::new(Vec::new(), LEVEL)?;
+        let mut length = 0;
+        write(&mut |page| {
+            length += page.len();
+            encoder.write_all(page)
+        })?;
+        Ok(Packed { bytes: encoder.finish()?, length })
+    }
+}
+
+impl Checkpoint<Packed> {
+    /// Writes it, durably.
     pub(crate) fn write(&self, disk: &dyn Disk, pipeline: &str) -> Result<(), Error> {
         let mut pen = Pen::default();
         pen.bytes.extend_from_slice(MARK);
@@ -70,11 +91,9 @@ impl Checkpoint {
         pen.byte(u8::from(self.listens));
         write_totals(&self.totals, pen);
         pen.count(self.images.len() as u64);
-        let packed: Vec<Vec<u8>> =
-            self.images.par_iter().map(|image| zstd::bulk::compress(image, LEVEL).unwrap_or_default()).collect();
-        for ((image, packed), manifest) in self.images.iter().zip(&packed).zip(&self.manifests) {
-            pen.count(image.len() as u64);
-            pen.text(packed);
+        for (image, manifest) in self.images.iter().zip(&self.manifests) {
+            pen.count(image.length as u64);
+            pen.text(&image.bytes);
             let mut bytes = Vec::new();
             manifest.write_to(&mut bytes);
             pen.text(&bytes);
@@ -82,7 +101,9 @@ impl Checkpoint {
         pen.count(self.rollups.len() as u64);
         self.rollups.iter().for_each(|manifest| manifest.write_to(pen));
     }
+}
 
+impl Checkpoint {
     /// Reads it; `unpack` makes an image of its packed bytes and its length.
     fn read(bytes: &[u8], unpack: impl Fn(&[u8], usize) -> Option<Vec<u8>> + Sync) -> Result<Checkpoint, Error> {
         let corrupt = |what: &str| Error::new(Kind::Corrupt, what.to_owned());

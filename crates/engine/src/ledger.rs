@@ -221,11 +221,11 @@ impl Ledger {
             items: [0; 4],
             listens: false,
             totals: engine.totals(),
-            images: engine.images(),
+            images: engine.packed_images()?,
             manifests,
             rollups: Vec::new(),
         };
-        engine.on_threads(|| checkpoint.write(&*self.disk, &self.folder))?;
+        checkpoint.write(&*self.disk, &self.folder)?;
         // Nothing could be gone on from what was before: it is not known what came after.
         checkpoint::remove_before(&*self.disk, &self.folder, self.run)?;
         self.remove_documents()

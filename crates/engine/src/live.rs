@@ -294,11 +294,11 @@ impl Live {
             items: self.outlet.items(),
             listens: self.engine.listens(),
             totals: self.engine.totals(),
-            images: self.engine.images(),
+            images: self.engine.packed_images()?,
             manifests,
             rollups,
         };
-        self.engine.on_threads(|| checkpoint.write(&*self.disk, &self.folder))?;
+        checkpoint.write(&*self.disk, &self.folder)?;
         let Checkpoint { position, manifests: identities, rollups, .. } = checkpoint;
         self.kept.push(Kept { position, identities, rollups });
         // The one before stays: should the newest be damaged, it is gone on from.

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use flowmeter_core::event::{Batch, Origin};
-use flowmeter_core::image::{BadImage, Glass, Pen};
+use flowmeter_core::image::{BadImage, Glass};
 use flowmeter_core::limits::IDENTITIES_EXPECTED_MAX;
 use flowmeter_core::mediation::{Decoder, Flow, Mediator, OperatorCount, Tap};
 use flowmeter_core::operator::Operator;
@@ -14,6 +14,7 @@ use flowmeter_core::verdict::{Reason, Tally, Verdict};
 use flowmeter_store::rollups::Rollups;
 use rayon::prelude::*;
 
+use crate::checkpoint::Packed;
 use crate::lane::Lane;
 use crate::merge::{Order, RecordSink, close};
 use crate::noted::{Noted, Noting};
@@ -150,19 +151,16 @@ impl<I: Identities + Send + Sync> Engine<I> {
         }
     }
 
-    /// Does something on its threads.
-    pub(crate) fn on_threads<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
-        self.pool.install(work)
-    }
-
     /// Images of all partitions, without their identities.
     pub fn images(&self) -> Vec<Vec<u8>> {
-        let image = |lane: &Lane<I>| {
-            let mut pen = Pen::default();
-            lane.partition.write_to(&mut pen);
-            pen.bytes
-        };
-        self.pool.install(|| self.lanes.par_iter().map(image).collect())
+        self.pool.install(|| self.lanes.par_iter().map(|lane| lane.partition.image()).collect())
+    }
+
+    /// The same, packed as they are made.
+    pub(crate) fn packed_images(&self) -> Result<Vec<Packed>, Error> {
+        let pack = |lane: &Lane<I>| Packed::new(|give| lane.partition.write_pages(give));
+        let packed: std::io::Result<_> = self.pool.install(|| self.lanes.par_iter().map(pack).collect());
+        packed.map_err(|why| Error::new(Kind::Unavailable, format!("an image of the meters: {why}")))
     }
 
     /// The plan it works by.

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use flowmeter_core::image::{Glass, Pen};
+use flowmeter_core::image::Glass;
 use flowmeter_core::partition::{IdentityTable, Partition};
 use flowmeter_engine::live::{Letter, LogCommand, folder_of, items, judged, parked_item, record_item};
 use flowmeter_store::disk::Disk;
@@ -75,8 +75,7 @@ pub fn image(bytes: &[u8]) {
         for meter in partition.meters() {
             partition.show(meter, crate::documents::at(0), &mut Vec::new());
         }
-        let mut pen = Pen::default();
-        partition.write_to(&mut pen);
+        drop(partition.image());
         let _ = partition.next_due();
     }
 }

@@ -5,7 +5,6 @@
 
 use std::sync::Arc;
 
-use flowmeter_core::image::Pen;
 use flowmeter_store::disk::{Disk, read_all};
 use flowmeter_store::log::{self, Encoded, EntryKind, Log};
 use sim::decoders::{LAYOUT, checkpoint, entry, file, image, manifest, segment};
@@ -37,10 +36,9 @@ fn files() -> (Vec<(String, Vec<u8>)>, Vec<u8>) {
         live.take(&[Arc::new(entry)], &|version| plan_of(0, version)).unwrap();
     }
     live.checkpoint().unwrap();
-    let mut pen = Pen::default();
-    live.meters().next().unwrap().0.write_to(&mut pen);
+    let image = live.meters().next().unwrap().0.image();
     let read = |name: String| (name.clone(), read_all(&disk as &dyn Disk, &name).unwrap());
-    (disk.names().into_iter().map(read).collect(), pen.bytes)
+    (disk.names().into_iter().map(read).collect(), image)
 }
 
 fn changed(random: &mut Random, sound: &[u8]) -> Vec<u8> {

@@ -12,6 +12,7 @@
 
 mod tables;
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use uuid::Uuid;
@@ -29,26 +30,56 @@ use crate::time::Timestamp;
 use tables::{Tables, place};
 
 const FORMAT: u8 = 2;
+/// Bytes of an image that stand in memory at once: fresh memory for millions of meters would
+/// cost more than to write them.
+const PAGE_BYTES: usize = 128 << 10;
 
 impl<M: Meters, I: Identities> Partition<M, I> {
-    /// Appends everything but the identities.
-    pub fn write_to(&self, pen: &mut Pen) {
+    /// Gives out everything but the identities, one page after the other.
+    ///
+    /// # Errors
+    /// Whoever takes the pages fails.
+    pub fn write_pages<E>(&self, mut give: impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
+        let mut pen = Pen { bytes: Vec::with_capacity(PAGE_BYTES * 2) };
+        let mut turn = |pen: &mut Pen, least: usize| {
+            if pen.bytes.len() < least {
+                return Ok(());
+            }
+            give(&pen.bytes)?;
+            pen.bytes.clear();
+            Ok(())
+        };
         pen.byte(FORMAT);
-        let calendars = self.write_tables(pen);
+        let calendars = self.write_tables(&mut pen);
         pen.count(self.symbols.len() as u64);
-        self.symbols.identities().for_each(|identity| pen.text(identity));
-        self.write_stones(pen);
+        for identity in self.symbols.identities() {
+            pen.text(identity);
+            turn(&mut pen, PAGE_BYTES)?;
+        }
+        self.write_stones(&mut pen);
         pen.count(self.meter_count() as u64);
-        self.meters().for_each(|meter| write_meter(meter, &calendars, pen));
+        for meter in self.meters() {
+            write_meter(meter, &calendars, &mut pen);
+            turn(&mut pen, PAGE_BYTES)?;
+        }
         pen.count(self.gone as u64);
         for meter in self.meters.all().map(|(_, meter)| meter).filter(|meter| !meter.is_alive()) {
             let key = MeterKey::new(&meter.user, 0, meter.processor, meter.meter_type);
             pen.wide(self.id_of(&key).as_u128());
-            write_stretches(meter.stretches(), pen);
+            write_stretches(meter.stretches(), &mut pen);
             let mut whole = Pen::default();
             write_meter(meter, &calendars, &mut whole);
             pen.text(&whole.bytes);
+            turn(&mut pen, PAGE_BYTES)?;
         }
+        turn(&mut pen, 1)
+    }
+
+    /// The same in one piece.
+    pub fn image(&self) -> Vec<u8> {
+        let mut image = Vec::new();
+        let Ok(()) = self.write_pages(|page| Ok::<(), Infallible>(image.extend_from_slice(page)));
+        image
     }
 
     fn write_stones(&self, pen: &mut Pen) {

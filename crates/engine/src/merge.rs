@@ -55,10 +55,11 @@ pub(crate) fn close<I: Identities + Send>(
         let (mut queues, mut closings) = (Vec::new(), Vec::new());
         for partition in partitions {
             let (sender, receiver) = sync_channel(CHUNKS_AHEAD);
-            queues.push(Queue { receiver, chunk: Chunk::default(), next: 0 });
+            let (back, spare) = sync_channel(CHUNKS_AHEAD);
+            queues.push(Queue { receiver, chunk: Chunk::default(), next: 0, back });
             closings.push(scope.spawn(move || {
                 let noted = order.listens.then(Vec::new);
-                let mut closing = Closing { chunk: Chunk::default(), sender, noted };
+                let mut closing = Closing { chunk: Chunk::again(None), sender, spare, noted };
                 let command = if order.flush_open { Command::Flush } else { Command::Tick };
                 partition.apply(command, order.at, &mut closing);
                 closing.send();
@@ -99,6 +100,18 @@ struct Chunk {
     entries: Vec<Entry>,
 }
 
+impl Chunk {
+    /// An empty one, in the memory of another if there is one. It holds what travels together
+    /// without growing: what it grew out of would be fresh memory, too.
+    fn again(spare: Option<Chunk>) -> Chunk {
+        let new = || Chunk { bytes: Vec::with_capacity(CHUNK_BYTES + CHUNK_BYTES / 4), entries: Vec::new() };
+        let mut chunk = spare.unwrap_or_else(new);
+        chunk.bytes.clear();
+        chunk.entries.clear();
+        chunk
+    }
+}
+
 struct Entry {
     key: RecordKey<'static>,
     user: Range<usize>,
@@ -109,6 +122,8 @@ struct Queue {
     receiver: Receiver<Chunk>,
     chunk: Chunk,
     next: usize,
+    /// Chunks that were read to their end: fresh memory costs more than what is written to it.
+    back: SyncSender<Chunk>,
 }
 
 impl Queue {
@@ -116,7 +131,14 @@ impl Queue {
     fn advance(&mut self) -> bool {
         while self.next >= self.chunk.entries.len() {
             match self.receiver.recv() {
-                Ok(chunk) => (self.chunk, self.next) = (chunk, 0),
+                Ok(chunk) => {
+                    let read = std::mem::replace(&mut self.chunk, chunk);
+                    self.next = 0;
+                    // There are enough of them, or nothing more is made.
+                    if read.bytes.capacity() > 0 {
+                        drop(self.back.try_send(read));
+                    }
+                }
                 Err(_) => return false,
             }
         }
@@ -137,13 +159,15 @@ impl Queue {
 struct Closing {
     chunk: Chunk,
     sender: SyncSender<Chunk>,
+    /// Chunks to be used again.
+    spare: Receiver<Chunk>,
     /// The meters that are gone, if anybody listens.
     noted: Option<Vec<Noted>>,
 }
 
 impl Closing {
     fn send(&mut self) {
-        let full = std::mem::take(&mut self.chunk);
+        let full = std::mem::replace(&mut self.chunk, Chunk::again(self.spare.try_recv().ok()));
         // The merge has gone after an error of the sink: what is left has no reader.
         drop(self.sender.send(full));
     }

@@ -99,10 +99,10 @@ impl RecordLog {
 
 impl Records for RecordLog {
     fn read(&mut self, from: u64, until: u64, limits: WindowLimits) -> Result<Window, Error> {
-        let mut window = self.spare.take().map_or_else(|| Window::new(from), |spare| spare.again(from));
         if from >= until {
-            return Ok(window);
+            return Ok(Window::new(from));
         }
+        let mut window = self.spare.take().map_or_else(|| Window::with_room(from, limits), |spare| spare.again(from));
         self.seek(from)?;
         while self.next < until {
             let Some((number, place)) = self.ahead.front() else {

@@ -5,6 +5,7 @@ use std::ops::Range;
 use serde::Deserialize;
 use uuid::Uuid;
 
+use super::WindowLimits;
 use crate::{Error, Kind};
 
 /// Numbers of records from one up to another.
@@ -75,6 +76,13 @@ impl Window {
     /// A window that begins with a number and holds nothing.
     pub fn new(first: u64) -> Window {
         Window { span: Span { first, until: first }, bytes: Vec::new(), places: Vec::new() }
+    }
+
+    /// The same, with room for as much as a window holds: what it would grow out of is fresh
+    /// memory, too. What is not written to takes none.
+    pub(super) fn with_room(first: u64, limits: WindowLimits) -> Window {
+        let room = limits.bytes.min(WindowLimits::default().bytes);
+        Window { bytes: Vec::with_capacity(room), ..Window::new(first) }
     }
 
     /// The same in the memory of a window that is no longer needed: fresh pages cost more than

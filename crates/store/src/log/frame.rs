@@ -95,11 +95,22 @@ impl Encoded {
 thread_local! {
     /// Making these costs more than to compress a small entry: each thread keeps its own.
     static SQUEEZER: RefCell<Option<Compressor<'static>>> = RefCell::new(Compressor::new(LEVEL).ok());
+    static ROOM: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
     static OPENER: RefCell<Option<Decompressor<'static>>> = RefCell::new(Decompressor::new().ok());
 }
 
 fn squeeze(raw: &[u8]) -> Option<Vec<u8>> {
-    SQUEEZER.with_borrow_mut(|squeezer| squeezer.as_mut()?.compress(raw).ok())
+    SQUEEZER.with_borrow_mut(|squeezer| {
+        let squeezer = squeezer.as_mut()?;
+        // The room it asks for is that of the worst case: fresh memory for it each time would
+        // cost more than what little is written into it.
+        ROOM.with_borrow_mut(|room| {
+            room.clear();
+            room.reserve(zstd::zstd_safe::compress_bound(raw.len()));
+            squeezer.compress_to_buffer(raw, room).ok()?;
+            Some(room.clone())
+        })
+    })
 }
 
 fn unsqueeze(payload: &[u8], raw_bytes: usize) -> std::io::Result<Vec<u8>> {

@@ -191,6 +191,7 @@ impl Worker {
             taken_bytes: 0,
             checkpoint_at: now,
             checkpoint_took: 0,
+            checkpoint_waits: None,
             weighed: Weighed::default(),
             waiting: HashMap::default(),
             stop: false,
@@ -276,6 +277,8 @@ struct Working {
     checkpoint_at: Timestamp,
     /// Nanoseconds that the last one took.
     checkpoint_took: i128,
+    /// Since when one is due that leaves the machine to others.
+    checkpoint_waits: Option<Timestamp>,
     weighed: Weighed,
     waiting: HashMap<u64, Judgement, BuildHasherDefault<Fingerprint>>,
     stop: bool,
@@ -435,17 +438,28 @@ impl Working {
         // Of many meters a checkpoint takes seconds: counting shall have most of the time.
         let is_rested = since >= self.checkpoint_took.saturating_mul(CHECKPOINT_SHARE);
         let is_due = is_rested && (waited || self.taken_bytes >= self.settings.checkpoint_bytes);
-        // One that waits for others is made all the same when the next is due.
-        if is_due && (!(self.around.is_pressed)() || since >= interval.saturating_mul(2)) {
+        if !is_due {
+            return Ok(());
+        }
+        // One that waits for others is made all the same when the next would be due.
+        let waits_since = *self.checkpoint_waits.get_or_insert(now);
+        if !self.is_pressed(now) || now.since(waits_since) >= interval {
             let released = self.live.checkpoint()?;
             self.checkpoint_took = self.around.clock.now().since(now);
             self.board.released.store(released, Ordering::Release);
             self.board.identities_bytes.store(self.live.identities_bytes() as u64, Ordering::Relaxed);
-            (self.taken_bytes, self.checkpoint_at) = (0, self.around.clock.now());
+            (self.taken_bytes, self.checkpoint_at, self.checkpoint_waits) = (0, self.around.clock.now(), None);
             self.weighed = Weighed::of(&self.live);
             self.show_weight();
         }
         Ok(())
+    }
+
+    /// Whether a checkpoint would be in the way: of records that are being delivered, or of
+    /// meters that close before it is done.
+    fn is_pressed(&self, now: Timestamp) -> bool {
+        let closes_meanwhile = self.live.next_due().is_some_and(|due| due.since(now) <= self.checkpoint_took);
+        closes_meanwhile || (self.around.is_pressed)()
     }
 
     fn show_weight(&self) {

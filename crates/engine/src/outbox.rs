@@ -18,6 +18,7 @@
 //! Nothing here reads a clock or waits. Whoever drives it tells the time and is told when
 //! to come back: a thread in the server, the simulation in tests.
 
+mod ahead;
 mod answer;
 mod delivery;
 mod marks;
@@ -30,6 +31,7 @@ mod target;
 mod tests;
 mod window;
 
+pub use ahead::ReadAhead;
 pub use answer::{Answer, Held};
 pub use delivery::{Delivery, DeliveryState};
 pub use marks::{Kept, Marks, Shelf};

@@ -12,7 +12,7 @@ use crate::live::{items, record_item};
 use crate::{Error, Kind};
 
 /// How large a window may be.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WindowLimits {
     /// Records.
     pub records: usize,

@@ -131,7 +131,7 @@ impl<S: Shelf> Outbox<S> {
         };
         let Some(mut under_way) = under_way else { return Ok(self.nothing_to_send()) };
         self.stand_aside(&mut under_way, now)?;
-        let going = self.going(&under_way)?;
+        let going = self.going(&mut under_way)?;
         if going.is_empty() && !under_way.left.is_empty() {
             // All of them wait behind others, and there is no room to let them wait apart.
             self.under_way = Some(under_way);
@@ -205,15 +205,17 @@ impl<S: Shelf> Outbox<S> {
         Ok(())
     }
 
-    /// Places of records that may go now.
-    fn going(&self, under_way: &UnderWay) -> Result<Vec<usize>, Error> {
+    /// Takes out the places of records that may go now; those that are held up stay.
+    fn going(&self, under_way: &mut UnderWay) -> Result<Vec<usize>, Error> {
+        let left = std::mem::take(&mut under_way.left);
         if self.retrying.len() < RETRYING_MAX {
-            return Ok(under_way.left.clone());
+            return Ok(left);
         }
         let mut going = Vec::new();
-        for place in &under_way.left {
-            if !self.waiting_meters.contains_key(&under_way.window.get(*place).names()?.meter) {
-                going.push(*place);
+        for place in left {
+            match self.waiting_meters.contains_key(&under_way.window.get(place).names()?.meter) {
+                true => under_way.left.push(place),
+                false => going.push(place),
             }
         }
         Ok(going)

@@ -15,7 +15,7 @@ use flowmeter_connectors::target::{Around, open};
 use flowmeter_core::pipeline::{TargetKind, TargetPlan};
 use flowmeter_engine::Error;
 use flowmeter_engine::node::Clock;
-use flowmeter_engine::outbox::{Outbox, Patience, RecordLog, Report, Target, WindowLimits};
+use flowmeter_engine::outbox::{Outbox, Patience, ReadAhead, RecordLog, Report, Target, WindowLimits};
 use flowmeter_store::catalog::Catalog;
 use flowmeter_store::disk::Disk;
 use uuid::Uuid;
@@ -122,7 +122,7 @@ impl Delivery {
             _ => WindowLimits::default(),
         };
         let outbox = Outbox::new(shelf, kept, limits, Patience { total: plan.retry_for });
-        let records = RecordLog::new(Arc::clone(&depot.disk), &depot.records, plan.thresholds);
+        let records = ReadAhead::new(RecordLog::new(Arc::clone(&depot.disk), &depot.records, plan.thresholds));
         Courier::start(plan, outbox, target, records, Arc::clone(&self.end), Arc::clone(&depot.clock)).map(Some)
     }
 

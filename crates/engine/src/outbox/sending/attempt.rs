@@ -60,6 +60,10 @@ impl<S: Shelf> Outbox<S> {
         let mut outcome = Outcome::default();
         let over = self.patience.is_over(self.marks.sent_at, now);
         for ((place, record), answer) in going.iter().zip(&records).zip(answers) {
+            if answer == Answer::Accepted {
+                outcome.accepted += 1;
+                continue;
+            }
             let fate = Fate {
                 record,
                 attempts: self.marks.attempts + 1,
@@ -77,10 +81,8 @@ impl<S: Shelf> Outbox<S> {
             under_way.in_doubt = under_way.in_doubt.or(Some(now.nanos()));
         }
         // Those that could not go now stay, too.
-        let held_up = under_way.left.iter().copied().filter(|place| going.binary_search(place).is_err());
-        let mut left: Vec<usize> = held_up.chain(std::mem::take(&mut outcome.stay)).collect();
-        left.sort_unstable();
-        under_way.left = left;
+        under_way.left.append(&mut outcome.stay);
+        under_way.left.sort_unstable();
         if under_way.left.is_empty() {
             self.marks.next = self.marks.sent;
             self.marks.attempts = 0;

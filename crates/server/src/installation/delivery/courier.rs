@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use flowmeter_core::pipeline::TargetPlan;
 use flowmeter_engine::node::Clock;
-use flowmeter_engine::outbox::{Delivery, Marks, Outbox, Part, Progress, RecordLog, Report, Target};
+use flowmeter_engine::outbox::{Delivery, Marks, Outbox, Part, Progress, ReadAhead, Report, Target};
 use flowmeter_engine::{Error, Kind};
 
 use super::CatalogShelf;
@@ -47,7 +47,7 @@ pub(crate) struct Courier {
 pub(crate) struct Hands {
     outbox: Outbox<CatalogShelf>,
     target: Box<dyn Target>,
-    records: RecordLog,
+    records: ReadAhead,
     clock: Arc<dyn Clock>,
 }
 
@@ -56,7 +56,7 @@ impl Courier {
         plan: &TargetPlan,
         outbox: Outbox<CatalogShelf>,
         target: Box<dyn Target>,
-        records: RecordLog,
+        records: ReadAhead,
         end: Arc<AtomicU64>,
         clock: Arc<dyn Clock>,
     ) -> Result<Courier, Error> {

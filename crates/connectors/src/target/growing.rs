@@ -4,6 +4,7 @@
 //! place in the log of records. After a crash a file is cut back to the length that is
 //! known, and the same window is written again: each record is there once.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
@@ -59,10 +60,24 @@ impl Growing {
         // Out of its turn: some of it may be there.
         let is_repeat = window.first < self.known.next;
         self.look_afresh();
-        let held = if is_repeat { self.look(records)? } else { vec![Held::Missing; records.len()] };
-        let missing = records.iter().zip(&held).filter(|(_, held)| **held == Held::Missing).map(|(record, _)| *record);
+        if !is_repeat {
+            self.append(window, records)?;
+            return Ok(vec![Answer::Accepted; records.len()]);
+        }
+        let held = self.look(records)?;
+        let missing: Vec<Outgoing<'_>> =
+            records.iter().zip(&held).filter(|(_, held)| **held == Held::Missing).map(|(record, _)| *record).collect();
+        self.append(window, &missing)?;
+        let answer = |held| match held {
+            Held::Same | Held::Missing => Answer::Accepted,
+            Held::Different(what) => Answer::Refused(format!("the file has it, but not as it was made: {what}")),
+        };
+        Ok(held.into_iter().map(answer).collect())
+    }
+
+    fn append(&mut self, window: Span, records: &[Outgoing<'_>]) -> Result<(), Error> {
         let mut grown = Vec::new();
-        for (path, records) in self.by_file(missing)? {
+        for (path, records) in self.by_file(records)? {
             let known = self.known.lengths.get(&path).copied();
             let written = grow(&path, known, self.format, &records)?;
             grown.push((path, written));
@@ -71,25 +86,20 @@ impl Growing {
         self.known.lengths.extend(grown);
         self.known.next = self.known.next.max(window.until);
         self.read = None;
-        let answer = |held| match held {
-            Held::Same | Held::Missing => Answer::Accepted,
-            Held::Different(what) => Answer::Refused(format!("the file has it, but not as it was made: {what}")),
-        };
-        Ok(held.into_iter().map(answer).collect())
+        Ok(())
     }
 
     /// Records by the file they belong to.
-    fn by_file<'r>(&self, records: impl Iterator<Item = Outgoing<'r>>) -> Result<BTreeMap<PathBuf, Vec<Outgoing<'r>>>, Error> {
-        let mut files: BTreeMap<PathBuf, Vec<Outgoing<'r>>> = BTreeMap::new();
+    fn by_file<'r>(&self, records: &'r [Outgoing<'r>]) -> Result<BTreeMap<PathBuf, Cow<'r, [Outgoing<'r>]>>, Error> {
+        let mut files: BTreeMap<PathBuf, Cow<'r, [Outgoing<'r>]>> = BTreeMap::new();
         if !self.template.contains('{') {
-            let all: Vec<_> = records.collect();
-            if !all.is_empty() {
-                files.insert(PathBuf::from(&self.template), all);
+            if !records.is_empty() {
+                files.insert(PathBuf::from(&self.template), Cow::Borrowed(records));
             }
             return Ok(files);
         }
         for record in records {
-            files.entry(PathBuf::from(place::fill(&self.template, &record)?)).or_default().push(record);
+            files.entry(PathBuf::from(place::fill(&self.template, record)?)).or_default().to_mut().push(*record);
         }
         Ok(files)
     }

@@ -64,7 +64,6 @@ impl Table {
     /// records are copied straight into the table.
     fn transact(&mut self, window: Span, records: &[Outgoing<'_>], again: bool) -> Result<(), Failure> {
         let (table, owner) = (self.table.clone(), self.owner.clone());
-        let text = rows::text(records).map_err(|why| Failure::Record(why.to_string()))?;
         let client = self.client().map_err(Failure::Away)?;
         let mut transaction = client.transaction().map_err(|why| failure(&why))?;
         let question = format!("SELECT next FROM {table}_cursor WHERE owner = $1 FOR UPDATE");
@@ -72,8 +71,8 @@ impl Table {
         let next: i64 = next.map_or(0, |row| row.get(0));
         let in_turn = i64::try_from(window.first).unwrap_or(i64::MAX) >= next;
         match in_turn && !again {
-            true => copy(&mut transaction, &table, &text)?,
-            false => upsert(&mut transaction, &table, &text)?,
+            true => copy(&mut transaction, &table, records)?,
+            false => upsert(&mut transaction, &table, records)?,
         }
         let until = i64::try_from(window.until).unwrap_or(i64::MAX).max(next);
         let move_on = format!(
@@ -119,11 +118,10 @@ impl Table {
     fn compare(&mut self, records: &[Outgoing<'_>]) -> Result<Vec<Held>, Error> {
         let table = self.table.clone();
         let away = |why: String| Error::new(Kind::Unavailable, format!("postgres: {why}"));
-        let text = rows::text(records)?;
         let client = self.client().map_err(away)?;
         let mut compare = || -> Result<Vec<Held>, Failure> {
             let mut transaction = client.transaction().map_err(|why| failure(&why))?;
-            own_table(&mut transaction, &table, &text)?;
+            own_table(&mut transaction, &table, records)?;
             let question = format!(
                 "SELECT sent.place, {} FROM flowmeter_sent sent LEFT JOIN {table} held USING (record_id) ORDER BY sent.place",
                 rows::comparison()
@@ -158,25 +156,35 @@ impl Failure {
 /// How long a connection may take when the address does not say.
 const CONNECT_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10);
 
-fn copy(transaction: &mut Transaction<'_>, table: &str, text: &[u8]) -> Result<(), Failure> {
+/// Bytes of rows that are sent at once: the server takes them in while the next are written.
+const PART_BYTES: usize = 256 << 10;
+
+fn copy(transaction: &mut Transaction<'_>, table: &str, records: &[Outgoing<'_>]) -> Result<(), Failure> {
     let mut sink = transaction.copy_in(&format!("COPY {table} ({}) FROM STDIN", rows::names())).map_err(|why| failure(&why))?;
-    sink.write_all(text).map_err(|why| match why.downcast::<postgres::Error>() {
-        Ok(why) => failure(&why),
-        Err(why) => Failure::Away(why.to_string()),
-    })?;
+    let mut part = Vec::with_capacity(PART_BYTES + PART_BYTES / 4);
+    for (at, record) in records.iter().enumerate() {
+        rows::append(record, &mut part).map_err(|why| Failure::Record(why.to_string()))?;
+        if part.len() >= PART_BYTES || at + 1 == records.len() {
+            sink.write_all(&part).map_err(|why| match why.downcast::<postgres::Error>() {
+                Ok(why) => failure(&why),
+                Err(why) => Failure::Away(why.to_string()),
+            })?;
+            part.clear();
+        }
+    }
     sink.finish().map(drop).map_err(|why| failure(&why))
 }
 
 /// The records in a table of their own, in their order.
-fn own_table(transaction: &mut Transaction<'_>, table: &str, text: &[u8]) -> Result<(), Failure> {
+fn own_table(transaction: &mut Transaction<'_>, table: &str, records: &[Outgoing<'_>]) -> Result<(), Failure> {
     let make =
         format!("CREATE TEMP TABLE flowmeter_sent (LIKE {table}) ON COMMIT DROP; ALTER TABLE flowmeter_sent ADD place bigserial");
     transaction.batch_execute(&make).map_err(|why| failure(&why))?;
-    copy(transaction, "flowmeter_sent", text)
+    copy(transaction, "flowmeter_sent", records)
 }
 
-fn upsert(transaction: &mut Transaction<'_>, table: &str, text: &[u8]) -> Result<(), Failure> {
-    own_table(transaction, table, text)?;
+fn upsert(transaction: &mut Transaction<'_>, table: &str, records: &[Outgoing<'_>]) -> Result<(), Failure> {
+    own_table(transaction, table, records)?;
     let names = rows::names();
     let move_in = format!(
         "INSERT INTO {table} ({names}) SELECT {names} FROM flowmeter_sent ORDER BY place ON CONFLICT (record_id) DO UPDATE SET {}",

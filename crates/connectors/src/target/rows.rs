@@ -108,54 +108,51 @@ struct Meta<'a> {
     delta: Option<&'a RawValue>,
 }
 
-/// Records in the text form of COPY, columns in the order of [`names`].
-pub(super) fn text(records: &[Outgoing<'_>]) -> Result<Vec<u8>, Error> {
-    let mut out = Vec::with_capacity(records.iter().map(|record| record.json.len()).sum());
-    for record in records {
-        let wrong = |why| Error::new(Kind::Bug, format!("record {} is none: {why}", record.number));
-        let fields: Record<'_> = serde_json::from_slice(record.json).map_err(wrong)?;
-        let meta: Meta<'_> = serde_json::from_str(fields.meter_meta_data.get()).map_err(wrong)?;
-        let raw = |value: Option<&'_ RawValue>| value.map(RawValue::get).filter(|text| *text != "null").map(str::to_owned);
-        let (revision, events) = (meta.revision.to_string(), meta.event_count.to_string());
-        let (delta, custom, threshold) = (raw(meta.delta), raw(fields.custom_fields), raw(fields.threshold));
-        let value = Some(fields.value.get()).filter(|text| *text != "null");
-        let columns: [Option<&str>; COLUMNS.len()] = [
-            Some(meta.record_id),
-            Some(&revision),
-            Some(fields.id),
-            Some(&fields.user_id),
-            Some(fields.meter_type_id),
-            Some(&fields.meter_type_name),
-            Some(fields.meter_key),
-            Some(fields.period_start),
-            fields.period_end,
-            Some(&fields.timezone),
-            Some(&fields.unit),
-            value,
-            delta.as_deref(),
-            Some(&events),
-            Some(fields.groups.get()),
-            Some(fields.carry_first.get()),
-            Some(fields.carry_last.get()),
-            custom.as_deref(),
-            threshold.as_deref(),
-            Some(fields.meter_meta_data.get()),
-            Some(if fields.delete_on_reset { "t" } else { "f" }),
-            Some(fields.created_at),
-            Some(fields.updated_at),
-        ];
-        for (at, column) in columns.into_iter().enumerate() {
-            if at > 0 {
-                out.push(b'\t');
-            }
-            match column {
-                Some(text) => escape(text.as_bytes(), &mut out),
-                None => out.extend_from_slice(b"\\N"),
-            }
+/// Appends a record in the text form of COPY, columns in the order of [`names`].
+pub(super) fn append(record: &Outgoing<'_>, out: &mut Vec<u8>) -> Result<(), Error> {
+    let wrong = |why| Error::new(Kind::Bug, format!("record {} is none: {why}", record.number));
+    let fields: Record<'_> = serde_json::from_slice(record.json).map_err(wrong)?;
+    let meta: Meta<'_> = serde_json::from_str(fields.meter_meta_data.get()).map_err(wrong)?;
+    let raw = |value: Option<&'_ RawValue>| value.map(RawValue::get).filter(|text| *text != "null").map(str::to_owned);
+    let (revision, events) = (meta.revision.to_string(), meta.event_count.to_string());
+    let (delta, custom, threshold) = (raw(meta.delta), raw(fields.custom_fields), raw(fields.threshold));
+    let value = Some(fields.value.get()).filter(|text| *text != "null");
+    let columns: [Option<&str>; COLUMNS.len()] = [
+        Some(meta.record_id),
+        Some(&revision),
+        Some(fields.id),
+        Some(&fields.user_id),
+        Some(fields.meter_type_id),
+        Some(&fields.meter_type_name),
+        Some(fields.meter_key),
+        Some(fields.period_start),
+        fields.period_end,
+        Some(&fields.timezone),
+        Some(&fields.unit),
+        value,
+        delta.as_deref(),
+        Some(&events),
+        Some(fields.groups.get()),
+        Some(fields.carry_first.get()),
+        Some(fields.carry_last.get()),
+        custom.as_deref(),
+        threshold.as_deref(),
+        Some(fields.meter_meta_data.get()),
+        Some(if fields.delete_on_reset { "t" } else { "f" }),
+        Some(fields.created_at),
+        Some(fields.updated_at),
+    ];
+    for (at, column) in columns.into_iter().enumerate() {
+        if at > 0 {
+            out.push(b'\t');
         }
-        out.push(b'\n');
+        match column {
+            Some(text) => escape(text.as_bytes(), out),
+            None => out.extend_from_slice(b"\\N"),
+        }
     }
-    Ok(out)
+    out.push(b'\n');
+    Ok(())
 }
 
 fn escape(text: &[u8], out: &mut Vec<u8>) {
@@ -182,7 +179,9 @@ mod tests {
     #[test]
     fn a_record_is_a_row() {
         let json = br#"{"carryFirst":{},"carryLast":{"a":"x\ty\\"},"createdAt":"2026-01-01T00:00:00.000Z","deleteOnReset":false,"groups":[],"id":"i","meterKey":"k","meterMetaData":{"delta":-0.5,"eventCount":3,"recordId":"r","revision":1},"meterTypeId":"t","meterTypeName":"n","periodEnd":null,"periodStart":"2026-01-01T00:00:00.000Z","timezone":"Etc/UTC","unit":"","updatedAt":"2026-01-01T00:00:00.000Z","userId":"tab\there","value":12.50}"#;
-        let text = String::from_utf8(text(&[Outgoing { number: 0, json }]).unwrap()).unwrap();
+        let mut text = Vec::new();
+        append(&Outgoing { number: 0, json }, &mut text).unwrap();
+        let text = String::from_utf8(text).unwrap();
         let columns: Vec<&str> = text.trim_end_matches('\n').split('\t').collect();
         assert_eq!(columns.len(), COLUMNS.len());
         assert_eq!((columns[0], columns[3], columns[8], columns[11], columns[12]), ("r", "tab\\there", "\\N", "12.50", "-0.5"));

@@ -11,6 +11,7 @@
 
 mod parse;
 mod quotient;
+mod resting;
 #[cfg(test)]
 mod tests;
 
@@ -18,6 +19,7 @@ use std::fmt;
 
 pub use parse::parse;
 pub use quotient::Quotient;
+pub use resting::Resting;
 
 /// Digits after the decimal point.
 pub const FRACTION_DIGITS: u32 = 18;

@@ -14,8 +14,8 @@ const DIGITS: u32 = 28;
 /// `numerator / denominator`, not yet divided. Equal quotients compare equal.
 #[derive(Clone, Copy, Debug)]
 pub struct Quotient {
-    numerator: I256,
-    denominator: U256,
+    pub(super) numerator: I256,
+    pub(super) denominator: U256,
 }
 
 impl Quotient {

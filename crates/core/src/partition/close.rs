@@ -7,6 +7,7 @@
 use super::gone::amendable_for;
 use super::{Effects, Identities, Meter, MeterIx, Meters, OpenPeriod, Partition, RecordKey, Sent};
 use crate::aggregation::{Aggregate, Aggregation};
+use crate::decimal::{Quotient, Resting};
 use crate::limits::AMEND_SETTLE;
 use crate::meter_type::MeterType;
 use crate::plan::Plan;
@@ -145,7 +146,7 @@ impl<M: Meters, I: Identities> Partition<M, I> {
         }
         let meter = self.meters.get_mut(ix);
         if let Ok(place) = place {
-            meter.periods[place].set_sent(Some(Sent { revision, value, updated_at, amend_at: None }));
+            meter.periods[place].set_sent(Some(Sent { revision, value: value.map(Resting::from), updated_at, amend_at: None }));
         }
         meter.note_flushed(period);
         if kind.aggregation.carries_over() && self.hand_over(ix, period, kind) {
@@ -170,7 +171,7 @@ impl<M: Meters, I: Identities> Partition<M, I> {
         let held = &meter.periods[place];
         let Some(sent) = held.sent() else { return };
         let value = held.amount.total.value(kind.aggregation, held.period);
-        let delta = match (value, sent.value) {
+        let delta = match (value, sent.value.as_ref().map(Quotient::from)) {
             (Some(value), Some(before)) => Some(value.minus(before)),
             (value, _) => value,
         };
@@ -182,7 +183,7 @@ impl<M: Meters, I: Identities> Partition<M, I> {
         self.emit(&plan, meter, held, Revision { number, delta, updated_at }, due, effects);
         let period = held.period;
         let meter = self.meters.get_mut(ix);
-        let revised = Sent { revision: Some(number), value, updated_at, amend_at: None };
+        let revised = Sent { revision: Some(number), value: value.map(Resting::from), updated_at, amend_at: None };
         meter.periods[place].set_sent(Some(revised));
         meter.changed_at = meter.changed_at.max(updated_at);
         if kind.aggregation.carries_over() && self.hand_over(ix, period, kind) {

@@ -5,6 +5,7 @@
 
 use super::{Amount, Identities, Memory, Meter, Meters, OpenPeriod, Partition};
 use crate::aggregation::Aggregate;
+use crate::decimal::Resting;
 
 /// A meter's place in the tables besides the meter itself: the index, at seven eighths full
 /// or half, and when it is due.
@@ -40,7 +41,8 @@ impl OpenPeriod {
     fn heap_bytes(&self) -> usize {
         let extra = self.extra.as_deref().map_or(0, |extra| {
             let carry: usize = extra.carry.iter().map(|carry| size_of::<super::Carry>() + carry.json.capacity()).sum();
-            size_of::<super::Extra>() + carry
+            let value = extra.sent.as_ref().and_then(|sent| sent.value.as_ref()).map_or(0, Resting::heap_bytes);
+            size_of::<super::Extra>() + carry + value
         });
         self.amount.heap_bytes() + extra
     }

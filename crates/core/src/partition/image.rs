@@ -324,8 +324,8 @@ fn write_period(held: &OpenPeriod, pen: &mut Pen) {
     // 0 is "none", so that a revision is one more than it is.
     pen.count(sent.revision.map_or(0, |revision| u64::from(revision) + 1));
     pen.byte(u8::from(sent.value.is_some()));
-    if let Some(value) = sent.value {
-        value.write_image(pen);
+    if let Some(value) = &sent.value {
+        Quotient::from(value).write_image(pen);
     }
     pen.time(sent.updated_at);
     pen.byte(u8::from(sent.amend_at.is_some()));
@@ -359,7 +359,7 @@ fn read_extra(tables: &Tables, glass: &mut Glass<'_>) -> Seen<Extra> {
     extra.crossed = glass.count()?;
     if glass.byte()? != 0 {
         let revision = glass.count()?.checked_sub(1).map(|revision| revision as u32);
-        let value = if glass.byte()? == 0 { None } else { Some(Quotient::read_image(glass)?) };
+        let value = if glass.byte()? == 0 { None } else { Some(Quotient::read_image(glass)?.into()) };
         let updated_at = glass.time()?;
         let amend_at = if glass.byte()? == 0 { None } else { Some(glass.time()?) };
         extra.sent = Some(Sent { revision, value, updated_at, amend_at });

@@ -5,6 +5,7 @@ use super::gone::amendable_for;
 use super::meter::{Birth, Meter, Sent, Standing};
 use super::{Identities, MeterIx, Meters, Partition};
 use crate::aggregation::Aggregate;
+use crate::decimal::Resting;
 use crate::meter_type::{LatePolicy, MeterType};
 use crate::schedule::Period;
 use crate::time::Timestamp;
@@ -46,7 +47,7 @@ impl Horizon {
         }
         let value = Aggregate::initial(kind.aggregation).value(kind.aggregation, period);
         let revision = (period.start < self.empties_until).then_some(0);
-        Some(Sent { revision, value, updated_at: meter.updated_at(), amend_at: None })
+        Some(Sent { revision, value: value.map(Resting::from), updated_at: meter.updated_at(), amend_at: None })
     }
 }
 

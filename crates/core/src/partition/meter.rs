@@ -1,11 +1,12 @@
 //! A meter and what it holds of its periods.
 
+use thin_vec::ThinVec;
 use uuid::Uuid;
 
 use super::groups::Groups;
 use super::{Name, Periods};
 use crate::aggregation::Aggregate;
-use crate::decimal::Quotient;
+use crate::decimal::Resting;
 use crate::meter_type::derived;
 use crate::plan::Plan;
 use crate::schedule::Period;
@@ -133,7 +134,7 @@ pub struct OpenPeriod {
 #[derive(Clone, Debug, Default)]
 pub struct Extra {
     /// First and last occurrences of fields.
-    pub carry: Vec<Carry>,
+    pub carry: ThinVec<Carry>,
     /// What has been sent, once flushed.
     pub sent: Option<Sent>,
     /// Bits of thresholds reached (low half) and recovered (high half).
@@ -169,7 +170,7 @@ pub struct Sent {
     /// The last revision, `None` if no record was made.
     pub revision: Option<u32>,
     /// Its value.
-    pub value: Option<Quotient>,
+    pub value: Option<Resting>,
     /// Its `updatedAt`.
     pub updated_at: Timestamp,
     /// When the next revision goes, if there is something to amend.

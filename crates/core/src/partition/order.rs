@@ -1,12 +1,12 @@
 //! The order of meters: by user, then by type, then by processor.
 //!
-//! What tells users apart stands in two words beside each meter, so that sorting seldom has
-//! to go and look at the users themselves, which lie all over the memory.
+//! What tells users apart stands in a word beside each meter, so that sorting seldom has to
+//! go and look at the users themselves, which lie all over the memory.
 
 use super::{Identities, MeterIx, Meters, Partition};
 
 /// Bytes that stand beside a meter.
-const KEY_BYTES: usize = size_of::<u128>();
+const KEY_BYTES: usize = size_of::<u64>();
 
 impl<M: Meters, I: Identities> Partition<M, I> {
     /// Puts meters in their order.
@@ -16,12 +16,12 @@ impl<M: Meters, I: Identities> Partition<M, I> {
         // Names often begin alike.
         let first = user(*first);
         let alike = others.iter().fold(first.len(), |alike, ix| common(&first[..alike], user(*ix)));
-        let mut keyed: Vec<(u128, MeterIx)> = meters.iter().map(|ix| (key(&user(*ix)[alike..]), *ix)).collect();
-        keyed.sort_by(|(a, left), (b, right)| {
+        let mut keyed: Vec<(u64, MeterIx)> = meters.iter().map(|ix| (key(&user(*ix)[alike..]), *ix)).collect();
+        keyed.sort_unstable_by(|(a, left), (b, right)| {
             a.cmp(b).then_with(|| {
                 let order = |ix: MeterIx| {
                     let meter = self.meters.get(ix);
-                    (&*meter.user, meter.meter_type, meter.processor)
+                    (&*meter.user, meter.meter_type, meter.processor, ix)
                 };
                 order(*left).cmp(&order(*right))
             })
@@ -37,11 +37,11 @@ fn common(a: &[u8], b: &[u8]) -> usize {
 
 /// The first bytes as a number of the same order. Where there are fewer it is as if zeros
 /// followed: names that this cannot tell apart have the same key.
-fn key(name: &[u8]) -> u128 {
+fn key(name: &[u8]) -> u64 {
     let mut bytes = [0; KEY_BYTES];
     let length = name.len().min(KEY_BYTES);
     bytes[..length].copy_from_slice(&name[..length]);
-    u128::from_be_bytes(bytes)
+    u64::from_be_bytes(bytes)
 }
 
 #[cfg(test)]

@@ -92,12 +92,26 @@ fn one(root: &Path, target: &str, meters: u64, idle: bool) -> anyhow::Result<()>
     let beside = match &postgres {
         None => String::new(),
         Some(postgres) => {
-            let bare = postgres.bare_copy(&folder)?;
-            format!(
-                "bare COPY of the same rows {:.2} s: {:.2} times",
-                bare.as_secs_f64(),
-                took.as_secs_f64() / bare.as_secs_f64()
-            )
+            let rows = postgres.rows(&folder)?;
+            let times =
+                |bare: Duration| format!("{:.2} s: {:.2} times", bare.as_secs_f64(), took.as_secs_f64() / bare.as_secs_f64());
+            let alone = times(postgres.bare_copy("alone", &rows)?);
+            if idle {
+                format!("bare COPY of the same rows {alone}")
+            } else {
+                // Its own processes share the machine with what comes in, whoever copies.
+                let again = Load { first: few.first + 2 * calm, ..few };
+                let (bare, beside) = std::thread::scope(|scope| -> anyhow::Result<(Duration, f64)> {
+                    let loading = scope.spawn(|| load(root, &server, &again));
+                    let bare = postgres.bare_copy("beside", &rows)?;
+                    let report = loading.join().map_err(|_| anyhow::anyhow!("the load ended in a panic"))??;
+                    Ok((bare, rate(&report)))
+                })?;
+                format!(
+                    "bare COPY of the same rows alone {alone}; beside the same events {}, of which then come {beside:.0}/s",
+                    times(bare)
+                )
+            }
         }
     };
     println!(
@@ -161,19 +175,23 @@ impl Postgres {
         super::run(&mut psql)
     }
 
-    /// How long it takes to copy the same rows into a table like it, from a file, by the
-    /// server's own client.
-    fn bare_copy(&self, folder: &Path) -> anyhow::Result<Duration> {
+    /// A file with the rows that were delivered.
+    fn rows(&self, folder: &Path) -> anyhow::Result<PathBuf> {
         let rows = folder.join("postgres/rows.txt");
-        let rows = rows.display();
-        self.ask(&format!("COPY metered_records TO '{rows}'"))?;
-        self.ask("CREATE TABLE bare (LIKE metered_records INCLUDING ALL)")?;
+        self.ask(&format!("COPY metered_records TO '{}'", rows.display()))?;
+        Ok(rows)
+    }
+
+    /// How long it takes to copy the same rows into a table like theirs, from a file, by the
+    /// server's own client.
+    fn bare_copy(&self, table: &str, rows: &Path) -> anyhow::Result<Duration> {
+        self.ask(&format!("CREATE TABLE {table} (LIKE metered_records INCLUDING ALL)"))?;
         let begun = Instant::now();
         let mut psql = self.program("psql");
         psql.args(["-h", "127.0.0.1", "-p", &self.port.to_string(), "-U", "postgres", "-q", "-v", "ON_ERROR_STOP=1"]);
         let mut running = psql.stdin(Stdio::piped()).spawn()?;
         let stdin = running.stdin.take().context("no input")?;
-        { stdin }.write_all(format!("\\copy bare from '{rows}'\n").as_bytes())?;
+        { stdin }.write_all(format!("\\copy {table} from '{}'\n", rows.display()).as_bytes())?;
         ensure!(running.wait()?.success(), "the bare copy failed");
         Ok(begun.elapsed())
     }

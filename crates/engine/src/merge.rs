@@ -18,6 +18,8 @@ use crate::noted::{Happening, Noted};
 
 /// Bytes of records that travel together.
 const CHUNK_BYTES: usize = 256 << 10;
+/// Bytes of a record that is small.
+const RECORD_BYTES: usize = 512;
 /// Chunks a partition may be ahead.
 const CHUNKS_AHEAD: usize = 4;
 
@@ -104,7 +106,10 @@ impl Chunk {
     /// An empty one, in the memory of another if there is one. It holds what travels together
     /// without growing: what it grew out of would be fresh memory, too.
     fn again(spare: Option<Chunk>) -> Chunk {
-        let new = || Chunk { bytes: Vec::with_capacity(CHUNK_BYTES + CHUNK_BYTES / 4), entries: Vec::new() };
+        let new = || Chunk {
+            bytes: Vec::with_capacity(CHUNK_BYTES + CHUNK_BYTES / 4),
+            entries: Vec::with_capacity(CHUNK_BYTES / RECORD_BYTES),
+        };
         let mut chunk = spare.unwrap_or_else(new);
         chunk.bytes.clear();
         chunk.entries.clear();

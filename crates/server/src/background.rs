@@ -6,19 +6,42 @@ use std::thread::{Builder, JoinHandle};
 
 use flowmeter_engine::{Error, Kind};
 
-/// As `nice` has it: with 10 a thread gets about a ninth of what one of the others gets.
+/// How much a thread yields.
+#[derive(Clone, Copy)]
+pub(crate) enum Yields {
+    /// Work there may be much of and that shall come to an end: reading files, delivering.
+    /// As `nice` has it, 10: it gets about a ninth of what one of the others gets.
+    Somewhat,
+    /// What takes next to nothing, however often it happens: telling people. As `nice` has
+    /// it, 19: a sixty-eighth, in which a busy machine still tells hundreds in a second.
+    Wholly,
+}
+
 #[cfg(target_os = "linux")]
-const NICE: i32 = 10;
+impl Yields {
+    const fn nice(self) -> i32 {
+        match self {
+            Yields::Somewhat => 10,
+            Yields::Wholly => 19,
+        }
+    }
+}
 
 /// Starts such a thread. Those it starts are such threads too.
 ///
 /// # Errors
 /// There is no thread to be had.
-pub(crate) fn spawn<T: Send + 'static>(name: &str, work: impl FnOnce() -> T + Send + 'static) -> Result<JoinHandle<T>, Error> {
+pub(crate) fn spawn<T: Send + 'static>(
+    name: &str,
+    yields: Yields,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<JoinHandle<T>, Error> {
     let thread = Builder::new().name(name.to_owned()).spawn(move || {
         // Elsewhere it would be the whole process that yields. If it may not, it does not.
         #[cfg(target_os = "linux")]
-        let _may_not = rustix::process::setpriority_process(None, NICE);
+        let _may_not = rustix::process::setpriority_process(None, yields.nice());
+        #[cfg(not(target_os = "linux"))]
+        let _ = yields;
         work()
     });
     thread.map_err(|why| Error::new(Kind::Unavailable, format!("no thread: {why}")))

@@ -10,6 +10,7 @@ use flowmeter_store::catalog::Table;
 use tokio::net::TcpListener;
 
 use crate::api::{self, App, Metrics, Parts};
+use crate::background::{self, Yields};
 use crate::installation::{Installation, Who};
 use crate::keys::{KeyRing, StoredKey};
 use crate::limits::{Gate, RateLimits};
@@ -18,7 +19,7 @@ use crate::security_headers::{self, Transport};
 use crate::serve::{self, Bounds};
 use crate::settings::Settings;
 use crate::tls::Tls;
-use crate::{access, background, compressed, loopback, notifications, problem};
+use crate::{access, compressed, loopback, notifications, problem};
 
 /// What a new installation counts with: every event, by user and type, and whatever the
 /// installation's meter types of the category `DEFAULT` ask for.
@@ -128,7 +129,7 @@ impl Notifying {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|why| Error::new(Kind::Unavailable, format!("no runtime: {why}")))?;
         let (end, ended) = tokio::sync::oneshot::channel();
-        let thread = background::spawn("notify", move || {
+        let thread = background::spawn("notify", Yields::Wholly, move || {
             runtime.block_on(async {
                 tokio::select! {
                     () = notifications::worker::run(installation, courier) => {}

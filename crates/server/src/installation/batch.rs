@@ -13,7 +13,8 @@ use serde_json::{Value, json};
 use super::meter_events::BatchTeller;
 use super::sessions::counts;
 use super::{Installation, KeptPipeline, KeptSession, Refused, Who, problem_of};
-use crate::{background, traces};
+use crate::background::{self, Yields};
+use crate::traces;
 
 impl Installation {
     /// A batch run: reads the pipeline's files once, in a thread of its own.
@@ -31,7 +32,7 @@ impl Installation {
             .map_err(at)?;
         self.step(&mut session, &compiled.plan, Trigger::Start, audited).map_err(at)?;
         let (installation, mut running) = (Arc::clone(self), session.clone());
-        let thread = background::spawn("session", move || {
+        let thread = background::spawn("session", Yields::Somewhat, move || {
             let span = traces::session(&running.session_id, &running.pipeline);
             // What goes wrong is kept with the session.
             drop(span.in_scope(|| installation.batch(&mut running, compiled)));

@@ -12,7 +12,8 @@ use flowmeter_engine::outbox::{Delivery, Marks, Outbox, Part, Progress, ReadAhea
 use flowmeter_engine::{Error, Kind};
 
 use super::CatalogShelf;
-use crate::{background, traces};
+use crate::background::{self, Yields};
+use crate::traces;
 
 /// How long a courier that cannot keep what became of records waits before it tries again.
 const TROUBLED: Duration = Duration::from_secs(1);
@@ -68,7 +69,7 @@ impl Courier {
         let owner = plan.id.clone();
         let hands = Hands { outbox, target, records, clock };
         let running = move || run(&owner, hands, &inbox, &end, &showing, &stopping);
-        let thread = background::spawn("delivery", running)?;
+        let thread = background::spawn("delivery", Yields::Somewhat, running)?;
         Ok(Courier { plan: plan.clone(), board, orders: Mutex::new(orders), thread: Mutex::new(Some(thread)), stopped })
     }
 

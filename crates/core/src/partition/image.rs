@@ -78,7 +78,10 @@ impl<M: Meters, I: Identities> Partition<M, I> {
     /// The same in one piece.
     pub fn image(&self) -> Vec<u8> {
         let mut image = Vec::new();
-        let Ok(()) = self.write_pages(|page| Ok::<(), Infallible>(image.extend_from_slice(page)));
+        let Ok(()) = self.write_pages(|page| {
+            image.extend_from_slice(page);
+            Ok::<(), Infallible>(())
+        });
         image
     }
 

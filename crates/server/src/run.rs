@@ -126,7 +126,7 @@ struct Notifying {
 
 impl Notifying {
     fn start(installation: Arc<Installation>, courier: Arc<Courier>) -> Result<Notifying, Error> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = tokio::runtime::Builder::new_current_thread().thread_name("notify").enable_all().build();
         let runtime = runtime.map_err(|why| Error::new(Kind::Unavailable, format!("no runtime: {why}")))?;
         let (end, ended) = tokio::sync::oneshot::channel();
         let thread = background::spawn("notify", Yields::Wholly, move || {

@@ -9,6 +9,7 @@ mod address;
 mod email;
 mod http;
 mod log;
+mod pool;
 mod slack;
 mod webhook;
 
@@ -20,6 +21,8 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
+
+use pool::Pool;
 
 use super::{meant, wrong};
 use crate::installation::{Refused, SessionEvent};
@@ -96,6 +99,7 @@ pub struct Outside {
     tls: Arc<rustls::ClientConfig>,
     /// PEM of the certificates trusted besides the well-known ones.
     ca: Option<Vec<u8>>,
+    pool: Pool,
 }
 
 impl Outside {
@@ -121,7 +125,7 @@ impl Outside {
         let builder = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
         let builder = builder.map_err(|why| format!("TLS: {why}"))?;
         let tls = Arc::new(builder.with_root_certificates(roots).with_no_client_auth());
-        Ok(Outside { settings: settings.clone(), tls, ca })
+        Ok(Outside { settings: settings.clone(), tls, ca, pool: Pool::default() })
     }
 
     /// Whether this machine and private networks may be reached, and without TLS.

@@ -165,10 +165,8 @@ impl Courier {
     /// The catalog; then it is tried again.
     pub async fn attempt(self: Arc<Self>, errand: Errand) -> Result<(), Error> {
         let _returned = Returned(&self, &errand);
-        let looking = Arc::clone(&self);
-        let number = errand.number;
-        let found = beside(move || looking.look_up(number)).await?;
-        let Some((notice, what)) = found else { return Ok(()) };
+        // What was told last is in memory: to read it takes less than to let others do it.
+        let Some((notice, what)) = self.look_up(errand.number)? else { return Ok(()) };
         let began = self.installation.now();
         let attempt = format!("{}.{}", notice.wire_id(), notice.attempt_count + 1);
         let sent = match &what {
@@ -183,13 +181,12 @@ impl Courier {
                 Ok(sent)
             }
         };
-        let kept = self.keeping.lay_down(Ended { notice, id: attempt, began, sent });
-        let keeping = Arc::clone(&self);
-        beside(move || {
-            keeping.keep_all();
-            Ok(())
-        })
-        .await?;
+        let (kept, is_first) = self.keeping.lay_down(Ended { notice, id: attempt, began, sent });
+        if is_first {
+            // It waits for the disk; others lay down what ends meanwhile.
+            let keeping = Arc::clone(&self);
+            drop(tokio::task::spawn_blocking(move || keeping.keep_all()));
+        }
         let lost = || Error::new(flowmeter_engine::Kind::Bug, "what became of an attempt was not kept");
         kept.await.unwrap_or_else(|_| Err(lost()))
     }
@@ -234,13 +231,5 @@ impl Courier {
         let notice = self.installation.resend_notice(who, notice)?;
         bag.add(&notice);
         Ok(notice)
-    }
-}
-
-/// Does something that waits for the disk beside the asynchronous threads.
-async fn beside<T: Send + 'static>(work: impl FnOnce() -> Result<T, Error> + Send + 'static) -> Result<T, Error> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(outcome) => outcome,
-        Err(why) => Err(Error::new(flowmeter_engine::Kind::Bug, format!("a delivery failed: {why}"))),
     }
 }

@@ -12,6 +12,7 @@ use serde_json::{Map, Value, json};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
+use super::pool::{Pool, Speaker};
 use super::{Outside, Sent, TIMEOUT, address};
 
 /// Bytes of an answer that are read and kept: enough for a receiver to say what is wrong.
@@ -59,7 +60,10 @@ pub(super) async fn post(post: Post, outside: &Outside) -> Sent {
     }
 }
 
-async fn exchange(post: &Post, outside: &Outside) -> Result<(u16, HeaderMap, String), String> {
+/// What was answered: status, headers, the beginning of the body.
+type Answered = (u16, HeaderMap, String);
+
+async fn exchange(post: &Post, outside: &Outside) -> Result<Answered, String> {
     check_url(&post.url)?;
     let uri: Uri = post.url.parse().map_err(|_| "not an address".to_owned())?;
     let host = uri.host().ok_or("an address without a host")?;
@@ -67,11 +71,30 @@ async fn exchange(post: &Post, outside: &Outside) -> Result<(u16, HeaderMap, Str
     if !is_tls && !outside.allow_private() {
         return Err("without TLS only where notifications.allow_private is set; use https://".to_owned());
     }
+    let authority = uri.authority().map_or(host, |authority| authority.as_str());
+    let place = format!("{}://{authority}", if is_tls { "https" } else { "http" });
+    if let Some(speaker) = outside.pool.take(&place, post.at).await
+        && let Ok(answered) = speak(speaker, request(post, &uri, authority)?, &place, post.at, &outside.pool).await
+    {
+        return Ok(answered);
+    }
+    // There is none, or it was closed as one spoke: what is sent again has the same id.
     let port = uri.port_u16().unwrap_or(if is_tls { 443 } else { 80 });
     let addresses = address::resolve(host, port, outside.allow_private()).await?;
     let stream = TcpStream::connect(addresses.as_slice()).await.map_err(|why| format!("connecting to {host}: {why}"))?;
+    let speaker = if is_tls {
+        let bare = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+        let name = ServerName::try_from(bare).map_err(|why| why.to_string())?;
+        let stream = TlsConnector::from(std::sync::Arc::clone(&outside.tls)).connect(name, stream).await;
+        shake_hands(TokioIo::new(stream.map_err(|why| format!("TLS with {host}: {why}"))?)).await?
+    } else {
+        shake_hands(TokioIo::new(stream)).await?
+    };
+    speak(speaker, request(post, &uri, authority)?, &place, post.at, &outside.pool).await
+}
+
+fn request(post: &Post, uri: &Uri, authority: &str) -> Result<Request<Full<Bytes>>, String> {
     let path = uri.path_and_query().map_or("/", |path| path.as_str());
-    let authority = uri.authority().map_or(host, |authority| authority.as_str());
     let mut request = Request::post(path)
         .header(header::HOST, authority)
         .header(header::USER_AGENT, concat!("flowmeter/", env!("CARGO_PKG_VERSION")))
@@ -79,37 +102,44 @@ async fn exchange(post: &Post, outside: &Outside) -> Result<(u16, HeaderMap, Str
     for (name, value) in &post.headers {
         request = request.header(*name, value);
     }
-    let request = request.body(Full::new(Bytes::from(post.body.clone()))).map_err(|why| why.to_string())?;
-    if !is_tls {
-        return speak(TokioIo::new(stream), request).await;
-    }
-    let bare = host.trim_start_matches('[').trim_end_matches(']').to_owned();
-    let name = ServerName::try_from(bare).map_err(|why| why.to_string())?;
-    let stream = TlsConnector::from(std::sync::Arc::clone(&outside.tls)).connect(name, stream).await;
-    speak(TokioIo::new(stream.map_err(|why| format!("TLS with {host}: {why}"))?), request).await
+    request.body(Full::new(Bytes::from(post.body.clone()))).map_err(|why| why.to_string())
 }
 
+fn said(why: &hyper::Error) -> String {
+    format!("HTTP: {why}")
+}
+
+async fn shake_hands(io: impl hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static) -> Result<Speaker, String> {
+    let (speaker, connection) = hyper::client::conn::http1::handshake(io).await.map_err(|why| said(&why))?;
+    // It ends when nobody speaks any more.
+    tokio::spawn(connection);
+    Ok(speaker)
+}
+
+/// Asks and keeps the connection, if all was said.
 async fn speak(
-    io: impl hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
+    mut speaker: Speaker,
     request: Request<Full<Bytes>>,
-) -> Result<(u16, HeaderMap, String), String> {
-    let said = |why: hyper::Error| format!("HTTP: {why}");
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(io).await.map_err(said)?;
-    let driving = tokio::spawn(connection);
-    let answered = async {
-        let response = sender.send_request(request).await.map_err(said)?;
-        let (head, body) = response.into_parts();
-        // An answer that is longer or breaks off is an answer all the same: the status counts.
-        let mut body = Limited::new(body, ANSWER_BYTES);
-        let mut bytes = Vec::new();
-        while let Some(Ok(frame)) = body.frame().await {
-            bytes.extend_from_slice(frame.data_ref().map(Bytes::as_ref).unwrap_or_default());
+    place: &str,
+    at: Timestamp,
+    pool: &Pool,
+) -> Result<Answered, String> {
+    let response = speaker.send_request(request).await.map_err(|why| said(&why))?;
+    let (head, body) = response.into_parts();
+    // An answer that is longer or breaks off is an answer all the same: the status counts.
+    let mut body = Limited::new(body, ANSWER_BYTES);
+    let mut bytes = Vec::new();
+    let is_whole = loop {
+        match body.frame().await {
+            None => break true,
+            Some(Ok(frame)) => bytes.extend_from_slice(frame.data_ref().map(Bytes::as_ref).unwrap_or_default()),
+            Some(Err(_)) => break false,
         }
-        Ok((head.status.as_u16(), head.headers, String::from_utf8_lossy(&bytes).into_owned()))
     };
-    let answered = answered.await;
-    driving.abort();
-    answered
+    if is_whole {
+        pool.keep(place, speaker, at);
+    }
+    Ok((head.status.as_u16(), head.headers, String::from_utf8_lossy(&bytes).into_owned()))
 }
 
 #[cfg(test)]

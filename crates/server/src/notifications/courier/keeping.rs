@@ -1,10 +1,10 @@
 //! Keeping what became of attempts: of all that have ended by then, in one commit.
 //!
-//! A commit waits for the disk, which events wait for too. So who comes to keep an attempt
-//! keeps every other that has ended meanwhile; who waited for that finds its own kept.
+//! A commit waits for the disk, which events wait for too. So one keeps for all: while it
+//! waits others lay down what has ended, and it goes on until nothing is left.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use flowmeter_engine::Error;
 use serde_json::json;
@@ -28,33 +28,63 @@ type Kept = Result<(), Error>;
 
 /// Attempts that have ended and are not kept yet.
 #[derive(Default)]
-pub(super) struct Keeping {
-    ended: Mutex<Vec<(Ended, Sender<Kept>)>>,
-    /// One keeps at a time.
-    turn: Mutex<()>,
+pub(super) struct Keeping(Mutex<LaidDown>);
+
+#[derive(Default)]
+struct LaidDown {
+    ended: Vec<(Ended, Sender<Kept>)>,
+    /// Somebody keeps, and will look here again.
+    is_watched: bool,
 }
 
 impl Keeping {
-    /// Lays down an attempt that has ended; it is told when it is kept.
-    pub(super) fn lay_down(&self, ended: Ended) -> Receiver<Kept> {
+    /// Lays down an attempt that has ended; it is told when it is kept. Tells whether there is
+    /// nobody who keeps: then it is for the caller to let it be done.
+    pub(super) fn lay_down(&self, ended: Ended) -> (Receiver<Kept>, bool) {
         let (told, hears) = channel();
-        self.ended.lock().unwrap_or_else(PoisonError::into_inner).push((ended, told));
-        hears
+        let mut laid_down = self.lock();
+        laid_down.ended.push((ended, told));
+        let was_watched = std::mem::replace(&mut laid_down.is_watched, true);
+        (hears, !was_watched)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, LaidDown> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Who keeps. However that ends, the next who lays something down lets it be done again.
+struct Watch<'k>(Option<&'k Keeping>);
+
+impl Drop for Watch<'_> {
+    fn drop(&mut self) {
+        // After a panic: whoever waits hears that nobody keeps.
+        if let Some(keeping) = self.0 {
+            let mut laid_down = keeping.lock();
+            laid_down.is_watched = false;
+            laid_down.ended.clear();
+        }
     }
 }
 
 impl Courier {
-    /// Keeps everything that was laid down.
+    /// Keeps what was laid down until there is nothing left.
     pub(super) fn keep_all(&self) {
-        let _turn = self.keeping.turn.lock().unwrap_or_else(PoisonError::into_inner);
-        let laid_down = std::mem::take(&mut *self.keeping.ended.lock().unwrap_or_else(PoisonError::into_inner));
-        if laid_down.is_empty() {
-            return;
+        let mut watch = Watch(Some(&self.keeping));
+        loop {
+            let mut laid_down = self.keeping.lock();
+            let all = std::mem::take(&mut laid_down.ended);
+            if all.is_empty() {
+                laid_down.is_watched = false;
+                watch.0 = None;
+                return;
+            }
+            drop(laid_down);
+            let (ended, told): (Vec<Ended>, Vec<_>) = all.into_iter().unzip();
+            let kept = self.keep(ended);
+            // Who does not listen any more was broken off.
+            told.into_iter().for_each(|told| drop(told.send(kept.clone())));
         }
-        let (ended, told): (Vec<Ended>, Vec<_>) = laid_down.into_iter().unzip();
-        let kept = self.keep(ended);
-        // Who does not listen any more was broken off.
-        told.into_iter().for_each(|told| drop(told.send(kept.clone())));
     }
 
     fn keep(&self, ended: Vec<Ended>) -> Kept {

@@ -1,5 +1,5 @@
 //! `cargo xtask bench notifications`: what a thousand sessions and a hundred thousand
-//! notifications cost those who send events meanwhile, and afterwards.
+//! notifications cost those who send events meanwhile.
 
 #![allow(clippy::disallowed_methods)] // measuring is what it is for: it may look at clocks
 
@@ -19,125 +19,117 @@ const STATUSES: u64 = 6;
 /// Notifications that ask for each of them.
 const NOTIFICATIONS: u64 = 17;
 
-/// Measures ingestion before, meanwhile and afterwards, beside a server in which nothing of
-/// the kind happens, and prints the table.
+/// Times that ingestion is measured beside sessions, and as often without.
+const ROUNDS: u64 = 6;
+
+/// Measures ingestion with sessions and notifications beside it and without, in turns: as
+/// there is more to remember ingestion slows down by itself, and machines are not the same
+/// from minute to minute. Prints the table.
 pub(crate) fn notifications(root: &Path, rest: &[&str]) -> anyhow::Result<()> {
     let option = |name: &str| rest.iter().position(|word| *word == name).and_then(|at| rest.get(at + 1)).copied();
-    let events: u64 = option("--events").unwrap_or("40000000").parse().context("--events takes a number")?;
+    let events: u64 = option("--events").unwrap_or("60000000").parse().context("--events takes a number")?;
     let sessions: u64 = option("--sessions").unwrap_or("1000").parse().context("--sessions takes a number")?;
     super::run(crate::cargo(root).args(["build", "--release", "--bin", "flowmeter"]))?;
-    // Without sessions first: as there is more to remember, ingestion slows down by itself.
-    let alone = Stage::new(root)?.steps(events, None)?;
-    let stage = Stage::new(root)?;
     let receiver = Receiver::start()?;
-    batch_pipeline(root, &stage.server)?;
-    notify(&stage, receiver.address)?;
+    let mut stage = Stage::new(root, events / ROUNDS, receiver)?;
+    let first = stage.quiet()?;
     // Evenly over the time the events should take.
-    let between = Duration::from_secs_f64(events as f64 / alone[1] / sessions as f64);
-    let beside = Beside { sessions, between, receiver };
-    let with = stage.steps(events, Some(&beside))?;
-    println!("| ingestion | alone, events/s | with sessions, events/s | of alone |");
-    println!("| --- | ---: | ---: | ---: |");
-    for (name, (alone, with)) in ["before", "meanwhile", "afterwards"].iter().zip(alone.iter().zip(&with)) {
-        println!("| {name} | {alone:.0} | {with:.0} | {:.1}% |", with * 100.0 / alone);
+    let each = sessions.div_ceil(ROUNDS);
+    let between = first.div_f64(each as f64);
+    println!("| round | without, events/s | with sessions, events/s | of without | told after s |");
+    println!("| --- | ---: | ---: | ---: | ---: |");
+    let per_second = |took: Duration| (events / ROUNDS) as f64 / took.as_secs_f64();
+    let (mut quiet, mut beside) = (Duration::ZERO, Duration::ZERO);
+    for round in 1..=ROUNDS {
+        // By turns the one first and the other.
+        let busy_first = if round % 2 == 0 { Some(stage.busy(each, between)?) } else { None };
+        let without = stage.quiet()?;
+        let (with, told) = busy_first.map_or_else(|| stage.busy(each, between), Ok)?;
+        let (without_rate, with_rate) = (per_second(without), per_second(with));
+        let share = with_rate * 100.0 / without_rate;
+        println!("| {round} | {without_rate:.0} | {with_rate:.0} | {share:.1}% | {:.1} |", told.as_secs_f64());
+        (quiet, beside) = (quiet + without, beside + with);
     }
+    let share = quiet.as_secs_f64() * 100.0 / beside.as_secs_f64();
+    println!("| all | {:.0} | {:.0} | {share:.1}% | |", per_second(quiet / ROUNDS as u32), per_second(beside / ROUNDS as u32));
+    println!("\n{} sessions, one each {:.0} ms, and {} notifications", each * ROUNDS, between.as_secs_f64() * 1e3, stage.told);
+    stage.server.stop();
     Ok(())
 }
 
-/// A server at work, and its folder.
+/// A server at work, and who is told of its sessions.
 struct Stage<'r> {
     root: &'r Path,
     server: Server,
-}
-
-/// Sessions that run while events come in, and who is told of them.
-struct Beside {
-    sessions: u64,
-    between: Duration,
     receiver: Receiver,
+    /// Events of a part.
+    events: u64,
+    sent: u64,
+    told: u64,
 }
 
 impl<'r> Stage<'r> {
-    fn new(root: &'r Path) -> anyhow::Result<Stage<'r>> {
+    fn new(root: &'r Path, events: u64, receiver: Receiver) -> anyhow::Result<Stage<'r>> {
         let folder = root.join("bench-data/notifications");
         drop(std::fs::remove_dir_all(&folder));
         std::fs::create_dir_all(&folder)?;
         let allowed = ["--set", "notifications.allow_private=true"];
         let server = Server::start_set(root, &folder.join("data"), &root.join("benches/ingest.yaml"), &allowed)?;
-        Ok(Stage { root, server })
+        batch_pipeline(root, &server)?;
+        notify(root, &server, receiver.address)?;
+        Ok(Stage { root, server, receiver, events, sent: 0, told: 0 })
     }
 
-    /// Three loads, one after the other, each counted to the end; the second with what there
-    /// is beside it.
-    fn steps(mut self, events: u64, beside: Option<&Beside>) -> anyhow::Result<[f64; 3]> {
-        let step = |number: u64| -> anyhow::Result<f64> {
-            let part = Load { events, first: number * events, batch: 500, users: 10_000, late_percent: 0 };
-            let report = load(self.root, &self.server, &part)?;
-            Ok(rate(&report))
-        };
-        let counted = |number: u64| self.server.wait_counted((number + 1) * events);
-        let before = step(0)?;
-        counted(0)?;
+    /// Some events and nothing beside them, counted to the end.
+    fn quiet(&mut self) -> anyhow::Result<Duration> {
+        let part = Load { events: self.events, first: self.sent, batch: 500, users: 10_000, late_percent: 0 };
+        let report = load(self.root, &self.server, &part)?;
+        self.sent += self.events;
+        self.server.wait_counted(self.sent)?;
+        Ok(Duration::from_secs_f64(self.events as f64 / rate(&report)))
+    }
+
+    /// As many while sessions run. Tells when the last notification of them was accepted, too.
+    fn busy(&mut self, sessions: u64, between: Duration) -> anyhow::Result<(Duration, Duration)> {
+        let part = Load { events: self.events, first: self.sent, batch: 500, users: 10_000, late_percent: 0 };
         let begun = Instant::now();
-        let meanwhile = std::thread::scope(|scope| -> anyhow::Result<f64> {
-            let running = beside.map(|beside| scope.spawn(|| beside.run(&self.server)));
-            let rate = step(1)?;
-            match running.map(std::thread::ScopedJoinHandle::join) {
-                None => {}
-                Some(ran) => ran.map_err(|_| anyhow::anyhow!("the sessions ended in a panic"))??,
-            }
-            Ok(rate)
+        let took = std::thread::scope(|scope| -> anyhow::Result<Duration> {
+            let running = scope.spawn(|| run_sessions(&self.server, sessions, between));
+            let report = load(self.root, &self.server, &part)?;
+            running.join().map_err(|_| anyhow::anyhow!("the sessions ended in a panic"))??;
+            Ok(Duration::from_secs_f64(self.events as f64 / rate(&report)))
         })?;
-        if let Some(beside) = beside {
-            beside.wait(begun)?;
+        self.sent += self.events;
+        self.server.wait_counted(self.sent)?;
+        self.told += sessions * STATUSES * NOTIFICATIONS;
+        while self.receiver.count() < self.told {
+            let (arrived, expected) = (self.receiver.count(), self.told);
+            ensure!(begun.elapsed() < Duration::from_secs(300), "{arrived} of {expected} notifications arrived in five minutes");
+            std::thread::sleep(Duration::from_millis(10));
         }
-        counted(1)?;
-        let after = step(2)?;
-        self.server.stop();
-        Ok([before, meanwhile, after])
+        Ok((took, begun.elapsed()))
     }
 }
 
-impl Beside {
-    fn run(&self, server: &Server) -> anyhow::Result<()> {
-        let begun = Instant::now();
-        for n in 0..self.sessions {
-            std::thread::sleep((begun + self.between * n as u32).saturating_duration_since(Instant::now()));
-            server.post("/api/v1/pipelines/llm-usage/run", "application/json", "{}")?;
-        }
-        Ok(())
+fn run_sessions(server: &Server, sessions: u64, between: Duration) -> anyhow::Result<()> {
+    let begun = Instant::now();
+    for n in 0..sessions {
+        std::thread::sleep((begun + between * n as u32).saturating_duration_since(Instant::now()));
+        server.post("/api/v1/pipelines/llm-usage/run", "application/json", "{}")?;
     }
-
-    fn wait(&self, begun: Instant) -> anyhow::Result<()> {
-        let expected = self.sessions * STATUSES * NOTIFICATIONS;
-        while self.receiver.count() < expected {
-            let arrived = self.receiver.count();
-            ensure!(
-                begun.elapsed() < Duration::from_secs(900),
-                "{arrived} of {expected} notifications arrived in a quarter of an hour"
-            );
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        println!(
-            "{} sessions, one each {:.0} ms, and {expected} notifications, the last accepted {:.1} s after the first session began\n",
-            self.sessions,
-            self.between.as_secs_f64() * 1e3,
-            begun.elapsed().as_secs_f64(),
-        );
-        Ok(())
-    }
+    Ok(())
 }
 
 /// Notifications that ask for every status.
-fn notify(stage: &Stage<'_>, address: SocketAddr) -> anyhow::Result<()> {
-    let secret = stage.root.join("bench-data/notifications/secret");
+fn notify(root: &Path, server: &Server, address: SocketAddr) -> anyhow::Result<()> {
+    let secret = root.join("bench-data/notifications/secret");
     std::fs::write(&secret, format!("whsec_{}", "A".repeat(32)))?;
     for n in 0..NOTIFICATIONS {
         let body = format!(
             r#"{{"name":"n{n}","eventType":"meter.session.status","conditions":{{"all":[{{"field":"sessionRunType","op":"=","value":"NORMAL"}}]}},"channels":[{{"type":"webhook","url":"http://{address}/{n}","secrets":["${{file:{}}}"]}}]}}"#,
             secret.display()
         );
-        stage.server.post("/api/v1/notifications", "application/json", &body)?;
+        server.post("/api/v1/notifications", "application/json", &body)?;
     }
     Ok(())
 }
@@ -162,6 +154,9 @@ impl Receiver {
         let receiver = Receiver { address: listener.local_addr()?, count: Arc::default() };
         let count = Arc::clone(&receiver.count);
         std::thread::spawn(move || {
+            // It stands for another machine: what it takes here is not Flowmeter's.
+            #[cfg(target_os = "linux")]
+            let _may_not = rustix::process::setpriority_process(None, 19);
             for stream in listener.incoming().flatten() {
                 let count = Arc::clone(&count);
                 // A connection that ends badly is made anew by whoever sends.

@@ -106,9 +106,9 @@ fn a_session_over_files_and_who_is_told_of_it_are_traced() {
     let session = server.post("/api/v1/pipelines/files/run", &json!({})).ok();
     let id = session["sessionId"].as_str().unwrap().to_owned();
     eventually("it ends", || (server.get(&format!("/api/v1/sessions/{id}"))["sessionStatus"] == "COMPLETED").then_some(()));
-    eventually("everybody is told", || {
-        let waiting = server.get("/api/v1/notifications/deliveries?state=waiting");
-        (waiting["items"].as_array().unwrap().is_empty()).then_some(())
+    eventually("everybody is told of all six statuses", || {
+        let delivered = server.get("/api/v1/notifications/deliveries?state=delivered");
+        (delivered["items"].as_array().unwrap().len() == 6).then_some(())
     });
     server.stop();
     let spans = spans(&collector);

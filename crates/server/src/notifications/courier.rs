@@ -8,8 +8,9 @@
 //! What was accepted is in the catalog before the next of its session is tried. A crash
 //! in between delivers it again under the same id, by which the receiver tells.
 //!
-//! The time is an argument and nothing waits here: the worker calls again and again, and
-//! tests as often as they like at whatever time they like.
+//! The time is an argument, and who keeps rests a little between two commits; nothing else
+//! waits here: the worker calls again and again, and tests as often as they like at whatever
+//! time they like.
 
 mod keeping;
 
@@ -72,7 +73,7 @@ pub struct Courier {
     bag: Mutex<Bag>,
     /// Notices are numbered by one at a time.
     collecting: Mutex<()>,
-    keeping: Keeping,
+    keeping: Arc<Keeping>,
 }
 
 /// A notice that is to be tried now.
@@ -108,26 +109,27 @@ impl Courier {
         let outside = outside.map_err(|why| Error::new(flowmeter_engine::Kind::Invalid, why))?;
         let mut bag = Bag::default();
         installation.waiting_notices()?.iter().for_each(|notice| bag.add(notice));
-        Ok(Courier { installation, outside, bag: Mutex::new(bag), collecting: Mutex::default(), keeping: Keeping::default() })
+        Ok(Courier { installation, outside, bag: Mutex::new(bag), collecting: Mutex::default(), keeping: Arc::default() })
     }
 
     fn bag(&self) -> MutexGuard<'_, Bag> {
         self.bag.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Makes notices of all new events.
+    /// Makes notices of all new events. Tells whether there were any.
     ///
     /// # Errors
     /// The catalog.
-    pub fn collect(&self) -> Result<(), Error> {
+    pub fn collect(&self) -> Result<bool, Error> {
         let _collecting = self.collecting.lock().unwrap_or_else(PoisonError::into_inner);
+        let first = self.installation.notified()?;
         loop {
             let before = self.installation.notified()?;
             let notices = self.installation.make_notices()?;
             let mut bag = self.bag();
             notices.iter().for_each(|notice| bag.add(notice));
             if self.installation.notified()? == before {
-                return Ok(());
+                return Ok(before != first);
             }
         }
     }
@@ -184,8 +186,7 @@ impl Courier {
         let (kept, is_first) = self.keeping.lay_down(Ended { notice, id: attempt, began, sent });
         if is_first {
             // It waits for the disk; others lay down what ends meanwhile.
-            let keeping = Arc::clone(&self);
-            drop(tokio::task::spawn_blocking(move || keeping.keep_all()));
+            tokio::spawn(Courier::keep_all(Arc::downgrade(&self), Arc::clone(&self.keeping)));
         }
         let lost = || Error::new(flowmeter_engine::Kind::Bug, "what became of an attempt was not kept");
         kept.await.unwrap_or_else(|_| Err(lost()))

@@ -1,6 +1,7 @@
 //! Receivers that are away, slow to come back, or never come back; at times of our choice.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use flowmeter_core::session::Trigger;
@@ -11,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::support::{Hands, MINUTE, Receiver, SECRET, deliver, here, secret, stream_document, who};
 
-struct Site {
+pub(super) struct Site {
     folder: tempfile::TempDir,
     clock: Arc<Hands>,
     installation: Arc<Installation>,
@@ -19,7 +20,7 @@ struct Site {
 }
 
 impl Site {
-    fn open() -> Site {
+    pub(super) fn open() -> Site {
         let (folder, clock) = (tempfile::tempdir().unwrap(), Hands::new());
         let (installation, courier) = Site::begin(&folder, &clock);
         Site { folder, clock, installation, courier }
@@ -42,18 +43,18 @@ impl Site {
         Site { folder, clock, installation, courier }
     }
 
-    fn hook(&self, name: &str, receiver: &Receiver) -> Value {
+    pub(super) fn hook(&self, name: &str, receiver: SocketAddr) -> Value {
         let secrets = [secret(self.folder.path(), "secret", SECRET)];
-        json!({"name": name, "type": "webhook", "url": format!("http://{}/", receiver.address), "secrets": secrets})
+        json!({"name": name, "type": "webhook", "url": format!("http://{receiver}/"), "secrets": secrets})
     }
 
-    fn notify(&self, channels: &Value) {
+    pub(super) fn notify(&self, channels: &Value) {
         let fields = json!({"name": "n", "eventType": "meter.session.status", "channels": channels});
         self.installation.create_notification(&who(), fields.as_object().unwrap()).unwrap();
     }
 
     /// A session that is started, paused and resumed so many times, and canceled.
-    fn session(&self, name: &str, number: u8, pauses: usize) {
+    pub(super) fn session(&self, name: &str, number: u8, pauses: usize) {
         let pipeline = self.installation.create_pipeline(&who(), &stream_document(name, number), false).unwrap();
         let session = self.installation.start(&who(), &pipeline, None).unwrap();
         let act = |trigger| drop(self.installation.act(&who(), &session.session_id, trigger).unwrap());
@@ -64,18 +65,18 @@ impl Site {
         act(Trigger::Cancel);
     }
 
-    async fn deliver(&self) {
+    pub(super) async fn deliver(&self) {
         deliver(&self.installation, &self.courier).await;
     }
 
-    fn count(&self, state: NoticeState) -> usize {
+    pub(super) fn count(&self, state: NoticeState) -> usize {
         let filter = NoticeFilter { state: Some(state), ..NoticeFilter::default() };
         self.installation.notices("default", &filter, None, usize::MAX).unwrap().len()
     }
 }
 
 /// Steps by session, in the order they were accepted.
-fn by_session(receiver: &mut Receiver) -> (BTreeMap<String, Vec<String>>, Vec<String>, usize) {
+pub(super) fn by_session(receiver: &mut Receiver) -> (BTreeMap<String, Vec<String>>, Vec<String>, usize) {
     let (mut steps, mut ids, mut attempts) = (BTreeMap::<String, Vec<String>>::new(), Vec::new(), 0);
     for received in receiver.all() {
         attempts += 1;
@@ -94,7 +95,7 @@ async fn away_for_an_hour_with_a_restart_in_between_and_nothing_is_missed() {
     let mut site = Site::open();
     let mut receiver = Receiver::start().await;
     receiver.answer(503, None);
-    site.notify(&json!([site.hook("hook", &receiver)]));
+    site.notify(&json!([site.hook("hook", receiver.address)]));
     site.session("a", 1, 3);
     site.session("b", 2, 0);
     for minute in 0..60 {
@@ -130,7 +131,7 @@ async fn a_dead_channel_holds_up_nobody_and_is_given_up_after_a_day() {
     let site = Site::open();
     let (mut well, mut dead) = (Receiver::start().await, Receiver::start().await);
     dead.answer(500, None);
-    site.notify(&json!([site.hook("well", &well), site.hook("dead", &dead)]));
+    site.notify(&json!([site.hook("well", well.address), site.hook("dead", dead.address)]));
     site.session("a", 1, 0);
     site.deliver().await;
     assert_eq!(by_session(&mut well).0["R-00000001"].len(), 3, "one channel does not wait for another");
@@ -169,7 +170,7 @@ async fn a_receiver_may_say_when() {
     let site = Site::open();
     let mut receiver = Receiver::start().await;
     receiver.answer(429, Some("7200"));
-    site.notify(&json!([site.hook("hook", &receiver)]));
+    site.notify(&json!([site.hook("hook", receiver.address)]));
     site.session("a", 1, 0);
     site.deliver().await;
     for _ in 0..119 {
@@ -187,7 +188,7 @@ async fn a_receiver_may_say_when() {
 async fn what_is_turned_off_waits_and_what_is_gone_is_dead() {
     let site = Site::open();
     let mut receiver = Receiver::start().await;
-    site.notify(&json!([site.hook("hook", &receiver)]));
+    site.notify(&json!([site.hook("hook", receiver.address)]));
     site.session("a", 1, 0);
     site.courier.collect().unwrap();
     let known = site.installation.notification("default", "n").unwrap();

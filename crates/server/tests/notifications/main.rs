@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used)] // what is not as expected ends the test
 
+mod connections;
 mod declared;
 mod delivery;
 mod meters;

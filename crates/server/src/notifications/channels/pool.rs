@@ -10,8 +10,9 @@ use hyper::body::Bytes;
 /// How long a connection is kept that nobody uses, in nanoseconds: shorter than servers and
 /// what lies between keep theirs.
 const IDLE_MAX: i128 = 15_000_000_000;
-/// How many are kept to one place: as many as a channel has attempts under way.
-const KEPT_MAX: usize = 4;
+/// How many are kept to one place, which many channels may share: each has at most four
+/// attempts under way.
+const KEPT_MAX: usize = 64;
 
 /// One end of a connection.
 pub(super) type Speaker = hyper::client::conn::http1::SendRequest<Full<Bytes>>;

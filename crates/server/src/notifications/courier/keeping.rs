@@ -1,12 +1,13 @@
 //! Keeping what became of attempts: of all that have ended by then, in one commit.
 //!
 //! A commit waits for the disk, which events wait for too. So one keeps for all: while it
-//! waits others lay down what has ended, and it goes on until nothing is left.
+//! waits, and rests a little, others lay down what has ended; it goes on until nothing is left.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
 
-use flowmeter_engine::Error;
+use flowmeter_engine::{Error, Kind};
 use serde_json::json;
 use tokio::sync::oneshot::{Receiver, Sender, channel};
 
@@ -25,6 +26,9 @@ pub(super) struct Ended {
 
 /// Whether an attempt was kept.
 type Kept = Result<(), Error>;
+
+/// How long what has ended is gathered after a commit. The first after a pause does not wait.
+const GATHER: Duration = Duration::from_millis(10);
 
 /// Attempts that have ended and are not kept yet.
 #[derive(Default)]
@@ -48,6 +52,13 @@ impl Keeping {
         (hears, !was_watched)
     }
 
+    /// Everything that was laid down; when there is nothing, nobody keeps any more.
+    fn take(&self) -> Option<Vec<(Ended, Sender<Kept>)>> {
+        let mut laid_down = self.lock();
+        laid_down.is_watched = !laid_down.ended.is_empty();
+        laid_down.is_watched.then(|| std::mem::take(&mut laid_down.ended))
+    }
+
     fn lock(&self) -> MutexGuard<'_, LaidDown> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -69,22 +80,19 @@ impl Drop for Watch<'_> {
 
 impl Courier {
     /// Keeps what was laid down until there is nothing left.
-    pub(super) fn keep_all(&self) {
-        let mut watch = Watch(Some(&self.keeping));
-        loop {
-            let mut laid_down = self.keeping.lock();
-            let all = std::mem::take(&mut laid_down.ended);
-            if all.is_empty() {
-                laid_down.is_watched = false;
-                watch.0 = None;
-                return;
-            }
-            drop(laid_down);
+    /// It holds on to nothing while it rests: then the courier may go.
+    pub(super) async fn keep_all(courier: Weak<Courier>, keeping: Arc<Keeping>) {
+        let mut watch = Watch(Some(&keeping));
+        while let Some(all) = keeping.take() {
+            let Some(courier) = courier.upgrade() else { return };
             let (ended, told): (Vec<Ended>, Vec<_>) = all.into_iter().unzip();
-            let kept = self.keep(ended);
+            let kept = tokio::task::spawn_blocking(move || courier.keep(ended)).await;
+            let kept = kept.unwrap_or_else(|why| Err(Error::new(Kind::Bug, format!("keeping failed: {why}"))));
             // Who does not listen any more was broken off.
             told.into_iter().for_each(|told| drop(told.send(kept.clone())));
+            tokio::time::sleep(GATHER).await;
         }
+        watch.0 = None;
     }
 
     fn keep(&self, ended: Vec<Ended>) -> Kept {

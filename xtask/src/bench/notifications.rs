@@ -19,6 +19,12 @@ const STATUSES: u64 = 6;
 /// Notifications that ask for each of them.
 const NOTIFICATIONS: u64 = 17;
 
+/// Events of a request.
+const BATCH: u32 = 500;
+
+/// Rest before each part, so that none pays for what the one before left to write.
+const REST: Duration = Duration::from_secs(4);
+
 /// Times that ingestion is measured beside sessions, and as often without.
 const ROUNDS: u64 = 6;
 
@@ -31,14 +37,16 @@ pub(crate) fn notifications(root: &Path, rest: &[&str]) -> anyhow::Result<()> {
     let sessions: u64 = option("--sessions").unwrap_or("1000").parse().context("--sessions takes a number")?;
     super::run(crate::cargo(root).args(["build", "--release", "--bin", "flowmeter"]))?;
     let receiver = Receiver::start()?;
-    let mut stage = Stage::new(root, events / ROUNDS, receiver)?;
+    // In whole requests.
+    let events = (events / ROUNDS).next_multiple_of(u64::from(BATCH));
+    let mut stage = Stage::new(root, events, receiver)?;
     let first = stage.quiet()?;
     // Evenly over the time the events should take.
     let each = sessions.div_ceil(ROUNDS);
     let between = first.div_f64(each as f64);
     println!("| round | without, events/s | with sessions, events/s | of without | told after s |");
     println!("| --- | ---: | ---: | ---: | ---: |");
-    let per_second = |took: Duration| (events / ROUNDS) as f64 / took.as_secs_f64();
+    let per_second = |took: Duration| events as f64 / took.as_secs_f64();
     let (mut quiet, mut beside) = (Duration::ZERO, Duration::ZERO);
     for round in 1..=ROUNDS {
         // By turns the one first and the other.
@@ -82,7 +90,8 @@ impl<'r> Stage<'r> {
 
     /// Some events and nothing beside them, counted to the end.
     fn quiet(&mut self) -> anyhow::Result<Duration> {
-        let part = Load { events: self.events, first: self.sent, batch: 500, users: 10_000, late_percent: 0 };
+        let part = Load { events: self.events, first: self.sent, batch: BATCH, users: 10_000, late_percent: 0 };
+        std::thread::sleep(REST);
         let report = load(self.root, &self.server, &part)?;
         self.sent += self.events;
         self.server.wait_counted(self.sent)?;
@@ -91,7 +100,8 @@ impl<'r> Stage<'r> {
 
     /// As many while sessions run. Tells when the last notification of them was accepted, too.
     fn busy(&mut self, sessions: u64, between: Duration) -> anyhow::Result<(Duration, Duration)> {
-        let part = Load { events: self.events, first: self.sent, batch: 500, users: 10_000, late_percent: 0 };
+        let part = Load { events: self.events, first: self.sent, batch: BATCH, users: 10_000, late_percent: 0 };
+        std::thread::sleep(REST);
         let begun = Instant::now();
         let took = std::thread::scope(|scope| -> anyhow::Result<Duration> {
             let running = scope.spawn(|| run_sessions(&self.server, sessions, between));

@@ -128,6 +128,11 @@ impl Outside {
         Ok(Outside { settings: settings.clone(), tls, ca, pool: Pool::default() })
     }
 
+    /// Closes connections that nobody has used for long.
+    pub(super) fn sweep(&self, now: Timestamp) {
+        self.pool.sweep(now);
+    }
+
     /// Whether this machine and private networks may be reached, and without TLS.
     fn allow_private(&self) -> bool {
         self.settings.notifications.allow_private

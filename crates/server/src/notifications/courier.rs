@@ -134,11 +134,13 @@ impl Courier {
         }
     }
 
-    /// What is to be tried now. Each is under way until it was attempted.
+    /// What is to be tried now. Each is under way until it was attempted. Connections that
+    /// nothing went over for long are closed.
     ///
     /// # Errors
     /// The catalog.
     pub fn due(&self, now: Timestamp) -> Result<Vec<Errand>, Error> {
+        self.outside.sweep(now);
         let notifications = self.installation.all_notifications()?;
         let is_off = |id: Uuid| notifications.iter().any(|known| known.id == id && !known.enabled);
         let mut bag = self.bag();

@@ -33,7 +33,12 @@ pub async fn run(installation: Arc<Installation>, courier: Arc<Courier>) {
     loop {
         tokio::select! {
             _ = rounds.tick() => is_told = true,
-            Ok(()) = bell.changed() => is_told = true,
+            Ok(()) = bell.changed() => {
+                is_told = true;
+                if gathered.elapsed() < GATHER {
+                    continue;
+                }
+            }
             () = tokio::time::sleep_until(gathered + GATHER), if is_told => {}
             // The next of the session need not wait for the next look; what went wrong does.
             Some(attempted) = attempts.join_next(), if !attempts.is_empty() => {

@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, copy, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::delivery::{Site, by_session};
-use super::support::Receiver;
+use super::support::{MINUTE, Receiver};
 
 /// How often a session is paused and resumed, and how many steps that makes in all.
 const PAUSES: usize = 5;
@@ -81,6 +81,21 @@ async fn connections(is_closing: bool) -> usize {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_connection_serves_notices_that_follow_each_other() {
     assert_eq!(connections(false).await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_that_nobody_uses_is_let_go() {
+    let site = Site::open();
+    let receiver = Receiver::start().await;
+    let between = Between::start(receiver.address, false).await;
+    site.notify(&json!([site.hook("hook", between.address)]));
+    for number in 1..=3 {
+        site.session(&format!("p{number}"), number, 0);
+        site.deliver().await;
+        assert_eq!(between.made.load(Ordering::SeqCst), usize::from(number));
+        site.clock.forward(MINUTE);
+    }
+    assert_eq!(site.count(NoticeState::Delivered), 9);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

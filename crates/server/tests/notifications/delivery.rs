@@ -14,7 +14,7 @@ use super::support::{Hands, MINUTE, Receiver, SECRET, deliver, here, secret, str
 
 pub(super) struct Site {
     folder: tempfile::TempDir,
-    clock: Arc<Hands>,
+    pub(super) clock: Arc<Hands>,
     installation: Arc<Installation>,
     courier: Arc<Courier>,
 }

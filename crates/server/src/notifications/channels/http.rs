@@ -78,7 +78,8 @@ async fn exchange(post: &Post, outside: &Outside) -> Result<Answered, String> {
     {
         return Ok(answered);
     }
-    // There is none, or it was closed as one spoke: what is sent again has the same id.
+    // There is none, or it broke as one spoke: what is sent again is the same attempt, and has
+    // the id by which the receiver tells.
     let port = uri.port_u16().unwrap_or(if is_tls { 443 } else { 80 });
     let addresses = address::resolve(host, port, outside.allow_private()).await?;
     let stream = TcpStream::connect(addresses.as_slice()).await.map_err(|why| format!("connecting to {host}: {why}"))?;

@@ -1,7 +1,7 @@
 //! Connections that are kept for a while: to make one costs more than what is said over it.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use flowmeter_core::time::Timestamp;
 use http_body_util::Full;
@@ -23,6 +23,12 @@ struct Idle {
     since: Timestamp,
 }
 
+impl Idle {
+    fn is_fresh(&self, now: Timestamp) -> bool {
+        now.since(self.since) < IDLE_MAX
+    }
+}
+
 /// Connections by scheme and authority.
 #[derive(Default)]
 pub(super) struct Pool(Mutex<BTreeMap<String, Vec<Idle>>>);
@@ -39,22 +45,29 @@ impl Pool {
     }
 
     fn pop(&self, place: &str, now: Timestamp) -> Option<Speaker> {
-        let mut places = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let waiting = places.get_mut(place)?;
-        waiting.retain(|idle| now.since(idle.since) < IDLE_MAX);
-        waiting.pop().map(|idle| idle.speaker)
+        // The last is the one that was used last.
+        let idle = self.lock().get_mut(place)?.pop()?;
+        idle.is_fresh(now).then_some(idle.speaker)
     }
 
     /// Keeps a connection over which everything was said.
     pub(super) fn keep(&self, place: &str, speaker: Speaker, now: Timestamp) {
-        let mut places = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        places.retain(|_, waiting| {
-            waiting.retain(|idle| now.since(idle.since) < IDLE_MAX);
-            !waiting.is_empty()
-        });
+        let mut places = self.lock();
         let waiting = places.entry(place.to_owned()).or_default();
         if waiting.len() < KEPT_MAX {
             waiting.push(Idle { speaker, since: now });
         }
+    }
+
+    /// Closes what nobody has used for long.
+    pub(super) fn sweep(&self, now: Timestamp) {
+        self.lock().retain(|_, waiting| {
+            waiting.retain(|idle| idle.is_fresh(now));
+            !waiting.is_empty()
+        });
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Vec<Idle>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -22,6 +22,20 @@ impl Clock for Wall {
     }
 }
 
+/// The time since the machine booted, also while it slept. Nobody can set it.
+pub(crate) struct SinceBoot;
+
+impl flowmeter_engine::node::Stopwatch for SinceBoot {
+    fn elapsed(&self) -> i64 {
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        let clock = rustix::time::ClockId::Boottime;
+        #[cfg(not(any(target_os = "linux", target_os = "android")))]
+        let clock = rustix::time::ClockId::Monotonic;
+        let time = rustix::time::clock_gettime(clock);
+        time.tv_sec.saturating_mul(1_000_000_000).saturating_add(time.tv_nsec)
+    }
+}
+
 /// How long something takes.
 pub(crate) struct Stopwatch(Instant);
 

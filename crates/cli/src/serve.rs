@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context;
+use flowmeter_engine::node::SteadyClock;
 use flowmeter_server::run::{Document, run};
 use flowmeter_server::settings::{Flag, Layers, Settings};
 use flowmeter_server::traces::TARGET;
@@ -16,7 +17,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::args::Serve;
-use crate::clock::Wall;
+use crate::clock::{SinceBoot, Wall};
 use crate::failure::{self, Wrong};
 use crate::traces;
 
@@ -38,7 +39,9 @@ pub(crate) fn serve(serve: &Serve) -> anyhow::Result<ExitCode> {
         let signal = stopped().await;
         tracing::info!("{signal}: no more requests are taken; what was taken is finished");
     };
-    runtime.block_on(run(settings, documents, Arc::new(Wall), stop, |address, installation| {
+    let jump_max = settings.clock_jump_max.map(|max| i64::try_from(max.as_nanos()).unwrap_or(i64::MAX));
+    let clock = Arc::new(SteadyClock::new(Arc::new(Wall), Arc::new(SinceBoot), jump_max));
+    runtime.block_on(run(settings, documents, clock, stop, |address, installation| {
         // Who started it may have stopped listening: that is no reason to stop.
         let mut out = std::io::stdout().lock();
         let version = env!("CARGO_PKG_VERSION");

@@ -18,11 +18,13 @@ mod prepare;
 mod stamp;
 mod walk;
 
+use std::ops::Range;
 use std::sync::Arc;
 
 pub use flow::{Answers, Flow, OperatorCount, Parked, Tap, Token};
 
 use crate::event::{access_log, csv, json};
+use crate::partition::Identity;
 use crate::plan::Plan;
 use crate::schedule::Calendar;
 
@@ -79,7 +81,45 @@ impl Mediator {
 
     /// Takes the partitions' answers for a stage and leads events on to the next.
     pub fn resume<'a>(&mut self, flow: &mut Flow, stage: usize, answers: impl Iterator<Item = &'a Answers>) {
-        self.take_answers(flow, stage, answers);
+        self.take_answers(flow, stage, 0..u32::MAX, answers);
         self.prepare(flow, stage + 1);
     }
+
+    /// The same for some events of the last stage.
+    pub fn conclude<'a>(&mut self, flow: &mut Flow, events: Range<u32>, answers: impl Iterator<Item = &'a Answers>) {
+        let last = self.plan.stages.len() - 1;
+        self.take_answers(flow, last, events, answers);
+    }
+
+    /// Orders the parked events, once all stages are through.
+    pub fn finish(&mut self, flow: &mut Flow) {
+        flow.parked.sort_by_key(|parked| parked.event);
+    }
+
+    /// Leads an event on that was held at a deduplicating operator, up to where it waits next.
+    /// Gives the places where it waits to be admitted; usages wait to be counted.
+    pub fn release(&mut self, flow: &mut Flow, node: u16, place: u32) -> Vec<Asking> {
+        let mut asking = Vec::new();
+        for (node, from) in self.lead_on(flow, node, place) {
+            self.prepare_node(flow, node, from);
+            let waiting = &flow.waiting[usize::from(node)];
+            let shown = (0..).zip(&waiting.identities).flat_map(|(partition, identities)| {
+                let late = identities.iter().filter(|identity| identity.place as usize >= from);
+                late.map(move |identity| Asking { node, partition, identity: *identity })
+            });
+            asking.extend(shown);
+        }
+        asking
+    }
+}
+
+/// An event that waits to be admitted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asking {
+    /// The operator.
+    pub node: u16,
+    /// The partition that answers.
+    pub partition: usize,
+    /// What it shows.
+    pub identity: Identity,
 }

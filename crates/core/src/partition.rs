@@ -28,9 +28,11 @@ mod memory;
 mod meter;
 mod name;
 mod order;
+mod parked;
 mod periods;
 mod reschedule;
 mod stretches;
+mod sure;
 mod symbols;
 mod threshold;
 
@@ -46,6 +48,7 @@ pub use identities::{Drain, IdentityTable, is_within, recorded_at};
 pub use memory::Memory;
 pub use meter::{Amount, Birth, Carry, Extra, Meter, MeterKey, OpenPeriod, Rare, Sent, Standing, Stretch};
 pub use name::Name;
+pub use parked::ParkedIdentities;
 pub use periods::Periods;
 pub use symbols::Symbols;
 pub(crate) use threshold::THRESHOLDS_MAX;
@@ -83,11 +86,26 @@ pub trait Meters {
     fn count(&self) -> usize;
 }
 
+/// How an identity was known when it was admitted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admission {
+    /// Not at all; it is recorded.
+    New,
+    /// Only outside the window; it is recorded.
+    Beside,
+    /// Within the window: the event is a duplicate, and nothing is recorded.
+    Known,
+}
+
 /// Where identities are kept.
 pub trait Identities {
-    /// Notes identities in order and tells `duplicate` of each that is known within
-    /// `window` nanoseconds of its event time (`None`: for ever). First arrival wins.
-    fn admit(&mut self, identities: &[Identity], window: Option<i64>, duplicate: &mut dyn FnMut(&Identity));
+    /// Admits identities in order, and gives to `answer` each that was known: within `window`
+    /// nanoseconds of its event time (`None`: for ever) or outside. First arrival wins.
+    fn admit(&mut self, identities: &[Identity], window: Option<i64>, answer: &mut dyn FnMut(&Identity, Admission));
+    /// Takes back an identity that was recorded since the last [`Identities::settle`].
+    fn withdraw(&mut self, fingerprint: u128, at: Timestamp);
+    /// Nothing that was recorded so far will be taken back.
+    fn settle(&mut self) {}
     /// Makes room for so many in all. Only a hint: no answer depends on it.
     fn expect(&mut self, count: usize);
 }
@@ -98,6 +116,8 @@ pub struct Partition<M = Memory, I = IdentityTable> {
     plan: Arc<Plan>,
     meters: M,
     identities: I,
+    /// Identities of parked events: the next event with one of them takes its place.
+    parked: ParkedIdentities,
     /// Those of the plan's meter types, then those of meters whose type had another one.
     calendars: Vec<Calendar>,
     /// By meter type.
@@ -111,6 +131,8 @@ pub struct Partition<M = Memory, I = IdentityTable> {
     /// Meters by the instant at which something is to be flushed. An entry counts only
     /// if the meter still says the same.
     due: BTreeMap<Timestamp, Vec<MeterIx>>,
+    /// Whether the events at hand are judged late by the time of receipt.
+    by_receipt: bool,
     scratch: count::Scratch,
 }
 
@@ -126,8 +148,10 @@ impl<M: Meters + Default, I: Identities> Partition<M, I> {
             gone: 0,
             meters: M::default(),
             identities,
+            parked: ParkedIdentities::default(),
             symbols: Symbols::default(),
             due: BTreeMap::new(),
+            by_receipt: false,
             scratch: count::Scratch::default(),
             plan,
         }
@@ -140,9 +164,29 @@ impl<M: Meters, I: Identities> Partition<M, I> {
     pub fn apply(&mut self, command: Command<'_>, at: Timestamp, effects: &mut impl Effects) {
         match command {
             Command::Admit { identities, window } => {
-                self.identities.admit(identities, window, &mut |identity| effects.duplicate(identity));
+                let mut answer = |identity: &Identity, admission| match admission {
+                    Admission::Known => effects.duplicate(identity),
+                    Admission::Beside => effects.beside(identity),
+                    Admission::New => {}
+                };
+                self.identities.admit(identities, window, &mut answer);
             }
-            Command::Count { processor, batch, usages } => self.count(processor, batch, usages, at, effects),
+            Command::Withdraw { identity } => {
+                self.identities.withdraw(identity.fingerprint, identity.at);
+            }
+            Command::Park { identity, arrival } => {
+                self.identities.withdraw(identity.fingerprint, identity.at);
+                self.parked.add(identity, arrival);
+            }
+            Command::Spend { identity, window, arrival } => {
+                for parked in self.parked.take(identity, window) {
+                    effects.superseded(parked, arrival);
+                }
+            }
+            Command::Count { processor, batch, usages, by_receipt } => {
+                self.by_receipt = by_receipt;
+                self.count(processor, batch, usages, at, effects);
+            }
             Command::Open(declared) => self.open_declared(declared, at, effects),
             Command::Edit(declared) => self.edit_declared(declared),
             Command::Delete(declared) => self.delete_declared(declared, effects),
@@ -155,6 +199,21 @@ impl<M: Meters, I: Identities> Partition<M, I> {
     /// Makes room for so many identities in all. Only a hint: no answer depends on it.
     pub fn expect_identities(&mut self, count: usize) {
         self.identities.expect(count);
+    }
+
+    /// Identities of parked events.
+    pub fn parked(&self) -> &ParkedIdentities {
+        &self.parked
+    }
+
+    /// Forgets the identities of parked events that need no successor any more.
+    pub fn forget_parked(&mut self, is_settled: &dyn Fn(u64) -> bool) {
+        self.parked.forget(is_settled);
+    }
+
+    /// The round is over: what was admitted stays.
+    pub fn settle_identities(&mut self) {
+        self.identities.settle();
     }
 
     /// Its identities.

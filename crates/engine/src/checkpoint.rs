@@ -13,10 +13,13 @@ use flowmeter_store::rollups;
 use rayon::prelude::*;
 use zstd::stream::write::Encoder;
 
+use crate::live::Items;
 use crate::{Error, Kind, Totals};
 
 const MARK: &[u8; 8] = b"FLOWCKPT";
-const FORMAT: u8 = 2;
+const FORMAT: u8 = 3;
+/// Before there were settlements.
+const FORMAT_WITHOUT_SETTLEMENTS: u8 = 2;
 /// Before there were notes.
 const FORMAT_WITHOUT_NOTES: u8 = 1;
 /// zstd's level 1: images are mostly small numbers and names.
@@ -29,7 +32,7 @@ pub(crate) struct Checkpoint<Image = Vec<u8>> {
     pub(crate) position: u64,
     pub(crate) clock: Timestamp,
     /// Items of the outlet's logs.
-    pub(crate) items: [u64; 4],
+    pub(crate) items: Items,
     /// Whether somebody listens to what happens to single meters.
     pub(crate) listens: bool,
     pub(crate) totals: Totals,
@@ -87,7 +90,8 @@ impl Checkpoint<Packed> {
         pen.count(u64::from(self.version));
         pen.count(self.position);
         pen.time(self.clock);
-        self.items.iter().for_each(|items| pen.count(*items));
+        let Items { records, parked, arrivals, notes, settled } = self.items;
+        [records, parked, arrivals, notes, settled].into_iter().for_each(|items| pen.count(items));
         pen.byte(u8::from(self.listens));
         write_totals(&self.totals, pen);
         pen.count(self.images.len() as u64);
@@ -113,7 +117,7 @@ impl Checkpoint {
         }
         let body = body.strip_prefix(MARK).ok_or_else(|| corrupt("it is no checkpoint"))?;
         match body.split_first() {
-            Some((&format @ (FORMAT | FORMAT_WITHOUT_NOTES), body)) => {
+            Some((&format @ FORMAT_WITHOUT_NOTES..=FORMAT, body)) => {
                 let mut glass = Glass::new(body);
                 Checkpoint::read_from(&mut glass, format, unpack).map_err(|why| corrupt(&why.to_string()))?
             }
@@ -128,11 +132,10 @@ impl Checkpoint {
     ) -> Seen<Result<Checkpoint, Error>> {
         let (version, position, clock) = (glass.count()? as u32, glass.count()?, glass.time()?);
         let [records, parked, arrivals] = [glass.count()?, glass.count()?, glass.count()?];
-        let (notes, listens) = match format {
-            FORMAT_WITHOUT_NOTES => (0, false),
-            _ => (glass.count()?, glass.byte()? != 0),
-        };
-        let items = [records, parked, arrivals, notes];
+        let notes = if format > FORMAT_WITHOUT_NOTES { glass.count()? } else { 0 };
+        let settled = if format > FORMAT_WITHOUT_SETTLEMENTS { glass.count()? } else { 0 };
+        let listens = format > FORMAT_WITHOUT_NOTES && glass.byte()? != 0;
+        let items = Items { records, parked, arrivals, notes, settled };
         let totals = read_totals(glass)?;
         let (mut packed, mut manifests) = (Vec::new(), Vec::new());
         for _ in 0..glass.length()? {
@@ -194,7 +197,8 @@ fn read_totals(glass: &mut Glass<'_>) -> Seen<Totals> {
     Ok(Totals { tally, operators, meters_opened })
 }
 
-fn positions(disk: &dyn Disk, pipeline: &str) -> Result<Vec<u64>, Error> {
+/// The positions of all checkpoints of a pipeline, by their names.
+pub(crate) fn positions(disk: &dyn Disk, pipeline: &str) -> Result<Vec<u64>, Error> {
     let folder = folder(pipeline);
     let names = disk.list(&folder).map_err(|why| Error::from(flowmeter_store::Error::io(&folder, &why)))?;
     Ok(names.iter().filter_map(|name| name.strip_suffix(".ckpt")?.parse().ok()).collect())

@@ -1,12 +1,16 @@
 //! A partition and what it answers in a round.
 
+use std::ops::Range;
+
 use flowmeter_core::mediation::{Answers, Flow};
-use flowmeter_core::operator::{Operator, Window};
+use flowmeter_core::operator::Operator;
 use flowmeter_core::partition::{Command, Counted, Effects, Identities, Identity, Memory, Meter, Partition, RecordKey, Usage};
 use flowmeter_core::plan::Plan;
-use flowmeter_core::verdict::Reason;
+use flowmeter_core::time::Timestamp;
+use flowmeter_core::verdict::{Reason, Verdict};
 
 use crate::noted::{Happening, Noted};
+use crate::repeats::{self, Flagged, Repeat, window_of};
 use crate::roll::Roll;
 
 /// A partition with its answers.
@@ -23,7 +27,24 @@ pub(crate) struct Lane<I> {
     pub(crate) noted: Vec<(usize, Noted)>,
     /// Its usage by minute, if that is wanted.
     pub(crate) roll: Option<Roll>,
+    /// Repetitions within the round.
+    pub(crate) repeats: Vec<Repeat>,
+    /// Parked events that were superseded in the round.
+    pub(crate) superseded: Vec<Superseded>,
     number: usize,
+}
+
+/// A parked event whose place another took; both by their number in the order of arrival.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Superseded {
+    /// The event that came later.
+    pub by: u64,
+    /// The parked event.
+    pub parked: u64,
+    /// When the later one was received.
+    pub at: Timestamp,
+    /// The entry of the log in which it came.
+    pub position: u64,
 }
 
 /// A partial record.
@@ -60,12 +81,14 @@ impl<I: Identities> Lane<I> {
             listens: false,
             noted: Vec::new(),
             roll: None,
+            repeats: Vec::new(),
+            superseded: Vec::new(),
             number,
         }
     }
 
     /// Forgets the answers of the last stage.
-    fn begin(&mut self, flows: usize) {
+    pub(crate) fn begin(&mut self, flows: usize) {
         self.answers.resize_with(flows, Answers::default);
         for answer in &mut self.answers {
             *answer = Answers::default();
@@ -76,23 +99,61 @@ impl<I: Identities> Lane<I> {
     }
 
     /// Answers for this partition's part of every flow, in the order of arrival.
-    pub(crate) fn answer<'f>(&mut self, plan: &Plan, stage: usize, flows: impl ExactSizeIterator<Item = &'f Flow>) {
+    pub(crate) fn answer(&mut self, plan: &Plan, stage: usize, flows: &[&Flow]) {
         self.begin(flows.len());
-        for (flow_ix, flow) in flows.enumerate() {
-            for &node in &plan.stages[stage] {
-                let command = match &plan.nodes[usize::from(node)].operator {
-                    Operator::Dedupe(dedupe) => Command::Admit {
-                        identities: flow.identities(node, self.number),
-                        window: match dedupe.window {
-                            Window::Rolling(span) => Some(span),
-                            // A calendar window is part of the identity.
-                            Window::Calendar(..) | Window::Forever => None,
-                        },
-                    },
-                    Operator::Meter(processor) => {
-                        Command::Count { processor: *processor, batch: &flow.batch, usages: flow.usages(node, self.number) }
-                    }
-                    _ => continue,
+        if stage + 1 == plan.stages.len() {
+            self.count(plan, flows.iter().copied().enumerate(), &|_| 0..u32::MAX);
+        } else {
+            self.admit(plan, &plan.stages[stage], flows);
+        }
+    }
+
+    /// Admits the events of a stage that deduplicates.
+    fn admit(&mut self, plan: &Plan, nodes: &[u16], flows: &[&Flow]) {
+        let (mut known, mut beside) = (Vec::new(), Vec::new());
+        for (flow, batch) in flows.iter().enumerate() {
+            for &node in nodes {
+                let identities = batch.identities(node, self.number);
+                let command = Command::Admit { identities, window: window_of(plan, node) };
+                let mut effects = Admitting { known: &mut known, beside: &mut beside, flow, node };
+                self.partition.apply(command, batch.at, &mut effects);
+            }
+        }
+        if known.is_empty() && beside.is_empty() {
+            return;
+        }
+        let repeats = repeats::find(nodes, self.number, flows, &known, &beside);
+        let mut held: Vec<_> = repeats.iter().filter_map(Repeat::held_at).collect();
+        held.sort_unstable();
+        for (flow, node, place) in &held {
+            self.answers[*flow].held.push((*node, *place));
+        }
+        for Flagged { flow, node, place, .. } in known {
+            let is_held = held.binary_search(&(flow, node, place)).is_ok();
+            let answers = &mut self.answers[flow];
+            match is_held || flows[flow].batch.block.again {
+                true => answers.known.push((node, place)),
+                false => answers.duplicates.push((node, place)),
+            }
+        }
+        self.repeats.extend(repeats);
+    }
+
+    /// Counts some events of flows, in the order of arrival.
+    pub(crate) fn count<'f>(
+        &mut self,
+        plan: &Plan,
+        flows: impl Iterator<Item = (usize, &'f Flow)>,
+        events: &dyn Fn(usize) -> Range<u32>,
+    ) {
+        for (flow_ix, flow) in flows {
+            for &node in plan.stages.last().map_or(&[][..], Vec::as_slice) {
+                let Operator::Meter(processor) = plan.nodes[usize::from(node)].operator else { continue };
+                let command = Command::Count {
+                    processor,
+                    batch: &flow.batch,
+                    usages: flow.usages_of(node, self.number, events(flow_ix)),
+                    by_receipt: flow.batch.block.received_at.is_some(),
                 };
                 let mut effects = Answering {
                     answers: &mut self.answers[flow_ix],
@@ -102,13 +163,85 @@ impl<I: Identities> Lane<I> {
                     node,
                     flow: flow_ix,
                 };
-                // Two kinds of effects, so that who rolls nothing up does nothing for it.
+                // Two kinds of effects, so that pipelines without rollups pay nothing for them.
                 match &mut self.roll {
                     None => self.partition.apply(command, flow.at, &mut effects),
                     Some(roll) => self.partition.apply(command, flow.at, &mut Rolling { effects, roll }),
                 }
             }
         }
+    }
+
+    /// Whether identities of the round must be looked at once verdicts are known.
+    pub(crate) fn has_parked(&self) -> bool {
+        !self.partition.parked().is_empty()
+    }
+
+    /// The verdicts of a round are known: identities of parked events are withdrawn, and events
+    /// that spent theirs take the place of parked ones.
+    pub(crate) fn spend(&mut self, plan: &Plan, flows: &[&Flow]) {
+        let admitting = plan.stages.iter().take(plan.stages.len().saturating_sub(1)).flatten();
+        let nodes: Vec<u16> = admitting.copied().collect();
+        for flow in flows {
+            for &node in &nodes {
+                let window = window_of(plan, node);
+                for identity in flow.identities(node, self.number) {
+                    if !flow.is_recorded(node, identity.place) {
+                        continue;
+                    }
+                    let event = flow.event_of(node, identity.place);
+                    let arrival = flow.first_arrival + u64::from(event);
+                    let command = match flow.verdict(event) {
+                        Verdict::Parked(_) => Command::Park { identity, arrival },
+                        Verdict::Duplicate | Verdict::Open => Command::Withdraw { identity },
+                        Verdict::Counted | Verdict::Filtered => Command::Spend { identity, window, arrival },
+                    };
+                    let position = flow.batch.block.position;
+                    let superseded = &mut self.superseded;
+                    let mut effects = Spending { superseded, at: flow.at, position };
+                    self.partition.apply(command, flow.at, &mut effects);
+                }
+            }
+        }
+    }
+}
+
+/// Takes the effects of admitting events.
+struct Admitting<'l> {
+    known: &'l mut Vec<Flagged>,
+    beside: &'l mut Vec<Flagged>,
+    flow: usize,
+    node: u16,
+}
+
+impl Admitting<'_> {
+    fn flagged(&self, identity: &Identity) -> Flagged {
+        let Identity { fingerprint, place, .. } = *identity;
+        Flagged { flow: self.flow, node: self.node, fingerprint, place }
+    }
+}
+
+impl Effects for Admitting<'_> {
+    fn duplicate(&mut self, identity: &Identity) {
+        self.known.push(self.flagged(identity));
+    }
+
+    fn beside(&mut self, identity: &Identity) {
+        self.beside.push(self.flagged(identity));
+    }
+}
+
+/// Takes the effects of spending identities.
+struct Spending<'l> {
+    superseded: &'l mut Vec<Superseded>,
+    at: Timestamp,
+    position: u64,
+}
+
+impl Effects for Spending<'_> {
+    fn superseded(&mut self, parked: u64, by: u64) {
+        let Spending { at, position, .. } = *self;
+        self.superseded.push(Superseded { by, parked, at, position });
     }
 }
 
@@ -123,10 +256,6 @@ struct Answering<'l> {
 }
 
 impl Effects for Answering<'_> {
-    fn duplicate(&mut self, identity: &Identity) {
-        self.answers.duplicates.push((self.node, identity.place));
-    }
-
     fn late(&mut self, _usage: &Usage) {
         self.answers.late += 1;
     }
@@ -145,8 +274,6 @@ impl Effects for Answering<'_> {
             noted.push((self.flow, Noted::of(Happening::Opened, meter)));
         }
     }
-
-    fn deleted(&mut self, _meter: &Meter) {}
 
     fn record(&mut self, _key: RecordKey<'_>, _json: &[u8]) {
         // Counting closes nothing; records come of ticks, which go through `merge`.
@@ -171,10 +298,6 @@ impl Effects for Rolling<'_, '_> {
         self.roll.add(counted);
     }
 
-    fn duplicate(&mut self, identity: &Identity) {
-        self.effects.duplicate(identity);
-    }
-
     fn late(&mut self, usage: &Usage) {
         self.effects.late(usage);
     }
@@ -189,10 +312,6 @@ impl Effects for Rolling<'_, '_> {
 
     fn opened(&mut self, meter: &Meter) {
         self.effects.opened(meter);
-    }
-
-    fn deleted(&mut self, meter: &Meter) {
-        self.effects.deleted(meter);
     }
 
     fn record(&mut self, key: RecordKey<'_>, json: &[u8]) {

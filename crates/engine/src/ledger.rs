@@ -27,7 +27,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::checkpoint::{self, Checkpoint, Found};
-use crate::live::accepts;
+use crate::live::{Items, accepts};
 use crate::{Engine, Error, Kind, RecordSink, Settings};
 use spool::Spool;
 
@@ -218,7 +218,7 @@ impl Ledger {
             version: 0,
             position: self.run,
             clock,
-            items: [0; 4],
+            items: Items::default(),
             listens: false,
             totals: engine.totals(),
             images: engine.packed_images()?,

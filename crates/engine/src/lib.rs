@@ -22,11 +22,13 @@ pub mod node;
 mod noted;
 pub mod outbox;
 mod recount;
+mod repeats;
 mod roll;
 mod round;
 mod source;
 
 pub use error::{Error, Kind};
+pub use lane::Superseded;
 pub use merge::RecordSink;
 pub use noted::{Happening, Noted};
 pub use recount::{Counted, Recount, Steps};

@@ -15,6 +15,7 @@ mod entry;
 mod note;
 mod outlet;
 mod rolling;
+mod settlement;
 mod source;
 mod tail;
 
@@ -33,12 +34,13 @@ use uuid::Uuid;
 
 pub(crate) use adoption::accepts;
 pub use arrivals::{Arrivals, Arrived, ParkedNote};
-pub use command::{LogCommand, MeterName};
-pub use entry::Letter;
+pub use command::{AdoptedDocument, CatalogRow, LogCommand, MeterName};
+pub use entry::{Letter, Settles};
 pub use note::{NoteItem, NoteKind, note_item, note_of_meter};
 pub use outlet::{
-    Announce, JudgedBlock, Outlet, ParkedItem, RecordItem, Stream, items, judged, parked_item, record_item, records_folder,
+    Announce, Items, JudgedBlock, Outlet, ParkedItem, RecordItem, Stream, items, judged, parked_item, record_item, records_folder,
 };
+pub use settlement::{How, Settled, Settlement, SettlementItem, settlement_item};
 pub use tail::{Found, Tail};
 
 use crate::checkpoint::{self, Checkpoint, Kept};
@@ -69,6 +71,13 @@ impl LiveSettings {
         let merging = if self.paced { Merging::Paced } else { Merging::Background };
         identities::Settings { memory_bytes: self.identities_bytes / partitions.max(1), merging }
     }
+}
+
+/// The position before which the files of a pipeline say that every entry of the log was durable.
+pub fn known_position(disk: &Arc<dyn Disk>, folder: &str) -> Result<u64, Error> {
+    let of_checkpoints = checkpoint::positions(&**disk, folder)?.into_iter().max().unwrap_or(0);
+    let of_verdicts = arrivals::last_position(disk, folder)?.map_or(0, |last| last + 1);
+    Ok(of_checkpoints.max(of_verdicts))
 }
 
 /// A pipeline at work.
@@ -161,7 +170,7 @@ impl Live {
             merges: rolling::Merges::default(),
         };
         // What a beginning wrote that came to no checkpoint is written by this one again.
-        live.outlet.go_on_from([0; 4])?;
+        live.outlet.go_on_from(Items::default())?;
         live.outlet.note(&live.plan, &declared);
         // So that whatever comes, there is one to go on from.
         live.checkpoint()?;
@@ -214,20 +223,51 @@ impl Live {
     pub fn take(&mut self, entries: &[Arc<Entry>], plan_of: &dyn Fn(u32) -> Result<Arc<Plan>, Error>) -> Result<(), Error> {
         let mut events = Vec::new();
         for entry in entries {
-            if entry.position != self.position + events.len() as u64 {
-                let message = format!("entry {} came where {} is next", entry.position, self.position);
+            let next = events.last().map_or(self.position, |last: &Arc<Entry>| last.position + 1);
+            if entry.position > next {
+                let message = format!(
+                    "the entries from {next} to {} of the log are lost; restore the data folder from a backup",
+                    entry.position - 1
+                );
+                return Err(Error::new(Kind::Corrupt, message));
+            }
+            if entry.position < next {
+                let message = format!("entry {} came where {next} is next", entry.position);
                 return Err(Error::new(Kind::Bug, message));
             }
-            if entry.kind == EntryKind::Events {
+            if entry.kind == EntryKind::Events && !Letter::is_settling(&entry.bytes) {
                 events.push(Arc::clone(entry));
                 continue;
             }
             self.take_events(&mut events)?;
+            if entry.kind == EntryKind::Events {
+                self.settle(entry)?;
+                continue;
+            }
             self.clock = self.clock.max(Timestamp::from_nanos(entry.at));
             self.command(&LogCommand::read(&entry.bytes)?, plan_of)?;
             self.position = entry.position + 1;
         }
         self.take_events(&mut events)
+    }
+
+    /// Takes an entry that settles a parked event: what it carries counts, if the event is not
+    /// settled yet.
+    fn settle(&mut self, entry: &Arc<Entry>) -> Result<(), Error> {
+        let letter = Letter::read(&entry.bytes)?;
+        let is_mine = letter.is_for(&self.namespace, self.plan.id, true);
+        let at = self.clock.max(Timestamp::from_nanos(entry.at));
+        let settles = letter.settles.filter(|_| is_mine);
+        let is_first = settles.is_some_and(|Settles { arrival, how, who }| {
+            let by = (!letter.lines.is_empty()).then(|| self.outlet.arrivals());
+            let position = entry.position;
+            self.outlet.settle(arrival, Settlement { how, at, who: who.to_owned(), by, position })
+        });
+        if is_first {
+            return self.take_events(&mut vec![Arc::clone(entry)]);
+        }
+        (self.position, self.clock) = (entry.position + 1, at);
+        Ok(())
     }
 
     fn take_events(&mut self, events: &mut Vec<Arc<Entry>>) -> Result<(), Error> {
@@ -271,7 +311,16 @@ impl Live {
             LogCommand::Delete { meter, .. } => self.apply(meter, |declared| Command::Delete(declared)),
             LogCommand::Listen { listens, .. } => self.engine.listen(*listens),
             LogCommand::Forget { meter_type, .. } => self.forget(*meter_type),
-            LogCommand::Adopt { version, .. } => self.adopt(*version, plan_of(*version)?)?,
+            LogCommand::Adopt { version, document, .. } => {
+                let plan = match document {
+                    Some(document) => document.plan(self.plan.id)?,
+                    None => plan_of(*version)?,
+                };
+                self.adopt(*version, plan)?;
+            }
+            LogCommand::Change { commands, .. } => {
+                return commands.iter().try_for_each(|command| self.command(command, plan_of));
+            }
         }
         self.outlet.write(at)
     }
@@ -285,6 +334,8 @@ impl Live {
             // Nothing was taken since: the newest says all there is to say.
             return Ok(oldest);
         }
+        let settled = self.outlet.settled_events();
+        self.engine.forget_parked(&|arrival| settled.contains(arrival));
         let manifests = self.engine.identities_mut().map(SpilledIdentities::seal).collect::<Result<Vec<_>, _>>()?;
         let rollups = self.merges.seal(&mut self.engine, self.settings.paced)?;
         let checkpoint = Checkpoint {

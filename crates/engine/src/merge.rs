@@ -9,9 +9,8 @@ use std::panic::resume_unwind;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::ScopedJoinHandle;
 
-use flowmeter_core::partition::{Command, Effects, Identities, Identity, Memory, Meter, Partition, RecordKey, Usage};
+use flowmeter_core::partition::{Command, Effects, Identities, Memory, Meter, Partition, RecordKey};
 use flowmeter_core::time::Timestamp;
-use flowmeter_core::verdict::Reason;
 
 use crate::Error;
 use crate::noted::{Happening, Noted};
@@ -196,12 +195,4 @@ impl Effects for Closing {
             noted.push(Noted::of(Happening::Deleted, meter));
         }
     }
-
-    // Closing meets no events.
-    fn duplicate(&mut self, _identity: &Identity) {}
-    fn late(&mut self, _usage: &Usage) {}
-    fn parked(&mut self, _usage: &Usage, _reason: Reason, _detail: String) {}
-    fn unmatched(&mut self, _usage: &Usage) {}
-    fn opened(&mut self, _meter: &Meter) {}
-    fn threshold(&mut self, _event: u32, _key: RecordKey<'_>, _json: &[u8]) {}
 }

@@ -10,10 +10,16 @@
 //! durable. A worker that is slow reads from the disk what the tail no longer holds; it
 //! never holds up the writer.
 
+mod board;
+mod steady;
+mod ticker;
 mod worker;
 mod writer;
 
-pub use worker::{After, Board, Judgement, Surroundings, Worker, WorkerSettings, open_reader};
+pub use board::Board;
+pub use steady::{SteadyClock, Stopwatch};
+pub use ticker::Ticker;
+pub use worker::{After, Judgement, Surroundings, Worker, WorkerSettings, open_reader};
 pub use writer::{Placed, Reply, Submission, Writer, WriterSettings};
 
 use flowmeter_core::time::Timestamp;
@@ -22,4 +28,9 @@ use flowmeter_core::time::Timestamp;
 pub trait Clock: Send + Sync {
     /// Now.
     fn now(&self) -> Timestamp;
+
+    /// Nanoseconds by which the machine's clock is ahead, while it is not followed.
+    fn difference(&self) -> Option<i64> {
+        None
+    }
 }

@@ -4,9 +4,8 @@
 //! and it is put in an order that does not depend on how many of them there are: by block,
 //! then by meter. What people do by hand, meter by meter, is gathered always.
 
-use flowmeter_core::partition::{Effects, Identity, Meter, RecordKey, Usage};
+use flowmeter_core::partition::{Effects, Meter};
 use flowmeter_core::time::Timestamp;
-use flowmeter_core::verdict::Reason;
 use uuid::Uuid;
 
 /// What happened to a meter.
@@ -64,11 +63,4 @@ impl Effects for Noting {
     fn deleted(&mut self, meter: &Meter) {
         self.0.push(Noted::of(Happening::Deleted, meter));
     }
-
-    fn duplicate(&mut self, _: &Identity) {}
-    fn late(&mut self, _: &Usage) {}
-    fn parked(&mut self, _: &Usage, _: Reason, _: String) {}
-    fn unmatched(&mut self, _: &Usage) {}
-    fn record(&mut self, _: RecordKey<'_>, _: &[u8]) {}
-    fn threshold(&mut self, _: u32, _: RecordKey<'_>, _: &[u8]) {}
 }

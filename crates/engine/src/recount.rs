@@ -10,7 +10,7 @@ use std::sync::Arc;
 use flowmeter_core::event::Origin;
 use flowmeter_core::mediation::{Answers, Decoder, Flow, Mediator, Parked, Tap};
 use flowmeter_core::operator::Operator;
-use flowmeter_core::partition::{Command, Effects, Identity, IdentityTable, Memory, Meter, Partition, RecordKey, Usage};
+use flowmeter_core::partition::{Command, Effects, IdentityTable, Memory, Meter, Partition, RecordKey, Usage};
 use flowmeter_core::plan::{DeclaredMeter, Plan};
 use flowmeter_core::schedule::{Calendar, Period};
 use flowmeter_core::time::Timestamp;
@@ -114,7 +114,10 @@ impl Recount {
                 for usage in usages {
                     let before = counts(partition);
                     let mut effects = Counting { answers: &mut answers, node, records };
-                    let command = Command::Count { processor, batch: &flow.batch, usages: &[*usage] };
+                    let usages = &[*usage];
+                    // One that is counted again was in time, whatever the rule is by now.
+                    let by_receipt = user.is_none();
+                    let command = Command::Count { processor, batch: &flow.batch, usages, by_receipt };
                     partition.apply(command, at, &mut effects);
                     for (meter_type, period) in grown(&before, &counts(partition)) {
                         steps.counted.push(counted(plan, flow, node, processor, usage, meter_type, period, &user_of(usage)));
@@ -204,16 +207,10 @@ fn grown(before: &Counts, after: &Counts) -> Vec<(u16, Period)> {
 struct Made(Vec<(RecordKey<'static>, Vec<u8>)>);
 
 impl Effects for Made {
-    fn duplicate(&mut self, _: &Identity) {}
-    fn late(&mut self, _: &Usage) {}
-    fn parked(&mut self, _: &Usage, _: Reason, _: String) {}
     fn unmatched(&mut self, _: &Usage) {}
-    fn opened(&mut self, _: &Meter) {}
-    fn deleted(&mut self, _: &Meter) {}
     fn record(&mut self, key: RecordKey<'_>, json: &[u8]) {
         self.0.push((RecordKey { user: b"", ..key }, json.to_vec()));
     }
-    fn threshold(&mut self, _: u32, _: RecordKey<'_>, _: &[u8]) {}
 }
 
 /// What follows from counting one event.
@@ -224,7 +221,6 @@ struct Counting<'l> {
 }
 
 impl Effects for Counting<'_> {
-    fn duplicate(&mut self, _: &Identity) {}
     fn late(&mut self, _: &Usage) {
         self.answers.late += 1;
     }
@@ -234,10 +230,7 @@ impl Effects for Counting<'_> {
     fn unmatched(&mut self, usage: &Usage) {
         self.answers.unmatched.push((self.node, usage.place));
     }
-    fn opened(&mut self, _: &Meter) {}
-    fn deleted(&mut self, _: &Meter) {}
     fn record(&mut self, key: RecordKey<'_>, json: &[u8]) {
         self.records.record(key, json);
     }
-    fn threshold(&mut self, _: u32, _: RecordKey<'_>, _: &[u8]) {}
 }

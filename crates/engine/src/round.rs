@@ -1,11 +1,12 @@
 //! Rounds: blocks in, verdicts added up.
 
+use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use flowmeter_core::event::{Batch, Origin};
 use flowmeter_core::image::{BadImage, Glass};
 use flowmeter_core::limits::IDENTITIES_EXPECTED_MAX;
-use flowmeter_core::mediation::{Decoder, Flow, Mediator, OperatorCount, Tap};
+use flowmeter_core::mediation::{Answers, Asking, Decoder, Flow, Mediator, OperatorCount, Tap};
 use flowmeter_core::operator::Operator;
 use flowmeter_core::partition::{Command, Identities, IdentityTable, Memory, Partition};
 use flowmeter_core::plan::{DeclaredMeter, Plan};
@@ -15,9 +16,10 @@ use flowmeter_store::rollups::Rollups;
 use rayon::prelude::*;
 
 use crate::checkpoint::Packed;
-use crate::lane::Lane;
+use crate::lane::{Lane, Superseded};
 use crate::merge::{Order, RecordSink, close};
 use crate::noted::{Noted, Noting};
+use crate::repeats::{Careful, Repeat};
 use crate::roll::{Fields, Roll};
 use crate::source::{Received, Source};
 use crate::{Error, Kind};
@@ -45,6 +47,10 @@ pub trait Observer {
     fn tapped(&mut self, tap: &Tap, line: u64);
     /// A block is through: its events and, for each, what became of it.
     fn judged(&mut self, _batch: &Batch, _verdicts: &[Verdict]) {}
+    /// An event took the place of a parked one with the same identity.
+    fn superseded(&mut self, _superseded: Superseded) -> Result<(), Error> {
+        Ok(())
+    }
     /// What operators have done by the end of a round, in the order of the plan.
     fn counted(&mut self, _operators: &[OperatorCount]) {}
     /// A round is over.
@@ -80,8 +86,8 @@ pub struct Totals {
 }
 
 /// One slot of a round: a flow and the mediator that leads it.
-struct Slot {
-    flow: Flow,
+pub(crate) struct Slot {
+    pub(crate) flow: Flow,
     mediator: Mediator,
     decoder: Option<Arc<Decoder>>,
 }
@@ -206,6 +212,14 @@ impl<I: Identities + Send + Sync> Engine<I> {
         self.lanes.iter().filter_map(|lane| lane.roll.as_ref()).find_map(Roll::failure)
     }
 
+    /// Forgets identities of parked events that need no successor any more.
+    pub fn forget_parked(&mut self, is_settled: &(dyn Fn(u64) -> bool + Sync)) {
+        let Engine { lanes, pool, .. } = self;
+        pool.install(|| {
+            lanes.par_iter_mut().for_each(|lane| lane.partition.forget_parked(&|arrival| is_settled(arrival)));
+        });
+    }
+
     /// Takes the engine apart: what remains are the identities.
     pub fn into_identities(self) -> Vec<I> {
         self.lanes.into_iter().map(|lane| lane.partition.into_identities()).collect()
@@ -304,6 +318,7 @@ impl<I: Identities + Send + Sync> Engine<I> {
 
     /// One round; how many slots it filled, in the order of arrival.
     fn round(&mut self, intake: &mut Intake<'_>, at: Timestamp) -> usize {
+        let first_arrival = self.totals.tally.received;
         let Engine { plan, slots, lanes, pool, .. } = self;
         pool.install(|| {
             let intake = Mutex::new(intake);
@@ -311,12 +326,37 @@ impl<I: Identities + Send + Sync> Engine<I> {
             slots.sort_by_key(|slot| (slot.decoder.is_none(), slot.flow.batch.block.sequence));
             let received = slots.iter().filter(|slot| slot.decoder.is_some()).count();
             let filled = &mut slots[..received];
-            for stage in 0..plan.stages.len() {
-                lanes.par_iter_mut().for_each(|lane| lane.answer(plan, stage, filled.iter().map(|slot| &slot.flow)));
+            let mut next = first_arrival;
+            for slot in filled.iter_mut() {
+                slot.flow.first_arrival = next;
+                next += slot.flow.batch.len() as u64;
+            }
+            let last = plan.stages.len() - 1;
+            for stage in 0..=last {
+                let repeats: Vec<Repeat> = match stage == last {
+                    true => lanes.iter_mut().flat_map(|lane| lane.repeats.drain(..)).collect(),
+                    false => Vec::new(),
+                };
+                if !repeats.is_empty() {
+                    Careful { plan, slots: filled, lanes }.count(repeats);
+                    break;
+                }
+                let flows: Vec<&Flow> = filled.iter().map(|slot| &slot.flow).collect();
+                lanes.par_iter_mut().for_each(|lane| lane.answer(plan, stage, &flows));
                 filled.par_iter_mut().enumerate().for_each(|(i, slot)| {
-                    slot.mediator.resume(&mut slot.flow, stage, lanes.iter().map(|lane| &lane.answers[i]));
+                    let answers = lanes.iter().map(|lane| &lane.answers[i]);
+                    slot.mediator.resume(&mut slot.flow, stage, answers);
                 });
             }
+            let flows: Vec<&Flow> = filled.iter().map(|slot| &slot.flow).collect();
+            let is_parked = flows.iter().any(|flow| !flow.parked.is_empty());
+            let is_multistage = last > 1;
+            lanes.par_iter_mut().for_each(|lane| {
+                if is_parked || is_multistage || lane.has_parked() {
+                    lane.spend(plan, &flows);
+                }
+                lane.partition.settle_identities();
+            });
             received
         })
     }
@@ -347,6 +387,10 @@ impl<I: Identities + Send + Sync> Engine<I> {
                 observer.tapped(tap, flow.batch.line(tap.event as usize));
             }
         }
+        let lanes = self.lanes.iter_mut();
+        let mut superseded: Vec<_> = lanes.flat_map(|lane| lane.superseded.drain(..)).collect();
+        superseded.sort_unstable();
+        superseded.into_iter().try_for_each(|superseded| observer.superseded(superseded))?;
         let mut noted: Vec<_> = self.lanes.iter_mut().flat_map(|lane| std::mem::take(&mut lane.noted)).collect();
         noted.sort();
         let mut noted = noted.iter().peekable();
@@ -390,6 +434,21 @@ fn pool(settings: Settings) -> Result<rayon::ThreadPool, Error> {
 }
 
 impl Slot {
+    /// Takes the answers of the partitions about some events of the last stage.
+    pub(crate) fn conclude(&mut self, events: Range<u32>, answers: &[Answers]) {
+        self.mediator.conclude(&mut self.flow, events, answers.iter());
+    }
+
+    /// Leads an event on that was held; gives the places where it waits to be admitted.
+    pub(crate) fn release(&mut self, node: u16, place: u32) -> Vec<Asking> {
+        self.mediator.release(&mut self.flow, node, place)
+    }
+
+    /// All stages are through.
+    pub(crate) fn finish(&mut self) {
+        self.mediator.finish(&mut self.flow);
+    }
+
     /// Takes the next block, if there is one, and leads it to the first stage.
     fn fill(&mut self, intake: &Mutex<&mut Intake<'_>>, at: Timestamp) {
         let block = &mut self.flow.batch.block;

@@ -83,7 +83,7 @@ fn catch_up(log: &Log, live: &mut Live, until: u64) {
 fn events(time: &str, lines: &[String]) -> Encoded {
     let mut letter = Vec::new();
     let lines = lines.iter().map(|line| format!("{line}\n")).collect::<String>();
-    Letter { namespace: "default", pipeline: None, again: false, lines: lines.as_bytes() }.write_to(&mut letter);
+    Letter { namespace: "default", pipeline: None, again: false, settles: None, lines: lines.as_bytes() }.write_to(&mut letter);
     Encoded::new(EntryKind::Events, at(time).nanos(), 1, &letter)
 }
 
@@ -117,7 +117,7 @@ fn make(folder: &Path) {
         events("2024-05-01T10:59:00Z", &first),
         command("2024-05-01T11:00:00Z", &LogCommand::Tick),
         command("2024-05-01T11:10:00Z", &LogCommand::Delete { pipeline, meter: ann }),
-        command("2024-05-01T11:20:00Z", &LogCommand::Adopt { pipeline, version: 2 }),
+        command("2024-05-01T11:20:00Z", &LogCommand::Adopt { pipeline, version: 2, document: None }),
         events("2024-05-01T11:30:00Z", &[event(4, "ann", "10:20", 4), event(5, "bob", "13:00", 5)]),
         events("2024-05-01T13:00:00Z", &[event(6, "bob", "13:00", 6)]),
         command("2024-05-02T00:00:00Z", &LogCommand::Tick),

@@ -8,6 +8,7 @@
 mod audit;
 pub mod backup;
 mod batch;
+mod change;
 mod corrections;
 mod declared;
 mod deliveries;
@@ -27,6 +28,7 @@ mod records;
 mod replay;
 mod retention;
 mod sessions;
+mod stopped;
 mod telling;
 mod test_data;
 mod trace;
@@ -43,8 +45,10 @@ use std::time::Duration;
 
 use flowmeter_core::plan::Plan;
 use flowmeter_core::time::Timestamp;
-use flowmeter_engine::live::{LiveSettings, Tail};
-use flowmeter_engine::node::{Clock, Submission, Worker, WorkerSettings, Writer, WriterSettings, open_reader};
+use flowmeter_engine::live::{self, LiveSettings, Tail};
+use flowmeter_engine::node::{
+    Clock, Placed, Reply, Submission, Worker, WorkerSettings, Writer, WriterSettings, open_reader,
+};
 use flowmeter_engine::{Error, Kind};
 use flowmeter_store::catalog::{Catalog, Change, Table, key_of};
 use flowmeter_store::disk::{Disk, LocalDisk, Lock};
@@ -64,6 +68,7 @@ pub use notifications::{NoticeFilter, Tried};
 pub use pipelines::{KeptPipeline, KeptVersion, document_problem};
 pub use records::RecordView;
 pub use sessions::{KeptSession, SessionEvent, counts};
+pub use stopped::Stopped;
 pub use test_data::TestData;
 pub use trace::event_shown;
 pub use trial::Trial;
@@ -85,6 +90,9 @@ const TAIL_BYTES: usize = 64 << 20;
 /// Bytes of entries a pipeline takes in one go: enough to keep all threads busy, few
 /// enough that a question waits only milliseconds.
 const TAKE_BYTES: usize = 8 << 20;
+/// Nanoseconds by which the clock may be behind the log's last entry without a word: clocks are
+/// set by small steps.
+const CLOCK_BEHIND_MAX: i64 = 5_000_000_000;
 /// Bytes that stay free on the disk for checkpoints and the catalog.
 const RESERVE_BYTES: u64 = 256 << 20;
 
@@ -100,8 +108,12 @@ pub struct Installation {
     tail: Arc<Tail>,
     writer: RwLock<Option<Writer>>,
     pipelines: RwLock<BTreeMap<Uuid, Arc<Served>>>,
+    /// Pipelines that should run and do not.
+    stopped: Mutex<BTreeMap<Uuid, stopped::Stopped>>,
     /// Changes of the catalog are made one at a time.
     changing: Mutex<()>,
+    /// Whether a change is in the log and not in the catalog.
+    has_unapplied: AtomicBool,
     /// So are changes of the meters of the OpenMeter API, of which each takes several.
     changing_openmeter: Mutex<()>,
     /// Bytes that meters may take.
@@ -113,9 +125,28 @@ pub struct Installation {
     /// Held while a backup reads: nothing is let go of meanwhile.
     keeping: Mutex<()>,
     /// So that no other program uses the data directory.
-    _lock: Lock,
+    _lock: Option<Lock>,
+    /// Whether the writer and the pipelines have threads of their own.
+    has_threads: bool,
+    /// Whether the machine's clock was not followed when it was looked at last.
+    clock_jumped: AtomicBool,
     /// Events are numbered one at a time.
     teller: telling::Teller,
+}
+
+/// What an installation works with: the machine's, or those of the simulation.
+pub struct Means {
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+    /// Where everything but the catalog is kept.
+    pub disk: Arc<dyn Disk>,
+    /// What people made.
+    pub catalog: Catalog,
+    /// So that no other program uses the data directory.
+    pub lock: Option<Lock>,
+    /// Whether the writer and the pipelines have threads of their own; without, they move when
+    /// [`Installation::turn`] is called, and when somebody waits for them.
+    pub has_threads: bool,
 }
 
 /// A pipeline at work: its state is loaded, and a worker owns it.
@@ -131,6 +162,8 @@ pub struct Served {
     delivery: Arc<delivery::Delivery>,
     /// How far a session that is finishing has come.
     finishing: Mutex<finishing::Finishing>,
+    /// Settlements that are in the audit.
+    audited: AtomicU64,
 }
 
 impl Served {
@@ -156,16 +189,32 @@ impl Installation {
     pub fn open(settings: Settings, clock: Arc<dyn Clock>) -> Result<(Arc<Installation>, log::Recovered), Error> {
         let at = |why: &std::io::Error| Error::io(settings.data.display(), why);
         let disk: Arc<dyn Disk> = Arc::new(LocalDisk::new(&settings.data).map_err(|why| at(&why))?);
-        let lock = Lock::take(&settings.data)?;
-        let catalog = Arc::new(Catalog::open(&settings.data.join(CATALOG_FILE))?);
+        let lock = Some(Lock::take(&settings.data)?);
+        let catalog = Catalog::open(&settings.data.join(CATALOG_FILE))?;
+        Installation::with(settings, Means { clock, disk, catalog, lock, has_threads: true })
+    }
+
+    /// The same with a clock, a disk and a catalog that are given.
+    pub fn with(settings: Settings, means: Means) -> Result<(Arc<Installation>, log::Recovered), Error> {
+        let Means { clock, disk, catalog, lock, has_threads } = means;
+        let catalog = Arc::new(catalog);
         let log_settings = log::Settings { segment_bytes: settings.log.segment_bytes, reserve_bytes: RESERVE_BYTES };
-        let (log, recovered) = Log::open(Arc::clone(&disk), LOG_FOLDER, log_settings)?;
+        let known = known_position(&catalog, &disk)?;
+        let (log, recovered) = Log::open_behind(Arc::clone(&disk), LOG_FOLDER, log_settings, known)?;
+        let behind = log.last_at().saturating_sub(clock.now().nanos());
+        if behind > CLOCK_BEHIND_MAX {
+            let seconds = behind / 1_000_000_000;
+            tracing::error!(seconds, "the machine's clock is behind the log: no period closes before it has caught up");
+        }
         let tail = Arc::new(Tail::new(log.next(), TAIL_BYTES));
         let writing = WriterSettings {
             bytes: usize::try_from(settings.commit.bytes).unwrap_or(usize::MAX),
             delay_max: settings.commit.delay_max,
         };
-        let writer = Writer::start(log, writing, Arc::clone(&tail), Arc::clone(&clock))?;
+        let writer = match has_threads {
+            true => Writer::start(log, writing, Arc::clone(&tail), Arc::clone(&clock))?,
+            false => Writer::by_hand(log, writing, Arc::clone(&tail), Arc::clone(&clock)),
+        };
         let installation = Arc::new(Installation {
             meters_bytes_max: settings.meters_bytes.unwrap_or_else(meter_memory::of_the_machine),
             settings,
@@ -173,9 +222,13 @@ impl Installation {
             disk,
             catalog,
             tail,
+            has_threads,
+            clock_jumped: AtomicBool::new(false),
             writer: RwLock::new(Some(writer)),
             pipelines: RwLock::default(),
+            stopped: Mutex::default(),
             changing: Mutex::default(),
+            has_unapplied: AtomicBool::new(false),
             changing_openmeter: Mutex::default(),
             notifications_read: Mutex::default(),
             event_store: OnceLock::new(),
@@ -183,12 +236,24 @@ impl Installation {
             _lock: lock,
             teller: telling::Teller::default(),
         });
+        installation.begin_applying()?;
         installation.go_on()?;
         installation.declare_notifications()?;
         if installation.settings.event_store.enabled {
             drop(installation.event_store.set(EventStore::start(Arc::downgrade(&installation))?));
         }
         Ok((installation, recovered))
+    }
+
+    /// Lets the writer and every pipeline take a step, where they have no threads.
+    pub fn turn(&self) {
+        drop(self.with_writer(|writer| {
+            writer.turn();
+            Ok(())
+        }));
+        for served in self.served() {
+            served.worker.turn();
+        }
     }
 
     /// Writes what was handed over, makes checkpoints and ends.
@@ -224,6 +289,22 @@ impl Installation {
         &self.clock
     }
 
+    /// Reports when the machine's clock jumps, and when it is right again.
+    pub(crate) fn look_at_clock(&self) {
+        self.clock.now();
+        let difference = self.clock.difference();
+        let has_jumped = difference.is_some();
+        if self.clock_jumped.swap(has_jumped, Ordering::AcqRel) != has_jumped {
+            match difference {
+                Some(by) => tracing::error!(
+                    seconds = by / 1_000_000_000,
+                    "the machine's clock jumped and is not followed; set it right, or restart the server to accept it"
+                ),
+                None => tracing::info!("the machine's clock is right again"),
+            }
+        }
+    }
+
     /// The catalog.
     pub fn catalog(&self) -> &Catalog {
         &self.catalog
@@ -232,6 +313,11 @@ impl Installation {
     /// The data directory.
     pub fn disk(&self) -> &Arc<dyn Disk> {
         &self.disk
+    }
+
+    /// Puts something into the log and waits until it is durable.
+    fn put_and_wait(&self, submission: impl FnOnce(Reply) -> Submission) -> Result<Placed, Error> {
+        self.with_writer(|writer| writer.put_and_wait(submission))
     }
 
     /// Hands events to the writer.
@@ -301,7 +387,8 @@ impl Installation {
         let Some(_free) = self.may_release() else { return };
         let served = self.served();
         let before = served.iter().map(|served| served.board().released()).min();
-        let Some(mut before) = before else { return };
+        let (Some(mut before), Ok(applied)) = (before, self.applied()) else { return };
+        before = before.min(applied);
         if let Some(events) = self.event_store.get() {
             before = before.min(events.needs(served.iter().map(|served| served.kept.id)));
         }
@@ -341,7 +428,7 @@ impl Installation {
             engine: flowmeter_engine::Settings { threads, partitions, taps_max: 0 },
             identities_bytes: usize::try_from(self.settings.identities_bytes).unwrap_or(usize::MAX),
             rollups_bytes: self.settings.rollups_bytes.map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX)),
-            paced: false,
+            paced: !self.has_threads,
             outlet: log::Settings { segment_bytes: self.settings.log.segment_bytes, reserve_bytes: RESERVE_BYTES / 2 },
         }
     }
@@ -351,6 +438,16 @@ impl Installation {
         let (disk, tail) = (Arc::clone(&self.disk), Arc::clone(&self.tail));
         Box::new(move |from| open_reader(&disk, LOG_FOLDER, from, tail.end()))
     }
+}
+
+/// The position before which every entry of the log is known to have been durable.
+fn known_position(catalog: &Catalog, disk: &Arc<dyn Disk>) -> Result<u64, Error> {
+    let mut known = change::applied(catalog)?.unwrap_or(0);
+    for (_, value) in catalog.scan(Table::Pipelines, b"", None, usize::MAX)? {
+        let pipeline: KeptPipeline = kept(&value)?;
+        known = known.max(live::known_position(disk, &live::folder_of(pipeline.id))?);
+    }
+    Ok(known)
 }
 
 /// How long a change waits for a pipeline to come to it.

@@ -66,6 +66,13 @@ pub async fn run(
     if recovered.torn_bytes > 0 {
         tracing::warn!(bytes = recovered.torn_bytes, "the log's torn end was cut off; nobody was told that it was there");
     }
+    if let Some((from, until)) = recovered.lost {
+        tracing::error!(
+            from,
+            until,
+            "entries of the log are damaged; pipelines that had counted them go on, others fail"
+        );
+    }
     let keys = keys(&installation, &settings, clock.as_ref())?;
     settings.check(keys.has_usable(clock.now())).map_err(invalid)?;
     let starting = Arc::clone(&installation);
@@ -182,13 +189,11 @@ fn start(installation: &Arc<Installation>, who: &Who, document: &Document) -> Re
     let known = installation.pipelines(&who.namespace)?.into_iter().find(|known| known.name == compiled.plan.name);
     let pipeline = match known {
         None => installation.create_pipeline(who, &document.text, false).map_err(told)?,
-        Some(known) => {
-            let version = installation.version(&known, known.version).map_err(told)?;
-            match version.document == document.text {
-                true => known,
-                false => installation.update_pipeline(who, &known, &document.text).map_err(told)?,
-            }
-        }
+        // A file that is as it was at the last start takes nothing back of what was changed since.
+        Some(known) => match installation.newest_by(&known, &who.name)? {
+            Some(version) if version.document == document.text => known,
+            _ => installation.update_pipeline(who, &known, &document.text).map_err(told)?,
+        },
     };
     if installation.running_of(pipeline.id).is_none() {
         installation.start(who, &pipeline, None).map_err(told)?;
@@ -234,8 +239,9 @@ async fn watch(installation: Arc<Installation>) {
             if look.is_multiple_of(RETAIN_EVERY) {
                 looking.let_go_of_told()?;
             }
-            looking.tell_of_sessions()?;
-            looking.look_after()
+            let told = looking.tell_of_sessions();
+            looking.look_after();
+            told
         });
         if let Ok(Err(why)) = looked.await {
             tracing::error!("looking after pipelines: {why}");

@@ -62,6 +62,8 @@ pub struct Settings {
     pub commit: Commit,
     /// When the state is written down.
     pub checkpoint: Checkpoint,
+    /// How far the machine's clock may jump; `None`: any jump is followed.
+    pub clock_jump_max: Option<Duration>,
     /// The events, kept for questions.
     pub event_store: EventStore,
     /// Bytes of identities remembered in memory; more spill to disk.

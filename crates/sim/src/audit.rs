@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use flowmeter_core::verdict::{Reason, Verdict};
-use flowmeter_engine::live::{Live, Stream, items, judged, parked_item, record_item};
+use flowmeter_engine::live::{Live, SettlementItem, Stream, items, judged, parked_item, record_item, settlement_item};
 use serde_json::value::RawValue;
 
 use crate::documents::{DOCUMENTS, Sort};
@@ -20,6 +20,8 @@ pub struct Seen {
     pub parked: Vec<Vec<u8>>,
     /// What happened to meters.
     pub notes: Vec<Vec<u8>>,
+    /// How parked events left the queue.
+    pub settled: Vec<Vec<u8>>,
     /// By arrival.
     pub verdicts: Vec<Verdict>,
 }
@@ -33,6 +35,7 @@ impl Seen {
             ("record", live.outlet().records(), &mut self.records),
             ("parked event", live.outlet().parked(), &mut self.parked),
             ("note", live.outlet().notes(), &mut self.notes),
+            ("settlement", live.outlet().settled(), &mut self.settled),
         ];
         for (what, stream, seen) in streams {
             let there = match read_items(stream)? {
@@ -156,6 +159,7 @@ pub fn against_oracle(live: &mut Live, seen: &Seen, oracle: &mut Oracle) -> Resu
         };
         return Err(format!("{name}: parked {:?}, expected {:?}", show(parked.get(other)), show(oracle.parked.get(other))));
     }
+    settlements(name, seen, oracle)?;
     if live.meter_count() != oracle.meters() {
         return Err(format!("{name}: {} meters, expected {}", live.meter_count(), oracle.meters()));
     }
@@ -166,6 +170,22 @@ pub fn against_oracle(live: &mut Live, seen: &Seen, oracle: &mut Oracle) -> Resu
         return Err(format!("{name}: due at {due:?}, although something is at {expected}"));
     }
     records(name, seen, oracle)
+}
+
+fn settlements(name: &str, seen: &Seen, oracle: &Oracle) -> Result<(), String> {
+    let read = |item: &Vec<u8>| {
+        let SettlementItem { arrival, settlement } = settlement_item(item)?;
+        Some((arrival, settlement.how, settlement.by))
+    };
+    let there: Option<Vec<_>> = seen.settled.iter().map(read).collect();
+    let there = there.ok_or("a settlement cannot be read")?;
+    match (0..there.len().max(oracle.settled.len())).find(|item| there.get(*item) != oracle.settled.get(*item)) {
+        None => Ok(()),
+        Some(other) => {
+            let (there, expected) = (there.get(other), oracle.settled.get(other));
+            Err(format!("{name}: settlement {other} is {there:?}, expected {expected:?}"))
+        }
+    }
 }
 
 fn records(name: &str, seen: &Seen, oracle: &Oracle) -> Result<(), String> {
@@ -273,6 +293,7 @@ pub fn against_replay(live: &Live, seen: &Seen, replay: &Live, again: &Seen) -> 
         ("record", &seen.records, &again.records),
         ("parked event", &seen.parked, &again.parked),
         ("note", &seen.notes, &again.notes),
+        ("settlement", &seen.settled, &again.settled),
     ];
     for (what, there, anew) in streams {
         if let Some(other) = (0..there.len().max(anew.len())).find(|item| there.get(*item) != anew.get(*item)) {

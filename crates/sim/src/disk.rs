@@ -39,6 +39,8 @@ struct State {
     random: Random,
     /// Files by number; one that has no name any more stays.
     files: Vec<Content>,
+    /// The bytes of the catalog.
+    catalog: Pages,
     names: BTreeMap<String, usize>,
     durable_names: BTreeMap<String, usize>,
     /// Changes of names that are not durable: the folder, and what each name is then.
@@ -46,6 +48,57 @@ struct State {
     faults: Faults,
     down: bool,
     calls: u64,
+}
+
+/// Bytes that are written anywhere: those that are durable, and what was written since.
+#[derive(Clone, Default)]
+struct Pages {
+    bytes: Vec<u8>,
+    durable: Vec<u8>,
+    /// Places and bytes, or a length, in order.
+    unsynced: Vec<Written>,
+}
+
+#[derive(Clone)]
+enum Written {
+    Bytes(usize, Vec<u8>),
+    Length(usize),
+}
+
+impl Written {
+    fn apply(&self, bytes: &mut Vec<u8>) {
+        match self {
+            Written::Bytes(at, written) => {
+                bytes.resize(bytes.len().max(at + written.len()), 0);
+                bytes[*at..at + written.len()].copy_from_slice(written);
+            }
+            Written::Length(length) => bytes.resize(*length, 0),
+        }
+    }
+}
+
+impl Pages {
+    fn write(&mut self, written: Written) {
+        written.apply(&mut self.bytes);
+        self.unsynced.push(written);
+    }
+
+    fn sync(&mut self) {
+        self.durable.clone_from(&self.bytes);
+        self.unsynced.clear();
+    }
+
+    /// Any of what was written since may be there: lengths always, since they come first.
+    fn lose(&mut self, random: &mut Random) {
+        let mut bytes = std::mem::take(&mut self.durable);
+        for written in self.unsynced.drain(..) {
+            if matches!(written, Written::Length(_)) || random.chance(500) {
+                written.apply(&mut bytes);
+            }
+        }
+        self.durable.clone_from(&bytes);
+        self.bytes = bytes;
+    }
 }
 
 /// Names, and the file each has from then on.
@@ -66,6 +119,7 @@ impl SimDisk {
         SimDisk(Arc::new(Mutex::new(State {
             random,
             files: Vec::new(),
+            catalog: Pages::default(),
             names: BTreeMap::new(),
             durable_names: BTreeMap::new(),
             changes: Vec::new(),
@@ -84,6 +138,11 @@ impl SimDisk {
         self.state().faults = faults;
     }
 
+    /// The storage of the catalog.
+    pub fn catalog(&self) -> CatalogStorage {
+        CatalogStorage(self.clone())
+    }
+
     /// Whether the program has ended.
     pub fn is_down(&self) -> bool {
         self.state().down
@@ -92,6 +151,11 @@ impl SimDisk {
     /// Calls so far.
     pub fn calls(&self) -> u64 {
         self.state().calls
+    }
+
+    /// The program ends here: nothing it does from now on reaches the disk.
+    pub fn stop(&self) {
+        self.state().down = true;
     }
 
     /// The program starts again; the machine went on.
@@ -161,6 +225,7 @@ impl State {
         for content in files.iter_mut() {
             content.lose(random);
         }
+        self.catalog.lose(&mut self.random);
     }
 
     /// Lets a call through, or says why not and whether it is done nevertheless.
@@ -371,5 +436,61 @@ impl File for SimFile {
             content.before = content.before.min(content.durable);
         }
         gate.map_err(|(why, _)| why)
+    }
+}
+
+/// The catalog's bytes on the same disk, with the same faults.
+pub struct CatalogStorage(SimDisk);
+
+impl std::fmt::Debug for CatalogStorage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("CatalogStorage")
+    }
+}
+
+impl CatalogStorage {
+    /// Changes the bytes, or says why not.
+    fn change(&self, is_append: bool, change: impl FnOnce(&mut Pages)) -> io::Result<()> {
+        let mut state = self.0.state();
+        let mut gate = state.gate();
+        if gate.is_ok() && is_append && state.faults.full_for > 0 {
+            state.faults.full_for -= 1;
+            gate = Err((io::ErrorKind::StorageFull.into(), false));
+        }
+        if !matches!(gate, Err((_, false))) {
+            change(&mut state.catalog);
+        }
+        gate.map_err(|(why, _)| why)
+    }
+}
+
+impl redb::StorageBackend for CatalogStorage {
+    fn len(&self) -> io::Result<u64> {
+        let mut state = self.0.state();
+        state.gate().map_err(|(why, _)| why)?;
+        Ok(state.catalog.bytes.len() as u64)
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        let mut state = self.0.state();
+        state.gate().map_err(|(why, _)| why)?;
+        let at = offset as usize;
+        match state.catalog.bytes.get(at..at + out.len()) {
+            Some(bytes) => out.copy_from_slice(bytes),
+            None => return Err(io::ErrorKind::UnexpectedEof.into()),
+        }
+        Ok(())
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.change(true, |pages| pages.write(Written::Length(len as usize)))
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.change(false, Pages::sync)
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.change(false, |pages| pages.write(Written::Bytes(offset as usize, data.to_vec())))
     }
 }

@@ -27,6 +27,7 @@ pub mod node;
 pub mod oracle;
 pub mod producer;
 pub mod random;
+pub mod server;
 pub mod target;
 pub mod world;
 
@@ -36,15 +37,31 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 /// Things that happen in a history, if nobody says otherwise.
 pub const STEPS: u64 = 45;
 
-/// Runs a seed. Tells what happened how often.
+/// Runs a seed of pipelines on a log. Tells what happened how often.
 ///
 /// # Errors
 /// What is wrong, and how to see it again. A panic is wrong, too.
 pub fn run(seed: u64, steps: u64, trace: bool) -> Result<BTreeMap<&'static str, u64>, String> {
-    let ran = catch_unwind(AssertUnwindSafe(|| world::World::new(seed, trace).run(steps)));
+    caught(seed, "", || world::World::new(seed, trace).run(steps))
+}
+
+/// Runs a seed of a whole server. Tells what happened how often.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_server(seed: u64, trace: bool) -> Result<BTreeMap<&'static str, u64>, String> {
+    caught(seed, "--server ", || server::run(seed, server::STEPS, trace))
+}
+
+fn caught(
+    seed: u64,
+    flag: &str,
+    run: impl FnOnce() -> Result<BTreeMap<&'static str, u64>, String>,
+) -> Result<BTreeMap<&'static str, u64>, String> {
+    let ran = catch_unwind(AssertUnwindSafe(run));
     let told = ran.unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
         Err(format!("a panic: {}", text.unwrap_or("without words")))
     });
-    told.map_err(|what| format!("seed {seed}: {what}\nreplay it with: cargo run -p sim -- {seed}"))
+    told.map_err(|what| format!("seed {seed}: {what}\nreplay it with: cargo run -p sim -- {flag}{seed}"))
 }

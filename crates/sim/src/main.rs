@@ -1,4 +1,5 @@
-//! `sim SEED` tells the history of a seed; `sim --seeds A..B` runs many.
+//! `sim SEED` tells the history of a seed; `sim --seeds A..B` runs many. With `--server` before
+//! that it is a whole server, not pipelines on a log.
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -6,26 +7,33 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    match words[..] {
+    let (run, words): (Run, &[&str]) = match &words[..] {
+        ["--server", rest @ ..] => (sim::run_server, rest),
+        rest => (|seed, trace| sim::run(seed, sim::STEPS, trace), rest),
+    };
+    match words {
         ["--seeds", range] => match range.split_once("..").map(|(from, to)| (from.parse(), to.parse())) {
-            Some((Ok(from), Ok(to))) => many(from..to),
+            Some((Ok(from), Ok(to))) => many(run, from..to),
             _ => usage(),
         },
         [seed] => match seed.parse() {
-            Ok(seed) => one(seed),
+            Ok(seed) => one(run, seed),
             Err(_) => usage(),
         },
         _ => usage(),
     }
 }
 
+/// Runs a seed: either kind of history.
+type Run = fn(u64, bool) -> Result<BTreeMap<&'static str, u64>, String>;
+
 fn usage() -> ExitCode {
-    eprintln!("usage: sim SEED | sim --seeds A..B");
+    eprintln!("usage: sim [--server] SEED | sim [--server] --seeds A..B");
     ExitCode::from(2)
 }
 
-fn one(seed: u64) -> ExitCode {
-    match sim::run(seed, sim::STEPS, true) {
+fn one(run: Run, seed: u64) -> ExitCode {
+    match run(seed, true) {
         Ok(happened) => {
             println!("seed {seed} is sound: {happened:?}");
             ExitCode::SUCCESS
@@ -37,11 +45,11 @@ fn one(seed: u64) -> ExitCode {
     }
 }
 
-fn many(seeds: std::ops::Range<u64>) -> ExitCode {
+fn many(run: Run, seeds: std::ops::Range<u64>) -> ExitCode {
     let mut total: BTreeMap<&'static str, u64> = BTreeMap::new();
     let mut failed = 0;
     for seed in seeds.clone() {
-        match sim::run(seed, sim::STEPS, false) {
+        match run(seed, false) {
             Ok(happened) => happened.into_iter().for_each(|(what, times)| *total.entry(what).or_default() += times),
             Err(what) => {
                 failed += 1;

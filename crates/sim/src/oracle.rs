@@ -14,14 +14,14 @@ use flowmeter_core::plan::Plan;
 use flowmeter_core::schedule::Period;
 use flowmeter_core::time::Timestamp;
 use flowmeter_core::verdict::{Reason, Tally, Verdict};
-use flowmeter_engine::live::{Letter, LogCommand, MeterName};
+use flowmeter_engine::live::{How, Letter, LogCommand, MeterName};
 use serde_json::Value;
 
 use meter::{Held, Meter};
 pub use record::is_simple;
 use record::{line, value_of};
 
-use crate::documents::{DOCUMENTS, Document, SECOND, Sort, WINDOW, at, kind_of, plan_of};
+use crate::documents::{DOCUMENTS, Document, HOUR, SECOND, Sort, WINDOW, at, kind_of, plan_of};
 
 /// How far ahead of the clock events may be.
 const TOLERANCE: i64 = 300 * SECOND;
@@ -39,16 +39,31 @@ pub struct Oracle {
     /// The next entry.
     pub position: u64,
     clock: i64,
-    /// By source and id, the event times that were admitted.
+    /// By source and id, the event times of events that spent the identity.
     known: BTreeMap<(String, String), Vec<i64>>,
+    /// By source and id, the event times and arrivals of parked events that hold it.
+    waiting: BTreeMap<(String, String), Vec<(i64, u64)>>,
     meters: BTreeMap<(String, usize), Meter>,
     /// Of every event.
     pub verdicts: Vec<Verdict>,
     /// Arrival, reason and text.
     pub parked: Vec<(u64, Reason, Vec<u8>)>,
+    /// Parked events that left the queue: which, how, and what counts in their place.
+    pub settled: Vec<(u64, How, Option<u64>)>,
     /// Records it must have sent, in a form of their own, and how often.
     pub records: BTreeMap<String, u32>,
 }
+
+/// Whether a period is closed for events that are received now.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Lateness {
+    Open,
+    Closed,
+    Forgotten,
+}
+
+/// `amendWithin` where a document does not say it.
+const UNLESS_SAID: i64 = 62 * 24 * HOUR;
 
 struct Event {
     at: i64,
@@ -71,9 +86,11 @@ impl Oracle {
             position,
             clock,
             known: BTreeMap::new(),
+            waiting: BTreeMap::new(),
             meters: BTreeMap::new(),
             verdicts: Vec::new(),
             parked: Vec::new(),
+            settled: Vec::new(),
             records: BTreeMap::new(),
         })
     }
@@ -86,6 +103,12 @@ impl Oracle {
         if !letter.pipeline.map_or(letter.namespace == namespace, |pipeline| pipeline == self.plan.id) {
             return Ok(());
         }
+        if let Some(settles) = letter.settles {
+            let by = (!letter.lines.is_empty()).then_some(self.verdicts.len() as u64);
+            if !self.settle(settles.arrival, settles.how, by) {
+                return Ok(());
+            }
+        }
         for line in letter.lines.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty()) {
             let verdict = self.judge(line, letter.again);
             if let Verdict::Parked(reason) = verdict {
@@ -94,6 +117,15 @@ impl Oracle {
             self.verdicts.push(verdict);
         }
         Ok(())
+    }
+
+    /// Whether a parked event leaves the queue now: only once.
+    fn settle(&mut self, arrival: u64, how: How, by: Option<u64>) -> bool {
+        let is_first = !self.settled.iter().any(|(known, ..)| *known == arrival);
+        if is_first {
+            self.settled.push((arrival, how, by));
+        }
+        is_first
     }
 
     fn judge(&mut self, line: &[u8], again: bool) -> Verdict {
@@ -110,15 +142,34 @@ impl Oracle {
             None => Some(self.clock),
             Some(written) => Timestamp::parse_rfc3339(written.as_bytes()).map(Timestamp::nanos),
         };
-        if !again {
-            let identity = (text(&event["source"]).unwrap_or_default(), text(&event["id"]).unwrap_or_default());
-            let seen_at = event_at.unwrap_or(self.clock);
-            let known = self.known.entry(identity).or_default();
-            if known.iter().any(|known| known.abs_diff(seen_at) < WINDOW.unsigned_abs()) {
-                return Verdict::Duplicate;
-            }
-            known.push(seen_at);
+        let identity = (text(&event["source"]).unwrap_or_default(), text(&event["id"]).unwrap_or_default());
+        let seen_at = event_at.unwrap_or(self.clock);
+        let is_near = |known: i64| known.abs_diff(seen_at) < WINDOW.unsigned_abs();
+        let spent = self.known.entry(identity.clone()).or_default();
+        let is_spent = spent.iter().any(|known| is_near(*known));
+        if is_spent && !again {
+            return Verdict::Duplicate;
         }
+        let verdict = self.judge_content(&event, event_at, &kind);
+        if is_spent {
+            return verdict;
+        }
+        let arrival = self.verdicts.len() as u64;
+        let waiting = self.waiting.entry(identity.clone()).or_default();
+        if let Verdict::Parked(_) = verdict {
+            waiting.push((seen_at, arrival));
+            return verdict;
+        }
+        let superseded: Vec<_> = waiting.extract_if(.., |(known, _)| is_near(*known)).collect();
+        self.known.entry(identity).or_default().push(seen_at);
+        for (_, parked) in superseded {
+            self.settle(parked, How::Superseded, Some(arrival));
+        }
+        verdict
+    }
+
+    fn judge_content(&mut self, event: &Value, event_at: Option<i64>, kind: &str) -> Verdict {
+        let text = |value: &Value| value.as_str().map(str::to_owned);
         let Some(event_at) = event_at else { return Verdict::Parked(Reason::BadTime) };
         if event_at > self.clock + TOLERANCE {
             return Verdict::Parked(Reason::InFuture);
@@ -129,11 +180,26 @@ impl Oracle {
         self.count(&Event { at: event_at, user, second: kind != "use", value, region })
     }
 
+    /// How long ago a period was closed for events received now: not at all, or for too long.
+    fn lateness(&self, period: Period) -> Lateness {
+        let (document, end) = (self.document, period.end.nanos());
+        let within = match document.policy {
+            "amend" => document.amend_within[kind_of(self.version)],
+            _ => UNLESS_SAID,
+        };
+        match self.clock - end - document.grace {
+            late if period.end == Timestamp::MAX || late <= 0 => Lateness::Open,
+            late if late <= within => Lateness::Closed,
+            _ => Lateness::Forgotten,
+        }
+    }
+
     fn count(&mut self, event: &Event) -> Verdict {
         let document = self.document;
         let mut targets = Vec::new();
         for (number, sort) in document.sorts.iter().enumerate().filter(|(_, sort)| sort.second == event.second) {
-            let mut period = match self.meters.get(&(event.user.clone(), number)) {
+            let key = (event.user.clone(), number);
+            let mut period = match self.meters.get(&key) {
                 None => self.boundaries(number, self.version, event.at),
                 Some(meter) => {
                     let flushed = meter.flushed_at(event.at).is_some();
@@ -143,14 +209,19 @@ impl Oracle {
                     self.period(meter, number, event.at)
                 }
             };
-            let flushed = |meter: &Meter| meter.flushed.contains_key(&period.start.nanos());
-            if let Some(meter) = self.meters.get(&(event.user.clone(), number)).filter(|meter| flushed(meter)) {
-                let (end, within) = (period.end.nanos(), document.amend_within[kind_of(self.version)]);
-                match document.policy {
-                    "carry" => period = self.period(meter, number, self.clock),
-                    "amend" if self.clock - end <= within && end >= self.amendable_from => {}
-                    _ => return Verdict::Parked(Reason::TooLate),
+            let flushed = self.meters.get(&key).is_some_and(|meter| meter.flushed.contains_key(&period.start.nanos()));
+            let (end, within) = (period.end.nanos(), document.amend_within[kind_of(self.version)]);
+            match (self.lateness(period), document.policy) {
+                (Lateness::Forgotten, _) => return Verdict::Parked(Reason::TooLate),
+                (Lateness::Open, _) if !flushed => {}
+                (_, "amend") if !flushed || self.clock - end <= within && end >= self.amendable_from => {}
+                (_, "carry") => {
+                    period = match self.meters.get(&key) {
+                        None => self.boundaries(number, self.version, self.clock),
+                        Some(meter) => self.period(meter, number, self.clock),
+                    }
                 }
+                _ => return Verdict::Parked(Reason::TooLate),
             }
             targets.push((number, sort, period));
         }
@@ -224,6 +295,12 @@ impl Oracle {
                 self.delete(&key);
             }
             LogCommand::Adopt { version, .. } => self.adopt(*version),
+            LogCommand::Change { commands, .. } => {
+                for command in commands {
+                    self.position -= 1;
+                    self.command(received_at, command);
+                }
+            }
         }
     }
 

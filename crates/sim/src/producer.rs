@@ -41,10 +41,31 @@ impl Producer {
         if random.chance(20) {
             return ["{\"id\": ", "nothing", "[1]", "{\"id\":\"x\",}"][random.index(4)].to_owned();
         }
+        if random.chance(60) && !self.sent.is_empty() {
+            let before = self.sent[random.index(self.sent.len())].clone();
+            return self.mend(random, now, before.as_bytes());
+        }
         self.count += 1;
         // Now and then an id comes again with other content, perhaps outside the window.
         let number = if random.chance(40) { random.below(self.count) } else { self.count };
         let line = self.event(random, now, number);
+        self.sent.push(line.clone());
+        line
+    }
+
+    /// An event with the identity of another and content that counts: what a sender sends after
+    /// the first was parked.
+    pub fn mend(&mut self, random: &mut Random, now: i64, before: &[u8]) -> String {
+        let before: serde_json::Value = serde_json::from_slice(before).unwrap_or_default();
+        let of = |name: &str| before[name].as_str().unwrap_or("lost").to_owned();
+        let (at, user) = (Timestamp::from_nanos(now - random.below(600) as i64 * SECOND), random.below(6));
+        let (kind, region) = (KINDS[random.index(5)], REGIONS[random.index(REGIONS.len())]);
+        let line = format!(
+            r#"{{"id":"{}","source":"{}","subject":"user-{user}","time":"{at}","data":{{"kind":"{kind}","n":{},"region":"{region}"}}}}"#,
+            of("id"),
+            of("source"),
+            random.below(20)
+        );
         self.sent.push(line.clone());
         line
     }

@@ -224,9 +224,8 @@ impl World {
         }
         // After a restart it may be behind what it wrote before.
         let outlet = live.outlet();
-        let caught_up = [outlet.records(), outlet.parked(), outlet.verdicts(), outlet.notes()]
-            .iter()
-            .all(|stream| stream.next() == stream.written());
+        let streams = [outlet.records(), outlet.parked(), outlet.verdicts(), outlet.notes(), outlet.settled()];
+        let caught_up = streams.iter().all(|stream| stream.next() == stream.written());
         if slot.oracle.position == live.position() && caught_up {
             audit::against_oracle(live, &slot.seen, &mut slot.oracle)?;
         }

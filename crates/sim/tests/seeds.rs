@@ -29,6 +29,29 @@ fn histories_are_sound() {
     assert!(failed.is_empty(), "{} histories are not sound; the first:\n{}", failed.len(), failed[0]);
 }
 
+/// Seeds of whole servers in the default run: some 250 ms of work each.
+const SERVER_SEEDS: std::ops::Range<u64> = 0..100;
+
+#[test]
+fn histories_of_a_server_are_sound() {
+    let next = AtomicU64::new(SERVER_SEEDS.start);
+    let work = || {
+        let mut failed = Vec::new();
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= SERVER_SEEDS.end {
+                return failed;
+            }
+            failed.extend(sim::run_server(seed, false).err());
+        }
+    };
+    let failed: Vec<String> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..2).map(|_| scope.spawn(work)).collect();
+        threads.into_iter().flat_map(|thread| thread.join().unwrap_or_else(|_| vec!["a thread ended".to_owned()])).collect()
+    });
+    assert!(failed.is_empty(), "{} histories are not sound; the first:\n{}", failed.len(), failed[0]);
+}
+
 #[test]
 fn a_seed_makes_the_same_history_every_time() {
     for seed in 0..5 {

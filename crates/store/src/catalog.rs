@@ -7,6 +7,7 @@
 
 use std::ops::Bound;
 use std::path::Path;
+use std::sync::{PoisonError, RwLock};
 
 use redb::{Database, ReadableDatabase, TableDefinition};
 
@@ -76,7 +77,13 @@ impl Table {
         Table::TestData,
     ];
 
-    const fn name(self) -> &'static str {
+    /// The table of a name.
+    pub fn named(name: &str) -> Option<Table> {
+        Table::ALL.into_iter().find(|table| table.name() == name)
+    }
+
+    /// Its name.
+    pub const fn name(self) -> &'static str {
         match self {
             Table::Counters => "counters",
             Table::Pipelines => "pipelines",
@@ -118,9 +125,15 @@ pub type Row = (Vec<u8>, Vec<u8>);
 
 /// The catalog.
 pub struct Catalog {
-    database: Database,
+    /// None after an error of the disk: the database trusts nothing any more until it is opened
+    /// again.
+    database: RwLock<Option<Database>>,
+    open: Box<Opener>,
     name: String,
 }
+
+/// Opens the database, at the beginning and after every error of the disk.
+type Opener = dyn Fn() -> Result<Database, redb::Error> + Send + Sync;
 
 /// Format of what is in it. A newer program changes what it finds and raises it.
 const FORMAT: u64 = 1;
@@ -130,28 +143,38 @@ impl Catalog {
     /// Opens the catalog in a file, or makes it.
     pub fn open(file: &Path) -> Result<Catalog, Error> {
         let name = file.display().to_string();
-        let database = Database::create(file).map_err(|why| wrong(&name, &why.into()))?;
-        Catalog::of(database, name)
+        let file = file.to_owned();
+        Catalog::of(Box::new(move || Ok(Database::create(&file)?)), name)
     }
 
-    /// A catalog in memory, for tests and the simulation.
+    /// A catalog in memory, for tests.
     pub fn in_memory() -> Result<Catalog, Error> {
-        let backend = redb::backends::InMemoryBackend::new();
-        let database = Database::builder().create_with_backend(backend).map_err(|why| wrong("memory", &why.into()))?;
-        Catalog::of(database, "memory".to_owned())
+        let open = || {
+            let backend = redb::backends::InMemoryBackend::new();
+            Ok(Database::builder().create_with_backend(backend)?)
+        };
+        Catalog::of(Box::new(open), "memory".to_owned())
     }
 
-    fn of(database: Database, name: String) -> Result<Catalog, Error> {
-        let catalog = Catalog { database, name };
-        let make = || -> Result<(), redb::Error> {
-            let write = catalog.database.begin_write()?;
+    /// A catalog whose bytes are kept by somebody else, for the simulation.
+    pub fn with_backend<B: redb::StorageBackend>(
+        backend: impl Fn() -> B + Send + Sync + 'static,
+    ) -> Result<Catalog, Error> {
+        let open = move || Ok(Database::builder().create_with_backend(backend())?);
+        Catalog::of(Box::new(open), "catalog".to_owned())
+    }
+
+    fn of(open: Box<Opener>, name: String) -> Result<Catalog, Error> {
+        let database = open().map_err(|why| wrong(&name, &why))?;
+        let catalog = Catalog { database: RwLock::new(Some(database)), open, name };
+        catalog.with(|database| {
+            let write = database.begin_write()?;
             for table in Table::ALL {
                 write.open_table(table.definition())?;
             }
             write.commit()?;
             Ok(())
-        };
-        make().map_err(|why| wrong(&catalog.name, &why))?;
+        })?;
         match catalog.counter(FORMAT_NAME)? {
             0 => catalog.commit(&[Change::Put(Table::Counters, FORMAT_NAME.to_vec(), FORMAT.to_le_bytes().to_vec())])?,
             FORMAT => {}
@@ -163,19 +186,46 @@ impl Catalog {
         Ok(catalog)
     }
 
+    /// Does something with the database. After an error of the disk it is closed, and opened
+    /// again by the next call: what was committed is there, and nothing else.
+    fn with<T>(&self, act: impl Fn(&Database) -> Result<T, redb::Error>) -> Result<T, Error> {
+        let done = match &*self.database.read().unwrap_or_else(PoisonError::into_inner) {
+            Some(database) => Some(act(database)),
+            None => None,
+        };
+        let done = match done {
+            Some(done) => done,
+            None => self.reopen().and_then(|()| {
+                let database = self.database.read().unwrap_or_else(PoisonError::into_inner);
+                database.as_ref().map_or(Err(redb::Error::PreviousIo), &act)
+            }),
+        };
+        if let Err(redb::Error::Io(_) | redb::Error::PreviousIo) = &done {
+            *self.database.write().unwrap_or_else(PoisonError::into_inner) = None;
+        }
+        done.map_err(|why| wrong(&self.name, &why))
+    }
+
+    fn reopen(&self) -> Result<(), redb::Error> {
+        let mut database = self.database.write().unwrap_or_else(PoisonError::into_inner);
+        if database.is_none() {
+            *database = Some((self.open)()?);
+        }
+        Ok(())
+    }
+
     /// A value.
     pub fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
-        let read = || -> Result<Option<Vec<u8>>, redb::Error> {
-            let table = self.database.begin_read()?.open_table(table.definition())?;
+        self.with(|database| {
+            let table = database.begin_read()?.open_table(table.definition())?;
             Ok(table.get(key)?.map(|value| value.value().to_vec()))
-        };
-        read().map_err(|why| wrong(&self.name, &why))
+        })
     }
 
     /// Keys and values whose keys begin with `prefix`, behind `after`, in order.
     pub fn scan(&self, table: Table, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Vec<Row>, Error> {
-        let read = || -> Result<Vec<Row>, redb::Error> {
-            let table = self.database.begin_read()?.open_table(table.definition())?;
+        self.with(|database| {
+            let table = database.begin_read()?.open_table(table.definition())?;
             let mut found = Vec::new();
             let from = after.unwrap_or(prefix).max(prefix);
             for entry in table.range(from..)? {
@@ -188,14 +238,13 @@ impl Catalog {
                 }
             }
             Ok(found)
-        };
-        read().map_err(|why| wrong(&self.name, &why))
+        })
     }
 
     /// As [`Catalog::scan`], from the last backwards, before `before`.
     pub fn scan_back(&self, table: Table, prefix: &[u8], before: Option<&[u8]>, limit: usize) -> Result<Vec<Row>, Error> {
-        let read = || -> Result<Vec<Row>, redb::Error> {
-            let table = self.database.begin_read()?.open_table(table.definition())?;
+        self.with(|database| {
+            let table = database.begin_read()?.open_table(table.definition())?;
             let mut found = Vec::new();
             let behind = before.map(<[u8]>::to_vec).into_iter().chain(behind(prefix)).min();
             let end = behind.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
@@ -207,14 +256,13 @@ impl Catalog {
                 found.push((key.value().to_vec(), value.value().to_vec()));
             }
             Ok(found)
-        };
-        read().map_err(|why| wrong(&self.name, &why))
+        })
     }
 
     /// Makes all changes, or none; durable when it returns.
     pub fn commit(&self, changes: &[Change]) -> Result<(), Error> {
-        let write = || -> Result<(), redb::Error> {
-            let write = self.database.begin_write()?;
+        self.with(|database| {
+            let write = database.begin_write()?;
             for change in changes {
                 match change {
                     Change::Put(table, key, value) => {
@@ -227,16 +275,15 @@ impl Catalog {
             }
             write.commit()?;
             Ok(())
-        };
-        write().map_err(|why| wrong(&self.name, &why))
+        })
     }
 
     /// Copies the catalog, as it is at this instant, into a new file. Whoever changes it
     /// meanwhile does not wait. `began` is called once that instant is fixed.
     pub fn copy_to(&self, file: &Path, began: impl FnOnce()) -> Result<(), Error> {
+        let read = self.with(|database| Ok(database.begin_read()?))?;
+        began();
         let copy = || -> Result<(), redb::Error> {
-            let read = self.database.begin_read()?;
-            began();
             let fresh = Database::create(file)?;
             let write = fresh.begin_write()?;
             for table in Table::ALL {

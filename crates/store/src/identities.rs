@@ -38,7 +38,7 @@ mod write;
 
 use std::sync::Arc;
 
-use flowmeter_core::partition::{Identities, Identity, IdentityTable, recorded_at};
+use flowmeter_core::partition::{Admission, Identities, Identity, IdentityTable, recorded_at};
 use flowmeter_core::time::Timestamp;
 
 pub use manifest::Manifest;
@@ -224,7 +224,7 @@ impl SpilledIdentities {
         &mut self,
         chunk: &[Identity],
         window: Option<i64>,
-        duplicate: &mut dyn FnMut(&Identity),
+        answer: &mut dyn FnMut(&Identity, Admission),
     ) -> Result<(), Error> {
         let known = self.known(chunk, window)?;
         let mut rest = chunk;
@@ -233,19 +233,16 @@ impl SpilledIdentities {
         while !rest.is_empty() {
             let unknown = (bits.trailing_zeros() as usize).min(rest.len());
             let (before, from) = rest.split_at(unknown);
-            self.table.admit(before, window, duplicate);
+            self.table.admit(before, window, answer);
             let Some((first, behind)) = from.split_first() else { break };
-            duplicate(first);
+            answer(first, Admission::Known);
             rest = behind;
             bits = bits.checked_shr(unknown as u32 + 1).unwrap_or(0);
         }
         for merge in &mut self.merges {
             merge.step(PACE * chunk.len());
         }
-        match self.table.count() + CHUNK > self.count_max {
-            true => self.spill(),
-            false => Ok(()),
-        }
+        Ok(())
     }
 
     /// Which of the identities a run knows within the window, as bits.
@@ -272,12 +269,24 @@ impl SpilledIdentities {
 }
 
 impl Identities for SpilledIdentities {
-    fn admit(&mut self, identities: &[Identity], window: Option<i64>, duplicate: &mut dyn FnMut(&Identity)) {
+    fn admit(&mut self, identities: &[Identity], window: Option<i64>, answer: &mut dyn FnMut(&Identity, Admission)) {
         for chunk in identities.chunks(CHUNK) {
             if self.failure.is_some() {
                 return;
             }
-            self.failure = self.admit_chunk(chunk, window, duplicate).err();
+            self.failure = self.admit_chunk(chunk, window, answer).err();
+        }
+    }
+
+    fn withdraw(&mut self, fingerprint: u128, at: Timestamp) {
+        self.table.withdraw(fingerprint, at);
+    }
+
+    /// Only now a full table becomes a run: what may be withdrawn is still in the table, which
+    /// for that takes a round's identities more than its bound.
+    fn settle(&mut self) {
+        if self.failure.is_none() && self.table.count() + CHUNK > self.count_max {
+            self.failure = self.spill().err();
         }
     }
 

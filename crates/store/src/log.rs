@@ -52,6 +52,9 @@ impl Default for Settings {
 pub struct Recovered {
     /// Bytes of a torn end that were cut off. No one was told that they were there.
     pub torn_bytes: u64,
+    /// Entries that were durable and cannot be read any more: from this position to the one
+    /// behind the last of them. The log goes on behind them; what was there is kept aside.
+    pub lost: Option<(u64, u64)>,
 }
 
 /// A log, open to append to.
@@ -74,6 +77,8 @@ pub struct Log {
     durable_items: u64,
     /// Frames not yet written.
     pending: Vec<u8>,
+    /// When the last entry was received that was found when it was opened; nanoseconds.
+    last_at: i64,
     /// Bytes that may still be written before the disk is asked again.
     room: u64,
     poison: Option<Error>,
@@ -82,6 +87,17 @@ pub struct Log {
 impl Log {
     /// Opens the log in a folder, or begins one. Tells what it had to cut off.
     pub fn open(disk: Arc<dyn Disk>, folder: &str, settings: Settings) -> Result<(Log, Recovered), Error> {
+        Log::open_behind(disk, folder, settings, 0)
+    }
+
+    /// The same, where entries before a position are known to have been durable: positions that
+    /// were given out are never given out again, even if their entries are damaged.
+    pub fn open_behind(
+        disk: Arc<dyn Disk>,
+        folder: &str,
+        settings: Settings,
+        known: u64,
+    ) -> Result<(Log, Recovered), Error> {
         disk.create_folder(folder).map_err(|why| Error::io(folder, &why))?;
         let names = disk.list(folder).map_err(|why| Error::io(folder, &why))?;
         let mut segments = Vec::new();
@@ -89,26 +105,32 @@ impl Log {
             segments.push(Segment::named(name).ok_or_else(|| Error::corrupt(folder, format!("{name} is no segment")))?);
         }
         let mut recovered = Recovered::default();
-        let (next, items, length, file) = match segment::recover_last(&*disk, folder, &mut segments)? {
+        let (mut next, items, mut length, mut file, last_at) = match segment::recover_last(&*disk, folder, &mut segments, known)? {
             Some(mut last) => {
                 recovered.torn_bytes = last.torn_bytes;
                 // What is read here may lie in memory only, if the program ended and the
                 // machine went on; from now on it counts as durable. So does its name.
                 last.file.sync().and_then(|()| disk.sync_folder(folder)).map_err(|why| Error::io(folder, &why))?;
-                (last.next, last.items, last.length, last.file)
+                (last.next, last.items, last.length, last.file, last.at)
             }
             None => {
                 let file = segment::create(&*disk, folder, 0, 0)?;
                 segments.push(Segment { first: 0, first_item: 0 });
-                (0, 0, segment::HEAD_BYTES, file)
+                (0, 0, segment::HEAD_BYTES, file, i64::MIN)
             }
         };
+        if next < known {
+            recovered.lost = Some((next, known));
+            file = segment::create(&*disk, folder, known, items)?;
+            segments.push(Segment { first: known, first_item: items });
+            (next, length) = (known, segment::HEAD_BYTES);
+        }
         let folder = folder.to_owned();
         let pending = Vec::new();
         let (durable, durable_items) = (next, items);
         let (room, poison) = (0, None);
         let log =
-            Log { disk, folder, settings, segments, file, length, next, items, durable, durable_items, pending, room, poison };
+            Log { disk, folder, settings, segments, file, length, next, items, durable, durable_items, pending, last_at, room, poison };
         Ok((log, recovered))
     }
 
@@ -241,6 +263,12 @@ impl Log {
     /// The number of the first item that is still there.
     pub fn first_item(&self) -> u64 {
         self.segments.first().map_or(0, |segment| segment.first_item)
+    }
+
+    /// When the last entry was received that was found when the log was opened, in nanoseconds;
+    /// `i64::MIN` if that is not known.
+    pub fn last_at(&self) -> i64 {
+        self.last_at
     }
 
     /// The position of the next entry.

@@ -1,5 +1,7 @@
 //! A block of events on its way through a pipeline.
 
+use std::ops::Range;
+
 use crate::event::{Batch, Slot};
 use crate::partition::{Identity, Usage};
 use crate::plan::Plan;
@@ -44,6 +46,11 @@ pub struct OperatorCount {
 pub struct Answers {
     /// Duplicates: operator and place among the waiting.
     pub duplicates: Vec<(u16, u32)>,
+    /// Events that were corrected and whose identity another has: they go on all the same.
+    pub known: Vec<(u16, u32)>,
+    /// Repetitions of an event of the same round, whose fate is not known yet: operator and
+    /// place. They are held until it is.
+    pub held: Vec<(u16, u32)>,
     /// Events that no rule applied to and that are dropped: operator and place.
     pub unmatched: Vec<(u16, u32)>,
     /// Parked events: operator, place, reason, detail.
@@ -73,6 +80,8 @@ pub(super) struct Waiting {
     pub(super) usages: Vec<Vec<Usage>>,
     /// Places that have been answered otherwise than with yes.
     pub(super) refused: Vec<bool>,
+    /// Places whose identity is not recorded for them: duplicates, and what was withdrawn.
+    pub(super) unrecorded: Vec<bool>,
 }
 
 /// A block of events on its way.
@@ -82,6 +91,8 @@ pub struct Flow {
     pub batch: Batch,
     /// The engine's clock when they were received.
     pub at: Timestamp,
+    /// The number of the first event in the order of arrival.
+    pub first_arrival: u64,
     /// What went to the correction queue.
     pub parked: Vec<Parked>,
     /// What passed where, by operator.
@@ -121,6 +132,7 @@ impl Flow {
         for waiting in &mut self.waiting {
             waiting.tokens.clear();
             waiting.refused.clear();
+            waiting.unrecorded.clear();
             waiting.identities.resize_with(self.partitions, Vec::new);
             waiting.usages.resize_with(self.partitions, Vec::new);
             waiting.identities.iter_mut().for_each(Vec::clear);
@@ -158,6 +170,42 @@ impl Flow {
     /// The usages that a partition is to count at an operator.
     pub fn usages(&self, operator: u16, partition: usize) -> &[Usage] {
         &self.waiting[usize::from(operator)].usages[partition]
+    }
+
+    /// The usages of a range of events that a partition is to count at an operator.
+    pub fn usages_of(&self, operator: u16, partition: usize, events: Range<u32>) -> &[Usage] {
+        let usages = self.usages(operator, partition);
+        let from = usages.partition_point(|usage| usage.event < events.start);
+        let until = usages.partition_point(|usage| usage.event < events.end);
+        &usages[from..until.max(from)]
+    }
+
+    /// The event at a place of an operator.
+    pub fn event_of(&self, operator: u16, place: u32) -> u32 {
+        self.waiting[usize::from(operator)].tokens[place as usize].event
+    }
+
+    /// Whether the identity that was shown at a place is recorded for it.
+    pub fn is_recorded(&self, operator: u16, place: u32) -> bool {
+        let unrecorded = &self.waiting[usize::from(operator)].unrecorded;
+        !unrecorded.get(place as usize).copied().unwrap_or(false)
+    }
+
+    /// Notes that the identity at a place is recorded for it, or is not any more.
+    pub fn record(&mut self, operator: u16, place: u32, recorded: bool) {
+        let Waiting { tokens, unrecorded, .. } = &mut self.waiting[usize::from(operator)];
+        unrecorded.resize(tokens.len(), false);
+        unrecorded[place as usize] = !recorded;
+    }
+
+    /// What became of an event so far.
+    pub fn verdict(&self, event: u32) -> Verdict {
+        self.verdicts[event as usize]
+    }
+
+    /// Notes that a held event is a duplicate.
+    pub fn note_duplicate(&mut self, event: u32) {
+        self.note(event, Verdict::Duplicate);
     }
 
     /// What became of each event, after the last stage.

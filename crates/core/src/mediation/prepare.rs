@@ -19,39 +19,49 @@ type Flaw = (Reason, String);
 impl Mediator {
     /// Hands over what waits at the operators of a stage.
     pub(super) fn prepare(&mut self, flow: &mut Flow, stage: usize) {
-        let at = flow.at;
         let plan = Arc::clone(&self.plan);
         let Some(nodes) = plan.stages.get(stage) else {
-            flow.parked.sort_by_key(|parked| parked.event);
+            self.finish(flow);
             return;
         };
         for &node in nodes {
-            let mut waiting = std::mem::take(&mut flow.waiting[usize::from(node)]);
-            in_order(&mut waiting.tokens);
-            waiting.refused.clear();
-            waiting.refused.resize(waiting.tokens.len(), false);
-            match &plan.nodes[usize::from(node)].operator {
-                Operator::Dedupe(dedupe) => self.identify(flow, &mut waiting, node, dedupe, at),
-                Operator::Meter(processor) => {
-                    let processor = &plan.processors[usize::from(*processor)];
-                    guide(&plan, flow, &mut waiting, node, processor, at);
-                }
-                _ => {}
-            }
-            flow.waiting[usize::from(node)] = waiting;
+            in_order(&mut flow.waiting[usize::from(node)].tokens);
+            self.prepare_node(flow, node, 0);
         }
     }
 
-    fn identify(&mut self, flow: &mut Flow, waiting: &mut Waiting, node: u16, dedupe: &Dedupe, at: Timestamp) {
-        if flow.batch.block.again {
-            return;
+    /// Hands over what waits at an operator, from a place on.
+    pub(super) fn prepare_node(&mut self, flow: &mut Flow, node: u16, from: usize) {
+        let (at, plan) = (flow.at, Arc::clone(&self.plan));
+        let mut waiting = std::mem::take(&mut flow.waiting[usize::from(node)]);
+        waiting.refused.truncate(from);
+        waiting.refused.resize(waiting.tokens.len(), false);
+        match &plan.nodes[usize::from(node)].operator {
+            Operator::Dedupe(dedupe) => self.identify(flow, &mut waiting, node, dedupe, at, from),
+            Operator::Meter(processor) => {
+                let processor = &plan.processors[usize::from(*processor)];
+                guide(&plan, flow, &mut waiting, node, processor, at, from);
+                if from > 0 {
+                    let by_event = |usages: &mut Vec<Usage>| usages.sort_by_key(|usage| usage.event);
+                    waiting.usages.iter_mut().for_each(by_event);
+                }
+            }
+            Operator::Filter(_) | Operator::Map(_) | Operator::Validate(_) | Operator::Branch(_) => {}
         }
+        flow.waiting[usize::from(node)] = waiting;
+    }
+
+    fn identify(&mut self, flow: &mut Flow, waiting: &mut Waiting, node: u16, dedupe: &Dedupe, at: Timestamp, from: usize) {
         let partitions = flow.partitions();
         let mut text = Vec::with_capacity(128);
-        for (place, token) in waiting.tokens.iter().enumerate() {
+        for (place, token) in waiting.tokens.iter().enumerate().skip(from) {
             let row = token.row as usize;
             let known = |slot: &u16| !flow.batch.leaf(row, *slot).is_absent();
             if !dedupe.required.iter().any(known) {
+                // One that was corrected needs no identity.
+                if flow.batch.block.again {
+                    continue;
+                }
                 flow.park(node, token.event, Reason::NoId, String::new());
                 waiting.refused[place] = true;
                 continue;
@@ -146,10 +156,10 @@ fn rfc3339(slot: Slot, text: &[u8], known: Option<&mut (Slot, Timestamp)>) -> Op
 }
 
 /// Reads what a meter processor needs of each event and tries its rules' conditions.
-fn guide(plan: &Plan, flow: &mut Flow, waiting: &mut Waiting, node: u16, processor: &Processor, at: Timestamp) {
+fn guide(plan: &Plan, flow: &mut Flow, waiting: &mut Waiting, node: u16, processor: &Processor, at: Timestamp, from: usize) {
     let partitions = flow.partitions();
     let horizon = at.saturating_add(plan.future_tolerance);
-    for (place, token) in waiting.tokens.iter().enumerate() {
+    for (place, token) in waiting.tokens.iter().enumerate().skip(from) {
         let read = read_usage(plan, flow, processor, *token, place as u32, at, horizon);
         match read {
             Ok(usage) => waiting.usages[Plan::partition_of(usage.user_hash, partitions)].push(usage),

@@ -1,6 +1,7 @@
 //! Events through operators that need no state.
 
 use std::borrow::Cow;
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::Mediator;
@@ -96,13 +97,26 @@ impl Mediator {
         }
     }
 
-    /// Marks what the partitions refused and leads the rest on.
-    pub(super) fn take_answers<'a>(&mut self, flow: &mut Flow, stage: usize, answers: impl Iterator<Item = &'a Answers>) {
+    /// Marks what the partitions refused and leads the rest of some events on.
+    pub(super) fn take_answers<'a>(
+        &mut self,
+        flow: &mut Flow,
+        stage: usize,
+        events: Range<u32>,
+        answers: impl Iterator<Item = &'a Answers>,
+    ) {
         let plan = Arc::clone(&self.plan);
         for answer in answers {
             flow.late += answer.late;
             for &(node, place) in &answer.duplicates {
                 refuse(flow, node, place, Verdict::Duplicate);
+                flow.record(node, place, false);
+            }
+            for &(node, place) in &answer.known {
+                flow.record(node, place, false);
+            }
+            for &(node, place) in &answer.held {
+                refuse(flow, node, place, Verdict::Open);
             }
             for &(node, place) in &answer.unmatched {
                 refuse(flow, node, place, Verdict::Filtered);
@@ -116,7 +130,7 @@ impl Mediator {
             let counts = matches!(plan.nodes[usize::from(node)].operator, Operator::Meter(_));
             let tokens = std::mem::take(&mut flow.waiting[usize::from(node)].tokens);
             for (place, &token) in tokens.iter().enumerate() {
-                if flow.waiting[usize::from(node)].refused[place] {
+                if flow.waiting[usize::from(node)].refused[place] || !events.contains(&token.event) {
                     continue;
                 }
                 if counts {
@@ -129,6 +143,19 @@ impl Mediator {
             }
             flow.waiting[usize::from(node)].tokens = tokens;
         }
+    }
+
+    /// Leads an event on that was held at an operator, up to where it waits next. Gives the
+    /// operators where it does, with the first of its places there.
+    pub(super) fn lead_on(&mut self, flow: &mut Flow, node: u16, place: u32) -> Vec<(u16, usize)> {
+        let plan = Arc::clone(&self.plan);
+        let token = flow.waiting[usize::from(node)].tokens[place as usize];
+        let before: Vec<usize> = flow.waiting.iter().map(|waiting| waiting.tokens.len()).collect();
+        self.leave(&plan, flow, node, 0, token);
+        self.lead(&plan, flow, &[], token);
+        let now = flow.waiting.iter().map(|waiting| waiting.tokens.len());
+        let grown = (0..).zip(before.into_iter().zip(now)).filter(|(_, (before, now))| before < now);
+        grown.map(|(node, (before, _))| (node, before)).collect()
     }
 }
 

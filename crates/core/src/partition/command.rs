@@ -16,6 +16,29 @@ pub enum Command<'a> {
         /// Nanoseconds of event time for which an identity is remembered.
         window: Option<i64>,
     },
+    /// An event that was admitted did not spend its identity: the next one is no duplicate of
+    /// it. Only within the round in which it was admitted.
+    Withdraw {
+        /// As it was admitted.
+        identity: &'a Identity,
+    },
+    /// An event that was admitted is parked: its identity is withdrawn and waits for the event
+    /// that takes its place.
+    Park {
+        /// As it was admitted.
+        identity: &'a Identity,
+        /// Its number in the order of arrival.
+        arrival: u64,
+    },
+    /// An event that was admitted spent its identity: it takes the place of parked ones.
+    Spend {
+        /// As it was admitted.
+        identity: &'a Identity,
+        /// Nanoseconds of event time for which an identity is remembered.
+        window: Option<i64>,
+        /// Its number in the order of arrival.
+        arrival: u64,
+    },
     /// Mediation guided events here.
     Count {
         /// The meter processor that guides.
@@ -24,6 +47,9 @@ pub enum Command<'a> {
         batch: &'a Batch,
         /// What of them concerns this partition, in order of arrival.
         usages: &'a [Usage],
+        /// Whether lateness is judged by the time of receipt, as in a server, or by what was
+        /// flushed before, as in a run over files.
+        by_receipt: bool,
     },
     /// A meter is opened by hand.
     Open(&'a DeclaredMeter),

@@ -188,7 +188,7 @@ impl<M: Meters, I: Identities> Partition<M, I> {
             };
             let placed = match meter {
                 None if !kind.auto_create => Err(Refusal::PassOn(Reason::NoMeter)),
-                None => Ok((self.calendars[usize::from(meter_type)].period_at(usage.at), false)),
+                None => self.place_new(meter_type, kind, usage.at, at),
                 Some(ix) => self.place(ix, kind, usage.at, at),
             };
             let (period, late) = match placed {

@@ -9,28 +9,33 @@ use crate::time::Timestamp;
 use crate::verdict::Reason;
 
 /// Takes what follows from a command. What happens outside, happens afterwards and from
-/// this: a record is here before it is anywhere.
+/// this: a record is here before it is anywhere. Every method does nothing by itself, since few
+/// commands have every effect.
 pub trait Effects {
     /// The event has been seen before.
-    fn duplicate(&mut self, identity: &Identity);
+    fn duplicate(&mut self, _identity: &Identity) {}
+    /// The event's identity is known, but only outside the window.
+    fn beside(&mut self, _identity: &Identity) {}
+    /// A parked event was superseded; both are told by their number in the order of arrival.
+    fn superseded(&mut self, _parked: u64, _by: u64) {}
     /// The event was counted, but into a flushed period or carried out of it.
-    fn late(&mut self, usage: &Usage);
+    fn late(&mut self, _usage: &Usage) {}
     /// The event was counted in a meter. Nothing, for who does not ask: this is on the way
     /// of every event.
     #[inline]
     fn counted(&mut self, _counted: &Counted<'_>) {}
     /// The event goes to the correction queue. Every other usage was counted.
-    fn parked(&mut self, usage: &Usage, reason: Reason, detail: String);
+    fn parked(&mut self, _usage: &Usage, _reason: Reason, _detail: String) {}
     /// No rule applied to the event, and the pipeline drops such events.
-    fn unmatched(&mut self, usage: &Usage);
+    fn unmatched(&mut self, _usage: &Usage) {}
     /// A meter was opened.
-    fn opened(&mut self, meter: &Meter);
+    fn opened(&mut self, _meter: &Meter) {}
     /// A meter is gone.
-    fn deleted(&mut self, meter: &Meter);
+    fn deleted(&mut self, _meter: &Meter) {}
     /// A metered record, as JSON.
-    fn record(&mut self, key: RecordKey<'_>, json: &[u8]);
+    fn record(&mut self, _key: RecordKey<'_>, _json: &[u8]) {}
     /// An event made a threshold reached or recovered: the record so far, as JSON.
-    fn threshold(&mut self, event: u32, key: RecordKey<'_>, json: &[u8]);
+    fn threshold(&mut self, _event: u32, _key: RecordKey<'_>, _json: &[u8]) {}
 }
 
 /// What an event brought to a meter.

@@ -11,7 +11,7 @@ mod drain;
 
 pub use drain::Drain;
 
-use super::{Identities, Identity};
+use super::{Admission, Identities, Identity};
 use crate::time::Timestamp;
 
 /// Shards of a table, a power of two.
@@ -51,17 +51,22 @@ impl Default for IdentityTable {
 }
 
 impl Identities for IdentityTable {
-    fn admit(&mut self, identities: &[Identity], window: Option<i64>, duplicate: &mut dyn FnMut(&Identity)) {
+    fn admit(&mut self, identities: &[Identity], window: Option<i64>, answer: &mut dyn FnMut(&Identity, Admission)) {
         for chunk in identities.chunks(CHUNK) {
             // Independent reads, all under way at once: the second loop finds them near.
             let near = chunk.iter().fold(0, |near, identity| near ^ self.touch(identity.fingerprint));
             std::hint::black_box(near);
             for identity in chunk {
-                if !self.shards[shard_of(identity.fingerprint)].admit(identity, window) {
-                    duplicate(identity);
+                match self.shards[shard_of(identity.fingerprint)].admit(identity, window) {
+                    Admission::New => {}
+                    known => answer(identity, known),
                 }
             }
         }
+    }
+
+    fn withdraw(&mut self, fingerprint: u128, at: Timestamp) {
+        self.shards[shard_of(fingerprint)].withdraw(fingerprint, recorded_at(at).nanos());
     }
 
     fn expect(&mut self, count: usize) {
@@ -109,9 +114,9 @@ impl IdentityTable {
 }
 
 impl Shard {
-    /// Whether the identity is new; it is known from now on.
+    /// Admits an identity; it is known from now on.
     #[inline]
-    fn admit(&mut self, identity: &Identity, window: Option<i64>) -> bool {
+    fn admit(&mut self, identity: &Identity, window: Option<i64>) -> Admission {
         if (self.used + 1) * 5 > self.slots.len() * 4 {
             self.grow();
         }
@@ -119,21 +124,54 @@ impl Shard {
         let at = recorded_at(identity.at).nanos();
         let size = self.slots.len();
         let mut place = home(low, size);
+        let mut admission = Admission::New;
         loop {
             let slot = &mut self.slots[place];
             if slot.at == FREE {
                 *slot = Slot { low, high, at };
                 self.used += 1;
-                return true;
+                return admission;
             }
-            if slot.low == low && slot.high == high && within(slot.at, at, window) {
-                return false;
+            if slot.low == low && slot.high == high {
+                if within(slot.at, at, window) {
+                    return Admission::Known;
+                }
+                admission = Admission::Beside;
             }
             place += 1;
             if place == size {
                 place = 0;
             }
         }
+    }
+
+    /// Takes an identity away. Those behind it that were pushed on by it move back, so that
+    /// every one of them is still found from its home.
+    fn withdraw(&mut self, fingerprint: u128, at: i64) {
+        let (low, high) = (fingerprint as u64, (fingerprint >> 64) as u64);
+        let size = self.slots.len();
+        if size == 0 {
+            return;
+        }
+        let next = |place: usize| if place + 1 == size { 0 } else { place + 1 };
+        let mut hole = home(low, size);
+        while self.slots[hole] != (Slot { low, high, at }) {
+            if self.slots[hole].at == FREE {
+                return;
+            }
+            hole = next(hole);
+        }
+        let mut place = next(hole);
+        while self.slots[place].at != FREE {
+            let way = |from: usize| (place + size - from) % size;
+            if way(home(self.slots[place].low, size)) >= way(hole) {
+                self.slots[hole] = self.slots[place];
+                hole = place;
+            }
+            place = next(place);
+        }
+        self.slots[hole] = EMPTY;
+        self.used -= 1;
     }
 
     #[cold]
@@ -190,7 +228,12 @@ mod tests {
         };
         let identities: Vec<_> = events.iter().enumerate().map(identity).collect();
         let mut found = Vec::new();
-        table.admit(&identities, window, &mut |identity| found.push(identity.place));
+        let mut answer = |identity: &Identity, admission| {
+            if admission == Admission::Known {
+                found.push(identity.place);
+            }
+        };
+        table.admit(&identities, window, &mut answer);
         found
     }
 
@@ -220,6 +263,40 @@ mod tests {
             events.push((fingerprint, 0));
         }
         assert_eq!(duplicates(&mut table, &events, None), expected);
+    }
+
+    #[test]
+    fn withdrawn_identities_are_new_again_and_others_stay_known() {
+        let mut table = IdentityTable::default();
+        let mut state = 7u128;
+        let mut next = || {
+            state = state.wrapping_mul(0x2360_ed05_1fc6_5da4_4385_df64_9fcc_f645).wrapping_add(1);
+            // All of one home, the last of a shard: a long run that goes on at the front.
+            state | 0x3f_ffff << 42 | 0x3f << 64
+        };
+        let events: Vec<(u128, i64)> = (0..5_000).map(|at| (next(), at)).collect();
+        assert_eq!(duplicates(&mut table, &events, None), [0; 0]);
+        for (fingerprint, at) in events.iter().step_by(3) {
+            table.withdraw(*fingerprint, Timestamp::from_nanos(*at));
+            // Once more, and at another time: nothing is there.
+            table.withdraw(*fingerprint, Timestamp::from_nanos(*at));
+            table.withdraw(*fingerprint, Timestamp::from_nanos(*at + 1));
+        }
+        assert_eq!(table.count(), 5_000 - 5_000usize.div_ceil(3));
+        let expected: Vec<u32> = (0..5_000).filter(|place| place % 3 != 0).collect();
+        assert_eq!(duplicates(&mut table, &events, None), expected);
+    }
+
+    #[test]
+    fn an_identity_known_outside_the_window_is_told_as_beside() {
+        let mut table = IdentityTable::default();
+        let mut told = Vec::new();
+        let identity = |at| Identity { fingerprint: 9, at: Timestamp::from_nanos(at), place: 0 };
+        for at in [0, 5, 10, 20] {
+            let mut answer = |_: &Identity, admission| told.push((at, admission));
+            table.admit(&[identity(at)], Some(10), &mut answer);
+        }
+        assert_eq!(told, [(5, Admission::Known), (10, Admission::Beside), (20, Admission::Beside)]);
     }
 
     #[test]

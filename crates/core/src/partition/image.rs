@@ -7,8 +7,9 @@
 //! their type is, they become stones. Identities are not in it: they have their own form (see
 //! [`super::Identities`]). When something is due follows from the rest and is computed again.
 //!
-//! Format 1, which is read for ever, knew no meters that are gone, no calendars but those of
-//! the plan, and told two ends of what was flushed in another way.
+//! Formats 1 and 2 are read for ever. Format 1 knew no meters that are gone, no calendars but
+//! those of the plan, and told two ends of what was flushed in another way; format 2 knew no
+//! identities of parked events.
 
 mod tables;
 
@@ -19,7 +20,7 @@ use uuid::Uuid;
 
 use super::groups::Groups;
 use super::meter::{Amount, Extra, Rare, Standing, Stretch};
-use super::{Birth, Carry, Identities, Meter, MeterKey, Meters, OpenPeriod, Partition, Sent};
+use super::{Birth, Carry, Identities, Meter, MeterKey, Meters, OpenPeriod, ParkedIdentities, Partition, Sent};
 use crate::aggregation::{Aggregate, Aggregation};
 use crate::decimal::Quotient;
 use crate::image::{BadImage, Glass, Pen, Seen};
@@ -29,7 +30,7 @@ use crate::schedule::Period;
 use crate::time::Timestamp;
 use tables::{Tables, place};
 
-const FORMAT: u8 = 2;
+const FORMAT: u8 = 3;
 /// Bytes of an image that stand in memory at once: fresh memory for millions of meters would
 /// cost more than to write them.
 const PAGE_BYTES: usize = 128 << 10;
@@ -72,6 +73,7 @@ impl<M: Meters, I: Identities> Partition<M, I> {
             pen.text(&whole.bytes);
             turn(&mut pen, PAGE_BYTES)?;
         }
+        self.parked.write_to(&mut pen);
         turn(&mut pen, 1)
     }
 
@@ -116,6 +118,9 @@ impl<M: Meters + Default, I: Identities> Partition<M, I> {
         }
         if format > 1 {
             partition.read_gone(&tables, glass)?;
+        }
+        if format > 2 {
+            partition.parked = ParkedIdentities::read(glass)?;
         }
         Ok(partition)
     }

@@ -1,4 +1,10 @@
-//! Late events: the period an event of a meter counts in, and whether that was flushed.
+//! Late events: the period an event counts in, and whether that is closed.
+//!
+//! In a server the time of receipt decides, so that a verdict never depends on how a history is
+//! cut into requests or on what else the user has: an event whose period ended longer than
+//! `grace` + `amendWithin` before is too late, and a type that parks or carries late events does
+//! so once `grace` is over. A run over files has one instant for all events; there only what an
+//! earlier run flushed is closed.
 
 use super::count::Refusal;
 use super::gone::amendable_for;
@@ -51,7 +57,63 @@ impl Horizon {
     }
 }
 
+/// What the time of receipt says of a period.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Lateness {
+    Open,
+    Closed,
+    /// Closed for longer than may be amended.
+    Forgotten,
+}
+
+impl Lateness {
+    fn by_receipt(kind: &MeterType, period: Period, at: Timestamp) -> Lateness {
+        // At the very instant of the end it depends on whether a tick came before.
+        let late = at.since(period.end);
+        let grace = i128::from(kind.late.grace);
+        match period.end == Timestamp::MAX || late <= grace {
+            true => Lateness::Open,
+            false if late <= grace + i128::from(kind.late.amend_within) => Lateness::Closed,
+            false => Lateness::Forgotten,
+        }
+    }
+}
+
+/// Whether a period is open for every event that is received at an instant.
+pub(super) fn is_open(kind: &MeterType, period: Period, at: Timestamp) -> bool {
+    Lateness::by_receipt(kind, period, at) == Lateness::Open
+}
+
+fn too_late(period: Period, why: &str) -> Refusal {
+    Refusal::Park(Reason::TooLate, format!("the period until {} {why}", period.end))
+}
+
+const FORGOTTEN: &str = "may no longer be amended";
+const CLOSED: &str = "is closed, and the meter type parks late events";
+
 impl<M: Meters, I: Identities> Partition<M, I> {
+    fn lateness(&self, kind: &MeterType, period: Period, at: Timestamp) -> Lateness {
+        if self.by_receipt { Lateness::by_receipt(kind, period, at) } else { Lateness::Open }
+    }
+
+    /// The period that an event counts in which opens a meter, and whether it is late for its
+    /// own.
+    pub(super) fn place_new(
+        &mut self,
+        meter_type: u16,
+        kind: &MeterType,
+        event_at: Timestamp,
+        at: Timestamp,
+    ) -> Result<(Period, bool), Refusal> {
+        let period = self.calendars[usize::from(meter_type)].period_at(event_at);
+        match (self.lateness(kind, period, at), kind.late.policy) {
+            (Lateness::Open, _) | (Lateness::Closed, LatePolicy::Amend) => Ok((period, false)),
+            (Lateness::Forgotten, _) => Err(too_late(period, FORGOTTEN)),
+            (Lateness::Closed, LatePolicy::Park) => Err(too_late(period, CLOSED)),
+            (Lateness::Closed, LatePolicy::Carry) => Ok((self.calendars[usize::from(meter_type)].period_at(at), true)),
+        }
+    }
+
     /// The period of a meter that an event counts in, and whether it is late for its own.
     pub(super) fn place(
         &mut self,
@@ -62,11 +124,17 @@ impl<M: Meters, I: Identities> Partition<M, I> {
     ) -> Result<(Period, bool), Refusal> {
         let period = self.period_of(ix, event_at);
         let meter = self.meters.get(ix);
-        let former = meter.stretch_at(event_at);
-        if meter.birth == Birth::Declared && event_at < meter.created_at && former.is_none() {
+        let former_standing = meter.stretch_at(event_at).map(|former| former.standing);
+        if meter.birth == Birth::Declared && event_at < meter.created_at && former_standing.is_none() {
             return Err(Refusal::PassOn(Reason::BeforeActive));
         }
-        let late = meter.has_flushed(period.start);
+        let lateness = self.lateness(kind, period, at);
+        if lateness == Lateness::Forgotten {
+            return Err(too_late(period, FORGOTTEN));
+        }
+        let is_closed = lateness == Lateness::Closed && kind.late.policy != LatePolicy::Amend;
+        let late = is_closed || self.meters.get(ix).has_flushed(period.start);
+        let meter = self.meters.get(ix);
         // One that is gone may be corrected; it comes back only where an event may open one.
         if !meter.is_alive() && !kind.auto_create && (!late || kind.late.policy == LatePolicy::Carry) {
             return Err(Refusal::PassOn(Reason::NoMeter));
@@ -74,15 +142,14 @@ impl<M: Meters, I: Identities> Partition<M, I> {
         if !late {
             return Ok((period, false));
         }
-        let too_late = |why: &str| Err(Refusal::Park(Reason::TooLate, format!("the period until {} {why}", period.end)));
         match kind.late.policy {
             LatePolicy::Carry => Ok((self.period_of(ix, at), true)),
-            LatePolicy::Park => too_late("is flushed"),
+            LatePolicy::Park => Err(too_late(period, CLOSED)),
             LatePolicy::Amend => {
                 let horizon = self.horizons[usize::from(meter.meter_type)].amendable_from;
-                let forgotten = period.end < horizon || former.is_some_and(|former| former.standing == Standing::Closed);
+                let forgotten = period.end < horizon || former_standing == Some(Standing::Closed);
                 match forgotten || at.since(period.end) > i128::from(kind.late.amend_within) {
-                    true => too_late("may no longer be amended"),
+                    true => Err(too_late(period, FORGOTTEN)),
                     false => Ok((period, true)),
                 }
             }

@@ -196,13 +196,17 @@ impl Graph {
     }
 }
 
-/// Stateful operators by depth: each stage waits for none but earlier ones.
+/// Stateful operators by depth: each stage waits for none but earlier ones. Meters are the last
+/// stage, whatever comes before them: then everything that can still park an event is there.
 pub(super) fn stages(nodes: &[Node]) -> Vec<Vec<u16>> {
     let mut depth = vec![0usize; nodes.len()];
     let mut stages: Vec<Vec<u16>> = Vec::new();
+    let mut meters = Vec::new();
     for (at, node) in nodes.iter().enumerate() {
         let own = usize::from(node.operator.is_stateful());
-        if own == 1 {
+        if let Operator::Meter(_) = node.operator {
+            meters.push(at as u16);
+        } else if own == 1 {
             stages.resize_with(stages.len().max(depth[at] + 1), Vec::new);
             stages[depth[at]].push(at as u16);
         }
@@ -210,5 +214,6 @@ pub(super) fn stages(nodes: &[Node]) -> Vec<Vec<u16>> {
             depth[usize::from(next)] = depth[usize::from(next)].max(depth[at] + own);
         }
     }
+    stages.push(meters);
     stages
 }

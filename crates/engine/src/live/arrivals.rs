@@ -144,10 +144,14 @@ impl Arrivals {
             self.put_back(blocks);
             return Ok(None);
         }
+        self.next = end;
         let Some(entry) = self.entry_at(position)? else {
+            if self.log.position() > position {
+                // Lost to damage: it was counted, and its content is not there any more.
+                return self.read(patient);
+            }
             return Err(Error::new(Kind::Corrupt, format!("entry {position} was judged, but is not in the log")));
         };
-        self.next = end;
         let verdicts = verdicts.into_iter().map(|(_, verdict)| verdict).collect();
         Ok(Some(Arrived { entry, skip: (first - start) as usize, first, verdicts, parked }))
     }
@@ -246,6 +250,18 @@ fn entry_before(disk: &Arc<dyn Disk>, folder: &str, from: u64) -> Result<Option<
             return Ok(found);
         }
     }
+}
+
+/// The last entry of the log that a pipeline's verdicts name.
+pub(super) fn last_position(disk: &Arc<dyn Disk>, folder: &str) -> Result<Option<u64>, Error> {
+    let verdicts = format!("{folder}/verdicts");
+    let Some((_, item)) = segments_of(&**disk, &verdicts)?.pop() else { return Ok(None) };
+    let mut reader = Reader::of_item_beside(Arc::clone(disk), &verdicts, item)?;
+    let mut last = None;
+    while let Some(entry) = reader.read()? {
+        last = judged(&entry).map(|block| block.position).max().max(last);
+    }
+    Ok(last)
 }
 
 /// Reads parked events from the last file on that begins before an arrival.

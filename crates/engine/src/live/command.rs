@@ -1,6 +1,9 @@
 //! Commands in the log: what happens to pipelines besides events. JSON, so that a log can
 //! be read by people.
 
+use std::sync::Arc;
+
+use flowmeter_core::pipeline::Pipeline;
 use flowmeter_core::plan::{DeclaredMeter, Plan};
 use flowmeter_core::time::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -63,7 +66,54 @@ pub enum LogCommand {
         pipeline: Uuid,
         /// Which version.
         version: u32,
+        /// What it says, so that the log alone is enough to count again. Entries of older
+        /// programs lack it; there the catalog has it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        document: Option<AdoptedDocument>,
     },
+    /// A change of what people made, together with what it means to pipelines: all of it holds
+    /// from this entry on, or nothing.
+    Change {
+        /// What happens to pipelines.
+        commands: Vec<LogCommand>,
+        /// What the catalog says from here on.
+        rows: Vec<CatalogRow>,
+    },
+}
+
+/// A version of a pipeline's document.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AdoptedDocument {
+    /// The text.
+    pub text: String,
+    /// The installation's meter types that it counts in as well.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub meter_types: Vec<String>,
+}
+
+impl AdoptedDocument {
+    /// Compiles it. It compiled before it got into the log.
+    pub fn plan(&self, pipeline: Uuid) -> Result<Arc<Plan>, Error> {
+        let shared: Vec<&str> = self.meter_types.iter().map(String::as_str).collect();
+        let compiled = Pipeline::read_shared(&self.text, &shared)
+            .map_err(|why| Error::new(Kind::Corrupt, format!("a document in the log: {why}")))?;
+        let mut plan = compiled.plan;
+        plan.id = pipeline;
+        Ok(Arc::new(plan))
+    }
+}
+
+/// A row of the catalog in the log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CatalogRow {
+    /// The name of the table.
+    pub table: String,
+    /// The key, in hexadecimal digits.
+    pub key: String,
+    /// The value, in hexadecimal digits; none: the row is removed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<String>,
 }
 
 /// A meter by name, and what is set on it.
@@ -111,10 +161,10 @@ impl MeterName {
 }
 
 impl LogCommand {
-    /// The pipeline it concerns; `None`: all.
+    /// The pipeline it concerns; `None`: all, or several.
     pub fn pipeline(&self) -> Option<Uuid> {
         match self {
-            LogCommand::Tick => None,
+            LogCommand::Tick | LogCommand::Change { .. } => None,
             LogCommand::Flush { pipeline }
             | LogCommand::Open { pipeline, .. }
             | LogCommand::Edit { pipeline, .. }

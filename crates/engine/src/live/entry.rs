@@ -1,12 +1,25 @@
 //! What is in the log's entries of events: to whom they are addressed, and the events.
 
-use flowmeter_core::image::{Glass, Pen};
+use flowmeter_core::image::{Glass, Pen, Seen};
 use uuid::Uuid;
 
+use super::settlement::How;
 use crate::{Error, Kind};
 
 const ADDRESSED: u8 = 1;
 const AGAIN: u8 = 2;
+const SETTLES: u8 = 4;
+
+/// Which parked event a letter settles.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settles<'a> {
+    /// Its number in the order of arrival.
+    pub arrival: u64,
+    /// How. Discarded: the letter has no lines.
+    pub how: How,
+    /// The name of the key of whoever does it.
+    pub who: &'a str,
+}
 
 /// Events with their address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +30,8 @@ pub struct Letter<'a> {
     pub pipeline: Option<Uuid>,
     /// Whether they were admitted before and come again, corrected.
     pub again: bool,
+    /// The parked event in whose place they come, if they do.
+    pub settles: Option<Settles<'a>>,
     /// One JSON object a line.
     pub lines: &'a [u8],
 }
@@ -31,11 +46,16 @@ impl<'a> Letter<'a> {
     /// Appends what stands before the lines.
     pub fn write_head(&self, out: &mut Vec<u8>) {
         let mut pen = Pen { bytes: std::mem::take(out) };
-        let flags = if self.pipeline.is_some() { ADDRESSED } else { 0 } | if self.again { AGAIN } else { 0 };
-        pen.byte(flags);
+        let flag = |is_on: bool, flag: u8| if is_on { flag } else { 0 };
+        pen.byte(flag(self.pipeline.is_some(), ADDRESSED) | flag(self.again, AGAIN) | flag(self.settles.is_some(), SETTLES));
         pen.text(self.namespace.as_bytes());
         if let Some(pipeline) = self.pipeline {
             pen.wide(pipeline.as_u128());
+        }
+        if let Some(Settles { arrival, how, who }) = self.settles {
+            pen.count(arrival);
+            pen.byte(how as u8);
+            pen.text(who.as_bytes());
         }
         *out = pen.bytes;
     }
@@ -47,14 +67,16 @@ impl<'a> Letter<'a> {
             let flags = glass.byte()?;
             let namespace = std::str::from_utf8(glass.text()?).unwrap_or_default();
             let pipeline = if flags & ADDRESSED == 0 { None } else { Some(Uuid::from_u128(glass.wide()?)) };
-            Ok::<_, flowmeter_core::image::BadImage>(Letter {
-                namespace,
-                pipeline,
-                again: flags & AGAIN != 0,
-                lines: glass.rest(),
-            })
+            let settles = if flags & SETTLES == 0 { None } else { Some(read_settles(&mut glass)?) };
+            let (again, lines) = (flags & AGAIN != 0, glass.rest());
+            Ok::<_, flowmeter_core::image::BadImage>(Letter { namespace, pipeline, again, settles, lines })
         };
         read().map_err(|why| Error::new(Kind::Corrupt, format!("an entry of events: {why}")))
+    }
+
+    /// Whether the bytes of a letter say that it settles a parked event.
+    pub(super) fn is_settling(bytes: &[u8]) -> bool {
+        bytes.first().is_some_and(|flags| flags & SETTLES != 0)
     }
 
     /// Whether a pipeline takes it.
@@ -64,4 +86,11 @@ impl<'a> Letter<'a> {
             None => listens && self.namespace == namespace,
         }
     }
+}
+
+fn read_settles<'a>(glass: &mut Glass<'a>) -> Seen<Settles<'a>> {
+    let arrival = glass.count()?;
+    let Some(how) = How::read(glass.byte()?) else { return glass.damaged() };
+    let who = std::str::from_utf8(glass.text()?).unwrap_or_default();
+    Ok(Settles { arrival, how, who })
 }

@@ -15,7 +15,8 @@ use flowmeter_store::disk::Disk;
 use flowmeter_store::log::{self, Encoded, Entry, EntryKind, Log, Reader};
 
 use super::note::{self, NoteKind};
-use crate::{Error, Kind, Noted, Observer, ParkedEvent, RecordSink};
+use super::settlement::{How, Settled, Settlement, SettlementItem, settlement_item};
+use crate::{Error, Kind, Noted, Observer, ParkedEvent, RecordSink, Superseded};
 
 /// Bytes of items that become an entry, where nobody waits.
 const GATHERED_BYTES: usize = 1 << 20;
@@ -32,6 +33,9 @@ pub struct Stream {
     count: u32,
     /// Bytes of items that are in entries and not durable.
     appended: usize,
+    /// What kept items from being written: they are not in the log, and what comes after them
+    /// may not be either. The pipeline must be loaded again.
+    failure: Option<Error>,
 }
 
 /// Is told up to which number records can be read, while there come more.
@@ -40,7 +44,7 @@ pub type Announce = Box<dyn FnMut(u64) + Send>;
 impl Stream {
     fn open(disk: &Arc<dyn Disk>, folder: &str, settings: log::Settings) -> Result<Stream, Error> {
         let (log, _) = Log::open(Arc::clone(disk), folder, settings)?;
-        Ok(Stream { next: log.items(), log, gathered: Vec::new(), count: 0, appended: 0 })
+        Ok(Stream { next: log.items(), log, gathered: Vec::new(), count: 0, appended: 0, failure: None })
     }
 
     /// Adds an item, of two parts.
@@ -60,8 +64,12 @@ impl Stream {
 
     /// Makes an entry of what has gathered.
     fn append(&mut self, at: Timestamp) -> Result<(), Error> {
+        if let Some(why) = &self.failure {
+            return Err(why.clone());
+        }
         if self.count > 0 {
-            self.log.append(&Encoded::new(EntryKind::Items, at.nanos(), self.count, &self.gathered))?;
+            let appended = self.log.append(&Encoded::new(EntryKind::Items, at.nanos(), self.count, &self.gathered));
+            appended.map_err(|why| self.fail(why))?;
             self.appended += self.gathered.len();
             self.gathered.clear();
             self.count = 0;
@@ -73,10 +81,17 @@ impl Stream {
     fn write(&mut self, at: Timestamp) -> Result<(), Error> {
         self.append(at)?;
         if self.appended > 0 {
-            self.log.commit()?;
+            let committed = self.log.commit();
+            committed.map_err(|why| self.fail(why))?;
             self.appended = 0;
         }
         Ok(())
+    }
+
+    fn fail(&mut self, why: flowmeter_store::Error) -> Error {
+        let why = Error::from(why);
+        self.failure = Some(why.clone());
+        why
     }
 
     /// Writes what has gathered, if it is much; whether more can be read than before.
@@ -135,12 +150,29 @@ pub struct JudgedBlock {
     pub verdicts: Vec<Verdict>,
 }
 
+/// How many items a pipeline's logs have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Items {
+    /// Metered records and partial ones.
+    pub records: u64,
+    /// Parked events.
+    pub parked: u64,
+    /// Events received.
+    pub arrivals: u64,
+    /// Events of single meters, thresholds.
+    pub notes: u64,
+    /// Parked events that left the queue.
+    pub settled: u64,
+}
+
 /// A pipeline's logs.
 pub struct Outlet {
     records: Stream,
     parked: Stream,
     verdicts: Stream,
     notes: Stream,
+    settlements: Stream,
+    settled: Settled,
     arrivals: u64,
     judged: Vec<JudgedBlock>,
     announce: Option<Announce>,
@@ -151,27 +183,95 @@ impl Outlet {
         let open = |name: &str| Stream::open(disk, &format!("{folder}/{name}"), settings);
         let records = Stream::open(disk, &records_folder(folder), settings)?;
         let (parked, verdicts) = (open("parked")?, open("verdicts")?);
-        Ok(Outlet { records, parked, verdicts, notes: open("notes")?, arrivals: 0, judged: Vec::new(), announce: None })
+        Ok(Outlet {
+            records,
+            parked,
+            verdicts,
+            notes: open("notes")?,
+            settlements: open("settled")?,
+            settled: Settled::default(),
+            arrivals: 0,
+            judged: Vec::new(),
+            announce: None,
+        })
     }
 
-    /// Goes on from what a checkpoint says: records and parked events by then, events
-    /// received, and notes.
-    pub(super) fn go_on_from(&mut self, [records, parked, arrivals, notes]: [u64; 4]) -> Result<(), Error> {
-        let Outlet { records: of_records, parked: of_parked, verdicts, notes: of_notes, .. } = self;
-        for (stream, items) in [(of_records, records), (of_parked, parked), (verdicts, arrivals), (of_notes, notes)] {
+    /// Goes on from what a checkpoint says. What was written after it is made again, alike.
+    pub(super) fn go_on_from(&mut self, items: Items) -> Result<(), Error> {
+        let Items { records, parked, arrivals, notes, settled } = items;
+        let streams = [
+            ("records", &mut self.records, records),
+            ("parked", &mut self.parked, parked),
+            ("verdicts", &mut self.verdicts, arrivals),
+            ("notes", &mut self.notes, notes),
+            ("settled", &mut self.settlements, settled),
+        ];
+        for (name, stream, items) in streams {
             if stream.log.items() < items {
-                let message = format!("a log has {} items; a checkpoint has seen {items}", stream.log.items());
+                let there = stream.log.items();
+                let message = format!("the log `{name}` has {there} items; a checkpoint has seen {items}");
                 return Err(Error::new(Kind::Corrupt, message));
             }
             stream.next = items;
         }
-        self.arrivals = arrivals;
         // Verdicts are numbered by arrival; those written before are told by their block.
+        self.arrivals = arrivals;
+        self.read_settled(settled)
+    }
+
+    /// Reads the settlements before a number: the state at the checkpoint.
+    fn read_settled(&mut self, until: u64) -> Result<(), Error> {
+        if until == 0 {
+            return Ok(());
+        }
+        let mut reader = self.settlements.reader(0)?;
+        while let Some(entry) = reader.read()? {
+            for (number, item) in items(&entry) {
+                if number >= until {
+                    return Ok(());
+                }
+                let damaged = || Error::new(Kind::Corrupt, format!("settlement {number} cannot be read"));
+                let item = settlement_item(item).ok_or_else(damaged)?;
+                self.settled.add(item.arrival, &item.settlement);
+            }
+        }
         Ok(())
     }
 
-    pub(super) fn items(&self) -> [u64; 4] {
-        [self.records.next, self.parked.next, self.arrivals, self.notes.next]
+    pub(super) fn items(&self) -> Items {
+        Items {
+            records: self.records.next,
+            parked: self.parked.next,
+            arrivals: self.arrivals,
+            notes: self.notes.next,
+            settled: self.settlements.next,
+        }
+    }
+
+    /// How parked events left the queue, in order.
+    pub fn settled(&self) -> &Stream {
+        &self.settlements
+    }
+
+    /// Which parked events left the queue, as of the entries taken so far.
+    pub fn settled_events(&self) -> &Settled {
+        &self.settled
+    }
+
+    /// Settles a parked event, unless it is settled already; says whether it does.
+    pub(super) fn settle(&mut self, arrival: u64, settlement: Settlement) -> bool {
+        let is_first = self.settled.add(arrival, &settlement);
+        if is_first {
+            self.settlements.push(&[], &SettlementItem { arrival, settlement }.to_bytes());
+        }
+        is_first
+    }
+
+    /// What kept items from being written, if something did: whoever asked may have gone on.
+    pub fn failure(&self) -> Option<&Error> {
+        let Outlet { records, parked, verdicts, notes, settlements, .. } = self;
+        let streams = [records, parked, verdicts, notes, settlements];
+        streams.into_iter().find_map(|stream| stream.failure.as_ref())
     }
 
     /// Events received so far.
@@ -230,14 +330,16 @@ impl Outlet {
 
     /// The two hands of a round: one for records, one for everything else.
     pub(super) fn split<'o>(&'o mut self, plan: &'o Plan, at: Timestamp) -> (Sink<'o>, Watch<'o>) {
-        let Outlet { records, parked, verdicts, notes, arrivals, judged, announce } = self;
-        (Sink { records, notes, announce, plan, at }, Watch { parked, verdicts, arrivals, judged })
+        let Outlet { records, parked, verdicts, notes, settlements, settled, arrivals, judged, announce } = self;
+        let watch = Watch { parked, verdicts, settlements, settled, arrivals, judged };
+        (Sink { records, notes, announce, plan, at }, watch)
     }
 
-    /// Writes what has gathered, if it is much; records and notes always.
+    /// Writes what has gathered, if it is much; records, notes and settlements always.
     pub(super) fn write(&mut self, at: Timestamp) -> Result<(), Error> {
         self.records.write(at)?;
         self.notes.write(at)?;
+        self.settlements.write(at)?;
         for stream in [&mut self.parked, &mut self.verdicts] {
             if stream.gathered.len() >= GATHERED_BYTES {
                 stream.write(at)?;
@@ -247,9 +349,9 @@ impl Outlet {
     }
 
     pub(super) fn commit(&mut self, at: Timestamp) -> Result<(), Error> {
-        [&mut self.records, &mut self.parked, &mut self.verdicts, &mut self.notes]
-            .into_iter()
-            .try_for_each(|stream| stream.write(at))
+        let Outlet { records, parked, verdicts, notes, settlements, .. } = self;
+        let streams = [records, parked, verdicts, notes, settlements];
+        streams.into_iter().try_for_each(|stream| stream.write(at))
     }
 }
 
@@ -309,10 +411,12 @@ pub fn record_item(item: &[u8]) -> Option<RecordItem<'_>> {
     Some(RecordItem { is_threshold: *kind == THRESHOLD, json })
 }
 
-/// Takes parked events and verdicts.
+/// Takes parked events, verdicts, and parked events that were superseded.
 pub(super) struct Watch<'o> {
     parked: &'o mut Stream,
     verdicts: &'o mut Stream,
+    settlements: &'o mut Stream,
+    settled: &'o mut Settled,
     arrivals: &'o mut u64,
     judged: &'o mut Vec<JudgedBlock>,
 }
@@ -330,6 +434,17 @@ impl Observer for Watch<'_> {
     }
 
     fn tapped(&mut self, _tap: &Tap, _line: u64) {}
+
+    fn superseded(&mut self, superseded: Superseded) -> Result<(), Error> {
+        let Superseded { by, parked, at, position } = superseded;
+        let (how, who) = (How::Superseded, String::new());
+        let settlement = Settlement { how, at, who, by: Some(by), position };
+        if self.settled.add(parked, &settlement) {
+            let item = SettlementItem { arrival: parked, settlement };
+            self.settlements.push(&[], &item.to_bytes());
+        }
+        Ok(())
+    }
 
     fn judged(&mut self, batch: &Batch, verdicts: &[Verdict]) {
         let first_arrival = *self.arrivals;

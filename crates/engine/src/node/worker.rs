@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::hash::BuildHasherDefault;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -12,115 +11,13 @@ use flowmeter_core::aggregation::Fingerprint;
 use flowmeter_core::partition::{METER_INDEX_BYTES, Meter};
 use flowmeter_core::plan::Plan;
 use flowmeter_core::time::Timestamp;
-use flowmeter_core::verdict::{Tally, Verdict};
+use flowmeter_core::verdict::Verdict;
 use flowmeter_store::disk::Disk;
 use flowmeter_store::log::Reader;
 
+use super::Board;
 use crate::live::{Found, JudgedBlock, Live, Tail};
-use crate::{Error, Kind, Totals};
-
-/// What a worker shows to others.
-pub struct Board {
-    due: AtomicI64,
-    position: AtomicU64,
-    released: AtomicU64,
-    meters: AtomicU64,
-    records: AtomicU64,
-    notes: AtomicU64,
-    identities_bytes: AtomicU64,
-    meter_bytes: AtomicU64,
-    /// Bytes of meters that an entry of the log has brought lately, times 1024.
-    growth: AtomicU64,
-    paused: AtomicBool,
-    totals: Mutex<Totals>,
-    failure: Mutex<Option<Error>>,
-}
-
-impl Board {
-    fn new() -> Board {
-        Board {
-            due: AtomicI64::new(i64::MAX),
-            position: AtomicU64::new(0),
-            released: AtomicU64::new(0),
-            meters: AtomicU64::new(0),
-            records: AtomicU64::new(0),
-            notes: AtomicU64::new(0),
-            identities_bytes: AtomicU64::new(0),
-            meter_bytes: AtomicU64::new(0),
-            growth: AtomicU64::new(0),
-            paused: AtomicBool::new(false),
-            totals: Mutex::default(),
-            failure: Mutex::default(),
-        }
-    }
-
-    pub(super) fn due(&self) -> i64 {
-        self.due.load(Ordering::Acquire)
-    }
-
-    /// The next entry of the log the pipeline takes.
-    pub fn position(&self) -> u64 {
-        self.position.load(Ordering::Acquire)
-    }
-
-    /// Whether it stands still: then it takes nothing, however long one waits.
-    pub fn is_paused(&self) -> bool {
-        self.paused.load(Ordering::Acquire)
-    }
-
-    /// Entries before this one are no longer needed by the pipeline.
-    pub fn released(&self) -> u64 {
-        self.released.load(Ordering::Acquire)
-    }
-
-    /// How many meters there are.
-    pub fn meters(&self) -> u64 {
-        self.meters.load(Ordering::Relaxed)
-    }
-
-    /// Records that can be read.
-    pub fn records(&self) -> u64 {
-        self.records.load(Ordering::Acquire)
-    }
-
-    /// Notes that can be read: what happened to single meters, thresholds.
-    pub fn notes(&self) -> u64 {
-        self.notes.load(Ordering::Acquire)
-    }
-
-    /// Bytes of identities in memory.
-    pub fn identities_bytes(&self) -> u64 {
-        self.identities_bytes.load(Ordering::Relaxed)
-    }
-
-    /// Bytes of meters in memory, about.
-    pub fn meter_bytes(&self) -> u64 {
-        self.meter_bytes.load(Ordering::Relaxed)
-    }
-
-    /// Bytes of meters in memory once everything before a position is counted: what waits is
-    /// taken to bring as much as the same lately did.
-    pub fn meter_bytes_at(&self, position: u64) -> u64 {
-        let waiting = position.saturating_sub(self.position());
-        let coming = (u128::from(waiting) * u128::from(self.growth.load(Ordering::Relaxed))) >> 10;
-        self.meter_bytes().saturating_add(u64::try_from(coming).unwrap_or(u64::MAX))
-    }
-
-    /// What the pipeline has done so far.
-    pub fn totals(&self) -> Totals {
-        self.totals.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Events by verdict.
-    pub fn tally(&self) -> Tally {
-        self.totals().tally
-    }
-
-    /// What ended it, if something did.
-    pub fn failure(&self) -> Option<Error> {
-        self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-}
+use crate::{Error, Kind};
 
 /// How a worker works.
 #[derive(Clone, Copy, Debug)]
@@ -149,12 +46,20 @@ enum Message {
     Stop,
 }
 
-/// The thread that owns a pipeline at work.
+/// Owns a pipeline at work, on a thread of its own or, in the simulation, on the caller's.
 pub struct Worker {
     messages: Sender<Message>,
-    thread: Option<JoinHandle<Option<Live>>>,
+    driver: Driver,
     board: Arc<Board>,
     tail: Arc<Tail>,
+}
+
+/// What makes a worker move.
+enum Driver {
+    /// A thread of its own.
+    Thread(Option<JoinHandle<Option<Live>>>),
+    /// Calls of [`Worker::turn`], and of whoever waits for something.
+    Caller(Mutex<Option<Working>>),
 }
 
 /// What a worker needs of its surroundings.
@@ -174,33 +79,44 @@ pub struct Surroundings {
 }
 
 impl Worker {
-    /// Starts work.
+    /// Starts a thread that works.
     pub fn start(live: Live, settings: WorkerSettings, around: Surroundings, paused: bool) -> Result<Worker, Error> {
-        let (messages, inbox) = channel();
-        let board = Arc::new(Board::new());
-        board.paused.store(paused, Ordering::Release);
-        let tail = Arc::clone(&around.tail);
-        let now = around.clock.now();
-        let mut working = Working {
-            live,
-            settings,
-            around,
-            inbox,
-            board: Arc::clone(&board),
-            paused,
-            taken_bytes: 0,
-            checkpoint_at: now,
-            checkpoint_took: 0,
-            checkpoint_waits: None,
-            weighed: Weighed::default(),
-            waiting: HashMap::default(),
-            stop: false,
-        };
-        working.weighed = Weighed::of(&working.live);
-        working.show();
+        let (mut worker, working) = Worker::new(live, settings, around, paused);
         let thread = std::thread::Builder::new().name("worker".to_owned()).spawn(move || working.run());
         let thread = thread.map_err(|why| Error::new(Kind::Unavailable, format!("no thread: {why}")))?;
-        Ok(Worker { messages, thread: Some(thread), board, tail })
+        worker.driver = Driver::Thread(Some(thread));
+        Ok(worker)
+    }
+
+    /// A worker without a thread: it moves when [`Worker::turn`] is called, or when somebody
+    /// waits for it. So everything happens in an order that the caller decides.
+    pub fn by_hand(live: Live, settings: WorkerSettings, around: Surroundings, paused: bool) -> Worker {
+        let (mut worker, working) = Worker::new(live, settings, around, paused);
+        worker.driver = Driver::Caller(Mutex::new(Some(working)));
+        worker
+    }
+
+    fn new(live: Live, settings: WorkerSettings, around: Surroundings, paused: bool) -> (Worker, Working) {
+        let (messages, inbox) = channel();
+        let board = Arc::new(Board::new());
+        board.pause(paused);
+        let tail = Arc::clone(&around.tail);
+        let working = Working::new(live, settings, around, inbox, Arc::clone(&board), paused);
+        (Worker { messages, driver: Driver::Thread(None), board, tail }, working)
+    }
+
+    /// Takes one step, if the worker has no thread; says whether the pipeline came further.
+    pub fn turn(&self) -> bool {
+        let Driver::Caller(working) = &self.driver else { return false };
+        let mut slot = working.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(working) = slot.as_mut() else { return false };
+        let before = working.live.position();
+        if let Err(why) = working.step(Duration::ZERO) {
+            working.fail(why);
+            *slot = None;
+            return false;
+        }
+        working.live.position() > before
     }
 
     /// What it shows.
@@ -225,25 +141,32 @@ impl Worker {
         self.tail.wake();
     }
 
-    /// Stands still, or goes on. Its position and state are kept. When this returns, it
-    /// does.
+    /// Pauses the pipeline, or lets it go on; its position and state are kept. Returns when
+    /// that is so.
     pub fn pause(&self, paused: bool) -> Result<(), Error> {
         self.send(Message::Pause(paused))?;
         self.ask(|_| ())
     }
 
-    /// Waits until it has taken everything before a position.
+    /// Waits until the pipeline has taken every entry before a position.
     ///
     /// # Errors
-    /// It failed, it ended, or it stands still, so that it would not come there.
+    /// The pipeline failed, ended, or is paused, so that it would not come there.
     pub fn wait_for(&self, position: u64) -> Result<(), Error> {
         while self.board.position() < position {
             if self.board.is_paused() {
-                return Err(Error::new(Kind::Invalid, "the pipeline is paused; resume its session first"));
+                let why = "the pipeline is paused; resume its session first";
+                return Err(Error::new(Kind::Invalid, why));
             }
+            let has_thread = matches!(self.driver, Driver::Thread(_));
+            let has_moved = self.turn();
             self.ask(|_| ())?;
             if let Some(why) = self.board.failure() {
                 return Err(why);
+            }
+            if !has_thread && !has_moved {
+                let why = format!("entry {position} is awaited and not in the log");
+                return Err(Error::new(Kind::Bug, why));
             }
         }
         Ok(())
@@ -251,18 +174,28 @@ impl Worker {
 
     fn send(&self, message: Message) -> Result<(), Error> {
         self.messages.send(message).map_err(|_| self.ended())?;
-        self.tail.wake();
+        match &self.driver {
+            Driver::Thread(_) => self.tail.wake(),
+            Driver::Caller(working) => {
+                let mut working = working.lock().unwrap_or_else(PoisonError::into_inner);
+                working.as_mut().ok_or_else(|| self.ended())?.listen();
+            }
+        }
         Ok(())
     }
 
     fn ended(&self) -> Error {
-        self.board.failure().unwrap_or_else(|| Error::new(Kind::Unavailable, "the pipeline is not at work"))
+        let gone = || Error::new(Kind::Unavailable, "the pipeline is not loaded");
+        self.board.failure().unwrap_or_else(gone)
     }
 
     /// Makes a last checkpoint and ends; gives the pipeline back, unless it failed.
     pub fn stop(mut self) -> Option<Live> {
         drop(self.send(Message::Stop));
-        self.thread.take().and_then(|thread| thread.join().ok()).flatten()
+        match &mut self.driver {
+            Driver::Thread(thread) => thread.take().and_then(|thread| thread.join().ok()).flatten(),
+            Driver::Caller(working) => working.get_mut().unwrap_or_else(PoisonError::into_inner).take()?.end(),
+        }
     }
 }
 
@@ -280,7 +213,10 @@ struct Working {
     /// Since when one is due that leaves the machine to others.
     checkpoint_waits: Option<Timestamp>,
     weighed: Weighed,
-    waiting: HashMap<u64, Judgement, BuildHasherDefault<Fingerprint>>,
+    /// Verdicts of the newest entries, for requests that ask late.
+    recent: Vec<(u64, Vec<Verdict>)>,
+    /// Requests that wait for the verdicts of an entry.
+    waiting: HashMap<u64, Vec<Judgement>, BuildHasherDefault<Fingerprint>>,
     stop: bool,
 }
 
@@ -319,46 +255,81 @@ const PATIENCE: Duration = Duration::from_millis(100);
 const JUDGED_KEPT: usize = 64;
 
 impl Working {
-    fn run(mut self) -> Option<Live> {
-        let mut recent: Vec<(u64, Vec<Verdict>)> = Vec::new();
-        while !self.stop {
-            match self.step(&mut recent) {
-                Ok(()) => {}
-                Err(why) => {
-                    for (_, judgement) in self.waiting.drain() {
-                        judgement(Err(why.clone()));
-                    }
-                    *self.board.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(why);
-                    self.board.due.store(i64::MAX, Ordering::Release);
-                    return None;
-                }
-            }
-        }
-        match self.live.checkpoint() {
-            Ok(released) => {
-                self.board.released.store(released, Ordering::Release);
-                Some(self.live)
-            }
-            Err(_) => None,
-        }
+    fn new(
+        live: Live,
+        settings: WorkerSettings,
+        around: Surroundings,
+        inbox: Receiver<Message>,
+        board: Arc<Board>,
+        paused: bool,
+    ) -> Working {
+        let now = around.clock.now();
+        let working = Working {
+            weighed: Weighed::of(&live),
+            live,
+            settings,
+            around,
+            inbox,
+            board,
+            paused,
+            taken_bytes: 0,
+            checkpoint_at: now,
+            checkpoint_took: 0,
+            checkpoint_waits: None,
+            recent: Vec::new(),
+            waiting: HashMap::default(),
+            stop: false,
+        };
+        working.show();
+        working
     }
 
-    fn step(&mut self, recent: &mut Vec<(u64, Vec<Verdict>)>) -> Result<(), Error> {
-        self.listen(recent);
+    fn run(mut self) -> Option<Live> {
+        while !self.stop {
+            if let Err(why) = self.step(PATIENCE) {
+                self.fail(why);
+                return None;
+            }
+        }
+        self.end()
+    }
+
+    /// Makes a last checkpoint and gives the pipeline back.
+    fn end(mut self) -> Option<Live> {
+        let released = self.live.checkpoint().ok()?;
+        self.board.release(released);
+        Some(self.live)
+    }
+
+    /// Nothing more is taken: whoever waits learns why.
+    fn fail(&mut self, why: Error) {
+        for judgement in self.waiting.drain().flat_map(|(_, judgements)| judgements) {
+            judgement(Err(why.clone()));
+        }
+        self.board.fail(why);
+    }
+
+    /// Answers messages and takes the next entries, waiting for some as long as `patience` says.
+    fn step(&mut self, patience: Duration) -> Result<(), Error> {
+        self.listen();
+        // A question may have met a disk that failed.
+        if let Some(why) = self.live.outlet().failure() {
+            return Err(why.clone());
+        }
         if self.stop {
             return Ok(());
         }
         if self.paused {
-            // Only messages are looked at; the tail wakes for those.
-            let _ = self.around.tail.from(u64::MAX, 0, PATIENCE);
+            // Only messages matter now; the tail wakes for those.
+            let _ = self.around.tail.from(u64::MAX, 0, patience);
             return self.upkeep();
         }
-        match self.around.tail.from(self.live.position(), self.settings.take_bytes, PATIENCE) {
+        match self.around.tail.from(self.live.position(), self.settings.take_bytes, patience) {
             Found::Entries(entries) => self.take(&entries)?,
             Found::Behind(until) => self.catch_up(until)?,
             Found::Nothing => return self.upkeep(),
         }
-        self.judge(recent);
+        self.judge();
         (self.around.after)(&mut self.live)?;
         self.show();
         self.upkeep()
@@ -384,19 +355,14 @@ impl Working {
         self.take(&entries)
     }
 
-    fn listen(&mut self, recent: &[(u64, Vec<Verdict>)]) {
+    fn listen(&mut self) {
         loop {
             match self.inbox.try_recv() {
                 Ok(Message::Ask(question)) => question(&mut self.live),
-                Ok(Message::Judge(position, judgement)) => match recent.iter().find(|(known, _)| *known == position) {
-                    Some((_, verdicts)) => judgement(Ok(verdicts.clone())),
-                    // Taken long ago, or none of its events were this pipeline's.
-                    None if position < self.live.position() => judgement(Ok(Vec::new())),
-                    None => drop(self.waiting.insert(position, judgement)),
-                },
+                Ok(Message::Judge(position, judgement)) => self.judge_later(position, judgement),
                 Ok(Message::Pause(paused)) => {
                     self.paused = paused;
-                    self.board.paused.store(paused, Ordering::Release);
+                    self.board.pause(paused);
                 }
                 Ok(Message::Stop) | Err(TryRecvError::Disconnected) => self.stop = true,
                 Err(TryRecvError::Empty) => return,
@@ -407,24 +373,35 @@ impl Working {
         }
     }
 
-    /// Tells verdicts to who waits for them, and keeps the last for who asks late.
-    fn judge(&mut self, recent: &mut Vec<(u64, Vec<Verdict>)>) {
+    /// Answers with the verdicts of an entry, at once or as soon as they are known.
+    fn judge_later(&mut self, position: u64, judgement: Judgement) {
+        match self.recent.iter().find(|(known, _)| *known == position) {
+            Some((_, verdicts)) => judgement(Ok(verdicts.clone())),
+            // Taken long ago, or none of its events were this pipeline's.
+            None if position < self.live.position() => judgement(Ok(Vec::new())),
+            // Several requests may share an entry.
+            None => self.waiting.entry(position).or_default().push(judgement),
+        }
+    }
+
+    /// Answers whoever waits for verdicts, and keeps the newest for requests that ask late.
+    fn judge(&mut self) {
         for JudgedBlock { position, verdicts, .. } in self.live.take_judged() {
-            match recent.last_mut() {
+            match self.recent.last_mut() {
                 Some((known, all)) if *known == position => all.extend(verdicts),
-                _ => recent.push((position, verdicts)),
+                _ => self.recent.push((position, verdicts)),
             }
         }
-        for (position, verdicts) in recent.iter() {
-            if let Some(judgement) = self.waiting.remove(position) {
+        for (position, verdicts) in &self.recent {
+            for judgement in self.waiting.remove(position).unwrap_or_default() {
                 judgement(Ok(verdicts.clone()));
             }
         }
         let taken = self.live.position();
-        for (_, judgement) in self.waiting.extract_if(|position, _| *position < taken) {
-            judgement(Ok(Vec::new()));
+        for (_, judgements) in self.waiting.extract_if(|position, _| *position < taken) {
+            judgements.into_iter().for_each(|judgement| judgement(Ok(Vec::new())));
         }
-        recent.drain(..recent.len().saturating_sub(JUDGED_KEPT));
+        self.recent.drain(..self.recent.len().saturating_sub(JUDGED_KEPT));
     }
 
     fn upkeep(&mut self) -> Result<(), Error> {
@@ -446,11 +423,11 @@ impl Working {
         if !self.is_pressed(now) || now.since(waits_since) >= interval {
             let released = self.live.checkpoint()?;
             self.checkpoint_took = self.around.clock.now().since(now);
-            self.board.released.store(released, Ordering::Release);
-            self.board.identities_bytes.store(self.live.identities_bytes() as u64, Ordering::Relaxed);
+            self.board.release(released);
+            self.board.show_identities(self.live.identities_bytes());
             (self.taken_bytes, self.checkpoint_at, self.checkpoint_waits) = (0, self.around.clock.now(), None);
             self.weighed = Weighed::of(&self.live);
-            self.show_weight();
+            self.board.show_weight(self.weighed.now(&self.live));
         }
         Ok(())
     }
@@ -462,21 +439,9 @@ impl Working {
         closes_meanwhile || (self.around.is_pressed)()
     }
 
-    fn show_weight(&self) {
-        let (bytes, growth) = self.weighed.now(&self.live);
-        self.board.meter_bytes.store(bytes, Ordering::Relaxed);
-        self.board.growth.store(growth, Ordering::Relaxed);
-    }
-
-    fn show(&mut self) {
-        let due = self.live.next_due().map_or(i64::MAX, Timestamp::nanos);
-        self.board.due.store(due, Ordering::Release);
-        self.board.meters.store(self.live.meter_count() as u64, Ordering::Relaxed);
-        self.show_weight();
-        self.board.records.store(self.live.outlet().records().written(), Ordering::Release);
-        self.board.notes.store(self.live.outlet().notes().written(), Ordering::Release);
-        *self.board.totals.lock().unwrap_or_else(PoisonError::into_inner) = self.live.totals();
-        self.board.position.store(self.live.position(), Ordering::Release);
+    fn show(&self) {
+        self.board.show_weight(self.weighed.now(&self.live));
+        self.board.show(&self.live);
     }
 }
 

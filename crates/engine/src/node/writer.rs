@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use flowmeter_store::log::{Encoded, Entry, EntryKind, Log};
 
-use super::{Board, Clock};
+use super::{Board, Clock, Ticker};
 use crate::live::{LogCommand, Tail};
 use crate::{Error, Kind};
 
@@ -41,6 +41,8 @@ pub struct Submission {
     head: usize,
     bytes: Vec<u8>,
     items: u32,
+    /// Has an entry of its own, whatever else comes with the same head.
+    alone: bool,
     /// Made ready by the sender, where that is worth it.
     encoded: Option<Encoded>,
     reply: Reply,
@@ -55,18 +57,28 @@ impl Submission {
     pub fn events(head: usize, letter: Vec<u8>, items: u32, clock: &dyn Clock, reply: Reply) -> Submission {
         let ready = letter.len() >= ENCODE_MIN;
         let encoded = ready.then(|| Encoded::new(EntryKind::Events, clock.now().nanos(), items, &letter));
-        Submission { kind: EntryKind::Events, head, bytes: letter, items, encoded, reply }
+        Submission { kind: EntryKind::Events, head, bytes: letter, items, alone: false, encoded, reply }
+    }
+
+    /// The same in an entry of its own.
+    pub fn alone(self) -> Submission {
+        Submission { alone: true, ..self }
     }
 
     /// A command.
     pub fn command(command: &LogCommand, reply: Reply) -> Submission {
         let bytes = command.to_json();
-        Submission { kind: EntryKind::Command, head: bytes.len(), bytes, items: 0, encoded: None, reply }
+        let (kind, head) = (EntryKind::Command, bytes.len());
+        Submission { kind, head, bytes, items: 0, alone: true, encoded: None, reply }
     }
 
-    fn joins(&self, other: &Submission) -> bool {
-        let small = |one: &Submission| one.kind == EntryKind::Events && one.encoded.is_none();
-        small(self) && small(other) && self.bytes[..self.head] == other.bytes[..other.head]
+    /// Small bodies of events share an entry with others.
+    fn may_join(&self) -> bool {
+        self.kind == EntryKind::Events && self.encoded.is_none() && !self.alone
+    }
+
+    fn joins(&self, head: &[u8]) -> bool {
+        self.may_join() && self.bytes[..self.head] == *head
     }
 }
 
@@ -75,11 +87,19 @@ enum Message {
     Stop,
 }
 
-/// The thread that writes.
+/// Appends to the log, on a thread of its own or, in the simulation, on the caller's.
 pub struct Writer {
     messages: Sender<Message>,
-    thread: Option<JoinHandle<Log>>,
+    driver: Driver,
     shared: Arc<Shared>,
+}
+
+/// What makes the writer move.
+enum Driver {
+    /// A thread of its own.
+    Thread(Option<JoinHandle<Log>>),
+    /// Calls of [`Writer::turn`], and of whoever waits for an answer.
+    Caller(Mutex<Option<Box<Writing>>>),
 }
 
 struct Shared {
@@ -92,8 +112,27 @@ struct Shared {
 }
 
 impl Writer {
-    /// Starts writing to a log.
+    /// Starts a thread that writes to a log.
     pub fn start(log: Log, settings: WriterSettings, tail: Arc<Tail>, clock: Arc<dyn Clock>) -> Result<Writer, Error> {
+        let (mut writer, mut writing) = Writer::new(log, settings, tail, clock);
+        let thread = std::thread::Builder::new().name("writer".to_owned()).spawn(move || {
+            while !writing.step(PATIENCE) {}
+            writing.log
+        });
+        let thread = thread.map_err(|why| Error::new(Kind::Unavailable, format!("no thread: {why}")))?;
+        writer.driver = Driver::Thread(Some(thread));
+        Ok(writer)
+    }
+
+    /// A writer without a thread: it writes when [`Writer::turn`] is called, or when somebody
+    /// waits for an answer. So everything happens in an order that the caller decides.
+    pub fn by_hand(log: Log, settings: WriterSettings, tail: Arc<Tail>, clock: Arc<dyn Clock>) -> Writer {
+        let (mut writer, writing) = Writer::new(log, settings, tail, clock);
+        writer.driver = Driver::Caller(Mutex::new(Some(Box::new(writing))));
+        writer
+    }
+
+    fn new(log: Log, settings: WriterSettings, tail: Arc<Tail>, clock: Arc<dyn Clock>) -> (Writer, Writing) {
         let (messages, inbox) = channel();
         let shared = Arc::new(Shared {
             tail,
@@ -103,13 +142,18 @@ impl Writer {
             bytes: AtomicU64::new(log.bytes()),
             release: AtomicU64::new(0),
         });
-        let mut writing = Writing { log, settings, clock, shared: Arc::clone(&shared), inbox, last_at: 0, ticked_at: i64::MIN };
-        let thread = std::thread::Builder::new().name("writer".to_owned()).spawn(move || {
-            writing.run();
-            writing.log
-        });
-        let thread = thread.map_err(|why| Error::new(Kind::Unavailable, format!("no thread: {why}")))?;
-        Ok(Writer { messages, thread: Some(thread), shared })
+        let (gathered, ticker, last_at) = (Vec::new(), Ticker::default(), log.last_at());
+        let writing = Writing { log, settings, clock, shared: Arc::clone(&shared), inbox, gathered, last_at, ticker };
+        (Writer { messages, driver: Driver::Thread(None), shared }, writing)
+    }
+
+    /// Writes what has been handed over and ticks if that is due, if the writer has no thread.
+    pub fn turn(&self) {
+        let Driver::Caller(writing) = &self.driver else { return };
+        let mut writing = writing.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(writing) = writing.as_mut() {
+            writing.step(Duration::ZERO);
+        }
     }
 
     /// Hands something over; its reply is called from the writer's thread.
@@ -123,11 +167,15 @@ impl Writer {
 
     /// Puts a command into the log and waits until it is durable.
     pub fn command(&self, command: &LogCommand) -> Result<u64, Error> {
+        Ok(self.put_and_wait(|reply| Submission::command(command, reply))?.position)
+    }
+
+    /// Puts something into the log and waits until it is durable.
+    pub fn put_and_wait(&self, submission: impl FnOnce(Reply) -> Submission) -> Result<Placed, Error> {
         let (sender, receiver) = channel();
-        let reply: Reply = Box::new(move |placed| drop(sender.send(placed)));
-        self.put(Submission::command(command, reply));
-        let placed = receiver.recv().map_err(|_| Error::new(Kind::Unavailable, "the server is stopping"))?;
-        Ok(placed?.position)
+        self.put(submission(Box::new(move |placed| drop(sender.send(placed)))));
+        self.turn();
+        receiver.recv().map_err(|_| Error::new(Kind::Unavailable, "the server is stopping"))?
     }
 
     /// Lets the writer look at a pipeline's board, so that it ticks when something is due.
@@ -161,7 +209,14 @@ impl Writer {
     /// Writes what has been handed over and ends; gives the log back.
     pub fn stop(mut self) -> Option<Log> {
         drop(self.messages.send(Message::Stop));
-        self.thread.take().and_then(|thread| thread.join().ok())
+        match &mut self.driver {
+            Driver::Thread(thread) => thread.take().and_then(|thread| thread.join().ok()),
+            Driver::Caller(writing) => {
+                let mut writing = writing.get_mut().unwrap_or_else(PoisonError::into_inner).take()?;
+                while !writing.step(Duration::ZERO) {}
+                Some(writing.log)
+            }
+        }
     }
 }
 
@@ -171,41 +226,45 @@ struct Writing {
     clock: Arc<dyn Clock>,
     shared: Arc<Shared>,
     inbox: Receiver<Message>,
+    gathered: Vec<Submission>,
     last_at: i64,
-    ticked_at: i64,
+    ticker: Ticker,
 }
 
 /// How long the writer sleeps when nothing comes: how late a tick may be.
 const PATIENCE: Duration = Duration::from_millis(200);
 
 impl Writing {
-    fn run(&mut self) {
-        let mut gathered = Vec::new();
-        loop {
-            let stop = self.gather(&mut gathered);
-            if let Some(tick) = self.tick() {
-                gathered.push(tick);
-            }
-            if !gathered.is_empty() {
-                self.write(&mut gathered);
-            }
-            self.let_go();
-            if stop {
-                return;
+    /// Gathers what comes within `patience`, writes it and ticks if that is due. Says whether
+    /// the writer was told to stop.
+    fn step(&mut self, patience: Duration) -> bool {
+        let mut gathered = std::mem::take(&mut self.gathered);
+        let stop = self.gather(&mut gathered, patience);
+        let tick = self.is_tick_due();
+        if tick {
+            gathered.push(Submission::command(&LogCommand::Tick, Box::new(|_| {})));
+        }
+        if !gathered.is_empty() {
+            let written = self.write(&mut gathered);
+            // A tick that could not be written is due again.
+            if let (true, Some(last)) = (tick, written) {
+                self.ticker.ticked(last);
             }
         }
+        self.gathered = gathered;
+        self.let_go();
+        stop
     }
 
     /// Waits for something, then takes what else is there. Says whether to stop.
-    fn gather(&mut self, gathered: &mut Vec<Submission>) -> bool {
+    fn gather(&mut self, gathered: &mut Vec<Submission>, mut patience: Duration) -> bool {
         let mut bytes = 0;
-        let mut patience = PATIENCE;
         loop {
             match self.inbox.recv_timeout(patience) {
                 Ok(Message::Put(submission)) => {
                     bytes += submission.bytes.len();
                     gathered.push(submission);
-                    patience = self.settings.delay_max;
+                    patience = patience.min(self.settings.delay_max);
                 }
                 Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => return true,
                 Err(RecvTimeoutError::Timeout) => return false,
@@ -216,19 +275,13 @@ impl Writing {
         }
     }
 
-    /// A tick, if something fell due that none has told of.
-    fn tick(&mut self) -> Option<Submission> {
-        let now = self.clock.now().nanos();
+    fn is_tick_due(&self) -> bool {
         let boards = self.shared.boards.lock().unwrap_or_else(PoisonError::into_inner);
-        let due = boards.iter().map(|board| board.due()).min()?;
-        if due > now || due <= self.ticked_at {
-            return None;
-        }
-        self.ticked_at = now;
-        Some(Submission::command(&LogCommand::Tick, Box::new(|_| {})))
+        self.ticker.is_due(self.clock.now(), boards.iter())
     }
 
-    fn write(&mut self, gathered: &mut Vec<Submission>) {
+    /// Writes what was gathered, in order; returns the last position if all of it is durable.
+    fn write(&mut self, gathered: &mut Vec<Submission>) -> Option<u64> {
         // No instant lies before one that is in the log already.
         let at = self.clock.now().nanos().max(self.last_at);
         self.last_at = at;
@@ -237,17 +290,14 @@ impl Writing {
         let mut appended = Ok(());
         let mut submissions = std::mem::take(gathered).into_iter().peekable();
         while let Some(first) = submissions.next() {
-            let Submission { kind, head, mut bytes, mut items, encoded, reply } = first;
+            let is_joined = first.may_join();
+            let Submission { kind, head, mut bytes, mut items, encoded, reply, .. } = first;
             let place = entries.len();
             replies.push((reply, 0, place));
-            let probe =
-                Submission { kind, head, bytes: bytes[..head].to_vec(), items: 0, encoded: None, reply: Box::new(|_| {}) };
-            if encoded.is_none() {
-                while let Some(next) = submissions.next_if(|next| probe.joins(next)) {
-                    replies.push((next.reply, items, place));
-                    bytes.extend_from_slice(&next.bytes[next.head..]);
-                    items += next.items;
-                }
+            while is_joined && let Some(next) = submissions.next_if(|next| next.joins(&bytes[..head])) {
+                replies.push((next.reply, items, place));
+                bytes.extend_from_slice(&next.bytes[next.head..]);
+                items += next.items;
             }
             let encoded = encoded.unwrap_or_else(|| Encoded::new(kind, at, items, &bytes));
             let at = encoded.at();
@@ -274,12 +324,14 @@ impl Writing {
                 for (reply, first, place) in replies {
                     reply(Ok(Placed { position: positions[place], first }));
                 }
+                positions.last().copied()
             }
             Err(why) => {
                 let left = submissions.map(|submission| submission.reply);
                 for reply in replies.into_iter().map(|(reply, ..)| reply).chain(left) {
                     reply(Err(why.clone().into()));
                 }
+                None
             }
         }
     }

@@ -7,6 +7,7 @@ use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::Response;
 use axum::routing::{MethodRouter, get, post};
 use flowmeter_core::verdict::Reason;
+use flowmeter_engine::live::How;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -84,9 +85,10 @@ async fn list(
         "corrected" => Some(CorrectionState::Corrected),
         "reprocessed" => Some(CorrectionState::Reprocessed),
         "discarded" => Some(CorrectionState::Discarded),
+        "superseded" => Some(CorrectionState::Superseded),
         "all" => None,
         other => {
-            let detail = format!("`{other}` is no state; there are open, corrected, reprocessed, discarded and all");
+            let detail = format!("`{other}` is no state; there are open, corrected, reprocessed, discarded, superseded and all");
             return Err(Box::new(Problem::new(Code::Invalid, detail).field("state")));
         }
     };
@@ -104,8 +106,8 @@ async fn show(State(app): State<App>, Extension(asked): Extension<Asked>, Path(i
     off(move || Ok(answer(StatusCode::OK, &app.installation.correction(&asked.who.namespace, &id)?.1.shown()))).await
 }
 
-async fn settle(app: App, asked: Asked, id: String, state: CorrectionState, event: Option<Vec<u8>>) -> Result<Response, Refused> {
-    off(move || Ok(answer(StatusCode::OK, &app.installation.settle_correction(&asked.who, &id, state, event)?.shown()))).await
+async fn settle(app: App, asked: Asked, id: String, how: How, event: Option<Vec<u8>>) -> Result<Response, Refused> {
+    off(move || Ok(answer(StatusCode::OK, &app.installation.settle_correction(&asked.who, &id, how, event)?.shown()))).await
 }
 
 async fn correct(
@@ -125,7 +127,7 @@ async fn correct(
     let event =
         event.ok_or_else(|| Box::new(Problem::new(Code::Invalid, "the corrected event is to be an object").field("event")))?;
     let event = event.get().as_bytes().to_vec();
-    settle(app, asked, id, CorrectionState::Corrected, Some(event)).await
+    settle(app, asked, id, How::Corrected, Some(event)).await
 }
 
 async fn discard(
@@ -133,7 +135,7 @@ async fn discard(
     Extension(asked): Extension<Asked>,
     Path(id): Path<String>,
 ) -> Result<Response, Refused> {
-    settle(app, asked, id, CorrectionState::Discarded, None).await
+    settle(app, asked, id, How::Discarded, None).await
 }
 
 async fn reprocess(
@@ -141,7 +143,7 @@ async fn reprocess(
     Extension(asked): Extension<Asked>,
     Path(id): Path<String>,
 ) -> Result<Response, Refused> {
-    settle(app, asked, id, CorrectionState::Reprocessed, None).await
+    settle(app, asked, id, How::Reprocessed, None).await
 }
 
 async fn reprocess_all(
@@ -161,7 +163,7 @@ async fn reprocess_all(
         let served = served.ok_or_else(missing)?;
         let (waiting, _) = app.installation.corrections(&served, 0, usize::MAX, filter).map_err(|why| problem_of(&why))?;
         for correction in &waiting {
-            app.installation.settle_correction(&asked.who, &correction.id(), CorrectionState::Reprocessed, None)?;
+            app.installation.settle_correction(&asked.who, &correction.id(), How::Reprocessed, None)?;
         }
         Ok(answer(StatusCode::OK, &json!({"reprocessed": waiting.len()})))
     })

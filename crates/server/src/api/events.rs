@@ -83,7 +83,7 @@ pub(crate) async fn admit(
     let received = bytes.len();
     let mut head = Vec::with_capacity(64);
     let namespace = &asked.who.namespace;
-    Letter { namespace, pipeline: None, again: false, lines: &[] }.write_head(&mut head);
+    Letter { namespace, pipeline: None, again: false, settles: None, lines: &[] }.write_head(&mut head);
     let head_bytes = head.len();
     let bounds = Bounds {
         event_bytes_max: flowmeter_core::limits::EVENT_BYTES_MAX,

@@ -7,6 +7,7 @@ use axum::routing::get;
 use serde_json::json;
 
 use super::{App, Endpoint, answer};
+use crate::installation::Stopped;
 use crate::problem::{Code, Problem};
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
@@ -35,12 +36,10 @@ async fn ready(State(app): State<App>) -> Response {
     if let Some(why) = app.installation.failure() {
         return Problem::new(Code::Poisoned, why.to_string()).into_response();
     }
-    let failed = app.installation.served().into_iter().find_map(|served| {
-        let why = served.board().failure()?;
-        Some(format!("pipeline `{}`: {why}", served.kept.name))
-    });
+    let stopped = app.installation.stopped();
+    let failed = stopped.first().map(Stopped::sentence);
     match failed {
-        Some(detail) => Problem::new(Code::Poisoned, detail).into_response(),
+        Some(detail) => Problem::new(Code::PipelineStopped, detail).into_response(),
         None => answer(StatusCode::OK, &json!({"status": "ready", "version": env!("CARGO_PKG_VERSION")})),
     }
 }

@@ -104,6 +104,7 @@ async fn list(
     let limit = query.limit()?;
     off(move || {
         let mut found = Vec::new();
+        app.installation.all_loaded(&asked.who.namespace, query.get("pipeline"))?;
         for served in app.installation.served_in(&asked.who.namespace) {
             if query.get("pipeline").is_some_and(|wanted| wanted != served.kept.name && wanted != served.kept.id.to_string()) {
                 continue;

@@ -19,6 +19,7 @@ pub(super) fn over_pipelines(
     read: impl Fn(&Served, u64, usize) -> Result<(Vec<Box<RawValue>>, u64), Error>,
 ) -> Result<Response, Refused> {
     let limit = query.limit()?;
+    app.installation.all_loaded(namespace, query.get("pipeline"))?;
     let mut served = app.installation.served_in(namespace);
     served.retain(|one| query.get("pipeline").is_none_or(|wanted| one.kept.name == wanted || one.kept.id.to_string() == wanted));
     let (first, mut from) = match query.get("cursor") {

@@ -53,7 +53,20 @@ impl Installation {
         before: Value,
         after: Value,
     ) -> Result<Vec<Change>, Error> {
-        let number = self.catalog.counter(COUNTER)? + 1;
+        self.audited_after(0, who, action, object, before, after)
+    }
+
+    /// The same, behind so many others of one commit.
+    pub(super) fn audited_after(
+        &self,
+        others: u64,
+        who: &Who,
+        action: &str,
+        object: &str,
+        before: Value,
+        after: Value,
+    ) -> Result<Vec<Change>, Error> {
+        let number = self.catalog.counter(COUNTER)? + 1 + others;
         let entry = AuditEntry {
             number,
             at: Timestamp::to_string(&self.now()),

@@ -1,22 +1,26 @@
-//! The correction queue: parked events, and what people did about them.
+//! The correction queue: parked events, and what became of them.
 //!
-//! Parked events are a log of the pipeline; what became of each is in the catalog, where
-//! nothing stands as long as it waits. A corrected or reprocessed event goes into the log
-//! of events again, addressed to its pipeline and past its deduplication.
+//! Parked events are a log of the pipeline. One leaves the queue by an entry of the log of events
+//! that settles it and carries the event that counts in its place, past deduplication; or by an
+//! event with its identity. Either way its settlement follows from the log, and only the first
+//! one for an event holds. The audit follows the settlements.
 
-use std::sync::mpsc::channel;
+use std::sync::Arc;
 
 use flowmeter_core::verdict::Reason;
-use flowmeter_engine::live::{Letter, items, parked_item};
+use flowmeter_engine::live::{
+    How, Letter, Settlement, SettlementItem, Settles, items, parked_item, settlement_item,
+};
 use flowmeter_engine::node::Submission;
-use flowmeter_engine::{Error, Kind};
-use flowmeter_store::catalog::{Change, Table};
+use flowmeter_engine::Error;
+use flowmeter_store::catalog::{Catalog, Table};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::audit::Who;
-use super::{Installation, Refused, Served, kept, not_found, pair_key, problem_of, put};
+use super::change::ChangeSet;
+use super::{Installation, Refused, Served, kept, not_found, pair_key, problem_of};
 use crate::problem::{Code, Problem};
 
 /// What became of a parked event.
@@ -29,8 +33,21 @@ pub enum CorrectionState {
     Corrected,
     /// It went in again as it was.
     Reprocessed,
-    /// Nobody will count it.
+    /// Nothing counts in its place.
     Discarded,
+    /// An event with the same identity took its place.
+    Superseded,
+}
+
+impl CorrectionState {
+    fn of(how: How) -> CorrectionState {
+        match how {
+            How::Corrected => CorrectionState::Corrected,
+            How::Reprocessed => CorrectionState::Reprocessed,
+            How::Discarded => CorrectionState::Discarded,
+            How::Superseded => CorrectionState::Superseded,
+        }
+    }
 }
 
 /// A parked event.
@@ -52,14 +69,14 @@ pub struct Correction {
     pub detail: String,
     /// The event as it came in.
     pub raw: Vec<u8>,
+    /// What settled it, if it is settled.
+    settlement: Option<Settlement>,
 }
 
-/// What became of a parked event, as the catalog keeps it.
+/// What became of a parked event, as programs before 0.2 kept it in the catalog.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Outcome {
     state: CorrectionState,
-    at: String,
-    who: String,
 }
 
 impl Correction {
@@ -71,10 +88,17 @@ impl Correction {
     /// As it is shown: the event as it came, every digit of it, so that whoever corrects
     /// it sends back what he did not touch.
     pub fn shown(&self) -> Box<RawValue> {
-        let head = json!({
+        let mut head = json!({
             "id": self.id(), "pipeline": self.pipeline, "state": self.state, "arrival": self.arrival,
             "reason": self.reason.code(), "remedy": self.reason.remedy(), "operator": self.operator, "detail": self.detail,
         });
+        if let Some(Settlement { how, at, who, by, .. }) = &self.settlement {
+            head["settledAt"] = json!(at.to_string());
+            match how {
+                How::Superseded => head["supersededBy"] = json!(by),
+                How::Corrected | How::Reprocessed | How::Discarded => head["settledBy"] = json!(who),
+            }
+        }
         let event = match serde_json::from_slice::<&RawValue>(&self.raw) {
             Ok(event) => event.get().to_owned(),
             Err(_) => Value::String(String::from_utf8_lossy(&self.raw).into_owned()).to_string(),
@@ -113,40 +137,62 @@ impl Installation {
         let Some((mut reader, from)) = reader else { return Ok((found, from)) };
         let mut next = from;
         while let Some(entry) = reader.read()? {
+            let mut page: Vec<Correction> = Vec::new();
             for (number, item) in items(&entry).filter(|(number, _)| *number >= from) {
-                next = number + 1;
                 let Some(parked) = parked_item(item) else { continue };
-                if filter.reason.is_some_and(|reason| reason != parked.reason) {
-                    continue;
+                if filter.reason.is_none_or(|reason| reason == parked.reason) {
+                    page.push(Correction {
+                        number,
+                        pipeline: served.kept.name.clone(),
+                        state: CorrectionState::Open,
+                        arrival: parked.arrival,
+                        reason: parked.reason,
+                        operator: parked.operator.to_owned(),
+                        detail: parked.detail.to_owned(),
+                        raw: parked.raw.to_vec(),
+                        settlement: None,
+                    });
                 }
-                let outcome = self.catalog().get(Table::Corrections, &pair_key(served.kept.id, number))?;
-                let state = match outcome {
-                    Some(bytes) => kept::<Outcome>(&bytes)?.state,
-                    None => CorrectionState::Open,
-                };
-                if filter.state.is_some_and(|wanted| wanted != state) {
-                    continue;
+            }
+            self.look_up_states(served, &mut page)?;
+            let end = entry.first_item + u64::from(entry.items);
+            for correction in page {
+                next = correction.number + 1;
+                if filter.state.is_none_or(|wanted| wanted == correction.state) {
+                    found.push(correction);
                 }
-                found.push(Correction {
-                    number,
-                    pipeline: served.kept.name.clone(),
-                    state,
-                    arrival: parked.arrival,
-                    reason: parked.reason,
-                    operator: parked.operator.to_owned(),
-                    detail: parked.detail.to_owned(),
-                    raw: parked.raw.to_vec(),
-                });
                 if found.len() >= limit {
                     return Ok((found, next));
                 }
             }
+            next = next.max(end);
         }
         Ok((found, next))
     }
 
+    /// Looks up what became of parked events.
+    fn look_up_states(&self, served: &Served, page: &mut [Correction]) -> Result<(), Error> {
+        let arrivals: Vec<u64> = page.iter().map(|correction| correction.arrival).collect();
+        let settled: Vec<Option<Settlement>> = served.worker().ask(move |live| {
+            let settled = live.outlet().settled_events();
+            arrivals.iter().map(|arrival| settled.get(*arrival).cloned()).collect()
+        })?;
+        for (correction, settlement) in page.iter_mut().zip(settled) {
+            let key = pair_key(served.kept.id, correction.number);
+            correction.state = match &settlement {
+                Some(settlement) => CorrectionState::of(settlement.how),
+                None => match self.catalog().get(Table::Corrections, &key)? {
+                    Some(bytes) => kept::<Outcome>(&bytes)?.state,
+                    None => CorrectionState::Open,
+                },
+            };
+            correction.settlement = settlement;
+        }
+        Ok(())
+    }
+
     /// A parked event by id.
-    pub fn correction(&self, namespace: &str, id: &str) -> Result<(std::sync::Arc<Served>, Correction), Refused> {
+    pub fn correction(&self, namespace: &str, id: &str) -> Result<(Arc<Served>, Correction), Refused> {
         let missing = || not_found("parked event", id);
         let (pipeline, number) = id.rsplit_once(':').ok_or_else(missing)?;
         let number: u64 = number.parse().map_err(|_| missing())?;
@@ -156,52 +202,119 @@ impl Installation {
         Ok((served, correction))
     }
 
-    /// Takes an event out of the queue: discarded, or in again as it was or corrected.
+    /// Takes an event out of the queue: discarded, or in again as it was or corrected. It is out
+    /// once the pipeline has taken the entry that says so, and never twice.
     pub fn settle_correction(
         &self,
         who: &Who,
         id: &str,
-        state: CorrectionState,
+        how: How,
         event: Option<Vec<u8>>,
     ) -> Result<Correction, Refused> {
-        let _change = self.change();
-        let (served, mut correction) = self.correction(&who.namespace, id)?;
+        let at = |why: Error| problem_of(&why);
+        let (served, correction) = self.correction(&who.namespace, id)?;
         if correction.state != CorrectionState::Open {
-            let detail = format!("the event was {:?} already", correction.state).to_lowercase();
-            return Err(Box::new(Problem::new(Code::Conflict, detail)));
+            return Err(settled_already(&correction));
         }
-        if state != CorrectionState::Discarded {
-            served.must_move()?;
+        served.must_move()?;
+        let event = match how {
+            How::Discarded | How::Superseded => Vec::new(),
+            How::Corrected | How::Reprocessed => event.unwrap_or_else(|| correction.raw.clone()),
+        };
+        let position = self.put_settlement(who, &served, &correction, how, &event).map_err(at)?;
+        if let Err(why) = served.worker().wait_for(position + 1) {
+            let detail = format!(
+                "the correction is in the log and takes effect as soon as `{}` runs; sending it again does no harm: {why}",
+                served.kept.name
+            );
+            return Err(Box::new(Problem::new(Code::Overloaded, detail).retry_after(1)));
         }
-        let outcome = Outcome { state, at: self.now().to_string(), who: who.name.clone() };
-        let key = pair_key(served.kept.id, correction.number);
-        let mut changes: Vec<Change> = vec![put(Table::Corrections, key.clone(), &outcome)];
-        let action = format!("correction.{state:?}").to_lowercase();
-        let before: Value = serde_json::from_slice(&correction.raw).unwrap_or_default();
-        let after: Value = event.as_deref().and_then(|event| serde_json::from_slice(event).ok()).unwrap_or_default();
-        changes.extend(self.audited(who, &action, id, before, after).map_err(|why| problem_of(&why))?);
-        self.catalog().commit(&changes).map_err(|why| problem_of(&why.into()))?;
-        if state != CorrectionState::Discarded {
-            let lines = event.unwrap_or_else(|| correction.raw.clone());
-            if let Err(why) = self.send_again(&served, &lines) {
-                self.catalog().commit(&[Change::Remove(Table::Corrections, key)]).map_err(|why| problem_of(&why.into()))?;
-                return Err(problem_of(&why));
-            }
+        if let Err(why) = self.audit_settlements(&served) {
+            tracing::error!(pipeline = served.kept.name, "settled corrections are not in the audit yet: {why}");
         }
-        correction.state = state;
-        Ok(correction)
+        let (_, correction) = self.correction(&who.namespace, id)?;
+        match &correction.settlement {
+            Some(settlement) if settlement.position == position => Ok(correction),
+            // Somebody else was faster.
+            _ => Err(settled_already(&correction)),
+        }
     }
 
-    fn send_again(&self, served: &Served, event: &[u8]) -> Result<(), Error> {
-        let letter = Letter { namespace: &served.kept.namespace, pipeline: Some(served.kept.id), again: true, lines: &[] };
+    /// Puts the entry into the log that settles a parked event.
+    fn put_settlement(
+        &self,
+        who: &Who,
+        served: &Served,
+        correction: &Correction,
+        how: How,
+        event: &[u8],
+    ) -> Result<u64, Error> {
+        let letter = Letter {
+            namespace: &served.kept.namespace,
+            pipeline: Some(served.kept.id),
+            again: true,
+            settles: Some(Settles { arrival: correction.arrival, how, who: &who.name }),
+            lines: &[],
+        };
         let mut bytes = Vec::new();
         letter.write_head(&mut bytes);
         let head = bytes.len();
-        bytes.extend(event.iter().map(|&c| if c == b'\n' || c == b'\r' { b' ' } else { c }));
-        bytes.push(b'\n');
-        let (sender, receiver) = channel();
-        self.put(Submission::events(head, bytes, 1, &**self.clock(), Box::new(move |placed| drop(sender.send(placed)))));
-        let placed = receiver.recv().map_err(|_| Error::new(Kind::Unavailable, "the server is stopping"))??;
-        served.worker().wait_for(placed.position + 1)
+        if !event.is_empty() {
+            bytes.extend(event.iter().map(|&c| if c == b'\n' || c == b'\r' { b' ' } else { c }));
+            bytes.push(b'\n');
+        }
+        let items = u32::from(!event.is_empty());
+        let clock = Arc::clone(self.clock());
+        let put = |reply| Submission::events(head, bytes, items, &*clock, reply).alone();
+        Ok(self.put_and_wait(put)?.position)
     }
+
+    /// Writes settlements that are not in the audit yet into it, each once.
+    pub(super) fn audit_settlements(&self, served: &Served) -> Result<(), Error> {
+        let _change = self.change();
+        let cursor = format!("settled/{}", served.kept.id).into_bytes();
+        let from = self.catalog.counter(&cursor)?;
+        let reader = served.worker().ask(move |live| {
+            live.commit()?;
+            let settled = live.outlet().settled();
+            (from < settled.written()).then(|| settled.reader(from)).transpose()
+        })??;
+        let Some(mut reader) = reader else { return Ok(()) };
+        while let Some(entry) = reader.read()? {
+            let mut set = ChangeSet::default();
+            let mut next = from;
+            for (number, item) in items(&entry).filter(|(number, _)| *number >= from) {
+                next = number + 1;
+                if let Some(item) = settlement_item(item) {
+                    self.audit_settlement(&mut set, served, &item)?;
+                }
+            }
+            set.rows.push(Catalog::count_to(&cursor, next));
+            self.catalog.commit(&set.rows)?;
+        }
+        Ok(())
+    }
+
+    fn audit_settlement(
+        &self,
+        set: &mut ChangeSet,
+        served: &Served,
+        item: &SettlementItem,
+    ) -> Result<(), Error> {
+        let Settlement { how, who, by, position, .. } = &item.settlement;
+        let name = if who.is_empty() { BY_EVENT } else { who.as_str() };
+        let who = Who { name: name.to_owned(), namespace: served.kept.namespace.clone() };
+        let object = format!("{}#{}", served.kept.name, item.arrival);
+        let after = json!({"arrival": item.arrival, "by": by, "entry": position});
+        let action = format!("correction.{}", how.name());
+        self.audit_in(set, &who, &action, &object, (Value::Null, after))
+    }
+}
+
+/// Who settles an event in the audit, where an event did and no person.
+const BY_EVENT: &str = "flowmeter";
+
+fn settled_already(correction: &Correction) -> Refused {
+    let detail = format!("the event was {:?} already", correction.state).to_lowercase();
+    Box::new(Problem::new(Code::Conflict, detail))
 }

@@ -46,6 +46,9 @@ impl Installation {
             if served.session() == 0 {
                 return Ok(());
             }
+            if !self.has_threads {
+                return Ok(());
+            }
             std::thread::park_timeout(LOOK_EVERY);
         }
         Ok(())
@@ -64,8 +67,8 @@ impl Installation {
         match self.finish_steps(&mut session, served, &plan, &mut finishing) {
             Ok(false) => return Ok(()),
             Ok(true) => {}
-            // Something outside does not answer: that is looked at again.
-            Err(why) if why.kind == Kind::Unavailable => {
+            // Something outside does not answer, or there is no room: that is looked at again.
+            Err(why) if matches!(why.kind, Kind::Unavailable | Kind::Full) => {
                 let why = why.to_string();
                 if finishing.waits_for != why {
                     tracing::warn!(session = session.session_id, "finishing waits: {why}");

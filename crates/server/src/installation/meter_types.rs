@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::audit::Who;
-use super::pipelines::document_problem;
+use super::pipelines::{Adoption, compile_with, document_problem};
 use super::{Installation, Refused, kept, named_key, not_found, problem_of, put};
 use crate::problem::{Code, Problem};
 
@@ -91,16 +91,13 @@ impl Installation {
         let mut fields = fields;
         fields.insert("id".to_owned(), json!(read.id));
         let made = KeptMeterType { id: read.id, name: read.name, created_at: now.clone(), updated_at: now, fields };
-        let mut changes = vec![put(Table::MeterTypes, named_key(&who.namespace, &made.name), &made)];
-        let audited = self.audited(who, "meterType.create", &made.name, Value::Null, Value::Object(made.fields.clone()));
-        changes.extend(audited.map_err(|why| problem_of(&why))?);
-        self.catalog.commit(&changes).map_err(|why| problem_of(&why.into()))?;
-        if let Err(refused) = self.adopt_meter_types(who) {
-            // Nothing that is refused stays.
-            let gone = Change::Remove(Table::MeterTypes, named_key(&who.namespace, &made.name));
-            self.catalog.commit(&[gone]).map_err(|why| problem_of(&why.into()))?;
-            return Err(refused);
-        }
+        let mut adoption = Adoption::default();
+        adoption.set.rows.push(put(Table::MeterTypes, named_key(&who.namespace, &made.name), &made));
+        let told = (Value::Null, Value::Object(made.fields.clone()));
+        let audited = self.audit_in(&mut adoption.set, who, "meterType.create", &made.name, told);
+        audited.map_err(|why| problem_of(&why))?;
+        let types = all.into_iter().chain([made.clone()]).collect();
+        self.adopt_meter_types(who, adoption, types)?;
         Ok(made)
     }
 
@@ -124,48 +121,55 @@ impl Installation {
             return Err(Box::new(Problem::new(Code::Stale, detail)));
         }
         let made = KeptMeterType { updated_at: self.now().to_string(), fields, ..known.clone() };
-        let mut changes = vec![put(Table::MeterTypes, named_key(&who.namespace, &made.name), &made)];
-        let (before, after) = (Value::Object(known.fields.clone()), Value::Object(made.fields.clone()));
-        changes.extend(self.audited(who, "meterType.update", &made.name, before, after).map_err(|why| problem_of(&why))?);
-        self.catalog.commit(&changes).map_err(|why| problem_of(&why.into()))?;
-        if let Err(refused) = self.adopt_meter_types(who) {
-            // It is as it was before: nothing that is refused stays.
-            let back = put(Table::MeterTypes, named_key(&who.namespace, &known.name), known);
-            self.catalog.commit(&[back]).map_err(|why| problem_of(&why.into()))?;
-            return Err(refused);
-        }
+        let mut adoption = Adoption::default();
+        adoption.set.rows.push(put(Table::MeterTypes, named_key(&who.namespace, &made.name), &made));
+        let told = (Value::Object(known.fields.clone()), Value::Object(made.fields.clone()));
+        let audited = self.audit_in(&mut adoption.set, who, "meterType.update", &made.name, told);
+        audited.map_err(|why| problem_of(&why))?;
+        let mut types = self.meter_types(&who.namespace).map_err(|why| problem_of(&why))?;
+        types.iter_mut().filter(|kept| kept.name == made.name).for_each(|kept| *kept = made.clone());
+        self.adopt_meter_types(who, adoption, types)?;
         Ok(made)
     }
 
     /// Takes a meter type away, if no meter refers to it.
     pub fn delete_meter_type(&self, who: &Who, known: &KeptMeterType) -> Result<(), Refused> {
         let _change = self.change();
-        let mut changes = vec![Change::Remove(Table::MeterTypes, named_key(&who.namespace, &known.name))];
-        let before = Value::Object(known.fields.clone());
-        changes.extend(self.audited(who, "meterType.delete", &known.name, before, Value::Null).map_err(|why| problem_of(&why))?);
-        self.catalog.commit(&changes).map_err(|why| problem_of(&why.into()))?;
-        if let Err(refused) = self.adopt_meter_types(who) {
-            let back = put(Table::MeterTypes, named_key(&who.namespace, &known.name), known);
-            self.catalog.commit(&[back]).map_err(|why| problem_of(&why.into()))?;
-            return Err(refused);
-        }
-        Ok(())
+        let mut adoption = Adoption::default();
+        let gone = Change::Remove(Table::MeterTypes, named_key(&who.namespace, &known.name));
+        adoption.set.rows.push(gone);
+        let told = (Value::Object(known.fields.clone()), Value::Null);
+        let audited = self.audit_in(&mut adoption.set, who, "meterType.delete", &known.name, told);
+        audited.map_err(|why| problem_of(&why))?;
+        let mut types = self.meter_types(&who.namespace).map_err(|why| problem_of(&why))?;
+        types.retain(|kept| kept.name != known.name);
+        self.adopt_meter_types(who, adoption, types)
     }
 
-    /// Gives every pipeline of the namespace a version with the meter types as they are
-    /// now. The change is held.
-    pub(super) fn adopt_meter_types(&self, who: &Who) -> Result<(), Refused> {
+    /// Makes a change of the meter types of a namespace, which gives every pipeline that counts
+    /// in them a version: all of it, or nothing. The change is held.
+    fn adopt_meter_types(
+        &self,
+        who: &Who,
+        mut adoption: Adoption,
+        mut types: Vec<KeptMeterType>,
+    ) -> Result<(), Refused> {
+        types.sort_by(|a, b| a.name.cmp(&b.name));
+        let types: Vec<String> = types.iter().map(KeptMeterType::document).collect();
         for pipeline in self.pipelines(&who.namespace).map_err(|why| problem_of(&why))? {
             let version = self.version(&pipeline, pipeline.version)?;
-            if version.meter_types == self.meter_type_documents(&who.namespace).map_err(|why| problem_of(&why))? {
+            if version.meter_types == types {
                 continue;
             }
-            let compiled = self.check_document(&who.namespace, &version.document)?;
-            let newer =
-                super::KeptPipeline { version: pipeline.version + 1, updated_at: self.now().to_string(), ..pipeline.clone() };
-            self.adopt(who, &newer, &version.document, compiled)?;
+            let compiled = compile_with(&version.document, &types)?;
+            let newer = super::KeptPipeline {
+                version: pipeline.version + 1,
+                updated_at: self.now().to_string(),
+                ..pipeline.clone()
+            };
+            self.adopt_in(&mut adoption, who, &newer, &version.document, &types, compiled)?;
         }
-        Ok(())
+        self.make_adoption(adoption)
     }
 }
 

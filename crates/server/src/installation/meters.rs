@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::audit::Who;
+use super::change::ChangeSet;
 use super::{Installation, Refused, Served, not_found, problem_of};
 use crate::problem::{Code, Problem};
 
@@ -244,10 +245,13 @@ impl Installation {
         let _change = self.change();
         served.must_move()?;
         let after = json!({"userId": name.user_id, "meterTypeId": name.meter_type_id, "deleteOnReset": name.delete_on_reset, "customFields": name.custom_fields});
-        let audited = self.audited(who, action, &name.user_id, Value::Null, after).map_err(|why| problem_of(&why))?;
-        self.catalog.commit(&audited).map_err(|why| problem_of(&why.into()))?;
-        let position = self.with_writer(|writer| writer.command(command)).map_err(|why| problem_of(&why))?;
-        served.worker().wait_for(position + 1).map_err(|why| problem_of(&why))
+        let at = |why: Error| problem_of(&why);
+        let mut set = ChangeSet { commands: vec![command.clone()], ..ChangeSet::default() };
+        self.audit_in(&mut set, who, action, &name.user_id, (Value::Null, after)).map_err(at)?;
+        match self.make_change(set)? {
+            Some(position) => served.worker().wait_for(position).map_err(at),
+            None => Ok(()),
+        }
     }
 
     fn look_up(&self, served: &Served, name: &MeterName) -> Result<MeterView, Refused> {

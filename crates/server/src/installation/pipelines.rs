@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use flowmeter_core::pipeline::{Pipeline, Problems};
-use flowmeter_engine::live::LogCommand;
+use flowmeter_core::pipeline::{Pipeline, Problems, TargetPlan};
+use flowmeter_engine::live::{AdoptedDocument, LogCommand};
 use flowmeter_engine::{Error, Kind};
 use flowmeter_store::catalog::{Change, Table};
 use serde::{Deserialize, Serialize};
@@ -12,7 +12,8 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::audit::Who;
-use super::{Installation, Refused, kept, named_key, not_found, pair_key, problem_of, put};
+use super::change::ChangeSet;
+use super::{Installation, Refused, Served, kept, named_key, not_found, pair_key, problem_of, put};
 use crate::problem::{Code, Problem};
 
 /// A pipeline as the catalog keeps it.
@@ -90,12 +91,25 @@ pub fn document_problem(problems: &Problems) -> Refused {
     Box::new(Problem::new(Code::InvalidDocument, problems.to_string()).extra("problems", lines))
 }
 
+/// A change that running pipelines take up.
+#[derive(Default)]
+pub(super) struct Adoption {
+    pub(super) set: ChangeSet,
+    /// Pipelines, and the targets they have from then on.
+    running: Vec<(Arc<Served>, Vec<TargetPlan>)>,
+}
+
+/// Compiles a document that counts in the meter types of an installation, too.
+pub(super) fn compile_with(document: &str, types: &[String]) -> Result<Pipeline, Refused> {
+    let shared: Vec<&str> = types.iter().map(String::as_str).collect();
+    Pipeline::read_shared(document, &shared).map_err(|problems| document_problem(&problems))
+}
+
 impl Installation {
     /// Compiles a document in a namespace without keeping it.
     pub fn check_document(&self, namespace: &str, document: &str) -> Result<Pipeline, Refused> {
         let types = self.meter_type_documents(namespace).map_err(|why| problem_of(&why))?;
-        let shared: Vec<&str> = types.iter().map(String::as_str).collect();
-        Pipeline::read_shared(document, &shared).map_err(|problems| document_problem(&problems))
+        compile_with(document, &types)
     }
 
     /// The pipelines of a namespace, by name.
@@ -125,6 +139,11 @@ impl Installation {
     pub fn versions(&self, pipeline: Uuid) -> Result<Vec<KeptVersion>, Error> {
         let found = self.catalog.scan(Table::Versions, pipeline.as_bytes(), None, usize::MAX)?;
         found.iter().map(|(_, value)| kept(value)).collect()
+    }
+
+    /// The newest version that somebody made.
+    pub fn newest_by(&self, pipeline: &KeptPipeline, who: &str) -> Result<Option<KeptVersion>, Error> {
+        Ok(self.versions(pipeline.id)?.into_iter().rev().find(|version| version.created_by == who))
     }
 
     /// A version of a pipeline.
@@ -158,8 +177,10 @@ impl Installation {
             built_in,
             streaming: compiled.plan.sources.iter().any(|source| source.http),
         };
-        let changes = self.version_changes(who, &pipeline, document, "pipeline.create")?;
-        self.catalog.commit(&changes).map_err(|why| problem_of(&why.into()))?;
+        let types = self.meter_type_documents(&who.namespace).map_err(|why| problem_of(&why))?;
+        let mut set = ChangeSet::default();
+        self.version_in(&mut set, who, &pipeline, document, &types, "pipeline.create")?;
+        self.make_change(set)?;
         Ok(pipeline)
     }
 
@@ -181,54 +202,86 @@ impl Installation {
             streaming: compiled.plan.sources.iter().any(|source| source.http),
             ..pipeline.clone()
         };
-        self.adopt(who, &newer, document, compiled)?;
+        let types = self.meter_type_documents(&who.namespace).map_err(|why| problem_of(&why))?;
+        let mut adoption = Adoption::default();
+        self.adopt_in(&mut adoption, who, &newer, document, &types, compiled)?;
+        self.make_adoption(adoption)?;
         Ok(newer)
     }
 
-    /// Keeps a version and lets the pipeline at work take it up. The change is held.
-    pub(super) fn adopt(&self, who: &Who, newer: &KeptPipeline, document: &str, compiled: Pipeline) -> Result<(), Refused> {
-        let served = self.served_of(newer.id);
-        let targets = compiled.targets.clone();
-        if let Some(served) = &served {
-            let mut plan = compiled.plan;
-            plan.id = newer.id;
-            let plan = Arc::new(plan);
-            let accepted = served.worker.ask(move |live| live.accepts(&plan));
-            accepted.and_then(|accepted| accepted).map_err(|why| problem_of(&why))?;
-            served.delivery.check(&targets, Path::new(".")).map_err(|why| problem_of(&why))?;
+    /// Adds a version of a pipeline to a change. What does not fit the pipeline's meters or has
+    /// targets that cannot be opened is refused.
+    pub(super) fn adopt_in(
+        &self,
+        adoption: &mut Adoption,
+        who: &Who,
+        newer: &KeptPipeline,
+        document: &str,
+        types: &[String],
+        compiled: Pipeline,
+    ) -> Result<(), Refused> {
+        self.version_in(&mut adoption.set, who, newer, document, types, "pipeline.update")?;
+        let Some(served) = self.served_of(newer.id) else { return Ok(()) };
+        let targets = compiled.targets;
+        let mut plan = compiled.plan;
+        plan.id = newer.id;
+        let accepted = served.worker.ask(move |live| live.accepts(&plan));
+        accepted.and_then(|accepted| accepted).map_err(|why| problem_of(&why))?;
+        served.delivery.check(&targets, Path::new(".")).map_err(|why| problem_of(&why))?;
+        // One that rests takes the version up when it is woken.
+        if served.session() != 0 {
+            let adopted = AdoptedDocument { text: document.to_owned(), meter_types: types.to_vec() };
+            adoption.set.commands.push(LogCommand::Adopt {
+                pipeline: newer.id,
+                version: newer.version,
+                document: Some(adopted),
+            });
+            adoption.running.push((served, targets));
         }
-        let changes = self.version_changes(who, newer, document, "pipeline.update")?;
-        self.catalog.commit(&changes).map_err(|why| problem_of(&why.into()))?;
-        // One that rests takes it up when it is woken.
-        if let Some(served) = served.filter(|served| served.session() != 0) {
-            served.delivery.aim(&targets, Path::new(".")).map_err(|why| problem_of(&why))?;
-            let command = LogCommand::Adopt { pipeline: newer.id, version: newer.version };
-            let position = self.with_writer(|writer| writer.command(&command)).map_err(|why| problem_of(&why))?;
-            // One that stands still takes it up when it goes on, at its place in the log.
-            if !served.board().is_paused() {
-                served.worker.wait_for(position + 1).map_err(|why| problem_of(&why))?;
+        Ok(())
+    }
+
+    /// Makes a change that pipelines take up, and waits until they have. The change is held.
+    pub(super) fn make_adoption(&self, adoption: Adoption) -> Result<(), Refused> {
+        let Some(position) = self.make_change(adoption.set)? else { return Ok(()) };
+        // From here on it holds, whatever happens.
+        for (served, targets) in adoption.running {
+            if let Err(why) = served.delivery.aim(&targets, Path::new(".")) {
+                tracing::error!(pipeline = served.kept.name, "a target cannot be opened: {why}");
+            }
+            // A paused pipeline takes it up when it goes on, at its place in the log.
+            if !served.board().is_paused()
+                && let Err(why) = served.worker.wait_for(position)
+            {
+                tracing::error!(pipeline = served.kept.name, "a new version waits: {why}");
             }
         }
         Ok(())
     }
 
-    fn version_changes(&self, who: &Who, pipeline: &KeptPipeline, document: &str, action: &str) -> Result<Vec<Change>, Refused> {
-        let at = |why: Error| problem_of(&why);
+    fn version_in(
+        &self,
+        set: &mut ChangeSet,
+        who: &Who,
+        pipeline: &KeptPipeline,
+        document: &str,
+        types: &[String],
+        action: &str,
+    ) -> Result<(), Refused> {
         let version = KeptVersion {
             version: pipeline.version,
             created_at: pipeline.updated_at.clone(),
             created_by: who.name.clone(),
             document: document.to_owned(),
-            meter_types: self.meter_type_documents(&pipeline.namespace).map_err(at)?,
+            meter_types: types.to_vec(),
             id: pipeline.id,
         };
-        let mut changes = vec![
-            put(Table::Pipelines, named_key(&pipeline.namespace, &pipeline.name), pipeline),
-            put(Table::Versions, pair_key(pipeline.id, u64::from(pipeline.version)), &version),
-        ];
+        let key = pair_key(pipeline.id, u64::from(pipeline.version));
+        set.rows.push(put(Table::Pipelines, named_key(&pipeline.namespace, &pipeline.name), pipeline));
+        set.rows.push(put(Table::Versions, key, &version));
         let after = json!({"version": pipeline.version});
-        changes.extend(self.audited(who, action, &pipeline.name, Value::Null, after).map_err(at)?);
-        Ok(changes)
+        let audited = self.audit_in(set, who, action, &pipeline.name, (Value::Null, after));
+        audited.map_err(|why| problem_of(&why))
     }
 
     /// Takes a pipeline away. Its records, events and sessions stay.
@@ -241,6 +294,7 @@ impl Installation {
         if let Some(resting) = self.served_of(pipeline.id) {
             self.let_go(resting);
         }
+        self.forget_stopped(pipeline.id);
         let mut changes = vec![Change::Remove(Table::Pipelines, named_key(&pipeline.namespace, &pipeline.name))];
         let audited = self.audited(who, "pipeline.delete", &pipeline.name, json!({"version": pipeline.version}), Value::Null);
         changes.extend(audited.map_err(|why| problem_of(&why))?);

@@ -61,7 +61,7 @@ impl Replay<'_> {
             }
             if !joins {
                 while let Some((_, version)) = versions.next_if(|(made_at, _)| *made_at <= row.received_at) {
-                    let adopt = LogCommand::Adopt { pipeline: self.pipeline.id, version };
+                    let adopt = LogCommand::Adopt { pipeline: self.pipeline.id, version, document: None };
                     self.command(live, &adopt, row.received_at)?;
                 }
                 if live.next_due().is_some_and(|due| due.nanos() <= row.received_at) {
@@ -97,7 +97,8 @@ impl Replay<'_> {
 
     fn events(&self, live: &mut Live, (at, again, lines): &(i64, bool, Vec<u8>)) -> Result<(), Error> {
         let mut bytes = Vec::with_capacity(lines.len() + 64);
-        let letter = Letter { namespace: &self.pipeline.namespace, pipeline: Some(self.pipeline.id), again: *again, lines };
+        let (namespace, pipeline) = (&self.pipeline.namespace, Some(self.pipeline.id));
+        let letter = Letter { namespace, pipeline, again: *again, settles: None, lines };
         letter.write_to(&mut bytes);
         self.take(live, EntryKind::Events, *at, bytes)
     }

@@ -46,6 +46,9 @@ pub struct KeptSession {
     /// What ended it, if that was an error.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// Whether a fault ended it that a person must look at.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_broken: bool,
     /// Two starts with the same key are one session.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unique_key: Option<String>,
@@ -145,7 +148,10 @@ impl Installation {
             None => self.put_to_work(pipeline, &session, &compiled),
         };
         match working {
-            Ok(()) => self.step(&mut session, &compiled.plan, Trigger::Ready, Vec::new()).map_err(|why| problem_of(&why))?,
+            Ok(()) => {
+                self.forget_stopped(pipeline.id);
+                self.step(&mut session, &compiled.plan, Trigger::Ready, Vec::new()).map_err(|why| problem_of(&why))?;
+            }
             Err(why) => {
                 session.error = Some(why.to_string());
                 self.step(&mut session, &compiled.plan, Trigger::Fail, Vec::new()).map_err(|why| problem_of(&why))?;
@@ -184,6 +190,7 @@ impl Installation {
             session_start_time: self.now().to_string(),
             session_end_time: None,
             error: None,
+            is_broken: false,
             unique_key,
             position: 0,
             counts: Value::Null,

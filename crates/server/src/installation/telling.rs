@@ -271,7 +271,7 @@ impl Installation {
             return Ok(parked);
         }
         let settled = self.catalog.scan(Table::Corrections, served.kept.id.as_bytes(), None, usize::MAX)?.len();
-        Ok(parked.saturating_sub(settled as u64))
+        Ok(parked.saturating_sub(settled as u64 + served.board().settled()))
     }
 
     /// The counts of every operator, if it is time: at whole intervals from the session's

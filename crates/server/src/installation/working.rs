@@ -10,13 +10,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use flowmeter_core::pipeline::Pipeline;
 use flowmeter_core::session::{RunType, Status, Trigger};
 use flowmeter_core::time::Timestamp;
-use flowmeter_engine::live::{Live, LogCommand, folder_of, records_folder};
+use flowmeter_engine::live::{AdoptedDocument, Live, LogCommand, folder_of, records_folder};
 use flowmeter_engine::node::{Surroundings, Worker};
 use flowmeter_engine::{Error, Kind};
-use flowmeter_store::catalog::{Table, key_of};
+use flowmeter_store::catalog::Table;
 
 use super::delivery::{Delivery, Depot};
-use super::{CHANGE_PATIENCE, Installation, KeptPipeline, KeptSession, Served, counts, kept, plan_of};
+use super::{CHANGE_PATIENCE, Installation, KeptPipeline, KeptSession, Served, kept, plan_of};
 
 impl Installation {
     /// Opens the pipeline's state and starts its worker.
@@ -70,7 +70,10 @@ impl Installation {
             clock: Arc::clone(&self.clock),
         };
         // It stands still until it is woken.
-        let worker = Worker::start(live, self.worker_settings(), around, true)?;
+        let worker = match self.has_threads {
+            true => Worker::start(live, self.worker_settings(), around, true)?,
+            false => Worker::by_hand(live, self.worker_settings(), around, true),
+        };
         let served = Arc::new(Served {
             kept: pipeline.clone(),
             session: AtomicU64::new(0),
@@ -78,6 +81,7 @@ impl Installation {
             worker,
             delivery,
             finishing: Mutex::default(),
+            audited: AtomicU64::new(0),
         });
         self.pipelines.write().unwrap_or_else(PoisonError::into_inner).insert(pipeline.id, Arc::clone(&served));
         if session.status().is_final() {
@@ -101,12 +105,16 @@ impl Installation {
         plan.id = pipeline.id;
         let version = served.worker.ask(move |live| live.accepts(&plan).map(|()| live.version()))??;
         served.delivery.aim(&compiled.targets, Path::new("."))?;
+        let kept = self.version(pipeline, pipeline.version);
+        let kept = kept.map_err(|why| Error::new(Kind::Corrupt, why.detail))?;
+        let document = Some(AdoptedDocument { text: kept.document, meter_types: kept.meter_types });
+        let adopt = LogCommand::Adopt { pipeline: pipeline.id, version: pipeline.version, document };
         served.session.store(session, Ordering::Release);
         self.with_writer(|writer| {
             writer.watch(Arc::clone(served.board()));
             match version == pipeline.version {
                 true => Ok(()),
-                false => writer.command(&LogCommand::Adopt { pipeline: pipeline.id, version: pipeline.version }).map(|_| ()),
+                false => writer.command(&adopt).map(|_| ()),
             }
         })?;
         served.worker.pause(false)
@@ -148,8 +156,7 @@ impl Installation {
                 continue;
             }
             if let Err(why) = self.put_to_work(pipeline, &session, &compiled) {
-                session.error = Some(why.to_string());
-                self.step(&mut session, plan, Trigger::Fail, Vec::new())?;
+                self.note_stopped(pipeline, &mut session, plan, None, why)?;
                 continue;
             }
             // One that is finishing is looked after.
@@ -168,9 +175,11 @@ impl Installation {
             let Some(session) = sessions.iter().find(|session| session.session_run_type == RunType::Normal.name()) else {
                 continue;
             };
+            self.remember_failure(pipeline, session);
             let version = self.version(pipeline, pipeline.version).map_err(|why| Error::new(Kind::Corrupt, why.detail))?;
             if let Err(why) = self.put_to_work(pipeline, session, &version.compile()?) {
-                tracing::error!(pipeline = pipeline.name, "what it counted is not at hand: {why}");
+                tracing::error!(pipeline = pipeline.name, "its meters and records cannot be read: {why}");
+                self.remember_unreadable(pipeline, session, why);
             }
         }
         Ok(())
@@ -200,24 +209,34 @@ impl Installation {
         }
     }
 
-    /// Looks whether a pipeline at work has failed, then its session has; and whether one
-    /// that is finishing has come further.
-    pub fn look_after(&self) -> Result<(), Error> {
+    /// Looks after every pipeline: sessions that finish take their next steps, and pipelines that
+    /// stopped are loaded again or fail. What goes wrong with one does not hold up the others.
+    pub fn look_after(self: &Arc<Self>) {
+        self.look_at_clock();
         for served in self.served() {
-            if served.session() != 0 {
-                self.go_on_finishing(&served)?;
+            let name = served.kept.name.clone();
+            // Nothing else holds it here: what failed is let go of at once.
+            if let Err(why) = self.look_after_one(served) {
+                tracing::error!(pipeline = name, "looking after it: {why}");
             }
-            let Some(why) = served.board().failure() else { continue };
-            let _change = self.change();
-            let Some(bytes) = self.catalog.get(Table::Sessions, &key_of(served.session()))? else { continue };
-            let mut session: KeptSession = kept(&bytes)?;
-            if !session.status().is_final() {
-                let plan = plan_of(&self.catalog, served.kept.id)(session.version)?;
-                session.error = Some(why.to_string());
-                session.counts = counts(&plan, &served.board().totals());
-                self.step(&mut session, &plan, Trigger::Fail, Vec::new())?;
-            }
-            self.let_go(served);
+        }
+        self.load_stopped();
+        if let Err(why) = self.keep_applied() {
+            tracing::error!("changes that are in the log are not in the catalog: {why}");
+        }
+    }
+
+    fn look_after_one(self: &Arc<Self>, served: Arc<Served>) -> Result<(), Error> {
+        if served.session() != 0 {
+            self.go_on_finishing(&served)?;
+        }
+        if let Some(why) = served.board().failure() {
+            return self.stop_pipeline(served, why);
+        }
+        if served.board().settled() > served.audited.load(Ordering::Acquire) {
+            let settled = served.board().settled();
+            self.audit_settlements(&served)?;
+            served.audited.store(settled, Ordering::Release);
         }
         Ok(())
     }

@@ -178,6 +178,13 @@ const CODES: &[(Code, &str, u16, &str, &str)] = &[
         "A durable write failed: nothing more is taken",
         "Look at the disk, then restart the server; it recovers from its log.",
     ),
+    (
+        Code::PipelineStopped,
+        "pipeline_stopped",
+        503,
+        "A pipeline has stopped",
+        "Mend what the detail names; if the pipeline has failed, start it again with POST /api/v1/pipelines/{name}/run.",
+    ),
     (Code::NotReady, "not_ready", 503, "The server is still reading its log", "Wait until /health/ready says 200."),
 ];
 
@@ -222,6 +229,7 @@ pub enum Code {
     DiskFull,
     MetersFull,
     Poisoned,
+    PipelineStopped,
     NotReady,
 }
 

@@ -186,6 +186,13 @@ pub const TABLE: &[Setting] = &[
     )
     .or_none(),
     row(
+        "clock.jump_max",
+        Kind::Seconds(1, 365 * 24 * HOUR),
+        "1h",
+        "How far the machine's clock may jump while the server runs. Beyond, time goes on by what has passed and no period closes early, until the clock is right again or the server is restarted; none: any jump is followed",
+    )
+    .or_none(),
+    row(
         "checkpoint.interval",
         Kind::Seconds(1, 24 * HOUR),
         "30s",

@@ -37,6 +37,7 @@ pub(super) fn build(values: Values, problems: &mut Vec<String>) -> Option<Settin
         },
         log: Log { segment_bytes: number(v, "log.segment_bytes")?, retention: span(v, "log.retention") },
         commit: Commit { delay_max: Duration::from_millis(number(v, "commit.delay_ms_max")?), bytes: number(v, "commit.bytes")? },
+        clock_jump_max: span(v, "clock.jump_max"),
         checkpoint: Checkpoint { interval: span(v, "checkpoint.interval")?, bytes: number(v, "checkpoint.bytes")? },
         event_store: EventStore {
             enabled: switch(v, "event_store.enabled")?,

@@ -1,6 +1,6 @@
 //! What may happen next.
 
-use flowmeter_engine::live::{Letter, LogCommand, MeterName};
+use flowmeter_engine::live::{How, Letter, LogCommand, MeterName, Settles, parked_item};
 use flowmeter_store::log::{EntryKind, Log};
 use uuid::Uuid;
 
@@ -15,7 +15,8 @@ impl World {
     /// Lets one thing happen.
     pub(super) fn act(&mut self) -> Result<(), Stop> {
         match self.random.below(100) {
-            0..30 => self.send(),
+            0..26 => self.send(),
+            26..30 => self.settle_parked(),
             30..45 => self.work(),
             45..50 => self.deliver(),
             50..58 => self.checkpoint(),
@@ -56,8 +57,34 @@ impl World {
         let namespace = if self.random.chance(30) { "elsewhere" } else { NAMESPACE };
         let again = self.random.chance(60);
         let mut bytes = Vec::new();
-        Letter { namespace, pipeline, again, lines: lines.as_bytes() }.write_to(&mut bytes);
+        Letter { namespace, pipeline, again, settles: None, lines: lines.as_bytes() }.write_to(&mut bytes);
         bytes
+    }
+
+    /// A person corrects, sends again or discards a parked event; perhaps one that left the queue
+    /// before, since two people may look at it.
+    fn settle_parked(&mut self) -> Result<(), Stop> {
+        let Some(number) = self.some_slot() else { return Ok(()) };
+        let slot = &self.slots[number];
+        let Some(item) = slot.seen.parked.last_chunk::<8>().map_or(slot.seen.parked.as_slice(), |last| last).first() else {
+            return Ok(());
+        };
+        let Some(parked) = parked_item(item) else { return Err(Stop::Wrong("a parked event cannot be read".to_owned())) };
+        let (how, lines) = match self.random.below(4) {
+            0 => (How::Discarded, Vec::new()),
+            1 => (How::Reprocessed, parked.raw.to_vec()),
+            _ => (How::Corrected, self.producer.mend(&mut self.random, self.now, parked.raw).into_bytes()),
+        };
+        let plan = plan_of(slot.document, 1).map_err(super::stop)?;
+        let settles = Some(Settles { arrival: parked.arrival, how, who: "sam" });
+        let letter = Letter { namespace: NAMESPACE, pipeline: Some(plan.id), again: true, settles, lines: &lines };
+        let mut bytes = Vec::new();
+        letter.write_to(&mut bytes);
+        self.note("settled");
+        for _ in 0..1 + self.random.below(2) {
+            self.append(EntryKind::Events, self.now, bytes.clone());
+        }
+        self.commit()
     }
 
     /// Pipelines that stand still are put to work; what fails again waits.
@@ -144,7 +171,7 @@ impl World {
             20..22 => LogCommand::Listen { pipeline, listens: self.random.chance(500) },
             _ => {
                 self.slots[number].version += 1;
-                LogCommand::Adopt { pipeline, version: self.slots[number].version }
+                LogCommand::Adopt { pipeline, version: self.slots[number].version, document: None }
             }
         };
         self.append(EntryKind::Command, self.now, command.to_json());

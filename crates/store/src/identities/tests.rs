@@ -153,7 +153,13 @@ fn open(disk: &Arc<Frail>, manifest: &Manifest, settings: Settings) -> Result<Sp
 
 fn duplicates(identities: &mut SpilledIdentities, batch: &[Identity], window: Option<i64>) -> Vec<u32> {
     let mut found = Vec::new();
-    identities.admit(batch, window, &mut |identity| found.push(identity.place));
+    let mut answer = |identity: &Identity, admission| {
+        if admission == Admission::Known {
+            found.push(identity.place);
+        }
+    };
+    identities.admit(batch, window, &mut answer);
+    identities.settle();
     found
 }
 

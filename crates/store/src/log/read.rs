@@ -1,4 +1,8 @@
 //! Reading durable entries in order.
+//!
+//! Positions grow, but they may have gaps: where entries were lost to damage, a segment ends and
+//! the next begins with a later position. A reader passes over the gap; whoever needs every entry
+//! looks at the positions.
 
 use std::sync::Arc;
 
@@ -151,8 +155,14 @@ impl Reader {
         let Some((name, file)) = &self.file else { return Ok(None) };
         let mut bytes = [0; HEADER_BYTES];
         let read = file.read_at(&mut bytes, self.at).map_err(|why| Error::io(name, &why))?;
+        let following = self.segments.get(self.following).map(|segment| segment.first);
         match Header::read(&bytes[..read]) {
             Some(header) if header.is_sound() && header.position == self.next => Ok(Some((header, name.clone()))),
+            None if read == 0 && following.is_some_and(|first| first > self.next) => {
+                self.next = following.unwrap_or(self.next);
+                self.open_next()?;
+                self.header()
+            }
             _ if self.may_end_here() => Ok(None),
             _ => Err(Error::corrupt(name, format!("entry {} is damaged at byte {}", self.next, self.at))),
         }

@@ -1,7 +1,9 @@
 //! Segments: the files of a log, and what is done with the last one after a crash.
 
 use super::frame::{HEADER_BYTES, Header};
-use crate::disk::{Disk, File};
+use std::ops::Range;
+
+use crate::disk::{Disk, File, write_whole};
 use crate::{Error, Kind};
 
 /// Bytes before the first frame: mark, format, first position, first item.
@@ -75,13 +77,23 @@ pub(super) struct Last {
     pub(super) next: u64,
     pub(super) items: u64,
     pub(super) length: u64,
+    /// When its last entry was received; nanoseconds.
+    pub(super) at: i64,
     pub(super) file: Box<dyn File>,
     pub(super) torn_bytes: u64,
 }
 
 /// Reads the heads of all segments and looks through the last one. Its torn end is cut
 /// off; a hole before its end is damage.
-pub(super) fn recover_last(disk: &dyn Disk, folder: &str, segments: &mut [Segment]) -> Result<Option<Last>, Error> {
+///
+/// Entries before `known` were durable once: if they are in the part that is cut off, it is kept
+/// beside the segment.
+pub(super) fn recover_last(
+    disk: &dyn Disk,
+    folder: &str,
+    segments: &mut [Segment],
+    known: u64,
+) -> Result<Option<Last>, Error> {
     for segment in segments.iter_mut() {
         let name = format!("{folder}/{}", segment_name(segment.first));
         let file = disk.open(&name).map_err(|why| Error::io(&name, &why))?;
@@ -101,10 +113,29 @@ pub(super) fn recover_last(disk: &dyn Disk, folder: &str, segments: &mut [Segmen
             );
             return Err(Error::corrupt(&name, message));
         }
+        if sound.next < known {
+            keep_aside(disk, folder, &name, &*file, sound.length..whole)?;
+        }
         file.truncate(sound.length).map_err(at)?;
     }
     let torn_bytes = whole - sound.length;
-    Ok(Some(Last { next: sound.next, items: sound.items, length: sound.length, file, torn_bytes }))
+    let Sound { length, next, items, at } = sound;
+    Ok(Some(Last { next, items, length, at, file, torn_bytes }))
+}
+
+/// Copies damaged bytes of a segment, so that what can be read of them is not lost.
+fn keep_aside(
+    disk: &dyn Disk,
+    folder: &str,
+    name: &str,
+    file: &dyn File,
+    damaged: Range<u64>,
+) -> Result<(), Error> {
+    let at = |why: std::io::Error| Error::io(name, &why);
+    let mut bytes = vec![0; (damaged.end - damaged.start) as usize];
+    let read = file.read_at(&mut bytes, damaged.start).map_err(at)?;
+    let aside = format!("{}.{}.lost", name.strip_prefix(&format!("{folder}/")).unwrap_or(name), damaged.start);
+    write_whole(disk, folder, &aside, &bytes[..read]).map_err(at)
 }
 
 /// How far a segment is sound.
@@ -112,10 +143,11 @@ struct Sound {
     length: u64,
     next: u64,
     items: u64,
+    at: i64,
 }
 
 fn look_through(file: &dyn File, name: &str, first: u64, first_item: u64, whole: u64) -> Result<Sound, Error> {
-    let mut sound = Sound { length: HEAD_BYTES, next: first, items: first_item };
+    let mut sound = Sound { length: HEAD_BYTES, next: first, items: first_item, at: i64::MIN };
     let mut chunk = Vec::new();
     let mut payload = Vec::new();
     loop {
@@ -146,6 +178,7 @@ fn look_through(file: &dyn File, name: &str, first: u64, first_item: u64, whole:
             sound.length += frame as u64;
             sound.next += 1;
             sound.items += u64::from(header.items);
+            sound.at = sound.at.max(header.at);
             if used >= read {
                 break;
             }

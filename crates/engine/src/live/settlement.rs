@@ -1,0 +1,131 @@
+//! Settlements: how parked events left the correction queue.
+//!
+//! What becomes of a parked event follows from the log. An entry that settles one carries the
+//! event that is counted in its place, if any; the first such entry for a parked event holds, and
+//! later ones do nothing. An event that takes the place of a parked one with the same identity
+//! settles it too. Every settlement is an item of the pipeline's log `settled`.
+
+use std::collections::BTreeMap;
+
+use flowmeter_core::image::{Glass, Pen, Seen};
+use flowmeter_core::time::Timestamp;
+
+/// How a parked event left the queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum How {
+    /// Counted with other content.
+    Corrected,
+    /// Counted as it was.
+    Reprocessed,
+    /// Nothing counts in its place.
+    Discarded,
+    /// An event with the same identity took its place.
+    Superseded,
+}
+
+impl How {
+    const ALL: [How; 4] = [How::Corrected, How::Reprocessed, How::Discarded, How::Superseded];
+
+    pub(super) fn read(code: u8) -> Option<How> {
+        How::ALL.get(usize::from(code)).copied()
+    }
+
+    /// The word for it in the API.
+    pub const fn name(self) -> &'static str {
+        match self {
+            How::Corrected => "corrected",
+            How::Reprocessed => "reprocessed",
+            How::Discarded => "discarded",
+            How::Superseded => "superseded",
+        }
+    }
+}
+
+/// What settled a parked event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settlement {
+    /// How.
+    pub how: How,
+    /// When.
+    pub at: Timestamp,
+    /// The name of the key of whoever did it; empty for an event that came.
+    pub who: String,
+    /// The number, in the order of arrival, of the event that is counted in its place.
+    pub by: Option<u64>,
+    /// The entry of the log that did it.
+    pub position: u64,
+}
+
+/// An item of the log of settlements: which event, and what settled it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SettlementItem {
+    /// The parked event's number in the order of arrival.
+    pub arrival: u64,
+    /// What settled it.
+    pub settlement: Settlement,
+}
+
+/// Reads an item of the log of settlements.
+pub fn settlement_item(item: &[u8]) -> Option<SettlementItem> {
+    let read = || -> Seen<Option<SettlementItem>> {
+        let mut glass = Glass::new(item);
+        let arrival = glass.count()?;
+        let Some(how) = How::read(glass.byte()?) else { return Ok(None) };
+        let at = glass.time()?;
+        let (by, position) = (glass.count()?.checked_sub(1), glass.count()?);
+        let who = String::from_utf8_lossy(glass.text()?).into_owned();
+        Ok(Some(SettlementItem { arrival, settlement: Settlement { how, at, who, by, position } }))
+    };
+    read().ok().flatten()
+}
+
+impl SettlementItem {
+    pub(super) fn to_bytes(&self) -> Vec<u8> {
+        let Settlement { how, at, who, by, position } = &self.settlement;
+        let mut pen = Pen::default();
+        pen.count(self.arrival);
+        pen.byte(*how as u8);
+        pen.time(*at);
+        pen.count(by.map_or(0, |by| by + 1));
+        pen.count(*position);
+        pen.text(who.as_bytes());
+        pen.bytes
+    }
+}
+
+/// The parked events of a pipeline that are settled, by arrival.
+#[derive(Clone, Debug, Default)]
+pub struct Settled {
+    by_arrival: BTreeMap<u64, Settlement>,
+}
+
+impl Settled {
+    /// What settled a parked event, if it is settled.
+    pub fn get(&self, arrival: u64) -> Option<&Settlement> {
+        self.by_arrival.get(&arrival)
+    }
+
+    /// Whether a parked event is settled.
+    pub fn contains(&self, arrival: u64) -> bool {
+        self.by_arrival.contains_key(&arrival)
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.by_arrival.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.by_arrival.is_empty()
+    }
+
+    /// Settles a parked event, unless it is settled already; says whether it does.
+    pub(super) fn add(&mut self, arrival: u64, settlement: &Settlement) -> bool {
+        if self.contains(arrival) {
+            return false;
+        }
+        self.by_arrival.insert(arrival, settlement.clone());
+        true
+    }
+}

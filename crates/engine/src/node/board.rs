@@ -1,0 +1,165 @@
+//! What a worker shows to other threads: how far its pipeline has come and what it holds.
+
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use flowmeter_core::time::Timestamp;
+use flowmeter_core::verdict::Tally;
+
+use crate::live::Live;
+use crate::{Error, Totals};
+
+/// The published status of a pipeline. Readers never wait for the worker.
+pub struct Board {
+    /// The earliest instant at which a period closes; nanoseconds.
+    due: AtomicI64,
+    position: AtomicU64,
+    released: AtomicU64,
+    meters: AtomicU64,
+    records: AtomicU64,
+    notes: AtomicU64,
+    settled: AtomicU64,
+    identities_bytes: AtomicU64,
+    meter_bytes: AtomicU64,
+    /// Bytes of meters that an entry of the log has brought lately, times 1024.
+    growth: AtomicU64,
+    paused: AtomicBool,
+    totals: Mutex<Totals>,
+    failure: Mutex<Option<Error>>,
+}
+
+impl Board {
+    /// A board of a pipeline that has shown nothing yet.
+    pub(super) fn new() -> Board {
+        Board {
+            due: AtomicI64::new(i64::MAX),
+            position: AtomicU64::new(0),
+            released: AtomicU64::new(0),
+            meters: AtomicU64::new(0),
+            records: AtomicU64::new(0),
+            notes: AtomicU64::new(0),
+            settled: AtomicU64::new(0),
+            identities_bytes: AtomicU64::new(0),
+            meter_bytes: AtomicU64::new(0),
+            growth: AtomicU64::new(0),
+            paused: AtomicBool::new(false),
+            totals: Mutex::default(),
+            failure: Mutex::default(),
+        }
+    }
+
+    /// The earliest instant at which a period closes, in nanoseconds; `i64::MAX`: none does.
+    pub fn due(&self) -> i64 {
+        self.due.load(Ordering::Acquire)
+    }
+
+    /// The next entry of the log that the pipeline takes.
+    pub fn position(&self) -> u64 {
+        self.position.load(Ordering::Acquire)
+    }
+
+    /// Whether the pipeline is paused: then it takes nothing, however long one waits.
+    pub fn is_paused(&self) -> bool {
+        self.paused.load(Ordering::Acquire)
+    }
+
+    /// Entries before this one are no longer needed by the pipeline.
+    pub fn released(&self) -> u64 {
+        self.released.load(Ordering::Acquire)
+    }
+
+    /// How many meters there are.
+    pub fn meters(&self) -> u64 {
+        self.meters.load(Ordering::Relaxed)
+    }
+
+    /// Records that can be read.
+    pub fn records(&self) -> u64 {
+        self.records.load(Ordering::Acquire)
+    }
+
+    /// Notes that can be read: events of single meters, thresholds.
+    pub fn notes(&self) -> u64 {
+        self.notes.load(Ordering::Acquire)
+    }
+
+    /// Settlements of parked events that can be read.
+    pub fn settled(&self) -> u64 {
+        self.settled.load(Ordering::Acquire)
+    }
+
+    /// Bytes of identities in memory.
+    pub fn identities_bytes(&self) -> u64 {
+        self.identities_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of meters in memory, about.
+    pub fn meter_bytes(&self) -> u64 {
+        self.meter_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Estimates the bytes of meters once every entry before a position is counted: waiting
+    /// entries are taken to bring as much as entries lately did.
+    pub fn meter_bytes_at(&self, position: u64) -> u64 {
+        let waiting = position.saturating_sub(self.position());
+        let growth = u128::from(self.growth.load(Ordering::Relaxed));
+        let coming = (u128::from(waiting) * growth) >> 10;
+        self.meter_bytes().saturating_add(u64::try_from(coming).unwrap_or(u64::MAX))
+    }
+
+    /// What the pipeline has done so far.
+    pub fn totals(&self) -> Totals {
+        self.totals.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Events by verdict.
+    pub fn tally(&self) -> Tally {
+        self.totals().tally
+    }
+
+    /// The error that ended the worker, if one did.
+    pub fn failure(&self) -> Option<Error> {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn pause(&self, paused: bool) {
+        self.paused.store(paused, Ordering::Release);
+    }
+
+    pub(super) fn release(&self, before: u64) {
+        self.released.store(before, Ordering::Release);
+    }
+
+    pub(super) fn show_identities(&self, bytes: usize) {
+        self.identities_bytes.store(bytes as u64, Ordering::Relaxed);
+    }
+
+    pub(super) fn show_weight(&self, (bytes, growth): (u64, u64)) {
+        self.meter_bytes.store(bytes, Ordering::Relaxed);
+        self.growth.store(growth, Ordering::Relaxed);
+    }
+
+    /// Shows everything that a round may have changed.
+    pub(super) fn show(&self, live: &Live) {
+        self.meters.store(live.meter_count() as u64, Ordering::Relaxed);
+        self.records.store(live.outlet().records().written(), Ordering::Release);
+        self.notes.store(live.outlet().notes().written(), Ordering::Release);
+        self.settled.store(live.outlet().settled().written(), Ordering::Release);
+        *self.totals.lock().unwrap_or_else(PoisonError::into_inner) = live.totals();
+        self.show_progress(live.position(), live.next_due().unwrap_or(Timestamp::MAX));
+    }
+
+    /// Shows how far the pipeline has come: what is due first, so that whoever sees the position
+    /// sees what is due there or later.
+    pub(super) fn show_progress(&self, position: u64, due: Timestamp) {
+        let due = if due == Timestamp::MAX { i64::MAX } else { due.nanos() };
+        self.due.store(due, Ordering::Release);
+        self.position.store(position, Ordering::Release);
+    }
+
+    /// Shows the error that ended the worker: nothing more falls due.
+    pub(super) fn fail(&self, why: Error) {
+        *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(why);
+        self.due.store(i64::MAX, Ordering::Release);
+    }
+}

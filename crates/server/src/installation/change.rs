@@ -1,0 +1,150 @@
+//! Changes of what people made: in the log first, then in the catalog.
+//!
+//! A change that means something to a running pipeline is one entry of the log: the commands for
+//! pipelines and the rows of the catalog together. Once it is durable it holds; if it cannot be
+//! written, nothing of it does. The catalog follows from the log: rows that it does not have yet,
+//! because the program ended or the disk was full, are taken from there.
+
+use std::sync::atomic::Ordering;
+
+use data_encoding::HEXLOWER;
+use flowmeter_engine::live::{CatalogRow, LogCommand};
+use flowmeter_engine::{Error, Kind};
+use flowmeter_store::catalog::{Catalog, Change, Table};
+use flowmeter_store::log::EntryKind;
+use serde_json::Value;
+
+use super::audit::Who;
+use super::{Installation, Refused, problem_of};
+
+/// One more than the entry of the log before which everything is in the catalog; none in a data
+/// folder of a program that did not keep changes in the log.
+const APPLIED: &[u8] = b"applied";
+
+/// The entry before which the changes in the log are in the catalog.
+pub(super) fn applied(catalog: &Catalog) -> Result<Option<u64>, Error> {
+    Ok(catalog.counter(APPLIED)?.checked_sub(1))
+}
+
+/// Entries of the log after which it is noted how far the catalog has come.
+const APPLIED_AFTER: u64 = 10_000;
+
+/// A change that is being put together.
+#[derive(Debug, Default)]
+pub(super) struct ChangeSet {
+    /// What happens to running pipelines.
+    pub(super) commands: Vec<LogCommand>,
+    /// What the catalog says afterwards.
+    pub(super) rows: Vec<Change>,
+    /// Entries of the audit among them.
+    pub(super) audited: u64,
+}
+
+impl Installation {
+    /// Adds an entry of the audit to a change.
+    pub(super) fn audit_in(
+        &self,
+        set: &mut ChangeSet,
+        who: &Who,
+        action: &str,
+        object: &str,
+        (before, after): (Value, Value),
+    ) -> Result<(), Error> {
+        let rows = self.audited_after(set.audited, who, action, object, before, after)?;
+        set.rows.extend(rows);
+        set.audited += 1;
+        Ok(())
+    }
+
+    /// Makes a change; the lock for changes is held. Gives the entry behind it, if it is in the
+    /// log. When this fails, nothing was changed.
+    pub(super) fn make_change(&self, set: ChangeSet) -> Result<Option<u64>, Refused> {
+        if self.has_unapplied.load(Ordering::Acquire) {
+            self.apply_changes().map_err(|why| problem_of(&why))?;
+        }
+        if set.commands.is_empty() {
+            self.catalog.commit(&set.rows).map_err(|why| problem_of(&why.into()))?;
+            return Ok(None);
+        }
+        let command = LogCommand::Change {
+            commands: set.commands,
+            rows: set.rows.iter().map(row_of).collect(),
+        };
+        let written = self.with_writer(|writer| writer.command(&command));
+        let position = written.map_err(|why| problem_of(&why))?;
+        if let Err(why) = self.apply(set.rows, position + 1) {
+            self.has_unapplied.store(true, Ordering::Release);
+            // It holds all the same, and is applied as soon as that is possible.
+            tracing::error!("a change is in the log and not yet in the catalog: {why}");
+        }
+        Ok(Some(position + 1))
+    }
+
+    /// Applies changes that could not be applied when they were made, and notes how far the log
+    /// is in the catalog, so that the next start has little to read.
+    pub(super) fn keep_applied(&self) -> Result<(), Error> {
+        let _change = self.change();
+        if self.has_unapplied.load(Ordering::Acquire) {
+            return self.apply_changes();
+        }
+        let end = self.tail.end();
+        match self.applied()? + APPLIED_AFTER < end {
+            true => self.apply(Vec::new(), end),
+            false => Ok(()),
+        }
+    }
+
+    /// Applies changes that are in the log and not in the catalog. The lock for changes is held.
+    fn apply_changes(&self) -> Result<(), Error> {
+        let (from, end) = (self.applied()?, self.tail.end());
+        let mut reader = self.read_log(from, end)?;
+        while let Some(entry) = reader.read()? {
+            if entry.kind == EntryKind::Command
+                && let LogCommand::Change { rows, .. } = LogCommand::read(&entry.bytes)?
+            {
+                let rows: Result<Vec<Change>, Error> = rows.iter().map(change_of).collect();
+                self.apply(rows?, entry.position + 1)?;
+            }
+        }
+        self.has_unapplied.store(false, Ordering::Release);
+        if from < end { self.apply(Vec::new(), end) } else { Ok(()) }
+    }
+
+    /// The first entry of the log that may hold a change which is not in the catalog.
+    pub(super) fn applied(&self) -> Result<u64, Error> {
+        Ok(applied(&self.catalog)?.unwrap_or(0))
+    }
+
+    fn apply(&self, mut rows: Vec<Change>, until: u64) -> Result<(), Error> {
+        rows.push(Catalog::count_to(APPLIED, until + 1));
+        Ok(self.catalog.commit(&rows)?)
+    }
+
+    /// A data folder of a program that did not keep changes in the log has none to apply.
+    pub(super) fn begin_applying(&self) -> Result<(), Error> {
+        if applied(&self.catalog)?.is_none() {
+            self.apply(Vec::new(), self.tail.end())?;
+        }
+        self.apply_changes()
+    }
+}
+
+fn row_of(change: &Change) -> CatalogRow {
+    let (table, key, value) = match change {
+        Change::Put(table, key, value) => (table, key, Some(HEXLOWER.encode(value))),
+        Change::Remove(table, key) => (table, key, None),
+    };
+    CatalogRow { table: table.name().to_owned(), key: HEXLOWER.encode(key), value }
+}
+
+fn change_of(row: &CatalogRow) -> Result<Change, Error> {
+    let damaged = |what: &str| Error::new(Kind::Corrupt, format!("a change in the log: {what}"));
+    let bytes = |hex: &str| HEXLOWER.decode(hex.as_bytes()).map_err(|_| damaged("no hexadecimal digits"));
+    let unknown = || damaged(&format!("no table `{}`", row.table));
+    let table = Table::named(&row.table).ok_or_else(unknown)?;
+    let key = bytes(&row.key)?;
+    Ok(match &row.value {
+        Some(value) => Change::Put(table, key, bytes(value)?),
+        None => Change::Remove(table, key),
+    })
+}

@@ -1,0 +1,257 @@
+//! Pipelines that should run and do not: what stopped them, and how they go on.
+//!
+//! A disk that is full or does not answer stops a pipeline, not its session: the pipeline is
+//! loaded again from its newest checkpoint, after growing pauses, until that works. What cannot
+//! heal by itself (damaged files, a fault of the program) fails the session. Either way the
+//! server is not ready until the pipeline runs again, and says which and why.
+
+use std::sync::{Arc, MutexGuard, PoisonError};
+
+use flowmeter_core::plan::Plan;
+use flowmeter_core::session::{Status, Trigger};
+use flowmeter_core::time::Timestamp;
+use flowmeter_engine::node::Board;
+use flowmeter_engine::{Error, Kind};
+use flowmeter_store::catalog::{Table, key_of};
+use uuid::Uuid;
+
+use super::{Installation, KeptPipeline, KeptSession, Refused, Served, counts, kept, plan_of};
+use crate::problem::{Code, Problem};
+
+/// The first pause before a pipeline is loaded again, and the longest; nanoseconds.
+const PAUSE_FIRST: i64 = 1_000_000_000;
+const PAUSE_LONGEST: i64 = 30_000_000_000;
+/// Seconds after which a request for a pipeline that is not loaded may be sent again.
+const RETRY_AFTER_S: u64 = 5;
+
+/// A pipeline that should run and does not.
+#[derive(Clone)]
+pub struct Stopped {
+    /// The pipeline.
+    pub pipeline: KeptPipeline,
+    /// The number of its session.
+    pub session: u64,
+    /// What stopped it.
+    pub why: Error,
+    /// Since when.
+    pub since: Timestamp,
+    /// Whether its session has failed; otherwise it is loaded again.
+    pub has_failed: bool,
+    /// Whether its meters and records can be read meanwhile.
+    pub is_readable: bool,
+    /// What it showed last.
+    pub board: Option<Arc<Board>>,
+    next_try: Timestamp,
+    pause: i64,
+}
+
+impl Stopped {
+    fn new(pipeline: &KeptPipeline, session: u64, why: Error, now: Timestamp) -> Stopped {
+        Stopped {
+            pipeline: pipeline.clone(),
+            session,
+            why,
+            since: now,
+            has_failed: false,
+            is_readable: false,
+            board: None,
+            next_try: now.saturating_add(PAUSE_FIRST),
+            pause: PAUSE_FIRST,
+        }
+    }
+
+    /// In a sentence.
+    pub fn sentence(&self) -> String {
+        let what = if self.has_failed { "failed" } else { "stopped and is loaded again" };
+        format!("pipeline `{}` {what}: {}", self.pipeline.name, self.why)
+    }
+}
+
+/// Whether what went wrong may be well again by itself.
+fn may_heal(why: &Error) -> bool {
+    match why.kind {
+        Kind::Full | Kind::Unavailable => true,
+        Kind::Invalid | Kind::Corrupt | Kind::Bug => false,
+    }
+}
+
+impl Installation {
+    fn stopped_ones(&self) -> MutexGuard<'_, std::collections::BTreeMap<Uuid, Stopped>> {
+        self.stopped.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Pipelines that should run and do not.
+    pub fn stopped(&self) -> Vec<Stopped> {
+        self.stopped_ones().values().cloned().collect()
+    }
+
+    /// Refuses what needs every pipeline of a namespace, if one of them is not loaded.
+    ///
+    /// # Errors
+    /// One is not, and why.
+    pub fn all_loaded(&self, namespace: &str, name: Option<&str>) -> Result<(), Refused> {
+        let is_asked = |stopped: &&Stopped| {
+            stopped.pipeline.namespace == namespace
+                && name.is_none_or(|name| {
+                    name == stopped.pipeline.name || name == stopped.pipeline.id.to_string()
+                })
+        };
+        let unreadable = |stopped: &&Stopped| !stopped.is_readable;
+        match self.stopped().iter().filter(is_asked).find(unreadable) {
+            None => Ok(()),
+            Some(stopped) => {
+                let problem = Problem::new(Code::PipelineStopped, stopped.sentence());
+                Err(Box::new(problem.retry_after(RETRY_AFTER_S)))
+            }
+        }
+    }
+
+    /// A pipeline runs again, or shall no longer: nothing is wrong with it any more.
+    pub(super) fn forget_stopped(&self, pipeline: Uuid) {
+        self.stopped_ones().remove(&pipeline);
+    }
+
+    /// A running pipeline stopped.
+    pub(super) fn stop_pipeline(self: &Arc<Self>, served: Arc<Served>, why: Error) -> Result<(), Error> {
+        let _change = self.change();
+        let board = Some(Arc::clone(served.board()));
+        let pipeline = self.all_pipelines()?.into_iter().find(|known| known.id == served.kept.id);
+        let Some(pipeline) = pipeline else {
+            self.let_go(served);
+            return Ok(());
+        };
+        let newest = match served.session() {
+            0 => None,
+            number => self.catalog.get(Table::Sessions, &key_of(number))?,
+        };
+        let session: Option<KeptSession> = newest.map(|bytes| kept(&bytes)).transpose()?;
+        let running = session.filter(|session| !session.status().is_final());
+        let Some(mut session) = running else {
+            // One that rests is loaded again, so that its meters can be read.
+            tracing::error!(pipeline = pipeline.name, "it can no longer be read: {why}");
+            self.let_go(served);
+            return Ok(());
+        };
+        let plan = plan_of(&self.catalog, pipeline.id)(session.version)?;
+        session.counts = counts(&plan, &served.board().totals());
+        self.note_stopped(&pipeline, &mut session, &plan, board, why)?;
+        self.let_go(served);
+        if session.status().is_final() {
+            self.read_failed(&pipeline, &session);
+        }
+        Ok(())
+    }
+
+    /// Remembers what stopped a pipeline; fails its session if that cannot heal by itself.
+    pub(super) fn note_stopped(
+        &self,
+        pipeline: &KeptPipeline,
+        session: &mut KeptSession,
+        plan: &Plan,
+        board: Option<Arc<Board>>,
+        why: Error,
+    ) -> Result<(), Error> {
+        let heals = may_heal(&why);
+        match heals {
+            true => tracing::error!(
+                pipeline = pipeline.name,
+                "it stopped and is loaded again as soon as that is possible: {why}"
+            ),
+            false => {
+                session.error = Some(why.to_string());
+                session.is_broken = true;
+                self.step(session, plan, Trigger::Fail, Vec::new())?;
+                tracing::error!(pipeline = pipeline.name, session = session.session_id, "it failed: {why}");
+            }
+        }
+        let mut stopped = Stopped::new(pipeline, session.number, why, self.now());
+        (stopped.has_failed, stopped.board) = (!heals, board);
+        self.stopped_ones().insert(pipeline.id, stopped);
+        Ok(())
+    }
+
+    /// After a restart: a pipeline whose newest session was ended by a fault is still not well.
+    pub(super) fn remember_failure(&self, pipeline: &KeptPipeline, session: &KeptSession) {
+        if session.status() == Status::Failed && session.is_broken {
+            let why = Error::new(Kind::Corrupt, session.error.clone().unwrap_or_default());
+            let mut stopped = Stopped::new(pipeline, session.number, why, self.now());
+            (stopped.has_failed, stopped.is_readable) = (true, true);
+            self.stopped_ones().insert(pipeline.id, stopped);
+        }
+    }
+
+    /// A pipeline without a running session cannot be loaded: it is tried again, if that may
+    /// help.
+    pub(super) fn remember_unreadable(&self, pipeline: &KeptPipeline, session: &KeptSession, why: Error) {
+        let mut stopped = Stopped::new(pipeline, session.number, why, self.now());
+        stopped.has_failed = !may_heal(&stopped.why);
+        self.stopped_ones().insert(pipeline.id, stopped);
+    }
+
+    /// Loads a failed pipeline without running it, so that its meters and records can be read.
+    fn read_failed(self: &Arc<Self>, pipeline: &KeptPipeline, session: &KeptSession) {
+        let compiled = self.version(pipeline, pipeline.version).map_err(|why| why.detail);
+        let compiled = compiled.and_then(|version| version.compile().map_err(|why| why.to_string()));
+        let read = compiled.and_then(|compiled| {
+            self.put_to_work(pipeline, session, &compiled).map_err(|why| why.to_string())
+        });
+        match read {
+            Ok(()) => {
+                if let Some(stopped) = self.stopped_ones().get_mut(&pipeline.id) {
+                    stopped.is_readable = true;
+                }
+            }
+            Err(why) => {
+                tracing::error!(pipeline = pipeline.name, "its meters and records cannot be read: {why}");
+            }
+        }
+    }
+
+    /// Loads pipelines that stopped, those whose turn it is.
+    pub(super) fn load_stopped(self: &Arc<Self>) {
+        let now = self.now();
+        let due = |stopped: &Stopped| !stopped.has_failed && stopped.next_try <= now;
+        for stopped in self.stopped().into_iter().filter(due) {
+            if let Err(why) = self.load_again(&stopped, now) {
+                tracing::error!(pipeline = stopped.pipeline.name, "loading it again: {why}");
+            }
+        }
+    }
+
+    fn load_again(self: &Arc<Self>, stopped: &Stopped, now: Timestamp) -> Result<(), Error> {
+        let _change = self.change();
+        let id = stopped.pipeline.id;
+        let bytes = self.catalog.get(Table::Sessions, &key_of(stopped.session))?;
+        let pipeline = self.all_pipelines()?.into_iter().find(|known| known.id == id);
+        let (Some(pipeline), Some(bytes)) = (pipeline, bytes) else {
+            self.forget_stopped(id);
+            return Ok(());
+        };
+        let mut session: KeptSession = kept(&bytes)?;
+        let version = self.version(&pipeline, pipeline.version);
+        let compiled = version.map_err(|why| Error::new(Kind::Corrupt, why.detail))?.compile()?;
+        match self.put_to_work(&pipeline, &session, &compiled) {
+            Ok(()) => {
+                self.forget_stopped(id);
+                tracing::info!(pipeline = pipeline.name, session = session.session_id, "it runs again");
+                if session.status() == Status::Initializing {
+                    self.step(&mut session, &compiled.plan, Trigger::Ready, Vec::new())?;
+                }
+                Ok(())
+            }
+            Err(why) if may_heal(&why) || session.status().is_final() => {
+                if let Some(known) = self.stopped_ones().get_mut(&id) {
+                    known.pause = (known.pause * 2).min(PAUSE_LONGEST);
+                    known.next_try = now.saturating_add(known.pause);
+                    known.has_failed = !may_heal(&why);
+                    known.why = why;
+                }
+                Ok(())
+            }
+            Err(why) => {
+                let board = stopped.board.clone();
+                self.note_stopped(&pipeline, &mut session, &compiled.plan, board, why)
+            }
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! The whole server, simulated: its pipelines, sessions, corrections and changes on a disk that
+//! fails, fills up and forgets, and under a clock that jumps.
+//!
+//! The code is the server's own ([`Installation`]); only its threads are missing, so that every
+//! step is taken when the seed says so. The auditor knows nothing of how the server works. It
+//! keeps what it sent and what it was answered, and holds the server to these promises:
+//! - while a pipeline runs, no period stays open a second longer than it must;
+//! - what was refused has no effect, and what was done holds, in the catalog and in counting;
+//! - an event counts once if it was acknowledged, and so does a correction;
+//! - a pipeline that should run and does not is told of.
+
+mod acts;
+mod audit;
+mod model;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use flowmeter_core::time::Timestamp;
+use flowmeter_engine::Error;
+use flowmeter_engine::node::Clock;
+use flowmeter_server::installation::{Installation, Means, Who};
+use flowmeter_server::settings::{Flag, Layers, Settings};
+use flowmeter_store::catalog::Catalog;
+
+use crate::disk::{Faults, SimDisk};
+use crate::random::Random;
+use model::Model;
+
+/// Things that happen in a history of a server, if nobody says otherwise.
+pub const STEPS: u64 = 60;
+
+/// The first instant: the night before clocks change in Oslo.
+const BEGINNING: i64 = 1_711_756_800_000_000_000;
+
+/// A clock that the seed moves.
+#[derive(Clone, Default)]
+struct SimClock(Arc<AtomicI64>);
+
+impl Clock for SimClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_nanos(self.0.load(Ordering::Acquire))
+    }
+}
+
+/// A server, its disk and its clock, and what is known of it from outside.
+pub struct Site {
+    random: Random,
+    trace: bool,
+    disk: SimDisk,
+    clock: SimClock,
+    settings: Settings,
+    server: Option<Arc<Installation>>,
+    model: Model,
+    happened: BTreeMap<&'static str, u64>,
+}
+
+/// Runs a seed. Tells what happened how often.
+///
+/// # Errors
+/// What is wrong, in a sentence.
+pub fn run(seed: u64, steps: u64, trace: bool) -> Result<BTreeMap<&'static str, u64>, String> {
+    let mut site = Site::new(seed, trace)?;
+    site.begin()?;
+    for step in 0..steps {
+        site.act().map_err(|what| format!("step {step}: {what}"))?;
+    }
+    site.end().map_err(|what| format!("at the end: {what}"))?;
+    Ok(site.happened)
+}
+
+/// The person who acts.
+fn who() -> Who {
+    Who { name: "sam".to_owned(), namespace: "default".to_owned() }
+}
+
+fn flag(name: &str, value: &str) -> Flag {
+    Flag::named("--set", name, value)
+}
+
+impl Site {
+    fn new(seed: u64, trace: bool) -> Result<Site, String> {
+        let mut random = Random::new(seed);
+        let disk = SimDisk::new(random.fork());
+        let flags = vec![
+            flag("event_store.enabled", "false"),
+            flag("threads", "1"),
+            flag("partitions", if random.chance(500) { "1" } else { "2" }),
+        ];
+        let settings = Settings::read(&Layers { flags, ..Layers::default() });
+        let mut settings = settings.map_err(|why| format!("{why:?}"))?;
+        // Smaller than people may set it, so that there are many.
+        settings.log.segment_bytes = 2_000 + random.below(20_000);
+        let clock = SimClock::default();
+        clock.0.store(BEGINNING + random.below(48 * 3600) as i64 * 1_000_000_000, Ordering::Release);
+        let model = Model::default();
+        let (server, happened) = (None, BTreeMap::new());
+        Ok(Site { random, trace, disk, clock, settings, server, model, happened })
+    }
+
+    fn now(&self) -> i64 {
+        self.clock.now().nanos()
+    }
+
+    fn note(&mut self, what: &'static str) {
+        *self.happened.entry(what).or_default() += 1;
+        if self.trace {
+            eprintln!("{} {what} (call {})", self.clock.now(), self.disk.calls());
+        }
+    }
+
+    fn tell(&self, what: impl FnOnce() -> String) {
+        if self.trace {
+            eprintln!("  {}", what());
+        }
+    }
+
+    /// Starts the server, again if it ends while it does.
+    fn start(&mut self) -> Result<(), String> {
+        loop {
+            let crash_in = self.random.chance(150).then(|| self.random.below(400));
+            self.disk.set_faults(Faults { crash_in, ..Faults::default() });
+            match self.open() {
+                Ok(server) if !self.disk.is_down() => {
+                    self.disk.set_faults(Faults::default());
+                    self.server = Some(server);
+                    return self.model.recall(self.server.as_ref());
+                }
+                Err(why) if !self.disk.is_down() => return Err(format!("a sound server does not start: {why}")),
+                _ => {
+                    self.note("ended while it started");
+                    self.lose();
+                }
+            }
+        }
+    }
+
+    fn open(&self) -> Result<Arc<Installation>, Error> {
+        let disk = self.disk.clone();
+        let catalog = Catalog::with_backend(move || disk.catalog())?;
+        let means = Means {
+            clock: Arc::new(self.clock.clone()),
+            disk: Arc::new(self.disk.clone()),
+            catalog,
+            lock: None,
+            has_threads: false,
+        };
+        Installation::with(self.settings.clone(), means).map(|(server, _)| server)
+    }
+
+    /// The program ends, by itself or with the machine.
+    fn lose(&mut self) {
+        // Whatever is still open writes nothing more.
+        self.disk.stop();
+        self.server = None;
+        match self.random.chance(600) {
+            true => self.disk.lose_power(),
+            false => self.disk.restart(),
+        }
+    }
+
+    /// Ends and starts again.
+    fn restart(&mut self, what: &'static str) -> Result<(), String> {
+        self.note(what);
+        self.lose();
+        self.start()
+    }
+
+    /// Lets the server work until nothing moves any more, without faults.
+    fn settle(&mut self) -> Result<(), String> {
+        self.disk.set_faults(Faults::default());
+        let Some(server) = self.server.clone() else { return Ok(()) };
+        for _ in 0..40 {
+            server.turn();
+            server.look_after();
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,194 @@
+//! What the server must have kept, looked at from outside.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+
+use flowmeter_core::decimal::Decimal;
+use flowmeter_core::session::{Status, Trigger};
+use flowmeter_engine::live::{items, record_item};
+use flowmeter_server::installation::Served;
+use serde_json::value::RawValue;
+
+use super::acts::newest;
+use super::model::PIPELINES;
+use super::{Site, who};
+use crate::documents::HOUR;
+
+impl Site {
+    /// Lets the server come to rest without faults and holds it to its promises.
+    pub(super) fn audit(&mut self) -> Result<(), String> {
+        self.note("audit");
+        self.settle()?;
+        if self.server()?.failure().is_some() {
+            return self.restart("poisoned");
+        }
+        // What stopped is loaded again after a pause.
+        self.clock.0.fetch_add(31_000_000_000, Ordering::AcqRel);
+        self.settle()?;
+        for name in PIPELINES {
+            self.looks_well(name)?;
+        }
+        self.has_one_truth()
+    }
+
+    /// A pipeline with a session under way runs or is told of, and nothing is overdue.
+    fn looks_well(&self, name: &str) -> Result<(), String> {
+        let server = self.server()?;
+        let Some(session) = newest(&server, name) else { return Err(format!("{name} has no session")) };
+        let served = server.served().into_iter().find(|served| served.kept.name == name);
+        let is_told = server.stopped().iter().any(|stopped| stopped.pipeline.name == name);
+        match (session.status(), served) {
+            (Status::Running, Some(served)) if served.session() == session.number => {
+                let due = served.board().due();
+                match due <= self.now() {
+                    true => Err(format!("{name}: something is due since {} s", (self.now() - due) / 1_000_000_000)),
+                    false => Ok(()),
+                }
+            }
+            (Status::Running | Status::Initializing, _) if is_told => Ok(()),
+            (Status::Running | Status::Initializing, _) => Err(format!("{name} should run, does not, and nothing says so")),
+            // A start that was refused is over; what ran goes on when the disk is well again.
+            (Status::Failed, _) if session.is_broken => {
+                let why = session.error.clone().unwrap_or_default();
+                Err(format!("{name} failed on a sound disk: {why}"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The catalog and the pipelines that run agree on documents and meter types.
+    fn has_one_truth(&self) -> Result<(), String> {
+        let server = self.server()?;
+        let shown = |why: flowmeter_engine::Error| why.to_string();
+        let types = server.meter_types("default").map_err(shown)?;
+        let types: Vec<String> = types.iter().map(|known| known.document()).collect();
+        for served in server.served().iter().filter(|served| served.session() != 0 && !served.board().is_paused()) {
+            let name = &served.kept.name;
+            let pipeline = server.pipeline("default", name).map_err(|why| why.detail)?;
+            let version = server.version(&pipeline, pipeline.version).map_err(|why| why.detail)?;
+            let works_by = served.worker().ask(|live| live.version()).map_err(shown)?;
+            if works_by != pipeline.version {
+                return Err(format!("{name} works by version {works_by}, the newest is {}", pipeline.version));
+            }
+            if version.meter_types != types {
+                return Err(format!("{name} counts in other meter types than there are"));
+            }
+        }
+        let expected = &self.model.schedules;
+        let there = types.iter().any(|document| {
+            expected.iter().any(|schedule| document.contains(&format!("\"resetSchedule\":\"{schedule}\"")))
+        });
+        match there {
+            true => Ok(()),
+            false => Err(format!("the meter types are {types:?}, expected a reset {}", expected.join(" or "))),
+        }
+    }
+
+    /// Everything is sent until it is acknowledged, every parked event is corrected, every period
+    /// ends: then the sums must be those of what was sent.
+    pub(super) fn end(&mut self) -> Result<(), String> {
+        self.restart("ended")?;
+        self.run_all()?;
+        let ids: Vec<u64> = self.model.events.keys().copied().collect();
+        for id in ids {
+            // What was acknowledged is sent again, too: it counts once.
+            self.post(&[id])?;
+        }
+        self.settle()?;
+        for pipeline in 0..PIPELINES.len() {
+            for (id, parked) in self.open_corrections(pipeline)? {
+                if !self.settle_one(pipeline, id, &parked)? {
+                    return Err(format!("{} {} cannot be corrected on a sound disk", PIPELINES[pipeline], parked.id()));
+                }
+            }
+        }
+        // A correction without an answer was made, if the event no longer waits.
+        let unsure = std::mem::take(&mut self.model.unsure);
+        let unsure = unsure.into_iter().filter(|(of, _)| !self.model.discarded.contains(of));
+        self.model.corrected.extend(unsure.collect::<Vec<_>>());
+        self.clock.0.fetch_add(70 * 24 * HOUR, Ordering::AcqRel);
+        self.audit()?;
+        for (number, name) in PIPELINES.iter().enumerate() {
+            self.adds_up(number, name)?;
+        }
+        Ok(())
+    }
+
+    /// Brings every pipeline to run.
+    fn run_all(&mut self) -> Result<(), String> {
+        self.settle()?;
+        let server = self.server()?;
+        for name in PIPELINES {
+            for _ in 0..3 {
+                let Some(session) = newest(&server, name) else { return Err(format!("{name} has no session")) };
+                let refused = |why: Box<flowmeter_server::problem::Problem>| why.detail.clone();
+                match session.status() {
+                    Status::Paused => drop(server.act(&who(), &session.session_id, Trigger::Resume).map_err(refused)?),
+                    status if status.is_final() => {
+                        let pipeline = server.pipeline("default", name).map_err(refused)?;
+                        server.start(&who(), &pipeline, None).map_err(refused)?;
+                    }
+                    _ => {}
+                }
+                self.settle()?;
+            }
+        }
+        self.settle()
+    }
+
+    fn adds_up(&self, number: usize, name: &str) -> Result<(), String> {
+        let server = self.server()?;
+        let served = server.served().into_iter().find(|served| served.kept.name == name);
+        let served = served.ok_or_else(|| format!("{name} is not loaded"))?;
+        let sums = sums_of(&served)?;
+        let expected: BTreeMap<u64, i64> = (0..4).map(|user| (user, self.model.expected(number, user))).collect();
+        for kind in [format!("own {name}"), super::model::SHARED_TYPE.to_owned()] {
+            for (user, expected) in &expected {
+                let key = (format!("user-{user}"), kind.clone());
+                let there = sums.get(&key).copied().unwrap_or_default();
+                if there != Decimal::from_int(*expected) {
+                    return Err(format!("{name}: {key:?} adds up to {there}, expected {expected}"));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// By user and meter type, the newest values of all periods that were flushed.
+fn sums_of(served: &Served) -> Result<BTreeMap<(String, String), Decimal>, String> {
+    let records = served.worker().ask(|live| -> Result<Vec<Vec<u8>>, flowmeter_engine::Error> {
+        live.commit()?;
+        let stream = live.outlet().records();
+        let mut found = Vec::new();
+        if stream.written() > 0 {
+            let mut reader = stream.reader(0)?;
+            while let Some(entry) = reader.read()? {
+                found.extend(items(&entry).map(|(_, item)| item.to_vec()));
+            }
+        }
+        Ok(found)
+    });
+    let records = records.and_then(|records| records).map_err(|why| why.to_string())?;
+    let mut newest: BTreeMap<(String, String, String), (u64, Decimal)> = BTreeMap::new();
+    for item in &records {
+        let Some(record) = record_item(item).filter(|record| !record.is_threshold) else { continue };
+        let record: BTreeMap<String, Box<RawValue>> = serde_json::from_slice(record.json).map_err(|why| why.to_string())?;
+        let text = |name: &str| record.get(name).map_or("", |raw| raw.get()).trim_matches('"').to_owned();
+        let meta: BTreeMap<String, Box<RawValue>> =
+            serde_json::from_str(record.get("meterMetaData").map_or("", |raw| raw.get())).map_err(|why| why.to_string())?;
+        let revision: u64 = meta.get("revision").and_then(|raw| raw.get().parse().ok()).unwrap_or_default();
+        let value: Decimal = text("value").parse().unwrap_or_default();
+        let key = (text("userId"), text("meterTypeName"), text("periodStart"));
+        let known = newest.entry(key).or_insert((revision, value));
+        if revision >= known.0 {
+            *known = (revision, value);
+        }
+    }
+    let mut sums: BTreeMap<(String, String), Decimal> = BTreeMap::new();
+    for ((user, kind, _), (_, value)) in newest {
+        let sum = sums.entry((user, kind)).or_default();
+        *sum = sum.add(value).ok_or("a sum out of range")?;
+    }
+    Ok(sums)
+}

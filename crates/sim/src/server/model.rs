@@ -1,0 +1,65 @@
+//! What is known of the server from outside: what was sent, what it answered.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use flowmeter_server::installation::Installation;
+
+/// The meter type that people change.
+pub(super) const SHARED_TYPE: &str = "shared units";
+/// The pipelines.
+pub(super) const PIPELINES: [&str; 2] = ["alpha", "beta"];
+
+/// An event that was sent.
+#[derive(Clone, Debug)]
+pub(super) struct Sent {
+    pub(super) user: u64,
+    /// What it counts; none: it cannot be counted and waits in the queue.
+    pub(super) value: Option<i64>,
+    /// Whether it is known to be in the log.
+    pub(super) is_acknowledged: bool,
+    pub(super) line: String,
+}
+
+/// What the auditor expects.
+#[derive(Default)]
+pub(super) struct Model {
+    /// By id.
+    pub(super) events: BTreeMap<u64, Sent>,
+    /// By pipeline and the id of a parked event: what its correction counts, for whom.
+    pub(super) corrected: BTreeMap<(usize, u64), (u64, i64)>,
+    /// By pipeline and the id: no correction of it was answered, so it may be settled or not.
+    pub(super) unsure: BTreeMap<(usize, u64), (u64, i64)>,
+    /// By pipeline and the id: it was discarded, or perhaps.
+    pub(super) discarded: Vec<(usize, u64)>,
+    /// The reset schedule of the shared type; several while a change was not answered.
+    pub(super) schedules: Vec<String>,
+}
+
+impl Model {
+    /// After a start it is known again what an unanswered change did: it was made or it was not.
+    pub(super) fn recall(&mut self, server: Option<&Arc<Installation>>) -> Result<(), String> {
+        let Some(server) = server else { return Ok(()) };
+        let types = server.meter_types("default").map_err(|why| why.to_string())?;
+        let Some(shared) = types.iter().find(|known| known.name == SHARED_TYPE) else { return Ok(()) };
+        let there = shared.fields["resetSchedule"].as_str().unwrap_or_default().to_owned();
+        if !self.schedules.is_empty() && !self.schedules.contains(&there) {
+            let expected = self.schedules.join(" or ");
+            return Err(format!("after a start the shared type resets {there}, expected {expected}"));
+        }
+        self.schedules = vec![there];
+        Ok(())
+    }
+
+    /// What was counted for a user in a pipeline, by what was answered.
+    pub(super) fn expected(&self, pipeline: usize, user: u64) -> i64 {
+        // One that was settled in the queue was parked: it came too late.
+        let is_settled = |id: &u64| {
+            self.corrected.contains_key(&(pipeline, *id)) || self.discarded.contains(&(pipeline, *id))
+        };
+        let counted = self.events.iter().filter(|(id, sent)| sent.user == user && !is_settled(id));
+        let events: i64 = counted.filter_map(|(_, sent)| sent.value).sum();
+        let corrected = self.corrected.iter().filter(|((of, _), (whose, _))| *of == pipeline && *whose == user);
+        events + corrected.map(|(_, (_, value))| value).sum::<i64>()
+    }
+}

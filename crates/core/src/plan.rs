@@ -90,6 +90,8 @@ pub struct Rule {
     pub meter_types: Vec<u16>,
     /// Where the value is.
     pub value: u16,
+    /// Computes the value into its slot, where it is an expression.
+    pub computed: Option<Arc<crate::expression::Program>>,
     /// Whether any of the meter types needs a number.
     pub numeric: bool,
     /// Whether the rule counts whenever its condition holds: every meter type of its

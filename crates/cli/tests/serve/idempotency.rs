@@ -34,7 +34,8 @@ fn a_repeated_request_is_done_once() {
     server.stop();
     let server = Server::start(folder.path(), &[]);
     assert_eq!(keyed(&server, "k-1", path, &spend).header("idempotency-replayed"), Some("true"), "after a restart, too");
-    assert_eq!(items(&server.get(path)).len(), 1);
+    let own = items(&server.get(path)).into_iter().filter(|kind| kind["pipeline"].is_null());
+    assert_eq!(own.count(), 1);
     // At once: one does it, and the others are told to wait, or what it answered.
     let body = json!({"name": "Race"});
     let statuses: Vec<u16> = std::thread::scope(|threads| {

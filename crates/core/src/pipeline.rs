@@ -51,6 +51,17 @@ pub struct Pipeline {
     effective: String,
 }
 
+/// A meter type as a document declares it.
+#[derive(Clone, Debug)]
+pub struct Declared {
+    /// Given, or derived from its name.
+    pub id: Uuid,
+    /// Unique in the document.
+    pub name: String,
+    /// Its fields, as written.
+    pub fields: Map<String, Value>,
+}
+
 impl Pipeline {
     /// Reads a document. All problems that can be found at once are reported at once.
     pub fn read(text: &str) -> Result<Pipeline, Problems> {
@@ -83,15 +94,15 @@ impl Pipeline {
         kinds.pop().ok_or_else(Problems::default)
     }
 
-    /// The meter types that a document declares: id, name, and the fields as written.
-    pub fn declared_meter_types(text: &str) -> Result<Vec<(Uuid, String, Map<String, Value>)>, Problems> {
+    /// The meter types that a document declares.
+    pub fn declared_meter_types(text: &str) -> Result<Vec<Declared>, Problems> {
         let tree = tree::parse(text)?;
         let items = tree.get("meterTypes").map(tree::Node::items).unwrap_or_default();
         let declared = items.iter().filter_map(|item| {
             let name = item.text("name")?.to_owned();
             let id = item.text("id").and_then(|id| Uuid::try_parse(id).ok());
             let Value::Object(fields) = item.to_json() else { return None };
-            Some((id.unwrap_or_else(|| derived::meter_type(&name)), name, fields))
+            Some(Declared { id: id.unwrap_or_else(|| derived::meter_type(&name)), name, fields })
         });
         Ok(declared.collect())
     }

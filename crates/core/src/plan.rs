@@ -62,6 +62,8 @@ pub struct Processor {
     pub time: TimeField,
     /// In order.
     pub rules: Vec<Rule>,
+    /// Whether the value of any rule is computed.
+    pub computes: bool,
     /// Whether every applying rule counts, or only the first.
     pub match_all: bool,
     /// Whether events that no rule applies to are dropped rather than parked.

@@ -239,7 +239,7 @@ async fn watch(installation: Arc<Installation>) {
             if look.is_multiple_of(RETAIN_EVERY) {
                 looking.let_go_of_told()?;
             }
-            // Seen here, so that `/health/ready` tells since when.
+            // Looked for every second, so that `since` of `/health/ready` is right to the second.
             looking.conditions();
             looking.tell_of_sessions()?;
             looking.look_after()

@@ -1,4 +1,4 @@
-//! The conditions under which events are refused, as the server knows them.
+//! The conditions under which the server refuses events.
 
 #![allow(clippy::unwrap_used, missing_docs)] // a test that cannot go on stops
 
@@ -10,7 +10,7 @@ use flowmeter_engine::node::Clock;
 use flowmeter_server::installation::{Condition, Installation};
 use flowmeter_server::settings::{Flag, Layers, Settings};
 
-/// A clock that stands until it is moved.
+/// A clock that only moves on demand.
 struct Hands(AtomicI64);
 
 impl Clock for Hands {
@@ -30,7 +30,7 @@ fn opened(more: impl FnOnce(&mut Settings)) -> (tempfile::TempDir, Arc<Hands>, A
 }
 
 #[test]
-fn a_full_disk_is_told_with_the_time_it_was_first_seen() {
+fn a_full_disk_is_a_condition_since_it_was_first_seen() {
     // No disk has room for a request of this size.
     let (_folder, clock, installation) = opened(|settings| settings.limits.decompressed_bytes_max = u64::MAX);
     let began = clock.now();
@@ -45,7 +45,7 @@ fn a_full_disk_is_told_with_the_time_it_was_first_seen() {
 }
 
 #[test]
-fn full_meters_and_a_full_disk_are_both_told() {
+fn full_meters_and_a_full_disk_are_two_conditions() {
     let (_folder, _clock, installation) = opened(|settings| {
         settings.limits.decompressed_bytes_max = u64::MAX;
         settings.meters_bytes = Some(0);

@@ -51,7 +51,7 @@ fn cloudevents_count_once_for_their_own_user() {
     ] {
         assert_eq!(binary(id, "Zo%C3%AB").ok()["events"][0]["verdict"], verdict, "{id}");
     }
-    // A name that is not ASCII is refused: blank, it would count for nobody.
+    // A name that is not ASCII is refused: a blank one would have no user.
     let head = b"POST /api/v1/events HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nce-specversion: 1.0\r\nce-id: 9\r\nce-source: /s\r\nce-type: t\r\n";
     let request = [&head[..], b"ce-subject: Zo\xC3\xAB\r\nContent-Length: 0\r\n\r\n"].concat();
     let (status, told) = raw(&server, &request);

@@ -24,7 +24,7 @@ impl fmt::Display for BadPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             BadPath::EmptyName => "a path is names joined by dots, and none of them is empty",
-            BadPath::BadEscape => r"in a path a backslash stands before a dot, a backslash, a blank or another sign",
+            BadPath::BadEscape => r"in a path a backslash is followed by a dot, a backslash, a blank or another sign",
         })
     }
 }

@@ -183,7 +183,7 @@ fn read_usage(
     }
     let (user, user_hash) = read_user(plan, batch, processor, row)?;
     let rules = rules_that_hold(batch, processor, row)?;
-    if processor.rules.iter().any(|rule| rule.computed.is_some()) {
+    if processor.computes {
         compute(batch, processor, row, rules);
     }
     let first = &processor.rules[rules.trailing_zeros() as usize];
@@ -221,7 +221,6 @@ fn read_user(plan: &Plan, batch: &mut Batch, processor: &Processor, row: usize) 
 
 /// Computes the values of rules that hold. A failure is no value, and shows as such where the
 /// rule counts: it parks the event as a bad value.
-#[cold]
 fn compute(batch: &mut Batch, processor: &Processor, row: usize, rules: u64) {
     for (bit, rule) in processor.rules.iter().enumerate() {
         let Some(program) = rule.computed.as_ref().filter(|_| rules >> bit & 1 == 1) else { continue };

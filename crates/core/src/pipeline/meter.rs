@@ -70,6 +70,7 @@ pub(super) fn compile(
             Some(time) => compiler.time(time, &format!("{field}.time")),
             None => default_time(compiler),
         },
+        computes: compiled.iter().any(|rule| rule.computed.is_some()),
         rules: compiled,
         match_all,
         drop_unmatched: node.text("unmatched") == Some("drop"),

@@ -16,7 +16,7 @@ use crate::expression::{Fields, Program};
 /// missing because names of columns have them; as operators they stand between blanks.
 const SIGNS: &[char] = &['*', '+', '%', '(', ')', '[', ']', '{', '}', '<', '>', '=', '!', '&', '|', '?', ',', '\'', '"'];
 
-/// What a text is as far as its form tells.
+/// The kind of a text, as far as its form shows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Written {
     /// A path, or an error about it.

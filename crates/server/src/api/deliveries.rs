@@ -46,10 +46,10 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         ("state", "pending, sent, accepted, confirmed, retrying, dead or skipped"),
         ("recordId", "of this record"),
         ("limit", "items of a page"),
-        ("cursor", "where the list goes on"),
+        ("cursor", "`nextCursor` of the page before"),
     ];
     let of_pipeline: &[(&str, &str)] =
-        &[("pipeline", "of this pipeline"), ("limit", "items of a page"), ("cursor", "where the list goes on")];
+        &[("pipeline", "of this pipeline"), ("limit", "items of a page"), ("cursor", "`nextCursor` of the page before")];
     vec![
         read("/api/v1/deliveries", "List deliveries, by record and target", filters, "Deliveries", get(list)),
         read("/api/v1/deliveries/targets", "How far each target has come", of_pipeline, "Targets", get(targets)),

@@ -81,7 +81,7 @@ Written from the table of endpoints in `crates/server/src/api.rs`; after a chang
   A header that cannot be decoded, is there twice, or has a byte that is not ASCII refuses the request, and so do `ce-*`
   headers without `ce-specversion`. Data without `Content-Type` is opaque. In JSON, `data_base64` that holds JSON becomes
   `data`, unless `datacontenttype` says that it is something else.
-- **Answers that are not read** for `limits.write_idle` end their connection; `GET /api/v1/stream` goes on from
+- **Answers that are not read** for `limits.write_idle` end their connection; `GET /api/v1/stream` resumes behind
   `Last-Event-ID`. Malformed HTTP, and headers beyond `limits.header_bytes_max` (431), are answered without a body,
   before a request is there to refuse.
 - **Lists** hold `items` and `nextCursor`; `?cursor=` goes on there, `?limit=` bounds a page (100, at most 1,000).

@@ -51,7 +51,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         ("state", "waiting, delivered or dead"),
         ("session", "of this session"),
         ("limit", "items of a page"),
-        ("cursor", "where the list goes on"),
+        ("cursor", "`nextCursor` of the page before"),
     ];
     vec![
         endpoint(Method::GET, "/api/v1/notifications", read, "List notifications", None, (200, "By name"), get(list)).paged(),

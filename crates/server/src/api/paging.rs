@@ -15,7 +15,7 @@ use crate::installation::{Refused, Served, problem_of};
 use crate::problem::{Code, Problem};
 
 /// The parameters of every list that has no others.
-pub(super) const PAGED: &[(&str, &str)] = &[("limit", "items of a page"), ("cursor", "where the list goes on")];
+pub(super) const PAGED: &[(&str, &str)] = &[("limit", "items of a page"), ("cursor", "`nextCursor` of the page before")];
 
 /// Returns a page of a list that is in memory as a whole.
 pub(super) fn whole(query: &Query, mut items: Vec<Value>) -> Result<Response, Refused> {

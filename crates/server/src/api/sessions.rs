@@ -40,7 +40,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         ("pipeline", "of this pipeline, by name or id"),
         ("status", "in this status"),
         ("limit", "items of a page"),
-        ("cursor", "where the list goes on"),
+        ("cursor", "`nextCursor` of the page before"),
     ];
     vec![
         read("/api/v1/sessions", "List sessions, the newest first", filters, (200, "Sessions"), get(list)),

@@ -1,7 +1,7 @@
 //! Meter types that pipelines declare in their documents: shown beside those of the
 //! installation, and changed only with their pipeline.
 
-use flowmeter_core::pipeline::Pipeline;
+use flowmeter_core::pipeline::{Declared, Pipeline};
 use flowmeter_engine::{Error, Kind};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
@@ -43,7 +43,7 @@ impl Installation {
             let version = version.map_err(|why| Error::new(Kind::Corrupt, why.detail))?;
             let declared = Pipeline::declared_meter_types(&version.document);
             let declared = declared.map_err(|why| Error::new(Kind::Corrupt, why.to_string()))?;
-            found.extend(declared.into_iter().map(|(id, name, fields)| DeclaredMeterType {
+            found.extend(declared.into_iter().map(|Declared { id, name, fields }| DeclaredMeterType {
                 id,
                 name,
                 pipeline: pipeline.name.clone(),

@@ -5,7 +5,7 @@
 //! - [`Impatient`], around the stream of bytes: a write that makes no progress for
 //!   `limits.write_idle` fails, which ends the connection. This covers HTTP/1 whole.
 //! - [`Answers`], for HTTP/2: there a caller may leave one answer unread while the
-//!   connection goes on (it answers pings, or reads other answers). Each answer counts its
+//!   connection stays busy (it answers pings, or reads other answers). Each answer counts its
 //!   steps: a piece taken from its body, and a piece written. An answer that has something
 //!   to write and makes no step in `limits.write_idle` ends the connection.
 //!
@@ -101,7 +101,13 @@ impl<I: Write + Unpin> Write for Impatient<I> {
 
 /// The answers of a connection that are not written whole yet.
 #[derive(Clone, Default)]
-pub(super) struct Answers(Arc<Mutex<Vec<(Weak<Progress>, u64)>>>);
+pub(super) struct Answers(Arc<Mutex<Vec<Seen>>>);
+
+/// An answer, and the steps it had made when it was last looked at.
+struct Seen {
+    progress: Weak<Progress>,
+    steps: u64,
+}
 
 /// How far an answer is.
 #[derive(Default)]
@@ -131,7 +137,7 @@ impl Answers {
         }
         let progress = Arc::new(Progress::default());
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        all.push((Arc::downgrade(&progress), u64::MAX));
+        all.push(Seen { progress: Arc::downgrade(&progress), steps: u64::MAX });
         Body::new(Watched { body, rest: Bytes::new(), progress })
     }
 
@@ -139,18 +145,18 @@ impl Answers {
     pub(super) fn are_unread(&self) -> bool {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut is_unread = false;
-        all.retain_mut(|(progress, seen)| {
-            let Some(progress) = progress.upgrade() else { return false };
+        all.retain_mut(|seen| {
+            let Some(progress) = seen.progress.upgrade() else { return false };
             let steps = progress.steps.load(Ordering::Relaxed);
-            is_unread |= steps == *seen && !progress.waits_for_us();
-            *seen = steps;
+            is_unread |= steps == seen.steps && !progress.waits_for_us();
+            seen.steps = steps;
             true
         });
         is_unread
     }
 }
 
-/// A body in pieces, each of which tells when it is written.
+/// A body in pieces, each of which counts a step once it is written.
 struct Watched {
     body: Body,
     rest: Bytes,

@@ -40,7 +40,7 @@ pub(super) enum Outcome {
     Rejected(String),
 }
 
-/// Judges an event. `is_binary` tells that its data came as the body of a request, where
+/// Judges an event. `is_binary`: its data came as the body of a request, where
 /// Base64 is our own form of opaque bytes.
 pub(super) fn judge(batch: &Batch, event: usize, needs: Needs, is_binary: bool) -> Outcome {
     let version = batch.leaf(event, SPECVERSION);
@@ -91,7 +91,7 @@ fn json_of_base64(batch: &Batch, event: usize) -> Result<Option<Vec<u8>>, String
     let declared = batch.leaf(event, DATACONTENTTYPE);
     let declared = declared.as_text().map(|text| String::from_utf8_lossy(&text).into_owned());
     match declared.as_deref() {
-        // The default of the format is JSON, but nobody claimed it: other bytes are opaque.
+        // JSON is only the default of the format, not declared: other bytes are opaque.
         None => Ok(json(&data).and_then(|data| with_data(batch.raw(event), &data))),
         Some(declared) if super::is_json(declared) => {
             let not_json = || format!("`data_base64` is not JSON, but `datacontenttype` is `{declared}`");

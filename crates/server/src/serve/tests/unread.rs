@@ -52,7 +52,7 @@ fn connected() -> (impl Future<Output = ()>, tokio::io::DuplexStream, Arc<Atomic
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_nobody_reads_ends_its_connection_over_http1() {
+async fn an_unread_answer_ends_its_connection_over_http1() {
     for path in ["/endless", "/large"] {
         let (talking, mut client, unread) = connected();
         let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
@@ -64,7 +64,7 @@ async fn an_answer_nobody_reads_ends_its_connection_over_http1() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_nobody_reads_ends_its_connection_over_http2() {
+async fn an_unread_answer_ends_its_connection_over_http2() {
     for path in ["/endless", "/large"] {
         let (talking, client, unread) = connected();
         let begin = tokio::time::Instant::now();

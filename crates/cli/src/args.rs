@@ -9,7 +9,7 @@ use clap_complete::Shell;
 #[derive(Debug, Parser)]
 #[command(name = "flowmeter", version, about, propagate_version = true)]
 #[command(
-    after_help = "Exit codes: 0 ok; 1 something was parked (with --strict) or a test failed; 2 wrong input; 3 failure.\n\nMessages go to standard error, results to standard output."
+    after_help = "Exit codes: 0 ok; 1 something was parked or warned of (with --strict), or a test failed; 2 wrong input; 3 failure.\n\nMessages go to standard error, results to standard output."
 )]
 pub(crate) struct Arguments {
     #[command(subcommand)]
@@ -210,9 +210,12 @@ pub(crate) struct Check {
     /// The pipeline documents (YAML or JSON)
     #[arg(required = true)]
     pub(crate) pipelines: Vec<PathBuf>,
-    /// Print nothing but problems
+    /// Print nothing but problems and warnings
     #[arg(long, short)]
     pub(crate) quiet: bool,
+    /// Exit with 1 if there is a warning
+    #[arg(long)]
+    pub(crate) strict: bool,
 }
 
 /// Print metering periods, one JSON object a line.

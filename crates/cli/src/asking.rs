@@ -3,10 +3,10 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use serde_json::Value;
 
-use crate::failure::Wrong;
+use crate::failure::{self, Wrong};
 
 /// An answer: its status, and its body as JSON.
 pub(crate) struct Answer {
@@ -21,7 +21,8 @@ impl Answer {
             200..=299 => Ok(self.body),
             status => {
                 let told = self.body.get("detail").or_else(|| self.body.get("title")).and_then(Value::as_str);
-                bail!("the server answered {status}: {}", told.unwrap_or("it did not say why"))
+                let message = format!("the server answered {status}: {}", told.unwrap_or("it did not say why"));
+                Err(failure::refused(status, message))
             }
         }
     }

@@ -10,7 +10,7 @@ use flowmeter_engine::{Engine, Error, RecordSink, Totals};
 
 use crate::args::{Form, Test};
 use crate::clock::Stopwatch;
-use crate::failure::{self, PARKED, Wrong};
+use crate::failure::{self, PARKED};
 use crate::journal::Journal;
 use crate::load::{self, Loaded};
 use crate::summary::Summary;
@@ -58,10 +58,10 @@ pub(crate) fn test(test: &Test) -> anyhow::Result<ExitCode> {
     journal.step(Trigger::Start)?;
     let (totals, outcome) = session(test, &loaded, &mut watch, &mut kept);
     watch.finish()?;
-    match outcome {
+    match &outcome {
         Ok(()) => journal.step(Trigger::TestEnded)?,
-        Err(why) => {
-            journal.fail(&why)?;
+        Err(Stopped::Failed(why) | Stopped::Broken(why)) => {
+            journal.fail(why)?;
             eprintln!("error: {why:#}");
         }
     }
@@ -79,10 +79,26 @@ pub(crate) fn test(test: &Test) -> anyhow::Result<ExitCode> {
         Form::Table => failure::print(&summary.test_table(&kept.records))?,
         Form::Json => failure::print(&format!("{}\n", summary.test_json(&kept.records)))?,
     };
-    Ok(if journal.session.error.is_some() { ExitCode::from(PARKED) } else { ExitCode::SUCCESS })
+    Ok(match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Stopped::Failed(_)) => ExitCode::from(PARKED),
+        Err(Stopped::Broken(why)) => ExitCode::from(failure::code(&why)),
+    })
 }
 
-fn session(test: &Test, loaded: &Loaded, watch: &mut Watch, kept: &mut Kept) -> (Totals, anyhow::Result<()>) {
+/// Why a test did not pass.
+enum Stopped {
+    /// It came to its end, and the events are not as they should be.
+    Failed(anyhow::Error),
+    /// It could not come to its end: wrong input, or a failure.
+    Broken(anyhow::Error),
+}
+
+fn broken(why: impl Into<anyhow::Error>) -> Stopped {
+    Stopped::Broken(why.into())
+}
+
+fn session(test: &Test, loaded: &Loaded, watch: &mut Watch, kept: &mut Kept) -> (Totals, Result<(), Stopped>) {
     let start = || {
         let as_of = load::as_of(&test.input)?;
         let files = Files::new(Arc::clone(&loaded.plan), &test.input.input)?;
@@ -91,17 +107,18 @@ fn session(test: &Test, loaded: &Loaded, watch: &mut Watch, kept: &mut Kept) -> 
     };
     let (as_of, mut files, mut engine) = match start() {
         Ok(started) => started,
-        Err(why) => return (Totals::default(), Err(why)),
+        Err(why) => return (Totals::default(), Err(broken(why))),
     };
     engine.open_declared(as_of);
     let mut run = |engine: &mut Engine| {
-        engine.ingest(&mut files, as_of, kept, watch)?;
-        flowmeter_connectors::bounded::check(&loaded.plan, &engine.totals().tally)?;
-        engine.tick(as_of, kept)?;
-        engine.flush_open(as_of, kept)?;
+        engine.ingest(&mut files, as_of, kept, watch).map_err(broken)?;
+        let checked = flowmeter_connectors::bounded::check(&loaded.plan, &engine.totals().tally);
+        checked.map_err(|why| Stopped::Failed(why.into()))?;
+        engine.tick(as_of, kept).map_err(broken)?;
+        engine.flush_open(as_of, kept).map_err(broken)?;
         let parked = engine.totals().tally.parked_total();
         match test.strict && parked > 0 {
-            true => Err(Wrong(format!("{parked} events were parked")).into()),
+            true => Err(Stopped::Failed(anyhow::anyhow!("{parked} events were parked"))),
             false => Ok(()),
         }
     };

@@ -34,7 +34,18 @@ pub(crate) fn report(why: &anyhow::Error) -> ExitCode {
     ExitCode::from(code(why))
 }
 
-fn code(why: &anyhow::Error) -> u8 {
+/// What a refusal of a server is: a request to correct (4xx), or else a failure. Too much at
+/// once, or too slow, is no wrong input: the same request may be taken later.
+pub(crate) fn refused(status: u16, message: String) -> anyhow::Error {
+    match status {
+        408 | 425 | 429 => anyhow::anyhow!(message),
+        400..=499 => Wrong(message).into(),
+        _ => anyhow::anyhow!(message),
+    }
+}
+
+/// The exit code for what went wrong.
+pub(crate) fn code(why: &anyhow::Error) -> u8 {
     for cause in why.chain() {
         if cause.is::<Wrong>() || cause.is::<Problems>() {
             return INVALID;

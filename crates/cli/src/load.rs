@@ -27,10 +27,19 @@ pub(crate) fn document(path: &Path) -> anyhow::Result<Pipeline> {
     Pipeline::read(&text).with_context(|| path.display().to_string())
 }
 
+/// Prints the warnings of a document to standard error, with their places.
+pub(crate) fn warn(path: &Path, pipeline: &Pipeline) {
+    for warning in &pipeline.warnings {
+        let (file, line, column) = (path.display(), warning.line, warning.column);
+        eprintln!("{file}:{line}:{column}: warning: {}: {}", warning.field, warning.message);
+    }
+}
+
 /// Reads a pipeline. Its relative paths are relative to its own folder, so that it
 /// means the same wherever it is run from.
 pub(crate) fn pipeline(path: &Path) -> anyhow::Result<Loaded> {
     let pipeline = document(path)?;
+    warn(path, &pipeline);
     let document = pipeline.effective().to_owned();
     let Pipeline { mut plan, mut targets, .. } = pipeline;
     let folder = path.parent().map(Path::to_path_buf).unwrap_or_default();

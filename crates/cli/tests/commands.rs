@@ -266,6 +266,60 @@ fn check_prints_what_a_pipeline_means_and_it_means_the_same() {
 }
 
 #[test]
+fn a_value_that_is_an_expression_is_computed_exactly() {
+    let folder = tempfile::tempdir().unwrap();
+    let events = [
+        r#"{"id":"1","subject":"a","time":"2024-01-01T00:00:00Z","data":{"n":3,"price":0.1}}"#,
+        r#"{"id":"2","subject":"a","time":"2024-01-01T00:00:00Z","data":{"n":"3","price":0.1}}"#,
+        r#"{"id":"3","subject":"a","time":"2024-01-01T00:00:00Z","data":{"price":0.1},"= data.n * data.price":7}"#,
+        r#"{"id":"4","subject":"a","time":"2024-01-01T00:00:00Z","data":{"n":7,"price":0.2}}"#,
+    ];
+    std::fs::write(folder.path().join("events.ndjson"), events.join("\n")).unwrap();
+    let pipeline = "pipeline: p\nsource: {file: {path: events.ndjson}}\noperators:\n  - meter:\n      key: 00000000-0000-4000-8000-000000000001\n      match: all\n      rules:\n\
+        \x20       - { category: cost, value: data.n * data.price }\n\
+        \x20       - { category: calls, value: 1 }\n\
+        \x20       - { category: kinds, value: 'data.n > 5 ? \"many\" : \"few\"' }\n\
+        meterTypes:\n  - { name: cost, category: cost }\n  - { name: calls, category: calls }\n  - { name: kinds, category: kinds, aggregation: unique }\n";
+    let path = folder.path().join("p.yaml");
+    std::fs::write(&path, pipeline).unwrap();
+    let parked = folder.path().join("parked.ndjson");
+    let arguments = ["run", path.to_str().unwrap(), "--as-of", "2024-02-01T00:00:00Z", "--parked", parked.to_str().unwrap()];
+    let mut values: Vec<(String, String)> = records(&stdout(&arguments))
+        .iter()
+        .map(|record| (record["meterTypeName"].as_str().unwrap().to_owned(), record["value"].to_string()))
+        .collect();
+    values.sort();
+    let expected = [("calls", "2"), ("cost", "1.7"), ("kinds", "2")].map(|(name, value)| (name.to_owned(), value.to_owned()));
+    assert_eq!(values, expected);
+    let parked = std::fs::read_to_string(parked).unwrap();
+    let reasons: Vec<Value> = records(&parked).iter().map(|event| event["reason"].clone()).collect();
+    assert_eq!(reasons, ["bad_value", "bad_value"], "{parked}");
+    assert!(parked.contains("data.n * data.price"), "{parked}");
+}
+
+#[test]
+fn warnings_are_printed_with_their_places() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("p.yaml");
+    let text = "pipeline: p\nsource: {file: {path: '-'}}\noperators:\n  - meter:\n      key: 00000000-0000-4000-8000-000000000001\n      rules:\n        - { name: all }\n        - { name: never }\nmeterTypes: [{name: m}]\n";
+    std::fs::write(&path, text).unwrap();
+    std::fs::write(folder.path().join("none.ndjson"), "").unwrap();
+    let input = folder.path().join("none.ndjson");
+    let (file, input) = (path.to_str().unwrap(), input.to_str().unwrap());
+    let expected = format!("{file}:8:11: warning: operators[0].meter.rules[1]: `never` can never apply");
+    for arguments in [
+        vec!["check", file],
+        vec!["check", "--quiet", file],
+        vec!["run", file, "--input", input],
+        vec!["test", file, "--input", input],
+    ] {
+        let output = flowmeter(&arguments);
+        assert_eq!(output.status.code(), Some(0), "{arguments:?}: {}", stderr(&output));
+        assert!(stderr(&output).contains(&expected), "{arguments:?}: {}", stderr(&output));
+    }
+}
+
+#[test]
 fn schema_completions_and_manual_are_there() {
     let schema: Value = serde_json::from_str(&stdout(&["schema"])).unwrap();
     assert_eq!(schema["properties"]["operators"]["items"]["properties"]["meter"]["required"], json!(["key", "rules"]));

@@ -22,6 +22,8 @@ mod target;
 #[cfg(test)]
 mod tests;
 mod tree;
+mod value;
+mod warnings;
 
 pub use problem::{Problem, Problems};
 pub use schema::json_schema;
@@ -31,7 +33,10 @@ pub use target::{
     Told,
 };
 
-use crate::meter_type::MeterType;
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+use crate::meter_type::{MeterType, derived};
 use crate::plan::Plan;
 
 /// A pipeline that has been read and compiled.
@@ -41,7 +46,20 @@ pub struct Pipeline {
     pub plan: Plan,
     /// Where records go.
     pub targets: Vec<TargetPlan>,
+    /// Parts of the document that are sound and have no effect.
+    pub warnings: Vec<Problem>,
     effective: String,
+}
+
+/// A meter type as a document declares it.
+#[derive(Clone, Debug)]
+pub struct Declared {
+    /// Given, or derived from its name.
+    pub id: Uuid,
+    /// Unique in the document.
+    pub name: String,
+    /// Its fields, as written.
+    pub fields: Map<String, Value>,
 }
 
 impl Pipeline {
@@ -76,6 +94,19 @@ impl Pipeline {
         kinds.pop().ok_or_else(Problems::default)
     }
 
+    /// The meter types that a document declares.
+    pub fn declared_meter_types(text: &str) -> Result<Vec<Declared>, Problems> {
+        let tree = tree::parse(text)?;
+        let items = tree.get("meterTypes").map(tree::Node::items).unwrap_or_default();
+        let declared = items.iter().filter_map(|item| {
+            let name = item.text("name")?.to_owned();
+            let id = item.text("id").and_then(|id| Uuid::try_parse(id).ok());
+            let Value::Object(fields) = item.to_json() else { return None };
+            Some(Declared { id: id.unwrap_or_else(|| derived::meter_type(&name)), name, fields })
+        });
+        Ok(declared.collect())
+    }
+
     fn of_tree(tree: &tree::Node, open_categories: bool) -> Result<Pipeline, Problems> {
         let mut problems = Problems::default();
         conform::conform(tree, &forms::PIPELINE, "", &mut problems);
@@ -83,8 +114,9 @@ impl Pipeline {
         let mut problems = Problems::default();
         let compiled = compile::compile(tree, open_categories, &mut problems);
         problems.into_result()?;
-        let (plan, targets) = compiled.ok_or_else(Problems::default)?;
-        Ok(Pipeline { plan, targets, effective: effective::effective(tree) })
+        let (plan, targets, mut warnings) = compiled.ok_or_else(Problems::default)?;
+        warnings.0.sort_by_key(|warning| (warning.line, warning.column));
+        Ok(Pipeline { plan, targets, warnings: warnings.0, effective: effective::effective(tree) })
     }
 
     /// The document with every default written out, as YAML.

@@ -62,6 +62,8 @@ pub struct Processor {
     pub time: TimeField,
     /// In order.
     pub rules: Vec<Rule>,
+    /// Whether the value of any rule is computed.
+    pub computes: bool,
     /// Whether every applying rule counts, or only the first.
     pub match_all: bool,
     /// Whether events that no rule applies to are dropped rather than parked.
@@ -90,6 +92,8 @@ pub struct Rule {
     pub meter_types: Vec<u16>,
     /// Where the value is.
     pub value: u16,
+    /// Computes the value into its slot, where it is an expression.
+    pub computed: Option<Arc<crate::expression::Program>>,
     /// Whether any of the meter types needs a number.
     pub numeric: bool,
     /// Whether the rule counts whenever its condition holds: every meter type of its

@@ -34,7 +34,11 @@ impl Error {
     /// An error of the operating system, about something.
     pub fn io(what: impl fmt::Display, why: &std::io::Error) -> Error {
         let kind = match why.kind() {
-            std::io::ErrorKind::NotFound | std::io::ErrorKind::PermissionDenied => Kind::Invalid,
+            std::io::ErrorKind::NotFound
+            | std::io::ErrorKind::PermissionDenied
+            | std::io::ErrorKind::IsADirectory
+            | std::io::ErrorKind::NotADirectory
+            | std::io::ErrorKind::InvalidFilename => Kind::Invalid,
             std::io::ErrorKind::InvalidData | std::io::ErrorKind::UnexpectedEof => Kind::Corrupt,
             _ => Kind::Unavailable,
         };

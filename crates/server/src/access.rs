@@ -11,13 +11,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::Request;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::{Next, from_fn};
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use flowmeter_engine::node::Clock;
 use serde_json::{Map, Value};
 
 use crate::installation::Who;
+use crate::problem::{Code, Problem};
 
 /// The header of the name.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -30,6 +31,9 @@ impl Name {
         &self.0
     }
 }
+
+/// Bytes of a refusal of the framework that are shown: it is a line.
+const BARE_BYTES_MAX: usize = 4 << 10;
 
 /// Characters of a name that is taken over.
 const CHARS_MAX: usize = 128;
@@ -59,7 +63,7 @@ async fn tell(mut request: Request, next: Next, clock: &dyn Clock, names: &Names
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     request.extensions_mut().insert(Name(name.clone()));
     let began = clock.now();
-    let mut answer = next.run(request).await;
+    let mut answer = as_problem(next.run(request).await).await;
     if answer.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind == "application/problem+json") {
         answer = placed(answer, &path, &name).await;
     }
@@ -87,6 +91,46 @@ fn given(headers: &HeaderMap) -> Option<String> {
     fits.then(|| text.to_owned())
 }
 
+/// Turns a refusal of the framework, which is plain text, into a problem like all others.
+async fn as_problem(answer: Response) -> Response {
+    let status = answer.status();
+    let content_type = answer.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    if !status.is_client_error() && !status.is_server_error() || content_type.is_some_and(|kind| kind.starts_with("application/"))
+    {
+        return answer;
+    }
+    let (mut head, body) = answer.into_parts();
+    let text = to_bytes(body, BARE_BYTES_MAX).await.unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let detail = match text.trim() {
+        "" => status.canonical_reason().unwrap_or("the request was refused"),
+        text => text,
+    };
+    let problem = Problem::new(code_of(status), detail).into_response();
+    head.headers.remove(header::CONTENT_LENGTH);
+    head.status = problem.status();
+    let (of_problem, body) = problem.into_parts();
+    // `Allow` and whatever else the framework said stays.
+    head.headers.extend(of_problem.headers);
+    Response::from_parts(head, body)
+}
+
+/// The code that comes nearest to a bare status.
+fn code_of(status: StatusCode) -> Code {
+    match status {
+        StatusCode::NOT_FOUND => Code::NotFound,
+        StatusCode::METHOD_NOT_ALLOWED => Code::MethodNotAllowed,
+        StatusCode::NOT_ACCEPTABLE => Code::NotAcceptable,
+        StatusCode::REQUEST_TIMEOUT => Code::Timeout,
+        StatusCode::PAYLOAD_TOO_LARGE => Code::TooLarge,
+        StatusCode::UNSUPPORTED_MEDIA_TYPE => Code::UnsupportedMediaType,
+        StatusCode::TOO_MANY_REQUESTS => Code::RateLimited,
+        StatusCode::SERVICE_UNAVAILABLE => Code::Overloaded,
+        status if status.is_client_error() => Code::Invalid,
+        _ => Code::Internal,
+    }
+}
+
 /// A problem says which request it is about.
 async fn placed(answer: Response, path: &str, name: &str) -> Response {
     let (mut head, body) = answer.into_parts();
@@ -107,6 +151,28 @@ async fn placed(answer: Response, path: &str, name: &str) -> Response {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn refusals_of_the_framework_become_problems() {
+        let cases = [
+            (StatusCode::BAD_REQUEST, "Invalid URL", 400, "invalid", "Invalid URL"),
+            (StatusCode::METHOD_NOT_ALLOWED, "", 405, "method_not_allowed", "Method Not Allowed"),
+            (StatusCode::PAYLOAD_TOO_LARGE, "length limit exceeded", 413, "too_large", "length limit exceeded"),
+            (StatusCode::URI_TOO_LONG, "", 400, "invalid", "URI Too Long"),
+            (StatusCode::INTERNAL_SERVER_ERROR, "Missing request extension", 500, "internal", "Missing request extension"),
+        ];
+        for (status, text, told, code, detail) in cases {
+            let bare = (status, [(header::ALLOW, "GET")], text).into_response();
+            let answer = as_problem(bare).await;
+            assert_eq!((answer.status().as_u16(), answer.headers()["allow"].as_bytes()), (told, &b"GET"[..]), "{status}");
+            assert_eq!(answer.headers()["content-type"], "application/problem+json");
+            let body = to_bytes(answer.into_body(), usize::MAX).await.unwrap();
+            let body: Value = serde_json::from_slice(&body).unwrap();
+            assert_eq!((&body["code"], &body["detail"]), (&code.into(), &detail.into()), "{status}");
+        }
+        let good = as_problem((StatusCode::OK, "fine").into_response()).await;
+        assert_eq!(to_bytes(good.into_body(), usize::MAX).await.unwrap(), "fine");
+    }
 
     #[test]
     fn names_that_can_stand_in_a_log_are_taken_over() {

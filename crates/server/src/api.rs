@@ -16,6 +16,7 @@ pub(crate) mod events;
 mod guide;
 mod health;
 mod keys;
+mod known_query;
 mod meter_types;
 mod meters;
 mod metrics;
@@ -106,7 +107,7 @@ pub struct Endpoint {
     pub scope: Option<Scope>,
     /// What it does, in a line.
     pub summary: &'static str,
-    /// Parameters in the query: name and meaning.
+    /// Parameters in the query: name and meaning. Under `/api/v1` others are refused.
     pub query: &'static [(&'static str, &'static str)],
     /// What the body is, if there is one.
     pub body: Option<&'static str>,
@@ -114,6 +115,13 @@ pub struct Endpoint {
     pub answer: (u16, &'static str),
     /// What answers.
     pub route: MethodRouter<App>,
+}
+
+impl Endpoint {
+    /// The same, with the parameters of a list that has no others.
+    fn paged(self) -> Endpoint {
+        Endpoint { query: paging::PAGED, ..self }
+    }
 }
 
 /// Every endpoint.
@@ -147,11 +155,15 @@ pub fn router(app: App) -> Router {
     let mut router: Router<App> = Router::new();
     for endpoint in endpoints() {
         let scope = endpoint.scope;
-        let guard = Guard { app: app.clone(), scope, route: endpoint.path };
+        let guard = Guard { app: app.clone(), scope, route: endpoint.path, query: endpoint.query };
         router = router.route(endpoint.path, endpoint.route.route_layer(from_fn_with_state(guard, guarded)));
     }
     router
-        .fallback(async |request: Request| problem(Code::NotFound, format!("there is nothing at {}", request.uri().path())))
+        .fallback(async |request: Request| {
+            let detail = format!("there is nothing at {}", request.uri().path());
+            let remedy = "GET /api/v1/openapi.json lists every path there is.";
+            Problem::new(Code::NotFound, detail).remedy(remedy).into_response()
+        })
         .method_not_allowed_fallback(async |request: Request| {
             problem(Code::MethodNotAllowed, format!("{} is not possible at {}", request.method(), request.uri().path()))
         })
@@ -167,6 +179,7 @@ struct Guard {
     app: App,
     scope: Option<Scope>,
     route: &'static str,
+    query: &'static [(&'static str, &'static str)],
 }
 
 /// Who asks: found by the guard, asked for by endpoints.
@@ -179,14 +192,20 @@ pub struct Asked {
 }
 
 async fn guarded(State(guard): State<Guard>, request: Request, next: Next) -> Response {
-    let Some(scope) = guard.scope else { return next.run(request).await };
+    let Some(scope) = guard.scope else {
+        return match known_query::check(guard.route, guard.query, request.uri().query()) {
+            Ok(()) => next.run(request).await,
+            Err(refused) => refused.into_response(),
+        };
+    };
     let span = traces::request(guard.route, &request);
-    let answer = admitted(guard.app, scope, request, next).instrument(span.clone()).await;
+    let answer = admitted(guard, scope, request, next).instrument(span.clone()).await;
     traces::answered(&span, answer.status(), answer.extensions().get::<Who>().map(|who| who.namespace.as_str()));
     answer
 }
 
-async fn admitted(app: App, scope: Scope, mut request: Request, next: Next) -> Response {
+async fn admitted(guard: Guard, scope: Scope, mut request: Request, next: Next) -> Response {
+    let Guard { app, route, query, .. } = guard;
     let _pass = match app.gate.enter() {
         Ok(pass) => pass,
         Err(refused) => return refused.into_response(),
@@ -208,6 +227,11 @@ async fn admitted(app: App, scope: Scope, mut request: Request, next: Next) -> R
     if let Err(refused) = app.rates.admit(principal.key, now) {
         return refused.into_response();
     }
+    let path = request.uri().path();
+    let is_well_formed = readable_path(path).and_then(|()| known_query::check(route, query, request.uri().query()));
+    if let Err(refused) = is_well_formed {
+        return refused.into_response();
+    }
     let who = Who { name: principal.name.to_string(), namespace: principal.namespace.to_string() };
     request.extensions_mut().insert(Asked { who: who.clone(), principal });
     let path = request.uri().path().to_owned();
@@ -216,6 +240,16 @@ async fn admitted(app: App, scope: Scope, mut request: Request, next: Next) -> R
     // For the line in the log.
     answer.extensions_mut().insert(who);
     answer
+}
+
+/// Checks that the names in a path can be read as text.
+fn readable_path(path: &str) -> Result<(), Refused> {
+    if !path.contains('%') || percent_encoding::percent_decode_str(path).decode_utf8().is_ok() {
+        return Ok(());
+    }
+    let detail = format!("the path `{path}` is not UTF-8 after percent-decoding");
+    let remedy = "Encode the UTF-8 of each name in the path as %XX.";
+    Err(Box::new(Problem::new(Code::Invalid, detail).field("path").remedy(remedy)))
 }
 
 /// Does something that waits for the disk or for a pipeline, beside the asynchronous

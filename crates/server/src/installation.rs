@@ -11,6 +11,7 @@ mod batch;
 mod change;
 mod corrections;
 mod declared;
+mod declared_types;
 mod deliveries;
 mod delivery;
 mod event_rows;
@@ -24,6 +25,7 @@ mod meter_types;
 mod meters;
 mod notifications;
 mod pipelines;
+mod readiness;
 mod records;
 mod replay;
 mod retention;
@@ -59,13 +61,15 @@ use uuid::Uuid;
 
 pub use audit::{AuditEntry, Who};
 pub use corrections::{Correction, CorrectionFilter, CorrectionState};
+pub use declared_types::DeclaredMeterType;
 pub use deliveries::{DeliveryFilter, DeliveryView, Reconciled};
 pub(crate) use deliveries::{TargetGauge, target_gauges, targets as delivery_targets};
 pub use first_key::key_offline;
 pub use meter_types::KeptMeterType;
 pub use meters::{MeterFilter, MeterView};
 pub use notifications::{NoticeFilter, Tried};
-pub use pipelines::{KeptPipeline, KeptVersion, document_problem};
+pub use pipelines::{KeptPipeline, KeptVersion, document_problem, lines};
+pub use readiness::{Condition, Standing};
 pub use records::RecordView;
 pub use sessions::{KeptSession, SessionEvent, counts};
 pub use stopped::Stopped;
@@ -118,6 +122,8 @@ pub struct Installation {
     changing_openmeter: Mutex<()>,
     /// Bytes that meters may take.
     meters_bytes_max: u64,
+    /// When each condition that refuses events was first seen.
+    conditions_since: Mutex<readiness::Since>,
     /// All notifications, once they were read.
     notifications_read: Mutex<Option<Arc<Vec<crate::notifications::Notification>>>>,
     /// Turns what was received into files.
@@ -227,6 +233,7 @@ impl Installation {
             writer: RwLock::new(Some(writer)),
             pipelines: RwLock::default(),
             stopped: Mutex::default(),
+            conditions_since: Mutex::default(),
             changing: Mutex::default(),
             has_unapplied: AtomicBool::new(false),
             changing_openmeter: Mutex::default(),
@@ -491,8 +498,29 @@ pub fn problem_of(why: &Error) -> Refused {
 
 /// A thing that is not there.
 pub fn not_found(what: &str, name: &str) -> Refused {
-    Box::new(Problem::new(Code::NotFound, format!("there is no {what} `{name}`")))
+    let problem = Problem::new(Code::NotFound, format!("there is no {what} `{name}`"));
+    Box::new(match LISTS.iter().find(|(known, _)| *known == what) {
+        Some((_, list)) => problem.remedy(format!("{list} lists what there is; names are case-sensitive.")),
+        None => problem,
+    })
 }
+
+/// Where the things of each kind are listed.
+const LISTS: &[(&str, &str)] = &[
+    ("delivery", "GET /api/v1/deliveries"),
+    ("event", "GET /api/v1/events"),
+    ("key", "GET /api/v1/keys"),
+    ("meter", "GET /api/v1/meters"),
+    ("meter type", "GET /api/v1/meter-types"),
+    ("notification", "GET /api/v1/notifications"),
+    ("parked event", "GET /api/v1/corrections"),
+    ("pipeline", "GET /api/v1/pipelines"),
+    ("pipeline at work", "GET /api/v1/sessions?status=RUNNING"),
+    ("record", "GET /api/v1/records"),
+    ("session", "GET /api/v1/sessions"),
+    ("target", "GET /api/v1/deliveries/targets"),
+    ("test data", "GET /api/v1/test-data"),
+];
 
 /// An instant as everywhere.
 pub fn shown(at: Timestamp) -> Value {

@@ -54,6 +54,10 @@ pub const BODY_IDLE: Duration = Duration::from_secs(30);
 /// for hours: the largest still comes over 60 kB/s.
 pub const BODY_TIMEOUT: Duration = Duration::from_secs(300);
 
+/// How long a caller may leave an answer unread: longer than a network that is changed takes
+/// to come back, short enough that its buffers are not held for ever.
+pub const WRITE_IDLE: Duration = Duration::from_secs(60);
+
 /// How long the head of a request may take, or the handshake before it.
 pub const HEADER_TIMEOUT: Duration = Duration::from_secs(15);
 
@@ -82,6 +86,8 @@ pub struct Limits {
     pub body_idle: Duration,
     /// See [`BODY_TIMEOUT`].
     pub body_timeout: Duration,
+    /// See [`WRITE_IDLE`].
+    pub write_idle: Duration,
     /// See [`HEADER_TIMEOUT`].
     pub header_timeout: Duration,
     /// See [`HEADER_BYTES_MAX`].
@@ -100,6 +106,7 @@ impl Default for Limits {
             connections: CONNECTIONS,
             body_idle: BODY_IDLE,
             body_timeout: BODY_TIMEOUT,
+            write_idle: WRITE_IDLE,
             header_timeout: HEADER_TIMEOUT,
             header_bytes_max: HEADER_BYTES_MAX,
         }

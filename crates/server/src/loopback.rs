@@ -4,7 +4,10 @@
 //! browser on the same machine: any web page may send requests to it (request forgery),
 //! and may even read the answers if its own name is made to point to 127.0.0.1 (DNS
 //! rebinding). Browsers tell both by `Origin` and `Host`, which a page cannot change. So
-//! where no key is required, these must name this machine.
+//! where no key is required, `Host` must name this machine, and `Origin` must be this server
+//! itself: scheme, host and port. A page of another port of this machine is another program,
+//! with no more rights than a page of another machine. Requests without `Origin` (curl,
+//! SDKs) do not come from pages.
 
 #[cfg(test)]
 mod tests;
@@ -15,9 +18,10 @@ use axum::Router;
 use axum::extract::Request;
 use axum::http::{HeaderMap, Uri, header};
 use axum::middleware::{Next, from_fn};
-use axum::response::{IntoResponse, Response};
+use axum::response::IntoResponse;
 
 use crate::problem::{Code, Problem};
+use crate::security_headers::Transport;
 
 /// Whether only this machine can reach the address.
 pub fn is_loopback(listen: SocketAddr) -> bool {
@@ -25,9 +29,9 @@ pub fn is_loopback(listen: SocketAddr) -> bool {
 }
 
 /// The routes, for this machine only. Use it where `auth.required` is off.
-pub fn apply<S: Clone + Send + Sync + 'static>(routes: Router<S>) -> Router<S> {
-    routes.layer(from_fn(async |request: Request, next: Next| -> Response {
-        match check(request.headers(), request.uri()) {
+pub fn apply<S: Clone + Send + Sync + 'static>(routes: Router<S>, transport: Transport) -> Router<S> {
+    routes.layer(from_fn(move |request: Request, next: Next| async move {
+        match check(request.headers(), request.uri(), transport) {
             Ok(()) => next.run(request).await,
             Err(problem) => problem.into_response(),
         }
@@ -38,13 +42,15 @@ pub fn apply<S: Clone + Send + Sync + 'static>(routes: Router<S>) -> Router<S> {
 ///
 /// # Errors
 /// `host_refused`.
-pub fn check(headers: &HeaderMap, uri: &Uri) -> Result<(), Box<Problem>> {
+pub fn check(headers: &HeaderMap, uri: &Uri, transport: Transport) -> Result<(), Box<Problem>> {
     let text = |name| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
     // HTTP/2 has the host in the address (`:authority`).
     let host = text(header::HOST).or(uri.authority().map(axum::http::uri::Authority::as_str));
     let refuse = |field: &str, value: &str| {
         let shown: String = value.chars().take(100).collect();
-        let detail = format!("no key is required here, so only this machine is answered; {field} is `{shown}`");
+        let detail = format!(
+            "no key is required here, so only this server's own pages and programs of this machine are answered; {field} is `{shown}`"
+        );
         Err(Box::new(Problem::new(Code::HostRefused, detail).field(field)))
     };
     match host {
@@ -52,9 +58,21 @@ pub fn check(headers: &HeaderMap, uri: &Uri) -> Result<(), Box<Problem>> {
         _ => {}
     }
     match text(header::ORIGIN) {
-        Some(origin) if !origin.split_once("://").is_some_and(|(_, host)| is_here(host)) => refuse("Origin", origin),
+        Some(origin) if !host.is_some_and(|host| is_origin_of(origin, host, transport)) => refuse("Origin", origin),
         _ => Ok(()),
     }
+}
+
+/// Whether a page of this origin came from the server that the request was sent to.
+fn is_origin_of(origin: &str, host: &str, transport: Transport) -> bool {
+    let (scheme, port) = match transport {
+        Transport::Plain => ("http", ":80"),
+        Transport::Tls => ("https", ":443"),
+    };
+    let Some((given, origin_host)) = origin.split_once("://") else { return false };
+    // Browsers leave the scheme's own port out.
+    let bare = |host: &str| host.strip_suffix(port).unwrap_or(host).to_ascii_lowercase();
+    given == scheme && bare(origin_host) == bare(host)
 }
 
 /// Whether `host[:port]` is this machine by name or number.

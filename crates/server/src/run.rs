@@ -16,7 +16,7 @@ use crate::keys::{KeyRing, StoredKey};
 use crate::limits::{Gate, RateLimits};
 use crate::notifications::courier::Courier;
 use crate::security_headers::{self, Transport};
-use crate::serve::{self, Bounds};
+use crate::serve::{self, Bounds, Served};
 use crate::settings::Settings;
 use crate::tls::Tls;
 use crate::{access, compressed, loopback, notifications, problem};
@@ -87,22 +87,24 @@ pub async fn run(
     let opening = Arc::clone(&installation);
     let courier = tokio::task::spawn_blocking(move || Courier::open(opening)).await;
     let courier = Arc::new(courier.map_err(|why| Error::new(Kind::Bug, why.to_string()))??);
+    let metrics = Arc::new(Metrics::default());
+    let unread = metrics.unread();
     let app = App::new(Parts {
         installation: Arc::clone(&installation),
         courier: Arc::clone(&courier),
         keys: Arc::new(keys),
         rates: Arc::new(RateLimits::new(settings.rates)),
         gate: Arc::new(Gate::new(settings.limits.requests_in_flight)),
-        metrics: Arc::new(Metrics::default()),
+        metrics,
         answers: Arc::default(),
         stopping,
     });
     let transport = if tls.is_some() { Transport::Tls } else { Transport::Plain };
     let mut router = security_headers::apply(compressed::apply(api::router(app)), transport);
     if !settings.auth.required {
-        router = loopback::apply(router);
+        router = loopback::apply(router, transport);
     }
-    let router = access::apply(router, clock);
+    let served = Served { router: access::apply(router, clock), bounds, unread };
     let listener = TcpListener::bind(listen).await.map_err(|why| Error::io(format!("listening on {listen}"), &why))?;
     let address = listener.local_addr().map_err(|why| Error::io("listening", &why))?;
     let watching = tokio::spawn(watch(Arc::clone(&installation)));
@@ -111,8 +113,8 @@ pub async fn run(
     let notifying = Notifying::start(Arc::clone(&installation), courier)?;
     ready(address, &installation);
     match &tls {
-        None => serve::plain(listener, router, bounds, stop).await,
-        Some(tls) => serve::tls(listener, tls, router, bounds, stop).await,
+        None => serve::plain(listener, served, stop).await,
+        Some(tls) => serve::tls(listener, tls, served, stop).await,
     }
     watching.abort();
     telling.abort();
@@ -186,6 +188,9 @@ fn start_documents(installation: &Arc<Installation>, documents: &[Document]) -> 
 fn start(installation: &Arc<Installation>, who: &Who, document: &Document) -> Result<(), Error> {
     let told = |refused: Box<problem::Problem>| Error::new(Kind::Invalid, format!("{}: {}", document.name, refused.detail));
     let compiled = installation.check_document(&who.namespace, &document.text).map_err(told)?;
+    for warning in &compiled.warnings {
+        tracing::warn!("{}: {warning}", document.name);
+    }
     let known = installation.pipelines(&who.namespace)?.into_iter().find(|known| known.name == compiled.plan.name);
     let pipeline = match known {
         None => installation.create_pipeline(who, &document.text, false).map_err(told)?,
@@ -239,6 +244,8 @@ async fn watch(installation: Arc<Installation>) {
             if look.is_multiple_of(RETAIN_EVERY) {
                 looking.let_go_of_told()?;
             }
+            // Looked for every second, so that `since` of `/health/ready` is right to the second.
+            looking.conditions();
             let told = looking.tell_of_sessions();
             looking.look_after();
             told

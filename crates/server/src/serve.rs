@@ -8,10 +8,12 @@
 mod connection;
 #[cfg(test)]
 mod tests;
+mod unread;
 
 use std::future::Future;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use axum::Router;
@@ -33,6 +35,8 @@ pub struct Bounds {
     pub header_timeout: Duration,
     /// See [`limits::HEADER_BYTES_MAX`](crate::limits::HEADER_BYTES_MAX).
     pub header_bytes_max: usize,
+    /// See [`limits::WRITE_IDLE`](crate::limits::WRITE_IDLE).
+    pub write_idle: Duration,
     /// How long those inside may take to finish when the server stops.
     pub drain: Duration,
 }
@@ -45,6 +49,7 @@ impl Bounds {
             connections: fit(limits.connections).min(Semaphore::MAX_PERMITS),
             header_timeout: limits.header_timeout,
             header_bytes_max: fit(limits.header_bytes_max),
+            write_idle: limits.write_idle,
             drain,
         }
     }
@@ -52,16 +57,35 @@ impl Bounds {
 
 /// Serves over plain TCP until `stop` is there and those inside have finished. Handlers
 /// find who asks in `ConnectInfo<SocketAddr>`.
-pub async fn plain(listener: TcpListener, app: Router, bounds: Bounds, stop: impl Future<Output = ()>) {
-    run(listener, None, app, bounds, stop).await;
+pub async fn plain(listener: TcpListener, app: Served, stop: impl Future<Output = ()>) {
+    run(listener, None, app, stop).await;
 }
 
 /// Serves over TLS, otherwise like [`plain`].
-pub async fn tls(listener: TcpListener, tls: &Tls, app: Router, bounds: Bounds, stop: impl Future<Output = ()>) {
-    run(listener, Some(TlsAcceptor::from(tls.config())), app, bounds, stop).await;
+pub async fn tls(listener: TcpListener, tls: &Tls, app: Served, stop: impl Future<Output = ()>) {
+    run(listener, Some(TlsAcceptor::from(tls.config())), app, stop).await;
 }
 
-async fn run(listener: TcpListener, tls: Option<TlsAcceptor>, app: Router, bounds: Bounds, stop: impl Future<Output = ()>) {
+/// What is served to every connection of a listener.
+#[derive(Clone)]
+pub struct Served {
+    /// The routes.
+    pub router: Router,
+    /// The bounds of each connection.
+    pub bounds: Bounds,
+    /// Counts the connections that were closed because their answers were not read.
+    pub unread: Arc<AtomicU64>,
+}
+
+impl Served {
+    /// Routes under bounds, nothing counted yet.
+    pub fn new(router: Router, bounds: Bounds) -> Served {
+        Served { router, bounds, unread: Arc::default() }
+    }
+}
+
+async fn run(listener: TcpListener, tls: Option<TlsAcceptor>, app: Served, stop: impl Future<Output = ()>) {
+    let bounds = app.bounds;
     let room = Arc::new(Semaphore::new(bounds.connections));
     let (told, stopping) = watch::channel(false);
     let mut inside = JoinSet::new();
@@ -84,7 +108,7 @@ async fn run(listener: TcpListener, tls: Option<TlsAcceptor>, app: Router, bound
                 let (tls, app, stopping) = (tls.clone(), app.clone(), stopping.clone());
                 inside.spawn(async move {
                     let _place = place;
-                    connection::accept(stream, peer, tls, app, bounds, stopping).await;
+                    connection::accept(stream, peer, tls, app, stopping).await;
                 });
             }
             Err(why) if is_of_one_connection(&why) => {}

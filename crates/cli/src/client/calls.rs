@@ -81,6 +81,7 @@ impl MeterTypes {
                     ("UNIT", "unit"),
                     ("RESET", "resetSchedule"),
                     ("ZONE", "timezone"),
+                    ("PIPELINE", "pipeline"),
                     ("ID", "id"),
                 ];
                 Call::list("/api/v1/meter-types", list, columns)

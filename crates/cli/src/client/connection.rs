@@ -11,7 +11,7 @@ use ureq::http::Request;
 
 use super::Call;
 use crate::args::Form;
-use crate::failure::Wrong;
+use crate::failure::{self, Wrong};
 
 /// Bytes of an answer at most: a page of the largest records is some megabytes.
 const ANSWER_BYTES_MAX: u64 = 256 << 20;
@@ -62,7 +62,10 @@ impl Connection {
 
     fn with(server: &Server, patience: Option<Duration>) -> anyhow::Result<Connection> {
         let url = server.url.trim_end_matches('/').to_owned();
-        let host = url.split_once("://").map_or("", |(_, rest)| rest);
+        let host = match url.split_once("://") {
+            Some(("http" | "https", host)) if !host.is_empty() => host,
+            _ => return Err(Wrong(format!("--url {url}: write http://HOST:PORT or https://HOST:PORT")).into()),
+        };
         let mut config = ureq::Agent::config_builder().http_status_as_error(false).max_redirects(0);
         config = config.timeout_global(patience).user_agent(concat!("flowmeter/", env!("CARGO_PKG_VERSION")));
         // What is on this machine is not asked for by way of a proxy.
@@ -129,7 +132,7 @@ impl Connection {
     }
 }
 
-/// A refusal, for a person; 4xx is wrong input, everything else a failure.
+/// A refusal, for a person, with the exit code that is due.
 pub(crate) fn refusal(answer: &Answer) -> anyhow::Error {
     let members: Map<String, Value> = serde_json::from_slice(&answer.body).unwrap_or_default();
     let text = |name: &str| members.get(name).and_then(Value::as_str).unwrap_or_default();
@@ -143,5 +146,5 @@ pub(crate) fn refusal(answer: &Answer) -> anyhow::Error {
     if !text("remedy").is_empty() {
         message.push_str(&format!("\n{}", text("remedy")));
     }
-    if (400..500).contains(&answer.status) { Wrong(message).into() } else { anyhow::anyhow!(message) }
+    failure::refused(answer.status, message)
 }

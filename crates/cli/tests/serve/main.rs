@@ -19,3 +19,4 @@ mod sessions;
 mod start;
 mod stream;
 mod trial;
+mod wire;

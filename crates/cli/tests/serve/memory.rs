@@ -31,6 +31,11 @@ fn meters_keep_to_their_memory_and_nothing_is_lost() {
     };
     assert_eq!((refused.status, refused.problem().1.as_str()), (503, "meters_full"));
     assert_eq!(refused.header("retry-after"), Some("30"));
+    let ready = server.ask("GET", "/health/ready").send();
+    assert_eq!((ready.problem().0, ready.problem().1.as_str()), (503, "meters_full"));
+    let condition = ready.json()["conditions"][0].clone();
+    assert_eq!(condition["condition"], "meters_full");
+    assert!(condition["since"].as_str().unwrap().ends_with('Z') && condition["detail"].is_string(), "{condition}");
     assert!(taken >= 20_000, "{taken} meters are less than 16 MiB");
     // Everything that was answered is counted, and what is there can be asked.
     let counted = || {
@@ -47,5 +52,6 @@ fn meters_keep_to_their_memory_and_nothing_is_lost() {
     server.stop();
     // With more memory it goes on where it was.
     let server = Server::start(folder.path(), &["--set", "memory.meters_bytes=64MiB"]);
+    assert_eq!(server.get("/health/ready")["status"], "ready");
     assert_eq!(send(&server, taken).status, 204);
 }

@@ -1,5 +1,6 @@
 //! Dotted paths into an event: `data.user.plan`. A literal dot or backslash inside a
-//! name is escaped by a backslash: `server_zones.hg\.nginx\.org.received`.
+//! name is escaped by a backslash: `server_zones.hg\.nginx\.org.received`. Blanks and other
+//! signs may be escaped as well (`API\ name`), which changes nothing about the path.
 
 use std::fmt;
 
@@ -15,7 +16,7 @@ pub struct Path {
 pub enum BadPath {
     /// Nothing between two dots, or nothing at all.
     EmptyName,
-    /// A backslash before something other than a dot or a backslash.
+    /// A backslash before a letter or a digit, or at the end.
     BadEscape,
 }
 
@@ -23,7 +24,7 @@ impl fmt::Display for BadPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             BadPath::EmptyName => "a path is names joined by dots, and none of them is empty",
-            BadPath::BadEscape => r"in a path a backslash stands only before a dot or a backslash",
+            BadPath::BadEscape => r"in a path a backslash is followed by a dot, a backslash, a blank or another sign",
         })
     }
 }
@@ -33,11 +34,16 @@ impl Path {
     pub fn parse(written: &str) -> Result<Path, BadPath> {
         let mut names = Vec::new();
         let mut name = String::new();
+        let mut is_plain = true;
         let mut characters = written.chars();
         while let Some(c) = characters.next() {
             match c {
                 '\\' => match characters.next() {
                     Some(literal @ ('.' | '\\')) => name.push(literal),
+                    Some(literal) if literal == ' ' || literal.is_ascii_punctuation() => {
+                        is_plain = false;
+                        name.push(literal);
+                    }
                     _ => return Err(BadPath::BadEscape),
                 },
                 '.' => names.push(std::mem::take(&mut name).into_boxed_str()),
@@ -48,7 +54,8 @@ impl Path {
         if names.iter().any(|name| name.is_empty()) {
             return Err(BadPath::EmptyName);
         }
-        Ok(Path { written: written.into(), names })
+        // Equal paths are written alike, so that each has one slot.
+        Ok(if is_plain { Path { written: written.into(), names } } else { Path::of(&names) })
     }
 
     /// The path of names that are not escaped.
@@ -57,6 +64,12 @@ impl Path {
         let written = names.iter().map(escape).collect::<Vec<_>>().join(".");
         let names = names.iter().map(|name| name.as_ref().into()).collect();
         Path { written: written.into(), names }
+    }
+
+    /// The path of a value that is computed: shown as its expression, under a name that no
+    /// field of an event is meant to have.
+    pub(crate) fn computed(expression: &str) -> Path {
+        Path { written: expression.into(), names: vec![format!("= {expression}").into_boxed_str()] }
     }
 
     /// The names, outermost first.
@@ -95,6 +108,8 @@ mod tests {
             assert_eq!(names(bad), Err(BadPath::EmptyName), "{bad:?}");
         }
         assert_eq!(names(r"a\b"), Err(BadPath::BadEscape));
+        assert_eq!(names("a\\"), Err(BadPath::BadEscape));
+        assert_eq!(Path::parse(r"API\ name.a\.b\/c"), Path::parse(r"API name.a\.b/c"));
         let path = Path::of(&["hg.nginx.org", r"x\y"]);
         assert_eq!(Path::parse(path.as_str()), Ok(path));
     }

@@ -193,6 +193,9 @@ fn read_usage(
     }
     let (user, user_hash) = read_user(plan, batch, processor, row)?;
     let rules = rules_that_hold(batch, processor, row)?;
+    if processor.computes {
+        compute(batch, processor, row, rules);
+    }
     let first = &processor.rules[rules.trailing_zeros() as usize];
     let number = match first.numeric {
         true => read_value(batch.leaf(row, first.value), true, processor.text_numbers),
@@ -224,6 +227,24 @@ fn read_user(plan: &Plan, batch: &mut Batch, processor: &Processor, row: usize) 
     }
     let paths: Vec<String> = processor.user.iter().map(|slot| format!("`{}`", plan.paths[usize::from(*slot)])).collect();
     Err((Reason::NoUser, format!("{} is missing", paths.join(" or "))))
+}
+
+/// Computes the values of rules that hold. A failure is no value, and shows as such where the
+/// rule counts: it parks the event as a bad value.
+fn compute(batch: &mut Batch, processor: &Processor, row: usize, rules: u64) {
+    for (bit, rule) in processor.rules.iter().enumerate() {
+        let Some(program) = rule.computed.as_ref().filter(|_| rules >> bit & 1 == 1) else { continue };
+        let value = program.evaluate(batch, row).and_then(crate::expression::Value::into_field);
+        let slot = match value.map(|(kind, bytes)| (kind, bytes.into_owned())) {
+            Ok((kind, bytes)) => batch.store(kind, &bytes),
+            Err(why) => {
+                let mut shown = Vec::new();
+                crate::event::quote_into(why.as_bytes(), &mut shown);
+                batch.store(Kind::Json, &shown)
+            }
+        };
+        batch.set_slot(row, rule.value, slot);
+    }
 }
 
 /// The rules whose conditions hold, as bits.

@@ -20,6 +20,7 @@ use crate::time::{TimeFormat, Timestamp, Zone, parse_duration};
 /// What is gathered while a document is compiled.
 pub(super) struct Compiler<'p> {
     pub(super) problems: &'p mut Problems,
+    pub(super) warnings: Problems,
     pub(super) paths: Vec<Path>,
     pub(super) breakdowns: Vec<Vec<Path>>,
     pub(super) carried: Vec<Path>,
@@ -99,8 +100,13 @@ pub(super) fn json_members(node: Option<&Tree>) -> Vec<(String, String)> {
     members
 }
 
-pub(super) fn compile(tree: &Tree, open_categories: bool, problems: &mut Problems) -> Option<(Plan, Vec<TargetPlan>)> {
-    let mut compiler = Compiler { problems, paths: Vec::new(), breakdowns: Vec::new(), carried: Vec::new(), open_categories };
+/// The plan of a document, its targets, and its warnings.
+type Compiled = (Plan, Vec<TargetPlan>, Problems);
+
+pub(super) fn compile(tree: &Tree, open_categories: bool, problems: &mut Problems) -> Option<Compiled> {
+    let warnings = Problems::default();
+    let mut compiler =
+        Compiler { problems, warnings, paths: Vec::new(), breakdowns: Vec::new(), carried: Vec::new(), open_categories };
     let name = tree.text("pipeline").unwrap_or_default().to_owned();
     if name.chars().count() > 80 {
         compiler.problems.add(tree, "pipeline", "the name has more than 80 characters; shorten it");
@@ -116,7 +122,7 @@ pub(super) fn compile(tree: &Tree, open_categories: bool, problems: &mut Problem
         return None;
     }
     let source_ids: Vec<&str> = sources.iter().map(|source| source.id.as_str()).collect();
-    let mut graph = graph::connect(tree, operators, &source_ids, compiler.problems)?;
+    let mut graph = graph::connect(tree, operators, &source_ids, &mut compiler)?;
     if !graph.nodes.iter().any(|node| matches!(node.operator, Operator::Dedupe(_))) {
         admit(tree, &mut compiler, &mut graph, &processors);
     }
@@ -141,7 +147,7 @@ pub(super) fn compile(tree: &Tree, open_categories: bool, problems: &mut Problem
         breakdowns: compiler.breakdowns,
         carried: compiler.carried,
     };
-    Some((plan, targets))
+    Some((plan, targets, compiler.warnings))
 }
 
 fn check_limits(tree: &Tree, compiler: &mut Compiler<'_>, operators: usize) {

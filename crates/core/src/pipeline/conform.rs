@@ -96,6 +96,10 @@ fn conform_scalar(form: &Form, text: &str) -> Result<(), String> {
         Form::Instant => check(Timestamp::parse_rfc3339(text.as_bytes()).is_some()),
         Form::Character => check(text.len() == 1 || text == "\\t"),
         Form::Path => event::Path::parse(text).map(drop).map_err(|why| format!("`{text}` is not a path: {why}")),
+        Form::Value => match super::value::written(text) {
+            super::value::Written::Path(Err(why)) => Err(why),
+            super::value::Written::Path(Ok(_)) | super::value::Written::Unclear => Ok(()),
+        },
         Form::Word(["off"]) => check(matches!(text, "off" | "false")),
         Form::Word(words) if words.contains(&text) => Ok(()),
         Form::Word(words) => match nearest(text, words.iter().copied()) {
@@ -126,6 +130,7 @@ pub(super) fn expected(form: &Form) -> String {
         Form::Boolean => "true or false".to_owned(),
         Form::Duration => "a duration like 90s, 5m or 32d".to_owned(),
         Form::Path => "a path like data.user.plan".to_owned(),
+        Form::Value => "a path like data.tokens, or an expression like data.a * data.b".to_owned(),
         Form::Expression => "a CEL expression like 'data.status == \"ok\"'".to_owned(),
         Form::Zone => "a time zone like Europe/Oslo".to_owned(),
         Form::Uuid => "a UUID like a1f8797b-c827-4483-b6cf-6d3d3baa18a7".to_owned(),

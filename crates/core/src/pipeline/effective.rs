@@ -26,6 +26,11 @@ fn write(node: &Node, form: &Form, indent: usize, out: &mut String) {
                 }
             }
         }
+        // One field is a list of one: the same breakdown, written in one way.
+        (Form::Either([Form::Path, Form::List(_)]), Kind::Scalar(text, quoted)) => {
+            pad(indent, out);
+            out.push_str(&format!("- {}\n", scalar(text, *quoted)));
+        }
         (Form::Either(forms), kind) => {
             let object = |form: &&Form| matches!(form, Form::Object(_) | Form::Map(_));
             let list = |form: &&Form| matches!(form, Form::List(_));

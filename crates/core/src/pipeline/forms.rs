@@ -1,8 +1,8 @@
 //! The fields of a pipeline document: the one table.
 
 use super::shape::Form::{
-    Any, Boolean, Character, Duration, Either, Expression, Instant, Integer, List, Map, Number, Object, Path, Text, Uuid, Word,
-    Zone,
+    Any, Boolean, Character, Duration, Either, Expression, Instant, Integer, List, Map, Number, Object, Path, Text, Uuid, Value,
+    Word, Zone,
 };
 use super::shape::{Form, Shape, default, optional, required};
 use crate::aggregation::Aggregation;
@@ -198,7 +198,7 @@ const METER_PROCESSOR: Form = Object(&Shape {
         required("key", Uuid, "The meter key: a UUID of your own, the same for ever"),
         optional("user", Path, "Where the user is; `subject`, else `userId`, when left out"),
         optional("time", TIME, "Where the time is; `time`, else `timestamp`, when left out"),
-        default("value", Path, "value", "Where the value is, for rules that do not say"),
+        default("value", Value, "value", "Where the value is, or an expression, for rules that do not say"),
         required("rules", List(&RULE), "Guiding rules, in order"),
         default("match", Word(&["first", "all"]), "first", "Whether the first rule that applies counts, or all"),
         default("unmatched", Word(&["park", "drop"]), "park", "What becomes of events that no rule applies to"),
@@ -220,7 +220,7 @@ const RULE: Form = Object(&Shape {
         optional("conditions", CONDITIONS, "When it applies; always, without"),
         optional("when", Expression, "When it applies, in CEL"),
         default("category", Text, "DEFAULT", "The category of the meter types it counts in"),
-        optional("value", Path, "Where the value is"),
+        optional("value", Value, "Where the value is, or an expression"),
         optional("groupBy", List(&FIELDS), "Breakdowns, each over one field or several"),
         optional("carryFirst", List(&Path), "Fields whose first occurrence goes into the record"),
         optional("carryLast", List(&Path), "Fields whose last occurrence goes into the record"),

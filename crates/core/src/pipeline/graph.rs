@@ -1,5 +1,6 @@
 //! Operators connected: `from`, chains, cycles, and the order of stages.
 
+use super::compile::Compiler;
 use super::problem::Problems;
 use super::tree::Node as Tree;
 use crate::operator::{Node, Operator};
@@ -21,12 +22,13 @@ pub(super) struct Graph {
 
 /// What an operator reads: a source, or a port of an operator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Input {
+pub(super) enum Input {
     Source(usize),
     Port(usize, usize),
 }
 
-pub(super) fn connect(tree: &Tree, mut steps: Vec<Step>, sources: &[&str], problems: &mut Problems) -> Option<Graph> {
+pub(super) fn connect(tree: &Tree, mut steps: Vec<Step>, sources: &[&str], compiler: &mut Compiler<'_>) -> Option<Graph> {
+    let problems = &mut *compiler.problems;
     let items = tree.get("operators").map(Tree::items).unwrap_or_default();
     if steps.is_empty() {
         problems.add(tree, "operators", "no operators; a pipeline needs at least a meter");
@@ -46,6 +48,7 @@ pub(super) fn connect(tree: &Tree, mut steps: Vec<Step>, sources: &[&str], probl
             return None;
         }
     };
+    super::warnings::of_graph(tree, &steps, &inputs, sources, &mut compiler.warnings);
     Some(lay_out(steps, &inputs, &order, sources.len()))
 }
 

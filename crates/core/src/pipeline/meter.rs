@@ -6,6 +6,7 @@ use super::compile::{Compiler, index_of, instant, json_members, types_of};
 use super::operators::conditions;
 use super::source::SourcePlan;
 use super::tree::Node as Tree;
+use super::value;
 use crate::event::Path;
 use crate::limits::RULES_MAX;
 use crate::meter_type::MeterType;
@@ -51,8 +52,13 @@ pub(super) fn compile(
     if rules.is_empty() || rules.len() > RULES_MAX {
         compiler.problems.add(node, &format!("{field}.rules"), format!("a meter operator has 1 to {RULES_MAX} rules"));
     }
+    let value = Fallback { text: &value, node: node.get("value"), field: format!("{field}.value") };
     let rule = |(i, rule): (usize, &Tree)| compile_rule(rule, &format!("{field}.rules[{i}]"), i, &value, compiler, meter_types);
-    let rules = rules.iter().enumerate().map(rule).collect();
+    let compiled: Vec<Rule> = rules.iter().enumerate().map(rule).collect();
+    let match_all = node.text("match") == Some("all");
+    if !match_all {
+        super::warnings::of_rules(rules, &compiled, field, &mut compiler.warnings);
+    }
     let text_only = sources.iter().all(SourcePlan::is_text_only);
     let processor = Processor {
         key,
@@ -64,8 +70,9 @@ pub(super) fn compile(
             Some(time) => compiler.time(time, &format!("{field}.time")),
             None => default_time(compiler),
         },
-        rules,
-        match_all: node.text("match") == Some("all"),
+        computes: compiled.iter().any(|rule| rule.computed.is_some()),
+        rules: compiled,
+        match_all,
         drop_unmatched: node.text("unmatched") == Some("drop"),
         text_numbers: node.text("textNumbers").map_or(text_only, |text| text == "true"),
     };
@@ -73,7 +80,21 @@ pub(super) fn compile(
     processors.list.len() as u16 - 1
 }
 
-fn compile_rule(node: &Tree, field: &str, i: usize, value: &str, compiler: &mut Compiler<'_>, meter_types: &[MeterType]) -> Rule {
+/// The value of rules that have none of their own.
+struct Fallback<'t> {
+    text: &'t str,
+    node: Option<&'t Tree>,
+    field: String,
+}
+
+fn compile_rule(
+    node: &Tree,
+    field: &str,
+    i: usize,
+    value: &Fallback<'_>,
+    compiler: &mut Compiler<'_>,
+    meter_types: &[MeterType],
+) -> Rule {
     let category = node.text("category").unwrap_or("DEFAULT");
     let types = types_of(category, meter_types);
     if types.is_empty() && !compiler.open_categories {
@@ -93,10 +114,16 @@ fn compile_rule(node: &Tree, field: &str, i: usize, value: &str, compiler: &mut 
     let group_by = group_by.iter().map(|entry| breakdown(entry, compiler)).collect();
     let of_type = |at: &u16| &meter_types[usize::from(*at)];
     let always = |kind: &MeterType| kind.auto_create && kind.active_from == Timestamp::MIN && kind.active_to == Timestamp::MAX;
+    let own = node.get("value").and_then(|node| Some((node, node.scalar()?)));
+    let (value, computed) = match own {
+        Some((node, text)) => value::compile(Some(node), text, &format!("{field}.value"), compiler),
+        None => value::compile(value.node, value.text, &value.field, compiler),
+    };
     Rule {
         name: node.text("name").map_or_else(|| format!("rule {}", i + 1), str::to_owned),
         condition: conditions(node, field, compiler).map(std::sync::Arc::new),
-        value: compiler.path(node.text("value").unwrap_or(value)),
+        value,
+        computed,
         numeric: types.iter().any(|at| of_type(at).aggregation.needs_number()),
         final_say: !types.is_empty() && types.iter().all(|at| always(of_type(at))),
         meter_types: types,

@@ -17,7 +17,7 @@ pub fn json_schema() -> Value {
 
 fn form(of: &Form) -> Value {
     match of {
-        Form::Text | Form::Expression | Form::Zone | Form::Path => json!({"type": ["string", "number"]}),
+        Form::Text | Form::Expression | Form::Zone | Form::Path | Form::Value => json!({"type": ["string", "number"]}),
         Form::Number => json!({"type": ["number", "string"]}),
         Form::Integer(least, most) => json!({"type": "integer", "minimum": least, "maximum": most}),
         Form::Boolean => json!({"type": "boolean"}),

@@ -15,6 +15,8 @@ pub enum Form {
     Duration,
     /// A dotted path into the event.
     Path,
+    /// A dotted path, or a CEL expression.
+    Value,
     /// A CEL expression.
     Expression,
     /// An IANA zone or an offset.

@@ -158,6 +158,121 @@ fn the_json_schema_accepts_what_the_checker_accepts() {
     assert!(!validator.is_valid(&misspelt.to_json()));
 }
 
+fn warnings(document: &str) -> Vec<String> {
+    let pipeline = Pipeline::read(document).unwrap_or_else(|problems| panic!("{problems}\n{document}"));
+    pipeline.warnings.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn rules_that_can_never_apply_are_warned_of() {
+    let second = "          carryLast: [data.region]\n        - { name: calls, category: calls }\n";
+    let both = SOUND.replace("          carryLast: [data.region]\n", second);
+    let both = both.replace("targets:\n", "  - { name: Calls, category: calls, aggregation: count }\ntargets:\n");
+    let told = warnings(&both);
+    assert_eq!(told.len(), 1, "{told:?}");
+    let expected = "line 16, column 11, operators[2].meter.rules[1]: `calls` can never apply: `tokens` in line 11 has \
+                    no condition and takes every event; write `match: all`";
+    assert!(told[0].starts_with(expected), "{told:?}");
+    for (from, to) in [
+        ("      user: subject\n", "      user: subject\n      match: all\n"),
+        ("        - name: tokens\n", "        - name: tokens\n          when: 'data.tokens > 0'\n"),
+        ("unit: tokens,", "unit: tokens, autoCreate: false,"),
+        ("unit: tokens,", "unit: tokens, activeFrom: 2026-01-01T00:00:00Z,"),
+    ] {
+        assert_eq!(warnings(&both.replacen(from, to, 1)), [""; 0], "{to}");
+    }
+    assert_eq!(warnings(SOUND), [""; 0]);
+}
+
+#[test]
+fn ways_that_no_operator_reads_are_warned_of() {
+    let branch = "  - branch: { routes: [{ name: big, when: 'data.tokens > 9' }, { name: small, when: 'data.tokens > 0' }] }\n";
+    let from = |ways: &str| {
+        let dedupe = format!("{branch}  - from: {ways}\n    dedupe: {{ key: [source, id], window: 32d }}\n");
+        SOUND.replace("  - dedupe: { key: [source, id], window: 32d }\n", &dedupe)
+    };
+    let told = warnings(&from("branch.big"));
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert!(told[0].starts_with("line 6, column 5, operators[1].branch: no operator reads `branch.default`"), "{told:?}");
+    assert!(told[1].contains("operators[1].branch.routes[1]: no operator reads `branch.small`, so events"), "{told:?}");
+    assert_eq!(warnings(&from("[branch.big, branch.small, branch.default]")), [""; 0]);
+
+    let loose = SOUND.replace(
+        "operators:\n",
+        "operators:\n  - map: { set: { data.a: '1' } }\n  - from: source\n    filter: { when: 'true' }\n",
+    );
+    let loose = loose.replace("  - filter: { when: 'data", "  - id: other\n    filter: { when: 'data");
+    let loose = loose.replace("source:\n  file", "source:\n  id: source\n  file");
+    let told = warnings(&loose);
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].contains("operators[0]: no operator reads `map`, so all events that pass it"), "{told:?}");
+
+    let two = SOUND.replace(
+        "source:\n  file: { path: events.ndjson, format: ndjson }\n",
+        "sources:\n  - { id: a, file: { path: a.ndjson } }\n  - { id: b, file: { path: b.ndjson } }\n",
+    );
+    let told = warnings(&two.replace("  - filter:", "  - from: a\n    filter:"));
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].starts_with("line 4, column 5, sources[1]: no operator reads `b`"), "{told:?}");
+}
+
+/// The value of the rule of the specification's document, written this way.
+fn with_value(value: &str) -> String {
+    SOUND.replace("value: data.tokens", &format!("value: {value}"))
+}
+
+#[test]
+fn a_value_is_a_path_or_an_expression() {
+    let rule = |value: &str| {
+        let document = with_value(value);
+        let pipeline = Pipeline::read(&document).unwrap_or_else(|problems| panic!("{value}: {problems}"));
+        let rule = &pipeline.plan.processors[0].rules[0];
+        let names = pipeline.plan.paths[usize::from(rule.value)].names().join("|");
+        (names, rule.computed.is_some())
+    };
+    for (value, names) in [
+        ("data.tokens", "data|tokens"),
+        ("lineItem/UsageAmount", "lineItem/UsageAmount"),
+        ("line-item", "line-item"),
+        ("tags:user", "tags:user"),
+        ("'a*'", "a*"),
+        (r"API\ name", "API name"),
+        (r"data.a\ *\ b", "data|a * b"),
+        ("'\"a * b\"'", "a * b"),
+        ("'\"a.b\"'", "a.b"),
+    ] {
+        assert_eq!(rule(value), (names.to_owned(), false), "{value}");
+    }
+    for value in ["data.a * data.b", "data.a*data.b", "data.a / 2", "1", "0.5", "size(data.items)", "'event[\"API name\"]'"] {
+        assert!(rule(value).1, "{value}");
+    }
+    for (value, told) in [
+        ("API name", "neither a path nor an expression"),
+        ("data.a * * 2", "neither a path nor an expression"),
+        ("data..a", "`data..a` is not a path"),
+        ("siez(data.a) * 2", "did you mean `size`?"),
+    ] {
+        let found = problems(&with_value(value));
+        assert!(found.contains(told) && found.contains("rules[0].value"), "{value}: {found}");
+    }
+    let of_operator = SOUND.replace("          value: data.tokens\n", "").replace("user: subject", "value: data.a * 2");
+    assert!(Pipeline::read(&of_operator).unwrap().plan.processors[0].rules[0].computed.is_some());
+}
+
+#[test]
+fn breakdowns_are_shown_as_lists_of_lists() {
+    let of = |group_by: &str| {
+        let document = SOUND.replace("groupBy: [[data.model]]", &format!("groupBy: {group_by}"));
+        Pipeline::read(&document).unwrap().effective().to_owned()
+    };
+    assert_eq!(of("[data.model, data.region]"), of("[[data.model], [data.region]]"));
+    assert_ne!(of("[data.model, data.region]"), of("[[data.model, data.region]]"));
+    let shown = of("[data.model, [data.region, data.plan]]");
+    let part: Vec<&str> = shown.lines().skip_while(|line| !line.contains("groupBy")).take(4).map(str::trim).collect();
+    assert_eq!(part, ["groupBy:", "- - data.model", "- - data.region", "- data.plan"], "{shown}");
+    assert_eq!(Pipeline::read(&shown).unwrap().effective(), shown);
+}
+
 #[test]
 fn documents_are_bounded() {
     let bomb = "a: &a [x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b,*b]\nd: &d [*c,*c,*c,*c,*c,*c,*c,*c,*c]\ne: &e [*d,*d,*d,*d,*d,*d,*d,*d,*d]\nf: &f [*e,*e,*e,*e,*e,*e,*e,*e,*e]\n";

@@ -17,7 +17,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         path: "/api/v1/audit",
         scope: Some(Scope::Admin),
         summary: "Who changed what, the newest first",
-        query: &[("limit", "items of a page"), ("cursor", "where the list goes on")],
+        query: &[("limit", "items of a page"), ("cursor", "`nextCursor` of the page before")],
         body: None,
         answer: (200, "Entries"),
         route: get(list),

@@ -45,7 +45,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         ("state", "open, corrected, reprocessed or discarded; open when left out, `all` for all"),
         ("reason", "parked for this reason"),
         ("limit", "items of a page"),
-        ("cursor", "where the list goes on"),
+        ("cursor", "`nextCursor` of the page before"),
     ];
     vec![
         read("/api/v1/corrections", "Search the correction queue", filters, get(list)),

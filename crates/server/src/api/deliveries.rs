@@ -12,9 +12,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use serde_json::value::RawValue;
 
-use super::paging::over_pipelines;
+use super::paging::{over_pipelines, whole};
 use super::request::{Query, json as json_body};
-use super::{App, Asked, Endpoint, answer, off, page};
+use super::{App, Asked, Endpoint, answer, off};
 use crate::installation::{DeliveryFilter, DeliveryView, Reconciled, Refused, delivery_targets};
 use crate::keys::Scope;
 use crate::problem::{Code, Problem};
@@ -46,17 +46,13 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         ("state", "pending, sent, accepted, confirmed, retrying, dead or skipped"),
         ("recordId", "of this record"),
         ("limit", "items of a page"),
-        ("cursor", "where the list goes on"),
+        ("cursor", "`nextCursor` of the page before"),
     ];
+    let of_pipeline: &[(&str, &str)] =
+        &[("pipeline", "of this pipeline"), ("limit", "items of a page"), ("cursor", "`nextCursor` of the page before")];
     vec![
         read("/api/v1/deliveries", "List deliveries, by record and target", filters, "Deliveries", get(list)),
-        read(
-            "/api/v1/deliveries/targets",
-            "How far each target has come",
-            &[("pipeline", "of this pipeline")],
-            "Targets",
-            get(targets),
-        ),
+        read("/api/v1/deliveries/targets", "How far each target has come", of_pipeline, "Targets", get(targets)),
         read("/api/v1/deliveries/{id}", "A delivery with its record", &[], "The delivery", get(show)),
         act("/api/v1/deliveries/{id}/resend", "Send a record again, under the same key", None, "The delivery", post(resend)),
         act("/api/v1/deliveries/{id}/skip", "Leave a record out", Some("reason"), "The delivery", post(skip)),
@@ -118,7 +114,7 @@ async fn targets(
         served.retain(|one| {
             query.get("pipeline").is_none_or(|wanted| one.kept.name == wanted || one.kept.id.to_string() == wanted)
         });
-        Ok(page(served.iter().flat_map(|one| delivery_targets(one)).collect(), None))
+        whole(&query, served.iter().flat_map(|one| delivery_targets(one)).collect())
     })
     .await
 }

@@ -1,16 +1,22 @@
 //! The door: a body in any of the five forms becomes events, one JSON object a line, each
 //! looked at before it is let in.
 //!
-//! What cannot be an event is rejected here, and its sender is told: text that is not
-//! JSON, a CloudEvent without `id`, `source` or `type`. Everything else about an event is
-//! for the pipelines to judge.
+//! Text that is not JSON is rejected here with its place, and so is a CloudEvent that breaks
+//! the rules of its format ([`cloudevent`]). Everything else about an event is for the
+//! pipelines to judge.
+
+mod binary;
+mod cloudevent;
+mod cut;
+#[cfg(test)]
+mod tests;
 
 use std::cell::RefCell;
 
 use axum::http::HeaderMap;
-use flowmeter_core::event::json::{Document, Projection, Scanner};
-use flowmeter_core::event::{Batch, Kind, Path, quote_into};
-use percent_encoding::percent_decode_str;
+use cloudevent::Outcome;
+use flowmeter_core::event::Batch;
+use flowmeter_core::event::json::{Projection, Scanner};
 
 use crate::installation::Refused;
 use crate::problem::{Code, Problem};
@@ -71,9 +77,10 @@ pub(crate) struct Rejected {
 impl Form {
     /// The form that the content type tells.
     pub(crate) fn of(headers: &HeaderMap) -> Result<Form, Refused> {
-        let content_type = headers.get("content-type").map(|value| value.to_str().unwrap_or_default()).unwrap_or_default();
-        let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-        if headers.contains_key("ce-specversion") && !essence.starts_with("application/cloudevents") {
+        let essence = content_type(headers)?.split(';').next().unwrap_or_default();
+        let essence = essence.trim().to_ascii_lowercase();
+        // A CloudEvent in the body may repeat its attributes in headers; the body holds.
+        if !essence.starts_with("application/cloudevents") && binary::is_meant(headers)? {
             return Ok(Form::Binary);
         }
         match essence.as_str() {
@@ -99,19 +106,10 @@ impl Form {
     }
 }
 
-/// Where attributes stand in the door's rows.
-const SPECVERSION: u16 = 0;
-const REQUIRED: [(u16, &str); 4] = [(1, "id"), (2, "source"), (3, "type"), (4, "subject")];
-/// Those of them that every CloudEvent has.
-const ALWAYS: usize = 3;
-
 thread_local! {
-    /// What the door of a thread remembers only saves time.
-    static DOOR: RefCell<(Scanner, Batch, Projection)> = RefCell::new((Scanner::new(), Batch::default(), projection()));
-}
-
-fn projection() -> Projection {
-    Projection::new(&["specversion", "id", "source", "type", "subject"].map(|name| Path::of(&[name])))
+    /// Buffers and habits of a thread: they only save time.
+    static DOOR: RefCell<(Scanner, Batch, Projection)> =
+        RefCell::new((Scanner::new(), Batch::default(), cloudevent::projection()));
 }
 
 /// Reads the events of a body. `head` is the head of the letter they go into.
@@ -125,17 +123,18 @@ pub(crate) fn read(
 ) -> Result<Knocking, Refused> {
     let lines = match form {
         Form::Lines => body,
-        Form::Structured => one_line(body)?,
-        Form::Batched => list(body, true)?,
-        Form::Plain => list(body, false)?,
-        Form::Binary => binary(headers, &body)?,
+        Form::Structured => cut::one_line(body)?,
+        Form::Batched => cut::list(body, true)?,
+        Form::Plain => cut::list(body, false)?,
+        Form::Binary => binary::event(headers, &body)?,
     };
     DOOR.with_borrow_mut(|(scanner, batch, projection)| {
         batch.block.clear();
         *batch.block.open() = lines;
         batch.block.seal();
         scanner.decode(projection, batch, bounds.event_bytes_max);
-        judge(batch, needs.max(form.needs()), head, bounds.events_max)
+        let needs = needs.max(form.needs());
+        judge(batch, needs, form == Form::Binary, head, bounds.events_max)
     })
 }
 
@@ -148,14 +147,15 @@ pub(crate) struct Bounds {
     pub(crate) events_max: usize,
 }
 
-fn judge(batch: &mut Batch, needs: Needs, head: Vec<u8>, events_max: usize) -> Result<Knocking, Refused> {
+fn judge(batch: &Batch, needs: Needs, is_binary: bool, head: Vec<u8>, events_max: usize) -> Result<Knocking, Refused> {
     if batch.len() > events_max {
         let detail = format!("the batch has {} events; limits.batch_events_max is {events_max}", batch.len());
         return Err(Box::new(Problem::new(Code::TooMany, detail)));
     }
     let mut knocking = Knocking { letter: head, ..Knocking::default() };
     knocking.letter.reserve(batch.block.bytes().len() + 1);
-    if are_lines(batch) && (0..batch.len()).all(|event| flaw(batch, event, needs).is_none()) {
+    let outcome = |event| cloudevent::judge(batch, event, needs, is_binary);
+    if are_lines(batch) && (0..batch.len()).all(|event| outcome(event) == Outcome::Taken) {
         knocking.letter.extend_from_slice(batch.block.bytes());
         if batch.block.bytes().last() != Some(&b'\n') {
             knocking.letter.push(b'\n');
@@ -173,13 +173,19 @@ fn judge(batch: &mut Batch, needs: Needs, head: Vec<u8>, events_max: usize) -> R
             knocking.rejected.push(Rejected { index, id: None, reason, detail: fault.detail.clone() });
             continue;
         }
-        if let Some(detail) = flaw(batch, event, needs) {
-            let id = batch.leaf(event, 1).as_text().map(|id| String::from_utf8_lossy(&id).into_owned());
-            knocking.rejected.push(Rejected { index, id, reason: "not_cloudevent", detail });
-            continue;
+        match outcome(event) {
+            Outcome::Taken => {
+                let raw = batch.raw(event);
+                knocking.letter.extend_from_slice(raw.strip_suffix(b"\r").unwrap_or(raw));
+            }
+            Outcome::Rewritten(line) => knocking.letter.extend_from_slice(&line),
+            Outcome::Rejected(detail) => {
+                let id = batch.leaf(event, cloudevent::ID).as_text();
+                let id = id.map(|id| String::from_utf8_lossy(&id).into_owned());
+                knocking.rejected.push(Rejected { index, id, reason: "not_cloudevent", detail });
+                continue;
+            }
         }
-        let raw = batch.raw(event);
-        knocking.letter.extend_from_slice(raw.strip_suffix(b"\r").unwrap_or(raw));
         knocking.letter.push(b'\n');
         knocking.admitted += 1;
         knocking.places.push(index);
@@ -199,215 +205,17 @@ fn are_lines(batch: &Batch) -> bool {
     batch.faults.is_empty() && end.is_some_and(|end| end as usize >= batch.block.bytes().len() && !batch.is_empty())
 }
 
-/// Why an event is no CloudEvent, if it has to be one.
-fn flaw(batch: &Batch, event: usize, needs: Needs) -> Option<String> {
-    let version = batch.leaf(event, SPECVERSION);
-    if needs == Needs::Nothing && version.kind == Kind::Missing {
-        return None;
-    }
-    if version.kind != Kind::Text || version.bytes != b"1.0" {
-        return Some("`specversion` is to be \"1.0\"".to_owned());
-    }
-    let required = if needs == Needs::Subject { &REQUIRED[..] } else { &REQUIRED[..ALWAYS] };
-    required.iter().find_map(|(slot, name)| {
-        let leaf = batch.leaf(event, *slot);
-        let is_text = matches!(leaf.kind, Kind::Text | Kind::EscapedText) && !leaf.bytes.is_empty();
-        (!is_text).then(|| format!("`{name}` is to be text that is not empty"))
+/// The `Content-Type` of a request; empty if there is none.
+fn content_type(headers: &HeaderMap) -> Result<&str, Refused> {
+    let Some(value) = headers.get("content-type") else { return Ok("") };
+    value.to_str().map(str::trim).map_err(|_| {
+        let detail = "`Content-Type` has a byte that is not printable ASCII";
+        Box::new(Problem::new(Code::UnsupportedMediaType, detail).field("content-type"))
     })
 }
 
-fn not_json(detail: impl Into<String>) -> Refused {
-    Box::new(Problem::new(Code::BadJson, detail))
-}
-
-/// One value on one line: between the parts of JSON a line end is a blank like others.
-fn one_line(mut body: Vec<u8>) -> Result<Vec<u8>, Refused> {
-    if body.iter().all(u8::is_ascii_whitespace) {
-        return Err(not_json("the body is empty"));
-    }
-    unfold(&mut body);
-    Ok(body)
-}
-
-fn unfold(text: &mut [u8]) {
-    for c in text.iter_mut().filter(|c| matches!(c, b'\n' | b'\r')) {
-        *c = b' ';
-    }
-}
-
-/// The items of a list, a line each; where a list is not asked for, one object as well.
-fn list(body: Vec<u8>, only_list: bool) -> Result<Vec<u8>, Refused> {
-    let Some(first) = body.iter().position(|c| !c.is_ascii_whitespace()) else {
-        return Err(not_json("the body is empty"));
-    };
-    if body[first] != b'[' {
-        return if only_list { Err(not_json("the body is to be a list of events: [{…}, …]")) } else { one_line(body) };
-    }
-    let document = Document::new(body);
-    let bytes = document.bytes();
-    let blank = |mut at: usize| {
-        while bytes.get(at).is_some_and(u8::is_ascii_whitespace) {
-            at += 1;
-        }
-        at
-    };
-    let mut lines = Vec::with_capacity(bytes.len() + 1);
-    let mut at = blank(first + 1);
-    if bytes.get(at) == Some(&b']') {
-        return Ok(lines);
-    }
-    loop {
-        let start = blank(at);
-        let end = document.value_end(start).ok_or_else(|| not_json(format!("no JSON value at byte {start}")))?;
-        let line = lines.len();
-        lines.extend_from_slice(&bytes[start..end]);
-        unfold(&mut lines[line..]);
-        lines.push(b'\n');
-        at = blank(end);
-        match bytes.get(at) {
-            Some(b',') => at += 1,
-            Some(b']') if bytes[at + 1..].iter().all(u8::is_ascii_whitespace) => return Ok(lines),
-            _ => return Err(not_json(format!("expected `,` or `]` at byte {at}"))),
-        }
-    }
-}
-
-/// Attributes in headers and data in the body, as one object.
-fn binary(headers: &HeaderMap, body: &[u8]) -> Result<Vec<u8>, Refused> {
-    let mut event = b"{".to_vec();
-    for (name, value) in headers {
-        let Some(attribute) = name.as_str().strip_prefix("ce-") else { continue };
-        let text = value.to_str().unwrap_or_default();
-        // The HTTP binding writes what is not printable ASCII as %XX.
-        let decoded = percent_decode_str(text.trim().trim_matches('"')).decode_utf8();
-        let decoded = decoded.map_err(|_| Box::new(Problem::new(Code::Invalid, "a header is not UTF-8").field(name.as_str())))?;
-        member(attribute, &mut event);
-        quote_into(decoded.as_bytes(), &mut event);
-    }
-    let content_type = headers.get("content-type").map(|value| value.to_str().unwrap_or_default());
-    if let Some(content_type) = content_type {
-        member("datacontenttype", &mut event);
-        quote_into(content_type.as_bytes(), &mut event);
-    }
-    if !body.is_empty() {
-        let essence = content_type.unwrap_or("application/json").split(';').next().unwrap_or_default().trim();
-        if essence.ends_with("/json") || essence.ends_with("+json") {
-            let value: Box<serde_json::value::RawValue> =
-                serde_json::from_slice(body).map_err(|why| not_json(format!("the data is not JSON: {why}")))?;
-            member("data", &mut event);
-            let from = event.len();
-            event.extend_from_slice(value.get().as_bytes());
-            unfold(&mut event[from..]);
-        } else if let Ok(text) = std::str::from_utf8(body) {
-            member("data", &mut event);
-            quote_into(text.as_bytes(), &mut event);
-        } else {
-            member("data_base64", &mut event);
-            quote_into(data_encoding::BASE64.encode(body).as_bytes(), &mut event);
-        }
-    }
-    event.push(b'}');
-    Ok(event)
-}
-
-fn member(name: &str, event: &mut Vec<u8>) {
-    if event.len() > 1 {
-        event.push(b',');
-    }
-    quote_into(name.as_bytes(), event);
-    event.push(b':');
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const BOUNDS: Bounds = Bounds { event_bytes_max: 1_000, events_max: 3 };
-    const EVENT: &str = r#"{"specversion":"1.0","id":"1","source":"s","type":"t"}"#;
-
-    fn read_text(form: Form, headers: &[(&'static str, &str)], body: &str) -> Result<Knocking, Refused> {
-        let mut map = HeaderMap::new();
-        for (name, value) in headers {
-            map.insert(*name, value.parse().unwrap());
-        }
-        read(form, Needs::Nothing, &map, body.into(), Vec::new(), BOUNDS)
-    }
-
-    fn lines(form: Form, body: &str) -> String {
-        String::from_utf8(read_text(form, &[], body).unwrap().letter).unwrap()
-    }
-
-    #[test]
-    fn every_form_becomes_lines() {
-        assert_eq!(lines(Form::Structured, EVENT), format!("{EVENT}\n"));
-        assert_eq!(lines(Form::Structured, &EVENT.replace(',', ",\r\n ")), format!("{}\n", EVENT.replace(',', ",   ")));
-        assert_eq!(lines(Form::Batched, &format!(" [ {EVENT} ,\n{EVENT}] ")), format!("{EVENT}\n{EVENT}\n"));
-        assert_eq!(lines(Form::Batched, "[]"), "");
-        assert_eq!(lines(Form::Plain, r#"{"a":1}"#), "{\"a\":1}\n");
-        assert_eq!(lines(Form::Plain, r#"[{"a":1},{"b":2}]"#), "{\"a\":1}\n{\"b\":2}\n");
-        assert_eq!(lines(Form::Lines, "{\"a\":1}\r\n\n{\"b\":2}"), "{\"a\":1}\n{\"b\":2}\n");
-    }
-
-    #[test]
-    fn binary_headers_are_decoded() {
-        let headers = [
-            ("ce-specversion", "1.0"),
-            ("ce-id", "1"),
-            ("ce-source", "/s"),
-            ("ce-type", "t"),
-            ("ce-subject", "Euro%20%E2%82%AC"),
-            ("content-type", "application/json"),
-        ];
-        let knocking = read_text(Form::Binary, &headers, "{\n\"n\":1}").unwrap();
-        let event: serde_json::Value = serde_json::from_slice(&knocking.letter).unwrap();
-        assert_eq!(event["subject"], "Euro €");
-        assert_eq!(event["data"]["n"], 1);
-    }
-
-    #[test]
-    fn what_is_no_event_is_told_with_its_place() {
-        let cases = [
-            (Form::Lines, "{\"a\":1}\nnonsense\n".to_owned(), 1, "not_json"),
-            (
-                Form::Batched,
-                format!("[{EVENT},{{\"specversion\":\"1.0\",\"id\":\"1\",\"source\":\"\",\"type\":\"t\"}}]"),
-                1,
-                "not_cloudevent",
-            ),
-            (Form::Batched, "[{}]".to_owned(), 0, "not_cloudevent"),
-            (Form::Plain, "[1]".to_owned(), 0, "not_json"),
-            (Form::Plain, "{\"specversion\":\"2\"}".to_owned(), 0, "not_cloudevent"),
-            (Form::Lines, format!("{{\"a\":\"{}\"}}", "x".repeat(1_000)), 0, "too_large"),
-        ];
-        for (form, body, index, reason) in cases {
-            let knocking = read_text(form, &[], &body).unwrap();
-            assert_eq!(knocking.rejected.len(), 1, "{body}");
-            assert_eq!((knocking.rejected[0].index, knocking.rejected[0].reason), (index, reason), "{body}");
-        }
-    }
-
-    #[test]
-    fn what_more_is_needed_is_asked_for() {
-        let with = EVENT.replace('}', ",\"subject\":\"u\"}");
-        for (needs, body, admitted) in [
-            (Needs::Nothing, "{}", 1),
-            (Needs::CloudEvent, "{}", 0),
-            (Needs::CloudEvent, EVENT, 1),
-            (Needs::Subject, EVENT, 0),
-            (Needs::Subject, &with, 1),
-        ] {
-            let knocking = read(Form::Plain, needs, &HeaderMap::new(), body.into(), Vec::new(), BOUNDS).unwrap();
-            assert_eq!(knocking.admitted, admitted, "{needs:?} {body}");
-        }
-    }
-
-    #[test]
-    fn whole_bodies_that_are_refused() {
-        for (form, body) in
-            [(Form::Structured, ""), (Form::Batched, "{}"), (Form::Batched, "[{}"), (Form::Plain, "[{},]"), (Form::Plain, " ")]
-        {
-            assert!(read_text(form, &[], body).is_err(), "{form:?} {body}");
-        }
-        assert_eq!(read_text(Form::Lines, &[], "{}\n{}\n{}\n{}\n").unwrap_err().code, Code::TooMany);
-    }
+/// Whether a media type is JSON: `*/json` or `*/*+json`, whatever its parameters.
+fn is_json(media_type: &str) -> bool {
+    let essence = media_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    essence.split_once('/').is_some_and(|(_, subtype)| subtype == "json" || subtype.ends_with("+json"))
 }

@@ -37,7 +37,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         ("from", "received at this instant or later"),
         ("to", "received before this instant"),
         ("limit", "items of a page; a page may have fewer and still not be the last"),
-        ("cursor", "where the list goes on"),
+        ("cursor", "`nextCursor` of the page before"),
     ];
     vec![
         endpoint(
@@ -58,7 +58,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         endpoint(
             "/api/v1/records/{recordId}/explain",
             "The events that made a record, added up again",
-            &[("limit", "events of a page"), ("cursor", "where the list of events goes on")],
+            &[("limit", "events of a page"), ("cursor", "`nextCursor` of the page before")],
             (200, "The record, its events, and whether the recount is equal"),
             get(explain),
         ),

@@ -75,6 +75,15 @@ Written from the table of endpoints in `crates/server/src/api.rs`; after a chang
 - **Keys.** `Authorization: Bearer fm_…`, needed where `auth.required` is on. What a key may do is its scopes; `admin` holds the
   others. A key sees its own namespace and no other.
 - **Refusals** are problem details (RFC 9457): a stable `code` with a page in [errors/](errors), the `field`, the `remedy`.
+- **Unknown parameters** in a query are refused (400, `invalid`) under `/api/v1`, with the nearest known name. OpenMeter
+  ignores unknown ones, and so does everything under `/openmeter`.
+- **CloudEvents** in binary mode (`ce-*` headers) are decoded as the HTTP binding 1.0.2 says: quoted strings, then %XX.
+  A header that cannot be decoded, is there twice, or has a byte that is not ASCII refuses the request, and so do `ce-*`
+  headers without `ce-specversion`. Data without `Content-Type` is opaque. In JSON, `data_base64` that holds JSON becomes
+  `data`, unless `datacontenttype` says that it is something else.
+- **Answers that are not read** for `limits.write_idle` end their connection; `GET /api/v1/stream` resumes behind
+  `Last-Event-ID`. Malformed HTTP, and headers beyond `limits.header_bytes_max` (431), are answered without a body,
+  before a request is there to refuse.
 - **Lists** hold `items` and `nextCursor`; `?cursor=` goes on there, `?limit=` bounds a page (100, at most 1,000).
 - **`Idempotency-Key`**: any POST but that of events may carry one. The same request under it gets the same answer for 24 hours,
   with `Idempotency-Replayed: true`; another request under it is refused (422), one that is still worked on 409. The secret of

@@ -4,11 +4,11 @@ use axum::extract::State;
 use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{App, Endpoint, answer};
-use crate::installation::Stopped;
-use crate::problem::{Code, Problem};
+use crate::installation::Standing;
+use crate::problem::Problem;
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
     let endpoint = |path, summary, answer, route| Endpoint {
@@ -23,7 +23,12 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
     };
     vec![
         endpoint("/health/live", "Whether the process lives", (200, "It does"), get(live)),
-        endpoint("/health/ready", "Whether events are taken and counted", (200, "They are"), get(ready)),
+        endpoint(
+            "/health/ready",
+            "Whether events are taken and counted; 503 with `conditions` while they are refused",
+            (200, "They are"),
+            get(ready),
+        ),
         endpoint("/metrics", "Metrics in the OpenMetrics text format", (200, "Metrics"), get(metrics)),
     ]
 }
@@ -33,15 +38,22 @@ async fn live() -> Response {
 }
 
 async fn ready(State(app): State<App>) -> Response {
-    if let Some(why) = app.installation.failure() {
-        return Problem::new(Code::Poisoned, why.to_string()).into_response();
-    }
-    let stopped = app.installation.stopped();
-    let failed = stopped.first().map(Stopped::sentence);
-    match failed {
-        Some(detail) => Problem::new(Code::PipelineStopped, detail).into_response(),
-        None => answer(StatusCode::OK, &json!({"status": "ready", "version": env!("CARGO_PKG_VERSION")})),
-    }
+    let standing = app.installation.conditions();
+    let Some(gravest) = standing.first() else {
+        return answer(StatusCode::OK, &json!({"status": "ready", "version": env!("CARGO_PKG_VERSION")}));
+    };
+    let conditions: Vec<Value> = standing.iter().map(shown).collect();
+    let problem = Problem::new(gravest.condition.code(), &gravest.detail);
+    problem.extra("conditions", conditions).into_response()
+}
+
+fn shown(standing: &Standing) -> Value {
+    json!({
+        "condition": standing.condition.name(),
+        "since": standing.since.to_string(),
+        "detail": standing.detail,
+        "remedy": standing.condition.code().remedy(),
+    })
 }
 
 async fn metrics(State(app): State<App>) -> Response {

@@ -2,7 +2,7 @@
 
 use axum::Extension;
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::Response;
 use axum::routing::{delete, get, post};
@@ -10,8 +10,9 @@ use flowmeter_core::time::{Timestamp, parse_duration};
 use flowmeter_store::catalog::{Change, Table};
 use serde_json::{Value, json};
 
-use super::request::object;
-use super::{App, Asked, Endpoint, answer, off, page};
+use super::paging::whole;
+use super::request::{Query, object};
+use super::{App, Asked, Endpoint, answer, off};
 use crate::installation::{Refused, problem_of};
 use crate::keys::{self, KeyId, NewKey, Scope, Scopes, StoredKey};
 use crate::problem::{Code, Problem};
@@ -31,7 +32,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         route,
     };
     vec![
-        endpoint(Method::GET, "/api/v1/keys", "List keys, without their secrets", None, (200, "Keys"), get(list)),
+        endpoint(Method::GET, "/api/v1/keys", "List keys, without their secrets", None, (200, "Keys"), get(list)).paged(),
         endpoint(
             Method::POST,
             "/api/v1/keys",
@@ -60,13 +61,21 @@ pub(crate) fn stored(key: &StoredKey) -> Change {
 fn refused(why: &keys::Error) -> Refused {
     match why {
         keys::Error::Invalid(detail) => Box::new(Problem::new(Code::Invalid, detail.clone())),
-        other => Box::new(Problem::new(Code::NotFound, other.to_string())),
+        other => {
+            let problem = Problem::new(Code::NotFound, other.to_string());
+            Box::new(problem.remedy("GET /api/v1/keys lists what there is."))
+        }
     }
 }
 
-async fn list(State(app): State<App>, Extension(asked): Extension<Asked>) -> Result<Response, Refused> {
+async fn list(
+    State(app): State<App>,
+    Extension(asked): Extension<Asked>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Refused> {
     let own = app.keys.list().into_iter().filter(|key| key.namespace == asked.who.namespace);
-    Ok(page(own.map(|key| serde_json::to_value(key).unwrap_or_default()).collect(), None))
+    let own = own.map(|key| serde_json::to_value(key).unwrap_or_default());
+    whole(&Query::of(query.as_deref()), own.collect())
 }
 
 async fn create(

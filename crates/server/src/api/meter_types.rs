@@ -1,16 +1,18 @@
 //! Meter types of the installation.
 
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post, put};
 use axum::{Extension, Json};
 
-use super::request::{check_etag, object};
-use super::{App, Asked, Endpoint, off, page};
-use crate::installation::{KeptMeterType, Refused, problem_of};
+use super::paging::whole;
+use super::request::{Query, check_etag, object};
+use super::{App, Asked, Endpoint, answer, off};
+use crate::installation::{DeclaredMeterType, KeptMeterType, Refused, problem_of};
 use crate::keys::Scope;
+use crate::problem::Code;
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
     let one = "/api/v1/meter-types/{idOrName}";
@@ -29,11 +31,12 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
             Method::GET,
             "/api/v1/meter-types",
             Scope::Read,
-            "List meter types",
+            "List the meter types of the installation and those that pipelines declare",
             None,
-            (200, "Meter types, by name"),
+            (200, "Meter types: the installation's by name, then each pipeline's with its `pipeline`"),
             get(list),
-        ),
+        )
+        .paged(),
         endpoint(
             Method::POST,
             "/api/v1/meter-types",
@@ -65,12 +68,28 @@ fn shown(status: StatusCode, kind: &KeptMeterType) -> Response {
     (status, [(header::ETAG, etag(kind))], Json(kind.shown())).into_response()
 }
 
-async fn list(State(app): State<App>, Extension(asked): Extension<Asked>) -> Result<Response, Refused> {
+async fn list(
+    State(app): State<App>,
+    Extension(asked): Extension<Asked>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Refused> {
     off(move || {
-        let all = app.installation.meter_types(&asked.who.namespace).map_err(|why| problem_of(&why))?;
-        Ok(page(all.iter().map(KeptMeterType::shown).collect(), None))
+        let namespace = &asked.who.namespace;
+        let own = app.installation.meter_types(namespace).map_err(|why| problem_of(&why))?;
+        let declared = app.installation.declared_meter_types(namespace).map_err(|why| problem_of(&why))?;
+        let own = own.iter().map(KeptMeterType::shown);
+        let all = own.chain(declared.iter().map(DeclaredMeterType::shown)).collect();
+        whole(&Query::of(query.as_deref()), all)
     })
     .await
+}
+
+/// A meter type of the installation, to be changed.
+fn own(app: &App, namespace: &str, name: &str) -> Result<KeptMeterType, Refused> {
+    app.installation.meter_type(namespace, name).map_err(|refused| match refused.code {
+        Code::NotFound => app.installation.not_of_the_installation(namespace, name),
+        _ => refused,
+    })
 }
 
 async fn create(
@@ -84,7 +103,17 @@ async fn create(
 }
 
 async fn show(State(app): State<App>, Extension(asked): Extension<Asked>, Path(name): Path<String>) -> Result<Response, Refused> {
-    off(move || Ok(shown(StatusCode::OK, &app.installation.meter_type(&asked.who.namespace, &name)?))).await
+    off(move || {
+        let namespace = &asked.who.namespace;
+        match app.installation.meter_type(namespace, &name) {
+            Ok(own) => Ok(shown(StatusCode::OK, &own)),
+            Err(refused) if refused.code == Code::NotFound => {
+                Ok(answer(StatusCode::OK, &app.installation.declared_meter_type(namespace, &name)?.shown()))
+            }
+            Err(refused) => Err(refused),
+        }
+    })
+    .await
 }
 
 async fn update(
@@ -96,7 +125,7 @@ async fn update(
 ) -> Result<Response, Refused> {
     let fields = object(&app, &headers, body).await?;
     off(move || {
-        let known = app.installation.meter_type(&asked.who.namespace, &name)?;
+        let known = own(&app, &asked.who.namespace, &name)?;
         check_etag(&headers, &etag(&known))?;
         Ok(shown(StatusCode::OK, &app.installation.update_meter_type(&asked.who, &known, fields)?))
     })
@@ -110,7 +139,7 @@ async fn remove(
     headers: HeaderMap,
 ) -> Result<Response, Refused> {
     off(move || {
-        let known = app.installation.meter_type(&asked.who.namespace, &name)?;
+        let known = own(&app, &asked.who.namespace, &name)?;
         check_etag(&headers, &etag(&known))?;
         app.installation.delete_meter_type(&asked.who, &known)?;
         Ok(StatusCode::NO_CONTENT.into_response())

@@ -31,7 +31,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         ("meterType", "of the type of this name or id"),
         ("pipeline", "of this pipeline"),
         ("limit", "items of a page"),
-        ("cursor", "where the list goes on"),
+        ("cursor", "`nextCursor` of the page before"),
     ];
     vec![
         endpoint(

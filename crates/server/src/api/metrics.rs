@@ -5,6 +5,7 @@
 //! happens at the door is counted here.
 
 use std::fmt::Write;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use axum::http::StatusCode;
@@ -21,9 +22,15 @@ pub struct Metrics {
     rejected: AtomicU64,
     /// By class of status: 2xx, 4xx, 5xx.
     answers: [AtomicU64; 3],
+    unread: Arc<AtomicU64>,
 }
 
 impl Metrics {
+    /// The count of connections that were closed because their answers were not read.
+    pub fn unread(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.unread)
+    }
+
     pub(super) fn received(&self, bytes: usize, admitted: u32, rejected: usize) {
         self.requests.fetch_add(1, Ordering::Relaxed);
         self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
@@ -57,6 +64,9 @@ impl Metrics {
         for (class, counter) in ["2xx", "4xx", "5xx"].iter().zip(&self.answers) {
             line(&mut out, "flowmeter_http_answers_total", &format!("class=\"{class}\""), load(counter));
         }
+        let help = "Connections closed because an answer was not read within limits.write_idle";
+        family(&mut out, "flowmeter_http_unread", "counter", help);
+        line(&mut out, "flowmeter_http_unread_total", "", load(&self.unread));
         let (log_bytes, log_end) = app.installation.log_extent();
         family(&mut out, "flowmeter_log_bytes", "gauge", "Bytes of the log on disk");
         line(&mut out, "flowmeter_log_bytes", "", log_bytes);

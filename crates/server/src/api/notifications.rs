@@ -8,6 +8,7 @@ use axum::routing::{MethodRouter, delete, get, post, put};
 use axum::{Extension, Json};
 use serde_json::{Value, json};
 
+use super::paging::whole;
 use super::request::{Query, check_etag, object};
 use super::{App, Asked, Endpoint, answer, off, page};
 use crate::installation::{NoticeFilter, Refused, Tried, problem_of};
@@ -50,10 +51,10 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         ("state", "waiting, delivered or dead"),
         ("session", "of this session"),
         ("limit", "items of a page"),
-        ("cursor", "where the list goes on"),
+        ("cursor", "`nextCursor` of the page before"),
     ];
     vec![
-        endpoint(Method::GET, "/api/v1/notifications", read, "List notifications", None, (200, "By name"), get(list)),
+        endpoint(Method::GET, "/api/v1/notifications", read, "List notifications", None, (200, "By name"), get(list)).paged(),
         endpoint(
             Method::POST,
             "/api/v1/notifications",
@@ -92,7 +93,8 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
             None,
             (200, "Events"),
             get(event_types),
-        ),
+        )
+        .paged(),
         endpoint(
             Method::GET,
             "/api/v1/notifications/channels",
@@ -101,7 +103,8 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
             None,
             (200, "Channels"),
             get(channels),
-        ),
+        )
+        .paged(),
         deliveries,
         endpoint(
             Method::GET,
@@ -132,10 +135,14 @@ fn shown(status: StatusCode, notification: &Notification) -> Response {
     (status, [(header::ETAG, etag(notification))], Json(notification.shown())).into_response()
 }
 
-async fn list(State(app): State<App>, Extension(asked): Extension<Asked>) -> Result<Response, Refused> {
+async fn list(
+    State(app): State<App>,
+    Extension(asked): Extension<Asked>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Refused> {
     off(move || {
         let all = app.installation.notifications(&asked.who.namespace).map_err(|why| problem_of(&why))?;
-        Ok(page(all.iter().map(Notification::shown).collect(), None))
+        whole(&Query::of(query.as_deref()), all.iter().map(Notification::shown).collect())
     })
     .await
 }
@@ -223,7 +230,7 @@ fn try_out(app: &App, asked: &Asked, event_type: &str, conditions: Option<&Condi
     Ok(tried(&found.map_err(|why| problem_of(&why))?))
 }
 
-async fn event_types() -> Response {
+async fn event_types(RawQuery(query): RawQuery) -> Result<Response, Refused> {
     let shown = EVENT_KINDS.iter().map(|kind| {
         let fields = kind.fields().map(|(name, kind)| {
             let mut field = json!({"name": name, "type": kind.noun()});
@@ -234,11 +241,19 @@ async fn event_types() -> Response {
         });
         json!({"eventType": kind.name, "meaning": kind.help, "fields": fields.collect::<Vec<_>>()})
     });
-    page(shown.collect(), None)
+    whole(&Query::of(query.as_deref()), shown.collect())
 }
 
-async fn channels(State(app): State<App>, Extension(asked): Extension<Asked>) -> Result<Response, Refused> {
-    off(move || Ok(page(app.installation.channel_states(&asked.who.namespace).map_err(|why| problem_of(&why))?, None))).await
+async fn channels(
+    State(app): State<App>,
+    Extension(asked): Extension<Asked>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Refused> {
+    off(move || {
+        let states = app.installation.channel_states(&asked.who.namespace);
+        whole(&Query::of(query.as_deref()), states.map_err(|why| problem_of(&why))?)
+    })
+    .await
 }
 
 async fn list_deliveries(

@@ -1,14 +1,31 @@
-//! Lists that go through the pipelines of a namespace one after the other: a cursor is a
-//! pipeline's name and a number in it.
+//! Pages of lists.
+//!
+//! Of a list that goes through the pipelines of a namespace one after the other, a cursor is
+//! a pipeline's name and a number in it; of a list that is in memory, the number of items
+//! before the page.
 
 use axum::response::Response;
 use flowmeter_engine::Error;
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::request::Query;
-use super::{App, raw_page};
+use super::{App, page, raw_page};
 use crate::installation::{Refused, Served, problem_of};
 use crate::problem::{Code, Problem};
+
+/// The parameters of every list that has no others.
+pub(super) const PAGED: &[(&str, &str)] = &[("limit", "items of a page"), ("cursor", "`nextCursor` of the page before")];
+
+/// Returns a page of a list that is in memory as a whole.
+pub(super) fn whole(query: &Query, mut items: Vec<Value>) -> Result<Response, Refused> {
+    let (limit, from) = (query.limit()?, query.cursor()?.unwrap_or(0));
+    let from = usize::try_from(from).unwrap_or(usize::MAX).min(items.len());
+    let end = items.len().min(from.saturating_add(limit));
+    let next = (end < items.len()).then(|| end.to_string());
+    items.truncate(end);
+    Ok(page(items.split_off(from), next))
+}
 
 /// A page of a list over pipelines. `read` gives items of a pipeline from a number on, at
 /// most so many, and the number to go on from.

@@ -1,16 +1,17 @@
 //! Pipelines and their versions; checked, tested, run.
 
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post, put};
 use axum::{Extension, Json};
 use serde_json::{Value, json};
 
-use super::request::{check_etag, object, text};
-use super::{App, Asked, Endpoint, answer, off, page};
-use crate::installation::{KeptPipeline, Refused, problem_of};
+use super::paging::whole as page_of;
+use super::request::{Query, check_etag, object, text};
+use super::{App, Asked, Endpoint, answer, off};
+use crate::installation::{KeptPipeline, Refused, lines, problem_of};
 use crate::keys::Scope;
 use crate::problem::{Code, Problem};
 
@@ -28,7 +29,8 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
     };
     let document = Some("A pipeline document, YAML or JSON");
     vec![
-        endpoint(Method::GET, "/api/v1/pipelines", Scope::Read, "List pipelines", None, (200, "Pipelines, by name"), get(list)),
+        endpoint(Method::GET, "/api/v1/pipelines", Scope::Read, "List pipelines", None, (200, "Pipelines, by name"), get(list))
+            .paged(),
         endpoint(
             Method::POST,
             "/api/v1/pipelines",
@@ -58,7 +60,8 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
             None,
             (200, "Versions, the first first"),
             get(versions),
-        ),
+        )
+        .paged(),
         endpoint(
             Method::POST,
             "/api/v1/pipelines/{idOrName}/run",
@@ -89,6 +92,7 @@ fn shown(app: &App, pipeline: &KeptPipeline, document: bool) -> Result<Value, Re
         let compiled = version.compile().map_err(|why| problem_of(&why))?;
         value["document"] = json!(version.document);
         value["effective"] = json!(compiled.effective());
+        value["warnings"] = json!(lines(&compiled.warnings));
         let nodes = compiled.plan.nodes.iter();
         let names = |to: &Vec<u16>| to.iter().map(|at| compiled.plan.nodes[usize::from(*at)].id.clone()).collect::<Vec<_>>();
         value["operators"] = nodes
@@ -102,10 +106,15 @@ fn whole(app: &App, status: StatusCode, pipeline: &KeptPipeline) -> Result<Respo
     Ok((status, [(header::ETAG, etag(pipeline))], Json(shown(app, pipeline, true)?)).into_response())
 }
 
-async fn list(State(app): State<App>, Extension(asked): Extension<Asked>) -> Result<Response, Refused> {
+async fn list(
+    State(app): State<App>,
+    Extension(asked): Extension<Asked>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Refused> {
     off(move || {
         let all = app.installation.pipelines(&asked.who.namespace).map_err(|why| problem_of(&why))?;
-        Ok(page(all.iter().map(|pipeline| shown(&app, pipeline, false)).collect::<Result<_, _>>()?, None))
+        let all = all.iter().map(|pipeline| shown(&app, pipeline, false)).collect::<Result<_, _>>()?;
+        page_of(&Query::of(query.as_deref()), all)
     })
     .await
 }
@@ -133,7 +142,7 @@ async fn check(
     let document = text(&app, &headers, body).await?;
     off(move || {
         let compiled = app.installation.check_document(&asked.who.namespace, &document)?;
-        Ok(answer(StatusCode::OK, &json!({"valid": true, "name": compiled.plan.name, "effective": compiled.effective()})))
+        Ok(answer(StatusCode::OK, &json!({"valid": true, "name": compiled.plan.name, "effective": compiled.effective(), "warnings": lines(&compiled.warnings)})))
     })
     .await
 }
@@ -188,6 +197,7 @@ async fn versions(
     State(app): State<App>,
     Extension(asked): Extension<Asked>,
     Path(name): Path<String>,
+    RawQuery(query): RawQuery,
 ) -> Result<Response, Refused> {
     off(move || {
         let pipeline = app.installation.pipeline(&asked.who.namespace, &name)?;
@@ -195,7 +205,7 @@ async fn versions(
         let shown = all.iter().map(|version| {
             json!({"version": version.version, "createdAt": version.created_at, "createdBy": version.created_by, "document": version.document})
         });
-        Ok(page(shown.collect(), None))
+        page_of(&Query::of(query.as_deref()), shown.collect())
     })
     .await
 }

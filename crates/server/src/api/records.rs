@@ -29,7 +29,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         ("meterType", "of the type of this name or id"),
         ("threshold", "true: partial records of thresholds instead"),
         ("limit", "items of a page"),
-        ("cursor", "where the list goes on"),
+        ("cursor", "`nextCursor` of the page before"),
     ];
     vec![
         endpoint("/api/v1/records", "List metered records, in the order of flushing", filters, (200, "Records"), get(list)),

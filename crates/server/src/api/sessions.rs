@@ -8,6 +8,7 @@ use axum::routing::{MethodRouter, get, post};
 use flowmeter_core::session::{Status, Trigger};
 use serde_json::{Value, json};
 
+use super::paging::{PAGED, whole};
 use super::request::Query;
 use super::{App, Asked, Endpoint, answer, off, page};
 use crate::installation::{KeptSession, Refused, problem_of};
@@ -39,7 +40,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         ("pipeline", "of this pipeline, by name or id"),
         ("status", "in this status"),
         ("limit", "items of a page"),
-        ("cursor", "where the list goes on"),
+        ("cursor", "`nextCursor` of the page before"),
     ];
     vec![
         read("/api/v1/sessions", "List sessions, the newest first", filters, (200, "Sessions"), get(list)),
@@ -51,7 +52,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
             get(summary),
         ),
         read("/api/v1/sessions/{id}", "A session with its counts", &[], (200, "The session"), get(show)),
-        read("/api/v1/sessions/{id}/events", "The events of a session, in order", &[], (200, "Events"), get(events)),
+        read("/api/v1/sessions/{id}/events", "The events of a session, in order", PAGED, (200, "Events"), get(events)),
         act("/api/v1/sessions/{id}/pause", "Suspend a session; its position is kept", post(pause)),
         act("/api/v1/sessions/{id}/resume", "Let a session go on", post(resume)),
         act("/api/v1/sessions/{id}/cancel", "End a session before it is done", post(cancel)),
@@ -106,12 +107,18 @@ async fn show(State(app): State<App>, Extension(asked): Extension<Asked>, Path(i
     .await
 }
 
-async fn events(State(app): State<App>, Extension(asked): Extension<Asked>, Path(id): Path<String>) -> Result<Response, Refused> {
+async fn events(
+    State(app): State<App>,
+    Extension(asked): Extension<Asked>,
+    Path(id): Path<String>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Refused> {
     off(move || {
         let session = app.installation.session(&asked.who.namespace, &id)?;
         let all = app.installation.session_events(&asked.who.namespace, 0, usize::MAX).map_err(|why| problem_of(&why))?;
         let of_session = all.iter().filter(|event| event.payload["sessionId"] == json!(session.session_id));
-        Ok(page(of_session.map(|event| serde_json::to_value(event).unwrap_or_default()).collect(), None))
+        let of_session = of_session.map(|event| serde_json::to_value(event).unwrap_or_default());
+        whole(&Query::of(query.as_deref()), of_session.collect())
     })
     .await
 }

@@ -2,16 +2,17 @@
 
 use axum::Extension;
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::request::json;
+use super::paging::whole;
+use super::request::{Query, json};
 use super::trial::written;
-use super::{App, Asked, Endpoint, answer, off, page};
+use super::{App, Asked, Endpoint, answer, off};
 use crate::installation::{Refused, TestData, problem_of};
 use crate::keys::Scope;
 use crate::problem::{Code, Problem};
@@ -37,7 +38,8 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
             None,
             (200, "By name, without the events"),
             get(list),
-        ),
+        )
+        .paged(),
         endpoint(
             Method::POST,
             "/api/v1/test-data",
@@ -68,10 +70,14 @@ struct Wish {
     events: Vec<Box<RawValue>>,
 }
 
-async fn list(State(app): State<App>, Extension(asked): Extension<Asked>) -> Result<Response, Refused> {
+async fn list(
+    State(app): State<App>,
+    Extension(asked): Extension<Asked>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Refused> {
     off(move || {
         let all = app.installation.all_test_data(&asked.who.namespace).map_err(|why| problem_of(&why))?;
-        Ok(page(all.iter().map(TestData::listed).collect(), None))
+        whole(&Query::of(query.as_deref()), all.iter().map(TestData::listed).collect())
     })
     .await
 }

@@ -37,16 +37,23 @@ impl KeptMeterType {
 
     /// As it is shown: every field with its default, and when it was made and changed.
     pub fn shown(&self) -> Value {
-        let defaults = json!({
-            "category": "DEFAULT", "unit": "", "aggregation": "sum", "resetSchedule": "monthly", "timezone": "Etc/UTC",
-            "autoCreate": true, "flushEmpty": true, "groupLimit": 10_000,
-        });
-        let mut shown = defaults.as_object().cloned().unwrap_or_default();
-        shown.extend(self.fields.clone());
+        let mut shown = with_defaults(&self.fields);
+        shown.insert("pipeline".to_owned(), Value::Null);
         shown.insert("createdAt".to_owned(), json!(self.created_at));
         shown.insert("updatedAt".to_owned(), json!(self.updated_at));
         Value::Object(shown)
     }
+}
+
+/// The fields of a meter type, with the defaults of those that were left out.
+pub(super) fn with_defaults(fields: &Map<String, Value>) -> Map<String, Value> {
+    let defaults = json!({
+        "category": "DEFAULT", "unit": "", "aggregation": "sum", "resetSchedule": "monthly", "timezone": "Etc/UTC",
+        "autoCreate": true, "flushEmpty": true, "groupLimit": 10_000,
+    });
+    let mut whole = defaults.as_object().cloned().unwrap_or_default();
+    whole.extend(fields.clone());
+    whole
 }
 
 impl Installation {

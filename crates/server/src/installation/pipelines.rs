@@ -79,16 +79,19 @@ fn pipeline_id(namespace: &str, name: &str) -> Uuid {
     }
 }
 
+/// Problems or warnings of a document, each with its place and what to write.
+pub fn lines(problems: &[flowmeter_core::pipeline::Problem]) -> Vec<Value> {
+    let line = |problem: &flowmeter_core::pipeline::Problem| {
+        json!({
+            "line": problem.line, "column": problem.column, "field": problem.field, "message": problem.message,
+        })
+    };
+    problems.iter().map(line).collect()
+}
+
 /// Problems of a document, each with line, field and what to write.
 pub fn document_problem(problems: &Problems) -> Refused {
-    let lines: Vec<Value> = problems
-        .0
-        .iter()
-        .map(
-            |problem| json!({"line": problem.line, "column": problem.column, "field": problem.field, "message": problem.message}),
-        )
-        .collect();
-    Box::new(Problem::new(Code::InvalidDocument, problems.to_string()).extra("problems", lines))
+    Box::new(Problem::new(Code::InvalidDocument, problems.to_string()).extra("problems", lines(&problems.0)))
 }
 
 /// A change that running pipelines take up.

@@ -1,8 +1,10 @@
 //! Who may speak to a server without keys.
 
+use axum::http::header::ORIGIN;
 use axum::http::{HeaderMap, HeaderValue, Uri};
 
 use super::{check, is_loopback};
+use crate::security_headers::Transport;
 
 #[test]
 fn hosts_and_origins() {
@@ -10,7 +12,18 @@ fn hosts_and_origins() {
         ("localhost", "", true),
         ("LocalHost:8888", "", true),
         ("127.0.0.1:8888", "http://127.0.0.1:8888", true),
-        ("127.1.2.3", "http://localhost:5173", true),
+        ("127.1.2.3:8888", "http://127.1.2.3:8888", true),
+        ("localhost", "http://localhost", true),
+        ("localhost:80", "http://localhost", true),
+        ("LOCALHOST:8888", "http://localhost:8888", true),
+        // Other programs of this machine.
+        ("127.0.0.1:8888", "http://127.0.0.1:5173", false),
+        ("127.0.0.1:8888", "http://127.0.0.1", false),
+        ("127.0.0.1:8888", "http://localhost:8888", false),
+        ("127.0.0.1:8888", "https://127.0.0.1:8888", false),
+        ("127.0.0.1:8888", "http://127.0.0.1:8888.evil.example", false),
+        ("127.0.0.1:8888", "127.0.0.1:8888", false),
+        ("", "http://127.0.0.1:8888", false),
         ("[::1]:8888", "http://[::1]:8888", true),
         ("[::ffff:127.0.0.1]", "", true),
         ("", "", true),
@@ -29,10 +42,17 @@ fn hosts_and_origins() {
                 headers.insert(name, HeaderValue::from_static(value));
             }
         }
-        assert_eq!(check(&headers, &Uri::from_static("/")).is_ok(), expected, "{host:?} {origin:?}");
+        assert_eq!(check(&headers, &Uri::from_static("/"), Transport::Plain).is_ok(), expected, "{host:?} {origin:?}");
     }
     let named = Uri::from_static("http://evil.example/api");
-    assert!(check(&HeaderMap::new(), &named).is_err(), "HTTP/2 names the host in the address");
+    let over = |uri: &Uri, origin, transport| {
+        let headers = HeaderMap::from_iter([(ORIGIN, HeaderValue::from_static(origin))]);
+        check(&headers, uri, transport).is_ok()
+    };
+    assert!(!over(&named, "http://evil.example", Transport::Plain), "HTTP/2 names the host in the address");
+    let own = Uri::from_static("https://localhost:8443/api");
+    assert!(over(&own, "https://localhost:8443", Transport::Tls));
+    assert!(!over(&own, "http://localhost:8443", Transport::Tls));
 }
 
 #[test]

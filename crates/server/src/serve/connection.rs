@@ -1,13 +1,14 @@
 //! One connection, from its first byte to its last.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, Request};
+use axum::http::Version;
 use hyper::body::Incoming;
 use hyper::rt::{Read, Write};
 use hyper::service::service_fn;
@@ -18,7 +19,8 @@ use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 use tower::Service;
 
-use super::Bounds;
+use super::unread::{self, Answers, Impatient};
+use super::{Bounds, Served};
 
 /// How often a silent HTTP/2 connection is asked whether it is alive, and how long it
 /// may take to answer.
@@ -35,36 +37,47 @@ pub(super) async fn accept(
     stream: TcpStream,
     peer: SocketAddr,
     tls: Option<TlsAcceptor>,
-    app: Router,
-    bounds: Bounds,
+    app: Served,
     stopping: watch::Receiver<bool>,
 ) {
     // Answers are written whole; waiting for more to send with them only delays them.
     let _ = stream.set_nodelay(true);
     let Some(tls) = tls else {
-        return talk(TokioIo::new(stream), peer, app, bounds, stopping).await;
+        return talk(TokioIo::new(stream), peer, app, stopping).await;
     };
     // A handshake that fails is the caller's affair, and happens all day to a public port.
-    if let Ok(Ok(stream)) = tokio::time::timeout(bounds.header_timeout, tls.accept(stream)).await {
-        talk(TokioIo::new(stream), peer, app, bounds, stopping).await;
+    if let Ok(Ok(stream)) = tokio::time::timeout(app.bounds.header_timeout, tls.accept(stream)).await {
+        talk(TokioIo::new(stream), peer, app, stopping).await;
     }
 }
 
-/// Answers requests until the caller leaves, is silent for too long, or the server stops.
-pub(super) async fn talk<I>(io: I, peer: SocketAddr, app: Router, bounds: Bounds, mut stopping: watch::Receiver<bool>)
+/// Answers requests until the caller leaves, is silent or does not read for too long, or the
+/// server stops.
+pub(super) async fn talk<I>(io: I, peer: SocketAddr, app: Served, mut stopping: watch::Receiver<bool>)
 where
     I: Read + Write + Unpin + Send + 'static,
 {
+    let Served { router, bounds, unread } = app;
+    let answers = Answers::default();
     let has_asked = Arc::new(AtomicBool::new(false));
     let asked = Arc::clone(&has_asked);
+    let watched = answers.clone();
     let service = service_fn(move |request: Request<Incoming>| {
         asked.store(true, Ordering::Relaxed);
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(ConnectInfo(peer));
-        app.clone().call(request)
+        let is_http2 = request.version() == Version::HTTP_2;
+        let (answer, answers) = (router.clone().call(request), watched.clone());
+        async move {
+            let answer = answer.await?;
+            Ok::<_, Infallible>(if is_http2 { answer.map(|body| answers.watch(body)) } else { answer })
+        }
     });
     let builder = builder(bounds);
+    let io = Impatient::new(io, bounds.write_idle, Arc::clone(&unread));
     let mut connection = std::pin::pin!(builder.serve_connection(io, service));
+    let mut reading = tokio::time::interval(bounds.write_idle);
+    reading.reset();
     // hyper's own timeout begins when it knows which HTTP is spoken; until the first
     // request is there, this one holds.
     let mut silence = std::pin::pin!(tokio::time::sleep(bounds.header_timeout));
@@ -78,6 +91,12 @@ where
                     return;
                 }
                 is_watched = false;
+            }
+            _ = reading.tick() => {
+                if answers.are_unread() {
+                    unread::count(&unread, bounds.write_idle);
+                    return;
+                }
             }
             _ = stopping.wait_for(|is_stopping| *is_stopping), if !is_told => {
                 connection.as_mut().graceful_shutdown();

@@ -1,6 +1,8 @@
-//! Requests over TCP, over TLS, and callers who say nothing.
+//! Requests over TCP, over TLS, and callers that are silent.
 
-use std::net::SocketAddr;
+mod unread;
+
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,9 +15,11 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{oneshot, watch};
 
-use super::{Bounds, connection, plain, tls};
+use super::{Bounds, Served, connection, plain, tls};
 use crate::limits::Limits;
 use crate::tls::Tls;
+
+const PEER: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 1));
 
 fn bounds() -> Bounds {
     Bounds::new(&Limits::default(), Duration::from_secs(5))
@@ -23,6 +27,10 @@ fn bounds() -> Bounds {
 
 fn app() -> Router {
     Router::new().route("/who", get(|ConnectInfo(peer): ConnectInfo<SocketAddr>| async move { peer.ip().to_string() }))
+}
+
+fn served(router: Router) -> Served {
+    Served::new(router, bounds())
 }
 
 const REQUEST: &[u8] = b"GET /who HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
@@ -40,7 +48,7 @@ async fn over_tcp_until_it_is_stopped() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = oneshot::channel::<()>();
-    let server = tokio::spawn(plain(listener, app(), bounds(), async { drop(stopped.await) }));
+    let server = tokio::spawn(plain(listener, served(app()), async { drop(stopped.await) }));
     let answer = ask(TcpStream::connect(address).await.unwrap(), REQUEST).await;
     assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.ends_with("127.0.0.1"), "{answer}");
     // A connection that is kept alive does not keep the server from stopping.
@@ -63,7 +71,7 @@ async fn over_tls_in_both_versions_of_http() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = oneshot::channel::<()>();
-    let server = tokio::spawn(async move { tls(listener, &certificate, app(), bounds(), async { drop(stopped.await) }).await });
+    let server = tokio::spawn(async move { tls(listener, &certificate, served(app()), async { drop(stopped.await) }).await });
 
     let mut roots = rustls::RootCertStore::empty();
     roots.add(made.cert.der().clone()).unwrap();
@@ -96,14 +104,13 @@ async fn over_tls_in_both_versions_of_http() {
 async fn silent_after(request: &[u8]) -> String {
     let (client, server) = tokio::io::duplex(1 << 20);
     let (_told, stopping) = watch::channel(false);
-    let peer = SocketAddr::from(([127, 0, 0, 1], 1));
-    let talking = connection::talk(TokioIo::new(server), peer, app(), bounds(), stopping);
+    let talking = connection::talk(TokioIo::new(server), PEER, served(app()), stopping);
     let (answer, ()) = tokio::join!(ask(client, request), talking);
     answer
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_says_nothing_is_not_waited_for() {
+async fn silent_connections_are_closed() {
     let cases: [(&[u8], &str); 5] = [
         (b"", ""),
         (b"PRI * HT", ""),
@@ -123,7 +130,7 @@ async fn a_connection_kept_alive_ends_when_the_server_stops() {
     let (mut client, server) = tokio::io::duplex(1 << 20);
     let (told, stopping) = watch::channel(false);
     let begin = tokio::time::Instant::now();
-    let talking = connection::talk(TokioIo::new(server), SocketAddr::from(([127, 0, 0, 1], 1)), app(), bounds(), stopping);
+    let talking = connection::talk(TokioIo::new(server), PEER, served(app()), stopping);
     let stop_after_an_answer = async {
         client.write_all(b"GET /who HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
         assert!(client.read(&mut [0; 1_000]).await.unwrap() > 0);

@@ -135,6 +135,12 @@ pub const TABLE: &[Setting] = &[
     ),
     row("limits.body_idle", Kind::Seconds(1, HOUR), "30s", "How long a sender may be silent in the middle of a body"),
     row(
+        "limits.write_idle",
+        Kind::Seconds(1, HOUR),
+        "1m",
+        "How long a caller may leave an answer unread; then the connection is closed",
+    ),
+    row(
         "limits.body_timeout",
         Kind::Seconds(1, 24 * HOUR),
         "5m",

@@ -87,6 +87,7 @@ fn limits(v: &Values) -> Option<Limits> {
         connections: number(v, "limits.connections")?,
         body_idle: span(v, "limits.body_idle")?,
         body_timeout: span(v, "limits.body_timeout")?,
+        write_idle: span(v, "limits.write_idle")?,
         header_timeout: span(v, "limits.header_timeout")?,
         header_bytes_max: number(v, "limits.header_bytes_max")?,
     })

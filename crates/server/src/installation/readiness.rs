@@ -1,0 +1,137 @@
+//! Whether events are taken: the conditions under which they are refused.
+//!
+//! [`Condition`] is the one list. Adding a condition takes a variant, its names in
+//! [`Condition::name`] and [`Condition::code`], and its test in [`Installation::detail_of`].
+
+use std::sync::PoisonError;
+
+use flowmeter_core::time::Timestamp;
+
+use super::{Installation, RESERVE_BYTES, Stopped};
+use crate::problem::Code;
+
+/// A reason to refuse events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Condition {
+    /// A durable write failed; only a restart helps.
+    LogFailed,
+    /// A pipeline that should run does not.
+    PipelineStopped,
+    /// The log has no room for a request of the largest size.
+    DiskFull,
+    /// Meters take all the memory they may.
+    MetersFull,
+}
+
+impl Condition {
+    /// Every condition, the gravest first.
+    pub const ALL: [Condition; 4] = [Condition::LogFailed, Condition::PipelineStopped, Condition::DiskFull, Condition::MetersFull];
+
+    /// Its name in answers.
+    pub fn name(self) -> &'static str {
+        match self {
+            Condition::LogFailed => "log_failed",
+            Condition::PipelineStopped => "pipeline_stopped",
+            Condition::DiskFull => "disk_full",
+            Condition::MetersFull => "meters_full",
+        }
+    }
+
+    /// The code that events are refused with.
+    pub fn code(self) -> Code {
+        match self {
+            Condition::LogFailed => Code::Poisoned,
+            Condition::PipelineStopped => Code::PipelineStopped,
+            Condition::DiskFull => Code::DiskFull,
+            Condition::MetersFull => Code::MetersFull,
+        }
+    }
+}
+
+/// A condition that holds now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// Which.
+    pub condition: Condition,
+    /// What exactly, for a person.
+    pub detail: String,
+    /// When it was first seen; it is looked for every second.
+    pub since: Timestamp,
+}
+
+/// When each condition that holds was first seen.
+pub(super) type Since = [Option<Timestamp>; Condition::ALL.len()];
+
+impl Installation {
+    /// The conditions that hold now, the gravest first. None: events are taken.
+    pub fn conditions(&self) -> Vec<Standing> {
+        let now = self.now();
+        let details = Condition::ALL.map(|condition| self.detail_of(condition));
+        let mut since = self.conditions_since.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut standing = Vec::new();
+        for ((condition, detail), since) in Condition::ALL.into_iter().zip(details).zip(since.iter_mut()) {
+            match detail {
+                None => *since = None,
+                Some(detail) => {
+                    let since = *since.get_or_insert(now);
+                    standing.push(Standing { condition, detail, since });
+                }
+            }
+        }
+        standing
+    }
+
+    /// What is the matter, if a condition holds.
+    fn detail_of(&self, condition: Condition) -> Option<String> {
+        match condition {
+            Condition::LogFailed => self.failure().map(|why| why.to_string()),
+            Condition::PipelineStopped => {
+                let stopped = self.stopped();
+                let sentences: Vec<String> = stopped.iter().map(Stopped::sentence).collect();
+                (!sentences.is_empty()).then(|| sentences.join("; "))
+            }
+            Condition::DiskFull => match self.disk.free_bytes() {
+                Ok(free) => no_room(free, self.settings.limits.decompressed_bytes_max),
+                // What the disk does not tell is found out by writing to it.
+                Err(_) => None,
+            },
+            Condition::MetersFull => self.meters_have_room().err().map(|refused| refused.detail),
+        }
+    }
+}
+
+/// Why a request of the largest size may not fit on the disk.
+fn no_room(free: u64, largest: u64) -> Option<String> {
+    (free.saturating_sub(RESERVE_BYTES) < largest).then(|| {
+        format!(
+            "{free} bytes are free on the disk of the data folder; {RESERVE_BYTES} are held back for checkpoints, \
+             and a request may have {largest} (limits.decompressed_bytes_max)"
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_of_the_largest_size_must_fit_beside_the_reserve() {
+        for (free, largest, is_full) in [
+            (RESERVE_BYTES + 10, 10, false),
+            (RESERVE_BYTES + 9, 10, true),
+            (RESERVE_BYTES, 1, true),
+            (0, 1, true),
+            (u64::MAX, 1, false),
+        ] {
+            assert_eq!(no_room(free, largest).is_some(), is_full, "{free} {largest}");
+        }
+    }
+
+    #[test]
+    fn names_differ_and_codes_are_refusals_for_now() {
+        let mut names = Condition::ALL.map(Condition::name);
+        names.sort_unstable();
+        assert!(names.windows(2).all(|pair| pair[0] != pair[1]));
+        assert!(Condition::ALL.iter().all(|condition| condition.code().status() == 503));
+    }
+}

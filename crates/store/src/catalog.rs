@@ -231,6 +231,19 @@ impl Catalog {
         write().map_err(|why| wrong(&self.name, &why))
     }
 
+    /// Reads the whole file and compares it with its checksums. What it finds to mend is told
+    /// and stays mended, so that this is for a copy.
+    ///
+    /// # Errors
+    /// It is damaged.
+    pub fn check(&mut self) -> Result<(), Error> {
+        match self.database.check_integrity() {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(Error::corrupt(&self.name, "its pages are not what was written")),
+            Err(why) => Err(wrong(&self.name, &why.into())),
+        }
+    }
+
     /// Copies the catalog, as it is at this instant, into a new file. Whoever changes it
     /// meanwhile does not wait. `began` is called once that instant is fixed.
     pub fn copy_to(&self, file: &Path, began: impl FnOnce()) -> Result<(), Error> {

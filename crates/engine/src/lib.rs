@@ -26,6 +26,7 @@ mod roll;
 mod round;
 mod source;
 
+pub use checkpoint::examine as examine_checkpoints;
 pub use error::{Error, Kind};
 pub use merge::RecordSink;
 pub use noted::{Happening, Noted};

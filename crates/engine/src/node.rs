@@ -10,9 +10,11 @@
 //! durable. A worker that is slow reads from the disk what the tail no longer holds; it
 //! never holds up the writer.
 
+mod known;
 mod worker;
 mod writer;
 
+pub use known::Shown;
 pub use worker::{After, Board, Judgement, Surroundings, Worker, WorkerSettings, open_reader};
 pub use writer::{Placed, Reply, Submission, Writer, WriterSettings};
 

@@ -16,6 +16,7 @@ use flowmeter_core::verdict::{Tally, Verdict};
 use flowmeter_store::disk::Disk;
 use flowmeter_store::log::Reader;
 
+use super::known::{Known, Shown};
 use crate::live::{Found, JudgedBlock, Live, Tail};
 use crate::{Error, Kind, Totals};
 
@@ -33,6 +34,7 @@ pub struct Board {
     growth: AtomicU64,
     paused: AtomicBool,
     totals: Mutex<Totals>,
+    pub(super) shown: Mutex<Shown>,
     failure: Mutex<Option<Error>>,
 }
 
@@ -50,11 +52,14 @@ impl Board {
             growth: AtomicU64::new(0),
             paused: AtomicBool::new(false),
             totals: Mutex::default(),
+            shown: Mutex::default(),
             failure: Mutex::default(),
         }
     }
 
-    pub(super) fn due(&self) -> i64 {
+    /// The earliest instant at which a period is due to be flushed, in nanoseconds;
+    /// `i64::MAX`: none.
+    pub fn due(&self) -> i64 {
         self.due.load(Ordering::Acquire)
     }
 
@@ -182,6 +187,7 @@ impl Worker {
         let tail = Arc::clone(&around.tail);
         let now = around.clock.now();
         let mut working = Working {
+            known: Known::of(&live, tail.end()),
             live,
             settings,
             around,
@@ -268,6 +274,7 @@ impl Worker {
 
 struct Working {
     live: Live,
+    known: Known,
     settings: WorkerSettings,
     around: Surroundings,
     inbox: Receiver<Message>,
@@ -446,6 +453,8 @@ impl Working {
         if !self.is_pressed(now) || now.since(waits_since) >= interval {
             let released = self.live.checkpoint()?;
             self.checkpoint_took = self.around.clock.now().since(now);
+            self.known.saved(&self.live, now);
+            self.known.show(&self.live, &self.board);
             self.board.released.store(released, Ordering::Release);
             self.board.identities_bytes.store(self.live.identities_bytes() as u64, Ordering::Relaxed);
             (self.taken_bytes, self.checkpoint_at, self.checkpoint_waits) = (0, self.around.clock.now(), None);
@@ -476,6 +485,7 @@ impl Working {
         self.board.records.store(self.live.outlet().records().written(), Ordering::Release);
         self.board.notes.store(self.live.outlet().notes().written(), Ordering::Release);
         *self.board.totals.lock().unwrap_or_else(PoisonError::into_inner) = self.live.totals();
+        self.known.show(&self.live, &self.board);
         self.board.position.store(self.live.position(), Ordering::Release);
     }
 }

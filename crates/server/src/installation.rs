@@ -27,6 +27,7 @@ mod records;
 mod replay;
 mod retention;
 mod sessions;
+mod standing;
 mod telling;
 mod test_data;
 mod trace;
@@ -64,6 +65,7 @@ pub use notifications::{NoticeFilter, Tried};
 pub use pipelines::{KeptPipeline, KeptVersion, document_problem};
 pub use records::RecordView;
 pub use sessions::{KeptSession, SessionEvent, counts};
+pub(crate) use standing::PipelineGauge;
 pub use test_data::TestData;
 pub use trace::event_shown;
 pub use trial::Trial;
@@ -115,6 +117,7 @@ pub struct Installation {
     /// So that no other program uses the data directory.
     _lock: Lock,
     /// Events are numbered one at a time.
+    standing: standing::Standing,
     teller: telling::Teller,
 }
 
@@ -171,7 +174,7 @@ impl Installation {
             settings,
             clock,
             disk,
-            catalog,
+            catalog: Arc::clone(&catalog),
             tail,
             writer: RwLock::new(Some(writer)),
             pipelines: RwLock::default(),
@@ -182,6 +185,7 @@ impl Installation {
             keeping: Mutex::default(),
             _lock: lock,
             teller: telling::Teller::default(),
+            standing: standing::Standing::of(&catalog)?,
         });
         installation.go_on()?;
         installation.declare_notifications()?;

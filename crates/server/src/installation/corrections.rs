@@ -12,12 +12,13 @@ use flowmeter_engine::node::Submission;
 use flowmeter_engine::{Error, Kind};
 use flowmeter_store::catalog::{Change, Table};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use serde_json::value::RawValue;
-use serde_json::{Value, json};
 
-use super::audit::Who;
+use super::audit::{Image, Who};
 use super::{Installation, Refused, Served, kept, not_found, pair_key, problem_of, put};
 use crate::problem::{Code, Problem};
+use crate::verbatim::{self, Object};
 
 /// What became of a parked event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,7 +57,7 @@ pub struct Correction {
 
 /// What became of a parked event, as the catalog keeps it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-struct Outcome {
+pub(super) struct Outcome {
     state: CorrectionState,
     at: String,
     who: String,
@@ -75,13 +76,7 @@ impl Correction {
             "id": self.id(), "pipeline": self.pipeline, "state": self.state, "arrival": self.arrival,
             "reason": self.reason.code(), "remedy": self.reason.remedy(), "operator": self.operator, "detail": self.detail,
         });
-        let event = match serde_json::from_slice::<&RawValue>(&self.raw) {
-            Ok(event) => event.get().to_owned(),
-            Err(_) => Value::String(String::from_utf8_lossy(&self.raw).into_owned()).to_string(),
-        };
-        let head = head.to_string();
-        let members = head.strip_suffix('}').unwrap_or(&head);
-        RawValue::from_string(format!("{members},\"event\":{event}}}")).unwrap_or_default()
+        Object::of(&head).with("event", &verbatim::sent(&self.raw)).finish()
     }
 }
 
@@ -177,8 +172,8 @@ impl Installation {
         let key = pair_key(served.kept.id, correction.number);
         let mut changes: Vec<Change> = vec![put(Table::Corrections, key.clone(), &outcome)];
         let action = format!("correction.{state:?}").to_lowercase();
-        let before: Value = serde_json::from_slice(&correction.raw).unwrap_or_default();
-        let after: Value = event.as_deref().and_then(|event| serde_json::from_slice(event).ok()).unwrap_or_default();
+        let (before, after) = (Image::sent(&correction.raw), event.as_deref().map(Image::sent));
+        let after = after.unwrap_or_default();
         changes.extend(self.audited(who, &action, id, before, after).map_err(|why| problem_of(&why))?);
         self.catalog().commit(&changes).map_err(|why| problem_of(&why.into()))?;
         if state != CorrectionState::Discarded {

@@ -12,9 +12,9 @@ use crate::client::{Connection, table};
 use crate::clock;
 use crate::failure;
 
-/// How a server tells of a backup.
+/// The answer of a server that made a backup.
 #[derive(Deserialize)]
-struct Told {
+struct Made {
     files: u64,
     bytes: u64,
 }
@@ -36,8 +36,8 @@ pub(crate) fn backup(backup: &Backup) -> anyhow::Result<ExitCode> {
             let body = Some(("application/json", body.as_slice()));
             let answer = connection.ask("POST", "/api/v1/backup", body)?.good()?;
             let url = &backup.server.url;
-            let no_backup = || format!("the answer of {url} tells of no backup");
-            let told: Told = serde_json::from_slice(&answer).with_context(no_backup)?;
+            let no_backup = || format!("the answer of {url} is not about a backup");
+            let told: Made = serde_json::from_slice(&answer).with_context(no_backup)?;
             (told.files, told.bytes, answer)
         }
     };

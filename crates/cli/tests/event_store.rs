@@ -293,9 +293,9 @@ fn a_backup_taken_beside_the_work_restores() {
     assert!(!refused.status.success() && told(&refused).contains("is not what was backed up"), "{}", told(&refused));
 }
 
-/// Bits are turned over in one file after the other: each is told, with its name.
+/// A bit is turned over in one file after the other: each is reported, with its name.
 #[test]
-fn a_byte_that_changed_is_told_whatever_file_it_is_in() {
+fn a_byte_that_changed_is_reported_whatever_file_it_is_in() {
     let folder = tempfile::tempdir().unwrap();
     let (data, file) = (folder.path().join("data"), pipeline_in(folder.path(), "hourly"));
     let settings = ["log.segment_bytes=1MiB", "checkpoint.interval=1s"];
@@ -333,8 +333,8 @@ fn a_byte_that_changed_is_told_whatever_file_it_is_in() {
         }
         std::fs::write(path, &bytes).unwrap();
     }
-    damaged_text_of_the_catalog_is_told(&data);
-    // A file that is none of ours is told as not read.
+    damaged_text_of_the_catalog_is_reported(&data);
+    // A file that is none of ours is reported as not read.
     std::fs::write(data.join("events/notes.txt"), "mine").unwrap();
     let unread = verify(&data);
     assert_eq!(unread.status.code(), Some(3));
@@ -344,7 +344,7 @@ fn a_byte_that_changed_is_told_whatever_file_it_is_in() {
 }
 
 /// The file holds older copies of a text where they are free for others: all are changed.
-fn damaged_text_of_the_catalog_is_told(data: &Path) {
+fn damaged_text_of_the_catalog_is_reported(data: &Path) {
     let path = data.join("catalog.redb");
     let bytes = std::fs::read(&path).unwrap();
     for text in ["resetSchedule", "\"sessionRunType\"", "session.start"] {

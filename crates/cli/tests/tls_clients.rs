@@ -48,7 +48,7 @@ fn every_client_command_trusts_the_certificate_of_ca() {
 }
 
 #[test]
-fn a_ca_file_without_a_certificate_is_told_with_its_name() {
+fn a_ca_file_without_a_certificate_is_named_in_the_error() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("none.pem");
     std::fs::write(&file, "nothing").unwrap();

@@ -109,13 +109,13 @@ async fn run(listener: TcpListener, tls: Option<TlsAcceptor>, app: Router, bound
 /// a quarter of them.
 #[derive(Default)]
 struct Full {
-    is_told: bool,
+    is_logged: bool,
 }
 
 impl Full {
     fn look(&mut self, free: usize, connections: usize) {
-        if free == 0 && !self.is_told {
-            self.is_told = true;
+        if free == 0 && !self.is_logged {
+            self.is_logged = true;
             tracing::warn!(
                 connections,
                 "there are as many connections as the server may have; more wait until one ends. \
@@ -123,12 +123,12 @@ impl Full {
             );
         }
         if free > connections / 4 {
-            self.is_told = false;
+            self.is_logged = false;
         }
     }
 
     fn refused(&mut self, why: &io::Error) {
-        if !std::mem::replace(&mut self.is_told, true) {
+        if !std::mem::replace(&mut self.is_logged, true) {
             tracing::warn!("a connection could not be accepted: {why}; it waits until one ends");
         }
     }

@@ -14,7 +14,7 @@ pub struct Examined {
 }
 
 impl Examined {
-    /// What was found in a file.
+    /// Makes one of a file and its outcome.
     pub fn new(file: impl Into<String>, outcome: Result<(), Error>) -> Examined {
         Examined { file: file.into(), outcome }
     }

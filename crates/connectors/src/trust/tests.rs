@@ -50,7 +50,7 @@ fn another_certificate_a_wrong_name_and_an_expired_one_are_refused() {
 }
 
 #[test]
-fn a_file_without_a_certificate_is_told() {
+fn a_text_without_a_certificate_is_refused() {
     assert!(client(Some(b"no PEM")).unwrap_err().contains("no certificate"));
     assert!(client(None).is_ok());
 }

@@ -1,4 +1,4 @@
-//! What a worker makes known to monitoring: numbers that never run backwards.
+//! Numbers that a worker makes known to monitoring; they never run backwards.
 //!
 //! After a crash a pipeline goes on from its checkpoint and takes again what came behind it.
 //! Its totals say less meanwhile than was made known before, and a counter that falls is taken
@@ -18,7 +18,7 @@ use super::Board;
 use crate::Totals;
 use crate::live::Live;
 
-/// What a pipeline has made known.
+/// Numbers that a pipeline has made known.
 #[derive(Clone, Debug, Default)]
 pub struct Shown {
     /// Since the pipeline began; none while it takes again what it took before a crash.
@@ -30,7 +30,7 @@ pub struct Shown {
     pub flush_from: Option<i64>,
 }
 
-/// What a worker keeps to make numbers known.
+/// The state that decides which numbers are made known.
 pub(super) struct Known {
     /// The end of the log when the process started.
     taken_before: u64,
@@ -77,7 +77,7 @@ impl Known {
 }
 
 impl Board {
-    /// What the pipeline has made known.
+    /// Returns the numbers that the pipeline has made known.
     pub fn shown(&self) -> Shown {
         self.shown.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

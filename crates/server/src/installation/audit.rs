@@ -39,7 +39,7 @@ pub struct AuditEntry {
 pub struct Image(Option<Box<RawValue>>);
 
 impl Image {
-    /// What a user sent.
+    /// JSON that a user sent.
     pub fn sent(bytes: &[u8]) -> Image {
         Image(Some(verbatim::sent(bytes)))
     }

@@ -103,7 +103,8 @@ impl Installation {
         gauge
     }
 
-    /// What a pipeline has done, if it may be made known: what stands still shows what it has.
+    /// Returns the totals of a pipeline, if they may be made known; a paused pipeline shows
+    /// those it has.
     pub(crate) fn totals_shown(&self, served: &Served) -> Option<Totals> {
         let board = served.board();
         board.shown().totals.or_else(|| board.is_paused().then(|| board.totals()))
@@ -140,7 +141,7 @@ impl Installation {
         all.filter_map(status).collect()
     }
 
-    /// Says which checkpoints of a pipeline were damaged and left out.
+    /// Logs which checkpoints of a pipeline were damaged and left out.
     pub(super) fn log_damaged_checkpoints(&self, pipeline: &KeptPipeline) {
         let folder = format!("{}/checkpoints", folder_of(pipeline.id));
         let names = self.disk.list(&folder).unwrap_or_default();

@@ -46,7 +46,7 @@ pub struct Verified {
     pub records: u64,
     /// Files read whole.
     pub files: u64,
-    /// What differs, is damaged or was not read, in sentences.
+    /// What differs, is damaged, or was not read, in sentences.
     pub differences: Vec<String>,
 }
 
@@ -89,7 +89,7 @@ pub fn verify(data: &Path, scratch: &Path, threads: usize) -> Result<Verified, E
     let pipelines = catalog.scan(Table::Pipelines, b"", None, usize::MAX)?;
     let below: Arc<dyn Disk> = Arc::new(at(data)?);
     for (number, (_, value)) in pipelines.iter().enumerate() {
-        // A row that does not read as a pipeline was told above.
+        // A row that does not read as a pipeline was reported above.
         let Ok(pipeline) = kept::<KeptPipeline>(value) else { continue };
         if below.list(&format!("{}/checkpoints", folder_of(pipeline.id))).map_or(true, |names| names.is_empty()) {
             continue;

@@ -252,7 +252,7 @@ pub const TABLE: &[Setting] = &[
         "sessions.flush_overdue",
         Kind::Seconds(1, YEARS),
         "1m",
-        "A flush that is overdue for longer is told, and the server is not ready; none: never",
+        "A flush that is overdue for longer makes an event, and the server is not ready; none: never",
     )
     .or_none(),
     row(

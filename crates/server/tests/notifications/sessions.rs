@@ -97,9 +97,9 @@ fn silence_and_a_long_correction_queue_are_told_once() {
     installation.close();
 }
 
-/// A pipeline whose worker does nothing flushes nothing: that is told, and the server is not ready.
+/// A pipeline whose worker does nothing flushes nothing: an event says so, and the server is not ready.
 #[test]
-fn an_overdue_flush_is_told_and_so_is_that_it_is_over() {
+fn an_overdue_flush_and_its_end_each_make_one_event() {
     let (folder, clock) = (tempfile::tempdir().unwrap(), Hands::new());
     let chosen = settings(folder.path(), &["sessions.flush_overdue=10m"]);
     let installation = Installation::open(chosen, Arc::<Hands>::clone(&clock)).unwrap().0;

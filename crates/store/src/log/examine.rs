@@ -11,8 +11,7 @@ use crate::{Error, Kind};
 type Shared = Arc<dyn Disk>;
 
 /// Reads every segment of a log whole: heads, and each entry against its checksums. Bytes at
-/// its end that are no entry are told too: a crash tears the last write, and so may damage;
-/// the two look alike.
+/// its end that are no entry are reported too: a torn write and damage look alike there.
 ///
 /// `scratch` takes what recovery would write.
 ///

@@ -211,7 +211,7 @@ impl Run {
     }
 }
 
-/// What a manifest would say of a file, as far as opening it compares that.
+/// Returns the entry that a manifest would have for a file, as far as opening compares it.
 pub(super) fn named_in(disk: &dyn Disk, folder: &str, file: &str) -> Result<Named, Error> {
     let name = format!("{folder}/{file}");
     let number = file.strip_suffix(".rollup").and_then(|digits| u64::from_str_radix(digits, 16).ok());

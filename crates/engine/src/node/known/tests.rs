@@ -1,4 +1,4 @@
-//! What is made known, and from when on.
+//! Which numbers are made known, and from when on.
 
 use super::*;
 

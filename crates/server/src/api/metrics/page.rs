@@ -32,7 +32,7 @@ impl Form {
     }
 }
 
-/// What a family is.
+/// The type of a family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     /// Only grows. Its name ends in `_total`.

@@ -3,7 +3,7 @@
 
 use super::page::{Kind, Page};
 
-/// What the kernel says.
+/// Numbers of the process, from the kernel.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Process {
     /// In ticks.
@@ -14,7 +14,7 @@ struct Process {
     resident_pages: u64,
 }
 
-/// Writes what is known of the process, by the names that client libraries use.
+/// Writes the numbers of the process, by the names that client libraries use.
 pub(super) fn write(page: &mut Page) {
     let read = |file: &str| std::fs::read_to_string(format!("/proc/{file}")).ok();
     let Some(process) = read("self/stat").and_then(|text| parse_stat(&text)) else { return };

@@ -2,7 +2,7 @@
 //!
 //! A recount reads what it needs. What it does not need (rollups, pages of identities that are
 //! not asked for, the checkpoint before the newest, files of events that the log still has) is
-//! damaged all the same, and found here. A file that no reader knows is told as not read.
+//! damaged all the same, and found here. A file that no reader knows is reported as not read.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -20,7 +20,7 @@ use super::super::{CATALOG_FILE, KeptPipeline, LOG_FOLDER, kept};
 /// Endings of files that hold nothing: one that was being written when the program ended.
 const UNFINISHED: &str = ".new";
 
-/// What was read, and what is wrong with it.
+/// The files that were read, and the damage that was found.
 #[derive(Default)]
 pub(super) struct Files {
     pub(super) read: BTreeSet<String>,
@@ -45,7 +45,7 @@ impl Files {
         }
     }
 
-    /// Says which files of the directory were not read.
+    /// Reports the files of the directory that were not read.
     fn add_unread(&mut self, data: &Path) -> Result<(), Error> {
         for file in all_files(data)? {
             let is_known = self.read.contains(&file) || file == Lock::FILE || file == CATALOG_FILE;
@@ -73,7 +73,7 @@ pub(super) fn examine(
     };
     of_log(&mut files, LOG_FOLDER)?;
     for (_, value) in catalog.scan(Table::Pipelines, b"", None, usize::MAX)? {
-        // A row that does not read as a pipeline is told with the catalog's rows.
+        // A row that does not read as a pipeline is reported with the rows of the catalog.
         let Ok(pipeline) = kept::<KeptPipeline>(&value) else { continue };
         let folder = folder_of(pipeline.id);
         of_log(&mut files, &records_folder(&folder))?;

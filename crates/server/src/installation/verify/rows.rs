@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_row_that_is_not_of_its_table_is_told_with_its_key() {
+    fn a_row_that_is_not_of_its_table_is_reported_with_its_key() {
         let catalog = Catalog::in_memory().unwrap();
         assert_eq!(examine(&catalog).unwrap(), Vec::<String>::new());
         let tables = Table::ALL.into_iter().filter(|table| *table != Table::NoticesWaiting);

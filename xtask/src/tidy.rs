@@ -3,7 +3,10 @@
 //! - paths and symbols in ARCHITECTURE.md exist;
 //! - every source file says what it holds (`//!`) and stays within 500 lines;
 //! - the core has no floats, clocks or random sources;
+//! - nothing else has floats but for what is listed (`digits`);
 //! - no file speaks of a machine or a registry.
+
+mod digits;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -59,6 +62,9 @@ fn source(name: &str, text: &str, findings: &mut Vec<String>) {
     let lines = text.lines().count();
     if lines > LINES_MAX && !is_test {
         findings.push(format!("{name}: {lines} lines; more than {LINES_MAX}"));
+    }
+    if !is_test {
+        digits::check(name, text, findings);
     }
     let forbidden: &[&str] = match name.starts_with("crates/core/src") && !is_test {
         true => &["f32", "f64", "SystemTime", "Instant::now", "rand::", "std::fs", "std::net"],

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+use crate::client::Server;
+
 /// Usage metering and mediation: events in, exact metered records out.
 #[derive(Debug, Parser)]
 #[command(name = "flowmeter", version, about, propagate_version = true)]
@@ -241,17 +243,6 @@ pub(crate) struct Periods {
     pub(crate) to: Option<String>,
 }
 
-/// Where a server is, and who asks it.
-#[derive(Debug, Args)]
-pub(crate) struct Server {
-    /// The server's address
-    #[arg(long, env = "FLOWMETER_URL", default_value = "http://127.0.0.1:8888", value_name = "URL")]
-    pub(crate) url: String,
-    /// An API key
-    #[arg(long, env = "FLOWMETER_KEY", hide_env_values = true, value_name = "KEY")]
-    pub(crate) key: Option<String>,
-}
-
 /// Explain a metered record or an event, as a server knows it.
 ///
 /// Of a record: the events that made it, and whether they add up to it again. Of an event:
@@ -266,18 +257,15 @@ pub(crate) struct Explain {
     pub(crate) id: String,
     #[command(flatten)]
     pub(crate) server: Server,
-    /// The form of the answer
-    #[arg(long, short, default_value = "table", value_name = "table|json")]
-    pub(crate) output: Form,
 }
 
 /// Count everything again and compare with what is stored.
 ///
-/// Reads the log, and the event store where the log no longer reaches back, with an engine
-/// that knows nothing, and compares meters and records. Changes nothing. The server is to be
-/// stopped.
+/// Reads every file whole and compares it with its checksums. Then counts the log again, and
+/// the event store where the log no longer reaches back, with an engine that knows nothing,
+/// and compares meters and records. Changes nothing. The server is to be stopped.
 #[derive(Debug, Args)]
-#[command(after_help = "Exit codes: 0 everything is equal; 3 something is not.")]
+#[command(after_help = "Exit codes: 0 everything was read and is equal; 3 something is not, is damaged, or was not read.")]
 pub(crate) struct Verify {
     /// The data directory
     #[arg(long, value_name = "DIR")]
@@ -292,22 +280,18 @@ pub(crate) struct Verify {
 
 /// Copy everything a server keeps to a new folder.
 ///
-/// Of a server that runs: --url (and --key, of an admin); the folder is then on its machine.
-/// Of one that does not: --data.
+/// A server that runs is asked for it, with a key of an admin; the folder is then on its
+/// machine. With --data the folder of a server that does not run is copied.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  flowmeter backup --data /var/lib/flowmeter --to /backup/monday\n  flowmeter backup --url http://127.0.0.1:8888 --to /backup/monday"
+    after_help = "Examples:\n  flowmeter backup --data /var/lib/flowmeter --to /backup/monday\n  flowmeter backup --url https://meter:8888 --ca ca.pem --to /backup/monday"
 )]
 pub(crate) struct Backup {
     /// The data directory of a server that does not run
-    #[arg(long, value_name = "DIR", conflicts_with = "url")]
+    #[arg(long, value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,
-    /// The address of a server that runs
-    #[arg(long, value_name = "URL", required_unless_present = "data")]
-    pub(crate) url: Option<String>,
-    /// An API key with the scope admin
-    #[arg(long, env = "FLOWMETER_KEY", hide_env_values = true, value_name = "KEY")]
-    pub(crate) key: Option<String>,
+    #[command(flatten)]
+    pub(crate) server: Server,
     /// A folder that is empty or not there
     #[arg(long, value_name = "DIR")]
     pub(crate) to: PathBuf,

@@ -2,31 +2,58 @@
 
 use std::process::ExitCode;
 
+use anyhow::Context;
 use flowmeter_server::installation::backup::{back_up, restore as restored};
+use serde::Deserialize;
 use serde_json::json;
 
-use crate::args::{Backup, Restore};
-use crate::asking::ask;
+use crate::args::{Backup, Form, Restore};
+use crate::client::{Connection, table};
+use crate::clock;
 use crate::failure;
 
+/// The answer of a server that made a backup.
+#[derive(Deserialize)]
+struct Made {
+    files: u64,
+    bytes: u64,
+}
+
 pub(crate) fn backup(backup: &Backup) -> anyhow::Result<ExitCode> {
-    let (files, bytes) = match (&backup.data, &backup.url) {
-        (Some(data), _) => {
-            let made = back_up(data, &backup.to, crate::clock::now())?;
-            (made.files.len() as u64, made.bytes())
+    let (files, bytes, json) = match &backup.data {
+        Some(data) => {
+            let made = back_up(data, &backup.to, clock::now())?;
+            let (files, bytes) = (made.files.len() as u64, made.bytes());
+            let to = backup.to.display().to_string();
+            let told = json!({"files": files, "bytes": bytes, "to": to});
+            (files, bytes, told.to_string().into_bytes())
         }
-        (None, url) => {
+        None => {
             let to = std::path::absolute(&backup.to)?;
-            let url = url.as_deref().unwrap_or_default();
-            let told = ask(url, backup.key.as_deref(), "/api/v1/backup", Some(&json!({"to": to})))?.good()?;
-            (told["files"].as_u64().unwrap_or_default(), told["bytes"].as_u64().unwrap_or_default())
+            let body = json!({"to": to}).to_string().into_bytes();
+            // A backup takes as long as its files are large.
+            let connection = Connection::patient(&backup.server)?;
+            let body = Some(("application/json", body.as_slice()));
+            let answer = connection.ask("POST", "/api/v1/backup", body)?.good()?;
+            let url = &backup.server.url;
+            let no_backup = || format!("the answer of {url} is not about a backup");
+            let told: Made = serde_json::from_slice(&answer).with_context(no_backup)?;
+            (told.files, told.bytes, answer)
         }
     };
-    failure::print(&format!("{files} files, {bytes} bytes in {}\n", backup.to.display()))
+    match backup.server.output {
+        Form::Json => failure::print(&table::one(&json, Form::Json)),
+        Form::Table => {
+            let to = backup.to.display();
+            failure::print(&format!("{files} files, {bytes} bytes in {to}\n"))
+        }
+    }
 }
 
 pub(crate) fn restore(restore: &Restore) -> anyhow::Result<ExitCode> {
     let made = restored(&restore.from, &restore.data)?;
     let (files, bytes) = (made.files.len(), made.bytes());
-    failure::print(&format!("{files} files, {bytes} bytes of {} in {}\n", made.at, restore.data.display()))
+    let data = restore.data.display();
+    let text = format!("{files} files, {bytes} bytes of {} in {data}\n", made.at);
+    failure::print(&text)
 }

@@ -9,7 +9,7 @@ mod commands;
 mod connection;
 mod events;
 mod keys;
-mod table;
+pub(crate) mod table;
 mod watch;
 
 use std::path::Path;
@@ -19,7 +19,7 @@ use serde_json::value::RawValue;
 
 pub(crate) use commands::Commands;
 use commands::{Asked, Paging};
-use connection::Connection;
+pub(crate) use connection::{Connection, Server};
 use table::Columns;
 
 use crate::args::Form;
@@ -82,7 +82,7 @@ fn read(file: &Path) -> anyhow::Result<Vec<u8>> {
 }
 
 /// One part of a path: whatever is in a name stays in that part.
-fn part(name: &str) -> String {
+pub(crate) fn part(name: &str) -> String {
     const KEPT: &[u8] = b"-._~";
     let mut out = String::new();
     for &c in name.as_bytes() {

@@ -2,7 +2,6 @@
 //! the only one that asks what time it is.
 
 mod args;
-mod asking;
 mod backup;
 mod bench;
 mod check;

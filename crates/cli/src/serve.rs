@@ -1,6 +1,6 @@
 //! `flowmeter serve`: settings, logging, signals; the server does the rest.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -34,10 +34,11 @@ pub(crate) fn serve(serve: &Serve) -> anyhow::Result<ExitCode> {
     let documents = serve.pipeline.iter().map(|path| document(path)).collect::<anyhow::Result<Vec<_>>>()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("threads")?;
     let data = settings.data.clone();
+    let config = serve.config.as_ref().map(|path| path.display().to_string());
     let scheme = if settings.tls.is_some() { "https" } else { "http" };
     let stop = async {
         let signal = stopped().await;
-        tracing::info!("{signal}: no more requests are taken; what was taken is finished");
+        tracing::info!(signal, "shutdown started: no more requests are taken; what was taken is finished");
     };
     let jump_max = settings.clock_jump_max.map(|max| i64::try_from(max.as_nanos()).unwrap_or(i64::MAX));
     let clock = Arc::new(SteadyClock::new(Arc::new(Wall), Arc::new(SinceBoot), jump_max));
@@ -45,6 +46,13 @@ pub(crate) fn serve(serve: &Serve) -> anyhow::Result<ExitCode> {
         // Who started it may have stopped listening: that is no reason to stop.
         let mut out = std::io::stdout().lock();
         let version = env!("CARGO_PKG_VERSION");
+        tracing::info!(
+            version,
+            listen = format!("{scheme}://{address}"),
+            data = data.display().to_string(),
+            settings = config.as_deref().unwrap_or("none"),
+            "flowmeter started"
+        );
         drop(writeln!(out, "flowmeter {version} listens on {scheme}://{address}, data in {}", data.display()));
         for served in installation.served() {
             drop(writeln!(out, "pipeline {} is running", served.kept.name));
@@ -53,7 +61,7 @@ pub(crate) fn serve(serve: &Serve) -> anyhow::Result<ExitCode> {
     if let Some(why) = traces.and_then(|traces| traces.shutdown().err()) {
         tracing::warn!("the last traces did not arrive: {why}");
     }
-    tracing::info!("everything is written; until next time");
+    tracing::info!("shutdown complete");
     Ok(ExitCode::SUCCESS)
 }
 
@@ -91,6 +99,8 @@ pub(crate) fn settings(serve: &Serve) -> anyhow::Result<Settings> {
 fn log(settings: &Settings, traces: Option<&SdkTracerProvider>) {
     let level = settings.tracing.level.parse().unwrap_or(LevelFilter::INFO);
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false);
+    // A file or a journal would keep the codes of colours as text.
+    let lines = lines.with_ansi(std::io::stderr().is_terminal());
     let lines = if settings.tracing.json { lines.json().boxed() } else { lines.boxed() };
     let lines = lines.with_filter(Targets::new().with_default(level).with_target(TARGET, LevelFilter::OFF));
     // A subscriber that is there already is as good.

@@ -5,6 +5,8 @@ use std::time::Duration;
 use flowmeter_core::plan::Plan;
 use flowmeter_core::session::Status;
 use flowmeter_engine::Totals;
+use flowmeter_server::verbatim::{self, Object};
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use crate::journal::Journal;
@@ -162,17 +164,18 @@ impl Summary<'_> {
         })
     }
 
-    pub(crate) fn test_json(&self, records: &[String]) -> Value {
+    /// The report of a DEBUG session: fields and records as they are, every digit of them.
+    pub(crate) fn test_json(&self, records: &[String]) -> Box<RawValue> {
         let mut report = self.json();
-        let samples = self.watch.taps.iter().map(|(operator, source_line, fields)| {
-            let fields: Value = serde_json::from_str(fields).unwrap_or_default();
-            json!({"operator": self.plan.nodes[usize::from(*operator)].id, "line": source_line, "fields": fields})
-        });
-        report["samples"] = samples.collect();
-        let raw = |record: &String| serde_json::from_str::<Value>(record).unwrap_or_default();
-        report["wouldFlush"] = records.iter().map(raw).collect();
         report["passed"] = json!(self.journal.session.status() == Status::TestingPassed);
-        report
+        let samples = self.watch.taps.iter().map(|(operator, source_line, fields)| {
+            let operator = &self.plan.nodes[usize::from(*operator)].id;
+            let sample = Object::of(&json!({"operator": operator, "line": source_line}));
+            sample.with("fields", &verbatim::sent(fields.as_bytes())).finish()
+        });
+        let records = records.iter().map(|record| verbatim::sent(record.as_bytes()));
+        let report = Object::of(&report).with_list("samples", &samples.collect::<Vec<_>>());
+        report.with_list("wouldFlush", &records.collect::<Vec<_>>()).finish()
     }
 }
 

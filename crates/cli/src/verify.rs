@@ -17,10 +17,15 @@ pub(crate) fn verify(verify: &Verify) -> anyhow::Result<ExitCode> {
     drop(std::fs::remove_dir_all(&scratch));
     let verified = outcome?;
     let mut text: String = verified.differences.iter().map(|difference| format!("{difference}\n")).collect();
-    let ending = if verified.differences.is_empty() { "everything is equal" } else { "not everything is equal" };
+    let ending = match verified.differences.is_empty() {
+        true => "everything is equal",
+        false => "not everything is equal and whole",
+    };
+    let [files, pipelines, events] = [verified.files, verified.pipelines, verified.events];
+    let [meters, records] = [verified.meters, verified.records];
     text.push_str(&format!(
-        "{} pipelines, {} events counted again, {} meters and {} records compared: {ending}\n",
-        verified.pipelines, verified.events, verified.meters, verified.records
+        "{files} files read whole, {pipelines} pipelines, {events} events counted again, \
+         {meters} meters and {records} records compared: {ending}\n",
     ));
     failure::print(&text)?;
     Ok(if verified.differences.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })

@@ -292,3 +292,82 @@ fn a_backup_taken_beside_the_work_restores() {
     let refused = flowmeter(&["restore", "--from", &second.display().to_string(), "--data", &third]);
     assert!(!refused.status.success() && told(&refused).contains("is not what was backed up"), "{}", told(&refused));
 }
+
+/// A bit is turned over in one file after the other: each is reported, with its name.
+#[test]
+fn a_byte_that_changed_is_reported_whatever_file_it_is_in() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, file) = (folder.path().join("data"), pipeline_in(folder.path(), "hourly"));
+    let settings = ["log.segment_bytes=1MiB", "checkpoint.interval=1s"];
+    let batch = |run: u64| -> String {
+        let one = |nth: u64| event(&format!("{run}-{nth}"), &format!("u{}", nth % 9), "2024-05-01T10:10:00Z", &json!({"n": nth}));
+        (0..20_000).map(one).collect()
+    };
+    // Two runs leave two checkpoints.
+    for run in 0..4 {
+        let server = Server::start(&data, Some(&file), &settings);
+        assert_eq!(server.post("/api/v1/events?wait=counted", &story(run + 1)).0, 200);
+        assert_eq!(server.post("/api/v1/events", &batch(run)).0, 204);
+        server.stop();
+    }
+    let whole = verify(&data);
+    assert!(whole.status.success(), "{}", told(&whole));
+    let files = files_of(&data);
+    let kinds = ["log/", "/records/", "/parked/", "/verdicts/", ".ckpt", ".run", ".rollup", ".parquet"];
+    for kind in kinds {
+        let of_kind: Vec<&PathBuf> = files.iter().filter(|path| path.display().to_string().contains(kind)).collect();
+        assert!(!of_kind.is_empty(), "no file of the kind {kind}: {files:?}");
+        // The oldest is the one that nothing else asks for.
+        let path = of_kind[0];
+        let bytes = std::fs::read(path).unwrap();
+        let offsets = [0, 9, bytes.len() / 3, bytes.len() / 2, bytes.len() - 30, bytes.len() - 1];
+        for at in offsets {
+            let mut damaged = bytes.clone();
+            damaged[at] ^= 0x10;
+            std::fs::write(path, &damaged).unwrap();
+            let differs = verify(&data);
+            let said = told(&differs);
+            assert_eq!(differs.status.code(), Some(3), "{} at {at} of {}: {said}", path.display(), bytes.len());
+            let name = path.file_name().unwrap().to_str().unwrap();
+            assert!(said.contains(name), "{} at {at}: {said}", path.display());
+        }
+        std::fs::write(path, &bytes).unwrap();
+    }
+    damaged_text_of_the_catalog_is_reported(&data);
+    // A file that is none of ours is reported as not read.
+    std::fs::write(data.join("events/notes.txt"), "mine").unwrap();
+    let unread = verify(&data);
+    assert_eq!(unread.status.code(), Some(3));
+    assert!(told(&unread).contains("events/notes.txt: not read"), "{}", told(&unread));
+    std::fs::remove_file(data.join("events/notes.txt")).unwrap();
+    assert!(verify(&data).status.success());
+}
+
+/// The file holds older copies of a text where they are free for others: all are changed.
+fn damaged_text_of_the_catalog_is_reported(data: &Path) {
+    let path = data.join("catalog.redb");
+    let bytes = std::fs::read(&path).unwrap();
+    for text in ["resetSchedule", "\"sessionRunType\"", "session.start"] {
+        let mut damaged = bytes.clone();
+        let found: Vec<usize> = (0..bytes.len() - text.len()).filter(|at| bytes[*at..].starts_with(text.as_bytes())).collect();
+        assert!(!found.is_empty(), "{text}");
+        found.into_iter().for_each(|at| damaged[at] ^= 1);
+        std::fs::write(&path, damaged).unwrap();
+        let differs = verify(data);
+        assert_eq!(differs.status.code(), Some(3), "{text}: {}", told(&differs));
+        assert!(told(&differs).contains("catalog.redb"), "{text}: {}", told(&differs));
+    }
+    std::fs::write(&path, bytes).unwrap();
+}
+
+fn files_of(data: &Path) -> Vec<PathBuf> {
+    let (mut folders, mut files) = (vec![data.to_owned()], Vec::new());
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() { folders.push(path) } else { files.push(path) }
+        }
+    }
+    files.sort();
+    files
+}

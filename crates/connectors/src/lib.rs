@@ -14,6 +14,7 @@ pub mod retry_after;
 mod secret;
 pub mod signature;
 pub mod target;
+pub mod trust;
 
 pub use client::blocking_client;
 pub use secret::expand;

@@ -16,6 +16,7 @@ pub mod decimal;
 pub mod event;
 pub mod expression;
 pub mod image;
+pub mod json;
 pub mod limits;
 pub mod mediation;
 pub mod meter_type;

@@ -9,7 +9,7 @@ use flowmeter_core::time::Timestamp;
 use flowmeter_core::verdict::Tally;
 use flowmeter_store::disk::{Disk, read_all, write_whole};
 use flowmeter_store::identities::Manifest;
-use flowmeter_store::rollups;
+use flowmeter_store::{Examined, rollups};
 use rayon::prelude::*;
 use zstd::stream::write::Encoder;
 
@@ -202,6 +202,27 @@ pub(crate) fn positions(disk: &dyn Disk, pipeline: &str) -> Result<Vec<u64>, Err
     let folder = folder(pipeline);
     let names = disk.list(&folder).map_err(|why| Error::from(flowmeter_store::Error::io(&folder, &why)))?;
     Ok(names.iter().filter_map(|name| name.strip_suffix(".ckpt")?.parse().ok()).collect())
+}
+
+/// Reads every checkpoint of a pipeline whole, the damaged ones that were set aside included.
+///
+/// # Errors
+/// The folder cannot be listed.
+pub fn examine(disk: &dyn Disk, pipeline: &str) -> Result<Vec<Examined>, Error> {
+    let folder = folder(pipeline);
+    let names = disk.list(&folder).map_err(|why| Error::from(flowmeter_store::Error::io(&folder, &why)))?;
+    let files = names.iter().filter(|name| name.ends_with(".ckpt") || name.ends_with(".damaged"));
+    let one = |name: &String| {
+        let file = format!("{folder}/{name}");
+        let read = read_all(disk, &file).map_err(|why| flowmeter_store::Error::io(&file, &why));
+        let whole = |bytes: Vec<u8>| match Checkpoint::read(&bytes, unpack) {
+            Ok(_) => Ok(()),
+            Err(why) => Err(flowmeter_store::Error::corrupt(&file, why)),
+        };
+        let outcome = read.and_then(whole);
+        Examined::new(file, outcome)
+    };
+    Ok(files.map(one).collect())
 }
 
 /// What a checkpoint that may be gone on from names.

@@ -51,7 +51,7 @@ impl From<flowmeter_store::Error> for Error {
         use flowmeter_store::Kind as Stored;
         let kind = match why.kind {
             Stored::Full => Kind::Full,
-            Stored::Unavailable | Stored::Poisoned => Kind::Unavailable,
+            Stored::Unavailable | Stored::Descriptors | Stored::Poisoned => Kind::Unavailable,
             Stored::Corrupt => Kind::Corrupt,
             Stored::Format | Stored::Invalid => Kind::Invalid,
             Stored::Bug => Kind::Bug,

@@ -27,6 +27,7 @@ mod roll;
 mod round;
 mod source;
 
+pub use checkpoint::examine as examine_checkpoints;
 pub use error::{Error, Kind};
 pub use lane::Superseded;
 pub use merge::RecordSink;

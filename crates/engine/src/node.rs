@@ -11,12 +11,14 @@
 //! never holds up the writer.
 
 mod board;
+mod known;
 mod steady;
 mod ticker;
 mod worker;
 mod writer;
 
 pub use board::Board;
+pub use known::Shown;
 pub use steady::{SteadyClock, Stopwatch};
 pub use ticker::Ticker;
 pub use worker::{After, Judgement, Surroundings, Worker, WorkerSettings, open_reader};

@@ -50,7 +50,7 @@ pub struct Answers {
 }
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
-struct Answer {
+pub(crate) struct Answer {
     at_ns: i64,
     /// Of method, path and body.
     asked: String,

@@ -31,6 +31,7 @@ mod replay;
 mod retention;
 mod sessions;
 mod stopped;
+mod standing;
 mod telling;
 mod test_data;
 mod trace;
@@ -73,6 +74,7 @@ pub use readiness::{Condition, Standing};
 pub use records::RecordView;
 pub use sessions::{KeptSession, SessionEvent, counts};
 pub use stopped::Stopped;
+pub(crate) use standing::PipelineGauge;
 pub use test_data::TestData;
 pub use trace::event_shown;
 pub use trial::Trial;
@@ -137,6 +139,7 @@ pub struct Installation {
     /// Whether the machine's clock was not followed when it was looked at last.
     clock_jumped: AtomicBool,
     /// Events are numbered one at a time.
+    standing: standing::Standing,
     teller: telling::Teller,
 }
 
@@ -226,7 +229,7 @@ impl Installation {
             settings,
             clock,
             disk,
-            catalog,
+            catalog: Arc::clone(&catalog),
             tail,
             has_threads,
             clock_jumped: AtomicBool::new(false),
@@ -242,6 +245,7 @@ impl Installation {
             keeping: Mutex::default(),
             _lock: lock,
             teller: telling::Teller::default(),
+            standing: standing::Standing::of(&catalog)?,
         });
         installation.begin_applying()?;
         installation.go_on()?;

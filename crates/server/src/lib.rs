@@ -26,3 +26,4 @@ pub mod serve;
 pub mod settings;
 pub mod tls;
 pub mod traces;
+pub mod verbatim;

@@ -32,6 +32,11 @@ const SUBJECTS: &str = "/openmeter/api/v1/meters/{idOrSlug}/subjects";
 const VALUES: &str = "/openmeter/api/v1/meters/{idOrSlug}/group-by/{groupByKey}/values";
 
 /// Its endpoints.
+/// Whether a row of the catalog is a meter of this API.
+pub(crate) fn read_kept(value: &[u8]) -> Result<(), String> {
+    serde_json::from_slice::<meter::KeptMeter>(value).map(drop).map_err(|why| why.to_string())
+}
+
 pub(crate) fn endpoints() -> Vec<Endpoint> {
     let mut all = events::endpoints();
     all.extend(meters::endpoints());

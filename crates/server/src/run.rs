@@ -16,7 +16,7 @@ use crate::keys::{KeyRing, StoredKey};
 use crate::limits::{Gate, RateLimits};
 use crate::notifications::courier::Courier;
 use crate::security_headers::{self, Transport};
-use crate::serve::{self, Bounds, Served};
+use crate::serve::{self, Bounds, Served, descriptors};
 use crate::settings::Settings;
 use crate::tls::Tls;
 use crate::{access, compressed, loopback, notifications, problem};
@@ -59,7 +59,15 @@ pub async fn run(
         None => None,
         Some(files) => Some(Arc::new(Tls::load(&files.cert, &files.key).map_err(|why| invalid(why.to_string()))?)),
     };
-    let bounds = Bounds::new(&settings.limits, settings.drain);
+    let descriptors = descriptors::raise();
+    let bounds = Bounds::new(&settings.limits, settings.drain, descriptors);
+    if (bounds.connections as u64) < settings.limits.connections {
+        tracing::info!(
+            connections = bounds.connections,
+            "fewer connections than limits.connections: the process may open {} files",
+            descriptors.unwrap_or(u64::MAX)
+        );
+    }
     let opening = (settings.clone(), Arc::clone(&clock));
     let opened = tokio::task::spawn_blocking(move || Installation::open(opening.0, opening.1)).await;
     let (installation, recovered) = opened.map_err(|why| Error::new(Kind::Bug, why.to_string()))??;

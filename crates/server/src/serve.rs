@@ -6,6 +6,7 @@
 //! `drain` the rest is cut off.
 
 mod connection;
+pub mod descriptors;
 #[cfg(test)]
 mod tests;
 mod unread;
@@ -42,11 +43,12 @@ pub struct Bounds {
 }
 
 impl Bounds {
-    /// From the settings.
-    pub fn new(limits: &Limits, drain: Duration) -> Bounds {
+    /// From the settings, within what the process may have open.
+    pub fn new(limits: &Limits, drain: Duration, descriptors: Option<u64>) -> Bounds {
         let fit = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
+        let connections = limits.connections.min(descriptors::room(descriptors)).max(1);
         Bounds {
-            connections: fit(limits.connections).min(Semaphore::MAX_PERMITS),
+            connections: fit(connections).min(Semaphore::MAX_PERMITS),
             header_timeout: limits.header_timeout,
             header_bytes_max: fit(limits.header_bytes_max),
             write_idle: limits.write_idle,
@@ -89,9 +91,11 @@ async fn run(listener: TcpListener, tls: Option<TlsAcceptor>, app: Served, stop:
     let room = Arc::new(Semaphore::new(bounds.connections));
     let (told, stopping) = watch::channel(false);
     let mut inside = JoinSet::new();
+    let mut full = Full::default();
     let mut stop = std::pin::pin!(stop);
     loop {
-        // A place first: who finds none waits in the kernel's line, at no cost to us.
+        full.look(room.available_permits(), bounds.connections);
+        // A place first: without one, connections wait in the kernel's queue, at no cost to us.
         let place = tokio::select! {
             biased;
             () = &mut stop => break,
@@ -112,14 +116,46 @@ async fn run(listener: TcpListener, tls: Option<TlsAcceptor>, app: Served, stop:
                 });
             }
             Err(why) if is_of_one_connection(&why) => {}
-            // No file descriptors, most likely: they come back when somebody leaves.
-            Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+            // No descriptors, most likely: there are some again when a connection ends.
+            Err(why) => {
+                full.refused(&why);
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
         }
     }
     drop(listener);
     told.send_replace(true);
     // Those still inside after that are cut off: dropping the set ends their tasks.
     let _ = tokio::time::timeout(bounds.drain, async { while inside.join_next().await.is_some() {} }).await;
+}
+
+/// Logs once that there is no room for connections, and again only after there was room for
+/// a quarter of them.
+#[derive(Default)]
+struct Full {
+    is_logged: bool,
+}
+
+impl Full {
+    fn look(&mut self, free: usize, connections: usize) {
+        if free == 0 && !self.is_logged {
+            self.is_logged = true;
+            tracing::warn!(
+                connections,
+                "there are as many connections as the server may have; more wait until one ends. \
+                 Raise limits.connections and the limit of open files (ulimit -n)"
+            );
+        }
+        if free > connections / 4 {
+            self.is_logged = false;
+        }
+    }
+
+    fn refused(&mut self, why: &io::Error) {
+        if !std::mem::replace(&mut self.is_logged, true) {
+            tracing::warn!("a connection could not be accepted: {why}; it waits until one ends");
+        }
+    }
 }
 
 /// The caller hung up before he was let in.

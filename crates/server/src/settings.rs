@@ -167,6 +167,8 @@ pub struct Sessions {
     pub silence: Option<Duration>,
     /// More parked events than that are told; `None`: never.
     pub corrections_bound: Option<u64>,
+    /// How long a flush may be overdue before that is told.
+    pub flush_overdue: Option<Duration>,
     /// The folder whose files DEBUG sessions may read; `None`: no files.
     pub test_files: Option<PathBuf>,
     /// Events of one DEBUG session that are not in its request.

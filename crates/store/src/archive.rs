@@ -19,6 +19,7 @@
 mod columns;
 mod draft;
 mod event;
+mod examine;
 mod filter;
 mod finished;
 mod input;
@@ -30,6 +31,7 @@ mod tests;
 use std::sync::Arc;
 
 pub use event::{ArchivedEvent, Row};
+pub use examine::examine;
 pub use filter::Filter;
 pub use scan::{Scan, extent, scan};
 

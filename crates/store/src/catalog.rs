@@ -278,6 +278,21 @@ impl Catalog {
         })
     }
 
+    /// Reads the whole file and compares it with its checksums. What it finds to mend is told
+    /// and stays mended, so that this is for a copy.
+    ///
+    /// # Errors
+    /// It is damaged.
+    pub fn check(&mut self) -> Result<(), Error> {
+        let database = self.database.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let Some(database) = database else { return Err(wrong(&self.name, &redb::Error::PreviousIo)) };
+        match database.check_integrity() {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(Error::corrupt(&self.name, "its pages are not what was written")),
+            Err(why) => Err(wrong(&self.name, &why.into())),
+        }
+    }
+
     /// Copies the catalog, as it is at this instant, into a new file. Whoever changes it
     /// meanwhile does not wait. `began` is called once that instant is fixed.
     pub fn copy_to(&self, file: &Path, began: impl FnOnce()) -> Result<(), Error> {

@@ -25,6 +25,12 @@ pub trait Disk: Send + Sync {
     fn list(&self, folder: &str) -> io::Result<Vec<String>>;
     /// Gives a file another name; a file that has it is replaced. All or nothing.
     fn rename(&self, from: &str, to: &str) -> io::Result<()>;
+    /// Gives a file another name in the same folder, durably. Without a descriptor to do it
+    /// with, the file keeps its name: that is known before anything changes.
+    fn rename_durably(&self, from: &str, to: &str, folder: &str) -> io::Result<()> {
+        self.rename(from, to)?;
+        self.sync_folder(folder)
+    }
     /// Takes a file away.
     fn remove(&self, name: &str) -> io::Result<()>;
     /// Makes a folder and those above it, durably.

@@ -9,6 +9,9 @@ pub enum Kind {
     Full,
     /// Try again later, or look at the disk: it did not do what it was asked.
     Unavailable,
+    /// Raise the limit of open files, or close some: no file could be opened. Nothing was
+    /// written; try again when there is room.
+    Descriptors,
     /// Restore from a backup: what lies there is not what was written.
     Corrupt,
     /// Use another version of this program: the format is newer, or unknown.
@@ -40,6 +43,7 @@ impl Error {
         let kind = match why.kind() {
             std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => Kind::Full,
             std::io::ErrorKind::InvalidData | std::io::ErrorKind::UnexpectedEof => Kind::Corrupt,
+            _ if is_without_descriptors(why) => Kind::Descriptors,
             _ => Kind::Unavailable,
         };
         Error::new(kind, format!("{file}: {why}"))
@@ -49,6 +53,13 @@ impl Error {
     pub fn corrupt(file: impl fmt::Display, what: impl fmt::Display) -> Error {
         Error::new(Kind::Corrupt, format!("{file}: {what}"))
     }
+}
+
+/// Whether the process (EMFILE) or the machine (ENFILE) has no descriptor left.
+fn is_without_descriptors(why: &std::io::Error) -> bool {
+    use rustix::io::Errno;
+    let known = [Errno::MFILE, Errno::NFILE].map(Errno::raw_os_error);
+    why.raw_os_error().is_some_and(|errno| known.contains(&errno))
 }
 
 impl fmt::Display for Error {

@@ -25,6 +25,7 @@
 //! After a failure of the disk the instance answers nothing any more; see
 //! [`SpilledIdentities::failure`].
 
+mod examine;
 mod filter;
 mod manifest;
 mod merge;
@@ -41,6 +42,7 @@ use std::sync::Arc;
 use flowmeter_core::partition::{Admission, Identities, Identity, IdentityTable, recorded_at};
 use flowmeter_core::time::Timestamp;
 
+pub use examine::examine;
 pub use manifest::Manifest;
 pub use sweep::sweep;
 

@@ -10,11 +10,13 @@ pub mod archive;
 pub mod catalog;
 pub mod disk;
 mod error;
+mod examine;
 pub mod identities;
 pub mod log;
 pub mod rollups;
 
 pub use error::{Error, Kind};
+pub use examine::Examined;
 
 /// The checksum of everything here: CRC-32C.
 pub fn checksum(bytes: &[u8]) -> u32 {

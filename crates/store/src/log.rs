@@ -14,6 +14,7 @@
 //! events. `first_item` numbers what is inside the payloads, so that an item is found
 //! without opening every frame.
 
+mod examine;
 mod frame;
 mod read;
 mod segment;
@@ -22,6 +23,7 @@ mod tests;
 
 use std::sync::Arc;
 
+pub use examine::examine;
 pub use frame::{Encoded, Entry, EntryKind};
 pub use read::{Reader, first_since, segments_of};
 
@@ -210,7 +212,7 @@ impl Log {
         match segment::create(&*self.disk, &self.folder, self.next, self.items) {
             Ok(file) => self.file = file,
             // The old one goes on; the next commit tries again.
-            Err(why) if why.kind == Kind::Full => return Ok(()),
+            Err(why) if matches!(why.kind, Kind::Full | Kind::Descriptors) => return Ok(()),
             Err(why) => return Err(self.poisoned(why)),
         }
         self.segments.push(Segment { first: self.next, first_item: self.items });

@@ -22,6 +22,7 @@
 mod amount;
 mod answer;
 mod block;
+mod examine;
 mod hot;
 mod manifest;
 mod merge;
@@ -42,6 +43,7 @@ use flowmeter_core::time::Timestamp;
 use uuid::Uuid;
 
 pub use answer::Partial;
+pub use examine::examine;
 pub use manifest::Manifest;
 pub use merge::{Merge, Merged};
 pub use query::{Query, ROWS_MAX, Row, SUBJECT, Window, WindowSize};

@@ -1,13 +1,17 @@
 //! Talking to a server: its address, the key, and what its refusals mean for a script.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::Args;
+use flowmeter_connectors::trust;
+use reqwest::blocking::{Client, RequestBuilder, Response};
+use reqwest::header::HeaderValue;
+use reqwest::redirect::Policy;
+use reqwest::{Method, Url};
 use serde_json::{Map, Value};
-use ureq::http::Request;
 
 use super::Call;
 use crate::args::Form;
@@ -27,7 +31,7 @@ pub(crate) struct Server {
     /// The API key, where the server asks for one
     #[arg(long, env = "FLOWMETER_KEY", hide_env_values = true, value_name = "KEY", global = true)]
     pub(crate) key: Option<String>,
-    /// A certificate (PEM) to trust besides those of the well-known authorities
+    /// Certificates (PEM) to trust instead of those of the well-known authorities
     #[arg(long, value_name = "FILE", global = true)]
     pub(crate) ca: Option<PathBuf>,
     /// The form of the answer
@@ -37,16 +41,24 @@ pub(crate) struct Server {
 
 /// A server that is asked.
 pub(crate) struct Connection {
-    agent: ureq::Agent,
+    client: Client,
     url: String,
     key: Option<String>,
 }
 
 /// An answer.
+#[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) retry_after_s: Option<u64>,
     pub(crate) body: Vec<u8>,
+}
+
+impl Answer {
+    /// The body of a good answer, or what the server says is wrong.
+    pub(crate) fn good(self) -> anyhow::Result<Vec<u8>> {
+        if (200..300).contains(&self.status) { Ok(self.body) } else { Err(refusal(&self)) }
+    }
 }
 
 impl Connection {
@@ -66,57 +78,58 @@ impl Connection {
             Some(("http" | "https", host)) if !host.is_empty() => host,
             _ => return Err(Wrong(format!("--url {url}: write http://HOST:PORT or https://HOST:PORT")).into()),
         };
-        let mut config = ureq::Agent::config_builder().http_status_as_error(false).max_redirects(0);
-        config = config.timeout_global(patience).user_agent(concat!("flowmeter/", env!("CARGO_PKG_VERSION")));
-        // What is on this machine is not asked for by way of a proxy.
+        let ca = match &server.ca {
+            None => None,
+            Some(file) => Some((file, super::read(file)?)),
+        };
+        let tls = trust::client(ca.as_ref().map(|(_, pem)| pem.as_slice()));
+        let tls = tls.map_err(|why| match &server.ca {
+            Some(file) => Wrong(format!("--ca {}: {why}", file.display())),
+            None => Wrong(why),
+        })?;
+        let mut client = Client::builder().use_preconfigured_tls(tls).redirect(Policy::none());
+        client = client.timeout(patience).user_agent(concat!("flowmeter/", env!("CARGO_PKG_VERSION")));
+        // Requests to this machine do not go through a proxy.
         if ["127.", "localhost", "[::1]"].iter().any(|here| host.starts_with(here)) {
-            config = config.proxy(None);
+            client = client.no_proxy();
         }
-        if let Some(file) = &server.ca {
-            let pem = super::read(file)?;
-            let trusted = ureq::tls::Certificate::from_pem(&pem).map_err(|why| Wrong(format!("{}: {why}", file.display())))?;
-            let roots = ureq::tls::RootCerts::new_with_certs(&[trusted]);
-            config = config.tls_config(ureq::tls::TlsConfig::builder().root_certs(roots).build());
-        }
-        Ok(Connection { agent: config.build().into(), url, key: server.key.clone() })
+        Ok(Connection { client: client.build().context("no client")?, url, key: server.key.clone() })
     }
 
     /// Sends a request; whatever is answered.
     pub(crate) fn ask(&self, method: &str, path: &str, body: Option<(&str, &[u8])>) -> anyhow::Result<Answer> {
-        let request = self.request(method, path);
-        let invalid = |why: ureq::http::Error| Wrong(format!("{}{path}: {why}", self.url));
-        let sent = match body {
-            Some((content_type, body)) => {
-                self.agent.run(request.header("content-type", content_type).body(body).map_err(invalid)?)
-            }
-            None => self.agent.run(request.body(()).map_err(invalid)?),
-        };
-        let mut response = sent.with_context(|| format!("no answer from {}", self.url))?;
-        let retry_after = response.headers().get("retry-after").and_then(|value| value.to_str().ok()?.parse().ok());
-        let status = response.status().as_u16();
-        let body = response.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_vec();
-        Ok(Answer { status, retry_after_s: retry_after, body: body.with_context(|| format!("the answer of {}", self.url))? })
+        let mut request = self.request(method, path)?;
+        if let Some((content_type, body)) = body {
+            request = request.header("content-type", content_type).body(body.to_vec());
+        }
+        answer_of(self.receive(request)?, &self.url)
     }
 
-    fn request(&self, method: &str, path: &str) -> ureq::http::request::Builder {
-        let request = Request::builder().method(method).uri(format!("{}{path}", self.url)).header("accept", "application/json");
-        match &self.key {
+    fn request(&self, method: &str, path: &str) -> anyhow::Result<RequestBuilder> {
+        let url = format!("{}{path}", self.url);
+        let invalid = |why: String| Wrong(format!("{url}: {why}"));
+        let address = Url::parse(&url).map_err(|why| invalid(why.to_string()))?;
+        let method = Method::from_bytes(method.as_bytes()).map_err(|why| invalid(why.to_string()))?;
+        let request = self.client.request(method, address).header("accept", "application/json");
+        Ok(match &self.key {
             Some(key) => request.header("authorization", format!("Bearer {key}")),
             None => request,
-        }
+        })
+    }
+
+    fn receive(&self, request: RequestBuilder) -> anyhow::Result<Response> {
+        // The address may hold what is not for a log; it is named here as it was given.
+        let why = |why: reqwest::Error| anyhow::Error::from(why.without_url());
+        request.send().map_err(why).with_context(|| format!("no answer from {}", self.url))
     }
 
     /// Opens a stream of lines.
     pub(crate) fn lines(&self, path: &str) -> anyhow::Result<impl BufRead> {
-        let invalid = |why: ureq::http::Error| Wrong(format!("{}{path}: {why}", self.url));
-        let sent = self.agent.run(self.request("GET", path).body(()).map_err(invalid)?);
-        let mut response = sent.with_context(|| format!("no answer from {}", self.url))?;
-        let status = response.status().as_u16();
-        if (200..300).contains(&status) {
-            return Ok(BufReader::new(response.into_body().into_reader()));
+        let response = self.receive(self.request("GET", path)?)?;
+        if response.status().is_success() {
+            return Ok(BufReader::new(response));
         }
-        let body = response.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_vec()?;
-        Err(refusal(&Answer { status, retry_after_s: None, body }))
+        Err(refusal(&answer_of(response, &self.url)?))
     }
 
     /// Sends a call; the body of a good answer, or what the server says is wrong.
@@ -127,9 +140,21 @@ impl Connection {
             path.push_str(&format!("{joint}{name}={}", super::part(value)));
         }
         let body = call.body.as_ref().map(|(content_type, body)| (*content_type, body.as_slice()));
-        let answer = self.ask(call.method, &path, body)?;
-        if (200..300).contains(&answer.status) { Ok(answer.body) } else { Err(refusal(&answer)) }
+        self.ask(call.method, &path, body)?.good()
     }
+}
+
+fn answer_of(response: Response, url: &str) -> anyhow::Result<Answer> {
+    let seconds = |value: &HeaderValue| value.to_str().ok()?.parse().ok();
+    let retry_after_s = response.headers().get("retry-after").and_then(seconds);
+    let status = response.status().as_u16();
+    let mut body = Vec::new();
+    let read = response.take(ANSWER_BYTES_MAX + 1).read_to_end(&mut body);
+    read.with_context(|| format!("the answer of {url}"))?;
+    if body.len() as u64 > ANSWER_BYTES_MAX {
+        bail!("the answer of {url} is larger than {ANSWER_BYTES_MAX} bytes");
+    }
+    Ok(Answer { status, retry_after_s, body })
 }
 
 /// A refusal, for a person, with the exit code that is due.

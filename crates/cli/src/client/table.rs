@@ -57,22 +57,33 @@ fn ended(text: &str) -> String {
     if text.is_empty() || text.ends_with('\n') { text.to_owned() } else { format!("{text}\n") }
 }
 
-fn cell(item: &RawValue, member: &str) -> String {
-    let (name, rest) = member.split_once('.').map_or((member, None), |(name, rest)| (name, Some(rest)));
-    let Ok(mut members) = serde_json::from_str::<Members>(item.get()) else { return String::new() };
-    let Some(value) = members.remove(name) else { return String::new() };
-    let text = match rest {
-        Some(rest) => cell(&value, rest),
-        None => plain(&value).replace('\n', " "),
-    };
+fn cell(item: &RawValue, path: &str) -> String {
+    let Some(value) = member(item, path) else { return String::new() };
+    let text = plain(&value).replace('\n', " ");
     match text.chars().count() > CELL_CHARS_MAX {
         true => text.chars().take(CELL_CHARS_MAX - 1).chain(['…']).collect(),
         false => text,
     }
 }
 
+/// Returns a member of an object, as it came; a dot goes into a member.
+pub(crate) fn member(of: &RawValue, path: &str) -> Option<Box<RawValue>> {
+    let (name, rest) = path.split_once('.').map_or((path, None), |(name, rest)| (name, Some(rest)));
+    let found = serde_json::from_str::<Members>(of.get()).ok()?.remove(name)?;
+    match rest {
+        Some(rest) => member(&found, rest),
+        None => Some(found),
+    }
+}
+
+/// Returns the items of a list in an object; of anything else, none.
+pub(crate) fn list_of(of: &RawValue, path: &str) -> Vec<Box<RawValue>> {
+    let items = |list: Box<RawValue>| serde_json::from_str(list.get()).ok();
+    member(of, path).and_then(items).unwrap_or_default()
+}
+
 /// Text without its quotes, nothing for null, everything else as it came.
-fn plain(value: &RawValue) -> String {
+pub(crate) fn plain(value: &RawValue) -> String {
     match value.get() {
         "null" => String::new(),
         text if text.starts_with('"') => serde_json::from_str(text).unwrap_or_else(|_| text.to_owned()),

@@ -7,11 +7,13 @@
 mod support;
 
 mod corrections;
+mod descriptors;
 mod documents;
 mod door;
 mod durability;
 mod idempotency;
 mod memory;
+mod metrics;
 mod periods;
 mod readme;
 mod security;

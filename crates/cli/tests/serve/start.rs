@@ -60,7 +60,7 @@ fn health_metrics_and_the_description() {
     server.count(&[event("1", "anna", json!(1)), event("1", "anna", json!(1))]);
     assert_eq!(server.get("/health/live")["status"], "live");
     assert_eq!(server.get("/health/ready")["status"], "ready");
-    let metrics = server.ask("GET", "/metrics").send();
+    let metrics = server.ask("GET", "/metrics").header("accept", "application/openmetrics-text").send();
     assert_eq!(metrics.header("content-type"), Some("application/openmetrics-text; version=1.0.0; charset=utf-8"));
     let text = metrics.text();
     for line in [

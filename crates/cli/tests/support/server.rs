@@ -46,7 +46,20 @@ impl Server {
     }
 
     pub fn start_in(data: &Path, more: &[&str], environment: &[(&str, &str)]) -> Server {
-        let mut child = command(data, more, environment).stdout(Stdio::piped()).spawn().unwrap();
+        Server::spawn(data, command(data, more, environment))
+    }
+
+    /// The same, in a process that may have only so many descriptors.
+    pub fn start_with_descriptors(data: &Path, more: &[&str], descriptors: u64) -> Server {
+        let serve = command(data, more, &[]);
+        let mut limited = Command::new("sh");
+        limited.args(["-c", &format!("ulimit -n {descriptors}; exec \"$0\" \"$@\"")]);
+        limited.arg(serve.get_program()).args(serve.get_args()).current_dir(super::root());
+        Server::spawn(data, limited)
+    }
+
+    fn spawn(data: &Path, mut command: Command) -> Server {
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let mut line = String::new();
         stdout.read_line(&mut line).unwrap();

@@ -1,13 +1,12 @@
 //! TLS to targets: whom we trust, and our own certificate.
 
-use std::sync::Arc;
-
 use flowmeter_core::pipeline::TlsPlan;
 use flowmeter_engine::{Error, Kind};
-use rustls::crypto::ring;
+use rustls::ClientConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{ClientConfig, RootCertStore};
+
+use crate::trust;
 
 fn wrong(what: &str, why: impl std::fmt::Display) -> Error {
     Error::new(Kind::Invalid, format!("tls.{what}: {why}; it must be PEM, as ${{file:PATH}}"))
@@ -20,17 +19,7 @@ fn wrong(what: &str, why: impl std::fmt::Display) -> Error {
 pub(crate) fn of(plan: &TlsPlan) -> Result<ClientConfig, Error> {
     let text = |written: &Option<String>| written.as_deref().map(crate::expand).transpose();
     let (ca, certificate, key) = (text(&plan.ca)?, text(&plan.certificate)?, text(&plan.key)?);
-    let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
-    if let Some(ca) = ca {
-        roots = RootCertStore::empty();
-        for authority in CertificateDer::pem_slice_iter(ca.as_bytes()) {
-            roots.add(authority.map_err(|why| wrong("ca", why))?).map_err(|why| wrong("ca", why))?;
-        }
-    }
-    let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .map_err(|why| wrong("ca", why))?
-        .with_root_certificates(roots);
+    let builder = trust::builder(ca.as_deref().map(str::as_bytes)).map_err(|why| wrong("ca", why))?;
     match (certificate, key) {
         (None, None) => Ok(builder.with_no_client_auth()),
         (Some(certificate), Some(key)) => {

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use crate::{Error, Kind};
 
 /// What happens to pipelines besides events.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "command", rename_all = "camelCase")]
 pub enum LogCommand {
     /// Time has come: what ended by now is flushed, in every pipeline.
@@ -182,6 +182,70 @@ impl LogCommand {
 
     /// Reads it.
     pub fn read(bytes: &[u8]) -> Result<LogCommand, Error> {
-        serde_json::from_slice(bytes).map_err(|why| Error::new(Kind::Corrupt, format!("a command in the log: {why}")))
+        let wrong = |why: &str| Error::new(Kind::Corrupt, format!("a command in the log: {why}"));
+        let written: Written = serde_json::from_slice(bytes).map_err(|why| wrong(&why.to_string()))?;
+        let name = written.command;
+        written.command().ok_or_else(|| wrong(&format!("`{name:?}` lacks one of its fields")))
     }
 }
+
+/// A command as it is read: its name, and the fields of all commands. A derived reader of
+/// tagged enums buffers what it reads, and loses numbers there (`arbitrary_precision`).
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Written {
+    command: Name,
+    pipeline: Option<Uuid>,
+    meter: Option<MeterName>,
+    meter_type: Option<Uuid>,
+    listens: Option<bool>,
+    version: Option<u32>,
+    document: Option<AdoptedDocument>,
+    #[serde(default)]
+    commands: Vec<Written>,
+    #[serde(default)]
+    rows: Vec<CatalogRow>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+enum Name {
+    Tick,
+    Flush,
+    Open,
+    Edit,
+    Delete,
+    Forget,
+    Listen,
+    Adopt,
+    Change,
+}
+
+impl Written {
+    /// Returns the command, unless a field of it is missing.
+    fn command(self) -> Option<LogCommand> {
+        let Written { command, pipeline, meter, meter_type, listens, version, document, commands, rows } = self;
+        match command {
+            Name::Tick => return Some(LogCommand::Tick),
+            Name::Change => {
+                let commands: Option<Vec<LogCommand>> = commands.into_iter().map(Written::command).collect();
+                return Some(LogCommand::Change { commands: commands?, rows });
+            }
+            Name::Flush | Name::Open | Name::Edit | Name::Delete | Name::Forget | Name::Listen | Name::Adopt => {}
+        }
+        let pipeline = pipeline?;
+        Some(match command {
+            Name::Tick | Name::Change => return None,
+            Name::Flush => LogCommand::Flush { pipeline },
+            Name::Open => LogCommand::Open { pipeline, meter: meter? },
+            Name::Edit => LogCommand::Edit { pipeline, meter: meter? },
+            Name::Delete => LogCommand::Delete { pipeline, meter: meter? },
+            Name::Forget => LogCommand::Forget { pipeline, meter_type: meter_type? },
+            Name::Listen => LogCommand::Listen { pipeline, listens: listens? },
+            Name::Adopt => LogCommand::Adopt { pipeline, version: version?, document },
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -6,6 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use flowmeter_core::time::Timestamp;
 use flowmeter_core::verdict::Tally;
 
+use super::known::Shown;
 use crate::live::Live;
 use crate::{Error, Totals};
 
@@ -25,6 +26,7 @@ pub struct Board {
     growth: AtomicU64,
     paused: AtomicBool,
     totals: Mutex<Totals>,
+    pub(super) shown: Mutex<Shown>,
     failure: Mutex<Option<Error>>,
 }
 
@@ -44,6 +46,7 @@ impl Board {
             growth: AtomicU64::new(0),
             paused: AtomicBool::new(false),
             totals: Mutex::default(),
+            shown: Mutex::default(),
             failure: Mutex::default(),
         }
     }

@@ -16,6 +16,7 @@ use flowmeter_store::disk::Disk;
 use flowmeter_store::log::Reader;
 
 use super::Board;
+use super::known::Known;
 use crate::live::{Found, JudgedBlock, Live, Tail};
 use crate::{Error, Kind};
 
@@ -201,6 +202,7 @@ impl Worker {
 
 struct Working {
     live: Live,
+    known: Known,
     settings: WorkerSettings,
     around: Surroundings,
     inbox: Receiver<Message>,
@@ -264,7 +266,8 @@ impl Working {
         paused: bool,
     ) -> Working {
         let now = around.clock.now();
-        let working = Working {
+        let mut working = Working {
+            known: Known::of(&live, around.tail.end()),
             weighed: Weighed::of(&live),
             live,
             settings,
@@ -423,6 +426,8 @@ impl Working {
         if !self.is_pressed(now) || now.since(waits_since) >= interval {
             let released = self.live.checkpoint()?;
             self.checkpoint_took = self.around.clock.now().since(now);
+            self.known.saved(&self.live, now);
+            self.known.show(&self.live, &self.board);
             self.board.release(released);
             self.board.show_identities(self.live.identities_bytes());
             (self.taken_bytes, self.checkpoint_at, self.checkpoint_waits) = (0, self.around.clock.now(), None);
@@ -439,8 +444,9 @@ impl Working {
         closes_meanwhile || (self.around.is_pressed)()
     }
 
-    fn show(&self) {
+    fn show(&mut self) {
         self.board.show_weight(self.weighed.now(&self.live));
+        self.known.show(&self.live, &self.board);
         self.board.show(&self.live);
     }
 }

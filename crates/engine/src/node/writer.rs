@@ -108,6 +108,7 @@ struct Shared {
     failed: AtomicBool,
     failure: Mutex<Option<Error>>,
     bytes: AtomicU64,
+    events: AtomicU64,
     release: AtomicU64,
 }
 
@@ -140,6 +141,7 @@ impl Writer {
             failed: AtomicBool::new(false),
             failure: Mutex::default(),
             bytes: AtomicU64::new(log.bytes()),
+            events: AtomicU64::new(log.durable_items()),
             release: AtomicU64::new(0),
         });
         let (gathered, ticker, last_at) = (Vec::new(), Ticker::default(), log.last_at());
@@ -199,6 +201,11 @@ impl Writer {
     /// Bytes of the log on disk.
     pub fn bytes(&self) -> u64 {
         self.shared.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Events that are durable in the log, those let go of included.
+    pub fn events(&self) -> u64 {
+        self.shared.events.load(Ordering::Relaxed)
     }
 
     /// Says that segments before a position are no longer needed.
@@ -313,6 +320,7 @@ impl Writing {
         }
         let outcome = appended.and_then(|()| self.log.commit());
         self.shared.bytes.store(self.log.bytes(), Ordering::Relaxed);
+        self.shared.events.store(self.log.durable_items(), Ordering::Relaxed);
         if self.log.poison().is_some() {
             *self.shared.failure.lock().unwrap_or_else(PoisonError::into_inner) = self.log.poison().cloned().map(Error::from);
             self.shared.failed.store(true, Ordering::Release);

@@ -5,9 +5,10 @@ use axum::extract::{RawQuery, State};
 use axum::http::Method;
 use axum::response::Response;
 use axum::routing::get;
+use serde_json::value::to_raw_value;
 
 use super::request::Query;
-use super::{App, Asked, Endpoint, off, page};
+use super::{App, Asked, Endpoint, off, raw_page};
 use crate::installation::{Refused, problem_of};
 use crate::keys::Scope;
 
@@ -36,7 +37,9 @@ async fn list(
         let mut found = found.map_err(|why| problem_of(&why))?;
         let next = (found.len() > limit).then(|| found[limit - 1].number.to_string());
         found.truncate(limit);
-        Ok(page(found.iter().map(|entry| serde_json::to_value(entry).unwrap_or_default()).collect(), next))
+        // As text: the event of a correction stays as it was sent.
+        let shown = found.iter().map(|entry| to_raw_value(entry).unwrap_or_default()).collect::<Vec<_>>();
+        Ok(raw_page(&shown, next.as_deref()))
     })
     .await
 }

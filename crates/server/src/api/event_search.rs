@@ -9,10 +9,10 @@ use axum::response::Response;
 use axum::routing::get;
 use flowmeter_core::time::Timestamp;
 use flowmeter_store::archive::Filter;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::request::Query;
-use super::{App, Asked, Endpoint, answer, off, page};
+use super::{App, Asked, Endpoint, answer, off, raw_page};
 use crate::installation::{Refused, event_shown, problem_of};
 use crate::keys::Scope;
 use crate::problem::{Code, Problem};
@@ -95,11 +95,11 @@ async fn search(
             });
             if let Some(next) = next.map_err(|why| problem_of(&why))? {
                 let rows = found.len();
-                return Ok((page(found, Some(format!("{}:{next}", pipeline.name))), rows));
+                return Ok((raw_page(&found, Some(&format!("{}:{next}", pipeline.name))), rows));
             }
         }
         let rows = found.len();
-        Ok((page(found, None), rows))
+        Ok((raw_page(&found, None), rows))
     })
     .await
 }
@@ -135,8 +135,8 @@ async fn trace(
 ) -> Result<Response, Refused> {
     let query = Query::of(query.as_deref());
     question(app, asked, "trace", format!("id={id}"), move |app, asked| {
-        let traced = app.installation.trace(&asked.who.namespace, &id, query.get("source"))?;
-        Ok((answer(StatusCode::OK, &traced), rows(&traced, "events")))
+        let (traced, rows) = app.installation.trace(&asked.who.namespace, &id, query.get("source"))?;
+        Ok((answer(StatusCode::OK, &traced), rows))
     })
     .await
 }
@@ -150,14 +150,10 @@ async fn explain(
     let query = Query::of(query.as_deref());
     let (limit, from) = (query.limit()?, query.cursor()?.unwrap_or(0));
     question(app, asked, "explanation", format!("recordId={id}"), move |app, asked| {
-        let explained = app.installation.explain(&asked.who.namespace, &id, from, limit)?;
-        Ok((answer(StatusCode::OK, &explained), rows(&explained, "events")))
+        let (explained, rows) = app.installation.explain(&asked.who.namespace, &id, from, limit)?;
+        Ok((answer(StatusCode::OK, &explained), rows))
     })
     .await
-}
-
-fn rows(answered: &Value, list: &str) -> usize {
-    answered[list].as_array().map_or(0, Vec::len)
 }
 
 /// Answers a question to the event store beside the asynchronous threads, and tells whoever

@@ -1,12 +1,13 @@
 //! Whether the server lives, whether it is ready, and its metrics.
 
 use axum::extract::State;
-use axum::http::{Method, StatusCode, header};
+use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use serde_json::{Value, json};
 
-use super::{App, Endpoint, answer};
+use super::metrics::Form;
+use super::{App, Endpoint, answer, off};
 use crate::installation::Standing;
 use crate::problem::Problem;
 
@@ -29,7 +30,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
             (200, "They are"),
             get(ready),
         ),
-        endpoint("/metrics", "Metrics in the OpenMetrics text format", (200, "Metrics"), get(metrics)),
+        endpoint("/metrics", "Metrics, in the text format of Prometheus or of OpenMetrics", (200, "Metrics"), get(metrics)),
     ]
 }
 
@@ -56,7 +57,13 @@ fn shown(standing: &Standing) -> Value {
     })
 }
 
-async fn metrics(State(app): State<App>) -> Response {
-    let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    (StatusCode::OK, [(header::CONTENT_TYPE, content_type)], app.metrics.text(&app)).into_response()
+/// Reads boards, the catalog and the end of the log: not on the threads that take events.
+async fn metrics(State(app): State<App>, headers: HeaderMap) -> Response {
+    let accept = headers.get(header::ACCEPT).map(|value| value.to_str().unwrap_or_default());
+    let form = Form::of_accept(accept.unwrap_or_default());
+    let written = off(move || Ok(app.metrics.text(&app, form))).await;
+    match written {
+        Ok(text) => (StatusCode::OK, [(header::CONTENT_TYPE, form.content_type())], text).into_response(),
+        Err(refused) => refused.into_response(),
+    }
 }

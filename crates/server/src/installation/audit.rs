@@ -5,8 +5,10 @@ use flowmeter_engine::Error;
 use flowmeter_store::catalog::{Catalog, Change, Table, key_of};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::{Installation, kept, put};
+use crate::verbatim;
 
 /// An entry of the audit.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -25,11 +27,32 @@ pub struct AuditEntry {
     /// To what.
     pub object: String,
     /// How it was before, where that can be said.
-    #[serde(default, skip_serializing_if = "Value::is_null")]
-    pub before: Value,
+    #[serde(default, skip_serializing_if = "Image::is_none")]
+    pub before: Image,
     /// How it is now.
-    #[serde(default, skip_serializing_if = "Value::is_null")]
-    pub after: Value,
+    #[serde(default, skip_serializing_if = "Image::is_none")]
+    pub after: Image,
+}
+
+/// An object as it was or is: JSON text, so that an event stays as it was sent.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Image(Option<Box<RawValue>>);
+
+impl Image {
+    /// JSON that a user sent.
+    pub fn sent(bytes: &[u8]) -> Image {
+        Image(Some(verbatim::sent(bytes)))
+    }
+
+    fn is_none(&self) -> bool {
+        self.0.is_none()
+    }
+}
+
+impl From<Value> for Image {
+    fn from(value: Value) -> Image {
+        Image((!value.is_null()).then(|| verbatim::raw(&value)))
+    }
 }
 
 /// Who asks, and when: what an entry of the audit begins with.
@@ -50,8 +73,8 @@ impl Installation {
         who: &Who,
         action: &str,
         object: &str,
-        before: Value,
-        after: Value,
+        before: impl Into<Image>,
+        after: impl Into<Image>,
     ) -> Result<Vec<Change>, Error> {
         self.audited_after(0, who, action, object, before, after)
     }
@@ -63,8 +86,8 @@ impl Installation {
         who: &Who,
         action: &str,
         object: &str,
-        before: Value,
-        after: Value,
+        before: impl Into<Image>,
+        after: impl Into<Image>,
     ) -> Result<Vec<Change>, Error> {
         let number = self.catalog.counter(COUNTER)? + 1 + others;
         let entry = AuditEntry {
@@ -74,8 +97,8 @@ impl Installation {
             namespace: who.namespace.clone(),
             action: action.to_owned(),
             object: object.to_owned(),
-            before,
-            after,
+            before: before.into(),
+            after: after.into(),
         };
         Ok(vec![Catalog::count_to(COUNTER, number), put(Table::Audit, key_of(number), &entry)])
     }

@@ -22,6 +22,7 @@ use super::audit::Who;
 use super::change::ChangeSet;
 use super::{Installation, Refused, Served, kept, not_found, pair_key, problem_of};
 use crate::problem::{Code, Problem};
+use crate::verbatim::{self, Object};
 
 /// What became of a parked event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -75,7 +76,7 @@ pub struct Correction {
 
 /// What became of a parked event, as programs before 0.2 kept it in the catalog.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-struct Outcome {
+pub(super) struct Outcome {
     state: CorrectionState,
 }
 
@@ -99,13 +100,7 @@ impl Correction {
                 How::Corrected | How::Reprocessed | How::Discarded => head["settledBy"] = json!(who),
             }
         }
-        let event = match serde_json::from_slice::<&RawValue>(&self.raw) {
-            Ok(event) => event.get().to_owned(),
-            Err(_) => Value::String(String::from_utf8_lossy(&self.raw).into_owned()).to_string(),
-        };
-        let head = head.to_string();
-        let members = head.strip_suffix('}').unwrap_or(&head);
-        RawValue::from_string(format!("{members},\"event\":{event}}}")).unwrap_or_default()
+        Object::of(&head).with("event", &verbatim::sent(&self.raw)).finish()
     }
 }
 

@@ -213,7 +213,7 @@ pub(crate) fn target_gauges(served: &Served) -> Vec<TargetGauge> {
         let board = courier.board();
         TargetGauge {
             target: courier.id().to_owned(),
-            accepted: board.marks.accepted,
+            accepted: board.marks.accepted.saturating_sub(courier.accepted_before()),
             lag: end.saturating_sub(board.marks.next),
             retrying: board.retrying as u64,
             dead: board.marks.dead,

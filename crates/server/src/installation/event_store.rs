@@ -47,11 +47,17 @@ struct Shared {
     bell: Condvar,
     /// By pipeline: entries of the log before this one are not needed for its files.
     needs: Mutex<BTreeMap<Uuid, u64>>,
+    /// By pipeline: events that are in files, or were let go of.
+    filed: Mutex<BTreeMap<Uuid, u64>>,
 }
 
 impl Shared {
     fn needs(&self) -> MutexGuard<'_, BTreeMap<Uuid, u64>> {
         self.needs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn filed(&self) -> MutexGuard<'_, BTreeMap<Uuid, u64>> {
+        self.filed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Rests; says whether to stop.
@@ -79,6 +85,11 @@ impl EventStore {
         if let Some(thread) = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take() {
             drop(thread.join());
         }
+    }
+
+    /// How many events of a pipeline are in files, once that was looked at.
+    pub(super) fn filed(&self, pipeline: Uuid) -> Option<u64> {
+        self.shared.filed().get(&pipeline).copied()
     }
 
     /// The entry of the log from which on it is needed for files of these pipelines.
@@ -145,6 +156,7 @@ impl Writing {
         let more = filing.step(installation.tail.end(), now, served.is_some())?;
         let need = if !more && filing.is_durable() { released.max(filing.need()) } else { filing.need() };
         let before = self.shared.needs().insert(pipeline.id, need);
+        self.shared.filed().insert(pipeline.id, filing.archive.next_durable().unwrap_or(0));
         if let Some(_free) = installation.may_release()
             && before != Some(need)
             && let Some(served) = &served

@@ -16,12 +16,13 @@ use flowmeter_engine::{Error, Kind, Recount};
 use flowmeter_store::archive::{Filter, Row};
 use flowmeter_store::log::Reader;
 use serde::Deserialize;
+use serde_json::json;
 use serde_json::value::RawValue;
-use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::trace::counted_shown;
 use super::{Installation, KeptPipeline, Refused, not_found, problem_of, shown};
+use crate::verbatim::Object;
 
 /// Events that are counted again at most; a record of more is shown, but not added up.
 const EVENTS_MAX: u64 = 2_000_000;
@@ -56,8 +57,9 @@ struct Found {
 }
 
 impl Installation {
-    /// The events that made a record, a page of them, and whether they add up to it.
-    pub fn explain(&self, namespace: &str, record_id: &str, from: u64, limit: usize) -> Result<Value, Refused> {
+    /// The events that made a record, a page of them, and whether they add up to it; and how
+    /// many events the page has.
+    pub fn explain(&self, namespace: &str, record_id: &str, from: u64, limit: usize) -> Result<(Box<RawValue>, usize), Refused> {
         let at = |why: Error| problem_of(&why);
         for pipeline in self.pipelines(namespace).map_err(at)?.iter().filter(|pipeline| pipeline.streaming) {
             if let Some(found) = self.find_record(pipeline, record_id).map_err(at)? {
@@ -100,7 +102,13 @@ impl Installation {
         Ok(Some(found))
     }
 
-    fn explain_in(&self, pipeline: &KeptPipeline, found: &Found, from: u64, limit: usize) -> Result<Value, Error> {
+    fn explain_in(
+        &self,
+        pipeline: &KeptPipeline,
+        found: &Found,
+        from: u64,
+        limit: usize,
+    ) -> Result<(Box<RawValue>, usize), Error> {
         let told = &found.told;
         let plan = self.plan_at(pipeline, found.made_at)?;
         let kind = plan.meter_types.iter().position(|kind| kind.id.to_string() == told.meter_type_id);
@@ -180,7 +188,7 @@ struct Again<'f> {
     page: std::ops::Range<u64>,
     counted: u64,
     looked_at: u64,
-    shown: Vec<Value>,
+    shown: Vec<Box<RawValue>>,
 }
 
 impl Again<'_> {
@@ -202,13 +210,11 @@ impl Again<'_> {
         });
         if let Some(counted) = mine {
             if self.page.contains(&self.counted) {
-                let mut shown = counted_shown(&self.plan, counted);
-                shown["id"] = json!(row.id);
-                shown["source"] = json!(row.source);
-                shown["position"] = json!(row.position);
-                shown["receivedAt"] = super::shown(received_at);
-                shown["verdict"] = json!(row.verdict);
-                self.shown.push(shown);
+                let head = json!({
+                    "id": row.id, "source": row.source, "position": row.position,
+                    "receivedAt": super::shown(received_at), "verdict": row.verdict,
+                });
+                self.shown.push(counted_shown(&self.plan, counted, head));
             }
             self.counted += 1;
         }
@@ -223,7 +229,7 @@ impl Again<'_> {
         is_subject && !changes && row.subject.as_deref().is_some_and(|subject| subject != user)
     }
 
-    fn told(mut self, pipeline: &KeptPipeline, through: bool) -> Value {
+    fn told(mut self, pipeline: &KeptPipeline, through: bool) -> (Box<RawValue>, usize) {
         let told = &self.found.told;
         self.recount.come_to(self.found.made_at);
         if self.recount.record(self.processor, self.kind, self.start).is_none() {
@@ -231,16 +237,21 @@ impl Again<'_> {
         }
         let again = self.recount.record(self.processor, self.kind, self.start);
         let again = again.and_then(|json| serde_json::from_slice::<Told>(json).ok());
-        let number = |raw: &RawValue| serde_json::from_str::<Value>(raw.get()).unwrap_or_default();
-        let recount = again.filter(|_| through).map(|again| {
-            let equal =
-                again.value.get() == told.value.get() && again.meter_meta_data.event_count == told.meter_meta_data.event_count;
-            json!({"value": number(&again.value), "eventCount": again.meter_meta_data.event_count, "equal": equal})
-        });
+        let recount = again.filter(|_| through).map_or_else(
+            || RawValue::NULL.to_owned(),
+            |again| {
+                let events = again.meter_meta_data.event_count;
+                // Both are computed, so both are written in the one canonical way.
+                let equal = again.value.get() == told.value.get() && events == told.meter_meta_data.event_count;
+                Object::of(&json!({"eventCount": events, "equal": equal})).with("value", &again.value).finish()
+            },
+        );
         let next = (self.counted > self.page.end).then_some(self.page.end.to_string());
-        json!({
-            "pipeline": pipeline.name, "madeAt": shown(self.found.made_at), "record": number(&self.found.json),
-            "recount": recount, "eventsFound": self.counted, "events": self.shown, "nextCursor": next,
-        })
+        let head = json!({
+            "pipeline": pipeline.name, "madeAt": shown(self.found.made_at), "eventsFound": self.counted,
+            "nextCursor": next,
+        });
+        let explained = Object::of(&head).with("record", &self.found.json).with("recount", &recount);
+        (explained.with_list("events", &self.shown).finish(), self.shown.len())
     }
 }

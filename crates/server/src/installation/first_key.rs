@@ -33,8 +33,8 @@ pub fn key_offline(data: &Path, new: NewKey, now: Timestamp) -> Result<Issued, E
         namespace,
         action: "key.create".to_owned(),
         object: key.name.clone(),
-        before: Value::Null,
-        after: json!({"id": key.id}),
+        before: Value::Null.into(),
+        after: json!({"id": key.id}).into(),
     };
     catalog.commit(&[
         Change::Put(Table::Keys, key.id.to_string().into_bytes(), to_keep(&issued.stored)),

@@ -10,13 +10,15 @@ use flowmeter_core::time::Timestamp;
 use super::{Installation, RESERVE_BYTES, Stopped};
 use crate::problem::Code;
 
-/// A reason to refuse events.
+/// A reason not to be ready.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Condition {
     /// A durable write failed; only a restart helps.
     LogFailed,
     /// A pipeline that should run does not.
     PipelineStopped,
+    /// A period should have been flushed long ago.
+    FlushOverdue,
     /// The log has no room for a request of the largest size.
     DiskFull,
     /// Meters take all the memory they may.
@@ -25,13 +27,20 @@ pub enum Condition {
 
 impl Condition {
     /// Every condition, the gravest first.
-    pub const ALL: [Condition; 4] = [Condition::LogFailed, Condition::PipelineStopped, Condition::DiskFull, Condition::MetersFull];
+    pub const ALL: [Condition; 5] = [
+        Condition::LogFailed,
+        Condition::PipelineStopped,
+        Condition::DiskFull,
+        Condition::MetersFull,
+        Condition::FlushOverdue,
+    ];
 
     /// Its name in answers.
     pub fn name(self) -> &'static str {
         match self {
             Condition::LogFailed => "log_failed",
             Condition::PipelineStopped => "pipeline_stopped",
+            Condition::FlushOverdue => "flush_overdue",
             Condition::DiskFull => "disk_full",
             Condition::MetersFull => "meters_full",
         }
@@ -42,6 +51,7 @@ impl Condition {
         match self {
             Condition::LogFailed => Code::Poisoned,
             Condition::PipelineStopped => Code::PipelineStopped,
+            Condition::FlushOverdue => Code::NotReady,
             Condition::DiskFull => Code::DiskFull,
             Condition::MetersFull => Code::MetersFull,
         }
@@ -89,6 +99,11 @@ impl Installation {
                 let stopped = self.stopped();
                 let sentences: Vec<String> = stopped.iter().map(Stopped::sentence).collect();
                 (!sentences.is_empty()).then(|| sentences.join("; "))
+            }
+            Condition::FlushOverdue => {
+                let (pipeline, overdue) = self.late_flush()?;
+                let seconds = overdue.as_secs();
+                Some(format!("pipeline `{pipeline}`: the flush of a period is overdue by {seconds} s"))
             }
             Condition::DiskFull => match self.disk.free_bytes() {
                 Ok(free) => no_room(free, self.settings.limits.decompressed_bytes_max),

@@ -227,6 +227,7 @@ impl Installation {
         changes.extend(more);
         self.catalog.commit(&changes)?;
         *kept = after;
+        self.standing.changed(event.previous, kept);
         Ok(())
     }
 

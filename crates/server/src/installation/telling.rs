@@ -24,7 +24,8 @@ use uuid::Uuid;
 use super::sessions::{KeptSession, SessionEvent};
 use super::{Installation, Served, kept, put};
 use crate::notifications::vocabulary::{
-    CORRECTIONS_GROWN, DELIVERY_DEAD, DELIVERY_FAILED, DELIVERY_RECOVERED, INPUT_RESUMED, INPUT_SILENT, OPERATORS, QUERY_FINISHED,
+    CORRECTIONS_GROWN, DELIVERY_DEAD, DELIVERY_FAILED, DELIVERY_RECOVERED, FLUSH_OVERDUE, FLUSH_RECOVERED, INPUT_RESUMED,
+    INPUT_SILENT, OPERATORS, QUERY_FINISHED,
 };
 
 pub(super) const EVENTS: &[u8] = b"session_events";
@@ -38,6 +39,7 @@ struct Seen {
     is_silent: bool,
     parked: u64,
     is_grown: bool,
+    is_overdue: bool,
 }
 
 /// Wakes those who wait for events. What it says is only how often it was rung.
@@ -185,11 +187,11 @@ impl Installation {
                 continue;
             }
             let before = seen.entry(served.session()).or_insert(Seen { received_at: now, ..Seen::default() });
-            let looked = self.tell_operators(&session, served, now).and_then(|()| self.tell_of(&session, served, *before, now));
-            match looked {
-                Ok(after) => *before = after,
-                // One that has just ended or failed is looked after elsewhere.
-                Err(why) => tracing::debug!(session = session.session_id, "not told: {why}"),
+            // First what needs no answer of its worker: that may be what is wrong with it.
+            let looked = self.tell_of(&session, served, *before, now).map(|after| *before = after);
+            // One that has just ended or failed is looked after elsewhere.
+            if let Err(why) = looked.and_then(|()| self.tell_operators(&session, served, now)) {
+                tracing::debug!(session = session.session_id, "not told: {why}");
             }
         }
         Ok(())
@@ -219,8 +221,29 @@ impl Installation {
                 self.tell(session, CORRECTIONS_GROWN, &json!({"waitingCount": waiting, "bound": bound}))?;
             }
         }
+        seen.is_overdue = self.tell_of_flushes(session, served, before.is_overdue, now)?;
         self.tell_of_targets(session, served)?;
         Ok(seen)
+    }
+
+    /// A flush that is overdue, and that one no longer is. Whether one is.
+    fn tell_of_flushes(&self, session: &KeptSession, served: &Served, was_overdue: bool, now: Timestamp) -> Result<bool, Error> {
+        let Some(bound) = self.settings.sessions.flush_overdue else { return Ok(false) };
+        let overdue = self.flush_overdue(served, now);
+        let is_overdue = overdue > bound.as_nanos() as i128 && !served.board().is_paused();
+        if is_overdue == was_overdue {
+            return Ok(is_overdue);
+        }
+        let seconds = u64::try_from(overdue / 1_000_000_000).unwrap_or(0);
+        if is_overdue {
+            let due = Timestamp::from_nanos(served.board().due()).to_string();
+            tracing::warn!(pipeline = session.pipeline, due, "the flush of a period is overdue by {seconds} s");
+            self.tell(session, FLUSH_OVERDUE, &json!({"dueTime": due, "overdueSeconds": seconds}))?;
+        } else {
+            tracing::info!(pipeline = session.pipeline, "no flush is overdue any more");
+            self.tell(session, FLUSH_RECOVERED, &json!({"overdueSeconds": seconds}))?;
+        }
+        Ok(is_overdue)
     }
 
     /// Targets that take nothing, and that take records again.
@@ -230,10 +253,14 @@ impl Installation {
             let key = (session.number, target.clone());
             match trouble {
                 Some(why) if !failing.contains(&key) => {
+                    tracing::warn!(pipeline = session.pipeline, target, "delivery to target `{target}` fails: {why}");
                     self.tell(session, DELIVERY_FAILED, &json!({"target": target, "error": why}))?;
                     failing.insert(key);
                 }
-                None if failing.remove(&key) => self.tell(session, DELIVERY_RECOVERED, &json!({"target": target}))?,
+                None if failing.remove(&key) => {
+                    tracing::info!(pipeline = session.pipeline, target, "delivery to target `{target}` works again");
+                    self.tell(session, DELIVERY_RECOVERED, &json!({"target": target}))?;
+                }
                 _ => {}
             }
         }

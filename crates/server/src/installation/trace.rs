@@ -15,17 +15,20 @@ use flowmeter_core::plan::{DeclaredMeter, Plan};
 use flowmeter_core::time::Timestamp;
 use flowmeter_engine::{Counted, Error, Recount, Steps};
 use flowmeter_store::archive::{Filter, Row};
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::{Installation, KeptPipeline, Refused, not_found, problem_of, shown};
+use crate::verbatim::{self, Object};
 
 /// Events of one id that are traced at most: ids repeat only with other sources, or when
 /// senders send again.
 const TRACED_MAX: usize = 100;
 
 impl Installation {
-    /// Every step of the events with an id (and source), in each pipeline of a namespace.
-    pub fn trace(&self, namespace: &str, id: &str, source: Option<&str>) -> Result<Value, Refused> {
+    /// Every step of the events with an id (and source), in each pipeline of a namespace;
+    /// and how many events those are.
+    pub fn trace(&self, namespace: &str, id: &str, source: Option<&str>) -> Result<(Box<RawValue>, usize), Refused> {
         let at = |why: Error| problem_of(&why);
         let mut traced = Vec::new();
         for pipeline in self.pipelines(namespace).map_err(at)?.iter().filter(|pipeline| pipeline.streaming) {
@@ -34,7 +37,10 @@ impl Installation {
                 traced.push(self.way(pipeline, &row).map_err(at)?);
             }
         }
-        if traced.is_empty() { Err(not_found("event", id)) } else { Ok(json!({"id": id, "events": traced})) }
+        match traced.is_empty() {
+            true => Err(not_found("event", id)),
+            false => Ok((Object::of(&json!({"id": id})).with_list("events", &traced).finish(), traced.len())),
+        }
     }
 
     /// All rows that are wanted, up to so many.
@@ -50,16 +56,15 @@ impl Installation {
         Ok(rows)
     }
 
-    fn way(&self, pipeline: &KeptPipeline, row: &Row) -> Result<Value, Error> {
+    fn way(&self, pipeline: &KeptPipeline, row: &Row) -> Result<Box<RawValue>, Error> {
         let received_at = Timestamp::from_nanos(row.received_at);
         let plan = self.plan_at(pipeline, received_at)?;
         let declared = self.declared(pipeline, None)?;
         let steps = Recount::new(Arc::clone(&plan), &declared).take(&row.raw, received_at, None);
-        let mut shown = event_shown(row);
-        shown["steps"] = Value::Array(steps_shown(&plan, row, &steps));
         let counted = if row.verdict == "counted" { steps.counted.as_slice() } else { &[] };
-        shown["counted"] = counted.iter().map(|counted| counted_shown(&plan, counted)).collect();
-        Ok(shown)
+        let counted: Vec<_> = counted.iter().map(|counted| counted_shown(&plan, counted, json!({}))).collect();
+        let shown = event_object(row).with_list("steps", &steps_shown(&plan, row, &steps));
+        Ok(shown.with_list("counted", &counted).finish())
     }
 
     /// The plan that was in force at an instant.
@@ -93,31 +98,35 @@ impl Installation {
     }
 }
 
-/// An event with its verdict, as the API shows it.
-pub fn event_shown(row: &Row) -> Value {
-    let text = || Value::String(String::from_utf8_lossy(&row.raw).into_owned());
-    let event: Value = serde_json::from_slice(&row.raw).unwrap_or_else(|_| text());
-    json!({
+/// An event with its verdict, as the API shows it: the event itself as it was sent.
+pub fn event_shown(row: &Row) -> Box<RawValue> {
+    event_object(row).finish()
+}
+
+fn event_object(row: &Row) -> Object {
+    let head = json!({
         "pipeline": row.pipeline, "position": row.position, "receivedAt": shown(Timestamp::from_nanos(row.received_at)),
         "id": row.id, "source": row.source, "type": row.event_type, "subject": row.subject,
         "time": row.event_at.map(|at| shown(Timestamp::from_nanos(at))),
-        "verdict": row.verdict, "reason": row.reason, "detail": row.detail, "operator": row.operator, "event": event,
-    })
+        "verdict": row.verdict, "reason": row.reason, "detail": row.detail, "operator": row.operator,
+    });
+    Object::of(&head).with("event", &verbatim::sent(&row.raw))
 }
 
-fn steps_shown(plan: &Plan, row: &Row, steps: &Steps) -> Vec<Value> {
-    let mut shown = vec![json!({
+fn steps_shown(plan: &Plan, row: &Row, steps: &Steps) -> Vec<Box<RawValue>> {
+    let raw = |step: Value| verbatim::raw(&step);
+    let mut shown = vec![raw(json!({
         "step": "received", "position": row.position, "receivedAt": super::shown(Timestamp::from_nanos(row.received_at)),
-    })];
+    }))];
     let node = |at: u16| &plan.nodes[usize::from(at)];
     for tap in &steps.taps {
         let operator = node(tap.operator);
-        let fields: Value = serde_json::from_str(&tap.fields).unwrap_or_default();
         let seen_before = row.verdict == "duplicate" && matches!(operator.operator, Operator::Dedupe(_));
         let outcome = if seen_before { "duplicate" } else { "passed" };
-        shown.push(json!({
-            "step": operator.operator.name(), "operator": operator.id, "outcome": outcome, "fields": fields,
-        }));
+        let step = json!({
+            "step": operator.operator.name(), "operator": operator.id, "outcome": outcome,
+        });
+        shown.push(Object::of(&step).with("fields", &verbatim::sent(tap.fields.as_bytes())).finish());
         if seen_before {
             return shown;
         }
@@ -126,26 +135,31 @@ fn steps_shown(plan: &Plan, row: &Row, steps: &Steps) -> Vec<Value> {
         "counted" => {
             let mut operators: Vec<u16> = steps.counted.iter().map(|counted| counted.operator).collect();
             operators.dedup();
-            shown.extend(operators.into_iter().map(|at| json!({"step": "meter", "operator": node(at).id, "outcome": "counted"})));
+            let counted = |at| json!({"step": "meter", "operator": node(at).id, "outcome": "counted"});
+            shown.extend(operators.into_iter().map(|at| raw(counted(at))));
         }
-        "parked" => shown.push(json!({
+        "parked" => shown.push(raw(json!({
             "step": "parked", "operator": row.operator, "outcome": "parked", "reason": row.reason, "detail": row.detail,
-        })),
-        verdict => shown.push(json!({"step": verdict, "outcome": verdict})),
+        }))),
+        verdict => shown.push(raw(json!({"step": verdict, "outcome": verdict}))),
     }
     shown
 }
 
-/// Where an event counted.
-pub(super) fn counted_shown(plan: &Plan, counted: &Counted) -> Value {
+/// Where an event counted, besides other members; the value as it was sent.
+pub(super) fn counted_shown(plan: &Plan, counted: &Counted, mut head: Value) -> Box<RawValue> {
     let kind = &plan.meter_types[usize::from(counted.meter_type)];
     let processor = &plan.processors[usize::from(counted.processor)];
-    let value: Value = counted.value.as_deref().and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default();
-    json!({
+    let more = json!({
         "meterId": derived::meter(processor.key, kind.id, counted.user.as_bytes()),
         "userId": counted.user, "meterType": kind.name, "meterTypeId": kind.id, "meterKey": processor.key,
         "rule": counted.rule.map(|rule| processor.rules[usize::from(rule)].name.clone()),
-        "operator": plan.nodes[usize::from(counted.operator)].id, "value": value, "eventAt": shown(counted.event_at),
+        "operator": plan.nodes[usize::from(counted.operator)].id, "eventAt": shown(counted.event_at),
         "periodStart": shown(counted.period.start), "periodEnd": shown(counted.period.end),
-    })
+    });
+    if let (Some(members), Value::Object(more)) = (head.as_object_mut(), more) {
+        members.extend(more);
+    }
+    let value = verbatim::sent(counted.value.as_deref().unwrap_or("null").as_bytes());
+    Object::of(&head).with("value", &value).finish()
 }

@@ -18,6 +18,7 @@ use super::audit::Who;
 use super::sessions::counts;
 use super::trial_source::Given;
 use super::{Installation, KeptPipeline, Refused, problem_of};
+use crate::verbatim::{self, Object};
 
 /// Records and parked events that are shown; all are counted.
 const SHOWN: usize = 100;
@@ -40,7 +41,7 @@ pub struct Trial {
 impl Installation {
     /// Runs a DEBUG session and tells what each operator took and gave, what was parked,
     /// and the records that would be flushed.
-    pub fn try_out(&self, who: &Who, pipeline: &KeptPipeline, trial: Trial) -> Result<Value, Refused> {
+    pub fn try_out(&self, who: &Who, pipeline: &KeptPipeline, trial: Trial) -> Result<Box<RawValue>, Refused> {
         let at = |why: Error| problem_of(&why);
         let compiled: Pipeline = match &trial.document {
             Some(document) => self.check_document(&who.namespace, document)?,
@@ -136,7 +137,7 @@ impl RecordSink for Records {
 #[derive(Default)]
 struct Seen {
     samples_max: usize,
-    samples: Vec<(u16, Value)>,
+    samples: Vec<(u16, Box<RawValue>)>,
     parked: Vec<Value>,
     records: Records,
 }
@@ -154,8 +155,9 @@ impl Observer for Seen {
 
     fn tapped(&mut self, tap: &Tap, line: u64) {
         if self.samples.iter().filter(|(operator, _)| *operator == tap.operator).count() < self.samples_max {
-            let fields: Value = serde_json::from_str(&tap.fields).unwrap_or_default();
-            self.samples.push((tap.operator, json!({"event": line, "fields": fields})));
+            let fields = verbatim::sent(tap.fields.as_bytes());
+            let sample = Object::of(&json!({"event": line})).with("fields", &fields).finish();
+            self.samples.push((tap.operator, sample));
         }
     }
 
@@ -163,22 +165,22 @@ impl Observer for Seen {
 }
 
 impl Seen {
-    fn report(&self, plan: &Plan, session: &super::KeptSession) -> Value {
-        let mut operators = session.counts["operators"].clone();
-        for (at, operator) in operators.as_array_mut().into_iter().flatten().enumerate() {
+    fn report(&self, plan: &Plan, session: &super::KeptSession) -> Box<RawValue> {
+        let counted = session.counts["operators"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let operator = |(at, counted): (usize, &Value)| {
             let of_it = self.samples.iter().filter(|(operator, _)| usize::from(*operator) == at);
-            operator["samples"] = of_it.map(|(_, sample)| sample.clone()).collect();
-        }
+            let of_it: Vec<_> = of_it.map(|(_, sample)| sample.clone()).collect();
+            Object::of(counted).with_list("samples", &of_it).finish()
+        };
+        let operators: Vec<_> = counted.iter().enumerate().map(operator).collect();
         let mut report = serde_json::to_value(session).unwrap_or_default();
         report["meterName"] = json!(plan.name);
         report["passed"] = json!(session.error.is_none());
         report["events"] = session.counts["events"].clone();
-        report["operators"] = operators;
         report["parked"] = json!(self.parked);
         report["flushed"] = json!(self.records.flushed);
         report["thresholds"] = json!(self.records.thresholds);
-        // Their numbers as text would stand there: a report is for looking at.
-        report["wouldFlush"] = json!(self.records.shown);
-        report
+        let report = Object::of(&report).with_list("operators", &operators);
+        report.with_list("wouldFlush", &self.records.shown).finish()
     }
 }

@@ -35,6 +35,7 @@ impl Installation {
         };
         let folder = folder_of(pipeline.id);
         let mut live = Live::open(Arc::clone(&self.disk), &folder, &beginning, &plan_of, self.live_settings())?;
+        self.log_damaged_checkpoints(pipeline);
         let end = self.tail.end();
         if live.position() > end {
             let message =

@@ -84,6 +84,21 @@ pub struct Errand {
     number: u64,
 }
 
+/// How a channel is, for monitoring.
+pub(crate) struct Gauge {
+    pub(crate) namespace: String,
+    pub(crate) notification: String,
+    pub(crate) channel: String,
+    /// Notices that wait.
+    pub(crate) waiting: u64,
+    /// Notices that were accepted, ever.
+    pub(crate) delivered: u64,
+    /// Notices that were given up, ever.
+    pub(crate) dead: u64,
+    /// Whether the last attempt failed.
+    pub(crate) is_failing: bool,
+}
+
 /// An errand is over however it ends: the session's next one may go.
 struct Returned<'a>(&'a Courier, &'a Errand);
 
@@ -217,6 +232,31 @@ impl Courier {
             _ => Err("the event is no longer kept".to_owned()),
         };
         Ok(Some((notice, what)))
+    }
+
+    /// How every channel is.
+    ///
+    /// # Errors
+    /// The catalog.
+    pub(crate) fn gauges(&self) -> Result<Vec<Gauge>, Error> {
+        let mut gauges = Vec::new();
+        for notification in self.installation.all_notifications()?.iter() {
+            for channel in &notification.channels {
+                let lane = (notification.id, channel.name.clone());
+                let state = self.installation.channel_state(&lane)?;
+                let waiting = |sessions: &BTreeMap<String, Queue>| sessions.values().map(BTreeMap::len).sum::<usize>();
+                gauges.push(Gauge {
+                    namespace: notification.namespace.clone(),
+                    notification: notification.name.clone(),
+                    channel: channel.name.clone(),
+                    waiting: self.bag().queues.get(&lane).map_or(0, waiting) as u64,
+                    delivered: state.delivered,
+                    dead: state.dead,
+                    is_failing: state.failing_since.is_some(),
+                });
+            }
+        }
+        Ok(gauges)
     }
 
     /// Sends a notice again, by hand.

@@ -23,6 +23,10 @@ pub const DELIVERY_FAILED: &str = "meter.delivery.failed";
 pub const DELIVERY_RECOVERED: &str = "meter.delivery.recovered";
 /// A record was given up: its target does not take it, however often it is offered.
 pub const DELIVERY_DEAD: &str = "meter.delivery.dead";
+/// The flush of a period is overdue for longer than `sessions.flush_overdue`.
+pub const FLUSH_OVERDUE: &str = "meter.flush.overdue";
+/// No flush is overdue any more.
+pub const FLUSH_RECOVERED: &str = "meter.flush.recovered";
 /// A meter was opened.
 pub const OPENED: &str = "meter.opened";
 /// A meter's period ended, and it counts anew.

@@ -26,6 +26,10 @@ use super::{Bounds, Served};
 /// may take to answer.
 const HTTP2_PING: Duration = Duration::from_secs(20);
 
+/// How long a connection may send nothing at all. A client connects because it has something
+/// to say; what only opens connections shall not keep others out.
+pub(super) const FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// Requests one HTTP/2 connection may have open: enough for a proxy in front, and not
 /// all of `limits.requests_in_flight` for one.
 const HTTP2_STREAMS_MAX: u32 = 256;
@@ -38,10 +42,19 @@ pub(super) async fn accept(
     peer: SocketAddr,
     tls: Option<TlsAcceptor>,
     app: Served,
-    stopping: watch::Receiver<bool>,
+    mut stopping: watch::Receiver<bool>,
 ) {
     // Answers are written whole; waiting for more to send with them only delays them.
     let _ = stream.set_nodelay(true);
+    let patience = FIRST_BYTE_TIMEOUT.min(app.bounds.header_timeout);
+    let mut first = [0];
+    let begun = tokio::select! {
+        begun = tokio::time::timeout(patience, stream.peek(&mut first)) => matches!(begun, Ok(Ok(1..))),
+        _ = stopping.wait_for(|is_stopping| *is_stopping) => false,
+    };
+    if !begun {
+        return;
+    }
     let Some(tls) = tls else {
         return talk(TokioIo::new(stream), peer, app, stopping).await;
     };

@@ -22,7 +22,7 @@ use crate::tls::Tls;
 const PEER: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 1));
 
 fn bounds() -> Bounds {
-    Bounds::new(&Limits::default(), Duration::from_secs(5))
+    Bounds::new(&Limits::default(), Duration::from_secs(5), None)
 }
 
 fn app() -> Router {
@@ -145,4 +145,37 @@ async fn headers_have_a_bound() {
     let request = format!("GET /who HTTP/1.1\r\nHost: localhost\r\nX: {}\r\n\r\n", "x".repeat(100_000));
     let answer = silent_after(request.as_bytes()).await;
     assert!(answer.starts_with("HTTP/1.1 431"), "{answer}");
+}
+
+/// Waits for nothing on the clock: time jumps where nothing else can happen.
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_sends_nothing_ends_and_makes_room() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let bounds = Bounds { connections: 2, ..bounds() };
+    let server = tokio::spawn(plain(listener, app(), bounds, async { drop(stopped.await) }));
+    let mut silent = Vec::new();
+    for _ in 0..6 {
+        silent.push(TcpStream::connect(address).await.unwrap());
+    }
+    let begin = tokio::time::Instant::now();
+    let answer = ask(TcpStream::connect(address).await.unwrap(), REQUEST).await;
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+    assert!(begin.elapsed() >= connection::FIRST_BYTE_TIMEOUT, "it had to wait for the others");
+    assert_eq!(silent[0].read(&mut [0; 8]).await.unwrap(), 0, "the first of them was closed");
+    stop.send(()).unwrap();
+    server.await.unwrap();
+}
+
+#[test]
+fn connections_stay_below_the_limit_of_descriptors() {
+    let of = |connections, descriptors| {
+        let limits = Limits { connections, ..Limits::default() };
+        Bounds::new(&limits, Duration::ZERO, descriptors).connections
+    };
+    assert_eq!(of(100, None), 100);
+    assert_eq!(of(4_096, Some(1_024)), 512);
+    assert_eq!(of(4_096, Some(100_000)), 4_096);
+    assert_eq!(of(10, Some(2)), 1);
 }

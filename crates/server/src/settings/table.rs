@@ -131,7 +131,7 @@ pub const TABLE: &[Setting] = &[
         "limits.connections",
         Kind::Count("connections", 1, 1_000_000),
         "4_096",
-        "Connections at once; more wait. Keep it below the limit of open files",
+        "Connections at once; more wait. Never more than the limit of open files leaves (ulimit -n, less 512 for files)",
     ),
     row("limits.body_idle", Kind::Seconds(1, HOUR), "30s", "How long a sender may be silent in the middle of a body"),
     row(
@@ -259,6 +259,13 @@ pub const TABLE: &[Setting] = &[
         Kind::Count("events", 1, 1_000_000_000_000),
         "10_000",
         "More parked events of a pipeline that wait for a correction are told; none: never",
+    )
+    .or_none(),
+    row(
+        "sessions.flush_overdue",
+        Kind::Seconds(1, YEARS),
+        "1m",
+        "A flush that is overdue for longer makes an event, and the server is not ready; none: never",
     )
     .or_none(),
     row(

@@ -61,6 +61,7 @@ pub(super) fn build(values: Values, problems: &mut Vec<String>) -> Option<Settin
             status_interval: span(v, "sessions.status_interval")?,
             silence: span(v, "sessions.silence"),
             corrections_bound: number(v, "sessions.corrections_bound"),
+            flush_overdue: span(v, "sessions.flush_overdue"),
             test_files: text(v, "sessions.test_files").map(PathBuf::from),
             test_events_max: number(v, "sessions.test_events_max")?,
         },

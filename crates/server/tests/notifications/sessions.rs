@@ -97,6 +97,60 @@ fn silence_and_a_long_correction_queue_are_told_once() {
     installation.close();
 }
 
+/// A pipeline whose worker does nothing flushes nothing: an event says so, and the server is not ready.
+#[test]
+fn an_overdue_flush_and_its_end_each_make_one_event() {
+    let (folder, clock) = (tempfile::tempdir().unwrap(), Hands::new());
+    let chosen = settings(folder.path(), &["sessions.flush_overdue=10m"]);
+    let installation = Installation::open(chosen, Arc::<Hands>::clone(&clock)).unwrap().0;
+    let hourly = "aggregation: increment, resetSchedule: hourly";
+    let document = stream_document("p", 1).replace("aggregation: increment", hourly);
+    let pipeline = installation.create_pipeline(&who(), &document, false).unwrap();
+    installation.start(&who(), &pipeline, None).unwrap();
+    send(&installation, &GOOD.replace("T11:00:00Z", "T12:00:00Z"));
+    let count = |event_type: &str| told(&installation, event_type).len();
+    installation.tell_of_sessions().unwrap();
+    assert_eq!((count("meter.flush.overdue"), installation.late_flush()), (0, None));
+
+    let (release, held) = std::sync::mpsc::channel::<()>();
+    let served = installation.served().remove(0);
+    std::thread::scope(|scope| {
+        let (holding, is_held) = std::sync::mpsc::channel();
+        let served = &served;
+        scope.spawn(move || {
+            let hold = move |_: &mut flowmeter_engine::live::Live| {
+                holding.send(()).unwrap();
+                let _ = held.recv();
+            };
+            served.worker().ask(hold).unwrap();
+        });
+        is_held.recv().unwrap();
+        clock.forward(120 * MINUTE);
+        let (name, overdue) = installation.late_flush().unwrap();
+        assert!(name == "p" && overdue.as_secs() >= 3_600, "{name} {overdue:?}");
+        // It tells what is overdue before it waits for the worker.
+        let telling = scope.spawn(|| installation.tell_of_sessions());
+        until(|| count("meter.flush.overdue") == 1);
+        release.send(()).unwrap();
+        telling.join().unwrap().unwrap();
+    });
+    drop(served);
+    until(|| installation.late_flush().is_none());
+    installation.tell_of_sessions().unwrap();
+    installation.tell_of_sessions().unwrap();
+    assert_eq!((count("meter.flush.overdue"), count("meter.flush.recovered")), (1, 1));
+    let payload = &told(&installation, "meter.flush.overdue")[0].payload;
+    assert!(payload["dueTime"].is_string() && payload["overdueSeconds"].as_u64() >= Some(3_600), "{payload}");
+    installation.close();
+}
+
+/// Looks until it is so.
+fn until(mut look: impl FnMut() -> bool) {
+    while !look() {
+        std::thread::park_timeout(std::time::Duration::from_millis(5));
+    }
+}
+
 /// A clock on which every look takes a minute.
 struct Hurried(std::sync::atomic::AtomicI64);
 

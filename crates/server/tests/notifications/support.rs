@@ -148,7 +148,7 @@ impl Receiver {
 }
 
 async fn axum_serve(listener: TcpListener, router: Router) {
-    let bounds = flowmeter_server::serve::Bounds::new(&flowmeter_server::limits::Limits::default(), Duration::ZERO);
+    let bounds = flowmeter_server::serve::Bounds::new(&flowmeter_server::limits::Limits::default(), Duration::ZERO, None);
     flowmeter_server::serve::plain(listener, flowmeter_server::serve::Served::new(router, bounds), std::future::pending()).await;
 }
 

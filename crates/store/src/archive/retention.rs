@@ -51,6 +51,12 @@ pub(super) fn remember(disk: &dyn Disk, folder: &str, next: u64) -> Result<(), E
         .map_err(|why| Error::io(format_args!("{folder}/{NEXT}"), &why))
 }
 
+/// The file that holds the position written down, if there is one.
+pub(super) fn file_of_next(disk: &dyn Disk, folder: &str) -> Result<Option<String>, Error> {
+    let names = disk.list(folder).map_err(|why| Error::io(folder, &why))?;
+    Ok(names.iter().any(|name| name == NEXT).then(|| format!("{folder}/{NEXT}")))
+}
+
 /// The position written down.
 pub(super) fn remembered(disk: &dyn Disk, folder: &str) -> Result<Option<u64>, Error> {
     let path = format!("{folder}/{NEXT}");

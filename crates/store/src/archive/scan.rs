@@ -213,6 +213,11 @@ impl Open {
         }
     }
 
+    /// Compares every row group with its checksum.
+    pub(super) fn verify_all(&self) -> Result<(), Error> {
+        (0..self.checksums.len()).try_for_each(|group| self.verify(group))
+    }
+
     fn verify(&self, group: usize) -> Result<(), Error> {
         let start = group.checked_sub(1).map_or(0, |before| self.checksums[before].0);
         let (end, sum) = self.checksums[group];

@@ -61,6 +61,12 @@ impl Disk for LocalDisk {
         fs::rename(self.path(from), self.path(to))
     }
 
+    fn rename_durably(&self, from: &str, to: &str, folder: &str) -> io::Result<()> {
+        let folder = fs::File::open(self.path(folder))?;
+        self.rename(from, to)?;
+        folder.sync_all()
+    }
+
     fn remove(&self, name: &str) -> io::Result<()> {
         fs::remove_file(self.path(name))
     }

@@ -198,6 +198,14 @@ impl Trailer {
         sum
     }
 
+    /// Reads the trailer of a file.
+    pub(super) fn of_file(disk: &dyn Disk, name: &str) -> Result<Trailer, Error> {
+        let file = disk.open(name).map_err(|why| Error::io(name, &why))?;
+        let length = file.len().map_err(|why| Error::io(name, &why))?;
+        let at = length.checked_sub(TRAILER_BYTES as u64).ok_or_else(|| Error::corrupt(name, "too short"))?;
+        Trailer::read(name, &read_exactly(&*file, name, at, TRAILER_BYTES)?)
+    }
+
     fn read(name: &str, bytes: &[u8]) -> Result<Trailer, Error> {
         let sum = word(bytes, TRAILER_BYTES - 4);
         if bytes[..8] != MAGIC {

@@ -128,6 +128,16 @@ impl Reader {
         self.next
     }
 
+    /// Whether the open segment ends where its last entry does.
+    pub(super) fn at_end(&self) -> Result<(), Error> {
+        let Some((name, file)) = &self.file else { return Ok(()) };
+        let length = file.len().map_err(|why| Error::io(name, &why))?;
+        match length == self.at {
+            true => Ok(()),
+            false => Err(Error::corrupt(name, format!("it has {length} bytes, its entries end at {}", self.at))),
+        }
+    }
+
     fn may_end_here(&self) -> bool {
         self.open_ended && self.following >= self.segments.len()
     }

@@ -33,7 +33,8 @@ pub(super) fn segment_name(first: u64) -> String {
     format!("{first:020}.seg")
 }
 
-/// A new segment, durable with its name.
+/// A new segment, durable with its name. An error of the kinds `Full` and `Descriptors` means
+/// that the segment does not have its name: the one before may go on.
 pub(super) fn create(disk: &dyn Disk, folder: &str, first: u64, first_item: u64) -> Result<Box<dyn File>, Error> {
     let name = format!("{folder}/{}", segment_name(first));
     let fresh = format!("{name}.new");
@@ -46,12 +47,18 @@ pub(super) fn create(disk: &dyn Disk, folder: &str, first: u64, first_item: u64)
     let make = || {
         let mut file = disk.create(&fresh)?;
         file.append(&head)?;
-        file.sync()
+        file.sync()?;
+        Ok(file)
     };
-    make().map_err(|why| Error::io(&name, &why))?;
-    let named = disk.rename(&fresh, &name).and_then(|()| disk.sync_folder(folder)).and_then(|()| disk.open(&name));
-    // It may have its name already: even on a full disk the one before must not go on.
-    named.map_err(|why| Error::new(Kind::Unavailable, format!("{name}: {why}")))
+    let file = make().map_err(|why| Error::io(&name, &why))?;
+    // The file is not opened again under its name: without a descriptor that would fail when
+    // it is too late to go back.
+    match disk.rename_durably(&fresh, &name, folder).map_err(|why| Error::io(&name, &why)) {
+        Ok(()) => Ok(file),
+        Err(why) if why.kind == Kind::Descriptors => Err(why),
+        // It may have its name already: even on a full disk the one before must not go on.
+        Err(why) => Err(Error::new(Kind::Unavailable, why.to_string())),
+    }
 }
 
 /// Reads the head of a segment: the number of its first item.

@@ -1,7 +1,9 @@
 //! The log on a real folder: what is committed comes back, what is torn is cut off,
 //! what is damaged is told.
 
+use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::*;
 use crate::disk::LocalDisk;
@@ -158,4 +160,103 @@ fn a_disk_without_room_refuses_and_the_log_goes_on() {
     log.settings.reserve_bytes = 0;
     fill(&mut log, 4..9);
     assert_eq!(read(&log, 0).len(), 9);
+}
+
+/// A disk on which some calls that need a descriptor find none.
+struct Exhausted {
+    disk: LocalDisk,
+    creates: AtomicU64,
+    renames: AtomicU64,
+    errno: i32,
+}
+
+impl Exhausted {
+    /// Fails while there are failures left.
+    fn take(&self, left: &AtomicU64) -> io::Result<()> {
+        let taken = left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
+        if taken.is_ok() { Err(io::Error::from_raw_os_error(self.errno)) } else { Ok(()) }
+    }
+}
+
+impl Disk for Exhausted {
+    fn create(&self, name: &str) -> io::Result<Box<dyn File>> {
+        self.take(&self.creates)?;
+        self.disk.create(name)
+    }
+
+    fn rename_durably(&self, from: &str, to: &str, folder: &str) -> io::Result<()> {
+        self.take(&self.renames)?;
+        self.disk.rename_durably(from, to, folder)
+    }
+
+    fn open(&self, name: &str) -> io::Result<Box<dyn File>> {
+        self.disk.open(name)
+    }
+
+    fn list(&self, folder: &str) -> io::Result<Vec<String>> {
+        self.disk.list(folder)
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.disk.rename(from, to)
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.disk.remove(name)
+    }
+
+    fn create_folder(&self, folder: &str) -> io::Result<()> {
+        self.disk.create_folder(folder)
+    }
+
+    fn sync_folder(&self, folder: &str) -> io::Result<()> {
+        self.disk.sync_folder(folder)
+    }
+
+    fn free_bytes(&self) -> io::Result<u64> {
+        self.disk.free_bytes()
+    }
+}
+
+#[test]
+fn without_descriptors_the_old_segment_goes_on() {
+    use rustix::io::Errno;
+    for (errno, creates, renames) in [(Errno::MFILE, 3, 0), (Errno::NFILE, 3, 0), (Errno::MFILE, 0, 3)] {
+        let folder = tempfile::tempdir().unwrap();
+        let disk = Arc::new(Exhausted {
+            disk: LocalDisk::new(folder.path()).unwrap(),
+            creates: AtomicU64::new(0),
+            renames: AtomicU64::new(0),
+            errno: errno.raw_os_error(),
+        });
+        let shared: Arc<dyn Disk> = Arc::clone(&disk) as Arc<dyn Disk>;
+        let (mut log, _) = Log::open(shared, "log", SETTINGS).unwrap();
+        disk.creates.store(creates, Ordering::Relaxed);
+        disk.renames.store(renames, Ordering::Relaxed);
+        fill(&mut log, 0..60);
+        assert!(log.poison().is_none(), "{errno}");
+        let left = [&disk.creates, &disk.renames].map(|left| left.load(Ordering::Relaxed));
+        assert_eq!(left, [0, 0], "every failure was met");
+        assert!(log.segments.len() > 1, "{errno}: segments begin again once there are descriptors");
+        drop(log);
+        let (log, recovered) = open(&folder).unwrap();
+        assert_eq!((recovered.torn_bytes, read(&log, 0).len()), (0, 60), "{errno}");
+    }
+}
+
+#[test]
+fn another_failure_to_begin_a_segment_poisons_the_log() {
+    let folder = tempfile::tempdir().unwrap();
+    let disk = Arc::new(Exhausted {
+        disk: LocalDisk::new(folder.path()).unwrap(),
+        creates: AtomicU64::new(0),
+        renames: AtomicU64::new(0),
+        errno: rustix::io::Errno::IO.raw_os_error(),
+    });
+    let shared: Arc<dyn Disk> = Arc::clone(&disk) as Arc<dyn Disk>;
+    let (mut log, _) = Log::open(shared, "log", SETTINGS).unwrap();
+    disk.renames.store(1, Ordering::Relaxed);
+    let commit = |log: &mut Log, n| log.append(&entry(n)).and_then(|_| log.commit());
+    let failed = (0..60).find_map(|n| commit(&mut log, n).err());
+    assert!(failed.is_some() && log.poison().is_some());
 }

@@ -211,6 +211,20 @@ impl Run {
     }
 }
 
+/// Returns the entry that a manifest would have for a file, as far as opening compares it.
+pub(super) fn named_in(disk: &dyn Disk, folder: &str, file: &str) -> Result<Named, Error> {
+    let name = format!("{folder}/{file}");
+    let number = file.strip_suffix(".rollup").and_then(|digits| u64::from_str_radix(digits, 16).ok());
+    let number = number.filter(|number| file_name(*number) == file);
+    let number = number.ok_or_else(|| Error::corrupt(&name, "is not named as a rollup file is"))?;
+    let open = disk.open(&name).map_err(|why| Error::io(&name, &why))?;
+    let bytes = open.len().map_err(|why| Error::io(&name, &why))?;
+    let foot = bytes.checked_sub(FOOT_BYTES as u64).ok_or_else(|| Error::corrupt(&name, "too short"))?;
+    let sum = read_exact(&*open, &name, foot + 12, 4)?;
+    let sum = sum.first_chunk().map_or(0, |four| u32::from_le_bytes(*four));
+    Ok(Named { number, newest: number, bytes, cells: 0, sum })
+}
+
 fn read_index(index: &[u8]) -> Seen<Vec<Place>> {
     let mut glass = Glass::new(index);
     let places = (0..glass.length()?).map(|_| Place::read(&mut glass)).collect::<Seen<Vec<Place>>>()?;

@@ -93,7 +93,10 @@ impl Spoken {
 /// Whether two texts are the same JSON, numbers by their digits.
 fn is_equal(one: &str, other: &[u8]) -> bool {
     let read = |text: &[u8]| serde_json::from_slice::<Value>(text).ok();
-    read(one.as_bytes()).is_some_and(|one| read(other) == Some(one))
+    match (read(one.as_bytes()), read(other)) {
+        (Some(one), Some(other)) => flowmeter_core::json::is_equal(&one, &other),
+        _ => false,
+    }
 }
 
 /// What went wrong, for a person.

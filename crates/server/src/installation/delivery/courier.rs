@@ -38,6 +38,9 @@ type Order = Box<dyn FnOnce(&mut Hands) + Send>;
 /// The thread that delivers to one target.
 pub(crate) struct Courier {
     plan: TargetPlan,
+    /// Records that its target had accepted when it started. Marks are kept now and then, so
+    /// that after a crash they begin lower than they were shown before.
+    accepted_before: u64,
     board: Arc<Mutex<Board>>,
     orders: Mutex<Sender<Order>>,
     thread: Mutex<Option<JoinHandle<()>>>,
@@ -63,6 +66,7 @@ impl Courier {
     ) -> Result<Courier, Error> {
         let board =
             Arc::new(Mutex::new(Board { marks: outbox.marks().shown(), retrying: outbox.retrying(), ..Board::default() }));
+        let accepted_before = outbox.marks().accepted;
         let (orders, inbox) = channel();
         let stopped = Arc::new(std::sync::atomic::AtomicBool::new(false));
         let (showing, stopping) = (Arc::clone(&board), Arc::clone(&stopped));
@@ -70,7 +74,13 @@ impl Courier {
         let hands = Hands { outbox, target, records, clock };
         let running = move || run(&owner, hands, &inbox, &end, &showing, &stopping);
         let thread = background::spawn("delivery", Yields::Somewhat, running)?;
-        Ok(Courier { plan: plan.clone(), board, orders: Mutex::new(orders), thread: Mutex::new(Some(thread)), stopped })
+        let (orders, thread) = (Mutex::new(orders), Mutex::new(Some(thread)));
+        Ok(Courier { plan: plan.clone(), accepted_before, board, orders, thread, stopped })
+    }
+
+    /// Records that its target had accepted when it started.
+    pub(crate) fn accepted_before(&self) -> u64 {
+        self.accepted_before
     }
 
     /// What its target is known by.
@@ -188,7 +198,7 @@ fn run(
         if hands.outbox.marks().failing_since.is_some() || stepped.is_err() {
             traces::failed(&span);
         }
-        show(&hands, &stepped, board);
+        show(owner, &hands, &stepped, board);
         match stepped {
             Ok(Progress::Worked) => {}
             Ok(Progress::Idle | Progress::Halted) => std::thread::park(),
@@ -201,11 +211,11 @@ fn run(
     }
 }
 
-fn show(hands: &Hands, stepped: &Result<Progress, Error>, board: &Mutex<Board>) {
+fn show(owner: &str, hands: &Hands, stepped: &Result<Progress, Error>, board: &Mutex<Board>) {
     let mut shown = board.lock().unwrap_or_else(PoisonError::into_inner);
     let trouble = stepped.as_ref().err().map(ToString::to_string);
     if let Some(why) = trouble.as_ref().filter(|why| Some(*why) != shown.trouble.as_ref()) {
-        tracing::error!("a target's records do not go: {why}");
+        tracing::error!("delivery to target `{owner}` stopped: {why}");
     }
     *shown = Board {
         marks: hands.outbox.marks().shown(),

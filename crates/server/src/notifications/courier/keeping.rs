@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use flowmeter_engine::{Error, Kind};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::sync::oneshot::{Receiver, Sender, channel};
 
 use super::{Courier, Lane, Notice, NoticeState, Patience, Sent, Timestamp, next_attempt};
@@ -122,6 +122,20 @@ impl Courier {
     }
 }
 
+/// Logs that a channel fails, and that it works again: once each, however many attempts fail
+/// in between.
+fn log_change(notice: &Notice, was_failing: bool, accepted: bool, answer: &Value) {
+    let (notification, channel) = (&notice.notification, &notice.channel);
+    match (was_failing, accepted) {
+        (false, false) => tracing::warn!(
+            id = notice.id,
+            "notification `{notification}` cannot be delivered over channel `{channel}`: {answer}; it is tried again"
+        ),
+        (true, true) => tracing::info!("notification `{notification}` is delivered over channel `{channel}` again"),
+        (false, true) | (true, false) => {}
+    }
+}
+
 /// A notice and its channel after an attempt.
 fn after(ended: Ended, mut channel: ChannelState, now: Timestamp) -> (Notice, ChannelState) {
     let Ended { mut notice, id, began, sent } = ended;
@@ -141,7 +155,9 @@ fn after(ended: Ended, mut channel: ChannelState, now: Timestamp) -> (Notice, Ch
     let duration_ms = u64::try_from(now.since(began) / 1_000_000).unwrap_or(0);
     let answer = sent.answer.clone();
     notice.add(Attempt { id, at, duration_ms, accepted: sent.accepted, request: sent.request, answer });
+    let was_failing = channel.failing_since.is_some();
     channel.saw(sent.accepted, &now.to_string(), &sent.answer);
+    log_change(&notice, was_failing, sent.accepted, &sent.answer);
     let patience = Patience {
         tried_first: Notice::instant(&tried_first),
         since: Notice::instant(&notice.since),

@@ -1,9 +1,9 @@
 //! Every event with its fields.
 
 use super::{
-    AMENDED, CORRECTIONS_GROWN, DELETED, DELIVERY_DEAD, DELIVERY_FAILED, DELIVERY_RECOVERED, EventKind, FLUSHED, Field,
-    FieldKind, INPUT_RESUMED, INPUT_SILENT, OPENED, OPERATORS, QUERY_FINISHED, RESET, STATUS, THRESHOLD_REACHED,
-    THRESHOLD_RECOVERED,
+    AMENDED, CORRECTIONS_GROWN, DELETED, DELIVERY_DEAD, DELIVERY_FAILED, DELIVERY_RECOVERED, EventKind, FLUSH_OVERDUE,
+    FLUSH_RECOVERED, FLUSHED, Field, FieldKind, INPUT_RESUMED, INPUT_SILENT, OPENED, OPERATORS, QUERY_FINISHED, RESET, STATUS,
+    THRESHOLD_REACHED, THRESHOLD_RECOVERED,
 };
 
 /// The pipeline, by the names of the mediation world, and the session that runs it.
@@ -86,6 +86,16 @@ pub const EVENT_KINDS: &[EventKind] = &[
         name: DELIVERY_DEAD,
         help: "A record was given up: its target does not take it, however often it is offered",
         groups: &[SESSION, TARGET, &[("recordId", FieldKind::Text), ("answer", FieldKind::Text)]],
+    },
+    EventKind {
+        name: FLUSH_OVERDUE,
+        help: "The flush of a period is overdue for longer than sessions.flush_overdue",
+        groups: &[SESSION, &[("dueTime", FieldKind::Time), ("overdueSeconds", FieldKind::Number)]],
+    },
+    EventKind {
+        name: FLUSH_RECOVERED,
+        help: "No flush of the pipeline is overdue any more",
+        groups: &[SESSION, &[("overdueSeconds", FieldKind::Number)]],
     },
     EventKind {
         name: OPENED,

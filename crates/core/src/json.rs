@@ -1,0 +1,52 @@
+//! JSON values compared as people read them.
+
+use serde_json::{Number, Value};
+
+use crate::decimal;
+
+/// Returns whether two values are the same JSON. Numbers are equal if they are the same
+/// decimal, however they are written; numbers beyond decimals are compared as text.
+pub fn is_equal(one: &Value, other: &Value) -> bool {
+    match (one, other) {
+        (Value::Number(a), Value::Number(b)) => is_same_number(a, b),
+        (Value::Array(a), Value::Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| is_equal(a, b)),
+        (Value::Object(a), Value::Object(b)) => {
+            let same = |(name, a): (&String, &Value)| b.get(name).is_some_and(|b| is_equal(a, b));
+            a.len() == b.len() && a.iter().all(same)
+        }
+        (one, other) => one == other,
+    }
+}
+
+fn is_same_number(one: &Number, other: &Number) -> bool {
+    let (one, other) = (one.to_string(), other.to_string());
+    match (decimal::parse(one.as_bytes()), decimal::parse(other.as_bytes())) {
+        (Ok(a), Ok(b)) => a == b,
+        _ => one == other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_compared_by_their_digits() {
+        let read = |text: &str| serde_json::from_str::<Value>(text).unwrap();
+        let cases = [
+            ("100", "1E+2", true),
+            ("1.0", "1.00", true),
+            ("-0", "0", true),
+            ("1842.00000000000000025", "1842.0", false),
+            ("9007199254740993", "9007199254740992", false),
+            ("1e400", "1e400", true),
+            (r#"{"a":[1,{"b":2.50}],"c":null}"#, r#"{"c":null,"a":[1.0,{"b":2.5}]}"#, true),
+            (r#"{"a":1}"#, r#"{"a":1,"b":2}"#, false),
+            ("[1,2]", "[2,1]", false),
+            (r#""1""#, "1", false),
+        ];
+        for (one, other, expected) in cases {
+            assert_eq!(is_equal(&read(one), &read(other)), expected, "{one} and {other}");
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! Numbers that a worker makes known to monitoring; they never run backwards.
+//!
+//! After a crash a pipeline goes on from its checkpoint and takes again what came behind it.
+//! Its totals say less meanwhile than was made known before, and a counter that falls is taken
+//! for one that began again at zero: all of it would be counted a second time. How much was
+//! made known is kept nowhere. But it was no more than the log held when the process started.
+//! So the totals are not made known until the pipeline has come to that place: then they are
+//! what was made known before and all that came since.
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::PoisonError;
+
+use flowmeter_core::time::Timestamp;
+
+use super::Board;
+use crate::Totals;
+use crate::live::Live;
+
+/// Numbers that a pipeline has made known.
+#[derive(Clone, Debug, Default)]
+pub struct Shown {
+    /// Since the pipeline began; none while it takes again what it took before a crash.
+    pub totals: Option<Totals>,
+    /// When the newest checkpoint was made, while it lacks something; in nanoseconds.
+    pub unsaved_since: Option<i64>,
+    /// From when on the earliest period should be flushed, in nanoseconds: its end, or when an
+    /// event came for a period that had ended long before.
+    pub flush_from: Option<i64>,
+}
+
+/// The state that decides which numbers are made known.
+pub(super) struct Known {
+    /// The end of the log when the process started.
+    taken_before: u64,
+    saved_at: Timestamp,
+    saved_position: u64,
+    /// The earliest period that is due, and from when on it should be flushed.
+    flush: Option<(Timestamp, Timestamp)>,
+}
+
+impl Known {
+    /// Of a pipeline that has just been opened, and the end of the log.
+    pub(super) fn of(live: &Live, log_end: u64) -> Known {
+        let (saved_at, saved_position) = (live.clock(), live.position());
+        Known { taken_before: log_end, saved_at, saved_position, flush: None }
+    }
+
+    /// A checkpoint was made.
+    pub(super) fn saved(&mut self, live: &Live, at: Timestamp) {
+        (self.saved_at, self.saved_position) = (at, live.position());
+    }
+
+    /// Makes known what the pipeline has done so far.
+    pub(super) fn show(&mut self, live: &Live, board: &Board) {
+        let is_unsaved = live.position() > self.saved_position;
+        let shown = Shown {
+            totals: self.has_caught_up(live.position()).then(|| live.totals()),
+            unsaved_since: is_unsaved.then_some(self.saved_at.nanos()),
+            flush_from: self.flush_from(live.next_due(), live.clock()).map(Timestamp::nanos),
+        };
+        *board.shown.lock().unwrap_or_else(PoisonError::into_inner) = shown;
+    }
+
+    fn has_caught_up(&self, position: u64) -> bool {
+        position >= self.taken_before
+    }
+
+    fn flush_from(&mut self, due: Option<Timestamp>, clock: Timestamp) -> Option<Timestamp> {
+        self.flush = due.map(|due| match self.flush {
+            Some((known, from)) if known == due => (due, from),
+            _ => (due, due.max(clock)),
+        });
+        self.flush.map(|(_, from)| from)
+    }
+}
+
+impl Board {
+    /// Returns the numbers that the pipeline has made known.
+    pub fn shown(&self) -> Shown {
+        self.shown.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}

@@ -1,0 +1,133 @@
+//! Every file of a data directory, read whole.
+//!
+//! A recount reads what it needs. What it does not need (rollups, pages of identities that are
+//! not asked for, the checkpoint before the newest, files of events that the log still has) is
+//! damaged all the same, and found here. A file that no reader knows is reported as not read.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+
+use flowmeter_engine::live::{folder_of, records_folder};
+use flowmeter_engine::{Error, examine_checkpoints};
+use flowmeter_store::catalog::{Catalog, Table};
+use flowmeter_store::disk::{Disk, LocalDisk, Lock};
+use flowmeter_store::{Examined, archive, identities, log, rollups};
+
+use super::super::event_rows::events_folder;
+use super::super::{CATALOG_FILE, KeptPipeline, LOG_FOLDER, kept};
+
+/// Endings of files that hold nothing: one that was being written when the program ended.
+const UNFINISHED: &str = ".new";
+
+/// The files that were read, and the damage that was found.
+#[derive(Default)]
+pub(super) struct Files {
+    pub(super) read: BTreeSet<String>,
+    pub(super) wrong: Vec<String>,
+}
+
+impl Files {
+    fn add(&mut self, examined: Result<Vec<Examined>, Error>) {
+        match examined {
+            Err(why) => self.wrong.push(why.to_string()),
+            Ok(all) => {
+                for one in all {
+                    if let Err(why) = one.outcome {
+                        let why = why.to_string();
+                        let is_named = why.contains(&one.file);
+                        let named = if is_named { why } else { format!("{}: {why}", one.file) };
+                        self.wrong.push(named);
+                    }
+                    self.read.insert(one.file);
+                }
+            }
+        }
+    }
+
+    /// Reports the files of the directory that were not read.
+    fn add_unread(&mut self, data: &Path) -> Result<(), Error> {
+        for file in all_files(data)? {
+            let is_known = self.read.contains(&file) || file == Lock::FILE || file == CATALOG_FILE;
+            if !is_known && !file.ends_with(UNFINISHED) {
+                let why = "not read: it is no file of a kind that is known here";
+                self.wrong.push(format!("{file}: {why}"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Reads everything but the catalog. `scratch` makes a new empty folder each time.
+pub(super) fn examine(
+    data: &Path,
+    catalog: &Catalog,
+    scratch: &mut dyn FnMut() -> Result<Arc<dyn Disk>, Error>,
+) -> Result<Files, Error> {
+    let mut files = Files::default();
+    let disk = LocalDisk::new(data).map_err(|why| Error::io(data.display(), &why))?;
+    let disk: Arc<dyn Disk> = Arc::new(disk);
+    let mut of_log = |files: &mut Files, folder: &str| -> Result<(), Error> {
+        files.add(log::examine(&disk, &scratch()?, folder).map_err(Error::from));
+        Ok(())
+    };
+    of_log(&mut files, LOG_FOLDER)?;
+    for (_, value) in catalog.scan(Table::Pipelines, b"", None, usize::MAX)? {
+        // A row that does not read as a pipeline is reported with the rows of the catalog.
+        let Ok(pipeline) = kept::<KeptPipeline>(&value) else { continue };
+        let folder = folder_of(pipeline.id);
+        of_log(&mut files, &records_folder(&folder))?;
+        for stream in ["parked", "verdicts", "notes"] {
+            of_log(&mut files, &format!("{folder}/{stream}"))?;
+        }
+        files.add(examine_checkpoints(&*disk, &folder));
+        let identities = identities::examine(&disk, &format!("{folder}/identities"));
+        files.add(identities.map_err(Error::from));
+        for partition in folders_in(data, &format!("{folder}/rollups"))? {
+            files.add(rollups::examine(&*disk, &partition).map_err(Error::from));
+        }
+        let events = archive::examine(&*disk, &events_folder(pipeline.id));
+        files.add(events.map_err(Error::from));
+    }
+    files.add_unread(data)?;
+    Ok(files)
+}
+
+/// The folders in a folder, relative to the directory; none if it is not there.
+fn folders_in(data: &Path, folder: &str) -> Result<Vec<String>, Error> {
+    let path = data.join(folder);
+    if !path.is_dir() {
+        return Ok(Vec::new());
+    }
+    let at = |why: &std::io::Error| Error::io(path.display(), why);
+    let mut folders = Vec::new();
+    for entry in std::fs::read_dir(&path).map_err(|why| at(&why))? {
+        let entry = entry.map_err(|why| at(&why))?;
+        if entry.path().is_dir() {
+            folders.push(format!("{folder}/{}", entry.file_name().to_string_lossy()));
+        }
+    }
+    folders.sort_unstable();
+    Ok(folders)
+}
+
+/// The files of a directory and of those in it, relative to it.
+fn all_files(data: &Path) -> Result<Vec<String>, Error> {
+    let mut folders = vec![data.to_owned()];
+    let mut files = Vec::new();
+    while let Some(folder) = folders.pop() {
+        let at = |why: &std::io::Error| Error::io(folder.display(), why);
+        for entry in std::fs::read_dir(&folder).map_err(|why| at(&why))? {
+            let path = entry.map_err(|why| at(&why))?.path();
+            match path.is_dir() {
+                true => folders.push(path),
+                false => {
+                    let name = path.strip_prefix(data).unwrap_or(&path);
+                    files.push(name.to_string_lossy().into_owned());
+                }
+            }
+        }
+    }
+    files.sort_unstable();
+    Ok(files)
+}

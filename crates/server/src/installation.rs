@@ -23,6 +23,7 @@ mod meter_types;
 mod meters;
 mod notifications;
 mod pipelines;
+mod probing;
 mod records;
 mod replay;
 mod retention;
@@ -198,6 +199,8 @@ impl Installation {
             events.stop();
         }
         let served = std::mem::take(&mut *self.pipelines.write().unwrap_or_else(PoisonError::into_inner));
+        let couriers: Vec<_> = served.values().flat_map(|served| served.delivery.couriers()).collect();
+        delivery::end(&couriers, self.settings.drain);
         for served in served.into_values() {
             // Whoever still holds it only reads its board.
             if let Ok(served) = Arc::try_unwrap(served) {
@@ -207,6 +210,17 @@ impl Installation {
         if let Some(writer) = self.writer.write().unwrap_or_else(PoisonError::into_inner).take() {
             writer.stop();
         }
+    }
+
+    /// The server is about to stop: every target ends as soon as it has done what it is
+    /// doing.
+    pub(crate) fn end_deliveries(&self) {
+        self.served().iter().flat_map(|served| served.delivery.couriers()).for_each(|courier| courier.ask_to_end());
+    }
+
+    /// The time to stop is over: requests to targets that are under way are given up.
+    pub(crate) fn abandon_deliveries(&self) {
+        self.served().iter().flat_map(|served| served.delivery.couriers()).for_each(|courier| courier.abandon());
     }
 
     /// The settings it was opened with.

@@ -1,11 +1,12 @@
 //! Talking to a server: its address, the key, and what its refusals mean for a script.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
+use flowmeter_connectors::answer::read_blocking;
 use serde_json::{Map, Value};
 use ureq::http::Request;
 
@@ -14,7 +15,9 @@ use crate::args::Form;
 use crate::failure::Wrong;
 
 /// Bytes of an answer at most: a page of the largest records is some megabytes.
-const ANSWER_BYTES_MAX: u64 = 256 << 20;
+const ANSWER_BYTES_MAX: usize = 256 << 20;
+/// Bytes of a line of a stream: an event of a session has some kilobytes.
+const LINE_BYTES_MAX: usize = 1 << 20;
 /// How long an answer may take: a session that ends delivers everything first.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -91,7 +94,7 @@ impl Connection {
         let mut response = sent.with_context(|| format!("no answer from {}", self.url))?;
         let retry_after = response.headers().get("retry-after").and_then(|value| value.to_str().ok()?.parse().ok());
         let status = response.status().as_u16();
-        let body = response.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_vec();
+        let body = read_blocking(response.body_mut().as_reader(), ANSWER_BYTES_MAX);
         Ok(Answer { status, retry_after_s: retry_after, body: body.with_context(|| format!("the answer of {}", self.url))? })
     }
 
@@ -104,15 +107,15 @@ impl Connection {
     }
 
     /// Opens a stream of lines.
-    pub(crate) fn lines(&self, path: &str) -> anyhow::Result<impl BufRead> {
+    pub(crate) fn lines(&self, path: &str) -> anyhow::Result<Lines<impl BufRead>> {
         let invalid = |why: ureq::http::Error| Wrong(format!("{}{path}: {why}", self.url));
         let sent = self.agent.run(self.request("GET", path).body(()).map_err(invalid)?);
         let mut response = sent.with_context(|| format!("no answer from {}", self.url))?;
         let status = response.status().as_u16();
         if (200..300).contains(&status) {
-            return Ok(BufReader::new(response.into_body().into_reader()));
+            return Ok(Lines(BufReader::new(response.into_body().into_reader())));
         }
-        let body = response.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_vec()?;
+        let body = read_blocking(response.body_mut().as_reader(), ANSWER_BYTES_MAX)?;
         Err(refusal(&Answer { status, retry_after_s: None, body }))
     }
 
@@ -126,6 +129,28 @@ impl Connection {
         let body = call.body.as_ref().map(|(content_type, body)| (*content_type, body.as_slice()));
         let answer = self.ask(call.method, &path, body)?;
         if (200..300).contains(&answer.status) { Ok(answer.body) } else { Err(refusal(&answer)) }
+    }
+}
+
+/// The lines of a stream, each of bounded length.
+pub(crate) struct Lines<R>(R);
+
+impl<R: BufRead> Iterator for Lines<R> {
+    type Item = std::io::Result<String>;
+
+    fn next(&mut self) -> Option<std::io::Result<String>> {
+        let mut line = Vec::new();
+        match self.0.by_ref().take(LINE_BYTES_MAX as u64).read_until(b'\n', &mut line) {
+            Err(why) => return Some(Err(why)),
+            Ok(0) => return None,
+            Ok(LINE_BYTES_MAX..) => {
+                let why = format!("a line of the stream has more than {LINE_BYTES_MAX} bytes, which is the bound");
+                return Some(Err(std::io::Error::other(why)));
+            }
+            Ok(_) => {}
+        }
+        let text = String::from_utf8_lossy(&line);
+        Some(Ok(text.trim_end_matches(['\n', '\r']).to_owned()))
     }
 }
 
@@ -144,4 +169,19 @@ pub(crate) fn refusal(answer: &Answer) -> anyhow::Error {
         message.push_str(&format!("\n{}", text("remedy")));
     }
     if (400..500).contains(&answer.status) { Wrong(message).into() } else { anyhow::anyhow!(message) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_without_end_ends_the_stream() {
+        let long = format!("a\r\n\nb{}", "x".repeat(LINE_BYTES_MAX));
+        let mut lines = Lines(long.as_bytes());
+        assert_eq!(lines.next().unwrap().unwrap(), "a");
+        assert_eq!(lines.next().unwrap().unwrap(), "");
+        let why = lines.next().unwrap().unwrap_err().to_string();
+        assert!(why.contains("more than 1048576 bytes"), "{why}");
+    }
 }

@@ -170,6 +170,9 @@ impl Installation {
             let detail = format!("the document names the pipeline `{}`; this one is `{}`", compiled.plan.name, pipeline.name);
             return Err(Box::new(Problem::new(Code::Invalid, detail).field("pipeline")));
         }
+        if self.running_of(pipeline.id).is_some() {
+            self.probe(pipeline.id, &compiled.targets)?;
+        }
         let _change = self.change();
         if self.pipeline(&who.namespace, &pipeline.name)?.version != pipeline.version {
             let detail = format!("somebody else gave `{}` a newer version in this moment", pipeline.name);

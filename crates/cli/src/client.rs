@@ -9,6 +9,7 @@ mod commands;
 mod connection;
 mod events;
 mod keys;
+mod reconciled;
 pub(crate) mod table;
 mod watch;
 
@@ -25,6 +26,9 @@ use table::Columns;
 use crate::args::Form;
 use crate::failure::{self, Wrong};
 
+/// Makes text for people of an answer.
+type Text = fn(&[u8]) -> anyhow::Result<String>;
+
 /// A request, and how its answer is shown.
 pub(crate) struct Call {
     method: &'static str,
@@ -34,11 +38,13 @@ pub(crate) struct Call {
     /// For a list: how many items at most; then its items are shown.
     items_max: Option<usize>,
     columns: Columns,
+    /// How an answer becomes text for people, where that is not member by member.
+    text: Option<Text>,
 }
 
 impl Call {
     fn new(method: &'static str, path: impl Into<String>) -> Call {
-        Call { method, path: path.into(), query: Vec::new(), body: None, items_max: None, columns: &[] }
+        Call { method, path: path.into(), query: Vec::new(), body: None, items_max: None, columns: &[], text: None }
     }
 
     fn get(path: impl Into<String>) -> Call {
@@ -109,7 +115,10 @@ pub(crate) fn client(commands: Commands) -> anyhow::Result<ExitCode> {
                 Some(items_max) => table::list(&items(&connection, &call, items_max)?, call.columns, server.output),
                 None => {
                     let answer = connection.send(&call, &call.query)?;
-                    table::one(&answer, server.output)
+                    match (call.text, server.output) {
+                        (Some(text), Form::Table) => text(&answer)?,
+                        _ => table::one(&answer, server.output),
+                    }
                 }
             };
             failure::print(&text)

@@ -92,7 +92,7 @@ fn session(
     let plan = &loaded.plan;
     let as_of = load::as_of(&run.input)?;
     let mut files = Files::new(Arc::clone(plan), &run.input.input)?;
-    let mut push = Push::open(&plan.name, &loaded.targets, output, Arc::new(Wall))?;
+    let mut push = Push::open(&plan.name, &loaded.targets, output, Arc::new(Wall), watch.tell())?;
     let mut engine = Engine::new(plan, load::settings(&run.input, 0))?;
     engine.open_declared(as_of);
     journal.step(Trigger::Ready)?;

@@ -4,6 +4,7 @@ use std::io::{IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use flowmeter_engine::node::SteadyClock;
@@ -20,6 +21,9 @@ use crate::args::Serve;
 use crate::clock::{SinceBoot, Wall};
 use crate::failure::{self, Wrong};
 use crate::traces;
+
+/// How long the last traces may take to leave.
+const TRACES_END: Duration = Duration::from_secs(1);
 
 pub(crate) fn serve(serve: &Serve) -> anyhow::Result<ExitCode> {
     let settings = settings(serve)?;
@@ -42,7 +46,7 @@ pub(crate) fn serve(serve: &Serve) -> anyhow::Result<ExitCode> {
     };
     let jump_max = settings.clock_jump_max.map(|max| i64::try_from(max.as_nanos()).unwrap_or(i64::MAX));
     let clock = Arc::new(SteadyClock::new(Arc::new(Wall), Arc::new(SinceBoot), jump_max));
-    runtime.block_on(run(settings, documents, clock, stop, |address, installation| {
+    let served = runtime.block_on(run(settings, documents, clock, stop, |address, installation| {
         // Who started it may have stopped listening: that is no reason to stop.
         let mut out = std::io::stdout().lock();
         let version = env!("CARGO_PKG_VERSION");
@@ -57,8 +61,11 @@ pub(crate) fn serve(serve: &Serve) -> anyhow::Result<ExitCode> {
         for served in installation.served() {
             drop(writeln!(out, "pipeline {} is running", served.kept.name));
         }
-    }))?;
-    if let Some(why) = traces.and_then(|traces| traces.shutdown().err()) {
+    }));
+    // What still runs only answers those who were cut off.
+    runtime.shutdown_background();
+    served?;
+    if let Some(why) = traces.and_then(|traces| traces.shutdown_with_timeout(TRACES_END).err()) {
         tracing::warn!("the last traces did not arrive: {why}");
     }
     tracing::info!("shutdown complete");

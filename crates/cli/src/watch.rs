@@ -3,8 +3,10 @@
 use std::fs::File;
 use std::io::{BufWriter, IsTerminal, Write};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
+use flowmeter_connectors::push::Tell;
 use flowmeter_core::event::quote_into;
 use flowmeter_core::mediation::Tap;
 use flowmeter_core::verdict::Tally;
@@ -49,6 +51,12 @@ impl Watch {
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
         bar.enable_steady_tick(Duration::from_millis(200));
         Ok(Watch { shown: Vec::new(), taps: Vec::new(), taps_max, file: parked.map(open).transpose()?, bar })
+    }
+
+    /// Writes lines for a person above the bar.
+    pub(crate) fn tell(&self) -> Tell {
+        let bar = self.bar.clone();
+        Arc::new(move |line| bar.suspend(|| eprintln!("{line}")))
     }
 
     /// Takes the bar away and finishes the file of parked events.

@@ -12,9 +12,13 @@ mod services;
 #[path = "support/mod.rs"]
 mod support;
 
+#[path = "delivery/hanging.rs"]
+mod hanging;
 #[path = "delivery/kill.rs"]
 mod kill;
 #[path = "delivery/people.rs"]
 mod people;
+#[path = "delivery/probing.rs"]
+mod probing;
 #[path = "delivery/receivers.rs"]
 mod receivers;

@@ -14,7 +14,7 @@ use flowmeter_engine::node::Clock;
 use flowmeter_engine::{Engine, Error, Kind, Noted, Observer, ParkedEvent, RecordSink, Settings, Totals};
 
 use crate::file::Files;
-use crate::push::Push;
+use crate::push::{Push, Tell};
 
 /// Hears of what is made, beside the targets.
 pub trait Beside: RecordSink {
@@ -27,6 +27,7 @@ pub struct Bounded<'t> {
     plan: Arc<Plan>,
     targets: &'t [TargetPlan],
     clock: Arc<dyn Clock>,
+    tell: Tell,
     running: Option<Running>,
 }
 
@@ -37,15 +38,16 @@ struct Running {
 }
 
 impl<'t> Bounded<'t> {
-    /// A session that has opened nothing yet.
-    pub fn new(plan: Arc<Plan>, targets: &'t [TargetPlan], clock: Arc<dyn Clock>) -> Bounded<'t> {
-        Bounded { plan, targets, clock, running: None }
+    /// A session that has opened nothing yet. `tell` is called with a line for a person
+    /// while a target takes nothing.
+    pub fn new(plan: Arc<Plan>, targets: &'t [TargetPlan], clock: Arc<dyn Clock>, tell: Tell) -> Bounded<'t> {
+        Bounded { plan, targets, clock, tell, running: None }
     }
 
     /// Opens files and targets.
     pub fn open(&mut self, settings: Settings, at: Timestamp, beside: &mut dyn Beside) -> Result<(), Error> {
         let files = Files::new(Arc::clone(&self.plan), &[])?;
-        let push = Push::open(&self.plan.name, self.targets, None, Arc::clone(&self.clock))?;
+        let push = Push::open(&self.plan.name, self.targets, None, Arc::clone(&self.clock), Arc::clone(&self.tell))?;
         let mut engine = Engine::new(&self.plan, settings)?;
         engine.listen(beside.wants_meters());
         engine.open_declared(at).iter().try_for_each(|noted| beside.noted(noted))?;

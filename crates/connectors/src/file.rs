@@ -69,7 +69,13 @@ impl Files {
         let spec = &self.plan.sources[source];
         let format = spec.format.unwrap_or_else(|| Format::of_file(path));
         if format == Format::Parquet {
-            return self.opened(source, path, format, None, Box::new(parquet::Rows::open(path, &self.plan, &self.progress)?));
+            return self.opened(
+                source,
+                path,
+                format,
+                None,
+                Box::new(parquet::Rows::open(path, &self.plan, source, &self.progress)?),
+            );
         }
         let reader = open::open(path, &spec.compression, &self.progress)?;
         match format {

@@ -6,7 +6,9 @@
 //!
 //! Targets, and what each keeps to, stand at [`target`].
 
+pub mod answer;
 pub mod bounded;
+mod calls;
 mod client;
 pub mod file;
 pub mod push;
@@ -16,5 +18,6 @@ pub mod signature;
 pub mod target;
 pub mod trust;
 
+pub use calls::Abandon;
 pub use client::blocking_client;
 pub use secret::expand;

@@ -39,6 +39,8 @@ use flowmeter_engine::node::Clock;
 use flowmeter_engine::outbox::{Answer, Target};
 use serde_json::Value;
 
+use crate::calls::Abandon;
+
 /// What is around a target.
 pub struct Around<'a> {
     /// What relative paths are relative to.
@@ -49,6 +51,8 @@ pub struct Around<'a> {
     pub memory: Option<&'a Value>,
     /// The time.
     pub clock: Arc<dyn Clock>,
+    /// Ends requests that are under way.
+    pub abandon: Abandon,
 }
 
 /// The target of a plan; `None` for nowhere.
@@ -60,9 +64,12 @@ pub fn open(plan: &TargetPlan, around: &Around<'_>) -> Result<Option<Box<dyn Tar
         TargetKind::Nowhere => return Ok(None),
         TargetKind::Stdout(format) => Box::new(stdout::Stdout::new(*format)),
         TargetKind::File(plan) => file(plan, around)?,
-        TargetKind::Objects(plan) => Box::new(windowed::Windowed::new(objects::Objects::new(plan)?, &plan.path, plan.format)?),
-        TargetKind::Postgres(plan) => Box::new(postgres::Table::new(plan, &around.owner)?),
-        TargetKind::Http(plan) => Box::new(http::Http::new(plan, Arc::clone(&around.clock))?),
+        TargetKind::Objects(plan) => {
+            let objects = objects::Objects::new(plan, &around.abandon)?;
+            Box::new(windowed::Windowed::new(objects, &plan.path, plan.format)?)
+        }
+        TargetKind::Postgres(plan) => Box::new(postgres::Table::new(plan, &around.owner, &around.abandon)?),
+        TargetKind::Http(plan) => Box::new(http::Http::new(plan, Arc::clone(&around.clock), &around.abandon)?),
     }))
 }
 

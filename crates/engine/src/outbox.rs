@@ -36,7 +36,7 @@ pub use answer::{Answer, Held};
 pub use delivery::{Delivery, DeliveryState};
 pub use marks::{Kept, Marks, Shelf};
 pub use pace::Patience;
-pub use reconcile::{Difference, Part, Report, Sums};
+pub use reconcile::{Amount, Difference, Part, Report, Sums};
 pub use records::{RecordLog, Records, WindowLimits};
 pub use sending::{Outbox, Progress};
 pub use target::{Repeat, Target};

@@ -3,6 +3,7 @@
 //! left. Where a core is free it makes no difference.
 
 use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
 
 use flowmeter_engine::{Error, Kind};
 
@@ -45,4 +46,18 @@ pub(crate) fn spawn<T: Send + 'static>(
         work()
     });
     thread.map_err(|why| Error::new(Kind::Unavailable, format!("no thread: {why}")))
+}
+
+/// How often [`wait_until`] looks.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
+
+/// Waits until something holds, at most for about so long. Returns whether it does.
+pub(crate) fn wait_until(patience: Duration, holds: impl Fn() -> bool) -> bool {
+    for _ in 0..patience.as_millis() / LOOK_EVERY.as_millis() {
+        if holds() {
+            return true;
+        }
+        std::thread::park_timeout(LOOK_EVERY);
+    }
+    holds()
 }

@@ -25,13 +25,14 @@ mod meter_types;
 mod meters;
 mod notifications;
 mod pipelines;
+mod probing;
 mod readiness;
 mod records;
 mod replay;
 mod retention;
 mod sessions;
-mod stopped;
 mod standing;
+mod stopped;
 mod telling;
 mod test_data;
 mod trace;
@@ -49,9 +50,7 @@ use std::time::Duration;
 use flowmeter_core::plan::Plan;
 use flowmeter_core::time::Timestamp;
 use flowmeter_engine::live::{self, LiveSettings, Tail};
-use flowmeter_engine::node::{
-    Clock, Placed, Reply, Submission, Worker, WorkerSettings, Writer, WriterSettings, open_reader,
-};
+use flowmeter_engine::node::{Clock, Placed, Reply, Submission, Worker, WorkerSettings, Writer, WriterSettings, open_reader};
 use flowmeter_engine::{Error, Kind};
 use flowmeter_store::catalog::{Catalog, Change, Table, key_of};
 use flowmeter_store::disk::{Disk, LocalDisk, Lock};
@@ -73,8 +72,8 @@ pub use pipelines::{KeptPipeline, KeptVersion, document_problem, lines};
 pub use readiness::{Condition, Standing};
 pub use records::RecordView;
 pub use sessions::{KeptSession, SessionEvent, counts};
-pub use stopped::Stopped;
 pub(crate) use standing::PipelineGauge;
+pub use stopped::Stopped;
 pub use test_data::TestData;
 pub use trace::event_shown;
 pub use trial::Trial;
@@ -274,6 +273,8 @@ impl Installation {
             events.stop();
         }
         let served = std::mem::take(&mut *self.pipelines.write().unwrap_or_else(PoisonError::into_inner));
+        let couriers: Vec<_> = served.values().flat_map(|served| served.delivery.couriers()).collect();
+        delivery::end(&couriers, self.settings.drain);
         for served in served.into_values() {
             // Whoever still holds it only reads its board.
             if let Ok(served) = Arc::try_unwrap(served) {
@@ -283,6 +284,17 @@ impl Installation {
         if let Some(writer) = self.writer.write().unwrap_or_else(PoisonError::into_inner).take() {
             writer.stop();
         }
+    }
+
+    /// The server is about to stop: every target ends as soon as it has done what it is
+    /// doing.
+    pub(crate) fn end_deliveries(&self) {
+        self.served().iter().flat_map(|served| served.delivery.couriers()).for_each(|courier| courier.ask_to_end());
+    }
+
+    /// The time to stop is over: requests to targets that are under way are given up.
+    pub(crate) fn abandon_deliveries(&self) {
+        self.served().iter().flat_map(|served| served.delivery.couriers()).for_each(|courier| courier.abandon());
     }
 
     /// The settings it was opened with.

@@ -31,6 +31,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 const RETAIN_EVERY: u64 = 600;
 /// How soon it is told what happened to a meter.
 const TELL_EVERY: Duration = Duration::from_millis(250);
+/// How long the thread that notifies may take to put down what it holds.
+const LOOKS_END: Duration = Duration::from_secs(1);
 /// How soon a renewed certificate is used.
 const RENEW_EVERY: Duration = Duration::from_secs(60);
 
@@ -75,11 +77,7 @@ pub async fn run(
         tracing::warn!(bytes = recovered.torn_bytes, "the log's torn end was cut off; nobody was told that it was there");
     }
     if let Some((from, until)) = recovered.lost {
-        tracing::error!(
-            from,
-            until,
-            "entries of the log are damaged; pipelines that had counted them go on, others fail"
-        );
+        tracing::error!(from, until, "entries of the log are damaged; pipelines that had counted them go on, others fail");
     }
     let keys = keys(&installation, &settings, clock.as_ref())?;
     settings.check(keys.has_usable(clock.now())).map_err(invalid)?;
@@ -88,9 +86,16 @@ pub async fn run(
     started.map_err(|why| Error::new(Kind::Bug, why.to_string()))??;
 
     let (told, stopping) = tokio::sync::watch::channel(false);
+    let (ending, drain) = (Arc::clone(&installation), settings.drain);
     let stop = async move {
         stop.await;
         told.send_replace(true);
+        // Targets and connections have the same time to finish.
+        ending.end_deliveries();
+        tokio::spawn(async move {
+            tokio::time::sleep(drain).await;
+            ending.abandon_deliveries();
+        });
     };
     let opening = Arc::clone(&installation);
     let courier = tokio::task::spawn_blocking(move || Courier::open(opening)).await;
@@ -153,6 +158,8 @@ impl Notifying {
                     _ = ended => {}
                 }
             });
+            // A name that is being looked up must not hold up the end.
+            runtime.shutdown_timeout(LOOKS_END);
         })?;
         Ok(Notifying { end, thread })
     }
@@ -209,7 +216,11 @@ fn start(installation: &Arc<Installation>, who: &Who, document: &Document) -> Re
         },
     };
     if installation.running_of(pipeline.id).is_none() {
-        installation.start(who, &pipeline, None).map_err(told)?;
+        // A target that is away keeps no server from starting: its records wait for it.
+        if let Err(refused) = installation.probe_targets(&pipeline) {
+            tracing::error!(pipeline = pipeline.name, "{}; its records wait until it takes them", refused.detail);
+        }
+        installation.start_unprobed(who, &pipeline, None).map_err(told)?;
     }
     Ok(())
 }

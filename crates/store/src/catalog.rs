@@ -157,9 +157,7 @@ impl Catalog {
     }
 
     /// A catalog whose bytes are kept by somebody else, for the simulation.
-    pub fn with_backend<B: redb::StorageBackend>(
-        backend: impl Fn() -> B + Send + Sync + 'static,
-    ) -> Result<Catalog, Error> {
+    pub fn with_backend<B: redb::StorageBackend>(backend: impl Fn() -> B + Send + Sync + 'static) -> Result<Catalog, Error> {
         let open = move || Ok(Database::builder().create_with_backend(backend())?);
         Catalog::of(Box::new(open), "catalog".to_owned())
     }

@@ -94,12 +94,7 @@ impl Log {
 
     /// The same, where entries before a position are known to have been durable: positions that
     /// were given out are never given out again, even if their entries are damaged.
-    pub fn open_behind(
-        disk: Arc<dyn Disk>,
-        folder: &str,
-        settings: Settings,
-        known: u64,
-    ) -> Result<(Log, Recovered), Error> {
+    pub fn open_behind(disk: Arc<dyn Disk>, folder: &str, settings: Settings, known: u64) -> Result<(Log, Recovered), Error> {
         disk.create_folder(folder).map_err(|why| Error::io(folder, &why))?;
         let names = disk.list(folder).map_err(|why| Error::io(folder, &why))?;
         let mut segments = Vec::new();
@@ -107,7 +102,8 @@ impl Log {
             segments.push(Segment::named(name).ok_or_else(|| Error::corrupt(folder, format!("{name} is no segment")))?);
         }
         let mut recovered = Recovered::default();
-        let (mut next, items, mut length, mut file, last_at) = match segment::recover_last(&*disk, folder, &mut segments, known)? {
+        let (mut next, items, mut length, mut file, last_at) = match segment::recover_last(&*disk, folder, &mut segments, known)?
+        {
             Some(mut last) => {
                 recovered.torn_bytes = last.torn_bytes;
                 // What is read here may lie in memory only, if the program ended and the
@@ -131,8 +127,22 @@ impl Log {
         let pending = Vec::new();
         let (durable, durable_items) = (next, items);
         let (room, poison) = (0, None);
-        let log =
-            Log { disk, folder, settings, segments, file, length, next, items, durable, durable_items, pending, last_at, room, poison };
+        let log = Log {
+            disk,
+            folder,
+            settings,
+            segments,
+            file,
+            length,
+            next,
+            items,
+            durable,
+            durable_items,
+            pending,
+            last_at,
+            room,
+            poison,
+        };
         Ok((log, recovered))
     }
 

@@ -297,7 +297,8 @@ impl Deliveries {
             }
             Deliveries::Reconcile { pipeline, target, from, to, mend } => {
                 let body = json!({"pipeline": pipeline, "target": target, "from": from, "to": to, "mend": mend});
-                Call::post("/api/v1/deliveries/reconcile").json(&body)
+                let call = Call::post("/api/v1/deliveries/reconcile").json(&body);
+                Call { text: Some(super::reconciled::text), ..call }
             }
         }
     }

@@ -4,8 +4,9 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use clap::Args;
+use flowmeter_connectors::answer::read_blocking;
 use flowmeter_connectors::trust;
 use reqwest::blocking::{Client, RequestBuilder, Response};
 use reqwest::header::HeaderValue;
@@ -18,7 +19,9 @@ use crate::args::Form;
 use crate::failure::{self, Wrong};
 
 /// Bytes of an answer at most: a page of the largest records is some megabytes.
-const ANSWER_BYTES_MAX: u64 = 256 << 20;
+const ANSWER_BYTES_MAX: usize = 256 << 20;
+/// Bytes of a line of a stream: an event of a session has some kilobytes.
+const LINE_BYTES_MAX: usize = 1 << 20;
 /// How long an answer may take: a session that ends delivers everything first.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -124,10 +127,10 @@ impl Connection {
     }
 
     /// Opens a stream of lines.
-    pub(crate) fn lines(&self, path: &str) -> anyhow::Result<impl BufRead> {
+    pub(crate) fn lines(&self, path: &str) -> anyhow::Result<Lines<impl BufRead>> {
         let response = self.receive(self.request("GET", path)?)?;
         if response.status().is_success() {
-            return Ok(BufReader::new(response));
+            return Ok(Lines(BufReader::new(response)));
         }
         Err(refusal(&answer_of(response, &self.url)?))
     }
@@ -144,17 +147,34 @@ impl Connection {
     }
 }
 
+/// The lines of a stream, each of bounded length.
+pub(crate) struct Lines<R>(R);
+
+impl<R: BufRead> Iterator for Lines<R> {
+    type Item = std::io::Result<String>;
+
+    fn next(&mut self) -> Option<std::io::Result<String>> {
+        let mut line = Vec::new();
+        match self.0.by_ref().take(LINE_BYTES_MAX as u64).read_until(b'\n', &mut line) {
+            Err(why) => return Some(Err(why)),
+            Ok(0) => return None,
+            Ok(LINE_BYTES_MAX..) => {
+                let why = format!("a line of the stream has more than {LINE_BYTES_MAX} bytes, which is the bound");
+                return Some(Err(std::io::Error::other(why)));
+            }
+            Ok(_) => {}
+        }
+        let text = String::from_utf8_lossy(&line);
+        Some(Ok(text.trim_end_matches(['\n', '\r']).to_owned()))
+    }
+}
+
 fn answer_of(response: Response, url: &str) -> anyhow::Result<Answer> {
     let seconds = |value: &HeaderValue| value.to_str().ok()?.parse().ok();
     let retry_after_s = response.headers().get("retry-after").and_then(seconds);
     let status = response.status().as_u16();
-    let mut body = Vec::new();
-    let read = response.take(ANSWER_BYTES_MAX + 1).read_to_end(&mut body);
-    read.with_context(|| format!("the answer of {url}"))?;
-    if body.len() as u64 > ANSWER_BYTES_MAX {
-        bail!("the answer of {url} is larger than {ANSWER_BYTES_MAX} bytes");
-    }
-    Ok(Answer { status, retry_after_s, body })
+    let body = read_blocking(response, ANSWER_BYTES_MAX);
+    Ok(Answer { status, retry_after_s, body: body.with_context(|| format!("the answer of {url}"))? })
 }
 
 /// A refusal, for a person, with the exit code that is due.
@@ -172,4 +192,19 @@ pub(crate) fn refusal(answer: &Answer) -> anyhow::Error {
         message.push_str(&format!("\n{}", text("remedy")));
     }
     failure::refused(answer.status, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_without_end_ends_the_stream() {
+        let long = format!("a\r\n\nb{}", "x".repeat(LINE_BYTES_MAX));
+        let mut lines = Lines(long.as_bytes());
+        assert_eq!(lines.next().unwrap().unwrap(), "a");
+        assert_eq!(lines.next().unwrap().unwrap(), "");
+        let why = lines.next().unwrap().unwrap_err().to_string();
+        assert!(why.contains("more than 1048576 bytes"), "{why}");
+    }
 }

@@ -5,7 +5,7 @@
 //! the command ends with it; a stream that breaks off is taken up where it was.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, IsTerminal, Write};
+use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -90,7 +90,7 @@ impl Watching<'_> {
     fn follow(&mut self, connection: &Connection) -> anyhow::Result<bool> {
         let types = "type=meter.session.status&type=meter.session.operators";
         let after = self.after.map(|after| format!("&after={after}")).unwrap_or_default();
-        for line in connection.lines(&format!("/api/v1/stream?{types}{after}"))?.lines() {
+        for line in connection.lines(&format!("/api/v1/stream?{types}{after}"))? {
             let Ok(line) = line else { return Ok(false) };
             let Some(data) = line.strip_prefix("data: ") else { continue };
             let event: Value = serde_json::from_str(data)?;

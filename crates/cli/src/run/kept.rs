@@ -64,7 +64,8 @@ impl Kept {
             );
         }
         let mut files = Files::new(Arc::clone(plan), &run.input.input)?;
-        let mut push = Push::go_on(&plan.name, &loaded.targets, output, ledger.memory(), Arc::new(Wall))?;
+        let (memory, clock) = (ledger.memory(), Arc::new(Wall));
+        let mut push = Push::go_on(&plan.name, &loaded.targets, output, memory, clock, watch.tell())?;
         engine.open_declared(as_of);
         journal.step(Trigger::Ready)?;
         engine.ingest(&mut files, as_of, ledger.spool()?, watch)?;

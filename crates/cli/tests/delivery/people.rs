@@ -77,6 +77,10 @@ fn what_a_receiver_lost_is_reported_and_mended() {
     let sum = |name: &str, what: &str| -> u64 {
         target["periods"].as_array().unwrap().iter().map(|period| period[name][what].as_u64().unwrap()).sum()
     };
+    let arguments = ["deliveries", "reconcile", "--pipeline", "usage", "--url", &server.url];
+    let shown = crate::support::stdout(&arguments);
+    assert!(shown.starts_with("webhook: does not agree; records missing or different: 1\nMETER TYPE  "), "{shown}");
+    assert!(shown.contains("\nRECORD  ") && shown.contains(&lost), "{shown}");
     assert_eq!(
         (sum("flushed", "records"), sum("held", "records"), sum("flushed", "value"), sum("held", "value")),
         (8, 7, 16, 14)

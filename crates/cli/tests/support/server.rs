@@ -117,6 +117,11 @@ impl Server {
         self.wait()
     }
 
+    /// How it ended, if it has.
+    pub fn has_ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().unwrap()
+    }
+
     /// Waits for the end of one that was terminated.
     pub fn wait(mut self) -> (ExitStatus, String) {
         let mut said = String::new();

@@ -1,71 +1,122 @@
 //! Parquet files: the columns a pipeline reads, as JSON objects, one a line.
 //!
-//! Integers and decimals stay exact; a float column is taken as its shortest decimal
-//! text; a time without a zone becomes text without an offset, to be read with a
-//! pattern (`time: {field: …, format: "%Y-%m-%dT%H:%M:%S%.f"}`).
+//! [`cells`] says how each type is written. The objects stay in the block, so that a
+//! parked event can be shown, corrected and explained as any other.
+
+mod cells;
+#[cfg(test)]
+mod tests;
+mod text;
+mod times;
 
 use std::fs::File;
 use std::sync::Arc;
 
-use arrow_json::LineDelimitedWriter;
+use arrow_array::RecordBatch;
+use arrow_schema::Schema;
 use flowmeter_core::event::Block;
+use flowmeter_core::pipeline::IdRule;
 use flowmeter_core::plan::Plan;
 use flowmeter_engine::{Error, Kind};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+use parquet::errors::ParquetError;
 
-use super::Cutter;
 use super::open::Progress;
+use super::{BLOCK_BYTES, Cutter};
+use cells::{Cells, append_object};
 
-/// Rows turned into text at once.
+/// Rows decoded at once.
 const ROWS: usize = 2048;
 
 pub(super) struct Rows {
     reader: ParquetRecordBatchReader,
     name: String,
+    /// The rows that were decoded, and how many of them were taken.
+    batch: Option<(RecordBatch, usize)>,
     row: u64,
     bytes_per_row: f64,
     progress: Arc<Progress>,
 }
 
 impl Rows {
-    pub(super) fn open(path: &str, plan: &Plan, progress: &Arc<Progress>) -> Result<Rows, Error> {
+    /// Opens a file for a source of a plan.
+    pub(super) fn open(path: &str, plan: &Plan, source: usize, progress: &Arc<Progress>) -> Result<Rows, Error> {
         let file = File::open(path).map_err(|why| Error::io(path, &why))?;
         let bytes = file.metadata().map(|meta| meta.len()).unwrap_or_default();
-        let corrupt =
-            |why: parquet::errors::ParquetError| Error::new(Kind::Corrupt, format!("{path}: not a Parquet file: {why}"));
+        let corrupt = |why: ParquetError| Error::new(Kind::Corrupt, format!("{path}: not a Parquet file: {why}"));
         let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(corrupt)?;
         let rows = builder.metadata().file_metadata().num_rows().max(1);
-        let wanted: Vec<&str> = plan.paths.iter().map(|path| &*path.names()[0]).collect();
-        // Identity by content needs every column; so does an empty wish, to keep the rows.
-        let by_content = plan.sources.iter().any(|s| matches!(s.id_rule, Some((flowmeter_core::pipeline::IdRule::Content, ..))));
-        let schema = builder.parquet_schema();
-        let roots = builder.schema().fields().iter().enumerate();
-        let roots: Vec<usize> =
-            roots.filter(|(_, field)| by_content || wanted.contains(&field.name().as_str())).map(|(i, _)| i).collect();
-        let mask = if roots.is_empty() { ProjectionMask::all() } else { ProjectionMask::roots(schema, roots) };
+        let roots = wanted(builder.schema(), plan);
+        check(path, builder.schema(), &roots)?;
+        times::check(path, builder.schema(), plan, source)?;
+        let mask = ProjectionMask::roots(builder.parquet_schema(), roots);
         let reader = builder.with_projection(mask).with_batch_size(ROWS).build().map_err(corrupt)?;
         Ok(Rows {
             reader,
             name: path.to_owned(),
+            batch: None,
             row: 1,
             bytes_per_row: bytes as f64 / rows as f64,
             progress: Arc::clone(progress),
         })
     }
+
+    /// Decodes rows until there are some that were not taken; says no at the end.
+    fn more(&mut self) -> Result<bool, Error> {
+        while self.batch.as_ref().is_none_or(|(batch, taken)| *taken >= batch.num_rows()) {
+            let Some(batch) = self.reader.next() else { return Ok(false) };
+            let corrupt = |why| Error::new(Kind::Corrupt, format!("{}: {why}", self.name));
+            self.batch = Some((batch.map_err(corrupt)?, 0));
+        }
+        Ok(true)
+    }
+}
+
+/// The columns to read: those the pipeline names. Identity by content needs every one.
+fn wanted(schema: &Schema, plan: &Plan) -> Vec<usize> {
+    let by_content = plan.sources.iter().any(|source| matches!(source.id_rule, Some((IdRule::Content, ..))));
+    let is_named = |name: &str| plan.paths.iter().any(|path| &*path.names()[0] == name);
+    let roots = schema.fields().iter().enumerate();
+    roots.filter(|(_, field)| by_content || is_named(field.name())).map(|(at, _)| at).collect()
+}
+
+fn check(path: &str, schema: &Schema, roots: &[usize]) -> Result<(), Error> {
+    for field in roots.iter().map(|at| schema.field(*at)) {
+        cells::check(field).map_err(|kind| {
+            let message = format!("{path}: the column `{}` is of type {kind}, which cannot be read", field.name());
+            Error::new(Kind::Invalid, format!("{message}; write the file with another type, or do not name the column"))
+        })?;
+    }
+    Ok(())
 }
 
 impl Cutter for Rows {
-    fn cut(&mut self, block: &mut Block, _bytes_max: usize) -> Result<bool, Error> {
-        let Some(batch) = self.reader.next() else { return Ok(false) };
-        let corrupt = |why: &dyn std::fmt::Display| Error::new(Kind::Corrupt, format!("{}: {why}", self.name));
-        let batch = batch.map_err(|why| corrupt(&why))?;
-        let mut writer = LineDelimitedWriter::new(block.open());
-        writer.write(&batch).and_then(|()| writer.finish()).map_err(|why| corrupt(&why))?;
+    fn cut(&mut self, block: &mut Block, bytes_max: usize) -> Result<bool, Error> {
+        if !self.more()? {
+            return Ok(false);
+        }
+        let Some((batch, taken)) = &mut self.batch else { return Ok(false) };
+        let schema = batch.schema();
+        let columns = schema.fields().iter().zip(batch.columns());
+        let member =
+            |(field, column): (&Arc<arrow_schema::Field>, _)| Ok((cells::name(field), Cells::new(field, AsRef::as_ref(column))?));
+        let members: Result<Vec<(Vec<u8>, Cells<'_>)>, String> = columns.map(member).collect();
+        let members = members.map_err(|kind| Error::new(Kind::Invalid, format!("{}: {kind} cannot be read", self.name)))?;
+        let (out, first) = (block.open(), *taken);
+        while *taken < batch.num_rows() && out.len() < BLOCK_BYTES {
+            let start = out.len();
+            append_object(&members, *taken, out);
+            // Its beginning is enough to refuse an event that is too long.
+            out.truncate(start + bytes_max + 1);
+            out.push(b'\n');
+            *taken += 1;
+        }
+        let rows = (*taken - first) as u64;
         block.seal();
         block.first_line = self.row;
-        self.row += batch.num_rows() as u64;
-        self.progress.add((batch.num_rows() as f64 * self.bytes_per_row) as u64);
+        self.row += rows;
+        self.progress.add((rows as f64 * self.bytes_per_row) as u64);
         Ok(true)
     }
 }

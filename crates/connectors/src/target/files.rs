@@ -15,7 +15,7 @@ use flowmeter_engine::outbox::{Answer, Outgoing, Span, Target};
 use flowmeter_engine::{Error, Kind};
 use xxhash_rust::xxh3::Xxh3;
 
-use super::folder::{beside, folder_of};
+use super::folder::{self, beside, folder_of};
 use super::place::{self, WINDOW, window_name};
 use super::{all_unavailable, columns, format};
 
@@ -159,6 +159,10 @@ fn digest_of(path: &Path) -> io::Result<(Xxh3, u64)> {
 }
 
 impl Target for Files {
+    fn probe(&mut self) -> Result<(), Error> {
+        folder::probe(place::fixed(&self.template))
+    }
+
     fn send(&mut self, _window: Span, records: &[Outgoing<'_>]) -> Vec<Answer> {
         match self.take(records) {
             Ok(()) => vec![Answer::Accepted; records.len()],

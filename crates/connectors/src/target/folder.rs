@@ -4,9 +4,10 @@ use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
-use flowmeter_engine::Error;
+use flowmeter_engine::{Error, Kind};
 
 use super::windowed::{Blobs, Put};
+use crate::answer::{OBJECT_BYTES_MAX, read_blocking};
 
 /// Files on this machine, by their paths.
 pub(super) struct Folder;
@@ -39,13 +40,31 @@ fn write(path: &Path, bytes: &[u8]) -> std::io::Result<Put> {
     }
 }
 
+/// Whether files whose paths begin like this can be written: their folder is there, or can
+/// be made, and takes a file.
+pub(super) fn probe(beginning: &str) -> Result<(), Error> {
+    // What stands behind the last slash is the beginning of a name, or of a folder's.
+    let folder = beginning.rfind('/').map_or(Path::new("."), |slash| Path::new(&beginning[..=slash]));
+    let wrong = |why: &std::io::Error| {
+        let message = format!("{}: {why}; make the folder, or let this user write there", folder.display());
+        Error::new(Kind::Invalid, message)
+    };
+    fs::create_dir_all(folder).map_err(|why| wrong(&why))?;
+    let file = beside(&folder.join("probe"));
+    File::create(&file).and_then(|_| fs::remove_file(&file)).map_err(|why| wrong(&why))
+}
+
 impl Blobs for Folder {
+    fn probe(&mut self, beginning: &str) -> Result<(), Error> {
+        probe(beginning)
+    }
+
     fn put(&mut self, name: &str, bytes: Vec<u8>) -> Result<Put, Error> {
         write(Path::new(name), &bytes).map_err(|why| Error::io(name, &why))
     }
 
     fn get(&mut self, name: &str) -> Result<Option<Vec<u8>>, Error> {
-        match fs::read(name) {
+        match File::open(name).and_then(|file| read_blocking(file, OBJECT_BYTES_MAX)) {
             Ok(bytes) => Ok(Some(bytes)),
             Err(why) if why.kind() == ErrorKind::NotFound => Ok(None),
             Err(why) => Err(Error::io(name, &why)),

@@ -74,13 +74,22 @@ pub(super) fn whole(format: TargetFormat, records: &[Outgoing<'_>]) -> Result<Ve
     Ok(out)
 }
 
-/// The fields of a record, in the order of [`COLUMNS`].
-pub(super) fn row(json: &[u8]) -> Result<Vec<String>, Error> {
+/// The members of a record and of its meta data, by name.
+pub(super) type Members<'a> = BTreeMap<&'a str, &'a RawValue>;
+
+/// The members of a record, those of `meterMetaData` among them.
+pub(super) fn members(json: &[u8]) -> Result<Members<'_>, Error> {
     let bug = |why: serde_json::Error| Error::new(Kind::Bug, format!("a record is not JSON: {why}"));
-    let mut members: BTreeMap<&str, &RawValue> = serde_json::from_slice(json).map_err(bug)?;
+    let mut members: Members<'_> = serde_json::from_slice(json).map_err(bug)?;
     if let Some(meta) = members.remove("meterMetaData") {
-        members.extend(serde_json::from_str::<BTreeMap<&str, &RawValue>>(meta.get()).map_err(bug)?);
+        members.extend(serde_json::from_str::<Members<'_>>(meta.get()).map_err(bug)?);
     }
+    Ok(members)
+}
+
+/// The fields of a record as texts, in the order of [`COLUMNS`].
+pub(super) fn row(json: &[u8]) -> Result<Vec<String>, Error> {
+    let members = members(json)?;
     let text = |name: &&str| match members.get(name).map(|raw| raw.get()) {
         None | Some("null") => String::new(),
         Some(raw) if raw.starts_with('"') => serde_json::from_str(raw).unwrap_or_default(),
@@ -103,7 +112,8 @@ pub(super) type Index = BTreeMap<Uuid, u128>;
 pub(super) fn digest(format: TargetFormat, json: &[u8]) -> Result<u128, Error> {
     match format {
         TargetFormat::Ndjson => Ok(xxh3_128(json)),
-        TargetFormat::Csv | TargetFormat::Parquet => Ok(digest_row(row(json)?.iter().map(String::as_str))),
+        TargetFormat::Csv => Ok(digest_row(row(json)?.iter().map(String::as_str))),
+        TargetFormat::Parquet => Ok(digest_row(columns::row(json)?.iter().map(String::as_str))),
     }
 }
 

@@ -16,7 +16,7 @@ use flowmeter_engine::{Error, Kind};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::folder::folder_of;
+use super::folder::{self, folder_of};
 use super::format::Index;
 use super::{all_unavailable, format, place};
 
@@ -131,6 +131,10 @@ impl Growing {
 }
 
 impl Target for Growing {
+    fn probe(&mut self) -> Result<(), Error> {
+        folder::probe(place::fixed(&self.template))
+    }
+
     fn send(&mut self, window: Span, records: &[Outgoing<'_>]) -> Vec<Answer> {
         self.write(window, records).unwrap_or_else(|why| all_unavailable(&why, records.len()))
     }

@@ -6,6 +6,7 @@
 //! what is left of it waits for the next attempt.
 
 mod answers;
+mod probe;
 mod request;
 mod token;
 
@@ -18,9 +19,10 @@ use flowmeter_engine::node::Clock;
 use flowmeter_engine::outbox::{Answer, Held, Outgoing, Repeat, Span, Target};
 use flowmeter_engine::{Error, Kind};
 use reqwest::{Client, Method, RequestBuilder, Url};
-use tokio::runtime::Runtime;
 
 use super::tls;
+use crate::answer::{ANSWER_BYTES_MAX, RECORD_BYTES_MAX};
+use crate::calls::{Abandon, Calls};
 use crate::signature::{Signer, seconds};
 use answers::Spoken;
 use request::{Letter, Writer};
@@ -36,7 +38,7 @@ pub(super) struct Http {
     plan: HttpPlan,
     url: Url,
     client: Client,
-    runtime: Runtime,
+    calls: Calls,
     clock: Arc<dyn Clock>,
     writer: Writer,
     /// Headers of every request to the target, what they refer to filled in.
@@ -53,12 +55,6 @@ struct Asking {
     is_record: bool,
 }
 
-/// A runtime for one target: its thread is the target's own.
-pub(super) fn runtime() -> Result<Runtime, Error> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.map_err(|why| Error::new(Kind::Unavailable, format!("no runtime: {why}")))
-}
-
 /// The library of object storage takes the process's cryptography: ring, as everywhere.
 pub(super) fn prefer_ring() {
     // It was set before if this fails.
@@ -68,15 +64,13 @@ pub(super) fn prefer_ring() {
 impl Http {
     /// # Errors
     /// An address, a secret or a certificate is none.
-    pub(super) fn new(plan: &HttpPlan, clock: Arc<dyn Clock>) -> Result<Http, Error> {
+    pub(super) fn new(plan: &HttpPlan, clock: Arc<dyn Clock>, abandon: &Abandon) -> Result<Http, Error> {
         let invalid = |what: &str, why: &dyn std::fmt::Display| Error::new(Kind::Invalid, format!("{what}: {why}"));
         let text = crate::expand(&plan.url)?;
         let url = Url::parse(&text).map_err(|why| invalid(&text, &why))?;
-        let client = Client::builder()
+        let timeout = Duration::from_nanos(u64::try_from(plan.timeout).unwrap_or_default());
+        let client = crate::client::bounded(Client::builder(), timeout)
             .use_preconfigured_tls(tls::of(&plan.tls)?)
-            .redirect(reqwest::redirect::Policy::none())
-            .timeout(Duration::from_nanos(u64::try_from(plan.timeout).unwrap_or_default()))
-            .user_agent(concat!("flowmeter/", env!("CARGO_PKG_VERSION")))
             .build()
             .map_err(|why| invalid("the client", &why))?;
         let signers = plan
@@ -92,7 +86,7 @@ impl Http {
         Ok(Http {
             url,
             client,
-            runtime: runtime()?,
+            calls: Calls::new(abandon)?,
             clock,
             writer: Writer::new(plan)?,
             token: Token::new(&plan.auth)?,
@@ -108,7 +102,11 @@ impl Http {
         let now = self.clock.now();
         match &mut self.token {
             None => Ok(None),
-            Some(token) => self.runtime.block_on(token.get(&self.client, now)).map(Some),
+            Some(token) => {
+                let getting = async { self.calls.abandon().or(token.get(&self.client, now)).await };
+                let got = self.calls.wait(getting).and_then(|got| got);
+                got.map_err(|cut| format!("getting a token: {cut}"))?.map(Some)
+            }
         }
     }
 
@@ -145,6 +143,7 @@ struct Round<'h> {
     signers: &'h [Signer],
     headers: &'h [(String, String)],
     authorization: Option<&'h str>,
+    abandon: &'h Abandon,
 }
 
 /// A request as the target wants to see it.
@@ -170,7 +169,7 @@ impl Round<'_> {
         let mut held_up = Vec::new();
         let mut failures = 0;
         for letters in lane.chunks(self.plan.batch) {
-            if failures >= FAILURES_MAX {
+            if failures >= FAILURES_MAX || self.abandon.is_asked() {
                 answers.extend(letters.iter().map(|letter| (letter.place, Answer::NotTried)));
                 continue;
             }
@@ -229,14 +228,31 @@ impl Round<'_> {
                 .header("webhook-timestamp", seconds(at).to_string())
                 .header("webhook-signature", signatures.join(" "));
         }
-        match Spoken::hear(request.body(body).send().await, self.clock.now()).await {
-            Ok(spoken) => spoken.judge(self.plan),
-            Err(answer) => answer,
+        let exchange = async { Spoken::hear(request.body(body).send().await, self.clock.now(), ANSWER_BYTES_MAX).await };
+        match self.abandon.or(exchange).await {
+            Ok(Ok(spoken)) => spoken.judge(self.plan),
+            Ok(Err(answer)) => answer,
+            // It may have arrived.
+            Err(cut) => Answer::InDoubt(cut.to_string()),
         }
     }
 }
 
 impl Target for Http {
+    fn address(&self) -> String {
+        let port = self.url.port_or_known_default().map(|port| format!(":{port}")).unwrap_or_default();
+        format!("{}{port}", self.url.host_str().unwrap_or_default())
+    }
+
+    fn probe(&mut self) -> Result<(), Error> {
+        self.reach()?;
+        // Only a token endpoint can be asked whether the login is right.
+        match self.token.as_ref().is_some_and(Token::is_granted) {
+            true => self.authorization().map(drop).map_err(|why| Error::new(Kind::Unavailable, format!("{why}; check `auth`"))),
+            false => Ok(()),
+        }
+    }
+
     fn send(&mut self, _window: Span, records: &[Outgoing<'_>]) -> Vec<Answer> {
         let mut answers = vec![Answer::NotTried; records.len()];
         let authorization = match self.authorization() {
@@ -257,9 +273,10 @@ impl Target for Http {
             signers: &self.signers,
             headers: &self.headers,
             authorization: authorization.as_deref(),
+            abandon: self.calls.abandon(),
         };
         let spoken = futures_util::future::join_all(lanes.into_iter().map(|lane| round.lane(lane)));
-        for (place, answer) in self.runtime.block_on(spoken).into_iter().flatten() {
+        for (place, answer) in self.calls.wait(spoken).unwrap_or_default().into_iter().flatten() {
             answers[place] = answer;
         }
         self.heard(answers.iter().any(|answer| matches!(answer, Answer::Unavailable { why, .. } if is_unauthorized(why))));
@@ -303,7 +320,7 @@ impl Target for Http {
             let request = dressed(request, headers, authorization);
             let json = record.json.to_vec();
             async move {
-                let spoken = Spoken::hear(request.send().await, clock.now()).await;
+                let spoken = Spoken::hear(request.send().await, clock.now(), RECORD_BYTES_MAX).await;
                 spoken.map_err(answers::why).and_then(|spoken| spoken.held(dialect, is_record.then_some(json.as_slice())))
             }
         };
@@ -314,7 +331,9 @@ impl Target for Http {
             if some.is_empty() {
                 break;
             }
-            answers.extend(self.runtime.block_on(futures_util::future::join_all(some)));
+            let asked = async { self.calls.abandon().or(futures_util::future::join_all(some)).await };
+            let asked = self.calls.wait(asked).and_then(|asked| asked);
+            answers.extend(asked.map_err(|cut| away(cut.to_string()))?);
         }
         self.heard(answers.iter().any(|answer| answer.as_ref().is_err_and(|why| is_unauthorized(why))));
         answers.into_iter().map(|answer| answer.map_err(away)).collect()

@@ -3,37 +3,55 @@
 //! An object is put only if its name is free, so that of two servers that believe they own
 //! a pipeline, the second finds what the first put.
 
+mod store;
+
 use std::sync::Arc;
+use std::time::Duration;
 
 use flowmeter_core::pipeline::ObjectsPlan;
 use flowmeter_engine::{Error, Kind};
-use futures_util::TryStreamExt;
+use futures_util::StreamExt;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions};
-use tokio::runtime::Runtime;
 use url::Url;
 
 use super::windowed::{Blobs, Put};
+use crate::answer::OBJECT_BYTES_MAX;
+use crate::calls::{Abandon, Calls};
+
+/// How long an object may take, with the attempts the library makes.
+const TIMEOUT: Duration = Duration::from_secs(120);
+/// How long a list may take: a thousand names a request.
+const LIST_TIMEOUT: Duration = Duration::from_secs(300);
+/// How long the first look may take.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Names that are kept of a list: those of one place. Ten thousand windows a day fill it
+/// in three months.
+const NAMES_MAX: usize = 1_000_000;
 
 /// Objects of a store, under a prefix.
 pub(super) struct Objects {
     store: Arc<dyn ObjectStore>,
     prefix: Path,
-    runtime: Runtime,
+    calls: Calls,
 }
 
 impl Objects {
     /// # Errors
     /// The address or a setting is none.
-    pub(super) fn new(plan: &ObjectsPlan) -> Result<Objects, Error> {
+    pub(super) fn new(plan: &ObjectsPlan, abandon: &Abandon) -> Result<Objects, Error> {
         let wrong = |why: &dyn std::fmt::Display| Error::new(Kind::Invalid, format!("object storage: {why}"));
         let url = crate::expand(&plan.url)?;
         let url = Url::parse(&url).map_err(|why| wrong(&format!("{url}: {why}")))?;
         let options = plan.options.iter().map(|(name, value)| Ok((name.to_ascii_lowercase(), crate::expand(value)?)));
         let options = options.collect::<Result<Vec<_>, Error>>()?;
         super::http::prefer_ring();
-        let (store, prefix) = object_store::parse_url_opts(&url, options).map_err(|why| wrong(&why))?;
-        Ok(Objects { store: Arc::from(store), prefix, runtime: super::http::runtime()? })
+        let (store, prefix) = store::open(&url, options).map_err(|why| wrong(&why))?;
+        Ok(Objects { store, prefix, calls: Calls::new(abandon)? })
+    }
+
+    fn within<T>(&self, limit: Duration, work: impl Future<Output = object_store::Result<T>>) -> Result<T, Error> {
+        self.calls.within(limit, work).map_err(unavailable)?.map_err(unavailable)
     }
 
     fn path(&self, name: &str) -> Path {
@@ -49,36 +67,79 @@ impl Blobs for Objects {
     fn put(&mut self, name: &str, bytes: Vec<u8>) -> Result<Put, Error> {
         let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
         let path = self.path(name);
-        match self.runtime.block_on(self.store.put_opts(&path, bytes.into(), options)) {
-            Ok(_) => Ok(Put::New),
-            Err(object_store::Error::AlreadyExists { .. }) => Ok(Put::Taken),
-            Err(why) => Err(unavailable(why)),
-        }
+        let put = async {
+            match self.store.put_opts(&path, bytes.into(), options).await {
+                Ok(_) => Ok(Put::New),
+                Err(object_store::Error::AlreadyExists { .. }) => Ok(Put::Taken),
+                Err(why) => Err(why),
+            }
+        };
+        self.within(TIMEOUT, put)
     }
 
     fn get(&mut self, name: &str) -> Result<Option<Vec<u8>>, Error> {
         let path = self.path(name);
         let read = async {
             match self.store.get(&path).await {
-                Ok(found) => found.bytes().await.map(|bytes| Some(bytes.to_vec())),
-                Err(object_store::Error::NotFound { .. }) => Ok(None),
+                Ok(found) if found.meta.size > OBJECT_BYTES_MAX as u64 => Ok(Err(found.meta.size)),
+                // The bytes are bounded beneath, whatever the store says of their number.
+                Ok(found) => found.bytes().await.map(|bytes| Ok(Some(bytes.to_vec()))),
+                Err(object_store::Error::NotFound { .. }) => Ok(Ok(None)),
                 Err(why) => Err(why),
             }
         };
-        self.runtime.block_on(read).map_err(unavailable)
+        self.within(TIMEOUT, read)?
+            .map_err(|size| unavailable(format!("{name} has {size} bytes; the bound of what is read back is {OBJECT_BYTES_MAX}")))
     }
 
     fn names(&mut self, beginning: &str) -> Result<Vec<String>, Error> {
         let folder = beginning.rfind('/').map(|slash| &beginning[..slash]).unwrap_or_default();
         let under = if folder.is_empty() { self.prefix.clone() } else { self.path(folder) };
-        let found: Vec<_> = self.runtime.block_on(self.store.list(Some(&under)).try_collect()).map_err(unavailable)?;
         // Names as they were put: without the prefix, and not encoded a second time.
         let prefix = if self.prefix.as_ref().is_empty() { String::new() } else { format!("{}/", self.prefix) };
-        let names = found.into_iter().filter_map(|object| Some(object.location.as_ref().strip_prefix(&prefix)?.to_owned()));
         let wanted = match beginning {
             "" => String::new(),
             beginning => self.path(beginning).as_ref().trim_start_matches(&prefix).to_owned(),
         };
-        Ok(names.filter(|name| name.starts_with(&wanted)).collect())
+        let listing = async {
+            let (mut names, mut listed) = (Vec::new(), self.store.list(Some(&under)));
+            while let Some(object) = listed.next().await {
+                let location = object?.location;
+                names.extend(location.as_ref().strip_prefix(&prefix).filter(|name| name.starts_with(&wanted)).map(str::to_owned));
+                if names.len() > NAMES_MAX {
+                    return Ok(None);
+                }
+            }
+            Ok(Some(names))
+        };
+        self.within(LIST_TIMEOUT, listing)?.ok_or_else(|| {
+            let message = format!("more than {NAMES_MAX} objects begin with {beginning}, which is the bound");
+            unavailable(format!("{message}; let `path` have a folder for each {{periodEnd}} or {{meterType}}"))
+        })
     }
+
+    fn probe(&mut self, _beginning: &str) -> Result<(), Error> {
+        let looking = async { self.store.list(Some(&self.prefix)).next().await.transpose() };
+        let looked = self.calls.within(PROBE_TIMEOUT, looking).map_err(unavailable)?;
+        looked.map(drop).map_err(|why| {
+            let kind = if is_lasting(&why) { Kind::Invalid } else { Kind::Unavailable };
+            Error::new(kind, format!("object storage: {why}; check that the bucket is there, and `url` and `options`"))
+        })
+    }
+}
+
+/// Whether no waiting changes what a store said: there is no such bucket, or it does not
+/// let us in. Of some requests the library tells that in its text alone.
+fn is_lasting(why: &object_store::Error) -> bool {
+    use object_store::Error::{NotFound, PermissionDenied, Unauthenticated};
+    const CODES: [&str; 6] = [
+        "NoSuchBucket",
+        "AccessDenied",
+        "InvalidAccessKeyId",
+        "SignatureDoesNotMatch",
+        "ContainerNotFound",
+        "AuthenticationFailed",
+    ];
+    let is_typed = matches!(why, NotFound { .. } | PermissionDenied { .. } | Unauthenticated { .. });
+    is_typed || CODES.iter().any(|code| why.to_string().contains(code))
 }

@@ -41,6 +41,11 @@ pub(super) fn fill(template: &str, record: &Outgoing<'_>) -> Result<String, Erro
     }))
 }
 
+/// What all places of a template begin with.
+pub(super) fn fixed(template: &str) -> &str {
+    template.split('{').next().unwrap_or(template)
+}
+
 /// The number of a window, as names hold it: so that they sort by it.
 pub(super) fn window_name(first: u64) -> String {
     format!("{first:012}")

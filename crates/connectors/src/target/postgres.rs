@@ -5,13 +5,28 @@
 //! Records out of their turn, and a window whose answer did not come, go through a table
 //! of their own and become rows only if they are not there: `record_id` is the key.
 
+use std::cell::Cell;
+use std::pin::pin;
+use std::time::Duration;
+
+use bytes::Bytes;
 use flowmeter_core::pipeline::{PostgresPlan, TlsPlan};
 use flowmeter_engine::outbox::{Answer, Held, Outgoing, Span, Target};
 use flowmeter_engine::{Error, Kind};
-use postgres::{Client, Transaction};
-use std::io::Write;
+use futures_util::SinkExt;
+use tokio_postgres::config::Host;
+use tokio_postgres::{Client, Config, Row, Transaction};
 
 use super::{rows, tls};
+use crate::calls::{Abandon, Calls, Cut};
+
+/// How long connecting may take, with the first statements.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a window may take: a server that is busy with locks or checkpoints needs
+/// seconds, one that does not answer in minutes is not there.
+const WINDOW_TIMEOUT: Duration = Duration::from_secs(120);
+/// Bytes of rows that are sent at once: the server takes them in while the next are written.
+const PART_BYTES: usize = 256 << 10;
 
 /// A table of records.
 pub(super) struct Table {
@@ -20,12 +35,15 @@ pub(super) struct Table {
     /// Who writes: the pipeline and the target.
     owner: String,
     client: Option<Client>,
+    calls: Calls,
+    /// The last error is one that only a person can mend.
+    needs_a_person: bool,
 }
 
 /// What a transaction came to.
 enum Failure {
-    /// The server is not there, or will not have us.
-    Away(String),
+    /// The server is not there, or does not let us in.
+    Away(Broken),
     /// It was asked to commit and did not answer.
     InDoubt(String),
     /// It will not have one of the records.
@@ -37,51 +55,83 @@ enum Failure {
 impl Table {
     /// # Errors
     /// The address is none.
-    pub(super) fn new(plan: &PostgresPlan, owner: &str) -> Result<Table, Error> {
+    pub(super) fn new(plan: &PostgresPlan, owner: &str, abandon: &Abandon) -> Result<Table, Error> {
         let url = crate::expand(&plan.url)?;
-        url.parse::<postgres::Config>()
-            .map_err(|why| Error::new(Kind::Invalid, format!("postgres: the address is none: {why}")))?;
-        Ok(Table { url, table: plan.table.clone(), owner: owner.to_owned(), client: None })
+        url.parse::<Config>().map_err(|why| Error::new(Kind::Invalid, format!("postgres: the address is none: {why}")))?;
+        Ok(Table {
+            url,
+            table: plan.table.clone(),
+            owner: owner.to_owned(),
+            client: None,
+            calls: Calls::new(abandon)?,
+            needs_a_person: false,
+        })
     }
 
-    fn client(&mut self) -> Result<&mut Client, String> {
-        if self.client.as_ref().is_none_or(Client::is_closed) {
-            let mut config: postgres::Config = self.url.parse().map_err(|why: postgres::Error| why.to_string())?;
-            config.application_name(concat!("flowmeter/", env!("CARGO_PKG_VERSION")));
-            if config.get_connect_timeout().is_none() {
-                config.connect_timeout(CONNECT_TIMEOUT);
-            }
-            let connector =
-                tokio_postgres_rustls::MakeRustlsConnect::new(tls::of(&TlsPlan::default()).map_err(|why| why.to_string())?);
-            let mut client = config.connect(connector).map_err(|why| told(&why))?;
-            client.batch_execute(&rows::tables(&self.table)).map_err(|why| told(&why))?;
-            self.client = Some(client);
+    /// Connects if there is no connection. The schema and the tables are made if they are
+    /// missing.
+    fn connect(&mut self) -> Result<(), Broken> {
+        if self.client.as_ref().is_some_and(|client| !client.is_closed()) {
+            return Ok(());
         }
-        self.client.as_mut().ok_or_else(|| "no connection".to_owned())
+        let mut config: Config = self.url.parse().map_err(Broken::from)?;
+        config.application_name(concat!("flowmeter/", env!("CARGO_PKG_VERSION")));
+        let limit = config.get_connect_timeout().copied().unwrap_or(CONNECT_TIMEOUT);
+        config.connect_timeout(limit);
+        let tls = tls::of(&TlsPlan::default()).map_err(|why| Broken { why: why.to_string(), needs_a_person: true })?;
+        let connector = tokio_postgres_rustls::MakeRustlsConnect::new(tls);
+        let connecting = async {
+            let (client, connection) = config.connect(connector).await?;
+            // It lives as long as the client, and moves while requests are waited for.
+            tokio::spawn(connection);
+            make(&client, &self.table).await?;
+            Ok::<_, tokio_postgres::Error>(client)
+        };
+        let hosts = u32::try_from(config.get_hosts().len().max(1)).unwrap_or(1);
+        let connected = self.calls.within(limit.saturating_mul(hosts), connecting);
+        self.client = Some(connected.map_err(Broken::from)?.map_err(Broken::from)?);
+        Ok(())
+    }
+
+    /// Does something with the connection. What was cut off while it committed is in doubt.
+    fn with<T>(&mut self, work: impl AsyncFnOnce(&mut Client, &Committing) -> Result<T, Failure>) -> Result<T, Failure> {
+        let done = self.connect().map_err(Failure::Away).and_then(|()| {
+            let Some(client) = &mut self.client else { return Err(Failure::Away(Cut::Abandoned.into())) };
+            let committing = Committing::default();
+            match self.calls.within(WINDOW_TIMEOUT, work(client, &committing)) {
+                Ok(done) => done,
+                Err(cut) if committing.0.get() => Err(Failure::InDoubt(cut.to_string())),
+                Err(cut) => Err(Failure::Away(cut.into())),
+            }
+        });
+        self.needs_a_person = matches!(&done, Err(Failure::Away(broken)) if broken.needs_a_person);
+        done
     }
 
     /// A window, or a part of one, in one transaction. In their turn and for the first time,
     /// records are copied straight into the table.
     fn transact(&mut self, window: Span, records: &[Outgoing<'_>], again: bool) -> Result<(), Failure> {
         let (table, owner) = (self.table.clone(), self.owner.clone());
-        let client = self.client().map_err(Failure::Away)?;
-        let mut transaction = client.transaction().map_err(|why| failure(&why))?;
-        let question = format!("SELECT next FROM {table}_cursor WHERE owner = $1 FOR UPDATE");
-        let next = transaction.query_opt(&question, &[&owner]).map_err(|why| failure(&why))?;
-        let next: i64 = next.map_or(0, |row| row.get(0));
-        let in_turn = i64::try_from(window.first).unwrap_or(i64::MAX) >= next;
-        match in_turn && !again {
-            true => copy(&mut transaction, &table, records)?,
-            false => upsert(&mut transaction, &table, records)?,
-        }
-        let until = i64::try_from(window.until).unwrap_or(i64::MAX).max(next);
-        let move_on = format!(
-            "INSERT INTO {table}_cursor (owner, next) VALUES ($1, $2) ON CONFLICT (owner) DO UPDATE SET next = excluded.next"
-        );
-        transaction.execute(&move_on, &[&owner, &until]).map_err(|why| failure(&why))?;
-        transaction.commit().map_err(|why| match why.as_db_error() {
-            Some(_) => failure(&why),
-            None => Failure::InDoubt(told(&why)),
+        self.with(async |client, committing| {
+            let transaction = client.transaction().await?;
+            let question = format!("SELECT next FROM {table}_cursor WHERE owner = $1 FOR UPDATE");
+            let next = transaction.query_opt(&question, &[&owner]).await?;
+            let next: i64 = next.map_or(0, |row| row.get(0));
+            let in_turn = i64::try_from(window.first).unwrap_or(i64::MAX) >= next;
+            match in_turn && !again {
+                true => copy(&transaction, &table, records).await?,
+                false => upsert(&transaction, &table, records).await?,
+            }
+            let until = i64::try_from(window.until).unwrap_or(i64::MAX).max(next);
+            let move_on = format!(
+                "INSERT INTO {table}_cursor (owner, next) VALUES ($1, $2) ON CONFLICT (owner) DO UPDATE SET next = excluded.next"
+            );
+            transaction.execute(&move_on, &[&owner, &until]).await?;
+            committing.0.set(true);
+            transaction.commit().await.map_err(|why| match why.as_db_error() {
+                Some(_) => failure(why),
+                None => Failure::InDoubt(told(&why)),
+            })
         })
     }
 
@@ -104,7 +154,7 @@ impl Table {
                     _ => answers.extend(std::iter::repeat_n(Answer::NotTried, second.len())),
                 }
             }
-            Err(Failure::Away(why)) => {
+            Err(Failure::Away(Broken { why, .. })) => {
                 self.client = None;
                 rest(answers, Answer::Unavailable { why, after: None });
             }
@@ -117,84 +167,126 @@ impl Table {
 
     fn compare(&mut self, records: &[Outgoing<'_>]) -> Result<Vec<Held>, Error> {
         let table = self.table.clone();
-        let away = |why: String| Error::new(Kind::Unavailable, format!("postgres: {why}"));
-        let client = self.client().map_err(away)?;
-        let mut compare = || -> Result<Vec<Held>, Failure> {
-            let mut transaction = client.transaction().map_err(|why| failure(&why))?;
-            own_table(&mut transaction, &table, records)?;
+        let compared = self.with(async |client, _| {
+            let transaction = client.transaction().await?;
+            own_table(&transaction, &table, records).await?;
             let question = format!(
                 "SELECT sent.place, {} FROM flowmeter_sent sent LEFT JOIN {table} held USING (record_id) ORDER BY sent.place",
                 rows::comparison()
             );
-            let found = transaction.query(&question, &[]).map_err(|why| failure(&why))?;
-            let held = |row: &postgres::Row| match (row.get::<_, bool>(1), row.get::<_, String>(2)) {
+            let found = transaction.query(&question, &[]).await?;
+            let held = |row: &Row| match (row.get::<_, bool>(1), row.get::<_, String>(2)) {
                 (false, _) => Held::Missing,
                 (true, what) if what.is_empty() => Held::Same,
                 (true, what) => Held::Different(what),
             };
             let held = found.iter().map(held).collect();
-            transaction.rollback().map_err(|why| failure(&why))?;
+            transaction.rollback().await?;
             Ok(held)
-        };
-        let compared = compare().map_err(|why| away(why.told()));
+        });
         if compared.is_err() {
             self.client = None;
         }
-        compared
+        compared.map_err(|why| Error::new(Kind::Unavailable, format!("postgres: {}", why.told())))
     }
+}
+
+/// Whether a transaction was asked to commit.
+#[derive(Default)]
+struct Committing(Cell<bool>);
+
+/// Why the server did not do it.
+struct Broken {
+    why: String,
+    needs_a_person: bool,
+}
+
+impl From<tokio_postgres::Error> for Broken {
+    fn from(why: tokio_postgres::Error) -> Broken {
+        let code = why.code().map(tokio_postgres::error::SqlState::code).unwrap_or_default();
+        Broken { needs_a_person: LASTING.iter().any(|class| code.starts_with(class)), why: told(&why) }
+    }
+}
+
+impl From<Cut> for Broken {
+    fn from(cut: Cut) -> Broken {
+        Broken { why: cut.to_string(), needs_a_person: false }
+    }
+}
+
+/// Classes of errors that no waiting mends: who may log in, the database, the schema, and
+/// what is missing, not permitted or of another form.
+const LASTING: [&str; 4] = ["28", "3D", "3F", "42"];
+
+/// Makes the schema and the tables that are missing. A login without the right to make them
+/// is enough where they exist.
+async fn make(client: &Client, table: &str) -> Result<(), tokio_postgres::Error> {
+    client.batch_execute("SET client_min_messages = warning").await?;
+    let is_missing = async |function: &str, name: &str| {
+        let row = client.query_one(&format!("SELECT {function}($1) IS NULL"), &[&name]).await?;
+        Ok::<bool, tokio_postgres::Error>(row.get(0))
+    };
+    if let Some((schema, _)) = table.split_once('.')
+        && is_missing("to_regnamespace", schema).await?
+    {
+        client.batch_execute(&format!("CREATE SCHEMA IF NOT EXISTS {schema}")).await?;
+    }
+    if is_missing("to_regclass", table).await? || is_missing("to_regclass", &format!("{table}_cursor")).await? {
+        client.batch_execute(&rows::tables(table)).await?;
+    }
+    Ok(())
 }
 
 impl Failure {
     fn told(self) -> String {
         match self {
-            Failure::Away(why) | Failure::InDoubt(why) | Failure::Record(why) => why,
+            Failure::Away(broken) => broken.why,
+            Failure::InDoubt(why) | Failure::Record(why) => why,
             Failure::There => "a row is there twice".to_owned(),
         }
     }
 }
 
-/// How long a connection may take when the address does not say.
-const CONNECT_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10);
+impl From<tokio_postgres::Error> for Failure {
+    fn from(why: tokio_postgres::Error) -> Failure {
+        failure(why)
+    }
+}
 
-/// Bytes of rows that are sent at once: the server takes them in while the next are written.
-const PART_BYTES: usize = 256 << 10;
-
-fn copy(transaction: &mut Transaction<'_>, table: &str, records: &[Outgoing<'_>]) -> Result<(), Failure> {
-    let mut sink = transaction.copy_in(&format!("COPY {table} ({}) FROM STDIN", rows::names())).map_err(|why| failure(&why))?;
+async fn copy(transaction: &Transaction<'_>, table: &str, records: &[Outgoing<'_>]) -> Result<(), Failure> {
+    let statement = format!("COPY {table} ({}) FROM STDIN", rows::names());
+    let mut sink = pin!(transaction.copy_in::<_, Bytes>(&statement).await?);
     let mut part = Vec::with_capacity(PART_BYTES + PART_BYTES / 4);
     for (at, record) in records.iter().enumerate() {
         rows::append(record, &mut part).map_err(|why| Failure::Record(why.to_string()))?;
         if part.len() >= PART_BYTES || at + 1 == records.len() {
-            sink.write_all(&part).map_err(|why| match why.downcast::<postgres::Error>() {
-                Ok(why) => failure(&why),
-                Err(why) => Failure::Away(why.to_string()),
-            })?;
-            part.clear();
+            sink.send(std::mem::take(&mut part).into()).await?;
         }
     }
-    sink.finish().map(drop).map_err(|why| failure(&why))
+    sink.finish().await?;
+    Ok(())
 }
 
 /// The records in a table of their own, in their order.
-fn own_table(transaction: &mut Transaction<'_>, table: &str, records: &[Outgoing<'_>]) -> Result<(), Failure> {
+async fn own_table(transaction: &Transaction<'_>, table: &str, records: &[Outgoing<'_>]) -> Result<(), Failure> {
     let make =
         format!("CREATE TEMP TABLE flowmeter_sent (LIKE {table}) ON COMMIT DROP; ALTER TABLE flowmeter_sent ADD place bigserial");
-    transaction.batch_execute(&make).map_err(|why| failure(&why))?;
-    copy(transaction, "flowmeter_sent", records)
+    transaction.batch_execute(&make).await?;
+    copy(transaction, "flowmeter_sent", records).await
 }
 
-fn upsert(transaction: &mut Transaction<'_>, table: &str, records: &[Outgoing<'_>]) -> Result<(), Failure> {
-    own_table(transaction, table, records)?;
+async fn upsert(transaction: &Transaction<'_>, table: &str, records: &[Outgoing<'_>]) -> Result<(), Failure> {
+    own_table(transaction, table, records).await?;
     let names = rows::names();
     let move_in = format!(
         "INSERT INTO {table} ({names}) SELECT {names} FROM flowmeter_sent ORDER BY place ON CONFLICT (record_id) DO UPDATE SET {}",
         rows::assignments()
     );
-    transaction.batch_execute(&move_in).map_err(|why| failure(&why))
+    Ok(transaction.batch_execute(&move_in).await?)
 }
 
 /// What the server says, whole: its errors hide behind "db error".
-fn told(why: &postgres::Error) -> String {
+fn told(why: &tokio_postgres::Error) -> String {
     match why.as_db_error() {
         Some(db) => {
             let detail = db.detail().map(|detail| format!(": {detail}")).unwrap_or_default();
@@ -207,12 +299,12 @@ fn told(why: &postgres::Error) -> String {
     }
 }
 
-fn failure(why: &postgres::Error) -> Failure {
-    match why.code().map(postgres::error::SqlState::code) {
+fn failure(why: tokio_postgres::Error) -> Failure {
+    match why.code().map(tokio_postgres::error::SqlState::code) {
         Some("23505") => Failure::There,
         // Data that the table's columns or constraints will not have.
-        Some(code) if code.starts_with("22") || code.starts_with("23") => Failure::Record(told(why)),
-        _ => Failure::Away(told(why)),
+        Some(code) if code.starts_with("22") || code.starts_with("23") => Failure::Record(told(&why)),
+        _ => Failure::Away(why.into()),
     }
 }
 
@@ -223,6 +315,29 @@ impl Target for Table {
             self.deliver(window, records, false, &mut answers);
         }
         answers
+    }
+
+    fn probe(&mut self) -> Result<(), Error> {
+        let at = self.address();
+        self.connect().map_err(|broken| {
+            let kind = if broken.needs_a_person { Kind::Invalid } else { Kind::Unavailable };
+            let check = "check that it runs, and the host, the login and the database in `url`";
+            Error::new(kind, format!("postgres at {at}: {}; {check}", broken.why))
+        })
+    }
+
+    fn address(&self) -> String {
+        let Ok(config) = self.url.parse::<Config>() else { return String::new() };
+        let port = |at: usize| config.get_ports().get(at).or(config.get_ports().first()).copied().unwrap_or(5432);
+        let host = |(at, host): (usize, &Host)| match host {
+            Host::Tcp(name) => format!("{name}:{}", port(at)),
+            Host::Unix(path) => path.display().to_string(),
+        };
+        config.get_hosts().iter().enumerate().map(host).collect::<Vec<_>>().join(", ")
+    }
+
+    fn needs_a_person(&self) -> bool {
+        self.needs_a_person
     }
 
     fn can_be_asked(&self) -> bool {

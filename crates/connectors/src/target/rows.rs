@@ -38,8 +38,7 @@ const COLUMNS: [(&str, &str); 23] = [
 pub(super) fn tables(table: &str) -> String {
     let columns: Vec<String> = COLUMNS.iter().map(|(name, kind)| format!("{name} {kind}")).collect();
     format!(
-        "SET client_min_messages = warning; \
-         CREATE TABLE IF NOT EXISTS {table} ({}); \
+        "CREATE TABLE IF NOT EXISTS {table} ({}); \
          CREATE TABLE IF NOT EXISTS {table}_cursor (owner text PRIMARY KEY, next bigint NOT NULL)",
         columns.join(", ")
     )

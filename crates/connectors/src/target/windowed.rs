@@ -23,6 +23,9 @@ pub(super) trait Blobs: Send {
 
     /// The names that begin with a text.
     fn names(&mut self, beginning: &str) -> Result<Vec<String>, Error>;
+
+    /// Whether something could be put under names that begin with a text.
+    fn probe(&mut self, beginning: &str) -> Result<(), Error>;
 }
 
 /// What became of bytes that were put.
@@ -133,6 +136,10 @@ impl<B: Blobs> Windowed<B> {
 }
 
 impl<B: Blobs> Target for Windowed<B> {
+    fn probe(&mut self) -> Result<(), Error> {
+        self.blobs.probe(place::fixed(&self.template))
+    }
+
     fn send(&mut self, window: Span, records: &[Outgoing<'_>]) -> Vec<Answer> {
         self.write(window, records).unwrap_or_else(|why| all_unavailable(&why, records.len()))
     }

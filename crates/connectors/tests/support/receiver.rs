@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex};
 
 /// A request as it came.
@@ -35,6 +36,12 @@ pub enum Reply {
     Silence,
     /// Taken, and the answer breaks off in its body.
     BrokenOff,
+    /// Taken, and the body of the answer never ends; its status.
+    Endless(u16),
+    /// Not taken, and the head of the answer never ends.
+    EndlessHead,
+    /// Not taken, and the connection stays open without a word.
+    Hung,
 }
 
 #[derive(Default)]
@@ -44,6 +51,9 @@ struct State {
     taken: BTreeMap<String, Vec<u8>>,
     order: Vec<String>,
     answers: BTreeMap<String, (u16, String)>,
+    endless: Vec<String>,
+    hanging: Vec<String>,
+    hung: Option<Sender<()>>,
 }
 
 /// The receiver.
@@ -80,6 +90,23 @@ impl Receiver {
     /// Requests whose path begins with this are answered like this, whatever else is told.
     pub fn answer(&self, path: &str, status: u16, body: &str) {
         self.state.lock().unwrap().answers.insert(path.to_owned(), (status, body.to_owned()));
+    }
+
+    /// Requests whose path begins with this get an answer that never ends.
+    pub fn answer_without_end(&self, path: &str) {
+        self.state.lock().unwrap().endless.push(path.to_owned());
+    }
+
+    /// Requests whose path begins with this are left hanging.
+    pub fn hang(&self, path: &str) {
+        self.state.lock().unwrap().hanging.push(path.to_owned());
+    }
+
+    /// Gets a message for every request that is left hanging.
+    pub fn hangs(&self) -> std::sync::mpsc::Receiver<()> {
+        let (sender, heard) = std::sync::mpsc::channel();
+        self.state.lock().unwrap().hung = Some(sender);
+        heard
     }
 
     pub fn requests(&self) -> Vec<Request> {
@@ -120,6 +147,15 @@ impl Receiver {
             drop(state);
             return write(stream, status, &body, &[]).map(|()| true);
         }
+        if state.endless.iter().any(|path| request.path.starts_with(path)) {
+            drop(state);
+            return endless(stream, 200);
+        }
+        if state.hanging.iter().any(|path| request.path.starts_with(path)) {
+            let hung = state.hung.clone();
+            drop(state);
+            return hang(stream, hung.as_ref());
+        }
         // What was taken can be asked for by its key.
         if request.method == "GET" {
             let key = request.path.rsplit('/').next().unwrap_or_default();
@@ -131,13 +167,14 @@ impl Receiver {
             return write(stream, status, &body, &[]).map(|()| true);
         }
         let reply = state.replies.pop_front().unwrap_or(Reply::Taken);
-        if matches!(reply, Reply::Taken | Reply::TakenInSilence | Reply::BrokenOff) {
+        if matches!(reply, Reply::Taken | Reply::TakenInSilence | Reply::BrokenOff | Reply::Endless(200)) {
             let key = request.headers.get("idempotency-key").cloned().unwrap_or_default();
             if !state.taken.contains_key(&key) {
                 state.order.push(key.clone());
             }
             state.taken.insert(key, request.body);
         }
+        let hung = state.hung.clone();
         drop(state);
         match reply {
             Reply::Taken => write(stream, 200, "{}", &[]).map(|()| true),
@@ -147,8 +184,31 @@ impl Receiver {
                 stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf of ")?;
                 Ok(false)
             }
+            Reply::Endless(status) => endless(stream, status),
+            Reply::EndlessHead => {
+                stream.write_all(b"HTTP/1.1 200 OK\r\n")?;
+                while stream.write_all(b"x-more: and more and more and more\r\n").is_ok() {}
+                Ok(false)
+            }
+            Reply::Hung => hang(stream, hung.as_ref()),
         }
     }
+}
+
+/// Says that a request hangs, and waits until the other side gives up.
+fn hang(mut stream: &TcpStream, hung: Option<&Sender<()>>) -> std::io::Result<bool> {
+    // A test that does not count them has dropped the other end.
+    let _unheard = hung.map(|hung| hung.send(()));
+    while stream.read(&mut [0; 1024])? > 0 {}
+    Ok(false)
+}
+
+/// Writes until the other side has had enough.
+fn endless(mut stream: &TcpStream, status: u16) -> std::io::Result<bool> {
+    stream.write_all(format!("HTTP/1.1 {status} X\r\ntransfer-encoding: chunked\r\n\r\n").as_bytes())?;
+    let chunk = format!("10000\r\n{}\r\n", "x".repeat(1 << 16));
+    while stream.write_all(chunk.as_bytes()).is_ok() {}
+    Ok(false)
 }
 
 fn read(reader: &mut BufReader<TcpStream>) -> std::io::Result<Option<Request>> {

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use flowmeter_connectors::Abandon;
 use flowmeter_connectors::target::{Around, open};
 use flowmeter_core::pipeline::Pipeline;
 use flowmeter_core::time::Timestamp;
@@ -28,11 +29,17 @@ pub(crate) fn record(meter: u64, number: u64) -> String {
 
 /// The target of a document's only target, with what it remembered.
 pub(crate) fn target(yaml: &str, folder: &Path, memory: &Value) -> Box<dyn Target> {
+    with_switch(yaml, folder, memory, &Abandon::default())
+}
+
+/// The same, with the switch that ends its requests.
+pub(crate) fn with_switch(yaml: &str, folder: &Path, memory: &Value, abandon: &Abandon) -> Box<dyn Target> {
     let document = format!(
         "pipeline: p\nsource: {{ http: {{}} }}\noperators:\n  - meter: {{ key: a1f8797b-c827-4483-b6cf-6d3d3baa18a7, rules: [{{ category: llm }}] }}\nmeterTypes:\n  - {{ name: LLM tokens, category: llm }}\ntargets:\n{yaml}"
     );
     let pipeline = Pipeline::read(&document).unwrap_or_else(|problems| panic!("{problems}"));
-    let around = Around { folder, owner: "p/t".to_owned(), memory: Some(memory), clock: Arc::new(Still) };
+    let around =
+        Around { folder, owner: "p/t".to_owned(), memory: Some(memory), clock: Arc::new(Still), abandon: abandon.clone() };
     open(&pipeline.targets[0], &around).unwrap().unwrap()
 }
 

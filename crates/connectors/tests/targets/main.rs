@@ -6,9 +6,11 @@
 mod billers;
 mod contract;
 mod files;
+mod hanging;
 mod mtls;
 mod objects;
 mod postgres;
+mod probing;
 #[path = "../support/mod.rs"]
 #[allow(unreachable_pub, missing_docs)]
 mod support;

@@ -155,3 +155,39 @@ fn a_receiver_that_cannot_be_asked_is_not_asked() {
     let receiver = Receiver::start();
     assert_eq!(held(open(&receiver, "").as_mut(), 0..2), None);
 }
+
+#[test]
+fn an_answer_without_end_is_read_up_to_its_bound() {
+    let one = |reply: Reply| {
+        let receiver = Receiver::start();
+        receiver.reply(&[reply]);
+        let mut target = open(&receiver, "");
+        send(target.as_mut(), 0..1).pop().unwrap()
+    };
+    // The status says what became of the record.
+    assert_eq!(one(Reply::Endless(200)), Answer::Accepted);
+    let Answer::Refused(why) = one(Reply::Endless(400)) else { panic!("a refusal") };
+    assert!(why.ends_with("more than 1048576 bytes, which is the bound; the rest was not read)"), "{why}");
+    assert!(why.len() < 1000, "{}", why.len());
+    assert!(matches!(one(Reply::EndlessHead), Answer::InDoubt(_)));
+}
+
+#[test]
+fn tokens_and_questions_without_an_end_are_errors_that_name_the_bound() {
+    let receiver = Receiver::start();
+    receiver.answer_without_end("/token");
+    receiver.answer_without_end("/asked");
+    let read_back =
+        format!("      readBack: {{ url: '{}/{{{{meterMetaData.recordId}}}}', isRecord: true }}\n", receiver.url("/asked"));
+    let mut target = open(&receiver, &read_back);
+    assert_eq!(send(target.as_mut(), 0..1), [Answer::Accepted]);
+    let record = record(0, 0);
+    let outgoing = flowmeter_engine::outbox::Outgoing { number: 0, json: record.as_bytes() };
+    let why = target.read_back(&[outgoing]).unwrap_err().to_string();
+    assert!(why.contains("more than 33554432 bytes, which is the bound"), "{why}");
+    let auth = "      auth: { oauth2: { tokenUrl: 'URL', clientId: me, clientSecret: s } }\n";
+    let mut target = open(&receiver, &auth.replace("URL", &receiver.url("/token")));
+    let answers = send(target.as_mut(), 0..1);
+    let [Answer::Unavailable { why, .. }] = &answers[..] else { panic!("{answers:?}") };
+    assert!(why.starts_with("getting a token: ") && why.contains("more than 1048576 bytes"), "{why}");
+}

@@ -38,11 +38,7 @@ struct Trusted {
 
 impl SteadyClock {
     /// Follows a clock, beginning with what it says now.
-    pub fn new(
-        clock: Arc<dyn Clock>,
-        stopwatch: Arc<dyn Stopwatch>,
-        jump_max: Option<i64>,
-    ) -> SteadyClock {
+    pub fn new(clock: Arc<dyn Clock>, stopwatch: Arc<dyn Stopwatch>, jump_max: Option<i64>) -> SteadyClock {
         let (at, elapsed) = (clock.now().nanos(), stopwatch.elapsed());
         let trusted = Mutex::new(Trusted { at, elapsed, difference: None });
         SteadyClock { clock, stopwatch, jump_max, trusted }

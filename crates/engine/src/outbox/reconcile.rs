@@ -1,19 +1,22 @@
 //! What was flushed against what a target holds.
 //!
 //! Records are read back from the target and compared one by one, and added up by meter
-//! type and period, as a person at the other end would. What is missing or different can
-//! be mended: it is sent again under its key.
+//! type and period, as a person at the other end would: of each meter and period the
+//! newest revision counts ([`sums`]). What is missing or different can be mended: it is
+//! sent again under its key.
+
+mod sums;
 
 use std::collections::BTreeMap;
 
-use flowmeter_core::decimal::{self, Decimal};
 use flowmeter_core::time::Timestamp;
-use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
+use serde::Serialize;
 use uuid::Uuid;
 
 use super::{Delivery, DeliveryState, Held, Outbox, Outgoing, Records, Shelf, Target, WindowLimits};
-use crate::{Error, Kind};
+use crate::Error;
+pub use sums::{Amount, Sums};
+use sums::{Facts, Standing};
 
 /// Differences a report names; beyond, it only counts.
 const NAMED_MAX: usize = 1_000;
@@ -44,25 +47,6 @@ pub struct Difference {
     pub what: String,
 }
 
-/// Sums of one meter type and period.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Sums {
-    /// Records that were flushed.
-    pub flushed: u64,
-    /// The sum of their values.
-    pub flushed_value: Decimal,
-    /// Records the target holds as they were made.
-    pub held: u64,
-    /// The sum of their values.
-    pub held_value: Decimal,
-    /// Records it does not hold.
-    pub missing: u64,
-    /// Records it holds otherwise.
-    pub different: u64,
-    /// Of those missing: they wait, are dead or were left out, and that is known.
-    pub known: u64,
-}
-
 /// What a comparison found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {
@@ -72,27 +56,22 @@ pub struct Report {
     pub differences: Vec<Difference>,
     /// How many.
     pub difference_count: u64,
-    /// The target cannot be asked: that it accepted is all that is known.
+    /// The target cannot be asked what it holds: that it accepted is all that is known.
     pub unreadable: bool,
+    /// What of the target stands behind what was flushed.
+    standing: Standing,
 }
 
 impl Report {
-    /// Whether the target holds what it should.
+    /// Whether no difference was found. Of a target that was not asked there is none.
     pub fn agrees(&self) -> bool {
         self.difference_count == 0
     }
-}
 
-#[derive(Deserialize)]
-struct Facts<'a> {
-    #[serde(rename = "meterTypeName")]
-    meter_type: String,
-    #[serde(rename = "periodStart")]
-    start: Option<String>,
-    #[serde(rename = "periodEnd")]
-    end: Option<String>,
-    #[serde(borrow)]
-    value: &'a RawValue,
+    /// Whether the target holds what it should; `None` if it was not asked.
+    pub fn verdict(&self) -> Option<bool> {
+        (!self.unreadable).then(|| self.agrees())
+    }
 }
 
 impl<S: Shelf> Outbox<S> {
@@ -112,16 +91,17 @@ impl<S: Shelf> Outbox<S> {
             }
             next = window.span().until;
             let all: Vec<Outgoing<'_>> = window.iter().collect();
-            let facts = all.iter().map(|record| facts(record)).collect::<Result<Vec<_>, _>>()?;
+            let facts = all.iter().map(Facts::of).collect::<Result<Vec<_>, _>>()?;
             let chosen: Vec<usize> = (0..all.len()).filter(|at| facts[*at].is_in(&part)).collect();
             let asked: Vec<Outgoing<'_>> = chosen.iter().map(|at| all[*at]).collect();
             if asked.is_empty() {
                 continue;
             }
-            let held = match report.unreadable {
-                true => vec![Held::Same; asked.len()],
-                false => target.read_back(&asked)?,
-            };
+            if report.unreadable {
+                chosen.iter().for_each(|at| report.sums(&facts[*at]).flush(&facts[*at]));
+                continue;
+            }
+            let held = target.read_back(&asked)?;
             for ((at, record), held) in chosen.iter().zip(&asked).zip(held) {
                 self.weigh(&facts[*at], record, held, &mut report)?;
             }
@@ -130,23 +110,20 @@ impl<S: Shelf> Outbox<S> {
     }
 
     fn weigh(&self, facts: &Facts<'_>, record: &Outgoing<'_>, held: Held, report: &mut Report) -> Result<(), Error> {
-        let name = |text: &Option<String>| text.clone().unwrap_or_else(|| "never".to_owned());
-        let sums = report.periods.entry((facts.meter_type.clone(), name(&facts.start), name(&facts.end))).or_default();
-        let value = decimal::parse(facts.value.get().as_bytes()).unwrap_or_default();
-        let add = |sum: Decimal| sum.add(value).unwrap_or(sum);
-        sums.flushed += 1;
-        sums.flushed_value = add(sums.flushed_value);
-        // A record with a delivery of its own is not at rest: that it is not there is known.
-        let own = self.shelf.delivery(record.number)?;
+        let is_held = held == Held::Same;
+        let change = report.standing.change(facts, is_held)?;
+        let sums = report.sums(facts);
+        sums.flush(facts);
+        sums.held.value.add(change);
         let what = match held {
-            Held::Same if !report.unreadable || own.is_none() => {
-                sums.held += 1;
-                sums.held_value = add(sums.held_value);
+            Held::Same => {
+                sums.held.count(facts);
                 return Ok(());
             }
-            Held::Same | Held::Missing => {
+            Held::Missing => {
                 sums.missing += 1;
-                match own {
+                // A record with a delivery of its own is not at rest: that it is not there is known.
+                match self.shelf.delivery(record.number)? {
                     Some(own) if own.state == DeliveryState::Skipped => {
                         sums.known += 1;
                         return Ok(());
@@ -218,15 +195,9 @@ impl<S: Shelf> Outbox<S> {
 /// Records that are asked for at once.
 const COMPARED_AT_ONCE: usize = 10_000;
 
-fn facts<'a>(record: &Outgoing<'a>) -> Result<Facts<'a>, Error> {
-    let wrong = |why: serde_json::Error| Error::new(Kind::Corrupt, format!("record {} is none: {why}", record.number));
-    serde_json::from_slice(record.json).map_err(wrong)
-}
-
-impl Facts<'_> {
-    fn is_in(&self, part: &Part) -> bool {
-        let end = self.end.as_deref().and_then(|end| Timestamp::parse_rfc3339(end.as_bytes())).unwrap_or(Timestamp::MAX);
-        // A period without end is in every range that has none.
-        (part.ends_from <= end && end < part.ends_before) || (end == Timestamp::MAX && part.ends_before == Timestamp::MAX)
+impl Report {
+    fn sums(&mut self, facts: &Facts<'_>) -> &mut Sums {
+        let name = |text: &Option<String>| text.clone().unwrap_or_else(|| "never".to_owned());
+        self.periods.entry((facts.meter_type.clone(), name(&facts.start), name(&facts.end))).or_default()
     }
 }

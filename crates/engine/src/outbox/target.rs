@@ -16,6 +16,26 @@ use crate::{Error, Kind};
 /// - what a target must remember to keep this promise is its [`Target::memory`], which is
 ///   kept together with how far it has come.
 pub trait Target: Send {
+    /// Looks whether records could be sent, as far as that can be seen without sending
+    /// any: whether the target is there, lets us in, and has or gets what it needs.
+    ///
+    /// # Errors
+    /// It could not take a record now: what it said and what to do. [`Kind::Invalid`] where
+    /// only a person can change that.
+    fn probe(&mut self) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// Where it is, for a person: without a login, a password or a path.
+    fn address(&self) -> String {
+        String::new()
+    }
+
+    /// Whether what it said last does not change until a person does something.
+    fn needs_a_person(&self) -> bool {
+        false
+    }
+
     /// Sends records, in order. An answer for each.
     ///
     /// The window they are of is the same again after a crash.

@@ -298,11 +298,25 @@ fn what_a_target_lost_is_found_and_mended() {
     let report = outbox.confirm(&mut target, &mut log).unwrap();
     assert_eq!((report.difference_count, report.differences[0].number, outbox.marks().confirmed), (2, 3, 0));
     let sums = report.periods.values().next().unwrap();
-    assert_eq!((sums.flushed, sums.held, sums.missing), (10, 8, 2));
-    assert_eq!((sums.flushed_value.to_string(), sums.held_value.to_string()), ("5".to_owned(), "4".to_owned()));
+    assert_eq!((sums.flushed.records, sums.held.records, sums.missing), (10, 8, 2));
+    let value = |amount: &super::Amount| amount.value.get().unwrap().to_string();
+    assert_eq!((value(&sums.flushed), value(&sums.held)), ("5".to_owned(), "4".to_owned()));
     assert_eq!(outbox.mend(&report, &mut log, now).unwrap(), 2);
     drive(&mut outbox, &mut target, 10, &mut now);
     assert!(outbox.confirm(&mut target, &mut log).unwrap().agrees());
     assert_eq!((outbox.marks().confirmed, outbox.marks().accepted), (10, 10));
     assert_eq!(target.held, (0..10).map(|number| (number, 1)).collect());
+}
+
+#[test]
+fn a_target_that_cannot_be_asked_is_not_said_to_hold_anything() {
+    let (catalog, mut now) = (Catalog::default(), Timestamp::from_nanos(0));
+    let mut target = Told::default();
+    let mut outbox = open(&catalog, 5);
+    drive(&mut outbox, &mut target, 10, &mut now);
+    let part = super::Part { first: 0, until: 10, ends_from: Timestamp::MIN, ends_before: Timestamp::MAX };
+    let report = outbox.compare(&mut target, &mut Log { meters: 4 }, part).unwrap();
+    assert_eq!((report.unreadable, report.verdict(), report.difference_count), (true, None, 0));
+    let sums = report.periods.values().next().unwrap();
+    assert_eq!((sums.flushed.records, sums.held.records, sums.missing), (10, 0, 0));
 }

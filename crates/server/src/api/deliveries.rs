@@ -195,14 +195,18 @@ async fn reconcile(
         let found = app.installation.reconcile(&asked.who, &pipeline, chosen.target.as_deref(), ends, chosen.mend)?;
         /// Reports are JSON already.
         #[derive(Serialize)]
+        #[serde(rename_all = "camelCase")]
         struct Answer {
             pipeline: String,
-            agrees: bool,
+            /// Of those that were asked; null if none was.
+            agrees: Option<bool>,
+            not_asked: Vec<String>,
             targets: Vec<Box<RawValue>>,
         }
         let targets = found.iter().map(Reconciled::shown).collect();
-        let agrees = found.iter().all(|one| one.report.as_ref().is_ok_and(|(report, _)| report.agrees()));
-        Ok(answer(StatusCode::OK, &Answer { pipeline, agrees, targets }))
+        let agrees = found.iter().filter_map(Reconciled::verdict).reduce(|one, other| one && other);
+        let not_asked = found.iter().filter(|one| one.verdict().is_none()).map(|one| one.target.clone()).collect();
+        Ok(answer(StatusCode::OK, &Answer { pipeline, agrees, not_asked, targets }))
     })
     .await
 }

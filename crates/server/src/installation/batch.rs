@@ -47,7 +47,9 @@ impl Installation {
 
     fn batch(&self, session: &mut KeptSession, compiled: Pipeline) -> Result<(), Error> {
         let plan = Arc::new(compiled.plan);
-        let mut run = Bounded::new(Arc::clone(&plan), &compiled.targets, Arc::clone(&self.clock));
+        let id = session.session_id.clone();
+        let tell = Arc::new(move |line: &str| tracing::warn!(session = id, "{line}"));
+        let mut run = Bounded::new(Arc::clone(&plan), &compiled.targets, Arc::clone(&self.clock), tell);
         let now = self.now();
         let outcome = BatchTeller::new(self, session, Arc::clone(&plan), now).and_then(|mut teller| {
             let outcome = self.batch_steps(session, &plan, &mut run, &mut teller, now);

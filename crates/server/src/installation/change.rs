@@ -66,10 +66,7 @@ impl Installation {
             self.catalog.commit(&set.rows).map_err(|why| problem_of(&why.into()))?;
             return Ok(None);
         }
-        let command = LogCommand::Change {
-            commands: set.commands,
-            rows: set.rows.iter().map(row_of).collect(),
-        };
+        let command = LogCommand::Change { commands: set.commands, rows: set.rows.iter().map(row_of).collect() };
         let written = self.with_writer(|writer| writer.command(&command));
         let position = written.map_err(|why| problem_of(&why))?;
         if let Err(why) = self.apply(set.rows, position + 1) {

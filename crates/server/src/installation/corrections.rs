@@ -8,11 +8,9 @@
 use std::sync::Arc;
 
 use flowmeter_core::verdict::Reason;
-use flowmeter_engine::live::{
-    How, Letter, Settlement, SettlementItem, Settles, items, parked_item, settlement_item,
-};
-use flowmeter_engine::node::Submission;
 use flowmeter_engine::Error;
+use flowmeter_engine::live::{How, Letter, Settlement, SettlementItem, Settles, items, parked_item, settlement_item};
+use flowmeter_engine::node::Submission;
 use flowmeter_store::catalog::{Catalog, Table};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -199,13 +197,7 @@ impl Installation {
 
     /// Takes an event out of the queue: discarded, or in again as it was or corrected. It is out
     /// once the pipeline has taken the entry that says so, and never twice.
-    pub fn settle_correction(
-        &self,
-        who: &Who,
-        id: &str,
-        how: How,
-        event: Option<Vec<u8>>,
-    ) -> Result<Correction, Refused> {
+    pub fn settle_correction(&self, who: &Who, id: &str, how: How, event: Option<Vec<u8>>) -> Result<Correction, Refused> {
         let at = |why: Error| problem_of(&why);
         let (served, correction) = self.correction(&who.namespace, id)?;
         if correction.state != CorrectionState::Open {
@@ -236,14 +228,7 @@ impl Installation {
     }
 
     /// Puts the entry into the log that settles a parked event.
-    fn put_settlement(
-        &self,
-        who: &Who,
-        served: &Served,
-        correction: &Correction,
-        how: How,
-        event: &[u8],
-    ) -> Result<u64, Error> {
+    fn put_settlement(&self, who: &Who, served: &Served, correction: &Correction, how: How, event: &[u8]) -> Result<u64, Error> {
         let letter = Letter {
             namespace: &served.kept.namespace,
             pipeline: Some(served.kept.id),
@@ -290,12 +275,7 @@ impl Installation {
         Ok(())
     }
 
-    fn audit_settlement(
-        &self,
-        set: &mut ChangeSet,
-        served: &Served,
-        item: &SettlementItem,
-    ) -> Result<(), Error> {
+    fn audit_settlement(&self, set: &mut ChangeSet, served: &Served, item: &SettlementItem) -> Result<(), Error> {
         let Settlement { how, who, by, position, .. } = &item.settlement;
         let name = if who.is_empty() { BY_EVENT } else { who.as_str() };
         let who = Who { name: name.to_owned(), namespace: served.kept.namespace.clone() };

@@ -5,10 +5,11 @@
 
 use std::sync::Arc;
 
-use flowmeter_core::decimal::Decimal;
 use flowmeter_core::time::Timestamp;
 use flowmeter_engine::Error;
-use flowmeter_engine::outbox::{Delivery, DeliveryState, Difference, Marks, Part, RecordLog, Records, Report, WindowLimits};
+use flowmeter_engine::outbox::{
+    Amount, Delivery, DeliveryState, Difference, Marks, Part, RecordLog, Records, Report, WindowLimits,
+};
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
@@ -60,26 +61,33 @@ pub struct Reconciled {
 }
 
 impl Reconciled {
+    /// Whether the target was asked, and if so, whether it holds what it should. One that
+    /// does not answer does not agree.
+    pub fn verdict(&self) -> Option<bool> {
+        self.report.as_ref().map_or(Some(false), |(report, _)| report.verdict())
+    }
+
     /// For an answer.
     pub fn shown(&self) -> Box<RawValue> {
         let (report, mended) = match &self.report {
             Ok(found) => found,
             Err(why) => return to_raw_value(&json!({"target": self.target, "error": why})).unwrap_or_default(),
         };
+        let is_asked = !report.unreadable;
         let periods = report.periods.iter().map(|((meter_type, start, end), sums)| ShownPeriod {
             meter_type,
             period_start: start,
             period_end: end,
-            flushed: ShownSum::of(sums.flushed, sums.flushed_value),
-            held: ShownSum::of(sums.held, sums.held_value),
-            missing: sums.missing,
-            different: sums.different,
-            known: sums.known,
+            flushed: ShownSum::of(&sums.flushed),
+            held: is_asked.then(|| ShownSum::of(&sums.held)),
+            missing: is_asked.then_some(sums.missing),
+            different: is_asked.then_some(sums.different),
+            known: is_asked.then_some(sums.known),
         });
         let shown = ShownReport {
             target: &self.target,
-            agrees: report.agrees(),
-            read_back: !report.unreadable,
+            asked: is_asked,
+            agrees: report.verdict(),
             periods: periods.collect(),
             differences: &report.differences,
             difference_count: report.difference_count,
@@ -94,8 +102,9 @@ impl Reconciled {
 #[serde(rename_all = "camelCase")]
 struct ShownReport<'r> {
     target: &'r str,
-    agrees: bool,
-    read_back: bool,
+    /// Whether it can be asked what it holds.
+    asked: bool,
+    agrees: Option<bool>,
     periods: Vec<ShownPeriod<'r>>,
     differences: &'r [Difference],
     difference_count: u64,
@@ -109,21 +118,25 @@ struct ShownPeriod<'r> {
     period_start: &'r str,
     period_end: &'r str,
     flushed: ShownSum,
-    held: ShownSum,
-    missing: u64,
-    different: u64,
-    known: u64,
+    held: Option<ShownSum>,
+    missing: Option<u64>,
+    different: Option<u64>,
+    known: Option<u64>,
 }
 
 #[derive(Serialize)]
 struct ShownSum {
     records: u64,
+    /// Of the records: revisions of earlier ones.
+    revisions: u64,
+    /// Of each period of a meter, its newest revision; null beyond 38 digits.
     value: Option<Box<RawValue>>,
 }
 
 impl ShownSum {
-    fn of(records: u64, value: Decimal) -> ShownSum {
-        ShownSum { records, value: RawValue::from_string(value.to_string()).ok() }
+    fn of(amount: &Amount) -> ShownSum {
+        let value = amount.value.get().and_then(|value| RawValue::from_string(value.to_string()).ok());
+        ShownSum { records: amount.records, revisions: amount.revisions, value }
     }
 }
 

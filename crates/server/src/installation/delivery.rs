@@ -10,7 +10,9 @@ mod shelf;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
 
+use flowmeter_connectors::Abandon;
 use flowmeter_connectors::target::{Around, open};
 use flowmeter_core::pipeline::{TargetKind, TargetPlan};
 use flowmeter_engine::Error;
@@ -21,12 +23,37 @@ use flowmeter_store::disk::Disk;
 use uuid::Uuid;
 
 use super::Installation;
+use crate::background::wait_until;
+use courier::Hands;
 pub(super) use courier::{Board, Courier};
 pub(super) use shelf::CatalogShelf;
 
 /// Records of a window to targets that speak of one at a time: so few that a restart sends
 /// little twice.
 const REQUEST_WINDOW: WindowLimits = WindowLimits { records: 2_000, bytes: 8 << 20 };
+
+/// How long a request to a target may take once its pipeline is changed or deleted: the
+/// caller waits for that, and all other changes wait behind it.
+pub(super) const CHANGE_GRACE: Duration = Duration::from_secs(1);
+/// How long a thread may take to end after its request was given up. Only one that writes
+/// to a disk that does not answer takes longer; it is left behind, and keeps nothing more.
+const END_GRACE: Duration = Duration::from_secs(1);
+
+/// Ends couriers, all at once. Each finishes the request that is under way; those that take
+/// longer than `patience` give it up.
+pub(super) fn end(couriers: &[Arc<Courier>], patience: Duration) {
+    let have_ended = || couriers.iter().all(|courier| courier.has_ended());
+    couriers.iter().for_each(|courier| courier.ask_to_end());
+    if wait_until(patience, have_ended) {
+        return;
+    }
+    couriers.iter().for_each(|courier| courier.abandon());
+    wait_until(END_GRACE, have_ended);
+    for courier in couriers.iter().filter(|courier| !courier.has_ended()) {
+        tracing::error!(target = courier.id(), "the target's thread does not end; it is left behind");
+        courier.seal();
+    }
+}
 
 /// Where targets find what they need.
 #[derive(Clone)]
@@ -87,7 +114,8 @@ impl Delivery {
     pub(super) fn aim(&self, plans: &[TargetPlan], folder: &Path) -> Result<(), Error> {
         let mut couriers = self.couriers.lock().unwrap_or_else(PoisonError::into_inner);
         // The old ones end first: two must not speak for one target.
-        couriers.drain(..).for_each(|courier| courier.stop());
+        end(&couriers, CHANGE_GRACE);
+        couriers.clear();
         for plan in plans {
             if let Some(courier) = self.courier(plan, folder)? {
                 couriers.push(Arc::new(courier));
@@ -96,15 +124,28 @@ impl Delivery {
         Ok(())
     }
 
-    /// Whether targets can be opened: looked at before anything is changed for them.
-    pub(super) fn check(&self, plans: &[TargetPlan], folder: &Path) -> Result<(), Error> {
-        plans.iter().try_for_each(|plan| self.target(plan, folder, &serde_json::Value::Null).map(drop))
+    /// Ends all deliveries. Callers that wait for an answer of a target get an error.
+    pub(super) fn stop(&self) {
+        end(&self.couriers(), CHANGE_GRACE);
     }
 
-    fn target(&self, plan: &TargetPlan, folder: &Path, memory: &serde_json::Value) -> Result<Option<Box<dyn Target>>, Error> {
+    /// Whether targets can be opened: looked at before anything is changed for them.
+    pub(super) fn check(&self, plans: &[TargetPlan], folder: &Path) -> Result<(), Error> {
+        let open = |plan| self.target(plan, folder, &serde_json::Value::Null, &Abandon::default());
+        plans.iter().try_for_each(|plan| open(plan).map(drop))
+    }
+
+    fn target(
+        &self,
+        plan: &TargetPlan,
+        folder: &Path,
+        memory: &serde_json::Value,
+        abandon: &Abandon,
+    ) -> Result<Option<Box<dyn Target>>, Error> {
         let depot = &self.depot;
         let owner = format!("{}/{}", depot.pipeline, plan.id);
-        let around = Around { folder, owner, memory: Some(memory), clock: Arc::clone(&depot.clock) };
+        let (clock, abandon) = (Arc::clone(&depot.clock), abandon.clone());
+        let around = Around { folder, owner, memory: Some(memory), clock, abandon };
         open(plan, &around).map_err(|why| Error::new(why.kind, format!("target `{}`: {why}", plan.id)))
     }
 
@@ -116,14 +157,16 @@ impl Delivery {
         let mut shelf = CatalogShelf::new(Arc::clone(&depot.catalog), depot.pipeline, &plan.id);
         shelf.tell_by(Weak::clone(&depot.installation));
         let kept = shelf.open(if plan.history { 0 } else { self.end() })?;
-        let Some(target) = self.target(plan, folder, &kept.marks.memory)? else { return Ok(None) };
+        let abandon = Abandon::default();
+        let Some(target) = self.target(plan, folder, &kept.marks.memory, &abandon)? else { return Ok(None) };
         let limits = match plan.kind {
             TargetKind::Http(_) => REQUEST_WINDOW,
             _ => WindowLimits::default(),
         };
         let outbox = Outbox::new(shelf, kept, limits, Patience { total: plan.retry_for });
         let records = ReadAhead::new(RecordLog::new(Arc::clone(&depot.disk), &depot.records, plan.thresholds));
-        Courier::start(plan, outbox, target, records, Arc::clone(&self.end), Arc::clone(&depot.clock)).map(Some)
+        let hands = Hands { outbox, target, records, clock: Arc::clone(&depot.clock) };
+        Courier::start(plan, hands, Arc::clone(&self.end), abandon).map(Some)
     }
 
     /// Every target, and what keeps it from taking records, if something does.
@@ -172,6 +215,6 @@ impl Delivery {
 
 impl Drop for Delivery {
     fn drop(&mut self) {
-        self.couriers().iter().for_each(|courier| courier.stop());
+        end(&self.couriers(), CHANGE_GRACE);
     }
 }

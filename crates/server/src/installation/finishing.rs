@@ -23,6 +23,8 @@ const LOOKS: usize = 500;
 /// again, which changes nothing.
 #[derive(Debug, Default)]
 pub(super) struct Finishing {
+    /// Which session it is.
+    session: u64,
     /// Everything received is counted, and what is due is flushed.
     is_flushed: bool,
     /// A target did not hold what it should, and was sent it again.
@@ -32,9 +34,12 @@ pub(super) struct Finishing {
 }
 
 impl Served {
-    /// The next session to finish begins anew.
+    /// Forgets how far the session has come. A thread that waits for a target to confirm does
+    /// not hold this up: [`Finishing`] knows its session, and the next one starts from scratch.
     pub(super) fn finish_anew(&self) {
-        *self.finishing.lock().unwrap_or_else(PoisonError::into_inner) = Finishing::default();
+        if let Ok(mut finishing) = self.finishing.try_lock() {
+            *finishing = Finishing::default();
+        }
     }
 }
 
@@ -60,6 +65,9 @@ impl Installation {
         let mut finishing = served.finishing.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(bytes) = self.catalog.get(Table::Sessions, &key_of(served.session()))? else { return Ok(()) };
         let mut session: KeptSession = kept(&bytes)?;
+        if finishing.session != session.number {
+            *finishing = Finishing { session: session.number, ..Finishing::default() };
+        }
         if !matches!(session.status(), Status::UsagePushing | Status::PushCompleted | Status::ConsumeCompleted) {
             return Ok(());
         }

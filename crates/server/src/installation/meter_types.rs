@@ -155,12 +155,7 @@ impl Installation {
 
     /// Makes a change of the meter types of a namespace, which gives every pipeline that counts
     /// in them a version: all of it, or nothing. The change is held.
-    fn adopt_meter_types(
-        &self,
-        who: &Who,
-        mut adoption: Adoption,
-        mut types: Vec<KeptMeterType>,
-    ) -> Result<(), Refused> {
+    fn adopt_meter_types(&self, who: &Who, mut adoption: Adoption, mut types: Vec<KeptMeterType>) -> Result<(), Refused> {
         types.sort_by(|a, b| a.name.cmp(&b.name));
         let types: Vec<String> = types.iter().map(KeptMeterType::document).collect();
         for pipeline in self.pipelines(&who.namespace).map_err(|why| problem_of(&why))? {
@@ -169,11 +164,8 @@ impl Installation {
                 continue;
             }
             let compiled = compile_with(&version.document, &types)?;
-            let newer = super::KeptPipeline {
-                version: pipeline.version + 1,
-                updated_at: self.now().to_string(),
-                ..pipeline.clone()
-            };
+            let newer =
+                super::KeptPipeline { version: pipeline.version + 1, updated_at: self.now().to_string(), ..pipeline.clone() };
             self.adopt_in(&mut adoption, who, &newer, &version.document, &types, compiled)?;
         }
         self.make_adoption(adoption)

@@ -194,6 +194,9 @@ impl Installation {
             let detail = format!("the document names the pipeline `{}`; this one is `{}`", compiled.plan.name, pipeline.name);
             return Err(Box::new(Problem::new(Code::Invalid, detail).field("pipeline")));
         }
+        if self.running_of(pipeline.id).is_some() {
+            self.probe(pipeline.id, &compiled.targets)?;
+        }
         let _change = self.change();
         if self.pipeline(&who.namespace, &pipeline.name)?.version != pipeline.version {
             let detail = format!("somebody else gave `{}` a newer version in this moment", pipeline.name);
@@ -234,11 +237,7 @@ impl Installation {
         // One that rests takes the version up when it is woken.
         if served.session() != 0 {
             let adopted = AdoptedDocument { text: document.to_owned(), meter_types: types.to_vec() };
-            adoption.set.commands.push(LogCommand::Adopt {
-                pipeline: newer.id,
-                version: newer.version,
-                document: Some(adopted),
-            });
+            adoption.set.commands.push(LogCommand::Adopt { pipeline: newer.id, version: newer.version, document: Some(adopted) });
             adoption.running.push((served, targets));
         }
         Ok(())

@@ -27,13 +27,8 @@ pub enum Condition {
 
 impl Condition {
     /// Every condition, the gravest first.
-    pub const ALL: [Condition; 5] = [
-        Condition::LogFailed,
-        Condition::PipelineStopped,
-        Condition::DiskFull,
-        Condition::MetersFull,
-        Condition::FlushOverdue,
-    ];
+    pub const ALL: [Condition; 5] =
+        [Condition::LogFailed, Condition::PipelineStopped, Condition::DiskFull, Condition::MetersFull, Condition::FlushOverdue];
 
     /// Its name in answers.
     pub fn name(self) -> &'static str {

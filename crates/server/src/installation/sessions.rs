@@ -115,9 +115,9 @@ pub fn counts(plan: &Plan, totals: &Totals) -> Value {
 }
 
 impl Installation {
-    /// Starts a NORMAL session of a pipeline. With a unique key a second start gives the
-    /// session of the first.
-    pub fn start(
+    /// Starts a NORMAL session of a pipeline, without a look at its targets. With a unique key
+    /// a second start gives the session of the first.
+    pub(crate) fn start_unprobed(
         self: &Arc<Self>,
         who: &Who,
         pipeline: &KeptPipeline,
@@ -197,7 +197,7 @@ impl Installation {
         })
     }
 
-    fn session_of_key(&self, pipeline: &KeptPipeline, key: &str) -> Result<Option<KeptSession>, Error> {
+    pub(super) fn session_of_key(&self, pipeline: &KeptPipeline, key: &str) -> Result<Option<KeptSession>, Error> {
         let all = self.sessions(&pipeline.namespace, Some(pipeline.id), None, None, usize::MAX)?;
         Ok(all.into_iter().find(|session| session.unique_key.as_deref() == Some(key)))
     }

@@ -92,9 +92,7 @@ impl Installation {
     pub fn all_loaded(&self, namespace: &str, name: Option<&str>) -> Result<(), Refused> {
         let is_asked = |stopped: &&Stopped| {
             stopped.pipeline.namespace == namespace
-                && name.is_none_or(|name| {
-                    name == stopped.pipeline.name || name == stopped.pipeline.id.to_string()
-                })
+                && name.is_none_or(|name| name == stopped.pipeline.name || name == stopped.pipeline.id.to_string())
         };
         let unreadable = |stopped: &&Stopped| !stopped.is_readable;
         match self.stopped().iter().filter(is_asked).find(unreadable) {
@@ -153,10 +151,9 @@ impl Installation {
     ) -> Result<(), Error> {
         let heals = may_heal(&why);
         match heals {
-            true => tracing::error!(
-                pipeline = pipeline.name,
-                "it stopped and is loaded again as soon as that is possible: {why}"
-            ),
+            true => {
+                tracing::error!(pipeline = pipeline.name, "it stopped and is loaded again as soon as that is possible: {why}")
+            }
             false => {
                 session.error = Some(why.to_string());
                 session.is_broken = true;
@@ -192,9 +189,7 @@ impl Installation {
     fn read_failed(self: &Arc<Self>, pipeline: &KeptPipeline, session: &KeptSession) {
         let compiled = self.version(pipeline, pipeline.version).map_err(|why| why.detail);
         let compiled = compiled.and_then(|version| version.compile().map_err(|why| why.to_string()));
-        let read = compiled.and_then(|compiled| {
-            self.put_to_work(pipeline, session, &compiled).map_err(|why| why.to_string())
-        });
+        let read = compiled.and_then(|compiled| self.put_to_work(pipeline, session, &compiled).map_err(|why| why.to_string()));
         match read {
             Ok(()) => {
                 if let Some(stopped) = self.stopped_ones().get_mut(&pipeline.id) {

@@ -193,6 +193,7 @@ impl Installation {
             writer.unwatch(served.board());
             Ok(())
         }));
+        served.delivery.stop();
         // Whoever looks at it now lets go of it in a moment; the worker ends with the last.
         let patience = CHANGE_PATIENCE.as_millis() as u64;
         let mut served = served;

@@ -11,6 +11,7 @@ mod http;
 mod log;
 mod pool;
 mod slack;
+mod smtp;
 mod webhook;
 
 use std::sync::Arc;

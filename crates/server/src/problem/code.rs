@@ -82,6 +82,13 @@ const CODES: &[(Code, &str, u16, &str, &str)] = &[
     ),
     (Code::AlreadyExists, "already_exists", 409, "There is one already", "Choose another name, or change the one there is."),
     (
+        Code::TargetUnavailable,
+        "target_unavailable",
+        409,
+        "A target could not take records",
+        "Do what the detail says of each target, then start the session or save the pipeline again.",
+    ),
+    (
         Code::InProgress,
         "in_progress",
         409,
@@ -212,6 +219,7 @@ pub enum Code {
     Timeout,
     Conflict,
     AlreadyExists,
+    TargetUnavailable,
     InProgress,
     Stale,
     EtagRequired,

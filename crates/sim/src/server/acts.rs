@@ -100,9 +100,7 @@ impl Site {
         let user = self.random.below(4);
         let value = self.random.chance(850).then(|| self.random.below(50) as i64);
         let n = value.map_or_else(|| "\"much\"".to_owned(), |value| value.to_string());
-        let line = format!(
-            r#"{{"id":"{count}","source":"s","subject":"user-{user}","time":"{at}","data":{{"n":{n}}}}}"#
-        );
+        let line = format!(r#"{{"id":"{count}","source":"s","subject":"user-{user}","time":"{at}","data":{{"n":{n}}}}}"#);
         self.model.events.insert(count, Sent { user, value, is_acknowledged: false, line });
         count
     }
@@ -190,9 +188,7 @@ impl Site {
             let event: Value = serde_json::from_slice(&correction.raw).ok()?;
             event["id"].as_str()?.parse().ok()
         };
-        open.into_iter()
-            .map(|correction| Ok((id_of(&correction).ok_or("a parked event without its id")?, correction)))
-            .collect()
+        open.into_iter().map(|correction| Ok((id_of(&correction).ok_or("a parked event without its id")?, correction))).collect()
     }
 
     /// Corrects a parked event. Says whether that was done.
@@ -205,7 +201,9 @@ impl Site {
         let at = server.clock().now();
         let event = format!(r#"{{"id":"{id}","source":"s","subject":"user-{user}","time":"{at}","data":{{"n":{value}}}}}"#);
         let settled = server.settle_correction(&who(), &parked.id(), How::Corrected, Some(event.clone().into_bytes()));
-        self.tell(|| format!("{} {}: {event}: {:?}", PIPELINES[pipeline], parked.id(), settled.as_ref().map(|known| known.state)));
+        self.tell(|| {
+            format!("{} {}: {event}: {:?}", PIPELINES[pipeline], parked.id(), settled.as_ref().map(|known| known.state))
+        });
         match settled {
             Ok(_) => {
                 self.model.unsure.remove(&(pipeline, id));

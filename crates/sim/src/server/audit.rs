@@ -75,9 +75,9 @@ impl Site {
             }
         }
         let expected = &self.model.schedules;
-        let there = types.iter().any(|document| {
-            expected.iter().any(|schedule| document.contains(&format!("\"resetSchedule\":\"{schedule}\"")))
-        });
+        let there = types
+            .iter()
+            .any(|document| expected.iter().any(|schedule| document.contains(&format!("\"resetSchedule\":\"{schedule}\""))));
         match there {
             true => Ok(()),
             false => Err(format!("the meter types are {types:?}, expected a reset {}", expected.join(" or "))),

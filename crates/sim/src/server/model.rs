@@ -54,9 +54,7 @@ impl Model {
     /// What was counted for a user in a pipeline, by what was answered.
     pub(super) fn expected(&self, pipeline: usize, user: u64) -> i64 {
         // One that was settled in the queue was parked: it came too late.
-        let is_settled = |id: &u64| {
-            self.corrected.contains_key(&(pipeline, *id)) || self.discarded.contains(&(pipeline, *id))
-        };
+        let is_settled = |id: &u64| self.corrected.contains_key(&(pipeline, *id)) || self.discarded.contains(&(pipeline, *id));
         let counted = self.events.iter().filter(|(id, sent)| sent.user == user && !is_settled(id));
         let events: i64 = counted.filter_map(|(_, sent)| sent.value).sum();
         let corrected = self.corrected.iter().filter(|((of, _), (whose, _))| *of == pipeline && *whose == user);

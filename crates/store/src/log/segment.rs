@@ -95,12 +95,7 @@ pub(super) struct Last {
 ///
 /// Entries before `known` were durable once: if they are in the part that is cut off, it is kept
 /// beside the segment.
-pub(super) fn recover_last(
-    disk: &dyn Disk,
-    folder: &str,
-    segments: &mut [Segment],
-    known: u64,
-) -> Result<Option<Last>, Error> {
+pub(super) fn recover_last(disk: &dyn Disk, folder: &str, segments: &mut [Segment], known: u64) -> Result<Option<Last>, Error> {
     for segment in segments.iter_mut() {
         let name = format!("{folder}/{}", segment_name(segment.first));
         let file = disk.open(&name).map_err(|why| Error::io(&name, &why))?;
@@ -131,13 +126,7 @@ pub(super) fn recover_last(
 }
 
 /// Copies damaged bytes of a segment, so that what can be read of them is not lost.
-fn keep_aside(
-    disk: &dyn Disk,
-    folder: &str,
-    name: &str,
-    file: &dyn File,
-    damaged: Range<u64>,
-) -> Result<(), Error> {
+fn keep_aside(disk: &dyn Disk, folder: &str, name: &str, file: &dyn File, damaged: Range<u64>) -> Result<(), Error> {
     let at = |why: std::io::Error| Error::io(name, &why);
     let mut bytes = vec![0; (damaged.end - damaged.start) as usize];
     let read = file.read_at(&mut bytes, damaged.start).map_err(at)?;

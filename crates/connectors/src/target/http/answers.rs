@@ -5,6 +5,7 @@ use flowmeter_core::time::Timestamp;
 use flowmeter_engine::outbox::{Answer, Held};
 use serde_json::Value;
 
+use crate::answer::{self, Body, End};
 use crate::retry_after::retry_after;
 
 /// Characters of an answer that are kept: enough for a receiver to say what is wrong.
@@ -12,31 +13,47 @@ const SAID_MAX: usize = 500;
 
 /// What was heard.
 pub(super) struct Spoken {
-    pub(super) status: u16,
-    pub(super) body: String,
+    status: u16,
+    /// As far as it was read.
+    body: String,
+    /// Why that is not all of it.
+    cut: Option<String>,
     /// How long it asks to be left alone, in nanoseconds.
-    pub(super) after: Option<i64>,
+    after: Option<i64>,
 }
 
 impl Spoken {
     /// Hears an answer out. Without a connection nothing was sent; after that, whatever
     /// breaks leaves it open whether the receiver took it.
-    pub(super) async fn hear(answer: reqwest::Result<reqwest::Response>, now: Timestamp) -> Result<Spoken, Answer> {
+    pub(super) async fn hear(
+        answer: reqwest::Result<reqwest::Response>,
+        now: Timestamp,
+        bytes_max: usize,
+    ) -> Result<Spoken, Answer> {
         let response = answer.map_err(|why| match why.is_connect() || why.is_builder() {
             true => Answer::Unavailable { why: chain(&why), after: None },
             false => Answer::InDoubt(format!("no answer: {}", chain(&why))),
         })?;
         let status = response.status().as_u16();
         let after = response.headers().get("retry-after").and_then(|text| retry_after(text.to_str().ok()?, now));
-        // A status that has come counts, even if what follows breaks off; but where the body
-        // decides, it must be whole.
-        let body = response.text().await.unwrap_or_default();
-        Ok(Spoken { status, body, after })
+        // A status that has come counts, even if what follows breaks off or is too long; but
+        // where the body decides, it must be whole.
+        let body = answer::read(reqwest::Body::from(response), bytes_max).await;
+        Ok(Spoken::of(status, body, after))
+    }
+
+    fn of(status: u16, body: Body, after: Option<i64>) -> Spoken {
+        let (text, is_whole) = (body.text(), body.end == End::Whole);
+        Spoken { status, body: text, cut: if is_whole { None } else { body.whole().err() }, after }
     }
 
     fn said(&self) -> String {
         let text: String = self.body.chars().take(SAID_MAX).collect();
-        if text.is_empty() { format!("{}", self.status) } else { format!("{}: {text}", self.status) }
+        let said = if text.is_empty() { format!("{}", self.status) } else { format!("{}: {text}", self.status) };
+        match &self.cut {
+            Some(cut) => format!("{said} ({cut})"),
+            None => said,
+        }
     }
 
     /// What it means for what was sent.
@@ -62,7 +79,7 @@ impl Spoken {
         if dialect != Dialect::Zuora {
             return Answer::Accepted;
         }
-        // Zuora answers 200 and says in the body whether it was one.
+        // Zuora answers 200 and says in the body whether it was one. Of half a body nothing reads.
         match serde_json::from_str::<Value>(&self.body) {
             Ok(body) if body["success"] == Value::Bool(true) => Answer::Accepted,
             Ok(body) if body["success"] == Value::Bool(false) => Answer::Refused(self.said()),
@@ -74,6 +91,7 @@ impl Spoken {
     pub(super) fn held(&self, dialect: Dialect, record: Option<&[u8]>) -> Result<Held, String> {
         match (self.status, dialect) {
             (404, _) => Ok(Held::Missing),
+            (200..=299, _) if self.cut.is_some() => Err(self.said()),
             (200, Dialect::Zuora) => match serde_json::from_str::<Value>(&self.body).map(|body| body["size"].as_u64()) {
                 Ok(Some(0)) => Ok(Held::Missing),
                 Ok(Some(1)) => Ok(Held::Same),

@@ -7,6 +7,7 @@ use flowmeter_engine::Error;
 use serde::Deserialize;
 
 use super::answers::chain;
+use crate::answer::{self, ANSWER_BYTES_MAX};
 
 /// Nanoseconds before its end at which a token is no longer used.
 const MARGIN: i64 = 30_000_000_000;
@@ -70,16 +71,23 @@ impl Token {
         let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(&granted.fields).finish();
         let request = client.post(&granted.url).header("content-type", "application/x-www-form-urlencoded").body(body);
         let response = request.send().await.map_err(|why| format!("getting a token: {}", chain(&why)))?;
-        let (status, text) = (response.status(), response.text().await.unwrap_or_default());
+        let status = response.status();
+        let body = answer::read(reqwest::Body::from(response), ANSWER_BYTES_MAX).await;
         if !status.is_success() {
-            let said: String = text.chars().take(200).collect();
+            let said: String = body.text().chars().take(200).collect();
             return Err(format!("getting a token: {status}: {said}"));
         }
-        let grant: Grant = serde_json::from_str(&text).map_err(|why| format!("getting a token: the answer is none: {why}"))?;
+        let bytes = body.whole().map_err(|why| format!("getting a token: {why}"))?;
+        let grant: Grant = serde_json::from_slice(&bytes).map_err(|why| format!("getting a token: the answer is none: {why}"))?;
         let seconds = grant.expires_in.unwrap_or(USUAL_SECONDS).clamp(0, 86_400);
         let value = format!("Bearer {}", grant.access_token);
         granted.held = Some((value.clone(), now.saturating_add(seconds * 1_000_000_000 - MARGIN)));
         Ok(value)
+    }
+
+    /// Whether a token endpoint gives it out, which may refuse to.
+    pub(super) fn is_granted(&self) -> bool {
+        matches!(self, Token::Granted(_))
     }
 
     /// It was refused: the next one is got anew.

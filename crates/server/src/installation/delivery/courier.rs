@@ -1,17 +1,19 @@
 //! A courier: the thread that delivers to one target.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use flowmeter_connectors::Abandon;
 use flowmeter_core::pipeline::TargetPlan;
 use flowmeter_engine::node::Clock;
 use flowmeter_engine::outbox::{Delivery, Marks, Outbox, Part, Progress, ReadAhead, Report, Target};
 use flowmeter_engine::{Error, Kind};
 
 use super::CatalogShelf;
+use super::shelf::Seal;
 use crate::background::{self, Yields};
 use crate::traces;
 
@@ -44,38 +46,33 @@ pub(crate) struct Courier {
     board: Arc<Mutex<Board>>,
     orders: Mutex<Sender<Order>>,
     thread: Mutex<Option<JoinHandle<()>>>,
-    stopped: Arc<std::sync::atomic::AtomicBool>,
+    stopped: Arc<AtomicBool>,
+    abandon: Abandon,
+    seal: Seal,
 }
 
 /// What a courier works with.
 pub(crate) struct Hands {
-    outbox: Outbox<CatalogShelf>,
-    target: Box<dyn Target>,
-    records: ReadAhead,
-    clock: Arc<dyn Clock>,
+    pub(super) outbox: Outbox<CatalogShelf>,
+    pub(super) target: Box<dyn Target>,
+    pub(super) records: ReadAhead,
+    pub(super) clock: Arc<dyn Clock>,
 }
 
 impl Courier {
-    pub(super) fn start(
-        plan: &TargetPlan,
-        outbox: Outbox<CatalogShelf>,
-        target: Box<dyn Target>,
-        records: ReadAhead,
-        end: Arc<AtomicU64>,
-        clock: Arc<dyn Clock>,
-    ) -> Result<Courier, Error> {
+    pub(super) fn start(plan: &TargetPlan, hands: Hands, end: Arc<AtomicU64>, abandon: Abandon) -> Result<Courier, Error> {
+        let outbox = &hands.outbox;
         let board =
             Arc::new(Mutex::new(Board { marks: outbox.marks().shown(), retrying: outbox.retrying(), ..Board::default() }));
         let accepted_before = outbox.marks().accepted;
         let (orders, inbox) = channel();
-        let stopped = Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let (stopped, seal) = (Arc::new(AtomicBool::new(false)), outbox.shelf().seal());
         let (showing, stopping) = (Arc::clone(&board), Arc::clone(&stopped));
         let owner = plan.id.clone();
-        let hands = Hands { outbox, target, records, clock };
         let running = move || run(&owner, hands, &inbox, &end, &showing, &stopping);
         let thread = background::spawn("delivery", Yields::Somewhat, running)?;
         let (orders, thread) = (Mutex::new(orders), Mutex::new(Some(thread)));
-        Ok(Courier { plan: plan.clone(), accepted_before, board, orders, thread, stopped })
+        Ok(Courier { plan: plan.clone(), accepted_before, board, orders, thread, stopped, abandon, seal })
     }
 
     /// Records that its target had accepted when it started.
@@ -113,14 +110,26 @@ impl Courier {
         }
     }
 
-    /// Ends it, when it has done what it is doing.
-    pub(super) fn stop(&self) {
+    /// Ends it as soon as it has done what it is doing.
+    pub(crate) fn ask_to_end(&self) {
         self.stopped.store(true, Ordering::Release);
         self.wake();
-        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(thread) = thread {
-            drop(thread.join());
-        }
+    }
+
+    /// Gives up the request that is under way. Its records are in doubt and go again, under
+    /// the same keys, when the target is at work again.
+    pub(crate) fn abandon(&self) {
+        self.abandon.ask();
+    }
+
+    /// Whether its thread has ended.
+    pub(super) fn has_ended(&self) -> bool {
+        self.thread.lock().unwrap_or_else(PoisonError::into_inner).as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
+    /// Takes from its thread, should it still live, what it would keep.
+    pub(super) fn seal(&self) {
+        self.seal.close();
     }
 
     /// Lets something be done between two requests, and waits for what comes of it.
@@ -170,16 +179,9 @@ impl Courier {
     }
 }
 
-fn run(
-    owner: &str,
-    mut hands: Hands,
-    inbox: &Receiver<Order>,
-    end: &AtomicU64,
-    board: &Mutex<Board>,
-    stopped: &std::sync::atomic::AtomicBool,
-) {
+fn run(owner: &str, mut hands: Hands, inbox: &Receiver<Order>, end: &AtomicU64, board: &Mutex<Board>, stopped: &AtomicBool) {
     loop {
-        loop {
+        while !stopped.load(Ordering::Acquire) {
             match inbox.try_recv() {
                 Ok(order) => order(&mut hands),
                 Err(TryRecvError::Empty) => break,

@@ -1,13 +1,29 @@
 //! Marks and deliveries of a target in the catalog.
 
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use flowmeter_engine::Error;
 use flowmeter_engine::outbox::{Delivery, DeliveryState, Kept, Marks, Shelf};
+use flowmeter_engine::{Error, Kind};
 use flowmeter_store::catalog::{Catalog, Change, Table, key_of};
 use uuid::Uuid;
 
 use crate::installation::{Installation, kept, put};
+
+/// Whether a shelf may still be written to: not once another thread has taken its target
+/// over. Held while something is kept, so that nothing is kept behind a closed seal.
+#[derive(Clone, Default)]
+pub(super) struct Seal(Arc<Mutex<bool>>);
+
+impl Seal {
+    /// From now on nothing is kept.
+    pub(super) fn close(&self) {
+        *self.lock() = true;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, bool> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 /// What the catalog keeps of a target.
 #[derive(Clone)]
@@ -18,18 +34,24 @@ pub(crate) struct CatalogShelf {
     target: String,
     /// Who tells of what is dead; nobody, for who only reads.
     teller: Weak<Installation>,
+    seal: Seal,
 }
 
 impl CatalogShelf {
     /// Of a pipeline's target.
     pub(crate) fn new(catalog: Arc<Catalog>, pipeline: Uuid, target: &str) -> CatalogShelf {
         let owner = [pipeline.as_bytes(), target.as_bytes(), &[0]].concat();
-        CatalogShelf { catalog, owner, pipeline, target: target.to_owned(), teller: Weak::new() }
+        CatalogShelf { catalog, owner, pipeline, target: target.to_owned(), teller: Weak::new(), seal: Seal::default() }
     }
 
     /// From now on it is told of what is dead.
     pub(super) fn tell_by(&mut self, teller: Weak<Installation>) {
         self.teller = teller;
+    }
+
+    /// What closes it.
+    pub(super) fn seal(&self) -> Seal {
+        self.seal.clone()
     }
 
     /// What was kept. A target that is new begins with a record.
@@ -64,6 +86,11 @@ impl CatalogShelf {
 
 impl Shelf for CatalogShelf {
     fn keep(&mut self, marks: &Marks, changed: &[Delivery], gone: &[u64]) -> Result<(), Error> {
+        let is_closed = self.seal.lock();
+        if *is_closed {
+            let message = "the target is at work elsewhere: its pipeline was changed, or the server stops";
+            return Err(Error::new(Kind::Unavailable, message));
+        }
         let mut changes = vec![put(Table::Cursors, self.owner.clone(), marks)];
         changes.extend(gone.iter().map(|number| Change::Remove(Table::Deliveries, self.key(*number))));
         changes.extend(changed.iter().map(|delivery| put(Table::Deliveries, self.key(delivery.number), delivery)));

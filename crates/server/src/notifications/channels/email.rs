@@ -3,15 +3,14 @@
 //! The server, the sender and the password are the operator's choice, not that of whoever
 //! makes a notification: a password goes to no other server than the one it is for.
 
+use lettre::Message as Letter;
 use lettre::message::header::{HeaderName, HeaderValue};
 use lettre::message::{Mailbox, MultiPart};
-use lettre::transport::smtp::authentication::Credentials;
-use lettre::transport::smtp::client::{Certificate, Tls, TlsParameters};
-use lettre::{AsyncSmtpTransport, AsyncTransport, Message as Letter, Tokio1Executor};
+use lettre::transport::smtp::client::{Certificate, TlsParameters};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::{Message, Outside, Sent, TIMEOUT, headline};
+use super::{Message, Outside, Sent, TIMEOUT, headline, smtp};
 
 /// Its fields.
 pub(super) const FIELDS: [&str; 1] = ["to"];
@@ -48,11 +47,11 @@ impl Email {
     }
 
     async fn hand_over(&self, subject: &str, message: &Message<'_>, outside: &Outside) -> Result<String, String> {
-        let Some(smtp) = &outside.settings.notifications.smtp else {
+        let Some(server) = &outside.settings.notifications.smtp else {
             return Err("there is no mail server; set notifications.smtp and notifications.smtp_from".to_owned());
         };
         let mailbox = |text: &str| text.parse::<Mailbox>().map_err(|why| format!("{text}: {why}"));
-        let from = mailbox(&smtp.from)?;
+        let from = mailbox(&server.from)?;
         let domain = from.email.domain().to_owned();
         // The same for every attempt: a mail server that has it already may drop it.
         let mut letter = Letter::builder().from(from).message_id(Some(format!("<{}@{domain}>", message.id)));
@@ -67,23 +66,17 @@ impl Email {
             .raw_header(raw("Flowmeter-Attempt-Id", message.attempt))
             .multipart(MultiPart::alternative_plain_html(text(subject, message), html(subject, message)))
             .map_err(|why| why.to_string())?;
-        let mut tls = TlsParameters::builder(smtp.host.clone());
+        let mut tls = TlsParameters::builder(server.host.clone());
         if let Some(pem) = &outside.ca {
             tls = tls.add_root_certificate(Certificate::from_pem(pem).map_err(|why| why.to_string())?);
         }
         let tls = tls.build_rustls().map_err(|why| why.to_string())?;
-        let tls = if smtp.implicit_tls { Tls::Wrapper(tls) } else { Tls::Required(tls) };
-        let mut transport = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(&smtp.host).port(smtp.port).tls(tls);
-        if let (Some(username), Some(password)) = (&smtp.username, &smtp.password) {
-            transport = transport.credentials(Credentials::new(username.clone(), password.reveal()?));
-        }
-        let answer = transport.build().send(letter).await.map_err(|why| whole(&why))?;
-        Ok(answer.message().collect::<Vec<_>>().join(" "))
+        smtp::hand_over(&letter, server, tls, outside).await
     }
 }
 
 /// An error with its causes, in a line.
-fn whole(why: &dyn std::error::Error) -> String {
+pub(super) fn whole(why: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(why.source(), |cause| cause.source());
     causes.fold(why.to_string(), |said, cause| format!("{said}: {cause}"))
 }

@@ -2,9 +2,10 @@
 //! within a time, reading little of the answer.
 
 use axum::http::{HeaderMap, Request, Uri, header};
+use flowmeter_connectors::answer::{self, End, HEAD_BYTES_MAX, HEADERS_MAX};
 use flowmeter_connectors::retry_after::retry_after;
 use flowmeter_core::time::Timestamp;
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::Full;
 use hyper::body::Bytes;
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
@@ -111,7 +112,9 @@ fn said(why: &hyper::Error) -> String {
 }
 
 async fn shake_hands(io: impl hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static) -> Result<Speaker, String> {
-    let (speaker, connection) = hyper::client::conn::http1::handshake(io).await.map_err(|why| said(&why))?;
+    let mut http = hyper::client::conn::http1::Builder::new();
+    http.max_headers(HEADERS_MAX).max_buf_size(HEAD_BYTES_MAX as usize);
+    let (speaker, connection) = http.handshake(io).await.map_err(|why| said(&why))?;
     // It ends when nobody speaks any more.
     tokio::spawn(connection);
     Ok(speaker)
@@ -128,19 +131,11 @@ async fn speak(
     let response = speaker.send_request(request).await.map_err(|why| said(&why))?;
     let (head, body) = response.into_parts();
     // An answer that is longer or breaks off is an answer all the same: the status counts.
-    let mut body = Limited::new(body, ANSWER_BYTES);
-    let mut bytes = Vec::new();
-    let is_whole = loop {
-        match body.frame().await {
-            None => break true,
-            Some(Ok(frame)) => bytes.extend_from_slice(frame.data_ref().map(Bytes::as_ref).unwrap_or_default()),
-            Some(Err(_)) => break false,
-        }
-    };
-    if is_whole {
+    let body = answer::read(body, ANSWER_BYTES).await;
+    if body.end == End::Whole {
         pool.keep(place, speaker, at);
     }
-    Ok((head.status.as_u16(), head.headers, String::from_utf8_lossy(&bytes).into_owned()))
+    Ok((head.status.as_u16(), head.headers, body.text()))
 }
 
 #[cfg(test)]

@@ -1,0 +1,104 @@
+//! Whether the times of a file can be read as the pipeline says.
+//!
+//! A column of times without a zone is no instant until the pipeline names the clock it
+//! was read from. Found when the file is opened, that is one message; found event by
+//! event, it would be as many parked events as the file has rows.
+
+use arrow_schema::{DataType, Schema, TimeUnit};
+use flowmeter_core::event::Path;
+use flowmeter_core::operator::{Operator, Step};
+use flowmeter_core::plan::{Plan, TimeField};
+use flowmeter_core::time::{Clue, TimeFormat};
+use flowmeter_engine::{Error, Kind};
+
+/// Checks every column that the pipeline reads a time from.
+///
+/// # Errors
+/// No value of a column's type could be read: which column, and what to write instead.
+pub(super) fn check(file: &str, schema: &Schema, plan: &Plan, source: usize) -> Result<(), Error> {
+    let stamped = plan.sources[source].time.as_ref();
+    let asked = stamped.map(|(field, _)| field).into_iter().chain(times_of_operators(plan));
+    for (slot, format) in asked.flat_map(|field| field.slots.iter().map(|slot| (*slot, &field.format))) {
+        // The source puts an instant there itself, or an operator does.
+        let is_from_file = stamped.is_some_and(|(field, to)| *to != slot || field.slots.contains(&slot));
+        if (stamped.is_some() && !is_from_file) || is_changed(plan, slot) {
+            continue;
+        }
+        let path = &plan.paths[usize::from(slot)];
+        let Some(column) = column(schema, path) else { continue };
+        let Some((samples, clue)) = samples(column) else { continue };
+        if !samples.iter().any(|sample| format.parse(sample.as_bytes(), clue).is_some()) {
+            let message = format!("{file}: the time `{path}` is a column of {}", advice(column, path, format));
+            return Err(Error::new(Kind::Invalid, message));
+        }
+    }
+    Ok(())
+}
+
+fn times_of_operators(plan: &Plan) -> impl Iterator<Item = &TimeField> {
+    let dedupes = plan.nodes.iter().filter_map(|node| match &node.operator {
+        Operator::Dedupe(dedupe) => Some(&dedupe.time),
+        Operator::Filter(_) | Operator::Map(_) | Operator::Validate(_) | Operator::Branch(_) | Operator::Meter(_) => None,
+    });
+    plan.processors.iter().map(|processor| &processor.time).chain(dedupes)
+}
+
+fn is_changed(plan: &Plan, slot: u16) -> bool {
+    let changes = |step: &Step| match step {
+        Step::Set(to, _) | Step::Remove(to) | Step::Convert(to, _) => *to == slot,
+        Step::Rename(from, to) => *from == slot || *to == slot,
+    };
+    plan.nodes.iter().any(|node| match &node.operator {
+        Operator::Map(steps) => steps.iter().any(changes),
+        Operator::Filter(_) | Operator::Validate(_) | Operator::Dedupe(_) | Operator::Branch(_) | Operator::Meter(_) => false,
+    })
+}
+
+/// The type of the column a path leads to.
+fn column<'s>(schema: &'s Schema, path: &Path) -> Option<&'s DataType> {
+    let (first, rest) = path.names().split_first()?;
+    let mut found = schema.field_with_name(first).ok()?.data_type();
+    for name in rest {
+        let DataType::Struct(fields) = found else { return None };
+        found = fields.find(name)?.1.data_type();
+    }
+    Some(found)
+}
+
+/// Values as they are written for columns of a type; `None` where any text may stand.
+fn samples(column: &DataType) -> Option<(&'static [&'static str], Clue)> {
+    Some(match column {
+        DataType::Timestamp(_, Some(_)) => (&["2020-02-29T01:02:03Z", "2020-02-29T01:02:03.004Z"], Clue::Text),
+        DataType::Timestamp(_, None) => (&["2020-02-29T01:02:03", "2020-02-29T01:02:03.004"], Clue::Text),
+        DataType::Date32 | DataType::Date64 => (&["2020-02-29"], Clue::Text),
+        DataType::Time32(_) | DataType::Time64(_) => (&["01:02:03", "01:02:03.004"], Clue::Text),
+        DataType::Boolean => (&["true"], Clue::Text),
+        column if column.is_numeric() => (&["1"], Clue::Number),
+        _ => return None,
+    })
+}
+
+fn advice(column: &DataType, path: &Path, format: &TimeFormat) -> String {
+    match column {
+        DataType::Timestamp(_, Some(_)) => "instants (UTC), which read by themselves: leave `format` out".to_owned(),
+        DataType::Timestamp(unit, None) => {
+            let fraction = if *unit == TimeUnit::Second { "" } else { "%.f" };
+            format!(
+                "times without a zone; write `time: {{ field: {path}, format: \"%Y-%m-%dT%H:%M:%S{fraction}\", timezone: ZONE }}` \
+                 with the zone their clock was in (Etc/UTC, Europe/Oslo, +02:00)"
+            )
+        }
+        DataType::Date32 | DataType::Date64 => {
+            format!("dates; write `time: {{ field: {path}, format: \"%Y-%m-%d\", timezone: ZONE }}`")
+        }
+        other => format!("{other}, which {} does not read; see `time` in docs/pipelines.md", shown(format)),
+    }
+}
+
+fn shown(format: &TimeFormat) -> String {
+    match format {
+        TimeFormat::Default => "RFC 3339".to_owned(),
+        TimeFormat::Unix { .. } => "a count since 1970".to_owned(),
+        TimeFormat::Pattern { pattern, .. } => format!("the pattern `{pattern}`"),
+    }
+}

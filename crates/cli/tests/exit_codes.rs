@@ -123,7 +123,6 @@ fn commands_over_files() {
         ("no-such-command", 2),
         ("verify --data @none", 2),
         ("restore --from @none --data @new", 2),
-        ("backup --to @new", 2),
         ("backup --data @none --to @new", 2),
         ("serve --data @data --set no.such=1", 2),
         ("serve --data @data --config @none.yaml", 2),

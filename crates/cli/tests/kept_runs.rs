@@ -133,9 +133,9 @@ fn a_run_without_a_checkpoint_has_not_happened_and_time_does_not_go_back() {
 
 #[test]
 fn what_a_target_refused_is_delivered_by_the_next_run() {
-    // A folder that is no folder: the file cannot be written.
+    // A folder of that name is in the way: the file cannot be written.
     let place = Place::new("targets: [{ file: { path: out/usage.ndjson } }]\n");
-    std::fs::write(place.path("out"), "").unwrap();
+    std::fs::create_dir_all(place.path("out/usage.ndjson")).unwrap();
     place.events("january.ndjson", 1, 1..3, 2);
     let mut stuck =
         place.command("january.ndjson", "2024-02-01T00:00:00Z").stderr(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
@@ -149,7 +149,7 @@ fn what_a_target_refused_is_delivered_by_the_next_run() {
     support::server::eventually("the run has happened", || has_happened().then_some(()));
     stuck.kill().unwrap();
     stuck.wait().unwrap();
-    std::fs::remove_file(place.path("out")).unwrap();
+    std::fs::remove_dir(place.path("out/usage.ndjson")).unwrap();
     place.events("february.ndjson", 2, 1..3, 2);
     let summary = place.summary("february.ndjson", "2024-03-01T00:00:00Z");
     assert_eq!(summary["records"], 4, "those of January are among them");

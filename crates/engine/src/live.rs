@@ -12,6 +12,7 @@ mod adoption;
 mod arrivals;
 mod command;
 mod entry;
+mod items;
 mod note;
 mod outlet;
 mod rolling;
@@ -36,10 +37,9 @@ pub(crate) use adoption::accepts;
 pub use arrivals::{Arrivals, Arrived, ParkedNote};
 pub use command::{AdoptedDocument, CatalogRow, LogCommand, MeterName};
 pub use entry::{Letter, Settles};
+pub use items::{JudgedBlock, ParkedItem, judged, parked_item};
 pub use note::{NoteItem, NoteKind, note_item, note_of_meter};
-pub use outlet::{
-    Announce, Items, JudgedBlock, Outlet, ParkedItem, RecordItem, Stream, items, judged, parked_item, record_item, records_folder,
-};
+pub use outlet::{Announce, Items, Outlet, RecordItem, Stream, items, record_item, records_folder};
 pub use settlement::{How, Settled, Settlement, SettlementItem, settlement_item};
 pub use tail::{Found, Tail};
 
@@ -258,10 +258,10 @@ impl Live {
         let is_mine = letter.is_for(&self.namespace, self.plan.id, true);
         let at = self.clock.max(Timestamp::from_nanos(entry.at));
         let settles = letter.settles.filter(|_| is_mine);
-        let is_first = settles.is_some_and(|Settles { arrival, how, who }| {
+        let is_first = settles.is_some_and(|Settles { arrival, number, how, who }| {
             let by = (!letter.lines.is_empty()).then(|| self.outlet.arrivals());
             let position = entry.position;
-            self.outlet.settle(arrival, Settlement { how, at, who: who.to_owned(), by, position })
+            self.outlet.settle(arrival, Settlement { how, at, who: who.to_owned(), by, position, number: Some(number) })
         });
         if is_first {
             return self.take_events(&mut vec![Arc::clone(entry)]);

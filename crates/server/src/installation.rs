@@ -24,6 +24,7 @@ mod meter_memory;
 mod meter_types;
 mod meters;
 mod notifications;
+mod opening;
 mod pipelines;
 mod probing;
 mod readiness;
@@ -49,12 +50,12 @@ use std::time::Duration;
 
 use flowmeter_core::plan::Plan;
 use flowmeter_core::time::Timestamp;
-use flowmeter_engine::live::{self, LiveSettings, Tail};
-use flowmeter_engine::node::{Clock, Placed, Reply, Submission, Worker, WorkerSettings, Writer, WriterSettings, open_reader};
+use flowmeter_engine::live::{LiveSettings, Tail};
+use flowmeter_engine::node::{Clock, Placed, Reply, Submission, Worker, WorkerSettings, Writer, open_reader};
 use flowmeter_engine::{Error, Kind};
 use flowmeter_store::catalog::{Catalog, Change, Table, key_of};
-use flowmeter_store::disk::{Disk, LocalDisk, Lock};
-use flowmeter_store::log::{self, Log};
+use flowmeter_store::disk::{Disk, Lock};
+use flowmeter_store::log;
 use serde::Serialize;
 use serde_json::Value;
 use uuid::Uuid;
@@ -68,6 +69,7 @@ pub use first_key::key_offline;
 pub use meter_types::KeptMeterType;
 pub use meters::{MeterFilter, MeterView};
 pub use notifications::{NoticeFilter, Tried};
+pub use opening::Means;
 pub use pipelines::{KeptPipeline, KeptVersion, document_problem, lines};
 pub use readiness::{Condition, Standing};
 pub use records::RecordView;
@@ -95,9 +97,6 @@ const TAIL_BYTES: usize = 64 << 20;
 /// Bytes of entries a pipeline takes in one go: enough to keep all threads busy, few
 /// enough that a question waits only milliseconds.
 const TAKE_BYTES: usize = 8 << 20;
-/// Nanoseconds by which the clock may be behind the log's last entry without a word: clocks are
-/// set by small steps.
-const CLOCK_BEHIND_MAX: i64 = 5_000_000_000;
 /// Bytes that stay free on the disk for checkpoints and the catalog.
 const RESERVE_BYTES: u64 = 256 << 20;
 
@@ -142,21 +141,6 @@ pub struct Installation {
     teller: telling::Teller,
 }
 
-/// What an installation works with: the machine's, or those of the simulation.
-pub struct Means {
-    /// The clock.
-    pub clock: Arc<dyn Clock>,
-    /// Where everything but the catalog is kept.
-    pub disk: Arc<dyn Disk>,
-    /// What people made.
-    pub catalog: Catalog,
-    /// So that no other program uses the data directory.
-    pub lock: Option<Lock>,
-    /// Whether the writer and the pipelines have threads of their own; without, they move when
-    /// [`Installation::turn`] is called, and when somebody waits for them.
-    pub has_threads: bool,
-}
-
 /// A pipeline at work: its state is loaded, and a worker owns it.
 pub struct Served {
     /// What is kept of it.
@@ -192,69 +176,6 @@ impl Served {
 }
 
 impl Installation {
-    /// Opens a data directory and goes on with every session that was running. Tells what
-    /// was cut off the log's torn end.
-    pub fn open(settings: Settings, clock: Arc<dyn Clock>) -> Result<(Arc<Installation>, log::Recovered), Error> {
-        let at = |why: &std::io::Error| Error::io(settings.data.display(), why);
-        let disk: Arc<dyn Disk> = Arc::new(LocalDisk::new(&settings.data).map_err(|why| at(&why))?);
-        let lock = Some(Lock::take(&settings.data)?);
-        let catalog = Catalog::open(&settings.data.join(CATALOG_FILE))?;
-        Installation::with(settings, Means { clock, disk, catalog, lock, has_threads: true })
-    }
-
-    /// The same with a clock, a disk and a catalog that are given.
-    pub fn with(settings: Settings, means: Means) -> Result<(Arc<Installation>, log::Recovered), Error> {
-        let Means { clock, disk, catalog, lock, has_threads } = means;
-        let catalog = Arc::new(catalog);
-        let log_settings = log::Settings { segment_bytes: settings.log.segment_bytes, reserve_bytes: RESERVE_BYTES };
-        let known = known_position(&catalog, &disk)?;
-        let (log, recovered) = Log::open_behind(Arc::clone(&disk), LOG_FOLDER, log_settings, known)?;
-        let behind = log.last_at().saturating_sub(clock.now().nanos());
-        if behind > CLOCK_BEHIND_MAX {
-            let seconds = behind / 1_000_000_000;
-            tracing::error!(seconds, "the machine's clock is behind the log: no period closes before it has caught up");
-        }
-        let tail = Arc::new(Tail::new(log.next(), TAIL_BYTES));
-        let writing = WriterSettings {
-            bytes: usize::try_from(settings.commit.bytes).unwrap_or(usize::MAX),
-            delay_max: settings.commit.delay_max,
-        };
-        let writer = match has_threads {
-            true => Writer::start(log, writing, Arc::clone(&tail), Arc::clone(&clock))?,
-            false => Writer::by_hand(log, writing, Arc::clone(&tail), Arc::clone(&clock)),
-        };
-        let installation = Arc::new(Installation {
-            meters_bytes_max: settings.meters_bytes.unwrap_or_else(meter_memory::of_the_machine),
-            settings,
-            clock,
-            disk,
-            catalog: Arc::clone(&catalog),
-            tail,
-            has_threads,
-            clock_jumped: AtomicBool::new(false),
-            writer: RwLock::new(Some(writer)),
-            pipelines: RwLock::default(),
-            stopped: Mutex::default(),
-            conditions_since: Mutex::default(),
-            changing: Mutex::default(),
-            has_unapplied: AtomicBool::new(false),
-            changing_openmeter: Mutex::default(),
-            notifications_read: Mutex::default(),
-            event_store: OnceLock::new(),
-            keeping: Mutex::default(),
-            _lock: lock,
-            teller: telling::Teller::default(),
-            standing: standing::Standing::of(&catalog)?,
-        });
-        installation.begin_applying()?;
-        installation.go_on()?;
-        installation.declare_notifications()?;
-        if installation.settings.event_store.enabled {
-            drop(installation.event_store.set(EventStore::start(Arc::downgrade(&installation))?));
-        }
-        Ok((installation, recovered))
-    }
-
     /// Lets the writer and every pipeline take a step, where they have no threads.
     pub fn turn(&self) {
         drop(self.with_writer(|writer| {
@@ -461,16 +382,6 @@ impl Installation {
         let (disk, tail) = (Arc::clone(&self.disk), Arc::clone(&self.tail));
         Box::new(move |from| open_reader(&disk, LOG_FOLDER, from, tail.end()))
     }
-}
-
-/// The position before which every entry of the log is known to have been durable.
-fn known_position(catalog: &Catalog, disk: &Arc<dyn Disk>) -> Result<u64, Error> {
-    let mut known = change::applied(catalog)?.unwrap_or(0);
-    for (_, value) in catalog.scan(Table::Pipelines, b"", None, usize::MAX)? {
-        let pipeline: KeptPipeline = kept(&value)?;
-        known = known.max(live::known_position(disk, &live::folder_of(pipeline.id))?);
-    }
-    Ok(known)
 }
 
 /// How long a change waits for a pipeline to come to it.

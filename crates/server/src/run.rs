@@ -92,9 +92,12 @@ pub async fn run(
         told.send_replace(true);
         // Targets and connections have the same time to finish.
         ending.end_deliveries();
+        let ending = Arc::downgrade(&ending);
         tokio::spawn(async move {
             tokio::time::sleep(drain).await;
-            ending.abandon_deliveries();
+            if let Some(ending) = ending.upgrade() {
+                ending.abandon_deliveries();
+            }
         });
     };
     let opening = Arc::clone(&installation);

@@ -4,6 +4,7 @@
 //! and where a schedule's boundaries lie; nothing else.
 
 mod meter;
+mod periods;
 mod record;
 
 use std::collections::BTreeMap;
@@ -52,14 +53,6 @@ pub struct Oracle {
     pub settled: Vec<(u64, How, Option<u64>)>,
     /// Records it must have sent, in a form of their own, and how often.
     pub records: BTreeMap<String, u32>,
-}
-
-/// Whether a period is closed for events that are received now.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Lateness {
-    Open,
-    Closed,
-    Forgotten,
 }
 
 /// `amendWithin` where a document does not say it.
@@ -180,18 +173,14 @@ impl Oracle {
         self.count(&Event { at: event_at, user, second: kind != "use", value, region })
     }
 
-    /// How long ago a period was closed for events received now: not at all, or for too long.
-    fn lateness(&self, period: Period) -> Lateness {
+    /// Whether a period ended too long ago for events received now.
+    fn is_forgotten(&self, period: Period) -> bool {
         let (document, end) = (self.document, period.end.nanos());
         let within = match document.policy {
             "amend" => document.amend_within[kind_of(self.version)],
             _ => UNLESS_SAID,
         };
-        match self.clock - end - document.grace {
-            late if period.end == Timestamp::MAX || late <= 0 => Lateness::Open,
-            late if late <= within => Lateness::Closed,
-            _ => Lateness::Forgotten,
-        }
+        period.end != Timestamp::MAX && self.clock - end - document.grace > within
     }
 
     fn count(&mut self, event: &Event) -> Verdict {
@@ -211,17 +200,15 @@ impl Oracle {
             };
             let flushed = self.meters.get(&key).is_some_and(|meter| meter.flushed.contains_key(&period.start.nanos()));
             let (end, within) = (period.end.nanos(), document.amend_within[kind_of(self.version)]);
-            match (self.lateness(period), document.policy) {
-                (Lateness::Forgotten, _) => return Verdict::Parked(Reason::TooLate),
-                (Lateness::Open, _) if !flushed => {}
-                (_, "amend") if !flushed || self.clock - end <= within && end >= self.amendable_from => {}
-                (_, "carry") => {
-                    period = match self.meters.get(&key) {
-                        None => self.boundaries(number, self.version, self.clock),
-                        Some(meter) => self.period(meter, number, self.clock),
-                    }
+            if self.is_forgotten(period) {
+                return Verdict::Parked(Reason::TooLate);
+            }
+            if let Some(meter) = self.meters.get(&key).filter(|_| flushed) {
+                match document.policy {
+                    "carry" => period = self.period(meter, number, self.clock),
+                    "amend" if self.clock - end <= within && end >= self.amendable_from => {}
+                    _ => return Verdict::Parked(Reason::TooLate),
                 }
-                _ => return Verdict::Parked(Reason::TooLate),
             }
             targets.push((number, sort, period));
         }
@@ -415,50 +402,6 @@ impl Oracle {
                 self.delete(&key);
             }
         }
-    }
-
-    /// The periods of a meter that ended by an instant and were not flushed.
-    fn unflushed(&self, meter: &Meter, number: usize, until: i64) -> Vec<Period> {
-        let mut due = Vec::new();
-        let mut period = self.period(meter, number, meter.first);
-        while !meter.gone && period.end.nanos() <= until {
-            if !meter.flushed.contains_key(&period.start.nanos()) {
-                due.push(period);
-            }
-            period = self.period(meter, number, period.end.nanos());
-        }
-        due
-    }
-
-    /// The period that a version's schedule gives for an instant.
-    fn boundaries(&self, number: usize, version: u32, instant: i64) -> Period {
-        match plan_of(self.number, version) {
-            Ok(plan) => plan.meter_types[number].schedule.period_at(&plan.meter_types[number].zone, at(instant)),
-            Err(why) => panic!("a version without a plan: {why}"),
-        }
-    }
-
-    /// The same, as the eras of a meter have it.
-    fn era_period(&self, meter: &Meter, number: usize, instant: i64) -> Period {
-        let mut eras = meter.eras.iter().rev();
-        let era = eras.find(|era| era.0 <= instant).copied().unwrap_or((i64::MIN, self.version));
-        let until = meter.eras.iter().map(|era| era.0).find(|from| *from > instant).unwrap_or(i64::MAX);
-        let Period { start, end } = self.boundaries(number, era.1, instant);
-        Period { start: start.max(at(era.0)), end: end.min(at(until)) }
-    }
-
-    /// The period of a meter that holds an instant: what was flushed stays as it was, and
-    /// nothing reaches into it.
-    fn period(&self, meter: &Meter, number: usize, instant: i64) -> Period {
-        if let Some((start, end)) = meter.flushed_at(instant) {
-            return Period { start: at(start), end: at(end) };
-        }
-        let Period { start, end } = self.era_period(meter, number, instant);
-        let before = meter.flushed.values().filter(|end| **end <= instant).max().copied();
-        let behind = meter.flushed.keys().find(|start| **start > instant).copied();
-        let declared = meter.declared.filter(|_| !meter.gone);
-        let start = [before, declared].into_iter().flatten().map(at).fold(start, Timestamp::max);
-        Period { start, end: behind.map_or(end, |behind| end.min(at(behind))) }
     }
 
     fn flush(&mut self, key: &(String, usize), sort: &Sort, meter: &mut Meter, period: Period) {

@@ -187,10 +187,9 @@ impl Catalog {
     /// Does something with the database. After an error of the disk it is closed, and opened
     /// again by the next call: what was committed is there, and nothing else.
     fn with<T>(&self, act: impl Fn(&Database) -> Result<T, redb::Error>) -> Result<T, Error> {
-        let done = match &*self.database.read().unwrap_or_else(PoisonError::into_inner) {
-            Some(database) => Some(act(database)),
-            None => None,
-        };
+        let open = self.database.read().unwrap_or_else(PoisonError::into_inner);
+        let done = open.as_ref().map(&act);
+        drop(open);
         let done = match done {
             Some(done) => done,
             None => self.reopen().and_then(|()| {

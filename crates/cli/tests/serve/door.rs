@@ -117,7 +117,7 @@ fn verdicts_for_who_asks() {
     // The verdict of each, after counting.
     let told = send(&server, "?partial=true&wait=counted", LINES, body.replace("\"1\"", "\"3\"")).json();
     let words: Vec<&str> = told["events"].as_array().unwrap().iter().map(|event| event["verdict"].as_str().unwrap()).collect();
-    assert_eq!(words, ["counted", "rejected", "duplicate", "duplicate"], "{told}");
+    assert_eq!(words, ["counted", "rejected", "duplicate", "parked"], "{told}");
     let told = send(&server, "?wait=counted", LINES, nobody.to_string().replace("\"2\"", "\"4\"")).json();
     assert_eq!((&told["events"][0]["verdict"], &told["events"][0]["reason"]), (&json!("parked"), &json!("no_user")), "{told}");
     assert_eq!(events_of(&server, "carl"), 2);

@@ -1,10 +1,9 @@
 //! Late events: the period an event counts in, and whether that is closed.
 //!
-//! In a server the time of receipt decides, so that a verdict never depends on how a history is
-//! cut into requests or on what else the user has: an event whose period ended longer than
-//! `grace` + `amendWithin` before is too late, and a type that parks or carries late events does
-//! so once `grace` is over. A run over files has one instant for all events; there only what an
-//! earlier run flushed is closed.
+//! In a server an event whose period ended longer than `grace` + `amendWithin` before it was
+//! received is too late for every user alike, whether the user has a meter or not, so that no
+//! verdict depends on how a history is cut into requests. A run over files has one instant for all
+//! events; there only what an earlier run flushed is closed.
 
 use super::count::Refusal;
 use super::gone::amendable_for;
@@ -57,31 +56,15 @@ impl Horizon {
     }
 }
 
-/// What the time of receipt says of a period.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Lateness {
-    Open,
-    Closed,
-    /// Closed for longer than may be amended.
-    Forgotten,
+/// Whether a period ended so long before an instant that nothing received then may amend it.
+fn is_forgotten(kind: &MeterType, period: Period, at: Timestamp) -> bool {
+    let kept = i128::from(kind.late.grace) + i128::from(kind.late.amend_within);
+    period.end != Timestamp::MAX && at.since(period.end) > kept
 }
 
-impl Lateness {
-    fn by_receipt(kind: &MeterType, period: Period, at: Timestamp) -> Lateness {
-        // At the very instant of the end it depends on whether a tick came before.
-        let late = at.since(period.end);
-        let grace = i128::from(kind.late.grace);
-        match period.end == Timestamp::MAX || late <= grace {
-            true => Lateness::Open,
-            false if late <= grace + i128::from(kind.late.amend_within) => Lateness::Closed,
-            false => Lateness::Forgotten,
-        }
-    }
-}
-
-/// Whether a period is open for every event that is received at an instant.
-pub(super) fn is_open(kind: &MeterType, period: Period, at: Timestamp) -> bool {
-    Lateness::by_receipt(kind, period, at) == Lateness::Open
+/// Whether an event of a period may be received at an instant, whatever its user has.
+pub(super) fn is_in_time(kind: &MeterType, period: Period, at: Timestamp) -> bool {
+    !is_forgotten(kind, period, at)
 }
 
 fn too_late(period: Period, why: &str) -> Refusal {
@@ -89,15 +72,10 @@ fn too_late(period: Period, why: &str) -> Refusal {
 }
 
 const FORGOTTEN: &str = "may no longer be amended";
-const CLOSED: &str = "is closed, and the meter type parks late events";
+const CLOSED: &str = "is flushed, and the meter type parks late events";
 
 impl<M: Meters, I: Identities> Partition<M, I> {
-    fn lateness(&self, kind: &MeterType, period: Period, at: Timestamp) -> Lateness {
-        if self.by_receipt { Lateness::by_receipt(kind, period, at) } else { Lateness::Open }
-    }
-
-    /// The period that an event counts in which opens a meter, and whether it is late for its
-    /// own.
+    /// The period that an event counts in which opens a meter.
     pub(super) fn place_new(
         &mut self,
         meter_type: u16,
@@ -106,11 +84,9 @@ impl<M: Meters, I: Identities> Partition<M, I> {
         at: Timestamp,
     ) -> Result<(Period, bool), Refusal> {
         let period = self.calendars[usize::from(meter_type)].period_at(event_at);
-        match (self.lateness(kind, period, at), kind.late.policy) {
-            (Lateness::Open, _) | (Lateness::Closed, LatePolicy::Amend) => Ok((period, false)),
-            (Lateness::Forgotten, _) => Err(too_late(period, FORGOTTEN)),
-            (Lateness::Closed, LatePolicy::Park) => Err(too_late(period, CLOSED)),
-            (Lateness::Closed, LatePolicy::Carry) => Ok((self.calendars[usize::from(meter_type)].period_at(at), true)),
+        match self.by_receipt && is_forgotten(kind, period, at) {
+            true => Err(too_late(period, FORGOTTEN)),
+            false => Ok((period, false)),
         }
     }
 
@@ -128,13 +104,11 @@ impl<M: Meters, I: Identities> Partition<M, I> {
         if meter.birth == Birth::Declared && event_at < meter.created_at && former_standing.is_none() {
             return Err(Refusal::PassOn(Reason::BeforeActive));
         }
-        let lateness = self.lateness(kind, period, at);
-        if lateness == Lateness::Forgotten {
+        if self.by_receipt && is_forgotten(kind, period, at) {
             return Err(too_late(period, FORGOTTEN));
         }
-        let is_closed = lateness == Lateness::Closed && kind.late.policy != LatePolicy::Amend;
-        let late = is_closed || self.meters.get(ix).has_flushed(period.start);
         let meter = self.meters.get(ix);
+        let late = meter.has_flushed(period.start);
         // One that is gone may be corrected; it comes back only where an event may open one.
         if !meter.is_alive() && !kind.auto_create && (!late || kind.late.policy == LatePolicy::Carry) {
             return Err(Refusal::PassOn(Reason::NoMeter));

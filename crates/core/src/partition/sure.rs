@@ -6,7 +6,7 @@
 //! again when it was counted", never "it will be parked".
 
 use super::{Birth, Identities, MeterKey, Meters, Partition, Usage, read_value};
-use crate::aggregation::Contribution;
+use crate::aggregation::{Aggregation, Contribution};
 use crate::decimal::Decimal;
 use crate::event::Batch;
 use crate::meter_type::MeterType;
@@ -38,7 +38,7 @@ impl<M: Meters, I: Identities> Partition<M, I> {
 
     fn is_readable(&self, processor: &Processor, rule: &Rule, batch: &Batch, usage: &Usage) -> bool {
         let aggregation = |kind: &u16| self.plan.meter_types[usize::from(*kind)].aggregation;
-        let needed = rule.meter_types.iter().map(aggregation).any(|one| one.needs_value());
+        let needed = rule.meter_types.iter().map(aggregation).any(Aggregation::needs_value);
         let leaf = batch.leaf(usage.row as usize, rule.value);
         let read = || read_value(leaf, rule.numeric, processor.text_numbers);
         !needed || read().is_ok_and(|number| number.units().abs() < ORDINARY_UNITS)
@@ -66,7 +66,7 @@ impl<M: Meters, I: Identities> Partition<M, I> {
     /// Whether the type takes events of that time in any case.
     fn is_in_time(&self, key: &MeterKey<'_>, kind: &MeterType, usage: &Usage, at: Timestamp, by_receipt: bool) -> bool {
         let mut calendar = self.calendars[usize::from(key.meter_type)].clone();
-        !by_receipt || super::late::is_open(kind, calendar.period_at(usage.at), at)
+        !by_receipt || super::late::is_in_time(kind, calendar.period_at(usage.at), at)
     }
 }
 

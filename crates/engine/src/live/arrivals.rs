@@ -12,7 +12,8 @@ use flowmeter_core::verdict::{Reason, Verdict};
 use flowmeter_store::disk::Disk;
 use flowmeter_store::log::{Entry, Reader, segments_of};
 
-use super::outlet::{JudgedBlock, items, judged, parked_item};
+use super::items::{JudgedBlock, judged, parked_item};
+use super::outlet::items;
 use crate::{Error, Kind};
 
 /// Events of one entry of the log, judged.

@@ -15,6 +15,8 @@ const SETTLES: u8 = 4;
 pub struct Settles<'a> {
     /// Its number in the order of arrival.
     pub arrival: u64,
+    /// Its number in the correction queue.
+    pub number: u64,
     /// How. Discarded: the letter has no lines.
     pub how: How,
     /// The name of the key of whoever does it.
@@ -52,8 +54,9 @@ impl<'a> Letter<'a> {
         if let Some(pipeline) = self.pipeline {
             pen.wide(pipeline.as_u128());
         }
-        if let Some(Settles { arrival, how, who }) = self.settles {
+        if let Some(Settles { arrival, number, how, who }) = self.settles {
             pen.count(arrival);
+            pen.count(number);
             pen.byte(how as u8);
             pen.text(who.as_bytes());
         }
@@ -89,8 +92,8 @@ impl<'a> Letter<'a> {
 }
 
 fn read_settles<'a>(glass: &mut Glass<'a>) -> Seen<Settles<'a>> {
-    let arrival = glass.count()?;
+    let (arrival, number) = (glass.count()?, glass.count()?);
     let Some(how) = How::read(glass.byte()?) else { return glass.damaged() };
     let who = std::str::from_utf8(glass.text()?).unwrap_or_default();
-    Ok(Settles { arrival, how, who })
+    Ok(Settles { arrival, number, how, who })
 }

@@ -10,10 +10,11 @@ use flowmeter_core::mediation::Tap;
 use flowmeter_core::partition::RecordKey;
 use flowmeter_core::plan::Plan;
 use flowmeter_core::time::Timestamp;
-use flowmeter_core::verdict::{Reason, Tally, Verdict};
+use flowmeter_core::verdict::{Tally, Verdict};
 use flowmeter_store::disk::Disk;
 use flowmeter_store::log::{self, Encoded, Entry, EntryKind, Log, Reader};
 
+use super::items::{JudgedBlock, write_judged};
 use super::note::{self, NoteKind};
 use super::settlement::{How, Settled, Settlement, SettlementItem, settlement_item};
 use crate::{Error, Kind, Noted, Observer, ParkedEvent, RecordSink, Superseded};
@@ -137,17 +138,6 @@ pub fn items(entry: &Entry) -> impl Iterator<Item = (u64, &[u8])> {
     let mut glass = Glass::new(&entry.bytes);
     let items = std::iter::from_fn(move || if glass.is_at_end() { None } else { glass.text().ok() });
     (entry.first_item..).zip(items)
-}
-
-/// What became of the events of a block.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct JudgedBlock {
-    /// The entry of the log they came in.
-    pub position: u64,
-    /// The number of the first of them in the order of arrival, from 0.
-    pub first_arrival: u64,
-    /// By event.
-    pub verdicts: Vec<Verdict>,
 }
 
 /// How many items a pipeline's logs have.
@@ -438,7 +428,7 @@ impl Observer for Watch<'_> {
     fn superseded(&mut self, superseded: Superseded) -> Result<(), Error> {
         let Superseded { by, parked, at, position } = superseded;
         let (how, who) = (How::Superseded, String::new());
-        let settlement = Settlement { how, at, who, by: Some(by), position };
+        let settlement = Settlement { how, at, who, by: Some(by), position, number: None };
         if self.settled.add(parked, &settlement) {
             let item = SettlementItem { arrival: parked, settlement };
             self.settlements.push(&[], &item.to_bytes());
@@ -463,84 +453,4 @@ impl Observer for Watch<'_> {
     }
 
     fn progress(&mut self, _tally: &Tally, _bytes: (u64, Option<u64>)) {}
-}
-
-/// Runs of equal verdicts: nearly always there is one.
-fn write_judged(block: &JudgedBlock, pen: &mut Pen) {
-    pen.count(block.position);
-    pen.count(block.first_arrival);
-    let runs: Vec<&[Verdict]> = block.verdicts.chunk_by(|a, b| a == b).collect();
-    pen.count(runs.len() as u64);
-    for run in runs {
-        pen.byte(code(run[0]));
-        pen.count(run.len() as u64);
-    }
-}
-
-/// The blocks of verdicts in an entry.
-pub fn judged(entry: &Entry) -> impl Iterator<Item = JudgedBlock> {
-    let mut glass = Glass::new(&entry.bytes);
-    let mut left = u64::from(entry.items);
-    let mut read = move || {
-        let (position, first_arrival) = (glass.count()?, glass.count()?);
-        let mut verdicts = Vec::new();
-        for _ in 0..glass.length()? {
-            let (Some(verdict), count) = (verdict(glass.byte()?), glass.count()?) else { return glass.damaged() };
-            if count > left {
-                return glass.damaged();
-            }
-            left -= count;
-            verdicts.extend(std::iter::repeat_n(verdict, count as usize));
-        }
-        Ok(JudgedBlock { position, first_arrival, verdicts })
-    };
-    std::iter::from_fn(move || read().ok())
-}
-
-const COUNTED: u8 = 0;
-const DUPLICATE: u8 = 1;
-const FILTERED: u8 = 2;
-const PARKED: u8 = 16;
-
-fn code(verdict: Verdict) -> u8 {
-    match verdict {
-        Verdict::Counted => COUNTED,
-        Verdict::Duplicate => DUPLICATE,
-        Verdict::Filtered | Verdict::Open => FILTERED,
-        Verdict::Parked(reason) => PARKED + reason as u8,
-    }
-}
-
-fn verdict(code: u8) -> Option<Verdict> {
-    Some(match code {
-        COUNTED => Verdict::Counted,
-        DUPLICATE => Verdict::Duplicate,
-        FILTERED => Verdict::Filtered,
-        code => Verdict::Parked(*Reason::ALL.get(usize::from(code.checked_sub(PARKED)?))?),
-    })
-}
-
-/// A parked event as its log holds it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ParkedItem<'a> {
-    /// Its number in the order of arrival, from 0.
-    pub arrival: u64,
-    /// Why.
-    pub reason: Reason,
-    /// The operator it was parked at; empty: it could not be read.
-    pub operator: &'a str,
-    /// What exactly.
-    pub detail: &'a str,
-    /// The event as it came in.
-    pub raw: &'a [u8],
-}
-
-/// Reads an item of the log of parked events.
-pub fn parked_item(item: &[u8]) -> Option<ParkedItem<'_>> {
-    let mut glass = Glass::new(item);
-    let arrival = glass.count().ok()?;
-    let reason = *Reason::ALL.get(usize::from(glass.byte().ok()?))?;
-    let operator = std::str::from_utf8(glass.text().ok()?).ok()?;
-    let detail = std::str::from_utf8(glass.text().ok()?).ok()?;
-    Some(ParkedItem { arrival, reason, operator, detail, raw: glass.text().ok()? })
 }

@@ -54,6 +54,8 @@ pub struct Settlement {
     pub by: Option<u64>,
     /// The entry of the log that did it.
     pub position: u64,
+    /// The parked event's number in the queue, where a person settled it.
+    pub number: Option<u64>,
 }
 
 /// An item of the log of settlements: which event, and what settled it.
@@ -73,21 +75,24 @@ pub fn settlement_item(item: &[u8]) -> Option<SettlementItem> {
         let Some(how) = How::read(glass.byte()?) else { return Ok(None) };
         let at = glass.time()?;
         let (by, position) = (glass.count()?.checked_sub(1), glass.count()?);
+        let number = glass.count()?.checked_sub(1);
         let who = String::from_utf8_lossy(glass.text()?).into_owned();
-        Ok(Some(SettlementItem { arrival, settlement: Settlement { how, at, who, by, position } }))
+        let settlement = Settlement { how, at, who, by, position, number };
+        Ok(Some(SettlementItem { arrival, settlement }))
     };
     read().ok().flatten()
 }
 
 impl SettlementItem {
     pub(super) fn to_bytes(&self) -> Vec<u8> {
-        let Settlement { how, at, who, by, position } = &self.settlement;
+        let Settlement { how, at, who, by, position, number } = &self.settlement;
         let mut pen = Pen::default();
         pen.count(self.arrival);
         pen.byte(*how as u8);
         pen.time(*at);
         pen.count(by.map_or(0, |by| by + 1));
         pen.count(*position);
+        pen.count(number.map_or(0, |number| number + 1));
         pen.text(who.as_bytes());
         pen.bytes
     }

@@ -60,7 +60,7 @@ enum Driver {
     /// A thread of its own.
     Thread(Option<JoinHandle<Option<Live>>>),
     /// Calls of [`Worker::turn`], and of whoever waits for something.
-    Caller(Mutex<Option<Working>>),
+    Caller(Mutex<Option<Box<Working>>>),
 }
 
 /// What a worker needs of its surroundings.
@@ -93,7 +93,7 @@ impl Worker {
     /// waits for it. So everything happens in an order that the caller decides.
     pub fn by_hand(live: Live, settings: WorkerSettings, around: Surroundings, paused: bool) -> Worker {
         let (mut worker, working) = Worker::new(live, settings, around, paused);
-        worker.driver = Driver::Caller(Mutex::new(Some(working)));
+        worker.driver = Driver::Caller(Mutex::new(Some(Box::new(working))));
         worker
     }
 

@@ -12,9 +12,8 @@ use flowmeter_engine::live::{CatalogRow, LogCommand};
 use flowmeter_engine::{Error, Kind};
 use flowmeter_store::catalog::{Catalog, Change, Table};
 use flowmeter_store::log::EntryKind;
-use serde_json::Value;
 
-use super::audit::Who;
+use super::audit::{Image, Who};
 use super::{Installation, Refused, problem_of};
 
 /// One more than the entry of the log before which everything is in the catalog; none in a data
@@ -48,7 +47,7 @@ impl Installation {
         who: &Who,
         action: &str,
         object: &str,
-        (before, after): (Value, Value),
+        (before, after): (impl Into<Image>, impl Into<Image>),
     ) -> Result<(), Error> {
         let rows = self.audited_after(set.audited, who, action, object, before, after)?;
         set.rows.extend(rows);

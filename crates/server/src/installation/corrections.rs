@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use super::audit::Who;
+use super::audit::{Image, Who};
 use super::change::ChangeSet;
 use super::{Installation, Refused, Served, kept, not_found, pair_key, problem_of};
 use crate::problem::{Code, Problem};
@@ -233,7 +233,7 @@ impl Installation {
             namespace: &served.kept.namespace,
             pipeline: Some(served.kept.id),
             again: true,
-            settles: Some(Settles { arrival: correction.arrival, how, who: &who.name }),
+            settles: Some(Settles { arrival: correction.arrival, number: correction.number, how, who: &who.name }),
             lines: &[],
         };
         let mut bytes = Vec::new();
@@ -276,13 +276,35 @@ impl Installation {
     }
 
     fn audit_settlement(&self, set: &mut ChangeSet, served: &Served, item: &SettlementItem) -> Result<(), Error> {
-        let Settlement { how, who, by, position, .. } = &item.settlement;
+        let Settlement { how, who, by, position, number, .. } = &item.settlement;
         let name = if who.is_empty() { BY_EVENT } else { who.as_str() };
         let who = Who { name: name.to_owned(), namespace: served.kept.namespace.clone() };
-        let object = format!("{}#{}", served.kept.name, item.arrival);
-        let after = json!({"arrival": item.arrival, "by": by, "entry": position});
         let action = format!("correction.{}", how.name());
-        self.audit_in(set, &who, &action, &object, (Value::Null, after))
+        let Some(number) = *number else {
+            let object = format!("{}#{}", served.kept.name, item.arrival);
+            let after = json!({"arrival": item.arrival, "by": by, "entry": position});
+            return self.audit_in(set, &who, &action, &object, (Value::Null, after));
+        };
+        let object = format!("{}:{number}", served.kept.name);
+        let before = self.parked_event(served, number)?.map(|event| Image::sent(&event));
+        let after = self.settling_event(*position)?.map(|event| Image::sent(&event));
+        self.audit_in(set, &who, &action, &object, (before.unwrap_or_default(), after.unwrap_or_default()))
+    }
+
+    /// A parked event by its number, as it came in.
+    fn parked_event(&self, served: &Served, number: u64) -> Result<Option<Vec<u8>>, Error> {
+        let reader = served.worker().ask(move |live| live.outlet().parked().reader(number))?;
+        let Some(entry) = reader?.read()? else { return Ok(None) };
+        let found = items(&entry).find(|(known, _)| *known == number);
+        Ok(found.and_then(|(_, item)| Some(parked_item(item)?.raw.to_vec())))
+    }
+
+    /// The event that counts in the place of a parked one, if the log still has it.
+    fn settling_event(&self, position: u64) -> Result<Option<Vec<u8>>, Error> {
+        let Ok(mut reader) = self.read_log(position, position + 1) else { return Ok(None) };
+        let Some(entry) = reader.read()? else { return Ok(None) };
+        let lines = Letter::read(&entry.bytes)?.lines.trim_ascii();
+        Ok((!lines.is_empty()).then(|| lines.to_vec()))
     }
 }
 

@@ -150,16 +150,14 @@ impl Installation {
         why: Error,
     ) -> Result<(), Error> {
         let heals = may_heal(&why);
-        match heals {
-            true => {
-                tracing::error!(pipeline = pipeline.name, "it stopped and is loaded again as soon as that is possible: {why}")
-            }
-            false => {
-                session.error = Some(why.to_string());
-                session.is_broken = true;
-                self.step(session, plan, Trigger::Fail, Vec::new())?;
-                tracing::error!(pipeline = pipeline.name, session = session.session_id, "it failed: {why}");
-            }
+        let name = &pipeline.name;
+        if heals {
+            tracing::error!(pipeline = name, "it stopped and is loaded again as soon as that is possible: {why}");
+        } else {
+            session.error = Some(why.to_string());
+            session.is_broken = true;
+            self.step(session, plan, Trigger::Fail, Vec::new())?;
+            tracing::error!(pipeline = name, session = session.session_id, "it failed: {why}");
         }
         let mut stopped = Stopped::new(pipeline, session.number, why, self.now());
         (stopped.has_failed, stopped.board) = (!heals, board);

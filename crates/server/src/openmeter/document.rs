@@ -98,6 +98,7 @@ fn meter_type(meter: &KeptMeter) -> Value {
         "resetSchedule": "monthly",
         "timezone": "Etc/UTC",
         "flushEmpty": false,
-        "late": {"policy": "carry"},
+        // OpenMeter takes events however old they are.
+        "late": {"policy": "carry", "amendWithin": "36500d"},
     })
 }

@@ -153,8 +153,9 @@ async fn a_connection_that_sends_nothing_ends_and_makes_room() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = oneshot::channel::<()>();
-    let bounds = Bounds { connections: 2, ..bounds() };
-    let server = tokio::spawn(plain(listener, app(), bounds, async { drop(stopped.await) }));
+    let mut served = served(app());
+    served.bounds.connections = 2;
+    let server = tokio::spawn(plain(listener, served, async { drop(stopped.await) }));
     let mut silent = Vec::new();
     for _ in 0..6 {
         silent.push(TcpStream::connect(address).await.unwrap());

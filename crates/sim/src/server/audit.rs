@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use flowmeter_core::decimal::Decimal;
 use flowmeter_core::session::{Status, Trigger};
 use flowmeter_engine::live::{items, record_item};
-use flowmeter_server::installation::Served;
+use flowmeter_server::installation::{KeptMeterType, Served};
 use serde_json::value::RawValue;
 
 use super::acts::newest;
@@ -61,7 +61,7 @@ impl Site {
         let server = self.server()?;
         let shown = |why: flowmeter_engine::Error| why.to_string();
         let types = server.meter_types("default").map_err(shown)?;
-        let types: Vec<String> = types.iter().map(|known| known.document()).collect();
+        let types: Vec<String> = types.iter().map(KeptMeterType::document).collect();
         for served in server.served().iter().filter(|served| served.session() != 0 && !served.board().is_paused()) {
             let name = &served.kept.name;
             let pipeline = server.pipeline("default", name).map_err(|why| why.detail)?;
@@ -95,10 +95,10 @@ impl Site {
             self.post(&[id])?;
         }
         self.settle()?;
-        for pipeline in 0..PIPELINES.len() {
+        for (pipeline, name) in PIPELINES.iter().enumerate() {
             for (id, parked) in self.open_corrections(pipeline)? {
                 if !self.settle_one(pipeline, id, &parked)? {
-                    return Err(format!("{} {} cannot be corrected on a sound disk", PIPELINES[pipeline], parked.id()));
+                    return Err(format!("{name} {} cannot be corrected on a sound disk", parked.id()));
                 }
             }
         }

@@ -76,7 +76,7 @@ impl World {
             _ => (How::Corrected, self.producer.mend(&mut self.random, self.now, parked.raw).into_bytes()),
         };
         let plan = plan_of(slot.document, 1).map_err(super::stop)?;
-        let settles = Some(Settles { arrival: parked.arrival, how, who: "sam" });
+        let settles = Some(Settles { arrival: parked.arrival, number: 0, how, who: "sam" });
         let letter = Letter { namespace: NAMESPACE, pipeline: Some(plan.id), again: true, settles, lines: &lines };
         let mut bytes = Vec::new();
         letter.write_to(&mut bytes);

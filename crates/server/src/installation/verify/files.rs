@@ -77,7 +77,7 @@ pub(super) fn examine(
         let Ok(pipeline) = kept::<KeptPipeline>(&value) else { continue };
         let folder = folder_of(pipeline.id);
         of_log(&mut files, &records_folder(&folder))?;
-        for stream in ["parked", "verdicts", "notes"] {
+        for stream in ["parked", "verdicts", "notes", "settled"] {
             of_log(&mut files, &format!("{folder}/{stream}"))?;
         }
         files.add(examine_checkpoints(&*disk, &folder));

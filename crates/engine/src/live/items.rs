@@ -1,0 +1,96 @@
+//! Items of a pipeline's logs: verdicts by block, and parked events.
+
+use flowmeter_core::image::{Glass, Pen};
+use flowmeter_core::verdict::{Reason, Verdict};
+use flowmeter_store::log::Entry;
+
+/// What became of the events of a block.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JudgedBlock {
+    /// The entry of the log they came in.
+    pub position: u64,
+    /// The number of the first of them in the order of arrival, from 0.
+    pub first_arrival: u64,
+    /// By event.
+    pub verdicts: Vec<Verdict>,
+}
+
+/// Runs of equal verdicts: nearly always there is one.
+pub(super) fn write_judged(block: &JudgedBlock, pen: &mut Pen) {
+    pen.count(block.position);
+    pen.count(block.first_arrival);
+    let runs: Vec<&[Verdict]> = block.verdicts.chunk_by(|a, b| a == b).collect();
+    pen.count(runs.len() as u64);
+    for run in runs {
+        pen.byte(code(run[0]));
+        pen.count(run.len() as u64);
+    }
+}
+
+/// The blocks of verdicts in an entry.
+pub fn judged(entry: &Entry) -> impl Iterator<Item = JudgedBlock> {
+    let mut glass = Glass::new(&entry.bytes);
+    let mut left = u64::from(entry.items);
+    let mut read = move || {
+        let (position, first_arrival) = (glass.count()?, glass.count()?);
+        let mut verdicts = Vec::new();
+        for _ in 0..glass.length()? {
+            let (Some(verdict), count) = (verdict(glass.byte()?), glass.count()?) else { return glass.damaged() };
+            if count > left {
+                return glass.damaged();
+            }
+            left -= count;
+            verdicts.extend(std::iter::repeat_n(verdict, count as usize));
+        }
+        Ok(JudgedBlock { position, first_arrival, verdicts })
+    };
+    std::iter::from_fn(move || read().ok())
+}
+
+const COUNTED: u8 = 0;
+const DUPLICATE: u8 = 1;
+const FILTERED: u8 = 2;
+const PARKED: u8 = 16;
+
+fn code(verdict: Verdict) -> u8 {
+    match verdict {
+        Verdict::Counted => COUNTED,
+        Verdict::Duplicate => DUPLICATE,
+        Verdict::Filtered | Verdict::Open => FILTERED,
+        Verdict::Parked(reason) => PARKED + reason as u8,
+    }
+}
+
+fn verdict(code: u8) -> Option<Verdict> {
+    Some(match code {
+        COUNTED => Verdict::Counted,
+        DUPLICATE => Verdict::Duplicate,
+        FILTERED => Verdict::Filtered,
+        code => Verdict::Parked(*Reason::ALL.get(usize::from(code.checked_sub(PARKED)?))?),
+    })
+}
+
+/// A parked event as its log holds it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ParkedItem<'a> {
+    /// Its number in the order of arrival, from 0.
+    pub arrival: u64,
+    /// Why.
+    pub reason: Reason,
+    /// The operator it was parked at; empty: it could not be read.
+    pub operator: &'a str,
+    /// What exactly.
+    pub detail: &'a str,
+    /// The event as it came in.
+    pub raw: &'a [u8],
+}
+
+/// Reads an item of the log of parked events.
+pub fn parked_item(item: &[u8]) -> Option<ParkedItem<'_>> {
+    let mut glass = Glass::new(item);
+    let arrival = glass.count().ok()?;
+    let reason = *Reason::ALL.get(usize::from(glass.byte().ok()?))?;
+    let operator = std::str::from_utf8(glass.text().ok()?).ok()?;
+    let detail = std::str::from_utf8(glass.text().ok()?).ok()?;
+    Some(ParkedItem { arrival, reason, operator, detail, raw: glass.text().ok()? })
+}

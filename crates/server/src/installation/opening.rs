@@ -1,0 +1,112 @@
+//! Opening a data directory: the log behind everything that is known to have been in it, the
+//! catalog that follows from the log, and every session that was running.
+
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, OnceLock, RwLock};
+
+use flowmeter_engine::Error;
+use flowmeter_engine::live::{self, Tail};
+use flowmeter_engine::node::{Clock, Writer, WriterSettings};
+use flowmeter_store::catalog::{Catalog, Table};
+use flowmeter_store::disk::{Disk, LocalDisk, Lock};
+use flowmeter_store::log::{self, Log};
+
+use super::event_store::EventStore;
+use super::{
+    CATALOG_FILE, Installation, KeptPipeline, LOG_FOLDER, RESERVE_BYTES, TAIL_BYTES, change, kept, meter_memory, standing,
+    telling,
+};
+use crate::settings::Settings;
+
+/// Nanoseconds by which the clock may be behind the log's last entry without a word: clocks are
+/// set by small steps.
+const CLOCK_BEHIND_MAX: i64 = 5_000_000_000;
+/// What an installation works with: the machine's, or those of the simulation.
+pub struct Means {
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+    /// Where everything but the catalog is kept.
+    pub disk: Arc<dyn Disk>,
+    /// What people made.
+    pub catalog: Catalog,
+    /// So that no other program uses the data directory.
+    pub lock: Option<Lock>,
+    /// Whether the writer and the pipelines have threads of their own; without, they move when
+    /// [`Installation::turn`] is called, and when somebody waits for them.
+    pub has_threads: bool,
+}
+
+impl Installation {
+    /// Opens a data directory and goes on with every session that was running. Tells what
+    /// was cut off the log's torn end.
+    pub fn open(settings: Settings, clock: Arc<dyn Clock>) -> Result<(Arc<Installation>, log::Recovered), Error> {
+        let at = |why: &std::io::Error| Error::io(settings.data.display(), why);
+        let disk: Arc<dyn Disk> = Arc::new(LocalDisk::new(&settings.data).map_err(|why| at(&why))?);
+        let lock = Some(Lock::take(&settings.data)?);
+        let catalog = Catalog::open(&settings.data.join(CATALOG_FILE))?;
+        Installation::with(settings, Means { clock, disk, catalog, lock, has_threads: true })
+    }
+
+    /// The same with a clock, a disk and a catalog that are given.
+    pub fn with(settings: Settings, means: Means) -> Result<(Arc<Installation>, log::Recovered), Error> {
+        let Means { clock, disk, catalog, lock, has_threads } = means;
+        let catalog = Arc::new(catalog);
+        let log_settings = log::Settings { segment_bytes: settings.log.segment_bytes, reserve_bytes: RESERVE_BYTES };
+        let known = known_position(&catalog, &disk)?;
+        let (log, recovered) = Log::open_behind(Arc::clone(&disk), LOG_FOLDER, log_settings, known)?;
+        let behind = log.last_at().saturating_sub(clock.now().nanos());
+        if behind > CLOCK_BEHIND_MAX {
+            let seconds = behind / 1_000_000_000;
+            tracing::error!(seconds, "the machine's clock is behind the log: no period closes before it has caught up");
+        }
+        let tail = Arc::new(Tail::new(log.next(), TAIL_BYTES));
+        let writing = WriterSettings {
+            bytes: usize::try_from(settings.commit.bytes).unwrap_or(usize::MAX),
+            delay_max: settings.commit.delay_max,
+        };
+        let writer = match has_threads {
+            true => Writer::start(log, writing, Arc::clone(&tail), Arc::clone(&clock))?,
+            false => Writer::by_hand(log, writing, Arc::clone(&tail), Arc::clone(&clock)),
+        };
+        let installation = Arc::new(Installation {
+            meters_bytes_max: settings.meters_bytes.unwrap_or_else(meter_memory::of_the_machine),
+            settings,
+            clock,
+            disk,
+            catalog: Arc::clone(&catalog),
+            tail,
+            has_threads,
+            clock_jumped: AtomicBool::new(false),
+            writer: RwLock::new(Some(writer)),
+            pipelines: RwLock::default(),
+            stopped: Mutex::default(),
+            conditions_since: Mutex::default(),
+            changing: Mutex::default(),
+            has_unapplied: AtomicBool::new(false),
+            changing_openmeter: Mutex::default(),
+            notifications_read: Mutex::default(),
+            event_store: OnceLock::new(),
+            keeping: Mutex::default(),
+            _lock: lock,
+            teller: telling::Teller::default(),
+            standing: standing::Standing::of(&catalog)?,
+        });
+        installation.begin_applying()?;
+        installation.go_on()?;
+        installation.declare_notifications()?;
+        if installation.settings.event_store.enabled {
+            drop(installation.event_store.set(EventStore::start(Arc::downgrade(&installation))?));
+        }
+        Ok((installation, recovered))
+    }
+}
+
+/// The position before which every entry of the log is known to have been durable.
+fn known_position(catalog: &Catalog, disk: &Arc<dyn Disk>) -> Result<u64, Error> {
+    let mut known = change::applied(catalog)?.unwrap_or(0);
+    for (_, value) in catalog.scan(Table::Pipelines, b"", None, usize::MAX)? {
+        let pipeline: KeptPipeline = kept(&value)?;
+        known = known.max(live::known_position(disk, &live::folder_of(pipeline.id))?);
+    }
+    Ok(known)
+}

@@ -262,8 +262,8 @@ pub(crate) struct Explain {
 /// Count everything again and compare with what is stored.
 ///
 /// Reads every file whole and compares it with its checksums. Then counts the log again, and
-/// the event store where the log no longer reaches back, with an engine that knows nothing,
-/// and compares meters and records. Changes nothing. The server is to be stopped.
+/// the event store where the log no longer reaches back, with an empty engine,
+/// and compares meters and records. Changes nothing. Stop the server first.
 #[derive(Debug, Args)]
 #[command(after_help = "Exit codes: 0 everything was read and is equal; 3 something is not, is damaged, or was not read.")]
 pub(crate) struct Verify {

@@ -22,7 +22,7 @@ impl Clock for Wall {
     }
 }
 
-/// The time since the machine booted, also while it slept. Nobody can set it.
+/// Returns the time since the machine booted, suspension included. It cannot be set.
 pub(crate) struct SinceBoot;
 
 impl flowmeter_engine::node::Stopwatch for SinceBoot {

@@ -34,8 +34,8 @@ pub(crate) fn report(why: &anyhow::Error) -> ExitCode {
     ExitCode::from(code(why))
 }
 
-/// What a refusal of a server is: a request to correct (4xx), or else a failure. Too much at
-/// once, or too slow, is no wrong input: the same request may be taken later.
+/// Returns the error for a status of a server: wrong input for 4xx, else a failure. 408, 425 and
+/// 429 are failures too, because the same request may succeed later.
 pub(crate) fn refused(status: u16, message: String) -> anyhow::Error {
     match status {
         408 | 425 | 429 => anyhow::anyhow!(message),

@@ -62,7 +62,7 @@ pub(crate) fn serve(serve: &Serve) -> anyhow::Result<ExitCode> {
             drop(writeln!(out, "pipeline {} is running", served.kept.name));
         }
     }));
-    // What still runs only answers those who were cut off.
+    // Tasks that still run belong to connections that were closed.
     runtime.shutdown_background();
     served?;
     if let Some(why) = traces.and_then(|traces| traces.shutdown_with_timeout(TRACES_END).err()) {

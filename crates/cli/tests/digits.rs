@@ -91,7 +91,7 @@ fn run(server: &Server, arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// Whether a number stands there whole, and not as a part of a longer one.
+/// Whether a text contains a number that is not a part of a longer number.
 fn holds(text: &str, number: &str) -> bool {
     let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '+');
     text.match_indices(number).any(|(at, _)| {

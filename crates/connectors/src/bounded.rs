@@ -38,8 +38,8 @@ struct Running {
 }
 
 impl<'t> Bounded<'t> {
-    /// A session that has opened nothing yet. `tell` is called with a line for a person
-    /// while a target takes nothing.
+    /// Creates a session with no open target. `tell` is called with a status line while a
+    /// target does not accept records.
     pub fn new(plan: Arc<Plan>, targets: &'t [TargetPlan], clock: Arc<dyn Clock>, tell: Tell) -> Bounded<'t> {
         Bounded { plan, targets, clock, tell, running: None }
     }

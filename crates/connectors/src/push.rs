@@ -76,7 +76,7 @@ struct Remembered {
 impl Push {
     /// Opens the targets of a pipeline; a path takes the place of those for records.
     /// Without any, records go to standard output. Each target is probed, and `tell` is
-    /// called with a line for a person while one takes nothing.
+    /// called with a status line while a target does not accept records.
     ///
     /// # Errors
     /// A target cannot be opened, or could not take records now.

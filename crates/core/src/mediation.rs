@@ -120,6 +120,6 @@ pub struct Asking {
     pub node: u16,
     /// The partition that answers.
     pub partition: usize,
-    /// What it shows.
+    /// The event's identity.
     pub identity: Identity,
 }

@@ -131,7 +131,7 @@ pub struct Partition<M = Memory, I = IdentityTable> {
     /// Meters by the instant at which something is to be flushed. An entry counts only
     /// if the meter still says the same.
     due: BTreeMap<Timestamp, Vec<MeterIx>>,
-    /// Whether the events at hand are judged late by the time of receipt.
+    /// Whether the current events are judged late by their time of receipt.
     by_receipt: bool,
     scratch: count::Scratch,
 }

@@ -1,11 +1,11 @@
 //! Repetitions within a round.
 //!
-//! An event is a duplicate of an earlier one only if that one is not parked, and within a round
-//! this is not known when identities are asked for. So a repetition of an event of the same round
-//! is held at the operator that deduplicates. Nearly always the earlier event surely counts, and
-//! the repetition is a duplicate. Otherwise the meters stop before the repetition, what came
-//! before is settled, and the repetition is asked again: the answers are those of one event after
-//! the other, whatever a round holds.
+//! An event is a duplicate of an earlier one only if that one is not parked. Within a round this
+//! is not known yet when identities are checked, so a repetition of an event of the same round is
+//! held at the `dedupe` operator. Nearly always it is certain that the earlier event counts, and
+//! the repetition is a duplicate. Otherwise the meters stop before the repetition, the earlier
+//! events are counted, and the repetition is checked again. The verdicts are those of events
+//! taken one by one.
 
 use std::collections::HashMap;
 use std::hash::BuildHasherDefault;
@@ -57,7 +57,7 @@ pub(crate) struct Flagged {
 }
 
 /// Finds the repetitions among the identities of a stage that a partition answered for.
-/// `known` are those that were told as duplicates, `beside` those known outside the window.
+/// `known` are the identities answered as duplicates, `beside` those known outside the window.
 pub(crate) fn find(nodes: &[u16], lane: usize, flows: &[&Flow], known: &[Flagged], beside: &[Flagged]) -> Vec<Repeat> {
     let fingerprints = known.iter().chain(beside).map(|flagged| flagged.fingerprint);
     let mut groups: HashMap<u128, Vec<Showing>, BuildHasherDefault<Fingerprint>> =
@@ -86,14 +86,14 @@ pub(crate) fn find(nodes: &[u16], lane: usize, flows: &[&Flow], known: &[Flagged
     repeats
 }
 
-/// Those of a group that must wait: what was told as a duplicate, and what would be one of those
-/// if they were admitted after all.
+/// Returns the events of a group that must wait: those answered as duplicates, and those that
+/// would be duplicates of them if they were admitted after all.
 fn held(group: &[Showing], lane: usize, flows: &[&Flow]) -> Vec<Repeat> {
     let mut held: Vec<Repeat> = Vec::new();
     let mut is_admitted_before = false;
     for (place, showing) in group.iter().enumerate() {
         let is_again = flows[showing.flow].batch.block.again;
-        // What repeats only events of earlier rounds is a duplicate for good.
+        // An event that repeats only events of earlier rounds is certainly a duplicate.
         let is_open = if showing.admitted { !held.is_empty() } else { is_admitted_before };
         if is_open || !held.is_empty() {
             let earlier = group[..place].to_vec();

@@ -74,10 +74,10 @@ pub async fn run(
     let opened = tokio::task::spawn_blocking(move || Installation::open(opening.0, opening.1)).await;
     let (installation, recovered) = opened.map_err(|why| Error::new(Kind::Bug, why.to_string()))??;
     if recovered.torn_bytes > 0 {
-        tracing::warn!(bytes = recovered.torn_bytes, "the log's torn end was cut off; nobody was told that it was there");
+        tracing::warn!(bytes = recovered.torn_bytes, "the log's torn end was cut off; none of it had been acknowledged");
     }
     if let Some((from, until)) = recovered.lost {
-        tracing::error!(from, until, "entries of the log are damaged; pipelines that had counted them go on, others fail");
+        tracing::error!(from, until, "entries of the log are damaged; pipelines that had counted them continue, others fail");
     }
     let keys = keys(&installation, &settings, clock.as_ref())?;
     settings.check(keys.has_usable(clock.now())).map_err(invalid)?;

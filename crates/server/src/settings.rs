@@ -167,7 +167,7 @@ pub struct Sessions {
     pub silence: Option<Duration>,
     /// More parked events than that are told; `None`: never.
     pub corrections_bound: Option<u64>,
-    /// How long a flush may be overdue before that is told.
+    /// How long a flush may be overdue before a warning; `None`: no warning.
     pub flush_overdue: Option<Duration>,
     /// The folder whose files DEBUG sessions may read; `None`: no files.
     pub test_files: Option<PathBuf>,

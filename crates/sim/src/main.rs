@@ -1,4 +1,4 @@
-//! `sim SEED` tells the history of a seed; `sim --seeds A..B` runs many. With `--server` before
+//! `sim SEED` prints the history of a seed; `sim --seeds A..B` runs many. With `--server` before
 //! that it is a whole server, not pipelines on a log.
 
 use std::collections::BTreeMap;

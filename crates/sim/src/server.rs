@@ -2,12 +2,12 @@
 //! fails, fills up and forgets, and under a clock that jumps.
 //!
 //! The code is the server's own ([`Installation`]); only its threads are missing, so that every
-//! step is taken when the seed says so. The auditor knows nothing of how the server works. It
-//! keeps what it sent and what it was answered, and holds the server to these promises:
+//! step is taken when the seed says so. The auditor does not use the server's code. It records its
+//! requests and the answers, and checks these promises:
 //! - while a pipeline runs, no period stays open a second longer than it must;
-//! - what was refused has no effect, and what was done holds, in the catalog and in counting;
+//! - refused changes have no effect; accepted changes hold in the catalog and in counting;
 //! - an event counts once if it was acknowledged, and so does a correction;
-//! - a pipeline that should run and does not is told of.
+//! - readiness reports a pipeline that should run but stopped.
 
 mod acts;
 mod audit;
@@ -28,7 +28,7 @@ use crate::disk::{Faults, SimDisk};
 use crate::random::Random;
 use model::Model;
 
-/// Things that happen in a history of a server, if nobody says otherwise.
+/// Default number of steps in a history of a server.
 pub const STEPS: u64 = 60;
 
 /// The first instant: the night before clocks change in Oslo.
@@ -44,7 +44,7 @@ impl Clock for SimClock {
     }
 }
 
-/// A server, its disk and its clock, and what is known of it from outside.
+/// A server, its disk and its clock, and the auditor's model of it.
 pub struct Site {
     random: Random,
     trace: bool,
@@ -56,10 +56,10 @@ pub struct Site {
     happened: BTreeMap<&'static str, u64>,
 }
 
-/// Runs a seed. Tells what happened how often.
+/// Runs a seed. Returns how often each step happened.
 ///
 /// # Errors
-/// What is wrong, in a sentence.
+/// A broken promise, in a sentence.
 pub fn run(seed: u64, steps: u64, trace: bool) -> Result<BTreeMap<&'static str, u64>, String> {
     let mut site = Site::new(seed, trace)?;
     site.begin()?;

@@ -156,7 +156,7 @@ impl Catalog {
         Catalog::of(Box::new(open), "memory".to_owned())
     }
 
-    /// A catalog whose bytes are kept by somebody else, for the simulation.
+    /// Opens a catalog over a storage backend, for the simulation.
     pub fn with_backend<B: redb::StorageBackend>(backend: impl Fn() -> B + Send + Sync + 'static) -> Result<Catalog, Error> {
         let open = move || Ok(Database::builder().create_with_backend(backend())?);
         Catalog::of(Box::new(open), "catalog".to_owned())
@@ -275,8 +275,8 @@ impl Catalog {
         })
     }
 
-    /// Reads the whole file and compares it with its checksums. What it finds to mend is told
-    /// and stays mended, so that this is for a copy.
+    /// Reads the whole file and compares it with its checksums. Repairs are
+    /// reported and stay in the file, so call this on a copy.
     ///
     /// # Errors
     /// It is damaged.

@@ -52,10 +52,10 @@ impl Default for Settings {
 /// What opening a log found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Recovered {
-    /// Bytes of a torn end that were cut off. No one was told that they were there.
+    /// Bytes of a torn end that were cut off. None of them had been acknowledged.
     pub torn_bytes: u64,
-    /// Entries that were durable and cannot be read any more: from this position to the one
-    /// behind the last of them. The log goes on behind them; what was there is kept aside.
+    /// Entries that were durable but cannot be read any more: the first position, and the one
+    /// after the last. The log continues after them; their bytes are kept in a `.lost` file.
     pub lost: Option<(u64, u64)>,
 }
 

@@ -82,11 +82,11 @@ fn a_session_is_canceled_while_a_target_does_not_answer_what_it_holds() {
     let session = items(&server.get("/api/v1/sessions?status=RUNNING"))[0]["sessionId"].as_str().unwrap().to_owned();
     let url = server.url.clone();
     let path = format!("{url}/api/v1/sessions/{session}/finish");
-    // Whoever asks to finish waits.
+    // The request to finish waits for the target.
     std::thread::spawn(move || drop(ureq::post(&path).send_empty()));
     hangs.recv().unwrap();
     let canceled = server.ask("POST", &format!("/api/v1/sessions/{session}/cancel")).send();
     assert!(canceled.status == 200 || canceled.status == 409, "{canceled:?}");
-    // And everything else goes on.
+    // Everything else continues.
     assert_eq!(server.post("/api/v1/meter-types", &json!({"name": "other"})).status / 100, 2);
 }

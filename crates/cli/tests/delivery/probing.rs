@@ -8,7 +8,7 @@ use crate::receivers::pipeline;
 use crate::support::server::{Server, items};
 use crate::support::{flowmeter, stderr};
 
-/// A port at which nobody listens.
+/// A port without a listener.
 fn closed() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
@@ -41,7 +41,7 @@ fn a_start_and_a_new_version_are_refused_and_a_restart_is_not() {
     server.post("/api/v1/pipelines/usage/run", &json!({})).ok();
     let refused = send("PUT", "/api/v1/pipelines/usage", webhook(port));
     assert_eq!(refused.problem(), (409, "target_unavailable".to_owned(), None));
-    // And goes on after a restart, with the target away.
+    // The session resumes after a restart although the target is away.
     drop(listening);
     server.stop();
     let server = Server::start(&folder.path().join("data"), &[]);

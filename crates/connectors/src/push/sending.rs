@@ -13,8 +13,8 @@ use flowmeter_engine::{Error, Kind};
 use super::WINDOW;
 use super::waiting::{Tell, Waiting};
 
-/// How long a target may take nothing before a run has failed: longer than a restart,
-/// shorter than the patience of whoever started it.
+/// Nanoseconds that a target may refuse records before the run fails: longer than a restart of
+/// the target, shorter than a person would wait.
 pub(super) const PATIENCE: i64 = 300_000_000_000;
 
 /// One window, as the records of an outbox.
@@ -31,7 +31,7 @@ impl Records for Once {
     }
 }
 
-/// A run keeps nothing; it remembers what died, to tell.
+/// A run without a data folder: keeps only the failed deliveries, for its report.
 #[derive(Default)]
 struct Nowhere {
     marks: Marks,
@@ -178,7 +178,7 @@ mod tests {
         let mut window = Once(Some(window));
         send("t", &mut target, &mut window, span, Some(0), (&Noon, &quiet())).unwrap();
         assert_eq!(target.0, [7, 8, 9]);
-        // Of what nobody has begun to send it is known that it is not there.
+        // A window that was never sent cannot be at the target.
         send("t", &mut target, &mut window, span, None, (&Noon, &quiet())).unwrap();
         assert_eq!(target.0, [7, 8, 9, 7, 8, 9]);
     }
@@ -198,7 +198,7 @@ mod tests {
         }
     }
 
-    /// A clock that goes on by ten minutes at each look.
+    /// A clock that advances ten minutes at each call.
     #[derive(Default)]
     struct Hasty(AtomicI64);
 

@@ -16,7 +16,7 @@ pub type Tell = Arc<dyn Fn(&str) + Send + Sync>;
 /// How long a target may be silent before that is said, and said again.
 const SILENCE: Duration = Duration::from_secs(5);
 
-/// The thread that speaks while a window waits for its target. It ends with this.
+/// The thread that reports while a window waits for its target. Ends when this is dropped.
 pub(super) struct Waiting {
     answer: Arc<Mutex<String>>,
     ends: Option<Sender<()>>,
@@ -46,7 +46,7 @@ impl Waiting {
         Ok(Waiting { answer, ends: Some(ends), thread: Some(thread) })
     }
 
-    /// What the target said last.
+    /// The target's latest answer.
     pub(super) fn heard(&self, answer: &str) {
         answer.clone_into(&mut self.answer.lock().unwrap_or_else(PoisonError::into_inner));
     }

@@ -1,5 +1,5 @@
-//! Records as the typed columns of a Parquet file: numbers can be added and times
-//! compared by whoever reads it, without a cast, and no digit of a value is lost.
+//! Records as the typed columns of a Parquet file: readers can add numbers and compare times
+//! without a cast, and no digit of a value is lost.
 //!
 //! [`TYPES`] says what each column is; `cell` makes a record's values, `arrays` makes
 //! columns of them and takes them apart again.
@@ -27,7 +27,7 @@ use cell::{Cell, cells};
 /// Rows gathered before they are written.
 const ROWS: usize = 8192;
 
-/// What a column holds.
+/// The type of a column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Type {
     /// Text as it is.
@@ -48,7 +48,7 @@ enum Type {
     Groups,
 }
 
-/// What the columns of [`COLUMNS`] hold, in their order.
+/// Types of the columns of [`COLUMNS`], in the same order.
 const TYPES: [Type; COLUMNS.len()] = [
     Type::Text,   // id
     Type::Text,   // userId

@@ -43,7 +43,7 @@ fn write(path: &Path, bytes: &[u8]) -> std::io::Result<Put> {
 /// Whether files whose paths begin like this can be written: their folder is there, or can
 /// be made, and takes a file.
 pub(super) fn probe(beginning: &str) -> Result<(), Error> {
-    // What stands behind the last slash is the beginning of a name, or of a folder's.
+    // The text after the last slash is the beginning of a file or folder name.
     let folder = beginning.rfind('/').map_or(Path::new("."), |slash| Path::new(&beginning[..=slash]));
     let wrong = |why: &std::io::Error| {
         let message = format!("{}: {why}; make the folder, or let this user write there", folder.display());

@@ -128,8 +128,8 @@ impl Blobs for Objects {
     }
 }
 
-/// Whether no waiting changes what a store said: there is no such bucket, or it does not
-/// let us in. Of some requests the library tells that in its text alone.
+/// Whether waiting cannot help: the bucket does not exist, or access is denied. For some
+/// requests the library says so only in the text of its error.
 fn is_lasting(why: &object_store::Error) -> bool {
     use object_store::Error::{NotFound, PermissionDenied, Unauthenticated};
     const CODES: [&str; 6] = [

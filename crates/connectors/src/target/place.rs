@@ -41,7 +41,7 @@ pub(super) fn fill(template: &str, record: &Outgoing<'_>) -> Result<String, Erro
     }))
 }
 
-/// What all places of a template begin with.
+/// Returns the common beginning of all paths of a template.
 pub(super) fn fixed(template: &str) -> &str {
     template.split('{').next().unwrap_or(template)
 }

@@ -1,4 +1,4 @@
-//! What can be seen of a target before anything is sent to it.
+//! Probes of targets before records are sent.
 
 use std::net::TcpListener;
 use std::path::Path;
@@ -16,7 +16,7 @@ fn told(yaml: &str, folder: &Path) -> Result<(), (Kind, String)> {
     target(yaml, folder, &Value::Null).probe().map_err(|why| (why.kind, why.to_string()))
 }
 
-/// A port at which nobody listens.
+/// A port without a listener.
 fn closed() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
@@ -40,7 +40,7 @@ fn a_wrong_port_a_refused_token_and_a_wrong_certificate_are_told() {
     let yaml = format!("  - webhook: {{ url: '{}', auth: {{ {auth} }} }}", receiver.url("/usage"));
     let (_, why) = told(&yaml, Path::new(".")).unwrap_err();
     assert!(why.contains("getting a token: 401") && why.contains("no such client; check `auth`"), "{why}");
-    // What speaks no TLS.
+    // A server without TLS.
     let (_, why) = told(&format!("  - webhook: {{ url: 'https://127.0.0.1:{}/x' }}", receiver.port), Path::new(".")).unwrap_err();
     assert!(why.contains("TLS: "), "{why}");
 }

@@ -46,7 +46,7 @@ pub struct OperatorCount {
 pub struct Answers {
     /// Duplicates: operator and place among the waiting.
     pub duplicates: Vec<(u16, u32)>,
-    /// Events that were corrected and whose identity another has: they go on all the same.
+    /// Corrected events whose identity another event has; they continue nevertheless.
     pub known: Vec<(u16, u32)>,
     /// Repetitions of an event of the same round, whose fate is not known yet: operator and
     /// place. They are held until it is.
@@ -198,7 +198,7 @@ impl Flow {
         unrecorded[place as usize] = !recorded;
     }
 
-    /// What became of an event so far.
+    /// Returns the verdict of an event so far.
     pub fn verdict(&self, event: u32) -> Verdict {
         self.verdicts[event as usize]
     }

@@ -97,7 +97,7 @@ impl Mediator {
         }
     }
 
-    /// Marks what the partitions refused and leads the rest of some events on.
+    /// Marks the events that partitions refused, and routes the others to the next operators.
     pub(super) fn take_answers<'a>(
         &mut self,
         flow: &mut Flow,

@@ -16,7 +16,7 @@ pub trait Effects {
     fn duplicate(&mut self, _identity: &Identity) {}
     /// The event's identity is known, but only outside the window.
     fn beside(&mut self, _identity: &Identity) {}
-    /// A parked event was superseded; both are told by their number in the order of arrival.
+    /// Called when an event superseded a parked one; both are numbers in the order of arrival.
     fn superseded(&mut self, _parked: u64, _by: u64) {}
     /// The event was counted, but into a flushed period or carried out of it.
     fn late(&mut self, _usage: &Usage) {}

@@ -7,9 +7,8 @@
 //! their type is, they become stones. Identities are not in it: they have their own form (see
 //! [`super::Identities`]). When something is due follows from the rest and is computed again.
 //!
-//! Formats 1 and 2 are read for ever. Format 1 knew no meters that are gone, no calendars but
-//! those of the plan, and told two ends of what was flushed in another way; format 2 knew no
-//! identities of parked events.
+//! Formats 1 and 2 can still be read. Format 1 had no deleted meters, only the calendars of the
+//! plan, and another encoding of the flushed range; format 2 had no identities of parked events.
 
 mod tables;
 

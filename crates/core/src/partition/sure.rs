@@ -1,9 +1,8 @@
-//! Whether an event surely is not parked when its turn comes, however many others of its round
-//! are counted before it.
+//! Whether it is certain, before counting, that an event will not be parked.
 //!
-//! A repetition within a round is a duplicate only if the event it repeats is not parked. Nearly
-//! always that can be told before counting, and then nobody has to wait. `false` means "look
-//! again when it was counted", never "it will be parked".
+//! A repetition within a round is a duplicate only if the event it repeats is not parked. This is
+//! nearly always certain before counting, so the repetition does not have to wait. `false` means
+//! "check again after counting", never "it will be parked".
 
 use super::{Birth, Identities, MeterKey, Meters, Partition, Usage, read_value};
 use crate::aggregation::{Aggregation, Contribution};

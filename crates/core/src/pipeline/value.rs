@@ -12,8 +12,8 @@ use super::tree::Node as Tree;
 use crate::event::Path;
 use crate::expression::{Fields, Program};
 
-/// Characters that no plain path has: blanks apart, those of an expression. `/` and `-` are
-/// missing because names of columns have them; as operators they stand between blanks.
+/// Characters that occur in expressions but not in plain paths; blanks are checked separately.
+/// `/` and `-` are missing because column names contain them; as operators they need blanks.
 const SIGNS: &[char] = &['*', '+', '%', '(', ')', '[', ']', '{', '}', '<', '>', '=', '!', '&', '|', '?', ',', '\'', '"'];
 
 /// The kind of a text, as far as its form shows.

@@ -66,17 +66,17 @@ pub enum LogCommand {
         pipeline: Uuid,
         /// Which version.
         version: u32,
-        /// What it says, so that the log alone is enough to count again. Entries of older
-        /// programs lack it; there the catalog has it.
+        /// The document, so that the log alone is enough to count again. Entries of older
+        /// programs lack it; for those it is read from the catalog.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         document: Option<AdoptedDocument>,
     },
-    /// A change of what people made, together with what it means to pipelines: all of it holds
+    /// A change of the catalog together with its commands for pipelines: all of it takes effect
     /// from this entry on, or nothing.
     Change {
-        /// What happens to pipelines.
+        /// The commands for pipelines.
         commands: Vec<LogCommand>,
-        /// What the catalog says from here on.
+        /// The rows of the catalog that change.
         rows: Vec<CatalogRow>,
     },
 }

@@ -19,7 +19,7 @@ pub struct Settles<'a> {
     pub number: u64,
     /// How. Discarded: the letter has no lines.
     pub how: How,
-    /// The name of the key of whoever does it.
+    /// The name of the API key that settled it.
     pub who: &'a str,
 }
 

@@ -4,7 +4,7 @@ use flowmeter_core::image::{Glass, Pen};
 use flowmeter_core::verdict::{Reason, Verdict};
 use flowmeter_store::log::Entry;
 
-/// What became of the events of a block.
+/// Verdicts of the events of a block.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JudgedBlock {
     /// The entry of the log they came in.
@@ -79,7 +79,7 @@ pub struct ParkedItem<'a> {
     pub reason: Reason,
     /// The operator it was parked at; empty: it could not be read.
     pub operator: &'a str,
-    /// What exactly.
+    /// Details of the reason.
     pub detail: &'a str,
     /// The event as it came in.
     pub raw: &'a [u8],

@@ -257,7 +257,8 @@ impl Outlet {
         is_first
     }
 
-    /// What kept items from being written, if something did: whoever asked may have gone on.
+    /// Returns the error that kept items from being written, if any. The caller that caused it may
+    /// have ignored it.
     pub fn failure(&self) -> Option<&Error> {
         let Outlet { records, parked, verdicts, notes, settlements, .. } = self;
         let streams = [records, parked, verdicts, notes, settlements];

@@ -1,9 +1,9 @@
 //! Settlements: how parked events left the correction queue.
 //!
-//! What becomes of a parked event follows from the log. An entry that settles one carries the
-//! event that is counted in its place, if any; the first such entry for a parked event holds, and
-//! later ones do nothing. An event that takes the place of a parked one with the same identity
-//! settles it too. Every settlement is an item of the pipeline's log `settled`.
+//! The log decides how a parked event is settled. An entry that settles one carries the event
+//! that is counted in its place, if any. The first such entry for a parked event takes effect;
+//! later ones are ignored. An event that replaces a parked one with the same identity settles it
+//! too. Every settlement is an item of the pipeline's log `settled`.
 
 use std::collections::BTreeMap;
 
@@ -41,14 +41,14 @@ impl How {
     }
 }
 
-/// What settled a parked event.
+/// How, when and by whom a parked event was settled.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settlement {
     /// How.
     pub how: How,
     /// When.
     pub at: Timestamp,
-    /// The name of the key of whoever did it; empty for an event that came.
+    /// The name of the API key that settled it; empty if an event did.
     pub who: String,
     /// The number, in the order of arrival, of the event that is counted in its place.
     pub by: Option<u64>,
@@ -58,12 +58,12 @@ pub struct Settlement {
     pub number: Option<u64>,
 }
 
-/// An item of the log of settlements: which event, and what settled it.
+/// An item of the log of settlements.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SettlementItem {
     /// The parked event's number in the order of arrival.
     pub arrival: u64,
-    /// What settled it.
+    /// The settlement.
     pub settlement: Settlement,
 }
 
@@ -105,7 +105,7 @@ pub struct Settled {
 }
 
 impl Settled {
-    /// What settled a parked event, if it is settled.
+    /// Returns the settlement of a parked event, if it is settled.
     pub fn get(&self, arrival: u64) -> Option<&Settlement> {
         self.by_arrival.get(&arrival)
     }

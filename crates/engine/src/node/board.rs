@@ -1,4 +1,4 @@
-//! What a worker shows to other threads: how far its pipeline has come and what it holds.
+//! Progress and counts of a pipeline, which its worker publishes for other threads.
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -110,7 +110,7 @@ impl Board {
         self.meter_bytes().saturating_add(u64::try_from(coming).unwrap_or(u64::MAX))
     }
 
-    /// What the pipeline has done so far.
+    /// Returns the totals of the pipeline so far.
     pub fn totals(&self) -> Totals {
         self.totals.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -152,8 +152,8 @@ impl Board {
         self.show_progress(live.position(), live.next_due().unwrap_or(Timestamp::MAX));
     }
 
-    /// Shows how far the pipeline has come: what is due first, so that whoever sees the position
-    /// sees what is due there or later.
+    /// Publishes the pipeline's progress. `due` is stored first, so that a thread that reads the
+    /// position also reads the next due instant of this position or a later one.
     pub(super) fn show_progress(&self, position: u64, due: Timestamp) {
         let due = if due == Timestamp::MAX { i64::MAX } else { due.nanos() };
         self.due.store(due, Ordering::Release);

@@ -1,11 +1,10 @@
 //! Numbers that a worker makes known to monitoring; they never run backwards.
 //!
-//! After a crash a pipeline goes on from its checkpoint and takes again what came behind it.
-//! Its totals say less meanwhile than was made known before, and a counter that falls is taken
-//! for one that began again at zero: all of it would be counted a second time. How much was
-//! made known is kept nowhere. But it was no more than the log held when the process started.
-//! So the totals are not made known until the pipeline has come to that place: then they are
-//! what was made known before and all that came since.
+//! After a crash a pipeline resumes from its checkpoint and replays the log behind it. Meanwhile
+//! its totals are lower than those published before the crash. Monitoring takes a counter that
+//! falls for a restart from zero and would add all of it a second time. The published totals are
+//! not stored, but they covered no more than the log held when the process started. So a worker
+//! publishes no totals until the pipeline has replayed the log up to that position.
 
 #[cfg(test)]
 mod tests;

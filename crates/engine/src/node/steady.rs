@@ -1,10 +1,10 @@
 //! A clock that does not follow the machine's clock when that jumps.
 //!
-//! Time is what closes periods, so a clock that is wrong for a minute could close a month. The
-//! machine tells two things: what its clock says, and how much time has passed since it booted,
-//! which nobody can set. As long as both agree, the clock is followed. If it jumps further than a
-//! bound, time goes on by what has passed, and the difference is shown until the clock is right
-//! again or a person accepts it, by a restart.
+//! Time closes periods, so a clock that is wrong for a minute could close a month early. The
+//! machine has two sources of time: its clock, and the time since boot, which cannot be set. As
+//! long as both agree, the clock is used. If the clock jumps further than a bound, this clock
+//! advances by the time since boot, and reports the difference until the machine's clock is right
+//! again or a restart accepts it.
 
 use std::sync::{Arc, Mutex, PoisonError};
 

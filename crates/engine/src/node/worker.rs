@@ -55,11 +55,11 @@ pub struct Worker {
     tail: Arc<Tail>,
 }
 
-/// What makes a worker move.
+/// The source of a worker's steps.
 enum Driver {
     /// A thread of its own.
     Thread(Option<JoinHandle<Option<Live>>>),
-    /// Calls of [`Worker::turn`], and of whoever waits for something.
+    /// Calls of [`Worker::turn`] and of functions that wait for the worker.
     Caller(Mutex<Option<Box<Working>>>),
 }
 
@@ -89,8 +89,8 @@ impl Worker {
         Ok(worker)
     }
 
-    /// A worker without a thread: it moves when [`Worker::turn`] is called, or when somebody
-    /// waits for it. So everything happens in an order that the caller decides.
+    /// Creates a worker without a thread: it takes a step when [`Worker::turn`] is called, or when
+    /// a caller waits for it. So the caller decides the order of events.
     pub fn by_hand(live: Live, settings: WorkerSettings, around: Surroundings, paused: bool) -> Worker {
         let (mut worker, working) = Worker::new(live, settings, around, paused);
         worker.driver = Driver::Caller(Mutex::new(Some(Box::new(working))));
@@ -142,8 +142,7 @@ impl Worker {
         self.tail.wake();
     }
 
-    /// Pauses the pipeline, or lets it go on; its position and state are kept. Returns when
-    /// that is so.
+    /// Pauses or resumes the pipeline; its position and state are kept. Returns when it is done.
     pub fn pause(&self, paused: bool) -> Result<(), Error> {
         self.send(Message::Pause(paused))?;
         self.ask(|_| ())
@@ -304,7 +303,7 @@ impl Working {
         Some(self.live)
     }
 
-    /// Nothing more is taken: whoever waits learns why.
+    /// Stops taking entries and answers all waiting requests with the error.
     fn fail(&mut self, why: Error) {
         for judgement in self.waiting.drain().flat_map(|(_, judgements)| judgements) {
             judgement(Err(why.clone()));
@@ -387,7 +386,7 @@ impl Working {
         }
     }
 
-    /// Answers whoever waits for verdicts, and keeps the newest for requests that ask late.
+    /// Answers requests that wait for verdicts, and keeps the newest verdicts for later requests.
     fn judge(&mut self) {
         for JudgedBlock { position, verdicts, .. } in self.live.take_judged() {
             match self.recent.last_mut() {

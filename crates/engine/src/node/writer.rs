@@ -94,11 +94,11 @@ pub struct Writer {
     shared: Arc<Shared>,
 }
 
-/// What makes the writer move.
+/// The source of the writer's steps.
 enum Driver {
     /// A thread of its own.
     Thread(Option<JoinHandle<Log>>),
-    /// Calls of [`Writer::turn`], and of whoever waits for an answer.
+    /// Calls of [`Writer::turn`] and of functions that wait for an answer.
     Caller(Mutex<Option<Box<Writing>>>),
 }
 
@@ -125,8 +125,8 @@ impl Writer {
         Ok(writer)
     }
 
-    /// A writer without a thread: it writes when [`Writer::turn`] is called, or when somebody
-    /// waits for an answer. So everything happens in an order that the caller decides.
+    /// Creates a writer without a thread: it writes when [`Writer::turn`] is called, or when a
+    /// caller waits for an answer. So the caller decides the order of events.
     pub fn by_hand(log: Log, settings: WriterSettings, tail: Arc<Tail>, clock: Arc<dyn Clock>) -> Writer {
         let (mut writer, writing) = Writer::new(log, settings, tail, clock);
         writer.driver = Driver::Caller(Mutex::new(Some(Box::new(writing))));
@@ -203,7 +203,7 @@ impl Writer {
         self.shared.bytes.load(Ordering::Relaxed)
     }
 
-    /// Events that are durable in the log, those let go of included.
+    /// Returns the number of events that became durable in the log, deleted ones included.
     pub fn events(&self) -> u64 {
         self.shared.events.load(Ordering::Relaxed)
     }
@@ -242,8 +242,8 @@ struct Writing {
 const PATIENCE: Duration = Duration::from_millis(200);
 
 impl Writing {
-    /// Gathers what comes within `patience`, writes it and ticks if that is due. Says whether
-    /// the writer was told to stop.
+    /// Gathers requests for up to `patience`, writes them, and ticks if that is due. Returns
+    /// whether the writer was asked to stop.
     fn step(&mut self, patience: Duration) -> bool {
         let mut gathered = std::mem::take(&mut self.gathered);
         let stop = self.gather(&mut gathered, patience);

@@ -56,9 +56,9 @@ pub struct Report {
     pub differences: Vec<Difference>,
     /// How many.
     pub difference_count: u64,
-    /// The target cannot be asked what it holds: that it accepted is all that is known.
+    /// The target cannot be read back: only its acceptance is known.
     pub unreadable: bool,
-    /// What of the target stands behind what was flushed.
+    /// How far the target's sums are behind the flushed ones.
     standing: Standing,
 }
 
@@ -122,7 +122,7 @@ impl<S: Shelf> Outbox<S> {
             }
             Held::Missing => {
                 sums.missing += 1;
-                // A record with a delivery of its own is not at rest: that it is not there is known.
+                // A record with a delivery of its own is still being sent, or was skipped.
                 match self.shelf.delivery(record.number)? {
                     Some(own) if own.state == DeliveryState::Skipped => {
                         sums.known += 1;

@@ -1,9 +1,9 @@
-//! Changes of what people made: in the log first, then in the catalog.
+//! Changes of pipelines and meter types: written to the log first, then to the catalog.
 //!
-//! A change that means something to a running pipeline is one entry of the log: the commands for
-//! pipelines and the rows of the catalog together. Once it is durable it holds; if it cannot be
-//! written, nothing of it does. The catalog follows from the log: rows that it does not have yet,
-//! because the program ended or the disk was full, are taken from there.
+//! A change that affects a running pipeline is one entry of the log: the commands for pipelines
+//! and the rows of the catalog together. It takes effect as a whole when the entry is durable. If
+//! the entry cannot be written, nothing changes. Rows that the catalog lacks, because the program
+//! ended or the disk was full, are applied from the log.
 
 use std::sync::atomic::Ordering;
 
@@ -31,9 +31,9 @@ const APPLIED_AFTER: u64 = 10_000;
 /// A change that is being put together.
 #[derive(Debug, Default)]
 pub(super) struct ChangeSet {
-    /// What happens to running pipelines.
+    /// The commands for running pipelines.
     pub(super) commands: Vec<LogCommand>,
-    /// What the catalog says afterwards.
+    /// The rows of the catalog that change.
     pub(super) rows: Vec<Change>,
     /// Entries of the audit among them.
     pub(super) audited: u64,
@@ -55,8 +55,8 @@ impl Installation {
         Ok(())
     }
 
-    /// Makes a change; the lock for changes is held. Gives the entry behind it, if it is in the
-    /// log. When this fails, nothing was changed.
+    /// Makes a change; the caller holds the lock for changes. Returns the position after its log
+    /// entry, if it has one. After an error nothing was changed.
     pub(super) fn make_change(&self, set: ChangeSet) -> Result<Option<u64>, Refused> {
         if self.has_unapplied.load(Ordering::Acquire) {
             self.apply_changes().map_err(|why| problem_of(&why))?;

@@ -64,15 +64,15 @@ pub struct Correction {
     pub reason: Reason,
     /// Where.
     pub operator: String,
-    /// What exactly.
+    /// Details of the reason.
     pub detail: String,
     /// The event as it came in.
     pub raw: Vec<u8>,
-    /// What settled it, if it is settled.
+    /// How it was settled, if it is.
     settlement: Option<Settlement>,
 }
 
-/// What became of a parked event, as programs before 0.2 kept it in the catalog.
+/// The outcome of a parked event, as programs before 0.2 kept it in the catalog.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Outcome {
     state: CorrectionState,
@@ -308,7 +308,7 @@ impl Installation {
     }
 }
 
-/// Who settles an event in the audit, where an event did and no person.
+/// The actor in the audit of a parked event that another event superseded.
 const BY_EVENT: &str = "flowmeter";
 
 fn settled_already(correction: &Correction) -> Refused {

@@ -47,7 +47,7 @@ struct Shared {
     bell: Condvar,
     /// By pipeline: entries of the log before this one are not needed for its files.
     needs: Mutex<BTreeMap<Uuid, u64>>,
-    /// By pipeline: events that are in files, or were let go of.
+    /// By pipeline: number of events that are in files or were deleted.
     filed: Mutex<BTreeMap<Uuid, u64>>,
 }
 

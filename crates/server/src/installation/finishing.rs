@@ -35,7 +35,7 @@ pub(super) struct Finishing {
 
 impl Served {
     /// Forgets how far the session has come. A thread that waits for a target to confirm does
-    /// not hold this up: [`Finishing`] knows its session, and the next one starts from scratch.
+    /// not hold this up: [`Finishing`] has the number of its session, and the next session starts from scratch.
     pub(super) fn finish_anew(&self) {
         if let Ok(mut finishing) = self.finishing.try_lock() {
             *finishing = Finishing::default();

@@ -18,27 +18,28 @@ use super::{
 };
 use crate::settings::Settings;
 
-/// Nanoseconds by which the clock may be behind the log's last entry without a word: clocks are
-/// set by small steps.
+/// Nanoseconds by which the clock may be behind the log's last entry without a warning: clocks
+/// are adjusted in small steps.
 const CLOCK_BEHIND_MAX: i64 = 5_000_000_000;
-/// What an installation works with: the machine's, or those of the simulation.
+
+/// The environment of an installation: the machine's, or that of the simulation.
 pub struct Means {
     /// The clock.
     pub clock: Arc<dyn Clock>,
     /// Where everything but the catalog is kept.
     pub disk: Arc<dyn Disk>,
-    /// What people made.
+    /// Documents, keys, sessions and the audit.
     pub catalog: Catalog,
-    /// So that no other program uses the data directory.
+    /// Keeps other programs from using the data directory.
     pub lock: Option<Lock>,
-    /// Whether the writer and the pipelines have threads of their own; without, they move when
-    /// [`Installation::turn`] is called, and when somebody waits for them.
+    /// Whether the writer and the pipelines have threads of their own. Otherwise they take a step
+    /// when [`Installation::turn`] is called, or when a caller waits for them.
     pub has_threads: bool,
 }
 
 impl Installation {
-    /// Opens a data directory and goes on with every session that was running. Tells what
-    /// was cut off the log's torn end.
+    /// Opens a data directory and resumes every session that was running. Returns what was cut
+    /// off the log's torn end, too.
     pub fn open(settings: Settings, clock: Arc<dyn Clock>) -> Result<(Arc<Installation>, log::Recovered), Error> {
         let at = |why: &std::io::Error| Error::io(settings.data.display(), why);
         let disk: Arc<dyn Disk> = Arc::new(LocalDisk::new(&settings.data).map_err(|why| at(&why))?);

@@ -144,7 +144,7 @@ impl Installation {
         found.iter().map(|(_, value)| kept(value)).collect()
     }
 
-    /// The newest version that somebody made.
+    /// Returns the newest version that `who` made.
     pub fn newest_by(&self, pipeline: &KeptPipeline, who: &str) -> Result<Option<KeptVersion>, Error> {
         Ok(self.versions(pipeline.id)?.into_iter().rev().find(|version| version.created_by == who))
     }
@@ -234,7 +234,7 @@ impl Installation {
         let accepted = served.worker.ask(move |live| live.accepts(&plan));
         accepted.and_then(|accepted| accepted).map_err(|why| problem_of(&why))?;
         served.delivery.check(&targets, Path::new(".")).map_err(|why| problem_of(&why))?;
-        // One that rests takes the version up when it is woken.
+        // A pipeline without a session adopts the version when its next session starts.
         if served.session() != 0 {
             let adopted = AdoptedDocument { text: document.to_owned(), meter_types: types.to_vec() };
             adoption.set.commands.push(LogCommand::Adopt { pipeline: newer.id, version: newer.version, document: Some(adopted) });
@@ -243,19 +243,23 @@ impl Installation {
         Ok(())
     }
 
-    /// Makes a change that pipelines take up, and waits until they have. The change is held.
+    /// Makes a change and waits until the running pipelines have adopted it. The caller holds the
+    /// lock for changes.
     pub(super) fn make_adoption(&self, adoption: Adoption) -> Result<(), Refused> {
         let Some(position) = self.make_change(adoption.set)? else { return Ok(()) };
-        // From here on it holds, whatever happens.
+        // The change is durable: errors from here on do not undo it.
         for (served, targets) in adoption.running {
             if let Err(why) = served.delivery.aim(&targets, Path::new(".")) {
                 tracing::error!(pipeline = served.kept.name, "a target cannot be opened: {why}");
             }
-            // A paused pipeline takes it up when it goes on, at its place in the log.
+            // A paused pipeline adopts it when it resumes, at its position in the log.
             if !served.board().is_paused()
                 && let Err(why) = served.worker.wait_for(position)
             {
-                tracing::error!(pipeline = served.kept.name, "a new version waits: {why}");
+                tracing::error!(
+                    pipeline = served.kept.name,
+                    "the new version was saved, but the pipeline did not adopt it yet: {why}"
+                );
             }
         }
         Ok(())

@@ -1,4 +1,4 @@
-//! Whether events are taken: the conditions under which they are refused.
+//! Readiness: the conditions under which the server is not ready.
 //!
 //! [`Condition`] is the one list. Adding a condition takes a variant, its names in
 //! [`Condition::name`] and [`Condition::code`], and its test in [`Installation::detail_of`].
@@ -26,7 +26,7 @@ pub enum Condition {
 }
 
 impl Condition {
-    /// Every condition, the gravest first.
+    /// All conditions, the gravest first.
     pub const ALL: [Condition; 5] =
         [Condition::LogFailed, Condition::PipelineStopped, Condition::DiskFull, Condition::MetersFull, Condition::FlushOverdue];
 
@@ -53,14 +53,14 @@ impl Condition {
     }
 }
 
-/// A condition that holds now.
+/// A condition that is present.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Standing {
     /// Which.
     pub condition: Condition,
-    /// What exactly, for a person.
+    /// A sentence that names the cause.
     pub detail: String,
-    /// When it was first seen; it is looked for every second.
+    /// When it was first seen. Checked every second.
     pub since: Timestamp,
 }
 
@@ -68,7 +68,7 @@ pub struct Standing {
 pub(super) type Since = [Option<Timestamp>; Condition::ALL.len()];
 
 impl Installation {
-    /// The conditions that hold now, the gravest first. None: events are taken.
+    /// Returns the conditions that are present, the gravest first. Empty: the server is ready.
     pub fn conditions(&self) -> Vec<Standing> {
         let now = self.now();
         let details = Condition::ALL.map(|condition| self.detail_of(condition));
@@ -86,7 +86,7 @@ impl Installation {
         standing
     }
 
-    /// What is the matter, if a condition holds.
+    /// Returns the cause of a condition, if it is present.
     fn detail_of(&self, condition: Condition) -> Option<String> {
         match condition {
             Condition::LogFailed => self.failure().map(|why| why.to_string()),
@@ -102,7 +102,7 @@ impl Installation {
             }
             Condition::DiskFull => match self.disk.free_bytes() {
                 Ok(free) => no_room(free, self.settings.limits.decompressed_bytes_max),
-                // What the disk does not tell is found out by writing to it.
+                // If the free space is unknown, a write will find out.
                 Err(_) => None,
             },
             Condition::MetersFull => self.meters_have_room().err().map(|refused| refused.detail),

@@ -1,9 +1,9 @@
-//! Pipelines that should run and do not: what stopped them, and how they go on.
+//! Pipelines that should run but stopped: the cause, and how they resume.
 //!
-//! A disk that is full or does not answer stops a pipeline, not its session: the pipeline is
-//! loaded again from its newest checkpoint, after growing pauses, until that works. What cannot
-//! heal by itself (damaged files, a fault of the program) fails the session. Either way the
-//! server is not ready until the pipeline runs again, and says which and why.
+//! A disk that is full or does not answer stops a pipeline, not its session: the server loads the
+//! pipeline again from its newest checkpoint, with growing pauses, until this succeeds. Damaged
+//! files and faults of the program fail the session. In both cases the server is not ready until
+//! the pipeline runs again, and readiness names the pipeline and the cause.
 
 use std::sync::{Arc, MutexGuard, PoisonError};
 
@@ -24,14 +24,14 @@ const PAUSE_LONGEST: i64 = 30_000_000_000;
 /// Seconds after which a request for a pipeline that is not loaded may be sent again.
 const RETRY_AFTER_S: u64 = 5;
 
-/// A pipeline that should run and does not.
+/// A pipeline that should run but stopped.
 #[derive(Clone)]
 pub struct Stopped {
     /// The pipeline.
     pub pipeline: KeptPipeline,
     /// The number of its session.
     pub session: u64,
-    /// What stopped it.
+    /// The error that stopped it.
     pub why: Error,
     /// Since when.
     pub since: Timestamp,
@@ -39,7 +39,7 @@ pub struct Stopped {
     pub has_failed: bool,
     /// Whether its meters and records can be read meanwhile.
     pub is_readable: bool,
-    /// What it showed last.
+    /// Its last progress and counts.
     pub board: Option<Arc<Board>>,
     next_try: Timestamp,
     pause: i64,
@@ -60,14 +60,14 @@ impl Stopped {
         }
     }
 
-    /// In a sentence.
+    /// Returns pipeline, state and cause in a sentence.
     pub fn sentence(&self) -> String {
-        let what = if self.has_failed { "failed" } else { "stopped and is loaded again" };
+        let what = if self.has_failed { "failed" } else { "stopped and will be loaded again" };
         format!("pipeline `{}` {what}: {}", self.pipeline.name, self.why)
     }
 }
 
-/// Whether what went wrong may be well again by itself.
+/// Whether a later attempt to load the pipeline may succeed.
 fn may_heal(why: &Error) -> bool {
     match why.kind {
         Kind::Full | Kind::Unavailable => true,
@@ -80,15 +80,15 @@ impl Installation {
         self.stopped.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Pipelines that should run and do not.
+    /// Returns the pipelines that should run but stopped.
     pub fn stopped(&self) -> Vec<Stopped> {
         self.stopped_ones().values().cloned().collect()
     }
 
-    /// Refuses what needs every pipeline of a namespace, if one of them is not loaded.
+    /// Checks that the pipelines of a namespace are loaded; with `name`, only that one.
     ///
     /// # Errors
-    /// One is not, and why.
+    /// One is not loaded; the error names it and the cause.
     pub fn all_loaded(&self, namespace: &str, name: Option<&str>) -> Result<(), Refused> {
         let is_asked = |stopped: &&Stopped| {
             stopped.pipeline.namespace == namespace
@@ -104,12 +104,12 @@ impl Installation {
         }
     }
 
-    /// A pipeline runs again, or shall no longer: nothing is wrong with it any more.
+    /// Forgets a stopped pipeline, which runs again or is no longer meant to run.
     pub(super) fn forget_stopped(&self, pipeline: Uuid) {
         self.stopped_ones().remove(&pipeline);
     }
 
-    /// A running pipeline stopped.
+    /// Handles the stop of a running pipeline.
     pub(super) fn stop_pipeline(self: &Arc<Self>, served: Arc<Served>, why: Error) -> Result<(), Error> {
         let _change = self.change();
         let board = Some(Arc::clone(served.board()));
@@ -125,8 +125,8 @@ impl Installation {
         let session: Option<KeptSession> = newest.map(|bytes| kept(&bytes)).transpose()?;
         let running = session.filter(|session| !session.status().is_final());
         let Some(mut session) = running else {
-            // One that rests is loaded again, so that its meters can be read.
-            tracing::error!(pipeline = pipeline.name, "it can no longer be read: {why}");
+            // A pipeline without a running session is loaded again so that its meters can be read.
+            tracing::error!(pipeline = pipeline.name, "meters and records of the pipeline can no longer be read: {why}");
             self.let_go(served);
             return Ok(());
         };
@@ -152,12 +152,12 @@ impl Installation {
         let heals = may_heal(&why);
         let name = &pipeline.name;
         if heals {
-            tracing::error!(pipeline = name, "it stopped and is loaded again as soon as that is possible: {why}");
+            tracing::error!(pipeline = name, "the pipeline stopped and will be loaded again: {why}");
         } else {
             session.error = Some(why.to_string());
             session.is_broken = true;
             self.step(session, plan, Trigger::Fail, Vec::new())?;
-            tracing::error!(pipeline = name, session = session.session_id, "it failed: {why}");
+            tracing::error!(pipeline = name, session = session.session_id, "the pipeline failed: {why}");
         }
         let mut stopped = Stopped::new(pipeline, session.number, why, self.now());
         (stopped.has_failed, stopped.board) = (!heals, board);
@@ -165,7 +165,7 @@ impl Installation {
         Ok(())
     }
 
-    /// After a restart: a pipeline whose newest session was ended by a fault is still not well.
+    /// Marks a pipeline as failed after a restart, if damage or a fault ended its newest session.
     pub(super) fn remember_failure(&self, pipeline: &KeptPipeline, session: &KeptSession) {
         if session.status() == Status::Failed && session.is_broken {
             let why = Error::new(Kind::Corrupt, session.error.clone().unwrap_or_default());
@@ -175,8 +175,8 @@ impl Installation {
         }
     }
 
-    /// A pipeline without a running session cannot be loaded: it is tried again, if that may
-    /// help.
+    /// Records that a pipeline without a running session cannot be loaded. It is tried again, if
+    /// that may help.
     pub(super) fn remember_unreadable(&self, pipeline: &KeptPipeline, session: &KeptSession, why: Error) {
         let mut stopped = Stopped::new(pipeline, session.number, why, self.now());
         stopped.has_failed = !may_heal(&stopped.why);
@@ -195,18 +195,18 @@ impl Installation {
                 }
             }
             Err(why) => {
-                tracing::error!(pipeline = pipeline.name, "its meters and records cannot be read: {why}");
+                tracing::error!(pipeline = pipeline.name, "meters and records of the failed pipeline cannot be read: {why}");
             }
         }
     }
 
-    /// Loads pipelines that stopped, those whose turn it is.
+    /// Loads the stopped pipelines whose pause is over.
     pub(super) fn load_stopped(self: &Arc<Self>) {
         let now = self.now();
         let due = |stopped: &Stopped| !stopped.has_failed && stopped.next_try <= now;
         for stopped in self.stopped().into_iter().filter(due) {
             if let Err(why) = self.load_again(&stopped, now) {
-                tracing::error!(pipeline = stopped.pipeline.name, "loading it again: {why}");
+                tracing::error!(pipeline = stopped.pipeline.name, "the pipeline cannot be loaded again: {why}");
             }
         }
     }
@@ -226,7 +226,7 @@ impl Installation {
         match self.put_to_work(&pipeline, &session, &compiled) {
             Ok(()) => {
                 self.forget_stopped(id);
-                tracing::info!(pipeline = pipeline.name, session = session.session_id, "it runs again");
+                tracing::info!(pipeline = pipeline.name, session = session.session_id, "the pipeline runs again");
                 if session.status() == Status::Initializing {
                     self.step(&mut session, &compiled.plan, Trigger::Ready, Vec::new())?;
                 }

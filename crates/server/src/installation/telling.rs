@@ -187,11 +187,11 @@ impl Installation {
                 continue;
             }
             let before = seen.entry(served.session()).or_insert(Seen { received_at: now, ..Seen::default() });
-            // First what needs no answer of its worker: that may be what is wrong with it.
+            // Checks that need no answer of the worker come first: the worker itself may hang.
             let looked = self.tell_of(&session, served, *before, now).map(|after| *before = after);
-            // One that has just ended or failed is looked after elsewhere.
+            // A session that has just ended or failed is handled elsewhere.
             if let Err(why) = looked.and_then(|()| self.tell_operators(&session, served, now)) {
-                tracing::debug!(session = session.session_id, "not told: {why}");
+                tracing::debug!(session = session.session_id, "session events were not written: {why}");
             }
         }
         Ok(())
@@ -226,7 +226,8 @@ impl Installation {
         Ok(seen)
     }
 
-    /// A flush that is overdue, and that one no longer is. Whether one is.
+    /// Sends an event when a flush becomes overdue, and when none is any more. Returns whether one
+    /// is overdue.
     fn tell_of_flushes(&self, session: &KeptSession, served: &Served, was_overdue: bool, now: Timestamp) -> Result<bool, Error> {
         let Some(bound) = self.settings.sessions.flush_overdue else { return Ok(false) };
         let overdue = self.flush_overdue(served, now);

@@ -1,6 +1,6 @@
 //! Verification: every file is read whole (`files`), every row of the catalog as its type
 //! (`rows`). Then everything is counted again from the log, and from the event store where the
-//! log no longer reaches back, by an engine that knows nothing, and compared with what is
+//! log no longer reaches back, by an empty engine, and compared with what is
 //! stored, meter by meter and record by record.
 //!
 //! Nothing in the data directory changes: what opening it mends or adds goes to a scratch

@@ -217,9 +217,9 @@ impl Installation {
         self.look_at_clock();
         for served in self.served() {
             let name = served.kept.name.clone();
-            // Nothing else holds it here: what failed is let go of at once.
+            // No other reference is held here, so a failed pipeline is dropped at once.
             if let Err(why) = self.look_after_one(served) {
-                tracing::error!(pipeline = name, "looking after it: {why}");
+                tracing::error!(pipeline = name, "the periodic check of the pipeline failed: {why}");
             }
         }
         self.load_stopped();

@@ -195,7 +195,7 @@ pub const TABLE: &[Setting] = &[
         "clock.jump_max",
         Kind::Seconds(1, 365 * 24 * HOUR),
         "1h",
-        "How far the machine's clock may jump while the server runs. Beyond, time goes on by what has passed and no period closes early, until the clock is right again or the server is restarted; none: any jump is followed",
+        "How far the machine's clock may jump while the server runs. After a larger jump the server ignores the clock and uses the time since boot, so that no period closes early, until the clock is right again or the server is restarted; none: follow every jump",
     )
     .or_none(),
     row(

@@ -1,4 +1,4 @@
-//! What may happen next to the server.
+//! Steps of a history: requests, crashes, faults of the disk, jumps of the clock.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

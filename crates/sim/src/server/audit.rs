@@ -1,4 +1,4 @@
-//! What the server must have kept, looked at from outside.
+//! Checks of the server's promises from outside.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
@@ -15,14 +15,14 @@ use super::{Site, who};
 use crate::documents::HOUR;
 
 impl Site {
-    /// Lets the server come to rest without faults and holds it to its promises.
+    /// Runs the server without faults until it is idle, and checks its promises.
     pub(super) fn audit(&mut self) -> Result<(), String> {
         self.note("audit");
         self.settle()?;
         if self.server()?.failure().is_some() {
             return self.restart("poisoned");
         }
-        // What stopped is loaded again after a pause.
+        // Stopped pipelines are loaded again after a pause.
         self.clock.0.fetch_add(31_000_000_000, Ordering::AcqRel);
         self.settle()?;
         for name in PIPELINES {
@@ -31,7 +31,8 @@ impl Site {
         self.has_one_truth()
     }
 
-    /// A pipeline with a session under way runs or is told of, and nothing is overdue.
+    /// Checks that a pipeline with a running session runs or is reported as stopped, and that
+    /// nothing is overdue.
     fn looks_well(&self, name: &str) -> Result<(), String> {
         let server = self.server()?;
         let Some(session) = newest(&server, name) else { return Err(format!("{name} has no session")) };
@@ -47,7 +48,7 @@ impl Site {
             }
             (Status::Running | Status::Initializing, _) if is_told => Ok(()),
             (Status::Running | Status::Initializing, _) => Err(format!("{name} should run, does not, and nothing says so")),
-            // A start that was refused is over; what ran goes on when the disk is well again.
+            // A refused start may end the session; a session that ran must resume on a sound disk.
             (Status::Failed, _) if session.is_broken => {
                 let why = session.error.clone().unwrap_or_default();
                 Err(format!("{name} failed on a sound disk: {why}"))
@@ -91,7 +92,7 @@ impl Site {
         self.run_all()?;
         let ids: Vec<u64> = self.model.events.keys().copied().collect();
         for id in ids {
-            // What was acknowledged is sent again, too: it counts once.
+            // Acknowledged events are sent again, too: they count once.
             self.post(&[id])?;
         }
         self.settle()?;

@@ -1,4 +1,4 @@
-//! What is known of the server from outside: what was sent, what it answered.
+//! The auditor's model: the requests sent and the server's answers.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,14 +14,14 @@ pub(super) const PIPELINES: [&str; 2] = ["alpha", "beta"];
 #[derive(Clone, Debug)]
 pub(super) struct Sent {
     pub(super) user: u64,
-    /// What it counts; none: it cannot be counted and waits in the queue.
+    /// Its value; `None`: it cannot be counted and waits in the queue.
     pub(super) value: Option<i64>,
     /// Whether it is known to be in the log.
     pub(super) is_acknowledged: bool,
     pub(super) line: String,
 }
 
-/// What the auditor expects.
+/// The state that the auditor expects.
 #[derive(Default)]
 pub(super) struct Model {
     /// By id.
@@ -37,7 +37,7 @@ pub(super) struct Model {
 }
 
 impl Model {
-    /// After a start it is known again what an unanswered change did: it was made or it was not.
+    /// After a start, finds out whether an unanswered change was made.
     pub(super) fn recall(&mut self, server: Option<&Arc<Installation>>) -> Result<(), String> {
         let Some(server) = server else { return Ok(()) };
         let types = server.meter_types("default").map_err(|why| why.to_string())?;
@@ -51,7 +51,7 @@ impl Model {
         Ok(())
     }
 
-    /// What was counted for a user in a pipeline, by what was answered.
+    /// Returns the sum expected for a user in a pipeline, by the server's answers.
     pub(super) fn expected(&self, pipeline: usize, user: u64) -> i64 {
         // One that was settled in the queue was parked: it came too late.
         let is_settled = |id: &u64| self.corrected.contains_key(&(pipeline, *id)) || self.discarded.contains(&(pipeline, *id));

@@ -1,8 +1,8 @@
 //! Reading durable entries in order.
 //!
 //! Positions grow, but they may have gaps: where entries were lost to damage, a segment ends and
-//! the next begins with a later position. A reader passes over the gap; whoever needs every entry
-//! looks at the positions.
+//! the next begins with a later position. A reader passes over the gap; a caller that needs every
+//! entry checks the positions.
 
 use std::sync::Arc;
 

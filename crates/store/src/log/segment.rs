@@ -34,7 +34,7 @@ pub(super) fn segment_name(first: u64) -> String {
 }
 
 /// A new segment, durable with its name. An error of the kinds `Full` and `Descriptors` means
-/// that the segment does not have its name: the one before may go on.
+/// that the segment does not have its name, so the previous segment may still be used.
 pub(super) fn create(disk: &dyn Disk, folder: &str, first: u64, first_item: u64) -> Result<Box<dyn File>, Error> {
     let name = format!("{folder}/{}", segment_name(first));
     let fresh = format!("{name}.new");
@@ -56,7 +56,7 @@ pub(super) fn create(disk: &dyn Disk, folder: &str, first: u64, first_item: u64)
     match disk.rename_durably(&fresh, &name, folder).map_err(|why| Error::io(&name, &why)) {
         Ok(()) => Ok(file),
         Err(why) if why.kind == Kind::Descriptors => Err(why),
-        // It may have its name already: even on a full disk the one before must not go on.
+        // It may have its name already, so the previous segment must not be used any more.
         Err(why) => Err(Error::new(Kind::Unavailable, why.to_string())),
     }
 }

@@ -65,7 +65,7 @@ fn column<'s>(schema: &'s Schema, path: &Path) -> Option<&'s DataType> {
     Some(found)
 }
 
-/// Values as they are written for columns of a type; `None` where any text may stand.
+/// Returns an example value of a column type; `None` if it holds any text.
 fn samples(column: &DataType) -> Option<(&'static [&'static str], Clue)> {
     Some(match column {
         DataType::Timestamp(_, Some(_)) => (&["2020-02-29T01:02:03Z", "2020-02-29T01:02:03.004Z"], Clue::Text),

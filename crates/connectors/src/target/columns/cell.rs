@@ -106,7 +106,7 @@ fn units(text: &str) -> Option<i128> {
 }
 
 fn number(units: i128) -> String {
-    // What is beyond the range was not made by a record.
+    // No record has a value beyond the range.
     Decimal::from_units(units).map_or_else(|| units.to_string(), |value| value.to_string())
 }
 

@@ -24,9 +24,9 @@ const BEHIND_MAX: usize = 2_000_000;
 /// Sums of one meter type and period.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sums {
-    /// What was flushed.
+    /// The flushed records.
     pub flushed: Amount,
-    /// What the target holds as it was made.
+    /// The records that the target holds unchanged.
     pub held: Amount,
     /// Records it does not hold.
     pub missing: u64,
@@ -43,7 +43,7 @@ impl Sums {
     }
 }
 
-/// Records and what they come to.
+/// A number of records and their sum.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Amount {
     /// Records, revisions among them.
@@ -82,7 +82,7 @@ impl Total {
     }
 }
 
-/// What a comparison reads of a record.
+/// The fields of a record that a comparison needs.
 #[derive(Deserialize)]
 pub(super) struct Facts<'a> {
     id: Uuid,
@@ -122,7 +122,7 @@ impl<'a> Facts<'a> {
         number(Some(self.value)).unwrap_or_default()
     }
 
-    /// What it adds to the sum of the period.
+    /// Returns the change of the period's sum.
     fn change(&self) -> Decimal {
         match self.meta.revision {
             0 => self.value(),
@@ -151,8 +151,8 @@ pub(super) struct Standing {
 }
 
 impl Standing {
-    /// What a record changes in the sum of what the target holds. Revisions of a period come
-    /// in their order.
+    /// Returns by how much a record changes the sum that the target holds. Revisions of a period
+    /// must be passed in order.
     pub(super) fn change(&mut self, facts: &Facts<'_>, is_held: bool) -> Result<Decimal, Error> {
         let (value, change) = (facts.value(), facts.change());
         if is_held && self.behind.is_empty() {

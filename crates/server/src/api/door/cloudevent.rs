@@ -29,7 +29,7 @@ pub(super) fn projection() -> Projection {
     Projection::new(&MEMBERS.map(|name| Path::of(&[name])))
 }
 
-/// What becomes of an event that is a JSON object.
+/// Checks an event that is a JSON object.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
     /// It is taken as it was sent.

@@ -49,7 +49,7 @@ impl CatalogShelf {
         self.teller = teller;
     }
 
-    /// What closes it.
+    /// Set when the shelf is closed.
     pub(super) fn seal(&self) -> Seal {
         self.seal.clone()
     }

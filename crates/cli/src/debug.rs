@@ -90,7 +90,7 @@ pub(crate) fn test(test: &Test) -> anyhow::Result<ExitCode> {
 enum Stopped {
     /// It came to its end, and the events are not as they should be.
     Failed(anyhow::Error),
-    /// It could not come to its end: wrong input, or a failure.
+    /// The session could not end: wrong input, or a failure.
     Broken(anyhow::Error),
 }
 

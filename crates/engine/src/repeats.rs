@@ -38,7 +38,7 @@ struct Showing {
 #[derive(Clone, Debug)]
 pub(crate) struct Repeat {
     showing: Showing,
-    /// The partition that knows the identity.
+    /// The partition of the identity.
     lane: usize,
     /// The earlier ones, in order.
     earlier: Vec<Showing>,

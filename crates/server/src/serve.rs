@@ -68,7 +68,7 @@ pub async fn tls(listener: TcpListener, tls: &Tls, app: Served, stop: impl Futur
     run(listener, Some(TlsAcceptor::from(tls.config())), app, stop).await;
 }
 
-/// What is served to every connection of a listener.
+/// The application and limits of every connection of a listener.
 #[derive(Clone)]
 pub struct Served {
     /// The routes.

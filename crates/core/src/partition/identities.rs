@@ -271,7 +271,7 @@ mod tests {
         let mut state = 7u128;
         let mut next = || {
             state = state.wrapping_mul(0x2360_ed05_1fc6_5da4_4385_df64_9fcc_f645).wrapping_add(1);
-            // All of one home, the last of a shard: a long run that goes on at the front.
+            // All of one home, the last of a shard: a long run that wraps around to the front.
             state | 0x3f_ffff << 42 | 0x3f << 64
         };
         let events: Vec<(u128, i64)> = (0..5_000).map(|at| (next(), at)).collect();

@@ -34,8 +34,8 @@ pub struct Stream {
     count: u32,
     /// Bytes of items that are in entries and not durable.
     appended: usize,
-    /// What kept items from being written: they are not in the log, and what comes after them
-    /// may not be either. The pipeline must be loaded again.
+    /// The error that kept items from being written. They are missing from the log, so later
+    /// items must not be written either; the pipeline must be loaded again.
     failure: Option<Error>,
 }
 

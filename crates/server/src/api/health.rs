@@ -26,7 +26,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         endpoint("/health/live", "Whether the process lives", (200, "It does"), get(live)),
         endpoint(
             "/health/ready",
-            "Whether events are taken and counted; 503 with `conditions` while they are refused",
+            "Whether events are taken, counted and flushed; 503 with `conditions` while they are not",
             (200, "They are"),
             get(ready),
         ),

@@ -41,7 +41,7 @@ impl Condition {
         }
     }
 
-    /// The code that events are refused with.
+    /// The code of the problem; its page has the remedy.
     pub fn code(self) -> Code {
         match self {
             Condition::LogFailed => Code::Poisoned,

@@ -46,7 +46,7 @@ pub struct Verified {
     pub records: u64,
     /// Files read whole.
     pub files: u64,
-    /// What differs, is damaged, or was not read, in sentences.
+    /// Differences, damage and unread files, in sentences.
     pub differences: Vec<String>,
 }
 

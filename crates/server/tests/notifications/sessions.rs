@@ -128,7 +128,7 @@ fn an_overdue_flush_and_its_end_each_make_one_event() {
         clock.forward(120 * MINUTE);
         let (name, overdue) = installation.late_flush().unwrap();
         assert!(name == "p" && overdue.as_secs() >= 3_600, "{name} {overdue:?}");
-        // It tells what is overdue before it waits for the worker.
+        // The overdue flush is reported before the check waits for the worker.
         let telling = scope.spawn(|| installation.tell_of_sessions());
         until(|| count("meter.flush.overdue") == 1);
         release.send(()).unwrap();

@@ -2,7 +2,7 @@
 //!
 //! A recount reads what it needs. What it does not need (rollups, pages of identities that are
 //! not asked for, the checkpoint before the newest, files of events that the log still has) is
-//! damaged all the same, and found here. A file that no reader knows is reported as not read.
+//! damaged all the same, and found here. An unknown file is reported as not read.
 
 use std::collections::BTreeSet;
 use std::path::Path;

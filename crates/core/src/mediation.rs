@@ -23,6 +23,8 @@ use std::sync::Arc;
 
 pub use flow::{Answers, Flow, OperatorCount, Parked, Tap, Token};
 
+use walk::take_refusals;
+
 use crate::event::{access_log, csv, json};
 use crate::partition::Identity;
 use crate::plan::Plan;
@@ -81,14 +83,16 @@ impl Mediator {
 
     /// Takes the partitions' answers for a stage and leads events on to the next.
     pub fn resume<'a>(&mut self, flow: &mut Flow, stage: usize, answers: impl Iterator<Item = &'a Answers>) {
-        self.take_answers(flow, stage, 0..u32::MAX, answers);
+        self.take_answers(flow, stage, answers);
         self.prepare(flow, stage + 1);
     }
 
     /// The same for some events of the last stage.
     pub fn conclude<'a>(&mut self, flow: &mut Flow, events: Range<u32>, answers: impl Iterator<Item = &'a Answers>) {
-        let last = self.plan.stages.len() - 1;
-        self.take_answers(flow, last, events, answers);
+        take_refusals(flow, answers);
+        for &node in self.plan.stages.last().map_or(&[][..], Vec::as_slice) {
+            flow.conclude(node, &events);
+        }
     }
 
     /// Orders the parked events, once all stages are through.
@@ -104,7 +108,7 @@ impl Mediator {
             self.prepare_node(flow, node, from);
             let waiting = &flow.waiting[usize::from(node)];
             let shown = (0..).zip(&waiting.identities).flat_map(|(partition, identities)| {
-                let late = identities.iter().filter(|identity| identity.place as usize >= from);
+                let late = identities.iter().rev().take_while(|identity| identity.place as usize >= from);
                 late.map(move |identity| Asking { node, partition, identity: *identity })
             });
             asking.extend(shown);

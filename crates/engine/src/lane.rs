@@ -10,7 +10,7 @@ use flowmeter_core::time::Timestamp;
 use flowmeter_core::verdict::{Reason, Verdict};
 
 use crate::noted::{Happening, Noted};
-use crate::repeats::{self, Flagged, Repeat, window_of};
+use crate::repeats::{self, Flagged, Group, window_of};
 use crate::roll::Roll;
 
 /// A partition with its answers.
@@ -28,7 +28,7 @@ pub(crate) struct Lane<I> {
     /// Its usage by minute, if that is wanted.
     pub(crate) roll: Option<Roll>,
     /// Repetitions within the round.
-    pub(crate) repeats: Vec<Repeat>,
+    pub(crate) repeats: Vec<Group>,
     /// Parked events that were superseded in the round.
     pub(crate) superseded: Vec<Superseded>,
     number: usize,
@@ -123,7 +123,7 @@ impl<I: Identities> Lane<I> {
             return;
         }
         let repeats = repeats::find(nodes, self.number, flows, &known, &beside);
-        let mut held: Vec<_> = repeats.iter().filter_map(Repeat::held_at).collect();
+        let mut held: Vec<_> = repeats.iter().flat_map(Group::held).collect();
         held.sort_unstable();
         for (flow, node, place) in &held {
             self.answers[*flow].held.push((*node, *place));

@@ -19,7 +19,7 @@ use crate::checkpoint::Packed;
 use crate::lane::{Lane, Superseded};
 use crate::merge::{Order, RecordSink, close};
 use crate::noted::{Noted, Noting};
-use crate::repeats::{Careful, Repeat};
+use crate::repeats::{Careful, Group};
 use crate::roll::{Fields, Roll};
 use crate::source::{Received, Source};
 use crate::{Error, Kind};
@@ -333,12 +333,12 @@ impl<I: Identities + Send + Sync> Engine<I> {
             }
             let last = plan.stages.len() - 1;
             for stage in 0..=last {
-                let repeats: Vec<Repeat> = match stage == last {
+                let repeats: Vec<Group> = match stage == last {
                     true => lanes.iter_mut().flat_map(|lane| lane.repeats.drain(..)).collect(),
                     false => Vec::new(),
                 };
                 if !repeats.is_empty() {
-                    Careful { plan, slots: filled, lanes }.count(repeats);
+                    Careful::new(plan, filled, lanes).count(repeats);
                     break;
                 }
                 let flows: Vec<&Flow> = filled.iter().map(|slot| &slot.flow).collect();

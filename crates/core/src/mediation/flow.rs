@@ -78,10 +78,25 @@ pub(super) struct Waiting {
     pub(super) identities: Vec<Vec<Identity>>,
     /// By partition.
     pub(super) usages: Vec<Vec<Usage>>,
+    /// How many tokens came in order of the events; those behind them were held before.
+    pub(super) in_order: usize,
     /// Places that have been answered otherwise than with yes.
     pub(super) refused: Vec<bool>,
     /// Places whose identity is not recorded for them: duplicates, and what was withdrawn.
     pub(super) unrecorded: Vec<bool>,
+}
+
+impl Waiting {
+    /// Ways that part and meet again bring an event twice: of those that one event has brought
+    /// since a place, at most one stays, and none if the event was here before.
+    pub(super) fn keep_first(&mut self, event: u32, from: usize) {
+        let is_here = |tokens: &[Token]| tokens.last().is_some_and(|token| token.event == event);
+        let earlier = &self.tokens[..self.in_order.min(from)];
+        let until = earlier.partition_point(|token| token.event <= event);
+        let was_here = is_here(&earlier[..until]) || is_here(&self.tokens[..from]);
+        self.tokens[from..].sort_unstable();
+        self.tokens.truncate(from + usize::from(!was_here));
+    }
 }
 
 /// A block of events on its way.
@@ -131,6 +146,7 @@ impl Flow {
         self.waiting.resize_with(plan.nodes.len(), Waiting::default);
         for waiting in &mut self.waiting {
             waiting.tokens.clear();
+            waiting.in_order = 0;
             waiting.refused.clear();
             waiting.unrecorded.clear();
             waiting.identities.resize_with(self.partitions, Vec::new);
@@ -178,6 +194,21 @@ impl Flow {
         let from = usages.partition_point(|usage| usage.event < events.start);
         let until = usages.partition_point(|usage| usage.event < events.end);
         &usages[from..until.max(from)]
+    }
+
+    /// Notes that usages of a range of events have counted, unless they were refused.
+    pub(super) fn conclude(&mut self, operator: u16, events: &Range<u32>) {
+        let waiting = std::mem::take(&mut self.waiting[usize::from(operator)]);
+        for usages in &waiting.usages {
+            let from = usages.partition_point(|usage| usage.event < events.start);
+            for usage in usages[from..].iter().take_while(|usage| usage.event < events.end) {
+                if !waiting.refused[usage.place as usize] {
+                    self.counts[usize::from(operator)].passed += 1;
+                    self.note(usage.event, Verdict::Counted);
+                }
+            }
+        }
+        self.waiting[usize::from(operator)] = waiting;
     }
 
     /// The event at a place of an operator.

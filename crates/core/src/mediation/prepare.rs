@@ -25,7 +25,9 @@ impl Mediator {
             return;
         };
         for &node in nodes {
-            in_order(&mut flow.waiting[usize::from(node)].tokens);
+            let waiting = &mut flow.waiting[usize::from(node)];
+            in_order(&mut waiting.tokens);
+            waiting.in_order = waiting.tokens.len();
             self.prepare_node(flow, node, 0);
         }
     }
@@ -40,10 +42,13 @@ impl Mediator {
             Operator::Dedupe(dedupe) => self.identify(flow, &mut waiting, node, dedupe, at, from),
             Operator::Meter(processor) => {
                 let processor = &plan.processors[usize::from(*processor)];
+                let before: Vec<usize> = match from {
+                    0 => Vec::new(),
+                    _ => waiting.usages.iter().map(Vec::len).collect(),
+                };
                 guide(&plan, flow, &mut waiting, node, processor, at, from);
-                if from > 0 {
-                    let by_event = |usages: &mut Vec<Usage>| usages.sort_by_key(|usage| usage.event);
-                    waiting.usages.iter_mut().for_each(by_event);
+                for (usages, before) in waiting.usages.iter_mut().zip(before) {
+                    put_in_order(usages, before);
                 }
             }
             Operator::Filter(_) | Operator::Map(_) | Operator::Validate(_) | Operator::Branch(_) => {}
@@ -89,6 +94,17 @@ fn in_order(tokens: &mut Vec<Token>) {
         tokens.sort_unstable();
     }
     tokens.dedup_by_key(|token| token.event);
+}
+
+/// Puts usages of events that were held to their places among those before them.
+fn put_in_order(usages: &mut [Usage], from: usize) {
+    for new in from.max(1)..usages.len() {
+        let event = usages[new].event;
+        if usages[new - 1].event > event {
+            let place = usages[..new].partition_point(|usage| usage.event <= event);
+            usages[place..=new].rotate_right(1);
+        }
+    }
 }
 
 /// A fingerprint of the identifying fields, each with its length, so that no two lists

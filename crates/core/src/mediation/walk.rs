@@ -1,7 +1,6 @@
 //! Events through operators that need no state.
 
 use std::borrow::Cow;
-use std::ops::Range;
 use std::sync::Arc;
 
 use super::Mediator;
@@ -98,39 +97,14 @@ impl Mediator {
     }
 
     /// Marks the events that partitions refused, and routes the others to the next operators.
-    pub(super) fn take_answers<'a>(
-        &mut self,
-        flow: &mut Flow,
-        stage: usize,
-        events: Range<u32>,
-        answers: impl Iterator<Item = &'a Answers>,
-    ) {
+    pub(super) fn take_answers<'a>(&mut self, flow: &mut Flow, stage: usize, answers: impl Iterator<Item = &'a Answers>) {
         let plan = Arc::clone(&self.plan);
-        for answer in answers {
-            flow.late += answer.late;
-            for &(node, place) in &answer.duplicates {
-                refuse(flow, node, place, Verdict::Duplicate);
-                flow.record(node, place, false);
-            }
-            for &(node, place) in &answer.known {
-                flow.record(node, place, false);
-            }
-            for &(node, place) in &answer.held {
-                refuse(flow, node, place, Verdict::Open);
-            }
-            for &(node, place) in &answer.unmatched {
-                refuse(flow, node, place, Verdict::Filtered);
-            }
-            for (node, place, reason, detail) in &answer.parked {
-                let event = refuse(flow, *node, *place, Verdict::Open);
-                flow.park(*node, event, *reason, detail.clone());
-            }
-        }
+        take_refusals(flow, answers);
         for &node in &plan.stages[stage] {
             let counts = matches!(plan.nodes[usize::from(node)].operator, Operator::Meter(_));
             let tokens = std::mem::take(&mut flow.waiting[usize::from(node)].tokens);
             for (place, &token) in tokens.iter().enumerate() {
-                if flow.waiting[usize::from(node)].refused[place] || !events.contains(&token.event) {
+                if flow.waiting[usize::from(node)].refused[place] {
                     continue;
                 }
                 if counts {
@@ -153,9 +127,38 @@ impl Mediator {
         let before: Vec<usize> = flow.waiting.iter().map(|waiting| waiting.tokens.len()).collect();
         self.leave(&plan, flow, node, 0, token);
         self.lead(&plan, flow, &[], token);
-        let now = flow.waiting.iter().map(|waiting| waiting.tokens.len());
-        let grown = (0..).zip(before.into_iter().zip(now)).filter(|(_, (before, now))| before < now);
-        grown.map(|(node, (before, _))| (node, before)).collect()
+        let mut grown = Vec::new();
+        for ((node, waiting), before) in (0..).zip(&mut flow.waiting).zip(before) {
+            waiting.keep_first(token.event, before);
+            if before < waiting.tokens.len() {
+                grown.push((node, before));
+            }
+        }
+        grown
+    }
+}
+
+/// Marks the events that partitions refused.
+pub(super) fn take_refusals<'a>(flow: &mut Flow, answers: impl Iterator<Item = &'a Answers>) {
+    for answer in answers {
+        flow.late += answer.late;
+        for &(node, place) in &answer.duplicates {
+            refuse(flow, node, place, Verdict::Duplicate);
+            flow.record(node, place, false);
+        }
+        for &(node, place) in &answer.known {
+            flow.record(node, place, false);
+        }
+        for &(node, place) in &answer.held {
+            refuse(flow, node, place, Verdict::Open);
+        }
+        for &(node, place) in &answer.unmatched {
+            refuse(flow, node, place, Verdict::Filtered);
+        }
+        for (node, place, reason, detail) in &answer.parked {
+            let event = refuse(flow, *node, *place, Verdict::Open);
+            flow.park(*node, event, *reason, detail.clone());
+        }
     }
 }
 

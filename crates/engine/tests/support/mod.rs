@@ -4,14 +4,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use flowmeter_core::event::{Block, Origin};
+use flowmeter_core::event::{Batch, Block, Origin};
 use flowmeter_core::mediation::{Decoder, Tap};
 use flowmeter_core::partition::{Command, RecordKey};
 use flowmeter_core::pipeline::{Format, Pipeline};
 use flowmeter_core::plan::{DeclaredMeter, Plan};
 use flowmeter_core::time::Timestamp;
-use flowmeter_core::verdict::Tally;
-use flowmeter_engine::{Engine, Error, Observer, ParkedEvent, Received, RecordSink, Settings, Source};
+use flowmeter_core::verdict::{Tally, Verdict};
+use flowmeter_engine::{Engine, Error, Observer, ParkedEvent, Received, RecordSink, Settings, Source, Superseded};
 use serde_json::value::RawValue;
 
 /// What happens, in order.
@@ -64,6 +64,10 @@ pub struct Outcome {
     pub tally: Tally,
     /// Reason and detail, in order.
     pub parked: Vec<(String, String)>,
+    /// What became of each event, in order.
+    pub verdicts: Vec<Verdict>,
+    /// Parked events and the events that took their places, by their numbers.
+    pub superseded: Vec<(u64, u64)>,
 }
 
 impl RecordSink for Outcome {
@@ -79,11 +83,24 @@ impl RecordSink for Outcome {
 }
 
 #[derive(Default)]
-struct Parked(Vec<(String, String)>);
+struct Watching {
+    parked: Vec<(String, String)>,
+    verdicts: Vec<Verdict>,
+    superseded: Vec<(u64, u64)>,
+}
 
-impl Observer for Parked {
+impl Observer for Watching {
     fn parked(&mut self, event: &ParkedEvent<'_>) -> Result<(), Error> {
-        self.0.push((event.reason.code().to_owned(), event.detail.to_owned()));
+        self.parked.push((event.reason.code().to_owned(), event.detail.to_owned()));
+        Ok(())
+    }
+
+    fn judged(&mut self, _batch: &Batch, verdicts: &[Verdict]) {
+        self.verdicts.extend_from_slice(verdicts);
+    }
+
+    fn superseded(&mut self, superseded: Superseded) -> Result<(), Error> {
+        self.superseded.push((superseded.parked, superseded.by));
         Ok(())
     }
 
@@ -130,7 +147,7 @@ pub fn run(document: &str, steps: &[Step], layout: Layout) -> Outcome {
     let mut engine = Engine::new(&plan, settings).unwrap();
     let decoder = Arc::new(plan.sources[0].decoder(&plan, Format::Ndjson, &[]));
     let mut outcome = Outcome::default();
-    let mut parked = Parked::default();
+    let mut watching = Watching::default();
     let first = steps.iter().map(|step| match step {
         Step::Events(at, _) | Step::Tick(at) | Step::Flush(at) => *at,
         Step::Open(at, _) | Step::Delete(at, _) | Step::Adopt(at, _) => *at,
@@ -150,7 +167,7 @@ pub fn run(document: &str, steps: &[Step], layout: Layout) -> Outcome {
                     shuffle(&mut lines, seed);
                 }
                 let mut source = Lines { lines, at: 0, per_block: layout.lines, decoder: Arc::clone(&decoder) };
-                engine.ingest(&mut source, *at, &mut outcome, &mut parked).unwrap();
+                engine.ingest(&mut source, *at, &mut outcome, &mut watching).unwrap();
             }
             Step::Tick(at) => engine.tick(*at, &mut outcome).unwrap(),
             Step::Flush(at) => engine.flush_open(*at, &mut outcome).unwrap(),
@@ -170,7 +187,8 @@ pub fn run(document: &str, steps: &[Step], layout: Layout) -> Outcome {
         }
     }
     outcome.tally = engine.totals().tally;
-    outcome.parked = parked.0;
+    let Watching { parked, verdicts, superseded } = watching;
+    (outcome.parked, outcome.verdicts, outcome.superseded) = (parked, verdicts, superseded);
     assert_ids_are_unique(&[outcome.records.as_slice(), &outcome.thresholds].concat());
     outcome
 }

@@ -1,9 +1,8 @@
 //! Conditions and expressions: one compiled form for both.
 //!
-//! The text of an expression is CEL (Common Expression Language), parsed by the `cel`
-//! crate. It is compiled once per pipeline version to a tree over the slots of a row
-//! and evaluated with exact decimals; a structured condition (`field`, `op`, `value`)
-//! compiles to the same tree.
+//! The text of an expression is CEL (Common Expression Language). It is compiled once per
+//! pipeline version to a tree over the slots of a row and evaluated with exact decimals; a
+//! structured condition (`field`, `op`, `value`) compiles to the same tree.
 //!
 //! What is decided here and differs from CEL over JSON:
 //! - every number is a decimal: there is no `int`, `uint`, `double`; `7 / 2` is 3.5;
@@ -17,6 +16,9 @@ mod compile;
 pub mod condition;
 mod evaluate;
 mod functions;
+mod lexer;
+mod parse;
+mod syntax;
 #[cfg(test)]
 mod tests;
 mod value;

@@ -48,5 +48,9 @@ pub const DOCUMENT_NODES_MAX: usize = 200_000;
 /// Characters of an expression: enough for a page of conditions.
 pub const EXPRESSION_CHARS_MAX: usize = 10_000;
 
+/// Levels of an expression, parentheses and operators in a row: what a thread's stack holds
+/// many times over. Alternatives (`||`, `&&`) in a row count as few.
+pub const EXPRESSION_DEPTH_MAX: usize = 200;
+
 const SECOND: i64 = 1_000_000_000;
 const DAY: i64 = 86_400 * SECOND;

@@ -77,6 +77,22 @@ fn values_are_exact() {
         ("[n, text, null]", "[10.4,\"Hej, \\\"du\\\"\",null]"),
         ("data.list", "[1,2]"),
         ("false && (1 / 0 > 1)", "false"),
+        ("1 + 2 * 3 - 4 / 2", "5"),
+        ("10 - 3 - 2", "5"),
+        ("-2 - -3", "1"),
+        ("!yes == false", "true"),
+        ("1 < 2 == true", "true"),
+        ("yes || no && no", "true"),
+        ("false ? 1 : true ? 2 : 3", "2"),
+        ("0x1F + 5u", "36"),
+        ("1.5e3 + .5 + 2E-2", "1500.52"),
+        ("0.123456789012345678", "0.123456789012345678"),
+        ("12345678901234567890.123456789012345678", "12345678901234567890.123456789012345678"),
+        ("'a\\'b' + \"\\x41\\u00f8\\101\" + r'\\d'", "a'bAøA\\d"),
+        ("\"\"\"two\nlines \"quoted\" \"\"\"", "two\nlines \"quoted\" "),
+        ("n // a comment\n + 1", "11.4"),
+        ("data.`API name`", "x"),
+        ("[1, 2,]", "[1,2]"),
         ("(1 / 0 > 1) || true", "true"),
     ] {
         assert_eq!(value(text), expected, "{text}");
@@ -97,13 +113,22 @@ fn what_has_no_answer_says_why() {
         ("yes ? 1 : text > 1", "1"),
         ("!n", "where true or false is needed"),
         ("[1].all(x, x > 0)", "does not compile: all, exists, map and filter over lists"),
-        ("{\"a\": 1}", "does not compile: an expression makes one value"),
+        ("{\"a\": 1}", "an expression makes one value"),
         ("data.list[0]", "does not compile: an index takes a name"),
         ("size()", "does not compile: `size` takes 1 to 1 values"),
         ("matches(text, n)", "does not compile: matches takes a pattern"),
         ("text.matches(\"(\")", "does not compile: not a regular expression"),
-        ("1 +", "does not compile: not an expression"),
-        ("", "does not compile: not an expression"),
+        ("1 +", "does not compile: not an expression: at 1:4: expected a value, found the end"),
+        ("", "does not compile: not an expression: at 1:1"),
+        ("n\n= u", "not an expression: at 2:1: `=` compares nothing; write `==`"),
+        ("n & u", "`&` is no operator; write `&&`"),
+        ("n u", "at 1:3: `u` after the end of the expression"),
+        ("(n", "at 1:3: expected `)`, found the end"),
+        ("12a", "`12a` is no number"),
+        ("\"open", "a text has no closing quote"),
+        ("\"\\q\"", "an escape sequence that does not exist"),
+        ("0.1234567890123456789", "0.1234567890123456789: "),
+        ("has(n > 1)", "has() takes a field"),
     ] {
         assert!(value(text).contains(complaint), "{text}: {}", value(text));
     }
@@ -142,4 +167,16 @@ fn structured_conditions_compare_typed_values() {
     let path = Path::parse("n").unwrap();
     assert!(Program::condition(&path, "in", &number("1"), &mut slots).is_err());
     assert!(Program::condition(&path, "contains", &number("1"), &mut slots).is_err());
+}
+
+#[test]
+fn long_chains_compile_and_deep_ones_are_refused() {
+    let alternatives = vec!["n == 1"; 900].join(" || ");
+    assert_eq!(value(&alternatives), "false");
+    let sum = vec!["1"; 150].join(" + ");
+    assert_eq!(value(&sum), "150");
+    for deep in [vec!["1"; 300].join(" + "), format!("{}n{}", "(".repeat(300), ")".repeat(300)), "!".repeat(300) + "yes"] {
+        assert!(value(&deep).contains("nested deeper than 200"), "{}", value(&deep));
+    }
+    assert!(value(&format!("n{}", ".a".repeat(300))).contains("nested deeper"));
 }

@@ -84,7 +84,7 @@ fn whatever_is_wrong_is_told_with_its_line_and_a_suggestion() {
             "'siez(data.status) > 1'",
             "operators[0].filter.when: unknown function `siez`; did you mean `size`?",
         ),
-        ("'data.status == \"ok\"'", "'data.n > 0.12345678901234567'", "write decimal(\"0.12345678901234567\")"),
+        ("'data.status == \"ok\"'", "'data.n > 0.1234567890123456789'", "at 1:10: 0.1234567890123456789: "),
         (
             "category: llm\n",
             "category: lmm\n",

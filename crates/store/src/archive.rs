@@ -22,6 +22,7 @@ mod event;
 mod examine;
 mod filter;
 mod finished;
+mod group;
 mod input;
 mod retention;
 mod scan;

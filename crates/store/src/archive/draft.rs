@@ -1,8 +1,7 @@
 //! A file being written.
 //!
-//! Events gather in columns, columns go to the Parquet writer in batches, and the writer
-//! compresses them page by page and holds a row group in memory until it is complete.
-//! Each of these is bounded by rows and by bytes, so that large events cost no more.
+//! Events gather in columns until there are enough for a row group, by rows or by bytes. The
+//! Parquet writer then encodes and compresses the row group, column by column.
 //!
 //! Parquet has checksums of pages, but neither this writer makes them nor do most readers
 //! ask. So every row group gets one of ours, in the file's metadata: where it ends and the
@@ -12,12 +11,11 @@
 use std::io::{self, Write};
 use std::sync::{Arc, OnceLock};
 
-use parquet::arrow::ArrowWriter;
-use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{BloomFilterPosition, EnabledStatistics, WriterProperties};
+use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::types::ColumnPath;
 
 use super::Settings;
@@ -33,10 +31,7 @@ pub(super) const FORMAT: &str = "1";
 /// Metadata: `end:crc32c` of each row group, separated by spaces.
 pub(super) const CHECKSUMS_KEY: &str = "flowmeter.checksums";
 
-/// Events handed to the Parquet writer at once.
-const BATCH_ROWS: usize = 4096;
-const BATCH_BYTES: usize = 2 << 20;
-/// A row group is closed early when it is as large, so that memory stays bounded.
+/// A row group is closed early when its events are as large, so that memory stays bounded.
 const ROW_GROUP_BYTES: usize = 64 << 20;
 /// To find one event a reader unpacks one page of raw events: small enough for that,
 /// large enough to compress.
@@ -51,7 +46,7 @@ pub(super) struct Draft {
     rows: u64,
     row_group_rows: usize,
     columns: Columns,
-    writer: ArrowWriter<Output>,
+    writer: SerializedFileWriter<Output>,
     fault: Arc<OnceLock<Error>>,
     checksums: Vec<String>,
 }
@@ -64,11 +59,11 @@ impl Draft {
         let fault = Arc::new(OnceLock::new());
         let output = Output { file, path: path.clone(), length: 0, checksum: 0, fault: Arc::clone(&fault) };
         let row_group_rows = usize::try_from(settings.row_group_rows.clamp(1, 1 << 24)).unwrap_or(1);
-        // What Arrow would add about itself no other reader needs.
-        let options = ArrowWriterOptions::new().with_properties(properties(row_group_rows)).with_skip_arrow_metadata(true);
-        let writer = ArrowWriter::try_new_with_options(output, Arc::clone(&SCHEMA), options);
+        let schema = SCHEMA.as_ref().map_err(|why| cause(&path, &fault, why))?;
+        let writer = SerializedFileWriter::new(output, Arc::clone(schema), Arc::new(properties(row_group_rows)));
         let writer = writer.map_err(|why| cause(&path, &fault, &why))?;
-        Ok(Draft { name, path, first, rows: 0, row_group_rows, columns: Columns::new(), writer, fault, checksums: Vec::new() })
+        let columns = Columns::default();
+        Ok(Draft { name, path, first, rows: 0, row_group_rows, columns, writer, fault, checksums: Vec::new() })
     }
 
     pub(super) fn name(&self) -> &str {
@@ -84,10 +79,10 @@ impl Draft {
         self.rows
     }
 
-    /// About how large the file would be. It depends on the events only, so that a
-    /// replay ends files at the same places.
+    /// Returns the bytes written, and those of the events that wait for their row group. It
+    /// depends on the events only, so that a replay ends files at the same places.
     pub(super) fn bytes(&self) -> u64 {
-        (self.writer.bytes_written() + self.writer.in_progress_size()) as u64
+        (self.writer.bytes_written() + self.columns.bytes()) as u64
     }
 
     /// Adds an event. After an error the draft is good for nothing.
@@ -95,20 +90,15 @@ impl Draft {
         let signed = |number: u64| i64::try_from(number).map_err(|_| Error::new(Kind::Bug, format!("{number} is out of range")));
         self.columns.push(signed(event.position)?, signed(event.line)?, event);
         self.rows += 1;
-        let group_rows = self.writer.in_progress_rows() + self.columns.rows();
-        if self.columns.rows() >= BATCH_ROWS || self.columns.bytes() >= BATCH_BYTES || group_rows >= self.row_group_rows {
-            self.write_batch()?;
-        }
-        if self.writer.in_progress_rows() >= self.row_group_rows || self.writer.in_progress_size() >= ROW_GROUP_BYTES {
-            self.close_row_group()?;
+        if self.columns.rows() >= self.row_group_rows || self.columns.bytes() >= ROW_GROUP_BYTES {
+            self.write_row_group()?;
         }
         Ok(())
     }
 
     /// Ends the file and makes its contents durable, still under the unfinished name.
     pub(super) fn seal(mut self) -> Result<Finished, Error> {
-        self.write_batch()?;
-        self.close_row_group()?;
+        self.write_row_group()?;
         self.writer.append_key_value_metadata(KeyValue::new(CHECKSUMS_KEY.to_owned(), self.checksums.join(" ")));
         let output = self.writer.into_inner().map_err(|why| cause(&self.path, &self.fault, &why))?;
         let Output { mut file, length, checksum, .. } = output;
@@ -116,23 +106,27 @@ impl Draft {
         Ok(Finished { first: self.first, last: self.first + self.rows - 1, checksum, bytes: length })
     }
 
-    fn write_batch(&mut self) -> Result<(), Error> {
+    fn write_row_group(&mut self) -> Result<(), Error> {
         if self.columns.rows() == 0 {
             return Ok(());
         }
-        let batch = self.columns.take().map_err(ParquetError::from);
-        batch.and_then(|batch| self.writer.write(&batch)).map_err(|why| cause(&self.path, &self.fault, &why))
-    }
-
-    fn close_row_group(&mut self) -> Result<(), Error> {
-        if self.writer.in_progress_rows() == 0 {
-            return Ok(());
-        }
-        let flushed = self.writer.flush().and_then(|()| self.writer.sync().map_err(ParquetError::from));
-        flushed.map_err(|why| cause(&self.path, &self.fault, &why))?;
+        self.encode().map_err(|why| cause(&self.path, &self.fault, &why))?;
         let output = self.writer.inner_mut();
         self.checksums.push(format!("{}:{:08x}", output.length, std::mem::take(&mut output.checksum)));
         Ok(())
+    }
+
+    fn encode(&mut self) -> Result<(), ParquetError> {
+        let mut group = self.writer.next_row_group()?;
+        let mut column = 0;
+        while let Some(mut writer) = group.next_column()? {
+            self.columns.write(column, &mut writer)?;
+            writer.close()?;
+            column += 1;
+        }
+        group.close()?;
+        self.columns.clear();
+        Ok(self.writer.flush()?)
     }
 }
 

@@ -2,12 +2,12 @@
 
 use std::ops::Range;
 
-use arrow_array::{Array, BooleanArray, RecordBatch};
 use parquet::file::metadata::{ColumnChunkMetaData, RowGroupMetaData};
 use parquet::file::statistics::Statistics;
 
 use super::columns;
 use super::event::ArchivedEvent;
+use super::group::Cells;
 
 /// What an event must be; `None` asks for nothing. Ranges are half-open; times are in
 /// nanoseconds since 1970, UTC.
@@ -67,22 +67,13 @@ impl Filter {
         self.ranges().map(|(name, _)| name).chain(self.texts().map(|(name, _)| name)).collect()
     }
 
-    /// Which rows of a batch of these columns are wanted.
-    pub(super) fn choose(&self, batch: &RecordBatch) -> BooleanArray {
-        let mut wanted = vec![true; batch.num_rows()];
-        for (name, range) in self.ranges() {
-            let number = columns::numbers(batch, name);
-            for (row, wanted) in wanted.iter_mut().enumerate() {
-                *wanted &= number.as_ref().and_then(|number| number(row)).is_some_and(|number| range.contains(&number));
-            }
-        }
-        for (name, text) in self.texts() {
-            let strings = columns::strings(batch, name);
-            for (row, wanted) in wanted.iter_mut().enumerate() {
-                *wanted &= strings.is_some_and(|strings| strings.is_valid(row) && strings.value(row) == text);
-            }
-        }
-        wanted.into()
+    /// Whether an event is wanted, as far as one of its columns says.
+    pub(super) fn takes_cell(&self, name: &str, cells: &Cells, row: usize) -> bool {
+        let number = || cells.number(row);
+        let range = self.ranges().find(|(column, _)| *column == name);
+        let text = self.texts().find(|(column, _)| *column == name);
+        range.is_none_or(|(_, range)| number().is_some_and(|number| range.contains(&number)))
+            && text.is_none_or(|(_, text)| cells.bytes(row) == Some(text.as_bytes()))
     }
 
     fn ranges(&self) -> impl Iterator<Item = (&'static str, Range<i64>)> {

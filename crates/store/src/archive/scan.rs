@@ -11,15 +11,8 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::vec;
 
-use arrow_array::RecordBatch;
-use arrow_schema::ArrowError;
-use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{
-    ArrowPredicateFn, ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
-    RowFilter,
-};
 use parquet::bloom_filter::Sbbf;
-use parquet::file::metadata::{PageIndexPolicy, RowGroupMetaData};
+use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader, RowGroupMetaData};
 use parquet::file::reader::Length;
 
 use super::columns::{self, ID};
@@ -27,14 +20,10 @@ use super::draft::{CHECKSUMS_KEY, FORMAT, FORMAT_KEY};
 use super::event::Row;
 use super::filter::{Filter, chunk};
 use super::finished::{self, Finished};
+use super::group::Group;
 use super::input::Input;
 use crate::disk::Disk;
 use crate::{Error, Kind};
-
-/// Rows unpacked at once. Few, because an event may be large.
-const BATCH_ROWS: usize = 256;
-/// What the Parquet reader may keep of the columns asked about, to use them again.
-const KEPT_BYTES: usize = 8 << 20;
 
 /// Reads the finished files of an archive, as they are now; a file that retention takes
 /// away meanwhile is passed over. Needs no archive open.
@@ -67,7 +56,7 @@ pub struct Scan {
 struct Reading {
     open: Open,
     groups: Range<usize>,
-    batches: Option<ParquetRecordBatchReader>,
+    group: Option<Group>,
 }
 
 impl Iterator for Scan {
@@ -99,15 +88,16 @@ impl Scan {
             self.reading = self.open(&file)?;
             return Ok(true);
         };
-        if let Some(batches) = &mut reading.batches {
-            match batches.next() {
-                Some(batch) => self.rows = reading.open.rows(batch)?.into_iter(),
-                None => reading.batches = None,
+        if let Some(group) = &mut reading.group {
+            let rows = reading.open.rows(group)?;
+            if rows.is_empty() {
+                reading.group = None;
             }
+            self.rows = rows.into_iter();
             return Ok(true);
         }
         match reading.groups.next() {
-            Some(group) => reading.batches = reading.open.read(group, &self.filter)?,
+            Some(group) => reading.group = reading.open.read(group, &self.filter)?,
             None => self.reading = None,
         }
         Ok(true)
@@ -120,7 +110,7 @@ impl Scan {
             open => open?,
         };
         let groups = 0..open.groups().len();
-        Ok(Some(Reading { open, groups, batches: None }))
+        Ok(Some(Reading { open, groups, group: None }))
     }
 
     /// Whether retention has removed a file since the scan began.
@@ -134,7 +124,7 @@ impl Scan {
 pub(super) struct Open {
     file: Finished,
     input: Input,
-    metadata: ArrowReaderMetadata,
+    metadata: ParquetMetaData,
     /// Where row groups end, and their sums.
     checksums: Vec<(u64, u32)>,
 }
@@ -142,16 +132,19 @@ pub(super) struct Open {
 impl Open {
     pub(super) fn new(disk: &dyn Disk, path: &str, file: &Finished) -> Result<Open, Error> {
         let input = Input::open(disk, path).map_err(|why| Error::io(path, &why))?;
-        let load = |options| ArrowReaderMetadata::load(&input, options).map_err(|why| input.cause(why));
-        let metadata = load(ArrowReaderOptions::new())?;
-        let footer = metadata.metadata().file_metadata();
+        let load = |index: PageIndexPolicy| {
+            let reader = ParquetMetaDataReader::new().with_offset_index_policy(index);
+            reader.parse_and_finish(&input).map_err(|why| input.cause(why))
+        };
+        let metadata = load(PageIndexPolicy::Skip)?;
+        let footer = metadata.file_metadata();
         let entry = |key: &str| footer.key_value_metadata()?.iter().find(|entry| entry.key == key)?.value.clone();
         match entry(FORMAT_KEY).as_deref() {
             Some(FORMAT) => {}
             Some(other) => return Err(Error::new(Kind::Format, format!("{path}: format {other}, not {FORMAT}"))),
             None => return Err(Error::corrupt(path, "has no format")),
         }
-        if !columns::are_columns_of(metadata.schema()) {
+        if !columns::are_columns_of(footer.schema_descr()) {
             return Err(Error::corrupt(path, "has other columns"));
         }
         if u64::try_from(footer.num_rows()).ok() != Some(file.rows()) {
@@ -161,7 +154,7 @@ impl Open {
             ));
         }
         let checksums = entry(CHECKSUMS_KEY).and_then(|sums| parse_checksums(&sums)).unwrap_or_default();
-        if checksums.len() != metadata.metadata().num_row_groups() {
+        if checksums.len() != metadata.num_row_groups() {
             return Err(Error::corrupt(path, "has not a checksum for each row group"));
         }
         let end = checksums.last().map_or(0, |(end, _)| *end);
@@ -169,35 +162,27 @@ impl Open {
             return Err(input.cause("what follows its row groups is not what was written"));
         }
         // Where pages lie is needed to read single ones. It is trusted only now.
-        let metadata = load(ArrowReaderOptions::new().with_offset_index_policy(PageIndexPolicy::Optional))?;
+        let metadata = load(PageIndexPolicy::Optional)?;
         Ok(Open { file: file.clone(), input, metadata, checksums })
     }
 
     pub(super) fn groups(&self) -> impl ExactSizeIterator<Item = &RowGroupMetaData> {
-        self.metadata.metadata().row_groups().iter()
+        self.metadata.row_groups().iter()
     }
 
     /// The wanted rows of a row group; `None` where it can have none.
-    fn read(&self, group: usize, filter: &Filter) -> Result<Option<ParquetRecordBatchReader>, Error> {
-        let metadata = self.metadata.metadata().row_group(group);
+    fn read(&self, group: usize, filter: &Filter) -> Result<Option<Group>, Error> {
+        let metadata = self.metadata.row_group(group);
         if !filter.may_be_in(metadata) || !self.may_have_id(metadata, filter)? {
             return Ok(None);
         }
         self.verify(group)?;
-        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(self.input.clone(), self.metadata.clone());
-        let mut builder = builder.with_row_groups(vec![group]).with_batch_size(BATCH_ROWS);
-        let asked = filter.columns();
-        if !asked.is_empty() {
-            let mask = ProjectionMask::columns(builder.parquet_schema(), asked);
-            let filter = filter.clone();
-            let predicate = ArrowPredicateFn::new(mask, move |batch| Ok(filter.choose(&batch)));
-            builder = builder.with_row_filter(RowFilter::new(vec![Box::new(predicate)]));
-        }
-        builder.with_max_predicate_cache_size(KEPT_BYTES).build().map(Some).map_err(|why| self.input.cause(why))
+        let chosen = Group::choose(&self.input, &self.metadata, group, filter);
+        chosen.map(Some).map_err(|why| self.input.cause(why))
     }
 
-    fn rows(&self, batch: Result<RecordBatch, ArrowError>) -> Result<Vec<Row>, Error> {
-        let rows = columns::rows(&batch.map_err(|why| self.input.cause(why))?);
+    fn rows(&self, group: &mut Group) -> Result<Vec<Row>, Error> {
+        let rows = group.next_rows().map_err(|why| self.input.cause(why))?;
         match rows.iter().find(|row| !(self.file.first..=self.file.last).contains(&row.position)) {
             Some(row) => Err(self.input.cause(format_args!("holds position {}", row.position))),
             None => Ok(rows),

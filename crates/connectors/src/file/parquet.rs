@@ -1,9 +1,12 @@
 //! Parquet files: the columns a pipeline reads, as JSON objects, one a line.
 //!
-//! [`cells`] says how each type is written. The objects stay in the block, so that a
-//! parked event can be shown, corrected and explained as any other.
+//! [`kind`] says how each type is written. The objects stay in the block, so that a parked event
+//! can be shown, corrected and explained as any other.
 
-mod cells;
+mod arrow;
+mod field;
+mod kind;
+mod leaf;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -12,28 +15,34 @@ mod times;
 use std::fs::File;
 use std::sync::Arc;
 
-use arrow_array::RecordBatch;
-use arrow_schema::Schema;
 use flowmeter_core::event::Block;
 use flowmeter_core::pipeline::IdRule;
 use flowmeter_core::plan::Plan;
 use flowmeter_engine::{Error, Kind};
-use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 use parquet::errors::ParquetError;
+use parquet::file::reader::FileReader;
+use parquet::file::serialized_reader::SerializedFileReader;
 
 use super::open::Progress;
 use super::{BLOCK_BYTES, Cutter};
-use cells::{Cells, append_object};
+use field::{Builder, Field};
+use leaf::Leaf;
 
 /// Rows decoded at once.
 const ROWS: usize = 2048;
 
 pub(super) struct Rows {
-    reader: ParquetRecordBatchReader,
+    reader: SerializedFileReader<File>,
+    /// Columns of the file, those that are not read among them.
+    leaves: Vec<Leaf>,
+    /// The fields to read, with their names as JSON.
+    fields: Vec<(Vec<u8>, Field)>,
     name: String,
-    /// The rows that were decoded, and how many of them were taken.
-    batch: Option<(RecordBatch, usize)>,
+    next_group: usize,
+    /// Rows of the group that were not decoded.
+    undecoded: usize,
+    /// Rows that were decoded and not taken.
+    decoded: usize,
     row: u64,
     bytes_per_row: f64,
     progress: Arc<Progress>,
@@ -45,50 +54,98 @@ impl Rows {
         let file = File::open(path).map_err(|why| Error::io(path, &why))?;
         let bytes = file.metadata().map(|meta| meta.len()).unwrap_or_default();
         let corrupt = |why: ParquetError| Error::new(Kind::Corrupt, format!("{path}: not a Parquet file: {why}"));
-        let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(corrupt)?;
-        let rows = builder.metadata().file_metadata().num_rows().max(1);
-        let roots = wanted(builder.schema(), plan);
-        check(path, builder.schema(), &roots)?;
-        times::check(path, builder.schema(), plan, source)?;
-        let mask = ProjectionMask::roots(builder.parquet_schema(), roots);
-        let reader = builder.with_projection(mask).with_batch_size(ROWS).build().map_err(corrupt)?;
+        let reader = SerializedFileReader::new(file).map_err(corrupt)?;
+        let footer = reader.metadata().file_metadata();
+        let rows = footer.num_rows().max(1);
+        let entries = footer.key_value_metadata().map(Vec::as_slice).unwrap_or_default();
+        let schema = entries.iter().find(|entry| entry.key == arrow::KEY).and_then(|entry| entry.value.as_deref());
+        let mut durations = schema.map(arrow::durations).unwrap_or_default();
+        if durations.len() != footer.schema_descr().num_columns() {
+            durations.clear();
+        }
+        let mut builder = Builder::new(&durations);
+        let roots = footer.schema().get_fields().iter().map(|field| (field.name().to_owned(), builder.root(field)));
+        let roots: Vec<(String, Result<Field, String>)> = roots.collect();
+        let mut leaves = builder.leaves;
+        let mut fields = Vec::new();
+        for (name, field) in roots.into_iter().filter(|(name, _)| is_wanted(name, plan)) {
+            fields.push(field.map_err(|kind| {
+                let message = format!("{path}: the column `{name}` is of type {kind}, which cannot be read");
+                Error::new(Kind::Invalid, format!("{message}; write the file with another type, or do not name the column"))
+            })?);
+        }
+        times::check(path, &fields, &leaves, plan, source)?;
+        leaves.shrink_to_fit();
         Ok(Rows {
-            reader,
+            leaves,
+            fields: fields.into_iter().map(|field| (field::key(&field.name), field)).collect(),
             name: path.to_owned(),
-            batch: None,
+            next_group: 0,
+            undecoded: 0,
+            decoded: 0,
             row: 1,
             bytes_per_row: bytes as f64 / rows as f64,
             progress: Arc::clone(progress),
+            reader,
         })
     }
 
     /// Decodes rows until there are some that were not taken; says no at the end.
     fn more(&mut self) -> Result<bool, Error> {
-        while self.batch.as_ref().is_none_or(|(batch, taken)| *taken >= batch.num_rows()) {
-            let Some(batch) = self.reader.next() else { return Ok(false) };
+        while self.decoded == 0 {
+            let decoded = if self.undecoded > 0 { self.decode().map(|()| true) } else { self.begin_group() };
             let corrupt = |why| Error::new(Kind::Corrupt, format!("{}: {why}", self.name));
-            self.batch = Some((batch.map_err(corrupt)?, 0));
+            if !decoded.map_err(corrupt)? {
+                return Ok(false);
+            }
         }
         Ok(true)
     }
-}
 
-/// The columns to read: those the pipeline names. Identity by content needs every one.
-fn wanted(schema: &Schema, plan: &Plan) -> Vec<usize> {
-    let by_content = plan.sources.iter().any(|source| matches!(source.id_rule, Some((IdRule::Content, ..))));
-    let is_named = |name: &str| plan.paths.iter().any(|path| &*path.names()[0] == name);
-    let roots = schema.fields().iter().enumerate();
-    roots.filter(|(_, field)| by_content || is_named(field.name())).map(|(at, _)| at).collect()
-}
-
-fn check(path: &str, schema: &Schema, roots: &[usize]) -> Result<(), Error> {
-    for field in roots.iter().map(|at| schema.field(*at)) {
-        cells::check(field).map_err(|kind| {
-            let message = format!("{path}: the column `{}` is of type {kind}, which cannot be read", field.name());
-            Error::new(Kind::Invalid, format!("{message}; write the file with another type, or do not name the column"))
-        })?;
+    /// Goes on with the next row group; says no at the end.
+    fn begin_group(&mut self) -> Result<bool, ParquetError> {
+        if self.next_group == self.reader.num_row_groups() {
+            return Ok(false);
+        }
+        let group = self.reader.get_row_group(self.next_group)?;
+        self.next_group += 1;
+        self.undecoded = usize::try_from(group.metadata().num_rows())?;
+        for (_, field) in &self.fields {
+            for leaf in field.leaves() {
+                self.leaves[leaf].begin(group.get_column_reader(leaf)?);
+            }
+        }
+        Ok(true)
     }
-    Ok(())
+
+    fn decode(&mut self) -> Result<(), ParquetError> {
+        let rows = self.undecoded.min(ROWS);
+        for (_, field) in &self.fields {
+            self.leaves[field.leaves()].iter_mut().try_for_each(|leaf| leaf.read(rows))?;
+        }
+        self.undecoded -= rows;
+        self.decoded = rows;
+        Ok(())
+    }
+}
+
+/// Whether a column is read: the pipeline names it, or an event's identity is its content.
+fn is_wanted(column: &str, plan: &Plan) -> bool {
+    let by_content = plan.sources.iter().any(|source| matches!(source.id_rule, Some((IdRule::Content, ..))));
+    by_content || plan.paths.iter().any(|path| &*path.names()[0] == column)
+}
+
+/// Appends an object of the fields' values of the next row.
+fn append_object(fields: &[(Vec<u8>, Field)], leaves: &mut [Leaf], out: &mut Vec<u8>) {
+    out.push(b'{');
+    for (place, (key, field)) in fields.iter().enumerate() {
+        if place > 0 {
+            out.push(b',');
+        }
+        out.extend_from_slice(key);
+        field.append(leaves, out);
+    }
+    out.push(b'}');
 }
 
 impl Cutter for Rows {
@@ -96,23 +153,16 @@ impl Cutter for Rows {
         if !self.more()? {
             return Ok(false);
         }
-        let Some((batch, taken)) = &mut self.batch else { return Ok(false) };
-        let schema = batch.schema();
-        let columns = schema.fields().iter().zip(batch.columns());
-        let member =
-            |(field, column): (&Arc<arrow_schema::Field>, _)| Ok((cells::name(field), Cells::new(field, AsRef::as_ref(column))?));
-        let members: Result<Vec<(Vec<u8>, Cells<'_>)>, String> = columns.map(member).collect();
-        let members = members.map_err(|kind| Error::new(Kind::Invalid, format!("{}: {kind} cannot be read", self.name)))?;
-        let (out, first) = (block.open(), *taken);
-        while *taken < batch.num_rows() && out.len() < BLOCK_BYTES {
+        let (out, decoded) = (block.open(), self.decoded);
+        while self.decoded > 0 && out.len() < BLOCK_BYTES {
             let start = out.len();
-            append_object(&members, *taken, out);
+            append_object(&self.fields, &mut self.leaves, out);
             // Its beginning is enough to refuse an event that is too long.
             out.truncate(start + bytes_max + 1);
             out.push(b'\n');
-            *taken += 1;
+            self.decoded -= 1;
         }
-        let rows = (*taken - first) as u64;
+        let rows = (decoded - self.decoded) as u64;
         block.seal();
         block.first_line = self.row;
         self.row += rows;

@@ -1,31 +1,35 @@
 //! Records as the typed columns of a Parquet file: readers can add numbers and compare times
 //! without a cast, and no digit of a value is lost.
 //!
-//! [`TYPES`] says what each column is; `cell` makes a record's values, `arrays` makes
-//! columns of them and takes them apart again.
+//! [`TYPES`] says what each column is; `cell` makes a record's values, `leaves` makes columns of
+//! them, and `back` reads them again.
 
-mod arrays;
+mod back;
 mod cell;
+mod leaves;
 #[cfg(test)]
 mod tests;
 
 use std::io::Write;
 use std::sync::Arc;
 
-use arrow_array::{ArrayRef, RecordBatch};
-use arrow_schema::{Field, Schema};
 use bytes::Bytes;
 use flowmeter_engine::{Error, Kind};
-use parquet::arrow::ArrowWriter;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::basic::{Compression, ZstdLevel};
+use parquet::errors::ParquetError;
 use parquet::file::properties::WriterProperties;
+use parquet::file::reader::FileReader;
+use parquet::file::serialized_reader::SerializedFileReader;
+use parquet::file::writer::SerializedFileWriter;
+use parquet::schema::parser::parse_message_type;
 
 use super::format::COLUMNS;
 use cell::{Cell, cells};
+use leaves::Leaf;
 
-/// Rows gathered before they are written.
-const ROWS: usize = 8192;
+/// Records of a row group: some 20 MiB in memory while they gather, and few enough groups in a
+/// file of millions.
+const ROWS: usize = 65_536;
 
 /// The type of a column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,14 +82,10 @@ const TYPES: [Type; COLUMNS.len()] = [
 
 /// Writes records as columns.
 pub(super) struct Writer<W: Write + Send> {
-    writer: ArrowWriter<W>,
-    schema: Arc<Schema>,
-    rows: Vec<Vec<Cell>>,
-}
-
-fn schema() -> Arc<Schema> {
-    let field = |(name, column): (&&str, &Type)| Field::new(*name, arrays::data_type(*column), true);
-    Arc::new(Schema::new(COLUMNS.iter().zip(&TYPES).map(field).collect::<Vec<_>>()))
+    writer: SerializedFileWriter<W>,
+    /// By column.
+    leaves: Vec<Vec<Leaf>>,
+    rows: usize,
 }
 
 fn wrong(why: impl std::fmt::Display) -> Error {
@@ -95,33 +95,43 @@ fn wrong(why: impl std::fmt::Display) -> Error {
 impl<W: Write + Send> Writer<W> {
     /// Begins a file.
     pub(super) fn new(sink: W) -> Result<Writer<W>, Error> {
-        let schema = schema();
+        let fields = COLUMNS.iter().zip(&TYPES).map(|(name, column)| leaves::schema_of(name, *column));
+        let schema = format!("message record {{ {} }}", fields.collect::<Vec<_>>().join(" "));
+        let schema = Arc::new(parse_message_type(&schema).map_err(wrong)?);
         let level = ZstdLevel::try_new(1).map_err(wrong)?;
         let properties = WriterProperties::builder()
             .set_compression(Compression::ZSTD(level))
             .set_created_by(concat!("flowmeter ", env!("CARGO_PKG_VERSION")).to_owned())
             .build();
-        let writer = ArrowWriter::try_new(sink, Arc::clone(&schema), Some(properties)).map_err(wrong)?;
-        Ok(Writer { writer, schema, rows: Vec::new() })
+        let writer = SerializedFileWriter::new(sink, schema, Arc::new(properties)).map_err(wrong)?;
+        Ok(Writer { writer, leaves: TYPES.iter().map(|column| leaves::leaves_of(*column)).collect(), rows: 0 })
     }
 
     /// Takes a record.
     pub(super) fn push(&mut self, json: &[u8]) -> Result<(), Error> {
-        self.rows.push(cells(json)?);
-        if self.rows.len() >= ROWS { self.write() } else { Ok(()) }
+        let cells = cells(json)?;
+        self.leaves.iter_mut().zip(&cells).for_each(|(leaves, cell)| leaves::push(leaves, cell));
+        self.rows += 1;
+        if self.rows >= ROWS { self.write_row_group().map_err(wrong) } else { Ok(()) }
     }
 
-    fn write(&mut self) -> Result<(), Error> {
-        let column = |(at, column): (usize, &Type)| arrays::build(*column, self.rows.iter().map(|row| &row[at]));
-        let columns: Vec<ArrayRef> = TYPES.iter().enumerate().map(column).collect();
-        let batch = RecordBatch::try_new(Arc::clone(&self.schema), columns).map_err(wrong)?;
-        self.rows.clear();
-        self.writer.write(&batch).map_err(wrong)
+    fn write_row_group(&mut self) -> Result<(), ParquetError> {
+        if self.rows == 0 {
+            return Ok(());
+        }
+        self.rows = 0;
+        let mut group = self.writer.next_row_group()?;
+        for leaf in self.leaves.iter_mut().flatten() {
+            let Some(mut column) = group.next_column()? else { break };
+            leaf.write(&mut column)?;
+            column.close()?;
+        }
+        group.close().map(drop)
     }
 
     /// Ends the file.
     pub(super) fn finish(mut self) -> Result<W, Error> {
-        self.write()?;
+        self.write_row_group().map_err(wrong)?;
         self.writer.into_inner().map_err(wrong)
     }
 }
@@ -134,14 +144,17 @@ pub(super) fn row(json: &[u8]) -> Result<Vec<String>, Error> {
 /// The rows of a file that [`Writer`] wrote, in the form of [`row`]. Files of an earlier
 /// version, whose columns are all text, are read as well.
 pub(super) fn read(bytes: Vec<u8>) -> Result<Vec<Vec<String>>, Error> {
-    let reader = ParquetRecordBatchReaderBuilder::try_new(Bytes::from(bytes)).and_then(ParquetRecordBatchReaderBuilder::build);
+    let reader = SerializedFileReader::new(Bytes::from(bytes)).map_err(wrong)?;
+    let other = || Error::new(Kind::Corrupt, "a Parquet file with other columns than records have");
     let mut rows = Vec::new();
-    for batch in reader.map_err(wrong)? {
-        let batch = batch.map_err(wrong)?;
-        let columns = COLUMNS.iter().zip(&TYPES).map(|(name, column)| arrays::take(*column, batch.column_by_name(name)?));
-        let columns: Option<Vec<Vec<Cell>>> = columns.collect();
-        let columns = columns.ok_or_else(|| Error::new(Kind::Corrupt, "a Parquet file with other columns than records have"))?;
-        rows.extend((0..batch.num_rows()).map(|at| columns.iter().map(|column| column[at].text()).collect()));
+    for row in reader.get_row_iter(None).map_err(wrong)? {
+        let row = row.map_err(wrong)?;
+        let cell = |(name, column): (&&str, &Type)| {
+            let (_, field) = row.get_column_iter().find(|(known, _)| known == name)?;
+            back::cell(*column, field)
+        };
+        let cells: Option<Vec<Cell>> = COLUMNS.iter().zip(&TYPES).map(cell).collect();
+        rows.push(cells.ok_or_else(other)?.iter().map(Cell::text).collect());
     }
     Ok(rows)
 }

@@ -71,6 +71,48 @@ pub(super) fn scaled(unscaled: &str, scale: i32, out: &mut Vec<u8>) {
     }
 }
 
+/// Returns the decimal text of a signed integer of any length, the highest byte first.
+pub(super) fn big_integer(bytes: &[u8]) -> String {
+    const DIGITS: u64 = 1_000_000_000;
+    let is_negative = bytes.first().is_some_and(|byte| byte >> 7 == 1);
+    let mut magnitude: Vec<u8> = bytes.to_vec();
+    if is_negative {
+        let mut carry = true;
+        for byte in magnitude.iter_mut().rev() {
+            let (negated, is_over) = (!*byte).overflowing_add(u8::from(carry));
+            (*byte, carry) = (negated, is_over);
+        }
+    }
+    // Nine digits at a time, the lowest first.
+    let mut parts = Vec::new();
+    while magnitude.iter().any(|byte| *byte != 0) {
+        let mut rest = 0;
+        for byte in &mut magnitude {
+            let value = rest << 8 | u64::from(*byte);
+            *byte = (value / DIGITS) as u8;
+            rest = value % DIGITS;
+        }
+        parts.push(rest);
+    }
+    let mut text = if is_negative { "-".to_owned() } else { String::new() };
+    text += &parts.pop().unwrap_or(0).to_string();
+    parts.iter().rev().for_each(|part| text += &format!("{part:09}"));
+    text
+}
+
+/// Returns a float of 16 bits as one of 32, which holds every one of them.
+pub(super) fn half(bits: u16) -> f32 {
+    let sign = u32::from(bits >> 15) << 31;
+    let (exponent, fraction) = (u32::from(bits >> 10 & 0x1f), u32::from(bits & 0x3ff));
+    let magnitude = match exponent {
+        // Below the smallest ordinary number, in steps of 2⁻²⁴.
+        0 => (fraction as f32 / 16_777_216.0).to_bits(),
+        0x1f => 0x7f80_0000 | fraction << 13,
+        _ => (exponent + 112) << 23 | fraction << 13,
+    };
+    f32::from_bits(sign | magnitude)
+}
+
 /// Appends bytes as lower-case hexadecimal digits.
 pub(super) fn hex(bytes: &[u8], out: &mut Vec<u8>) {
     bytes.iter().for_each(|byte| put(out, format_args!("{byte:02x}")));
@@ -130,6 +172,34 @@ mod tests {
         // The ends of the range are text too, however far away they are.
         text(|out| date_time(i64::MIN, 1, out));
         text(|out| date_time(i64::MAX, 1, out));
+    }
+
+    #[test]
+    fn integers_of_any_length_keep_every_digit() {
+        let long = i128::MAX.to_be_bytes();
+        for (bytes, expected) in [
+            (&[][..], "0".to_owned()),
+            (&[0], "0".to_owned()),
+            (&[0xff], "-1".to_owned()),
+            (&[0x80], "-128".to_owned()),
+            (&[0x7f, 0xff], "32767".to_owned()),
+            (&[0, 0, 0, 1, 0, 0, 0, 0], "4294967296".to_owned()),
+            (&long, i128::MAX.to_string()),
+            (&i128::MIN.to_be_bytes(), i128::MIN.to_string()),
+            (&[0x3b, 0x9a, 0xca, 0x00], "1000000000".to_owned()),
+        ] {
+            assert_eq!(big_integer(bytes), expected);
+        }
+    }
+
+    #[test]
+    fn short_floats_are_the_same_numbers() {
+        let pairs = [(0x0000, 0.0), (0x8000, -0.0), (0x3c00, 1.0), (0xc000, -2.0), (0x3555, 0.33325195), (0x7bff, 65504.0)];
+        for (bits, expected) in pairs {
+            assert_eq!(half(bits).to_bits(), f32::to_bits(expected), "{bits:x}");
+        }
+        assert_eq!(half(0x0001), 2f32.powi(-24));
+        assert!(half(0x7e00).is_nan() && half(0xfc00) == f32::NEG_INFINITY);
     }
 
     #[test]

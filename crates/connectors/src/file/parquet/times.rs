@@ -4,18 +4,21 @@
 //! was read from. Found when the file is opened, that is one message; found event by
 //! event, it would be as many parked events as the file has rows.
 
-use arrow_schema::{DataType, Schema, TimeUnit};
 use flowmeter_core::event::Path;
 use flowmeter_core::operator::{Operator, Step};
 use flowmeter_core::plan::{Plan, TimeField};
 use flowmeter_core::time::{Clue, TimeFormat};
-use flowmeter_engine::{Error, Kind};
+use flowmeter_engine::{Error, Kind as ErrorKind};
+
+use super::field::Field;
+use super::kind::Kind;
+use super::leaf::Leaf;
 
 /// Checks every column that the pipeline reads a time from.
 ///
 /// # Errors
 /// No value of a column's type could be read: which column, and what to write instead.
-pub(super) fn check(file: &str, schema: &Schema, plan: &Plan, source: usize) -> Result<(), Error> {
+pub(super) fn check(file: &str, fields: &[Field], leaves: &[Leaf], plan: &Plan, source: usize) -> Result<(), Error> {
     let stamped = plan.sources[source].time.as_ref();
     let asked = stamped.map(|(field, _)| field).into_iter().chain(times_of_operators(plan));
     for (slot, format) in asked.flat_map(|field| field.slots.iter().map(|slot| (*slot, &field.format))) {
@@ -25,11 +28,11 @@ pub(super) fn check(file: &str, schema: &Schema, plan: &Plan, source: usize) -> 
             continue;
         }
         let path = &plan.paths[usize::from(slot)];
-        let Some(column) = column(schema, path) else { continue };
+        let Some(column) = column(fields, leaves, path) else { continue };
         let Some((samples, clue)) = samples(column) else { continue };
         if !samples.iter().any(|sample| format.parse(sample.as_bytes(), clue).is_some()) {
             let message = format!("{file}: the time `{path}` is a column of {}", advice(column, path, format));
-            return Err(Error::new(Kind::Invalid, message));
+            return Err(Error::new(ErrorKind::Invalid, message));
         }
     }
     Ok(())
@@ -54,44 +57,34 @@ fn is_changed(plan: &Plan, slot: u16) -> bool {
     })
 }
 
-/// The type of the column a path leads to.
-fn column<'s>(schema: &'s Schema, path: &Path) -> Option<&'s DataType> {
+/// Returns the kind of the column a path leads to.
+fn column(fields: &[Field], leaves: &[Leaf], path: &Path) -> Option<Kind> {
     let (first, rest) = path.names().split_first()?;
-    let mut found = schema.field_with_name(first).ok()?.data_type();
-    for name in rest {
-        let DataType::Struct(fields) = found else { return None };
-        found = fields.find(name)?.1.data_type();
-    }
-    Some(found)
+    fields.iter().find(|field| *field.name == **first)?.at(rest)?.kind(leaves)
 }
 
-/// Returns an example value of a column type; `None` if it holds any text.
-fn samples(column: &DataType) -> Option<(&'static [&'static str], Clue)> {
+/// Returns example values of a kind; `None` if it holds any text.
+fn samples(column: Kind) -> Option<(&'static [&'static str], Clue)> {
     Some(match column {
-        DataType::Timestamp(_, Some(_)) => (&["2020-02-29T01:02:03Z", "2020-02-29T01:02:03.004Z"], Clue::Text),
-        DataType::Timestamp(_, None) => (&["2020-02-29T01:02:03", "2020-02-29T01:02:03.004"], Clue::Text),
-        DataType::Date32 | DataType::Date64 => (&["2020-02-29"], Clue::Text),
-        DataType::Time32(_) | DataType::Time64(_) => (&["01:02:03", "01:02:03.004"], Clue::Text),
-        DataType::Boolean => (&["true"], Clue::Text),
-        column if column.is_numeric() => (&["1"], Clue::Number),
-        _ => return None,
+        Kind::Instant { has_zone: true, .. } => (&["2020-02-29T01:02:03Z", "2020-02-29T01:02:03.004Z"], Clue::Text),
+        Kind::Instant { has_zone: false, .. } => (&["2020-02-29T01:02:03", "2020-02-29T01:02:03.004"], Clue::Text),
+        Kind::Date => (&["2020-02-29"], Clue::Text),
+        Kind::Clock { .. } => (&["01:02:03", "01:02:03.004"], Clue::Text),
+        Kind::Flag => (&["true"], Clue::Text),
+        Kind::Signed | Kind::Unsigned | Kind::Float | Kind::Half | Kind::Decimal { .. } => (&["1"], Clue::Number),
+        Kind::Text | Kind::Bytes | Kind::Uuid | Kind::Duration { .. } | Kind::Null => return None,
     })
 }
 
-fn advice(column: &DataType, path: &Path, format: &TimeFormat) -> String {
+fn advice(column: Kind, path: &Path, format: &TimeFormat) -> String {
     match column {
-        DataType::Timestamp(_, Some(_)) => "instants (UTC), which read by themselves: leave `format` out".to_owned(),
-        DataType::Timestamp(unit, None) => {
-            let fraction = if *unit == TimeUnit::Second { "" } else { "%.f" };
-            format!(
-                "times without a zone; write `time: {{ field: {path}, format: \"%Y-%m-%dT%H:%M:%S{fraction}\", timezone: ZONE }}` \
-                 with the zone their clock was in (Etc/UTC, Europe/Oslo, +02:00)"
-            )
-        }
-        DataType::Date32 | DataType::Date64 => {
-            format!("dates; write `time: {{ field: {path}, format: \"%Y-%m-%d\", timezone: ZONE }}`")
-        }
-        other => format!("{other}, which {} does not read; see `time` in docs/pipelines.md", shown(format)),
+        Kind::Instant { has_zone: true, .. } => "instants (UTC), which read by themselves: leave `format` out".to_owned(),
+        Kind::Instant { .. } => format!(
+            "times without a zone; write `time: {{ field: {path}, format: \"%Y-%m-%dT%H:%M:%S%.f\", timezone: ZONE }}` \
+             with the zone their clock was in (Etc/UTC, Europe/Oslo, +02:00)"
+        ),
+        Kind::Date => format!("dates; write `time: {{ field: {path}, format: \"%Y-%m-%d\", timezone: ZONE }}`"),
+        other => format!("{}, which {} does not read; see `time` in docs/pipelines.md", other.describe(), shown(format)),
     }
 }
 

@@ -2,8 +2,7 @@
 
 use std::process::Command;
 
-use arrow_array::builder::StringBuilder;
-use arrow_schema::DataType;
+use parquet::data_type::{ByteArray, ByteArrayType};
 
 use super::*;
 
@@ -50,16 +49,19 @@ fn columns_read_back_as_the_records_they_were_written_from() {
 fn files_whose_columns_are_all_text_are_still_read() {
     let records = records();
     let rows: Vec<Vec<String>> = records.iter().map(|record| super::super::format::row(record.as_bytes()).unwrap()).collect();
-    let fields: Vec<Field> = COLUMNS.iter().map(|name| Field::new(*name, DataType::Utf8, true)).collect();
-    let schema = Arc::new(Schema::new(fields));
-    let column = |at: usize| -> ArrayRef {
-        let mut builder = StringBuilder::new();
-        rows.iter().for_each(|row| builder.append_option(Some(&row[at]).filter(|text| !text.is_empty())));
-        Arc::new(builder.finish())
-    };
-    let batch = RecordBatch::try_new(Arc::clone(&schema), (0..COLUMNS.len()).map(column).collect()).unwrap();
-    let mut writer = ArrowWriter::try_new(Vec::new(), schema, None).unwrap();
-    writer.write(&batch).unwrap();
+    let fields = COLUMNS.map(|name| format!("optional binary {name} (STRING);")).join(" ");
+    let schema = parse_message_type(&format!("message record {{ {fields} }}")).unwrap();
+    let mut writer = SerializedFileWriter::new(Vec::new(), Arc::new(schema), Arc::default()).unwrap();
+    let mut group = writer.next_row_group().unwrap();
+    for at in 0..COLUMNS.len() {
+        let texts = rows.iter().map(|row| row[at].as_str());
+        let levels: Vec<i16> = texts.clone().map(|text| i16::from(!text.is_empty())).collect();
+        let texts: Vec<ByteArray> = texts.filter(|text| !text.is_empty()).map(ByteArray::from).collect();
+        let mut column = group.next_column().unwrap().unwrap();
+        column.typed::<ByteArrayType>().write_batch(&texts, Some(&levels), None).unwrap();
+        column.close().unwrap();
+    }
+    group.close().unwrap();
     let expected: Vec<_> = records.iter().map(|record| row(record.as_bytes()).unwrap()).collect();
     assert_eq!(read(writer.into_inner().unwrap()).unwrap(), expected);
 }

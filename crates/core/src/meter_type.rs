@@ -95,10 +95,8 @@ pub mod derived {
     use sha1::{Digest, Sha1};
     use uuid::{Builder, Uuid};
 
-    /// Namespace of everything Flowmeter names: UUIDv5 of its URL.
-    fn namespace() -> Uuid {
-        named(&Uuid::NAMESPACE_URL, b"https://flowmeter.dev/")
-    }
+    /// The namespace of names that users give. It is part of every id, so it never changes.
+    const NAMESPACE: Uuid = Uuid::from_u128(0xd805_43c3_55c8_5a89_9c62_76f2_b3aa_e222);
 
     /// UUIDv5 of a name in a namespace (RFC 9562, section 5.5). Each record needs two, so the
     /// hash is one that uses what the processor has for it.
@@ -111,12 +109,12 @@ pub mod derived {
 
     /// The id of a pipeline.
     pub fn pipeline(name: &str) -> Uuid {
-        named(&namespace(), format!("pipeline/{name}").as_bytes())
+        named(&NAMESPACE, format!("pipeline/{name}").as_bytes())
     }
 
     /// The id of a meter type.
     pub fn meter_type(name: &str) -> Uuid {
-        named(&namespace(), format!("meterType/{name}").as_bytes())
+        named(&NAMESPACE, format!("meterType/{name}").as_bytes())
     }
 
     /// The id of a meter: unique by meter key, meter type and user, as the meter is.

@@ -10,6 +10,7 @@ mod backup;
 mod corrections;
 mod deliveries;
 pub(crate) mod door;
+mod errors;
 mod event_search;
 pub(crate) mod events;
 #[cfg(test)]
@@ -147,6 +148,7 @@ pub fn endpoints() -> Vec<Endpoint> {
     all.extend(backup::endpoints());
     all.extend(health::endpoints());
     all.extend(openapi::endpoints());
+    all.extend(errors::endpoints());
     all
 }
 

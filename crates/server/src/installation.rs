@@ -117,6 +117,8 @@ pub struct Installation {
     /// Changes of the catalog are made one at a time.
     changing: Mutex<()>,
     /// Whether a change is in the log and not in the catalog.
+    /// The number of the next entry of the audit.
+    audit_next: AtomicU64,
     has_unapplied: AtomicBool,
     /// So are changes of the meters of the OpenMeter API, of which each takes several.
     changing_openmeter: Mutex<()>,

@@ -15,8 +15,9 @@ use serde_json::{Map, Value, json};
 
 pub use code::Code;
 
-/// Where the pages of the codes are published; the code comes after it.
-const PAGES: &str = "https://flowmeter.dev/errors/";
+/// Where this server has the pages of the codes: a relative reference, resolved against the
+/// address of the request.
+pub(crate) const PAGES: &str = "/api/v1/errors/";
 
 /// What is wrong with a request, and what to do about it.
 #[derive(Clone, Debug, PartialEq)]

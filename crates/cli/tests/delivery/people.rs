@@ -38,8 +38,17 @@ fn a_dead_delivery_fails_the_session_and_a_resend_and_finish_completes_a_new_one
     assert_eq!(server.ask("POST", &format!("/api/v1/deliveries/{gone}/resend")).send().problem().0, 409);
     assert_eq!(server.ask("POST", "/api/v1/deliveries/x.1.webhook/resend").send().problem().0, 404);
     assert_eq!(server.ask("GET", "/api/v1/deliveries?state=lost").send().problem().0, 400);
+    // Nothing of this was done, so the audit has none of it.
+    let audit = || items(&server.get("/api/v1/audit"));
+    let of_deliveries = || audit().into_iter().filter(|entry| entry["action"].as_str().unwrap().starts_with("delivery."));
+    assert_eq!(of_deliveries().count(), 0, "{:?}", audit());
     // The account is made, the record sent again.
     assert_eq!(server.post("/api/v1/deliveries/resend", &json!({"pipeline": "usage"})).ok(), json!({"resent": 1}));
+    let entries: Vec<Value> = of_deliveries().collect();
+    assert_eq!(entries.len(), 1, "{entries:?}");
+    assert_eq!(entries[0]["after"], json!({"target": "webhook", "deliveries": 1}), "{entries:?}");
+    let numbers: Vec<u64> = audit().iter().map(|entry| entry["number"].as_u64().unwrap()).collect();
+    assert!(numbers.is_sorted_by(|newer, older| newer > older), "{numbers:?}");
     for _ in 0..1_000 {
         if receiver.taken().len() == 6 {
             break;

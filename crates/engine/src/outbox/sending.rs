@@ -85,6 +85,11 @@ impl<S: Shelf> Outbox<S> {
         &self.shelf
     }
 
+    /// The same, to be changed.
+    pub fn shelf_mut(&mut self) -> &mut S {
+        &mut self.shelf
+    }
+
     /// How far the target has come.
     pub fn marks(&self) -> &Marks {
         &self.marks

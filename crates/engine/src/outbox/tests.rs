@@ -170,15 +170,15 @@ fn a_refused_record_is_dead_and_can_be_sent_again_or_left_out() {
     let dead = catalog.delivery(2).unwrap().unwrap();
     assert_eq!((dead.state, dead.answer.as_str(), dead.attempts), (DeliveryState::Dead, "400: no such account", 1));
     // Once more in vain, once more with success.
-    outbox.resend(2, now).unwrap();
+    outbox.resend(&[2], now).unwrap();
     drive(&mut outbox, &mut target, 8, &mut now);
     assert_eq!(outbox.marks().dead, 2);
-    outbox.resend(2, now).unwrap();
+    outbox.resend(&[2], now).unwrap();
     outbox.skip(3, "a test account", now).unwrap();
     drive(&mut outbox, &mut target, 8, &mut now);
     assert_eq!((outbox.marks().dead, outbox.marks().skipped, outbox.marks().accepted), (0, 1, 7));
     assert_eq!(target.held.get(&2), Some(&1));
-    assert!(outbox.resend(1, now).is_err(), "what went is not sent again");
+    assert!(outbox.resend(&[1], now).is_err(), "what went is not sent again");
     assert_eq!(catalog.delivery(3).unwrap().unwrap().answer, "a test account");
 }
 

@@ -1,5 +1,7 @@
 //! Who changed what, when: one entry with every change, in the same commit.
 
+use std::sync::atomic::Ordering;
+
 use flowmeter_core::time::Timestamp;
 use flowmeter_engine::Error;
 use flowmeter_store::catalog::{Catalog, Change, Table, key_of};
@@ -64,10 +66,16 @@ pub struct Who {
     pub namespace: String,
 }
 
-pub(super) const COUNTER: &[u8] = b"audit";
+/// Returns the number of the next entry of the audit.
+pub(super) fn next_number(catalog: &Catalog) -> Result<u64, Error> {
+    let newest = catalog.scan_back(Table::Audit, b"", None, 1)?;
+    let newest = newest.first().map(|(_, value)| kept::<AuditEntry>(value)).transpose()?;
+    Ok(newest.map_or(0, |entry| entry.number) + 1)
+}
 
 impl Installation {
-    /// The changes that add an entry to the audit; to be committed with what they tell of.
+    /// Returns the changes that add an entry to the audit, to be committed with what they tell of.
+    /// Each call has a number of its own; if the commit fails, the number is left out.
     pub(super) fn audited(
         &self,
         who: &Who,
@@ -76,20 +84,7 @@ impl Installation {
         before: impl Into<Image>,
         after: impl Into<Image>,
     ) -> Result<Vec<Change>, Error> {
-        self.audited_after(0, who, action, object, before, after)
-    }
-
-    /// The same, behind so many others of one commit.
-    pub(super) fn audited_after(
-        &self,
-        others: u64,
-        who: &Who,
-        action: &str,
-        object: &str,
-        before: impl Into<Image>,
-        after: impl Into<Image>,
-    ) -> Result<Vec<Change>, Error> {
-        let number = self.catalog.counter(COUNTER)? + 1 + others;
+        let number = self.audit_next.fetch_add(1, Ordering::Relaxed);
         let entry = AuditEntry {
             number,
             at: Timestamp::to_string(&self.now()),
@@ -100,7 +95,7 @@ impl Installation {
             before: before.into(),
             after: after.into(),
         };
-        Ok(vec![Catalog::count_to(COUNTER, number), put(Table::Audit, key_of(number), &entry)])
+        Ok(vec![put(Table::Audit, key_of(number), &entry)])
     }
 
     /// Adds an entry to the audit on its own.

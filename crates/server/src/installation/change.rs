@@ -35,8 +35,6 @@ pub(super) struct ChangeSet {
     pub(super) commands: Vec<LogCommand>,
     /// The rows of the catalog that change.
     pub(super) rows: Vec<Change>,
-    /// Entries of the audit among them.
-    pub(super) audited: u64,
 }
 
 impl Installation {
@@ -49,9 +47,7 @@ impl Installation {
         object: &str,
         (before, after): (impl Into<Image>, impl Into<Image>),
     ) -> Result<(), Error> {
-        let rows = self.audited_after(set.audited, who, action, object, before, after)?;
-        set.rows.extend(rows);
-        set.audited += 1;
+        set.rows.extend(self.audited(who, action, object, before, after)?);
         Ok(())
     }
 

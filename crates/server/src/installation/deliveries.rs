@@ -379,9 +379,8 @@ impl Installation {
         let (served, courier, number) = self.delivery_of(&who.namespace, id)?;
         let at = |why: Error| problem_of(&why);
         let audited = self.audited(who, "delivery.resend", id, Value::Null, Value::Null).map_err(at)?;
-        let own = courier.resend(number).map_err(at)?;
-        self.catalog.commit(&audited).map_err(|why| problem_of(&why.into()))?;
-        Ok(view(&served, &courier, &courier.board(), number, None, Some(&own)))
+        let own = courier.resend(vec![number], audited).map_err(at)?;
+        Ok(view(&served, &courier, &courier.board(), number, None, own.first()))
     }
 
     /// Leaves a record out, for a reason.
@@ -389,8 +388,7 @@ impl Installation {
         let (served, courier, number) = self.delivery_of(&who.namespace, id)?;
         let at = |why: Error| problem_of(&why);
         let audited = self.audited(who, "delivery.skip", id, Value::Null, json!({"reason": reason})).map_err(at)?;
-        let own = courier.skip(number, format!("left out by {}: {reason}", who.name)).map_err(at)?;
-        self.catalog.commit(&audited).map_err(|why| problem_of(&why.into()))?;
+        let own = courier.skip(number, format!("left out by {}: {reason}", who.name), audited).map_err(at)?;
         Ok(view(&served, &courier, &courier.board(), number, None, Some(&own)))
     }
 
@@ -400,21 +398,22 @@ impl Installation {
         let at = |why: Error| problem_of(&why);
         let pipeline = self.pipeline(&who.namespace, pipeline)?;
         let served = self.served_of(pipeline.id).ok_or_else(|| not_at_work(&pipeline.name))?;
-        let change = json!({"target": target});
-        let audited = self.audited(who, "delivery.resend", &pipeline.name, Value::Null, change).map_err(at)?;
         let mut count = 0;
         for courier in served.delivery.couriers() {
             if target.is_some_and(|wanted| wanted != courier.id()) {
                 continue;
             }
             let own = self.shelf(&served, &courier).deliveries(0, None, usize::MAX).map_err(at)?;
-            for delivery in own.iter().filter(|own| matches!(own.state, DeliveryState::Dead | DeliveryState::Retrying)) {
-                courier.resend(delivery.number).map_err(at)?;
-                count += 1;
+            let waits = |own: &&Delivery| matches!(own.state, DeliveryState::Dead | DeliveryState::Retrying);
+            let numbers: Vec<u64> = own.iter().filter(waits).map(|own| own.number).collect();
+            if numbers.is_empty() {
+                courier.hurry().map_err(at)?;
+                continue;
             }
-            courier.hurry().map_err(at)?;
+            let change = json!({"target": courier.id(), "deliveries": numbers.len()});
+            let audited = self.audited(who, "delivery.resend", &pipeline.name, Value::Null, change).map_err(at)?;
+            count += courier.resend(numbers, audited).map_err(at)?.len() as u64;
         }
-        self.catalog.commit(&audited).map_err(|why| problem_of(&why.into()))?;
         Ok(count)
     }
 
@@ -429,18 +428,16 @@ impl Installation {
     ) -> Result<Vec<Reconciled>, Refused> {
         let pipeline = self.pipeline(&who.namespace, pipeline)?;
         let served = self.served_of(pipeline.id).ok_or_else(|| not_at_work(&pipeline.name))?;
-        if mend {
-            let change = json!({"target": target});
-            let audited = self.audited(who, "delivery.mend", &pipeline.name, Value::Null, change);
-            self.catalog.commit(&audited.map_err(|why| problem_of(&why))?).map_err(|why| problem_of(&why.into()))?;
-        }
         let part = Part { first: 0, until: served.delivery.end(), ends_from: ends.0, ends_before: ends.1 };
         let mut found = Vec::new();
         for courier in served.delivery.couriers() {
             if target.is_some_and(|wanted| wanted != courier.id()) {
                 continue;
             }
-            let report = courier.compare(part, mend).map_err(|why| why.to_string());
+            let change = json!({"target": courier.id()});
+            let audited = || self.audited(who, "delivery.mend", &pipeline.name, Value::Null, change);
+            let audited = mend.then(audited).transpose().map_err(|why| problem_of(&why))?;
+            let report = courier.compare(part, audited).map_err(|why| why.to_string());
             found.push(Reconciled { target: courier.id().to_owned(), report });
         }
         match (found.is_empty(), target) {

@@ -7,7 +7,7 @@ use flowmeter_engine::{Error, Kind};
 use flowmeter_store::catalog::{Catalog, Change, Table, key_of};
 use serde_json::{Value, json};
 
-use super::audit::{AuditEntry, COUNTER};
+use super::audit::{self, AuditEntry};
 use super::{CATALOG_FILE, put, to_keep};
 use crate::keys::{Issued, NewKey, issue};
 
@@ -25,7 +25,7 @@ pub fn key_offline(data: &Path, new: NewKey, now: Timestamp) -> Result<Issued, E
         Error::new(Kind::Unavailable, format!("{why}; {advice}"))
     })?;
     let key = &issued.stored.key;
-    let number = catalog.counter(COUNTER)? + 1;
+    let number = audit::next_number(&catalog)?;
     let entry = AuditEntry {
         number,
         at: Timestamp::to_string(&now),
@@ -38,7 +38,6 @@ pub fn key_offline(data: &Path, new: NewKey, now: Timestamp) -> Result<Issued, E
     };
     catalog.commit(&[
         Change::Put(Table::Keys, key.id.to_string().into_bytes(), to_keep(&issued.stored)),
-        Catalog::count_to(COUNTER, number),
         put(Table::Audit, key_of(number), &entry),
     ])?;
     Ok(issued)

@@ -324,7 +324,17 @@ impl Installation {
         notices: &[Notice],
         channels: &BTreeMap<(Uuid, String), ChannelState>,
     ) -> Result<(), Error> {
-        let mut changes = Vec::with_capacity(2 * notices.len() + channels.len());
+        self.keep_notices_with(Vec::new(), notices, channels)
+    }
+
+    /// The same, together with other changes.
+    fn keep_notices_with(
+        &self,
+        mut changes: Vec<Change>,
+        notices: &[Notice],
+        channels: &BTreeMap<(Uuid, String), ChannelState>,
+    ) -> Result<(), Error> {
+        changes.reserve(2 * notices.len() + channels.len());
         for notice in notices {
             let key = key_of(notice.number);
             changes.push(put(Table::Notices, key.clone(), notice));
@@ -381,14 +391,14 @@ impl Installation {
             return Err(Box::new(Problem::new(Code::Conflict, detail)));
         }
         let audited = self.audited(who, "notification.resend", &notice.id, json!({"state": notice.state}), Value::Null);
-        self.catalog.commit(&audited.map_err(at)?).map_err(|why| problem_of(&why.into()))?;
+        let audited = audited.map_err(at)?;
         if notice.state == NoticeState::Delivered {
             notice.repeated += 1;
         }
         notice.state = NoticeState::Waiting;
         notice.since = self.now().to_string();
         (notice.next_attempt_at, notice.tried_first, notice.tries) = (None, None, 0);
-        self.keep_notices(std::slice::from_ref(&notice), &BTreeMap::new()).map_err(at)?;
+        self.keep_notices_with(audited, std::slice::from_ref(&notice), &BTreeMap::new()).map_err(at)?;
         Ok(notice)
     }
 

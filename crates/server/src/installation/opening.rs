@@ -1,7 +1,7 @@
 //! Opening a data directory: the log behind everything that is known to have been in it, the
 //! catalog that follows from the log, and every session that was running.
 
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, RwLock};
 
 use flowmeter_engine::Error;
@@ -13,7 +13,7 @@ use flowmeter_store::log::{self, Log};
 
 use super::event_store::EventStore;
 use super::{
-    CATALOG_FILE, Installation, KeptPipeline, LOG_FOLDER, RESERVE_BYTES, TAIL_BYTES, change, kept, meter_memory, standing,
+    CATALOG_FILE, Installation, KeptPipeline, LOG_FOLDER, RESERVE_BYTES, TAIL_BYTES, audit, change, kept, meter_memory, standing,
     telling,
 };
 use crate::settings::Settings;
@@ -84,6 +84,7 @@ impl Installation {
             conditions_since: Mutex::default(),
             changing: Mutex::default(),
             has_unapplied: AtomicBool::new(false),
+            audit_next: AtomicU64::new(0),
             changing_openmeter: Mutex::default(),
             notifications_read: Mutex::default(),
             event_store: OnceLock::new(),
@@ -93,6 +94,7 @@ impl Installation {
             standing: standing::Standing::of(&catalog)?,
         });
         installation.begin_applying()?;
+        installation.audit_next.store(audit::next_number(&catalog)?, Ordering::Relaxed);
         installation.go_on()?;
         installation.declare_notifications()?;
         if installation.settings.event_store.enabled {

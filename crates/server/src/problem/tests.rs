@@ -56,7 +56,7 @@ async fn a_problem_is_a_document_of_rfc_9457() {
     let body = response.into_body().collect().await.unwrap().to_bytes();
     let document: serde_json::Value = serde_json::from_slice(&body).unwrap();
     let expected = serde_json::json!({
-        "type": "https://flowmeter.dev/errors/rate_limited",
+        "type": "/api/v1/errors/rate_limited",
         "title": "Too fast for this key",
         "status": 429,
         "detail": "this key may send 100 requests a second",

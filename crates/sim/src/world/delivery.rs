@@ -140,7 +140,7 @@ impl World {
         // A person looks after what is dead, now and then.
         if delivering.random.chance(200) {
             for dead in delivering.dead() {
-                if delivering.open(false).resend(dead, now).is_err() {
+                if delivering.open(false).resend(&[dead], now).is_err() {
                     delivering.end();
                 }
             }
@@ -161,7 +161,7 @@ impl World {
         delivering.target.pass(now);
         for round in 0.. {
             for dead in delivering.dead() {
-                delivering.open(true).resend(dead, Timestamp::from_nanos(now)).map_err(wrong)?;
+                delivering.open(true).resend(&[dead], Timestamp::from_nanos(now)).map_err(wrong)?;
             }
             loop {
                 delivering.open(true);

@@ -7,24 +7,31 @@ use super::Outbox;
 use crate::{Error, Kind};
 
 impl<S: Shelf> Outbox<S> {
-    /// Sends a record again: one that is dead, was left out, or waits.
+    /// Sends records again, in one write to the shelf: those that are dead, were left out, or
+    /// wait.
     ///
     /// # Errors
-    /// There is no such delivery.
-    pub fn resend(&mut self, number: u64, now: Timestamp) -> Result<Delivery, Error> {
-        let mut delivery = self.known(number)?;
-        match delivery.state {
-            DeliveryState::Dead => self.marks.dead -= 1,
-            DeliveryState::Skipped => self.marks.skipped -= 1,
-            _ => {}
+    /// One of them has no delivery; then nothing is changed.
+    pub fn resend(&mut self, numbers: &[u64], now: Timestamp) -> Result<Vec<Delivery>, Error> {
+        let mut deliveries = numbers.iter().map(|number| self.known(*number)).collect::<Result<Vec<Delivery>, Error>>()?;
+        for delivery in &mut deliveries {
+            match delivery.state {
+                DeliveryState::Dead => self.marks.dead -= 1,
+                DeliveryState::Skipped => self.marks.skipped -= 1,
+                DeliveryState::Pending
+                | DeliveryState::Sent
+                | DeliveryState::Accepted
+                | DeliveryState::Confirmed
+                | DeliveryState::Retrying => {}
+            }
+            delivery.state = DeliveryState::Retrying;
+            delivery.attempts = 0;
+            delivery.next_attempt = now.nanos();
         }
-        delivery.state = DeliveryState::Retrying;
-        delivery.attempts = 0;
-        delivery.next_attempt = now.nanos();
-        self.keep(std::slice::from_ref(&delivery), &[])?;
-        self.note(delivery.clone());
+        self.keep(&deliveries, &[])?;
+        deliveries.iter().for_each(|delivery| self.note(delivery.clone()));
         self.hurry();
-        Ok(delivery)
+        Ok(deliveries)
     }
 
     /// Leaves a record out, for a reason.

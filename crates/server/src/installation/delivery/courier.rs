@@ -11,6 +11,7 @@ use flowmeter_core::pipeline::TargetPlan;
 use flowmeter_engine::node::Clock;
 use flowmeter_engine::outbox::{Delivery, Marks, Outbox, Part, Progress, ReadAhead, Report, Target};
 use flowmeter_engine::{Error, Kind};
+use flowmeter_store::catalog::Change;
 
 use super::CatalogShelf;
 use super::shelf::Seal;
@@ -142,14 +143,28 @@ impl Courier {
         answered.recv().map_err(|_| gone())
     }
 
-    /// Sends a record again.
-    pub(crate) fn resend(&self, number: u64) -> Result<Delivery, Error> {
-        self.ask(move |hands| hands.outbox.resend(number, hands.clock.now()))?
+    /// Does something for a person; its entry of the audit is committed with it, or not at all.
+    fn act<T: Send + 'static>(
+        &self,
+        audit: Vec<Change>,
+        act: impl FnOnce(&mut Hands) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        self.ask(move |hands| {
+            hands.outbox.shelf_mut().commit_with(audit);
+            let done = act(hands);
+            hands.outbox.shelf_mut().commit_with(Vec::new());
+            done
+        })?
+    }
+
+    /// Sends records again.
+    pub(crate) fn resend(&self, numbers: Vec<u64>, audit: Vec<Change>) -> Result<Vec<Delivery>, Error> {
+        self.act(audit, move |hands| hands.outbox.resend(&numbers, hands.clock.now()))
     }
 
     /// Leaves a record out, for a reason.
-    pub(crate) fn skip(&self, number: u64, reason: String) -> Result<Delivery, Error> {
-        self.ask(move |hands| hands.outbox.skip(number, &reason, hands.clock.now()))?
+    pub(crate) fn skip(&self, number: u64, reason: String, audit: Vec<Change>) -> Result<Delivery, Error> {
+        self.act(audit, move |hands| hands.outbox.skip(number, &reason, hands.clock.now()))
     }
 
     /// Does not wait any longer before it tries again.
@@ -157,13 +172,16 @@ impl Courier {
         self.ask(|hands| hands.outbox.hurry())
     }
 
-    /// Compares what was flushed with what the target holds; sends again what it misses, if
-    /// wanted.
-    pub(crate) fn compare(&self, part: Part, mend: bool) -> Result<(Report, u64), Error> {
+    /// Compares the records of a part with those that the target holds. With an entry for the
+    /// audit, it sends the missing ones again.
+    pub(crate) fn compare(&self, part: Part, mend: Option<Vec<Change>>) -> Result<(Report, u64), Error> {
         self.ask(move |hands| {
             let report = hands.outbox.compare(hands.target.as_mut(), &mut hands.records, part)?;
-            let mended = if mend { hands.outbox.mend(&report, &mut hands.records, hands.clock.now())? } else { 0 };
-            Ok((report, mended))
+            let Some(audit) = mend else { return Ok((report, 0)) };
+            hands.outbox.shelf_mut().commit_with(audit);
+            let mended = hands.outbox.mend(&report, &mut hands.records, hands.clock.now());
+            hands.outbox.shelf_mut().commit_with(Vec::new());
+            Ok((report, mended?))
         })?
     }
 

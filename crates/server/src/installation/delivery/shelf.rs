@@ -35,13 +35,28 @@ pub(crate) struct CatalogShelf {
     /// Who tells of what is dead; nobody, for who only reads.
     teller: Weak<Installation>,
     seal: Seal,
+    /// Rows that the next write commits as well: the audit of the act that writes.
+    audit: Vec<Change>,
 }
 
 impl CatalogShelf {
     /// Of a pipeline's target.
     pub(crate) fn new(catalog: Arc<Catalog>, pipeline: Uuid, target: &str) -> CatalogShelf {
         let owner = [pipeline.as_bytes(), target.as_bytes(), &[0]].concat();
-        CatalogShelf { catalog, owner, pipeline, target: target.to_owned(), teller: Weak::new(), seal: Seal::default() }
+        CatalogShelf {
+            catalog,
+            owner,
+            pipeline,
+            target: target.to_owned(),
+            teller: Weak::new(),
+            seal: Seal::default(),
+            audit: Vec::new(),
+        }
+    }
+
+    /// Commits rows together with the next write, in place of any before them.
+    pub(super) fn commit_with(&mut self, audit: Vec<Change>) {
+        self.audit = audit;
     }
 
     /// From now on it is told of what is dead.
@@ -94,11 +109,14 @@ impl Shelf for CatalogShelf {
         let mut changes = vec![put(Table::Cursors, self.owner.clone(), marks)];
         changes.extend(gone.iter().map(|number| Change::Remove(Table::Deliveries, self.key(*number))));
         changes.extend(changed.iter().map(|delivery| put(Table::Deliveries, self.key(delivery.number), delivery)));
+        changes.extend(self.audit.iter().cloned());
         let dead: Vec<&Delivery> = changed.iter().filter(|delivery| delivery.state == DeliveryState::Dead).collect();
         match self.teller.upgrade().filter(|_| !dead.is_empty()) {
-            Some(teller) => teller.keep_dead(self.pipeline, &self.target, &dead, changes),
-            None => Ok(self.catalog.commit(&changes)?),
+            Some(teller) => teller.keep_dead(self.pipeline, &self.target, &dead, changes)?,
+            None => self.catalog.commit(&changes)?,
         }
+        self.audit.clear();
+        Ok(())
     }
 
     fn kept(&self) -> Result<Kept, Error> {

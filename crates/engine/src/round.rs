@@ -83,6 +83,8 @@ pub struct Totals {
     pub operators: Vec<OperatorCount>,
     /// Meters that events opened.
     pub meters_opened: u64,
+    /// Events that had no time and were given that of their receipt.
+    pub timed_by_receipt: u64,
 }
 
 /// One slot of a round: a flow and the mediator that leads it.
@@ -366,6 +368,7 @@ impl<I: Identities + Send + Sync> Engine<I> {
         for slot in &self.slots[..received] {
             let flow = &slot.flow;
             self.totals.tally.absorb(&flow.tally());
+            self.totals.timed_by_receipt += flow.timed_by_receipt();
             for (total, count) in self.totals.operators.iter_mut().zip(&flow.counts) {
                 total.received += count.received;
                 total.passed += count.passed;
@@ -421,10 +424,50 @@ impl<I: Identities + Send + Sync> Engine<I> {
         close(self.lanes.iter_mut().map(|lane| &mut lane.partition).collect(), order, sink)
     }
 
+    /// The fields that the plan names and that no event of a file has had: a sentence for each,
+    /// with the name that was probably meant.
+    pub fn unseen(&self) -> Vec<String> {
+        let mediators = || self.slots.iter().map(|slot| slot.mediator.unseen());
+        let Some(sample) = mediators().find_map(|(_, sample)| sample) else { return Vec::new() };
+        let sample = serde_json::from_slice(sample).unwrap_or_default();
+        let mut names = Vec::new();
+        names_of(&sample, &mut String::new(), &mut names);
+        let received = self.totals.tally.received;
+        let unseen = mediators().next().map_or(&[][..], |(unseen, _)| unseen).iter();
+        let nowhere = unseen.filter(|slot| mediators().all(|(unseen, _)| unseen.contains(slot)));
+        let sentence = |slot: &u16| {
+            let path = &self.plan.paths[usize::from(*slot)];
+            let near = flowmeter_core::suggest::nearest(path.as_str(), names.iter().map(String::as_str));
+            let near = near.map_or(String::new(), |near| format!("; nearest: `{near}`"));
+            format!("`{path}` was in none of {received} events{near}")
+        };
+        nowhere.map(sentence).collect()
+    }
+
     /// What has been done so far.
     pub fn totals(&self) -> Totals {
         let opened: u64 = self.lanes.iter().map(|lane| lane.opened).sum();
         Totals { meters_opened: self.totals.meters_opened + opened, ..self.totals.clone() }
+    }
+}
+
+/// Names of an event that are suggested.
+const NAMES_MAX: usize = 1_000;
+
+/// The paths of an event, as a pipeline writes them.
+fn names_of(value: &serde_json::Value, at: &mut String, names: &mut Vec<String>) {
+    let Some(members) = value.as_object() else { return };
+    for (name, inner) in members {
+        let length = at.len();
+        if !at.is_empty() {
+            at.push('.');
+        }
+        at.push_str(&name.replace('\\', r"\\").replace('.', r"\."));
+        if names.len() < NAMES_MAX {
+            names.push(at.clone());
+            names_of(inner, at, names);
+        }
+        at.truncate(length);
     }
 }
 

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use arrow_array::RecordBatch;
 use arrow_schema::Schema;
-use flowmeter_core::event::Block;
+use flowmeter_core::event::{Block, Path};
 use flowmeter_core::pipeline::IdRule;
 use flowmeter_core::plan::Plan;
 use flowmeter_engine::{Error, Kind};
@@ -36,6 +36,8 @@ pub(super) struct Rows {
     batch: Option<(RecordBatch, usize)>,
     row: u64,
     bytes_per_row: f64,
+    /// The names of the file's columns.
+    names: Vec<Box<str>>,
     progress: Arc<Progress>,
 }
 
@@ -47,10 +49,15 @@ impl Rows {
         let corrupt = |why: ParquetError| Error::new(Kind::Corrupt, format!("{path}: not a Parquet file: {why}"));
         let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(corrupt)?;
         let rows = builder.metadata().file_metadata().num_rows().max(1);
+        let columns: Vec<&str> = builder.schema().fields().iter().map(|field| field.name().as_str()).collect();
+        let has = |path: &Path| columns.iter().any(|name| path.is_named(name)) || times::column(builder.schema(), path).is_some();
+        let checked = plan.check_columns(source, &columns, &has);
+        checked.map_err(|why| Error::new(Kind::Invalid, format!("{path}: {why}")))?;
         let roots = wanted(builder.schema(), plan);
         check(path, builder.schema(), &roots)?;
         times::check(path, builder.schema(), plan, source)?;
         let mask = ProjectionMask::roots(builder.parquet_schema(), roots);
+        let names = columns.iter().map(|name| Box::from(*name)).collect();
         let reader = builder.with_projection(mask).with_batch_size(ROWS).build().map_err(corrupt)?;
         Ok(Rows {
             reader,
@@ -58,8 +65,14 @@ impl Rows {
             batch: None,
             row: 1,
             bytes_per_row: bytes as f64 / rows as f64,
+            names,
             progress: Arc::clone(progress),
         })
+    }
+
+    /// The names of the file's columns.
+    pub(super) fn names(&self) -> Vec<Box<str>> {
+        self.names.clone()
     }
 
     /// Decodes rows until there are some that were not taken; says no at the end.
@@ -76,7 +89,7 @@ impl Rows {
 /// The columns to read: those the pipeline names. Identity by content needs every one.
 fn wanted(schema: &Schema, plan: &Plan) -> Vec<usize> {
     let by_content = plan.sources.iter().any(|source| matches!(source.id_rule, Some((IdRule::Content, ..))));
-    let is_named = |name: &str| plan.paths.iter().any(|path| &*path.names()[0] == name);
+    let is_named = |name: &str| plan.paths.iter().any(|path| &*path.names()[0] == name || path.is_named(name));
     let roots = schema.fields().iter().enumerate();
     roots.filter(|(_, field)| by_content || is_named(field.name())).map(|(at, _)| at).collect()
 }

@@ -55,7 +55,7 @@ fn is_changed(plan: &Plan, slot: u16) -> bool {
 }
 
 /// The type of the column a path leads to.
-fn column<'s>(schema: &'s Schema, path: &Path) -> Option<&'s DataType> {
+pub(super) fn column<'s>(schema: &'s Schema, path: &Path) -> Option<&'s DataType> {
     let (first, rest) = path.names().split_first()?;
     let mut found = schema.field_with_name(first).ok()?.data_type();
     for name in rest {
@@ -73,7 +73,7 @@ fn samples(column: &DataType) -> Option<(&'static [&'static str], Clue)> {
         DataType::Date32 | DataType::Date64 => (&["2020-02-29"], Clue::Text),
         DataType::Time32(_) | DataType::Time64(_) => (&["01:02:03", "01:02:03.004"], Clue::Text),
         DataType::Boolean => (&["true"], Clue::Text),
-        column if column.is_numeric() => (&["1"], Clue::Number),
+        column if column.is_numeric() => (&["1", "1700000000000"], Clue::Number),
         _ => return None,
     })
 }

@@ -11,17 +11,18 @@ mod lines;
 mod open;
 mod parquet;
 mod text;
+mod xlsx;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-
-pub use infer::infer;
 
 use flowmeter_core::event::{Block, Origin, Path};
 use flowmeter_core::mediation::Decoder;
 use flowmeter_core::pipeline::{Format, SourcePlan};
 use flowmeter_core::plan::Plan;
 use flowmeter_engine::{Error, Kind, Received, Source};
+
+pub use infer::infer;
 
 /// Bytes of a block: enough to amortise a hand-over, few enough for the cache.
 const BLOCK_BYTES: usize = 256 << 10;
@@ -74,34 +75,57 @@ impl Files {
     fn open(&self, source: usize, path: &str) -> Result<Opened, Error> {
         let spec = &self.plan.sources[source];
         let format = spec.format.unwrap_or_else(|| Format::of_file(path));
-        if format == Format::Parquet {
-            let rows = parquet::Rows::open(path, &self.plan, source, &self.progress)?;
+        if matches!(format, Format::Parquet | Format::Avro) {
+            let rows = match format {
+                Format::Avro => parquet::Rows::open_avro(path, &self.plan, source, &self.progress)?,
+                _ => parquet::Rows::open(path, &self.plan, source, &self.progress)?,
+            };
             let decoder = spec.decoder(&self.plan, format, &rows.names());
             return Ok(self.opened(source, path, None, Box::new(rows), decoder));
         }
         if let Some(names) = spec.known_names(format) {
             self.check_columns(source, path, &names)?;
         }
+        if format == Format::Xlsx {
+            let (rows, columns) = xlsx::open(path, spec)?;
+            return self.opened_table(source, path, format, rows, columns);
+        }
         let reader = open::open(path, &spec.compression, spec.encoding.as_deref(), &self.progress)?;
-        let (cutter, columns): (Box<dyn Cutter>, _) = match format {
+        let cutter: Box<dyn Cutter> = match format {
             Format::Ndjson | Format::Json if format == Format::Json || spec.items.is_some() => {
-                (Box::new(json::Elements::read(reader, path, spec.items.as_ref())?), None)
+                Box::new(json::Elements::read(reader, path, spec.items.as_ref())?)
             }
-            Format::Ndjson | Format::Json => (lines::lines_or_list(reader, path)?, None),
-            Format::AccessLog | Format::Fixed => (Box::new(lines::Lines::new(reader, path)), None),
+            Format::Ndjson | Format::Json => lines::lines_or_list(reader, path)?,
+            Format::AccessLog | Format::Fixed => Box::new(lines::Lines::new(reader, path)),
             Format::Csv => {
                 let (rows, columns) = csv::Rows::open(reader, path, spec)?;
-                (Box::new(rows), Some(columns))
+                return self.opened_table(source, path, format, rows, columns);
             }
-            Format::Parquet => return Err(Error::new(Kind::Bug, "a Parquet file is opened elsewhere")),
+            Format::Parquet | Format::Avro | Format::Xlsx => {
+                return Err(Error::new(Kind::Bug, "a file of columns is opened elsewhere"));
+            }
         };
-        if let Some(columns) = columns.as_ref().filter(|columns| !columns.is_empty()) {
+        let decoder = spec.decoder(&self.plan, format, &[]);
+        Ok(self.opened(source, path, None, cutter, decoder))
+    }
+
+    /// A file of rows whose columns are known. An empty file has none.
+    fn opened_table(
+        &self,
+        source: usize,
+        path: &str,
+        format: Format,
+        rows: csv::Rows,
+        columns: Vec<Box<str>>,
+    ) -> Result<Opened, Error> {
+        let spec = &self.plan.sources[source];
+        if !columns.is_empty() {
             let names: Vec<&str> = columns.iter().map(AsRef::as_ref).collect();
             self.check_columns(source, path, &names)?;
-            check_types(spec, path, columns)?;
+            check_types(spec, path, &columns)?;
         }
-        let decoder = spec.decoder(&self.plan, format, columns.as_deref().unwrap_or_default());
-        Ok(self.opened(source, path, columns, cutter, decoder))
+        let decoder = spec.decoder(&self.plan, format, &columns);
+        Ok(self.opened(source, path, Some(columns), Box::new(rows), decoder))
     }
 
     /// Refuses a file that lacks a column that the pipeline names.
@@ -135,7 +159,8 @@ impl Opened {
         if self.stamp.is_none() || self.stamp == open::stamp(&self.name) {
             return Ok(());
         }
-        let message = format!("{}: the file changed while it was read; nothing of it counts. Read it once it is complete", self.name);
+        let message =
+            format!("{}: the file changed while it was read; nothing of it counts. Read it once it is complete", self.name);
         Err(Error::new(Kind::Unavailable, message))
     }
 }

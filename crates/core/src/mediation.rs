@@ -26,8 +26,8 @@ pub use flow::{Answers, Flow, OperatorCount, Parked, Tap, Token};
 
 use walk::take_refusals;
 
-use crate::event::{access_log, csv, fixed, json, log_pattern};
 use crate::event::{Batch, Kind};
+use crate::event::{access_log, csv, fixed, json, log_pattern};
 use crate::partition::Identity;
 use crate::plan::Plan;
 use crate::schedule::Calendar;

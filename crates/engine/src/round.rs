@@ -427,47 +427,14 @@ impl<I: Identities + Send + Sync> Engine<I> {
     /// The fields that the plan names and that no event of a file has had: a sentence for each,
     /// with the name that was probably meant.
     pub fn unseen(&self) -> Vec<String> {
-        let mediators = || self.slots.iter().map(|slot| slot.mediator.unseen());
-        let Some(sample) = mediators().find_map(|(_, sample)| sample) else { return Vec::new() };
-        let sample = serde_json::from_slice(sample).unwrap_or_default();
-        let mut names = Vec::new();
-        names_of(&sample, &mut String::new(), &mut names);
-        let received = self.totals.tally.received;
-        let unseen = mediators().next().map_or(&[][..], |(unseen, _)| unseen).iter();
-        let nowhere = unseen.filter(|slot| mediators().all(|(unseen, _)| unseen.contains(slot)));
-        let sentence = |slot: &u16| {
-            let path = &self.plan.paths[usize::from(*slot)];
-            let near = flowmeter_core::suggest::nearest(path.as_str(), names.iter().map(String::as_str));
-            let near = near.map_or(String::new(), |near| format!("; nearest: `{near}`"));
-            format!("`{path}` was in none of {received} events{near}")
-        };
-        nowhere.map(sentence).collect()
+        let mediators = self.slots.iter().map(|slot| slot.mediator.unseen()).collect::<Vec<_>>();
+        crate::unseen::sentences(&self.plan, &mediators, self.totals.tally.received)
     }
 
     /// What has been done so far.
     pub fn totals(&self) -> Totals {
         let opened: u64 = self.lanes.iter().map(|lane| lane.opened).sum();
         Totals { meters_opened: self.totals.meters_opened + opened, ..self.totals.clone() }
-    }
-}
-
-/// Names of an event that are suggested.
-const NAMES_MAX: usize = 1_000;
-
-/// The paths of an event, as a pipeline writes them.
-fn names_of(value: &serde_json::Value, at: &mut String, names: &mut Vec<String>) {
-    let Some(members) = value.as_object() else { return };
-    for (name, inner) in members {
-        let length = at.len();
-        if !at.is_empty() {
-            at.push('.');
-        }
-        at.push_str(&name.replace('\\', r"\\").replace('.', r"\."));
-        if names.len() < NAMES_MAX {
-            names.push(at.clone());
-            names_of(inner, at, names);
-        }
-        at.truncate(length);
     }
 }
 

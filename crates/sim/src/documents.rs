@@ -127,7 +127,7 @@ impl Document {
             r#"{{"pipeline": "{}", "source": {{"http": {{}}}}, "operators": [
               {{"filter": {{"when": "data.kind != \"{}\""}}}},
               {{"dedupe": {{"key": ["source", "id"], "window": "48h"}}}},
-              {{"meter": {{"key": "{}", "user": "subject", "time": "time", "rules": [
+              {{"meter": {{"key": "{}", "user": "subject", "time": {{"field": "time", "missing": "received"}}, "rules": [
                 {{"name": "first", "category": "first", "conditions": {{"all": [{{"field": "data.kind", "op": "eq", "value": "use"}}]}}, {rest}}},
                 {{"name": "second", "category": "second", {rest}}}]}}}}],
               "meterTypes": [{}]}}"#,

@@ -86,7 +86,8 @@ impl Rows {
         let name = |field: &Vec<u8>| match std::str::from_utf8(field) {
             Ok(name) => Ok(name.trim().into()),
             Err(_) => {
-                let message = format!("{}:{line}: the header is not UTF-8; say how the file is written with `encoding:`", self.name);
+                let message =
+                    format!("{}:{line}: the header is not UTF-8; say how the file is written with `encoding:`", self.name);
                 Err(Error::new(Kind::Invalid, message))
             }
         };

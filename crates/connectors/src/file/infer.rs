@@ -54,8 +54,9 @@ pub fn infer(paths: &[String]) -> Result<String, Error> {
 
 fn guess(path: &str) -> Result<Guess, Error> {
     let format = Format::of_file(path);
-    if format == Format::Parquet {
-        let message = format!("{path}: a Parquet file names and types its columns itself; write `format: parquet` and use their names");
+    if matches!(format, Format::Parquet | Format::Avro | Format::Xlsx) {
+        let message =
+            format!("{path}: such a file names its columns itself; write their names in a pipeline, and `flowmeter test` it");
         return Err(Error::new(Kind::Invalid, message));
     }
     let reader = open::open(path, "auto", None, &Arc::default())?;
@@ -110,8 +111,20 @@ fn of_log() -> Guess {
 }
 
 /// Names that users, values and ids often have.
-const USERS: [&str; 12] =
-    ["subject", "userid", "user", "customer", "customerid", "account", "accountid", "tenant", "client", "email", "caller", "owner"];
+const USERS: [&str; 12] = [
+    "subject",
+    "userid",
+    "user",
+    "customer",
+    "customerid",
+    "account",
+    "accountid",
+    "tenant",
+    "client",
+    "email",
+    "caller",
+    "owner",
+];
 const VALUES: [&str; 12] =
     ["value", "amount", "quantity", "tokens", "bytes", "count", "duration", "seconds", "units", "usage", "cost", "total"];
 const IDS: [&str; 4] = ["id", "eventid", "uuid", "requestid"];
@@ -136,7 +149,9 @@ fn write(paths: &[String], guess: &Guess) -> String {
     out.push_str("pipeline: my-pipeline\nsource:\n  file:\n");
     match paths {
         [one] => out.push_str(&format!("    path: {}\n", quoted(one))),
-        several => out.push_str(&format!("    path: [{}]\n", several.iter().map(|path| quoted(path)).collect::<Vec<_>>().join(", "))),
+        several => {
+            out.push_str(&format!("    path: [{}]\n", several.iter().map(|path| quoted(path)).collect::<Vec<_>>().join(", ")))
+        }
     }
     guess.options.iter().for_each(|option| out.push_str(&format!("    {option}\n")));
     match id {
@@ -214,7 +229,11 @@ mod tests {
                 "{\"id\":\"1\",\"subject\":\"u\",\"time\":\"2026-01-01T00:00:00Z\",\"data\":{\"tokens\":5,\"model\":\"m\"}}\n",
                 &["id: [id]", "user: subject", "time: time", "value: data.tokens", "data.model: text"],
             ),
-            ("a.log", "h - - [01/Jan/2026:10:00:00 +0000] \"GET / HTTP/1.1\" 200 5\n", &["format: access_log", "user: client", "value: bytes"]),
+            (
+                "a.log",
+                "h - - [01/Jan/2026:10:00:00 +0000] \"GET / HTTP/1.1\" 200 5\n",
+                &["format: access_log", "user: client", "value: bytes"],
+            ),
         ] {
             let document = inferred(name, text);
             for part in parts {

@@ -1,4 +1,4 @@
-//! Parquet files: the columns a pipeline reads, as JSON objects, one a line.
+//! Parquet and Avro files: the columns a pipeline reads, as JSON objects, one a line.
 //!
 //! [`cells`] says how each type is written. The objects stay in the block, so that a
 //! parked event can be shown, corrected and explained as any other.
@@ -10,16 +10,17 @@ mod text;
 mod times;
 
 use std::fs::File;
+use std::io::BufReader;
 use std::sync::Arc;
 
 use arrow_array::RecordBatch;
-use arrow_schema::Schema;
+use arrow_schema::{ArrowError, Schema};
 use flowmeter_core::event::{Block, Path};
 use flowmeter_core::pipeline::IdRule;
 use flowmeter_core::plan::Plan;
 use flowmeter_engine::{Error, Kind};
 use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::errors::ParquetError;
 
 use super::open::Progress;
@@ -30,7 +31,7 @@ use cells::{Cells, append_object};
 const ROWS: usize = 2048;
 
 pub(super) struct Rows {
-    reader: ParquetRecordBatchReader,
+    reader: Box<dyn Iterator<Item = Result<RecordBatch, ArrowError>> + Send>,
     name: String,
     /// The rows that were decoded, and how many of them were taken.
     batch: Option<(RecordBatch, usize)>,
@@ -49,23 +50,41 @@ impl Rows {
         let corrupt = |why: ParquetError| Error::new(Kind::Corrupt, format!("{path}: not a Parquet file: {why}"));
         let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(corrupt)?;
         let rows = builder.metadata().file_metadata().num_rows().max(1);
-        let columns: Vec<&str> = builder.schema().fields().iter().map(|field| field.name().as_str()).collect();
-        let has = |path: &Path| columns.iter().any(|name| path.is_named(name)) || times::column(builder.schema(), path).is_some();
-        let checked = plan.check_columns(source, &columns, &has);
-        checked.map_err(|why| Error::new(Kind::Invalid, format!("{path}: {why}")))?;
-        let roots = wanted(builder.schema(), plan);
-        check(path, builder.schema(), &roots)?;
-        times::check(path, builder.schema(), plan, source)?;
+        let schema = Arc::clone(builder.schema());
+        let roots = checked(path, &schema, plan, source)?;
         let mask = ProjectionMask::roots(builder.parquet_schema(), roots);
-        let names = columns.iter().map(|name| Box::from(*name)).collect();
+        let names = names_of(&schema);
         let reader = builder.with_projection(mask).with_batch_size(ROWS).build().map_err(corrupt)?;
         Ok(Rows {
-            reader,
+            reader: Box::new(reader),
             name: path.to_owned(),
             batch: None,
             row: 1,
             bytes_per_row: bytes as f64 / rows as f64,
             names,
+            progress: Arc::clone(progress),
+        })
+    }
+
+    /// Opens an Avro object container file for a source of a plan. Its columns are read as those of a
+    /// Parquet file are.
+    pub(super) fn open_avro(path: &str, plan: &Plan, source: usize, progress: &Arc<Progress>) -> Result<Rows, Error> {
+        let file = File::open(path).map_err(|why| Error::io(path, &why))?;
+        let bytes = file.metadata().map(|meta| meta.len()).unwrap_or_default();
+        let corrupt = |why: ArrowError| Error::new(Kind::Corrupt, format!("{path}: not an Avro file: {why}"));
+        let reader =
+            arrow_avro::reader::ReaderBuilder::new().with_batch_size(ROWS).build(BufReader::new(file)).map_err(corrupt)?;
+        let schema = reader.schema();
+        let roots = checked(path, &schema, plan, source)?;
+        // Nothing says how many rows there are: all bytes count with the first.
+        progress.add(bytes);
+        Ok(Rows {
+            reader: Box::new(reader.map(move |batch| batch.and_then(|batch| batch.project(&roots)))),
+            name: path.to_owned(),
+            batch: None,
+            row: 1,
+            bytes_per_row: 0.0,
+            names: names_of(&schema),
             progress: Arc::clone(progress),
         })
     }
@@ -84,6 +103,22 @@ impl Rows {
         }
         Ok(true)
     }
+}
+
+/// The columns to read, once the pipeline's names and the columns' types are checked.
+fn checked(path: &str, schema: &Schema, plan: &Plan, source: usize) -> Result<Vec<usize>, Error> {
+    let columns: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+    let has = |path: &Path| columns.iter().any(|name| path.is_named(name)) || times::column(schema, path).is_some();
+    let named = plan.check_columns(source, &columns, &has);
+    named.map_err(|why| Error::new(Kind::Invalid, format!("{path}: {why}")))?;
+    let roots = wanted(schema, plan);
+    check(path, schema, &roots)?;
+    times::check(path, schema, plan, source)?;
+    Ok(roots)
+}
+
+fn names_of(schema: &Schema) -> Vec<Box<str>> {
+    schema.fields().iter().map(|field| Box::from(field.name().as_str())).collect()
 }
 
 /// The columns to read: those the pipeline names. Identity by content needs every one.

@@ -13,11 +13,7 @@ const CHUNK: usize = 64 << 10;
 ///
 /// # Errors
 /// The encoding has no such name, or the text is UTF-16 and nothing says so.
-pub(super) fn in_utf8(
-    mut raw: Box<dyn Read + Send>,
-    path: &str,
-    encoding: Option<&str>,
-) -> Result<Box<dyn Read + Send>, Error> {
+pub(super) fn in_utf8(mut raw: Box<dyn Read + Send>, path: &str, encoding: Option<&str>) -> Result<Box<dyn Read + Send>, Error> {
     let declared = encoding.map(|name| named(name).ok_or_else(|| unknown(path, name))).transpose()?;
     let mut head = Vec::new();
     raw.by_ref().take(4).read_to_end(&mut head).map_err(|why| Error::io(path, &why))?;
@@ -34,7 +30,13 @@ pub(super) fn in_utf8(
     if used == UTF_8 {
         return Ok(Box::new(whole));
     }
-    Ok(Box::new(Decoded { raw: whole, decoder: used.new_decoder_without_bom_handling(), ready: Vec::new(), given: 0, ended: false }))
+    Ok(Box::new(Decoded {
+        raw: whole,
+        decoder: used.new_decoder_without_bom_handling(),
+        ready: Vec::new(),
+        given: 0,
+        ended: false,
+    }))
 }
 
 /// An encoding by its name; Latin-1 is what the web takes for it, Windows-1252.
@@ -46,8 +48,9 @@ fn named(name: &str) -> Option<&'static Encoding> {
 }
 
 fn unknown(path: &str, name: &str) -> Error {
-    let message =
-        format!("{path}: unknown encoding `{name}`; write utf-8, utf-16le, utf-16be, latin1, windows-1252, shift_jis or another of the web");
+    let message = format!(
+        "{path}: unknown encoding `{name}`; write utf-8, utf-16le, utf-16be, latin1, windows-1252, shift_jis or another of the web"
+    );
     Error::new(Kind::Invalid, message)
 }
 

@@ -32,9 +32,8 @@ impl Outcome {
             return vec![failure.clone()];
         }
         let text = |record: &Value, name: &str| record[name].as_str().unwrap_or_default().to_owned();
-        let record = |record: &Value| {
-            format!("{} {} {}", text(record, "userId"), &text(record, "periodStart")[..10], record["value"])
-        };
+        let record =
+            |record: &Value| format!("{} {} {}", text(record, "userId"), &text(record, "periodStart")[..10], record["value"]);
         let parked = self.parked.iter().map(|(line, reason, ..)| format!("{line} {reason}"));
         self.records.iter().map(record).chain(parked).collect()
     }

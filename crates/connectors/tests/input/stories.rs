@@ -91,7 +91,10 @@ fn details_of_times_name_path_value_and_form() {
     }
     let joined = "d;t;userId;value\n31.01.2026;24:00;u;1\n01.02.2026;;u;2\n";
     let meter = "time: {fields: [d, t], format: '%d.%m.%Y %H:%M'}";
-    assert_eq!(lines("a.csv", ", delimiter: ';'", meter, "", joined), ["u 2026-02-01 1", "2 no_time"].map(|shown| shown.replace("2 no_time", "3 no_time")));
+    assert_eq!(
+        lines("a.csv", ", delimiter: ';'", meter, "", joined),
+        ["u 2026-02-01 1", "2 no_time"].map(|shown| shown.replace("2 no_time", "3 no_time"))
+    );
 }
 
 #[test]
@@ -111,7 +114,8 @@ fn one_old_event_opens_no_thousands_of_periods() {
     let text = document("path: DIR/a.ndjson", "match: first", "", ", resetSchedule: hourly");
     let again = run(&text.replace("flushEmpty: false", "flushEmpty: true"), &[("a.ndjson", reversed.as_bytes())], AS_OF);
     assert_eq!(again.records, refused.records, "whichever arrives first");
-    let tolerance = document("path: DIR/a.ndjson", "match: first", "", "").replace("dedupe: off", "dedupe: off\npastTolerance: 30d");
+    let tolerance =
+        document("path: DIR/a.ndjson", "match: first", "", "").replace("dedupe: off", "dedupe: off\npastTolerance: 30d");
     assert_eq!(run(&tolerance, &[("a.ndjson", json.as_bytes())], AS_OF).shown(), ["u 2026-02-01 1", "2 too_old"]);
 }
 
@@ -159,7 +163,7 @@ fn doubles_are_rounded_where_they_are_read() {
 fn marks_encodings_and_packed_files() {
     let event = "{\"time\":\"2026-01-01T00:00:00Z\",\"userId\":\"u\",\"value\":1}\n";
     let log = "192.0.2.1 - u [01/Jan/2026:10:00:00 +0000] \"GET / HTTP/1.1\" 200 5\n";
-    let marked = |text: &str| [b"\u{feff}".as_slice(), text.as_bytes()].concat();
+    let marked = |text: &str| ["\u{feff}".as_bytes(), text.as_bytes()].concat();
     for (file, text) in [("a.ndjson", event), ("a.json", event)] {
         let text = marked(text);
         let text = String::from_utf8(text).unwrap_or_default();
@@ -167,7 +171,8 @@ fn marks_encodings_and_packed_files() {
     }
     let text = format!("\u{feff}{log}");
     assert_eq!(lines("a.log", "", "user: client", ", value: bytes", &text), ["192.0.2.1 2026-01-01 5"]);
-    let utf16: Vec<u8> = "\u{feff}time,userId,value\n2026-01-01T00:00:00Z,Zoë,3\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let utf16: Vec<u8> =
+        "\u{feff}time,userId,value\n2026-01-01T00:00:00Z,Zoë,3\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
     let csv = document("path: DIR/a.csv", "match: first", "", "");
     assert_eq!(run(&csv, &[("a.csv", &utf16)], AS_OF).shown(), ["Zoë 2026-01-01 3"]);
     let unmarked = run(&csv, &[("a.csv", &utf16[2..])], AS_OF).shown();
@@ -191,7 +196,9 @@ fn marks_encodings_and_packed_files() {
 #[test]
 fn lists_are_read_whole_or_told() {
     let one = "{\"time\":\"2026-01-01T00:00:00Z\",\"userId\":\"u\",\"value\":1}";
-    for text in [format!("[\n{one},\n{one},\n{one}\n]\n"), format!("[{one},{one}]\n{one}\n"), format!("{one}\n[{one}, {one}]\n[]\n")] {
+    for text in
+        [format!("[\n{one},\n{one},\n{one}\n]\n"), format!("[{one},{one}]\n{one}\n"), format!("{one}\n[{one}, {one}]\n[]\n")]
+    {
         assert_eq!(lines("a.ndjson", "", "match: first", "", &text), ["u 2026-01-01 3"], "{text}");
     }
     let wrapped = format!("{{\"page\": 1, \"data\": {{\"records\": [{one}, {one}]}}}}\n");
@@ -201,11 +208,11 @@ fn lists_are_read_whole_or_told() {
 #[test]
 fn names_that_no_event_had_are_listed() {
     let json = "{\"time\":\"2026-01-01T00:00:00Z\",\"userId\":\"u\",\"data\":{\"tokens\":1}}\n";
-    let rule = ", value: data.tokns, groupBy: [[data.model]]";
+    let rule = ", value: data.tokns, groupBy: [[region]]";
     let outcome = run(&document("path: DIR/a.ndjson", "match: first", rule, ""), &[("a.ndjson", json.as_bytes())], AS_OF);
     assert_eq!(
         outcome.unseen,
-        ["`data.tokns` was in none of 1 events; nearest: `data.tokens`", "`data.model` was in none of 1 events"]
+        ["`region` was in none of 1 events", "`data.tokns` was in none of 1 events; nearest: `data.tokens`"]
     );
 }
 
@@ -232,10 +239,73 @@ fn tables_of_offices_are_read_as_they_are_declared() {
     let shown = lines("a.csv", source, meter, ", value: Betrag", report);
     assert_eq!(shown, ["007 2026-01-01 1234.5", "008 2026-01-01 -2.25", "8 bad_value"]);
     // Said for the whole file, a value is read by the same form.
-    let source = ", delimiter: ';', skip: {before: 1}, units: true, footer: 1, numbers: {decimal: ',', group: '.', currency: true}";
+    let source =
+        ", delimiter: ';', skip: {before: 1}, units: true, footer: 1, numbers: {decimal: ',', group: '.', currency: true}";
     assert_eq!(lines("a.csv", source, meter, ", value: Betrag", report), shown);
     let fixed = "Zo\u{eb}  202601310012.5\nBob  202601310000.5\n";
     let columns = ", format: fixed, columns: [{name: who, from: 1, to: 5}, {name: day, from: 6, to: 13}, {name: n, from: 14, to: 19, type: number}]";
     let meter = "user: who\n      time: {field: day, format: '%Y%m%d'}";
     assert_eq!(lines("a.txt", columns, meter, ", value: n", fixed), ["Bob 2026-01-01 0.5", "Zo\u{eb} 2026-01-01 12.5"]);
+}
+
+#[test]
+fn the_examples_of_the_page_compile() {
+    let page = include_str!("../../../../docs/input.md");
+    let blocks: Vec<&str> = page.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    assert!(blocks.len() >= 4);
+    for block in blocks {
+        flowmeter_core::pipeline::Pipeline::read(block).unwrap_or_else(|problems| panic!("{problems}\n{block}"));
+    }
+    let report = blocks_of(page, "pipeline: report");
+    let text = "Nutzung\n\nKunde;Datum;Betrag\n;;EUR\nM\u{fc}ller;31.01.2026;1.234,50 \u{80}\nSumme;;1.234,50\n";
+    let latin: Vec<u8> = text.chars().map(|c| c as u8).collect();
+    let document = report.replace("path: report.csv", "path: DIR/report.csv");
+    assert_eq!(run(&document, &[("report.csv", &latin)], AS_OF).shown(), ["M\u{fc}ller 2026-01-01 1234.5"]);
+}
+
+/// The example of a page that begins with a line.
+fn blocks_of<'p>(page: &'p str, first: &str) -> &'p str {
+    page.split("```yaml\n").find(|block| block.starts_with(first)).and_then(|block| block.split("```").next()).unwrap()
+}
+
+#[test]
+fn workbooks_are_read_as_tables() {
+    let workbook = include_bytes!("usage.xlsx");
+    let source = "path: DIR/usage.xlsx, skip: {before: 1}";
+    let meter = "user: Customer\n      time: {field: Day, format: '%Y-%m-%d %H:%M:%S'}";
+    let document = |source: &str, meter: &str| document(source, meter, ", value: Amount, carryLast: [Note]", "");
+    let outcome = run(&document(source, meter), &[("usage.xlsx", workbook)], AS_OF);
+    assert_eq!(outcome.shown(), ["00186 2026-01-01 0.1", "Zo\u{eb} 2026-01-01 1234.5"]);
+    assert!(outcome.records[1].to_string().contains(r#""Note":"a, \"b\"""#), "{:?}", outcome.records);
+    let named = run(&document(&format!("{source}, sheet: Costs"), meter), &[("usage.xlsx", workbook)], AS_OF).shown();
+    assert!(named[0].contains("no sheet `Costs`; it has Usage"), "{named:?}");
+    let typo = run(&document(source, &meter.replace("Day", "Dya")), &[("usage.xlsx", workbook)], AS_OF).shown();
+    assert!(typo[0].contains("reads `Dya` (did you mean `Day`?)"), "{typo:?}");
+    // A message names the row of the sheet.
+    let late = run(&document(source, meter), &[("usage.xlsx", workbook)], "2026-01-10T00:00:00Z");
+    assert_eq!(late.shown(), ["00186 2026-01-01 0.1", "5 in_future"]);
+}
+
+#[test]
+fn avro_files_are_read_as_columns() {
+    use arrow_array::{Float64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+    use std::sync::Arc;
+    let batch = RecordBatch::try_from_iter([
+        ("who", Arc::new(StringArray::from(vec!["u", "v"])) as arrow_array::ArrayRef),
+        ("at", Arc::new(TimestampMicrosecondArray::from(vec![1_767_312_000_000_000; 2]).with_timezone("+00:00"))),
+        ("n", Arc::new(Float64Array::from(vec![0.1, 2.5]))),
+    ])
+    .unwrap();
+    let mut writer = arrow_avro::writer::AvroWriter::new(Vec::new(), batch.schema().as_ref().clone()).unwrap();
+    writer.write(&batch).unwrap();
+    writer.finish().unwrap();
+    let bytes = writer.into_inner();
+    let read = |rule: &str| {
+        run(&document("path: DIR/a.avro", "user: who\n      time: at", rule, ""), &[("a.avro", &bytes)], AS_OF).shown()
+    };
+    assert_eq!(read(", value: n"), ["u 2026-01-01 0.1", "v 2026-01-01 2.5"]);
+    assert!(read(", value: m")[0].contains("reads `m`"));
+    let cut = &bytes[..bytes.len() - 8];
+    let text = document("path: DIR/a.avro", "user: who\n      time: at", ", value: n", "");
+    assert!(run(&text, &[("a.avro", cut)], AS_OF).failure.is_some());
 }

@@ -77,9 +77,7 @@ impl Counter {
             }
             // A counter beyond its own end did not wrap: it started again.
             (Some(_), _) | (None, Restart::Any) if falls => (units(reading), Opening::at(reading)),
-            (Some(_), _) | (None, Restart::Any | Restart::Never) => {
-                (units(reading) - units(before.last), Opening::at(reading))
-            }
+            (Some(_), _) | (None, Restart::Any | Restart::Never) => (units(reading) - units(before.last), Opening::at(reading)),
             (None, Restart::Below(share)) if falls && is_below(reading, share, before.last) => {
                 (units(reading), Opening::at(reading))
             }

@@ -75,8 +75,7 @@ impl Points {
 
     /// Begins with what the period before ended with. Says whether that is news.
     pub(super) fn open_with(&mut self, openings: &Openings) -> bool {
-        let before: Openings =
-            self.lines.iter().filter_map(|(series, line)| Some((*series, line.opening?))).collect();
+        let before: Openings = self.lines.iter().filter_map(|(series, line)| Some((*series, line.opening?))).collect();
         if before == *openings {
             return false;
         }

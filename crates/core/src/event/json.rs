@@ -99,7 +99,9 @@ fn elements(padded: &[u8], start: usize, end: usize) -> Vec<(usize, usize)> {
     let mut at = start;
     while at < end {
         match padded[at] {
-            c if c.is_ascii_whitespace() || (c == b'[' && found.is_empty() && at == first_of(padded, start)) || c == b',' => at += 1,
+            c if c.is_ascii_whitespace() || (c == b'[' && found.is_empty() && at == first_of(padded, start)) || c == b',' => {
+                at += 1
+            }
             b']' => break,
             _ => {
                 let Ok(behind) = scan::skip_blanks_and_value(padded, at) else { break };

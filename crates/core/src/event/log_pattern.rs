@@ -97,7 +97,8 @@ impl Pattern {
                     if joined {
                         return Err(format!("`{name}` follows another field without a character between them"));
                     }
-                    let known = KNOWN.iter().find(|(known, ..)| *known == name || (name.len() > 2 && known.eq_ignore_ascii_case(&name)));
+                    let known =
+                        KNOWN.iter().find(|(known, ..)| *known == name || (name.len() > 2 && known.eq_ignore_ascii_case(&name)));
                     let (means, usual) = known.map_or((Means::Text, None), |(_, means, usual)| (*means, *usual));
                     parts.push(Part { before: std::mem::take(&mut before).into(), name: Some(name.into()), means, usual });
                 }
@@ -396,7 +397,12 @@ mod tests {
 
     #[test]
     fn patterns_that_cannot_be_read_are_refused() {
-        for (pattern, why) in [("plain", "names no field"), ("%h%u", "without a character"), ("%{%d}t", "write `%t`"), ("%h %", "without a directive")] {
+        for (pattern, why) in [
+            ("plain", "names no field"),
+            ("%h%u", "without a character"),
+            ("%{%d}t", "write `%t`"),
+            ("%h %", "without a directive"),
+        ] {
             assert!(Pattern::read(pattern, false).unwrap_err().contains(why), "{pattern}");
         }
         assert!(Pattern::read(VHOST_COMBINED, false).unwrap().names().contains(&"referrer"));

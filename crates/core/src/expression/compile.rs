@@ -157,7 +157,9 @@ impl Compiler<'_> {
                 let operands: Vec<&Cel> = target.into_iter().chain(&call.args).map(|item| &item.expr).collect();
                 self.call(&call.func_name, &operands)
             }
-            Cel::Comprehension(_) => bad("all, exists, map and filter over lists are not available; an expression reads one value of a path"),
+            Cel::Comprehension(_) => {
+                bad("all, exists, map and filter over lists are not available; an expression reads one value of a path")
+            }
             Cel::Map(_) | Cel::Struct(_) => bad("an expression makes one value, not an object; set each field on its own"),
             Cel::Select(_) => bad("a field can be taken of the event only: data.user.plan"),
             Cel::Ident(_) | Cel::Unspecified => bad("not an expression"),

@@ -175,9 +175,7 @@ impl Function {
                 Err(decimal::Inexact::TooFine) => Ok(Value::Long(plain_number(text))),
                 Err(why) => Err(format!("\"{}\" is {why}", string(&text))),
             },
-            (Function::Number, Value::Span(nanos)) => {
-                Ok(Value::Number(Decimal::of_nanos(nanos)))
-            }
+            (Function::Number, Value::Span(nanos)) => Ok(Value::Number(Decimal::of_nanos(nanos))),
             (Function::Truth, Value::Bool(truth)) => Ok(Value::Bool(truth)),
             (Function::Truth, Value::Text(text)) if *text == *b"true" => Ok(Value::Bool(true)),
             (Function::Truth, Value::Text(text)) if *text == *b"false" => Ok(Value::Bool(false)),

@@ -124,9 +124,7 @@ impl<'a> Value<'a> {
             Value::Text(text) => (Kind::Text, text),
             Value::Json(json) => (Kind::Json, Cow::Borrowed(json)),
             Value::Time(at) => (Kind::Text, Cow::Owned(super::instant_text(at).into_bytes())),
-            Value::Span(nanos) => {
-                (Kind::Number, Cow::Owned(Decimal::of_nanos(nanos).to_string().into_bytes()))
-            }
+            Value::Span(nanos) => (Kind::Number, Cow::Owned(Decimal::of_nanos(nanos).to_string().into_bytes())),
             Value::List(items) => {
                 let mut json = b"[".to_vec();
                 for (i, item) in items.into_iter().enumerate() {

@@ -109,9 +109,7 @@ fn absent(plan: &Plan, batch: &Batch, row: usize, field: &TimeField) -> Result<O
     match declared {
         Some(declared) if declared.missing_received => Ok(None),
         Some(declared) => Err((Reason::NoTime, format!("{} is missing, null or empty", names(plan, declared)))),
-        None if field.slots.iter().any(is_there) => {
-            Err((Reason::NoTime, format!("{} is null or empty", names(plan, field))))
-        }
+        None if field.slots.iter().any(is_there) => Err((Reason::NoTime, format!("{} is null or empty", names(plan, field)))),
         None => Ok(None),
     }
 }
@@ -127,7 +125,8 @@ fn unreadable(plan: &Plan, batch: &Batch, place: u16, leaf: Leaf<'_>, field: &Ti
         None => (format!("`{}`", plan.paths[usize::from(place)]), field),
     };
     let text = leaf.as_text().unwrap_or(leaf.bytes.into());
-    let clue = if leaf.kind == Kind::Number || leaf.bytes.first().is_some_and(u8::is_ascii_digit) { Clue::Number } else { Clue::Text };
+    let is_number = leaf.kind == Kind::Number || (leaf.kind == Kind::Json && !leaf.bytes.starts_with(b"\""));
+    let clue = if is_number { Clue::Number } else { Clue::Text };
     let advice = field.format.advice(text.trim_ascii(), clue).map_or(String::new(), |advice| format!("; {advice}"));
     let mut shown = Vec::new();
     leaf.write_json(&mut shown);
@@ -157,11 +156,8 @@ pub(super) enum Stamp {
 /// Reads the declared time of a source.
 pub(super) fn stamp(batch: &Batch, row: usize, field: &TimeField) -> Stamp {
     if let Some(between) = &field.join {
-        let parts: Option<Vec<_>> = field
-            .slots
-            .iter()
-            .map(|slot| batch.leaf(row, *slot).as_text().filter(|part| !part.is_empty()))
-            .collect();
+        let parts: Option<Vec<_>> =
+            field.slots.iter().map(|slot| batch.leaf(row, *slot).as_text().filter(|part| !part.is_empty())).collect();
         let Some(parts) = parts else { return Stamp::Absent };
         let text = parts.join(between.as_bytes());
         return match field.format.parse(&text, Clue::Text) {

@@ -149,16 +149,15 @@ type Compiled = (Plan, Vec<TargetPlan>, Problems);
 
 pub(super) fn compile(tree: &Tree, open_categories: bool, problems: &mut Problems) -> Option<Compiled> {
     let warnings = Problems::default();
-    let mut compiler =
-        Compiler {
-            problems,
-            warnings,
-            paths: Vec::new(),
-            breakdowns: Vec::new(),
-            carried: Vec::new(),
-            open_categories,
-            names: Names::default(),
-        };
+    let mut compiler = Compiler {
+        problems,
+        warnings,
+        paths: Vec::new(),
+        breakdowns: Vec::new(),
+        carried: Vec::new(),
+        open_categories,
+        names: Names::default(),
+    };
     let name = tree.text("pipeline").unwrap_or_default().to_owned();
     if name.chars().count() > 80 {
         compiler.problems.add(tree, "pipeline", "the name has more than 80 characters; shorten it");

@@ -65,7 +65,7 @@ const FILE_SOURCE: Form = Object(&Shape {
         required("path", Either(&[Text, List(&Text)]), "Path, glob pattern, several of them, or `-`"),
         optional(
             "format",
-            Word(&["ndjson", "json", "csv", "parquet", "access_log", "vhost_combined", "fixed"]),
+            Word(&["ndjson", "json", "csv", "parquet", "access_log", "vhost_combined", "fixed", "avro", "xlsx"]),
             "By the file's name when left out",
         ),
         default("compression", Word(&["auto", "none", "gzip", "zstd"]), "auto", "`auto` looks at the first bytes"),
@@ -76,7 +76,11 @@ const FILE_SOURCE: Form = Object(&Shape {
             "true",
             "Whether a CSV file begins with the names of its columns, or which of its rows has them",
         ),
-        optional("columns", List(&Either(&[Text, FIXED_COLUMN])), "Names of a CSV file's columns; c1, c2 … without. Columns of a file of fixed width"),
+        optional(
+            "columns",
+            List(&Either(&[Text, FIXED_COLUMN])),
+            "Names of a CSV file's columns; c1, c2 … without. Columns of a file of fixed width",
+        ),
         optional("optional", List(&Text), "Columns or fields that the pipeline names and that may be missing"),
         optional("skip", SKIP, "Rows of a CSV file around the header that are no events"),
         optional("units", Boolean, "Whether the row after the header names units or types"),
@@ -89,9 +93,14 @@ const FILE_SOURCE: Form = Object(&Shape {
         ),
         optional("quotedLinesMax", Integer(1, 100_000), "Lines that a quoted CSV field may span; 100 when left out"),
         optional("numbers", NUMBER, "How a CSV file writes numbers: values, and columns of type number"),
+        optional("sheet", Text, "Sheet of a workbook; the first when left out"),
         optional("items", Path, "Where in a JSON document the list of events is"),
         optional("pattern", Text, "Pattern of an access log: Apache's LogFormat or nginx's log_format"),
-        optional("extra", Word(&["refuse", "ignore"]), "What becomes of fields behind an access log's pattern; refuse when left out"),
+        optional(
+            "extra",
+            Word(&["refuse", "ignore"]),
+            "What becomes of fields behind an access log's pattern; refuse when left out",
+        ),
         default("delimiter", Character, ",", "Between the fields of a CSV file; `\\t` for a tab"),
         default("quote", Either(&[Word(&["none"]), Character]), "\"", "Around fields of a CSV file"),
         optional("comment", Character, "A CSV line beginning with it is no row"),
@@ -167,7 +176,11 @@ const TIME: Form = Either(&[
             default("format", Text, "rfc3339", "rfc3339, unix_s, unix_ms, unix_us, unix_ns, or a strptime pattern"),
             default("timezone", Zone, "Etc/UTC", "Zone of times that have no offset"),
             optional("ignoreZoneName", Boolean, "Whether `%Z` of a pattern that also has an offset is skipped"),
-            optional("missing", Word(&["park", "received"]), "What becomes of an event without it: parked (when left out), or given the time of receipt"),
+            optional(
+                "missing",
+                Word(&["park", "received"]),
+                "What becomes of an event without it: parked (when left out), or given the time of receipt",
+            ),
         ],
     }),
 ]);
@@ -364,7 +377,11 @@ const AGGREGATION: Form = Object(&Shape {
         optional("input", LEVEL_INPUT, "For `weighted`: whether events state the level or change it; level when left out"),
         optional("restart", RESTART, "For `delta`: what a drop is; any when left out"),
         optional("wrapAt", Number, "For `delta`: where the counter begins at 0 again; a drop is that"),
-        optional("begin", Word(&["reading", "zero"]), "For `delta`: whether the first reading is only a beginning or counts from 0"),
+        optional(
+            "begin",
+            Word(&["reading", "zero"]),
+            "For `delta`: whether the first reading is only a beginning or counts from 0",
+        ),
         optional("ignoreZero", Boolean, "For `delta`: whether a single 0 between two higher readings is a glitch"),
     ],
 });

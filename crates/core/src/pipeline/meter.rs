@@ -2,8 +2,8 @@
 
 use uuid::Uuid;
 
-use super::names::Mode;
 use super::compile::{Compiler, index_of, instant, json_members, types_of};
+use super::names::Mode;
 use super::operators::conditions;
 use super::source::SourcePlan;
 use super::tree::Node as Tree;
@@ -119,7 +119,8 @@ fn compile_rule(
     if let (None, Some(at)) = (series, types.iter().find(|at| of_type(at).aggregation.has_series()))
         && !group_by.is_empty()
     {
-        let example = node.get("groupBy").and_then(|by| by.items().first()).and_then(|by| by.scalar().or(by.items().first()?.scalar()));
+        let example =
+            node.get("groupBy").and_then(|by| by.items().first()).and_then(|by| by.scalar().or(by.items().first()?.scalar()));
         let message = format!(
             "`{}` reads counters or levels, and each group may hold several; which fields name one? Write `series: [{}]`, \
              or `series: []` if there is one per user",

@@ -77,10 +77,7 @@ fn compile(node: &Tree, field: &str, problems: &mut Problems) -> MeterType {
         capacity,
         auto_create: node.text("autoCreate") != Some("false"),
         flush_empty: node.text("flushEmpty") != Some("false"),
-        empty_periods_max: node
-            .text("emptyPeriodsMax")
-            .and_then(|n| n.parse().ok())
-            .unwrap_or(crate::limits::EMPTY_PERIODS_MAX),
+        empty_periods_max: node.text("emptyPeriodsMax").and_then(|n| n.parse().ok()).unwrap_or(crate::limits::EMPTY_PERIODS_MAX),
         late: node.get("late").map(late).unwrap_or_default(),
         group_limit: node.text("groupLimit").and_then(|n| n.parse().ok()).unwrap_or(crate::limits::GROUPS_MAX),
         name,

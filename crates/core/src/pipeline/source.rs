@@ -1,12 +1,12 @@
 //! The sources of a document.
 
 use super::compile::Compiler;
-use super::tree::Node as Tree;
 use super::names::Mode;
+use super::tree::Node as Tree;
 use crate::event::csv::{ColumnType, Columns, Dialect, NumberForm};
 use crate::event::{Path, access_log, fixed, json, log_pattern};
-use crate::mediation::Decoder;
 use crate::limits::QUOTED_LINES_MAX;
+use crate::mediation::Decoder;
 use crate::plan::{Plan, TimeField};
 
 /// A source, compiled: what to open and how to read it.
@@ -32,6 +32,8 @@ pub struct SourcePlan {
     pub footer: usize,
     /// How a CSV file writes numbers, if it is said for all columns.
     pub numbers: Option<NumberForm>,
+    /// The sheet of a workbook; the first, if none is named.
+    pub sheet: Option<String>,
     /// Where in a JSON document the list of events is.
     pub items: Option<Path>,
     /// The pattern of an access log, if it is none of the usual ones.
@@ -69,6 +71,10 @@ pub enum Format {
     AccessLog,
     /// Lines of fixed width.
     Fixed,
+    /// Avro object container files.
+    Avro,
+    /// A sheet of an XLSX workbook.
+    Xlsx,
 }
 
 impl Format {
@@ -81,6 +87,8 @@ impl Format {
             "parquet" => Format::Parquet,
             "access_log" | "vhost_combined" => Format::AccessLog,
             "fixed" => Format::Fixed,
+            "avro" => Format::Avro,
+            "xlsx" => Format::Xlsx,
             _ => return None,
         })
     }
@@ -92,6 +100,8 @@ impl Format {
             Some("json") => Format::Json,
             Some("csv" | "tsv") => Format::Csv,
             Some("parquet") => Format::Parquet,
+            Some("avro") => Format::Avro,
+            Some("xlsx") => Format::Xlsx,
             Some("log") => Format::AccessLog,
             _ => Format::Ndjson,
         }
@@ -116,7 +126,7 @@ impl SourcePlan {
             return false;
         }
         let by_name = || self.paths.first().map_or(Format::Ndjson, |path| Format::of_file(path));
-        matches!(self.format.unwrap_or_else(by_name), Format::Csv | Format::AccessLog | Format::Fixed)
+        matches!(self.format.unwrap_or_else(by_name), Format::Csv | Format::AccessLog | Format::Fixed | Format::Xlsx)
     }
 
     /// How the records of an opened file are read; a file's columns are known then.
@@ -124,7 +134,7 @@ impl SourcePlan {
         match format {
             Format::Ndjson | Format::Json => Decoder::Json(json::Projection::new(&plan.paths)),
             // `a.b` is the column `a.b`, if there is one.
-            Format::Parquet => {
+            Format::Parquet | Format::Avro => {
                 let named = |path: &Path| match columns.iter().find(|column| path.is_named(column)) {
                     Some(column) => Path::of(&[column]),
                     None => path.clone(),
@@ -143,7 +153,7 @@ impl SourcePlan {
                 let targets = self.fixed.iter().filter_map(target).collect();
                 Decoder::Fixed(fixed::Columns { targets, width: plan.paths.len() })
             }
-            Format::Csv => {
+            Format::Csv | Format::Xlsx => {
                 let mut found = Columns { width: plan.paths.len(), ..Columns::default() };
                 for name in columns {
                     let targets = self.targets(plan, name);
@@ -151,9 +161,14 @@ impl SourcePlan {
                     let copies = targets.iter().skip(1).map(|(to, _)| (targets[0].0, *to));
                     found.copies.extend(copies);
                 }
-                Decoder::Csv(self.dialect, found)
+                Decoder::Csv(if format == Format::Xlsx { self.sheet_dialect() } else { self.dialect }, found)
             }
         }
+    }
+
+    /// How the rows of a sheet are written for their decoder.
+    pub fn sheet_dialect(&self) -> Dialect {
+        Dialect { trim: self.dialect.trim, quoted_lines_max: u32::MAX, ..Dialect::default() }
     }
 
     /// The slots of a column, and the type of its text.
@@ -183,7 +198,7 @@ impl SourcePlan {
                 None => access_log::FIELDS.to_vec(),
             }),
             Format::Fixed => Some(self.fixed.iter().map(|(name, ..)| name.as_str()).collect()),
-            Format::Ndjson | Format::Json | Format::Csv | Format::Parquet => None,
+            Format::Ndjson | Format::Json | Format::Csv | Format::Parquet | Format::Avro | Format::Xlsx => None,
         }
     }
 }
@@ -281,6 +296,7 @@ fn compile(node: &Tree, field: &str, place: usize, compiler: &mut Compiler<'_>) 
         skip: (skipped("before"), skipped("after") + units),
         footer: lines("footer", 0) as usize,
         numbers: file.get("numbers").map(|numbers| number_form(numbers, compiler)),
+        sheet: file.text("sheet").map(str::to_owned),
         items: file.text("items").and_then(|path| Path::parse(path).ok()),
         pattern,
         extra,
@@ -303,7 +319,9 @@ fn check_options(file: &Tree, field: &str, plan: &SourcePlan, compiler: &mut Com
         return;
     }
     let format = plan.format.unwrap_or_else(by_name);
-    let rows: &[Format] = &[Format::Csv];
+    let rows: &[Format] = &[Format::Csv, Format::Xlsx];
+    let quotes: &[Format] = &[Format::Csv];
+    let sheets: &[Format] = &[Format::Xlsx];
     let logs: &[Format] = &[Format::AccessLog];
     let documents: &[Format] = &[Format::Json, Format::Ndjson];
     for (option, formats, of) in [
@@ -312,7 +330,8 @@ fn check_options(file: &Tree, field: &str, plan: &SourcePlan, compiler: &mut Com
         ("footer", rows, "csv"),
         ("trim", rows, "csv"),
         ("numbers", rows, "csv"),
-        ("quotes", rows, "csv"),
+        ("quotes", quotes, "csv"),
+        ("sheet", sheets, "xlsx"),
         ("pattern", logs, "access_log"),
         ("extra", logs, "access_log"),
         ("items", documents, "json"),
@@ -327,9 +346,9 @@ fn check_options(file: &Tree, field: &str, plan: &SourcePlan, compiler: &mut Com
         compiler.problems.add(file, &format!("{field}.file.columns"), message);
     }
     if let Some(encoding) = &plan.encoding
-        && format == Format::Parquet
+        && matches!(format, Format::Parquet | Format::Avro | Format::Xlsx)
     {
-        let message = format!("a Parquet file has no text encoding; leave `encoding: {encoding}` out");
+        let message = format!("such a file says itself how its text is written; leave `encoding: {encoding}` out");
         compiler.problems.add(file, &format!("{field}.file.encoding"), message);
     }
 }

@@ -244,9 +244,8 @@ fn civil(text: &str, pattern: &str, zone: &Zone) -> Option<Timestamp> {
 /// The end of a day written as its hour 24: midnight of the next day.
 fn midnight(text: &str, pattern: &str, zone: &Zone) -> Option<Timestamp> {
     let parsed = jiff::fmt::strtime::parse(pattern, begin_of_day(text, pattern)?).ok()?;
-    let is_begin = parsed.minute().unwrap_or(0) == 0
-        && parsed.second().unwrap_or(0) == 0
-        && parsed.subsec_nanosecond().unwrap_or(0) == 0;
+    let is_begin =
+        parsed.minute().unwrap_or(0) == 0 && parsed.second().unwrap_or(0) == 0 && parsed.subsec_nanosecond().unwrap_or(0) == 0;
     is_begin.then(|| instant(&parsed, zone, true))?
 }
 

@@ -95,7 +95,9 @@ fn patterns_that_read_nothing_are_refused() {
         let why = TimeFormat::read(pattern, Zone::utc(), false).err();
         assert!(why.as_ref().is_some_and(|why| why.contains(advice)), "{pattern}: {why:?}");
     }
-    for pattern in ["%Y-%m-%dT%H:%M:%S%.f%:z", "%d.%m.%Y", "%m/%d/%y %I:%M %p", "%s", "%Y%m%d%H%M%S", "%b %e %Y %T", "%A %d %B %Y"] {
+    for pattern in
+        ["%Y-%m-%dT%H:%M:%S%.f%:z", "%d.%m.%Y", "%m/%d/%y %I:%M %p", "%s", "%Y%m%d%H%M%S", "%b %e %Y %T", "%A %d %B %Y"]
+    {
         assert!(TimeFormat::read(pattern, Zone::utc(), false).is_ok(), "{pattern}");
     }
 }

@@ -23,7 +23,7 @@ pub(super) fn guess(text: &str) -> Guess {
         let width = usual_width(&rows);
         (rows.iter().filter(|row| row.len() == width && width > 1).count(), width)
     };
-    let delimiter = DELIMITERS.into_iter().max_by_key(score).unwrap_or(b',');
+    let delimiter = DELIMITERS.into_iter().rev().max_by_key(score).unwrap_or(b',');
     let rows = rows_of(delimiter);
     let width = usual_width(&rows);
     let before = rows.iter().position(|row| row.len() == width).unwrap_or_default();
@@ -36,7 +36,7 @@ pub(super) fn guess(text: &str) -> Guess {
     if before > 0 {
         guess.options.push(format!("skip: {{ before: {before} }}"));
     }
-    let is_named = header.iter().all(|name| !name.is_empty() && name.parse::<f64>().is_err());
+    let is_named = header.iter().all(|name| !name.is_empty() && flowmeter_core::decimal::parse(name.as_bytes()).is_err());
     if !is_named {
         guess.options.push("header: false".to_owned());
     }

@@ -164,13 +164,7 @@ fn behind(bytes: &[u8], end: usize, is_all: bool) -> RowEnd {
 
 /// Walks over the fields of a row, to its line end or the end of the bytes. `more` says that there
 /// may be more bytes. Gives where it ends and how many fields it has.
-fn walk(
-    dialect: &Dialect,
-    bytes: &[u8],
-    from: usize,
-    more: bool,
-    each: &mut dyn FnMut(Field),
-) -> Result<(usize, usize), Flaw> {
+fn walk(dialect: &Dialect, bytes: &[u8], from: usize, more: bool, each: &mut dyn FnMut(Field)) -> Result<(usize, usize), Flaw> {
     let quote = dialect.quote;
     let (mut at, mut column) = (from, 1);
     loop {

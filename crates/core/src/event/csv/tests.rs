@@ -41,7 +41,12 @@ fn a_mistake_costs_its_line_and_no_other() {
         ("plain", strict, "a,b,1\r\nc,d,2\n", &["a|b|1", "c|d|2"][..]),
         ("lines that end in a carriage return", strict, "a,b,1\rc,d,2\r", &["a|b|1", "c|d|2"]),
         ("quotes", strict, "\"a,\"\"x\"\"\",\"b\nc\",1\nd,e,2\n", &["a,\"x\"|b\nc|1", "d|e|2"]),
-        ("an inch sign", strict, "1,5\" pipe,1\n2,\"6\"\" pipe\",2\n", &["1: a quote inside a field without quotes in column 2", "2|6\" pipe|2"]),
+        (
+            "an inch sign",
+            strict,
+            "1,5\" pipe,1\n2,\"6\"\" pipe\",2\n",
+            &["1: a quote inside a field without quotes in column 2", "2|6\" pipe|2"],
+        ),
         ("text behind a quote", strict, "1,\"x\"y,1\n2,z,2\n", &["1: text after the closing quote in column 2", "2|z|2"]),
         (
             "closed by the next row",
@@ -59,7 +64,12 @@ fn a_mistake_costs_its_line_and_no_other() {
             "1,\"oops,1\n2,\"fine\",2\n3,x,3\n",
             &["1: the quote opened in column 2 of this line is never closed", "2|fine|2", "3|x|3"],
         ),
-        ("never closed", strict, "1,\"oops,1\n2,y,2\n3,x,3\n", &["1: the quote opened in column 2 of this line is never closed", "2|y|2", "3|x|3"]),
+        (
+            "never closed",
+            strict,
+            "1,\"oops,1\n2,y,2\n3,x,3\n",
+            &["1: the quote opened in column 2 of this line is never closed", "2|y|2", "3|x|3"],
+        ),
         ("a guard of a spreadsheet", strict, "=\"00123\",\"=\"\"007\"\"\",1\n", &["00123|007|1"]),
         ("blanks that are cut", trim, " a , \"b \" ,1\n", &["a|b |1"]),
         ("quotes as text", none, "1,5\" pipe,1\n\"2,x,2\n", &["1|5\" pipe|1", "\"2|x|2"]),

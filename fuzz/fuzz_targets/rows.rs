@@ -13,7 +13,7 @@ fuzz_target!(|data: &[u8]| {
     let columns = Columns { targets: vec![Some((0, ColumnType::Number)), None], width: 1 };
     csv::decode(&Dialect::default(), &columns, &mut batch, 1 << 16);
     let paths: Vec<Path> = access_log::FIELDS.iter().filter_map(|path| Path::parse(path).ok()).collect();
-    access_log::decode(&access_log::Columns::new(&paths), &mut batch, 1 << 16);
+    access_log::decode(&access_log::Columns::new(&paths, false), &mut batch, 1 << 16);
     drop(flowmeter_core::decimal::parse(data));
     drop(Timestamp::parse_rfc3339(data));
     for format in ["unix_s", "%Y-%m-%d %H:%M:%S%.f", "%d/%b/%Y:%H:%M:%S %z"] {

@@ -26,6 +26,12 @@ pub(crate) enum Command {
     Test(Test),
     /// Validate pipelines and print what they mean, with every default written out
     Check(Check),
+    /// Print a pipeline for files, guessed from their first rows, to be corrected
+    Infer {
+        /// Files of one source: CSV, JSON, access logs; packed or not
+        #[arg(required = true)]
+        files: Vec<String>,
+    },
     /// Serve: take events over HTTP, durably, and run pipelines for as long as it lives
     Serve(Serve),
     #[command(flatten)]

@@ -112,14 +112,16 @@ fn session(test: &Test, loaded: &Loaded, watch: &mut Watch, kept: &mut Kept) -> 
     engine.open_declared(as_of);
     let mut run = |engine: &mut Engine| {
         engine.ingest(&mut files, as_of, kept, watch).map_err(broken)?;
+        (watch.unseen, watch.warnings) = (engine.unseen(), files.warnings());
         let checked = flowmeter_connectors::bounded::check(&loaded.plan, &engine.totals().tally);
         checked.map_err(|why| Stopped::Failed(why.into()))?;
         engine.tick(as_of, kept).map_err(broken)?;
         engine.flush_open(as_of, kept).map_err(broken)?;
         let parked = engine.totals().tally.parked_total();
-        match test.strict && parked > 0 {
-            true => Err(Stopped::Failed(anyhow::anyhow!("{parked} events were parked"))),
-            false => Ok(()),
+        match (test.strict && parked > 0, test.strict && !watch.unseen.is_empty()) {
+            (true, _) => Err(Stopped::Failed(anyhow::anyhow!("{parked} events were parked"))),
+            (false, true) => Err(Stopped::Failed(anyhow::anyhow!("{}", watch.unseen.join("; ")))),
+            (false, false) => Ok(()),
         }
     };
     let outcome = run(&mut engine);

@@ -36,6 +36,10 @@ fn main() -> ExitCode {
         Command::Run(run) => run::run(&run),
         Command::Test(test) => debug::test(&test),
         Command::Check(check) => check::check(&check),
+        Command::Infer { files } => failure::print(&match flowmeter_connectors::file::infer(&files) {
+            Ok(document) => document,
+            Err(why) => return failure::report(&why.into()),
+        }),
         Command::Serve(serve) => serve::serve(&serve),
         Command::Client(commands) => client::client(commands),
         Command::Bench(args::Bench::Ingest(ingest)) => bench::ingest(&ingest),

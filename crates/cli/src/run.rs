@@ -77,8 +77,8 @@ pub(crate) fn run(run: &Run) -> anyhow::Result<ExitCode> {
         Form::Json if push.is_stdout() => eprintln!("{}", summary.json()),
         Form::Json => drop(failure::print(&format!("{}\n", summary.json()))?),
     }
-    let parked = totals.tally.parked_total() > 0;
-    Ok(if run.strict && parked { ExitCode::from(PARKED) } else { ExitCode::SUCCESS })
+    let is_clean = totals.tally.parked_total() == 0 && watch.unseen.is_empty();
+    Ok(if run.strict && !is_clean { ExitCode::from(PARKED) } else { ExitCode::SUCCESS })
 }
 
 /// A session whose meters live as long as it does.
@@ -97,6 +97,7 @@ fn session(
     engine.open_declared(as_of);
     journal.step(Trigger::Ready)?;
     engine.ingest(&mut files, as_of, &mut push, watch)?;
+    (watch.unseen, watch.warnings) = (engine.unseen(), files.warnings());
     let totals = engine.totals();
     flowmeter_connectors::bounded::check(plan, &totals.tally)?;
     journal.step(Trigger::Finish)?;

@@ -70,6 +70,16 @@ impl Summary<'_> {
         if tally.late > 0 {
             line(out, &format!("late      {} of those counted", grouped(tally.late)));
         }
+        if self.totals.timed_by_receipt > 0 {
+            let count = grouped(self.totals.timed_by_receipt);
+            line(out, &format!("no time   {count} have none and were given that of their receipt; `time:` names a field"));
+        }
+        for unseen in &self.watch.unseen {
+            line(out, &format!("unseen    {unseen}"));
+        }
+        for warning in &self.watch.warnings {
+            line(out, &format!("warning   {warning}"));
+        }
     }
 
     fn write_records(&self, out: &mut String) {
@@ -137,11 +147,14 @@ impl Summary<'_> {
                 "received": tally.received,
                 "counted": tally.counted,
                 "late": tally.late,
+                "timedByReceipt": self.totals.timed_by_receipt,
                 "duplicate": tally.duplicate,
                 "filtered": tally.filtered,
                 "parked": tally.parked_total(),
                 "parkedByReason": reasons,
             },
+            "unseen": self.watch.unseen,
+            "warnings": self.watch.warnings,
             "records": self.records,
             "thresholds": self.thresholds,
             "metersOpened": self.totals.meters_opened,

@@ -32,6 +32,10 @@ pub(crate) struct Watch {
     pub(crate) shown: Vec<Shown>,
     /// Samples of what left each operator: operator, line, fields.
     pub(crate) taps: Vec<(u16, u64, String)>,
+    /// Fields that the pipeline names and that no event had.
+    pub(crate) unseen: Vec<String>,
+    /// What was noticed about files that did not stop reading them.
+    pub(crate) warnings: Vec<String>,
     taps_max: usize,
     file: Option<(BufWriter<File>, String)>,
     bar: ProgressBar,
@@ -50,7 +54,15 @@ impl Watch {
         let style = ProgressStyle::with_template("{bar:30} {bytes}/{total_bytes}  {msg}  {elapsed}, {eta} left");
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
         bar.enable_steady_tick(Duration::from_millis(200));
-        Ok(Watch { shown: Vec::new(), taps: Vec::new(), taps_max, file: parked.map(open).transpose()?, bar })
+        Ok(Watch {
+            shown: Vec::new(),
+            taps: Vec::new(),
+            unseen: Vec::new(),
+            warnings: Vec::new(),
+            taps_max,
+            file: parked.map(open).transpose()?,
+            bar,
+        })
     }
 
     /// Writes lines for a person above the bar.

@@ -255,3 +255,69 @@ fn what_openmeters_tests_expect() {
     let errors = server.get(&format!("{API}/events?hasError=true")).json();
     assert_eq!(errors.as_array().unwrap().len(), 3);
 }
+
+#[test]
+fn events_are_judged_and_listed_as_openmeter_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), &[]);
+    for slug in ["b_meter", "a_meter"] {
+        make(&server, &json!({"slug": slug, "name": format!("of {slug}"), "aggregation": "COUNT", "eventType": "t"}));
+    }
+    let with = |members: Value| {
+        let mut one = event("x", "t", "u", "2024-01-01T00:00:00Z", json!({"a": 1}));
+        one.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
+        one
+    };
+    for (label, wrong, told) in [
+        ("text", json!({"data": "text"}), "`data` is to be a JSON object"),
+        ("a list", json!({"data": [1]}), "`data` is to be a JSON object"),
+        ("XML", json!({"data": "<a/>", "datacontenttype": "application/xml"}), "`datacontenttype` is `application/xml`"),
+        ("XML that is an object", json!({"datacontenttype": "application/xml"}), "`datacontenttype` is `application/xml`"),
+    ] {
+        let answer = server.ask("POST", &format!("{API}/events"), &[("Content-Type", ONE)], &with(wrong).to_string());
+        assert_eq!(answer.status, 400, "{label}: {answer:?}");
+        assert!(answer.body.contains(told), "{label}: {answer:?}");
+    }
+    send(
+        &server,
+        &[event("new", "t", "u", "2024-01-03T00:00:00Z", json!({})), event("old", "t", "u", "2024-01-01T00:00:00Z", json!({}))],
+    );
+    send(&server, &[event("middle", "t", "u", "2024-01-02T00:00:00Z", json!({}))]);
+    let ids = |query: &str| {
+        let listed = server.get(&format!("{API}/events{query}")).json();
+        listed.as_array().unwrap().iter().map(|one| one["event"]["id"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(ids(""), ["new", "middle", "old"]);
+    assert_eq!(ids("?limit=2"), ["new", "middle"]);
+    assert!(ids("?ingestedAtFrom=2124-01-01T00:00:00Z").is_empty());
+    assert!(ids("?ingestedAtTo=2024-01-01T00:00:00Z").is_empty());
+    assert_eq!(ids("?ingestedAtFrom=2024-06-01T00:00:00Z").len(), 3);
+    let refused = server.get(&format!("{API}/events?customerId=c"));
+    assert!(refused.status == 400 || refused.status == 422, "{refused:?}");
+    let slugs = |query: &str| {
+        let listed = server.get(&format!("{API}/meters{query}")).json();
+        listed.as_array().unwrap().iter().map(|one| one["slug"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(slugs("?orderBy=name"), ["a_meter", "b_meter"]);
+    assert_eq!(slugs("?orderBy=key&order=DESC"), ["b_meter", "a_meter"]);
+    assert_eq!(slugs("?orderBy=createdAt"), ["b_meter", "a_meter"]);
+    assert_ne!(server.get(&format!("{API}/meters?orderBy=colour")).status, 200);
+}
+
+#[test]
+fn subjects_are_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), &[]);
+    let subjects = format!("{API}/subjects");
+    let made = server.post(&subjects, &json!([{"key": "b", "displayName": "Bee"}, {"key": "a", "metadata": {"plan": "pro"}}]));
+    assert_eq!(made.status, 200, "{made:?}");
+    assert_eq!(made.json()[0]["displayName"], "Bee");
+    server.post(&subjects, &json!([{"key": "b", "metadata": {"n": 1}}]));
+    let listed = server.get(&subjects).json();
+    assert_eq!(listed[0]["metadata"], json!({"plan": "pro"}));
+    assert_eq!((listed[1]["key"].clone(), listed[1]["displayName"].clone()), (json!("b"), json!("Bee")));
+    assert_eq!(server.get(&format!("{subjects}/b")).json()["metadata"], json!({"n": 1}));
+    assert_eq!(server.ask("DELETE", &format!("{subjects}/b"), &[], "").status, 204);
+    assert_eq!(server.get(&format!("{subjects}/b")).status, 404);
+    assert_ne!(server.post(&subjects, &json!([{"displayName": "no key"}])).status, 200);
+}

@@ -3,20 +3,28 @@
 //! Cutting depends on the format ([`lines`], [`json`], [`csv`], [`parquet`]); reading
 //! the records is the core's, on all threads.
 
+mod avro;
 mod csv;
+mod gzip;
+mod infer;
 mod json;
 mod lines;
 mod open;
 mod parquet;
+mod text;
+mod typed;
+mod xlsx;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use flowmeter_core::event::{Block, Origin};
+use flowmeter_core::event::{Block, Origin, Path};
 use flowmeter_core::mediation::Decoder;
 use flowmeter_core::pipeline::{Format, SourcePlan};
 use flowmeter_core::plan::Plan;
 use flowmeter_engine::{Error, Kind, Received, Source};
+
+pub use infer::infer;
 
 /// Bytes of a block: enough to amortise a hand-over, few enough for the cache.
 const BLOCK_BYTES: usize = 256 << 10;
@@ -43,6 +51,7 @@ struct Opened {
     columns: Option<Arc<[Box<str>]>>,
     cutter: Box<dyn Cutter>,
     decoder: Arc<Decoder>,
+    stamp: open::Stamp,
 }
 
 impl Files {
@@ -68,48 +77,109 @@ impl Files {
     fn open(&self, source: usize, path: &str) -> Result<Opened, Error> {
         let spec = &self.plan.sources[source];
         let format = spec.format.unwrap_or_else(|| Format::of_file(path));
-        if format == Format::Parquet {
-            return self.opened(
-                source,
-                path,
-                format,
-                None,
-                Box::new(parquet::Rows::open(path, &self.plan, source, &self.progress)?),
-            );
+        if format == Format::Avro {
+            let rows = avro::Rows::open(path, &self.plan, source, &self.progress)?;
+            let decoder = spec.decoder(&self.plan, format, &rows.names());
+            return Ok(self.opened(source, path, None, Box::new(rows), decoder));
         }
-        let reader = open::open(path, &spec.compression, &self.progress)?;
-        match format {
-            Format::Ndjson | Format::AccessLog => {
-                self.opened(source, path, format, None, Box::new(lines::Lines::new(reader, path)))
+        if format == Format::Parquet {
+            let rows = parquet::Rows::open(path, &self.plan, source, &self.progress)?;
+            let decoder = spec.decoder(&self.plan, format, &rows.names());
+            return Ok(self.opened(source, path, None, Box::new(rows), decoder));
+        }
+        if let Some(names) = spec.known_names(format) {
+            self.check_columns(source, path, &names)?;
+        }
+        if format == Format::Xlsx {
+            let (rows, columns) = xlsx::open(path, spec)?;
+            return self.opened_table(source, path, format, rows, columns);
+        }
+        let reader = open::open(path, &spec.compression, spec.encoding.as_deref(), &self.progress)?;
+        let cutter: Box<dyn Cutter> = match format {
+            Format::Ndjson | Format::Json if format == Format::Json || spec.items.is_some() => {
+                Box::new(json::Elements::read(reader, path, spec.items.as_ref())?)
             }
-            Format::Json => self.opened(source, path, format, None, Box::new(json::Elements::read(reader, path)?)),
+            Format::Ndjson | Format::Json => lines::lines_or_list(reader, path)?,
+            Format::AccessLog | Format::Fixed => Box::new(lines::Lines::new(reader, path)),
             Format::Csv => {
                 let (rows, columns) = csv::Rows::open(reader, path, spec)?;
-                self.opened(source, path, format, Some(columns), Box::new(rows))
+                return self.opened_table(source, path, format, rows, columns);
             }
-            Format::Parquet => Err(Error::new(Kind::Bug, "a Parquet file is opened elsewhere")),
+            Format::Parquet | Format::Avro | Format::Xlsx => {
+                return Err(Error::new(Kind::Bug, "a file of columns is opened elsewhere"));
+            }
+        };
+        let decoder = spec.decoder(&self.plan, format, &[]);
+        Ok(self.opened(source, path, None, cutter, decoder))
+    }
+
+    /// A file of rows whose columns are known. An empty file has none.
+    fn opened_table(
+        &self,
+        source: usize,
+        path: &str,
+        format: Format,
+        rows: csv::Rows,
+        columns: Vec<Box<str>>,
+    ) -> Result<Opened, Error> {
+        let spec = &self.plan.sources[source];
+        if !columns.is_empty() {
+            let names: Vec<&str> = columns.iter().map(AsRef::as_ref).collect();
+            self.check_columns(source, path, &names)?;
+            check_types(spec, path, &columns)?;
         }
+        let decoder = spec.decoder(&self.plan, format, &columns);
+        Ok(self.opened(source, path, Some(columns), Box::new(rows), decoder))
+    }
+
+    /// Refuses a file that lacks a column that the pipeline names.
+    fn check_columns(&self, source: usize, path: &str, names: &[&str]) -> Result<(), Error> {
+        let has = |path: &Path| names.iter().any(|name| path.is_named(name));
+        let checked = self.plan.check_columns(source, names, &has);
+        checked.map_err(|why| Error::new(Kind::Invalid, format!("{path}: {why}")))
+    }
+
+    /// What was noticed about files that did not stop reading them; each once.
+    pub fn warnings(&self) -> Vec<String> {
+        self.progress.warnings()
     }
 
     fn opened(
         &self,
         source: usize,
         path: &str,
-        format: Format,
         columns: Option<Vec<Box<str>>>,
         cutter: Box<dyn Cutter>,
-    ) -> Result<Opened, Error> {
-        let spec: &SourcePlan = &self.plan.sources[source];
-        let named = columns.as_deref().unwrap_or_default();
-        if let Some((unknown, _)) =
-            spec.types.iter().find(|(name, _)| columns.is_some() && !named.iter().any(|column| **column == **name))
-        {
-            let message =
-                format!("{path}: `types` names a column `{unknown}` that the file does not have; it has {}", named.join(", "));
-            return Err(Error::new(Kind::Invalid, message));
+        decoder: Decoder,
+    ) -> Opened {
+        let columns = columns.map(Into::into);
+        Opened { name: path.into(), source, columns, cutter, decoder: Arc::new(decoder), stamp: open::stamp(path) }
+    }
+}
+
+impl Opened {
+    /// A file that changed while it was read may have been read half.
+    fn check_unchanged(&self) -> Result<(), Error> {
+        if self.stamp.is_none() || self.stamp == open::stamp(&self.name) {
+            return Ok(());
         }
-        let decoder = Arc::new(spec.decoder(&self.plan, format, named));
-        Ok(Opened { name: path.into(), source, columns: columns.map(Into::into), cutter, decoder })
+        let message =
+            format!("{}: the file changed while it was read; nothing of it counts. Read it once it is complete", self.name);
+        Err(Error::new(Kind::Unavailable, message))
+    }
+}
+
+/// Refuses types of columns that a file does not have.
+fn check_types(spec: &SourcePlan, path: &str, columns: &[Box<str>]) -> Result<(), Error> {
+    let is_column = |name: &str| columns.iter().any(|column| **column == *name);
+    let is_optional = |name: &str| spec.optional.iter().any(|optional| optional == name);
+    match spec.types.iter().find(|(name, _)| !is_column(name) && !is_optional(name)) {
+        None => Ok(()),
+        Some((unknown, _)) => {
+            let columns = columns.join(", ");
+            let message = format!("{path}: `types` names a column `{unknown}` that the file does not have; it has {columns}");
+            Err(Error::new(Kind::Invalid, message))
+        }
     }
 }
 
@@ -127,7 +197,10 @@ impl Source for Files {
                     block.origin = Origin { name, source: current.source, columns };
                     return Ok(Received::Block(Arc::clone(&current.decoder)));
                 }
-                Ok(false) => self.current = None,
+                Ok(false) => {
+                    let ended = self.current.take();
+                    ended.map_or(Ok(()), |ended| ended.check_unchanged()).inspect_err(|_| self.waiting.clear())?;
+                }
                 Err(why) => {
                     self.current = None;
                     self.waiting.clear();

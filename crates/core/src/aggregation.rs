@@ -4,6 +4,7 @@
 //! contract says so (ties of `latest`). An aggregation that needs the order of *event
 //! times* (`weighted`, `delta`) keeps its points sorted until the period is gone.
 
+mod counter;
 mod image;
 mod points;
 #[cfg(test)]
@@ -14,7 +15,8 @@ use std::hash::{BuildHasherDefault, Hasher};
 
 use ethnum::I256;
 
-pub use points::Points;
+pub use counter::{Delta, Opening, Restart};
+pub use points::{Openings, Points};
 
 use crate::decimal::{Decimal, Packed, Quotient};
 use crate::schedule::Period;
@@ -40,7 +42,7 @@ pub enum Aggregation {
     /// Integral of a level over the period.
     Weighted(Weighted),
     /// Increase of a monotone counter.
-    Delta,
+    Delta(Delta),
     /// Nearest-rank percentile; the share is `p`/100, with `p` above 0 and at most 100.
     Percentile(Decimal),
 }
@@ -81,7 +83,12 @@ impl Aggregation {
 
     /// Whether the end of one period is the beginning of the next.
     pub fn carries_over(self) -> bool {
-        matches!(self, Aggregation::Weighted(_) | Aggregation::Delta)
+        matches!(self, Aggregation::Weighted(_) | Aggregation::Delta(_))
+    }
+
+    /// Whether readings of several counters or levels must be told apart.
+    pub fn has_series(self) -> bool {
+        matches!(self, Aggregation::Weighted(Weighted { input: LevelInput::Level, .. }) | Aggregation::Delta(_))
     }
 }
 
@@ -90,7 +97,7 @@ impl Aggregation {
 pub struct Contribution {
     /// The number, where the aggregation needs one.
     pub number: Decimal,
-    /// The identity of the text, for `unique`.
+    /// The identity of the text, for `unique`; of the series, for `weighted` and `delta`.
     pub fingerprint: u128,
     /// The event's time.
     pub at: Timestamp,
@@ -128,7 +135,7 @@ impl Aggregate {
             Aggregation::Latest => Aggregate::Latest(None),
             Aggregation::Unique => Aggregate::Distinct(Box::default()),
             Aggregation::Percentile(_) => Aggregate::Values(Box::default()),
-            Aggregation::Weighted(_) | Aggregation::Delta => Aggregate::Points(Box::default()),
+            Aggregation::Weighted(_) | Aggregation::Delta(_) => Aggregate::Points(Box::default()),
         }
     }
 
@@ -150,6 +157,7 @@ impl Aggregate {
         match self {
             Aggregate::Sum(sum) => Decimal::from(*sum).add(contribution.number).is_some(),
             Aggregate::Mean(mean) => mean.0.add(contribution.number).is_some(),
+            Aggregate::Points(points) => points.has_room(contribution.fingerprint),
             _ => true,
         }
     }
@@ -188,7 +196,7 @@ impl Aggregate {
                 seen.insert(fingerprint);
             }
             Aggregate::Values(values) => values.push(number),
-            Aggregate::Points(points) => points.insert(at, number),
+            Aggregate::Points(points) => points.insert(fingerprint, at, number),
         }
     }
 
@@ -210,27 +218,25 @@ impl Aggregate {
             },
             Aggregate::Points(points) => match aggregation {
                 Aggregation::Weighted(weighted) => Some(points.integral(weighted, period)),
-                _ => Some(points.increase()),
+                Aggregation::Delta(delta) => Some(points.increase(delta)),
+                _ => None,
             },
         }
     }
 
     /// What the next period begins with, for aggregations that carry over.
-    pub fn closing(&self, aggregation: Aggregation) -> Option<Decimal> {
+    pub fn closing(&self, aggregation: Aggregation) -> Openings {
         match (self, aggregation) {
-            (Aggregate::Points(points), Aggregation::Weighted(weighted)) => points.closing(weighted.input),
-            (Aggregate::Points(points), _) => points.closing(LevelInput::Level),
-            _ => None,
+            (Aggregate::Points(points), Aggregation::Weighted(weighted)) => points.closing_levels(weighted.input),
+            (Aggregate::Points(points), Aggregation::Delta(delta)) => points.closing_readings(delta),
+            _ => Openings::default(),
         }
     }
 
     /// Begins with what the period before ended with. Says whether that is news.
-    pub fn open_with(&mut self, opening: Option<Decimal>) -> bool {
+    pub fn open_with(&mut self, openings: &Openings) -> bool {
         match self {
-            Aggregate::Points(points) if points.opening != opening => {
-                points.opening = opening;
-                true
-            }
+            Aggregate::Points(points) => points.open_with(openings),
             _ => false,
         }
     }

@@ -17,7 +17,7 @@ mod tests;
 
 use std::fmt;
 
-pub use parse::parse;
+pub use parse::{parse, parse_rounded};
 pub use quotient::Quotient;
 pub use resting::Resting;
 
@@ -96,6 +96,11 @@ impl Decimal {
         Some(Decimal(units))
     }
 
+    /// The seconds in that many nanoseconds.
+    pub const fn of_nanos(nanos: i64) -> Decimal {
+        Decimal(nanos as i128 * 1_000_000_000)
+    }
+
     /// How many units of 10⁻¹⁸ it is.
     pub const fn units(self) -> i128 {
         self.0
@@ -150,7 +155,8 @@ impl Decimal {
             let up = match rounding {
                 Rounding::Ceil => self.0 > 0,
                 Rounding::Floor => self.0 < 0,
-                Rounding::HalfUp | Rounding::Trunc => false,
+                Rounding::Up => self.0 != 0,
+                Rounding::HalfUp | Rounding::HalfEven | Rounding::Trunc => false,
             };
             return if up { None } else { Some(Decimal::ZERO) };
         }
@@ -163,6 +169,8 @@ impl Decimal {
             Rounding::Trunc => rest != 0 && self.0 < 0,
             // Half away from zero, as invoices do; `rest > step - rest` avoids doubling.
             Rounding::HalfUp => rest > step - rest || (rest == step - rest && self.0 > 0),
+            Rounding::HalfEven => rest > step - rest || (rest == step - rest && floor % 2 != 0),
+            Rounding::Up => rest != 0 && self.0 > 0,
         };
         floor.checked_add(i128::from(up)).and_then(|n| n.checked_mul(step)).and_then(Decimal::from_units)
     }
@@ -195,12 +203,43 @@ impl Decimal {
 pub enum Rounding {
     /// To the nearer step, a half away from zero.
     HalfUp,
+    /// To the nearer step, a half to the even one.
+    HalfEven,
+    /// Away from zero.
+    Up,
     /// Towards plus infinity.
     Ceil,
     /// Towards minus infinity.
     Floor,
     /// Towards zero.
     Trunc,
+}
+
+impl Rounding {
+    /// The names of `round.mode`.
+    pub const NAMES: [&'static str; 6] = ["half_even", "half_up", "down", "up", "floor", "ceil"];
+
+    /// The rounding of a name.
+    pub fn named(name: &str) -> Option<Rounding> {
+        Some(match name {
+            "half_even" => Rounding::HalfEven,
+            "half_up" => Rounding::HalfUp,
+            "down" => Rounding::Trunc,
+            "up" => Rounding::Up,
+            "floor" => Rounding::Floor,
+            "ceil" => Rounding::Ceil,
+            _ => return None,
+        })
+    }
+}
+
+/// How a number is rounded where it is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Round {
+    /// Digits behind the point, at most 18.
+    pub places: i32,
+    /// Which way.
+    pub mode: Rounding,
 }
 
 /// Appends a whole number in decimal digits.

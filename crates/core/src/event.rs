@@ -8,7 +8,9 @@
 pub mod access_log;
 mod batch;
 pub mod csv;
+pub mod fixed;
 pub mod json;
+pub mod log_pattern;
 mod path;
 mod slot;
 mod text;
@@ -17,3 +19,23 @@ pub use batch::{Batch, Block, Fault, Origin, Record};
 pub use path::{BadPath, Path};
 pub use slot::{Kind, Leaf, Slot};
 pub use text::{quote_into, unescape};
+
+/// What a source writes in place of a byte that is no character in the declared encoding, before
+/// the byte itself. No text in UTF-8 has these bytes.
+pub const UNDECODABLE: [u8; 2] = [0xff, 0xfe];
+
+/// What is wrong with a text that is not UTF-8, with its first wrong byte.
+pub(crate) fn not_utf8(text: &[u8]) -> String {
+    let at = std::str::from_utf8(text).err().map_or(0, |why| why.valid_up_to());
+    match text[at..] {
+        [a, b, byte, ..] if [a, b] == UNDECODABLE => {
+            format!("byte {} of the line, 0x{byte:02X}, is no character in the declared encoding", at + 1)
+        }
+        [byte, ..] => format!(
+            "byte {} of the line, 0x{byte:02X}, is not UTF-8; say how the file is written with `encoding:` \
+             (windows-1252, utf-16le, shift_jis …)",
+            at + 1
+        ),
+        [] => "not UTF-8".to_owned(),
+    }
+}

@@ -22,6 +22,23 @@ pub const PATHS_MAX: usize = 1_000;
 /// parked as `in_future`: clocks of senders differ by minutes, not more.
 pub const FUTURE_TOLERANCE: i64 = 300 * SECOND;
 
+/// How far behind the clock an event's time may be in a server, in nanoseconds, before it is
+/// parked as `too_old`: an event is corrected within a year, a history is loaded on purpose. It is
+/// longer where a meter type may be amended for longer.
+pub const PAST_TOLERANCE: i64 = 400 * DAY;
+
+/// Periods without events that one event may open: the default of `emptyPeriodsMax`. Six weeks of
+/// hours, or three years of days; one wrong time would otherwise make half a million records.
+pub const EMPTY_PERIODS_MAX: u32 = 1_000;
+
+/// Lines that a quoted CSV field may span: the default of `quotedLinesMax`. Beyond, a quote that
+/// was never closed would swallow good rows.
+pub const QUOTED_LINES_MAX: u32 = 100;
+
+/// Counters or levels that one meter keeps apart by `series`. At about 100 bytes each, a meter
+/// stays near a megabyte.
+pub const SERIES_MAX: usize = 10_000;
+
 /// How long after a period's end late events still amend it, in nanoseconds: the
 /// default of `late.amendWithin`, two months, so that last month can be corrected
 /// throughout this one.

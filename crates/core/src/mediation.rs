@@ -16,6 +16,7 @@
 mod flow;
 mod prepare;
 mod stamp;
+mod times;
 mod walk;
 
 use std::ops::Range;
@@ -25,7 +26,8 @@ pub use flow::{Answers, Flow, OperatorCount, Parked, Tap, Token};
 
 use walk::take_refusals;
 
-use crate::event::{access_log, csv, json};
+use crate::event::{Batch, Kind};
+use crate::event::{access_log, csv, fixed, json, log_pattern};
 use crate::partition::Identity;
 use crate::plan::Plan;
 use crate::schedule::Calendar;
@@ -39,6 +41,10 @@ pub enum Decoder {
     Csv(csv::Dialect, csv::Columns),
     /// Lines of an access log.
     AccessLog(Box<access_log::Columns>),
+    /// Lines of an access log by a pattern.
+    LogPattern(Box<log_pattern::Columns>),
+    /// Lines of fixed width.
+    Fixed(fixed::Columns),
 }
 
 /// Runs flows through a plan. One for each thread; what it remembers only saves time.
@@ -49,6 +55,10 @@ pub struct Mediator {
     /// For calendar windows, by node.
     calendars: Vec<Option<Calendar>>,
     stack: Vec<(u16, Token)>,
+    /// Fields that the document names and that no event has had.
+    unseen: Vec<u16>,
+    /// An event, to tell which names it has instead.
+    sample: Option<Box<[u8]>>,
 }
 
 impl Mediator {
@@ -61,7 +71,31 @@ impl Mediator {
             },
             _ => None,
         };
-        Mediator { calendars: plan.nodes.iter().map(calendar).collect(), scanner: json::Scanner::new(), stack: Vec::new(), plan }
+        let mut unseen: Vec<u16> = (0..plan.sources.len()).flat_map(|source| plan.required_of(source)).collect();
+        unseen.sort_unstable();
+        unseen.dedup();
+        Mediator {
+            calendars: plan.nodes.iter().map(calendar).collect(),
+            scanner: json::Scanner::new(),
+            stack: Vec::new(),
+            unseen,
+            sample: None,
+            plan,
+        }
+    }
+
+    /// Strikes out the fields that events of a batch have; none are left soon.
+    fn look_for_unseen(&mut self, batch: &Batch) {
+        let is_missing = |slot: &u16| (0..batch.len()).all(|row| batch.slot(row, *slot).kind() == Kind::Missing);
+        self.unseen.retain(is_missing);
+        if !self.unseen.is_empty() && self.sample.is_none() && batch.json && !batch.is_empty() {
+            self.sample = Some(batch.raw(0).into());
+        }
+    }
+
+    /// Fields that the document names and that no event has had, and an event that lacks them.
+    pub fn unseen(&self) -> (&[u16], Option<&[u8]>) {
+        (&self.unseen, self.sample.as_deref())
     }
 
     /// Reads the block of a flow and leads its events to the first stage.
@@ -73,6 +107,12 @@ impl Mediator {
             Decoder::Json(projection) => self.scanner.decode(projection, batch, bytes_max),
             Decoder::Csv(dialect, columns) => csv::decode(dialect, columns, batch, bytes_max),
             Decoder::AccessLog(columns) => access_log::decode(columns, batch, bytes_max),
+            Decoder::LogPattern(columns) => log_pattern::decode(columns, batch, bytes_max),
+            Decoder::Fixed(columns) => fixed::decode(columns, batch, bytes_max),
+        }
+        // A server's events are judged one by one; a file as a whole may lack a field.
+        if !self.unseen.is_empty() && batch.block.received_at.is_none() {
+            self.look_for_unseen(batch);
         }
         let source = &self.plan.sources[flow.batch.block.origin.source];
         stamp::stamp(source, &mut flow.batch);

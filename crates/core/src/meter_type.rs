@@ -42,6 +42,8 @@ pub struct MeterType {
     pub auto_create: bool,
     /// Whether a period without events is flushed.
     pub flush_empty: bool,
+    /// Periods without events that one event may open.
+    pub empty_periods_max: u32,
     /// What becomes of events for flushed periods.
     pub late: Late,
     /// Group values a meter keeps apart.

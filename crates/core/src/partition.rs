@@ -127,6 +127,8 @@ pub struct Partition<M = Memory, I = IdentityTable> {
     stones: Stones,
     /// How many of the meters are gone.
     gone: usize,
+    /// By meter type: which periods an event may still open.
+    openings: Vec<Option<late::Opening>>,
     symbols: Symbols,
     /// Meters by the instant at which something is to be flushed. An entry counts only
     /// if the meter still says the same.
@@ -143,6 +145,7 @@ impl<M: Meters + Default, I: Identities> Partition<M, I> {
         Partition {
             calendars: plan.meter_types.iter().map(calendar).collect(),
             horizons: plan.meter_types.iter().map(late::Horizon::of).collect(),
+            openings: vec![None; plan.meter_types.len()],
             thresholds: vec![gone::Crossings::default(); plan.meter_types.len()],
             stones: Stones::default(),
             gone: 0,

@@ -13,6 +13,7 @@ mod forms;
 mod graph;
 mod meter;
 mod meter_type;
+mod names;
 mod operators;
 mod problem;
 mod schema;

@@ -44,6 +44,11 @@ pub struct Plan {
     pub event_bytes_max: usize,
     /// How far ahead of the clock an event may be, in nanoseconds.
     pub future_tolerance: i64,
+    /// How far behind the clock an event may be, in nanoseconds, in a run over files and in a
+    /// server; none: any time.
+    pub past_tolerance: PastTolerance,
+    /// The fields that the document names and that events must bring, with who reads them.
+    pub reads: Vec<Read>,
     /// Share of parked events, in per cent, that fails a session.
     pub error_percent_max: Option<crate::decimal::Decimal>,
     /// The time between periodic updates of a session's operators, in nanoseconds; none:
@@ -72,13 +77,46 @@ pub struct Processor {
     pub text_numbers: bool,
 }
 
+/// How far behind the clock an event may be, in nanoseconds; `None`: any time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PastTolerance {
+    /// Where all events have one instant: a run over files.
+    pub run: Option<i64>,
+    /// Where events have their instants of receipt: a server.
+    pub serve: Option<i64>,
+}
+
+/// A field that the document names to be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Read {
+    /// Its slot.
+    pub slot: u16,
+    /// Who reads it.
+    pub by: Reader,
+}
+
+/// Who reads a field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reader {
+    /// A source, for the attributes it gives to events.
+    Source(usize),
+    /// An operator.
+    Node(u16),
+}
+
 /// Where an event's time is and how it is written.
 #[derive(Clone, Debug)]
 pub struct TimeField {
-    /// The first of these fields that is there.
+    /// The first of these fields that is there; all of them, where they are joined.
     pub slots: Vec<u16>,
     /// How it is written.
     pub format: TimeFormat,
+    /// Whether the document names the field: then an event without it is parked.
+    pub declared: bool,
+    /// Whether an event without it has its time of receipt, by the document.
+    pub missing_received: bool,
+    /// What stands between the fields, where all of them make the time.
+    pub join: Option<Box<str>>,
 }
 
 /// A guiding rule.
@@ -94,6 +132,12 @@ pub struct Rule {
     pub value: u16,
     /// Computes the value into its slot, where it is an expression.
     pub computed: Option<Arc<crate::expression::Program>>,
+    /// The fields that the value is read or computed from.
+    pub value_from: Vec<u16>,
+    /// How the value is rounded where it is read.
+    pub round: Option<crate::decimal::Round>,
+    /// The fields that tell the counters or levels of one user apart.
+    pub series: Vec<u16>,
     /// Whether any of the meter types needs a number.
     pub numeric: bool,
     /// Whether the rule counts whenever its condition holds: every meter type of its

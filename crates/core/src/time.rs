@@ -72,7 +72,7 @@ impl Timestamp {
 
     /// Reads RFC 3339 (`2023-07-01T13:37:11.111Z`, any offset, 0 to 9 fraction digits).
     pub fn parse_rfc3339(text: &[u8]) -> Option<Timestamp> {
-        parse_common(text).or_else(|| parse_rare(text))
+        parse_common(text).or_else(|| parse_rare(text)).or_else(|| parse_midnight(text))
     }
 
     /// Appends `YYYY-MM-DDTHH:MM:SS.sssZ`, the form of every time in a record.
@@ -207,6 +207,16 @@ fn parse_rare(text: &[u8]) -> Option<Timestamp> {
     let text = std::str::from_utf8(text).ok()?;
     let instant: jiff::Timestamp = text.parse().ok()?;
     i64::try_from(instant.as_nanosecond()).ok().map(Timestamp)
+}
+
+/// `2024-01-31T24:00:00Z`, the end of a day, is midnight of the next.
+fn parse_midnight(text: &[u8]) -> Option<Timestamp> {
+    let (date, rest) = text.split_at_checked(11)?;
+    let tail = rest.strip_prefix(b"24:00:00")?;
+    let begin = [date, b"00:00:00", tail].concat();
+    let at = parse_common(&begin).or_else(|| parse_rare(&begin))?;
+    let has_fraction = tail.first() == Some(&b'.') && tail[1..].iter().take_while(|c| c.is_ascii_digit()).any(|c| *c != b'0');
+    (!has_fraction).then(|| at.0.checked_add(SECONDS_PER_DAY * NANOS_PER_SECOND).map(Timestamp))?
 }
 
 /// Days since the epoch of a Gregorian date (Howard Hinnant, "chrono-Compatible

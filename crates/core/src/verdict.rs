@@ -32,11 +32,16 @@ pub enum Reason {
     TooLate,
     /// An operator failed on it.
     OperatorError,
+    /// A declared time is missing, null or empty.
+    NoTime,
+    /// The time lies so far behind the clock that it cannot be meant, or the event would open more
+    /// periods without events than allowed.
+    TooOld,
 }
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Reason; 13] = [
+    pub const ALL: [Reason; 15] = [
         Reason::Unreadable,
         Reason::NoId,
         Reason::NoUser,
@@ -50,6 +55,8 @@ impl Reason {
         Reason::NoRule,
         Reason::TooLate,
         Reason::OperatorError,
+        Reason::NoTime,
+        Reason::TooOld,
     ];
 
     /// The code on the wire.
@@ -68,18 +75,20 @@ impl Reason {
             Reason::NoRule => "no_rule",
             Reason::TooLate => "too_late",
             Reason::OperatorError => "operator_error",
+            Reason::NoTime => "no_time",
+            Reason::TooOld => "too_old",
         }
     }
 
     /// What to do about it, in a line.
     pub const fn remedy(self) -> &'static str {
         match self {
-            Reason::Unreadable => "correct the record and send it again",
-            Reason::NoId => "give the source an `id` (fields, `line` or `content`), or write `dedupe: off`",
-            Reason::NoUser => "say where the user is with `user:` in the meter operator",
-            Reason::NoValue => "say where the value is with `value:` in the rule",
-            Reason::BadValue => "send a number, or allow text with `textNumbers: true`",
-            Reason::BadTime => "say how the time is written with `time: {field, format, timezone}`",
+            Reason::Unreadable => "correct the record as the detail says and send it again",
+            Reason::NoId => "send the fields that the detail names, give the source an `id`, or write `dedupe: off`",
+            Reason::NoUser => "send the field that the detail names, or name another with `user:` in the meter operator",
+            Reason::NoValue => "send the field that the detail names, or name another with `value:` in the rule",
+            Reason::BadValue => "send a decimal number of at most 38 digits, 18 of them behind the point; see the detail",
+            Reason::BadTime => "send the time as the detail expects it, or name its form with `time: {field, format, timezone}`",
             Reason::InFuture => "check the sender's clock, or set `futureTolerance`",
             Reason::BeforeActive => "check `activeFrom` of the meter type and `createdAt` of the meter",
             Reason::AfterActive => "check `activeTo` of the meter type",
@@ -87,6 +96,8 @@ impl Reason {
             Reason::NoRule => "add a rule without conditions, or write `unmatched: drop`",
             Reason::TooLate => "set `late` on the meter type, or correct by hand",
             Reason::OperatorError => "see the detail",
+            Reason::NoTime => "send the time, name another field with `time:`, or write `missing: received` in it",
+            Reason::TooOld => "correct the time; for a history, raise the setting that the detail names",
         }
     }
 }

@@ -17,9 +17,11 @@ use crate::live::Items;
 use crate::{Error, Kind, Totals};
 
 const MARK: &[u8; 8] = b"FLOWCKPT";
-const FORMAT: u8 = 3;
+const FORMAT: u8 = 4;
 /// Before there were settlements.
 const FORMAT_WITHOUT_SETTLEMENTS: u8 = 2;
+/// Lacks the number of events that were timed by their receipt.
+const FORMAT_WITHOUT_RECEIPTS: u8 = 3;
 /// Before there were notes.
 const FORMAT_WITHOUT_NOTES: u8 = 1;
 /// zstd's level 1: images are mostly small numbers and names.
@@ -136,7 +138,7 @@ impl Checkpoint {
         let settled = if format > FORMAT_WITHOUT_SETTLEMENTS { glass.count()? } else { 0 };
         let listens = format > FORMAT_WITHOUT_NOTES && glass.byte()? != 0;
         let items = Items { records, parked, arrivals, notes, settled };
-        let totals = read_totals(glass)?;
+        let totals = read_totals(glass, format)?;
         let (mut packed, mut manifests) = (Vec::new(), Vec::new());
         for _ in 0..glass.length()? {
             let length = glass.count()? as usize;
@@ -171,9 +173,10 @@ fn write_totals(totals: &Totals, pen: &mut Pen) {
     for count in &totals.operators {
         [count.received, count.passed, count.errors].iter().for_each(|count| pen.count(*count));
     }
+    pen.count(totals.timed_by_receipt);
 }
 
-fn read_totals(glass: &mut Glass<'_>) -> Seen<Totals> {
+fn read_totals(glass: &mut Glass<'_>, format: u8) -> Seen<Totals> {
     let mut tally = Tally {
         received: glass.count()?,
         counted: glass.count()?,
@@ -194,7 +197,8 @@ fn read_totals(glass: &mut Glass<'_>) -> Seen<Totals> {
     for _ in 0..glass.length()? {
         operators.push(OperatorCount { received: glass.count()?, passed: glass.count()?, errors: glass.count()? });
     }
-    Ok(Totals { tally, operators, meters_opened })
+    let timed_by_receipt = if format > FORMAT_WITHOUT_RECEIPTS { glass.count()? } else { 0 };
+    Ok(Totals { tally, operators, meters_opened, timed_by_receipt })
 }
 
 /// The positions of all checkpoints of a pipeline, by their names.

@@ -26,6 +26,7 @@ mod repeats;
 mod roll;
 mod round;
 mod source;
+mod unseen;
 
 pub use checkpoint::examine as examine_checkpoints;
 pub use error::{Error, Kind};

@@ -83,6 +83,8 @@ pub struct Totals {
     pub operators: Vec<OperatorCount>,
     /// Meters that events opened.
     pub meters_opened: u64,
+    /// Events that had no time and were given that of their receipt.
+    pub timed_by_receipt: u64,
 }
 
 /// One slot of a round: a flow and the mediator that leads it.
@@ -366,6 +368,7 @@ impl<I: Identities + Send + Sync> Engine<I> {
         for slot in &self.slots[..received] {
             let flow = &slot.flow;
             self.totals.tally.absorb(&flow.tally());
+            self.totals.timed_by_receipt += flow.timed_by_receipt();
             for (total, count) in self.totals.operators.iter_mut().zip(&flow.counts) {
                 total.received += count.received;
                 total.passed += count.passed;
@@ -419,6 +422,13 @@ impl<I: Identities + Send + Sync> Engine<I> {
     fn close(&mut self, flush_open: bool, at: Timestamp, sink: &mut dyn RecordSink) -> Result<(), Error> {
         let order = Order { flush_open, listens: self.listens, at };
         close(self.lanes.iter_mut().map(|lane| &mut lane.partition).collect(), order, sink)
+    }
+
+    /// The fields that the plan names and that no event of a file has had: a sentence for each,
+    /// with the name that was probably meant.
+    pub fn unseen(&self) -> Vec<String> {
+        let mediators = self.slots.iter().map(|slot| slot.mediator.unseen()).collect::<Vec<_>>();
+        crate::unseen::sentences(&self.plan, &mediators, self.totals.tally.received)
     }
 
     /// What has been done so far.

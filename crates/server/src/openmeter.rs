@@ -15,6 +15,7 @@ mod meters;
 mod query;
 mod recent;
 mod slugs;
+mod subjects;
 #[cfg(test)]
 mod tests;
 
@@ -28,19 +29,27 @@ const EVENTS: &str = "/openmeter/api/v1/events";
 const METERS: &str = "/openmeter/api/v1/meters";
 const METER: &str = "/openmeter/api/v1/meters/{idOrSlug}";
 const QUERY: &str = "/openmeter/api/v1/meters/{idOrSlug}/query";
+const ALL_SUBJECTS: &str = "/openmeter/api/v1/subjects";
+const SUBJECT: &str = "/openmeter/api/v1/subjects/{idOrKey}";
 const SUBJECTS: &str = "/openmeter/api/v1/meters/{idOrSlug}/subjects";
 const VALUES: &str = "/openmeter/api/v1/meters/{idOrSlug}/group-by/{groupByKey}/values";
 
-/// Its endpoints.
 /// Whether a row of the catalog is a meter of this API.
 pub(crate) fn read_kept(value: &[u8]) -> Result<(), String> {
     serde_json::from_slice::<meter::KeptMeter>(value).map(drop).map_err(|why| why.to_string())
 }
 
+/// Whether a row of the catalog is a subject of this API.
+pub(crate) fn read_kept_subject(value: &[u8]) -> Result<(), String> {
+    subjects::read_kept(value)
+}
+
+/// Its endpoints.
 pub(crate) fn endpoints() -> Vec<Endpoint> {
     let mut all = events::endpoints();
     all.extend(meters::endpoints());
     all.extend(query::endpoints());
+    all.extend(subjects::endpoints());
     all
 }
 

@@ -122,12 +122,12 @@ impl Document {
     fn text(&self, version: u32) -> String {
         let types: Vec<String> = self.sorts.iter().map(|sort| self.type_text(sort, version)).collect();
         let breakdowns = if version % 2 == 1 { r#"["data.region"]"# } else { r#"["data.kind"], ["data.region"]"# };
-        let rest = format!(r#""value": "data.n", "groupBy": [{breakdowns}], "carryLast": ["data.kind"]"#);
+        let rest = format!(r#""value": "data.n", "series": [], "groupBy": [{breakdowns}], "carryLast": ["data.kind"]"#);
         format!(
             r#"{{"pipeline": "{}", "source": {{"http": {{}}}}, "operators": [
               {{"filter": {{"when": "data.kind != \"{}\""}}}},
               {{"dedupe": {{"key": ["source", "id"], "window": "48h"}}}},
-              {{"meter": {{"key": "{}", "user": "subject", "time": "time", "rules": [
+              {{"meter": {{"key": "{}", "user": "subject", "time": {{"field": "time", "missing": "received"}}, "rules": [
                 {{"name": "first", "category": "first", "conditions": {{"all": [{{"field": "data.kind", "op": "eq", "value": "use"}}]}}, {rest}}},
                 {{"name": "second", "category": "second", {rest}}}]}}}}],
               "meterTypes": [{}]}}"#,

@@ -52,11 +52,13 @@ pub enum Table {
     Channels,
     /// Events to try pipelines with, by namespace and name.
     TestData,
+    /// Subjects of the OpenMeter API, by namespace and key.
+    Subjects,
 }
 
 impl Table {
     /// Every table.
-    pub const ALL: [Table; 18] = [
+    pub const ALL: [Table; 19] = [
         Table::Counters,
         Table::Pipelines,
         Table::Versions,
@@ -75,6 +77,7 @@ impl Table {
         Table::NoticesWaiting,
         Table::Channels,
         Table::TestData,
+        Table::Subjects,
     ];
 
     /// The table of a name.
@@ -103,6 +106,7 @@ impl Table {
             Table::NoticesWaiting => "notices_waiting",
             Table::Channels => "channels",
             Table::TestData => "test_data",
+            Table::Subjects => "subjects",
         }
     }
 

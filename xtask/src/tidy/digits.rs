@@ -9,6 +9,7 @@ const MAY_USE_FLOATS: &[(&str, &str)] = &[
     ("crates/cli/src/bench/report.rs", "rates and latencies of the load generator"),
     ("crates/cli/src/summary.rs", "events per second"),
     ("crates/cli/src/traces.rs", "the share of traces that is sampled"),
+    ("crates/connectors/src/file/xlsx.rs", "cells that are doubles in the workbook"),
     ("crates/connectors/src/file/parquet/cells.rs", "columns that are floats in the file"),
     ("crates/connectors/src/file/parquet.rs", "bytes a row has on average, for the progress bar"),
     ("crates/store/src/archive/draft.rs", "the false positives of a bloom filter"),

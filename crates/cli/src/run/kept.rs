@@ -69,6 +69,7 @@ impl Kept {
         engine.open_declared(as_of);
         journal.step(Trigger::Ready)?;
         engine.ingest(&mut files, as_of, ledger.spool()?, watch)?;
+        (watch.unseen, watch.warnings) = (engine.unseen(), files.warnings());
         let totals = engine.totals();
         flowmeter_connectors::bounded::check(plan, &totals.tally)?;
         journal.step(Trigger::Finish)?;

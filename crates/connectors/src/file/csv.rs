@@ -1,83 +1,106 @@
 //! Delimited rows.
 
+use std::collections::VecDeque;
 use std::io::Read;
 
 use csv_core::ReadRecordResult;
 use flowmeter_core::event::Block;
-use flowmeter_core::event::csv::{Dialect, Fields};
+use flowmeter_core::event::csv::Dialect;
+use flowmeter_core::event::csv::strict::{RowEnd, row_end};
 use flowmeter_core::pipeline::SourcePlan;
 use flowmeter_engine::{Error, Kind};
 
 use super::{BLOCK_BYTES, Cutter};
+
+/// Bytes of the rows before the first event: headers of reports are short.
+const HEAD_BYTES_MAX: usize = 1 << 20;
 
 /// Cuts at row ends, which may lie behind line ends in quotes.
 pub(super) struct Rows {
     reader: Box<dyn Read + Send>,
     name: String,
     dialect: Dialect,
+    /// For lenient quotes.
     parser: csv_core::Reader,
+    /// Fields of a row, once they are known.
+    width: usize,
     /// What has been read: consumed up to `at`.
     buffer: Vec<u8>,
     at: usize,
     line: u64,
     ended: bool,
+    /// Rows at the end that are no events, and those that may be among them: line and bytes.
+    footer: usize,
+    held: VecDeque<(u64, Vec<u8>)>,
 }
 
 impl Rows {
-    /// Opens a file; its columns are its first row, or those of the pipeline.
+    /// Opens a file; its columns are its header, or those of the pipeline.
     pub(super) fn open(reader: Box<dyn Read + Send>, path: &str, spec: &SourcePlan) -> Result<(Rows, Vec<Box<str>>), Error> {
         let mut rows = Rows {
             reader,
             name: path.to_owned(),
             dialect: spec.dialect,
             parser: spec.dialect.reader(),
+            width: 0,
             buffer: Vec::new(),
             at: 0,
             line: 1,
             ended: false,
+            footer: spec.footer,
+            held: VecDeque::new(),
         };
-        rows.skip_mark()?;
         let given: Vec<Box<str>> = spec.columns.iter().map(|name| name.as_str().into()).collect();
-        let first = if spec.header { rows.take_header()? } else { rows.count_first(given.len())? };
-        let columns = if given.is_empty() { first } else { given };
+        rows.skip(spec.skip.0 + spec.header.saturating_sub(1))?;
+        let first = if spec.header > 0 { rows.take_header()? } else { Vec::new() };
+        rows.skip(spec.skip.1)?;
+        let columns = match (given.is_empty(), spec.header) {
+            (false, _) => given,
+            (true, 0) => rows.count_first()?,
+            (true, _) => first,
+        };
         let mut seen = columns.clone();
         seen.sort();
         if let Some(pair) = seen.windows(2).find(|pair| pair[0] == pair[1]) {
             let message = format!("{path}: two columns are named `{}`; give them names with `columns`", pair[0]);
             return Err(Error::new(Kind::Invalid, message));
         }
+        rows.width = columns.len();
         Ok((rows, columns))
     }
 
-    /// A byte order mark is no part of the first name.
-    fn skip_mark(&mut self) -> Result<(), Error> {
-        self.more()?;
-        if self.buffer.starts_with(b"\xef\xbb\xbf") {
-            self.at = 3;
+    /// Skips rows that are no events.
+    fn skip(&mut self, rows: usize) -> Result<(), Error> {
+        for _ in 0..rows {
+            if self.next_row(HEAD_BYTES_MAX)?.is_none() {
+                break;
+            }
         }
         Ok(())
     }
 
     fn take_header(&mut self) -> Result<Vec<Box<str>>, Error> {
-        let Some((start, end, _)) = self.next_row(usize::MAX)? else { return Ok(Vec::new()) };
-        let mut fields = Fields::default();
-        fields.read(&mut self.parser, &self.buffer[start..end]);
-        let name = |i| String::from_utf8_lossy(fields.get(i)).trim().into();
-        Ok((0..fields.len()).map(name).collect())
+        let Some((start, end, line)) = self.next_row(HEAD_BYTES_MAX)? else { return Ok(Vec::new()) };
+        let fields = self.dialect.fields(&self.buffer[start..end]);
+        let fields = fields.map_err(|why| Error::new(Kind::Invalid, format!("{}:{line}: the header: {why}", self.name)))?;
+        let name = |field: &Vec<u8>| match std::str::from_utf8(field) {
+            Ok(name) => Ok(name.trim().into()),
+            Err(_) => {
+                let message =
+                    format!("{}:{line}: the header is not UTF-8; say how the file is written with `encoding:`", self.name);
+                Err(Error::new(Kind::Invalid, message))
+            }
+        };
+        fields.iter().map(name).collect()
     }
 
     /// Without a header and names, columns are c1, c2 …: as many as the first row has.
-    fn count_first(&mut self, given: usize) -> Result<Vec<Box<str>>, Error> {
-        if given > 0 {
-            return Ok(Vec::new());
-        }
-        let mut fields = Fields::default();
-        if let Some((start, end, line)) = self.next_row(usize::MAX)? {
-            fields.read(&mut self.parser, &self.buffer[start..end]);
-            // It is a row like any other: it will be read again.
-            (self.at, self.line) = (start, line);
-        }
-        Ok((1..=fields.len()).map(|i| format!("c{i}").into()).collect())
+    fn count_first(&mut self) -> Result<Vec<Box<str>>, Error> {
+        let Some((start, end, line)) = self.next_row(HEAD_BYTES_MAX)? else { return Ok(Vec::new()) };
+        // A row like any other: it will be read again.
+        let count = self.dialect.fields(&self.buffer[start..end]).map_or(1, |fields| fields.len());
+        (self.at, self.line) = (start, line);
+        Ok((1..=count).map(|i| format!("c{i}").into()).collect())
     }
 
     /// Reads on behind what is in the buffer; says no at the end.
@@ -100,9 +123,68 @@ impl Rows {
         Ok(filled > from)
     }
 
-    /// The next row in the buffer: start, end and line. A row longer than `bytes_max`
-    /// (an open quote runs to the end of the file) is cut off there.
+    /// The next row in the buffer: start, end and line. A row longer than `bytes_max` is cut at a
+    /// line end behind it.
     fn next_row(&mut self, bytes_max: usize) -> Result<Option<(usize, usize, u64)>, Error> {
+        if self.buffer.is_empty() && !self.ended {
+            self.more()?;
+        }
+        if self.dialect.lenient {
+            return self.next_lenient(bytes_max);
+        }
+        loop {
+            let (start, line) = (self.at, self.line);
+            if start == self.buffer.len() && self.ended {
+                return Ok(None);
+            }
+            match row_end(&self.dialect, &self.buffer, start, self.width, self.ended, bytes_max) {
+                RowEnd::At { end, next } => {
+                    self.at = next;
+                    // Rows of one line are nearly all there are.
+                    let passed = &self.buffer[start..next];
+                    self.line += match memchr::memchr(b'\n', passed) {
+                        Some(first) if first + 1 == passed.len() => 1,
+                        Some(_) => memchr::memchr_iter(b'\n', passed).count() as u64,
+                        None => u64::from(passed.ends_with(b"\r")),
+                    };
+                    let row = &self.buffer[start..end];
+                    let is_comment = self.dialect.comment.is_some() && row.first().copied() == self.dialect.comment;
+                    if !is_comment && !self.is_blank(row) {
+                        return Ok(Some((start, end, line)));
+                    }
+                }
+                RowEnd::Beyond if self.buffer.len() - start > bytes_max => {
+                    let end = self.line_end(start, self.buffer.len())?;
+                    self.line += memchr::memchr_iter(b'\n', &self.buffer[start..end]).count() as u64;
+                    self.at = end;
+                    return Ok(Some((start, end, line)));
+                }
+                RowEnd::Beyond => {
+                    self.compact();
+                    self.more()?;
+                }
+            }
+        }
+    }
+
+    /// Whether a row has nothing but delimiters and blanks: then it is none.
+    fn is_blank(&self, row: &[u8]) -> bool {
+        let is_nothing = |c: &u8| *c == self.dialect.delimiter || c.is_ascii_whitespace();
+        row.first().is_none_or(is_nothing) && row.iter().all(is_nothing)
+    }
+
+    /// As [`Rows::next_row`], without the rows of the footer.
+    fn next_event(&mut self, bytes_max: usize) -> Result<Option<(u64, Vec<u8>)>, Error> {
+        while self.held.len() <= self.footer {
+            let Some((start, end, line)) = self.next_row(bytes_max)? else { return Ok(None) };
+            self.held.push_back((line, self.buffer[start..end].to_vec()));
+        }
+        Ok(self.held.pop_front())
+    }
+
+    /// The next row by lenient quotes: start, end and line. A row longer than `bytes_max`
+    /// (an open quote runs to the end of the file) is cut off there.
+    fn next_lenient(&mut self, bytes_max: usize) -> Result<Option<(usize, usize, u64)>, Error> {
         loop {
             self.skip_blank_lines();
             self.parser.reset();
@@ -180,14 +262,22 @@ impl Cutter for Rows {
     fn cut(&mut self, block: &mut Block, bytes_max: usize) -> Result<bool, Error> {
         block.open();
         let mut written = 0;
-        block.first_line = self.line;
+        block.first_line = self.held.front().map_or(self.line, |(line, _)| *line);
         while written < BLOCK_BYTES {
-            let Some((start, end, line)) = self.next_row(bytes_max + 1)? else { break };
-            let row = &self.buffer[start..end];
-            let row = row.strip_suffix(b"\n").unwrap_or(row);
-            let row = row.strip_suffix(b"\r").unwrap_or(row);
-            block.open_more().extend_from_slice(row);
-            written += row.len();
+            let line = if self.footer > 0 {
+                let Some((line, row)) = self.next_event(bytes_max + 1)? else { break };
+                block.open_more().extend_from_slice(&row);
+                written += row.len();
+                line
+            } else {
+                let Some((start, end, line)) = self.next_row(bytes_max + 1)? else { break };
+                let row = &self.buffer[start..end];
+                let row = row.strip_suffix(b"\n").unwrap_or(row);
+                let row = row.strip_suffix(b"\r").unwrap_or(row);
+                block.open_more().extend_from_slice(row);
+                written += row.len();
+                line
+            };
             block.ends.push((written as u32, (line - block.first_line) as u32));
         }
         block.seal();
@@ -201,10 +291,14 @@ mod tests {
     use flowmeter_core::pipeline::Pipeline;
 
     fn rows(text: &str, bytes_max: usize) -> Vec<(u64, String)> {
-        let document = "pipeline: p\nsource: {file: {path: x.csv}}\ndedupe: off\noperators: [{meter: {key: 00000000-0000-4000-8000-000000000001, rules: [{}]}}]\nmeterTypes: [{name: m}]\n";
-        let plan = Pipeline::read(document).unwrap().plan;
+        rows_of("compression: none", text, bytes_max).1
+    }
+
+    fn rows_of(file: &str, text: &str, bytes_max: usize) -> (Vec<String>, Vec<(u64, String)>) {
+        let document = "pipeline: p\nsource: {file: {path: x.csv, FILE}}\ndedupe: off\noperators: [{meter: {key: 00000000-0000-4000-8000-000000000001, rules: [{}]}}]\nmeterTypes: [{name: m}]\n";
+        let plan = Pipeline::read(&document.replace("FILE", file)).unwrap().plan;
         let reader = Box::new(std::io::Cursor::new(text.to_owned().into_bytes()));
-        let (mut rows, _) = Rows::open(reader, "x.csv", &plan.sources[0]).unwrap();
+        let (mut rows, columns) = Rows::open(reader, "x.csv", &plan.sources[0]).unwrap();
         let mut block = Block::default();
         let mut found = Vec::new();
         while {
@@ -218,7 +312,7 @@ mod tests {
                 start = end as usize;
             }
         }
-        found
+        (columns.iter().map(ToString::to_string).collect(), found)
     }
 
     #[test]
@@ -228,13 +322,25 @@ mod tests {
     }
 
     #[test]
-    fn a_quote_that_never_ends_costs_whole_lines_and_no_half_row() {
+    fn a_quote_that_never_ends_costs_its_own_line() {
         let rest: String = (0..40_000).map(|i| format!("user-{i:05},{i}\n")).collect();
         let found = rows(&format!("user,value\nbad,\"oops\n{rest}"), 1000);
-        let (refused, read): (Vec<_>, Vec<_>) = found.iter().partition(|(_, row)| row.len() > 1000);
-        assert!(!refused.is_empty());
-        assert!(!read.is_empty());
-        assert!(read.iter().all(|(_, row)| row.len() >= 12 && row.starts_with("user-")), "a row begins in the middle of a line");
+        assert_eq!(found.len(), 40_001);
+        assert_eq!(found[0], (2, "bad,\"oops".to_owned()));
+        assert!(found[1..].iter().enumerate().all(|(i, row)| *row == (i as u64 + 3, format!("user-{i:05},{i}"))));
+    }
+
+    #[test]
+    fn reports_have_rows_around_their_table() {
+        let text = "Usage report\nfrom \"January\"\n\nuser;value\n(text);(pieces)\na;1\n;\nb;2\nTotal;3\nPage 1\n";
+        let file = "skip: {before: 2}, units: true, footer: 2, delimiter: ';'";
+        let (columns, found) = rows_of(file, text, 1000);
+        assert_eq!(columns, ["user", "value"]);
+        assert_eq!(found, [(6, "a;1".to_owned()), (8, "b;2".to_owned())]);
+        let (columns, found) = rows_of("header: 3, footer: 0, delimiter: ';'", text, 1000);
+        assert_eq!(columns, ["user", "value"]);
+        assert_eq!(found.len(), 5);
+        assert_eq!(rows_of("header: false, quotes: lenient", "a,\"b\"x\n", 1000).0, ["c1", "c2"]);
     }
 
     #[test]

@@ -7,6 +7,35 @@ use flowmeter_engine::Error;
 
 use super::{BLOCK_BYTES, Cutter};
 
+/// Lines of JSON, or the elements of a list that is written over several lines.
+pub(super) fn lines_or_list(mut reader: Box<dyn Read + Send>, name: &str) -> Result<Box<dyn Cutter>, Error> {
+    let mut head = Vec::new();
+    // Standard input may pause: only its first line is waited for.
+    let mut byte = [0];
+    while head.len() < HEAD_BYTES && !(head.ends_with(b"\n") && head.iter().any(|c| !c.is_ascii_whitespace())) {
+        match reader.read(&mut byte) {
+            Ok(0) => break,
+            Ok(_) => head.push(byte[0]),
+            Err(why) if why.kind() == ErrorKind::Interrupted => {}
+            Err(why) => return Err(Error::io(name, &why)),
+        }
+        // Anything but a bracket is an object of a line.
+        if head.iter().find(|c| !c.is_ascii_whitespace()).is_some_and(|c| *c != b'[') {
+            break;
+        }
+    }
+    let line = head.trim_ascii();
+    let is_list = line.first() == Some(&b'[') && line.last() != Some(&b']');
+    let whole = Box::new(std::io::Cursor::new(head).chain(reader));
+    match is_list {
+        true => Ok(Box::new(super::json::Elements::read(whole, name, None)?)),
+        false => Ok(Box::new(Lines { lists: true, ..Lines::new(whole, name) })),
+    }
+}
+
+/// Bytes of a first line that are looked at.
+const HEAD_BYTES: usize = 1 << 16;
+
 /// Cuts at line ends. What is behind the last one waits for the next block.
 pub(super) struct Lines {
     reader: Box<dyn Read + Send>,
@@ -14,11 +43,13 @@ pub(super) struct Lines {
     rest: Vec<u8>,
     line: u64,
     ended: bool,
+    /// Whether a line that is a list gives its elements.
+    lists: bool,
 }
 
 impl Lines {
     pub(super) fn new(reader: Box<dyn Read + Send>, name: &str) -> Lines {
-        Lines { reader, name: name.to_owned(), rest: Vec::new(), line: 1, ended: false }
+        Lines { reader, name: name.to_owned(), rest: Vec::new(), line: 1, ended: false, lists: false }
     }
 
     /// Reads until the room is full or the input ends; how far it is filled.
@@ -79,6 +110,7 @@ impl Cutter for Lines {
         };
         block.seal_at(length);
         block.first_line = self.line;
+        block.lists = self.lists;
         self.line += memchr::memchr_iter(b'\n', block.bytes()).count() as u64;
         Ok(length > 0)
     }

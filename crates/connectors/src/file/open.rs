@@ -2,23 +2,49 @@
 
 use std::fs::File;
 use std::io::{BufReader, Read};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
 
 use flowmeter_engine::{Error, Kind};
 
-/// Bytes read so far, as they lie on disk.
+use super::gzip::Members;
+use super::text;
+
+/// Bytes read so far, as they are on disk, and what was noticed.
 #[derive(Debug, Default)]
-pub(super) struct Progress(AtomicU64);
+pub(super) struct Progress {
+    bytes: AtomicU64,
+    warnings: Mutex<Vec<String>>,
+}
 
 impl Progress {
     pub(super) fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
+        self.bytes.load(Ordering::Relaxed)
     }
 
     pub(super) fn add(&self, bytes: u64) {
-        self.0.fetch_add(bytes, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
     }
+
+    /// Notes something about a file that does not stop reading it.
+    pub(super) fn warn(&self, warning: String) {
+        self.warnings.lock().unwrap_or_else(PoisonError::into_inner).push(warning);
+    }
+
+    /// Takes what was noticed so far.
+    pub(super) fn warnings(&self) -> Vec<String> {
+        std::mem::take(&mut *self.warnings.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Length and time of the last change of a file: both stay while it is read.
+pub(super) type Stamp = Option<(u64, Option<SystemTime>)>;
+
+/// The stamp of a file; none of standard input and pipes.
+pub(super) fn stamp(path: &str) -> Stamp {
+    let meta = std::fs::metadata(path).ok()?;
+    meta.is_file().then(|| (meta.len(), meta.modified().ok()))
 }
 
 /// The files of a path or pattern, sorted by name; `-` is standard input.
@@ -46,8 +72,18 @@ pub(super) fn size(path: &str) -> Option<u64> {
     meta.is_file().then_some(meta.len())
 }
 
-/// Opens a file and unpacks it; `auto` looks at its first bytes.
-pub(super) fn open(path: &str, compression: &str, progress: &Arc<Progress>) -> Result<Box<dyn Read + Send>, Error> {
+/// Opens a file of text: unpacked, without a byte order mark, in UTF-8. The compression `auto`
+/// looks at the first bytes.
+pub(super) fn open(
+    path: &str,
+    compression: &str,
+    encoding: Option<&str>,
+    progress: &Arc<Progress>,
+) -> Result<Box<dyn Read + Send>, Error> {
+    text::in_utf8(unpacked(path, compression, progress)?, path, encoding)
+}
+
+fn unpacked(path: &str, compression: &str, progress: &Arc<Progress>) -> Result<Box<dyn Read + Send>, Error> {
     let raw: Box<dyn Read + Send> = match path {
         "-" => Box::new(std::io::stdin()),
         path => {
@@ -71,7 +107,7 @@ pub(super) fn open(path: &str, compression: &str, progress: &Arc<Progress>) -> R
     };
     let whole = std::io::Cursor::new(magic).chain(counted);
     Ok(match kind {
-        "gzip" => Box::new(flate2::read::MultiGzDecoder::new(BufReader::with_capacity(256 << 10, whole))),
+        "gzip" => Box::new(Members::new(BufReader::with_capacity(256 << 10, whole), path, progress)),
         "zstd" => Box::new(zstd::Decoder::new(whole).map_err(|why| Error::io(path, &why))?),
         _ => Box::new(whole),
     })

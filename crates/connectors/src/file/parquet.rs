@@ -1,6 +1,6 @@
 //! Parquet files: the columns a pipeline reads, as JSON objects, one a line.
 //!
-//! [`kind`] says how each type is written. The objects stay in the block, so that a parked event
+//! [`typed::value`] says how each type is written. The objects stay in the block, so that a parked event
 //! can be shown, corrected and explained as any other.
 
 mod arrow;
@@ -9,14 +9,11 @@ mod kind;
 mod leaf;
 #[cfg(test)]
 mod tests;
-mod text;
-mod times;
 
 use std::fs::File;
 use std::sync::Arc;
 
-use flowmeter_core::event::Block;
-use flowmeter_core::pipeline::IdRule;
+use flowmeter_core::event::{Block, Path};
 use flowmeter_core::plan::Plan;
 use flowmeter_engine::{Error, Kind};
 use parquet::errors::ParquetError;
@@ -24,7 +21,7 @@ use parquet::file::reader::FileReader;
 use parquet::file::serialized_reader::SerializedFileReader;
 
 use super::open::Progress;
-use super::{BLOCK_BYTES, Cutter};
+use super::{BLOCK_BYTES, Cutter, typed};
 use field::{Builder, Field};
 use leaf::Leaf;
 
@@ -45,6 +42,8 @@ pub(super) struct Rows {
     decoded: usize,
     row: u64,
     bytes_per_row: f64,
+    /// The names of the file's columns.
+    names: Vec<Box<str>>,
     progress: Arc<Progress>,
 }
 
@@ -66,28 +65,37 @@ impl Rows {
         let mut builder = Builder::new(&durations);
         let roots = footer.schema().get_fields().iter().map(|field| (field.name().to_owned(), builder.root(field)));
         let roots: Vec<(String, Result<Field, String>)> = roots.collect();
-        let mut leaves = builder.leaves;
+        let leaves = builder.leaves;
+        let columns: Vec<&str> = roots.iter().map(|(name, _)| name.as_str()).collect();
+        let kind = |path: &Path| {
+            let (first, rest) = path.names().split_first()?;
+            let (_, field) = roots.iter().find(|(name, _)| **name == **first)?;
+            field.as_ref().ok()?.at(rest)?.kind(&leaves)
+        };
+        typed::check(path, &columns, &kind, plan, source)?;
+        let names = columns.iter().map(|name| Box::from(*name)).collect();
         let mut fields = Vec::new();
-        for (name, field) in roots.into_iter().filter(|(name, _)| is_wanted(name, plan)) {
-            fields.push(field.map_err(|kind| {
-                let message = format!("{path}: the column `{name}` is of type {kind}, which cannot be read");
-                Error::new(Kind::Invalid, format!("{message}; write the file with another type, or do not name the column"))
-            })?);
+        for (name, field) in roots.into_iter().filter(|(name, _)| typed::is_wanted(name, plan)) {
+            fields.push(field.map_err(|kind| typed::unreadable(path, &name, &kind))?);
         }
-        times::check(path, &fields, &leaves, plan, source)?;
-        leaves.shrink_to_fit();
         Ok(Rows {
             leaves,
-            fields: fields.into_iter().map(|field| (field::key(&field.name), field)).collect(),
+            fields: fields.into_iter().map(|field| (typed::key(&field.name), field)).collect(),
             name: path.to_owned(),
             next_group: 0,
             undecoded: 0,
             decoded: 0,
             row: 1,
             bytes_per_row: bytes as f64 / rows as f64,
+            names,
             progress: Arc::clone(progress),
             reader,
         })
+    }
+
+    /// Returns the names of the file's columns.
+    pub(super) fn names(&self) -> Vec<Box<str>> {
+        self.names.clone()
     }
 
     /// Decodes rows until there are some that were not taken; says no at the end.
@@ -127,12 +135,6 @@ impl Rows {
         self.decoded = rows;
         Ok(())
     }
-}
-
-/// Whether a column is read: the pipeline names it, or an event's identity is its content.
-fn is_wanted(column: &str, plan: &Plan) -> bool {
-    let by_content = plan.sources.iter().any(|source| matches!(source.id_rule, Some((IdRule::Content, ..))));
-    by_content || plan.paths.iter().any(|path| &*path.names()[0] == column)
 }
 
 /// Appends an object of the fields' values of the next row.

@@ -1,6 +1,8 @@
 //! Aggregates as bytes, and added to each other.
 
-use super::{Aggregate, Aggregation, LevelInput, Points, Weighted};
+use super::counter::Opening;
+use super::points::Line;
+use super::{Aggregate, Aggregation, Delta, LevelInput, Points, Restart, Weighted};
 use crate::decimal::Decimal;
 use crate::image::{Glass, Pen, Seen};
 
@@ -39,7 +41,7 @@ impl Aggregation {
             Aggregation::Unique => 5,
             Aggregation::Latest => 6,
             Aggregation::Weighted(_) => 7,
-            Aggregation::Delta => 8,
+            Aggregation::Delta(_) => 8,
             Aggregation::Percentile(_) => 9,
         });
         match self {
@@ -48,9 +50,99 @@ impl Aggregation {
                 pen.byte(u8::from(input == LevelInput::Change));
             }
             Aggregation::Percentile(p) => write_decimal(p, pen),
+            Aggregation::Delta(delta) if delta != Delta::default() => write_delta(delta, pen),
             _ => {}
         }
     }
+}
+
+/// The parameters of a delta that has any.
+fn write_delta(delta: Delta, pen: &mut Pen) {
+    match delta.restart {
+        Restart::Any => pen.byte(0),
+        Restart::Never => pen.byte(1),
+        Restart::Below(share) => {
+            pen.byte(2);
+            write_decimal(share, pen);
+        }
+    }
+    write_maybe(delta.wrap_at, pen);
+    pen.byte(u8::from(delta.from_zero) | u8::from(delta.ignore_zero) << 1);
+}
+
+/// Marks points of several series, or of a counter that dipped. Without it there is one series,
+/// whose opening is 0 or 1 and a decimal.
+const SERIES: u8 = 2;
+
+impl Points {
+    fn write_to(&self, pen: &mut Pen) {
+        let line = match self.lines.as_slice() {
+            [] => Some(&Line::default()),
+            [(0, line)] if line.opening.is_none_or(|opening| opening == Opening::at(opening.last)) => Some(line),
+            _ => None,
+        };
+        if let Some(line) = line {
+            write_maybe(line.opening.map(|opening| opening.last), pen);
+            return write_points(&line.points, pen);
+        }
+        pen.byte(SERIES);
+        pen.count(self.lines.len() as u64);
+        for (series, line) in &self.lines {
+            pen.wide(*series);
+            pen.byte(line.opening.map_or(0, |opening| 1 | u8::from(opening.zero) << 1));
+            if let Some(opening) = line.opening {
+                write_decimal(opening.last, pen);
+                write_decimal(opening.high, pen);
+            }
+            write_points(&line.points, pen);
+        }
+    }
+
+    fn read_from(glass: &mut Glass<'_>) -> Seen<Points> {
+        let mut read = Points::default();
+        let form = glass.byte()?;
+        if form < SERIES {
+            let opening = if form == 0 { None } else { Some(Opening::at(read_decimal(glass)?)) };
+            let line = Line { opening, points: read_points(glass)? };
+            if opening.is_some() || !line.points.is_empty() {
+                read.lines.push((0, line));
+            }
+            return Ok(read);
+        }
+        if form > SERIES {
+            return glass.damaged();
+        }
+        for _ in 0..glass.length()? {
+            let series = glass.wide()?;
+            let flags = glass.byte()?;
+            let opening = match flags {
+                0 => None,
+                _ => Some(Opening { last: read_decimal(glass)?, high: read_decimal(glass)?, zero: flags & 2 != 0 }),
+            };
+            let line = Line { opening, points: read_points(glass)? };
+            if read.lines.last().is_some_and(|(before, _)| *before >= series) {
+                return glass.damaged();
+            }
+            read.lines.push((series, line));
+        }
+        Ok(read)
+    }
+}
+
+fn write_points(points: &[(crate::time::Timestamp, Decimal)], pen: &mut Pen) {
+    pen.count(points.len() as u64);
+    for (at, value) in points {
+        pen.time(*at);
+        write_decimal(*value, pen);
+    }
+}
+
+fn read_points(glass: &mut Glass<'_>) -> Seen<Vec<(crate::time::Timestamp, Decimal)>> {
+    let mut points = Vec::new();
+    for _ in 0..glass.length()? {
+        points.push((glass.time()?, read_decimal(glass)?));
+    }
+    Ok(points)
 }
 
 impl Aggregate {
@@ -82,14 +174,7 @@ impl Aggregate {
                 pen.count(values.len() as u64);
                 values.iter().for_each(|value| write_decimal(*value, pen));
             }
-            Aggregate::Points(points) => {
-                write_maybe(points.opening, pen);
-                pen.count(points.points.len() as u64);
-                for (at, value) in &points.points {
-                    pen.time(*at);
-                    write_decimal(*value, pen);
-                }
-            }
+            Aggregate::Points(points) => points.write_to(pen),
         }
     }
 
@@ -119,12 +204,7 @@ impl Aggregate {
                     values.push(read_decimal(glass)?);
                 }
             }
-            Aggregate::Points(points) => {
-                points.opening = read_maybe(glass)?;
-                for _ in 0..glass.length()? {
-                    points.points.push((glass.time()?, read_decimal(glass)?));
-                }
-            }
+            Aggregate::Points(points) => **points = Points::read_from(glass)?,
         }
         Ok(aggregate)
     }
@@ -157,7 +237,9 @@ impl Aggregate {
             (Aggregate::Distinct(mine), Aggregate::Distinct(theirs)) => mine.extend(theirs.iter()),
             (Aggregate::Values(mine), Aggregate::Values(theirs)) => mine.extend(theirs.iter()),
             (Aggregate::Points(mine), Aggregate::Points(theirs)) => {
-                theirs.points.iter().for_each(|(at, value)| mine.insert(*at, *value));
+                for (series, line) in &theirs.lines {
+                    line.points.iter().for_each(|(at, value)| mine.insert(*series, *at, *value));
+                }
             }
             _ => {}
         }
@@ -168,7 +250,7 @@ impl Aggregate {
 impl Points {
     /// Whether there is nothing to begin with and nothing was added.
     pub fn is_empty(&self) -> bool {
-        self.opening.is_none() && self.points.is_empty()
+        self.lines.is_empty()
     }
 }
 
@@ -178,7 +260,7 @@ mod tests {
     use crate::aggregation::{Contribution, LevelInput, Weighted};
     use crate::time::Timestamp;
 
-    const ALL: [Aggregation; 10] = [
+    const ALL: [Aggregation; 11] = [
         Aggregation::Sum,
         Aggregation::Increment,
         Aggregation::Min,
@@ -187,7 +269,8 @@ mod tests {
         Aggregation::Unique,
         Aggregation::Latest,
         Aggregation::Weighted(Weighted { unit: None, input: LevelInput::Level }),
-        Aggregation::Delta,
+        Aggregation::Delta(Delta { restart: Restart::Any, wrap_at: None, from_zero: false, ignore_zero: false }),
+        Aggregation::Delta(Delta { restart: Restart::Never, wrap_at: None, from_zero: true, ignore_zero: true }),
         Aggregation::Percentile(Decimal::ONE),
     ];
 

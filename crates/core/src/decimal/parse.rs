@@ -4,7 +4,9 @@
 //! text columns have. Exponents are honoured exactly: `1.5e3` is 1500 and `1e-19` is
 //! too fine. `NaN`, `Infinity`, blanks, digit groups and hexadecimal are not numbers.
 
-use super::{Decimal, FRACTION_DIGITS, Inexact};
+use std::cmp::Ordering;
+
+use super::{Decimal, FRACTION_DIGITS, Inexact, Rounding};
 
 /// The decimal a text stands for.
 pub fn parse(text: &[u8]) -> Result<Decimal, Inexact> {
@@ -117,4 +119,63 @@ fn scale(whole: &[u8], fraction: &[u8], exponent: i64) -> Result<i128, Inexact> 
     }
     let mantissa = digits.skip(skipped).take(kept).fold(0i128, |n, &c| n * 10 + i128::from(c - b'0'));
     Ok(mantissa * 10i128.pow(shift as u32))
+}
+
+/// Digits of a number that are read before it is rounded. Doubles have at most 767.
+const DIGITS_MAX: usize = 1_000;
+
+/// The decimal a text stands for, rounded to `places` digits behind the point (at most 18). All
+/// digits of the text take part, up to 1,000.
+///
+/// # Errors
+/// The text is no number, has more than 1,000 digits, or leaves the range once rounded.
+pub fn parse_rounded(text: &[u8], places: i32, rounding: Rounding) -> Result<Decimal, Inexact> {
+    let places = places.min(FRACTION_DIGITS as i32);
+    match parse(text) {
+        Ok(decimal) => decimal.round(places, rounding).ok_or(Inexact::TooLarge),
+        Err(Inexact::TooFine) => round_long(text, places, rounding),
+        Err(why) => Err(why),
+    }
+}
+
+/// Rounds a text that has been found to be a number with digits beyond the 18th.
+fn round_long(text: &[u8], places: i32, rounding: Rounding) -> Result<Decimal, Inexact> {
+    let negative = text.first() == Some(&b'-');
+    let unsigned = text.strip_prefix(b"-").or(text.strip_prefix(b"+")).unwrap_or(text);
+    let exponent_at = unsigned.iter().position(|c| matches!(c, b'e' | b'E'));
+    let exponent = exponent_at.map_or(Ok(0), |at| parse_exponent(&unsigned[at + 1..]))?;
+    let number = &unsigned[..exponent_at.unwrap_or(unsigned.len())];
+    let point = number.iter().position(|&c| c == b'.').unwrap_or(number.len());
+    let digits: Vec<u8> = number.iter().filter(|c| c.is_ascii_digit()).map(|c| c - b'0').collect();
+    if digits.len() > DIGITS_MAX {
+        return Err(Inexact::TooFine);
+    }
+    // Digits before the cut are kept; a cut before the first digit keeps none.
+    let cut = point as i64 + exponent + i64::from(places);
+    let kept = &digits[..usize::try_from(cut).unwrap_or(0).min(digits.len())];
+    let rest = &digits[kept.len()..];
+    let mut mantissa = 0i128;
+    for &digit in kept {
+        let more = mantissa.checked_mul(10).and_then(|n| n.checked_add(i128::from(digit)));
+        mantissa = more.ok_or(Inexact::TooLarge)?;
+    }
+    let is_inexact = rest.iter().any(|digit| *digit != 0);
+    let half = match rest.split_first() {
+        Some((first, behind)) if cut >= 0 => first.cmp(&5).then(match behind.iter().any(|digit| *digit != 0) {
+            true => Ordering::Greater,
+            false => Ordering::Equal,
+        }),
+        _ => Ordering::Less,
+    };
+    let away = match rounding {
+        Rounding::Floor => is_inexact && negative,
+        Rounding::Ceil => is_inexact && !negative,
+        Rounding::Trunc => false,
+        Rounding::Up => is_inexact,
+        Rounding::HalfUp => half.is_ge(),
+        Rounding::HalfEven => half.is_gt() || (half.is_eq() && mantissa % 2 != 0),
+    };
+    let step = 10i128.checked_pow((FRACTION_DIGITS as i32 - places) as u32).ok_or(Inexact::TooLarge)?;
+    let units = (mantissa + i128::from(away)).checked_mul(step).ok_or(Inexact::TooLarge)?;
+    Decimal::from_units(if negative { -units } else { units }).ok_or(Inexact::TooLarge)
 }

@@ -135,7 +135,57 @@ fn a_whole_quotient_is_a_decimal() {
     assert_eq!(Quotient::of(Decimal::from_int(1), 3).to_decimal(), None);
 }
 
+#[test]
+fn long_numbers_are_rounded_where_they_are_read() {
+    use Rounding::{Ceil, Floor, HalfEven, HalfUp, Trunc, Up};
+    let thousand = format!("0.{}5", "0".repeat(998));
+    let more = format!("0.{}5", "0".repeat(1_200));
+    for (text, places, rounding, expected) in [
+        ("0.00014145000000000000123", 12, HalfUp, "0.00014145"),
+        ("1.41450000000000001e-4", 12, HalfUp, "0.00014145"),
+        ("0.1250000000000000000", 2, HalfEven, "0.12"),
+        ("0.1250000000000000000001", 2, HalfEven, "0.13"),
+        ("0.1350000000000000000", 2, HalfEven, "0.14"),
+        ("-0.12500000000000000001", 2, HalfUp, "-0.13"),
+        ("-0.12500000000000000001", 2, Ceil, "-0.12"),
+        ("-0.12000000000000000001", 2, Floor, "-0.13"),
+        ("0.12000000000000000001", 2, Up, "0.13"),
+        ("0.12999999999999999999", 2, Trunc, "0.12"),
+        ("7e-30", 2, Up, "0.01"),
+        ("7e-30", 2, HalfUp, "0"),
+        ("1234.5000000000000000001", 0, HalfEven, "1235"),
+        ("1234.5678900000000000001", -2, HalfUp, "1200"),
+        ("99.99999999999999999999", 18, HalfUp, "100"),
+        (&thousand, 18, HalfUp, "0"),
+        (&more, 18, HalfUp, "more than 18 digits after the decimal point"),
+        ("99999999999999999999.99999999999999999999", 18, HalfUp, "more than 20 digits before the decimal point"),
+        ("0x1F", 2, HalfUp, "not a decimal number"),
+        ("NaN", 2, HalfUp, "not a decimal number"),
+        ("\u{661}\u{662}", 2, HalfUp, "not a decimal number"),
+    ] {
+        let rounded = parse_rounded(text.as_bytes(), places, rounding);
+        let shown = rounded.map_or_else(|why| why.to_string(), |decimal| decimal.to_string());
+        assert_eq!(shown, expected, "{text} to {places} {rounding:?}");
+    }
+}
+
 proptest! {
+    #[test]
+    fn a_number_is_rounded_alike_as_text_and_as_decimal(units in any::<i64>(), places in -3i32..18, mode in 0usize..6) {
+        let mode = Rounding::named(Rounding::NAMES[mode]).unwrap();
+        let decimal = Decimal::from_units(i128::from(units)).unwrap();
+        // A digit far behind the point forces the long way and moves no exact step.
+        let long = match decimal.to_string() {
+            whole if !whole.contains('.') => format!("{whole}.{}", "0".repeat(30)),
+            fraction => format!("{fraction}{}", "0".repeat(30)),
+        };
+        prop_assert_eq!(parse_rounded(long.as_bytes(), places, mode).ok(), decimal.round(places, mode));
+        let above = format!("{long}1");
+        if units > 0 && mode == Rounding::Floor {
+            prop_assert_eq!(parse_rounded(above.as_bytes(), places, mode).ok(), decimal.round(places, mode));
+        }
+    }
+
     #[test]
     fn what_is_written_reads_back(units in any::<i128>()) {
         if let Some(decimal) = Decimal::from_units(units) {

@@ -19,17 +19,20 @@ pub struct Columns {
     slots: [Option<u16>; FIELDS.len()],
     width: usize,
     time: TimeFormat,
+    /// Whether a line may have more than the pattern.
+    extra: bool,
 }
 
 impl Columns {
     /// Slots for those of the paths that are fields of a log line.
-    pub fn new(paths: &[Path]) -> Columns {
+    pub fn new(paths: &[Path], extra: bool) -> Columns {
         let slot = |field: &&str| paths.iter().position(|path| path.as_str() == *field).map(|at| at as u16);
         let pattern = "%d/%b/%Y:%H:%M:%S %z".to_owned();
         Columns {
             slots: FIELDS.each_ref().map(slot),
             width: paths.len(),
-            time: TimeFormat::Pattern { pattern, zone: Zone::utc() },
+            time: TimeFormat::Pattern { pattern, zone: Zone::utc(), zone_name: None },
+            extra,
         }
     }
 }
@@ -42,8 +45,12 @@ pub fn decode(columns: &Columns, batch: &mut Batch, event_bytes_max: usize) {
         let line = &row.bytes[record.start as usize..record.end as usize];
         let read = match () {
             () if line.len() > event_bytes_max => Err("longer than the limit of an event"),
-            () if simdutf8::basic::from_utf8(line).is_err() => Err("not UTF-8"),
-            () => split(line),
+            () if simdutf8::basic::from_utf8(line).is_err() => {
+                let detail = super::not_utf8(line);
+                batch.refuse(detail);
+                continue;
+            }
+            () => split(line, columns.extra),
         };
         let fields = match read {
             Ok(fields) => fields,
@@ -77,7 +84,7 @@ pub fn decode(columns: &Columns, batch: &mut Batch, event_bytes_max: usize) {
 type Fields<'a> = [Option<&'a [u8]>; FIELDS.len()];
 
 /// `client ident user [time] "request" status bytes ["referrer" "agent"]`.
-fn split(line: &[u8]) -> Result<Fields<'_>, &'static str> {
+fn split(line: &[u8], extra: bool) -> Result<Fields<'_>, &'static str> {
     let line = line.strip_suffix(b"\r").unwrap_or(line);
     let mut rest = line;
     let mut fields: Fields<'_> = [None; FIELDS.len()];
@@ -86,6 +93,10 @@ fn split(line: &[u8]) -> Result<Fields<'_>, &'static str> {
     // A user name may hold blanks; the time's bracket ends it.
     let bracket = find(rest, b" [").ok_or("no [time]")?;
     fields[2] = Some(&rest[..bracket]);
+    if is_shifted(&fields) {
+        return Err("more than client, ident and user before the time; is there a virtual host (`format: vhost_combined`), \
+                    or another `pattern`?");
+    }
     rest = &rest[bracket + 2..];
     fields[3] = Some(take(&mut rest, b']').ok_or("the time does not end with ]")?);
     rest = rest.strip_prefix(b" ").ok_or("no request after the time")?;
@@ -96,13 +107,24 @@ fn split(line: &[u8]) -> Result<Fields<'_>, &'static str> {
     fields[7] = Some(number(take(&mut rest, b' ').ok_or("no size after the status")?).ok_or("the status is not a number")?);
     let bytes = take(&mut rest, b' ').unwrap_or_else(|| std::mem::take(&mut rest));
     fields[8] = Some(if bytes == b"-" { b"0" } else { number(bytes).ok_or("the size is not a number")? });
-    if rest.is_empty() {
+    if rest.is_empty() || (extra && rest[0] != b'"') {
         return Ok(fields);
     }
     fields[9] = Some(quoted(&mut rest).ok_or("the referrer is not in quotes")?);
     rest = rest.strip_prefix(b" ").ok_or("no user agent after the referrer")?;
     fields[10] = Some(quoted(&mut rest).ok_or("the user agent is not in quotes")?);
-    Ok(fields)
+    match rest.is_empty() || extra {
+        true => Ok(fields),
+        false => Err("more fields after the user agent; give the `pattern` of the log, or say `extra: ignore`"),
+    }
+}
+
+/// Whether something stands before the client, so that every field is another: a user with a
+/// blank is a name only behind an empty ident, and `- ` begins no name.
+fn is_shifted(fields: &Fields<'_>) -> bool {
+    let [client, ident, user] = [fields[0], fields[1], fields[2]].map(Option::unwrap_or_default);
+    let has_blank = memchr::memchr(b' ', user).is_some();
+    client.ends_with(b",") || (has_blank && (ident != b"-" || user.starts_with(b"- ")))
 }
 
 fn split_request<'a>(request: &'a [u8], fields: &mut Fields<'a>) {
@@ -153,7 +175,7 @@ mod tests {
         let mut batch = Batch::default();
         batch.block.open().extend_from_slice(line.as_bytes());
         batch.block.seal();
-        decode(&Columns::new(&paths), &mut batch, 1000);
+        decode(&Columns::new(&paths, false), &mut batch, 1000);
         if let [fault] = batch.faults.as_slice() {
             return fault.detail.clone();
         }
@@ -179,6 +201,21 @@ mod tests {
             (
                 r#"h - - [17/May/2015:10:05:03 +0000] "garbage" 400 0"#,
                 r#""h" null null "2015-05-17T10:05:03.000Z" null null null 400 0 null null"#,
+            ),
+            (
+                r#"vhost:443 192.0.2.1 - - [17/May/2015:10:05:03 +0000] "GET / HTTP/1.0" 200 1"#,
+                "not a line of an access log: more than client, ident and user before the time; is there a virtual host \
+                 (`format: vhost_combined`), or another `pattern`?",
+            ),
+            (
+                r#"192.0.2.5, 10.0.0.1 - - [17/May/2015:10:05:03 +0000] "GET / HTTP/1.0" 200 1"#,
+                "not a line of an access log: more than client, ident and user before the time; is there a virtual host \
+                 (`format: vhost_combined`), or another `pattern`?",
+            ),
+            (
+                r#"h - - [17/May/2015:10:05:03 +0000] "GET / HTTP/1.0" 200 1 "-" "a" 0.25"#,
+                "not a line of an access log: more fields after the user agent; give the `pattern` of the log, or say \
+                 `extra: ignore`",
             ),
             ("hello", "not a line of an access log: no client"),
             (

@@ -37,6 +37,8 @@ pub struct Block {
     /// Whether its events were admitted before and come again, corrected: then nobody
     /// asks whether they have been seen.
     pub again: bool,
+    /// Whether a line that is a list of objects gives its elements as events.
+    pub lists: bool,
     /// For records that are not one line each: the end of each and its line, relative
     /// to `first_line`. Empty when every record is a line.
     pub ends: Vec<(u32, u32)>,
@@ -48,6 +50,7 @@ impl Block {
         self.length = 0;
         self.received_at = None;
         self.again = false;
+        self.lists = false;
         self.ends.clear();
     }
 
@@ -208,6 +211,12 @@ impl Batch {
         let from = self.slots.len();
         self.slots.resize(from + self.width, Slot::MISSING);
         Row { bytes: self.block.padded(), arena: &mut self.arena, slots: &mut self.slots[from..] }
+    }
+
+    /// Takes back the event just added.
+    pub(super) fn unpush(&mut self) {
+        self.records.pop();
+        self.slots.truncate(self.records.len() * self.width);
     }
 
     /// Notes that the event just added could not be read.

@@ -4,9 +4,20 @@
 //! A column is text unless the pipeline gives it a type: `00186705257` is a telephone
 //! number until someone says it is a number. A row with more or fewer fields than
 //! columns is refused, not guessed at.
+//!
+//! Quoting is strict by default (RFC 4180): [`strict`] says where a row ends and what is wrong
+//! with it. `quotes: lenient` reads what spreadsheets read, by csv-core.
 
-use super::batch::Batch;
+mod number;
+pub mod strict;
+#[cfg(test)]
+mod tests;
+
+pub use number::NumberForm;
+
+use super::batch::{Batch, Row};
 use super::slot::{Kind, Slot};
+use crate::limits::QUOTED_LINES_MAX;
 
 /// How the text is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,16 +29,29 @@ pub struct Dialect {
     pub quote: Option<u8>,
     /// A line beginning with it is not a row.
     pub comment: Option<u8>,
+    /// Whether text that is not quoted by the rules is read somehow.
+    pub lenient: bool,
+    /// Whether blanks around fields are cut.
+    pub trim: bool,
+    /// Lines that a quoted field may span.
+    pub quoted_lines_max: u32,
 }
 
 impl Default for Dialect {
     fn default() -> Dialect {
-        Dialect { delimiter: b',', quote: Some(b'"'), comment: None }
+        Dialect {
+            delimiter: b',',
+            quote: Some(b'"'),
+            comment: None,
+            lenient: false,
+            trim: false,
+            quoted_lines_max: QUOTED_LINES_MAX,
+        }
     }
 }
 
 impl Dialect {
-    /// A reader of this dialect.
+    /// A lenient reader of this dialect.
     pub fn reader(&self) -> csv_core::Reader {
         let mut builder = csv_core::ReaderBuilder::new();
         builder.delimiter(self.delimiter).comment(self.comment);
@@ -36,6 +60,22 @@ impl Dialect {
             None => builder.quoting(false),
         };
         builder.build()
+    }
+
+    /// The fields of a row, unquoted.
+    ///
+    /// # Errors
+    /// What is wrong with the quotes of the row.
+    pub fn fields(&self, row: &[u8]) -> Result<Vec<Vec<u8>>, String> {
+        let mut fields = Vec::new();
+        if self.lenient {
+            let mut found = Fields::default();
+            found.read(&mut self.reader(), row);
+            fields.extend((0..found.len()).map(|at| found.get(at).to_vec()));
+            return Ok(fields);
+        }
+        strict::split(self, row, &mut |field| fields.push(field.text(row, self.quote).into_owned()))?;
+        Ok(fields)
     }
 }
 
@@ -46,15 +86,19 @@ pub enum ColumnType {
     Text,
     /// A number where it reads as one, text where it does not; an empty field is null.
     Number,
+    /// A number as an office writes it; an empty field is null.
+    Form(NumberForm),
     /// `true` and `false`; an empty field is null.
     Boolean,
 }
 
 /// Where each column of a file goes.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Columns {
     /// By column: the slot and the type, or `None` for a column nobody reads.
     pub targets: Vec<Option<(u16, ColumnType)>>,
+    /// Slots that are the same column under another name: from, to.
+    pub copies: Vec<(u16, u16)>,
     /// Slots in a row.
     pub width: usize,
 }
@@ -62,35 +106,86 @@ pub struct Columns {
 /// Fills the batch with the rows of its block, cut by the source.
 pub fn decode(dialect: &Dialect, columns: &Columns, batch: &mut Batch, event_bytes_max: usize) {
     batch.reset(columns.width);
-    let mut fields = Fields::default();
-    let mut reader = dialect.reader();
+    let valid_utf8 = simdutf8::basic::from_utf8(batch.block.bytes()).is_ok();
+    let mut lenient = dialect.lenient.then(|| (dialect.reader(), Fields::default()));
     for record in batch.cut() {
         let (start, end) = (record.start as usize, record.end as usize);
-        let row = batch.push(record);
+        let mut row = batch.push(record);
         let text = &row.bytes[start..end];
-        if text.len() > event_bytes_max {
-            batch.refuse(format!("the row has {} bytes; the limit is {event_bytes_max}", end - start));
-            continue;
-        }
-        fields.read(&mut reader, text);
-        if fields.ends.len() != columns.targets.len() {
-            let (found, expected) = (fields.ends.len(), columns.targets.len());
-            batch.refuse(format!("the row has {found} fields where the header has {expected}"));
-            continue;
-        }
-        if simdutf8::basic::from_utf8(&fields.text).is_err() {
-            batch.refuse("not UTF-8; convert the file first (iconv -t UTF-8)".to_owned());
-            continue;
-        }
-        for (column, target) in columns.targets.iter().enumerate() {
-            let Some((slot, column_type)) = *target else { continue };
-            let field = fields.get(column);
-            let kind = column_type.kind(field);
-            let from = row.arena.len();
-            row.arena.extend_from_slice(field);
-            row.slots[usize::from(slot)] = Slot::in_arena(kind, from, row.arena.len());
+        let read = if text.len() > event_bytes_max {
+            Err(format!("the row has {} bytes; the limit is {event_bytes_max}", end - start))
+        } else if !valid_utf8 && simdutf8::basic::from_utf8(text).is_err() {
+            Err(super::not_utf8(text))
+        } else {
+            match &mut lenient {
+                Some((reader, fields)) => {
+                    fields.read(reader, text);
+                    let put = |column| put(columns, &mut row, column, None, fields.get(column));
+                    count((0..fields.len()).map(put).count(), columns)
+                }
+                None => decode_strict(dialect, columns, &mut row, start, end),
+            }
+        };
+        match read {
+            Ok(()) => columns.copies.iter().for_each(|(from, to)| row.slots[usize::from(*to)] = row.slots[usize::from(*from)]),
+            Err(detail) => batch.refuse(detail),
         }
     }
+}
+
+/// Reads a row; without quotes its fields stay where they are in the block.
+fn decode_strict(dialect: &Dialect, columns: &Columns, row: &mut Row<'_>, start: usize, end: usize) -> Result<(), String> {
+    let bytes = row.bytes;
+    let text = &bytes[start..end];
+    let mut column = 0;
+    if dialect.quote.is_none_or(|quote| memchr::memchr(quote, text).is_none()) {
+        let mut from = 0;
+        for to in memchr::memchr_iter(dialect.delimiter, text).chain([text.len()]) {
+            let field = strict::Field::plain(text, from, to, dialect.trim);
+            put(columns, row, column, Some(start + field.start), &text[field.start..field.end]);
+            (column, from) = (column + 1, to + 1);
+        }
+        return count(column, columns);
+    }
+    strict::split(dialect, text, &mut |field| {
+        let content = field.text(text, dialect.quote);
+        let place = matches!(content, std::borrow::Cow::Borrowed(_)).then_some(start + field.start);
+        put(columns, row, column, place, &content);
+        column += 1;
+    })?;
+    count(column, columns)
+}
+
+fn count(found: usize, columns: &Columns) -> Result<(), String> {
+    let expected = columns.targets.len();
+    match found == expected {
+        true => Ok(()),
+        false => Err(format!("the row has {found} fields where the header has {expected}")),
+    }
+}
+
+/// Notes a field; `place` is where in the block it is, if it is there.
+#[inline]
+fn put(columns: &Columns, row: &mut Row<'_>, column: usize, place: Option<usize>, field: &[u8]) {
+    let Some(Some((slot, column_type))) = columns.targets.get(column) else { return };
+    let from = row.arena.len();
+    let found = match column_type {
+        ColumnType::Form(form) => {
+            let kind = form.read_into(field, row.arena);
+            Slot::in_arena(kind, from, row.arena.len())
+        }
+        plain => {
+            let kind = plain.kind(field);
+            match place {
+                Some(place) => Slot::in_block(kind, place, place + field.len()),
+                None => {
+                    row.arena.extend_from_slice(field);
+                    Slot::in_arena(kind, from, row.arena.len())
+                }
+            }
+        }
+    };
+    row.slots[usize::from(*slot)] = found;
 }
 
 impl ColumnType {
@@ -105,19 +200,21 @@ impl ColumnType {
     }
 
     /// The kind of a field of this type.
+    #[inline]
     pub fn kind(self, field: &[u8]) -> Kind {
         match self {
             ColumnType::Text => Kind::Text,
             _ if field.is_empty() => Kind::Null,
-            ColumnType::Number if crate::decimal::parse(field).is_ok() => Kind::Number,
+            // A number beyond the range stays one, to be rounded or refused where it counts.
+            ColumnType::Number if crate::decimal::parse(field) != Err(crate::decimal::Inexact::NotANumber) => Kind::Number,
             ColumnType::Boolean if field == b"true" => Kind::True,
             ColumnType::Boolean if field == b"false" => Kind::False,
-            _ => Kind::Text,
+            ColumnType::Number | ColumnType::Form(_) | ColumnType::Boolean => Kind::Text,
         }
     }
 }
 
-/// The fields of one row, unquoted.
+/// The fields of one row, unquoted leniently.
 #[derive(Default)]
 pub struct Fields {
     text: Vec<u8>,
@@ -161,31 +258,5 @@ impl Fields {
     pub fn get(&self, field: usize) -> &[u8] {
         let start = field.checked_sub(1).map_or(0, |before| self.ends[before]);
         &self.text[start..self.ends[field]]
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn quotes_types_and_ragged_rows() {
-        let mut batch = Batch::default();
-        let lines = "a;1;\"x;\"\"y\"\"\"\nb;;z\nc;1\nd;no;\"two\r\nlines\"\n";
-        batch.block.open().extend_from_slice(lines.as_bytes());
-        batch.block.seal();
-        batch.block.ends = vec![(14, 0), (19, 1), (23, 2), (44, 3)];
-        let columns = Columns {
-            targets: vec![Some((1, ColumnType::Text)), Some((0, ColumnType::Number)), Some((2, ColumnType::Text))],
-            width: 3,
-        };
-        decode(&Dialect { delimiter: b';', ..Dialect::default() }, &columns, &mut batch, 100);
-        let row = |event| [0, 1, 2].map(|slot| String::from_utf8(batch.leaf(event, slot).bytes.to_vec()).unwrap());
-        assert_eq!(row(0), ["1", "a", "x;\"y\""]);
-        assert_eq!(batch.leaf(0, 0).kind, Kind::Number);
-        assert_eq!(batch.leaf(1, 0).kind, Kind::Null);
-        assert_eq!(batch.leaf(3, 0).kind, Kind::Text);
-        assert_eq!(row(3)[2], "two\r\nlines");
-        assert_eq!(batch.faults[0].detail, "the row has 2 fields where the header has 3");
     }
 }

@@ -24,23 +24,98 @@ impl Scanner {
         batch.reset(projection.width());
         let valid_utf8 = simdutf8::basic::from_utf8(batch.block.bytes()).is_ok();
         for record in batch.cut() {
-            let (start, end) = (record.start as usize, record.end as usize);
-            let row = batch.push(record);
-            let outcome = if end - start > event_bytes_max {
-                Err(format!("the event has {} bytes; the limit is {event_bytes_max}", end - start))
-            } else if !valid_utf8 && simdutf8::basic::from_utf8(&row.bytes[start..end]).is_err() {
-                Err("not UTF-8".to_owned())
-            } else {
-                let scanned = self.event(projection, row.bytes, start, end, row.slots);
-                // Where a flaw is found may depend on what is remembered; what is told must not.
-                let told = scanned.or_else(|_| Scanner::new().event(projection, row.bytes, start, end, row.slots));
-                told.map_err(|flaw| format!("not a JSON object: {} at column {}", flaw.what, flaw.at - start + 1))
-            };
-            if let Err(detail) = outcome {
-                batch.refuse(detail);
+            let is_read = self.decode_one(projection, batch, record, valid_utf8, event_bytes_max);
+            if !is_read {
+                self.decode_list(projection, batch, record, valid_utf8, event_bytes_max);
             }
         }
     }
+
+    /// Reads a record that is an object. Says no, and notes nothing, where it is a sound list.
+    #[inline]
+    fn decode_one(
+        &mut self,
+        projection: &Projection,
+        batch: &mut Batch,
+        record: super::batch::Record,
+        valid_utf8: bool,
+        event_bytes_max: usize,
+    ) -> bool {
+        let (start, end) = (record.start as usize, record.end as usize);
+        let row = batch.push(record);
+        let outcome = if end - start > event_bytes_max {
+            Err(format!("the event has {} bytes; the limit is {event_bytes_max}", end - start))
+        } else if !valid_utf8 && simdutf8::basic::from_utf8(&row.bytes[start..end]).is_err() {
+            Err(super::not_utf8(&row.bytes[start..end]))
+        } else {
+            let scanned = self.event(projection, row.bytes, start, end, row.slots);
+            // Where a flaw is found may depend on what is remembered; what is told must not.
+            let told = scanned.or_else(|_| Scanner::new().event(projection, row.bytes, start, end, row.slots));
+            told.map_err(|flaw| format!("not a JSON object: {} at column {}", flaw.what, flaw.at - start + 1))
+        };
+        if let Err(detail) = outcome {
+            if batch.block.lists && is_list(&batch.block.padded()[start..end]) {
+                batch.unpush();
+                return false;
+            }
+            batch.refuse(detail);
+        }
+        true
+    }
+
+    /// Reads a line that is a list: each element is an event.
+    #[cold]
+    fn decode_list(
+        &mut self,
+        projection: &Projection,
+        batch: &mut Batch,
+        record: super::batch::Record,
+        valid_utf8: bool,
+        event_bytes_max: usize,
+    ) {
+        for (start, end) in elements(batch.block.padded(), record.start as usize, record.end as usize) {
+            let element = super::batch::Record { start: start as u32, end: end as u32, line: record.line };
+            if !self.decode_one(projection, batch, element, valid_utf8, event_bytes_max) {
+                batch.push(element);
+                batch.refuse("a list inside a list; an event is an object".to_owned());
+            }
+        }
+    }
+}
+
+/// Whether a text is a sound list of JSON values.
+#[cold]
+fn is_list(text: &[u8]) -> bool {
+    let text = text.trim_ascii();
+    text.first() == Some(&b'[') && {
+        let document = Document::new(text.to_vec());
+        document.value_end(0) == Some(text.len())
+    }
+}
+
+/// The elements of a sound list between two places.
+fn elements(padded: &[u8], start: usize, end: usize) -> Vec<(usize, usize)> {
+    let mut found = Vec::new();
+    let mut at = start;
+    while at < end {
+        match padded[at] {
+            c if c.is_ascii_whitespace() || (c == b'[' && found.is_empty() && at == first_of(padded, start)) || c == b',' => {
+                at += 1
+            }
+            b']' => break,
+            _ => {
+                let Ok(behind) = scan::skip_blanks_and_value(padded, at) else { break };
+                found.push((at, behind));
+                at = behind;
+            }
+        }
+    }
+    found
+}
+
+/// The first byte that is no blank.
+fn first_of(padded: &[u8], start: usize) -> usize {
+    start + padded[start..].iter().take_while(|c| c.is_ascii_whitespace()).count()
 }
 
 /// A text of JSON values, for sources that cut a document into events.
@@ -61,6 +136,34 @@ impl Document {
     /// The text.
     pub fn bytes(&self) -> &[u8] {
         &self.padded[..self.length]
+    }
+
+    /// Where a path of names leads from the object at `from`: the start of its value.
+    pub fn find(&self, from: usize, names: &[Box<str>]) -> Option<usize> {
+        let Some((name, rest)) = names.split_first() else { return Some(from) };
+        let bytes = self.bytes();
+        let blanks = |at: usize| at + bytes[at..].iter().take_while(|c| c.is_ascii_whitespace()).count();
+        let mut at = blanks(from);
+        if bytes.get(at) != Some(&b'{') {
+            return None;
+        }
+        loop {
+            at = blanks(at + 1);
+            if bytes.get(at) != Some(&b'"') {
+                return None;
+            }
+            let end = self.value_end(at)?;
+            let is_name = super::unescape(&bytes[at + 1..end - 1]) == name.as_bytes();
+            let colon = blanks(end);
+            let value = blanks(colon + 1);
+            if is_name {
+                return self.find(value, rest);
+            }
+            at = blanks(self.value_end(value)?);
+            if bytes.get(at) != Some(&b',') {
+                return None;
+            }
+        }
     }
 
     /// Where the value at `from` ends, blanks before it included; `None` if there is

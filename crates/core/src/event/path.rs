@@ -72,6 +72,26 @@ impl Path {
         Path { written: expression.into(), names: vec![format!("= {expression}").into_boxed_str()] }
     }
 
+    /// Whether it stands for a value that is computed.
+    pub(crate) fn is_computed(&self) -> bool {
+        matches!(&*self.names, [name] if name.starts_with("= "))
+    }
+
+    /// Whether a column of this name is meant: `a.b` is the column `a.b`, if there is one.
+    pub fn is_named(&self, column: &str) -> bool {
+        match &*self.names {
+            [name] => **name == *column,
+            names => {
+                let mut rest = Some(column);
+                for (i, name) in names.iter().enumerate() {
+                    rest = rest.and_then(|rest| if i == 0 { Some(rest) } else { rest.strip_prefix('.') });
+                    rest = rest.and_then(|rest| rest.strip_prefix(&**name));
+                }
+                rest == Some("")
+            }
+        }
+    }
+
     /// The names, outermost first.
     pub fn names(&self) -> &[Box<str>] {
         &self.names
@@ -110,6 +130,10 @@ mod tests {
         assert_eq!(names(r"a\b"), Err(BadPath::BadEscape));
         assert_eq!(names("a\\"), Err(BadPath::BadEscape));
         assert_eq!(Path::parse(r"API\ name.a\.b\/c"), Path::parse(r"API name.a\.b/c"));
+        assert!(Path::parse("resource_tags.user_shop").unwrap().is_named("resource_tags.user_shop"));
+        assert!(Path::parse(r"resource_tags\.user_shop").unwrap().is_named("resource_tags.user_shop"));
+        assert!(!Path::parse("a.b").unwrap().is_named("a.bc"));
+        assert!(!Path::parse("a.b").unwrap().is_named("a"));
         let path = Path::of(&["hg.nginx.org", r"x\y"]);
         assert_eq!(Path::parse(path.as_str()), Ok(path));
     }

@@ -136,6 +136,9 @@ fn arithmetic<'a>(how: Arithmetic, a: Value<'a>, b: Value<'a>) -> Evaluated<'a> 
         (Subtract, Value::Time(a), Value::Time(b)) => span(i64::try_from(a.since(b)).ok()),
         (Add, Value::Span(a), Value::Span(b)) => span(a.checked_add(b)),
         (Subtract, Value::Span(a), Value::Span(b)) => span(a.checked_sub(b)),
+        // Beside a number a duration is its seconds.
+        (how, Value::Span(a), b @ Value::Number(_)) => arithmetic(how, Value::Number(Decimal::of_nanos(a)), b),
+        (how, a @ Value::Number(_), Value::Span(b)) => arithmetic(how, a, Value::Number(Decimal::of_nanos(b))),
         (_, a, b) => {
             let verb = match how {
                 Add => "add",

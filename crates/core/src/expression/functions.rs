@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::Value;
 use crate::decimal::{self, Decimal, Rounding};
-use crate::time::{Timestamp, Zone, parse_duration};
+use crate::time::{Clue, TimeFormat, Timestamp, Zone, parse_duration};
 
 /// A function an expression may call. As in CEL the first value may stand in front:
 /// `size(x)` is `x.size()`.
@@ -70,7 +70,7 @@ impl Function {
         ("double", Function::Number, 1, 1),
         ("number", Function::Number, 1, 1),
         ("bool", Function::Truth, 1, 1),
-        ("timestamp", Function::Time, 1, 1),
+        ("timestamp", Function::Time, 1, 3),
         ("duration", Function::Span, 1, 1),
         ("round", Function::Round(Rounding::HalfUp), 1, 2),
         ("ceil", Function::Round(Rounding::Ceil), 1, 2),
@@ -139,9 +139,11 @@ impl Function {
                 .and_then(|millis| Timestamp::from_scaled(millis, 1_000_000))
                 .map(Value::Time)
                 .ok_or_else(|| format!("{} is no Unix time in milliseconds", values[0].describe())),
+            (Function::Time, [Value::Text(date), Value::Text(clock), Value::Text(zone)]) => wall_time(date, clock, zone),
             (Function::Span, [Value::Text(text)]) => parse_duration(&string(text))
+                .or_else(|| clock_span(text))
                 .map(Value::Span)
-                .ok_or_else(|| format!("{} is no duration like 90s or 1h30m", values[0].describe())),
+                .ok_or_else(|| format!("{} is no duration like 90s, 1h30m or 27:00:01", values[0].describe())),
             (Function::Part(part), [at]) => part.of(at, &Zone::utc()),
             (Function::Part(part), [at, Value::Text(zone)]) => {
                 let named = Zone::named(&string(zone)).ok_or_else(|| format!("unknown time zone {}", string(zone)))?;
@@ -166,12 +168,14 @@ impl Function {
                 Ok(Value::Text(bytes))
             }
             (Function::Number, Value::Number(number)) => Ok(Value::Number(number)),
-            (Function::Number, Value::Text(text)) => {
-                decimal::parse(&text).map(Value::Number).map_err(|why| format!("\"{}\" is {why}", string(&text)))
-            }
-            (Function::Number, Value::Span(nanos)) => {
-                Ok(Value::Number(Decimal::from_units(i128::from(nanos) * 1_000_000_000).unwrap_or_default()))
-            }
+            (Function::Number, long @ Value::Long(_)) => Ok(long),
+            (Function::Number, Value::Text(text)) => match decimal::parse(&text) {
+                Ok(number) => Ok(Value::Number(number)),
+                // A JSON number again: a plus sign and zeros in front are not JSON.
+                Err(decimal::Inexact::TooFine) => Ok(Value::Long(plain_number(text))),
+                Err(why) => Err(format!("\"{}\" is {why}", string(&text))),
+            },
+            (Function::Number, Value::Span(nanos)) => Ok(Value::Number(Decimal::of_nanos(nanos))),
             (Function::Truth, Value::Bool(truth)) => Ok(Value::Bool(truth)),
             (Function::Truth, Value::Text(text)) if *text == *b"true" => Ok(Value::Bool(true)),
             (Function::Truth, Value::Text(text)) if *text == *b"false" => Ok(Value::Bool(false)),
@@ -186,6 +190,20 @@ impl Function {
     }
 }
 
+/// A number as JSON writes it: without a plus sign and without zeros in front.
+fn plain_number(text: Cow<'_, [u8]>) -> Cow<'_, [u8]> {
+    let negative = text.starts_with(b"-");
+    let unsigned = text.strip_prefix(b"-").or(text.strip_prefix(b"+")).unwrap_or(&text);
+    let zeros = unsigned.iter().take_while(|c| **c == b'0').count();
+    let needed = usize::from(!unsigned.get(zeros).is_some_and(u8::is_ascii_digit));
+    let plain = &unsigned[zeros.saturating_sub(needed)..];
+    if plain.len() + usize::from(negative) == text.len() {
+        return text;
+    }
+    let sign: &[u8] = if negative { b"-" } else { b"" };
+    Cow::Owned([sign, plain].concat())
+}
+
 fn made<'a>(text: String) -> Value<'a> {
     Value::Text(Cow::Owned(text.into_bytes()))
 }
@@ -198,13 +216,46 @@ fn round<'a>(value: &Value<'a>, places: i32, rounding: Rounding) -> Called<'a> {
     let rounded = match value {
         Value::Number(number) => number.round(places, rounding),
         Value::Ratio(quotient) => quotient.round(places, rounding),
-        Value::Text(text) => match decimal::parse(text) {
-            Ok(number) => number.round(places, rounding),
+        Value::Text(text) | Value::Long(text) => match decimal::parse_rounded(text, places, rounding) {
+            Ok(number) => Some(number),
             Err(why) => return Err(format!("\"{}\" is {why}", string(text))),
         },
         other => return Err(format!("cannot round {}", other.describe())),
     };
     rounded.map(Value::Number).ok_or_else(|| "the rounded number is out of range".to_owned())
+}
+
+/// `timestamp(date, time, zone)`, or `timestamp(text, format, zone)` where the second has a `%`.
+fn wall_time<'a>(date: &[u8], clock: &[u8], zone: &[u8]) -> Called<'a> {
+    let zone = Zone::named(&string(zone)).ok_or_else(|| format!("unknown time zone {}", string(zone)))?;
+    let (text, pattern) = match clock.contains(&b'%') {
+        true => (date.to_vec(), string(clock).into_owned()),
+        false => {
+            let seconds = if clock.iter().filter(|c| **c == b':').count() > 1 { ":%S%.f" } else { "" };
+            ([date, b" ", clock].concat(), format!("%Y-%m-%d %H:%M{seconds}"))
+        }
+    };
+    let format = TimeFormat::read(&pattern, zone, false)?;
+    let shown = || format!("\"{}\" is no time; expected {}", string(&text), format.expected());
+    format.parse(&text, Clue::Text).map(Value::Time).ok_or_else(shown)
+}
+
+/// Nanoseconds of `27:00:01` or `00:08:10.5`: hours, minutes, seconds.
+fn clock_span(text: &[u8]) -> Option<i64> {
+    let text = std::str::from_utf8(text).ok()?;
+    let (hours, rest) = text.split_once(':')?;
+    let (minutes, seconds) = rest.split_once(':')?;
+    let two = |digits: &str| digits.len() == 2 && digits.bytes().all(|c| c.is_ascii_digit());
+    let whole = seconds.split('.').next()?;
+    let plain = !hours.is_empty() && hours.bytes().all(|c| c.is_ascii_digit());
+    if !plain || !two(minutes) || !two(whole) || minutes > "59" || whole > "59" {
+        return None;
+    }
+    let seconds = decimal::parse(seconds.as_bytes()).ok()?.units() / 1_000_000_000;
+    let hours: i64 = hours.parse().ok()?;
+    let minutes: i64 = minutes.parse().ok()?;
+    let whole = hours.checked_mul(3_600)?.checked_add(minutes * 60)?.checked_mul(1_000_000_000)?;
+    whole.checked_add(i64::try_from(seconds).ok()?)
 }
 
 fn substring<'a>(text: &[u8], from: &Value<'_>, to: Option<&Value<'_>>) -> Called<'a> {

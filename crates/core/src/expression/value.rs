@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::cmp::Ordering;
 
-use crate::decimal::{self, Decimal, Quotient};
+use crate::decimal::{self, Decimal, Inexact, Quotient, Rounding};
 use crate::event::{Kind, Leaf};
 use crate::time::Timestamp;
 
@@ -18,6 +18,9 @@ pub enum Value<'a> {
     Number(Decimal),
     /// A quotient that is no decimal: it must be rounded before it goes anywhere.
     Ratio(Quotient),
+    /// A number with more than 18 digits behind the point, as written: it must be rounded
+    /// before it is counted with.
+    Long(Cow<'a, [u8]>),
     /// Text.
     Text(Cow<'a, [u8]>),
     /// An instant.
@@ -43,6 +46,7 @@ impl<'a> Value<'a> {
             Kind::Json => Value::Json(leaf.bytes),
             Kind::Number => match decimal::parse(leaf.bytes) {
                 Ok(number) => Value::Number(number),
+                Err(Inexact::TooFine) => Value::Long(Cow::Borrowed(leaf.bytes)),
                 Err(why) => return Err(format!("{}: {why}", String::from_utf8_lossy(leaf.bytes))),
             },
         })
@@ -66,12 +70,26 @@ impl<'a> Value<'a> {
             (Value::Ratio(a), Value::Number(b)) => Some(a.compare(*b)),
             (Value::Number(a), Value::Ratio(b)) => Some(b.compare(*a).reverse()),
             (Value::Ratio(a), Value::Ratio(b)) => Some(a.minus(*b).compare(Decimal::ZERO)),
+            (Value::Span(a), Value::Number(b)) => Some(Decimal::of_nanos(*a).cmp(b)),
+            (Value::Number(a), Value::Span(b)) => Some(a.cmp(&Decimal::of_nanos(*b))),
+            (Value::Long(a), Value::Number(b)) => order_long(a, *b),
+            (Value::Number(a), Value::Long(b)) => order_long(b, *a).map(Ordering::reverse),
             (Value::Text(a), Value::Text(b)) => Some(a.cmp(b)),
             (Value::Time(a), Value::Time(b)) => Some(a.cmp(b)),
             (Value::Span(a), Value::Span(b)) => Some(a.cmp(b)),
             (Value::Bool(a), Value::Bool(b)) => Some(a.cmp(b)),
             _ => None,
         }
+    }
+
+    /// A number that is no exact decimal, rounded; any other value as it is.
+    pub fn rounded(self, round: decimal::Round) -> Value<'a> {
+        let rounded = match &self {
+            Value::Ratio(quotient) => quotient.round(round.places, round.mode),
+            Value::Long(text) => decimal::parse_rounded(text, round.places, round.mode).ok(),
+            _ => None,
+        };
+        rounded.map_or(self, Value::Number)
     }
 
     /// What it is, for a person.
@@ -81,6 +99,10 @@ impl<'a> Value<'a> {
             Value::Bool(b) => b.to_string(),
             Value::Number(n) => format!("the number {n}"),
             Value::Ratio(_) => "a number that is no exact decimal; write round(…, places) around it".to_owned(),
+            Value::Long(text) => {
+                let text = String::from_utf8_lossy(&text[..text.len().min(60)]).into_owned();
+                format!("the number {text}, which has more than 18 digits behind the point; write round(…, places) around it")
+            }
             Value::Text(text) => format!("the text \"{}\"", String::from_utf8_lossy(&text[..text.len().min(60)])),
             Value::Time(at) => format!("the time {at}"),
             Value::Span(_) => "a duration".to_owned(),
@@ -97,13 +119,12 @@ impl<'a> Value<'a> {
             Value::Bool(true) => (Kind::True, Cow::Borrowed(&b"true"[..])),
             Value::Bool(false) => (Kind::False, Cow::Borrowed(&b"false"[..])),
             Value::Number(number) => (Kind::Number, Cow::Owned(number.to_string().into_bytes())),
+            // It is kept as written, and rounded or refused where it is counted.
+            Value::Long(text) => (Kind::Number, text),
             Value::Text(text) => (Kind::Text, text),
             Value::Json(json) => (Kind::Json, Cow::Borrowed(json)),
             Value::Time(at) => (Kind::Text, Cow::Owned(super::instant_text(at).into_bytes())),
-            Value::Span(nanos) => {
-                let seconds = Decimal::from_units(i128::from(nanos) * 1_000_000_000);
-                (Kind::Number, Cow::Owned(seconds.unwrap_or_default().to_string().into_bytes()))
-            }
+            Value::Span(nanos) => (Kind::Number, Cow::Owned(Decimal::of_nanos(nanos).to_string().into_bytes())),
             Value::List(items) => {
                 let mut json = b"[".to_vec();
                 for (i, item) in items.into_iter().enumerate() {
@@ -119,4 +140,10 @@ impl<'a> Value<'a> {
             ratio @ Value::Ratio(_) => return Err(format!("the result is {}", ratio.describe())),
         })
     }
+}
+
+/// The order of a number of more than 18 digits and a decimal: it lies strictly above its floor.
+fn order_long(text: &[u8], other: Decimal) -> Option<Ordering> {
+    let floor = decimal::parse_rounded(text, decimal::FRACTION_DIGITS as i32, Rounding::Floor).ok()?;
+    Some(if floor < other { Ordering::Less } else { Ordering::Greater })
 }

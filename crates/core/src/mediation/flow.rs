@@ -118,6 +118,9 @@ pub struct Flow {
     pub taps: Vec<Tap>,
     /// Events that were late.
     pub late: u64,
+    /// Events that had no time and were given that of their receipt; in order, an event that
+    /// several meter operators read more than once.
+    pub(super) timed_by_receipt: Vec<u32>,
     /// By row: the text of a time that has been read, and the time.
     pub(super) times: Vec<(Slot, Timestamp)>,
     partitions: usize,
@@ -137,6 +140,7 @@ impl Flow {
         self.parked.clear();
         self.taps.clear();
         self.late = 0;
+        self.timed_by_receipt.clear();
         self.counts.clear();
         self.counts.resize(plan.nodes.len(), OperatorCount::default());
         self.verdicts.clear();
@@ -242,6 +246,14 @@ impl Flow {
     /// What became of each event, after the last stage.
     pub fn verdicts(&self) -> &[Verdict] {
         &self.verdicts
+    }
+
+    /// How many events were counted or parked by their time of receipt, since they had none.
+    pub fn timed_by_receipt(&self) -> u64 {
+        let mut events = self.timed_by_receipt.clone();
+        events.sort_unstable();
+        events.dedup();
+        events.len() as u64
     }
 
     /// Adds up the verdicts, after the last stage.

@@ -6,15 +6,13 @@ use xxhash_rust::xxh3::xxh3_128_with_seed;
 
 use super::Mediator;
 use super::flow::{Flow, Token, Waiting};
+use super::times::{self, Flaw};
 use crate::event::{Batch, Kind, Slot};
 use crate::operator::{Clock, Dedupe, Operator};
 use crate::partition::{Identity, Usage, read_value};
-use crate::plan::{Plan, Processor, TimeField};
-use crate::time::{Clue, TimeFormat, Timestamp};
+use crate::plan::{Plan, Processor};
+use crate::time::Timestamp;
 use crate::verdict::Reason;
-
-/// Why an event does not reach a partition.
-type Flaw = (Reason, String);
 
 impl Mediator {
     /// Hands over what waits at the operators of a stage.
@@ -67,14 +65,17 @@ impl Mediator {
                 if flow.batch.block.again {
                     continue;
                 }
-                flow.park(node, token.event, Reason::NoId, String::new());
+                flow.park(node, token.event, Reason::NoId, no_identity(&self.plan, dedupe));
                 waiting.refused[place] = true;
                 continue;
             }
             let event_at = match dedupe.by {
                 Clock::Arrival => at,
                 // A time that cannot be read parks the event at the meter, not here.
-                Clock::Event => event_time(&flow.batch, &mut flow.times, row, &dedupe.time, at).unwrap_or(at),
+                Clock::Event => {
+                    let read = times::read(&self.plan, &flow.batch, &mut flow.times, row, &dedupe.time);
+                    read.ok().flatten().unwrap_or(at)
+                }
             };
             text.clear();
             if let Some(calendar) = &mut self.calendars[usize::from(node)] {
@@ -86,6 +87,14 @@ impl Mediator {
             waiting.identities[partition].push(Identity { fingerprint, at: event_at, place });
         }
     }
+}
+
+/// The fields that were looked at for an identity.
+#[cold]
+fn no_identity(plan: &Plan, dedupe: &Dedupe) -> String {
+    let paths: Vec<String> = dedupe.required.iter().map(|slot| format!("`{}`", plan.paths[usize::from(*slot)])).collect();
+    let are = if paths.len() == 1 { "is" } else { "are all" };
+    format!("{} {are} missing or null", paths.join(" and "))
 }
 
 /// By event, each once: ways that part and meet again bring an event twice.
@@ -126,57 +135,15 @@ fn fingerprint(batch: &Batch, row: usize, dedupe: &Dedupe, text: &mut Vec<u8>) -
     xxh3_128_with_seed(text, dedupe.salt)
 }
 
-/// The event's time; without one, that of its arrival.
-#[inline]
-fn event_time(
-    batch: &Batch,
-    times: &mut [(Slot, Timestamp)],
-    row: usize,
-    field: &TimeField,
-    at: Timestamp,
-) -> Result<Timestamp, Flaw> {
-    for &place in &field.slots {
-        let leaf = batch.leaf(row, place);
-        let parsed = match leaf.kind {
-            Kind::Missing | Kind::Null => continue,
-            Kind::Text => match &field.format {
-                TimeFormat::Default => rfc3339(batch.slot(row, place), leaf.bytes, times.get_mut(row)),
-                format => format.parse(leaf.bytes, Clue::Text),
-            },
-            Kind::Number => field.format.parse(leaf.bytes, Clue::Number),
-            _ => None,
-        };
-        return parsed.ok_or_else(|| {
-            let mut shown = Vec::new();
-            leaf.write_json(&mut shown);
-            shown.truncate(100);
-            (Reason::BadTime, String::from_utf8_lossy(&shown).into_owned())
-        });
-    }
-    Ok(at)
-}
-
-/// Deduplication and metering ask for the same time: it is read once. A slot says where
-/// a text is, and no text ever changes in its place.
-#[inline]
-fn rfc3339(slot: Slot, text: &[u8], known: Option<&mut (Slot, Timestamp)>) -> Option<Timestamp> {
-    match known {
-        Some(known) if known.0 == slot => Some(known.1),
-        Some(known) => {
-            let at = Timestamp::parse_rfc3339(text)?;
-            *known = (slot, at);
-            Some(at)
-        }
-        None => Timestamp::parse_rfc3339(text),
-    }
-}
-
 /// Reads what a meter processor needs of each event and tries its rules' conditions.
 fn guide(plan: &Plan, flow: &mut Flow, waiting: &mut Waiting, node: u16, processor: &Processor, at: Timestamp, from: usize) {
     let partitions = flow.partitions();
     let horizon = at.saturating_add(plan.future_tolerance);
+    let is_served = flow.batch.block.received_at.is_some();
+    let past = if is_served { plan.past_tolerance.serve } else { plan.past_tolerance.run };
+    let oldest = past.map_or(Timestamp::MIN, |past| at.saturating_sub(past));
     for (place, token) in waiting.tokens.iter().enumerate().skip(from) {
-        let read = read_usage(plan, flow, processor, *token, place as u32, at, horizon);
+        let read = read_usage(plan, flow, processor, *token, place as u32, at, (oldest, horizon));
         match read {
             Ok(usage) => waiting.usages[Plan::partition_of(usage.user_hash, partitions)].push(usage),
             Err((Reason::NoRule, _)) if processor.drop_unmatched => {
@@ -199,13 +166,23 @@ fn read_usage(
     token: Token,
     place: u32,
     at: Timestamp,
-    horizon: Timestamp,
+    (oldest, horizon): (Timestamp, Timestamp),
 ) -> Result<Usage, Flaw> {
     let row = token.row as usize;
-    let event_at = event_time(&flow.batch, &mut flow.times, row, &processor.time, at)?;
+    let event_at = match times::read(plan, &flow.batch, &mut flow.times, row, &processor.time)? {
+        Some(event_at) => event_at,
+        None => {
+            flow.timed_by_receipt.push(token.event);
+            at
+        }
+    };
     let batch = &mut flow.batch;
     if event_at > horizon {
         return Err((Reason::InFuture, format!("{event_at} is later than {horizon}")));
+    }
+    if event_at < oldest {
+        let detail = format!("{event_at} is earlier than {oldest}; `pastTolerance` says how old an event may be");
+        return Err((Reason::TooOld, detail));
     }
     let (user, user_hash) = read_user(plan, batch, processor, row)?;
     let rules = rules_that_hold(batch, processor, row)?;
@@ -214,7 +191,7 @@ fn read_usage(
     }
     let first = &processor.rules[rules.trailing_zeros() as usize];
     let number = match first.numeric {
-        true => read_value(batch.leaf(row, first.value), true, processor.text_numbers),
+        true => read_value(batch.leaf(row, first.value), first, true, processor.text_numbers),
         false => Ok(crate::decimal::Decimal::ZERO),
     };
     let flaw = number.err();
@@ -250,7 +227,10 @@ fn read_user(plan: &Plan, batch: &mut Batch, processor: &Processor, row: usize) 
 fn compute(batch: &mut Batch, processor: &Processor, row: usize, rules: u64) {
     for (bit, rule) in processor.rules.iter().enumerate() {
         let Some(program) = rule.computed.as_ref().filter(|_| rules >> bit & 1 == 1) else { continue };
-        let value = program.evaluate(batch, row).and_then(crate::expression::Value::into_field);
+        let value = program.evaluate(batch, row).and_then(|value| match rule.round {
+            Some(round) => value.rounded(round).into_field(),
+            None => value.into_field(),
+        });
         let slot = match value.map(|(kind, bytes)| (kind, bytes.into_owned())) {
             Ok((kind, bytes)) => batch.store(kind, &bytes),
             Err(why) => {

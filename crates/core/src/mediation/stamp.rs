@@ -1,31 +1,31 @@
 //! Attributes that a source gives to events which do not bring them: `id`, `source`
 //! and `time`.
 
-use crate::event::{Batch, Kind};
+use super::times::{self, Stamp};
+use crate::event::{Batch, Kind, Slot};
 use crate::pipeline::{IdRule, SourcePlan};
-use crate::time::Clue;
 
-/// Sets what the source says. A time that does not read is left as it was written, and
-/// is judged where it is needed.
+/// Sets what the source says. A time that does not read is kept as it was written, and
+/// is judged where it is needed: an operator before may drop the event.
 pub(super) fn stamp(source: &SourcePlan, batch: &mut Batch) {
     if source.time.is_none() && source.id_rule.is_none() {
         return;
     }
+    let mut text = Vec::with_capacity(32);
     for row in 0..batch.len() {
         if let Some((rule, id, origin)) = &source.id_rule {
             stamp_id(rule, *id, *origin, batch, row);
         }
         if let Some((field, to)) = &source.time {
-            let Some(&from) = field.slots.first() else { continue };
-            let leaf = batch.leaf(row, from);
-            let clue = if leaf.kind == Kind::Number { Clue::Number } else { Clue::Text };
-            let found = match field.format.parse(leaf.bytes, clue) {
-                Some(at) => {
-                    let mut text = Vec::with_capacity(32);
+            let found = match times::stamp(batch, row, field) {
+                Stamp::At(at) => {
+                    text.clear();
                     at.write_nanos(&mut text);
                     batch.store(Kind::Text, &text)
                 }
-                None => batch.slot(row, from),
+                // JSON, so that nothing takes it for a time of another form.
+                Stamp::Unreadable(json) => batch.store(Kind::Json, &json),
+                Stamp::Absent => Slot::MISSING,
             };
             batch.set_slot(row, *to, found);
         }

@@ -203,6 +203,11 @@ fn convert<'a>(leaf: Leaf<'a>, to: ColumnType) -> Option<(Kind, Cow<'a, [u8]>)> 
         return Some((leaf.kind, Cow::Borrowed(leaf.bytes)));
     }
     let text = leaf.as_text()?;
+    if let ColumnType::Form(form) = to {
+        let mut number = Vec::new();
+        let kind = form.read_into(&text, &mut number);
+        return (kind != Kind::Json).then_some((kind, Cow::Owned(number)));
+    }
     let kind = to.kind(text.as_ref());
     let fits = matches!(
         (to, kind),
@@ -217,7 +222,7 @@ fn misread(leaf: Leaf<'_>, to: ColumnType, path: &str) -> String {
     shown.truncate(100);
     let to = match to {
         ColumnType::Text => "text",
-        ColumnType::Number => "a number",
+        ColumnType::Number | ColumnType::Form(_) => "a number",
         ColumnType::Boolean => "true or false",
     };
     format!("`{path}` is {}, which does not read as {to}", String::from_utf8_lossy(&shown))

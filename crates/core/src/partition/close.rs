@@ -295,7 +295,7 @@ impl<M: Meters, I: Identities> Partition<M, I> {
     fn open_from(&mut self, ix: MeterIx, from: usize, to: usize, kind: &MeterType) -> bool {
         let Some((before, after)) = self.meters.get_mut(ix).periods.pair_mut(from, to) else { return false };
         let (before, after) = (&before.amount, &mut after.amount);
-        let news = after.total.open_with(before.total.closing(kind.aggregation));
+        let news = after.total.open_with(&before.total.closing(kind.aggregation));
         after.groups.open_with(&before.groups, kind.aggregation, kind.group_limit) | news
     }
 

@@ -225,20 +225,25 @@ impl<M: Meters, I: Identities> Partition<M, I> {
         let numeric = targets.iter().any(|target| aggregation(target).needs_number());
         let number = match (first, usage.flaw) {
             (true, None) if numeric => usage.number,
-            _ => match read_value(leaf, numeric, processor.text_numbers) {
+            _ => match read_value(leaf, rule, numeric, processor.text_numbers) {
                 Ok(number) => number,
-                Err(reason) => return Err(Refusal::Park(reason, describe(plan, rule, leaf))),
+                Err(reason) => return Err(Refusal::Park(reason, describe(plan, processor, rule, leaf))),
             },
         };
-        let contribution = Contribution { number, fingerprint: 0, at: usage.at };
+        let series = series(batch, usage, rule);
         for target in targets {
             target.number = number;
             let Some(ix) = target.meter else { continue };
+            let fingerprint = if aggregation(target).has_series() { series } else { 0 };
+            let contribution = Contribution { number, fingerprint, at: usage.at };
             let meter = self.meters.get(ix);
             if let Ok(place) = meter.periods.place(target.period.start)
                 && !meter.periods[place].amount.total.has_room(&contribution)
             {
-                let detail = "the meter's value would leave the range of 38 digits".to_owned();
+                let detail = match aggregation(target).has_series() {
+                    true => format!("the meter has {} series already, as many as one keeps apart", crate::limits::SERIES_MAX),
+                    false => "the meter's value would leave the range of 38 digits".to_owned(),
+                };
                 return Err(Refusal::Park(Reason::BadValue, detail));
             }
         }
@@ -371,20 +376,27 @@ fn created_by_event(boundary: Timestamp, event_at: Timestamp, at: Timestamp) -> 
 }
 
 /// The value a leaf stands for, where one is needed.
-pub(crate) fn read_value(leaf: Leaf<'_>, numeric: bool, text_numbers: bool) -> Result<Decimal, Reason> {
+#[inline]
+pub(crate) fn read_value(leaf: Leaf<'_>, rule: &Rule, numeric: bool, text_numbers: bool) -> Result<Decimal, Reason> {
     use crate::event::Kind;
+    let parse = |text: &[u8]| match rule.round {
+        None => decimal::parse(text),
+        Some(round) => decimal::parse_rounded(text, round.places, round.mode),
+    };
     match leaf.kind {
         Kind::Missing | Kind::Null => Err(Reason::NoValue),
         Kind::Json => Err(Reason::BadValue),
         _ if !numeric => Ok(Decimal::ZERO),
-        Kind::Number => decimal::parse(leaf.bytes).map_err(|_| Reason::BadValue),
-        Kind::Text if text_numbers => decimal::parse(leaf.bytes).map_err(|_| Reason::BadValue),
+        Kind::Number => parse(leaf.bytes).map_err(|_| Reason::BadValue),
+        Kind::Text if text_numbers => parse(leaf.bytes).map_err(|_| Reason::BadValue),
         _ => Err(Reason::BadValue),
     }
 }
 
 /// What was found where a value should be, for a person.
-fn describe(plan: &Plan, rule: &Rule, leaf: Leaf<'_>) -> String {
+fn describe(plan: &Plan, processor: &Processor, rule: &Rule, leaf: Leaf<'_>) -> String {
+    use crate::decimal::Inexact;
+    use crate::event::Kind;
     let path = &plan.paths[usize::from(rule.value)];
     let mut found = Vec::new();
     leaf.write_json(&mut found);
@@ -392,18 +404,42 @@ fn describe(plan: &Plan, rule: &Rule, leaf: Leaf<'_>) -> String {
     match leaf.is_absent() {
         true => format!("`{path}` is missing or null"),
         false => {
-            let why = decimal::parse(leaf.bytes).err().map_or("text, not a number".to_owned(), |why| why.to_string());
+            let is_text = leaf.kind == Kind::Text && !processor.text_numbers;
+            let why = match decimal::parse(leaf.bytes) {
+                Ok(_) if is_text => "a number written as text; send a number, or allow it with `textNumbers: true`".to_owned(),
+                Ok(_) => "not a number".to_owned(),
+                Err(Inexact::TooFine) if rule.round.is_none() => {
+                    format!("{}; say where it is rounded, like `round: {{places: 9}}` in the rule", Inexact::TooFine)
+                }
+                Err(why) => why.to_string(),
+            };
             format!("`{path}` is {}: {why}", String::from_utf8_lossy(&found))
         }
     }
 }
 
 fn fingerprint(aggregation: Aggregation, batch: &Batch, usage: &Usage, rule: &Rule) -> u128 {
+    if aggregation.has_series() {
+        return series(batch, usage, rule);
+    }
     if aggregation != Aggregation::Unique {
         return 0;
     }
     let text = batch.leaf(usage.row as usize, rule.value).as_text().unwrap_or_default();
     xxhash_rust::xxh3::xxh3_128(&text)
+}
+
+/// The identity of the counter or level that an event reads; 0 where a user has one.
+fn series(batch: &Batch, usage: &Usage, rule: &Rule) -> u128 {
+    if rule.series.is_empty() {
+        return 0;
+    }
+    let mut identity = Vec::with_capacity(64);
+    for &slot in &rule.series {
+        batch.leaf(usage.row as usize, slot).write_json(&mut identity);
+        identity.push(b',');
+    }
+    xxhash_rust::xxh3::xxh3_128(&identity)
 }
 
 /// Keeps first and last occurrences, by event time; of equal times the first arrival is

@@ -150,7 +150,7 @@ impl Groups {
         for (symbol, aggregate) in before.iter() {
             let closing = aggregate.closing(aggregation);
             if let Some(cell) = self.cell(symbol, limit, aggregation) {
-                news |= cell.open_with(closing);
+                news |= cell.open_with(&closing);
             }
         }
         news

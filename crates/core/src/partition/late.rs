@@ -71,6 +71,27 @@ fn too_late(period: Period, why: &str) -> Refusal {
     Refusal::Park(Reason::TooLate, format!("the period until {} {why}", period.end))
 }
 
+/// The earliest period that events may open while a period lasts.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Opening {
+    current: Period,
+    oldest: Timestamp,
+}
+
+impl Opening {
+    pub(super) fn holds(&self, at: Timestamp) -> bool {
+        self.current.start <= at && at < self.current.end
+    }
+
+    /// Whether a period that holds an instant may certainly be opened.
+    pub(super) fn surely_opens(&self, at: Timestamp) -> bool {
+        self.oldest <= at
+    }
+}
+
+/// Records without events that are counted for a message.
+const COUNTED_MAX: usize = 10_000;
+
 const FORGOTTEN: &str = "may no longer be amended";
 const CLOSED: &str = "is flushed, and the meter type parks late events";
 
@@ -84,10 +105,50 @@ impl<M: Meters, I: Identities> Partition<M, I> {
         at: Timestamp,
     ) -> Result<(Period, bool), Refusal> {
         let period = self.calendars[usize::from(meter_type)].period_at(event_at);
-        match self.by_receipt && is_forgotten(kind, period, at) {
-            true => Err(too_late(period, FORGOTTEN)),
-            false => Ok((period, false)),
+        if self.by_receipt && is_forgotten(kind, period, at) {
+            return Err(too_late(period, FORGOTTEN));
         }
+        self.check_empty(meter_type, kind, period, at)?;
+        Ok((period, false))
+    }
+
+    /// Parks an event that would open more periods without events than its meter type allows.
+    fn check_empty(&mut self, meter_type: u16, kind: &MeterType, period: Period, at: Timestamp) -> Result<(), Refusal> {
+        if !kind.flush_empty || period.start >= self.oldest_opening(meter_type, kind, at) {
+            return Ok(());
+        }
+        let calendar = &mut self.calendars[usize::from(meter_type)];
+        let (mut count, mut end) = (0, period.end);
+        while end < at.min(kind.active_to) && count < COUNTED_MAX {
+            end = calendar.period_at(end).end;
+            count += 1;
+        }
+        let count = if count < COUNTED_MAX { count.to_string() } else { format!("more than {COUNTED_MAX}") };
+        let detail = format!(
+            "it would make {count} records without events, from {} on; `emptyPeriodsMax` of the meter type `{}` is {}, \
+             and `flushEmpty: false` makes none",
+            period.end, kind.name, kind.empty_periods_max
+        );
+        Err(Refusal::Park(Reason::TooOld, detail))
+    }
+
+    /// The start of the earliest period that an event may open at an instant.
+    fn oldest_opening(&mut self, meter_type: u16, kind: &MeterType, at: Timestamp) -> Timestamp {
+        let at = at.min(kind.active_to);
+        if let Some(known) = self.openings[usize::from(meter_type)].filter(|known| known.holds(at)) {
+            return known.oldest;
+        }
+        let calendar = &mut self.calendars[usize::from(meter_type)];
+        let current = calendar.period_at(at);
+        let mut oldest = current.start;
+        for _ in 0..=kind.empty_periods_max {
+            if oldest == Timestamp::MIN {
+                break;
+            }
+            oldest = calendar.period_at(oldest.saturating_sub(1)).start;
+        }
+        self.openings[usize::from(meter_type)] = Some(Opening { current, oldest });
+        oldest
     }
 
     /// The period of a meter that an event counts in, and whether it is late for its own.
@@ -109,6 +170,11 @@ impl<M: Meters, I: Identities> Partition<M, I> {
         }
         let meter = self.meters.get(ix);
         let late = meter.has_flushed(period.start);
+        if !late && period.start < meter.next() && meter.birth == Birth::ByEvent {
+            let meter_type = meter.meter_type;
+            self.check_empty(meter_type, kind, period, at)?;
+        }
+        let meter = self.meters.get(ix);
         // One that is gone may be corrected; it comes back only where an event may open one.
         if !meter.is_alive() && !kind.auto_create && (!late || kind.late.policy == LatePolicy::Carry) {
             return Err(Refusal::PassOn(Reason::NoMeter));

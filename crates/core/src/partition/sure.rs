@@ -39,7 +39,7 @@ impl<M: Meters, I: Identities> Partition<M, I> {
         let aggregation = |kind: &u16| self.plan.meter_types[usize::from(*kind)].aggregation;
         let needed = rule.meter_types.iter().map(aggregation).any(Aggregation::needs_value);
         let leaf = batch.leaf(usage.row as usize, rule.value);
-        let read = || read_value(leaf, rule.numeric, processor.text_numbers);
+        let read = || read_value(leaf, rule, rule.numeric, processor.text_numbers);
         !needed || read().is_ok_and(|number| number.units().abs() < ORDINARY_UNITS)
     }
 
@@ -49,7 +49,11 @@ impl<M: Meters, I: Identities> Partition<M, I> {
         is_active
             && kind.auto_create
             && match self.meters.find(key) {
-                None => self.stones.flushed.is_empty() && self.is_in_time(key, kind, usage, at, by_receipt),
+                None => {
+                    self.stones.flushed.is_empty()
+                        && self.surely_opens(key, kind, usage, at)
+                        && self.is_in_time(key, kind, usage, at, by_receipt)
+                }
                 Some(ix) => {
                     let meter = self.meters.get(ix);
                     let is_plain = meter.birth == Birth::ByEvent && meter.rare.is_none();
@@ -60,6 +64,12 @@ impl<M: Meters, I: Identities> Partition<M, I> {
                         && meter.periods.iter().all(|held| has_much_room(&held.amount.total, usage.at))
                 }
             }
+    }
+
+    /// Whether an event certainly opens no more periods without events than its type allows.
+    fn surely_opens(&self, key: &MeterKey<'_>, kind: &MeterType, usage: &Usage, at: Timestamp) -> bool {
+        let known = self.openings[usize::from(key.meter_type)].filter(|known| known.holds(at.min(kind.active_to)));
+        !kind.flush_empty || known.is_some_and(|known| known.surely_opens(usage.at))
     }
 
     /// Whether the type takes events of that time in any case.

@@ -3,6 +3,7 @@
 use super::graph::{self, Step};
 use super::meter::{self, Processors};
 use super::meter_type;
+use super::names::{Mode, Names};
 use super::operators;
 use super::problem::Problems;
 use super::source;
@@ -14,7 +15,7 @@ use crate::expression::{Fields, Program};
 use crate::limits::{DEDUPE_WINDOW, OPERATORS_MAX, PATHS_MAX};
 use crate::meter_type::{MeterType, derived};
 use crate::operator::{Clock, Dedupe, Operator, Window};
-use crate::plan::{Plan, TimeField};
+use crate::plan::{PastTolerance, Plan, TimeField};
 use crate::time::{TimeFormat, Timestamp, Zone, parse_duration};
 
 /// What is gathered while a document is compiled.
@@ -26,11 +27,15 @@ pub(super) struct Compiler<'p> {
     pub(super) carried: Vec<Path>,
     /// Whether a category may be without meter types: they may come later.
     pub(super) open_categories: bool,
+    /// Which fields the document reads and makes.
+    pub(super) names: Names,
 }
 
 impl Fields for Compiler<'_> {
     fn slot(&mut self, path: &Path) -> u16 {
-        index_of(&mut self.paths, path)
+        let slot = index_of(&mut self.paths, path);
+        self.names.note(slot);
+        slot
     }
 }
 
@@ -45,6 +50,24 @@ pub(super) fn index_of<T: Clone + PartialEq>(list: &mut Vec<T>, value: &T) -> u1
 }
 
 impl Compiler<'_> {
+    /// Does something in which fields occur in a way: they are read, made, or not named at all.
+    pub(super) fn in_mode<T>(&mut self, mode: Mode, work: impl FnOnce(&mut Self) -> T) -> T {
+        let before = std::mem::replace(&mut self.names.mode, mode);
+        let made = work(self);
+        self.names.mode = before;
+        made
+    }
+
+    /// The slot of a path that the document names to be read.
+    pub(super) fn read(&mut self, written: &str) -> u16 {
+        self.in_mode(Mode::Read, |compiler| compiler.path(written))
+    }
+
+    /// The slot of a path that stands there by default.
+    pub(super) fn implied(&mut self, written: &str) -> u16 {
+        self.in_mode(Mode::Default, |compiler| compiler.path(written))
+    }
+
     /// The slot of a path that conforms.
     pub(super) fn path(&mut self, written: &str) -> u16 {
         match Path::parse(written) {
@@ -61,24 +84,45 @@ impl Compiler<'_> {
 
     /// An expression; what is wrong with it is noted at its place.
     pub(super) fn program(&mut self, node: &Tree, field: &str) -> Option<Program> {
-        let compiled = Program::compile(node.scalar()?, self);
+        let text = node.scalar()?;
+        let compiled = self.in_mode(Mode::Read, |compiler| Program::compile(text, compiler));
         compiled.map_err(|why| self.problems.add(node, field, why.to_string())).ok()
     }
 
-    /// `path` or `{field, format, timezone}`.
+    /// `path` or `{field | fields, format, timezone, …}`.
     pub(super) fn time(&mut self, node: &Tree, field: &str) -> TimeField {
+        let (declared, missing_received) = (true, node.text("missing") == Some("received"));
         if let Some(path) = node.scalar() {
-            return TimeField { slots: vec![self.path(path)], format: TimeFormat::Default };
+            let slots = vec![self.read(path)];
+            return TimeField { slots, format: TimeFormat::Default, declared, missing_received, join: None };
         }
-        let slots = vec![self.path(node.text("field").unwrap_or_default())];
+        let several: Vec<&str> =
+            node.get("fields").map(Tree::items).unwrap_or_default().iter().filter_map(Tree::scalar).collect();
+        let slots = match (node.text("field"), several.as_slice()) {
+            (Some(one), []) => vec![self.read(one)],
+            (None, [_, _, ..]) => several.iter().map(|path| self.read(path)).collect(),
+            _ => {
+                let message = "a time needs `field: path`, or `fields: [date, time]` to be joined";
+                self.problems.add(node, field, message);
+                Vec::new()
+            }
+        };
+        let join = (slots.len() > 1).then(|| node.text("join").unwrap_or(" ").into());
         let zone = node.text("timezone").and_then(Zone::named).unwrap_or_else(Zone::utc);
         let name = node.text("format").unwrap_or("rfc3339");
-        let format = TimeFormat::named(name, zone).unwrap_or_else(|| {
-            let message = format!("unknown time format `{name}`; write rfc3339, unix_s, unix_ms, unix_us, unix_ns, or a strptime pattern like %Y-%m-%d %H:%M:%S");
-            self.problems.add(node.get("format").unwrap_or(node), &format!("{field}.format"), message);
+        let format = TimeFormat::read(name, zone, node.text("ignoreZoneName") == Some("true")).unwrap_or_else(|why| {
+            self.problems.add(node.get("format").unwrap_or(node), &format!("{field}.format"), why);
             TimeFormat::Default
         });
-        TimeField { slots, format }
+        TimeField { slots, format, declared, missing_received, join }
+    }
+
+    /// How numbers are rounded: `round` of an object.
+    pub(super) fn round(&mut self, node: &Tree) -> Option<decimal::Round> {
+        let round = node.get("round")?;
+        let places = round.text("places").and_then(|places| places.parse().ok()).unwrap_or_default();
+        let mode = decimal::Rounding::named(round.text("mode").unwrap_or("half_even"));
+        Some(decimal::Round { places, mode: mode.unwrap_or(decimal::Rounding::HalfEven) })
     }
 }
 
@@ -105,8 +149,15 @@ type Compiled = (Plan, Vec<TargetPlan>, Problems);
 
 pub(super) fn compile(tree: &Tree, open_categories: bool, problems: &mut Problems) -> Option<Compiled> {
     let warnings = Problems::default();
-    let mut compiler =
-        Compiler { problems, warnings, paths: Vec::new(), breakdowns: Vec::new(), carried: Vec::new(), open_categories };
+    let mut compiler = Compiler {
+        problems,
+        warnings,
+        paths: Vec::new(),
+        breakdowns: Vec::new(),
+        carried: Vec::new(),
+        open_categories,
+        names: Names::default(),
+    };
     let name = tree.text("pipeline").unwrap_or_default().to_owned();
     if name.chars().count() > 80 {
         compiler.problems.add(tree, "pipeline", "the name has more than 80 characters; shorten it");
@@ -129,6 +180,7 @@ pub(super) fn compile(tree: &Tree, open_categories: bool, problems: &mut Problem
     let stages = graph::stages(&graph.nodes);
     let duration = |name, default| tree.text(name).and_then(parse_duration).unwrap_or(default);
     let bytes = tree.text("eventBytesMax").and_then(|text| text.parse().ok());
+    let past_tolerance = past_tolerance(tree, &meter_types);
     let plan = Plan {
         id: derived::pipeline(&name),
         name,
@@ -141,6 +193,8 @@ pub(super) fn compile(tree: &Tree, open_categories: bool, problems: &mut Problem
         meters,
         event_bytes_max: bytes.unwrap_or(crate::limits::EVENT_BYTES_MAX),
         future_tolerance: duration("futureTolerance", crate::limits::FUTURE_TOLERANCE),
+        past_tolerance,
+        reads: compiler.names.reads(&compiler.paths, &graph.places),
         error_percent_max: number(tree, "maxErrorPercent"),
         status_interval: tree.text("statusInterval").and_then(parse_duration).filter(|span| *span > 0),
         paths: compiler.paths,
@@ -148,6 +202,14 @@ pub(super) fn compile(tree: &Tree, open_categories: bool, problems: &mut Problem
         carried: compiler.carried,
     };
     Some((plan, targets, compiler.warnings))
+}
+
+/// How old an event may be. By default a server refuses what no meter type could amend any more.
+fn past_tolerance(tree: &Tree, meter_types: &[MeterType]) -> PastTolerance {
+    let given = tree.text("pastTolerance").map(|text| parse_duration(text).filter(|_| text != "none"));
+    let longest = meter_types.iter().map(|kind| kind.late.grace.saturating_add(kind.late.amend_within)).max();
+    let served = crate::limits::PAST_TOLERANCE.max(longest.unwrap_or_default());
+    PastTolerance { run: given.flatten(), serve: given.unwrap_or(Some(served)) }
 }
 
 fn check_limits(tree: &Tree, compiler: &mut Compiler<'_>, operators: usize) {
@@ -175,7 +237,7 @@ fn admit(tree: &Tree, compiler: &mut Compiler<'_>, graph: &mut graph::Graph, pro
 }
 
 fn default_dedupe(id: &str, compiler: &mut Compiler<'_>, processors: &Processors) -> Dedupe {
-    let key = vec![compiler.path("source"), compiler.path("id")];
+    let key = vec![compiler.implied("source"), compiler.implied("id")];
     Dedupe {
         required: vec![key[1]],
         key,
@@ -194,12 +256,12 @@ fn salt(id: &str) -> u64 {
 pub(super) fn dedupe(node: &Tree, field: &str, id: &str, compiler: &mut Compiler<'_>, processors: &Processors) -> Dedupe {
     let mut dedupe = default_dedupe(id, compiler, processors);
     if let Some(key) = node.get("key") {
-        dedupe.key = compiler.paths(Some(key));
+        dedupe.key = compiler.in_mode(Mode::Read, |compiler| compiler.paths(Some(key)));
         if dedupe.key.is_empty() {
             compiler.problems.add(key, &format!("{field}.key"), "the key is empty; name the fields that identify an event");
         }
         // A source alone identifies nothing.
-        let source = compiler.path("source");
+        let source = compiler.implied("source");
         dedupe.required = dedupe.key.iter().copied().filter(|slot| *slot != source || dedupe.key.len() == 1).collect();
     }
     if let Some(time) = node.get("time") {

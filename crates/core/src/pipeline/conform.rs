@@ -46,6 +46,7 @@ fn suits(form: &Form, kind: &Kind, node: &Node) -> bool {
     match (form, kind) {
         (Form::Object(_) | Form::Map(_), Kind::Map(_)) | (Form::List(_), Kind::List(_)) => true,
         (Form::Character, Kind::Scalar(text, _)) => text.chars().count() == 1 || text == "\\t",
+        (Form::Boolean, Kind::Scalar(text, _)) => matches!(text.as_str(), "true" | "false"),
         // `off` is false to older YAML: take either spelling.
         (Form::Word(words), Kind::Scalar(text, _)) => {
             words.contains(&text.as_str()) || words.len() > 2 || (*words == ["off"] && text == "false")

@@ -6,6 +6,7 @@ use super::shape::Form::{
 };
 use super::shape::{Form, Shape, default, optional, required};
 use crate::aggregation::Aggregation;
+use crate::decimal::Rounding;
 use crate::expression::condition::OPERATORS;
 use crate::schedule::SHORT_NAMES;
 
@@ -27,6 +28,11 @@ pub(super) const PIPELINE: Form = Object(&Shape {
             "Deduplication where events come in, if no operator does it; `off` for none",
         ),
         default("futureTolerance", Duration, "5m", "How far ahead of the clock an event may be"),
+        optional(
+            "pastTolerance",
+            Either(&[Word(&["none"]), Duration]),
+            "How far behind the clock an event may be; any time in a run, 400 days in a server (or as long as types may be amended)",
+        ),
         default("eventBytesMax", Integer(1, 64 << 20), "1048576", "Bytes of one event"),
         optional("maxErrorPercent", Number, "Share of parked events that fails a session"),
         optional("statusInterval", Duration, "The time between periodic updates of a session's operators"),
@@ -57,14 +63,48 @@ const FILE_SOURCE: Form = Object(&Shape {
     help: "Files",
     fields: &[
         required("path", Either(&[Text, List(&Text)]), "Path, glob pattern, several of them, or `-`"),
-        optional("format", Word(&["ndjson", "json", "csv", "parquet", "access_log"]), "By the file's name when left out"),
+        optional(
+            "format",
+            Word(&["ndjson", "json", "csv", "parquet", "access_log", "vhost_combined", "fixed", "avro", "xlsx"]),
+            "By the file's name when left out",
+        ),
         default("compression", Word(&["auto", "none", "gzip", "zstd"]), "auto", "`auto` looks at the first bytes"),
-        default("header", Boolean, "true", "Whether a CSV file begins with the names of its columns"),
-        optional("columns", List(&Text), "Names of a CSV file's columns; c1, c2 … without"),
+        optional("encoding", Text, "Encoding of text: utf-8, utf-16, utf-16le, utf-16be, latin1, windows-1252, shift_jis …"),
+        default(
+            "header",
+            Either(&[Boolean, Integer(1, 1000)]),
+            "true",
+            "Whether a CSV file begins with the names of its columns, or which of its rows has them",
+        ),
+        optional(
+            "columns",
+            List(&Either(&[Text, FIXED_COLUMN])),
+            "Names of a CSV file's columns; c1, c2 … without. Columns of a file of fixed width",
+        ),
+        optional("optional", List(&Text), "Columns or fields that the pipeline names and that may be missing"),
+        optional("skip", SKIP, "Rows of a CSV file around the header that are no events"),
+        optional("units", Boolean, "Whether the row after the header names units or types"),
+        optional("footer", Integer(0, 1000), "Rows at the end of a CSV file that are no events"),
+        optional("trim", Boolean, "Whether blanks around the fields of a CSV file are cut"),
+        optional(
+            "quotes",
+            Word(&["strict", "lenient", "none"]),
+            "strict (when left out): RFC 4180; lenient: what spreadsheets read; none: quotes are text",
+        ),
+        optional("quotedLinesMax", Integer(1, 100_000), "Lines that a quoted CSV field may span; 100 when left out"),
+        optional("numbers", NUMBER, "How a CSV file writes numbers: values, and columns of type number"),
+        optional("sheet", Text, "Sheet of a workbook; the first when left out"),
+        optional("items", Path, "Where in a JSON document the list of events is"),
+        optional("pattern", Text, "Pattern of an access log: Apache's LogFormat or nginx's log_format"),
+        optional(
+            "extra",
+            Word(&["refuse", "ignore"]),
+            "What becomes of fields behind an access log's pattern; refuse when left out",
+        ),
         default("delimiter", Character, ",", "Between the fields of a CSV file; `\\t` for a tab"),
         default("quote", Either(&[Word(&["none"]), Character]), "\"", "Around fields of a CSV file"),
         optional("comment", Character, "A CSV line beginning with it is no row"),
-        optional("types", Map(&Word(&["text", "number", "boolean"])), "Types of a CSV file's columns; text when left out"),
+        optional("types", Map(&COLUMN_TYPE), "Types of a CSV file's columns; text when left out"),
         optional("time", TIME, "Where the event's time is and how it is written: becomes `time`"),
         optional(
             "id",
@@ -74,15 +114,73 @@ const FILE_SOURCE: Form = Object(&Shape {
     ],
 });
 
+const SKIP: Form = Object(&Shape {
+    noun: "field of skipped rows",
+    help: "Rows around the header of a CSV file",
+    fields: &[
+        default("before", Integer(0, 1000), "0", "Rows before the header"),
+        default("after", Integer(0, 1000), "0", "Rows after the header"),
+    ],
+});
+
+const ROUND: Form = Object(&Shape {
+    noun: "field of a rounding",
+    help: "How a number is rounded where it is read",
+    fields: &[
+        required("places", Integer(-20, 18), "Digits behind the decimal point"),
+        default("mode", Word(&Rounding::NAMES), "half_even", "Which way a number between two steps goes"),
+    ],
+});
+
+const NUMBER: Form = Object(&Shape {
+    noun: "field of a number",
+    help: "How a number is written",
+    fields: &[
+        default("decimal", Character, ".", "Between whole and fraction"),
+        optional("group", Character, "Between groups of digits"),
+        default("percent", Boolean, "false", "Whether a percent sign divides by a hundred"),
+        default("currency", Boolean, "false", "Whether signs and codes of currencies are cut, and parentheses are a minus"),
+        optional("round", ROUND, "How it is rounded"),
+    ],
+});
+
+const COLUMN_TYPE: Form = Either(&[
+    Word(&["text", "number", "boolean"]),
+    Object(&Shape {
+        noun: "field of a type",
+        help: "A number and how it is written",
+        fields: &[required("number", NUMBER, "How it is written")],
+    }),
+]);
+
+const FIXED_COLUMN: Form = Object(&Shape {
+    noun: "field of a column",
+    help: "A column of a file of fixed width",
+    fields: &[
+        required("name", Text, "Its name"),
+        required("from", Integer(1, 1_000_000), "Its first character, counted from 1"),
+        required("to", Integer(1, 1_000_000), "Its last character"),
+        optional("type", COLUMN_TYPE, "Its type; text when left out"),
+    ],
+});
+
 const TIME: Form = Either(&[
     Path,
     Object(&Shape {
         noun: "field of a time",
         help: "Where a time is and how it is written",
         fields: &[
-            required("field", Path, "Where it is"),
+            optional("field", Path, "Where it is"),
+            optional("fields", List(&Path), "Fields that are joined"),
+            optional("join", Text, "What stands between joined fields; a blank when left out"),
             default("format", Text, "rfc3339", "rfc3339, unix_s, unix_ms, unix_us, unix_ns, or a strptime pattern"),
             default("timezone", Zone, "Etc/UTC", "Zone of times that have no offset"),
+            optional("ignoreZoneName", Boolean, "Whether `%Z` of a pattern that also has an offset is skipped"),
+            optional(
+                "missing",
+                Word(&["park", "received"]),
+                "What becomes of an event without it: parked (when left out), or given the time of receipt",
+            ),
         ],
     }),
 ]);
@@ -151,7 +249,7 @@ const MAP: Form = Object(&Shape {
     help: "Changes fields, in this order: rename, convert, set, remove",
     fields: &[
         optional("rename", Map(&Path), "Old path: new path"),
-        optional("convert", Map(&Word(&["text", "number", "boolean"])), "Path: type"),
+        optional("convert", Map(&COLUMN_TYPE), "Path: type"),
         optional("set", Map(&Expression), "Path: expression"),
         optional("remove", List(&Path), "Paths"),
     ],
@@ -221,6 +319,8 @@ const RULE: Form = Object(&Shape {
         optional("when", Expression, "When it applies, in CEL"),
         default("category", Text, "DEFAULT", "The category of the meter types it counts in"),
         optional("value", Value, "Where the value is, or an expression"),
+        optional("round", ROUND, "How the value is rounded where it is read"),
+        optional("series", List(&Path), "For `delta` and levels: the fields that tell the counters of one user apart"),
         optional("groupBy", List(&FIELDS), "Breakdowns, each over one field or several"),
         optional("carryFirst", List(&Path), "Fields whose first occurrence goes into the record"),
         optional("carryLast", List(&Path), "Fields whose last occurrence goes into the record"),
@@ -249,6 +349,7 @@ pub(super) const METER_TYPE: Form = Object(&Shape {
         optional("thresholds", List(&THRESHOLD), "Partial records on the way"),
         default("autoCreate", Boolean, "true", "Whether an event may open a meter"),
         default("flushEmpty", Boolean, "true", "Whether a period without events is flushed"),
+        default("emptyPeriodsMax", Integer(1, 10_000_000), "1000", "Periods without events that one event may open"),
         optional("late", LATE, "What becomes of events for flushed periods"),
         default("groupLimit", Integer(1, 1_000_000), "10000", "Group values a meter keeps apart"),
     ],
@@ -256,6 +357,15 @@ pub(super) const METER_TYPE: Form = Object(&Shape {
 
 const TIME_UNIT: Form = Word(&["second", "minute", "hour", "day", "period"]);
 const LEVEL_INPUT: Form = Word(&["level", "change"]);
+
+const RESTART: Form = Either(&[
+    Object(&Shape {
+        noun: "field of a restart",
+        help: "Which drop of a counter is a restart",
+        fields: &[required("below", Number, "Share of the last reading, like 0.5; a smaller drop is a dip")],
+    }),
+    Word(&["any", "none"]),
+]);
 
 const AGGREGATION: Form = Object(&Shape {
     noun: "field of an aggregation",
@@ -265,6 +375,14 @@ const AGGREGATION: Form = Object(&Shape {
         optional("p", Number, "For `percentile`: above 0, at most 100"),
         optional("timeUnit", TIME_UNIT, "For `weighted`: the value is level times this unit; hour when left out"),
         optional("input", LEVEL_INPUT, "For `weighted`: whether events state the level or change it; level when left out"),
+        optional("restart", RESTART, "For `delta`: what a drop is; any when left out"),
+        optional("wrapAt", Number, "For `delta`: where the counter begins at 0 again; a drop is that"),
+        optional(
+            "begin",
+            Word(&["reading", "zero"]),
+            "For `delta`: whether the first reading is only a beginning or counts from 0",
+        ),
+        optional("ignoreZero", Boolean, "For `delta`: whether a single 0 between two higher readings is a glitch"),
     ],
 });
 

@@ -18,6 +18,8 @@ pub(super) struct Step {
 pub(super) struct Graph {
     pub(super) nodes: Vec<Node>,
     pub(super) entries: Vec<Vec<u16>>,
+    /// The node of each operator, by its place in the document.
+    pub(super) places: Vec<u16>,
 }
 
 /// What an operator reads: a source, or a port of an operator.
@@ -174,7 +176,8 @@ fn lay_out(steps: Vec<Step>, inputs: &[Vec<Input>], order: &[usize], sources: us
             }
         }
     }
-    Graph { nodes, entries }
+    let places = (0..order.len()).map(|at| place(at) as u16).collect();
+    Graph { nodes, entries, places }
 }
 
 impl Graph {
@@ -190,6 +193,7 @@ impl Graph {
             front.push((outputs, step.operator.clone()));
         }
         let count = front.len() as u16;
+        self.places.iter_mut().for_each(|place| *place += count);
         let nodes = front.into_iter().enumerate().map(|(source, (outputs, operator))| {
             let outputs = vec![outputs.into_iter().map(|at| at + count).collect()];
             let id = if source == 0 { step.id.clone() } else { format!("{}{}", step.id, source + 1) };

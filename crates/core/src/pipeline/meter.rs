@@ -3,6 +3,7 @@
 use uuid::Uuid;
 
 use super::compile::{Compiler, index_of, instant, json_members, types_of};
+use super::names::Mode;
 use super::operators::conditions;
 use super::source::SourcePlan;
 use super::tree::Node as Tree;
@@ -32,7 +33,8 @@ impl Processors {
 }
 
 fn default_time(compiler: &mut Compiler<'_>) -> TimeField {
-    TimeField { slots: vec![compiler.path("time"), compiler.path("timestamp")], format: TimeFormat::Default }
+    let slots = vec![compiler.implied("time"), compiler.implied("timestamp")];
+    TimeField { slots, format: TimeFormat::Default, declared: false, missing_received: false, join: None }
 }
 
 pub(super) fn compile(
@@ -63,8 +65,8 @@ pub(super) fn compile(
     let processor = Processor {
         key,
         user: match node.text("user") {
-            Some(path) => vec![compiler.path(path)],
-            None => vec![compiler.path("subject"), compiler.path("userId")],
+            Some(path) => vec![compiler.read(path)],
+            None => vec![compiler.implied("subject"), compiler.implied("userId")],
         },
         time: match node.get("time") {
             Some(time) => compiler.time(time, &format!("{field}.time")),
@@ -111,9 +113,24 @@ fn compile_rule(
         );
     }
     let group_by = node.get("groupBy").map(Tree::items).unwrap_or_default();
-    let group_by = group_by.iter().map(|entry| breakdown(entry, compiler)).collect();
+    let group_by: Vec<_> = group_by.iter().map(|entry| breakdown(entry, compiler)).collect();
     let of_type = |at: &u16| &meter_types[usize::from(*at)];
+    let series = node.get("series");
+    if let (None, Some(at)) = (series, types.iter().find(|at| of_type(at).aggregation.has_series()))
+        && !group_by.is_empty()
+    {
+        let example =
+            node.get("groupBy").and_then(|by| by.items().first()).and_then(|by| by.scalar().or(by.items().first()?.scalar()));
+        let message = format!(
+            "`{}` reads counters or levels, and each group may hold several; which fields name one? Write `series: [{}]`, \
+             or `series: []` if there is one per user",
+            of_type(at).name,
+            example.unwrap_or("data.pod")
+        );
+        compiler.problems.add(node.get("groupBy").unwrap_or(node), &format!("{field}.series"), message);
+    }
     let always = |kind: &MeterType| kind.auto_create && kind.active_from == Timestamp::MIN && kind.active_to == Timestamp::MAX;
+    let reads = compiler.names.read_count();
     let own = node.get("value").and_then(|node| Some((node, node.scalar()?)));
     let (value, computed) = match own {
         Some((node, text)) => value::compile(Some(node), text, &format!("{field}.value"), compiler),
@@ -122,8 +139,11 @@ fn compile_rule(
     Rule {
         name: node.text("name").map_or_else(|| format!("rule {}", i + 1), str::to_owned),
         condition: conditions(node, field, compiler).map(std::sync::Arc::new),
+        value_from: compiler.names.reads_since(reads).into_iter().chain([value]).collect(),
         value,
         computed,
+        round: compiler.round(node),
+        series: compiler.in_mode(Mode::Read, |compiler| compiler.paths(series)),
         numeric: types.iter().any(|at| of_type(at).aggregation.needs_number()),
         final_say: !types.is_empty() && types.iter().all(|at| always(of_type(at))),
         meter_types: types,
@@ -139,14 +159,14 @@ fn breakdown(entry: &Tree, compiler: &mut Compiler<'_>) -> (u16, Vec<u16>) {
         None => entry.items().iter().filter_map(Tree::scalar).collect(),
     };
     let paths: Vec<Path> = written.iter().filter_map(|path| Path::parse(path).ok()).collect();
-    let slots = written.iter().map(|path| compiler.path(path)).collect();
+    let slots = written.iter().map(|path| compiler.read(path)).collect();
     (index_of(&mut compiler.breakdowns, &paths), slots)
 }
 
 fn carried(list: Option<&Tree>, compiler: &mut Compiler<'_>) -> Vec<(u16, u16)> {
     let written = list.map(Tree::items).unwrap_or_default().iter().filter_map(Tree::scalar);
     let paths = written.filter_map(|path| Path::parse(path).ok());
-    paths.map(|path| (index_of(&mut compiler.carried, &path), compiler.path(path.as_str()))).collect()
+    paths.map(|path| (index_of(&mut compiler.carried, &path), compiler.read(path.as_str()))).collect()
 }
 
 pub(super) fn compile_declared(

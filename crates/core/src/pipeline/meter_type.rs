@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::compile::{instant, json_members, number};
 use super::problem::Problems;
 use super::tree::Node as Tree;
-use crate::aggregation::{Aggregation, LevelInput, Weighted};
+use crate::aggregation::{Aggregation, Delta, LevelInput, Restart, Weighted};
 use crate::decimal::Decimal;
 use crate::meter_type::{Late, LatePolicy, MeterType, Threshold, derived};
 use crate::partition::THRESHOLDS_MAX;
@@ -77,6 +77,7 @@ fn compile(node: &Tree, field: &str, problems: &mut Problems) -> MeterType {
         capacity,
         auto_create: node.text("autoCreate") != Some("false"),
         flush_empty: node.text("flushEmpty") != Some("false"),
+        empty_periods_max: node.text("emptyPeriodsMax").and_then(|n| n.parse().ok()).unwrap_or(crate::limits::EMPTY_PERIODS_MAX),
         late: node.get("late").map(late).unwrap_or_default(),
         group_limit: node.text("groupLimit").and_then(|n| n.parse().ok()).unwrap_or(crate::limits::GROUPS_MAX),
         name,
@@ -111,7 +112,7 @@ fn aggregation(node: &Tree, field: &str, problems: &mut Problems) -> Aggregation
         "avg" => Aggregation::Avg,
         "unique" => Aggregation::Unique,
         "latest" => Aggregation::Latest,
-        "delta" => Aggregation::Delta,
+        "delta" => Aggregation::Delta(delta(detailed, node, field, problems)),
         "weighted" => Aggregation::Weighted(Weighted {
             unit: match parameter("timeUnit") {
                 Some("second") => Some(hour / 3600),
@@ -131,6 +132,35 @@ fn aggregation(node: &Tree, field: &str, problems: &mut Problems) -> Aggregation
             Aggregation::Percentile(sound.unwrap_or(Decimal::ONE))
         }
         _ => Aggregation::Sum,
+    }
+}
+
+/// What a falling counter means, and how a counter begins.
+fn delta(detailed: Option<&Tree>, node: &Tree, field: &str, problems: &mut Problems) -> Delta {
+    let parameter = |name: &str| detailed.and_then(|node| node.get(name));
+    let mut refuse = |name: &str, message: &str| problems.add(node, &format!("{field}.aggregation.{name}"), message);
+    let restart = parameter("restart");
+    let below = restart.and_then(|restart| number(restart, "below"));
+    let wrap_at = detailed.and_then(|node| number(node, "wrapAt"));
+    let share = Decimal::ZERO..=Decimal::ONE;
+    if below.is_some_and(|below| !share.contains(&below)) {
+        refuse("restart.below", "`below` is a share of the last reading: 0 to 1, like 0.5");
+    }
+    if wrap_at.is_some_and(|wrap| wrap <= Decimal::ZERO) {
+        refuse("wrapAt", "`wrapAt` is the number at which the counter begins at 0 again: above 0, like 4294967296");
+    }
+    if wrap_at.is_some() && restart.is_some() {
+        refuse("restart", "with `wrapAt` every drop is a wrap; leave `restart` out");
+    }
+    Delta {
+        restart: match (restart.and_then(Tree::scalar), below) {
+            (_, Some(below)) => Restart::Below(below),
+            (Some("none"), None) => Restart::Never,
+            _ => Restart::Any,
+        },
+        wrap_at,
+        from_zero: parameter("begin").and_then(Tree::scalar) == Some("zero"),
+        ignore_zero: parameter("ignoreZero").and_then(Tree::scalar) == Some("true"),
     }
 }
 

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use super::compile::{Compiler, dedupe};
 use super::graph::Step;
 use super::meter::{self, Processors};
-use super::source::SourcePlan;
+use super::names::Mode;
+use super::source::{self, SourcePlan};
 use super::tree::Node as Tree;
 use crate::decimal;
 use crate::event::Path;
-use crate::event::csv::ColumnType;
 use crate::expression::condition::Literal;
 use crate::expression::{Fields, Program};
 use crate::meter_type::MeterType;
@@ -35,6 +35,7 @@ pub(super) fn compile_all(
             if (kind == "meter") != meters {
                 continue;
             }
+            compiler.names.begin_operator(i);
             let body = item.get(kind).unwrap_or(item);
             let field = format!("{field}.{kind}");
             let id = item.text("id").unwrap_or(kind);
@@ -113,7 +114,7 @@ fn condition(node: &Tree, field: &str, compiler: &mut Compiler<'_>) -> Option<Pr
         return None;
     };
     let value = node.members().find(|(name, _)| *name == "value").map_or(Literal::Null, |(_, value)| literal(value));
-    let compiled = Program::condition(&path, op, &value, compiler);
+    let compiled = compiler.in_mode(Mode::Read, |compiler| Program::condition(&path, op, &value, compiler));
     compiled.map_err(|why| compiler.problems.add(node, field, why.to_string())).ok()
 }
 
@@ -148,17 +149,21 @@ fn map(body: &Tree, field: &str, compiler: &mut Compiler<'_>, changed: &mut Vec<
     };
     for (from, to) in body.get("rename").into_iter().flat_map(Tree::members) {
         check(from, to, "rename", compiler);
+        compiler.read(from);
         steps.push(Change::Rename(note(from, compiler), note(to.scalar().unwrap_or_default(), compiler)));
     }
     for (path, to) in body.get("convert").into_iter().flat_map(Tree::members) {
         check(path, to, "convert", compiler);
-        let to = to.scalar().and_then(ColumnType::named).unwrap_or(ColumnType::Text);
+        compiler.read(path);
+        let to = source::column_type(to, &format!("{field}.convert.{path}"), compiler);
         steps.push(Change::Convert(note(path, compiler), to));
     }
     for (path, expression) in body.get("set").into_iter().flat_map(Tree::members) {
         check(path, expression, "set", compiler);
+        // It is read before it is made: `n: 'n * 2'` needs the field `n`.
+        let program = compiler.program(expression, &format!("{field}.set.{path}"));
         let slot = note(path, compiler);
-        steps.extend(compiler.program(expression, &format!("{field}.set.{path}")).map(|program| Change::Set(slot, program)));
+        steps.extend(program.map(|program| Change::Set(slot, program)));
     }
     for path in body.get("remove").map(Tree::items).unwrap_or_default() {
         steps.push(Change::Remove(note(path.scalar().unwrap_or_default(), compiler)));
@@ -181,7 +186,9 @@ fn validate(body: &Tree, field: &str, compiler: &mut Compiler<'_>, changed: &[Pa
     });
     let mut named = Vec::new();
     names_in(&schema, &mut Vec::new(), &mut named);
-    let with_slot = |path: &Path, compiler: &mut Compiler<'_>| (path.clone(), compiler.slot(path));
+    let with_slot = |path: &Path, compiler: &mut Compiler<'_>| {
+        (path.clone(), compiler.in_mode(Mode::Default, |compiler| compiler.slot(path)))
+    };
     Operator::Validate(Arc::new(Validate {
         validator,
         changed: changed.iter().map(|path| with_slot(path, compiler)).collect(),

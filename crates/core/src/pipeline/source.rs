@@ -1,9 +1,11 @@
 //! The sources of a document.
 
 use super::compile::Compiler;
+use super::names::Mode;
 use super::tree::Node as Tree;
-use crate::event::csv::{ColumnType, Columns, Dialect};
-use crate::event::{Path, access_log, json};
+use crate::event::csv::{ColumnType, Columns, Dialect, NumberForm};
+use crate::event::{Path, access_log, fixed, json, log_pattern};
+use crate::limits::QUOTED_LINES_MAX;
 use crate::mediation::Decoder;
 use crate::plan::{Plan, TimeField};
 
@@ -20,8 +22,28 @@ pub struct SourcePlan {
     pub format: Option<Format>,
     /// `auto`, `none`, `gzip` or `zstd`.
     pub compression: String,
-    /// Whether a CSV file begins with its columns' names.
-    pub header: bool,
+    /// The name of the encoding of text, if it is given.
+    pub encoding: Option<String>,
+    /// The row of a CSV file that names its columns, counted from 1; 0 for none.
+    pub header: usize,
+    /// Rows of a CSV file that are skipped before and after the header.
+    pub skip: (usize, usize),
+    /// Rows at the end of a CSV file that are no events.
+    pub footer: usize,
+    /// How a CSV file writes numbers, if it is said for all columns.
+    pub numbers: Option<NumberForm>,
+    /// The sheet of a workbook; the first, if none is named.
+    pub sheet: Option<String>,
+    /// Where in a JSON document the list of events is.
+    pub items: Option<Path>,
+    /// The pattern of an access log, if it is none of the usual ones.
+    pub pattern: Option<log_pattern::Pattern>,
+    /// Whether a line of an access log may have more than its pattern.
+    pub extra: bool,
+    /// The columns of a file of fixed width: name, first and last character.
+    pub fixed: Vec<(String, usize, usize)>,
+    /// Columns and fields that may be missing.
+    pub optional: Vec<String>,
     /// The names of a CSV file's columns, if they are given.
     pub columns: Vec<String>,
     /// How a CSV file is written.
@@ -45,8 +67,14 @@ pub enum Format {
     Csv,
     /// Apache Parquet.
     Parquet,
-    /// Common or combined log format.
+    /// Common or combined log format, or one by its pattern.
     AccessLog,
+    /// Lines of fixed width.
+    Fixed,
+    /// Avro object container files.
+    Avro,
+    /// A sheet of an XLSX workbook.
+    Xlsx,
 }
 
 impl Format {
@@ -57,7 +85,10 @@ impl Format {
             "json" => Format::Json,
             "csv" => Format::Csv,
             "parquet" => Format::Parquet,
-            "access_log" => Format::AccessLog,
+            "access_log" | "vhost_combined" => Format::AccessLog,
+            "fixed" => Format::Fixed,
+            "avro" => Format::Avro,
+            "xlsx" => Format::Xlsx,
             _ => return None,
         })
     }
@@ -69,6 +100,8 @@ impl Format {
             Some("json") => Format::Json,
             Some("csv" | "tsv") => Format::Csv,
             Some("parquet") => Format::Parquet,
+            Some("avro") => Format::Avro,
+            Some("xlsx") => Format::Xlsx,
             Some("log") => Format::AccessLog,
             _ => Format::Ndjson,
         }
@@ -93,24 +126,79 @@ impl SourcePlan {
             return false;
         }
         let by_name = || self.paths.first().map_or(Format::Ndjson, |path| Format::of_file(path));
-        matches!(self.format.unwrap_or_else(by_name), Format::Csv | Format::AccessLog)
+        matches!(self.format.unwrap_or_else(by_name), Format::Csv | Format::AccessLog | Format::Fixed | Format::Xlsx)
     }
 
-    /// How the records of an opened file are read; a CSV file's columns are known then.
+    /// How the records of an opened file are read; a file's columns are known then.
     pub fn decoder(&self, plan: &Plan, format: Format, columns: &[Box<str>]) -> Decoder {
         match format {
-            Format::Ndjson | Format::Json | Format::Parquet => Decoder::Json(json::Projection::new(&plan.paths)),
-            Format::AccessLog => Decoder::AccessLog(Box::new(access_log::Columns::new(&plan.paths))),
-            Format::Csv => {
-                let target = |name: &str| {
-                    let path = Path::of(&[name]);
-                    let slot = plan.paths.iter().position(|known| known.names() == path.names())?;
-                    let of_type = self.types.iter().find(|(column, _)| *column == *name);
-                    Some((slot as u16, of_type.map_or(ColumnType::Text, |(_, column_type)| *column_type)))
+            Format::Ndjson | Format::Json => Decoder::Json(json::Projection::new(&plan.paths)),
+            // `a.b` is the column `a.b`, if there is one.
+            Format::Parquet | Format::Avro => {
+                let named = |path: &Path| match columns.iter().find(|column| path.is_named(column)) {
+                    Some(column) => Path::of(&[column]),
+                    None => path.clone(),
                 };
-                let targets = columns.iter().map(|name| target(name)).collect();
-                Decoder::Csv(self.dialect, Columns { targets, width: plan.paths.len() })
+                Decoder::Json(json::Projection::new(&plan.paths.iter().map(named).collect::<Vec<_>>()))
             }
+            Format::AccessLog => match &self.pattern {
+                Some(pattern) => Decoder::LogPattern(Box::new(log_pattern::Columns::new(pattern, &plan.paths))),
+                None => Decoder::AccessLog(Box::new(access_log::Columns::new(&plan.paths, self.extra))),
+            },
+            Format::Fixed => {
+                let target = |(name, first, last): &(String, usize, usize)| {
+                    let (slot, column_type) = *self.targets(plan, name).first()?;
+                    Some((*first, *last, slot, column_type))
+                };
+                let targets = self.fixed.iter().filter_map(target).collect();
+                Decoder::Fixed(fixed::Columns { targets, width: plan.paths.len() })
+            }
+            Format::Csv | Format::Xlsx => {
+                let mut found = Columns { width: plan.paths.len(), ..Columns::default() };
+                for name in columns {
+                    let targets = self.targets(plan, name);
+                    found.targets.push(targets.first().copied());
+                    let copies = targets.iter().skip(1).map(|(to, _)| (targets[0].0, *to));
+                    found.copies.extend(copies);
+                }
+                Decoder::Csv(if format == Format::Xlsx { self.sheet_dialect() } else { self.dialect }, found)
+            }
+        }
+    }
+
+    /// How the rows of a sheet are written for their decoder.
+    pub fn sheet_dialect(&self) -> Dialect {
+        Dialect { trim: self.dialect.trim, quoted_lines_max: u32::MAX, ..Dialect::default() }
+    }
+
+    /// The slots of a column, and the type of its text.
+    fn targets(&self, plan: &Plan, name: &str) -> Vec<(u16, ColumnType)> {
+        let slots = (0u16..).zip(&plan.paths).filter(|(_, path)| path.is_named(name)).map(|(slot, _)| slot);
+        let slots: Vec<u16> = slots.collect();
+        let of_type = self.types.iter().find(|(column, _)| column == name).map(|(_, column_type)| *column_type);
+        let is_value = || {
+            let rules = plan.processors.iter().flat_map(|processor| &processor.rules);
+            rules.flat_map(|rule| &rule.value_from).any(|slot| slots.contains(slot))
+        };
+        let column_type = match (of_type, self.numbers) {
+            (Some(ColumnType::Number), Some(form)) => ColumnType::Form(form),
+            (Some(column_type), _) => column_type,
+            // A value that is not read by the declared form would be another number.
+            (None, Some(form)) if is_value() => ColumnType::Form(form),
+            (None, _) => ColumnType::Text,
+        };
+        slots.into_iter().map(|slot| (slot, column_type)).collect()
+    }
+
+    /// The names that the records of a format have before the first is read.
+    pub fn known_names(&self, format: Format) -> Option<Vec<&str>> {
+        match format {
+            Format::AccessLog => Some(match &self.pattern {
+                Some(pattern) => pattern.names(),
+                None => access_log::FIELDS.to_vec(),
+            }),
+            Format::Fixed => Some(self.fixed.iter().map(|(name, ..)| name.as_str()).collect()),
+            Format::Ndjson | Format::Json | Format::Csv | Format::Parquet | Format::Avro | Format::Xlsx => None,
         }
     }
 }
@@ -154,46 +242,172 @@ fn compile(node: &Tree, field: &str, place: usize, compiler: &mut Compiler<'_>) 
         Some(text) => text.bytes().next(),
         None => default,
     };
-    let dialect =
-        Dialect {
-            delimiter: byte("delimiter", None)
-                .unwrap_or(if paths.iter().all(|path| path.ends_with(".tsv")) && !paths.is_empty() { b'\t' } else { b',' }),
-            quote: byte("quote", Some(b'"')),
-            comment: byte("comment", None),
-        };
-    let types = file.get("types").into_iter().flat_map(Tree::members);
-    let types = types.filter_map(|(name, of)| Some((name.to_owned(), ColumnType::named(of.scalar()?)?))).collect();
+    let lines = |name: &str, default| file.text(name).and_then(|text| text.parse().ok()).unwrap_or(default);
+    let tabs = paths.iter().all(|path| path.ends_with(".tsv")) && !paths.is_empty();
+    let quotes = file.text("quotes");
+    let dialect = Dialect {
+        delimiter: byte("delimiter", None).unwrap_or(if tabs { b'\t' } else { b',' }),
+        quote: byte("quote", Some(b'"')).filter(|_| quotes != Some("none")),
+        comment: byte("comment", None),
+        lenient: quotes == Some("lenient"),
+        trim: file.text("trim") == Some("true"),
+        quoted_lines_max: lines("quotedLinesMax", QUOTED_LINES_MAX),
+    };
+    let mut types = Vec::new();
+    for (name, of) in file.get("types").into_iter().flat_map(Tree::members) {
+        types.push((name.to_owned(), column_type(of, &format!("{field}.file.types.{name}"), compiler)));
+    }
+    compiler.names.begin_source(place);
     let time = file.get("time").map(|time| {
         let found = compiler.time(time, &format!("{field}.file.time"));
         (found, compiler.path("time"))
     });
-    SourcePlan {
+    let names = |name: &str| -> Vec<String> {
+        file.get(name).map(Tree::items).unwrap_or_default().iter().filter_map(Tree::scalar).map(str::to_owned).collect()
+    };
+    let skipped = |name: &str| {
+        let skip = file.get("skip").and_then(|skip| skip.text(name));
+        skip.and_then(|text| text.parse::<usize>().ok()).unwrap_or_default()
+    };
+    let header = match file.text("header") {
+        Some("false") => 0,
+        None | Some("true") => 1,
+        Some(row) => row.parse().unwrap_or(1),
+    };
+    let units = usize::from(file.text("units") == Some("true"));
+    let extra = file.text("extra") == Some("ignore");
+    let pattern = match file.text("format") {
+        Some("vhost_combined") => Some(log_pattern::VHOST_COMBINED),
+        _ => file.text("pattern"),
+    };
+    let pattern = pattern.and_then(|pattern| {
+        let read = log_pattern::Pattern::read(pattern, extra);
+        read.map_err(|why| compiler.problems.add(file, &format!("{field}.file.pattern"), why)).ok()
+    });
+    let plan = SourcePlan {
         id: node.text("id").map_or_else(default_id, str::to_owned),
         http: http.is_some(),
+        // A pattern is of an access log, whatever the file's name.
+        format: file.text("format").and_then(Format::named).or(pattern.is_some().then_some(Format::AccessLog)),
         paths,
-        format: file.text("format").and_then(Format::named),
         compression: file.text("compression").unwrap_or("auto").to_owned(),
-        header: file.text("header") != Some("false"),
-        columns: file
-            .get("columns")
-            .map(Tree::items)
-            .unwrap_or_default()
-            .iter()
-            .filter_map(Tree::scalar)
-            .map(str::to_owned)
-            .collect(),
+        encoding: file.text("encoding").map(str::to_owned),
+        header,
+        skip: (skipped("before"), skipped("after") + units),
+        footer: lines("footer", 0) as usize,
+        numbers: file.get("numbers").map(|numbers| number_form(numbers, compiler)),
+        sheet: file.text("sheet").map(str::to_owned),
+        items: file.text("items").and_then(|path| Path::parse(path).ok()),
+        pattern,
+        extra,
+        fixed: fixed_columns(file, field, &mut types, compiler),
+        optional: names("optional"),
+        columns: names("columns"),
         dialect,
         types,
         time,
         id_rule: file.get("id").map(|rule| id_rule(rule, compiler)),
+    };
+    check_options(file, field, &plan, compiler);
+    plan
+}
+
+/// Options that mean nothing for a format are mistakes: they would be thought to work.
+fn check_options(file: &Tree, field: &str, plan: &SourcePlan, compiler: &mut Compiler<'_>) {
+    let by_name = || plan.paths.first().map_or(Format::Ndjson, |path| Format::of_file(path));
+    if plan.http {
+        return;
     }
+    let format = plan.format.unwrap_or_else(by_name);
+    let rows: &[Format] = &[Format::Csv, Format::Xlsx];
+    let quotes: &[Format] = &[Format::Csv];
+    let sheets: &[Format] = &[Format::Xlsx];
+    let logs: &[Format] = &[Format::AccessLog];
+    let documents: &[Format] = &[Format::Json, Format::Ndjson];
+    for (option, formats, of) in [
+        ("skip", rows, "csv"),
+        ("units", rows, "csv"),
+        ("footer", rows, "csv"),
+        ("trim", rows, "csv"),
+        ("numbers", rows, "csv"),
+        ("quotes", quotes, "csv"),
+        ("sheet", sheets, "xlsx"),
+        ("pattern", logs, "access_log"),
+        ("extra", logs, "access_log"),
+        ("items", documents, "json"),
+    ] {
+        if let Some(node) = file.get(option).filter(|_| !formats.contains(&format)) {
+            let message = format!("`{option}` is for files of `format: {of}`; this source is not read as one");
+            compiler.problems.add(node, &format!("{field}.file.{option}"), message);
+        }
+    }
+    if format == Format::Fixed && plan.fixed.is_empty() {
+        let message = "a file of fixed width needs `columns: [{name: user, from: 1, to: 8}, …]`";
+        compiler.problems.add(file, &format!("{field}.file.columns"), message);
+    }
+    if let Some(encoding) = &plan.encoding
+        && matches!(format, Format::Parquet | Format::Avro | Format::Xlsx)
+    {
+        let message = format!("such a file says itself how its text is written; leave `encoding: {encoding}` out");
+        compiler.problems.add(file, &format!("{field}.file.encoding"), message);
+    }
+}
+
+/// The columns of a file of fixed width, with their types.
+fn fixed_columns(
+    file: &Tree,
+    field: &str,
+    types: &mut Vec<(String, ColumnType)>,
+    compiler: &mut Compiler<'_>,
+) -> Vec<(String, usize, usize)> {
+    let mut columns = Vec::new();
+    for (i, node) in file.get("columns").map(Tree::items).unwrap_or_default().iter().enumerate() {
+        let Some(name) = node.text("name") else { continue };
+        let place = |name: &str| node.text(name).and_then(|text| text.parse::<usize>().ok()).unwrap_or_default();
+        let (from, to) = (place("from"), place("to"));
+        if from == 0 || to < from {
+            let message = "`from` and `to` are the first and the last character of the column, counted from 1";
+            compiler.problems.add(node, &format!("{field}.file.columns[{i}]"), message);
+            continue;
+        }
+        if let Some(of) = node.get("type") {
+            types.push((name.to_owned(), column_type(of, &format!("{field}.file.columns[{i}].type"), compiler)));
+        }
+        columns.push((name.to_owned(), from, to));
+    }
+    columns
+}
+
+/// The type of a column, or what a field is converted to.
+pub(super) fn column_type(node: &Tree, field: &str, compiler: &mut Compiler<'_>) -> ColumnType {
+    if let Some(name) = node.scalar() {
+        return ColumnType::named(name).unwrap_or(ColumnType::Text);
+    }
+    match node.get("number") {
+        Some(number) => ColumnType::Form(number_form(number, compiler)),
+        None => {
+            compiler.problems.add(node, field, "a type is text, number, boolean, or {number: {decimal: ','}}");
+            ColumnType::Text
+        }
+    }
+}
+
+fn number_form(node: &Tree, compiler: &mut Compiler<'_>) -> NumberForm {
+    let byte = |name: &str| node.text(name).and_then(|text| text.bytes().next());
+    let is_on = |name: &str| node.text(name) == Some("true");
+    let decimal = byte("decimal").unwrap_or(b'.');
+    let group = byte("group");
+    if group == Some(decimal) {
+        compiler.problems.add(node, "numbers.group", "`group` and `decimal` are the same character");
+    }
+    NumberForm { decimal, group, percent: is_on("percent"), currency: is_on("currency"), round: compiler.round(node) }
 }
 
 fn id_rule(rule: &Tree, compiler: &mut Compiler<'_>) -> (IdRule, u16, u16) {
     let found = match rule.scalar() {
         Some("line") => IdRule::Line,
         Some(_) => IdRule::Content,
-        None => IdRule::Fields(compiler.paths(Some(rule))),
+        None => IdRule::Fields(compiler.in_mode(Mode::Read, |compiler| compiler.paths(Some(rule)))),
     };
     (found, compiler.path("id"), compiler.path("source"))
 }

@@ -8,6 +8,7 @@
 use std::sync::Arc;
 
 use super::compile::Compiler;
+use super::names::Mode;
 use super::tree::Node as Tree;
 use crate::event::Path;
 use crate::expression::{Fields, Program};
@@ -41,6 +42,11 @@ pub(super) fn written(text: &str) -> Written {
 
 /// The slot of a value, and the program that fills it if it is computed.
 pub(super) fn compile(node: Option<&Tree>, text: &str, field: &str, compiler: &mut Compiler<'_>) -> (u16, Option<Arc<Program>>) {
+    let mode = if node.is_some() { Mode::Read } else { Mode::Default };
+    compiler.in_mode(mode, |compiler| compile_in_mode(node, text, field, compiler))
+}
+
+fn compile_in_mode(node: Option<&Tree>, text: &str, field: &str, compiler: &mut Compiler<'_>) -> (u16, Option<Arc<Program>>) {
     if let Written::Path(path) = written(text) {
         return (path.map_or(0, |path| compiler.path(path.as_str())), None);
     }
@@ -50,6 +56,7 @@ pub(super) fn compile(node: Option<&Tree>, text: &str, field: &str, compiler: &m
         Ok(program) => (compiler.slot(&Path::computed(text)), Some(Arc::new(program))),
         Err(why) => {
             compiler.paths.truncate(known);
+            compiler.names.forget_from(known);
             let is_path = !text.contains(char::is_whitespace) && Path::parse(text).is_ok();
             if let (false, Some(node)) = (is_path, node) {
                 let message = format!(

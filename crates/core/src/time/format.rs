@@ -1,5 +1,7 @@
 //! How a field of an event says when: RFC 3339, a count since the epoch, or a pattern.
 
+use jiff::fmt::strtime::BrokenDownTime;
+
 use super::{NANOS_PER_MILLI, NANOS_PER_SECOND, Timestamp};
 use crate::decimal::Decimal;
 
@@ -59,7 +61,8 @@ fn fixed_offset(text: &str) -> Option<jiff::tz::Offset> {
 /// How to read a time.
 #[derive(Clone, Debug)]
 pub enum TimeFormat {
-    /// RFC 3339 in text, Unix milliseconds as a number: what an event says by default.
+    /// RFC 3339 in text, Unix milliseconds as a number: what an event says by default. Numbers
+    /// outside 1980 to 2100 are refused: they count another unit.
     Default,
     /// A count of so many nanoseconds since the epoch, as a number or as text.
     /// Fractions of the unit are kept to the nanosecond.
@@ -73,6 +76,8 @@ pub enum TimeFormat {
         pattern: String,
         /// The zone of times without an offset.
         zone: Zone,
+        /// Where in the pattern the name of a zone was, which is skipped.
+        zone_name: Option<usize>,
     },
 }
 
@@ -85,40 +90,127 @@ pub enum Clue {
     Text,
 }
 
+/// Unix milliseconds of 1980 and 2100: what a number by default may lie between. Seconds read as
+/// milliseconds lie before, micro- and nanoseconds behind.
+const MILLIS: std::ops::Range<i64> = 315_532_800_000..4_102_444_800_000;
+
+/// The units a number may count, with their nanoseconds.
+const UNITS: [(&str, &str, i64); 4] = [
+    ("unix_s", "seconds", NANOS_PER_SECOND),
+    ("unix_ms", "milliseconds", NANOS_PER_MILLI),
+    ("unix_us", "microseconds", 1_000),
+    ("unix_ns", "nanoseconds", 1),
+];
+
 impl TimeFormat {
     /// The instant a leaf stands for, or `None`.
     pub fn parse(&self, text: &[u8], clue: Clue) -> Option<Timestamp> {
         match self {
             TimeFormat::Default if clue == Clue::Text => Timestamp::parse_rfc3339(text),
-            TimeFormat::Default => from_count(text, NANOS_PER_MILLI),
+            TimeFormat::Default => {
+                from_count(text, NANOS_PER_MILLI).filter(|at| MILLIS.contains(&at.nanos().div_euclid(NANOS_PER_MILLI)))
+            }
             TimeFormat::Unix { nanos_per_unit } => from_count(text, *nanos_per_unit),
-            TimeFormat::Pattern { pattern, zone } => from_pattern(text, pattern, zone),
+            TimeFormat::Pattern { pattern, zone, zone_name } => from_pattern(text, pattern, zone, *zone_name),
         }
     }
 
     /// The format a name stands for: `rfc3339`, `unix_s`, `unix_ms`, `unix_us`,
     /// `unix_ns`, or a pattern with a `%`.
     pub fn named(name: &str, zone: Zone) -> Option<TimeFormat> {
-        let unix = |nanos_per_unit| Some(TimeFormat::Unix { nanos_per_unit });
-        match name {
-            "rfc3339" => Some(TimeFormat::Default),
-            "unix_s" => unix(NANOS_PER_SECOND),
-            "unix_ms" => unix(NANOS_PER_MILLI),
-            "unix_us" => unix(1_000),
-            "unix_ns" => unix(1),
-            pattern if pattern.contains('%') && pattern_is_sound(pattern) => {
-                Some(TimeFormat::Pattern { pattern: pattern.to_owned(), zone })
-            }
-            _ => None,
+        TimeFormat::read(name, zone, false).ok()
+    }
+
+    /// As [`TimeFormat::named`]. `ignore_zone_name` skips the `%Z` of a pattern that has an offset
+    /// too.
+    ///
+    /// # Errors
+    /// The name is unknown, or no text can be read by the pattern: what to write instead.
+    pub fn read(name: &str, zone: Zone, ignore_zone_name: bool) -> Result<TimeFormat, String> {
+        if name == "rfc3339" {
+            return Ok(TimeFormat::Default);
         }
+        if let Some((_, _, nanos_per_unit)) = UNITS.into_iter().find(|(unit, ..)| *unit == name) {
+            return Ok(TimeFormat::Unix { nanos_per_unit });
+        }
+        if !name.contains('%') {
+            return Err(format!(
+                "unknown time format `{name}`; write rfc3339, unix_s, unix_ms, unix_us, unix_ns, or a strptime \
+                 pattern like %Y-%m-%d %H:%M:%S"
+            ));
+        }
+        let (pattern, zone_name) = match (ignore_zone_name, name.find("%Z")) {
+            (true, Some(at)) if has_offset(name) => (format!("{}{}", &name[..at], &name[at + 2..]), Some(at)),
+            _ => (name.to_owned(), None),
+        };
+        check_pattern(&pattern)?;
+        Ok(TimeFormat::Pattern { pattern, zone, zone_name })
+    }
+
+    /// What a time has to look like, for a message.
+    pub fn expected(&self) -> String {
+        match self {
+            TimeFormat::Default => "RFC 3339 like 2024-01-31T13:37:00Z, or Unix milliseconds as a number".to_owned(),
+            TimeFormat::Unix { nanos_per_unit } => {
+                let unit = UNITS.iter().find(|(.., nanos)| nanos == nanos_per_unit).map_or("units", |(_, unit, _)| unit);
+                format!("a count of {unit} since 1970")
+            }
+            TimeFormat::Pattern { pattern, .. } => format!("the pattern `{pattern}`"),
+        }
+    }
+
+    /// What to write for a text that the default format does not read, where that shows.
+    pub fn advice(&self, text: &[u8], clue: Clue) -> Option<String> {
+        let TimeFormat::Default = self else { return None };
+        let plausible = |nanos: i64| from_count(text, nanos).is_some_and(|at| MILLIS.contains(&(at.nanos() / NANOS_PER_MILLI)));
+        let (name, unit, _) = UNITS.into_iter().find(|(.., nanos)| plausible(*nanos))?;
+        let kind = if clue == Clue::Text { ", written as text" } else { "" };
+        Some(format!("it looks like {unit} since 1970{kind}: say `format: {name}`"))
     }
 }
 
-/// Whether the library knows every directive of a pattern: what it cannot print it
-/// cannot parse either.
-fn pattern_is_sound(pattern: &str) -> bool {
-    let sample = jiff::Zoned::new(jiff::Timestamp::UNIX_EPOCH, jiff::tz::TimeZone::UTC);
-    jiff::fmt::strtime::format(pattern, &sample).is_ok()
+/// Whether a pattern reads an offset from UTC.
+fn has_offset(pattern: &str) -> bool {
+    ["%z", "%:z", "%::z", "%s"].iter().any(|offset| pattern.contains(offset))
+}
+
+/// Directives that print and cannot be read back, and what to write instead.
+const UNREADABLE: [(char, &str); 6] = [
+    ('Z', "the name of a zone (CET) names no offset: say `timezone:`, or `ignoreZoneName: true` if the pattern has %z as well"),
+    ('c', "write %a %b %e %H:%M:%S %Y"),
+    ('r', "write %I:%M:%S %p"),
+    ('x', "write %m/%d/%y, or the order in which the file has them"),
+    ('X', "write %H:%M:%S"),
+    ('q', "a quarter names no day: write %m and %d"),
+];
+
+/// Refuses a pattern by which no time can be read.
+fn check_pattern(pattern: &str) -> Result<(), String> {
+    let mut characters = pattern.chars();
+    while let Some(c) = characters.next() {
+        if c != '%' {
+            continue;
+        }
+        let directive = characters.find(|c| !matches!(c, '-' | '_' | '0'..='9' | '^' | '#' | ':' | '.'));
+        if let Some((letter, advice)) = UNREADABLE.iter().find(|(letter, _)| Some(*letter) == directive) {
+            return Err(format!("`%{letter}` in `{pattern}` cannot be read; {advice}"));
+        }
+    }
+    // A day after the 12th, an hour after noon: no part can be taken for another.
+    let sample = jiff::civil::date(2024, 11, 21).at(13, 37, 41, 123_000_000).to_zoned(jiff::tz::TimeZone::UTC);
+    let printed = sample.ok().and_then(|sample| jiff::fmt::strtime::format(pattern, &sample).ok());
+    let Some(printed) = printed else {
+        return Err(format!("`{pattern}` has a directive that is not known; write one like %Y-%m-%d %H:%M:%S"));
+    };
+    // It reads back as the day it was, at midnight or in the hour it was.
+    let day = jiff::civil::date(2024, 11, 21).to_zoned(jiff::tz::TimeZone::UTC).map(|day| Timestamp::from_jiff(day.timestamp()));
+    let hours = |at: Timestamp| at.since(day.unwrap_or_default()).div_euclid(3_600 * i128::from(NANOS_PER_SECOND));
+    match civil(&printed, pattern, &Zone::utc()).map(hours) {
+        Some(0 | 13) => Ok(()),
+        _ => Err(format!(
+            "no time can be read by `{pattern}`: it needs year, month and day (%Y %m %d), and hours with %p if they are %I"
+        )),
+    }
 }
 
 /// A count since the epoch, exact to the nanosecond.
@@ -131,17 +223,55 @@ fn from_count(text: &[u8], nanos_per_unit: i64) -> Option<Timestamp> {
     nanos.round(0, crate::decimal::Rounding::Floor)?.to_int().map(Timestamp::from_nanos)
 }
 
-fn from_pattern(text: &[u8], pattern: &str, zone: &Zone) -> Option<Timestamp> {
+fn from_pattern(text: &[u8], pattern: &str, zone: &Zone, zone_name: Option<usize>) -> Option<Timestamp> {
     let text = std::str::from_utf8(text).ok()?;
-    let parsed = jiff::fmt::strtime::parse(pattern, text).ok()?;
-    if let Ok(instant) = parsed.to_timestamp() {
-        return i64::try_from(instant.as_nanosecond()).ok().map(Timestamp::from_nanos);
-    }
-    let civil = match parsed.to_datetime() {
-        Ok(civil) => civil,
-        // A date alone is its midnight.
-        Err(_) => parsed.to_date().ok()?.at(0, 0, 0, 0),
+    let Some(at) = zone_name else {
+        return civil(text, pattern, zone).or_else(|| midnight(text, pattern, zone));
     };
+    let before = |text: &str| Some(BrokenDownTime::parse_prefix(&pattern[..at], text).ok()?.1);
+    let before = before(text).or_else(|| before(&begin_of_day(text, pattern)?))?;
+    let name = text[before..].bytes().take_while(|c| c.is_ascii_alphabetic() || matches!(c, b'/' | b'_')).count();
+    let without = format!("{}{}", &text[..before], &text[before + name..]);
+    civil(&without, pattern, zone).or_else(|| midnight(&without, pattern, zone))
+}
+
+/// The instant of a text by a pattern.
+fn civil(text: &str, pattern: &str, zone: &Zone) -> Option<Timestamp> {
+    let parsed = jiff::fmt::strtime::parse(pattern, text).ok()?;
+    instant(&parsed, zone, false)
+}
+
+/// The end of a day written as its hour 24: midnight of the next day.
+fn midnight(text: &str, pattern: &str, zone: &Zone) -> Option<Timestamp> {
+    let parsed = jiff::fmt::strtime::parse(pattern, begin_of_day(text, pattern)?).ok()?;
+    let is_begin =
+        parsed.minute().unwrap_or(0) == 0 && parsed.second().unwrap_or(0) == 0 && parsed.subsec_nanosecond().unwrap_or(0) == 0;
+    is_begin.then(|| instant(&parsed, zone, true))?
+}
+
+/// A text with its hour 24 written as 00.
+fn begin_of_day(text: &str, pattern: &str) -> Option<String> {
+    let hour = ["%H", "%T", "%R", "%k"].iter().filter_map(|hour| pattern.find(hour)).min()?;
+    let at = if hour == 0 { 0 } else { BrokenDownTime::parse_prefix(&pattern[..hour], text).ok()?.1 };
+    let rest = text.get(at..)?.strip_prefix("24")?;
+    Some(format!("{}00{rest}", &text[..at]))
+}
+
+/// The instant that was read, or the same clock time a day later.
+fn instant(parsed: &BrokenDownTime, zone: &Zone, next_day: bool) -> Option<Timestamp> {
+    if let Ok(instant) = parsed.to_timestamp() {
+        let day = if next_day { 86_400 * NANOS_PER_SECOND } else { 0 };
+        return i64::try_from(instant.as_nanosecond()).ok()?.checked_add(day).map(Timestamp::from_nanos);
+    }
+    let mut civil = match parsed.to_datetime() {
+        Ok(civil) => civil,
+        // A date alone is its midnight; an hour that could not be placed is none.
+        Err(_) if parsed.hour().is_none() => parsed.to_date().ok()?.at(0, 0, 0, 0),
+        Err(_) => return None,
+    };
+    if next_day {
+        civil = civil.date().tomorrow().ok()?.to_datetime(civil.time());
+    }
     let instant = crate::schedule::wall_clock(civil, zone)?;
     (instant != Timestamp::MAX && instant != Timestamp::MIN).then_some(instant)
 }

@@ -57,6 +57,75 @@ fn formats_of_real_files() {
 }
 
 #[test]
+fn numbers_by_default_lie_between_1980_and_2100() {
+    let parse = |text: &str| TimeFormat::Default.parse(text.as_bytes(), Clue::Number);
+    let advice = |text: &str, clue| TimeFormat::Default.advice(text.as_bytes(), clue);
+    assert_eq!(parse("1767312000000").map(|at| at.to_string()).as_deref(), Some("2026-01-02T00:00:00.000Z"));
+    for (text, unit) in [
+        ("1767312000", "unix_s"),
+        ("1767312000.25", "unix_s"),
+        ("1767312000000000", "unix_us"),
+        ("1767312000000000000", "unix_ns"),
+    ] {
+        assert_eq!(parse(text), None, "{text}");
+        assert!(advice(text, Clue::Number).is_some_and(|advice| advice.contains(unit)), "{text}");
+    }
+    for text in ["0", "-5", "315532799999", "4102444800000", "99999999999999999999"] {
+        assert_eq!(parse(text), None, "{text}");
+    }
+    assert!(advice("1767312000", Clue::Text).is_some_and(|advice| advice.contains("unix_s")));
+    let declared = TimeFormat::named("unix_s", Zone::utc()).unwrap();
+    assert_eq!(declared.parse(b"99999999999", Clue::Text), None);
+    assert_eq!(declared.parse(b"86400", Clue::Text).map(|at| at.to_string()).as_deref(), Some("1970-01-02T00:00:00.000Z"));
+}
+
+#[test]
+fn patterns_that_read_nothing_are_refused() {
+    for (pattern, advice) in [
+        ("%Y-%m-%d %H:%M:%S %Z", "timezone:"),
+        ("%c", "%a %b %e %H:%M:%S %Y"),
+        ("%Y-%m-%d %r", "%I:%M:%S %p"),
+        ("%x %H:%M", "%m/%d/%y"),
+        ("%Y-%m-%d %X", "%H:%M:%S"),
+        ("%Y %q", "quarter"),
+        ("%H:%M:%S", "year, month and day"),
+        ("%Y-%m-%d %I:%M", "%p"),
+        ("%Y-%m", "year, month and day"),
+    ] {
+        let why = TimeFormat::read(pattern, Zone::utc(), false).err();
+        assert!(why.as_ref().is_some_and(|why| why.contains(advice)), "{pattern}: {why:?}");
+    }
+    for pattern in
+        ["%Y-%m-%dT%H:%M:%S%.f%:z", "%d.%m.%Y", "%m/%d/%y %I:%M %p", "%s", "%Y%m%d%H%M%S", "%b %e %Y %T", "%A %d %B %Y"]
+    {
+        assert!(TimeFormat::read(pattern, Zone::utc(), false).is_ok(), "{pattern}");
+    }
+}
+
+#[test]
+fn the_hour_24_is_midnight_and_names_of_zones_may_be_skipped() {
+    let rfc = |text: &str| Timestamp::parse_rfc3339(text.as_bytes()).map(|at| at.to_string());
+    assert_eq!(rfc("2024-02-29T24:00:00Z").as_deref(), Some("2024-03-01T00:00:00.000Z"));
+    assert_eq!(rfc("2024-02-29T24:00:00.000+01:00").as_deref(), Some("2024-02-29T23:00:00.000Z"));
+    for none in ["2024-02-29T24:00:01Z", "2024-02-29T24:30:00Z", "2024-02-29T24:00:00.5Z", "2024-02-29T25:00:00Z"] {
+        assert_eq!(rfc(none), None, "{none}");
+    }
+    let oslo = || Zone::named("Europe/Oslo").unwrap();
+    for (pattern, zone, text, expected) in [
+        ("%d.%m.%Y %H:%M", oslo(), "31.03.2024 24:00", Some("2024-03-31T22:00:00.000Z")),
+        ("%Y%m%d%H%M", oslo(), "202401012400", Some("2024-01-01T23:00:00.000Z")),
+        ("%H:%M %d.%m.%Y", oslo(), "24:00 31.12.2023", Some("2023-12-31T23:00:00.000Z")),
+        ("%d.%m.%Y %H:%M", oslo(), "31.03.2024 24:01", None),
+        ("%Y-%m-%d %H:%M:%S %z %Z", Zone::utc(), "2024-01-31 10:00:00 +0200 EET", Some("2024-01-31T08:00:00.000Z")),
+        ("%Y-%m-%d %H:%M:%S %z %Z", Zone::utc(), "2024-01-31 24:00:00 +0200 EET", Some("2024-01-31T22:00:00.000Z")),
+        ("%a %b %e %H:%M:%S %Z %Y %z", Zone::utc(), "Wed Jan 31 10:00:00 CET 2024 +0100", Some("2024-01-31T09:00:00.000Z")),
+    ] {
+        let parsed = TimeFormat::read(pattern, zone, true).unwrap().parse(text.as_bytes(), Clue::Text);
+        assert_eq!(parsed.map(|t| t.to_string()).as_deref(), expected, "{pattern} {text}");
+    }
+}
+
+#[test]
 fn durations() {
     for (text, expected) in [
         ("5m", Some(300_000_000_000)),

@@ -107,6 +107,7 @@ pub fn counts(plan: &Plan, totals: &Totals) -> Value {
     json!({
         "events": {
             "received": tally.received, "counted": tally.counted, "late": tally.late, "duplicate": tally.duplicate,
+            "timedByReceipt": totals.timed_by_receipt,
             "filtered": tally.filtered, "parked": tally.parked_total(), "parkedByReason": reasons,
         },
         "metersOpened": totals.meters_opened,

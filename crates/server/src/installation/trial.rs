@@ -88,11 +88,13 @@ impl Installation {
         let mut records = Records::default();
         let mut run = |engine: &mut Engine| {
             engine.ingest(&mut *source, as_of, &mut records, seen)?;
+            seen.unseen = engine.unseen();
             flowmeter_connectors::bounded::check(plan, &engine.totals().tally)?;
             engine.tick(as_of, &mut records)?;
             engine.flush_open(as_of, &mut records)?;
             match engine.totals().tally.parked_total() {
                 parked @ 1.. if is_strict => Err(Error::new(Kind::Invalid, format!("{parked} events were parked"))),
+                _ if is_strict && !seen.unseen.is_empty() => Err(Error::new(Kind::Invalid, seen.unseen.join("; "))),
                 _ => Ok(()),
             }
         };
@@ -139,6 +141,8 @@ struct Seen {
     samples_max: usize,
     samples: Vec<(u16, Box<RawValue>)>,
     parked: Vec<Value>,
+    /// Fields that the pipeline names and that no event had.
+    unseen: Vec<String>,
     records: Records,
 }
 
@@ -178,6 +182,7 @@ impl Seen {
         report["passed"] = json!(session.error.is_none());
         report["events"] = session.counts["events"].clone();
         report["parked"] = json!(self.parked);
+        report["unseen"] = json!(self.unseen);
         report["flushed"] = json!(self.records.flushed);
         report["thresholds"] = json!(self.records.thresholds);
         let report = Object::of(&report).with_list("operators", &operators);

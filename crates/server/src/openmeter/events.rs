@@ -30,6 +30,8 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
                 ("subject", "of this subject"),
                 ("id", "with this text in their id"),
                 ("hasError", "true: those that count in no meter; false: those that do"),
+                ("ingestedAtFrom", "events received at or after this time"),
+                ("ingestedAtTo", "events received before this time"),
                 ("limit", "how many at most, from 1 to 100"),
             ],
             ..endpoint(
@@ -37,7 +39,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
                 EVENTS,
                 Scope::Read,
                 "OpenMeter: the latest events",
-                (200, "Events, the latest first"),
+                (200, "Events, by event time, the newest first"),
                 get(list),
             )
         },

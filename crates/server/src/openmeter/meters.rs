@@ -19,7 +19,15 @@ use crate::problem::{Code, Problem};
 pub(super) fn endpoints() -> Vec<Endpoint> {
     let body = Some("slug, aggregation, eventType; name, description, valueProperty, groupBy, metadata");
     vec![
-        endpoint(Method::GET, METERS, Scope::Read, "OpenMeter: list meters", (200, "Meters, by slug"), get(list)),
+        Endpoint {
+            query: &[
+                ("page", "which page, from 1"),
+                ("pageSize", "meters of a page"),
+                ("orderBy", "key (the slug), name, aggregation, createdAt or updatedAt"),
+                ("order", "ASC or DESC"),
+            ],
+            ..endpoint(Method::GET, METERS, Scope::Read, "OpenMeter: list meters", (200, "Meters, by slug"), get(list))
+        },
         Endpoint {
             body,
             ..endpoint(Method::POST, METERS, Scope::Operate, "OpenMeter: make a meter", (201, "The meter"), post(create))
@@ -52,14 +60,51 @@ async fn list(
         Some(_) => Err(Box::new(Problem::new(Code::Invalid, format!("{name} is a number from 1")).field(name))),
     };
     let (page, size) = (number("page")?, number("pageSize")?);
+    let order = Order::read(&query)?;
     off(move || {
         let meters = slugs::list(&app.installation, &asked.who.namespace)?;
         let size = size.unwrap_or(if page.is_some() { 100 } else { usize::MAX });
         let skipped = size.saturating_mul(page.unwrap_or(1) - 1);
-        let shown: Vec<Value> = meters.iter().skip(skipped).take(size).map(KeptMeter::shown).collect();
+        let mut shown: Vec<Value> = meters.iter().map(KeptMeter::shown).collect();
+        order.sort(&mut shown);
+        let shown: Vec<Value> = shown.into_iter().skip(skipped).take(size).collect();
         Ok(answer(StatusCode::OK, &shown))
     })
     .await
+}
+
+/// In which order meters are listed.
+struct Order {
+    by: &'static str,
+    falls: bool,
+}
+
+/// What meters may be listed by, and the field that has it.
+const ORDERS: [(&str, &str); 5] =
+    [("key", "slug"), ("name", "name"), ("aggregation", "aggregation"), ("createdAt", "createdAt"), ("updatedAt", "updatedAt")];
+
+impl Order {
+    fn read(query: &Query) -> Result<Order, Refused> {
+        let refused = |field: &'static str, detail: &str| Err(Box::new(Problem::new(Code::Invalid, detail).field(field)));
+        let by = match query.get("orderBy") {
+            None => "slug",
+            Some(asked) => match ORDERS.iter().find(|(name, _)| *name == asked) {
+                Some((_, field)) => field,
+                None => return refused("orderBy", "orderBy is one of key, name, aggregation, createdAt and updatedAt"),
+            },
+        };
+        match query.get("order") {
+            None | Some("ASC") => Ok(Order { by, falls: false }),
+            Some("DESC") => Ok(Order { by, falls: true }),
+            Some(_) => refused("order", "order is ASC or DESC"),
+        }
+    }
+
+    /// Equal ones stay in the order of their slugs.
+    fn sort(&self, meters: &mut [Value]) {
+        let key = |meter: &Value| meter[self.by].as_str().unwrap_or_default().to_owned();
+        meters.sort_by(|a, b| if self.falls { key(b).cmp(&key(a)) } else { key(a).cmp(&key(b)) });
+    }
 }
 
 async fn create(

@@ -1,5 +1,8 @@
 //! The latest events of a namespace, read from the end of the log, each with why it counts
-//! in no meter, if it does not.
+//! in no meter, if it does not. They are listed by event time, the newest first.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
 
 use flowmeter_core::time::Timestamp;
 use flowmeter_engine::live::Letter;
@@ -17,6 +20,8 @@ use crate::problem::{Code, Problem};
 const LIMIT_MAX: usize = 100;
 /// Entries of the log that are looked through for one answer: it is about the latest events.
 const ENTRIES_MAX: u64 = 4_096;
+/// Events that are looked at for one answer: each is parsed.
+const EVENTS_MAX: usize = 100_000;
 /// Entries that are read in one go at most.
 const WINDOW_MAX: u64 = 256;
 
@@ -28,6 +33,7 @@ pub(super) struct Filter {
     subject: Option<String>,
     id: Option<String>,
     has_error: Option<bool>,
+    ingested: (Option<Timestamp>, Option<Timestamp>),
     limit: usize,
 }
 
@@ -41,12 +47,17 @@ impl Filter {
                 return Err(Box::new(Problem::new(Code::Invalid, detail).field("limit")));
             }
         };
+        if query.get("customerId").is_some() {
+            let detail = "there are no customers here; filter by `subject`";
+            return Err(Box::new(Problem::new(Code::Invalid, detail).field("customerId")));
+        }
         Ok(Filter {
             from: query.time("from")?,
             to: query.time("to")?,
             subject: query.get("subject").map(str::to_owned),
             id: query.get("id").map(str::to_owned),
             has_error: query.get("hasError").map(|value| value == "true"),
+            ingested: (query.time("ingestedAtFrom")?, query.time("ingestedAtTo")?),
             limit,
         })
     }
@@ -72,18 +83,20 @@ pub(super) struct Ingested {
     validation_error: Option<String>,
 }
 
-/// The latest events that are asked for, the latest first.
+/// The latest events that are asked for, by event time, the newest first.
 pub(super) fn recent(
     installation: &Installation,
     namespace: &str,
     meters: &[KeptMeter],
     filter: &Filter,
 ) -> Result<Vec<Ingested>, Refused> {
-    let mut found = Vec::new();
+    // By event time, newest first; of equal times the later arrival is first.
+    let mut found: BTreeMap<(Reverse<Timestamp>, usize), Ingested> = BTreeMap::new();
+    let mut looked_at = 0;
     let mut end = installation.log_extent().1;
     let last = end.saturating_sub(ENTRIES_MAX);
     let mut window = 16;
-    while end > last && found.len() < filter.limit {
+    while end > last && looked_at < EVENTS_MAX {
         let from = end.saturating_sub(window).max(last);
         let entries = match read(installation, from, end) {
             Ok(entries) => entries,
@@ -100,14 +113,24 @@ pub(super) fn recent(
             if letter.namespace != namespace || letter.again || letter.pipeline.is_some() {
                 continue;
             }
+            let (from, to) = filter.ingested;
+            if from.is_some_and(|from| *at < from) || to.is_some_and(|to| *at >= to) {
+                continue;
+            }
             let lines: Vec<&[u8]> = letter.lines.split(|c| *c == b'\n').filter(|line| !line.is_empty()).collect();
-            found.extend(lines.iter().rev().filter_map(|line| ingested(line, *at, meters, filter)));
+            for line in lines.iter().rev() {
+                looked_at += 1;
+                let Some((event_at, event)) = ingested(line, *at, meters, filter) else { continue };
+                found.insert((Reverse(event_at), looked_at), event);
+                if found.len() > filter.limit {
+                    found.pop_last();
+                }
+            }
         }
         end = from;
         window = (window * 2).min(WINDOW_MAX);
     }
-    found.truncate(filter.limit);
-    Ok(found)
+    Ok(found.into_values().collect())
 }
 
 /// The entries of events of a stretch of the log: when they were taken, and what they hold.
@@ -122,15 +145,19 @@ fn read(installation: &Installation, from: u64, end: u64) -> Result<Vec<(Timesta
     Ok(entries)
 }
 
-fn ingested(line: &[u8], taken_at: Timestamp, meters: &[KeptMeter], filter: &Filter) -> Option<Ingested> {
+fn ingested(line: &[u8], taken_at: Timestamp, meters: &[KeptMeter], filter: &Filter) -> Option<(Timestamp, Ingested)> {
     let event: Value = serde_json::from_slice(line).ok()?;
     let validation_error = flaw(&event, meters);
     let event_at = event.get("time").and_then(Value::as_str).and_then(|time| Timestamp::parse_rfc3339(time.as_bytes()));
-    filter.wants(&event, event_at.unwrap_or(taken_at), validation_error.is_some()).then(|| Ingested {
-        event: serde_json::from_slice(line).unwrap_or_default(),
-        ingested_at: taken_at.to_string(),
-        stored_at: taken_at.to_string(),
-        validation_error,
+    let event_at = event_at.unwrap_or(taken_at);
+    filter.wants(&event, event_at, validation_error.is_some()).then(|| {
+        let ingested = Ingested {
+            event: serde_json::from_slice(line).unwrap_or_default(),
+            ingested_at: taken_at.to_string(),
+            stored_at: taken_at.to_string(),
+            validation_error,
+        };
+        (event_at, ingested)
     })
 }
 

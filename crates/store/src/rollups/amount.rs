@@ -41,7 +41,7 @@ impl Form {
             Aggregation::Latest => Form::Latest,
             Aggregation::Unique => Form::Distinct,
             Aggregation::Percentile(_) => Form::Values,
-            Aggregation::Weighted(_) | Aggregation::Delta => Form::Events,
+            Aggregation::Weighted(_) | Aggregation::Delta(_) => Form::Events,
         }
     }
 

@@ -265,7 +265,7 @@ fn what_cannot_be_answered_is_refused() {
     assert_eq!(rollups.query(Query { rows_max: 7, ..many.clone() }).unwrap().len(), 7);
     let why = rollups.query(many).unwrap_err();
     assert_eq!((why.kind, why.to_string().contains("more than 6 rows")), (Kind::Invalid, true));
-    assert_eq!(rollups.query(Query::of(Uuid::nil(), Aggregation::Delta)).unwrap_err().kind, Kind::Invalid);
+    assert_eq!(rollups.query(Query::of(Uuid::nil(), Aggregation::Delta(Default::default()))).unwrap_err().kind, Kind::Invalid);
     // Another aggregation than the cells have: nothing was counted for it.
     assert!(rollups.query(Query { aggregation: Some(Aggregation::Max), ..sum }).unwrap().is_empty());
 }

@@ -12,8 +12,9 @@ use parquet::schema::types::Type;
 
 use flowmeter_core::event::quote_into;
 
-use super::kind::Kind;
+use super::kind::kind_of;
 use super::leaf::Leaf;
+use crate::file::typed::{Kind, key};
 
 /// A field with the place of its leaves.
 pub(super) struct Field {
@@ -92,7 +93,7 @@ impl<'h> Builder<'h> {
         let first = self.leaves.len();
         if field.is_primitive() {
             let duration = self.durations.get(self.leaves.len()).copied().flatten();
-            let kind = match (Kind::of(field)?, duration) {
+            let kind = match (kind_of(field)?, duration) {
                 (Kind::Signed, Some(per_second)) => Kind::Duration { per_second },
                 (kind, _) => kind,
             };
@@ -172,14 +173,6 @@ fn is_element(list: &Type, items: &Type) -> bool {
         || repetition(&items.get_fields()[0]) == Repetition::REPEATED
         || items.name() == "array"
         || items.name() == format!("{}_tuple", list.name())
-}
-
-/// A member's name as JSON, with the colon behind it.
-pub(super) fn key(name: &str) -> Vec<u8> {
-    let mut key = Vec::new();
-    quote_into(name.as_bytes(), &mut key);
-    key.push(b':');
-    key
 }
 
 impl Field {

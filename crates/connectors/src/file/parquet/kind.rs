@@ -1,74 +1,19 @@
-//! What the values of a Parquet column are, by its physical type and its annotation.
+//! The kind of a Parquet column's values, by its physical type and its annotation.
 
 use parquet::basic::{ConvertedType, LogicalType, TimeUnit, Type as Physical};
 use parquet::schema::types::Type;
 
-/// How the values of a column read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
-    Flag,
-    /// Integers; unsigned ones are stored as signed ones of the same bits.
-    Signed,
-    Unsigned,
-    Float,
-    /// A float of 16 bits.
-    Half,
-    /// An integer divided by ten to the power of the scale.
-    Decimal {
-        scale: i32,
-    },
-    Text,
-    /// Bytes that are no text: hexadecimal digits.
-    Bytes,
-    Uuid,
-    /// Days since 1970.
-    Date,
-    /// Units since midnight.
-    Clock {
-        per_second: i64,
-    },
-    /// Units since 1970: an instant, or the reading of a clock in a zone that nobody wrote down.
-    Instant {
-        per_second: i64,
-        has_zone: bool,
-    },
-    /// A length of time in units; only Arrow knows of these.
-    Duration {
-        per_second: i64,
-    },
-    /// Nothing but nulls.
-    Null,
-}
+use crate::file::typed::Kind;
 
-impl Kind {
-    /// Returns the kind of a column's values.
-    ///
-    /// # Errors
-    /// It has no JSON form: its type, for a message.
-    pub(super) fn of(column: &Type) -> Result<Kind, String> {
-        let info = column.get_basic_info();
-        match info.logical_type_ref() {
-            Some(logical) => of_logical(column, logical),
-            None => of_converted(column, info.converted_type()),
-        }
-    }
-
-    /// Returns how a message names the type.
-    pub(super) fn describe(self) -> &'static str {
-        match self {
-            Kind::Flag => "Boolean",
-            Kind::Signed | Kind::Unsigned => "Integer",
-            Kind::Float | Kind::Half => "Float",
-            Kind::Decimal { .. } => "Decimal",
-            Kind::Text => "Text",
-            Kind::Bytes => "Bytes",
-            Kind::Uuid => "UUID",
-            Kind::Date => "Date",
-            Kind::Clock { .. } => "Time of day",
-            Kind::Instant { .. } => "Timestamp",
-            Kind::Duration { .. } => "Duration",
-            Kind::Null => "Null",
-        }
+/// Returns the kind of a column's values.
+///
+/// # Errors
+/// It has no JSON form: its type, for a message.
+pub(super) fn kind_of(column: &Type) -> Result<Kind, String> {
+    let info = column.get_basic_info();
+    match info.logical_type_ref() {
+        Some(logical) => of_logical(column, logical),
+        None => of_converted(column, info.converted_type()),
     }
 }
 

@@ -1,16 +1,11 @@
-//! A column of a Parquet file: its values, some rows at a time, and their JSON.
-//!
-//! Integers and decimals keep every digit. A float is the shortest text that reads back as the
-//! same float of its own width. Instants are RFC 3339 in UTC, whatever zone the file names; times
-//! without a zone have no offset. Durations are seconds.
+//! A column of a Parquet file: its values, some rows at a time.
 
-use flowmeter_core::event::quote_into;
 use parquet::column::reader::{ColumnReader, ColumnReaderImpl};
 use parquet::data_type::{ByteArray, DataType, FixedLenByteArray, Int96};
 use parquet::errors::ParquetError;
 
-use super::kind::Kind;
-use super::text;
+use crate::file::typed::Kind;
+use crate::file::typed::value::{bytes, float, integer, stamp};
 
 /// A column being read.
 pub(super) struct Leaf {
@@ -123,33 +118,6 @@ impl Values {
     }
 }
 
-fn integer(value: i128, kind: Kind, out: &mut Vec<u8>) {
-    // Only 64-bit integers count units of time, so nothing is cut here.
-    let whole = value as i64;
-    match kind {
-        Kind::Decimal { scale } => text::scaled(&value.to_string(), scale, out),
-        Kind::Date => quoted(out, |out| text::date(whole, out)),
-        Kind::Clock { per_second } => {
-            let (seconds, nanos) = text::split(whole, per_second);
-            quoted(out, |out| text::clock(seconds, nanos, out));
-        }
-        Kind::Instant { per_second, has_zone } => stamp(whole, per_second, has_zone, out),
-        Kind::Duration { per_second } => text::scaled(&value.to_string(), per_second.ilog10() as i32, out),
-        Kind::Null => out.extend_from_slice(b"null"),
-        Kind::Flag | Kind::Signed | Kind::Unsigned | Kind::Float | Kind::Half | Kind::Text | Kind::Bytes | Kind::Uuid => {
-            text::put(out, format_args!("{value}"));
-        }
-    }
-}
-
-/// A count of units since 1970. A zone only says how to show it; the count is of UTC.
-fn stamp(count: i64, per_second: i64, has_zone: bool, out: &mut Vec<u8>) {
-    quoted(out, |out| {
-        text::date_time(count, per_second, out);
-        out.extend_from_slice(if has_zone { b"Z" } else { b"" });
-    });
-}
-
 /// The nanoseconds of a day and the number of the day, counted from 4713 BC.
 fn nanos(value: Int96) -> i64 {
     const DAY_OF_1970: i64 = 2_440_588;
@@ -157,29 +125,4 @@ fn nanos(value: Int96) -> i64 {
     let [low, high, day] = *value.data() else { return 0 };
     let of_day = i64::from(high) << 32 | i64::from(low);
     (i64::from(day) - DAY_OF_1970).saturating_mul(NANOS_PER_DAY).saturating_add(of_day)
-}
-
-/// A float; NaN and infinities are text, which no value is read from.
-fn float<F: std::fmt::Debug + Into<f64> + Copy>(value: F, out: &mut Vec<u8>) {
-    match value.into().is_finite() {
-        true => text::put(out, format_args!("{value:?}")),
-        false => text::put(out, format_args!("\"{value:?}\"")),
-    }
-}
-
-fn bytes(value: &[u8], kind: Kind, out: &mut Vec<u8>) {
-    match (kind, value) {
-        (Kind::Text, _) => quote_into(value, out),
-        (Kind::Decimal { scale }, _) => text::scaled(&text::big_integer(value), scale, out),
-        (Kind::Uuid, _) => quoted(out, |out| text::uuid(value, out)),
-        (Kind::Half, [low, high]) => float(text::half(u16::from_le_bytes([*low, *high])), out),
-        (Kind::Null, _) => out.extend_from_slice(b"null"),
-        _ => quoted(out, |out| text::hex(value, out)),
-    }
-}
-
-fn quoted(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
-    out.push(b'"');
-    write(out);
-    out.push(b'"');
 }

@@ -67,11 +67,25 @@ fn flaw(batch: &Batch, event: usize, needs: Needs) -> Option<String> {
         return Some("`specversion` is to be \"1.0\"".to_owned());
     }
     let required = if needs == Needs::Subject { &REQUIRED[..] } else { &REQUIRED[..ALWAYS] };
-    required.iter().find_map(|(slot, name)| {
+    let attribute = required.iter().find_map(|(slot, name)| {
         let leaf = batch.leaf(event, *slot);
         let is_text = matches!(leaf.kind, Kind::Text | Kind::EscapedText) && !leaf.bytes.is_empty();
         (!is_text).then(|| format!("`{name}` is to be text that is not empty"))
-    })
+    });
+    if needs == Needs::Subject { attribute.or_else(|| opaque(batch, event)) } else { attribute }
+}
+
+/// Why the data of an event is none that OpenMeter takes: it is to be a JSON object, and to be
+/// declared as JSON if it is declared.
+fn opaque(batch: &Batch, event: usize) -> Option<String> {
+    let declared = batch.leaf(event, DATACONTENTTYPE).as_text();
+    let declared = declared.map(|text| String::from_utf8_lossy(&text).into_owned());
+    if let Some(declared) = declared.filter(|declared| !super::is_json(declared)) {
+        return Some(format!("`datacontenttype` is `{declared}`; send application/json with a JSON object in `data`"));
+    }
+    let data = batch.leaf(event, DATA);
+    let is_object = data.kind == Kind::Json && data.bytes.first() == Some(&b'{');
+    (!data.is_absent() && !is_object).then(|| "`data` is to be a JSON object".to_owned())
 }
 
 /// The event with its Base64 data as JSON `data`; `None` if the data is opaque.

@@ -59,6 +59,7 @@ fn read(table: Table, value: &[u8]) -> Result<(), String> {
         Table::Notices => json::<Notice>(value).map(drop),
         Table::Channels => json::<ChannelState>(value).map(drop),
         Table::TestData => json::<TestData>(value).map(drop),
+        Table::Subjects => openmeter::read_kept_subject(value),
     }
 }
 

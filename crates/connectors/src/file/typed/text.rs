@@ -1,4 +1,4 @@
-//! Text of the Parquet types that JSON has no form for: dates, times, decimals.
+//! Text of the types that JSON has no form for: dates, times, decimals.
 //!
 //! Everything is computed on whole numbers; no value passes through a float.
 
@@ -7,7 +7,7 @@ use std::io::Write;
 const SECONDS_PER_DAY: i64 = 86_400;
 
 /// Appends `YYYY-MM-DD` for days since 1970-01-01. A year beyond four digits gets a sign.
-pub(super) fn date(days: i64, out: &mut Vec<u8>) {
+pub(in crate::file) fn date(days: i64, out: &mut Vec<u8>) {
     // From the 1st of March of the year 0, where leap days are at the end of a year.
     let days = days + 719_468;
     let era = days.div_euclid(146_097);
@@ -25,7 +25,7 @@ pub(super) fn date(days: i64, out: &mut Vec<u8>) {
 }
 
 /// Appends `HH:MM:SS` and a fraction of three, six or nine digits if there is one.
-pub(super) fn clock(seconds: i64, nanos: u32, out: &mut Vec<u8>) {
+pub(in crate::file) fn clock(seconds: i64, nanos: u32, out: &mut Vec<u8>) {
     let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
     put(out, format_args!("{hour:02}:{minute:02}:{second:02}"));
     match nanos {
@@ -37,7 +37,7 @@ pub(super) fn clock(seconds: i64, nanos: u32, out: &mut Vec<u8>) {
 }
 
 /// Appends `YYYY-MM-DDTHH:MM:SS` and a fraction, for a count of units since the epoch.
-pub(super) fn date_time(count: i64, units_per_second: i64, out: &mut Vec<u8>) {
+pub(in crate::file) fn date_time(count: i64, units_per_second: i64, out: &mut Vec<u8>) {
     let (seconds, nanos) = split(count, units_per_second);
     date(seconds.div_euclid(SECONDS_PER_DAY), out);
     out.push(b'T');
@@ -45,13 +45,13 @@ pub(super) fn date_time(count: i64, units_per_second: i64, out: &mut Vec<u8>) {
 }
 
 /// A count of units as whole seconds, rounded down, and the nanoseconds above them.
-pub(super) fn split(count: i64, units_per_second: i64) -> (i64, u32) {
+pub(in crate::file) fn split(count: i64, units_per_second: i64) -> (i64, u32) {
     let below = count.rem_euclid(units_per_second);
     (count.div_euclid(units_per_second), (below * (1_000_000_000 / units_per_second)) as u32)
 }
 
 /// Appends an integer (as its decimal text) divided by ten to the power of `scale`.
-pub(super) fn scaled(unscaled: &str, scale: i32, out: &mut Vec<u8>) {
+pub(in crate::file) fn scaled(unscaled: &str, scale: i32, out: &mut Vec<u8>) {
     let (sign, digits) = match unscaled.strip_prefix('-') {
         Some(digits) => ("-", digits),
         None => ("", unscaled),
@@ -72,7 +72,7 @@ pub(super) fn scaled(unscaled: &str, scale: i32, out: &mut Vec<u8>) {
 }
 
 /// Returns the decimal text of a signed integer of any length, the highest byte first.
-pub(super) fn big_integer(bytes: &[u8]) -> String {
+pub(in crate::file) fn big_integer(bytes: &[u8]) -> String {
     const DIGITS: u64 = 1_000_000_000;
     let is_negative = bytes.first().is_some_and(|byte| byte >> 7 == 1);
     let mut magnitude: Vec<u8> = bytes.to_vec();
@@ -101,7 +101,7 @@ pub(super) fn big_integer(bytes: &[u8]) -> String {
 }
 
 /// Returns a float of 16 bits as one of 32, which holds every one of them.
-pub(super) fn half(bits: u16) -> f32 {
+pub(in crate::file) fn half(bits: u16) -> f32 {
     let sign = u32::from(bits >> 15) << 31;
     let (exponent, fraction) = (u32::from(bits >> 10 & 0x1f), u32::from(bits & 0x3ff));
     let magnitude = match exponent {
@@ -114,12 +114,12 @@ pub(super) fn half(bits: u16) -> f32 {
 }
 
 /// Appends bytes as lower-case hexadecimal digits.
-pub(super) fn hex(bytes: &[u8], out: &mut Vec<u8>) {
+pub(in crate::file) fn hex(bytes: &[u8], out: &mut Vec<u8>) {
     bytes.iter().for_each(|byte| put(out, format_args!("{byte:02x}")));
 }
 
 /// Appends 16 bytes as a UUID.
-pub(super) fn uuid(bytes: &[u8], out: &mut Vec<u8>) {
+pub(in crate::file) fn uuid(bytes: &[u8], out: &mut Vec<u8>) {
     match uuid::Uuid::from_slice(bytes) {
         Ok(id) => put(out, format_args!("{id}")),
         Err(_) => hex(bytes, out),
@@ -127,7 +127,7 @@ pub(super) fn uuid(bytes: &[u8], out: &mut Vec<u8>) {
 }
 
 /// Appends formatted text.
-pub(super) fn put(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
+pub(in crate::file) fn put(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
     // A vector takes everything.
     let _ = out.write_fmt(text);
 }

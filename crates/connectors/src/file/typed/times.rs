@@ -10,15 +10,18 @@ use flowmeter_core::plan::{Plan, TimeField};
 use flowmeter_core::time::{Clue, TimeFormat};
 use flowmeter_engine::{Error, Kind as ErrorKind};
 
-use super::field::Field;
-use super::kind::Kind;
-use super::leaf::Leaf;
+use super::Kind;
 
 /// Checks every column that the pipeline reads a time from.
 ///
 /// # Errors
 /// No value of a column's type could be read: which column, and what to write instead.
-pub(super) fn check(file: &str, fields: &[Field], leaves: &[Leaf], plan: &Plan, source: usize) -> Result<(), Error> {
+pub(in crate::file) fn check(
+    file: &str,
+    column: &dyn Fn(&Path) -> Option<Kind>,
+    plan: &Plan,
+    source: usize,
+) -> Result<(), Error> {
     let stamped = plan.sources[source].time.as_ref();
     let asked = stamped.map(|(field, _)| field).into_iter().chain(times_of_operators(plan));
     for (slot, format) in asked.flat_map(|field| field.slots.iter().map(|slot| (*slot, &field.format))) {
@@ -28,7 +31,7 @@ pub(super) fn check(file: &str, fields: &[Field], leaves: &[Leaf], plan: &Plan, 
             continue;
         }
         let path = &plan.paths[usize::from(slot)];
-        let Some(column) = column(fields, leaves, path) else { continue };
+        let Some(column) = column(path) else { continue };
         let Some((samples, clue)) = samples(column) else { continue };
         if !samples.iter().any(|sample| format.parse(sample.as_bytes(), clue).is_some()) {
             let message = format!("{file}: the time `{path}` is a column of {}", advice(column, path, format));
@@ -57,12 +60,6 @@ fn is_changed(plan: &Plan, slot: u16) -> bool {
     })
 }
 
-/// Returns the kind of the column a path leads to.
-fn column(fields: &[Field], leaves: &[Leaf], path: &Path) -> Option<Kind> {
-    let (first, rest) = path.names().split_first()?;
-    fields.iter().find(|field| *field.name == **first)?.at(rest)?.kind(leaves)
-}
-
 /// Returns example values of a kind; `None` if it holds any text.
 fn samples(column: Kind) -> Option<(&'static [&'static str], Clue)> {
     Some(match column {
@@ -71,7 +68,9 @@ fn samples(column: Kind) -> Option<(&'static [&'static str], Clue)> {
         Kind::Date => (&["2020-02-29"], Clue::Text),
         Kind::Clock { .. } => (&["01:02:03", "01:02:03.004"], Clue::Text),
         Kind::Flag => (&["true"], Clue::Text),
-        Kind::Signed | Kind::Unsigned | Kind::Float | Kind::Half | Kind::Decimal { .. } => (&["1"], Clue::Number),
+        Kind::Signed | Kind::Unsigned | Kind::Float | Kind::Half | Kind::Decimal { .. } => {
+            (&["1", "1700000000000"], Clue::Number)
+        }
         Kind::Text | Kind::Bytes | Kind::Uuid | Kind::Duration { .. } | Kind::Null => return None,
     })
 }

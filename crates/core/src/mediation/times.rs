@@ -1,0 +1,191 @@
+//! The time of an event: where it is declared, what it is, and what is wrong with it.
+//!
+//! A declared time that is missing or unreadable parks its event: nothing is counted in another
+//! period because a field was not there. Only where nothing is declared and the event brings no
+//! time is the time of receipt taken, and those events are counted.
+
+use crate::event::{Batch, Kind, Leaf, Slot};
+use crate::plan::{Plan, TimeField};
+use crate::time::{Clue, TimeFormat, Timestamp};
+use crate::verdict::Reason;
+
+/// Bytes of a time that is joined of several fields.
+const JOINED_MAX: usize = 128;
+
+/// Why an event has no time.
+pub(super) type Flaw = (Reason, String);
+
+/// The time of an event, or `None` for that of its receipt.
+#[inline]
+pub(super) fn read(
+    plan: &Plan,
+    batch: &Batch,
+    times: &mut [(Slot, Timestamp)],
+    row: usize,
+    field: &TimeField,
+) -> Result<Option<Timestamp>, Flaw> {
+    if field.join.is_some() {
+        return joined(plan, batch, row, field);
+    }
+    for &place in &field.slots {
+        let leaf = batch.leaf(row, place);
+        let parsed = match leaf.kind {
+            // A time that the source declares is not looked for elsewhere.
+            Kind::Missing | Kind::Null if is_stamped(plan, batch, place) => break,
+            Kind::Missing | Kind::Null => continue,
+            Kind::Text if leaf.bytes.is_empty() => continue,
+            Kind::Text => match &field.format {
+                TimeFormat::Default => rfc3339(batch.slot(row, place), leaf.bytes, times.get_mut(row)),
+                format => format.parse(leaf.bytes, Clue::Text),
+            },
+            Kind::Number => field.format.parse(leaf.bytes, Clue::Number),
+            _ => None,
+        };
+        return match parsed {
+            Some(at) => Ok(Some(at)),
+            None => Err(unreadable(plan, batch, place, leaf, field)),
+        };
+    }
+    absent(plan, batch, row, field)
+}
+
+/// Whether the source of a batch declares the time that a slot holds.
+fn is_stamped(plan: &Plan, batch: &Batch, place: u16) -> bool {
+    let source = plan.sources.get(batch.block.origin.source);
+    source.and_then(|source| source.time.as_ref()).is_some_and(|(_, to)| *to == place)
+}
+
+/// Deduplication and metering ask for the same time: it is read once. A slot says where
+/// a text is, and no text ever changes in its place.
+#[inline]
+fn rfc3339(slot: Slot, text: &[u8], known: Option<&mut (Slot, Timestamp)>) -> Option<Timestamp> {
+    match known {
+        Some(known) if known.0 == slot => Some(known.1),
+        Some(known) => {
+            let at = Timestamp::parse_rfc3339(text)?;
+            *known = (slot, at);
+            Some(at)
+        }
+        None => Timestamp::parse_rfc3339(text),
+    }
+}
+
+/// A time of which each part is a field.
+fn joined(plan: &Plan, batch: &Batch, row: usize, field: &TimeField) -> Result<Option<Timestamp>, Flaw> {
+    let between = field.join.as_deref().unwrap_or_default().as_bytes();
+    let mut text = [0u8; JOINED_MAX];
+    let mut length = 0;
+    for (i, &place) in field.slots.iter().enumerate() {
+        let leaf = batch.leaf(row, place);
+        let Some(part) = leaf.as_text().filter(|part| !part.is_empty()) else {
+            return absent(plan, batch, row, field);
+        };
+        for bytes in [if i == 0 { &[][..] } else { between }, &part] {
+            let Some(room) = text.get_mut(length..length + bytes.len()) else {
+                return Err(unreadable(plan, batch, place, leaf, field));
+            };
+            room.copy_from_slice(bytes);
+            length += bytes.len();
+        }
+    }
+    let text = &text[..length];
+    match field.format.parse(text, Clue::Text) {
+        Some(at) => Ok(Some(at)),
+        None => {
+            let text = String::from_utf8_lossy(text);
+            Err((Reason::BadTime, format!("{} is \"{text}\"; expected {}", names(plan, field), field.format.expected())))
+        }
+    }
+}
+
+/// An event without the fields of its time.
+#[cold]
+fn absent(plan: &Plan, batch: &Batch, row: usize, field: &TimeField) -> Result<Option<Timestamp>, Flaw> {
+    // The source declares what becomes `time`.
+    let source = plan.sources.get(batch.block.origin.source).and_then(|source| source.time.as_ref());
+    let declared = source.filter(|(_, to)| field.slots.contains(to)).map(|(declared, _)| declared);
+    let declared = declared.or(field.declared.then_some(field));
+    let is_there = |slot: &u16| batch.leaf(row, *slot).kind != Kind::Missing;
+    match declared {
+        Some(declared) if declared.missing_received => Ok(None),
+        Some(declared) => Err((Reason::NoTime, format!("{} is missing, null or empty", names(plan, declared)))),
+        None if field.slots.iter().any(is_there) => Err((Reason::NoTime, format!("{} is null or empty", names(plan, field)))),
+        None => Ok(None),
+    }
+}
+
+/// What is wrong with a time: where it is, what it is, what it should be.
+#[cold]
+fn unreadable(plan: &Plan, batch: &Batch, place: u16, leaf: Leaf<'_>, field: &TimeField) -> Flaw {
+    let source = plan.sources.get(batch.block.origin.source).and_then(|source| source.time.as_ref());
+    // A time that the source could not read was left as JSON.
+    let stamped = source.filter(|(_, to)| *to == place && leaf.kind == Kind::Json).map(|(declared, _)| declared);
+    let (name, field) = match stamped {
+        Some(declared) => (names(plan, declared), declared),
+        None => (format!("`{}`", plan.paths[usize::from(place)]), field),
+    };
+    let text = leaf.as_text().unwrap_or(leaf.bytes.into());
+    let is_number = leaf.kind == Kind::Number || (leaf.kind == Kind::Json && !leaf.bytes.starts_with(b"\""));
+    let clue = if is_number { Clue::Number } else { Clue::Text };
+    let advice = field.format.advice(text.trim_ascii(), clue).map_or(String::new(), |advice| format!("; {advice}"));
+    let mut shown = Vec::new();
+    leaf.write_json(&mut shown);
+    shown.truncate(100);
+    let (shown, expected) = (String::from_utf8_lossy(&shown), field.format.expected());
+    (Reason::BadTime, format!("{name} is {shown}; expected {expected}{advice}"))
+}
+
+/// The names of a time's fields.
+fn names(plan: &Plan, field: &TimeField) -> String {
+    let name = |slot: &u16| format!("`{}`", plan.paths[usize::from(*slot)]);
+    let between = if field.join.is_some() { " and " } else { " or " };
+    field.slots.iter().map(name).collect::<Vec<_>>().join(between)
+}
+
+/// What a source makes of the fields of its declared time: the instant, or a JSON text that no
+/// operator takes for a time.
+pub(super) enum Stamp {
+    /// The instant.
+    At(Timestamp),
+    /// The event does not have it.
+    Absent,
+    /// It does not read: its JSON.
+    Unreadable(Vec<u8>),
+}
+
+/// Reads the declared time of a source.
+pub(super) fn stamp(batch: &Batch, row: usize, field: &TimeField) -> Stamp {
+    if let Some(between) = &field.join {
+        let parts: Option<Vec<_>> =
+            field.slots.iter().map(|slot| batch.leaf(row, *slot).as_text().filter(|part| !part.is_empty())).collect();
+        let Some(parts) = parts else { return Stamp::Absent };
+        let text = parts.join(between.as_bytes());
+        return match field.format.parse(&text, Clue::Text) {
+            Some(at) => Stamp::At(at),
+            None => Stamp::Unreadable(quoted(&text)),
+        };
+    }
+    let Some(&from) = field.slots.first() else { return Stamp::Absent };
+    let leaf = batch.leaf(row, from);
+    let clue = if leaf.kind == Kind::Number { Clue::Number } else { Clue::Text };
+    let text = match leaf.kind {
+        Kind::Missing | Kind::Null => return Stamp::Absent,
+        Kind::Text if leaf.bytes.is_empty() => return Stamp::Absent,
+        Kind::EscapedText => leaf.as_text().unwrap_or_default(),
+        _ => leaf.bytes.into(),
+    };
+    match field.format.parse(&text, clue) {
+        Some(at) => Stamp::At(at),
+        None => {
+            let mut json = Vec::new();
+            leaf.write_json(&mut json);
+            Stamp::Unreadable(json)
+        }
+    }
+}
+
+fn quoted(text: &[u8]) -> Vec<u8> {
+    let mut json = Vec::new();
+    crate::event::quote_into(text, &mut json);
+    json
+}

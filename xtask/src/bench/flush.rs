@@ -99,7 +99,7 @@ fn one(root: &Path, target: &str, meters: u64, idle: bool) -> anyhow::Result<()>
             if idle {
                 format!("bare COPY of the same rows {alone}")
             } else {
-                // Its own processes share the machine with what comes in, whoever copies.
+                // Its own processes share the machine with the events, with either way of copying.
                 let again = Load { first: few.first + 2 * calm, ..few };
                 let (bare, beside) = std::thread::scope(|scope| -> anyhow::Result<(Duration, f64)> {
                     let loading = scope.spawn(|| load(root, &server, &again));

@@ -98,7 +98,7 @@ impl Case {
     }
 }
 
-/// What the load generator sends.
+/// The requests of the load generator.
 #[derive(Clone, Copy)]
 pub(super) struct Load {
     pub(super) events: u64,
@@ -159,7 +159,7 @@ impl Server {
         let mut line = String::new();
         lines.read_line(&mut line)?;
         let address = line.split("http://").nth(1).and_then(|rest| rest.split(',').next()).context("no address")?.to_owned();
-        // Whoever does not read is not written to for long.
+        // A process that nobody reads from stops writing soon.
         std::thread::spawn(move || std::io::copy(&mut lines, &mut std::io::sink()));
         Ok(Server { child, address })
     }

@@ -44,7 +44,7 @@ pub(crate) fn notifications(root: &Path, rest: &[&str]) -> anyhow::Result<()> {
     // Evenly over the time the events should take.
     let each = sessions.div_ceil(ROUNDS);
     let between = first.div_f64(each as f64);
-    println!("| round | without, events/s | with sessions, events/s | of without | told after s |");
+    println!("| round | without, events/s | with sessions, events/s | of without | sent after s |");
     println!("| --- | ---: | ---: | ---: | ---: |");
     let per_second = |took: Duration| events as f64 / took.as_secs_f64();
     let (mut quiet, mut beside) = (Duration::ZERO, Duration::ZERO);
@@ -65,7 +65,7 @@ pub(crate) fn notifications(root: &Path, rest: &[&str]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A server at work, and who is told of its sessions.
+/// A running server, and the receivers of its notifications.
 struct Stage<'r> {
     root: &'r Path,
     server: Server,
@@ -98,7 +98,7 @@ impl<'r> Stage<'r> {
         Ok(Duration::from_secs_f64(self.events as f64 / rate(&report)))
     }
 
-    /// As many while sessions run. Tells when the last notification of them was accepted, too.
+    /// As many while sessions run. Also returns when the last of their notifications was accepted.
     fn busy(&mut self, sessions: u64, between: Duration) -> anyhow::Result<(Duration, Duration)> {
         let part = Load { events: self.events, first: self.sent, batch: BATCH, users: 10_000, late_percent: 0 };
         std::thread::sleep(REST);
@@ -144,7 +144,7 @@ fn notify(root: &Path, server: &Server, address: SocketAddr) -> anyhow::Result<(
     Ok(())
 }
 
-/// The first example, read once by each session; nobody wants its records.
+/// The first example, read once by each session; its records go nowhere.
 fn batch_pipeline(root: &Path, server: &Server) -> anyhow::Result<()> {
     let document = std::fs::read_to_string(root.join("examples/llm-usage.yaml"))?;
     let events = root.join("examples/llm-usage.ndjson");
@@ -164,12 +164,12 @@ impl Receiver {
         let receiver = Receiver { address: listener.local_addr()?, count: Arc::default() };
         let count = Arc::clone(&receiver.count);
         std::thread::spawn(move || {
-            // It stands for another machine: what it takes here is not Flowmeter's.
+            // It represents another machine: what it takes here is not Flowmeter's.
             #[cfg(target_os = "linux")]
             let _may_not = rustix::process::setpriority_process(None, 19);
             for stream in listener.incoming().flatten() {
                 let count = Arc::clone(&count);
-                // A connection that ends badly is made anew by whoever sends.
+                // The sender opens a broken connection again.
                 std::thread::spawn(move || drop(serve(&stream, &count)));
             }
         });

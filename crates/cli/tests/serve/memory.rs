@@ -48,9 +48,9 @@ fn meters_keep_to_their_memory_and_nothing_is_lost() {
     let bytes = eventually("everything is counted", counted);
     assert!((14 << 20..=17 << 20).contains(&bytes), "{bytes}");
     assert_eq!(server.get("/api/v1/meters?userId=user-7")["items"].as_array().unwrap().len(), 1);
-    assert_eq!(send(&server, 0).status, 503, "a repetition is not told from what is new at the door");
+    assert_eq!(send(&server, 0).status, 503, "the door does not distinguish repeated events from new ones");
     server.stop();
-    // With more memory it goes on where it was.
+    // With more memory it continues where it was.
     let server = Server::start(folder.path(), &["--set", "memory.meters_bytes=64MiB"]);
     assert_eq!(server.get("/health/ready")["status"], "ready");
     assert_eq!(send(&server, taken).status, 204);

@@ -65,11 +65,11 @@ fn every_series_is_there_from_the_start() {
 }
 
 #[test]
-fn the_page_of_operations_names_every_metric_and_no_other() {
+fn the_page_of_metrics_names_every_metric_and_no_other() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start(folder.path(), &[]);
-    let page = std::fs::read_to_string(root().join("docs/operations.md")).unwrap();
-    let table = page.split("## Metrics").nth(1).unwrap().split("\n## ").next().unwrap();
+    let page = std::fs::read_to_string(root().join("docs/metrics.md")).unwrap();
+    let table = page.split("## All metrics").nth(1).unwrap().split("\n## ").next().unwrap();
     let rows = table.lines().filter(|line| line.starts_with("| `"));
     let named: BTreeSet<String> = rows.map(|row| row.split('`').nth(1).unwrap().to_owned()).collect();
     assert_eq!(named, families(&scrape(&server)));

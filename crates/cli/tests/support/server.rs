@@ -23,7 +23,7 @@ pub struct Server {
     key: Option<String>,
 }
 
-/// An answer, whole.
+/// A complete answer.
 #[derive(Debug)]
 pub struct Answer {
     pub status: u16,
@@ -49,7 +49,14 @@ impl Server {
         Server::spawn(data, command(data, more, environment))
     }
 
-    /// The same, in a process that may have only so many descriptors.
+    /// Starts `flowmeter serve` with these arguments, in a folder that relative paths refer to.
+    pub fn start_at(folder: &Path, arguments: &[&str]) -> Server {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_flowmeter"));
+        command.arg("serve").args(arguments).args(["--listen", "127.0.0.1:0"]).current_dir(folder);
+        Server::spawn(folder, command)
+    }
+
+    /// Starts a server whose process may open a limited number of descriptors.
     pub fn start_with_descriptors(data: &Path, more: &[&str], descriptors: u64) -> Server {
         let serve = command(data, more, &[]);
         let mut limited = Command::new("sh");
@@ -111,7 +118,7 @@ impl Server {
         assert!(Command::new("kill").args(["-TERM", &self.pid().to_string()]).status().unwrap().success());
     }
 
-    /// Ends it and tells how, and what it said on standard output.
+    /// Stops it and returns its exit status and its standard output.
     pub fn stop(self) -> (ExitStatus, String) {
         self.terminate();
         self.wait()

@@ -10,13 +10,13 @@ use serde_json::Value;
 /// A server that runs until the test is over.
 pub struct Server {
     child: Child,
-    /// What it says at its start must find a reader.
+    /// Its first output needs a reader.
     _said: BufReader<std::process::ChildStdout>,
     pub address: String,
     pub data: PathBuf,
 }
 
-/// What was answered.
+/// The body of an answer.
 #[derive(Debug)]
 pub struct Answer {
     pub status: u16,

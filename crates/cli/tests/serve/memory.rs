@@ -1,10 +1,10 @@
-//! The bound of the meters' memory.
+//! The bound for the memory of meters.
 
 use std::fmt::Write;
 
 use crate::support::server::{Server, eventually};
 
-/// A request with an event for each of so many new users.
+/// Returns a request with one event for each of a number of new users.
 fn users(first: u64, count: u64) -> String {
     (first..first + count).fold(String::new(), |mut lines, n| {
         writeln!(lines, r#"{{"specversion":"1.0","id":"{n}","source":"/s","type":"t","subject":"user-{n}"}}"#).unwrap();
@@ -37,7 +37,7 @@ fn meters_keep_to_their_memory_and_nothing_is_lost() {
     assert_eq!(condition["condition"], "meters_full");
     assert!(condition["since"].as_str().unwrap().ends_with('Z') && condition["detail"].is_string(), "{condition}");
     assert!(taken >= 20_000, "{taken} meters are less than 16 MiB");
-    // Everything that was answered is counted, and what is there can be asked.
+    // Everything acknowledged is counted, and queries work.
     let counted = || {
         let text = server.ask("GET", "/metrics").send().text();
         let line = text.lines().find(|line| line.starts_with("flowmeter_count_meter_bytes{")).unwrap().to_owned();

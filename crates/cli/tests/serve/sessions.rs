@@ -9,7 +9,7 @@ fn act(server: &Server, id: &str, what: &str) -> (u16, Value) {
     (answer.status, answer.json())
 }
 
-/// The statuses a session went through, as its events tell.
+/// Returns the statuses of a session, by its events.
 fn way(server: &Server, id: &str) -> Vec<String> {
     let events = items(&server.get(&format!("/api/v1/sessions/{id}/events")));
     let changes: Vec<&Value> = events.iter().filter(|event| event["eventType"] == "meter.session.status").collect();

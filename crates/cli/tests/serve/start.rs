@@ -1,4 +1,4 @@
-//! How the server starts, or says why it does not.
+//! Starts of the server, and refused starts.
 
 use serde_json::json;
 

@@ -1,7 +1,8 @@
 //! The project's own chores.
 //!
-//! `cargo xtask ci` formats, lints and tests; `tidy` checks what the compiler does not;
-//! `errors` writes the pages of `docs/errors/`; `bench batch` measures beside peers.
+//! `cargo xtask ci` formats, lints and tests; `tidy` checks what the compiler does not; `words`
+//! lists hard words; `errors` writes the pages of `docs/errors/`; `bench batch` measures beside
+//! peers.
 
 mod bench;
 mod ci;
@@ -52,7 +53,7 @@ fn cargo(root: &Path) -> Command {
     cargo
 }
 
-/// The folder of the workspace.
+/// Returns the folder of the workspace.
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).parent().map(PathBuf::from).unwrap_or_default()
 }

@@ -38,13 +38,20 @@ const WORDS: &[&[&str]] = &[
     &["lets", "go", "of"],
 ];
 
-/// The most a documentation comment of a single line may be short: it repeats the name.
+/// Documentation comments of one line with at most this many words repeat the name.
 const SHORT_DOC_WORDS: usize = 3;
 
 /// Area, words and sentences that are counted, documentation comments of three words or fewer.
-const BOUNDS: &[(&str, usize, usize)] = &[("crates/cli", 0, 0)];
+const BOUNDS: &[(&str, usize, usize)] = &[
+    ("crates/cli", 0, 16),
+    ("crates/connectors", 108, 22),
+    ("crates/core", 277, 216),
+    ("crates/engine", 59, 22),
+    ("crates/server", 565, 222),
+    ("crates/store", 32, 28),
+];
 
-/// Counts of one area.
+/// The counts of one area.
 #[derive(Default)]
 struct Counts {
     words: usize,
@@ -52,7 +59,7 @@ struct Counts {
     places: Vec<String>,
 }
 
-/// Places that a finding names.
+/// The maximum of places that a finding lists.
 const PLACES_MAX: usize = 12;
 
 /// Reports every area above its bound. `sources` are Rust files, with their path in the repository.
@@ -86,10 +93,15 @@ fn areas(root: &Path, sources: &[(String, String)]) -> anyhow::Result<BTreeMap<S
         counts.places.extend(code.short_docs.iter().map(|line| format!("{name}:{line}: short doc")));
         count_names(name, text, counts);
     }
-    for (name, text) in documents(root)? {
+    for (name, text) in documents(root)?.into_iter().filter(|(name, _)| !is_generated(name)) {
         count(&name, &prose::of_document(&text), areas.entry("docs".to_owned()).or_default());
     }
     Ok(areas)
+}
+
+/// Whether a page is written from the code of a crate, where its words are counted.
+fn is_generated(name: &str) -> bool {
+    matches!(name, "docs/http.md" | "docs/settings.md") || name.starts_with("docs/errors/")
 }
 
 fn judge(area: &str, counts: &Counts, findings: &mut Vec<String>) {

@@ -1,4 +1,4 @@
-//! Checkpoints with a right checksum and whatever content, and images in them, are read or told as damaged.
+//! Checkpoints with a right checksum and any content, and images in them, are read or reported as damaged.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

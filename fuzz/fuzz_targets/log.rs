@@ -1,4 +1,4 @@
-//! Segments of the log are read or told as damaged; what the log was opened with can be read.
+//! Segments of the log are read or reported as damaged; what the log was opened with can be read.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

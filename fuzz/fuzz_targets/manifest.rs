@@ -1,4 +1,4 @@
-//! Manifests of identities are read or told as damaged, and written as they were read.
+//! Manifests of identities are read or reported as damaged, and written as they were read.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

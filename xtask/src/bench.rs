@@ -1,4 +1,4 @@
-//! `cargo xtask bench batch`: the main job, here and in three peers, in one run; and
+//! `cargo xtask bench batch`: the main job with Flowmeter and three peers, in one run; and
 //! `cargo xtask bench ingest`: the server under load.
 
 mod data;
@@ -15,8 +15,8 @@ use std::process::Command;
 
 use anyhow::{Context, ensure};
 
-/// Makes the data if it is not there, builds the release binary, and lets
-/// `benches/batch.py` run and compare everybody.
+/// Makes the data if it does not exist, builds the release binary, and runs `benches/batch.py`,
+/// which compares all systems.
 pub(crate) fn batch(root: &Path, rest: &[&str]) -> anyhow::Result<()> {
     let option = |name: &str| rest.iter().position(|word| *word == name).and_then(|at| rest.get(at + 1)).copied();
     let events: u64 = option("--events").unwrap_or("10000000").parse().context("--events takes a number")?;
@@ -41,7 +41,7 @@ pub(crate) fn batch(root: &Path, rest: &[&str]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A Python with the peers, in an environment of the benchmark's own.
+/// Returns a Python with the peers, in an environment of the benchmark's own.
 fn python(root: &Path) -> anyhow::Result<std::path::PathBuf> {
     let environment = root.join("bench-data/python");
     let python = environment.join("bin/python");

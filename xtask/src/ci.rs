@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, ensure};
 
-/// Everything that must hold before a change lands; the tests' own summary comes last.
+/// Checks everything that must hold before a change lands; the tests' own summary comes last.
 pub(crate) fn ci(root: &Path) -> anyhow::Result<()> {
     let steps: [&[&str]; 3] = [
         &["fmt", "--all", "--check"],

@@ -1,16 +1,19 @@
 //! The project's own chores.
 //!
-//! `cargo xtask ci` formats, lints and tests; `tidy` checks what the compiler does not;
-//! `bench batch` measures beside peers.
+//! `cargo xtask ci` formats, lints and tests; `tidy` checks what the compiler does not; `words`
+//! lists hard words; `errors` writes the pages of `docs/errors/`; `bench batch` measures beside
+//! peers.
 
 mod bench;
 mod ci;
+mod errors;
 mod tidy;
+mod wrap;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
-const USAGE: &str = "cargo xtask ci | tidy | bench batch [--events N] [--only NAME,…] [--keep] | bench ingest [--scale S] [--only CASE] | bench flush [--meters N] [--only file|postgres] | bench notifications [--events N] [--sessions N]";
+const USAGE: &str = "cargo xtask ci | tidy | words [AREA] | errors | bench batch [--events N] [--only NAME,…] [--keep] | bench ingest [--scale S] [--only CASE] | bench flush [--meters N] [--only file|postgres] | bench notifications [--events N] [--sessions N]";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -18,6 +21,9 @@ fn main() -> ExitCode {
     let done = match words.as_slice() {
         ["ci"] => ci::ci(&root()),
         ["tidy"] => tidy::tidy(&root()),
+        ["words"] => tidy::words(&root(), None),
+        ["words", area] => tidy::words(&root(), Some(area)),
+        ["errors"] => errors::write(&root()),
         ["bench", "batch", rest @ ..] => bench::batch(&root(), rest),
         ["bench", "ingest", rest @ ..] => bench::ingest(&root(), rest),
         ["bench", "flush", rest @ ..] => bench::flush(&root(), rest),
@@ -33,8 +39,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// Cargo, as it is called by hand: what this program was told of itself is not handed on.
-/// Build scripts that look at it would make everything anew, and again when called by hand.
+/// Returns cargo as a user would call it, without the variables that cargo set for this program.
+/// Build scripts that read them would otherwise build everything again.
 fn cargo(root: &Path) -> Command {
     let mut cargo = Command::new("cargo");
     let own = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_CRATE_", "CARGO_BIN_", "CARGO_PRIMARY_"];
@@ -47,7 +53,7 @@ fn cargo(root: &Path) -> Command {
     cargo
 }
 
-/// The folder of the workspace.
+/// Returns the folder of the workspace.
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).parent().map(PathBuf::from).unwrap_or_default()
 }

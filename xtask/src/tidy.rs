@@ -1,12 +1,16 @@
 //! `cargo xtask tidy`: what the compiler does not check. Also a test.
 //!
 //! - paths and symbols in ARCHITECTURE.md exist;
-//! - every source file says what it holds (`//!`) and stays within 500 lines;
+//! - every source file begins with `//!` and has at most 500 lines;
 //! - the core has no floats, clocks or random sources;
-//! - nothing else has floats but for what is listed (`digits`);
-//! - no file speaks of a machine or a registry.
+//! - other crates have no floats except those listed in `digits`;
+//! - comments, messages and documents stay within the bounds of `language`;
+//! - the pages of `docs/errors/` are current, and links between documents lead somewhere;
+//! - no file has a path of a machine.
 
 mod digits;
+mod language;
+mod links;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,20 +19,34 @@ use anyhow::{Context, ensure};
 
 const LINES_MAX: usize = 500;
 
-/// Fails with every finding at once.
+/// Checks everything and fails with all findings at once.
 pub(crate) fn tidy(root: &Path) -> anyhow::Result<()> {
     let mut findings = Vec::new();
     architecture(root, &mut findings)?;
-    for file in sources(root)? {
-        let text = fs::read_to_string(&file).with_context(|| file.display().to_string())?;
-        let name = file.strip_prefix(root).unwrap_or(&file).display().to_string();
-        source(&name, &text, &mut findings);
-    }
+    let sources = sources(root)?;
+    sources.iter().for_each(|(name, text)| source(name, text, &mut findings));
+    language::check(root, &sources, &mut findings)?;
+    crate::errors::check(root, &mut findings)?;
+    links::check(root, &mut findings)?;
     ensure!(findings.is_empty(), "untidy:\n  {}", findings.join("\n  "));
     Ok(())
 }
 
-/// The first column of the table says what, the second names `file` and `symbol`.
+/// Prints the places that `language` counts in an area, or the counts of all areas.
+pub(crate) fn words(root: &Path, area: Option<&str>) -> anyhow::Result<()> {
+    language::print(root, &sources(root)?, area)
+}
+
+/// Returns path and text of every Rust file of the workspace.
+fn sources(root: &Path) -> anyhow::Result<Vec<(String, String)>> {
+    let read = |file: PathBuf| {
+        let text = fs::read_to_string(&file).with_context(|| file.display().to_string())?;
+        Ok((file.strip_prefix(root).unwrap_or(&file).display().to_string(), text))
+    };
+    source_files(root)?.into_iter().map(read).collect()
+}
+
+/// Checks the rows of ARCHITECTURE.md: the second column names a file, the third its symbols.
 fn architecture(root: &Path, findings: &mut Vec<String>) -> anyhow::Result<()> {
     let text = fs::read_to_string(root.join("ARCHITECTURE.md")).context("ARCHITECTURE.md")?;
     let rows = text.lines().filter(|line| line.starts_with("| ") && line.contains(".rs`"));
@@ -57,7 +75,7 @@ fn architecture(root: &Path, findings: &mut Vec<String>) -> anyhow::Result<()> {
 fn source(name: &str, text: &str, findings: &mut Vec<String>) {
     let is_test = name.contains("tests");
     if !text.starts_with("//!") {
-        findings.push(format!("{name}: does not begin with //! (what it holds, and why)"));
+        findings.push(format!("{name}: does not begin with //! (its content and reason)"));
     }
     let lines = text.lines().count();
     if lines > LINES_MAX && !is_test {
@@ -77,13 +95,13 @@ fn source(name: &str, text: &str, findings: &mut Vec<String>) {
             findings.push(format!("{name}:{}: {word} in the core", number + 1));
         }
         if name != "xtask/src/tidy.rs" && ["/work/", "/root/", "/home/"].iter().any(|path| line.contains(path)) {
-            findings.push(format!("{name}:{}: a path of somebody's machine", number + 1));
+            findings.push(format!("{name}:{}: a path of a machine", number + 1));
         }
     }
 }
 
-/// Every Rust file of the workspace.
-fn sources(root: &Path) -> anyhow::Result<Vec<PathBuf>> {
+/// Returns every Rust file of the workspace.
+fn source_files(root: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let mut folders = vec![root.join("crates"), root.join("xtask"), root.join("fuzz/fuzz_targets")];
     let mut files = Vec::new();
     while let Some(folder) = folders.pop() {

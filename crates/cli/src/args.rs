@@ -11,7 +11,7 @@ use crate::client::Server;
 #[derive(Debug, Parser)]
 #[command(name = "flowmeter", version, about, propagate_version = true)]
 #[command(
-    after_help = "Exit codes: 0 ok; 1 something was parked or warned of (with --strict), or a test failed; 2 wrong input; 3 failure.\n\nMessages go to standard error, results to standard output."
+    after_help = "Exit codes: 0 good; 1 an event was parked or there was a warning (with --strict), or a test failed; 2 wrong input; 3 failure.\n\nMessages go to standard error, results to standard output."
 )]
 pub(crate) struct Arguments {
     #[command(subcommand)]
@@ -20,11 +20,11 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Run one session over bounded input, here and now
+    /// Run one session over files and deliver the records
     Run(Run),
-    /// Try a pipeline: what each operator takes and gives, and the records it would flush
+    /// Try a pipeline: show what each operator takes and passes on, and the records it would flush
     Test(Test),
-    /// Validate pipelines and print what they mean, with every default written out
+    /// Check pipelines: print mistakes, or the pipelines with every default written out
     Check(Check),
     /// Print a pipeline for files, guessed from their first rows, to be corrected
     Infer {
@@ -32,20 +32,20 @@ pub(crate) enum Command {
         #[arg(required = true)]
         files: Vec<String>,
     },
-    /// Serve: take events over HTTP, durably, and run pipelines for as long as it lives
+    /// Run a server: take events over HTTP and run pipelines
     Serve(Serve),
     #[command(flatten)]
     Client(crate::client::Commands),
     /// Send load to a server and measure it
     #[command(subcommand)]
     Bench(Bench),
-    /// Explain a metered record (the events that made it) or an event (what became of it)
+    /// Explain a metered record (the events that made it) or an event (its verdict and its meters)
     Explain(Explain),
-    /// Count everything again and compare with what is stored
+    /// Count everything again and compare with the stored results
     Verify(Verify),
-    /// Copy everything a server keeps to a new folder
+    /// Copy all data of a server to a new folder
     Backup(Backup),
-    /// Make a data directory of a backup
+    /// Make a data directory from a backup
     Restore(Restore),
     /// Print metering periods, one JSON object a line
     Periods(Periods),
@@ -57,20 +57,24 @@ pub(crate) enum Command {
         shell: Shell,
     },
     /// Print the manual page (roff)
-    Man,
+    Man {
+        /// The command, such as `run` or `meters list` [default: the page of flowmeter itself]
+        command: Vec<String>,
+    },
 }
 
-/// Serve: take events over HTTP, durably, and run pipelines for as long as it lives.
+/// Run a server: take events over HTTP and run pipelines.
 ///
-/// Needs nothing but a folder. Every setting may stand in a file, in the environment
+/// Needs nothing but a folder. Every setting can be given in a file, in the environment
 /// (FLOWMETER_LOG_RETENTION for log.retention) or on the command line (--set); see
-/// docs/settings.md. SIGTERM lets those inside finish, writes everything and ends with 0.
+/// docs/settings.md. On SIGTERM the server finishes running requests, writes everything to disk and
+/// exits with 0.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  flowmeter serve\n  flowmeter serve --data /var/lib/flowmeter --pipeline llm-usage.yaml\n  flowmeter serve --config flowmeter.yaml --set checkpoint.interval=10s --print-config"
 )]
 pub(crate) struct Serve {
-    /// The folder of everything durable (setting `data`)
+    /// The data directory (setting `data`)
     #[arg(long, value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,
     /// Address and port (setting `listen`)
@@ -79,13 +83,13 @@ pub(crate) struct Serve {
     /// The settings file
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
-    /// A pipeline to run; made or changed if need be, and started
+    /// A pipeline to run; created or changed if necessary, and started
     #[arg(long, value_name = "FILE")]
     pub(crate) pipeline: Vec<PathBuf>,
-    /// Any setting
+    /// Any setting; may be repeated
     #[arg(long, value_name = "NAME=VALUE")]
     pub(crate) set: Vec<String>,
-    /// Print the effective settings and where each came from, and end
+    /// Print the effective settings with their origin, and exit
     #[arg(long)]
     pub(crate) print_config: bool,
 }
@@ -93,49 +97,49 @@ pub(crate) struct Serve {
 /// Send load to a server and measure it.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Bench {
-    /// Send events as fast as the server answers; prints the figures as JSON
+    /// Send events as fast as the server answers, and print the figures as JSON
     Ingest(BenchIngest),
 }
 
-/// Send events as fast as the server answers; prints the figures as JSON.
+/// Send events as fast as the server answers, and print the figures as JSON.
 #[derive(Debug, Args)]
 pub(crate) struct BenchIngest {
-    /// Where the server listens
+    /// The address of the server
     #[arg(long, default_value = "http://127.0.0.1:8888")]
     pub(crate) url: String,
-    /// An API key, where the server wants one
+    /// The API key, if the server requires one
     #[arg(long, env = "FLOWMETER_KEY", hide_env_values = true)]
     pub(crate) key: Option<String>,
-    /// Events in all
+    /// Number of events
     #[arg(long, default_value_t = 10_000_000)]
     pub(crate) events: u64,
-    /// The number of the first: ids go by it, so that a second run is no repetition
+    /// The number of the first event; ids depend on it, so that a second run sends new events
     #[arg(long, default_value_t = 0)]
     pub(crate) first: u64,
-    /// Events of a request
+    /// Events in a request
     #[arg(long, default_value_t = 500)]
     pub(crate) batch: u32,
-    /// Connections, each with one request under way
+    /// Connections, each with one running request
     #[arg(long, default_value_t = 64)]
     pub(crate) connections: u32,
     /// Threads that send
     #[arg(long, default_value_t = 1)]
     pub(crate) threads: usize,
-    /// Users
+    /// Number of users
     #[arg(long, default_value_t = 10_000)]
     pub(crate) users: u64,
-    /// Types of events, at most 10
+    /// Number of event types, at most 10
     #[arg(long, default_value_t = 5)]
     pub(crate) types: u64,
-    /// Events in a hundred that belong to a period forty days ago
+    /// Percentage of events for a period that ended forty days ago
     #[arg(long, default_value_t = 0)]
     pub(crate) late_percent: u64,
 }
 
-/// Run one session over bounded input, here and now.
+/// Run one session over files and deliver the records.
 ///
-/// Every event gets one verdict: counted, duplicate, filtered or parked. Nothing closes
-/// before the end of the input; then every period that ended by --as-of is flushed.
+/// Every event gets one verdict: counted, duplicate, filtered or parked. No period closes before
+/// the end of the input; then every period that ended by --as-of is flushed.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  flowmeter run examples/llm-usage.yaml\n  flowmeter run billing.yaml --input 'usage/*.ndjson.gz' --output july.ndjson --as-of 2023-08-01T00:00:00Z\n  flowmeter run billing.yaml --data meters --input usage/2023-07-31.ndjson\n  zcat log.gz | flowmeter run billing.yaml --input - --flush-open --output json"
@@ -148,12 +152,12 @@ pub(crate) struct Run {
     /// Flush periods that have not ended as well; their end stays as scheduled
     #[arg(long)]
     pub(crate) flush_open: bool,
-    /// A folder for meters and identities: the run goes on where the one before ended
-    /// [default: in memory, for this run alone]
+    /// A folder for meters and identities, from which the run continues [default: in memory, for
+    /// this run alone]
     #[arg(long, value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,
-    /// A file for the records instead of the pipeline's targets (`-`: standard output);
-    /// or `table` or `json`: the form of the summary
+    /// A file for the records instead of the pipeline's targets (`-`: standard output); or `table`
+    /// or `json`: the form of the summary
     #[arg(long, short, value_name = "FILE|table|json")]
     pub(crate) output: Vec<String>,
     /// Write every status change of the session to a file, one JSON object a line
@@ -172,28 +176,28 @@ pub(crate) struct Input {
     /// Files, glob patterns or `-` instead of the paths of the pipeline's first source
     #[arg(long, short, value_name = "FILE")]
     pub(crate) input: Vec<String>,
-    /// The engine's clock, RFC 3339 [default: now]
+    /// The clock of the run, RFC 3339 [default: now]
     #[arg(long, value_name = "TIME")]
     pub(crate) as_of: Option<String>,
-    /// Threads that work [default: one for each core]; no answer depends on it
+    /// Threads [default: one for each core]; results do not depend on it
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=512))]
     pub(crate) threads: Option<u16>,
-    /// Partitions of users [default: one for each thread]; no answer depends on it
+    /// Partitions of users [default: one for each thread]; results do not depend on it
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=512))]
     pub(crate) partitions: Option<u16>,
 }
 
-/// Try a pipeline on sample data. Nothing is pushed anywhere.
+/// Try a pipeline on sample data. Nothing is delivered.
 #[derive(Debug, Args)]
 pub(crate) struct Test {
     /// The pipeline document (YAML or JSON)
     pub(crate) pipeline: PathBuf,
     #[command(flatten)]
     pub(crate) input: Input,
-    /// Events of each operator to show
+    /// Events to show for each operator
     #[arg(long, default_value_t = 3, value_name = "N")]
     pub(crate) samples: usize,
-    /// The form of the report
+    /// Form of the report
     #[arg(long, short, default_value = "table", value_name = "table|json")]
     pub(crate) output: Form,
     /// Write every status change of the session to a file, one JSON object a line
@@ -206,10 +210,10 @@ pub(crate) struct Test {
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Form {
-    /// For people
+    /// A table for people
     #[default]
     Table,
-    /// For programs
+    /// JSON for programs
     Json,
 }
 
@@ -235,13 +239,13 @@ pub(crate) struct Periods {
     /// hourly, daily, weekly, monthly, quarterly, yearly, never, or the JSON of a reset schedule
     #[arg(long, value_name = "SCHEDULE")]
     pub(crate) schedule: String,
-    /// IANA name or offset
+    /// Time zone: an IANA name or an offset
     #[arg(long, default_value = "Etc/UTC", value_name = "ZONE")]
     pub(crate) timezone: String,
-    /// The period that holds this instant
+    /// Print the period that contains this instant
     #[arg(long, value_name = "TIME", conflicts_with_all = ["from", "to"])]
     pub(crate) at: Option<String>,
-    /// Periods from the one that holds this instant …
+    /// Print periods from the one that contains this instant …
     #[arg(long, value_name = "TIME", requires = "to")]
     pub(crate) from: Option<String>,
     /// … to the one that begins before this instant
@@ -249,13 +253,13 @@ pub(crate) struct Periods {
     pub(crate) to: Option<String>,
 }
 
-/// Explain a metered record or an event, as a server knows it.
+/// Explain a metered record or an event of a server.
 ///
-/// Of a record: the events that made it, and whether they add up to it again. Of an event:
-/// every step it took in each pipeline, ending in its verdict.
+/// For a record: the events that made it, and whether they add up to it again. For an event: every
+/// step in each pipeline, and its verdict.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Exit codes: 3 when a record does not add up again.\n\nExamples:\n  flowmeter explain 7d0c2f0e-60a1-5d0e-9a3f-1b1c0a1e2f3d\n  flowmeter explain call-4711 --url http://meter:8888 --output json"
+    after_help = "Exit codes: 3 if the events do not add up to the record.\n\nExamples:\n  flowmeter explain 7d0c2f0e-60a1-5d0e-9a3f-1b1c0a1e2f3d\n  flowmeter explain call-4711 --url http://meter:8888 --output json"
 )]
 pub(crate) struct Explain {
     /// The `recordId` of a record, or the id of an event
@@ -265,51 +269,51 @@ pub(crate) struct Explain {
     pub(crate) server: Server,
 }
 
-/// Count everything again and compare with what is stored.
+/// Count everything again and compare with the stored results.
 ///
-/// Reads every file whole and compares it with its checksums. Then counts the log again, and
-/// the event store where the log no longer reaches back, with an empty engine,
-/// and compares meters and records. Changes nothing. Stop the server first.
+/// Reads every file whole and compares it with its checksums. Then counts the log again with an
+/// empty engine (and the event store, if the log no longer has everything), and compares meters and
+/// records. Changes nothing. Stop the server first.
 #[derive(Debug, Args)]
-#[command(after_help = "Exit codes: 0 everything was read and is equal; 3 something is not, is damaged, or was not read.")]
+#[command(after_help = "Exit codes: 0 everything was read and is equal; 3 something differs, is damaged or was not read.")]
 pub(crate) struct Verify {
     /// The data directory
     #[arg(long, value_name = "DIR")]
     pub(crate) data: PathBuf,
-    /// Where the recount may write, removed afterwards [default: a new folder beside DIR]
+    /// A folder for temporary files, removed afterwards [default: a new folder beside DIR]
     #[arg(long, value_name = "DIR")]
     pub(crate) scratch: Option<PathBuf>,
-    /// Threads that work [default: one for each core]
+    /// Threads [default: one for each core]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=512))]
     pub(crate) threads: Option<u16>,
 }
 
-/// Copy everything a server keeps to a new folder.
+/// Copy all data of a server to a new folder.
 ///
-/// A server that runs is asked for it, with a key of an admin; the folder is then on its
-/// machine. With --data the folder of a server that does not run is copied.
+/// A running server makes the backup itself, in a folder on its machine; this needs a key with the
+/// scope admin. With --data, copies the folder of a server that is not running.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  flowmeter backup --data /var/lib/flowmeter --to /backup/monday\n  flowmeter backup --url https://meter:8888 --ca ca.pem --to /backup/monday"
 )]
 pub(crate) struct Backup {
-    /// The data directory of a server that does not run
+    /// The data directory of a server that is not running
     #[arg(long, value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) server: Server,
-    /// A folder that is empty or not there
+    /// A folder that is empty or does not exist
     #[arg(long, value_name = "DIR")]
     pub(crate) to: PathBuf,
 }
 
-/// Make a data directory of a backup.
+/// Make a data directory from a backup.
 #[derive(Debug, Args)]
 pub(crate) struct Restore {
-    /// The backup
+    /// The folder of the backup
     #[arg(long, value_name = "DIR")]
     pub(crate) from: PathBuf,
-    /// The data directory to make: empty, or not there
+    /// The data directory to make; it must be empty or not exist
     #[arg(long, value_name = "DIR")]
     pub(crate) data: PathBuf,
 }

@@ -31,7 +31,7 @@ pub(crate) fn backup(backup: &Backup) -> anyhow::Result<ExitCode> {
         None => {
             let to = std::path::absolute(&backup.to)?;
             let body = json!({"to": to}).to_string().into_bytes();
-            // A backup takes as long as its files are large.
+            // The duration of a backup depends on the size of its files.
             let connection = Connection::patient(&backup.server)?;
             let body = Some(("application/json", body.as_slice()));
             let answer = connection.ask("POST", "/api/v1/backup", body)?.good()?;

@@ -1,8 +1,8 @@
 //! `flowmeter bench`: the load generator behind the published figures.
 //!
-//! It sends events to a server as fast as the server answers, over so many connections,
-//! each with one request under way. A request's time is from its first byte sent to its
-//! answer read, which is when everything in it is durable.
+//! It sends events to a server as fast as the server answers, over a number of connections with one
+//! running request each. The time of a request is from its first byte sent to its answer read, at
+//! which all of it is durable.
 
 mod events;
 mod report;
@@ -23,11 +23,11 @@ use crate::failure;
 use events::Events;
 use report::Report;
 
-/// What all connections share.
+/// State shared by all connections.
 struct Shared {
-    /// Requests not yet begun.
+    /// Requests not yet started.
     left: AtomicU64,
-    /// Which request of all it is: ids never repeat.
+    /// Number of started requests, so that ids never repeat.
     begun: AtomicU64,
     path: String,
     host: String,
@@ -35,7 +35,7 @@ struct Shared {
 }
 
 pub(crate) fn ingest(bench: &BenchIngest) -> anyhow::Result<ExitCode> {
-    let host = bench.url.strip_prefix("http://").context("--url: the load generator speaks http:// only")?;
+    let host = bench.url.strip_prefix("http://").context("--url: the load generator supports http:// only")?;
     let host = host.trim_end_matches('/').to_owned();
     let address: SocketAddr = host.parse().with_context(|| format!("{host}: write an address and a port"))?;
     ensure!(bench.batch > 0 && bench.connections > 0, "--batch and --connections are above zero");
@@ -64,7 +64,7 @@ pub(crate) fn ingest(bench: &BenchIngest) -> anyhow::Result<ExitCode> {
     failure::print(&format!("{}\n", report.json()))
 }
 
-/// Sends requests one after the other; tells how long each took.
+/// Sends requests one after the other, and returns the duration of each.
 async fn connection(shared: Arc<Shared>, address: SocketAddr, mut events: Events) -> anyhow::Result<Vec<Duration>> {
     let mut stream = TcpStream::connect(address).await.with_context(|| address.to_string())?;
     stream.set_nodelay(true)?;
@@ -97,12 +97,12 @@ async fn connection(shared: Arc<Shared>, address: SocketAddr, mut events: Events
     }
 }
 
-/// Reads to the end of the head: a 204 has nothing behind it.
+/// Reads to the end of the head: a 204 has no body.
 async fn read_head(stream: &mut TcpStream, answer: &mut [u8]) -> anyhow::Result<usize> {
     let mut read = 0;
     loop {
         let more = stream.read(&mut answer[read..]).await?;
-        ensure!(more > 0, "the server hung up: {}", String::from_utf8_lossy(&answer[..read]));
+        ensure!(more > 0, "the server closed the connection: {}", String::from_utf8_lossy(&answer[..read]));
         read += more;
         if answer[..read].ends_with(b"\r\n\r\n") || !answer[..read].starts_with(b"HTTP/1.1 204") || read == answer.len() {
             return Ok(read);

@@ -1,4 +1,4 @@
-//! `flowmeter check`: is it sound, and what does it mean.
+//! `flowmeter check`: finds mistakes in pipelines, or prints their meaning.
 
 use std::process::ExitCode;
 

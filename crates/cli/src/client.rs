@@ -1,14 +1,15 @@
-//! The client: what a server keeps, listed, shown and acted on.
+//! The client: lists, shows and changes the data of a server.
 //!
-//! Every subcommand is a row: a request, and which members of the answer make a table.
-//! One function sends it and prints what came back. Numbers are printed as they came, so
-//! none of them loses a digit.
+//! Every subcommand is a row: a request, and the members of the answer that make a table. One
+//! function sends it and prints the answer. Numbers are printed as they were sent, so none of them
+//! loses a digit.
 
 mod calls;
 mod commands;
 mod connection;
 mod events;
 mod keys;
+mod preview;
 mod reconciled;
 pub(crate) mod table;
 mod watch;
@@ -19,14 +20,14 @@ use std::process::ExitCode;
 use serde_json::value::RawValue;
 
 pub(crate) use commands::Commands;
-use commands::{Asked, Paging};
+use commands::{OnServer, Paging};
 pub(crate) use connection::{Connection, Server};
 use table::Columns;
 
 use crate::args::Form;
 use crate::failure::{self, Wrong};
 
-/// Makes text for people of an answer.
+/// Formats an answer for people.
 type Text = fn(&[u8]) -> anyhow::Result<String>;
 
 /// A request, and how its answer is shown.
@@ -35,10 +36,10 @@ pub(crate) struct Call {
     path: String,
     query: Vec<(&'static str, String)>,
     body: Option<(&'static str, Vec<u8>)>,
-    /// For a list: how many items at most; then its items are shown.
+    /// For a list: the maximum of items; then its items are shown.
     items_max: Option<usize>,
     columns: Columns,
-    /// How an answer becomes text for people, where that is not member by member.
+    /// Formats the answer for people, if a list of members is not enough.
     text: Option<Text>,
 }
 
@@ -60,7 +61,7 @@ impl Call {
         Call { items_max: Some(items_max), columns, ..Call::get(path) }
     }
 
-    /// A parameter, if it was given.
+    /// Adds a query parameter, if it was given.
     fn with(mut self, name: &'static str, value: &Option<String>) -> Call {
         self.query.extend(value.iter().map(|value| (name, value.clone())));
         self
@@ -75,7 +76,7 @@ impl Call {
     }
 }
 
-/// A file, or standard input for `-`.
+/// Reads a file, or standard input for `-`.
 fn read(file: &Path) -> anyhow::Result<Vec<u8>> {
     let read = match file.to_str() {
         Some("-") => {
@@ -87,7 +88,7 @@ fn read(file: &Path) -> anyhow::Result<Vec<u8>> {
     Ok(read.map_err(|why| Wrong(format!("{}: {why}", file.display())))?)
 }
 
-/// One part of a path: whatever is in a name stays in that part.
+/// Encodes one part of a path.
 pub(crate) fn part(name: &str) -> String {
     const KEPT: &[u8] = b"-._~";
     let mut out = String::new();
@@ -100,14 +101,14 @@ pub(crate) fn part(name: &str) -> String {
     out
 }
 
-/// Does what the command says.
+/// Runs a command of the client.
 pub(crate) fn client(commands: Commands) -> anyhow::Result<ExitCode> {
     match commands {
-        Commands::Events(Asked { server, act: commands::Events::Send(send) }) => events::send(&server, &send),
-        Commands::Keys(Asked { server, act: commands::Keys::Create(create) }) if create.data.is_some() => {
+        Commands::Events(OnServer { server, act: commands::Events::Send(send) }) => events::send(&server, &send),
+        Commands::Keys(OnServer { server, act: commands::Keys::Create(create) }) if create.data.is_some() => {
             keys::create_offline(&create, server.output)
         }
-        Commands::Sessions(Asked { server, act: commands::Sessions::Watch { id } }) => watch::watch(&server, id.as_deref()),
+        Commands::Sessions(OnServer { server, act: commands::Sessions::Watch { id } }) => watch::watch(&server, id.as_deref()),
         commands => {
             let (server, call) = commands.call()?;
             let connection = Connection::new(&server)?;
@@ -126,7 +127,7 @@ pub(crate) fn client(commands: Commands) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// The items of a list, page after page.
+/// Returns the items of a list, page by page.
 fn items(connection: &Connection, call: &Call, items_max: usize) -> anyhow::Result<Vec<Box<RawValue>>> {
     #[derive(serde::Deserialize)]
     #[serde(rename_all = "camelCase")]

@@ -1,19 +1,18 @@
-//! What time it is. Asked here and nowhere else; everything below takes it as an
-//! argument.
+//! The only source of time; all other code takes the time as an argument.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use flowmeter_core::time::Timestamp;
 use flowmeter_engine::node::Clock;
 
-/// The wall clock.
+/// Returns the time of the wall clock.
 #[allow(clippy::disallowed_methods)] // the one room that has a clock
 pub(crate) fn now() -> Timestamp {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Timestamp::from_nanos(i64::try_from(since.as_nanos()).unwrap_or(i64::MAX))
 }
 
-/// The wall clock, for those who take one along.
+/// The wall clock as a [`Clock`](flowmeter_engine::node::Clock).
 pub(crate) struct Wall;
 
 impl Clock for Wall {
@@ -36,7 +35,6 @@ impl flowmeter_engine::node::Stopwatch for SinceBoot {
     }
 }
 
-/// How long something takes.
 pub(crate) struct Stopwatch(Instant);
 
 impl Stopwatch {

@@ -1,4 +1,4 @@
-//! `flowmeter test`: a DEBUG session. Nothing is pushed; what would be is shown.
+//! `flowmeter test`: a DEBUG session. Shows what would be delivered, and delivers nothing.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use crate::load::{self, Loaded};
 use crate::summary::Summary;
 use crate::watch::Watch;
 
-/// Records that would be flushed, to be shown.
+/// Records that would be flushed.
 #[derive(Default)]
 struct Kept {
     records: Vec<String>,
@@ -24,7 +24,7 @@ struct Kept {
     threshold_count: u64,
 }
 
-/// Records that are shown.
+/// The maximum of records that are shown.
 const SHOWN: usize = 100;
 
 impl Kept {
@@ -86,11 +86,11 @@ pub(crate) fn test(test: &Test) -> anyhow::Result<ExitCode> {
     })
 }
 
-/// Why a test did not pass.
+/// The reason why a test did not pass.
 enum Stopped {
-    /// It came to its end, and the events are not as they should be.
+    /// The session finished, and events were not as expected.
     Failed(anyhow::Error),
-    /// The session could not end: wrong input, or a failure.
+    /// The session could not finish: wrong input, or a failure.
     Broken(anyhow::Error),
 }
 

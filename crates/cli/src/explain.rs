@@ -1,6 +1,6 @@
-//! `flowmeter explain`: a record or an event, as a server knows it.
+//! `flowmeter explain`: shows a record or an event of a server.
 //!
-//! Members are shown as the server wrote them: no number is read.
+//! Members are shown as the server wrote them, without parsing numbers.
 
 use std::fmt::Write as _;
 use std::process::ExitCode;
@@ -33,7 +33,7 @@ pub(crate) fn explain(explain: &Explain) -> anyhow::Result<ExitCode> {
     Ok(if differs { ExitCode::from(FAILED) } else { ExitCode::SUCCESS })
 }
 
-/// A member for people; `-` where there is none.
+/// Returns a member for people; `-` if it is missing.
 fn text(of: &RawValue, path: &str) -> String {
     let text = member(of, path).map(|value| plain(&value)).unwrap_or_default();
     if text.is_empty() { "-".to_owned() } else { text }
@@ -63,7 +63,7 @@ fn of_record(told: &RawValue) -> String {
             let (value, events) = (text(told, "recount.value"), text(told, "recount.eventCount"));
             format!("DIFFERENT: {value} of {events} events")
         }
-        None => "too many events to add up here; `flowmeter verify` does".to_owned(),
+        None => "too many events to add up here; `flowmeter verify` has no such bound".to_owned(),
     };
     let _ = writeln!(out, "added up   {added}\n");
     for event in list_of(told, "events") {
@@ -73,7 +73,7 @@ fn of_record(told: &RawValue) -> String {
     }
     if is_there(told, "nextCursor") {
         let all = text(told, "eventsFound");
-        let _ = writeln!(out, "… of {all} events; the API has them all, page by page");
+        let _ = writeln!(out, "… of {all} events; GET /api/v1/records/{{recordId}}/explain has all of them, page by page");
     }
     out
 }

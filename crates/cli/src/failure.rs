@@ -1,4 +1,4 @@
-//! What went wrong, for a person and for a script.
+//! Errors and exit codes of the command line.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -6,11 +6,10 @@ use std::process::ExitCode;
 use flowmeter_core::pipeline::Problems;
 use flowmeter_engine::{Error, Kind};
 
-/// Something was parked, or a test failed.
+/// Exit code: something was parked, or a test failed.
 pub(crate) const PARKED: u8 = 1;
-/// Wrong input.
+/// Exit code: wrong input.
 pub(crate) const INVALID: u8 = 2;
-/// Failure.
 pub(crate) const FAILED: u8 = 3;
 
 /// Wrong input from the command line.
@@ -25,7 +24,7 @@ impl std::fmt::Display for Wrong {
 
 impl std::error::Error for Wrong {}
 
-/// Tells what went wrong, and the exit code for it.
+/// Prints an error and returns its exit code.
 pub(crate) fn report(why: &anyhow::Error) -> ExitCode {
     if is_closed_pipe(why) {
         return ExitCode::SUCCESS;
@@ -44,7 +43,7 @@ pub(crate) fn refused(status: u16, message: String) -> anyhow::Error {
     }
 }
 
-/// The exit code for what went wrong.
+/// Returns the exit code of an error.
 pub(crate) fn code(why: &anyhow::Error) -> u8 {
     for cause in why.chain() {
         if cause.is::<Wrong>() || cause.is::<Problems>() {
@@ -57,7 +56,7 @@ pub(crate) fn code(why: &anyhow::Error) -> u8 {
     FAILED
 }
 
-/// Whoever read our output has seen enough.
+/// Returns whether the reader of the output has closed it.
 fn is_closed_pipe(why: &anyhow::Error) -> bool {
     let closed = |cause: &(dyn std::error::Error + 'static)| {
         cause.downcast_ref::<std::io::Error>().is_some_and(|why| why.kind() == std::io::ErrorKind::BrokenPipe)
@@ -65,7 +64,6 @@ fn is_closed_pipe(why: &anyhow::Error) -> bool {
     why.chain().any(closed)
 }
 
-/// Prints a result.
 pub(crate) fn print(text: &str) -> anyhow::Result<ExitCode> {
     let mut stdout = std::io::stdout().lock();
     stdout.write_all(text.as_bytes())?;

@@ -1,4 +1,4 @@
-//! The session's steps: taken, remembered, and written down as they happen.
+//! The statuses of a session, and their events, written as they happen.
 
 use std::fs::File;
 use std::io::Write;
@@ -13,13 +13,13 @@ use crate::clock;
 /// A session and the record of its steps.
 pub(crate) struct Journal {
     pub(crate) session: Session,
-    /// Every status it went through.
+    /// All statuses so far.
     pub(crate) statuses: Vec<Status>,
     file: Option<(File, String)>,
 }
 
 impl Journal {
-    /// A new session; its events go to a file, if one is named.
+    /// Starts a session; its events go to a file, if one is named.
     pub(crate) fn new(number: u64, plan: &Plan, run_type: RunType, events: Option<&Path>) -> Result<Journal, Error> {
         let open = |path: &Path| {
             let name = path.display().to_string();
@@ -30,14 +30,14 @@ impl Journal {
         Ok(Journal { session, statuses: Vec::new(), file: events.map(open).transpose()? })
     }
 
-    /// Takes a step and writes the event that tells of it.
+    /// Takes a step and writes its event.
     pub(crate) fn step(&mut self, trigger: Trigger) -> Result<(), Error> {
         let event = self.session.take(trigger, clock::now()).map_err(|why| Error::new(Kind::Bug, why.to_string()))?;
         self.statuses.push(event.status);
         self.write(&event.to_json())
     }
 
-    /// Ends the session by an error, which is kept with it.
+    /// Ends the session with an error, which is stored in it.
     pub(crate) fn fail(&mut self, why: &anyhow::Error) -> Result<(), Error> {
         self.session.error = Some(format!("{why:#}"));
         self.step(Trigger::Fail)

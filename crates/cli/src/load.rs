@@ -1,4 +1,4 @@
-//! Reading what the command line names: pipelines and times.
+//! Reads the arguments of commands: pipelines and times.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ pub(crate) struct Loaded {
     pub(crate) document: String,
 }
 
-/// Reads a pipeline document; every problem is told with the file's name.
+/// Reads a pipeline document; every problem has the name of the file.
 pub(crate) fn document(path: &Path) -> anyhow::Result<Pipeline> {
     let text = std::fs::read_to_string(path).map_err(|why| Wrong(format!("{}: {why}", path.display())))?;
     Pipeline::read(&text).with_context(|| path.display().to_string())
@@ -35,8 +35,8 @@ pub(crate) fn warn(path: &Path, pipeline: &Pipeline) {
     }
 }
 
-/// Reads a pipeline. Its relative paths are relative to its own folder, so that it
-/// means the same wherever it is run from.
+/// Reads a pipeline. Its relative paths are relative to its own folder, so that it works from any
+/// folder.
 pub(crate) fn pipeline(path: &Path) -> anyhow::Result<Loaded> {
     let pipeline = document(path)?;
     warn(path, &pipeline);
@@ -61,18 +61,18 @@ fn resolve(folder: &Path, path: &str) -> String {
     folder.join(path).to_string_lossy().into_owned()
 }
 
-/// The engine's clock.
+/// Returns the clock of the run.
 pub(crate) fn as_of(input: &Input) -> anyhow::Result<Timestamp> {
     input.as_of.as_deref().map_or_else(|| Ok(clock::now()), |text| instant("--as-of", text))
 }
 
-/// An instant given on the command line.
+/// Parses an instant of the command line.
 pub(crate) fn instant(name: &str, text: &str) -> anyhow::Result<Timestamp> {
     Timestamp::parse_rfc3339(text.as_bytes())
         .ok_or_else(|| Wrong(format!("{name} {text}: not a time; write RFC 3339, like 2024-01-31T00:00:00Z")).into())
 }
 
-/// How the engine is laid out.
+/// Returns the engine's settings.
 pub(crate) fn settings(input: &Input, taps_max: usize) -> Settings {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let threads = input.threads.map_or(cores, usize::from);

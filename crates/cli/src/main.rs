@@ -1,5 +1,5 @@
-//! `flowmeter`: settings, wiring, subcommands. The only place that knows all rooms, and
-//! the only one that asks what time it is.
+//! `flowmeter`: settings, wiring, subcommands. The only crate that uses all others, and the only
+//! one that reads the clock.
 
 mod args;
 mod backup;
@@ -54,16 +54,28 @@ fn main() -> ExitCode {
             clap_complete::generate(shell, &mut Arguments::command(), "flowmeter", &mut text);
             failure::print(&String::from_utf8_lossy(&text))
         }
-        Command::Man => {
-            let mut text = Vec::new();
-            match clap_mangen::Man::new(Arguments::command()).render(&mut text) {
-                Ok(()) => failure::print(&String::from_utf8_lossy(&text)),
-                Err(why) => Err(why.into()),
-            }
-        }
+        Command::Man { command } => man(&command),
     };
     match done {
         Ok(code) => code,
         Err(why) => failure::report(&why),
     }
+}
+
+/// Prints the manual page of a command, or that of `flowmeter` itself.
+fn man(path: &[String]) -> anyhow::Result<ExitCode> {
+    let mut root = Arguments::command();
+    root.build();
+    let mut command = &root;
+    for name in path {
+        let Some(found) = command.find_subcommand(name) else {
+            let known = command.get_subcommands().map(clap::Command::get_name);
+            let known: Vec<&str> = known.filter(|name| *name != "help").collect();
+            return Err(failure::Wrong(format!("there is no command `{name}`; there are: {}", known.join(", "))).into());
+        };
+        command = found;
+    }
+    let mut text = Vec::new();
+    clap_mangen::Man::new(command.clone()).render(&mut text)?;
+    failure::print(&String::from_utf8_lossy(&text))
 }

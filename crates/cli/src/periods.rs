@@ -1,4 +1,4 @@
-//! `flowmeter periods`: metering periods of a schedule.
+//! `flowmeter periods`: prints the metering periods of a schedule.
 
 use std::process::ExitCode;
 
@@ -10,7 +10,7 @@ use crate::clock;
 use crate::failure::{self, Wrong};
 use crate::load::instant;
 
-/// Periods that are printed at most: a century of hours.
+/// The maximum of periods that are printed: a century of hours.
 const PRINTED_MAX: usize = 1_000_000;
 
 pub(crate) fn periods(periods: &Periods) -> anyhow::Result<ExitCode> {

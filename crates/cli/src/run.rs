@@ -1,4 +1,4 @@
-//! `flowmeter run`: one session over bounded input.
+//! `flowmeter run`: one session over files.
 
 mod kept;
 
@@ -19,7 +19,7 @@ use crate::watch::Watch;
 use flowmeter_connectors::push::Push;
 use kept::Kept;
 
-/// What `--output` asks for.
+/// The parsed values of `--output`.
 struct Output<'a> {
     file: Option<&'a str>,
     form: Form,
@@ -73,7 +73,7 @@ pub(crate) fn run(run: &Run) -> anyhow::Result<ExitCode> {
     };
     match output.form {
         Form::Table => eprint!("{}", summary.table()),
-        // Results to standard output, unless records are there already.
+        // Results go to standard output, unless records do already.
         Form::Json if push.is_stdout() => eprintln!("{}", summary.json()),
         Form::Json => drop(failure::print(&format!("{}\n", summary.json()))?),
     }
@@ -81,7 +81,7 @@ pub(crate) fn run(run: &Run) -> anyhow::Result<ExitCode> {
     Ok(if run.strict && !is_clean { ExitCode::from(PARKED) } else { ExitCode::SUCCESS })
 }
 
-/// A session whose meters live as long as it does.
+/// Runs a session whose meters live as long as it does.
 fn session(
     run: &Run,
     loaded: &Loaded,
@@ -92,7 +92,7 @@ fn session(
     let plan = &loaded.plan;
     let as_of = load::as_of(&run.input)?;
     let mut files = Files::new(Arc::clone(plan), &run.input.input)?;
-    let mut push = Push::open(&plan.name, &loaded.targets, output, Arc::new(Wall), watch.tell())?;
+    let mut push = Push::open(&plan.name, &loaded.targets, output, Arc::new(Wall), watch.printer())?;
     let mut engine = Engine::new(plan, load::settings(&run.input, 0))?;
     engine.open_declared(as_of);
     journal.step(Trigger::Ready)?;
@@ -110,7 +110,7 @@ fn session(
     push.confirm()?;
     journal.step(Trigger::AllConfirmed)?;
     journal.step(Trigger::WrapUp)?;
-    // The process ends now: nobody needs the meters taken apart one by one.
+    // The process ends now: freeing the meters one by one would be a waste.
     std::mem::forget(engine);
     Ok((totals, push))
 }

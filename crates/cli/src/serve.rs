@@ -22,7 +22,7 @@ use crate::clock::{SinceBoot, Wall};
 use crate::failure::{self, Wrong};
 use crate::traces;
 
-/// How long the last traces may take to leave.
+/// The maximum time for sending the last traces.
 const TRACES_END: Duration = Duration::from_secs(1);
 
 pub(crate) fn serve(serve: &Serve) -> anyhow::Result<ExitCode> {
@@ -42,12 +42,12 @@ pub(crate) fn serve(serve: &Serve) -> anyhow::Result<ExitCode> {
     let scheme = if settings.tls.is_some() { "https" } else { "http" };
     let stop = async {
         let signal = stopped().await;
-        tracing::info!(signal, "shutdown started: no more requests are taken; what was taken is finished");
+        tracing::info!(signal, "shutdown started: running requests finish, new ones are refused");
     };
     let jump_max = settings.clock_jump_max.map(|max| i64::try_from(max.as_nanos()).unwrap_or(i64::MAX));
     let clock = Arc::new(SteadyClock::new(Arc::new(Wall), Arc::new(SinceBoot), jump_max));
     let served = runtime.block_on(run(settings, documents, clock, stop, |address, installation| {
-        // Who started it may have stopped listening: that is no reason to stop.
+        // The reader of the output may be gone: that is no reason to stop.
         let mut out = std::io::stdout().lock();
         let version = env!("CARGO_PKG_VERSION");
         tracing::info!(
@@ -62,7 +62,7 @@ pub(crate) fn serve(serve: &Serve) -> anyhow::Result<ExitCode> {
             drop(writeln!(out, "pipeline {} is running", served.kept.name));
         }
     }));
-    // Tasks that still run belong to connections that were closed.
+    // Tasks that still run belong to closed connections.
     runtime.shutdown_background();
     served?;
     if let Some(why) = traces.and_then(|traces| traces.shutdown_with_timeout(TRACES_END).err()) {
@@ -77,7 +77,7 @@ fn document(path: &Path) -> anyhow::Result<Document> {
     Ok(Document { name: path.display().to_string(), text })
 }
 
-/// The effective settings of a command line.
+/// Returns the effective settings of a command line.
 pub(crate) fn settings(serve: &Serve) -> anyhow::Result<Settings> {
     let file = match &serve.config {
         None => None,
@@ -102,19 +102,19 @@ pub(crate) fn settings(serve: &Serve) -> anyhow::Result<Settings> {
     Ok(Settings::read(&layers).map_err(|problems| Wrong(problems.to_string()))?)
 }
 
-/// Logs to standard error, and traces to a collector, if there is one.
+/// Sets up the log to standard error, and traces to a collector, if one is configured.
 fn log(settings: &Settings, traces: Option<&SdkTracerProvider>) {
     let level = settings.tracing.level.parse().unwrap_or(LevelFilter::INFO);
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false);
-    // A file or a journal would keep the codes of colours as text.
+    // A file or a journal would keep colour codes as text.
     let lines = lines.with_ansi(std::io::stderr().is_terminal());
     let lines = if settings.tracing.json { lines.json().boxed() } else { lines.boxed() };
     let lines = lines.with_filter(Targets::new().with_default(level).with_target(TARGET, LevelFilter::OFF));
-    // A subscriber that is there already is as good.
+    // An existing subscriber is fine.
     drop(tracing_subscriber::registry().with(lines).with(traces.map(traces::layer)).try_init());
 }
 
-/// Waits for whoever wants the server to end.
+/// Waits for a signal to stop.
 async fn stopped() -> &'static str {
     use tokio::signal::unix::{SignalKind, signal};
     let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::journal::Journal;
 use crate::watch::Watch;
 
-/// Everything a summary shows.
+/// The content of a summary.
 pub(crate) struct Summary<'a> {
     pub(crate) plan: &'a Plan,
     pub(crate) journal: &'a Journal,
@@ -177,7 +177,7 @@ impl Summary<'_> {
         })
     }
 
-    /// The report of a DEBUG session: fields and records as they are, every digit of them.
+    /// Returns the report of a DEBUG session: fields and records as they are, with every digit.
     pub(crate) fn test_json(&self, records: &[String]) -> Box<RawValue> {
         let mut report = self.json();
         report["passed"] = json!(self.journal.session.status() == Status::TestingPassed);
@@ -197,7 +197,7 @@ fn line(out: &mut String, text: &str) {
     out.push('\n');
 }
 
-/// 1234567 → 1,234,567
+/// Formats 1234567 as 1,234,567.
 fn grouped(n: u64) -> String {
     let digits = n.to_string();
     let mut out = String::new();

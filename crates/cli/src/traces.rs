@@ -1,7 +1,7 @@
 //! Traces to a collector, over OTLP/HTTP with protobuf.
 //!
-//! Spans wait in a bounded queue and leave in batches from a thread of their own: a collector
-//! that is away or slow holds nothing up, and costs spans, never events.
+//! Spans wait in a bounded queue and are sent in batches from a thread of their own. An unavailable
+//! or slow collector holds nothing up, and costs spans, never events.
 
 use std::time::Duration;
 
@@ -19,13 +19,13 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::registry::LookupSpan;
 
-/// Where OTLP/HTTP takes traces, below a collector's address.
+/// The path of traces in OTLP/HTTP, below a collector's address.
 const PATH: &str = "/v1/traces";
-/// How long a collector may take for a batch.
+/// The maximum time for sending a batch.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What sends spans to a collector. Headers a collector wants stand in
-/// `OTEL_EXPORTER_OTLP_HEADERS`, as OpenTelemetry has it.
+/// Returns the exporter of spans. OpenTelemetry reads headers for the collector from
+/// `OTEL_EXPORTER_OTLP_HEADERS`.
 pub(crate) fn exporter(otlp: &Otlp) -> anyhow::Result<SdkTracerProvider> {
     let client = flowmeter_connectors::blocking_client(TIMEOUT).context("otlp.endpoint")?;
     let base = otlp.endpoint.trim_end_matches('/');
@@ -41,13 +41,13 @@ pub(crate) fn exporter(otlp: &Otlp) -> anyhow::Result<SdkTracerProvider> {
         .build())
 }
 
-/// What a caller decided holds; of what begins here, one in so many is traced.
+/// Follows the caller's sampling decision; of traces that begin here, samples one in a number.
 fn sampler(one_in: u64) -> Sampler {
     let here = if one_in <= 1 { Sampler::AlwaysOn } else { Sampler::TraceIdRatioBased(1.0 / one_in as f64) };
     Sampler::ParentBased(Box::new(here))
 }
 
-/// What makes spans of what is traced.
+/// Returns the layer that makes spans.
 pub(crate) fn layer<S: Subscriber + for<'a> LookupSpan<'a>>(traces: &SdkTracerProvider) -> impl Layer<S> + use<S> {
     tracing_opentelemetry::layer()
         .with_tracer(traces.tracer("flowmeter"))

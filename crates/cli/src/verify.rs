@@ -1,4 +1,4 @@
-//! `flowmeter verify`: everything counted again.
+//! `flowmeter verify`: counts everything again.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -13,7 +13,7 @@ pub(crate) fn verify(verify: &Verify) -> anyhow::Result<ExitCode> {
     let scratch = scratch(verify)?;
     let threads = verify.threads.map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from), usize::from);
     let outcome = verified(&verify.data, &scratch, threads);
-    // What is left there is of no use to anybody.
+    // The scratch folder is of no further use.
     drop(std::fs::remove_dir_all(&scratch));
     let verified = outcome?;
     let mut text: String = verified.differences.iter().map(|difference| format!("{difference}\n")).collect();
@@ -31,7 +31,7 @@ pub(crate) fn verify(verify: &Verify) -> anyhow::Result<ExitCode> {
     Ok(if verified.differences.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
 }
 
-/// A new folder to write in.
+/// Creates a folder for temporary files.
 fn scratch(verify: &Verify) -> anyhow::Result<PathBuf> {
     if !verify.data.is_dir() {
         return Err(Wrong(format!("{} is no folder", verify.data.display())).into());

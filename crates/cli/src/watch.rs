@@ -1,4 +1,4 @@
-//! Watching a run: the progress bar, parked events, samples.
+//! The observer of a run: progress bar, parked events, samples.
 
 use std::fs::File;
 use std::io::{BufWriter, IsTerminal, Write};
@@ -13,10 +13,10 @@ use flowmeter_core::verdict::Tally;
 use flowmeter_engine::{Error, Observer, ParkedEvent};
 use indicatif::{ProgressBar, ProgressStyle};
 
-/// Parked events that the summary shows.
+/// The maximum of parked events in the summary.
 const SHOWN: usize = 10;
 
-/// A parked event, as the summary shows it.
+/// A parked event in the summary.
 #[derive(Debug)]
 pub(crate) struct Shown {
     pub(crate) file: String,
@@ -26,11 +26,11 @@ pub(crate) struct Shown {
     pub(crate) remedy: &'static str,
 }
 
-/// Watches a run.
+/// The observer of a run.
 pub(crate) struct Watch {
     /// The first parked events.
     pub(crate) shown: Vec<Shown>,
-    /// Samples of what left each operator: operator, line, fields.
+    /// Samples of events that left each operator: operator, line, fields.
     pub(crate) taps: Vec<(u16, u64, String)>,
     /// Fields that the pipeline names and that no event had.
     pub(crate) unseen: Vec<String>,
@@ -42,8 +42,8 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    /// Parked events go to a file, if one is named; progress goes to a terminal, if
-    /// there is one.
+    /// Creates an observer. Parked events go to a file, if one is named; progress goes to a
+    /// terminal, if there is one.
     pub(crate) fn new(parked: Option<&Path>, taps_max: usize) -> Result<Watch, Error> {
         let open = |path: &Path| {
             let name = path.display().to_string();
@@ -65,13 +65,13 @@ impl Watch {
         })
     }
 
-    /// Writes lines for a person above the bar.
-    pub(crate) fn tell(&self) -> Tell {
+    /// Returns a function that prints messages above the progress bar.
+    pub(crate) fn printer(&self) -> Tell {
         let bar = self.bar.clone();
         Arc::new(move |line| bar.suspend(|| eprintln!("{line}")))
     }
 
-    /// Takes the bar away and finishes the file of parked events.
+    /// Removes the bar and finishes the file of parked events.
     pub(crate) fn finish(&mut self) -> Result<(), Error> {
         self.bar.finish_and_clear();
         match &mut self.file {
@@ -114,7 +114,7 @@ impl Observer for Watch {
     }
 }
 
-/// A parked event as a line of JSON; the event itself as text, byte for byte.
+/// Formats a parked event as a line of JSON, with the event itself as text, byte for byte.
 fn parked_json(event: &ParkedEvent<'_>) -> Vec<u8> {
     let mut out = b"{\"file\":".to_vec();
     quote_into(event.origin.name.as_bytes(), &mut out);

@@ -1,6 +1,6 @@
 //! The client's commands, against a real server.
 
-#![allow(clippy::unwrap_used)] // a test that cannot go on stops
+#![allow(clippy::unwrap_used)] // a test that cannot continue stops
 
 mod support;
 
@@ -44,7 +44,7 @@ fn everything_a_server_keeps_is_listed_shown_and_acted_on() {
     assert_eq!(json(&server, &["events", "send", &events, "--wait"])["verdicts"]["counted"], 2_000);
     assert_eq!(json(&server, &["events", "send", &events, "--wait"])["verdicts"]["duplicate"], 2_000, "again, and none twice");
     assert_eq!(says(&server, &["events", "send", &events]), "2000 events are durable\n");
-    let nobody = file("nobody.ndjson", "{\"specversion\":\"1.0\",\"id\":\"n\",\"source\":\"/t\",\"type\":\"t\"}\n");
+    let nobody = file("missing.ndjson", "{\"specversion\":\"1.0\",\"id\":\"n\",\"source\":\"/t\",\"type\":\"t\"}\n");
     assert_eq!(client(&server, &["events", "send", &nobody, "--wait", "--strict"]).status.code(), Some(1));
 
     let table = says(&server, &["meters", "list", "--type", "Spend", "--user", "user 07"]);
@@ -132,7 +132,7 @@ fn the_first_key_is_made_while_no_server_runs() {
 }
 
 #[test]
-fn notifications_are_made_tried_and_looked_at() {
+fn notifications_are_created_previewed_and_listed() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start(&folder.path().join("data"), &[]);
     let file = folder.path().join("notification.json");
@@ -174,7 +174,7 @@ fn a_session_is_followed_from_its_beginning_to_its_end() {
     let mut child = follow(&["--output", "json"]);
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let mut next = || -> Value { serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap() };
-    assert_eq!(next()["payload"]["sessionStatus"], "INITIALIZING", "what was before is told");
+    assert_eq!(next()["payload"]["sessionStatus"], "INITIALIZING", "earlier events are reported");
     assert_eq!(next()["payload"]["sessionStatus"], "RUNNING");
     json(&server, &["sessions", "pause", "R-00000001"]);
     assert_eq!(next()["payload"]["sessionStatus"], "PAUSED", "and what happens");

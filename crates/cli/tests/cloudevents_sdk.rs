@@ -2,7 +2,7 @@
 //! `npm` with their registries; where they cannot install, the test says that it tested
 //! nothing.
 
-#![allow(clippy::unwrap_used)] // a test that cannot go on stops
+#![allow(clippy::unwrap_used)] // a test that cannot continue stops
 
 mod support;
 
@@ -12,7 +12,7 @@ use std::process::Command;
 use serde_json::json;
 use support::server::{Server, event, items};
 
-/// Whether it could be installed; if not, that is told.
+/// Returns whether it could be installed; reports if not.
 fn installs(what: &str, command: &mut Command) -> bool {
     let why = match command.output() {
         Ok(output) if output.status.success() => return true,
@@ -31,7 +31,7 @@ fn counts(sender: &mut Command, user: &str) {
         let output = sender.arg(format!("{}/api/v1/events", server.url)).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
-    server.count(&[event("last", "nobody else", json!(1))]);
+    server.count(&[event("last", "no other user", json!(1))]);
     let meters = items(&server.get("/api/v1/meters?meterType=Events"));
     let sent = meters.iter().find(|meter| meter["userId"] == user);
     assert_eq!(sent.unwrap_or_else(|| panic!("{meters:?}"))["value"], 5, "sent twice, counted once");

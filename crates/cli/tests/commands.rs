@@ -1,6 +1,6 @@
 //! Every command, as a user meets it.
 
-#![allow(clippy::unwrap_used)] // a test that cannot go on stops
+#![allow(clippy::unwrap_used)] // a test that cannot continue stops
 
 mod support;
 
@@ -326,4 +326,21 @@ fn schema_completions_and_manual_are_there() {
     assert!(stdout(&["completions", "bash"]).contains("flowmeter"));
     assert!(stdout(&["man"]).contains(".TH flowmeter"));
     assert!(stdout(&["run", "--help"]).contains("--flush-open"));
+}
+
+#[test]
+fn every_command_has_a_manual_page() {
+    for (command, line) in
+        [(vec!["man"], "flowmeter(1)"), (vec!["man", "run"], "flowmeter-run"), (vec!["man", "keys", "create"], "keys-create")]
+    {
+        let page = stdout(&command);
+        assert!(page.replace('\\', "").contains(line), "{command:?}: {page}");
+    }
+    let unknown = flowmeter(&["man", "keys", "crete"]);
+    assert_eq!(unknown.status.code(), Some(2));
+    assert!(
+        stderr(&unknown).contains("there is no command `crete`; there are: list, create, rotate, revoke"),
+        "{}",
+        stderr(&unknown)
+    );
 }

@@ -4,7 +4,7 @@
 //! `FLUSH_RECORDS=1000000` flushes more, `FLUSH_KILLS=20` kills more
 //! often than the default run does.
 
-#![allow(clippy::unwrap_used)] // a test that cannot go on stops
+#![allow(clippy::unwrap_used)] // a test that cannot continue stops
 
 #[path = "../../connectors/tests/support/mod.rs"]
 #[allow(unreachable_pub, missing_docs)]

@@ -3,7 +3,7 @@
 //! An event is shown as it was sent, to the letter; a value that was computed is shown as the
 //! canonical decimal of all its digits.
 
-#![allow(clippy::unwrap_used)] // a test that cannot go on stops
+#![allow(clippy::unwrap_used)] // a test that cannot continue stops
 
 mod support;
 

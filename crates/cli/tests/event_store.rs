@@ -1,7 +1,7 @@
-//! The event store at work, and what rests on it: search, trace, explain, verify, backup and
+//! The running event store and its users: search, trace, explain, verify, backup and
 //! restore, on a server in a process of its own.
 
-#![allow(clippy::unwrap_used)] // a test that cannot go on stops
+#![allow(clippy::unwrap_used)] // a test that cannot continue stops
 
 #[path = "event_store/server.rs"]
 mod server;
@@ -163,9 +163,9 @@ fn read_with_duckdb(data: &Path) {
     assert_eq!(String::from_utf8_lossy(&run.stdout).trim(), expected);
 }
 
-/// The state of another history is told, whatever its counts.
+/// The state of another history is reported, whatever its counts.
 #[test]
-fn what_differs_is_told() {
+fn differences_are_reported() {
     let folder = tempfile::tempdir().unwrap();
     let file = pipeline_in(folder.path(), "hourly");
     for factor in [1, 2] {
@@ -186,7 +186,7 @@ fn what_differs_is_told() {
 
 /// Where the log no longer reaches back, the files do.
 #[test]
-fn what_the_log_let_go_of_is_counted_from_files() {
+fn events_that_the_log_removed_are_counted_from_files() {
     let folder = tempfile::tempdir().unwrap();
     let (data, file) = (folder.path().join("data"), pipeline_in(folder.path(), "never"));
     let settings = ["log.retention=0", "log.segment_bytes=1MiB", "checkpoint.bytes=1MiB", "checkpoint.interval=1s"];
@@ -213,7 +213,7 @@ fn what_the_log_let_go_of_is_counted_from_files() {
         server.stop();
     }
     assert!(segments() > 1 || !first_segment.exists());
-    // A server that finds everything in files lets go of what is old.
+    // A server with everything in files removes old entries of the log.
     let server = Server::start(&data, None, &settings);
     assert_eq!(server.post("/api/v1/events", &event("last", "user-1", "2024-05-01T10:10:00Z", &json!({"n": 1}))).0, 204);
     server.until("/api/v1/events?id=last", |_| !first_segment.exists());
@@ -278,7 +278,7 @@ fn a_backup_taken_beside_the_work_restores() {
     let equal = verify(&restored);
     assert!(equal.status.success(), "{}", told(&equal));
 
-    // At rest as well; and what was changed is told.
+    // Also of a stopped server; and changed bytes are reported.
     let second = folder.path().join("second");
     let at_rest = flowmeter(&["backup", "--data", &there, "--to", &second.display().to_string()]);
     assert!(at_rest.status.success(), "{}", told(&at_rest));

@@ -1,7 +1,7 @@
 //! The exit codes of every command: 0 ok, 1 something was parked or a test failed, 2 wrong
 //! input, 3 failure.
 
-#![allow(clippy::unwrap_used)] // a test that cannot go on stops
+#![allow(clippy::unwrap_used)] // a test that cannot continue stops
 
 mod support;
 
@@ -21,7 +21,7 @@ operators:
 meterTypes: [{ name: m }]
 ";
 const EVENT: &str = "{\"subject\":\"a\",\"time\":\"2024-01-01T00:00:00Z\",\"data\":{\"n\":2}}\n";
-/// Nothing listens there.
+/// An address without a server.
 const NOWHERE: &str = "http://127.0.0.1:1";
 
 /// Files to work on.

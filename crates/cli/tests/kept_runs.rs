@@ -1,6 +1,6 @@
-//! `run --data`: runs that go on where the one before ended.
+//! `run --data`: runs that continue the previous one.
 
-#![allow(clippy::unwrap_used)] // a test that cannot go on stops
+#![allow(clippy::unwrap_used)] // a test that cannot continue stops
 
 mod support;
 
@@ -132,14 +132,14 @@ fn a_run_without_a_checkpoint_has_not_happened_and_time_does_not_go_back() {
 }
 
 #[test]
-fn what_a_target_refused_is_delivered_by_the_next_run() {
+fn records_that_a_target_refused_are_delivered_by_the_next_run() {
     // A folder of that name is in the way: the file cannot be written.
     let place = Place::new("targets: [{ file: { path: out/usage.ndjson } }]\n");
     std::fs::create_dir_all(place.path("out/usage.ndjson")).unwrap();
     place.events("january.ndjson", 1, 1..3, 2);
     let mut stuck =
         place.command("january.ndjson", "2024-02-01T00:00:00Z").stderr(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
-    // It tries for minutes; whoever started it has no patience. What is being written is `.new`.
+    // It tries for minutes; the user stops it earlier. Files being written are `.new`.
     let kept = place.path("kept/runs");
     let has_happened = || {
         let runs = std::fs::read_dir(&kept).into_iter().flatten().flatten();

@@ -3,7 +3,7 @@
 //!
 //! `FLOWMETER_KILLS=100` kills more often; `FLOWMETER_SEED` chooses other moments.
 
-#![allow(clippy::unwrap_used)] // a test that cannot go on stops
+#![allow(clippy::unwrap_used)] // a test that cannot continue stops
 
 #[path = "support/chance.rs"]
 #[allow(unreachable_pub, missing_docs)]
@@ -77,7 +77,7 @@ impl Server {
     }
 }
 
-/// A sender: it knows what it sent and what was acknowledged.
+/// A sender: it records sent and acknowledged events.
 struct Producer {
     name: usize,
     chance: Chance,
@@ -98,11 +98,11 @@ impl Producer {
         (from..to).map(|id| line(id) + "\n").collect::<String>().into_bytes()
     }
 
-    /// Sends again what nobody answered, then new events, until the server is gone.
+    /// Sends unanswered events again, then new events, until the server is gone.
     fn send_until_killed(&mut self, address: &str, news: &Sender<()>) {
         let Ok(mut client) = Client::connect(address) else { return };
         for place in 0..self.batches.len() {
-            // What was answered is sent again now and then, too.
+            // Acknowledged events are sometimes sent again too.
             if (!self.batches[place].2 || self.chance.below(20) == 0) && !self.send(place, &mut client, news) {
                 return;
             }
@@ -160,7 +160,7 @@ fn totals(client: &mut Client) -> (u64, u64) {
 }
 
 #[test]
-fn what_is_acknowledged_is_counted_once_however_often_the_server_is_killed() {
+fn acknowledged_events_are_counted_once_however_often_the_server_is_killed() {
     let number = |name: &str, default| std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default);
     let (kills, seed) = (number("FLOWMETER_KILLS", 20), number("FLOWMETER_SEED", 1));
     let folder = tempfile::tempdir().unwrap();

@@ -213,7 +213,7 @@ fn meters_come_and_go_and_crashes_double_nothing() {
 
 /// The cases of OpenMeter's own tests that are about its API.
 #[test]
-fn what_openmeters_tests_expect() {
+fn queries_answer_as_openmeters_tests_expect() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start(folder.path(), &[]);
     make(

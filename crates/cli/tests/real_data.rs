@@ -1,6 +1,6 @@
 //! Real usage data and its exact totals, computed by others (`fixtures/data`).
 
-#![allow(clippy::unwrap_used)] // a test that cannot go on stops
+#![allow(clippy::unwrap_used)] // a test that cannot continue stops
 
 mod support;
 
@@ -23,7 +23,7 @@ struct Record {
 fn run(example: &str, as_of: &str) -> Vec<Record> {
     let text = stdout(&["run", &format!("examples/{example}.yaml"), "--as-of", as_of, "--flush-open"]);
     let record = |line: &str| {
-        // The value is the last member; its text is taken as it stands.
+        // The value is the last member; its text is used unchanged.
         let value = line.rsplit_once("\"value\":").unwrap().1.trim_end_matches('}');
         Record { json: serde_json::from_str(line).unwrap(), value: value.parse().ok() }
     };

@@ -1,6 +1,6 @@
 //! Commands that ask a server speak TLS, also with a certificate that signs itself.
 
-#![allow(clippy::unwrap_used)] // a test that cannot go on stops
+#![allow(clippy::unwrap_used)] // a test that cannot continue stops
 
 mod support;
 

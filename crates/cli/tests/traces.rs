@@ -1,6 +1,6 @@
 //! Traces, as a collector gets them.
 
-#![allow(clippy::unwrap_used)] // a test that cannot go on stops
+#![allow(clippy::unwrap_used)] // a test that cannot continue stops
 
 #[path = "../../connectors/tests/support/receiver.rs"]
 #[allow(dead_code, unreachable_pub, missing_docs)]
@@ -106,7 +106,7 @@ fn a_session_over_files_and_who_is_told_of_it_are_traced() {
     let session = server.post("/api/v1/pipelines/files/run", &json!({})).ok();
     let id = session["sessionId"].as_str().unwrap().to_owned();
     eventually("it ends", || (server.get(&format!("/api/v1/sessions/{id}"))["sessionStatus"] == "COMPLETED").then_some(()));
-    eventually("everybody is told of all six statuses", || {
+    eventually("all six statuses are sent to every channel", || {
         let delivered = server.get("/api/v1/notifications/deliveries?state=delivered");
         (delivered["items"].as_array().unwrap().len() == 6).then_some(())
     });

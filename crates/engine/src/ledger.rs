@@ -1,17 +1,16 @@
-//! The ledger: what runs over files leave behind, so that the next one goes on from there.
+//! The ledger: the state between runs over files, so that the next run continues from it.
 //!
-//! A run is one step. What it read lives in memory until it has read everything; then its
-//! records are written to a [spool](Spool) and the meters and identities to a checkpoint, and
-//! with the checkpoint the run has happened: before, nothing of it remains; after, it is
-//! never counted again. Its records are delivered from the spool, by this run or, should it
-//! not come to that, by the next.
+//! A run is one step. Its input is in memory until all of it was read. Then its records are written
+//! to a [spool](Spool), and meters and identities to a checkpoint, which completes the run: before,
+//! nothing of it remains; after, it is never counted again. Its records are delivered from the
+//! spool, by this run or, if it fails, by the next one.
 //!
 //! ```text
 //! read ─► count ─► flush to a spool ─► checkpoint ═► deliver from the spool ─► delivered.json
-//!         nothing of it is kept before ┘           └ it has happened
+//!            nothing is stored before ┘            └ the run is complete
 //! ```
 //!
-//! `docs/formats/runs.md` says what is where.
+//! `docs/formats/runs.md` describes the files.
 
 mod spool;
 
@@ -31,27 +30,27 @@ use crate::live::{Items, accepts};
 use crate::{Engine, Error, Kind, RecordSink, Settings};
 use spool::Spool;
 
-/// How a pipeline's runs are laid out.
+/// Settings of a pipeline's runs.
 #[derive(Clone, Copy, Debug)]
 pub struct LedgerSettings {
-    /// Threads and partitions. The partitions of a pipeline that has run are those it has.
+    /// Threads and partitions. A pipeline that has run keeps its number of partitions.
     pub engine: Settings,
     /// Bytes of identities in memory; more spill to disk.
     pub identities_bytes: usize,
 }
 
-/// What the runs of one pipeline left behind, and the run that goes on from it.
+/// The state of one pipeline's runs, and the current run.
 pub struct Ledger {
     disk: Arc<dyn Disk>,
     folder: String,
     /// The number of this run, counted from 1.
     run: u64,
-    /// When the run before was.
+    /// The clock of the previous run.
     clock: Timestamp,
     document: String,
     spool: Option<Spool>,
     delivered: Delivered,
-    /// What a run before began to send and did not see through.
+    /// The run that a previous one began to deliver and did not finish.
     in_doubt: Option<Sending>,
 }
 
@@ -60,24 +59,22 @@ pub struct Ledger {
 pub struct Owed<'r> {
     /// Whether it is a partial one of a threshold.
     pub is_threshold: bool,
-    /// Since when targets may have it, nanoseconds: a run before began to send it, and nobody
-    /// knows how far it came.
+    /// Time since when targets may have it, in nanoseconds: a previous run began to send it with
+    /// unknown success.
     pub in_doubt: Option<i64>,
-    /// The record.
     pub json: &'r [u8],
 }
 
-/// Takes a record.
 pub type Take<'t> = dyn FnMut(Owed<'_>) -> Result<(), Error> + 't;
 
-/// Up to where records were delivered.
+/// The state of delivery.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Delivered {
     /// The last run whose records are at the targets.
     run: u64,
-    /// What whoever delivers must remember.
+    /// State that the deliverer must remember.
     memory: Value,
-    /// What was being sent since.
+    /// The run being sent.
     #[serde(default)]
     sending: Option<Sending>,
 }
@@ -85,27 +82,26 @@ struct Delivered {
 /// Records that a run began to send.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct Sending {
-    /// Those of this run and before.
+    /// Those of this run and earlier ones.
     run: u64,
-    /// The first time, nanoseconds.
+    /// Time of the first attempt, in nanoseconds.
     since: i64,
 }
 
 const DELIVERED: &str = "delivered.json";
 
-/// The folder of a pipeline's runs.
+/// Returns the folder of a pipeline's runs.
 pub fn folder_of(pipeline: Uuid) -> String {
     format!("runs/{pipeline}")
 }
 
 impl Ledger {
-    /// Opens what the runs of a pipeline left behind and an engine that goes on from it. The
-    /// document is the pipeline's, with every default written out.
+    /// Opens the state of a pipeline's runs and an engine that continues from it. The document is
+    /// the pipeline's, with every default written out.
     ///
     /// # Errors
-    /// `Invalid` when there are meters that the document no longer has a place for; `Corrupt`
-    /// when something is not what was written: it must come from a backup, since nothing else
-    /// knows what was counted.
+    /// `Invalid` if meters exist that the document no longer has a place for; `Corrupt` if a file
+    /// is damaged: restore it from a backup, because nothing else has the counts.
     pub fn open(
         disk: Arc<dyn Disk>,
         plan: &Arc<Plan>,
@@ -113,8 +109,7 @@ impl Ledger {
         settings: LedgerSettings,
     ) -> Result<(Ledger, Engine<SpilledIdentities>), Error> {
         let folder = folder_of(plan.id);
-        // If the program ended and the machine went on, names may lie in memory only; what
-        // follows relies on them.
+        // If only the program ended, names may be in memory only; the next steps rely on them.
         let made = disk.create_folder(&folder).and_then(|()| disk.sync_folder(&folder));
         made.map_err(|why| at(&folder, &why))?;
         let delivered = read_delivered(&*disk, &folder)?;
@@ -135,7 +130,7 @@ impl Ledger {
             let message = format!("{folder}: the checkpoint of run {lost} is not there; restore the folder from a backup");
             return Err(Error::new(Kind::Corrupt, message));
         }
-        // A run that did not come to its checkpoint has not happened.
+        // A run without a checkpoint is not complete.
         spool::remove(&*ledger.disk, &ledger.folder, |run| run > last || run <= ledger.delivered.run)?;
         let engine = ledger.engine(plan, found, settings)?;
         Ok((ledger, engine))
@@ -173,25 +168,25 @@ impl Ledger {
         Ok(engine)
     }
 
-    /// The number of this run, counted from 1.
+    /// Returns the number of this run, counted from 1.
     pub fn run(&self) -> u64 {
         self.run
     }
 
-    /// When the run before was; time does not go back.
+    /// Returns the clock of the previous run; time does not go back.
     pub fn clock(&self) -> Timestamp {
         self.clock
     }
 
-    /// What whoever delivers must remember.
+    /// Returns the state that the deliverer must remember.
     pub fn memory(&self) -> &Value {
         &self.delivered.memory
     }
 
-    /// Where this run's records go until it has happened.
+    /// Returns the sink for this run's records.
     ///
     /// # Errors
-    /// The disk does not take them.
+    /// The disk failed.
     pub fn spool(&mut self) -> Result<&mut dyn RecordSink, Error> {
         let spool = match self.spool.take() {
             Some(spool) => spool,
@@ -200,10 +195,10 @@ impl Ledger {
         Ok(self.spool.insert(spool))
     }
 
-    /// The run has happened: what it made of meters, identities and records is durable.
+    /// Completes the run: its meters, identities and records are durable.
     ///
     /// # Errors
-    /// The disk does not take it; then it has not happened.
+    /// The disk failed; then the run is not complete.
     pub fn close(&mut self, engine: &mut Engine<SpilledIdentities>, clock: Timestamp) -> Result<(), Error> {
         if let Some(why) = engine.identities_mut().find_map(|known| known.failure().cloned()) {
             return Err(why.into());
@@ -226,7 +221,7 @@ impl Ledger {
             rollups: Vec::new(),
         };
         checkpoint.write(&*self.disk, &self.folder)?;
-        // Nothing could be gone on from what was before: it is not known what came after.
+        // The earlier checkpoint is useless: the events after it are unknown.
         checkpoint::remove_before(&*self.disk, &self.folder, self.run)?;
         self.remove_documents()
     }
@@ -240,22 +235,22 @@ impl Ledger {
         Ok(())
     }
 
-    /// From here on targets may have what is owed: it is written down before anything of it
-    /// goes, so that whoever comes after a crash knows.
+    /// Records that targets may have the undelivered records from now on. This is durable before
+    /// anything is sent, so that a run after a crash reads it.
     ///
     /// # Errors
-    /// The disk does not take it.
+    /// The disk failed.
     pub fn begin_to_send(&mut self, now: Timestamp) -> Result<(), Error> {
         let since = self.in_doubt.map_or(now.nanos(), |before| before.since);
         self.delivered.sending = Some(Sending { run: self.run, since });
         self.keep_delivered()
     }
 
-    /// Gives the records that are not known to be delivered, in order, those of earlier runs
-    /// first.
+    /// Passes the records that are not known to be delivered to `take`, in order, those of earlier
+    /// runs first.
     ///
     /// # Errors
-    /// They cannot be read, or whoever takes them cannot go on.
+    /// They cannot be read, or `take` failed.
     pub fn undelivered(&self, take: &mut Take<'_>) -> Result<(), Error> {
         (self.delivered.run + 1..=self.run).try_for_each(|run| {
             let in_doubt = self.in_doubt.filter(|sending| run <= sending.run).map(|sending| sending.since);
@@ -263,10 +258,10 @@ impl Ledger {
         })
     }
 
-    /// All of them are delivered.
+    /// Records that all of them are delivered.
     ///
     /// # Errors
-    /// The disk does not take it; then they will be delivered again, under the same keys.
+    /// The disk failed; then they are delivered again, under the same keys.
     pub fn delivered(&mut self, memory: Value) -> Result<(), Error> {
         self.delivered = Delivered { run: self.run, memory, sending: None };
         self.keep_delivered()?;
@@ -288,7 +283,7 @@ impl Ledger {
 
 const DOCUMENT: &str = ".pipeline.yaml";
 
-/// The file of the document that the meters of a run go by.
+/// Returns the file name of a run's document.
 fn document_of(run: u64) -> String {
     format!("{run:020}{DOCUMENT}")
 }

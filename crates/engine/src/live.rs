@@ -1,12 +1,11 @@
-//! A pipeline at work on the log.
+//! A running pipeline on the log.
 //!
-//! Its state is a function of the log: entries are taken in order, each at the instant it
-//! was received, and nothing else changes anything. So after a crash it goes on from its
-//! newest checkpoint and takes again what came after; what that makes a second time
-//! (records, parked events, verdicts) has the same numbers as the first time, and is
-//! written once.
+//! Its state is a function of the log: entries are applied in order, each at its time of receipt,
+//! and nothing else changes the state. After a crash it resumes from its newest checkpoint and
+//! applies the later entries again. Records, parked events and verdicts that this makes a second
+//! time have the same numbers as before and are written once.
 //!
-//! One thread owns it. It asks for no time and waits for nothing.
+//! One thread owns it. It reads no clock and never waits.
 
 mod adoption;
 mod arrivals;
@@ -47,22 +46,22 @@ use crate::checkpoint::{self, Checkpoint, Kept};
 use crate::{Engine, Error, Kind, Settings, Totals};
 use source::Entries;
 
-/// The partitions' memory and files.
+/// The engine with partitions that spill to disk.
 type Spilled = Engine<SpilledIdentities>;
 
-/// How a pipeline at work is laid out.
+/// Settings of a running pipeline.
 #[derive(Clone, Copy, Debug)]
 pub struct LiveSettings {
-    /// Threads and partitions. The partitions of a pipeline that has a checkpoint are
-    /// those it has; this number is for new ones.
+    /// Threads and partitions. A pipeline with a checkpoint keeps its number of partitions; this
+    /// number is for new ones.
     pub engine: Settings,
-    /// Bytes of identities in memory, all partitions together.
+    /// Bytes of identities in memory, for all partitions together.
     pub identities_bytes: usize,
-    /// Bytes of rollups in memory, all partitions together; `None`: usage is not rolled up.
+    /// Bytes of rollups in memory, for all partitions together; `None`: no usage rollups.
     pub rollups_bytes: Option<usize>,
-    /// Whether the simulation runs it: then no thread of its own touches the disk.
+    /// Whether it runs in the simulation: then no other thread touches the disk.
     pub paced: bool,
-    /// Its logs of records, parked events and verdicts.
+    /// Settings of its logs of records, parked events and verdicts.
     pub outlet: log::Settings,
 }
 
@@ -73,14 +72,14 @@ impl LiveSettings {
     }
 }
 
-/// The position before which the files of a pipeline say that every entry of the log was durable.
+/// Returns the position before which, according to the files of a pipeline, every entry of the log
+/// was durable.
 pub fn known_position(disk: &Arc<dyn Disk>, folder: &str) -> Result<u64, Error> {
     let of_checkpoints = checkpoint::positions(&**disk, folder)?.into_iter().max().unwrap_or(0);
     let of_verdicts = arrivals::last_position(disk, folder)?.map_or(0, |last| last + 1);
     Ok(of_checkpoints.max(of_verdicts))
 }
 
-/// A pipeline at work.
 pub struct Live {
     plan: Arc<Plan>,
     version: u32,
@@ -91,31 +90,30 @@ pub struct Live {
     engine: Spilled,
     decoder: Arc<Decoder>,
     outlet: Outlet,
-    /// The next entry of the log to take.
+    /// The next entry of the log.
     position: u64,
-    /// The latest instant it has come to.
+    /// The latest instant it has reached.
     clock: Timestamp,
-    /// Of the newest checkpoint and the one before: either may be gone on from.
+    /// The newest checkpoint and the one before: both may be resumed from.
     kept: Vec<Kept>,
     merges: rolling::Merges,
 }
 
-/// Which pipeline, and where it begins if it has no checkpoint.
+/// Identity and start of a pipeline without a checkpoint.
 #[derive(Clone, Debug)]
 pub struct Beginning {
-    /// Whose events it takes.
+    /// The namespace whose events it counts.
     pub namespace: String,
-    /// The version of the plan to begin with.
+    /// The first version of the plan.
     pub version: u32,
-    /// The first entry to take.
+    /// The first entry to apply.
     pub position: u64,
-    /// When it was begun.
+    /// The time of its start.
     pub at: Timestamp,
 }
 
 impl Live {
-    /// Goes on from the newest checkpoint, or begins. `plan_of` gives the plan of a
-    /// version.
+    /// Resumes from the newest checkpoint, or starts. `plan_of` returns the plan of a version.
     pub fn open(
         disk: Arc<dyn Disk>,
         folder: &str,
@@ -169,10 +167,10 @@ impl Live {
             kept: Vec::new(),
             merges: rolling::Merges::default(),
         };
-        // What a beginning wrote that came to no checkpoint is written by this one again.
-        live.outlet.go_on_from(Items::default())?;
+        // Items written by a start without a checkpoint are written again by this one.
+        live.outlet.resume_from(Items::default())?;
         live.outlet.note(&live.plan, &declared);
-        // So that whatever comes, there is one to go on from.
+        // So that there is always a checkpoint to resume from.
         live.checkpoint()?;
         Ok(live)
     }
@@ -197,7 +195,7 @@ impl Live {
         engine.listen(kept.listens);
         let rollups_before = before.as_ref().map_or(&[][..], |before| &before.rollups);
         engine.roll_up(rolling::open(&disk, folder, &kept.rollups, rollups_before, kept.manifests.len(), &settings)?);
-        outlet.go_on_from(kept.items)?;
+        outlet.resume_from(kept.items)?;
         Ok(Live {
             decoder: decoder(&plan),
             plan,
@@ -218,8 +216,7 @@ impl Live {
         })
     }
 
-    /// Takes entries of the log, the next first. Entries of other pipelines and
-    /// namespaces are passed over.
+    /// Applies entries of the log in order. Skips entries of other pipelines and namespaces.
     pub fn take(&mut self, entries: &[Arc<Entry>], plan_of: &dyn Fn(u32) -> Result<Arc<Plan>, Error>) -> Result<(), Error> {
         let mut events = Vec::new();
         for entry in entries {
@@ -232,7 +229,7 @@ impl Live {
                 return Err(Error::new(Kind::Corrupt, message));
             }
             if entry.position < next {
-                let message = format!("entry {} came where {next} is next", entry.position);
+                let message = format!("entry {} was read, but {next} is next", entry.position);
                 return Err(Error::new(Kind::Bug, message));
             }
             if entry.kind == EntryKind::Events && !Letter::is_settling(&entry.bytes) {
@@ -251,8 +248,8 @@ impl Live {
         self.take_events(&mut events)
     }
 
-    /// Takes an entry that settles a parked event: what it carries counts, if the event is not
-    /// settled yet.
+    /// Applies an entry that settles a parked event: its events count, unless the parked event is
+    /// settled already.
     fn settle(&mut self, entry: &Arc<Entry>) -> Result<(), Error> {
         let letter = Letter::read(&entry.bytes)?;
         let is_mine = letter.is_for(&self.namespace, self.plan.id, true);
@@ -283,7 +280,7 @@ impl Live {
         self.outlet.write(self.clock)
     }
 
-    /// What must hold after every step.
+    /// Checks the invariants after a step.
     fn check(&mut self) -> Result<(), Error> {
         if let Some(why) = self.engine.identities_mut().find_map(|known| known.failure().cloned()) {
             return Err(why.into());
@@ -325,13 +322,13 @@ impl Live {
         self.outlet.write(at)
     }
 
-    /// Writes a checkpoint: from then on a restart begins here. Tells the position before
-    /// which the log is no longer needed by this pipeline.
+    /// Writes a checkpoint, from which a restart resumes. Returns the position before which this
+    /// pipeline no longer needs the log.
     pub fn checkpoint(&mut self) -> Result<u64, Error> {
         self.outlet.commit(self.clock)?;
         let oldest = self.kept.first().map_or(0, |kept| kept.position);
         if self.kept.last().is_some_and(|newest| newest.position == self.position) {
-            // Nothing was taken since: the newest says all there is to say.
+            // Nothing was applied since: the newest checkpoint is current.
             return Ok(oldest);
         }
         let settled = self.outlet.settled_events();
@@ -352,7 +349,7 @@ impl Live {
         checkpoint.write(&*self.disk, &self.folder)?;
         let Checkpoint { position, manifests: identities, rollups, .. } = checkpoint;
         self.kept.push(Kept { position, identities, rollups });
-        // The one before stays: should the newest be damaged, it is gone on from.
+        // Keep the previous checkpoint too: it is the fallback if the newest is damaged.
         while self.kept.len() > 2 {
             self.kept.remove(0);
         }
@@ -369,88 +366,86 @@ impl Live {
         Ok(self.kept.first().map_or(0, |kept| kept.position))
     }
 
-    /// Makes what was written so far durable and readable.
+    /// Makes everything written so far durable and readable.
     pub fn commit(&mut self) -> Result<(), Error> {
         self.outlet.commit(self.clock)
     }
 
-    /// The next entry of the log to take.
+    /// Returns the position of the next entry.
     pub fn position(&self) -> u64 {
         self.position
     }
 
-    /// The latest instant it has come to.
+    /// Returns the latest instant it has reached.
     pub fn clock(&self) -> Timestamp {
         self.clock
     }
 
-    /// The plan it works by.
+    /// Returns the current plan.
     pub fn plan(&self) -> &Arc<Plan> {
         &self.plan
     }
 
-    /// The version of that plan.
+    /// Returns the version of the current plan.
     pub fn version(&self) -> u32 {
         self.version
     }
 
-    /// Whose events it takes.
+    /// Returns the namespace whose events it counts.
     pub fn namespace(&self) -> &str {
         &self.namespace
     }
 
-    /// What it has done so far.
     pub fn totals(&self) -> Totals {
         self.engine.totals()
     }
 
-    /// Events by verdict.
+    /// Returns the number of events by verdict.
     pub fn tally(&self) -> Tally {
         self.engine.totals().tally
     }
 
-    /// The earliest instant at which something may fall due.
+    /// Returns the earliest instant at which something may fall due.
     pub fn next_due(&self) -> Option<Timestamp> {
         self.engine.next_due().filter(|due| *due != Timestamp::MAX)
     }
 
-    /// From now on somebody is told of records while more of them come: up to which number
-    /// they can be read.
+    /// Sets the function that is called with the number of records that are durable and readable,
+    /// while more are still being written.
     pub fn announce_to(&mut self, announce: Announce) {
         self.outlet.announce_to(announce);
     }
 
-    /// Its logs.
     pub fn outlet(&self) -> &Outlet {
         &self.outlet
     }
 
-    /// Lets go of the verdicts of events that arrived before one: they are kept elsewhere.
+    /// Removes verdicts of events that arrived before a number, which are stored elsewhere.
     pub fn release_verdicts(&mut self, arrival: u64) -> Result<(), Error> {
         self.outlet.release_verdicts(arrival).map(drop)
     }
 
-    /// Takes the verdicts of the blocks that went through since the last call.
+    /// Returns the verdicts of the blocks that were counted since the last call.
     pub fn take_judged(&mut self) -> Vec<JudgedBlock> {
         self.outlet.take_judged()
     }
 
-    /// Its meters, partition by partition.
+    /// Returns its meters, partition by partition.
     pub fn meters(&self) -> impl Iterator<Item = (&Partition<flowmeter_core::partition::Memory, SpilledIdentities>, &Meter)> {
         self.engine.partitions().flat_map(|partition| partition.meters().map(move |meter| (partition, meter)))
     }
 
-    /// How many meters there are.
+    /// Returns the number of meters.
     pub fn meter_count(&self) -> usize {
         self.engine.partitions().map(Partition::meter_count).sum()
     }
 
-    /// Bytes of meters, about: all of them are looked at.
+    /// Returns the approximate bytes of meters. Visits all of them.
     pub fn meter_bytes(&self) -> usize {
         self.engine.meter_bytes()
     }
 
-    /// Bytes of identities in memory.
+    /// Returns the bytes of identities in memory.
     pub fn identities_bytes(&mut self) -> usize {
         self.engine.identities_mut().map(|known| known.memory_bytes()).sum()
     }
@@ -476,7 +471,7 @@ fn open_identities(
     Ok(manifests.iter().map(open).collect::<Result<_, _>>()?)
 }
 
-/// The id of a pipeline, as its folder is named.
+/// Returns the folder name of a pipeline.
 pub fn folder_of(pipeline: Uuid) -> String {
     format!("pipelines/{pipeline}")
 }

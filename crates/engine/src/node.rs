@@ -1,14 +1,13 @@
-//! Threads around the log and the pipelines at work on it.
+//! Threads around the log and the running pipelines.
 //!
 //! ```text
 //! senders ─► Writer ─► log, durable ─► Tail ─► Worker of each pipeline ─► records, parked, verdicts
-//!               ▲  group commit                   │ takes entries, makes checkpoints
+//!               ▲  group commit                   │ applies entries, makes checkpoints
 //!               └── ticks, when something is due ◄┘
 //! ```
 //!
-//! The writer is the only one that appends. A sender is answered when its events are
-//! durable. A worker that is slow reads from the disk what the tail no longer holds; it
-//! never holds up the writer.
+//! Only the writer appends. A sender is answered when its events are durable. A slow worker reads
+//! from the disk the entries that the tail no longer has; it never holds up the writer.
 
 mod board;
 mod known;
@@ -26,12 +25,12 @@ pub use writer::{Placed, Reply, Submission, Writer, WriterSettings};
 
 use flowmeter_core::time::Timestamp;
 
-/// What time it is. The only clock the node asks.
+/// A source of time, the only one in this module.
 pub trait Clock: Send + Sync {
-    /// Now.
+    /// Returns the current time.
     fn now(&self) -> Timestamp;
 
-    /// Nanoseconds by which the machine's clock is ahead, while it is not followed.
+    /// Returns the nanoseconds by which the machine's clock is ahead, while it is not followed.
     fn difference(&self) -> Option<i64> {
         None
     }

@@ -1,22 +1,22 @@
-//! The outbox: what a pipeline has made and its targets shall have.
+//! The outbox: the records of a pipeline on their way to its targets.
 //!
-//! The log of records is the outbox itself. A record enters it in the act that closes its
-//! period, under a number that a restart gives it again, so nothing has to be written a
-//! second time. What is kept for each target is how far it has come, as [`Marks`], and a
-//! [`Delivery`] for each of the few records that did not simply go: those that are tried
-//! again, were refused for good, or were left out by a person.
+//! The log of records is the outbox itself. A record enters it with the act that closes its period,
+//! under a number that is the same after a restart, so nothing needs to be written a second time.
+//! For each target two things are stored: its progress ([`Marks`]), and a [`Delivery`] for each of
+//! the few records whose first attempt failed: those that are retried, were refused for good, or
+//! were skipped by a person.
 //!
-//! Records leave in windows. Where a window ends is made durable before anything of it is
-//! sent, and what became of it afterwards: so after a crash the same window is sent again,
-//! with the same keys, and a target that keeps its contract ([`Target`]) is not changed by
-//! that. An answer that did not come leaves records in doubt, not failed: they are sent
-//! again under the same key, or looked for first where the target would double them.
+//! Records are sent in windows. The end of a window is made durable before anything of it is sent,
+//! and the results afterwards. So after a crash the same window is sent again with the same keys,
+//! which does not change a target that keeps its contract ([`Target`]). Without an answer records
+//! are in doubt, not failed: they are sent again under the same key, or looked for first if the
+//! target would double them.
 //!
-//! Order is kept for each meter: behind a record that waits, later ones of its meter wait.
-//! A record that is dead holds nothing up.
+//! Order is kept for each meter: if a record waits, later ones of its meter wait too. A dead record
+//! holds nothing up.
 //!
-//! Nothing here reads a clock or waits. Whoever drives it tells the time and is told when
-//! to come back: a thread in the server, the simulation in tests.
+//! This module reads no clock and does not wait. The caller passes the time and learns when to call
+//! again: a thread in the server, the simulation in tests.
 
 mod ahead;
 mod answer;
@@ -42,9 +42,9 @@ pub use sending::{Outbox, Progress};
 pub use target::{Repeat, Target};
 pub use window::{Names, Outgoing, Span, Window};
 
-/// Deliveries of one target that may be tried again on their own at once. Each holds up
-/// its meter only; past this many the target is not well, and the whole window waits.
+/// The maximum of deliveries of one target that are retried on their own. Each holds up only its
+/// meter. Beyond this number the target itself is at fault, and the whole window waits.
 pub const RETRYING_MAX: usize = 10_000;
-/// Records a target may refuse for good before its delivery stands still: so many are no
-/// flaw of records but of the target or its template, and a person must look.
+/// Records that a target may refuse for good before its delivery stops. So many refusals are caused
+/// by the target or its template, not by records, and a person must look.
 pub const DEAD_MAX: u64 = 100_000;

@@ -1,5 +1,5 @@
-//! The auditor: reads what pipelines wrote and compares it with what was read before, with
-//! the oracle, and with a second life that takes the whole log anew.
+//! The auditor: reads the streams of pipelines and compares them with earlier reads, with the
+//! oracle, and with a second pipeline that applies the whole log again.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,25 +10,21 @@ use serde_json::value::RawValue;
 use crate::documents::{DOCUMENTS, Sort};
 use crate::oracle::{Oracle, is_simple};
 
-/// Everything that was ever read from the streams of a pipeline. It was durable when it
-/// was read, so it must be there for ever.
+/// Everything that was ever read from the streams of a pipeline. It was durable when it was read,
+/// so it must exist for ever.
 #[derive(Clone, Default)]
 pub struct Seen {
-    /// Metered records and partial ones, as they lie in their log.
+    /// Metered records and partial ones, as in their log.
     pub records: Vec<Vec<u8>>,
-    /// The correction queue.
     pub parked: Vec<Vec<u8>>,
-    /// What happened to meters.
     pub notes: Vec<Vec<u8>>,
-    /// How parked events left the queue.
+    /// Settlements of parked events.
     pub settled: Vec<Vec<u8>>,
-    /// By arrival.
     pub verdicts: Vec<Verdict>,
 }
 
 impl Seen {
-    /// Reads everything there is and compares it with what was read before. A failing
-    /// disk is the inner error.
+    /// Reads everything and compares it with earlier reads. A failing disk is the inner error.
     pub fn read(&mut self, live: &Live) -> Result<Result<(), flowmeter_engine::Error>, String> {
         let name = &live.plan().name;
         let streams = [
@@ -81,7 +77,7 @@ fn read_items(stream: &Stream) -> Read<Vec<Vec<u8>>> {
             Ok(Some(entry)) => {
                 for (number, item) in items(&entry) {
                     if number != there.len() as u64 {
-                        return Err(format!("item {number} stands where {} is next", there.len()));
+                        return Err(format!("item {number} is in the place of {}", there.len()));
                     }
                     there.push(item.to_vec());
                 }
@@ -110,11 +106,11 @@ fn read_verdicts(live: &Live) -> Read<Vec<Verdict>> {
             Ok(None) => break,
             Ok(Some(entry)) => {
                 if entry.first_item != there.len() as u64 {
-                    return Err(format!("verdict {} stands where {} is next", entry.first_item, there.len()));
+                    return Err(format!("verdict {} is in the place of {}", entry.first_item, there.len()));
                 }
                 for block in judged(&entry) {
                     if block.first_arrival != there.len() as u64 {
-                        return Err(format!("a block of arrival {} stands where {} is next", block.first_arrival, there.len()));
+                        return Err(format!("a block of arrival {} is in the place of {}", block.first_arrival, there.len()));
                     }
                     there.extend(block.verdicts);
                 }
@@ -128,7 +124,7 @@ fn read_verdicts(live: &Live) -> Read<Vec<Verdict>> {
     }
 }
 
-/// Compares what was read with the oracle, which stands at the same entry.
+/// Compares everything read with the oracle at the same entry.
 pub fn against_oracle(live: &mut Live, seen: &Seen, oracle: &mut Oracle) -> Result<(), String> {
     let name = DOCUMENTS[oracle.number()].name;
     let mut tally = live.tally();
@@ -211,8 +207,8 @@ fn records(name: &str, seen: &Seen, oracle: &Oracle) -> Result<(), String> {
     Ok(())
 }
 
-/// Of what carries over only the first records are compared: the corrections of one
-/// period correct those behind it.
+/// Compares only the first records of aggregations that carry over: a correction of one period
+/// corrects the later ones.
 fn known(line: &str) -> bool {
     let mut parts = line.split(" | ");
     let sort = parts.nth(1).and_then(sort_named);
@@ -223,7 +219,7 @@ fn sort_named(name: &str) -> Option<&'static Sort> {
     DOCUMENTS.iter().flat_map(|document| document.sorts).find(|sort| sort.name == name)
 }
 
-/// A record, read without the product's help.
+/// A record, parsed without code of the product.
 struct Record {
     id: String,
     user: String,
@@ -233,7 +229,6 @@ struct Record {
     events: u64,
     value: String,
     delta: Option<String>,
-    /// By region.
     groups: Vec<(String, String)>,
 }
 
@@ -273,7 +268,7 @@ impl Record {
         })
     }
 
-    /// In the oracle's form.
+    /// Formats the record like the oracle.
     fn line(&self) -> String {
         let Record { user, sort, period, revision, events, value, delta, groups, .. } = self;
         let head = format!("{user} | {} | {}..{} | {revision} | {events}", sort.name, period.0, period.1);
@@ -286,7 +281,7 @@ impl Record {
     }
 }
 
-/// Compares a pipeline with one that took the whole log anew, both at the same entry.
+/// Compares a pipeline with one that applied the whole log again, both at the same entry.
 pub fn against_replay(live: &Live, seen: &Seen, replay: &Live, again: &Seen) -> Result<(), String> {
     let name = &live.plan().name;
     let streams = [
@@ -295,31 +290,31 @@ pub fn against_replay(live: &Live, seen: &Seen, replay: &Live, again: &Seen) -> 
         ("note", &seen.notes, &again.notes),
         ("settlement", &seen.settled, &again.settled),
     ];
-    for (what, there, anew) in streams {
-        if let Some(other) = (0..there.len().max(anew.len())).find(|item| there.get(*item) != anew.get(*item)) {
+    for (what, there, again) in streams {
+        if let Some(other) = (0..there.len().max(again.len())).find(|item| there.get(*item) != again.get(*item)) {
             let show = |item: Option<&Vec<u8>>| item.map(|item| String::from_utf8_lossy(item).into_owned());
-            return Err(format!("{name}: {what} {other} is {:?}, anew {:?}", show(there.get(other)), show(anew.get(other))));
+            return Err(format!("{name}: {what} {other} is {:?}, again {:?}", show(there.get(other)), show(again.get(other))));
         }
     }
     if seen.verdicts != again.verdicts {
-        return Err(format!("{name}: the verdicts are other ones when the log is taken anew"));
+        return Err(format!("{name}: the verdicts differ when the log is applied again"));
     }
-    let (totals, anew) = [live, replay].map(|live| format!("{:?} {:?}", live.totals(), live.remembered())).into();
-    if totals != anew {
-        return Err(format!("{name}: totals {totals}, anew {anew}"));
+    let (totals, again) = [live, replay].map(|live| format!("{:?} {:?}", live.totals(), live.remembered())).into();
+    if totals != again {
+        return Err(format!("{name}: totals {totals}, again {again}"));
     }
-    let (state, anew) = (state(live), state(replay));
-    match state == anew {
+    let (state, again) = (state(live), state(replay));
+    match state == again {
         true => Ok(()),
         false => {
-            let differing: Vec<_> = state.symmetric_difference(&anew).collect();
-            Err(format!("{name}: the meters are other ones when the log is taken anew: {differing:#?}"))
+            let differing: Vec<_> = state.symmetric_difference(&again).collect();
+            Err(format!("{name}: the meters differ when the log is applied again: {differing:#?}"))
         }
     }
 }
 
-/// Every meter as a person sees it, and when it is due. (Images hold the same in the
-/// order of the memory, which a restart changes.)
+/// Returns every meter as a person sees it, and its due instant. (Images have the same in memory
+/// order, which a restart changes.)
 fn state(live: &Live) -> BTreeSet<String> {
     let show = |(partition, meter): (&flowmeter_core::partition::Partition<_, _>, &flowmeter_core::partition::Meter)| {
         let mut shown = Vec::new();

@@ -1,12 +1,12 @@
-//! A disk in memory that keeps its promises to the letter, and not one more.
+//! A disk in memory that keeps exactly the promises of `Disk`.
 //!
-//! What was appended is there for the running program; it survives a loss of power only
-//! if it was synced: otherwise it is cut anywhere, or some of its sectors are there and
-//! some are zeros. Names are durable after `sync_folder`; of changes that were not, any
-//! may survive. A program that is killed, on a machine that goes on, loses nothing.
+//! Appended bytes are visible to the running program. They survive a loss of power only if they
+//! were synced; otherwise they are cut anywhere, or some of their sectors exist and the others are
+//! zeros. Names are durable after `sync_folder`; any subset of other changes may survive. If only
+//! the program is killed, nothing is lost.
 //!
-//! Faults: the n-th call ends the program (done, half done or not done), any call may
-//! fail, the disk is full for a while, a bit of a durable file turns over.
+//! Faults: the n-th call ends the program (done, half done or not done), any call may fail, the
+//! disk is full for a while, a bit of a durable file flips.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -16,46 +16,45 @@ use flowmeter_store::disk::{Disk, File};
 
 use crate::random::Random;
 
-/// Bytes that reach the disk together or not at all.
+/// Bytes that become durable together or not at all.
 const SECTOR: usize = 512;
 
-/// What may go wrong.
+/// The faults to simulate.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Faults {
     /// Calls until the program ends.
     pub crash_in: Option<u64>,
-    /// Calls of a hundred thousand that fail.
+    /// Failing calls in a hundred thousand.
     pub errors: u64,
     /// Appends for which the disk is full.
     pub full_for: u64,
 }
 
-/// A disk in memory.
 #[derive(Clone)]
 pub struct SimDisk(Arc<Mutex<State>>);
 
 #[derive(Clone)]
 struct State {
     random: Random,
-    /// Files by number; one that has no name any more stays.
+    /// Files by number, also those without a name.
     files: Vec<Content>,
     /// The bytes of the catalog.
     catalog: Pages,
     names: BTreeMap<String, usize>,
     durable_names: BTreeMap<String, usize>,
-    /// Changes of names that are not durable: the folder, and what each name is then.
+    /// Changes of names that are not durable: the folder, and the new state of each name.
     changes: Vec<(String, Change)>,
     faults: Faults,
     down: bool,
     calls: u64,
 }
 
-/// Bytes that are written anywhere: those that are durable, and what was written since.
+/// Bytes with random access: the durable ones, and later writes.
 #[derive(Clone, Default)]
 struct Pages {
     bytes: Vec<u8>,
     durable: Vec<u8>,
-    /// Places and bytes, or a length, in order.
+    /// Offsets and bytes, or a length, in order.
     unsynced: Vec<Written>,
 }
 
@@ -88,7 +87,7 @@ impl Pages {
         self.unsynced.clear();
     }
 
-    /// Any of what was written since may be there: lengths always, since they come first.
+    /// Applies any subset of the unsynced writes; lengths always, since they come first.
     fn lose(&mut self, random: &mut Random) {
         let mut bytes = std::mem::take(&mut self.durable);
         for written in self.unsynced.drain(..) {
@@ -101,20 +100,20 @@ impl Pages {
     }
 }
 
-/// Names, and the file each has from then on.
+/// Names, and the new file of each.
 type Change = Vec<(String, Option<usize>)>;
 
 #[derive(Clone, Default)]
 struct Content {
     bytes: Vec<u8>,
-    /// Bytes that are durable.
+    /// Number of durable bytes.
     durable: usize,
     /// Bytes that were durable before the last sync.
     before: usize,
 }
 
 impl SimDisk {
-    /// An empty disk without faults.
+    /// Returns an empty disk without faults.
     pub fn new(random: Random) -> SimDisk {
         SimDisk(Arc::new(Mutex::new(State {
             random,
@@ -133,39 +132,39 @@ impl SimDisk {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Says what may go wrong from now on.
+    /// Sets the faults from now on.
     pub fn set_faults(&self, faults: Faults) {
         self.state().faults = faults;
     }
 
-    /// The storage of the catalog.
+    /// Returns the storage of the catalog.
     pub fn catalog(&self) -> CatalogStorage {
         CatalogStorage(self.clone())
     }
 
-    /// Whether the program has ended.
+    /// Returns whether the program has ended.
     pub fn is_down(&self) -> bool {
         self.state().down
     }
 
-    /// Calls so far.
+    /// Returns the number of calls so far.
     pub fn calls(&self) -> u64 {
         self.state().calls
     }
 
-    /// The program ends here: nothing it does from now on reaches the disk.
+    /// Ends the program: none of its later calls reach the disk.
     pub fn stop(&self) {
         self.state().down = true;
     }
 
-    /// The program starts again; the machine went on.
+    /// Starts the program again, on a machine that kept its power.
     pub fn restart(&self) {
         let mut state = self.state();
         state.down = false;
         state.faults = Faults::default();
     }
 
-    /// The program starts again after the machine lost power.
+    /// Starts the program again after a loss of power.
     pub fn lose_power(&self) {
         let mut state = self.state();
         state.lose();
@@ -173,15 +172,14 @@ impl SimDisk {
         state.faults = Faults::default();
     }
 
-    /// A copy of everything, as a backup has it.
+    /// Returns a copy of everything, like a backup.
     pub fn copy(&self) -> SimDisk {
         SimDisk(Arc::new(Mutex::new(self.state().clone())))
     }
 
-    /// Turns over a bit that is durable in one of the files a rule chooses: it is told
-    /// the name of each. Only bytes that were durable before the last sync of the file
-    /// are hit if it is a log: the end of a log cannot be told from a torn one. Tells the
-    /// file and the place.
+    /// Flips a durable bit in one of the files that `chosen` selects by name. In a log, only bytes
+    /// that were durable before its last sync are flipped: damage at the end of a log cannot be
+    /// distinguished from a torn write. Returns the file and the offset.
     pub fn flip(&self, chosen: impl Fn(&str) -> bool) -> Option<(String, usize)> {
         let mut state = self.state();
         let State { random, files, names, .. } = &mut *state;
@@ -202,7 +200,6 @@ impl SimDisk {
         Some((name.clone(), at))
     }
 
-    /// The names there are.
     pub fn names(&self) -> Vec<String> {
         self.state().names.keys().cloned().collect()
     }
@@ -228,7 +225,7 @@ impl State {
         self.catalog.lose(&mut self.random);
     }
 
-    /// Lets a call through, or says why not and whether it is done nevertheless.
+    /// Lets a call pass, or returns its error and whether it is done anyway.
     fn gate(&mut self) -> Result<(), (io::Error, bool)> {
         self.calls += 1;
         if self.down {
@@ -371,7 +368,7 @@ impl Disk for SimDisk {
     fn free_bytes(&self) -> io::Result<u64> {
         let mut state = self.state();
         state.gate().map_err(|(why, _)| why)?;
-        // Sometimes it shows, sometimes others took the room since.
+        // Sometimes a full disk is visible; sometimes others use the space later.
         Ok(if state.faults.full_for > 0 && state.random.chance(500) { 0 } else { 1 << 40 })
     }
 }
@@ -449,7 +446,7 @@ impl std::fmt::Debug for CatalogStorage {
 }
 
 impl CatalogStorage {
-    /// Changes the bytes, or says why not.
+    /// Changes the bytes, or returns an error.
     fn change(&self, is_append: bool, change: impl FnOnce(&mut Pages)) -> io::Result<()> {
         let mut state = self.0.state();
         let mut gate = state.gate();

@@ -1,7 +1,6 @@
-//! The pipelines that are simulated: three documents, each in two versions, and what the
-//! oracle must know of them. They differ in what becomes of late events, so that every
-//! policy is exercised, and have types of every aggregation, schedules that end often,
-//! and zones with odd offsets.
+//! The simulated pipelines: three documents, each in two versions, with the facts that the oracle
+//! needs. They differ in their late policy, so that every policy is exercised. They have types of
+//! every aggregation, schedules that end often, and zones with odd offsets.
 
 use std::sync::{Arc, OnceLock};
 
@@ -10,46 +9,40 @@ use flowmeter_core::plan::Plan;
 use flowmeter_core::time::Timestamp;
 use flowmeter_engine::{Error, Kind};
 
-/// What a meter type is, for the oracle.
+/// A meter type for the oracle.
 #[derive(Clone, Copy, Debug)]
 pub struct Sort {
-    /// Its name in records.
     pub name: &'static str,
-    /// Whether the second rule leads to it, not the first.
+    /// Whether the second rule counts in it instead of the first.
     pub second: bool,
-    /// As the document calls it.
+    /// The name in the document.
     pub aggregation: &'static str,
-    /// When it resets, by the odd versions and by the even ones.
+    /// The reset schedule, in odd and in even versions.
     pub schedules: [&'static str; 2],
-    /// Its zone, by the odd versions and by the even ones.
+    /// The time zone, in odd and in even versions.
     pub zones: [&'static str; 2],
 }
 
-/// A pipeline, for the oracle.
+/// A pipeline for the oracle.
 #[derive(Clone, Copy, Debug)]
 pub struct Document {
-    /// Its name.
     pub name: &'static str,
-    /// Its meter operator.
+    /// The key of its meter operator.
     pub key: &'static str,
-    /// What becomes of late events.
+    /// The policy for late events.
     pub policy: &'static str,
     /// How long periods stay open, in nanoseconds.
     pub grace: i64,
-    /// How long after its end a period may be amended, in nanoseconds, by the odd versions and
-    /// by the even ones.
+    /// How long after its end a period may be amended, in nanoseconds, in odd and in even versions.
     pub amend_within: [i64; 2],
-    /// The meter types.
     pub sorts: &'static [Sort],
 }
 
-/// A second.
 pub const SECOND: i64 = 1_000_000_000;
-/// An hour.
 pub const HOUR: i64 = 3600 * SECOND;
 /// The window of deduplication.
 pub const WINDOW: i64 = 48 * HOUR;
-/// The versions of every document: of odd and of even number.
+/// The kinds of versions of every document: of odd and of even number.
 pub const VERSIONS: usize = 2;
 
 const fn sort(name: &'static str, second: bool, aggregation: &'static str, schedule: &'static str, zone: &'static str) -> Sort {
@@ -57,7 +50,7 @@ const fn sort(name: &'static str, second: bool, aggregation: &'static str, sched
 }
 
 impl Sort {
-    /// The same, with another schedule and zone in the even versions.
+    /// Sets the schedule and zone of even versions.
     const fn then(self, schedule: &'static str, zone: &'static str) -> Sort {
         Sort { schedules: [self.schedules[0], schedule], zones: [self.zones[0], zone], ..self }
     }
@@ -66,12 +59,11 @@ impl Sort {
 const EVERY_FIVE_HOURS: &str = r#"{"every": "hour", "count": 5}"#;
 const AT_NINE_AND_FIVE: &str = r#"{"minute": "0", "hour": "9,17", "day": "*", "month": "*", "weekday": "*"}"#;
 
-/// Which of the two kinds of versions one is of.
+/// Returns the kind of a version.
 pub fn kind_of(version: u32) -> usize {
     usize::from(version.is_multiple_of(2))
 }
 
-/// The pipelines.
 pub const DOCUMENTS: [Document; 3] = [
     Document {
         name: "alpha",
@@ -114,7 +106,7 @@ pub const DOCUMENTS: [Document; 3] = [
 ];
 
 impl Document {
-    /// The kind of event that a version drops.
+    /// Returns the kind of event that a version drops.
     pub fn drops(version: u32) -> &'static str {
         if version % 2 == 1 { "noise" } else { "dull" }
     }
@@ -163,7 +155,7 @@ impl Document {
     }
 }
 
-/// The plan of a version of a document. All are compiled once.
+/// Returns the plan of a version of a document. All are compiled once.
 pub fn plan_of(document: usize, version: u32) -> Result<Arc<Plan>, Error> {
     static PLANS: OnceLock<Vec<Result<Arc<Plan>, String>>> = OnceLock::new();
     let compile = |number: usize| {
@@ -174,7 +166,7 @@ pub fn plan_of(document: usize, version: u32) -> Result<Arc<Plan>, Error> {
     plans[document * VERSIONS + version as usize % VERSIONS].clone().map_err(|why| Error::new(Kind::Bug, why))
 }
 
-/// An instant of so many nanoseconds.
+/// Returns an instant from nanoseconds.
 pub fn at(nanos: i64) -> Timestamp {
     Timestamp::from_nanos(nanos)
 }

@@ -1,23 +1,25 @@
-//! A seeded simulation of the store and the pipelines at work.
+//! A seeded simulation of the store and the running pipelines.
 //!
-//! One number makes a whole history: senders that are late, repeat themselves and send
-//! nonsense; a clock; people who change pipelines and meters; a disk that fails, fills up
-//! and forgets; a machine that loses power. The node is built of the parts the server is
-//! built of ([`node`]); only the threads are missing: what they do at any moment is done
-//! one after the other, as the seed says. So a history can be had again, to the byte.
+//! One number makes a whole history: senders with late, repeated and meaningless events; a clock;
+//! people who change pipelines and meters; a disk that fails, fills up and loses unsynced writes; a
+//! machine that loses power. The node consists of the parts of the server ([`node`]) without its
+//! threads: their steps are taken one after the other, as the seed decides. So a history can be
+//! repeated to the byte.
 //!
-//! After every restart and at the end the auditor looks ([`audit`]):
-//! - nothing acknowledged is lost, and the log holds nothing that nobody sent;
-//! - what was read from a stream of records, parked events or verdicts is there for ever,
-//!   to the byte, numbered without a gap;
-//! - verdicts, parked events, records and sums are those of a naive [`oracle`];
-//! - a pipeline that takes the whole log anew, without a checkpoint and in other batches,
-//!   makes the same streams and the same meters;
-//! - every metered record is in effect exactly once at a [`target`] that lies, is away for a
-//!   day and loses what it had;
-//! - a bit that turns over is told as damage, or does no harm.
+//! After every restart and at the end the auditor ([`audit`]) checks:
+//! - no acknowledged entry is lost, and the log has only entries that were sent;
+//! - everything read from a stream of records, parked events or verdicts exists for ever, to the
+//!   byte, numbered without a gap;
+//! - verdicts, parked events, records and sums equal those of a naive [`oracle`];
+//! - a pipeline that applies the whole log again, without a checkpoint and in other batches, makes
+//!   the same streams and the same meters;
+//! - every metered record is in effect exactly once at a dishonest [`target`] that is unavailable for a
+//!   day and loses records;
+//! - a flipped bit is reported as damage, or does no harm.
 //!
-//! `cargo run -p sim -- SEED` tells the history of a seed, `-- --seeds A..B` runs many.
+//! `cargo run -p sim -- SEED` prints the history of a seed, `-- --seeds A..B` runs many.
+
+#![allow(missing_docs)] // documentation says what names and types do not
 
 pub mod audit;
 pub mod decoders;
@@ -34,21 +36,21 @@ pub mod world;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// Things that happen in a history, if nobody says otherwise.
+/// Default number of steps in a history.
 pub const STEPS: u64 = 45;
 
-/// Runs a seed of pipelines on a log. Tells what happened how often.
+/// Runs a seed of pipelines on a log. Returns how often each step happened.
 ///
 /// # Errors
-/// What is wrong, and how to see it again. A panic is wrong, too.
+/// The broken promise, and how to repeat it. A panic is an error too.
 pub fn run(seed: u64, steps: u64, trace: bool) -> Result<BTreeMap<&'static str, u64>, String> {
     caught(seed, "", || world::World::new(seed, trace).run(steps))
 }
 
-/// Runs a seed of a whole server. Tells what happened how often.
+/// Runs a seed of a whole server. Returns how often each step happened.
 ///
 /// # Errors
-/// As [`run`].
+/// As for [`run`].
 pub fn run_server(seed: u64, trace: bool) -> Result<BTreeMap<&'static str, u64>, String> {
     caught(seed, "--server ", || server::run(seed, server::STEPS, trace))
 }

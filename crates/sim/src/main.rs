@@ -1,5 +1,5 @@
 //! `sim SEED` prints the history of a seed; `sim --seeds A..B` runs many. With `--server` before
-//! that it is a whole server, not pipelines on a log.
+//! them, they simulate a whole server instead of pipelines on a log.
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -24,7 +24,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Runs a seed: either kind of history.
+/// Runs a seed of either kind of history.
 type Run = fn(u64, bool) -> Result<BTreeMap<&'static str, u64>, String>;
 
 fn usage() -> ExitCode {

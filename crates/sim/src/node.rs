@@ -1,6 +1,5 @@
-//! A node in one thread: the log and the pipelines at work on it, built of the parts the
-//! server is built of. What the server's threads do at any moment is done here one after
-//! the other, when the seed says so.
+//! A node in one thread: the log and the running pipelines, built of the parts of the server. The
+//! steps of the server's threads are taken one after the other, when the seed says so.
 
 use std::sync::Arc;
 
@@ -13,12 +12,12 @@ use flowmeter_store::log::{self, Log};
 use crate::disk::SimDisk;
 use crate::documents::plan_of;
 
-/// Whose events the pipelines take.
+/// The namespace whose events the pipelines count.
 pub const NAMESPACE: &str = "here";
-/// Where the log lies.
+/// The folder of the log.
 const FOLDER: &str = "log";
 
-/// How a node is laid out.
+/// The layout of a node.
 #[derive(Clone, Copy, Debug)]
 pub struct Layout {
     /// Partitions of each pipeline.
@@ -42,7 +41,6 @@ impl Layout {
         }
     }
 
-    /// Opens the log.
     pub fn open_log(&self, disk: &SimDisk) -> Result<Log, flowmeter_store::Error> {
         let settings = log::Settings { segment_bytes: self.segment_bytes, reserve_bytes: 1 << 20 };
         Log::open(Arc::new(disk.clone()), FOLDER, settings).map(|(log, _)| log)

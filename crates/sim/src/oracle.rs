@@ -1,7 +1,6 @@
-//! What a pipeline must make of the log, worked out naively: maps, sets and lists, every
-//! event looked at by itself, every value added up again from its events whenever it is
-//! asked for. It shares with the product the decimal numbers, how an instant is written
-//! and where a schedule's boundaries lie; nothing else.
+//! The expected outcomes of a log, computed naively: maps, sets and lists, every event by itself,
+//! every value added up again from its events on each query. It shares three things with the
+//! product: decimals, the format of instants and the boundaries of schedules.
 
 mod meter;
 mod periods;
@@ -29,33 +28,33 @@ const TOLERANCE: i64 = 300 * SECOND;
 /// How long a correction waits for others.
 const SETTLE: i64 = 2 * SECOND;
 
-/// What a pipeline must have made of the log so far.
+/// The expected outcomes of a pipeline up to an entry of the log.
 pub struct Oracle {
     document: &'static Document,
     number: usize,
     plan: Arc<Plan>,
     version: u32,
-    /// What ended before may not be amended any more, whatever comes.
+    /// Periods that ended before can never be amended again.
     amendable_from: i64,
-    /// The next entry.
+    /// Position of the next entry.
     pub position: u64,
     clock: i64,
-    /// By source and id, the event times of events that spent the identity.
+    /// By source and id, the event times of events that used the identity.
     known: BTreeMap<(String, String), Vec<i64>>,
-    /// By source and id, the event times and arrivals of parked events that hold it.
+    /// By source and id, the event times and arrivals of parked events that wait with it.
     waiting: BTreeMap<(String, String), Vec<(i64, u64)>>,
     meters: BTreeMap<(String, usize), Meter>,
-    /// Of every event.
+    /// The verdict of every event.
     pub verdicts: Vec<Verdict>,
     /// Arrival, reason and text.
     pub parked: Vec<(u64, Reason, Vec<u8>)>,
-    /// Parked events that left the queue: which, how, and what counts in their place.
+    /// Parked events that left the queue: the event, the way, and the event counted in its place.
     pub settled: Vec<(u64, How, Option<u64>)>,
-    /// Records it must have sent, in a form of their own, and how often.
+    /// Expected records in the oracle's own form, and how often.
     pub records: BTreeMap<String, u32>,
 }
 
-/// `amendWithin` where a document does not say it.
+/// `amendWithin` of documents without it.
 const UNLESS_SAID: i64 = 62 * 24 * HOUR;
 
 struct Event {
@@ -67,7 +66,7 @@ struct Event {
 }
 
 impl Oracle {
-    /// Nothing yet: a pipeline that begins with an entry at an instant.
+    /// Returns the oracle of a pipeline that begins with an entry at an instant.
     pub fn new(number: usize, position: u64, clock: i64) -> Result<Oracle, String> {
         let plan = plan_of(number, 1).map_err(|why| why.to_string())?;
         Ok(Oracle {
@@ -88,7 +87,7 @@ impl Oracle {
         })
     }
 
-    /// Takes an entry of events.
+    /// Applies an entry of events.
     pub fn events(&mut self, received_at: i64, bytes: &[u8], namespace: &str) -> Result<(), String> {
         self.position += 1;
         self.clock = self.clock.max(received_at);
@@ -112,7 +111,7 @@ impl Oracle {
         Ok(())
     }
 
-    /// Whether a parked event leaves the queue now: only once.
+    /// Settles a parked event, only once. Returns whether it did.
     fn settle(&mut self, arrival: u64, how: How, by: Option<u64>) -> bool {
         let is_first = !self.settled.iter().any(|(known, ..)| *known == arrival);
         if is_first {
@@ -173,7 +172,7 @@ impl Oracle {
         self.count(&Event { at: event_at, user, second: kind != "use", value, region })
     }
 
-    /// Whether a period ended too long ago for events received now.
+    /// Returns whether a period ended too long ago for events received now.
     fn is_forgotten(&self, period: Period) -> bool {
         let (document, end) = (self.document, period.end.nanos());
         let within = match document.policy {
@@ -254,7 +253,6 @@ impl Oracle {
         }
     }
 
-    /// Takes a command.
     pub fn command(&mut self, received_at: i64, command: &LogCommand) {
         self.position += 1;
         if command.pipeline().is_some_and(|pipeline| pipeline != self.plan.id) {
@@ -265,7 +263,7 @@ impl Oracle {
         match command {
             LogCommand::Tick => self.tick(),
             LogCommand::Flush { .. } => self.flush_open(),
-            // What is rolled up is not what the oracle counts, and who listens changes no number.
+            // Rollups and listeners change no number of the oracle.
             LogCommand::Forget { .. } | LogCommand::Listen { .. } => {}
             LogCommand::Open { meter, .. } => {
                 let key = self.key(meter);
@@ -314,7 +312,7 @@ impl Oracle {
         }
     }
 
-    /// Meters follow another schedule behind their current period, and behind all they hold.
+    /// Applies another schedule to meters, after their current period and all they have.
     fn adopt(&mut self, version: u32) {
         self.version = version;
         let keys: Vec<(String, usize)> = self.meters.keys().cloned().collect();
@@ -348,7 +346,7 @@ impl Oracle {
             let sort = &self.document.sorts[key.1];
             let Some(mut meter) = self.meters.remove(&key) else { continue };
             let mut due = self.unflushed(&meter, key.1, self.clock - self.document.grace);
-            // A meter that goes at its reset flushes one period and is gone.
+            // A meter that is deleted at its reset flushes one period and is gone.
             if meter.delete_on_reset {
                 due.truncate(1);
             }
@@ -365,7 +363,7 @@ impl Oracle {
         }
     }
 
-    /// Of a meter that is gone only what it flushed is remembered in the end.
+    /// Reduces a deleted meter to its flushed periods once nothing of it can be amended.
     fn let_go(&mut self, key: &(String, usize), within: i64) {
         let Some(meter) = self.meters.get_mut(key).filter(|meter| meter.gone && meter.is_settled()) else { return };
         if meter.flushed.values().max().is_some_and(|end| *end + within < self.clock) {
@@ -375,7 +373,7 @@ impl Oracle {
         }
     }
 
-    /// Flushes what has begun, and what is to begin and holds something.
+    /// Flushes periods that have begun, and later ones with content.
     fn flush_open(&mut self) {
         let keys: Vec<(String, usize)> = self.meters.keys().cloned().collect();
         for key in keys {
@@ -434,7 +432,7 @@ impl Oracle {
         }
     }
 
-    /// The earliest instant at which something is due: no pipeline may say a later one.
+    /// Returns the earliest due instant: no pipeline may report a later one.
     pub fn due(&mut self) -> Option<i64> {
         let mut earliest = None;
         let keys: Vec<(String, usize)> = self.meters.keys().cloned().collect();
@@ -453,24 +451,24 @@ impl Oracle {
         earliest
     }
 
-    /// Events by verdict, added up.
+    /// Returns the number of events by verdict.
     pub fn tally(&self) -> Tally {
         let mut tally = Tally::default();
         self.verdicts.iter().for_each(|verdict| tally.note(*verdict));
         tally
     }
 
-    /// How many meters there are.
+    /// Returns the number of meters.
     pub fn meters(&self) -> usize {
         self.meters.values().filter(|meter| !meter.gone).count()
     }
 
-    /// The number of its document.
+    /// Returns the number of its document.
     pub fn number(&self) -> usize {
         self.number
     }
 
-    /// The version that holds.
+    /// Returns the current version.
     pub fn version(&self) -> u32 {
         self.version
     }

@@ -1,12 +1,12 @@
-//! Senders of events: honest ones, late ones, ones that repeat themselves, and ones that
-//! send what no meter can count.
+//! Senders of events: honest ones, late ones, ones that repeat events, and ones that send events
+//! which no meter can count.
 
 use flowmeter_core::time::Timestamp;
 
 use crate::documents::{HOUR, SECOND};
 use crate::random::Random;
 
-/// Remembers what was sent, so that it can be sent again.
+/// Remembers sent events, so that they can be sent again.
 #[derive(Default)]
 pub struct Producer {
     count: u64,
@@ -17,7 +17,7 @@ const REGIONS: [&str; 3] = ["north", "south", "west"];
 const KINDS: [&str; 7] = ["use", "use", "use", "buy", "buy", "noise", "dull"];
 
 impl Producer {
-    /// Some lines, received about an instant.
+    /// Returns some lines that are received at about an instant.
     pub fn lines(&mut self, random: &mut Random, now: i64) -> String {
         let mut lines = String::new();
         for _ in 0..1 + random.below(6) {
@@ -46,15 +46,15 @@ impl Producer {
             return self.mend(random, now, before.as_bytes());
         }
         self.count += 1;
-        // Now and then an id comes again with other content, perhaps outside the window.
+        // Sometimes an id is sent again with other content, perhaps outside the window.
         let number = if random.chance(40) { random.below(self.count) } else { self.count };
         let line = self.event(random, now, number);
         self.sent.push(line.clone());
         line
     }
 
-    /// An event with the identity of another and content that counts: what a sender sends after
-    /// the first was parked.
+    /// Returns an event with the identity of another one and content that counts, as a sender would
+    /// after the first was parked.
     pub fn mend(&mut self, random: &mut Random, now: i64, before: &[u8]) -> String {
         let before: serde_json::Value = serde_json::from_slice(before).unwrap_or_default();
         let of = |name: &str| before[name].as_str().unwrap_or("lost").to_owned();

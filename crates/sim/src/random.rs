@@ -1,22 +1,20 @@
-//! Chance from a seed: SplitMix64. The same seed gives the same numbers on every machine,
-//! which is all that a replay rests on.
+//! A random generator with a seed: SplitMix64. The same seed gives the same numbers on every
+//! machine, which makes histories repeatable.
 
-/// A source of chance.
 #[derive(Clone, Debug)]
 pub struct Random(u64);
 
 impl Random {
-    /// The source of a seed.
+    /// Returns the generator of a seed.
     pub fn new(seed: u64) -> Random {
         Random(seed ^ 0x5eed_f10e_0a7e_7e55)
     }
 
-    /// A source of its own: what is drawn from it does not shift what is drawn here.
+    /// Returns an independent generator: numbers drawn from it do not shift those of this one.
     pub fn fork(&mut self) -> Random {
         Random(self.number())
     }
 
-    /// Any number.
     pub fn number(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
@@ -25,17 +23,17 @@ impl Random {
         mixed ^ (mixed >> 31)
     }
 
-    /// A number below a bound; 0 if the bound is 0.
+    /// Returns a number below a bound; 0 if the bound is 0.
     pub fn below(&mut self, bound: u64) -> u64 {
         ((u128::from(self.number()) * u128::from(bound)) >> 64) as u64
     }
 
-    /// An index of a collection.
+    /// Returns an index of a collection.
     pub fn index(&mut self, length: usize) -> usize {
         self.below(length as u64) as usize
     }
 
-    /// Yes, so many times in a thousand.
+    /// Returns true a number of times in a thousand.
     pub fn chance(&mut self, per_mille: u64) -> bool {
         self.below(1000) < per_mille
     }

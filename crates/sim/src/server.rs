@@ -1,9 +1,9 @@
-//! The whole server, simulated: its pipelines, sessions, corrections and changes on a disk that
-//! fails, fills up and forgets, and under a clock that jumps.
+//! The simulation of a whole server: its pipelines, sessions, corrections and changes on a disk
+//! that fails, fills up and loses unsynced writes, and under a clock that jumps.
 //!
-//! The code is the server's own ([`Installation`]); only its threads are missing, so that every
-//! step is taken when the seed says so. The auditor does not use the server's code. It records its
-//! requests and the answers, and checks these promises:
+//! The code is the server's own ([`Installation`]) without its threads, so that every step is taken
+//! when the seed says so. The auditor does not use the server's code. It records its requests and
+//! the answers, and checks these promises:
 //! - while a pipeline runs, no period stays open a second longer than it must;
 //! - refused changes have no effect; accepted changes hold in the catalog and in counting;
 //! - an event counts once if it was acknowledged, and so does a correction;
@@ -70,7 +70,7 @@ pub fn run(seed: u64, steps: u64, trace: bool) -> Result<BTreeMap<&'static str, 
     Ok(site.happened)
 }
 
-/// The person who acts.
+/// Returns the acting person.
 fn who() -> Who {
     Who { name: "sam".to_owned(), namespace: "default".to_owned() }
 }
@@ -90,7 +90,7 @@ impl Site {
         ];
         let settings = Settings::read(&Layers { flags, ..Layers::default() });
         let mut settings = settings.map_err(|why| format!("{why:?}"))?;
-        // Smaller than people may set it, so that there are many.
+        // Smaller than people may set it, so that there are many segments.
         settings.log.segment_bytes = 2_000 + random.below(20_000);
         let clock = SimClock::default();
         clock.0.store(BEGINNING + random.below(48 * 3600) as i64 * 1_000_000_000, Ordering::Release);
@@ -110,13 +110,13 @@ impl Site {
         }
     }
 
-    fn tell(&self, what: impl FnOnce() -> String) {
+    fn print(&self, what: impl FnOnce() -> String) {
         if self.trace {
             eprintln!("  {}", what());
         }
     }
 
-    /// Starts the server, again if it ends while it does.
+    /// Starts the server, and again if the program ends during the start.
     fn start(&mut self) -> Result<(), String> {
         loop {
             let crash_in = self.random.chance(150).then(|| self.random.below(400));
@@ -149,9 +149,9 @@ impl Site {
         Installation::with(self.settings.clone(), means).map(|(server, _)| server)
     }
 
-    /// The program ends, by itself or with the machine.
+    /// Ends the program, alone or with the machine.
     fn lose(&mut self) {
-        // Whatever is still open writes nothing more.
+        // Open files write nothing more.
         self.disk.stop();
         self.server = None;
         match self.random.chance(600) {
@@ -160,14 +160,14 @@ impl Site {
         }
     }
 
-    /// Ends and starts again.
+    /// Ends the program and starts it again.
     fn restart(&mut self, what: &'static str) -> Result<(), String> {
         self.note(what);
         self.lose();
         self.start()
     }
 
-    /// Lets the server work until nothing moves any more, without faults.
+    /// Lets the server work without faults until nothing changes any more.
     fn settle(&mut self) -> Result<(), String> {
         self.disk.set_faults(Faults::default());
         let Some(server) = self.server.clone() else { return Ok(()) };

@@ -1,9 +1,9 @@
-//! A target that lies: it takes a record and says nothing, says that it took what it did
-//! not quite refuse, takes twice what is sent twice, refuses at random, mixes up the order
-//! of meters, is away for a day, and loses what it had.
+//! A dishonest target: it takes a record without an answer, accepts a record that it did not take,
+//! stores repeats twice, refuses at random, mixes the order of meters, is unavailable for a day,
+//! and loses records.
 //!
-//! What it holds is outside of the world that crashes. An auditor compares it with the
-//! records there are: each in effect exactly once.
+//! Its content is outside the simulated program. The auditor compares it with the records: each
+//! must be in effect exactly once.
 
 use std::collections::BTreeMap;
 
@@ -13,30 +13,28 @@ use flowmeter_engine::outbox::{Answer, Held, Outgoing, Repeat, Span, Target};
 use crate::documents::SECOND;
 use crate::random::Random;
 
-/// A record as the target has it.
+/// A record at the target.
 struct Entry {
     json: Vec<u8>,
     /// How often it is in effect.
     times: u32,
 }
 
-/// A target that lies.
 pub struct Liar {
     random: Random,
     repeat: Repeat,
     held: BTreeMap<u64, Entry>,
-    /// Of each meter, the numbers of its records in the order they took effect.
+    /// For each meter, the numbers of its records in the order in which they took effect.
     order: BTreeMap<u128, Vec<u64>>,
     away_until: i64,
     now: i64,
-    /// It has become honest: the day is over.
+    /// Whether it has stopped lying.
     pub is_honest: bool,
-    /// How often it did what.
     pub lies: u64,
 }
 
 impl Liar {
-    /// A target of one of two sorts: it knows a record again, or has to be asked.
+    /// Returns a target of one of two kinds: it recognises repeated records, or must be read first.
     pub fn new(mut random: Random) -> Liar {
         let repeat = if random.chance(500) { Repeat::Harmless } else { Repeat::ReadFirst };
         Liar {
@@ -51,7 +49,7 @@ impl Liar {
         }
     }
 
-    /// Time goes by; now and then the target goes away, or loses something.
+    /// Advances the time; sometimes the target becomes unavailable, or loses a record.
     pub fn pass(&mut self, now: i64) {
         self.now = now;
         if self.is_honest {
@@ -82,7 +80,7 @@ impl Liar {
         }
     }
 
-    /// Compares what it holds with the records there are, by number.
+    /// Compares its content with the records, by number.
     pub fn audit<'r>(&self, records: impl Iterator<Item = (u64, &'r [u8])>) -> Result<(), String> {
         let mut expected = 0;
         for (number, json) in records {
@@ -122,7 +120,7 @@ impl Target for Liar {
                 }
                 let lie = if self.is_honest { 1000 } else { self.random.below(1000) };
                 answers[at] = match lie {
-                    // It took it, and nobody hears of it.
+                    // It took the record and gives no answer.
                     0..60 => {
                         self.take(record, meter);
                         Answer::InDoubt("no answer".to_owned())

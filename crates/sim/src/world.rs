@@ -1,5 +1,5 @@
-//! A world: a node, its disk, its senders and its clock; what a seed makes happen there;
-//! and what must be true after every restart and at the end.
+//! A world: a node, its disk, its senders and its clock; the steps that a seed takes there; and the
+//! checks after every restart and at the end.
 
 mod acts;
 mod damage;
@@ -20,7 +20,7 @@ use crate::oracle::Oracle;
 use crate::producer::Producer;
 use crate::random::Random;
 
-/// Why an act did not come to its end.
+/// The reason why a step did not finish.
 pub(crate) enum Stop {
     /// Something is wrong that no failing disk explains.
     Wrong(String),
@@ -34,7 +34,7 @@ impl From<String> for Stop {
     }
 }
 
-/// An entry of the log, as it was handed over.
+/// An entry of the log as it was appended.
 #[derive(Clone, Debug)]
 struct Kept {
     kind: EntryKind,
@@ -42,7 +42,7 @@ struct Kept {
     bytes: Vec<u8>,
 }
 
-/// A pipeline, and what is known of it outside of it.
+/// A pipeline, and the facts about it outside of it.
 struct Slot {
     document: usize,
     /// The entry and the instant it begins with.
@@ -57,7 +57,6 @@ struct Slot {
     delivering: delivery::Delivering,
 }
 
-/// Everything a seed makes.
 pub struct World {
     random: Random,
     trace: bool,
@@ -67,9 +66,9 @@ pub struct World {
     producer: Producer,
     log: Option<Log>,
     slots: Vec<Slot>,
-    /// What was acknowledged, and what was found to be there.
+    /// Acknowledged entries, and those found in the log.
     truth: Vec<Kept>,
-    /// What was appended and not acknowledged: may be there or not.
+    /// Entries that were appended and not acknowledged: they may exist or not.
     pending: Vec<Kept>,
     /// Letters that were not acknowledged, to be sent again.
     unanswered: Vec<Vec<u8>>,
@@ -80,7 +79,7 @@ pub struct World {
 const BEGINNING: i64 = 1_711_756_800 * SECOND;
 
 impl World {
-    /// The world of a seed, before anything happened.
+    /// Returns the world of a seed before its first step.
     pub fn new(seed: u64, trace: bool) -> World {
         let mut random = Random::new(seed);
         let disk = SimDisk::new(random.fork());
@@ -106,11 +105,10 @@ impl World {
         }
     }
 
-    /// Lets so many things happen, then looks at everything. Tells what happened how
-    /// often.
+    /// Takes a number of steps, then checks everything. Returns how often each step happened.
     ///
     /// # Errors
-    /// What is wrong, in a sentence.
+    /// The broken promise, in a sentence.
     pub fn run(mut self, steps: u64) -> Result<BTreeMap<&'static str, u64>, String> {
         self.recover()?;
         for step in 0..steps {
@@ -139,7 +137,7 @@ impl World {
         }
     }
 
-    fn tell(&self, what: impl FnOnce() -> String) {
+    fn print(&self, what: impl FnOnce() -> String) {
         if self.trace {
             eprintln!("  {}", what());
         }
@@ -167,7 +165,7 @@ impl World {
         self.replay()
     }
 
-    /// Compares every pipeline with one that takes the log anew, on a sound disk, in
+    /// Compares every pipeline with one that applies the log again, on a disk without faults, in
     /// batches of other sizes.
     fn replay(&mut self) -> Result<(), String> {
         let fresh = SimDisk::new(self.random.fork());
@@ -175,26 +173,26 @@ impl World {
             self.truth.iter().enumerate().map(|(position, kept)| entry(kept, position as u64)).collect();
         for slot in &mut self.slots {
             let plans = |version| plan_of(slot.document, version);
-            let told = |why: flowmeter_engine::Error| format!("taking the log anew: {why}");
-            let mut anew = self.layout.open_live(&fresh, slot.document, slot.begun, u64::MAX).map_err(told)?;
+            let failed = |why: flowmeter_engine::Error| format!("applying the log again: {why}");
+            let mut replay = self.layout.open_live(&fresh, slot.document, slot.begun, u64::MAX).map_err(failed)?;
             let mut rest = entries.get(slot.begun.0 as usize..).unwrap_or_default();
             while !rest.is_empty() {
                 let (batch, behind) = rest.split_at(1 + self.random.index(rest.len().min(20)));
-                anew.take(batch, &plans).map_err(told)?;
+                replay.take(batch, &plans).map_err(failed)?;
                 rest = behind;
             }
-            anew.commit().map_err(told)?;
+            replay.commit().map_err(failed)?;
             let mut again = Seen::default();
-            again.read(&anew)?.map_err(told)?;
+            again.read(&replay)?.map_err(failed)?;
             match &slot.live {
-                Some(live) => audit::against_replay(live, &slot.seen, &anew, &again)?,
-                None => return Err(format!("{} is not at work", DOCUMENTS[slot.document].name)),
+                Some(live) => audit::against_replay(live, &slot.seen, &replay, &again)?,
+                None => return Err(format!("{} is not loaded", DOCUMENTS[slot.document].name)),
             }
         }
         Ok(())
     }
 
-    /// Lets every pipeline come to the end of the log and compares it with the oracle.
+    /// Brings every pipeline to the end of the log and compares it with the oracle.
     fn audit(&mut self) -> Result<(), Stop> {
         self.disk.set_faults(Faults::default());
         self.note("audit");
@@ -208,7 +206,8 @@ impl World {
         Ok(())
     }
 
-    /// Reads what a pipeline wrote; compares with the oracle, if both stand alike.
+    /// Reads the streams of a pipeline; compares them with the oracle if both are at the same
+    /// entry.
     fn look(&mut self, number: usize) -> Result<(), Stop> {
         let World { slots, truth, .. } = self;
         let slot = &mut slots[number];
@@ -222,7 +221,7 @@ impl World {
                 _ => slot.oracle.command(kept.at, &LogCommand::read(&kept.bytes).map_err(|why| why.to_string())?),
             }
         }
-        // After a restart it may be behind what it wrote before.
+        // After a restart it may be behind its earlier writes.
         let outlet = live.outlet();
         let streams = [outlet.records(), outlet.parked(), outlet.verdicts(), outlet.notes(), outlet.settled()];
         let caught_up = streams.iter().all(|stream| stream.next() == stream.written());
@@ -232,7 +231,7 @@ impl World {
         Ok(())
     }
 
-    /// Lets a pipeline take entries; whether there were any.
+    /// Lets a pipeline apply entries. Returns whether there were any.
     fn take(&mut self, number: usize, entries_max: usize) -> Result<bool, Stop> {
         let World { slots, log, .. } = self;
         let slot = &mut slots[number];
@@ -253,12 +252,12 @@ impl World {
         let Some(log) = &mut self.log else { return };
         let items = if kind == EntryKind::Events { 1 } else { 0 };
         if let Ok(position) = log.append(&Encoded::new(kind, at, items, &bytes)) {
-            self.tell(|| format!("entry {position} at {}: {}", crate::documents::at(at), String::from_utf8_lossy(&bytes)));
+            self.print(|| format!("entry {position} at {}: {}", crate::documents::at(at), String::from_utf8_lossy(&bytes)));
             self.pending.push(Kept { kind, at, bytes });
         }
     }
 
-    /// Makes what was appended durable: only then it is acknowledged.
+    /// Makes appended entries durable and acknowledges them.
     fn commit(&mut self) -> Result<(), Stop> {
         let Some(log) = &mut self.log else { return Err(Stop::Disk) };
         match log.commit() {
@@ -294,7 +293,7 @@ fn entry(kept: &Kept, position: u64) -> Arc<Entry> {
     Arc::new(Entry { kind, at, items: 1, position, first_item: 0, bytes: bytes.clone() })
 }
 
-/// A failing disk is no wrong; what is damaged without a flip is one.
+/// Converts an error: a failing disk is expected, damage without a flipped bit is not.
 #[allow(clippy::needless_pass_by_value)] // it is what errors are mapped with
 fn stop(why: flowmeter_engine::Error) -> Stop {
     use flowmeter_engine::Kind;

@@ -1,7 +1,7 @@
-//! The decoders of what lies on the disk, on sound images that were changed: a byte, a
-//! stretch, a length. (`fuzz/` has a target for each, with coverage to guide it.)
+//! Tests the decoders of files with changed bytes of valid files: a byte, a range, a length.
+//! (`fuzz/` has a target for each, guided by coverage.)
 
-#![allow(clippy::unwrap_used)] // a test that cannot go on stops
+#![allow(clippy::unwrap_used)] // a test that cannot continue stops
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use sim::documents::plan_of;
 use sim::producer::Producer;
 use sim::random::Random;
 
-/// Files that a pipeline wrote after it took some events, name and bytes, and the image of
+/// Returns name and bytes of the files that a pipeline wrote after some events, and the image of
 /// its partition.
 fn files() -> (Vec<(String, Vec<u8>)>, Vec<u8>) {
     let disk = SimDisk::new(Random::new(1));
@@ -64,13 +64,13 @@ fn changed(random: &mut Random, sound: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn what_was_changed_is_told_or_read_and_never_panics() {
+fn changed_bytes_are_reported_or_read_and_never_panic() {
     let (files, whole) = files();
     let mut random = Random::new(3);
     let chosen =
         |part: &str| files.iter().filter(|(name, _)| name.contains(part)).map(|(_, bytes)| bytes.clone()).collect::<Vec<_>>();
     let (mut segments, checkpoints) = (chosen(".seg"), chosen(".ckpt"));
-    // One in which nothing was written yet is a head and nothing else.
+    // A segment without entries is only a head.
     segments.retain(|bytes| bytes.len() > 32 + 60);
     let newest = checkpoints.last().unwrap();
     let body = &newest[9..newest.len() - 4];

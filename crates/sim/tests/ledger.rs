@@ -1,6 +1,6 @@
-//! Runs that go on where the one before ended, ended at every call of the disk.
+//! Runs that continue the previous one, with a crash at every call of the disk.
 
-#![allow(clippy::unwrap_used)] // a test that cannot go on stops
+#![allow(clippy::unwrap_used)] // a test that cannot continue stops
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -56,7 +56,7 @@ impl Observer for Nobody {
     fn progress(&mut self, _tally: &Tally, _bytes: (u64, Option<u64>)) {}
 }
 
-/// The events of a day, and again the last of the day before.
+/// Returns the events of a day, and again the last one of the day before.
 fn day(day: u64) -> String {
     let event = |day: u64, n: u64| {
         json!({ "id": format!("{day}-{n}"), "source": "s", "type": "t", "subject": format!("u{}", n % 3),
@@ -66,18 +66,17 @@ fn day(day: u64) -> String {
     again.chain((0..20).map(|n| event(day, n))).map(|event| format!("{event}\n")).collect()
 }
 
-/// What a target holds: a record by its id. Another content under the same id is an error.
+/// Records at a target, by id. Another content under the same id is an error.
 type Held = BTreeMap<String, Value>;
 
-/// The run of a day; tells how far the target has come by what it was asked to remember.
+/// Runs a day. The state that the target remembers says how far it is.
 fn run(disk: &SimDisk, number: u64, held: &mut Held) -> Result<Tally, Error> {
     let Pipeline { plan, .. } = &Pipeline::read(DOCUMENT).unwrap();
     let plan = Arc::new(plan.clone());
     let settings = LedgerSettings { engine: Settings { threads: 1, partitions: 2, taps_max: 0 }, identities_bytes: 1 << 20 };
     let disk: Arc<dyn Disk> = Arc::new(disk.clone());
     let (mut ledger, mut engine) = Ledger::open(disk, &plan, DOCUMENT, settings)?;
-    // Whoever starts a run again does not know whether it happened: its events are then
-    // repetitions.
+    // It is unknown whether the run completed; if so, its events are duplicates now.
     let at = Timestamp::parse_rfc3339(format!("2024-01-0{}T12:00:00Z", number + 1).as_bytes()).unwrap();
     let decoder = Arc::new(plan.sources[0].decoder(&plan, Format::Ndjson, &[]));
     engine.ingest(&mut Lines(Some(day(number)), decoder), at, ledger.spool()?, &mut Nobody)?;

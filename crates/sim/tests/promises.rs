@@ -1,7 +1,7 @@
-//! Promises of the store and the pipelines at work that the simulation once found broken,
-//! each by itself on the simulated disk.
+//! Promises of the store and the running pipelines that the simulation once found broken, each by
+//! itself on the simulated disk.
 
-#![allow(clippy::unwrap_used)] // a test that cannot go on stops
+#![allow(clippy::unwrap_used)] // a test that cannot continue stops
 
 use std::sync::Arc;
 
@@ -28,10 +28,10 @@ fn fill(log: &mut Log, entries: u64) -> Result<(), flowmeter_store::Error> {
     Ok(())
 }
 
-/// What a killed program left in the machine's memory must be made durable before it is
-/// believed: the name of a segment as well as what is in it.
+/// Data that a killed program left in the machine's memory must be made durable before it is used:
+/// the name of a segment as well as its content.
 #[test]
-fn what_a_log_shows_once_survives_the_loss_of_power() {
+fn entries_that_were_read_once_survive_a_loss_of_power() {
     for seed in 0..400 {
         let disk = SimDisk::new(Random::new(seed));
         disk.set_faults(Faults { crash_in: Some(seed % 100), ..Faults::default() });
@@ -44,7 +44,7 @@ fn what_a_log_shows_once_survives_the_loss_of_power() {
 }
 
 #[test]
-fn what_a_full_disk_refused_is_not_counted() {
+fn entries_that_a_full_disk_refused_are_not_counted() {
     let disk = SimDisk::new(Random::new(1));
     let mut log = open(&disk).unwrap();
     fill(&mut log, 4).unwrap();
@@ -80,7 +80,7 @@ fn segments_that_were_let_go_of_leave_no_gap() {
     }
 }
 
-/// A pipeline that has taken events of so many letters, with two checkpoints.
+/// Returns the log of a pipeline that counted events of some letters, with two checkpoints.
 fn lived(disk: &SimDisk) -> Log {
     let mut log = LAYOUT.open_log(disk).unwrap();
     let mut live = LAYOUT.open_live(disk, 0, (0, 0), 0).unwrap();
@@ -123,7 +123,7 @@ fn the_checkpoint_before_the_newest_can_be_gone_on_from_after_any_number_of_rest
         for _ in 0..restarts {
             disk.restart();
             let mut live = LAYOUT.open_live(&disk, 0, (0, 0), log.next()).unwrap();
-            // Nothing was taken since: no checkpoint takes the place of the one before.
+            // Nothing was counted since: no checkpoint replaces the previous one.
             live.checkpoint().unwrap();
         }
         let newest = checkpoints(&disk).pop().unwrap();
@@ -152,13 +152,13 @@ fn files_of_identities_that_only_an_old_checkpoint_named_go_with_it() {
     drop(live);
     let runs = || disk.names().into_iter().filter(|name| name.ends_with(".run")).collect::<Vec<_>>();
     let before = runs();
-    // Opening sweeps what no checkpoint names: there is nothing of the kind.
+    // Opening removes files that no checkpoint names: there are none.
     drop(LAYOUT.open_live(&disk, 0, (0, 0), log.next()).unwrap());
     assert_eq!(runs(), before);
 }
 
 #[test]
-fn verdicts_that_are_missing_are_told() {
+fn missing_verdicts_are_reported() {
     let disk = SimDisk::new(Random::new(3));
     let log = lived(&disk);
     let last = disk.names().into_iter().rfind(|name| name.contains("/verdicts/")).unwrap();

@@ -1,4 +1,4 @@
-//! Many histories, on two threads: first the seeds that once failed, then the others.
+//! Runs many histories on two threads: first the seeds that once failed, then the others.
 //! `FLOWMETER_SEEDS=A..B` chooses others.
 
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,9 +1,9 @@
-//! The catalog: everything small that people make and change (pipelines, meter types,
-//! keys), sessions and what happened to them. One file, true transactions.
+//! The catalog: everything small that people make and change (pipelines, meter types, keys), and
+//! sessions with their events. One file with real transactions.
 //!
-//! Values are JSON, keys are bytes that sort as they should be listed. A change that
-//! belongs together is one [`Catalog::commit`], durable when it returns: a session's
-//! status and the event that tells of it, a document and its entry in the audit.
+//! Values are JSON. Keys are bytes that sort in the order of lists. Changes that belong together
+//! are one [`Catalog::commit`], durable when it returns: a session's status and its event, a
+//! document and its entry in the audit.
 
 use std::ops::Bound;
 use std::path::Path;
@@ -16,7 +16,7 @@ use crate::{Error, Kind};
 /// A table of the catalog.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Table {
-    /// Numbers that count up, by name.
+    /// Increasing numbers, by name.
     Counters,
     /// Pipelines, by namespace and id.
     Pipelines,
@@ -26,29 +26,28 @@ pub enum Table {
     MeterTypes,
     /// Meters of the OpenMeter API, by namespace and slug.
     Slugs,
-    /// Sessions, by number.
     Sessions,
     /// Events of sessions, by number.
     SessionEvents,
-    /// What became of parked events, by pipeline and number.
+    /// Outcomes of parked events, by pipeline and number.
     Corrections,
     /// API keys, by id.
     Keys,
-    /// Who changed what, by number.
+    /// Changes with author and time, by number.
     Audit,
     /// Answers to requests with an idempotency key.
     Answers,
-    /// How far targets have come, by pipeline and target.
+    /// Progress of targets, by pipeline and target.
     Cursors,
-    /// Deliveries of records that did not simply go, by pipeline, target and record.
+    /// Deliveries whose first attempt failed, by pipeline, target and record.
     Deliveries,
     /// Notifications, by namespace and id.
     Notifications,
     /// Deliveries of notifications, by number: one for each notification, event and channel.
     Notices,
-    /// Numbers of the deliveries that are still to be made.
+    /// Numbers of deliveries that are not done yet.
     NoticesWaiting,
-    /// How the channels of notifications are, by notification and channel.
+    /// States of the channels of notifications, by notification and channel.
     Channels,
     /// Events to try pipelines with, by namespace and name.
     TestData,
@@ -57,7 +56,6 @@ pub enum Table {
 }
 
 impl Table {
-    /// Every table.
     pub const ALL: [Table; 19] = [
         Table::Counters,
         Table::Pipelines,
@@ -80,12 +78,11 @@ impl Table {
         Table::Subjects,
     ];
 
-    /// The table of a name.
+    /// Returns the table with a name.
     pub fn named(name: &str) -> Option<Table> {
         Table::ALL.into_iter().find(|table| table.name() == name)
     }
 
-    /// Its name.
     pub const fn name(self) -> &'static str {
         match self {
             Table::Counters => "counters",
@@ -118,40 +115,37 @@ impl Table {
 /// One change of a commit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// A value is set.
     Put(Table, Vec<u8>, Vec<u8>),
-    /// A value is taken away.
     Remove(Table, Vec<u8>),
 }
 
 /// A key and its value.
 pub type Row = (Vec<u8>, Vec<u8>);
 
-/// The catalog.
+/// The open catalog. Changes are serialised; reads see the last commit.
 pub struct Catalog {
-    /// None after an error of the disk: the database trusts nothing any more until it is opened
-    /// again.
+    /// None after a disk error: the database must be opened again.
     database: RwLock<Option<Database>>,
     open: Box<Opener>,
     name: String,
 }
 
-/// Opens the database, at the beginning and after every error of the disk.
+/// Opens the database, at the start and after every disk error.
 type Opener = dyn Fn() -> Result<Database, redb::Error> + Send + Sync;
 
-/// Format of what is in it. A newer program changes what it finds and raises it.
+/// The format of the content. A newer program migrates older content and raises this number.
 const FORMAT: u64 = 1;
 const FORMAT_NAME: &[u8] = b"format";
 
 impl Catalog {
-    /// Opens the catalog in a file, or makes it.
+    /// Opens the catalog in a file, or creates it.
     pub fn open(file: &Path) -> Result<Catalog, Error> {
         let name = file.display().to_string();
         let file = file.to_owned();
         Catalog::of(Box::new(move || Ok(Database::create(&file)?)), name)
     }
 
-    /// A catalog in memory, for tests.
+    /// Creates a catalog in memory, for tests.
     pub fn in_memory() -> Result<Catalog, Error> {
         let open = || {
             let backend = redb::backends::InMemoryBackend::new();
@@ -188,8 +182,8 @@ impl Catalog {
         Ok(catalog)
     }
 
-    /// Does something with the database. After an error of the disk it is closed, and opened
-    /// again by the next call: what was committed is there, and nothing else.
+    /// Calls `act` with the database. After a disk error the database is closed, and the next call
+    /// opens it again with everything that was committed.
     fn with<T>(&self, act: impl Fn(&Database) -> Result<T, redb::Error>) -> Result<T, Error> {
         let open = self.database.read().unwrap_or_else(PoisonError::into_inner);
         let done = open.as_ref().map(&act);
@@ -215,7 +209,6 @@ impl Catalog {
         Ok(())
     }
 
-    /// A value.
     pub fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
         self.with(|database| {
             let table = database.begin_read()?.open_table(table.definition())?;
@@ -223,7 +216,7 @@ impl Catalog {
         })
     }
 
-    /// Keys and values whose keys begin with `prefix`, behind `after`, in order.
+    /// Returns the rows whose keys begin with `prefix` and come after `after`, in order.
     pub fn scan(&self, table: Table, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Vec<Row>, Error> {
         self.with(|database| {
             let table = database.begin_read()?.open_table(table.definition())?;
@@ -242,7 +235,7 @@ impl Catalog {
         })
     }
 
-    /// As [`Catalog::scan`], from the last backwards, before `before`.
+    /// Returns rows like [`Catalog::scan`], but from the last one backwards, before `before`.
     pub fn scan_back(&self, table: Table, prefix: &[u8], before: Option<&[u8]>, limit: usize) -> Result<Vec<Row>, Error> {
         self.with(|database| {
             let table = database.begin_read()?.open_table(table.definition())?;
@@ -260,7 +253,7 @@ impl Catalog {
         })
     }
 
-    /// Makes all changes, or none; durable when it returns.
+    /// Makes all changes or none. They are durable when it returns.
     pub fn commit(&self, changes: &[Change]) -> Result<(), Error> {
         self.with(|database| {
             let write = database.begin_write()?;
@@ -279,11 +272,11 @@ impl Catalog {
         })
     }
 
-    /// Reads the whole file and compares it with its checksums. Repairs are
-    /// reported and stay in the file, so call this on a copy.
+    /// Reads the whole file and compares it with its checksums. Repairs are reported and stay in
+    /// the file, so call this on a copy.
     ///
     /// # Errors
-    /// It is damaged.
+    /// `Corrupt` if the file is damaged.
     pub fn check(&mut self) -> Result<(), Error> {
         let database = self.database.get_mut().unwrap_or_else(PoisonError::into_inner);
         let Some(database) = database else { return Err(wrong(&self.name, &redb::Error::PreviousIo)) };
@@ -294,8 +287,8 @@ impl Catalog {
         }
     }
 
-    /// Copies the catalog, as it is at this instant, into a new file. Whoever changes it
-    /// meanwhile does not wait. `began` is called once that instant is fixed.
+    /// Copies the catalog as it is now into a new file. Writers do not wait for it. Calls `began`
+    /// once the copied state is fixed.
     pub fn copy_to(&self, file: &Path, began: impl FnOnce()) -> Result<(), Error> {
         let read = self.with(|database| Ok(database.begin_read()?))?;
         began();
@@ -315,24 +308,24 @@ impl Catalog {
         copy().map_err(|why| wrong(&self.name, &why))
     }
 
-    /// A number that counts up; 0 if nobody has counted yet.
+    /// Returns a counter, 0 if it was never set.
     pub fn counter(&self, name: &[u8]) -> Result<u64, Error> {
         let value = self.get(Table::Counters, name)?;
         Ok(value.and_then(|value| Some(u64::from_le_bytes(value.try_into().ok()?))).unwrap_or(0))
     }
 
-    /// The change that sets a counter.
+    /// Returns the change that sets a counter.
     pub fn count_to(name: &[u8], number: u64) -> Change {
         Change::Put(Table::Counters, name.to_vec(), number.to_le_bytes().to_vec())
     }
 }
 
-/// The key of a number: big-endian, so that numbers sort as they count.
+/// Returns the key of a number: big-endian, so that keys sort like numbers.
 pub fn key_of(number: u64) -> Vec<u8> {
     number.to_be_bytes().to_vec()
 }
 
-/// The first key behind all that begin with a prefix; none if they are the last there are.
+/// Returns the first key after all keys with a prefix, or `None` if there is none.
 fn behind(prefix: &[u8]) -> Option<Vec<u8>> {
     let last = prefix.iter().rposition(|byte| *byte != u8::MAX)?;
     let mut behind = prefix[..=last].to_vec();
@@ -355,7 +348,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_committed_is_there_and_lists_are_in_order() {
+    fn committed_changes_are_stored_and_lists_are_in_order() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("catalog.redb");
         let catalog = Catalog::open(&file).unwrap();

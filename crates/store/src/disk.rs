@@ -1,8 +1,8 @@
 //! The disk as the store sees it: few operations, each with a stated promise.
 //!
-//! Names are relative to the data directory and use `/`. What was appended is durable
-//! only after [`File::sync`]; a new name, a new place or a removal is durable only after
-//! [`Disk::sync_folder`]. The simulation's disk forgets everything else in a crash.
+//! Names are relative to the data directory and use `/`. Appended bytes are durable only after
+//! [`File::sync`]. New, changed and removed names are durable only after [`Disk::sync_folder`]. The
+//! simulated disk loses everything else in a crash.
 
 mod local;
 mod lock;
@@ -14,48 +14,45 @@ pub use local::LocalDisk;
 pub use lock::Lock;
 pub use overlay::Overlay;
 
-/// A data directory.
+/// The operations on a data directory.
 pub trait Disk: Send + Sync {
-    /// A new file; an old one of that name is emptied.
+    /// Creates a file, or empties an existing one of that name.
     fn create(&self, name: &str) -> io::Result<Box<dyn File>>;
-    /// A file that exists, to read and to append to.
+    /// Opens an existing file for reading and appending.
     fn open(&self, name: &str) -> io::Result<Box<dyn File>>;
-    /// The names of the files in a folder, without the folder, sorted. A folder that is
-    /// not there has none.
+    /// Returns the sorted names of the files in a folder, without the folder. A missing folder is
+    /// empty.
     fn list(&self, folder: &str) -> io::Result<Vec<String>>;
-    /// Gives a file another name; a file that has it is replaced. All or nothing.
+    /// Renames a file atomically, and replaces a file of the new name.
     fn rename(&self, from: &str, to: &str) -> io::Result<()>;
-    /// Gives a file another name in the same folder, durably. Without a descriptor to do it
-    /// with, the file keeps its name: that is known before anything changes.
+    /// Renames a file within a folder, durably. If no descriptor is free, it fails before anything
+    /// changes.
     fn rename_durably(&self, from: &str, to: &str, folder: &str) -> io::Result<()> {
         self.rename(from, to)?;
         self.sync_folder(folder)
     }
-    /// Takes a file away.
     fn remove(&self, name: &str) -> io::Result<()>;
-    /// Makes a folder and those above it, durably.
+    /// Creates a folder and its parents, durably.
     fn create_folder(&self, folder: &str) -> io::Result<()>;
     /// Makes the names in a folder durable.
     fn sync_folder(&self, folder: &str) -> io::Result<()>;
-    /// Bytes that can still be written.
+    /// Returns the bytes that can still be written.
     fn free_bytes(&self) -> io::Result<u64>;
 }
 
-/// An open file.
+/// An open file, to be read and appended to.
 pub trait File: Send + Sync {
-    /// Writes behind the last byte. After an error some of it may be there.
+    /// Appends bytes. After an error, any part of them may have been written.
     fn append(&mut self, bytes: &[u8]) -> io::Result<()>;
-    /// Makes what was appended durable. After an error nobody knows what is.
+    /// Makes appended bytes durable. After an error it is unknown which ones are.
     fn sync(&mut self) -> io::Result<()>;
-    /// Reads from a place; fewer bytes than asked for only at the end.
+    /// Reads at an offset. Reads fewer bytes than requested only at the end of the file.
     fn read_at(&self, bytes: &mut [u8], at: u64) -> io::Result<usize>;
-    /// Its length.
     fn len(&self) -> io::Result<u64>;
-    /// Whether it is empty.
     fn is_empty(&self) -> io::Result<bool> {
         Ok(self.len()? == 0)
     }
-    /// Cuts it off behind so many bytes, durably.
+    /// Truncates the file to a length, durably.
     fn truncate(&mut self, length: u64) -> io::Result<()>;
 }
 
@@ -68,7 +65,7 @@ pub fn read_all(disk: &dyn Disk, name: &str) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Writes a whole file so that it is there entirely or not at all, durably.
+/// Writes a whole file durably and atomically.
 pub fn write_whole(disk: &dyn Disk, folder: &str, name: &str, bytes: &[u8]) -> io::Result<()> {
     let (fresh, whole) = (format!("{folder}/{name}.new"), format!("{folder}/{name}"));
     let mut file = disk.create(&fresh)?;

@@ -1,44 +1,42 @@
-//! Errors of the store: what the reader must do is their kind.
+//! Errors of the store. Their kind says what the caller must do.
 
 use std::fmt;
 
-/// What the reader must do.
+/// The action that an error requires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Make room: the disk is full. Nothing was lost; try again when there is.
+    /// Make room: the disk is full. Nothing was lost; try again afterwards.
     Full,
-    /// Try again later, or look at the disk: it did not do what it was asked.
+    /// Try again later, or check the disk: an operation failed.
     Unavailable,
-    /// Raise the limit of open files, or close some: no file could be opened. Nothing was
-    /// written; try again when there is room.
+    /// Raise the limit of open files, or close some: no file could be opened. Nothing was written;
+    /// try again afterwards.
     Descriptors,
-    /// Restore from a backup: what lies there is not what was written.
+    /// Restore from a backup: the bytes are not those that were written.
     Corrupt,
     /// Use another version of this program: the format is newer, or unknown.
     Format,
-    /// Start again: a durable write failed before, and nothing may follow it.
+    /// Restart: an earlier durable write failed, and nothing may follow it.
     Poisoned,
-    /// Ask otherwise: what was asked for cannot be answered.
+    /// Change the request: it cannot be answered.
     Invalid,
-    /// Report it: this should not happen.
+    /// Report it: this is a bug in the program.
     Bug,
 }
 
-/// An error with its kind and a sentence for a person.
+/// An error with its kind and a message for people.
 #[derive(Clone, Debug)]
 pub struct Error {
-    /// What the reader must do.
     pub kind: Kind,
     message: String,
 }
 
 impl Error {
-    /// An error of a kind.
     pub fn new(kind: Kind, message: impl Into<String>) -> Error {
         Error { kind, message: message.into() }
     }
 
-    /// An error of the operating system, about a file.
+    /// Makes an error of an I/O error, about a file.
     pub fn io(file: impl fmt::Display, why: &std::io::Error) -> Error {
         let kind = match why.kind() {
             std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => Kind::Full,
@@ -49,13 +47,13 @@ impl Error {
         Error::new(kind, format!("{file}: {why}"))
     }
 
-    /// What lies in a file is not what was written.
+    /// Makes the error of a damaged file.
     pub fn corrupt(file: impl fmt::Display, what: impl fmt::Display) -> Error {
         Error::new(Kind::Corrupt, format!("{file}: {what}"))
     }
 }
 
-/// Whether the process (EMFILE) or the machine (ENFILE) has no descriptor left.
+/// Returns whether the process (EMFILE) or the machine (ENFILE) has no free descriptor.
 fn is_without_descriptors(why: &std::io::Error) -> bool {
     use rustix::io::Errno;
     let known = [Errno::MFILE, Errno::NFILE].map(Errno::raw_os_error);

@@ -1,20 +1,19 @@
-//! Looking through files whole, for verification: every byte that a checksum covers is read.
+//! Results of reading files whole, for verification: every byte under a checksum is read.
 //!
-//! Each kind of file is looked through beside its reader; here are the words they share.
+//! Each kind of file is examined beside its reader; this module has the shared types.
 
 use crate::Error;
 
-/// A file that was read to its end, or what is wrong with it.
+/// A file that was read to its end, or the damage in it.
 #[derive(Debug)]
 pub struct Examined {
-    /// Its name in the data directory.
+    /// The name in the data directory.
     pub file: String,
-    /// Whether it is what was written.
+    /// Whether the content is what was written.
     pub outcome: Result<(), Error>,
 }
 
 impl Examined {
-    /// Makes one of a file and its outcome.
     pub fn new(file: impl Into<String>, outcome: Result<(), Error>) -> Examined {
         Examined { file: file.into(), outcome }
     }

@@ -1,29 +1,26 @@
-//! Exact deduplication in bounded memory: identities in memory first, in sorted files
-//! with filters when there are too many.
+//! Exact deduplication in bounded memory: identities in memory first, and in sorted files with
+//! filters when there are too many.
 //!
-//! The answers are those of [`IdentityTable`], to the last one. What is new is added to
-//! a table in memory; when that is full it becomes a **run**, an immutable file, and a
-//! new table begins. An identity is looked for in the table and in the filters of the
-//! runs; only where a filter does not deny it is the disk read, once. So what is seen for
-//! the first time, which is nearly everything, costs no read. Four runs of like length
-//! are merged into one, so that the filters to be asked stay few.
+//! The answers are exactly those of [`IdentityTable`]. New identities are added to a table in
+//! memory. A full table becomes a **run**, an immutable file, and a new table begins. An identity
+//! is looked up in the table and in the filters of the runs. The disk is read, once, only if a
+//! filter does not exclude the identity. So new identities, which are nearly all, cost no read.
+//! Four runs of similar length are merged into one, so that there are few filters to ask.
 //!
-//! Memory is the table (a setting) and 2.4 bytes for each identity on disk, plus some
-//! 15 MB for each merge while it runs.
+//! Memory is the table (a setting) and 2.4 bytes for each identity on disk, plus some 15 MB for
+//! each running merge.
 //!
-//! Merges change no answer. They are done by the owner's thread, some entries for each
-//! identity admitted ([`Merging::Paced`]): then the disk sees the same calls in every
-//! run, which is what a simulation needs, and no call waits for a whole merge. Or by
-//! threads of their own ([`Merging::Background`]), which spares the owner the waiting
-//! for the disk.
+//! Merges change no answer. With [`Merging::Paced`] the owner's thread does them, some entries for
+//! each admitted identity: the disk sees the same calls in every run, as a simulation needs, and no
+//! call waits for a whole merge. With [`Merging::Background`] other threads do them, and the owner
+//! does not wait for the disk.
 //!
-//! Durability: [`SpilledIdentities::seal`] gives a [`Manifest`] of all that was admitted,
-//! for the caller to put into a checkpoint. Files which a manifest named stay until
-//! [`SpilledIdentities::retire`] is told of a newer durable one: whichever manifest a
-//! crash leaves as the newest, its files are there. [`sweep`] removes the others.
+//! Durability: [`SpilledIdentities::seal`] returns a [`Manifest`] of everything admitted, for the
+//! caller to put into a checkpoint. Files of a manifest stay until [`SpilledIdentities::retire`]
+//! gets a newer durable one. So the files of the newest manifest exist after any crash. [`sweep`]
+//! removes the others.
 //!
-//! After a failure of the disk the instance answers nothing any more; see
-//! [`SpilledIdentities::failure`].
+//! After a disk failure the instance answers nothing; see [`SpilledIdentities::failure`].
 
 mod examine;
 mod filter;
@@ -55,32 +52,31 @@ use crate::{Error, Kind};
 
 /// Runs merged into one.
 const MERGE_RUNS: usize = 4;
-/// Identities looked at together, so that the filters' memory is fetched together. The
-/// answers are bits of a word.
+/// Identities looked up together, so that the memory of filters is fetched together. The answers
+/// are bits of a word.
 const CHUNK: usize = 64;
-/// Entries of each merge that are done for an identity admitted. Four runs gather while
-/// the four before them are merged; with four entries that takes a quarter of the time.
+/// Entries of each merge that are processed for each admitted identity. Four runs gather while the
+/// previous four are merged; with four entries this takes a quarter of the time.
 const PACE: usize = 4;
-/// The fewest identities held in memory, however little memory there may be.
+/// The minimum of identities held in memory, however little memory is configured.
 const COUNT_MIN: usize = 64;
 
-/// Who merges runs.
+/// The threads that merge runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Merging {
-    /// The thread that admits, a little with every identity. The disk is asked for the
-    /// same things in the same order whenever the same identities come.
+    /// The admitting thread, a little with every identity. The same identities lead to the same
+    /// disk calls in the same order.
     Paced,
-    /// A thread for each merge; the owner picks up what is done when it writes a run.
+    /// A thread for each merge. The owner adopts finished merges when it writes a run.
     Background,
 }
 
-/// How much memory identities may take, and who merges.
+/// The memory for identities, and the threads that merge.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
-    /// Bytes of the table in memory. Filters and merges come on top of it. Below some
-    /// 30,000 bytes it makes no difference.
+    /// Bytes of the table in memory; filters and merges come on top. Below some 30,000 bytes it
+    /// makes no difference.
     pub memory_bytes: usize,
-    /// Who merges runs.
     pub merging: Merging,
 }
 
@@ -89,15 +85,15 @@ pub struct SpilledIdentities {
     place: Place,
     merging: Merging,
     table: IdentityTable,
-    /// Identities at which the table is full.
+    /// Number of identities at which the table is full.
     count_max: usize,
     /// In the order in which they were written.
     runs: Vec<Named>,
     merges: Vec<Underway>,
     next: u64,
-    /// Of the newest manifest given.
+    /// The generation of the newest manifest that was returned.
     generation: u64,
-    /// Of the newest manifest known to be durable.
+    /// The generation of the newest manifest that is known to be durable.
     durable: u64,
     horizon: Timestamp,
     retired: Vec<Retired>,
@@ -107,11 +103,12 @@ pub struct SpilledIdentities {
 
 struct Named {
     run: Arc<Run>,
-    /// The newest manifest when it was written, which does not name it.
+    /// The generation of the newest manifest when the file was written; that manifest does not name
+    /// it.
     after: u64,
 }
 
-/// A file no run needs any more.
+/// A file that no run needs any more.
 struct Retired {
     name: String,
     /// The first manifest that does not name it.
@@ -119,12 +116,12 @@ struct Retired {
 }
 
 impl SpilledIdentities {
-    /// The identities that a manifest names, exactly; what was admitted after it is not
-    /// known. The folder is made if it is not there.
+    /// Opens exactly the identities of a manifest; those admitted after it are unknown. Creates the
+    /// folder if it does not exist.
     ///
     /// # Errors
-    /// `Corrupt` when a file that the manifest names is missing or not what was written,
-    /// as far as it is read now: pages are checked whenever they are read.
+    /// `Corrupt` if a file of the manifest is missing or damaged, as far as it is read now. Pages
+    /// are checked whenever they are read.
     pub fn open(disk: Arc<dyn Disk>, folder: &str, manifest: &Manifest, settings: Settings) -> Result<Self, Error> {
         disk.create_folder(folder).map_err(|why| Error::io(folder, &why))?;
         let place = Place { disk, folder: folder.into(), partition: manifest.partition };
@@ -147,11 +144,11 @@ impl SpilledIdentities {
         })
     }
 
-    /// Writes what is in memory and tells which runs now hold all that was admitted.
-    /// They are durable; the manifest is for the caller to make so.
+    /// Writes the table to disk and returns the runs that now have everything admitted. The runs
+    /// are durable; the caller makes the manifest durable.
     ///
     /// # Errors
-    /// `Poisoned` after a failure, and the failure itself when it comes.
+    /// `Poisoned` after a failure, and the failure itself when it happens.
     pub fn seal(&mut self) -> Result<Manifest, Error> {
         if let Some(failure) = &self.failure {
             return Err(Error::new(Kind::Poisoned, format!("identities failed before: {failure}")));
@@ -170,8 +167,8 @@ impl SpilledIdentities {
         })
     }
 
-    /// Keeps the files of an older manifest, too, until [`SpilledIdentities::retire`] is
-    /// told of a newer one. To be called right after it was opened.
+    /// Keeps the files of an older manifest too, until [`SpilledIdentities::retire`] gets a newer
+    /// one. Call it right after opening.
     pub fn keep(&mut self, older: &Manifest) {
         self.durable = older.generation;
         let known = |file: &String| self.runs.iter().any(|named| named.run.name == *file);
@@ -179,22 +176,22 @@ impl SpilledIdentities {
         self.retired.extend(files.map(|name| Retired { name, from: self.generation }));
     }
 
-    /// Removes the files that only manifests older than this one name. It must be
-    /// durable, and be the one that is opened after a crash, or an older one never will.
+    /// Removes the files that are named only by manifests older than this one. It must be durable,
+    /// and no older one may ever be opened again after a crash.
     ///
     /// # Errors
-    /// When a file cannot be removed. It does no harm there; the next call tries again.
+    /// A file could not be removed. It does no harm; the next call tries again.
     pub fn retire(&mut self, durable: &Manifest) -> Result<(), Error> {
         self.durable = self.durable.max(durable.generation);
         self.remove_retired()
     }
 
-    /// Forgets identities whose event time lies before an instant: runs that hold no
-    /// others are dropped now, and the rest of them when their runs are merged.
+    /// Forgets identities with an event time before an instant. Runs with no others are dropped
+    /// now, and the remaining ones when their runs are merged.
     ///
-    /// The caller guarantees that none of them can matter any more: that no event will
-    /// come that is less than its window later than `before` (and none at all where the
-    /// window is for ever). Otherwise it depends on merges whether it is a duplicate.
+    /// The caller guarantees that none of them can matter: no event will come that is less than its
+    /// window later than `before` (and none at all if the window is for ever). Otherwise merges
+    /// decide whether it is a duplicate.
     pub fn forget(&mut self, before: Timestamp) {
         self.horizon = self.horizon.max(before);
         let (horizon, merges) = (self.horizon, &self.merges);
@@ -203,21 +200,20 @@ impl SpilledIdentities {
         self.retire_runs(gone);
     }
 
-    /// What the disk did wrong. From then on nothing is admitted and no duplicate told:
-    /// of the identities of that call some have no answer. Whoever calls `admit` looks
-    /// here before it believes what it was told, and if there is something it stops.
+    /// Returns the disk failure, if there was one. From then on nothing is admitted and no
+    /// duplicate is found, and some identities of the failed call have no answer. The caller of
+    /// `admit` must check this before it uses the answers, and stop if there is a failure.
     pub fn failure(&self) -> Option<&Error> {
         self.failure.as_ref()
     }
 
-    /// Memory taken by the table, the filters and the merges under way.
+    /// Returns the memory of the table, the filters and the running merges.
     pub fn memory_bytes(&self) -> usize {
         let runs: usize = self.runs.iter().map(|named| named.run.memory_bytes()).sum();
         let merges: usize = self.merges.iter().map(Underway::memory_bytes).sum();
         self.table.memory_bytes() + runs + merges
     }
 
-    /// How many runs there are.
     pub fn run_count(&self) -> usize {
         self.runs.len()
     }
@@ -231,7 +227,7 @@ impl SpilledIdentities {
         let known = self.known(chunk, window)?;
         let mut rest = chunk;
         let mut bits = known;
-        // Those between two that a run knows are the table's to answer, in their order.
+        // The table answers identities between two that a run has, in their order.
         while !rest.is_empty() {
             let unknown = (bits.trailing_zeros() as usize).min(rest.len());
             let (before, from) = rest.split_at(unknown);
@@ -247,11 +243,11 @@ impl SpilledIdentities {
         Ok(())
     }
 
-    /// Which of the identities a run knows within the window, as bits.
+    /// Returns, as bits, which of the identities a run has within the window.
     fn known(&mut self, chunk: &[Identity], window: Option<i64>) -> Result<u64, Error> {
         let mut known = 0u64;
         for Named { run, .. } in &self.runs {
-            // Independent reads of the filter, many under way at once.
+            // Independent reads of the filter, many in flight at a time.
             let asked = chunk.iter().enumerate().fold(0, |asked, (place, identity)| {
                 let near = run.is_near(recorded_at(identity.at), window);
                 asked | u64::from(near && run.may_hold((identity.fingerprint >> 64) as u64)) << place
@@ -284,8 +280,8 @@ impl Identities for SpilledIdentities {
         self.table.withdraw(fingerprint, at);
     }
 
-    /// Only now a full table becomes a run: what may be withdrawn is still in the table, which
-    /// for that takes a round's identities more than its bound.
+    /// Spills a full table only now: until here identities that may be withdrawn are in the table,
+    /// which therefore exceeds its bound by the identities of a round.
     fn settle(&mut self) {
         if self.failure.is_none() && self.table.count() + CHUNK > self.count_max {
             self.failure = self.spill().err();

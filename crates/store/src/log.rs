@@ -1,18 +1,16 @@
-//! The log: what was received, in order, durable before anyone is told so.
+//! The log: everything received, in order, acknowledged only when it is durable.
 //!
-//! A log is a row of segments, files named by the position of their first entry. An
-//! entry is a frame: a header with checksums and a payload, compressed. Entries are
-//! appended in groups and made durable by one [`Log::commit`]: only then may they be
-//! acknowledged.
+//! A log is a row of segments, files named by the position of their first entry. An entry is a
+//! frame: a header with checksums and a compressed payload. Entries are appended in groups and made
+//! durable by one [`Log::commit`]; only then may they be acknowledged.
 //!
-//! After a crash the end of the last segment may be torn. Every header says up to which
-//! position the log was durable when it was written; so a hole that a later entry calls
-//! durable is damage, and told as such, while any other end is cut off: nobody was told
-//! that it was there.
+//! After a crash the end of the last segment may be torn. Every header says up to which position
+//! the log was durable when it was written. So a hole that a later entry calls durable is damage
+//! and reported as such. Any other incomplete end was never acknowledged and is cut off.
 //!
-//! The same form serves for everything that only grows: events, metered records, parked
-//! events. `first_item` numbers what is inside the payloads, so that an item is found
-//! without opening every frame.
+//! Everything that only grows has the same form: events, metered records, parked events.
+//! `first_item` numbers the items inside the payloads, so that an item is found without opening
+//! every frame.
 
 mod examine;
 mod frame;
@@ -32,14 +30,14 @@ use crate::{Error, Kind};
 use frame::HEADER_BYTES;
 use segment::{Segment, segment_name};
 
-/// What a log may be told.
+/// Settings of a log.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
-    /// Bytes after which a new segment is begun. Smaller ones are let go of sooner,
-    /// larger ones make fewer files.
+    /// Bytes after which a new segment begins. Smaller segments are deleted sooner, larger ones
+    /// make fewer files.
     pub segment_bytes: u64,
-    /// Bytes that must stay free on the disk: below, entries are refused, so that
-    /// checkpoints still find room.
+    /// Bytes that must stay free on the disk. Below, entries are refused, so that checkpoints can
+    /// still be written.
     pub reserve_bytes: u64,
 }
 
@@ -49,51 +47,51 @@ impl Default for Settings {
     }
 }
 
-/// What opening a log found.
+/// The findings of opening a log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Recovered {
     /// Bytes of a torn end that were cut off. None of them had been acknowledged.
     pub torn_bytes: u64,
-    /// Entries that were durable but cannot be read any more: the first position, and the one
-    /// after the last. The log continues after them; their bytes are kept in a `.lost` file.
+    /// Entries that were durable and cannot be read any more: the first position, and the one after
+    /// the last. The log continues after them; their bytes are kept in a `.lost` file.
     pub lost: Option<(u64, u64)>,
 }
 
-/// A log, open to append to.
+/// A log, open for appending.
 pub struct Log {
     disk: Arc<dyn Disk>,
     folder: String,
     settings: Settings,
-    /// By position; the last is appended to.
+    /// By position; the last one is appended to.
     segments: Vec<Segment>,
     file: Box<dyn File>,
     /// Bytes of the last segment that are whole frames.
     length: u64,
     /// Position of the next entry.
     next: u64,
-    /// Items in all entries so far.
+    /// Number of items in all entries.
     items: u64,
     /// Entries before this position are durable.
     durable: u64,
-    /// Items in those entries.
+    /// Number of items in durable entries.
     durable_items: u64,
     /// Frames not yet written.
     pending: Vec<u8>,
-    /// When the last entry was received that was found when it was opened; nanoseconds.
+    /// Time of receipt of the last entry found when the log was opened, in nanoseconds.
     last_at: i64,
-    /// Bytes that may still be written before the disk is asked again.
+    /// Bytes that may be written before the free space is checked again.
     room: u64,
     poison: Option<Error>,
 }
 
 impl Log {
-    /// Opens the log in a folder, or begins one. Tells what it had to cut off.
+    /// Opens the log in a folder, or begins one. Reports what it cut off.
     pub fn open(disk: Arc<dyn Disk>, folder: &str, settings: Settings) -> Result<(Log, Recovered), Error> {
         Log::open_behind(disk, folder, settings, 0)
     }
 
-    /// The same, where entries before a position are known to have been durable: positions that
-    /// were given out are never given out again, even if their entries are damaged.
+    /// Opens a log whose entries before `known` were durable: positions that were given out are
+    /// never given out again, even if their entries are damaged.
     pub fn open_behind(disk: Arc<dyn Disk>, folder: &str, settings: Settings, known: u64) -> Result<(Log, Recovered), Error> {
         disk.create_folder(folder).map_err(|why| Error::io(folder, &why))?;
         let names = disk.list(folder).map_err(|why| Error::io(folder, &why))?;
@@ -106,8 +104,8 @@ impl Log {
         {
             Some(mut last) => {
                 recovered.torn_bytes = last.torn_bytes;
-                // What is read here may lie in memory only, if the program ended and the
-                // machine went on; from now on it counts as durable. So does its name.
+                // Bytes read here may be in memory only, if just the program ended; from now on
+                // they count as durable. So does the name.
                 last.file.sync().and_then(|()| disk.sync_folder(folder)).map_err(|why| Error::io(folder, &why))?;
                 (last.next, last.items, last.length, last.file, last.at)
             }
@@ -156,10 +154,10 @@ impl Log {
         Ok(position)
     }
 
-    /// Makes everything appended durable and tells the position of the next entry.
+    /// Makes all appended entries durable and returns the position of the next entry.
     ///
-    /// On a full disk the entries are taken back and the log goes on; after any other
-    /// failure it is poisoned: nobody knows what is on the disk, so nothing may follow.
+    /// On a full disk the entries are withdrawn and the log continues. After any other failure the
+    /// log is poisoned: it is unknown what the disk has, so nothing may follow.
     pub fn commit(&mut self) -> Result<u64, Error> {
         self.check()?;
         if self.pending.is_empty() {
@@ -189,7 +187,7 @@ impl Log {
         Ok(self.durable)
     }
 
-    /// Forgets what was appended but not committed.
+    /// Withdraws entries that were appended and not committed.
     fn take_back(&mut self) -> Result<(), Error> {
         self.pending.clear();
         self.room = 0;
@@ -209,10 +207,10 @@ impl Log {
         let usable = free.saturating_sub(self.settings.reserve_bytes);
         if usable < wanted {
             let message =
-                format!("{}: {free} bytes are free, {} are held back for checkpoints", self.folder, self.settings.reserve_bytes);
+                format!("{}: {free} bytes are free, {} are reserved for checkpoints", self.folder, self.settings.reserve_bytes);
             return Err(Error::new(Kind::Full, message));
         }
-        // Asked again before a sixteenth of the room is used up: others write here too.
+        // Check again before a sixteenth of the space is used: other files grow too.
         self.room = (usable / 16).max(wanted);
         Ok(())
     }
@@ -221,7 +219,7 @@ impl Log {
     fn roll(&mut self) -> Result<(), Error> {
         match segment::create(&*self.disk, &self.folder, self.next, self.items) {
             Ok(file) => self.file = file,
-            // The old one goes on; the next commit tries again.
+            // The old segment continues; the next commit tries again.
             Err(why) if matches!(why.kind, Kind::Full | Kind::Descriptors) => return Ok(()),
             Err(why) => return Err(self.poisoned(why)),
         }
@@ -230,7 +228,7 @@ impl Log {
         Ok(())
     }
 
-    /// Removes whole segments before a position. The last one always stays.
+    /// Removes whole segments before a position, except the last segment.
     pub fn release(&mut self, before: u64) -> Result<usize, Error> {
         let mut gone = 0;
         while self.segments.len() > 1 && self.segments[1].first <= before {
@@ -238,24 +236,25 @@ impl Log {
             self.disk.remove(&name).map_err(|why| Error::io(&name, &why))?;
             self.segments.remove(0);
             gone += 1;
-            // One after the other: after a crash no later one may be gone and this be there.
+            // One after the other: after a crash no later segment may be missing while an earlier
+            // one exists.
             self.disk.sync_folder(&self.folder).map_err(|why| Error::io(&self.folder, &why))?;
         }
         Ok(gone)
     }
 
-    /// Removes whole segments whose items all come before one. The last one always stays.
+    /// Removes whole segments whose items all come before an item, except the last segment.
     pub fn release_items(&mut self, before: u64) -> Result<usize, Error> {
         let after = self.segments.partition_point(|segment| segment.first_item <= before);
         self.release(self.segments[after.saturating_sub(1)].first)
     }
 
-    /// Reads durable entries from a position on.
+    /// Returns a reader of durable entries from a position on.
     pub fn reader(&self, from: u64) -> Result<Reader, Error> {
         Reader::open(Arc::clone(&self.disk), &self.folder, &self.segments, from, self.durable)
     }
 
-    /// Reads durable entries from the one on that holds an item.
+    /// Returns a reader of durable entries, from the entry with an item on.
     pub fn reader_of_item(&self, item: u64) -> Result<Reader, Error> {
         let mut reader = self.reader(self.segment_of_item(item))?;
         reader.skip_to_item(item)?;
@@ -267,50 +266,50 @@ impl Log {
         self.segments[after.saturating_sub(1)].first
     }
 
-    /// The first position that is still there.
+    /// Returns the first position that still exists.
     pub fn first(&self) -> u64 {
         self.segments.first().map_or(0, |segment| segment.first)
     }
 
-    /// The number of the first item that is still there.
+    /// Returns the number of the first item that still exists.
     pub fn first_item(&self) -> u64 {
         self.segments.first().map_or(0, |segment| segment.first_item)
     }
 
-    /// When the last entry was received that was found when the log was opened, in nanoseconds;
-    /// `i64::MIN` if that is not known.
+    /// Returns the time of receipt of the last entry found when the log was opened, in nanoseconds;
+    /// `i64::MIN` if it is unknown.
     pub fn last_at(&self) -> i64 {
         self.last_at
     }
 
-    /// The position of the next entry.
+    /// Returns the position of the next entry.
     pub fn next(&self) -> u64 {
         self.next
     }
 
-    /// Items in entries that are durable, those let go of included.
+    /// Returns the number of items in durable entries, deleted ones included.
     pub fn durable_items(&self) -> u64 {
         self.durable_items
     }
 
-    /// Items in all entries so far, those let go of included.
+    /// Returns the number of items in all entries so far, deleted ones included.
     pub fn items(&self) -> u64 {
         self.items
     }
 
-    /// Bytes the segments take on disk, frames that wait to be written not included.
+    /// Returns the bytes of the segments on disk, without frames that are not written yet.
     pub fn bytes(&self) -> u64 {
         (self.segments.len() as u64 - 1) * self.settings.segment_bytes + self.length
     }
 
-    /// Why the log takes nothing any more, if so.
+    /// Returns why the log refuses entries, if it does.
     pub fn poison(&self) -> Option<&Error> {
         self.poison.as_ref()
     }
 
     fn check(&self) -> Result<(), Error> {
         match &self.poison {
-            Some(why) => Err(Error::new(Kind::Poisoned, format!("the log takes nothing after a failed write: {why}"))),
+            Some(why) => Err(Error::new(Kind::Poisoned, format!("the log accepts nothing after a failed write: {why}"))),
             None => Ok(()),
         }
     }
@@ -326,8 +325,8 @@ impl Log {
     }
 }
 
-/// Bytes of the largest payload: a block of events is far smaller; what is larger is
-/// damage, and must not make a reader ask for that much memory.
+/// The maximum bytes of a payload. A block of events is far smaller; a larger length is damage and
+/// must not make a reader allocate that much.
 pub(crate) const PAYLOAD_BYTES_MAX: u32 = 1 << 30;
 
 const _: () = assert!(HEADER_BYTES == 60);

@@ -1,23 +1,21 @@
-//! Rollups: usage by minute, meter type, user and group values, from which "usage of a
-//! meter type by window, subject and group" is answered.
+//! Rollups: usage by minute, meter type, user and group values, which answer "usage of a meter type
+//! by window, subject and group".
 //!
-//! A cell is what one minute of event time brought for one meter type, user and tuple of
-//! group values. Events are added where their time belongs, however late they come, and
-//! every question reads all cells there are: so an answer is exact, and correct right
-//! after late events.
+//! A cell is the usage of one minute of event time, for one meter type, user and tuple of group
+//! values. Events are added at their time, however late they arrive, and every query reads all
+//! cells. So an answer is exact, and correct right after late events.
 //!
-//! There is one instance for each partition, with one owner. It adds to a hot tier in
-//! memory; when that is full, and when a checkpoint is made, the cells are written as a
-//! *run*, an immutable sorted file, and runs are merged in size tiers. Rollups are a
-//! function of the log: a [`Manifest`] names the runs that stand for the log up to a
-//! position, and what comes behind is added again after a crash. Nothing that a manifest
-//! may name is taken away before [`Rollups::retire`] is told of a newer one.
+//! There is one instance for each partition, with one owner. It adds to a hot tier in memory. When
+//! that is full, and for a checkpoint, the cells are written as a *run*, an immutable sorted file.
+//! Runs are merged in size tiers. Rollups are a function of the log: a [`Manifest`] names the runs
+//! up to a position of the log, and later events are added again after a crash. Files that a
+//! manifest may name stay until [`Rollups::retire`] gets a newer one.
 //!
-//! Questions are asked of the owner ([`Rollups::snapshot`]) and answered on any thread;
-//! the parts of several partitions are added ([`Partial::merge`]).
+//! The owner takes a snapshot for a query ([`Rollups::snapshot`]), which any thread can answer; the
+//! parts of several partitions are added ([`Partial::merge`]).
 //!
-//! What was added cannot be taken back — a greatest value does not know the one below it —
-//! but all usage of a meter type can be forgotten and added anew.
+//! Added usage cannot be taken back (a maximum does not have the second largest value), but all
+//! usage of a meter type can be forgotten and added again.
 
 mod amount;
 mod answer;
@@ -56,11 +54,9 @@ use hot::Hot;
 use manifest::Forgotten;
 use run::{Pressing, Run, Writer};
 
-/// What rollups may be told.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
-    /// Bytes of memory for the hot tier: cells, names, and the states of `unique` and
-    /// `percentile`.
+    /// Bytes of memory for the hot tier: cells, names, and the states of `unique` and `percentile`.
     pub memory_bytes: usize,
 }
 
@@ -70,8 +66,8 @@ impl Default for Settings {
     }
 }
 
-/// Runs beyond this are merged by the owner itself, whether it asked for a merge or not:
-/// every question opens every run.
+/// Runs beyond this number are merged by the owner itself, even if it did not ask for a merge:
+/// every query opens every run.
 const RUNS_MAX: usize = 64;
 
 /// The rollups of a partition.
@@ -79,21 +75,21 @@ pub struct Rollups {
     disk: Arc<dyn Disk>,
     folder: String,
     hot: Hot,
-    /// Grows with every run written: tuples of before are no longer known then.
+    /// Grows with every written run; tuples of earlier generations are invalid.
     generation: u32,
     /// From the oldest to the newest.
     runs: Vec<Arc<Run>>,
-    /// Merged away, but perhaps named by the manifest that is durable.
+    /// Numbers of merged runs that the durable manifest may still name.
     obsolete: Vec<u64>,
     forgotten: Vec<Forgotten>,
     next: u64,
-    /// Alive while a merge is out, and the number of the run it writes.
+    /// Alive during a merge, and the number of the run it writes.
     merging: (Weak<()>, u64),
 }
 
 impl Rollups {
-    /// Opens the rollups a manifest names; the empty manifest begins afresh. What was
-    /// written behind it counts for nothing.
+    /// Opens the rollups of a manifest; the empty manifest starts without usage. Runs written after
+    /// it are ignored.
     pub fn open(disk: Arc<dyn Disk>, folder: &str, manifest: &Manifest, settings: Settings) -> Result<Rollups, Error> {
         disk.create_folder(folder).map_err(|why| Error::io(folder, &why))?;
         let open = |named: &manifest::Named| Run::open(&*disk, folder, *named).map(Arc::new);
@@ -111,18 +107,18 @@ impl Rollups {
         })
     }
 
-    /// The tuple of an event: all group fields of its guiding rule with their values.
-    /// Good until the next [`Rollups::make_room`] or [`Rollups::seal`].
+    /// Returns the tuple of an event: all group fields of its rule with their values. Valid until
+    /// the next [`Rollups::make_room`] or [`Rollups::seal`].
     #[inline]
     pub fn tuple<'a>(&mut self, names: &[Path], values: impl Iterator<Item = Leaf<'a>>) -> TupleIx {
         TupleIx { ix: self.hot.tuples.intern(names, values), generation: self.generation }
     }
 
-    /// Adds what an event brings. `user_hash` is any good hash of the user's name, the
-    /// same for the same name. Never writes; see [`Rollups::make_room`].
+    /// Adds the usage of an event. `user_hash` is any good hash of the user's name, the same for
+    /// the same name. Never writes to disk; see [`Rollups::make_room`].
     ///
     /// # Panics
-    /// When the tuple is of a time before the last run was written.
+    /// If the tuple was made before the last run was written.
     #[inline]
     pub fn add(
         &mut self,
@@ -137,17 +133,17 @@ impl Rollups {
         self.hot.add((meter_type, aggregation), (user, user_hash), tuple.ix, contribution);
     }
 
-    /// Writes the hot tier away if it is full; asked before each batch of events. Fails
-    /// when the disk does; nothing is lost then, and it may be asked again.
+    /// Writes the hot tier to disk if it is full; call it before each batch of events. A disk error
+    /// loses nothing, and the call may be repeated.
     pub fn make_room(&mut self) -> Result<(), Error> {
         if self.hot.is_full() { self.spill() } else { Ok(()) }
     }
 
-    /// Writes the hot tier away and tells what there is. Every event added so far is in
-    /// the manifest's runs, and none that comes later.
+    /// Writes the hot tier to disk and returns the manifest. Its runs have exactly the events added
+    /// so far.
     pub fn seal(&mut self) -> Result<Manifest, Error> {
         self.spill()?;
-        // What hides nothing any more need not be known.
+        // An entry that hides nothing any more is not needed.
         let Rollups { runs, forgotten, .. } = self;
         forgotten.retain(|known| runs.iter().any(|run| run.named.newest < known.before));
         let runs = self.runs.iter().map(|run| run.named).collect();
@@ -173,10 +169,10 @@ impl Rollups {
         Ok(())
     }
 
-    /// The merge that is due, if one is and none is out: to be run on any thread, and
-    /// adopted. Cells of whole hours before an instant become cells of hours by it, if one
-    /// is given: an hour then counts where it begins, so questions for less than hours, and
-    /// days of zones that are not whole hours off, are no longer exact so far back.
+    /// Returns the merge that is due, if there is one and none is running. Any thread may run it;
+    /// the result is adopted. If an instant is given, cells of whole hours before it become cells
+    /// of hours. Such an hour counts at its beginning, so queries for less than hours, and days of
+    /// zones with a partial hour offset, are no longer exact that far back.
     pub fn merge(&mut self, hours_before: Option<Timestamp>) -> Option<Merge> {
         if self.merging.0.strong_count() > 0 {
             return None;
@@ -197,18 +193,18 @@ impl Rollups {
         })
     }
 
-    /// Takes what a merge made in place of what it merged.
+    /// Replaces merged runs by their merge.
     pub fn adopt(&mut self, merged: Merged) {
         let Merged { of, number, run, .. } = merged;
-        // Neighbours when they were chosen, they still are: new runs come behind them.
+        // They were neighbours when they were chosen, and still are: new runs come after them.
         let Some(place) = self.runs.iter().position(|run| of.first() == Some(&run.named.number)) else { return };
         self.obsolete.extend(if run.is_none() { Some(number) } else { None });
         self.runs.splice(place..place + of.len(), run.map(Arc::new));
         self.obsolete.extend(of);
     }
 
-    /// Removes the files of runs that were merged away and that no manifest names which
-    /// may be gone on from: the newest that is durable, and those kept in case it is lost.
+    /// Removes the files of merged runs that no kept manifest names: the newest durable one, and
+    /// those kept in case it is lost.
     pub fn retire(&mut self, kept: &[&Manifest]) -> Result<usize, Error> {
         let is_named = |number: &&u64| kept.iter().any(|manifest| manifest.names(**number));
         let (kept, gone): (Vec<u64>, Vec<u64>) = self.obsolete.iter().partition(is_named);
@@ -217,15 +213,15 @@ impl Rollups {
         Ok(gone.len())
     }
 
-    /// Keeps the files of an older manifest, too, until [`Rollups::retire`] is not told of
-    /// it any more. To be called right after opening, before [`Rollups::sweep`].
+    /// Keeps the files of an older manifest too, until [`Rollups::retire`] is called without it.
+    /// Call it right after opening, before [`Rollups::sweep`].
     pub fn keep(&mut self, older: &Manifest) {
         let known: Vec<u64> = self.runs.iter().map(|run| run.named.number).chain(self.obsolete.iter().copied()).collect();
         self.obsolete.extend(older.numbers().filter(|number| !known.contains(number)));
     }
 
-    /// Removes what a crash left in the folder: files that neither count nor may be named
-    /// by the manifest these rollups were opened with.
+    /// Removes files that a crash left in the folder: those that are neither valid nor named by the
+    /// manifest of opening.
     pub fn sweep(&mut self) -> Result<usize, Error> {
         let (token, number) = &self.merging;
         let merging = (token.strong_count() > 0).then_some(*number);
@@ -252,33 +248,33 @@ impl Rollups {
         if any { self.disk.sync_folder(&self.folder).map_err(|why| Error::io(&self.folder, &why)) } else { Ok(()) }
     }
 
-    /// Forgets all usage of a meter type. It is invisible at once, gone for good with the
-    /// next manifest, and its room on the disk with the next merges.
+    /// Forgets all usage of a meter type. It is invisible at once, durably with the next manifest,
+    /// and its space is freed by the next merges.
     pub fn forget(&mut self, meter_type: Uuid) {
         self.hot.forget(meter_type);
         self.forgotten.retain(|known| known.meter_type != meter_type);
         self.forgotten.push(Forgotten { meter_type, before: self.next });
     }
 
-    /// A question, half answered: sifts the hot tier and notes the runs. What is left to
-    /// do needs no access to the rollups.
+    /// Takes a snapshot for a query: filters the hot tier and lists the runs. Answering it needs no
+    /// access to the rollups.
     pub fn snapshot(&self, query: Query) -> Result<Snapshot, Error> {
         let visible = |run: &&Arc<Run>| !merge::is_hidden(&self.forgotten, query.meter_type, &run.named);
         let runs = self.runs.iter().filter(visible).cloned().collect();
         Snapshot::new(query, &self.hot, runs)
     }
 
-    /// The rows of a question, of this partition alone.
+    /// Returns the rows of a query, of this partition alone.
     pub fn query(&self, query: Query) -> Result<Vec<Row>, Error> {
         Ok(self.snapshot(query)?.answer()?.into_rows())
     }
 
-    /// The users with usage of a meter type, sorted.
+    /// Returns the users with usage of a meter type, sorted.
     pub fn subjects(&self, meter_type: Uuid) -> Result<Vec<String>, Error> {
         Ok(self.snapshot(Query::of_subjects(meter_type))?.answer()?.into_subjects())
     }
 
-    /// The values that a field has in the usage of a meter type, sorted; null is none.
+    /// Returns the values of a field in the usage of a meter type, sorted, without null.
     pub fn values_of(&self, meter_type: Uuid, field: &str) -> Result<Vec<String>, Error> {
         if field == SUBJECT {
             let message = "the word `subject` is the user, not a field";

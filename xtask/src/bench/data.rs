@@ -1,22 +1,22 @@
 //! The benchmark's events: CloudEvents, one a line, the same on every machine.
 //!
-//! 100,000 users, three months in order of time with a minute's disorder, five models,
-//! one event in ten failed, one in a hundred a repetition of an earlier one.
+//! 100,000 users, three months in order of time with a minute's disorder, five models; one event in
+//! ten failed, and one in a hundred repeats an earlier one.
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::Path;
 
 const USERS: u64 = 100_000;
-/// 2026-01-01T00:00:00Z
+/// The first instant, 2026-01-01T00:00:00Z, in milliseconds.
 const START: u64 = 1_767_225_600_000;
-/// January to March.
+/// Milliseconds from January to March.
 const SPAN: u64 = 90 * 86_400_000;
 const MODELS: [&str; 5] = ["sonnet-large", "haiku-small", "opus-xl", "embed-v3", "rerank-2"];
-/// Events an earlier one is repeated from at most.
+/// The maximum distance between an event and its repetition.
 const REPEATED_FROM: usize = 50_000;
 
-/// SplitMix64: small, and the same everywhere.
+/// A random generator: SplitMix64, small, and the same everywhere.
 struct Random(u64);
 
 impl Random {
@@ -74,7 +74,7 @@ fn event(random: &mut Random, at: u64) -> String {
     )
 }
 
-/// January to March 2026 only, which is all there is.
+/// Formats a time from January to March 2026; there are no others.
 fn timestamp(millis: u64) -> String {
     let (days, rest) = ((millis - START) / 86_400_000, (millis - START) % 86_400_000);
     let (month, day) = match days {

@@ -1,5 +1,5 @@
-//! `cargo xtask bench flush`: a million meters at one boundary, to a file and to Postgres,
-//! while events keep coming in, or with `--idle` while nothing else is done.
+//! `cargo xtask bench flush`: a million meters end at one instant and are delivered to a file and
+//! to Postgres, while events keep arriving, or with `--idle` without other load.
 
 #![allow(clippy::disallowed_methods)] // measuring is what it is for: it may look at clocks
 
@@ -44,7 +44,7 @@ fn one(root: &Path, target: &str, meters: u64, idle: bool) -> anyhow::Result<()>
         None => format!("  - file: {{ path: '{}' }}", folder.join("out.ndjson").display()),
         Some(postgres) => format!("  - postgres: {{ url: '{}' }}", postgres.url()),
     };
-    // The meters are made first; then all of them end at one minute of the hour.
+    // The meters are opened first; then all of them end at one minute of the hour.
     let making = Duration::from_secs(30 + meters / 50_000);
     let boundary = (seconds_now() + making.as_secs()) / 60 * 60 + 60;
     let minute = boundary / 60 % 60;
@@ -57,7 +57,7 @@ fn one(root: &Path, target: &str, meters: u64, idle: bool) -> anyhow::Result<()>
     let fill = Load { events: meters, first: 0, batch: 500, users: meters, late_percent: 0 };
     load(root, &server, &fill)?;
     server.wait_counted(meters)?;
-    // How fast events come in while nothing is flushed.
+    // The rate of events while nothing is flushed.
     let calm = 4_000_000;
     let few = Load { events: calm, first: meters, users: 10_000, ..fill };
     let before = load(root, &server, &few)?;
@@ -99,7 +99,7 @@ fn one(root: &Path, target: &str, meters: u64, idle: bool) -> anyhow::Result<()>
             if idle {
                 format!("bare COPY of the same rows {alone}")
             } else {
-                // Its own processes share the machine with what comes in, whoever copies.
+                // Its own processes share the machine with the events, with either way of copying.
                 let again = Load { first: few.first + 2 * calm, ..few };
                 let (bare, beside) = std::thread::scope(|scope| -> anyhow::Result<(Duration, f64)> {
                     let loading = scope.spawn(|| load(root, &server, &again));
@@ -126,7 +126,7 @@ fn one(root: &Path, target: &str, meters: u64, idle: bool) -> anyhow::Result<()>
     Ok(())
 }
 
-/// A cluster of the benchmark's own.
+/// A Postgres cluster of the benchmark's own.
 struct Postgres {
     folder: PathBuf,
     programs: PathBuf,
@@ -142,7 +142,7 @@ impl Postgres {
         std::fs::create_dir_all(folder)?;
         let is_root = Command::new("id").arg("-u").output()?.stdout.trim_ascii() == b"0";
         if is_root {
-            // Postgres will not run as root, and its user must come to the folder.
+            // Postgres does not run as root, and its user needs access to the folder.
             super::run(Command::new("chown").arg("postgres").arg(folder))?;
         }
         let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
@@ -175,15 +175,15 @@ impl Postgres {
         super::run(&mut psql)
     }
 
-    /// A file with the rows that were delivered.
+    /// Writes the delivered rows to a file.
     fn rows(&self, folder: &Path) -> anyhow::Result<PathBuf> {
         let rows = folder.join("postgres/rows.txt");
         self.ask(&format!("COPY metered_records TO '{}'", rows.display()))?;
         Ok(rows)
     }
 
-    /// How long it takes to copy the same rows into a table like theirs, from a file, by the
-    /// server's own client.
+    /// Measures the copy of the same rows from a file into a similar table, by Postgres's own
+    /// client.
     fn bare_copy(&self, table: &str, rows: &Path) -> anyhow::Result<Duration> {
         self.ask(&format!("CREATE TABLE {table} (LIKE metered_records INCLUDING ALL)"))?;
         let begun = Instant::now();

@@ -1,5 +1,5 @@
-//! `cargo xtask bench ingest`: a real server, a real disk, a real network stack, and the
-//! load generator beside it on the same cores.
+//! `cargo xtask bench ingest`: a real server, a real disk, a real network stack, and the load
+//! generator beside it on the same cores.
 
 #![allow(clippy::disallowed_methods)] // measuring is what it is for: it may look at clocks
 
@@ -69,7 +69,7 @@ fn one(root: &Path, folder: &Path, case: &Case, events: u64) -> anyhow::Result<(
     Ok(())
 }
 
-/// Time to ready after a kill, with so many events received.
+/// Measures the time to ready after a kill, with a number of received events.
 fn recovery(root: &Path, folder: &Path, events: u64, only: Option<&str>) -> anyhow::Result<()> {
     if only.is_some_and(|only| !"ready".contains(only)) {
         return Ok(());
@@ -98,18 +98,18 @@ impl Case {
     }
 }
 
-/// What the load generator sends.
+/// The requests of the load generator.
 #[derive(Clone, Copy)]
 pub(super) struct Load {
     pub(super) events: u64,
-    /// The number of the first: ids go by it.
+    /// The number of the first event; ids depend on it.
     pub(super) first: u64,
     pub(super) batch: u32,
     pub(super) users: u64,
     pub(super) late_percent: u32,
 }
 
-/// Sends it and gives the generator's report.
+/// Runs the load generator and returns its report.
 pub(super) fn load(root: &Path, server: &Server, load: &Load) -> anyhow::Result<serde_json::Value> {
     let output = Command::new(root.join("target/release/flowmeter"))
         .args(["bench", "ingest", "--url", &format!("http://{}", server.address), "--events", &load.events.to_string()])
@@ -120,7 +120,7 @@ pub(super) fn load(root: &Path, server: &Server, load: &Load) -> anyhow::Result<
     Ok(serde_json::from_slice(&output.stdout)?)
 }
 
-/// Events a second, by the generator's report.
+/// Returns the events a second of a report.
 pub(super) fn rate(report: &serde_json::Value) -> f64 {
     report.get("eventsPerSecond").and_then(serde_json::Value::as_f64).unwrap_or_default()
 }
@@ -139,12 +139,12 @@ impl Server {
         Server::start_with(root, folder, &root.join("benches/ingest.yaml"))
     }
 
-    /// Starts one with a pipeline at work.
+    /// Starts a server with a running pipeline.
     pub(super) fn start_with(root: &Path, folder: &Path, pipeline: &Path) -> anyhow::Result<Server> {
         Server::start_set(root, folder, pipeline, &[])
     }
 
-    /// And with settings of its own.
+    /// Starts a server with a running pipeline and settings.
     pub(super) fn start_set(root: &Path, folder: &Path, pipeline: &Path, settings: &[&str]) -> anyhow::Result<Server> {
         let mut child = Command::new(root.join("target/release/flowmeter"))
             .args(["serve", "--listen", "127.0.0.1:0", "--data"])
@@ -159,7 +159,7 @@ impl Server {
         let mut line = String::new();
         lines.read_line(&mut line)?;
         let address = line.split("http://").nth(1).and_then(|rest| rest.split(',').next()).context("no address")?.to_owned();
-        // Whoever does not read is not written to for long.
+        // A process without a reader stops writing soon.
         std::thread::spawn(move || std::io::copy(&mut lines, &mut std::io::sink()));
         Ok(Server { child, address })
     }
@@ -191,7 +191,7 @@ impl Server {
         Ok(value.parse()?)
     }
 
-    /// Waits until so many events are counted.
+    /// Waits until a number of events is counted.
     pub(super) fn wait_counted(&self, events: u64) -> anyhow::Result<()> {
         for _ in 0..6_000 {
             let text = self.get("/metrics")?;
@@ -205,7 +205,7 @@ impl Server {
         bail!("{events} events were not counted in two minutes")
     }
 
-    /// Records its first target has, and records there are.
+    /// Returns the records of its first target, and all records.
     pub(super) fn delivered(&self) -> anyhow::Result<(u64, u64)> {
         let answer = self.get("/api/v1/deliveries/targets")?;
         let number = |name: &str| -> Option<u64> {
@@ -215,7 +215,7 @@ impl Server {
         Ok((number("deliveredTo").unwrap_or(0), number("records").unwrap_or(0)))
     }
 
-    /// Bytes the server has written, and its peak memory.
+    /// Returns the bytes that the server has written, and its peak memory.
     fn written_and_peak(&self) -> anyhow::Result<(u64, u64)> {
         let read = |file: &str, name: &str| -> anyhow::Result<u64> {
             let text = std::fs::read_to_string(format!("/proc/{}/{file}", self.child.id()))?;

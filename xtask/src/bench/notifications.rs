@@ -1,5 +1,5 @@
-//! `cargo xtask bench notifications`: what a thousand sessions and a hundred thousand
-//! notifications cost those who send events meanwhile.
+//! `cargo xtask bench notifications`: the cost of a thousand sessions and a hundred thousand
+//! notifications for ingestion at the same time.
 
 #![allow(clippy::disallowed_methods)] // measuring is what it is for: it may look at clocks
 
@@ -14,23 +14,22 @@ use anyhow::{Context, ensure};
 
 use super::ingest::{Load, Server, load, rate};
 
-/// Statuses a batch session goes through, each an event.
+/// Statuses of a batch session, each an event.
 const STATUSES: u64 = 6;
-/// Notifications that ask for each of them.
+/// Notifications that subscribe to each of them.
 const NOTIFICATIONS: u64 = 17;
 
 /// Events of a request.
 const BATCH: u32 = 500;
 
-/// Rest before each part, so that none pays for what the one before left to write.
+/// Pause before each part, so that none pays for the writes of the previous one.
 const REST: Duration = Duration::from_secs(4);
 
-/// Times that ingestion is measured beside sessions, and as often without.
+/// Measurements of ingestion with sessions, and as many without.
 const ROUNDS: u64 = 6;
 
-/// Measures ingestion with sessions and notifications beside it and without, in turns: as
-/// there is more to remember ingestion slows down by itself, and machines are not the same
-/// from minute to minute. Prints the table.
+/// Measures ingestion with sessions and notifications and without, in turns: ingestion slows down
+/// as state grows, and machines differ from minute to minute. Prints the table.
 pub(crate) fn notifications(root: &Path, rest: &[&str]) -> anyhow::Result<()> {
     let option = |name: &str| rest.iter().position(|word| *word == name).and_then(|at| rest.get(at + 1)).copied();
     let events: u64 = option("--events").unwrap_or("60000000").parse().context("--events takes a number")?;
@@ -41,15 +40,15 @@ pub(crate) fn notifications(root: &Path, rest: &[&str]) -> anyhow::Result<()> {
     let events = (events / ROUNDS).next_multiple_of(u64::from(BATCH));
     let mut stage = Stage::new(root, events, receiver)?;
     let first = stage.quiet()?;
-    // Evenly over the time the events should take.
+    // Evenly over the expected time of the events.
     let each = sessions.div_ceil(ROUNDS);
     let between = first.div_f64(each as f64);
-    println!("| round | without, events/s | with sessions, events/s | of without | told after s |");
+    println!("| round | without, events/s | with sessions, events/s | of without | sent after s |");
     println!("| --- | ---: | ---: | ---: | ---: |");
     let per_second = |took: Duration| events as f64 / took.as_secs_f64();
     let (mut quiet, mut beside) = (Duration::ZERO, Duration::ZERO);
     for round in 1..=ROUNDS {
-        // By turns the one first and the other.
+        // The order alternates.
         let busy_first = if round % 2 == 0 { Some(stage.busy(each, between)?) } else { None };
         let without = stage.quiet()?;
         let (with, told) = busy_first.map_or_else(|| stage.busy(each, between), Ok)?;
@@ -65,7 +64,7 @@ pub(crate) fn notifications(root: &Path, rest: &[&str]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A server at work, and who is told of its sessions.
+/// A running server, and the receivers of its notifications.
 struct Stage<'r> {
     root: &'r Path,
     server: Server,
@@ -88,7 +87,7 @@ impl<'r> Stage<'r> {
         Ok(Stage { root, server, receiver, events, sent: 0, told: 0 })
     }
 
-    /// Some events and nothing beside them, counted to the end.
+    /// Sends some events without sessions, until they are counted.
     fn quiet(&mut self) -> anyhow::Result<Duration> {
         let part = Load { events: self.events, first: self.sent, batch: BATCH, users: 10_000, late_percent: 0 };
         std::thread::sleep(REST);
@@ -98,7 +97,8 @@ impl<'r> Stage<'r> {
         Ok(Duration::from_secs_f64(self.events as f64 / rate(&report)))
     }
 
-    /// As many while sessions run. Tells when the last notification of them was accepted, too.
+    /// Sends as many while sessions run. Also returns when the last of their notifications was
+    /// accepted.
     fn busy(&mut self, sessions: u64, between: Duration) -> anyhow::Result<(Duration, Duration)> {
         let part = Load { events: self.events, first: self.sent, batch: BATCH, users: 10_000, late_percent: 0 };
         std::thread::sleep(REST);
@@ -130,7 +130,7 @@ fn run_sessions(server: &Server, sessions: u64, between: Duration) -> anyhow::Re
     Ok(())
 }
 
-/// Notifications that ask for every status.
+/// Creates notifications that subscribe to every status.
 fn notify(root: &Path, server: &Server, address: SocketAddr) -> anyhow::Result<()> {
     let secret = root.join("bench-data/notifications/secret");
     std::fs::write(&secret, format!("whsec_{}", "A".repeat(32)))?;
@@ -144,7 +144,7 @@ fn notify(root: &Path, server: &Server, address: SocketAddr) -> anyhow::Result<(
     Ok(())
 }
 
-/// The first example, read once by each session; nobody wants its records.
+/// Makes a pipeline over the first example, which each session reads once; its records go nowhere.
 fn batch_pipeline(root: &Path, server: &Server) -> anyhow::Result<()> {
     let document = std::fs::read_to_string(root.join("examples/llm-usage.yaml"))?;
     let events = root.join("examples/llm-usage.ndjson");
@@ -152,7 +152,7 @@ fn batch_pipeline(root: &Path, server: &Server) -> anyhow::Result<()> {
     server.post("/api/v1/pipelines", "application/yaml", &format!("{document}targets:\n  - none: {{}}\n"))
 }
 
-/// Takes every notification and counts it.
+/// A receiver that accepts and counts notifications.
 struct Receiver {
     address: SocketAddr,
     count: Arc<AtomicU64>,
@@ -164,12 +164,12 @@ impl Receiver {
         let receiver = Receiver { address: listener.local_addr()?, count: Arc::default() };
         let count = Arc::clone(&receiver.count);
         std::thread::spawn(move || {
-            // It stands for another machine: what it takes here is not Flowmeter's.
+            // It represents another machine: its processor time is not Flowmeter's.
             #[cfg(target_os = "linux")]
             let _may_not = rustix::process::setpriority_process(None, 19);
             for stream in listener.incoming().flatten() {
                 let count = Arc::clone(&count);
-                // A connection that ends badly is made anew by whoever sends.
+                // The sender opens a broken connection again.
                 std::thread::spawn(move || drop(serve(&stream, &count)));
             }
         });

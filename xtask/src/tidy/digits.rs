@@ -1,10 +1,10 @@
-//! No number of a user passes through a float, and none is lost on the way into a type.
-//! `docs/decisions/0017-digits-of-users.md` says why.
+//! Checks that no number of a user passes through a float, and that none is lost on the way into a
+//! type. `docs/decisions/0017-digits-of-users.md` has the reasons.
 
-/// Words that make or read floats. A word is found wherever code begins with it.
+/// Words that make or read floats. Longer words that begin with one of them count too.
 const FLOATS: &[&str] = &["f64", "f32", "as_f64", "from_f64", "is_f64", "as_f32"];
 
-/// Files that may use floats, and for what: none of these numbers comes from a user.
+/// Files that may use floats, and their purpose: none of these numbers comes from a user.
 const MAY_USE_FLOATS: &[(&str, &str)] = &[
     ("crates/cli/src/bench/report.rs", "rates and latencies of the load generator"),
     ("crates/cli/src/summary.rs", "events per second"),
@@ -16,11 +16,11 @@ const MAY_USE_FLOATS: &[(&str, &str)] = &[
     ("xtask/", "figures of benchmarks; and this list"),
 ];
 
-/// Attributes whose derived readers buffer what they read. With `arbitrary_precision` a number
-/// does not leave that buffer as an integer type.
+/// Attributes whose derived readers buffer their input. With `arbitrary_precision` a number does
+/// not leave that buffer as an integer type.
 const BUFFERED: &[&str] = &["flatten", "untagged", "tag"];
 
-/// Files that may use such an attribute, and why nothing is lost there.
+/// Files that may use such an attribute, and the reason why nothing is lost there.
 const MAY_BUFFER: &[(&str, &str)] = &[
     ("crates/engine/src/live/command.rs", "only written by a derive; read by hand"),
     ("crates/server/src/installation/deliveries.rs", "only written"),
@@ -29,7 +29,7 @@ const MAY_BUFFER: &[(&str, &str)] = &[
     ("crates/server/src/notifications/condition.rs", "numbers become a `Value`"),
 ];
 
-/// Looks through a source file that is no test.
+/// Checks a source file that is not a test.
 pub(super) fn check(name: &str, text: &str, findings: &mut Vec<String>) {
     let listed = |list: &[(&str, &str)]| list.iter().any(|(path, _)| name.starts_with(path));
     let (floats, buffers) = (listed(MAY_USE_FLOATS), listed(MAY_BUFFER));

@@ -1,15 +1,15 @@
-//! Events for the load generator: a template of lines whose ids, users, times and values
-//! are written over in place, so that making them costs little beside taking them.
+//! Events for the load generator: a template of lines whose ids, users, times and values are
+//! overwritten in place, so that making them costs little compared with receiving them.
 
 use flowmeter_core::time::Timestamp;
 
 use crate::args::BenchIngest;
 use crate::clock;
 
-/// The largest numbers the places of a line have room for.
+/// The line with the largest numbers that fit into its places.
 const LINE: &str = "{\"specversion\":\"1.0\",\"id\":\"0000000000000000-bench-0000-0000-000000000000\",\"source\":\"/bench/ingest\",\"type\":\"type-0\",\"subject\":\"customer-00000000\",\"time\":\"2026-01-01T00:00:00.000Z\",\"data\":{\"value\":00000.0000,\"region\":\"eu-north-1\",\"model\":\"m-large\"}}\n";
 
-/// Lines whose places are written over.
+/// Lines whose places are overwritten.
 pub(super) struct Events {
     lines: Vec<u8>,
     batch: u64,
@@ -47,7 +47,7 @@ impl Events {
         }
     }
 
-    /// The body of a request, by its number.
+    /// Returns the body of a request, by its number.
     pub(super) fn body(&mut self, request: u64) -> &[u8] {
         let now = clock::now();
         let mut late = Vec::with_capacity(24);
@@ -62,7 +62,7 @@ impl Events {
             digits(&mut line[self.places.subject..self.places.subject + 8], mixed % self.users);
             let is_late = mixed / self.users % 100 < self.late_percent;
             line[self.places.time..self.places.time + 24].copy_from_slice(if is_late { &late } else { &time });
-            // The first digit is not nought: JSON allows no leading zeros.
+            // The first digit is not 0: JSON allows no leading zeros.
             digits(&mut line[self.places.value..self.places.value + 5], 10_000 + mixed % 90_000);
             digits(&mut line[self.places.value + 6..self.places.value + 10], mixed >> 20 & 0x1fff);
         }
@@ -70,7 +70,7 @@ impl Events {
     }
 }
 
-/// Scatters numbers: the last step of SplitMix64.
+/// Scatters numbers with the last step of SplitMix64.
 fn mix(number: u64) -> u64 {
     let mut z = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -1,4 +1,4 @@
-//! What a run of the load generator measured.
+//! The measurements of a run of the load generator.
 
 use std::time::Duration;
 
@@ -6,14 +6,13 @@ use serde_json::{Value, json};
 
 use crate::args::BenchIngest;
 
-/// What a run measured.
 pub(super) struct Report {
     events: u64,
     requests: u64,
     batch: u32,
     connections: u32,
     elapsed: Duration,
-    /// In order.
+    /// Sorted durations of requests.
     times: Vec<Duration>,
 }
 

@@ -1,9 +1,9 @@
-//! The request that each command is.
+//! The request of each command.
 
 use serde_json::{Map, Value, json};
 
 use super::commands::{
-    Asked, Audit, Commands, Corrections, Deliveries, Keys, MeterFields, MeterTypes, Meters, Notifications, Paging, Pipelines,
+    Audit, Commands, Corrections, Deliveries, Keys, MeterFields, MeterTypes, Meters, Notifications, OnServer, Paging, Pipelines,
     Records, Sessions,
 };
 use super::connection::Server;
@@ -11,23 +11,23 @@ use super::{Call, part};
 use crate::failure::Wrong;
 
 impl Commands {
-    /// The server, and the request.
+    /// Returns the server and the request.
     pub(super) fn call(self) -> anyhow::Result<(Server, Call)> {
         Ok(match self {
-            Commands::Meters(Asked { server, act }) => (server, act.call()?),
-            Commands::MeterTypes(Asked { server, act }) => (server, act.call()?),
-            Commands::Sessions(Asked { server, act }) => (server, act.call()?),
-            Commands::Pipelines(Asked { server, act }) => (server, act.call()?),
-            Commands::Corrections(Asked { server, act }) => (server, act.call()?),
-            Commands::Records(Asked { server, act }) => (server, act.call()),
-            Commands::Deliveries(Asked { server, act }) => (server, act.call()),
-            Commands::Notifications(Asked { server, act }) => (server, act.call()?),
-            Commands::Keys(Asked { server, act }) => (server, act.call()),
-            Commands::Audit(Asked { server, act: Audit::List { list } }) => {
+            Commands::Meters(OnServer { server, act }) => (server, act.call()?),
+            Commands::MeterTypes(OnServer { server, act }) => (server, act.call()?),
+            Commands::Sessions(OnServer { server, act }) => (server, act.call()?),
+            Commands::Pipelines(OnServer { server, act }) => (server, act.call()?),
+            Commands::Corrections(OnServer { server, act }) => (server, act.call()?),
+            Commands::Records(OnServer { server, act }) => (server, act.call()),
+            Commands::Deliveries(OnServer { server, act }) => (server, act.call()),
+            Commands::Notifications(OnServer { server, act }) => (server, act.call()?),
+            Commands::Keys(OnServer { server, act }) => (server, act.call()),
+            Commands::Audit(OnServer { server, act: Audit::List { list } }) => {
                 let columns = &[("AT", "at"), ("WHO", "who"), ("ACTION", "action"), ("OBJECT", "object")];
                 (server, Call::list("/api/v1/audit", &list, columns))
             }
-            Commands::Events(_) => anyhow::bail!("events are sent, not asked for"),
+            Commands::Events(_) => anyhow::bail!("the events command sends files and has no single request"),
         })
     }
 }
@@ -122,7 +122,7 @@ impl Sessions {
                 ];
                 Call::list(one(id, "/events"), &Paging { limit: usize::MAX, all: true }, columns)
             }
-            Sessions::Watch { .. } => anyhow::bail!("sessions are followed, not asked for"),
+            Sessions::Watch { .. } => anyhow::bail!("sessions watch follows a stream and has no single request"),
             Sessions::Pause { id } => Call::post(one(id, "/pause")),
             Sessions::Resume { id } => Call::post(one(id, "/resume")),
             Sessions::Cancel { id } => Call::post(one(id, "/cancel")),
@@ -150,7 +150,7 @@ impl Notifications {
             Notifications::Create { file } => Call::post("/api/v1/notifications").document(file)?,
             Notifications::Update { name, file } => Call::new("PUT", one(name, "")).document(file)?,
             Notifications::Delete { name } => Call::new("DELETE", one(name, "")),
-            Notifications::Test { name } => Call::post(one(name, "/try")),
+            Notifications::Test { name } => Call { text: Some(super::preview::text), ..Call::post(one(name, "/try")) },
             Notifications::History { id: Some(id), .. } => Call::get(one("deliveries", &format!("/{}", part(id)))),
             Notifications::History { id: None, notification, channel, state, session, list } => {
                 let columns = &[
@@ -220,7 +220,7 @@ impl Corrections {
             }
             Corrections::Show { id } => Call::get(one(id, "")),
             Corrections::Correct { id, file } => {
-                // As it was written, every digit of it.
+                // The event as it was written, with every digit.
                 let event = super::read(file)?;
                 let body = [b"{\"event\":".as_slice(), &event, b"}"].concat();
                 Call { body: Some(("application/json", body)), ..Call::post(one(id, "/correct")) }

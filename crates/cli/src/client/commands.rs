@@ -6,39 +6,39 @@ use clap::{Args, Subcommand};
 
 use super::connection::Server;
 
-/// What a server keeps.
+/// Commands on the data of a server.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Commands {
-    /// Meters of a server: users' buckets as they are now
-    Meters(Asked<Meters>),
+    /// Meters of a server: their current values by user
+    Meters(OnServer<Meters>),
     /// Meter types of a server
-    MeterTypes(Asked<MeterTypes>),
+    MeterTypes(OnServer<MeterTypes>),
     /// Sessions of a server: watch, pause, resume, cancel, finish
-    Sessions(Asked<Sessions>),
-    /// Pipelines of a server: make, change, run
-    Pipelines(Asked<Pipelines>),
+    Sessions(OnServer<Sessions>),
+    /// Pipelines of a server: create, change, run
+    Pipelines(OnServer<Pipelines>),
     /// Send events to a server
-    Events(Asked<Events>),
+    Events(OnServer<Events>),
     /// The correction queue of a server
-    Corrections(Asked<Corrections>),
+    Corrections(OnServer<Corrections>),
     /// Metered records of a server
-    Records(Asked<Records>),
+    Records(OnServer<Records>),
     /// Deliveries of a server: records at their targets
-    Deliveries(Asked<Deliveries>),
-    /// Notifications of a server: make, try, look at what was sent
-    Notifications(Asked<Notifications>),
+    Deliveries(OnServer<Deliveries>),
+    /// Notifications of a server: create, preview, history
+    Notifications(OnServer<Notifications>),
     /// API keys of a server
-    Keys(Asked<Keys>),
-    /// Who changed what on a server, the newest first
-    Audit(Asked<Audit>),
+    Keys(OnServer<Keys>),
+    /// Changes on a server, with author and time
+    Audit(OnServer<Audit>),
 }
 
-/// An act, and the server that is asked for it.
+/// A command, and the server it is sent to.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "The server is http://127.0.0.1:8888 unless --url or FLOWMETER_URL says otherwise; its key is FLOWMETER_KEY.\nExit codes: 0 ok; 2 the server refused the request; 3 it failed, or gave no answer."
+    after_help = "The server is http://127.0.0.1:8888 unless --url or FLOWMETER_URL is set; the key is FLOWMETER_KEY.\nExit codes: 0 good; 2 the server refused the request; 3 failure or no answer."
 )]
-pub(crate) struct Asked<A: Subcommand> {
+pub(crate) struct OnServer<A: Subcommand> {
     #[command(flatten)]
     pub(crate) server: Server,
     #[command(subcommand)]
@@ -47,10 +47,10 @@ pub(crate) struct Asked<A: Subcommand> {
 
 #[derive(Debug, Args)]
 pub(crate) struct Paging {
-    /// Items at most
+    /// Maximum number of items
     #[arg(long, default_value_t = 100, value_name = "N")]
     pub(crate) limit: usize,
-    /// All items, however many there are
+    /// Show all items
     #[arg(long, conflicts_with = "limit")]
     pub(crate) all: bool,
 }
@@ -59,21 +59,21 @@ pub(crate) struct Paging {
 pub(crate) enum Meters {
     /// List meters, by user
     List {
-        /// Of this user
+        /// Only meters of this user
         #[arg(long)]
         user: Option<String>,
-        /// Of the meter type of this name or id
+        /// Only meters of the meter type with this name or id
         #[arg(long = "type", value_name = "TYPE")]
         meter_type: Option<String>,
-        /// Of this pipeline
+        /// Only meters of this pipeline
         #[arg(long)]
         pipeline: Option<String>,
         #[command(flatten)]
         list: Paging,
     },
-    /// Show a meter: the record its ongoing period would make
+    /// Show a meter: the record its current period would make
     Show { id: String },
-    /// Open a meter
+    /// Create a meter
     Create {
         /// The user it belongs to
         #[arg(long)]
@@ -81,19 +81,19 @@ pub(crate) enum Meters {
         /// The name or id of its meter type
         #[arg(long = "type", value_name = "TYPE")]
         meter_type: String,
-        /// The pipeline, where several count in the type
+        /// The pipeline, if several count in the meter type
         #[arg(long)]
         pipeline: Option<String>,
         #[command(flatten)]
         fields: MeterFields,
     },
-    /// Change a meter
+    /// Change the settings of a meter
     Set {
         id: String,
         #[command(flatten)]
         fields: MeterFields,
     },
-    /// Take a meter away, without a record
+    /// Delete a meter without a record
     Delete { id: String },
 }
 
@@ -116,11 +116,11 @@ pub(crate) enum MeterTypes {
     },
     /// Show a meter type
     Show { name: String },
-    /// Make a meter type from a JSON file
+    /// Create a meter type from a JSON file
     Create { file: PathBuf },
-    /// Change a meter type to what a JSON file says
+    /// Replace a meter type by a JSON file
     Update { name: String, file: PathBuf },
-    /// Take a meter type away
+    /// Delete a meter type
     Delete { name: String },
 }
 
@@ -128,10 +128,10 @@ pub(crate) enum MeterTypes {
 pub(crate) enum Sessions {
     /// List sessions, the newest first
     List {
-        /// Of this pipeline
+        /// Only sessions of this pipeline
         #[arg(long)]
         pipeline: Option<String>,
-        /// In this status
+        /// Only sessions in this status
         #[arg(long)]
         status: Option<String>,
         #[command(flatten)]
@@ -139,21 +139,21 @@ pub(crate) enum Sessions {
     },
     /// Show a session with its counts
     Show { id: String },
-    /// The events of a session, in order
+    /// List the events of a session, in order
     Events { id: String },
-    /// Follow status changes and operators' counts as they happen; of one session, from its
-    /// beginning to its end
+    /// Follow status changes and counts as they happen; a single session from its beginning to its
+    /// end
     Watch {
-        /// This session; without it all, from now on
+        /// Only this session; without it all sessions, from now on
         id: Option<String>,
     },
-    /// Suspend a session; its position is kept
+    /// Pause a session; its position is kept
     Pause { id: String },
-    /// Let a session go on
+    /// Resume a paused session
     Resume { id: String },
-    /// End a session before it is done
+    /// End a session before everything is counted
     Cancel { id: String },
-    /// End a session: count what came, deliver what is due
+    /// End a session: count the received events, deliver what is due
     Finish { id: String },
 }
 
@@ -166,13 +166,13 @@ pub(crate) enum Pipelines {
     },
     /// Show a pipeline with its document
     Show { name: String },
-    /// Make a pipeline from a document
+    /// Create a pipeline from a document
     Create { file: PathBuf },
-    /// Give a pipeline a new version
+    /// Make a new version of a pipeline
     Update { name: String, file: PathBuf },
-    /// Take a pipeline away
+    /// Delete a pipeline
     Delete { name: String },
-    /// The versions of a pipeline
+    /// List the versions of a pipeline
     Versions { name: String },
     /// Start a NORMAL session
     Run {
@@ -194,7 +194,7 @@ pub(crate) struct SendEvents {
     /// Files, or `-` for standard input
     #[arg(required = true)]
     pub(crate) files: Vec<PathBuf>,
-    /// Wait until they are counted, and tell the verdicts
+    /// Wait until the events are counted, and print the verdicts
     #[arg(long)]
     pub(crate) wait: bool,
     /// Exit with 1 if anything was parked
@@ -206,13 +206,13 @@ pub(crate) struct SendEvents {
 pub(crate) enum Corrections {
     /// List parked events
     List {
-        /// Of this pipeline
+        /// Only events of this pipeline
         #[arg(long)]
         pipeline: Option<String>,
-        /// open, corrected, reprocessed, discarded or all
+        /// Only this state: open, corrected, reprocessed, superseded, discarded, or all
         #[arg(long)]
         state: Option<String>,
-        /// Parked for this reason
+        /// Only events that were parked for this reason
         #[arg(long)]
         reason: Option<String>,
         #[command(flatten)]
@@ -220,17 +220,17 @@ pub(crate) enum Corrections {
     },
     /// Show a parked event
     Show { id: String },
-    /// Send an event in again as a JSON file has it
+    /// Count a corrected event, from a JSON file, in place of a parked one
     Correct { id: String, file: PathBuf },
-    /// Give an event up
+    /// Give a parked event up
     Discard { id: String },
-    /// Send an event in again as it was
+    /// Count a parked event again as it was
     Reprocess { id: String },
-    /// Send all open events of a pipeline in again
+    /// Count all open parked events of a pipeline again
     ReprocessAll {
         #[arg(long)]
         pipeline: String,
-        /// Only those parked for this reason
+        /// Only events that were parked for this reason
         #[arg(long)]
         reason: Option<String>,
     },
@@ -240,13 +240,13 @@ pub(crate) enum Corrections {
 pub(crate) enum Records {
     /// List metered records, in the order of flushing
     List {
-        /// Of this pipeline
+        /// Only records of this pipeline
         #[arg(long)]
         pipeline: Option<String>,
-        /// Of this user
+        /// Only records of this user
         #[arg(long)]
         user: Option<String>,
-        /// Of the meter type of this name or id
+        /// Only records of the meter type with this name or id
         #[arg(long = "type", value_name = "TYPE")]
         meter_type: Option<String>,
         #[command(flatten)]
@@ -260,24 +260,24 @@ pub(crate) enum Records {
 pub(crate) enum Deliveries {
     /// List deliveries, by record and target
     List {
-        /// Of this pipeline
+        /// Only deliveries of this pipeline
         #[arg(long)]
         pipeline: Option<String>,
-        /// To this target
+        /// Only deliveries to this target
         #[arg(long)]
         target: Option<String>,
-        /// pending, sent, accepted, confirmed, retrying, dead or skipped
+        /// Only this state: pending, sent, accepted, confirmed, retrying, dead or skipped
         #[arg(long)]
         state: Option<String>,
-        /// Of this record
+        /// Only deliveries of this record
         #[arg(long, value_name = "ID")]
         record: Option<String>,
         #[command(flatten)]
         list: Paging,
     },
-    /// How far each target has come
+    /// Show the progress of each target
     Targets {
-        /// Of this pipeline
+        /// Only targets of this pipeline
         #[arg(long)]
         pipeline: Option<String>,
     },
@@ -285,14 +285,14 @@ pub(crate) enum Deliveries {
     Show { id: String },
     /// Send a record again, under the same key
     Resend { id: String },
-    /// Leave a record out
+    /// Skip a record: do not send it
     Skip {
         id: String,
-        /// Why it need not go; kept with the delivery
+        /// The reason, stored with the delivery
         #[arg(long)]
         reason: String,
     },
-    /// Send everything again that is dead or waits for its next attempt
+    /// Send all dead and waiting deliveries of a pipeline again
     ResendAll {
         #[arg(long)]
         pipeline: String,
@@ -300,7 +300,7 @@ pub(crate) enum Deliveries {
         #[arg(long)]
         target: Option<String>,
     },
-    /// Compare what was flushed with what targets hold
+    /// Compare flushed records with those at the targets
     Reconcile {
         #[arg(long)]
         pipeline: String,
@@ -313,7 +313,7 @@ pub(crate) enum Deliveries {
         /// Only periods that end before this time, RFC 3339
         #[arg(long, value_name = "TIME")]
         to: Option<String>,
-        /// Send again what is missing
+        /// Send missing records again
         #[arg(long)]
         mend: bool,
     },
@@ -328,28 +328,28 @@ pub(crate) enum Notifications {
     },
     /// Show a notification
     Show { name: String },
-    /// Make a notification from a JSON file
+    /// Create a notification from a JSON file
     Create { file: PathBuf },
-    /// Change a notification to what a JSON file says
+    /// Replace a notification by a JSON file
     Update { name: String, file: PathBuf },
-    /// Take a notification away; its history stays
+    /// Delete a notification; its history stays
     Delete { name: String },
-    /// Show which past events a notification would have told of; nothing is sent
+    /// Preview: show the past events that a notification would have sent
     Test { name: String },
     /// List deliveries, the newest first; or show one with every attempt
     History {
-        /// This delivery
+        /// Show this delivery
         id: Option<String>,
-        /// Of this notification
+        /// Only deliveries of this notification
         #[arg(long)]
         notification: Option<String>,
-        /// Over this channel
+        /// Only deliveries over this channel
         #[arg(long)]
         channel: Option<String>,
-        /// waiting, delivered or dead
+        /// Only this state: waiting, delivered or dead
         #[arg(long)]
         state: Option<String>,
-        /// Of this session
+        /// Only deliveries of this session
         #[arg(long)]
         session: Option<String>,
         #[command(flatten)]
@@ -366,12 +366,12 @@ pub(crate) enum Keys {
         #[command(flatten)]
         list: Paging,
     },
-    /// Make a key; its secret is shown this once
+    /// Create a key and show its secret, once
     Create(CreateKey),
     /// Give a key a new secret
     Rotate {
         id: String,
-        /// How long the old secret still works
+        /// How long the old secret keeps working
         #[arg(long, value_name = "DURATION")]
         grace: Option<String>,
     },
@@ -381,19 +381,19 @@ pub(crate) enum Keys {
 
 #[derive(Debug, Args)]
 pub(crate) struct CreateKey {
-    /// Which program uses it
+    /// The program that uses it
     #[arg(long)]
     pub(crate) name: String,
-    /// What it may do: ingest, read, operate, admin; may be repeated
+    /// Scope: ingest, read, operate or admin; may be repeated
     #[arg(long, required = true, value_name = "SCOPE")]
     pub(crate) scope: Vec<String>,
-    /// When it ends, RFC 3339
+    /// Expiry, RFC 3339
     #[arg(long, value_name = "TIME")]
     pub(crate) expires_at: Option<String>,
-    /// Make it in this folder, while no server runs: the first key
+    /// Create the key in this data directory while no server uses it: for the first key
     #[arg(long, value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,
-    /// Its namespace; only with --data
+    /// The namespace of the key; only with --data
     #[arg(long, default_value = "default", requires = "data")]
     pub(crate) namespace: String,
 }

@@ -1,4 +1,4 @@
-//! Talking to a server: its address, the key, and what its refusals mean for a script.
+//! The connection to a server: its address, the key, and the exit codes of its errors.
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::PathBuf;
@@ -18,38 +18,37 @@ use super::Call;
 use crate::args::Form;
 use crate::failure::{self, Wrong};
 
-/// Bytes of an answer at most: a page of the largest records is some megabytes.
+/// The maximum bytes of an answer: a page of the largest records has some megabytes.
 const ANSWER_BYTES_MAX: usize = 256 << 20;
-/// Bytes of a line of a stream: an event of a session has some kilobytes.
+/// The maximum bytes of a line of a stream: an event of a session has some kilobytes.
 const LINE_BYTES_MAX: usize = 1 << 20;
-/// How long an answer may take: a session that ends delivers everything first.
+/// The maximum time for an answer: a session that ends delivers everything first.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Which server, and how its answers are shown.
+/// The server, and the form of its answers.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Server {
-    /// The server's address
+    /// The address of the server
     #[arg(long, env = "FLOWMETER_URL", default_value = "http://127.0.0.1:8888", value_name = "URL", global = true)]
     pub(crate) url: String,
-    /// The API key, where the server asks for one
+    /// The API key, if the server requires one
     #[arg(long, env = "FLOWMETER_KEY", hide_env_values = true, value_name = "KEY", global = true)]
     pub(crate) key: Option<String>,
-    /// Certificates (PEM) to trust instead of those of the well-known authorities
+    /// Certificates (PEM) to trust instead of the well-known authorities
     #[arg(long, value_name = "FILE", global = true)]
     pub(crate) ca: Option<PathBuf>,
-    /// The form of the answer
+    /// Form of the output
     #[arg(long, short, default_value = "table", value_name = "table|json", global = true)]
     pub(crate) output: Form,
 }
 
-/// A server that is asked.
+/// A connection to a server.
 pub(crate) struct Connection {
     client: Client,
     url: String,
     key: Option<String>,
 }
 
-/// An answer.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
@@ -58,19 +57,19 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    /// The body of a good answer, or what the server says is wrong.
+    /// Returns the body of a good answer, or the error of the server.
     pub(crate) fn good(self) -> anyhow::Result<Vec<u8>> {
         if (200..300).contains(&self.status) { Ok(self.body) } else { Err(refusal(&self)) }
     }
 }
 
 impl Connection {
-    /// Nothing is sent yet.
+    /// Prepares a connection without sending anything.
     pub(crate) fn new(server: &Server) -> anyhow::Result<Connection> {
         Connection::with(server, Some(PATIENCE))
     }
 
-    /// One whose answers may take as long as they like: streams.
+    /// Prepares a connection without a time limit for answers, for streams.
     pub(crate) fn patient(server: &Server) -> anyhow::Result<Connection> {
         Connection::with(server, None)
     }
@@ -92,14 +91,14 @@ impl Connection {
         })?;
         let mut client = Client::builder().use_preconfigured_tls(tls).redirect(Policy::none());
         client = client.timeout(patience).user_agent(concat!("flowmeter/", env!("CARGO_PKG_VERSION")));
-        // Requests to this machine do not go through a proxy.
+        // Requests to this machine do not use a proxy.
         if ["127.", "localhost", "[::1]"].iter().any(|here| host.starts_with(here)) {
             client = client.no_proxy();
         }
         Ok(Connection { client: client.build().context("no client")?, url, key: server.key.clone() })
     }
 
-    /// Sends a request; whatever is answered.
+    /// Sends a request and returns its answer, of any status.
     pub(crate) fn ask(&self, method: &str, path: &str, body: Option<(&str, &[u8])>) -> anyhow::Result<Answer> {
         let mut request = self.request(method, path)?;
         if let Some((content_type, body)) = body {
@@ -121,7 +120,7 @@ impl Connection {
     }
 
     fn receive(&self, request: RequestBuilder) -> anyhow::Result<Response> {
-        // The address may hold what is not for a log; it is named here as it was given.
+        // The address may contain secrets; messages have the address as it was given.
         let why = |why: reqwest::Error| anyhow::Error::from(why.without_url());
         request.send().map_err(why).with_context(|| format!("no answer from {}", self.url))
     }
@@ -135,7 +134,7 @@ impl Connection {
         Err(refusal(&answer_of(response, &self.url)?))
     }
 
-    /// Sends a call; the body of a good answer, or what the server says is wrong.
+    /// Sends a call. Returns the body of a good answer, or the error of the server.
     pub(crate) fn send(&self, call: &Call, query: &[(&'static str, String)]) -> anyhow::Result<Vec<u8>> {
         let mut path = call.path.clone();
         for (at, (name, value)) in query.iter().enumerate() {
@@ -177,16 +176,22 @@ fn answer_of(response: Response, url: &str) -> anyhow::Result<Answer> {
     Ok(Answer { status, retry_after_s, body: body.with_context(|| format!("the answer of {url}"))? })
 }
 
-/// A refusal, for a person, with the exit code that is due.
+/// Converts an error answer into a message with an exit code.
 pub(crate) fn refusal(answer: &Answer) -> anyhow::Error {
     let members: Map<String, Value> = serde_json::from_slice(&answer.body).unwrap_or_default();
     let text = |name: &str| members.get(name).and_then(Value::as_str).unwrap_or_default();
     let mut message = match members.get("detail") {
-        Some(_) => format!("{} ({}, {})", text("detail"), answer.status, text("code")),
+        Some(_) => {
+            let field = Some(text("field")).filter(|field| !field.is_empty());
+            let field = field.map_or(String::new(), |field| format!(", field `{field}`"));
+            format!("{} ({}, {}{field})", text("detail"), answer.status, text("code"))
+        }
         None => format!("the server answered {}: {}", answer.status, String::from_utf8_lossy(&answer.body)),
     };
     for problem in members.get("problems").and_then(Value::as_array).into_iter().flatten() {
-        message.push_str(&format!("\n  line {}: {}", problem["line"], problem["message"].as_str().unwrap_or_default()));
+        let member = |name: &str| problem[name].as_str().unwrap_or_default();
+        let place = problem["line"].as_u64().map_or(member("field").to_owned(), |line| format!("line {line}"));
+        message.push_str(&format!("\n  {place}: {}", member("message")));
     }
     if !text("remedy").is_empty() {
         message.push_str(&format!("\n{}", text("remedy")));

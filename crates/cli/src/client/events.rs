@@ -1,5 +1,5 @@
-//! `flowmeter events send`: a file of events to a server, in batches, each durable before
-//! the next. What is sent again after an interruption counts once.
+//! `flowmeter events send`: sends a file of events in batches, each durable before the next. Events
+//! that are sent again after an interruption count once.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -13,10 +13,10 @@ use super::connection::{Answer, Connection, Server, refusal};
 use crate::args::Form;
 use crate::failure::{self, PARKED, Wrong};
 
-/// Bytes and events of a batch: well within a server's bounds, and more would gain little.
+/// Bytes of a batch: well within a server's bounds, and more would gain little.
 const BATCH_BYTES: usize = 1 << 20;
 const BATCH_EVENTS: usize = 10_000;
-/// How often a server that says "not now" is asked again, and how long at most in between.
+/// Attempts for a busy server, and the longest pause between them.
 const TRIES_MAX: u32 = 20;
 const WAIT_S_MAX: u64 = 30;
 
@@ -90,12 +90,12 @@ fn of_batch(connection: &Connection, send: &SendEvents, lines: &[u8]) -> anyhow:
         };
         tries += 1;
         let wait_s = retry_after_s.unwrap_or(1).clamp(1, WAIT_S_MAX);
-        eprintln!("the server says {status}; again in {wait_s} s");
+        eprintln!("the server answered {status}; next attempt in {wait_s} s");
         std::thread::park_timeout(Duration::from_secs(wait_s));
     }
 }
 
-/// Adds up the verdicts of an answer, if it tells any.
+/// Adds up the verdicts of an answer, if it has any.
 fn count(answer: &[u8], verdicts: &mut Map<String, Value>) {
     let told: Value = serde_json::from_slice(answer).unwrap_or_default();
     for event in told["events"].as_array().into_iter().flatten() {

@@ -1,4 +1,4 @@
-//! `flowmeter keys create --data`: the first key, made while no server runs.
+//! `flowmeter keys create --data`: creates the first key while no server runs.
 
 use std::process::ExitCode;
 

@@ -1,5 +1,5 @@
-//! A reconciliation for people: what each target came to, its periods as a table, and what
-//! is missing or different.
+//! A reconciliation for people: the result of each target, its periods as a table, and missing and
+//! different records.
 
 use anyhow::Context;
 use serde::Deserialize;
@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use super::table::{self, Columns};
 use crate::args::Form;
 
-/// Differences that are shown; `--output json` has more.
+/// The maximum of differences that are shown; `--output json` has more.
 const SHOWN_MAX: usize = 20;
 
 const PERIODS: Columns = &[
@@ -43,12 +43,12 @@ struct Target {
     sent_again: u64,
 }
 
-/// The text of an answer.
+/// Formats an answer.
 ///
 /// # Errors
-/// It is not one.
+/// The answer is not a reconciliation.
 pub(super) fn text(answer: &[u8]) -> anyhow::Result<String> {
-    let answer: Answer = serde_json::from_slice(answer).context("the answer is no reconciliation")?;
+    let answer: Answer = serde_json::from_slice(answer).context("the answer is not a reconciliation")?;
     let mut out = String::new();
     for target in &answer.targets {
         if !out.is_empty() {
@@ -79,7 +79,7 @@ fn verdict(target: &Target) -> String {
         count => format!("; sent again: {count}"),
     };
     match target.agrees {
-        None => "not asked: it cannot be read back, so it is only known what it accepted".to_owned(),
+        None => "not asked: it cannot be read back, so only its acceptances are known".to_owned(),
         Some(true) => format!("agrees{sent}"),
         Some(false) => format!("does not agree; records missing or different: {}{sent}", target.difference_count),
     }
@@ -109,7 +109,7 @@ RECORD  WHAT
 r1      is not there
 and 29 more; `--output json` names up to a thousand
 
-hook: not asked: it cannot be read back, so it is only known what it accepted
+hook: not asked: it cannot be read back, so only its acceptances are known
 METER TYPE  PERIOD START              PERIOD END                FLUSHED  REVISIONS  VALUE                  HELD  VALUE HELD  MISSING  DIFFERENT
 Tokens      2026-01-01T00:00:00.000Z  2026-02-01T00:00:00.000Z  3        2          0.1000000000000000055
 

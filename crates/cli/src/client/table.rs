@@ -1,4 +1,4 @@
-//! Answers for people: a list as a table, one thing as its members, line by line.
+//! Answers for people: a list as a table, one object as its members, line by line.
 
 use std::collections::BTreeMap;
 
@@ -6,15 +6,14 @@ use serde_json::value::RawValue;
 
 use super::Form;
 
-/// Titles, and the members they stand over; a dot goes into a member.
+/// Titles and members of columns; a dot leads into a member.
 pub(crate) type Columns = &'static [(&'static str, &'static str)];
 
-/// Characters of a cell: longer ones would push the others off the screen.
+/// The maximum characters of a cell: longer ones would push the others off the screen.
 const CELL_CHARS_MAX: usize = 60;
 
 type Members = BTreeMap<String, Box<RawValue>>;
 
-/// A list.
 pub(crate) fn list(items: &[Box<RawValue>], columns: Columns, form: Form) -> String {
     if form == Form::Json {
         let items: Vec<&str> = items.iter().map(|item| item.get()).collect();
@@ -32,7 +31,6 @@ pub(crate) fn list(items: &[Box<RawValue>], columns: Columns, form: Form) -> Str
     rows.iter().map(line).collect()
 }
 
-/// One thing.
 pub(crate) fn one(answer: &[u8], form: Form) -> String {
     let text = String::from_utf8_lossy(answer);
     let Ok(members) = serde_json::from_str::<Members>(&text) else { return ended(&text) };
@@ -43,7 +41,7 @@ pub(crate) fn one(answer: &[u8], form: Form) -> String {
     let mut out = String::new();
     for (name, value) in &members {
         let text = plain(value);
-        // A document stands below its name, as it was written.
+        // A document is printed below its name, as it was written.
         match text.contains('\n') {
             false => out.push_str(&format!("{name:width$}  {text}\n")),
             true => out.push_str(&format!("{name}\n  {}\n", text.trim_end().replace('\n', "\n  "))),
@@ -52,7 +50,7 @@ pub(crate) fn one(answer: &[u8], form: Form) -> String {
     out
 }
 
-/// Nothing stays nothing: an answer without a body is silent.
+/// Print nothing for an empty body.
 fn ended(text: &str) -> String {
     if text.is_empty() || text.ends_with('\n') { text.to_owned() } else { format!("{text}\n") }
 }
@@ -66,7 +64,7 @@ fn cell(item: &RawValue, path: &str) -> String {
     }
 }
 
-/// Returns a member of an object, as it came; a dot goes into a member.
+/// Returns a member of an object as it was sent; a dot leads into a member.
 pub(crate) fn member(of: &RawValue, path: &str) -> Option<Box<RawValue>> {
     let (name, rest) = path.split_once('.').map_or((path, None), |(name, rest)| (name, Some(rest)));
     let found = serde_json::from_str::<Members>(of.get()).ok()?.remove(name)?;
@@ -76,13 +74,13 @@ pub(crate) fn member(of: &RawValue, path: &str) -> Option<Box<RawValue>> {
     }
 }
 
-/// Returns the items of a list in an object; of anything else, none.
+/// Returns the items of a list in an object, or none if it is not a list.
 pub(crate) fn list_of(of: &RawValue, path: &str) -> Vec<Box<RawValue>> {
     let items = |list: Box<RawValue>| serde_json::from_str(list.get()).ok();
     member(of, path).and_then(items).unwrap_or_default()
 }
 
-/// Text without its quotes, nothing for null, everything else as it came.
+/// Returns text without its quotes, nothing for null, and everything else as it was sent.
 pub(crate) fn plain(value: &RawValue) -> String {
     match value.get() {
         "null" => String::new(),

@@ -1,8 +1,8 @@
-//! `flowmeter sessions watch`: status changes and operators' counts as they happen.
+//! `flowmeter sessions watch`: shows status changes and counts as they happen.
 //!
-//! On a terminal one table that changes in its place; elsewhere a line for each event, as
-//! JSON if that is asked for. One session is followed from its beginning to its end, and
-//! the command ends with it; a stream that breaks off is taken up where it was.
+//! On a terminal it updates one table; elsewhere it prints a line for each event, as JSON if
+//! requested. A single session is followed from its beginning to its end. A broken stream is
+//! resumed where it was.
 
 use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write};
@@ -17,7 +17,7 @@ use super::table::{self, Columns};
 use crate::args::Form;
 use crate::failure::Wrong;
 
-/// How often a stream that broke off is taken up before it is given up.
+/// Attempts to resume a broken stream.
 const TRIES_MAX: u32 = 5;
 const TRY_AGAIN: Duration = Duration::from_secs(1);
 const FINAL: [&str; 5] = ["TESTING_PASSED", "TESTING_FAILED", "COMPLETED", "FAILED", "CANCELED"];
@@ -36,7 +36,7 @@ const COLUMNS: Columns = &[
 
 pub(super) fn watch(server: &Server, id: Option<&str>) -> anyhow::Result<ExitCode> {
     if let Some(id) = id {
-        // One that is not there would be waited for in vain.
+        // The stream would never have events of a session that does not exist.
         let path = format!("/api/v1/sessions/{}", super::part(id));
         let answer = Connection::new(server)?.ask("GET", &path, None)?;
         if !(200..300).contains(&answer.status) {
@@ -58,7 +58,7 @@ pub(super) fn watch(server: &Server, id: Option<&str>) -> anyhow::Result<ExitCod
     }
 }
 
-/// Whoever read our output has gone.
+/// The reader of the output has closed it.
 #[derive(Debug)]
 struct Output(std::io::Error);
 
@@ -77,16 +77,16 @@ impl std::error::Error for Output {
 struct Watching<'w> {
     id: Option<&'w str>,
     form: Form,
-    /// By session and operator; a session's own row has none.
+    /// By session and operator; the session's own row has no operator.
     rows: BTreeMap<(String, String), Value>,
     /// Lines of the table on the terminal.
     drawn: usize,
-    /// The event behind which to go on.
+    /// The last event, after which to resume.
     after: Option<u64>,
 }
 
 impl Watching<'_> {
-    /// Follows until the session has ended (yes) or the stream has (no).
+    /// Follows until the session has ended (true) or the stream has (false).
     fn follow(&mut self, connection: &Connection) -> anyhow::Result<bool> {
         let types = "type=meter.session.status&type=meter.session.operators";
         let after = self.after.map(|after| format!("&after={after}")).unwrap_or_default();
@@ -125,7 +125,7 @@ impl Watching<'_> {
             self.rows.values().filter_map(|row| RawValue::from_string(row.to_string()).ok()).collect();
         let drawn = table::list(&items, COLUMNS, Form::Table);
         if self.drawn > 0 {
-            // Up to where the table begins, and everything below it away.
+            // Up to the beginning of the table, and clear everything below.
             write!(out, "\x1b[{}A\x1b[J", self.drawn)?;
         }
         self.drawn = drawn.lines().count();
@@ -144,7 +144,7 @@ fn row(event: &Value) -> Value {
     })
 }
 
-/// An event for people who keep what they read.
+/// Formats an event for people who keep the output.
 fn line(event: &Value) -> String {
     let payload = &event["payload"];
     let text = |name: &str| payload[name].as_str().unwrap_or("-").to_owned();

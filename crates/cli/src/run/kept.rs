@@ -1,4 +1,4 @@
-//! Runs that go on where the one before ended: `--data`.
+//! Runs that continue the previous one: `--data`.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -19,14 +19,15 @@ use crate::journal::Journal;
 use crate::load::{self, Loaded};
 use crate::watch::Watch;
 
-/// Identities in memory; the rest is in the folder. As `memory.identities_bytes` of a server.
+/// Bytes of identities in memory; the rest is in the folder. As `memory.identities_bytes` of a
+/// server.
 const IDENTITIES_BYTES: usize = 1 << 30;
 
-/// A folder with what the pipeline's runs left behind.
+/// A folder with the state of the pipeline's runs.
 pub(super) struct Kept {
     ledger: Ledger,
     engine: Engine<SpilledIdentities>,
-    /// Nobody else uses the folder meanwhile.
+    /// The folder is locked during the run.
     _lock: Lock,
 }
 
@@ -40,12 +41,12 @@ impl Kept {
         Ok(Kept { ledger, engine, _lock: lock })
     }
 
-    /// The number of this run.
+    /// Returns the number of this run.
     pub(super) fn run(&self) -> u64 {
         self.ledger.run()
     }
 
-    /// A session whose meters go on in the next.
+    /// Runs a session whose meters continue in the next one.
     pub(super) fn session(
         self,
         run: &Run,
@@ -60,12 +61,12 @@ impl Kept {
         if as_of < ledger.clock() {
             let (before, run) = (ledger.clock(), ledger.run() - 1);
             return Err(
-                Wrong(format!("the time of this run is {as_of}, that of run {run} was {before}: it cannot go back")).into()
+                Wrong(format!("--as-of of this run is {as_of}, that of run {run} was {before}: it cannot go back")).into()
             );
         }
         let mut files = Files::new(Arc::clone(plan), &run.input.input)?;
         let (memory, clock) = (ledger.memory(), Arc::new(Wall));
-        let mut push = Push::go_on(&plan.name, &loaded.targets, output, memory, clock, watch.tell())?;
+        let mut push = Push::go_on(&plan.name, &loaded.targets, output, memory, clock, watch.printer())?;
         engine.open_declared(as_of);
         journal.step(Trigger::Ready)?;
         engine.ingest(&mut files, as_of, ledger.spool()?, watch)?;
@@ -77,7 +78,7 @@ impl Kept {
         if run.flush_open {
             engine.flush_open(as_of, ledger.spool()?)?;
         }
-        // From here on it has happened, whatever becomes of the targets.
+        // From here on the run is complete, whatever happens at the targets.
         ledger.close(&mut engine, as_of)?;
         ledger.begin_to_send(Wall.now())?;
         ledger.undelivered(&mut |owed| push.take(owed))?;
@@ -89,7 +90,7 @@ impl Kept {
         ledger.delivered(push.memory()?)?;
         journal.step(Trigger::AllConfirmed)?;
         journal.step(Trigger::WrapUp)?;
-        // The process ends now: nobody needs the meters taken apart one by one.
+        // The process ends now: freeing the meters one by one would be a waste.
         std::mem::forget(engine);
         Ok((totals, push))
     }

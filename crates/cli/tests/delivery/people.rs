@@ -1,4 +1,4 @@
-//! What is dead, and what a person does about it.
+//! Dead deliveries, and the actions of people on them.
 
 use serde_json::{Value, json};
 
@@ -62,7 +62,7 @@ fn a_dead_delivery_fails_the_session_and_a_resend_and_finish_completes_a_new_one
 }
 
 #[test]
-fn what_a_receiver_lost_is_reported_and_mended() {
+fn records_that_a_receiver_lost_are_reported_and_sent_again() {
     let receiver = Receiver::start();
     let folder = tempfile::tempdir().unwrap();
     let read_back = format!("readBack: {{ url: '{}/{{{{meterMetaData.recordId}}}}', isRecord: true }}", receiver.url("/u"));

@@ -1,5 +1,5 @@
 //! A server in a process of its own, and a client of a few lines.
-#![allow(unreachable_pub, clippy::unwrap_used)] // a test that cannot go on stops
+#![allow(unreachable_pub, clippy::unwrap_used)] // a test that cannot continue stops
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;

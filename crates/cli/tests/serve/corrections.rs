@@ -32,12 +32,12 @@ fn a_corrected_event_counts_once() {
     assert_eq!(act(2, "reprocess", json!({})).ok()["state"], "reprocessed");
     let anna = || items(&server.get("/api/v1/meters?userId=anna&meterType=Events"))[0]["value"].clone();
     assert_eq!(anna(), 2);
-    // What was settled is settled.
+    // A settled event stays settled.
     for (at, what) in [(0, "correct"), (0, "reprocess"), (1, "discard"), (1, "reprocess")] {
         assert_eq!(act(at, what, json!({"event": event("1", "anna", json!(1))})).problem().0, 409, "{at} {what}");
     }
     assert_eq!(anna(), 2);
-    // As it was, it is parked again, and stands in the queue as a new one.
+    // Unchanged, it is parked again, as a new one in the queue.
     let open = items(&server.get("/api/v1/corrections"));
     assert_eq!((open.len(), &open[0]["event"]["id"]), (1, &json!("3")));
     assert_eq!(items(&server.get("/api/v1/corrections?state=all")).len(), 4);
@@ -53,7 +53,7 @@ fn a_corrected_event_counts_once() {
     for id in ["default:99", "other:0", "x"] {
         assert_eq!(server.ask("GET", &format!("/api/v1/corrections/{id}")).send().problem().0, 404, "{id}");
     }
-    // After a restart everything stands as it stood.
+    // A restart changes nothing.
     server.stop();
     let server = Server::start(folder.path(), &[]);
     assert_eq!(items(&server.get("/api/v1/meters?userId=anna&meterType=Events"))[0]["value"], 2);

@@ -122,7 +122,7 @@ fn meters() {
     assert_eq!(server.get(&path)["value"], 5);
     assert_eq!(server.ask("DELETE", &path).send().status, 204);
     assert_eq!(server.ask("GET", &path).send().problem().0, 404);
-    // Lists go on where they ended.
+    // Lists continue with the next page.
     let events: Vec<Value> = (0..25).map(|n| event(&format!("u{n}"), &format!("user {n:02}"), json!(1))).collect();
     server.count(&events);
     let mut seen = Vec::new();
@@ -151,7 +151,7 @@ fn pipelines_and_their_versions() {
     server.count(&[event("1", "anna", json!(2))]);
     let value = || items(&server.get("/api/v1/meters?pipeline=calls"))[0]["value"].clone();
     assert_eq!(value(), 2);
-    // A new version takes over while it runs, and the counts go on.
+    // A new version is adopted while it runs, and the counts continue.
     let newer = CALLS.replace("operators:\n", "operators:\n  - filter: { when: 'data.value < 100' }\n");
     let put = server.ask("PUT", "/api/v1/pipelines/calls").header("if-match", &etag).body(newer.as_str()).send();
     assert_eq!((put.status, &put.json()["version"]), (200, &json!(2)), "{}", put.text());
@@ -162,7 +162,7 @@ fn pipelines_and_their_versions() {
     let told = server.count(&[event("2", "anna", json!(3)), event("3", "anna", json!(500))]);
     assert_eq!(value(), 5, "{told}");
     assert_eq!(items(&server.get("/api/v1/pipelines/calls/versions")).len(), 2);
-    // What is misspelt is told with its line and what was meant.
+    // A misspelt name is reported with its line and the nearest known name.
     let wrong = CALLS.replace("category: calls, value", "categry: calls, value");
     for (method, path) in [("POST", "/api/v1/pipelines/check"), ("PUT", "/api/v1/pipelines/calls"), ("POST", "/api/v1/pipelines")]
     {

@@ -1,4 +1,4 @@
-//! Events at the door: five forms, what is refused, and how a sender is told.
+//! Events at the door: five forms, refusals, and the answers to senders.
 
 use std::io::Write;
 
@@ -60,7 +60,7 @@ fn five_forms_are_counted_alike() {
 }
 
 #[test]
-fn what_is_refused_says_why_and_takes_nothing() {
+fn refusals_have_a_reason_and_take_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let set = ["--set", "limits.body_bytes_max=8KiB", "--set", "limits.batch_events_max=10"];
     let server = Server::start(folder.path(), &set);
@@ -109,7 +109,7 @@ fn verdicts_for_who_asks() {
     let good = event("1", "carl", json!(2));
     let nobody = json!({"specversion": "1.0", "id": "2", "source": "/tests", "type": "request"});
     let body = format!("{good}\nnonsense\n{good}\n{nobody}\n");
-    // Durable at once, and what was rejected told.
+    // Durable at once, and rejected events are reported.
     let answer = send(&server, "?partial=true", LINES, body.as_str());
     let told = answer.json();
     assert_eq!((answer.status, &told["accepted"], &told["rejected"]), (207, &json!(3), &json!(1)));

@@ -1,4 +1,4 @@
-//! What was answered is there: after a crash, after a restart, during the end.
+//! Acknowledged events exist: after a crash, after a restart, during the end.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::support::server::{Server, event, items};
 
 #[test]
-fn what_was_answered_survives_a_crash() {
+fn acknowledged_events_survive_a_crash() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start(folder.path(), &[]);
     server.post("/api/v1/meter-types", &json!({"name": "Spend"})).ok();

@@ -37,7 +37,7 @@ fn a_repeated_request_is_done_once() {
     // Beside those that pipelines declare.
     let own = || items(&server.get(path)).into_iter().filter(|kind| kind["pipeline"].is_null()).count();
     assert_eq!(own(), 1);
-    // At once: one does it, and the others are told to wait, or what it answered.
+    // At once: one request does it, and the others get its answer or must wait.
     let body = json!({"name": "Race"});
     let statuses: Vec<u16> = std::thread::scope(|threads| {
         let asks: Vec<_> = (0..8).map(|_| threads.spawn(|| keyed(&server, "k-3", path, &body).status)).collect();

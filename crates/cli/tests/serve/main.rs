@@ -1,7 +1,7 @@
 //! The server, started as a user starts it and asked over HTTP: a table of requests and
 //! answers for every statement of its interface.
 
-#![allow(clippy::unwrap_used)] // a test that cannot go on stops
+#![allow(clippy::unwrap_used)] // a test that cannot continue stops
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -12,10 +12,10 @@ mod documents;
 mod door;
 mod durability;
 mod idempotency;
+mod manual;
 mod memory;
 mod metrics;
 mod periods;
-mod readme;
 mod security;
 mod sessions;
 mod start;

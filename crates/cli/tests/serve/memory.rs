@@ -1,10 +1,10 @@
-//! The bound of the meters' memory.
+//! The bound for the memory of meters.
 
 use std::fmt::Write;
 
 use crate::support::server::{Server, eventually};
 
-/// A request with an event for each of so many new users.
+/// Returns a request with one event for each of a number of new users.
 fn users(first: u64, count: u64) -> String {
     (first..first + count).fold(String::new(), |mut lines, n| {
         writeln!(lines, r#"{{"specversion":"1.0","id":"{n}","source":"/s","type":"t","subject":"user-{n}"}}"#).unwrap();
@@ -37,7 +37,7 @@ fn meters_keep_to_their_memory_and_nothing_is_lost() {
     assert_eq!(condition["condition"], "meters_full");
     assert!(condition["since"].as_str().unwrap().ends_with('Z') && condition["detail"].is_string(), "{condition}");
     assert!(taken >= 20_000, "{taken} meters are less than 16 MiB");
-    // Everything that was answered is counted, and what is there can be asked.
+    // Everything acknowledged is counted, and queries work.
     let counted = || {
         let text = server.ask("GET", "/metrics").send().text();
         let line = text.lines().find(|line| line.starts_with("flowmeter_count_meter_bytes{")).unwrap().to_owned();
@@ -48,9 +48,9 @@ fn meters_keep_to_their_memory_and_nothing_is_lost() {
     let bytes = eventually("everything is counted", counted);
     assert!((14 << 20..=17 << 20).contains(&bytes), "{bytes}");
     assert_eq!(server.get("/api/v1/meters?userId=user-7")["items"].as_array().unwrap().len(), 1);
-    assert_eq!(send(&server, 0).status, 503, "a repetition is not told from what is new at the door");
+    assert_eq!(send(&server, 0).status, 503, "the door does not distinguish repeated events from new ones");
     server.stop();
-    // With more memory it goes on where it was.
+    // With more memory it continues where it was.
     let server = Server::start(folder.path(), &["--set", "memory.meters_bytes=64MiB"]);
     assert_eq!(server.get("/health/ready")["status"], "ready");
     assert_eq!(send(&server, taken).status, 204);

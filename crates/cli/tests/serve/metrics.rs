@@ -1,4 +1,4 @@
-//! Metrics: their form, their documents, and counters that never run backwards.
+//! Metrics: their format, their documentation, and counters that never fall.
 
 use std::collections::BTreeSet;
 use std::io::Write;
@@ -13,7 +13,7 @@ fn scrape(server: &Server) -> String {
     server.ask("GET", "/metrics").send().text()
 }
 
-/// The value of a line that begins so.
+/// Returns the value of a line with this beginning.
 fn value(text: &str, series: &str) -> u64 {
     let line = text.lines().find(|line| line.starts_with(series));
     let line = line.unwrap_or_else(|| panic!("no {series} in {text}"));
@@ -65,11 +65,11 @@ fn every_series_is_there_from_the_start() {
 }
 
 #[test]
-fn the_page_of_operations_names_every_metric_and_no_other() {
+fn the_page_of_metrics_names_every_metric_and_no_other() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start(folder.path(), &[]);
-    let page = std::fs::read_to_string(root().join("docs/operations.md")).unwrap();
-    let table = page.split("## Metrics").nth(1).unwrap().split("\n## ").next().unwrap();
+    let page = std::fs::read_to_string(root().join("docs/metrics.md")).unwrap();
+    let table = page.split("## All metrics").nth(1).unwrap().split("\n## ").next().unwrap();
     let rows = table.lines().filter(|line| line.starts_with("| `"));
     let named: BTreeSet<String> = rows.map(|row| row.split('`').nth(1).unwrap().to_owned()).collect();
     assert_eq!(named, families(&scrape(&server)));
@@ -90,7 +90,7 @@ fn both_formats_are_served() {
 #[test]
 fn counters_of_events_never_fall_after_a_crash() {
     let folder = tempfile::tempdir().unwrap();
-    // No checkpoint but the first: everything is taken again.
+    // No checkpoint but the first: everything is counted again.
     let more = ["--set", "checkpoint.interval=1h"];
     let mut server = Server::start(folder.path(), &more);
     let batch = |from: u64| -> Vec<Value> {
@@ -108,7 +108,7 @@ fn counters_of_events_never_fall_after_a_crash() {
         let lag = format!("flowmeter_count_lag_entries{pipeline}}}");
         eventually("the pipeline has caught up", || {
             let text = scrape(&server);
-            // Not there yet, or what it was: never less.
+            // Missing, or its earlier value: never less.
             for series in [&counted, &received] {
                 let is_there = text.contains(series.as_str());
                 assert!(!is_there || value(&text, series) == 30_000 + round * 7, "{text}");

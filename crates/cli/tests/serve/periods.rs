@@ -138,6 +138,6 @@ fn another_schedule_in_a_new_version_counts_after_the_current_period() {
     server.count(&[event("2", "anna", json!(1)), event("3", "berta", json!(1))]);
     assert_eq!(period_of("anna"), before, "the current period ends as it was to end");
     assert_ne!(period_of("berta"), before, "a new meter has the new schedule");
-    // What may not change is refused as ever.
+    // Fields that may not change are refused as before.
     assert_eq!(put(&newer.replace("unit: kWh", "aggregation: max")).problem().0, 409);
 }

@@ -1,4 +1,4 @@
-//! Who may come in, what they may do, what they see, and how fast.
+//! Keys: access, scopes, namespaces and rates.
 
 use serde_json::{Value, json};
 
@@ -41,7 +41,7 @@ fn keys_and_their_scopes() {
         assert_eq!((answer.problem().0, answer.problem().1.as_str()), (401, code), "{header:?}");
         assert_eq!(answer.header("www-authenticate"), Some("Bearer realm=\"flowmeter\""));
     }
-    // Health and metrics are for whoever looks after the process.
+    // Health and metrics need no key.
     for path in ["/health/live", "/health/ready", "/metrics", "/api/v1/openapi.json"] {
         assert_eq!(open.ask("GET", path).send().status, 200, "{path}");
     }
@@ -71,7 +71,7 @@ fn keys_and_their_scopes() {
             assert!(answer.json()["scope"].is_string());
         }
     }
-    // Who changed what is told with the key's name; secrets never.
+    // The audit has the name of the key, and never secrets.
     let audit = open.get("/api/v1/audit").to_string();
     assert!(audit.contains("\"who\":\"operator\"") && audit.contains("session.pause"), "{audit}");
     let list = open.get("/api/v1/keys").to_string();
@@ -208,7 +208,7 @@ fn tls_with_a_certificate_of_one_s_own() {
     let data = folder.path().join("data");
     let server = Server::start(&data, &["--set", &set[0], "--set", &set[1]]);
     assert!(server.url.starts_with("https://"));
-    assert!(server.ask("GET", "/health/ready").try_send().is_err(), "nobody trusts it yet");
+    assert!(server.ask("GET", "/health/ready").try_send().is_err(), "no client trusts it yet");
     let server = server.trusting(&made.cert.pem());
     let ready: Value = server.get("/health/ready");
     assert_eq!(ready["status"], "ready");

@@ -1,4 +1,4 @@
-//! Sessions: their steps, what is refused, and what stands at the end.
+//! Sessions: their steps, refusals, and the final state.
 
 use serde_json::{Value, json};
 
@@ -9,7 +9,7 @@ fn act(server: &Server, id: &str, what: &str) -> (u16, Value) {
     (answer.status, answer.json())
 }
 
-/// The statuses a session went through, as its events tell.
+/// Returns the statuses of a session, by its events.
 fn way(server: &Server, id: &str) -> Vec<String> {
     let events = items(&server.get(&format!("/api/v1/sessions/{id}/events")));
     let changes: Vec<&Value> = events.iter().filter(|event| event["eventType"] == "meter.session.status").collect();
@@ -33,7 +33,7 @@ fn paused_sessions_keep_their_place() {
     }
     let level = || items(&server.get("/api/v1/meters?meterType=Level"))[0]["value"].clone();
     assert_eq!(level(), 1);
-    // What would have to wait for the pipeline says so instead.
+    // Requests that would wait for the pipeline are refused with the reason.
     let refused = server.post("/api/v1/meters", &json!({"userId": "bob", "meterType": "Level"}));
     assert_eq!(refused.problem().0, 409);
     let (status, told) = act(&server, &id, "pause");
@@ -81,7 +81,7 @@ fn illegal_steps_name_both_statuses() {
     assert_eq!((of_status.len(), &of_status[0]["sessionId"]), (1, &json!(id)));
     assert_eq!(server.ask("GET", "/api/v1/sessions?status=DANCING").send().problem().2.as_deref(), Some("status"));
     assert_eq!(server.ask("GET", "/api/v1/sessions?limit=0").send().problem().2.as_deref(), Some("limit"));
-    for path in ["sessions?cursor=x", "records?cursor=x", "records?cursor=nobody:1", "corrections?cursor=default:x"] {
+    for path in ["sessions?cursor=x", "records?cursor=x", "records?cursor=unknown:1", "corrections?cursor=default:x"] {
         assert_eq!(server.ask("GET", &format!("/api/v1/{path}")).send().problem().1, "bad_cursor", "{path}");
     }
     let first = server.get("/api/v1/sessions?limit=1");

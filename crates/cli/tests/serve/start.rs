@@ -1,4 +1,4 @@
-//! How the server starts, or says why it does not.
+//! Starts of the server, and refused starts.
 
 use serde_json::json;
 
@@ -27,7 +27,7 @@ fn the_effective_settings_say_where_each_came_from() {
 }
 
 #[test]
-fn what_keeps_it_from_starting() {
+fn a_start_is_refused_with_the_reason() {
     let folder = tempfile::tempdir().unwrap();
     let wrong = folder.path().join("wrong.yaml");
     std::fs::write(&wrong, "pipeline: x\nsource: { http: {} }\noperatrs: []\n").unwrap();

@@ -1,4 +1,4 @@
-//! Events of sessions as they happen, and gone on with after an interruption.
+//! Events of sessions as they happen, and after an interruption.
 
 use std::io::{BufRead, Read};
 
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::support::server::Server;
 
-/// The next event: its id, its type and its payload.
+/// Returns the next event: its id, its type and its payload.
 fn next(lines: &mut impl BufRead) -> (String, String, Value) {
     let (mut id, mut kind) = (String::new(), String::new());
     loop {
@@ -30,7 +30,7 @@ fn a_listener_hears_and_goes_on_where_it_was() {
     let server = Server::start(folder.path(), &[]);
     let act = |what: &str| server.ask("POST", &format!("/api/v1/sessions/R-00000001/{what}")).send().ok();
     let mut live = server.ask("GET", "/api/v1/stream").open();
-    // It is heard from the first line on.
+    // The stream has begun with its first line.
     live.read_line(&mut String::new()).unwrap();
     act("pause");
     let (id, kind, payload) = next(&mut live);

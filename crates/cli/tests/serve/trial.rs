@@ -1,4 +1,4 @@
-//! DEBUG sessions: what a pipeline would make of events, with nothing counted.
+//! DEBUG sessions: the expected results of events, with nothing counted.
 
 use serde_json::{Value, json};
 
@@ -29,7 +29,7 @@ fn events_are_tried_and_nothing_is_counted() {
     let strict = server.post(path, &json!({"events": events, "strict": true})).ok();
     assert_eq!((&strict["passed"], &strict["sessionStatus"]), (&json!(false), &json!("TESTING_FAILED")));
     assert!(strict["error"].as_str().unwrap().contains("parked"));
-    // Another document than the one at work.
+    // A document that is not the running one.
     let document = "pipeline: default
 source: { http: {} }
 operators:
@@ -77,7 +77,7 @@ fn files_received_events_and_kept_data_are_tried() {
         let told = server.post(path, &json!({"file": name})).problem();
         assert_eq!((told.0, told.2.as_deref()), (400, Some("file")), "{name}");
     }
-    // The last three that came in, which would be duplicates if anything were counted.
+    // The last three received events, which would be duplicates if anything were counted.
     let last = server.post(path, &json!({"last": 3})).ok();
     assert_eq!((&last["events"]["counted"], &last["sessionStatus"]), (&json!(3), &json!("TESTING_PASSED")), "{last}");
     assert_eq!(last["wouldFlush"][0]["meterMetaData"]["eventCount"], 3);
@@ -86,7 +86,7 @@ fn files_received_events_and_kept_data_are_tried() {
         let told = server.post(path, &wish).problem();
         assert_eq!((told.0, told.2.as_deref()), (400, Some("last")), "{wish}");
     }
-    // Kept by name, over a restart, and used again and again.
+    // Stored by name, over a restart, and used repeatedly.
     let data = json!({"name": "july", "events": [event("t1", "cid", json!(1)), event("t2", "cid", json!(2))]});
     let made = server.post("/api/v1/test-data", &data);
     assert_eq!((made.status, &made.json()["eventCount"]), (201, &json!(2)), "{made:?}");
@@ -102,7 +102,7 @@ fn files_received_events_and_kept_data_are_tried() {
     assert!(server.get("/api/v1/test-data/july")["lines"].as_str().unwrap().contains("t2"));
     assert_eq!(server.ask("DELETE", "/api/v1/test-data/july").send().status, 204);
     assert_eq!(server.post(path, &json!({"testData": "july"})).problem().0, 404);
-    // Without the setting no file is read, and one source is to be named.
+    // Without the setting no file is read, and exactly one source must be named.
     assert!(server.post(path, &json!({"file": "bob.ndjson"})).json()["detail"].as_str().unwrap().contains("sessions.test_files"));
     assert_eq!(server.post(path, &json!({"last": 1, "testData": "july"})).problem().2.as_deref(), Some("events"));
     assert_eq!(items(&server.get("/api/v1/meters")), meters, "nothing was counted");

@@ -1,4 +1,4 @@
-//! SplitMix64: the same moments every time.
+//! A random generator, SplitMix64: the same numbers every time.
 
 pub struct Chance(pub u64);
 

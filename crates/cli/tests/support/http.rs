@@ -1,12 +1,11 @@
-//! A client of HTTP/1.1, as small as it can be: one connection, one request at a time,
-//! bodies with a length.
+//! A minimal client of HTTP/1.1: one connection, one request at a time, bodies with a length.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-/// How long an answer may take: a server that is killed closes its connections at once,
-/// so this is only for one that hangs.
+/// The maximum time for an answer: a killed server closes its connections at once, so this is only
+/// for one that hangs.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 pub struct Client {

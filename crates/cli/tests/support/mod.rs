@@ -1,4 +1,4 @@
-//! The binary, run as a user runs it.
+//! Runs the binary as a user runs it.
 #![allow(dead_code, unreachable_pub, missing_docs, clippy::unwrap_used)] // each test file uses its part
 
 pub mod chance;
@@ -17,7 +17,7 @@ pub fn flowmeter(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_flowmeter")).args(arguments).current_dir(root()).output().unwrap()
 }
 
-/// Standard output of a run that must succeed.
+/// Returns standard output of a run that must succeed.
 pub fn stdout(arguments: &[&str]) -> String {
     let output = flowmeter(arguments);
     assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));

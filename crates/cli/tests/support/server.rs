@@ -1,4 +1,4 @@
-//! A real server, started as a user starts it, and a client that shows everything.
+//! A real server, started as a user starts it, and a client that returns complete answers.
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -8,22 +8,22 @@ use std::time::Duration;
 use serde_json::Value;
 use ureq::http::{HeaderMap, Request};
 
-/// How often, and how many times, something that must come about is looked for.
+/// The pause between attempts, and their maximum number, while waiting for a change.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 const LOOKS_MAX: u32 = 6_000;
 
-/// A server of its own, with a folder of its own; it ends with the value.
+/// A server with a folder of its own; it ends with the value.
 pub struct Server {
     child: Child,
     stdout: BufReader<ChildStdout>,
-    /// `http://127.0.0.1:…`
+    /// The address, such as `http://127.0.0.1:8888`.
     pub url: String,
     pub data: PathBuf,
     agent: ureq::Agent,
     key: Option<String>,
 }
 
-/// An answer, whole.
+/// An answer with its headers and its whole body.
 #[derive(Debug)]
 pub struct Answer {
     pub status: u16,
@@ -49,7 +49,14 @@ impl Server {
         Server::spawn(data, command(data, more, environment))
     }
 
-    /// The same, in a process that may have only so many descriptors.
+    /// Starts `flowmeter serve` with these arguments, in a folder that relative paths refer to.
+    pub fn start_at(folder: &Path, arguments: &[&str]) -> Server {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_flowmeter"));
+        command.arg("serve").args(arguments).args(["--listen", "127.0.0.1:0"]).current_dir(folder);
+        Server::spawn(folder, command)
+    }
+
+    /// Starts a server whose process may open a limited number of descriptors.
     pub fn start_with_descriptors(data: &Path, more: &[&str], descriptors: u64) -> Server {
         let serve = command(data, more, &[]);
         let mut limited = Command::new("sh");
@@ -68,13 +75,13 @@ impl Server {
         Server { child, stdout, url, data: data.to_owned(), agent: agent(None), key: None }
     }
 
-    /// Trusts a certificate.
+    /// Sets a certificate to trust.
     pub fn trusting(mut self, pem: &str) -> Server {
         self.agent = agent(Some(pem));
         self
     }
 
-    /// The same server, asked with a key.
+    /// Sets the key for all requests.
     pub fn with_key(mut self, key: &str) -> Server {
         self.key = Some(key.to_owned());
         self
@@ -93,7 +100,7 @@ impl Server {
         self.ask("POST", path).json(body).send()
     }
 
-    /// Events as NDJSON, counted when this returns.
+    /// Sends events as NDJSON, and waits until they are counted.
     pub fn count(&self, events: &[Value]) -> Value {
         let lines: String = events.iter().map(|event| format!("{event}\n")).collect();
         let ask = self.ask("POST", "/api/v1/events?wait=counted&partial=true");
@@ -106,30 +113,30 @@ impl Server {
         self.child.id()
     }
 
-    /// As systemd and Kubernetes end it.
+    /// Sends SIGTERM, as systemd and Kubernetes do.
     pub fn terminate(&self) {
         assert!(Command::new("kill").args(["-TERM", &self.pid().to_string()]).status().unwrap().success());
     }
 
-    /// Ends it and tells how, and what it said on standard output.
+    /// Stops it and returns its exit status and its standard output.
     pub fn stop(self) -> (ExitStatus, String) {
         self.terminate();
         self.wait()
     }
 
-    /// How it ended, if it has.
+    /// Returns the exit status, if it has ended.
     pub fn has_ended(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().unwrap()
     }
 
-    /// Waits for the end of one that was terminated.
+    /// Waits for the end after [`Server::terminate`].
     pub fn wait(mut self) -> (ExitStatus, String) {
         let mut said = String::new();
         self.stdout.read_to_string(&mut said).unwrap();
         (self.child.wait().unwrap(), said)
     }
 
-    /// As a power failure ends it.
+    /// Kills the server, like a power failure.
     pub fn crash(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
@@ -144,7 +151,7 @@ impl Drop for Server {
     }
 }
 
-/// The command that serves on a port of its own, with nothing of this environment in it.
+/// Returns the command that serves on a port of its own, without this process's environment.
 pub fn command(data: &Path, more: &[&str], environment: &[(&str, &str)]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_flowmeter"));
     command.args(["serve", "--listen", "127.0.0.1:0", "--data"]).arg(data).args(more).current_dir(super::root());
@@ -169,7 +176,7 @@ impl Ask<'_> {
         self
     }
 
-    /// Of a header that is there twice, the last.
+    /// Keeps only the last of repeated headers.
     pub fn only_last(mut self, name: &str) -> Self {
         let last = self.headers.iter().rposition(|(known, _)| known == name);
         let mut at = 0;
@@ -207,7 +214,7 @@ impl Ask<'_> {
         self.try_send().unwrap_or_else(|why| panic!("{what}: {why}"))
     }
 
-    /// The answer's body as it comes, for answers without an end.
+    /// Returns the body as a stream, for answers without an end.
     pub fn open(self) -> impl BufRead + use<> {
         let mut request = Request::builder().method(self.method).uri(format!("{}{}", self.server.url, self.path));
         for (name, value) in &self.headers {
@@ -232,13 +239,13 @@ impl Answer {
         serde_json::from_slice(&self.body).unwrap_or_else(|why| panic!("{why}: {self:?}"))
     }
 
-    /// The body of an answer that must be a good one.
+    /// Returns the body of an answer that must be successful.
     pub fn ok(&self) -> Value {
         assert!((200..300).contains(&self.status), "{} {}", self.status, self.text());
         self.json()
     }
 
-    /// Status, code and field of a problem.
+    /// Returns status, code and field of a problem.
     pub fn problem(&self) -> (u16, String, Option<String>) {
         let body = self.json();
         assert_eq!(self.header("content-type"), Some("application/problem+json"), "{body}");
@@ -250,7 +257,7 @@ impl Answer {
     }
 }
 
-/// Looks until it is there: for what comes about by itself, when the clock says so.
+/// Repeats an attempt until it succeeds, for changes that take time.
 pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     for _ in 0..LOOKS_MAX {
         if let Some(found) = look() {
@@ -261,7 +268,7 @@ pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     panic!("never: {what}");
 }
 
-/// A CloudEvent of a user, with a value.
+/// Returns a CloudEvent of a user, with a value.
 #[allow(clippy::needless_pass_by_value)] // a table reads better so
 pub fn event(id: &str, user: &str, value: Value) -> Value {
     serde_json::json!({
@@ -270,7 +277,7 @@ pub fn event(id: &str, user: &str, value: Value) -> Value {
     })
 }
 
-/// The items of a list.
+/// Returns the items of a list.
 pub fn items(list: &Value) -> Vec<Value> {
     list["items"].as_array().unwrap_or_else(|| panic!("no list: {list}")).clone()
 }

@@ -1,4 +1,4 @@
-//! A server of its own for a test, on a port the system chooses, and a client of few words.
+//! A server for a test, on a port that the system chooses, and a small client.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -10,13 +10,13 @@ use serde_json::Value;
 /// A server that runs until the test is over.
 pub struct Server {
     child: Child,
-    /// What it says at its start must find a reader.
+    /// Its first output needs a reader.
     _said: BufReader<std::process::ChildStdout>,
     pub address: String,
     pub data: PathBuf,
 }
 
-/// What was answered.
+/// The body of an answer.
 #[derive(Debug)]
 pub struct Answer {
     pub status: u16,
@@ -31,7 +31,7 @@ impl Answer {
 }
 
 impl Server {
-    /// Starts it with its data in a folder.
+    /// Starts a server with its data in a folder.
     pub fn start(data: &Path, more: &[&str]) -> Server {
         let mut command = Command::new(env!("CARGO_BIN_EXE_flowmeter"));
         command.args(["serve", "--listen", "127.0.0.1:0", "--data"]).arg(data).args(more);
@@ -44,7 +44,7 @@ impl Server {
         Server { child, _said: said, address, data: data.to_owned() }
     }
 
-    /// Ends it at once, as a crash does, and starts it again.
+    /// Kills it, as a crash does, and starts it again.
     pub fn crash(&mut self, more: &[&str]) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();

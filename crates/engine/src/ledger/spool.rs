@@ -1,7 +1,7 @@
 //! A spool: the records of a run, until every target has them.
 //!
-//! NDJSON. A file has its name once it is whole; whether its run has happened is for the
-//! checkpoint to say.
+//! NDJSON. A file gets its name once it is complete; the checkpoint decides whether its run is
+//! complete.
 
 use std::sync::Arc;
 
@@ -11,12 +11,12 @@ use flowmeter_store::disk::{Disk, File};
 use super::{Owed, Take, at};
 use crate::{Error, Kind, RecordSink};
 
-/// Bytes that are written at once.
+/// Bytes written at a time.
 const CHUNK_BYTES: usize = 1 << 20;
 const RECORDS: &str = ".records.ndjson";
 const THRESHOLDS: &str = ".thresholds.ndjson";
 
-/// A spool that is written.
+/// A spool under construction.
 pub(super) struct Spool {
     disk: Arc<dyn Disk>,
     folder: String,
@@ -40,7 +40,6 @@ impl Spool {
         Ok(Spool { records: create(RECORDS)?, thresholds: create(THRESHOLDS)?, folder: folder.to_owned(), disk })
     }
 
-    /// Everything is in it.
     pub(super) fn finish(self) -> Result<(), Error> {
         let Spool { disk, folder, records, thresholds } = self;
         for mut lines in [records, thresholds] {
@@ -103,7 +102,7 @@ pub(super) fn read(disk: &dyn Disk, folder: &str, run: u64, in_doubt: Option<i64
     Ok(())
 }
 
-/// Takes the spools of some runs away, whole ones and others.
+/// Removes the spools of some runs, complete ones and others.
 pub(super) fn remove(disk: &dyn Disk, folder: &str, which: impl Fn(u64) -> bool) -> Result<(), Error> {
     let names = disk.list(folder).map_err(|why| at(folder, &why))?;
     for name in names.iter().filter(|name| run_of(name).is_some_and(&which)) {

@@ -1,4 +1,4 @@
-//! Another version of the plan: whether the meters can go on under it, and going on.
+//! Adoption of another version of the plan, and the check whether the meters can continue under it.
 
 use std::sync::Arc;
 
@@ -12,15 +12,15 @@ use super::{Live, decoder};
 use crate::{Engine, Error, Kind, Totals};
 
 impl Live {
-    /// Goes on under another version of the plan. What it lacks, while meters need it, is
-    /// refused before it gets into the log; here it ends the pipeline. A reset schedule that is
-    /// another one counts from the next period of each meter on.
+    /// Continues under another version of the plan. A version that lacks what meters need is
+    /// refused before it enters the log; here it ends the pipeline. A changed reset schedule takes
+    /// effect from the next period of each meter on.
     pub(super) fn adopt(&mut self, version: u32, plan: Arc<Plan>) -> Result<(), Error> {
         let totals = self.engine.totals();
         let kept: Vec<String> = self.plan.nodes.iter().map(|node| node.id.clone()).collect();
         let images = self.engine.images();
         let (rollups, listens) = (self.engine.take_rollups(), self.engine.listens());
-        // The engine is taken apart for its identities; an empty one stands in meanwhile.
+        // The engine is taken apart for its identities; an empty one takes its place meanwhile.
         let stand_in = Engine::with_identities(&self.plan, self.settings.engine, Vec::new())?;
         let identities = std::mem::replace(&mut self.engine, stand_in).into_identities();
         self.engine = Engine::read(Arc::clone(&plan), self.settings.engine, &images, identities)?;
@@ -35,13 +35,13 @@ impl Live {
         Ok(())
     }
 
-    /// Whether the plan of another version has all that the meters need.
+    /// Checks that the plan of another version has all that the meters need.
     pub fn accepts(&self, plan: &Plan) -> Result<(), Error> {
         accepts(&self.engine, plan)
     }
 
-    /// The calendar that cuts the periods of a user's meter, if there is one or was not long
-    /// ago: its type's, or the one that was before and its type's after that.
+    /// Returns the calendar of a user's meter, if it exists or was deleted recently: that of its
+    /// type, or the earlier one followed by that of its type.
     pub fn calendar_of(&self, user: &str, meter_key: Uuid, meter_type: Uuid) -> Option<Calendar> {
         let processor = self.plan.processors.iter().position(|known| known.key == meter_key)? as u16;
         let meter_type = self.plan.meter_types.iter().position(|known| known.id == meter_type)? as u16;
@@ -49,15 +49,15 @@ impl Live {
         partitions.find_map(|partition| partition.calendar_of(user.as_bytes(), processor, meter_type)).cloned()
     }
 
-    /// How many meters that are gone are remembered: with what may still be amended of them,
-    /// and only by what they flushed.
+    /// Returns the numbers of remembered deleted meters: those that can still be amended, and those
+    /// with only their flushed stretches.
     pub fn remembered(&self) -> (usize, usize) {
         let partitions = self.engine.partitions();
         partitions.fold((0, 0), |(gone, stones), one| (gone + one.gone_count(), stones + one.stones().count()))
     }
 }
 
-/// Whether another plan has all that the meters of an engine need.
+/// Checks that another plan has all that the meters of an engine need.
 pub(crate) fn accepts<I: Identities + Send + Sync>(engine: &Engine<I>, plan: &Plan) -> Result<(), Error> {
     let meters = engine.partitions().flat_map(Partition::meters);
     let missing = meters.into_iter().find_map(|meter| {
@@ -75,7 +75,7 @@ pub(crate) fn accepts<I: Identities + Send + Sync>(engine: &Engine<I>, plan: &Pl
     missing.map_or(Ok(()), |message| Err(Error::new(Kind::Invalid, message)))
 }
 
-/// What of a meter type may not change while there are meters of it.
+/// Returns what must not change in a meter type that has meters, if it changed.
 fn changed(old: &MeterType, new: &MeterType) -> Option<String> {
     let what = if old.name != new.name {
         "name"
@@ -87,7 +87,7 @@ fn changed(old: &MeterType, new: &MeterType) -> Option<String> {
     Some(format!("the {what} of the meter type `{}` cannot change while there are meters of it; make a new type", old.name))
 }
 
-/// Counters by operator of one plan, for another: those of the same id go on.
+/// Converts the counters of operators to another plan: operators with the same id continue.
 fn renamed(totals: Totals, before: &[String], plan: &Plan) -> Totals {
     let count = |id: &String| {
         let at = before.iter().position(|known| known == id);

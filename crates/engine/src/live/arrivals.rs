@@ -1,8 +1,8 @@
-//! What a pipeline received, in the order of arrival, with what became of each event: the
-//! log's entries brought together with the pipeline's verdicts and parked events.
+//! Received events in the order of arrival, each with its result: joins the entries of the log with
+//! the verdicts and parked events of a pipeline.
 //!
-//! Read beside the thread that owns the pipeline. What is not durable yet may be read: it
-//! is made again, and alike, after a crash.
+//! Runs beside the thread that owns the pipeline. It may read items that are not durable yet: a
+//! crash makes them again, identically.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -16,43 +16,41 @@ use super::items::{JudgedBlock, judged, parked_item};
 use super::outlet::items;
 use crate::{Error, Kind};
 
-/// Events of one entry of the log, judged.
+/// Events of one entry of the log, with verdicts.
 pub struct Arrived {
-    /// The entry, with the letter that the events are in.
+    /// The entry, with the letter of the events.
     pub entry: Arc<Entry>,
-    /// Which line of the letter is the first of these.
+    /// Number of lines of the letter before the first of these events.
     pub skip: usize,
     /// Its number in the order of arrival.
     pub first: u64,
-    /// What became of each, from that line on.
+    /// The verdict of each event, from that line on.
     pub verdicts: Vec<Verdict>,
-    /// Why, of those that were parked, by arrival.
+    /// The reasons of the parked ones, by arrival.
     pub parked: BTreeMap<u64, ParkedNote>,
 }
 
-/// Why an event was parked.
+/// The reason for parking an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ParkedNote {
-    /// Why.
     pub reason: Reason,
-    /// Where; empty: it could not be read.
+    /// The operator; empty if the event could not be read.
     pub operator: String,
-    /// What exactly.
     pub detail: String,
 }
 
 impl Arrived {
-    /// When they were received.
+    /// Returns the time of receipt.
     pub fn at(&self) -> Timestamp {
         Timestamp::from_nanos(self.entry.at)
     }
 }
 
-/// Reads what a pipeline received.
+/// A reader of received events.
 pub struct Arrivals {
     disk: Arc<dyn Disk>,
     log: Reader,
-    /// The first entry that was in the log when reading began.
+    /// The first entry of the log when reading began.
     log_first: u64,
     /// Entries before this one are known to be durable.
     log_end: u64,
@@ -61,19 +59,18 @@ pub struct Arrivals {
     parked: Option<Reader>,
     notes: VecDeque<(u64, ParkedNote)>,
     blocks: VecDeque<JudgedBlock>,
-    /// The entry that was read last, and the arrival of its first event.
+    /// The last entry, and the arrival of its first event.
     entry: Option<(u64, u64)>,
     held: Option<Arc<Entry>>,
-    /// The next arrival.
     next: u64,
 }
 
 impl Arrivals {
-    /// Reads from an arrival on: a log up to a position that is known to be durable, and the
-    /// pipeline's folder.
+    /// Reads from an arrival on: a log up to a position that is known to be durable, and the folder
+    /// of a pipeline.
     ///
     /// # Errors
-    /// `Unavailable` where the verdicts of that arrival are no longer there.
+    /// `Unavailable` if the verdicts of that arrival were removed.
     pub fn open(disk: &Arc<dyn Disk>, log: &str, folder: &str, from: u64, end: u64) -> Result<Arrivals, Error> {
         let verdicts_folder = format!("{folder}/verdicts");
         let log_first = disk_first(&**disk, log)?;
@@ -96,12 +93,12 @@ impl Arrivals {
         })
     }
 
-    /// The first arrival whose verdict is still there.
+    /// Returns the first arrival whose verdict still exists.
     pub fn first(disk: &Arc<dyn Disk>, folder: &str) -> Result<u64, Error> {
         Ok(segments_of(&**disk, &format!("{folder}/verdicts"))?.first().map_or(0, |(_, item)| *item))
     }
 
-    /// Looks again where the log ends.
+    /// Moves the end of the log.
     pub fn follow(&mut self, end: u64) -> Result<(), Error> {
         self.log_end = end;
         self.log.follow(end)?;
@@ -110,23 +107,23 @@ impl Arrivals {
         Ok(())
     }
 
-    /// The next arrival to read.
+    /// Returns the next arrival.
     pub fn next(&self) -> u64 {
         self.next
     }
 
-    /// The entry read last and the arrival of its first event.
+    /// Returns the last entry and the arrival of its first event.
     pub fn entry(&self) -> Option<(u64, u64)> {
         self.entry
     }
 
-    /// The next events; none at the end. `patient`: parked events whose reason is not
-    /// written yet, though their verdict is, are told later, with the reason.
+    /// Reads the next events; `None` at the end. With `patient`, it waits for parked events whose
+    /// reason is not written yet, although their verdict is.
     pub fn read(&mut self, patient: bool) -> Result<Option<Arrived>, Error> {
         let Some(blocks) = self.blocks_of_entry()? else { return Ok(None) };
         let position = blocks[0].position;
         if position >= self.log_end {
-            // Judged since it was last looked where the log ends.
+            // Counted after the end of the log was last moved.
             self.put_back(blocks);
             return Ok(None);
         }
@@ -148,10 +145,10 @@ impl Arrivals {
         self.next = end;
         let Some(entry) = self.entry_at(position)? else {
             if self.log.position() > position {
-                // Lost to damage: it was counted, and its content is not there any more.
+                // Lost to damage: the event was counted, and its content no longer exists.
                 return self.read(patient);
             }
-            return Err(Error::new(Kind::Corrupt, format!("entry {position} was judged, but is not in the log")));
+            return Err(Error::new(Kind::Corrupt, format!("entry {position} has verdicts, but is not in the log")));
         };
         let verdicts = verdicts.into_iter().map(|(_, verdict)| verdict).collect();
         Ok(Some(Arrived { entry, skip: (first - start) as usize, first, verdicts, parked }))
@@ -161,10 +158,10 @@ impl Arrivals {
         blocks.into_iter().rev().for_each(|block| self.blocks.push_front(block));
     }
 
-    /// The blocks of the next entry, as far as they are written.
+    /// Returns the blocks of the next entry, as far as they are written.
     fn blocks_of_entry(&mut self) -> Result<Option<Vec<JudgedBlock>>, Error> {
         loop {
-            // What the log no longer has is passed over, as are blocks read before.
+            // Skips blocks whose entries the log no longer has, and blocks that were read before.
             while self.blocks.front().is_some_and(|block| {
                 block.position < self.log_first || block.first_arrival + (block.verdicts.len() as u64) <= self.next
             }) {
@@ -182,7 +179,7 @@ impl Arrivals {
         }
     }
 
-    /// An entry of the log. The last one is kept: its blocks may come in parts.
+    /// Reads an entry of the log. Keeps the last one: its blocks may come in parts.
     fn entry_at(&mut self, position: u64) -> Result<Option<Arc<Entry>>, Error> {
         if let Some(held) = self.held.as_ref().filter(|held| held.position == position) {
             return Ok(Some(Arc::clone(held)));
@@ -192,8 +189,8 @@ impl Arrivals {
         Ok(self.held.clone())
     }
 
-    /// The reasons of parked events from one arrival to another. Those of a block are in no
-    /// order, blocks are; so whatever comes before `start` belongs to earlier ones.
+    /// Returns the reasons of parked events in a range of arrivals. The events of a block are in no
+    /// order, the blocks are; so everything before `start` belongs to earlier ones.
     fn notes_of(&mut self, start: u64, first: u64, end: u64) -> Result<BTreeMap<u64, ParkedNote>, Error> {
         let mut parked = match self.parked.take() {
             Some(parked) => parked,
@@ -226,7 +223,7 @@ fn disk_first(disk: &dyn Disk, folder: &str) -> Result<u64, Error> {
     Ok(segments_of(disk, folder)?.first().map_or(0, |(position, _)| *position))
 }
 
-/// The entry that holds the event before an arrival, and the arrival of its first event.
+/// Returns the entry of the event before an arrival, and the arrival of its first event.
 fn entry_before(disk: &Arc<dyn Disk>, folder: &str, from: u64) -> Result<Option<(u64, u64)>, Error> {
     let first_kept = segments_of(&**disk, folder)?.first().map_or(0, |(_, item)| *item);
     let mut found: Option<(u64, u64)> = None;
@@ -246,14 +243,14 @@ fn entry_before(disk: &Arc<dyn Disk>, folder: &str, from: u64) -> Result<Option<
             return Ok(found);
         };
         found = Some((position, start));
-        // An earlier block of the same entry may stand in the entry of verdicts before.
+        // An earlier block of the same entry may be in the previous entry of verdicts.
         if blocks.first().is_some_and(|block| block.position != position) {
             return Ok(found);
         }
     }
 }
 
-/// The last entry of the log that a pipeline's verdicts name.
+/// Returns the last entry of the log that a pipeline's verdicts name.
 pub(super) fn last_position(disk: &Arc<dyn Disk>, folder: &str) -> Result<Option<u64>, Error> {
     let verdicts = format!("{folder}/verdicts");
     let Some((_, item)) = segments_of(&**disk, &verdicts)?.pop() else { return Ok(None) };

@@ -1,5 +1,5 @@
-//! Commands in the log: what happens to pipelines besides events. JSON, so that a log can
-//! be read by people.
+//! Commands in the log: everything that changes pipelines besides events. JSON, so that people can
+//! read a log.
 
 use std::sync::Arc;
 
@@ -11,72 +11,56 @@ use uuid::Uuid;
 
 use crate::{Error, Kind};
 
-/// What happens to pipelines besides events.
+/// A change of pipelines that is not an event.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "command", rename_all = "camelCase")]
 pub enum LogCommand {
-    /// Time has come: what ended by now is flushed, in every pipeline.
+    /// The clock has advanced: all pipelines flush periods that have ended.
     Tick,
-    /// What is open is flushed as it is.
+    /// Flushes open periods as they are.
     Flush {
-        /// Of which pipeline.
         pipeline: Uuid,
     },
-    /// A meter is opened.
     Open {
-        /// Of which pipeline.
         pipeline: Uuid,
-        /// Which meter.
         meter: MeterName,
     },
-    /// What is set on a meter changes.
+    /// Changes the settings of a meter.
     Edit {
-        /// Of which pipeline.
         pipeline: Uuid,
-        /// Which meter.
         meter: MeterName,
     },
-    /// A meter is taken away, with what it holds.
+    /// Deletes a meter with its content.
     Delete {
-        /// Of which pipeline.
         pipeline: Uuid,
-        /// Which meter.
         meter: MeterName,
     },
-    /// All meters of a type are taken away, with what they hold, and its usage is
-    /// forgotten.
+    /// Deletes all meters of a type with their content, and forgets its usage.
     Forget {
-        /// Of which pipeline.
         pipeline: Uuid,
-        /// Which type.
         #[serde(rename = "meterType")]
         meter_type: Uuid,
     },
-    /// Somebody listens to what happens to single meters from here on, or nobody does any
-    /// more: while nobody does, nothing is done for it.
+    /// Starts or stops notes about single meters. Without listeners they cost nothing.
     Listen {
-        /// Of which pipeline.
         pipeline: Uuid,
-        /// Whether somebody listens.
+        /// Whether anything subscribes to these notes.
         listens: bool,
     },
-    /// Another version of the pipeline's document holds from here on.
+    /// Adopts another version of the pipeline's document.
     Adopt {
-        /// Which pipeline.
         pipeline: Uuid,
-        /// Which version.
         version: u32,
-        /// The document, so that the log alone is enough to count again. Entries of older
-        /// programs lack it; for those it is read from the catalog.
+        /// The document, so that the log alone is enough to count again. Entries of older programs
+        /// lack it; for those it is read from the catalog.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         document: Option<AdoptedDocument>,
     },
-    /// A change of the catalog together with its commands for pipelines: all of it takes effect
+    /// A change of the catalog together with its commands for pipelines. All of it takes effect
     /// from this entry on, or nothing.
     Change {
-        /// The commands for pipelines.
         commands: Vec<LogCommand>,
-        /// The rows of the catalog that change.
+        /// The changed rows of the catalog.
         rows: Vec<CatalogRow>,
     },
 }
@@ -85,15 +69,14 @@ pub enum LogCommand {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct AdoptedDocument {
-    /// The text.
     pub text: String,
-    /// The installation's meter types that it counts in as well.
+    /// The meter types of the installation in which it counts too.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub meter_types: Vec<String>,
 }
 
 impl AdoptedDocument {
-    /// Compiles it. It compiled before it got into the log.
+    /// Compiles it. It was compiled successfully before it entered the log.
     pub fn plan(&self, pipeline: Uuid) -> Result<Arc<Plan>, Error> {
         let shared: Vec<&str> = self.meter_types.iter().map(String::as_str).collect();
         let compiled = Pipeline::read_shared(&self.text, &shared)
@@ -107,41 +90,38 @@ impl AdoptedDocument {
 /// A row of the catalog in the log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CatalogRow {
-    /// The name of the table.
     pub table: String,
-    /// The key, in hexadecimal digits.
+    /// The key in hexadecimal digits.
     pub key: String,
-    /// The value, in hexadecimal digits; none: the row is removed.
+    /// In hexadecimal digits; `None` removes the row.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value: Option<String>,
 }
 
-/// A meter by name, and what is set on it.
+/// A meter by name, with its settings.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct MeterName {
-    /// Whose.
     pub user_id: String,
-    /// Its type.
     pub meter_type_id: Uuid,
-    /// Its processor.
+    /// The meter key of its operator.
     pub meter_key: Uuid,
-    /// Its id, if one was given.
+    /// The id, if one was given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<Uuid>,
-    /// Whether it goes at its next reset.
+    /// Whether it is deleted at its next reset.
     #[serde(default)]
     pub delete_on_reset: bool,
     /// Copied to its records.
     #[serde(default)]
     pub custom_fields: serde_json::Map<String, serde_json::Value>,
-    /// When it was created, in nanoseconds; now, without.
+    /// Time of creation in nanoseconds; `None` is the time of the command.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub created_at: Option<i64>,
 }
 
 impl MeterName {
-    /// The meter in the terms of a plan, if the plan has its type and processor.
+    /// Returns the meter in the terms of a plan, if the plan has its type and operator.
     pub fn declared(&self, plan: &Plan) -> Option<DeclaredMeter> {
         let meter_type = plan.meter_types.iter().position(|kind| kind.id == self.meter_type_id)?;
         let processor = plan.processors.iter().position(|processor| processor.key == self.meter_key)?;
@@ -161,7 +141,7 @@ impl MeterName {
 }
 
 impl LogCommand {
-    /// The pipeline it concerns; `None`: all, or several.
+    /// Returns the affected pipeline; `None` for all or several.
     pub fn pipeline(&self) -> Option<Uuid> {
         match self {
             LogCommand::Tick | LogCommand::Change { .. } => None,
@@ -175,12 +155,11 @@ impl LogCommand {
         }
     }
 
-    /// As it stands in the log.
+    /// Encodes it for the log.
     pub fn to_json(&self) -> Vec<u8> {
         serde_json::to_vec(self).unwrap_or_default()
     }
 
-    /// Reads it.
     pub fn read(bytes: &[u8]) -> Result<LogCommand, Error> {
         let wrong = |why: &str| Error::new(Kind::Corrupt, format!("a command in the log: {why}"));
         let written: Written = serde_json::from_slice(bytes).map_err(|why| wrong(&why.to_string()))?;
@@ -189,8 +168,8 @@ impl LogCommand {
     }
 }
 
-/// A command as it is read: its name, and the fields of all commands. A derived reader of
-/// tagged enums buffers what it reads, and loses numbers there (`arbitrary_precision`).
+/// A command as it is read: its name, and the fields of all commands. A derived reader of tagged
+/// enums buffers its input, and loses numbers there (`arbitrary_precision`).
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Written {

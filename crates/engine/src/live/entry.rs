@@ -1,4 +1,4 @@
-//! What is in the log's entries of events: to whom they are addressed, and the events.
+//! The content of event entries in the log: the address and the events.
 
 use flowmeter_core::image::{Glass, Pen, Seen};
 use uuid::Uuid;
@@ -10,14 +10,14 @@ const ADDRESSED: u8 = 1;
 const AGAIN: u8 = 2;
 const SETTLES: u8 = 4;
 
-/// Which parked event a letter settles.
+/// The parked event that a letter settles.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settles<'a> {
     /// Its number in the order of arrival.
     pub arrival: u64,
     /// Its number in the correction queue.
     pub number: u64,
-    /// How. Discarded: the letter has no lines.
+    /// A letter that discards an event has no lines.
     pub how: How,
     /// The name of the API key that settled it.
     pub who: &'a str,
@@ -26,26 +26,24 @@ pub struct Settles<'a> {
 /// Events with their address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Letter<'a> {
-    /// Whose they are.
     pub namespace: &'a str,
-    /// The one pipeline that takes them; `None`: all that listen for events.
+    /// The one pipeline that counts them; `None`: all with a source for them.
     pub pipeline: Option<Uuid>,
-    /// Whether they were admitted before and come again, corrected.
+    /// Whether they were admitted before and are corrected now.
     pub again: bool,
-    /// The parked event in whose place they come, if they do.
+    /// The parked event that they replace, if any.
     pub settles: Option<Settles<'a>>,
     /// One JSON object a line.
     pub lines: &'a [u8],
 }
 
 impl<'a> Letter<'a> {
-    /// Appends the letter.
     pub fn write_to(&self, out: &mut Vec<u8>) {
         self.write_head(out);
         out.extend_from_slice(self.lines);
     }
 
-    /// Appends what stands before the lines.
+    /// Appends everything before the lines.
     pub fn write_head(&self, out: &mut Vec<u8>) {
         let mut pen = Pen { bytes: std::mem::take(out) };
         let flag = |is_on: bool, flag: u8| if is_on { flag } else { 0 };
@@ -63,7 +61,6 @@ impl<'a> Letter<'a> {
         *out = pen.bytes;
     }
 
-    /// Reads a letter.
     pub fn read(bytes: &'a [u8]) -> Result<Letter<'a>, Error> {
         let read = || {
             let mut glass = Glass::new(bytes);
@@ -77,12 +74,12 @@ impl<'a> Letter<'a> {
         read().map_err(|why| Error::new(Kind::Corrupt, format!("an entry of events: {why}")))
     }
 
-    /// Whether the bytes of a letter say that it settles a parked event.
+    /// Returns whether the bytes of a letter settle a parked event.
     pub(super) fn is_settling(bytes: &[u8]) -> bool {
         bytes.first().is_some_and(|flags| flags & SETTLES != 0)
     }
 
-    /// Whether a pipeline takes it.
+    /// Returns whether a pipeline counts it.
     pub fn is_for(&self, namespace: &str, pipeline: Uuid, listens: bool) -> bool {
         match self.pipeline {
             Some(addressed) => addressed == pipeline,

@@ -7,15 +7,14 @@ use flowmeter_store::log::Entry;
 /// Verdicts of the events of a block.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JudgedBlock {
-    /// The entry of the log they came in.
+    /// The entry of the log with the events.
     pub position: u64,
-    /// The number of the first of them in the order of arrival, from 0.
+    /// The number of the first event in the order of arrival, from 0.
     pub first_arrival: u64,
-    /// By event.
     pub verdicts: Vec<Verdict>,
 }
 
-/// Runs of equal verdicts: nearly always there is one.
+/// Writes runs of equal verdicts: nearly always there is one.
 pub(super) fn write_judged(block: &JudgedBlock, pen: &mut Pen) {
     pen.count(block.position);
     pen.count(block.first_arrival);
@@ -27,7 +26,7 @@ pub(super) fn write_judged(block: &JudgedBlock, pen: &mut Pen) {
     }
 }
 
-/// The blocks of verdicts in an entry.
+/// Returns the blocks of verdicts in an entry.
 pub fn judged(entry: &Entry) -> impl Iterator<Item = JudgedBlock> {
     let mut glass = Glass::new(&entry.bytes);
     let mut left = u64::from(entry.items);
@@ -70,22 +69,20 @@ fn verdict(code: u8) -> Option<Verdict> {
     })
 }
 
-/// A parked event as its log holds it.
+/// A parked event in its log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ParkedItem<'a> {
     /// Its number in the order of arrival, from 0.
     pub arrival: u64,
-    /// Why.
     pub reason: Reason,
-    /// The operator it was parked at; empty: it could not be read.
+    /// The operator that parked it; empty if the event could not be read.
     pub operator: &'a str,
-    /// Details of the reason.
     pub detail: &'a str,
-    /// The event as it came in.
+    /// The event as it was received.
     pub raw: &'a [u8],
 }
 
-/// Reads an item of the log of parked events.
+/// Decodes an item of the log of parked events.
 pub fn parked_item(item: &[u8]) -> Option<ParkedItem<'_>> {
     let mut glass = Glass::new(item);
     let arrival = glass.count().ok()?;

@@ -1,6 +1,6 @@
-//! Notes: what happened to single meters and is in no record, or would be looked for among
-//! millions of them. Each says before which record it came, so that both together have
-//! one order.
+//! Notes: facts about single meters that are in no record, or that one would have to look for among
+//! millions of records. Each has the number of the next record, so that notes and records have one
+//! order.
 
 use flowmeter_core::image::{Glass, Pen};
 use flowmeter_core::meter_type::derived;
@@ -11,12 +11,11 @@ use serde_json::json;
 use super::{Live, MeterName};
 use crate::{Error, Happening, Noted};
 
-/// What a note tells.
+/// The kind of a note.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoteKind {
-    /// A meter was opened.
     Opened,
-    /// A meter is gone.
+    /// A meter was deleted.
     Deleted,
     /// A threshold was crossed: the note is the partial record.
     Threshold,
@@ -24,18 +23,17 @@ pub enum NoteKind {
 
 const KINDS: [NoteKind; 3] = [NoteKind::Opened, NoteKind::Deleted, NoteKind::Threshold];
 
-/// A note as its log holds it.
+/// A note in its log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NoteItem<'a> {
-    /// What it tells.
     pub kind: NoteKind,
-    /// The number of the record that came next.
+    /// The number of the next record.
     pub before: u64,
-    /// The meter, with the names its records have; the partial record of a threshold.
+    /// The meter, with the names that its records have; or the partial record of a threshold.
     pub json: &'a [u8],
 }
 
-/// Reads an item of the log of notes.
+/// Decodes an item of the log of notes.
 pub fn note_item(item: &[u8]) -> Option<NoteItem<'_>> {
     let mut glass = Glass::new(item);
     let kind = *KINDS.get(usize::from(glass.byte().ok()?))?;
@@ -55,8 +53,7 @@ pub(super) fn of_meter(plan: &Plan, noted: &Noted, before: u64) -> Vec<u8> {
     written(kind, before, json.as_bytes())
 }
 
-/// What a note tells of a meter: what happened, and the meter, with the names its records
-/// have.
+/// Returns kind and content of a note about a meter, with the names that its records have.
 pub fn note_of_meter(plan: &Plan, noted: &Noted) -> (NoteKind, String) {
     let kind = match noted.happening {
         Happening::Opened => NoteKind::Opened,
@@ -78,7 +75,7 @@ pub fn note_of_meter(plan: &Plan, noted: &Noted) -> (NoteKind, String) {
 }
 
 impl Live {
-    /// Does a command about one meter, unless the plan has no such.
+    /// Applies a command to one meter, unless the plan does not have it.
     pub(super) fn apply(&mut self, meter: &MeterName, command: impl FnOnce(&DeclaredMeter) -> Command<'_>) {
         if let Some(declared) = meter.declared(&self.plan) {
             let noted = self.engine.apply(declared.user.as_bytes(), command(&declared), self.clock);
@@ -86,12 +83,12 @@ impl Live {
         }
     }
 
-    /// Whether somebody listens to what happens to single meters.
+    /// Returns whether notes about single meters are written.
     pub fn listens(&self) -> bool {
         self.engine.listens()
     }
 
-    /// Lets go of the notes before one: they were told.
+    /// Removes the notes before a number, whose events were stored.
     pub fn release_notes(&mut self, before: u64) -> Result<(), Error> {
         self.outlet.release_notes(before).map(drop)
     }

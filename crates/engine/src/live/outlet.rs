@@ -1,6 +1,6 @@
-//! What comes out of a pipeline at work: records, parked events, verdicts, notes. Each is a log
-//! of its own whose items are numbered, so that what a restart makes a second time is
-//! recognised and left out.
+//! The outcomes of a running pipeline: records, parked events, verdicts, notes, settlements. Each
+//! is a log of its own with numbered items, so that items which a restart makes a second time are
+//! recognised and not written again.
 
 use std::sync::Arc;
 
@@ -19,10 +19,10 @@ use super::note::{self, NoteKind};
 use super::settlement::{How, Settled, Settlement, SettlementItem, settlement_item};
 use crate::{Error, Kind, Noted, Observer, ParkedEvent, RecordSink, Superseded};
 
-/// Bytes of items that become an entry, where nobody waits.
+/// Bytes of items that become an entry when nothing waits for them.
 const GATHERED_BYTES: usize = 1 << 20;
-/// Bytes of items that are made durable together, where there are many: so the disk is waited
-/// for seldom, and whoever delivers has something to begin with.
+/// Bytes of items that are made durable together if there are many: the disk is seldom waited for,
+/// and delivery can begin early.
 const COMMITTED_BYTES: usize = 32 << 20;
 
 /// A log of numbered items.
@@ -34,12 +34,13 @@ pub struct Stream {
     count: u32,
     /// Bytes of items that are in entries and not durable.
     appended: usize,
-    /// The error that kept items from being written. They are missing from the log, so later
-    /// items must not be written either; the pipeline must be loaded again.
+    /// The error that kept items from being written. They are missing from the log, so later items
+    /// must not be written either; the pipeline must be loaded again.
     failure: Option<Error>,
 }
 
-/// Is told up to which number records can be read, while there come more.
+/// Called with the number of records that are durable and readable, while more are still being
+/// written.
 pub type Announce = Box<dyn FnMut(u64) + Send>;
 
 impl Stream {
@@ -48,7 +49,7 @@ impl Stream {
         Ok(Stream { next: log.items(), log, gathered: Vec::new(), count: 0, appended: 0, failure: None })
     }
 
-    /// Adds an item, of two parts.
+    /// Adds an item of two parts.
     fn push(&mut self, head: &[u8], rest: &[u8]) {
         self.next += 1;
         // It was written before the restart.
@@ -63,7 +64,7 @@ impl Stream {
         self.count += 1;
     }
 
-    /// Makes an entry of what has gathered.
+    /// Makes an entry of the gathered items.
     fn append(&mut self, at: Timestamp) -> Result<(), Error> {
         if let Some(why) = &self.failure {
             return Err(why.clone());
@@ -78,7 +79,6 @@ impl Stream {
         Ok(())
     }
 
-    /// Makes everything durable.
     fn write(&mut self, at: Timestamp) -> Result<(), Error> {
         self.append(at)?;
         if self.appended > 0 {
@@ -95,7 +95,8 @@ impl Stream {
         why
     }
 
-    /// Writes what has gathered, if it is much; whether more can be read than before.
+    /// Writes the gathered items if they are many. Returns whether more items are readable than
+    /// before.
     fn relieve(&mut self, at: Timestamp) -> Result<bool, Error> {
         if self.gathered.len() >= GATHERED_BYTES {
             self.append(at)?;
@@ -107,47 +108,45 @@ impl Stream {
         Ok(is_much)
     }
 
-    /// The number of the next item.
+    /// Returns the number of the next item.
     pub fn next(&self) -> u64 {
         self.next
     }
 
-    /// Items that can be read.
+    /// Returns the number of readable items.
     pub fn written(&self) -> u64 {
         self.log.durable_items()
     }
 
-    /// The number of the first item that is still there.
+    /// Returns the number of the first item that still exists.
     pub fn first(&self) -> u64 {
         self.log.first_item()
     }
 
-    /// Lets go of whole files whose items all come before one.
+    /// Removes whole files whose items all come before a number.
     pub fn release(&mut self, before: u64) -> Result<usize, Error> {
         Ok(self.log.release_items(before)?)
     }
 
-    /// Reads entries from the one on that holds an item.
+    /// Reads entries from the one with an item on.
     pub fn reader(&self, item: u64) -> Result<Reader, Error> {
         Ok(self.log.reader_of_item(item)?)
     }
 }
 
-/// The items of an entry, with their numbers.
+/// Returns the items of an entry with their numbers.
 pub fn items(entry: &Entry) -> impl Iterator<Item = (u64, &[u8])> {
     let mut glass = Glass::new(&entry.bytes);
     let items = std::iter::from_fn(move || if glass.is_at_end() { None } else { glass.text().ok() });
     (entry.first_item..).zip(items)
 }
 
-/// How many items a pipeline's logs have.
+/// Numbers of items in a pipeline's logs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Items {
     /// Metered records and partial ones.
     pub records: u64,
-    /// Parked events.
     pub parked: u64,
-    /// Events received.
     pub arrivals: u64,
     /// Events of single meters, thresholds.
     pub notes: u64,
@@ -155,7 +154,6 @@ pub struct Items {
     pub settled: u64,
 }
 
-/// A pipeline's logs.
 pub struct Outlet {
     records: Stream,
     parked: Stream,
@@ -186,8 +184,9 @@ impl Outlet {
         })
     }
 
-    /// Goes on from what a checkpoint says. What was written after it is made again, alike.
-    pub(super) fn go_on_from(&mut self, items: Items) -> Result<(), Error> {
+    /// Continues with the numbers of a checkpoint. Items written after it are made again,
+    /// identically.
+    pub(super) fn resume_from(&mut self, items: Items) -> Result<(), Error> {
         let Items { records, parked, arrivals, notes, settled } = items;
         let streams = [
             ("records", &mut self.records, records),
@@ -199,12 +198,12 @@ impl Outlet {
         for (name, stream, items) in streams {
             if stream.log.items() < items {
                 let there = stream.log.items();
-                let message = format!("the log `{name}` has {there} items; a checkpoint has seen {items}");
+                let message = format!("the log `{name}` has {there} items; a checkpoint counted {items}");
                 return Err(Error::new(Kind::Corrupt, message));
             }
             stream.next = items;
         }
-        // Verdicts are numbered by arrival; those written before are told by their block.
+        // Verdicts are numbered by arrival; those written before are recognised by their block.
         self.arrivals = arrivals;
         self.read_settled(settled)
     }
@@ -238,17 +237,17 @@ impl Outlet {
         }
     }
 
-    /// How parked events left the queue, in order.
+    /// Returns the log of settlements.
     pub fn settled(&self) -> &Stream {
         &self.settlements
     }
 
-    /// Which parked events left the queue, as of the entries taken so far.
+    /// Returns the parked events that left the queue, as of the entries applied so far.
     pub fn settled_events(&self) -> &Settled {
         &self.settled
     }
 
-    /// Settles a parked event, unless it is settled already; says whether it does.
+    /// Settles a parked event, unless it is settled already. Returns whether it did.
     pub(super) fn settle(&mut self, arrival: u64, settlement: Settlement) -> bool {
         let is_first = self.settled.add(arrival, &settlement);
         if is_first {
@@ -265,48 +264,48 @@ impl Outlet {
         streams.into_iter().find_map(|stream| stream.failure.as_ref())
     }
 
-    /// Events received so far.
+    /// Returns the number of received events.
     pub fn arrivals(&self) -> u64 {
         self.arrivals
     }
 
-    /// Metered records, and partial ones.
+    /// Returns the log of metered records and partial ones.
     pub fn records(&self) -> &Stream {
         &self.records
     }
 
-    /// The correction queue.
+    /// Returns the log of parked events.
     pub fn parked(&self) -> &Stream {
         &self.parked
     }
 
-    /// Verdicts, block by block.
+    /// Returns the log of verdicts, block by block.
     pub fn verdicts(&self) -> &Stream {
         &self.verdicts
     }
 
-    /// What happened to single meters, and thresholds that were crossed.
+    /// Returns the log of notes.
     pub fn notes(&self) -> &Stream {
         &self.notes
     }
 
-    /// From now on somebody is told of records while more of them come.
+    /// Sets the function that is called when records become readable while more are written.
     pub(super) fn announce_to(&mut self, announce: Announce) {
         self.announce = Some(announce);
     }
 
-    /// Takes note of what a command did to meters.
+    /// Writes notes about the effects of a command on meters.
     pub(super) fn note(&mut self, plan: &Plan, noted: &[Noted]) {
         let before = self.records.next;
         noted.iter().for_each(|noted| self.notes.push(&[], &note::of_meter(plan, noted, before)));
     }
 
-    /// Lets go of notes before one.
+    /// Removes notes before a number.
     pub(super) fn release_notes(&mut self, before: u64) -> Result<usize, Error> {
         self.notes.release(before)
     }
 
-    /// Lets go of verdicts of events that came before one.
+    /// Removes verdicts of events that arrived before a number.
     pub(super) fn release_verdicts(&mut self, arrival: u64) -> Result<usize, Error> {
         self.verdicts.release(arrival)
     }
@@ -319,14 +318,14 @@ impl Outlet {
         Sink { records: &mut self.records, notes: &mut self.notes, announce: &mut self.announce, plan, at }
     }
 
-    /// The two hands of a round: one for records, one for everything else.
+    /// Returns the two halves that a round writes to: one for records, one for everything else.
     pub(super) fn split<'o>(&'o mut self, plan: &'o Plan, at: Timestamp) -> (Sink<'o>, Watch<'o>) {
         let Outlet { records, parked, verdicts, notes, settlements, settled, arrivals, judged, announce } = self;
         let watch = Watch { parked, verdicts, settlements, settled, arrivals, judged };
         (Sink { records, notes, announce, plan, at }, watch)
     }
 
-    /// Writes what has gathered, if it is much; records, notes and settlements always.
+    /// Writes the gathered items if they are many; records, notes and settlements always.
     pub(super) fn write(&mut self, at: Timestamp) -> Result<(), Error> {
         self.records.write(at)?;
         self.notes.write(at)?;
@@ -346,7 +345,7 @@ impl Outlet {
     }
 }
 
-/// Takes records and notes, made at an instant.
+/// Receives records and notes that were made at an instant.
 pub(super) struct Sink<'o> {
     records: &'o mut Stream,
     notes: &'o mut Stream,
@@ -370,7 +369,7 @@ impl RecordSink for Sink<'_> {
     }
 
     fn threshold(&mut self, _key: RecordKey<'_>, json: &[u8]) -> Result<(), Error> {
-        // Beside the records, so that who asks only for thresholds need not read all of them.
+        // In a log beside the records, so that readers of thresholds need not read all records.
         self.notes.push(&[], &note::written(NoteKind::Threshold, self.records.next, json));
         self.records.push(&[THRESHOLD], json);
         Ok(())
@@ -382,27 +381,26 @@ impl RecordSink for Sink<'_> {
     }
 }
 
-/// The folder of the log of records of the pipeline in a folder.
+/// Returns the folder of the log of records in a pipeline's folder.
 pub fn records_folder(folder: &str) -> String {
     format!("{folder}/records")
 }
 
-/// A record as its log holds it.
+/// A record in its log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RecordItem<'a> {
     /// Whether it is a partial one.
     pub is_threshold: bool,
-    /// The record.
     pub json: &'a [u8],
 }
 
-/// Reads an item of the log of records.
+/// Decodes an item of the log of records.
 pub fn record_item(item: &[u8]) -> Option<RecordItem<'_>> {
     let (kind, json) = item.split_first()?;
     Some(RecordItem { is_threshold: *kind == THRESHOLD, json })
 }
 
-/// Takes parked events, verdicts, and parked events that were superseded.
+/// Receives parked events, verdicts, and superseded parked events.
 pub(super) struct Watch<'o> {
     parked: &'o mut Stream,
     verdicts: &'o mut Stream,
@@ -441,8 +439,8 @@ impl Observer for Watch<'_> {
         let first_arrival = *self.arrivals;
         *self.arrivals += verdicts.len() as u64;
         let block = JudgedBlock { position: batch.block.position, first_arrival, verdicts: verdicts.to_vec() };
-        // Each event is an item of no length but of the first of its block, so that items
-        // are numbered by arrival and a block is found by any of its events.
+        // Each event is an item, with a length only for the first one of its block. So items are
+        // numbered by arrival, and a block is found by any of its events.
         if first_arrival >= self.verdicts.log.items() + u64::from(self.verdicts.count) {
             let mut pen = Pen { bytes: std::mem::take(&mut self.verdicts.gathered) };
             write_judged(&block, &mut pen);

@@ -1,5 +1,5 @@
-//! The rollups of a pipeline at work: part of its checkpoints, merged beside its work, and
-//! asked between two rounds.
+//! The rollups of a running pipeline: part of its checkpoints, merged in the background, and
+//! queried between two rounds.
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -15,12 +15,12 @@ use crate::{Error, Kind};
 
 type Merging = JoinHandle<Result<Merged, flowmeter_store::Error>>;
 
-/// Merges of rollups that are under way, by partition.
+/// Running merges of rollups, by partition.
 #[derive(Default)]
 pub(super) struct Merges(Vec<Option<Merging>>);
 
-/// Opens the rollups of each partition; a partition without a manifest begins afresh. The
-/// files that `before` names stay as well: the checkpoint before may be gone on from.
+/// Opens the rollups of each partition; a partition without a manifest starts empty. The files of
+/// `before` stay as well: the previous checkpoint may be resumed from.
 pub(super) fn open(
     disk: &Arc<dyn Disk>,
     folder: &str,
@@ -45,8 +45,8 @@ pub(super) fn open(
 }
 
 impl Merges {
-    /// Takes what merges have made, lets others begin, and writes everything away. A merge
-    /// has a thread of its own, unless the pipeline is paced: then it is made here and now.
+    /// Adopts finished merges, starts others, and writes everything to disk. A merge has a thread
+    /// of its own, unless the pipeline is paced: then it runs at once.
     pub(super) fn seal(&mut self, engine: &mut Spilled, paced: bool) -> Result<Vec<Manifest>, Error> {
         let mut manifests = Vec::new();
         for (partition, rollups) in engine.rollups_mut().enumerate() {
@@ -76,11 +76,11 @@ impl Merges {
     }
 }
 
-/// Whoever opens the same rollups next must not meet a merge that still writes.
+/// Waits for merges: the next owner of the same rollups must not meet a merge that still writes.
 impl Drop for Merges {
     fn drop(&mut self) {
         for merging in self.0.drain(..).flatten() {
-            // What it made was never adopted: it counts for nothing and is swept away.
+            // Its result was never adopted, so it is invalid and will be removed.
             drop(merging.join());
         }
     }
@@ -94,13 +94,13 @@ fn ended(merging: Merging) -> Result<Merged, Error> {
 }
 
 impl Live {
-    /// A question about usage, half answered, for each partition; the rest may be done on
-    /// any thread. Nothing, if usage is not rolled up.
+    /// Takes a snapshot of each partition for a query about usage; any thread may answer it. Empty
+    /// if there are no rollups.
     pub fn usage(&mut self, query: &Query) -> Result<Vec<Snapshot>, Error> {
         Ok(self.engine.rollups_mut().map(|rollups| rollups.snapshot(query.clone())).collect::<Result<_, _>>()?)
     }
 
-    /// Takes all meters of a type away, with what they hold, and forgets its usage.
+    /// Deletes all meters of a type with their content, and forgets its usage.
     pub(super) fn forget(&mut self, meter_type: Uuid) {
         if let Some(at) = self.plan.meter_types.iter().position(|kind| kind.id == meter_type) {
             let of_type = self.meters().filter(|(_, meter)| usize::from(meter.meter_type) == at);
@@ -117,7 +117,7 @@ impl Live {
             for declared in named.collect::<Vec<_>>() {
                 gone.extend(self.engine.apply(declared.user.as_bytes(), Command::Delete(&declared), self.clock));
             }
-            // Meters lie in no order.
+            // Meters are in no order.
             gone.sort();
             self.outlet.note(&self.plan, &gone);
         }

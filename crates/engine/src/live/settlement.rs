@@ -10,16 +10,16 @@ use std::collections::BTreeMap;
 use flowmeter_core::image::{Glass, Pen, Seen};
 use flowmeter_core::time::Timestamp;
 
-/// How a parked event left the queue.
+/// The way a parked event left the queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum How {
     /// Counted with other content.
     Corrected,
     /// Counted as it was.
     Reprocessed,
-    /// Nothing counts in its place.
+    /// Nothing is counted in its place.
     Discarded,
-    /// An event with the same identity took its place.
+    /// Replaced by an event with the same identity.
     Superseded,
 }
 
@@ -30,7 +30,7 @@ impl How {
         How::ALL.get(usize::from(code)).copied()
     }
 
-    /// The word for it in the API.
+    /// Returns the name in the API.
     pub const fn name(self) -> &'static str {
         match self {
             How::Corrected => "corrected",
@@ -41,20 +41,18 @@ impl How {
     }
 }
 
-/// How, when and by whom a parked event was settled.
+/// The way, time and author of a settlement.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settlement {
-    /// How.
     pub how: How,
-    /// When.
     pub at: Timestamp,
     /// The name of the API key that settled it; empty if an event did.
     pub who: String,
     /// The number, in the order of arrival, of the event that is counted in its place.
     pub by: Option<u64>,
-    /// The entry of the log that did it.
+    /// The entry of the log with the settlement.
     pub position: u64,
-    /// The parked event's number in the queue, where a person settled it.
+    /// The parked event's number in the queue, if a person settled it.
     pub number: Option<u64>,
 }
 
@@ -63,11 +61,10 @@ pub struct Settlement {
 pub struct SettlementItem {
     /// The parked event's number in the order of arrival.
     pub arrival: u64,
-    /// The settlement.
     pub settlement: Settlement,
 }
 
-/// Reads an item of the log of settlements.
+/// Decodes an item of the log of settlements.
 pub fn settlement_item(item: &[u8]) -> Option<SettlementItem> {
     let read = || -> Seen<Option<SettlementItem>> {
         let mut glass = Glass::new(item);
@@ -98,7 +95,7 @@ impl SettlementItem {
     }
 }
 
-/// The parked events of a pipeline that are settled, by arrival.
+/// The settled parked events of a pipeline, by arrival.
 #[derive(Clone, Debug, Default)]
 pub struct Settled {
     by_arrival: BTreeMap<u64, Settlement>,
@@ -110,22 +107,21 @@ impl Settled {
         self.by_arrival.get(&arrival)
     }
 
-    /// Whether a parked event is settled.
+    /// Returns whether a parked event is settled.
     pub fn contains(&self, arrival: u64) -> bool {
         self.by_arrival.contains_key(&arrival)
     }
 
-    /// How many there are.
+    /// Returns the number of settled events.
     pub fn len(&self) -> usize {
         self.by_arrival.len()
     }
 
-    /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.by_arrival.is_empty()
     }
 
-    /// Settles a parked event, unless it is settled already; says whether it does.
+    /// Settles a parked event, unless it is settled already. Returns whether it did.
     pub(super) fn add(&mut self, arrival: u64, settlement: &Settlement) -> bool {
         if self.contains(arrival) {
             return false;

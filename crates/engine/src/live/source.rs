@@ -1,4 +1,4 @@
-//! Entries of the log as a source: blocks of lines, each received at its instant.
+//! Entries of the log as a source: blocks of lines, each with its time of receipt.
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
@@ -13,17 +13,17 @@ use flowmeter_store::log::Entry;
 use super::Letter;
 use crate::{Error, Received, Source};
 
-/// Bytes of a block: large bodies are cut, so that all threads get their share.
+/// Bytes of a block: large bodies are cut, so that all threads get a share.
 const BLOCK_BYTES: usize = 256 << 10;
 
-/// Entries that are to be taken.
+/// Entries that are to be applied.
 pub(super) struct Entries<'e> {
     pieces: VecDeque<Piece<'e>>,
     decoder: &'e Arc<Decoder>,
     origin: Origin,
-    /// Events that arrived before.
+    /// Number of events that arrived before.
     arrivals: u64,
-    /// The instant of the last entry, whether it is taken or not.
+    /// The instant of the last entry, whether it is applied or not.
     pub(super) clock: Timestamp,
 }
 
@@ -35,8 +35,8 @@ struct Piece<'e> {
 }
 
 impl<'e> Entries<'e> {
-    /// Entries are received in order: one that was made ready before another and put into
-    /// the log behind it is received when the other was. `clock` is where time stands.
+    /// Makes a source of entries. Entries have increasing instants: an entry that was prepared
+    /// earlier than the one before it gets the instant of that one. `clock` is the current instant.
     pub(super) fn new(
         entries: &'e [Arc<Entry>],
         namespace: &str,
@@ -66,7 +66,7 @@ impl<'e> Entries<'e> {
     }
 }
 
-/// Behind the last line end within a block's size; a longer line goes whole.
+/// Returns the end of the last line within a block's size; a longer line stays whole.
 fn cut(lines: &[u8]) -> usize {
     if lines.len() <= BLOCK_BYTES {
         return lines.len();
@@ -77,8 +77,8 @@ fn cut(lines: &[u8]) -> usize {
     }
 }
 
-/// Blank lines are no events: without them an event's line tells its number in the order
-/// of arrival.
+/// Removes blank lines, which are no events, so that the line of an event gives its number in the
+/// order of arrival.
 fn without_blanks(lines: &[u8]) -> Cow<'_, [u8]> {
     let split = || lines.split_inclusive(|byte| *byte == b'\n');
     let is_blank = |line: &[u8]| line.iter().all(u8::is_ascii_whitespace);

@@ -1,5 +1,5 @@
-//! The end of the log in memory: entries that have just become durable, for pipelines
-//! that keep up. Whoever does not reads them from the disk.
+//! The end of the log in memory: entries that have just become durable, for pipelines that keep up.
+//! Others read from the disk.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -15,25 +15,23 @@ pub struct Tail {
 }
 
 struct Held {
-    /// In order, without gaps, the last the newest.
+    /// In order, without gaps, the newest last.
     entries: VecDeque<Arc<Entry>>,
     bytes: usize,
-    /// The position behind the last durable entry.
+    /// The position after the last durable entry.
     end: u64,
 }
 
-/// What the tail has from a position on.
+/// The content of the tail from a position on.
 pub enum Found {
-    /// These entries.
     Entries(Vec<Arc<Entry>>),
-    /// Nothing yet.
     Nothing,
-    /// The tail begins later: read the log up to here.
+    /// The tail begins later: read the log up to this position.
     Behind(u64),
 }
 
 impl Tail {
-    /// A tail that begins at a position and holds so many bytes.
+    /// Returns a tail that begins at a position and has a maximum of bytes.
     pub fn new(end: u64, bytes_max: usize) -> Tail {
         Tail { held: Mutex::new(Held { entries: VecDeque::new(), bytes: 0, end }), news: Condvar::new(), bytes_max }
     }
@@ -60,17 +58,18 @@ impl Tail {
         self.news.notify_all();
     }
 
-    /// Wakes everybody who waits, though there is nothing new.
+    /// Wakes all waiting threads without a new entry.
     pub fn wake(&self) {
         self.news.notify_all();
     }
 
-    /// The position behind the last durable entry.
+    /// Returns the position after the last durable entry.
     pub fn end(&self) -> u64 {
         self.held().end
     }
 
-    /// Entries from a position on, up to so many bytes; waits a while if there are none.
+    /// Returns entries from a position on, up to a number of bytes. Waits up to `patience` if there
+    /// are none.
     pub fn from(&self, position: u64, bytes_max: usize, patience: Duration) -> Found {
         let mut held = self.held();
         if position >= held.end && !patience.is_zero() {

@@ -1,4 +1,4 @@
-//! Progress and counts of a pipeline, which its worker publishes for other threads.
+//! The published status of a pipeline: progress and counts from its worker for other threads.
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -22,7 +22,7 @@ pub struct Board {
     settled: AtomicU64,
     identities_bytes: AtomicU64,
     meter_bytes: AtomicU64,
-    /// Bytes of meters that an entry of the log has brought lately, times 1024.
+    /// Recent growth of meters for each entry of the log, in bytes, times 1024.
     growth: AtomicU64,
     paused: AtomicBool,
     totals: Mutex<Totals>,
@@ -31,7 +31,6 @@ pub struct Board {
 }
 
 impl Board {
-    /// A board of a pipeline that has shown nothing yet.
     pub(super) fn new() -> Board {
         Board {
             due: AtomicI64::new(i64::MAX),
@@ -51,58 +50,59 @@ impl Board {
         }
     }
 
-    /// The earliest instant at which a period closes, in nanoseconds; `i64::MAX`: none does.
+    /// Returns the earliest instant at which a period closes, in nanoseconds; `i64::MAX` if none
+    /// does.
     pub fn due(&self) -> i64 {
         self.due.load(Ordering::Acquire)
     }
 
-    /// The next entry of the log that the pipeline takes.
+    /// Returns the position of the next entry that the pipeline applies.
     pub fn position(&self) -> u64 {
         self.position.load(Ordering::Acquire)
     }
 
-    /// Whether the pipeline is paused: then it takes nothing, however long one waits.
+    /// Returns whether the pipeline is paused: then waiting for its progress is useless.
     pub fn is_paused(&self) -> bool {
         self.paused.load(Ordering::Acquire)
     }
 
-    /// Entries before this one are no longer needed by the pipeline.
+    /// Returns the position before which the pipeline no longer needs entries.
     pub fn released(&self) -> u64 {
         self.released.load(Ordering::Acquire)
     }
 
-    /// How many meters there are.
+    /// Returns the number of meters.
     pub fn meters(&self) -> u64 {
         self.meters.load(Ordering::Relaxed)
     }
 
-    /// Records that can be read.
+    /// Returns the number of readable records.
     pub fn records(&self) -> u64 {
         self.records.load(Ordering::Acquire)
     }
 
-    /// Notes that can be read: events of single meters, thresholds.
+    /// Returns the number of readable notes: events of single meters, thresholds.
     pub fn notes(&self) -> u64 {
         self.notes.load(Ordering::Acquire)
     }
 
-    /// Settlements of parked events that can be read.
+    /// Returns the number of readable settlements of parked events.
     pub fn settled(&self) -> u64 {
         self.settled.load(Ordering::Acquire)
     }
 
-    /// Bytes of identities in memory.
+    /// Returns the bytes of identities in memory.
     pub fn identities_bytes(&self) -> u64 {
         self.identities_bytes.load(Ordering::Relaxed)
     }
 
-    /// Bytes of meters in memory, about.
+    /// Returns the approximate bytes of meters in memory.
     pub fn meter_bytes(&self) -> u64 {
         self.meter_bytes.load(Ordering::Relaxed)
     }
 
-    /// Estimates the bytes of meters once every entry before a position is counted: waiting
-    /// entries are taken to bring as much as entries lately did.
+    /// Estimates the bytes of meters once every entry before a position is counted, assuming that
+    /// waiting entries bring as much as recent ones did.
     pub fn meter_bytes_at(&self, position: u64) -> u64 {
         let waiting = position.saturating_sub(self.position());
         let growth = u128::from(self.growth.load(Ordering::Relaxed));
@@ -115,12 +115,12 @@ impl Board {
         self.totals.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Events by verdict.
+    /// Returns the number of events by verdict.
     pub fn tally(&self) -> Tally {
         self.totals().tally
     }
 
-    /// The error that ended the worker, if one did.
+    /// Returns the error that ended the worker, if one did.
     pub fn failure(&self) -> Option<Error> {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -142,7 +142,7 @@ impl Board {
         self.growth.store(growth, Ordering::Relaxed);
     }
 
-    /// Shows everything that a round may have changed.
+    /// Publishes everything that a round may have changed.
     pub(super) fn show(&self, live: &Live) {
         self.meters.store(live.meter_count() as u64, Ordering::Relaxed);
         self.records.store(live.outlet().records().written(), Ordering::Release);
@@ -160,7 +160,7 @@ impl Board {
         self.position.store(position, Ordering::Release);
     }
 
-    /// Shows the error that ended the worker: nothing more falls due.
+    /// Publishes the error that ended the worker: nothing more falls due.
     pub(super) fn fail(&self, why: Error) {
         *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(why);
         self.due.store(i64::MAX, Ordering::Release);

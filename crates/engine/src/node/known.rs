@@ -1,10 +1,10 @@
-//! Numbers that a worker makes known to monitoring; they never run backwards.
+//! The counters that a worker publishes for monitoring; they never fall.
 //!
-//! After a crash a pipeline resumes from its checkpoint and replays the log behind it. Meanwhile
-//! its totals are lower than those published before the crash. Monitoring takes a counter that
-//! falls for a restart from zero and would add all of it a second time. The published totals are
-//! not stored, but they covered no more than the log held when the process started. So a worker
-//! publishes no totals until the pipeline has replayed the log up to that position.
+//! After a crash a pipeline resumes from its checkpoint and replays the later part of the log.
+//! Meanwhile its totals are lower than those published before the crash. Monitoring treats a
+//! counter that falls as a restart from zero and would add all of it a second time. The published
+//! totals are not stored, but they covered no more than the log had when the process started. So a
+//! worker publishes no totals until the pipeline has replayed the log up to that position.
 
 #[cfg(test)]
 mod tests;
@@ -17,41 +17,41 @@ use super::Board;
 use crate::Totals;
 use crate::live::Live;
 
-/// Numbers that a pipeline has made known.
+/// The published numbers of a pipeline.
 #[derive(Clone, Debug, Default)]
 pub struct Shown {
-    /// Since the pipeline began; none while it takes again what it took before a crash.
+    /// Since the pipeline began; `None` while it replays entries that it applied before a crash.
     pub totals: Option<Totals>,
-    /// When the newest checkpoint was made, while it lacks something; in nanoseconds.
+    /// Time of the newest checkpoint while newer entries were applied; nanoseconds.
     pub unsaved_since: Option<i64>,
-    /// From when on the earliest period should be flushed, in nanoseconds: its end, or when an
-    /// event came for a period that had ended long before.
+    /// The time from which on the earliest due period should be flushed, in nanoseconds: its end,
+    /// or the arrival of an event for a period that had ended long before.
     pub flush_from: Option<i64>,
 }
 
-/// The state that decides which numbers are made known.
+/// The state that decides which numbers are published.
 pub(super) struct Known {
     /// The end of the log when the process started.
     taken_before: u64,
     saved_at: Timestamp,
     saved_position: u64,
-    /// The earliest period that is due, and from when on it should be flushed.
+    /// The earliest due period, and the time from which on it should be flushed.
     flush: Option<(Timestamp, Timestamp)>,
 }
 
 impl Known {
-    /// Of a pipeline that has just been opened, and the end of the log.
+    /// Returns the state of a pipeline that has just been opened, with the end of the log.
     pub(super) fn of(live: &Live, log_end: u64) -> Known {
         let (saved_at, saved_position) = (live.clock(), live.position());
         Known { taken_before: log_end, saved_at, saved_position, flush: None }
     }
 
-    /// A checkpoint was made.
+    /// Records a new checkpoint.
     pub(super) fn saved(&mut self, live: &Live, at: Timestamp) {
         (self.saved_at, self.saved_position) = (at, live.position());
     }
 
-    /// Makes known what the pipeline has done so far.
+    /// Publishes the totals of the pipeline.
     pub(super) fn show(&mut self, live: &Live, board: &Board) {
         let is_unsaved = live.position() > self.saved_position;
         let shown = Shown {
@@ -76,7 +76,7 @@ impl Known {
 }
 
 impl Board {
-    /// Returns the numbers that the pipeline has made known.
+    /// Returns the published numbers.
     pub fn shown(&self) -> Shown {
         self.shown.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

@@ -1,10 +1,10 @@
-//! A clock that does not follow the machine's clock when that jumps.
+//! A clock that does not follow jumps of the machine's clock.
 //!
 //! Time closes periods, so a clock that is wrong for a minute could close a month early. The
-//! machine has two sources of time: its clock, and the time since boot, which cannot be set. As
-//! long as both agree, the clock is used. If the clock jumps further than a bound, this clock
-//! advances by the time since boot, and reports the difference until the machine's clock is right
-//! again or a restart accepts it.
+//! machine has two sources of time: its clock, and the time since boot, which cannot be set. While
+//! both agree, the clock is used. If the clock jumps further than a bound, this clock advances by
+//! the time since boot, and reports the difference until the machine's clock is right again or a
+//! restart accepts it.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -12,22 +12,22 @@ use flowmeter_core::time::Timestamp;
 
 use super::Clock;
 
-/// How much time has passed, in nanoseconds, since some instant.
+/// A source of elapsed time, in nanoseconds since some instant.
 pub trait Stopwatch: Send + Sync {
-    /// The time that has passed.
+    /// Returns the elapsed time.
     fn elapsed(&self) -> i64;
 }
 
-/// A clock that is followed as long as it agrees with the time that passes.
+/// A clock that is followed while it agrees with the elapsed time.
 pub struct SteadyClock {
     clock: Arc<dyn Clock>,
     stopwatch: Arc<dyn Stopwatch>,
-    /// Nanoseconds that the clock may jump; none: it is always followed.
+    /// Nanoseconds that the clock may jump; `None`: it is always followed.
     jump_max: Option<i64>,
     trusted: Mutex<Trusted>,
 }
 
-/// An instant that was trusted, and what the stopwatch said then.
+/// A trusted instant, and the stopwatch at that instant.
 #[derive(Clone, Copy)]
 struct Trusted {
     at: i64,
@@ -37,7 +37,7 @@ struct Trusted {
 }
 
 impl SteadyClock {
-    /// Follows a clock, beginning with what it says now.
+    /// Follows a clock, starting with its current time.
     pub fn new(clock: Arc<dyn Clock>, stopwatch: Arc<dyn Stopwatch>, jump_max: Option<i64>) -> SteadyClock {
         let (at, elapsed) = (clock.now().nanos(), stopwatch.elapsed());
         let trusted = Mutex::new(Trusted { at, elapsed, difference: None });
@@ -87,9 +87,9 @@ mod tests {
     fn a_jump_beyond_the_bound_is_not_followed() {
         let (clock, passed) = (Arc::new(Hands::default()), Arc::new(Hands::default()));
         let steady = SteadyClock::new(clock.clone(), passed.clone(), Some(100));
-        // By how much the clock and the stopwatch move, what is followed, and the difference.
+        // Changes of clock and stopwatch, the resulting time, and the difference.
         let steps = [
-            ("both go on", 50, 50, 50, None),
+            ("both advance", 50, 50, 50, None),
             ("the clock is set a little", 90, 10, 140, None),
             ("and back", -60, 10, 80, None),
             ("it jumps ahead", 1_010, 10, 90, Some(1_000)),

@@ -1,7 +1,7 @@
-//! When the writer appends a tick: something is due, and no tick that would do it is on its way.
+//! Decides when the writer appends a tick: when something is due and no earlier tick will do it.
 //!
-//! A tick closes periods in every pipeline. It is due as long as a pipeline that has taken every
-//! earlier tick still shows something due, however old that is. A pipeline that has not yet taken
+//! A tick closes periods in every pipeline. It is due as long as a pipeline that has applied every
+//! earlier tick still has something due, however old that is. A pipeline that has not yet applied
 //! the newest tick waits for that one, so a slow or paused pipeline causes no second tick.
 
 use std::sync::Arc;
@@ -10,7 +10,6 @@ use flowmeter_core::time::Timestamp;
 
 use super::Board;
 
-/// Decides when to tick.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Ticker {
     /// The entry of the newest tick.
@@ -18,16 +17,16 @@ pub struct Ticker {
 }
 
 impl Ticker {
-    /// Whether a tick is due at an instant, by the boards of the running pipelines.
+    /// Returns whether a tick is due at an instant, by the boards of the running pipelines.
     pub fn is_due<'b>(&self, now: Timestamp, boards: impl IntoIterator<Item = &'b Arc<Board>>) -> bool {
         boards.into_iter().any(|board| {
-            // The position first: a board shows what is due before it shows how far it has come.
+            // Read the position first: a board publishes the due instant before the position.
             let has_taken = self.newest.is_none_or(|newest| board.position() > newest);
             has_taken && board.due() <= now.nanos()
         })
     }
 
-    /// Remembers the entry of a tick.
+    /// Records the entry of a tick.
     pub fn ticked(&mut self, position: u64) {
         self.newest = Some(position);
     }

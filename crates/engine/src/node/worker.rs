@@ -1,4 +1,4 @@
-//! A worker: the thread that owns a pipeline at work.
+//! A worker: the thread that owns a running pipeline.
 
 use std::collections::HashMap;
 use std::hash::BuildHasherDefault;
@@ -20,34 +20,34 @@ use super::known::Known;
 use crate::live::{Found, JudgedBlock, Live, Tail};
 use crate::{Error, Kind};
 
-/// How a worker works.
+/// Settings of a worker.
 #[derive(Clone, Copy, Debug)]
 pub struct WorkerSettings {
-    /// Bytes of entries that are taken at once.
+    /// Bytes of entries that are applied at a time.
     pub take_bytes: usize,
     /// Bytes of entries after which a checkpoint is made.
     pub checkpoint_bytes: u64,
-    /// Time after which one is made, if anything happened.
+    /// Time after which a checkpoint is made, if anything happened.
     pub checkpoint_interval: Duration,
 }
 
-/// The verdicts of an entry's events.
+/// Called with the verdicts of an entry's events.
 pub type Judgement = Box<dyn FnOnce(Result<Vec<Verdict>, Error>) + Send>;
 
-/// What follows after entries were taken.
+/// Called after entries were applied.
 pub type After = Box<dyn FnMut(&mut Live) -> Result<(), Error> + Send>;
 
 type Question = Box<dyn FnOnce(&mut Live) + Send>;
 
 enum Message {
     Ask(Question),
-    /// Wants the verdicts of an entry.
+    /// Requests the verdicts of an entry.
     Judge(u64, Judgement),
     Pause(bool),
     Stop,
 }
 
-/// Owns a pipeline at work, on a thread of its own or, in the simulation, on the caller's.
+/// The owner of a running pipeline, on a thread of its own or, in the simulation, on the caller's.
 pub struct Worker {
     messages: Sender<Message>,
     driver: Driver,
@@ -63,24 +63,24 @@ enum Driver {
     Caller(Mutex<Option<Box<Working>>>),
 }
 
-/// What a worker needs of its surroundings.
+/// The dependencies of a worker.
 pub struct Surroundings {
     /// The end of the log.
     pub tail: Arc<Tail>,
-    /// Opens the log from a position on.
+    /// Opens the log at a position.
     pub reader: Box<dyn Fn(u64) -> Result<Reader, Error> + Send>,
-    /// Plans of versions.
+    /// Returns the plan of a version.
     pub plan_of: Box<dyn Fn(u32) -> Result<Arc<Plan>, Error> + Send>,
-    /// Called after entries were taken: targets and others may look what is new.
+    /// Called after entries were applied, to wake targets and other readers.
     pub after: After,
-    /// Whether something is under way that a checkpoint should leave the machine to.
+    /// Returns whether work is in progress that a checkpoint should not disturb.
     pub is_pressed: Box<dyn Fn() -> bool + Send>,
-    /// For measuring how long it is since the last checkpoint.
+    /// Measures the time since the last checkpoint.
     pub clock: Arc<dyn super::Clock>,
 }
 
 impl Worker {
-    /// Starts a thread that works.
+    /// Starts a worker with a thread.
     pub fn start(live: Live, settings: WorkerSettings, around: Surroundings, paused: bool) -> Result<Worker, Error> {
         let (mut worker, working) = Worker::new(live, settings, around, paused);
         let thread = std::thread::Builder::new().name("worker".to_owned()).spawn(move || working.run());
@@ -106,7 +106,7 @@ impl Worker {
         (Worker { messages, driver: Driver::Thread(None), board, tail }, working)
     }
 
-    /// Takes one step, if the worker has no thread; says whether the pipeline came further.
+    /// Takes one step, if the worker has no thread. Returns whether the pipeline made progress.
     pub fn turn(&self) -> bool {
         let Driver::Caller(working) = &self.driver else { return false };
         let mut slot = working.lock().unwrap_or_else(PoisonError::into_inner);
@@ -120,19 +120,19 @@ impl Worker {
         working.live.position() > before
     }
 
-    /// What it shows.
+    /// Returns the published status.
     pub fn board(&self) -> &Arc<Board> {
         &self.board
     }
 
-    /// Asks something between two rounds and waits for the answer.
+    /// Calls a function with the pipeline between two rounds, and waits for its result.
     pub fn ask<T: Send + 'static>(&self, question: impl FnOnce(&mut Live) -> T + Send + 'static) -> Result<T, Error> {
         let (sender, receiver) = channel();
         self.send(Message::Ask(Box::new(move |live| drop(sender.send(question(live))))))?;
         receiver.recv().map_err(|_| self.ended())
     }
 
-    /// Asks for the verdicts of an entry, before the entry is in the log or shortly after.
+    /// Requests the verdicts of an entry, before the entry is in the log or shortly after.
     pub fn judge(&self, position: u64, judgement: Judgement) {
         if let Err(unsent) = self.messages.send(Message::Judge(position, judgement))
             && let Message::Judge(_, judgement) = unsent.0
@@ -142,16 +142,16 @@ impl Worker {
         self.tail.wake();
     }
 
-    /// Pauses or resumes the pipeline; its position and state are kept. Returns when it is done.
+    /// Pauses or resumes the pipeline, and waits until this is done. Position and state stay.
     pub fn pause(&self, paused: bool) -> Result<(), Error> {
         self.send(Message::Pause(paused))?;
         self.ask(|_| ())
     }
 
-    /// Waits until the pipeline has taken every entry before a position.
+    /// Waits until the pipeline has applied every entry before a position.
     ///
     /// # Errors
-    /// The pipeline failed, ended, or is paused, so that it would not come there.
+    /// The pipeline failed, ended or is paused, so that it would never get there.
     pub fn wait_for(&self, position: u64) -> Result<(), Error> {
         while self.board.position() < position {
             if self.board.is_paused() {
@@ -189,7 +189,7 @@ impl Worker {
         self.board.failure().unwrap_or_else(gone)
     }
 
-    /// Makes a last checkpoint and ends; gives the pipeline back, unless it failed.
+    /// Makes a last checkpoint and ends. Returns the pipeline, unless it failed.
     pub fn stop(mut self) -> Option<Live> {
         drop(self.send(Message::Stop));
         match &mut self.driver {
@@ -209,36 +209,36 @@ struct Working {
     paused: bool,
     taken_bytes: u64,
     checkpoint_at: Timestamp,
-    /// Nanoseconds that the last one took.
+    /// Duration of the last checkpoint, in nanoseconds.
     checkpoint_took: i128,
-    /// Since when one is due that leaves the machine to others.
+    /// Time since when a checkpoint is due and waits for other work.
     checkpoint_waits: Option<Timestamp>,
-    weighed: Weighed,
-    /// Verdicts of the newest entries, for requests that ask late.
+    meter_bytes: MeterBytes,
+    /// Verdicts of the newest entries, for requests that come late.
     recent: Vec<(u64, Vec<Verdict>)>,
     /// Requests that wait for the verdicts of an entry.
     waiting: HashMap<u64, Vec<Judgement>, BuildHasherDefault<Fingerprint>>,
     stop: bool,
 }
 
-/// What the meters took when they were last looked at, one by one; from then on their number
-/// is gone by.
+/// The exact bytes of meters at the last visit; since then they are estimated from the number of
+/// meters.
 #[derive(Clone, Copy, Default)]
-struct Weighed {
+struct MeterBytes {
     bytes: usize,
     meters: usize,
     position: u64,
 }
 
-/// Bytes of a meter that holds nothing yet.
+/// Bytes of an empty meter.
 const METER_BYTES: usize = size_of::<Option<Meter>>() + METER_INDEX_BYTES;
 
-impl Weighed {
-    fn of(live: &Live) -> Weighed {
-        Weighed { bytes: live.meter_bytes(), meters: live.meter_count(), position: live.position() }
+impl MeterBytes {
+    fn of(live: &Live) -> MeterBytes {
+        MeterBytes { bytes: live.meter_bytes(), meters: live.meter_count(), position: live.position() }
     }
 
-    /// What they take by now, and what an entry has brought since, times 1024.
+    /// Returns the estimated bytes now, and the growth for each entry since, times 1024.
     fn now(&self, live: &Live) -> (u64, u64) {
         let each = METER_BYTES.max(self.bytes / self.meters.max(1));
         let grown = live.meter_count().saturating_sub(self.meters) * each;
@@ -247,12 +247,12 @@ impl Weighed {
     }
 }
 
-/// A checkpoint may take one of so many parts of the time, and one.
+/// A checkpoint may take one part of this many parts of the time, plus one.
 const CHECKPOINT_SHARE: i128 = 5;
 
-/// How long it waits for entries before it looks around again.
+/// The longest wait for entries before the worker checks everything else.
 const PATIENCE: Duration = Duration::from_millis(100);
-/// Verdicts of blocks that went through before somebody asked: a sender asks at once.
+/// Number of verdicts kept for requests that come after counting; a sender asks at once.
 const JUDGED_KEPT: usize = 64;
 
 impl Working {
@@ -267,7 +267,7 @@ impl Working {
         let now = around.clock.now();
         let mut working = Working {
             known: Known::of(&live, around.tail.end()),
-            weighed: Weighed::of(&live),
+            meter_bytes: MeterBytes::of(&live),
             live,
             settings,
             around,
@@ -296,14 +296,14 @@ impl Working {
         self.end()
     }
 
-    /// Makes a last checkpoint and gives the pipeline back.
+    /// Makes a last checkpoint and returns the pipeline.
     fn end(mut self) -> Option<Live> {
         let released = self.live.checkpoint().ok()?;
         self.board.release(released);
         Some(self.live)
     }
 
-    /// Stops taking entries and answers all waiting requests with the error.
+    /// Stops applying entries and answers all waiting requests with the error.
     fn fail(&mut self, why: Error) {
         for judgement in self.waiting.drain().flat_map(|(_, judgements)| judgements) {
             judgement(Err(why.clone()));
@@ -311,10 +311,10 @@ impl Working {
         self.board.fail(why);
     }
 
-    /// Answers messages and takes the next entries, waiting for some as long as `patience` says.
+    /// Answers messages and applies the next entries; waits up to `patience` for some.
     fn step(&mut self, patience: Duration) -> Result<(), Error> {
         self.listen();
-        // A question may have met a disk that failed.
+        // A query may have met a disk error.
         if let Some(why) = self.live.outlet().failure() {
             return Err(why.clone());
         }
@@ -322,7 +322,7 @@ impl Working {
             return Ok(());
         }
         if self.paused {
-            // Only messages matter now; the tail wakes for those.
+            // Only messages matter now; they wake the tail.
             let _ = self.around.tail.from(u64::MAX, 0, patience);
             return self.upkeep();
         }
@@ -342,7 +342,7 @@ impl Working {
         self.live.take(entries, &self.around.plan_of)
     }
 
-    /// Reads from the disk what the tail does not hold, a bounded amount at a time.
+    /// Reads entries from the disk that the tail no longer has, a bounded amount at a time.
     fn catch_up(&mut self, until: u64) -> Result<(), Error> {
         let mut reader = (self.around.reader)(self.live.position())?;
         let mut entries = Vec::new();
@@ -379,7 +379,7 @@ impl Working {
     fn judge_later(&mut self, position: u64, judgement: Judgement) {
         match self.recent.iter().find(|(known, _)| *known == position) {
             Some((_, verdicts)) => judgement(Ok(verdicts.clone())),
-            // Taken long ago, or none of its events were this pipeline's.
+            // Applied long ago, or none of its events were for this pipeline.
             None if position < self.live.position() => judgement(Ok(Vec::new())),
             // Several requests may share an entry.
             None => self.waiting.entry(position).or_default().push(judgement),
@@ -414,13 +414,13 @@ impl Working {
         let since = now.since(self.checkpoint_at);
         let interval = self.settings.checkpoint_interval.as_nanos() as i128;
         let waited = since >= interval;
-        // Of many meters a checkpoint takes seconds: counting shall have most of the time.
+        // With many meters a checkpoint takes seconds: counting gets most of the time.
         let is_rested = since >= self.checkpoint_took.saturating_mul(CHECKPOINT_SHARE);
         let is_due = is_rested && (waited || self.taken_bytes >= self.settings.checkpoint_bytes);
         if !is_due {
             return Ok(());
         }
-        // One that waits for others is made all the same when the next would be due.
+        // A checkpoint that waits for other work is made anyway when the next one would be due.
         let waits_since = *self.checkpoint_waits.get_or_insert(now);
         if !self.is_pressed(now) || now.since(waits_since) >= interval {
             let released = self.live.checkpoint()?;
@@ -430,27 +430,27 @@ impl Working {
             self.board.release(released);
             self.board.show_identities(self.live.identities_bytes());
             (self.taken_bytes, self.checkpoint_at, self.checkpoint_waits) = (0, self.around.clock.now(), None);
-            self.weighed = Weighed::of(&self.live);
-            self.board.show_weight(self.weighed.now(&self.live));
+            self.meter_bytes = MeterBytes::of(&self.live);
+            self.board.show_weight(self.meter_bytes.now(&self.live));
         }
         Ok(())
     }
 
-    /// Whether a checkpoint would be in the way: of records that are being delivered, or of
-    /// meters that close before it is done.
+    /// Returns whether a checkpoint would disturb the delivery of records, or meters that close
+    /// before it is done.
     fn is_pressed(&self, now: Timestamp) -> bool {
         let closes_meanwhile = self.live.next_due().is_some_and(|due| due.since(now) <= self.checkpoint_took);
         closes_meanwhile || (self.around.is_pressed)()
     }
 
     fn show(&mut self) {
-        self.board.show_weight(self.weighed.now(&self.live));
+        self.board.show_weight(self.meter_bytes.now(&self.live));
         self.known.show(&self.live, &self.board);
         self.board.show(&self.live);
     }
 }
 
-/// Opens the log in a folder to read it from a position on, beside whoever writes it.
+/// Opens the log in a folder at a position, for reading while it is written.
 pub fn open_reader(disk: &Arc<dyn Disk>, folder: &str, from: u64, end: u64) -> Result<Reader, Error> {
     Ok(Reader::beside(Arc::clone(disk), folder, from, end)?)
 }

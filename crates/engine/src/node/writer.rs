@@ -1,4 +1,4 @@
-//! The writer: puts what comes in into the log, many at once, and tells when it is durable.
+//! The writer: appends submissions to the log, many at a time, and replies when they are durable.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -12,67 +12,66 @@ use super::{Board, Clock, Ticker};
 use crate::live::{LogCommand, Tail};
 use crate::{Error, Kind};
 
-/// When the writer commits.
+/// Settings of the writer.
 #[derive(Clone, Copy, Debug)]
 pub struct WriterSettings {
-    /// Bytes that are committed together at most.
+    /// Maximum bytes of one commit.
     pub bytes: usize,
-    /// How long the first of them waits for others; while a commit is under way the next
-    /// gather anyway.
+    /// How long the first submission waits for others; during a commit the next ones gather anyway.
     pub delay_max: Duration,
 }
 
-/// Where events were put.
+/// The place of submitted events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Placed {
     /// The entry of the log.
     pub position: u64,
-    /// Which event of it is the first of the submission.
+    /// The index of the submission's first event in the entry.
     pub first: u32,
 }
 
-/// Told once what was submitted is durable, or why it is not.
+/// Called once the submission is durable, or with the error.
 pub type Reply = Box<dyn FnOnce(Result<Placed, Error>) + Send>;
 
-/// Something to be put into the log.
+/// Something to append to the log.
 pub struct Submission {
     kind: EntryKind,
     /// Bytes of the head; submissions with the same head may share an entry.
     head: usize,
     bytes: Vec<u8>,
     items: u32,
-    /// Has an entry of its own, whatever else comes with the same head.
+    /// Whether it needs an entry of its own.
     alone: bool,
-    /// Made ready by the sender, where that is worth it.
+    /// Encoded by the sender, if that is worth it.
     encoded: Option<Encoded>,
     reply: Reply,
 }
 
-/// Bodies of this size are compressed by the thread that brings them, all the time there
-/// are several; smaller ones are put together and compressed as one.
+/// Larger bodies are compressed by the thread that brings them, of which there are always several;
+/// smaller ones are combined and compressed together.
 const ENCODE_MIN: usize = 16 << 10;
 
 impl Submission {
-    /// Events: the head of their letter and the lines, one JSON object each.
+    /// Makes a submission of events: the head of their letter and the lines, one JSON object each.
     pub fn events(head: usize, letter: Vec<u8>, items: u32, clock: &dyn Clock, reply: Reply) -> Submission {
         let ready = letter.len() >= ENCODE_MIN;
         let encoded = ready.then(|| Encoded::new(EntryKind::Events, clock.now().nanos(), items, &letter));
         Submission { kind: EntryKind::Events, head, bytes: letter, items, alone: false, encoded, reply }
     }
 
-    /// The same in an entry of its own.
+    /// Gives the submission an entry of its own.
     pub fn alone(self) -> Submission {
         Submission { alone: true, ..self }
     }
 
-    /// A command.
+    /// Makes a submission of a command.
     pub fn command(command: &LogCommand, reply: Reply) -> Submission {
         let bytes = command.to_json();
         let (kind, head) = (EntryKind::Command, bytes.len());
         Submission { kind, head, bytes, items: 0, alone: true, encoded: None, reply }
     }
 
-    /// Small bodies of events share an entry with others.
+    /// Returns whether it may share an entry: small bodies of events may.
     fn may_join(&self) -> bool {
         self.kind == EntryKind::Events && self.encoded.is_none() && !self.alone
     }
@@ -87,7 +86,7 @@ enum Message {
     Stop,
 }
 
-/// Appends to the log, on a thread of its own or, in the simulation, on the caller's.
+/// The only appender of the log, on a thread of its own or, in the simulation, on the caller's.
 pub struct Writer {
     messages: Sender<Message>,
     driver: Driver,
@@ -149,7 +148,7 @@ impl Writer {
         (Writer { messages, driver: Driver::Thread(None), shared }, writing)
     }
 
-    /// Writes what has been handed over and ticks if that is due, if the writer has no thread.
+    /// Writes pending submissions and a due tick, if the writer has no thread.
     pub fn turn(&self) {
         let Driver::Caller(writing) = &self.driver else { return };
         let mut writing = writing.lock().unwrap_or_else(PoisonError::into_inner);
@@ -158,7 +157,7 @@ impl Writer {
         }
     }
 
-    /// Hands something over; its reply is called from the writer's thread.
+    /// Queues a submission; its reply is called on the writer's thread.
     pub fn put(&self, submission: Submission) {
         if let Err(unsent) = self.messages.send(Message::Put(submission))
             && let Message::Put(submission) = unsent.0
@@ -167,12 +166,12 @@ impl Writer {
         }
     }
 
-    /// Puts a command into the log and waits until it is durable.
+    /// Appends a command and waits until it is durable.
     pub fn command(&self, command: &LogCommand) -> Result<u64, Error> {
         Ok(self.put_and_wait(|reply| Submission::command(command, reply))?.position)
     }
 
-    /// Puts something into the log and waits until it is durable.
+    /// Appends a submission and waits until it is durable.
     pub fn put_and_wait(&self, submission: impl FnOnce(Reply) -> Submission) -> Result<Placed, Error> {
         let (sender, receiver) = channel();
         self.put(submission(Box::new(move |placed| drop(sender.send(placed)))));
@@ -180,17 +179,17 @@ impl Writer {
         receiver.recv().map_err(|_| Error::new(Kind::Unavailable, "the server is stopping"))?
     }
 
-    /// Lets the writer look at a pipeline's board, so that it ticks when something is due.
+    /// Watches a pipeline's board, to tick when something is due.
     pub fn watch(&self, board: Arc<Board>) {
         self.shared.boards.lock().unwrap_or_else(PoisonError::into_inner).push(board);
     }
 
-    /// Lets go of a pipeline's board.
+    /// Stops watching a pipeline's board.
     pub fn unwatch(&self, board: &Arc<Board>) {
         self.shared.boards.lock().unwrap_or_else(PoisonError::into_inner).retain(|known| !Arc::ptr_eq(known, board));
     }
 
-    /// What went wrong for good, if something did: then nothing more is taken.
+    /// Returns the permanent failure, if there is one: then no submission is accepted.
     pub fn failure(&self) -> Option<Error> {
         if !self.shared.failed.load(Ordering::Acquire) {
             return None;
@@ -198,7 +197,7 @@ impl Writer {
         self.shared.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Bytes of the log on disk.
+    /// Returns the bytes of the log on disk.
     pub fn bytes(&self) -> u64 {
         self.shared.bytes.load(Ordering::Relaxed)
     }
@@ -208,12 +207,12 @@ impl Writer {
         self.shared.events.load(Ordering::Relaxed)
     }
 
-    /// Says that segments before a position are no longer needed.
+    /// Allows the deletion of segments before a position.
     pub fn release(&self, before: u64) {
         self.shared.release.fetch_max(before, Ordering::AcqRel);
     }
 
-    /// Writes what has been handed over and ends; gives the log back.
+    /// Writes pending submissions and ends. Returns the log.
     pub fn stop(mut self) -> Option<Log> {
         drop(self.messages.send(Message::Stop));
         match &mut self.driver {
@@ -238,7 +237,7 @@ struct Writing {
     ticker: Ticker,
 }
 
-/// How long the writer sleeps when nothing comes: how late a tick may be.
+/// How long the writer sleeps without submissions, which is also the maximum delay of a tick.
 const PATIENCE: Duration = Duration::from_millis(200);
 
 impl Writing {
@@ -263,7 +262,7 @@ impl Writing {
         stop
     }
 
-    /// Waits for something, then takes what else is there. Says whether to stop.
+    /// Waits for a submission, then takes all pending ones. Returns whether to stop.
     fn gather(&mut self, gathered: &mut Vec<Submission>, mut patience: Duration) -> bool {
         let mut bytes = 0;
         loop {
@@ -287,9 +286,10 @@ impl Writing {
         self.ticker.is_due(self.clock.now(), boards.iter())
     }
 
-    /// Writes what was gathered, in order; returns the last position if all of it is durable.
+    /// Writes the gathered submissions in order. Returns the last position if all of them are
+    /// durable.
     fn write(&mut self, gathered: &mut Vec<Submission>) -> Option<u64> {
-        // No instant lies before one that is in the log already.
+        // No entry is earlier than one that is in the log already.
         let at = self.clock.now().nanos().max(self.last_at);
         self.last_at = at;
         let mut entries = Vec::new();
@@ -347,7 +347,7 @@ impl Writing {
     fn let_go(&mut self) {
         let before = self.shared.release.load(Ordering::Acquire);
         if before > self.log.first() {
-            // What cannot be removed now is tried again; it does no harm.
+            // Segments that cannot be removed now are tried again; they do no harm.
             drop(self.log.release(before));
         }
     }

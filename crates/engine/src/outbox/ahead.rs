@@ -1,24 +1,24 @@
-//! Reading ahead: while a window is on its way, the next is read.
+//! Read-ahead: the next window is read while the current one is sent.
 
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use super::{RecordLog, Records, Window, WindowLimits};
 use crate::{Error, Kind};
 
-/// A log of records of which the next window is read while the last one is sent, if there is
-/// a whole one more: less may grow until it is its turn.
+/// A log of records whose next window is read while the last one is sent, if there is a whole
+/// further one: a smaller window may still grow.
 pub struct ReadAhead {
-    /// The log, unless the reader has it.
+    /// The log, unless the reader thread has it.
     log: Option<RecordLog>,
-    /// Where the window begins that is read, and how large it may be.
+    /// The start and the maximum size of the window being read.
     away: Option<(u64, WindowLimits)>,
-    /// From the first time that there is anything to be read ahead.
+    /// Started when there is something to read ahead.
     reader: Option<Reader>,
     /// Memory for the next window.
     spare: Option<Window>,
 }
 
-/// A thread that is given the log and gives it back with a window.
+/// A thread that receives the log and returns it with a window.
 struct Reader {
     orders: Sender<(RecordLog, u64, u64, WindowLimits)>,
     windows: Receiver<(RecordLog, Result<Window, Error>)>,
@@ -36,20 +36,19 @@ impl Reader {
                 }
             }
         };
-        // As nice as whoever it reads for: a thread inherits that.
+        // The thread inherits the niceness of its caller.
         std::thread::Builder::new().name("delivery".to_owned()).spawn(read)?;
         Ok(Reader { orders, windows })
     }
 }
 
 impl ReadAhead {
-    /// Reads a log ahead.
     pub fn new(log: RecordLog) -> ReadAhead {
         ReadAhead { log: Some(log), away: None, reader: None, spare: None }
     }
 
-    /// The log, and what was read ahead.
-    fn come_back(&mut self) -> Result<(RecordLog, Option<Result<Window, Error>>), Error> {
+    /// Waits for the reader and returns the log with the window that was read ahead.
+    fn take_back(&mut self) -> Result<(RecordLog, Option<Result<Window, Error>>), Error> {
         if let Some(log) = self.log.take() {
             return Ok((log, None));
         }
@@ -58,13 +57,13 @@ impl ReadAhead {
         Ok((log, Some(window)))
     }
 
-    /// Lets the log be read on beside what is done now.
-    fn go_on(&mut self, mut log: RecordLog, from: u64, until: u64, limits: WindowLimits) {
+    /// Starts reading the next window in the background.
+    fn read_ahead(&mut self, mut log: RecordLog, from: u64, until: u64, limits: WindowLimits) {
         if let Some(spare) = self.spare.take() {
             log.give_back(spare);
         }
         if until.saturating_sub(from) >= limits.records as u64 {
-            // Without a thread everything goes one after the other.
+            // Without a thread, windows are read one after the other.
             self.reader = self.reader.take().or_else(|| Reader::start().ok());
             if let Some(reader) = &self.reader {
                 self.away = Some((from, limits));
@@ -80,11 +79,11 @@ impl ReadAhead {
 
 impl Records for ReadAhead {
     fn read(&mut self, from: u64, until: u64, limits: WindowLimits) -> Result<Window, Error> {
-        let (mut log, ahead) = self.come_back()?;
+        let (mut log, ahead) = self.take_back()?;
         let window = match ahead {
             Some(window) if self.away == Some((from, limits)) => window,
             ahead => {
-                // Nobody wants it: something is sent again, or read back.
+                // The window is not needed: something is sent again, or read back.
                 if let Some(Ok(window)) = ahead {
                     log.give_back(window);
                 }
@@ -92,7 +91,7 @@ impl Records for ReadAhead {
             }
         };
         match &window {
-            Ok(read) if !read.is_empty() => self.go_on(log, read.span().until, until, limits),
+            Ok(read) if !read.is_empty() => self.read_ahead(log, read.span().until, until, limits),
             _ => self.log = Some(log),
         }
         window
@@ -124,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_read_ahead_is_what_would_be_read() {
+    fn reading_ahead_gives_the_same_windows() {
         let folder = tempfile::tempdir().unwrap();
         let disk: Arc<dyn Disk> = Arc::new(LocalDisk::new(folder.path()).unwrap());
         let (mut log, _) = Log::open(Arc::clone(&disk), "records", Settings::default()).unwrap();
@@ -145,10 +144,10 @@ mod tests {
         assert_eq!(read(0, 11, LIMITS), (expected(0..3), true));
         assert_eq!(read(3, 11, LIMITS), (expected(3..6), true));
         assert_eq!(read(6, 11, LIMITS), (expected(6..9), false));
-        // More came meanwhile.
+        // More records arrived meanwhile.
         assert_eq!(read(9, 12, LIMITS), (expected(9..12), false));
         assert_eq!(read(12, 12, LIMITS), (expected(0..0), false));
-        // What is sent again is another window than the one that was read ahead.
+        // The window that is sent again differs from the one that was read ahead.
         assert_eq!(read(0, 12, LIMITS), (expected(0..3), true));
         assert_eq!(read(0, 5, WindowLimits { records: usize::MAX, ..LIMITS }), (expected(0..5), false));
         assert_eq!(read(5, 12, LIMITS), (expected(5..8), true));

@@ -1,35 +1,34 @@
-//! What a target says of a record.
+//! Answers of targets about records.
 
-/// What became of a record that was sent.
+/// The result of sending a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// The target has it.
+    /// The target has the record.
     Accepted,
-    /// The target will not have it, however often it is sent: it says why.
+    /// The target refuses the record for good, with this reason.
     Refused(String),
-    /// Not this record, not now: what the target said.
+    /// The target does not take this record now, with this answer.
     Later(String),
-    /// The target is not there, is busy or does not know us; that says nothing of the
+    /// The target cannot be reached, is busy or refuses the login. This says nothing about the
     /// record.
     Unavailable {
-        /// What it said, or what kept it from saying anything.
+        /// Its answer, or why there is none.
         why: String,
-        /// How long it asks to be left alone, in nanoseconds.
+        /// The pause that it asks for, in nanoseconds.
         after: Option<i64>,
     },
-    /// It was sent and no answer came: the target may have it or not.
+    /// The record was sent and no answer came: the target may have it or not.
     InDoubt(String),
-    /// It was not sent: one before it did not go.
+    /// The record was not sent, because an earlier one failed.
     NotTried,
 }
 
-/// What a target holds of a record.
+/// The state of a record at a target.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Held {
-    /// It, as it was sent.
+    /// The target has it as it was sent.
     Same,
-    /// It, but not as it was sent: what is different.
+    /// The target has it, but with this difference.
     Different(String),
-    /// Nothing of it.
     Missing,
 }

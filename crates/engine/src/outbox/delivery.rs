@@ -1,5 +1,4 @@
-//! The delivery of one record to one target, where it is not told by how far the target
-//! has come.
+//! The delivery of one record to one target, if the target's progress does not already imply it.
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -7,28 +6,26 @@ use uuid::Uuid;
 use super::Names;
 use flowmeter_core::time::Timestamp;
 
-/// Where the delivery of a record to a target stands.
+/// The state of a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum DeliveryState {
-    /// It waits for its turn.
+    /// Waits for its turn.
     Pending,
-    /// It is on its way.
     Sent,
-    /// The target said that it has it.
+    /// The target said that it has the record.
     Accepted,
-    /// It was read back, or the target cannot be asked and has accepted it.
+    /// The record was read back, or the target cannot be read and has accepted it.
     Confirmed,
-    /// It did not go and is tried again.
+    /// An attempt failed, and another one follows.
     Retrying,
-    /// It was refused for good, or tried for longer than is reasonable.
+    /// The record was refused for good, or attempts lasted too long.
     Dead,
-    /// A person decided that it need not go, and said why.
+    /// A person decided not to send it, with a reason.
     Skipped,
 }
 
 impl DeliveryState {
-    /// Every state.
     pub const ALL: [DeliveryState; 7] = [
         DeliveryState::Pending,
         DeliveryState::Sent,
@@ -39,7 +36,7 @@ impl DeliveryState {
         DeliveryState::Skipped,
     ];
 
-    /// The name on the wire.
+    /// Returns the name in the API.
     pub const fn name(self) -> &'static str {
         match self {
             DeliveryState::Pending => "pending",
@@ -52,40 +49,36 @@ impl DeliveryState {
         }
     }
 
-    /// The state of a name.
+    /// Returns the state with a name.
     pub fn named(name: &str) -> Option<DeliveryState> {
         DeliveryState::ALL.into_iter().find(|state| state.name() == name)
     }
 }
 
-/// A delivery that did not simply go.
+/// A delivery whose first attempt failed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Delivery {
-    /// The record's number.
     pub number: u64,
-    /// The record.
     pub record_id: Uuid,
-    /// Its meter.
     pub meter: Uuid,
-    /// Where it stands: retrying, dead or skipped.
+    /// Retrying, dead or skipped.
     pub state: DeliveryState,
-    /// How often it was sent.
     pub attempts: u32,
-    /// When it was sent first, since it was last resent by hand; nanoseconds.
+    /// Time of the first attempt since the delivery was last resent by hand; nanoseconds.
     pub tried_first: i64,
-    /// When it was sent last; nanoseconds.
+    /// Time of the last attempt; nanoseconds.
     pub tried_last: i64,
-    /// When it is sent next; nanoseconds.
+    /// Time of the next attempt; nanoseconds.
     pub next_attempt: i64,
-    /// Since when the target may have it all the same; nanoseconds.
+    /// Time since when the target may have the record anyway; nanoseconds.
     pub in_doubt: Option<i64>,
-    /// What the target said last, or why a person left it out.
+    /// The target's last answer, or the reason for skipping.
     pub answer: String,
 }
 
 impl Delivery {
-    /// One that waits behind another of its meter.
+    /// Returns a delivery that waits for an earlier one of its meter.
     pub(super) fn behind(number: u64, names: Names, now: Timestamp) -> Delivery {
         let now = now.nanos();
         Delivery {

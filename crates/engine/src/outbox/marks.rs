@@ -1,4 +1,4 @@
-//! How far a target has come, and who keeps that.
+//! The progress of a target, and its storage.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -6,73 +6,72 @@ use serde_json::Value;
 use super::Delivery;
 use crate::Error;
 
-/// How far a target has come.
+/// The progress of a target.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Marks {
-    /// The first record of the window under way, or of the next: everything before was
-    /// accepted, or has a delivery of its own.
+    /// The first record of the current window, or of the next one: everything before was accepted,
+    /// or has a delivery of its own.
     pub next: u64,
-    /// Behind the last record of the window under way; `next` when there is none.
+    /// The number after the last record of the current window; `next` if there is none.
     pub sent: u64,
-    /// Everything before was read back and is there, or has a delivery of its own.
+    /// Every record before was read back, or has a delivery of its own.
     pub confirmed: u64,
-    /// Records that were accepted.
+    /// Number of accepted records.
     pub accepted: u64,
-    /// Records that are dead.
+    /// Number of dead records.
     pub dead: u64,
-    /// Records that people left out.
+    /// Number of records that people skipped.
     pub skipped: u64,
-    /// When the window under way was sent first; nanoseconds.
+    /// Time of the first attempt of the current window; nanoseconds.
     pub sent_at: i64,
-    /// How often the window under way was sent in vain.
+    /// Number of failed attempts of the current window.
     pub attempts: u32,
-    /// Since when the target has taken nothing; nanoseconds.
+    /// Time since when the target accepts nothing; nanoseconds.
     pub failing_since: Option<i64>,
-    /// What it said then.
+    /// The answer of the failing target.
     pub answer: String,
-    /// What the target must remember.
+    /// State that the target must remember.
     pub memory: Value,
 }
 
 impl Marks {
-    /// The marks without what the target remembers, which is long and nobody else's.
+    /// Returns the marks without the state of the target, which is long and private.
     pub fn shown(&self) -> Marks {
         let Marks { next, sent, confirmed, accepted, dead, skipped, sent_at, attempts, failing_since, .. } = *self;
         let (answer, memory) = (self.answer.clone(), Value::Null);
         Marks { next, sent, confirmed, accepted, dead, skipped, sent_at, attempts, failing_since, answer, memory }
     }
 
-    /// Whether a window is under way.
+    /// Returns whether a window is being sent.
     pub fn is_under_way(&self) -> bool {
         self.sent > self.next
     }
 }
 
-/// What is kept of a target's deliveries.
+/// The stored state of a target's deliveries.
 #[derive(Clone, Debug, Default)]
 pub struct Kept {
-    /// How far it has come.
     pub marks: Marks,
-    /// Deliveries that are tried again.
+    /// Deliveries that are retried.
     pub retrying: Vec<Delivery>,
 }
 
-/// Keeps how far a target has come.
+/// The storage of a target's progress.
 pub trait Shelf {
-    /// Keeps marks and what changed of deliveries in one durable act.
+    /// Stores marks and changed deliveries, and deletes deliveries, in one durable act.
     ///
     /// # Errors
-    /// Nothing of it is kept.
+    /// Nothing was stored.
     fn keep(&mut self, marks: &Marks, changed: &[Delivery], gone: &[u64]) -> Result<(), Error>;
 
-    /// What is kept, to go on from.
+    /// Reads the stored state, to resume from.
     ///
     /// # Errors
     /// It cannot be read.
     fn kept(&self) -> Result<Kept, Error>;
 
-    /// A delivery by the number of its record.
+    /// Reads a delivery by the number of its record.
     ///
     /// # Errors
     /// It cannot be read.

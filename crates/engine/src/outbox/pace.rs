@@ -1,36 +1,36 @@
-//! When something that did not go is tried again, and when no more.
+//! The pauses between attempts, and their end.
 //!
-//! Twice as long after every failure, from a second up to five minutes, a quarter more or
-//! less, so that what failed at one moment does not come back at one moment. How much more
-//! or less follows from who asks and how often it was tried: it is the same in every run.
+//! A pause doubles after every failure, from a second up to five minutes, changed by up to a
+//! quarter, so that simultaneous failures do not retry simultaneously. The change is derived from
+//! the meter and the number of attempts: it is the same in every run.
 
 use flowmeter_core::time::Timestamp;
 
 const SECOND: i64 = 1_000_000_000;
-/// The pause after the first failure: a target that restarts is missed for little.
+/// The pause after the first failure, short because a target may just be restarting.
 const FIRST: i64 = SECOND;
-/// The longest pause: a target that is back waits no longer than this and a quarter.
+/// The longest pause: a recovered target waits no longer than this and a quarter.
 const LONGEST: i64 = 300 * SECOND;
 
-/// How long a record is tried.
+/// The time for which a record is retried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Patience {
-    /// Nanoseconds from its first attempt to the last; what fails after that is dead.
+    /// Nanoseconds from the first attempt to the last; a later failure makes the record dead.
     pub total: i64,
 }
 
 impl Patience {
-    /// A day: time for a person to come to work and see.
+    /// A day: enough time for a person to notice.
     pub const DAY: Patience = Patience { total: 86_400 * SECOND };
 
-    /// Whether it is over.
+    /// Returns whether the time is over.
     pub(super) fn is_over(self, since: i64, now: Timestamp) -> bool {
         now.nanos().saturating_sub(since) >= self.total
     }
 }
 
-/// When it is tried again after so many attempts. A target that says when may say so, up
-/// to an hour: one that asks for more is asked again.
+/// Returns the time of the next attempt after a number of attempts. A target may ask for a pause of
+/// up to an hour; longer pauses are cut.
 pub(super) fn next_attempt(whose: u64, attempts: u32, now: Timestamp, asked: Option<i64>) -> Timestamp {
     let doubled = FIRST.saturating_mul(1_i64.checked_shl(attempts.saturating_sub(1)).unwrap_or(i64::MAX).max(1));
     let pause = doubled.min(LONGEST);
@@ -39,7 +39,7 @@ pub(super) fn next_attempt(whose: u64, attempts: u32, now: Timestamp, asked: Opt
     now.saturating_add(jittered.max(asked.unwrap_or(0).clamp(0, 3_600 * SECOND)))
 }
 
-/// A number from 0 to 50 that looks like any other.
+/// Returns a pseudo-random number from 0 to 50.
 fn share(whose: u64, attempts: u32) -> i64 {
     let mixed = (whose ^ (u64::from(attempts) << 32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     ((mixed >> 32) % 51) as i64

@@ -1,9 +1,8 @@
-//! What was flushed against what a target holds.
+//! The comparison of flushed records with those at a target.
 //!
-//! Records are read back from the target and compared one by one, and added up by meter
-//! type and period, as a person at the other end would: of each meter and period the
-//! newest revision counts ([`sums`]). What is missing or different can be mended: it is
-//! sent again under its key.
+//! Records are read back from the target and compared one by one. They are also added up by meter
+//! type and period, as a person at the other end would do it: of each meter and period the newest
+//! revision counts ([`sums`]). Missing and different records can be sent again under their keys.
 
 mod sums;
 
@@ -18,15 +17,14 @@ use crate::Error;
 pub use sums::{Amount, Sums};
 use sums::{Facts, Standing};
 
-/// Differences a report names; beyond, it only counts.
+/// The maximum of differences that a report lists; further ones are only counted.
 const NAMED_MAX: usize = 1_000;
 
-/// Which records are compared.
+/// The records to compare.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Part {
-    /// The first record.
     pub first: u64,
-    /// Behind the last.
+    /// The number after the last record.
     pub until: u64,
     /// Only records whose period ends at or after this instant.
     pub ends_from: Timestamp,
@@ -34,27 +32,25 @@ pub struct Part {
     pub ends_before: Timestamp,
 }
 
-/// One record that is not as it should be.
+/// A record that the target lacks or has with other content.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Difference {
-    /// The record.
     pub record_id: Uuid,
-    /// Its number.
     #[serde(skip)]
     pub number: u64,
-    /// What is wrong.
+    /// The difference, for people.
     pub what: String,
 }
 
-/// What a comparison found.
+/// The result of a comparison.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {
     /// By meter type, period start and period end.
     pub periods: BTreeMap<(String, String, String), Sums>,
-    /// What is not as it should be, as far as it is named.
+    /// The differences, up to a maximum.
     pub differences: Vec<Difference>,
-    /// How many.
+    /// The number of all differences.
     pub difference_count: u64,
     /// The target cannot be read back: only its acceptance is known.
     pub unreadable: bool,
@@ -63,19 +59,19 @@ pub struct Report {
 }
 
 impl Report {
-    /// Whether no difference was found. Of a target that was not asked there is none.
+    /// Returns whether no difference was found; true for a target that was not asked.
     pub fn agrees(&self) -> bool {
         self.difference_count == 0
     }
 
-    /// Whether the target holds what it should; `None` if it was not asked.
+    /// Returns whether the target has what it should; `None` if it was not asked.
     pub fn verdict(&self) -> Option<bool> {
         (!self.unreadable).then(|| self.agrees())
     }
 }
 
 impl<S: Shelf> Outbox<S> {
-    /// Compares a part of the records with what the target holds.
+    /// Compares a part of the records with those at the target.
     ///
     /// # Errors
     /// Records cannot be read, or the target does not answer.
@@ -128,13 +124,13 @@ impl<S: Shelf> Outbox<S> {
                         sums.known += 1;
                         return Ok(());
                     }
-                    Some(own) => format!("is not there: {}: {}", own.state.name(), own.answer),
-                    None => "is not there, although the target accepted it".to_owned(),
+                    Some(own) => format!("is missing: {}: {}", own.state.name(), own.answer),
+                    None => "is missing, although the target accepted it".to_owned(),
                 }
             }
             Held::Different(what) => {
                 sums.different += 1;
-                format!("is there, but not as it was made: {what}")
+                format!("is at the target with other content: {what}")
             }
         };
         report.difference_count += 1;
@@ -144,10 +140,10 @@ impl<S: Shelf> Outbox<S> {
         Ok(())
     }
 
-    /// Sends again what a comparison named; how many that is.
+    /// Sends the differences of a report again and returns their number.
     ///
     /// # Errors
-    /// It cannot be kept.
+    /// The deliveries cannot be stored.
     pub fn mend(&mut self, report: &Report, records: &mut dyn Records, now: Timestamp) -> Result<u64, Error> {
         let mut changed = Vec::new();
         for difference in &report.differences {
@@ -157,7 +153,7 @@ impl<S: Shelf> Outbox<S> {
             let own = self.shelf.delivery(record.number)?;
             match own.as_ref().map(|own| own.state) {
                 Some(DeliveryState::Dead) => self.marks.dead -= 1,
-                // It is under way already.
+                // It is being retried already.
                 Some(DeliveryState::Retrying) => continue,
                 Some(_) => {}
                 None => self.marks.accepted = self.marks.accepted.saturating_sub(1),
@@ -172,8 +168,8 @@ impl<S: Shelf> Outbox<S> {
         Ok(count)
     }
 
-    /// Compares what was not confirmed yet; when the target holds it, it is confirmed. Of a
-    /// target that cannot be asked, its acceptance is the confirmation.
+    /// Compares the records that are not confirmed yet, and confirms them if the target has them. A
+    /// target that cannot be read confirms by its acceptance.
     ///
     /// # Errors
     /// As for [`Outbox::compare`].
@@ -192,7 +188,7 @@ impl<S: Shelf> Outbox<S> {
     }
 }
 
-/// Records that are asked for at once.
+/// Records that are read back at a time.
 const COMPARED_AT_ONCE: usize = 10_000;
 
 impl Report {

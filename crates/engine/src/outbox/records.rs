@@ -1,4 +1,4 @@
-//! Where windows come from: the log of records, read beside the pipeline that writes it.
+//! The source of windows: the log of records, read while the pipeline writes it.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -11,32 +11,31 @@ use super::Window;
 use crate::live::{items, record_item};
 use crate::{Error, Kind};
 
-/// How large a window may be.
+/// The maximum size of a window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WindowLimits {
-    /// Records.
     pub records: usize,
     /// Bytes; one record may be larger.
     pub bytes: usize,
 }
 
 impl Default for WindowLimits {
-    /// So many that a commit of the catalog for each does not count, so few that a crash
-    /// sends little twice and memory does not notice.
+    /// Large enough that a catalog commit for each window is cheap, small enough that a crash sends
+    /// little twice and memory stays small.
     fn default() -> WindowLimits {
         WindowLimits { records: 50_000, bytes: 32 << 20 }
     }
 }
 
-/// Gives out windows of records.
+/// A source of windows of records.
 pub trait Records {
-    /// The records from one number up to another, or as many as a window takes.
+    /// Reads the records from one number up to another, as many as fit into a window.
     ///
     /// # Errors
     /// They cannot be read.
     fn read(&mut self, from: u64, until: u64, limits: WindowLimits) -> Result<Window, Error>;
 
-    /// Takes a window back that is no longer needed: the next may use its memory.
+    /// Takes back a window that is no longer needed, to reuse its memory.
     fn give_back(&mut self, _window: Window) {}
 }
 
@@ -44,26 +43,26 @@ pub trait Records {
 pub struct RecordLog {
     disk: Arc<dyn Disk>,
     folder: String,
-    /// Partial records, or whole ones.
+    /// Partial records instead of whole ones.
     thresholds: bool,
     reader: Option<Reader>,
-    /// The entry that was read last, and its items that were not yet taken, by number.
+    /// The last entry, and its items that were not used yet, by number.
     entry: Vec<u8>,
     ahead: VecDeque<(u64, Range<usize>)>,
-    /// The number of the item that comes next.
+    /// Number of the next item.
     next: u64,
     /// Memory for the next window.
     spare: Option<Window>,
 }
 
 impl RecordLog {
-    /// Reads the log of records in a folder: partial records, or whole ones.
+    /// Opens the log of records in a folder: partial records, or whole ones.
     pub fn new(disk: Arc<dyn Disk>, folder: &str, thresholds: bool) -> RecordLog {
         let ahead = VecDeque::new();
         RecordLog { disk, folder: folder.to_owned(), thresholds, reader: None, entry: Vec::new(), ahead, next: 0, spare: None }
     }
 
-    /// Goes on where the last window ended, or looks for the place.
+    /// Continues where the last window ended, or finds the place.
     fn seek(&mut self, number: u64) -> Result<(), Error> {
         if self.reader.is_none() || self.next != number {
             self.ahead.clear();
@@ -73,7 +72,7 @@ impl RecordLog {
         Ok(())
     }
 
-    /// Reads one entry more, when the last is used up; whether there was one.
+    /// Reads another entry if the last one is used up. Returns whether there was one.
     fn read_on(&mut self) -> Result<bool, Error> {
         let Some(reader) = &mut self.reader else { return Ok(false) };
         let entry = match reader.read()? {

@@ -1,4 +1,4 @@
-//! One target's outbox at work: windows sent, answers weighed, what did not go tried again.
+//! The outbox of one target: sends windows, evaluates answers and retries failed records.
 
 mod attempt;
 mod by_hand;
@@ -14,47 +14,47 @@ use super::{
 };
 use crate::{Error, Kind};
 
-/// What came of a step.
+/// The result of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
     /// Something was done; there may be more.
     Worked,
-    /// There is nothing to send.
+    /// Nothing needs to be sent.
     Idle,
-    /// There is nothing to do before an instant, unless new records come.
+    /// Nothing needs to be done before an instant, unless new records arrive.
     Until(Timestamp),
-    /// So much was refused that a person must look first.
+    /// So many records were refused that a person must look first.
     Halted,
 }
 
-/// One target's outbox.
+/// The outbox of one target.
 pub struct Outbox<S> {
     pub(super) shelf: S,
     pub(super) marks: Marks,
-    /// Deliveries that are tried again, by number.
+    /// Deliveries that are retried, by number.
     retrying: BTreeMap<u64, Delivery>,
-    /// How many of them there are of each meter.
+    /// Number of retried deliveries of each meter.
     waiting_meters: BTreeMap<Uuid, u32>,
     under_way: Option<UnderWay>,
-    /// Before this instant the target is left alone.
+    /// No attempt is made before this instant.
     quiet_until: Timestamp,
     limits: WindowLimits,
     patience: Patience,
-    /// What is kept is not what is here: something could not be kept.
-    is_astray: bool,
+    /// The last write to the shelf failed: reload before the next step.
+    must_reload: bool,
 }
 
 /// The window that is being sent.
 struct UnderWay {
     window: Window,
-    /// Places of records that still have to go, in order.
+    /// Indexes of records that still need to be sent, in order.
     left: Vec<usize>,
-    /// Since when the target may have some of them.
+    /// Time since when the target may have some of them.
     in_doubt: Option<i64>,
 }
 
 impl<S: Shelf> Outbox<S> {
-    /// Goes on from what was kept.
+    /// Resumes from the stored state.
     pub fn new(shelf: S, kept: Kept, limits: WindowLimits, patience: Patience) -> Outbox<S> {
         let mut outbox = Outbox {
             shelf,
@@ -65,51 +65,51 @@ impl<S: Shelf> Outbox<S> {
             quiet_until: Timestamp::MIN,
             limits,
             patience,
-            is_astray: false,
+            must_reload: false,
         };
-        outbox.go_on_from(kept);
+        outbox.resume_from(kept);
         outbox
     }
 
-    fn go_on_from(&mut self, kept: Kept) {
+    fn resume_from(&mut self, kept: Kept) {
         self.marks = kept.marks;
         self.retrying.clear();
         self.waiting_meters.clear();
         self.under_way = None;
-        self.is_astray = false;
+        self.must_reload = false;
         kept.retrying.into_iter().for_each(|delivery| self.note(delivery));
     }
 
-    /// Who keeps it.
+    /// Returns the storage of the progress.
     pub fn shelf(&self) -> &S {
         &self.shelf
     }
 
-    /// The same, to be changed.
+    /// Returns the store of the target's progress, to be changed.
     pub fn shelf_mut(&mut self) -> &mut S {
         &mut self.shelf
     }
 
-    /// How far the target has come.
+    /// Returns the progress of the target.
     pub fn marks(&self) -> &Marks {
         &self.marks
     }
 
-    /// How many deliveries are tried again.
+    /// Returns the number of retried deliveries.
     pub fn retrying(&self) -> usize {
         self.retrying.len()
     }
 
-    /// The instant before which the target is left alone.
+    /// Returns the instant before which no attempt is made.
     pub fn quiet_until(&self) -> Timestamp {
         self.quiet_until
     }
 
-    /// Does the next thing there is to do, with records up to a number.
+    /// Takes the next step, with records up to a number.
     ///
     /// # Errors
-    /// What belongs to us fails: records cannot be read, marks not be kept. What the target
-    /// does wrong is no error, but is in the marks.
+    /// A failure on our side: records cannot be read, marks cannot be stored. Failures of the
+    /// target are no errors; the marks have them.
     pub fn step(
         &mut self,
         target: &mut dyn Target,
@@ -117,9 +117,9 @@ impl<S: Shelf> Outbox<S> {
         end: u64,
         now: Timestamp,
     ) -> Result<Progress, Error> {
-        if self.is_astray {
-            // As after a crash: what was sent and not kept is sent again.
-            self.go_on_from(self.shelf.kept()?);
+        if self.must_reload {
+            // As after a crash: records that were sent and not recorded are sent again.
+            self.resume_from(self.shelf.kept()?);
         }
         if now < self.quiet_until {
             return Ok(Progress::Until(self.quiet_until));
@@ -135,14 +135,14 @@ impl<S: Shelf> Outbox<S> {
             None => self.begin(records, end, now)?,
         };
         let Some(mut under_way) = under_way else { return Ok(self.nothing_to_send()) };
-        self.stand_aside(&mut under_way, now)?;
-        let going = self.going(&mut under_way)?;
-        if going.is_empty() && !under_way.left.is_empty() {
-            // All of them wait behind others, and there is no room to let them wait apart.
+        self.set_aside(&mut under_way, now)?;
+        let sendable = self.take_sendable(&mut under_way)?;
+        if sendable.is_empty() && !under_way.left.is_empty() {
+            // All of them wait behind others, and no more may wait on their own.
             self.under_way = Some(under_way);
             return Ok(self.nothing_to_send());
         }
-        if let Some(done) = self.attempt(under_way, &going, target, now)? {
+        if let Some(done) = self.attempt(under_way, &sendable, target, now)? {
             records.give_back(done);
         }
         Ok(Progress::Worked)
@@ -152,14 +152,14 @@ impl<S: Shelf> Outbox<S> {
         self.next_due().map_or(Progress::Idle, Progress::Until)
     }
 
-    /// Loads the window that was under way, or opens the next.
+    /// Loads the window that was being sent, or opens the next one.
     fn begin(&mut self, records: &mut dyn Records, end: u64, now: Timestamp) -> Result<Option<UnderWay>, Error> {
         let resumed = self.marks.is_under_way();
         let until = if resumed { self.marks.sent } else { end };
         let limits = if resumed { WindowLimits { records: usize::MAX, bytes: usize::MAX } } else { self.limits };
         let window = records.read(self.marks.next, until, limits)?;
         if resumed && window.span().until < until {
-            let message = format!("records {} to {until} were being sent and are not there", window.span().until);
+            let message = format!("records {} to {until} were being sent and do not exist", window.span().until);
             return Err(Error::new(Kind::Corrupt, message));
         }
         if window.span().until == self.marks.next {
@@ -167,7 +167,7 @@ impl<S: Shelf> Outbox<S> {
         }
         let mut left: Vec<usize> = Vec::with_capacity(window.len());
         for (place, record) in window.iter().enumerate() {
-            // Of a window that is sent again, some have a delivery of their own already.
+            // Some records of a resumed window have a delivery of their own already.
             if !resumed || self.shelf.delivery(record.number)?.is_none() {
                 left.push(place);
             }
@@ -175,15 +175,16 @@ impl<S: Shelf> Outbox<S> {
         if !resumed {
             self.marks.sent = window.span().until;
             self.marks.sent_at = now.nanos();
-            // Where it ends is kept before anything of it goes.
+            // The end of the window is stored before anything of it is sent.
             self.keep(&[], &[])?;
         }
         Ok(Some(UnderWay { window, left, in_doubt: resumed.then_some(self.marks.sent_at) }))
     }
 
-    /// Records whose meter waits for an earlier one wait apart, as far as there is room.
-    fn stand_aside(&mut self, under_way: &mut UnderWay, now: Timestamp) -> Result<(), Error> {
-        // Names cost time: they are read while something waits.
+    /// Gives a delivery of their own to records whose meter waits for an earlier one, up to the
+    /// maximum.
+    fn set_aside(&mut self, under_way: &mut UnderWay, now: Timestamp) -> Result<(), Error> {
+        // Reading names takes time: do it only while something waits.
         if self.waiting_meters.is_empty() {
             return Ok(());
         }
@@ -193,7 +194,7 @@ impl<S: Shelf> Outbox<S> {
             if self.retrying.len() + behind.len() < RETRYING_MAX {
                 let names = record.names()?;
                 if self.waiting_meters.contains_key(&names.meter) {
-                    // Sent before a crash, it may be there.
+                    // It was sent before a crash, so the target may have it.
                     let in_doubt = under_way.in_doubt;
                     behind.push(Delivery { in_doubt, ..Delivery::behind(record.number, names, now) });
                     continue;
@@ -210,31 +211,30 @@ impl<S: Shelf> Outbox<S> {
         Ok(())
     }
 
-    /// Takes out the places of records that may go now; those that are held up stay.
-    fn going(&self, under_way: &mut UnderWay) -> Result<Vec<usize>, Error> {
+    /// Takes out the indexes of records that may be sent now; the others stay.
+    fn take_sendable(&self, under_way: &mut UnderWay) -> Result<Vec<usize>, Error> {
         let left = std::mem::take(&mut under_way.left);
         if self.retrying.len() < RETRYING_MAX {
             return Ok(left);
         }
-        let mut going = Vec::new();
+        let mut sendable = Vec::new();
         for place in left {
             match self.waiting_meters.contains_key(&under_way.window.get(place).names()?.meter) {
                 true => under_way.left.push(place),
-                false => going.push(place),
+                false => sendable.push(place),
             }
         }
-        Ok(going)
+        Ok(sendable)
     }
 
     pub(super) fn keep(&mut self, changed: &[Delivery], gone: &[u64]) -> Result<(), Error> {
-        // Nothing is believed that is not kept.
-        self.is_astray = true;
+        // Until the shelf confirms, treat the in-memory state as stale.
+        self.must_reload = true;
         self.shelf.keep(&self.marks, changed, gone)?;
-        self.is_astray = false;
+        self.must_reload = false;
         Ok(())
     }
 
-    /// Knows of a delivery as it is now.
     pub(super) fn note(&mut self, delivery: Delivery) {
         self.forget(delivery.number);
         if delivery.state == DeliveryState::Retrying {

@@ -1,4 +1,4 @@
-//! A target that does as it is told, and what the outbox makes of it.
+//! Tests of the outbox with a target that gives prepared answers.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
@@ -17,7 +17,7 @@ fn record(meter: u64, id: u64) -> Vec<u8> {
     .into_bytes()
 }
 
-/// Records of so many meters, one after the other.
+/// Records of some meters, in turn.
 struct Log {
     meters: u64,
 }
@@ -32,7 +32,7 @@ impl Records for Log {
     }
 }
 
-/// What is kept, shared with the outbox that comes after a crash.
+/// The stored state, shared with the outbox after a crash.
 #[derive(Clone, Default)]
 struct Catalog(Arc<Mutex<(Marks, BTreeMap<u64, Delivery>)>>);
 
@@ -56,11 +56,11 @@ impl Shelf for Catalog {
     }
 }
 
-/// Answers as it is told, by record; then accepts.
+/// A target with prepared answers by record, which otherwise accepts.
 #[derive(Default)]
-struct Told {
+struct Prepared {
     answers: BTreeMap<u64, VecDeque<Answer>>,
-    /// Numbers in the order they came, and how often they took effect.
+    /// Numbers in the order of arrival, and how often each took effect.
     came: Vec<u64>,
     held: BTreeMap<u64, u32>,
     windows: Vec<Span>,
@@ -68,7 +68,7 @@ struct Told {
     can_be_asked: bool,
 }
 
-impl Target for Told {
+impl Target for Prepared {
     fn send(&mut self, window: Span, records: &[Outgoing<'_>]) -> Vec<Answer> {
         self.windows.push(window);
         let mut answers = Vec::new();
@@ -107,8 +107,8 @@ fn open(catalog: &Catalog, window: usize) -> Outbox<Catalog> {
     Outbox::new(catalog.clone(), catalog.kept().unwrap(), limits, Patience::DAY)
 }
 
-/// Steps until nothing is left to do, jumping the clock to whatever is waited for.
-fn drive(outbox: &mut Outbox<Catalog>, target: &mut Told, end: u64, now: &mut Timestamp) {
+/// Takes steps until nothing is left to do, and moves the clock to each awaited instant.
+fn drive(outbox: &mut Outbox<Catalog>, target: &mut Prepared, end: u64, now: &mut Timestamp) {
     let mut log = Log { meters: 4 };
     for _ in 0..10_000 {
         match outbox.step(target, &mut log, end, *now).unwrap() {
@@ -129,12 +129,12 @@ fn later() -> Answer {
 }
 
 fn away() -> Answer {
-    Answer::Unavailable { why: "nobody there".to_owned(), after: None }
+    Answer::Unavailable { why: "connection refused".to_owned(), after: None }
 }
 
 #[test]
 fn everything_goes_once_in_windows_that_join() {
-    let (catalog, mut target, mut now) = (Catalog::default(), Told::default(), Timestamp::from_nanos(0));
+    let (catalog, mut target, mut now) = (Catalog::default(), Prepared::default(), Timestamp::from_nanos(0));
     let mut outbox = open(&catalog, 7);
     drive(&mut outbox, &mut target, 20, &mut now);
     assert_eq!(target.came, (0..20).collect::<Vec<_>>());
@@ -146,10 +146,10 @@ fn everything_goes_once_in_windows_that_join() {
 }
 
 #[test]
-fn what_does_not_go_is_tried_alone_and_holds_up_its_meter_only() {
+fn failed_records_are_retried_alone_and_hold_up_only_their_meter() {
     let (catalog, mut now) = (Catalog::default(), Timestamp::from_nanos(0));
     // Records 1, 5, 9 … are of one meter.
-    let mut target = Told { answers: answers(&[(1, &[later(), later(), later()])]), ..Told::default() };
+    let mut target = Prepared { answers: answers(&[(1, &[later(), later(), later()])]), ..Prepared::default() };
     let mut outbox = open(&catalog, 4);
     drive(&mut outbox, &mut target, 12, &mut now);
     assert_eq!(target.held.values().copied().collect::<Vec<_>>(), [1; 12]);
@@ -163,13 +163,13 @@ fn what_does_not_go_is_tried_alone_and_holds_up_its_meter_only() {
 fn a_refused_record_is_dead_and_can_be_sent_again_or_left_out() {
     let (catalog, mut now) = (Catalog::default(), Timestamp::from_nanos(0));
     let no = Answer::Refused("400: no such account".to_owned());
-    let mut target = Told { answers: answers(&[(2, &[no.clone(), no.clone()]), (3, &[no])]), ..Told::default() };
+    let mut target = Prepared { answers: answers(&[(2, &[no.clone(), no.clone()]), (3, &[no])]), ..Prepared::default() };
     let mut outbox = open(&catalog, 4);
     drive(&mut outbox, &mut target, 8, &mut now);
     assert_eq!((outbox.marks().dead, outbox.marks().accepted, (outbox.marks().next, outbox.retrying()) == (8, 0)), (2, 6, true));
     let dead = catalog.delivery(2).unwrap().unwrap();
     assert_eq!((dead.state, dead.answer.as_str(), dead.attempts), (DeliveryState::Dead, "400: no such account", 1));
-    // Once more in vain, once more with success.
+    // One more failure, then success.
     outbox.resend(&[2], now).unwrap();
     drive(&mut outbox, &mut target, 8, &mut now);
     assert_eq!(outbox.marks().dead, 2);
@@ -186,7 +186,7 @@ fn a_refused_record_is_dead_and_can_be_sent_again_or_left_out() {
 fn a_target_that_is_away_for_days_loses_nothing_and_kills_nothing() {
     let (catalog, mut now) = (Catalog::default(), Timestamp::from_nanos(0));
     let gone: Vec<Answer> = std::iter::repeat_n(away(), 1000).collect();
-    let mut target = Told { answers: answers(&[(0, &gone)]), ..Told::default() };
+    let mut target = Prepared { answers: answers(&[(0, &gone)]), ..Prepared::default() };
     let mut outbox = open(&catalog, 10);
     let mut log = Log { meters: 4 };
     while now.nanos() < 3 * 86_400 * SECOND {
@@ -195,7 +195,7 @@ fn a_target_that_is_away_for_days_loses_nothing_and_kills_nothing() {
         }
     }
     assert_eq!((outbox.marks().dead, outbox.retrying(), outbox.marks().failing_since), (0, 0, Some(0)));
-    assert_eq!(outbox.marks().answer, "nobody there");
+    assert_eq!(outbox.marks().answer, "connection refused");
     target.answers.clear();
     drive(&mut outbox, &mut target, 10, &mut now);
     assert_eq!((outbox.marks().accepted, outbox.marks().failing_since), (10, None));
@@ -205,8 +205,8 @@ fn a_target_that_is_away_for_days_loses_nothing_and_kills_nothing() {
 fn a_record_that_never_goes_is_dead_after_a_day_and_lets_others_by() {
     let (catalog, mut now) = (Catalog::default(), Timestamp::from_nanos(0));
     let never: Vec<Answer> = std::iter::repeat_n(later(), 5000).collect();
-    let mut target = Told { answers: answers(&[(0, &never)]), ..Told::default() };
-    // It is alone in its window, so nobody can tell whether it is the record or the target.
+    let mut target = Prepared { answers: answers(&[(0, &never)]), ..Prepared::default() };
+    // It is alone in its window, so record and target cannot be distinguished.
     let mut outbox = open(&catalog, 1);
     drive(&mut outbox, &mut target, 3, &mut now);
     assert!(now.nanos() >= 86_400 * SECOND, "{now}");
@@ -218,14 +218,14 @@ fn a_record_that_never_goes_is_dead_after_a_day_and_lets_others_by() {
 #[test]
 fn a_window_is_the_same_after_a_crash() {
     for crash_after in 0..4 {
-        let (catalog, mut target, mut now) = (Catalog::default(), Told::default(), Timestamp::from_nanos(0));
+        let (catalog, mut target, mut now) = (Catalog::default(), Prepared::default(), Timestamp::from_nanos(0));
         let mut outbox = open(&catalog, 5);
         let mut log = Log { meters: 4 };
         // There are eight records at first.
         for _ in 0..crash_after {
             outbox.step(&mut target, &mut log, 8, now).unwrap();
         }
-        // The window is kept, and sent; what came of it is not kept.
+        // The window is stored and sent; its result is not stored.
         let before = catalog.0.lock().unwrap().clone();
         outbox.step(&mut target, &mut log, 8, now).unwrap();
         let mut marks = before.0.clone();
@@ -247,11 +247,11 @@ fn a_window_is_the_same_after_a_crash() {
 fn where_a_repeat_would_double_it_is_looked_for_first() {
     let (catalog, mut now) = (Catalog::default(), Timestamp::from_nanos(0));
     let took = Answer::InDoubt("took it".to_owned());
-    let mut target = Told {
+    let mut target = Prepared {
         answers: answers(&[(0, std::slice::from_ref(&took)), (2, std::slice::from_ref(&took))]),
         knows_keys: Some(Repeat::ReadFirst),
         can_be_asked: true,
-        ..Told::default()
+        ..Prepared::default()
     };
     let mut outbox = open(&catalog, 4);
     drive(&mut outbox, &mut target, 4, &mut now);
@@ -260,11 +260,11 @@ fn where_a_repeat_would_double_it_is_looked_for_first() {
 }
 
 #[test]
-fn what_is_in_doubt_where_nobody_can_tell_is_for_a_person() {
+fn a_record_in_doubt_that_cannot_be_looked_for_is_left_to_a_person() {
     for (repeat, dead) in [(Repeat::ReadFirst, 1), (Repeat::HarmlessFor(3_600 * SECOND), 0), (Repeat::HarmlessFor(1), 1)] {
         let (catalog, mut now) = (Catalog::default(), Timestamp::from_nanos(0));
         let took = Answer::InDoubt("took it".to_owned());
-        let mut target = Told { answers: answers(&[(0, &[took])]), knows_keys: Some(repeat), ..Told::default() };
+        let mut target = Prepared { answers: answers(&[(0, &[took])]), knows_keys: Some(repeat), ..Prepared::default() };
         let mut outbox = open(&catalog, 4);
         drive(&mut outbox, &mut target, 4, &mut now);
         assert_eq!(outbox.marks().dead, dead, "{repeat:?}");
@@ -276,7 +276,7 @@ fn what_is_in_doubt_where_nobody_can_tell_is_for_a_person() {
 fn a_target_that_says_when_is_left_alone_until_then() {
     let (catalog, mut now) = (Catalog::default(), Timestamp::from_nanos(0));
     let busy = Answer::Unavailable { why: "429".to_owned(), after: Some(90 * SECOND) };
-    let mut target = Told { answers: answers(&[(2, &[busy])]), ..Told::default() };
+    let mut target = Prepared { answers: answers(&[(2, &[busy])]), ..Prepared::default() };
     let mut outbox = open(&catalog, 5);
     let mut log = Log { meters: 4 };
     while outbox.step(&mut target, &mut log, 5, now).unwrap() == Progress::Worked {}
@@ -287,9 +287,9 @@ fn a_target_that_says_when_is_left_alone_until_then() {
 }
 
 #[test]
-fn what_a_target_lost_is_found_and_mended() {
+fn records_that_a_target_lost_are_found_and_sent_again() {
     let (catalog, mut now) = (Catalog::default(), Timestamp::from_nanos(0));
-    let mut target = Told { can_be_asked: true, ..Told::default() };
+    let mut target = Prepared { can_be_asked: true, ..Prepared::default() };
     let mut outbox = open(&catalog, 5);
     drive(&mut outbox, &mut target, 10, &mut now);
     target.held.remove(&3);
@@ -311,7 +311,7 @@ fn what_a_target_lost_is_found_and_mended() {
 #[test]
 fn a_target_that_cannot_be_asked_is_not_said_to_hold_anything() {
     let (catalog, mut now) = (Catalog::default(), Timestamp::from_nanos(0));
-    let mut target = Told::default();
+    let mut target = Prepared::default();
     let mut outbox = open(&catalog, 5);
     drive(&mut outbox, &mut target, 10, &mut now);
     let part = super::Part { first: 0, until: 10, ends_from: Timestamp::MIN, ends_before: Timestamp::MAX };

@@ -1,4 +1,4 @@
-//! Records on their way: a window of them, in one piece of memory.
+//! A window of records, in one piece of memory.
 
 use std::ops::Range;
 
@@ -8,40 +8,37 @@ use uuid::Uuid;
 use super::WindowLimits;
 use crate::{Error, Kind};
 
-/// Numbers of records from one up to another.
+/// A range of record numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Span {
-    /// The first.
     pub first: u64,
-    /// Behind the last.
+    /// The number after the last one.
     pub until: u64,
 }
 
-/// A record on its way.
+/// A record of a window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Outgoing<'a> {
     /// Its number in the log of records.
     pub number: u64,
-    /// The record.
     pub json: &'a [u8],
 }
 
-/// What a record is known by. Read only where it is needed: most targets take the bytes.
+/// The ids of a record. Read only where needed: most targets use the bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Names {
-    /// Whose it is.
     pub meter: Uuid,
-    /// The key of every delivery of it.
+    /// The key of all its deliveries.
     pub record_id: Uuid,
 }
 
 impl Outgoing<'_> {
-    /// What it is known by.
+    /// Reads the ids.
     ///
     /// # Errors
-    /// It is no record.
+    /// The bytes are not a record.
     pub fn names(&self) -> Result<Names, Error> {
-        let wrong = |why| Error::new(Kind::Corrupt, format!("record {} is none: {why}", self.number));
+        let wrong = |why| Error::new(Kind::Corrupt, format!("record {} cannot be read: {why}", self.number));
         let written: Written = serde_json::from_slice(self.json).map_err(wrong)?;
         Ok(Names { meter: written.id, record_id: written.meta.record_id })
     }
@@ -65,7 +62,7 @@ struct Place {
     bytes: Range<usize>,
 }
 
-/// Records that leave together.
+/// Records that are sent together.
 pub struct Window {
     span: Span,
     bytes: Vec<u8>,
@@ -73,20 +70,20 @@ pub struct Window {
 }
 
 impl Window {
-    /// A window that begins with a number and holds nothing.
+    /// Returns an empty window that begins with a number.
     pub fn new(first: u64) -> Window {
         Window { span: Span { first, until: first }, bytes: Vec::new(), places: Vec::new() }
     }
 
-    /// The same, with room for as much as a window holds: what it would grow out of is fresh
-    /// memory, too. What is not written to takes none.
+    /// Returns an empty window with the memory of a full one, so that it does not grow into fresh
+    /// memory. Unused memory costs nothing.
     pub(super) fn with_room(first: u64, limits: WindowLimits) -> Window {
         let room = limits.bytes.min(WindowLimits::default().bytes);
         Window { bytes: Vec::with_capacity(room), ..Window::new(first) }
     }
 
-    /// The same in the memory of a window that is no longer needed: fresh pages cost more than
-    /// what is written into them.
+    /// Returns an empty window in the memory of this one: fresh pages cost more than writing to
+    /// them.
     pub fn again(self, first: u64) -> Window {
         let Window { mut bytes, mut places, .. } = self;
         bytes.clear();
@@ -94,7 +91,6 @@ impl Window {
         Window { span: Span { first, until: first }, bytes, places }
     }
 
-    /// Takes a record.
     pub fn push(&mut self, number: u64, json: &[u8]) {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(json);
@@ -102,38 +98,37 @@ impl Window {
         self.span.until = number + 1;
     }
 
-    /// Ends it behind a record that is not for this target.
+    /// Extends the window over a record that is not for this target.
     pub fn pass(&mut self, number: u64) {
         self.span.until = number + 1;
     }
 
-    /// Which numbers.
+    /// Returns the range of numbers.
     pub fn span(&self) -> Span {
         self.span
     }
 
-    /// How many records.
+    /// Returns the number of records.
     pub fn len(&self) -> usize {
         self.places.len()
     }
 
-    /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.places.is_empty()
     }
 
-    /// Bytes of all records.
+    /// Returns the bytes of all records.
     pub fn bytes(&self) -> usize {
         self.bytes.len()
     }
 
-    /// A record by its place.
+    /// Returns a record by its index.
     pub fn get(&self, at: usize) -> Outgoing<'_> {
         let place = &self.places[at];
         Outgoing { number: place.number, json: &self.bytes[place.bytes.clone()] }
     }
 
-    /// All records, in order.
+    /// Returns all records, in order.
     pub fn iter(&self) -> impl Iterator<Item = Outgoing<'_>> {
         (0..self.len()).map(|at| self.get(at))
     }

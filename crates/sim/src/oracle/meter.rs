@@ -1,27 +1,27 @@
-//! What the oracle knows of the meters of a key: every event that counted, every period that
-//! was flushed, for ever, whether there is a meter at the moment or not.
+//! The facts of the oracle about the meters of a key: every counted event and every flushed period,
+//! for ever, whether the meter exists at the moment or not.
 
 use std::collections::BTreeMap;
 
 use flowmeter_core::decimal::{Decimal, Quotient};
 
-/// The meters of a key, one after the other.
+/// The successive meters of a key.
 pub(super) struct Meter {
     /// When it was declared, if it was.
     pub(super) declared: Option<i64>,
     pub(super) delete_on_reset: bool,
-    /// Whether there is none at the moment.
+    /// Whether the meter does not exist at the moment.
     pub(super) gone: bool,
-    /// Whether nothing of those before can be amended any more.
+    /// Whether earlier meters can no longer be amended.
     pub(super) closed: bool,
     /// Whether the present one has flushed anything.
     pub(super) flushed_any: bool,
     /// The start of its first period.
     pub(super) first: i64,
     pub(super) periods: BTreeMap<i64, Held>,
-    /// What any of them flushed: starts and ends.
+    /// Flushed periods of any of them: starts and ends.
     pub(super) flushed: BTreeMap<i64, i64>,
-    /// From when on which version's schedule cuts the periods.
+    /// The instants from which on a version's schedule cuts the periods.
     pub(super) eras: Vec<(i64, u32)>,
 }
 
@@ -49,13 +49,13 @@ impl Meter {
         }
     }
 
-    /// Another takes its place.
+    /// Starts the next meter of the key.
     pub(super) fn begin_again(&mut self, declared: Option<i64>, first: i64) {
         (self.declared, self.first, self.gone) = (declared, first, false);
         (self.delete_on_reset, self.flushed_any, self.closed) = (false, false, false);
     }
 
-    /// The flushed period that holds an instant.
+    /// Returns the flushed period that contains an instant.
     pub(super) fn flushed_at(&self, instant: i64) -> Option<(i64, i64)> {
         let (start, end) = self.flushed.range(..=instant).next_back()?;
         (instant < *end).then_some((*start, *end))

@@ -8,7 +8,7 @@ use super::meter::Meter;
 use crate::documents::{at, plan_of};
 
 impl Oracle {
-    /// The periods of a meter that ended by an instant and were not flushed.
+    /// Returns the periods of a meter that ended by an instant and were not flushed.
     pub(super) fn unflushed(&self, meter: &Meter, number: usize, until: i64) -> Vec<Period> {
         let mut due = Vec::new();
         let mut period = self.period(meter, number, meter.first);
@@ -21,7 +21,7 @@ impl Oracle {
         due
     }
 
-    /// The period that a version's schedule gives for an instant.
+    /// Returns the period of an instant by a version's schedule.
     pub(super) fn boundaries(&self, number: usize, version: u32, instant: i64) -> Period {
         match plan_of(self.number, version) {
             Ok(plan) => plan.meter_types[number].schedule.period_at(&plan.meter_types[number].zone, at(instant)),
@@ -29,7 +29,7 @@ impl Oracle {
         }
     }
 
-    /// The same, as the eras of a meter have it.
+    /// Returns the period of an instant by the eras of a meter.
     pub(super) fn era_period(&self, meter: &Meter, number: usize, instant: i64) -> Period {
         let mut eras = meter.eras.iter().rev();
         let era = eras.find(|era| era.0 <= instant).copied().unwrap_or((i64::MIN, self.version));
@@ -38,8 +38,8 @@ impl Oracle {
         Period { start: start.max(at(era.0)), end: end.min(at(until)) }
     }
 
-    /// The period of a meter that holds an instant: what was flushed stays as it was, and
-    /// nothing reaches into it.
+    /// Returns the period of a meter that contains an instant: flushed periods stay as they were,
+    /// and no other reaches into them.
     pub(super) fn period(&self, meter: &Meter, number: usize, instant: i64) -> Period {
         if let Some((start, end)) = meter.flushed_at(instant) {
             return Period { start: at(start), end: at(end) };

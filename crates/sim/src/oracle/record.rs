@@ -1,4 +1,4 @@
-//! Values added up again from their events, and records in a form of the oracle's own.
+//! Adds values up again from their events, and formats records in the oracle's own form.
 
 use std::collections::BTreeSet;
 
@@ -7,8 +7,8 @@ use flowmeter_core::decimal::{Decimal, Quotient};
 use super::meter::Held;
 use crate::documents::{Sort, at};
 
-/// Whether the oracle knows the values of an aggregation: where one period begins with
-/// what another ended with, it only counts.
+/// Returns whether the oracle computes the values of an aggregation. If one period begins with the
+/// end of another, it only counts.
 pub fn is_simple(aggregation: &str) -> bool {
     !matches!(aggregation, "delta" | "weighted")
 }
@@ -23,14 +23,14 @@ pub(super) fn value_of(sort: &Sort, events: &[(i64, Decimal, String, String)]) -
         "max" => numbers().max().and_then(whole),
         "min" => numbers().min().and_then(whole),
         "unique" => whole(Decimal::from_count(events.iter().map(|(_, _, text, _)| text).collect::<BTreeSet<_>>().len() as u64)),
-        // Of equal times the last that arrived, which `max_by_key` gives.
+        // Of equal times the last arrival, which `max_by_key` gives.
         "latest" => events.iter().max_by_key(|(at, ..)| *at).and_then(|(_, number, ..)| whole(*number)),
         "avg" if !events.is_empty() => Some(Quotient::of(sum(), events.len() as u64)),
         _ => None,
     }
 }
 
-/// A record in a form of its own: everything the oracle knows of it.
+/// Formats all facts of the oracle about a record.
 pub(super) fn line(user: &str, sort: &Sort, start: i64, held: &Held, revision: u32, delta: Option<Quotient>) -> String {
     let text = |value: Option<Quotient>| {
         let mut out = Vec::new();

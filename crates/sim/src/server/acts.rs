@@ -1,4 +1,4 @@
-//! Steps of a history: requests, crashes, faults of the disk, jumps of the clock.
+//! Steps of a history: requests, crashes, disk faults, jumps of the clock.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -31,7 +31,7 @@ fn document(name: &str) -> String {
 }
 
 impl Site {
-    /// A server with two pipelines that run.
+    /// Starts a server with two running pipelines.
     pub(super) fn begin(&mut self) -> Result<(), String> {
         self.start()?;
         let server = self.server()?;
@@ -50,7 +50,6 @@ impl Site {
         self.server.clone().ok_or_else(|| "there is no server".to_owned())
     }
 
-    /// Lets one thing happen.
     pub(super) fn act(&mut self) -> Result<(), String> {
         match self.random.below(100) {
             0..32 => self.send()?,
@@ -67,7 +66,7 @@ impl Site {
         let is_poisoned = self.server()?.failure().is_some();
         match (self.disk.is_down(), is_poisoned) {
             (true, _) => self.restart("crash"),
-            // A person restarts a server that takes nothing any more.
+            // A person restarts a server that accepts nothing.
             (false, true) => self.restart("poisoned"),
             (false, false) => Ok(()),
         }
@@ -145,7 +144,7 @@ impl Site {
         Ok(())
     }
 
-    /// Time goes by; now and then it jumps.
+    /// Advances the clock, which sometimes jumps.
     fn wait(&mut self) {
         let by = match self.random.below(12) {
             0..6 => self.random.below(20) as i64 * SECOND,
@@ -157,7 +156,7 @@ impl Site {
         self.note("waited");
     }
 
-    /// Somebody settles a parked event; two people may do it at the same time.
+    /// Settles a parked event; two people may do it at the same time.
     fn correct(&mut self) -> Result<(), String> {
         let pipeline = self.random.index(PIPELINES.len());
         let Some((id, parked)) = self.choose_parked(pipeline)? else { return Ok(()) };
@@ -177,7 +176,8 @@ impl Site {
         Ok(open.into_iter().nth(at))
     }
 
-    /// Parked events that wait, with the ids of their events; none while that cannot be asked.
+    /// Returns the waiting parked events with the ids of their events; none while that cannot be
+    /// queried.
     pub(super) fn open_corrections(&self, pipeline: usize) -> Result<Vec<(u64, Correction)>, String> {
         let server = self.server()?;
         let served = server.served().into_iter().find(|served| served.kept.name == PIPELINES[pipeline]);
@@ -191,7 +191,7 @@ impl Site {
         open.into_iter().map(|correction| Ok((id_of(&correction).ok_or("a parked event without its id")?, correction))).collect()
     }
 
-    /// Corrects a parked event. Says whether that was done.
+    /// Corrects a parked event. Returns whether that was done.
     pub(super) fn settle_one(&mut self, pipeline: usize, id: u64, parked: &Correction) -> Result<bool, String> {
         let server = self.server()?;
         let (user, value) = match self.model.unsure.get(&(pipeline, id)) {
@@ -201,7 +201,7 @@ impl Site {
         let at = server.clock().now();
         let event = format!(r#"{{"id":"{id}","source":"s","subject":"user-{user}","time":"{at}","data":{{"n":{value}}}}}"#);
         let settled = server.settle_correction(&who(), &parked.id(), How::Corrected, Some(event.clone().into_bytes()));
-        self.tell(|| {
+        self.print(|| {
             format!("{} {}: {event}: {:?}", PIPELINES[pipeline], parked.id(), settled.as_ref().map(|known| known.state))
         });
         match settled {
@@ -210,7 +210,7 @@ impl Site {
                 self.model.corrected.insert((pipeline, id), (user, value));
                 Ok(true)
             }
-            // Another parked event with this id was corrected, and took the place of this one.
+            // Another parked event with this id was corrected and replaced this one.
             Err(_) if self.model.corrected.contains_key(&(pipeline, id)) => Ok(true),
             Err(_) => {
                 self.model.unsure.insert((pipeline, id), (user, value));
@@ -224,7 +224,7 @@ impl Site {
         if self.model.unsure.contains_key(&(pipeline, id)) {
             return Ok(());
         }
-        // Answered or not: nothing of it may count, unless it is corrected later.
+        // Answered or not: none of it may count, unless it is corrected later.
         let done = server.settle_correction(&who(), &parked.id(), How::Discarded, None).is_ok();
         if done {
             self.model.discarded.push((pipeline, id));
@@ -232,7 +232,7 @@ impl Site {
         Ok(())
     }
 
-    /// Somebody gives the shared type another schedule.
+    /// Gives the shared type another schedule.
     fn change_type(&mut self) -> Result<(), String> {
         let server = self.server()?;
         let Ok(known) = server.meter_type("default", SHARED_TYPE) else { return Ok(()) };
@@ -240,13 +240,13 @@ impl Site {
         let fields = json!({"category": "shared", "resetSchedule": schedule});
         let fields: Map<String, Value> = fields.as_object().cloned().unwrap_or_default();
         let made = server.update_meter_type(&who(), &known, fields);
-        self.tell(|| format!("the shared type resets {schedule}: {:?}", made.as_ref().map(|_| ()).map_err(|why| &why.detail)));
+        self.print(|| format!("the shared type resets {schedule}: {:?}", made.as_ref().map(|_| ()).map_err(|why| &why.detail)));
         self.note("type changed");
         match (made, self.disk.is_down()) {
             (Ok(_), _) => self.model.schedules = vec![schedule.to_owned()],
             // The program ended before it could answer.
             (Err(_), true) => self.model.schedules.push(schedule.to_owned()),
-            // A log that cannot say whether it has it will be asked at the next start.
+            // A log that is uncertain whether it has the change is checked at the next start.
             (Err(_), false) if server.failure().is_some() => self.model.schedules.push(schedule.to_owned()),
             (Err(_), false) => {}
         }
@@ -262,7 +262,7 @@ impl Site {
         Ok(())
     }
 
-    /// Somebody pauses, resumes, finishes or starts a session.
+    /// Pauses, resumes, finishes or starts a session.
     fn steer(&mut self) -> Result<(), String> {
         let server = self.server()?;
         let name = PIPELINES[self.random.index(PIPELINES.len())];
@@ -277,7 +277,7 @@ impl Site {
             _ => return Ok(()),
         };
         self.note(what);
-        self.tell(|| format!("{name} {what}: {:?}", done.map_err(|why| why.detail)));
+        self.print(|| format!("{name} {what}: {:?}", done.map_err(|why| why.detail)));
         Ok(())
     }
 
@@ -288,12 +288,12 @@ impl Site {
             2 => faults.errors = 200 + self.random.below(3000),
             _ => faults.full_for = 1 + self.random.below(12),
         }
-        self.tell(|| format!("{faults:?}"));
+        self.print(|| format!("{faults:?}"));
         self.disk.set_faults(faults);
     }
 }
 
-/// The newest session of a pipeline.
+/// Returns the newest session of a pipeline.
 pub(super) fn newest(server: &Installation, name: &str) -> Option<KeptSession> {
     let pipeline = server.pipeline("default", name).ok()?;
     server.sessions("default", Some(pipeline.id), None, None, 1).ok()?.into_iter().next()

@@ -57,7 +57,7 @@ impl Site {
         }
     }
 
-    /// The catalog and the pipelines that run agree on documents and meter types.
+    /// Checks that the catalog and the running pipelines agree on documents and meter types.
     fn has_one_truth(&self) -> Result<(), String> {
         let server = self.server()?;
         let shown = |why: flowmeter_engine::Error| why.to_string();
@@ -85,14 +85,14 @@ impl Site {
         }
     }
 
-    /// Everything is sent until it is acknowledged, every parked event is corrected, every period
-    /// ends: then the sums must be those of what was sent.
+    /// Sends everything until it is acknowledged, corrects every parked event and ends every
+    /// period. Then the sums must be those of the sent events.
     pub(super) fn end(&mut self) -> Result<(), String> {
         self.restart("ended")?;
         self.run_all()?;
         let ids: Vec<u64> = self.model.events.keys().copied().collect();
         for id in ids {
-            // Acknowledged events are sent again, too: they count once.
+            // Acknowledged events are sent again too: they count once.
             self.post(&[id])?;
         }
         self.settle()?;
@@ -103,7 +103,7 @@ impl Site {
                 }
             }
         }
-        // A correction without an answer was made, if the event no longer waits.
+        // A correction without an answer was made if the event no longer waits.
         let unsure = std::mem::take(&mut self.model.unsure);
         let unsure = unsure.into_iter().filter(|(of, _)| !self.model.discarded.contains(of));
         self.model.corrected.extend(unsure.collect::<Vec<_>>());
@@ -115,7 +115,6 @@ impl Site {
         Ok(())
     }
 
-    /// Brings every pipeline to run.
     fn run_all(&mut self) -> Result<(), String> {
         self.settle()?;
         let server = self.server()?;
@@ -156,7 +155,7 @@ impl Site {
     }
 }
 
-/// By user and meter type, the newest values of all periods that were flushed.
+/// Returns, by user and meter type, the newest values of all flushed periods.
 fn sums_of(served: &Served) -> Result<BTreeMap<(String, String), Decimal>, String> {
     let records = served.worker().ask(|live| -> Result<Vec<Vec<u8>>, flowmeter_engine::Error> {
         live.commit()?;

@@ -7,7 +7,6 @@ use flowmeter_server::installation::Installation;
 
 /// The meter type that people change.
 pub(super) const SHARED_TYPE: &str = "shared units";
-/// The pipelines.
 pub(super) const PIPELINES: [&str; 2] = ["alpha", "beta"];
 
 /// An event that was sent.
@@ -24,13 +23,12 @@ pub(super) struct Sent {
 /// The state that the auditor expects.
 #[derive(Default)]
 pub(super) struct Model {
-    /// By id.
     pub(super) events: BTreeMap<u64, Sent>,
-    /// By pipeline and the id of a parked event: what its correction counts, for whom.
+    /// By pipeline and the id of a parked event: the user and the value of its correction.
     pub(super) corrected: BTreeMap<(usize, u64), (u64, i64)>,
-    /// By pipeline and the id: no correction of it was answered, so it may be settled or not.
+    /// By pipeline and id: corrections without an answer, which may have been made or not.
     pub(super) unsure: BTreeMap<(usize, u64), (u64, i64)>,
-    /// By pipeline and the id: it was discarded, or perhaps.
+    /// Pipeline and id of events that were discarded, perhaps.
     pub(super) discarded: Vec<(usize, u64)>,
     /// The reset schedule of the shared type; several while a change was not answered.
     pub(super) schedules: Vec<String>,
@@ -53,7 +51,7 @@ impl Model {
 
     /// Returns the sum expected for a user in a pipeline, by the server's answers.
     pub(super) fn expected(&self, pipeline: usize, user: u64) -> i64 {
-        // One that was settled in the queue was parked: it came too late.
+        // An event that was settled in the queue had been parked: it came too late.
         let is_settled = |id: &u64| self.corrected.contains_key(&(pipeline, *id)) || self.discarded.contains(&(pipeline, *id));
         let counted = self.events.iter().filter(|(id, sent)| sent.user == user && !is_settled(id));
         let events: i64 = counted.filter_map(|(_, sent)| sent.value).sum();

@@ -1,4 +1,4 @@
-//! What may happen next.
+//! The possible steps.
 
 use flowmeter_engine::live::{How, Letter, LogCommand, MeterName, Settles, parked_item};
 use flowmeter_store::log::{EntryKind, Log};
@@ -12,7 +12,6 @@ use crate::node::NAMESPACE;
 use crate::oracle::Oracle;
 
 impl World {
-    /// Lets one thing happen.
     pub(super) fn act(&mut self) -> Result<(), Stop> {
         match self.random.below(100) {
             0..26 => self.send(),
@@ -37,7 +36,7 @@ impl World {
 
     fn send(&mut self) -> Result<(), Stop> {
         for _ in 0..1 + self.random.below(4) {
-            // A large body is made ready by whoever brings it, a little before.
+            // The sender encodes a large body, a little before it is appended.
             let at = self.now - if self.random.chance(100) { self.random.below(3) as i64 * SECOND } else { 0 };
             let bytes = match self.random.chance(400).then(|| self.unanswered.pop()).flatten() {
                 Some(letter) => letter,
@@ -61,8 +60,8 @@ impl World {
         bytes
     }
 
-    /// A person corrects, sends again or discards a parked event; perhaps one that left the queue
-    /// before, since two people may look at it.
+    /// Corrects, reprocesses or discards a parked event; perhaps one that left the queue before,
+    /// since two people may look at it.
     fn settle_parked(&mut self) -> Result<(), Stop> {
         let Some(number) = self.some_slot() else { return Ok(()) };
         let slot = &self.slots[number];
@@ -87,7 +86,7 @@ impl World {
         self.commit()
     }
 
-    /// Pipelines that stand still are put to work; what fails again waits.
+    /// Loads a pipeline that is not loaded and returns it; one that fails again waits.
     pub(super) fn some_slot(&mut self) -> Option<usize> {
         if self.slots.is_empty() {
             return None;
@@ -108,7 +107,7 @@ impl World {
         })
     }
 
-    /// What fails in a pipeline ends only that pipeline; it is put to work again later.
+    /// Runs an act on a pipeline; a failure ends only that pipeline, which is loaded again later.
     pub(super) fn alone(&mut self, number: usize, act: impl FnOnce(&mut World) -> Result<(), Stop>) -> Result<(), Stop> {
         match act(self) {
             Err(Stop::Disk) if !self.disk.is_down() => {
@@ -131,7 +130,7 @@ impl World {
         })
     }
 
-    /// Time goes by; what falls due is told by a tick.
+    /// Advances the clock and appends a tick if something falls due.
     fn wait(&mut self) -> Result<(), Stop> {
         self.now += match self.random.below(10) {
             0..5 => self.random.below(10) as i64 * SECOND,
@@ -147,7 +146,7 @@ impl World {
         self.commit()
     }
 
-    /// A command by a person.
+    /// Takes a command of a person.
     fn order(&mut self) -> Result<(), Stop> {
         let Some(number) = self.some_slot() else { return Ok(()) };
         let document = self.slots[number].document;
@@ -185,11 +184,11 @@ impl World {
         Ok(())
     }
 
-    /// Lets go of what no pipeline needs.
+    /// Removes entries that no pipeline needs.
     fn release(&mut self) -> Result<(), Stop> {
         let Some(before) = self.slots.iter().map(|slot| slot.released).min() else { return Ok(()) };
         self.note("release");
-        // What cannot be removed now does no harm.
+        // A file that cannot be removed now does no harm.
         if let Some(log) = &mut self.log {
             drop(log.release(before));
         }
@@ -203,12 +202,12 @@ impl World {
             2 => faults.errors = 200 + self.random.below(3000),
             _ => faults.full_for = 1 + self.random.below(6),
         }
-        self.tell(|| format!("{faults:?}"));
+        self.print(|| format!("{faults:?}"));
         self.disk.set_faults(faults);
         Ok(())
     }
 
-    /// Another pipeline begins, with the next entry of the log.
+    /// Starts another pipeline with the next entry of the log.
     fn start(&mut self) -> Result<(), Stop> {
         let document = self.slots.len();
         if document == DOCUMENTS.len() {

@@ -1,5 +1,5 @@
-//! A bit turns over in a file that was durable. It must be told, or do no harm; then the
-//! world goes on from a copy made before.
+//! Flips a bit in a durable file. It must be reported, or do no harm; then the world continues from
+//! a copy made before.
 
 use super::{Stop, World};
 use crate::disk::Faults;
@@ -15,12 +15,12 @@ impl World {
         let chosen = |name: &str| (name.starts_with(part) || name.contains(part)) && !name.ends_with(".new");
         let Some((file, at)) = self.disk.flip(chosen) else { return Ok(()) };
         self.note("damage");
-        self.tell(|| format!("{file} at byte {at}"));
+        self.print(|| format!("{file} at byte {at}"));
         let kept: Vec<_> = self.slots.iter().map(|slot| slot.seen.clone()).collect();
         let outcome = self.restart(false).map_err(Stop::Wrong).and_then(|()| self.audit());
         let told = match outcome {
             Ok(()) => Ok("damage without harm"),
-            Err(Stop::Wrong(what)) if what.contains("Corrupt") => Ok("damage told"),
+            Err(Stop::Wrong(what)) if what.contains("Corrupt") => Ok("damage reported"),
             Err(Stop::Wrong(what)) => Err(format!("after {file} was damaged at byte {at}: {what}")),
             Err(Stop::Disk) => Err(format!("after {file} was damaged at byte {at} the disk was blamed")),
         };

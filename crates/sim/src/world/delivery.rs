@@ -1,5 +1,5 @@
-//! Records leave for a target that lies, and the program may end between any two acts of
-//! that: before what was sent is kept, too.
+//! Delivers records to a dishonest target, while the program may end between any two acts of
+//! delivery, also before the result is stored.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,7 +17,7 @@ use crate::documents::{HOUR, plan_of};
 use crate::random::Random;
 use crate::target::Liar;
 
-/// What is kept of deliveries; like a catalog, it outlives the program.
+/// The stored state of deliveries; like a catalog, it outlives the program.
 #[derive(Clone, Default)]
 struct Catalog(Arc<Mutex<(Marks, BTreeMap<u64, Delivery>)>>);
 
@@ -33,7 +33,7 @@ impl Catalog {
 #[derive(Clone)]
 struct Fragile {
     catalog: Catalog,
-    /// So many commits from now.
+    /// Number of commits until then.
     ends_in: u64,
 }
 
@@ -41,7 +41,7 @@ impl Shelf for Fragile {
     fn keep(&mut self, marks: &Marks, changed: &[Delivery], gone: &[u64]) -> Result<(), Error> {
         self.ends_in = self.ends_in.saturating_sub(1);
         if self.ends_in == 0 {
-            // Once: a program that lives on may try again.
+            // Once only: a program that continues may try again.
             self.ends_in = u64::MAX;
             return Err(Error::new(Kind::Unavailable, "nothing could be kept"));
         }
@@ -61,7 +61,6 @@ impl Shelf for Fragile {
     }
 }
 
-/// A pipeline's deliveries.
 pub(super) struct Delivering {
     random: Random,
     catalog: Catalog,
@@ -75,12 +74,12 @@ impl Delivering {
         Delivering { random, catalog: Catalog::default(), target, outbox: None }
     }
 
-    /// The program ended.
     pub(super) fn end(&mut self) {
         self.outbox = None;
     }
 
-    /// Opens it again, if it ended; it ends again sooner or later, unless it must not.
+    /// Opens the outbox again after the program ended; it ends again sooner or later, unless it
+    /// must not.
     fn open(&mut self, lasts: bool) -> &mut Outbox<Fragile> {
         let ends_in = if lasts { u64::MAX } else { 1 + self.random.below(30) };
         let limits = WindowLimits { records: 1 + self.random.index(8), bytes: usize::MAX };
@@ -98,7 +97,7 @@ impl Delivering {
 }
 
 impl World {
-    /// A pipeline delivers for a while.
+    /// Delivers records of a pipeline for a while.
     pub(super) fn deliver(&mut self) -> Result<(), Stop> {
         let Some(number) = self.some_slot() else { return Ok(()) };
         self.note("delivered");
@@ -125,7 +124,8 @@ impl World {
             match outbox.step(&mut delivering.target, &mut records, end, now) {
                 Ok(Progress::Worked) => {}
                 Ok(_) => break,
-                // Of the disk, or of the catalog: it ends, or goes on from what is kept.
+                // A failure of disk or catalog: the program ends, or continues from the stored
+                // state.
                 Err(why) => {
                     if delivering.random.chance(500) {
                         delivering.end();
@@ -137,7 +137,7 @@ impl World {
                 }
             }
         }
-        // A person looks after what is dead, now and then.
+        // Sometimes a person handles dead deliveries.
         if delivering.random.chance(200) {
             for dead in delivering.dead() {
                 if delivering.open(false).resend(&[dead], now).is_err() {
@@ -148,7 +148,7 @@ impl World {
         Ok(())
     }
 
-    /// At the end of all days the target is honest: everything is there, once.
+    /// Delivers everything to the target, which is honest at the end: every record is there, once.
     pub(super) fn deliver_all(&mut self, number: usize) -> Result<(), Stop> {
         let mut records = self.record_log(number)?;
         let mut now = self.now;
@@ -173,7 +173,7 @@ impl World {
                     Progress::Halted => return Err(Stop::Wrong("delivery halted".to_owned())),
                 }
             }
-            // What the target lost is found, and sent again.
+            // Records that the target lost are found and sent again.
             let Some(outbox) = &mut delivering.outbox else { return Ok(()) };
             let part = Part { first: 0, until: end, ends_from: Timestamp::MIN, ends_before: Timestamp::MAX };
             let report = outbox.compare(&mut delivering.target, &mut records, part).map_err(wrong)?;
@@ -193,7 +193,7 @@ impl World {
     }
 }
 
-/// Nothing may fail once the disk is sound.
+/// Converts an error: without disk faults nothing may fail.
 #[allow(clippy::needless_pass_by_value)] // it is what errors are mapped with
 fn wrong(why: Error) -> Stop {
     Stop::Wrong(format!("records do not leave: {:?}: {why}", why.kind))

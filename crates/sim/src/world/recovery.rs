@@ -1,5 +1,5 @@
-//! Ends and beginnings: the program ends, by itself or with the machine; it begins again,
-//! and may end while it does.
+//! Ends and restarts: the program ends, alone or with the machine; it starts again, and may end
+//! during the start.
 
 use flowmeter_store::log::{Entry, Log};
 
@@ -8,7 +8,7 @@ use crate::disk::Faults;
 use crate::documents::DOCUMENTS;
 
 impl World {
-    /// Begins again until that succeeds.
+    /// Restarts until that succeeds.
     pub(super) fn recover(&mut self) -> Result<(), String> {
         loop {
             let power = self.random.chance(600);
@@ -24,7 +24,6 @@ impl World {
         }
     }
 
-    /// Begins again without faults.
     pub(super) fn restart(&mut self, power: bool) -> Result<(), String> {
         match self.begin_again(power, Faults::default())? {
             true => Ok(()),
@@ -63,8 +62,8 @@ impl World {
         Ok(())
     }
 
-    /// What was acknowledged is there, to the byte; behind it may be what was appended
-    /// without an answer, in its order, and nothing else.
+    /// Checks that every acknowledged entry exists, to the byte, followed only by entries that were
+    /// appended without an answer, in their order.
     fn compare_log(&mut self, log: &Log) -> Result<(), Stop> {
         let acknowledged = self.truth.len() as u64;
         if log.next() < acknowledged {
@@ -85,8 +84,8 @@ impl World {
         }
         let found = (position - acknowledged) as usize;
         let lost = self.pending.split_off(found);
-        self.tell(|| format!("{found} entries without an answer are there, {} are not", lost.len()));
-        // Whoever sent them does not know either: some send again what is there.
+        self.print(|| format!("{found} entries without an answer are there, {} are not", lost.len()));
+        // Their senders do not know either: some send entries again that exist.
         let again = self.random.chance(300);
         let repeated = if again { self.pending.clone() } else { Vec::new() };
         self.truth.append(&mut self.pending);
@@ -95,7 +94,7 @@ impl World {
         Ok(())
     }
 
-    /// Puts a pipeline to work that is not.
+    /// Loads a pipeline that is not loaded.
     pub(super) fn revive(&mut self, number: usize) -> Result<(), Stop> {
         let World { slots, layout, disk, log, .. } = self;
         let slot = &mut slots[number];
@@ -108,7 +107,7 @@ impl World {
         let position = live.position();
         slot.live = Some(live);
         let name = DOCUMENTS[slot.document].name;
-        self.tell(|| format!("{name} goes on from entry {position}"));
+        self.print(|| format!("{name} resumes from entry {position}"));
         Ok(())
     }
 }

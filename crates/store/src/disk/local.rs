@@ -1,4 +1,4 @@
-//! A folder of the operating system.
+//! A folder of the operating system as a `Disk`.
 
 use std::fs;
 use std::io::{self, Write};
@@ -14,13 +14,12 @@ pub struct LocalDisk {
 }
 
 impl LocalDisk {
-    /// A data directory, made if it is not there.
+    /// Opens a data directory, and creates it if it does not exist.
     pub fn new(root: &Path) -> io::Result<LocalDisk> {
         fs::create_dir_all(root)?;
         Ok(LocalDisk { root: root.to_owned() })
     }
 
-    /// Where it is.
     pub fn root(&self) -> &Path {
         &self.root
     }
@@ -73,7 +72,7 @@ impl Disk for LocalDisk {
 
     fn create_folder(&self, folder: &str) -> io::Result<()> {
         fs::create_dir_all(self.path(folder))?;
-        // The name of each folder lies in the one above, and each may be new.
+        // Each folder's name is in its parent, and each may be new.
         let mut above = Path::new(folder).ancestors().skip(1);
         above.try_for_each(|above| fs::File::open(self.root.join(above))?.sync_all())
     }

@@ -1,31 +1,31 @@
 //! The lock of a data directory: one program at a time.
 //!
-//! It is the operating system's lock on a file, so it goes with the program that holds it,
-//! however that ends; the file that stays behind says nothing.
+//! It is a lock of the operating system on a file, so it is released however the program ends. The
+//! file remains and means nothing by itself.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::path::Path;
 
 use crate::{Error, Kind};
 
-/// Its file. Nothing is in it.
+/// The locked file; it is empty.
 const LOCK_FILE: &str = "LOCK";
 
-/// A data directory that nobody else uses, for as long as this is held.
+/// The exclusive use of a data directory while the value lives.
 #[derive(Debug)]
 pub struct Lock {
-    /// Closed, it is unlocked.
+    /// Closing the file releases the lock.
     _file: File,
 }
 
 impl Lock {
-    /// The name of its file.
+    /// Name of the locked file.
     pub const FILE: &'static str = LOCK_FILE;
 
-    /// Takes the lock of a directory that exists.
+    /// Locks an existing directory.
     ///
     /// # Errors
-    /// `Invalid` when another program has it.
+    /// `Invalid` if another program has locked it.
     pub fn take(data: &Path) -> Result<Lock, Error> {
         let path = data.join(LOCK_FILE);
         let at = |why: &std::io::Error| Error::io(path.display(), why);
@@ -34,7 +34,7 @@ impl Lock {
             Ok(()) => Ok(Lock { _file: file }),
             Err(TryLockError::WouldBlock) => {
                 let message = format!(
-                    "{} is in use by another flowmeter; stop it first, or ask it over HTTP (flowmeter backup --url does)",
+                    "{} is in use by another flowmeter; stop it first, or use the running server (flowmeter backup --url makes a backup of it)",
                     data.display()
                 );
                 Err(Error::new(Kind::Invalid, message))

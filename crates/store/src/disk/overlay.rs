@@ -1,5 +1,5 @@
-//! A directory that is only read, with everything written put elsewhere: so that what opens
-//! and mends a data directory can be run over one without changing a byte of it.
+//! A read-only directory with all writes redirected to another one, so that code which opens and
+//! repairs a data directory can run on it without changing a byte.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -7,19 +7,19 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{Disk, File};
 
-/// A directory below that never changes, and one above that takes what is written.
+/// A directory below that never changes, and one above that receives all writes.
 pub struct Overlay {
     below: Arc<dyn Disk>,
     above: Arc<dyn Disk>,
-    /// Files of the directory below that are no more.
+    /// Files of the directory below that were removed.
     gone: Mutex<BTreeSet<String>>,
 }
 
-/// Bytes copied at once when a file is written to for the first time.
+/// Bytes copied at a time when a file is written to for the first time.
 const CHUNK_BYTES: usize = 1 << 20;
 
 impl Overlay {
-    /// `above` is to be empty.
+    /// Combines two directories; `above` must be empty.
     pub fn new(below: Arc<dyn Disk>, above: Arc<dyn Disk>) -> Overlay {
         Overlay { below, above, gone: Mutex::default() }
     }
@@ -32,7 +32,7 @@ impl Overlay {
         name.rsplit_once('/').map_or(Ok(()), |(folder, _)| self.above.create_folder(folder))
     }
 
-    /// Puts a copy above, unless there is one.
+    /// Copies a file to the directory above, unless it is there.
     fn raise(&self, name: &str) -> io::Result<()> {
         if self.above.open(name).is_ok() {
             return Ok(());
@@ -104,7 +104,7 @@ impl Disk for Overlay {
     }
 
     fn sync_folder(&self, _folder: &str) -> io::Result<()> {
-        // Nobody relies on what is above after a crash.
+        // The directory above need not survive a crash.
         Ok(())
     }
 
@@ -113,7 +113,7 @@ impl Disk for Overlay {
     }
 }
 
-/// A file below, until it is written to.
+/// A file below, until the first write to it.
 struct Reading {
     below: Box<dyn File>,
     own: Option<Box<dyn File>>,
@@ -167,7 +167,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_below_stays_and_what_is_written_is_seen() {
+    fn the_directory_below_never_changes_and_writes_are_visible() {
         let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
         let [below, above] = folders.each_ref().map(|folder| Arc::new(LocalDisk::new(folder.path()).unwrap()) as Arc<dyn Disk>);
         below.create_folder("f").unwrap();

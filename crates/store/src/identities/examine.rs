@@ -1,4 +1,4 @@
-//! Files of identities, read whole.
+//! Reads files of identities whole, for verification.
 
 use super::page::{PAGE_BYTES, Page};
 use super::run::{Place, Run, Trailer};
@@ -8,11 +8,11 @@ use crate::examine::Examined;
 
 use std::sync::Arc;
 
-/// Pages that are read at once.
+/// Pages read at a time.
 const PAGES: usize = 256;
 
-/// Reads every run of a folder whole: trailer, filter, fences, and each page against its
-/// checksum. Whether it is the run that a manifest names is seen when it is opened.
+/// Reads every run of a folder whole: trailer, filter, fences, and each page against its checksum.
+/// Opening checks whether it is the run that a manifest names.
 ///
 /// # Errors
 /// The folder cannot be listed.
@@ -29,7 +29,7 @@ fn whole(disk: &Arc<dyn Disk>, folder: &str, name: &str) -> Result<(), Error> {
         let (partition, number) = name.strip_suffix(".run")?.split_once('-')?;
         Some((partition.parse().ok()?, number.parse::<u64>().ok()?))
     };
-    let unnamed = || Error::corrupt(&path, "is not named as a run is");
+    let unnamed = || Error::corrupt(&path, "does not have the name of a run");
     let (partition, number) = numbers().ok_or_else(unnamed)?;
     let outline = Trailer::of_file(&**disk, &path)?.outline;
     if outline.number != number {

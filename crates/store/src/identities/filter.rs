@@ -1,10 +1,10 @@
-//! The filter of a run: tells of most fingerprints, without a read, that they are not
-//! in it. One in 65,536 of them it does not tell; none that is there does it deny.
+//! The filter of a run: says of most fingerprints, without a read, that they are not in it. It
+//! misses one in 65,536 of them, and never excludes a fingerprint that is there.
 //!
-//! A run's filter is cut into parts, each a binary fuse filter of some consecutive
-//! fingerprints. So the filter of a merged run is built while the merge streams by, in
-//! bounded memory and steps, where one filter of the whole would need all its keys, and
-//! some thirty bytes of scratch for each, at the end and at once.
+//! A run's filter is cut into parts, each a binary fuse filter of some consecutive fingerprints. So
+//! the filter of a merged run is built while the merge runs, in bounded memory and steps. One
+//! filter of the whole run would need all keys, and some thirty bytes of scratch memory for each,
+//! at once at the end.
 //!
 //! The key is the high half of a fingerprint: 64 good bits of a hash, and in order.
 
@@ -12,10 +12,10 @@ use xorf::{BinaryFuse16, Filter as _};
 
 use super::page::{long, word};
 
-/// Keys of a full part. Smaller ones would take more bits for each key, larger ones
-/// more scratch: this is 2.3 bytes a key and 9 MB.
+/// Keys of a full part. Smaller parts use more bits for each key, larger ones more scratch memory:
+/// this is 2.3 bytes a key and 9 MB.
 const PART_KEYS: usize = 1 << 18;
-/// Bytes of a part as written, before its slots.
+/// Bytes of a written part, before its slots.
 const PART_HEAD: usize = 32;
 
 /// A filter in memory.
@@ -24,13 +24,12 @@ pub(super) struct Filter {
     /// The first key of each part.
     firsts: Vec<u64>,
     parts: Vec<BinaryFuse16>,
-    /// The last key.
     last: u64,
-    /// Parts for each key of the range, times two to the power of 64.
+    /// The number of parts for each key of the range, times 2⁶⁴.
     scale: u64,
 }
 
-/// A filter that is being built of ascending keys.
+/// A filter under construction, from ascending keys.
 #[derive(Default)]
 pub(super) struct Building {
     filter: Filter,
@@ -38,13 +37,13 @@ pub(super) struct Building {
 }
 
 impl Building {
-    /// Takes the next key, not below the one before. Nothing if a part cannot be built,
-    /// which does not happen with different keys.
+    /// Adds the next key, which must not be below the previous one. Returns `None` if a part cannot
+    /// be built, which does not happen with different keys.
     pub(super) fn push(&mut self, key: u64) -> Option<()> {
         if self.keys.last() == Some(&key) {
             return Some(());
         }
-        // Equal keys have gone into one part, so that a key tells its part.
+        // Equal keys are in one part, so that a key determines its part.
         if self.keys.len() >= PART_KEYS {
             self.cut()?;
         }
@@ -74,7 +73,7 @@ impl Building {
 }
 
 impl Filter {
-    /// Whether a key may be there. Never denies one that is.
+    /// Returns whether a key may be there; never false for one that is.
     #[inline]
     pub(super) fn may_hold(&self, key: u64) -> bool {
         self.part_of(key).is_some_and(|part| self.parts[part].contains(&key))
@@ -85,8 +84,8 @@ impl Filter {
         slots + self.parts.capacity() * size_of::<BinaryFuse16>() + self.firsts.capacity() * size_of::<u64>()
     }
 
-    /// Fingerprints are uniform and the parts equal: the place in the range is the part,
-    /// or the one beside it. Should that not be so, a search finds it.
+    /// Returns the part of a key. Fingerprints are uniform and parts equal, so the place in the
+    /// range is the part or the one beside it. If not, a search finds it.
     #[inline]
     fn part_of(&self, key: u64) -> Option<usize> {
         let first = *self.firsts.first()?;
@@ -108,7 +107,7 @@ impl Filter {
         self.scale = u64::try_from(scale).unwrap_or(u64::MAX);
     }
 
-    /// Hands on the filter as it is written, in pieces: the last key, then the parts.
+    /// Passes the written filter to `sink` in pieces: the last key, then the parts.
     pub(super) fn write<E>(&self, mut sink: impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
         sink(&self.last.to_le_bytes())?;
         let mut bytes = Vec::new();
@@ -127,7 +126,7 @@ impl Filter {
         Ok(())
     }
 
-    /// Reads what [`Filter::write`] wrote. Nothing if it could not have.
+    /// Reads the output of [`Filter::write`]. Returns `None` if the bytes cannot be that.
     pub(super) fn read(bytes: &[u8]) -> Option<Filter> {
         let (last, mut rest) = bytes.split_first_chunk()?;
         let mut filter = Filter { last: u64::from_le_bytes(*last), ..Filter::default() };
@@ -148,14 +147,14 @@ impl Filter {
 }
 
 fn read_part(head: &[u8], slots: &[u8]) -> Option<BinaryFuse16> {
-    // The type of the shape has no public name: one that is there is given other values.
+    // The type of the shape has no public name, so an existing value is changed.
     let mut part = BinaryFuse16::try_from([0].as_slice()).ok()?;
     part.descriptor.seed = long(head, 8);
     part.descriptor.segment_length = word(head, 16);
     part.descriptor.segment_length_mask = word(head, 20);
     part.descriptor.segment_count_length = word(head, 24);
     part.fingerprints = slots.as_chunks().0.iter().map(|slot| u16::from_le_bytes(*slot)).collect();
-    // Three slots of consecutive segments are looked at: all of them must be there.
+    // Three slots of consecutive segments are read: all of them must exist.
     let (length, counted) = (part.descriptor.segment_length, part.descriptor.segment_count_length);
     let needed = u64::from(counted) + 2 * u64::from(length);
     let sound = length.is_power_of_two()

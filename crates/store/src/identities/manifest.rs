@@ -1,7 +1,7 @@
-//! A manifest: which runs together are the identities of a partition.
+//! A manifest: the list of runs that together are the identities of a partition.
 //!
-//! It is small and goes into the checkpoint whose position in the log it belongs to:
-//! the runs then hold what was admitted up to there, and nothing else counts.
+//! It is small and part of a checkpoint: the runs have everything that was admitted up to the
+//! checkpoint's position in the log. Other runs are ignored.
 
 use flowmeter_core::time::Timestamp;
 
@@ -20,36 +20,35 @@ const RUN_BYTES: usize = 36;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Manifest {
     pub(super) partition: u32,
-    /// How many manifests came before it.
+    /// Number of earlier manifests.
     pub(super) generation: u64,
-    /// The number of the next run.
     pub(super) next: u64,
     pub(super) horizon: Timestamp,
     pub(super) runs: Vec<Outline>,
 }
 
 impl Manifest {
-    /// The manifest of a partition that has no identities yet.
+    /// Returns the manifest of a partition without identities.
     pub fn empty(partition: u32) -> Manifest {
         Manifest { partition, generation: 0, next: 0, horizon: Timestamp::MIN, runs: Vec::new() }
     }
 
-    /// The partition whose identities these are.
+    /// Returns the partition of these identities.
     pub fn partition(&self) -> u32 {
         self.partition
     }
 
-    /// How many identities there are in all.
+    /// Returns the number of identities.
     pub fn count(&self) -> u64 {
         self.runs.iter().fold(0, |sum, run| sum.saturating_add(run.count))
     }
 
-    /// The files it names, without their folder.
+    /// Returns the names of its files, without their folder.
     pub fn files(&self) -> impl Iterator<Item = String> {
         self.runs.iter().map(|run| file_name(self.partition, run.number))
     }
 
-    /// Appends it to bytes, which [`Manifest::read`] then takes by themselves.
+    /// Appends the manifest to bytes, for [`Manifest::read`].
     pub fn write_to(&self, out: &mut Vec<u8>) {
         let start = out.len();
         out.extend_from_slice(&MAGIC);
@@ -70,7 +69,7 @@ impl Manifest {
         out.extend_from_slice(&sum.to_le_bytes());
     }
 
-    /// Reads exactly what [`Manifest::write_to`] appended.
+    /// Reads exactly the bytes that [`Manifest::write_to`] appended.
     pub fn read(bytes: &[u8]) -> Result<Manifest, Error> {
         let corrupt = || Error::corrupt("a manifest of identities", "is not what was written");
         let rest = bytes.strip_prefix(&MAGIC).ok_or_else(corrupt)?;
@@ -80,7 +79,7 @@ impl Manifest {
         }
         let format = rest.first_chunk().map(|four| u32::from_le_bytes(*four)).ok_or_else(corrupt)?;
         if format != FORMAT {
-            let message = format!("format {format} of manifests of identities is not known here");
+            let message = format!("format {format} of manifests of identities is unknown to this program");
             return Err(Error::new(Kind::Format, message));
         }
         let (head, runs) = body.split_at(HEAD_BYTES);

@@ -1,9 +1,9 @@
-//! Runs made one: a merge of sorted files that streams, step by step.
+//! Merges of runs: sorted files are streamed into one, step by step.
 //!
-//! A merge reads its inputs in chunks, writes as it goes and builds the filter part by
-//! part; what it holds in memory does not depend on how long the runs are, but for the
-//! filter that it makes and that stays. It changes nothing that can be seen: its output
-//! answers as its inputs do, so no answer depends on when it is done.
+//! A merge reads its inputs in chunks, writes continuously and builds the filter part by part. Its
+//! memory does not depend on the length of the runs, except for the new filter, which stays. A
+//! merge has no visible effect: its output answers like its inputs, so no answer depends on its
+//! timing.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,16 +17,16 @@ use super::write::Writer;
 use super::{MERGE_RUNS, Merging};
 use crate::{Error, Kind};
 
-/// Bytes read of an input at once.
+/// Bytes of an input read at a time.
 const READ_BYTES: usize = 64 * PAGE_BYTES;
-/// Entries between two looks at whether a background merge is still wanted.
+/// Entries between two checks whether a background merge is still needed.
 const STEP: usize = 1 << 14;
-/// Runs up to four to the power of this are merged with each other, whatever their size.
+/// Runs of up to four to the power of this are merged with each other, whatever their size.
 const TIER_MIN: u32 = 8;
 
-/// The runs that are next to be merged: the oldest of a tier that has enough of them.
-/// The runs of a tier are at most four times as long as each other, so every entry is
-/// written again once for each tier it climbs.
+/// Returns the runs to merge next: the oldest of a tier that has enough of them. The runs of a tier
+/// differ in length by at most a factor of four, so every entry is written once for each tier it
+/// climbs.
 pub(super) fn next<'a>(runs: &(impl Iterator<Item = &'a Arc<Run>> + Clone)) -> Option<Vec<Arc<Run>>> {
     (TIER_MIN..=32).find_map(|tier| {
         let of_tier = runs.clone().filter(|run| tier_of(run.outline.count) == tier);
@@ -39,7 +39,6 @@ fn tier_of(count: u64) -> u32 {
     (count.max(1).ilog2() / 2).max(TIER_MIN)
 }
 
-/// A merge that is under way.
 pub(super) struct Underway {
     pub(super) inputs: Vec<Arc<Run>>,
     work: Work,
@@ -72,7 +71,7 @@ impl Underway {
         Ok(Underway { inputs, work })
     }
 
-    /// Does so many entries of the work, if it is done here.
+    /// Processes a number of entries, if this thread does the merge.
     pub(super) fn step(&mut self, entries: usize) {
         let Work::Paced(merge) = &mut self.work else { return };
         let ended = merge.step(entries);
@@ -87,7 +86,7 @@ impl Underway {
         }
     }
 
-    /// Does all that is left, or waits for it.
+    /// Does all the remaining work, or waits for it.
     pub(super) fn complete(&mut self) {
         self.step(usize::MAX);
         if let Work::Background { thread, .. } = &mut self.work {
@@ -107,7 +106,7 @@ impl Underway {
         }
     }
 
-    /// The run that was made, if anything was left to be in it; completes the merge.
+    /// Completes the merge and returns the new run, or `None` if nothing was left to be in it.
     pub(super) fn result(mut self) -> Result<Option<Run>, Error> {
         self.complete();
         match std::mem::replace(&mut self.work, Work::Finished(Ok(None))) {
@@ -116,7 +115,7 @@ impl Underway {
         }
     }
 
-    /// A background merge is guessed to be halfway.
+    /// Assumes that a background merge is half done.
     pub(super) fn memory_bytes(&self) -> usize {
         match &self.work {
             Work::Paced(merge) => merge.memory_bytes(),
@@ -133,7 +132,7 @@ impl Drop for Underway {
     fn drop(&mut self) {
         if let Work::Background { thread, stop } = &mut self.work {
             stop.store(true, Ordering::Relaxed);
-            // What it made is not wanted any more, nor why it failed.
+            // Neither its result nor its error is needed.
             drop(thread.take().map(JoinHandle::join));
         }
     }
@@ -152,7 +151,7 @@ impl Merge {
         Ok(Merge { inputs, writer, horizon })
     }
 
-    /// Takes so many entries on; tells whether that was the last.
+    /// Processes a number of entries. Returns whether these were the last.
     fn step(&mut self, entries: usize) -> Result<bool, Error> {
         for _ in 0..entries {
             let heads = self.inputs.iter().enumerate().filter_map(|(input, scan)| Some((scan.head?, input)));
@@ -183,15 +182,15 @@ impl Merge {
     }
 }
 
-/// A run read from its beginning to its end.
+/// A run that is read from beginning to end.
 struct Scan {
     run: Arc<Run>,
-    /// The entry it stands at; none behind the last.
+    /// The current entry, or `None` at the end.
     head: Option<Entry>,
     entries: Vec<Entry>,
     place: usize,
     room: Vec<u8>,
-    /// The pages in the room that are still to come: their numbers.
+    /// Numbers of the pages in memory that were not used yet.
     pages: std::ops::Range<u64>,
     first: u64,
 }

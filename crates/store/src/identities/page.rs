@@ -1,22 +1,22 @@
-//! Entries, and pages of them: the unit in which a run file is read and checked.
+//! Entries and pages of them, the unit in which a run file is read and checked.
 //!
-//! A page carries its own number and checksum, so that one read tells whether what it
-//! brought is what was written there; a run of gigabytes opens without being read.
+//! A page has its own number and checksum, so that one read shows whether it is the page that was
+//! written. A run of gigabytes can therefore be opened without reading it.
 
 use flowmeter_core::time::Timestamp;
 
-/// Bytes of a page: what a disk reads at once anyway.
+/// Bytes of a page: the unit in which disks read anyway.
 pub(super) const PAGE_BYTES: usize = 4096;
 /// Bytes of an entry: a fingerprint and an event time.
 pub(super) const ENTRY_BYTES: usize = 24;
 /// Entries of a full page.
 pub(super) const PAGE_ENTRIES: usize = (PAGE_BYTES - TAIL_BYTES) / ENTRY_BYTES;
-/// The page's number, how many entries it holds, its checksum.
+/// The page's number, its number of entries, its checksum.
 const TAIL_BYTES: usize = 16;
 const TAIL: usize = PAGE_BYTES - TAIL_BYTES;
 const SUM: usize = PAGE_BYTES - 4;
 
-/// A fingerprint with the event time it was seen at. Ordered as it lies in a run.
+/// A fingerprint with the event time at which it was seen, in the order of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Entry {
     pub(super) fingerprint: u128,
@@ -24,7 +24,7 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    /// What filters and fences know of it.
+    /// Returns the part that filters and fences use.
     pub(super) fn high(&self) -> u64 {
         (self.fingerprint >> 64) as u64
     }
@@ -35,7 +35,7 @@ impl Entry {
     }
 }
 
-/// Appends a page. There are one to [`PAGE_ENTRIES`] entries.
+/// Appends a page of one to [`PAGE_ENTRIES`] entries.
 pub(super) fn write_page(number: u64, entries: &[Entry], out: &mut Vec<u8>) {
     let start = out.len();
     out.resize(start + PAGE_BYTES, 0);
@@ -49,14 +49,14 @@ pub(super) fn write_page(number: u64, entries: &[Entry], out: &mut Vec<u8>) {
     page[SUM..].copy_from_slice(&sum.to_le_bytes());
 }
 
-/// A page that was found to be whole.
+/// A page whose checksum is right.
 #[derive(Clone, Copy)]
 pub(super) struct Page<'a> {
     entries: &'a [u8],
 }
 
 impl<'a> Page<'a> {
-    /// Nothing if these are not the bytes that were written as this page.
+    /// Returns the page, or `None` if the bytes are not those that were written as this page.
     pub(super) fn read(number: u64, bytes: &'a [u8]) -> Option<Page<'a>> {
         let bytes = bytes.get(..PAGE_BYTES)?;
         let count = word(bytes, TAIL + 8) as usize;
@@ -76,7 +76,7 @@ impl<'a> Page<'a> {
         Entry { fingerprint, at: Timestamp::from_nanos(long(self.entries, start + 16).cast_signed()) }
     }
 
-    /// Where the first entry stands that is not below a fingerprint.
+    /// Returns the index of the first entry that is not below a fingerprint.
     pub(super) fn seek(self, fingerprint: u128) -> usize {
         let (mut from, mut to) = (0, self.len());
         while from < to {
@@ -90,12 +90,12 @@ impl<'a> Page<'a> {
     }
 }
 
-/// Four bytes of a slice that has them.
+/// Returns four bytes of a slice that is long enough.
 pub(super) fn word(bytes: &[u8], at: usize) -> u32 {
     bytes[at..].first_chunk().map_or(0, |four| u32::from_le_bytes(*four))
 }
 
-/// Eight bytes of a slice that has them.
+/// Returns eight bytes of a slice that is long enough.
 pub(super) fn long(bytes: &[u8], at: usize) -> u64 {
     bytes[at..].first_chunk().map_or(0, |eight| u64::from_le_bytes(*eight))
 }

@@ -1,11 +1,11 @@
-//! A run: an immutable file of entries, ascending, with what is needed in memory to
-//! look into it seldom and to find what is there with one read.
+//! A run: an immutable file of ascending entries, with an index in memory so that it is seldom
+//! read, and then only once.
 //!
-//! In memory are the filter (2.3 bytes an entry) and the fences, the high half of each
-//! page's first fingerprint (8 bytes for 170 entries). With fences the page is known,
-//! whatever the fingerprints are like; interpolation would have to guess it.
+//! In memory are the filter (2.3 bytes an entry) and the fences, the high half of each page's first
+//! fingerprint (8 bytes for 170 entries). Fences find the page for any distribution of
+//! fingerprints; interpolation would have to guess it.
 //!
-//! `docs/formats/identities.md` says how it lies in the file.
+//! `docs/formats/identities.md` describes the file.
 
 use std::sync::Arc;
 
@@ -24,7 +24,7 @@ pub(super) const FORMAT: u32 = 1;
 /// Bytes of the trailer.
 pub(super) const TRAILER_BYTES: usize = 80;
 
-/// Where run files lie, and of which partition.
+/// The folder of run files, and their partition.
 #[derive(Clone)]
 pub(super) struct Place {
     pub(super) disk: Arc<dyn Disk>,
@@ -33,18 +33,18 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// The name of a run file in the data directory.
+    /// Returns the name of a run file in the data directory.
     pub(super) fn name(&self, number: u64) -> String {
         format!("{}/{}", self.folder, file_name(self.partition, number))
     }
 }
 
-/// The name of a run file in its folder.
+/// Returns the name of a run file in its folder.
 pub(super) fn file_name(partition: u32, number: u64) -> String {
     format!("{partition}-{number}.run")
 }
 
-/// What a manifest and a run's trailer both say of it.
+/// The facts about a run that its manifest and its trailer have in common.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Outline {
     pub(super) number: u64,
@@ -52,11 +52,10 @@ pub(super) struct Outline {
     /// The earliest and the latest event time in it.
     pub(super) min_at: Timestamp,
     pub(super) max_at: Timestamp,
-    /// The checksum of the trailer, which holds those of the sections.
+    /// The checksum of the trailer, which has those of the sections.
     pub(super) sum: u32,
 }
 
-/// A run that is open.
 pub(super) struct Run {
     pub(super) outline: Outline,
     pub(super) name: String,
@@ -66,8 +65,7 @@ pub(super) struct Run {
 }
 
 impl Run {
-    /// Opens a run and reads its filter and fences. The manifest's outline must be that
-    /// of the file.
+    /// Opens a run and reads its filter and fences. The manifest's outline must match the file.
     pub(super) fn open(place: &Place, outline: Outline) -> Result<Run, Error> {
         let name = place.name(outline.number);
         let file = place.disk.open(&name).map_err(|why| missing(&name, &why))?;
@@ -92,7 +90,7 @@ impl Run {
         Ok(Run { outline, name, filter, fences, file })
     }
 
-    /// A run that has just been written.
+    /// Returns a run that has just been written.
     pub(super) fn written(place: &Place, outline: Outline, filter: Filter, mut fences: Vec<u64>) -> Result<Run, Error> {
         let name = place.name(outline.number);
         let file = place.disk.open(&name).map_err(|why| Error::io(&name, &why))?;
@@ -100,21 +98,21 @@ impl Run {
         Ok(Run { outline, name, filter, fences, file })
     }
 
-    /// Whether anything in it can make an event of that time a duplicate.
+    /// Returns whether any entry can make an event of that time a duplicate.
     #[inline]
     pub(super) fn is_near(&self, at: Timestamp, window: Option<i64>) -> bool {
         let nearest = at.clamp(self.outline.min_at, self.outline.max_at);
         is_within(nearest, at, window)
     }
 
-    /// Whether a fingerprint may be in it, by its high half.
+    /// Returns whether a fingerprint may be in it, by its high half.
     #[inline]
     pub(super) fn may_hold(&self, high: u64) -> bool {
         self.filter.may_hold(high)
     }
 
-    /// Whether the fingerprint is there with an event time within the window. Reads one
-    /// page, or a next one if what is sought stands across their border.
+    /// Returns whether the fingerprint is there with an event time within the window. Reads one
+    /// page, and the next one if the entries continue there.
     pub(super) fn holds(
         &self,
         fingerprint: u128,
@@ -147,7 +145,7 @@ impl Run {
         Page::read(number, &scratch[..read]).ok_or_else(|| self.broken(number))
     }
 
-    /// Reads pages from one on, as many as there is room for; tells how many.
+    /// Reads consecutive pages, as many as fit, and returns their number.
     pub(super) fn read_pages(&self, number: u64, room: &mut [u8]) -> Result<u64, Error> {
         let pages = (room.len() / PAGE_BYTES).min(self.fences.len().saturating_sub(number as usize));
         let room = &mut room[..pages * PAGE_BYTES];
@@ -158,7 +156,7 @@ impl Run {
         }
     }
 
-    /// The error of a page that is not what was written.
+    /// Returns the error of a damaged page.
     pub(super) fn broken(&self, number: u64) -> Error {
         Error::corrupt(&self.name, format!("page {number} is not what was written"))
     }
@@ -168,7 +166,7 @@ impl Run {
     }
 }
 
-/// The end of a run file, where its beginning would be if it were known in time.
+/// The header of a run file, at its end because it is known last.
 pub(super) struct Trailer {
     pub(super) partition: u32,
     pub(super) outline: Outline,
@@ -178,7 +176,7 @@ pub(super) struct Trailer {
 }
 
 impl Trailer {
-    /// Appends the trailer; tells its checksum. The outline's own is not looked at.
+    /// Appends the trailer and returns its checksum. Ignores the outline's own checksum.
     pub(super) fn write(&self, out: &mut Vec<u8>) -> u32 {
         let start = out.len();
         out.extend_from_slice(&MAGIC);
@@ -191,7 +189,7 @@ impl Trailer {
         out.extend_from_slice(&self.filter_bytes.to_le_bytes());
         out.extend_from_slice(&self.filter_sum.to_le_bytes());
         out.extend_from_slice(&self.fences_sum.to_le_bytes());
-        // Room for what a later version may add.
+        // Reserved for later versions.
         out.resize(start + TRAILER_BYTES - 4, 0);
         let sum = crc32c::crc32c(&out[start..]);
         out.extend_from_slice(&sum.to_le_bytes());
@@ -209,13 +207,13 @@ impl Trailer {
     fn read(name: &str, bytes: &[u8]) -> Result<Trailer, Error> {
         let sum = word(bytes, TRAILER_BYTES - 4);
         if bytes[..8] != MAGIC {
-            return Err(Error::corrupt(name, "does not end like a run file"));
+            return Err(Error::corrupt(name, "has no trailer of a run file"));
         }
         if sum != crc32c::crc32c(&bytes[..TRAILER_BYTES - 4]) {
             return Err(Error::corrupt(name, "the trailer is not what was written"));
         }
         if word(bytes, 8) != FORMAT {
-            let message = format!("{name}: format {} of run files is not known here", word(bytes, 8));
+            let message = format!("{name}: format {} of run files is unknown to this program", word(bytes, 8));
             return Err(Error::new(Kind::Format, message));
         }
         let time = |at| Timestamp::from_nanos(long(bytes, at).cast_signed());
@@ -230,10 +228,11 @@ impl Trailer {
     }
 }
 
-/// A manifest names it, so it was there: that it is not is more than a failed read.
+/// Returns the error of a missing file. A manifest names it, so it existed: this is more than a
+/// failed read.
 fn missing(name: &str, why: &std::io::Error) -> Error {
     match why.kind() {
-        std::io::ErrorKind::NotFound => Error::corrupt(name, "a manifest names it, and it is not there"),
+        std::io::ErrorKind::NotFound => Error::corrupt(name, "a manifest names it, and it does not exist"),
         _ => Error::io(name, why),
     }
 }

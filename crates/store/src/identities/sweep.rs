@@ -1,4 +1,4 @@
-//! What a crash leaves behind, taken away.
+//! Removal of files that a crash left behind.
 
 use std::collections::BTreeSet;
 
@@ -6,11 +6,11 @@ use super::Manifest;
 use crate::Error;
 use crate::disk::Disk;
 
-/// Removes the run files in a folder, whole or begun, that none of these manifests
-/// names; tells their names. Other files are left alone.
+/// Removes run files in a folder, complete or not, that none of these manifests names, and returns
+/// their names. Other files stay.
 ///
-/// Done when the program starts, with the newest durable manifest of **every** partition
-/// that has its runs there, and before any of them is opened.
+/// Call it when the program starts, with the newest durable manifest of **every** partition with
+/// runs in the folder, before any of them is opened.
 pub fn sweep(disk: &dyn Disk, folder: &str, manifests: &[&Manifest]) -> Result<Vec<String>, Error> {
     let named: BTreeSet<String> = manifests.iter().flat_map(|manifest| manifest.files()).collect();
     let mut swept = disk.list(folder).map_err(|why| Error::io(folder, &why))?;
@@ -25,7 +25,7 @@ pub fn sweep(disk: &dyn Disk, folder: &str, manifests: &[&Manifest]) -> Result<V
     Ok(swept)
 }
 
-/// `<partition>-<number>.run`, with or without `.new`.
+/// Returns whether a name is `<partition>-<number>.run`, with or without `.new`.
 fn is_run(file: &str) -> bool {
     let whole = file.strip_suffix(".new").unwrap_or(file);
     let numbers = whole.strip_suffix(".run").and_then(|stem| stem.split_once('-'));

@@ -1,5 +1,5 @@
-//! The same answers as a list of everything seen, whatever was spilled, merged, sealed,
-//! reopened or lost in between; and no answer from bytes that are not what was written.
+//! Compares the answers with a list of everything seen, whatever was spilled, merged, sealed,
+//! reopened or lost in between, and checks that damaged bytes give no answer.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -12,8 +12,8 @@ use crate::disk::{File, LocalDisk};
 const FOLDER: &str = "identities";
 const TINY: Settings = Settings { memory_bytes: 0, merging: Merging::Paced };
 
-/// A folder of the operating system that stops working after so many calls. Nothing is
-/// synced: no test pulls the plug, and thousands of small runs would wait for it.
+/// A folder of the operating system that fails after a number of calls. Nothing is synced: no test
+/// cuts the power, and thousands of small runs would wait for it.
 struct Frail {
     disk: LocalDisk,
     calls_left: Arc<AtomicUsize>,
@@ -97,7 +97,7 @@ impl File for FrailFile {
     }
 }
 
-/// Everything that was seen.
+/// Everything seen so far.
 #[derive(Clone, Default)]
 struct Oracle(BTreeMap<u128, Vec<i64>>);
 
@@ -116,7 +116,7 @@ impl Oracle {
     }
 }
 
-/// Events as they might come: a hash of numbers that come again, with times that drift.
+/// Realistic events: hashes of recurring numbers, with drifting times.
 struct Events(u64);
 
 impl Events {
@@ -136,7 +136,8 @@ impl Events {
     }
 }
 
-/// Mostly uniform; some share their high half, so that only the low one tells them apart.
+/// Returns mostly uniform fingerprints; some share their high half, so that only the low half
+/// distinguishes them.
 fn fingerprint(number: u64) -> u128 {
     let mixed = |number: u64| {
         let mixed = (number ^ number >> 31).wrapping_mul(0x9e37_79b9_7f4a_7c15);
@@ -167,7 +168,7 @@ fn rounds(settings: Settings, count: i64, numbers: u64) {
     let disk = Frail::sound();
     let (mut oracle, mut events) = (Oracle::default(), Events(count as u64));
     let mut identities = open(&disk, &Manifest::empty(3), settings).unwrap();
-    // What a crash goes back to.
+    // The state after a crash.
     let (mut manifest, mut sealed) = (Manifest::empty(3), Oracle::default());
     for round in 0..count {
         let batch = events.batch(numbers, round);
@@ -198,7 +199,7 @@ fn rounds(settings: Settings, count: i64, numbers: u64) {
         }
     }
     let last = identities.seal().unwrap();
-    // Entries that are the same (the window of nothing admits them) may be one by now.
+    // Equal entries (the window of nothing admits them) may have become one.
     let same = |known: &Vec<i64>| known.iter().collect::<std::collections::BTreeSet<_>>().len() as u64;
     assert!(last.count() <= oracle.0.values().map(|known| known.len() as u64).sum());
     assert!(last.count() >= oracle.0.values().map(same).sum());
@@ -244,7 +245,7 @@ fn many_runs_become_few_and_their_filters_stay_small() {
         assert_eq!(manifest.count(), 600_000);
         drop(identities);
         let mut identities = open(&disk, &manifest, settings).unwrap();
-        // Small filters take more for each key than large ones.
+        // Small filters use more bytes for each key than large ones.
         assert!(identities.memory_bytes() < 600_000 * 3, "{} bytes", identities.memory_bytes());
         for batch in all.chunks(7_000).step_by(9) {
             assert_eq!(duplicates(&mut identities, batch, Some(1)).len(), batch.len());
@@ -269,14 +270,14 @@ fn files_stay_until_a_newer_manifest_is_durable() {
     let files = disk.files();
     assert!(files.len() < before);
     assert!(manifests[20..].iter().flat_map(Manifest::files).all(|file| files.contains(&file)));
-    // A crash that leaves an old manifest the newest: what it knew is known, no more.
+    // A crash after which an old manifest is the newest: only its identities are known.
     drop(identities);
     let mut identities = open(&disk, &manifests[30], TINY).unwrap();
     assert_eq!(duplicates(&mut identities, &uniform(0..2_000), None).len(), 31 * 50);
 }
 
 #[test]
-fn sweep_takes_only_runs_that_nobody_names() {
+fn sweep_removes_only_runs_that_no_manifest_names() {
     let disk = Frail::sound();
     let mut identities = open(&disk, &Manifest::empty(7), TINY).unwrap();
     duplicates(&mut identities, &uniform(0..60), None);
@@ -290,7 +291,7 @@ fn sweep_takes_only_runs_that_nobody_names() {
 }
 
 #[test]
-fn what_is_too_old_is_forgotten_with_its_run() {
+fn old_identities_are_forgotten_with_their_run() {
     let disk = Frail::sound();
     let mut identities = open(&disk, &Manifest::empty(0), TINY).unwrap();
     let at = |nanos| Timestamp::from_nanos(nanos);
@@ -307,7 +308,7 @@ fn what_is_too_old_is_forgotten_with_its_run() {
     assert_eq!(manifest.count(), 50);
     identities.retire(&manifest).unwrap();
     assert_eq!(disk.files(), manifest.files().collect::<Vec<_>>());
-    // The horizon is kept: what merges find before it they leave out.
+    // The horizon stays: merges leave out identities before it.
     let mut identities = open(&disk, &Manifest::read(&written(&manifest)).unwrap(), TINY).unwrap();
     for old in 0..3 {
         duplicates(&mut identities, &uniform(1_000 + old..1_001 + old), Some(10));
@@ -334,7 +335,7 @@ fn every_byte_that_changed_is_found_out() {
         identities.failure().cloned().map_or(Ok(()), Err)
     };
     verdict(&sound).unwrap();
-    // Pages by the way, then filter, fences and trailer densely.
+    // Some of the pages, then filter, fences and trailer densely.
     for place in (0..pages).step_by(509).chain((pages..sound.len()).step_by(13)).chain(sound.len() - 80..sound.len()) {
         let mut bytes = sound.clone();
         bytes[place] ^= 0x10;
@@ -345,7 +346,7 @@ fn every_byte_that_changed_is_found_out() {
     for length in [0, 10, 80, PAGE_BYTES, sound.len() - 1] {
         assert_eq!(verdict(&sound[..length]).unwrap_err().kind, Kind::Corrupt, "{length} bytes");
     }
-    // Two pages changed places: each is whole, and neither is where it belongs.
+    // Two swapped pages: each is intact, and neither is in its place.
     let mut bytes = sound.clone();
     bytes[..2 * PAGE_BYTES].rotate_left(PAGE_BYTES);
     assert_eq!(verdict(&bytes).unwrap_err().kind, Kind::Corrupt);
@@ -359,7 +360,7 @@ fn every_byte_that_changed_is_found_out() {
         assert_eq!(Manifest::read(&bytes).unwrap_err().kind, Kind::Corrupt, "byte {place}");
         assert!(Manifest::read(&bytes[..place]).is_err());
     }
-    // Another format is one only if its checksum is right.
+    // Another format is recognised only if its checksum is right.
     let (mut bytes, end) = (bytes.clone(), bytes.len() - 4);
     bytes[8] += 1;
     let sum = crc32c::crc32c(&bytes[..end]);
@@ -368,7 +369,7 @@ fn every_byte_that_changed_is_found_out() {
 }
 
 #[test]
-fn after_a_failure_nothing_is_told() {
+fn after_a_failure_nothing_is_answered() {
     let mut calls = 0;
     loop {
         let disk = Frail::new(usize::MAX);

@@ -1,5 +1,5 @@
-//! What is done now and then: a full table becomes a run, merges begin and take effect,
-//! files that nobody needs any more go.
+//! Occasional work: a full table becomes a run, merges begin and take effect, files without use are
+//! removed.
 
 use std::sync::Arc;
 
@@ -10,14 +10,14 @@ use super::write::Writer;
 use super::{Named, Retired, SpilledIdentities};
 use crate::Error;
 
-/// Runs at which everybody waits for the merges: each of them costs every identity a
-/// look into its filter.
+/// Runs at which all callers wait for merges: every run costs every identity a look-up in its
+/// filter.
 pub(super) const RUNS_MAX: usize = 24;
-/// Entries of each merge that are done when a run is written, however small it is.
+/// Entries of each merge that are processed when a run is written, however small it is.
 const PACE_MIN: usize = 1 << 16;
 
 impl SpilledIdentities {
-    /// The table becomes a run; merges that are done take effect and new ones begin.
+    /// Writes the table as a run, adopts finished merges and starts new ones.
     pub(super) fn spill(&mut self) -> Result<(), Error> {
         if self.table.count() > 0 {
             let mut writer = Writer::create(&self.place, self.next)?;
@@ -41,7 +41,7 @@ impl SpilledIdentities {
         Ok(())
     }
 
-    /// Runs that were merged give way to what was made of them.
+    /// Replaces merged runs by their merge.
     fn take_merged(&mut self) -> Result<(), Error> {
         let complete: Vec<Underway> = self.merges.extract_if(.., |merge| merge.is_complete()).collect();
         for merge in complete {
@@ -52,7 +52,7 @@ impl SpilledIdentities {
             self.retire_runs(gone);
             self.runs.extend(run.map(|run| Named { run: Arc::new(run), after: self.generation }));
         }
-        // A file that cannot be removed does no harm; `retire` tells of it.
+        // A file that cannot be removed does no harm; `retire` reports it.
         let _ = self.remove_retired();
         Ok(())
     }
@@ -69,7 +69,7 @@ impl SpilledIdentities {
 
     pub(super) fn retire_runs(&mut self, runs: Vec<Named>) {
         for Named { run, after } in runs {
-            // No manifest was given while it was there, or the newest may name it.
+            // No manifest was returned in its lifetime, or the newest may name it.
             let from = if after == self.generation { 0 } else { self.generation + 1 };
             self.retired.push(Retired { name: run.name.clone(), from });
         }
@@ -94,7 +94,7 @@ impl SpilledIdentities {
     }
 }
 
-/// Whether a run is being merged: it then stays until the merge is done.
+/// Returns whether a run is being merged; it then stays until the merge is done.
 pub(super) fn is_merged(merges: &[Underway], run: &Arc<Run>) -> bool {
     merges.iter().any(|merge| merge.inputs.iter().any(|input| Arc::ptr_eq(input, run)))
 }

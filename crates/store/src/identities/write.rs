@@ -1,6 +1,6 @@
-//! A run as it is written: entries come ascending, pages and the filter follow along.
+//! Writes a run: entries arrive in order, and pages and filter are built on the way.
 //!
-//! The file has its own name only when everything in it is durable.
+//! The file gets its own name only when all of it is durable.
 
 use flowmeter_core::time::Timestamp;
 
@@ -10,17 +10,17 @@ use super::run::{Outline, Place, Run, Trailer};
 use crate::disk::File;
 use crate::{Error, Kind};
 
-/// Bytes handed to the disk at once.
+/// Bytes passed to the disk at a time.
 const CHUNK_BYTES: usize = 1 << 20;
-/// Bytes after which the disk is asked to make them durable: the last sync of a long run
-/// would otherwise wait for gigabytes, and all other writers with it.
+/// Bytes after which the file is synced: otherwise the last sync of a long run would wait for
+/// gigabytes, and all other writers with it.
 const SYNC_BYTES: usize = 32 << 20;
 
-/// A run that is being written.
+/// A run under construction.
 pub(super) struct Writer {
     place: Place,
     number: u64,
-    /// The name it has until it is whole.
+    /// The temporary name until it is complete.
     fresh: String,
     file: Box<dyn File>,
     buffer: Vec<u8>,
@@ -55,7 +55,7 @@ impl Writer {
         })
     }
 
-    /// Writes the next entry, not below the one before; the same again is left out.
+    /// Adds the next entry, which must not be below the previous one; a repetition is left out.
     pub(super) fn push(&mut self, entry: Entry) -> Result<(), Error> {
         if self.last == Some(entry) {
             return Ok(());
@@ -73,7 +73,7 @@ impl Writer {
         }
     }
 
-    /// Makes the run durable under its own name and opens it. Nothing if it is empty.
+    /// Makes the run durable under its own name and opens it. Returns `None` if it is empty.
     pub(super) fn finish(mut self) -> Result<Option<Run>, Error> {
         if self.count == 0 {
             drop(self.file);

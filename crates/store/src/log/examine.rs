@@ -1,4 +1,4 @@
-//! A log, read whole.
+//! Reads a log whole, for verification.
 
 use std::sync::Arc;
 
@@ -10,10 +10,10 @@ use crate::{Error, Kind};
 
 type Shared = Arc<dyn Disk>;
 
-/// Reads every segment of a log whole: heads, and each entry against its checksums. Bytes at
-/// its end that are no entry are reported too: a torn write and damage look alike there.
+/// Reads every segment of a log whole: heads, and each entry against its checksums. Bytes at its
+/// end that are no entry are reported too: a torn write and damage look alike there.
 ///
-/// `scratch` takes what recovery would write.
+/// Writes of the recovery go to `scratch`.
 ///
 /// # Errors
 /// The folder cannot be listed.
@@ -38,7 +38,7 @@ pub fn examine(disk: &Shared, scratch: &Shared, folder: &str) -> Result<Vec<Exam
         let until = segments.get(at + 1).map(|next| next.first).or(end.as_ref().ok().copied());
         let outcome = match until {
             Some(until) => whole(disk, folder, *segment, until),
-            // Of the last one the end is not known; recovery has read it all.
+            // The end of the last one is unknown; recovery has read it all.
             None => Ok(()),
         };
         examined.push(Examined::new(path(segment), outcome));

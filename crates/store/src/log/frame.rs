@@ -1,4 +1,4 @@
-//! A frame: header and payload. `docs/formats/log.md` says what is where.
+//! A frame: header and payload, as described in `docs/formats/log.md`.
 
 use std::cell::RefCell;
 
@@ -6,17 +6,16 @@ use zstd::bulk::{Compressor, Decompressor};
 
 use crate::Error;
 
-/// Bytes of a header.
 pub(super) const HEADER_BYTES: usize = 60;
 
-/// Marks the first byte of a header; a run of zeros is no frame.
+/// The first byte of a header, so that a run of zeros is no frame.
 const MARK: u8 = 0xF1;
-/// zstd's level 1 is both the fastest and, on events, no worse than the next ones.
+/// Level 1 of zstd is the fastest and, on events, no worse than the next levels.
 const LEVEL: i32 = 1;
-/// Payloads below this are left as they are: their compression saves nothing.
+/// Smaller payloads are not compressed: it saves nothing.
 const COMPRESS_MIN: usize = 256;
 
-/// What an entry holds.
+/// The content of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum EntryKind {
@@ -24,7 +23,7 @@ pub enum EntryKind {
     Events = 1,
     /// A command, as JSON.
     Command = 2,
-    /// Items one behind the other, each with its length.
+    /// Consecutive items, each with its length.
     Items = 3,
 }
 
@@ -34,7 +33,7 @@ impl EntryKind {
     }
 }
 
-/// An entry made ready to be appended: compressed and summed, on any thread.
+/// A compressed entry with its checksums, ready to be appended. Made on any thread.
 #[derive(Clone, Debug)]
 pub struct Encoded {
     kind: EntryKind,
@@ -47,8 +46,8 @@ pub struct Encoded {
 }
 
 impl Encoded {
-    /// Makes an entry ready: what it holds, when it was received (nanoseconds since the
-    /// epoch), how many items, and the bytes.
+    /// Encodes an entry: kind, time of receipt (nanoseconds since the epoch), number of items,
+    /// payload.
     pub fn new(kind: EntryKind, at: i64, items: u32, raw: &[u8]) -> Encoded {
         let raw_bytes = raw.len() as u32;
         let squeezed = if raw.len() < COMPRESS_MIN { None } else { squeeze(raw) };
@@ -59,17 +58,17 @@ impl Encoded {
         Encoded { kind, at, items, raw_bytes, compressed, sum: crc32c::crc32c(&payload), payload }
     }
 
-    /// How many items it holds.
+    /// Returns the number of its items.
     pub fn items(&self) -> u32 {
         self.items
     }
 
-    /// When it was received, in nanoseconds since the epoch.
+    /// Returns the time of receipt, in nanoseconds since the epoch.
     pub fn at(&self) -> i64 {
         self.at
     }
 
-    /// Bytes it takes in the log.
+    /// Returns the bytes it takes in the log.
     pub fn bytes(&self) -> usize {
         HEADER_BYTES + self.payload.len()
     }
@@ -93,7 +92,7 @@ impl Encoded {
 }
 
 thread_local! {
-    /// Making these costs more than to compress a small entry: each thread keeps its own.
+    /// One compressor for each thread: making one costs more than compressing a small entry.
     static SQUEEZER: RefCell<Option<Compressor<'static>>> = RefCell::new(Compressor::new(LEVEL).ok());
     static ROOM: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
     static OPENER: RefCell<Option<Decompressor<'static>>> = RefCell::new(Decompressor::new().ok());
@@ -102,8 +101,8 @@ thread_local! {
 fn squeeze(raw: &[u8]) -> Option<Vec<u8>> {
     SQUEEZER.with_borrow_mut(|squeezer| {
         let squeezer = squeezer.as_mut()?;
-        // The room it asks for is that of the worst case: fresh memory for it each time would
-        // cost more than what little is written into it.
+        // The buffer has room for the worst case. Allocating it each time would cost more than the
+        // little that is written into it.
         ROOM.with_borrow_mut(|room| {
             room.clear();
             room.reserve(zstd::zstd_safe::compress_bound(raw.len()));
@@ -120,7 +119,7 @@ fn unsqueeze(payload: &[u8], raw_bytes: usize) -> std::io::Result<Vec<u8>> {
     })
 }
 
-/// A header that was read and whose checksum is right.
+/// A header whose checksum is right.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Header {
     pub(super) kind: EntryKind,
@@ -136,7 +135,7 @@ pub(super) struct Header {
 }
 
 impl Header {
-    /// Reads a header; `None` if the bytes are none.
+    /// Reads a header; `None` if the bytes are not a header.
     pub(super) fn read(bytes: &[u8]) -> Option<Header> {
         let bytes = bytes.first_chunk::<HEADER_BYTES>()?;
         let word = |at: usize| u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
@@ -162,12 +161,11 @@ impl Header {
         self.payload_bytes <= super::PAYLOAD_BYTES_MAX && self.raw_bytes <= super::PAYLOAD_BYTES_MAX
     }
 
-    /// Whether the payload is what was written.
+    /// Returns whether the payload matches its checksum.
     pub(super) fn fits(&self, payload: &[u8]) -> bool {
         crc32c::crc32c(payload) == self.sum
     }
 
-    /// Opens the payload.
     pub(super) fn open(&self, payload: Vec<u8>, file: &str) -> Result<Entry, Error> {
         let raw = match self.compressed {
             false => payload,
@@ -182,19 +180,14 @@ impl Header {
     }
 }
 
-/// An entry that was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// What it holds.
     pub kind: EntryKind,
-    /// When it was received, in nanoseconds since the epoch.
+    /// Time of receipt, in nanoseconds since the epoch.
     pub at: i64,
-    /// How many items.
     pub items: u32,
-    /// Its position.
     pub position: u64,
-    /// The number of its first item.
+    /// Number of its first item.
     pub first_item: u64,
-    /// What it holds.
     pub bytes: Vec<u8>,
 }

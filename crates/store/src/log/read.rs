@@ -1,8 +1,8 @@
-//! Reading durable entries in order.
+//! Readers of durable entries, in order.
 //!
-//! Positions grow, but they may have gaps: where entries were lost to damage, a segment ends and
-//! the next begins with a later position. A reader passes over the gap; a caller that needs every
-//! entry checks the positions.
+//! Positions grow, but may have gaps: where entries were lost to damage, a segment ends and the
+//! next one begins with a later position. A reader skips the gap. A caller that needs every entry
+//! checks the positions.
 
 use std::sync::Arc;
 
@@ -11,18 +11,18 @@ use super::segment::{HEAD_BYTES, Segment, segment_name};
 use crate::Error;
 use crate::disk::{Disk, File};
 
-/// Reads entries from a position up to the end as it was when reading began.
+/// A reader from a position up to the end at the time it was made.
 pub struct Reader {
     disk: Arc<dyn Disk>,
     folder: String,
     segments: Vec<Segment>,
     file: Option<(String, Box<dyn File>)>,
-    /// Which segment comes when the open one is through.
+    /// Index of the segment after the open one.
     following: usize,
     at: u64,
     next: u64,
     end: u64,
-    /// Whether the last segment's end is where no whole entry follows: then it is no damage.
+    /// Whether the last segment ends where no whole entry follows, which is no damage then.
     open_ended: bool,
 }
 
@@ -44,24 +44,24 @@ impl Reader {
         Ok(reader)
     }
 
-    /// Reads a log beside whoever writes it: entries from a position on, up to one that
-    /// is known to be durable.
+    /// Reads a log while it is being written: entries from a position up to one that is known to be
+    /// durable.
     pub fn beside(disk: Arc<dyn Disk>, folder: &str, from: u64, end: u64) -> Result<Reader, Error> {
         let names = disk.list(folder).map_err(|why| Error::io(folder, &why))?;
         let segments: Vec<Segment> = names.iter().filter_map(|name| Segment::named(name)).collect();
         Reader::open(disk, folder, &segments, from, end)
     }
 
-    /// Reads a log beside whoever writes it: from the entry on that holds an item, up to the
-    /// last one that is whole by now. It may not be durable yet, so this serves only what is
-    /// made again, and alike, after a crash.
+    /// Reads a log while it is being written: from the entry with an item up to the last complete
+    /// entry. That entry may not be durable yet, so use this only for items that a restart makes
+    /// again identically.
     pub fn of_item_beside(disk: Arc<dyn Disk>, folder: &str, item: u64) -> Result<Reader, Error> {
         let segments = segments_of(&*disk, folder)?;
         let holding = segments.iter().rev().find(|(_, first_item)| *first_item <= item);
         let at = match (holding, segments.first()) {
             (Some((first, _)), _) => *first,
             (None, Some((_, first_item))) => {
-                let message = format!("{folder}: item {item} is no longer there; {first_item} is the first");
+                let message = format!("{folder}: item {item} was removed; the first one is {first_item}");
                 return Err(Error::new(crate::Kind::Unavailable, message));
             }
             (None, None) => 0,
@@ -72,7 +72,7 @@ impl Reader {
         Ok(reader)
     }
 
-    /// Looks again where the log ends: at a position that is known to be durable by now.
+    /// Moves the end to a position that is known to be durable by now.
     pub fn follow(&mut self, end: u64) -> Result<(), Error> {
         let names = self.disk.list(&self.folder).map_err(|why| Error::io(&self.folder, &why))?;
         let open = self.following.checked_sub(1).and_then(|open| self.segments.get(open)).map(|segment| segment.first);
@@ -85,7 +85,7 @@ impl Reader {
         Ok(())
     }
 
-    /// Passes over entries before a position.
+    /// Skips entries before a position.
     pub fn skip_to(&mut self, position: u64) -> Result<(), Error> {
         while self.next < position.min(self.end) {
             let before = self.next;
@@ -97,7 +97,7 @@ impl Reader {
         Ok(())
     }
 
-    /// The next entry; none at the end.
+    /// Reads the next entry; `None` at the end.
     pub fn read(&mut self) -> Result<Option<Entry>, Error> {
         let Some((header, name)) = self.header()? else { return Ok(None) };
         let mut payload = vec![0; header.payload_bytes as usize];
@@ -113,7 +113,7 @@ impl Reader {
         header.open(payload, &name).map(Some)
     }
 
-    /// Passes over entries up to the one that holds an item.
+    /// Skips entries up to the one with an item.
     pub(super) fn skip_to_item(&mut self, item: u64) -> Result<(), Error> {
         while let Some((header, _)) = self.header()?
             && header.first_item + u64::from(header.items) <= item
@@ -123,12 +123,12 @@ impl Reader {
         Ok(())
     }
 
-    /// The position of the next entry.
+    /// Returns the position of the next entry.
     pub fn position(&self) -> u64 {
         self.next
     }
 
-    /// Whether the open segment ends where its last entry does.
+    /// Checks that the open segment ends with its last entry.
     pub(super) fn at_end(&self) -> Result<(), Error> {
         let Some((name, file)) = &self.file else { return Ok(()) };
         let length = file.len().map_err(|why| Error::io(name, &why))?;
@@ -154,7 +154,7 @@ impl Reader {
         self.next += 1;
     }
 
-    /// The header of the next entry, with the name of its file.
+    /// Reads the header of the next entry. Returns it with the name of its file.
     fn header(&mut self) -> Result<Option<(Header, String)>, Error> {
         if self.next >= self.end {
             return Ok(None);
@@ -190,7 +190,7 @@ impl Reader {
     }
 }
 
-/// The segments in a folder: the position and the item that each begins with.
+/// Returns, for each segment in a folder, the position and the item that it begins with.
 pub fn segments_of(disk: &dyn Disk, folder: &str) -> Result<Vec<(u64, u64)>, Error> {
     let names = disk.list(folder).map_err(|why| Error::io(folder, &why))?;
     let mut found = Vec::new();
@@ -202,8 +202,8 @@ pub fn segments_of(disk: &dyn Disk, folder: &str) -> Result<Vec<(u64, u64)>, Err
     Ok(found)
 }
 
-/// The first position of the first segment that holds an entry received at an instant (in
-/// nanoseconds) or later, no further than `before`: what lies before it is older.
+/// Returns the first position of the first segment with an entry received at `at` (nanoseconds) or
+/// later, at most `before`. All entries before it are older.
 pub fn first_since(disk: &dyn Disk, folder: &str, before: u64, at: i64) -> Result<u64, Error> {
     let names = disk.list(folder).map_err(|why| Error::io(folder, &why))?;
     let mut since = 0;
@@ -212,8 +212,8 @@ pub fn first_since(disk: &dyn Disk, folder: &str, before: u64, at: i64) -> Resul
         let file = disk.open(&name).map_err(|why| Error::io(&name, &why))?;
         let mut bytes = [0; HEADER_BYTES];
         let read = file.read_at(&mut bytes, HEAD_BYTES).map_err(|why| Error::io(&name, &why))?;
-        // What begins with an entry that is old enough ends the one before; what is empty
-        // is the newest of all.
+        // A segment that begins with an old enough entry ends the one before. An empty segment is
+        // the newest of all.
         match Header::read(&bytes[..read]) {
             Some(header) if header.at < at => since = segment.first,
             _ => break,

@@ -1,4 +1,4 @@
-//! Segments: the files of a log, and what is done with the last one after a crash.
+//! Segments, the files of a log, and the recovery of the last one after a crash.
 
 use super::frame::{HEADER_BYTES, Header};
 use std::ops::Range;
@@ -10,7 +10,7 @@ use crate::{Error, Kind};
 pub(super) const HEAD_BYTES: u64 = 32;
 const MARK: &[u8; 8] = b"FLOWLOG\n";
 const FORMAT: u32 = 1;
-/// Bytes read at once while a segment is looked through.
+/// Bytes read at a time while a segment is scanned.
 const CHUNK_BYTES: usize = 4 << 20;
 
 /// A file of a log.
@@ -33,8 +33,9 @@ pub(super) fn segment_name(first: u64) -> String {
     format!("{first:020}.seg")
 }
 
-/// A new segment, durable with its name. An error of the kinds `Full` and `Descriptors` means
-/// that the segment does not have its name, so the previous segment may still be used.
+/// Creates a segment and makes it and its name durable. An error of the kinds `Full` and
+/// `Descriptors` means that the segment does not have its name, so the previous segment may still
+/// be used.
 pub(super) fn create(disk: &dyn Disk, folder: &str, first: u64, first_item: u64) -> Result<Box<dyn File>, Error> {
     let name = format!("{folder}/{}", segment_name(first));
     let fresh = format!("{name}.new");
@@ -51,8 +52,8 @@ pub(super) fn create(disk: &dyn Disk, folder: &str, first: u64, first_item: u64)
         Ok(file)
     };
     let file = make().map_err(|why| Error::io(&name, &why))?;
-    // The file is not opened again under its name: without a descriptor that would fail when
-    // it is too late to go back.
+    // The file is not opened again under its name: without a descriptor that would fail when it is
+    // too late to go back.
     match disk.rename_durably(&fresh, &name, folder).map_err(|why| Error::io(&name, &why)) {
         Ok(()) => Ok(file),
         Err(why) if why.kind == Kind::Descriptors => Err(why),
@@ -61,7 +62,7 @@ pub(super) fn create(disk: &dyn Disk, folder: &str, first: u64, first_item: u64)
     }
 }
 
-/// Reads the head of a segment: the number of its first item.
+/// Reads the head of a segment and returns the number of its first item.
 pub(super) fn read_head(file: &dyn File, name: &str, first: u64) -> Result<u64, Error> {
     let mut head = [0; HEAD_BYTES as usize];
     let read = file.read_at(&mut head, 0).map_err(|why| Error::io(name, &why))?;
@@ -74,26 +75,26 @@ pub(super) fn read_head(file: &dyn File, name: &str, first: u64) -> Result<u64, 
         return Err(Error::new(Kind::Format, format!("{name}: format {} of the log is newer than this program", word(8))));
     }
     if long(12) != first {
-        return Err(Error::corrupt(name, "the segment has another's name"));
+        return Err(Error::corrupt(name, "the segment has the name of another one"));
     }
     Ok(long(20))
 }
 
-/// The last segment, ready to be appended to.
+/// The last segment, ready for appending.
 pub(super) struct Last {
     pub(super) next: u64,
     pub(super) items: u64,
     pub(super) length: u64,
-    /// When its last entry was received; nanoseconds.
+    /// Time of receipt of its last entry, in nanoseconds.
     pub(super) at: i64,
     pub(super) file: Box<dyn File>,
     pub(super) torn_bytes: u64,
 }
 
-/// Reads the heads of all segments and looks through the last one. Its torn end is cut
-/// off; a hole before its end is damage.
+/// Reads the heads of all segments and scans the last one. Its torn end is cut off; a hole before
+/// its end is damage.
 ///
-/// Entries before `known` were durable once: if they are in the part that is cut off, it is kept
+/// Entries before `known` were durable: if they are in the part that is cut off, that part is kept
 /// beside the segment.
 pub(super) fn recover_last(disk: &dyn Disk, folder: &str, segments: &mut [Segment], known: u64) -> Result<Option<Last>, Error> {
     for segment in segments.iter_mut() {
@@ -125,7 +126,7 @@ pub(super) fn recover_last(disk: &dyn Disk, folder: &str, segments: &mut [Segmen
     Ok(Some(Last { next, items, length, at, file, torn_bytes }))
 }
 
-/// Copies damaged bytes of a segment, so that what can be read of them is not lost.
+/// Copies damaged bytes of a segment, so that the readable part of them is not lost.
 fn keep_aside(disk: &dyn Disk, folder: &str, name: &str, file: &dyn File, damaged: Range<u64>) -> Result<(), Error> {
     let at = |why: std::io::Error| Error::io(name, &why);
     let mut bytes = vec![0; (damaged.end - damaged.start) as usize];
@@ -134,7 +135,7 @@ fn keep_aside(disk: &dyn Disk, folder: &str, name: &str, file: &dyn File, damage
     write_whole(disk, folder, &aside, &bytes[..read]).map_err(at)
 }
 
-/// How far a segment is sound.
+/// The intact part of a segment.
 struct Sound {
     length: u64,
     next: u64,
@@ -179,14 +180,14 @@ fn look_through(file: &dyn File, name: &str, first: u64, first_item: u64, whole:
                 break;
             }
         }
-        // No frame at the very beginning of what was read: here it ends, or is torn.
+        // No frame at the very beginning of the bytes: the segment ends here, or is torn.
         if used == 0 {
             return Ok(sound);
         }
     }
 }
 
-/// Looks behind a hole for an entry that was written when the hole was already durable.
+/// Looks after a hole for an entry that was written when the hole was already durable.
 fn claims_durable(file: &dyn File, name: &str, from: u64, whole: u64, hole: u64) -> Result<Option<u64>, Error> {
     let mut bytes = vec![0; (whole - from) as usize];
     let read = file.read_at(&mut bytes, from).map_err(|why| Error::io(name, &why))?;

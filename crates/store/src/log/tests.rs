@@ -1,5 +1,5 @@
-//! The log on a real folder: what is committed comes back, what is torn is cut off,
-//! what is damaged is told.
+//! Tests of the log in a real folder: committed entries are read back, torn ends are cut off,
+//! damage is reported.
 
 use std::io;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ fn open(folder: &tempfile::TempDir) -> Result<(Log, Recovered), Error> {
 }
 
 fn entry(n: u64) -> Encoded {
-    // Some small, some compressed, none alike.
+    // Some small, some compressed, all different.
     let text = format!("entry {n} ").repeat(1 + (n as usize * 7) % 60);
     Encoded::new(EntryKind::Events, n as i64, (n % 5) as u32, text.as_bytes())
 }
@@ -42,7 +42,7 @@ fn last_segment(folder: &tempfile::TempDir) -> std::path::PathBuf {
 }
 
 #[test]
-fn what_is_committed_comes_back_in_order_over_many_segments() {
+fn committed_entries_are_read_in_order_over_many_segments() {
     let folder = tempfile::tempdir().unwrap();
     let (mut log, _) = open(&folder).unwrap();
     fill(&mut log, 0..100);
@@ -69,7 +69,7 @@ fn what_is_committed_comes_back_in_order_over_many_segments() {
 }
 
 #[test]
-fn what_is_not_committed_is_not_there() {
+fn entries_without_a_commit_do_not_exist() {
     let folder = tempfile::tempdir().unwrap();
     let (mut log, _) = open(&folder).unwrap();
     fill(&mut log, 0..5);
@@ -80,7 +80,7 @@ fn what_is_not_committed_is_not_there() {
 }
 
 #[test]
-fn a_torn_end_is_cut_off_at_any_byte_and_the_log_goes_on() {
+fn a_torn_end_is_cut_off_at_any_byte_and_the_log_continues() {
     let whole = tempfile::tempdir().unwrap();
     let (mut log, _) = open(&whole).unwrap();
     fill(&mut log, 0..9);
@@ -99,7 +99,7 @@ fn a_torn_end_is_cut_off_at_any_byte_and_the_log_goes_on() {
 }
 
 #[test]
-fn damage_before_the_end_is_told_and_nothing_is_cut() {
+fn damage_before_the_end_is_reported_and_nothing_is_cut() {
     let folder = tempfile::tempdir().unwrap();
     let (mut log, _) = open(&folder).unwrap();
     fill(&mut log, 0..9);
@@ -118,7 +118,7 @@ fn damage_before_the_end_is_told_and_nothing_is_cut() {
 }
 
 #[test]
-fn damage_in_an_earlier_segment_is_told_by_the_reader() {
+fn damage_in_an_earlier_segment_is_reported_by_the_reader() {
     let folder = tempfile::tempdir().unwrap();
     let (mut log, _) = open(&folder).unwrap();
     fill(&mut log, 0..60);
@@ -133,7 +133,7 @@ fn damage_in_an_earlier_segment_is_told_by_the_reader() {
 }
 
 #[test]
-fn released_segments_are_gone_and_asking_for_them_is_refused() {
+fn released_segments_are_removed_and_reading_them_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let (mut log, _) = open(&folder).unwrap();
     fill(&mut log, 0..100);
@@ -147,7 +147,7 @@ fn released_segments_are_gone_and_asking_for_them_is_refused() {
 }
 
 #[test]
-fn a_disk_without_room_refuses_and_the_log_goes_on() {
+fn a_disk_without_room_refuses_and_the_log_continues() {
     let folder = tempfile::tempdir().unwrap();
     let disk: Arc<dyn Disk> = Arc::new(LocalDisk::new(folder.path()).unwrap());
     let (mut log, _) = Log::open(Arc::clone(&disk), "log", SETTINGS).unwrap();
@@ -162,7 +162,7 @@ fn a_disk_without_room_refuses_and_the_log_goes_on() {
     assert_eq!(read(&log, 0).len(), 9);
 }
 
-/// A disk on which some calls that need a descriptor find none.
+/// A disk on which some calls fail for lack of a descriptor.
 struct Exhausted {
     disk: LocalDisk,
     creates: AtomicU64,
@@ -171,7 +171,7 @@ struct Exhausted {
 }
 
 impl Exhausted {
-    /// Fails while there are failures left.
+    /// Fails while failures are left.
     fn take(&self, left: &AtomicU64) -> io::Result<()> {
         let taken = left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
         if taken.is_ok() { Err(io::Error::from_raw_os_error(self.errno)) } else { Ok(()) }
@@ -219,7 +219,7 @@ impl Disk for Exhausted {
 }
 
 #[test]
-fn without_descriptors_the_old_segment_goes_on() {
+fn without_descriptors_the_old_segment_continues() {
     use rustix::io::Errno;
     for (errno, creates, renames) in [(Errno::MFILE, 3, 0), (Errno::NFILE, 3, 0), (Errno::MFILE, 0, 3)] {
         let folder = tempfile::tempdir().unwrap();

@@ -1,16 +1,16 @@
-//! What a cell holds, and how it is written.
+//! The content of a cell, and its encoding.
 //!
-//! Nearly every aggregate is a number together with what a cell knows anyway: how many
-//! events there were and when the last was. So a cell in memory and in a file is a number
-//! and these; only distinct values and percentiles bring a state of their own.
+//! Nearly every aggregate is a number together with facts that a cell has anyway: the number of
+//! events and the time of the last one. So a cell in memory and in a file is a number and these.
+//! Only distinct values and percentiles have a state of their own.
 
 use flowmeter_core::aggregation::{Aggregate, Aggregation};
 use flowmeter_core::decimal::{self, Decimal};
 use flowmeter_core::image::{Glass, Pen, Seen};
 use flowmeter_core::time::Timestamp;
 
-/// What kind of state an aggregation has. Aggregations of the same form can be answered
-/// from the same cells: every percentile from the same values.
+/// The kind of state of an aggregation. Cells answer all aggregations of the same form: every
+/// percentile is computed from the same values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub(super) enum Form {
@@ -22,8 +22,8 @@ pub(super) enum Form {
     Latest = 6,
     Distinct = 7,
     Values = 8,
-    /// Levels and counters: what a window makes of them depends on what was before it,
-    /// for each meter apart. Their events are counted, no more.
+    /// Levels and counters: their value in a window depends on the time before it, separately for
+    /// each meter. Only their events are counted.
     Events = 9,
 }
 
@@ -49,7 +49,7 @@ impl Form {
         FORMS.into_iter().find(|form| *form as u8 == code)
     }
 
-    /// An aggregation of this form.
+    /// Returns an aggregation of this form.
     pub(super) fn aggregation(self) -> Aggregation {
         match self {
             Form::Sum => Aggregation::Sum,
@@ -63,7 +63,7 @@ impl Form {
         }
     }
 
-    /// Whether the state is more than a number.
+    /// Returns whether the state is more than a number.
     #[inline]
     pub(super) fn is_wide(self) -> bool {
         matches!(self, Form::Distinct | Form::Values)
@@ -73,7 +73,7 @@ impl Form {
         !matches!(self, Form::Count | Form::Events | Form::Distinct | Form::Values)
     }
 
-    /// The aggregate of a cell whose state is a number.
+    /// Returns the aggregate of a cell whose state is a number.
     pub(super) fn aggregate(self, number: Decimal, events: u64, last: Timestamp) -> Aggregate {
         match self {
             Form::Sum => Aggregate::Sum(number.into()),
@@ -86,19 +86,18 @@ impl Form {
     }
 }
 
-/// What a cell holds.
+/// The content of a cell.
 #[derive(Clone, Debug)]
 pub(super) struct Amount {
     pub(super) aggregate: Aggregate,
     pub(super) events: u64,
-    /// Event times.
     pub(super) first: Timestamp,
     pub(super) last: Timestamp,
 }
 
 impl Amount {
-    /// Adds a later amount of the same cell. Says no, and adds nothing, where the number
-    /// would leave its range.
+    /// Adds a later amount of the same cell. Returns false, and adds nothing, if the number would
+    /// leave its range.
     pub(super) fn merge(&mut self, form: Form, later: &Amount) -> bool {
         if !self.aggregate.merge(form.aggregation(), &later.aggregate) {
             return false;
@@ -109,7 +108,7 @@ impl Amount {
         true
     }
 
-    /// Appends what the events do not tell.
+    /// Appends the state, without the facts that the events imply.
     pub(super) fn write_state(&self, form: Form, pen: &mut Pen) {
         match &self.aggregate {
             Aggregate::Sum(number) | Aggregate::Extreme(_, number) => write_number((*number).into(), pen),
@@ -120,7 +119,7 @@ impl Amount {
         }
     }
 
-    /// Reads what [`Amount::write_state`] appended.
+    /// Reads the output of [`Amount::write_state`].
     pub(super) fn read_state(form: Form, events: u64, first: Timestamp, last: Timestamp, glass: &mut Glass<'_>) -> Seen<Amount> {
         let aggregate = match form.is_wide() {
             true => Aggregate::read(form.aggregation(), glass)?,
@@ -133,14 +132,13 @@ impl Amount {
     }
 }
 
-/// Units in one.
 const ONE: u128 = 10u128.pow(decimal::FRACTION_DIGITS);
 const NEGATIVE: u8 = 0x20;
 const WIDE: u8 = 0x40;
 const PLACES: u8 = 0x1f;
 
-/// A number as its digits and how many noughts were taken off its end: usage is mostly
-/// whole, or has few places.
+/// Writes a number as its digits and the number of removed final zeros: usage is mostly whole, or
+/// has few places.
 fn write_number(number: Decimal, pen: &mut Pen) {
     let units = number.units().unsigned_abs();
     let whole = units / ONE;
@@ -176,7 +174,7 @@ fn read_number(glass: &mut Glass<'_>) -> Seen<Decimal> {
     }
 }
 
-/// Nanoseconds that are mostly whole microseconds, milliseconds or seconds.
+/// Writes a span; spans are mostly whole microseconds, milliseconds or seconds.
 pub(super) fn write_span(nanos: u64, pen: &mut Pen) {
     let (code, scaled) = match nanos {
         _ if !nanos.is_multiple_of(1_000) => (0, nanos),
@@ -218,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn damaged_numbers_are_told() {
+    fn damaged_numbers_are_reported() {
         for bytes in [
             &[0x1f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f][..],
             &[20, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1],

@@ -1,11 +1,11 @@
-//! Cells sifted and added up into the rows of a query.
+//! Filters cells and adds them up into the rows of a query.
 //!
-//! Rows keep their aggregates until the very end, so that the answers of the hot tier, of
-//! the runs, and of other partitions add up exactly: a mean of means is no mean.
+//! Rows keep their aggregates until the end, so that the answers of the hot tier, of the runs and
+//! of other partitions add up exactly: a mean of means is not a mean.
 //!
-//! Of several users or tuples that have the greatest event time of a row in common, the
-//! one whose user and then tuple sorts last has the latest value, whenever its cells were
-//! written away: an answer must not depend on that.
+//! If several users or tuples share the greatest event time of a row, the one whose user and then
+//! tuple sorts last has the latest value, whenever its cells were written: an answer must not
+//! depend on that.
 
 use std::collections::BTreeMap;
 
@@ -22,7 +22,7 @@ use super::windows::Windows;
 use super::words::Words;
 use crate::{Error, Kind};
 
-/// One row before it is a row.
+/// One row before it is complete.
 #[derive(Clone, Debug)]
 struct Sum {
     /// The window, or the time from the first to the last cell.
@@ -36,7 +36,7 @@ struct Sum {
 /// Window, user and groups; without a window the first is the same for all.
 type RowKey = (Timestamp, Option<String>, Vec<Option<String>>);
 
-/// A part of the answer: that of some cells, of some runs, of some partitions.
+/// A part of the answer: that of some cells, runs or partitions.
 #[derive(Clone, Debug)]
 pub struct Partial {
     query: Query,
@@ -59,7 +59,7 @@ impl Partial {
         Ok(())
     }
 
-    /// The rows, sorted by window, user and groups.
+    /// Returns the rows, sorted by window, user and groups.
     pub fn into_rows(self) -> Vec<Row> {
         let Query { aggregation, from, to, ref window, .. } = self.query;
         let row = |((_, subject, groups), sum): (RowKey, Sum)| {
@@ -75,12 +75,12 @@ impl Partial {
         self.rows.into_iter().map(row).collect()
     }
 
-    /// The users of the rows.
+    /// Returns the users of the rows.
     pub(super) fn into_subjects(self) -> Vec<String> {
         self.rows.into_keys().filter_map(|(_, subject, _)| subject).collect()
     }
 
-    /// The values of the first field grouped by, null left out.
+    /// Returns the values of the first group field, without null.
     pub(super) fn into_values(self) -> Vec<String> {
         self.rows.into_keys().filter_map(|(_, _, groups)| groups.into_iter().next()?).collect()
     }
@@ -124,7 +124,7 @@ fn check_rows(rows: usize, rows_max: usize) -> Result<(), Error> {
 pub(super) struct Sieve<'q> {
     query: &'q Query,
     windows: Option<Windows>,
-    /// The users asked for, sorted.
+    /// The requested users, sorted.
     wanted: Option<Vec<&'q str>>,
     groups_subjects: bool,
     subjects: Words,
@@ -152,7 +152,7 @@ impl<'q> Sieve<'q> {
         }
     }
 
-    /// What a user is called in the rows, if its usage is asked for.
+    /// Returns the number of a user in the rows, if its usage is requested.
     pub(super) fn user(&mut self, user: &[u8]) -> Option<u32> {
         if let Some(wanted) = &self.wanted
             && wanted.binary_search_by(|subject| subject.as_bytes().cmp(user)).is_err()
@@ -162,7 +162,7 @@ impl<'q> Sieve<'q> {
         Some(if self.groups_subjects { self.subjects.intern(user) } else { 0 })
     }
 
-    /// What a tuple is called in the rows, if it passes the filter.
+    /// Returns the number of a tuple in the rows, if it passes the filter.
     pub(super) fn tuple(&mut self, tuple: &[u8]) -> Seen<Option<u32>> {
         for (field, allowed) in &self.query.filter {
             match tuple::field(tuple, field)? {
@@ -214,7 +214,7 @@ impl<'q> Sieve<'q> {
         check_rows(self.rows.len(), self.query.rows_max)
     }
 
-    /// The part of the answer, in words.
+    /// Returns the part of the answer, with texts instead of numbers.
     pub(super) fn finish(self) -> Partial {
         let mut rows = BTreeMap::new();
         for ((at, subject, groups), sum) in self.rows {
@@ -244,12 +244,12 @@ fn read_groups(written: &[u8]) -> Vec<Option<String>> {
     groups
 }
 
-/// Events are checked to be UTF-8 when they come in.
+/// Decodes a text; events were checked to be UTF-8 when they arrived.
 fn lossy(text: &[u8]) -> String {
     String::from_utf8_lossy(text).into_owned()
 }
 
-/// Whether cells of a form answer a query.
+/// Returns whether cells of a form answer a query.
 pub(super) fn answers(query: &Query, form: Form) -> bool {
     query.aggregation.is_none_or(|aggregation| Form::of(aggregation) == form)
 }

@@ -1,8 +1,8 @@
 //! A block of cells: some thousand cells of one meter type, sorted, in columns.
 //!
-//! A block has dictionaries of its own, so that it is read alone: a query or a merge
-//! holds a block of each file, never a dictionary of all users. Columns lie apart
-//! because like numbers beside each other compress best.
+//! A block has its own dictionaries, so that it can be read alone: a query or a merge has one block
+//! of each file in memory, never a dictionary of all users. Values are in columns because similar
+//! numbers compress best.
 
 use flowmeter_core::image::{Glass, Pen, Seen};
 use flowmeter_core::time::Timestamp;
@@ -13,7 +13,7 @@ use super::words::{Texts, Words};
 
 pub(super) const MINUTE: i64 = 60_000_000_000;
 
-/// How much time a cell stands for.
+/// The length of time of a cell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Grain {
     Minute,
@@ -26,7 +26,7 @@ impl Grain {
     }
 }
 
-/// Which cell: in this order they lie in files.
+/// The key of a cell, in the order of files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Key<'a> {
     pub(super) meter_type: Uuid,
@@ -38,18 +38,18 @@ pub(super) struct Key<'a> {
     pub(super) tuple: &'a [u8],
 }
 
-/// The instant a minute begins.
+/// Returns the instant at which a minute begins.
 pub(super) fn instant(minute: i32) -> Timestamp {
     Timestamp::from_nanos(i64::from(minute).saturating_mul(MINUTE))
 }
 
-/// The minute that holds an instant.
+/// Returns the minute of an instant.
 #[inline]
 pub(super) fn minute(at: Timestamp) -> i32 {
     at.nanos().div_euclid(MINUTE) as i32
 }
 
-/// A block being filled.
+/// A block under construction.
 #[derive(Debug, Default)]
 pub(super) struct Builder {
     cells: u64,
@@ -73,7 +73,7 @@ impl Builder {
         users.count(u64::from(self.users.intern(key.user)));
         tuples.count(u64::from(self.tuples.intern(key.tuple)));
         events.count(amount.events);
-        // A minute that begins before the first instant there is, is counted from there.
+        // A minute that begins before the first possible instant counts from there.
         write_span(amount.first.since(instant(key.start)) as u64, offsets);
         write_span(amount.last.since(amount.first) as u64, spans);
         amount.write_state(key.form, states);
@@ -85,17 +85,17 @@ impl Builder {
         self.cells
     }
 
-    /// First and last start.
+    /// Returns the first and the last start.
     pub(super) fn starts(&self) -> (i32, i32) {
         (self.first, self.last)
     }
 
-    /// Bytes so far, about.
+    /// Returns the approximate bytes so far.
     pub(super) fn bytes(&self) -> usize {
         self.columns.iter().map(|column| column.bytes.len()).sum::<usize>() + self.users.text_bytes() + self.tuples.text_bytes()
     }
 
-    /// The bytes of the block; the builder is empty then.
+    /// Returns the bytes of the block and empties the builder.
     pub(super) fn take(&mut self) -> Vec<u8> {
         let mut pen = Pen::default();
         pen.count(self.cells);
@@ -114,7 +114,6 @@ impl Builder {
     }
 }
 
-/// A cell of a block that was read.
 #[derive(Debug)]
 pub(super) struct Cell {
     pub(super) start: i32,
@@ -124,7 +123,6 @@ pub(super) struct Cell {
     pub(super) amount: Amount,
 }
 
-/// A block that was read.
 #[derive(Debug, Default)]
 pub(super) struct Block {
     pub(super) users: Texts,
@@ -133,7 +131,7 @@ pub(super) struct Block {
 }
 
 impl Block {
-    /// Reads a block whose first start the index told.
+    /// Decodes a block; the index has its first start.
     pub(super) fn read(form: Form, first: i32, raw: &[u8]) -> Seen<Block> {
         let mut glass = Glass::new(raw);
         let count = glass.length()?;

@@ -1,4 +1,4 @@
-//! Files of rollups, read whole.
+//! Reads files of rollups whole, for verification.
 
 use super::run::{Run, named_in};
 use crate::Error;
@@ -6,7 +6,7 @@ use crate::disk::Disk;
 use crate::examine::Examined;
 
 /// Reads every run of a folder whole: head, index, foot, and each block against its checksum.
-/// Whether it is the run that a manifest names is seen when it is opened.
+/// Opening checks whether it is the run that a manifest names.
 ///
 /// # Errors
 /// The folder cannot be listed.

@@ -1,8 +1,7 @@
 //! The hot tier: the newest cells, in one flat table.
 //!
-//! Adding a contribution is on the way of every event: it finds the numbers of meter
-//! type, user and tuple and changes one entry of 48 bytes. Nothing is allocated for what
-//! was seen before.
+//! Every event adds a contribution here: it finds the numbers of meter type, user and tuple, and
+//! changes one entry of 48 bytes. Known keys need no allocation.
 
 use flowmeter_core::aggregation::{Aggregate, Aggregation, Contribution};
 use flowmeter_core::decimal::{Decimal, Packed};
@@ -14,24 +13,24 @@ use super::block::{self, Grain, Key, MINUTE};
 use super::tuple::Tuples;
 use super::words::Words;
 
-/// Who a cell belongs to, as numbers.
+/// The key of a cell, as numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Place {
     user: u32,
     tuple: u32,
     minute: i32,
     meter_type: u16,
-    /// Nought, but for cells that had no room for more: what comes then goes to a cell
-    /// beside it.
+    /// Zero, except for cells that were full: later usage of the key goes to a cell in the next
+    /// layer.
     layer: u16,
 }
 
-/// What a cell holds in 32 bytes.
+/// The content of a cell in 32 bytes.
 #[derive(Clone, Copy, Debug)]
 struct Tally {
-    /// The number, or the place of a state that is more than one.
+    /// The number, or the index of a state that is more than a number.
     number: Packed,
-    /// First event: nanoseconds since the minute began, in 36 bits; above them the count.
+    /// First event: nanoseconds since the minute began, in 36 bits; the count in the bits above.
     first_and_events: u64,
     /// Last event: nanoseconds since the minute began.
     last: u64,
@@ -49,16 +48,16 @@ const OFFSET_BITS: u32 = 36;
 const OFFSET_MASK: u64 = (1 << OFFSET_BITS) - 1;
 /// Events of one cell; four million a second fit.
 const EVENTS_MAX: u64 = (1 << (64 - OFFSET_BITS)) - 1;
-/// Bytes of an entry with its mark in the table, half as much again because the table
-/// doubles by making a new one beside the old.
+/// Bytes of an entry with its mark in the table, plus half, because the table doubles by making a
+/// new one beside the old.
 const ENTRY_BYTES: usize = 49 * 3 / 2;
-/// Cells beside each other after which the hot tier counts as full. Only sums beyond 20
-/// digits that cancel each other get here; a batch more of them still finds room.
+/// Layers of one key at which the hot tier counts as full. Only sums beyond 20 digits that cancel
+/// each other need layers; a batch more of them still fits.
 const LAYERS_MANY: u16 = 32;
-/// Meter types the hot tier can tell apart.
+/// The maximum number of meter types.
 const TYPES_MAX: usize = 60_000;
 
-/// A meter type as the hot tier knows it.
+/// A meter type of the hot tier.
 #[derive(Clone, Copy, Debug)]
 struct Type {
     meter_type: Uuid,
@@ -66,7 +65,6 @@ struct Type {
     forgotten: bool,
 }
 
-/// The newest cells.
 pub(super) struct Hot {
     cells: HashTable<Cell>,
     cells_max: usize,
@@ -76,11 +74,11 @@ pub(super) struct Hot {
     type_index: HashTable<u16>,
     last_type: u16,
     wide: Vec<Aggregate>,
-    /// Bytes the wide states take beyond themselves, about.
+    /// Approximate heap bytes of the wide states.
     wide_bytes: usize,
     text_bytes_max: usize,
     last_user: (u64, u32),
-    /// Whether many cells had no room for more.
+    /// Whether many cells were full.
     crowded: bool,
 }
 
@@ -111,7 +109,7 @@ impl Hot {
         self.crowded || self.cells.len() >= self.cells_max || texts >= self.text_bytes_max || self.types.len() >= TYPES_MAX
     }
 
-    /// Whether there is no cell that counts.
+    /// Returns whether no visible cell exists.
     pub(super) fn is_empty(&self) -> bool {
         self.cells.is_empty() || self.types.iter().all(|known| known.forgotten)
     }
@@ -201,7 +199,7 @@ impl Hot {
         self.types.iter_mut().filter(|known| known.meter_type == meter_type).for_each(|known| known.forgotten = true);
     }
 
-    /// Tells the cells of a meter type within some minutes, in no order.
+    /// Calls `tell` with the cells of a meter type within some minutes, in no order.
     pub(super) fn each<E>(
         &self,
         wanted: impl Fn(Uuid, Form) -> bool,
@@ -226,12 +224,12 @@ impl Hot {
         &self.users
     }
 
-    /// Tells all cells in the order of files.
+    /// Calls `tell` with all cells in the order of files.
     pub(super) fn each_sorted<E>(&self, mut tell: impl FnMut(&Key<'_>, &Amount) -> Result<(), E>) -> Result<(), E> {
         let (users, tuples) = (self.users.texts(), self.tuples.texts());
         let (user_ranks, tuple_ranks, type_ranks) = (users.ranks(), tuples.ranks(), self.type_ranks());
         let rank = |place: &Place| {
-            // Type, minute, user, tuple, layer: their bits in the order they count.
+            // Type, minute, user, tuple, layer: their bits in the order of significance.
             let high = u64::from(type_ranks[usize::from(place.meter_type)]) << 32 | u64::from(place.minute as u32 ^ 1 << 31);
             let low = u64::from(user_ranks[place.user as usize]) << 32 | u64::from(tuple_ranks[place.tuple as usize]);
             u128::from(high) << 80 | u128::from(low) << 16 | u128::from(place.layer)
@@ -254,7 +252,7 @@ impl Hot {
         Ok(())
     }
 
-    /// Place of each type in the order of ids and forms.
+    /// Returns the rank of each type in the order of ids and forms.
     fn type_ranks(&self) -> Vec<u16> {
         let mut order: Vec<u16> = (0..self.types.len() as u16).collect();
         let key = |ix: &u16| (self.types[usize::from(*ix)].meter_type, self.types[usize::from(*ix)].form);
@@ -284,8 +282,8 @@ impl Hot {
         Amount { aggregate, events, first, last }
     }
 
-    /// Forgets all cells and names; the room stays, but for a table far too wide: few
-    /// cells scattered over much memory are slow to reach.
+    /// Removes all cells and names. Keeps the memory, unless the table is far too wide: few cells
+    /// scattered over much memory are slow to reach.
     pub(super) fn clear(&mut self) {
         let used = self.cells.len().max(1_000);
         self.cells.clear();
@@ -303,7 +301,7 @@ impl Hot {
     }
 }
 
-/// A cell of the hot tier, told to a query.
+/// A cell of the hot tier, for a query.
 pub(super) struct Numbered {
     pub(super) user: u32,
     pub(super) tuple: u32,
@@ -312,7 +310,7 @@ pub(super) struct Numbered {
 }
 
 impl Place {
-    /// A product of 128 bits folded: every bit of the place reaches every bit of it.
+    /// Folds a product of 128 bits: every bit of the place affects every bit of it.
     #[inline]
     fn hash(&self) -> u64 {
         let low = u64::from(self.user) | u64::from(self.tuple) << 32;
@@ -323,7 +321,7 @@ impl Place {
 }
 
 impl Tally {
-    /// Adds a number, if there is room for it and for one more event.
+    /// Adds a number, if it and one more event fit.
     #[inline]
     fn take(&mut self, form: Form, number: Decimal, offset: u64) -> bool {
         if self.first_and_events >> OFFSET_BITS == EVENTS_MAX {
@@ -344,7 +342,6 @@ impl Tally {
         true
     }
 
-    /// Counts an event.
     #[inline]
     fn note(&mut self, offset: u64) {
         let first = (self.first_and_events & OFFSET_MASK).min(offset);
@@ -368,7 +365,7 @@ fn wide_ix(number: Packed) -> usize {
     Decimal::from(number).units() as usize
 }
 
-/// Adds to a state that is more than a number, and says how many bytes it grew, about.
+/// Adds to a state that is more than a number, and returns by about how many bytes it grew.
 fn add_wide(state: &mut Aggregate, aggregation: Aggregation, contribution: &Contribution) -> usize {
     let length = |state: &Aggregate| match state {
         Aggregate::Distinct(seen) => seen.len() * 36,
@@ -391,7 +388,7 @@ mod tests {
             let mut hot = Hot::new(memory_bytes);
             let (mut n, mut largest) = (0u64, 0);
             while !hot.is_full() {
-                // A batch, as it comes between two looks at the room.
+                // A batch, as it arrives between two checks of the memory.
                 for _ in 0..memory_bytes / 1_000 {
                     let contribution =
                         Contribution { number: Decimal::ONE, fingerprint: 0, at: Timestamp::from_nanos(n as i64 * MINUTE) };
@@ -400,7 +397,7 @@ mod tests {
                 }
                 largest = largest.max(hot.cells.allocation_size());
             }
-            // While it grows, the old one of half the size is still there.
+            // While the table grows, the old one of half the size still exists.
             assert!(largest * 3 / 2 <= memory_bytes * 2 / 3 + 4_096, "{largest} of {memory_bytes}");
             assert!(n as usize > memory_bytes / 400, "{n} cells in {memory_bytes}");
         }

@@ -1,19 +1,18 @@
-//! Which runs count: the part of a checkpoint that names the rollups it stands for.
+//! The part of a checkpoint that names the valid runs of rollups.
 
 use flowmeter_core::image::{BadImage, Glass, Pen, Seen};
 use uuid::Uuid;
 
 const FORMAT: u8 = 1;
 
-/// The rollups at one instant: the runs, from the oldest to the newest, and the meter
-/// types whose cells in older runs are forgotten.
+/// The rollups at one instant: the runs, from the oldest to the newest, and the meter types whose
+/// cells in older runs are forgotten.
 ///
-/// Whoever keeps it with the position in the log up to which events were added, and adds
-/// those behind it again after [`Rollups::open`](super::Rollups::open), has every event
+/// The caller stores it with the position in the log up to which events were added, and after
+/// [`Rollups::open`](super::Rollups::open) adds the later ones again. Then every event is there
 /// once.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Manifest {
-    /// The number of the next run.
     pub(super) next: u64,
     pub(super) runs: Vec<Named>,
     pub(super) forgotten: Vec<Forgotten>,
@@ -23,8 +22,8 @@ pub struct Manifest {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Named {
     pub(super) number: u64,
-    /// The greatest number of a run that was merged into it, or its own: how new its
-    /// newest cells are.
+    /// The greatest number of a run that was merged into it, or its own: the age of its newest
+    /// cells.
     pub(super) newest: u64,
     pub(super) bytes: u64,
     pub(super) cells: u64,
@@ -32,7 +31,7 @@ pub(super) struct Named {
     pub(super) sum: u32,
 }
 
-/// A meter type of which runs older than a number hold nothing that counts.
+/// A meter type whose cells are forgotten in runs older than a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Forgotten {
     pub(super) meter_type: Uuid,
@@ -46,17 +45,17 @@ impl Forgotten {
 }
 
 impl Manifest {
-    /// How many cells the runs hold.
+    /// Returns the number of cells in the runs.
     pub fn cells(&self) -> u64 {
         self.runs.iter().map(|run| run.cells).sum()
     }
 
-    /// How many bytes the runs take.
+    /// Returns the bytes of the runs.
     pub fn bytes(&self) -> u64 {
         self.runs.iter().map(|run| run.bytes).sum()
     }
 
-    /// How many runs there are.
+    /// Returns the number of runs.
     pub fn runs(&self) -> usize {
         self.runs.len()
     }
@@ -69,7 +68,6 @@ impl Manifest {
         self.runs.iter().map(|run| run.number)
     }
 
-    /// Appends it.
     pub fn write_to(&self, pen: &mut Pen) {
         pen.byte(FORMAT);
         pen.count(self.next);
@@ -84,7 +82,7 @@ impl Manifest {
         }
     }
 
-    /// Reads what [`Manifest::write_to`] appended.
+    /// Reads the output of [`Manifest::write_to`].
     pub fn read(glass: &mut Glass<'_>) -> Seen<Manifest> {
         match glass.byte()? {
             FORMAT => {}

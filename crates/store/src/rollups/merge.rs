@@ -1,9 +1,9 @@
-//! Runs merged into one: neighbours in age, of about the same size.
+//! Merges of runs: neighbours in age, of about the same size.
 //!
-//! A merge is a piece of work of its own that knows all it needs: the owner asks for it,
-//! any thread runs it, the owner adopts what it made. Until then, and for as long as a
-//! manifest that names them may be needed, the old runs stay. Cells of one key become one,
-//! older first, so that of equal event times the later arrival is the latest.
+//! A merge is independent work with everything it needs: the owner requests it, any thread runs it,
+//! and the owner adopts its result. Until then, and as long as a manifest may need them, the old
+//! runs stay. Cells of one key become one, older first, so that of equal event times the later
+//! arrival is the latest.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use super::run::{Pressing, Run, Writer};
 use crate::Error;
 use crate::disk::Disk;
 
-/// Runs that make a merge: fewer mean more writing, more mean more files to ask.
+/// Number of runs in a merge: fewer mean more writing, more mean more files to query.
 pub(super) const FAN_IN: usize = 8;
 
 /// Runs to be merged, from the oldest to the newest.
@@ -34,17 +34,17 @@ pub struct Merge {
     pub(super) token: Arc<()>,
 }
 
-/// What a merge made.
+/// The result of a merge.
 #[must_use = "what a merge made counts once it is adopted"]
 pub struct Merged {
     pub(super) of: Vec<u64>,
     pub(super) number: u64,
-    /// Nothing when no cell was left.
+    /// `None` if no cell was left.
     pub(super) run: Option<Run>,
     pub(super) _token: Arc<()>,
 }
 
-/// Where among runs of some sizes, oldest first, a merge is due.
+/// Returns the place among run sizes, oldest first, where a merge is due.
 pub(super) fn due(sizes: &[u64]) -> Option<std::ops::Range<usize>> {
     let tiers: Vec<u32> = sizes.iter().map(|bytes| bytes.max(&4096).ilog2() / 3).collect();
     let mut wanted = tiers.clone();
@@ -100,11 +100,11 @@ impl Merge {
     }
 }
 
-/// The cells of a run, one after the other.
+/// The cells of a run, in order.
 struct Stream<'m> {
     run: &'m Run,
     forgotten: &'m [Forgotten],
-    /// The block after this one.
+    /// Index of the next block.
     next: usize,
     block: Block,
     owner: Option<(Uuid, Form)>,
@@ -144,12 +144,12 @@ impl Stream<'_> {
     }
 }
 
-/// Whether the cells of a meter type in a run are forgotten.
+/// Returns whether the cells of a meter type in a run are forgotten.
 pub(super) fn is_hidden(forgotten: &[Forgotten], meter_type: Uuid, run: &Named) -> bool {
     forgotten.iter().any(|forgotten| forgotten.hides(meter_type, run))
 }
 
-/// A key that is kept.
+/// The key of the cells that are being combined.
 struct Held {
     meter_type: Uuid,
     form: Form,
@@ -167,20 +167,20 @@ impl Held {
     }
 }
 
-/// An amount of a run, by its age.
+/// An amount with the age of its run.
 type Aged = (usize, Amount);
 
-/// An hour of one meter type, being put together from its minutes.
+/// An hour of one meter type, being combined from its minutes.
 struct Hour {
     meter_type: Uuid,
     form: Form,
     start: i32,
-    /// By user and tuple, with the age of the run: minutes come in their order, but what
-    /// arrived later must be added later.
+    /// By user and tuple, with the age of the run: minutes are in order, but later arrivals must be
+    /// added later.
     cells: BTreeMap<(Vec<u8>, Vec<u8>), Vec<Aged>>,
 }
 
-/// Puts cells of one key together and writes them.
+/// Combines cells of one key and writes them.
 struct Sink<'d> {
     writer: Writer<'d>,
     held: Option<Held>,

@@ -1,7 +1,7 @@
-//! A run: an immutable file of sorted cells. `docs/formats/rollups.md` says what is where.
+//! A run: an immutable file of sorted cells, as described in `docs/formats/rollups.md`.
 //!
-//! It is written under another name, synced, and only then given its own: a run is there
-//! entirely or not at all. Which runs count is said by the manifest, never by the folder.
+//! It is written under a temporary name, synced and renamed: a run exists completely or not at all.
+//! The manifest decides which runs are valid, not the folder.
 
 use flowmeter_core::image::{Glass, Pen, Seen};
 use uuid::Uuid;
@@ -15,24 +15,24 @@ use crate::{Error, Kind};
 /// The first bytes of a run; the last is the version of the format.
 const HEAD: [u8; 8] = *b"fmrolls\x01";
 const FOOT_BYTES: usize = 24;
-/// Bytes of a block before compression, about: enough to compress well, little to read.
+/// Approximate bytes of a block before compression: enough to compress well, little to read.
 const BLOCK_BYTES: usize = 64 << 10;
 
-/// How hard a run is compressed.
+/// The compression level of a run.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Pressing {
-    /// On the way of events, and soon merged.
+    /// For new runs, which delay events and are merged soon.
     Light = 1,
-    /// By a merge: cells lie for years and are read often.
+    /// For merged runs, which stay for years and are read often.
     Firm = 3,
 }
 
-/// The name of a run's file.
+/// Returns the name of a run's file.
 pub(super) fn file_name(number: u64) -> String {
     format!("{number:016x}.rollup")
 }
 
-/// Where a block lies and what is in it.
+/// The place of a block, and the range of its content.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Place {
     pub(super) meter_type: Uuid,
@@ -68,7 +68,7 @@ impl Place {
     }
 }
 
-/// A run being written. Cells come in their order.
+/// A run under construction. Cells arrive in order.
 pub(super) struct Writer<'d> {
     disk: &'d dyn Disk,
     folder: &'d str,
@@ -121,7 +121,7 @@ impl<'d> Writer<'d> {
         Ok(())
     }
 
-    /// Writes index and foot, and gives the file its name, durably.
+    /// Writes index and foot, and renames the file, durably.
     pub(super) fn finish(mut self, newest: u64) -> Result<Named, Error> {
         self.write_block()?;
         let mut pen = Pen::default();
@@ -149,7 +149,7 @@ impl<'d> Writer<'d> {
     }
 }
 
-/// A run, open to be read from any thread.
+/// A run, open for reading from any thread.
 pub(super) struct Run {
     pub(super) named: Named,
     name: String,
@@ -158,7 +158,7 @@ pub(super) struct Run {
 }
 
 impl Run {
-    /// Opens the run a manifest names, and makes sure that it is that one.
+    /// Opens the run that a manifest names, and checks that it is that one.
     pub(super) fn open(disk: &dyn Disk, folder: &str, named: Named) -> Result<Run, Error> {
         let name = format!("{folder}/{}", file_name(named.number));
         let file = disk.open(&name).map_err(|why| Error::io(&name, &why))?;
@@ -168,7 +168,7 @@ impl Run {
         }
         let head = read_exact(&*file, &name, 0, HEAD.len())?;
         if head[..7] != HEAD[..7] {
-            return Err(Error::corrupt(&name, "it does not begin as a rollup file does"));
+            return Err(Error::corrupt(&name, "it does not begin like a rollup file"));
         }
         if head[7] != HEAD[7] {
             return Err(Error::new(Kind::Format, format!("{name}: format {} of rollup files is unknown", head[7])));
@@ -181,7 +181,7 @@ impl Run {
             return Err(Error::corrupt(&name, "its foot is damaged, or another file's"));
         }
         if offset.checked_add(u64::from(index_bytes) + FOOT_BYTES as u64) != Some(length) {
-            return Err(Error::corrupt(&name, "its foot names an index that is not there"));
+            return Err(Error::corrupt(&name, "its foot names an index that does not exist"));
         }
         let index = read_exact(&*file, &name, offset, index_bytes as usize)?;
         if crc32c::crc32c(&index) != named.sum {
@@ -191,12 +191,11 @@ impl Run {
         Ok(Run { named, name, file, places })
     }
 
-    /// The name of the file.
+    /// Returns the name of the file.
     pub(super) fn name(&self) -> &str {
         &self.name
     }
 
-    /// Reads a block.
     pub(super) fn block(&self, place: &Place) -> Result<Block, Error> {
         let damaged = |what: String| Error::corrupt(&self.name, format!("the block at byte {}: {what}", place.offset));
         if place.raw_bytes > crate::log::PAYLOAD_BYTES_MAX || u64::from(place.bytes) > self.named.bytes {
@@ -216,7 +215,7 @@ pub(super) fn named_in(disk: &dyn Disk, folder: &str, file: &str) -> Result<Name
     let name = format!("{folder}/{file}");
     let number = file.strip_suffix(".rollup").and_then(|digits| u64::from_str_radix(digits, 16).ok());
     let number = number.filter(|number| file_name(*number) == file);
-    let number = number.ok_or_else(|| Error::corrupt(&name, "is not named as a rollup file is"))?;
+    let number = number.ok_or_else(|| Error::corrupt(&name, "does not have the name of a rollup file"))?;
     let open = disk.open(&name).map_err(|why| Error::io(&name, &why))?;
     let bytes = open.len().map_err(|why| Error::io(&name, &why))?;
     let foot = bytes.checked_sub(FOOT_BYTES as u64).ok_or_else(|| Error::corrupt(&name, "too short"))?;

@@ -1,7 +1,7 @@
-//! A question with all that is needed to answer it, on any thread, while events come in.
+//! A snapshot for a query: everything needed to answer it on any thread, while events arrive.
 //!
-//! The owner sifts the hot tier at once — that is the only moment it is held up — and
-//! notes which runs there are; runs never change, so reading them needs no one's leave.
+//! The owner filters the hot tier at once, which is the only time it is delayed, and lists the
+//! runs. Runs never change, so reading them needs no coordination.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use super::query::Query;
 use super::run::Run;
 use crate::{Error, Kind};
 
-/// A question, half answered.
+/// A partly answered query.
 pub struct Snapshot {
     query: Query,
     hot: Partial,
@@ -31,7 +31,7 @@ impl Snapshot {
         Ok(Snapshot { query, hot, runs })
     }
 
-    /// Reads the runs and adds what the hot tier had.
+    /// Reads the runs and adds the content of the hot tier.
     pub fn answer(self) -> Result<Partial, Error> {
         let minutes = minutes(&self.query);
         let mut sieve = Sieve::new(&self.query);
@@ -45,7 +45,7 @@ impl Snapshot {
     }
 }
 
-/// The minutes a query asks for.
+/// Returns the minutes that a query covers.
 fn minutes(query: &Query) -> Range<i64> {
     let at = |instant| i64::from(minute(instant));
     query.from.map_or(i64::MIN, at)..query.to.map_or(i64::MAX, at)

@@ -1,5 +1,5 @@
-//! Rollups against a list of events that is counted anew for every question, with so
-//! little memory that runs are written and merged all the time.
+//! Compares rollups with a list of events that is counted again for every query, with so little
+//! memory that runs are written and merged all the time.
 
 mod counting;
 mod flaky;
@@ -100,7 +100,7 @@ fn a_crash_at_any_time_loses_nothing_and_counts_nothing_twice() {
     let mut durable = 0;
     for crash in [30, 90, 91, 180, 250, 330, 400] {
         let mut rollups = Rollups::open(Arc::clone(&disk), "rollups", &manifest, TINY).unwrap();
-        // What came behind the checkpoint is added again.
+        // Events after the checkpoint are added again.
         add(&mut rollups, &events[durable..crash]);
         let sealed = rollups.seal().unwrap();
         match crash % 20 {
@@ -123,7 +123,7 @@ fn a_crash_at_any_time_loses_nothing_and_counts_nothing_twice() {
 }
 
 #[test]
-fn what_a_durable_manifest_may_name_stays() {
+fn files_of_a_durable_manifest_stay() {
     let (_folder, disk) = folder();
     let mut rollups = Rollups::open(Arc::clone(&disk), "rollups", &Manifest::default(), TINY).unwrap();
     let events = events(60, 3);
@@ -138,14 +138,14 @@ fn what_a_durable_manifest_may_name_stays() {
     assert_eq!(rollups.sweep().unwrap(), 0);
     rollups.adopt(merge.run().unwrap());
     let last = manifests.last().unwrap();
-    // Named by what is durable: kept, by `retire` and by `sweep`.
+    // The durable manifest names them: `retire` and `sweep` keep them.
     assert_eq!(rollups.retire(&[last]).unwrap() + rollups.sweep().unwrap(), 0);
     check(&Rollups::open(Arc::clone(&disk), "rollups", last, TINY).unwrap(), &events);
     let newer = rollups.seal().unwrap();
     assert!(newer.runs() < last.runs());
     assert!(rollups.retire(&[&newer]).unwrap() >= merge::FAN_IN);
     check(&rollups, &events);
-    // A question asked before still finds its runs.
+    // A query that began before still finds its runs.
     assert_eq!(asked.answer().unwrap().into_rows()[0].event_count, 60);
 }
 
@@ -175,7 +175,7 @@ fn partitions_add_up() {
 }
 
 #[test]
-fn a_forgotten_meter_type_is_gone_and_may_come_again() {
+fn a_forgotten_meter_type_is_invisible_and_may_be_used_again() {
     let (_folder, disk) = folder();
     let mut rollups = Rollups::open(Arc::clone(&disk), "rollups", &Manifest::default(), TINY).unwrap();
     let events = events(200, 5);
@@ -229,7 +229,7 @@ fn hours_hold_what_their_minutes_held() {
 }
 
 #[test]
-fn every_damaged_byte_is_told_with_the_name_of_the_file() {
+fn every_damaged_byte_is_reported_with_the_name_of_the_file() {
     let (folder, disk) = folder();
     let mut rollups = Rollups::open(Arc::clone(&disk), "rollups", &Manifest::default(), Settings::default()).unwrap();
     add(&mut rollups, &events(12, 7));
@@ -255,7 +255,7 @@ fn every_damaged_byte_is_told_with_the_name_of_the_file() {
 }
 
 #[test]
-fn what_cannot_be_answered_is_refused() {
+fn queries_without_an_answer_are_refused() {
     let (_folder, disk) = folder();
     let mut rollups = Rollups::open(disk, "rollups", &Manifest::default(), TINY).unwrap();
     let events = events(50, 8);
@@ -266,7 +266,7 @@ fn what_cannot_be_answered_is_refused() {
     let why = rollups.query(many).unwrap_err();
     assert_eq!((why.kind, why.to_string().contains("more than 6 rows")), (Kind::Invalid, true));
     assert_eq!(rollups.query(Query::of(Uuid::nil(), Aggregation::Delta(Default::default()))).unwrap_err().kind, Kind::Invalid);
-    // Another aggregation than the cells have: nothing was counted for it.
+    // The cells have another aggregation: nothing was counted for this one.
     assert!(rollups.query(Query { aggregation: Some(Aggregation::Max), ..sum }).unwrap().is_empty());
 }
 

@@ -1,10 +1,9 @@
-//! Group values of an event, all of them, as bytes.
+//! All group values of an event, as bytes.
 //!
-//! A tuple names its fields, so that it can be asked for any of them, in any order, by a
-//! version of the pipeline that knows others. Fields are sorted by name and those that
-//! are null or missing are left out: rules that list the same fields in another order
-//! make the same tuple, and a field that an event lacks is null whether its rule knows
-//! of it or not. `docs/formats/rollups.md` says what is where.
+//! A tuple names its fields, so that a later version of the pipeline can query any of them in any
+//! order. Fields are sorted by name, and null or missing ones are left out. So rules that list the
+//! same fields in another order make the same tuple, and a field that an event lacks is null
+//! whether its rule has it or not. `docs/formats/rollups.md` describes the encoding.
 
 use std::borrow::Cow;
 
@@ -15,7 +14,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::words::{Texts, Words};
 
-/// A tuple of the hot tier: good until the cells are written away.
+/// A tuple of the hot tier, valid until the cells are written to disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TupleIx {
     pub(super) ix: u32,
@@ -24,13 +23,13 @@ pub struct TupleIx {
 
 /// The tuples of the hot tier.
 ///
-/// Events are compared as they were written; only what was not seen before is brought
-/// into the one form (numbers canonical, text unescaped, fields sorted).
+/// Events are compared as they were written. Only new texts are normalised (numbers canonical, text
+/// unescaped, fields sorted).
 #[derive(Debug, Default)]
 pub(super) struct Tuples {
-    /// Lists of fields seen. Few: one for each guiding rule.
+    /// Lists of fields. Few: one for each rule.
     lists: Vec<Box<[Box<str>]>>,
-    /// Raw values behind the number of their list, and the tuple of each.
+    /// Raw values with the number of their list, and the tuple of each.
     raw: Words,
     tuple_of: Vec<u32>,
     tuples: Words,
@@ -117,8 +116,8 @@ impl Tuples {
     }
 }
 
-/// The kind and the text of a value, in the one form; nothing for nothing. `1` and `1.0`
-/// are one value, as in the groups of meters.
+/// Returns the kind and the normalised text of a value; `None` for null. `1` and `1.0` are one
+/// value, as in the groups of meters.
 fn value(kind: u8, raw: &[u8]) -> Option<(u8, Cow<'_, [u8]>)> {
     const KINDS: [Kind; 6] = [Kind::False, Kind::True, Kind::Number, Kind::Text, Kind::EscapedText, Kind::Json];
     let kind = KINDS.into_iter().find(|known| *known as u8 == kind)?;
@@ -136,7 +135,7 @@ fn value(kind: u8, raw: &[u8]) -> Option<(u8, Cow<'_, [u8]>)> {
     })
 }
 
-/// The text of a field of a tuple; `None` is null.
+/// Returns the text of a field of a tuple; `None` is null.
 pub(super) fn field<'t>(tuple: &'t [u8], name: &str) -> Seen<Option<&'t [u8]>> {
     let mut glass = Glass::new(tuple);
     while !glass.is_at_end() {
@@ -155,7 +154,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_alike_is_one_tuple_in_whatever_order_it_comes() {
+    fn equal_values_are_one_tuple_in_any_order() {
         let path = |name: &str| Path::parse(name).unwrap();
         let leaf = |kind, text: &'static str| Leaf { kind, bytes: text.as_bytes() };
         let (a, b) = (path("a"), path("data.b"));

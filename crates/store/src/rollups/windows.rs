@@ -1,4 +1,4 @@
-//! The window that holds a minute.
+//! Finds the window of a minute.
 
 use std::sync::Arc;
 
@@ -13,7 +13,6 @@ const HOUR: i64 = 60 * MINUTE;
 /// The windows of a query.
 pub(super) struct Windows {
     size: WindowSize,
-    /// Days, or months.
     calendar: Calendar,
 }
 

@@ -1,12 +1,12 @@
-//! Bytes kept once and called by a number: users, tuples, the dictionaries of blocks.
+//! Interned bytes: users, tuples, the dictionaries of blocks. Each text is stored once and has a
+//! number.
 //!
-//! The texts lie one behind the other, so that a new one costs no allocation of its own
-//! and all of them are forgotten at once.
+//! The texts are stored consecutively, so that a new one needs no allocation of its own and all of
+//! them are removed at once.
 
 use hashbrown::HashTable;
 use xxhash_rust::xxh3::xxh3_64;
 
-/// Texts by number.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Texts {
     bytes: Vec<u8>,
@@ -35,7 +35,7 @@ impl Texts {
         (0..self.ends.len() as u32).map(|ix| self.get(ix))
     }
 
-    /// Place of each text in the order of their bytes.
+    /// Returns the rank of each text in byte order.
     pub(super) fn ranks(&self) -> Vec<u32> {
         let mut order: Vec<u32> = (0..self.ends.len() as u32).collect();
         order.sort_unstable_by(|a, b| self.get(*a).cmp(self.get(*b)));
@@ -45,7 +45,6 @@ impl Texts {
     }
 }
 
-/// Texts of which none is there twice.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Words {
     texts: Texts,
@@ -53,12 +52,13 @@ pub(super) struct Words {
 }
 
 impl Words {
-    /// The number of a text.
+    /// Returns the number of a text.
     pub(super) fn intern(&mut self, text: &[u8]) -> u32 {
         self.intern_hashed(xxh3_64(text), text)
     }
 
-    /// The number of a text whose hash is known: the same text always with the same one.
+    /// Returns the number of a text with a known hash; the same text must always have the same
+    /// hash.
     #[inline]
     pub(super) fn intern_hashed(&mut self, hash: u64, text: &[u8]) -> u32 {
         let texts = &self.texts;
@@ -79,17 +79,17 @@ impl Words {
         &self.texts
     }
 
-    /// Bytes of the texts.
+    /// Returns the bytes of the texts.
     pub(super) fn text_bytes(&self) -> usize {
         self.texts.bytes.len() + self.texts.len()
     }
 
-    /// Bytes of memory, about.
+    /// Returns the approximate bytes of memory.
     pub(super) fn bytes(&self) -> usize {
         self.texts.bytes.len() + self.texts.len() * 4 + self.index.capacity() * 20
     }
 
-    /// Forgets all; the room stays.
+    /// Removes all texts and keeps the memory.
     pub(super) fn clear(&mut self) {
         self.texts.bytes.clear();
         self.texts.ends.clear();

@@ -1,4 +1,4 @@
-//! Commands are read as they were written.
+//! Encodes commands and decodes them again.
 
 use super::*;
 

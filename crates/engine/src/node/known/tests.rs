@@ -1,4 +1,4 @@
-//! Which numbers are made known, and from when on.
+//! Tests of which numbers are published, and when.
 
 use super::*;
 
@@ -19,7 +19,7 @@ fn totals_are_made_known_from_where_the_log_ended_at_the_start() {
 fn a_period_that_had_ended_long_before_is_due_when_its_event_came() {
     let at = Timestamp::from_nanos;
     let mut known = known(0);
-    // Due, and the pipeline's clock; from when on it should be flushed.
+    // Due instant and clock of the pipeline, and the time from which on it should be flushed.
     let steps = [
         (Some(100), 50, Some(100)),
         (Some(100), 120, Some(100)),

@@ -1,9 +1,9 @@
 //! Sums of records, by meter type and period.
 //!
-//! A period of a meter is flushed again when late events change it, as the next revision,
-//! whose value takes the place of the one before. So values of revisions are not added to
-//! each other: a revision adds what it changed, its delta. What a target holds is added up
-//! in the same way, by the newest revision that it has of each period.
+//! A period of a meter is flushed again when late events change it, as the next revision, whose
+//! value replaces the previous one. So values of revisions are not added to each other: a revision
+//! adds its delta. The records at a target are added up in the same way, by the newest revision
+//! that it has of each period.
 
 use std::collections::BTreeMap;
 
@@ -17,22 +17,21 @@ use super::Part;
 use crate::outbox::Outgoing;
 use crate::{Error, Kind};
 
-/// Periods whose newest revision a target lacks that a comparison follows: some hundred
-/// megabytes.
+/// The maximum of periods, with a newest revision that the target lacks, that a comparison follows:
+/// some hundred megabytes.
 const BEHIND_MAX: usize = 2_000_000;
 
 /// Sums of one meter type and period.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sums {
-    /// The flushed records.
     pub flushed: Amount,
-    /// The records that the target holds unchanged.
+    /// The records that the target has unchanged.
     pub held: Amount,
-    /// Records it does not hold.
+    /// Number of records that the target lacks.
     pub missing: u64,
-    /// Records it holds otherwise.
+    /// Number of records that the target has with other content.
     pub different: u64,
-    /// Of those missing: a person left them out.
+    /// Number of missing records that a person skipped.
     pub known: u64,
 }
 
@@ -46,9 +45,8 @@ impl Sums {
 /// A number of records and their sum.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Amount {
-    /// Records, revisions among them.
     pub records: u64,
-    /// Of those: revisions of an earlier record.
+    /// Revisions of an earlier record among them.
     pub revisions: u64,
     /// The sum of the values of the newest revisions.
     pub value: Total,
@@ -72,7 +70,7 @@ impl Default for Total {
 }
 
 impl Total {
-    /// The sum; `None` if it has more than 38 digits.
+    /// Returns the sum; `None` if it has more than 38 digits.
     pub fn get(self) -> Option<Decimal> {
         self.0
     }
@@ -108,13 +106,13 @@ struct Meta<'a> {
 
 impl<'a> Facts<'a> {
     pub(super) fn of(record: &Outgoing<'a>) -> Result<Facts<'a>, Error> {
-        let wrong = |why: serde_json::Error| Error::new(Kind::Corrupt, format!("record {} is none: {why}", record.number));
+        let wrong = |why: serde_json::Error| Error::new(Kind::Corrupt, format!("record {} cannot be read: {why}", record.number));
         serde_json::from_slice(record.json).map_err(wrong)
     }
 
     pub(super) fn is_in(&self, part: &Part) -> bool {
         let end = instant(self.end.as_deref()).unwrap_or(Timestamp::MAX);
-        // A period without end is in every range that has none.
+        // A period without end is in every range without end.
         (part.ends_from <= end && end < part.ends_before) || (end == Timestamp::MAX && part.ends_before == Timestamp::MAX)
     }
 
@@ -142,17 +140,17 @@ fn instant(text: Option<&str>) -> Option<Timestamp> {
 /// A period of a meter.
 type Chain = (Uuid, Option<Timestamp>, Option<Timestamp>);
 
-/// Which periods a target is behind with.
+/// The periods of which the target lacks the newest revision.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Standing {
-    /// Periods of which the newest revision so far is not held, and the value of the newest
-    /// that is.
+    /// Periods whose newest revision so far is missing, and the value of the newest one that is
+    /// there.
     behind: BTreeMap<Chain, Decimal>,
 }
 
 impl Standing {
-    /// Returns by how much a record changes the sum that the target holds. Revisions of a period
-    /// must be passed in order.
+    /// Returns by how much a record changes the sum at the target. Revisions of a period must be
+    /// passed in order.
     pub(super) fn change(&mut self, facts: &Facts<'_>, is_held: bool) -> Result<Decimal, Error> {
         let (value, change) = (facts.value(), facts.change());
         if is_held && self.behind.is_empty() {
@@ -167,7 +165,7 @@ impl Standing {
         match self.behind.len() > BEHIND_MAX {
             true => {
                 let message =
-                    format!("more than {BEHIND_MAX} periods are not held; compare a shorter time, with `from` and `to`");
+                    format!("the target lacks more than {BEHIND_MAX} periods; compare a shorter time, with `from` and `to`");
                 Err(Error::new(Kind::Invalid, message))
             }
             false => Ok(Decimal::ZERO),
@@ -186,7 +184,8 @@ mod tests {
         )
     }
 
-    /// Records with whether each is held: the sums of what was flushed and what is held.
+    /// Returns the sums of flushed records and of those at the target; the flag says whether it has
+    /// a record.
     fn sums(records: &[(String, bool)]) -> (String, String) {
         let (mut sums, mut standing) = (Sums::default(), Standing::default());
         for (json, is_held) in records {

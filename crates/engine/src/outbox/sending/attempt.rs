@@ -1,4 +1,4 @@
-//! One attempt: records sent, and what each answer changes.
+//! One attempt: records are sent, and each answer is applied.
 
 use flowmeter_core::time::Timestamp;
 use uuid::Uuid;
@@ -8,50 +8,51 @@ use super::super::{Answer, Delivery, DeliveryState, Held, Names, Outgoing, RETRY
 use super::{Outbox, UnderWay};
 use crate::Error;
 
-/// Attempts of a window of which nothing goes, after which records of it are tried on
-/// their own: it may be them and not the target.
+/// After this many attempts in which no record of the window was accepted, send some records alone:
+/// the records may be at fault, not the target.
 const PROBED_AFTER: u32 = 2;
-/// How many of them: if it is the target after all, no more than these are out of line.
+/// The number of these records: if the target is at fault after all, no more than these leave the
+/// window.
 const PROBES_MAX: usize = 100;
 
-/// What the answers of an attempt change.
+/// The changes that the answers of an attempt make.
 #[derive(Default)]
 pub(super) struct Outcome {
     pub(super) changed: Vec<Delivery>,
     pub(super) gone: Vec<u64>,
     pub(super) accepted: u64,
     pub(super) refused: u64,
-    /// Places of records that stay with their window.
-    pub(super) stay: Vec<usize>,
+    /// Indexes of records that stay in their window.
+    pub(super) remaining: Vec<usize>,
     is_in_doubt: bool,
-    /// How long the target asks to be left alone.
+    /// The pause that the target asks for.
     asked: Option<i64>,
     pub(super) why: Option<String>,
 }
 
-/// Where a record is that did not go.
+/// The queue of a record whose attempt failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Home {
+pub(super) enum Queue {
     /// It stays in its window, which is sent again.
     Window,
-    /// It has a delivery of its own, and the window goes on without it.
-    Own,
+    /// It gets a delivery of its own, and the window continues without it.
+    Alone,
 }
 
 impl<S: Shelf> Outbox<S> {
-    /// Sends what may go of a window. Gives the window back if nothing of it is left.
+    /// Sends the records of a window that may be sent now. Returns the window unless it is done.
     pub(super) fn attempt(
         &mut self,
         mut under_way: UnderWay,
-        going: &[usize],
+        sendable: &[usize],
         target: &mut dyn Target,
         now: Timestamp,
     ) -> Result<Option<Window>, Error> {
-        let records: Vec<Outgoing<'_>> = going.iter().map(|place| under_way.window.get(*place)).collect();
-        let answers = ask(target, under_way.window.span(), &records, under_way.in_doubt, now);
+        let records: Vec<Outgoing<'_>> = sendable.iter().map(|place| under_way.window.get(*place)).collect();
+        let answers = send(target, under_way.window.span(), &records, under_way.in_doubt, now);
         let moves = answers.iter().any(|answer| matches!(answer, Answer::Accepted | Answer::Refused(_)));
-        // While others go, what does not is tried on its own. When nothing goes, some are
-        // tried on their own after a while, to see whether it is them.
+        // While other records are accepted, failed ones are retried on their own. If none is
+        // accepted, some are retried on their own after a while, to see whether they are at fault.
         let alone_max = match (moves, self.marks.attempts) {
             (true, _) => RETRYING_MAX,
             (false, PROBED_AFTER..) => PROBES_MAX,
@@ -59,29 +60,29 @@ impl<S: Shelf> Outbox<S> {
         };
         let mut outcome = Outcome::default();
         let over = self.patience.is_over(self.marks.sent_at, now);
-        for ((place, record), answer) in going.iter().zip(&records).zip(answers) {
+        for ((place, record), answer) in sendable.iter().zip(&records).zip(answers) {
             if answer == Answer::Accepted {
                 outcome.accepted += 1;
                 continue;
             }
-            let fate = Fate {
+            let attempted = Attempted {
                 record,
                 attempts: self.marks.attempts + 1,
                 tried_first: self.marks.sent_at,
                 now,
                 over,
-                doubt: under_way.in_doubt.unwrap_or(now.nanos()),
+                in_doubt_since: under_way.in_doubt.unwrap_or(now.nanos()),
             };
             let alone = self.retrying.len() + outcome.changed.len() < alone_max;
-            fate.weigh(answer, if alone { Home::Own } else { Home::Window }, *place, &mut outcome);
+            attempted.apply(answer, if alone { Queue::Alone } else { Queue::Window }, *place, &mut outcome);
         }
         drop(records);
-        self.book(&mut outcome, moves, now);
+        self.record_result(&mut outcome, moves, now);
         if outcome.is_in_doubt {
             under_way.in_doubt = under_way.in_doubt.or(Some(now.nanos()));
         }
-        // Those that could not go now stay, too.
-        under_way.left.append(&mut outcome.stay);
+        // Records that could not be sent now stay too.
+        under_way.left.append(&mut outcome.remaining);
         under_way.left.sort_unstable();
         if under_way.left.is_empty() {
             self.marks.next = self.marks.sent;
@@ -102,8 +103,8 @@ impl<S: Shelf> Outbox<S> {
         Ok(None)
     }
 
-    /// Counts what came of an attempt, and whether the target is well.
-    pub(super) fn book(&mut self, outcome: &mut Outcome, moves: bool, now: Timestamp) {
+    /// Records the result of an attempt, and whether the target works.
+    pub(super) fn record_result(&mut self, outcome: &mut Outcome, moves: bool, now: Timestamp) {
         self.marks.accepted += outcome.accepted;
         self.marks.dead += outcome.refused;
         if moves {
@@ -115,9 +116,9 @@ impl<S: Shelf> Outbox<S> {
     }
 }
 
-/// Sends records. Where sending twice would double them and they may be there already,
-/// only those go that are not.
-pub(super) fn ask(
+/// Sends records. If the target would double records that it may have already, sends only those
+/// that it lacks.
+pub(super) fn send(
     target: &mut dyn Target,
     span: Span,
     records: &[Outgoing<'_>],
@@ -133,7 +134,7 @@ pub(super) fn ask(
         return whole(target.send(span, records), records.len());
     }
     if !target.can_be_asked() {
-        let why = "it may be there already, and the target can neither be asked nor still tell it by its key; look there";
+        let why = "the target may have it already; it cannot be read and no longer recognises the key. Look there, then resend or skip it";
         return vec![Answer::Refused(why.to_owned()); records.len()];
     }
     target.look_afresh();
@@ -146,32 +147,32 @@ pub(super) fn ask(
     let mut sent = whole(target.send(span, &missing), missing.len()).into_iter();
     let answer = |held: Held| match held {
         Held::Same => Answer::Accepted,
-        Held::Different(what) => Answer::Refused(format!("it is there, but not as it was made: {what}")),
+        Held::Different(what) => Answer::Refused(format!("the target has it with other content: {what}")),
         Held::Missing => sent.next().unwrap_or(Answer::NotTried),
     };
     held.into_iter().map(answer).collect()
 }
 
-/// A target that does not answer for all has not sent the rest.
+/// Marks records without an answer as not sent.
 fn whole(mut answers: Vec<Answer>, records: usize) -> Vec<Answer> {
     answers.resize(records, Answer::NotTried);
     answers
 }
 
-/// A record that was sent, and when.
-pub(super) struct Fate<'r> {
+/// A record that was sent, with the circumstances that its answer is judged by.
+pub(super) struct Attempted<'r> {
     pub(super) record: &'r Outgoing<'r>,
     pub(super) attempts: u32,
     pub(super) tried_first: i64,
     pub(super) now: Timestamp,
-    /// It was tried for long enough.
+    /// Attempts have lasted long enough.
     pub(super) over: bool,
-    /// Since when it is in doubt, if it is.
-    pub(super) doubt: i64,
+    /// Time since when it is in doubt, if it is.
+    pub(super) in_doubt_since: i64,
 }
 
-impl Fate<'_> {
-    pub(super) fn weigh(&self, answer: Answer, home: Home, place: usize, outcome: &mut Outcome) {
+impl Attempted<'_> {
+    pub(super) fn apply(&self, answer: Answer, queue: Queue, place: usize, outcome: &mut Outcome) {
         let (why, in_doubt) = match answer {
             Answer::Accepted => {
                 outcome.accepted += 1;
@@ -179,13 +180,13 @@ impl Fate<'_> {
                 return;
             }
             Answer::NotTried => {
-                outcome.stay.push(place);
+                outcome.remaining.push(place);
                 return;
             }
             Answer::Unavailable { why, after } => {
                 outcome.asked = outcome.asked.max(after);
                 outcome.why.get_or_insert(why);
-                outcome.stay.push(place);
+                outcome.remaining.push(place);
                 return;
             }
             Answer::Refused(why) => {
@@ -202,15 +203,15 @@ impl Fate<'_> {
             outcome.refused += 1;
             let why = format!("tried for too long; the last answer: {why}");
             outcome.changed.push(self.delivery(DeliveryState::Dead, why, in_doubt));
-        } else if home == Home::Own {
+        } else if queue == Queue::Alone {
             outcome.changed.push(self.delivery(DeliveryState::Retrying, why, in_doubt));
         } else {
-            outcome.stay.push(place);
+            outcome.remaining.push(place);
         }
     }
 
     fn delivery(&self, state: DeliveryState, answer: String, in_doubt: bool) -> Delivery {
-        // What the log of records holds was made by us.
+        // The log of records has only records of this program.
         let names = self.record.names().unwrap_or(Names { meter: Uuid::nil(), record_id: Uuid::nil() });
         let next = next_attempt(self.record.number, self.attempts, self.now, None);
         Delivery {
@@ -222,7 +223,7 @@ impl Fate<'_> {
             tried_first: self.tried_first,
             tried_last: self.now.nanos(),
             next_attempt: next.nanos(),
-            in_doubt: in_doubt.then_some(self.doubt),
+            in_doubt: in_doubt.then_some(self.in_doubt_since),
             answer,
         }
     }

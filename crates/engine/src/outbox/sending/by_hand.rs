@@ -1,4 +1,4 @@
-//! What a person does about a delivery.
+//! Actions of people on deliveries.
 
 use flowmeter_core::time::Timestamp;
 
@@ -7,8 +7,7 @@ use super::Outbox;
 use crate::{Error, Kind};
 
 impl<S: Shelf> Outbox<S> {
-    /// Sends records again, in one write to the shelf: those that are dead, were left out, or
-    /// wait.
+    /// Sends records again that are dead, skipped or waiting, in one write to the store.
     ///
     /// # Errors
     /// One of them has no delivery; then nothing is changed.
@@ -34,7 +33,7 @@ impl<S: Shelf> Outbox<S> {
         Ok(deliveries)
     }
 
-    /// Leaves a record out, for a reason.
+    /// Skips a record, with a reason.
     ///
     /// # Errors
     /// There is no such delivery.
@@ -55,14 +54,14 @@ impl<S: Shelf> Outbox<S> {
         Ok(delivery)
     }
 
-    /// Does not wait any longer before it tries again.
+    /// Ends the pause before the next attempt.
     pub fn hurry(&mut self) {
         self.quiet_until = Timestamp::MIN;
     }
 
     fn known(&self, number: u64) -> Result<Delivery, Error> {
         let missing =
-            || Error::new(Kind::Invalid, format!("record {number} has gone or waits for its turn; there is nothing to do"));
+            || Error::new(Kind::Invalid, format!("record {number} was accepted or waits for its turn; nothing needs to be done"));
         self.shelf.delivery(number)?.ok_or_else(missing)
     }
 }

@@ -1,4 +1,4 @@
-//! Records that did not go with their window are sent again on their own.
+//! Retries records that left their window.
 
 use std::collections::BTreeSet;
 
@@ -7,18 +7,18 @@ use flowmeter_core::time::Timestamp;
 use super::super::pace::next_attempt;
 use super::super::{Answer, Delivery, Outgoing, Records, Repeat, Shelf, Span, Target, Window, WindowLimits};
 use super::Outbox;
-use super::attempt::{Fate, Home, Outcome, ask};
+use super::attempt::{Attempted, Outcome, Queue, send};
 use crate::{Error, Kind};
 
-/// Records that are sent again on their own in one step.
+/// Records that are retried in one step.
 const RETRIED_AT_ONCE: usize = 500;
 
 impl<S: Shelf> Outbox<S> {
-    /// Sends what is due again; whether there was something.
+    /// Sends the due deliveries again. Returns whether there were any.
     pub(super) fn retry(&mut self, target: &mut dyn Target, records: &mut dyn Records, now: Timestamp) -> Result<bool, Error> {
         let due = self.due(now);
         let Some(first) = due.first() else { return Ok(false) };
-        // Each is a window of its own; they go together all the same.
+        // Each is a window of its own; they are sent together anyway.
         let span = Span { first: first.number, until: first.number + 1 };
         let mut windows = Vec::with_capacity(due.len());
         for delivery in &due {
@@ -26,22 +26,22 @@ impl<S: Shelf> Outbox<S> {
         }
         let records: Vec<Outgoing<'_>> = windows.iter().flat_map(Window::iter).collect();
         if records.len() != due.len() {
-            return Err(Error::new(Kind::Corrupt, "a record that was to be sent again is not there"));
+            return Err(Error::new(Kind::Corrupt, "a record that must be sent again does not exist"));
         }
         let doubt = due.iter().filter_map(|delivery| delivery.in_doubt).min();
         if target.repeat() != Repeat::Harmless {
-            // Should the program end now, they may be there.
+            // If the program ends now, the target may have them.
             let sent: Vec<Delivery> = due
                 .iter()
                 .map(|delivery| Delivery { in_doubt: delivery.in_doubt.or(Some(now.nanos())), ..delivery.clone() })
                 .collect();
             self.keep(&sent, &[])?;
         }
-        let answers = ask(target, span, &records, doubt, now);
+        let answers = send(target, span, &records, doubt, now);
         let moves = answers.iter().any(|answer| matches!(answer, Answer::Accepted | Answer::Refused(_)));
         let mut outcome = Outcome::default();
         for ((delivery, record), answer) in due.iter().zip(&records).zip(answers) {
-            // What does not concern the record is no attempt of it.
+            // An answer about the target is no attempt of the record.
             let asked = match &answer {
                 Answer::NotTried => Some(None),
                 Answer::Unavailable { why, after } => {
@@ -56,18 +56,18 @@ impl<S: Shelf> Outbox<S> {
                 continue;
             }
             let tried_first = if delivery.attempts == 0 { now.nanos() } else { delivery.tried_first };
-            let fate = Fate {
+            let attempted = Attempted {
                 record,
                 attempts: delivery.attempts + 1,
                 tried_first,
                 now,
                 over: self.patience.is_over(tried_first, now),
-                doubt: delivery.in_doubt.unwrap_or(now.nanos()),
+                in_doubt_since: delivery.in_doubt.unwrap_or(now.nanos()),
             };
-            fate.weigh(answer, Home::Own, 0, &mut outcome);
+            attempted.apply(answer, Queue::Alone, 0, &mut outcome);
         }
         drop(records);
-        self.book(&mut outcome, moves, now);
+        self.record_result(&mut outcome, moves, now);
         self.marks.memory = target.memory();
         self.keep(&outcome.changed, &outcome.gone)?;
         outcome.gone.iter().for_each(|number| self.forget(*number));
@@ -75,18 +75,18 @@ impl<S: Shelf> Outbox<S> {
         Ok(true)
     }
 
-    /// The first of each meter, if its time has come: the others go after it.
+    /// Returns the first delivery of each meter that is due; the others follow it.
     fn due(&self, now: Timestamp) -> Vec<Delivery> {
         let firsts = self.firsts().filter(|delivery| delivery.next_attempt <= now.nanos());
         firsts.take(RETRIED_AT_ONCE).cloned().collect()
     }
 
-    /// When the first of them is due.
+    /// Returns the time at which the first of them is due.
     pub(super) fn next_due(&self) -> Option<Timestamp> {
         self.firsts().map(|delivery| delivery.next_attempt).min().map(Timestamp::from_nanos)
     }
 
-    /// Of each meter, the delivery the others wait behind.
+    /// Returns, for each meter, the delivery that the others wait for.
     fn firsts(&self) -> impl Iterator<Item = &Delivery> {
         let mut meters = BTreeSet::new();
         self.retrying.values().filter(move |delivery| meters.insert(delivery.meter))

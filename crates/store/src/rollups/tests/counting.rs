@@ -1,4 +1,4 @@
-//! What the answers should be: events made up, and counted anew for every question.
+//! Expected answers: random events, counted again for every query.
 
 use std::collections::BTreeMap;
 
@@ -25,7 +25,7 @@ pub(super) const ALL: [Aggregation; 8] = [
     Aggregation::Percentile(Decimal::from_int(90)),
 ];
 
-/// A meter type for each aggregation.
+/// Returns a meter type for each aggregation.
 pub(super) fn meter_type(aggregation: Aggregation) -> Uuid {
     let place = ALL.iter().position(|known| *known == aggregation).unwrap();
     Uuid::from_u128(0xfeed_0000_0000_0000_0000_0000_0000_0000 + place as u128)
@@ -60,7 +60,7 @@ impl Event {
     }
 }
 
-/// Random enough, and the same every time.
+/// A simple random generator with a fixed seed.
 struct Dice(u64);
 
 impl Dice {
@@ -70,7 +70,7 @@ impl Dice {
     }
 }
 
-/// Events over three days around the change of clocks in Oslo in March 2024, many of them
+/// Returns events over three days around the change of clocks in Oslo in March 2024, many of them
 /// late, some at equal times.
 pub(super) fn events(count: usize, seed: u64) -> Vec<Event> {
     let start = Timestamp::parse_rfc3339(b"2024-03-29T20:00:00Z").unwrap();
@@ -91,7 +91,7 @@ fn text(value: Option<Quotient>) -> String {
     String::from_utf8(out).unwrap()
 }
 
-/// A row as text, to compare.
+/// Formats a row for comparison.
 fn line(
     start: Timestamp,
     end: Timestamp,
@@ -116,7 +116,7 @@ fn cut(at: Timestamp) -> Timestamp {
 
 type SumKey = (Timestamp, Option<String>, Vec<Option<String>>);
 
-/// The answer by counting.
+/// Returns the answer by counting.
 pub(super) fn expected(query: &Query, aggregation: Aggregation, events: &[Event]) -> Vec<String> {
     let mut sums = BTreeMap::new();
     for event in events {
@@ -134,7 +134,7 @@ pub(super) fn expected(query: &Query, aggregation: Aggregation, events: &[Event]
         let minutes = Period { start: minute, end: minute.saturating_add(60 * SECOND) };
         let window = query.window.as_ref().map(|window| match window.size {
             WindowSize::Minute => minutes,
-            // The zones asked for are whole hours off.
+            // The tested zones have offsets of whole hours.
             WindowSize::Hour => Schedule::named("hourly").unwrap().period_at(&Zone::utc(), event.at),
             WindowSize::Day => Schedule::named("daily").unwrap().period_at(&window.zone, event.at),
             WindowSize::Month => Schedule::named("monthly").unwrap().period_at(&window.zone, event.at),
@@ -169,7 +169,7 @@ fn tuple_bytes(event: &Event) -> Vec<u8> {
     tuples.texts().get(0).to_vec()
 }
 
-/// Questions of every kind.
+/// Returns queries of every kind.
 pub(super) fn questions(aggregation: Aggregation) -> Vec<Query> {
     let all = Query::of(meter_type(aggregation), aggregation);
     let at = |text: &str| Timestamp::parse_rfc3339(text.as_bytes());
@@ -183,7 +183,7 @@ pub(super) fn questions(aggregation: Aggregation) -> Vec<Query> {
         Query { window: window(WindowSize::Day, "America/New_York"), group_by: fields(&["subject"]), ..all.clone() },
         Query { window: window(WindowSize::Month, "Europe/Oslo"), group_by: fields(&["plan", "subject"]), ..all.clone() },
         Query { window: window(WindowSize::Hour, "Europe/Oslo"), group_by: fields(&["data.region"]), ..all.clone() },
-        Query { window: window(WindowSize::Minute, "Etc/UTC"), subjects: Some(fields(&["user-3", "nobody"])), ..all.clone() },
+        Query { window: window(WindowSize::Minute, "Etc/UTC"), subjects: Some(fields(&["user-3", "unknown"])), ..all.clone() },
         Query { group_by: fields(&["nothing", "data.region", "plan"]), ..all.clone() },
         Query { filter: vec![("plan".into(), fields(&["pro", "a,b:\"c"]))], group_by: fields(&["subject"]), ..all.clone() },
         Query {

@@ -1,4 +1,4 @@
-//! A disk that fails once, at any step one likes.
+//! A disk that fails once, at any chosen operation.
 
 use std::io;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use crate::disk::{Disk, File, LocalDisk};
 /// A disk of which one operation fails, once.
 pub(super) struct Flaky {
     pub(super) disk: LocalDisk,
-    /// How many operations until then.
+    /// Number of operations before the failure.
     pub(super) fuse: Fuse,
 }
 
@@ -62,7 +62,7 @@ struct FlakyFile {
 impl File for FlakyFile {
     fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
         if let Err(why) = burn(&self.fuse) {
-            // Half of it is there.
+            // Half of it was written.
             self.file.append(&bytes[..bytes.len() / 2])?;
             return Err(why);
         }

@@ -52,11 +52,15 @@ pub enum Table {
     Channels,
     /// Events to try pipelines with, by namespace and name.
     TestData,
+    /// Sign-ins of browsers, by the hash of their cookie.
+    BrowserSessions,
+    /// Numbers of pipelines and targets over time, by series, step and instant.
+    History,
 }
 
 impl Table {
     /// Every table.
-    pub const ALL: [Table; 18] = [
+    pub const ALL: [Table; 20] = [
         Table::Counters,
         Table::Pipelines,
         Table::Versions,
@@ -75,6 +79,8 @@ impl Table {
         Table::NoticesWaiting,
         Table::Channels,
         Table::TestData,
+        Table::BrowserSessions,
+        Table::History,
     ];
 
     /// The table of a name.
@@ -103,6 +109,8 @@ impl Table {
             Table::NoticesWaiting => "notices_waiting",
             Table::Channels => "channels",
             Table::TestData => "test_data",
+            Table::BrowserSessions => "browser_sessions",
+            Table::History => "history",
         }
     }
 

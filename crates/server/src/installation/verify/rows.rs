@@ -59,6 +59,8 @@ fn read(table: Table, value: &[u8]) -> Result<(), String> {
         Table::Notices => json::<Notice>(value).map(drop),
         Table::Channels => json::<ChannelState>(value).map(drop),
         Table::TestData => json::<TestData>(value).map(drop),
+        Table::BrowserSessions => json::<crate::dashboard::BrowserSession>(value).map(drop),
+        Table::History => bytes(value, super::super::history::SAMPLE_BYTES),
     }
 }
 

@@ -86,7 +86,7 @@ fn wanted(query: &Query) -> Result<impl Fn(&RecordView) -> bool + Send + 'static
         is_of_meter
             && record.is_threshold == threshold
             && is_within()
-            && meter.as_ref().is_none_or(|id| record.field("meterId").as_ref() == Some(id))
+            && meter.as_ref().is_none_or(|id| record.field("id").as_ref() == Some(id))
             && user.as_ref().is_none_or(|user| record.field("userId").as_ref() == Some(user))
             && meter_type.as_ref().is_none_or(|wanted| {
                 record.field("meterTypeName").as_ref() == Some(wanted) || record.field("meterTypeId").as_ref() == Some(wanted)

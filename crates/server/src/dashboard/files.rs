@@ -53,7 +53,10 @@ pub(crate) fn serve(app: &App, request: &Request) -> Option<Response> {
     if !settings.enabled || !is_read || is_of_api {
         return None;
     }
-    let is_file = path.starts_with("/assets/") || FILES.iter().any(|file| file.path == path);
+    let is_in_folder = |dir: &PathBuf| !path[1..].contains('/') && dir.join(&path[1..]).is_file();
+    let is_file = path.starts_with("/assets/")
+        || FILES.iter().any(|file| file.path == path)
+        || path.len() > 1 && settings.dir.as_ref().is_some_and(is_in_folder);
     let wanted = if is_file { path } else { "/index.html" };
     if let Some(dir) = &settings.dir {
         return from_folder(dir, wanted);

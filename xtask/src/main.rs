@@ -1,16 +1,17 @@
 //! The project's own chores.
 //!
 //! `cargo xtask ci` formats, lints and tests; `tidy` checks what the compiler does not;
-//! `bench batch` measures beside peers.
+//! `web` builds the dashboard; `browser` checks its pages; `bench batch` measures beside peers.
 
 mod bench;
 mod ci;
 mod tidy;
+mod web;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
-const USAGE: &str = "cargo xtask ci | tidy | bench batch [--events N] [--only NAME,…] [--keep] | bench ingest [--scale S] [--only CASE] | bench flush [--meters N] [--only file|postgres] | bench notifications [--events N] [--sessions N]";
+const USAGE: &str = "cargo xtask ci | tidy | web [--check] | browser | bench batch [--events N] [--only NAME,…] [--keep] | bench ingest [--scale S] [--only CASE] | bench flush [--meters N] [--only file|postgres] | bench notifications [--events N] [--sessions N]";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -18,6 +19,9 @@ fn main() -> ExitCode {
     let done = match words.as_slice() {
         ["ci"] => ci::ci(&root()),
         ["tidy"] => tidy::tidy(&root()),
+        ["web"] => web::web(&root(), false),
+        ["web", "--check"] => web::web(&root(), true),
+        ["browser"] => web::browser(&root()),
         ["bench", "batch", rest @ ..] => bench::batch(&root(), rest),
         ["bench", "ingest", rest @ ..] => bench::ingest(&root(), rest),
         ["bench", "flush", rest @ ..] => bench::flush(&root(), rest),

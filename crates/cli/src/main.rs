@@ -8,6 +8,7 @@ mod check;
 mod client;
 mod clock;
 mod debug;
+mod demo;
 mod explain;
 mod failure;
 mod journal;
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
         Command::Test(test) => debug::test(&test),
         Command::Check(check) => check::check(&check),
         Command::Serve(serve) => serve::serve(&serve),
+        Command::Demo(demo) => demo::demo(&demo),
         Command::Client(commands) => client::client(commands),
         Command::Bench(args::Bench::Ingest(ingest)) => bench::ingest(&ingest),
         Command::Explain(explain) => explain::explain(&explain),

@@ -271,7 +271,7 @@ impl Installation {
                     .collect();
                 let before = |version: &&super::KeptVersion| {
                     let at = Timestamp::parse_rfc3339(version.created_at.as_bytes()).map_or(i64::MIN, Timestamp::nanos);
-                    at <= group.first && group.first - at < HOUR
+                    version.version > 1 && at <= group.first && group.first - at < HOUR
                 };
                 let suspects = versions.iter().rev().find(before).map(|version| {
                     json!([{

@@ -1,19 +1,21 @@
 //! The project's own chores.
 //!
 //! `cargo xtask ci` formats, lints and tests; `tidy` checks what the compiler does not; `words`
-//! lists hard words; `errors` writes the pages of `docs/errors/`; `bench batch` measures beside
-//! peers.
+//! lists hard words; `errors` writes the pages of `docs/errors/`; `web` builds the dashboard and
+//! `browser` checks its pages; `dist` makes packages; `bench batch` measures beside peers.
 
 mod bench;
 mod ci;
+mod dist;
 mod errors;
 mod tidy;
+mod web;
 mod wrap;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
-const USAGE: &str = "cargo xtask ci | tidy | words [AREA] | errors | bench batch [--events N] [--only NAME,…] [--keep] | bench ingest [--scale S] [--only CASE] | bench flush [--meters N] [--only file|postgres] | bench notifications [--events N] [--sessions N]";
+const USAGE: &str = "cargo xtask ci | tidy | words [AREA] | errors | web [--check] | browser | dist [--binary FILE] [--out DIR] | bench batch [--events N] [--only NAME,…] [--keep] | bench ingest [--scale S] [--only CASE] | bench flush [--meters N] [--only file|postgres] | bench notifications [--events N] [--sessions N]";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -24,6 +26,10 @@ fn main() -> ExitCode {
         ["words"] => tidy::words(&root(), None),
         ["words", area] => tidy::words(&root(), Some(area)),
         ["errors"] => errors::write(&root()),
+        ["web"] => web::web(&root(), false),
+        ["web", "--check"] => web::web(&root(), true),
+        ["browser"] => web::browser(&root()),
+        ["dist", rest @ ..] => dist::dist(&root(), rest),
         ["bench", "batch", rest @ ..] => bench::batch(&root(), rest),
         ["bench", "ingest", rest @ ..] => bench::ingest(&root(), rest),
         ["bench", "flush", rest @ ..] => bench::flush(&root(), rest),

@@ -34,6 +34,8 @@ pub(crate) enum Command {
     },
     /// Run a server: take events over HTTP and run pipelines
     Serve(Serve),
+    /// Serve sample pipelines with live sample events, to look around
+    Demo(Demo),
     #[command(flatten)]
     Client(crate::client::Commands),
     /// Send load to a server and measure it
@@ -92,6 +94,25 @@ pub(crate) struct Serve {
     /// Print the effective settings with their origin, and exit
     #[arg(long)]
     pub(crate) print_config: bool,
+}
+
+/// Serve sample pipelines with live sample events, to look around.
+///
+/// Starts a server on this machine with three pipelines, a webhook that fails now and then, and
+/// some hundred events a second. Prints the address of the dashboard. Nothing outside the data
+/// folder is written.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  flowmeter demo\n  flowmeter demo --listen 127.0.0.1:9000 --data /tmp/demo")]
+pub(crate) struct Demo {
+    /// Address and port
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8888")]
+    pub(crate) listen: String,
+    /// The folder of everything durable; a new one in the system's temporary folder, without
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+    /// Events a second, about
+    #[arg(long, default_value_t = 200)]
+    pub(crate) rate: u32,
 }
 
 /// Send load to a server and measure it.

@@ -8,6 +8,7 @@ mod check;
 mod client;
 mod clock;
 mod debug;
+mod demo;
 mod explain;
 mod failure;
 mod journal;
@@ -41,6 +42,7 @@ fn main() -> ExitCode {
             Err(why) => return failure::report(&why.into()),
         }),
         Command::Serve(serve) => serve::serve(&serve),
+        Command::Demo(demo) => demo::demo(&demo),
         Command::Client(commands) => client::client(commands),
         Command::Bench(args::Bench::Ingest(ingest)) => bench::ingest(&ingest),
         Command::Explain(explain) => explain::explain(&explain),

@@ -36,9 +36,21 @@ pub(crate) fn serve(serve: &Serve) -> anyhow::Result<ExitCode> {
         tracing::warn!("{warning}");
     }
     let documents = serve.pipeline.iter().map(|path| document(path)).collect::<anyhow::Result<Vec<_>>>()?;
+    let config = serve.config.as_ref().map(|path| path.display().to_string());
+    work(settings, documents, config, traces, |_| ())
+}
+
+/// Runs the server until a signal ends it. `ready` is given the address of the dashboard.
+pub(crate) fn work(
+    settings: Settings,
+    documents: Vec<Document>,
+    config: Option<String>,
+    traces: Option<SdkTracerProvider>,
+    ready: impl FnOnce(&str),
+) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("threads")?;
     let data = settings.data.clone();
-    let config = serve.config.as_ref().map(|path| path.display().to_string());
+    let has_dashboard = settings.dashboard.enabled;
     let scheme = if settings.tls.is_some() { "https" } else { "http" };
     let stop = async {
         let signal = stopped().await;
@@ -61,6 +73,11 @@ pub(crate) fn serve(serve: &Serve) -> anyhow::Result<ExitCode> {
         for served in installation.served() {
             drop(writeln!(out, "pipeline {} is running", served.kept.name));
         }
+        if has_dashboard {
+            drop(writeln!(out, "dashboard: {scheme}://{address}/"));
+        }
+        drop(out);
+        ready(&format!("{scheme}://{address}"));
     }));
     // Tasks that still run belong to closed connections.
     runtime.shutdown_background();
@@ -103,7 +120,7 @@ pub(crate) fn settings(serve: &Serve) -> anyhow::Result<Settings> {
 }
 
 /// Sets up the log to standard error, and traces to a collector, if one is configured.
-fn log(settings: &Settings, traces: Option<&SdkTracerProvider>) {
+pub(crate) fn log(settings: &Settings, traces: Option<&SdkTracerProvider>) {
     let level = settings.tracing.level.parse().unwrap_or(LevelFilter::INFO);
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false);
     // A file or a journal would keep colour codes as text.

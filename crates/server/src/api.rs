@@ -7,6 +7,7 @@
 
 mod audit;
 mod backup;
+mod correction_jobs;
 mod corrections;
 mod deliveries;
 pub(crate) mod door;
@@ -18,17 +19,22 @@ mod guide;
 mod health;
 mod keys;
 mod known_query;
+mod live;
 mod meter_types;
 mod meters;
 mod metrics;
 mod notifications;
 mod openapi;
+mod overview;
 mod paging;
 mod pipelines;
 mod records;
 pub(crate) mod request;
+mod search;
 mod sessions;
 mod stream;
+mod system;
+mod tail;
 mod test_data;
 mod trial;
 pub(crate) mod usage;
@@ -37,7 +43,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::http::{Method, StatusCode, header};
+use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::MethodRouter;
@@ -48,6 +54,9 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 use tracing::Instrument;
 
+use flowmeter_core::time::Timestamp;
+
+use crate::dashboard::{self, Browsers};
 use crate::idempotency::Answers;
 use crate::installation::{Installation, Refused, Who};
 use crate::keys::{KeyRing, Principal, Scope};
@@ -56,6 +65,7 @@ use crate::notifications::courier::Courier;
 use crate::problem::{Code, Problem};
 use crate::traces;
 
+pub use correction_jobs::Jobs;
 pub(crate) use events::words as verdict_words;
 pub use metrics::Metrics;
 
@@ -92,6 +102,12 @@ pub struct Parts {
     pub gate: Arc<Gate>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// Jobs over many parked events.
+    pub jobs: Jobs,
+    /// Browsers that are signed in.
+    pub browsers: Browsers,
+    /// When the server started.
+    pub started_at: Timestamp,
     /// What was answered under an idempotency key.
     pub answers: Arc<Answers>,
     /// Whether the server stops: answers without an end of their own end then.
@@ -129,6 +145,12 @@ impl Endpoint {
 pub fn endpoints() -> Vec<Endpoint> {
     let mut all = Vec::new();
     all.extend(events::endpoints());
+    all.extend(tail::endpoints());
+    all.extend(overview::endpoints());
+    all.extend(live::endpoints());
+    all.extend(search::endpoints());
+    all.extend(system::endpoints());
+    all.extend(crate::dashboard::endpoints());
     all.extend(event_search::endpoints());
     all.extend(meter_types::endpoints());
     all.extend(usage::endpoints());
@@ -140,6 +162,7 @@ pub fn endpoints() -> Vec<Endpoint> {
     all.extend(stream::endpoints());
     all.extend(records::endpoints());
     all.extend(corrections::endpoints());
+    all.extend(correction_jobs::endpoints());
     all.extend(deliveries::endpoints());
     all.extend(notifications::endpoints());
     all.extend(keys::endpoints());
@@ -161,7 +184,10 @@ pub fn router(app: App) -> Router {
         router = router.route(endpoint.path, endpoint.route.route_layer(from_fn_with_state(guard, guarded)));
     }
     router
-        .fallback(async |request: Request| {
+        .fallback(async |State(app): State<App>, request: Request| {
+            if let Some(page) = dashboard::serve(&app, &request) {
+                return page;
+            }
             let detail = format!("there is nothing at {}", request.uri().path());
             let remedy = "GET /api/v1/openapi.json lists every path there is.";
             Problem::new(Code::NotFound, detail).remedy(remedy).into_response()
@@ -217,9 +243,14 @@ async fn admitted(guard: Guard, scope: Scope, mut request: Request, next: Next) 
         false => Principal::local(&app.installation.settings().namespace),
         true => {
             let header = request.headers().get(header::AUTHORIZATION).map(|value| value.to_str().unwrap_or_default());
-            match app.keys.authenticate(header, now) {
-                Ok(principal) => principal,
-                Err(refusal) => return Problem::from(refusal).into_response(),
+            let of_browser = match header {
+                None => dashboard::principal(&app, &request, scope, now),
+                Some(_) => Ok(None),
+            };
+            match of_browser.map(|principal| principal.map_or_else(|| app.keys.authenticate(header, now), Ok)) {
+                Ok(Ok(principal)) => principal,
+                Ok(Err(refusal)) => return Problem::from(refusal).into_response(),
+                Err(refused) => return refused.into_response(),
             }
         }
     };
@@ -238,6 +269,8 @@ async fn admitted(guard: Guard, scope: Scope, mut request: Request, next: Next) 
     request.extensions_mut().insert(Asked { who: who.clone(), principal });
     let path = request.uri().path().to_owned();
     let mut answer = crate::idempotency::around(&app, &who.namespace, request, next).await;
+    // An answer to one key at one moment: no cache may give it to another.
+    answer.headers_mut().entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     app.metrics.answered(&path, answer.status());
     // For the line in the log.
     answer.extensions_mut().insert(who);

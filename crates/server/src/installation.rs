@@ -9,6 +9,7 @@ mod audit;
 pub mod backup;
 mod batch;
 mod change;
+mod closings;
 mod corrections;
 mod declared;
 mod declared_types;
@@ -19,12 +20,15 @@ mod event_store;
 mod explain;
 mod finishing;
 mod first_key;
+pub(crate) mod history;
 mod meter_events;
 mod meter_memory;
 mod meter_types;
 mod meters;
 mod notifications;
 mod opening;
+mod overview;
+pub(crate) mod parked_groups;
 mod pipelines;
 mod probing;
 mod readiness;
@@ -60,7 +64,7 @@ use serde::Serialize;
 use serde_json::Value;
 use uuid::Uuid;
 
-pub use audit::{AuditEntry, Who};
+pub use audit::{AuditEntry, AuditFilter, Who};
 pub use corrections::{Correction, CorrectionFilter, CorrectionState};
 pub use declared_types::DeclaredMeterType;
 pub use deliveries::{DeliveryFilter, DeliveryView, Reconciled};
@@ -70,6 +74,7 @@ pub use meter_types::KeptMeterType;
 pub use meters::{MeterFilter, MeterView};
 pub use notifications::{NoticeFilter, Tried};
 pub use opening::Means;
+pub(crate) use overview::encoded;
 pub use pipelines::{KeptPipeline, KeptVersion, document_problem, lines};
 pub use readiness::{Condition, Standing};
 pub use records::RecordView;
@@ -140,6 +145,12 @@ pub struct Installation {
     clock_jumped: AtomicBool,
     /// Events are numbered one at a time.
     standing: standing::Standing,
+    /// Numbers over time, for the dashboard.
+    pub(crate) history: history::History,
+    /// Parked events, grouped by cause.
+    pub(crate) parked_groups: parked_groups::ParkedGroups,
+    /// Compiled versions and counts that the overview reads every second.
+    overview: overview::Cache,
     teller: telling::Teller,
 }
 
@@ -169,6 +180,11 @@ impl Served {
     /// The session that runs it; 0 when it rests.
     pub fn session(&self) -> u64 {
         self.session.load(Ordering::Acquire)
+    }
+
+    /// The number of the next record to deliver.
+    pub(crate) fn delivery_end(&self) -> u64 {
+        self.delivery.end()
     }
 
     /// Its worker.

@@ -12,6 +12,7 @@ pub mod api;
 mod background;
 pub mod body;
 pub mod compressed;
+pub mod dashboard;
 mod idempotency;
 pub mod installation;
 pub mod keys;

@@ -64,7 +64,7 @@ pub fn check(headers: &HeaderMap, uri: &Uri, transport: Transport) -> Result<(),
 }
 
 /// Whether a page of this origin came from the server that the request was sent to.
-fn is_origin_of(origin: &str, host: &str, transport: Transport) -> bool {
+pub(crate) fn is_origin_of(origin: &str, host: &str, transport: Transport) -> bool {
     let (scheme, port) = match transport {
         Transport::Plain => ("http", ":80"),
         Transport::Tls => ("https", ":443"),
@@ -76,7 +76,7 @@ fn is_origin_of(origin: &str, host: &str, transport: Transport) -> bool {
 }
 
 /// Whether `host[:port]` is this machine by name or number.
-fn is_here(host: &str) -> bool {
+pub(crate) fn is_here(host: &str) -> bool {
     let is_port = |port: &str| port.bytes().all(|c| c.is_ascii_digit());
     let name = match host.rsplit_once(':') {
         Some((name, port)) if is_port(port) => name,

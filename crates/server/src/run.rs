@@ -11,6 +11,7 @@ use tokio::net::TcpListener;
 
 use crate::api::{self, App, Metrics, Parts};
 use crate::background::{self, Yields};
+use crate::dashboard::Browsers;
 use crate::installation::{Installation, Who};
 use crate::keys::{KeyRing, StoredKey};
 use crate::limits::{Gate, RateLimits};
@@ -111,8 +112,11 @@ pub async fn run(
         keys: Arc::new(keys),
         rates: Arc::new(RateLimits::new(settings.rates)),
         gate: Arc::new(Gate::new(settings.limits.requests_in_flight)),
-        metrics,
+        metrics: Arc::clone(&metrics),
         answers: Arc::default(),
+        jobs: api::Jobs::default(),
+        browsers: Browsers::open(installation.catalog())?,
+        started_at: clock.now(),
         stopping,
     });
     let transport = if tls.is_some() { Transport::Tls } else { Transport::Plain };
@@ -125,6 +129,7 @@ pub async fn run(
     let address = listener.local_addr().map_err(|why| Error::io("listening", &why))?;
     let watching = tokio::spawn(watch(Arc::clone(&installation)));
     let telling = tokio::spawn(tell_of_meters(Arc::clone(&installation)));
+    let sampling = tokio::spawn(sample(Arc::clone(&installation), metrics));
     let renewing = tls.clone().map(|tls| tokio::spawn(renew(tls)));
     let notifying = Notifying::start(Arc::clone(&installation), courier)?;
     ready(address, &installation);
@@ -134,6 +139,7 @@ pub async fn run(
     }
     watching.abort();
     telling.abort();
+    sampling.abort();
     renewing.inspect(tokio::task::JoinHandle::abort);
     let closing = tokio::task::spawn_blocking(move || {
         notifying.stop();
@@ -251,6 +257,23 @@ async fn tell_of_meters(installation: Arc<Installation>) {
         let telling = Arc::clone(&installation);
         if let Ok(Err(why)) = tokio::task::spawn_blocking(move || telling.tell_of_meters()).await {
             tracing::error!("telling what happened to meters: {why}");
+        }
+    }
+}
+
+/// Keeps numbers over time and groups parked events, for the dashboard.
+async fn sample(installation: Arc<Installation>, metrics: Arc<Metrics>) {
+    let mut rounds = tokio::time::interval(LOOK_EVERY);
+    rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        rounds.tick().await;
+        let (looking, rejected) = (Arc::clone(&installation), metrics.rejected_by_namespace());
+        let sampled = tokio::task::spawn_blocking(move || {
+            looking.sample_history(&rejected)?;
+            looking.follow_parked()
+        });
+        if let Ok(Err(why)) = sampled.await {
+            tracing::error!("keeping numbers over time: {why}");
         }
     }
 }

@@ -52,6 +52,8 @@ pub struct Settings {
     pub drain: Duration,
     /// Who may come in.
     pub auth: Auth,
+    /// The dashboard.
+    pub dashboard: Dashboard,
     /// Bounds of requests and connections.
     pub limits: Limits,
     /// How fast one key may send.
@@ -109,6 +111,17 @@ pub struct Auth {
     pub required: bool,
     /// The key to make the first others with.
     pub bootstrap_key: Option<Secret>,
+}
+
+/// The dashboard.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dashboard {
+    /// `dashboard.enabled`.
+    pub enabled: bool,
+    /// `dashboard.https`: a proxy speaks TLS to browsers.
+    pub https: bool,
+    /// `dashboard.dir`: files served instead of the embedded ones.
+    pub dir: Option<PathBuf>,
 }
 
 /// Where traces go.
@@ -243,6 +256,11 @@ impl Settings {
     /// The effective settings as a settings file, each with where it came from.
     pub fn print(&self) -> String {
         page::print(&self.values)
+    }
+
+    /// Every setting as JSON, for the dashboard.
+    pub fn list(&self) -> Vec<serde_json::Value> {
+        page::list(&self.values)
     }
 
     /// Whether the server may start like this. `has_keys`: whether any stored key could

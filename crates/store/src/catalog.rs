@@ -53,10 +53,15 @@ pub enum Table {
     TestData,
     /// Subjects of the OpenMeter API, by namespace and key.
     Subjects,
+    /// Sign-ins of browsers, by the hash of their cookie.
+    BrowserSessions,
+    /// Numbers of pipelines and targets over time, by series, step and instant.
+    History,
 }
 
 impl Table {
-    pub const ALL: [Table; 19] = [
+    /// Every table.
+    pub const ALL: [Table; 21] = [
         Table::Counters,
         Table::Pipelines,
         Table::Versions,
@@ -76,6 +81,8 @@ impl Table {
         Table::Channels,
         Table::TestData,
         Table::Subjects,
+        Table::BrowserSessions,
+        Table::History,
     ];
 
     /// Returns the table with a name.
@@ -104,6 +111,8 @@ impl Table {
             Table::Channels => "channels",
             Table::TestData => "test_data",
             Table::Subjects => "subjects",
+            Table::BrowserSessions => "browser_sessions",
+            Table::History => "history",
         }
     }
 

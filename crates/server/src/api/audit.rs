@@ -9,7 +9,7 @@ use serde_json::value::to_raw_value;
 
 use super::request::Query;
 use super::{App, Asked, Endpoint, off, raw_page};
-use crate::installation::{Refused, problem_of};
+use crate::installation::{AuditFilter, Refused, problem_of};
 use crate::keys::Scope;
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
@@ -18,7 +18,15 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         path: "/api/v1/audit",
         scope: Some(Scope::Admin),
         summary: "Who changed what, the newest first",
-        query: &[("limit", "items of a page"), ("cursor", "`nextCursor` of the page before")],
+        query: &[
+            ("object", "of this object"),
+            ("action", "whose action begins so"),
+            ("who", "by this key"),
+            ("from", "at this instant or later"),
+            ("to", "before this instant"),
+            ("limit", "items of a page"),
+            ("cursor", "`nextCursor` of the page before"),
+        ],
         body: None,
         answer: (200, "Entries"),
         route: get(list),
@@ -32,8 +40,17 @@ async fn list(
 ) -> Result<Response, Refused> {
     let query = Query::of(query.as_deref());
     let (limit, before) = (query.limit()?, query.cursor()?);
+    let text = |name: &str| query.get(name).map(str::to_owned);
+    let instant = |name: &str| Ok::<_, Refused>(query.time(name)?.map(|at| at.to_string()));
+    let filter = AuditFilter {
+        object: text("object"),
+        action: text("action"),
+        who: text("who"),
+        from: instant("from")?,
+        to: instant("to")?,
+    };
     off(move || {
-        let found = app.installation.audit(&asked.who.namespace, before, limit + 1);
+        let found = app.installation.audit_of(&asked.who.namespace, &filter, before, limit + 1);
         let mut found = found.map_err(|why| problem_of(&why))?;
         let next = (found.len() > limit).then(|| found[limit - 1].number.to_string());
         found.truncate(limit);

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use super::paging::over_pipelines;
+use super::paging::{backwards, is_newest_first, newest_first, over_pipelines};
 use super::request::{Query, json as json_body, object};
 use super::{App, Asked, Endpoint, answer, off};
 use crate::installation::{CorrectionFilter, CorrectionState, Refused, problem_of};
@@ -44,11 +44,25 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         ("pipeline", "of this pipeline"),
         ("state", "open, corrected, reprocessed or discarded; open when left out, `all` for all"),
         ("reason", "parked for this reason"),
+        ("operator", "parked at this operator"),
+        ("groupId", "of this group"),
+        ("order", "asc (the oldest first) or desc"),
         ("limit", "items of a page"),
         ("cursor", "`nextCursor` of the page before"),
     ];
     vec![
         read("/api/v1/corrections", "Search the correction queue", filters, get(list)),
+        read(
+            "/api/v1/corrections/groups",
+            "Parked events grouped by what is wrong with them",
+            &[
+                ("pipeline", "of this pipeline"),
+                ("state", "open (without), or all: groups without open events too"),
+                ("from", "with an event parked at this instant or later"),
+                ("to", "with an event parked before this instant"),
+            ],
+            get(groups),
+        ),
         read("/api/v1/corrections/{id}", "A parked event", &[], get(show)),
         act(
             "/api/v1/corrections/{id}/correct",
@@ -92,12 +106,56 @@ async fn list(
             return Err(Box::new(Problem::new(Code::Invalid, detail).field("state")));
         }
     };
-    let filter = CorrectionFilter { state, reason: reason_of(query.get("reason"))? };
+    let filter = CorrectionFilter {
+        state,
+        reason: reason_of(query.get("reason"))?,
+        operator: query.get("operator").map(str::to_owned),
+        ..CorrectionFilter::default()
+    };
+    let is_reversed = is_newest_first(&query)?;
     off(move || {
+        let mut filter = filter;
+        let group = query.get("groupId").map(|id| app.installation.group(&asked.who.namespace, id)).transpose()?;
+        let only = group.as_ref().map(|(served, _)| served.kept.id);
+        filter.group = group.map(|(_, key)| key);
+        let is_other = |served: &crate::installation::Served| only.is_some_and(|only| only != served.kept.id);
+        if is_reversed {
+            return newest_first(&app, &asked.who.namespace, &query, |served, before, limit| {
+                if is_other(served) {
+                    return Ok((Vec::new(), 0));
+                }
+                let (first, end) = app.installation.parked_extent(served)?;
+                backwards(first, end, before, limit, |from, until| {
+                    let window = CorrectionFilter { before: Some(until), ..filter.clone() };
+                    let (found, _) = app.installation.corrections(served, from, usize::MAX, &window)?;
+                    Ok(found.iter().map(|one| (one.parked_at, one.number, one.shown())).collect())
+                })
+            });
+        }
         over_pipelines(&app, &asked.who.namespace, &query, |served, from, limit| {
-            let (parked, next) = app.installation.corrections(served, from, limit, filter)?;
+            if is_other(served) {
+                return Ok((Vec::new(), from));
+            }
+            let (parked, next) = app.installation.corrections(served, from, limit, &filter)?;
             Ok((parked.iter().map(crate::installation::Correction::shown).collect(), next))
         })
+    })
+    .await
+}
+
+async fn groups(
+    State(app): State<App>,
+    Extension(asked): Extension<Asked>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Refused> {
+    let query = Query::of(query.as_deref());
+    let nanos = |name: &str, otherwise: i64| {
+        Ok::<_, Refused>(query.time(name)?.map_or(otherwise, flowmeter_core::time::Timestamp::nanos))
+    };
+    let span = (nanos("from", i64::MIN)?, nanos("to", i64::MAX)?);
+    off(move || {
+        let all = query.get("state") == Some("all");
+        Ok(super::page(app.installation.groups_shown(&asked.who.namespace, query.get("pipeline"), all, span), None))
     })
     .await
 }
@@ -154,14 +212,18 @@ async fn reprocess_all(
 ) -> Result<Response, Refused> {
     let fields = object(&app, &headers, body).await?;
     let text = |name: &str| fields.get(name).and_then(Value::as_str);
-    let filter = CorrectionFilter { state: Some(CorrectionState::Open), reason: reason_of(text("reason"))? };
+    let filter = CorrectionFilter {
+        state: Some(CorrectionState::Open),
+        reason: reason_of(text("reason"))?,
+        ..CorrectionFilter::default()
+    };
     let pipeline = text("pipeline").map(str::to_owned);
     let pipeline = pipeline.ok_or_else(|| Box::new(Problem::new(Code::Invalid, "name the pipeline").field("pipeline")))?;
     off(move || {
         let missing = || crate::installation::not_found("pipeline at work", &pipeline);
         let served = app.installation.served_in(&asked.who.namespace).into_iter().find(|served| served.kept.name == pipeline);
         let served = served.ok_or_else(missing)?;
-        let (waiting, _) = app.installation.corrections(&served, 0, usize::MAX, filter).map_err(|why| problem_of(&why))?;
+        let (waiting, _) = app.installation.corrections(&served, 0, usize::MAX, &filter).map_err(|why| problem_of(&why))?;
         for correction in &waiting {
             app.installation.settle_correction(&asked.who, &correction.id(), How::Reprocessed, None)?;
         }

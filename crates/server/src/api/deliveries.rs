@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use serde_json::value::RawValue;
 
-use super::paging::{over_pipelines, whole};
+use super::paging::{backwards, is_newest_first, newest_first, over_pipelines, whole};
 use super::request::{Query, json as json_body};
 use super::{App, Asked, Endpoint, answer, off};
 use crate::installation::{DeliveryFilter, DeliveryView, Reconciled, Refused, delivery_targets};
@@ -45,6 +45,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         ("target", "to this target"),
         ("state", "pending, sent, accepted, confirmed, retrying, dead or skipped"),
         ("recordId", "of this record"),
+        ("order", "asc (the oldest first) or desc"),
         ("limit", "items of a page"),
         ("cursor", "`nextCursor` of the page before"),
     ];
@@ -92,9 +93,23 @@ async fn list(
     let record = query
         .get("recordId")
         .map(|id| uuid::Uuid::try_parse(id).map_err(|_| invalid("recordId", format!("`{id}` is no record's id; it is a UUID"))));
-    let filter =
-        DeliveryFilter { target: query.get("target").map(str::to_owned), state: state.transpose()?, record: record.transpose()? };
+    let filter = DeliveryFilter {
+        target: query.get("target").map(str::to_owned),
+        state: state.transpose()?,
+        record: record.transpose()?,
+        before: None,
+    };
+    let is_reversed = is_newest_first(&query)?;
     off(move || {
+        if is_reversed {
+            return newest_first(&app, &asked.who.namespace, &query, |served, before, limit| {
+                backwards(0, served.delivery_end(), before, limit, |from, until| {
+                    let window = DeliveryFilter { before: Some(until), ..filter.clone() };
+                    let found = app.installation.deliveries_from(served, from, &window)?;
+                    Ok(found.into_iter().map(|(number, view)| (0, number, view.shown())).collect())
+                })
+            });
+        }
         over_pipelines(&app, &asked.who.namespace, &query, |served, from, limit| {
             let (found, next) = app.installation.deliveries(served, from, limit, &filter)?;
             Ok((found.iter().map(DeliveryView::shown).collect(), next))

@@ -11,6 +11,7 @@ use flowmeter_core::time::Timestamp;
 use flowmeter_store::archive::Filter;
 use serde_json::json;
 
+use super::paging::{backwards, is_newest_first, newest_first};
 use super::request::Query;
 use super::{App, Asked, Endpoint, answer, off, raw_page};
 use crate::installation::{Refused, event_shown, problem_of};
@@ -34,6 +35,8 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         ("source", "from this source"),
         ("subject", "with this subject"),
         ("verdict", "counted, duplicate, filtered or parked"),
+        ("reason", "parked for this reason"),
+        ("order", "asc (the oldest first) or desc"),
         ("from", "received at this instant or later"),
         ("to", "received before this instant"),
         ("limit", "items of a page; a page may have fewer and still not be the last"),
@@ -74,6 +77,27 @@ async fn search(
     let query = Query::of(query.as_deref());
     let limit = query.limit()?;
     let filter = filter(&query)?;
+    let reason = query.get("reason").map(str::to_owned);
+    if is_newest_first(&query)? {
+        return question(app, asked, "search", parameters, move |app, asked| {
+            let found = newest_first(app, &asked.who.namespace, &query, |served, before, limit| {
+                let end = served.worker().ask(|live| live.outlet().arrivals())?;
+                backwards(0, end, before, limit, |from, until| {
+                    let window = Filter { positions: Some(from..until), ..filter.clone() };
+                    let mut rows = Vec::new();
+                    app.installation.walk_events(&served.kept, &window, from, &mut |row| {
+                        if reason.is_none() || reason == row.reason {
+                            rows.push((row.received_at, row.position, event_shown(&row)));
+                        }
+                        ControlFlow::Continue(())
+                    })?;
+                    Ok(rows)
+                })
+            });
+            found.map(|page| (page, limit))
+        })
+        .await;
+    }
     let cursor = cursor(&query)?;
     question(app, asked, "search", parameters, move |app, asked| {
         let mut cursor = cursor;
@@ -90,7 +114,9 @@ async fn search(
             };
             cursor = None;
             let next = app.installation.walk_events(pipeline, &filter, from, &mut |row| {
-                found.push(event_shown(&row));
+                if reason.is_none() || reason == row.reason {
+                    found.push(event_shown(&row));
+                }
                 if found.len() < limit { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
             });
             if let Some(next) = next.map_err(|why| problem_of(&why))? {

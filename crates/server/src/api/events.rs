@@ -90,7 +90,7 @@ pub(crate) async fn admit(
         events_max: usize::try_from(limits.batch_events_max).unwrap_or(usize::MAX),
     };
     let mut knocking = door::read(form, options.needs, headers, bytes, head, bounds)?;
-    app.metrics.received(received, knocking.admitted, knocking.rejected.len());
+    app.metrics.received(namespace, received, knocking.admitted, knocking.rejected.len());
     app.rates.spend_events(asked.principal.key, u64::from(knocking.admitted), app.installation.now());
     if !knocking.rejected.is_empty() && !options.partial {
         return Err(refuse(&knocking));

@@ -11,6 +11,8 @@ const IN_PATH: &[(&str, &str)] = &[
     ("/sessions/{id}", "/sessions/R-00000001"),
     ("/corrections/{id}", "/corrections/default:0"),
     ("/meters/{id}", "/meters/8a76066d-ff29-417c-a18e-abde22e44310"),
+    ("/jobs/{id}", "/jobs/5d0e8f3e-0c4d-4e8a-8a6f-11c0d2e4f617"),
+    ("/browser-sessions/{id}", "/browser-sessions/3f1c9a0e55d27b64"),
     ("/keys/{id}", "/keys/3f1c9a0e55d27b64"),
     ("/deliveries/{id}", "/deliveries/a1f8797b-c827-4483-b6cf-6d3d3baa18a7.17.biller"),
     ("{recordId}", "6ff0b0d2-5d0e-5d57-8f3e-0c4d8e8a6f11"),
@@ -59,6 +61,13 @@ const BODIES: &[(&str, &str, &str, &str)] = &[
         JSON,
         r#"{"pipeline":"default","from":"2026-02-01T00:00:00Z","to":"2026-03-01T00:00:00Z","mend":true}"#,
     ),
+    (
+        "POST",
+        "/api/v1/corrections/jobs",
+        JSON,
+        r#"{"action":"reprocess","selector":{"groupId":"50498b7fea6551bc"},"reason":"the sender was mended","dryRun":true}"#,
+    ),
+    ("POST", "/ui/session", JSON, r#"{"key":"fm_…"}"#),
     ("POST", "/api/v1/keys", JSON, r#"{"name":"shop","scopes":["ingest"]}"#),
     ("POST", "/api/v1/keys/{id}/rotate", JSON, r#"{"grace":"24h"}"#),
 ];
@@ -84,6 +93,9 @@ Written from the table of endpoints in `crates/server/src/api.rs`; after a chang
 - **Answers that are not read** for `limits.write_idle` end their connection; `GET /api/v1/stream` resumes behind
   `Last-Event-ID`. Malformed HTTP, and headers beyond `limits.header_bytes_max` (431), are answered without a body,
   before a request is there to refuse.
+- **Browsers** sign in with a key at `POST /ui/session` and get a cookie that scripts cannot read. A request with the cookie that
+  changes something must come from a page of this server and repeat `csrf` of `GET /ui/session` in `X-Flowmeter-CSRF`.
+  See [dashboard.md](dashboard.md).
 - **Lists** hold `items` and `nextCursor`; `?cursor=` goes on there, `?limit=` bounds a page (100, at most 1,000).
 - **`Idempotency-Key`**: any POST but that of events may carry one. The same request under it gets the same answer for 24 hours,
   with `Idempotency-Replayed: true`; another request under it is refused (422), one that is still worked on 409. The secret of

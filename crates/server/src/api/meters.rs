@@ -28,6 +28,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
     };
     let filters: &[(&str, &str)] = &[
         ("userId", "of this user"),
+        ("prefix", "of users whose id begins so"),
         ("meterType", "of the type of this name or id"),
         ("pipeline", "of this pipeline"),
         ("limit", "items of a page"),
@@ -111,6 +112,7 @@ async fn list(
             }
             let filter = MeterFilter {
                 user: query.get("userId").map(str::to_owned),
+                prefix: query.get("prefix").map(str::to_owned),
                 meter_type: query.get("meterType").map(str::to_owned),
                 id: None,
                 after: query.get("cursor").map(str::to_owned),

@@ -12,14 +12,16 @@ mod process;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::http::StatusCode;
 
 use super::App;
 pub(super) use page::Form;
 use page::{Kind, Page};
+pub(super) use process::resident_bytes;
 
 /// What happens at the door.
 #[derive(Debug, Default)]
@@ -31,6 +33,8 @@ pub struct Metrics {
     /// By class of status: 2xx, 4xx, 5xx.
     answers: [AtomicU64; 3],
     unread: Arc<AtomicU64>,
+    /// Events rejected at the door since the start, by namespace.
+    rejected_in: Mutex<BTreeMap<String, u64>>,
 }
 
 impl Metrics {
@@ -39,7 +43,16 @@ impl Metrics {
         Arc::clone(&self.unread)
     }
 
-    pub(super) fn received(&self, bytes: usize, admitted: u32, rejected: usize) {
+    /// Events rejected at the door since the start, by namespace.
+    pub fn rejected_by_namespace(&self) -> BTreeMap<String, u64> {
+        self.rejected_in.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn received(&self, namespace: &str, bytes: usize, admitted: u32, rejected: usize) {
+        if rejected > 0 {
+            let mut all = self.rejected_in.lock().unwrap_or_else(PoisonError::into_inner);
+            *all.entry(namespace.to_owned()).or_default() += rejected as u64;
+        }
         self.requests.fetch_add(1, Ordering::Relaxed);
         self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
         self.admitted.fetch_add(u64::from(admitted), Ordering::Relaxed);

@@ -111,25 +111,40 @@ fn operation_id(endpoint: &Endpoint) -> String {
     })
 }
 
-/// A page that needs no script: every endpoint with what it takes and answers.
+/// A page that needs no script: every endpoint with what it takes and answers. Its look is a file
+/// of the dashboard.
 async fn docs() -> Html<String> {
-    let mut rows = String::new();
+    let (mut groups, mut rows, mut group) = (String::new(), String::new(), "");
     for endpoint in super::endpoints() {
-        let scope = endpoint.scope.map_or("everybody", crate::keys::Scope::name);
-        let query = endpoint.query.iter().map(|(name, meaning)| format!("<dt>?{name}</dt><dd>{meaning}</dd>"));
-        let body = endpoint.body.map(|body| format!("<dt>body</dt><dd>{body}</dd>"));
-        rows.push_str(&format!(
-            "<details><summary><code>{} {}</code> {}</summary><dl><dt>scope</dt><dd>{scope}</dd>{}{}<dt>{}</dt><dd>{}</dd></dl></details>",
-            endpoint.method,
-            endpoint.path,
-            endpoint.summary,
-            query.collect::<String>(),
-            body.unwrap_or_default(),
-            endpoint.answer.0,
-            endpoint.answer.1,
-        ));
+        let tag = tag(endpoint.path);
+        if tag != group {
+            groups.push_str(&format!("<a href=\"#{tag}\">{tag}</a> "));
+            rows.push_str(&format!("<h2 id=\"{tag}\">{tag}</h2>"));
+            group = tag;
+        }
+        rows.push_str(&section(&endpoint));
     }
     Html(format!(
-        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\"><title>Flowmeter API</title><body><main><h1>Flowmeter API</h1><p>For programs: <a href=\"/api/v1/openapi.json\">OpenAPI 3.1</a>, <a href=\"/api/v1/schemas/pipeline.json\">JSON Schema of a pipeline</a>.</p>{rows}</main></body></html>"
+        "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">\
+         <title>Flowmeter API</title><link rel=\"icon\" href=\"/favicon.svg\"><link rel=\"stylesheet\" href=\"/reference.css\"></head>\
+         <body><main><h1>Flowmeter API</h1><p>For programs: <a href=\"/api/v1/openapi.json\">OpenAPI 3.1</a>, \
+         <a href=\"/api/v1/schemas/pipeline.json\">JSON Schema of a pipeline</a>. <a href=\"/\">Dashboard</a></p>\
+         <nav aria-label=\"Groups\">{groups}</nav>{rows}</main></body></html>"
     ))
+}
+
+/// An endpoint on the page.
+fn section(endpoint: &Endpoint) -> String {
+    let scope = endpoint.scope.map_or("everybody", crate::keys::Scope::name);
+    let query = endpoint.query.iter().map(|(name, meaning)| format!("<dt><code>?{name}=</code></dt><dd>{meaning}</dd>"));
+    let body = endpoint.body.map(|body| format!("<dt>Body</dt><dd>{body}</dd>"));
+    let (method, path, summary) = (&endpoint.method, endpoint.path, endpoint.summary);
+    let (status, answer) = endpoint.answer;
+    format!(
+        "<section><h3><span class=\"method {class}\">{method}</span><code>{path}</code><span class=\"scope\">{scope}</span></h3>\
+         <p>{summary}.</p><dl>{query}{body}<dt>{status}</dt><dd>{answer}</dd></dl></section>",
+        class = method.as_str().to_ascii_lowercase(),
+        query = query.collect::<String>(),
+        body = body.unwrap_or_default(),
+    )
 }

@@ -55,6 +55,108 @@ pub(super) fn over_pipelines(
     Ok(raw_page(&found, None))
 }
 
+/// An item of a list that goes backwards: when it was made, its number, and itself.
+pub(super) type Dated = (i64, u64, Box<RawValue>);
+
+/// Returns a page of a list over pipelines, the newest items first. `read` gives items of a
+/// pipeline before a number, at most so many, the newest first, and the number to go on before; 0
+/// at the beginning. A cursor has that number for each pipeline.
+pub(super) fn newest_first(
+    app: &App,
+    namespace: &str,
+    query: &Query,
+    read: impl Fn(&Served, u64, usize) -> Result<(Vec<Dated>, u64), Error>,
+) -> Result<Response, Refused> {
+    let limit = query.limit()?;
+    app.installation.all_loaded(namespace, query.get("pipeline"))?;
+    let mut served = app.installation.served_in(namespace);
+    served.retain(|one| query.get("pipeline").is_none_or(|wanted| one.kept.name == wanted || one.kept.id.to_string() == wanted));
+    let places = places(query.get("cursor"))?;
+    let mut items: Vec<(i64, usize, u64, Box<RawValue>)> = Vec::new();
+    let mut rests: Vec<u64> = Vec::new();
+    for (at, one) in served.iter().enumerate() {
+        let before = match &places {
+            None => u64::MAX,
+            Some(places) => places.get(&one.kept.name).copied().unwrap_or(0),
+        };
+        let (found, rest) =
+            if before == 0 { (Vec::new(), 0) } else { read(one, before, limit).map_err(|why| problem_of(&why))? };
+        rests.push(rest);
+        items.extend(found.into_iter().map(|(when, number, item)| (when, at, number, item)));
+    }
+    items.sort_by_key(|(when, at, number, _)| std::cmp::Reverse((*when, *at, *number)));
+    // What does not fit is read again with the next page.
+    for (_, at, number, _) in items.iter().skip(limit) {
+        rests[*at] = rests[*at].max(number + 1);
+    }
+    items.truncate(limit);
+    let cursor: Vec<String> = served
+        .iter()
+        .zip(&rests)
+        .filter(|(_, rest)| **rest > 0)
+        .map(|(one, rest)| format!("{}:{rest}", crate::installation::encoded(&one.kept.name)))
+        .collect();
+    let items: Vec<Box<RawValue>> = items.into_iter().map(|(.., item)| item).collect();
+    Ok(raw_page(&items, (!cursor.is_empty()).then(|| cursor.join(",")).as_deref()))
+}
+
+/// Where a list that goes backwards goes on, by pipeline.
+fn places(cursor: Option<&str>) -> Result<Option<std::collections::BTreeMap<String, u64>>, Refused> {
+    let Some(cursor) = cursor else { return Ok(None) };
+    let place = |part: &str| {
+        let (name, number) = part.rsplit_once(':')?;
+        let name = percent_encoding::percent_decode_str(name).decode_utf8().ok()?;
+        Some((name.into_owned(), number.parse().ok()?))
+    };
+    let wrong = || Box::new(Problem::new(Code::BadCursor, "the cursor is not one of this list").field("cursor"));
+    cursor.split(',').map(|part| place(part).ok_or_else(wrong)).collect::<Result<_, _>>().map(Some)
+}
+
+/// The order of a list.
+pub(super) fn is_newest_first(query: &Query) -> Result<bool, Refused> {
+    match query.get("order") {
+        None | Some("asc") => Ok(false),
+        Some("desc") => Ok(true),
+        Some(other) => {
+            let detail = format!("`{other}` is no order; there are asc (the oldest first) and desc");
+            Err(Box::new(Problem::new(Code::Invalid, detail).field("order")))
+        }
+    }
+}
+
+/// Items of a window that goes backwards, at first and at most.
+const WINDOW_MIN: u64 = 512;
+const WINDOW_MAX: u64 = 16_384;
+/// Items that are looked at for one page; the next page goes on.
+const LOOKED_AT_MAX: u64 = 400_000;
+
+/// Reads windows of a log backwards until enough items are found. `read` gives the wanted items of
+/// a window from one number up to another, the oldest first.
+pub(super) fn backwards(
+    first: u64,
+    end: u64,
+    before: u64,
+    limit: usize,
+    mut read: impl FnMut(u64, u64) -> Result<Vec<Dated>, Error>,
+) -> Result<(Vec<Dated>, u64), Error> {
+    let mut found: Vec<Dated> = Vec::new();
+    let (mut until, mut window, mut looked) = (before.min(end), WINDOW_MIN, 0);
+    while until > first && found.len() < limit && looked < LOOKED_AT_MAX {
+        let from = until.saturating_sub(window).max(first);
+        let mut items = read(from, until)?;
+        items.reverse();
+        found.extend(items);
+        looked += until - from;
+        until = from;
+        window = (window * 2).min(WINDOW_MAX);
+    }
+    if found.len() > limit {
+        until = found[limit - 1].1;
+        found.truncate(limit);
+    }
+    Ok((found, if until <= first { 0 } else { until }))
+}
+
 /// Which pipeline a cursor names, and the number in it.
 fn begin(cursor: &str, served: &[std::sync::Arc<Served>]) -> Result<(usize, u64), Refused> {
     let begin = || {
@@ -62,4 +164,37 @@ fn begin(cursor: &str, served: &[std::sync::Arc<Served>]) -> Result<(usize, u64)
         Some((served.iter().position(|one| one.kept.name == pipeline)?, number.parse().ok()?))
     };
     begin().ok_or_else(|| Box::new(Problem::new(Code::BadCursor, "the cursor is not one of this list").field("cursor")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn windows_backwards_give_every_item_once() {
+        let read = |from: u64, until: u64| {
+            let wanted = (from..until).filter(|number| number % 7 == 0);
+            Ok(wanted.map(|number| (number as i64, number, Box::<RawValue>::default())).collect())
+        };
+        let (mut before, mut seen) = (u64::MAX, Vec::new());
+        loop {
+            let (found, rest) = backwards(3, 5_000, before, 100, read).unwrap();
+            assert!(found.len() <= 100);
+            seen.extend(found.iter().map(|(_, number, _)| *number));
+            before = rest;
+            if rest == 0 {
+                break;
+            }
+        }
+        let expected: Vec<u64> = (3..5_000).rev().filter(|number| number % 7 == 0).collect();
+        assert_eq!(seen, expected);
+    }
+
+    #[test]
+    fn cursors_name_a_place_in_each_pipeline() {
+        let read = places(Some("a%3Ab:5,c:9")).unwrap().unwrap();
+        assert_eq!(read.into_iter().collect::<Vec<_>>(), [("a:b".to_owned(), 5), ("c".to_owned(), 9)]);
+        assert!(places(Some("a")).is_err());
+        assert!(places(Some("a:x")).is_err());
+    }
 }

@@ -50,7 +50,18 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
             post(check),
         ),
         endpoint(Method::GET, one, Scope::Read, "A pipeline with its document", None, (200, "The pipeline"), get(show)),
-        endpoint(Method::PUT, one, Scope::Admin, "Give a pipeline a new version", document, (200, "The pipeline"), put(update)),
+        Endpoint {
+            query: &[("dryRun", "true: say whether the pipeline would accept the version, and keep nothing")],
+            ..endpoint(
+                Method::PUT,
+                one,
+                Scope::Admin,
+                "Give a pipeline a new version",
+                document,
+                (200, "The pipeline"),
+                put(update),
+            )
+        },
         endpoint(Method::DELETE, one, Scope::Admin, "Take a pipeline away", None, (204, "It is gone"), delete(remove)),
         endpoint(
             Method::GET,
@@ -159,6 +170,7 @@ async fn update(
     State(app): State<App>,
     Extension(asked): Extension<Asked>,
     Path(name): Path<String>,
+    RawQuery(query): RawQuery,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Refused> {
@@ -172,6 +184,10 @@ async fn update(
             )));
         }
         check_etag(&headers, &etag(&pipeline))?;
+        if Query::of(query.as_deref()).is_on("dryRun") {
+            let rehearsed = app.installation.rehearse_update(&asked.who, &pipeline, &document)?;
+            return Ok(answer(StatusCode::OK, &rehearsed));
+        }
         let newer = app.installation.update_pipeline(&asked.who, &pipeline, &document)?;
         whole(&app, StatusCode::OK, &newer)
     })

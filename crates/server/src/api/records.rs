@@ -6,11 +6,12 @@ use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
-use super::paging::over_pipelines;
+use super::paging::{backwards, is_newest_first, newest_first, over_pipelines};
 use super::request::Query;
 use super::{App, Asked, Endpoint, off};
 use crate::installation::{RecordView, Refused, not_found, problem_of};
 use crate::keys::Scope;
+use flowmeter_core::time::Timestamp;
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
     let endpoint = |path, summary, query, answer, route| Endpoint {
@@ -27,6 +28,10 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         ("pipeline", "of this pipeline"),
         ("userId", "of this user"),
         ("meterType", "of the type of this name or id"),
+        ("meterId", "of this meter"),
+        ("from", "of periods that end at this instant or later"),
+        ("to", "of periods that end before this instant"),
+        ("order", "asc (the oldest first) or desc"),
         ("threshold", "true: partial records of thresholds instead"),
         ("limit", "items of a page"),
         ("cursor", "`nextCursor` of the page before"),
@@ -43,26 +48,50 @@ async fn list(
     RawQuery(query): RawQuery,
 ) -> Result<Response, Refused> {
     let query = Query::of(query.as_deref());
+    let is_reversed = is_newest_first(&query)?;
+    let wanted = wanted(&query)?;
     off(move || {
+        if is_reversed {
+            return newest_first(&app, &asked.who.namespace, &query, |served, before, limit| {
+                let (first, end) = served.records_extent()?;
+                backwards(first, end, before, limit, |from, until| {
+                    let (found, _) = served.records_between(from, until, usize::MAX, &wanted)?;
+                    Ok(found.into_iter().map(|record| (record.flushed_at, record.number, record.json)).collect())
+                })
+            });
+        }
+        let wanted = std::sync::Arc::new(wanted);
         over_pipelines(&app, &asked.who.namespace, &query, |served, from, limit| {
-            let (records, next) = served.records(from, limit, wanted(&query))?;
+            let (records, next) = served.records_between(from, u64::MAX, limit, &*wanted)?;
             Ok((records.into_iter().map(|record| record.json).collect(), next))
         })
     })
     .await
 }
 
-fn wanted(query: &Query) -> impl Fn(&RecordView) -> bool + Send + 'static {
+fn wanted(query: &Query) -> Result<impl Fn(&RecordView) -> bool + Send + 'static, Refused> {
     let user = query.get("userId").map(str::to_owned);
     let meter_type = query.get("meterType").map(str::to_owned);
+    let meter = query.get("meterId").map(str::to_owned);
+    let instant = |name| Ok::<_, Refused>(query.time(name)?.map(Timestamp::nanos));
+    let (from, to) = (instant("from")?, instant("to")?);
     let threshold = query.is_on("threshold");
-    move |record| {
-        record.is_threshold == threshold
+    let ends = |record: &RecordView| {
+        let end = record.field("periodEnd").and_then(|text| Timestamp::parse_rfc3339(text.as_bytes()));
+        end.map_or(record.flushed_at, Timestamp::nanos)
+    };
+    Ok(move |record: &RecordView| {
+        let is_of_meter = meter.as_ref().is_none_or(|id| record.json.get().contains(id.as_str()));
+        let is_within = || from.is_none_or(|from| ends(record) >= from) && to.is_none_or(|to| ends(record) < to);
+        is_of_meter
+            && record.is_threshold == threshold
+            && is_within()
+            && meter.as_ref().is_none_or(|id| record.field("id").as_ref() == Some(id))
             && user.as_ref().is_none_or(|user| record.field("userId").as_ref() == Some(user))
             && meter_type.as_ref().is_none_or(|wanted| {
                 record.field("meterTypeName").as_ref() == Some(wanted) || record.field("meterTypeId").as_ref() == Some(wanted)
             })
-    }
+    })
 }
 
 async fn show(State(app): State<App>, Extension(asked): Extension<Asked>, Path(id): Path<String>) -> Result<Response, Refused> {

@@ -57,6 +57,31 @@ impl From<Value> for Image {
     }
 }
 
+/// Which entries are asked for.
+#[derive(Clone, Debug, Default)]
+pub struct AuditFilter {
+    /// Of this object.
+    pub object: Option<String>,
+    /// Whose action begins so.
+    pub action: Option<String>,
+    /// By this key.
+    pub who: Option<String>,
+    /// At this instant or later, RFC 3339 in UTC.
+    pub from: Option<String>,
+    /// Before this instant.
+    pub to: Option<String>,
+}
+
+impl AuditFilter {
+    fn takes(&self, entry: &AuditEntry) -> bool {
+        self.object.as_ref().is_none_or(|object| *object == entry.object)
+            && self.action.as_ref().is_none_or(|action| entry.action.starts_with(action.as_str()))
+            && self.who.as_ref().is_none_or(|who| *who == entry.who)
+            && self.from.as_ref().is_none_or(|from| entry.at >= *from)
+            && self.to.as_ref().is_none_or(|to| entry.at < *to)
+    }
+}
+
 /// Who asks, and when: what an entry of the audit begins with.
 #[derive(Clone, Debug)]
 pub struct Who {
@@ -107,6 +132,17 @@ impl Installation {
 
     /// Entries of the audit of a namespace, the newest first, before a number.
     pub fn audit(&self, namespace: &str, before: Option<u64>, limit: usize) -> Result<Vec<AuditEntry>, Error> {
+        self.audit_of(namespace, &AuditFilter::default(), before, limit)
+    }
+
+    /// The same, filtered.
+    pub fn audit_of(
+        &self,
+        namespace: &str,
+        filter: &AuditFilter,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<AuditEntry>, Error> {
         let mut found = Vec::new();
         let mut before = before.map(key_of);
         loop {
@@ -115,7 +151,7 @@ impl Installation {
             before = Some(last.clone());
             for (_, value) in &page {
                 let entry: AuditEntry = kept(value)?;
-                if entry.namespace == namespace && found.len() < limit {
+                if entry.namespace == namespace && filter.takes(&entry) && found.len() < limit {
                     found.push(entry);
                 }
             }

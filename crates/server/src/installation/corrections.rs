@@ -7,10 +7,11 @@
 
 use std::sync::Arc;
 
+use flowmeter_core::time::Timestamp;
 use flowmeter_core::verdict::Reason;
 use flowmeter_engine::Error;
-use flowmeter_engine::live::{How, Letter, Settlement, SettlementItem, Settles, items, parked_item, settlement_item};
-use flowmeter_engine::node::Submission;
+use flowmeter_engine::live::{How, Letter, ParkedItem, Settlement, SettlementItem, Settles, items, parked_item, settlement_item};
+use flowmeter_engine::node::{Reply, Submission};
 use flowmeter_store::catalog::{Catalog, Table};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -18,6 +19,7 @@ use serde_json::{Value, json};
 
 use super::audit::{Image, Who};
 use super::change::ChangeSet;
+use super::parked_groups::GroupKey;
 use super::{Installation, Refused, Served, kept, not_found, pair_key, problem_of};
 use crate::problem::{Code, Problem};
 use crate::verbatim::{self, Object};
@@ -60,6 +62,8 @@ pub struct Correction {
     pub state: CorrectionState,
     /// Its number in the order of arrival.
     pub arrival: u64,
+    /// When it was parked, in nanoseconds.
+    pub parked_at: i64,
     /// Why it was parked.
     pub reason: Reason,
     /// Where.
@@ -90,6 +94,7 @@ impl Correction {
         let mut head = json!({
             "id": self.id(), "pipeline": self.pipeline, "state": self.state, "arrival": self.arrival,
             "reason": self.reason.code(), "remedy": self.reason.remedy(), "operator": self.operator, "detail": self.detail,
+            "parkedAt": Timestamp::from_nanos(self.parked_at).to_string(),
         });
         if let Some(Settlement { how, at, who, by, .. }) = &self.settlement {
             head["settledAt"] = json!(at.to_string());
@@ -103,12 +108,26 @@ impl Correction {
 }
 
 /// Which parked events are asked for.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct CorrectionFilter {
     /// In this state.
     pub state: Option<CorrectionState>,
     /// For this reason.
     pub reason: Option<Reason>,
+    /// At this operator.
+    pub operator: Option<String>,
+    /// Of this group.
+    pub(crate) group: Option<GroupKey>,
+    /// With a smaller number.
+    pub before: Option<u64>,
+}
+
+impl CorrectionFilter {
+    fn takes(&self, parked: &ParkedItem<'_>) -> bool {
+        self.reason.is_none_or(|reason| reason == parked.reason)
+            && self.operator.as_ref().is_none_or(|operator| operator == parked.operator)
+            && self.group.as_ref().is_none_or(|group| group.holds(parked.operator, parked.reason, parked.detail, parked.raw))
+    }
 }
 
 impl Installation {
@@ -118,7 +137,7 @@ impl Installation {
         served: &Served,
         from: u64,
         limit: usize,
-        filter: CorrectionFilter,
+        filter: &CorrectionFilter,
     ) -> Result<(Vec<Correction>, u64), Error> {
         let reader = served.worker().ask(move |live| {
             live.commit()?;
@@ -131,14 +150,19 @@ impl Installation {
         let mut next = from;
         while let Some(entry) = reader.read()? {
             let mut page: Vec<Correction> = Vec::new();
-            for (number, item) in items(&entry).filter(|(number, _)| *number >= from) {
+            let until = filter.before.unwrap_or(u64::MAX);
+            if entry.first_item >= until {
+                break;
+            }
+            for (number, item) in items(&entry).filter(|(number, _)| (from..until).contains(number)) {
                 let Some(parked) = parked_item(item) else { continue };
-                if filter.reason.is_none_or(|reason| reason == parked.reason) {
+                if filter.takes(&parked) {
                     page.push(Correction {
                         number,
                         pipeline: served.kept.name.clone(),
                         state: CorrectionState::Open,
                         arrival: parked.arrival,
+                        parked_at: entry.at,
                         reason: parked.reason,
                         operator: parked.operator.to_owned(),
                         detail: parked.detail.to_owned(),
@@ -190,7 +214,7 @@ impl Installation {
         let (pipeline, number) = id.rsplit_once(':').ok_or_else(missing)?;
         let number: u64 = number.parse().map_err(|_| missing())?;
         let served = self.served_in(namespace).into_iter().find(|served| served.kept.name == pipeline).ok_or_else(missing)?;
-        let found = self.corrections(&served, number, 1, CorrectionFilter::default()).map_err(|why| problem_of(&why))?;
+        let found = self.corrections(&served, number, 1, &CorrectionFilter::default()).map_err(|why| problem_of(&why))?;
         let correction = found.0.into_iter().find(|correction| correction.number == number).ok_or_else(missing)?;
         Ok((served, correction))
     }
@@ -227,8 +251,48 @@ impl Installation {
         }
     }
 
+    /// Numbers of the first parked event that is still there and of the next one.
+    pub(crate) fn parked_extent(&self, served: &Served) -> Result<(u64, u64), Error> {
+        served.worker().ask(|live| {
+            live.commit()?;
+            Ok::<_, Error>((live.outlet().parked().first(), live.outlet().parked().written()))
+        })?
+    }
+
+    /// Takes many events of a pipeline out of the queue, committed together. Returns how many
+    /// entries were written; events that are settled meanwhile stay as they are.
+    pub(crate) fn settle_many(
+        &self,
+        who: &Who,
+        served: &Served,
+        events: Vec<(Correction, How, Vec<u8>)>,
+    ) -> Result<usize, Refused> {
+        served.must_move()?;
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let count = events.len();
+        for (correction, how, event) in events {
+            let sender = sender.clone();
+            let reply = Box::new(move |placed| drop(sender.send(placed)));
+            self.put(self.settling(who, served, &correction, how, &event, reply));
+        }
+        drop(sender);
+        let mut last = 0;
+        for placed in receiver {
+            let placed: Result<flowmeter_engine::node::Placed, Error> = placed;
+            last = placed.map_err(|why| problem_of(&why))?.position.max(last);
+        }
+        served.worker().wait_for(last + 1).map_err(|why| problem_of(&why))?;
+        self.audit_settlements(served).map_err(|why| problem_of(&why))?;
+        Ok(count)
+    }
+
     /// Puts the entry into the log that settles a parked event.
     fn put_settlement(&self, who: &Who, served: &Served, correction: &Correction, how: How, event: &[u8]) -> Result<u64, Error> {
+        Ok(self.put_and_wait(|reply| self.settling(who, served, correction, how, event, reply))?.position)
+    }
+
+    /// The entry of the log that settles a parked event.
+    fn settling(&self, who: &Who, served: &Served, correction: &Correction, how: How, event: &[u8], reply: Reply) -> Submission {
         let letter = Letter {
             namespace: &served.kept.namespace,
             pipeline: Some(served.kept.id),
@@ -244,9 +308,7 @@ impl Installation {
             bytes.push(b'\n');
         }
         let items = u32::from(!event.is_empty());
-        let clock = Arc::clone(self.clock());
-        let put = |reply| Submission::events(head, bytes, items, &*clock, reply).alone();
-        Ok(self.put_and_wait(put)?.position)
+        Submission::events(head, bytes, items, &**self.clock(), reply).alone()
     }
 
     /// Writes settlements that are not in the audit yet into it, each once.

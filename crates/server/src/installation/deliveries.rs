@@ -32,6 +32,8 @@ pub struct DeliveryFilter {
     pub state: Option<DeliveryState>,
     /// Of this record.
     pub record: Option<Uuid>,
+    /// Of records before this number.
+    pub before: Option<u64>,
 }
 
 /// A delivery, as it is shown.
@@ -213,6 +215,8 @@ pub(crate) fn targets(served: &Served) -> Vec<Value> {
 pub(crate) struct TargetGauge {
     pub(crate) target: String,
     pub(crate) accepted: u64,
+    /// Accepted since the target was added.
+    pub(crate) accepted_ever: u64,
     pub(crate) lag: u64,
     pub(crate) retrying: u64,
     pub(crate) dead: u64,
@@ -227,6 +231,7 @@ pub(crate) fn target_gauges(served: &Served) -> Vec<TargetGauge> {
         TargetGauge {
             target: courier.id().to_owned(),
             accepted: board.marks.accepted.saturating_sub(courier.accepted_before()),
+            accepted_ever: board.marks.accepted,
             lag: end.saturating_sub(board.marks.next),
             retrying: board.retrying as u64,
             dead: board.marks.dead,
@@ -278,6 +283,19 @@ impl Installation {
         Ok((found.into_iter().map(|(_, view)| view).collect(), next))
     }
 
+    /// All deliveries of records from a number on, with the numbers.
+    pub(crate) fn deliveries_from(
+        &self,
+        served: &Served,
+        from: u64,
+        filter: &DeliveryFilter,
+    ) -> Result<Vec<(u64, DeliveryView)>, Error> {
+        let ways = served.delivery.couriers().len().max(1) as u64;
+        let (found, _) = self.deliveries(served, from * ways, usize::MAX, filter)?;
+        let number = |view: &DeliveryView| view.shown["recordNumber"].as_u64().unwrap_or(from);
+        Ok(found.into_iter().map(|view| (number(&view), view)).collect())
+    }
+
     /// Deliveries with a story of their own.
     fn with_story(
         &self,
@@ -289,7 +307,10 @@ impl Installation {
     ) -> Result<Vec<(u64, DeliveryView)>, Error> {
         let deliveries = self.shelf(served, courier).deliveries(from, filter.state, usize::MAX)?;
         let board = courier.board();
-        let wanted = deliveries.iter().filter(|delivery| filter.record.is_none_or(|record| record == delivery.record_id));
+        let is_before = |number: u64| filter.before.is_none_or(|before| number < before);
+        let is_of =
+            |delivery: &&Delivery| filter.record.is_none_or(|record| record == delivery.record_id) && is_before(delivery.number);
+        let wanted = deliveries.iter().filter(is_of);
         Ok(wanted.take(limit).map(|own| (own.number, view(served, courier, &board, own.number, None, Some(own)))).collect())
     }
 
@@ -302,7 +323,7 @@ impl Installation {
         limit: usize,
         filter: &DeliveryFilter,
     ) -> Result<Vec<(u64, DeliveryView)>, Error> {
-        let (end, board) = (served.delivery.end(), courier.board());
+        let (end, board) = (served.delivery.end().min(filter.before.unwrap_or(u64::MAX)), courier.board());
         let mut log = self.record_log(served, courier.plan().thresholds);
         let (mut found, mut next) = (Vec::new(), from);
         let needle = filter.record.map(|record| record.to_string());

@@ -37,6 +37,8 @@ pub struct MeterFilter {
     pub id: Option<Uuid>,
     /// Behind this user, type and processor, in their order.
     pub after: Option<String>,
+    /// Of users whose id begins so.
+    pub prefix: Option<String>,
 }
 
 impl Served {
@@ -61,6 +63,7 @@ impl Served {
             let mut found: Vec<_> = live
                 .meters()
                 .filter(|(_, meter)| filter.user.as_ref().is_none_or(|user| user.as_bytes() == &*meter.user))
+                .filter(|(_, meter)| filter.prefix.as_ref().is_none_or(|begin| meter.user.starts_with(begin.as_bytes())))
                 .filter(|(_, meter)| wanted_type(meter.meter_type))
                 .map(|(partition, meter)| (sort_key(&plan, meter), partition, meter))
                 .filter(|(key, ..)| filter.after.as_ref().is_none_or(|after| key > after))

@@ -92,6 +92,9 @@ impl Installation {
             _lock: lock,
             teller: telling::Teller::default(),
             standing: standing::Standing::of(&catalog)?,
+            history: super::history::History::default(),
+            parked_groups: super::parked_groups::ParkedGroups::default(),
+            overview: super::overview::Cache::default(),
         });
         installation.begin_applying()?;
         installation.audit_next.store(audit::next_number(&catalog)?, Ordering::Relaxed);

@@ -215,6 +215,48 @@ impl Installation {
         Ok(newer)
     }
 
+    /// Says what a new version would change, without keeping it.
+    ///
+    /// # Errors
+    /// A document with problems, another name, or a change that the running pipeline refuses.
+    pub fn rehearse_update(&self, who: &Who, pipeline: &KeptPipeline, document: &str) -> Result<Value, Refused> {
+        let compiled = self.check_document(&who.namespace, document)?;
+        if compiled.plan.name != pipeline.name {
+            let detail = format!("the document names the pipeline `{}`; this one is `{}`", compiled.plan.name, pipeline.name);
+            return Err(Box::new(Problem::new(Code::Invalid, detail).field("pipeline")));
+        }
+        let before = self.version(pipeline, pipeline.version)?.compile().map_err(|why| problem_of(&why))?;
+        let names = |of: &Pipeline| of.targets.iter().map(|target| target.id.clone()).collect::<Vec<_>>();
+        let (old, new) = (names(&before), names(&compiled));
+        let added: Vec<&String> = new.iter().filter(|name| !old.contains(name)).collect();
+        let removed: Vec<&String> = old.iter().filter(|name| !new.contains(name)).collect();
+        let kind_of = |name: &str| before.plan.meter_types.iter().find(|kind| kind.name == name);
+        let changed = compiled.plan.meter_types.iter().filter(|kind| {
+            kind_of(&kind.name).is_some_and(|old| old.schedule != kind.schedule || old.zone.name() != kind.zone.name())
+        });
+        let schedules: Vec<Value> = changed
+            .map(|kind| {
+                let open = kind_of(&kind.name).map(|old| old.schedule.period_at(&old.zone, self.now()).end);
+                json!({"meterType": kind.name, "from": open.map(super::shown)})
+            })
+            .collect();
+        let gone = before.plan.meter_types.iter().filter(|old| compiled.plan.meter_types.iter().all(|kind| kind.id != old.id));
+        let gone: Vec<&str> = gone.map(|kind| kind.name.as_str()).collect();
+        let mut answer = json!({
+            "accepted": true, "version": pipeline.version + 1, "schedulesChange": schedules, "loses": gone,
+            "targets": {"added": added, "removed": removed}, "warnings": lines(&compiled.warnings),
+        });
+        if let Some(served) = self.served_of(pipeline.id) {
+            served.delivery.check(&compiled.targets, Path::new(".")).map_err(|why| problem_of(&why))?;
+            let mut plan = compiled.plan;
+            plan.id = pipeline.id;
+            let accepted = served.worker.ask(move |live| live.accepts(&plan));
+            accepted.and_then(|accepted| accepted).map_err(|why| problem_of(&why))?;
+            answer["keeps"] = json!({"meters": served.board().meters()});
+        }
+        Ok(answer)
+    }
+
     /// Adds a version of a pipeline to a change. What does not fit the pipeline's meters or has
     /// targets that cannot be opened is refused.
     pub(super) fn adopt_in(

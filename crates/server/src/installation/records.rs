@@ -12,6 +12,8 @@ use super::Served;
 pub struct RecordView {
     /// Counting up in its pipeline.
     pub number: u64,
+    /// When it was flushed, in nanoseconds.
+    pub flushed_at: i64,
     /// Whether it is a partial one, of a threshold.
     pub is_threshold: bool,
     /// As it was flushed, byte for byte.
@@ -35,6 +37,22 @@ impl Served {
         limit: usize,
         wanted: impl Fn(&RecordView) -> bool + Send + 'static,
     ) -> Result<(Vec<RecordView>, u64), Error> {
+        self.records_between(from, u64::MAX, limit, wanted)
+    }
+
+    /// The numbers of the first record that is still there and of the next one to be flushed.
+    pub(crate) fn records_extent(&self) -> Result<(u64, u64), Error> {
+        self.worker().ask(|live| (live.outlet().records().first(), live.outlet().records().written()))
+    }
+
+    /// The same up to a number.
+    pub(crate) fn records_between(
+        &self,
+        from: u64,
+        until: u64,
+        limit: usize,
+        wanted: impl Fn(&RecordView) -> bool,
+    ) -> Result<(Vec<RecordView>, u64), Error> {
         let reader = self.worker().ask(move |live| {
             let records = live.outlet().records();
             let from = from.max(records.first());
@@ -45,10 +63,13 @@ impl Served {
         let mut next = from;
         while let Some(entry) = reader.read()? {
             for (number, item) in items(&entry).filter(|(number, _)| *number >= from) {
+                if number >= until {
+                    return Ok((found, next));
+                }
                 next = number + 1;
                 let Some(record) = record_item(item) else { continue };
                 let Ok(json) = serde_json::from_slice::<Box<RawValue>>(record.json) else { continue };
-                let view = RecordView { number, is_threshold: record.is_threshold, json };
+                let view = RecordView { number, flushed_at: entry.at, is_threshold: record.is_threshold, json };
                 if wanted(&view) {
                     found.push(view);
                 }

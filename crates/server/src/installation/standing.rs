@@ -51,6 +51,12 @@ impl Standing {
         }
     }
 
+    /// Returns the number and the status of the newest session of a pipeline.
+    pub(super) fn newest(&self, pipeline: Uuid) -> Option<(u64, Status)> {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.get(&pipeline).copied()
+    }
+
     fn status_of(&self, pipeline: Uuid) -> Option<Status> {
         let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         all.get(&pipeline).map(|(_, status)| *status)

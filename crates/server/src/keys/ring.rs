@@ -120,6 +120,23 @@ impl KeyRing {
         Ok(entry.principal.clone())
     }
 
+    /// Returns the principal of a key that was shown before: a browser's session names its key,
+    /// so that a revoked or expired key ends the session at once.
+    ///
+    /// # Errors
+    /// See [`Refusal`].
+    pub fn principal(&self, id: KeyId, now: Timestamp) -> Result<Principal, Refusal> {
+        let entry = self.entry(id).ok_or(Refusal::Unknown)?;
+        let key = &entry.stored.key;
+        if key.revoked_at.is_some() {
+            return Err(Refusal::Revoked);
+        }
+        if key.expires_at.is_some_and(|end| end <= now) {
+            return Err(Refusal::Expired);
+        }
+        Ok(entry.principal.clone())
+    }
+
     /// Takes a key in, or the new state of one it has. Make it durable first.
     pub fn put(&self, stored: StoredKey) {
         let key = &stored.key;

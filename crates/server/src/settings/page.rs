@@ -16,6 +16,20 @@ pub(super) fn print(values: &Values) -> String {
     out
 }
 
+/// Every setting with its value, its default and where the value came from. Secrets are shown as
+/// references.
+pub(super) fn list(values: &Values) -> Vec<serde_json::Value> {
+    let shown = |(setting, value, origin): &(&'static Setting, value::Value, super::layers::Origin)| {
+        let value = value::show(value);
+        serde_json::json!({
+            "name": setting.name, "value": value, "default": setting.default, "isDefault": *origin == super::layers::Origin::Default,
+            "origin": origin.to_string(), "range": value::expected(setting), "why": setting.reason,
+            "variable": setting.variable(), "restart": true,
+        })
+    };
+    values.0.iter().map(shown).collect()
+}
+
 /// What YAML would read as something else stands in quotes; single ones, which only
 /// have to be doubled.
 fn quoted(text: &str) -> String {

@@ -85,6 +85,15 @@ pub const TABLE: &[Setting] = &[
     row("auth.required", Kind::Switch, "false", "Whether requests need a key. Without it only this machine is answered"),
     row("auth.bootstrap_key", Kind::Secret, "none", "A key with all scopes, to make the first others with; remove it afterwards")
         .or_none(),
+    row("dashboard.enabled", Kind::Switch, "true", "Whether the server serves the dashboard at /"),
+    row(
+        "dashboard.https",
+        Kind::Switch,
+        "false",
+        "Whether browsers reach the server over HTTPS at a proxy; without TLS, sign-in works from this machine only",
+    ),
+    row("dashboard.dir", Kind::Path, "none", "A folder with a built dashboard, served instead of the embedded one; for its developers")
+        .or_none(),
     row(
         "shutdown.drain",
         Kind::Seconds(0, HOUR),

@@ -6,7 +6,9 @@ use std::time::Duration;
 use super::layers::Values;
 use super::secret::Secret;
 use super::value::Value;
-use super::{Auth, Checkpoint, Commit, EventStore, Log, Notifications, Otlp, Sessions, Settings, Smtp, TlsFiles, Tracing};
+use super::{
+    Auth, Checkpoint, Commit, Dashboard, EventStore, Log, Notifications, Otlp, Sessions, Settings, Smtp, TlsFiles, Tracing,
+};
 use crate::limits::{Limits, Rates};
 
 /// The settings, if nothing is missing; adds what does not fit together to the problems.
@@ -29,6 +31,11 @@ pub(super) fn build(values: Values, problems: &mut Vec<String>) -> Option<Settin
         tls: tls(v, problems),
         drain: span(v, "shutdown.drain")?,
         auth: Auth { required: switch(v, "auth.required")?, bootstrap_key: secret(v, "auth.bootstrap_key") },
+        dashboard: Dashboard {
+            enabled: switch(v, "dashboard.enabled")?,
+            https: switch(v, "dashboard.https")?,
+            dir: text(v, "dashboard.dir").map(PathBuf::from),
+        },
         limits,
         rates: Rates {
             requests_per_second: number(v, "rate.requests_per_second")?,

@@ -14,6 +14,12 @@ struct Process {
     resident_pages: u64,
 }
 
+/// Returns the memory of the process that is in use; none where the kernel does not tell.
+pub(in crate::api) fn resident_bytes() -> Option<u64> {
+    let process = parse_stat(&std::fs::read_to_string("/proc/self/stat").ok()?)?;
+    Some(process.resident_pages.saturating_mul(rustix::param::page_size() as u64))
+}
+
 /// Writes the numbers of the process, by the names that client libraries use.
 pub(super) fn write(page: &mut Page) {
     let read = |file: &str| std::fs::read_to_string(format!("/proc/{file}")).ok();

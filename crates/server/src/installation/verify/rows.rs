@@ -60,6 +60,8 @@ fn read(table: Table, value: &[u8]) -> Result<(), String> {
         Table::Channels => json::<ChannelState>(value).map(drop),
         Table::TestData => json::<TestData>(value).map(drop),
         Table::Subjects => openmeter::read_kept_subject(value),
+        Table::BrowserSessions => json::<crate::dashboard::BrowserSession>(value).map(drop),
+        Table::History => bytes(value, super::super::history::SAMPLE_BYTES),
     }
 }
 

@@ -1,0 +1,326 @@
+//! What the dashboard's first pages need: overview, closings, history, the graph of a pipeline.
+
+use axum::Extension;
+use axum::extract::{Path, RawQuery, State};
+use axum::http::{Method, StatusCode};
+use axum::response::Response;
+use axum::routing::{MethodRouter, get};
+use flowmeter_core::operator::Operator;
+use flowmeter_core::pipeline::Pipeline;
+use flowmeter_core::time::Timestamp;
+use serde_json::{Value, json};
+
+use super::request::Query;
+use super::{App, Asked, Endpoint, answer, off, page};
+use crate::installation::history::{VALUES, gained, operator_series, pipeline_series, target_series};
+use crate::installation::{KeptPipeline, Refused, problem_of};
+use crate::keys::Scope;
+use crate::problem::{Code, Problem};
+
+/// Steps of a history at most: more points than a chart has pixels help nobody.
+const STEPS_MAX: i64 = 1_000;
+/// The finest step that is kept.
+const STEP_MIN: i64 = 10_000_000_000;
+/// A day, the span without `from`.
+const DAY: i64 = 86_400_000_000_000;
+/// Sessions that are looked at for marks.
+const SESSIONS_MARKED: usize = 100;
+
+pub(super) fn endpoints() -> Vec<Endpoint> {
+    let read = |path, summary, query, answer, route: MethodRouter<App>| Endpoint {
+        method: Method::GET,
+        path,
+        scope: Some(Scope::Read),
+        summary,
+        query,
+        body: None,
+        answer: (200, answer),
+        route,
+    };
+    vec![
+        read(
+            "/api/v1/overview",
+            "Every pipeline and target at one instant, and what needs attention",
+            &[("from", "counts since this instant; the last 24 hours, without"), ("zone", "ignored; the zone of the page")],
+            "Totals, pipelines, targets, closings, needs",
+            get(overview),
+        ),
+        read("/api/v1/closings", "The next periods to close", &[("limit", "at most so many")], "Closings", get(closings)),
+        read(
+            "/api/v1/history",
+            "Counts over time, by step",
+            &[
+                ("of", "namespace, pipeline, operator or target"),
+                ("name", "the pipeline; `pipeline/operator`, `pipeline/target`"),
+                ("from", "the first step begins at this instant"),
+                ("to", "the last step ends at this instant; now, without"),
+                ("step", "seconds of a step"),
+            ],
+            "Series of what was counted in each step, and marks",
+            get(history),
+        ),
+        read(
+            "/api/v1/pipelines/{idOrName}/graph",
+            "Sources, operators, targets and meter types of a pipeline, as a graph",
+            &[],
+            "Nodes and edges",
+            get(graph),
+        ),
+    ]
+}
+
+async fn overview(
+    State(app): State<App>,
+    Extension(asked): Extension<Asked>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Refused> {
+    let query = Query::of(query.as_deref());
+    let from = since(&app, &query)?;
+    off(move || {
+        let shown = app.installation.overview(&asked.who.namespace, from);
+        Ok(answer(StatusCode::OK, &shown.map_err(|why| problem_of(&why))?))
+    })
+    .await
+}
+
+/// The instant since which counts are asked for.
+pub(super) fn since(app: &App, query: &Query) -> Result<Timestamp, Refused> {
+    Ok(query.time("from")?.unwrap_or_else(|| app.installation.now().saturating_sub(DAY)))
+}
+
+async fn closings(
+    State(app): State<App>,
+    Extension(asked): Extension<Asked>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Refused> {
+    let limit = Query::of(query.as_deref()).limit()?;
+    off(move || {
+        let found = app.installation.closings(&asked.who.namespace, limit).map_err(|why| problem_of(&why))?;
+        Ok(page(found, None))
+    })
+    .await
+}
+
+fn invalid(field: &'static str, detail: impl Into<String>) -> Refused {
+    Box::new(Problem::new(Code::Invalid, detail).field(field))
+}
+
+/// The steps of a history.
+struct Steps {
+    from: i64,
+    step: i64,
+    count: i64,
+}
+
+impl Steps {
+    fn of(app: &App, query: &Query) -> Result<Steps, Refused> {
+        let now = app.installation.now();
+        let to = query.time("to")?.unwrap_or(now).nanos().min(now.nanos() + STEP_MIN);
+        let from = query.time("from")?.map_or(to - DAY, Timestamp::nanos);
+        let seconds = match query.get("step").map(str::parse::<i64>) {
+            None => 60,
+            Some(Ok(seconds @ 1..=31_536_000)) => seconds,
+            Some(_) => return Err(invalid("step", "step is a number of seconds, from 10 on")),
+        };
+        let step = (seconds * 1_000_000_000).max(STEP_MIN);
+        if from >= to {
+            return Err(invalid("from", "from is not before to"));
+        }
+        let count = (to - from).div_euclid(step) + i64::from((to - from).rem_euclid(step) > 0);
+        if count > STEPS_MAX {
+            return Err(invalid("step", format!("{count} steps; at most {STEPS_MAX}: choose a longer step or a shorter time")));
+        }
+        Ok(Steps { from, step, count })
+    }
+
+    fn bounds(&self) -> Vec<i64> {
+        (0..=self.count).map(|at| self.from + at * self.step).collect()
+    }
+}
+
+async fn history(
+    State(app): State<App>,
+    Extension(asked): Extension<Asked>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Refused> {
+    let query = Query::of(query.as_deref());
+    let steps = Steps::of(&app, &query)?;
+    off(move || {
+        let namespace = asked.who.namespace.as_str();
+        let name = query.get("name").unwrap_or_default();
+        let part = || name.split_once('/').ok_or_else(|| invalid("name", "write `pipeline/operator` or `pipeline/target`"));
+        const EVENTS: &[&str] = &["received", "counted", "late", "duplicate", "filtered", "parked", "records"];
+        let (series, fields): (Vec<String>, &[&str]) = match query.get("of").unwrap_or("namespace") {
+            "namespace" => (app.installation.history.names(&pipeline_series(namespace, "")), EVENTS),
+            "pipeline" => (vec![pipeline_series(namespace, name)], EVENTS),
+            "operator" => (vec![operator_series(namespace, part()?.0, part()?.1)], &["in", "out", "errors"]),
+            "target" => (vec![target_series(namespace, part()?.0, part()?.1)], &["accepted"]),
+            other => return Err(invalid("of", format!("`{other}`; there are namespace, pipeline, operator and target"))),
+        };
+        let pipeline = name.split('/').next().filter(|name| !name.is_empty());
+        let sums = sums(&app, &series, &steps);
+        let values = |at: usize| sums.iter().map(|sum| sum.map(|sum| sum[at])).collect::<Vec<Option<u64>>>();
+        let shown = fields.iter().enumerate().map(|(at, name)| json!({"name": name, "values": values(at)}));
+        let body = json!({
+            "from": Timestamp::from_nanos(steps.from).to_string(), "step": steps.step / 1_000_000_000,
+            "series": shown.collect::<Vec<_>>(), "marks": marks(&app, namespace, pipeline, &steps)?,
+        });
+        Ok(answer(StatusCode::OK, &body))
+    })
+    .await
+}
+
+/// What all series together gained in each step; none where nothing is known.
+fn sums(app: &App, series: &[String], steps: &Steps) -> Vec<Option<[u64; VALUES]>> {
+    let bounds = steps.bounds();
+    let now = app.installation.now().nanos();
+    let mut sums: Vec<Option<[u64; VALUES]>> = vec![None; bounds.len() - 1];
+    for name in series {
+        let at = app.installation.history.at(name, &bounds);
+        for (step, pair) in at.windows(2).enumerate() {
+            if let [Some(before), Some(after)] = pair
+                && bounds[step] <= now
+            {
+                let gained = gained(before, after);
+                let sum = sums[step].get_or_insert([0; VALUES]);
+                sum.iter_mut().zip(gained).for_each(|(sum, gained)| *sum += gained);
+            }
+        }
+    }
+    sums
+}
+
+/// Versions and session starts and ends within a history.
+fn marks(app: &App, namespace: &str, pipeline: Option<&str>, steps: &Steps) -> Result<Vec<Value>, Refused> {
+    let (from, to) = (steps.from, steps.from + steps.count * steps.step);
+    let instant = |text: &str| Timestamp::parse_rfc3339(text.as_bytes()).filter(|at| (from..to).contains(&at.nanos()));
+    let mut marks = Vec::new();
+    for kept in app.installation.pipelines(namespace).map_err(|why| problem_of(&why))? {
+        if pipeline.is_some_and(|wanted| wanted != kept.name) {
+            continue;
+        }
+        let versions = app.installation.versions(kept.id).map_err(|why| problem_of(&why))?;
+        for version in versions.iter().filter(|version| version.version > 1 && instant(&version.created_at).is_some()) {
+            marks.push(json!({
+                "at": version.created_at, "kind": "version", "text": format!("{} version {}", kept.name, version.version),
+                "href": format!("/pipelines/{}/versions", kept.name),
+            }));
+        }
+    }
+    let sessions = app.installation.sessions(namespace, None, None, None, SESSIONS_MARKED).map_err(|why| problem_of(&why))?;
+    for session in sessions.iter().filter(|one| one.session_run_type == "NORMAL") {
+        if pipeline.is_some_and(|wanted| wanted != session.pipeline) {
+            continue;
+        }
+        let href = format!("/sessions/{}", session.session_id);
+        let ends = session.session_end_time.as_deref().map(|at| (at, session.session_status.to_lowercase()));
+        let start = (session.session_start_time.as_str(), "started".to_owned());
+        for (at, word) in std::iter::once(start).chain(ends).filter(|(at, _)| instant(at).is_some()) {
+            marks.push(json!({"at": at, "kind": "status", "text": format!("{} {word}", session.pipeline), "href": href}));
+        }
+    }
+    marks.sort_by(|one, other| one["at"].as_str().cmp(&other["at"].as_str()));
+    Ok(marks)
+}
+
+async fn graph(
+    State(app): State<App>,
+    Extension(asked): Extension<Asked>,
+    Path(name): Path<String>,
+) -> Result<Response, Refused> {
+    off(move || {
+        let kept = app.installation.pipeline(&asked.who.namespace, &name)?;
+        let version = app.installation.version(&kept, kept.version)?;
+        let compiled = version.compile().map_err(|why| problem_of(&why))?;
+        Ok(answer(StatusCode::OK, &drawn(&kept, &version.document, &compiled)))
+    })
+    .await
+}
+
+fn drawn(kept: &KeptPipeline, document: &str, compiled: &Pipeline) -> Value {
+    let plan = &compiled.plan;
+    let id = |at: u16| format!("operator:{}", plan.nodes[usize::from(at)].id);
+    let mut nodes = Vec::new();
+    let mut edges = Vec::new();
+    for (at, source) in plan.sources.iter().enumerate() {
+        let kind = if source.http { "http" } else { "file" };
+        let from = format!("source:{}", source.id);
+        nodes.push(
+            json!({"id": from, "kind": "source", "name": source.id, "what": kind, "line": line_of(document, "source", "")}),
+        );
+        for entry in plan.entries.get(at).into_iter().flatten() {
+            edges.push(json!({"from": from, "to": id(*entry)}));
+        }
+    }
+    for (at, node) in plan.nodes.iter().enumerate() {
+        let mut shown = json!({
+            "id": id(at as u16), "kind": "operator", "name": node.id, "what": node.operator.name(),
+            "line": line_of(document, "id", &node.id),
+        });
+        match &node.operator {
+            Operator::Meter(processor) => {
+                let rules = &plan.processors[usize::from(*processor)].rules;
+                let mut types: Vec<&str> = rules
+                    .iter()
+                    .flat_map(|rule| &rule.meter_types)
+                    .map(|kind| plan.meter_types[usize::from(*kind)].name.as_str())
+                    .collect();
+                types.sort_unstable();
+                types.dedup();
+                shown["meterTypes"] = json!(types);
+                for target in &compiled.targets {
+                    edges.push(json!({"from": id(at as u16), "to": format!("target:{}", target.id)}));
+                }
+            }
+            Operator::Filter(_) | Operator::Map(_) | Operator::Validate(_) | Operator::Dedupe(_) | Operator::Branch(_) => {}
+        }
+        nodes.push(shown);
+        let last = node.outputs.len().saturating_sub(1);
+        for (port, to) in node.outputs.iter().enumerate() {
+            let output =
+                (node.outputs.len() > 1).then(|| if port == last { "default".to_owned() } else { (port + 1).to_string() });
+            for to in to {
+                edges.push(json!({"from": id(at as u16), "to": id(*to), "output": output}));
+            }
+        }
+    }
+    for target in &compiled.targets {
+        let kind = target.kind.name();
+        let line = line_of(document, "name", &target.id).or_else(|| line_of(document, kind, ""));
+        nodes.push(
+            json!({"id": format!("target:{}", target.id), "kind": "target", "name": target.id, "what": kind, "line": line}),
+        );
+    }
+    json!({"pipeline": kept.name, "version": kept.version, "nodes": nodes, "edges": edges})
+}
+
+/// The line of a document that has `key: value`.
+fn line_of(document: &str, key: &str, value: &str) -> Option<usize> {
+    let is_it = |line: &str| {
+        let found = line.match_indices(key).any(|(at, _)| {
+            let before = line[..at].chars().next_back();
+            let rest = line[at + key.len()..].trim_start();
+            let is_key = before.is_none_or(|c| !c.is_alphanumeric() && c != '_') && rest.starts_with(':');
+            let given = rest.trim_start_matches(':').trim_start().trim_start_matches(['\'', '"']);
+            let follows = given.strip_prefix(value).map(|rest| rest.chars().next());
+            is_key
+                && (value.is_empty() || follows.is_some_and(|c| c.is_none_or(|c| !c.is_alphanumeric() && c != '-' && c != '_')))
+        });
+        found && !line.trim_start().starts_with('#')
+    };
+    document.lines().position(is_it).map(|at| at + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_line_of_an_operator_is_found_by_its_id() {
+        let document = "# id: once\npipeline: p\nsource: { http: {} }\noperators:\n  - id: once-more\n    dedupe: {}\n  - { id: \"once\", filter: {} }\n";
+        assert_eq!(line_of(document, "id", "once"), Some(7));
+        assert_eq!(line_of(document, "id", "once-more"), Some(5));
+        assert_eq!(line_of(document, "source", ""), Some(3));
+        assert_eq!(line_of(document, "id", "none"), None);
+    }
+}

@@ -1,0 +1,143 @@
+//! Search for the palette: objects by what people have in hand.
+
+use axum::Extension;
+use axum::extract::{RawQuery, State};
+use axum::http::{Method, StatusCode};
+use axum::response::Response;
+use axum::routing::get;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::request::Query;
+use super::{App, Asked, Endpoint, answer, off};
+use crate::installation::{MeterFilter, RecordView, Refused, problem_of};
+use crate::keys::Scope;
+
+/// Hits at most.
+const HITS_MAX: usize = 20;
+/// Users at most.
+const USERS_MAX: usize = 8;
+/// Meters up to which users are looked for by the beginning of their name.
+const METERS_MAX: u64 = 1_000_000;
+/// Characters of a query.
+const CHARS_MAX: usize = 200;
+
+pub(super) fn endpoints() -> Vec<Endpoint> {
+    vec![Endpoint {
+        method: Method::GET,
+        path: "/api/v1/search",
+        scope: Some(Scope::Read),
+        summary: "Objects by id or by the beginning of their name",
+        query: &[("q", "an id, or the beginning of a name")],
+        body: None,
+        answer: (200, "At most 20 hits with their pages"),
+        route: get(search),
+    }]
+}
+
+fn hit(kind: &str, title: impl Into<String>, detail: impl Into<String>, href: String) -> Value {
+    json!({"kind": kind, "title": title.into(), "detail": detail.into(), "href": href})
+}
+
+fn path(name: &str) -> String {
+    percent_encoding::utf8_percent_encode(name, percent_encoding::NON_ALPHANUMERIC).to_string()
+}
+
+async fn search(
+    State(app): State<App>,
+    Extension(asked): Extension<Asked>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Refused> {
+    let query = Query::of(query.as_deref());
+    let text: String = query.get("q").unwrap_or_default().trim().chars().take(CHARS_MAX).collect();
+    off(move || {
+        let mut hits = Vec::new();
+        if !text.is_empty() {
+            names(&app, &asked, &text, &mut hits)?;
+            ids(&app, &asked, &text, &mut hits);
+            users(&app, &asked, &text, &mut hits);
+            hits.push(hit("event", text.as_str(), "trace the event with this id", format!("/events/{}", path(&text))));
+        }
+        hits.truncate(HITS_MAX);
+        Ok(answer(StatusCode::OK, &json!({"items": hits})))
+    })
+    .await
+}
+
+/// Pipelines and meter types whose name begins so.
+fn names(app: &App, asked: &Asked, text: &str, hits: &mut Vec<Value>) -> Result<(), Refused> {
+    let namespace = asked.who.namespace.as_str();
+    let small = text.to_lowercase();
+    let begins = |name: &str| name.to_lowercase().starts_with(&small);
+    let mut types = Vec::new();
+    for pipeline in app.installation.pipelines(namespace).map_err(|why| problem_of(&why))? {
+        if begins(&pipeline.name) || pipeline.id.to_string() == small {
+            let detail = format!("pipeline, version {}", pipeline.version);
+            hits.push(hit("pipeline", pipeline.name.as_str(), detail, format!("/pipelines/{}/live", path(&pipeline.name))));
+        }
+        if let Some(compiled) = app.installation.compiled(&pipeline) {
+            let named = compiled.plan.meter_types.iter().filter(|kind| begins(&kind.name) || kind.id.to_string() == small);
+            types.extend(named.map(|kind| (kind.name.clone(), kind.unit.clone())));
+        }
+    }
+    types.sort();
+    types.dedup();
+    for (name, unit) in types {
+        hits.push(hit("meter type", name.as_str(), unit, format!("/meter-types/{}/usage", path(&name))));
+    }
+    Ok(())
+}
+
+/// The session, meter or record of an id.
+fn ids(app: &App, asked: &Asked, text: &str, hits: &mut Vec<Value>) {
+    let namespace = asked.who.namespace.as_str();
+    if text.starts_with("R-")
+        && let Ok(session) = app.installation.session(namespace, text)
+    {
+        let detail = format!("{}, {}", session.pipeline, session.session_status);
+        hits.push(hit("session", text, detail, format!("/sessions/{text}")));
+    }
+    if Uuid::try_parse(text).is_err() {
+        return;
+    }
+    if let Ok((_, meter)) = app.installation.meter(namespace, text) {
+        hits.push(hit("meter", text, format!("of {}", meter.name.user_id), format!("/meters/{text}")));
+    }
+    for served in app.installation.served_in(namespace) {
+        let wanted = text.to_owned();
+        let of_id =
+            move |record: &RecordView| record.json.get().contains(&wanted) && record.field("recordId").as_ref() == Some(&wanted);
+        if let Ok((found, _)) = served.records(0, 1, of_id)
+            && let Some(record) = found.first()
+        {
+            let detail = format!("record of {}", record.field("userId").unwrap_or_default());
+            hits.push(hit("record", text, detail, format!("/records/{text}")));
+            return;
+        }
+    }
+}
+
+/// Users whose id begins so.
+fn users(app: &App, asked: &Asked, text: &str, hits: &mut Vec<Value>) {
+    let mut found: Vec<(String, u64)> = Vec::new();
+    for served in app.installation.served_in(&asked.who.namespace) {
+        if served.board().meters() > METERS_MAX {
+            let filter = MeterFilter { user: Some(text.to_owned()), ..MeterFilter::default() };
+            let meters = served.meters(filter, 1).unwrap_or_default();
+            found.extend(meters.into_iter().map(|meter| (meter.name.user_id, 1)));
+            continue;
+        }
+        let filter = MeterFilter { prefix: Some(text.to_owned()), ..MeterFilter::default() };
+        for meter in served.meters(filter, USERS_MAX * 4).unwrap_or_default() {
+            match found.iter_mut().find(|(user, _)| *user == meter.name.user_id) {
+                Some((_, count)) => *count += 1,
+                None => found.push((meter.name.user_id, 1)),
+            }
+        }
+    }
+    found.sort();
+    for (user, count) in found.into_iter().take(USERS_MAX) {
+        let noun = if count == 1 { "meter" } else { "meters" };
+        hits.push(hit("user", user.as_str(), format!("{count} {noun}"), format!("/meters?user={}", path(&user))));
+    }
+}

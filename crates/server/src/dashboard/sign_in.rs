@@ -1,0 +1,267 @@
+//! Sign-in of browsers: a key is checked once and forgotten; a cookie stands for it.
+//!
+//! A request with the cookie and without `Authorization` acts with the key's rights. One that
+//! changes something must come from a page of this server (`Sec-Fetch-Site` or `Origin`) and repeat
+//! a value that only such a page can read.
+
+use std::net::SocketAddr;
+
+use axum::Extension;
+use axum::body::Body;
+use axum::extract::{ConnectInfo, Request, State};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{delete, get, post};
+use flowmeter_core::time::Timestamp;
+use serde_json::{Value, json};
+
+use super::browsers::csrf;
+use crate::api::request::object;
+use crate::api::{App, Endpoint, answer, off};
+use crate::installation::{Refused, Who, problem_of};
+use crate::keys::{Principal, Refusal, Scope};
+use crate::loopback::{is_here, is_origin_of};
+use crate::problem::{Code, Problem};
+use crate::security_headers::Transport;
+
+/// The header in which a page repeats the value that belongs to its cookie.
+const CSRF: &str = "x-flowmeter-csrf";
+/// The header with which the page for a first event may send one.
+const START: &str = "x-flowmeter-start";
+/// Seconds a cookie is kept by a browser: as long as a session may live.
+const COOKIE_SECONDS: u64 = 7 * 86_400;
+
+/// The endpoints of the sign-in.
+pub(crate) fn endpoints() -> Vec<Endpoint> {
+    let endpoint = |method, summary, body, answer, route| Endpoint {
+        method,
+        path: "/ui/session",
+        scope: None,
+        summary,
+        query: &[],
+        body,
+        answer,
+        route,
+    };
+    vec![
+        endpoint(Method::GET, "Who is signed in to the dashboard", None, (200, "Name, namespace, scopes"), get(show)),
+        endpoint(
+            Method::POST,
+            "Sign a browser in with a key; the key is checked and forgotten",
+            Some("key"),
+            (200, "Name, namespace, scopes; a cookie"),
+            post(sign_in),
+        ),
+        endpoint(Method::DELETE, "Sign a browser out", None, (204, "It is signed out"), delete(sign_out)),
+    ]
+}
+
+/// How the browser reaches this server, as far as cookies are concerned.
+struct Reached {
+    cookie: String,
+    is_secure: bool,
+}
+
+fn transport(app: &App) -> Transport {
+    let settings = app.installation.settings();
+    if settings.tls.is_some() || settings.dashboard.https { Transport::Tls } else { Transport::Plain }
+}
+
+fn host<'r>(headers: &'r HeaderMap, uri: &'r Uri) -> &'r str {
+    let named = headers.get(header::HOST).and_then(|value| value.to_str().ok());
+    named.or(uri.authority().map(axum::http::uri::Authority::as_str)).unwrap_or_default()
+}
+
+/// Chooses the cookie. Cookies are not told apart by port, so on this machine the name has it.
+fn reached(app: &App, headers: &HeaderMap, uri: &Uri) -> Result<Reached, Refused> {
+    if transport(app) == Transport::Tls {
+        return Ok(Reached { cookie: "__Host-flowmeter".to_owned(), is_secure: true });
+    }
+    let host = host(headers, uri);
+    if is_here(host) {
+        let port = host.rsplit_once(':').map(|(_, port)| port).filter(|port| port.parse::<u16>().is_ok());
+        return Ok(Reached { cookie: format!("flowmeter-{}", port.unwrap_or("80")), is_secure: false });
+    }
+    let detail = "keys are not accepted over plain HTTP from another machine";
+    let remedy = "Set tls.cert and tls.key, or dashboard.https if a proxy speaks TLS to browsers.";
+    Err(Box::new(Problem::new(Code::HostRefused, detail).remedy(remedy)))
+}
+
+/// The value of a cookie.
+fn cookie<'r>(headers: &'r HeaderMap, name: &str) -> Option<&'r str> {
+    let all = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+    all.flat_map(|line| line.split(';')).find_map(|pair| {
+        let (known, value) = pair.trim().split_once('=')?;
+        (known == name && !value.is_empty()).then_some(value)
+    })
+}
+
+/// Checks that a request comes from a page of this server.
+fn same_origin(app: &App, headers: &HeaderMap, uri: &Uri) -> Result<(), Refused> {
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    let is_same = match (text("sec-fetch-site"), text("origin")) {
+        (Some(site), _) => site == "same-origin",
+        (None, Some(origin)) => is_origin_of(origin, host(headers, uri), transport(app)),
+        (None, None) => false,
+    };
+    if is_same {
+        return Ok(());
+    }
+    let detail = "a signed-in browser may change things only from a page of this server";
+    let remedy = "Open the dashboard at this server's own address, or send an API key in Authorization.";
+    Err(Box::new(Problem::new(Code::HostRefused, detail).remedy(remedy)))
+}
+
+/// Returns the principal of a request with a cookie; none if it has none that is valid.
+///
+/// # Errors
+/// A change that does not come from a page of this server; a key that was revoked or has expired.
+pub(crate) fn principal(app: &App, request: &Request, scope: Scope, now: Timestamp) -> Result<Option<Principal>, Refused> {
+    let (headers, uri) = (request.headers(), request.uri());
+    if !headers.contains_key(header::COOKIE) {
+        return Ok(None);
+    }
+    let Ok(reached) = reached(app, headers, uri) else { return Ok(None) };
+    let Some(token) = cookie(headers, &reached.cookie) else { return Ok(None) };
+    let Some(session) = app.browsers.find(app.installation.catalog(), token, now) else { return Ok(None) };
+    let principal = app.keys.principal(session.key, now).map_err(|refusal| Box::new(Problem::from(refusal)))?;
+    if !request.method().is_safe() {
+        same_origin(app, headers, uri)?;
+        let given = headers.get(CSRF).map(HeaderValue::as_bytes).unwrap_or_default();
+        if !bool::from(subtle::ConstantTimeEq::ct_eq(given, csrf(token).as_bytes())) {
+            let detail = format!("the request lacks the header {CSRF} of this session");
+            return Err(Box::new(Problem::new(Code::HostRefused, detail).remedy("Reload the page and try again.")));
+        }
+    }
+    if scope == Scope::Ingest && !headers.contains_key(START) {
+        let detail = "a signed-in browser sends events only from the page for a first event";
+        return Err(Box::new(
+            Problem::new(Code::ScopeMissing, detail).remedy("Send events with a key that has the scope `ingest`."),
+        ));
+    }
+    Ok(Some(principal))
+}
+
+fn told(app: &App, principal: &Principal, more: &Value) -> Value {
+    let scopes: Vec<&str> = Scope::ALL.into_iter().filter(|scope| principal.allows(*scope)).map(Scope::name).collect();
+    let mut told = json!({
+        "signedIn": true, "name": &*principal.name, "namespace": &*principal.namespace, "scopes": scopes,
+        "authRequired": app.installation.settings().auth.required, "others": [], "version": env!("CARGO_PKG_VERSION"),
+        "at": app.installation.now().to_string(),
+    });
+    if let (Some(told), Value::Object(more)) = (told.as_object_mut(), more.clone()) {
+        told.extend(more);
+    }
+    told
+}
+
+async fn show(State(app): State<App>, request: Request) -> Response {
+    let settings = app.installation.settings();
+    if !settings.auth.required {
+        let local = Principal::local(&settings.namespace);
+        return private(answer(StatusCode::OK, &told(&app, &local, &json!({"csrf": null, "expiresAt": null}))));
+    }
+    let now = app.installation.now();
+    let (headers, uri) = (request.headers(), request.uri());
+    let session = reached(&app, headers, uri).ok().and_then(|reached| {
+        let token = cookie(headers, &reached.cookie)?;
+        let session = app.browsers.find(app.installation.catalog(), token, now)?;
+        let principal = app.keys.principal(session.key, now).ok()?;
+        Some((principal, json!({"csrf": csrf(token), "expiresAt": session.expires().to_string()})))
+    });
+    let body = match session {
+        Some((principal, more)) => told(&app, &principal, &more),
+        None => {
+            json!({"signedIn": false, "authRequired": true, "scopes": [], "others": [], "version": env!("CARGO_PKG_VERSION")})
+        }
+    };
+    private(answer(StatusCode::OK, &body))
+}
+
+async fn sign_in(
+    State(app): State<App>,
+    peer: Option<Extension<ConnectInfo<SocketAddr>>>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Refused> {
+    let reached = reached(&app, &headers, &uri)?;
+    same_origin(&app, &headers, &uri)?;
+    let now = app.installation.now();
+    let from = peer.map_or(std::net::IpAddr::from([0, 0, 0, 0]), |Extension(ConnectInfo(peer))| peer.ip());
+    if !app.browsers.may_try(from, now, false) {
+        let detail = "too many wrong keys from this address";
+        return Err(Box::new(Problem::new(Code::RateLimited, detail).remedy("Wait a minute.").retry_after(60)));
+    }
+    let fields = object(&app, &headers, body).await?;
+    let key = fields.get("key").and_then(Value::as_str).map(str::trim).unwrap_or_default().to_owned();
+    off(move || {
+        let principal = app.keys.authenticate(Some(&key), now).map_err(|refusal| {
+            app.browsers.may_try(from, now, true);
+            Box::new(match refusal {
+                Refusal::Missing => Problem::new(Code::KeyMissing, "no key was given").field("key"),
+                other => Problem::from(other).field("key"),
+            })
+        })?;
+        let Some(id) = principal.key else { return Err(Box::new(Problem::new(Code::KeyUnknown, "no such key"))) };
+        let at = |why: flowmeter_engine::Error| problem_of(&why);
+        let token = app.browsers.begin(app.installation.catalog(), id, now).map_err(at)?;
+        note(&app, &principal, "browser.sign_in")?;
+        let told = told(&app, &principal, &json!({"csrf": csrf(&token)}));
+        let mut answer = answer(StatusCode::OK, &told);
+        set_cookie(&mut answer, &reached, &token, COOKIE_SECONDS);
+        Ok(private(answer))
+    })
+    .await
+}
+
+async fn sign_out(State(app): State<App>, uri: Uri, headers: HeaderMap) -> Result<Response, Refused> {
+    let reached = reached(&app, &headers, &uri)?;
+    same_origin(&app, &headers, &uri)?;
+    let token = cookie(&headers, &reached.cookie).unwrap_or_default().to_owned();
+    off(move || {
+        let ended = app.browsers.end(app.installation.catalog(), &token).map_err(|why| problem_of(&why))?;
+        if let Some(Ok(principal)) = ended.map(|session| app.keys.principal(session.key, app.installation.now())) {
+            note(&app, &principal, "browser.sign_out")?;
+        }
+        let mut answer = StatusCode::NO_CONTENT.into_response();
+        set_cookie(&mut answer, &reached, "", 0);
+        Ok(private(answer))
+    })
+    .await
+}
+
+fn note(app: &App, principal: &Principal, action: &str) -> Result<(), Refused> {
+    let who = Who { name: principal.name.to_string(), namespace: principal.namespace.to_string() };
+    let noted = app.installation.note_audit(&who, action, &principal.name, Value::Null, Value::Null);
+    noted.map_err(|why| problem_of(&why))
+}
+
+fn set_cookie(answer: &mut Response, reached: &Reached, value: &str, seconds: u64) {
+    let secure = if reached.is_secure { "; Secure" } else { "" };
+    let text = format!("{}={value}; HttpOnly; SameSite=Strict; Path=/; Max-Age={seconds}{secure}", reached.cookie);
+    if let Ok(value) = HeaderValue::from_str(&text) {
+        answer.headers_mut().insert(header::SET_COOKIE, value);
+    }
+}
+
+/// Marks an answer as one for nobody else.
+fn private(mut answer: Response) -> Response {
+    answer.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    answer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cookies_are_found_by_their_whole_name() {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::COOKIE, HeaderValue::from_static("a=1; flowmeter-80=; flowmeter-8888=abc;x"));
+        assert_eq!(cookie(&headers, "flowmeter-8888"), Some("abc"));
+        assert_eq!(cookie(&headers, "flowmeter-888"), None);
+        assert_eq!(cookie(&headers, "flowmeter-80"), None, "empty");
+        assert_eq!(cookie(&headers, "x"), None);
+    }
+}

@@ -1,0 +1,94 @@
+// What pages load: one answer, or pages of a list.
+import { get, type Problem } from './api.svelte';
+import type { Json } from './json';
+
+/** One answer, loaded again when its address changes. */
+export class Load {
+  data = $state.raw<Json>(null);
+  problem = $state.raw<Problem | null>(null);
+  loading = $state(false);
+  private ticket = 0;
+  private path = '';
+
+  async from(path: string | null): Promise<void> {
+    if (!path) {
+      this.data = null;
+      return;
+    }
+    const ticket = ++this.ticket;
+    if (path.split('?')[0] !== this.path.split('?')[0]) this.data = null;
+    this.path = path;
+    this.loading = true;
+    try {
+      const data = await get(path);
+      if (ticket !== this.ticket) return;
+      this.data = data;
+      this.problem = null;
+    } catch (why) {
+      if (ticket !== this.ticket) return;
+      this.problem = why as Problem;
+    } finally {
+      if (ticket === this.ticket) this.loading = false;
+    }
+  }
+
+  again(): Promise<void> {
+    return this.from(this.path);
+  }
+}
+
+/** Rows that are kept at most. */
+const ROWS_MAX = 2000;
+
+/** Pages of a list. */
+export class List {
+  items = $state.raw<Json[]>([]);
+  next = $state<string | null>(null);
+  problem = $state.raw<Problem | null>(null);
+  loading = $state(false);
+  loaded = $state(false);
+  /** Rows at the beginning that were dropped because the list grew too long. */
+  dropped = $state(0);
+  private ticket = 0;
+  private path = '';
+
+  async from(path: string): Promise<void> {
+    if (path.split('?')[0] !== this.path.split('?')[0]) {
+      this.items = [];
+      this.loaded = false;
+    }
+    this.path = path;
+    this.dropped = 0;
+    await this.page(null);
+  }
+
+  async more(): Promise<void> {
+    if (this.next && !this.loading) await this.page(this.next);
+  }
+
+  again(): Promise<void> {
+    return this.from(this.path);
+  }
+
+  private async page(cursor: string | null): Promise<void> {
+    const ticket = ++this.ticket;
+    this.loading = true;
+    const join = this.path.includes('?') ? '&' : '?';
+    try {
+      const data = await get(cursor ? `${this.path}${join}cursor=${encodeURIComponent(cursor)}` : this.path);
+      if (ticket !== this.ticket) return;
+      const all = cursor ? [...this.items, ...data.items] : data.items;
+      if (all.length > ROWS_MAX) this.dropped += all.length - ROWS_MAX;
+      this.items = all.slice(-ROWS_MAX);
+      this.next = data.nextCursor ?? null;
+      this.problem = null;
+      this.loaded = true;
+    } catch (why) {
+      if (ticket === this.ticket) this.problem = why as Problem;
+    } finally {
+      if (ticket === this.ticket) this.loading = false;
+    }
+    // A short page that is not the last goes on by itself.
+    if (ticket === this.ticket && this.next && !this.problem && this.items.length < 20) await this.page(this.next);
+  }
+}

@@ -1,0 +1,76 @@
+// Addresses: the path is the object, the query is the view.
+
+class Route {
+  path = $state(location.pathname);
+  query = $state(new URLSearchParams(location.search));
+
+  get(name: string): string {
+    return this.query.get(name) ?? '';
+  }
+
+  get parts(): string[] {
+    return this.path.split('/').filter(Boolean).map(decode);
+  }
+
+  private read(): void {
+    this.path = location.pathname;
+    this.query = new URLSearchParams(location.search);
+  }
+
+  /** Goes to an address. */
+  go(href: string, replace = false): void {
+    if (guard.leave && !guard.leave()) return;
+    guard.leave = null;
+    const before = this.path;
+    if (replace) history.replaceState(null, '', href);
+    else history.pushState(null, '', href);
+    this.read();
+    if (before !== this.path) {
+      scrollTo(0, 0);
+      requestAnimationFrame(() => document.querySelector<HTMLElement>('h1')?.focus({ preventScroll: true }));
+    }
+  }
+
+  /** Changes parameters of the query; an empty value removes one. */
+  set(changes: Record<string, string | null | undefined>, replace = false): void {
+    const query = new URLSearchParams(this.query);
+    for (const [name, value] of Object.entries(changes)) {
+      if (value) query.set(name, value);
+      else query.delete(name);
+    }
+    const text = query.toString();
+    this.go(this.path + (text ? `?${text}` : ''), replace);
+  }
+
+  start(): void {
+    addEventListener('popstate', () => this.read());
+    addEventListener('click', (event) => {
+      if (event.defaultPrevented || event.button || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;
+      const link = (event.target as Element).closest?.('a');
+      const href = link?.getAttribute('href');
+      if (!link || !href?.startsWith('/') || link.target || link.hasAttribute('download') || href.startsWith('/api/')) return;
+      event.preventDefault();
+      this.go(href);
+    });
+  }
+}
+
+/** Asked before leaving a page with unsaved text. */
+export const guard: { leave: (() => boolean) | null } = { leave: null };
+
+function decode(part: string): string {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part;
+  }
+}
+
+export const route = new Route();
+
+/** An address of path parts, each encoded, and a query. */
+export function to(parts: string[], query: Record<string, string | null | undefined> = {}): string {
+  const path = `/${parts.map(encodeURIComponent).join('/')}`;
+  const found = Object.entries(query).filter(([, value]) => value) as [string, string][];
+  return found.length ? `${path}?${new URLSearchParams(found)}` : path;
+}

@@ -1,0 +1,63 @@
+//! `cargo xtask web`: builds the dashboard; with `--check`, compares it with what is committed.
+//!
+//! The built files in `web/dist/` are committed, so that a build of the server needs no Node. Their
+//! table names a hash of the sources; `tidy` compares it without Node.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, ensure};
+
+/// Builds the dashboard.
+pub(crate) fn web(root: &Path, is_check: bool) -> anyhow::Result<()> {
+    let folder = root.join("web");
+    let dist = folder.join("dist");
+    let before = files(&dist)?;
+    npm(&folder, &["ci", "--no-audit", "--no-fund"])?;
+    npm(&folder, &["run", "check"])?;
+    npm(&folder, &["run", "test"])?;
+    npm(&folder, &["run", "build"])?;
+    if is_check {
+        let after = files(&dist)?;
+        let all = before.keys().chain(after.keys());
+        let mut different: Vec<String> =
+            all.filter(|name| before.get(*name) != after.get(*name)).map(|name| name.display().to_string()).collect();
+        different.sort();
+        different.dedup();
+        ensure!(different.is_empty(), "web/dist is not what web/ builds; run `cargo xtask web`: {}", different.join(", "));
+    }
+    Ok(())
+}
+
+/// Opens the dashboard in a browser and checks its pages; says so and ends well where there is no
+/// browser.
+pub(crate) fn browser(root: &Path) -> anyhow::Result<()> {
+    npm(&root.join("web"), &["run", "browser"])
+}
+
+fn npm(folder: &Path, arguments: &[&str]) -> anyhow::Result<()> {
+    eprintln!("npm {}", arguments.join(" "));
+    let status = Command::new("npm").args(arguments).current_dir(folder).status();
+    let status = status.context("npm: install Node 20.19 or newer to build the dashboard")?;
+    ensure!(status.success(), "npm {} ended with {status}", arguments.join(" "));
+    Ok(())
+}
+
+fn files(folder: &Path) -> anyhow::Result<BTreeMap<PathBuf, Vec<u8>>> {
+    let mut found = BTreeMap::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(next) = folders.pop() {
+        for entry in fs::read_dir(&next).with_context(|| next.display().to_string())? {
+            let path = entry?.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                let name = path.strip_prefix(folder).unwrap_or(&path).to_owned();
+                found.insert(name, fs::read(&path)?);
+            }
+        }
+    }
+    Ok(found)
+}

@@ -9,6 +9,7 @@
 //! Quotients (an average, an integral per hour) do not fit a fixed scale; they are
 //! formed once, on output, by [`Quotient`].
 
+mod fraction;
 mod parse;
 mod quotient;
 mod resting;
@@ -17,6 +18,7 @@ mod tests;
 
 use std::fmt;
 
+pub use fraction::{Fraction, parse_rounding};
 pub use parse::parse;
 pub use quotient::Quotient;
 pub use resting::Resting;
@@ -150,7 +152,8 @@ impl Decimal {
             let up = match rounding {
                 Rounding::Ceil => self.0 > 0,
                 Rounding::Floor => self.0 < 0,
-                Rounding::HalfUp | Rounding::Trunc => false,
+                Rounding::Up => self.0 != 0,
+                Rounding::HalfUp | Rounding::HalfEven | Rounding::Trunc => false,
             };
             return if up { None } else { Some(Decimal::ZERO) };
         }
@@ -163,6 +166,8 @@ impl Decimal {
             Rounding::Trunc => rest != 0 && self.0 < 0,
             // Half away from zero, as invoices do; `rest > step - rest` avoids doubling.
             Rounding::HalfUp => rest > step - rest || (rest == step - rest && self.0 > 0),
+            Rounding::HalfEven => rest > step - rest || (rest == step - rest && floor % 2 != 0),
+            Rounding::Up => rest != 0 && self.0 > 0,
         };
         floor.checked_add(i128::from(up)).and_then(|n| n.checked_mul(step)).and_then(Decimal::from_units)
     }
@@ -195,6 +200,10 @@ impl Decimal {
 pub enum Rounding {
     /// To the nearer step, a half away from zero.
     HalfUp,
+    /// To the nearer step, a half to the even one.
+    HalfEven,
+    /// Away from zero.
+    Up,
     /// Towards plus infinity.
     Ceil,
     /// Towards minus infinity.

@@ -17,6 +17,7 @@ mod compile;
 pub mod condition;
 mod evaluate;
 mod functions;
+mod lists;
 #[cfg(test)]
 mod tests;
 mod value;

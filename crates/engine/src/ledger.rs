@@ -28,7 +28,7 @@ use uuid::Uuid;
 
 use crate::checkpoint::{self, Checkpoint, Found};
 use crate::live::{Items, accepts};
-use crate::{Engine, Error, Kind, RecordSink, Settings};
+use crate::{Engine, Error, Kind, RecordSink, Settings, Totals};
 use spool::Spool;
 
 /// How a pipeline's runs are laid out.
@@ -48,6 +48,8 @@ pub struct Ledger {
     run: u64,
     /// When the run before was.
     clock: Timestamp,
+    /// What all runs before have done.
+    before: Totals,
     document: String,
     spool: Option<Spool>,
     delivered: Delivered,
@@ -123,6 +125,7 @@ impl Ledger {
         let ledger = Ledger {
             run: last + 1,
             clock: found.as_ref().map_or(Timestamp::MIN, |found| found.newest.clock),
+            before: found.as_ref().map(|found| found.newest.totals.clone()).unwrap_or_default(),
             document: document.to_owned(),
             spool: None,
             in_doubt: delivered.sending,
@@ -137,7 +140,8 @@ impl Ledger {
         }
         // A run that did not come to its checkpoint has not happened.
         spool::remove(&*ledger.disk, &ledger.folder, |run| run > last || run <= ledger.delivered.run)?;
-        let engine = ledger.engine(plan, found, settings)?;
+        let mut engine = ledger.engine(plan, found, settings)?;
+        engine.go_on(&ledger.before);
         Ok((ledger, engine))
     }
 
@@ -183,6 +187,11 @@ impl Ledger {
         self.clock
     }
 
+    /// What all runs have done, this one included.
+    pub fn totals(&self, run: &Totals) -> Totals {
+        self.before.plus(run)
+    }
+
     /// What whoever delivers must remember.
     pub fn memory(&self) -> &Value {
         &self.delivered.memory
@@ -220,7 +229,7 @@ impl Ledger {
             clock,
             items: Items::default(),
             listens: false,
-            totals: engine.totals(),
+            totals: self.before.plus(&engine.totals()),
             images: engine.packed_images()?,
             manifests,
             rollups: Vec::new(),

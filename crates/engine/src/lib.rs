@@ -14,6 +14,7 @@
 
 mod checkpoint;
 mod error;
+mod in_order;
 mod lane;
 pub mod ledger;
 pub mod live;
@@ -24,6 +25,7 @@ pub mod outbox;
 mod recount;
 mod repeats;
 mod roll;
+mod release;
 mod round;
 mod source;
 

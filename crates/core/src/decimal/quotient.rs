@@ -46,6 +46,8 @@ impl Quotient {
                 Rounding::Ceil => !exact,
                 Rounding::Trunc => !exact && self.numerator < 0,
                 Rounding::HalfUp => rest * 2 > denominator || (rest * 2 == denominator && self.numerator > 0),
+                Rounding::HalfEven => rest * 2 > denominator || (rest * 2 == denominator && units % 2 != 0),
+                Rounding::Up => !exact && self.numerator > 0,
             };
             units += I256::from(i128::from(up));
             return Decimal::from_units(i128::try_from(units).ok()?)?.round(places, rounding);
@@ -59,9 +61,11 @@ impl Quotient {
             Rounding::Ceil => above.round(places, rounding),
             Rounding::Trunc if self.numerator < 0 => above.round(places, rounding),
             Rounding::Trunc => below.round(places, rounding),
+            Rounding::Up if self.numerator > 0 => above.round(places, rounding),
+            Rounding::Up => below.round(places, rounding),
             // A half is never hit exactly: above the middle goes up, below it down.
-            Rounding::HalfUp if self.numerator > 0 => below.round(places, rounding),
-            Rounding::HalfUp => above.round(places, rounding),
+            Rounding::HalfUp | Rounding::HalfEven if self.numerator > 0 => below.round(places, Rounding::HalfUp),
+            Rounding::HalfUp | Rounding::HalfEven => above.round(places, Rounding::HalfUp),
         }
     }
 

@@ -72,6 +72,11 @@ impl Path {
         Path { written: expression.into(), names: vec![format!("= {expression}").into_boxed_str()] }
     }
 
+    /// Whether it is the place of a computed value, which is no field of an event.
+    pub(crate) fn is_computed(&self) -> bool {
+        self.names[0].starts_with("= ")
+    }
+
     /// The names, outermost first.
     pub fn names(&self) -> &[Box<str>] {
         &self.names

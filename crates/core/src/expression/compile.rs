@@ -2,10 +2,11 @@
 
 use std::fmt;
 
-use cel::common::ast::{Expr as Cel, LiteralValue, operators as op};
+use cel::common::ast::{ComprehensionExpr, Expr as Cel, IdedExpr, LiteralValue, operators as op};
 use cel::parser::Parser;
 
 use super::functions::Function;
+use super::lists::Loop;
 use super::{Fields, Value};
 use crate::decimal::{self, Decimal};
 use crate::event::Path;
@@ -30,6 +31,14 @@ pub(super) enum Expr {
     List(Vec<Expr>),
     Matches(Box<Expr>, Box<regex::bytes::Regex>),
     Call(Function, Vec<Expr>),
+    /// The element of a loop, counted outwards from the innermost.
+    Element(usize),
+    /// A member of an object that is no field of the event.
+    Member(Box<Expr>, Box<str>),
+    HasMember(Box<Expr>, Box<str>),
+    /// An element of a list.
+    At(Box<Expr>, Box<Expr>),
+    Loop(Loop, Box<Expr>, Box<Expr>),
 }
 
 /// A value that does not depend on the event.
@@ -98,7 +107,7 @@ pub(super) fn compile(text: &str, fields: &mut dyn Fields) -> Compiled<Expr> {
         let advice = if message.contains("has()") { "; write has(event.name) or has(data.name)" } else { "" };
         BadExpression(format!("not an expression: {message}{advice}"))
     })?;
-    Compiler { fields }.expr(&parsed.expr)
+    Compiler { fields, elements: Vec::new() }.expr(&parsed.expr)
 }
 
 /// The parser reads a literal with a point as a binary float, which holds 15 digits for
@@ -138,18 +147,25 @@ fn comparison(how: Compare, a: Expr, b: Expr) -> Expr {
 
 struct Compiler<'f> {
     fields: &'f mut dyn Fields,
+    /// Names of the elements of the loops around, the innermost last.
+    elements: Vec<String>,
 }
 
 impl Compiler<'_> {
     fn expr(&mut self, cel: &Cel) -> Compiled<Expr> {
-        if let Some(path) = path_of(cel) {
+        if let Some(depth) = self.element(cel) {
+            return Ok(Expr::Element(depth));
+        }
+        if let Some(path) = path_of(cel).filter(|_| !self.is_of_element(cel)) {
             return Ok(Expr::Field(self.fields.slot(&path)));
         }
         match cel {
             Cel::Literal(literal) => constant(literal).map(Expr::Constant),
-            Cel::Select(select) if select.test => match path_of_names(&select.operand.expr, &select.field) {
+            Cel::Select(select) if select.test => match path_of_names(&select.operand.expr, &select.field)
+                .filter(|_| !self.is_of_element(&select.operand.expr))
+            {
                 Some(path) => Ok(Expr::Has(self.fields.slot(&path))),
-                None => bad("has() takes a field: has(data.tokens)"),
+                None => Ok(Expr::HasMember(Box::new(self.expr(&select.operand.expr)?), select.field.as_str().into())),
             },
             Cel::List(list) => self.all(list.elements.iter().map(|item| &item.expr)).map(Expr::List),
             Cel::Call(call) => {
@@ -157,11 +173,51 @@ impl Compiler<'_> {
                 let operands: Vec<&Cel> = target.into_iter().chain(&call.args).map(|item| &item.expr).collect();
                 self.call(&call.func_name, &operands)
             }
-            Cel::Comprehension(_) => bad("all, exists, map and filter over lists are not available; use `split`"),
+            Cel::Comprehension(comprehension) => self.comprehension(comprehension),
             Cel::Map(_) | Cel::Struct(_) => bad("an expression makes one value, not an object; set each field on its own"),
-            Cel::Select(_) => bad("a field can be taken of the event only: data.user.plan"),
+            Cel::Select(select) => Ok(Expr::Member(Box::new(self.expr(&select.operand.expr)?), select.field.as_str().into())),
             Cel::Ident(_) | Cel::Unspecified => bad("not an expression"),
         }
+    }
+
+    /// The element of a loop that a name stands for.
+    fn element(&self, cel: &Cel) -> Option<usize> {
+        let Cel::Ident(name) = cel else { return None };
+        self.elements.iter().rev().position(|known| known == name)
+    }
+
+    /// Whether a path begins with the element of a loop.
+    fn is_of_element(&self, cel: &Cel) -> bool {
+        match cel {
+            Cel::Ident(_) => self.element(cel).is_some(),
+            Cel::Select(select) => self.is_of_element(&select.operand.expr),
+            Cel::Call(call) if call.func_name == op::INDEX => {
+                call.args.first().is_some_and(|operand| self.is_of_element(&operand.expr))
+            }
+            _ => false,
+        }
+    }
+
+    /// A loop, as the parser writes it out: its kind is known by how it begins and goes on.
+    fn comprehension(&mut self, cel: &ComprehensionExpr) -> Compiled<Expr> {
+        let list = self.expr(&cel.iter_range.expr)?;
+        let Cel::Call(step) = &cel.loop_step.expr else { return bad(LOOPS) };
+        let (how, bodies) = loop_of(&cel.accu_init.expr, &step.func_name, &step.args)?;
+        if self.elements.len() >= LOOPS_MAX {
+            return bad(format!("more than {LOOPS_MAX} loops inside each other"));
+        }
+        self.elements.push(cel.iter_var.clone());
+        let compiled = self.all(bodies.iter().copied());
+        self.elements.pop();
+        let mut bodies = compiled?.into_iter();
+        let mut next = || Box::new(bodies.next().unwrap_or(Expr::Constant(Constant::Null)));
+        Ok(match how {
+            None => {
+                let kept = Expr::Loop(Loop::Filter, Box::new(list), next());
+                Expr::Loop(Loop::Map, Box::new(kept), next())
+            }
+            Some(how) => Expr::Loop(how, Box::new(list), next()),
+        })
     }
 
     fn all<'c>(&mut self, items: impl Iterator<Item = &'c Cel>) -> Compiled<Vec<Expr>> {
@@ -195,7 +251,7 @@ impl Compiler<'_> {
             op::LOGICAL_NOT => return Ok(Expr::Not(next())),
             op::NEGATE => return Ok(Expr::Negate(next())),
             op::CONDITIONAL => return Ok(Expr::If(Box::new([*next(), *next(), *next()]))),
-            op::INDEX => return bad("an index takes a name in quotes: event[\"API name\"]"),
+            op::INDEX => &Expr::At,
             _ => return function(name, count, compiled),
         };
         Ok(binary(next(), next()))
@@ -208,6 +264,35 @@ impl Compiler<'_> {
         let pattern = pattern_of(pattern.inner())?;
         Ok(Expr::Matches(Box::new(self.expr(text)?), Box::new(pattern)))
     }
+}
+
+const LOOPS: &str = "a loop is one of all, exists, exists_one, map and filter: data.items.exists(i, i.price > 0)";
+
+/// Loops inside each other.
+const LOOPS_MAX: usize = 8;
+
+/// The kind of a loop and its bodies; without a kind, a filter and a map.
+fn loop_of<'c>(begins: &Cel, step: &str, parts: &'c [IdedExpr]) -> Compiled<(Option<Loop>, Vec<&'c Cel>)> {
+    let part = |at: usize| parts.get(at).map(|part| &part.expr);
+    // The list that a step adds: of one element.
+    let added = |cel: Option<&'c Cel>| match cel {
+        Some(Cel::List(list)) => list.elements.first().map(|element| &element.expr),
+        _ => None,
+    };
+    let both = |cel: Option<&'c Cel>| match cel {
+        Some(Cel::Call(call)) if call.func_name == op::ADD => added(call.args.get(1).map(|added| &added.expr)),
+        _ => None,
+    };
+    let found = match (begins, step) {
+        (Cel::Literal(LiteralValue::Boolean(_)), op::LOGICAL_AND) => (Some(Loop::All), vec![part(1)]),
+        (Cel::Literal(LiteralValue::Boolean(_)), op::LOGICAL_OR) => (Some(Loop::Exists), vec![part(1)]),
+        (Cel::Literal(LiteralValue::Int(_)), op::CONDITIONAL) => (Some(Loop::ExistsOne), vec![part(0)]),
+        (Cel::List(_), op::ADD) => (Some(Loop::Map), vec![added(part(1))]),
+        (Cel::List(_), op::CONDITIONAL) => (None, vec![part(0), both(part(1))]),
+        _ => return bad(LOOPS),
+    };
+    let bodies: Option<Vec<&Cel>> = found.1.into_iter().collect();
+    bodies.map(|bodies| (found.0, bodies)).ok_or_else(|| BadExpression(LOOPS.to_owned()))
 }
 
 /// A regular expression, bounded in size.

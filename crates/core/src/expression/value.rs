@@ -27,7 +27,7 @@ pub enum Value<'a> {
     /// A list.
     List(Vec<Value<'a>>),
     /// An object or array of the event, as written.
-    Json(&'a [u8]),
+    Json(Cow<'a, [u8]>),
 }
 
 impl<'a> Value<'a> {
@@ -40,7 +40,7 @@ impl<'a> Value<'a> {
             Kind::False => Value::Bool(false),
             Kind::Text => Value::Text(Cow::Borrowed(leaf.bytes)),
             Kind::EscapedText => Value::Text(leaf.as_text().unwrap_or_default()),
-            Kind::Json => Value::Json(leaf.bytes),
+            Kind::Json => Value::Json(Cow::Borrowed(leaf.bytes)),
             Kind::Number => match decimal::parse(leaf.bytes) {
                 Ok(number) => Value::Number(number),
                 Err(why) => return Err(format!("{}: {why}", String::from_utf8_lossy(leaf.bytes))),
@@ -98,7 +98,7 @@ impl<'a> Value<'a> {
             Value::Bool(false) => (Kind::False, Cow::Borrowed(&b"false"[..])),
             Value::Number(number) => (Kind::Number, Cow::Owned(number.to_string().into_bytes())),
             Value::Text(text) => (Kind::Text, text),
-            Value::Json(json) => (Kind::Json, Cow::Borrowed(json)),
+            Value::Json(json) => (Kind::Json, json),
             Value::Time(at) => (Kind::Text, Cow::Owned(super::instant_text(at).into_bytes())),
             Value::Span(nanos) => {
                 let seconds = Decimal::from_units(i128::from(nanos) * 1_000_000_000);

@@ -15,6 +15,7 @@ use crate::limits::{DEDUPE_WINDOW, OPERATORS_MAX, PATHS_MAX};
 use crate::meter_type::{MeterType, derived};
 use crate::operator::{Clock, Dedupe, Operator, Window};
 use crate::plan::{Plan, TimeField};
+use crate::table::Table;
 use crate::time::{TimeFormat, Timestamp, Zone, parse_duration};
 
 /// What is gathered while a document is compiled.
@@ -24,6 +25,7 @@ pub(super) struct Compiler<'p> {
     pub(super) paths: Vec<Path>,
     pub(super) breakdowns: Vec<Vec<Path>>,
     pub(super) carried: Vec<Path>,
+    pub(super) tables: Vec<Table>,
     /// Whether a category may be without meter types: they may come later.
     pub(super) open_categories: bool,
 }
@@ -105,16 +107,18 @@ type Compiled = (Plan, Vec<TargetPlan>, Problems);
 
 pub(super) fn compile(tree: &Tree, open_categories: bool, problems: &mut Problems) -> Option<Compiled> {
     let warnings = Problems::default();
-    let mut compiler =
-        Compiler { problems, warnings, paths: Vec::new(), breakdowns: Vec::new(), carried: Vec::new(), open_categories };
+    let (paths, breakdowns, carried, tables) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let mut compiler = Compiler { problems, warnings, paths, breakdowns, carried, tables, open_categories };
     let name = tree.text("pipeline").unwrap_or_default().to_owned();
     if name.chars().count() > 80 {
         compiler.problems.add(tree, "pipeline", "the name has more than 80 characters; shorten it");
     }
     let meter_types = meter_type::compile_all(tree, compiler.problems);
     let sources = source::compile_all(tree, &mut compiler);
+    super::tables::compile_all(tree, &mut compiler);
     let mut processors = Processors::default();
     let operators = operators::compile_all(tree, &mut compiler, &meter_types, &sources, &mut processors);
+    super::tables::fill(tree, &mut compiler);
     let meters = meter::compile_declared(tree, &mut compiler, &meter_types, &processors.list);
     let targets = target::compile_all(tree, compiler.problems);
     check_limits(tree, &mut compiler, operators.len());
@@ -143,6 +147,7 @@ pub(super) fn compile(tree: &Tree, open_categories: bool, problems: &mut Problem
         future_tolerance: duration("futureTolerance", crate::limits::FUTURE_TOLERANCE),
         error_percent_max: number(tree, "maxErrorPercent"),
         status_interval: tree.text("statusInterval").and_then(parse_duration).filter(|span| *span > 0),
+        tables: compiler.tables,
         paths: compiler.paths,
         breakdowns: compiler.breakdowns,
         carried: compiler.carried,

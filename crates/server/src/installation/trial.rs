@@ -89,8 +89,8 @@ impl Installation {
         let mut run = |engine: &mut Engine| {
             engine.ingest(&mut *source, as_of, &mut records, seen)?;
             flowmeter_connectors::bounded::check(plan, &engine.totals().tally)?;
-            engine.tick(as_of, &mut records)?;
-            engine.flush_open(as_of, &mut records)?;
+            engine.tick(as_of, &mut records, seen)?;
+            engine.flush_open(as_of, &mut records, seen)?;
             match engine.totals().tally.parked_total() {
                 parked @ 1.. if is_strict => Err(Error::new(Kind::Invalid, format!("{parked} events were parked"))),
                 _ => Ok(()),

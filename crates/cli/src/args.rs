@@ -159,8 +159,8 @@ pub(crate) struct BenchIngest {
 
 /// Run one session over files and deliver the records.
 ///
-/// Every event gets one verdict: counted, duplicate, filtered or parked. No period closes before
-/// the end of the input; then every period that ended by --as-of is flushed.
+/// Every event gets one verdict: counted, duplicate, filtered, parked, split or absorbed. No period
+/// closes before the end of the input; then every period that ended by --as-of is flushed.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  flowmeter run examples/llm-usage.yaml\n  flowmeter run billing.yaml --input 'usage/*.ndjson.gz' --output july.ndjson --as-of 2023-08-01T00:00:00Z\n  flowmeter run billing.yaml --data meters --input usage/2023-07-31.ndjson\n  zcat log.gz | flowmeter run billing.yaml --input - --flush-open --output json"
@@ -187,6 +187,9 @@ pub(crate) struct Run {
     /// Write every parked event to a file, one JSON object a line
     #[arg(long, value_name = "FILE")]
     pub(crate) parked: Option<PathBuf>,
+    /// Write every event that operators made to a file, one a line, by id and source
+    #[arg(long, value_name = "FILE")]
+    pub(crate) derived: Option<PathBuf>,
     /// Exit with 1 if anything was parked
     #[arg(long)]
     pub(crate) strict: bool,

@@ -70,6 +70,7 @@ pub(crate) fn test(test: &Test) -> anyhow::Result<ExitCode> {
         plan: &loaded.plan,
         journal: &journal,
         totals: &totals,
+        all: None,
         watch: &watch,
         records: kept.record_count,
         thresholds: kept.threshold_count,
@@ -102,7 +103,8 @@ fn session(test: &Test, loaded: &Loaded, watch: &mut Watch, kept: &mut Kept) -> 
     let start = || {
         let as_of = load::as_of(&test.input)?;
         let files = Files::new(Arc::clone(&loaded.plan), &test.input.input)?;
-        let engine = Engine::new(&loaded.plan, load::settings(&test.input, test.samples))?;
+        let mut engine = Engine::new(&loaded.plan, load::settings(&test.input, test.samples))?;
+        flowmeter_connectors::tables::load(&loaded.plan, &mut engine)?;
         Ok::<_, anyhow::Error>((as_of, files, engine))
     };
     let (as_of, mut files, mut engine) = match start() {
@@ -115,8 +117,8 @@ fn session(test: &Test, loaded: &Loaded, watch: &mut Watch, kept: &mut Kept) -> 
         (watch.unseen, watch.warnings) = (engine.unseen(), files.warnings());
         let checked = flowmeter_connectors::bounded::check(&loaded.plan, &engine.totals().tally);
         checked.map_err(|why| Stopped::Failed(why.into()))?;
-        engine.tick(as_of, kept).map_err(broken)?;
-        engine.flush_open(as_of, kept).map_err(broken)?;
+        engine.tick(as_of, kept, watch).map_err(broken)?;
+        engine.flush_open(as_of, kept, watch).map_err(broken)?;
         let parked = engine.totals().tally.parked_total();
         match (test.strict && parked > 0, test.strict && !watch.unseen.is_empty()) {
             (true, _) => Err(Stopped::Failed(anyhow::anyhow!("{parked} events were parked"))),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use flowmeter_core::pipeline::{Pipeline, TargetKind, TargetPlan};
 use flowmeter_core::plan::Plan;
+use flowmeter_core::table::TableOrigin;
 use flowmeter_core::time::Timestamp;
 use flowmeter_engine::Settings;
 
@@ -45,6 +46,11 @@ pub(crate) fn pipeline(path: &Path) -> anyhow::Result<Loaded> {
     let folder = path.parent().map(Path::to_path_buf).unwrap_or_default();
     for path in plan.sources.iter_mut().flat_map(|source| &mut source.paths) {
         *path = resolve(&folder, path);
+    }
+    for table in &mut plan.tables {
+        if let TableOrigin::File(source) = &mut table.origin {
+            source.paths.iter_mut().for_each(|path| *path = resolve(&folder, path));
+        }
     }
     for target in &mut targets {
         if let TargetKind::File(file) = &mut target.kind {

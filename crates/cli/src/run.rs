@@ -1,6 +1,7 @@
 //! `flowmeter run`: one session over files.
 
 mod kept;
+mod tables;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -46,6 +47,7 @@ pub(crate) fn run(run: &Run) -> anyhow::Result<ExitCode> {
     let number = kept.as_ref().map_or(1, Kept::run);
     let mut journal = Journal::new(number, &loaded.plan, RunType::Normal, run.events.as_deref())?;
     let mut watch = Watch::new(run.parked.as_deref(), 0)?;
+    run.derived.iter().for_each(|path| watch.keep_derived(path));
     let stopwatch = Stopwatch::start();
     journal.step(Trigger::Start)?;
     let outcome = match kept {
@@ -53,7 +55,7 @@ pub(crate) fn run(run: &Run) -> anyhow::Result<ExitCode> {
         None => session(run, &loaded, output.file, &mut journal, &mut watch),
     };
     watch.finish()?;
-    let (totals, push) = match outcome {
+    let (totals, all, push) = match outcome {
         Ok(done) => done,
         Err(why) => {
             journal.fail(&why)?;
@@ -66,6 +68,7 @@ pub(crate) fn run(run: &Run) -> anyhow::Result<ExitCode> {
         plan: &loaded.plan,
         journal: &journal,
         totals: &totals,
+        all: all.as_ref(),
         watch: &watch,
         records: push.record_count(),
         thresholds: push.threshold_count(),
@@ -88,23 +91,24 @@ fn session(
     output: Option<&str>,
     journal: &mut Journal,
     watch: &mut Watch,
-) -> anyhow::Result<(Totals, Push)> {
+) -> anyhow::Result<(Totals, Option<Totals>, Push)> {
     let plan = &loaded.plan;
     let as_of = load::as_of(&run.input)?;
     let mut files = Files::new(Arc::clone(plan), &run.input.input)?;
     let mut push = Push::open(&plan.name, &loaded.targets, output, Arc::new(Wall), watch.printer())?;
     let mut engine = Engine::new(plan, load::settings(&run.input, 0))?;
+    flowmeter_connectors::tables::load(plan, &mut engine)?;
     engine.open_declared(as_of);
     journal.step(Trigger::Ready)?;
     engine.ingest(&mut files, as_of, &mut push, watch)?;
     (watch.unseen, watch.warnings) = (engine.unseen(), files.warnings());
-    let totals = engine.totals();
-    flowmeter_connectors::bounded::check(plan, &totals.tally)?;
+    flowmeter_connectors::bounded::check(plan, &engine.totals().tally)?;
     journal.step(Trigger::Finish)?;
-    engine.tick(as_of, &mut push)?;
+    engine.tick(as_of, &mut push, watch)?;
     if run.flush_open {
-        engine.flush_open(as_of, &mut push)?;
+        engine.flush_open(as_of, &mut push, watch)?;
     }
+    let totals = engine.totals();
     push.accept()?;
     journal.step(Trigger::AllAccepted)?;
     push.confirm()?;
@@ -112,5 +116,5 @@ fn session(
     journal.step(Trigger::WrapUp)?;
     // The process ends now: freeing the meters one by one would be a waste.
     std::mem::forget(engine);
-    Ok((totals, push))
+    Ok((totals, None, push))
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use flowmeter_core::mediation::OperatorCount;
 use flowmeter_core::plan::Plan;
 use flowmeter_core::session::Status;
 use flowmeter_engine::Totals;
@@ -17,6 +18,8 @@ pub(crate) struct Summary<'a> {
     pub(crate) plan: &'a Plan,
     pub(crate) journal: &'a Journal,
     pub(crate) totals: &'a Totals,
+    /// What all runs in the folder have done, this one included.
+    pub(crate) all: Option<&'a Totals>,
     pub(crate) watch: &'a Watch,
     pub(crate) records: u64,
     pub(crate) thresholds: u64,
@@ -56,17 +59,21 @@ impl Summary<'_> {
 
     fn write_events(&self, out: &mut String) {
         let tally = &self.totals.tally;
-        line(
-            out,
-            &format!(
-                "events    {} received = {} counted + {} duplicate + {} filtered + {} parked",
-                grouped(tally.received),
-                grouped(tally.counted),
-                grouped(tally.duplicate),
-                grouped(tally.filtered),
-                grouped(tally.parked_total())
-            ),
-        );
+        let mut left = format!("{} received", grouped(tally.received));
+        let mut right = format!("{} counted", grouped(tally.counted));
+        if tally.derived > 0 {
+            left.push_str(&format!(" + {} derived", grouped(tally.derived)));
+        }
+        let always = [("duplicate", tally.duplicate), ("filtered", tally.filtered), ("parked", tally.parked_total())];
+        let seldom = [("split", tally.split), ("absorbed", tally.absorbed), ("cancelled", tally.cancelled)];
+        for (name, count) in always.into_iter().chain(seldom.into_iter().filter(|(_, count)| *count > 0)) {
+            right.push_str(&format!(" + {} {name}", grouped(count)));
+        }
+        line(out, &format!("events    {left} = {right}"));
+        let held: u64 = self.totals.operators.iter().map(OperatorCount::held).sum();
+        if held > 0 {
+            line(out, &format!("held      {} of those absorbed wait for their window or pair to end", grouped(held)));
+        }
         if tally.late > 0 {
             line(out, &format!("late      {} of those counted", grouped(tally.late)));
         }
@@ -129,12 +136,10 @@ impl Summary<'_> {
     }
 
     pub(crate) fn json(&self) -> Value {
-        let tally = &self.totals.tally;
         let session = &self.journal.session;
-        let reasons: serde_json::Map<String, Value> =
-            tally.parked_by_reason().map(|(reason, count)| (reason.code().to_owned(), json!(count))).collect();
-        let operators = self.plan.nodes.iter().zip(&self.totals.operators);
-        json!({
+        let counts = flowmeter_server::installation::counts(self.plan, self.totals);
+        let all = self.all.map(|all| flowmeter_server::installation::counts(self.plan, all));
+        let mut summary = json!({
             "pipeline": session.pipeline_name,
             "sessionId": session.id,
             "sessionRunType": session.run_type.name(),
@@ -143,28 +148,13 @@ impl Summary<'_> {
             "sessionStartTime": session.started_at.to_string(),
             "sessionEndTime": session.ended_at.map(|at| at.to_string()),
             "error": session.error,
-            "events": {
-                "received": tally.received,
-                "counted": tally.counted,
-                "late": tally.late,
-                "timedByReceipt": self.totals.timed_by_receipt,
-                "duplicate": tally.duplicate,
-                "filtered": tally.filtered,
-                "parked": tally.parked_total(),
-                "parkedByReason": reasons,
-            },
+            "events": counts["events"],
             "unseen": self.watch.unseen,
             "warnings": self.watch.warnings,
             "records": self.records,
             "thresholds": self.thresholds,
             "metersOpened": self.totals.meters_opened,
-            "operators": operators.map(|(node, count)| json!({
-                "id": node.id,
-                "operator": node.operator.name(),
-                "in": count.received,
-                "out": count.passed,
-                "errors": count.errors,
-            })).collect::<Vec<_>>(),
+            "operators": counts["operators"],
             "parked": self.watch.shown.iter().map(|shown| json!({
                 "file": shown.file,
                 "line": shown.line,
@@ -174,7 +164,11 @@ impl Summary<'_> {
             })).collect::<Vec<_>>(),
             "seconds": self.elapsed.as_secs_f64(),
             "eventsPerSecond": self.rate(),
-        })
+        });
+        if let Some(all) = all {
+            summary["totals"] = all["events"].clone();
+        }
+        summary
     }
 
     /// Returns the report of a DEBUG session: fields and records as they are, with every digit.

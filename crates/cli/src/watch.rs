@@ -1,8 +1,9 @@
 //! The observer of a run: progress bar, parked events, samples.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufWriter, IsTerminal, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use flowmeter_core::mediation::Tap;
 use flowmeter_core::verdict::Tally;
 use flowmeter_engine::{Error, Observer, ParkedEvent};
 use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::Value;
 
 /// The maximum of parked events in the summary.
 const SHOWN: usize = 10;
@@ -38,7 +40,17 @@ pub(crate) struct Watch {
     pub(crate) warnings: Vec<String>,
     taps_max: usize,
     file: Option<(BufWriter<File>, String)>,
+    /// Events that operators made, where they are asked for.
+    derived: Option<Derived>,
     bar: ProgressBar,
+}
+
+/// Events that operators made: written at the end, sorted.
+struct Derived {
+    path: PathBuf,
+    /// By id and source; a later event of the same takes the place of the former.
+    events: BTreeMap<(String, String, u64), Vec<u8>>,
+    count: u64,
 }
 
 impl Watch {
@@ -61,8 +73,14 @@ impl Watch {
             warnings: Vec::new(),
             taps_max,
             file: parked.map(open).transpose()?,
+            derived: None,
             bar,
         })
+    }
+
+    /// Keeps the events that operators make, and writes them to a file at the end.
+    pub(crate) fn keep_derived(&mut self, path: &Path) {
+        self.derived = Some(Derived { path: path.to_owned(), events: BTreeMap::new(), count: 0 });
     }
 
     /// Returns a function that prints messages above the progress bar.
@@ -74,6 +92,7 @@ impl Watch {
     /// Removes the bar and finishes the file of parked events.
     pub(crate) fn finish(&mut self) -> Result<(), Error> {
         self.bar.finish_and_clear();
+        self.derived.take().map_or(Ok(()), |derived| derived.write())?;
         match &mut self.file {
             Some((file, name)) => file.flush().map_err(|why| Error::io(name, &why)),
             None => Ok(()),
@@ -98,6 +117,17 @@ impl Observer for Watch {
         }
     }
 
+    fn wants_derived(&self) -> bool {
+        self.derived.is_some()
+    }
+
+    fn derived(&mut self, json: &[u8]) -> Result<(), Error> {
+        if let Some(derived) = &mut self.derived {
+            derived.add(json);
+        }
+        Ok(())
+    }
+
     fn tapped(&mut self, tap: &Tap, line: u64) {
         if self.taps.iter().filter(|(operator, ..)| *operator == tap.operator).count() < self.taps_max {
             self.taps.push((tap.operator, line, tap.fields.clone()));
@@ -111,6 +141,33 @@ impl Observer for Watch {
         self.bar.set_length(total.unwrap_or(bytes));
         self.bar.set_position(bytes);
         self.bar.set_message(format!("{} events, {} parked", tally.received, tally.parked_total()));
+    }
+}
+
+impl Derived {
+    fn add(&mut self, json: &[u8]) {
+        let event: Value = serde_json::from_slice(json).unwrap_or_default();
+        let text = |name: &str| match &event[name] {
+            Value::String(text) => Some(text.clone()),
+            Value::Null => None,
+            other => Some(other.to_string()),
+        };
+        self.count += 1;
+        // Without an id nothing tells one from another.
+        let number = if text("id").is_some() { 0 } else { self.count };
+        self.events.insert((text("id").unwrap_or_default(), text("source").unwrap_or_default(), number), json.to_vec());
+    }
+
+    fn write(self) -> Result<(), Error> {
+        let name = self.path.display().to_string();
+        let failed = |why: std::io::Error| Error::io(&name, &why);
+        let mut file = BufWriter::new(File::create(&self.path).map_err(failed)?);
+        for json in self.events.values() {
+            // White space outside of texts may hold line feeds: a line is one event.
+            let line: Vec<u8> = json.iter().copied().filter(|c| !matches!(c, b'\n' | b'\r')).collect();
+            file.write_all(&line).and_then(|()| file.write_all(b"\n")).map_err(failed)?;
+        }
+        file.flush().map_err(failed)
     }
 }
 

@@ -49,6 +49,7 @@ impl<'t> Bounded<'t> {
         let files = Files::new(Arc::clone(&self.plan), &[])?;
         let push = Push::open(&self.plan.name, self.targets, None, Arc::clone(&self.clock), Arc::clone(&self.tell))?;
         let mut engine = Engine::new(&self.plan, settings)?;
+        crate::tables::load(&self.plan, &mut engine)?;
         engine.listen(beside.wants_meters());
         engine.open_declared(at).iter().try_for_each(|noted| beside.noted(noted))?;
         self.running = Some(Running { files, push, engine });
@@ -75,7 +76,7 @@ impl<'t> Bounded<'t> {
     /// Flushes what is due and hands it to the targets.
     pub fn flush(&mut self, at: Timestamp, beside: &mut dyn Beside) -> Result<(), Error> {
         let Running { push, engine, .. } = self.running()?;
-        engine.tick(at, &mut Both { push, beside })?;
+        engine.tick(at, &mut Both { push, beside }, &mut Watched(&mut |_| {}))?;
         push.accept()
     }
 

@@ -30,7 +30,7 @@ pub use infer::infer;
 const BLOCK_BYTES: usize = 256 << 10;
 
 /// Cuts one opened file into blocks.
-trait Cutter: Send {
+pub(crate) trait Cutter: Send {
     /// Fills a cleared block with whole records; says no at the end. `bytes_max` is the
     /// limit of an event.
     fn cut(&mut self, block: &mut Block, bytes_max: usize) -> Result<bool, Error>;
@@ -178,6 +178,29 @@ fn check_types(spec: &SourcePlan, path: &str, columns: &[Box<str>]) -> Result<()
         Some((unknown, _)) => {
             let columns = columns.join(", ");
             let message = format!("{path}: `types` names a column `{unknown}` that the file does not have; it has {columns}");
+            Err(Error::new(Kind::Invalid, message))
+        }
+    }
+}
+
+pub(crate) use open::find;
+
+/// The cutter of a file of rows, and the columns of delimited ones.
+type Table = (Box<dyn Cutter>, Option<Vec<Box<str>>>);
+
+/// Opens a file of rows of a table.
+pub(crate) fn open_table(path: &str, format: Format, spec: &SourcePlan) -> Result<Table, Error> {
+    let progress = Arc::default();
+    let reader = || open::open(path, &spec.compression, &progress);
+    match format {
+        Format::Ndjson => Ok((Box::new(lines::Lines::new(reader()?, path)), None)),
+        Format::Json => Ok((Box::new(json::Elements::read(reader()?, path)?), None)),
+        Format::Csv => {
+            let (rows, columns) = csv::Rows::open(reader()?, path, spec)?;
+            Ok((Box::new(rows), Some(columns)))
+        }
+        Format::Parquet | Format::AccessLog => {
+            let message = format!("{path}: a table is read from NDJSON, JSON or CSV; write format: csv, or convert the file");
             Err(Error::new(Kind::Invalid, message))
         }
     }

@@ -15,6 +15,7 @@ pub mod push;
 pub mod retry_after;
 mod secret;
 pub mod signature;
+pub mod tables;
 pub mod target;
 pub mod trust;
 

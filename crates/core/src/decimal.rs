@@ -9,6 +9,7 @@
 //! Quotients (an average, an integral per hour) do not fit a fixed scale; they are
 //! formed once, on output, by [`Quotient`].
 
+mod fraction;
 mod parse;
 mod quotient;
 mod resting;
@@ -17,6 +18,7 @@ mod tests;
 
 use std::fmt;
 
+pub use fraction::{Fraction, parse_rounding};
 pub use parse::{parse, parse_rounded};
 pub use quotient::Quotient;
 pub use resting::Resting;

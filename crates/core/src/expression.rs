@@ -17,6 +17,7 @@ pub mod condition;
 mod evaluate;
 mod functions;
 mod lexer;
+mod lists;
 mod parse;
 mod syntax;
 #[cfg(test)]

@@ -15,6 +15,9 @@ pub enum BadImage {
     /// They name what the plan does not have.
     #[error("the pipeline has no {0} any more, but there are meters of it")]
     Unknown(String),
+    /// They hold the state of an operator that keeps another state by now.
+    #[error("operator `{0}` has state of another form: it is gone, or its kind, key, time, window, fields or schedule changed")]
+    State(String),
     /// Another version of this program wrote them.
     #[error("format {0} of the image is newer than this program")]
     Format(u8),

@@ -13,8 +13,11 @@
 //! A flow does not know how many threads there are, and the answer does not depend on
 //! it.
 
+mod fields;
 mod flow;
+mod lookup;
 mod prepare;
+mod split;
 mod stamp;
 mod times;
 mod walk;
@@ -54,6 +57,8 @@ pub struct Mediator {
     scanner: json::Scanner,
     /// For calendar windows, by node.
     calendars: Vec<Option<Calendar>>,
+    /// Which paths lie inside which; empty where no operator needs it.
+    kin: Arc<fields::Kin>,
     stack: Vec<(u16, Token)>,
     /// Fields that the document names and that no event has had.
     unseen: Vec<u16>,
@@ -75,6 +80,7 @@ impl Mediator {
         unseen.sort_unstable();
         unseen.dedup();
         Mediator {
+            kin: fields::kin_of(&plan),
             calendars: plan.nodes.iter().map(calendar).collect(),
             scanner: json::Scanner::new(),
             stack: Vec::new(),
@@ -114,11 +120,30 @@ impl Mediator {
         if !self.unseen.is_empty() && batch.block.received_at.is_none() {
             self.look_for_unseen(batch);
         }
-        let source = &self.plan.sources[flow.batch.block.origin.source];
-        stamp::stamp(source, &mut flow.batch);
+        flow.derived_by = flow.batch.block.derived_by;
+        if flow.derived_by.is_none() {
+            let source = &self.plan.sources[flow.batch.block.origin.source];
+            stamp::stamp(source, &mut flow.batch);
+        }
         flow.start(&self.plan);
         self.enter(flow);
+        match self.plan.is_ordered() {
+            true => flow.defer(),
+            false => self.prepare(flow, 0),
+        }
+    }
+
+    /// Where a plan keeps state by key, events of a round go through all stages span by span:
+    /// leads the events of a span to the first stage. With `again`, in place of those that were
+    /// led there last, as long as nothing was resumed.
+    pub fn enter_span(&mut self, flow: &mut Flow, events: &Range<u32>, again: bool) {
+        flow.bring(events, again);
         self.prepare(flow, 0);
+    }
+
+    /// Returns a derived event of a flow, numbered from 1, as it was made: JSON.
+    pub fn derived_json(&self, flow: &Flow, part: u32) -> Vec<u8> {
+        flow.derived_json(&self.plan, &self.kin, part)
     }
 
     /// Takes the partitions' answers for a stage and leads events on to the next.
@@ -129,7 +154,7 @@ impl Mediator {
 
     /// The same for some events of the last stage.
     pub fn conclude<'a>(&mut self, flow: &mut Flow, events: Range<u32>, answers: impl Iterator<Item = &'a Answers>) {
-        take_refusals(flow, answers);
+        take_refusals(&self.plan, &self.kin, flow, answers);
         for &node in self.plan.stages.last().map_or(&[][..], Vec::as_slice) {
             flow.conclude(node, &events);
         }
@@ -137,7 +162,7 @@ impl Mediator {
 
     /// Orders the parked events, once all stages are through.
     pub fn finish(&mut self, flow: &mut Flow) {
-        flow.parked.sort_by_key(|parked| parked.event);
+        flow.parked.sort_by_key(|parked| (parked.event, parked.part));
     }
 
     /// Leads an event on that was held at a deduplicating operator, up to where it waits next.

@@ -8,6 +8,15 @@ use crate::plan::TimeField;
 use crate::schedule::Schedule;
 use crate::time::Zone;
 
+mod keyed;
+mod lookup;
+
+pub use keyed::{
+    Accumulate, Aggregate, Correlate, Cut, Fold, Function, LateInputs, LateInputsPolicy, Missing, OnTimeout, Rate, Release, Repeat,
+    Running, Stamp, Windows,
+};
+pub use lookup::{Currency, CurrencyCode, Empty, Enrich, Split, Unmatched};
+
 /// One step of a pipeline.
 #[derive(Clone, Debug)]
 pub struct Node {
@@ -35,6 +44,20 @@ pub enum Operator {
     Branch(Vec<Program>),
     /// Guides events to meters: which of the plan's processors.
     Meter(u16),
+    /// Makes an event of each element of a list.
+    Split(Split),
+    /// Sets fields from the row of a table.
+    Enrich(Box<Enrich>),
+    /// Converts an amount by an exchange rate.
+    Currency(Box<Currency>),
+    /// Prices a quantity.
+    Rate(Box<Rate>),
+    /// Sets fields to running aggregates of a key.
+    Aggregate(Box<Aggregate>),
+    /// Gathers the events of a window into one.
+    Accumulate(Box<Accumulate>),
+    /// Pairs starts with stops.
+    Correlate(Box<Correlate>),
 }
 
 impl Operator {
@@ -47,12 +70,55 @@ impl Operator {
             Operator::Dedupe(_) => "dedupe",
             Operator::Branch(_) => "branch",
             Operator::Meter(_) => "meter",
+            Operator::Split(_) => "split",
+            Operator::Enrich(_) => "enrich",
+            Operator::Currency(_) => "currency",
+            Operator::Rate(_) => "rate",
+            Operator::Aggregate(_) => "aggregate",
+            Operator::Accumulate(_) => "accumulate",
+            Operator::Correlate(_) => "correlate",
         }
     }
 
     /// Whether its answer depends on what came before: then it belongs to partitions.
     pub fn is_stateful(&self) -> bool {
-        matches!(self, Operator::Dedupe(_) | Operator::Meter(_))
+        matches!(self, Operator::Dedupe(_) | Operator::Meter(_)) || self.is_keyed()
+    }
+
+    /// Whether it keeps state by a key of its own, in the order of arrival.
+    pub fn is_keyed(&self) -> bool {
+        self.key().is_some()
+    }
+
+    /// The fields whose values are the key of its state; `None` for one that keeps no such
+    /// state.
+    pub fn key(&self) -> Option<&[u16]> {
+        match self {
+            Operator::Rate(rate) => rate.running.as_ref().map(|running| running.key.as_slice()),
+            Operator::Aggregate(aggregate) => Some(&aggregate.key),
+            Operator::Accumulate(accumulate) => Some(&accumulate.key),
+            Operator::Correlate(correlate) => Some(&correlate.key),
+            Operator::Filter(_)
+            | Operator::Map(_)
+            | Operator::Validate(_)
+            | Operator::Dedupe(_)
+            | Operator::Branch(_)
+            | Operator::Meter(_)
+            | Operator::Split(_)
+            | Operator::Enrich(_)
+            | Operator::Currency(_) => None,
+        }
+    }
+
+    /// Whether it holds events and releases others at a tick.
+    pub fn releases(&self) -> bool {
+        matches!(self, Operator::Accumulate(_) | Operator::Correlate(_))
+    }
+
+    /// Whether it sets fields that may lie inside others, or shows whole events.
+    pub fn sets_fields(&self) -> bool {
+        let sets = matches!(self, Operator::Split(_) | Operator::Enrich(_) | Operator::Currency(_) | Operator::Rate(_));
+        sets || self.is_keyed()
     }
 }
 

@@ -23,6 +23,7 @@ mod gone;
 mod groups;
 mod identities;
 mod image;
+mod keyed;
 mod late;
 mod memory;
 mod meter;
@@ -39,6 +40,7 @@ mod threshold;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+pub use crate::keyed::{Due, Input, Rejudged, Released};
 pub use command::{Command, Identity, Usage};
 pub(crate) use count::read_value;
 pub use effects::{Counted, Effects, RecordKey};
@@ -53,6 +55,7 @@ pub use periods::Periods;
 pub use symbols::Symbols;
 pub(crate) use threshold::THRESHOLDS_MAX;
 
+use crate::keyed::State;
 use crate::plan::Plan;
 use crate::schedule::Calendar;
 use crate::time::Timestamp;
@@ -130,6 +133,8 @@ pub struct Partition<M = Memory, I = IdentityTable> {
     /// By meter type: which periods an event may still open.
     openings: Vec<Option<late::Opening>>,
     symbols: Symbols,
+    /// By operator: the state of those that keep it by key. Empty where none does.
+    keyed: Vec<Option<State>>,
     /// Meters by the instant at which something is to be flushed. An entry counts only
     /// if the meter still says the same.
     due: BTreeMap<Timestamp, Vec<MeterIx>>,
@@ -153,6 +158,7 @@ impl<M: Meters + Default, I: Identities> Partition<M, I> {
             identities,
             parked: ParkedIdentities::default(),
             symbols: Symbols::default(),
+            keyed: keyed::empty(&plan),
             due: BTreeMap::new(),
             by_receipt: false,
             scratch: count::Scratch::default(),
@@ -190,6 +196,8 @@ impl<M: Meters, I: Identities> Partition<M, I> {
                 self.by_receipt = by_receipt;
                 self.count(processor, batch, usages, at, effects);
             }
+            Command::Keep { node, batch, inputs } => self.keep(node, batch, inputs, at, effects),
+            Command::Release { node, until, everything } => self.release(node, Due { at, until, everything }, effects),
             Command::Open(declared) => self.open_declared(declared, at, effects),
             Command::Edit(declared) => self.edit_declared(declared),
             Command::Delete(declared) => self.delete_declared(declared, effects),

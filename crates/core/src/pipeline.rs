@@ -11,14 +11,18 @@ mod conform;
 mod effective;
 mod forms;
 mod graph;
+mod keyed;
+mod lookup;
 mod meter;
 mod meter_type;
 mod names;
+mod operator_forms;
 mod operators;
 mod problem;
 mod schema;
 pub mod shape;
 mod source;
+mod tables;
 mod target;
 #[cfg(test)]
 mod tests;

@@ -11,6 +11,7 @@ use crate::event::Path;
 use crate::meter_type::MeterType;
 use crate::operator::Node;
 use crate::pipeline::SourcePlan;
+use crate::table::Table;
 use crate::time::{TimeFormat, Timestamp};
 
 /// A pipeline, ready to run.
@@ -36,6 +37,8 @@ pub struct Plan {
     pub carried: Vec<Path>,
     /// Stateful operators by depth: those of a stage wait for none but earlier stages.
     pub stages: Vec<Vec<u16>>,
+    /// The tables that operators look things up in.
+    pub tables: Vec<Table>,
     /// The sources.
     pub sources: Vec<SourcePlan>,
     /// Meters that exist from the beginning.
@@ -171,6 +174,12 @@ pub struct DeclaredMeter {
 }
 
 impl Plan {
+    /// Whether an operator keeps state by key: then the events of a round are taken in their
+    /// order through all stages.
+    pub fn is_ordered(&self) -> bool {
+        self.nodes.iter().any(|node| node.operator.is_keyed())
+    }
+
     /// The partition of a user, of so many. Stable for ever: data is laid out by it.
     pub fn partition_of(user_hash: u64, partitions: usize) -> usize {
         ((u128::from(user_hash) * partitions as u128) >> 64) as usize

@@ -37,11 +37,25 @@ pub enum Reason {
     /// The time lies so far behind the clock that it cannot be meant, or the event would open more
     /// periods without events than allowed.
     TooOld,
+    /// A table has no row for it.
+    NoMatch,
+    /// A table has no exchange rate for its currency and day.
+    NoRate,
+    /// A split would make more children than are allowed.
+    TooMany,
+    /// A window or a key holds as many events as it may.
+    StateFull,
+    /// A start whose stop did not come in time.
+    NoStop,
+    /// A stop whose start did not come in time.
+    NoStart,
+    /// It would make the total below zero, and the price does not allow that.
+    NegativeTotal,
 }
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Reason; 15] = [
+    pub const ALL: [Reason; 22] = [
         Reason::Unreadable,
         Reason::NoId,
         Reason::NoUser,
@@ -57,6 +71,13 @@ impl Reason {
         Reason::OperatorError,
         Reason::NoTime,
         Reason::TooOld,
+        Reason::NoMatch,
+        Reason::NoRate,
+        Reason::TooMany,
+        Reason::StateFull,
+        Reason::NoStop,
+        Reason::NoStart,
+        Reason::NegativeTotal,
     ];
 
     /// The code on the wire.
@@ -77,6 +98,13 @@ impl Reason {
             Reason::OperatorError => "operator_error",
             Reason::NoTime => "no_time",
             Reason::TooOld => "too_old",
+            Reason::NoMatch => "no_match",
+            Reason::NoRate => "no_rate",
+            Reason::TooMany => "too_many",
+            Reason::StateFull => "state_full",
+            Reason::NoStop => "no_stop",
+            Reason::NoStart => "no_start",
+            Reason::NegativeTotal => "negative_total",
         }
     }
 
@@ -98,6 +126,13 @@ impl Reason {
             Reason::OperatorError => "see the detail",
             Reason::NoTime => "send the time, name another field with `time:`, or write `missing: received` in it",
             Reason::TooOld => "correct the time; for a history, raise the setting that the detail names",
+            Reason::NoMatch => "add the row to the table, or set `unmatched: pass` or `unmatched: route`",
+            Reason::NoRate => "add the rate to the table, or raise `daysBack`",
+            Reason::TooMany => "send fewer elements in one event, or raise `childrenMax`",
+            Reason::StateFull => "raise `eventsMax`, or use a key or window that gathers fewer events",
+            Reason::NoStop => "check that the stop is sent with the same key, or raise `timeout`",
+            Reason::NoStart => "check that the start is sent with the same key, or raise `wait`",
+            Reason::NegativeTotal => "check the quantity, or set `negative: credit` or `negative: clamp`",
         }
     }
 }
@@ -121,8 +156,14 @@ pub enum Verdict {
     Duplicate,
     /// In the correction queue.
     Parked(Reason),
+    /// Replaced by its children: an operator split it.
+    Split,
+    /// In the state of an operator that makes derived events of it.
+    Absorbed,
     /// In one meter or more.
     Counted,
+    /// Taken back by a correction; a derived event whose cause is gone.
+    Cancelled,
 }
 
 /// How many events met which verdict.
@@ -130,6 +171,8 @@ pub enum Verdict {
 pub struct Tally {
     /// Events that came in.
     pub received: u64,
+    /// Events that operators made.
+    pub derived: u64,
     /// Counted, late ones included.
     pub counted: u64,
     /// Of those: into a period already flushed, or carried into the current one.
@@ -138,21 +181,47 @@ pub struct Tally {
     pub duplicate: u64,
     /// Dropped on purpose.
     pub filtered: u64,
+    /// Replaced by their children.
+    pub split: u64,
+    /// In the state of operators, released or not.
+    pub absorbed: u64,
+    /// Taken back.
+    pub cancelled: u64,
     /// In the correction queue, by reason.
     pub parked: [u64; Reason::ALL.len()],
 }
 
 impl Tally {
-    /// Notes an event's verdict.
+    /// Notes the verdict of a received event.
     #[inline]
     pub fn note(&mut self, verdict: Verdict) {
         self.received += 1;
+        *self.count_of(verdict) += 1;
+    }
+
+    /// Notes the verdict of a derived event.
+    pub fn note_derived(&mut self, verdict: Verdict) {
+        self.derived += 1;
+        *self.count_of(verdict) += 1;
+    }
+
+    /// Notes that the verdict of an event noted before has changed.
+    pub fn change(&mut self, from: Verdict, to: Verdict) {
+        let before = self.count_of(from);
+        *before = before.saturating_sub(1);
+        *self.count_of(to) += 1;
+    }
+
+    fn count_of(&mut self, verdict: Verdict) -> &mut u64 {
         match verdict {
-            Verdict::Counted => self.counted += 1,
-            Verdict::Duplicate => self.duplicate += 1,
+            Verdict::Counted => &mut self.counted,
+            Verdict::Duplicate => &mut self.duplicate,
             // An event that no operator leads anywhere has been dropped by the graph.
-            Verdict::Filtered | Verdict::Open => self.filtered += 1,
-            Verdict::Parked(reason) => self.parked[reason as usize] += 1,
+            Verdict::Filtered | Verdict::Open => &mut self.filtered,
+            Verdict::Split => &mut self.split,
+            Verdict::Absorbed => &mut self.absorbed,
+            Verdict::Cancelled => &mut self.cancelled,
+            Verdict::Parked(reason) => &mut self.parked[reason as usize],
         }
     }
 
@@ -166,18 +235,24 @@ impl Tally {
         Reason::ALL.into_iter().map(|reason| (reason, self.parked[reason as usize])).filter(|(_, n)| *n > 0)
     }
 
-    /// received = counted + duplicate + filtered + parked. Must hold at all times.
+    /// Returns whether received + derived = counted + duplicate + filtered + parked + split +
+    /// absorbed + cancelled. Must hold at all times.
     pub fn is_complete(&self) -> bool {
-        self.received == self.counted + self.duplicate + self.filtered + self.parked_total()
+        let kept = self.counted + self.split + self.absorbed + self.cancelled;
+        self.received + self.derived == kept + self.duplicate + self.filtered + self.parked_total()
     }
 
     /// Adds another tally.
     pub fn absorb(&mut self, other: &Tally) {
         self.received += other.received;
+        self.derived += other.derived;
         self.counted += other.counted;
         self.late += other.late;
         self.duplicate += other.duplicate;
         self.filtered += other.filtered;
+        self.split += other.split;
+        self.absorbed += other.absorbed;
+        self.cancelled += other.cancelled;
         for (mine, theirs) in self.parked.iter_mut().zip(other.parked) {
             *mine += theirs;
         }

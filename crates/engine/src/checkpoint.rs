@@ -18,10 +18,10 @@ use crate::{Error, Kind, Totals};
 
 const MARK: &[u8; 8] = b"FLOWCKPT";
 const FORMAT: u8 = 4;
+/// Before operators made events and events timed by receipt were counted.
+const FORMAT_WITHOUT_DERIVED: u8 = 3;
 /// Before there were settlements.
 const FORMAT_WITHOUT_SETTLEMENTS: u8 = 2;
-/// Lacks the number of events that were timed by their receipt.
-const FORMAT_WITHOUT_RECEIPTS: u8 = 3;
 /// Before there were notes.
 const FORMAT_WITHOUT_NOTES: u8 = 1;
 /// zstd's level 1: images are mostly small numbers and names.
@@ -138,7 +138,7 @@ impl Checkpoint {
         let settled = if format > FORMAT_WITHOUT_SETTLEMENTS { glass.count()? } else { 0 };
         let listens = format > FORMAT_WITHOUT_NOTES && glass.byte()? != 0;
         let items = Items { records, parked, arrivals, notes, settled };
-        let totals = read_totals(glass, format)?;
+        let totals = read_totals(format, glass)?;
         let (mut packed, mut manifests) = (Vec::new(), Vec::new());
         for _ in 0..glass.length()? {
             let length = glass.count()? as usize;
@@ -174,9 +174,14 @@ fn write_totals(totals: &Totals, pen: &mut Pen) {
         [count.received, count.passed, count.errors].iter().for_each(|count| pen.count(*count));
     }
     pen.count(totals.timed_by_receipt);
+    [tally.derived, tally.split, tally.absorbed, tally.cancelled].into_iter().for_each(|count| pen.count(count));
+    for count in &totals.operators {
+        let OperatorCount { derived, absorbed, released, late, unmatched, .. } = *count;
+        [derived, absorbed, released, late, unmatched].into_iter().for_each(|count| pen.count(count));
+    }
 }
 
-fn read_totals(glass: &mut Glass<'_>, format: u8) -> Seen<Totals> {
+fn read_totals(format: u8, glass: &mut Glass<'_>) -> Seen<Totals> {
     let mut tally = Tally {
         received: glass.count()?,
         counted: glass.count()?,
@@ -195,7 +200,16 @@ fn read_totals(glass: &mut Glass<'_>, format: u8) -> Seen<Totals> {
     let meters_opened = glass.count()?;
     let mut operators = Vec::new();
     for _ in 0..glass.length()? {
-        operators.push(OperatorCount { received: glass.count()?, passed: glass.count()?, errors: glass.count()? });
+        let [received, passed, errors] = [glass.count()?, glass.count()?, glass.count()?];
+        operators.push(OperatorCount { received, passed, errors, ..OperatorCount::default() });
+    }
+    if format > FORMAT_WITHOUT_DERIVED {
+        [tally.derived, tally.split] = [glass.count()?, glass.count()?];
+        [tally.absorbed, tally.cancelled] = [glass.count()?, glass.count()?];
+        for count in &mut operators {
+            [count.derived, count.absorbed, count.released] = [glass.count()?, glass.count()?, glass.count()?];
+            [count.late, count.unmatched] = [glass.count()?, glass.count()?];
+        }
     }
     let timed_by_receipt = if format > FORMAT_WITHOUT_RECEIPTS { glass.count()? } else { 0 };
     Ok(Totals { tally, operators, meters_opened, timed_by_receipt })

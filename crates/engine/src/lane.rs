@@ -1,15 +1,19 @@
 //! A partition and what it answers in a round.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 use flowmeter_core::mediation::{Answers, Flow};
 use flowmeter_core::operator::Operator;
-use flowmeter_core::partition::{Command, Counted, Effects, Identities, Identity, Memory, Meter, Partition, RecordKey, Usage};
+use flowmeter_core::event::Kind;
+use flowmeter_core::partition::{
+    Command, Counted, Effects, Identities, Identity, Input, Memory, Meter, Partition, RecordKey, Rejudged, Released, Usage,
+};
 use flowmeter_core::plan::Plan;
 use flowmeter_core::time::Timestamp;
 use flowmeter_core::verdict::{Reason, Verdict};
 
-use crate::noted::{Happening, Noted};
+use crate::noted::{Happening, Noted, Noting};
 use crate::repeats::{self, Flagged, Group, window_of};
 use crate::roll::Roll;
 
@@ -105,7 +109,58 @@ impl<I: Identities> Lane<I> {
             self.count(plan, flows.iter().copied().enumerate(), &|_| 0..u32::MAX);
         } else {
             self.admit(plan, &plan.stages[stage], flows);
+            if plan.is_ordered() {
+                self.keep(plan, &plan.stages[stage], flows);
+            }
         }
+    }
+
+    /// Takes the events of a stage into the state of operators that keep it by key.
+    fn keep(&mut self, plan: &Plan, nodes: &[u16], flows: &[&Flow]) {
+        for &node in nodes.iter().filter(|node| plan.nodes[usize::from(**node)].operator.is_keyed()) {
+            for (flow_ix, flow) in flows.iter().enumerate() {
+                let inputs = flow.inputs(node, self.number);
+                if !inputs.is_empty() {
+                    let command = Command::Keep { node, batch: &flow.batch, inputs };
+                    let mut effects = Keeping { answers: &mut self.answers[flow_ix], node };
+                    self.partition.apply(command, flow.at, &mut effects);
+                }
+            }
+        }
+    }
+
+    /// Takes back the identities that the events of the first stage were admitted by.
+    pub(crate) fn take_back(&mut self, plan: &Plan, flows: &[&Flow]) {
+        self.repeats.clear();
+        for (flow_ix, flow) in flows.iter().enumerate() {
+            let Answers { duplicates, known, held, .. } = &self.answers[flow_ix];
+            let refused: BTreeSet<(u16, u32)> = duplicates.iter().chain(known).chain(held).copied().collect();
+            for &node in plan.stages.first().map_or(&[][..], Vec::as_slice) {
+                for identity in flow.identities(node, self.number) {
+                    if !refused.contains(&(node, identity.place)) {
+                        self.partition.apply(Command::Withdraw { identity }, flow.at, &mut Noting::default());
+                    }
+                }
+            }
+        }
+    }
+
+    /// The events that are held are duplicates: each repeats one that came with it.
+    pub(crate) fn tell_held(&mut self) {
+        self.repeats.clear();
+        for answers in &mut self.answers {
+            let held = std::mem::take(&mut answers.held);
+            answers.known.retain(|known| !held.contains(known));
+            answers.duplicates.extend(held);
+        }
+    }
+
+    /// Lets time come to an operator that keeps state by key: returns what it released and the
+    /// events whose verdicts changed.
+    pub(crate) fn release(&mut self, node: u16, at: Timestamp, until: Timestamp, everything: bool) -> Releasing {
+        let mut releasing = Releasing::default();
+        self.partition.apply(Command::Release { node, until, everything }, at, &mut releasing);
+        releasing
     }
 
     /// Admits the events of a stage that deduplicates.
@@ -191,10 +246,14 @@ impl<I: Identities> Lane<I> {
                     }
                     let event = flow.event_of(node, identity.place);
                     let arrival = flow.first_arrival + u64::from(event);
-                    let command = match flow.verdict(event) {
+                    let command = match flow.verdict_at(node, identity.place) {
+                        // A derived event has no number of its own that another could name.
+                        Verdict::Parked(_) if flow.is_derived(node, identity.place) => Command::Withdraw { identity },
                         Verdict::Parked(_) => Command::Park { identity, arrival },
                         Verdict::Duplicate | Verdict::Open => Command::Withdraw { identity },
-                        Verdict::Counted | Verdict::Filtered => Command::Spend { identity, window, arrival },
+                        Verdict::Counted | Verdict::Filtered | Verdict::Split | Verdict::Absorbed | Verdict::Cancelled => {
+                            Command::Spend { identity, window, arrival }
+                        }
                     };
                     let position = flow.batch.block.position;
                     let superseded = &mut self.superseded;
@@ -228,6 +287,50 @@ impl Effects for Admitting<'_> {
 
     fn beside(&mut self, identity: &Identity) {
         self.beside.push(self.flagged(identity));
+    }
+}
+
+/// Takes the effects of state by key.
+pub(crate) struct Keeping<'l> {
+    pub(crate) answers: &'l mut Answers,
+    pub(crate) node: u16,
+}
+
+impl Effects for Keeping<'_> {
+    fn set(&mut self, input: &Input, slot: u16, kind: Kind, bytes: &[u8]) {
+        self.answers.set.push((self.node, input.place, slot, kind, bytes.to_vec()));
+    }
+
+    fn absorbed(&mut self, input: &Input, is_late: bool) {
+        self.answers.absorbed.push((self.node, input.place));
+        if is_late {
+            self.answers.late_inputs.push(self.node);
+        }
+    }
+
+    fn repeated(&mut self, input: &Input) {
+        self.answers.duplicates.push((self.node, input.place));
+    }
+
+    fn refused(&mut self, input: &Input, reason: Reason, detail: String) {
+        self.answers.parked.push((self.node, input.place, reason, detail));
+    }
+}
+
+/// What an operator released at a tick.
+#[derive(Debug, Default)]
+pub(crate) struct Releasing {
+    pub(crate) released: Vec<Released>,
+    pub(crate) rejudged: Vec<Rejudged>,
+}
+
+impl Effects for Releasing {
+    fn released(&mut self, released: Released) {
+        self.released.push(released);
+    }
+
+    fn rejudged(&mut self, rejudged: Rejudged) {
+        self.rejudged.push(rejudged);
     }
 }
 

@@ -27,7 +27,7 @@ use uuid::Uuid;
 
 use crate::checkpoint::{self, Checkpoint, Found};
 use crate::live::{Items, accepts};
-use crate::{Engine, Error, Kind, RecordSink, Settings};
+use crate::{Engine, Error, Kind, RecordSink, Settings, Totals};
 use spool::Spool;
 
 /// Settings of a pipeline's runs.
@@ -47,6 +47,8 @@ pub struct Ledger {
     run: u64,
     /// The clock of the previous run.
     clock: Timestamp,
+    /// What all runs before have done.
+    before: Totals,
     document: String,
     spool: Option<Spool>,
     delivered: Delivered,
@@ -118,6 +120,7 @@ impl Ledger {
         let ledger = Ledger {
             run: last + 1,
             clock: found.as_ref().map_or(Timestamp::MIN, |found| found.newest.clock),
+            before: found.as_ref().map(|found| found.newest.totals.clone()).unwrap_or_default(),
             document: document.to_owned(),
             spool: None,
             in_doubt: delivered.sending,
@@ -132,7 +135,8 @@ impl Ledger {
         }
         // A run without a checkpoint is not complete.
         spool::remove(&*ledger.disk, &ledger.folder, |run| run > last || run <= ledger.delivered.run)?;
-        let engine = ledger.engine(plan, found, settings)?;
+        let mut engine = ledger.engine(plan, found, settings)?;
+        engine.go_on(&ledger.before);
         Ok((ledger, engine))
     }
 
@@ -178,6 +182,11 @@ impl Ledger {
         self.clock
     }
 
+    /// Returns the totals of all runs, this one included.
+    pub fn totals(&self, run: &Totals) -> Totals {
+        self.before.plus(run)
+    }
+
     /// Returns the state that the deliverer must remember.
     pub fn memory(&self) -> &Value {
         &self.delivered.memory
@@ -215,7 +224,7 @@ impl Ledger {
             clock,
             items: Items::default(),
             listens: false,
-            totals: engine.totals(),
+            totals: self.before.plus(&engine.totals()),
             images: engine.packed_images()?,
             manifests,
             rollups: Vec::new(),

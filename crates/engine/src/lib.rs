@@ -15,6 +15,7 @@
 
 mod checkpoint;
 mod error;
+mod in_order;
 mod lane;
 pub mod ledger;
 pub mod live;
@@ -25,6 +26,7 @@ pub mod outbox;
 mod recount;
 mod repeats;
 mod roll;
+mod release;
 mod round;
 mod source;
 mod unseen;

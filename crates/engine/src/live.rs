@@ -150,6 +150,7 @@ impl Live {
         let manifests: Vec<Manifest> = (0..partitions as u32).map(Manifest::empty).collect();
         let identities = open_identities(&disk, folder, &manifests, &settings)?;
         let mut engine = Engine::with_identities(&plan, settings.engine, identities)?;
+        engine.follow_watermarks();
         engine.roll_up(rolling::open(&disk, folder, &[], &[], partitions, &settings)?);
         let declared = engine.open_declared(beginning.at);
         let mut live = Live {
@@ -191,6 +192,7 @@ impl Live {
             known.keep(before);
         }
         let mut engine = Engine::read(Arc::clone(&plan), settings.engine, &kept.images, identities)?;
+        engine.follow_watermarks();
         engine.set_totals(kept.totals);
         engine.listen(kept.listens);
         let rollups_before = before.as_ref().map_or(&[][..], |before| &before.rollups);
@@ -301,8 +303,14 @@ impl Live {
         }
         let at = self.clock;
         match command {
-            LogCommand::Tick => self.engine.tick(at, &mut self.outlet.sink(&self.plan, at))?,
-            LogCommand::Flush { .. } => self.engine.flush_open(at, &mut self.outlet.sink(&self.plan, at))?,
+            LogCommand::Tick => {
+                let (mut sink, mut watch) = self.outlet.split(&self.plan, at);
+                self.engine.tick(at, &mut sink, &mut watch)?;
+            }
+            LogCommand::Flush { .. } => {
+                let (mut sink, mut watch) = self.outlet.split(&self.plan, at);
+                self.engine.flush_open(at, &mut sink, &mut watch)?;
+            }
             LogCommand::Open { meter, .. } => self.apply(meter, |declared| Command::Open(declared)),
             LogCommand::Edit { meter, .. } => self.apply(meter, |declared| Command::Edit(declared)),
             LogCommand::Delete { meter, .. } => self.apply(meter, |declared| Command::Delete(declared)),

@@ -16,6 +16,8 @@ use flowmeter_core::schedule::{Calendar, Period};
 use flowmeter_core::time::Timestamp;
 use flowmeter_core::verdict::{Reason, Verdict};
 
+use crate::lane::Keeping;
+
 /// Events of each operator to note down: one event may come to it on several ways.
 const TAPS_MAX: usize = 16;
 
@@ -67,10 +69,12 @@ impl Recount {
     /// A plan without meters but those that were not opened by events.
     pub fn new(plan: Arc<Plan>, declared: &[DeclaredMeter]) -> Recount {
         let partition = Partition::with_identities(Arc::clone(&plan), IdentityTable::default());
+        let mut flow = Flow::new(1, TAPS_MAX);
+        flow.tables = crate::round::tables_of(&plan);
         let mut recount = Recount {
             decoder: crate::live::decoder(&plan),
             mediator: Mediator::new(Arc::clone(&plan)),
-            flow: Flow::new(1, TAPS_MAX),
+            flow,
             partition,
             records: Made::default(),
             plan,
@@ -104,10 +108,17 @@ impl Recount {
         block.origin = Origin { name: "http".into(), source: 0, columns: None };
         flow.at = at;
         mediator.begin(flow, decoder);
+        if plan.is_ordered() {
+            mediator.enter_span(flow, &(0..u32::MAX), false);
+        }
         let mut steps = Steps::default();
         for stage in 0..plan.stages.len() {
             let mut answers = Answers::default();
             for &node in &plan.stages[stage] {
+                if plan.nodes[usize::from(node)].operator.is_keyed() {
+                    let command = Command::Keep { node, batch: &flow.batch, inputs: flow.inputs(node, 0) };
+                    partition.apply(command, at, &mut Keeping { answers: &mut answers, node });
+                }
                 let Operator::Meter(processor) = plan.nodes[usize::from(node)].operator else { continue };
                 let user_of = |usage: &Usage| flow.batch.resolve(usage.user).as_text().unwrap_or_default().into_owned();
                 let usages = flow.usages(node, 0).iter().filter(|usage| user.is_none_or(|user| user == user_of(usage)));

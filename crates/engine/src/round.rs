@@ -10,12 +10,14 @@ use flowmeter_core::mediation::{Answers, Asking, Decoder, Flow, Mediator, Operat
 use flowmeter_core::operator::Operator;
 use flowmeter_core::partition::{Command, Identities, IdentityTable, Memory, Partition};
 use flowmeter_core::plan::{DeclaredMeter, Plan};
+use flowmeter_core::table::{Content, TableOrigin, Tables};
 use flowmeter_core::time::Timestamp;
 use flowmeter_core::verdict::{Reason, Tally, Verdict};
 use flowmeter_store::rollups::Rollups;
 use rayon::prelude::*;
 
 use crate::checkpoint::Packed;
+use crate::in_order::InOrder;
 use crate::lane::{Lane, Superseded};
 use crate::merge::{Order, RecordSink, close};
 use crate::noted::{Noted, Noting};
@@ -53,6 +55,14 @@ pub trait Observer {
     }
     /// What operators have done by the end of a round, in the order of the plan.
     fn counted(&mut self, _operators: &[OperatorCount]) {}
+    /// Whether derived events are wanted as they are made: see [`Observer::derived`].
+    fn wants_derived(&self) -> bool {
+        false
+    }
+    /// An operator made an event: JSON.
+    fn derived(&mut self, _json: &[u8]) -> Result<(), Error> {
+        Ok(())
+    }
     /// A round is over.
     fn progress(&mut self, tally: &Tally, bytes: (u64, Option<u64>));
 }
@@ -70,8 +80,12 @@ pub struct ParkedEvent<'a> {
     pub reason: Reason,
     /// What exactly.
     pub detail: &'a str,
-    /// The event as it came in.
+    /// The event as it came in; a derived one as it was made.
     pub raw: &'a [u8],
+    /// Whether an operator made it.
+    pub is_derived: bool,
+    /// Whether an operator released it, or held it: then its line is none of the origin's.
+    pub is_released: bool,
 }
 
 /// What an engine has done so far.
@@ -96,18 +110,41 @@ pub(crate) struct Slot {
 
 /// Partitions of a plan and the loop that feeds them.
 pub struct Engine<I = IdentityTable> {
-    plan: Arc<Plan>,
+    pub(crate) plan: Arc<Plan>,
     slots: Vec<Slot>,
-    lanes: Vec<Lane<I>>,
-    pool: rayon::ThreadPool,
-    totals: Totals,
+    pub(crate) lanes: Vec<Lane<I>>,
+    pub(crate) pool: rayon::ThreadPool,
+    pub(crate) totals: Totals,
     listens: bool,
+    /// Tables as they are from now on.
+    tables: Tables,
+    /// Whether watermarks are those of the events, or the end of input has come for all.
+    pub(crate) follows_watermarks: bool,
+    /// Events before those of its totals.
+    order_base: u64,
 }
 
 struct Intake<'s> {
     source: &'s mut dyn Source,
     sequence: u64,
     failure: Option<Error>,
+}
+
+impl Totals {
+    /// The totals of a run that goes on from these: what was held by then counts once.
+    #[must_use]
+    pub fn plus(&self, run: &Totals) -> Totals {
+        let mut sum = self.clone();
+        sum.tally.absorb(&run.tally);
+        sum.meters_opened += run.meters_opened;
+        sum.operators.resize(run.operators.len(), OperatorCount::default());
+        for (mine, theirs) in sum.operators.iter_mut().zip(&run.operators) {
+            let held = mine.held();
+            mine.add(theirs);
+            mine.absorbed = mine.absorbed.saturating_sub(held);
+        }
+        sum
+    }
 }
 
 impl Engine {
@@ -154,8 +191,11 @@ impl<I: Identities + Send + Sync> Engine<I> {
             lanes: partitions.into_iter().enumerate().map(|(number, partition)| Lane::new(partition, number)).collect(),
             totals: Totals { operators: vec![OperatorCount::default(); plan.nodes.len()], ..Totals::default() },
             pool,
+            tables: tables_of(&plan),
             plan,
             listens: false,
+            follows_watermarks: false,
+            order_base: 0,
         }
     }
 
@@ -238,7 +278,32 @@ impl<I: Identities + Send + Sync> Engine<I> {
 
     /// The earliest instant at which something may fall due.
     pub fn next_due(&self) -> Option<Timestamp> {
-        self.lanes.iter().filter_map(|lane| lane.partition.next_due()).min()
+        let meters = self.lanes.iter().filter_map(|lane| lane.partition.next_due()).min();
+        meters.into_iter().chain(self.next_release()).min()
+    }
+
+    /// A table has another content from now on.
+    pub fn set_table(&mut self, table: usize, content: Arc<Content>) {
+        let mut tables: Vec<_> = self.tables.iter().flat_map(|tables| tables.iter().cloned()).collect();
+        if let Some(known) = tables.get_mut(table) {
+            *known = Some(content);
+        }
+        self.tables = Some(tables.into());
+    }
+
+    /// Goes on from earlier runs, whose totals are not its own: events that operators hold, and
+    /// the order of arrival.
+    pub fn go_on(&mut self, before: &Totals) {
+        self.order_base = before.tally.received + before.tally.derived;
+        for (mine, theirs) in self.totals.operators.iter_mut().zip(&before.operators) {
+            mine.absorbed = theirs.held();
+        }
+    }
+
+    /// From now on windows that end by watermark wait for later events, as in a server. By
+    /// default every tick is at the end of input.
+    pub fn follow_watermarks(&mut self) {
+        self.follows_watermarks = true;
     }
 
     /// Opens the meters that the plan declares; gives those that are new.
@@ -321,17 +386,24 @@ impl<I: Identities + Send + Sync> Engine<I> {
     /// One round; how many slots it filled, in the order of arrival.
     fn round(&mut self, intake: &mut Intake<'_>, at: Timestamp) -> usize {
         let first_arrival = self.totals.tally.received;
-        let Engine { plan, slots, lanes, pool, .. } = self;
+        let first_order = self.order_base + first_arrival + self.totals.tally.derived;
+        let Engine { plan, slots, lanes, pool, tables, .. } = self;
         pool.install(|| {
             let intake = Mutex::new(intake);
-            slots.par_iter_mut().for_each(|slot| slot.fill(&intake, at));
+            let tables = &*tables;
+            slots.par_iter_mut().for_each(|slot| slot.fill(&intake, at, tables));
             slots.sort_by_key(|slot| (slot.decoder.is_none(), slot.flow.batch.block.sequence));
             let received = slots.iter().filter(|slot| slot.decoder.is_some()).count();
             let filled = &mut slots[..received];
             let mut next = first_arrival;
             for slot in filled.iter_mut() {
                 slot.flow.first_arrival = next;
+                slot.flow.first_order = next - first_arrival + first_order;
                 next += slot.flow.batch.len() as u64;
+            }
+            if plan.is_ordered() {
+                InOrder::new(plan, filled, lanes).take();
+                return received;
             }
             let last = plan.stages.len() - 1;
             for stage in 0..=last {
@@ -370,22 +442,28 @@ impl<I: Identities + Send + Sync> Engine<I> {
             self.totals.tally.absorb(&flow.tally());
             self.totals.timed_by_receipt += flow.timed_by_receipt();
             for (total, count) in self.totals.operators.iter_mut().zip(&flow.counts) {
-                total.received += count.received;
-                total.passed += count.passed;
-                total.errors += count.errors;
+                total.add(count);
+            }
+            if observer.wants_derived() {
+                (1..=flow.derived_len()).try_for_each(|part| observer.derived(&slot.mediator.derived_json(flow, part)))?;
             }
             for parked in &flow.parked {
                 let event = parked.event as usize;
+                let made = (parked.part > 0).then(|| slot.mediator.derived_json(flow, parked.part));
                 observer.parked(&ParkedEvent {
                     origin: &flow.batch.block.origin,
                     line: flow.batch.line(event),
                     operator: parked.operator.map(|node| self.plan.nodes[usize::from(node)].id.as_str()),
                     reason: parked.reason,
                     detail: &parked.detail,
-                    raw: flow.batch.raw(event),
+                    raw: made.as_deref().unwrap_or_else(|| flow.batch.raw(event)),
+                    is_derived: made.is_some() || flow.derived_by.is_some(),
+                    is_released: flow.derived_by.is_some(),
                 })?;
             }
-            observer.judged(&flow.batch, flow.verdicts());
+            if flow.derived_by.is_none() {
+                observer.judged(&flow.batch, flow.verdicts());
+            }
             for tap in &flow.taps {
                 observer.tapped(tap, flow.batch.line(tap.event as usize));
             }
@@ -409,13 +487,16 @@ impl<I: Identities + Send + Sync> Engine<I> {
         noted.try_for_each(|(_, noted)| sink.noted(noted))
     }
 
-    /// Lets time come to `at`: every period that ended is flushed, in order.
-    pub fn tick(&mut self, at: Timestamp, sink: &mut dyn RecordSink) -> Result<(), Error> {
+    /// Lets time come to `at`: operators release what is due, then every period that ended is
+    /// flushed, in order.
+    pub fn tick(&mut self, at: Timestamp, sink: &mut dyn RecordSink, observer: &mut dyn Observer) -> Result<(), Error> {
+        self.release(false, at, sink, observer)?;
         self.close(false, at, sink)
     }
 
-    /// Flushes what is open; period ends stay as scheduled.
-    pub fn flush_open(&mut self, at: Timestamp, sink: &mut dyn RecordSink) -> Result<(), Error> {
+    /// Releases what is held and flushes what is open; ends stay as scheduled.
+    pub fn flush_open(&mut self, at: Timestamp, sink: &mut dyn RecordSink, observer: &mut dyn Observer) -> Result<(), Error> {
+        self.release(true, at, sink, observer)?;
         self.close(true, at, sink)
     }
 
@@ -438,6 +519,15 @@ impl<I: Identities + Send + Sync> Engine<I> {
     }
 }
 
+/// The tables of a plan whose rows are in the document; nothing where a plan has no tables.
+pub(crate) fn tables_of(plan: &Plan) -> Tables {
+    let content = |table: &flowmeter_core::table::Table| match &table.origin {
+        TableOrigin::Document(content) => Some(Arc::clone(content)),
+        TableOrigin::File(_) | TableOrigin::Put => None,
+    };
+    (!plan.tables.is_empty()).then(|| plan.tables.iter().map(content).collect())
+}
+
 fn pool(settings: Settings) -> Result<rayon::ThreadPool, Error> {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(settings.threads.max(1)).build();
     pool.map_err(|why| Error::new(Kind::Unavailable, format!("no threads: {why}")))
@@ -454,13 +544,23 @@ impl Slot {
         self.mediator.release(&mut self.flow, node, place)
     }
 
+    /// Leads the events of a span to the first stage.
+    pub(crate) fn enter_span(&mut self, events: &Range<u32>, again: bool) {
+        self.mediator.enter_span(&mut self.flow, events, again);
+    }
+
+    /// Takes the answers of the partitions for a stage.
+    pub(crate) fn resume<'a>(&mut self, stage: usize, answers: impl Iterator<Item = &'a Answers>) {
+        self.mediator.resume(&mut self.flow, stage, answers);
+    }
+
     /// All stages are through.
     pub(crate) fn finish(&mut self) {
         self.mediator.finish(&mut self.flow);
     }
 
     /// Takes the next block, if there is one, and leads it to the first stage.
-    fn fill(&mut self, intake: &Mutex<&mut Intake<'_>>, at: Timestamp) {
+    fn fill(&mut self, intake: &Mutex<&mut Intake<'_>>, at: Timestamp, tables: &Tables) {
         let block = &mut self.flow.batch.block;
         block.clear();
         {
@@ -469,6 +569,7 @@ impl Slot {
         }
         if let Some(decoder) = &self.decoder {
             self.flow.at = self.flow.batch.block.received_at.unwrap_or(at);
+            self.flow.tables.clone_from(tables);
             self.mediator.begin(&mut self.flow, decoder);
         }
     }

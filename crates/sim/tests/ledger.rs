@@ -80,7 +80,7 @@ fn run(disk: &SimDisk, number: u64, held: &mut Held) -> Result<Tally, Error> {
     let at = Timestamp::parse_rfc3339(format!("2024-01-0{}T12:00:00Z", number + 1).as_bytes()).unwrap();
     let decoder = Arc::new(plan.sources[0].decoder(&plan, Format::Ndjson, &[]));
     engine.ingest(&mut Lines(Some(day(number)), decoder), at, ledger.spool()?, &mut Nobody)?;
-    engine.tick(at, ledger.spool()?)?;
+    engine.tick(at, ledger.spool()?, &mut Nobody)?;
     let tally = engine.totals().tally;
     ledger.close(&mut engine, at)?;
     ledger.begin_to_send(at)?;

@@ -1,6 +1,6 @@
 //! Runs that continue the previous one: `--data`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use flowmeter_connectors::file::Files;
@@ -29,6 +29,8 @@ pub(super) struct Kept {
     engine: Engine<SpilledIdentities>,
     /// The folder is locked during the run.
     _lock: Lock,
+    /// The folder.
+    data: PathBuf,
 }
 
 impl Kept {
@@ -38,7 +40,7 @@ impl Kept {
         let disk = Arc::new(LocalDisk::new(data).map_err(|why| Error::io(data.display(), &why))?);
         let settings = LedgerSettings { engine: load::settings(&run.input, 0), identities_bytes: IDENTITIES_BYTES };
         let (ledger, engine) = Ledger::open(disk, &loaded.plan, &loaded.document, settings)?;
-        Ok(Kept { ledger, engine, _lock: lock })
+        Ok(Kept { ledger, engine, _lock: lock, data: data.to_owned() })
     }
 
     /// Returns the number of this run.
@@ -54,8 +56,9 @@ impl Kept {
         output: Option<&str>,
         journal: &mut Journal,
         watch: &mut Watch,
-    ) -> anyhow::Result<(Totals, Push)> {
-        let Kept { mut ledger, mut engine, _lock } = self;
+    ) -> anyhow::Result<(Totals, Option<Totals>, Push)> {
+        let Kept { mut ledger, mut engine, _lock, data } = self;
+        let data = data.as_path();
         let plan = &loaded.plan;
         let as_of = load::as_of(&run.input)?;
         if as_of < ledger.clock() {
@@ -67,17 +70,19 @@ impl Kept {
         let mut files = Files::new(Arc::clone(plan), &run.input.input)?;
         let (memory, clock) = (ledger.memory(), Arc::new(Wall));
         let mut push = Push::go_on(&plan.name, &loaded.targets, output, memory, clock, watch.printer())?;
+        super::tables::load(plan, data, &mut engine)?;
         engine.open_declared(as_of);
         journal.step(Trigger::Ready)?;
         engine.ingest(&mut files, as_of, ledger.spool()?, watch)?;
         (watch.unseen, watch.warnings) = (engine.unseen(), files.warnings());
-        let totals = engine.totals();
-        flowmeter_connectors::bounded::check(plan, &totals.tally)?;
+        flowmeter_connectors::bounded::check(plan, &engine.totals().tally)?;
         journal.step(Trigger::Finish)?;
-        engine.tick(as_of, ledger.spool()?)?;
+        engine.tick(as_of, ledger.spool()?, watch)?;
         if run.flush_open {
-            engine.flush_open(as_of, ledger.spool()?)?;
+            engine.flush_open(as_of, ledger.spool()?, watch)?;
         }
+        let totals = engine.totals();
+        let all = ledger.totals(&totals);
         // From here on the run is complete, whatever happens at the targets.
         ledger.close(&mut engine, as_of)?;
         ledger.begin_to_send(Wall.now())?;
@@ -92,6 +97,6 @@ impl Kept {
         journal.step(Trigger::WrapUp)?;
         // The process ends now: freeing the meters one by one would be a waste.
         std::mem::forget(engine);
-        Ok((totals, push))
+        Ok((totals, Some(all), push))
     }
 }

@@ -34,6 +34,8 @@ pub struct Block {
     pub origin: Origin,
     /// When it was received; `None`: now, by the clock of the run.
     pub received_at: Option<Timestamp>,
+    /// The operator that made its events, if they did not come from outside.
+    pub derived_by: Option<u16>,
     /// Whether its events were admitted before and come again, corrected: then nobody
     /// asks whether they have been seen.
     pub again: bool,
@@ -49,6 +51,7 @@ impl Block {
     pub fn clear(&mut self) {
         self.length = 0;
         self.received_at = None;
+        self.derived_by = None;
         self.again = false;
         self.lists = false;
         self.ends.clear();
@@ -198,6 +201,14 @@ impl Batch {
         copy
     }
 
+    /// A row without fields, behind all others.
+    #[cfg(test)]
+    pub(crate) fn empty_row(&mut self) -> usize {
+        let row = self.slots.len().checked_div(self.width).unwrap_or_default();
+        self.slots.resize(self.slots.len() + self.width, Slot::MISSING);
+        row
+    }
+
     /// Stores a value that an operator made and gives its slot.
     pub fn store(&mut self, kind: super::Kind, bytes: &[u8]) -> Slot {
         let start = self.arena.len();
@@ -225,6 +236,12 @@ impl Batch {
         let row = event * self.width;
         self.slots[row..].fill(Slot::MISSING);
         self.faults.push(Fault { event: event as u32, detail });
+    }
+
+    /// The line and the text of each record of the block, as the source cut them.
+    pub fn records_as_cut(&self) -> Vec<(u64, &[u8])> {
+        let text = |record: Record| &self.block.bytes()[record.start as usize..record.end as usize];
+        self.cut().into_iter().map(|record| (self.block.first_line + u64::from(record.line), text(record))).collect()
     }
 
     /// The records of the block as they lie, one a line or as the source cut them.

@@ -7,12 +7,14 @@
 //! look alike: at every object it remembers which name came in which place last time,
 //! with its blanks and punctuation, and compares those bytes before it looks anything up.
 
+mod parts;
 mod projection;
 mod scan;
 #[cfg(test)]
 mod tests;
 mod text_end;
 
+pub use parts::{Member, Tree, leaf_of};
 pub use projection::Projection;
 pub use scan::Scanner;
 

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::functions::Function;
+use super::lists::Loop;
 use super::parse::parse;
 use super::syntax::{Binary, Syntax, Unary};
 use super::{Fields, Value};
@@ -29,6 +30,14 @@ pub(super) enum Expr {
     List(Vec<Expr>),
     Matches(Box<Expr>, Box<regex::bytes::Regex>),
     Call(Function, Vec<Expr>),
+    /// The element of a loop, counted outwards from the innermost.
+    Element(usize),
+    /// A member of an object that is no field of the event.
+    Member(Box<Expr>, Box<str>),
+    HasMember(Box<Expr>, Box<str>),
+    /// An element of a list.
+    At(Box<Expr>, Box<Expr>),
+    Loop(Loop, Box<Expr>, Box<Expr>),
 }
 
 /// A value that does not depend on the event.
@@ -91,7 +100,7 @@ pub(super) fn compile(text: &str, fields: &mut dyn Fields) -> Compiled<Expr> {
         return bad(format!("longer than {EXPRESSION_CHARS_MAX} characters; split it over several operators"));
     }
     let syntax = parse(text).map_err(|why| BadExpression(format!("not an expression: {why}")))?;
-    Compiler { fields }.expr(&syntax)
+    Compiler { fields, elements: Vec::new() }.expr(&syntax)
 }
 
 /// Comparing a field with a constant for equality is a structured condition's test, which
@@ -106,11 +115,16 @@ fn comparison(how: Compare, a: Expr, b: Expr) -> Expr {
 
 struct Compiler<'f> {
     fields: &'f mut dyn Fields,
+    /// Names of the elements of the loops around, the innermost last.
+    elements: Vec<String>,
 }
 
 impl Compiler<'_> {
     fn expr(&mut self, syntax: &Syntax) -> Compiled<Expr> {
-        if let Some(path) = path_of(syntax) {
+        if let Some(depth) = self.element(syntax) {
+            return Ok(Expr::Element(depth));
+        }
+        if let Some(path) = path_of(syntax).filter(|_| !self.is_of_element(syntax)) {
             return Ok(Expr::Field(self.fields.slot(&path)));
         }
         match syntax {
@@ -129,19 +143,75 @@ impl Compiler<'_> {
                 let [condition, then, otherwise] = &**parts;
                 Ok(Expr::If(Box::new([self.expr(condition)?, self.expr(then)?, self.expr(otherwise)?])))
             }
-            Syntax::Call { target, name, arguments } => {
-                let operands: Vec<&Syntax> = target.as_deref().into_iter().chain(arguments).collect();
-                match name.as_str() {
-                    "has" if target.is_none() => self.has(&operands),
-                    "matches" => self.matches(&operands),
-                    "all" | "exists" | "exists_one" | "map" | "filter" if target.is_some() => {
-                        bad("all, exists, map and filter over lists are not available")
-                    }
-                    _ => function(name, self.all(operands.into_iter())?),
-                }
+            Syntax::Call { target, name, arguments } => self.call(target.as_deref(), name, arguments),
+            Syntax::Index(operand, index) => {
+                let (operand, index) = (self.expr(operand)?, self.expr(index)?);
+                Ok(Expr::At(Box::new(operand), Box::new(index)))
             }
-            Syntax::Index(..) => bad("an index takes a name in quotes: event[\"API name\"]"),
-            Syntax::Member(..) | Syntax::Name(_) => bad("a field can be taken of the event only: data.user.plan"),
+            Syntax::Member(operand, name) => Ok(Expr::Member(Box::new(self.expr(operand)?), name.as_str().into())),
+            Syntax::Name(name) => bad(format!("`{name}` is no field")),
+        }
+    }
+
+    fn call(&mut self, target: Option<&Syntax>, name: &str, arguments: &[Syntax]) -> Compiled<Expr> {
+        let operands: Vec<&Syntax> = target.into_iter().chain(arguments).collect();
+        match (name, target) {
+            ("has", None) => self.has(&operands),
+            ("matches", _) => self.matches(&operands),
+            ("all" | "exists" | "exists_one" | "map" | "filter", Some(list)) => self.looped(name, list, arguments),
+            _ => function(name, self.all(operands.into_iter())?),
+        }
+    }
+
+    /// Returns the loop whose element a name means, counted from the innermost.
+    fn element(&self, syntax: &Syntax) -> Option<usize> {
+        let Syntax::Name(name) = syntax else { return None };
+        self.elements.iter().rev().position(|known| known == name)
+    }
+
+    /// Whether a path begins with the element of a loop.
+    fn is_of_element(&self, syntax: &Syntax) -> bool {
+        match syntax {
+            Syntax::Name(_) => self.element(syntax).is_some(),
+            Syntax::Member(operand, _) | Syntax::Index(operand, _) => self.is_of_element(operand),
+            Syntax::Null
+            | Syntax::Bool(_)
+            | Syntax::Number(_)
+            | Syntax::Text(_)
+            | Syntax::Call { .. }
+            | Syntax::Unary(..)
+            | Syntax::Binary(..)
+            | Syntax::If(_)
+            | Syntax::List(_) => false,
+        }
+    }
+
+    /// Compiles a loop over a list: `list.exists(item, condition)`.
+    fn looped(&mut self, name: &str, list: &Syntax, arguments: &[Syntax]) -> Compiled<Expr> {
+        let list = self.expr(list)?;
+        let (element, how, bodies) = match (name, arguments) {
+            ("all", [Syntax::Name(element), bodies @ ..]) => (element, Loop::All, bodies),
+            ("exists", [Syntax::Name(element), bodies @ ..]) => (element, Loop::Exists, bodies),
+            ("exists_one", [Syntax::Name(element), bodies @ ..]) => (element, Loop::ExistsOne, bodies),
+            ("filter", [Syntax::Name(element), bodies @ ..]) => (element, Loop::Filter, bodies),
+            ("map", [Syntax::Name(element), bodies @ ..]) => (element, Loop::Map, bodies),
+            _ => return bad(LOOPS),
+        };
+        if self.elements.len() >= LOOPS_MAX {
+            return bad(format!("more than {LOOPS_MAX} loops inside each other"));
+        }
+        self.elements.push(element.clone());
+        let compiled = self.all(bodies.iter());
+        self.elements.pop();
+        let mut bodies = compiled?.into_iter();
+        let looped = |how, list, body| Expr::Loop(how, Box::new(list), Box::new(body));
+        match (how, bodies.next(), bodies.next(), bodies.next()) {
+            (how, Some(body), None, None) => Ok(looped(how, list, body)),
+            // A condition before what is made of the elements.
+            (Loop::Map, Some(condition), Some(body), None) => {
+                Ok(looped(Loop::Map, looped(Loop::Filter, list, condition), body))
+            }
+            _ => bad(LOOPS),
         }
     }
 
@@ -150,13 +220,15 @@ impl Compiler<'_> {
     }
 
     fn has(&mut self, operands: &[&Syntax]) -> Compiled<Expr> {
-        let path = match operands {
-            [member @ (Syntax::Member(..) | Syntax::Index(..))] => path_of(member),
-            _ => None,
-        };
-        match path {
-            Some(path) => Ok(Expr::Has(self.fields.slot(&path))),
-            None => bad("has() takes a field: has(event.name) or has(data.tokens)"),
+        let [member] = operands else { return bad(HAS) };
+        if let (Some(path), Syntax::Member(..) | Syntax::Index(..)) = (path_of(member), member)
+            && !self.is_of_element(member)
+        {
+            return Ok(Expr::Has(self.fields.slot(&path)));
+        }
+        match member {
+            Syntax::Member(operand, name) => Ok(Expr::HasMember(Box::new(self.expr(operand)?), name.as_str().into())),
+            _ => bad(HAS),
         }
     }
 
@@ -168,6 +240,13 @@ impl Compiler<'_> {
         Ok(Expr::Matches(Box::new(self.expr(text)?), Box::new(pattern)))
     }
 }
+
+const LOOPS: &str = "a loop is one of all, exists, exists_one, map and filter: data.items.exists(i, i.price > 0)";
+
+/// Loops inside each other.
+const LOOPS_MAX: usize = 8;
+
+const HAS: &str = "has() takes a field: has(event.name) or has(data.tokens)";
 
 fn binary(operator: Binary, left: Expr, right: Expr) -> Expr {
     let arithmetic = |how, left, right| Expr::Arithmetic(how, Box::new(left), Box::new(right));

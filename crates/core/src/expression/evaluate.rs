@@ -1,9 +1,10 @@
 //! Evaluation: total, without loops and without I/O. Every failure is a text for a
 //! person and parks the event.
 
+use std::cell::Cell;
 use std::cmp::Ordering;
 
-use super::Value;
+use super::{Value, lists};
 use super::compile::{Arithmetic, Compare, Constant, Expr};
 use crate::decimal::{Decimal, Quotient};
 use crate::event::{Batch, Kind};
@@ -22,53 +23,102 @@ pub(super) fn quickly(expr: &Expr, batch: &Batch, row: usize) -> Option<bool> {
     Some(equal == (*how == Compare::Eq))
 }
 
-type Evaluated<'a> = Result<Value<'a>, String>;
+pub(super) type Evaluated<'a> = Result<Value<'a>, String>;
+
+/// Steps of loops of one evaluation: enough for every list of an event, few enough that lists
+/// within lists do not take seconds.
+const STEPS_MAX: u32 = 1_000_000;
+
+/// Where an expression is evaluated: the event, and the elements of the lists around.
+#[derive(Clone, Copy)]
+pub(super) struct Place<'s, 'a> {
+    batch: &'a Batch,
+    row: usize,
+    scope: Option<&'s Scope<'s, 'a>>,
+    steps: &'s Cell<u32>,
+}
+
+/// The element of the innermost loop, and those of the loops around.
+struct Scope<'s, 'a> {
+    element: Value<'a>,
+    outer: Option<&'s Scope<'s, 'a>>,
+}
+
+impl<'a> Place<'_, 'a> {
+    /// Evaluates an expression for an element of a list.
+    pub(super) fn with(&self, element: Value<'a>, expr: &'a Expr) -> Evaluated<'a> {
+        self.steps.set(self.steps.get() + 1);
+        if self.steps.get() > STEPS_MAX {
+            return Err(format!("the expression takes more than {STEPS_MAX} steps; split the list over events"));
+        }
+        let scope = Scope { element, outer: self.scope };
+        within(expr, &Place { scope: Some(&scope), ..*self })
+    }
+
+    /// The element of a loop, counted outwards from the innermost.
+    fn element(&self, depth: usize) -> Value<'a> {
+        let mut scope = self.scope;
+        for _ in 0..depth {
+            scope = scope.and_then(|scope| scope.outer);
+        }
+        scope.map_or(Value::Null, |scope| scope.element.clone())
+    }
+}
 
 #[inline]
 pub(super) fn evaluate<'a>(expr: &'a Expr, batch: &'a Batch, row: usize) -> Evaluated<'a> {
-    let truth = |expr: &'a Expr| match evaluate(expr, batch, row)? {
+    within(expr, &Place { batch, row, scope: None, steps: &Cell::new(0) })
+}
+
+#[inline]
+pub(super) fn within<'a>(expr: &'a Expr, place: &Place<'_, 'a>) -> Evaluated<'a> {
+    let truth = |expr: &'a Expr| match within(expr, place)? {
         Value::Bool(truth) => Ok(truth),
         other => Err(format!("{} where true or false is needed", other.describe())),
     };
+    let leaf = |slot: u16| place.batch.leaf(place.row, slot);
     Ok(match expr {
         Expr::Constant(constant) => constant.value(),
-        Expr::Field(slot) => return Value::of(batch.leaf(row, *slot)),
-        Expr::Test(compare, slot, constant) => {
-            Value::Bool(test(*compare, &Value::of(batch.leaf(row, *slot))?, &constant.value()))
-        }
-        Expr::Has(slot) => Value::Bool(batch.leaf(row, *slot).kind != Kind::Missing),
+        Expr::Field(slot) => return Value::of(leaf(*slot)),
+        Expr::Test(compare, slot, constant) => Value::Bool(test(*compare, &Value::of(leaf(*slot))?, &constant.value())),
+        Expr::Has(slot) => Value::Bool(leaf(*slot).kind != Kind::Missing),
         Expr::Not(inner) => Value::Bool(!truth(inner)?),
         // As in CEL, one side that decides excuses an error of the other.
         Expr::And(a, b) => Value::Bool(either(truth(a), || truth(b), false)?),
         Expr::Or(a, b) => Value::Bool(either(truth(a), || truth(b), true)?),
         Expr::If(parts) => {
             let [condition, then, otherwise] = &**parts;
-            return evaluate(if truth(condition)? { then } else { otherwise }, batch, row);
+            return within(if truth(condition)? { then } else { otherwise }, place);
         }
-        Expr::Compare(how, a, b) => compare(*how, &evaluate(a, batch, row)?, &evaluate(b, batch, row)?)?,
+        Expr::Compare(how, a, b) => compare(*how, &within(a, place)?, &within(b, place)?)?,
         Expr::In(item, list) => {
-            let item = evaluate(item, batch, row)?;
-            match evaluate(list, batch, row)? {
-                Value::List(items) => Value::Bool(items.iter().any(|known| known.equals(&item))),
-                other => return Err(format!("`in` needs a list, not {}", other.describe())),
+            let item = within(item, place)?;
+            match within(list, place)? {
+                Value::Null => Value::Bool(false),
+                list => Value::Bool(lists::elements(list)?.iter().any(|known| known.equals(&item))),
             }
         }
-        Expr::Arithmetic(how, a, b) => return arithmetic(*how, evaluate(a, batch, row)?, evaluate(b, batch, row)?),
-        Expr::Negate(inner) => match evaluate(inner, batch, row)? {
+        Expr::Arithmetic(how, a, b) => return arithmetic(*how, within(a, place)?, within(b, place)?),
+        Expr::Negate(inner) => match within(inner, place)? {
             Value::Number(number) => Value::Number(number.neg()),
             Value::Span(span) => Value::Span(-span),
             other => return Err(format!("cannot negate {}", other.describe())),
         },
-        Expr::List(items) => Value::List(items.iter().map(|item| evaluate(item, batch, row)).collect::<Result<_, _>>()?),
-        Expr::Matches(text, pattern) => match evaluate(text, batch, row)? {
+        Expr::List(items) => Value::List(items.iter().map(|item| within(item, place)).collect::<Result<_, _>>()?),
+        Expr::Matches(text, pattern) => match within(text, place)? {
             Value::Text(text) => Value::Bool(pattern.is_match(&text)),
             Value::Null => Value::Bool(false),
             other => return Err(format!("`matches` needs text, not {}", other.describe())),
         },
         Expr::Call(function, arguments) => {
-            let values = arguments.iter().map(|argument| evaluate(argument, batch, row));
+            let values = arguments.iter().map(|argument| within(argument, place));
             return function.call(values.collect::<Result<Vec<_>, _>>()?);
         }
+        Expr::Element(depth) => place.element(*depth),
+        Expr::Member(object, name) => return lists::member(within(object, place)?, name).map(|found| found.unwrap_or(Value::Null)),
+        Expr::HasMember(object, name) => Value::Bool(lists::member(within(object, place)?, name)?.is_some()),
+        Expr::At(list, index) => return lists::at(within(list, place)?, within(index, place)?),
+        Expr::Loop(how, list, body) => return lists::run(*how, within(list, place)?, body, place),
     })
 }
 

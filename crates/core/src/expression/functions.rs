@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::Value;
+use super::{Value, lists};
 use crate::decimal::{self, Decimal, Rounding};
 use crate::time::{Clue, TimeFormat, Timestamp, Zone, parse_duration};
 
@@ -29,6 +29,7 @@ pub(super) enum Function {
     Least,
     Greatest,
     Coalesce,
+    Sum,
     /// Text as it is, null for anything else; conditions use it, expressions cannot.
     OnlyText,
     Part(Part),
@@ -53,7 +54,7 @@ type Called<'a> = Result<Value<'a>, String>;
 
 impl Function {
     /// Name, function, and how many values it takes.
-    pub(super) const NAMES: [(&'static str, Function, usize, usize); 37] = [
+    pub(super) const NAMES: [(&'static str, Function, usize, usize); 38] = [
         ("size", Function::Size, 1, 1),
         ("contains", Function::Contains, 2, 2),
         ("startsWith", Function::StartsWith, 2, 2),
@@ -81,6 +82,7 @@ impl Function {
         ("min", Function::Least, 1, 16),
         ("max", Function::Greatest, 1, 16),
         ("coalesce", Function::Coalesce, 1, 16),
+        ("sum", Function::Sum, 1, 1),
         ("getFullYear", Function::Part(Part::Year), 1, 2),
         ("getMonth", Function::Part(Part::Month), 1, 2),
         ("getDate", Function::Part(Part::Date), 1, 2),
@@ -109,6 +111,11 @@ impl Function {
                 Ok(Value::Number(Decimal::from_count(characters as u64)))
             }
             (Function::Size, [Value::List(items)]) => Ok(Value::Number(Decimal::from_count(items.len() as u64))),
+            (Function::Size, [Value::Json(_)]) => {
+                let elements = lists::elements(values.into_iter().next().unwrap_or(Value::Null))?;
+                Ok(Value::Number(Decimal::from_count(elements.len() as u64)))
+            }
+            (Function::Sum, [_]) => lists::sum(values.into_iter().next().unwrap_or(Value::Null)),
             (Function::Contains, [Value::Text(text), Value::Text(part)]) => {
                 Ok(Value::Bool(memchr::memmem::find(text, part).is_some()))
             }

@@ -17,7 +17,7 @@ impl Fields for Slots {
     }
 }
 
-const EVENT: &str = r#"{"n":10.4,"u":2,"text":"Hej, \"du\"","time":"2024-03-10T07:30:15.250Z","none":null,"yes":true,"data":{"list":[1,2],"API name":"x","big":99999999999999999999}}"#;
+const EVENT: &str = r#"{"n":10.4,"u":2,"text":"Hej, \"du\"","time":"2024-03-10T07:30:15.250Z","none":null,"yes":true,"data":{"list":[1,2],"items":[{"price":0.10,"n":1,"tag":"a"},{"price":0.2,"n":2}],"API name":"x","big":99999999999999999999}}"#;
 
 fn on_event<T>(slots: &Slots, run: impl FnOnce(&Batch) -> T) -> T {
     let mut batch = Batch::default();
@@ -100,6 +100,35 @@ fn values_are_exact() {
 }
 
 #[test]
+fn lists_are_looked_through() {
+    for (text, expected) in [
+        ("[1].all(x, x > 0)", "true"),
+        ("data.list.all(x, x > 1)", "false"),
+        ("data.list.exists(x, x > 1)", "true"),
+        ("data.list.exists_one(x, x > 0)", "false"),
+        ("data.list.filter(x, x > 1)", "[2]"),
+        ("data.list.map(x, x * n)", "[10.4,20.8]"),
+        ("data.list.map(x, x > 1, x + 1)", "[3]"),
+        ("data.list[1]", "2"),
+        ("data.list[5] == null", "true"),
+        ("size(data.list)", "2"),
+        ("sum(data.list)", "3"),
+        ("sum([])", "0"),
+        ("2 in data.list", "true"),
+        ("nothing.all(x, x > 0)", "true"),
+        ("data.items[0].price", "0.1"),
+        ("sum(data.items.map(i, i.price * i.n))", "0.5"),
+        ("data.items.filter(i, has(i.tag)).map(i, i.tag)", r#"["a"]"#),
+        ("data.items.exists(i, i.price == 0.1)", "true"),
+        ("data.items.map(i, data.list.filter(x, x > i.n))", "[[2],[]]"),
+        ("data.items.map(i, i.none)", "[null,null]"),
+        ("data[\"list\"][0]", "1"),
+    ] {
+        assert_eq!(value(text), expected, "{text}");
+    }
+}
+
+#[test]
 fn what_has_no_answer_says_why() {
     for (text, complaint) in [
         ("1 / 3", "no exact decimal; write round"),
@@ -112,9 +141,13 @@ fn what_has_no_answer_says_why() {
         ("timestamp(text)", "is no RFC 3339 time"),
         ("yes ? 1 : text > 1", "1"),
         ("!n", "where true or false is needed"),
-        ("[1].all(x, x > 0)", "does not compile: all, exists, map and filter over lists"),
         ("{\"a\": 1}", "an expression makes one value"),
-        ("data.list[0]", "does not compile: an index takes a name"),
+        ("data.list.map(x, x, x, x)", "does not compile: "),
+        ("data.list[0].a", "the number 1 has no `a`"),
+        ("data.list[0.5]", "an index is a whole number"),
+        ("data.list.exists(x, x)", "where true or false is needed"),
+        ("sum([1, text])", "`sum` needs numbers, not the text"),
+        ("n.all(x, x > 0)", "a list is needed, not the number 10.4"),
         ("size()", "does not compile: `size` takes 1 to 1 values"),
         ("matches(text, n)", "does not compile: matches takes a pattern"),
         ("text.matches(\"(\")", "does not compile: not a regular expression"),

@@ -30,7 +30,7 @@ pub enum Value<'a> {
     /// A list.
     List(Vec<Value<'a>>),
     /// An object or array of the event, as written.
-    Json(&'a [u8]),
+    Json(Cow<'a, [u8]>),
 }
 
 impl<'a> Value<'a> {
@@ -43,7 +43,7 @@ impl<'a> Value<'a> {
             Kind::False => Value::Bool(false),
             Kind::Text => Value::Text(Cow::Borrowed(leaf.bytes)),
             Kind::EscapedText => Value::Text(leaf.as_text().unwrap_or_default()),
-            Kind::Json => Value::Json(leaf.bytes),
+            Kind::Json => Value::Json(Cow::Borrowed(leaf.bytes)),
             Kind::Number => match decimal::parse(leaf.bytes) {
                 Ok(number) => Value::Number(number),
                 Err(Inexact::TooFine) => Value::Long(Cow::Borrowed(leaf.bytes)),
@@ -122,7 +122,7 @@ impl<'a> Value<'a> {
             // It is kept as written, and rounded or refused where it is counted.
             Value::Long(text) => (Kind::Number, text),
             Value::Text(text) => (Kind::Text, text),
-            Value::Json(json) => (Kind::Json, Cow::Borrowed(json)),
+            Value::Json(json) => (Kind::Json, json),
             Value::Time(at) => (Kind::Text, Cow::Owned(super::instant_text(at).into_bytes())),
             Value::Span(nanos) => (Kind::Number, Cow::Owned(Decimal::of_nanos(nanos).to_string().into_bytes())),
             Value::List(items) => {

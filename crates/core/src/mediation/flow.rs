@@ -1,18 +1,22 @@
 //! A block of events on its way through a pipeline.
 
+use std::cmp::Ordering;
 use std::ops::Range;
 
-use crate::event::{Batch, Slot};
-use crate::partition::{Identity, Usage};
+use crate::event::{Batch, Kind, Slot};
+use crate::partition::{Identity, Input, Usage};
 use crate::plan::Plan;
+use crate::table::Tables;
 use crate::time::Timestamp;
 use crate::verdict::{Reason, Tally, Verdict};
 
 /// An event at an operator: which event, and which row holds its fields by now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Token {
-    /// The event in its batch.
+    /// The event in its batch; of a derived event, the one it descends from.
     pub event: u32,
+    /// 0 for the event itself; otherwise the number of a derived event of the flow, from 1.
+    pub part: u32,
     /// Its row; another than the event's own once ways have parted.
     pub row: u32,
 }
@@ -20,8 +24,10 @@ pub struct Token {
 /// An event in the correction queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Parked {
-    /// The event in its batch.
+    /// The event in its batch; of a derived event, the one it descends from.
     pub event: u32,
+    /// As in [`Token`].
+    pub part: u32,
     /// The operator it was parked at; `None`: it could not be read.
     pub operator: Option<u16>,
     /// Why.
@@ -39,6 +45,35 @@ pub struct OperatorCount {
     pub passed: u64,
     /// Events that were parked.
     pub errors: u64,
+    /// Events that it made.
+    pub derived: u64,
+    /// Events that it took into its state.
+    pub absorbed: u64,
+    /// Of those: events that were released.
+    pub released: u64,
+    /// Events that came for a window that had been released.
+    pub late: u64,
+    /// Events for which a table has no row.
+    pub unmatched: u64,
+}
+
+impl OperatorCount {
+    /// Events that are held in its state.
+    pub fn held(&self) -> u64 {
+        self.absorbed.saturating_sub(self.released)
+    }
+
+    /// Adds another count.
+    pub fn add(&mut self, other: &OperatorCount) {
+        self.received += other.received;
+        self.passed += other.passed;
+        self.errors += other.errors;
+        self.derived += other.derived;
+        self.absorbed += other.absorbed;
+        self.released += other.released;
+        self.late += other.late;
+        self.unmatched += other.unmatched;
+    }
 }
 
 /// What a partition answered about the events of one flow at one stage.
@@ -57,6 +92,13 @@ pub struct Answers {
     pub parked: Vec<(u16, u32, Reason, String)>,
     /// How many counted late.
     pub late: u64,
+    /// Events that an operator took into its state: operator and place.
+    pub absorbed: Vec<(u16, u32)>,
+    /// Of those: how many came for a window that had been released, by operator.
+    pub late_inputs: Vec<u16>,
+    /// Fields that an operator sets: operator, place, slot and value. Those of a place follow
+    /// each other, places in order.
+    pub set: Vec<(u16, u32, u16, Kind, Vec<u8>)>,
 }
 
 /// An event seen leaving an operator, for people who test a pipeline.
@@ -78,6 +120,8 @@ pub(super) struct Waiting {
     pub(super) identities: Vec<Vec<Identity>>,
     /// By partition.
     pub(super) usages: Vec<Vec<Usage>>,
+    /// By partition.
+    pub(super) inputs: Vec<Vec<Input>>,
     /// How many tokens came in order of the events; those behind them were held before.
     pub(super) in_order: usize,
     /// Places that have been answered otherwise than with yes.
@@ -87,16 +131,46 @@ pub(super) struct Waiting {
 }
 
 impl Waiting {
+    /// Forgets everything; memory is kept.
+    fn clear(&mut self) {
+        self.tokens.clear();
+        self.in_order = 0;
+        self.refused.clear();
+        self.unrecorded.clear();
+        self.identities.iter_mut().for_each(Vec::clear);
+        self.usages.iter_mut().for_each(Vec::clear);
+        self.inputs.iter_mut().for_each(Vec::clear);
+    }
+
     /// Ways that part and meet again bring an event twice: of those that one event has brought
     /// since a place, at most one stays, and none if the event was here before.
     pub(super) fn keep_first(&mut self, event: u32, from: usize) {
-        let is_here = |tokens: &[Token]| tokens.last().is_some_and(|token| token.event == event);
-        let earlier = &self.tokens[..self.in_order.min(from)];
-        let until = earlier.partition_point(|token| token.event <= event);
-        let was_here = is_here(&earlier[..until]) || is_here(&self.tokens[..from]);
-        self.tokens[from..].sort_unstable();
-        self.tokens.truncate(from + usize::from(!was_here));
+        let (before, new) = self.tokens.split_at_mut(from);
+        new.sort_unstable();
+        let in_order = &before[..self.in_order.min(from)];
+        let first = in_order.partition_point(|token| token.event < event);
+        let same = in_order[first..].iter().take_while(|token| token.event == event);
+        let held = before[in_order.len()..].iter().filter(|token| token.event == event);
+        let known: Vec<u32> = same.chain(held).map(|token| token.part).collect();
+        let mut kept = self.tokens.split_off(from);
+        kept.dedup_by_key(|token| token.part);
+        kept.retain(|token| !known.contains(&token.part));
+        self.tokens.append(&mut kept);
     }
+}
+
+/// An event that an operator made of another one of the flow.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Derived {
+    /// The received event it descends from, and the derived one; see [`Token`].
+    pub(super) parent: Token,
+    /// The operator that made it.
+    pub(super) node: u16,
+    /// Its number among its siblings.
+    pub(super) index: u32,
+    /// A row that stays as it was made.
+    pub(super) row: u32,
+    pub(super) verdict: Verdict,
 }
 
 /// A block of events on its way.
@@ -123,8 +197,20 @@ pub struct Flow {
     pub(super) timed_by_receipt: Vec<u32>,
     /// By row: the text of a time that has been read, and the time.
     pub(super) times: Vec<(Slot, Timestamp)>,
+    /// Number of the first event in the order of all events, derived ones included: ties of
+    /// event time are decided by it.
+    pub first_order: u64,
+    /// The operator that made the events of the block, if they did not come from outside.
+    pub derived_by: Option<u16>,
+    /// Tables, in the order of the plan, as they are for this block.
+    pub tables: Tables,
     partitions: usize,
     verdicts: Vec<Verdict>,
+    pub(super) derived: Vec<Derived>,
+    /// By operator: what waits for its span.
+    deferred: Vec<Vec<Token>>,
+    /// Parked events before the last span was brought.
+    parked_before: usize,
     pub(super) waiting: Vec<Waiting>,
 }
 
@@ -145,36 +231,100 @@ impl Flow {
         self.counts.resize(plan.nodes.len(), OperatorCount::default());
         self.verdicts.clear();
         self.verdicts.resize(self.batch.len(), Verdict::Open);
+        self.derived.clear();
         self.times.clear();
         self.times.resize(self.batch.len(), (Slot::MISSING, Timestamp::MIN));
         self.waiting.resize_with(plan.nodes.len(), Waiting::default);
         for waiting in &mut self.waiting {
-            waiting.tokens.clear();
-            waiting.in_order = 0;
-            waiting.refused.clear();
-            waiting.unrecorded.clear();
             waiting.identities.resize_with(self.partitions, Vec::new);
             waiting.usages.resize_with(self.partitions, Vec::new);
-            waiting.identities.iter_mut().for_each(Vec::clear);
-            waiting.usages.iter_mut().for_each(Vec::clear);
+            waiting.inputs.resize_with(self.partitions, Vec::new);
+            waiting.clear();
         }
         for fault in std::mem::take(&mut self.batch.faults) {
-            self.note(fault.event, Verdict::Parked(Reason::Unreadable));
-            self.parked.push(Parked { event: fault.event, operator: None, reason: Reason::Unreadable, detail: fault.detail });
+            let event = fault.event;
+            self.note(Token { event, part: 0, row: event }, Verdict::Parked(Reason::Unreadable));
+            let reason = Reason::Unreadable;
+            self.parked.push(Parked { event, part: 0, operator: None, reason, detail: fault.detail });
         }
     }
 
     /// Notes what became of an event on one of its ways.
-    pub(super) fn note(&mut self, event: u32, verdict: Verdict) {
-        let known = &mut self.verdicts[event as usize];
+    #[inline]
+    pub(super) fn note(&mut self, token: Token, verdict: Verdict) {
+        let known = match token.part {
+            0 => &mut self.verdicts[token.event as usize],
+            part => &mut self.derived[part as usize - 1].verdict,
+        };
         *known = (*known).max(verdict);
     }
 
     /// Parks an event at an operator.
-    pub(super) fn park(&mut self, operator: u16, event: u32, reason: Reason, detail: String) {
+    pub(super) fn park(&mut self, operator: u16, token: Token, reason: Reason, detail: String) {
         self.counts[usize::from(operator)].errors += 1;
-        self.note(event, Verdict::Parked(reason));
-        self.parked.push(Parked { event, operator: Some(operator), reason, detail });
+        self.note(token, Verdict::Parked(reason));
+        let Token { event, part, .. } = token;
+        self.parked.push(Parked { event, part, operator: Some(operator), reason, detail });
+    }
+
+    /// Puts everything that waits aside, until its span is brought.
+    pub(super) fn defer(&mut self) {
+        self.deferred.clear();
+        for waiting in &mut self.waiting {
+            self.deferred.push(std::mem::take(&mut waiting.tokens));
+        }
+        self.parked_before = self.parked.len();
+    }
+
+    /// Brings the events of a span to where they wait. With `again`, what was made of the span
+    /// before is taken back.
+    pub(super) fn bring(&mut self, events: &Range<u32>, again: bool) {
+        if again {
+            for parked in self.parked.drain(self.parked_before..) {
+                if let Some(node) = parked.operator {
+                    self.counts[usize::from(node)].errors -= 1;
+                }
+            }
+        }
+        self.parked_before = self.parked.len();
+        for (tokens, waiting) in self.deferred.iter().zip(&mut self.waiting) {
+            let first = tokens.partition_point(|token| token.event < events.start);
+            let end = tokens.partition_point(|token| token.event < events.end).max(first);
+            waiting.clear();
+            waiting.tokens.extend_from_slice(&tokens[first..end]);
+        }
+    }
+
+    /// Compares two events by their places in the order of arrival: a derived event follows
+    /// its parent, siblings follow each other by their numbers.
+    pub(super) fn order(&self, a: &Token, b: &Token) -> Ordering {
+        let by_part = || match a.part == b.part {
+            true => Ordering::Equal,
+            false => self.descent(a.part).cmp(&self.descent(b.part)),
+        };
+        a.event.cmp(&b.event).then_with(by_part).then(a.row.cmp(&b.row))
+    }
+
+    /// The operators and numbers by which a derived event descends from a received one.
+    fn descent(&self, mut part: u32) -> Vec<(u16, u32)> {
+        let mut way = Vec::new();
+        while part > 0 {
+            let derived = &self.derived[part as usize - 1];
+            way.push((derived.node, derived.index));
+            part = derived.parent.part;
+        }
+        way.reverse();
+        way
+    }
+
+    /// Returns how many derived events there are.
+    pub fn derived_len(&self) -> u32 {
+        self.derived.len() as u32
+    }
+
+    /// Returns the verdict of a derived event, numbered from 1.
+    pub fn derived_verdict(&self, part: u32) -> Verdict {
+        self.derived[part as usize - 1].verdict
     }
 
     /// How many partitions events are sorted by.
@@ -208,7 +358,7 @@ impl Flow {
             for usage in usages[from..].iter().take_while(|usage| usage.event < events.end) {
                 if !waiting.refused[usage.place as usize] {
                     self.counts[usize::from(operator)].passed += 1;
-                    self.note(usage.event, Verdict::Counted);
+                    self.note(waiting.tokens[usage.place as usize], Verdict::Counted);
                 }
             }
         }
@@ -218,6 +368,16 @@ impl Flow {
     /// The event at a place of an operator.
     pub fn event_of(&self, operator: u16, place: u32) -> u32 {
         self.waiting[usize::from(operator)].tokens[place as usize].event
+    }
+
+    /// Whether the event at a place of an operator is a derived one.
+    pub fn is_derived(&self, operator: u16, place: u32) -> bool {
+        self.derived_by.is_some() || self.waiting[usize::from(operator)].tokens[place as usize].part > 0
+    }
+
+    /// The events that a partition is to take at an operator that keeps state by key.
+    pub fn inputs(&self, operator: u16, partition: usize) -> &[Input] {
+        &self.waiting[usize::from(operator)].inputs[partition]
     }
 
     /// Whether the identity that was shown at a place is recorded for it.
@@ -233,14 +393,24 @@ impl Flow {
         unrecorded[place as usize] = !recorded;
     }
 
-    /// Returns the verdict of an event so far.
+    /// Returns the verdict of a received event so far.
     pub fn verdict(&self, event: u32) -> Verdict {
         self.verdicts[event as usize]
     }
 
+    /// Returns the verdict so far of the event at a place of an operator.
+    pub fn verdict_at(&self, operator: u16, place: u32) -> Verdict {
+        let token = self.waiting[usize::from(operator)].tokens[place as usize];
+        match token.part {
+            0 => self.verdicts[token.event as usize],
+            part => self.derived[part as usize - 1].verdict,
+        }
+    }
+
     /// Notes that a held event is a duplicate.
-    pub fn note_duplicate(&mut self, event: u32) {
-        self.note(event, Verdict::Duplicate);
+    pub fn note_duplicate(&mut self, operator: u16, place: u32) {
+        let token = self.waiting[usize::from(operator)].tokens[place as usize];
+        self.note(token, Verdict::Duplicate);
     }
 
     /// What became of each event, after the last stage.
@@ -259,9 +429,11 @@ impl Flow {
     /// Adds up the verdicts, after the last stage.
     pub fn tally(&self) -> Tally {
         let mut tally = Tally::default();
-        for verdict in &self.verdicts {
-            tally.note(*verdict);
+        match self.derived_by {
+            None => self.verdicts.iter().for_each(|verdict| tally.note(*verdict)),
+            Some(_) => self.verdicts.iter().for_each(|verdict| tally.note_derived(*verdict)),
         }
+        self.derived.iter().for_each(|derived| tally.note_derived(derived.verdict));
         tally.late = self.late;
         tally
     }

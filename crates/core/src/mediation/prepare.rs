@@ -5,12 +5,14 @@ use std::sync::Arc;
 use xxhash_rust::xxh3::xxh3_128_with_seed;
 
 use super::Mediator;
+use super::fields::Kin;
 use super::flow::{Flow, Token, Waiting};
 use super::times::{self, Flaw};
 use crate::event::{Batch, Kind, Slot};
 use crate::operator::{Clock, Dedupe, Operator};
-use crate::partition::{Identity, Usage, read_value};
-use crate::plan::{Plan, Processor};
+use crate::keyed::key_id;
+use crate::partition::{Identity, Input, Usage, read_value};
+use crate::plan::{Plan, Processor, TimeField};
 use crate::time::Timestamp;
 use crate::verdict::Reason;
 
@@ -23,9 +25,11 @@ impl Mediator {
             return;
         };
         for &node in nodes {
+            let mut tokens = std::mem::take(&mut flow.waiting[usize::from(node)].tokens);
+            in_order(flow, &mut tokens);
             let waiting = &mut flow.waiting[usize::from(node)];
-            in_order(&mut waiting.tokens);
-            waiting.in_order = waiting.tokens.len();
+            waiting.in_order = tokens.len();
+            waiting.tokens = tokens;
             self.prepare_node(flow, node, 0);
         }
     }
@@ -49,7 +53,16 @@ impl Mediator {
                     put_in_order(usages, before);
                 }
             }
-            Operator::Filter(_) | Operator::Map(_) | Operator::Validate(_) | Operator::Branch(_) => {}
+            operator @ (Operator::Rate(_) | Operator::Aggregate(_) | Operator::Accumulate(_) | Operator::Correlate(_)) => {
+                gather(&plan, &self.kin, flow, &mut waiting, node, operator, from);
+            }
+            Operator::Filter(_)
+            | Operator::Map(_)
+            | Operator::Validate(_)
+            | Operator::Branch(_)
+            | Operator::Split(_)
+            | Operator::Enrich(_)
+            | Operator::Currency(_) => {}
         }
         flow.waiting[usize::from(node)] = waiting;
     }
@@ -65,7 +78,7 @@ impl Mediator {
                 if flow.batch.block.again {
                     continue;
                 }
-                flow.park(node, token.event, Reason::NoId, no_identity(&self.plan, dedupe));
+                flow.park(node, *token, Reason::NoId, no_identity(&self.plan, dedupe));
                 waiting.refused[place] = true;
                 continue;
             }
@@ -98,11 +111,95 @@ fn no_identity(plan: &Plan, dedupe: &Dedupe) -> String {
 }
 
 /// By event, each once: ways that part and meet again bring an event twice.
-fn in_order(tokens: &mut Vec<Token>) {
-    if !tokens.is_sorted() {
+fn in_order(flow: &Flow, tokens: &mut Vec<Token>) {
+    if flow.derived_len() > 0 {
+        tokens.sort_unstable_by(|a, b| flow.order(a, b));
+    } else if !tokens.is_sorted() {
         tokens.sort_unstable();
     }
-    tokens.dedup_by_key(|token| token.event);
+    tokens.dedup_by_key(|token| (token.event, token.part));
+}
+
+/// Reads what an operator that keeps state by key needs of each event.
+fn gather(plan: &Plan, kin: &Kin, flow: &mut Flow, waiting: &mut Waiting, node: u16, operator: &Operator, from: usize) {
+    let partitions = flow.partitions();
+    let mut key = Vec::with_capacity(64);
+    let mut before = None;
+    let mut part = 0;
+    for (place, token) in waiting.tokens.iter().enumerate().skip(from) {
+        part = if before == Some(token.event) { part + 1 } else { 0 };
+        before = Some(token.event);
+        let order = (flow.first_order + u64::from(token.event), part);
+        match read_input(plan, kin, flow, operator, *token, place as u32, order, &mut key) {
+            Ok(Some(input)) => {
+                let hash = Plan::user_hash(&key);
+                waiting.inputs[Plan::partition_of(hash, partitions)].push(input);
+            }
+            Ok(None) => {}
+            Err((reason, detail)) => {
+                flow.park(node, *token, reason, detail);
+                waiting.refused[place] = true;
+            }
+        }
+    }
+}
+
+/// What an event brings to an operator with state; none if it passes unchanged.
+#[allow(clippy::too_many_arguments)] // what an input is made of
+fn read_input(
+    plan: &Plan,
+    kin: &Kin,
+    flow: &mut Flow,
+    operator: &Operator,
+    token: Token,
+    place: u32,
+    order: (u64, u32),
+    key: &mut Vec<u8>,
+) -> Result<Option<Input>, Flaw> {
+    let row = token.row as usize;
+    let (mut is_stop, mut json) = (false, Slot::MISSING);
+    let time = match operator {
+        Operator::Rate(rate) => rate.running.as_ref().filter(|running| running.schedule.is_some()).map(|running| &running.time),
+        Operator::Aggregate(aggregate) => aggregate.running.schedule.as_ref().map(|_| &aggregate.running.time),
+        Operator::Accumulate(accumulate) => Some(&accumulate.time),
+        Operator::Correlate(correlate) => {
+            let holds = |program: &crate::expression::Program| {
+                program.holds(&flow.batch, row).map_err(|why| (Reason::OperatorError, why))
+            };
+            is_stop = match (holds(&correlate.start)?, holds(&correlate.stop)?) {
+                (false, false) => return Ok(None),
+                (true, true) => return Err((Reason::OperatorError, "both `start` and `stop` hold".to_owned())),
+                (_, is_stop) => is_stop,
+            };
+            Some(&correlate.time)
+        }
+        Operator::Filter(_)
+        | Operator::Map(_)
+        | Operator::Validate(_)
+        | Operator::Dedupe(_)
+        | Operator::Branch(_)
+        | Operator::Meter(_)
+        | Operator::Split(_)
+        | Operator::Enrich(_)
+        | Operator::Currency(_) => return Ok(None),
+    };
+    let received = flow.at;
+    let at = match time {
+        Some(field) => event_time(plan, flow, row, field, received)?,
+        None => received,
+    };
+    let horizon = flow.at.saturating_add(plan.future_tolerance);
+    if at > horizon && flow.derived_by.is_none() && token.part == 0 {
+        return Err((Reason::InFuture, format!("{at} is later than {horizon}")));
+    }
+    if let Operator::Correlate(_) = operator {
+        let text = flow.json(plan, kin, token);
+        json = flow.batch.store(Kind::Json, &text);
+    }
+    key.clear();
+    key_id(&flow.batch, row, operator.key().unwrap_or_default(), key);
+    let key = flow.batch.store(Kind::Text, key);
+    Ok(Some(Input { row: token.row, place, key, at, order, is_stop, json }))
 }
 
 /// Puts usages of events that were held to their places among those before them.
@@ -135,6 +232,12 @@ fn fingerprint(batch: &Batch, row: usize, dedupe: &Dedupe, text: &mut Vec<u8>) -
     xxh3_128_with_seed(text, dedupe.salt)
 }
 
+/// Returns the event's time; without one, that of its arrival.
+#[inline]
+pub(super) fn event_time(plan: &Plan, flow: &mut Flow, row: usize, field: &TimeField, at: Timestamp) -> Result<Timestamp, Flaw> {
+    Ok(times::read(plan, &flow.batch, &mut flow.times, row, field)?.unwrap_or(at))
+}
+
 /// Reads what a meter processor needs of each event and tries its rules' conditions.
 fn guide(plan: &Plan, flow: &mut Flow, waiting: &mut Waiting, node: u16, processor: &Processor, at: Timestamp, from: usize) {
     let partitions = flow.partitions();
@@ -147,11 +250,11 @@ fn guide(plan: &Plan, flow: &mut Flow, waiting: &mut Waiting, node: u16, process
         match read {
             Ok(usage) => waiting.usages[Plan::partition_of(usage.user_hash, partitions)].push(usage),
             Err((Reason::NoRule, _)) if processor.drop_unmatched => {
-                flow.note(token.event, crate::verdict::Verdict::Filtered);
+                flow.note(*token, crate::verdict::Verdict::Filtered);
                 waiting.refused[place] = true;
             }
             Err((reason, detail)) => {
-                flow.park(node, token.event, reason, detail);
+                flow.park(node, *token, reason, detail);
                 waiting.refused[place] = true;
             }
         }
@@ -176,11 +279,12 @@ fn read_usage(
             at
         }
     };
+    let is_derived = flow.derived_by.is_some() || token.part > 0;
     let batch = &mut flow.batch;
-    if event_at > horizon {
+    if event_at > horizon && !is_derived {
         return Err((Reason::InFuture, format!("{event_at} is later than {horizon}")));
     }
-    if event_at < oldest {
+    if event_at < oldest && !is_derived {
         let detail = format!("{event_at} is earlier than {oldest}; `pastTolerance` says how old an event may be");
         return Err((Reason::TooOld, detail));
     }
@@ -191,7 +295,7 @@ fn read_usage(
     }
     let first = &processor.rules[rules.trailing_zeros() as usize];
     let number = match first.numeric {
-        true => read_value(batch.leaf(row, first.value), first, true, processor.text_numbers),
+        true => read_value(batch.leaf(row, first.value), first.round, true, processor.text_numbers),
         false => Ok(crate::decimal::Decimal::ZERO),
     };
     let flaw = number.err();

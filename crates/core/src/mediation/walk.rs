@@ -3,8 +3,9 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use super::Mediator;
+use super::fields::{Kin, set};
 use super::flow::{Answers, Flow, Tap, Token};
+use super::{Mediator, lookup, split};
 use crate::event::csv::ColumnType;
 use crate::event::{Kind, Leaf, Slot};
 use crate::operator::{Operator, Step, Validate};
@@ -15,13 +16,16 @@ impl Mediator {
     /// Leads every readable event into the graph.
     pub(super) fn enter(&mut self, flow: &mut Flow) {
         let plan = Arc::clone(&self.plan);
-        let entries = &plan.entries[flow.batch.block.origin.source];
+        let entries = match flow.derived_by {
+            None => &plan.entries[flow.batch.block.origin.source],
+            Some(node) => &plan.nodes[usize::from(node)].outputs[0],
+        };
         let mut unreadable = flow.parked.iter().map(|parked| parked.event).collect::<Vec<_>>().into_iter().peekable();
         for event in 0..flow.batch.len() as u32 {
             if unreadable.next_if_eq(&event).is_some() {
                 continue;
             }
-            self.lead(&plan, flow, entries, Token { event, row: event });
+            self.lead(&plan, flow, entries, Token { event, part: 0, row: event });
         }
     }
 
@@ -33,7 +37,7 @@ impl Mediator {
             match self.step(plan, flow, node, token) {
                 Ok(Some(port)) => self.leave(plan, flow, node, port, token),
                 Ok(None) => {}
-                Err((reason, detail)) => flow.park(node, token.event, reason, detail),
+                Err((reason, detail)) => flow.park(node, token, reason, detail),
             }
         }
     }
@@ -46,7 +50,7 @@ impl Mediator {
         match plan.nodes[usize::from(node)].outputs.get(port) {
             Some(next) if !next.is_empty() => self.spread(flow, next, token),
             // Nothing behind: the graph drops it.
-            _ => flow.note(token.event, Verdict::Filtered),
+            _ => flow.note(token, Verdict::Filtered),
         }
     }
 
@@ -67,7 +71,7 @@ impl Mediator {
             Operator::Filter(condition) => match condition.holds(&flow.batch, row).map_err(failed)? {
                 true => Ok(Some(0)),
                 false => {
-                    flow.note(token.event, Verdict::Filtered);
+                    flow.note(token, Verdict::Filtered);
                     Ok(None)
                 }
             },
@@ -78,7 +82,8 @@ impl Mediator {
                 Ok(Some(0))
             }
             Operator::Validate(validate) => {
-                check(validate, flow, token).map_err(failed)?;
+                let whole = (!self.kin.is_empty()).then(|| flow.json(plan, &self.kin, token));
+                check(validate, flow, token, whole.as_deref()).map_err(failed)?;
                 Ok(Some(0))
             }
             Operator::Branch(routes) => {
@@ -89,17 +94,50 @@ impl Mediator {
                 }
                 Ok(Some(routes.len()))
             }
-            Operator::Dedupe(_) | Operator::Meter(_) => {
+            Operator::Split(split) => {
+                self.split(plan, flow, node, split, token)?;
+                Ok(None)
+            }
+            Operator::Enrich(enrich) => lookup::enrich(plan, &self.kin, flow, node, enrich, token).map(Some),
+            Operator::Currency(currency) => lookup::convert(plan, &self.kin, flow, currency, token).map(|()| Some(0)),
+            Operator::Rate(rate) if rate.running.is_none() => {
+                lookup::price(plan, &self.kin, flow, rate, token).map(|()| Some(0))
+            }
+            Operator::Dedupe(_)
+            | Operator::Meter(_)
+            | Operator::Rate(_)
+            | Operator::Aggregate(_)
+            | Operator::Accumulate(_)
+            | Operator::Correlate(_) => {
                 flow.waiting[usize::from(node)].tokens.push(token);
                 Ok(None)
             }
         }
     }
 
+    /// Makes the children of an event and lets them leave.
+    fn split(
+        &mut self,
+        plan: &Plan,
+        flow: &mut Flow,
+        node: u16,
+        split: &crate::operator::Split,
+        parent: Token,
+    ) -> Result<(), (Reason, String)> {
+        let children = split::split(plan, &self.kin, flow, node, split, parent)?;
+        flow.note(parent, if children.is_empty() { Verdict::Filtered } else { Verdict::Split });
+        flow.counts[usize::from(node)].derived += children.len() as u64;
+        // The stack gives back what was put there last: the first child must be on top.
+        for child in children.into_iter().rev() {
+            self.leave(plan, flow, node, 0, child);
+        }
+        Ok(())
+    }
+
     /// Marks the events that partitions refused, and routes the others to the next operators.
     pub(super) fn take_answers<'a>(&mut self, flow: &mut Flow, stage: usize, answers: impl Iterator<Item = &'a Answers>) {
         let plan = Arc::clone(&self.plan);
-        take_refusals(flow, answers);
+        take_refusals(&plan, &self.kin, flow, answers);
         for &node in &plan.stages[stage] {
             let counts = matches!(plan.nodes[usize::from(node)].operator, Operator::Meter(_));
             let tokens = std::mem::take(&mut flow.waiting[usize::from(node)].tokens);
@@ -109,7 +147,7 @@ impl Mediator {
                 }
                 if counts {
                     flow.counts[usize::from(node)].passed += 1;
-                    flow.note(token.event, Verdict::Counted);
+                    flow.note(token, Verdict::Counted);
                 } else {
                     self.leave(&plan, flow, node, 0, token);
                     self.lead(&plan, flow, &[], token);
@@ -139,9 +177,20 @@ impl Mediator {
 }
 
 /// Marks the events that partitions refused.
-pub(super) fn take_refusals<'a>(flow: &mut Flow, answers: impl Iterator<Item = &'a Answers>) {
+pub(super) fn take_refusals<'a>(plan: &Plan, kin: &Kin, flow: &mut Flow, answers: impl Iterator<Item = &'a Answers>) {
     for answer in answers {
-        flow.late += answer.late;
+        flow.late += answer.late + answer.late_inputs.len() as u64;
+        for &node in &answer.late_inputs {
+            flow.counts[usize::from(node)].late += 1;
+        }
+        for (node, place, slot, kind, bytes) in &answer.set {
+            let row = flow.waiting[usize::from(*node)].tokens[*place as usize].row;
+            set(plan, kin, &mut flow.batch, row as usize, *slot, *kind, bytes);
+        }
+        for &(node, place) in &answer.absorbed {
+            refuse(flow, node, place, Verdict::Absorbed);
+            flow.counts[usize::from(node)].absorbed += 1;
+        }
         for &(node, place) in &answer.duplicates {
             refuse(flow, node, place, Verdict::Duplicate);
             flow.record(node, place, false);
@@ -156,18 +205,18 @@ pub(super) fn take_refusals<'a>(flow: &mut Flow, answers: impl Iterator<Item = &
             refuse(flow, node, place, Verdict::Filtered);
         }
         for (node, place, reason, detail) in &answer.parked {
-            let event = refuse(flow, *node, *place, Verdict::Open);
-            flow.park(*node, event, *reason, detail.clone());
+            let token = refuse(flow, *node, *place, Verdict::Open);
+            flow.park(*node, token, *reason, detail.clone());
         }
     }
 }
 
-fn refuse(flow: &mut Flow, node: u16, place: u32, verdict: Verdict) -> u32 {
+fn refuse(flow: &mut Flow, node: u16, place: u32, verdict: Verdict) -> Token {
     let waiting = &mut flow.waiting[usize::from(node)];
     waiting.refused[place as usize] = true;
-    let event = waiting.tokens[place as usize].event;
-    flow.note(event, verdict);
-    event
+    let token = waiting.tokens[place as usize];
+    flow.note(token, verdict);
+    token
 }
 
 /// One change of a row.
@@ -229,11 +278,13 @@ fn misread(leaf: Leaf<'_>, to: ColumnType, path: &str) -> String {
 }
 
 /// Shows an event, as it is by now, to a JSON Schema.
-fn check(validate: &Validate, flow: &Flow, token: Token) -> Result<(), String> {
+/// Where operators set fields, `whole` is that event.
+fn check(validate: &Validate, flow: &Flow, token: Token, whole: Option<&[u8]>) -> Result<(), String> {
     let batch = &flow.batch;
-    let (mut event, fields) = match batch.json {
-        true => (serde_json::from_slice(batch.raw(token.event as usize)).unwrap_or_default(), &validate.changed),
-        false => (serde_json::Value::Object(serde_json::Map::new()), &validate.named),
+    let (mut event, fields) = match (whole, batch.json) {
+        (Some(whole), _) => (serde_json::from_slice(whole).unwrap_or_default(), &Vec::new()),
+        (None, true) => (serde_json::from_slice(batch.raw(token.event as usize)).unwrap_or_default(), &validate.changed),
+        (None, false) => (serde_json::Value::Object(serde_json::Map::new()), &validate.named),
     };
     for (path, slot) in fields {
         let leaf = batch.leaf(token.row as usize, *slot);

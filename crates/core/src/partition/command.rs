@@ -2,6 +2,7 @@
 
 use crate::decimal::Decimal;
 use crate::event::{Batch, Slot};
+use crate::keyed::Input;
 use crate::plan::DeclaredMeter;
 use crate::time::Timestamp;
 use crate::verdict::Reason;
@@ -50,6 +51,24 @@ pub enum Command<'a> {
         /// Whether lateness is judged by the time of receipt, as in a server, or by what was
         /// flushed before, as in a run over files.
         by_receipt: bool,
+    },
+    /// Events came to an operator that keeps state by key.
+    Keep {
+        /// The operator.
+        node: u16,
+        /// The events.
+        batch: &'a Batch,
+        /// What of them concerns this partition, in order of arrival.
+        inputs: &'a [Input],
+    },
+    /// Time has come to an operator that keeps state by key: what is due is released.
+    Release {
+        /// The operator.
+        node: u16,
+        /// How far its watermark has come.
+        until: Timestamp,
+        /// Whether everything is released, due or not.
+        everything: bool,
     },
     /// A meter is opened by hand.
     Open(&'a DeclaredMeter),

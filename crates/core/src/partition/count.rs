@@ -7,7 +7,7 @@ use super::{
     Birth, Carry, Counted, Effects, Identities, Meter, MeterIx, MeterKey, Meters, OpenPeriod, Partition, Periods, Standing, Usage,
 };
 use crate::aggregation::{Aggregate, Aggregation, Contribution};
-use crate::decimal::{self, Decimal};
+use crate::decimal::{self, Decimal, Round};
 use crate::event::{Batch, Leaf};
 use crate::plan::{Plan, Processor, Rule};
 use crate::schedule::Period;
@@ -225,7 +225,7 @@ impl<M: Meters, I: Identities> Partition<M, I> {
         let numeric = targets.iter().any(|target| aggregation(target).needs_number());
         let number = match (first, usage.flaw) {
             (true, None) if numeric => usage.number,
-            _ => match read_value(leaf, rule, numeric, processor.text_numbers) {
+            _ => match read_value(leaf, rule.round, numeric, processor.text_numbers) {
                 Ok(number) => number,
                 Err(reason) => return Err(Refusal::Park(reason, describe(plan, processor, rule, leaf))),
             },
@@ -377,9 +377,9 @@ fn created_by_event(boundary: Timestamp, event_at: Timestamp, at: Timestamp) -> 
 
 /// The value a leaf stands for, where one is needed.
 #[inline]
-pub(crate) fn read_value(leaf: Leaf<'_>, rule: &Rule, numeric: bool, text_numbers: bool) -> Result<Decimal, Reason> {
+pub(crate) fn read_value(leaf: Leaf<'_>, round: Option<Round>, numeric: bool, text_numbers: bool) -> Result<Decimal, Reason> {
     use crate::event::Kind;
-    let parse = |text: &[u8]| match rule.round {
+    let parse = |text: &[u8]| match round {
         None => decimal::parse(text),
         Some(round) => decimal::parse_rounded(text, round.places, round.mode),
     };

@@ -1,8 +1,8 @@
 //! What follows from a command.
 
-use super::{Identity, Meter, Usage};
+use super::{Identity, Input, Meter, Rejudged, Released, Usage};
 use crate::aggregation::Contribution;
-use crate::event::Batch;
+use crate::event::{Batch, Kind};
 use crate::meter_type::MeterType;
 use crate::schedule::Period;
 use crate::time::Timestamp;
@@ -28,6 +28,18 @@ pub trait Effects {
     fn parked(&mut self, _usage: &Usage, _reason: Reason, _detail: String) {}
     /// No rule applied to the event, and the pipeline drops such events.
     fn unmatched(&mut self, _usage: &Usage) {}
+    /// An operator sets a field of an event.
+    fn set(&mut self, _input: &Input, _slot: u16, _kind: Kind, _bytes: &[u8]) {}
+    /// An operator took an event into its state; whether it was late for its window.
+    fn absorbed(&mut self, _input: &Input, _is_late: bool) {}
+    /// An operator told an event as a repetition.
+    fn repeated(&mut self, _input: &Input) {}
+    /// An operator parks an event.
+    fn refused(&mut self, _input: &Input, _reason: Reason, _detail: String) {}
+    /// An operator released a derived event.
+    fn released(&mut self, _released: Released) {}
+    /// The verdict of an event that an operator held has changed.
+    fn rejudged(&mut self, _rejudged: Rejudged) {}
     /// A meter was opened.
     fn opened(&mut self, _meter: &Meter) {}
     /// A meter is gone.

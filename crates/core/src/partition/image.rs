@@ -7,8 +7,9 @@
 //! their type is, they become stones. Identities are not in it: they have their own form (see
 //! [`super::Identities`]). When something is due follows from the rest and is computed again.
 //!
-//! Formats 1 and 2 can still be read. Format 1 had no deleted meters, only the calendars of the
-//! plan, and another encoding of the flushed range; format 2 had no identities of parked events.
+//! Formats 1 to 3 can still be read. Format 1 had no deleted meters, only the calendars of the
+//! plan, and another encoding of the flushed range; format 2 had no identities of parked
+//! events; format 3 had no operators that keep state by key.
 
 mod tables;
 
@@ -29,7 +30,7 @@ use crate::schedule::Period;
 use crate::time::Timestamp;
 use tables::{Tables, place};
 
-const FORMAT: u8 = 3;
+const FORMAT: u8 = 4;
 /// Bytes of an image that stand in memory at once: fresh memory for millions of meters would
 /// cost more than to write them.
 const PAGE_BYTES: usize = 128 << 10;
@@ -73,6 +74,7 @@ impl<M: Meters, I: Identities> Partition<M, I> {
             turn(&mut pen, PAGE_BYTES)?;
         }
         self.parked.write_to(&mut pen);
+        self.write_keyed(&mut pen);
         turn(&mut pen, 1)
     }
 
@@ -120,6 +122,9 @@ impl<M: Meters + Default, I: Identities> Partition<M, I> {
         }
         if format > 2 {
             partition.parked = ParkedIdentities::read(glass)?;
+        }
+        if format > 3 {
+            partition.read_keyed(glass)?;
         }
         Ok(partition)
     }

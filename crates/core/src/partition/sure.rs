@@ -39,7 +39,7 @@ impl<M: Meters, I: Identities> Partition<M, I> {
         let aggregation = |kind: &u16| self.plan.meter_types[usize::from(*kind)].aggregation;
         let needed = rule.meter_types.iter().map(aggregation).any(Aggregation::needs_value);
         let leaf = batch.leaf(usage.row as usize, rule.value);
-        let read = || read_value(leaf, rule, rule.numeric, processor.text_numbers);
+        let read = || read_value(leaf, rule.round, rule.numeric, processor.text_numbers);
         !needed || read().is_ok_and(|number| number.units().abs() < ORDINARY_UNITS)
     }
 

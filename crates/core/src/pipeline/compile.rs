@@ -16,6 +16,7 @@ use crate::limits::{DEDUPE_WINDOW, OPERATORS_MAX, PATHS_MAX};
 use crate::meter_type::{MeterType, derived};
 use crate::operator::{Clock, Dedupe, Operator, Window};
 use crate::plan::{PastTolerance, Plan, TimeField};
+use crate::table::Table;
 use crate::time::{TimeFormat, Timestamp, Zone, parse_duration};
 
 /// What is gathered while a document is compiled.
@@ -25,6 +26,7 @@ pub(super) struct Compiler<'p> {
     pub(super) paths: Vec<Path>,
     pub(super) breakdowns: Vec<Vec<Path>>,
     pub(super) carried: Vec<Path>,
+    pub(super) tables: Vec<Table>,
     /// Whether a category may be without meter types: they may come later.
     pub(super) open_categories: bool,
     /// Which fields the document reads and makes.
@@ -155,6 +157,7 @@ pub(super) fn compile(tree: &Tree, open_categories: bool, problems: &mut Problem
         paths: Vec::new(),
         breakdowns: Vec::new(),
         carried: Vec::new(),
+        tables: Vec::new(),
         open_categories,
         names: Names::default(),
     };
@@ -164,8 +167,10 @@ pub(super) fn compile(tree: &Tree, open_categories: bool, problems: &mut Problem
     }
     let meter_types = meter_type::compile_all(tree, compiler.problems);
     let sources = source::compile_all(tree, &mut compiler);
+    super::tables::compile_all(tree, &mut compiler);
     let mut processors = Processors::default();
     let operators = operators::compile_all(tree, &mut compiler, &meter_types, &sources, &mut processors);
+    super::tables::fill(tree, &mut compiler);
     let meters = meter::compile_declared(tree, &mut compiler, &meter_types, &processors.list);
     let targets = target::compile_all(tree, compiler.problems);
     check_limits(tree, &mut compiler, operators.len());
@@ -197,6 +202,7 @@ pub(super) fn compile(tree: &Tree, open_categories: bool, problems: &mut Problem
         reads: compiler.names.reads(&compiler.paths, &graph.places),
         error_percent_max: number(tree, "maxErrorPercent"),
         status_interval: tree.text("statusInterval").and_then(parse_duration).filter(|span| *span > 0),
+        tables: compiler.tables,
         paths: compiler.paths,
         breakdowns: compiler.breakdowns,
         carried: compiler.carried,

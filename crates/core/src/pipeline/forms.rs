@@ -19,6 +19,7 @@ pub(super) const PIPELINE: Form = Object(&Shape {
         optional("source", SOURCE, "Where events come from"),
         optional("sources", List(&SOURCE), "Several sources, each with an id"),
         required("operators", List(&OPERATOR), "The steps; a list is a chain, `from` makes it a graph"),
+        optional("tables", List(&super::operator_forms::TABLE), "Tables that operators look things up in"),
         optional("meterTypes", List(&METER_TYPE), "Templates of meters"),
         optional("meters", List(&METER), "Meters that exist from the beginning"),
         optional("targets", List(&super::target::forms::TARGET), "Where records go"),
@@ -58,7 +59,7 @@ const HTTP_SOURCE: Form = Object(&Shape {
     ],
 });
 
-const FILE_SOURCE: Form = Object(&Shape {
+pub(super) const FILE_SOURCE: Form = Object(&Shape {
     noun: "field of a file source",
     help: "Files",
     fields: &[
@@ -164,7 +165,7 @@ const FIXED_COLUMN: Form = Object(&Shape {
     ],
 });
 
-const TIME: Form = Either(&[
+pub(super) const TIME: Form = Either(&[
     Path,
     Object(&Shape {
         noun: "field of a time",
@@ -201,6 +202,13 @@ const OPERATOR: Form = Object(&Shape {
         optional("dedupe", DEDUPE, "Drops what has been seen before"),
         optional("branch", BRANCH, "Sends events different ways"),
         optional("meter", METER_PROCESSOR, "Guides events to meters"),
+        optional("split", super::operator_forms::SPLIT, "Makes an event of each element of a list"),
+        optional("enrich", super::operator_forms::ENRICH, "Sets fields from the row of a table"),
+        optional("currency", super::operator_forms::CURRENCY, "Converts an amount by an exchange rate"),
+        optional("rate", super::operator_forms::RATE, "Prices a quantity"),
+        optional("aggregate", super::operator_forms::AGGREGATE, "Sets fields to running aggregates of a key"),
+        optional("accumulate", super::operator_forms::ACCUMULATE, "Gathers the events of a window into one"),
+        optional("correlate", super::operator_forms::CORRELATE, "Pairs starts with stops"),
     ],
 });
 

@@ -14,6 +14,13 @@ pub(super) struct Step {
     pub(super) routes: Vec<String>,
 }
 
+impl Step {
+    /// Whether all its ways have names: then one has to be named.
+    fn is_parted(&self) -> bool {
+        self.routes.first().is_some_and(|route| !route.is_empty())
+    }
+}
+
 /// Operators in an order in which each stands behind all it reads.
 pub(super) struct Graph {
     pub(super) nodes: Vec<Node>,
@@ -80,7 +87,7 @@ fn inputs(items: &[Tree], steps: &[Step], sources: &[&str], problems: &mut Probl
         let Some(from) = item.get("from") else {
             all.push(match i.checked_sub(1) {
                 None => (0..sources.len()).map(Input::Source).collect(),
-                Some(before) if !steps[before].routes.is_empty() => {
+                Some(before) if steps[before].is_parted() => {
                     let routes = steps[before].routes.iter().map(|route| format!("{}.{route}", steps[before].id));
                     let message = format!("behind a branch say which way: from: {}", routes.collect::<Vec<_>>().join(" or "));
                     problems.add(item, &format!("operators[{i}].from"), message);
@@ -115,7 +122,7 @@ fn resolve(name: &str, steps: &[Step], sources: &[&str]) -> Result<Input, String
     };
     let routes = &steps[step].routes;
     match route {
-        None if routes.is_empty() => Ok(Input::Port(step, 0)),
+        None if !steps[step].is_parted() => Ok(Input::Port(step, 0)),
         None => Err(format!("`{id}` is a branch: write `{id}.{}`", routes.join(&format!("` or `{id}.")))),
         Some(route) => match routes.iter().position(|known| known == route) {
             Some(port) => Ok(Input::Port(step, port)),

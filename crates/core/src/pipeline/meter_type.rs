@@ -209,7 +209,7 @@ impl Schedule {
     }
 }
 
-fn read_schedule(node: &Tree) -> Result<Schedule, BadSchedule> {
+pub(super) fn read_schedule(node: &Tree) -> Result<Schedule, BadSchedule> {
     if let Some(name) = node.scalar() {
         return Schedule::named(name).ok_or_else(|| BadSchedule {
             part: "",

@@ -7,6 +7,7 @@ use super::graph::Step;
 use super::meter::{self, Processors};
 use super::names::Mode;
 use super::source::{self, SourcePlan};
+use super::{keyed, lookup};
 use super::tree::Node as Tree;
 use crate::decimal;
 use crate::event::Path;
@@ -15,7 +16,21 @@ use crate::expression::{Fields, Program};
 use crate::meter_type::MeterType;
 use crate::operator::{Operator, Step as Change, Validate};
 
-const KINDS: [&str; 6] = ["filter", "map", "validate", "dedupe", "branch", "meter"];
+const KINDS: [&str; 13] = [
+    "filter",
+    "map",
+    "validate",
+    "dedupe",
+    "branch",
+    "meter",
+    "split",
+    "enrich",
+    "currency",
+    "rate",
+    "aggregate",
+    "accumulate",
+    "correlate",
+];
 
 pub(super) fn compile_all(
     tree: &Tree,
@@ -46,6 +61,13 @@ pub(super) fn compile_all(
                 "validate" => validate(body, &field, compiler, &changed),
                 "dedupe" => Operator::Dedupe(dedupe(body, &field, id, compiler, processors)),
                 "branch" => branch(body, &field, compiler, &mut routes),
+                "split" => lookup::split(body, compiler),
+                "enrich" => lookup::enrich(body, &field, compiler, processors, &mut routes),
+                "currency" => lookup::currency(body, &field, compiler, sources, processors),
+                "rate" => lookup::rate(body, &field, compiler, sources, processors),
+                "aggregate" => keyed::aggregate(body, &field, compiler, sources, processors),
+                "accumulate" => keyed::accumulate(body, &field, compiler, sources, processors),
+                "correlate" => keyed::correlate(body, &field, compiler, processors),
                 _ => Operator::Meter(meter::compile(body, &field, compiler, meter_types, sources, processors)),
             };
             steps[i] = Some(Step { id: id.to_owned(), operator, routes });

@@ -224,7 +224,7 @@ pub(super) fn compile_all(tree: &Tree, compiler: &mut Compiler<'_>) -> Vec<Sourc
     sources
 }
 
-fn compile(node: &Tree, field: &str, place: usize, compiler: &mut Compiler<'_>) -> SourcePlan {
+pub(super) fn compile(node: &Tree, field: &str, place: usize, compiler: &mut Compiler<'_>) -> SourcePlan {
     let default_id = || if place == 0 { "source".to_owned() } else { format!("source{}", place + 1) };
     let http = node.get("http");
     let file = node.get("file").or(http).unwrap_or(node);

@@ -4,6 +4,8 @@ use proptest::prelude::*;
 
 use super::*;
 
+mod operators;
+
 const SOUND: &str = r#"pipeline: llm-usage
 source:
   file: { path: events.ndjson, format: ndjson }

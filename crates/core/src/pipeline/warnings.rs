@@ -40,7 +40,17 @@ pub(super) fn of_graph(tree: &Tree, steps: &[Step], inputs: &[Vec<Input>], sourc
                 unread.for_each(|port| of_route(step, item, port, &field, warnings));
             }
             Operator::Meter(_) => {}
-            Operator::Filter(_) | Operator::Map(_) | Operator::Validate(_) | Operator::Dedupe(_) => {
+            Operator::Filter(_)
+            | Operator::Map(_)
+            | Operator::Validate(_)
+            | Operator::Dedupe(_)
+            | Operator::Split(_)
+            | Operator::Enrich(_)
+            | Operator::Currency(_)
+            | Operator::Rate(_)
+            | Operator::Aggregate(_)
+            | Operator::Accumulate(_)
+            | Operator::Correlate(_) => {
                 if !is_read(Input::Port(at, 0)) {
                     let message = format!(
                         "no operator reads `{}`, so all events that pass it are filtered; write `from: {}` at one",

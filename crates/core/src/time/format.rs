@@ -275,3 +275,24 @@ fn instant(parsed: &BrokenDownTime, zone: &Zone, next_day: bool) -> Option<Times
     let instant = crate::schedule::wall_clock(civil, zone)?;
     (instant != Timestamp::MAX && instant != Timestamp::MIN).then_some(instant)
 }
+
+impl TimeFormat {
+    /// An instant as this format writes it, and whether as text or as a number. `None` where a
+    /// pattern cannot write it.
+    pub(crate) fn written(&self, at: Timestamp) -> Option<(crate::event::Kind, String)> {
+        match self {
+            TimeFormat::Default => Some((crate::event::Kind::Text, crate::keyed::stamp_text(at))),
+            TimeFormat::Unix { nanos_per_unit } => {
+                let count = crate::decimal::Quotient::of_decimals(Decimal::from_int(at.nanos()), Decimal::from_int(*nanos_per_unit));
+                Some((crate::event::Kind::Number, count?.to_decimal()?.to_string()))
+            }
+            TimeFormat::Pattern { pattern, zone, zone_name } => {
+                let named = zone_name.map(|at| format!("{}%Z{}", &pattern[..at], &pattern[at..]));
+                let pattern = named.as_ref().unwrap_or(pattern);
+                let zoned = at.to_jiff().to_zoned(zone.jiff().clone());
+                let text = jiff::fmt::strtime::format(pattern, &zoned).ok()?;
+                Some((crate::event::Kind::Text, text))
+            }
+        }
+    }
+}

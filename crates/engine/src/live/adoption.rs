@@ -24,6 +24,7 @@ impl Live {
         let stand_in = Engine::with_identities(&self.plan, self.settings.engine, Vec::new())?;
         let identities = std::mem::replace(&mut self.engine, stand_in).into_identities();
         self.engine = Engine::read(Arc::clone(&plan), self.settings.engine, &images, identities)?;
+        self.engine.follow_watermarks();
         self.engine.set_totals(renamed(totals, &kept, &plan));
         self.engine.roll_up(rollups);
         self.engine.listen(listens);
@@ -72,7 +73,12 @@ pub(crate) fn accepts<I: Identities + Send + Sync>(engine: &Engine<I>, plan: &Pl
             Some(known) => changed(kind, known),
         }
     });
-    missing.map_or(Ok(()), |message| Err(Error::new(Kind::Invalid, message)))
+    let state = || engine.partitions().find_map(|partition| partition.state_without_place(plan));
+    let lost = |id: String| {
+        let what = "its key, time, windows, fields or schedule changed, or it is gone, while it holds state";
+        format!("state_incompatible: operator `{id}`: {what}; give the changed operator another id once its state is released")
+    };
+    missing.or_else(|| state().map(lost)).map_or(Ok(()), |message| Err(Error::new(Kind::Invalid, message)))
 }
 
 /// Returns what must not change in a meter type that has meters, if it changed.

@@ -212,7 +212,7 @@ impl Arrivals {
                 let note = ParkedNote { reason: item.reason, operator: item.operator.to_owned(), detail: item.detail.to_owned() };
                 (item.arrival, note)
             };
-            self.notes.extend(notes.filter(|item| item.arrival >= first).map(kept));
+            self.notes.extend(notes.filter(|item| item.arrival >= first && !item.is_derived).map(kept));
         }
         self.parked = Some(parked);
         Ok(found)

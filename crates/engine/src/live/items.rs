@@ -49,6 +49,9 @@ pub fn judged(entry: &Entry) -> impl Iterator<Item = JudgedBlock> {
 const COUNTED: u8 = 0;
 const DUPLICATE: u8 = 1;
 const FILTERED: u8 = 2;
+const SPLIT: u8 = 3;
+const ABSORBED: u8 = 4;
+const CANCELLED: u8 = 5;
 const PARKED: u8 = 16;
 
 fn code(verdict: Verdict) -> u8 {
@@ -56,6 +59,9 @@ fn code(verdict: Verdict) -> u8 {
         Verdict::Counted => COUNTED,
         Verdict::Duplicate => DUPLICATE,
         Verdict::Filtered | Verdict::Open => FILTERED,
+        Verdict::Split => SPLIT,
+        Verdict::Absorbed => ABSORBED,
+        Verdict::Cancelled => CANCELLED,
         Verdict::Parked(reason) => PARKED + reason as u8,
     }
 }
@@ -65,6 +71,9 @@ fn verdict(code: u8) -> Option<Verdict> {
         COUNTED => Verdict::Counted,
         DUPLICATE => Verdict::Duplicate,
         FILTERED => Verdict::Filtered,
+        SPLIT => Verdict::Split,
+        ABSORBED => Verdict::Absorbed,
+        CANCELLED => Verdict::Cancelled,
         code => Verdict::Parked(*Reason::ALL.get(usize::from(code.checked_sub(PARKED)?))?),
     })
 }
@@ -78,16 +87,23 @@ pub struct ParkedItem<'a> {
     /// The operator that parked it; empty if the event could not be read.
     pub operator: &'a str,
     pub detail: &'a str,
-    /// The event as it was received.
+    /// The event as it was received; a derived one as it was made.
     pub raw: &'a [u8],
+    /// Whether an operator made the event: then `arrival` is that of the event it descends from,
+    /// or of the last that was received before.
+    pub is_derived: bool,
 }
+
+/// Marks the reason of a derived event.
+pub(super) const DERIVED: u8 = 0x80;
 
 /// Decodes an item of the log of parked events.
 pub fn parked_item(item: &[u8]) -> Option<ParkedItem<'_>> {
     let mut glass = Glass::new(item);
     let arrival = glass.count().ok()?;
-    let reason = *Reason::ALL.get(usize::from(glass.byte().ok()?))?;
+    let code = glass.byte().ok()?;
+    let (reason, is_derived) = (*Reason::ALL.get(usize::from(code & !DERIVED))?, code & DERIVED != 0);
     let operator = std::str::from_utf8(glass.text().ok()?).ok()?;
     let detail = std::str::from_utf8(glass.text().ok()?).ok()?;
-    Some(ParkedItem { arrival, reason, operator, detail, raw: glass.text().ok()? })
+    Some(ParkedItem { arrival, reason, operator, detail, raw: glass.text().ok()?, is_derived })
 }

@@ -14,7 +14,7 @@ use flowmeter_core::verdict::{Tally, Verdict};
 use flowmeter_store::disk::Disk;
 use flowmeter_store::log::{self, Encoded, Entry, EntryKind, Log, Reader};
 
-use super::items::{JudgedBlock, write_judged};
+use super::items::{DERIVED, JudgedBlock, write_judged};
 use super::note::{self, NoteKind};
 use super::settlement::{How, Settled, Settlement, SettlementItem, settlement_item};
 use crate::{Error, Kind, Noted, Observer, ParkedEvent, RecordSink, Superseded};
@@ -314,10 +314,6 @@ impl Outlet {
         std::mem::take(&mut self.judged)
     }
 
-    pub(super) fn sink<'o>(&'o mut self, plan: &'o Plan, at: Timestamp) -> Sink<'o> {
-        Sink { records: &mut self.records, notes: &mut self.notes, announce: &mut self.announce, plan, at }
-    }
-
     /// Returns the two halves that a round writes to: one for records, one for everything else.
     pub(super) fn split<'o>(&'o mut self, plan: &'o Plan, at: Timestamp) -> (Sink<'o>, Watch<'o>) {
         let Outlet { records, parked, verdicts, notes, settlements, settled, arrivals, judged, announce } = self;
@@ -413,8 +409,10 @@ pub(super) struct Watch<'o> {
 impl Observer for Watch<'_> {
     fn parked(&mut self, event: &ParkedEvent<'_>) -> Result<(), Error> {
         let mut pen = Pen::default();
-        pen.count(event.line - 1);
-        pen.byte(event.reason as u8);
+        // What an operator released has no line of its own: it came after the last arrival.
+        let arrival = event.line - 1;
+        pen.count(if event.is_released { self.arrivals.saturating_sub(1) } else { arrival });
+        pen.byte(event.reason as u8 | if event.is_derived { DERIVED } else { 0 });
         pen.text(event.operator.unwrap_or_default().as_bytes());
         pen.text(event.detail.as_bytes());
         pen.text(event.raw);

@@ -90,7 +90,7 @@ impl<'r, I: Identities + Send + Sync> Careful<'r, I> {
         let showing = group.showings[assumed.showing];
         let earlier = &group.showings[assumed.by];
         let mut is_duplicate = true;
-        if let Verdict::Parked(_) = self.slots[earlier.flow].flow.verdict(earlier.event) {
+        if let Verdict::Parked(_) = self.slots[earlier.flow].flow.verdict_at(earlier.node, earlier.identity.place) {
             // The meter ran out of range within this very round.
             group.unspend(assumed.by);
             group.unsettled.push(assumed.by);
@@ -100,7 +100,7 @@ impl<'r, I: Identities + Send + Sync> Careful<'r, I> {
             return;
         }
         if is_duplicate {
-            self.slots[showing.flow].flow.note_duplicate(showing.event);
+            self.slots[showing.flow].flow.note_duplicate(showing.node, showing.identity.place);
             return;
         }
         let (flow, event) = showing.arrival();
@@ -118,14 +118,22 @@ impl<'r, I: Identities + Send + Sync> Careful<'r, I> {
                 continue;
             }
             let is_counted = showing.arrival() < self.from;
-            match flow.verdict(showing.event) {
+            match flow.verdict_at(showing.node, showing.identity.place) {
                 Verdict::Parked(_) => self.take_back(group.lane, &showing, true),
                 Verdict::Duplicate if is_counted => self.take_back(group.lane, &showing, false),
-                Verdict::Counted | Verdict::Filtered if is_counted => group.spend(number),
-                Verdict::Open | Verdict::Counted | Verdict::Filtered if !is_counted && self.is_sure(&showing) => {
+                Verdict::Counted | Verdict::Filtered | Verdict::Split if is_counted => group.spend(number),
+                Verdict::Open | Verdict::Counted | Verdict::Filtered | Verdict::Split
+                    if !is_counted && self.is_sure(&showing) =>
+                {
                     group.spend(number);
                 }
-                Verdict::Open | Verdict::Counted | Verdict::Filtered | Verdict::Duplicate => group.unsettled.push(number),
+                Verdict::Open
+                | Verdict::Counted
+                | Verdict::Filtered
+                | Verdict::Split
+                | Verdict::Absorbed
+                | Verdict::Cancelled
+                | Verdict::Duplicate => group.unsettled.push(number),
             }
         }
     }
@@ -147,7 +155,7 @@ impl<'r, I: Identities + Send + Sync> Careful<'r, I> {
                 }
             }
         }
-        waits || flow.verdict(showing.event) != Verdict::Open
+        waits || flow.verdict_at(showing.node, showing.identity.place) != Verdict::Open
     }
 
     /// Counts all events before a place in the round.
@@ -192,6 +200,7 @@ impl<'r, I: Identities + Send + Sync> Careful<'r, I> {
         }
         flow.record(node, identity.place, false);
         let arrival = flow.first_arrival + u64::from(showing.event);
+        let is_parked = is_parked && !flow.is_derived(node, identity.place);
         let command = match is_parked {
             true => Command::Park { identity, arrival },
             false => Command::Withdraw { identity },
@@ -215,7 +224,7 @@ impl<'r, I: Identities + Send + Sync> Careful<'r, I> {
         let is_admitted = self.admit(flow, asking);
         let slot = &mut self.slots[flow];
         if !is_admitted {
-            slot.flow.note_duplicate(slot.flow.event_of(node, place));
+            slot.flow.note_duplicate(node, place);
             return;
         }
         for next in slot.release(node, place) {

@@ -59,6 +59,11 @@ impl Group {
         held.map(|showing| (showing.flow, showing.node, showing.identity.place))
     }
 
+    /// The first event that is held, in the order of arrival.
+    pub(crate) fn first_held(&self) -> (usize, u32) {
+        self.showings[self.held_from].arrival()
+    }
+
     pub(super) fn spend(&mut self, showing: usize) {
         let at = recorded_at(self.showings[showing].identity.at);
         self.spent.insert(at, showing);

@@ -9,6 +9,7 @@ use flowmeter_core::mediation::{Decoder, Tap};
 use flowmeter_core::partition::{Command, RecordKey};
 use flowmeter_core::pipeline::{Format, Pipeline};
 use flowmeter_core::plan::{DeclaredMeter, Plan};
+use flowmeter_core::table::{Content, Row};
 use flowmeter_core::time::Timestamp;
 use flowmeter_core::verdict::{Tally, Verdict};
 use flowmeter_engine::{Engine, Error, Observer, ParkedEvent, Received, RecordSink, Settings, Source, Superseded};
@@ -29,6 +30,10 @@ pub enum Step {
     Delete(Timestamp, String),
     /// Another version of the document holds.
     Adopt(Timestamp, String),
+    /// A table has these rows from now on, if they are sound.
+    Table(String, Vec<String>),
+    /// The sums so far are noted.
+    Look,
 }
 
 /// How it is run. No answer may depend on it.
@@ -42,18 +47,20 @@ pub struct Layout {
     pub shuffle: Option<u64>,
     /// Whether everything is made into bytes and read back before every step.
     pub recover: bool,
+    /// Whether watermarks wait for later events, as in a server.
+    pub follows: bool,
 }
 
-pub const STRAIGHT: Layout = Layout { threads: 1, partitions: 1, lines: 1000, shuffle: None, recover: false };
+pub const STRAIGHT: Layout = Layout { threads: 1, partitions: 1, lines: 1000, shuffle: None, recover: false, follows: false };
 
 /// The ways a story is run besides straight.
 pub const LAYOUTS: [Layout; 6] = [
-    Layout { threads: 2, partitions: 2, lines: 3, shuffle: None, recover: false },
-    Layout { threads: 1, partitions: 7, lines: 1, shuffle: None, recover: false },
-    Layout { threads: 1, partitions: 1, lines: 1000, shuffle: Some(1), recover: false },
-    Layout { threads: 2, partitions: 3, lines: 2, shuffle: Some(2), recover: false },
-    Layout { threads: 1, partitions: 1, lines: 1, shuffle: None, recover: true },
-    Layout { threads: 2, partitions: 3, lines: 2, shuffle: Some(3), recover: true },
+    Layout { threads: 2, partitions: 2, lines: 3, shuffle: None, recover: false, follows: false },
+    Layout { threads: 1, partitions: 7, lines: 1, shuffle: None, recover: false, follows: false },
+    Layout { threads: 1, partitions: 1, lines: 1000, shuffle: Some(1), recover: false, follows: false },
+    Layout { threads: 2, partitions: 3, lines: 2, shuffle: Some(2), recover: false, follows: false },
+    Layout { threads: 1, partitions: 1, lines: 1, shuffle: None, recover: true, follows: false },
+    Layout { threads: 2, partitions: 3, lines: 2, shuffle: Some(3), recover: true, follows: false },
 ];
 
 /// What came of it.
@@ -68,6 +75,12 @@ pub struct Outcome {
     pub verdicts: Vec<Verdict>,
     /// Parked events and the events that took their places, by their numbers.
     pub superseded: Vec<(u64, u64)>,
+    /// Events that operators made, as JSON, sorted.
+    pub derived: Vec<String>,
+    /// Events that operators hold.
+    pub held: u64,
+    /// Sums and held events, where they were looked at.
+    pub looks: Vec<(Tally, u64)>,
 }
 
 impl RecordSink for Outcome {
@@ -87,9 +100,19 @@ struct Watching {
     parked: Vec<(String, String)>,
     verdicts: Vec<Verdict>,
     superseded: Vec<(u64, u64)>,
+    derived: Vec<String>,
 }
 
 impl Observer for Watching {
+    fn wants_derived(&self) -> bool {
+        true
+    }
+
+    fn derived(&mut self, json: &[u8]) -> Result<(), Error> {
+        self.derived.push(String::from_utf8(json.to_vec()).unwrap());
+        Ok(())
+    }
+
     fn parked(&mut self, event: &ParkedEvent<'_>) -> Result<(), Error> {
         self.parked.push((event.reason.code().to_owned(), event.detail.to_owned()));
         Ok(())
@@ -145,12 +168,15 @@ pub fn run(document: &str, steps: &[Step], layout: Layout) -> Outcome {
     let mut plan = Arc::new(pipeline.plan);
     let settings = Settings { threads: layout.threads, partitions: layout.partitions, taps_max: 0 };
     let mut engine = Engine::new(&plan, settings).unwrap();
+    let mut tables: Vec<(usize, Arc<Content>)> = Vec::new();
+    layout.follows.then(|| engine.follow_watermarks());
     let decoder = Arc::new(plan.sources[0].decoder(&plan, Format::Ndjson, &[]));
     let mut outcome = Outcome::default();
     let mut watching = Watching::default();
     let first = steps.iter().map(|step| match step {
         Step::Events(at, _) | Step::Tick(at) | Step::Flush(at) => *at,
         Step::Open(at, _) | Step::Delete(at, _) | Step::Adopt(at, _) => *at,
+        Step::Table(..) | Step::Look => Timestamp::MAX,
     });
     engine.open_declared(first.min().unwrap());
     for step in steps {
@@ -159,6 +185,8 @@ pub fn run(document: &str, steps: &[Step], layout: Layout) -> Outcome {
             engine = Engine::read(Arc::clone(&plan), settings, &images, engine.into_identities()).unwrap();
             engine.set_totals(totals);
             assert_eq!(engine.images(), images, "read and written again it is the same");
+            tables.iter().for_each(|(at, content)| engine.set_table(*at, Arc::clone(content)));
+            layout.follows.then(|| engine.follow_watermarks());
         }
         match step {
             Step::Events(at, lines) => {
@@ -169,8 +197,16 @@ pub fn run(document: &str, steps: &[Step], layout: Layout) -> Outcome {
                 let mut source = Lines { lines, at: 0, per_block: layout.lines, decoder: Arc::clone(&decoder) };
                 engine.ingest(&mut source, *at, &mut outcome, &mut watching).unwrap();
             }
-            Step::Tick(at) => engine.tick(*at, &mut outcome).unwrap(),
-            Step::Flush(at) => engine.flush_open(*at, &mut outcome).unwrap(),
+            Step::Tick(at) => engine.tick(*at, &mut outcome, &mut watching).unwrap(),
+            Step::Flush(at) => engine.flush_open(*at, &mut outcome, &mut watching).unwrap(),
+            Step::Table(name, rows) => {
+                if let Some((at, content)) = content_of(&plan, name, rows) {
+                    tables.retain(|(known, _)| *known != at);
+                    tables.push((at, Arc::clone(&content)));
+                    engine.set_table(at, content);
+                }
+            }
+            Step::Look => outcome.looks.push((engine.totals().tally, held(&engine))),
             Step::Open(at, user) => {
                 declared(&plan, user).iter().for_each(|meter| drop(engine.apply(user.as_bytes(), Command::Open(meter), *at)));
             }
@@ -186,11 +222,28 @@ pub fn run(document: &str, steps: &[Step], layout: Layout) -> Outcome {
             }
         }
     }
-    outcome.tally = engine.totals().tally;
-    let Watching { parked, verdicts, superseded } = watching;
+    (outcome.tally, outcome.held) = (engine.totals().tally, held(&engine));
+    let Watching { parked, verdicts, superseded, mut derived } = watching;
+    derived.sort();
+    outcome.derived = derived;
     (outcome.parked, outcome.verdicts, outcome.superseded) = (parked, verdicts, superseded);
     assert_ids_are_unique(&[outcome.records.as_slice(), &outcome.thresholds].concat());
     outcome
+}
+
+/// The content of a table of these rows; none if it is refused.
+fn content_of(plan: &Plan, name: &str, rows: &[String]) -> Option<(usize, Arc<Content>)> {
+    let at = plan.tables.iter().position(|table| table.name == name).unwrap();
+    let row = |(line, text): (u64, &String)| match serde_json::from_str(text).unwrap() {
+        serde_json::Value::Object(columns) => Row { line, columns: Ok(columns) },
+        other => panic!("{other}"),
+    };
+    let content = Content::new(&plan.tables[at], (1..).zip(rows).map(row).collect()).ok()?;
+    Some((at, Arc::new(content)))
+}
+
+fn held(engine: &Engine) -> u64 {
+    engine.totals().operators.iter().map(flowmeter_core::mediation::OperatorCount::held).sum()
 }
 
 /// A meter of every type, by name.
@@ -221,11 +274,19 @@ fn assert_ids_are_unique(records: &[String]) {
 
 /// Runs it straight and in every other way; all must agree to the byte.
 pub fn run_all_ways(document: &str, steps: &[Step], ordered: bool) -> Outcome {
-    let straight = run(document, steps, STRAIGHT);
+    run_every_way(document, steps, ordered, false)
+}
+
+/// The same, with watermarks as in a server or as at the end of input.
+pub fn run_every_way(document: &str, steps: &[Step], ordered: bool, follows: bool) -> Outcome {
+    let straight = run(document, steps, Layout { follows, ..STRAIGHT });
     for layout in LAYOUTS.iter().filter(|layout| !(ordered && layout.shuffle.is_some())) {
+        let layout = &Layout { follows, ..*layout };
         let other = run(document, steps, *layout);
         assert_eq!(other.records, straight.records, "{layout:?}\n{document}");
         assert_eq!(other.tally, straight.tally, "{layout:?}\n{document}");
+        assert_eq!(other.derived, straight.derived, "{layout:?}\n{document}");
+        assert_eq!((other.held, &other.looks), (straight.held, &straight.looks), "{layout:?}\n{document}");
         if layout.shuffle.is_none() {
             assert_eq!(other.thresholds, straight.thresholds, "{layout:?}\n{document}");
             assert_eq!(other.parked, straight.parked, "{layout:?}\n{document}");

@@ -199,6 +199,9 @@ pub(crate) fn words(verdict: Verdict) -> (&'static str, Option<&'static str>) {
         Verdict::Counted => ("counted", None),
         Verdict::Duplicate => ("duplicate", None),
         Verdict::Filtered | Verdict::Open => ("filtered", None),
+        Verdict::Split => ("split", None),
+        Verdict::Absorbed => ("absorbed", None),
+        Verdict::Cancelled => ("cancelled", None),
         Verdict::Parked(reason) => ("parked", Some(reason.code())),
     }
 }

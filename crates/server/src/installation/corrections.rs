@@ -72,6 +72,8 @@ pub struct Correction {
     pub detail: String,
     /// The event as it came in.
     pub raw: Vec<u8>,
+    /// Whether an operator made the event: then it cannot be settled by itself.
+    pub is_derived: bool,
     /// How it was settled, if it is.
     settlement: Option<Settlement>,
 }
@@ -96,6 +98,9 @@ impl Correction {
             "reason": self.reason.code(), "remedy": self.reason.remedy(), "operator": self.operator, "detail": self.detail,
             "parkedAt": Timestamp::from_nanos(self.parked_at).to_string(),
         });
+        if self.is_derived {
+            head["derived"] = json!(true);
+        }
         if let Some(Settlement { how, at, who, by, .. }) = &self.settlement {
             head["settledAt"] = json!(at.to_string());
             match how {
@@ -167,6 +172,7 @@ impl Installation {
                         operator: parked.operator.to_owned(),
                         detail: parked.detail.to_owned(),
                         raw: parked.raw.to_vec(),
+                        is_derived: parked.is_derived,
                         settlement: None,
                     });
                 }
@@ -195,6 +201,8 @@ impl Installation {
             arrivals.iter().map(|arrival| settled.get(*arrival).cloned()).collect()
         })?;
         for (correction, settlement) in page.iter_mut().zip(settled) {
+            // Its arrival is that of the event it descends from.
+            let settlement = settlement.filter(|_| !correction.is_derived);
             let key = pair_key(served.kept.id, correction.number);
             correction.state = match &settlement {
                 Some(settlement) => CorrectionState::of(settlement.how),
@@ -224,6 +232,9 @@ impl Installation {
     pub fn settle_correction(&self, who: &Who, id: &str, how: How, event: Option<Vec<u8>>) -> Result<Correction, Refused> {
         let at = |why: Error| problem_of(&why);
         let (served, correction) = self.correction(&who.namespace, id)?;
+        if correction.is_derived {
+            return Err(derived_event(&correction));
+        }
         if correction.state != CorrectionState::Open {
             return Err(settled_already(&correction));
         }
@@ -376,4 +387,14 @@ const BY_EVENT: &str = "flowmeter";
 fn settled_already(correction: &Correction) -> Refused {
     let detail = format!("the event was {:?} already", correction.state).to_lowercase();
     Box::new(Problem::new(Code::Conflict, detail))
+}
+
+/// An operator made the event of a parked one.
+fn derived_event(correction: &Correction) -> Box<Problem> {
+    let detail = format!(
+        "`{}` is an event that an operator made; correct the event it was made of, number {} in the order of arrival, or the pipeline",
+        correction.id(),
+        correction.arrival
+    );
+    Box::new(Problem::new(Code::DerivedEvent, detail))
 }

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use flowmeter_core::operator::Operator;
 use flowmeter_core::plan::Plan;
 use flowmeter_core::session::{RunType, Session, Status, Trigger};
 use flowmeter_core::time::Timestamp;
@@ -102,13 +103,34 @@ pub fn counts(plan: &Plan, totals: &Totals) -> Value {
     let reasons: serde_json::Map<String, Value> =
         tally.parked_by_reason().map(|(reason, count)| (reason.code().to_owned(), json!(count))).collect();
     let operators = plan.nodes.iter().zip(&totals.operators).map(|(node, count)| {
-        json!({"id": node.id, "operator": node.operator.name(), "in": count.received, "out": count.passed, "errors": count.errors})
+        let mut shown =
+            json!({"id": node.id, "operator": node.operator.name(), "in": count.received, "out": count.passed, "errors": count.errors});
+        match &node.operator {
+            Operator::Split(_) => shown["derived"] = json!(count.derived),
+            Operator::Enrich(_) => shown["unmatched"] = json!(count.unmatched),
+            Operator::Accumulate(_) | Operator::Correlate(_) => {
+                let more = [("derived", count.derived), ("held", count.held()), ("amended", 0), ("late", count.late)];
+                more.into_iter().for_each(|(name, count)| shown[name] = json!(count));
+            }
+            Operator::Filter(_)
+            | Operator::Map(_)
+            | Operator::Validate(_)
+            | Operator::Dedupe(_)
+            | Operator::Branch(_)
+            | Operator::Meter(_)
+            | Operator::Currency(_)
+            | Operator::Rate(_)
+            | Operator::Aggregate(_) => {}
+        }
+        shown
     });
+    let held: u64 = totals.operators.iter().map(flowmeter_core::mediation::OperatorCount::held).sum();
     json!({
         "events": {
-            "received": tally.received, "counted": tally.counted, "late": tally.late, "duplicate": tally.duplicate,
+            "received": tally.received, "derived": tally.derived, "counted": tally.counted, "late": tally.late,
+            "duplicate": tally.duplicate, "filtered": tally.filtered, "split": tally.split, "absorbed": tally.absorbed,
+            "held": held, "cancelled": tally.cancelled, "parked": tally.parked_total(), "parkedByReason": reasons,
             "timedByReceipt": totals.timed_by_receipt,
-            "filtered": tally.filtered, "parked": tally.parked_total(), "parkedByReason": reasons,
         },
         "metersOpened": totals.meters_opened,
         "operators": operators.collect::<Vec<_>>(),

@@ -90,8 +90,8 @@ impl Installation {
             engine.ingest(&mut *source, as_of, &mut records, seen)?;
             seen.unseen = engine.unseen();
             flowmeter_connectors::bounded::check(plan, &engine.totals().tally)?;
-            engine.tick(as_of, &mut records)?;
-            engine.flush_open(as_of, &mut records)?;
+            engine.tick(as_of, &mut records, seen)?;
+            engine.flush_open(as_of, &mut records, seen)?;
             match engine.totals().tally.parked_total() {
                 parked @ 1.. if is_strict => Err(Error::new(Kind::Invalid, format!("{parked} events were parked"))),
                 _ if is_strict && !seen.unseen.is_empty() => Err(Error::new(Kind::Invalid, seen.unseen.join("; "))),

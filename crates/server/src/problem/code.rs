@@ -80,6 +80,13 @@ const CODES: &[(Code, &str, u16, &str, &str)] = &[
         "Its state does not allow this",
         "Read it again; the detail says what state it is in and what is possible there.",
     ),
+    (
+        Code::DerivedEvent,
+        "derived_event",
+        409,
+        "An operator made this event",
+        "Correct the event it was made of, which the detail names.",
+    ),
     (Code::AlreadyExists, "already_exists", 409, "There is one already", "Choose another name, or change the one there is."),
     (
         Code::TargetUnavailable,
@@ -218,6 +225,7 @@ pub enum Code {
     NotAcceptable,
     Timeout,
     Conflict,
+    DerivedEvent,
     AlreadyExists,
     TargetUnavailable,
     InProgress,

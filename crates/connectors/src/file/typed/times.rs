@@ -44,7 +44,18 @@ pub(in crate::file) fn check(
 fn times_of_operators(plan: &Plan) -> impl Iterator<Item = &TimeField> {
     let dedupes = plan.nodes.iter().filter_map(|node| match &node.operator {
         Operator::Dedupe(dedupe) => Some(&dedupe.time),
-        Operator::Filter(_) | Operator::Map(_) | Operator::Validate(_) | Operator::Branch(_) | Operator::Meter(_) => None,
+        Operator::Rate(rate) => rate.running.as_ref().map(|running| &running.time),
+        Operator::Aggregate(aggregate) => Some(&aggregate.running.time),
+        Operator::Accumulate(accumulate) => Some(&accumulate.time),
+        Operator::Correlate(correlate) => Some(&correlate.time),
+        Operator::Currency(currency) => Some(&currency.time),
+        Operator::Enrich(enrich) => enrich.at.as_ref(),
+        Operator::Filter(_)
+        | Operator::Map(_)
+        | Operator::Validate(_)
+        | Operator::Branch(_)
+        | Operator::Meter(_)
+        | Operator::Split(_) => None,
     });
     plan.processors.iter().map(|processor| &processor.time).chain(dedupes)
 }
@@ -56,6 +67,16 @@ fn is_changed(plan: &Plan, slot: u16) -> bool {
     };
     plan.nodes.iter().any(|node| match &node.operator {
         Operator::Map(steps) => steps.iter().any(changes),
+        Operator::Enrich(enrich) => enrich.set.iter().any(|(set, _)| *set == slot),
+        Operator::Split(split) => split.into == slot || split.key == Some(slot),
+        Operator::Currency(currency) => {
+            let more = [currency.set_rate, currency.set_date];
+            currency.set == slot || more.contains(&Some(slot))
+        }
+        Operator::Rate(rate) => rate.set == slot,
+        Operator::Aggregate(aggregate) => aggregate.fields.iter().any(|fold| fold.set == slot),
+        // What these make has the time of its own.
+        Operator::Accumulate(_) | Operator::Correlate(_) => false,
         Operator::Filter(_) | Operator::Validate(_) | Operator::Dedupe(_) | Operator::Branch(_) | Operator::Meter(_) => false,
     })
 }

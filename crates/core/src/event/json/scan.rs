@@ -213,7 +213,7 @@ pub(super) fn skip_blanks_and_value(text: &[u8], from: usize) -> Result<usize, F
 }
 
 #[inline]
-fn skip_blanks(bytes: &[u8], mut at: usize) -> usize {
+pub(super) fn skip_blanks(bytes: &[u8], mut at: usize) -> usize {
     while matches!(bytes[at], b' ' | b'\t' | b'\r' | b'\n') {
         at += 1;
     }

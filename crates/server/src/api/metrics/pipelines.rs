@@ -48,11 +48,15 @@ fn events(page: &mut Page, all: &[One]) {
     page.family("flowmeter_count_received_events_total", Kind::Counter, help);
     let tallies = || all.iter().filter_map(|one| Some((&one.label, &one.totals.as_ref()?.tally)));
     tallies().for_each(|(label, tally)| page.line(label, tally.received));
+    let help = "Events that operators have made";
+    page.family("flowmeter_count_derived_events_total", Kind::Counter, help);
+    tallies().for_each(|(label, tally)| page.line(label, tally.derived));
     let help = "Events by verdict; parked ones by reason";
     page.family("flowmeter_count_events_total", Kind::Counter, help);
     for (label, tally) in tallies() {
         let (duplicate, filtered) = (("duplicate", tally.duplicate), ("filtered", tally.filtered));
-        let by_verdict = [("counted", tally.counted), duplicate, filtered];
+        let (split, absorbed) = (("split", tally.split), ("absorbed", tally.absorbed));
+        let by_verdict = [("counted", tally.counted), duplicate, filtered, split, absorbed, ("cancelled", tally.cancelled)];
         for (verdict, count) in by_verdict {
             page.line(&format!("{label},verdict=\"{verdict}\""), count);
         }

@@ -1,0 +1,111 @@
+//! `run` with tables and operators that make events.
+
+#![allow(clippy::unwrap_used)] // a test that cannot go on stops
+
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
+use serde_json::{Value, json};
+
+const PIPELINE: &str = "
+pipeline: calls
+source: { file: { path: '-' } }
+tables:
+  - { name: plans, key: [customer], file: { path: plans.csv } }
+operators:
+  - split: { path: lines, into: line }
+  - enrich: { table: plans, on: { customer: subject }, set: { plan: plan } }
+  - accumulate: { key: [subject, plan], window: { size: 1h }, fields: { n: { sum: line } } }
+  - meter:
+      key: 6d1f5a52-2f4e-4a39-8c8d-0f8f6f0d2c12
+      rules: [{ value: n, groupBy: [plan] }]
+meterTypes: [{ name: calls }]
+targets: [{ file: { path: records.ndjson } }]
+";
+
+struct Place(tempfile::TempDir);
+
+impl Place {
+    fn new() -> Place {
+        let place = Place(tempfile::tempdir().unwrap());
+        place.write("calls.yaml", PIPELINE);
+        place.write("plans.csv", "customer,plan\na,gold\n");
+        place
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        std::fs::write(self.path(name), text).unwrap();
+    }
+
+    fn run(&self, events: &[Value], as_of: &str, more: &[&str]) -> Output {
+        let lines: String = events.iter().map(|event| format!("{event}\n")).collect();
+        self.write("events.ndjson", &lines);
+        let mut command = Command::new(env!("CARGO_BIN_EXE_flowmeter"));
+        command.current_dir(self.0.path()).args(["run", "calls.yaml", "--input", "events.ndjson", "--output", "json"]);
+        command.args(["--as-of", as_of]).args(more).output().unwrap()
+    }
+}
+
+fn event(id: &str, user: &str, time: &str, lines: &Value) -> Value {
+    json!({ "id": id, "source": "s", "subject": user, "time": time, "lines": lines })
+}
+
+fn summary(output: &Output) -> Value {
+    let text = String::from_utf8_lossy(&output.stdout);
+    serde_json::from_str(&text).unwrap_or_else(|why| panic!("{why}: {text}{}", String::from_utf8_lossy(&output.stderr)))
+}
+
+#[test]
+fn derived_events_are_written_by_id_and_the_sums_add_up() {
+    let place = Place::new();
+    let events = [
+        event("1", "a", "2026-01-05T10:10:00Z", &json!([1, 2.50])),
+        event("2", "b", "2026-01-05T10:20:00Z", &json!([4])),
+        event("3", "a", "2026-01-05T10:30:00Z", &json!([])),
+    ];
+    let output = place.run(&events, "2026-02-01T00:00:00Z", &["--derived", "derived.ndjson"]);
+    let events = &summary(&output)["events"];
+    let expected = json!({
+        "received": 3, "derived": 4, "counted": 1, "late": 0, "duplicate": 0, "filtered": 1, "split": 2, "absorbed": 2, "held": 0,
+        "cancelled": 0, "parked": 1, "parkedByReason": { "no_match": 1 },
+    });
+    assert_eq!(*events, expected);
+    let derived = std::fs::read_to_string(place.path("derived.ndjson")).unwrap();
+    let ids: Vec<Value> = derived.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["id"].clone()).collect();
+    assert_eq!(ids, ["1/split/0", "1/split/1", "2/split/0", "accumulate/2026-01-05T10:00:00.000Z/a,gold"]);
+    assert!(derived.contains(r#""n":3.5"#), "{derived}");
+}
+
+#[test]
+fn what_is_held_goes_on_in_the_next_run() {
+    let place = Place::new();
+    let kept = ["--data", "kept"];
+    let first = [event("1", "a", "2026-01-05T10:10:00Z", &json!([1]))];
+    let output = place.run(&first, "2026-01-05T10:30:00Z", &kept);
+    assert_eq!(summary(&output)["events"]["held"], json!(1));
+    // The content is refused: the one before stays.
+    place.write("plans.csv", "customer,plan\na,silver\na,bronze\n");
+    let second = [event("2", "a", "2026-01-05T10:40:00Z", &json!([2]))];
+    let output = place.run(&second, "2026-02-01T00:00:00Z", &kept);
+    let message = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(message.contains("plans.csv: line 3: key a: the row in line 2 has the same key"), "{message}");
+    let summary = summary(&output);
+    assert_eq!((&summary["events"]["received"], &summary["events"]["held"]), (&json!(1), &json!(0)));
+    assert_eq!((&summary["totals"]["received"], &summary["totals"]["absorbed"]), (&json!(2), &json!(2)));
+    let records = std::fs::read_to_string(place.path("records.ndjson")).unwrap();
+    assert!(records.contains(r#""value":3"#) && records.contains("gold"), "{records}");
+}
+
+#[test]
+fn a_first_content_that_is_refused_ends_the_run() {
+    let place = Place::new();
+    place.write("plans.csv", "customer,plan\na,silver\na,bronze\n");
+    let output = place.run(&[], "2026-02-01T00:00:00Z", &[]);
+    let message = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{message}");
+    assert!(message.contains("table `plans`") && message.contains("line 3: key a"), "{message}");
+}

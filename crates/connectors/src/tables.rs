@@ -1,0 +1,128 @@
+//! Tables whose rows are in files: read whole, checked, and given to an engine.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use flowmeter_core::event::csv::{ColumnType, Columns};
+use flowmeter_core::event::{Batch, Kind as LeafKind, csv};
+use flowmeter_core::limits::EVENT_BYTES_MAX;
+use flowmeter_core::partition::Identities;
+use flowmeter_core::pipeline::{Format, SourcePlan};
+use flowmeter_core::plan::Plan;
+use flowmeter_core::table::{Content, Row, Table, TableOrigin};
+use flowmeter_engine::{Engine, Error, Kind};
+use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
+
+use crate::file;
+
+/// Reads every table of a plan whose rows are in a file, and gives it to the engine.
+///
+/// # Errors
+/// A file cannot be read, or its content is refused: the message names file, line and key.
+pub fn load<I: Identities + Send + Sync>(plan: &Plan, engine: &mut Engine<I>) -> Result<(), Error> {
+    for (at, table) in plan.tables.iter().enumerate() {
+        match read(table)? {
+            Some(content) => engine.set_table(at, Arc::new(content)),
+            None => check_put(table)?,
+        }
+    }
+    Ok(())
+}
+
+/// A table that rows are put into has none in a run over files.
+fn check_put(table: &Table) -> Result<(), Error> {
+    match table.origin {
+        TableOrigin::Put => {
+            let name = &table.name;
+            let message = format!("the table `{name}` has no rows; give it a `file` or `rows` in the document");
+            Err(Error::new(Kind::Invalid, message))
+        }
+        TableOrigin::Document(_) | TableOrigin::File(_) => Ok(()),
+    }
+}
+
+/// Reads the content of a table from its file; none if its rows are not in a file.
+///
+/// # Errors
+/// As [`load`].
+pub fn read(table: &Table) -> Result<Option<Content>, Error> {
+    let TableOrigin::File(source) = &table.origin else { return Ok(None) };
+    let mut rows = Vec::new();
+    let mut names = Vec::new();
+    for path in &source.paths {
+        for path in file::find(&crate::expand(path)?)? {
+            read_file(&path, source, table.rows_max, &mut rows)?;
+            names.push(path);
+        }
+    }
+    let refused = |why| Error::new(Kind::Invalid, format!("table `{}`: {}: {why}", table.name, names.join(", ")));
+    Content::new(table, rows).map(Some).map_err(refused)
+}
+
+/// The SHA-256 of the canonical rows of a content, in hexadecimal.
+pub fn hash(content: &Content) -> String {
+    let mut text = String::with_capacity(64);
+    for byte in Sha256::digest(content.canonical()) {
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
+}
+
+fn read_file(path: &str, source: &SourcePlan, rows_max: usize, rows: &mut Vec<Row>) -> Result<(), Error> {
+    let format = source.format.unwrap_or_else(|| Format::of_file(path));
+    let (mut cutter, columns) = file::open_table(path, format, source)?;
+    let targets = |columns: &[Box<str>]| {
+        let of = |(at, name): (usize, &Box<str>)| {
+            let of_type = source.types.iter().find(|(column, _)| **column == **name);
+            Some((at as u16, of_type.map_or(ColumnType::Text, |(_, of)| *of)))
+        };
+        Columns { targets: columns.iter().enumerate().map(of).collect(), width: columns.len() }
+    };
+    let mut batch = Batch::default();
+    loop {
+        batch.block.clear();
+        // One row more than there may be is enough to refuse the content.
+        if rows.len() > rows_max || !cutter.cut(&mut batch.block, EVENT_BYTES_MAX)? {
+            return Ok(());
+        }
+        match &columns {
+            Some(names) => {
+                csv::decode(&source.dialect, &targets(names), &mut batch, EVENT_BYTES_MAX);
+                rows.extend((0..batch.len()).map(|row| delimited(&batch, row, names)));
+            }
+            None => rows.extend(objects(&batch)),
+        }
+    }
+}
+
+/// A row of delimited text.
+fn delimited(batch: &Batch, row: usize, names: &[Box<str>]) -> Row {
+    if let Some(fault) = batch.faults.iter().find(|fault| fault.event as usize == row) {
+        return Row { line: batch.line(row), columns: Err(fault.detail.clone()) };
+    }
+    let mut columns = Map::new();
+    for (slot, name) in (0..).zip(names) {
+        let leaf = batch.leaf(row, slot);
+        let mut json = Vec::new();
+        leaf.write_json(&mut json);
+        if leaf.kind != LeafKind::Missing {
+            columns.insert(name.to_string(), serde_json::from_slice(&json).unwrap_or_default());
+        }
+    }
+    Row { line: batch.line(row), columns: Ok(columns) }
+}
+
+/// Rows that are JSON objects.
+fn objects(batch: &Batch) -> Vec<Row> {
+    let records = batch.records_as_cut();
+    let one = |(line, text): (u64, &[u8])| Row {
+        line,
+        columns: match serde_json::from_slice(text) {
+            Ok(Value::Object(columns)) => Ok(columns),
+            Ok(_) => Err("not a JSON object; write one object a line".to_owned()),
+            Err(why) => Err(format!("not a JSON object: {why}")),
+        },
+    };
+    records.into_iter().map(one).collect()
+}

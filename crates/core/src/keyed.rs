@@ -1,0 +1,286 @@
+//! State by key: what `rate`, `aggregate`, `accumulate` and `correlate` keep in a partition.
+//!
+//! A key belongs to one partition, and its events come in the order of arrival. State never
+//! refers to a plan by place: images name operators and fields, so that they outlive the
+//! version that wrote them.
+
+mod accumulate;
+mod aggregate;
+mod correlate;
+mod fold;
+mod gathered;
+mod made;
+mod pairs;
+mod rate;
+mod sessions;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+
+use xxhash_rust::xxh3::Xxh3DefaultBuilder;
+
+pub use made::{key_id, stamp_text};
+pub(crate) use rate::quantity;
+
+use crate::event::{Batch, Kind, Slot};
+use crate::image::{Glass, Pen, Seen};
+use crate::operator::Operator;
+use crate::partition::Effects;
+use crate::plan::Plan;
+use crate::time::Timestamp;
+use crate::verdict::{Reason, Verdict};
+
+/// Values by key.
+pub(crate) type Keys<T> = HashMap<Box<[u8]>, T, Xxh3DefaultBuilder>;
+
+/// An event for an operator that keeps state by key.
+#[derive(Clone, Copy, Debug)]
+pub struct Input {
+    /// The row of the event in its batch.
+    pub row: u32,
+    /// Its place among those that wait for an answer.
+    pub place: u32,
+    /// Its key, as in ids of derived events.
+    pub key: Slot,
+    /// When it was; without a time of its own, when it was received.
+    pub at: Timestamp,
+    /// Its place in the order of arrival.
+    pub order: Order,
+    /// For pairs: whether it is a stop.
+    pub is_stop: bool,
+    /// For pairs: the whole event, as JSON.
+    pub json: Slot,
+}
+
+/// A place in the order of arrival: of the received event, and among those derived of it.
+pub type Order = (u64, u32);
+
+/// An event that an operator released.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Released {
+    /// Where its window ends: the first criterion of their order.
+    pub end: Timestamp,
+    /// Its key: the second.
+    pub key: Box<[u8]>,
+    /// Where its window starts: the third.
+    pub start: Timestamp,
+    /// The event, as JSON.
+    pub json: Vec<u8>,
+    /// How many events are settled by it: they are held no longer.
+    pub settles: u64,
+}
+
+/// An event in the state of an operator whose verdict changed after it was absorbed.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Rejudged {
+    /// Its place in the order of arrival.
+    pub order: Order,
+    /// What became of it.
+    pub verdict: Verdict,
+    /// What exactly, for a person.
+    pub detail: String,
+    /// The event, as JSON.
+    pub json: Vec<u8>,
+}
+
+/// When events are released.
+#[derive(Clone, Copy, Debug)]
+pub struct Due {
+    /// The instant of the tick.
+    pub at: Timestamp,
+    /// How far the watermark of the operator has come; the clock, where it has none.
+    pub until: Timestamp,
+    /// Whether everything is released, due or not.
+    pub everything: bool,
+}
+
+/// The state of one operator in one partition.
+#[derive(Debug)]
+pub(crate) enum State {
+    Rate(rate::Rates),
+    Aggregate(aggregate::Aggregates),
+    Accumulate(accumulate::Accumulated),
+    Correlate(correlate::Correlated),
+}
+
+impl State {
+    /// Empty state of an operator; none for one that keeps no state by key.
+    pub(crate) fn of(plan: &Plan, node: u16) -> Option<State> {
+        match &plan.nodes[usize::from(node)].operator {
+            Operator::Rate(rate) => rate.running.as_ref().map(|running| State::Rate(rate::Rates::new(running))),
+            Operator::Aggregate(aggregate) => Some(State::Aggregate(aggregate::Aggregates::new(aggregate))),
+            Operator::Accumulate(accumulate) => Some(State::Accumulate(accumulate::Accumulated::new(accumulate))),
+            Operator::Correlate(correlate) => Some(State::Correlate(correlate::Correlated::new(correlate))),
+            Operator::Filter(_)
+            | Operator::Map(_)
+            | Operator::Validate(_)
+            | Operator::Dedupe(_)
+            | Operator::Branch(_)
+            | Operator::Meter(_)
+            | Operator::Split(_)
+            | Operator::Enrich(_)
+            | Operator::Currency(_) => None,
+        }
+    }
+
+    /// Takes events in the order of arrival, received at an instant.
+    pub(crate) fn take(
+        &mut self,
+        plan: &Plan,
+        node: u16,
+        batch: &Batch,
+        inputs: &[Input],
+        at: Timestamp,
+        effects: &mut impl Effects,
+    ) {
+        match (self, &plan.nodes[usize::from(node)].operator) {
+            (State::Rate(state), Operator::Rate(rate)) => state.take(plan, rate, batch, inputs, effects),
+            (State::Aggregate(state), Operator::Aggregate(aggregate)) => state.take(plan, aggregate, batch, inputs, effects),
+            (State::Accumulate(state), Operator::Accumulate(accumulate)) => {
+                state.take(plan, accumulate, batch, inputs, at, effects);
+            }
+            (State::Correlate(state), Operator::Correlate(correlate)) => state.take(correlate, batch, inputs, effects),
+            (State::Rate(_) | State::Aggregate(_) | State::Accumulate(_) | State::Correlate(_), _) => {
+                debug_assert!(false, "the state of another operator");
+            }
+        }
+    }
+
+    /// Time comes to an instant: what is due is released, and what is too old is forgotten.
+    pub(crate) fn release(&mut self, plan: &Plan, node: u16, due: Due, effects: &mut impl Effects) {
+        match (self, &plan.nodes[usize::from(node)].operator) {
+            (State::Rate(state), Operator::Rate(rate)) => state.tick(rate, due.at),
+            (State::Aggregate(state), Operator::Aggregate(aggregate)) => state.tick(aggregate, due.at),
+            (State::Accumulate(state), Operator::Accumulate(accumulate)) => state.release(plan, node, accumulate, due, effects),
+            (State::Correlate(state), Operator::Correlate(correlate)) => state.release(plan, node, correlate, due, effects),
+            (State::Rate(_) | State::Aggregate(_) | State::Accumulate(_) | State::Correlate(_), _) => {
+                debug_assert!(false, "the state of another operator");
+            }
+        }
+    }
+
+    /// Whether it holds nothing that an event could depend on.
+    pub(crate) fn is_empty(&self) -> bool {
+        match self {
+            State::Rate(state) => state.is_empty(),
+            State::Aggregate(state) => state.is_empty(),
+            State::Accumulate(state) => state.is_empty(),
+            State::Correlate(state) => state.is_empty(),
+        }
+    }
+
+    /// The earliest instant at which something may be due.
+    pub(crate) fn next_due(&self) -> Option<Timestamp> {
+        match self {
+            State::Rate(_) | State::Aggregate(_) => None,
+            State::Accumulate(state) => state.next_due(),
+            State::Correlate(state) => state.next_due(),
+        }
+    }
+
+    /// The greatest event time that was taken, and when the last event was received.
+    pub(crate) fn seen(&self) -> Option<(Timestamp, Timestamp)> {
+        match self {
+            State::Rate(_) | State::Aggregate(_) | State::Correlate(_) => None,
+            State::Accumulate(state) => state.seen(),
+        }
+    }
+
+    /// Appends it to an image.
+    pub(crate) fn write_to(&self, pen: &mut Pen) {
+        match self {
+            State::Rate(state) => state.write_to(pen),
+            State::Aggregate(state) => state.write_to(pen),
+            State::Accumulate(state) => state.write_to(pen),
+            State::Correlate(state) => state.write_to(pen),
+        }
+    }
+
+    /// Reads it from an image.
+    pub(crate) fn read(plan: &Plan, node: u16, glass: &mut Glass<'_>) -> Seen<State> {
+        match &plan.nodes[usize::from(node)].operator {
+            Operator::Rate(rate) => match &rate.running {
+                Some(running) => Ok(State::Rate(rate::Rates::read(running, glass)?)),
+                None => glass.damaged(),
+            },
+            Operator::Aggregate(aggregate) => Ok(State::Aggregate(aggregate::Aggregates::read(aggregate, glass)?)),
+            Operator::Accumulate(accumulate) => Ok(State::Accumulate(accumulate::Accumulated::read(accumulate, glass)?)),
+            Operator::Correlate(correlate) => Ok(State::Correlate(correlate::Correlated::read(correlate, glass)?)),
+            Operator::Filter(_)
+            | Operator::Map(_)
+            | Operator::Validate(_)
+            | Operator::Dedupe(_)
+            | Operator::Branch(_)
+            | Operator::Meter(_)
+            | Operator::Split(_)
+            | Operator::Enrich(_)
+            | Operator::Currency(_) => glass.damaged(),
+        }
+    }
+}
+
+/// What the state of an operator depends on: state is handed to another version only if this
+/// is the same.
+pub(crate) fn form_of(plan: &Plan, operator: &Operator) -> String {
+    let paths = |slots: &[u16]| slots.iter().map(|slot| plan.paths[usize::from(*slot)].as_str()).collect::<Vec<_>>().join(" ");
+    let folds = |folds: &[crate::operator::Fold]| {
+        let one = |fold: &crate::operator::Fold| format!("{} {} {}", paths(&[fold.set]), fold.function.name(), paths(&[fold.value]));
+        folds.iter().map(one).collect::<Vec<_>>().join(", ")
+    };
+    let time = |time: &crate::plan::TimeField| format!("{} {:?}", paths(&time.slots), time.format);
+    let running = |running: &crate::operator::Running| {
+        let schedule = running.schedule.as_ref().map(|(schedule, zone)| format!("{schedule:?} {}", zone.name()));
+        format!("{} / {}", paths(&running.key), schedule.unwrap_or_default())
+    };
+    match operator {
+        Operator::Rate(rate) => {
+            let by = rate.running.as_ref().map(running).unwrap_or_default();
+            format!("rate {by} of {}", paths(&[rate.quantity]))
+        }
+        Operator::Aggregate(aggregate) => format!("aggregate {} of {}", running(&aggregate.running), folds(&aggregate.fields)),
+        Operator::Accumulate(accumulate) => format!(
+            "accumulate {} / {} / {:?} {} of {}",
+            paths(&accumulate.key),
+            time(&accumulate.time),
+            accumulate.windows,
+            accumulate.zone.name(),
+            folds(&accumulate.fields)
+        ),
+        Operator::Correlate(correlate) => {
+            let cut = correlate.cut.as_ref().map(|cut| format!("{:?} {}", cut.schedule, cut.zone.name()));
+            let (start, stop) = (&correlate.start, &correlate.stop);
+            let by = time(&correlate.time);
+            format!("correlate {} / {by} / {start:?} {stop:?} / {}", paths(&correlate.key), cut.unwrap_or_default())
+        }
+        Operator::Filter(_)
+        | Operator::Map(_)
+        | Operator::Validate(_)
+        | Operator::Dedupe(_)
+        | Operator::Branch(_)
+        | Operator::Meter(_)
+        | Operator::Split(_)
+        | Operator::Enrich(_)
+        | Operator::Currency(_) => String::new(),
+    }
+}
+
+/// Keys and values in the order of the keys: images must not depend on how maps are laid out.
+fn sorted<T>(keys: &Keys<T>) -> Vec<(&[u8], &T)> {
+    let mut sorted: Vec<_> = keys.iter().map(|(key, value)| (&**key, value)).collect();
+    sorted.sort_unstable_by_key(|(key, _)| *key);
+    sorted
+}
+
+/// The key of an input.
+fn key_of<'a>(batch: &'a Batch, input: &Input) -> &'a [u8] {
+    batch.resolve(input.key).bytes
+}
+
+/// Why an event does not change the state.
+type Flaw = (Reason, String);
+
+/// Sets a field of an event to a number.
+fn set_number(effects: &mut impl Effects, input: &Input, slot: u16, number: crate::decimal::Decimal) {
+    effects.set(input, slot, Kind::Number, number.to_string().as_bytes());
+}

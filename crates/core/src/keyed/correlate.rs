@@ -1,0 +1,410 @@
+//! `correlate`: the starts and stops of each key, until their pairs are released.
+//!
+//! Pairs are sorted out anew when an event comes and at every tick ([`super::pairs`]). A pair
+//! that is released stays as it is: an event that would change it is too late. That it was there
+//! is forgotten `amendWithin` after its end; an event older than that is too late in any case.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::fold::{Rank, read_rank, write_rank};
+use super::made::{formatted, quoted, stamp_text, stretch};
+use super::pairs::{Part, sort_out};
+use super::{Due, Flaw, Input, Keys, Rejudged, Released, key_of, sorted};
+use crate::decimal::{Decimal, Fraction, Rounding};
+use crate::event::Batch;
+use crate::event::json::{Document, Tree};
+use crate::image::{Glass, Pen, Seen};
+use crate::operator::{Correlate, OnTimeout, Repeat};
+use crate::partition::Effects;
+use crate::plan::Plan;
+use crate::schedule::Calendar;
+use crate::time::Timestamp;
+use crate::verdict::{Reason, Verdict};
+
+/// Where a pair that was closed by its timeout ends, among the ranks of that instant.
+const CLOSED: (u64, u32) = (u64::MAX, u32::MAX);
+
+/// The pairs of one operator.
+#[derive(Debug)]
+pub(crate) struct Correlated {
+    ticked: Timestamp,
+    keys: Keys<Held>,
+    /// The earliest instant at which something of a key is due.
+    due: BTreeSet<(Timestamp, Box<[u8]>)>,
+    calendar: Option<Calendar>,
+}
+
+/// What a key holds.
+#[derive(Debug, Default)]
+struct Held {
+    /// Starts and stops, with whether they are stops, and the events as JSON.
+    events: BTreeMap<Rank, (bool, Vec<u8>)>,
+    /// By open start: how many segments were released, and where the last one ended.
+    cut: BTreeMap<Rank, (u32, Timestamp)>,
+    /// By start: the stop of each released pair that is remembered.
+    released: BTreeMap<Rank, Rank>,
+    /// When the key is due.
+    due: Option<Timestamp>,
+}
+
+/// A stretch of a pair that is released.
+struct Segment<'h> {
+    start: Timestamp,
+    end: Timestamp,
+    index: u32,
+    is_last: bool,
+    stop: Option<&'h [u8]>,
+}
+
+impl Correlated {
+    pub(super) fn new(of: &Correlate) -> Correlated {
+        let calendar = of.cut.as_ref().map(|cut| Calendar::new(Arc::clone(&cut.schedule), cut.zone.clone()));
+        Correlated { ticked: Timestamp::MIN, keys: Keys::default(), due: BTreeSet::new(), calendar }
+    }
+
+    pub(super) fn take(&mut self, of: &Correlate, batch: &Batch, inputs: &[Input], effects: &mut impl Effects) {
+        for input in inputs {
+            let key = key_of(batch, input);
+            match self.admit(of, key, input) {
+                Ok(Verdict::Duplicate) => effects.repeated(input),
+                Ok(_) => {
+                    let json = batch.resolve(input.json).bytes.to_vec();
+                    let held = self.keys.entry(key.into()).or_default();
+                    held.events.insert((input.at, input.order), (input.is_stop, json));
+                    self.schedule(of, key);
+                    effects.absorbed(input, false);
+                }
+                Err((reason, detail)) => effects.refused(input, reason, detail),
+            }
+        }
+    }
+
+    /// Whether an event may come in: absorbed, or told as a repetition.
+    fn admit(&self, of: &Correlate, key: &[u8], input: &Input) -> Result<Verdict, Flaw> {
+        if self.ticked != Timestamp::MIN && self.ticked.since(input.at) > i128::from(of.amend_within) {
+            return Err((Reason::TooLate, format!("{} lies more than `amendWithin` before the last tick", input.at)));
+        }
+        let Some(held) = self.keys.get(key) else { return Ok(Verdict::Absorbed) };
+        if held.events.len() >= of.events_max {
+            let why = format!("the key holds {} events; `eventsMax` allows no more", held.events.len());
+            return Err((Reason::StateFull, why));
+        }
+        held.admit(of, (input.at, input.order), input.is_stop)
+    }
+
+    /// Notes when a key is due next.
+    fn schedule(&mut self, of: &Correlate, key: &[u8]) {
+        let Some(held) = self.keys.get_mut(key) else { return };
+        let due = held.next_due(of, &mut self.calendar);
+        if let Some(before) = std::mem::replace(&mut held.due, due) {
+            self.due.remove(&(before, key.into()));
+        }
+        if let Some(due) = due {
+            self.due.insert((due, key.into()));
+        }
+    }
+
+    pub(super) fn release(&mut self, plan: &Plan, node: u16, of: &Correlate, due: Due, effects: &mut impl Effects) {
+        self.ticked = self.ticked.max(due.at);
+        let oldest = self.ticked.saturating_sub(of.amend_within);
+        let keys: Vec<Box<[u8]>> = match due.everything {
+            true => sorted(&self.keys).into_iter().map(|(key, _)| key.into()).collect(),
+            false => self.due.iter().take_while(|(at, _)| *at <= due.at).map(|(_, key)| key.clone()).collect(),
+        };
+        for key in keys {
+            if let Some(held) = self.keys.get_mut(&key) {
+                let mut release = Release { plan, node, of, due, key: &key, calendar: &mut self.calendar };
+                held.release(&mut release, effects);
+                held.released.retain(|_, stop| stop.0 >= oldest);
+            }
+            self.schedule(of, &key);
+            if self.keys.get(&key).is_some_and(Held::is_empty) {
+                self.keys.remove(&key);
+            }
+        }
+    }
+
+    pub(super) fn next_due(&self) -> Option<Timestamp> {
+        self.due.first().map(|(at, _)| *at)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+
+    pub(super) fn write_to(&self, pen: &mut Pen) {
+        pen.time(self.ticked);
+        pen.count(self.keys.len() as u64);
+        for (key, held) in sorted(&self.keys) {
+            pen.text(key);
+            pen.count(held.events.len() as u64);
+            for (rank, (is_stop, json)) in &held.events {
+                write_rank(*rank, pen);
+                pen.byte(u8::from(*is_stop));
+                pen.text(json);
+            }
+            pen.count(held.cut.len() as u64);
+            for (rank, (index, end)) in &held.cut {
+                write_rank(*rank, pen);
+                pen.count((*index).into());
+                pen.time(*end);
+            }
+            pen.count(held.released.len() as u64);
+            for (start, stop) in &held.released {
+                write_rank(*start, pen);
+                write_rank(*stop, pen);
+            }
+        }
+    }
+
+    pub(super) fn read(of: &Correlate, glass: &mut Glass<'_>) -> Seen<Correlated> {
+        let mut read = Correlated::new(of);
+        read.ticked = glass.time()?;
+        for _ in 0..glass.length()? {
+            let key: Box<[u8]> = glass.text()?.into();
+            let mut held = Held::default();
+            for _ in 0..glass.length()? {
+                held.events.insert(read_rank(glass)?, (glass.byte()? != 0, glass.text()?.to_vec()));
+            }
+            for _ in 0..glass.length()? {
+                held.cut.insert(read_rank(glass)?, (glass.count()? as u32, glass.time()?));
+            }
+            for _ in 0..glass.length()? {
+                held.released.insert(read_rank(glass)?, read_rank(glass)?);
+            }
+            read.keys.insert(key.clone(), held);
+            read.schedule(of, &key);
+        }
+        Ok(read)
+    }
+}
+
+/// What a key is released with.
+struct Release<'r> {
+    plan: &'r Plan,
+    node: u16,
+    of: &'r Correlate,
+    due: Due,
+    key: &'r [u8],
+    calendar: &'r mut Option<Calendar>,
+}
+
+impl Held {
+    fn is_empty(&self) -> bool {
+        self.events.is_empty() && self.released.is_empty()
+    }
+
+    fn parts(&self, repeat: Repeat) -> Vec<Part> {
+        sort_out(self.events.iter().map(|(rank, (is_stop, _))| (*rank, *is_stop)), repeat)
+    }
+
+    /// Whether an event may come in beside what was released already.
+    fn admit(&self, of: &Correlate, rank: Rank, is_stop: bool) -> Result<Verdict, Flaw> {
+        let late = |what: String| Err((Reason::TooLate, what));
+        let around = self.released.range(..rank).next_back().filter(|(_, stop)| rank < **stop);
+        if let Some((start, stop)) = around {
+            return match is_stop || of.repeat == Repeat::Last {
+                false => Ok(Verdict::Duplicate),
+                true => late(format!("the pair from {} to {} is released", start.0, stop.0)),
+            };
+        }
+        for (start, (_, end)) in &self.cut {
+            let changes = if is_stop {
+                *start < rank && rank.0 <= *end
+            } else {
+                rank < *start || of.repeat == Repeat::Last
+            };
+            if changes && (is_stop || !self.has_stop_between(rank, *start)) {
+                return late(format!("the pair from {} is released up to {end}", start.0));
+            }
+        }
+        let next = self.released.range(rank..).next();
+        match next {
+            // It would open, and the start of that pair would be within it.
+            Some((start, _)) if !is_stop && of.repeat == Repeat::First && !self.has_stop_between(rank, *start) => {
+                late(format!("the pair from {} is released", start.0))
+            }
+            _ => Ok(Verdict::Absorbed),
+        }
+    }
+
+    fn has_stop_between(&self, from: Rank, to: Rank) -> bool {
+        from < to && self.events.range(from..to).any(|(_, (is_stop, _))| *is_stop)
+    }
+
+    /// The first boundary at which a pair is cut that was released up to an instant.
+    fn boundary(calendar: &mut Option<Calendar>, from: Timestamp) -> Option<Timestamp> {
+        let end = calendar.as_mut()?.period_at(from).end;
+        (end != Timestamp::MAX).then_some(end)
+    }
+
+    /// When something is due next.
+    fn next_due(&self, of: &Correlate, calendar: &mut Option<Calendar>) -> Option<Timestamp> {
+        let cut_at = |calendar: &mut Option<Calendar>, start: &Rank| {
+            let from = self.cut.get(start).map_or(start.0, |(_, end)| *end);
+            Held::boundary(calendar, from)
+        };
+        let timeout = |start: &Rank| of.timeout.map(|timeout| start.0.saturating_add(timeout));
+        let mut due: Vec<Timestamp> = Vec::new();
+        for part in self.parts(of.repeat) {
+            match part {
+                Part::Pair(start, stop) => {
+                    let boundary = cut_at(calendar, &start).map_or(stop.0, |boundary| boundary.min(stop.0));
+                    due.push(boundary.saturating_add(of.grace));
+                }
+                Part::Open(start) => {
+                    due.extend(cut_at(calendar, &start).map(|boundary| boundary.saturating_add(of.grace)));
+                    let closes = if of.on_timeout == OnTimeout::Close { of.grace } else { 0 };
+                    due.extend(timeout(&start).map(|at| at.saturating_add(closes)));
+                }
+                Part::Replaced(start) => due.extend(timeout(&start)),
+                Part::Lone(stop) => due.push(stop.0.saturating_add(of.wait)),
+                Part::Within(..) => {}
+            }
+        }
+        due.extend(self.released.values().map(|stop| stop.0.saturating_add(of.amend_within).saturating_add(1)).min());
+        due.into_iter().min()
+    }
+
+    /// Releases what is due, and parks what has waited too long.
+    fn release(&mut self, release: &mut Release<'_>, effects: &mut impl Effects) {
+        let (of, at, everything) = (release.of, release.due.at, release.due.everything);
+        let is_due = |instant: Timestamp, wait: i64| everything || instant.saturating_add(wait) <= at;
+        let parts = self.parts(of.repeat);
+        let mut last_released: Option<Rank> = None;
+        for part in &parts {
+            match *part {
+                Part::Pair(start, stop) => {
+                    let is_over = is_due(stop.0, of.grace);
+                    self.cut_up(release, start, Some(stop), is_over, effects);
+                    if is_over {
+                        self.settle(start, stop, &parts, effects);
+                        last_released = Some(start);
+                    }
+                }
+                Part::Open(start) => {
+                    self.cut_up(release, start, None, false, effects);
+                    let Some(end) = of.timeout.map(|timeout| start.0.saturating_add(timeout)) else { continue };
+                    match of.on_timeout {
+                        OnTimeout::Park if end <= at => self.park(start, Reason::NoStop, effects),
+                        OnTimeout::Close if end.saturating_add(of.grace) <= at => {
+                            self.cut_up(release, start, Some((end, CLOSED)), true, effects);
+                            self.settle(start, (end, CLOSED), &parts, effects);
+                        }
+                        OnTimeout::Park | OnTimeout::Close => {}
+                    }
+                }
+                Part::Lone(stop) if stop.0.saturating_add(of.wait) <= at => self.park(stop, Reason::NoStart, effects),
+                Part::Replaced(_) | Part::Within(..) | Part::Lone(_) => {}
+            }
+        }
+        for part in parts {
+            if let Part::Replaced(start) = part {
+                let is_over = of.timeout.is_some_and(|timeout| start.0.saturating_add(timeout) <= at);
+                if is_over || last_released.is_some_and(|released| start < released) {
+                    self.park(start, Reason::NoStop, effects);
+                }
+            }
+        }
+    }
+
+    fn park(&mut self, rank: Rank, reason: Reason, effects: &mut impl Effects) {
+        self.cut.remove(&rank);
+        if let Some((is_stop, json)) = self.events.remove(&rank) {
+            let what = if is_stop { "no start came in time for the stop" } else { "no stop came in time for the start" };
+            let detail = format!("{what} at {}", rank.0);
+            effects.rejudged(Rejudged { order: rank.1, verdict: Verdict::Parked(reason), detail, json });
+        }
+    }
+
+    /// A pair was released to its end: starts within it are repetitions.
+    fn settle(&mut self, start: Rank, stop: Rank, parts: &[Part], effects: &mut impl Effects) {
+        for part in parts {
+            if let Part::Within(inner, of) = *part
+                && of == start
+                && inner < stop
+                && let Some((_, json)) = self.events.remove(&inner)
+            {
+                let detail = format!("a start within the pair from {}", start.0);
+                effects.rejudged(Rejudged { order: inner.1, verdict: Verdict::Duplicate, detail, json });
+            }
+        }
+        self.events.remove(&start);
+        self.events.remove(&stop);
+        self.cut.remove(&start);
+        self.released.insert(start, stop);
+    }
+
+    /// Releases the segments of a pair that are due.
+    fn cut_up(&mut self, release: &mut Release<'_>, start: Rank, stop: Option<Rank>, is_over: bool, effects: &mut impl Effects) {
+        let Release { of, due, .. } = *release;
+        let (mut index, mut from) = self.cut.get(&start).copied().unwrap_or((0, start.0));
+        while let Some(boundary) = Held::boundary(release.calendar, from) {
+            let is_within = stop.is_none_or(|stop| boundary < stop.0);
+            if !is_within || !(is_over || boundary.saturating_add(of.grace) <= due.at) {
+                break;
+            }
+            let segment = Segment { start: from, end: boundary, index, is_last: false, stop: None };
+            self.give(release, start, &segment, 0, effects);
+            (index, from) = (index + 1, boundary);
+            self.cut.insert(start, (index, from));
+        }
+        let Some(stop) = stop.filter(|_| is_over) else { return };
+        let json = self.events.get(&stop).map(|(_, json)| json.clone());
+        let settles = 1 + u64::from(json.is_some());
+        let segment = Segment { start: from, end: stop.0, index, is_last: true, stop: json.as_deref() };
+        self.give(release, start, &segment, settles, effects);
+    }
+
+    /// Makes a segment's derived event: the start event with what the segment says.
+    fn give(&self, release: &Release<'_>, start: Rank, segment: &Segment<'_>, settles: u64, effects: &mut impl Effects) {
+        let Release { plan, node, of, key, .. } = release;
+        let Some((_, json)) = self.events.get(&start) else { return };
+        let mut tree = Tree::Raw(json.clone());
+        let mut set = |slot: u16, json: &[u8]| tree.set(plan.paths[usize::from(slot)].names(), Some(json));
+        set(of.duration, length(segment.start, segment.end, of.unit).to_string().as_bytes());
+        let stop = segment.stop.map(|json| Document::new(json.to_vec()));
+        for &slot in &of.stop_fields {
+            let names = plan.paths[usize::from(slot)].names();
+            let value = stop.as_ref().and_then(|stop| value_at(stop, names));
+            set(slot, value.as_deref().unwrap_or(b"null"));
+        }
+        for &slot in of.time.slots.first().iter().copied() {
+            set(slot, &formatted(segment.start, &of.time.format));
+        }
+        let is_elsewhere = of.time.slots.first().is_none_or(|slot| plan.paths[usize::from(*slot)].as_str() != "time");
+        let operator = plan.nodes[usize::from(*node)].id.as_str();
+        let mut name = |name: &str, json: &[u8]| tree.set(&[name.into()], Some(json));
+        let id = format!("{operator}/{}/{}", stamp_text(segment.start), String::from_utf8_lossy(key));
+        name("id", &quoted(&id));
+        name("source", &quoted(&format!("{}/{operator}", plan.name)));
+        if is_elsewhere {
+            name("time", &quoted(&stamp_text(segment.start)));
+        }
+        let more = format!(r#","index":{},"last":{}"#, segment.index, segment.is_last);
+        name("segment", &stretch(segment.start, segment.end, &more));
+        name("inputs", if segment.stop.is_some() { b"2" } else { b"1" });
+        let mut json = Vec::new();
+        tree.write_to(&mut json);
+        effects.released(Released { end: segment.end, key: (*key).into(), start: segment.start, json, settles });
+    }
+}
+
+/// The length of a segment in a unit, rounded half to even at 18 places where it does not end.
+fn length(start: Timestamp, end: Timestamp, unit: i64) -> Decimal {
+    let nanos = i64::try_from(end.since(start)).unwrap_or(i64::MAX);
+    let length = Fraction::of(Decimal::from_int(nanos)).divide(Decimal::from_int(unit), 18, Rounding::HalfEven);
+    length.unwrap_or_default()
+}
+
+/// The value at a path of an object.
+fn value_at(document: &Document, names: &[Box<str>]) -> Option<Vec<u8>> {
+    let [name, rest @ ..] = names else { return None };
+    let members = document.members()?;
+    let member = members.iter().find(|member| *member.name == *name.as_bytes())?;
+    match rest.is_empty() {
+        true => Some(member.value.to_vec()),
+        false => value_at(&Document::new(member.value.to_vec()), rest),
+    }
+}

@@ -1,0 +1,181 @@
+//! What a window holds of its events, and the derived event it becomes.
+
+use super::fold::{self, Folded, Rank, Value, read_rank, write_rank};
+use super::made::{formatted, quoted, stamp_text, stretch};
+use super::{Flaw, Input};
+use crate::event::json::Tree;
+use crate::event::{Batch, Kind, Leaf};
+use crate::image::{Glass, Pen, Seen};
+use crate::operator::{Accumulate, Stamp};
+use crate::plan::Plan;
+use crate::schedule::Period;
+use crate::time::Timestamp;
+use crate::verdict::Reason;
+
+/// What an event brings to a window.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Taken {
+    pub(super) rank: Rank,
+    pub(super) values: Vec<Option<Value>>,
+    /// The fields of the key, as JSON.
+    key: Vec<Vec<u8>>,
+    /// The fields that are kept, as JSON; empty for one that is missing.
+    keep: Vec<Vec<u8>>,
+}
+
+/// What a window holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Gathered {
+    pub(super) inputs: u64,
+    first: Rank,
+    last: Rank,
+    key: Vec<Vec<u8>>,
+    keep: Vec<Vec<u8>>,
+    folded: Vec<Folded>,
+}
+
+fn json_of(batch: &Batch, row: usize, slots: &[u16]) -> Vec<Vec<u8>> {
+    let one = |slot: &u16| {
+        let leaf = batch.leaf(row, *slot);
+        let mut json = Vec::new();
+        if leaf.kind != Kind::Missing {
+            leaf.write_json(&mut json);
+        }
+        json
+    };
+    slots.iter().map(one).collect()
+}
+
+impl Taken {
+    /// Reads what an event brings, as of an instant.
+    pub(super) fn read(plan: &Plan, of: &Accumulate, batch: &Batch, input: &Input) -> Result<Taken, Flaw> {
+        let row = input.row as usize;
+        let values = fold::read(plan, &of.fields, of.missing, of.text_numbers, batch, row)?;
+        let (key, keep) = (json_of(batch, row, &of.key), json_of(batch, row, &of.keep));
+        Ok(Taken { rank: (input.at, input.order), values, key, keep })
+    }
+
+    pub(super) fn write_to(&self, pen: &mut Pen) {
+        write_rank(self.rank, pen);
+        for value in &self.values {
+            pen.byte(u8::from(value.is_some()));
+            value.iter().for_each(|value| value.write_to(pen));
+        }
+        self.key.iter().chain(&self.keep).for_each(|json| pen.text(json));
+    }
+
+    pub(super) fn read_image(of: &Accumulate, glass: &mut Glass<'_>) -> Seen<Taken> {
+        let rank = read_rank(glass)?;
+        let value = |glass: &mut Glass<'_>| Ok(if glass.byte()? == 0 { None } else { Some(Value::read(glass)?) });
+        let values = of.fields.iter().map(|_| value(glass)).collect::<Seen<_>>()?;
+        let (key, keep) = (texts(of.key.len(), glass)?, texts(of.keep.len(), glass)?);
+        Ok(Taken { rank, values, key, keep })
+    }
+}
+
+fn texts(count: usize, glass: &mut Glass<'_>) -> Seen<Vec<Vec<u8>>> {
+    (0..count).map(|_| Ok(glass.text()?.to_vec())).collect()
+}
+
+impl Gathered {
+    /// An empty window.
+    pub(super) fn new(of: &Accumulate) -> Gathered {
+        Gathered {
+            inputs: 0,
+            first: (Timestamp::MAX, (u64::MAX, u32::MAX)),
+            last: (Timestamp::MIN, (0, 0)),
+            key: Vec::new(),
+            keep: Vec::new(),
+            folded: of.fields.iter().map(|fold| Folded::new(fold.function)).collect(),
+        }
+    }
+
+    /// Why an event may not come in.
+    pub(super) fn refusal(&self, plan: &Plan, of: &Accumulate, taken: &Taken) -> Option<Flaw> {
+        if self.inputs >= of.events_max {
+            return Some((Reason::StateFull, format!("the window holds {} events; `eventsMax` allows no more", self.inputs)));
+        }
+        let mut both = self.folded.iter().zip(&taken.values).zip(&of.fields);
+        let ((_, _), fold) = both.find(|((folded, value), _)| value.as_ref().is_some_and(|value| folded.overflows(value)))?;
+        let path = plan.paths[usize::from(fold.value)].as_str();
+        Some((Reason::BadValue, format!("`{path}` takes the {} of its window out of range", fold.function.name())))
+    }
+
+    /// Adds an event that may come in.
+    pub(super) fn add(&mut self, taken: &Taken) {
+        self.inputs += 1;
+        if taken.rank < self.first {
+            self.first = taken.rank;
+            self.key.clone_from(&taken.key);
+        }
+        if taken.rank >= self.last {
+            self.last = taken.rank;
+            self.keep.clone_from(&taken.keep);
+        }
+        for (folded, value) in self.folded.iter_mut().zip(&taken.values) {
+            if let Some(value) = value {
+                folded.add(value, taken.rank);
+            }
+        }
+    }
+
+    /// The derived event, as JSON.
+    pub(super) fn derived(&self, plan: &Plan, node: u16, of: &Accumulate, key: &[u8], window: Period) -> Vec<u8> {
+        let mut tree = Tree::object();
+        let mut set = |slot: u16, json: &[u8]| tree.set(plan.paths[usize::from(slot)].names(), Some(json));
+        for (&slot, json) in of.key.iter().zip(&self.key).filter(|(_, json)| !json.is_empty()) {
+            set(slot, json);
+        }
+        for (fold, folded) in of.fields.iter().zip(&self.folded) {
+            let (kind, bytes) = folded.field();
+            let mut json = Vec::new();
+            Leaf { kind, bytes: &bytes }.write_json(&mut json);
+            set(fold.set, &json);
+        }
+        for (&slot, json) in of.keep.iter().zip(&self.keep).filter(|(_, json)| !json.is_empty()) {
+            set(slot, json);
+        }
+        let at = match of.stamp {
+            Stamp::Start => window.start,
+            Stamp::Last => self.last.0,
+            Stamp::End => window.end,
+        };
+        if let Some(&slot) = of.time.slots.first() {
+            set(slot, &formatted(at, &of.time.format));
+        }
+        let operator = plan.nodes[usize::from(node)].id.as_str();
+        let id = format!("{operator}/{}/{}", stamp_text(window.start), String::from_utf8_lossy(key));
+        let is_elsewhere = of.time.slots.first().is_none_or(|slot| plan.paths[usize::from(*slot)].as_str() != "time");
+        let mut name = |name: &str, json: &[u8]| tree.set(&[name.into()], Some(json));
+        name("id", &quoted(&id));
+        name("source", &quoted(&format!("{}/{operator}", plan.name)));
+        name("type", &quoted(operator));
+        if is_elsewhere {
+            name("time", &quoted(&stamp_text(at)));
+        }
+        name("window", &stretch(window.start, window.end, ""));
+        name("inputs", self.inputs.to_string().as_bytes());
+        let mut json = Vec::new();
+        tree.write_to(&mut json);
+        json
+    }
+
+    pub(super) fn write_to(&self, pen: &mut Pen) {
+        pen.count(self.inputs);
+        write_rank(self.first, pen);
+        write_rank(self.last, pen);
+        self.key.iter().chain(&self.keep).for_each(|json| pen.text(json));
+        self.folded.iter().for_each(|folded| folded.write_to(pen));
+    }
+
+    pub(super) fn read_image(of: &Accumulate, glass: &mut Glass<'_>) -> Seen<Gathered> {
+        Ok(Gathered {
+            inputs: glass.count()?,
+            first: read_rank(glass)?,
+            last: read_rank(glass)?,
+            key: texts(of.key.len(), glass)?,
+            keep: texts(of.keep.len(), glass)?,
+            folded: of.fields.iter().map(|fold| Folded::read(fold.function, glass)).collect::<Seen<_>>()?,
+        })
+    }
+}

@@ -1,0 +1,146 @@
+//! Fields that operators set, and whole events as JSON.
+//!
+//! A row has a slot for each path that the pipeline reads. Paths may lie inside each other
+//! (`data` and `data.item`): an operator that sets one keeps the others true.
+
+use std::sync::Arc;
+
+use super::flow::{Flow, Token};
+use crate::event::json::{Document, Tree, leaf_of};
+use crate::event::{Batch, Kind, Path, Slot};
+use crate::plan::Plan;
+
+/// By path of the plan, the paths around it and inside it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Kin {
+    around: Vec<Vec<u16>>,
+    inside: Vec<Vec<u16>>,
+    /// All paths, outer ones before those inside them.
+    outer_first: Vec<u16>,
+}
+
+impl Kin {
+    /// Whether no operator needs it.
+    pub(super) fn is_empty(&self) -> bool {
+        self.outer_first.is_empty()
+    }
+
+    /// Compares every path with every other. Only pipelines whose operators set fields need it.
+    pub(super) fn of(paths: &[Path]) -> Kin {
+        let lists = |holds: &dyn Fn(&Path, &Path) -> bool| {
+            let of = |path: &Path| {
+                let others = (0..).zip(paths).filter(|(_, other)| *other != path && holds(path, other));
+                others.map(|(slot, _)| slot).collect::<Vec<u16>>()
+            };
+            paths.iter().map(of).collect::<Vec<_>>()
+        };
+        let mut outer_first: Vec<u16> = (0..paths.len() as u16).collect();
+        outer_first.sort_by_key(|slot| paths[usize::from(*slot)].names().len());
+        let around = lists(&|path, other| other.covers(path));
+        Kin { around, inside: lists(&|path, other| path.covers(other)), outer_first }
+    }
+}
+
+/// Sets a field of a row and keeps the fields around it and inside it true.
+pub(super) fn set(plan: &Plan, kin: &Kin, batch: &mut Batch, row: usize, slot: u16, kind: Kind, bytes: &[u8]) {
+    let value = batch.store(kind, bytes);
+    set_slot(plan, kin, batch, row, slot, value);
+}
+
+/// As [`set`], with a value that the batch holds already, or none.
+pub(super) fn set_slot(plan: &Plan, kin: &Kin, batch: &mut Batch, row: usize, slot: u16, value: Slot) {
+    batch.set_slot(row, slot, value);
+    let path = &plan.paths[usize::from(slot)];
+    let inside = kin.inside.get(usize::from(slot)).map_or(&[][..], Vec::as_slice);
+    if !inside.is_empty() {
+        inside.iter().for_each(|inner| batch.set_slot(row, *inner, Slot::MISSING));
+        let leaf = batch.resolve(value);
+        if leaf.kind == Kind::Json {
+            let text = leaf.bytes.to_vec();
+            let depth = path.names().len();
+            let wanted: Vec<_> = inside.iter().map(|inner| (*inner, &plan.paths[usize::from(*inner)].names()[depth..])).collect();
+            project(batch, row, text, &wanted);
+        }
+    }
+    for &outer in kin.around.get(usize::from(slot)).map_or(&[][..], Vec::as_slice) {
+        let before = batch.leaf(row, outer);
+        if value.kind() == Kind::Missing && before.kind != Kind::Json {
+            continue;
+        }
+        let mut tree = if before.kind == Kind::Json { Tree::Raw(before.bytes.to_vec()) } else { Tree::object() };
+        let names = &path.names()[plan.paths[usize::from(outer)].names().len()..];
+        tree.set(names, json_of(batch, value).as_deref());
+        let mut text = Vec::new();
+        tree.write_to(&mut text);
+        let stored = batch.store(Kind::Json, &text);
+        batch.set_slot(row, outer, stored);
+    }
+}
+
+/// Finds the values of paths inside an object, and sets their slots.
+fn project(batch: &mut Batch, row: usize, text: Vec<u8>, wanted: &[(u16, &[Box<str>])]) {
+    let document = Document::new(text);
+    for member in document.members().unwrap_or_default() {
+        let below = wanted.iter().filter(|(_, names)| names.first().is_some_and(|name| *name.as_bytes() == *member.name));
+        let mut deeper = Vec::new();
+        for &(slot, names) in below {
+            if names.len() == 1 {
+                let leaf = leaf_of(member.value);
+                let value = batch.store(leaf.kind, leaf.bytes);
+                batch.set_slot(row, slot, value);
+            } else {
+                deeper.push((slot, &names[1..]));
+            }
+        }
+        if !deeper.is_empty() {
+            project(batch, row, member.value.to_vec(), &deeper);
+        }
+    }
+}
+
+fn json_of(batch: &Batch, value: Slot) -> Option<Vec<u8>> {
+    let leaf = batch.resolve(value);
+    (leaf.kind != Kind::Missing).then(|| {
+        let mut json = Vec::new();
+        leaf.write_json(&mut json);
+        json
+    })
+}
+
+/// The whole event of a row as it is by now: as it came, with the fields that operators
+/// changed. Of an event that did not come as JSON only the fields that the pipeline reads are
+/// known.
+pub(super) fn whole(plan: &Plan, kin: &Kin, batch: &Batch, event: usize, row: usize) -> Vec<u8> {
+    let mut tree = match batch.json {
+        true => Tree::Raw(batch.raw(event).trim_ascii().to_vec()),
+        false => Tree::object(),
+    };
+    for &slot in &kin.outer_first {
+        let path = &plan.paths[usize::from(slot)];
+        if !path.is_computed() {
+            tree.set(path.names(), json_of(batch, batch.slot(row, slot)).as_deref());
+        }
+    }
+    let mut text = Vec::new();
+    tree.write_to(&mut text);
+    text
+}
+
+impl Flow {
+    /// Returns a derived event of the flow, numbered from 1, as it was made: JSON.
+    pub(super) fn derived_json(&self, plan: &Plan, kin: &Kin, part: u32) -> Vec<u8> {
+        let derived = &self.derived[part as usize - 1];
+        whole(plan, kin, &self.batch, derived.parent.event as usize, derived.row as usize)
+    }
+
+    /// Returns the event of a token as it is by now: JSON.
+    pub(super) fn json(&self, plan: &Plan, kin: &Kin, token: Token) -> Vec<u8> {
+        whole(plan, kin, &self.batch, token.event as usize, token.row as usize)
+    }
+}
+
+/// What a mediator needs for operators that set fields; empty where there are none.
+pub(super) fn kin_of(plan: &Plan) -> Arc<Kin> {
+    let sets = plan.nodes.iter().any(|node| node.operator.sets_fields());
+    Arc::new(if sets { Kin::of(&plan.paths) } else { Kin::default() })
+}

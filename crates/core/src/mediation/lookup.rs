@@ -1,0 +1,185 @@
+//! `enrich`, `currency` and `rate` of single events: what they look up and compute.
+
+use std::borrow::Cow;
+
+use super::fields::{Kin, set};
+use super::flow::{Flow, Token};
+use super::prepare::event_time;
+use crate::decimal::{Decimal, Fraction, Rounding};
+use crate::event::Kind;
+use crate::keyed;
+use crate::operator::{Currency, CurrencyCode, Enrich, Rate, Unmatched};
+use crate::partition::read_value;
+use crate::plan::Plan;
+use crate::price::Negative;
+use crate::table::{Content, RowIx, key_of};
+use crate::time::Timestamp;
+use crate::verdict::Reason;
+
+type Flaw = (Reason, String);
+
+fn content(plan: &Plan, flow: &Flow, table: u16) -> Result<std::sync::Arc<Content>, Flaw> {
+    let known = flow.tables.as_ref().and_then(|tables| tables.get(usize::from(table))?.clone());
+    let name = || plan.tables[usize::from(table)].name.as_str();
+    known.ok_or_else(|| (Reason::OperatorError, format!("the table `{}` has no rows yet", name())))
+}
+
+/// Sets fields from the row of an event's key; gives the way it leaves by.
+pub(super) fn enrich(plan: &Plan, kin: &Kin, flow: &mut Flow, node: u16, enrich: &Enrich, token: Token) -> Result<usize, Flaw> {
+    let content = content(plan, flow, enrich.table)?;
+    let row = token.row as usize;
+    let received = flow.at;
+    let at = match &enrich.at {
+        Some(field) => event_time(plan, flow, row, field, received)?,
+        None => Timestamp::MIN,
+    };
+    if let Some(found) = find(flow, enrich, row, &content, at) {
+        for &(slot, column) in &enrich.set {
+            let cell = content.cell(found, column);
+            set(plan, kin, &mut flow.batch, row, slot, cell.kind, cell.bytes);
+        }
+        return Ok(0);
+    }
+    flow.counts[usize::from(node)].unmatched += 1;
+    match enrich.unmatched {
+        Unmatched::Route => Ok(1),
+        Unmatched::Pass => {
+            for &(slot, _) in &enrich.set {
+                set(plan, kin, &mut flow.batch, row, slot, Kind::Null, b"null");
+            }
+            Ok(0)
+        }
+        Unmatched::Park => {
+            let table = &plan.tables[usize::from(enrich.table)];
+            let shown: Vec<String> = enrich.on.iter().map(|slot| shown(flow, row, *slot)).collect();
+            Err((Reason::NoMatch, format!("table `{}` has no row for {} {}", table.name, table.key.join(", "), shown.join(", "))))
+        }
+    }
+}
+
+fn find(flow: &Flow, enrich: &Enrich, row: usize, content: &Content, at: Timestamp) -> Option<RowIx> {
+    let leaf = |slot: &u16| flow.batch.leaf(row, *slot);
+    if enrich.is_prefix {
+        let text = crate::table::key_text(leaf(enrich.on.first()?))?;
+        return content.find_prefix(&text, at);
+    }
+    let mut key = Vec::with_capacity(64);
+    key_of(enrich.on.iter().map(leaf), &mut key)?;
+    content.find(&key, at)
+}
+
+fn shown(flow: &Flow, row: usize, slot: u16) -> String {
+    let mut shown = Vec::new();
+    flow.batch.leaf(row, slot).write_json(&mut shown);
+    shown.truncate(100);
+    String::from_utf8_lossy(&shown).into_owned()
+}
+
+/// Converts an amount by the rate of the event's day.
+pub(super) fn convert(plan: &Plan, kin: &Kin, flow: &mut Flow, currency: &Currency, token: Token) -> Result<(), Flaw> {
+    let content = content(plan, flow, currency.table)?;
+    let row = token.row as usize;
+    let path = plan.paths[usize::from(currency.amount)].as_str();
+    let amount = read_value(flow.batch.leaf(row, currency.amount), None, true, currency.text_numbers)
+        .map_err(|reason| (reason, format!("`{path}` is {}", shown(flow, row, currency.amount))))?;
+    let (from, to) = (code(plan, flow, row, &currency.from)?, code(plan, flow, row, &currency.to)?);
+    let received = flow.at;
+    let at = event_time(plan, flow, row, &currency.time, received)?;
+    let day = currency.zone.jiff().to_datetime(at.to_jiff()).date();
+    let found = rates(&content, currency, &from, &to, day)?;
+    let product = Fraction::product(amount, found.multiply);
+    let result = product.divide(found.divide, currency.scale, currency.rounding);
+    let result = result.ok_or_else(|| (Reason::BadValue, format!("{amount} {from} in {to} is out of range")))?;
+    let rate = Fraction::of(found.multiply).divide(found.divide, 18, Rounding::HalfEven).unwrap_or_default();
+    let mut set_field = |slot, kind, text: String| set(plan, kin, &mut flow.batch, row, slot, kind, text.as_bytes());
+    set_field(currency.set, Kind::Number, result.to_string());
+    if let Some(slot) = currency.set_rate {
+        set_field(slot, Kind::Number, rate.to_string());
+    }
+    if let Some(slot) = currency.set_date {
+        match found.date {
+            Some(date) => set_field(slot, Kind::Text, date.to_string()),
+            None => set_field(slot, Kind::Null, "null".to_owned()),
+        }
+    }
+    Ok(())
+}
+
+fn code<'c>(plan: &Plan, flow: &Flow, row: usize, code: &'c CurrencyCode) -> Result<Cow<'c, str>, Flaw> {
+    match code {
+        CurrencyCode::Fixed(code) => Ok(Cow::Borrowed(code)),
+        CurrencyCode::Field(slot) => {
+            let leaf = flow.batch.leaf(row, *slot);
+            let path = plan.paths[usize::from(*slot)].as_str();
+            match leaf.as_text() {
+                Some(text) => Ok(Cow::Owned(String::from_utf8_lossy(&text).into_owned())),
+                None if leaf.is_absent() => Err((Reason::NoValue, format!("`{path}` is missing or null"))),
+                None => Err((Reason::BadValue, format!("`{path}` is no currency"))),
+            }
+        }
+    }
+}
+
+/// What an amount is multiplied with and divided by, and the older of the dates of the rates.
+struct Rates {
+    multiply: Decimal,
+    divide: Decimal,
+    date: Option<jiff::civil::Date>,
+}
+
+fn rates(content: &Content, currency: &Currency, from: &str, to: &str, day: jiff::civil::Date) -> Result<Rates, Flaw> {
+    if from == to {
+        return Ok(Rates { multiply: Decimal::ONE, divide: Decimal::ONE, date: None });
+    }
+    let none = |pair: &str| {
+        (Reason::NoRate, format!("no rate for {pair} on {day} or up to {} days before", currency.days_back))
+    };
+    let Some(base) = &currency.base else {
+        let (rate, date) = rate_of(content, currency, &[from, to], day).ok_or_else(|| none(&format!("{from} in {to}")))?;
+        return Ok(Rates { multiply: rate, divide: Decimal::ONE, date: Some(date) });
+    };
+    let of_base = |code: &str| match code == base {
+        true => Ok((Decimal::ONE, None)),
+        false => {
+            let (rate, date) = rate_of(content, currency, &[code], day).ok_or_else(|| none(&format!("{base} in {code}")))?;
+            Ok::<_, Flaw>((rate, Some(date)))
+        }
+    };
+    let ((divide, one), (multiply, other)) = (of_base(from)?, of_base(to)?);
+    Ok(Rates { multiply, divide, date: one.into_iter().chain(other).min() })
+}
+
+/// The rate of a day, else of the latest day before that is not too old.
+fn rate_of(
+    content: &Content,
+    currency: &Currency,
+    codes: &[&str],
+    day: jiff::civil::Date,
+) -> Option<(Decimal, jiff::civil::Date)> {
+    let mut date = day;
+    for _ in 0..=currency.days_back {
+        let text = date.to_string();
+        let leaves = codes.iter().copied().chain([text.as_str()]).map(crate::event::Leaf::of_text);
+        let mut key = Vec::with_capacity(48);
+        key_of(leaves, &mut key)?;
+        if let Some(row) = content.find(&key, Timestamp::MIN) {
+            let rate = crate::decimal::parse(content.cell(row, currency.rate).bytes).ok()?;
+            return Some((rate, date));
+        }
+        date = date.yesterday().ok()?;
+    }
+    None
+}
+
+/// Prices the quantity of an event by itself.
+pub(super) fn price(plan: &Plan, kin: &Kin, flow: &mut Flow, rate: &Rate, token: Token) -> Result<(), Flaw> {
+    let row = token.row as usize;
+    let quantity = keyed::quantity(plan, rate, &flow.batch, row)?;
+    if quantity < Decimal::ZERO && rate.price.negative == Negative::Park {
+        return Err((Reason::NegativeTotal, format!("the quantity is {quantity}")));
+    }
+    let price = rate.price.of(quantity);
+    let price = price.ok_or_else(|| (Reason::BadValue, format!("the price of {quantity} is out of range")))?;
+    set(plan, kin, &mut flow.batch, row, rate.set, Kind::Number, price.to_string().as_bytes());
+    Ok(())
+}

@@ -1,0 +1,72 @@
+//! `split`: one event becomes its children.
+
+use super::fields::{Kin, set, set_slot};
+use super::flow::{Derived, Flow, Token};
+use crate::decimal::Decimal;
+use crate::event::json::{Document, leaf_of};
+use crate::event::{Kind, Slot};
+use crate::operator::{Empty, Split};
+use crate::plan::Plan;
+use crate::verdict::{Reason, Verdict};
+
+/// The children of an event, in order. None: the event is filtered. Each has a row of its own.
+pub(super) fn split(
+    plan: &Plan,
+    kin: &Kin,
+    flow: &mut Flow,
+    node: u16,
+    split: &Split,
+    parent: Token,
+) -> Result<Vec<Token>, (Reason, String)> {
+    let path = || plan.paths[usize::from(split.path)].as_str();
+    let leaf = flow.batch.leaf(parent.row as usize, split.path);
+    if leaf.is_absent() {
+        return Err((Reason::NoValue, format!("`{}` is missing or null", path())));
+    }
+    let text = if leaf.kind == Kind::Json { leaf.bytes.to_vec() } else { Vec::new() };
+    let document = Document::new(text);
+    let elements: Vec<(Option<Vec<u8>>, &[u8])> = match (document.elements(), document.members()) {
+        (Some(elements), _) => elements.into_iter().map(|element| (None, element)).collect(),
+        (None, Some(members)) => members.into_iter().map(|member| (Some(member.name.into_owned()), member.value)).collect(),
+        (None, None) => return Err((Reason::BadValue, format!("`{}` is neither a list nor an object", path()))),
+    };
+    if elements.is_empty() {
+        return match split.empty {
+            Empty::Filter => Ok(Vec::new()),
+            Empty::Park => Err((Reason::NoValue, format!("`{}` is empty", path()))),
+        };
+    }
+    if elements.len() > split.children_max {
+        let (found, most) = (elements.len(), split.children_max);
+        return Err((Reason::TooMany, format!("`{}` has {found} elements; `childrenMax` is {most}", path())));
+    }
+    let mut children = Vec::with_capacity(elements.len());
+    for (index, (name, element)) in (0u32..).zip(elements) {
+        let row = flow.batch.copy_row(parent.row as usize) as u32;
+        set_slot(plan, kin, &mut flow.batch, row as usize, split.path, Slot::MISSING);
+        let leaf = leaf_of(element);
+        set(plan, kin, &mut flow.batch, row as usize, split.into, leaf.kind, leaf.bytes);
+        if let Some(key) = split.key {
+            match name {
+                Some(name) => set(plan, kin, &mut flow.batch, row as usize, key, Kind::Text, &name),
+                None => {
+                    let index = Decimal::from_count(index.into()).to_string();
+                    set(plan, kin, &mut flow.batch, row as usize, key, Kind::Number, index.as_bytes());
+                }
+            }
+        }
+        name_child(plan, kin, flow, node, split.id, parent, row, index);
+        let pristine = flow.batch.copy_row(row as usize) as u32;
+        flow.derived.push(Derived { parent, node, index, row: pristine, verdict: Verdict::Open });
+        children.push(Token { part: flow.derived.len() as u32, row, ..parent });
+    }
+    Ok(children)
+}
+
+/// A child's id is its parent's, the operator's and its number; none if the parent has none.
+fn name_child(plan: &Plan, kin: &Kin, flow: &mut Flow, node: u16, id: u16, parent: Token, row: u32, index: u32) {
+    let Some(before) = flow.batch.leaf(parent.row as usize, id).as_text() else { return };
+    let mut text = before.into_owned();
+    text.extend_from_slice(format!("/{}/{index}", plan.nodes[usize::from(node)].id).as_bytes());
+    set(plan, kin, &mut flow.batch, row as usize, id, Kind::Text, &text);
+}

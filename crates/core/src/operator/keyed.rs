@@ -1,0 +1,272 @@
+//! Operators that keep state by key: they take events in the order of arrival.
+
+use std::sync::Arc;
+
+use crate::expression::Program;
+use crate::plan::TimeField;
+use crate::price::Price;
+use crate::schedule::Schedule;
+use crate::time::Zone;
+
+/// Prices a quantity.
+#[derive(Clone, Debug)]
+pub struct Rate {
+    /// Where the quantity is.
+    pub quantity: u16,
+    /// Where the price goes.
+    pub set: u16,
+    /// The price.
+    pub price: Price,
+    /// Whether the quantity may be a number written as text.
+    pub text_numbers: bool,
+    /// Whose quantities add up; `None`: each event is priced by itself.
+    pub running: Option<Running>,
+}
+
+/// State that runs by key, anew in each period of a schedule.
+#[derive(Clone, Debug)]
+pub struct Running {
+    /// The fields of the key.
+    pub key: Vec<u16>,
+    /// The schedule; `None`: it never begins anew.
+    pub schedule: Option<(Arc<Schedule>, Zone)>,
+    /// When the event was, for its period.
+    pub time: TimeField,
+    /// Nanoseconds after its end for which a period is kept.
+    pub amend_within: i64,
+}
+
+/// Sets fields to running aggregates of a key.
+#[derive(Clone, Debug)]
+pub struct Aggregate {
+    /// The fields of the key.
+    pub key: Vec<u16>,
+    /// What it computes.
+    pub fields: Vec<Fold>,
+    /// When it begins anew.
+    pub running: Running,
+    /// What becomes of an event without a value.
+    pub missing: Missing,
+    /// Whether a value may be a number written as text.
+    pub text_numbers: bool,
+}
+
+/// A field that is computed of the events of a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fold {
+    /// The field that is set.
+    pub set: u16,
+    /// What is computed.
+    pub function: Function,
+    /// Of which field; `count` reads none.
+    pub value: u16,
+}
+
+/// What is computed of the events of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Function {
+    /// The sum.
+    Sum,
+    /// How many events.
+    Count,
+    /// The least number.
+    Min,
+    /// The greatest number.
+    Max,
+    /// The average.
+    Avg,
+    /// The first value.
+    First,
+    /// The last value.
+    Last,
+    /// How many different values.
+    Unique,
+    /// The last number less the one before.
+    Delta,
+}
+
+impl Function {
+    /// Functions with their names.
+    pub const NAMES: [(&'static str, Function); 9] = [
+        ("sum", Function::Sum),
+        ("count", Function::Count),
+        ("min", Function::Min),
+        ("max", Function::Max),
+        ("avg", Function::Avg),
+        ("first", Function::First),
+        ("last", Function::Last),
+        ("unique", Function::Unique),
+        ("delta", Function::Delta),
+    ];
+
+    /// The name in a pipeline.
+    pub fn name(self) -> &'static str {
+        Function::NAMES.iter().find(|(_, function)| *function == self).map_or("sum", |(name, _)| name)
+    }
+}
+
+/// What becomes of an event without a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Missing {
+    /// It is parked.
+    Park,
+    /// It does not change the aggregate.
+    Skip,
+}
+
+/// Gathers the events of a window into one.
+#[derive(Clone, Debug)]
+pub struct Accumulate {
+    /// The fields of the key.
+    pub key: Vec<u16>,
+    /// When the event was.
+    pub time: TimeField,
+    /// The windows.
+    pub windows: Windows,
+    /// Zone of the schedule.
+    pub zone: Zone,
+    /// What is computed of a window's events.
+    pub fields: Vec<Fold>,
+    /// Fields that are kept of the window's last event.
+    pub keep: Vec<u16>,
+    /// What becomes of an event without a value.
+    pub missing: Missing,
+    /// The time of the derived event.
+    pub stamp: Stamp,
+    /// By which clock windows end.
+    pub release: Release,
+    /// What becomes of events for released windows.
+    pub late: LateInputs,
+    /// Events of one window of one key.
+    pub events_max: u64,
+    /// Whether a value may be a number written as text.
+    pub text_numbers: bool,
+}
+
+/// Which stretches of time events are gathered over.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Windows {
+    /// A window of `size` nanoseconds begins every `step`, counted from the epoch plus `offset`.
+    Size {
+        /// Nanoseconds of a window; a multiple of the step.
+        size: i64,
+        /// Nanoseconds from one beginning to the next.
+        step: i64,
+        /// Nanoseconds by which beginnings lie behind the epoch.
+        offset: i64,
+    },
+    /// The periods of a schedule.
+    Schedule(Arc<Schedule>),
+    /// Sessions: events less than `gap` apart, together shorter than `max`.
+    Sessions {
+        /// Nanoseconds.
+        gap: i64,
+        /// Nanoseconds.
+        max: i64,
+    },
+}
+
+/// The time of a derived event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stamp {
+    /// The start of its window.
+    Start,
+    /// The time of its last event.
+    Last,
+    /// The end of its window.
+    End,
+}
+
+/// By which clock windows end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Release {
+    /// The clock.
+    Clock,
+    /// The greatest event time that was seen; after so many nanoseconds without an event, the
+    /// clock.
+    Watermark(i64),
+}
+
+/// What becomes of events for released windows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LateInputs {
+    /// What becomes of them.
+    pub policy: LateInputsPolicy,
+    /// Nanoseconds for which a window waits after its end.
+    pub grace: i64,
+    /// Nanoseconds after that for which it is remembered.
+    pub amend_within: i64,
+}
+
+/// What becomes of an event for a released window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LateInputsPolicy {
+    /// The derived event is amended.
+    Amend,
+    /// It goes into the window of its receipt.
+    Carry,
+    /// It is parked.
+    Park,
+}
+
+/// Pairs starts with stops.
+#[derive(Clone, Debug)]
+pub struct Correlate {
+    /// The fields of the key.
+    pub key: Vec<u16>,
+    /// When the event was.
+    pub time: TimeField,
+    /// Whether an event is a start.
+    pub start: Program,
+    /// Whether an event is a stop.
+    pub stop: Program,
+    /// Where the length goes.
+    pub duration: u16,
+    /// Nanoseconds of its unit.
+    pub unit: i64,
+    /// Fields that are copied from the stop.
+    pub stop_fields: Vec<u16>,
+    /// Where open pairs are cut.
+    pub cut: Option<Cut>,
+    /// Nanoseconds for which a boundary or a stop waits.
+    pub grace: i64,
+    /// What becomes of a start within an open pair.
+    pub repeat: Repeat,
+    /// Nanoseconds for which a start waits for its stop; `None`: for ever.
+    pub timeout: Option<i64>,
+    /// What becomes of it then.
+    pub on_timeout: OnTimeout,
+    /// Nanoseconds for which a stop waits for its start.
+    pub wait: i64,
+    /// Nanoseconds after its end for which a pair is remembered.
+    pub amend_within: i64,
+    /// Events of one key that are held.
+    pub events_max: usize,
+}
+
+/// Where open pairs are cut.
+#[derive(Clone, Debug)]
+pub struct Cut {
+    /// At the boundaries of this schedule.
+    pub schedule: Arc<Schedule>,
+    /// In this zone.
+    pub zone: Zone,
+}
+
+/// What becomes of a start within an open pair.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Repeat {
+    /// The later start is a duplicate.
+    First,
+    /// The earlier start is parked.
+    Last,
+}
+
+/// What becomes of a start whose stop did not come in time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnTimeout {
+    /// It is parked.
+    Park,
+    /// The pair ends then.
+    Close,
+}

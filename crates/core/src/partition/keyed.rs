@@ -1,0 +1,91 @@
+//! Operators that keep state by key, in a partition.
+
+use super::{Due, Effects, Identities, Input, Meters, Partition};
+use crate::event::Batch;
+use crate::image::{Glass, Pen, Seen};
+use crate::keyed::{State, form_of};
+use crate::plan::Plan;
+use crate::time::Timestamp;
+
+/// The empty state of a plan's operators; nothing where none keeps state by key.
+pub(super) fn empty(plan: &Plan) -> Vec<Option<State>> {
+    if !plan.nodes.iter().any(|node| node.operator.is_keyed()) {
+        return Vec::new();
+    }
+    (0..plan.nodes.len() as u16).map(|node| State::of(plan, node)).collect()
+}
+
+impl<M: Meters, I: Identities> Partition<M, I> {
+    pub(super) fn keep(&mut self, node: u16, batch: &Batch, inputs: &[Input], at: Timestamp, effects: &mut impl Effects) {
+        if let Some(Some(state)) = self.keyed.get_mut(usize::from(node)) {
+            state.take(&self.plan, node, batch, inputs, at, effects);
+        }
+    }
+
+    pub(super) fn release(&mut self, node: u16, due: Due, effects: &mut impl Effects) {
+        if let Some(Some(state)) = self.keyed.get_mut(usize::from(node)) {
+            state.release(&self.plan, node, due, effects);
+        }
+    }
+
+    /// When an operator may have something to release; of one with a watermark, when its first
+    /// window ends.
+    pub fn next_release(&self, node: u16) -> Option<Timestamp> {
+        self.keyed.get(usize::from(node))?.as_ref()?.next_due()
+    }
+
+    /// The greatest event time that an operator took, and when it took the last event.
+    pub fn seen(&self, node: u16) -> Option<(Timestamp, Timestamp)> {
+        self.keyed.get(usize::from(node))?.as_ref()?.seen()
+    }
+
+    /// The first operator whose state has no place under another plan. One that holds nothing
+    /// needs none.
+    pub fn state_without_place(&self, plan: &Plan) -> Option<String> {
+        let states = self.keyed.iter().enumerate().filter_map(|(node, state)| Some((node, state.as_ref()?)));
+        let lost = states.filter(|(_, state)| !state.is_empty()).find(|(node, _)| {
+            let before = &self.plan.nodes[*node];
+            let now = plan.nodes.iter().find(|now| now.id == before.id);
+            now.is_none_or(|now| form_of(plan, &now.operator) != form_of(&self.plan, &before.operator))
+        });
+        lost.map(|(node, _)| self.plan.nodes[node].id.clone())
+    }
+
+    /// Appends the state of each operator, by its id and what its state depends on.
+    pub(super) fn write_keyed(&self, pen: &mut Pen) {
+        let states = self.keyed.iter().enumerate().filter_map(|(node, state)| Some((node, state.as_ref()?)));
+        pen.count(states.clone().count() as u64);
+        for (node, state) in states {
+            let operator = &self.plan.nodes[node];
+            pen.text(operator.id.as_bytes());
+            pen.text(form_of(&self.plan, &operator.operator).as_bytes());
+            pen.byte(u8::from(!state.is_empty()));
+            let mut image = Pen::default();
+            state.write_to(&mut image);
+            pen.text(&image.bytes);
+        }
+    }
+
+    /// Reads the state of operators that are still there, in the same form.
+    pub(super) fn read_keyed(&mut self, glass: &mut Glass<'_>) -> Seen<()> {
+        for _ in 0..glass.length()? {
+            let (id, form) = (glass.string()?, glass.string()?);
+            let (holds, image) = (glass.byte()? != 0, glass.text()?);
+            let found = self.plan.nodes.iter().position(|node| node.id == id);
+            let same = found.filter(|node| form_of(&self.plan, &self.plan.nodes[*node].operator) == form);
+            let Some(node) = same else {
+                if holds {
+                    return Err(crate::image::BadImage::State(id));
+                }
+                continue;
+            };
+            let mut image = Glass::new(image);
+            let state = State::read(&self.plan, node as u16, &mut image)?;
+            if !image.is_at_end() {
+                return image.damaged();
+            }
+            self.keyed[node] = Some(state);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,236 @@
+//! The forms of tables and of operators that look up, split, gather, pair and price.
+
+use super::forms::{FILE_SOURCE, SCHEDULE, TIME};
+use super::shape::Form::{Any, Boolean, Duration, Either, Expression, Integer, List, Map, Number, Object, Path, Text, Word, Zone};
+use super::shape::{Form, Shape, default, optional, required};
+use crate::schedule::SHORT_NAMES;
+
+const AMEND_WITHIN: &str = "How long after its end a period's state is kept";
+const RESET: Form = Either(&[Word(&SHORT_NAMES), SCHEDULE]);
+const ROUNDING: Form = Word(&["half_even", "half_up", "down", "up", "floor", "ceil"]);
+
+pub(super) const TABLE: Form = Object(&Shape {
+    noun: "field of a table",
+    help: "A table that operators look things up in",
+    fields: &[
+        required("name", Text, "Unique; small letters, digits, `_` and `-`, at most 80"),
+        required("key", List(&Text), "The columns that identify a row; with validity, at each instant"),
+        optional("file", FILE_SOURCE, "Its rows are in a file"),
+        optional("rows", List(&Map(&Any)), "Its rows are here"),
+        optional("validFrom", Text, "The column with the instant from which a row holds; missing: from ever"),
+        optional("validTo", Text, "The column with the instant until which a row holds; missing: for ever"),
+        default("timezone", Zone, "Etc/UTC", "Zone of times and dates without an offset"),
+        default("refresh", Duration, "0", "How often its file is read again; 0: at the start of a session and on demand"),
+        default("rowsMax", Integer(1, 10_000_000), "1000000", "Rows it may have"),
+        default("bytesMax", Integer(1, 4 << 30), "268435456", "Bytes its rows may have"),
+    ],
+});
+
+pub(super) const SPLIT: Form = Object(&Shape {
+    noun: "field of a split",
+    help: "Makes an event of each element of a list or member of an object",
+    fields: &[
+        required("path", Path, "Where the list or object is"),
+        optional("into", Path, "Where the element goes; `path` when left out"),
+        optional("key", Path, "Where its number goes, counted from 0; of an object, its name"),
+        default("empty", Word(&["filter", "park"]), "filter", "What becomes of an event whose list is empty"),
+        default("childrenMax", Integer(1, 100_000), "10000", "Elements an event may have; more parks it"),
+    ],
+});
+
+pub(super) const ENRICH: Form = Object(&Shape {
+    noun: "field of an enrichment",
+    help: "Sets fields from the row of a table",
+    fields: &[
+        required("table", Text, "The name of the table"),
+        required("on", Map(&Path), "Key column: path; every key column"),
+        required("set", Map(&Text), "Path: column"),
+        optional("at", TIME, "When the row must hold; the event's time when left out"),
+        default("match", Word(&["exact", "longestPrefix"]), "exact", "Whether the text must be the key or begin with it"),
+        default(
+            "unmatched",
+            Word(&["park", "pass", "route"]),
+            "park",
+            "park; pass: the fields become null; route: the way `id.unmatched`",
+        ),
+    ],
+});
+
+const FIXED_CODE: Form = Either(&[
+    Path,
+    Object(&Shape {
+        noun: "field of a currency",
+        help: "The same currency for every event",
+        fields: &[required("value", Text, "The currency, like EUR")],
+    }),
+]);
+
+pub(super) const CURRENCY: Form = Object(&Shape {
+    noun: "field of a currency conversion",
+    help: "Converts an amount by an exchange rate of a table",
+    fields: &[
+        required("table", Text, "The name of the table of rates"),
+        required("amount", Path, "Where the amount is"),
+        required("from", FIXED_CODE, "The currency it is in: a path, or {value: USD}"),
+        required("to", FIXED_CODE, "The currency it is converted to: a path, or {value: EUR}"),
+        optional("base", Text, "The currency that all rates are from; then the key is currency, date, else from, to, date"),
+        default("timezone", Zone, "Etc/UTC", "Zone of the event's day"),
+        default("daysBack", Integer(0, 366), "7", "How many days a rate may be old"),
+        required("set", Path, "Where the result goes"),
+        optional("setRate", Path, "Where the rate goes"),
+        optional("setRateDate", Path, "Where the date of the rate goes"),
+        default("scale", Integer(0, 18), "18", "Digits of the result after the point"),
+        default("rounding", ROUNDING, "half_even", "How it is rounded to them"),
+        optional("textNumbers", Boolean, "Whether the amount may be text; true for CSV and access logs, else false"),
+    ],
+});
+
+const TIER: Form = Object(&Shape {
+    noun: "field of a tier",
+    help: "A tier: from the bound of the tier before it to its own",
+    fields: &[
+        optional("upTo", Number, "Where it ends; exactly this quantity lies in it"),
+        optional("below", Number, "Where it ends; exactly this quantity lies in the next"),
+        default("unit", Number, "0", "Price of a unit"),
+        default("flat", Number, "0", "Price of entering the tier"),
+    ],
+});
+
+const PRICE: Form = Object(&Shape {
+    noun: "field of a price",
+    help: "What a quantity costs",
+    fields: &[
+        required("model", Word(&["unit", "graduated", "volume", "package"]), "How it is priced"),
+        optional("unit", Number, "For `unit`: price of a unit"),
+        optional("tiers", List(&TIER), "For `graduated` and `volume`: in rising order, the last without a bound"),
+        optional("size", Number, "For `package`: quantity in a package"),
+        optional("packagePrice", Number, "For `package`: price of each started package"),
+        optional("free", Number, "For `package`: quantity that costs nothing"),
+        optional("minimum", Number, "The least that a quantity above 0 costs"),
+        optional("maximum", Number, "The most that a quantity costs"),
+    ],
+});
+
+pub(super) const RATE: Form = Object(&Shape {
+    noun: "field of a rating",
+    help: "Prices a quantity",
+    fields: &[
+        required("quantity", Path, "Where the quantity is"),
+        required("set", Path, "Where the price goes"),
+        optional("key", List(&Path), "With `schedule`: whose quantities add up"),
+        optional("schedule", RESET, "The periods over which quantities add up; each event by itself when left out"),
+        default("timezone", Zone, "Etc/UTC", "Zone of the schedule"),
+        optional("time", TIME, "When the event was; that of the first meter operator when left out"),
+        required("price", PRICE, "The price"),
+        default("negative", Word(&["credit", "clamp", "park"]), "credit", "What becomes of a quantity below 0"),
+        default("scale", Integer(0, 18), "18", "Digits of the price after the point"),
+        default("rounding", ROUNDING, "half_even", "How it is rounded to them"),
+        default("amendWithin", Duration, "62d", AMEND_WITHIN),
+        optional("textNumbers", Boolean, "Whether the quantity may be text; true for CSV and access logs, else false"),
+    ],
+});
+
+const FOLD: Form = Object(&Shape {
+    noun: "function",
+    help: "One function",
+    fields: &[
+        optional("sum", Path, "The sum of a field"),
+        optional("count", Boolean, "`true`: how many events"),
+        optional("min", Path, "The least number"),
+        optional("max", Path, "The greatest number"),
+        optional("avg", Path, "The average"),
+        optional("first", Path, "The first value"),
+        optional("last", Path, "The last value"),
+        optional("unique", Path, "How many different values"),
+        optional("delta", Path, "The number less the one before (`aggregate`)"),
+    ],
+});
+
+pub(super) const AGGREGATE: Form = Object(&Shape {
+    noun: "field of an aggregation",
+    help: "Sets fields to running aggregates of a key, in the order of arrival",
+    fields: &[
+        required("key", List(&Path), "The fields of the key; [] for one key"),
+        required("fields", Map(&FOLD), "Path: {function: path}"),
+        optional("schedule", RESET, "The periods in each of which it begins anew"),
+        default("timezone", Zone, "Etc/UTC", "Zone of the schedule"),
+        optional("time", TIME, "When the event was; that of the first meter operator when left out"),
+        default("missing", Word(&["park", "skip"]), "park", "What becomes of an event without a value"),
+        default("amendWithin", Duration, "62d", AMEND_WITHIN),
+        optional("textNumbers", Boolean, "Whether numbers may be text; true for CSV and access logs, else false"),
+    ],
+});
+
+const WINDOW: Form = Object(&Shape {
+    noun: "field of a window",
+    help: "One of size, schedule and gap",
+    fields: &[
+        optional("size", Duration, "How long a window is"),
+        optional("step", Duration, "How often one begins; `size` when left out"),
+        optional("offset", Duration, "How far beginnings lie behind 1970-01-01T00:00:00Z; 0 when left out"),
+        optional("schedule", RESET, "The periods of a schedule"),
+        optional("gap", Duration, "Sessions: events less than this apart belong together"),
+        optional("max", Duration, "Sessions: the longest there may be; 24h when left out"),
+    ],
+});
+
+const LATE_INPUTS: Form = Object(&Shape {
+    noun: "field of a late policy",
+    help: "What becomes of events for released windows",
+    fields: &[
+        default("policy", Word(&["amend", "carry", "park"]), "amend", "amend; carry: into the window of its receipt; park"),
+        default("grace", Duration, "0", "How long a window waits after its end"),
+        default("amendWithin", Duration, "7d", "How long after that it is remembered"),
+    ],
+});
+
+pub(super) const ACCUMULATE: Form = Object(&Shape {
+    noun: "field of an accumulation",
+    help: "Gathers the events of a window into one",
+    fields: &[
+        required("key", List(&Path), "The fields of the key; [] for one key"),
+        required("window", WINDOW, "The windows"),
+        default("timezone", Zone, "Etc/UTC", "Zone of the schedule"),
+        optional("time", TIME, "When the event was; that of the first meter operator when left out"),
+        optional("fields", Map(&FOLD), "Path: {function: path}"),
+        optional("keep", List(&Path), "Fields of the window's last event"),
+        default("missing", Word(&["park", "skip"]), "park", "What becomes of an event without a value"),
+        default("stamp", Word(&["start", "last", "end"]), "start", "The time of the derived event"),
+        default("release", Word(&["clock", "watermark"]), "clock", "By which clock windows end"),
+        default("idle", Duration, "10m", "watermark: after so long without an event the clock holds"),
+        optional("late", LATE_INPUTS, "What becomes of events for released windows"),
+        default("eventsMax", Integer(1, 100_000_000), "1000000", "Events of one window of one key"),
+        optional("textNumbers", Boolean, "Whether numbers may be text; true for CSV and access logs, else false"),
+    ],
+});
+
+const CUT: Form = Object(&Shape {
+    noun: "field of a cut",
+    help: "The boundaries at which open pairs are cut",
+    fields: &[
+        required("schedule", RESET, "The schedule"),
+        default("timezone", Zone, "Etc/UTC", "Zone of the schedule"),
+    ],
+});
+
+pub(super) const CORRELATE: Form = Object(&Shape {
+    noun: "field of a correlation",
+    help: "Pairs starts with stops",
+    fields: &[
+        required("key", List(&Path), "The fields of the key; [] for one key"),
+        required("start", Expression, "Whether an event is a start"),
+        required("stop", Expression, "Whether an event is a stop"),
+        optional("time", TIME, "When the event was; that of the first meter operator when left out"),
+        required("duration", Path, "Where the length goes"),
+        default("unit", Word(&["second", "millisecond", "minute", "hour"]), "second", "The unit of the length"),
+        optional("stopFields", List(&Path), "Fields that are copied from the stop"),
+        optional("cut", CUT, "The boundaries at which open pairs are cut"),
+        default("grace", Duration, "0", "How long a boundary or a stop waits"),
+        default("repeat", Word(&["first", "last"]), "first", "Which start counts, if another one lies within a pair"),
+        default("timeout", Either(&[Word(&["none"]), Duration]), "24h", "How long a start waits for its stop"),
+        default("onTimeout", Word(&["park", "close"]), "park", "What becomes of it then"),
+        default("wait", Duration, "1h", "How long a stop waits for its start"),
+        default("amendWithin", Duration, "7d", "How long after its end a pair is remembered"),
+        default("eventsMax", Integer(1, 1_000_000), "10000", "Events of one key that are held"),
+    ],
+});

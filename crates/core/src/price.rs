@@ -1,0 +1,230 @@
+//! Prices: what a quantity costs, exactly.
+//!
+//! A price is a function P of a quantity. P(0) is 0 for every model. Everything is exact up to
+//! one rounding at the end.
+
+use crate::decimal::{Decimal, Fraction, Rounding};
+
+/// How a quantity is priced.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Model {
+    /// Each unit costs the same.
+    Unit(Decimal),
+    /// Each share of the quantity costs what its tier says.
+    Graduated(Vec<Tier>),
+    /// The whole quantity costs what the tier says in which it lies.
+    Volume(Vec<Tier>),
+    /// Each started package above what is free costs the same.
+    Package {
+        /// Quantity in a package, above nought.
+        size: Decimal,
+        /// Price of a package.
+        price: Decimal,
+        /// Quantity that costs nothing.
+        free: Decimal,
+    },
+}
+
+/// A tier: from the bound of the tier before it to its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tier {
+    /// Where it ends; the last one has no end.
+    pub bound: Option<Bound>,
+    /// Price of a unit.
+    pub unit: Decimal,
+    /// Price of being in the tier at all.
+    pub flat: Decimal,
+}
+
+/// Where a tier ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bound {
+    /// The quantity.
+    pub at: Decimal,
+    /// Whether exactly this quantity lies in the tier.
+    pub is_included: bool,
+}
+
+/// What becomes of a quantity below nought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Negative {
+    /// It is priced as a credit.
+    Credit,
+    /// It costs nothing.
+    Clamp,
+    /// It is not priced: the event is parked.
+    Park,
+}
+
+/// A price.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Price {
+    /// How a quantity is priced.
+    pub model: Model,
+    /// The least that any quantity above nought costs.
+    pub minimum: Option<Decimal>,
+    /// The most that any quantity costs.
+    pub maximum: Option<Decimal>,
+    /// What becomes of a quantity below nought.
+    pub negative: Negative,
+    /// Digits after the point, 0 to 18.
+    pub scale: u32,
+    /// How the result is rounded to them.
+    pub rounding: Rounding,
+}
+
+impl Price {
+    /// The price of a quantity; `None` where it is outside the range of decimals.
+    pub fn of(&self, quantity: Decimal) -> Option<Decimal> {
+        let price = match quantity.units().signum() {
+            0 => return Some(Decimal::ZERO),
+            -1 => self.below_nought(quantity)?,
+            _ => {
+                let price = self.above_nought(quantity)?;
+                let least = self.minimum.map_or(price, |least| price.max(Fraction::of(least)));
+                self.maximum.map_or(least, |most| least.min(Fraction::of(most)))
+            }
+        };
+        price.round(self.scale, self.rounding)
+    }
+
+    fn below_nought(&self, quantity: Decimal) -> Option<Fraction> {
+        if self.negative != Negative::Credit {
+            return Some(Fraction::ZERO);
+        }
+        match &self.model {
+            Model::Unit(unit) => Some(Fraction::product(quantity, *unit)),
+            Model::Graduated(tiers) | Model::Volume(tiers) => {
+                let unit = tiers.first().map_or(Decimal::ZERO, |tier| tier.unit);
+                Some(Fraction::product(quantity, unit))
+            }
+            Model::Package { size, price, .. } => {
+                Some(Fraction::product(quantity.neg().steps_up(*size)?, *price).neg())
+            }
+        }
+    }
+
+    fn above_nought(&self, quantity: Decimal) -> Option<Fraction> {
+        match &self.model {
+            Model::Unit(unit) => Some(Fraction::product(quantity, *unit)),
+            Model::Graduated(tiers) => graduated(tiers, quantity),
+            Model::Volume(tiers) => {
+                let tier = tiers.iter().find(|tier| tier.reaches(quantity))?;
+                Fraction::product(quantity, tier.unit).add(Fraction::of(tier.flat))
+            }
+            Model::Package { size, price, free } => {
+                let chargeable = quantity.sub(*free)?;
+                match chargeable > Decimal::ZERO {
+                    true => Some(Fraction::product(chargeable.steps_up(*size)?, *price)),
+                    false => Some(Fraction::ZERO),
+                }
+            }
+        }
+    }
+}
+
+impl Tier {
+    /// Whether a quantity lies in this tier or in one before it.
+    fn reaches(&self, quantity: Decimal) -> bool {
+        match self.bound {
+            None => true,
+            Some(Bound { at, is_included: true }) => quantity <= at,
+            Some(Bound { at, is_included: false }) => quantity < at,
+        }
+    }
+}
+
+/// Each tier's share of the quantity at its price, and the flat price of each tier that has a
+/// share. A quantity on an excluded bound has entered the next tier, with a share of nought.
+fn graduated(tiers: &[Tier], quantity: Decimal) -> Option<Fraction> {
+    let mut price = Fraction::ZERO;
+    let mut from = Decimal::ZERO;
+    for tier in tiers {
+        let until = match tier.bound {
+            Some(bound) => quantity.min(bound.at),
+            None => quantity,
+        };
+        let share = until.sub(from)?;
+        if share > Decimal::ZERO {
+            price = price.add(Fraction::product(share, tier.unit))?.add(Fraction::of(tier.flat))?;
+        }
+        if tier.reaches(quantity) {
+            break;
+        }
+        from = until;
+    }
+    Some(price)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn number(text: &str) -> Decimal {
+        text.parse().unwrap()
+    }
+
+    fn tier(bound: Option<(&str, bool)>, unit: &str, flat: &str) -> Tier {
+        let bound = bound.map(|(at, is_included)| Bound { at: number(at), is_included });
+        Tier { bound, unit: number(unit), flat: number(flat) }
+    }
+
+    fn price(model: Model) -> Price {
+        let rounding = Rounding::HalfEven;
+        Price { model, minimum: None, maximum: None, negative: Negative::Credit, scale: 18, rounding }
+    }
+
+    #[test]
+    fn quantities_cost_what_their_model_says() {
+        let up_to = |at| Some((at, true));
+        let below = |at| Some((at, false));
+        let steps = || vec![tier(up_to("10"), "10", "2"), tier(up_to("20"), "5", "3"), tier(None, "1", "4")];
+        let halves = || vec![tier(below("100"), "2", "0"), tier(None, "1", "7")];
+        let package = || Model::Package { size: number("1000"), price: number("5"), free: number("500") };
+        let cases = [
+            (Model::Unit(number("0.02")), "50.5", "1.01"),
+            (Model::Graduated(steps()), "0", "0"),
+            (Model::Graduated(steps()), "10", "102"),
+            (Model::Graduated(steps()), "10.1", "105.5"),
+            (Model::Graduated(steps()), "25", "164"),
+            (Model::Graduated(halves()), "100", "200"),
+            (Model::Graduated(halves()), "101", "208"),
+            (Model::Volume(steps()), "10", "102"),
+            (Model::Volume(steps()), "10.5", "55.5"),
+            (Model::Volume(halves()), "99.5", "199"),
+            (Model::Volume(halves()), "100", "107"),
+            (Model::Graduated(steps()), "-3", "-30"),
+            (package(), "500", "0"),
+            (package(), "501", "5"),
+            (package(), "1500", "5"),
+            (package(), "1500.001", "10"),
+            (package(), "-1", "-5"),
+        ];
+        for (model, quantity, expected) in cases {
+            assert_eq!(price(model.clone()).of(number(quantity)), Some(number(expected)), "{model:?} {quantity}");
+        }
+    }
+
+    #[test]
+    fn minimum_and_maximum_hold_above_nought_only() {
+        let of = |quantity: &str| {
+            let price = price(Model::Unit(number("2")));
+            let price = Price { minimum: Some(number("10")), maximum: Some(number("25")), ..price };
+            price.of(number(quantity)).unwrap().to_string()
+        };
+        let cases = [("0", "0"), ("0.1", "10"), ("6", "12"), ("20", "25"), ("-1", "-2")];
+        for (quantity, expected) in cases {
+            assert_eq!(of(quantity), expected, "{quantity}");
+        }
+    }
+
+    #[test]
+    fn the_result_is_rounded_once_and_its_range_is_kept() {
+        let price = |unit: &str, scale| Price { scale, ..price(Model::Unit(number(unit))) };
+        assert_eq!(price("0.00333", 2).of(number("1.5")), Some(Decimal::ZERO));
+        assert_eq!(price("0.00333", 2).of(number("1.6")), Some(number("0.01")));
+        assert_eq!(price("99999999999999999999", 0).of(number("99999999999999999999")), None);
+        let clamp = Price { negative: Negative::Clamp, ..price("1", 0) };
+        assert_eq!(clamp.of(number("-5")), Some(Decimal::ZERO));
+    }
+}

@@ -1,0 +1,140 @@
+//! Tables: rows that operators look up by key.
+//!
+//! The content of a table is checked whole before it is used ([`check`]): then no key is
+//! missing, and no two rows of a key hold at one instant. Rows are kept in their canonical form
+//! ([`canonical`]) and order, so that equal content in another order is the same content.
+
+mod canonical;
+mod check;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use xxhash_rust::xxh3::Xxh3DefaultBuilder;
+
+pub use canonical::key_text;
+pub use check::{Refused, Row};
+
+use crate::event::{Kind, Leaf};
+use crate::pipeline::SourcePlan;
+use crate::time::{Timestamp, Zone};
+
+/// A table of a pipeline.
+#[derive(Clone, Debug)]
+pub struct Table {
+    /// Unique in the pipeline.
+    pub name: String,
+    /// The columns that identify a row; with validity, at each instant.
+    pub key: Vec<String>,
+    /// The column with the instant from which a row holds.
+    pub valid_from: Option<String>,
+    /// The column with the instant until which a row holds.
+    pub valid_to: Option<String>,
+    /// Zone of times and dates without an offset.
+    pub zone: Zone,
+    /// Rows it may have.
+    pub rows_max: usize,
+    /// Bytes its canonical rows may have.
+    pub bytes_max: usize,
+    /// The columns that operators read.
+    pub read: Vec<String>,
+    /// Whether it holds exchange rates: then `rate` is above nought and `date` is a date.
+    pub has_rates: bool,
+    /// Where its rows come from.
+    pub origin: TableOrigin,
+}
+
+/// Where the rows of a table come from.
+#[derive(Clone, Debug)]
+pub enum TableOrigin {
+    /// The document.
+    Document(Arc<Content>),
+    /// A file.
+    File(Box<SourcePlan>),
+    /// Someone puts them there.
+    Put,
+}
+
+/// The tables of a pipeline, in the order of the plan; `None` before the first content.
+pub type Tables = Option<Arc<[Option<Arc<Content>>]>>;
+
+/// The content of a table.
+#[derive(Clone, Debug)]
+pub struct Content {
+    /// Canonical rows, joined by line feeds.
+    canonical: Vec<u8>,
+    /// By key: its rows, in the order of validity.
+    keys: HashMap<Box<[u8]>, Range<u32>, Xxh3DefaultBuilder>,
+    /// By row, where the table has validity.
+    holds: Vec<(Timestamp, Timestamp)>,
+    /// By row and column that is read.
+    cells: Vec<(Kind, u32, u32)>,
+    /// What cells hold.
+    arena: Vec<u8>,
+    /// Columns that are read.
+    width: usize,
+    /// Bytes of the longest key.
+    longest: usize,
+    rows: usize,
+}
+
+/// A row that was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RowIx(u32);
+
+impl Content {
+    /// Checks rows and makes a content of them.
+    pub fn new(table: &Table, rows: Vec<Row>) -> Result<Content, Refused> {
+        check::content(table, rows)
+    }
+
+    /// How many rows it has.
+    pub fn row_count(&self) -> usize {
+        self.rows
+    }
+
+    /// The canonical rows, joined by line feeds: what its hash is of.
+    pub fn canonical(&self) -> &[u8] {
+        &self.canonical
+    }
+
+    /// Finds the row of a key. With validity, the one that holds at the instant.
+    pub fn find(&self, key: &[u8], at: Timestamp) -> Option<RowIx> {
+        let rows = self.keys.get(key)?;
+        if self.holds.is_empty() {
+            return Some(RowIx(rows.start));
+        }
+        let holds = &self.holds[rows.start as usize..rows.end as usize];
+        let behind = holds.partition_point(|(from, _)| *from <= at);
+        let place = behind.checked_sub(1)?;
+        (at < holds[place].1).then(|| RowIx(rows.start + place as u32))
+    }
+
+    /// Finds the row with the longest key that a text begins with.
+    pub fn find_prefix(&self, text: &[u8], at: Timestamp) -> Option<RowIx> {
+        let mut key = Vec::new();
+        (0..=text.len().min(self.longest)).rev().find_map(|length| {
+            key.clear();
+            canonical::add_key(&text[..length], &mut key);
+            self.find(&key, at)
+        })
+    }
+
+    /// The value of a column that is read, by its place in [`Table::read`].
+    pub fn cell(&self, row: RowIx, column: usize) -> Leaf<'_> {
+        let (kind, start, end) = self.cells[row.0 as usize * self.width + column];
+        Leaf { kind, bytes: &self.arena[start as usize..end as usize] }
+    }
+}
+
+/// The key of some leaves, as rows are found by it; `None` if one is missing, null, or neither
+/// text nor number nor truth.
+pub fn key_of<'a>(leaves: impl Iterator<Item = Leaf<'a>>, key: &mut Vec<u8>) -> Option<()> {
+    for leaf in leaves {
+        canonical::add_key(&key_text(leaf)?, key);
+    }
+    Some(())
+}

@@ -1,0 +1,194 @@
+//! Rows checked whole: a content is sound, or it is refused with the line and the key.
+
+use std::collections::HashMap;
+use std::fmt;
+
+use serde_json::{Map, Value};
+
+use super::{Content, Table, canonical, key_text};
+use crate::decimal::{self, Decimal};
+use crate::event::Kind;
+use crate::event::json::leaf_of;
+use crate::time::{Timestamp, Zone};
+
+/// A row before it is checked.
+#[derive(Clone, Debug)]
+pub struct Row {
+    /// Its line in the source, counted from 1.
+    pub line: u64,
+    /// The row, or why it is none.
+    pub columns: Result<Map<String, Value>, String>,
+}
+
+/// Why a content is refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// The line of the row that is at fault; 0 where it is the whole.
+    pub line: u64,
+    /// The key of that row, for a person; empty where it has none.
+    pub key: String,
+    /// What is wrong and what to do.
+    pub why: String,
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.line > 0 {
+            write!(f, "line {}: ", self.line)?;
+        }
+        if !self.key.is_empty() {
+            write!(f, "key {}: ", self.key)?;
+        }
+        f.write_str(&self.why)
+    }
+}
+
+struct Checked {
+    line: u64,
+    key: Vec<u8>,
+    /// The texts of the key, by which rows are sorted.
+    texts: Vec<Vec<u8>>,
+    shown: String,
+    holds: (Timestamp, Timestamp),
+    canonical: Vec<u8>,
+    columns: Map<String, Value>,
+}
+
+pub(super) fn content(table: &Table, rows: Vec<Row>) -> Result<Content, Refused> {
+    if rows.len() > table.rows_max {
+        let why = format!("{} rows; `rowsMax` is {}", rows.len(), table.rows_max);
+        return Err(Refused { line: 0, key: String::new(), why });
+    }
+    let mut checked = rows.into_iter().map(|row| one(table, row)).collect::<Result<Vec<_>, _>>()?;
+    checked.sort_by(|a, b| (&a.texts, a.holds.0, &a.canonical).cmp(&(&b.texts, b.holds.0, &b.canonical)));
+    checked.dedup_by(|a, b| a.key == b.key && a.canonical == b.canonical);
+    for (a, b) in checked.iter().zip(checked.iter().skip(1)) {
+        if a.key == b.key && a.holds.1 > b.holds.0 {
+            let why = match a.line {
+                0 => "another row of this key holds at the same time".to_owned(),
+                line => format!("the row in line {line} has the same key and holds at the same time"),
+            };
+            return Err(Refused { line: b.line, key: b.shown.clone(), why });
+        }
+    }
+    lay_out(table, &checked)
+}
+
+fn lay_out(table: &Table, rows: &[Checked]) -> Result<Content, Refused> {
+    let bytes: usize = rows.iter().map(|row| row.canonical.len() + 1).sum();
+    if bytes > table.bytes_max {
+        let why = format!("{bytes} bytes of rows; `bytesMax` is {}", table.bytes_max);
+        return Err(Refused { line: 0, key: String::new(), why });
+    }
+    let has_validity = table.valid_from.is_some() || table.valid_to.is_some();
+    let mut content = Content {
+        canonical: Vec::with_capacity(bytes),
+        keys: HashMap::default(),
+        holds: Vec::new(),
+        cells: Vec::new(),
+        arena: Vec::new(),
+        width: table.read.len(),
+        longest: 0,
+        rows: rows.len(),
+    };
+    for (at, row) in (0u32..).zip(rows) {
+        if at > 0 {
+            content.canonical.push(b'\n');
+        }
+        content.canonical.extend_from_slice(&row.canonical);
+        content.longest = content.longest.max(row.key.len());
+        content.keys.entry(row.key.as_slice().into()).and_modify(|known| known.end = at + 1).or_insert(at..at + 1);
+        if has_validity {
+            content.holds.push(row.holds);
+        }
+        for column in &table.read {
+            let start = content.arena.len() as u32;
+            let mut json = Vec::new();
+            if let Some(value) = row.columns.get(column) {
+                canonical::write(value, &mut json);
+            }
+            let leaf = leaf_of(&json);
+            let kind = if leaf.kind == Kind::Missing { Kind::Null } else { leaf.kind };
+            content.arena.extend_from_slice(leaf.bytes);
+            content.cells.push((kind, start, content.arena.len() as u32));
+        }
+    }
+    Ok(content)
+}
+
+fn one(table: &Table, row: Row) -> Result<Checked, Refused> {
+    let line = row.line;
+    let mut shown = String::new();
+    let refuse = |shown: &str, why: String| Refused { line, key: shown.to_owned(), why };
+    let columns = row.columns.map_err(|why| refuse("", why))?;
+    let (mut key, mut texts) = (Vec::new(), Vec::new());
+    for column in &table.key {
+        let mut json = Vec::new();
+        columns.get(column).inspect(|value| canonical::write(value, &mut json));
+        let leaf = leaf_of(&json);
+        let Some(text) = key_text(leaf) else {
+            let what = if leaf.kind == Kind::Json { "is neither text nor a number" } else { "is missing or null" };
+            return Err(refuse(&shown, format!("key column `{column}` {what}; give every row a key")));
+        };
+        shown.push_str(if shown.is_empty() { "" } else { ", " });
+        shown.push_str(&String::from_utf8_lossy(&text));
+        canonical::add_key(&text, &mut key);
+        texts.push(text.into_owned());
+    }
+    let instant = |column: &Option<String>, default: Timestamp| match column {
+        None => Ok(default),
+        Some(column) => match columns.get(column) {
+            None | Some(Value::Null) => Ok(default),
+            Some(Value::String(text)) if text.is_empty() => Ok(default),
+            Some(value) => instant(value, &table.zone).ok_or_else(|| {
+                let why = format!("`{column}` is {value}, which is no time; write 2026-01-31 or 2026-01-31T00:00:00Z");
+                refuse(&shown, why)
+            }),
+        },
+    };
+    let holds = (instant(&table.valid_from, Timestamp::MIN)?, instant(&table.valid_to, Timestamp::MAX)?);
+    if holds.0 >= holds.1 {
+        return Err(refuse(&shown, "it ends before it begins, or at the same instant; correct `validFrom` and `validTo`".into()));
+    }
+    if table.has_rates {
+        rate(&columns).map_err(|why| refuse(&shown, why))?;
+    }
+    let mut canonical = Vec::new();
+    canonical::write(&Value::Object(columns.clone()), &mut canonical);
+    Ok(Checked { line, key, texts, shown, holds, canonical, columns })
+}
+
+/// What exchange rates need: a rate above nought and a date.
+fn rate(columns: &Map<String, Value>) -> Result<(), String> {
+    let text = |name: &str| match columns.get(name) {
+        Some(Value::String(text)) => text.clone(),
+        Some(Value::Number(number)) => number.to_string(),
+        _ => String::new(),
+    };
+    let written = text("rate");
+    if decimal::parse(written.as_bytes()).is_ok_and(|rate| rate > Decimal::ZERO) {
+        let date = text("date");
+        let is_date = date.len() == 10 && date.parse::<jiff::civil::Date>().is_ok();
+        return if is_date { Ok(()) } else { Err(format!("`date` is `{date}`; write a date like 2026-01-31")) };
+    }
+    Err(format!("`rate` is `{written}`; write a number above 0 with at most 18 digits after the point"))
+}
+
+/// An instant with an offset; a time or a date without one hangs on the zone's clock.
+fn instant(value: &Value, zone: &Zone) -> Option<Timestamp> {
+    let text = match value {
+        Value::String(text) => text.as_str(),
+        Value::Number(millis) => {
+            return decimal::parse(millis.to_string().as_bytes()).ok()?.to_int().and_then(|n| Timestamp::from_scaled(n, 1_000_000));
+        }
+        _ => return None,
+    };
+    if let Some(at) = Timestamp::parse_rfc3339(text.as_bytes()) {
+        return Some(at);
+    }
+    let civil = match text.parse::<jiff::civil::DateTime>() {
+        Ok(civil) => civil,
+        Err(_) => text.parse::<jiff::civil::Date>().ok()?.at(0, 0, 0, 0),
+    };
+    crate::schedule::wall_clock(civil, zone)
+}

@@ -67,7 +67,13 @@ impl Mediator {
             _ => None,
         };
         let kin = fields::kin_of(&plan);
-        Mediator { kin, calendars: plan.nodes.iter().map(calendar).collect(), scanner: json::Scanner::new(), stack: Vec::new(), plan }
+        Mediator {
+            kin,
+            calendars: plan.nodes.iter().map(calendar).collect(),
+            scanner: json::Scanner::new(),
+            stack: Vec::new(),
+            plan,
+        }
     }
 
     /// Reads the block of a flow and leads its events to the first stage.

@@ -22,7 +22,7 @@ impl Progress {
 }
 
 /// The files of a path or pattern, sorted by name; `-` is standard input.
-pub(super) fn find(path: &str) -> Result<Vec<String>, Error> {
+pub(crate) fn find(path: &str) -> Result<Vec<String>, Error> {
     if path == "-" || !path.contains(['*', '?', '[']) || std::path::Path::new(path).exists() {
         return Ok(vec![path.to_owned()]);
     }

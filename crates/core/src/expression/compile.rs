@@ -161,12 +161,12 @@ impl Compiler<'_> {
         }
         match cel {
             Cel::Literal(literal) => constant(literal).map(Expr::Constant),
-            Cel::Select(select) if select.test => match path_of_names(&select.operand.expr, &select.field)
-                .filter(|_| !self.is_of_element(&select.operand.expr))
-            {
-                Some(path) => Ok(Expr::Has(self.fields.slot(&path))),
-                None => Ok(Expr::HasMember(Box::new(self.expr(&select.operand.expr)?), select.field.as_str().into())),
-            },
+            Cel::Select(select) if select.test => {
+                match path_of_names(&select.operand.expr, &select.field).filter(|_| !self.is_of_element(&select.operand.expr)) {
+                    Some(path) => Ok(Expr::Has(self.fields.slot(&path))),
+                    None => Ok(Expr::HasMember(Box::new(self.expr(&select.operand.expr)?), select.field.as_str().into())),
+                }
+            }
             Cel::List(list) => self.all(list.elements.iter().map(|item| &item.expr)).map(Expr::List),
             Cel::Call(call) => {
                 let target = call.target.as_deref();

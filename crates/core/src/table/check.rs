@@ -179,7 +179,10 @@ fn instant(value: &Value, zone: &Zone) -> Option<Timestamp> {
     let text = match value {
         Value::String(text) => text.as_str(),
         Value::Number(millis) => {
-            return decimal::parse(millis.to_string().as_bytes()).ok()?.to_int().and_then(|n| Timestamp::from_scaled(n, 1_000_000));
+            return decimal::parse(millis.to_string().as_bytes())
+                .ok()?
+                .to_int()
+                .and_then(|n| Timestamp::from_scaled(n, 1_000_000));
         }
         _ => return None,
     };

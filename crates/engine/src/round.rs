@@ -91,7 +91,7 @@ impl<I: Identities + Send + Sync> Engine<I> {
         let both = || images.par_iter().zip(identities).map(read).collect::<Result<Vec<_>, _>>();
         let partitions = pool.install(both);
         let partitions = partitions.map_err(|why| {
-            let kind = if matches!(why, BadImage::Unknown(_)) { Kind::Invalid } else { Kind::Corrupt };
+            let kind = if matches!(why, BadImage::Unknown(_) | BadImage::State(_)) { Kind::Invalid } else { Kind::Corrupt };
             Error::new(kind, why.to_string())
         })?;
         Ok(Engine::with_partitions(plan, settings, pool, partitions))

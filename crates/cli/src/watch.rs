@@ -92,7 +92,7 @@ impl Watch {
     /// Removes the bar and finishes the file of parked events.
     pub(crate) fn finish(&mut self) -> Result<(), Error> {
         self.bar.finish_and_clear();
-        self.derived.take().map_or(Ok(()), |derived| derived.write())?;
+        self.derived.take().map_or(Ok(()), Derived::write)?;
         match &mut self.file {
             Some((file, name)) => file.flush().map_err(|why| Error::io(name, &why)),
             None => Ok(()),

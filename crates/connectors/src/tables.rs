@@ -9,7 +9,7 @@ use flowmeter_core::limits::EVENT_BYTES_MAX;
 use flowmeter_core::partition::Identities;
 use flowmeter_core::pipeline::{Format, SourcePlan};
 use flowmeter_core::plan::Plan;
-use flowmeter_core::table::{Content, Row, Table, TableOrigin};
+use flowmeter_core::table::{Content, Refused, Row, Table, TableOrigin};
 use flowmeter_engine::{Engine, Error, Kind};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
@@ -56,7 +56,7 @@ pub fn read(table: &Table) -> Result<Option<Content>, Error> {
             names.push(path);
         }
     }
-    let refused = |why| Error::new(Kind::Invalid, format!("table `{}`: {}: {why}", table.name, names.join(", ")));
+    let refused = |why: Refused| Error::new(Kind::Invalid, format!("table `{}`: {}: {why}", table.name, names.join(", ")));
     Content::new(table, rows).map(Some).map_err(refused)
 }
 

@@ -225,7 +225,8 @@ impl State {
 pub(crate) fn form_of(plan: &Plan, operator: &Operator) -> String {
     let paths = |slots: &[u16]| slots.iter().map(|slot| plan.paths[usize::from(*slot)].as_str()).collect::<Vec<_>>().join(" ");
     let folds = |folds: &[crate::operator::Fold]| {
-        let one = |fold: &crate::operator::Fold| format!("{} {} {}", paths(&[fold.set]), fold.function.name(), paths(&[fold.value]));
+        let one =
+            |fold: &crate::operator::Fold| format!("{} {} {}", paths(&[fold.set]), fold.function.name(), paths(&[fold.value]));
         folds.iter().map(one).collect::<Vec<_>>().join(", ")
     };
     let time = |time: &crate::plan::TimeField| format!("{} {:?}", paths(&time.slots), time.format);

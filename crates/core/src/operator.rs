@@ -12,8 +12,8 @@ mod keyed;
 mod lookup;
 
 pub use keyed::{
-    Accumulate, Aggregate, Correlate, Cut, Fold, Function, LateInputs, LateInputsPolicy, Missing, OnTimeout, Rate, Release, Repeat,
-    Running, Stamp, Windows,
+    Accumulate, Aggregate, Correlate, Cut, Fold, Function, LateInputs, LateInputsPolicy, Missing, OnTimeout, Rate, Release,
+    Repeat, Running, Stamp, Windows,
 };
 pub use lookup::{Currency, CurrencyCode, Empty, Enrich, Split, Unmatched};
 

@@ -98,9 +98,7 @@ impl Price {
                 let unit = tiers.first().map_or(Decimal::ZERO, |tier| tier.unit);
                 Some(Fraction::product(quantity, unit))
             }
-            Model::Package { size, price, .. } => {
-                Some(Fraction::product(quantity.neg().steps_up(*size)?, *price).neg())
-            }
+            Model::Package { size, price, .. } => Some(Fraction::product(quantity.neg().steps_up(*size)?, *price).neg()),
         }
     }
 

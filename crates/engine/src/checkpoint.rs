@@ -203,7 +203,9 @@ fn read_totals(format: u8, glass: &mut Glass<'_>) -> Seen<Totals> {
         let [received, passed, errors] = [glass.count()?, glass.count()?, glass.count()?];
         operators.push(OperatorCount { received, passed, errors, ..OperatorCount::default() });
     }
+    let mut timed_by_receipt = 0;
     if format > FORMAT_WITHOUT_DERIVED {
+        timed_by_receipt = glass.count()?;
         [tally.derived, tally.split] = [glass.count()?, glass.count()?];
         [tally.absorbed, tally.cancelled] = [glass.count()?, glass.count()?];
         for count in &mut operators {
@@ -211,7 +213,6 @@ fn read_totals(format: u8, glass: &mut Glass<'_>) -> Seen<Totals> {
             [count.late, count.unmatched] = [glass.count()?, glass.count()?];
         }
     }
-    let timed_by_receipt = if format > FORMAT_WITHOUT_RECEIPTS { glass.count()? } else { 0 };
     Ok(Totals { tally, operators, meters_opened, timed_by_receipt })
 }
 

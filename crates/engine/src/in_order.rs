@@ -46,10 +46,13 @@ impl<'r, I: Identities + Send + Sync> InOrder<'r, I> {
         self.slots.iter_mut().for_each(Slot::finish);
     }
 
-    /// Whether events are asked for repetitions behind state by key, which cannot be taken back.
+    /// Whether events are asked for repetitions behind or beside state by key, which cannot be
+    /// taken back.
     fn asks_later(&self) -> bool {
-        let later = self.plan.stages.iter().skip(1).flatten();
-        later.into_iter().any(|node| matches!(self.plan.nodes[usize::from(*node)].operator, Operator::Dedupe(_)))
+        let asks = |node: &u16| matches!(self.plan.nodes[usize::from(*node)].operator, Operator::Dedupe(_));
+        let keeps = |node: &u16| self.plan.nodes[usize::from(*node)].operator.is_keyed();
+        let Some((first, later)) = self.plan.stages.split_first() else { return false };
+        later.iter().flatten().any(asks) || (first.iter().any(keeps) && first.iter().any(asks))
     }
 
     fn events_of(&self, flow: usize) -> u32 {

@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
+use flowmeter_core::event::Kind;
 use flowmeter_core::mediation::{Answers, Flow};
 use flowmeter_core::operator::Operator;
-use flowmeter_core::event::Kind;
 use flowmeter_core::partition::{
     Command, Counted, Effects, Identities, Identity, Input, Memory, Meter, Partition, RecordKey, Rejudged, Released, Usage,
 };

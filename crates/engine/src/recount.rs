@@ -70,7 +70,7 @@ impl Recount {
     pub fn new(plan: Arc<Plan>, declared: &[DeclaredMeter]) -> Recount {
         let partition = Partition::with_identities(Arc::clone(&plan), IdentityTable::default());
         let mut flow = Flow::new(1, TAPS_MAX);
-        flow.tables = crate::round::tables_of(&plan);
+        flow.tables = crate::tables::tables_of(&plan);
         let mut recount = Recount {
             decoder: crate::live::decoder(&plan),
             mediator: Mediator::new(Arc::clone(&plan)),

@@ -3,24 +3,23 @@
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use flowmeter_core::event::{Batch, Origin};
 use flowmeter_core::image::{BadImage, Glass};
 use flowmeter_core::limits::IDENTITIES_EXPECTED_MAX;
-use flowmeter_core::mediation::{Answers, Asking, Decoder, Flow, Mediator, OperatorCount, Tap};
+use flowmeter_core::mediation::{Answers, Asking, Decoder, Flow, Mediator, OperatorCount};
 use flowmeter_core::operator::Operator;
 use flowmeter_core::partition::{Command, Identities, IdentityTable, Memory, Partition};
 use flowmeter_core::plan::{DeclaredMeter, Plan};
-use flowmeter_core::table::{Content, TableOrigin, Tables};
+use flowmeter_core::table::Tables;
 use flowmeter_core::time::Timestamp;
-use flowmeter_core::verdict::{Reason, Tally, Verdict};
 use flowmeter_store::rollups::Rollups;
 use rayon::prelude::*;
 
 use crate::checkpoint::Packed;
 use crate::in_order::InOrder;
-use crate::lane::{Lane, Superseded};
+use crate::lane::Lane;
 use crate::merge::{Order, RecordSink, close};
 use crate::noted::{Noted, Noting};
+use crate::observer::{Observer, ParkedEvent, Totals};
 use crate::repeats::{Careful, Group};
 use crate::roll::{Fields, Roll};
 use crate::source::{Received, Source};
@@ -41,66 +40,6 @@ pub struct Settings {
 /// enough to stay in the cache.
 const BLOCKS_PER_THREAD: usize = 4;
 
-/// Watches a run.
-pub trait Observer {
-    /// An event went to the correction queue.
-    fn parked(&mut self, event: &ParkedEvent<'_>) -> Result<(), Error>;
-    /// An event was seen leaving an operator.
-    fn tapped(&mut self, tap: &Tap, line: u64);
-    /// A block is through: its events and, for each, what became of it.
-    fn judged(&mut self, _batch: &Batch, _verdicts: &[Verdict]) {}
-    /// An event took the place of a parked one with the same identity.
-    fn superseded(&mut self, _superseded: Superseded) -> Result<(), Error> {
-        Ok(())
-    }
-    /// What operators have done by the end of a round, in the order of the plan.
-    fn counted(&mut self, _operators: &[OperatorCount]) {}
-    /// Whether derived events are wanted as they are made: see [`Observer::derived`].
-    fn wants_derived(&self) -> bool {
-        false
-    }
-    /// An operator made an event: JSON.
-    fn derived(&mut self, _json: &[u8]) -> Result<(), Error> {
-        Ok(())
-    }
-    /// A round is over.
-    fn progress(&mut self, tally: &Tally, bytes: (u64, Option<u64>));
-}
-
-/// An event in the correction queue, with where it came from.
-#[derive(Clone, Copy, Debug)]
-pub struct ParkedEvent<'a> {
-    /// The file it came from.
-    pub origin: &'a Origin,
-    /// Its line there, counted from 1.
-    pub line: u64,
-    /// The operator it was parked at; `None`: it could not be read.
-    pub operator: Option<&'a str>,
-    /// Why.
-    pub reason: Reason,
-    /// What exactly.
-    pub detail: &'a str,
-    /// The event as it came in; a derived one as it was made.
-    pub raw: &'a [u8],
-    /// Whether an operator made it.
-    pub is_derived: bool,
-    /// Whether an operator released it, or held it: then its line is none of the origin's.
-    pub is_released: bool,
-}
-
-/// What an engine has done so far.
-#[derive(Clone, Debug, Default)]
-pub struct Totals {
-    /// Events by verdict.
-    pub tally: Tally,
-    /// By operator.
-    pub operators: Vec<OperatorCount>,
-    /// Meters that events opened.
-    pub meters_opened: u64,
-    /// Events that had no time and were given that of their receipt.
-    pub timed_by_receipt: u64,
-}
-
 /// One slot of a round: a flow and the mediator that leads it.
 pub(crate) struct Slot {
     pub(crate) flow: Flow,
@@ -117,7 +56,7 @@ pub struct Engine<I = IdentityTable> {
     pub(crate) totals: Totals,
     listens: bool,
     /// Tables as they are from now on.
-    tables: Tables,
+    pub(crate) tables: Tables,
     /// Whether watermarks are those of the events, or the end of input has come for all.
     pub(crate) follows_watermarks: bool,
     /// Events before those of its totals.
@@ -128,23 +67,6 @@ struct Intake<'s> {
     source: &'s mut dyn Source,
     sequence: u64,
     failure: Option<Error>,
-}
-
-impl Totals {
-    /// The totals of a run that goes on from these: what was held by then counts once.
-    #[must_use]
-    pub fn plus(&self, run: &Totals) -> Totals {
-        let mut sum = self.clone();
-        sum.tally.absorb(&run.tally);
-        sum.meters_opened += run.meters_opened;
-        sum.operators.resize(run.operators.len(), OperatorCount::default());
-        for (mine, theirs) in sum.operators.iter_mut().zip(&run.operators) {
-            let held = mine.held();
-            mine.add(theirs);
-            mine.absorbed = mine.absorbed.saturating_sub(held);
-        }
-        sum
-    }
 }
 
 impl Engine {
@@ -169,7 +91,7 @@ impl<I: Identities + Send + Sync> Engine<I> {
         let both = || images.par_iter().zip(identities).map(read).collect::<Result<Vec<_>, _>>();
         let partitions = pool.install(both);
         let partitions = partitions.map_err(|why| {
-            let kind = if matches!(why, BadImage::Unknown(_)) { Kind::Invalid } else { Kind::Corrupt };
+            let kind = if matches!(why, BadImage::Unknown(_) | BadImage::State(_)) { Kind::Invalid } else { Kind::Corrupt };
             Error::new(kind, why.to_string())
         })?;
         Ok(Engine::with_partitions(plan, settings, pool, partitions))
@@ -191,7 +113,7 @@ impl<I: Identities + Send + Sync> Engine<I> {
             lanes: partitions.into_iter().enumerate().map(|(number, partition)| Lane::new(partition, number)).collect(),
             totals: Totals { operators: vec![OperatorCount::default(); plan.nodes.len()], ..Totals::default() },
             pool,
-            tables: tables_of(&plan),
+            tables: crate::tables::tables_of(&plan),
             plan,
             listens: false,
             follows_watermarks: false,
@@ -280,15 +202,6 @@ impl<I: Identities + Send + Sync> Engine<I> {
     pub fn next_due(&self) -> Option<Timestamp> {
         let meters = self.lanes.iter().filter_map(|lane| lane.partition.next_due()).min();
         meters.into_iter().chain(self.next_release()).min()
-    }
-
-    /// A table has another content from now on.
-    pub fn set_table(&mut self, table: usize, content: Arc<Content>) {
-        let mut tables: Vec<_> = self.tables.iter().flat_map(|tables| tables.iter().cloned()).collect();
-        if let Some(known) = tables.get_mut(table) {
-            *known = Some(content);
-        }
-        self.tables = Some(tables.into());
     }
 
     /// Goes on from earlier runs, whose totals are not its own: events that operators hold, and
@@ -517,15 +430,6 @@ impl<I: Identities + Send + Sync> Engine<I> {
         let opened: u64 = self.lanes.iter().map(|lane| lane.opened).sum();
         Totals { meters_opened: self.totals.meters_opened + opened, ..self.totals.clone() }
     }
-}
-
-/// The tables of a plan whose rows are in the document; nothing where a plan has no tables.
-pub(crate) fn tables_of(plan: &Plan) -> Tables {
-    let content = |table: &flowmeter_core::table::Table| match &table.origin {
-        TableOrigin::Document(content) => Some(Arc::clone(content)),
-        TableOrigin::File(_) | TableOrigin::Put => None,
-    };
-    (!plan.tables.is_empty()).then(|| plan.tables.iter().map(content).collect())
 }
 
 fn pool(settings: Settings) -> Result<rayon::ThreadPool, Error> {

@@ -48,7 +48,7 @@ pub(super) fn stamp(path: &str) -> Stamp {
 }
 
 /// The files of a path or pattern, sorted by name; `-` is standard input.
-pub(super) fn find(path: &str) -> Result<Vec<String>, Error> {
+pub(crate) fn find(path: &str) -> Result<Vec<String>, Error> {
     if path == "-" || !path.contains(['*', '?', '[']) || std::path::Path::new(path).exists() {
         return Ok(vec![path.to_owned()]);
     }

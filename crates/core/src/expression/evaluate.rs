@@ -4,8 +4,8 @@
 use std::cell::Cell;
 use std::cmp::Ordering;
 
-use super::{Value, lists};
 use super::compile::{Arithmetic, Compare, Constant, Expr};
+use super::{Value, lists};
 use crate::decimal::{Decimal, Quotient};
 use crate::event::{Batch, Kind};
 
@@ -115,7 +115,9 @@ pub(super) fn within<'a>(expr: &'a Expr, place: &Place<'_, 'a>) -> Evaluated<'a>
             return function.call(values.collect::<Result<Vec<_>, _>>()?);
         }
         Expr::Element(depth) => place.element(*depth),
-        Expr::Member(object, name) => return lists::member(within(object, place)?, name).map(|found| found.unwrap_or(Value::Null)),
+        Expr::Member(object, name) => {
+            return lists::member(within(object, place)?, name).map(|found| found.unwrap_or(Value::Null));
+        }
         Expr::HasMember(object, name) => Value::Bool(lists::member(within(object, place)?, name)?.is_some()),
         Expr::At(list, index) => return lists::at(within(list, place)?, within(index, place)?),
         Expr::Loop(how, list, body) => return lists::run(*how, within(list, place)?, body, place),

@@ -61,7 +61,8 @@ pub(super) fn member<'v>(object: Value<'v>, name: &str) -> Result<Option<Value<'
         Value::Null => Ok(None),
         Value::Json(json) => {
             let document = Document::new(json.into_owned());
-            let members = document.members().ok_or_else(|| format!("a list has no `{name}`; take an element first: list[0].{name}"))?;
+            let members =
+                document.members().ok_or_else(|| format!("a list has no `{name}`; take an element first: list[0].{name}"))?;
             members.into_iter().find(|member| *member.name == *name.as_bytes()).map(|member| owned(member.value)).transpose()
         }
         other => Err(format!("{} has no `{name}`", other.describe())),

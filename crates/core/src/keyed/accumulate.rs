@@ -69,9 +69,7 @@ impl Accumulated {
         let windows = match &of.windows {
             Windows::Sessions { gap, max } => Held::Sessions(Sessions::new(*gap, *max)),
             Windows::Size { .. } => Held::Fixed(Fixed::new(None)),
-            Windows::Schedule(schedule) => {
-                Held::Fixed(Fixed::new(Some(Calendar::new(Arc::clone(schedule), of.zone.clone()))))
-            }
+            Windows::Schedule(schedule) => Held::Fixed(Fixed::new(Some(Calendar::new(Arc::clone(schedule), of.zone.clone())))),
         };
         Accumulated { ticked: Timestamp::MIN, seen: None, grace: of.late.grace, windows }
     }
@@ -201,9 +199,7 @@ impl Fixed {
                 let (at, size, step) = (i128::from(at.nanos()), i128::from(*size), i128::from(*step));
                 let offset = i128::from(*offset);
                 let last = (at - offset).div_euclid(step) * step + offset;
-                let instant = |nanos: i128| {
-                    Timestamp::from_nanos(nanos.clamp(i128::from(i64::MIN), i128::from(i64::MAX)) as i64)
-                };
+                let instant = |nanos: i128| Timestamp::from_nanos(nanos.clamp(i128::from(i64::MIN), i128::from(i64::MAX)) as i64);
                 let starts = (0..size / step).rev().map(|back| last - back * step).filter(|start| *start + size > at);
                 starts.map(|start| Period { start: instant(start), end: instant(start + size) }).collect()
             }

@@ -210,11 +210,7 @@ impl Held {
             };
         }
         for (start, (_, end)) in &self.cut {
-            let changes = if is_stop {
-                *start < rank && rank.0 <= *end
-            } else {
-                rank < *start || of.repeat == Repeat::Last
-            };
+            let changes = if is_stop { *start < rank && rank.0 <= *end } else { rank < *start || of.repeat == Repeat::Last };
             if changes && (is_stop || !self.has_stop_between(rank, *start)) {
                 return late(format!("the pair from {} is released up to {end}", start.0));
             }

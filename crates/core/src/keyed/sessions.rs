@@ -44,14 +44,7 @@ struct Open {
 
 impl Sessions {
     pub(super) fn new(gap: i64, max: i64) -> Sessions {
-        Sessions {
-            gap,
-            max,
-            open: Keys::default(),
-            due: BTreeSet::new(),
-            released: BTreeSet::new(),
-            remembered: Keys::default(),
-        }
+        Sessions { gap, max, open: Keys::default(), due: BTreeSet::new(), released: BTreeSet::new(), remembered: Keys::default() }
     }
 
     fn end(&self, last: Timestamp) -> Timestamp {
@@ -59,14 +52,7 @@ impl Sessions {
     }
 
     /// Takes an event.
-    pub(super) fn take(
-        &mut self,
-        plan: &Plan,
-        of: &Accumulate,
-        key: &[u8],
-        taken: Taken,
-        ticked: Timestamp,
-    ) -> Result<(), Flaw> {
+    pub(super) fn take(&mut self, plan: &Plan, of: &Accumulate, key: &[u8], taken: Taken, ticked: Timestamp) -> Result<(), Flaw> {
         let at = taken.rank.0;
         if let Some(flaw) = forgotten(&of.late, self.end(at), ticked) {
             return Err(flaw);

@@ -1,3 +1,5 @@
+//! State by key: ids and times of derived events.
+
 use super::*;
 use crate::event::{Batch, Kind};
 

@@ -131,9 +131,7 @@ fn rates(content: &Content, currency: &Currency, from: &str, to: &str, day: jiff
     if from == to {
         return Ok(Rates { multiply: Decimal::ONE, divide: Decimal::ONE, date: None });
     }
-    let none = |pair: &str| {
-        (Reason::NoRate, format!("no rate for {pair} on {day} or up to {} days before", currency.days_back))
-    };
+    let none = |pair: &str| (Reason::NoRate, format!("no rate for {pair} on {day} or up to {} days before", currency.days_back));
     let Some(base) = &currency.base else {
         let (rate, date) = rate_of(content, currency, &[from, to], day).ok_or_else(|| none(&format!("{from} in {to}")))?;
         return Ok(Rates { multiply: rate, divide: Decimal::ONE, date: Some(date) });

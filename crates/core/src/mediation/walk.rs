@@ -100,9 +100,7 @@ impl Mediator {
             }
             Operator::Enrich(enrich) => lookup::enrich(plan, &self.kin, flow, node, enrich, token).map(Some),
             Operator::Currency(currency) => lookup::convert(plan, &self.kin, flow, currency, token).map(|()| Some(0)),
-            Operator::Rate(rate) if rate.running.is_none() => {
-                lookup::price(plan, &self.kin, flow, rate, token).map(|()| Some(0))
-            }
+            Operator::Rate(rate) if rate.running.is_none() => lookup::price(plan, &self.kin, flow, rate, token).map(|()| Some(0)),
             Operator::Dedupe(_)
             | Operator::Meter(_)
             | Operator::Rate(_)

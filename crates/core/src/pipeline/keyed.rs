@@ -124,7 +124,11 @@ pub(super) fn aggregate(
     let running = running(body, field, compiler, processors);
     let fields = folds(body, field, "aggregate", compiler);
     if fields.is_empty() && compiler.problems.0.is_empty() {
-        compiler.problems.add(body, &format!("{field}.fields"), "no fields; write at least one, like data.total: {sum: data.tokens}");
+        compiler.problems.add(
+            body,
+            &format!("{field}.fields"),
+            "no fields; write at least one, like data.total: {sum: data.tokens}",
+        );
     }
     Operator::Aggregate(Box::new(Aggregate {
         key: running.key.clone(),
@@ -261,7 +265,8 @@ pub(super) fn correlate(body: &Tree, field: &str, compiler: &mut Compiler<'_>, p
     let on_timeout = if body.text("onTimeout") == Some("close") { OnTimeout::Close } else { OnTimeout::Park };
     let waits_forever = body.text("timeout") == Some("none");
     if cut.is_some() && on_timeout == OnTimeout::Park && !waits_forever {
-        let message = "with `cut`, a start that is parked would take back what was counted; write onTimeout: close or timeout: none";
+        let message =
+            "with `cut`, a start that is parked would take back what was counted; write onTimeout: close or timeout: none";
         compiler.problems.add(body, &format!("{field}.onTimeout"), message);
     }
     let timeout = if waits_forever { None } else { Some(span(body, field, "timeout", DAY, compiler)) };

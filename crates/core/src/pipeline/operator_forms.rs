@@ -1,7 +1,9 @@
 //! The forms of tables and of operators that look up, split, gather, pair and price.
 
 use super::forms::{FILE_SOURCE, SCHEDULE, TIME};
-use super::shape::Form::{Any, Boolean, Duration, Either, Expression, Integer, List, Map, Number, Object, Path, Text, Word, Zone};
+use super::shape::Form::{
+    Any, Boolean, Duration, Either, Expression, Integer, List, Map, Number, Object, Path, Text, Word, Zone,
+};
 use super::shape::{Form, Shape, default, optional, required};
 use crate::schedule::SHORT_NAMES;
 
@@ -207,10 +209,7 @@ pub(super) const ACCUMULATE: Form = Object(&Shape {
 const CUT: Form = Object(&Shape {
     noun: "field of a cut",
     help: "The boundaries at which open pairs are cut",
-    fields: &[
-        required("schedule", RESET, "The schedule"),
-        default("timezone", Zone, "Etc/UTC", "Zone of the schedule"),
-    ],
+    fields: &[required("schedule", RESET, "The schedule"), default("timezone", Zone, "Etc/UTC", "Zone of the schedule")],
 });
 
 pub(super) const CORRELATE: Form = Object(&Shape {

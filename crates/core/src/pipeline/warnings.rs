@@ -58,6 +58,9 @@ pub(super) fn of_graph(tree: &Tree, steps: &[Step], inputs: &[Vec<Input>], sourc
                     );
                     warnings.add(item, &field, message);
                 }
+                if step.routes.len() > 1 && !is_read(Input::Port(at, 1)) {
+                    of_route(step, item, 1, &field, warnings);
+                }
             }
         }
     }
@@ -69,7 +72,7 @@ fn of_route(step: &Step, item: &Tree, port: usize, field: &str, warnings: &mut P
     let routes = item.get("branch").and_then(|branch| branch.get("routes"));
     let (node, field) = match routes.and_then(|routes| routes.items().get(port)) {
         Some(route) => (route, format!("{field}.branch.routes[{port}]")),
-        None => (item, format!("{field}.branch")),
+        None => (item, format!("{field}.{}", step.operator.name())),
     };
     let name = format!("{}.{}", step.id, step.routes[port]);
     let message = format!("no operator reads `{name}`, so events that take it are filtered; write `from: {name}` at one");

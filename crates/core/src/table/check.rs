@@ -64,11 +64,12 @@ pub(super) fn content(table: &Table, rows: Vec<Row>) -> Result<Content, Refused>
     checked.dedup_by(|a, b| a.key == b.key && a.canonical == b.canonical);
     for (a, b) in checked.iter().zip(checked.iter().skip(1)) {
         if a.key == b.key && a.holds.1 > b.holds.0 {
-            let why = match a.line {
+            let (first, second) = if a.line <= b.line { (a, b) } else { (b, a) };
+            let why = match first.line {
                 0 => "another row of this key holds at the same time".to_owned(),
                 line => format!("the row in line {line} has the same key and holds at the same time"),
             };
-            return Err(Refused { line: b.line, key: b.shown.clone(), why });
+            return Err(Refused { line: second.line, key: second.shown.clone(), why });
         }
     }
     lay_out(table, &checked)
@@ -179,7 +180,10 @@ fn instant(value: &Value, zone: &Zone) -> Option<Timestamp> {
     let text = match value {
         Value::String(text) => text.as_str(),
         Value::Number(millis) => {
-            return decimal::parse(millis.to_string().as_bytes()).ok()?.to_int().and_then(|n| Timestamp::from_scaled(n, 1_000_000));
+            return decimal::parse(millis.to_string().as_bytes())
+                .ok()?
+                .to_int()
+                .and_then(|n| Timestamp::from_scaled(n, 1_000_000));
         }
         _ => return None,
     };

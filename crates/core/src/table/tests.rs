@@ -1,3 +1,5 @@
+//! Contents of tables: checked, canonical, looked up.
+
 use serde_json::Value;
 
 use super::*;

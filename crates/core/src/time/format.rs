@@ -283,7 +283,8 @@ impl TimeFormat {
         match self {
             TimeFormat::Default => Some((crate::event::Kind::Text, crate::keyed::stamp_text(at))),
             TimeFormat::Unix { nanos_per_unit } => {
-                let count = crate::decimal::Quotient::of_decimals(Decimal::from_int(at.nanos()), Decimal::from_int(*nanos_per_unit));
+                let count =
+                    crate::decimal::Quotient::of_decimals(Decimal::from_int(at.nanos()), Decimal::from_int(*nanos_per_unit));
                 Some((crate::event::Kind::Number, count?.to_decimal()?.to_string()))
             }
             TimeFormat::Pattern { pattern, zone, zone_name } => {

@@ -18,7 +18,11 @@ fn bad_operators_are_told_with_their_place_and_advice() {
         ("  - split: {into: data.x}", "[]", "operators[0].split.path: `path` is missing"),
         ("  - split: {path: a, childrenMax: 0}", "[]", "expected a whole number from 1 to 100000"),
         ("  - enrich: {table: plan, on: {customer: subject}, set: {p: plan}}", PLANS, "no table `plan`; did you mean `plans`?"),
-        ("  - enrich: {table: plans, on: {user: subject}, set: {p: plan}}", PLANS, "`user` is no key column; the key of the table is customer"),
+        (
+            "  - enrich: {table: plans, on: {user: subject}, set: {p: plan}}",
+            PLANS,
+            "`user` is no key column; the key of the table is customer",
+        ),
         ("  - enrich: {table: plans, on: {user: subject}, set: {p: plan}}", PLANS, "key column `customer` is missing"),
         ("  - filter: {when: 'true'}", "[{name: Plans, key: [a]}]", "`Plans` is no name of a table"),
         (
@@ -39,7 +43,11 @@ fn bad_operators_are_told_with_their_place_and_advice() {
             "[]",
             "the last tier has no bound",
         ),
-        ("  - rate: {quantity: q, set: a, schedule: daily, price: {model: unit, unit: 1}}", "[]", "`key` and `schedule` belong together"),
+        (
+            "  - rate: {quantity: q, set: a, schedule: daily, price: {model: unit, unit: 1}}",
+            "[]",
+            "`key` and `schedule` belong together",
+        ),
         ("  - aggregate: {key: [], fields: {a: {sum: b, min: b}}}", "[]", "a field has one function"),
         ("  - accumulate: {key: [], window: {}}", "[]", "a window is one of {size: 1h}"),
         ("  - accumulate: {key: [], window: {size: 1h, step: 25m}}", "[]", "`size` must be a multiple of `step`"),

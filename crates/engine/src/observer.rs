@@ -1,0 +1,86 @@
+//! Who watches a run, and what a run has done.
+
+use flowmeter_core::event::{Batch, Origin};
+use flowmeter_core::mediation::{OperatorCount, Tap};
+use flowmeter_core::verdict::{Reason, Tally, Verdict};
+
+use crate::Error;
+use crate::lane::Superseded;
+
+/// Watches a run.
+pub trait Observer {
+    /// An event went to the correction queue.
+    fn parked(&mut self, event: &ParkedEvent<'_>) -> Result<(), Error>;
+    /// An event was seen leaving an operator.
+    fn tapped(&mut self, tap: &Tap, line: u64);
+    /// A block is through: its events and, for each, what became of it.
+    fn judged(&mut self, _batch: &Batch, _verdicts: &[Verdict]) {}
+    /// An event took the place of a parked one with the same identity.
+    fn superseded(&mut self, _superseded: Superseded) -> Result<(), Error> {
+        Ok(())
+    }
+    /// What operators have done by the end of a round, in the order of the plan.
+    fn counted(&mut self, _operators: &[OperatorCount]) {}
+    /// Whether derived events are wanted as they are made: see [`Observer::derived`].
+    fn wants_derived(&self) -> bool {
+        false
+    }
+    /// An operator made an event: JSON.
+    fn derived(&mut self, _json: &[u8]) -> Result<(), Error> {
+        Ok(())
+    }
+    /// A round is over.
+    fn progress(&mut self, tally: &Tally, bytes: (u64, Option<u64>));
+}
+
+/// An event in the correction queue, with where it came from.
+#[derive(Clone, Copy, Debug)]
+pub struct ParkedEvent<'a> {
+    /// The file it came from.
+    pub origin: &'a Origin,
+    /// Its line there, counted from 1.
+    pub line: u64,
+    /// The operator it was parked at; `None`: it could not be read.
+    pub operator: Option<&'a str>,
+    /// Why.
+    pub reason: Reason,
+    /// What exactly.
+    pub detail: &'a str,
+    /// The event as it came in; a derived one as it was made.
+    pub raw: &'a [u8],
+    /// Whether an operator made it.
+    pub is_derived: bool,
+    /// Whether an operator released it, or held it: then its line is none of the origin's.
+    pub is_released: bool,
+}
+
+/// What an engine has done so far.
+#[derive(Clone, Debug, Default)]
+pub struct Totals {
+    /// Events by verdict.
+    pub tally: Tally,
+    /// By operator.
+    pub operators: Vec<OperatorCount>,
+    /// Meters that events opened.
+    pub meters_opened: u64,
+    /// Events that had no time and were given that of their receipt.
+    pub timed_by_receipt: u64,
+}
+
+impl Totals {
+    /// The totals of a run that goes on from these: what was held by then counts once.
+    #[must_use]
+    pub fn plus(&self, run: &Totals) -> Totals {
+        let mut sum = self.clone();
+        sum.tally.absorb(&run.tally);
+        sum.meters_opened += run.meters_opened;
+        sum.timed_by_receipt += run.timed_by_receipt;
+        sum.operators.resize(run.operators.len(), OperatorCount::default());
+        for (mine, theirs) in sum.operators.iter_mut().zip(&run.operators) {
+            let held = mine.held();
+            mine.add(theirs);
+            mine.absorbed = mine.absorbed.saturating_sub(held);
+        }
+        sum
+    }
+}

@@ -4,6 +4,7 @@
 //! - every source file says what it holds (`//!`) and stays within 500 lines;
 //! - the core has no floats, clocks or random sources;
 //! - nothing else has floats but for what is listed (`digits`);
+//! - web/dist was built from the sources in web/;
 //! - no file speaks of a machine or a registry.
 
 mod digits;
@@ -23,6 +24,9 @@ pub(crate) fn tidy(root: &Path) -> anyhow::Result<()> {
         let text = fs::read_to_string(&file).with_context(|| file.display().to_string())?;
         let name = file.strip_prefix(root).unwrap_or(&file).display().to_string();
         source(&name, &text, &mut findings);
+    }
+    if crate::web::sources_hash(root)? != crate::web::built_from(root)? {
+        findings.push("web/dist is older than web/src; run `cargo xtask web`".to_owned());
     }
     ensure!(findings.is_empty(), "untidy:\n  {}", findings.join("\n  "));
     Ok(())

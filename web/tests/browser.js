@@ -247,7 +247,8 @@ async function signIn(browser) {
 let browser;
 try {
   browser = await engine.launch({ executablePath: chromium, args: ['--no-sandbox'] });
-  const base = await start('the demo', ['demo', '--listen', '127.0.0.1:0', '--data', join(folder, 'demo')]);
+  // With BASE, a server that is there already (and has the pipelines of the demo) is looked at.
+  const base = process.env.BASE ?? await start('the demo', ['demo', '--listen', '127.0.0.1:0', '--data', join(folder, 'demo')]);
   // Until the first periods have closed there is no record to look at.
   for (let tries = 0; tries < 90; tries++) {
     const found = await (await fetch(`${base}/api/v1/records?limit=1`)).json();
@@ -255,8 +256,10 @@ try {
     if (found.items.length && parked.items.length) break;
     await new Promise((resolve) => setTimeout(resolve, 1000));
   }
-  await questions(browser, base);
-  await signIn(browser);
+  if (!process.env.ONLY_PAGES) {
+    await questions(browser, base);
+    await signIn(browser);
+  }
   await pages(browser, base);
 } catch (why) {
   failures.push(String(why.stack ?? why));

@@ -5,8 +5,9 @@
 //! - the core has no floats, clocks or random sources;
 //! - other crates have no floats except those listed in `digits`;
 //! - comments, messages and documents stay within the bounds of `language`;
+//! - `web/dist` was built from the sources in `web/`;
 //! - the pages of `docs/errors/` are current, and links between documents lead somewhere;
-//! - no file has a path of a machine.
+//! - no file has a path of a machine or a host of a package registry.
 
 mod digits;
 mod language;
@@ -28,6 +29,9 @@ pub(crate) fn tidy(root: &Path) -> anyhow::Result<()> {
     language::check(root, &sources, &mut findings)?;
     crate::errors::check(root, &mut findings)?;
     links::check(root, &mut findings)?;
+    if crate::web::sources_hash(root)? != crate::web::built_from(root)? {
+        findings.push("web/dist is older than web/src; run `cargo xtask web`".to_owned());
+    }
     ensure!(findings.is_empty(), "untidy:\n  {}", findings.join("\n  "));
     Ok(())
 }

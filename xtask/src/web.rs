@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, ensure};
+use sha2::{Digest, Sha256};
 
 /// Builds the dashboard.
 pub(crate) fn web(root: &Path, is_check: bool) -> anyhow::Result<()> {
@@ -60,4 +61,37 @@ fn files(folder: &Path) -> anyhow::Result<BTreeMap<PathBuf, Vec<u8>>> {
         }
     }
     Ok(found)
+}
+
+/// Files and folders that the built dashboard depends on.
+const SOURCES: [&str; 8] =
+    ["index.html", "package.json", "package-lock.json", "vite.config.ts", "tsconfig.json", "src", "public", "scripts"];
+
+/// Returns the hash of the sources, as `web/scripts/finish.js` makes it.
+pub(crate) fn sources_hash(root: &Path) -> anyhow::Result<String> {
+    let folder = root.join("web");
+    let mut all: Vec<(String, Vec<u8>)> = Vec::new();
+    for name in SOURCES {
+        let path = folder.join(name);
+        if path.is_dir() {
+            for (inside, bytes) in files(&path)? {
+                all.push((format!("{name}/{}", inside.display()), bytes));
+            }
+        } else {
+            all.push((name.to_owned(), fs::read(&path).with_context(|| path.display().to_string())?));
+        }
+    }
+    all.sort();
+    let lines: String = all.iter().map(|(name, bytes)| format!("{name} {}\n", hex(&Sha256::digest(bytes)))).collect();
+    Ok(hex(&Sha256::digest(lines.as_bytes())))
+}
+
+/// Returns the hash that the committed table names.
+pub(crate) fn built_from(root: &Path) -> anyhow::Result<String> {
+    let table = fs::read_to_string(root.join("web/dist/files.rs")).context("web/dist/files.rs")?;
+    Ok(table.split("Sources: ").nth(1).and_then(|rest| rest.split_whitespace().next()).unwrap_or_default().to_owned())
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -7,6 +7,7 @@
 mod support;
 
 mod corrections;
+mod dashboard;
 mod descriptors;
 mod documents;
 mod door;

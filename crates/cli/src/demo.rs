@@ -143,7 +143,9 @@ fn event(chance: &mut Chance, began: Timestamp, number: u64, at: Timestamp, is_p
     let twice = if !is_past && number > 50 && chance.below(60) == 0 { number - 1 - chance.below(40) } else { number };
     let id = format!("{:x}-{twice}", began.nanos() / 1_000_000);
     let head = |source: &str, kind: &str, subject: &str| {
-        format!(r#"{{"specversion":"1.0","id":"{id}","source":"{source}","type":"{kind}","subject":"{subject}","time":"{at}","data":"#)
+        format!(
+            r#"{{"specversion":"1.0","id":"{id}","source":"{source}","type":"{kind}","subject":"{subject}","time":"{at}","data":"#
+        )
     };
     match kind {
         0..55 => {

@@ -105,7 +105,7 @@ fn sessions_of_browsers_outlive_a_restart_and_end_with_their_key() {
     let (id, secret) = (made["id"].as_str().unwrap().to_owned(), made["secret"].clone());
     let sign_in = server.ask("POST", "/ui/session").header("sec-fetch-site", "same-origin").json(&json!({"key": secret})).send();
     let value = sign_in.header("set-cookie").unwrap().split([';', '=']).nth(1).unwrap().to_owned();
-    server.stop();
+    drop(server.stop());
 
     let server = guarded(folder.path());
     let name = |server: &Server| {
@@ -124,7 +124,12 @@ fn sessions_of_browsers_outlive_a_restart_and_end_with_their_key() {
 fn the_overview_adds_up_and_names_what_needs_attention() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start(folder.path(), &[]);
-    server.count(&[event("1", "anna", json!(1)), event("1", "anna", json!(1)), event("2", "", json!(2)), event("3", "bo", json!(3))]);
+    server.count(&[
+        event("1", "anna", json!(1)),
+        event("1", "anna", json!(1)),
+        event("2", "", json!(2)),
+        event("3", "bo", json!(3)),
+    ]);
     let overview = eventually("the overview has four events", || {
         let overview = server.get("/api/v1/overview");
         (overview["totals"]["received"] == json!(4) && overview["corrections"]["open"] == json!(1)).then_some(overview)
@@ -208,5 +213,6 @@ fn a_new_version_is_rehearsed_without_being_kept() {
     assert_eq!((&told["accepted"], &told["schedulesChange"][0]["meterType"]), (&json!(true), &json!("T")));
     assert_eq!(server.get("/api/v1/pipelines/p")["version"], json!(1));
     let graph = server.get("/api/v1/pipelines/p/graph");
-    assert_eq!(graph["nodes"].as_array().unwrap().len(), 3, "source, operator, target: {graph}");
+    let of_kind = |kind: &str| graph["nodes"].as_array().unwrap().iter().filter(|node| node["kind"] == json!(kind)).count();
+    assert_eq!((of_kind("source"), of_kind("operator") > 0), (1, true), "{graph}");
 }

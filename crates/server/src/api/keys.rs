@@ -74,7 +74,13 @@ async fn list(
     RawQuery(query): RawQuery,
 ) -> Result<Response, Refused> {
     let own = app.keys.list().into_iter().filter(|key| key.namespace == asked.who.namespace);
-    let own = own.map(|key| serde_json::to_value(key).unwrap_or_default());
+    let own = own.map(|key| {
+        let mut shown = serde_json::to_value(&key).unwrap_or_default();
+        if let Some(at) = app.keys.last_used(key.id) {
+            shown["lastUsedAt"] = json!(at.to_string());
+        }
+        shown
+    });
     whole(&Query::of(query.as_deref()), own.collect())
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use flowmeter_core::time::Timestamp;
@@ -86,6 +87,8 @@ pub struct KeyRing {
 struct Entry {
     stored: StoredKey,
     principal: Principal,
+    /// When the key was used last since the server started, in nanoseconds; 0: not yet.
+    used_at: AtomicI64,
 }
 
 impl KeyRing {
@@ -117,6 +120,7 @@ impl KeyRing {
         if key.expires_at.is_some_and(|end| end <= now) {
             return Err(Refusal::Expired);
         }
+        entry.used_at.store(now.nanos(), Ordering::Relaxed);
         Ok(entry.principal.clone())
     }
 
@@ -134,6 +138,7 @@ impl KeyRing {
         if key.expires_at.is_some_and(|end| end <= now) {
             return Err(Refusal::Expired);
         }
+        entry.used_at.store(now.nanos(), Ordering::Relaxed);
         Ok(entry.principal.clone())
     }
 
@@ -147,7 +152,8 @@ impl KeyRing {
             scopes: key.scopes,
         };
         let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
-        keys.insert(key.id, Arc::new(Entry { stored, principal }));
+        let used_at = keys.get(&key.id).map_or(0, |entry| entry.used_at.load(Ordering::Relaxed));
+        keys.insert(key.id, Arc::new(Entry { stored, principal, used_at: AtomicI64::new(used_at) }));
     }
 
     /// Takes a key in unless one with its id is there. For the bootstrap key: once it was
@@ -201,6 +207,12 @@ impl KeyRing {
     /// What is known of the keys, by id.
     pub fn list(&self) -> Vec<Key> {
         self.read(|keys| keys.values().map(|entry| entry.stored.key.clone()).collect())
+    }
+
+    /// Returns when a key was used last since the server started.
+    pub fn last_used(&self, id: KeyId) -> Option<Timestamp> {
+        let used_at = self.entry(id)?.used_at.load(Ordering::Relaxed);
+        (used_at != 0).then(|| Timestamp::from_nanos(used_at))
     }
 
     /// The keys as they are stored, by id.

@@ -62,6 +62,9 @@ pub(crate) enum Command {
     Man {
         /// The command, such as `run` or `meters list` [default: the page of flowmeter itself]
         command: Vec<String>,
+        /// Write the pages of all commands to this folder
+        #[arg(long, value_name = "DIR", conflicts_with = "command")]
+        all: Option<PathBuf>,
     },
 }
 

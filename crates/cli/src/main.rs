@@ -56,12 +56,20 @@ fn main() -> ExitCode {
             clap_complete::generate(shell, &mut Arguments::command(), "flowmeter", &mut text);
             failure::print(&String::from_utf8_lossy(&text))
         }
-        Command::Man { command } => man(&command),
+        Command::Man { all: Some(folder), .. } => all_pages(&folder),
+        Command::Man { command, all: None } => man(&command),
     };
     match done {
         Ok(code) => code,
         Err(why) => failure::report(&why),
     }
+}
+
+/// Writes the manual pages of all commands to a folder.
+fn all_pages(folder: &std::path::Path) -> anyhow::Result<ExitCode> {
+    std::fs::create_dir_all(folder)?;
+    clap_mangen::generate_to(Arguments::command(), folder)?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Prints the manual page of a command, or that of `flowmeter` itself.

@@ -191,16 +191,23 @@ type Table = (Box<dyn Cutter>, Option<Vec<Box<str>>>);
 /// Opens a file of rows of a table.
 pub(crate) fn open_table(path: &str, format: Format, spec: &SourcePlan) -> Result<Table, Error> {
     let progress = Arc::default();
-    let reader = || open::open(path, &spec.compression, &progress);
+    let reader = || open::open(path, &spec.compression, spec.encoding.as_deref(), &progress);
     match format {
-        Format::Ndjson => Ok((Box::new(lines::Lines::new(reader()?, path)), None)),
-        Format::Json => Ok((Box::new(json::Elements::read(reader()?, path)?), None)),
+        Format::Ndjson | Format::Json if format == Format::Json || spec.items.is_some() => {
+            Ok((Box::new(json::Elements::read(reader()?, path, spec.items.as_ref())?), None))
+        }
+        Format::Ndjson | Format::Json => Ok((lines::lines_or_list(reader()?, path)?, None)),
         Format::Csv => {
             let (rows, columns) = csv::Rows::open(reader()?, path, spec)?;
             Ok((Box::new(rows), Some(columns)))
         }
-        Format::Parquet | Format::AccessLog => {
-            let message = format!("{path}: a table is read from NDJSON, JSON or CSV; write format: csv, or convert the file");
+        Format::Xlsx => {
+            let (rows, columns) = xlsx::open(path, spec)?;
+            Ok((Box::new(rows), Some(columns)))
+        }
+        Format::Parquet | Format::Avro | Format::AccessLog | Format::Fixed => {
+            let message =
+                format!("{path}: a table is read from NDJSON, JSON, CSV or XLSX; write format: csv, or convert the file");
             Err(Error::new(Kind::Invalid, message))
         }
     }

@@ -77,7 +77,8 @@ fn read_file(path: &str, source: &SourcePlan, rows_max: usize, rows: &mut Vec<Ro
             let of_type = source.types.iter().find(|(column, _)| **column == **name);
             Some((at as u16, of_type.map_or(ColumnType::Text, |(_, of)| *of)))
         };
-        Columns { targets: columns.iter().enumerate().map(of).collect(), width: columns.len() }
+        let targets = columns.iter().enumerate().map(of).collect();
+        Columns { targets, copies: Vec::new(), width: columns.len() }
     };
     let mut batch = Batch::default();
     loop {

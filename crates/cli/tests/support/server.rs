@@ -56,6 +56,14 @@ impl Server {
         Server::spawn(folder, command)
     }
 
+    /// Starts a server from another binary than the one under test.
+    pub fn start_program(program: &Path, data: &Path, more: &[&str]) -> Server {
+        let serve = command(data, more, &[]);
+        let mut other = Command::new(program);
+        other.args(serve.get_args()).current_dir(super::root());
+        Server::spawn(data, other)
+    }
+
     /// Starts a server whose process may open a limited number of descriptors.
     pub fn start_with_descriptors(data: &Path, more: &[&str], descriptors: u64) -> Server {
         let serve = command(data, more, &[]);

@@ -267,9 +267,7 @@ impl Codec {
         match self {
             Codec::Null => Ok(packed),
             Codec::Deflate => all(&mut flate2::read::DeflateDecoder::new(packed.as_slice())),
-            Codec::Zstandard => {
-                all(&mut zstd::Decoder::new(packed.as_slice()).map_err(|why| format!("a block: {why}"))?)
-            }
+            Codec::Zstandard => all(&mut zstd::Decoder::new(packed.as_slice()).map_err(|why| format!("a block: {why}"))?),
             Codec::Snappy => unpack_snappy(&packed),
         }
     }

@@ -83,8 +83,8 @@ pub(crate) fn run(document: &str, files: &[(&str, &[u8])], as_of: &str) -> Outco
     let ended = Files::new(plan, &[]).and_then(|mut files| {
         engine.ingest(&mut files, at, &mut outcome, &mut watching)?;
         outcome.warnings = files.warnings();
-        engine.tick(at, &mut outcome)?;
-        engine.flush_open(at, &mut outcome)
+        engine.tick(at, &mut outcome, &mut watching)?;
+        engine.flush_open(at, &mut outcome, &mut watching)
     });
     let totals = engine.totals();
     assert!(totals.tally.is_complete(), "{:?}", totals.tally);

@@ -208,9 +208,7 @@ impl Compiler<'_> {
         match (how, bodies.next(), bodies.next(), bodies.next()) {
             (how, Some(body), None, None) => Ok(looped(how, list, body)),
             // A condition before what is made of the elements.
-            (Loop::Map, Some(condition), Some(body), None) => {
-                Ok(looped(Loop::Map, looped(Loop::Filter, list, condition), body))
-            }
+            (Loop::Map, Some(condition), Some(body), None) => Ok(looped(Loop::Map, looped(Loop::Filter, list, condition), body)),
             _ => bad(LOOPS),
         }
     }

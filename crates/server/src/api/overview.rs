@@ -149,7 +149,20 @@ async fn history(
         let namespace = asked.who.namespace.as_str();
         let name = query.get("name").unwrap_or_default();
         let part = || name.split_once('/').ok_or_else(|| invalid("name", "write `pipeline/operator` or `pipeline/target`"));
-        const EVENTS: &[&str] = &["received", "counted", "late", "duplicate", "filtered", "parked", "records"];
+        const EVENTS: &[&str] = &[
+            "received",
+            "counted",
+            "late",
+            "duplicate",
+            "filtered",
+            "parked",
+            "records",
+            "settled",
+            "derived",
+            "split",
+            "absorbed",
+            "cancelled",
+        ];
         let (series, fields): (Vec<String>, &[&str]) = match query.get("of").unwrap_or("namespace") {
             "namespace" => (app.installation.history.names(&pipeline_series(namespace, "")), EVENTS),
             "pipeline" => (vec![pipeline_series(namespace, name)], EVENTS),
@@ -272,7 +285,18 @@ fn drawn(kept: &KeptPipeline, document: &str, compiled: &Pipeline) -> Value {
                     edges.push(json!({"from": id(at as u16), "to": format!("target:{}", target.id)}));
                 }
             }
-            Operator::Filter(_) | Operator::Map(_) | Operator::Validate(_) | Operator::Dedupe(_) | Operator::Branch(_) => {}
+            Operator::Filter(_)
+            | Operator::Map(_)
+            | Operator::Validate(_)
+            | Operator::Dedupe(_)
+            | Operator::Branch(_)
+            | Operator::Split(_)
+            | Operator::Enrich(_)
+            | Operator::Currency(_)
+            | Operator::Rate(_)
+            | Operator::Aggregate(_)
+            | Operator::Accumulate(_)
+            | Operator::Correlate(_) => {}
         }
         nodes.push(shown);
         let last = node.outputs.len().saturating_sub(1);

@@ -14,7 +14,7 @@ use flowmeter_store::catalog::{Change, Table};
 use super::Installation;
 
 /// Counters of one sample.
-pub(crate) const VALUES: usize = 8;
+pub(crate) const VALUES: usize = 12;
 /// Bytes of a sample in the catalog.
 pub(crate) const SAMPLE_BYTES: usize = VALUES * 8;
 /// Series at most: 2,000 pipelines, operators and targets take about 300 MB in the worst case;
@@ -259,27 +259,37 @@ impl Installation {
         let before = self.history.lock().rejected_before.clone();
         for (namespace, count) in rejected {
             let total = before.get(namespace).copied().unwrap_or(0) + count;
-            samples.push((door_series(namespace), [total, 0, 0, 0, 0, 0, 0, 0]));
+            samples.push((door_series(namespace), values(&[total])));
         }
         for served in self.served() {
             let (namespace, name) = (&served.kept.namespace, &served.kept.name);
             // Nothing while the pipeline replays the log after a crash: its counters are lower then.
             let Some(totals) = self.totals_shown(&served) else { continue };
             let tally = &totals.tally;
-            let events = [tally.received, tally.counted, tally.late, tally.duplicate, tally.filtered, tally.parked_total()];
-            let [received, counted, late, duplicate, filtered, parked] = events;
-            let records = served.board().records();
-            let values = [received, counted, late, duplicate, filtered, parked, records, served.board().settled()];
-            samples.push((pipeline_series(namespace, name), values));
+            let known = values(&[
+                tally.received,
+                tally.counted,
+                tally.late,
+                tally.duplicate,
+                tally.filtered,
+                tally.parked_total(),
+                served.board().records(),
+                served.board().settled(),
+                tally.derived,
+                tally.split,
+                tally.absorbed,
+                tally.cancelled,
+            ]);
+            samples.push((pipeline_series(namespace, name), known));
             if let Some(compiled) = self.compiled(&served.kept) {
                 for (node, count) in compiled.plan.nodes.iter().zip(&totals.operators) {
-                    let values = [count.received, count.passed, count.errors, 0, 0, 0, 0, 0];
-                    samples.push((operator_series(namespace, name, &node.id), values));
+                    let known = values(&[count.received, count.passed, count.errors]);
+                    samples.push((operator_series(namespace, name, &node.id), known));
                 }
             }
             for gauge in super::target_gauges(&served) {
-                let values = [gauge.accepted_ever, gauge.lag, gauge.dead, 0, 0, 0, 0, 0];
-                samples.push((target_series(namespace, name, &gauge.target), values));
+                let known = values(&[gauge.accepted_ever, gauge.lag, gauge.dead]);
+                samples.push((target_series(namespace, name, &gauge.target), known));
             }
         }
         samples
@@ -289,6 +299,11 @@ impl Installation {
     pub(crate) fn rejected_since(&self, namespace: &str, from: i64) -> u64 {
         self.history.since(&door_series(namespace), from).values[0]
     }
+}
+
+/// Values of a sample; those that a series does not have are 0.
+fn values(known: &[u64]) -> [u64; VALUES] {
+    std::array::from_fn(|at| known.get(at).copied().unwrap_or(0))
 }
 
 fn row_prefix(name: &str, tier: usize) -> Vec<u8> {
@@ -325,7 +340,7 @@ mod tests {
     use super::*;
 
     fn sample(second: i64, received: u64) -> Sample {
-        Sample { at: second * SECOND, values: [received, 0, 0, 0, 0, 0, 0, 0] }
+        Sample { at: second * SECOND, values: values(&[received]) }
     }
 
     #[test]
@@ -356,7 +371,7 @@ mod tests {
 
     #[test]
     fn rows_of_the_catalog_are_read_back() {
-        let values = [1, 2, 3, 4, 5, 6, 7, u64::MAX];
+        let values = values(&[1, 2, 3, 4, 5, 6, 7, u64::MAX]);
         let name = operator_series("default", "a pipeline", "größe");
         let read = read_row(&row_key(&name, 2, 77), &row_of(&values));
         assert_eq!(read, Some((name, 2, Sample { at: 77, values })));

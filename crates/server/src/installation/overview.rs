@@ -39,12 +39,17 @@ struct Counts {
     filtered: u64,
     parked: u64,
     records: u64,
+    derived: u64,
+    split: u64,
+    absorbed: u64,
+    cancelled: u64,
 }
 
 impl Counts {
     fn of(since: &Since) -> Counts {
-        let [received, counted, late, duplicate, filtered, parked, records, _] = since.values;
-        Counts { received, counted, late, duplicate, filtered, parked, records }
+        let [received, counted, late, duplicate, filtered, parked, records, _, derived, split, absorbed, cancelled] =
+            since.values;
+        Counts { received, counted, late, duplicate, filtered, parked, records, derived, split, absorbed, cancelled }
     }
 
     fn add(&mut self, other: &Counts) {
@@ -55,17 +60,23 @@ impl Counts {
         self.filtered += other.filtered;
         self.parked += other.parked;
         self.records += other.records;
+        self.derived += other.derived;
+        self.split += other.split;
+        self.absorbed += other.absorbed;
+        self.cancelled += other.cancelled;
     }
 
     fn is_balanced(&self) -> bool {
-        self.received == self.counted + self.duplicate + self.filtered + self.parked
+        self.received + self.derived
+            == self.counted + self.duplicate + self.filtered + self.parked + self.split + self.absorbed + self.cancelled
     }
 
     fn shown(&self) -> Value {
-        let Counts { received, counted, late, duplicate, filtered, parked, records } = self;
+        let Counts { received, counted, late, duplicate, filtered, parked, records, derived, split, absorbed, cancelled } = self;
         json!({
             "received": received, "counted": counted, "late": late, "duplicate": duplicate, "filtered": filtered,
-            "parked": parked, "records": records,
+            "parked": parked, "records": records, "derived": derived, "split": split, "absorbed": absorbed,
+            "cancelled": cancelled,
         })
     }
 }

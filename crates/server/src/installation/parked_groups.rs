@@ -339,6 +339,7 @@ mod tests {
             operator: "usage",
             detail: "user is empty",
             raw,
+            is_derived: false,
         };
         known.add(0, 5, &item(3, br#"{"source":"/a","subject":"anna"}"#));
         known.add(1, 6, &item(4, br#"{"source":"/a","subject":"bo"}"#));

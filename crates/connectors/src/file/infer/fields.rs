@@ -55,7 +55,7 @@ impl Meaning {
 
 /// A field of the events of a file.
 #[derive(Clone, Debug)]
-pub(super) struct Field {
+pub(in crate::file) struct Field {
     pub(super) path: String,
     pub(super) meaning: Meaning,
     pub(super) sample: String,

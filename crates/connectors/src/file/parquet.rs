@@ -10,7 +10,7 @@ mod text;
 mod times;
 
 use std::fs::File;
-use std::io::BufReader;
+use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::sync::Arc;
 
 use arrow_array::RecordBatch;
@@ -26,6 +26,9 @@ use parquet::errors::ParquetError;
 use super::open::Progress;
 use super::{BLOCK_BYTES, Cutter};
 use cells::{Cells, append_object};
+
+/// Bytes of the mark between the blocks of an Avro file.
+const SYNC_BYTES: usize = 16;
 
 /// Rows decoded at once.
 const ROWS: usize = 2048;
@@ -69,11 +72,18 @@ impl Rows {
     /// Opens an Avro object container file for a source of a plan. Its columns are read as those of a
     /// Parquet file are.
     pub(super) fn open_avro(path: &str, plan: &Plan, source: usize, progress: &Arc<Progress>) -> Result<Rows, Error> {
-        let file = File::open(path).map_err(|why| Error::io(path, &why))?;
+        let mut file = File::open(path).map_err(|why| Error::io(path, &why))?;
         let bytes = file.metadata().map(|meta| meta.len()).unwrap_or_default();
+        let mut end = [0; SYNC_BYTES];
+        let read = file.seek(SeekFrom::End(-(SYNC_BYTES as i64))).and_then(|_| file.read_exact(&mut end));
+        read.and_then(|()| file.rewind()).map_err(|why| Error::io(path, &why))?;
         let corrupt = |why: ArrowError| Error::new(Kind::Corrupt, format!("{path}: not an Avro file: {why}"));
         let reader =
             arrow_avro::reader::ReaderBuilder::new().with_batch_size(ROWS).build(BufReader::new(file)).map_err(corrupt)?;
+        // Every block ends with the mark of the file, and so does the file.
+        if reader.avro_header().sync() != end {
+            return Err(Error::new(Kind::Corrupt, format!("{path}: the file is cut short after {bytes} bytes")));
+        }
         let schema = reader.schema();
         let roots = checked(path, &schema, plan, source)?;
         // Nothing says how many rows there are: all bytes count with the first.

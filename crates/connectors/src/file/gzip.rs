@@ -23,7 +23,8 @@ pub(super) struct Members<R> {
 enum State<R> {
     /// Before a member, or behind the last.
     Between(R),
-    Within(Box<GzDecoder<R>>),
+    /// Whether nothing of the member was read yet.
+    Within(Box<GzDecoder<R>>, bool),
     Done,
 }
 
@@ -31,11 +32,9 @@ const MARK: &[u8; 3] = b"\xef\xbb\xbf";
 
 impl<R: BufRead> Members<R> {
     pub(super) fn new(packed: R, name: &str, progress: &Arc<Progress>) -> Members<R> {
-        let state = State::Within(Box::new(GzDecoder::new(packed)));
-        let mut members = Members { state, name: name.to_owned(), progress: Arc::clone(progress), head: Vec::new() };
         // The first member is there whatever its bytes are: a wrong one is an error when read.
-        members.head.reserve(MARK.len());
-        members
+        let state = State::Within(Box::new(GzDecoder::new(packed)), true);
+        Members { state, name: name.to_owned(), progress: Arc::clone(progress), head: Vec::new() }
     }
 
     /// Goes to the next member; says no behind the last.
@@ -50,7 +49,7 @@ impl<R: BufRead> Members<R> {
             match bytes {
                 [] => return Ok(false),
                 [0x1f] | [0x1f, 0x8b, ..] => {
-                    self.state = State::Within(Box::new(GzDecoder::new(packed)));
+                    self.state = State::Within(Box::new(GzDecoder::new(packed)), true);
                     return Ok(true);
                 }
                 _ => {
@@ -71,7 +70,6 @@ impl<R: BufRead> Read for Members<R> {
                 self.head.drain(..count);
                 return Ok(count);
             }
-            let is_start = matches!(&self.state, State::Within(member) if member.header().is_none());
             match std::mem::replace(&mut self.state, State::Done) {
                 State::Done => return Ok(0),
                 State::Between(packed) => {
@@ -79,24 +77,16 @@ impl<R: BufRead> Read for Members<R> {
                         return Ok(0);
                     }
                 }
-                State::Within(mut member) if is_start => {
+                State::Within(mut member, true) => {
                     let mut head = Vec::new();
                     member.by_ref().take(MARK.len() as u64).read_to_end(&mut head)?;
-                    if head == MARK {
-                        head.clear();
-                    }
-                    let is_empty = head.is_empty();
-                    self.head = head;
-                    self.state = State::Within(member);
-                    // An empty member has its header by now.
-                    if is_empty && matches!(&self.state, State::Within(member) if member.header().is_none()) {
-                        return Ok(0);
-                    }
+                    self.head = if head == MARK { Vec::new() } else { head };
+                    self.state = State::Within(member, false);
                 }
-                State::Within(mut member) => {
+                State::Within(mut member, false) => {
                     let read = member.read(buffer)?;
                     if read > 0 {
-                        self.state = State::Within(member);
+                        self.state = State::Within(member, false);
                         return Ok(read);
                     }
                     self.state = State::Between(member.into_inner());

@@ -21,14 +21,14 @@ use fields::{Field, Meaning};
 /// Bytes of a file that are looked at.
 const SAMPLE_BYTES: u64 = 1 << 20;
 /// Events that are looked at.
-pub(super) const SAMPLE_EVENTS: usize = 1_000;
+const SAMPLE_EVENTS: usize = 1_000;
 
 /// What a file seems to be: options of the source, and its fields.
 #[derive(Debug, Default)]
-pub(super) struct Guess {
+struct Guess {
     /// As written in the source.
-    pub(super) options: Vec<String>,
-    pub(super) fields: Vec<Field>,
+    options: Vec<String>,
+    fields: Vec<Field>,
 }
 
 /// A pipeline document for files.

@@ -25,7 +25,7 @@ fn row(i: usize) -> String {
 /// Damages a line: a stray quote at its beginning, middle or end, a field cut off or doubled, bytes
 /// that are no character, a line cut short.
 fn damage(line: &str, choice: &mut Choice) -> Vec<u8> {
-    let at = choice.below(line.len());
+    let at = 1 + choice.below(line.len() - 1);
     match choice.below(7) {
         0 => format!("{}\"{}", &line[..at], &line[at..]).into_bytes(),
         1 => line.replace(",note", ",\"note").into_bytes(),

@@ -102,7 +102,7 @@ fn elements(padded: &[u8], start: usize, end: usize) -> Vec<(usize, usize)> {
     while at < end {
         match padded[at] {
             c if c.is_ascii_whitespace() || (c == b'[' && found.is_empty() && at == first_of(padded, start)) || c == b',' => {
-                at += 1
+                at += 1;
             }
             b']' => break,
             _ => {

@@ -255,7 +255,7 @@ fn split(pattern: &Pattern, line: &[u8], found: &mut Vec<(usize, usize)>) -> Res
         let end = end.ok_or_else(|| format!("`{name}` does not end"))?;
         // Only quotes and brackets hold blanks.
         let is_open = !is_quoted && !part.before.ends_with('[');
-        if end == at && is_open || (is_open && memchr::memchr(b' ', &line[at..end]).is_some()) {
+        if is_open && (end == at || line[at..end].contains(&b' ')) {
             return Err(format!("`{name}` is empty or has a blank"));
         }
         found.push((at, end));

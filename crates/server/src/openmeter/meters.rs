@@ -89,7 +89,7 @@ impl Order {
         let by = match query.get("orderBy") {
             None => "slug",
             Some(asked) => match ORDERS.iter().find(|(name, _)| *name == asked) {
-                Some((_, field)) => field,
+                Some((_, field)) => *field,
                 None => return refused("orderBy", "orderBy is one of key, name, aggregation, createdAt and updatedAt"),
             },
         };

@@ -14,7 +14,7 @@ fn plan(source: &str, meter: &str) -> Plan {
     let meter = if meter.is_empty() { "time: nothing" } else { meter };
     let key = "00000000-0000-4000-8000-000000000001";
     let document = format!(
-        "pipeline: p\nsource: {{file: {{path: x.parquet, {source}}}}}\ndedupe: off\n\
+        "pipeline: p\nsource: {{file: {{path: x.parquet, optional: [nothing, other], {source}}}}}\ndedupe: off\n\
          operators: [{{meter: {{key: {key}, {meter}, rules: [{{}}]}}}}]\nmeterTypes: [{{name: m}}]\n"
     );
     Pipeline::read(&document).unwrap_or_else(|why| panic!("{document}: {why:?}")).plan

@@ -122,7 +122,7 @@ pub fn row_end(dialect: &Dialect, bytes: &[u8], from: usize, columns: usize, is_
     }
     match walk(dialect, bytes, from, !is_all, &mut |_| {}) {
         Ok((end, fields)) => {
-            let spans = bytes[from..end].iter().any(|c| *c == b'\n');
+            let spans = bytes[from..end].contains(&b'\n');
             if spans && columns > 0 && (fields != columns || looks_like_rows(dialect, &bytes[from..end], columns)) {
                 return line_end(bytes, from, is_all);
             }

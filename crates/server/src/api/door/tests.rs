@@ -71,12 +71,17 @@ fn rejected_events_carry_their_index() {
 #[test]
 fn openmeter_needs_a_subject() {
     let with = EVENT.replace('}', ",\"subject\":\"u\"}");
+    let text = with.replace('}', ",\"data\":\"x\"}");
+    let xml = with.replace('}', ",\"datacontenttype\":\"application/xml\"}");
     for (needs, body, admitted) in [
         (Needs::Nothing, "{}", 1),
         (Needs::CloudEvent, "{}", 0),
         (Needs::CloudEvent, EVENT, 1),
         (Needs::Subject, EVENT, 0),
         (Needs::Subject, &with, 1),
+        (Needs::CloudEvent, &text, 1),
+        (Needs::Subject, &text, 0),
+        (Needs::Subject, &xml, 0),
     ] {
         let knocking = read(Form::Plain, needs, &HeaderMap::new(), body.into(), Vec::new(), BOUNDS).unwrap();
         assert_eq!(knocking.admitted, admitted, "{needs:?} {body}");

@@ -339,7 +339,7 @@ pub(super) fn last_updates(session: &Session, counts: &Value, plan: &Plan) -> Ve
     let count_of = |id: &str| {
         let found = operators.iter().find(|operator| operator["id"] == json!(id));
         let number = |name: &str| found.and_then(|operator| operator[name].as_u64()).unwrap_or(0);
-        OperatorCount { received: number("in"), passed: number("out"), errors: number("errors") }
+        OperatorCount { received: number("in"), passed: number("out"), errors: number("errors"), ..OperatorCount::default() }
     };
     plan.nodes.iter().map(|node| update(session, &node.id, count_of(&node.id))).collect()
 }

@@ -189,7 +189,9 @@ async function questions(browser, base) {
   await page.click('text=Send it');
   await page.waitForTimeout(1500);
   check('10 how do I send the first event?', (await text()).includes('durable on disk'));
-  check('no error on the way', !troubles.length, troubles.join(' | '));
+  // A document with a problem is answered with 422, which a browser notes.
+  const unexpected = troubles.filter((text) => !/status of 422/.test(text));
+  check('no error on the way', !unexpected.length, unexpected.join(' | '));
   await context.close();
 }
 

@@ -37,14 +37,14 @@ pub(crate) fn serve(serve: &Serve) -> anyhow::Result<ExitCode> {
     }
     let documents = serve.pipeline.iter().map(|path| document(path)).collect::<anyhow::Result<Vec<_>>>()?;
     let config = serve.config.as_ref().map(|path| path.display().to_string());
-    work(settings, documents, config, traces, |_| ())
+    work(settings, documents, config.as_deref(), traces, |_| ())
 }
 
 /// Runs the server until a signal ends it. `ready` is given the address of the dashboard.
 pub(crate) fn work(
     settings: Settings,
     documents: Vec<Document>,
-    config: Option<String>,
+    config: Option<&str>,
     traces: Option<SdkTracerProvider>,
     ready: impl FnOnce(&str),
 ) -> anyhow::Result<ExitCode> {
@@ -66,7 +66,7 @@ pub(crate) fn work(
             version,
             listen = format!("{scheme}://{address}"),
             data = data.display().to_string(),
-            settings = config.as_deref().unwrap_or("none"),
+            settings = config.unwrap_or("none"),
             "flowmeter started"
         );
         drop(writeln!(out, "flowmeter {version} listens on {scheme}://{address}, data in {}", data.display()));

@@ -36,7 +36,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
 }
 
 fn hit(kind: &str, title: impl Into<String>, detail: impl Into<String>, href: String) -> Value {
-    json!({"kind": kind, "title": title.into(), "detail": detail.into(), "href": href})
+    json!({"kind": kind, "title": title.into(), "detail": detail.into(), "href": Value::String(href)})
 }
 
 fn path(name: &str) -> String {

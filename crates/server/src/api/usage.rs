@@ -18,24 +18,49 @@ use crate::keys::Scope;
 use crate::problem::{Code, Problem};
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
-    vec![Endpoint {
-        method: Method::GET,
-        path: "/api/v1/meter-types/{idOrName}/query",
-        scope: Some(Scope::Read),
-        summary: "Usage of a meter type, by window, user and group",
-        query: &[
-            ("from", "usage at or after this time, cut to the minute"),
-            ("to", "usage before this time, cut to the minute"),
-            ("windowSize", "MINUTE, HOUR, DAY or MONTH: a row for each; without, one for the whole time"),
-            ("windowTimeZone", "the zone whose hours, days and months they are; UTC, without"),
-            ("subject", "usage of this user; may be repeated"),
-            ("groupBy", "a row for each value of this field, `subject` is the user; may be repeated"),
-            ("filterGroupBy[x]", "usage whose field x has this value; may be repeated"),
-        ],
-        body: None,
-        answer: (200, "Rows with usage, by window, user and group"),
-        route: get(query),
-    }]
+    vec![
+        Endpoint {
+            method: Method::GET,
+            path: "/api/v1/meter-types/{idOrName}/query",
+            scope: Some(Scope::Read),
+            summary: "Usage of a meter type, by window, user and group",
+            query: &[
+                ("from", "usage at or after this time, cut to the minute"),
+                ("to", "usage before this time, cut to the minute"),
+                ("windowSize", "MINUTE, HOUR, DAY or MONTH: a row for each; without, one for the whole time"),
+                ("windowTimeZone", "the zone whose hours, days and months they are; UTC, without"),
+                ("subject", "usage of this user; may be repeated"),
+                ("groupBy", "a row for each value of this field, `subject` is the user; may be repeated"),
+                ("filterGroupBy[x]", "usage whose field x has this value; may be repeated"),
+            ],
+            body: None,
+            answer: (200, "Rows with usage, by window, user and group"),
+            route: get(query),
+        },
+        Endpoint {
+            method: Method::GET,
+            path: "/api/v1/meter-types/{idOrName}/fields",
+            scope: Some(Scope::Read),
+            summary: "The fields that usage of a meter type can be grouped by",
+            query: &[],
+            body: None,
+            answer: (200, "Fields"),
+            route: get(fields),
+        },
+    ]
+}
+
+async fn fields(
+    State(app): State<App>,
+    Extension(asked): Extension<Asked>,
+    Path(name): Path<String>,
+) -> Result<Response, Refused> {
+    off(move || {
+        let usage = app.installation.usage_of(&asked.who.namespace, &name)?;
+        let shown = usage.fields.iter().map(|field| Value::from(field.as_str())).collect();
+        Ok(super::page(shown, None))
+    })
+    .await
 }
 
 async fn query(

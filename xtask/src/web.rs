@@ -16,7 +16,8 @@ pub(crate) fn web(root: &Path, is_check: bool) -> anyhow::Result<()> {
     let folder = root.join("web");
     let dist = folder.join("dist");
     let before = files(&dist)?;
-    npm(&folder, &["ci", "--no-audit", "--no-fund"])?;
+    // Not `npm ci`: it insists on optional packages for other systems, which a registry may lack.
+    npm(&folder, &["install", "--no-save", "--no-audit", "--no-fund"])?;
     npm(&folder, &["run", "check"])?;
     npm(&folder, &["run", "test"])?;
     npm(&folder, &["run", "build"])?;

@@ -123,6 +123,12 @@ pub(super) const TEXTS: &[Text] = &[
          paused.",
         "",
     ),
+    text(
+        "derived_event",
+        "`split`, `accumulate` or `correlate` made this event from other events. It cannot be corrected or reprocessed on \
+         its own, because the operator would make it again.",
+        "To change it for good, change the pipeline.",
+    ),
     text("already_exists", "Something of this kind already has this name or this id.", ""),
     text(
         "target_unavailable",

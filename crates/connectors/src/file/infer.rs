@@ -1,4 +1,4 @@
-//! A pipeline for files that nobody has described: what they seem to be, as a document to correct.
+//! Guesses a pipeline for files without a description: what they seem to be, as a document to correct.
 //!
 //! Guesses come from the first rows and are written with their evidence, as comments. The document
 //! always compiles; whether it means what its reader wants is for the reader to say.

@@ -89,7 +89,7 @@ impl Elements {
         }
     }
 
-    /// Goes on to a place, with the number of its line.
+    /// Moves to a place and counts the lines up to it.
     fn go_to(&mut self, place: usize) {
         let lines = self.text.bytes().get(self.at..place).map_or(0, |passed| memchr::memchr_iter(b'\n', passed).count());
         self.line += lines as u64;

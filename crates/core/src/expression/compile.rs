@@ -180,7 +180,7 @@ impl Compiler<'_> {
         }
     }
 
-    /// The element of a loop that a name stands for.
+    /// The element of a loop that a name refers to.
     fn element(&self, cel: &Cel) -> Option<usize> {
         let Cel::Ident(name) = cel else { return None };
         self.elements.iter().rev().position(|known| known == name)
@@ -198,7 +198,7 @@ impl Compiler<'_> {
         }
     }
 
-    /// A loop, as the parser writes it out: its kind is known by how it begins and goes on.
+    /// A loop, as the parser writes it out: its kind follows from its start value and its step.
     fn comprehension(&mut self, cel: &ComprehensionExpr) -> Compiled<Expr> {
         let list = self.expr(&cel.iter_range.expr)?;
         let Cel::Call(step) = &cel.loop_step.expr else { return bad(LOOPS) };

@@ -26,11 +26,13 @@ impl Fraction {
     }
 
     /// The sum; `None` outside the range.
+    #[allow(clippy::should_implement_trait)] // it may fail, which the trait cannot say
     pub fn add(self, other: Fraction) -> Option<Fraction> {
         self.0.checked_add(other.0).map(Fraction)
     }
 
     /// The negated value.
+    #[allow(clippy::should_implement_trait)] // as of `Decimal`
     pub fn neg(self) -> Fraction {
         Fraction(-self.0)
     }

@@ -153,7 +153,7 @@ impl Derived {
             other => Some(other.to_string()),
         };
         self.count += 1;
-        // Without an id nothing tells one from another.
+        // Without an id all are different events.
         let number = if text("id").is_some() { 0 } else { self.count };
         self.events.insert((text("id").unwrap_or_default(), text("source").unwrap_or_default(), number), json.to_vec());
     }

@@ -147,7 +147,7 @@ impl State {
         }
     }
 
-    /// Time comes to an instant: what is due is released, and what is too old is forgotten.
+    /// Processes a tick: releases what is due and forgets what is too old.
     pub(crate) fn release(&mut self, plan: &Plan, node: u16, due: Due, effects: &mut impl Effects) {
         match (self, &plan.nodes[usize::from(node)].operator) {
             (State::Rate(state), Operator::Rate(rate)) => state.tick(rate, due.at),

@@ -57,7 +57,7 @@ pub struct Mediator {
     scanner: json::Scanner,
     /// For calendar windows, by node.
     calendars: Vec<Option<Calendar>>,
-    /// Which paths lie inside which; empty where no operator needs it.
+    /// Which paths are inside which; empty where no operator needs it.
     kin: Arc<fields::Kin>,
     stack: Vec<(u16, Token)>,
     /// Fields that the document names and that no event has had.

@@ -115,7 +115,7 @@ impl Operator {
         matches!(self, Operator::Accumulate(_) | Operator::Correlate(_))
     }
 
-    /// Whether it sets fields that may lie inside others, or shows whole events.
+    /// Whether it sets fields that may be inside others, or shows whole events.
     pub fn sets_fields(&self) -> bool {
         let sets = matches!(self, Operator::Split(_) | Operator::Enrich(_) | Operator::Currency(_) | Operator::Rate(_));
         sets || self.is_keyed()

@@ -41,7 +41,7 @@ pub struct Table {
     pub bytes_max: usize,
     /// The columns that operators read.
     pub read: Vec<String>,
-    /// Whether it holds exchange rates: then `rate` is above nought and `date` is a date.
+    /// Whether it holds exchange rates: then `rate` is above 0 and `date` is a date.
     pub has_rates: bool,
     /// Where its rows come from.
     pub origin: TableOrigin,

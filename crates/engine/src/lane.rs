@@ -155,7 +155,7 @@ impl<I: Identities> Lane<I> {
         }
     }
 
-    /// Lets time come to an operator that keeps state by key: returns what it released and the
+    /// Processes a tick for an operator that keeps state by key: returns what it released and the
     /// events whose verdicts changed.
     pub(crate) fn release(&mut self, node: u16, at: Timestamp, until: Timestamp, everything: bool) -> Releasing {
         let mut releasing = Releasing::default();

@@ -68,7 +68,7 @@ pub struct Totals {
 }
 
 impl Totals {
-    /// The totals of a run that goes on from these: what was held by then counts once.
+    /// Adds the totals of the run that continues from these; events held in between count once.
     #[must_use]
     pub fn plus(&self, run: &Totals) -> Totals {
         let mut sum = self.clone();

@@ -57,7 +57,7 @@ impl Source for Made {
 }
 
 impl<I: Identities + Send + Sync> Engine<I> {
-    /// Lets time come to the operators that keep state by key, in the order of the pipeline:
+    /// Processes a tick for the operators that keep state by key, in the order of the pipeline:
     /// what one releases may be due at the next at once.
     pub(crate) fn release(
         &mut self,

@@ -204,7 +204,7 @@ impl<I: Identities + Send + Sync> Engine<I> {
         meters.into_iter().chain(self.next_release()).min()
     }
 
-    /// Goes on from earlier runs, whose totals are not its own: events that operators hold, and
+    /// Continues earlier runs, whose totals are not its own: events that operators hold, and
     /// the order of arrival.
     pub fn go_on(&mut self, before: &Totals) {
         self.order_base = before.tally.received + before.tally.derived;
@@ -400,7 +400,7 @@ impl<I: Identities + Send + Sync> Engine<I> {
         noted.try_for_each(|(_, noted)| sink.noted(noted))
     }
 
-    /// Lets time come to `at`: operators release what is due, then every period that ended is
+    /// Processes a tick at `at`: operators release what is due, then every period that ended is
     /// flushed, in order.
     pub fn tick(&mut self, at: Timestamp, sink: &mut dyn RecordSink, observer: &mut dyn Observer) -> Result<(), Error> {
         self.release(false, at, sink, observer)?;

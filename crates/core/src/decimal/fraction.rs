@@ -12,7 +12,7 @@ use super::{Decimal, FRACTION_DIGITS, ONE, Rounding};
 pub struct Fraction(I256);
 
 impl Fraction {
-    /// Nought.
+    /// Zero.
     pub const ZERO: Fraction = Fraction(I256::ZERO);
 
     /// The exact product. It always fits: 38 digits times 38 digits.
@@ -26,11 +26,13 @@ impl Fraction {
     }
 
     /// The sum; `None` outside the range.
+    #[allow(clippy::should_implement_trait)] // it may fail, which the trait cannot say
     pub fn add(self, other: Fraction) -> Option<Fraction> {
         self.0.checked_add(other.0).map(Fraction)
     }
 
     /// The negated value.
+    #[allow(clippy::should_implement_trait)] // as of `Decimal`
     pub fn neg(self) -> Fraction {
         Fraction(-self.0)
     }
@@ -41,7 +43,7 @@ impl Fraction {
         scaled(divide(self.0, step, rounding), places)
     }
 
-    /// Divides by a decimal above nought and rounds once.
+    /// Divides by a decimal above 0 and rounds once.
     pub fn divide(self, by: Decimal, places: u32, rounding: Rounding) -> Option<Decimal> {
         let step = I256::from(by.units()).checked_mul(power(FRACTION_DIGITS - places.min(FRACTION_DIGITS)))?;
         (step > 0).then(|| scaled(divide(self.0, step, rounding), places))?
@@ -58,7 +60,7 @@ fn power(exponent: u32) -> I256 {
     I256::from(10).pow(exponent)
 }
 
-/// `n / d` to a whole number; `d` is above nought.
+/// `n / d` to a whole number; `d` is above 0.
 fn divide(n: I256, d: I256, rounding: Rounding) -> I256 {
     let (floor, rest) = (n.div_euclid(d), n.rem_euclid(d));
     let is_up = match rounding {
@@ -74,7 +76,7 @@ fn divide(n: I256, d: I256, rounding: Rounding) -> I256 {
 }
 
 impl Decimal {
-    /// The least whole number of steps of `size` that reach this value; `size` is above nought.
+    /// The least whole number of steps of `size` that reach this value; `size` is above 0.
     pub fn steps_up(self, size: Decimal) -> Option<Decimal> {
         let steps = divide(I256::from(self.units()), I256::from(size.units()), Rounding::Ceil);
         Decimal::from_units(i128::try_from(steps.checked_mul(I256::from(ONE))?).ok()?)

@@ -1,6 +1,6 @@
 //! `correlate`: the starts and stops of each key, until their pairs are released.
 //!
-//! Pairs are sorted out anew when an event comes and at every tick ([`super::pairs`]). A pair
+//! Pairs are sorted out again for each event and at every tick ([`super::pairs`]). A pair
 //! that is released stays as it is: an event that would change it is too late. That it was there
 //! is forgotten `amendWithin` after its end; an event older than that is too late in any case.
 
@@ -80,10 +80,10 @@ impl Correlated {
         }
     }
 
-    /// Whether an event may come in: absorbed, or told as a repetition.
+    /// Whether an event may come in: absorbed, or a repetition.
     fn admit(&self, of: &Correlate, key: &[u8], input: &Input) -> Result<Verdict, Flaw> {
         if self.ticked != Timestamp::MIN && self.ticked.since(input.at) > i128::from(of.amend_within) {
-            return Err((Reason::TooLate, format!("{} lies more than `amendWithin` before the last tick", input.at)));
+            return Err((Reason::TooLate, format!("{} is more than `amendWithin` before the last tick", input.at)));
         }
         let Some(held) = self.keys.get(key) else { return Ok(Verdict::Absorbed) };
         if held.events.len() >= of.events_max {

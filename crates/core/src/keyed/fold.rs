@@ -81,7 +81,7 @@ pub(super) fn read(
     folds.iter().map(one).collect()
 }
 
-/// What stands where a number should be, for a person.
+/// Describes a value that should be a number.
 pub(super) fn not_a_number(path: &str, leaf: Leaf<'_>) -> String {
     let mut shown = Vec::new();
     leaf.write_json(&mut shown);

@@ -51,7 +51,9 @@ impl Taken {
     pub(super) fn read(plan: &Plan, of: &Accumulate, batch: &Batch, input: &Input) -> Result<Taken, Flaw> {
         let row = input.row as usize;
         let values = fold::read(plan, &of.fields, of.missing, of.text_numbers, batch, row)?;
-        let (key, keep) = (json_of(batch, row, &of.key), json_of(batch, row, &of.keep));
+        let (mut key, keep) = (json_of(batch, row, &of.key), json_of(batch, row, &of.keep));
+        // A field of the key that is missing is null: they are one key.
+        key.iter_mut().filter(|json| json.is_empty()).for_each(|json| json.extend_from_slice(b"null"));
         Ok(Taken { rank: (input.at, input.order), values, key, keep })
     }
 
@@ -123,7 +125,7 @@ impl Gathered {
     pub(super) fn derived(&self, plan: &Plan, node: u16, of: &Accumulate, key: &[u8], window: Period) -> Vec<u8> {
         let mut tree = Tree::object();
         let mut set = |slot: u16, json: &[u8]| tree.set(plan.paths[usize::from(slot)].names(), Some(json));
-        for (&slot, json) in of.key.iter().zip(&self.key).filter(|(_, json)| !json.is_empty()) {
+        for (&slot, json) in of.key.iter().zip(&self.key) {
             set(slot, json);
         }
         for (fold, folded) in of.fields.iter().zip(&self.folded) {

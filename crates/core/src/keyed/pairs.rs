@@ -32,9 +32,9 @@ pub(super) fn sort_out(events: impl Iterator<Item = (Rank, bool)>, repeat: Repea
     while let Some((first, is_stop)) = events.next() {
         let (mut starts, mut stops) = (VecDeque::new(), VecDeque::new());
         if is_stop {
-            stops.push_back(first)
+            stops.push_back(first);
         } else {
-            starts.push_back(first)
+            starts.push_back(first);
         }
         while let Some((rank, is_stop)) = events.next_if(|(rank, _)| rank.0 == first.0) {
             if is_stop { stops.push_back(rank) } else { starts.push_back(rank) }

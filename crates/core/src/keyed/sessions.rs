@@ -16,7 +16,7 @@ use crate::plan::Plan;
 use crate::schedule::Period;
 use crate::time::Timestamp;
 
-/// Numbers below this cannot leave the range of decimals, however many come to a session.
+/// Numbers below this cannot leave the range of decimals, however many events a session has.
 const SMALL: Decimal = Decimal::from_int(1_000_000_000_000);
 
 /// The sessions of all keys.

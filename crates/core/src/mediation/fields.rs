@@ -1,6 +1,6 @@
 //! Fields that operators set, and whole events as JSON.
 //!
-//! A row has a slot for each path that the pipeline reads. Paths may lie inside each other
+//! A row has a slot for each path that the pipeline reads. One path may be inside another
 //! (`data` and `data.item`): an operator that sets one keeps the others true.
 
 use std::sync::Arc;
@@ -109,7 +109,7 @@ fn json_of(batch: &Batch, value: Slot) -> Option<Vec<u8>> {
 
 /// The whole event of a row as it is by now: as it came, with the fields that operators
 /// changed. Of an event that did not come as JSON only the fields that the pipeline reads are
-/// known.
+/// available.
 pub(super) fn whole(plan: &Plan, kin: &Kin, batch: &Batch, event: usize, row: usize) -> Vec<u8> {
     let mut tree = match batch.json {
         true => Tree::Raw(batch.raw(event).trim_ascii().to_vec()),

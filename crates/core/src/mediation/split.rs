@@ -64,6 +64,7 @@ pub(super) fn split(
 }
 
 /// A child's id is its parent's, the operator's and its number; none if the parent has none.
+#[allow(clippy::too_many_arguments)] // what a name is made of
 fn name_child(plan: &Plan, kin: &Kin, flow: &mut Flow, node: u16, id: u16, parent: Token, row: u32, index: u32) {
     let Some(before) = flow.batch.leaf(parent.row as usize, id).as_text() else { return };
     let mut text = before.into_owned();

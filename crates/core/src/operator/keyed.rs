@@ -23,12 +23,12 @@ pub struct Rate {
     pub running: Option<Running>,
 }
 
-/// State that runs by key, anew in each period of a schedule.
+/// State that runs by key and starts again in each period of a schedule.
 #[derive(Clone, Debug)]
 pub struct Running {
     /// The fields of the key.
     pub key: Vec<u16>,
-    /// The schedule; `None`: it never begins anew.
+    /// The schedule; `None`: it never starts again.
     pub schedule: Option<(Arc<Schedule>, Zone)>,
     /// When the event was, for its period.
     pub time: TimeField,
@@ -43,7 +43,7 @@ pub struct Aggregate {
     pub key: Vec<u16>,
     /// What it computes.
     pub fields: Vec<Fold>,
-    /// When it begins anew.
+    /// When it starts again.
     pub running: Running,
     /// What becomes of an event without a value.
     pub missing: Missing,
@@ -152,7 +152,7 @@ pub enum Windows {
         size: i64,
         /// Nanoseconds from one beginning to the next.
         step: i64,
-        /// Nanoseconds by which beginnings lie behind the epoch.
+        /// Nanoseconds from the epoch to the first beginning.
         offset: i64,
     },
     /// The periods of a schedule.

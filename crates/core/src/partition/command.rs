@@ -61,7 +61,7 @@ pub enum Command<'a> {
         /// What of them concerns this partition, in order of arrival.
         inputs: &'a [Input],
     },
-    /// Time has come to an operator that keeps state by key: what is due is released.
+    /// A tick for an operator that keeps state by key: what is due is released.
     Release {
         /// The operator.
         node: u16,

@@ -32,7 +32,7 @@ pub trait Effects {
     fn set(&mut self, _input: &Input, _slot: u16, _kind: Kind, _bytes: &[u8]) {}
     /// An operator took an event into its state; whether it was late for its window.
     fn absorbed(&mut self, _input: &Input, _is_late: bool) {}
-    /// An operator told an event as a repetition.
+    /// An operator found an event to be a repetition.
     fn repeated(&mut self, _input: &Input) {}
     /// An operator parks an event.
     fn refused(&mut self, _input: &Input, _reason: Reason, _detail: String) {}

@@ -23,7 +23,7 @@ const DAY: i64 = 86_400 * SECOND;
 const DURATION_MAX: i64 = 400 * DAY;
 /// Longest window: 366 days.
 const WINDOW_MAX: i64 = 366 * DAY;
-/// Hopping windows that an event may lie in.
+/// Hopping windows that may hold an event.
 const HOPS_MAX: i64 = 1_000;
 
 /// Whether numbers may be text: as in a meter operator.
@@ -190,7 +190,7 @@ pub(super) fn accumulate(
     }))
 }
 
-/// What a derived event holds must not lie inside each other, nor be what it is given anyway.
+/// Fields of a derived event must not contain each other, nor have the names of its own fields.
 fn differ(body: &Tree, field: &str, key: &[u16], fields: &[Fold], keep: &[u16], compiler: &mut Compiler<'_>) {
     const GIVEN: [&str; 6] = ["id", "source", "type", "time", "window", "inputs"];
     let slots: Vec<u16> = key.iter().copied().chain(fields.iter().map(|fold| fold.set)).chain(keep.iter().copied()).collect();
@@ -203,7 +203,11 @@ fn differ(body: &Tree, field: &str, key: &[u16], fields: &[Fold], keep: &[u16], 
             let message = format!("`{path}` cannot be set: a derived event has `{name}` of its own; choose another path");
             compiler.problems.add(body, field, message);
         } else if let Some(other) = clash {
-            compiler.problems.add(body, field, format!("`{path}` and `{other}` lie inside each other; choose other paths"));
+            compiler.problems.add(
+                body,
+                field,
+                format!("`{path}` and `{other}` overlap: one contains the other; choose other paths"),
+            );
         }
     }
 }

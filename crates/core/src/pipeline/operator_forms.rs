@@ -91,8 +91,8 @@ const TIER: Form = Object(&Shape {
     noun: "field of a tier",
     help: "A tier: from the bound of the tier before it to its own",
     fields: &[
-        optional("upTo", Number, "Where it ends; exactly this quantity lies in it"),
-        optional("below", Number, "Where it ends; exactly this quantity lies in the next"),
+        optional("upTo", Number, "Where it ends; exactly this quantity is in it"),
+        optional("below", Number, "Where it ends; exactly this quantity is in the next"),
         default("unit", Number, "0", "Price of a unit"),
         default("flat", Number, "0", "Price of entering the tier"),
     ],
@@ -154,7 +154,7 @@ pub(super) const AGGREGATE: Form = Object(&Shape {
     fields: &[
         required("key", List(&Path), "The fields of the key; [] for one key"),
         required("fields", Map(&FOLD), "Path: {function: path}"),
-        optional("schedule", RESET, "The periods in each of which it begins anew"),
+        optional("schedule", RESET, "The periods in each of which it starts again"),
         default("timezone", Zone, "Etc/UTC", "Zone of the schedule"),
         optional("time", TIME, "When the event was; that of the first meter operator when left out"),
         default("missing", Word(&["park", "skip"]), "park", "What becomes of an event without a value"),
@@ -169,7 +169,7 @@ const WINDOW: Form = Object(&Shape {
     fields: &[
         optional("size", Duration, "How long a window is"),
         optional("step", Duration, "How often one begins; `size` when left out"),
-        optional("offset", Duration, "How far beginnings lie behind 1970-01-01T00:00:00Z; 0 when left out"),
+        optional("offset", Duration, "Time from 1970-01-01T00:00:00Z to the first beginning; 0 when left out"),
         optional("schedule", RESET, "The periods of a schedule"),
         optional("gap", Duration, "Sessions: events less than this apart belong together"),
         optional("max", Duration, "Sessions: the longest there may be; 24h when left out"),
@@ -225,7 +225,7 @@ pub(super) const CORRELATE: Form = Object(&Shape {
         optional("stopFields", List(&Path), "Fields that are copied from the stop"),
         optional("cut", CUT, "The boundaries at which open pairs are cut"),
         default("grace", Duration, "0", "How long a boundary or a stop waits"),
-        default("repeat", Word(&["first", "last"]), "first", "Which start counts, if another one lies within a pair"),
+        default("repeat", Word(&["first", "last"]), "first", "Which start counts, if another one is within a pair"),
         default("timeout", Either(&[Word(&["none"]), Duration]), "24h", "How long a start waits for its stop"),
         default("onTimeout", Word(&["park", "close"]), "park", "What becomes of it then"),
         default("wait", Duration, "1h", "How long a stop waits for its start"),

@@ -10,7 +10,7 @@ use super::tree::Node as Tree;
 use crate::table::{Content, Row, Table, TableOrigin};
 use crate::time::Zone;
 
-/// Tables without their content: which columns are read is known once operators are compiled.
+/// Tables without their content: the compiled operators determine which columns are read.
 pub(super) fn compile_all(tree: &Tree, compiler: &mut Compiler<'_>) {
     for (i, node) in tree.get("tables").map(Tree::items).unwrap_or_default().iter().enumerate() {
         let field = format!("tables[{i}]");

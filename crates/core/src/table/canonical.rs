@@ -52,7 +52,7 @@ pub(super) fn write(value: &Value, out: &mut Vec<u8>) {
         }
         Value::Object(members) => {
             let mut sorted: Vec<_> = members.iter().collect();
-            sorted.sort_by(|(a, _), (b, _)| a.cmp(b));
+            sorted.sort_by_key(|&(name, _)| name);
             out.push(b'{');
             for (i, (name, value)) in sorted.into_iter().enumerate() {
                 if i > 0 {

@@ -159,7 +159,7 @@ fn one(table: &Table, row: Row) -> Result<Checked, Refused> {
     Ok(Checked { line, key, texts, shown, holds, canonical, columns })
 }
 
-/// What exchange rates need: a rate above nought and a date.
+/// What exchange rates need: a rate above 0 and a date.
 fn rate(columns: &Map<String, Value>) -> Result<(), String> {
     let text = |name: &str| match columns.get(name) {
         Some(Value::String(text)) => text.clone(),

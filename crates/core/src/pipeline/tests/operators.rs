@@ -54,7 +54,7 @@ fn bad_operators_are_told_with_their_place_and_advice() {
         ("  - accumulate: {key: [], window: {size: 1h, gap: 5m}}", "[]", "a window is one of"),
         ("  - accumulate: {key: [], window: {gap: 5m}, late: {policy: carry}}", "[]", "`carry` is not for sessions"),
         ("  - accumulate: {key: [id], window: {size: 1h}}", "[]", "a derived event has `id` of its own"),
-        ("  - accumulate: {key: [a], window: {size: 1h}, keep: [a.b]}", "[]", "lie inside each other"),
+        ("  - accumulate: {key: [a], window: {size: 1h}, keep: [a.b]}", "[]", "overlap: one contains the other"),
         ("  - accumulate: {key: [], window: {size: 1h}, fields: {a: {delta: b}}}", "[]", "`delta` is of `aggregate`"),
         (
             "  - correlate: {key: [a], start: 'x', stop: 'y', duration: d, cut: {schedule: daily}}",

@@ -14,7 +14,7 @@
 //! at a crash, and no revocation is undone by one.
 
 mod format;
-mod random;
+pub(crate) mod random;
 mod ring;
 mod scope;
 mod stored;

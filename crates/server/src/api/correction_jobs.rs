@@ -16,7 +16,6 @@ use flowmeter_core::time::Timestamp;
 use flowmeter_engine::live::How;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use uuid::Uuid;
 
 use super::request::json as json_body;
 use super::{App, Asked, Endpoint, answer, off, page};
@@ -69,7 +68,8 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
 /// A job.
 #[derive(Clone, Debug)]
 struct Job {
-    id: Uuid,
+    /// `J-` and its number; empty until it is added.
+    id: String,
     namespace: String,
     action: &'static str,
     pipeline: String,
@@ -103,14 +103,16 @@ impl Jobs {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn add(&self, job: Job) -> u64 {
+    fn add(&self, mut job: Job) -> (u64, Value) {
         let mut jobs = self.lock();
-        let number = jobs.last_key_value().map_or(0, |(number, _)| number + 1);
+        let number = jobs.last_key_value().map_or(1, |(number, _)| number + 1);
+        job.id = format!("J-{number:08}");
+        let shown = job.shown();
         jobs.insert(number, job);
         while jobs.len() > KEPT_MAX {
             jobs.pop_first();
         }
-        number
+        (number, shown)
     }
 
     fn change(&self, number: u64, change: impl FnOnce(&mut Job)) {
@@ -173,7 +175,7 @@ async fn begin(
         let (served, chosen) = chosen(&app, &asked, &wish.selector, up_to)?;
         let now = app.installation.now().to_string();
         let job = Job {
-            id: Uuid::from_u64_pair(random()?, random()?),
+            id: String::new(),
             namespace: asked.who.namespace.clone(),
             action,
             pipeline: served.kept.name.clone(),
@@ -187,24 +189,19 @@ async fn begin(
             failed: 0,
             error: None,
         };
-        let shown = job.shown();
         if wish.dry_run {
-            return Ok(answer(StatusCode::OK, &shown));
+            return Ok(answer(StatusCode::OK, &job.shown()));
         }
         let after = json!({"action": action, "matched": chosen.len(), "reason": wish.reason, "set": wish.set});
         let noted = app.installation.note_audit(&asked.who, "correction.job", &served.kept.name, Value::Null, after);
         noted.map_err(|why| problem_of(&why))?;
-        let number = app.jobs.add(job);
+        let (number, shown) = app.jobs.add(job);
         let working = app.clone();
         let work = move || run(&working, &asked, number, &served, chosen, action, &wish.set);
         crate::background::spawn("job", crate::background::Yields::Wholly, work).map_err(|why| problem_of(&why))?;
         Ok(answer(StatusCode::ACCEPTED, &shown))
     })
     .await
-}
-
-fn random() -> Result<u64, Refused> {
-    getrandom::u64().map_err(|why| Box::new(Problem::new(Code::Internal, format!("no random bytes: {why}"))))
 }
 
 /// The open events that a selector names, all of one pipeline.
@@ -313,7 +310,7 @@ fn put(event: &mut Value, path: &str, value: &Value) {
 
 fn found(app: &App, asked: &Asked, id: &str) -> Result<(u64, Job), Refused> {
     let jobs = app.jobs.lock();
-    let found = jobs.iter().find(|(_, job)| job.id.to_string() == id && job.namespace == asked.who.namespace);
+    let found = jobs.iter().find(|(_, job)| job.id == id && job.namespace == asked.who.namespace);
     found.map(|(number, job)| (*number, job.clone())).ok_or_else(|| not_found("job", id))
 }
 

@@ -11,7 +11,7 @@ const IN_PATH: &[(&str, &str)] = &[
     ("/sessions/{id}", "/sessions/R-00000001"),
     ("/corrections/{id}", "/corrections/default:0"),
     ("/meters/{id}", "/meters/8a76066d-ff29-417c-a18e-abde22e44310"),
-    ("/jobs/{id}", "/jobs/5d0e8f3e-0c4d-4e8a-8a6f-11c0d2e4f617"),
+    ("/jobs/{id}", "/jobs/J-00000001"),
     ("/browser-sessions/{id}", "/browser-sessions/3f1c9a0e55d27b64"),
     ("/keys/{id}", "/keys/3f1c9a0e55d27b64"),
     ("/deliveries/{id}", "/deliveries/a1f8797b-c827-4483-b6cf-6d3d3baa18a7.17.biller"),

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::request::Query;
 use super::{App, Asked, Endpoint, answer, off, page};
 use crate::installation::history::{VALUES, gained, operator_series, pipeline_series, target_series};
-use crate::installation::{KeptPipeline, Refused, problem_of};
+use crate::installation::{KeptPipeline, Refused, encoded, problem_of};
 use crate::keys::Scope;
 use crate::problem::{Code, Problem};
 
@@ -216,7 +216,7 @@ fn marks(app: &App, namespace: &str, pipeline: Option<&str>, steps: &Steps) -> R
         for version in versions.iter().filter(|version| version.version > 1 && instant(&version.created_at).is_some()) {
             marks.push(json!({
                 "at": version.created_at, "kind": "version", "text": format!("{} version {}", kept.name, version.version),
-                "href": format!("/pipelines/{}/versions", kept.name),
+                "href": format!("/pipelines/{}/versions", encoded(&kept.name)),
             }));
         }
     }

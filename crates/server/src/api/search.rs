@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::request::Query;
 use super::{App, Asked, Endpoint, answer, off};
-use crate::installation::{MeterFilter, RecordView, Refused, problem_of};
+use crate::installation::{MeterFilter, RecordView, Refused, encoded as path, problem_of};
 use crate::keys::Scope;
 
 /// Hits at most.
@@ -37,10 +37,6 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
 
 fn hit(kind: &str, title: impl Into<String>, detail: impl Into<String>, href: String) -> Value {
     json!({"kind": kind, "title": title.into(), "detail": detail.into(), "href": Value::String(href)})
-}
-
-fn path(name: &str) -> String {
-    percent_encoding::utf8_percent_encode(name, percent_encoding::NON_ALPHANUMERIC).to_string()
 }
 
 async fn search(

@@ -14,7 +14,7 @@ use flowmeter_store::catalog::{Catalog, Change, Table};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::keys::KeyId;
+use crate::keys::{self, KeyId};
 
 /// Idle time after which a session ends: a night.
 const IDLE: i64 = 12 * HOUR;
@@ -65,15 +65,6 @@ pub(super) fn csrf(token: &str) -> String {
     HEXLOWER.encode(&Sha256::new().chain_update("csrf ").chain_update(token).finalize())
 }
 
-/// 256 random bits.
-fn token() -> Result<String, Error> {
-    let mut bytes = [0_u8; 32];
-    let failed =
-        |why| Error::new(flowmeter_engine::Kind::Unavailable, format!("the operating system gives no random bytes: {why}"));
-    getrandom::fill(&mut bytes).map_err(failed)?;
-    Ok(HEXLOWER.encode(&bytes))
-}
-
 impl Browsers {
     /// Reads the sessions that were kept.
     ///
@@ -96,7 +87,8 @@ impl Browsers {
 
     /// Opens a session for a key. Returns the value of its cookie.
     pub(super) fn begin(&self, catalog: &Catalog, key: KeyId, now: Timestamp) -> Result<String, Error> {
-        let token = token()?;
+        let failed = |why: keys::Error| Error::new(flowmeter_engine::Kind::Unavailable, why.to_string());
+        let token = keys::random::secret().map_err(failed)?;
         let session = BrowserSession { key, created_ns: now.nanos(), seen_ns: now.nanos() };
         let name = hash(&token);
         let mut changes = vec![put(&name, &session)];
@@ -106,7 +98,7 @@ impl Browsers {
             sessions.iter().filter(|(_, session)| session.expires() <= now).map(|(name, _)| name.clone()).collect();
         changes.extend(over.iter().map(|name| Change::Remove(Table::BrowserSessions, name.clone().into_bytes())));
         catalog.commit(&changes)?;
-        over.iter().for_each(|name| drop(sessions.remove(name)));
+        sessions.retain(|name, _| !over.contains(name));
         sessions.insert(name, session);
         Ok(token)
     }

@@ -282,9 +282,13 @@ impl Installation {
     }
 }
 
+/// What is encoded in a path: all but letters, digits and the unreserved signs of RFC 3986.
+const RESERVED: &percent_encoding::AsciiSet =
+    &percent_encoding::NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
 /// Percent-encodes a name for a path.
 pub(crate) fn encoded(name: &str) -> String {
-    percent_encoding::utf8_percent_encode(name, percent_encoding::NON_ALPHANUMERIC).to_string()
+    percent_encoding::utf8_percent_encode(name, RESERVED).to_string()
 }
 
 fn target_need(target: &Value, now: Timestamp) -> Option<Need> {

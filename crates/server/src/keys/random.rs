@@ -45,6 +45,6 @@ pub(super) fn salt() -> Result<String, Error> {
 }
 
 /// A new secret, 256 bits in hexadecimal digits.
-pub(super) fn secret() -> Result<String, Error> {
+pub(crate) fn secret() -> Result<String, Error> {
     bytes::<32>().map(|bytes| HEXLOWER.encode(&bytes))
 }

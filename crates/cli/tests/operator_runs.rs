@@ -71,7 +71,7 @@ fn derived_events_are_written_by_id_and_the_sums_add_up() {
     let events = &summary(&output)["events"];
     let expected = json!({
         "received": 3, "derived": 4, "counted": 1, "late": 0, "duplicate": 0, "filtered": 1, "split": 2, "absorbed": 2, "held": 0,
-        "cancelled": 0, "parked": 1, "parkedByReason": { "no_match": 1 },
+        "cancelled": 0, "parked": 1, "parkedByReason": { "no_match": 1 }, "timedByReceipt": 0,
     });
     assert_eq!(*events, expected);
     let derived = std::fs::read_to_string(place.path("derived.ndjson")).unwrap();

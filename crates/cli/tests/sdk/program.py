@@ -73,7 +73,8 @@ check(csv.split()[1].split(",")[2], "621.000000")
 check(list(client.meters.list_subjects("py_tokens")), ["customer-1", "customer-2"])
 check(list(client.meters.list_group_by_values("py_tokens", "model")), ["gpt-4o", "o1"])
 events = client.events.list()
-check(events[0].event.id, "py-101")
+# By event time, the newest first.
+check(events[0].event.id, "py-104")
 check(len(events), 7)
 
 client.meters.delete("py_tokens")

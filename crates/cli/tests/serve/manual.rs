@@ -22,6 +22,7 @@ const PAGES: &[&str] = &[
     "docs/choose-an-aggregation.md",
     "docs/close-and-deliver.md",
     "docs/correct-events.md",
+    "docs/dashboard.md",
     "docs/define-a-pipeline.md",
     "docs/delivery.md",
     "docs/event-store.md",

@@ -129,7 +129,7 @@ fn parameters_that_an_endpoint_does_not_know_are_refused() {
     server.count(&[event("1", "anna", json!(1))]);
     for (path, field, advice) in [
         ("/api/v1/meters?userid=anna", "userid", "did you mean `userId`?"),
-        ("/api/v1/records?form=2024-01-01T00:00:00Z", "form", "there are: pipeline"),
+        ("/api/v1/records?form=2024-01-01T00:00:00Z", "form", "did you mean `from`?"),
         ("/api/v1/pipelines/default?version=1", "version", "this endpoint has none"),
         ("/api/v1/openapi.json?pretty=1", "pretty", "this endpoint has none"),
         ("/api/v1/meter-types/Events/query?filterGroupBy=x", "filterGroupBy", "did you mean `filterGroupBy[x]`?"),

@@ -50,7 +50,8 @@ pub(crate) fn serve(app: &App, request: &Request) -> Option<Response> {
     let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
     let is_of_api =
         NOT_PAGES.iter().any(|root| path == *root || path.strip_prefix(root).is_some_and(|rest| rest.starts_with('/')));
-    if !settings.enabled || !is_read || is_of_api {
+    let is_text = percent_encoding::percent_decode_str(path).decode_utf8().is_ok();
+    if !settings.enabled || !is_read || is_of_api || !is_text {
         return None;
     }
     let is_in_folder = |dir: &PathBuf| !path[1..].contains('/') && dir.join(&path[1..]).is_file();

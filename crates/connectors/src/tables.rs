@@ -73,11 +73,11 @@ fn read_file(path: &str, source: &SourcePlan, rows_max: usize, rows: &mut Vec<Ro
     let format = source.format.unwrap_or_else(|| Format::of_file(path));
     let (mut cutter, columns) = file::open_table(path, format, source)?;
     let targets = |columns: &[Box<str>]| {
-        let of = |(at, name): (usize, &Box<str>)| {
-            let of_type = source.types.iter().find(|(column, _)| **column == **name);
+        let of = |(at, name): (usize, &str)| {
+            let of_type = source.types.iter().find(|(column, _)| **column == *name);
             Some((at as u16, of_type.map_or(ColumnType::Text, |(_, of)| *of)))
         };
-        let targets = columns.iter().enumerate().map(of).collect();
+        let targets = columns.iter().map(AsRef::as_ref).enumerate().map(of).collect();
         Columns { targets, copies: Vec::new(), width: columns.len() }
     };
     let mut batch = Batch::default();

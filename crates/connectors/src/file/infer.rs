@@ -150,7 +150,7 @@ fn write(paths: &[String], guess: &Guess) -> String {
     match paths {
         [one] => out.push_str(&format!("    path: {}\n", quoted(one))),
         several => {
-            out.push_str(&format!("    path: [{}]\n", several.iter().map(|path| quoted(path)).collect::<Vec<_>>().join(", ")))
+            out.push_str(&format!("    path: [{}]\n", several.iter().map(|path| quoted(path)).collect::<Vec<_>>().join(", ")));
         }
     }
     guess.options.iter().for_each(|option| out.push_str(&format!("    {option}\n")));

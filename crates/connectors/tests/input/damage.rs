@@ -30,7 +30,7 @@ fn damage(line: &str, choice: &mut Choice) -> Vec<u8> {
         0 => format!("{}\"{}", &line[..at], &line[at..]).into_bytes(),
         1 => line.replace(",note", ",\"note").into_bytes(),
         2 => format!("{line}\"").into_bytes(),
-        3 => line[..at].as_bytes().to_vec(),
+        3 => line.as_bytes()[..at].to_vec(),
         4 => format!("{line},{line}").into_bytes(),
         5 => [&line.as_bytes()[..at], b"\xff\xfe\x00".as_slice(), &line.as_bytes()[at..]].concat(),
         _ => line.replacen(',', "", 1).into_bytes(),

@@ -55,6 +55,9 @@ impl<'b> Input<'b> {
     }
 }
 
+/// Appends an item of a list or a map.
+type Item<'i> = dyn FnMut(&mut Input<'_>, &mut Vec<u8>) -> Result<(), String> + 'i;
+
 impl Schema {
     /// Appends a value of a type.
     pub(super) fn append(&self, kind: usize, input: &mut Input<'_>, out: &mut Vec<u8>, depth: usize) -> Result<(), String> {
@@ -111,7 +114,7 @@ impl Schema {
         [open, close]: &[u8; 2],
         input: &mut Input<'_>,
         out: &mut Vec<u8>,
-        item: &mut dyn FnMut(&mut Input<'_>, &mut Vec<u8>) -> Result<(), String>,
+        item: &mut Item<'_>,
     ) -> Result<(), String> {
         out.push(*open);
         let mut is_first = true;

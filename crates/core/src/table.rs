@@ -41,7 +41,7 @@ pub struct Table {
     pub bytes_max: usize,
     /// The columns that operators read.
     pub read: Vec<String>,
-    /// Whether it holds exchange rates: then `rate` is above nought and `date` is a date.
+    /// Whether it holds exchange rates: then `rate` is above 0 and `date` is a date.
     pub has_rates: bool,
     /// Where its rows come from.
     pub origin: TableOrigin,
@@ -50,9 +50,9 @@ pub struct Table {
 /// Where the rows of a table come from.
 #[derive(Clone, Debug)]
 pub enum TableOrigin {
-    /// The document.
+    /// Rows in the document.
     Document(Arc<Content>),
-    /// A file.
+    /// Rows of a file.
     File(Box<SourcePlan>),
     /// Someone puts them there.
     Put,
@@ -72,7 +72,7 @@ pub struct Content {
     holds: Vec<(Timestamp, Timestamp)>,
     /// By row and column that is read.
     cells: Vec<(Kind, u32, u32)>,
-    /// What cells hold.
+    /// The bytes of all cells.
     arena: Vec<u8>,
     /// Columns that are read.
     width: usize,

@@ -12,7 +12,7 @@ use super::{Decimal, FRACTION_DIGITS, ONE, Rounding};
 pub struct Fraction(I256);
 
 impl Fraction {
-    /// Nought.
+    /// The fraction 0.
     pub const ZERO: Fraction = Fraction(I256::ZERO);
 
     /// The exact product. It always fits: 38 digits times 38 digits.
@@ -41,7 +41,7 @@ impl Fraction {
         scaled(divide(self.0, step, rounding), places)
     }
 
-    /// Divides by a decimal above nought and rounds once.
+    /// Divides by a decimal above 0 and rounds once.
     pub fn divide(self, by: Decimal, places: u32, rounding: Rounding) -> Option<Decimal> {
         let step = I256::from(by.units()).checked_mul(power(FRACTION_DIGITS - places.min(FRACTION_DIGITS)))?;
         (step > 0).then(|| scaled(divide(self.0, step, rounding), places))?
@@ -58,7 +58,7 @@ fn power(exponent: u32) -> I256 {
     I256::from(10).pow(exponent)
 }
 
-/// `n / d` to a whole number; `d` is above nought.
+/// `n / d` to a whole number; `d` is above 0.
 fn divide(n: I256, d: I256, rounding: Rounding) -> I256 {
     let (floor, rest) = (n.div_euclid(d), n.rem_euclid(d));
     let is_up = match rounding {
@@ -74,7 +74,7 @@ fn divide(n: I256, d: I256, rounding: Rounding) -> I256 {
 }
 
 impl Decimal {
-    /// The least whole number of steps of `size` that reach this value; `size` is above nought.
+    /// The least whole number of steps of `size` that reach this value; `size` is above 0.
     pub fn steps_up(self, size: Decimal) -> Option<Decimal> {
         let steps = divide(I256::from(self.units()), I256::from(size.units()), Rounding::Ceil);
         Decimal::from_units(i128::try_from(steps.checked_mul(I256::from(ONE))?).ok()?)

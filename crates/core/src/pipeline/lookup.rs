@@ -14,7 +14,7 @@ use crate::time::Zone;
 
 pub(super) fn split(body: &Tree, compiler: &mut Compiler<'_>) -> Operator {
     let path = compiler.path(body.text("path").unwrap_or_default());
-    // A child is told from its siblings by its id; the source is where it came from.
+    // Children of an event differ by their ids; the source is where it came from.
     compiler.path("source");
     Operator::Split(Split {
         path,

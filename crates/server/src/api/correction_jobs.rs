@@ -66,7 +66,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
     ]
 }
 
-/// A job.
+/// A job over many parked events.
 #[derive(Clone, Debug)]
 struct Job {
     id: Uuid,
@@ -276,7 +276,7 @@ fn run(
     });
 }
 
-/// What becomes of an event: as it was, or with fields set.
+/// Applies a correction to an event: as it was, or with fields set.
 fn with_fields(correction: Correction, action: &str, set: &Map<String, Value>) -> (Correction, How, Vec<u8>) {
     if action == "discard" {
         return (correction, How::Discarded, Vec::new());

@@ -16,14 +16,14 @@ use anyhow::{Context, bail, ensure};
 /// Where the packages go, unless it is said otherwise.
 const FOLDER: &str = "target/dist-packages";
 
-/// What is asked for.
+/// The options of the command.
 struct Order {
     /// The binary to pack; built if left out.
     binary: Option<PathBuf>,
     out: PathBuf,
 }
 
-/// Builds and packs.
+/// Builds and packs a release.
 pub(crate) fn dist(root: &Path, arguments: &[&str]) -> anyhow::Result<()> {
     let order = read(root, arguments)?;
     let binary = match order.binary {

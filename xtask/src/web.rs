@@ -11,7 +11,7 @@ use std::process::Command;
 use anyhow::{Context, ensure};
 use sha2::{Digest, Sha256};
 
-/// Builds the dashboard.
+/// Builds the dashboard and compares it with the committed one if asked.
 pub(crate) fn web(root: &Path, is_check: bool) -> anyhow::Result<()> {
     let folder = root.join("web");
     let dist = folder.join("dist");

@@ -146,7 +146,7 @@ pub(crate) struct BenchIngest {
     /// Connections, each with one running request
     #[arg(long, default_value_t = 64)]
     pub(crate) connections: u32,
-    /// Threads that send
+    /// Threads that send requests
     #[arg(long, default_value_t = 1)]
     pub(crate) threads: usize,
     /// Number of users

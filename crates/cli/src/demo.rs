@@ -27,7 +27,7 @@ const DOCUMENTS: [(&str, &str); 3] = [
 ];
 const MODELS: [&str; 8] = ["m-large", "m-large", "m-small", "m-small", "m-code", "m-code", "m-vision", "m-embed"];
 const CUSTOMERS: [&str; 8] = ["anna@shop", "acme", "bergen-ai", "contoso", "fjord", "hansa", "initech", "jotun"];
-/// Requests a second.
+/// Number of requests in each second.
 const REQUESTS: u32 = 4;
 /// Days before today for which events are sent at first, so that charts have a past.
 const PAST_DAYS: i64 = 10;
@@ -189,7 +189,7 @@ fn event(chance: &mut Chance, began: Timestamp, number: u64, at: Timestamp, is_p
             format!(r#"{}{{"kwh":0.{:04}}}}}"#, head("/meters", "reading", &household), chance.below(10_000))
         }
         _ if is_past || chance.below(20) > 0 => {
-            format!(r#"{}{{"value":1}}}}"#, head("/elsewhere", "ping", "nobody"))
+            format!(r#"{}{{"value":1}}}}"#, head("/elsewhere", "ping", "unknown"))
         }
         // Not a CloudEvent: rejected at the door.
         _ => format!(r#"{{"id":"{id}"}}"#),

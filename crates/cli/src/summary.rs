@@ -18,7 +18,7 @@ pub(crate) struct Summary<'a> {
     pub(crate) plan: &'a Plan,
     pub(crate) journal: &'a Journal,
     pub(crate) totals: &'a Totals,
-    /// What all runs in the folder have done, this one included.
+    /// The totals of all runs in the folder, this one included.
     pub(crate) all: Option<&'a Totals>,
     pub(crate) watch: &'a Watch,
     pub(crate) records: u64,

@@ -36,7 +36,7 @@ pub(crate) struct Watch {
     pub(crate) taps: Vec<(u16, u64, String)>,
     /// Fields that the pipeline names and that no event had.
     pub(crate) unseen: Vec<String>,
-    /// What was noticed about files that did not stop reading them.
+    /// Warnings about files that did not stop their reading.
     pub(crate) warnings: Vec<String>,
     taps_max: usize,
     file: Option<(BufWriter<File>, String)>,
@@ -153,7 +153,7 @@ impl Derived {
             other => Some(other.to_string()),
         };
         self.count += 1;
-        // Without an id all are different events.
+        // Events without an id cannot be distinguished.
         let number = if text("id").is_some() { 0 } else { self.count };
         self.events.insert((text("id").unwrap_or_default(), text("source").unwrap_or_default(), number), json.to_vec());
     }

@@ -1,6 +1,6 @@
 //! `run` with tables and operators that make events.
 
-#![allow(clippy::unwrap_used)] // a test that cannot go on stops
+#![allow(clippy::unwrap_used)] // a test that cannot continue stops
 
 use std::path::PathBuf;
 use std::process::{Command, Output};
@@ -81,7 +81,7 @@ fn derived_events_are_written_by_id_and_the_sums_add_up() {
 }
 
 #[test]
-fn what_is_held_goes_on_in_the_next_run() {
+fn held_events_continue_in_the_next_run() {
     let place = Place::new();
     let kept = ["--data", "kept"];
     let first = [event("1", "a", "2026-01-05T10:10:00Z", &json!([1]))];

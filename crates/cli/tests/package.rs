@@ -1,5 +1,5 @@
 //! The archive and the Debian package, made of the binary under test, unpacked and started.
-#![allow(clippy::unwrap_used)] // a test that cannot go on stops
+#![allow(clippy::unwrap_used)] // a test that cannot continue stops
 
 mod support;
 

@@ -70,7 +70,7 @@ fn too_long(bytes_max: usize) -> String {
     format!("the answer has more than {bytes_max} bytes, which is the bound; the rest was not read")
 }
 
-/// Reads a body up to a bound. What is left of it is not read: dropping it closes the
+/// Reads a body up to a bound. The rest is not read: dropping the body closes the
 /// connection.
 pub async fn read<B>(body: B, bytes_max: usize) -> Body
 where

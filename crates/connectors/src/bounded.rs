@@ -85,7 +85,7 @@ impl<'t> Bounded<'t> {
         self.running()?.push.confirm()
     }
 
-    /// What was done so far.
+    /// Returns the totals so far.
     pub fn totals(&self) -> Totals {
         self.running.as_ref().map(|running| running.engine.totals()).unwrap_or_default()
     }
@@ -113,7 +113,7 @@ impl RecordSink for Both<'_> {
     }
 }
 
-/// What must hold before anything is pushed.
+/// Checks what must hold before anything is pushed.
 pub fn check(plan: &Plan, tally: &Tally) -> Result<(), Error> {
     if !tally.is_complete() {
         return Err(Error::new(Kind::Bug, format!("events were lost: {tally:?}")));

@@ -26,7 +26,7 @@ impl Default for Abandon {
 }
 
 impl Abandon {
-    /// Ends them.
+    /// Ends the requests under way.
     pub fn ask(&self) {
         self.0.send_replace(true);
     }

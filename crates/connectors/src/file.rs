@@ -139,7 +139,7 @@ impl Files {
         checked.map_err(|why| Error::new(Kind::Invalid, format!("{path}: {why}")))
     }
 
-    /// What was noticed about files that did not stop reading them; each once.
+    /// Returns warnings about files that did not stop their reading, each once.
     pub fn warnings(&self) -> Vec<String> {
         self.progress.warnings()
     }

@@ -36,7 +36,7 @@ pub struct Push {
     thresholds: Lane,
     clock: Arc<dyn Clock>,
     tell: Tell,
-    /// What is known of targets that take no part in this run.
+    /// The memory of targets that take no part in this run.
     absent: BTreeMap<String, Value>,
 }
 
@@ -53,7 +53,7 @@ struct Lane {
     in_doubt: Option<i64>,
 }
 
-/// What is done with a window that is full.
+/// How a full window is handled.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Step {
     /// It is sent, and at once read back: afterwards nobody has it.

@@ -1,4 +1,4 @@
-//! `Retry-After`: how long somebody over HTTP asks to be left alone.
+//! Reads `Retry-After`: how long a server asks a client to wait.
 
 use flowmeter_core::time::Timestamp;
 

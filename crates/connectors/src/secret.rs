@@ -3,7 +3,7 @@
 
 use flowmeter_engine::{Error, Kind};
 
-/// The text with every reference replaced by what it stands for.
+/// Returns the text with every reference replaced by its value.
 pub fn expand(text: &str) -> Result<String, Error> {
     let mut out = String::new();
     let mut rest = text;

@@ -41,13 +41,13 @@ use serde_json::Value;
 
 use crate::calls::Abandon;
 
-/// What is around a target.
+/// The surroundings of a target.
 pub struct Around<'a> {
-    /// What relative paths are relative to.
+    /// The folder of relative paths.
     pub folder: &'a Path,
     /// Which pipeline and target it is, for ever.
     pub owner: String,
-    /// What it remembered; `None` for a run, whose files are whole or not there.
+    /// The memory of the target; `None` for a run, whose files are whole or not there.
     pub memory: Option<&'a Value>,
     /// The time.
     pub clock: Arc<dyn Clock>,

@@ -22,18 +22,18 @@ use crate::decimal::{Decimal, Packed, Quotient};
 use crate::schedule::Period;
 use crate::time::Timestamp;
 
-/// What a meter type makes of values.
+/// How a meter type aggregates values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Aggregation {
-    /// Exact sum.
+    /// Exact sum of the values.
     Sum,
-    /// Number of events.
+    /// Number of events that count.
     Increment,
-    /// Smallest value.
+    /// Smallest value of the period.
     Min,
-    /// Greatest value.
+    /// Greatest value of the period.
     Max,
-    /// Sum over count.
+    /// Sum of the values divided by their count.
     Avg,
     /// Number of distinct values, compared as text.
     Unique,
@@ -57,7 +57,7 @@ pub struct Weighted {
     pub input: LevelInput,
 }
 
-/// What the value of an event means to a level.
+/// The meaning of an event's value for a level.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LevelInput {
     /// The level from now on.
@@ -86,20 +86,20 @@ impl Aggregation {
         matches!(self, Aggregation::Weighted(_) | Aggregation::Delta(_))
     }
 
-    /// Whether readings of several counters or levels must be told apart.
+    /// Whether readings of several counters or levels must be kept apart.
     pub fn has_series(self) -> bool {
         matches!(self, Aggregation::Weighted(Weighted { input: LevelInput::Level, .. }) | Aggregation::Delta(_))
     }
 }
 
-/// What one event brings.
+/// The contribution of one event.
 #[derive(Clone, Copy, Debug)]
 pub struct Contribution {
     /// The number, where the aggregation needs one.
     pub number: Decimal,
     /// The identity of the text, for `unique`; of the series, for `weighted` and `delta`.
     pub fingerprint: u128,
-    /// The event's time.
+    /// The event's time, which orders `latest` and the levels.
     pub at: Timestamp,
 }
 
@@ -224,7 +224,7 @@ impl Aggregate {
         }
     }
 
-    /// What the next period begins with, for aggregations that carry over.
+    /// Returns the openings of the next period, for aggregations that carry over.
     pub fn closing(&self, aggregation: Aggregation) -> Openings {
         match (self, aggregation) {
             (Aggregate::Points(points), Aggregation::Weighted(weighted)) => points.closing_levels(weighted.input),

@@ -1,4 +1,4 @@
-//! Exact decimal numbers: what money and usage are counted in.
+//! Exact decimal numbers, for money and usage.
 //!
 //! A [`Decimal`] is an `i128` counting units of 10⁻¹⁸. That covers the range the
 //! metered record promises — 38 significant digits, 18 of them after the point —
@@ -75,9 +75,9 @@ impl fmt::Display for Inexact {
 }
 
 impl Decimal {
-    /// Zero.
+    /// The decimal number 0.
     pub const ZERO: Decimal = Decimal(0);
-    /// One.
+    /// The decimal number 1.
     pub const ONE: Decimal = Decimal(ONE);
 
     /// The decimal of a whole number.

@@ -20,11 +20,11 @@ pub use path::{BadPath, Path};
 pub use slot::{Kind, Leaf, Slot};
 pub use text::{quote_into, unescape};
 
-/// What a source writes in place of a byte that is no character in the declared encoding, before
+/// Written by a source in place of a byte that is no character in the declared encoding, before
 /// the byte itself. No text in UTF-8 has these bytes.
 pub const UNDECODABLE: [u8; 2] = [0xff, 0xfe];
 
-/// What is wrong with a text that is not UTF-8, with its first wrong byte.
+/// Describes the error of a text that is not UTF-8, with its first wrong byte.
 pub(crate) fn not_utf8(text: &[u8]) -> String {
     let at = std::str::from_utf8(text).err().map_or(0, |why| why.valid_up_to());
     match text[at..] {

@@ -26,12 +26,12 @@ pub enum BadImage {
 /// Appends the parts of an image.
 #[derive(Debug, Default)]
 pub struct Pen {
-    /// What was written.
+    /// The bytes written so far.
     pub bytes: Vec<u8>,
 }
 
 impl Pen {
-    /// One byte.
+    /// Writes one byte as it is.
     pub fn byte(&mut self, byte: u8) {
         self.bytes.push(byte);
     }
@@ -69,16 +69,16 @@ pub struct Glass<'a> {
     at: usize,
 }
 
-/// What reading gives.
+/// The result of reading an image.
 pub type Seen<T> = Result<T, BadImage>;
 
 impl<'a> Glass<'a> {
-    /// Begins to read.
+    /// Begins to read an image.
     pub fn new(bytes: &'a [u8]) -> Glass<'a> {
         Glass { bytes, at: 0 }
     }
 
-    /// What is damaged here.
+    /// Reports damage at this place.
     pub fn damaged<T>(&self) -> Seen<T> {
         Err(BadImage::Damaged(self.at))
     }

@@ -31,7 +31,7 @@ use crate::plan::Plan;
 use crate::time::Timestamp;
 use crate::verdict::{Reason, Verdict};
 
-/// Values by key.
+/// Values of an operator by key.
 pub(crate) type Keys<T> = HashMap<Box<[u8]>, T, Xxh3DefaultBuilder>;
 
 /// An event for an operator that keeps state by key.
@@ -76,9 +76,9 @@ pub struct Released {
 pub struct Rejudged {
     /// Its place in the order of arrival.
     pub order: Order,
-    /// What became of it.
+    /// The verdict of the event.
     pub verdict: Verdict,
-    /// What exactly, for a person.
+    /// Details of the verdict, for a person.
     pub detail: String,
     /// The event, as JSON.
     pub json: Vec<u8>,
@@ -147,7 +147,7 @@ impl State {
         }
     }
 
-    /// Processes a tick: releases what is due and forgets what is too old.
+    /// Advances time to an instant: releases what is due and forgets what is too old.
     pub(crate) fn release(&mut self, plan: &Plan, node: u16, due: Due, effects: &mut impl Effects) {
         match (self, &plan.nodes[usize::from(node)].operator) {
             (State::Rate(state), Operator::Rate(rate)) => state.tick(rate, due.at),
@@ -220,8 +220,8 @@ impl State {
     }
 }
 
-/// What the state of an operator depends on: state is handed to another version only if this
-/// is the same.
+/// Returns the options on which the state of an operator depends. State is handed to another
+/// version only if this is the same.
 pub(crate) fn form_of(plan: &Plan, operator: &Operator) -> String {
     let paths = |slots: &[u16]| slots.iter().map(|slot| plan.paths[usize::from(*slot)].as_str()).collect::<Vec<_>>().join(" ");
     let folds = |folds: &[crate::operator::Fold]| {

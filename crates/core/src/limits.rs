@@ -1,4 +1,4 @@
-//! Every bound in one place, with its reason. What a user may change is a setting of
+//! Every bound in one place, with its reason. A bound that users may change is a setting of
 //! the pipeline and has its default here.
 
 /// Bytes of one event. Real usage events are below 10 KiB; a megabyte leaves room for
@@ -52,7 +52,7 @@ pub const AMEND_SETTLE: i64 = 2 * SECOND;
 /// `dedupe.window`.
 pub const DEDUPE_WINDOW: i64 = 32 * DAY;
 
-/// Identities that room is made for ahead of time, when the size of the input tells how
+/// Identities that room is made for ahead of time, when the size of the input shows how
 /// many to expect: about half a gigabyte. Beyond it the table grows as it fills.
 pub const IDENTITIES_EXPECTED_MAX: usize = 16 << 20;
 

@@ -40,7 +40,7 @@ use crate::schedule::Calendar;
 pub enum Decoder {
     /// One JSON object each.
     Json(json::Projection),
-    /// Delimited rows.
+    /// Rows of fields between delimiters.
     Csv(csv::Dialect, csv::Columns),
     /// Lines of an access log.
     AccessLog(Box<access_log::Columns>),
@@ -185,10 +185,10 @@ impl Mediator {
 /// An event that waits to be admitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Asking {
-    /// The operator.
+    /// The operator that asks.
     pub node: u16,
     /// The partition that answers.
     pub partition: usize,
-    /// The event's identity.
+    /// The fingerprint of the event's identity.
     pub identity: Identity,
 }

@@ -20,13 +20,13 @@ pub struct MeterType {
     pub description: Option<String>,
     /// The biller's name for it; unique.
     pub external_ref: Option<String>,
-    /// What guiding rules address.
+    /// The category that guiding rules address.
     pub category: String,
-    /// What one is one of; shown in records.
+    /// The unit of values; shown in records.
     pub unit: String,
-    /// What it makes of values.
+    /// How values are aggregated.
     pub aggregation: Aggregation,
-    /// When it resets.
+    /// The schedule by which it resets.
     pub schedule: Arc<Schedule>,
     /// Where its clock hangs.
     pub zone: Zone,
@@ -34,7 +34,7 @@ pub struct MeterType {
     pub active_from: Timestamp,
     /// Events at or after are parked.
     pub active_to: Timestamp,
-    /// What a user may use in a period; thresholds may be a share of it.
+    /// The amount a user may use in a period; thresholds may be a share of it.
     pub capacity: Option<Decimal>,
     /// Partial records on the way.
     pub thresholds: Vec<Threshold>,
@@ -44,7 +44,7 @@ pub struct MeterType {
     pub flush_empty: bool,
     /// Periods without events that one event may open.
     pub empty_periods_max: u32,
-    /// What becomes of events for flushed periods.
+    /// The handling of events for flushed periods.
     pub late: Late,
     /// Group values a meter keeps apart.
     pub group_limit: u32,
@@ -63,10 +63,10 @@ pub struct Threshold {
     pub custom_fields: Vec<(String, String)>,
 }
 
-/// What becomes of an event whose period was flushed.
+/// The handling of events whose period was flushed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Late {
-    /// What becomes of it.
+    /// The policy for such events.
     pub policy: LatePolicy,
     /// How long a period stays open after its end, in nanoseconds.
     pub grace: i64,
@@ -74,7 +74,7 @@ pub struct Late {
     pub amend_within: i64,
 }
 
-/// What becomes of an event whose period was flushed.
+/// The policy for an event whose period was flushed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LatePolicy {
     /// The period is corrected by a new revision of its record.

@@ -22,18 +22,18 @@ pub use lookup::{Currency, CurrencyCode, Empty, Enrich, Split, Unmatched};
 pub struct Node {
     /// Its id: given, or its kind and place.
     pub id: String,
-    /// What it does.
+    /// The operator and its options.
     pub operator: Operator,
     /// By port: where events go next. All operators but `branch` have one port.
     pub outputs: Vec<Vec<u16>>,
 }
 
-/// What a step does.
+/// The kinds of operators.
 #[derive(Clone, Debug)]
 pub enum Operator {
     /// Keeps the events for which a condition holds.
     Filter(Program),
-    /// Changes fields.
+    /// Changes fields step by step.
     Map(Vec<Step>),
     /// Parks events that a JSON Schema refuses.
     Validate(Arc<Validate>),
@@ -50,7 +50,7 @@ pub enum Operator {
     Enrich(Box<Enrich>),
     /// Converts an amount by an exchange rate.
     Currency(Box<Currency>),
-    /// Prices a quantity.
+    /// Computes the price of a quantity.
     Rate(Box<Rate>),
     /// Sets fields to running aggregates of a key.
     Aggregate(Box<Aggregate>),
@@ -127,18 +127,18 @@ impl Operator {
 pub enum Step {
     /// Sets a field to the value of an expression.
     Set(u16, Program),
-    /// Moves a field.
+    /// Moves a field: from, to.
     Rename(u16, u16),
     /// Takes a field away.
     Remove(u16),
-    /// Reads a field as another type. What does not read as one parks the event.
+    /// Reads a field as another type. A value that does not read as one parks the event.
     Convert(u16, ColumnType),
 }
 
 /// A compiled JSON Schema and what it needs to see an event as it is by now.
 #[derive(Debug)]
 pub struct Validate {
-    /// The schema.
+    /// The compiled JSON schema.
     pub validator: jsonschema::Validator,
     /// Fields that operators before may have changed, with their slots.
     pub changed: Vec<(crate::event::Path, u16)>,
@@ -170,14 +170,14 @@ pub enum Window {
     Rolling(i64),
     /// Within the same period of a schedule.
     Calendar(Arc<Schedule>, Zone),
-    /// Always.
+    /// Identities are kept for ever.
     Forever,
 }
 
 /// Whose time a window is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Clock {
-    /// The event's own.
+    /// The time of the event.
     Event,
     /// That of its arrival.
     Arrival,

@@ -94,11 +94,11 @@ pub struct PastTolerance {
 pub struct Read {
     /// Its slot.
     pub slot: u16,
-    /// Who reads it.
+    /// The reader of the field.
     pub by: Reader,
 }
 
-/// Who reads a field.
+/// A reader of a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reader {
     /// A source, for the attributes it gives to events.

@@ -12,7 +12,7 @@ pub enum Model {
     Unit(Decimal),
     /// Each share of the quantity costs what its tier says.
     Graduated(Vec<Tier>),
-    /// The whole quantity costs what the tier says that holds it.
+    /// The whole quantity has the price of the tier that contains it.
     Volume(Vec<Tier>),
     /// Each started package above what is free costs the same.
     Package {
@@ -39,33 +39,33 @@ pub struct Tier {
 /// Where a tier ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bound {
-    /// The quantity.
+    /// The quantity at which it ends.
     pub at: Decimal,
-    /// Whether exactly this quantity is in the tier.
+    /// Whether exactly this quantity belongs to the tier.
     pub is_included: bool,
 }
 
-/// What becomes of a quantity below 0.
+/// The handling of a quantity below 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Negative {
     /// It is priced as a credit.
     Credit,
-    /// It costs nothing.
+    /// Such a quantity costs 0.
     Clamp,
     /// It is not priced: the event is parked.
     Park,
 }
 
-/// A price.
+/// A price model with its bounds and rounding.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Price {
     /// How a quantity is priced.
     pub model: Model,
-    /// The least that any quantity above 0 costs.
+    /// The lowest price of any quantity above 0.
     pub minimum: Option<Decimal>,
     /// The most that any quantity costs.
     pub maximum: Option<Decimal>,
-    /// What becomes of a quantity below 0.
+    /// The handling of a quantity below 0.
     pub negative: Negative,
     /// Digits after the point, 0 to 18.
     pub scale: u32,
@@ -122,7 +122,7 @@ impl Price {
 }
 
 impl Tier {
-    /// Whether a quantity is in this tier or in one before it.
+    /// Whether a quantity belongs to this tier or to one before it.
     fn reaches(&self, quantity: Decimal) -> bool {
         match self.bound {
             None => true,

@@ -48,7 +48,7 @@ pub struct Period {
 }
 
 impl Period {
-    /// Whether an instant lies inside.
+    /// Whether an instant is inside.
     pub fn contains(self, at: Timestamp) -> bool {
         self.start <= at && at < self.end
     }

@@ -18,7 +18,7 @@ use uuid::Uuid;
 pub struct Session {
     /// `R-00000001`, counting up.
     pub id: String,
-    /// What the run is for.
+    /// The purpose of the run.
     pub run_type: RunType,
     /// The pipeline.
     pub pipeline_id: Uuid,
@@ -59,7 +59,7 @@ impl Session {
         self
     }
 
-    /// Where it stands.
+    /// Returns the present status.
     pub fn status(&self) -> Status {
         self.status
     }

@@ -50,9 +50,9 @@ pub struct Table {
 /// Where the rows of a table come from.
 #[derive(Clone, Debug)]
 pub enum TableOrigin {
-    /// The document.
+    /// Rows in the document.
     Document(Arc<Content>),
-    /// A file.
+    /// Rows of a file.
     File(Box<SourcePlan>),
     /// Someone puts them there.
     Put,
@@ -72,7 +72,7 @@ pub struct Content {
     holds: Vec<(Timestamp, Timestamp)>,
     /// By row and column that is read.
     cells: Vec<(Kind, u32, u32)>,
-    /// What cells hold.
+    /// The bytes of all cells.
     arena: Vec<u8>,
     /// Columns that are read.
     width: usize,

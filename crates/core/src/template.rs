@@ -9,7 +9,7 @@ use crate::event::json::{Projection, Scanner};
 use crate::event::{Batch, Kind, Leaf, Path, quote_into};
 use crate::expression::{Fields, Program};
 
-/// A compiled template.
+/// A template, parsed and compiled.
 #[derive(Clone, Debug)]
 pub struct Template {
     paths: Vec<Path>,

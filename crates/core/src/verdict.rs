@@ -18,7 +18,7 @@ pub enum Reason {
     BadValue,
     /// The time cannot be read.
     BadTime,
-    /// The time lies ahead of the clock by more than is tolerated.
+    /// The time is ahead of the clock by more than is tolerated.
     InFuture,
     /// Before the meter type (or the meter) begins.
     BeforeActive,
@@ -34,7 +34,7 @@ pub enum Reason {
     OperatorError,
     /// A declared time is missing, null or empty.
     NoTime,
-    /// The time lies so far behind the clock that it cannot be meant, or the event would open more
+    /// The time is so far behind the clock that it cannot be meant, or the event would open more
     /// periods without events than allowed.
     TooOld,
     /// A table has no row for it.
@@ -108,7 +108,7 @@ impl Reason {
         }
     }
 
-    /// What to do about it, in a line.
+    /// Returns the remedy, in one line.
     pub const fn remedy(self) -> &'static str {
         match self {
             Reason::Unreadable => "correct the record as the detail says and send it again",

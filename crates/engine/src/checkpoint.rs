@@ -27,7 +27,7 @@ const FORMAT_WITHOUT_NOTES: u8 = 1;
 /// zstd's level 1: images are mostly small numbers and names.
 const LEVEL: i32 = 1;
 
-/// Everything a pipeline goes on from. Its images are packed when it is written and whole
+/// The state from which a pipeline resumes. Its images are packed when it is written and whole
 /// when it was read.
 pub(crate) struct Checkpoint<Image = Vec<u8>> {
     pub(crate) version: u32,
@@ -35,7 +35,7 @@ pub(crate) struct Checkpoint<Image = Vec<u8>> {
     pub(crate) clock: Timestamp,
     /// Items of the outlet's logs.
     pub(crate) items: Items,
-    /// Whether somebody listens to what happens to single meters.
+    /// Whether a reader wants the events of single meters.
     pub(crate) listens: bool,
     pub(crate) totals: Totals,
     /// By partition.
@@ -75,7 +75,7 @@ impl Packed {
 }
 
 impl Checkpoint<Packed> {
-    /// Writes it, durably.
+    /// Writes the checkpoint durably.
     pub(crate) fn write(&self, disk: &dyn Disk, pipeline: &str) -> Result<(), Error> {
         let mut pen = Pen::default();
         pen.bytes.extend_from_slice(MARK);
@@ -244,14 +244,14 @@ pub fn examine(disk: &dyn Disk, pipeline: &str) -> Result<Vec<Examined>, Error> 
     Ok(files.map(one).collect())
 }
 
-/// What a checkpoint that may be gone on from names.
+/// The names and positions of a checkpoint that the pipeline may resume from.
 pub(crate) struct Kept {
     pub(crate) position: u64,
     pub(crate) identities: Vec<Manifest>,
     pub(crate) rollups: Vec<rollups::Manifest>,
 }
 
-/// What a pipeline goes on from.
+/// The state from which a pipeline resumes.
 pub(crate) struct Found {
     /// The newest checkpoint that is whole.
     pub(crate) newest: Checkpoint,

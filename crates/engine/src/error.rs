@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// What the reader must do.
+/// The remedy that the reader needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// Correct what was asked for.
@@ -20,7 +20,7 @@ pub enum Kind {
 /// An error with its kind and a sentence for a person.
 #[derive(Clone, Debug)]
 pub struct Error {
-    /// What the reader must do.
+    /// The remedy that the reader needs.
     pub kind: Kind,
     message: String,
 }

@@ -29,7 +29,7 @@ impl<'r, I: Identities + Send + Sync> InOrder<'r, I> {
         InOrder { plan, slots, lanes }
     }
 
-    /// Takes all events.
+    /// Takes all events, span by span.
     pub(crate) fn take(mut self) {
         let end = (self.slots.len(), 0);
         let most = if self.asks_later() { 1 } else { u64::MAX };

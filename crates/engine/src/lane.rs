@@ -317,7 +317,7 @@ impl Effects for Keeping<'_> {
     }
 }
 
-/// What an operator released at a tick.
+/// The results that an operator released at a tick.
 #[derive(Debug, Default)]
 pub(crate) struct Releasing {
     pub(crate) released: Vec<Released>,

@@ -47,7 +47,7 @@ pub struct Ledger {
     run: u64,
     /// The clock of the previous run.
     clock: Timestamp,
-    /// What all runs before have done.
+    /// The totals of all runs before.
     before: Totals,
     document: String,
     spool: Option<Spool>,

@@ -8,7 +8,7 @@ use flowmeter_core::partition::{Effects, Meter};
 use flowmeter_core::time::Timestamp;
 use uuid::Uuid;
 
-/// What happened to a meter.
+/// An event of a single meter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Happening {
     /// An event, a document or a person opened it.
@@ -26,7 +26,7 @@ pub struct Noted {
     pub meter_type: u16,
     /// Its processor, by its place in the plan.
     pub processor: u16,
-    /// What happened.
+    /// The event of the meter.
     pub happening: Happening,
     /// The id it was given by hand, if it was.
     pub id: Option<Uuid>,

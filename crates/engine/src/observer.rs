@@ -1,4 +1,4 @@
-//! Who watches a run, and what a run has done.
+//! Observers of a run, and its totals.
 
 use flowmeter_core::event::{Batch, Origin};
 use flowmeter_core::mediation::{OperatorCount, Tap};
@@ -19,7 +19,7 @@ pub trait Observer {
     fn superseded(&mut self, _superseded: Superseded) -> Result<(), Error> {
         Ok(())
     }
-    /// What operators have done by the end of a round, in the order of the plan.
+    /// The counts of operators by the end of a round, in the order of the plan.
     fn counted(&mut self, _operators: &[OperatorCount]) {}
     /// Whether derived events are wanted as they are made: see [`Observer::derived`].
     fn wants_derived(&self) -> bool {
@@ -54,7 +54,7 @@ pub struct ParkedEvent<'a> {
     pub is_released: bool,
 }
 
-/// What an engine has done so far.
+/// The totals of an engine so far.
 #[derive(Clone, Debug, Default)]
 pub struct Totals {
     /// Events by verdict.

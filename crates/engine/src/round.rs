@@ -189,7 +189,7 @@ impl<I: Identities + Send + Sync> Engine<I> {
         self.lanes.into_iter().map(|lane| lane.partition.into_identities()).collect()
     }
 
-    /// Goes on from totals reached before.
+    /// Sets the totals of earlier runs.
     pub fn set_totals(&mut self, totals: Totals) {
         self.totals.tally = totals.tally;
         self.totals.meters_opened = totals.meters_opened;
@@ -425,7 +425,7 @@ impl<I: Identities + Send + Sync> Engine<I> {
         crate::unseen::sentences(&self.plan, &mediators, self.totals.tally.received)
     }
 
-    /// What has been done so far.
+    /// Returns the totals so far.
     pub fn totals(&self) -> Totals {
         let opened: u64 = self.lanes.iter().map(|lane| lane.opened).sum();
         Totals { meters_opened: self.totals.meters_opened + opened, ..self.totals.clone() }

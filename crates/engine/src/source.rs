@@ -1,4 +1,4 @@
-//! What a source is.
+//! Sources of events.
 
 use std::sync::Arc;
 
@@ -25,7 +25,7 @@ pub trait Source: Send {
     fn progress(&self) -> (u64, Option<u64>);
 }
 
-/// What a source gave.
+/// The result of reading from a source.
 #[derive(Debug)]
 pub enum Received {
     /// A block, and how its records are read.

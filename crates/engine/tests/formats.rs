@@ -3,7 +3,7 @@
 //!
 //! `UPDATE=1` makes the directory of the newest format where there is none: for a new format,
 //! under a new name.
-#![allow(clippy::unwrap_used)] // a test that cannot go on stops
+#![allow(clippy::unwrap_used)] // a test that cannot continue stops
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

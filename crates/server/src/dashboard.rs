@@ -1,6 +1,6 @@
 //! The dashboard: the files of its pages, and the sign-in of browsers.
 //!
-//! The pages are an application of their own that speaks to the API like any other client. This
+//! The pages are an application of their own that calls the API like any other client. This
 //! module serves its files under a strict content policy and turns a key into a cookie that scripts
 //! cannot read.
 

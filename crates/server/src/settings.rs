@@ -1,4 +1,4 @@
-//! What an operator may choose, and where each choice came from.
+//! Settings of the server, and the origin of each value.
 //!
 //! Every setting stands in one table (`settings/table.rs`) with its unit, default, range
 //! and reason; `docs/settings.md` is written from it. A flag outweighs the environment,
@@ -39,7 +39,7 @@ pub fn listen_is_loopback(listen: SocketAddr) -> bool {
     is_loopback(listen)
 }
 
-/// The effective settings.
+/// The settings in force.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Where the server listens.
@@ -50,15 +50,15 @@ pub struct Settings {
     pub tls: Option<TlsFiles>,
     /// How long those inside may take to finish when the server stops.
     pub drain: Duration,
-    /// Who may come in.
+    /// How requests are authenticated.
     pub auth: Auth,
-    /// The dashboard.
+    /// Whether and how the dashboard is served.
     pub dashboard: Dashboard,
     /// Bounds of requests and connections.
     pub limits: Limits,
     /// How fast one key may send.
     pub rates: Rates,
-    /// The log.
+    /// The segments of the log on disk.
     pub log: Log,
     /// When a batch of events is made durable.
     pub commit: Commit,
@@ -90,7 +90,7 @@ pub struct Settings {
     pub notifications: Notifications,
     /// Those that the settings file declares.
     pub declared: Vec<Declared>,
-    /// What is logged, and how.
+    /// The messages of the program: their level and form.
     pub tracing: Tracing,
     values: layers::Values,
 }
@@ -98,13 +98,13 @@ pub struct Settings {
 /// The files of the certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlsFiles {
-    /// `tls.cert`.
+    /// The file of `tls.cert`.
     pub cert: PathBuf,
-    /// `tls.key`.
+    /// The file of `tls.key`.
     pub key: PathBuf,
 }
 
-/// Who may come in.
+/// How requests are authenticated.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Auth {
     /// Whether a key is asked for.
@@ -113,10 +113,10 @@ pub struct Auth {
     pub bootstrap_key: Option<Secret>,
 }
 
-/// The dashboard.
+/// The settings of the dashboard.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dashboard {
-    /// `dashboard.enabled`.
+    /// The value of `dashboard.enabled`.
     pub enabled: bool,
     /// `dashboard.https`: a proxy speaks TLS to browsers.
     pub https: bool,
@@ -124,7 +124,7 @@ pub struct Dashboard {
     pub dir: Option<PathBuf>,
 }
 
-/// Where traces go.
+/// The collector that traces are sent to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Otlp {
     /// `otlp.endpoint`: the collector, without the path of traces.
@@ -142,7 +142,7 @@ pub struct Log {
     pub retention: Option<Duration>,
 }
 
-/// Group commit.
+/// The settings of group commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Commit {
     /// How long an event waits for others before it is made durable.
@@ -151,7 +151,7 @@ pub struct Commit {
     pub bytes: u64,
 }
 
-/// Checkpoints.
+/// When checkpoints are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Checkpoint {
     /// The time between two.
@@ -160,7 +160,7 @@ pub struct Checkpoint {
     pub bytes: u64,
 }
 
-/// The event store.
+/// The settings of the event store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EventStore {
     /// Whether events are kept at all.
@@ -201,16 +201,16 @@ pub struct Notifications {
     pub retention: Option<Duration>,
 }
 
-/// A mail server.
+/// The mail server that sends notifications.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Smtp {
-    /// Its name.
+    /// The name of its host.
     pub host: String,
-    /// Its port.
+    /// The TCP port of the server.
     pub port: u16,
     /// Whether TLS comes first (`smtps://`) or is asked for (`smtp://`, STARTTLS).
     pub implicit_tls: bool,
-    /// Who the server says it is.
+    /// The user name at the mail server.
     pub username: Option<String>,
     /// And how it proves it.
     pub password: Option<Secret>,
@@ -288,7 +288,7 @@ impl Settings {
             .to_owned())
     }
 
-    /// What the operator should know though the server may start.
+    /// Returns warnings for the operator that do not prevent the start.
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
         if !is_loopback(self.listen) && self.tls.is_none() {

@@ -25,7 +25,7 @@ const COMPLETIONS: [(&str, &str); 3] = [
 /// Documents of the repository that a release carries.
 const DOCUMENTS: [&str; 3] = ["LICENSE", "README.md", "CHANGELOG.md"];
 
-/// Fills the folder anew.
+/// Empties the folder and fills it.
 pub(super) fn stage(root: &Path, binary: &Path, folder: &Path) -> anyhow::Result<PathBuf> {
     if folder.exists() {
         std::fs::remove_dir_all(folder).with_context(|| folder.display().to_string())?;

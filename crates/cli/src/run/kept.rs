@@ -29,7 +29,7 @@ pub(super) struct Kept {
     engine: Engine<SpilledIdentities>,
     /// The folder is locked during the run.
     _lock: Lock,
-    /// The folder.
+    /// The folder of the pipeline's runs.
     data: PathBuf,
 }
 

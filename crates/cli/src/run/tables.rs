@@ -1,4 +1,4 @@
-//! Tables of runs that continue the run before: their versions are in the folder.
+//! Tables of runs that resume where the one before ended: their versions are in the folder.
 //!
 //! Each table has a file with its version and hash, and each content one under its hash. A file
 //! of rows that is refused leaves the version before in force; without one the run ends.

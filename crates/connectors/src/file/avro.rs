@@ -159,7 +159,7 @@ impl Cutter for Rows {
     }
 }
 
-/// What the header of a file says.
+/// The header of a file.
 struct Header {
     schema: Vec<u8>,
     codec: Codec,

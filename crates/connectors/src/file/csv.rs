@@ -20,11 +20,11 @@ pub(super) struct Rows {
     reader: Box<dyn Read + Send>,
     name: String,
     dialect: Dialect,
-    /// For lenient quotes.
+    /// The parser for lenient quotes.
     parser: csv_core::Reader,
     /// Fields of a row, once they are known.
     width: usize,
-    /// What has been read: consumed up to `at`.
+    /// Bytes read from the file, consumed up to `at`.
     buffer: Vec<u8>,
     at: usize,
     line: u64,
@@ -226,7 +226,7 @@ impl Rows {
     }
 
     /// Where a row that is too long is cut: behind the last line end it runs over, or
-    /// else behind the next. What follows begins a line, never in the middle of one.
+    /// else behind the next. The rest begins a line, never in the middle of one.
     fn line_end(&mut self, start: usize, read: usize) -> Result<usize, Error> {
         if let Some(end) = memchr::memrchr(b'\n', &self.buffer[start..read]) {
             return Ok(start + end + 1);

@@ -16,7 +16,7 @@ pub(super) struct Members<R> {
     state: State<R>,
     name: String,
     progress: Arc<Progress>,
-    /// What was read to look for a mark and is still to be given.
+    /// Bytes that were read to look for a mark and are still to be given.
     head: Vec<u8>,
 }
 

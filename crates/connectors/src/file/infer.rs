@@ -1,4 +1,4 @@
-//! Guesses a pipeline for files without a description: what they seem to be, as a document to correct.
+//! Writes a pipeline for files without a description: a guess, as a document to correct.
 //!
 //! Guesses come from the first rows and are written with their evidence, as comments. The document
 //! always compiles; whether it means what its reader wants is for the reader to say.
@@ -23,7 +23,7 @@ const SAMPLE_BYTES: u64 = 1 << 20;
 /// Events that are looked at.
 const SAMPLE_EVENTS: usize = 1_000;
 
-/// What a file seems to be: options of the source, and its fields.
+/// The likely form of a file: options of the source, and its fields.
 #[derive(Debug, Default)]
 struct Guess {
     /// As written in the source.

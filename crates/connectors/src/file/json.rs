@@ -11,7 +11,7 @@ use super::{BLOCK_BYTES, Cutter};
 const DOCUMENT_BYTES_MAX: u64 = 1 << 30;
 
 /// Cuts a document at its elements. Text that is no JSON ends the document: from there
-/// on nobody can tell where an element begins, so the rest is one unreadable record.
+/// on no beginning of an element can be found, so the rest is one unreadable record.
 pub(super) struct Elements {
     text: json::Document,
     at: usize,
@@ -89,7 +89,7 @@ impl Elements {
         }
     }
 
-    /// Moves to a place and counts the lines up to it.
+    /// Moves to a place, and counts its line.
     fn go_to(&mut self, place: usize) {
         let lines = self.text.bytes().get(self.at..place).map_or(0, |passed| memchr::memchr_iter(b'\n', passed).count());
         self.line += lines as u64;
@@ -114,7 +114,7 @@ impl Cutter for Elements {
             let line = (self.line - block.first_line) as u32;
             let element = &self.text.bytes()[start..end];
             self.line += memchr::memchr_iter(b'\n', element).count() as u64;
-            // What is far too large will be refused; its beginning is enough for that.
+            // An element that is far too large will be refused; its beginning is enough for that.
             let kept = &element[..element.len().min(bytes_max + 1)];
             block.open_more().extend_from_slice(kept);
             written += kept.len();

@@ -36,7 +36,7 @@ pub(super) fn lines_or_list(mut reader: Box<dyn Read + Send>, name: &str) -> Res
 /// Bytes of a first line that are looked at.
 const HEAD_BYTES: usize = 1 << 16;
 
-/// Cuts at line ends. What is behind the last one waits for the next block.
+/// Cuts at line ends. Text behind the last one waits for the next block.
 pub(super) struct Lines {
     reader: Box<dyn Read + Send>,
     name: String,
@@ -59,7 +59,7 @@ impl Lines {
                 Ok(0) => self.ended = true,
                 Ok(read) => {
                     filled += read;
-                    // Standard input may pause: whole lines go on at once.
+                    // Standard input may pause: whole lines are given at once.
                     if filled < room.len() && self.name == "-" && room[..filled].contains(&b'\n') {
                         break;
                     }

@@ -110,7 +110,7 @@ impl Rows {
         Ok(true)
     }
 
-    /// Goes on with the next row group; says no at the end.
+    /// Begins the next row group; returns `false` at the end.
     fn begin_group(&mut self) -> Result<bool, ParquetError> {
         if self.next_group == self.reader.num_row_groups() {
             return Ok(false);

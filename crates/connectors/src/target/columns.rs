@@ -93,7 +93,7 @@ fn wrong(why: impl std::fmt::Display) -> Error {
 }
 
 impl<W: Write + Send> Writer<W> {
-    /// Begins a file.
+    /// Begins a file of columns.
     pub(super) fn new(sink: W) -> Result<Writer<W>, Error> {
         let fields = COLUMNS.iter().zip(&TYPES).map(|(name, column)| leaves::schema_of(name, *column));
         let schema = format!("message record {{ {} }}", fields.collect::<Vec<_>>().join(" "));
@@ -107,7 +107,7 @@ impl<W: Write + Send> Writer<W> {
         Ok(Writer { writer, leaves: TYPES.iter().map(|column| leaves::leaves_of(*column)).collect(), rows: 0 })
     }
 
-    /// Takes a record.
+    /// Adds a record to the row group.
     pub(super) fn push(&mut self, json: &[u8]) -> Result<(), Error> {
         let cells = cells(json)?;
         self.leaves.iter_mut().zip(&cells).for_each(|(leaves, cell)| leaves::push(leaves, cell));

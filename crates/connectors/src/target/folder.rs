@@ -12,7 +12,7 @@ use crate::answer::{OBJECT_BYTES_MAX, read_blocking};
 /// Files on this machine, by their paths.
 pub(super) struct Folder;
 
-/// The folder a file lies in.
+/// Returns the folder of a file.
 pub(super) fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }

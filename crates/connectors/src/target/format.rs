@@ -41,7 +41,7 @@ pub(super) const COLUMNS: [&str; 24] = [
 /// Where `recordId` is among them.
 pub(super) const RECORD_ID: usize = 16;
 
-/// What stands before the first record.
+/// Returns the bytes before the first record.
 pub(super) fn head(format: TargetFormat) -> Result<Vec<u8>, Error> {
     match format {
         TargetFormat::Ndjson | TargetFormat::Parquet => Ok(Vec::new()),

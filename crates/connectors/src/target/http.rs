@@ -134,7 +134,7 @@ impl Http {
     }
 }
 
-/// What all lanes of a window share.
+/// The state that all lanes of a window share.
 struct Round<'h> {
     plan: &'h HttpPlan,
     url: &'h Url,

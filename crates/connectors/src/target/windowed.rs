@@ -18,7 +18,7 @@ pub(super) trait Blobs: Send {
     /// Puts bytes under a name that is free.
     fn put(&mut self, name: &str, bytes: Vec<u8>) -> Result<Put, Error>;
 
-    /// What is under a name.
+    /// Returns the bytes under a name.
     fn get(&mut self, name: &str) -> Result<Option<Vec<u8>>, Error>;
 
     /// The names that begin with a text.
@@ -28,7 +28,7 @@ pub(super) trait Blobs: Send {
     fn probe(&mut self, beginning: &str) -> Result<(), Error>;
 }
 
-/// What became of bytes that were put.
+/// The result of putting bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Put {
     /// They are there.

@@ -11,7 +11,7 @@ use flowmeter_core::verdict::Tally;
 use flowmeter_engine::{Engine, Error, Observer, ParkedEvent, RecordSink, Settings};
 use serde_json::Value;
 
-/// What became of a session.
+/// The outcome of a session.
 #[derive(Debug, Default)]
 pub(crate) struct Outcome {
     pub(crate) tally: Tally,

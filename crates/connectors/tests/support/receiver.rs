@@ -56,7 +56,7 @@ struct State {
     hung: Option<Sender<()>>,
 }
 
-/// The receiver.
+/// The receiver and its state.
 #[derive(Clone)]
 pub struct Receiver {
     pub port: u16,
@@ -113,7 +113,7 @@ impl Receiver {
         self.state.lock().unwrap().requests.clone()
     }
 
-    /// What was taken, by key.
+    /// Returns the requests that were taken, by key.
     pub fn taken(&self) -> BTreeMap<String, Vec<u8>> {
         self.state.lock().unwrap().taken.clone()
     }
@@ -137,7 +137,7 @@ impl Receiver {
         Ok(())
     }
 
-    /// Whether the connection goes on.
+    /// Returns whether the connection stays open.
     fn answer_one(&self, mut stream: &TcpStream, request: Request) -> std::io::Result<bool> {
         let mut state = self.state.lock().unwrap();
         state.requests.push(request.clone());

@@ -7,10 +7,10 @@ use ethnum::I256;
 
 use crate::decimal::{Decimal, ONE};
 
-/// What the readings of a counter mean.
+/// How the readings of a counter are read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Delta {
-    /// What a drop is.
+    /// How a drop is read.
     pub restart: Restart,
     /// Where the counter begins at 0 again: a drop is that.
     pub wrap_at: Option<Decimal>,
@@ -20,7 +20,7 @@ pub struct Delta {
     pub ignore_zero: bool,
 }
 
-/// What a drop of a counter is.
+/// The meaning of a drop of a counter.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Restart {
     /// A restart from 0, however small it is.
@@ -33,7 +33,7 @@ pub enum Restart {
     Never,
 }
 
-/// What a counter or a level has come to, with which the next period begins.
+/// The value of a counter or a level at the end of a period. The next period begins with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Opening {
     /// The last reading, or the level.

@@ -146,7 +146,7 @@ fn read_points(glass: &mut Glass<'_>) -> Seen<Vec<(crate::time::Timestamp, Decim
 }
 
 impl Aggregate {
-    /// Appends the state.
+    /// Appends the state to an image.
     pub fn write_to(&self, pen: &mut Pen) {
         match self {
             Aggregate::Count(count) => pen.count(*count),

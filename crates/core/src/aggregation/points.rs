@@ -12,7 +12,7 @@ use crate::limits::SERIES_MAX;
 use crate::schedule::Period;
 use crate::time::Timestamp;
 
-/// What each series begins with, by its identity.
+/// The opening value of each series, by its identity.
 pub type Openings = Vec<(u128, Opening)>;
 
 /// Values by series and event time.
@@ -22,10 +22,10 @@ pub struct Points {
     pub(super) lines: Vec<(u128, Line)>,
 }
 
-/// The values of one series; of equal times the later arrival stands behind.
+/// The values of one series; of equal times the later arrival comes last.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Line {
-    /// What the period began with, once the period before is closed.
+    /// The opening value of the period, once the period before is closed.
     pub(super) opening: Option<Opening>,
     pub(super) points: Vec<(Timestamp, Decimal)>,
 }
@@ -131,7 +131,7 @@ impl Line {
         sum + I256::from(level.units()) * I256::from(period.end.since(from).max(0))
     }
 
-    /// Units by which the counter rose, and what it came to.
+    /// Units by which the counter rose, and its last value.
     fn follow(&self, delta: Delta) -> (I256, Option<Opening>) {
         let mut counter = Counter { delta, state: self.opening };
         let rise = self.points.iter().fold(I256::ZERO, |sum, (_, reading)| sum + counter.read(*reading));

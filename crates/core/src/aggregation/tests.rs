@@ -69,7 +69,7 @@ fn values_by_aggregation() {
         (Delta, None, &[(1, "100")], "0"),
         (Delta, None, &[(3, "130"), (1, "100"), (2, "110")], "30"),
         (Delta, Some(90), &[(1, "100")], "10"),
-        // A restart at hour 2: 10 up, then 7 from nought, then 3.
+        // A restart at hour 2: 10 up, then 7 from 0, then 3.
         (Delta, Some(90), &[(1, "100"), (2, "7"), (3, "10")], "20"),
         (p("50"), None, &five, "3"),
         (p("74"), None, &[(1, "3"), (2, "5"), (3, "6")], "6"),

@@ -12,7 +12,7 @@ use super::{Decimal, FRACTION_DIGITS, ONE, Rounding};
 pub struct Fraction(I256);
 
 impl Fraction {
-    /// Zero.
+    /// The fraction 0.
     pub const ZERO: Fraction = Fraction(I256::ZERO);
 
     /// The exact product. It always fits: 38 digits times 38 digits.

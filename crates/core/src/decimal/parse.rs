@@ -8,7 +8,7 @@ use std::cmp::Ordering;
 
 use super::{Decimal, FRACTION_DIGITS, Inexact, Rounding};
 
-/// The decimal a text stands for.
+/// Parses the text of a decimal.
 pub fn parse(text: &[u8]) -> Result<Decimal, Inexact> {
     match parse_short(text) {
         Some(decimal) => Ok(decimal),
@@ -108,7 +108,7 @@ fn scale(whole: &[u8], fraction: &[u8], exponent: i64) -> Result<i128, Inexact> 
         return Ok(0);
     }
     let kept = total - skipped - trailing;
-    // The last kept digit stands for 10^power.
+    // The last kept digit has the weight 10^power.
     let power = exponent - fraction.len() as i64 + trailing as i64;
     let shift = power + i64::from(FRACTION_DIGITS);
     if shift < 0 {
@@ -124,7 +124,7 @@ fn scale(whole: &[u8], fraction: &[u8], exponent: i64) -> Result<i128, Inexact> 
 /// Digits of a number that are read before it is rounded. Doubles have at most 767.
 const DIGITS_MAX: usize = 1_000;
 
-/// The decimal a text stands for, rounded to `places` digits behind the point (at most 18). All
+/// Parses the text of a decimal, rounded to `places` digits behind the point (at most 18). All
 /// digits of the text take part, up to 1,000.
 ///
 /// # Errors

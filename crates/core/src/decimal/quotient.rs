@@ -24,7 +24,7 @@ impl Quotient {
         Quotient::new(I256::from(value.units()), U256::from(divisor) * U256::new(ONE as u128))
     }
 
-    /// A decimal divided by a decimal; `None` by nought.
+    /// A decimal divided by a decimal; `None` if the divisor is 0.
     pub fn of_decimals(dividend: Decimal, divisor: Decimal) -> Option<Quotient> {
         let (a, b) = (I256::from(dividend.units()), I256::from(divisor.units()));
         let numerator = if b < 0 { -a } else { a };
@@ -33,7 +33,7 @@ impl Quotient {
 
     /// Rounded to `places` digits after the point (negative: before it).
     pub fn round(self, places: i32, rounding: Rounding) -> Option<Decimal> {
-        // One unit finer than the places, with a last digit that tells more from less.
+        // One unit finer than the places, with a last digit that separates more from less.
         let quotient = self.reduced();
         let one = I256::from(ONE);
         let denominator = quotient.denominator.as_i256();
@@ -52,7 +52,7 @@ impl Quotient {
             units += I256::from(i128::from(up));
             return Decimal::from_units(i128::try_from(units).ok()?)?.round(places, rounding);
         }
-        // Not exact: it lies strictly above `units`. Where `units` sits on a step or on
+        // Not exact: it is strictly above `units`. Where `units` sits on a step or on
         // the middle of one, the missing rest decides, and `units + 1` sits behind it.
         let below = Decimal::from_units(i128::try_from(units).ok()?)?;
         let above = Decimal::from_units(i128::try_from(units + 1).ok()?)?;
@@ -113,7 +113,7 @@ impl Quotient {
         Quotient { numerator: left - right, denominator: a.denominator * b.denominator }.reduced()
     }
 
-    /// Whether it is nought.
+    /// Whether it is 0.
     pub fn is_zero(self) -> bool {
         self.numerator == 0
     }

@@ -119,7 +119,7 @@ fn split(line: &[u8], extra: bool) -> Result<Fields<'_>, &'static str> {
     }
 }
 
-/// Whether something stands before the client, so that every field is another: a user with a
+/// Whether text precedes the client, so that every field is another: a user with a
 /// blank is a name only behind an empty ident, and `- ` begins no name.
 fn is_shifted(fields: &Fields<'_>) -> bool {
     let [client, ident, user] = [fields[0], fields[1], fields[2]].map(Option::unwrap_or_default);

@@ -116,14 +116,14 @@ pub struct Record {
 pub struct Fault {
     /// Which event of the batch.
     pub event: u32,
-    /// What is wrong with it, for a person.
+    /// A description of the problem, for a person.
     pub detail: String,
 }
 
 /// A block and, for every event in it, a row of slots. Memory is kept between blocks.
 #[derive(Clone, Debug, Default)]
 pub struct Batch {
-    /// What was received.
+    /// The block of bytes as received.
     pub block: Block,
     /// Whether the records are JSON.
     pub json: bool,

@@ -22,7 +22,7 @@ use crate::limits::QUOTED_LINES_MAX;
 /// How the text is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Dialect {
-    /// Between fields.
+    /// The byte between two fields.
     pub delimiter: u8,
     /// Around fields that hold delimiters or line ends; doubled inside. `None`: quotes
     /// are characters like any other.
@@ -79,7 +79,7 @@ impl Dialect {
     }
 }
 
-/// What the text of a column means.
+/// How the text of a column is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ColumnType {
     /// Text; an empty field is empty text.
@@ -95,7 +95,7 @@ pub enum ColumnType {
 /// Where each column of a file goes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Columns {
-    /// By column: the slot and the type, or `None` for a column nobody reads.
+    /// By column: the slot and the type, or `None` for a column that is not read.
     pub targets: Vec<Option<(u16, ColumnType)>>,
     /// Slots that are the same column under another name: from, to.
     pub copies: Vec<(u16, u16)>,
@@ -230,7 +230,7 @@ impl Fields {
         self.ends.clear();
         self.ends.resize(record.len() + 2, 0);
         let (mut input, mut written, mut ended) = (record, 0, 0);
-        // The record, then an empty input that tells the reader it is over.
+        // The record, then an empty input that marks the end for the reader.
         for _ in 0..2 {
             let (result, read, wrote, ends) = reader.read_record(input, &mut self.text[written..], &mut self.ends[ended..]);
             input = &input[read..];
@@ -254,7 +254,7 @@ impl Fields {
         self.ends.is_empty()
     }
 
-    /// A field's text.
+    /// Returns the text of a field.
     pub fn get(&self, field: usize) -> &[u8] {
         let start = field.checked_sub(1).map_or(0, |before| self.ends[before]);
         &self.text[start..self.ends[field]]

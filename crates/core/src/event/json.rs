@@ -51,7 +51,7 @@ impl Scanner {
             Err(super::not_utf8(&row.bytes[start..end]))
         } else {
             let scanned = self.event(projection, row.bytes, start, end, row.slots);
-            // Where a flaw is found may depend on what is remembered; what is told must not.
+            // Where a flaw is found may depend on what is remembered; the message must not.
             let told = scanned.or_else(|_| Scanner::new().event(projection, row.bytes, start, end, row.slots));
             told.map_err(|flaw| format!("not a JSON object: {} at column {}", flaw.what, flaw.at - start + 1))
         };
@@ -128,14 +128,14 @@ pub struct Document {
 }
 
 impl Document {
-    /// Takes a text.
+    /// Takes a text as the document.
     pub fn new(mut text: Vec<u8>) -> Document {
         let length = text.len();
         text.resize(length + super::batch::PADDING, 0);
         Document { padded: text, length }
     }
 
-    /// The text.
+    /// Returns the text without its padding.
     pub fn bytes(&self) -> &[u8] {
         &self.padded[..self.length]
     }

@@ -9,10 +9,10 @@ use super::batch::Batch;
 use super::slot::{Kind, Slot};
 use crate::time::{Clue, TimeFormat, Timestamp, Zone};
 
-/// Apache's `vhost_combined`.
+/// The pattern of Apache's format `vhost_combined`.
 pub const VHOST_COMBINED: &str = "%v:%p %h %l %u %t \"%r\" %>s %O \"%{Referer}i\" \"%{User-Agent}i\"";
 
-/// A pattern, compiled.
+/// A compiled pattern of access log lines.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pattern {
     parts: Vec<Part>,

@@ -72,7 +72,7 @@ impl Path {
         Path { written: expression.into(), names: vec![format!("= {expression}").into_boxed_str()] }
     }
 
-    /// Whether it stands for a value that is computed.
+    /// Whether it names a value that is computed.
     pub(crate) fn is_computed(&self) -> bool {
         matches!(&*self.names, [name] if name.starts_with("= "))
     }
@@ -102,7 +102,7 @@ impl Path {
         &self.written
     }
 
-    /// Whether `other` lies below this path (or is it).
+    /// Whether `other` is below this path (or is it).
     pub fn covers(&self, other: &Path) -> bool {
         other.names.starts_with(&self.names)
     }

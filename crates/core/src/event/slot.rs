@@ -1,10 +1,10 @@
-//! Where a field of an event is, and what kind of value stands there.
+//! Where a field of an event is, and the kind of its value.
 
 use std::borrow::Cow;
 
 use super::text;
 
-/// What stands at a field.
+/// The kind of value at a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Kind {
@@ -61,7 +61,7 @@ impl Slot {
         Slot { packed: slot.packed | ARENA, ..slot }
     }
 
-    /// What stands there.
+    /// Returns the kind of value at the field.
     #[inline]
     pub fn kind(self) -> Kind {
         KINDS[(self.packed >> (LENGTH_BITS + 1)) as usize]
@@ -79,7 +79,7 @@ impl Slot {
 /// A field's value: its kind and its bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Leaf<'a> {
-    /// What stands there.
+    /// The kind of value at the field.
     pub kind: Kind,
     /// As written; text without its quotes.
     pub bytes: &'a [u8],

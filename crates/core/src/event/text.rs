@@ -1,6 +1,6 @@
 //! JSON text: escapes in and out.
 
-/// The text an escaped JSON string stands for. The scanner has checked the escapes;
+/// Decodes an escaped JSON string. The scanner has checked the escapes;
 /// anything unsound that still comes here is kept as it is.
 pub fn unescape(escaped: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(escaped.len());

@@ -35,7 +35,7 @@ impl Token {
     }
 }
 
-/// What is wrong with a text, and the place in bytes.
+/// An error of a text, and its place in bytes.
 pub(super) type Fault = (usize, String);
 
 /// The longer signs come first.

@@ -11,7 +11,7 @@ use crate::decimal::Decimal;
 use crate::event::Leaf;
 use crate::event::json::{Document, leaf_of};
 
-/// What a loop makes of a list.
+/// The result of a loop over a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Loop {
     /// Whether the condition holds for every element.
@@ -22,7 +22,7 @@ pub(super) enum Loop {
     ExistsOne,
     /// The elements for which it holds.
     Filter,
-    /// What an expression makes of each element.
+    /// The values of an expression for each element.
     Map,
 }
 

@@ -92,7 +92,7 @@ impl<'a> Value<'a> {
         rounded.map_or(self, Value::Number)
     }
 
-    /// What it is, for a person.
+    /// Describes the value, for a person.
     pub fn describe(&self) -> String {
         match self {
             Value::Null => "null".to_owned(),
@@ -142,7 +142,7 @@ impl<'a> Value<'a> {
     }
 }
 
-/// The order of a number of more than 18 digits and a decimal: it lies strictly above its floor.
+/// The order of a number of more than 18 digits and a decimal: it is strictly above its floor.
 fn order_long(text: &[u8], other: Decimal) -> Option<Ordering> {
     let floor = decimal::parse_rounded(text, decimal::FRACTION_DIGITS as i32, Rounding::Floor).ok()?;
     Some(if floor < other { Ordering::Less } else { Ordering::Greater })

@@ -1,6 +1,6 @@
 //! `accumulate`: the windows of each key, until they are released.
 //!
-//! A window is released once. What remains of it is that it was there: an event that would
+//! A window is released once. Only the fact that it existed is kept: an event that would
 //! change it is late. That is forgotten `grace` + `amendWithin` after its end, and whatever
 //! comes then for a window so old is too late, whether there was one or not.
 

@@ -1,6 +1,6 @@
 //! `correlate`: the starts and stops of each key, until their pairs are released.
 //!
-//! Pairs are sorted out again for each event and at every tick ([`super::pairs`]). A pair
+//! Pairs are sorted out again when an event comes and at every tick ([`super::pairs`]). A pair
 //! that is released stays as it is: an event that would change it is too late. That it was there
 //! is forgotten `amendWithin` after its end; an event older than that is too late in any case.
 
@@ -35,7 +35,7 @@ pub(crate) struct Correlated {
     calendar: Option<Calendar>,
 }
 
-/// What a key holds.
+/// The state of a key.
 #[derive(Debug, Default)]
 struct Held {
     /// Starts and stops, with whether they are stops, and the events as JSON.
@@ -80,7 +80,7 @@ impl Correlated {
         }
     }
 
-    /// Whether an event may come in: absorbed, or a repetition.
+    /// Whether an event is admitted: absorbed, or reported as a repetition.
     fn admit(&self, of: &Correlate, key: &[u8], input: &Input) -> Result<Verdict, Flaw> {
         if self.ticked != Timestamp::MIN && self.ticked.since(input.at) > i128::from(of.amend_within) {
             return Err((Reason::TooLate, format!("{} is more than `amendWithin` before the last tick", input.at)));
@@ -180,7 +180,7 @@ impl Correlated {
     }
 }
 
-/// What a key is released with.
+/// The context in which a key is released.
 struct Release<'r> {
     plan: &'r Plan,
     node: u16,

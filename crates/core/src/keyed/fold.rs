@@ -29,7 +29,7 @@ pub(super) enum Value {
     Text(u128),
 }
 
-/// What was folded so far.
+/// The value folded so far.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Folded {
     Sum(Decimal),
@@ -81,7 +81,7 @@ pub(super) fn read(
     folds.iter().map(one).collect()
 }
 
-/// Describes a value that should be a number.
+/// Describes the value found in place of a number, for a person.
 pub(super) fn not_a_number(path: &str, leaf: Leaf<'_>) -> String {
     let mut shown = Vec::new();
     leaf.write_json(&mut shown);

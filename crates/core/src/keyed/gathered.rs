@@ -1,4 +1,4 @@
-//! What a window holds of its events, and the derived event it becomes.
+//! The state of a window, and the derived event it becomes.
 
 use super::fold::{self, Folded, Rank, Value, read_rank, write_rank};
 use super::made::{formatted, quoted, stamp_text, stretch};
@@ -12,7 +12,7 @@ use crate::schedule::Period;
 use crate::time::Timestamp;
 use crate::verdict::Reason;
 
-/// What an event brings to a window.
+/// The contribution of an event to a window.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Taken {
     pub(super) rank: Rank,
@@ -23,7 +23,7 @@ pub(super) struct Taken {
     keep: Vec<Vec<u8>>,
 }
 
-/// What a window holds.
+/// The state of a window.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Gathered {
     pub(super) inputs: u64,
@@ -80,7 +80,7 @@ fn texts(count: usize, glass: &mut Glass<'_>) -> Seen<Vec<Vec<u8>>> {
 }
 
 impl Gathered {
-    /// An empty window.
+    /// Returns a window without events.
     pub(super) fn new(of: &Accumulate) -> Gathered {
         Gathered {
             inputs: 0,

@@ -55,7 +55,7 @@ pub(super) fn formatted(at: Timestamp, format: &TimeFormat) -> Vec<u8> {
     json
 }
 
-/// Text as JSON.
+/// Returns a text as a JSON string.
 pub(super) fn quoted(text: &str) -> Vec<u8> {
     let mut json = Vec::new();
     crate::event::quote_into(text.as_bytes(), &mut json);

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use super::fold::Rank;
 use crate::operator::Repeat;
 
-/// What an event of a key is to the others.
+/// The role of an event among the events of its key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Part {
     /// A start and the stop that closes it.

@@ -20,7 +20,7 @@ use crate::verdict::Reason;
 pub(super) struct Periods {
     calendar: Option<Calendar>,
     amend_within: i64,
-    /// The last tick.
+    /// The instant of the last tick.
     pub(super) ticked: Timestamp,
 }
 

@@ -32,7 +32,7 @@ pub(super) struct Sessions {
     remembered: Keys<BTreeMap<Timestamp, Timestamp>>,
 }
 
-/// What a key holds.
+/// The state of a key.
 #[derive(Debug, Default)]
 struct Open {
     events: BTreeMap<Rank, Taken>,
@@ -51,7 +51,7 @@ impl Sessions {
         last.saturating_add(self.gap)
     }
 
-    /// Takes an event.
+    /// Takes an event into its session.
     pub(super) fn take(&mut self, plan: &Plan, of: &Accumulate, key: &[u8], taken: Taken, ticked: Timestamp) -> Result<(), Flaw> {
         let at = taken.rank.0;
         if let Some(flaw) = forgotten(&of.late, self.end(at), ticked) {

@@ -139,7 +139,7 @@ impl Flow {
     }
 }
 
-/// What a mediator needs for operators that set fields; empty where there are none.
+/// Returns the data for operators that set fields; empty where there are none.
 pub(super) fn kin_of(plan: &Plan) -> Arc<Kin> {
     let sets = plan.nodes.iter().any(|node| node.operator.sets_fields());
     Arc::new(if sets { Kin::of(&plan.paths) } else { Kin::default() })

@@ -30,18 +30,18 @@ pub struct Parked {
     pub part: u32,
     /// The operator it was parked at; `None`: it could not be read.
     pub operator: Option<u16>,
-    /// Why.
+    /// The reason of the refusal.
     pub reason: Reason,
-    /// What exactly, for a person; may be empty.
+    /// Details of the reason, for a person; may be empty.
     pub detail: String,
 }
 
-/// What passed through an operator.
+/// The counts of one operator.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct OperatorCount {
     /// Events that came in.
     pub received: u64,
-    /// Events that went on (of a meter operator: that counted).
+    /// Events that passed (of a meter operator: that counted).
     pub passed: u64,
     /// Events that were parked.
     pub errors: u64,
@@ -76,7 +76,7 @@ impl OperatorCount {
     }
 }
 
-/// What a partition answered about the events of one flow at one stage.
+/// The answers of a partition about the events of one flow at one stage.
 #[derive(Clone, Debug, Default)]
 pub struct Answers {
     /// Duplicates: operator and place among the waiting.
@@ -104,7 +104,7 @@ pub struct Answers {
 /// An event seen leaving an operator, for people who test a pipeline.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tap {
-    /// The operator.
+    /// The operator that the event passed.
     pub operator: u16,
     /// The event in its batch.
     pub event: u32,
@@ -112,15 +112,15 @@ pub struct Tap {
     pub fields: String,
 }
 
-/// What waits at a stateful operator.
+/// Events that wait at a stateful operator.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Waiting {
     pub(super) tokens: Vec<Token>,
-    /// By partition.
+    /// Identities to admit, by partition.
     pub(super) identities: Vec<Vec<Identity>>,
-    /// By partition.
+    /// Usages to count, by partition.
     pub(super) usages: Vec<Vec<Usage>>,
-    /// By partition.
+    /// Inputs of keyed operators, by partition.
     pub(super) inputs: Vec<Vec<Input>>,
     /// How many tokens came in order of the events; those behind them were held before.
     pub(super) in_order: usize,
@@ -176,19 +176,19 @@ pub(super) struct Derived {
 /// A block of events on its way.
 #[derive(Clone, Debug, Default)]
 pub struct Flow {
-    /// The events.
+    /// The batch of the events.
     pub batch: Batch,
     /// The engine's clock when they were received.
     pub at: Timestamp,
     /// The number of the first event in the order of arrival.
     pub first_arrival: u64,
-    /// What went to the correction queue.
+    /// Events for the correction queue.
     pub parked: Vec<Parked>,
-    /// What passed where, by operator.
+    /// Counts by operator.
     pub counts: Vec<OperatorCount>,
     /// Events of each operator to note down when they leave it; 0 in production.
     pub taps_max: usize,
-    /// What was noted down.
+    /// Events noted down when they left an operator.
     pub taps: Vec<Tap>,
     /// Events that were late.
     pub late: u64,
@@ -413,7 +413,7 @@ impl Flow {
         self.note(token, Verdict::Duplicate);
     }
 
-    /// What became of each event, after the last stage.
+    /// Returns the verdict of each event, after the last stage.
     pub fn verdicts(&self) -> &[Verdict] {
         &self.verdicts
     }

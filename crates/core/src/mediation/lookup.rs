@@ -120,7 +120,7 @@ fn code<'c>(plan: &Plan, flow: &Flow, row: usize, code: &'c CurrencyCode) -> Res
     }
 }
 
-/// What an amount is multiplied with and divided by, and the older of the dates of the rates.
+/// The rates by which an amount is multiplied and divided, and the older of the dates of the rates.
 struct Rates {
     multiply: Decimal,
     divide: Decimal,

@@ -144,7 +144,7 @@ fn gather(plan: &Plan, kin: &Kin, flow: &mut Flow, waiting: &mut Waiting, node: 
     }
 }
 
-/// What an event brings to an operator with state; none if it passes unchanged.
+/// Returns the input of an operator with state; none if the event passes unchanged.
 #[allow(clippy::too_many_arguments)] // what an input is made of
 fn read_input(
     plan: &Plan,

@@ -114,7 +114,7 @@ fn absent(plan: &Plan, batch: &Batch, row: usize, field: &TimeField) -> Result<O
     }
 }
 
-/// What is wrong with a time: where it is, what it is, what it should be.
+/// Describes an unreadable time: its field, its text and the expected format.
 #[cold]
 fn unreadable(plan: &Plan, batch: &Batch, place: u16, leaf: Leaf<'_>, field: &TimeField) -> Flaw {
     let source = plan.sources.get(batch.block.origin.source).and_then(|source| source.time.as_ref());
@@ -142,10 +142,10 @@ fn names(plan: &Plan, field: &TimeField) -> String {
     field.slots.iter().map(name).collect::<Vec<_>>().join(between)
 }
 
-/// What a source makes of the fields of its declared time: the instant, or a JSON text that no
-/// operator takes for a time.
+/// The result of reading the fields of a source's declared time: the instant, or a JSON text that
+/// no operator takes for a time.
 pub(super) enum Stamp {
-    /// The instant.
+    /// The instant that was read.
     At(Timestamp),
     /// The event does not have it.
     Absent,

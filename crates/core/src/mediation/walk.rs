@@ -62,7 +62,7 @@ impl Mediator {
         }
     }
 
-    /// What an operator makes of an event: the port it leaves by, `None` when it stays
+    /// Applies an operator to an event. Returns the port it leaves by, `None` when it stays
     /// (waits or is dropped).
     fn step(&mut self, plan: &Plan, flow: &mut Flow, node: u16, token: Token) -> Result<Option<usize>, (Reason, String)> {
         let row = token.row as usize;

@@ -8,14 +8,14 @@ use crate::price::Price;
 use crate::schedule::Schedule;
 use crate::time::Zone;
 
-/// Prices a quantity.
+/// Computes the price of a quantity.
 #[derive(Clone, Debug)]
 pub struct Rate {
     /// Where the quantity is.
     pub quantity: u16,
     /// Where the price goes.
     pub set: u16,
-    /// The price.
+    /// The price model and its bounds.
     pub price: Price,
     /// Whether the quantity may be a number written as text.
     pub text_numbers: bool,
@@ -23,12 +23,12 @@ pub struct Rate {
     pub running: Option<Running>,
 }
 
-/// State that runs by key and starts again in each period of a schedule.
+/// State by key that restarts in each period of a schedule.
 #[derive(Clone, Debug)]
 pub struct Running {
     /// The fields of the key.
     pub key: Vec<u16>,
-    /// The schedule; `None`: it never starts again.
+    /// The schedule; `None`: it never restarts.
     pub schedule: Option<(Arc<Schedule>, Zone)>,
     /// When the event was, for its period.
     pub time: TimeField,
@@ -41,11 +41,11 @@ pub struct Running {
 pub struct Aggregate {
     /// The fields of the key.
     pub key: Vec<u16>,
-    /// What it computes.
+    /// The fields that it computes.
     pub fields: Vec<Fold>,
-    /// When it starts again.
+    /// When its state restarts.
     pub running: Running,
-    /// What becomes of an event without a value.
+    /// The handling of an event without a value.
     pub missing: Missing,
     /// Whether a value may be a number written as text.
     pub text_numbers: bool,
@@ -56,28 +56,28 @@ pub struct Aggregate {
 pub struct Fold {
     /// The field that is set.
     pub set: u16,
-    /// What is computed.
+    /// The function that computes the field.
     pub function: Function,
     /// Of which field; `count` reads none.
     pub value: u16,
 }
 
-/// What is computed of the events of a key.
+/// A function over the events of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Function {
-    /// The sum.
+    /// The exact sum of the values.
     Sum,
-    /// How many events.
+    /// The number of events.
     Count,
-    /// The least number.
+    /// The least of the numbers.
     Min,
-    /// The greatest number.
+    /// The greatest of the numbers.
     Max,
-    /// The average.
+    /// The sum divided by the number of values.
     Avg,
-    /// The first value.
+    /// The value of the first event.
     First,
-    /// The last value.
+    /// The value of the last event.
     Last,
     /// How many different values.
     Unique,
@@ -105,10 +105,10 @@ impl Function {
     }
 }
 
-/// What becomes of an event without a value.
+/// The handling of an event without a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Missing {
-    /// It is parked.
+    /// The event is parked as `no_value`.
     Park,
     /// It does not change the aggregate.
     Skip,
@@ -121,21 +121,21 @@ pub struct Accumulate {
     pub key: Vec<u16>,
     /// When the event was.
     pub time: TimeField,
-    /// The windows.
+    /// The windows in which events are gathered.
     pub windows: Windows,
     /// Zone of the schedule.
     pub zone: Zone,
-    /// What is computed of a window's events.
+    /// The fields computed from a window's events.
     pub fields: Vec<Fold>,
     /// Fields that are kept of the window's last event.
     pub keep: Vec<u16>,
-    /// What becomes of an event without a value.
+    /// The handling of an event without a value.
     pub missing: Missing,
     /// The time of the derived event.
     pub stamp: Stamp,
     /// By which clock windows end.
     pub release: Release,
-    /// What becomes of events for released windows.
+    /// The handling of events for released windows.
     pub late: LateInputs,
     /// Events of one window of one key.
     pub events_max: u64,
@@ -187,10 +187,10 @@ pub enum Release {
     Watermark(i64),
 }
 
-/// What becomes of events for released windows.
+/// The handling of events for released windows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LateInputs {
-    /// What becomes of them.
+    /// The policy for such events.
     pub policy: LateInputsPolicy,
     /// Nanoseconds for which a window waits after its end.
     pub grace: i64,
@@ -198,14 +198,14 @@ pub struct LateInputs {
     pub amend_within: i64,
 }
 
-/// What becomes of an event for a released window.
+/// The policy for an event of a released window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LateInputsPolicy {
     /// The derived event is amended.
     Amend,
     /// It goes into the window of its receipt.
     Carry,
-    /// It is parked.
+    /// The event is parked.
     Park,
 }
 
@@ -230,11 +230,11 @@ pub struct Correlate {
     pub cut: Option<Cut>,
     /// Nanoseconds for which a boundary or a stop waits.
     pub grace: i64,
-    /// What becomes of a start within an open pair.
+    /// The handling of a start within an open pair.
     pub repeat: Repeat,
     /// Nanoseconds for which a start waits for its stop; `None`: for ever.
     pub timeout: Option<i64>,
-    /// What becomes of it then.
+    /// The handling of a start that has waited so long.
     pub on_timeout: OnTimeout,
     /// Nanoseconds for which a stop waits for its start.
     pub wait: i64,
@@ -249,11 +249,11 @@ pub struct Correlate {
 pub struct Cut {
     /// At the boundaries of this schedule.
     pub schedule: Arc<Schedule>,
-    /// In this zone.
+    /// The zone of these times.
     pub zone: Zone,
 }
 
-/// What becomes of a start within an open pair.
+/// The handling of a start within an open pair.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Repeat {
     /// The later start is a duplicate.
@@ -262,10 +262,10 @@ pub enum Repeat {
     Last,
 }
 
-/// What becomes of a start whose stop did not come in time.
+/// The handling of a start whose stop did not come in time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnTimeout {
-    /// It is parked.
+    /// The start is parked.
     Park,
     /// The pair ends then.
     Close,

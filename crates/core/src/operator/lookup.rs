@@ -13,7 +13,7 @@ pub struct Split {
     pub into: u16,
     /// Where its number or name goes.
     pub key: Option<u16>,
-    /// What becomes of an event whose list is empty.
+    /// The handling of an event whose list is empty.
     pub empty: Empty,
     /// Children an event may have.
     pub children_max: usize,
@@ -21,12 +21,12 @@ pub struct Split {
     pub id: u16,
 }
 
-/// What becomes of an event without elements.
+/// The handling of an event without elements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Empty {
-    /// It is filtered.
+    /// The event is filtered.
     Filter,
-    /// It is parked.
+    /// The event is parked.
     Park,
 }
 
@@ -43,14 +43,14 @@ pub struct Enrich {
     pub set: Vec<(u16, usize)>,
     /// The instant at which the row must hold; `None` for a table without validity.
     pub at: Option<TimeField>,
-    /// What becomes of an event without a row.
+    /// The handling of an event without a row.
     pub unmatched: Unmatched,
 }
 
-/// What becomes of an event without a row.
+/// The handling of an event without a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unmatched {
-    /// It is parked.
+    /// The event is parked.
     Park,
     /// It passes, and the fields become null.
     Pass,

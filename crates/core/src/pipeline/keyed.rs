@@ -190,7 +190,7 @@ pub(super) fn accumulate(
     }))
 }
 
-/// Fields of a derived event must not contain each other, nor have the names of its own fields.
+/// The fields of a derived event must not contain each other, nor be what it is given anyway.
 fn differ(body: &Tree, field: &str, key: &[u16], fields: &[Fold], keep: &[u16], compiler: &mut Compiler<'_>) {
     const GIVEN: [&str; 6] = ["id", "source", "type", "time", "window", "inputs"];
     let slots: Vec<u16> = key.iter().copied().chain(fields.iter().map(|fold| fold.set)).chain(keep.iter().copied()).collect();

@@ -14,7 +14,7 @@ use crate::time::Zone;
 
 pub(super) fn split(body: &Tree, compiler: &mut Compiler<'_>) -> Operator {
     let path = compiler.path(body.text("path").unwrap_or_default());
-    // Derived events have an id of their own and the source of their parent.
+    // Children of an event differ by their ids; the source is where it came from.
     compiler.path("source");
     Operator::Split(Split {
         path,

@@ -47,7 +47,7 @@ impl Names {
         self.part = operator + 1;
     }
 
-    /// Notes an occurrence.
+    /// Notes an occurrence of a name.
     pub(super) fn note(&mut self, slot: u16) {
         self.count += 1;
         let place = (self.part, self.count);

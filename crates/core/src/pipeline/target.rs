@@ -30,11 +30,11 @@ pub struct TargetPlan {
     pub history: bool,
     /// Nanoseconds from a record's first attempt to its last.
     pub retry_for: i64,
-    /// What it is.
+    /// The kind of target, with its options.
     pub kind: TargetKind,
 }
 
-/// What a target is.
+/// The kinds of targets.
 #[derive(Clone, Debug)]
 pub enum TargetKind {
     /// Nowhere.

@@ -6,7 +6,7 @@ use jiff::{Span, ToSpan};
 use super::{BadSchedule, Period, civil_at, wall_clock};
 use crate::time::{Timestamp, Zone};
 
-/// What is counted.
+/// The unit of a period's length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unit {
     /// Hours of the wall clock.

@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-/// What a run is for.
+/// The purpose of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum RunType {
     /// Counts and pushes.
@@ -22,7 +22,7 @@ impl RunType {
     }
 }
 
-/// Where a session stands.
+/// The status of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Status {
     /// Defined, not yet executed.
@@ -107,7 +107,7 @@ impl fmt::Display for Status {
     }
 }
 
-/// What makes a session take a step.
+/// A cause for a session to change its status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trigger {
     /// It is started.
@@ -116,7 +116,7 @@ pub enum Trigger {
     Ready,
     /// A person or the system suspends it.
     Pause,
-    /// It goes on.
+    /// A paused session resumes.
     Resume,
     /// Input is exhausted, or the session was asked to finish.
     Finish,

@@ -27,7 +27,7 @@ pub struct Refused {
     pub line: u64,
     /// The key of that row, for a person; empty where it has none.
     pub key: String,
-    /// What is wrong and what to do.
+    /// The problem and its remedy.
     pub why: String,
 }
 
@@ -159,7 +159,7 @@ fn one(table: &Table, row: Row) -> Result<Checked, Refused> {
     Ok(Checked { line, key, texts, shown, holds, canonical, columns })
 }
 
-/// What exchange rates need: a rate above 0 and a date.
+/// Checks a row of exchange rates: a rate above 0 and a date.
 fn rate(columns: &Map<String, Value>) -> Result<(), String> {
     let text = |name: &str| match columns.get(name) {
         Some(Value::String(text)) => text.clone(),

@@ -409,7 +409,7 @@ pub(super) struct Watch<'o> {
 impl Observer for Watch<'_> {
     fn parked(&mut self, event: &ParkedEvent<'_>) -> Result<(), Error> {
         let mut pen = Pen::default();
-        // What an operator released has no line of its own: it came after the last arrival.
+        // A released event has no line of its own: it came after the last arrival.
         let arrival = event.line - 1;
         pen.count(if event.is_released { self.arrivals.saturating_sub(1) } else { arrival });
         pen.byte(event.reason as u8 | if event.is_derived { DERIVED } else { 0 });

@@ -65,7 +65,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
     ]
 }
 
-/// A job.
+/// A job over many parked events.
 #[derive(Clone, Debug)]
 struct Job {
     /// `J-` and its number; empty until it is added.
@@ -273,7 +273,7 @@ fn run(
     });
 }
 
-/// What becomes of an event: as it was, or with fields set.
+/// Applies a correction to an event: as it was, or with fields set.
 fn with_fields(correction: Correction, action: &str, set: &Map<String, Value>) -> (Correction, How, Vec<u8>) {
     if action == "discard" {
         return (correction, How::Discarded, Vec::new());

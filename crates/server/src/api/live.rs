@@ -49,7 +49,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
     }]
 }
 
-/// What a stream is about.
+/// The topic of a stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Topic {
     Overview,

@@ -17,7 +17,7 @@ use crate::installation::{KeptPipeline, Refused, encoded, problem_of};
 use crate::keys::Scope;
 use crate::problem::{Code, Problem};
 
-/// Steps of a history at most: more points than a chart has pixels help nobody.
+/// Steps of a history at most: a chart has no more pixels.
 const STEPS_MAX: i64 = 1_000;
 /// The finest step that is kept.
 const STEP_MIN: i64 = 10_000_000_000;
@@ -183,7 +183,7 @@ async fn history(
     .await
 }
 
-/// What all series together gained in each step; none where nothing is known.
+/// Returns the gain of all series together in each step; none where nothing is known.
 fn sums(app: &App, series: &[String], steps: &Steps) -> Vec<Option<[u64; VALUES]>> {
     let bounds = steps.bounds();
     let now = app.installation.now().nanos();

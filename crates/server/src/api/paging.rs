@@ -28,7 +28,7 @@ pub(super) fn whole(query: &Query, mut items: Vec<Value>) -> Result<Response, Re
 }
 
 /// A page of a list over pipelines. `read` gives items of a pipeline from a number on, at
-/// most so many, and the number to go on from.
+/// most so many, and the number to continue from.
 pub(super) fn over_pipelines(
     app: &App,
     namespace: &str,
@@ -59,8 +59,8 @@ pub(super) fn over_pipelines(
 pub(super) type Dated = (i64, u64, Box<RawValue>);
 
 /// Returns a page of a list over pipelines, the newest items first. `read` gives items of a
-/// pipeline before a number, at most so many, the newest first, and the number to go on before; 0
-/// at the beginning. A cursor has that number for each pipeline.
+/// pipeline before a number, at most so many, the newest first, and the number to continue before;
+/// 0 at the beginning. A cursor has that number for each pipeline.
 pub(super) fn newest_first(
     app: &App,
     namespace: &str,
@@ -85,7 +85,7 @@ pub(super) fn newest_first(
         items.extend(found.into_iter().map(|(when, number, item)| (when, at, number, item)));
     }
     items.sort_by_key(|(when, at, number, _)| std::cmp::Reverse((*when, *at, *number)));
-    // What does not fit is read again with the next page.
+    // Items that do not fit are read again with the next page.
     for (_, at, number, _) in items.iter().skip(limit) {
         rests[*at] = rests[*at].max(number + 1);
     }
@@ -100,7 +100,7 @@ pub(super) fn newest_first(
     Ok(raw_page(&items, (!cursor.is_empty()).then(|| cursor.join(",")).as_deref()))
 }
 
-/// Where a list that goes backwards goes on, by pipeline.
+/// Returns where a backward list continues, by pipeline.
 fn places(cursor: Option<&str>) -> Result<Option<std::collections::BTreeMap<String, u64>>, Refused> {
     let Some(cursor) = cursor else { return Ok(None) };
     let place = |part: &str| {
@@ -127,7 +127,7 @@ pub(super) fn is_newest_first(query: &Query) -> Result<bool, Refused> {
 /// Items of a window that goes backwards, at first and at most.
 const WINDOW_MIN: u64 = 512;
 const WINDOW_MAX: u64 = 16_384;
-/// Items that are looked at for one page; the next page goes on.
+/// Items that are looked at for one page; the next page continues there.
 const LOOKED_AT_MAX: u64 = 400_000;
 
 /// Reads windows of a log backwards until enough items are found. `read` gives the wanted items of

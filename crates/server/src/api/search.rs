@@ -13,9 +13,9 @@ use super::{App, Asked, Endpoint, answer, off};
 use crate::installation::{MeterFilter, RecordView, Refused, encoded as path, problem_of};
 use crate::keys::Scope;
 
-/// Hits at most.
+/// The maximum of hits.
 const HITS_MAX: usize = 20;
-/// Users at most.
+/// The maximum of users.
 const USERS_MAX: usize = 8;
 /// Meters up to which users are looked for by the beginning of their name.
 const METERS_MAX: u64 = 1_000_000;

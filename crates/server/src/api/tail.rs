@@ -147,7 +147,7 @@ fn look(app: &App, asked: &Asked, wanted: &Wanted, mut places: BTreeMap<uuid::Uu
             }
             std::ops::ControlFlow::Continue(())
         });
-        // What is not durable yet comes with the next look.
+        // Events that are not durable yet come with the next look.
         *place = if walked.is_ok() { end } else { next };
     }
     let total = rows.len();

@@ -1,4 +1,4 @@
-//! Sessions of browsers: which cookie stands for which key, and until when.
+//! Sessions of browsers: the key of each cookie, and its expiry.
 //!
 //! A cookie holds 256 random bits; what is stored is their hash, so the catalog opens nothing. A
 //! session names a key instead of copying its rights: revoking the key ends the session at once.
@@ -29,7 +29,7 @@ const MINUTE: i64 = 60_000_000_000;
 /// Addresses that are remembered.
 const ADDRESSES_MAX: usize = 10_000;
 
-/// A signed-in browser.
+/// A browser that is signed in.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct BrowserSession {

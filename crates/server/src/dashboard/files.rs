@@ -14,24 +14,24 @@ use flate2::read::GzDecoder;
 
 use crate::api::App;
 
-/// A file.
+/// A file of the dashboard.
 struct File {
     /// Where it is served.
     path: &'static str,
-    /// Its content type.
+    /// The content type of its bytes.
     kind: &'static str,
     /// Its version.
     etag: &'static str,
     /// Whether `bytes` are compressed with gzip.
     is_gzip: bool,
-    /// Its content.
+    /// The content as it is sent.
     bytes: &'static [u8],
 }
 
 include!("../../../../web/dist/files.rs");
 
-/// What pages of the dashboard may do. Stricter than the policy of other answers: nothing inline,
-/// no code from text.
+/// The content policy of the dashboard's pages. Stricter than the policy of other answers: nothing
+/// inline, no code from text.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; font-src 'self'; img-src 'self'; \
                       connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'; \
                       require-trusted-types-for 'script'; trusted-types svelte-trusted-html";
@@ -109,7 +109,7 @@ fn head(answer: &mut Response, path: &str, kind: &'static str) {
     }
 }
 
-/// A file of a developer's folder, read anew with every request.
+/// Reads a file of a developer's folder, again with every request.
 fn from_folder(dir: &Path, wanted: &str) -> Option<Response> {
     let relative = Path::new(wanted.trim_start_matches('/'));
     if !relative.components().all(|part| matches!(part, Component::Normal(_))) {

@@ -1,4 +1,4 @@
-//! Sign-in of browsers: a key is checked once and forgotten; a cookie stands for it.
+//! Sign-in of browsers: a key is checked once and forgotten; a cookie represents it.
 //!
 //! A request with the cookie and without `Authorization` acts with the key's rights. One that
 //! changes something must come from a page of this server (`Sec-Fetch-Site` or `Origin`) and repeat
@@ -72,7 +72,7 @@ fn host<'r>(headers: &'r HeaderMap, uri: &'r Uri) -> &'r str {
     named.or(uri.authority().map(axum::http::uri::Authority::as_str)).unwrap_or_default()
 }
 
-/// Chooses the cookie. Cookies are not told apart by port, so on this machine the name has it.
+/// Chooses the cookie. Cookies are not separated by port, so on this machine the name has it.
 fn reached(app: &App, headers: &HeaderMap, uri: &Uri) -> Result<Reached, Refused> {
     if transport(app) == Transport::Tls {
         return Ok(Reached { cookie: "__Host-flowmeter".to_owned(), is_secure: true });
@@ -245,7 +245,7 @@ fn set_cookie(answer: &mut Response, reached: &Reached, value: &str, seconds: u6
     }
 }
 
-/// Marks an answer as one for nobody else.
+/// Marks an answer as private: caches must not keep it.
 fn private(mut answer: Response) -> Response {
     answer.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     answer

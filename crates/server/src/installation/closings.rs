@@ -11,7 +11,7 @@ use super::{Installation, Served, shown};
 
 /// Meters of a pipeline up to which they are counted by type in its worker.
 const COUNTED_MAX: u64 = 1_000_000;
-/// How long a count by type stands.
+/// How long a count by type is reused.
 const COUNT_STANDS: i64 = 300_000_000_000;
 
 /// How many meters each meter type of a pipeline has, and when that was counted.

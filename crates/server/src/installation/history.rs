@@ -47,7 +47,7 @@ struct Series {
 }
 
 impl Series {
-    /// Adds a sample to every tier whose step has begun anew. Returns the tiers that took it.
+    /// Adds a sample to every tier with a new step. Returns the tiers that took it.
     fn add(&mut self, sample: Sample) -> Vec<usize> {
         self.seconds.push_back(sample);
         while self.seconds.len() > SECONDS {
@@ -99,11 +99,11 @@ struct Kept {
     rejected_before: BTreeMap<String, u64>,
 }
 
-/// All series.
+/// The samples of all series.
 #[derive(Debug, Default)]
 pub(crate) struct History(Mutex<Kept>);
 
-/// What a series is about.
+/// Returns the name of a pipeline's series.
 pub(crate) fn pipeline_series(namespace: &str, pipeline: &str) -> String {
     format!("p\0{namespace}\0{pipeline}")
 }

@@ -22,7 +22,7 @@ const FAILING_FOR: i64 = 60_000_000_000;
 /// Groups of parked events that are reported.
 const GROUPS_SHOWN: usize = 3;
 
-/// What the overview computes seldom.
+/// Parts of the overview that are computed seldom.
 #[derive(Default)]
 pub(crate) struct Cache {
     compiled: Mutex<BTreeMap<(Uuid, u32), Arc<Pipeline>>>,
@@ -81,7 +81,7 @@ impl Counts {
     }
 }
 
-/// What an operator should look at.
+/// A problem that an operator should look at.
 struct Need {
     severity: &'static str,
     kind: &'static str,
@@ -175,7 +175,7 @@ impl Installation {
         }))
     }
 
-    /// What the page of a pipeline shows: counts, operators with rates, targets.
+    /// Returns the content of a pipeline's page: counts, operators with rates, targets.
     pub(crate) fn pipeline_live(&self, namespace: &str, name: &str, from: Timestamp) -> Result<Value, super::Refused> {
         let kept = self.pipeline(namespace, name)?;
         let series = pipeline_series(namespace, &kept.name);
@@ -203,7 +203,7 @@ impl Installation {
         Ok(shown)
     }
 
-    /// Where each target of a pipeline stands.
+    /// Returns the progress of each target of a pipeline.
     pub(crate) fn target_rows(&self, served: &Served) -> Vec<Value> {
         let rows = super::delivery_targets(served);
         let row = |mut row: Value| {

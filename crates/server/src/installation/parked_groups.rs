@@ -20,7 +20,7 @@ use super::{Installation, Served, not_found};
 
 /// Groups of a pipeline at most; beyond them events are grouped by reason alone.
 const GROUPS_MAX: usize = 5_000;
-/// Users of a group that are told apart; beyond them the count is a lower bound.
+/// Users of a group that are counted one by one; beyond them the count is a lower bound.
 const USERS_MAX: usize = 1_000;
 /// Hours of the trend.
 const HOURS: usize = 24;
@@ -28,7 +28,7 @@ const HOUR: i64 = 3_600_000_000_000;
 /// Characters of a detail that tell groups apart.
 const PATTERN_CHARS_MAX: usize = 160;
 
-/// What the events of a group have in common.
+/// The properties that the events of a group share.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct GroupKey {
     pub(crate) operator: String,

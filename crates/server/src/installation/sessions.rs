@@ -37,14 +37,14 @@ pub struct KeptSession {
     pub version: u32,
     /// `NORMAL` or `DEBUG`.
     pub session_run_type: String,
-    /// Where it stands.
+    /// The present status.
     pub session_status: String,
     /// When it began.
     pub session_start_time: String,
     /// When it ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session_end_time: Option<String>,
-    /// What ended it, if that was an error.
+    /// The error that ended it, if there was one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
     /// Whether a fault ended it that a person must look at.
@@ -56,7 +56,7 @@ pub struct KeptSession {
     /// The entry of the log it began with.
     #[serde(default)]
     pub position: u64,
-    /// What it had done when it ended.
+    /// The counts at its end.
     #[serde(default, skip_serializing_if = "Value::is_null")]
     pub counts: Value,
 }
@@ -84,7 +84,7 @@ const EVENTS_AT_ONCE: usize = 500;
 const SESSIONS_AT_ONCE: usize = 100;
 
 impl KeptSession {
-    /// Where it stands.
+    /// Returns the status of the session.
     pub fn status(&self) -> Status {
         Status::named(&self.session_status).unwrap_or(Status::Failed)
     }
@@ -368,7 +368,7 @@ impl Installation {
         Ok(self.catalog.counter(EVENTS)?)
     }
 
-    /// What a session has done so far, or had done when it ended.
+    /// Returns the counts of a session so far, or at its end.
     pub fn session_counts(&self, session: &KeptSession) -> Result<Value, Error> {
         match self.served_of(session.pipeline_id).filter(|served| served.session() == session.number) {
             Some(served) => {

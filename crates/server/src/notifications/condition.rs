@@ -21,7 +21,7 @@ use crate::installation::Refused;
 /// Members of a group.
 const MEMBERS_MAX: usize = 100;
 
-/// A condition.
+/// A condition on an event.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Condition {
@@ -46,7 +46,7 @@ pub struct Test {
     pub field: String,
     /// How it is compared.
     pub op: Comparison,
-    /// With what.
+    /// The value it is compared with.
     pub value: Value,
 }
 
@@ -114,7 +114,7 @@ impl Condition {
         read(written, kind, "conditions", 0)
     }
 
-    /// Whether it holds.
+    /// Returns whether the condition holds for an event.
     pub fn holds(&self, payload: &Value) -> bool {
         match self {
             Condition::All { all } => all.iter().all(|member| member.holds(payload)),

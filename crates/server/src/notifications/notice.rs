@@ -10,7 +10,7 @@ use uuid::Uuid;
 /// Attempts that are kept with a notice: those of a day, with room for a few by hand.
 const ATTEMPTS_KEPT: usize = 60;
 
-/// How a notice stands.
+/// The state of a notice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum NoticeState {
@@ -42,9 +42,9 @@ pub struct Notice {
     pub event: u64,
     /// Its type.
     pub event_type: String,
-    /// What the order is kept within: the session.
+    /// The session, within which the order is kept.
     pub session_id: String,
-    /// How it stands.
+    /// The state of its delivery.
     pub state: NoticeState,
     /// When it was made.
     pub created_at: String,
@@ -70,7 +70,7 @@ pub struct Notice {
     pub attempts: Vec<Attempt>,
 }
 
-/// One attempt.
+/// One attempt at a delivery.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Attempt {
@@ -82,9 +82,9 @@ pub struct Attempt {
     pub duration_ms: u64,
     /// Whether it was accepted.
     pub accepted: bool,
-    /// What was sent; no secrets.
+    /// The request, without secrets.
     pub request: Value,
-    /// What came back, or what went wrong.
+    /// The response or the error.
     pub answer: Value,
 }
 
@@ -117,7 +117,7 @@ impl Notice {
         Timestamp::parse_rfc3339(text.as_bytes()).unwrap_or_default()
     }
 
-    /// Keeps an attempt.
+    /// Adds an attempt, and drops the oldest beyond the bound.
     pub(crate) fn add(&mut self, attempt: Attempt) {
         if self.attempts.len() >= ATTEMPTS_KEPT {
             self.attempts.remove(0);
@@ -139,7 +139,7 @@ impl Notice {
         shown
     }
 
-    /// With every attempt.
+    /// Returns the notice with every attempt.
     pub fn shown(&self) -> Value {
         let mut shown = serde_json::to_value(self).unwrap_or_default();
         shown["webhookId"] = json!(self.wire_id());
@@ -160,7 +160,7 @@ pub struct ChannelState {
     /// Attempts that failed since then.
     #[serde(default)]
     pub failures: u64,
-    /// What came back last.
+    /// The last response or error.
     #[serde(default, skip_serializing_if = "Value::is_null")]
     pub last_answer: Value,
     /// How many it took.

@@ -75,7 +75,7 @@ pub struct Row {
 }
 
 impl Row {
-    /// The same, borrowed.
+    /// Returns the same event, borrowed.
     pub fn event(&self) -> ArchivedEvent<'_> {
         ArchivedEvent {
             position: self.position,

@@ -25,7 +25,7 @@ pub struct Filter {
     pub id: Option<String>,
     /// Its source.
     pub source: Option<String>,
-    /// Its subject.
+    /// The subject of the event.
     pub subject: Option<String>,
     /// What became of it.
     pub verdict: Option<String>,

@@ -14,7 +14,7 @@ const ENDING: &str = ".parquet";
 const UNFINISHED: &str = ".new";
 const DIGITS: usize = 20;
 
-/// A finished file.
+/// A file of the archive that is complete.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Finished {
     /// The position of its first row.

@@ -5,10 +5,10 @@ use flowmeter_core::event::quote_into;
 use super::schema::{Schema, Type};
 use crate::file::typed::{Kind, key, value};
 
-/// Values nested deeper are refused: a schema that contains itself could go on for ever.
+/// Values nested deeper are refused: a schema that contains itself could nest for ever.
 const DEPTH_MAX: usize = 64;
 
-/// Bytes being read.
+/// The rest of the bytes of a block.
 pub(super) struct Input<'b>(&'b [u8]);
 
 impl<'b> Input<'b> {

@@ -1,4 +1,4 @@
-//! What the fields of sample events seem to mean.
+//! Guesses the meaning of the fields of sample events.
 
 use flowmeter_core::decimal;
 use flowmeter_core::time::{Clue, TimeFormat, Zone};
@@ -30,7 +30,7 @@ const TIMES: [&str; 16] = [
 /// Seconds and milliseconds from 2000 to 2100.
 const SECONDS: std::ops::Range<i64> = 946_684_800..4_102_444_800;
 
-/// What a field seems to hold.
+/// The likely meaning of a field.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Meaning {
     Text,
@@ -74,7 +74,7 @@ impl Field {
 pub(super) struct Seen(Vec<(String, Vec<String>, bool)>);
 
 impl Seen {
-    /// Notes a value; `is_text` tells a text from a number.
+    /// Notes a value; `is_text` separates a text from a number.
     pub(super) fn note(&mut self, path: &str, value: &str, is_text: bool) {
         let at = self.0.iter().position(|(known, ..)| known == path).unwrap_or_else(|| {
             self.0.push((path.to_owned(), Vec::new(), false));
@@ -115,7 +115,7 @@ impl Seen {
     }
 }
 
-/// What all values of a field are.
+/// Returns the meaning that all values of a field share.
 pub(super) fn meaning(values: &[String], is_text: bool) -> Meaning {
     let whole = |value: &String| value.parse::<i64>().ok();
     if values.iter().all(|value| whole(value).is_some_and(|n| SECONDS.contains(&n))) {

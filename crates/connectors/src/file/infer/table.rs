@@ -9,7 +9,7 @@ use super::{Guess, SAMPLE_EVENTS};
 /// Delimiters that are tried.
 const DELIMITERS: [u8; 4] = [b',', b';', b'\t', b'|'];
 
-/// What a text of rows seems to be.
+/// Guesses the form of a text of rows.
 pub(super) fn guess(text: &str) -> Guess {
     let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).take(SAMPLE_EVENTS).collect();
     let rows_of = |delimiter: u8| -> Vec<Vec<String>> {

@@ -29,7 +29,7 @@ enum Form {
     Leaf,
     Object(Vec<(Vec<u8>, Field)>),
     List(Repeated, Box<Field>),
-    /// Keys and values.
+    /// A map: its keys and values.
     Map(Repeated, Box<[Field; 2]>),
 }
 

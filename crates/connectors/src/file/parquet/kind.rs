@@ -32,7 +32,7 @@ fn of_logical(column: &Type, logical: &LogicalType) -> Result<Kind, String> {
         LogicalType::Uuid => Kind::Uuid,
         LogicalType::Float16 => Kind::Half,
         LogicalType::Bson | LogicalType::Geometry(_) | LogicalType::Geography(_) => Kind::Bytes,
-        // Of lists and maps the leaves are asked; anything newer is told by its physical type.
+        // Of lists and maps the leaves are asked; anything newer has the kind of its physical type.
         _ => return Ok(of_physical(column.get_physical_type())),
     })
 }

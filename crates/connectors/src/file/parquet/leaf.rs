@@ -40,7 +40,7 @@ impl Leaf {
         Leaf { kind, defined, reader: None, values, definitions, repetitions, level: 0, value: 0 }
     }
 
-    /// Goes on with the column of a row group.
+    /// Begins with the column of a row group.
     pub(super) fn begin(&mut self, reader: ColumnReader) {
         self.reader = Some(reader);
     }

@@ -29,11 +29,11 @@ pub(in crate::file) enum Kind {
         per_second: i64,
         has_zone: bool,
     },
-    /// A length of time in units; only Arrow knows of these.
+    /// A length of time in units; only Arrow has these.
     Duration {
         per_second: i64,
     },
-    /// Nothing but nulls.
+    /// A column of only nulls.
     Null,
 }
 

@@ -126,7 +126,7 @@ pub(in crate::file) fn uuid(bytes: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-/// Appends formatted text.
+/// Appends formatted text to the output.
 pub(in crate::file) fn put(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
     // A vector takes everything.
     let _ = out.write_fmt(text);

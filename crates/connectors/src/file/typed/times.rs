@@ -75,7 +75,7 @@ fn is_changed(plan: &Plan, slot: u16) -> bool {
         }
         Operator::Rate(rate) => rate.set == slot,
         Operator::Aggregate(aggregate) => aggregate.fields.iter().any(|fold| fold.set == slot),
-        // What these make has the time of its own.
+        // The events these make have a time of their own.
         Operator::Accumulate(_) | Operator::Correlate(_) => false,
         Operator::Filter(_) | Operator::Validate(_) | Operator::Dedupe(_) | Operator::Branch(_) | Operator::Meter(_) => false,
     })

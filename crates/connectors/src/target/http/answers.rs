@@ -1,4 +1,4 @@
-//! What an answer over HTTP means.
+//! The meaning of HTTP responses.
 
 use flowmeter_core::pipeline::{Dialect, HttpPlan};
 use flowmeter_core::time::Timestamp;
@@ -11,7 +11,7 @@ use crate::retry_after::retry_after;
 /// Characters of an answer that are kept: enough for a receiver to say what is wrong.
 const SAID_MAX: usize = 500;
 
-/// What was heard.
+/// A response of the receiver.
 pub(super) struct Spoken {
     status: u16,
     /// As far as it was read.

@@ -1,4 +1,4 @@
-//! Who we are: what requests are authorized by.
+//! Tokens that authorize requests.
 
 use data_encoding::BASE64;
 use flowmeter_core::pipeline::Auth;
@@ -14,7 +14,7 @@ const MARGIN: i64 = 30_000_000_000;
 /// How long a token is used whose giver does not say.
 const USUAL_SECONDS: i64 = 300;
 
-/// What requests are authorized by.
+/// The token that authorizes requests.
 pub(super) enum Token {
     /// Always the same.
     Fixed(String),
@@ -90,7 +90,7 @@ impl Token {
         matches!(self, Token::Granted(_))
     }
 
-    /// It was refused: the next one is got anew.
+    /// Forgets a token that was refused, so that the next request gets a new one.
     pub(super) fn forget(&mut self) {
         if let Token::Granted(granted) = self {
             granted.held = None;

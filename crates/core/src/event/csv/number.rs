@@ -31,7 +31,7 @@ impl Default for NumberForm {
 const SIGNS: [char; 10] = ['€', '$', '£', '¥', '₹', '₽', '₩', '₺', '₴', '฿'];
 
 impl NumberForm {
-    /// Appends the number that a field stands for, as JSON writes it. What is no number is
+    /// Appends the number in a field, as JSON writes it. A text that is no number is
     /// appended as a JSON string, which is no value for any meter.
     pub fn read_into(&self, field: &[u8], out: &mut Vec<u8>) -> Kind {
         let text = String::from_utf8_lossy(field);

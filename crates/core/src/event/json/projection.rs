@@ -5,7 +5,7 @@ use crate::event::Path;
 /// No slot, or no node.
 pub(super) const NONE: u16 = u16::MAX;
 
-/// What to do with a member: note it in a slot, descend into it, both or neither.
+/// How to handle a member: note it in a slot, descend into it, both or neither.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Target {
     pub(super) slot: u16,

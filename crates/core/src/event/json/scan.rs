@@ -11,7 +11,7 @@ use crate::event::text;
 /// Objects and arrays inside each other; serde_json's limit.
 const DEPTH_MAX: u32 = 128;
 
-/// What is wrong with a text, and where.
+/// The first error of a text, and its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Flaw {
     pub(super) at: usize,
@@ -28,7 +28,7 @@ fn flaw<T>(at: usize, what: &'static str) -> Result<T, Flaw> {
 struct Habit {
     head: u128,
     head_mask: u128,
-    /// What does not fit the head.
+    /// The part that does not fit the head.
     tail: Box<[u8]>,
     length: usize,
     target: Target,
@@ -119,7 +119,7 @@ impl Scanner {
         loop {
             let (target, value_at) = match self.habits[usize::from(node)].get(place) {
                 Some(habit) if habit.matches(bytes, at) => {
-                    // What was remembered may end before blanks that another sender writes.
+                    // The remembered length may end before blanks that another sender writes.
                     let value_at = at + habit.length;
                     (habit.target, if bytes[value_at] > b' ' { value_at } else { skip_blanks(bytes, value_at) })
                 }

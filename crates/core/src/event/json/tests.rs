@@ -125,7 +125,7 @@ fn a_document_is_cut_into_values() {
     assert_eq!(Document::new(Vec::new()).value_end(0), None);
 }
 
-/// What serde_json says of the same line: an object whose every string is sound.
+/// The result of serde_json for the same line: an object whose every string is sound.
 fn reference(line: &str) -> Option<serde_json::Map<String, serde_json::Value>> {
     serde_json::from_str(line).ok()
 }

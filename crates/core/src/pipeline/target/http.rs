@@ -8,7 +8,7 @@ use crate::time::parse_duration;
 /// Requests that carry records.
 #[derive(Clone, Debug)]
 pub struct HttpPlan {
-    /// Who is spoken to: it decides how answers are read.
+    /// The kind of receiver: it decides how answers are read.
     pub dialect: Dialect,
     /// Where requests go.
     pub url: String,
@@ -16,13 +16,13 @@ pub struct HttpPlan {
     pub method: String,
     /// Headers, by name.
     pub headers: Vec<(String, String)>,
-    /// Who we are.
+    /// How requests are authorized.
     pub auth: Auth,
     /// Whom we trust, and our own certificate.
     pub tls: TlsPlan,
     /// Secrets that requests are signed with, by Standard Webhooks.
     pub signing_secrets: Vec<String>,
-    /// What a request says.
+    /// The body of a request.
     pub body: Body,
     /// Records in one request; with more than one, the body is a list.
     pub batch: usize,
@@ -40,7 +40,7 @@ pub struct HttpPlan {
     pub scale: Option<u64>,
 }
 
-/// Who is spoken to.
+/// The kind of receiver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dialect {
     /// Anyone.
@@ -65,10 +65,10 @@ impl Dialect {
     }
 }
 
-/// Who we are.
+/// How requests are authorized.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Auth {
-    /// Nobody in particular.
+    /// Requests without authorization.
     None,
     /// The bearer of a token.
     Bearer(String),
@@ -87,7 +87,7 @@ pub enum Auth {
         client_id: String,
         /// Our secret.
         client_secret: String,
-        /// What the token is for.
+        /// The scope of the token.
         scope: Option<String>,
     },
 }
@@ -103,7 +103,7 @@ pub struct TlsPlan {
     pub key: Option<String>,
 }
 
-/// What a request says.
+/// The body of a request.
 #[derive(Clone, Debug)]
 pub enum Body {
     /// The record as it was made.

@@ -16,7 +16,7 @@ pub mod retry_after;
 mod secret;
 pub mod signature;
 pub mod tables;
-pub mod target;
+pub mod targets;
 pub mod trust;
 
 pub use calls::Abandon;

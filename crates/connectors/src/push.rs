@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::calls::Abandon;
-use crate::target::{Around, of_path, open};
+use crate::targets::{Around, of_path, open};
 use sending::{Once, read_back, send};
 pub use waiting::Tell;
 

@@ -23,7 +23,7 @@ mod schema;
 pub mod shape;
 mod source;
 mod tables;
-mod target;
+mod targets;
 #[cfg(test)]
 mod tests;
 mod tree;
@@ -33,7 +33,7 @@ mod warnings;
 pub use problem::{Problem, Problems};
 pub use schema::json_schema;
 pub use source::{Format, IdRule, SourcePlan};
-pub use target::{
+pub use targets::{
     Auth, Body, Dialect, FilePlan, HttpPlan, ObjectsPlan, PostgresPlan, ReadBack, TargetFormat, TargetKind, TargetPlan, TlsPlan,
     Told,
 };

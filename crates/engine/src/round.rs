@@ -190,12 +190,9 @@ impl<I: Identities + Send + Sync> Engine<I> {
     }
 
     /// Sets the totals of earlier runs.
-    pub fn set_totals(&mut self, totals: Totals) {
-        self.totals.tally = totals.tally;
-        self.totals.meters_opened = totals.meters_opened;
-        for (mine, theirs) in self.totals.operators.iter_mut().zip(totals.operators) {
-            *mine = theirs;
-        }
+    pub fn set_totals(&mut self, mut totals: Totals) {
+        totals.operators.resize(self.totals.operators.len(), OperatorCount::default());
+        self.totals = totals;
     }
 
     /// The earliest instant at which something may fall due.

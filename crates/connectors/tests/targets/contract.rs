@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use flowmeter_connectors::Abandon;
-use flowmeter_connectors::target::{Around, open};
+use flowmeter_connectors::targets::{Around, open};
 use flowmeter_core::pipeline::Pipeline;
 use flowmeter_core::time::Timestamp;
 use flowmeter_engine::node::Clock;

@@ -7,7 +7,7 @@ use super::names::{Mode, Names};
 use super::operators;
 use super::problem::Problems;
 use super::source;
-use super::target::{self, TargetPlan};
+use super::targets::{self, TargetPlan};
 use super::tree::Node as Tree;
 use crate::decimal;
 use crate::event::Path;
@@ -172,7 +172,7 @@ pub(super) fn compile(tree: &Tree, open_categories: bool, problems: &mut Problem
     let operators = operators::compile_all(tree, &mut compiler, &meter_types, &sources, &mut processors);
     super::tables::fill(tree, &mut compiler);
     let meters = meter::compile_declared(tree, &mut compiler, &meter_types, &processors.list);
-    let targets = target::compile_all(tree, compiler.problems);
+    let targets = targets::compile_all(tree, compiler.problems);
     check_limits(tree, &mut compiler, operators.len());
     if !compiler.problems.0.is_empty() {
         return None;

@@ -22,7 +22,7 @@ pub(super) const PIPELINE: Form = Object(&Shape {
         optional("tables", List(&super::operator_forms::TABLE), "Tables that operators look things up in"),
         optional("meterTypes", List(&METER_TYPE), "Templates of meters"),
         optional("meters", List(&METER), "Meters that exist from the beginning"),
-        optional("targets", List(&super::target::forms::TARGET), "Where records go"),
+        optional("targets", List(&super::targets::forms::TARGET), "Where records go"),
         optional(
             "dedupe",
             Either(&[Word(&["off"]), DEDUPE]),

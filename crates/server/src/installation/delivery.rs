@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use flowmeter_connectors::Abandon;
-use flowmeter_connectors::target::{Around, open};
+use flowmeter_connectors::targets::{Around, open};
 use flowmeter_core::pipeline::{TargetKind, TargetPlan};
 use flowmeter_engine::Error;
 use flowmeter_engine::node::Clock;

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use flowmeter_connectors::Abandon;
-use flowmeter_connectors::target::{Around, open};
+use flowmeter_connectors::targets::{Around, open};
 use flowmeter_core::pipeline::TargetPlan;
 use flowmeter_engine::{Error, Kind};
 use serde_json::Value;

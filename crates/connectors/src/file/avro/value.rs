@@ -109,13 +109,7 @@ impl Schema {
         Ok(())
     }
 
-    fn list(
-        &self,
-        [open, close]: &[u8; 2],
-        input: &mut Input<'_>,
-        out: &mut Vec<u8>,
-        item: &mut Item<'_>,
-    ) -> Result<(), String> {
+    fn list(&self, [open, close]: &[u8; 2], input: &mut Input<'_>, out: &mut Vec<u8>, item: &mut Item<'_>) -> Result<(), String> {
         out.push(*open);
         let mut is_first = true;
         loop {

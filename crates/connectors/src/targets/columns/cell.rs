@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{TYPES, Type};
-use crate::target::format::{COLUMNS, Members, members};
+use crate::targets::format::{COLUMNS, Members, members};
 
 const NANOS_PER_MICRO: i64 = 1_000;
 

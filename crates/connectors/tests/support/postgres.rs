@@ -28,6 +28,9 @@ fn programs() -> Option<PathBuf> {
         .or_else(|| ["/usr/local/bin", "/usr/bin"].map(PathBuf::from).into_iter().find(|path| path.join("initdb").exists()))
 }
 
+/// Ports that are tried.
+const STARTS_MAX: usize = 5;
+
 impl Postgres {
     /// Starts one; `None`, and a line that says so, where there is no Postgres.
     pub fn start(what: &str) -> Option<Postgres> {
@@ -41,7 +44,7 @@ impl Postgres {
         if as_other {
             run(Command::new("chown").arg("postgres").arg(folder.path()));
         }
-        let postgres = Postgres { folder, programs, port: free_port(), as_other };
+        let mut postgres = Postgres { folder, programs, port: 0, as_other };
         run(postgres.program("initdb").args([
             "-D",
             &postgres.at("data"),
@@ -53,8 +56,14 @@ impl Postgres {
             "UTF8",
             "--no-sync",
         ]));
-        postgres.go();
-        Some(postgres)
+        // Another program may take a free port before Postgres does.
+        for _ in 0..STARTS_MAX {
+            postgres.port = free_port();
+            if postgres.pg_ctl_start().output().is_ok_and(|output| output.status.success()) {
+                return Some(postgres);
+            }
+        }
+        panic!("Postgres did not start: {}", std::fs::read_to_string(postgres.at("log")).unwrap_or_default());
     }
 
     fn at(&self, name: &str) -> String {
@@ -75,10 +84,16 @@ impl Postgres {
         command
     }
 
-    /// Starts the server.
+    /// Starts the server again, on its port.
     pub fn go(&self) {
+        run(&mut self.pg_ctl_start());
+    }
+
+    fn pg_ctl_start(&self) -> Command {
         let options = format!("-p {} -c listen_addresses=127.0.0.1 -k {}", self.port, self.at(""));
-        run(self.program("pg_ctl").args(["-D", &self.at("data"), "-w", "-l", &self.at("log"), "-o", &options, "start"]));
+        let mut start = self.program("pg_ctl");
+        start.args(["-D", &self.at("data"), "-w", "-l", &self.at("log"), "-o", &options, "start"]);
+        start
     }
 
     /// Stops the server; `immediate` as if the power failed.

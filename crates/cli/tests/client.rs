@@ -44,8 +44,8 @@ fn everything_a_server_keeps_is_listed_shown_and_acted_on() {
     assert_eq!(json(&server, &["events", "send", &events, "--wait"])["verdicts"]["counted"], 2_000);
     assert_eq!(json(&server, &["events", "send", &events, "--wait"])["verdicts"]["duplicate"], 2_000, "again, and none twice");
     assert_eq!(says(&server, &["events", "send", &events]), "2000 events are durable\n");
-    let nobody = file("missing.ndjson", "{\"specversion\":\"1.0\",\"id\":\"n\",\"source\":\"/t\",\"type\":\"t\"}\n");
-    assert_eq!(client(&server, &["events", "send", &nobody, "--wait", "--strict"]).status.code(), Some(1));
+    let without_subject = file("missing.ndjson", "{\"specversion\":\"1.0\",\"id\":\"n\",\"source\":\"/t\",\"type\":\"t\"}\n");
+    assert_eq!(client(&server, &["events", "send", &without_subject, "--wait", "--strict"]).status.code(), Some(1));
 
     let table = says(&server, &["meters", "list", "--type", "Spend", "--user", "user 07"]);
     let row: Vec<&str> = table.lines().nth(1).unwrap().split("  ").filter(|cell| !cell.is_empty()).map(str::trim).collect();

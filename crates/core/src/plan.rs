@@ -118,7 +118,7 @@ pub struct TimeField {
     pub declared: bool,
     /// Whether an event without it has its time of receipt, by the document.
     pub missing_received: bool,
-    /// What stands between the fields, where all of them make the time.
+    /// The text between the fields if the time is made of all of them.
     pub join: Option<Box<str>>,
 }
 

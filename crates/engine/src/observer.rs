@@ -44,7 +44,7 @@ pub struct ParkedEvent<'a> {
     pub operator: Option<&'a str>,
     /// Why.
     pub reason: Reason,
-    /// What exactly.
+    /// The message, with the value and the remedy.
     pub detail: &'a str,
     /// The event as it came in; a derived one as it was made.
     pub raw: &'a [u8],

@@ -57,8 +57,8 @@ impl Source for Made {
 }
 
 impl<I: Identities + Send + Sync> Engine<I> {
-    /// Processes a tick for the operators that keep state by key, in the order of the pipeline:
-    /// what one releases may be due at the next at once.
+    /// Processes a tick for the operators that keep state by key, in the order of the pipeline.
+    /// An event that one operator releases may be due at the next operator in the same tick.
     pub(crate) fn release(
         &mut self,
         everything: bool,

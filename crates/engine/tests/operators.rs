@@ -31,7 +31,7 @@ struct Happening {
     flush: bool,
     table: Option<NewTable>,
     look: Option<Sums>,
-    /// What a request is answered; engines have no requests.
+    /// The answer to the request of a step. Not used: an engine has no requests.
     #[serde(rename = "answer")]
     _answer: Option<Value>,
 }
@@ -57,7 +57,7 @@ struct Sums {
     cancelled: u64,
 }
 
-/// What must come of a story.
+/// The expected results of a story.
 struct Expect {
     sums: Sums,
     parked: Vec<String>,

@@ -6,7 +6,7 @@ use super::session::{document, run};
 
 const AS_OF: &str = "2026-03-01T00:00:00Z";
 
-/// What a message may advise, and what in the document makes that advice empty.
+/// Each remedy that a message may advise, with the line in the document that already applies it.
 const ADVICE: [(&str, &str); 6] = [
     ("textNumbers: true", "textNumbers: true"),
     ("format: unix_s", "format: unix_s"),

@@ -65,7 +65,7 @@ impl Dialect {
     /// The fields of a row, unquoted.
     ///
     /// # Errors
-    /// What is wrong with the quotes of the row.
+    /// Returns the message if the quotes of the row are wrong.
     pub fn fields(&self, row: &[u8]) -> Result<Vec<Vec<u8>>, String> {
         let mut fields = Vec::new();
         if self.lenient {

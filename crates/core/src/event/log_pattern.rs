@@ -84,7 +84,7 @@ impl Pattern {
     /// Reads a pattern: nginx's where it has a `$`, else Apache's.
     ///
     /// # Errors
-    /// What in the pattern is not understood.
+    /// Returns the message if a part of the pattern is unknown; it names the part.
     pub fn read(text: &str, extra: bool) -> Result<Pattern, String> {
         let tokens = if text.contains('$') { nginx(text) } else { apache(text)? };
         let mut parts: Vec<Part> = Vec::new();

@@ -46,7 +46,7 @@ pub enum Command<'a> {
         processor: u16,
         /// The events.
         batch: &'a Batch,
-        /// What of them concerns this partition, in order of arrival.
+        /// The usages of these events in this partition, in order of arrival.
         usages: &'a [Usage],
         /// Whether lateness is judged by the time of receipt, as in a server, or by what was
         /// flushed before, as in a run over files.
@@ -58,7 +58,7 @@ pub enum Command<'a> {
         node: u16,
         /// The events.
         batch: &'a Batch,
-        /// What of them concerns this partition, in order of arrival.
+        /// The inputs from these events in this partition, in order of arrival.
         inputs: &'a [Input],
     },
     /// A tick for an operator that keeps state by key: what is due is released.

@@ -135,7 +135,7 @@ fn aggregation(node: &Tree, field: &str, problems: &mut Problems) -> Aggregation
     }
 }
 
-/// What a falling counter means, and how a counter begins.
+/// Compiles how the `delta` aggregation treats a counter that falls, and its first reading.
 fn delta(detailed: Option<&Tree>, node: &Tree, field: &str, problems: &mut Problems) -> Delta {
     let parameter = |name: &str| detailed.and_then(|node| node.get(name));
     let mut refuse = |name: &str, message: &str| problems.add(node, &format!("{field}.aggregation.{name}"), message);

@@ -147,7 +147,7 @@ impl TimeFormat {
         Ok(TimeFormat::Pattern { pattern, zone, zone_name })
     }
 
-    /// What a time has to look like, for a message.
+    /// Describes the format with an example, for a message.
     pub fn expected(&self) -> String {
         match self {
             TimeFormat::Default => "RFC 3339 like 2024-01-31T13:37:00Z, or Unix milliseconds as a number".to_owned(),
@@ -159,7 +159,8 @@ impl TimeFormat {
         }
     }
 
-    /// What to write for a text that the default format does not read, where that shows.
+    /// Names the format to write for a text that looks like a count of seconds or another unit.
+    /// `None` for other texts, and if the format is not the default.
     pub fn advice(&self, text: &[u8], clue: Clue) -> Option<String> {
         let TimeFormat::Default = self else { return None };
         let plausible = |nanos: i64| from_count(text, nanos).is_some_and(|at| MILLIS.contains(&(at.nanos() / NANOS_PER_MILLI)));

@@ -71,7 +71,7 @@ pub struct Outcome {
     pub tally: Tally,
     /// Reason and detail, in order.
     pub parked: Vec<(String, String)>,
-    /// What became of each event, in order.
+    /// The verdict of each event, in order.
     pub verdicts: Vec<Verdict>,
     /// Parked events and the events that took their places, by their numbers.
     pub superseded: Vec<(u64, u64)>,

@@ -1,4 +1,4 @@
-//! What changes on the dashboard's pages, as it changes: server-sent events.
+//! Sends changes to the dashboard's pages as server-sent events.
 //!
 //! A topic is a JSON document that is made once a second. The first event has all of it; the next
 //! ones have only the paths whose values changed. A reader that is slow gets a new snapshot instead

@@ -1,4 +1,4 @@
-//! What the dashboard's first pages need: overview, closings, history, the graph of a pipeline.
+//! Answers the dashboard's first pages: overview, closings, history, the graph of a pipeline.
 
 use axum::Extension;
 use axum::extract::{Path, RawQuery, State};

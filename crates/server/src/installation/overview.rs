@@ -282,7 +282,8 @@ impl Installation {
     }
 }
 
-/// What is encoded in a path: all but letters, digits and the unreserved signs of RFC 3986.
+/// The characters that are encoded in a path: all but letters, digits and the other unreserved
+/// characters of RFC 3986.
 const RESERVED: &percent_encoding::AsciiSet =
     &percent_encoding::NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 

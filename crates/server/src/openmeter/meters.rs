@@ -79,7 +79,7 @@ struct Order {
     falls: bool,
 }
 
-/// What meters may be listed by, and the field that has it.
+/// The orders in which meters may be listed, each with the field to sort by.
 const ORDERS: [(&str, &str); 5] =
     [("key", "slug"), ("name", "name"), ("aggregation", "aggregation"), ("createdAt", "createdAt"), ("updatedAt", "updatedAt")];
 

@@ -90,7 +90,7 @@ enum Flaw {
 /// Gives each field of a row.
 ///
 /// # Errors
-/// What is wrong with its quotes, in which column, and what to write.
+/// Returns the message if the quotes are wrong: the fault, its column, and the remedy.
 pub fn split(dialect: &Dialect, row: &[u8], each: &mut dyn FnMut(Field)) -> Result<(), String> {
     match walk(dialect, row, 0, false, each) {
         Ok((end, _)) if end == row.len() => Ok(()),

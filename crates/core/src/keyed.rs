@@ -25,7 +25,7 @@ pub(crate) use rate::quantity;
 
 use crate::event::{Batch, Kind, Slot};
 use crate::image::{Glass, Pen, Seen};
-use crate::operator::Operator;
+use crate::operator::{Keyed, Operator};
 use crate::partition::Effects;
 use crate::plan::Plan;
 use crate::time::Timestamp;
@@ -107,21 +107,12 @@ pub(crate) enum State {
 impl State {
     /// Empty state of an operator; none for one that keeps no state by key.
     pub(crate) fn of(plan: &Plan, node: u16) -> Option<State> {
-        match &plan.nodes[usize::from(node)].operator {
-            Operator::Rate(rate) => rate.running.as_ref().map(|running| State::Rate(rate::Rates::new(running))),
-            Operator::Aggregate(aggregate) => Some(State::Aggregate(aggregate::Aggregates::new(aggregate))),
-            Operator::Accumulate(accumulate) => Some(State::Accumulate(accumulate::Accumulated::new(accumulate))),
-            Operator::Correlate(correlate) => Some(State::Correlate(correlate::Correlated::new(correlate))),
-            Operator::Filter(_)
-            | Operator::Map(_)
-            | Operator::Validate(_)
-            | Operator::Dedupe(_)
-            | Operator::Branch(_)
-            | Operator::Meter(_)
-            | Operator::Split(_)
-            | Operator::Enrich(_)
-            | Operator::Currency(_) => None,
-        }
+        Some(match plan.nodes[usize::from(node)].operator.keyed()? {
+            Keyed::Rate(_, running) => State::Rate(rate::Rates::new(running)),
+            Keyed::Aggregate(aggregate) => State::Aggregate(aggregate::Aggregates::new(aggregate)),
+            Keyed::Accumulate(accumulate) => State::Accumulate(accumulate::Accumulated::new(accumulate)),
+            Keyed::Correlate(correlate) => State::Correlate(correlate::Correlated::new(correlate)),
+        })
     }
 
     /// Takes events in the order of arrival, received at an instant.
@@ -199,24 +190,13 @@ impl State {
 
     /// Reads it from an image.
     pub(crate) fn read(plan: &Plan, node: u16, glass: &mut Glass<'_>) -> Seen<State> {
-        match &plan.nodes[usize::from(node)].operator {
-            Operator::Rate(rate) => match &rate.running {
-                Some(running) => Ok(State::Rate(rate::Rates::read(running, glass)?)),
-                None => glass.damaged(),
-            },
-            Operator::Aggregate(aggregate) => Ok(State::Aggregate(aggregate::Aggregates::read(aggregate, glass)?)),
-            Operator::Accumulate(accumulate) => Ok(State::Accumulate(accumulate::Accumulated::read(accumulate, glass)?)),
-            Operator::Correlate(correlate) => Ok(State::Correlate(correlate::Correlated::read(correlate, glass)?)),
-            Operator::Filter(_)
-            | Operator::Map(_)
-            | Operator::Validate(_)
-            | Operator::Dedupe(_)
-            | Operator::Branch(_)
-            | Operator::Meter(_)
-            | Operator::Split(_)
-            | Operator::Enrich(_)
-            | Operator::Currency(_) => glass.damaged(),
-        }
+        let Some(keyed) = plan.nodes[usize::from(node)].operator.keyed() else { return glass.damaged() };
+        Ok(match keyed {
+            Keyed::Rate(_, running) => State::Rate(rate::Rates::read(running, glass)?),
+            Keyed::Aggregate(aggregate) => State::Aggregate(aggregate::Aggregates::read(aggregate, glass)?),
+            Keyed::Accumulate(accumulate) => State::Accumulate(accumulate::Accumulated::read(accumulate, glass)?),
+            Keyed::Correlate(correlate) => State::Correlate(correlate::Correlated::read(correlate, glass)?),
+        })
     }
 }
 
@@ -234,13 +214,13 @@ pub(crate) fn form_of(plan: &Plan, operator: &Operator) -> String {
         let schedule = running.schedule.as_ref().map(|(schedule, zone)| format!("{schedule:?} {}", zone.name()));
         format!("{} / {}", paths(&running.key), schedule.unwrap_or_default())
     };
-    match operator {
-        Operator::Rate(rate) => {
-            let by = rate.running.as_ref().map(running).unwrap_or_default();
-            format!("rate {by} of {}", paths(&[rate.quantity]))
+    match operator.keyed() {
+        None => String::new(),
+        Some(Keyed::Rate(rate, by)) => format!("rate {} of {}", running(by), paths(&[rate.quantity])),
+        Some(Keyed::Aggregate(aggregate)) => {
+            format!("aggregate {} of {}", running(&aggregate.running), folds(&aggregate.fields))
         }
-        Operator::Aggregate(aggregate) => format!("aggregate {} of {}", running(&aggregate.running), folds(&aggregate.fields)),
-        Operator::Accumulate(accumulate) => format!(
+        Some(Keyed::Accumulate(accumulate)) => format!(
             "accumulate {} / {} / {:?} {} of {}",
             paths(&accumulate.key),
             time(&accumulate.time),
@@ -248,21 +228,12 @@ pub(crate) fn form_of(plan: &Plan, operator: &Operator) -> String {
             accumulate.zone.name(),
             folds(&accumulate.fields)
         ),
-        Operator::Correlate(correlate) => {
+        Some(Keyed::Correlate(correlate)) => {
             let cut = correlate.cut.as_ref().map(|cut| format!("{:?} {}", cut.schedule, cut.zone.name()));
             let (start, stop) = (&correlate.start, &correlate.stop);
             let by = time(&correlate.time);
             format!("correlate {} / {by} / {start:?} {stop:?} / {}", paths(&correlate.key), cut.unwrap_or_default())
         }
-        Operator::Filter(_)
-        | Operator::Map(_)
-        | Operator::Validate(_)
-        | Operator::Dedupe(_)
-        | Operator::Branch(_)
-        | Operator::Meter(_)
-        | Operator::Split(_)
-        | Operator::Enrich(_)
-        | Operator::Currency(_) => String::new(),
     }
 }
 

@@ -12,8 +12,8 @@ mod keyed;
 mod lookup;
 
 pub use keyed::{
-    Accumulate, Aggregate, Correlate, Cut, Fold, Function, LateInputs, LateInputsPolicy, Missing, OnTimeout, Rate, Release,
-    Repeat, Running, Stamp, Windows,
+    Accumulate, Aggregate, Correlate, Cut, Fold, Function, Keyed, LateInputs, LateInputsPolicy, Missing, OnTimeout, Rate,
+    Release, Repeat, Running, Stamp, Windows,
 };
 pub use lookup::{Currency, CurrencyCode, Empty, Enrich, Split, Unmatched};
 
@@ -87,17 +87,16 @@ impl Operator {
 
     /// Whether it keeps state by a key of its own, in the order of arrival.
     pub fn is_keyed(&self) -> bool {
-        self.key().is_some()
+        self.keyed().is_some()
     }
 
-    /// The fields whose values are the key of its state; `None` for one that keeps no such
-    /// state.
-    pub fn key(&self) -> Option<&[u16]> {
+    /// The options of an operator that keeps state by key; `None` for one without such state.
+    pub fn keyed(&self) -> Option<Keyed<'_>> {
         match self {
-            Operator::Rate(rate) => rate.running.as_ref().map(|running| running.key.as_slice()),
-            Operator::Aggregate(aggregate) => Some(&aggregate.key),
-            Operator::Accumulate(accumulate) => Some(&accumulate.key),
-            Operator::Correlate(correlate) => Some(&correlate.key),
+            Operator::Rate(rate) => rate.running.as_ref().map(|running| Keyed::Rate(rate, running)),
+            Operator::Aggregate(aggregate) => Some(Keyed::Aggregate(aggregate)),
+            Operator::Accumulate(accumulate) => Some(Keyed::Accumulate(accumulate)),
+            Operator::Correlate(correlate) => Some(Keyed::Correlate(correlate)),
             Operator::Filter(_)
             | Operator::Map(_)
             | Operator::Validate(_)

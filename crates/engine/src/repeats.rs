@@ -57,21 +57,8 @@ pub(crate) fn find(nodes: &[u16], lane: usize, flows: &[&Flow], known: &[Flagged
 }
 
 fn dedupe(plan: &Plan, node: u16) -> Option<&Dedupe> {
-    match &plan.nodes[usize::from(node)].operator {
-        Operator::Dedupe(dedupe) => Some(dedupe),
-        Operator::Filter(_)
-        | Operator::Map(_)
-        | Operator::Validate(_)
-        | Operator::Branch(_)
-        | Operator::Meter(_)
-        | Operator::Split(_)
-        | Operator::Enrich(_)
-        | Operator::Currency(_)
-        | Operator::Rate(_)
-        | Operator::Aggregate(_)
-        | Operator::Accumulate(_)
-        | Operator::Correlate(_) => None,
-    }
+    let Operator::Dedupe(dedupe) = &plan.nodes[usize::from(node)].operator else { return None };
+    Some(dedupe)
 }
 
 /// The window of a deduplicating operator. A calendar window is part of the identity.

@@ -10,7 +10,7 @@ use super::flow::{Flow, Token, Waiting};
 use super::times::{self, Flaw};
 use crate::event::{Batch, Kind, Slot};
 use crate::keyed::key_id;
-use crate::operator::{Clock, Dedupe, Operator};
+use crate::operator::{Clock, Dedupe, Keyed, Operator};
 use crate::partition::{Identity, Input, Usage, read_value};
 use crate::plan::{Plan, Processor, TimeField};
 use crate::time::Timestamp;
@@ -40,29 +40,21 @@ impl Mediator {
         let mut waiting = std::mem::take(&mut flow.waiting[usize::from(node)]);
         waiting.refused.truncate(from);
         waiting.refused.resize(waiting.tokens.len(), false);
-        match &plan.nodes[usize::from(node)].operator {
-            Operator::Dedupe(dedupe) => self.identify(flow, &mut waiting, node, dedupe, at, from),
-            Operator::Meter(processor) => {
-                let processor = &plan.processors[usize::from(*processor)];
-                let before: Vec<usize> = match from {
-                    0 => Vec::new(),
-                    _ => waiting.usages.iter().map(Vec::len).collect(),
-                };
-                guide(&plan, flow, &mut waiting, node, processor, at, from);
-                for (usages, before) in waiting.usages.iter_mut().zip(before) {
-                    put_in_order(usages, before);
-                }
+        let operator = &plan.nodes[usize::from(node)].operator;
+        if let Operator::Dedupe(dedupe) = operator {
+            self.identify(flow, &mut waiting, node, dedupe, at, from);
+        } else if let Operator::Meter(processor) = operator {
+            let processor = &plan.processors[usize::from(*processor)];
+            let before: Vec<usize> = match from {
+                0 => Vec::new(),
+                _ => waiting.usages.iter().map(Vec::len).collect(),
+            };
+            guide(&plan, flow, &mut waiting, node, processor, at, from);
+            for (usages, before) in waiting.usages.iter_mut().zip(before) {
+                put_in_order(usages, before);
             }
-            operator @ (Operator::Rate(_) | Operator::Aggregate(_) | Operator::Accumulate(_) | Operator::Correlate(_)) => {
-                gather(&plan, &self.kin, flow, &mut waiting, node, operator, from);
-            }
-            Operator::Filter(_)
-            | Operator::Map(_)
-            | Operator::Validate(_)
-            | Operator::Branch(_)
-            | Operator::Split(_)
-            | Operator::Enrich(_)
-            | Operator::Currency(_) => {}
+        } else if let Some(keyed) = operator.keyed() {
+            gather(&plan, &self.kin, flow, &mut waiting, node, keyed, from);
         }
         flow.waiting[usize::from(node)] = waiting;
     }
@@ -121,7 +113,7 @@ fn in_order(flow: &Flow, tokens: &mut Vec<Token>) {
 }
 
 /// Reads what an operator that keeps state by key needs of each event.
-fn gather(plan: &Plan, kin: &Kin, flow: &mut Flow, waiting: &mut Waiting, node: u16, operator: &Operator, from: usize) {
+fn gather(plan: &Plan, kin: &Kin, flow: &mut Flow, waiting: &mut Waiting, node: u16, operator: Keyed<'_>, from: usize) {
     let partitions = flow.partitions();
     let mut key = Vec::with_capacity(64);
     let mut before = None;
@@ -150,7 +142,7 @@ fn read_input(
     plan: &Plan,
     kin: &Kin,
     flow: &mut Flow,
-    operator: &Operator,
+    operator: Keyed<'_>,
     token: Token,
     place: u32,
     order: (u64, u32),
@@ -159,10 +151,10 @@ fn read_input(
     let row = token.row as usize;
     let (mut is_stop, mut json) = (false, Slot::MISSING);
     let time = match operator {
-        Operator::Rate(rate) => rate.running.as_ref().filter(|running| running.schedule.is_some()).map(|running| &running.time),
-        Operator::Aggregate(aggregate) => aggregate.running.schedule.as_ref().map(|_| &aggregate.running.time),
-        Operator::Accumulate(accumulate) => Some(&accumulate.time),
-        Operator::Correlate(correlate) => {
+        Keyed::Rate(_, running) => running.schedule.as_ref().map(|_| &running.time),
+        Keyed::Aggregate(aggregate) => aggregate.running.schedule.as_ref().map(|_| &aggregate.running.time),
+        Keyed::Accumulate(accumulate) => Some(&accumulate.time),
+        Keyed::Correlate(correlate) => {
             let holds = |program: &crate::expression::Program| {
                 program.holds(&flow.batch, row).map_err(|why| (Reason::OperatorError, why))
             };
@@ -173,15 +165,6 @@ fn read_input(
             };
             Some(&correlate.time)
         }
-        Operator::Filter(_)
-        | Operator::Map(_)
-        | Operator::Validate(_)
-        | Operator::Dedupe(_)
-        | Operator::Branch(_)
-        | Operator::Meter(_)
-        | Operator::Split(_)
-        | Operator::Enrich(_)
-        | Operator::Currency(_) => return Ok(None),
     };
     let received = flow.at;
     let at = match time {
@@ -192,12 +175,12 @@ fn read_input(
     if at > horizon && flow.derived_by.is_none() && token.part == 0 {
         return Err((Reason::InFuture, format!("{at} is later than {horizon}")));
     }
-    if let Operator::Correlate(_) = operator {
+    if let Keyed::Correlate(_) = operator {
         let text = flow.json(plan, kin, token);
         json = flow.batch.store(Kind::Json, &text);
     }
     key.clear();
-    key_id(&flow.batch, row, operator.key().unwrap_or_default(), key);
+    key_id(&flow.batch, row, operator.key(), key);
     let key = flow.batch.store(Kind::Text, key);
     Ok(Some(Input { row: token.row, place, key, at, order, is_stop, json }))
 }

@@ -8,6 +8,31 @@ use crate::price::Price;
 use crate::schedule::Schedule;
 use crate::time::Zone;
 
+/// An operator that keeps state by key, with its options.
+#[derive(Clone, Copy, Debug)]
+pub enum Keyed<'a> {
+    /// Prices a running quantity.
+    Rate(&'a Rate, &'a Running),
+    /// Sets fields to running aggregates.
+    Aggregate(&'a Aggregate),
+    /// Gathers the events of a window into one.
+    Accumulate(&'a Accumulate),
+    /// Pairs starts with stops.
+    Correlate(&'a Correlate),
+}
+
+impl<'a> Keyed<'a> {
+    /// The fields whose values are the key.
+    pub fn key(self) -> &'a [u16] {
+        match self {
+            Keyed::Rate(_, running) => &running.key,
+            Keyed::Aggregate(aggregate) => &aggregate.key,
+            Keyed::Accumulate(accumulate) => &accumulate.key,
+            Keyed::Correlate(correlate) => &correlate.key,
+        }
+    }
+}
+
 /// Computes the price of a quantity.
 #[derive(Clone, Debug)]
 pub struct Rate {

@@ -270,33 +270,19 @@ fn drawn(kept: &KeptPipeline, document: &str, compiled: &Pipeline) -> Value {
             "id": id(at as u16), "kind": "operator", "name": node.id, "what": node.operator.name(),
             "line": line_of(document, "id", &node.id),
         });
-        match &node.operator {
-            Operator::Meter(processor) => {
-                let rules = &plan.processors[usize::from(*processor)].rules;
-                let mut types: Vec<&str> = rules
-                    .iter()
-                    .flat_map(|rule| &rule.meter_types)
-                    .map(|kind| plan.meter_types[usize::from(*kind)].name.as_str())
-                    .collect();
-                types.sort_unstable();
-                types.dedup();
-                shown["meterTypes"] = json!(types);
-                for target in &compiled.targets {
-                    edges.push(json!({"from": id(at as u16), "to": format!("target:{}", target.id)}));
-                }
+        if let Operator::Meter(processor) = &node.operator {
+            let rules = &plan.processors[usize::from(*processor)].rules;
+            let mut types: Vec<&str> = rules
+                .iter()
+                .flat_map(|rule| &rule.meter_types)
+                .map(|kind| plan.meter_types[usize::from(*kind)].name.as_str())
+                .collect();
+            types.sort_unstable();
+            types.dedup();
+            shown["meterTypes"] = json!(types);
+            for target in &compiled.targets {
+                edges.push(json!({"from": id(at as u16), "to": format!("target:{}", target.id)}));
             }
-            Operator::Filter(_)
-            | Operator::Map(_)
-            | Operator::Validate(_)
-            | Operator::Dedupe(_)
-            | Operator::Branch(_)
-            | Operator::Split(_)
-            | Operator::Enrich(_)
-            | Operator::Currency(_)
-            | Operator::Rate(_)
-            | Operator::Aggregate(_)
-            | Operator::Accumulate(_)
-            | Operator::Correlate(_) => {}
         }
         nodes.push(shown);
         let last = node.outputs.len().saturating_sub(1);

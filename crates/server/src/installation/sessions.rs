@@ -105,22 +105,13 @@ pub fn counts(plan: &Plan, totals: &Totals) -> Value {
     let operators = plan.nodes.iter().zip(&totals.operators).map(|(node, count)| {
         let mut shown =
             json!({"id": node.id, "operator": node.operator.name(), "in": count.received, "out": count.passed, "errors": count.errors});
-        match &node.operator {
-            Operator::Split(_) => shown["derived"] = json!(count.derived),
-            Operator::Enrich(_) => shown["unmatched"] = json!(count.unmatched),
-            Operator::Accumulate(_) | Operator::Correlate(_) => {
-                let more = [("derived", count.derived), ("held", count.held()), ("amended", 0), ("late", count.late)];
-                more.into_iter().for_each(|(name, count)| shown[name] = json!(count));
-            }
-            Operator::Filter(_)
-            | Operator::Map(_)
-            | Operator::Validate(_)
-            | Operator::Dedupe(_)
-            | Operator::Branch(_)
-            | Operator::Meter(_)
-            | Operator::Currency(_)
-            | Operator::Rate(_)
-            | Operator::Aggregate(_) => {}
+        if let Operator::Split(_) = &node.operator {
+            shown["derived"] = json!(count.derived);
+        } else if let Operator::Enrich(_) = &node.operator {
+            shown["unmatched"] = json!(count.unmatched);
+        } else if node.operator.releases() {
+            let more = [("derived", count.derived), ("held", count.held()), ("amended", 0), ("late", count.late)];
+            more.into_iter().for_each(|(name, count)| shown[name] = json!(count));
         }
         shown
     });

@@ -5,6 +5,8 @@
 //! - A `sh` block that begins with `flowmeter serve` starts a server for the rest of the page.
 //! - `<!-- not run: reason -->` before a block skips it; `<!-- retried: reason -->` repeats it until
 //!   it succeeds.
+//! - The lines of a `text` block after `<!-- output -->` must occur in the output of the `sh` block
+//!   before it, in their order. A line that ends with ` …` is the beginning of a longer one.
 //! - Every `yaml` block that begins with `meterTypes:` or `targets:` is checked within a pipeline.
 
 use std::collections::BTreeSet;
@@ -83,6 +85,8 @@ struct Reader<'p> {
     page: &'p str,
     folder: &'p Path,
     server: Option<Server>,
+    /// Standard output and standard error of the last `sh` block.
+    output: String,
 }
 
 impl Reader<'_> {
@@ -102,8 +106,22 @@ impl Reader<'_> {
                 let output = self.shell(&block.text);
                 let said = String::from_utf8_lossy(&output.stderr);
                 assert!(output.status.success(), "{at}: {}\n{said}\n{}", output.status, block.text);
+                self.output = format!("{}{said}", String::from_utf8_lossy(&output.stdout));
             }
+            ("text", _) if block.mark == "<!-- output -->" => self.compare(&at, &block.text),
             _ => {}
+        }
+    }
+
+    /// Fails if a line of a block is not in the last output, behind the lines before it.
+    fn compare(&self, at: &str, block: &str) {
+        let mut lines = self.output.lines();
+        for expected in block.lines() {
+            let is_found = lines.any(|line| match expected.strip_suffix(" …") {
+                Some(start) => line.starts_with(start),
+                None => line == expected,
+            });
+            assert!(is_found, "{at}: the output has no line `{expected}` at this place:\n{}", self.output);
         }
     }
 
@@ -159,7 +177,7 @@ fn read_page(page: &str) {
     let text = fs::read_to_string(root().join(page)).unwrap();
     let folder = tempfile::tempdir().unwrap();
     std::os::unix::fs::symlink(fs::canonicalize(root().join("examples")).unwrap(), folder.path().join("examples")).unwrap();
-    let mut reader = Reader { page, folder: folder.path(), server: None };
+    let mut reader = Reader { page, folder: folder.path(), server: None, output: String::new() };
     blocks(&text).iter().for_each(|block| reader.run(block));
 }
 

@@ -30,6 +30,7 @@ const PAGES: &[&str] = &[
     "docs/event-store.md",
     "docs/explain.md",
     "docs/get-started.md",
+    "docs/interval-data.md",
     "docs/late-events.md",
     "docs/meter-files.md",
     "docs/notify.md",

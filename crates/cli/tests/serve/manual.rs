@@ -21,6 +21,7 @@ use crate::support::server::{Server, eventually};
 const PAGES: &[&str] = &[
     "README.md",
     "docs/backup.md",
+    "docs/call-records.md",
     "docs/choose-an-aggregation.md",
     "docs/close-and-deliver.md",
     "docs/correct-events.md",

@@ -24,6 +24,7 @@ const PAGES: &[&str] = &[
     "docs/call-records.md",
     "docs/choose-an-aggregation.md",
     "docs/close-and-deliver.md",
+    "docs/cloud-costs.md",
     "docs/correct-events.md",
     "docs/dashboard.md",
     "docs/define-a-pipeline.md",

@@ -34,6 +34,7 @@ const PAGES: &[&str] = &[
     "docs/get-started.md",
     "docs/interval-data.md",
     "docs/late-events.md",
+    "docs/llm-spend.md",
     "docs/meter-files.md",
     "docs/notify.md",
     "docs/openmeter.md",

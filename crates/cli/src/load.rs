@@ -25,7 +25,18 @@ pub(crate) struct Loaded {
 /// Reads a pipeline document; every problem has the name of the file.
 pub(crate) fn document(path: &Path) -> anyhow::Result<Pipeline> {
     let text = std::fs::read_to_string(path).map_err(|why| Wrong(format!("{}: {why}", path.display())))?;
-    Pipeline::read(&text).with_context(|| path.display().to_string())
+    Pipeline::read_with_files(&text, &|file| script(path, file)).with_context(|| path.display().to_string())
+}
+
+/// Reads the file of a script, which is relative to its document.
+pub(crate) fn script(document: &Path, file: &str) -> Result<String, String> {
+    const BYTES_MAX: u64 = 1 << 20;
+    let path = document.parent().unwrap_or(Path::new("")).join(file);
+    let length = std::fs::metadata(&path).map_err(|why| why.to_string())?.len();
+    if length > BYTES_MAX {
+        return Err(format!("{length} bytes are no script; at most 256 KiB"));
+    }
+    std::fs::read_to_string(&path).map_err(|why| why.to_string())
 }
 
 /// Prints the warnings of a document to standard error, with their places.

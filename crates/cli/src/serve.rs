@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use flowmeter_core::pipeline::Pipeline;
 use flowmeter_engine::node::SteadyClock;
 use flowmeter_server::run::{Document, run};
 use flowmeter_server::settings::{Flag, Layers, Settings};
@@ -20,6 +21,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use crate::args::Serve;
 use crate::clock::{SinceBoot, Wall};
 use crate::failure::{self, Wrong};
+use crate::load;
 use crate::traces;
 
 /// The maximum time for sending the last traces.
@@ -91,7 +93,9 @@ pub(crate) fn work(
 
 fn document(path: &Path) -> anyhow::Result<Document> {
     let text = std::fs::read_to_string(path).map_err(|why| Wrong(format!("{}: {why}", path.display())))?;
-    Ok(Document { name: path.display().to_string(), text })
+    let with_code = Pipeline::with_code(&text, &|file| load::script(path, file));
+    let with_code = with_code.with_context(|| path.display().to_string())?;
+    Ok(Document { name: path.display().to_string(), text: with_code.unwrap_or(text) })
 }
 
 /// Returns the effective settings of a command line.

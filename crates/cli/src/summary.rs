@@ -115,6 +115,11 @@ impl Summary<'_> {
                     grouped(count.errors)
                 ),
             );
+            let counters = self.totals.counters_of(at as u16).map(|(name, count)| format!("{name} {count}"));
+            let counters = counters.collect::<Vec<_>>().join(", ");
+            if !counters.is_empty() {
+                line(out, &format!("  {:width$}    counted by the script: {counters}", ""));
+            }
             for (_, source_line, fields) in self.watch.taps.iter().filter(|(operator, ..)| usize::from(*operator) == at) {
                 line(out, &format!("  {:width$}    line {source_line}: {fields}", ""));
             }

@@ -1,4 +1,4 @@
-//! State by key: what `rate`, `aggregate`, `accumulate` and `correlate` keep in a partition.
+//! State by key: what `rate`, `aggregate`, `accumulate`, `correlate` and `script` keep in a partition.
 //!
 //! A key belongs to one partition, and its events come in the order of arrival. State never
 //! refers to a plan by place: images name operators and fields, so that they outlive the
@@ -12,6 +12,7 @@ mod gathered;
 mod made;
 mod pairs;
 mod rate;
+mod script;
 mod sessions;
 #[cfg(test)]
 mod tests;
@@ -49,8 +50,10 @@ pub struct Input {
     pub order: Order,
     /// For pairs: whether it is a stop.
     pub is_stop: bool,
-    /// For pairs: the whole event, as JSON.
+    /// For pairs and scripts: the whole event, as JSON.
     pub json: Slot,
+    /// For scripts: the values of its key, as a JSON list.
+    pub key_list: Slot,
 }
 
 /// A place in the order of arrival: of the received event, and among those derived of it.
@@ -102,6 +105,7 @@ pub(crate) enum State {
     Aggregate(aggregate::Aggregates),
     Accumulate(accumulate::Accumulated),
     Correlate(correlate::Correlated),
+    Script(script::States),
 }
 
 impl State {
@@ -112,6 +116,7 @@ impl State {
             Keyed::Aggregate(aggregate) => State::Aggregate(aggregate::Aggregates::new(aggregate)),
             Keyed::Accumulate(accumulate) => State::Accumulate(accumulate::Accumulated::new(accumulate)),
             Keyed::Correlate(correlate) => State::Correlate(correlate::Correlated::new(correlate)),
+            Keyed::Script(_) => State::Script(script::States::default()),
         })
     }
 
@@ -132,7 +137,8 @@ impl State {
                 state.take(plan, accumulate, batch, inputs, at, effects);
             }
             (State::Correlate(state), Operator::Correlate(correlate)) => state.take(correlate, batch, inputs, effects),
-            (State::Rate(_) | State::Aggregate(_) | State::Accumulate(_) | State::Correlate(_), _) => {
+            (State::Script(state), Operator::Script(script)) => state.take(script, batch, inputs, at, effects),
+            (State::Rate(_) | State::Aggregate(_) | State::Accumulate(_) | State::Correlate(_) | State::Script(_), _) => {
                 debug_assert!(false, "the state of another operator");
             }
         }
@@ -145,7 +151,9 @@ impl State {
             (State::Aggregate(state), Operator::Aggregate(aggregate)) => state.tick(aggregate, due.at),
             (State::Accumulate(state), Operator::Accumulate(accumulate)) => state.release(plan, node, accumulate, due, effects),
             (State::Correlate(state), Operator::Correlate(correlate)) => state.release(plan, node, correlate, due, effects),
-            (State::Rate(_) | State::Aggregate(_) | State::Accumulate(_) | State::Correlate(_), _) => {
+            // Its state has no end.
+            (State::Script(_), Operator::Script(_)) => {}
+            (State::Rate(_) | State::Aggregate(_) | State::Accumulate(_) | State::Correlate(_) | State::Script(_), _) => {
                 debug_assert!(false, "the state of another operator");
             }
         }
@@ -158,13 +166,14 @@ impl State {
             State::Aggregate(state) => state.is_empty(),
             State::Accumulate(state) => state.is_empty(),
             State::Correlate(state) => state.is_empty(),
+            State::Script(state) => state.is_empty(),
         }
     }
 
     /// The earliest instant at which something may be due.
     pub(crate) fn next_due(&self) -> Option<Timestamp> {
         match self {
-            State::Rate(_) | State::Aggregate(_) => None,
+            State::Rate(_) | State::Aggregate(_) | State::Script(_) => None,
             State::Accumulate(state) => state.next_due(),
             State::Correlate(state) => state.next_due(),
         }
@@ -173,7 +182,7 @@ impl State {
     /// The greatest event time that was taken, and when the last event was received.
     pub(crate) fn seen(&self) -> Option<(Timestamp, Timestamp)> {
         match self {
-            State::Rate(_) | State::Aggregate(_) | State::Correlate(_) => None,
+            State::Rate(_) | State::Aggregate(_) | State::Correlate(_) | State::Script(_) => None,
             State::Accumulate(state) => state.seen(),
         }
     }
@@ -185,6 +194,7 @@ impl State {
             State::Aggregate(state) => state.write_to(pen),
             State::Accumulate(state) => state.write_to(pen),
             State::Correlate(state) => state.write_to(pen),
+            State::Script(state) => state.write_to(pen),
         }
     }
 
@@ -196,6 +206,7 @@ impl State {
             Keyed::Aggregate(aggregate) => State::Aggregate(aggregate::Aggregates::read(aggregate, glass)?),
             Keyed::Accumulate(accumulate) => State::Accumulate(accumulate::Accumulated::read(accumulate, glass)?),
             Keyed::Correlate(correlate) => State::Correlate(correlate::Correlated::read(correlate, glass)?),
+            Keyed::Script(_) => State::Script(script::States::read(glass)?),
         })
     }
 }
@@ -228,6 +239,7 @@ pub(crate) fn form_of(plan: &Plan, operator: &Operator) -> String {
             accumulate.zone.name(),
             folds(&accumulate.fields)
         ),
+        Some(Keyed::Script(script)) => format!("script {} / {}", paths(&script.key), script.state_version),
         Some(Keyed::Correlate(correlate)) => {
             let cut = correlate.cut.as_ref().map(|cut| format!("{:?} {}", cut.schedule, cut.zone.name()));
             let (start, stop) = (&correlate.start, &correlate.stop);

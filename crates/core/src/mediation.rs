@@ -17,6 +17,7 @@ mod fields;
 mod flow;
 mod lookup;
 mod prepare;
+mod script;
 mod split;
 mod stamp;
 mod times;
@@ -147,7 +148,7 @@ impl Mediator {
     }
 
     /// Takes the partitions' answers for a stage and leads events on to the next.
-    pub fn resume<'a>(&mut self, flow: &mut Flow, stage: usize, answers: impl Iterator<Item = &'a Answers>) {
+    pub fn resume<'a>(&mut self, flow: &mut Flow, stage: usize, answers: impl Iterator<Item = &'a Answers> + Clone) {
         self.take_answers(flow, stage, answers);
         self.prepare(flow, stage + 1);
     }

@@ -10,12 +10,15 @@ use crate::time::Zone;
 
 mod keyed;
 mod lookup;
+mod script;
 
 pub use keyed::{
     Accumulate, Aggregate, Correlate, Cut, Fold, Function, Keyed, LateInputs, LateInputsPolicy, Missing, OnTimeout, Rate,
     Release, Repeat, Running, Stamp, Windows,
 };
 pub use lookup::{Currency, CurrencyCode, Empty, Enrich, Split, Unmatched};
+pub(crate) use script::compute;
+pub use script::{Script, Scripted};
 
 /// One step of a pipeline.
 #[derive(Clone, Debug)]
@@ -58,6 +61,8 @@ pub enum Operator {
     Accumulate(Box<Accumulate>),
     /// Pairs starts with stops.
     Correlate(Box<Correlate>),
+    /// Runs code of the document's author.
+    Script(Arc<Script>),
 }
 
 impl Operator {
@@ -77,6 +82,7 @@ impl Operator {
             Operator::Aggregate(_) => "aggregate",
             Operator::Accumulate(_) => "accumulate",
             Operator::Correlate(_) => "correlate",
+            Operator::Script(_) => "script",
         }
     }
 
@@ -97,6 +103,7 @@ impl Operator {
             Operator::Aggregate(aggregate) => Some(Keyed::Aggregate(aggregate)),
             Operator::Accumulate(accumulate) => Some(Keyed::Accumulate(accumulate)),
             Operator::Correlate(correlate) => Some(Keyed::Correlate(correlate)),
+            Operator::Script(script) => script.keeps_state.then_some(Keyed::Script(script)),
             Operator::Filter(_)
             | Operator::Map(_)
             | Operator::Validate(_)
@@ -116,8 +123,11 @@ impl Operator {
 
     /// Whether it sets fields that may be inside others, or shows whole events.
     pub fn sets_fields(&self) -> bool {
-        let sets = matches!(self, Operator::Split(_) | Operator::Enrich(_) | Operator::Currency(_) | Operator::Rate(_));
-        sets || self.is_keyed()
+        let sets = |operator: &Operator| {
+            use Operator::{Currency, Enrich, Rate, Script, Split};
+            matches!(operator, Split(_) | Enrich(_) | Currency(_) | Rate(_) | Script(_))
+        };
+        sets(self) || self.is_keyed()
     }
 }
 

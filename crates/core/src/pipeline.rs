@@ -20,6 +20,7 @@ mod operator_forms;
 mod operators;
 mod problem;
 mod schema;
+mod script;
 pub mod shape;
 mod source;
 mod tables;
@@ -56,6 +57,15 @@ pub struct Pipeline {
     effective: String,
 }
 
+/// A document with the content of its scripts' files in it.
+fn with_files(text: &str, read: &dyn Fn(&str) -> Result<String, String>) -> Result<tree::Node, Problems> {
+    let mut tree = tree::parse(text)?;
+    let mut problems = Problems::default();
+    script::put_in_code(&mut tree, read, &mut problems);
+    problems.into_result()?;
+    Ok(tree)
+}
+
 /// A meter type as a document declares it.
 #[derive(Clone, Debug)]
 pub struct Declared {
@@ -71,6 +81,25 @@ impl Pipeline {
     /// Reads a document. All problems that can be found at once are reported at once.
     pub fn read(text: &str) -> Result<Pipeline, Problems> {
         Pipeline::of_tree(&tree::parse(text)?, false)
+    }
+
+    /// Reads a document whose scripts may be in files beside it. `read` returns the content of a
+    /// file, or why it cannot be read.
+    pub fn read_with_files(text: &str, read: &dyn Fn(&str) -> Result<String, String>) -> Result<Pipeline, Problems> {
+        Pipeline::of_tree(&with_files(text, read)?, false)
+    }
+
+    /// The document with the content of its scripts' files in it; `None` if it names no files.
+    pub fn with_code(text: &str, read: &dyn Fn(&str) -> Result<String, String>) -> Result<Option<String>, Problems> {
+        let has_file = |tree: &tree::Node| {
+            let operators = tree.get("operators").map(tree::Node::items).unwrap_or_default();
+            operators.iter().any(|operator| operator.get("script").is_some_and(|script| script.get("file").is_some()))
+        };
+        let before = tree::parse(text)?;
+        match has_file(&before) {
+            true => Ok(Some(with_files(text, read)?.to_json().to_string())),
+            false => Ok(None),
+        }
     }
 
     /// Reads a document in an installation that has meter types of its own, each a

@@ -51,11 +51,19 @@ pub enum Reason {
     NoStart,
     /// It would make the total below zero, and the price does not allow that.
     NegativeTotal,
+    /// A script took more steps, memory or stack than it may.
+    ScriptLimit,
+    /// A service refused the request of an event.
+    HttpRefused,
+    /// A service did not answer the request of an event.
+    HttpUnavailable,
+    /// A new version of the pipeline began without the state that held it.
+    StateForgotten,
 }
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Reason; 22] = [
+    pub const ALL: [Reason; 26] = [
         Reason::Unreadable,
         Reason::NoId,
         Reason::NoUser,
@@ -78,6 +86,10 @@ impl Reason {
         Reason::NoStop,
         Reason::NoStart,
         Reason::NegativeTotal,
+        Reason::ScriptLimit,
+        Reason::HttpRefused,
+        Reason::HttpUnavailable,
+        Reason::StateForgotten,
     ];
 
     /// The code on the wire.
@@ -105,6 +117,10 @@ impl Reason {
             Reason::NoStop => "no_stop",
             Reason::NoStart => "no_start",
             Reason::NegativeTotal => "negative_total",
+            Reason::ScriptLimit => "script_limit",
+            Reason::HttpRefused => "http_refused",
+            Reason::HttpUnavailable => "http_unavailable",
+            Reason::StateForgotten => "state_forgotten",
         }
     }
 
@@ -128,11 +144,15 @@ impl Reason {
             Reason::TooOld => "correct the time; for a history, raise the setting that the detail names",
             Reason::NoMatch => "add the row to the table, or set `unmatched: pass` or `unmatched: route`",
             Reason::NoRate => "add the rate to the table, or raise `daysBack`",
-            Reason::TooMany => "send fewer elements in one event, or raise `childrenMax`",
-            Reason::StateFull => "raise `eventsMax`, or use a key or window that gathers fewer events",
+            Reason::TooMany => "make fewer events of one, or raise `childrenMax`",
+            Reason::StateFull => "raise `eventsMax` or `stateBytes`, or use a key or window that gathers fewer events",
             Reason::NoStop => "check that the stop is sent with the same key, or raise `timeout`",
             Reason::NoStart => "check that the start is sent with the same key, or raise `wait`",
             Reason::NegativeTotal => "check the quantity, or set `negative: credit` or `negative: clamp`",
+            Reason::ScriptLimit => "mend the script, or raise the limit that the detail names",
+            Reason::HttpRefused => "correct the event, or set `onRefused: pass`",
+            Reason::HttpUnavailable => "reprocess once the service answers, or set `onUnavailable: wait`",
+            Reason::StateForgotten => "send the event again if it is to count",
         }
     }
 }

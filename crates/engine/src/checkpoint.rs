@@ -1,6 +1,7 @@
 //! Checkpoints: the state of a pipeline at a position of the log, in one file that is
 //! there whole or not at all. `docs/formats/checkpoint.md` says what is where.
 
+use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
 
 use flowmeter_core::image::{Glass, Pen, Seen};
@@ -17,7 +18,9 @@ use crate::live::Items;
 use crate::{Error, Kind, Totals};
 
 const MARK: &[u8; 8] = b"FLOWCKPT";
-const FORMAT: u8 = 4;
+const FORMAT: u8 = 5;
+/// Before scripts counted.
+const FORMAT_WITHOUT_COUNTERS: u8 = 4;
 /// Before operators made events and events timed by receipt were counted.
 const FORMAT_WITHOUT_DERIVED: u8 = 3;
 /// Before there were settlements.
@@ -179,6 +182,13 @@ fn write_totals(totals: &Totals, pen: &mut Pen) {
         let OperatorCount { derived, absorbed, released, late, unmatched, .. } = *count;
         [derived, absorbed, released, late, unmatched].into_iter().for_each(|count| pen.count(count));
     }
+    pen.count(totals.counters.len() as u64);
+    for ((operator, name), count) in &totals.counters {
+        pen.count(u64::from(*operator));
+        pen.text(name.as_bytes());
+        // Two's complement: a counter may be below zero.
+        pen.count(*count as u64);
+    }
 }
 
 fn read_totals(format: u8, glass: &mut Glass<'_>) -> Seen<Totals> {
@@ -213,7 +223,14 @@ fn read_totals(format: u8, glass: &mut Glass<'_>) -> Seen<Totals> {
             [count.late, count.unmatched] = [glass.count()?, glass.count()?];
         }
     }
-    Ok(Totals { tally, operators, meters_opened, timed_by_receipt })
+    let mut counters = BTreeMap::new();
+    if format > FORMAT_WITHOUT_COUNTERS {
+        for _ in 0..glass.length()? {
+            let Ok(operator) = u16::try_from(glass.count()?) else { return glass.damaged() };
+            counters.insert((operator, glass.string()?), glass.count()? as i64);
+        }
+    }
+    Ok(Totals { tally, operators, meters_opened, timed_by_receipt, counters })
 }
 
 /// The positions of all checkpoints of a pipeline, by their names.

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use flowmeter_core::event::Kind;
 use flowmeter_core::mediation::{Answers, Flow};
-use flowmeter_core::operator::Operator;
+use flowmeter_core::operator::{Operator, Scripted};
 use flowmeter_core::partition::{
     Command, Counted, Effects, Identities, Identity, Input, Memory, Meter, Partition, RecordKey, Rejudged, Released, Usage,
 };
@@ -306,6 +306,10 @@ impl Effects for Keeping<'_> {
         if is_late {
             self.answers.late_inputs.push(self.node);
         }
+    }
+
+    fn scripted(&mut self, input: &Input, scripted: Scripted) {
+        self.answers.scripted.push((self.node, input.place, scripted));
     }
 
     fn repeated(&mut self, input: &Input) {

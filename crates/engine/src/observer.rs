@@ -1,5 +1,7 @@
 //! Observers of a run, and its totals.
 
+use std::collections::BTreeMap;
+
 use flowmeter_core::event::{Batch, Origin};
 use flowmeter_core::mediation::{OperatorCount, Tap};
 use flowmeter_core::verdict::{Reason, Tally, Verdict};
@@ -65,6 +67,8 @@ pub struct Totals {
     pub meters_opened: u64,
     /// Events that had no time and were given that of their receipt.
     pub timed_by_receipt: u64,
+    /// What scripts counted: by operator and name.
+    pub counters: BTreeMap<(u16, String), i64>,
 }
 
 impl Totals {
@@ -75,6 +79,7 @@ impl Totals {
         sum.tally.absorb(&run.tally);
         sum.meters_opened += run.meters_opened;
         sum.timed_by_receipt += run.timed_by_receipt;
+        sum.count(&run.counters);
         sum.operators.resize(run.operators.len(), OperatorCount::default());
         for (mine, theirs) in sum.operators.iter_mut().zip(&run.operators) {
             let held = mine.held();
@@ -82,5 +87,20 @@ impl Totals {
             mine.absorbed = mine.absorbed.saturating_sub(held);
         }
         sum
+    }
+
+    /// Adds what scripts counted.
+    pub(crate) fn count(&mut self, counters: &BTreeMap<(u16, String), i64>) {
+        for (name, count) in counters {
+            let sum = self.counters.entry(name.clone()).or_default();
+            *sum = sum.saturating_add(*count);
+        }
+    }
+
+    /// What the script of an operator counted, by name.
+    pub fn counters_of(&self, operator: u16) -> impl Iterator<Item = (&str, i64)> {
+        let from = (operator, String::new());
+        let of_operator = self.counters.range(from..).take_while(move |((of, _), _)| *of == operator);
+        of_operator.map(|((_, name), count)| (name.as_str(), *count))
     }
 }

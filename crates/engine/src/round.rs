@@ -351,6 +351,7 @@ impl<I: Identities + Send + Sync> Engine<I> {
             let flow = &slot.flow;
             self.totals.tally.absorb(&flow.tally());
             self.totals.timed_by_receipt += flow.timed_by_receipt();
+            self.totals.count(&flow.counters);
             for (total, count) in self.totals.operators.iter_mut().zip(&flow.counts) {
                 total.add(count);
             }
@@ -451,7 +452,7 @@ impl Slot {
     }
 
     /// Takes the answers of the partitions for a stage.
-    pub(crate) fn resume<'a>(&mut self, stage: usize, answers: impl Iterator<Item = &'a Answers>) {
+    pub(crate) fn resume<'a>(&mut self, stage: usize, answers: impl Iterator<Item = &'a Answers> + Clone) {
         self.mediator.resume(&mut self.flow, stage, answers);
     }
 

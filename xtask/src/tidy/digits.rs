@@ -15,6 +15,7 @@ const MAY_USE_FLOATS: &[(&str, &str)] = &[
     ("crates/connectors/src/file/typed/text.rs", "float columns, written as their shortest text"),
     ("crates/connectors/src/file/typed/value.rs", "float columns, written as their shortest text"),
     ("crates/connectors/src/file/parquet.rs", "bytes a row has on average, for the progress bar"),
+    ("crates/script/src/", "numbers of JavaScript; those that do not fit one are decimals"),
     ("crates/store/src/archive/draft.rs", "the false positives of a bloom filter"),
     ("xtask/", "figures of benchmarks; and this list"),
 ];

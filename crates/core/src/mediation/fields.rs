@@ -17,6 +17,8 @@ pub(super) struct Kin {
     inside: Vec<Vec<u16>>,
     /// All paths, outer ones before those inside them.
     outer_first: Vec<u16>,
+    /// Where a whole event is that a script returned.
+    returned: Option<u16>,
 }
 
 impl Kin {
@@ -37,7 +39,7 @@ impl Kin {
         let mut outer_first: Vec<u16> = (0..paths.len() as u16).collect();
         outer_first.sort_by_key(|slot| paths[usize::from(*slot)].names().len());
         let around = lists(&|path, other| other.covers(path));
-        Kin { around, inside: lists(&|path, other| path.covers(other)), outer_first }
+        Kin { around, inside: lists(&|path, other| path.covers(other)), outer_first, returned: None }
     }
 }
 
@@ -77,6 +79,17 @@ pub(super) fn set_slot(plan: &Plan, kin: &Kin, batch: &mut Batch, row: usize, sl
     }
 }
 
+/// Puts another event, as JSON, in the place of a row's: a field that it lacks is gone. Computed
+/// values are left alone.
+pub(super) fn replace(plan: &Plan, batch: &mut Batch, row: usize, returned: u16, json: &[u8]) {
+    let fields = (0..).zip(&plan.paths).filter(|(_, path)| !path.is_computed());
+    let wanted: Vec<(u16, &[Box<str>])> = fields.map(|(slot, path)| (slot, path.names())).collect();
+    wanted.iter().for_each(|(slot, _)| batch.set_slot(row, *slot, Slot::MISSING));
+    let whole = batch.store(Kind::Json, json);
+    batch.set_slot(row, returned, whole);
+    project(batch, row, json.to_vec(), &wanted);
+}
+
 /// Finds the values of paths inside an object, and sets their slots.
 fn project(batch: &mut Batch, row: usize, text: Vec<u8>, wanted: &[(u16, &[Box<str>])]) {
     let document = Document::new(text);
@@ -111,9 +124,11 @@ fn json_of(batch: &Batch, value: Slot) -> Option<Vec<u8>> {
 /// changed. Of an event that did not come as JSON only the fields that the pipeline reads are
 /// available.
 pub(super) fn whole(plan: &Plan, kin: &Kin, batch: &Batch, event: usize, row: usize) -> Vec<u8> {
-    let mut tree = match batch.json {
-        true => Tree::Raw(batch.raw(event).trim_ascii().to_vec()),
-        false => Tree::object(),
+    let returned = kin.returned.map(|slot| batch.leaf(row, slot)).filter(|leaf| leaf.kind == Kind::Json);
+    let mut tree = match returned {
+        Some(returned) => Tree::Raw(returned.bytes.to_vec()),
+        None if batch.json => Tree::Raw(batch.raw(event).trim_ascii().to_vec()),
+        None => Tree::object(),
     };
     for &slot in &kin.outer_first {
         let path = &plan.paths[usize::from(slot)];
@@ -142,5 +157,10 @@ impl Flow {
 /// Returns the data for operators that set fields; empty where there are none.
 pub(super) fn kin_of(plan: &Plan) -> Arc<Kin> {
     let sets = plan.nodes.iter().any(|node| node.operator.sets_fields());
-    Arc::new(if sets { Kin::of(&plan.paths) } else { Kin::default() })
+    let mut kin = if sets { Kin::of(&plan.paths) } else { Kin::default() };
+    kin.returned = plan.nodes.iter().find_map(|node| match &node.operator {
+        crate::operator::Operator::Script(script) => Some(script.whole),
+        _ => None,
+    });
+    Arc::new(kin)
 }

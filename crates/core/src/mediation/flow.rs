@@ -1,9 +1,11 @@
 //! A block of events on its way through a pipeline.
 
 use std::cmp::Ordering;
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use crate::event::{Batch, Kind, Slot};
+use crate::operator::Scripted;
 use crate::partition::{Identity, Input, Usage};
 use crate::plan::Plan;
 use crate::table::Tables;
@@ -99,6 +101,8 @@ pub struct Answers {
     /// Fields that an operator sets: operator, place, slot and value. Those of a place follow
     /// each other, places in order.
     pub set: Vec<(u16, u32, u16, Kind, Vec<u8>)>,
+    /// What scripts returned: operator, place.
+    pub scripted: Vec<(u16, u32, Scripted)>,
 }
 
 /// An event seen leaving an operator, for people who test a pipeline.
@@ -192,6 +196,8 @@ pub struct Flow {
     pub taps: Vec<Tap>,
     /// Events that were late.
     pub late: u64,
+    /// What scripts counted: by operator and name.
+    pub counters: BTreeMap<(u16, String), i64>,
     /// Events that had no time and were given that of their receipt; in order, an event that
     /// several meter operators read more than once.
     pub(super) timed_by_receipt: Vec<u32>,
@@ -226,6 +232,7 @@ impl Flow {
         self.parked.clear();
         self.taps.clear();
         self.late = 0;
+        self.counters.clear();
         self.timed_by_receipt.clear();
         self.counts.clear();
         self.counts.resize(plan.nodes.len(), OperatorCount::default());

@@ -165,6 +165,7 @@ fn read_input(
             };
             Some(&correlate.time)
         }
+        Keyed::Script(_) => None,
     };
     let received = flow.at;
     let at = match time {
@@ -175,14 +176,19 @@ fn read_input(
     if at > horizon && flow.derived_by.is_none() && token.part == 0 {
         return Err((Reason::InFuture, format!("{at} is later than {horizon}")));
     }
-    if let Keyed::Correlate(_) = operator {
+    let mut key_list = Slot::MISSING;
+    if let Keyed::Correlate(_) | Keyed::Script(_) = operator {
         let text = flow.json(plan, kin, token);
         json = flow.batch.store(Kind::Json, &text);
+    }
+    if let Keyed::Script(script) = operator {
+        let list = super::script::key_list(&flow.batch, row, &script.key);
+        key_list = flow.batch.store(Kind::Json, &list);
     }
     key.clear();
     key_id(&flow.batch, row, operator.key(), key);
     let key = flow.batch.store(Kind::Text, key);
-    Ok(Some(Input { row: token.row, place, key, at, order, is_stop, json }))
+    Ok(Some(Input { row: token.row, place, key, at, order, is_stop, json, key_list }))
 }
 
 /// Puts usages of events that were held to their places among those before them.

@@ -5,6 +5,7 @@
 //! time is the time of receipt taken, and those events are counted.
 
 use crate::event::{Batch, Kind, Leaf, Slot};
+use crate::operator::Operator;
 use crate::plan::{Plan, TimeField};
 use crate::time::{Clue, TimeFormat, Timestamp};
 use crate::verdict::Reason;
@@ -109,9 +110,22 @@ fn absent(plan: &Plan, batch: &Batch, row: usize, field: &TimeField) -> Result<O
     match declared {
         Some(declared) if declared.missing_received => Ok(None),
         Some(declared) => Err((Reason::NoTime, format!("{} is missing, null or empty", names(plan, declared)))),
+        // What a script does not return is gone: a forgotten time must not count as that of receipt.
+        None if is_returned(plan, batch, row) => {
+            Err((Reason::BadTime, format!("the event that the script returned has no {}", names(plan, field))))
+        }
         None if field.slots.iter().any(is_there) => Err((Reason::NoTime, format!("{} is null or empty", names(plan, field)))),
         None => Ok(None),
     }
+}
+
+/// Whether a script returned the event of a row.
+fn is_returned(plan: &Plan, batch: &Batch, row: usize) -> bool {
+    let whole = plan.nodes.iter().find_map(|node| match &node.operator {
+        Operator::Script(script) => Some(script.whole),
+        _ => None,
+    });
+    whole.is_some_and(|slot| batch.leaf(row, slot).kind == Kind::Json)
 }
 
 /// Describes an unreadable time: its field, its text and the expected format.

@@ -1,14 +1,16 @@
 //! Events through operators that need no state.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::fields::{Kin, set};
 use super::flow::{Answers, Flow, Tap, Token};
-use super::{Mediator, lookup, split};
+use super::script::Became;
+use super::{Mediator, lookup, script, split};
 use crate::event::csv::ColumnType;
 use crate::event::{Kind, Leaf, Slot};
-use crate::operator::{Operator, Step, Validate};
+use crate::operator::{Operator, Script, Scripted, Step, Validate};
 use crate::plan::Plan;
 use crate::verdict::{Reason, Verdict};
 
@@ -101,7 +103,12 @@ impl Mediator {
             Operator::Enrich(enrich) => lookup::enrich(plan, &self.kin, flow, node, enrich, token).map(Some),
             Operator::Currency(currency) => lookup::convert(plan, &self.kin, flow, currency, token).map(|()| Some(0)),
             Operator::Rate(rate) if rate.running.is_none() => lookup::price(plan, &self.kin, flow, rate, token).map(|()| Some(0)),
+            Operator::Script(operator) if !operator.keeps_state => {
+                let scripted = script::run(plan, &self.kin, flow, operator, token)?;
+                Ok(self.became(plan, flow, node, operator, scripted, token))
+            }
             Operator::Dedupe(_)
+            | Operator::Script(_)
             | Operator::Meter(_)
             | Operator::Rate(_)
             | Operator::Aggregate(_)
@@ -123,19 +130,50 @@ impl Mediator {
         parent: Token,
     ) -> Result<(), (Reason, String)> {
         let children = split::split(plan, &self.kin, flow, node, split, parent)?;
+        self.replace_by_children(plan, flow, node, parent, children);
+        Ok(())
+    }
+
+    fn replace_by_children(&mut self, plan: &Plan, flow: &mut Flow, node: u16, parent: Token, children: Vec<Token>) {
         flow.note(parent, if children.is_empty() { Verdict::Filtered } else { Verdict::Split });
         flow.counts[usize::from(node)].derived += children.len() as u64;
         // The stack gives back what was put there last: the first child must be on top.
         for child in children.into_iter().rev() {
             self.leave(plan, flow, node, 0, child);
         }
-        Ok(())
+    }
+
+    /// Puts what a script returned in the place of an event. Returns the port by which the event
+    /// leaves, if it does.
+    fn became(
+        &mut self,
+        plan: &Plan,
+        flow: &mut Flow,
+        node: u16,
+        operator: &Script,
+        scripted: Scripted,
+        token: Token,
+    ) -> Option<usize> {
+        match script::take(plan, &self.kin, flow, node, operator, scripted, token) {
+            Became::Event => Some(0),
+            Became::Nothing => {
+                flow.note(token, Verdict::Filtered);
+                None
+            }
+            Became::Children(children) => {
+                self.replace_by_children(plan, flow, node, token, children);
+                None
+            }
+        }
     }
 
     /// Marks the events that partitions refused, and routes the others to the next operators.
-    pub(super) fn take_answers<'a>(&mut self, flow: &mut Flow, stage: usize, answers: impl Iterator<Item = &'a Answers>) {
+    pub(super) fn take_answers<'a>(&mut self, flow: &mut Flow, stage: usize, answers: impl Iterator<Item = &'a Answers> + Clone) {
         let plan = Arc::clone(&self.plan);
-        take_refusals(&plan, &self.kin, flow, answers);
+        take_refusals(&plan, &self.kin, flow, answers.clone());
+        let scripted = answers.flat_map(|answers| &answers.scripted);
+        let mut scripted: HashMap<(u16, u32), &Scripted> =
+            scripted.map(|(node, place, scripted)| ((*node, *place), scripted)).collect();
         for &node in &plan.stages[stage] {
             let counts = matches!(plan.nodes[usize::from(node)].operator, Operator::Meter(_));
             let tokens = std::mem::take(&mut flow.waiting[usize::from(node)].tokens);
@@ -146,6 +184,12 @@ impl Mediator {
                 if counts {
                     flow.counts[usize::from(node)].passed += 1;
                     flow.note(token, Verdict::Counted);
+                } else if let Operator::Script(operator) = &plan.nodes[usize::from(node)].operator {
+                    let Some(scripted) = scripted.remove(&(node, place as u32)) else { continue };
+                    if let Some(port) = self.became(&plan, flow, node, operator, scripted.clone(), token) {
+                        self.leave(&plan, flow, node, port, token);
+                    }
+                    self.lead(&plan, flow, &[], token);
                 } else {
                     self.leave(&plan, flow, node, 0, token);
                     self.lead(&plan, flow, &[], token);

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::script::Script;
 use crate::expression::Program;
 use crate::plan::TimeField;
 use crate::price::Price;
@@ -19,6 +20,8 @@ pub enum Keyed<'a> {
     Accumulate(&'a Accumulate),
     /// Pairs starts with stops.
     Correlate(&'a Correlate),
+    /// Runs code that keeps state.
+    Script(&'a Script),
 }
 
 impl<'a> Keyed<'a> {
@@ -29,6 +32,7 @@ impl<'a> Keyed<'a> {
             Keyed::Aggregate(aggregate) => &aggregate.key,
             Keyed::Accumulate(accumulate) => &accumulate.key,
             Keyed::Correlate(correlate) => &correlate.key,
+            Keyed::Script(script) => &script.key,
         }
     }
 }

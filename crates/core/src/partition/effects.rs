@@ -4,6 +4,7 @@ use super::{Identity, Input, Meter, Rejudged, Released, Usage};
 use crate::aggregation::Contribution;
 use crate::event::{Batch, Kind};
 use crate::meter_type::MeterType;
+use crate::operator::Scripted;
 use crate::schedule::Period;
 use crate::time::Timestamp;
 use crate::verdict::Reason;
@@ -30,6 +31,8 @@ pub trait Effects {
     fn unmatched(&mut self, _usage: &Usage) {}
     /// An operator sets a field of an event.
     fn set(&mut self, _input: &Input, _slot: u16, _kind: Kind, _bytes: &[u8]) {}
+    /// A script has run for an event.
+    fn scripted(&mut self, _input: &Input, _scripted: Scripted) {}
     /// An operator took an event into its state; whether it was late for its window.
     fn absorbed(&mut self, _input: &Input, _is_late: bool) {}
     /// An operator found an event to be a repetition.

@@ -209,6 +209,7 @@ const OPERATOR: Form = Object(&Shape {
         optional("aggregate", super::operator_forms::AGGREGATE, "Sets fields to running aggregates of a key"),
         optional("accumulate", super::operator_forms::ACCUMULATE, "Gathers the events of a window into one"),
         optional("correlate", super::operator_forms::CORRELATE, "Pairs starts with stops"),
+        optional("script", super::operator_forms::SCRIPT, "Runs JavaScript on events"),
     ],
 });
 

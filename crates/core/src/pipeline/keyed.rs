@@ -54,7 +54,7 @@ fn time(body: &Tree, field: &str, compiler: &mut Compiler<'_>, processors: &Proc
 }
 
 /// A duration of an operator, at most 400 days.
-fn span(node: &Tree, field: &str, name: &str, default: i64, compiler: &mut Compiler<'_>) -> i64 {
+pub(super) fn span(node: &Tree, field: &str, name: &str, default: i64, compiler: &mut Compiler<'_>) -> i64 {
     let found = node.text(name).and_then(parse_duration).unwrap_or(default);
     if !(0..=DURATION_MAX).contains(&found) {
         compiler.problems.add(node, &format!("{field}.{name}"), "the duration is more than 400d; write a shorter one");
@@ -62,7 +62,7 @@ fn span(node: &Tree, field: &str, name: &str, default: i64, compiler: &mut Compi
     found
 }
 
-fn key(body: &Tree, field: &str, compiler: &mut Compiler<'_>) -> Vec<u16> {
+pub(super) fn key(body: &Tree, field: &str, compiler: &mut Compiler<'_>) -> Vec<u16> {
     let key = compiler.paths(body.get("key"));
     if key.len() > 16 {
         compiler.problems.add(body, &format!("{field}.key"), format!("{} paths; a key has at most 16", key.len()));

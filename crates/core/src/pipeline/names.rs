@@ -34,6 +34,8 @@ pub(super) struct Names {
     count: usize,
     reads: Vec<(Place, u16, usize)>,
     makes: Vec<(Place, u16)>,
+    /// Where fields are made whose names are not known.
+    makes_any: Vec<Place>,
 }
 
 impl Names {
@@ -56,6 +58,12 @@ impl Names {
             Mode::Make => self.makes.push((place, slot)),
             Mode::Default => {}
         }
+    }
+
+    /// Notes that the operator may make any field.
+    pub(super) fn make_any(&mut self) {
+        self.count += 1;
+        self.makes_any.push((self.part, self.count));
     }
 
     /// How many reads there are, to ask later for those since.
@@ -85,10 +93,12 @@ impl Names {
         };
         for &(place, slot, source) in &self.reads {
             let path = &paths[usize::from(slot)];
-            let is_made = self.makes.iter().any(|(made, makes)| {
-                let makes = &paths[usize::from(*makes)];
-                order(*made) < order(place) && (makes.covers(path) || path.covers(makes))
-            });
+            let is_made_somehow = self.makes_any.iter().any(|made| order(*made) < order(place));
+            let is_made = is_made_somehow
+                || self.makes.iter().any(|(made, makes)| {
+                    let makes = &paths[usize::from(*makes)];
+                    order(*made) < order(place) && (makes.covers(path) || path.covers(makes))
+                });
             let by = match place.0.checked_sub(1) {
                 None => Reader::Source(source),
                 Some(operator) => Reader::Node(nodes.get(operator).copied().unwrap_or_default()),

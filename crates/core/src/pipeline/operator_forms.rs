@@ -233,3 +233,20 @@ pub(super) const CORRELATE: Form = Object(&Shape {
         default("eventsMax", Integer(1, 1_000_000), "10000", "Events of one key that are held"),
     ],
 });
+
+pub(super) const SCRIPT: Form = Object(&Shape {
+    noun: "field of a script",
+    help: "Runs JavaScript on events: `function step(event, context)` returns the event, a list of events, or null",
+    fields: &[
+        optional("code", Text, "The code"),
+        optional("file", Text, "The file with the code, beside the document; its content is part of the version"),
+        optional("key", List(&Path), "The fields by which it keeps state; no state when left out"),
+        default("steps", Integer(1_000, 100_000_000), "1000000", "Turns of loops and calls of functions for one event"),
+        default("memory", Integer(1 << 20, 256 << 20), "16777216", "Bytes of memory"),
+        default("stack", Integer(64 << 10, 4 << 20), "262144", "Bytes of stack"),
+        default("stateBytes", Integer(1, 1 << 20), "65536", "Bytes of a key's state as JSON"),
+        default("childrenMax", Integer(1, 100_000), "1000", "Events that one event may become; more parks it"),
+        default("stateVersion", Integer(0, 1_000_000_000), "0", "Another number begins with empty state"),
+        default("amendWithin", Duration, "7d", "How long a key's inputs are kept for corrections"),
+    ],
+});

@@ -8,7 +8,7 @@ use super::meter::{self, Processors};
 use super::names::Mode;
 use super::source::{self, SourcePlan};
 use super::tree::Node as Tree;
-use super::{keyed, lookup};
+use super::{keyed, lookup, script};
 use crate::decimal;
 use crate::event::Path;
 use crate::expression::condition::Literal;
@@ -16,7 +16,7 @@ use crate::expression::{Fields, Program};
 use crate::meter_type::MeterType;
 use crate::operator::{Operator, Step as Change, Validate};
 
-const KINDS: [&str; 13] = [
+const KINDS: [&str; 14] = [
     "filter",
     "map",
     "validate",
@@ -30,6 +30,7 @@ const KINDS: [&str; 13] = [
     "aggregate",
     "accumulate",
     "correlate",
+    "script",
 ];
 
 pub(super) fn compile_all(
@@ -67,6 +68,7 @@ pub(super) fn compile_all(
                 "rate" => lookup::rate(body, &field, compiler, sources, processors),
                 "aggregate" => keyed::aggregate(body, &field, compiler, sources, processors),
                 "accumulate" => keyed::accumulate(body, &field, compiler, sources, processors),
+                "script" => script::script(body, &field, id, compiler),
                 "correlate" => keyed::correlate(body, &field, compiler, processors),
                 _ => Operator::Meter(meter::compile(body, &field, compiler, meter_types, sources, processors)),
             };

@@ -53,6 +53,29 @@ impl Node {
         }
     }
 
+    /// The value of a field of a map, to be changed.
+    pub(super) fn get_mut(&mut self, name: &str) -> Option<&mut Node> {
+        let Kind::Map(members) = &mut self.kind else { return None };
+        members.iter_mut().find(|(key, _)| key.scalar() == Some(name)).map(|(_, value)| value)
+    }
+
+    /// The items of a list, to be changed.
+    pub(super) fn items_mut(&mut self) -> &mut [Node] {
+        match &mut self.kind {
+            Kind::List(items) => items,
+            _ => &mut [],
+        }
+    }
+
+    /// Puts a text under another name in the place of a field of a map.
+    pub(super) fn replace_by_text(&mut self, name: &str, other: &str, text: String) {
+        let Kind::Map(members) = &mut self.kind else { return };
+        if let Some((key, value)) = members.iter_mut().find(|(key, _)| key.scalar() == Some(name)) {
+            key.kind = Kind::Scalar(other.to_owned(), true);
+            value.kind = Kind::Scalar(text, true);
+        }
+    }
+
     /// Adds items to a list of a map; the list is made if it is not there.
     pub(super) fn extend_list(&mut self, name: &str, more: impl IntoIterator<Item = Node>) {
         let (line, column) = (self.line, self.column);

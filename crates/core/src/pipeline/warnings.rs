@@ -50,7 +50,8 @@ pub(super) fn of_graph(tree: &Tree, steps: &[Step], inputs: &[Vec<Input>], sourc
             | Operator::Rate(_)
             | Operator::Aggregate(_)
             | Operator::Accumulate(_)
-            | Operator::Correlate(_) => {
+            | Operator::Correlate(_)
+            | Operator::Script(_) => {
                 if !is_read(Input::Port(at, 0)) {
                     let message = format!(
                         "no operator reads `{}`, so all events that pass it are filtered; write `from: {}` at one",

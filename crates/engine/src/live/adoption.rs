@@ -99,5 +99,12 @@ fn renamed(totals: Totals, before: &[String], plan: &Plan) -> Totals {
         let at = before.iter().position(|known| known == id);
         at.and_then(|at| totals.operators.get(at)).copied().unwrap_or_default()
     };
-    Totals { operators: plan.nodes.iter().map(|node| count(&node.id)).collect(), ..totals }
+    let operators = plan.nodes.iter().map(|node| count(&node.id)).collect();
+    let place = |id: &String| plan.nodes.iter().position(|node| node.id == *id);
+    let counters = totals.counters.iter().filter_map(|((at, name), count)| {
+        let now = place(before.get(usize::from(*at))?)?;
+        Some(((now as u16, name.clone()), *count))
+    });
+    let counters = counters.collect();
+    Totals { operators, counters, ..totals }
 }

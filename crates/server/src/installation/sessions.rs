@@ -102,11 +102,16 @@ pub fn counts(plan: &Plan, totals: &Totals) -> Value {
     let tally = &totals.tally;
     let reasons: serde_json::Map<String, Value> =
         tally.parked_by_reason().map(|(reason, count)| (reason.code().to_owned(), json!(count))).collect();
-    let operators = plan.nodes.iter().zip(&totals.operators).map(|(node, count)| {
+    let operators = (0u16..).zip(&plan.nodes).zip(&totals.operators).map(|((at, node), count)| {
         let mut shown =
             json!({"id": node.id, "operator": node.operator.name(), "in": count.received, "out": count.passed, "errors": count.errors});
         if let Operator::Split(_) = &node.operator {
             shown["derived"] = json!(count.derived);
+        } else if let Operator::Script(_) = &node.operator {
+            let counters: serde_json::Map<String, Value> =
+                totals.counters_of(at).map(|(name, count)| (name.to_owned(), json!(count))).collect();
+            shown["derived"] = json!(count.derived);
+            shown["counters"] = Value::Object(counters);
         } else if let Operator::Enrich(_) = &node.operator {
             shown["unmatched"] = json!(count.unmatched);
         } else if node.operator.releases() {

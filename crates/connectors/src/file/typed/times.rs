@@ -55,7 +55,8 @@ fn times_of_operators(plan: &Plan) -> impl Iterator<Item = &TimeField> {
         | Operator::Validate(_)
         | Operator::Branch(_)
         | Operator::Meter(_)
-        | Operator::Split(_) => None,
+        | Operator::Split(_)
+        | Operator::Script(_) => None,
     });
     plan.processors.iter().map(|processor| &processor.time).chain(dedupes)
 }
@@ -75,6 +76,8 @@ fn is_changed(plan: &Plan, slot: u16) -> bool {
         }
         Operator::Rate(rate) => rate.set == slot,
         Operator::Aggregate(aggregate) => aggregate.fields.iter().any(|fold| fold.set == slot),
+        // A script may change any field.
+        Operator::Script(_) => true,
         // The events these make have a time of their own.
         Operator::Accumulate(_) | Operator::Correlate(_) => false,
         Operator::Filter(_) | Operator::Validate(_) | Operator::Dedupe(_) | Operator::Branch(_) | Operator::Meter(_) => false,

@@ -1,0 +1,103 @@
+//! `script`: an event becomes what the code returns.
+
+use flowmeter_script::{Returned, State};
+
+use super::fields::{Kin, replace, set};
+use super::flow::{Derived, Flow, Token};
+use crate::event::{Batch, Kind};
+use crate::operator::{Script, Scripted};
+use crate::plan::Plan;
+use crate::verdict::{Reason, Verdict};
+
+/// The outcome of a script for its event.
+pub(super) enum Became {
+    /// The event itself, changed.
+    Event,
+    /// Its children, in order. None: the event is filtered.
+    Children(Vec<Token>),
+    /// No event: it is filtered.
+    Nothing,
+}
+
+/// Runs a script without state.
+pub(super) fn run(plan: &Plan, kin: &Kin, flow: &Flow, script: &Script, token: Token) -> Result<Scripted, (Reason, String)> {
+    let event = flow.json(plan, kin, token);
+    let key = key_list(&flow.batch, token.row as usize, &script.key);
+    script.run(&event, &key, &State::new(), flow.at).map(|(scripted, _)| scripted)
+}
+
+/// The values of a key as a JSON list.
+pub(super) fn key_list(batch: &Batch, row: usize, key: &[u16]) -> Vec<u8> {
+    let mut list = b"[".to_vec();
+    for (i, &slot) in key.iter().enumerate() {
+        if i > 0 {
+            list.push(b',');
+        }
+        let leaf = batch.leaf(row, slot);
+        match leaf.is_absent() {
+            true => list.extend_from_slice(b"null"),
+            false => leaf.write_json(&mut list),
+        }
+    }
+    list.push(b']');
+    list
+}
+
+/// Puts what a script returned in the place of an event.
+pub(super) fn take(
+    plan: &Plan,
+    kin: &Kin,
+    flow: &mut Flow,
+    node: u16,
+    script: &Script,
+    scripted: Scripted,
+    token: Token,
+) -> Became {
+    for (name, count) in scripted.counts {
+        let counter = flow.counters.entry((node, name)).or_default();
+        *counter = counter.saturating_add(count);
+    }
+    let row = token.row as usize;
+    // An event keeps its identity and its place, whatever the script makes of it.
+    let identity = [script.id, script.source].map(|slot| (slot, flow.batch.slot(row, slot)));
+    match scripted.returned {
+        Returned::Nothing => Became::Nothing,
+        Returned::Event(json) => {
+            replace(plan, &mut flow.batch, row, script.whole, &json);
+            for (slot, value) in identity {
+                if value.kind() != Kind::Missing {
+                    super::fields::set_slot(plan, kin, &mut flow.batch, row, slot, value);
+                }
+            }
+            Became::Event
+        }
+        Returned::Children(events) => {
+            let mut children = Vec::with_capacity(events.len());
+            for (index, json) in (0u32..).zip(events) {
+                let row = flow.batch.copy_row(row);
+                replace(plan, &mut flow.batch, row, script.whole, &json);
+                name_child(plan, kin, flow, node, script, token, row, index);
+                let pristine = flow.batch.copy_row(row) as u32;
+                flow.derived.push(Derived { parent: token, node, index, row: pristine, verdict: Verdict::Open });
+                children.push(Token { part: flow.derived.len() as u32, row: row as u32, ..token });
+            }
+            Became::Children(children)
+        }
+    }
+}
+
+/// A child has the source of its parent, and an id made of its parent's, the operator's and its
+/// number; none if the parent has none.
+#[allow(clippy::too_many_arguments)] // what a name is made of
+fn name_child(plan: &Plan, kin: &Kin, flow: &mut Flow, node: u16, script: &Script, parent: Token, row: usize, index: u32) {
+    let source = flow.batch.slot(parent.row as usize, script.source);
+    super::fields::set_slot(plan, kin, &mut flow.batch, row, script.source, source);
+    let before = flow.batch.leaf(parent.row as usize, script.id).as_text().map(std::borrow::Cow::into_owned);
+    match before {
+        Some(mut text) => {
+            text.extend_from_slice(format!("/{}/{index}", plan.nodes[usize::from(node)].id).as_bytes());
+            set(plan, kin, &mut flow.batch, row, script.id, Kind::Text, &text);
+        }
+        None => super::fields::set_slot(plan, kin, &mut flow.batch, row, script.id, crate::event::Slot::MISSING),
+    }
+}

@@ -1,0 +1,120 @@
+//! Runs code of the document's author on events.
+
+use flowmeter_script::{Failure, Operation, Outcome, Program, Returned, State};
+
+use crate::decimal::{self, Decimal, Fraction, Rounding};
+use crate::time::Timestamp;
+use crate::verdict::Reason;
+
+/// A script and the fields that it needs.
+#[derive(Clone, Debug)]
+pub struct Script {
+    /// The code after it was checked.
+    pub program: Program,
+    /// The fields whose values are the key.
+    pub key: Vec<u16>,
+    /// Whether it keeps state by key: then events of a key run in the order of arrival.
+    pub keeps_state: bool,
+    /// A number of the author's own: state of another one is not taken over.
+    pub state_version: u64,
+    /// Nanoseconds for which the inputs of a key are kept for corrections.
+    pub amend_within: i64,
+    /// Where a whole event is that a script returned.
+    pub whole: u16,
+    /// Where the id of an event is.
+    pub id: u16,
+    /// Where the source of an event is.
+    pub source: u16,
+}
+
+/// The result of a script for one event.
+#[derive(Clone, Debug)]
+pub struct Scripted {
+    /// The value that the script returned.
+    pub returned: Returned,
+    /// The counters that it added to, by name.
+    pub counts: Vec<(String, i64)>,
+}
+
+impl Script {
+    /// Runs the script for an event. Returns the state of its key if the script changed it.
+    ///
+    /// # Errors
+    /// The reason for which the event is parked.
+    pub fn run(
+        &self,
+        event: &[u8],
+        key: &[u8],
+        state: &State,
+        received: Timestamp,
+    ) -> Result<(Scripted, Option<State>), (Reason, String)> {
+        let received_at = received.nanos() / 1_000_000;
+        let call = flowmeter_script::Call { event, key, state, received_at };
+        match self.program.run(&call) {
+            Ok(Outcome { returned, state, counts }) => Ok((Scripted { returned, counts }, state)),
+            Err(Failure::Error(detail)) => Err((Reason::OperatorError, detail)),
+            Err(Failure::Limit(detail)) => Err((Reason::ScriptLimit, detail)),
+            Err(Failure::StateFull(detail)) => Err((Reason::StateFull, detail)),
+            Err(Failure::TooMany(detail)) => Err((Reason::TooMany, detail)),
+            Err(Failure::Stalled) => Err((Reason::ScriptLimit, "the script ran for ten seconds; lower `steps`".to_owned())),
+        }
+    }
+}
+
+/// Computes with exact decimals for scripts.
+///
+/// # Errors
+/// A message for the author of the script.
+pub(crate) fn compute(operation: Operation<'_>) -> Result<String, String> {
+    let read = |text: &str| decimal::parse(text.as_bytes()).map_err(|why| format!("`{text}` is no decimal: {why}"));
+    let in_range = |result: Option<Decimal>| result.ok_or_else(|| "the result is out of range".to_owned());
+    let result = match operation {
+        Operation::Canonical(text) => read(text)?,
+        Operation::Add(one, other) => in_range(read(one)?.add(read(other)?))?,
+        Operation::Subtract(one, other) => in_range(read(one)?.sub(read(other)?))?,
+        Operation::Multiply(one, other) => in_range(Fraction::product(read(one)?, read(other)?).round(18, Rounding::HalfEven))?,
+        Operation::Compare(one, other) => Decimal::from_int(read(one)?.cmp(&read(other)?) as i64),
+        Operation::Divide(one, other, places, rounding) => {
+            let names = || Rounding::NAMES.join(", ");
+            let rounding =
+                Rounding::named(rounding).ok_or_else(|| format!("`{rounding}` is no rounding; use one of {}", names()))?;
+            let by = read(other)?;
+            if by == Decimal::ZERO {
+                return Err("division by zero".to_owned());
+            }
+            in_range(Fraction::of(read(one)?).divide(by, u32::from(places), rounding))?
+        }
+    };
+    Ok(result.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scripts_compute_with_exact_decimals() {
+        use Operation::{Add, Canonical, Compare, Divide, Multiply, Subtract};
+        let cases = [
+            (Canonical("1.50"), Ok("1.5")),
+            (Canonical("1e400"), Err("no decimal")),
+            (Add("0.1", "0.2"), Ok("0.3")),
+            (Subtract("9007199254740993", "1"), Ok("9007199254740992")),
+            (Multiply("0.000000000000000001", "0.5"), Ok("0")),
+            (Multiply("99999999999999999999", "99999999999999999999"), Err("out of range")),
+            (Compare("1.0", "1"), Ok("0")),
+            (Compare("-1", "1"), Ok("-1")),
+            (Divide("1", "3", 5, "half_even"), Ok("0.33333")),
+            (Divide("2", "3", 0, "down"), Ok("0")),
+            (Divide("1", "0", 5, "down"), Err("division by zero")),
+            (Divide("1", "3", 5, "sideways"), Err("use one of half_even")),
+        ];
+        for (operation, expected) in cases {
+            match (compute(operation), expected) {
+                (Ok(found), Ok(expected)) => assert_eq!(found, expected, "{operation:?}"),
+                (Err(found), Err(expected)) => assert!(found.contains(expected), "{operation:?}: {found}"),
+                (found, _) => panic!("{operation:?}: {found:?}"),
+            }
+        }
+    }
+}

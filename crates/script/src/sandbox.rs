@@ -1,0 +1,351 @@
+//! Sandboxes: engines with a frozen world, one for each thread and script.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use rquickjs::context::{EvalOptions, intrinsic};
+use rquickjs::{CatchResultExt, CaughtError, Context, Ctx, Function, Object, Persistent, Runtime, Value};
+
+use crate::host::{Decimals, Shared, Work, decimals, exhausted, functions};
+use crate::read::Reader;
+use crate::steps::{COUNTER, CodeError, EXHAUSTED};
+use crate::survey::{Written, survey};
+use crate::{Call, Failure, Outcome, Program, Returned};
+
+const PRELUDE: &str = include_str!("prelude.js");
+/// Sandboxes that a thread keeps. Each takes about a megabyte.
+const SANDBOXES_MAX: usize = 16;
+/// Real time after which a run stops the session: limits count steps, yet a step may be slow.
+const STALLED_AFTER: Duration = Duration::from_secs(10);
+/// The stack that the host needs beside a script's.
+const HOST_STACK: usize = 256 << 10;
+
+type Intrinsics = (
+    intrinsic::Date,
+    intrinsic::Eval,
+    intrinsic::RegExpCompiler,
+    intrinsic::RegExp,
+    intrinsic::Json,
+    intrinsic::Proxy,
+    intrinsic::MapSet,
+    intrinsic::TypedArrays,
+    intrinsic::Promise,
+);
+
+thread_local! {
+    /// The sandboxes of this thread, those used last in front.
+    static SANDBOXES: RefCell<VecDeque<(u128, Rc<Sandbox>)>> = const { RefCell::new(VecDeque::new()) };
+}
+
+/// Checks that a script compiles and defines `step`.
+pub(crate) fn check(program: &Program) -> Result<(), CodeError> {
+    with_stack(program, || Sandbox::new(program).map(drop))
+}
+
+/// Runs a script for an event.
+pub(crate) fn run(program: &Program, call: &Call<'_>) -> Result<Outcome, Failure> {
+    with_stack(program, || {
+        let sandbox = sandbox_of(program).map_err(|error| Failure::Error(error.detail))?;
+        match sandbox.run(program, call) {
+            // Garbage of other events may have taken the memory: this one gets all of it.
+            Err(Failure::Limit(_)) if sandbox.ran_out_of_memory.get() => {
+                sandbox.runtime.run_gc();
+                sandbox.run(program, call)
+            }
+            result => result,
+        }
+    })
+}
+
+fn with_stack<R>(program: &Program, act: impl FnOnce() -> R) -> R {
+    let stack = program.limits.stack + HOST_STACK;
+    stacker::maybe_grow(stack, stack + HOST_STACK, act)
+}
+
+fn sandbox_of(program: &Program) -> Result<Rc<Sandbox>, CodeError> {
+    SANDBOXES.with(|sandboxes| {
+        let known = sandboxes.borrow().iter().position(|(id, _)| *id == program.id);
+        let mut sandboxes = match known {
+            Some(0) => return Ok(Rc::clone(&sandboxes.borrow()[0].1)),
+            _ => sandboxes.borrow_mut(),
+        };
+        let found = known.and_then(|place| sandboxes.remove(place));
+        let sandbox = match found {
+            Some((_, sandbox)) => sandbox,
+            None => Rc::new(Sandbox::new(program)?),
+        };
+        sandboxes.truncate(SANDBOXES_MAX - 1);
+        sandboxes.push_front((program.id, Rc::clone(&sandbox)));
+        Ok(sandbox)
+    })
+}
+
+/// An engine with the world of a script. The order of its fields is the order in which they are
+/// dropped: values before the engine that owns them.
+struct Sandbox {
+    functions: Functions,
+    context: Context,
+    runtime: Runtime,
+    began: Rc<Cell<Option<Instant>>>,
+    stalled: Rc<Cell<bool>>,
+    ran_out_of_memory: Cell<bool>,
+}
+
+/// The functions that the host calls.
+struct Functions {
+    /// Runs the top level of the script and returns `step`: steps.
+    load: Persistent<Function<'static>>,
+    /// Runs the script for an event: steps, instant, key, event.
+    run: Persistent<Function<'static>>,
+}
+
+impl Drop for Sandbox {
+    fn drop(&mut self) {
+        self.context.with(|ctx| {
+            if let Some(shared) = ctx.userdata::<Shared>() {
+                shared.decimals.borrow_mut().take();
+            }
+        });
+    }
+}
+
+impl Sandbox {
+    #[allow(clippy::disallowed_methods)] // the guard against stalls is the one that measures real time
+    fn new(program: &Program) -> Result<Sandbox, CodeError> {
+        let broken = |error: rquickjs::Error| CodeError { line: 0, detail: error.to_string() };
+        let runtime = Runtime::new_with_alloc(rquickjs::allocator::RustAllocator).map_err(broken)?;
+        runtime.set_max_stack_size(program.limits.stack);
+        let (began, stalled) = (Rc::new(Cell::new(None::<Instant>)), Rc::new(Cell::new(false)));
+        let (since, noted) = (Rc::clone(&began), Rc::clone(&stalled));
+        runtime.set_interrupt_handler(Some(Box::new(move || {
+            let has_stalled = since.get().is_some_and(|since| since.elapsed() > STALLED_AFTER);
+            noted.set(noted.get() || has_stalled);
+            has_stalled
+        })));
+        let context = Context::custom::<Intrinsics>(&runtime).map_err(broken)?;
+        let functions = context.with(|ctx| build(&ctx, program))?;
+        let ran_out_of_memory = Cell::new(false);
+        let sandbox = Sandbox { functions, context, runtime, began, stalled, ran_out_of_memory };
+        // The world itself is not counted against the script.
+        sandbox.runtime.run_gc();
+        let world = usize::try_from(sandbox.runtime.memory_usage().malloc_size).unwrap_or_default();
+        sandbox.runtime.set_memory_limit(world + program.limits.memory);
+        sandbox.context.with(|ctx| sandbox.check(&ctx, program))?;
+        Ok(sandbox)
+    }
+
+    /// Runs the top level once: `step` must be there.
+    fn check(&self, ctx: &Ctx<'_>, program: &Program) -> Result<(), CodeError> {
+        self.start(ctx, Work::default());
+        let load = self.functions.load.clone().restore(ctx);
+        let step = load.and_then(|load| load.call::<_, Value<'_>>((steps(program),))).catch(ctx);
+        self.began.set(None);
+        match step {
+            Ok(step) if step.is_function() => Ok(()),
+            Ok(_) => Err(CodeError { line: 0, detail: "the code defines no function `step(event, context)`".to_owned() }),
+            Err(error) => Err(code_error(&error)),
+        }
+    }
+
+    #[allow(clippy::disallowed_methods)] // as above
+    fn start(&self, ctx: &Ctx<'_>, work: Work) {
+        if let Some(shared) = ctx.userdata::<Shared>() {
+            *shared.work.borrow_mut() = work;
+        }
+        self.stalled.set(false);
+        self.ran_out_of_memory.set(false);
+        self.began.set(Some(Instant::now()));
+    }
+
+    fn run(&self, program: &Program, call: &Call<'_>) -> Result<Outcome, Failure> {
+        self.context.with(|ctx| {
+            self.start(&ctx, Work { state: call.state.clone(), ..Work::default() });
+            let result = self.step(&ctx, program, call).catch(&ctx);
+            self.began.set(None);
+            let work = ctx.userdata::<Shared>().map(|shared| shared.work.take()).unwrap_or_default();
+            self.judge(program, work, result)
+        })
+    }
+
+    fn step<'js>(&self, ctx: &Ctx<'js>, program: &Program, call: &Call<'_>) -> rquickjs::Result<Result<Returned, Failure>> {
+        let survey = survey(call.event);
+        let event = match survey.has_decimals {
+            true => Reader::new(ctx.clone(), call.event, decimals(ctx)?.make.restore(ctx)?).read()?,
+            false => ctx.json_parse(call.event)?,
+        };
+        let run = self.functions.run.clone().restore(ctx)?;
+        let key = std::str::from_utf8(call.key).unwrap_or("[]");
+        // An instant in milliseconds and the limit of steps are exact in a binary64.
+        let returned: Value<'js> = run.call((steps(program), call.received_at as f64, key, event))?;
+        if returned.is_null() {
+            return Ok(Ok(Returned::Nothing));
+        }
+        let written = &survey.written;
+        if let Some(list) = returned.as_array() {
+            let (found, most) = (list.len(), program.limits.children_max);
+            if found > most {
+                return Ok(Err(Failure::TooMany(format!("`step` returned {found} events; `childrenMax` is {most}"))));
+            }
+            let mut children = Vec::with_capacity(found);
+            for child in list.iter::<Value<'js>>() {
+                match self.object(ctx, &child?, written)? {
+                    Some(child) => children.push(child),
+                    None => return Ok(Err(Failure::Error("an element of the list is no object".to_owned()))),
+                }
+            }
+            return Ok(Ok(Returned::Children(children)));
+        }
+        match self.object(ctx, &returned, written)? {
+            Some(event) => Ok(Ok(Returned::Event(event))),
+            None if returned.is_undefined() => {
+                Ok(Err(Failure::Error("`step` returned nothing; return the event, a list of events, or null".to_owned())))
+            }
+            None => {
+                let kind = returned.type_name();
+                Ok(Err(Failure::Error(format!("`step` returned a {kind}; return the event, a list of events, or null"))))
+            }
+        }
+    }
+
+    /// Writes a value that must be an object, and neither a list nor a decimal.
+    fn object<'js>(&self, ctx: &Ctx<'js>, value: &Value<'js>, written: &[Written]) -> rquickjs::Result<Option<Vec<u8>>> {
+        if !value.is_object() || value.is_array() || value.is_function() {
+            return Ok(None);
+        }
+        let mut json = Vec::with_capacity(512);
+        let mut writer = decimals(ctx)?.writer(ctx, written)?;
+        let is_written = writer.write(value, 0, &mut json)?;
+        Ok((is_written && json.first() == Some(&b'{')).then_some(json))
+    }
+
+    /// Decides between a result and the limits that were met on the way to it.
+    fn judge(
+        &self,
+        program: &Program,
+        work: Work,
+        result: Result<Result<Returned, Failure>, CaughtError<'_>>,
+    ) -> Result<Outcome, Failure> {
+        if self.stalled.get() {
+            return Err(Failure::Stalled);
+        }
+        if work.is_exhausted {
+            return Err(Failure::Limit(format!("the script took more than {} steps", program.limits.steps)));
+        }
+        if work.is_state_full {
+            return Err(Failure::StateFull(format!("the state of the key has more than {} bytes", program.limits.state_bytes)));
+        }
+        if let Some(text) = work.failed {
+            return Err(Failure::Error(text));
+        }
+        let returned = match result {
+            Ok(returned) => returned?,
+            Err(error) => return Err(self.failure(program, &error)),
+        };
+        let state = work.is_state_changed.then_some(work.state);
+        Ok(Outcome { returned, state, counts: work.counts })
+    }
+
+    fn failure(&self, program: &Program, error: &CaughtError<'_>) -> Failure {
+        let shown = describe(error);
+        if shown.text.contains("out of memory") || matches!(error, CaughtError::Error(rquickjs::Error::Allocation)) {
+            self.ran_out_of_memory.set(true);
+            return Failure::Limit(format!("the script took more than {} bytes of memory", program.limits.memory));
+        }
+        if shown.text.contains("Maximum call stack size exceeded") || shown.text.contains("stack overflow") {
+            return Failure::Limit(format!("the script took more than {} bytes of stack", program.limits.stack));
+        }
+        Failure::Error(match shown.line {
+            0 => shown.text,
+            line => format!("{} (line {line})", shown.text),
+        })
+    }
+}
+
+/// The limit of steps as a JavaScript number.
+fn steps(program: &Program) -> f64 {
+    program.limits.steps as f64
+}
+
+/// Builds the world of a script and compiles its code.
+fn build(ctx: &Ctx<'_>, program: &Program) -> Result<Functions, CodeError> {
+    let shared = Shared {
+        work: RefCell::default(),
+        arithmetic: program.arithmetic,
+        state_bytes: program.limits.state_bytes,
+        operator: program.operator.clone(),
+        decimals: RefCell::default(),
+    };
+    ctx.store_userdata(shared).ok();
+    let world = (|| {
+        let prelude: Function<'_> = ctx.eval(PRELUDE)?;
+        let world: Object<'_> = prelude.call((functions(ctx)?,))?;
+        let made = Decimals {
+            make: world.get("make")?,
+            prototype: world.get("prototype")?,
+            plain: world.get("plain")?,
+            text_of: world.get("textOf")?,
+        };
+        if let Some(shared) = ctx.userdata::<Shared>() {
+            *shared.decimals.borrow_mut() = Some(made);
+        }
+        let out_of_steps = Function::new(ctx.clone(), exhausted)?;
+        Ok::<_, rquickjs::Error>((world, out_of_steps))
+    })();
+    let (world, out_of_steps) = world.catch(ctx).map_err(|error| code_error(&error))?;
+    let compiled = (|| {
+        let mut options = EvalOptions::default();
+        options.strict = true;
+        options.filename = Some("script".to_owned());
+        // Everything before the author's code is on its first line: line numbers are kept.
+        let source = format!(
+            "(function({EXHAUSTED},begin,context){{let {COUNTER}=0;const load=function(){{{}\n\
+             ;return typeof step==='function'?step:undefined}};return[\
+             function(n){{{COUNTER}=n;return load()}},\
+             function(n,at,key,event){{begin(at,key);{COUNTER}=n;return load()(event,context)}}]}})",
+            program.counted
+        );
+        let wrapped: Function<'_> = ctx.eval_with_options(source, options)?;
+        let (begin, context): (Function<'_>, Object<'_>) = (world.get("begin")?, world.get("context")?);
+        let parts: Vec<Function<'_>> = wrapped.call((out_of_steps, begin, context))?;
+        let mut parts = parts.into_iter();
+        let (Some(load), Some(run)) = (parts.next(), parts.next()) else { return Err(rquickjs::Error::Unknown) };
+        Ok(Functions { load: Persistent::save(ctx, load), run: Persistent::save(ctx, run) })
+    })();
+    compiled.catch(ctx).map_err(|error| code_error(&error))
+}
+
+/// An exception, for the author of the script.
+struct Shown {
+    text: String,
+    line: usize,
+}
+
+fn describe(error: &CaughtError<'_>) -> Shown {
+    match error {
+        CaughtError::Error(error) => Shown { text: error.to_string(), line: 0 },
+        CaughtError::Exception(exception) => {
+            let name: Option<String> = exception.as_object().get("name").ok();
+            let message = exception.message().unwrap_or_default();
+            let name = name.filter(|name| name != "Error" && !name.is_empty());
+            let text = name.map_or_else(|| message.clone(), |name| format!("{name}: {message}"));
+            Shown { text, line: line_of(&exception.stack().unwrap_or_default()) }
+        }
+        CaughtError::Value(value) => {
+            let text = value.as_string().and_then(|text| text.to_string().ok());
+            Shown { text: text.unwrap_or_else(|| format!("the script threw a {}", value.type_name())), line: 0 }
+        }
+    }
+}
+
+/// The first line of the script in a stack such as `at step (script:3:7)`.
+fn line_of(stack: &str) -> usize {
+    let place = stack.split("script:").nth(1).unwrap_or_default();
+    place.split(|c: char| !c.is_ascii_digit()).next().and_then(|line| line.parse().ok()).unwrap_or(0)
+}
+
+fn code_error(error: &CaughtError<'_>) -> CodeError {
+    let Shown { text, line } = describe(error);
+    CodeError { line, detail: text }
+}

@@ -1,0 +1,238 @@
+//! Scripts as tables: code, event, what comes of it.
+
+use super::*;
+
+/// Computes with 64-bit integers: enough to see which operation was asked for.
+fn integers(operation: Operation<'_>) -> Result<String, String> {
+    let read = |text: &str| text.parse::<i64>().map_err(|_| format!("`{text}` is no number"));
+    Ok(match operation {
+        Operation::Canonical(text) => text.to_owned(),
+        Operation::Add(a, b) => (read(a)? + read(b)?).to_string(),
+        Operation::Subtract(a, b) => (read(a)? - read(b)?).to_string(),
+        Operation::Multiply(a, b) => (read(a)? * read(b)?).to_string(),
+        Operation::Compare(a, b) => (read(a)?.cmp(&read(b)?) as i32).to_string(),
+        Operation::Divide(a, b, places, rounding) => format!("{}/{}/{places}/{rounding}", read(a)?, read(b)?),
+    })
+}
+
+fn limits() -> Limits {
+    Limits { steps: 10_000, memory: 4 << 20, stack: 256 << 10, state_bytes: 1000, children_max: 3 }
+}
+
+fn compile(code: &str) -> Program {
+    Program::compile(code, "clean", limits(), integers).unwrap_or_else(|error| panic!("{code}: {error:?}"))
+}
+
+fn run_with(program: &Program, event: &str, state: &State) -> Result<Outcome, Failure> {
+    let received_at = 1_767_225_600_000;
+    program.run(&Call { event: event.as_bytes(), key: br#"["a",null]"#, state, received_at })
+}
+
+fn body(body: &str) -> Program {
+    compile(&format!("function step(event, context) {{ {body} }}"))
+}
+
+/// The event that a body makes of an event.
+fn made(code: &str, event: &str) -> String {
+    match run_with(&body(code), event, &State::new()) {
+        Ok(Outcome { returned: Returned::Event(event), .. }) => String::from_utf8(event).unwrap(),
+        other => panic!("{code} of {event}: {other:?}"),
+    }
+}
+
+#[test]
+fn events_keep_what_a_script_does_not_touch() {
+    let cases = [
+        (r#"{"b":1.10,"a":[1e3,{"c":-0.0}],"n":null,"t":true}"#, "return event;"),
+        (r#"{"v":9007199254740993,"w":0.1000000000000000000000001}"#, "return event;"),
+        (r#"{"text":"quote \" slash \\ line \n tab \t","é":"日本"}"#, "return event;"),
+        (r#"{"__proto__":{"x":1},"constructor":2,"toString":"t"}"#, "return event;"),
+        (r#"{"big":1e400,"small":1e-7,"huge":1e+21}"#, "return event;"),
+        (r#"{"half":"\ud800","v":1.0,"a\"b":{"c":[0,[2.50]]}}"#, "return event;"),
+        ("{}", "return event;"),
+    ];
+    for (event, code) in cases {
+        assert_eq!(made(code, event), event);
+    }
+}
+
+#[test]
+fn scripts_change_events() {
+    let cases = [
+        ("event.v *= 2; return event;", r#"{"v":1.50}"#, r#"{"v":3}"#),
+        ("event.w = 0.1 + 0.2; return event;", r#"{"v":1.50}"#, r#"{"v":1.50,"w":0.30000000000000004}"#),
+        ("return { ...event, d: new Date() };", "{}", r#"{"d":"2026-01-01T00:00:00.000Z"}"#),
+        ("return { now: Date.now(), at: context.receivedAt };", "{}", r#"{"now":1767225600000,"at":1767225600000}"#),
+        ("return { k: context.key, o: context.operator };", "{}", r#"{"k":["a",null],"o":"clean"}"#),
+        (
+            "return { h: new Date('2026-07-01T12:00:00').getHours(), z: new Date().getTimezoneOffset() };",
+            "{}",
+            r#"{"h":12,"z":0}"#,
+        ),
+        ("return { m: new Date(2026, 0, 31, 23).toISOString() };", "{}", r#"{"m":"2026-01-31T23:00:00.000Z"}"#),
+        ("return { n: (1234567.8912).toLocaleString() };", "{}", r#"{"n":"1,234,567.891"}"#),
+        (
+            "event.sum = event.v.add('1'); return event;",
+            r#"{"v":9007199254740993}"#,
+            r#"{"v":9007199254740993,"sum":9007199254740994}"#,
+        ),
+        ("return { d: Decimal('7').mul(6), c: Decimal(2).cmp(3), s: `${Decimal('5')}` };", "{}", r#"{"d":42,"c":-1,"s":"5"}"#),
+        (
+            "return { b: 123456789012345678901234567890n.toString(), u: undefined, f() {} };",
+            "{}",
+            r#"{"b":"123456789012345678901234567890"}"#,
+        ),
+        (
+            "class Refused extends Error { constructor(m) { super(m); this.name = 'Refused'; } } \
+          try { throw new Refused('x'); } catch (e) { return { e: `${e}` }; }",
+            "{}",
+            r#"{"e":"Refused: x"}"#,
+        ),
+        ("event.toString = 'x'; return event;", "{}", r#"{"toString":"x"}"#),
+        (
+            "return { t: [3, 1, 2].toSorted().at(-1), g: Object.groupBy([1, 2], n => n % 2 ? 'odd' : 'even') };",
+            "{}",
+            r#"{"t":3,"g":{"odd":[1],"even":[2]}}"#,
+        ),
+    ];
+    for (code, event, expected) in cases {
+        assert_eq!(made(code, event), expected, "{code}");
+    }
+}
+
+#[test]
+fn failures_say_what_happened_and_where() {
+    let cases = [
+        ("return;", "`step` returned nothing"),
+        ("return 5;", "`step` returned a int"),
+        ("return [1];", "an element of the list is no object"),
+        ("return { v: 0 / 0 };", "contains NaN"),
+        ("const a = {}; a.a = a; return a;", "contains itself"),
+        ("return { v: Math.random() };", "Math.random is not available"),
+        ("return { v: crypto.randomUUID() };", "crypto is not available"),
+        ("return eval('1');", "eval is not available"),
+        ("return step.constructor('return 1')();", "code from text is not available"),
+        ("\n\nreturn event.a.b.c;", "(line 3)"),
+        ("context.fail('no plan');", "no plan"),
+        ("try { context.fail('no plan'); } catch {} return event;", "no plan"),
+        ("return { v: Decimal('1') * 2 };", "a Decimal is no number"),
+        ("Array.prototype.first = 1; return event;", "TypeError"),
+        ("globalThis.seen = 1; return event;", "TypeError"),
+        ("return Promise.resolve(event);", "promise"),
+        ("throw 'a text';", "a text"),
+    ];
+    for (code, expected) in cases {
+        match run_with(&body(code), "{}", &State::new()) {
+            Err(Failure::Error(detail)) => assert!(detail.contains(expected), "{code}: {detail}"),
+            other => panic!("{code}: {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn limits_are_counted() {
+    let limit = |code: &str| match run_with(&body(code), "{}", &State::new()) {
+        Err(Failure::Limit(detail)) => detail,
+        other => panic!("{code}: {other:?}"),
+    };
+    for code in [
+        "for (;;);",
+        "while (true) event.n = 1;",
+        "do event.n = 1; while (true);",
+        "for (const x of (function* () { while (true) yield 1; })()) ;",
+        "const f = () => f(); for (;;) { try { f(); } catch {} }",
+        "for (;;) { try { for (;;); } catch {} }",
+        "Array.from({ length: 20000 }, x => x);",
+        "const o = { get a() { return this.b; }, get b() { return 1; } }; for (let i = 0; i < 4000; i++) o.a;",
+    ] {
+        assert!(limit(code).contains("10000 steps"), "{code}");
+    }
+    assert!(limit("const f = (n) => 1 + f(n + 1); f(0);").contains("bytes of stack"));
+    assert!(limit("return { s: 'x'.repeat(5_000_000) };").contains("bytes of memory"));
+    assert!(matches!(run_with(&body("return [{}, {}, {}, {}];"), "{}", &State::new()), Err(Failure::TooMany(_))));
+}
+
+#[test]
+fn the_number_of_steps_is_exact_and_does_not_depend_on_earlier_events() {
+    let program = body("for (let i = 0; i < event.n; i++); return event;");
+    for _ in 0..3 {
+        // One call and so many turns.
+        assert!(run_with(&program, r#"{"n":9999}"#, &State::new()).is_ok());
+        assert!(run_with(&program, r#"{"n":10000}"#, &State::new()).is_err());
+    }
+}
+
+#[test]
+fn memory_does_not_depend_on_the_garbage_of_earlier_events() {
+    let program = body("const a = { s: 'x'.repeat(event.n) }; a.a = a; return { n: a.s.length };");
+    for _ in 0..50 {
+        assert!(run_with(&program, r#"{"n":2000000}"#, &State::new()).is_ok());
+    }
+    assert!(run_with(&program, r#"{"n":5000000}"#, &State::new()).is_err());
+    assert!(run_with(&program, r#"{"n":2000000}"#, &State::new()).is_ok());
+}
+
+#[test]
+fn nothing_of_an_event_is_left_for_the_next() {
+    let program = compile(
+        "let seen = 0; const list = [];\nfunction step(event) { seen++; list.push(1); return { seen, n: list.length }; }",
+    );
+    for _ in 0..3 {
+        let outcome = run_with(&program, "{}", &State::new()).unwrap();
+        assert_eq!(outcome.returned, Returned::Event(br#"{"seen":1,"n":1}"#.to_vec()));
+    }
+}
+
+#[test]
+fn state_is_changed_only_by_runs_that_succeed() {
+    let code = "const n = (context.state.get('n') ?? 0) + 1; context.state.set('n', n); context.count('runs'); \
+                context.count('bytes', 10); if (event.bad) throw new Error('bad'); return { n, all: context.state.getAll() };";
+    let program = body(code);
+    let outcome = run_with(&program, "{}", &vec![("n".to_owned(), "41".to_owned())]).unwrap();
+    assert_eq!(outcome.returned, Returned::Event(br#"{"n":42,"all":{"n":42}}"#.to_vec()));
+    assert_eq!(outcome.state, Some(vec![("n".to_owned(), "42".to_owned())]));
+    assert_eq!(outcome.counts, [("runs".to_owned(), 1), ("bytes".to_owned(), 10)]);
+    assert!(matches!(run_with(&program, r#"{"bad":true}"#, &State::new()), Err(Failure::Error(_))));
+    let exact = body("context.state.set('d', event.d); context.state.remove('x'); return null;");
+    let outcome = run_with(&exact, r#"{"d":[0.1000000000000000000001]}"#, &vec![("x".to_owned(), "1".to_owned())]).unwrap();
+    assert_eq!(outcome.state, Some(vec![("d".to_owned(), "[0.1000000000000000000001]".to_owned())]));
+    assert_eq!(outcome.returned, Returned::Nothing);
+    let full = body("try { context.state.set('s', 'x'.repeat(1000)); } catch {} return event;");
+    assert!(matches!(run_with(&full, "{}", &State::new()), Err(Failure::StateFull(_))));
+}
+
+#[test]
+fn code_that_cannot_work_is_refused_with_its_line() {
+    let cases = [
+        ("function step(event) {\n  return event;\n", 1..=3, ""),
+        ("function other(event) { return event; }", 0..=0, "defines no function `step"),
+        ("const a = 1;\nnull.x;\nfunction step(e) { return e; }", 2..=2, ""),
+        ("function step(event) { return __flowmeterSteps; }", 0..=0, "reserved"),
+        ("} function step(e) { return e; } {", 0..=1, ""),
+        ("import x from 'y'; function step(e) { return e; }", 0..=1, ""),
+        ("function step(e) { return e; }\nfor (;;);", 0..=2, "no steps are left"),
+    ];
+    for (code, lines, expected) in cases {
+        let error = Program::compile(code, "clean", limits(), integers).expect_err(code);
+        assert!(lines.contains(&error.line) && error.detail.contains(expected), "{code}: {error:?}");
+    }
+}
+
+#[test]
+fn counting_steps_keeps_the_meaning_of_code() {
+    let cases = [
+        "if (true) for (let i = 0; i < 2; i++) event.n = i; else event.n = 9; return event;",
+        "event.n = [1, 2].map(x => x - 1)[1]; return event;",
+        "event.n = (x => ({ a: x }))(1).a; return event;",
+        "const o = { async m() {}, *g() { yield 1; }, get v() { return 1; } }; event.n = o.v; return event;",
+        "outer: for (const a of [1]) for (const b of [1]) { if (b) continue outer; } event.n = 1; return event;",
+        "let i = 0; do i++; while (i < 1)\nevent.n = i; return event;",
+        "event.n = (a => b => c => a + b + c)(0)(0)(1); return event;",
+        "const re = /for\\(;;\\)/; event.n = re.test('for(;;)') ? 1 : 0; return event;",
+        "event.n = `${(() => 1)()}`.length; return event;",
+        "class A { #p = 1; static s = 1; get p() { return this.#p; } } event.n = new A().p; return event;",
+    ];
+    for code in cases {
+        assert_eq!(made(code, "{}"), r#"{"n":1}"#, "{code}");
+    }
+}

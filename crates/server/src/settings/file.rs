@@ -110,7 +110,7 @@ impl Reader {
             return Err(format!("`{name}` is a list; no setting but {DECLARED} is one"));
         }
         if self.declared.is_some() {
-            return Err(format!("`{name}` stands twice"));
+            return Err(format!("`{name}` occurs twice"));
         }
         self.list = Some(List::default());
         Ok(())
@@ -129,7 +129,7 @@ impl Reader {
         self.path.pop();
         self.has_key = false;
         if let Some(first) = self.lines.iter().find(|line| line.name == name) {
-            return Err(format!("`{name}` stands twice; first in line {}", first.line));
+            return Err(format!("`{name}` occurs twice; first in line {}", first.line));
         }
         self.lines.push(Line { name, text, line });
         Ok(())

@@ -62,7 +62,7 @@ impl List {
     fn scalar(&mut self, text: &str, style: ScalarStyle, line: usize) -> Result<(), String> {
         if let Some(Open::Object { members, key: key @ None, .. }) = self.open.last_mut() {
             if members.contains_key(text) {
-                return Err(format!("`{text}` stands twice"));
+                return Err(format!("`{text}` occurs twice"));
             }
             *key = Some(text.to_owned());
             return Ok(());

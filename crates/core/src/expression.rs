@@ -7,8 +7,7 @@
 //! Differences from CEL over JSON:
 //! - every number is a decimal: there is no `int`, `uint`, `double`; `7 / 2` is 3.5;
 //! - a result that is not an exact decimal is an error, unless it is an argument of `round`,
-//!   `ceil`,
-//! `floor` or `trunc`: `round(a / b, 2)`;
+//!   `ceil`, `floor` or `trunc`: `round(a / b, 2)`;
 //! - a field that the event does not have is null; `has(event.f)` returns whether the event has it;
 //! - ordering two values of different types is an error; comparing them for equality is false.
 

@@ -9,8 +9,7 @@
 //! Invariants:
 //! - an event's usages reach exactly one partition, chosen by its user, in the order of arrival;
 //! - a period is flushed once per revision, and periods of a meter in their order, also where a
-//!   meter
-//! is deleted and another one takes its place;
+//!   meter is deleted and another one takes its place;
 //! - periods close only by [`Command::Tick`], [`Command::Flush`] and their `at`.
 
 mod close;

@@ -6,11 +6,10 @@
 //! (`docs/decisions/0013-what-a-deleted-meter-leaves.md`):
 //!
 //! - as long as a period of it may be amended, the meter stays as [`Birth::Gone`]: it is not
-//!   visible
-//! and no further period is due, but an event for a flushed period is late as usual and corrects
-//! it;
+//!   visible and no further period is due, but an event for a flushed period is late as usual and
+//!   corrects it;
 //! - after that, a [`Stones`] entry holds the stretches that were flushed: an event for them is too
-//! late for ever, and a meter that takes the same key skips them.
+//!   late for ever, and a meter that takes the same key skips them.
 //!
 //! Of an open period only the ids of its partial records remain.
 

@@ -36,7 +36,7 @@ pub trait RecordSink {
 /// The options of closing partitions.
 #[derive(Clone, Copy)]
 pub(crate) struct Order {
-    /// Whether what is open is flushed as well.
+    /// Whether open periods are flushed as well.
     pub(crate) flush_open: bool,
     /// Whether a reader has subscribed to the events of single meters.
     pub(crate) listens: bool,

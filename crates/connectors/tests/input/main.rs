@@ -1,5 +1,5 @@
 //! Files as people have them, from their bytes to records: nothing is counted in the wrong month,
-//! under the wrong user or with another value, and nothing is lost without being told.
+//! under the wrong user or with another value, and nothing is lost without a report.
 
 #![allow(clippy::unwrap_used)] // a failed test panics
 

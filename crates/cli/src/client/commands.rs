@@ -170,7 +170,7 @@ pub(crate) enum Pipelines {
     Create { file: PathBuf },
     /// Make a new version of a pipeline
     Update { name: String, file: PathBuf },
-    /// Delete a pipeline and its versions
+    /// Delete a pipeline by name
     Delete { name: String },
     /// List the versions of a pipeline
     Versions { name: String },
@@ -204,7 +204,7 @@ pub(crate) struct SendEvents {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Corrections {
-    /// List parked events with their reasons
+    /// List parked events of a server
     List {
         /// Only events of this pipeline
         #[arg(long)]
@@ -375,7 +375,7 @@ pub(crate) enum Keys {
         #[arg(long, value_name = "DURATION")]
         grace: Option<String>,
     },
-    /// Revoke a key at once
+    /// Revoke a key by id
     Revoke { id: String },
 }
 

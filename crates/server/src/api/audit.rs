@@ -1,4 +1,4 @@
-//! The audit: who changed what, when.
+//! The audit: changes with author and time.
 
 use axum::Extension;
 use axum::extract::{RawQuery, State};
@@ -54,7 +54,7 @@ async fn list(
         let mut found = found.map_err(|why| problem_of(&why))?;
         let next = (found.len() > limit).then(|| found[limit - 1].number.to_string());
         found.truncate(limit);
-        // As text: the event of a correction stays as it was sent.
+        // As text, so that the event of a correction stays as it was sent.
         let shown = found.iter().map(|entry| to_raw_value(entry).unwrap_or_default()).collect::<Vec<_>>();
         Ok(raw_page(&shown, next.as_deref()))
     })

@@ -1,4 +1,4 @@
-//! `POST /api/v1/backup`: a copy of everything, taken beside the work.
+//! `POST /api/v1/backup`: a copy of all data, made while the server works.
 
 use std::path::PathBuf;
 

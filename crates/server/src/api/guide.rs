@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::{Endpoint, endpoints};
 use crate::keys::Scope;
 
-/// What stands for a parameter of a path.
+/// Example values of parameters in paths.
 const IN_PATH: &[(&str, &str)] = &[
     ("{idOrName}", "default"),
     ("/sessions/{id}", "/sessions/R-00000001"),
@@ -18,7 +18,7 @@ const IN_PATH: &[(&str, &str)] = &[
     ("{recordId}", "6ff0b0d2-5d0e-5d57-8f3e-0c4d8e8a6f11"),
 ];
 
-/// Content type and body of an endpoint that takes one.
+/// Content type and body of an endpoint with a body.
 const BODIES: &[(&str, &str, &str, &str)] = &[
     (
         "POST",
@@ -108,7 +108,7 @@ Written from the table of endpoints in `crates/server/src/api.rs`; after a chang
 
 ";
 
-/// The page.
+/// Returns the page `docs/http.md`.
 fn markdown() -> String {
     let mut out = HEAD.to_owned();
     let mut group = "";

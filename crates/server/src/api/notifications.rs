@@ -1,4 +1,4 @@
-//! Notifications: made, changed, tried out; their deliveries and their channels.
+//! Notifications: created, changed, previewed; their deliveries and their channels.
 
 use axum::body::Body;
 use axum::extract::{Path, RawQuery, State};
@@ -18,7 +18,7 @@ use crate::notifications::notice::{Notice, NoticeState};
 use crate::notifications::vocabulary::EVENT_KINDS;
 use crate::notifications::{Draft, Notification, meant, wrong};
 
-/// What a notification is, for the description of the API.
+/// The fields of a notification, for the description of the API.
 const BODY: &str = "name, eventType, conditions, channels, enabled";
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
@@ -190,7 +190,7 @@ async fn remove(
     .await
 }
 
-/// Events a try-out shows.
+/// Events that a preview shows.
 const TRIED_SHOWN: usize = 100;
 
 fn tried(tried: &Tried) -> Response {

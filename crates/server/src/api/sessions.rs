@@ -1,4 +1,4 @@
-//! Sessions: looked at, paused, resumed, canceled, finished.
+//! Sessions: shown, paused, resumed, canceled, finished.
 
 use axum::Extension;
 use axum::extract::{Path, RawQuery, State};

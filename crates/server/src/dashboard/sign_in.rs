@@ -1,6 +1,6 @@
-//! Sign-in of browsers: a key is checked once and forgotten; a cookie represents it.
+//! Sign-in of browsers: a key is checked once and not stored; a cookie represents it.
 //!
-//! A request with the cookie and without `Authorization` acts with the key's rights. One that
+//! A request with the cookie and without `Authorization` acts with the key's rights. A request that
 //! changes something must come from a page of this server (`Sec-Fetch-Site` or `Origin`) and repeat
 //! a value that only such a page can read.
 

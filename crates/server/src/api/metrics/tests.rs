@@ -4,7 +4,7 @@ use super::page::{Form, Kind, Page, escape, seconds};
 
 fn page(form: Form) -> String {
     let mut page = Page::new(form);
-    page.family("a_info", Kind::Info, "What it is");
+    page.family("a_info", Kind::Info, "The version");
     page.line("version=\"1\"", 1);
     page.one("b_total", Kind::Counter, "How many", 7);
     page.one("c_seconds", Kind::Gauge, "How long", seconds(1_234_567_890));

@@ -93,7 +93,7 @@ pub struct Parts {
     pub installation: Arc<Installation>,
     /// The delivery of notifications.
     pub courier: Arc<Courier>,
-    /// The API keys.
+    /// The API keys of callers.
     pub keys: Arc<KeyRing>,
     /// The rates of keys.
     pub rates: Arc<RateLimits>,

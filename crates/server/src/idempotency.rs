@@ -77,7 +77,7 @@ pub(crate) async fn around(app: &App, namespace: &str, request: Request, next: N
 async fn keyed(app: &App, namespace: &str, request: Request, next: Next) -> Result<Response, Refused> {
     let key = key_of(namespace, request.headers())?;
     let (head, body) = request.into_parts();
-    // As it was sent: how it is compressed is the endpoint's affair.
+    // The bytes as sent: the endpoint handles the compression.
     let body = crate::body::read(&HeaderMap::new(), body, &app.installation.settings().limits).await?;
     let path = head.uri.path_and_query().map_or("", |path| path.as_str());
     let asked = hash(&[head.method.as_str().as_bytes(), path.as_bytes(), &body]);
@@ -88,7 +88,7 @@ async fn keyed(app: &App, namespace: &str, request: Request, next: Next) -> Resu
     let now = app.installation.now();
     if let Some(known) = known(app, &key, now).await? {
         if known.asked != asked {
-            let detail = "the Idempotency-Key stands for a request with another method, path or body";
+            let detail = "the Idempotency-Key belongs to a request with another method, path or body";
             return Err(Box::new(Problem::new(Code::IdempotencyKeyReused, detail).field("Idempotency-Key")));
         }
         return Ok(replayed(known));

@@ -121,9 +121,9 @@ pub struct Installation {
     stopped: Mutex<BTreeMap<Uuid, stopped::Stopped>>,
     /// Held during a change of the catalog, so that changes are made one at a time.
     changing: Mutex<()>,
-    /// Whether a change is in the log and not in the catalog.
     /// The number of the next entry of the audit.
     audit_next: AtomicU64,
+    /// Whether a change is in the log and not in the catalog.
     has_unapplied: AtomicBool,
     /// Held during a change of the meters of the OpenMeter API, each of which takes several
     /// changes.
@@ -144,7 +144,7 @@ pub struct Installation {
     has_threads: bool,
     /// Whether the machine's clock was not followed at the last check.
     clock_jumped: AtomicBool,
-    /// Events are numbered one at a time.
+    /// The status of the newest session of each pipeline.
     standing: standing::Standing,
     /// Numbers over time, for the dashboard.
     pub(crate) history: history::History,
@@ -162,7 +162,7 @@ pub struct Served {
     /// The session that runs it; 0 without one. An idle pipeline takes no events, but its meters
     /// and records can be read.
     session: AtomicU64,
-    /// Whether the pipeline was told to note the events of single meters.
+    /// Whether the pipeline makes notes of the events of single meters.
     listens: AtomicBool,
     worker: Worker,
     delivery: Arc<delivery::Delivery>,

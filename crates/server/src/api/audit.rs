@@ -17,7 +17,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         method: Method::GET,
         path: "/api/v1/audit",
         scope: Some(Scope::Admin),
-        summary: "Who changed what, the newest first",
+        summary: "Changes with author and time, the newest first",
         query: &[
             ("object", "of this object"),
             ("action", "whose action begins so"),

@@ -24,7 +24,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         summary: "Copy everything to a new folder on the server's machine, beside the work",
         query: &[],
         body: Some("to: an absolute path of a folder that is empty or not there"),
-        answer: (200, "What was copied"),
+        answer: (200, "The list of copied files"),
         route: post(back_up),
     }]
 }

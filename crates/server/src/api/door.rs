@@ -23,9 +23,9 @@ use crate::problem::{Code, Problem};
 /// The form of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Form {
-    /// A single CloudEvent.
+    /// A CloudEvent with its attributes.
     Structured,
-    /// A list of CloudEvents.
+    /// A list of several CloudEvents.
     Batched,
     /// Attributes in `ce-*` headers, data in the body.
     Binary,
@@ -52,15 +52,15 @@ pub(crate) enum Needs {
 pub(crate) struct Knocking {
     /// The head of the letter, followed by one JSON object per line: the admitted events.
     pub(crate) letter: Vec<u8>,
-    /// The number of admitted events.
+    /// The number of events that were admitted.
     pub(crate) admitted: u32,
     /// The index in the body of each admitted event.
     pub(crate) places: Vec<u32>,
-    /// The rejected events.
+    /// The events that were rejected.
     pub(crate) rejected: Vec<Rejected>,
 }
 
-/// A rejected event.
+/// An event that was rejected.
 #[derive(Debug)]
 pub(crate) struct Rejected {
     /// Its place in the body, from 0.

@@ -201,7 +201,7 @@ async fn question(
             "rowCount": answered.as_ref().map_or(0, |(_, rows)| *rows), "durationMs": i64::try_from(took).unwrap_or(i64::MAX),
         });
         if let Err(why) = app.installation.tell_of_query(&asked.who.namespace, &told) {
-            tracing::error!("a question was answered, and nobody told: {why}");
+            tracing::error!("the event of an answered query was not written: {why}");
         }
         answered.map(|(answer, _)| answer)
     })

@@ -108,7 +108,7 @@ fn installation(page: &mut Page, app: &App) {
     let installation = &app.installation;
     let (log_bytes, log_end) = installation.log_extent();
     page.one("flowmeter_log_bytes", Kind::Gauge, "Bytes of the log on disk", log_bytes);
-    let help = "Entries of the log, those let go of included";
+    let help = "Entries of the log, including removed ones";
     page.one("flowmeter_log_entries_total", Kind::Counter, help, log_end);
     let failed = u64::from(installation.failure().is_some());
     let help = "1 after a durable write failed: nothing more is taken";

@@ -35,7 +35,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
     };
     let (read, admin) = (Scope::Read, Scope::Admin);
     let known = (200, "The notification");
-    let tried = (200, "The newest events that would have been told");
+    let tried = (200, "The newest events that it would have sent");
     let mut deliveries = endpoint(
         Method::GET,
         "/api/v1/notifications/deliveries",
@@ -71,7 +71,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
             Method::POST,
             "/api/v1/notifications/try",
             read,
-            "Which past events a notification would have told of; nothing is sent",
+            "Past events that a notification would have sent; nothing is sent now",
             Some("eventType, conditions"),
             tried,
             post(try_draft),
@@ -80,7 +80,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
             Method::POST,
             "/api/v1/notifications/{idOrName}/try",
             read,
-            "Which past events this notification would have told of; nothing is sent",
+            "Past events that this notification would have sent; nothing is sent now",
             None,
             tried,
             post(try_kept),

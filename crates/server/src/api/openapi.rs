@@ -83,7 +83,7 @@ fn operation(endpoint: &Endpoint) -> Value {
         "responses": {
             endpoint.answer.0.to_string(): {"description": endpoint.answer.1},
             "default": {
-                "description": "What is wrong, and what to do about it",
+                "description": "The problem and its remedy",
                 "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
             },
         },

@@ -39,7 +39,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         query: &[
             ("type", "only events of this type; may be repeated"),
             ("pipeline", "only events of this pipeline, by name or id; may be repeated"),
-            ("after", "go on behind the event of this number, as the header Last-Event-ID does"),
+            ("after", "continue after the event of this number, as the header Last-Event-ID does"),
         ],
         body: None,
         answer: (200, "text/event-stream: id, event (its type), data (the event)"),

@@ -50,7 +50,7 @@ pub struct BackedUp {
     pub name: String,
     /// Length of the file.
     pub bytes: u64,
-    /// The file's CRC-32C.
+    /// The CRC-32C of its bytes.
     pub checksum: u32,
 }
 
@@ -164,7 +164,7 @@ impl Copy {
         make_empty(to)?;
         let real = |path: &Path| path.canonicalize().map_err(|why| Error::io(path.display(), &why));
         if real(to)?.starts_with(real(data)?) {
-            return Err(invalid(format!("{} lies in the data directory; put the backup elsewhere", to.display())));
+            return Err(invalid(format!("{} is inside the data directory; put the backup elsewhere", to.display())));
         }
         let backup = Backup { format: FORMAT, at: now.to_string(), log_end, files: Vec::new() };
         Ok(Copy { to: to.to_owned(), backup })

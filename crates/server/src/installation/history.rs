@@ -225,7 +225,8 @@ impl Installation {
     fn retire_history(&self, now: i64, grown: &[(String, usize, Sample)], changes: &mut Vec<Change>) -> Result<(), Error> {
         for (name, tier, _) in grown {
             let prefix = row_prefix(name, *tier);
-            // Two for each that is added: old samples go faster than new ones come.
+            // Two for each that is added, so that old samples are removed faster than new ones
+            // arrive.
             for (key, _) in self.catalog.scan(Table::History, &prefix, None, 2)? {
                 if instant_of(&key).is_some_and(|at| at < now - TIERS[*tier].1) {
                     changes.push(Change::Remove(Table::History, key));

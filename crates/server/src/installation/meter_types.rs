@@ -124,7 +124,7 @@ impl Installation {
         }
         let _change = self.change();
         if self.meter_type(&who.namespace, &known.name)? != *known {
-            let detail = format!("somebody else changed the meter type `{}` in this moment", known.name);
+            let detail = format!("the meter type `{}` was changed by another request at this moment", known.name);
             return Err(Box::new(Problem::new(Code::Stale, detail)));
         }
         let made = KeptMeterType { updated_at: self.now().to_string(), fields, ..known.clone() };

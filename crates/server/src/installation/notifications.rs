@@ -389,7 +389,7 @@ impl Installation {
         let _change = self.change();
         let at = |why: Error| problem_of(&why);
         if !self.all_notifications().map_err(at)?.iter().any(|known| known.id == notice.notification_id) {
-            let detail = format!("the notification `{}` is gone; there is nobody to send it to", notice.notification);
+            let detail = format!("the notification `{}` no longer exists, so the delivery cannot be sent", notice.notification);
             return Err(Box::new(Problem::new(Code::Conflict, detail)));
         }
         let audited = self.audited(who, "notification.resend", &notice.id, json!({"state": notice.state}), Value::Null);

@@ -24,7 +24,7 @@ const CLOCK_BEHIND_MAX: i64 = 5_000_000_000;
 
 /// The environment of an installation: the machine's, or that of the simulation.
 pub struct Means {
-    /// The engine's clock.
+    /// The clock of the engine.
     pub clock: Arc<dyn Clock>,
     /// The disk of everything but the catalog.
     pub disk: Arc<dyn Disk>,

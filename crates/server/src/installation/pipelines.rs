@@ -22,7 +22,7 @@ use crate::problem::{Code, Problem};
 pub struct KeptPipeline {
     /// The id, derived from namespace and name.
     pub id: Uuid,
-    /// The pipeline's namespace.
+    /// The namespace of the pipeline.
     pub namespace: String,
     /// A name that is unique in its namespace.
     pub name: String,
@@ -199,7 +199,7 @@ impl Installation {
         }
         let _change = self.change();
         if self.pipeline(&who.namespace, &pipeline.name)?.version != pipeline.version {
-            let detail = format!("somebody else gave `{}` a newer version in this moment", pipeline.name);
+            let detail = format!("`{}` was given a newer version by another request at this moment", pipeline.name);
             return Err(Box::new(Problem::new(Code::Stale, detail)));
         }
         let newer = KeptPipeline {

@@ -27,7 +27,7 @@ const RETRY_AFTER_S: u64 = 5;
 /// A pipeline that should run but stopped.
 #[derive(Clone)]
 pub struct Stopped {
-    /// The stopped pipeline.
+    /// The pipeline that stopped.
     pub pipeline: KeptPipeline,
     /// The number of its session.
     pub session: u64,

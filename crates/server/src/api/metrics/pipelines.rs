@@ -81,7 +81,7 @@ fn operators(page: &mut Page, all: &[One]) {
         page.family(name, Kind::Counter, help);
         lines.iter().for_each(|(label, count)| page.line(label, value(count)));
     };
-    let help = "Events that came to an operator";
+    let help = "Events that reached an operator";
     family("flowmeter_mediate_events_total", help, |count| count.received);
     let help = "Events that an operator let through";
     family("flowmeter_mediate_passed_events_total", help, |count| count.passed);

@@ -100,7 +100,7 @@ impl Courier {
     pub(crate) fn trouble(&self) -> Option<String> {
         let board = self.board();
         let failing = board.marks.failing_since.map(|_| board.marks.answer);
-        let halted = board.is_halted.then(|| format!("{} records were refused: somebody must look", board.marks.dead));
+        let halted = board.is_halted.then(|| format!("{} records were refused; check the target", board.marks.dead));
         board.trouble.or(failing).or(halted)
     }
 

@@ -55,7 +55,7 @@ pub(crate) enum Command {
     Schema,
     /// Print a completion script for a shell
     Completions {
-        /// The shell
+        /// The shell that gets completions
         shell: Shell,
     },
     /// Print the manual page (roff)
@@ -85,7 +85,7 @@ pub(crate) struct Serve {
     /// Address and port (setting `listen`)
     #[arg(long, value_name = "ADDR")]
     pub(crate) listen: Option<String>,
-    /// The settings file
+    /// The file with the settings
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
     /// A pipeline to run; created or changed if necessary, and started
@@ -107,7 +107,7 @@ pub(crate) struct Serve {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  flowmeter demo\n  flowmeter demo --listen 127.0.0.1:9000 --data /tmp/demo")]
 pub(crate) struct Demo {
-    /// Address and port
+    /// Address and port of the server
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8888")]
     pub(crate) listen: String,
     /// The folder of everything durable; a new one in the system's temporary folder, without
@@ -134,7 +134,7 @@ pub(crate) struct BenchIngest {
     /// The API key, if the server requires one
     #[arg(long, env = "FLOWMETER_KEY", hide_env_values = true)]
     pub(crate) key: Option<String>,
-    /// Number of events
+    /// Number of events to send
     #[arg(long, default_value_t = 10_000_000)]
     pub(crate) events: u64,
     /// The number of the first event; ids depend on it, so that a second run sends new events
@@ -149,7 +149,7 @@ pub(crate) struct BenchIngest {
     /// Threads that send requests
     #[arg(long, default_value_t = 1)]
     pub(crate) threads: usize,
-    /// Number of users
+    /// Number of different users
     #[arg(long, default_value_t = 10_000)]
     pub(crate) users: u64,
     /// Number of event types, at most 10
@@ -240,7 +240,7 @@ pub(crate) enum Form {
     /// A table for people
     #[default]
     Table,
-    /// JSON for programs
+    /// A JSON form for programs
     Json,
 }
 
@@ -304,7 +304,7 @@ pub(crate) struct Explain {
 #[derive(Debug, Args)]
 #[command(after_help = "Exit codes: 0 everything was read and is equal; 3 something differs, is damaged or was not read.")]
 pub(crate) struct Verify {
-    /// The data directory
+    /// The data directory to check
     #[arg(long, value_name = "DIR")]
     pub(crate) data: PathBuf,
     /// A folder for temporary files, removed afterwards [default: a new folder beside DIR]

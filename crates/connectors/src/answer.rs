@@ -1,11 +1,10 @@
-//! Answers from outside: how much of one is read, and for how long.
+//! Responses from outside: the bound of their size and the deadline.
 //!
-//! A receiver, a token endpoint, a store, a collector or a server may answer more than
-//! memory holds, by mistake or on purpose. So every answer is read through this file, up
-//! to a bound that its reader names. Requests ask for no compression and nothing is
-//! unpacked: the bytes that are counted are the bytes that are kept. The head of an
-//! answer has the bounds [`HEAD_BYTES_MAX`] and [`HEADERS_MAX`]; the deadline belongs to
-//! the request, and covers its whole answer.
+//! A receiver, a token endpoint, a store, a collector or a server may send more than fits into
+//! memory, by mistake or on purpose. So every response is read through this file, up to a bound
+//! that its reader gives. Requests ask for no compression and nothing is decompressed: the counted
+//! bytes are the bytes in memory. The head of a response has the bounds [`HEAD_BYTES_MAX`] and
+//! [`HEADERS_MAX`]. The deadline belongs to the request and covers its whole response.
 
 use std::fmt::Display;
 use std::io::{self, Read};
@@ -13,50 +12,50 @@ use std::io::{self, Read};
 use bytes::Buf;
 use http_body_util::BodyExt;
 
-/// Bytes of an answer that says what became of a request: an error, a token, an id.
-/// Billers answer some kilobytes.
+/// Bytes of a response that reports the result of a request: an error, a token, an id. Those of
+/// billers have some kilobytes.
 pub const ANSWER_BYTES_MAX: usize = 1 << 20;
-/// Bytes of an answer that holds a record: one with a hundred thousand groups has about
-/// ten million.
+/// Bytes of a response that holds a record: one with a hundred thousand groups has about ten
+/// million.
 pub const RECORD_BYTES_MAX: usize = 32 << 20;
 /// Bytes of an object or a file that is read back. Each holds one window of records, at
 /// most some ten megabytes of JSON; CSV and Parquet take less.
 pub const OBJECT_BYTES_MAX: usize = 256 << 20;
-/// Bytes of the head of an answer, as servers and proxies have it.
+/// Bytes of the head of a response, a usual bound of servers and proxies.
 pub const HEAD_BYTES_MAX: u32 = 64 << 10;
-/// Header fields of an answer.
+/// Header fields of a response.
 pub const HEADERS_MAX: usize = 100;
 
-/// A body, as far as it was read.
+/// The body of a response, up to its bound.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Body {
     /// The bytes that were read, never more than the bound.
     pub bytes: Vec<u8>,
-    /// How reading ended.
+    /// The reason why reading ended.
     pub end: End,
 }
 
-/// How reading a body ended.
+/// The reason why reading a body ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum End {
-    /// With the body.
+    /// The body was complete.
     Whole,
-    /// At the bound: there is more.
+    /// The bound was reached; there is more.
     TooLong(usize),
     /// The connection broke, or the time was over.
     Broken(String),
 }
 
 impl Body {
-    /// The text as far as it was read.
+    /// Returns the text that was read.
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.bytes).into_owned()
     }
 
-    /// All of it.
+    /// Returns the whole body.
     ///
     /// # Errors
-    /// It is longer than its bound, which is named, or it broke off.
+    /// It is longer than its bound, which is named, or the connection broke.
     pub fn whole(self) -> Result<Vec<u8>, String> {
         match self.end {
             End::Whole => Ok(self.bytes),
@@ -82,7 +81,7 @@ where
         let data = match body.frame().await {
             None => return Body { bytes, end: End::Whole },
             Some(Err(why)) => return Body { bytes, end: End::Broken(why.to_string()) },
-            // Trailers say nothing that is wanted.
+            // Trailers are not used.
             Some(Ok(frame)) => frame.into_data(),
         };
         let Ok(data) = data else { continue };
@@ -95,10 +94,10 @@ where
     }
 }
 
-/// Reads to the end of an answer that comes over a blocking connection.
+/// Reads a response over a blocking connection to its end.
 ///
 /// # Errors
-/// It is longer than the bound, which is named, or it broke off.
+/// It is longer than the bound, which is named, or the connection broke.
 pub fn read_blocking(answer: impl Read, bytes_max: usize) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     answer.take(bytes_max as u64 + 1).read_to_end(&mut bytes)?;

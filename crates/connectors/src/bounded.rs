@@ -1,5 +1,5 @@
-//! A session over files, from beginning to end: what `flowmeter run` does, for whoever
-//! drives it step by step. Its meters live as long as it does.
+//! A session over files, from start to end: the work of `flowmeter run`, for a caller that drives
+//! it step by step. Its meters live as long as the session.
 
 use std::sync::Arc;
 
@@ -16,9 +16,9 @@ use flowmeter_engine::{Engine, Error, Kind, Noted, Observer, ParkedEvent, Record
 use crate::file::Files;
 use crate::push::{Push, Tell};
 
-/// Hears of what is made, beside the targets.
+/// Receives the results of the session, in addition to the targets.
 pub trait Beside: RecordSink {
-    /// Whether it wants to hear what happens to single meters.
+    /// Whether it wants the events of single meters.
     fn wants_meters(&self) -> bool;
 }
 
@@ -60,7 +60,7 @@ impl<'t> Bounded<'t> {
         self.running.as_mut().ok_or_else(|| Error::new(Kind::Bug, "a session that was not opened"))
     }
 
-    /// Takes everything there is. `watch` is told what operators have done, again and again.
+    /// Processes the whole input. `watch` is called repeatedly with the counts of operators.
     pub fn ingest(
         &mut self,
         at: Timestamp,
@@ -73,14 +73,14 @@ impl<'t> Bounded<'t> {
         check(&plan, &engine.totals().tally)
     }
 
-    /// Flushes what is due and hands it to the targets.
+    /// Flushes what is due and sends it to the targets.
     pub fn flush(&mut self, at: Timestamp, beside: &mut dyn Beside) -> Result<(), Error> {
         let Running { push, engine, .. } = self.running()?;
         engine.tick(at, &mut Both { push, beside }, &mut Watched(&mut |_| {}))?;
         push.accept()
     }
 
-    /// Lets the targets confirm.
+    /// Waits until the targets confirm.
     pub fn confirm(&mut self) -> Result<(), Error> {
         self.running()?.push.confirm()
     }
@@ -91,7 +91,7 @@ impl<'t> Bounded<'t> {
     }
 }
 
-/// The targets, and who hears of it.
+/// Passes results to the targets and to the other receiver.
 struct Both<'b> {
     push: &'b mut Push,
     beside: &'b mut dyn Beside,
@@ -113,7 +113,7 @@ impl RecordSink for Both<'_> {
     }
 }
 
-/// Checks what must hold before anything is pushed.
+/// Checks what must hold before any record is sent.
 pub fn check(plan: &Plan, tally: &Tally) -> Result<(), Error> {
     if !tally.is_complete() {
         return Err(Error::new(Kind::Bug, format!("events were lost: {tally:?}")));

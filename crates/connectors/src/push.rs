@@ -1,11 +1,11 @@
-//! Records to the targets of a run.
+//! Sends records to the targets of a run.
 //!
-//! A run has no log of records and nobody who would come back tomorrow: what a target does
-//! not take is sent again for a while, under the same key, and then the run has failed. It
-//! may be run again: the same records go under the same keys.
+//! A run has no log of records, and no process that would continue it tomorrow. Records that a
+//! target does not accept are sent again for a while, under the same key; after that the run fails.
+//! It may be repeated: the same records have the same keys.
 //!
-//! Runs that keep a ledger number their records through all of them, and hand over what the
-//! targets must remember from one to the next: files grow.
+//! Runs that keep a ledger number their records across all runs, and hand over the state that
+//! targets need from one run to the next, such as the lengths of growing files.
 
 mod sending;
 mod waiting;
@@ -27,45 +27,44 @@ use crate::targets::{Around, of_path, open};
 use sending::{Once, read_back, send};
 pub use waiting::Tell;
 
-/// How large a window of a run is.
+/// The bounds of a window of a run.
 const WINDOW: WindowLimits = WindowLimits { records: 10_000, bytes: 8 << 20 };
 
-/// The targets of a run, and what was handed to them.
+/// The targets of a run, and the records that were passed to them.
 pub struct Push {
     records: Lane,
     thresholds: Lane,
     clock: Arc<dyn Clock>,
     tell: Tell,
-    /// The memory of targets that take no part in this run.
+    /// The state of targets that take no part in this run.
     absent: BTreeMap<String, Value>,
 }
 
-/// Targets that take the same records.
+/// Targets that receive the same records.
 struct Lane {
     targets: Vec<(String, Box<dyn Target>)>,
     window: Window,
-    /// The number of the first.
+    /// The number of the first record.
     first: u64,
-    /// The number of the next.
+    /// The number of the next record.
     next: u64,
     step: Step,
-    /// Since when targets may have what comes, nanoseconds.
+    /// The instant from which targets may already have the records, in nanoseconds.
     in_doubt: Option<i64>,
 }
 
 /// How a full window is handled.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Step {
-    /// It is sent, and at once read back: afterwards nobody has it.
+    /// It is sent and read back at once, since it is not kept afterwards.
     SendAndReadBack,
-    /// It is sent.
+    /// It is only sent.
     Send,
-    /// It is read back.
+    /// It is only read back.
     ReadBack,
 }
 
-/// What a run hands over to the next: how far the numbers have come, and what targets must
-/// remember.
+/// The state that a run hands over to the next: the numbers of records, and the state of targets.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Remembered {
     records: u64,
@@ -74,12 +73,12 @@ struct Remembered {
 }
 
 impl Push {
-    /// Opens the targets of a pipeline; a path takes the place of those for records.
-    /// Without any, records go to standard output. Each target is probed, and `tell` is
-    /// called with a status line while a target does not accept records.
+    /// Opens the targets of a pipeline; a path replaces those for records. Without any, records go
+    /// to standard output. Each target is probed, and `tell` is called with a status line while a
+    /// target does not accept records.
     ///
     /// # Errors
-    /// A target cannot be opened, or could not take records now.
+    /// A target cannot be opened, or cannot accept records now.
     pub fn open(
         pipeline: &str,
         targets: &[TargetPlan],
@@ -90,12 +89,12 @@ impl Push {
         Push::with(pipeline, targets, instead, None, (clock, tell))
     }
 
-    /// The same for a run that goes on where another ended: with what that one gave to
-    /// remember, `null` if there was none. Its records are handed over twice: to be sent, and
-    /// after [`Push::look_again`] to be read back.
+    /// Opens the targets for a run that continues another one, with the state that it handed over,
+    /// `null` if there was none. Its records are passed twice: to be sent and, after
+    /// [`Push::look_again`], to be read back.
     ///
     /// # Errors
-    /// As for [`Push::open`], or what a target should remember is none.
+    /// As for [`Push::open`], or the state of a target cannot be read.
     pub fn go_on(
         pipeline: &str,
         targets: &[TargetPlan],
@@ -147,7 +146,7 @@ impl Push {
         Ok(push)
     }
 
-    /// Whether every target could take records: better now than after hours of counting.
+    /// Checks whether every target can accept records: better now than after hours of counting.
     fn probe(&mut self) -> Result<(), Error> {
         for (name, target) in self.records.targets.iter_mut().chain(&mut self.thresholds.targets) {
             target.probe().map_err(|why| Error::new(why.kind, format!("target `{name}`: {why}")))?;
@@ -155,10 +154,10 @@ impl Push {
         Ok(())
     }
 
-    /// What the next run must be given.
+    /// Returns the state for the next run.
     ///
     /// # Errors
-    /// It cannot be written down.
+    /// The state cannot be serialized.
     pub fn memory(&self) -> Result<Value, Error> {
         let mut targets = self.absent.clone();
         targets.extend(self.targets().map(|(id, target)| (id.clone(), target.memory())).filter(|(_, memory)| !memory.is_null()));
@@ -166,21 +165,21 @@ impl Push {
         serde_json::to_value(remembered).map_err(|why| Error::new(Kind::Bug, why.to_string()))
     }
 
-    /// Takes a record that is owed.
+    /// Takes a record that has to be delivered.
     ///
     /// # Errors
-    /// A target does not take it, or does not hold it.
+    /// A target does not accept it, or does not hold it.
     pub fn take(&mut self, owed: Owed<'_>) -> Result<(), Error> {
         let lane = if owed.is_threshold { &mut self.thresholds } else { &mut self.records };
         if lane.in_doubt != owed.in_doubt {
-            // Those that may be there and those that are not leave apart.
+            // Records that may already be at the target and others are sent separately.
             lane.go(&*self.clock, &self.tell)?;
             lane.in_doubt = owed.in_doubt;
         }
         lane.push(owed.json, &*self.clock, &self.tell)
     }
 
-    /// From now on the same records come again, to be read back.
+    /// Switches to reading back: the same records are passed again.
     pub fn look_again(&mut self) {
         for lane in [&mut self.records, &mut self.thresholds] {
             (lane.window, lane.next, lane.step) = (Window::new(lane.first), lane.first, Step::ReadBack);
@@ -188,12 +187,12 @@ impl Push {
         }
     }
 
-    /// Records handed over.
+    /// Returns the number of records passed.
     pub fn record_count(&self) -> u64 {
         self.records.next - self.records.first
     }
 
-    /// Partial records handed over.
+    /// Returns the number of partial records passed.
     pub fn threshold_count(&self) -> u64 {
         self.thresholds.next - self.thresholds.first
     }
@@ -207,10 +206,10 @@ impl Push {
         self.records.targets.iter().chain(&self.thresholds.targets)
     }
 
-    /// Every target accepts everything.
+    /// Waits until every target accepts all records.
     ///
     /// # Errors
-    /// One does not, for good or for too long.
+    /// A target refuses records for good or for too long.
     pub fn accept(&mut self) -> Result<(), Error> {
         for lane in [&mut self.records, &mut self.thresholds] {
             lane.go(&*self.clock, &self.tell)?;
@@ -219,10 +218,10 @@ impl Push {
         Ok(())
     }
 
-    /// Every target confirms that it holds what it accepted.
+    /// Waits until every target confirms that it holds what it accepted.
     ///
     /// # Errors
-    /// One holds something else.
+    /// A target holds something else.
     pub fn confirm(&mut self) -> Result<(), Error> {
         for lane in [&mut self.records, &mut self.thresholds] {
             lane.go(&*self.clock, &self.tell)?;
@@ -250,7 +249,7 @@ impl Lane {
         if is_full { self.go(clock, tell) } else { Ok(()) }
     }
 
-    /// Every target gets what has gathered, and shows that it has it.
+    /// Sends the collected window to every target and reads it back.
     fn go(&mut self, clock: &dyn Clock, tell: &Tell) -> Result<(), Error> {
         let window = std::mem::replace(&mut self.window, Window::new(self.next));
         if window.is_empty() {

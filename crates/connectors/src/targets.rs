@@ -6,13 +6,13 @@
 //! | growing files | the length that is right is kept with the place in the records | reading the files back |
 //! | windowed files, objects | a window makes the same bytes under the same name, and names are taken once | reading them back |
 //! | Postgres | `record_id` is the key, and rows and cursor are one transaction | comparing the rows |
-//! | webhook | the receiver knows the `Idempotency-Key` | `readBack`, where there is one |
+//! | webhook | the receiver recognizes the `Idempotency-Key` | `readBack`, where there is one |
 //! | Stripe | the identifier, for 24 hours | its acceptance |
 //! | Lago | the transaction id, for ever | asking for the event |
 //! | Zuora | it is not: records in doubt are looked for first | asking for the usage |
 //! | standard output | it is not; a run is one piece | its acceptance |
 //!
-//! What a target is and must keep to is written at [`flowmeter_engine::outbox::Target`].
+//! The contract of a target is documented at [`flowmeter_engine::outbox::Target`].
 
 mod columns;
 pub mod files;
@@ -41,24 +41,24 @@ use serde_json::Value;
 
 use crate::calls::Abandon;
 
-/// The surroundings of a target.
+/// The environment of a target.
 pub struct Around<'a> {
     /// The folder of relative paths.
     pub folder: &'a Path,
-    /// Which pipeline and target it is, for ever.
+    /// The pipeline and the target; it never changes.
     pub owner: String,
-    /// The memory of the target; `None` for a run, whose files are whole or not there.
+    /// The state of the target; `None` for a run, whose files are complete or absent.
     pub memory: Option<&'a Value>,
-    /// The time.
+    /// The clock of the engine.
     pub clock: Arc<dyn Clock>,
-    /// Ends requests that are under way.
+    /// Cancels requests in progress.
     pub abandon: Abandon,
 }
 
-/// The target of a plan; `None` for nowhere.
+/// Opens the target of a plan; `None` for `none`.
 ///
 /// # Errors
-/// A setting is none, or a secret is not there.
+/// A setting is invalid, or a secret is missing.
 pub fn open(plan: &TargetPlan, around: &Around<'_>) -> Result<Option<Box<dyn Target>>, Error> {
     Ok(Some(match &plan.kind {
         TargetKind::Nowhere => return Ok(None),
@@ -83,10 +83,10 @@ fn file(plan: &FilePlan, around: &Around<'_>) -> Result<Box<dyn Target>, Error> 
     })
 }
 
-/// The target of a path given on a command line.
+/// Opens the target of a path given on a command line.
 ///
 /// # Errors
-/// It cannot be made.
+/// It cannot be created.
 pub fn of_path(path: &str) -> Result<Box<dyn Target>, Error> {
     let format = TargetFormat::of_path(path);
     Ok(match path {
@@ -95,7 +95,7 @@ pub fn of_path(path: &str) -> Result<Box<dyn Target>, Error> {
     })
 }
 
-/// Nothing went, for a reason that is not the records'.
+/// Reports that no record was sent, for a reason that does not depend on the records.
 fn all_unavailable(why: &Error, records: usize) -> Vec<Answer> {
     vec![Answer::Unavailable { why: why.to_string(), after: None }; records]
 }

@@ -1,8 +1,8 @@
-//! Aggregations: what a meter makes of the values that count in it.
+//! Aggregations: how a meter computes its value from the events of a period.
 //!
-//! Every answer is exact and does not depend on the order of arrival, except where the
-//! contract says so (ties of `latest`). An aggregation that needs the order of *event
-//! times* (`weighted`, `delta`) keeps its points sorted until the period is gone.
+//! Every result is exact and does not depend on the order of arrival, except where the contract
+//! says so (ties of `latest`). An aggregation that needs the order of *event times* (`weighted`,
+//! `delta`) keeps its points sorted until the period is removed.
 
 mod counter;
 mod image;
@@ -71,12 +71,12 @@ impl Aggregation {
     pub const NAMES: [&'static str; 11] =
         ["sum", "increment", "count", "min", "max", "avg", "unique", "latest", "weighted", "delta", "percentile"];
 
-    /// Whether an event must bring a number.
+    /// Whether an event must have a numeric value.
     pub fn needs_number(self) -> bool {
         !matches!(self, Aggregation::Increment | Aggregation::Unique)
     }
 
-    /// Whether an event must bring a value at all.
+    /// Whether an event must have a value at all.
     pub fn needs_value(self) -> bool {
         self != Aggregation::Increment
     }
@@ -92,7 +92,7 @@ impl Aggregation {
     }
 }
 
-/// The contribution of one event.
+/// The contribution of one event to an aggregate.
 #[derive(Clone, Copy, Debug)]
 pub struct Contribution {
     /// The number, where the aggregation needs one.
@@ -106,21 +106,21 @@ pub struct Contribution {
 /// The state of an aggregation in one period (or one group of it).
 #[derive(Clone, Debug)]
 pub enum Aggregate {
-    /// `increment`: the count.
+    /// State of `increment`: the number of events.
     Count(u64),
-    /// `sum`.
+    /// State of `sum`: the sum so far.
     Sum(Packed),
     /// `min` and `max`: whether there is one, and which.
     Extreme(bool, Packed),
-    /// `avg`.
+    /// State of `avg`: sum and count.
     Mean(Box<(Decimal, u64)>),
-    /// `latest`.
+    /// State of `latest`: the greatest event time with its value.
     Latest(Option<Box<(Timestamp, Decimal)>>),
-    /// `unique`.
+    /// State of `unique`: the fingerprints of the values.
     Distinct(Box<HashSet<u128, FingerprintState>>),
-    /// `percentile`.
+    /// State of `percentile`: every value.
     Values(Box<Vec<Decimal>>),
-    /// `weighted` and `delta`.
+    /// State of `weighted` and `delta`: the points in order of time.
     Points(Box<Points>),
 }
 
@@ -139,7 +139,7 @@ impl Aggregate {
         }
     }
 
-    /// Bytes it holds elsewhere.
+    /// Returns the number of bytes that it holds on the heap.
     pub(crate) fn heap_bytes(&self) -> usize {
         match self {
             Aggregate::Count(_) | Aggregate::Sum(_) | Aggregate::Extreme(..) | Aggregate::Latest(None) => 0,
@@ -233,7 +233,8 @@ impl Aggregate {
         }
     }
 
-    /// Begins with what the period before ended with. Says whether that is news.
+    /// Begins with the values with which the previous period ended. Returns whether they changed
+    /// the state.
     pub fn open_with(&mut self, openings: &Openings) -> bool {
         match self {
             Aggregate::Points(points) => points.open_with(openings),
@@ -242,7 +243,7 @@ impl Aggregate {
     }
 }
 
-/// The smallest value such that at least `p` per cent of all are not above it.
+/// Returns the smallest value such that at least `p` per cent of all values are not above it.
 fn nearest_rank(values: &[Decimal], p: Decimal) -> Option<Decimal> {
     let count = values.len();
     if count == 0 {
@@ -257,8 +258,8 @@ fn nearest_rank(values: &[Decimal], p: Decimal) -> Option<Decimal> {
     Some(*value)
 }
 
-/// Fingerprints are hashes already: a set need not hash them again, and needs no
-/// random state.
+/// A hasher for fingerprints. They are hashes already, so a set neither hashes them again nor needs
+/// a random state.
 pub type FingerprintState = BuildHasherDefault<Fingerprint>;
 
 /// The low half of a fingerprint.

@@ -1,13 +1,13 @@
 //! Exact decimal numbers, for money and usage.
 //!
-//! A [`Decimal`] is an `i128` counting units of 10⁻¹⁸. That covers the range the
-//! metered record promises — 38 significant digits, 18 of them after the point —
-//! with one representation, so adding is one checked integer addition and no value
-//! is ever rounded on its way from an event to a record. What does not fit is an
-//! [`Inexact`] verdict for the caller to park, never an approximation.
+//! A [`Decimal`] is an `i128` counting units of 10⁻¹⁸. That covers the range the metered record
+//! promises (38 significant digits, 18 of them after the point) with one representation. Adding is
+//! one checked integer addition, and no value is ever rounded on its way from an event to a record.
+//! A value that does not fit is an [`Inexact`] verdict, for which the caller parks the event. It is
+//! never approximated.
 //!
-//! Quotients (an average, an integral per hour) do not fit a fixed scale; they are
-//! formed once, on output, by [`Quotient`].
+//! Quotients (an average, an integral per hour) do not fit a fixed scale. [`Quotient`] forms them
+//! once, on output.
 
 mod fraction;
 mod parse;
@@ -34,8 +34,8 @@ const UNITS_MAX: i128 = 99_999_999_999_999_999_999_999_999_999_999_999_999;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Decimal(i128);
 
-/// A decimal at rest: the same sixteen bytes, without the alignment of an `i128`, which
-/// would add eight bytes of nothing to every meter and group.
+/// A decimal for storage: the same sixteen bytes without the alignment of an `i128`, which would
+/// add eight bytes of padding to every meter and group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Packed([u64; 2]);
 
@@ -141,7 +141,7 @@ impl Decimal {
         i64::try_from(self.0 / ONE).ok()
     }
 
-    /// The negated value.
+    /// Returns the negated value.
     pub const fn neg(self) -> Decimal {
         Decimal(-self.0)
     }
@@ -200,20 +200,20 @@ impl Decimal {
     }
 }
 
-/// Which way a value between two steps goes.
+/// The direction in which a value between two steps is rounded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rounding {
     /// To the nearer step, a half away from zero.
     HalfUp,
     /// To the nearer step, a half to the even one.
     HalfEven,
-    /// Away from zero.
+    /// Rounds away from zero.
     Up,
-    /// Towards plus infinity.
+    /// Rounds towards plus infinity.
     Ceil,
-    /// Towards minus infinity.
+    /// Rounds towards minus infinity.
     Floor,
-    /// Towards zero.
+    /// Rounds towards the value zero.
     Trunc,
 }
 
@@ -221,7 +221,7 @@ impl Rounding {
     /// The names of `round.mode`.
     pub const NAMES: [&'static str; 6] = ["half_even", "half_up", "down", "up", "floor", "ceil"];
 
-    /// The rounding of a name.
+    /// Returns the rounding with this name.
     pub fn named(name: &str) -> Option<Rounding> {
         Some(match name {
             "half_even" => Rounding::HalfEven,
@@ -240,7 +240,7 @@ impl Rounding {
 pub struct Round {
     /// Digits behind the point, at most 18.
     pub places: i32,
-    /// Which way.
+    /// The direction of rounding.
     pub mode: Rounding,
 }
 

@@ -1,9 +1,9 @@
 //! Events on the hot path: a block of bytes, and for each event a row of [`Slot`]s.
 //!
-//! Nobody builds a tree of an event. A pipeline knows which fields it reads; a decoder
-//! finds those in the bytes and notes where they are. A slot is eight bytes, a row is
-//! as wide as the pipeline's list of paths, and a [`Batch`] holds the rows of one block.
-//! Numbers stay text until someone counts with them, so no digit is ever lost.
+//! No tree is built of an event. A pipeline has a list of the fields that it reads; a decoder finds
+//! those in the bytes and notes where they are. A slot is eight bytes, a row is as wide as the
+//! pipeline's list of paths, and a [`Batch`] holds the rows of one block. Numbers stay text until
+//! an operator or a meter computes with them, so no digit is ever lost.
 
 pub mod access_log;
 mod batch;
@@ -20,8 +20,8 @@ pub use path::{BadPath, Path};
 pub use slot::{Kind, Leaf, Slot};
 pub use text::{quote_into, unescape};
 
-/// Written by a source in place of a byte that is no character in the declared encoding, before
-/// the byte itself. No text in UTF-8 has these bytes.
+/// Marks a byte that is not a character in the declared encoding: a source writes these two bytes
+/// before it. No text in UTF-8 contains them.
 pub const UNDECODABLE: [u8; 2] = [0xff, 0xfe];
 
 /// Describes the error of a text that is not UTF-8, with its first wrong byte.

@@ -1,16 +1,15 @@
 //! Conditions and expressions: one compiled form for both.
 //!
-//! The text of an expression is CEL (Common Expression Language). It is compiled once per
-//! pipeline version to a tree over the slots of a row and evaluated with exact decimals; a
-//! structured condition (`field`, `op`, `value`) compiles to the same tree.
+//! The text of an expression is CEL (Common Expression Language). It is compiled once per pipeline
+//! version to a tree over the slots of a row and evaluated with exact decimals. A structured
+//! condition (`field`, `op`, `value`) compiles to the same tree.
 //!
-//! What is decided here and differs from CEL over JSON:
+//! Differences from CEL over JSON:
 //! - every number is a decimal: there is no `int`, `uint`, `double`; `7 / 2` is 3.5;
-//! - a result that is not an exact decimal is an error, unless `round`, `ceil`, `floor`
-//!   or `trunc` stands around it: `round(a / b, 2)`;
-//! - a field the event does not have is null; `has(event.f)` tells whether it is there;
-//! - ordering two values of different types is an error, comparing them for equality
-//!   is false.
+//! - a result that is not an exact decimal is an error, unless it is an argument of `round`,
+//!   `ceil`, `floor` or `trunc`: `round(a / b, 2)`;
+//! - a field that the event does not have is null; `has(event.f)` returns whether the event has it;
+//! - ordering two values of different types is an error; comparing them for equality is false.
 
 mod compile;
 pub mod condition;
@@ -30,25 +29,25 @@ use crate::time::Timestamp;
 pub use compile::BadExpression;
 pub use value::Value;
 
-/// Gives out slots for paths.
+/// Assigns slots to paths.
 pub trait Fields {
     /// The slot of a path; the same for the same path.
     fn slot(&mut self, path: &Path) -> u16;
 }
 
-/// A compiled expression.
+/// A compiled expression or condition.
 #[derive(Clone, Debug)]
 pub struct Program {
     root: compile::Expr,
 }
 
 impl Program {
-    /// Compiles CEL. The error says what is wrong and what to write.
+    /// Compiles CEL. The error names the problem and the correct form.
     pub fn compile(text: &str, fields: &mut dyn Fields) -> Result<Program, BadExpression> {
         compile::compile(text, fields).map(|root| Program { root })
     }
 
-    /// The value for an event. The error is for a person.
+    /// Evaluates the expression for an event. The error is a message for people.
     #[inline]
     pub fn evaluate<'a>(&'a self, batch: &'a Batch, row: usize) -> Result<Value<'a>, String> {
         evaluate::evaluate(&self.root, batch, row)
@@ -67,7 +66,7 @@ impl Program {
     }
 }
 
-/// The text form of an instant, as everywhere.
+/// Returns the text form of an instant, as in records.
 fn instant_text(at: Timestamp) -> String {
     at.to_string()
 }

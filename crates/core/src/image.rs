@@ -1,24 +1,24 @@
-//! State as bytes, and back: what checkpoints are made of.
+//! State as bytes and back: the content of checkpoints.
 //!
-//! Numbers are little-endian, counts and lengths are variable (LEB128). Nothing in an
-//! image refers to a place in a plan: meter types, processors and fields are named, so
-//! that an image outlives the version of the pipeline that wrote it.
+//! Numbers are little-endian, counts and lengths are variable (LEB128). An image contains no index
+//! of a plan: it names meter types, processors and fields, so that it remains readable after the
+//! pipeline has a new version.
 
 use crate::time::Timestamp;
 
-/// Why bytes are no image.
+/// The reason why bytes cannot be read as an image.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadImage {
-    /// They end too early, or say what cannot be.
+    /// The image ends too early or contains an impossible value.
     #[error("the image is damaged at byte {0}")]
     Damaged(usize),
-    /// They name what the plan does not have.
+    /// The image names a part that the plan does not have.
     #[error("the pipeline has no {0} any more, but there are meters of it")]
     Unknown(String),
-    /// They hold the state of an operator that keeps another state by now.
+    /// The image has state of an operator that now keeps state of another form.
     #[error("operator `{0}` has state of another form: it is gone, or its kind, key, time, window, fields or schedule changed")]
     State(String),
-    /// Another version of this program wrote them.
+    /// A newer version of this program wrote the image.
     #[error("format {0} of the image is newer than this program")]
     Format(u8),
 }
@@ -36,7 +36,7 @@ impl Pen {
         self.bytes.push(byte);
     }
 
-    /// A count or a number that is mostly small.
+    /// Writes a count, or a number that is mostly small.
     pub fn count(&mut self, mut n: u64) {
         while n >= 0x80 {
             self.bytes.push(n as u8 | 0x80);
@@ -45,18 +45,18 @@ impl Pen {
         self.bytes.push(n as u8);
     }
 
-    /// Bytes, with their length.
+    /// Writes bytes with their length.
     pub fn text(&mut self, text: &[u8]) {
         self.count(text.len() as u64);
         self.bytes.extend_from_slice(text);
     }
 
-    /// An instant.
+    /// Writes an instant, in nanoseconds.
     pub fn time(&mut self, at: Timestamp) {
         self.bytes.extend_from_slice(&at.nanos().to_le_bytes());
     }
 
-    /// A wide number.
+    /// Writes a number of 128 bits.
     pub fn wide(&mut self, n: u128) {
         self.bytes.extend_from_slice(&n.to_le_bytes());
     }
@@ -88,7 +88,7 @@ impl<'a> Glass<'a> {
         self.at == self.bytes.len()
     }
 
-    /// Everything that is left.
+    /// Returns all bytes that are left.
     pub fn rest(&mut self) -> &'a [u8] {
         let rest = self.bytes.get(self.at..).unwrap_or_default();
         self.at = self.bytes.len();
@@ -111,12 +111,12 @@ impl<'a> Glass<'a> {
         Ok(chunk)
     }
 
-    /// One byte.
+    /// Reads one byte as it is.
     pub fn byte(&mut self) -> Seen<u8> {
         Ok(self.chunk::<1>()?[0])
     }
 
-    /// A count.
+    /// Reads a count of variable length.
     pub fn count(&mut self) -> Seen<u64> {
         let mut n = 0u64;
         for shift in (0..64).step_by(7) {
@@ -129,8 +129,8 @@ impl<'a> Glass<'a> {
         self.damaged()
     }
 
-    /// A count of things of which each takes at least one byte: none that is longer than
-    /// what is left can be true, and none may make us ask for that much memory.
+    /// Reads a number of elements of which each takes at least one byte. A number above the bytes
+    /// that are left is damage, so it cannot make the reader allocate that much memory.
     pub fn length(&mut self) -> Seen<usize> {
         let n = self.count()?;
         match usize::try_from(n) {
@@ -139,13 +139,13 @@ impl<'a> Glass<'a> {
         }
     }
 
-    /// Bytes with their length.
+    /// Reads bytes with their length.
     pub fn text(&mut self) -> Seen<&'a [u8]> {
         let length = self.length()?;
         self.take(length)
     }
 
-    /// Text in UTF-8.
+    /// Reads a text in UTF-8.
     pub fn string(&mut self) -> Seen<String> {
         match std::str::from_utf8(self.text()?) {
             Ok(text) => Ok(text.to_owned()),
@@ -153,12 +153,12 @@ impl<'a> Glass<'a> {
         }
     }
 
-    /// An instant.
+    /// Reads an instant, in nanoseconds.
     pub fn time(&mut self) -> Seen<Timestamp> {
         Ok(Timestamp::from_nanos(i64::from_le_bytes(self.chunk()?)))
     }
 
-    /// A wide number.
+    /// Reads a number of 128 bits.
     pub fn wide(&mut self) -> Seen<u128> {
         Ok(u128::from_le_bytes(self.chunk()?))
     }

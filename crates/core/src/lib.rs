@@ -1,14 +1,13 @@
-//! The deterministic heart of Flowmeter: events, meters, periods, records.
+//! The deterministic core of Flowmeter: events, meters, periods, records.
 //!
-//! Nothing here does I/O, asks for the time, or draws a random number; there is no
-//! float and no unsafe code. What happens is an argument, what follows is a value.
-//! That is why a recorded history can be replayed to the same result, on one partition
-//! or on many.
+//! Nothing here does I/O, reads the clock or draws a random number; there is no float and no unsafe
+//! code. Every input is an argument, and every effect is a value. That is why a recorded history
+//! can be replayed to the same result, on one partition or on many.
 //!
-//! The way of an event: [`event`] finds its fields in the bytes, [`mediation`] leads it
-//! through the operators of a [`plan`], [`partition`] admits and counts it, closes
-//! periods and makes [`record`]s. [`pipeline`] makes plans out of documents, [`session`]
-//! says how a run goes.
+//! The path of an event: [`event`] finds its fields in the bytes, [`mediation`] leads it through
+//! the operators of a [`plan`], [`partition`] admits and counts it, closes periods and makes
+//! [`record`]s. [`pipeline`] compiles documents to plans, and [`session`] computes the status of a
+//! run.
 #![forbid(unsafe_code)]
 
 pub mod aggregation;

@@ -59,7 +59,7 @@ pub const IDENTITIES_EXPECTED_MAX: usize = 16 << 20;
 /// Bytes of a pipeline document, and values in it. The largest seen in the field have
 /// some hundred operators.
 pub const DOCUMENT_BYTES_MAX: usize = 4 << 20;
-/// See [`DOCUMENT_BYTES_MAX`].
+/// Values in a pipeline document; see [`DOCUMENT_BYTES_MAX`].
 pub const DOCUMENT_NODES_MAX: usize = 200_000;
 
 /// Characters of an expression: enough for a page of conditions.

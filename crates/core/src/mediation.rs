@@ -1,17 +1,15 @@
 //! Mediation: events through the stateless part of a pipeline, up to the partitions.
 //!
-//! A [`Flow`] carries one block of events through the graph. Operators without state
-//! run here, event by event, on any thread. Operators with state (`dedupe`, `meter`)
-//! belong to partitions: events wait at them, are handed over sorted by partition, and
-//! go on when the partitions have answered. The order of a pipeline's stateful
-//! operators is its stages:
+//! A [`Flow`] carries one block of events through the graph. Operators without state run here,
+//! event by event, on any thread. Operators with state (`dedupe`, `meter`) belong to partitions:
+//! events wait at them, are handed over sorted by partition, and continue when the partitions have
+//! answered. The order of a pipeline's stateful operators is its stages:
 //!
 //! ```text
 //! begin ─► [stage 0: hand over → partitions answer → resume] ─► [stage 1: …] ─► finish
 //! ```
 //!
-//! A flow does not know how many threads there are, and the answer does not depend on
-//! it.
+//! A flow does not depend on the number of threads, and neither does the result.
 
 mod fields;
 mod flow;
@@ -51,24 +49,24 @@ pub enum Decoder {
     Fixed(fixed::Columns),
 }
 
-/// Runs flows through a plan. One for each thread; what it remembers only saves time.
+/// Runs flows through a plan. Each thread has one; its caches change no result.
 #[derive(Debug)]
 pub struct Mediator {
     plan: Arc<Plan>,
     scanner: json::Scanner,
-    /// For calendar windows, by node.
+    /// The calendars of calendar windows, by node.
     calendars: Vec<Option<Calendar>>,
     /// Which paths are inside which; empty where no operator needs it.
     kin: Arc<fields::Kin>,
     stack: Vec<(u16, Token)>,
     /// Fields that the document names and that no event has had.
     unseen: Vec<u16>,
-    /// An event, to tell which names it has instead.
+    /// An event without these fields, as an example of the names that events have.
     sample: Option<Box<[u8]>>,
 }
 
 impl Mediator {
-    /// A mediator of a plan.
+    /// Creates a mediator of a plan.
     pub fn new(plan: Arc<Plan>) -> Mediator {
         let calendar = |node: &crate::operator::Node| match &node.operator {
             crate::operator::Operator::Dedupe(dedupe) => match &dedupe.window {
@@ -91,7 +89,7 @@ impl Mediator {
         }
     }
 
-    /// Strikes out the fields that events of a batch have; none are left soon.
+    /// Removes the fields that events of a batch have from the unseen ones; soon none is left.
     fn look_for_unseen(&mut self, batch: &Batch) {
         let is_missing = |slot: &u16| (0..batch.len()).all(|row| batch.slot(row, *slot).kind() == Kind::Missing);
         self.unseen.retain(is_missing);
@@ -100,7 +98,8 @@ impl Mediator {
         }
     }
 
-    /// Fields that the document names and that no event has had, and an event that lacks them.
+    /// Returns the fields that the document names and no event has had, and an event that lacks
+    /// them.
     pub fn unseen(&self) -> (&[u16], Option<&[u8]>) {
         (&self.unseen, self.sample.as_deref())
     }
@@ -117,7 +116,7 @@ impl Mediator {
             Decoder::LogPattern(columns) => log_pattern::decode(columns, batch, bytes_max),
             Decoder::Fixed(columns) => fixed::decode(columns, batch, bytes_max),
         }
-        // A server's events are judged one by one; a file as a whole may lack a field.
+        // A server judges events one by one; only a file as a whole may lack a field.
         if !self.unseen.is_empty() && batch.block.received_at.is_none() {
             self.look_for_unseen(batch);
         }
@@ -134,9 +133,9 @@ impl Mediator {
         }
     }
 
-    /// Where a plan keeps state by key, events of a round go through all stages span by span:
-    /// leads the events of a span to the first stage. With `again`, in place of those that were
-    /// led there last, as long as nothing was resumed.
+    /// Leads the events of a span to the first stage. Where a plan keeps state by key, events of a
+    /// round pass all stages span by span. With `again`, the events replace those that were led
+    /// there last, as long as none of them was resumed.
     pub fn enter_span(&mut self, flow: &mut Flow, events: &Range<u32>, again: bool) {
         flow.bring(events, again);
         self.prepare(flow, 0);
@@ -147,13 +146,13 @@ impl Mediator {
         flow.derived_json(&self.plan, &self.kin, part)
     }
 
-    /// Takes the partitions' answers for a stage and leads events on to the next.
+    /// Takes the partitions' answers for a stage and leads the events to the next one.
     pub fn resume<'a>(&mut self, flow: &mut Flow, stage: usize, answers: impl Iterator<Item = &'a Answers> + Clone) {
         self.take_answers(flow, stage, answers);
         self.prepare(flow, stage + 1);
     }
 
-    /// The same for some events of the last stage.
+    /// Takes the partitions' answers for some events of the last stage.
     pub fn conclude<'a>(&mut self, flow: &mut Flow, events: Range<u32>, answers: impl Iterator<Item = &'a Answers>) {
         take_refusals(&self.plan, &self.kin, flow, answers);
         for &node in self.plan.stages.last().map_or(&[][..], Vec::as_slice) {
@@ -161,13 +160,13 @@ impl Mediator {
         }
     }
 
-    /// Orders the parked events, once all stages are through.
+    /// Sorts the parked events, after all stages.
     pub fn finish(&mut self, flow: &mut Flow) {
         flow.parked.sort_by_key(|parked| (parked.event, parked.part));
     }
 
-    /// Leads an event on that was held at a deduplicating operator, up to where it waits next.
-    /// Gives the places where it waits to be admitted; usages wait to be counted.
+    /// Leads an event that was held at a deduplicating operator to the next stage. Returns the
+    /// places where it waits to be admitted; usages wait to be counted.
     pub fn release(&mut self, flow: &mut Flow, node: u16, place: u32) -> Vec<Asking> {
         let mut asking = Vec::new();
         for (node, from) in self.lead_on(flow, node, place) {

@@ -9,14 +9,14 @@ use crate::decimal::Decimal;
 use crate::schedule::Schedule;
 use crate::time::{Timestamp, Zone};
 
-/// The template of a meter: what it makes of values, and when it resets.
+/// The template of a meter: its aggregation and its schedule of resets.
 #[derive(Clone, Debug)]
 pub struct MeterType {
-    /// Given, or derived from the name.
+    /// The given id, or one derived from the name.
     pub id: Uuid,
     /// Unique, at most 80 characters.
     pub name: String,
-    /// For people.
+    /// A description for people.
     pub description: Option<String>,
     /// The biller's name for it; unique.
     pub external_ref: Option<String>,
@@ -28,15 +28,15 @@ pub struct MeterType {
     pub aggregation: Aggregation,
     /// The schedule by which it resets.
     pub schedule: Arc<Schedule>,
-    /// Where its clock hangs.
+    /// The time zone of the schedule.
     pub zone: Zone,
-    /// Events before are parked.
+    /// Start of validity; events before it are parked.
     pub active_from: Timestamp,
-    /// Events at or after are parked.
+    /// End of validity; events at or after it are parked.
     pub active_to: Timestamp,
     /// The amount a user may use in a period; thresholds may be a share of it.
     pub capacity: Option<Decimal>,
-    /// Partial records on the way.
+    /// Values at which a partial record is made.
     pub thresholds: Vec<Threshold>,
     /// Whether an event may open a meter.
     pub auto_create: bool,
@@ -46,20 +46,20 @@ pub struct MeterType {
     pub empty_periods_max: u32,
     /// The handling of events for flushed periods.
     pub late: Late,
-    /// Group values a meter keeps apart.
+    /// Maximum of group values that a meter keeps apart.
     pub group_limit: u32,
 }
 
-/// A value that is worth a partial record when a meter reaches it.
+/// A value at which a meter makes a partial record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Threshold {
     /// Unique in its meter type.
     pub name: String,
-    /// The value.
+    /// The value that must be reached.
     pub limit: Decimal,
-    /// The share of the capacity it was written as, if it was.
+    /// The share of the capacity as which the limit was written, if it was.
     pub percent_of_capacity: Option<Decimal>,
-    /// Sent along, as JSON, by name.
+    /// Custom fields of the partial record: name and JSON.
     pub custom_fields: Vec<(String, String)>,
 }
 
@@ -91,7 +91,7 @@ impl Default for Late {
     }
 }
 
-/// Ids of things that were given a name but no id: the same name, the same id, on every
+/// Derives ids for things that have a name but no id: the same name gives the same id on every
 /// machine.
 pub mod derived {
     use sha1::{Digest, Sha1};
@@ -100,8 +100,8 @@ pub mod derived {
     /// The namespace of names that users give. It is part of every id, so it never changes.
     const NAMESPACE: Uuid = Uuid::from_u128(0xd805_43c3_55c8_5a89_9c62_76f2_b3aa_e222);
 
-    /// UUIDv5 of a name in a namespace (RFC 9562, section 5.5). Each record needs two, so the
-    /// hash is one that uses what the processor has for it.
+    /// Returns the UUIDv5 of a name in a namespace (RFC 9562, section 5.5). Each record needs two,
+    /// so the hash implementation uses the processor's SHA instructions.
     pub fn named(namespace: &Uuid, name: &[u8]) -> Uuid {
         let digest: [u8; 20] = Sha1::new().chain_update(namespace.as_bytes()).chain_update(name).finalize().into();
         let mut half = [0; 16];
@@ -109,17 +109,17 @@ pub mod derived {
         Builder::from_sha1_bytes(half).into_uuid()
     }
 
-    /// The id of a pipeline.
+    /// Returns the id of a pipeline.
     pub fn pipeline(name: &str) -> Uuid {
         named(&NAMESPACE, format!("pipeline/{name}").as_bytes())
     }
 
-    /// The id of a meter type.
+    /// Returns the id of a meter type.
     pub fn meter_type(name: &str) -> Uuid {
         named(&NAMESPACE, format!("meterType/{name}").as_bytes())
     }
 
-    /// The id of a meter: unique by meter key, meter type and user, as the meter is.
+    /// Returns the id of a meter. Like the meter, it is unique by meter key, meter type and user.
     pub fn meter(meter_key: Uuid, meter_type: Uuid, user: &[u8]) -> Uuid {
         let mut name = Vec::with_capacity(64);
         name.extend_from_slice(meter_type.as_bytes());
@@ -127,8 +127,8 @@ pub mod derived {
         named(&meter_key, &name)
     }
 
-    /// The id of a record: UUIDv5 in the namespace of its meter of the text
-    /// `periodStart/periodEnd/revision`, as the record writes them.
+    /// Returns the id of a record: the UUIDv5, in the namespace of its meter, of the text
+    /// `periodStart/periodEnd/revision` as the record writes it.
     pub fn record(meter: Uuid, period_and_revision: &[u8]) -> Uuid {
         named(&meter, period_and_revision)
     }

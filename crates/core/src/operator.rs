@@ -23,11 +23,11 @@ pub use script::{Script, Scripted};
 /// One step of a pipeline.
 #[derive(Clone, Debug)]
 pub struct Node {
-    /// Its id: given, or its kind and place.
+    /// Its id: the given one, or one made of its kind and place.
     pub id: String,
     /// The operator and its options.
     pub operator: Operator,
-    /// By port: where events go next. All operators but `branch` have one port.
+    /// The operators that follow, by port. All operators but `branch` have one port.
     pub outputs: Vec<Vec<u16>>,
 }
 
@@ -40,12 +40,12 @@ pub enum Operator {
     Map(Vec<Step>),
     /// Parks events that a JSON Schema refuses.
     Validate(Arc<Validate>),
-    /// Drops what has been seen before.
+    /// Drops events whose identity was seen before.
     Dedupe(Dedupe),
     /// Sends each event to the first port whose condition holds; the last port takes
     /// the rest.
     Branch(Vec<Program>),
-    /// Guides events to meters: which of the plan's processors.
+    /// Leads events to meters; the number is that of the plan's processor.
     Meter(u16),
     /// Makes an event of each element of a list.
     Split(Split),
@@ -66,7 +66,7 @@ pub enum Operator {
 }
 
 impl Operator {
-    /// The name in a pipeline.
+    /// Returns the name in a pipeline.
     pub fn name(&self) -> &'static str {
         match self {
             Operator::Filter(_) => "filter",
@@ -86,7 +86,7 @@ impl Operator {
         }
     }
 
-    /// Whether its answer depends on what came before: then it belongs to partitions.
+    /// Whether its answer depends on earlier events. Such an operator belongs to partitions.
     pub fn is_stateful(&self) -> bool {
         matches!(self, Operator::Dedupe(_) | Operator::Meter(_)) || self.is_keyed()
     }
@@ -96,7 +96,8 @@ impl Operator {
         self.keyed().is_some()
     }
 
-    /// The options of an operator that keeps state by key; `None` for one without such state.
+    /// Returns the options of an operator that keeps state by key; `None` for one without such
+    /// state.
     pub fn keyed(&self) -> Option<Keyed<'_>> {
         match self {
             Operator::Rate(rate) => rate.running.as_ref().map(|running| Keyed::Rate(rate, running)),
@@ -136,46 +137,46 @@ impl Operator {
 pub enum Step {
     /// Sets a field to the value of an expression.
     Set(u16, Program),
-    /// Moves a field: from, to.
+    /// Renames a field: from, to.
     Rename(u16, u16),
-    /// Takes a field away.
+    /// Removes a field of this slot.
     Remove(u16),
-    /// Reads a field as another type. A value that does not read as one parks the event.
+    /// Reads a field as another type. A value that cannot be read parks the event.
     Convert(u16, ColumnType),
 }
 
-/// A compiled JSON Schema and what it needs to see an event as it is by now.
+/// A compiled JSON Schema, and the fields it needs to see an event as it is now.
 #[derive(Debug)]
 pub struct Validate {
     /// The compiled JSON schema.
     pub validator: jsonschema::Validator,
-    /// Fields that operators before may have changed, with their slots.
+    /// Fields that earlier operators may have changed, with their slots.
     pub changed: Vec<(crate::event::Path, u16)>,
-    /// Fields the schema names: what a row has to show.
+    /// Fields that the schema names; a row must have them.
     pub named: Vec<(crate::event::Path, u16)>,
 }
 
-/// Exact deduplication.
+/// The options of exact deduplication.
 #[derive(Clone, Debug)]
 pub struct Dedupe {
     /// The fields that identify an event.
     pub key: Vec<u16>,
-    /// Those of them without which an event has no identity.
+    /// The fields of the key without which an event has no identity.
     pub required: Vec<u16>,
-    /// For how long.
+    /// The time for which an identity is remembered.
     pub window: Window,
-    /// Whose time the window is of.
+    /// The clock of the window.
     pub by: Clock,
-    /// Where the event's time is.
+    /// The field with the event's time.
     pub time: TimeField,
-    /// Keeps the identities of several operators apart.
+    /// A constant that keeps the identities of several operators apart.
     pub salt: u64,
 }
 
-/// For how long an identity is remembered.
+/// The time for which an identity is remembered.
 #[derive(Clone, Debug)]
 pub enum Window {
-    /// So many nanoseconds before and after.
+    /// This many nanoseconds before and after.
     Rolling(i64),
     /// Within the same period of a schedule.
     Calendar(Arc<Schedule>, Zone),
@@ -183,11 +184,11 @@ pub enum Window {
     Forever,
 }
 
-/// Whose time a window is of.
+/// The clock of a window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Clock {
     /// The time of the event.
     Event,
-    /// That of its arrival.
+    /// The time of receipt.
     Arrival,
 }

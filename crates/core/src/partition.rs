@@ -1,17 +1,16 @@
 //! A partition: the meters of some users and the identities of some events.
 //!
-//! This is the deterministic heart. What can happen is a closed list of [`Command`]s;
-//! [`Partition::apply`] folds one into the state at an instant it is given and tells
-//! what follows through [`Effects`]. It reads no clock, does no I/O, knows no other
-//! partition. The same commands give the same state and the same effects, always:
-//! that is what replay, recomputation and proof rest on.
+//! It is the deterministic state machine. Every input is one of a closed list of [`Command`]s.
+//! [`Partition::apply`] folds a command into the state at a given instant and reports its effects
+//! through [`Effects`]. It reads no clock, does no I/O and depends on no other partition. The same
+//! commands always give the same state and the same effects; replay, recomputation and proof rely
+//! on this.
 //!
 //! Invariants:
-//! - an event's usages reach exactly one partition, chosen by its user, in the order
-//!   of arrival;
-//! - a period is flushed once per revision, and periods of a meter in their order, also
-//!   where a meter is deleted and another takes its place;
-//! - nothing closes but by [`Command::Tick`], [`Command::Flush`] and their `at`.
+//! - an event's usages reach exactly one partition, chosen by its user, in the order of arrival;
+//! - a period is flushed once per revision, and periods of a meter in their order, also where a
+//!   meter is deleted and another one takes its place;
+//! - periods close only by [`Command::Tick`], [`Command::Flush`] and their `at`.
 
 mod close;
 mod command;
@@ -64,52 +63,52 @@ use crate::time::Timestamp;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MeterIx(pub u32);
 
-/// Where meters are kept. In memory, or in memory with the rest on disk.
+/// The store of meters: in memory, or in memory with the rest on disk.
 pub trait Meters {
-    /// The meter of a key.
+    /// Returns the meter of a key.
     fn find(&self, key: &MeterKey<'_>) -> Option<MeterIx>;
-    /// The meter that a hash leads to first, if any: a guess, good for bringing its
-    /// memory near.
+    /// Returns the first meter that a hash leads to, if any. It is a guess, used to prefetch its
+    /// memory.
     fn guess(&self, hash: u64) -> Option<MeterIx>;
     /// Whether a meter, if it is still there, has this key.
     fn is(&self, meter: MeterIx, key: &MeterKey<'_>) -> bool;
     /// Adds a meter under its key, which must be new.
     fn insert(&mut self, hash: u64, meter: Meter) -> MeterIx;
-    /// A meter, if it is still there.
+    /// Returns a meter, if it still exists.
     fn peek(&self, meter: MeterIx) -> Option<&Meter>;
-    /// A meter that exists.
+    /// Returns a meter that must exist.
     fn get(&self, meter: MeterIx) -> &Meter;
-    /// A meter that exists, to change.
+    /// Returns a meter that must exist, to change it.
     fn get_mut(&mut self, meter: MeterIx) -> &mut Meter;
-    /// Takes a meter away.
+    /// Removes a meter and its key.
     fn remove(&mut self, hash: u64, meter: MeterIx);
-    /// Every meter there is, in no order.
+    /// Returns every meter, in no order.
     fn all(&self) -> impl Iterator<Item = (MeterIx, &Meter)>;
-    /// How many there are.
+    /// Returns the number of meters.
     fn count(&self) -> usize;
 }
 
-/// How an identity was known when it was admitted.
+/// The state of an identity before it was admitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Admission {
-    /// Not at all; it is recorded.
+    /// Unknown; it is recorded.
     New,
-    /// Only outside the window; it is recorded.
+    /// Known only outside the window; it is recorded.
     Beside,
-    /// Within the window: the event is a duplicate, and nothing is recorded.
+    /// Known within the window: the event is a duplicate, and nothing is recorded.
     Known,
 }
 
-/// Where identities are kept.
+/// The store of identities.
 pub trait Identities {
-    /// Admits identities in order, and gives to `answer` each that was known: within `window`
-    /// nanoseconds of its event time (`None`: for ever) or outside. First arrival wins.
+    /// Admits identities in order, and gives each known one to `answer`: known within `window`
+    /// nanoseconds of its event time (`None`: for ever) or outside. The first arrival wins.
     fn admit(&mut self, identities: &[Identity], window: Option<i64>, answer: &mut dyn FnMut(&Identity, Admission));
-    /// Takes back an identity that was recorded since the last [`Identities::settle`].
+    /// Withdraws an identity that was recorded since the last [`Identities::settle`].
     fn withdraw(&mut self, fingerprint: u128, at: Timestamp);
-    /// Nothing that was recorded so far will be taken back.
+    /// Makes all recorded identities final: none of them will be withdrawn.
     fn settle(&mut self) {}
-    /// Makes room for so many in all. Only a hint: no answer depends on it.
+    /// Reserves room for `count` identities in all. Only a hint: no answer depends on it.
     fn expect(&mut self, count: usize);
 }
 
@@ -121,22 +120,23 @@ pub struct Partition<M = Memory, I = IdentityTable> {
     identities: I,
     /// Identities of parked events: the next event with one of them takes its place.
     parked: ParkedIdentities,
-    /// Those of the plan's meter types, then those of meters whose type had another one.
+    /// The calendars of the plan's meter types, followed by those of meters whose type had another
+    /// one.
     calendars: Vec<Calendar>,
-    /// By meter type.
+    /// The horizons, by meter type.
     horizons: Vec<late::Horizon>,
-    /// By meter type.
+    /// The thresholds' bits, by meter type.
     thresholds: Vec<gone::Crossings>,
     stones: Stones,
-    /// How many of the meters are gone.
+    /// The number of meters that are gone.
     gone: usize,
-    /// By meter type: which periods an event may still open.
+    /// The periods that an event may still open, by meter type.
     openings: Vec<Option<late::Opening>>,
     symbols: Symbols,
-    /// By operator: the state of those that keep it by key. Empty where none does.
+    /// The state of operators that keep it by key, by operator. Empty if no operator does.
     keyed: Vec<Option<State>>,
-    /// Meters by the instant at which something is to be flushed. An entry counts only
-    /// if the meter still says the same.
+    /// Meters by the instant at which a period is to be flushed. An entry is valid only if it
+    /// agrees with the meter's own `due`.
     due: BTreeMap<Timestamp, Vec<MeterIx>>,
     /// Whether the current events are judged late by their time of receipt.
     by_receipt: bool,
@@ -144,7 +144,7 @@ pub struct Partition<M = Memory, I = IdentityTable> {
 }
 
 impl<M: Meters + Default, I: Identities> Partition<M, I> {
-    /// A partition without meters.
+    /// Creates a partition without meters.
     pub fn with_identities(plan: Arc<Plan>, identities: I) -> Partition<M, I> {
         let calendar = |t: &crate::meter_type::MeterType| Calendar::new(Arc::clone(&t.schedule), t.zone.clone());
         Partition {
@@ -168,7 +168,7 @@ impl<M: Meters + Default, I: Identities> Partition<M, I> {
 }
 
 impl<M: Meters, I: Identities> Partition<M, I> {
-    /// Folds a command into the state, at an instant, and tells what follows.
+    /// Folds a command into the state, at an instant, and reports its effects.
     #[allow(clippy::needless_pass_by_value)] // a command is used up by being applied
     pub fn apply(&mut self, command: Command<'_>, at: Timestamp, effects: &mut impl Effects) {
         match command {
@@ -207,52 +207,52 @@ impl<M: Meters, I: Identities> Partition<M, I> {
         }
     }
 
-    /// Makes room for so many identities in all. Only a hint: no answer depends on it.
+    /// Reserves room for `count` identities in all. Only a hint: no answer depends on it.
     pub fn expect_identities(&mut self, count: usize) {
         self.identities.expect(count);
     }
 
-    /// Identities of parked events.
+    /// Returns the identities of parked events.
     pub fn parked(&self) -> &ParkedIdentities {
         &self.parked
     }
 
-    /// Forgets the identities of parked events that need no successor any more.
+    /// Removes the identities of parked events that need no successor any more.
     pub fn forget_parked(&mut self, is_settled: &dyn Fn(u64) -> bool) {
         self.parked.forget(is_settled);
     }
 
-    /// The round is over: what was admitted stays.
+    /// Ends the round: its admitted identities become final.
     pub fn settle_identities(&mut self) {
         self.identities.settle();
     }
 
-    /// Its identities.
+    /// Returns its identities, to change them.
     pub fn identities_mut(&mut self) -> &mut I {
         &mut self.identities
     }
 
-    /// What remains of it are its identities.
+    /// Returns the identities; the rest is dropped.
     pub fn into_identities(self) -> I {
         self.identities
     }
 
-    /// Every meter there is, in no order.
+    /// Returns every meter, in no order.
     pub fn meters(&self) -> impl Iterator<Item = &Meter> {
         self.meters.all().map(|(_, meter)| meter).filter(|meter| meter.is_alive())
     }
 
-    /// When something is due next; a guess that may be too early, never too late.
+    /// Returns the instant at which something is due next. It may be too early, but never too late.
     pub fn next_due(&self) -> Option<Timestamp> {
         self.due.first_key_value().map(|(due, _)| *due)
     }
 
-    /// How many meters there are.
+    /// Returns the number of meters.
     pub fn meter_count(&self) -> usize {
         self.meters.count() - self.gone
     }
 
-    /// How many meters are gone, and may still be amended.
+    /// Returns the number of meters that are gone but may still be amended.
     pub fn gone_count(&self) -> usize {
         self.gone
     }

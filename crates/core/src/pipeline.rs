@@ -1,10 +1,9 @@
 //! Pipelines as documents: YAML or JSON in, a [`Plan`] or a list of problems out.
 //!
-//! One table ([`shape`]) says which fields there are, of what form and default; the
-//! checker, the JSON Schema and the effective document are all made from it. What the
-//! table cannot say (names that must resolve, expressions that must compile) is checked
-//! by the compiler, one file for each part of the document. Every problem names line,
-//! column and field, and says what to write.
+//! One table ([`shape`]) declares the fields, their forms and their defaults. The checker, the JSON
+//! Schema and the effective document are all derived from it. The compiler, one file for each part
+//! of the document, checks what the table cannot express (names that must resolve, expressions that
+//! must compile). Every problem has a line, a column and a field, and names the correct form.
 
 mod compile;
 mod conform;
@@ -48,11 +47,11 @@ use crate::plan::Plan;
 /// A pipeline that has been read and compiled.
 #[derive(Clone, Debug)]
 pub struct Pipeline {
-    /// Ready to run.
+    /// The compiled plan, ready to run.
     pub plan: Plan,
-    /// Where records go.
+    /// The targets of its records.
     pub targets: Vec<TargetPlan>,
-    /// Parts of the document that are sound and have no effect.
+    /// Parts of the document that are valid but have no effect.
     pub warnings: Vec<Problem>,
     effective: String,
 }
@@ -69,16 +68,16 @@ fn with_files(text: &str, read: &dyn Fn(&str) -> Result<String, String>) -> Resu
 /// A meter type as a document declares it.
 #[derive(Clone, Debug)]
 pub struct Declared {
-    /// Given, or derived from its name.
+    /// The given id, or one derived from its name.
     pub id: Uuid,
-    /// Unique in the document.
+    /// A name that is unique in the document.
     pub name: String,
     /// Its fields, as written.
     pub fields: Map<String, Value>,
 }
 
 impl Pipeline {
-    /// Reads a document. All problems that can be found at once are reported at once.
+    /// Reads a document. It reports all problems that can be found in one pass.
     pub fn read(text: &str) -> Result<Pipeline, Problems> {
         Pipeline::of_tree(&tree::parse(text)?, false)
     }
@@ -102,9 +101,9 @@ impl Pipeline {
         }
     }
 
-    /// Reads a document in an installation that has meter types of its own, each a
-    /// document as under `meterTypes`: the pipeline's rules may address their categories,
-    /// and categories whose types are yet to come. Its own type of a name comes first.
+    /// Reads a document in an installation that has its own meter types, each a document as under
+    /// `meterTypes`. The pipeline's rules may address their categories, and categories without
+    /// types yet. A type of the pipeline takes precedence over one of the same name.
     pub fn read_shared(text: &str, shared: &[&str]) -> Result<Pipeline, Problems> {
         let mut tree = tree::parse(text)?;
         let shared = shared.iter().map(|kind| tree::parse(kind)).collect::<Result<Vec<_>, _>>()?;
@@ -128,7 +127,7 @@ impl Pipeline {
         kinds.pop().ok_or_else(Problems::default)
     }
 
-    /// The meter types that a document declares.
+    /// Returns the meter types that a document declares.
     pub fn declared_meter_types(text: &str) -> Result<Vec<Declared>, Problems> {
         let tree = tree::parse(text)?;
         let items = tree.get("meterTypes").map(tree::Node::items).unwrap_or_default();
@@ -153,7 +152,7 @@ impl Pipeline {
         Ok(Pipeline { plan, targets, warnings: warnings.0, effective: effective::effective(tree) })
     }
 
-    /// The document with every default written out, as YAML.
+    /// Returns the document with every default written out, as YAML.
     pub fn effective(&self) -> &str {
         &self.effective
     }

@@ -19,43 +19,43 @@ use crate::time::{TimeFormat, Timestamp};
 pub struct Plan {
     /// The pipeline's id: derived from its name.
     pub id: Uuid,
-    /// Its name.
+    /// The name of the pipeline.
     pub name: String,
     /// The fields it reads; a row has a slot for each.
     pub paths: Vec<Path>,
-    /// The operators, each behind all it reads from.
+    /// The operators, each after all it reads from.
     pub nodes: Vec<Node>,
-    /// Where the events of each source go first.
+    /// The first operators of the events of each source.
     pub entries: Vec<Vec<u16>>,
-    /// The meter processors.
+    /// The meter processors, in order.
     pub processors: Vec<Processor>,
     /// The meter types they count in.
     pub meter_types: Vec<MeterType>,
-    /// The names of the fields of each breakdown any rule asks for.
+    /// The names of the fields of each breakdown that a rule has.
     pub breakdowns: Vec<Vec<Path>>,
     /// The fields that rules carry.
     pub carried: Vec<Path>,
-    /// Stateful operators by depth: those of a stage wait for none but earlier stages.
+    /// Stateful operators by depth: those of a stage depend only on earlier stages.
     pub stages: Vec<Vec<u16>>,
-    /// The tables that operators look things up in.
+    /// The tables in which operators look up rows.
     pub tables: Vec<Table>,
-    /// The sources.
+    /// The sources of events.
     pub sources: Vec<SourcePlan>,
-    /// Meters that exist from the beginning.
+    /// Meters that exist from the start.
     pub meters: Vec<DeclaredMeter>,
-    /// Bytes of one event.
+    /// Maximal bytes of one event.
     pub event_bytes_max: usize,
-    /// How far ahead of the clock an event may be, in nanoseconds.
+    /// Maximum by which an event may be ahead of the clock, in nanoseconds.
     pub future_tolerance: i64,
-    /// How far behind the clock an event may be, in nanoseconds, in a run over files and in a
-    /// server; none: any time.
+    /// Maximum by which an event may be behind the clock, in nanoseconds, in a run over files and
+    /// in a server; `None`: unlimited.
     pub past_tolerance: PastTolerance,
-    /// The fields that the document names and that events must bring, with who reads them.
+    /// The fields that the document names and that events must have, with their readers.
     pub reads: Vec<Read>,
     /// Share of parked events, in per cent, that fails a session.
     pub error_percent_max: Option<crate::decimal::Decimal>,
-    /// The time between periodic updates of a session's operators, in nanoseconds; none:
-    /// the installation's.
+    /// The time between periodic updates of a session's operators, in nanoseconds; `None`: that of
+    /// the installation.
     pub status_interval: Option<i64>,
 }
 
@@ -64,13 +64,13 @@ pub struct Plan {
 pub struct Processor {
     /// Unique in the installation; shown in records.
     pub key: Uuid,
-    /// Where the user is: the first that is there.
+    /// The fields with the user; the first one that is present counts.
     pub user: Vec<u16>,
-    /// Where the time is.
+    /// The field with the time.
     pub time: TimeField,
-    /// In order.
+    /// The rules in order.
     pub rules: Vec<Rule>,
-    /// Whether the value of any rule is computed.
+    /// Whether the value of a rule is computed.
     pub computes: bool,
     /// Whether every applying rule counts, or only the first.
     pub match_all: bool,
@@ -80,19 +80,19 @@ pub struct Processor {
     pub text_numbers: bool,
 }
 
-/// How far behind the clock an event may be, in nanoseconds; `None`: any time.
+/// Maximum by which an event may be behind the clock, in nanoseconds; `None`: unlimited.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PastTolerance {
-    /// Where all events have one instant: a run over files.
+    /// For a run over files, where all events have one instant.
     pub run: Option<i64>,
-    /// Where events have their instants of receipt: a server.
+    /// For a server, where events have their time of receipt.
     pub serve: Option<i64>,
 }
 
 /// A field that the document names to be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Read {
-    /// Its slot.
+    /// The slot of the field.
     pub slot: u16,
     /// The reader of the field.
     pub by: Reader,
@@ -101,37 +101,37 @@ pub struct Read {
 /// A reader of a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reader {
-    /// A source, for the attributes it gives to events.
+    /// A source, for the attributes that it gives to events.
     Source(usize),
-    /// An operator.
+    /// An operator of the plan.
     Node(u16),
 }
 
-/// Where an event's time is and how it is written.
+/// The field with an event's time, and its format.
 #[derive(Clone, Debug)]
 pub struct TimeField {
-    /// The first of these fields that is there; all of them, where they are joined.
+    /// The first of these fields that is present; all of them, where they are joined.
     pub slots: Vec<u16>,
-    /// How it is written.
+    /// The format of the time.
     pub format: TimeFormat,
-    /// Whether the document names the field: then an event without it is parked.
+    /// Whether the document names the field; then an event without it is parked.
     pub declared: bool,
-    /// Whether an event without it has its time of receipt, by the document.
+    /// Whether an event without it has its time of receipt, as the document requests.
     pub missing_received: bool,
     /// The text between the fields if the time is made of all of them.
     pub join: Option<Box<str>>,
 }
 
-/// A guiding rule.
+/// A rule that guides events.
 #[derive(Clone, Debug)]
 pub struct Rule {
-    /// For the audit.
+    /// Name for the audit.
     pub name: String,
-    /// When it applies; always, without.
+    /// The condition under which it applies; without one, it always applies.
     pub condition: Option<Arc<crate::expression::Program>>,
     /// The meter types of its category.
     pub meter_types: Vec<u16>,
-    /// Where the value is.
+    /// The slot of the value.
     pub value: u16,
     /// Computes the value into its slot, where it is an expression.
     pub computed: Option<Arc<crate::expression::Program>>,
@@ -139,53 +139,53 @@ pub struct Rule {
     pub value_from: Vec<u16>,
     /// How the value is rounded where it is read.
     pub round: Option<crate::decimal::Round>,
-    /// The fields that tell the counters or levels of one user apart.
+    /// The fields that distinguish the counters or levels of one user.
     pub series: Vec<u16>,
     /// Whether any of the meter types needs a number.
     pub numeric: bool,
-    /// Whether the rule counts whenever its condition holds: every meter type of its
-    /// category is always active and opens meters itself.
+    /// Whether the rule always counts when its condition holds: every meter type of its category is
+    /// always active and opens meters itself.
     pub final_say: bool,
-    /// Breakdowns: which, and where its fields are.
+    /// Breakdowns: their index, and the slots of their fields.
     pub group_by: Vec<(u16, Vec<u16>)>,
-    /// Fields whose first occurrence is kept: which, and where it is.
+    /// Fields whose first occurrence is kept: their index and their slot.
     pub carry_first: Vec<(u16, u16)>,
-    /// Fields whose last occurrence is kept.
+    /// Fields whose last occurrence is kept: their index and their slot.
     pub carry_last: Vec<(u16, u16)>,
 }
 
 /// A meter that the pipeline declares.
 #[derive(Clone, Debug)]
 pub struct DeclaredMeter {
-    /// Given, or derived.
+    /// The given id, if any.
     pub id: Option<Uuid>,
-    /// Whose it is.
+    /// The user of the meter.
     pub user: String,
-    /// Which processor.
+    /// Index of the processor.
     pub processor: u16,
-    /// Which type.
+    /// Index of the meter type.
     pub meter_type: u16,
-    /// When it begins; `None`: when the session starts.
+    /// The start of the meter; `None`: when the session starts.
     pub created_at: Option<Timestamp>,
-    /// Whether it goes at its next reset.
+    /// Whether it is deleted at its next reset.
     pub delete_on_reset: bool,
-    /// Copied to its records: name and JSON text, by name.
+    /// Custom fields of its records: name and JSON text, by name.
     pub custom_fields: Vec<(String, String)>,
 }
 
 impl Plan {
-    /// Whether an operator keeps state by key: then the events of a round are taken in their
-    /// order through all stages.
+    /// Whether an operator keeps state by key; then the events of a round pass all stages in their
+    /// order.
     pub fn is_ordered(&self) -> bool {
         self.nodes.iter().any(|node| node.operator.is_keyed())
     }
 
-    /// The partition of a user, of so many. Stable for ever: data is laid out by it.
+    /// Returns the partition of a user. It must never change, since stored data depends on it.
     pub fn partition_of(user_hash: u64, partitions: usize) -> usize {
         ((u128::from(user_hash) * partitions as u128) >> 64) as usize
     }
 
-    /// The hash that partitions users.
+    /// Returns the hash that partitions users.
     pub fn user_hash(user: &[u8]) -> u64 {
         xxhash_rust::xxh3::xxh3_64(user)
     }

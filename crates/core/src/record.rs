@@ -1,8 +1,7 @@
-//! The metered record: the JSON that goes downstream.
+//! The metered record: the JSON that is sent downstream.
 //!
-//! Written straight into bytes, keys in alphabetical order at every level, numbers as
-//! exact decimals. The contract is the specification's "metered record"; a fixture
-//! holds its reference.
+//! It is written straight into bytes, keys in alphabetical order at every level, numbers as exact
+//! decimals. The contract is the specification's "metered record"; a fixture holds its reference.
 
 use uuid::Uuid;
 
@@ -14,12 +13,12 @@ use crate::plan::Plan;
 use crate::schedule::Period;
 use crate::time::{Timestamp, Zone};
 
-/// Which record of its period it is.
+/// The revision of a record.
 #[derive(Clone, Copy, Debug)]
 pub struct Revision {
-    /// 0 for the first, one more for each correction.
+    /// 0 for the first record of the period, one more for each correction.
     pub number: u32,
-    /// Change of the value since the revision before.
+    /// The change of the value since the previous revision.
     pub delta: Option<Quotient>,
     /// Last event time that changed the meter.
     pub updated_at: Timestamp,
@@ -28,13 +27,13 @@ pub struct Revision {
 /// A threshold that was crossed.
 #[derive(Clone, Copy, Debug)]
 pub struct Crossing<'a> {
-    /// Which.
+    /// The threshold with its limit.
     pub threshold: &'a Threshold,
-    /// Which way.
+    /// The direction of crossing.
     pub direction: Direction,
 }
 
-/// Which way a threshold was crossed.
+/// The direction in which a threshold was crossed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
     /// The value rose to the threshold.
@@ -44,7 +43,7 @@ pub enum Direction {
 }
 
 impl Direction {
-    /// The name on the wire.
+    /// Returns the name in JSON.
     pub const fn name(self) -> &'static str {
         match self {
             Direction::Reached => "reached",
@@ -53,22 +52,22 @@ impl Direction {
     }
 }
 
-/// Everything a record is made of.
+/// The parts from which a record is made.
 #[derive(Clone, Copy, Debug)]
 pub struct Record<'a> {
-    /// Names and types.
+    /// The plan with its names and types.
     pub plan: &'a Plan,
-    /// Group values.
+    /// The symbols of group values.
     pub symbols: &'a Symbols,
-    /// Whose.
+    /// The meter of the record.
     pub meter: &'a Meter,
-    /// The zone whose clock cut the period: the type's, as it was then.
+    /// The time zone that split the period: that of the type at that time.
     pub zone: &'a Zone,
-    /// What it holds of the period.
+    /// The data of the period.
     pub held: &'a OpenPeriod,
     /// Which record of the period.
     pub revision: Revision,
-    /// For a partial record.
+    /// The crossing of a partial record.
     pub crossing: Option<Crossing<'a>>,
 }
 
@@ -192,14 +191,14 @@ impl Record<'_> {
         record_id(meter, period, self.revision.number, crossing)
     }
 
-    /// The idempotency key of its delivery.
+    /// Returns the id of the record, which is the idempotency key of its delivery.
     pub fn id(&self) -> Uuid {
         self.record_id(self.meter.id(self.plan), self.meter.shown(self.held.period))
     }
 }
 
-/// Derived from meter, period and revision (and the threshold of a partial record): the
-/// idempotency key of every delivery.
+/// Returns the id that is derived from meter, period and revision (and the threshold of a partial
+/// record). It is the idempotency key of every delivery.
 pub(crate) fn record_id(meter: Uuid, period: Period, revision: u32, crossing: Option<(&str, Direction)>) -> Uuid {
     let mut name = Vec::with_capacity(64);
     period.start.write_millis(&mut name);
@@ -263,7 +262,7 @@ fn number(value: Option<Quotient>, out: &mut Vec<u8>) {
     }
 }
 
-/// An instant in quotes; null for "never".
+/// Appends an instant in quotes; null for "never".
 fn time(at: Timestamp, out: &mut Vec<u8>) {
     if at == Timestamp::MAX || at == Timestamp::MIN {
         return out.extend_from_slice(b"null");

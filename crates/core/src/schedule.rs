@@ -1,12 +1,11 @@
 //! Reset schedules: when a meter's period ends and the next begins.
 //!
-//! A schedule is a sequence of wall-clock times in the meter type's zone. Each is
-//! computed from the calendar itself (from the anchor, or by the cron expression),
-//! never from the boundary before it: stepping from one to the next would drift after
-//! a 31st or a change of clocks. A wall-clock time becomes an instant by one rule
-//! ([`wall_clock`]): inside a gap, the first instant after it; where the clock shows it
-//! twice, the earlier. Two wall-clock times that fall on one instant (a day that a zone
-//! skipped) are one boundary, so there are no empty periods.
+//! A schedule is a sequence of wall-clock times in the meter type's zone. Each is computed from the
+//! calendar itself (from the anchor, or by the cron expression), never from the previous boundary:
+//! stepping from one to the next would drift after a 31st or a change of clocks. One rule maps a
+//! wall-clock time to an instant ([`wall_clock`]): inside a gap, the first instant after it; where
+//! the clock shows it twice, the earlier one. Two wall-clock times that map to one instant (a day
+//! that a zone skipped) are one boundary, so there are no empty periods.
 
 mod calendar;
 mod cron;
@@ -26,7 +25,7 @@ pub use every::{Anchor, Every, Unit};
 
 use crate::time::{Timestamp, Zone};
 
-/// When meters of a type reset.
+/// The schedule by which meters of a type reset.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Schedule {
     /// One period without end.
@@ -37,13 +36,13 @@ pub enum Schedule {
     Cron(Box<Cron>),
 }
 
-/// A metering period: half-open, `[start, end)`. `end` is [`Timestamp::MAX`] when it
-/// has none.
+/// A metering period: half-open, `[start, end)`. `end` is [`Timestamp::MAX`] for a period without
+/// an end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Period {
     /// The first instant inside.
     pub start: Timestamp,
-    /// The first instant after.
+    /// The first instant after it.
     pub end: Timestamp,
 }
 
@@ -54,12 +53,12 @@ impl Period {
     }
 }
 
-/// Why a schedule is not one.
+/// The reason why a schedule is invalid.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BadSchedule {
-    /// The part that is wrong, as a path below the schedule (`anchor.day`), or empty.
+    /// The invalid part, as a path below the schedule (`anchor.day`), or empty.
     pub part: &'static str,
-    /// What is wrong and what to write.
+    /// The problem and the correct form.
     pub reason: String,
 }
 
@@ -73,7 +72,7 @@ impl fmt::Display for BadSchedule {
 pub const SHORT_NAMES: [&str; 7] = ["hourly", "daily", "weekly", "monthly", "quarterly", "yearly", "never"];
 
 impl Schedule {
-    /// The schedule a short name stands for: the plain anchor.
+    /// Returns the schedule of a short name, with the default anchor.
     pub fn named(name: &str) -> Option<Schedule> {
         let unit = match name {
             "hourly" => Unit::Hour,
@@ -88,9 +87,9 @@ impl Schedule {
         Every::new(unit, 1, &Anchor::default()).ok().map(Schedule::Every)
     }
 
-    /// The period that holds an instant.
+    /// Returns the period that holds an instant.
     pub fn period_at(&self, zone: &Zone, at: Timestamp) -> Period {
-        // The last instant ends every period and lies in none: take the one before it.
+        // The last instant ends every period and is in none: use the one before it.
         let at = at.min(Timestamp::MAX.saturating_sub(1));
         match self {
             Schedule::Never => Period { start: Timestamp::MIN, end: Timestamp::MAX },
@@ -100,16 +99,16 @@ impl Schedule {
     }
 }
 
-/// The instant at which a zone's clock first shows, or first passes, a civil time.
-/// `None` only outside the years the time-zone library knows.
+/// Returns the instant at which a zone's clock first shows, or first passes, a civil time. `None`
+/// only outside the years that the time-zone library supports.
 pub(crate) fn wall_clock(civil: DateTime, zone: &Zone) -> Option<Timestamp> {
     let zone = zone.jiff();
     let instant = match zone.to_ambiguous_timestamp(civil).offset() {
         AmbiguousOffset::Unambiguous { offset } => offset.to_timestamp(civil).ok()?,
         AmbiguousOffset::Fold { before, .. } => before.to_timestamp(civil).ok()?,
         AmbiguousOffset::Gap { before, .. } => {
-            // Read with the offset before the gap, the skipped time lies at or after
-            // the change of clocks, and no other change lies between.
+            // Read with the offset before the gap, the skipped time is at or after the change of
+            // clocks, and there is no other change in between.
             let inside = before.to_timestamp(civil).ok()?;
             let after = inside.checked_add(jiff::SignedDuration::from_nanos(1)).ok()?;
             zone.preceding(after).next()?.timestamp()
@@ -118,7 +117,7 @@ pub(crate) fn wall_clock(civil: DateTime, zone: &Zone) -> Option<Timestamp> {
     Some(Timestamp::from_jiff(instant))
 }
 
-/// The civil time a zone's clock shows at an instant.
+/// Returns the civil time that a zone's clock shows at an instant.
 fn civil_at(at: Timestamp, zone: &Zone) -> DateTime {
     zone.jiff().to_datetime(at.to_jiff())
 }

@@ -1,4 +1,4 @@
-//! Sessions: one run of a pipeline, its status, and the events that tell of it.
+//! Sessions: one run of a pipeline, its status and its events.
 
 mod event;
 pub mod status;
@@ -16,30 +16,30 @@ use uuid::Uuid;
 /// One run of a pipeline.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Session {
-    /// `R-00000001`, counting up.
+    /// The id, `R-00000001` and so on.
     pub id: String,
     /// The purpose of the run.
     pub run_type: RunType,
-    /// The pipeline.
+    /// Id of the pipeline.
     pub pipeline_id: Uuid,
-    /// Its name.
+    /// Name of the pipeline.
     pub pipeline_name: String,
-    /// When it began.
+    /// The time of its start.
     pub started_at: Timestamp,
-    /// When it ended.
+    /// The time of its end.
     pub ended_at: Option<Timestamp>,
-    /// What ended it, if that was an error.
+    /// The error that ended it, if one did.
     pub error: Option<String>,
     status: Status,
 }
 
 impl Session {
-    /// The id of the session of a number.
+    /// Returns the id of a session's number.
     pub fn id_of(number: u64) -> String {
         format!("R-{number:08}")
     }
 
-    /// A session that is defined and has not run.
+    /// Creates a session that is defined and has not run.
     pub fn new(number: u64, run_type: RunType, plan: &Plan, at: Timestamp) -> Session {
         Session {
             id: Session::id_of(number),
@@ -53,7 +53,7 @@ impl Session {
         }
     }
 
-    /// A session as it was kept: where it stood, and when it ended.
+    /// Restores a stored session: its status, and the time of its end.
     pub fn kept(mut self, status: Status, ended_at: Option<Timestamp>, error: Option<String>) -> Session {
         (self.status, self.ended_at, self.error) = (status, ended_at, error);
         self
@@ -64,7 +64,7 @@ impl Session {
         self.status
     }
 
-    /// Takes a step, if it is a legal one, and gives the event that tells of it.
+    /// Changes the status, if the step is legal, and returns the event of the change.
     pub fn take(&mut self, trigger: Trigger, at: Timestamp) -> Result<StatusChange, Illegal> {
         let previous = self.status;
         self.status = status::next(previous, self.run_type, trigger)?;

@@ -1,9 +1,9 @@
-//! Templates: a record to any JSON, form or text that a target wants.
+//! Templates: a record to any JSON, form or text that a target requires.
 //!
-//! A template is a document in which texts hold expressions between `{{` and `}}`. A text
-//! that is one expression and nothing else becomes the expression's value, with its type;
-//! in any other text the value's own text stands in its place. Expressions are compiled
-//! with the document, so a flaw is found when it is saved, and numbers stay exact.
+//! A template is a document in which texts hold expressions between `{{` and `}}`. A text that is
+//! one expression and nothing else becomes the expression's value, with its type. In any other
+//! text, the text of the value replaces the expression. Expressions are compiled with the document,
+//! so errors are found when it is saved, and numbers stay exact.
 
 use crate::event::json::{Projection, Scanner};
 use crate::event::{Batch, Kind, Leaf, Path, quote_into};
@@ -19,9 +19,9 @@ pub struct Template {
 /// A part of a template.
 #[derive(Clone, Debug)]
 pub enum Piece {
-    /// An object; members in the order they were written.
+    /// An object; its members are in the order in which they were written.
     Object(Vec<(String, Piece)>),
-    /// A list.
+    /// A list of pieces.
     List(Vec<Piece>),
     /// Text with values in it.
     Text(Vec<Part>),
@@ -40,7 +40,7 @@ pub enum Part {
     Value(Program),
 }
 
-/// Compiles pieces, and remembers which fields of a record they read.
+/// Compiles pieces, and records the fields that they read.
 #[derive(Clone, Debug, Default)]
 pub struct Draft {
     paths: Vec<Path>,
@@ -57,10 +57,10 @@ impl Fields for Draft {
 }
 
 impl Draft {
-    /// A text that may hold expressions.
+    /// Compiles a text that may hold expressions.
     ///
     /// # Errors
-    /// What is wrong with one of them, for a person.
+    /// An expression is invalid; the message is for people.
     pub fn text(&mut self, text: &str) -> Result<Piece, String> {
         let parts = self.parts(text)?;
         Ok(match <[Part; 1]>::try_from(parts) {
@@ -89,13 +89,13 @@ impl Draft {
         Ok(parts)
     }
 
-    /// The template of a piece.
+    /// Makes the template of a piece.
     pub fn finish(self, root: Piece) -> Template {
         Template { paths: self.paths, root }
     }
 }
 
-/// Fills templates; keeps its memory from one record to the next.
+/// Fills templates; its memory is reused from one record to the next.
 #[derive(Debug)]
 pub struct Filler {
     scanner: Scanner,
@@ -105,22 +105,22 @@ pub struct Filler {
 }
 
 impl Filler {
-    /// A filler of a template.
+    /// Creates a filler of a template.
     pub fn new(template: Template) -> Filler {
         let projection = Projection::new(&template.paths);
         Filler { scanner: Scanner::new(), projection, batch: Batch::default(), template }
     }
 
-    /// Appends what the template makes of a record, as JSON.
+    /// Appends the filled template of a record, as JSON.
     ///
     /// # Errors
-    /// An expression has no value for this record; for a person.
+    /// An expression has no value for this record; the message is for people.
     pub fn json(&mut self, record: &[u8], out: &mut Vec<u8>) -> Result<(), String> {
         self.read(record)?;
         write_json(&self.template.root, &self.batch, out)
     }
 
-    /// What the template makes of a record, as the fields of a form: members of an object
+    /// Returns the filled template of a record, as the fields of a form. Members of an object
     /// within another are written `outer[inner]`, elements of a list `name[0]`.
     ///
     /// # Errors
@@ -132,8 +132,8 @@ impl Filler {
         Ok(fields)
     }
 
-    /// What the template makes of a record, as text: of a value its own, anything else as
-    /// JSON. Each value goes through `encode` first.
+    /// Returns the filled template of a record, as text: a value as its own text, anything else as
+    /// JSON. `encode` is applied to each value.
     ///
     /// # Errors
     /// As for [`Filler::json`].
@@ -209,7 +209,7 @@ fn write_text(parts: &[Part], batch: &Batch, encode: &dyn Fn(&[u8]) -> Vec<u8>, 
     Ok(())
 }
 
-/// The text of a value: nothing of null, text as it is, anything else as JSON.
+/// Returns the text of a value: empty for null, text unchanged, anything else as JSON.
 fn text_of(program: &Program, batch: &Batch) -> Result<Vec<u8>, String> {
     let (kind, bytes) = program.evaluate(batch, 0)?.into_field()?;
     Ok(match kind {

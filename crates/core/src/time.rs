@@ -1,8 +1,7 @@
-//! Instants: nanoseconds since 1970-01-01T00:00:00Z, and how they are read and written.
+//! Instants: nanoseconds since 1970-01-01T00:00:00Z, and their text forms.
 //!
-//! An `i64` of nanoseconds reaches from 1677 to 2262. A time outside it cannot be
-//! metered and is parked (`bad_time`). The core never asks for the current time: `at`
-//! is always an argument.
+//! An `i64` of nanoseconds covers 1677 to 2262. An event with a time outside it cannot be metered
+//! and is parked (`bad_time`). The core never reads the current time: `at` is always an argument.
 
 mod format;
 #[cfg(test)]
@@ -20,51 +19,52 @@ const NANOS_PER_SECOND: i64 = 1_000_000_000;
 const NANOS_PER_MILLI: i64 = 1_000_000;
 const SECONDS_PER_DAY: i64 = 86_400;
 const MILLIS_PER_DAY: i64 = SECONDS_PER_DAY * 1000;
-/// From the 1st of March of the year 0, where leap days are at the end of a year.
+/// Days from the 1st of March of the year 0, a calendar in which leap days are at the end of a
+/// year.
 const DAYS_BEFORE_EPOCH: i64 = 719_468;
 
 impl Timestamp {
-    /// The earliest instant there is.
+    /// The earliest possible instant.
     pub const MIN: Timestamp = Timestamp(i64::MIN);
-    /// The latest instant there is; also "never".
+    /// The latest possible instant; also "never".
     pub const MAX: Timestamp = Timestamp(i64::MAX);
 
-    /// The instant that many nanoseconds after the epoch.
+    /// Returns the instant this many nanoseconds after the epoch.
     pub const fn from_nanos(nanos: i64) -> Timestamp {
         Timestamp(nanos)
     }
 
-    /// Nanoseconds since the epoch.
+    /// Returns the nanoseconds since the epoch.
     pub const fn nanos(self) -> i64 {
         self.0
     }
 
-    /// The instant that many `unit`s of nanoseconds after the epoch, if it is in range.
+    /// Returns the instant this many `unit`s of nanoseconds after the epoch, if it is in range.
     pub fn from_scaled(count: i64, nanos_per_unit: i64) -> Option<Timestamp> {
         count.checked_mul(nanos_per_unit).map(Timestamp)
     }
 
-    /// Later by a span of nanoseconds; stays at the ends of the range.
+    /// Adds nanoseconds; saturates at the ends of the range.
     pub const fn saturating_add(self, nanos: i64) -> Timestamp {
         Timestamp(self.0.saturating_add(nanos))
     }
 
-    /// Earlier by a span of nanoseconds; stays at the ends of the range.
+    /// Subtracts nanoseconds; saturates at the ends of the range.
     pub const fn saturating_sub(self, nanos: i64) -> Timestamp {
         Timestamp(self.0.saturating_sub(nanos))
     }
 
-    /// Nanoseconds from an earlier instant to this one.
+    /// Returns the nanoseconds from an earlier instant to this one.
     pub const fn since(self, earlier: Timestamp) -> i128 {
         self.0 as i128 - earlier.0 as i128
     }
 
-    /// The same instant in the time-zone library.
+    /// Returns the same instant of the time-zone library.
     pub(crate) fn to_jiff(self) -> jiff::Timestamp {
         jiff::Timestamp::from_nanosecond(i128::from(self.0)).unwrap_or(jiff::Timestamp::MAX)
     }
 
-    /// An instant of the time-zone library, held to our range.
+    /// Converts an instant of the time-zone library, limited to our range.
     pub(crate) fn from_jiff(instant: jiff::Timestamp) -> Timestamp {
         let nanos = instant.as_nanosecond();
         Timestamp(nanos.clamp(i128::from(i64::MIN), i128::from(i64::MAX)) as i64)
@@ -115,7 +115,7 @@ fn two(text: &mut [u8; 24], at: usize, n: u32) {
     text[at..at + 2].copy_from_slice(&PAIRS[n as usize % 100]);
 }
 
-/// `00` to `99`.
+/// The numbers `00` to `99` as digits.
 const PAIRS: [[u8; 2]; 100] = {
     let mut pairs = [[b'0'; 2]; 100];
     let mut n = 0;
@@ -126,8 +126,8 @@ const PAIRS: [[u8; 2]; 100] = {
     pairs
 };
 
-/// The form nearly all events have, eight characters at a time; anything unusual returns
-/// `None` and is judged by [`parse_rare`].
+/// Reads the form that nearly all events have, eight characters at a time. For any other form it
+/// returns `None`, and [`parse_rare`] decides.
 #[inline]
 fn parse_common(text: &[u8]) -> Option<Timestamp> {
     let (date, rest) = text.split_first_chunk::<8>()?;
@@ -160,18 +160,18 @@ fn parse_common(text: &[u8]) -> Option<Timestamp> {
     seconds.checked_mul(NANOS_PER_SECOND)?.checked_add(nanos).map(Timestamp)
 }
 
-/// Two-digit numbers in eight characters of a given form, each in the byte of its first
-/// digit. `marks` has all bits of the bytes that are no digits and must be as in the form.
+/// Reads two-digit numbers in eight characters of a given form, each into the byte of its first
+/// digit. `marks` has all bits of the bytes that are not digits and must be as in the form.
 #[inline]
 fn pairs(text: u64, form: [u8; 8], marks: u64) -> Option<u64> {
     const HIGHS: u64 = 0x8080_8080_8080_8080;
-    // Digits become 0 to 9, marks nought; whatever else is there has a bit too many.
+    // Digits become 0 to 9, marks become 0; any other character sets an additional bit.
     let digits = text ^ u64::from_le_bytes(form);
     let beyond = (digits.wrapping_add(0x7676_7676_7676_7676) | digits) & HIGHS;
     (beyond == 0 && digits & marks == 0).then(|| digits.wrapping_mul(10).wrapping_add(digits >> 8))
 }
 
-/// `[.fraction](Z|±HH:MM)` → nanoseconds and offset in seconds.
+/// Reads `[.fraction](Z|±HH:MM)` to nanoseconds and an offset in seconds.
 #[inline(never)]
 fn parse_tail(tail: &[u8]) -> Option<(i64, i64)> {
     let (nanos, zone) = match tail {
@@ -201,15 +201,15 @@ fn parse_tail(tail: &[u8]) -> Option<(i64, i64)> {
     }
 }
 
-/// What RFC 3339 allows beyond the common form: a blank or small letters, a leap
-/// second, a comma. An offset is required: without one the text names no instant.
+/// Reads the forms of RFC 3339 beyond the common one: a blank or small letters, a leap second, a
+/// comma. An offset is required, since a text without one does not name an instant.
 fn parse_rare(text: &[u8]) -> Option<Timestamp> {
     let text = std::str::from_utf8(text).ok()?;
     let instant: jiff::Timestamp = text.parse().ok()?;
     i64::try_from(instant.as_nanosecond()).ok().map(Timestamp)
 }
 
-/// `2024-01-31T24:00:00Z`, the end of a day, is midnight of the next.
+/// Reads `2024-01-31T24:00:00Z`, the end of a day, as midnight of the next.
 fn parse_midnight(text: &[u8]) -> Option<Timestamp> {
     let (date, rest) = text.split_at_checked(11)?;
     let tail = rest.strip_prefix(b"24:00:00")?;
@@ -219,7 +219,7 @@ fn parse_midnight(text: &[u8]) -> Option<Timestamp> {
     (!has_fraction).then(|| at.0.checked_add(SECONDS_PER_DAY * NANOS_PER_SECOND).map(Timestamp))?
 }
 
-/// Days since the epoch of a Gregorian date (Howard Hinnant, "chrono-Compatible
+/// Returns the days since the epoch of a Gregorian date (Howard Hinnant, "chrono-Compatible
 /// Low-Level Date Algorithms").
 const fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
     let y = if month <= 2 { year - 1 } else { year };
@@ -230,9 +230,9 @@ const fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
     era * 146_097 + day_of_era - DAYS_BEFORE_EPOCH
 }
 
-/// The Gregorian date of a day since the 1st of March of the year 0 (Cassio Neri and Lorenz
-/// Schneider, "Euclidean affine functions and their application to calendar algorithms",
-/// 2022); the inverse of [`days_from_civil`], which counts from the epoch.
+/// Returns the Gregorian date of a day since the 1st of March of the year 0 (Cassio Neri and Lorenz
+/// Schneider, "Euclidean affine functions and their application to calendar algorithms", 2022); the
+/// inverse of [`days_from_civil`], which counts from the epoch.
 const fn civil_of_day(days: u32) -> (u32, u32, u32) {
     let n = 4 * days + 3;
     let (century, day_of_century) = (n / 146_097, n % 146_097 / 4);
@@ -241,7 +241,7 @@ const fn civil_of_day(days: u32) -> (u32, u32, u32) {
     let n = 2_141 * day_of_year + 197_913;
     let (month, day) = (n >> 16, (n & 0xffff) / 2_141 + 1);
     let year = 100 * century + year_of_century;
-    // Here a year begins in March.
+    // In this calendar a year begins in March.
     if day_of_year >= 306 { (year + 1, month - 12, day) } else { (year, month, day) }
 }
 
@@ -268,8 +268,8 @@ impl fmt::Debug for Timestamp {
     }
 }
 
-/// Nanoseconds in a duration written as `5m`, `32d`, `1h30m`; units `ms s m h d w`.
-/// A day is 24 hours here: a span, not a calendar step.
+/// Returns the nanoseconds of a duration written as `5m`, `32d`, `1h30m`; units `ms s m h d w`. A
+/// day is 24 hours: a span, not a calendar step.
 pub fn parse_duration(text: &str) -> Option<i64> {
     let mut rest = text.trim();
     let mut total = 0i64;

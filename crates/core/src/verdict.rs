@@ -1,8 +1,8 @@
-//! What became of an event: always one verdict, and the sums that prove it.
+//! The outcome of an event: always one verdict, and the sums that prove it.
 
 use std::fmt;
 
-/// Why an event is in the correction queue.
+/// The reason why an event is in the correction queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum Reason {
@@ -10,7 +10,7 @@ pub enum Reason {
     Unreadable,
     /// Deduplication is on and the event has no identity.
     NoId,
-    /// Nobody to meter it for.
+    /// The event has no user.
     NoUser,
     /// The rule's value is missing or null.
     NoValue,
@@ -20,9 +20,9 @@ pub enum Reason {
     BadTime,
     /// The time is ahead of the clock by more than is tolerated.
     InFuture,
-    /// Before the meter type (or the meter) begins.
+    /// The time is before the start of the meter type or the meter.
     BeforeActive,
-    /// After the meter type ended.
+    /// The time is after the end of the meter type.
     AfterActive,
     /// The user has no meter and none may be created.
     NoMeter,
@@ -30,14 +30,14 @@ pub enum Reason {
     NoRule,
     /// Its period was flushed and may not be amended any more.
     TooLate,
-    /// An operator failed on it.
+    /// An operator failed on the event.
     OperatorError,
     /// A declared time is missing, null or empty.
     NoTime,
-    /// The time is so far behind the clock that it cannot be meant, or the event would open more
-    /// periods without events than allowed.
+    /// The time is too far behind the clock to be correct, or the event would open more periods
+    /// without events than allowed.
     TooOld,
-    /// A table has no row for it.
+    /// A table has no row for the event.
     NoMatch,
     /// A table has no exchange rate for its currency and day.
     NoRate,
@@ -45,11 +45,11 @@ pub enum Reason {
     TooMany,
     /// A window or a key holds as many events as it may.
     StateFull,
-    /// A start whose stop did not come in time.
+    /// A start whose stop did not arrive in time.
     NoStop,
-    /// A stop whose start did not come in time.
+    /// A stop whose start did not arrive in time.
     NoStart,
-    /// It would make the total below zero, and the price does not allow that.
+    /// The event would make the total negative, and the price does not allow that.
     NegativeTotal,
     /// A script took more steps, memory or stack than it may.
     ScriptLimit,
@@ -62,7 +62,7 @@ pub enum Reason {
 }
 
 impl Reason {
-    /// Every reason.
+    /// All reasons, in order.
     pub const ALL: [Reason; 26] = [
         Reason::Unreadable,
         Reason::NoId,
@@ -92,7 +92,7 @@ impl Reason {
         Reason::StateForgotten,
     ];
 
-    /// The code on the wire.
+    /// Returns the code in JSON.
     pub const fn code(self) -> &'static str {
         match self {
             Reason::Unreadable => "unreadable",
@@ -163,16 +163,16 @@ impl fmt::Display for Reason {
     }
 }
 
-/// What became of an event. Where an event takes several ways through a pipeline the
-/// greatest of them is its verdict: one count outweighs a park, a park a drop.
+/// The outcome of an event. Where an event takes several ways through a pipeline, the greatest
+/// outcome is its verdict: one count outweighs a park, a park a drop.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verdict {
-    /// Still under way.
+    /// The event is still under way.
     #[default]
     Open,
     /// Dropped by a filter, or by no rule where the pipeline says so.
     Filtered,
-    /// Seen before.
+    /// The identity was seen before.
     Duplicate,
     /// In the correction queue.
     Parked(Reason),
@@ -186,7 +186,7 @@ pub enum Verdict {
     Cancelled,
 }
 
-/// How many events met which verdict.
+/// The number of events by verdict.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
     /// Events that came in.
@@ -195,17 +195,17 @@ pub struct Tally {
     pub derived: u64,
     /// Counted, late ones included.
     pub counted: u64,
-    /// Of those: into a period already flushed, or carried into the current one.
+    /// Counted events that went into a flushed period or were carried into the current one.
     pub late: u64,
-    /// Seen before.
+    /// Events that were seen before.
     pub duplicate: u64,
-    /// Dropped on purpose.
+    /// Events that were dropped on purpose.
     pub filtered: u64,
     /// Replaced by their children.
     pub split: u64,
     /// In the state of operators, released or not.
     pub absorbed: u64,
-    /// Taken back.
+    /// Events that were taken back.
     pub cancelled: u64,
     /// In the correction queue, by reason.
     pub parked: [u64; Reason::ALL.len()],
@@ -236,7 +236,7 @@ impl Tally {
         match verdict {
             Verdict::Counted => &mut self.counted,
             Verdict::Duplicate => &mut self.duplicate,
-            // An event that no operator leads anywhere has been dropped by the graph.
+            // An event without a next operator was dropped by the graph.
             Verdict::Filtered | Verdict::Open => &mut self.filtered,
             Verdict::Split => &mut self.split,
             Verdict::Absorbed => &mut self.absorbed,
@@ -245,12 +245,12 @@ impl Tally {
         }
     }
 
-    /// Events in the correction queue.
+    /// Returns the number of events in the correction queue.
     pub fn parked_total(&self) -> u64 {
         self.parked.iter().sum()
     }
 
-    /// The reasons that occurred, with their counts.
+    /// Returns the reasons that occurred, with their counts.
     pub fn parked_by_reason(&self) -> impl Iterator<Item = (Reason, u64)> + '_ {
         Reason::ALL.into_iter().map(|reason| (reason, self.parked[reason as usize])).filter(|(_, n)| *n > 0)
     }
@@ -262,7 +262,7 @@ impl Tally {
         self.received + self.derived == kept + self.duplicate + self.filtered + self.parked_total()
     }
 
-    /// Adds another tally.
+    /// Adds the counts of another tally.
     pub fn absorb(&mut self, other: &Tally) {
         self.received += other.received;
         self.derived += other.derived;

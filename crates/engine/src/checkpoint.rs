@@ -1,5 +1,5 @@
-//! Checkpoints: the state of a pipeline at a position of the log, in one file that is
-//! there whole or not at all. `docs/formats/checkpoint.md` says what is where.
+//! Checkpoints: the state of a pipeline at a position of the log, in one file that is written
+//! completely or not at all. `docs/formats/checkpoint.md` describes the format.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
@@ -19,33 +19,33 @@ use crate::{Error, Kind, Totals};
 
 const MARK: &[u8; 8] = b"FLOWCKPT";
 const FORMAT: u8 = 5;
-/// Before scripts counted.
+/// The format before scripts had counters.
 const FORMAT_WITHOUT_COUNTERS: u8 = 4;
-/// Before operators made events and events timed by receipt were counted.
+/// The format before operators made events and events timed by receipt were counted.
 const FORMAT_WITHOUT_DERIVED: u8 = 3;
-/// Before there were settlements.
+/// The format before there were settlements.
 const FORMAT_WITHOUT_SETTLEMENTS: u8 = 2;
-/// Before there were notes.
+/// The format before there were notes.
 const FORMAT_WITHOUT_NOTES: u8 = 1;
 /// zstd's level 1: images are mostly small numbers and names.
 const LEVEL: i32 = 1;
 
-/// The state from which a pipeline resumes. Its images are packed when it is written and whole
-/// when it was read.
+/// The state from which a pipeline resumes. Its images are compressed when it is written and
+/// uncompressed when it was read.
 pub(crate) struct Checkpoint<Image = Vec<u8>> {
     pub(crate) version: u32,
     pub(crate) position: u64,
     pub(crate) clock: Timestamp,
-    /// Items of the outlet's logs.
+    /// The number of items in the outlet's logs.
     pub(crate) items: Items,
-    /// Whether a reader wants the events of single meters.
+    /// Whether a reader has subscribed to the events of single meters.
     pub(crate) listens: bool,
     pub(crate) totals: Totals,
-    /// By partition.
+    /// The images of the partitions, in order.
     pub(crate) images: Vec<Image>,
-    /// By partition.
+    /// The manifests of identities, by partition.
     pub(crate) manifests: Vec<Manifest>,
-    /// By partition; none if usage is not rolled up.
+    /// The manifests of rollups, by partition; none if usage is not rolled up.
     pub(crate) rollups: Vec<rollups::Manifest>,
 }
 
@@ -57,15 +57,15 @@ fn name(position: u64) -> String {
     format!("{position:020}.ckpt")
 }
 
-/// An image of a partition, compressed.
+/// A compressed image of a partition.
 pub(crate) struct Packed {
     bytes: Vec<u8>,
-    /// Bytes of what was compressed.
+    /// The length before compression, in bytes.
     length: usize,
 }
 
 impl Packed {
-    /// Packs what is written a page at a time.
+    /// Compresses an image that is written a page at a time.
     pub(crate) fn new(write: impl FnOnce(&mut dyn FnMut(&[u8]) -> io::Result<()>) -> io::Result<()>) -> io::Result<Packed> {
         let mut encoder = Encoder::new(Vec::new(), LEVEL)?;
         let mut length = 0;
@@ -113,7 +113,7 @@ impl Checkpoint<Packed> {
 }
 
 impl Checkpoint {
-    /// Reads it; `unpack` makes an image of its packed bytes and its length.
+    /// Reads a checkpoint; `unpack` makes an image of its compressed bytes and its length.
     fn read(bytes: &[u8], unpack: impl Fn(&[u8], usize) -> Option<Vec<u8>> + Sync) -> Result<Checkpoint, Error> {
         let corrupt = |what: &str| Error::new(Kind::Corrupt, what.to_owned());
         let (body, sum) = bytes.split_last_chunk::<4>().ok_or_else(|| corrupt("it is too short"))?;
@@ -233,14 +233,14 @@ fn read_totals(format: u8, glass: &mut Glass<'_>) -> Seen<Totals> {
     Ok(Totals { tally, operators, meters_opened, timed_by_receipt, counters })
 }
 
-/// The positions of all checkpoints of a pipeline, by their names.
+/// Returns the positions of all checkpoints of a pipeline, by their names.
 pub(crate) fn positions(disk: &dyn Disk, pipeline: &str) -> Result<Vec<u64>, Error> {
     let folder = folder(pipeline);
     let names = disk.list(&folder).map_err(|why| Error::from(flowmeter_store::Error::io(&folder, &why)))?;
     Ok(names.iter().filter_map(|name| name.strip_suffix(".ckpt")?.parse().ok()).collect())
 }
 
-/// Reads every checkpoint of a pipeline whole, the damaged ones that were set aside included.
+/// Reads every checkpoint of a pipeline completely, including damaged ones that were set aside.
 ///
 /// # Errors
 /// The folder cannot be listed.
@@ -261,7 +261,7 @@ pub fn examine(disk: &dyn Disk, pipeline: &str) -> Result<Vec<Examined>, Error> 
     Ok(files.map(one).collect())
 }
 
-/// The names and positions of a checkpoint that the pipeline may resume from.
+/// The names and the position of a checkpoint from which the pipeline may resume.
 pub(crate) struct Kept {
     pub(crate) position: u64,
     pub(crate) identities: Vec<Manifest>,
@@ -270,21 +270,21 @@ pub(crate) struct Kept {
 
 /// The state from which a pipeline resumes.
 pub(crate) struct Found {
-    /// The newest checkpoint that is whole.
+    /// The newest undamaged checkpoint.
     pub(crate) newest: Checkpoint,
-    /// The one before, which is gone on from should the newest be lost or damaged.
+    /// The previous one, the fallback if the newest is lost or damaged.
     pub(crate) before: Option<Kept>,
 }
 
-/// The newest checkpoint that is whole; a damaged one gives way to the one before.
+/// Returns the newest undamaged checkpoint; if the newest one is damaged, the previous one.
 pub(crate) fn newest(disk: &dyn Disk, pipeline: &str) -> Result<Option<Found>, Error> {
     let place = folder(pipeline);
     let at = |why: &std::io::Error| Error::from(flowmeter_store::Error::io(&place, why));
     let (mut newest, mut damaged, mut damage) = (None::<Checkpoint>, Vec::new(), None);
     let positions = positions(disk, pipeline)?;
     if !positions.is_empty() {
-        // If the program ended and the machine went on, names may lie in memory only;
-        // what follows relies on them.
+        // If the process ended and the machine kept running, names may exist in memory only. The
+        // next steps rely on them.
         disk.sync_folder(&place).map_err(|why| at(&why))?;
     }
     for position in positions.into_iter().rev() {
@@ -292,7 +292,7 @@ pub(crate) fn newest(disk: &dyn Disk, pipeline: &str) -> Result<Option<Found>, E
         let bytes = read_all(disk, &file).map_err(|why| Error::from(flowmeter_store::Error::io(&file, &why)))?;
         let found = match newest {
             None => Checkpoint::read(&bytes, unpack),
-            // Of this one only the manifests are looked at.
+            // Only the manifests of this one are needed.
             Some(_) => Checkpoint::read(&bytes, |_, _| Some(Vec::new())),
         };
         match (found, newest.take()) {
@@ -317,13 +317,13 @@ pub(crate) fn newest(disk: &dyn Disk, pipeline: &str) -> Result<Option<Found>, E
             set_aside(disk, &place, &damaged)?;
             Ok(Some(Found { newest, before: None }))
         }
-        // None at all is a beginning; none that is whole is not.
+        // Without any checkpoint the pipeline is new; with damaged ones only, opening it fails.
         (None, damage) => damage.map_or(Ok(None), Err),
     }
 }
 
-/// Damaged checkpoints must not come back once others have taken their place: their
-/// files of identities go.
+/// Sets damaged checkpoints aside, since they must not be used again once others have taken their
+/// place: their files of identities are removed.
 fn set_aside(disk: &dyn Disk, place: &str, damaged: &[String]) -> Result<(), Error> {
     for file in damaged {
         let moved = disk.rename(file, &format!("{file}.damaged")).and_then(|()| disk.sync_folder(place));
@@ -332,7 +332,7 @@ fn set_aside(disk: &dyn Disk, place: &str, damaged: &[String]) -> Result<(), Err
     Ok(())
 }
 
-/// Removes checkpoints older than one.
+/// Removes checkpoints older than `oldest`.
 pub(crate) fn remove_before(disk: &dyn Disk, pipeline: &str, oldest: u64) -> Result<(), Error> {
     let place = folder(pipeline);
     let mut gone = false;
@@ -342,15 +342,15 @@ pub(crate) fn remove_before(disk: &dyn Disk, pipeline: &str, oldest: u64) -> Res
         gone = true;
     }
     if gone {
-        // The log may be let go of up to the oldest: one before it must not come back.
+        // The log may be removed up to the oldest checkpoint, so an older one must not reappear.
         disk.sync_folder(&place).map_err(|why| Error::from(flowmeter_store::Error::io(&place, &why)))?;
     }
     Ok(())
 }
 
-/// An image of its packed bytes; none if it has another length.
+/// Decompresses an image; `None` if it has another length.
 fn unpack(packed: &[u8], length: usize) -> Option<Vec<u8>> {
-    // What says that it is larger than it can be must not ask for the memory.
+    // A damaged length must not cause a huge allocation.
     let mut image = Vec::with_capacity(length.min(packed.len().saturating_mul(16)));
     let decoder = zstd::stream::read::Decoder::with_buffer(packed).ok()?;
     decoder.take((length as u64).saturating_add(1)).read_to_end(&mut image).ok()?;

@@ -1,4 +1,4 @@
-//! A partition and what it answers in a round.
+//! A partition and its answers in a round.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -20,16 +20,16 @@ use crate::roll::Roll;
 /// A partition with its answers.
 pub(crate) struct Lane<I> {
     pub(crate) partition: Partition<Memory, I>,
-    /// By flow of the round.
+    /// Answers by flow of the round.
     pub(crate) answers: Vec<Answers>,
     /// Partial records of the round: flow, event, key and JSON.
     pub(crate) thresholds: Vec<Crossed>,
     pub(crate) opened: u64,
-    /// Whether anybody listens to what happens to single meters.
+    /// Whether a reader has subscribed to the events of single meters.
     pub(crate) listens: bool,
-    /// If so, what happened in the round, by flow.
+    /// Events of single meters in the round, by flow, if there is a reader.
     pub(crate) noted: Vec<(usize, Noted)>,
-    /// Its usage by minute, if that is wanted.
+    /// The partition's usage by minute, if it is rolled up.
     pub(crate) roll: Option<Roll>,
     /// Repetitions within the round.
     pub(crate) repeats: Vec<Group>,
@@ -38,20 +38,20 @@ pub(crate) struct Lane<I> {
     number: usize,
 }
 
-/// A parked event whose place another took; both by their number in the order of arrival.
+/// A parked event that another one has replaced; both by their number in the order of arrival.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Superseded {
     /// The event that came later.
     pub by: u64,
-    /// The parked event.
+    /// The event that was replaced.
     pub parked: u64,
-    /// When the later one was received.
+    /// The time of receipt of the later one.
     pub at: Timestamp,
-    /// The entry of the log in which it came.
+    /// The entry of the log that contained it.
     pub position: u64,
 }
 
-/// A partial record.
+/// A partial record and its event.
 pub(crate) struct Crossed {
     /// Flow of the round and event in it: the order of arrival.
     pub(crate) arrival: (usize, u32),
@@ -91,7 +91,7 @@ impl<I: Identities> Lane<I> {
         }
     }
 
-    /// Forgets the answers of the last stage.
+    /// Removes the answers of the last stage.
     pub(crate) fn begin(&mut self, flows: usize) {
         self.answers.resize_with(flows, Answers::default);
         for answer in &mut self.answers {
@@ -102,7 +102,7 @@ impl<I: Identities> Lane<I> {
         }
     }
 
-    /// Answers for this partition's part of every flow, in the order of arrival.
+    /// Answers for this partition's share of every flow, in the order of arrival.
     pub(crate) fn answer(&mut self, plan: &Plan, stage: usize, flows: &[&Flow]) {
         self.begin(flows.len());
         if stage + 1 == plan.stages.len() {
@@ -115,7 +115,7 @@ impl<I: Identities> Lane<I> {
         }
     }
 
-    /// Takes the events of a stage into the state of operators that keep it by key.
+    /// Gives the events of a stage to the operators that keep state by key.
     fn keep(&mut self, plan: &Plan, nodes: &[u16], flows: &[&Flow]) {
         for &node in nodes.iter().filter(|node| plan.nodes[usize::from(**node)].operator.is_keyed()) {
             for (flow_ix, flow) in flows.iter().enumerate() {
@@ -129,7 +129,7 @@ impl<I: Identities> Lane<I> {
         }
     }
 
-    /// Takes back the identities that the events of the first stage were admitted by.
+    /// Withdraws the identities with which the events of the first stage were admitted.
     pub(crate) fn take_back(&mut self, plan: &Plan, flows: &[&Flow]) {
         self.repeats.clear();
         for (flow_ix, flow) in flows.iter().enumerate() {
@@ -145,7 +145,7 @@ impl<I: Identities> Lane<I> {
         }
     }
 
-    /// The events that are held are duplicates: each repeats one that came with it.
+    /// Marks the held events as duplicates: each repeats an event of the same round.
     pub(crate) fn tell_held(&mut self) {
         self.repeats.clear();
         for answers in &mut self.answers {
@@ -163,7 +163,7 @@ impl<I: Identities> Lane<I> {
         releasing
     }
 
-    /// Admits the events of a stage that deduplicates.
+    /// Admits the events of a deduplicating stage.
     fn admit(&mut self, plan: &Plan, nodes: &[u16], flows: &[&Flow]) {
         let (mut known, mut beside) = (Vec::new(), Vec::new());
         for (flow, batch) in flows.iter().enumerate() {
@@ -218,7 +218,7 @@ impl<I: Identities> Lane<I> {
                     node,
                     flow: flow_ix,
                 };
-                // Two kinds of effects, so that pipelines without rollups pay nothing for them.
+                // Two `Effects` types, so that pipelines without rollups pay nothing for them.
                 match &mut self.roll {
                     None => self.partition.apply(command, flow.at, &mut effects),
                     Some(roll) => self.partition.apply(command, flow.at, &mut Rolling { effects, roll }),
@@ -227,13 +227,13 @@ impl<I: Identities> Lane<I> {
         }
     }
 
-    /// Whether identities of the round must be looked at once verdicts are known.
+    /// Whether identities of the round must be checked once verdicts are known.
     pub(crate) fn has_parked(&self) -> bool {
         !self.partition.parked().is_empty()
     }
 
-    /// The verdicts of a round are known: identities of parked events are withdrawn, and events
-    /// that spent theirs take the place of parked ones.
+    /// Settles identities after the verdicts of a round: identities of parked events are withdrawn,
+    /// and events that spent theirs replace parked ones.
     pub(crate) fn spend(&mut self, plan: &Plan, flows: &[&Flow]) {
         let admitting = plan.stages.iter().take(plan.stages.len().saturating_sub(1)).flatten();
         let nodes: Vec<u16> = admitting.copied().collect();
@@ -247,7 +247,8 @@ impl<I: Identities> Lane<I> {
                     let event = flow.event_of(node, identity.place);
                     let arrival = flow.first_arrival + u64::from(event);
                     let command = match flow.verdict_at(node, identity.place) {
-                        // A derived event has no number of its own that another could name.
+                        // A derived event has no number of its own by which another event could
+                        // replace it.
                         Verdict::Parked(_) if flow.is_derived(node, identity.place) => Command::Withdraw { identity },
                         Verdict::Parked(_) => Command::Park { identity, arrival },
                         Verdict::Duplicate | Verdict::Open => Command::Withdraw { identity },
@@ -265,7 +266,7 @@ impl<I: Identities> Lane<I> {
     }
 }
 
-/// Takes the effects of admitting events.
+/// Receives the effects of admitting events.
 struct Admitting<'l> {
     known: &'l mut Vec<Flagged>,
     beside: &'l mut Vec<Flagged>,
@@ -290,7 +291,7 @@ impl Effects for Admitting<'_> {
     }
 }
 
-/// Takes the effects of state by key.
+/// Receives the effects of state by key.
 pub(crate) struct Keeping<'l> {
     pub(crate) answers: &'l mut Answers,
     pub(crate) node: u16,
@@ -338,7 +339,7 @@ impl Effects for Releasing {
     }
 }
 
-/// Takes the effects of spending identities.
+/// Receives the effects of spending identities.
 struct Spending<'l> {
     superseded: &'l mut Vec<Superseded>,
     at: Timestamp,
@@ -352,7 +353,7 @@ impl Effects for Spending<'_> {
     }
 }
 
-/// Takes the effects of one command.
+/// Receives the effects of one command.
 struct Answering<'l> {
     answers: &'l mut Answers,
     thresholds: &'l mut Vec<Crossed>,
@@ -383,7 +384,7 @@ impl Effects for Answering<'_> {
     }
 
     fn record(&mut self, _key: RecordKey<'_>, _json: &[u8]) {
-        // Counting closes nothing; records come of ticks, which go through `merge`.
+        // Counting closes nothing; records come from ticks, which are handled by `merge`.
         debug_assert!(false, "a record out of counting");
     }
 
@@ -393,7 +394,7 @@ impl Effects for Answering<'_> {
     }
 }
 
-/// Takes the effects of one command, and rolls up what counts.
+/// Receives the effects of one command and adds counted usage to the rollups.
 struct Rolling<'l, 'r> {
     effects: Answering<'l>,
     roll: &'r mut Roll,

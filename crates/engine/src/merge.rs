@@ -1,8 +1,7 @@
 //! Closing: all partitions flush at once, and their records are merged into one order.
 //!
-//! Each partition gives its records in the order of [`RecordKey`]; the merge takes the
-//! least of the heads. Chunks travel through short queues, so memory stays small
-//! however many meters close.
+//! Each partition returns its records in the order of [`RecordKey`]; the merge takes the least of
+//! the heads. Chunks travel through short queues, so memory stays small however many meters close.
 
 use std::ops::Range;
 use std::panic::resume_unwind;
@@ -15,38 +14,38 @@ use flowmeter_core::time::Timestamp;
 use crate::Error;
 use crate::noted::{Happening, Noted};
 
-/// Bytes of records that travel together.
+/// Bytes of records that are sent together.
 const CHUNK_BYTES: usize = 256 << 10;
-/// Bytes of a record that is small.
+/// Bytes of a small record.
 const RECORD_BYTES: usize = 512;
 /// Chunks a partition may be ahead.
 const CHUNKS_AHEAD: usize = 4;
 
-/// Takes records in order.
+/// Receives records in order.
 pub trait RecordSink {
-    /// Takes a metered record.
+    /// Receives a metered record.
     fn record(&mut self, key: RecordKey<'_>, json: &[u8]) -> Result<(), Error>;
-    /// Takes a partial record.
+    /// Receives a partial record.
     fn threshold(&mut self, key: RecordKey<'_>, json: &[u8]) -> Result<(), Error>;
-    /// Takes what happened to a meter, where the engine was told to listen.
+    /// Receives an event of a meter, if the engine listens to them.
     fn noted(&mut self, _noted: &Noted) -> Result<(), Error> {
         Ok(())
     }
 }
 
-/// How partitions close.
+/// The options of closing partitions.
 #[derive(Clone, Copy)]
 pub(crate) struct Order {
-    /// Whether what is open is flushed as well.
+    /// Whether open periods are flushed as well.
     pub(crate) flush_open: bool,
-    /// Whether anybody listens to what happens to single meters.
+    /// Whether a reader has subscribed to the events of single meters.
     pub(crate) listens: bool,
-    /// When.
+    /// The instant of closing.
     pub(crate) at: Timestamp,
 }
 
-/// Lets every partition do a command that closes, and hands its records on in order; then
-/// the meters that are gone.
+/// Applies a closing command to every partition and passes the records on in order, followed by the
+/// meters that are gone.
 pub(crate) fn close<I: Identities + Send>(
     partitions: Vec<&mut Partition<Memory, I>>,
     order: Order,
@@ -94,7 +93,7 @@ fn merge(mut queues: Vec<Queue>, sink: &mut dyn RecordSink) -> Result<(), Error>
     Ok(())
 }
 
-/// Records in the order they were made.
+/// Records in the order in which they were made.
 #[derive(Default)]
 struct Chunk {
     bytes: Vec<u8>,
@@ -102,8 +101,8 @@ struct Chunk {
 }
 
 impl Chunk {
-    /// An empty one, in the memory of another if there is one. It holds what travels together
-    /// without growing: what it grew out of would be fresh memory, too.
+    /// Returns an empty chunk, in the memory of another one if possible. It has room for the usual
+    /// amount without growing, since every growth would allocate new memory, too.
     fn again(spare: Option<Chunk>) -> Chunk {
         let new = || Chunk {
             bytes: Vec::with_capacity(CHUNK_BYTES + CHUNK_BYTES / 4),
@@ -126,19 +125,19 @@ struct Queue {
     receiver: Receiver<Chunk>,
     chunk: Chunk,
     next: usize,
-    /// Chunks that were read to their end: fresh memory costs more than what is written to it.
+    /// Chunks that were read completely: new memory costs more than writing to it.
     back: SyncSender<Chunk>,
 }
 
 impl Queue {
-    /// Makes sure there is a next record; says no at the end.
+    /// Advances to the next record; returns false at the end.
     fn advance(&mut self) -> bool {
         while self.next >= self.chunk.entries.len() {
             match self.receiver.recv() {
                 Ok(chunk) => {
                     let read = std::mem::replace(&mut self.chunk, chunk);
                     self.next = 0;
-                    // There are enough of them, or nothing more is made.
+                    // There are enough spare chunks, or nothing more is made.
                     if read.bytes.capacity() > 0 {
                         drop(self.back.try_send(read));
                     }
@@ -159,20 +158,20 @@ impl Queue {
     }
 }
 
-/// Takes the effects of closing.
+/// Receives the effects of closing.
 struct Closing {
     chunk: Chunk,
     sender: SyncSender<Chunk>,
-    /// Chunks to be used again.
+    /// Chunks whose memory is reused.
     spare: Receiver<Chunk>,
-    /// The meters that are gone, if anybody listens.
+    /// The meters that are gone, if a reader has subscribed.
     noted: Option<Vec<Noted>>,
 }
 
 impl Closing {
     fn send(&mut self) {
         let full = std::mem::replace(&mut self.chunk, Chunk::again(self.spare.try_recv().ok()));
-        // The merge has gone after an error of the sink: what is left has no reader.
+        // The merge has ended after an error of the sink: the remaining records have no reader.
         drop(self.sender.send(full));
     }
 }

@@ -1,8 +1,8 @@
-//! What happens to single meters besides their records: they are opened, and they go.
+//! Events of single meters besides their records: meters are opened and deleted.
 //!
-//! The core tells it as an effect. Lanes and partitions gather it while somebody listens,
-//! and it is put in an order that does not depend on how many of them there are: by block,
-//! then by meter. What people do by hand, meter by meter, is gathered always.
+//! The core reports them as effects. Lanes and partitions collect them while a reader is
+//! subscribed, and they are sorted in an order that does not depend on the number of partitions: by
+//! block, then by meter. Changes that people make meter by meter are always collected.
 
 use flowmeter_core::partition::{Effects, Meter};
 use flowmeter_core::time::Timestamp;
@@ -13,26 +13,26 @@ use uuid::Uuid;
 pub enum Happening {
     /// An event, a document or a person opened it.
     Opened,
-    /// It is gone: at its reset, or by hand.
+    /// It was deleted, at its reset or by a person.
     Deleted,
 }
 
-/// A meter that something happened to. They sort by meter.
+/// An event of a meter. Such events sort by meter.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Noted {
-    /// Whose.
+    /// The user of the meter.
     pub user: Box<[u8]>,
-    /// Its type, by its place in the plan.
+    /// Index of its type in the plan.
     pub meter_type: u16,
-    /// Its processor, by its place in the plan.
+    /// Index of its processor in the plan.
     pub processor: u16,
     /// The event of the meter.
     pub happening: Happening,
-    /// The id it was given by hand, if it was.
+    /// The id that a person gave it, if any.
     pub id: Option<Uuid>,
     /// When it was created.
     pub created_at: Timestamp,
-    /// Whether it goes at its next reset.
+    /// Whether it is deleted at its next reset.
     pub delete_on_reset: bool,
 }
 
@@ -50,7 +50,7 @@ impl Noted {
     }
 }
 
-/// Takes the effects of a command about single meters, which meets no events and makes no
+/// Receives the effects of a command about single meters, which concerns no events and makes no
 /// records.
 #[derive(Default)]
 pub(crate) struct Noting(pub(crate) Vec<Noted>);

@@ -9,42 +9,42 @@ use flowmeter_core::verdict::{Reason, Tally, Verdict};
 use crate::Error;
 use crate::lane::Superseded;
 
-/// Watches a run.
+/// An observer of a run.
 pub trait Observer {
-    /// An event went to the correction queue.
+    /// Called for an event that is added to the correction queue.
     fn parked(&mut self, event: &ParkedEvent<'_>) -> Result<(), Error>;
-    /// An event was seen leaving an operator.
+    /// Called for an event that leaves an operator.
     fn tapped(&mut self, tap: &Tap, line: u64);
-    /// A block is through: its events and, for each, what became of it.
+    /// Called after a block with its events and the verdict of each.
     fn judged(&mut self, _batch: &Batch, _verdicts: &[Verdict]) {}
-    /// An event took the place of a parked one with the same identity.
+    /// Called when an event replaces a parked one with the same identity.
     fn superseded(&mut self, _superseded: Superseded) -> Result<(), Error> {
         Ok(())
     }
-    /// The counts of operators by the end of a round, in the order of the plan.
+    /// Called with the counts of operators after a round, in the order of the plan.
     fn counted(&mut self, _operators: &[OperatorCount]) {}
     /// Whether derived events are wanted as they are made: see [`Observer::derived`].
     fn wants_derived(&self) -> bool {
         false
     }
-    /// An operator made an event: JSON.
+    /// Called with an event that an operator made, as JSON.
     fn derived(&mut self, _json: &[u8]) -> Result<(), Error> {
         Ok(())
     }
-    /// A round is over.
+    /// Called after a round.
     fn progress(&mut self, tally: &Tally, bytes: (u64, Option<u64>));
 }
 
-/// An event in the correction queue, with where it came from.
+/// An event in the correction queue, with its origin.
 #[derive(Clone, Copy, Debug)]
 pub struct ParkedEvent<'a> {
-    /// The file it came from.
+    /// The file or address of the event.
     pub origin: &'a Origin,
     /// Its line there, counted from 1.
     pub line: u64,
     /// The operator it was parked at; `None`: it could not be read.
     pub operator: Option<&'a str>,
-    /// Why.
+    /// The reason of parking.
     pub reason: Reason,
     /// The message, with the value and the remedy.
     pub detail: &'a str,
@@ -52,16 +52,16 @@ pub struct ParkedEvent<'a> {
     pub raw: &'a [u8],
     /// Whether an operator made it.
     pub is_derived: bool,
-    /// Whether an operator released it, or held it: then its line is none of the origin's.
+    /// Whether an operator released it, or held it: then it has no line in the origin.
     pub is_released: bool,
 }
 
 /// The totals of an engine so far.
 #[derive(Clone, Debug, Default)]
 pub struct Totals {
-    /// Events by verdict.
+    /// The numbers of events by verdict.
     pub tally: Tally,
-    /// By operator.
+    /// The counts by operator.
     pub operators: Vec<OperatorCount>,
     /// Meters that events opened.
     pub meters_opened: u64,
@@ -72,7 +72,8 @@ pub struct Totals {
 }
 
 impl Totals {
-    /// Adds the totals of the run that continues from these; events held in between count once.
+    /// Adds the totals of the run that continues from these; events held in between are counted
+    /// once.
     #[must_use]
     pub fn plus(&self, run: &Totals) -> Totals {
         let mut sum = self.clone();

@@ -1,9 +1,8 @@
-//! Events once more through a plan, apart from the pipeline at work: to show what way an
-//! event took, and to add up again what a record was made of.
+//! Processes events again with a plan, apart from the running pipeline: to show the path of an
+//! event, and to compute a record again from its events.
 //!
-//! It is one partition and one event at a time, so it is for few events, not for many.
-//! Deduplication is not asked again: who counts again says which events counted, and when
-//! time came to what instant.
+//! It has one partition and takes one event at a time, so it is meant for few events. It does not
+//! deduplicate: the caller decides which events counted, and when the clock reached an instant.
 
 use std::sync::Arc;
 
@@ -18,10 +17,10 @@ use flowmeter_core::verdict::{Reason, Verdict};
 
 use crate::lane::Keeping;
 
-/// Events of each operator to note down: one event may come to it on several ways.
+/// Events of each operator to note: one event may reach an operator on several ways.
 const TAPS_MAX: usize = 16;
 
-/// A plan counting again.
+/// A plan that counts events again.
 pub struct Recount {
     plan: Arc<Plan>,
     decoder: Arc<Decoder>,
@@ -31,42 +30,42 @@ pub struct Recount {
     records: Made,
 }
 
-/// The way of one event.
+/// The path of one event.
 #[derive(Clone, Debug, Default)]
 pub struct Steps {
-    /// Leaving operators, with the fields as they were then.
+    /// The event as it left operators, with its fields at that point.
     pub taps: Vec<Tap>,
-    /// Parked, where and why.
+    /// The operators and reasons by which it was parked.
     pub parked: Vec<Parked>,
-    /// Where it counted.
+    /// The periods in which it counted.
     pub counted: Vec<Counted>,
-    /// What becomes of it, were it new.
+    /// The verdict as if the event were new.
     pub verdict: Verdict,
 }
 
 /// An event counted in a period of a meter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Counted {
-    /// The operator.
+    /// Index of the operator.
     pub operator: u16,
-    /// Whose meter.
+    /// The user of the meter.
     pub user: String,
-    /// Of which type.
+    /// Index of the meter type.
     pub meter_type: u16,
-    /// Of which processor.
+    /// Index of the processor.
     pub processor: u16,
     /// The rule that guided it there.
     pub rule: Option<u16>,
-    /// The value that the rule took, as it was written.
+    /// The value that the rule read, as it was written.
     pub value: Option<String>,
-    /// When it happened.
+    /// The time of the event.
     pub event_at: Timestamp,
-    /// The period.
+    /// The period of the meter.
     pub period: Period,
 }
 
 impl Recount {
-    /// A plan without meters but those that were not opened by events.
+    /// Creates a recount without meters except those that were not opened by events.
     pub fn new(plan: Arc<Plan>, declared: &[DeclaredMeter]) -> Recount {
         let partition = Partition::with_identities(Arc::clone(&plan), IdentityTable::default());
         let mut flow = Flow::new(1, TAPS_MAX);
@@ -91,7 +90,7 @@ impl Recount {
         }
     }
 
-    /// Cuts the periods of a type by this calendar, not by the plan's schedule.
+    /// Uses this calendar for the periods of a type, not the plan's schedule.
     pub fn begin_with(&mut self, meter_type: u16, calendar: Calendar) {
         self.partition.begin_with(meter_type, calendar);
     }
@@ -126,7 +125,7 @@ impl Recount {
                     let before = counts(partition);
                     let mut effects = Counting { answers: &mut answers, node, records };
                     let usages = &[*usage];
-                    // One that is counted again was in time, whatever the rule is by now.
+                    // An event that is counted again was in time, whatever the rule is now.
                     let by_receipt = user.is_none();
                     let command = Command::Count { processor, batch: &flow.batch, usages, by_receipt };
                     partition.apply(command, at, &mut effects);
@@ -143,17 +142,17 @@ impl Recount {
         steps
     }
 
-    /// Lets time come to an instant: what is due is flushed.
+    /// Advances the clock to an instant: periods that are due are flushed.
     pub fn come_to(&mut self, at: Timestamp) {
         self.partition.apply(Command::Tick, at, &mut self.records);
     }
 
-    /// Flushes what is open.
+    /// Flushes the open periods.
     pub fn flush(&mut self, at: Timestamp) {
         self.partition.apply(Command::Flush, at, &mut self.records);
     }
 
-    /// The last record made of a period of a type of meter, as JSON.
+    /// Returns the last record of a period of a meter of this type, as JSON.
     pub fn record(&self, processor: u16, meter_type: u16, start: Timestamp) -> Option<&[u8]> {
         let of = |made: &&(RecordKey<'static>, Vec<u8>)| {
             let key = &made.0;
@@ -163,7 +162,7 @@ impl Recount {
     }
 }
 
-/// Records tell times in milliseconds.
+/// Records have times in milliseconds.
 fn millis(at: Timestamp) -> i64 {
     at.nanos().div_euclid(1_000_000)
 }
@@ -191,7 +190,7 @@ fn counted(
     Counted { operator, user, meter_type, processor, rule, value, event_at: usage.at, period }
 }
 
-/// Events by user, type and period.
+/// The number of events by user, processor, type and period.
 type Counts = Vec<(Box<[u8]>, u16, u16, Period, u64)>;
 
 fn counts(partition: &Partition<Memory, IdentityTable>) -> Counts {
@@ -224,7 +223,7 @@ impl Effects for Made {
     }
 }
 
-/// What follows from counting one event.
+/// Collects the effects of counting one event.
 struct Counting<'l> {
     answers: &'l mut Answers,
     node: u16,

@@ -1,5 +1,5 @@
-//! Usage rolled up beside the meters: what counts in a meter is added to the rollups of
-//! the partition in the same breath, so that the two never tell different stories.
+//! Usage rolled up beside the meters: an event that counts in a meter is added to the rollups of
+//! the partition in the same step, so that the two always agree.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ pub(crate) struct Roll {
     failure: Option<Error>,
 }
 
-/// The fields usage is grouped by, for each processor and each of its rules: those of all
+/// The fields by which usage is grouped, for each processor and each of its rules: those of all
 /// breakdowns, each once, in order.
 pub(crate) struct Fields(Vec<Vec<Grouped>>);
 
@@ -49,7 +49,7 @@ impl Roll {
         Roll { rollups, fields, failure: None }
     }
 
-    /// Adds what an event brought to a meter.
+    /// Adds the contribution of an event to a meter.
     #[inline]
     pub(crate) fn add(&mut self, counted: &Counted<'_>) {
         let Counted { batch, usage, user, meter_type, contribution, .. } = *counted;
@@ -59,8 +59,8 @@ impl Roll {
         self.rollups.add(meter_type.id, meter_type.aggregation, user, usage.user_hash, tuple, contribution);
     }
 
-    /// Between two stages: writes away what memory no longer holds. What the disk refuses
-    /// stays in memory and ends the pipeline after the round.
+    /// Writes rollups that exceed the memory to disk, between two stages. After a write error, they
+    /// stay in memory, and the pipeline ends after the round.
     pub(crate) fn make_room(&mut self) {
         if self.failure.is_none() {
             self.failure = self.rollups.make_room().err();

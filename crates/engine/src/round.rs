@@ -1,4 +1,4 @@
-//! Rounds: blocks in, verdicts added up.
+//! Rounds: blocks are read, processed and settled.
 
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -25,12 +25,12 @@ use crate::roll::{Fields, Roll};
 use crate::source::{Received, Source};
 use crate::{Error, Kind};
 
-/// How an engine is laid out. Neither number changes any answer.
+/// The layout of an engine. Threads and partitions change no result.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
-    /// Threads that work.
+    /// Number of working threads.
     pub threads: usize,
-    /// Partitions of users and identities.
+    /// Number of partitions of users and identities.
     pub partitions: usize,
     /// Events of each operator to show; 0 for none.
     pub taps_max: usize,
@@ -47,7 +47,7 @@ pub(crate) struct Slot {
     decoder: Option<Arc<Decoder>>,
 }
 
-/// Partitions of a plan and the loop that feeds them.
+/// The partitions of a plan and the loop that feeds them.
 pub struct Engine<I = IdentityTable> {
     pub(crate) plan: Arc<Plan>,
     slots: Vec<Slot>,
@@ -55,11 +55,11 @@ pub struct Engine<I = IdentityTable> {
     pub(crate) pool: rayon::ThreadPool,
     pub(crate) totals: Totals,
     listens: bool,
-    /// Tables as they are from now on.
+    /// The tables for the blocks that follow.
     pub(crate) tables: Tables,
-    /// Whether watermarks are those of the events, or the end of input has come for all.
+    /// Whether watermarks follow the events; otherwise, every tick is at the end of input.
     pub(crate) follows_watermarks: bool,
-    /// Events before those of its totals.
+    /// The number of events before those of its totals.
     order_base: u64,
 }
 
@@ -70,7 +70,7 @@ struct Intake<'s> {
 }
 
 impl Engine {
-    /// An engine without meters, whose identities are in memory.
+    /// Creates an engine without meters, whose identities are in memory.
     pub fn new(plan: &Arc<Plan>, settings: Settings) -> Result<Engine, Error> {
         let identities = (0..settings.partitions.max(1)).map(|_| IdentityTable::default()).collect();
         Engine::with_identities(plan, settings, identities)
@@ -78,13 +78,13 @@ impl Engine {
 }
 
 impl<I: Identities + Send + Sync> Engine<I> {
-    /// An engine without meters; one partition for each of the identities.
+    /// Creates an engine without meters, with one partition for each of the identities.
     pub fn with_identities(plan: &Arc<Plan>, settings: Settings, identities: Vec<I>) -> Result<Engine<I>, Error> {
         let partitions = identities.into_iter().map(|known| Partition::with_identities(Arc::clone(plan), known));
         Ok(Engine::with_partitions(Arc::clone(plan), settings, pool(settings)?, partitions.collect()))
     }
 
-    /// An engine that goes on from images of its partitions.
+    /// Restores an engine from images of its partitions.
     pub fn read(plan: Arc<Plan>, settings: Settings, images: &[Vec<u8>], identities: Vec<I>) -> Result<Engine<I>, Error> {
         let pool = pool(settings)?;
         let read = |(image, known): (&Vec<u8>, I)| Partition::read(&plan, known, &mut Glass::new(image));
@@ -121,39 +121,39 @@ impl<I: Identities + Send + Sync> Engine<I> {
         }
     }
 
-    /// Images of all partitions, without their identities.
+    /// Returns the images of all partitions, without their identities.
     pub fn images(&self) -> Vec<Vec<u8>> {
         self.pool.install(|| self.lanes.par_iter().map(|lane| lane.partition.image()).collect())
     }
 
-    /// The same, packed as they are made.
+    /// Returns the same images, compressed while they are made.
     pub(crate) fn packed_images(&self) -> Result<Vec<Packed>, Error> {
         let pack = |lane: &Lane<I>| Packed::new(|give| lane.partition.write_pages(give));
         let packed: std::io::Result<_> = self.pool.install(|| self.lanes.par_iter().map(pack).collect());
         packed.map_err(|why| Error::new(Kind::Unavailable, format!("an image of the meters: {why}")))
     }
 
-    /// The plan it works by.
+    /// Returns the plan of the engine.
     pub fn plan(&self) -> &Arc<Plan> {
         &self.plan
     }
 
-    /// Bytes of meters, about: all of them are looked at.
+    /// Returns the approximate bytes of meters. It visits all of them.
     pub fn meter_bytes(&self) -> usize {
         self.pool.install(|| self.lanes.par_iter().map(|lane| lane.partition.meter_bytes()).sum())
     }
 
-    /// The partitions, in order.
+    /// Returns the partitions, in order.
     pub fn partitions(&self) -> impl Iterator<Item = &Partition<Memory, I>> {
         self.lanes.iter().map(|lane| &lane.partition)
     }
 
-    /// The identities of each partition, in order.
+    /// Returns the identities of each partition, in order.
     pub fn identities_mut(&mut self) -> impl Iterator<Item = &mut I> {
         self.lanes.iter_mut().map(|lane| lane.partition.identities_mut())
     }
 
-    /// From now on usage is rolled up too; one for each partition, in order.
+    /// Starts to roll up usage; `rollups` has one for each partition, in order.
     pub fn roll_up(&mut self, rollups: Vec<Rollups>) {
         let fields = Arc::new(Fields::of(&self.plan));
         for (lane, rollups) in self.lanes.iter_mut().zip(rollups) {
@@ -161,22 +161,22 @@ impl<I: Identities + Send + Sync> Engine<I> {
         }
     }
 
-    /// Takes the rollups of the partitions out, in order; none if there are none.
+    /// Removes and returns the rollups of the partitions, in order; none if usage is not rolled up.
     pub fn take_rollups(&mut self) -> Vec<Rollups> {
         self.lanes.iter_mut().filter_map(|lane| lane.roll.take()).map(Roll::into_rollups).collect()
     }
 
-    /// The rollups of each partition, in order; none if there are none.
+    /// Returns the rollups of each partition, in order; none if usage is not rolled up.
     pub fn rollups_mut(&mut self) -> impl Iterator<Item = &mut Rollups> {
         self.lanes.iter_mut().filter_map(|lane| lane.roll.as_mut()).map(Roll::rollups_mut)
     }
 
-    /// What went wrong when rollups were written away, if something did.
+    /// Returns the error of writing rollups, if there was one.
     pub fn rollups_failure(&self) -> Option<&flowmeter_store::Error> {
         self.lanes.iter().filter_map(|lane| lane.roll.as_ref()).find_map(Roll::failure)
     }
 
-    /// Forgets identities of parked events that need no successor any more.
+    /// Removes the identities of parked events that need no successor any more.
     pub fn forget_parked(&mut self, is_settled: &(dyn Fn(u64) -> bool + Sync)) {
         let Engine { lanes, pool, .. } = self;
         pool.install(|| {
@@ -184,7 +184,7 @@ impl<I: Identities + Send + Sync> Engine<I> {
         });
     }
 
-    /// Takes the engine apart: what remains are the identities.
+    /// Returns the identities; the rest of the engine is dropped.
     pub fn into_identities(self) -> Vec<I> {
         self.lanes.into_iter().map(|lane| lane.partition.into_identities()).collect()
     }
@@ -195,14 +195,14 @@ impl<I: Identities + Send + Sync> Engine<I> {
         self.totals = totals;
     }
 
-    /// The earliest instant at which something may fall due.
+    /// Returns the earliest instant at which something may be due.
     pub fn next_due(&self) -> Option<Timestamp> {
         let meters = self.lanes.iter().filter_map(|lane| lane.partition.next_due()).min();
         meters.into_iter().chain(self.next_release()).min()
     }
 
-    /// Continues earlier runs, whose totals are not its own: events that operators hold, and
-    /// the order of arrival.
+    /// Continues earlier runs, whose totals are not part of its own: the events that operators
+    /// hold, and the order of arrival.
     pub fn go_on(&mut self, before: &Totals) {
         self.order_base = before.tally.received + before.tally.derived;
         for (mine, theirs) in self.totals.operators.iter_mut().zip(&before.operators) {
@@ -210,20 +210,20 @@ impl<I: Identities + Send + Sync> Engine<I> {
         }
     }
 
-    /// From now on windows that end by watermark wait for later events, as in a server. By
-    /// default every tick is at the end of input.
+    /// Makes windows that end by watermark wait for later events, as in a server. By default every
+    /// tick is at the end of input.
     pub fn follow_watermarks(&mut self) {
         self.follows_watermarks = true;
     }
 
-    /// Opens the meters that the plan declares; gives those that are new.
+    /// Opens the meters that the plan declares; returns the new ones.
     pub fn open_declared(&mut self, at: Timestamp) -> Vec<Noted> {
         let plan = Arc::clone(&self.plan);
         let open = |declared: &DeclaredMeter| self.apply(declared.user.as_bytes(), Command::Open(declared), at);
         plan.meters.iter().flat_map(open).collect()
     }
 
-    /// Lets meters follow the plan's reset schedules from their next period on.
+    /// Makes meters follow the plan's reset schedules from their next period on.
     pub fn reschedule(&mut self, at: Timestamp) {
         let Engine { lanes, pool, .. } = self;
         pool.install(|| {
@@ -231,7 +231,7 @@ impl<I: Identities + Send + Sync> Engine<I> {
         });
     }
 
-    /// Does a command about a user's meters; gives what happened to them.
+    /// Applies a command about a user's meters; returns their events.
     pub fn apply(&mut self, user: &[u8], command: Command<'_>, at: Timestamp) -> Vec<Noted> {
         let partition = Plan::partition_of(Plan::user_hash(user), self.lanes.len());
         let mut noting = Noting::default();
@@ -241,18 +241,18 @@ impl<I: Identities + Send + Sync> Engine<I> {
         noting.0
     }
 
-    /// From now on sinks are told, or no longer told, what happens to single meters.
+    /// Sets whether sinks receive the events of single meters.
     pub fn listen(&mut self, listens: bool) {
         self.listens = listens;
         self.lanes.iter_mut().for_each(|lane| lane.listens = listens);
     }
 
-    /// Whether sinks are told what happens to single meters.
+    /// Whether sinks receive the events of single meters.
     pub fn listens(&self) -> bool {
         self.listens
     }
 
-    /// Takes everything a source has.
+    /// Processes everything that a source has.
     pub fn ingest(
         &mut self,
         source: &mut dyn Source,
@@ -282,7 +282,7 @@ impl<I: Identities + Send + Sync> Engine<I> {
         }
     }
 
-    /// The first round of a source of known size tells how many events will come.
+    /// Estimates the number of events of a source of known size from its first round.
     fn expect(&mut self, events: u64, (bytes, total): (u64, Option<u64>)) {
         let deduplicates = self.plan.nodes.iter().any(|node| matches!(node.operator, Operator::Dedupe(_)));
         let Some(total) = total.filter(|total| deduplicates && bytes > 0 && *total > bytes) else { return };
@@ -293,7 +293,7 @@ impl<I: Identities + Send + Sync> Engine<I> {
         pool.install(|| lanes.par_iter_mut().for_each(|lane| lane.partition.expect_identities(expected)));
     }
 
-    /// One round; how many slots it filled, in the order of arrival.
+    /// Processes one round; returns the number of filled slots, in the order of arrival.
     fn round(&mut self, intake: &mut Intake<'_>, at: Timestamp) -> usize {
         let first_arrival = self.totals.tally.received;
         let first_order = self.order_base + first_arrival + self.totals.tally.derived;
@@ -345,7 +345,7 @@ impl<I: Identities + Send + Sync> Engine<I> {
         })
     }
 
-    /// Adds up a round and tells what it brought.
+    /// Adds up a round and reports its results.
     fn settle(&mut self, received: usize, sink: &mut dyn RecordSink, observer: &mut dyn Observer) -> Result<(), Error> {
         for slot in &self.slots[..received] {
             let flow = &slot.flow;
@@ -389,7 +389,8 @@ impl<I: Identities + Send + Sync> Engine<I> {
         let mut crossed: Vec<_> = self.lanes.iter_mut().flat_map(|lane| std::mem::take(&mut lane.thresholds)).collect();
         crossed.sort_by_key(|crossed| crossed.arrival);
         for crossed in crossed {
-            // Block by block, so that it does not matter how many came in one round.
+            // Block by block, so that the result does not depend on the number of blocks in a
+            // round.
             while let Some((_, noted)) = noted.next_if(|(flow, _)| *flow <= crossed.arrival.0) {
                 sink.noted(noted)?;
             }
@@ -405,7 +406,7 @@ impl<I: Identities + Send + Sync> Engine<I> {
         self.close(false, at, sink)
     }
 
-    /// Releases what is held and flushes what is open; ends stay as scheduled.
+    /// Releases held events and flushes open periods; their ends stay as scheduled.
     pub fn flush_open(&mut self, at: Timestamp, sink: &mut dyn RecordSink, observer: &mut dyn Observer) -> Result<(), Error> {
         self.release(true, at, sink, observer)?;
         self.close(true, at, sink)
@@ -416,8 +417,8 @@ impl<I: Identities + Send + Sync> Engine<I> {
         close(self.lanes.iter_mut().map(|lane| &mut lane.partition).collect(), order, sink)
     }
 
-    /// The fields that the plan names and that no event of a file has had: a sentence for each,
-    /// with the name that was probably meant.
+    /// Returns the fields that the plan names and that no event of a file has had: a sentence for
+    /// each, with the name that was probably meant.
     pub fn unseen(&self) -> Vec<String> {
         let mediators = self.slots.iter().map(|slot| slot.mediator.unseen()).collect::<Vec<_>>();
         crate::unseen::sentences(&self.plan, &mediators, self.totals.tally.received)
@@ -441,7 +442,7 @@ impl Slot {
         self.mediator.conclude(&mut self.flow, events, answers.iter());
     }
 
-    /// Leads an event on that was held; gives the places where it waits to be admitted.
+    /// Leads a held event to the next stage; returns the places where it waits to be admitted.
     pub(crate) fn release(&mut self, node: u16, place: u32) -> Vec<Asking> {
         self.mediator.release(&mut self.flow, node, place)
     }
@@ -456,7 +457,7 @@ impl Slot {
         self.mediator.resume(&mut self.flow, stage, answers);
     }
 
-    /// All stages are through.
+    /// Completes the flow after all stages.
     pub(crate) fn finish(&mut self) {
         self.mediator.finish(&mut self.flow);
     }

@@ -1,8 +1,8 @@
-//! Formats that were ever written are read for ever: the log, checkpoints, and the streams of
+//! Formats that were ever written can be read for ever: the log, checkpoints, and the streams of
 //! records, parked events, verdicts and notes, from a data directory kept under `fixtures/formats`.
 //!
-//! `UPDATE=1` makes the directory of the newest format where there is none: for a new format,
-//! under a new name.
+//! `UPDATE=1` creates the missing directory of the newest format: for a new format, under a new
+//! name.
 #![allow(clippy::unwrap_used)] // a test that cannot continue stops
 
 use std::path::{Path, PathBuf};
@@ -62,7 +62,7 @@ fn open(disk: &Arc<dyn Disk>) -> (Log, Live) {
 }
 
 /// The second version has another schedule.
-#[allow(clippy::unnecessary_wraps)] // as a pipeline at work asks for plans
+#[allow(clippy::unnecessary_wraps)] // the signature of the callback for plans
 fn plan_of(version: u32) -> Result<Arc<Plan>, Error> {
     let schedule = if version == 1 { "hourly" } else { "daily" };
     Ok(Arc::new(Pipeline::read(&PIPELINE.replace("hourly", schedule)).unwrap().plan))
@@ -95,9 +95,9 @@ fn command(time: &str, command: &LogCommand) -> Encoded {
     Encoded::new(EntryKind::Command, at(time).nanos(), 0, &command.to_json())
 }
 
-/// Somebody who listens, a meter that is deleted after it flushed, one whose schedule
-/// changes, a checkpoint, and behind it an event for what the deleted one flushed and time
-/// that goes by.
+/// Writes a data directory with a subscription to meter events, a meter that is deleted after its
+/// flush, a changed schedule, a checkpoint and, after it, an event for a period that the deleted
+/// meter flushed, and ticks.
 fn make(folder: &Path) {
     let disk: Arc<dyn Disk> = Arc::new(LocalDisk::new(folder).unwrap());
     let (mut log, mut live) = open(&disk);
@@ -140,7 +140,7 @@ fn texts(stream: &Stream) -> Vec<Vec<u8>> {
     found
 }
 
-/// What lies under `fixtures`, and a place for what is written above it.
+/// Returns the files under `fixtures`, with a temporary folder for new writes.
 fn kept(format: u8) -> (Arc<dyn Disk>, tempfile::TempDir) {
     let scratch = tempfile::tempdir().unwrap();
     let below = Arc::new(LocalDisk::new(&folder(format)).unwrap());
@@ -149,7 +149,7 @@ fn kept(format: u8) -> (Arc<dyn Disk>, tempfile::TempDir) {
 }
 
 #[test]
-fn what_format_1_wrote_is_read_for_ever() {
+fn format_1_can_be_read() {
     let (disk, _scratch) = kept(1);
     let (log, mut live) = open(&disk);
     assert_eq!((log.first(), log.next(), live.position()), (0, 3, 2), "the checkpoint");
@@ -180,12 +180,12 @@ fn what_format_1_wrote_is_read_for_ever() {
 }
 
 #[test]
-fn what_format_2_wrote_is_read_for_ever() {
+fn format_2_can_be_read() {
     reads_on(2, [7, 4]);
 }
 
 #[test]
-fn what_format_3_wrote_is_read_for_ever() {
+fn format_3_can_be_read() {
     if std::env::var_os("UPDATE").is_some() && !folder(3).exists() {
         make(&folder(3));
     }
@@ -196,7 +196,7 @@ fn what_format_3_wrote_is_read_for_ever() {
     assert_eq!(notes, [(NoteKind::Opened, 0), (NoteKind::Opened, 0), (NoteKind::Deleted, 2)]);
 }
 
-/// Goes on from a checkpoint to the end of its log, and looks at what came out.
+/// Continues from a checkpoint to the end of its log and checks the results.
 fn reads_on(format: u8, [end, position]: [u64; 2]) -> Live {
     let (disk, _scratch) = kept(format);
     let (log, mut live) = open(&disk);
@@ -228,7 +228,7 @@ fn reads_on(format: u8, [end, position]: [u64; 2]) -> Live {
             "bob 01T12:00-02T00:00 6 r0",
         ]
     );
-    // An event too far ahead.
+    // An event too far in the future.
     assert_eq!((live.tally().counted, live.tally().parked_total()), (5, 1));
     live
 }

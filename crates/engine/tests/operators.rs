@@ -1,7 +1,7 @@
 //! The cases under `cases/operators`, each run straight, shuffled, split and recovered. Their
-//! answers come from an independent program, but for `own.json`.
+//! answers were computed by an independent program, except those of `own.json`.
 
-#![allow(clippy::unwrap_used)] // a test that cannot go on stops
+#![allow(clippy::unwrap_used)] // a failed test panics
 
 mod support;
 
@@ -10,7 +10,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use support::{Outcome, Step, at, run_every_way};
 
-/// A case: settings, what happens, what must come of it.
+/// A case: settings, steps and expected results.
 #[derive(Deserialize)]
 struct Story {
     story: String,
@@ -139,7 +139,7 @@ fn check(story: &Story) -> Result<(), String> {
     each_is_held_by_one(&read(&outcome.derived), &expect.derived_events)
 }
 
-/// Each expected value is held by exactly one.
+/// Checks that each expected value is held by exactly one found value.
 fn each_is_held_by_one(found: &[Value], expected: &[Value]) -> Result<(), String> {
     for expected in expected {
         let count = found.iter().filter(|found| holds(found, expected)).count();
@@ -151,7 +151,7 @@ fn each_is_held_by_one(found: &[Value], expected: &[Value]) -> Result<(), String
     Ok(())
 }
 
-/// Whether everything expected is there; numbers compare by their digits.
+/// Whether every expected member is present; numbers compare by their digits.
 fn holds(found: &Value, expected: &Value) -> bool {
     match (found, expected) {
         (Value::Object(found), Value::Object(expected)) => {

@@ -1,10 +1,10 @@
-//! What other products' tests expect, as far as it is of scope `core` (and of the
-//! extensions this product has): `cases/peers/peers.jsonl`.
+//! The expectations of other products' tests, for cases of scope `core` (and of this product's
+//! extensions): `cases/peers/peers.jsonl`.
 //!
-//! Each case is turned into a pipeline and run straight, shuffled and split. Where
-//! peers disagree the decision is in `cases/README.md`.
+//! Each case is translated to a pipeline and run straight, shuffled and split. Decisions where
+//! peers disagree are in `cases/README.md`.
 
-#![allow(clippy::unwrap_used)] // a test that cannot go on stops
+#![allow(clippy::unwrap_used)] // a failed test panics
 
 mod support;
 
@@ -112,7 +112,7 @@ fn users(events: &[&Value]) -> Vec<String> {
     users
 }
 
-/// What a record says that a case asks for.
+/// The parts of a record that a case checks.
 struct Row {
     start: String,
     value: Option<Decimal>,
@@ -180,7 +180,7 @@ fn check_meter(case: &Value) -> Result<bool, String> {
     compare(case, &rows(&outcome)).map(|()| true).map_err(|why| format!("{why}\n{}", outcome.records.join("\n")))
 }
 
-/// A second is no metering period here; as a group it is told apart just as well.
+/// A metering period of a second does not exist here; a group by second separates events as well.
 fn by_second(meter: &Value) -> Value {
     let mut meter = meter.clone();
     meter["group_by"] = json!(["second"]);
@@ -359,8 +359,8 @@ fn every_reset_case_comes_out_right() {
     assert_eq!(held, 57);
 }
 
-/// Late events that a peer ignores are parked here. Its window of a second is a minute
-/// here: the case's seconds are read as minutes.
+/// Late events that a peer ignores are parked here. Its window of a second is a minute here: the
+/// case's seconds are read as minutes.
 #[test]
 fn a_late_event_past_the_window_changes_nothing() {
     let case = cases().into_iter().find(|case| text(case, "kind") == "late").unwrap();
@@ -377,7 +377,7 @@ fn a_late_event_past_the_window_changes_nothing() {
     let mut steps = Vec::new();
     for batch in case["batches"].as_array().unwrap() {
         steps.push(Step::Events(at("2014-01-01T12:04:00Z"), batch.as_array().unwrap().iter().map(as_minutes).collect()));
-        // What is before the newest minute is closed.
+        // The minutes before the newest one are closed.
         steps.push(Step::Tick(at("2014-01-01T12:03:00.5Z")));
     }
     steps.push(Step::Tick(at("2014-01-01T12:04:00Z")));

@@ -1,6 +1,6 @@
 //! Events that repeat an identity within a round get the verdicts of events taken one by one.
 
-#![allow(clippy::unwrap_used)] // a test that cannot go on stops
+#![allow(clippy::unwrap_used)] // a failed test panics
 
 mod support;
 
@@ -19,7 +19,7 @@ fn pipeline(window: &str, types: &str) -> String {
     )
 }
 
-/// A pipeline in which the ways of an event part behind `dedupe` and meet again at the meter.
+/// A pipeline in which the ways of an event part after `dedupe` and meet again at the meter.
 fn ways_that_meet() -> String {
     format!(
         "pipeline: repeats\nsource: {{ http: {{}} }}\noperators:\n  - {{ id: once, dedupe: {{ window: 1d }} }}\n  \

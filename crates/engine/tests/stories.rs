@@ -1,6 +1,6 @@
 //! The stories under `cases/stories`, each run straight, shuffled, and split.
 
-#![allow(clippy::unwrap_used)] // a test that cannot go on stops
+#![allow(clippy::unwrap_used)] // a failed test panics
 
 mod support;
 
@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use support::{Step, at, holds, run_all_ways};
 
-/// A story: settings, what happens, what must come of it.
+/// A story: settings, steps and expected results.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct Story {
@@ -27,9 +27,9 @@ struct Happening {
     events: Option<Vec<Box<RawValue>>>,
     #[serde(default)]
     flush: bool,
-    /// Whose meters are opened by hand.
+    /// The user whose meters are opened by a command.
     open: Option<String>,
-    /// Whose meters are deleted.
+    /// The user whose meters are deleted.
     delete: Option<String>,
     /// The next version of the document.
     pipeline: Option<Box<RawValue>>,

@@ -1,5 +1,5 @@
-//! Usage rolled up by a pipeline at work: what counts in meters is in the rollups, once,
-//! whatever crashes and however often checkpoints are made.
+//! Usage rolled up by a running pipeline: an event that counts in meters is in the rollups, exactly
+//! once, whatever crashes and however often checkpoints are made.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use std::sync::Arc;
@@ -68,7 +68,7 @@ impl Stage {
         self.log.push(Arc::new(Entry { kind, at, items, position, first_item: 0, bytes }));
     }
 
-    /// An entry of events, each of one token.
+    /// Appends an entry of events of one token each.
     fn events(&mut self, first: u32, count: u32) {
         let lines: String = (first..first + count)
             .map(|n| {
@@ -115,7 +115,7 @@ fn crashes_and_merges_double_nothing() {
             stage.events(round * 100 + 60, 40);
             stage.take(&mut live);
             if round % 5 == 0 {
-                // What came behind the checkpoint is taken again.
+                // Events after the checkpoint are processed again.
                 drop(live);
                 live = stage.open();
                 stage.take(&mut live);

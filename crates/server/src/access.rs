@@ -1,9 +1,8 @@
-//! Every request has a name, and at level debug a line in the log.
+//! Names every request and, at level debug, logs a line for it.
 //!
-//! The name is what the caller gave as `X-Request-Id`, or one made here; it stands in the
-//! answer, in a problem, and in the log, so that a person who has one of them finds the
-//! others. Names made here count up from the instant the server began: they need to be
-//! told apart, not to be hard to guess.
+//! The name is the caller's `X-Request-Id`, or one made here. It is part of the answer, of a
+//! problem and of the log, so that each of them leads to the others. Names made here count up from
+//! the start of the server: they must be distinct, but not hard to guess.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -22,7 +21,7 @@ use crate::problem::{Code, Problem};
 
 /// The header of the name.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-/// The name of a request, beside it.
+/// The name of a request, stored in its extensions.
 #[derive(Clone, Debug)]
 pub(crate) struct Name(String);
 
@@ -32,13 +31,13 @@ impl Name {
     }
 }
 
-/// Bytes of a refusal of the framework that are shown: it is a line.
+/// Bytes of an error of the framework that are shown: it is one line.
 const BARE_BYTES_MAX: usize = 4 << 10;
 
-/// Characters of a name that is taken over.
+/// Characters of a caller's name.
 const CHARS_MAX: usize = 128;
 
-/// The routes, each request named and told of.
+/// Adds a name and a line of the log to each request of the routes.
 pub fn apply(routes: Router, clock: Arc<dyn Clock>) -> Router {
     let names = Arc::new(Names { began: clock.now().nanos(), count: AtomicU64::new(0) });
     routes.layer(from_fn(move |request: Request, next: Next| {
@@ -84,14 +83,14 @@ async fn tell(mut request: Request, next: Next, clock: &dyn Clock, names: &Names
     answer
 }
 
-/// The name the caller gave, if it can stand in a log.
+/// Returns the caller's name, if it is suitable for a log.
 fn given(headers: &HeaderMap) -> Option<String> {
     let text = headers.get(REQUEST_ID)?.to_str().ok()?;
     let fits = (1..=CHARS_MAX).contains(&text.len()) && text.bytes().all(|c| c.is_ascii_graphic());
     fits.then(|| text.to_owned())
 }
 
-/// Turns a refusal of the framework, which is plain text, into a problem like all others.
+/// Turns an error of the framework, which is plain text, into a problem like all others.
 async fn as_problem(answer: Response) -> Response {
     let status = answer.status();
     let content_type = answer.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
@@ -110,12 +109,12 @@ async fn as_problem(answer: Response) -> Response {
     head.headers.remove(header::CONTENT_LENGTH);
     head.status = problem.status();
     let (of_problem, body) = problem.into_parts();
-    // `Allow` and whatever else the framework said stays.
+    // `Allow` and other headers of the framework stay.
     head.headers.extend(of_problem.headers);
     Response::from_parts(head, body)
 }
 
-/// The code that comes nearest to a bare status.
+/// Returns the code that corresponds to a status.
 fn code_of(status: StatusCode) -> Code {
     match status {
         StatusCode::NOT_FOUND => Code::NotFound,
@@ -131,10 +130,10 @@ fn code_of(status: StatusCode) -> Code {
     }
 }
 
-/// A problem says which request it is about.
+/// Adds path and name of the request to a problem.
 async fn placed(answer: Response, path: &str, name: &str) -> Response {
     let (mut head, body) = answer.into_parts();
-    // Problems are made in memory, whole.
+    // Problems are in memory as a whole.
     let bytes = to_bytes(body, usize::MAX).await.unwrap_or_default();
     let body = match serde_json::from_slice::<Map<String, Value>>(&bytes) {
         Ok(mut members) => {

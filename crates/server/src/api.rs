@@ -1,9 +1,8 @@
-//! The HTTP API: one table of endpoints, from which both the router and its description
-//! (OpenAPI) are made.
+//! The HTTP API: one table of endpoints, from which both the router and its description (OpenAPI)
+//! are made.
 //!
-//! A request passes, in this order: the bound on requests in flight, who asks and whether
-//! the key may, how fast it asks, and the endpoint. Whatever is refused is a problem with
-//! a stable code.
+//! A request passes these checks in order: requests in flight, authentication and scope, the rate,
+//! and the endpoint's own. Every refusal is a problem with a stable code.
 
 mod audit;
 mod backup;
@@ -69,12 +68,12 @@ pub use correction_jobs::Jobs;
 pub(crate) use events::words as verdict_words;
 pub use metrics::Metrics;
 
-/// What every endpoint needs. A request hands it on several times, so it is one pointer.
+/// The shared state of all endpoints. A request passes it on several times, so it is one pointer.
 #[derive(Clone)]
 pub struct App(Arc<Parts>);
 
 impl App {
-    /// Puts the parts together.
+    /// Creates the shared state of its parts.
     pub fn new(parts: Parts) -> App {
         App(Arc::new(parts))
     }
@@ -88,60 +87,60 @@ impl Deref for App {
     }
 }
 
-/// The parts of what every endpoint needs.
+/// The parts of the shared state.
 pub struct Parts {
-    /// Everything the server keeps.
+    /// The data of the server.
     pub installation: Arc<Installation>,
-    /// What delivers notifications.
+    /// The delivery of notifications.
     pub courier: Arc<Courier>,
-    /// Who may come in.
+    /// The API keys of callers.
     pub keys: Arc<KeyRing>,
-    /// How fast.
+    /// The rates of keys.
     pub rates: Arc<RateLimits>,
-    /// How many at once.
+    /// The bound on requests in flight.
     pub gate: Arc<Gate>,
-    /// What is counted.
+    /// Counters for the metrics.
     pub metrics: Arc<Metrics>,
     /// Jobs over many parked events.
     pub jobs: Jobs,
-    /// Browsers that are signed in.
+    /// The sessions of signed-in browsers.
     pub browsers: Browsers,
-    /// When the server started.
+    /// The time at which the server started.
     pub started_at: Timestamp,
-    /// What was answered under an idempotency key.
+    /// Stored answers to requests with an idempotency key.
     pub answers: Arc<Answers>,
-    /// Whether the server stops: answers without an end of their own end then.
+    /// Whether the server is stopping; endless answers then end.
     pub stopping: watch::Receiver<bool>,
 }
 
 /// An endpoint of the API.
 pub struct Endpoint {
-    /// The method.
+    /// The method of the request.
     pub method: Method,
     /// The path, with parameters in braces.
     pub path: &'static str,
-    /// What a key needs; `None`: everybody may.
+    /// The scope that a key needs; `None`: no key is needed.
     pub scope: Option<Scope>,
-    /// What it does, in a line.
+    /// The function of the endpoint, in one line.
     pub summary: &'static str,
-    /// Parameters in the query: name and meaning. Under `/api/v1` others are refused.
+    /// Parameters of the query: name and meaning. Under `/api/v1` others are refused.
     pub query: &'static [(&'static str, &'static str)],
-    /// What the body is, if there is one.
+    /// A description of the body, if there is one.
     pub body: Option<&'static str>,
-    /// The status when it went well, and what is answered then.
+    /// The status of success, and a description of the answer.
     pub answer: (u16, &'static str),
-    /// What answers.
+    /// The handler of the endpoint.
     pub route: MethodRouter<App>,
 }
 
 impl Endpoint {
-    /// The same, with the parameters of a list that has no others.
+    /// Adds the parameters of a list that has no others.
     fn paged(self) -> Endpoint {
         Endpoint { query: paging::PAGED, ..self }
     }
 }
 
-/// Every endpoint.
+/// Returns all endpoints, by group.
 pub fn endpoints() -> Vec<Endpoint> {
     let mut all = Vec::new();
     all.extend(events::endpoints());
@@ -175,7 +174,7 @@ pub fn endpoints() -> Vec<Endpoint> {
     all
 }
 
-/// The router of all endpoints.
+/// Returns the router of all endpoints.
 pub fn router(app: App) -> Router {
     let mut router: Router<App> = Router::new();
     for endpoint in endpoints() {
@@ -210,12 +209,12 @@ struct Guard {
     query: &'static [(&'static str, &'static str)],
 }
 
-/// Who asks: found by the guard, asked for by endpoints.
+/// The caller of a request, as determined by the guard.
 #[derive(Clone, Debug)]
 pub struct Asked {
-    /// Who, for the audit.
+    /// The caller for the audit.
     pub who: Who,
-    /// The key.
+    /// The rights of the caller.
     pub principal: Principal,
 }
 
@@ -269,10 +268,10 @@ async fn admitted(guard: Guard, scope: Scope, mut request: Request, next: Next) 
     request.extensions_mut().insert(Asked { who: who.clone(), principal });
     let path = request.uri().path().to_owned();
     let mut answer = crate::idempotency::around(&app, &who.namespace, request, next).await;
-    // An answer to one key at one moment: no cache may give it to another.
+    // The answer is for one key at one moment: no cache may give it to another.
     answer.headers_mut().entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     app.metrics.answered(&path, answer.status());
-    // For the line in the log.
+    // Used by the line of the log.
     answer.extensions_mut().insert(who);
     answer
 }
@@ -287,8 +286,7 @@ fn readable_path(path: &str) -> Result<(), Refused> {
     Err(Box::new(Problem::new(Code::Invalid, detail).field("path").remedy(remedy)))
 }
 
-/// Does something that waits for the disk or for a pipeline, beside the asynchronous
-/// threads.
+/// Runs work that waits for the disk or for a pipeline outside the asynchronous threads.
 pub(crate) async fn off<T: Send + 'static>(work: impl FnOnce() -> Result<T, Refused> + Send + 'static) -> Result<T, Refused> {
     match tokio::task::spawn_blocking(work).await {
         Ok(outcome) => outcome,
@@ -296,13 +294,13 @@ pub(crate) async fn off<T: Send + 'static>(work: impl FnOnce() -> Result<T, Refu
     }
 }
 
-/// A JSON answer.
+/// Returns an answer with a JSON body.
 pub(crate) fn answer(status: StatusCode, body: &impl Serialize) -> Response {
     (status, Json(body)).into_response()
 }
 
-/// A page of a list whose items are JSON already: no number of theirs is read, so none
-/// loses a digit.
+/// Returns a page of a list whose items are JSON texts: no number in them is parsed, so none loses
+/// a digit.
 pub(crate) fn raw_page(items: &[Box<RawValue>], next: Option<&str>) -> Response {
     #[derive(Serialize)]
     #[serde(rename_all = "camelCase")]
@@ -313,7 +311,7 @@ pub(crate) fn raw_page(items: &[Box<RawValue>], next: Option<&str>) -> Response 
     answer(StatusCode::OK, &Page { items, next_cursor: next })
 }
 
-/// A page of a list: its items and where it goes on.
+/// Returns a page of a list: its items and the cursor of the next page.
 #[allow(clippy::needless_pass_by_value)] // a page is made to be given away
 pub(crate) fn page(items: Vec<Value>, next: Option<String>) -> Response {
     answer(StatusCode::OK, &json!({"items": items, "nextCursor": next}))

@@ -1,20 +1,20 @@
-//! Threads that yield to events: where every core has something to do, what comes in and is
-//! counted goes first, and what reads files, delivers records or tells people takes what is
-//! left. Where a core is free it makes no difference.
+//! Threads with a lower priority than those of events. If every core is busy, receiving and
+//! counting come first, and threads that read files, deliver records or send notifications get the
+//! rest. With a free core there is no difference.
 
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
 use flowmeter_engine::{Error, Kind};
 
-/// How much a thread yields.
+/// The priority of a thread.
 #[derive(Clone, Copy)]
 pub(crate) enum Yields {
-    /// Work there may be much of and that shall come to an end: reading files, delivering.
-    /// As `nice` has it, 10: it gets about a ninth of what one of the others gets.
+    /// Long work that must make progress: reading files, delivering. Its `nice` value is 10, which
+    /// gives it about a ninth of the time of a normal thread.
     Somewhat,
-    /// What takes next to nothing, however often it happens: telling people. As `nice` has
-    /// it, 19: a sixty-eighth, in which a busy machine still tells hundreds in a second.
+    /// Work that is short, however often it happens: notifications. Its `nice` value is 19, which
+    /// gives it a sixty-eighth of the time; a busy machine still sends hundreds per second.
     Wholly,
 }
 
@@ -28,17 +28,18 @@ impl Yields {
     }
 }
 
-/// Starts such a thread. Those it starts are such threads too.
+/// Starts a thread with this priority. Threads that it starts inherit it.
 ///
 /// # Errors
-/// There is no thread to be had.
+/// No thread could be created.
 pub(crate) fn spawn<T: Send + 'static>(
     name: &str,
     yields: Yields,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<JoinHandle<T>, Error> {
     let thread = Builder::new().name(name.to_owned()).spawn(move || {
-        // Elsewhere it would be the whole process that yields. If it may not, it does not.
+        // On other systems this would apply to the whole process. Without permission the priority
+        // is unchanged.
         #[cfg(target_os = "linux")]
         let _may_not = rustix::process::setpriority_process(None, yields.nice());
         #[cfg(not(target_os = "linux"))]
@@ -48,10 +49,10 @@ pub(crate) fn spawn<T: Send + 'static>(
     thread.map_err(|why| Error::new(Kind::Unavailable, format!("no thread: {why}")))
 }
 
-/// How often [`wait_until`] looks.
+/// Interval of the checks of [`wait_until`].
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
-/// Waits until something holds, at most for about so long. Returns whether it does.
+/// Waits until `holds` is true, at most for about `patience`. Returns whether it is.
 pub(crate) fn wait_until(patience: Duration, holds: impl Fn() -> bool) -> bool {
     for _ in 0..patience.as_millis() / LOOK_EVERY.as_millis() {
         if holds() {

@@ -1,12 +1,12 @@
-//! The body of a request, whole, in memory, decompressed and bounded.
+//! Reads the body of a request into memory, decompressed and bounded.
 //!
-//! Frames are taken as they come: what is compressed is decompressed at once, so that
-//! the compressed bytes are never kept and a bomb is noticed at its first megabyte. An
-//! uncompressed body is copied once, from the frames into one vector. A sender that
-//! stops in the middle is cut off after a while.
+//! Frames are processed as they arrive. Compressed frames are decompressed at once, so the
+//! compressed bytes are never stored and a decompression bomb is detected at its first megabyte. An
+//! uncompressed body is copied once, from the frames into one vector. A sender that stops in the
+//! middle is disconnected after a timeout.
 //!
-//! What it does not do: look at the content. That is UTF-8, or JSON, or too many events,
-//! is for the reader to find out.
+//! The content is not checked here: the caller detects invalid UTF-8, invalid JSON or too many
+//! events.
 
 mod decoder;
 #[cfg(test)]
@@ -22,8 +22,8 @@ use crate::limits::Limits;
 use crate::problem::{Code, Problem};
 use decoder::Decoder;
 
-/// Room made at once because Content-Length says so. More is made when that much has
-/// come: a promise alone shall not cost memory.
+/// Memory allocated because of Content-Length. More is allocated when this much has arrived, since
+/// a promise alone must not cost memory.
 const PROMISED_BYTES_MAX: u64 = 1 << 20;
 
 /// Reads a body to its end. `headers` are those of its request.
@@ -60,7 +60,7 @@ async fn collect(headers: &HeaderMap, mut body: Body, limits: &Limits) -> Result
     decoder.finish()
 }
 
-/// How the body is compressed.
+/// The compression of the body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Encoding {
     Identity,
@@ -84,7 +84,7 @@ fn encoding(headers: &HeaderMap) -> Result<Encoding, Box<Problem>> {
     Err(Box::new(Problem::new(Code::UnsupportedEncoding, detail).field("Content-Encoding")))
 }
 
-/// The next frame with bytes in it.
+/// Returns the next frame that has bytes.
 async fn next(body: &mut Body, limits: &Limits) -> Result<Option<Bytes>, Box<Problem>> {
     loop {
         let Ok(frame) = tokio::time::timeout(limits.body_idle, body.frame()).await else {
@@ -97,7 +97,7 @@ async fn next(body: &mut Body, limits: &Limits) -> Result<Option<Bytes>, Box<Pro
                 let detail = format!("the body ended early: {why}");
                 return Err(Box::new(Problem::new(Code::Invalid, detail).remedy("Send it again, whole.")));
             }
-            // Trailers say nothing that is asked here.
+            // Trailers are not used.
             Some(Ok(frame)) => match frame.into_data() {
                 Ok(bytes) if !bytes.is_empty() => return Ok(Some(bytes)),
                 _ => {}

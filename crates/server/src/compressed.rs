@@ -1,7 +1,8 @@
-//! Answers compressed, for who asks: zstd or gzip.
+//! Compression of answers for clients that accept it: zstd or gzip.
 //!
-//! Only what is whole in memory, is text, and is large enough to gain: an answer that
-//! fits into one packet anyway only gets slower, and a stream must not wait for its end.
+//! Only answers that are complete in memory, are text and are large enough to benefit are
+//! compressed. An answer that fits into one packet would only get slower, and a stream must not
+//! wait for its end.
 
 use std::io::Write;
 
@@ -16,7 +17,7 @@ use http_body::Body as _;
 /// Answers below this fit into one packet as they are.
 const BYTES_MIN: u64 = 1_024;
 
-/// The routes, their answers compressed for who accepts it.
+/// Adds compression to the answers of the routes, for clients that accept it.
 pub fn apply(routes: Router) -> Router {
     routes.layer(from_fn(async |request: Request, next: Next| {
         let coding = accepted(request.headers());
@@ -58,7 +59,7 @@ impl Coding {
     }
 }
 
-/// What the caller likes best of what there is; of equals the faster one.
+/// Returns the coding that the client prefers among the available ones; of equal ones the faster.
 fn accepted(headers: &HeaderMap) -> Option<Coding> {
     let mut best: Option<(u32, Coding)> = None;
     let values = headers.get_all(header::ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
@@ -77,7 +78,7 @@ fn accepted(headers: &HeaderMap) -> Option<Coding> {
     best.map(|(_, coding)| coding)
 }
 
-/// `q=0.5` in thousandths; what cannot be read is no wish at all.
+/// Reads `q=0.5` in thousandths; a value that cannot be read is 0.
 fn weight(parameters: &str) -> u32 {
     let Some(text) = parameters.split(';').find_map(|one| one.trim().strip_prefix("q=")) else { return 1_000 };
     let (whole, part) = text.trim().split_once('.').unwrap_or((text.trim(), ""));
@@ -117,8 +118,8 @@ async fn compress(answer: Response, coding: Coding) -> Response {
     }
 }
 
-/// The bytes are others than those of the uncompressed answer: the ETag may only say that
-/// they mean the same (RFC 9110, 8.8.1). `If-Match` takes it all the same.
+/// Weakens the ETag, since the compressed bytes differ from the uncompressed ones and only have the
+/// same meaning (RFC 9110, 8.8.1). `If-Match` accepts it all the same.
 fn weaken(headers: &mut HeaderMap) {
     let weak = headers.get(header::ETAG).and_then(|etag| etag.to_str().ok()).filter(|etag| !etag.starts_with("W/"));
     if let Some(weak) = weak.and_then(|etag| HeaderValue::from_str(&format!("W/{etag}")).ok()) {
@@ -131,7 +132,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_caller_likes_best() {
+    fn the_preferred_coding_is_chosen() {
         let cases = [
             ("", None),
             ("gzip", Some(Coding::Gzip)),

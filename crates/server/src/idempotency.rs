@@ -1,14 +1,14 @@
-//! `Idempotency-Key`: a request that is repeated is answered again, not done again.
+//! `Idempotency-Key`: a repeated request is answered again, not executed again.
 //!
-//! Every POST but that of events may carry one (events have identities of their own, and
-//! deduplication for them). The answer is kept for a day under namespace and key, with a
-//! hash of what was asked. The same request gets the same answer; another one under the
-//! same key is refused; one that comes while the first is worked on is told so.
+//! Every POST except that of events may have one (events have identities of their own, and
+//! deduplication for them). The answer is stored for a day under namespace and key, with a hash of
+//! the request. The same request gets the same answer; a different one under the same key is
+//! refused; one that arrives while the first is in progress is refused as well, with an error that
+//! says so.
 //!
-//! What it does not do: the answer is kept after the change, not in the same commit. A
-//! crash in between lets the repetition in; where a name or a `uniqueKey` is taken then,
-//! it is told so. Answers that say "not now" (408, 429, 5xx) are not kept: repeating those
-//! is what the key is for.
+//! Limits: the answer is stored after the change, not in the same commit. After a crash in between,
+//! a repetition is executed; if a name or a `uniqueKey` is taken then, the error says so. Temporary
+//! errors (408, 429, 5xx) are not stored, since the key exists for repeating those requests.
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
@@ -30,19 +30,19 @@ use crate::problem::{Code, Problem};
 
 /// The header of the key.
 const KEY: &str = "idempotency-key";
-/// Says that an answer was given before.
+/// Marks an answer that was given before.
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 /// Characters of a key: a UUID has 36.
 const KEY_CHARS_MAX: usize = 255;
-/// How long an answer is kept: long enough for whoever repeats after a night's outage.
+/// Time for which an answer is stored: long enough for a repetition after a night's outage.
 const KEPT_NS: i64 = 24 * 3_600 * 1_000_000_000;
-/// How often old answers are looked for, and how many are read at once.
+/// Interval of the removal of old answers, and the number that is read at once.
 const SWEEP_NS: i64 = 3_600 * 1_000_000_000;
 const SWEEP_PAGE: usize = 100;
-/// Headers that belong to an answer.
+/// Headers that are part of a stored answer.
 const HEADERS: [HeaderName; 3] = [header::CONTENT_TYPE, header::ETAG, header::LOCATION];
 
-/// Requests with a key that are being worked on.
+/// Requests with a key that are in progress.
 #[derive(Debug, Default)]
 pub struct Answers {
     working: Mutex<BTreeSet<Vec<u8>>>,
@@ -52,20 +52,20 @@ pub struct Answers {
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Answer {
     at_ns: i64,
-    /// Of method, path and body.
+    /// Hash of method, path and body.
     asked: String,
     status: u16,
     headers: Vec<(String, String)>,
     body: String,
 }
 
-/// Does what is asked, unless it was done before.
+/// Executes a request, unless it was executed before.
 pub(crate) async fn around(app: &App, namespace: &str, request: Request, next: Next) -> Response {
     let is_kept = request.method() == Method::POST && !request.uri().path().ends_with("/events");
     if !is_kept || !request.headers().contains_key(KEY) {
         return next.run(request).await;
     }
-    // In a task of its own: a caller that hangs up and repeats finds the answer kept.
+    // A separate task: a caller that disconnects and repeats finds the answer stored.
     let (app, namespace) = (app.clone(), namespace.to_owned());
     match tokio::spawn(async move { keyed(&app, &namespace, request, next).await }).await {
         Ok(Ok(answer)) => answer,
@@ -77,7 +77,7 @@ pub(crate) async fn around(app: &App, namespace: &str, request: Request, next: N
 async fn keyed(app: &App, namespace: &str, request: Request, next: Next) -> Result<Response, Refused> {
     let key = key_of(namespace, request.headers())?;
     let (head, body) = request.into_parts();
-    // As it was sent: how it is compressed is the endpoint's affair.
+    // The bytes as sent: the endpoint handles the compression.
     let body = crate::body::read(&HeaderMap::new(), body, &app.installation.settings().limits).await?;
     let path = head.uri.path_and_query().map_or("", |path| path.as_str());
     let asked = hash(&[head.method.as_str().as_bytes(), path.as_bytes(), &body]);
@@ -88,7 +88,7 @@ async fn keyed(app: &App, namespace: &str, request: Request, next: Next) -> Resu
     let now = app.installation.now();
     if let Some(known) = known(app, &key, now).await? {
         if known.asked != asked {
-            let detail = "the Idempotency-Key stands for a request with another method, path or body";
+            let detail = "the Idempotency-Key belongs to a request with another method, path or body";
             return Err(Box::new(Problem::new(Code::IdempotencyKeyReused, detail).field("Idempotency-Key")));
         }
         return Ok(replayed(known));
@@ -121,7 +121,7 @@ fn key_of(namespace: &str, headers: &HeaderMap) -> Result<Vec<u8>, Refused> {
     Ok([namespace.as_bytes(), &[0], text.as_bytes()].concat())
 }
 
-/// Each part with its length before it, so that none can pass for the end of another.
+/// Hashes each part after its length, so that no two lists of parts have the same bytes.
 fn hash(parts: &[&[u8]]) -> String {
     let mut hasher = Sha256::new();
     for part in parts {
@@ -131,12 +131,12 @@ fn hash(parts: &[&[u8]]) -> String {
     data_encoding::HEXLOWER.encode(&hasher.finalize())
 }
 
-/// Whether another try may be answered otherwise.
+/// Whether a repetition may get another answer.
 fn is_passing(status: StatusCode) -> bool {
     status.is_server_error() || matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS)
 }
 
-/// The body as it may be kept: the secret of a new key is shown once, and never stored.
+/// Returns the body for storage: the secret of a new key is shown once and never stored.
 fn shown_again(body: &[u8], hides: bool) -> String {
     let text = String::from_utf8_lossy(body).into_owned();
     match serde_json::from_str::<Map<String, Value>>(&text) {
@@ -187,7 +187,7 @@ async fn keep(app: &App, key: Vec<u8>, answer: Answer, now: Timestamp) -> Result
 }
 
 impl Answers {
-    /// Forgets answers whose day is over, now and then.
+    /// Removes answers older than a day, at intervals.
     fn sweep(&self, catalog: &Catalog, now: Timestamp) -> Result<(), flowmeter_store::Error> {
         {
             let mut swept_at = self.swept_at.lock().unwrap_or_else(PoisonError::into_inner);
@@ -211,7 +211,7 @@ impl Answers {
     }
 }
 
-/// A request being worked on; no longer when it is dropped, however it ended.
+/// A request in progress, until this is dropped.
 struct Working<'a> {
     app: &'a App,
     key: Vec<u8>,
@@ -220,7 +220,7 @@ struct Working<'a> {
 impl Working<'_> {
     fn begin(app: &App, key: Vec<u8>) -> Option<Working<'_>> {
         let is_first = app.answers.working.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone());
-        // Made only by the first: whoever drops one lets the next request in.
+        // Created only for the first request, since dropping it admits the next one.
         is_first.then(|| Working { app, key })
     }
 }

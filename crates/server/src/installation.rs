@@ -1,9 +1,9 @@
-//! Everything one server keeps: the log and its writer, the catalog, the pipelines at
-//! work, their sessions.
+//! The data of one server: the log and its writer, the catalog, the running pipelines, their
+//! sessions.
 //!
-//! What people make and change goes into the catalog first and then, where the numbers
-//! depend on it, into the log as a command: so it holds from one entry on, after every
-//! restart alike. Changes are made one at a time; events do not wait for them.
+//! Changes that people make go into the catalog first. Where numbers depend on them, they also go
+//! into the log as a command, so they apply from one entry on, after every restart alike. Changes
+//! are made one at a time; events do not wait for them.
 
 mod audit;
 pub mod backup;
@@ -96,19 +96,19 @@ use event_store::EventStore;
 pub const LOG_FOLDER: &str = "log";
 /// The file of the catalog.
 const CATALOG_FILE: &str = "catalog.redb";
-/// Bytes of durable entries kept in memory for pipelines that keep up: a quarter of a
-/// second at a million events a second.
+/// Bytes of durable entries kept in memory for pipelines that keep up: a quarter of a second at a
+/// million events a second.
 const TAIL_BYTES: usize = 64 << 20;
-/// Bytes of entries a pipeline takes in one go: enough to keep all threads busy, few
-/// enough that a question waits only milliseconds.
+/// Bytes of entries that a pipeline takes at once: enough to keep all threads busy, few enough that
+/// a query waits only milliseconds.
 const TAKE_BYTES: usize = 8 << 20;
 /// Bytes that stay free on the disk for checkpoints and the catalog.
 const RESERVE_BYTES: u64 = 256 << 20;
 
-/// A failure of a request, to be told as a problem.
+/// A failed request, answered as a problem.
 pub type Refused = Box<Problem>;
 
-/// Everything one server keeps.
+/// The data of one server and its running parts.
 pub struct Installation {
     settings: Settings,
     clock: Arc<dyn Clock>,
@@ -117,33 +117,34 @@ pub struct Installation {
     tail: Arc<Tail>,
     writer: RwLock<Option<Writer>>,
     pipelines: RwLock<BTreeMap<Uuid, Arc<Served>>>,
-    /// Pipelines that should run and do not.
+    /// Pipelines that should run but do not.
     stopped: Mutex<BTreeMap<Uuid, stopped::Stopped>>,
-    /// Changes of the catalog are made one at a time.
+    /// Held during a change of the catalog, so that changes are made one at a time.
     changing: Mutex<()>,
-    /// Whether a change is in the log and not in the catalog.
     /// The number of the next entry of the audit.
     audit_next: AtomicU64,
+    /// Whether a change is in the log and not in the catalog.
     has_unapplied: AtomicBool,
-    /// So are changes of the meters of the OpenMeter API, of which each takes several.
+    /// Held during a change of the meters of the OpenMeter API, each of which takes several
+    /// changes.
     changing_openmeter: Mutex<()>,
-    /// Bytes that meters may take.
+    /// Maximum of bytes of meters.
     meters_bytes_max: u64,
-    /// When each condition that refuses events was first seen.
+    /// The time at which each condition that refuses events was first seen.
     conditions_since: Mutex<readiness::Since>,
-    /// All notifications, once they were read.
+    /// Cache of all notifications.
     notifications_read: Mutex<Option<Arc<Vec<crate::notifications::Notification>>>>,
-    /// Turns what was received into files.
+    /// The task that writes received events to files.
     event_store: OnceLock<EventStore>,
-    /// Held while a backup reads: nothing is let go of meanwhile.
+    /// Held while a backup reads, so that nothing is removed in the meantime.
     keeping: Mutex<()>,
-    /// So that no other program uses the data directory.
+    /// The lock that keeps other programs from the data directory.
     _lock: Option<Lock>,
     /// Whether the writer and the pipelines have threads of their own.
     has_threads: bool,
-    /// Whether the machine's clock was not followed when it was looked at last.
+    /// Whether the machine's clock was not followed at the last check.
     clock_jumped: AtomicBool,
-    /// Events are numbered one at a time.
+    /// The status of the newest session of each pipeline.
     standing: standing::Standing,
     /// Numbers over time, for the dashboard.
     pub(crate) history: history::History,
@@ -154,47 +155,47 @@ pub struct Installation {
     teller: telling::Teller,
 }
 
-/// A pipeline at work: its state is loaded, and a worker owns it.
+/// A loaded pipeline with its worker.
 pub struct Served {
-    /// What is kept of it.
+    /// The pipeline as stored in the catalog.
     pub kept: KeptPipeline,
-    /// The session that runs it; 0 when none does, and it rests: nothing is taken, but its
-    /// meters and records are at hand.
+    /// The session that runs it; 0 without one. An idle pipeline takes no events, but its meters
+    /// and records can be read.
     session: AtomicU64,
-    /// Whether it was told that somebody listens to what happens to single meters.
+    /// Whether the pipeline makes notes of the events of single meters.
     listens: AtomicBool,
     worker: Worker,
     delivery: Arc<delivery::Delivery>,
-    /// How far a session that is finishing has come.
+    /// The progress of a session that is finishing.
     finishing: Mutex<finishing::Finishing>,
-    /// Settlements that are in the audit.
+    /// Number of settlements that are in the audit.
     audited: AtomicU64,
 }
 
 impl Served {
-    /// What its worker shows.
+    /// Returns the board of its worker.
     pub fn board(&self) -> &Arc<flowmeter_engine::node::Board> {
         self.worker.board()
     }
 
-    /// The session that runs it; 0 when it rests.
+    /// Returns the session that runs it; 0 without one.
     pub fn session(&self) -> u64 {
         self.session.load(Ordering::Acquire)
     }
 
-    /// The number of the next record to deliver.
+    /// Returns the number of the next record to deliver.
     pub(crate) fn delivery_end(&self) -> u64 {
         self.delivery.end()
     }
 
-    /// Its worker.
+    /// Returns its worker thread.
     pub fn worker(&self) -> &Worker {
         &self.worker
     }
 }
 
 impl Installation {
-    /// Lets the writer and every pipeline take a step, where they have no threads.
+    /// Runs one step of the writer and of every pipeline, if they have no threads.
     pub fn turn(&self) {
         drop(self.with_writer(|writer| {
             writer.turn();
@@ -205,7 +206,7 @@ impl Installation {
         }
     }
 
-    /// Writes what was handed over, makes checkpoints and ends.
+    /// Writes pending data, makes checkpoints and stops.
     pub fn close(&self) {
         self.teller.end();
         if let Some(events) = self.event_store.get() {
@@ -215,7 +216,7 @@ impl Installation {
         let couriers: Vec<_> = served.values().flat_map(|served| served.delivery.couriers()).collect();
         delivery::end(&couriers, self.settings.drain);
         for served in served.into_values() {
-            // Whoever still holds it only reads its board.
+            // Other holders of a reference only read its board.
             if let Ok(served) = Arc::try_unwrap(served) {
                 served.worker.stop();
             }
@@ -225,28 +226,27 @@ impl Installation {
         }
     }
 
-    /// The server is about to stop: every target ends as soon as it has done what it is
-    /// doing.
+    /// Asks every target to stop after its current work.
     pub(crate) fn end_deliveries(&self) {
         self.served().iter().flat_map(|served| served.delivery.couriers()).for_each(|courier| courier.ask_to_end());
     }
 
-    /// The time to stop is over: requests to targets that are under way are given up.
+    /// Cancels requests to targets after the time to stop.
     pub(crate) fn abandon_deliveries(&self) {
         self.served().iter().flat_map(|served| served.delivery.couriers()).for_each(|courier| courier.abandon());
     }
 
-    /// The settings it was opened with.
+    /// Returns the settings with which it was opened.
     pub fn settings(&self) -> &Settings {
         &self.settings
     }
 
-    /// Now.
+    /// Returns the present time.
     pub fn now(&self) -> Timestamp {
         self.clock.now()
     }
 
-    /// The clock.
+    /// Returns the engine's clock.
     pub fn clock(&self) -> &Arc<dyn Clock> {
         &self.clock
     }
@@ -267,29 +267,29 @@ impl Installation {
         }
     }
 
-    /// The catalog.
+    /// Returns the catalog database.
     pub fn catalog(&self) -> &Catalog {
         &self.catalog
     }
 
-    /// The data directory.
+    /// Returns the data directory.
     pub fn disk(&self) -> &Arc<dyn Disk> {
         &self.disk
     }
 
-    /// Puts something into the log and waits until it is durable.
+    /// Appends a submission to the log and waits until it is durable.
     fn put_and_wait(&self, submission: impl FnOnce(Reply) -> Submission) -> Result<Placed, Error> {
         self.with_writer(|writer| writer.put_and_wait(submission))
     }
 
-    /// Hands events to the writer.
+    /// Passes events to the writer.
     pub fn put(&self, submission: Submission) {
         if let Some(writer) = &*self.writer.read().unwrap_or_else(PoisonError::into_inner) {
             writer.put(submission);
         }
     }
 
-    /// Lets something be done with the writer.
+    /// Calls `with` with the writer.
     fn with_writer<T>(&self, with: impl FnOnce(&Writer) -> Result<T, Error>) -> Result<T, Error> {
         match &*self.writer.read().unwrap_or_else(PoisonError::into_inner) {
             Some(writer) => with(writer),
@@ -297,33 +297,33 @@ impl Installation {
         }
     }
 
-    /// What ended the taking of events for good, if something did.
+    /// Returns the error that ended the acceptance of events, if there was one.
     pub fn failure(&self) -> Option<Error> {
         self.writer.read().unwrap_or_else(PoisonError::into_inner).as_ref().and_then(Writer::failure)
     }
 
-    /// Bytes of the log on disk, and the position behind its last entry.
+    /// Returns the bytes of the log on disk, and the position after its last entry.
     pub fn log_extent(&self) -> (u64, u64) {
         let bytes = self.writer.read().unwrap_or_else(PoisonError::into_inner).as_ref().map_or(0, Writer::bytes);
         (bytes, self.tail.end())
     }
 
-    /// The pipelines at work.
+    /// Returns the loaded pipelines.
     pub fn served(&self) -> Vec<Arc<Served>> {
         self.pipelines.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 
-    /// The pipelines at work of a namespace.
+    /// Returns the loaded pipelines of a namespace.
     pub fn served_in(&self, namespace: &str) -> Vec<Arc<Served>> {
         self.served().into_iter().filter(|served| served.kept.namespace == namespace).collect()
     }
 
-    /// A pipeline at work.
+    /// Returns a loaded pipeline.
     pub fn served_of(&self, pipeline: Uuid) -> Option<Arc<Served>> {
         self.pipelines.read().unwrap_or_else(PoisonError::into_inner).get(&pipeline).cloned()
     }
 
-    /// A pipeline at work that a session runs.
+    /// Returns a loaded pipeline that a session runs.
     pub fn running_of(&self, pipeline: Uuid) -> Option<Arc<Served>> {
         self.served_of(pipeline).filter(|served| served.session() != 0)
     }
@@ -332,18 +332,18 @@ impl Installation {
         self.changing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// To be held while meters of the OpenMeter API change.
+    /// Locks the meters of the OpenMeter API for a change.
     pub(crate) fn change_openmeter(&self) -> MutexGuard<'_, ()> {
         self.changing_openmeter.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Reads the log from one position up to another that is durable.
+    /// Reads the log from one position up to another one that is durable.
     pub(crate) fn read_log(&self, from: u64, end: u64) -> Result<log::Reader, Error> {
         open_reader(&self.disk, LOG_FOLDER, from, end)
     }
 
-    /// Lets go of log segments that no pipeline and no file of events needs and whose time
-    /// is over.
+    /// Removes log segments that no pipeline and no file of events needs and whose retention has
+    /// passed.
     pub fn release_log(&self) {
         let Some(retention) = self.settings.log.retention else { return };
         let Some(_free) = self.may_release() else { return };
@@ -356,7 +356,7 @@ impl Installation {
         }
         let age = i64::try_from(retention.as_nanos()).unwrap_or(i64::MAX);
         let since = self.now().nanos().saturating_sub(age);
-        // What cannot be looked at now is looked at again in a moment.
+        // An error is ignored here, since the next check repeats the removal.
         if let Ok(before) = log::first_since(&*self.disk, LOG_FOLDER, before, since) {
             drop(self.with_writer(|writer| {
                 writer.release(before);
@@ -365,7 +365,7 @@ impl Installation {
         }
     }
 
-    /// Whether something may be let go of: not while a backup reads.
+    /// Returns the right to remove data; `None` while a backup reads.
     fn may_release(&self) -> Option<MutexGuard<'_, ()>> {
         match self.keeping.try_lock() {
             Ok(free) => Some(free),
@@ -395,27 +395,27 @@ impl Installation {
         }
     }
 
-    /// Opens the log for a worker.
+    /// Returns a function that opens the log for a worker.
     fn log_reader(&self) -> Box<dyn Fn(u64) -> Result<log::Reader, Error> + Send> {
         let (disk, tail) = (Arc::clone(&self.disk), Arc::clone(&self.tail));
         Box::new(move |from| open_reader(&disk, LOG_FOLDER, from, tail.end()))
     }
 }
 
-/// How long a change waits for a pipeline to come to it.
+/// Time that a change waits for a pipeline to reach it.
 const CHANGE_PATIENCE: Duration = Duration::from_secs(30);
 
-/// A value of the catalog.
+/// Reads a value of the catalog.
 fn kept<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
     serde_json::from_slice(bytes).map_err(|why| Error::new(Kind::Corrupt, format!("the catalog: {why}")))
 }
 
-/// A value for the catalog.
+/// Serializes a value for the catalog.
 fn to_keep(value: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec(value).unwrap_or_default()
 }
 
-/// `namespace` and a name, as a key that sorts by both.
+/// Returns `namespace` and a name as a key that sorts by both.
 fn named_key(namespace: &str, name: &str) -> Vec<u8> {
     [namespace.as_bytes(), &[0], name.as_bytes()].concat()
 }
@@ -424,12 +424,12 @@ fn put(table: Table, key: Vec<u8>, value: &impl Serialize) -> Change {
     Change::Put(table, key, to_keep(value))
 }
 
-/// Two numbers as one key.
+/// Returns two numbers as one key.
 fn pair_key(id: Uuid, number: u64) -> Vec<u8> {
     [id.as_bytes(), key_of(number).as_slice()].concat()
 }
 
-/// An error of the engine, as a problem for whoever asked.
+/// Returns an error of the engine as a problem for the caller.
 pub fn problem_of(why: &Error) -> Refused {
     let code = match why.kind {
         Kind::Invalid => Code::Conflict,
@@ -441,7 +441,7 @@ pub fn problem_of(why: &Error) -> Refused {
     Box::new(if matches!(why.kind, Kind::Unavailable | Kind::Full) { problem.retry_after(1) } else { problem })
 }
 
-/// A thing that is not there.
+/// Returns the problem of a missing object.
 pub fn not_found(what: &str, name: &str) -> Refused {
     let problem = Problem::new(Code::NotFound, format!("there is no {what} `{name}`"));
     Box::new(match LISTS.iter().find(|(known, _)| *known == what) {
@@ -450,7 +450,7 @@ pub fn not_found(what: &str, name: &str) -> Refused {
     })
 }
 
-/// Where the things of each kind are listed.
+/// The endpoints that list the objects of each kind.
 const LISTS: &[(&str, &str)] = &[
     ("delivery", "GET /api/v1/deliveries"),
     ("event", "GET /api/v1/events"),
@@ -467,12 +467,12 @@ const LISTS: &[(&str, &str)] = &[
     ("test data", "GET /api/v1/test-data"),
 ];
 
-/// An instant as everywhere.
+/// Returns an instant in its JSON form.
 pub fn shown(at: Timestamp) -> Value {
     if at == Timestamp::MAX || at == Timestamp::MIN { Value::Null } else { Value::String(at.to_string()) }
 }
 
-/// The plan of a version, from the catalog.
+/// Returns a function that compiles the plan of a version from the catalog.
 fn plan_of(catalog: &Arc<Catalog>, pipeline: Uuid) -> impl Fn(u32) -> Result<Arc<Plan>, Error> + Send + use<> {
     let catalog = Arc::clone(catalog);
     move |version| {

@@ -1,17 +1,15 @@
-//! API keys: who may come in, and what for.
+//! API keys: authentication and scopes.
 //!
-//! A key is `fm_<id>_<secret>`: an id of 64 bits that names it in lists and logs, and a
-//! secret of 256 random bits that is shown once. What is stored is SHA-256 of a salt and
-//! the secret. Slow hashes (argon2, bcrypt) make guessing dear where people choose the
-//! secret; nobody guesses 256 random bits, fast hash or slow, so they would only make
-//! each request cost milliseconds and give a stranger a cheap way to keep the processor
-//! busy. The salt keeps equal secrets from looking equal. Comparison takes the same time
-//! whatever differs.
+//! A key is `fm_<id>_<secret>`: an id of 64 bits that names it in lists and logs, and a secret of
+//! 256 random bits that is shown once. The server stores SHA-256 of a salt and the secret. Slow
+//! hashes (argon2, bcrypt) make guessing expensive where people choose the secret. 256 random bits
+//! cannot be guessed with any hash, so a slow one would only cost milliseconds per request and give
+//! strangers a cheap way to overload the processor. The salt keeps equal secrets from having equal
+//! hashes. Comparison takes constant time.
 //!
-//! The ring holds the keys in memory and never changes by itself: [`issue`],
-//! [`KeyRing::rotated`] and [`KeyRing::revoked`] say what to store; the caller makes that
-//! durable and then gives it to [`KeyRing::put`]. So no key works that would be forgotten
-//! at a crash, and no revocation is undone by one.
+//! The ring holds the keys in memory and never changes by itself: [`issue`], [`KeyRing::rotated`]
+//! and [`KeyRing::revoked`] return what to store. The caller makes that durable and then passes it
+//! to [`KeyRing::put`]. So a crash neither loses a key that already works nor undoes a revocation.
 
 mod format;
 pub(crate) mod random;
@@ -29,46 +27,46 @@ pub use stored::{Key, StoredKey};
 
 use flowmeter_core::time::Timestamp;
 
-/// What a new key shall be.
+/// The properties of a new key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewKey {
-    /// What people call it: the program that uses it.
+    /// Its name: the program that uses it.
     pub name: String,
-    /// The tenant it belongs to; it sees no other.
+    /// Its namespace; it has access to no other.
     pub namespace: String,
-    /// What it may do.
+    /// The scopes of its rights.
     pub scopes: Scopes,
-    /// When it ends by itself.
+    /// The time of its expiry.
     pub expires_at: Option<Timestamp>,
 }
 
-/// A key just made: what to store, and the text to show once.
+/// A new key: the part to store, and the text to show once.
 #[derive(Debug)]
 pub struct Issued {
-    /// What to store.
+    /// The part to store.
     pub stored: StoredKey,
-    /// What to show. It cannot be had again.
+    /// The text of the key. It cannot be shown again.
     pub text: ShownOnce,
 }
 
-/// Why a key could not be made, rotated or revoked.
+/// The reason why a key could not be created, rotated or revoked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// The wish makes no sense; the sentence says what to change.
+    /// The request is invalid; the sentence says what to change.
     #[error("{0}")]
     Invalid(String),
-    /// There is no such key.
+    /// The key does not exist.
     #[error("no key {0}; `flowmeter keys list` shows those there are")]
     Unknown(KeyId),
-    /// The operating system gave no random bytes: nothing is made rather than something weak.
+    /// The operating system gave no random bytes, so no key was created.
     #[error("the operating system gives no random bytes ({0}); no key was made")]
     NoRandom(String),
 }
 
-/// Makes a key. It does not work before it is [`put`](KeyRing::put) into a ring.
+/// Creates a key. It does not work before it is [`put`](KeyRing::put) into a ring.
 ///
 /// # Errors
-/// A name, namespace or set of scopes that is empty, or an end that is past.
+/// A name, namespace or set of scopes that is empty, or an expiry in the past.
 pub fn issue(new: NewKey, now: Timestamp) -> Result<Issued, Error> {
     let invalid = |message: &str| Err(Error::Invalid(message.to_owned()));
     if new.name.trim().is_empty() || new.name.chars().count() > NAME_CHARS_MAX {
@@ -86,5 +84,5 @@ pub fn issue(new: NewKey, now: Timestamp) -> Result<Issued, Error> {
     stored::make(new, None, now)
 }
 
-/// Characters of a name: it stands in lists and in every line of the audit.
+/// Characters of a name, which is shown in lists and in every line of the audit.
 const NAME_CHARS_MAX: usize = 200;

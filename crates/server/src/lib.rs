@@ -1,11 +1,11 @@
-//! The door: what stands between the network and the engine.
+//! The HTTP server and the data that it manages.
 //!
-//! Who may come in (`keys`), how much at a time (`limits`, `body`), over what
-//! (`serve`, `tls`, `loopback`, `settings`), and what is said to those who may not (`problem`).
+//! The modules cover authentication (`keys`), bounds (`limits`, `body`), the transport (`serve`,
+//! `tls`, `loopback`, `settings`), and refusals (`problem`).
 //!
-//! Invariants: the time is an argument (`now`), as everywhere; the only random source of
-//! the project is `keys::random`, because a key must not be guessable; no secret is
-//! shown, printed or logged after the one answer that hands it out.
+//! Invariants: the time is an argument (`now`), as everywhere; the only random source of the
+//! project is `keys::random`, because a key must not be guessable; no secret is shown, printed or
+//! logged after the one answer that contains it.
 
 pub mod access;
 pub mod api;

@@ -1,8 +1,8 @@
-//! How much one request, one key and all together may ask for.
+//! The bounds of one request, of one key and of the whole server.
 //!
-//! Every bound is a setting; its default and the reason for it stand here, in one place.
-//! A bound that is exceeded is answered with a [`Problem`](crate::problem::Problem) that
-//! names the setting. Nothing of such a request is taken.
+//! Every bound is a setting; its default and the reason for it are here, in one place. If a bound
+//! is exceeded, the answer is a [`Problem`](crate::problem::Problem) that names the setting.
+//! Nothing of such a request is taken.
 
 mod depth;
 mod gate;
@@ -21,76 +21,76 @@ pub use rate::{RateLimits, Rates};
 /// for those who have them anyway.
 pub const BODY_BYTES_MAX: u64 = 16 << 20;
 
-/// Bytes of a body after decompression: four times a body as sent. Events were measured to
-/// compress six times, but who sends 16 MiB compressed should send less at a time.
+/// Bytes of a body after decompression: four times a body as sent. Events were measured to compress
+/// six times, but a sender of 16 MiB compressed should send less at a time.
 pub const DECOMPRESSED_BYTES_MAX: u64 = 64 << 20;
 
-/// How many times larger a body may become. Our sample events compress six times; gzip can
-/// make 1,000 of 1, and zstd far more. Where between the two the bound stands is a choice.
+/// Maximal ratio of decompressed to compressed bytes. Our sample events compress six times; gzip
+/// can make 1,000 of 1, and zstd far more. The bound is a choice between these.
 pub const DECOMPRESSED_RATIO_MAX: u64 = 200;
 
-/// Below this many bytes the ratio is not asked: short bodies of equal events compress
-/// extremely well, and do no harm.
+/// Below this many bytes the ratio is not checked: short bodies of equal events compress extremely
+/// well and do no harm.
 pub const RATIO_FREE_BYTES: u64 = 1 << 20;
 
 /// Events of one request: at a few hundred bytes each, about what fits in a body.
 pub const BATCH_EVENTS_MAX: u64 = 100_000;
 
-/// Lists and objects inside each other: what the core's reader of events allows, too.
+/// Nesting of lists and objects: the same bound as that of the core's reader of events.
 pub const JSON_DEPTH_MAX: u64 = 128;
 
-/// Requests being worked on at once. Together with the size of a body it bounds memory (at
-/// the defaults to 64 GiB in the worst case: lower one of them where senders are not
-/// trusted); beyond it, waiting in line would only make everybody late.
+/// Requests in progress at once. With the size of a body it bounds memory (at the defaults to 64
+/// GiB in the worst case: lower one of them if senders are not trusted). Beyond it, waiting in line
+/// would only delay all requests.
 pub const REQUESTS_IN_FLIGHT: u64 = 1_024;
 
-/// Connections at once: each costs buffers and a file descriptor.
+/// Connections at once: each needs buffers and a file descriptor.
 pub const CONNECTIONS: u64 = 4_096;
 
-/// How long a sender may be silent in the middle of a body.
+/// Time for which a sender may pause in the middle of a body.
 pub const BODY_IDLE: Duration = Duration::from_secs(30);
 
-/// How long a body may take in all, so that a byte now and then does not hold a place
-/// for hours: the largest still comes over 60 kB/s.
+/// Time for a whole body, so that a byte now and then does not occupy a place for hours: the
+/// largest body needs 60 kB/s.
 pub const BODY_TIMEOUT: Duration = Duration::from_secs(300);
 
-/// How long a caller may leave an answer unread: longer than a network that is changed takes
-/// to come back, short enough that its buffers are not held for ever.
+/// Time for which a client may leave an answer unread: longer than a network needs to recover from
+/// a change, short enough that buffers are not occupied for ever.
 pub const WRITE_IDLE: Duration = Duration::from_secs(60);
 
-/// How long the head of a request may take, or the handshake before it.
+/// Time for the head of a request, or for the handshake before it.
 pub const HEADER_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// Bytes of all headers of a request: tokens of identity providers come to several
-/// kilobytes; hyper wants room for at least 8 KiB.
+/// Bytes of all headers of a request: tokens of identity providers take several kilobytes; hyper
+/// requires room for at least 8 KiB.
 pub const HEADER_BYTES_MAX: u64 = 64 << 10;
 
 /// Bounds of one request, of connections and of all together.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// See [`BODY_BYTES_MAX`].
+    /// Its default is [`BODY_BYTES_MAX`].
     pub body_bytes_max: u64,
-    /// See [`DECOMPRESSED_BYTES_MAX`].
+    /// Its default is [`DECOMPRESSED_BYTES_MAX`].
     pub decompressed_bytes_max: u64,
-    /// See [`DECOMPRESSED_RATIO_MAX`].
+    /// Its default is [`DECOMPRESSED_RATIO_MAX`].
     pub decompressed_ratio_max: u64,
-    /// See [`BATCH_EVENTS_MAX`].
+    /// Its default is [`BATCH_EVENTS_MAX`].
     pub batch_events_max: u64,
-    /// See [`JSON_DEPTH_MAX`].
+    /// Its default is [`JSON_DEPTH_MAX`].
     pub json_depth_max: u64,
-    /// See [`REQUESTS_IN_FLIGHT`].
+    /// Its default is [`REQUESTS_IN_FLIGHT`].
     pub requests_in_flight: u64,
-    /// See [`CONNECTIONS`].
+    /// Its default is [`CONNECTIONS`].
     pub connections: u64,
-    /// See [`BODY_IDLE`].
+    /// Its default is [`BODY_IDLE`].
     pub body_idle: Duration,
-    /// See [`BODY_TIMEOUT`].
+    /// Its default is [`BODY_TIMEOUT`].
     pub body_timeout: Duration,
-    /// See [`WRITE_IDLE`].
+    /// Its default is [`WRITE_IDLE`].
     pub write_idle: Duration,
-    /// See [`HEADER_TIMEOUT`].
+    /// Its default is [`HEADER_TIMEOUT`].
     pub header_timeout: Duration,
-    /// See [`HEADER_BYTES_MAX`].
+    /// Its default is [`HEADER_BYTES_MAX`].
     pub header_bytes_max: u64,
 }
 

@@ -1,9 +1,9 @@
-//! Notifications: an event of a session, conditions on it, and the channels it leaves by.
+//! Notifications: an event of a session, conditions on it, and the channels by which it is sent.
 //!
-//! An event is in the catalog, numbered, before anything here sees it. The courier turns
-//! events into notices, one for each notification and channel, in the same commit as the
-//! cursor that says how far it has come; then it delivers them until they are accepted or
-//! dead. Nothing here is ever waited for by counting.
+//! An event has a number and is in the catalog before anything here reads it. The courier turns
+//! events into notices, one for each notification and channel, in the same commit as the cursor
+//! over the events. Then it delivers them until they are accepted or dead. Counting never waits for
+//! any of this.
 
 pub mod channels;
 pub mod condition;
@@ -24,75 +24,76 @@ use channels::Channel;
 use condition::Condition;
 use vocabulary::EventKind;
 
-/// Channels of one notification: more are a mailing list or a queue.
+/// Channels of one notification: more would be a mailing list or a queue.
 const CHANNELS_MAX: usize = 16;
-/// Words that are paths beside the names of notifications.
+/// Words that are paths next to the names of notifications.
 const RESERVED: [&str; 4] = ["try", "deliveries", "channels", "event-types"];
 
-/// A notification.
+/// A notification as stored.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Notification {
-    /// Made when it was made.
+    /// Its id, made at its creation.
     pub id: Uuid,
-    /// The tenant.
+    /// The namespace of the notification.
     pub namespace: String,
-    /// Unique in its namespace.
+    /// A name that is unique in its namespace.
     pub name: String,
-    /// Whether it is on. What waits when it is turned off waits on.
+    /// Whether it is enabled. Waiting notices of a disabled notification keep waiting.
     pub enabled: bool,
-    /// The event it is about.
+    /// The type of its events.
     pub event_type: String,
-    /// Which of these events; none: all.
+    /// The conditions on these events; without any, all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub conditions: Option<Condition>,
-    /// Where it goes.
+    /// The channels of delivery.
     pub channels: Vec<Channel>,
-    /// When it was made.
+    /// The time of its creation.
     pub created_at: String,
-    /// When it was changed last.
+    /// The time of its last change.
     pub updated_at: String,
-    /// The newest event when it was made or turned on: it tells of those behind it.
+    /// The newest event when it was created or enabled: it sends later ones.
     #[serde(default)]
     pub after_event: u64,
-    /// Whether the settings file declares it: then it is changed there.
+    /// Whether the settings file declares it; then it is changed there.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub declared: bool,
 }
 
-/// What people write of a notification.
+/// The part of a notification that people write.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Draft {
-    /// Its name.
+    /// Name of the notification.
     pub name: String,
-    /// Whether it is on.
+    /// Whether it is enabled.
     pub enabled: bool,
-    /// The event.
+    /// Type of the event.
     pub event_type: String,
-    /// Which of them.
+    /// Conditions on the event.
     pub conditions: Option<Condition>,
-    /// Where it goes.
+    /// Channels of the notification.
     pub channels: Vec<Channel>,
 }
 
-/// A field that is wrong, as a problem.
+/// Returns the problem of an invalid field.
 pub(crate) fn wrong(field: impl Into<String>, detail: impl Into<String>) -> Refused {
     Box::new(Problem::new(Code::Invalid, detail).field(field))
 }
 
-/// "; did you mean …?", if one of the names is near.
+/// Returns "; did you mean …?" if one of the names is similar.
 pub(crate) fn meant<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     nearest(written, known).map(|name| format!("; did you mean `{name}`?")).unwrap_or_default()
 }
 
 impl Draft {
-    /// Reads what somebody wrote, to be kept.
+    /// Reads the fields of a notification to store.
     ///
     /// # Errors
     /// The first field that is missing, unknown or has a wrong value.
     pub fn read(fields: &Map<String, Value>) -> Result<Draft, Refused> {
         const FIELDS: [&str; 5] = ["name", "enabled", "eventType", "conditions", "channels"];
-        // Those that only the server writes are no mistake: what was read is sent back.
+        // Fields that only the server writes are allowed, so that a notification can be read and
+        // sent back.
         const WRITTEN: [&str; 5] = ["id", "namespace", "createdAt", "updatedAt", "declared"];
         let known = FIELDS.iter().chain(&WRITTEN);
         if let Some(other) = fields.keys().find(|name| !known.clone().any(|known| known == name)) {
@@ -126,7 +127,7 @@ impl Draft {
         Ok(Draft { name: name.to_owned(), enabled, event_type: kind.name.to_owned(), conditions, channels })
     }
 
-    /// The event and the conditions, which is all a try-out needs.
+    /// Reads the event and the conditions, which is all a preview needs.
     ///
     /// # Errors
     /// As [`Draft::read`].
@@ -146,7 +147,7 @@ impl Draft {
 }
 
 impl Notification {
-    /// Whether an event is one that it tells.
+    /// Whether it sends this event.
     pub fn wants(&self, event: &SessionEvent) -> bool {
         self.enabled
             && event.number > self.after_event
@@ -155,7 +156,7 @@ impl Notification {
             && self.conditions.as_ref().is_none_or(|condition| condition.holds(&event.payload))
     }
 
-    /// Whether it is what a draft says.
+    /// Whether it equals a draft.
     pub fn says(&self, draft: &Draft) -> bool {
         self.enabled == draft.enabled
             && self.event_type == draft.event_type
@@ -163,7 +164,7 @@ impl Notification {
             && self.channels == draft.channels
     }
 
-    /// As it is shown. Secrets are in it as references, which is all there is of them.
+    /// Returns its JSON form. It has only references of secrets.
     pub fn shown(&self) -> Value {
         let mut shown = serde_json::to_value(self).unwrap_or_default();
         if let Some(members) = shown.as_object_mut() {
@@ -173,7 +174,7 @@ impl Notification {
         shown
     }
 
-    /// What people wrote of it, for the audit.
+    /// Returns the part that people wrote, for the audit.
     pub fn written(&self) -> Value {
         json!({
             "name": self.name, "enabled": self.enabled, "eventType": self.event_type, "conditions": self.conditions,

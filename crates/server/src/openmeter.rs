@@ -1,10 +1,10 @@
-//! OpenMeter's API for events, meters and meter queries, under `/openmeter`: a program that
-//! uses its SDKs meters here once its address is `http://host/openmeter`.
+//! OpenMeter's API for events, meters and meter queries, under `/openmeter`: a program that uses
+//! its SDKs works with this server once its address is `http://host/openmeter`.
 //!
-//! What OpenMeter calls a meter is a meter type here. The meters of a namespace are kept
-//! in the catalog, and the document of one pipeline, `openmeter`, is a function of them:
-//! whatever changes a meter gives that pipeline a new version. Queries are answered from
-//! the rollups of its meter types, as all usage is. `docs/openmeter.md` says what differs.
+//! A meter of OpenMeter is a meter type here. The meters of a namespace are stored in the catalog,
+//! and the document of one pipeline, `openmeter`, is derived from them: every change of a meter
+//! gives that pipeline a new version. Queries are answered from the rollups of its meter types,
+//! like all usage. `docs/openmeter.md` lists the differences.
 
 mod csv;
 mod document;
@@ -34,17 +34,17 @@ const SUBJECT: &str = "/openmeter/api/v1/subjects/{idOrKey}";
 const SUBJECTS: &str = "/openmeter/api/v1/meters/{idOrSlug}/subjects";
 const VALUES: &str = "/openmeter/api/v1/meters/{idOrSlug}/group-by/{groupByKey}/values";
 
-/// Whether a row of the catalog is a meter of this API.
+/// Checks that a row of the catalog is a meter of this API.
 pub(crate) fn read_kept(value: &[u8]) -> Result<(), String> {
     serde_json::from_slice::<meter::KeptMeter>(value).map(drop).map_err(|why| why.to_string())
 }
 
-/// Whether a row of the catalog is a subject of this API.
+/// Checks that a row of the catalog is a subject of this API.
 pub(crate) fn read_kept_subject(value: &[u8]) -> Result<(), String> {
     subjects::read_kept(value)
 }
 
-/// Its endpoints.
+/// Returns the endpoints of this API.
 pub(crate) fn endpoints() -> Vec<Endpoint> {
     let mut all = events::endpoints();
     all.extend(meters::endpoints());

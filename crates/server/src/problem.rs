@@ -1,9 +1,9 @@
-//! What goes wrong with a request, as RFC 9457 problem details.
+//! Problems of requests, as RFC 9457 problem details.
 //!
-//! A problem has a `code` from a closed list ([`Code`]). Programs branch on the code,
-//! which never changes its meaning; people read `detail` and `remedy`, which may. The
-//! status and the title follow from the code, so that they cannot disagree with it.
-//! Every code has a page in `docs/errors/`, and a test that it has.
+//! A problem has a `code` from a closed list ([`Code`]). Programs use the code, which never changes
+//! its meaning; people read `detail` and `remedy`, which may change. Status and title follow from
+//! the code, so that they cannot contradict it. Every code has a page in `docs/errors/`, which a
+//! test checks.
 
 mod code;
 #[cfg(test)]
@@ -19,63 +19,63 @@ pub use code::Code;
 /// address of the request.
 pub(crate) const PAGES: &str = "/api/v1/errors/";
 
-/// What is wrong with a request, and what to do about it.
+/// A problem of a request, with its remedy.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Problem {
-    /// What it is, for programs.
+    /// The code, for programs.
     pub code: Code,
-    /// What it is this time, for a person.
+    /// The description of this occurrence, for people.
     pub detail: String,
-    /// The field, header or parameter it is about.
+    /// The field, header or parameter that caused it.
     pub field: Option<String>,
-    /// What to do; the code's own advice if there is nothing better to say.
+    /// The remedy; by default, that of the code.
     pub remedy: Option<String>,
-    /// The path of the request, or whatever else names this occurrence.
+    /// The path of the request, or another name of this occurrence.
     pub instance: Option<String>,
-    /// Seconds after which it is worth to try again.
+    /// Seconds after which a retry may succeed.
     pub retry_after_s: Option<u64>,
     /// Members beyond those of every problem (verdicts of a batch, lines of a document).
     pub extra: Map<String, Value>,
 }
 
 impl Problem {
-    /// A problem of this code.
+    /// Creates a problem of this code.
     pub fn new(code: Code, detail: impl Into<String>) -> Problem {
         Problem { code, detail: detail.into(), field: None, remedy: None, instance: None, retry_after_s: None, extra: Map::new() }
     }
 
-    /// The field, header or parameter it is about.
+    /// Sets the field, header or parameter that caused it.
     pub fn field(self, field: impl Into<String>) -> Problem {
         Problem { field: Some(field.into()), ..self }
     }
 
-    /// What to do, where more can be said than the code says.
+    /// Sets a remedy that is more precise than that of the code.
     pub fn remedy(self, remedy: impl Into<String>) -> Problem {
         Problem { remedy: Some(remedy.into()), ..self }
     }
 
-    /// The path of the request.
+    /// Sets the path of the request.
     pub fn instance(self, instance: impl Into<String>) -> Problem {
         Problem { instance: Some(instance.into()), ..self }
     }
 
-    /// Seconds after which it is worth to try again.
+    /// Sets the seconds after which a retry may succeed.
     pub fn retry_after(self, seconds: u64) -> Problem {
         Problem { retry_after_s: Some(seconds), ..self }
     }
 
-    /// One more member. Those every problem has cannot be replaced by it.
+    /// Adds a member. It cannot replace those of every problem.
     pub fn extra(mut self, name: impl Into<String>, value: impl Into<Value>) -> Problem {
         self.extra.insert(name.into(), value.into());
         self
     }
 
-    /// The HTTP status.
+    /// Returns the HTTP status.
     pub fn status(&self) -> StatusCode {
         StatusCode::from_u16(self.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
 
-    /// The document, as it is sent.
+    /// Returns the document as it is sent.
     pub fn to_json(&self) -> Value {
         let mut members = self.extra.clone();
         let mut put = |name: &str, value: Value| members.insert(name.to_owned(), value);
@@ -100,17 +100,17 @@ impl IntoResponse for Problem {
         let mut response = (self.status(), self.to_json().to_string()).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        // An answer to one caller at one moment: no cache may give it to another.
+        // The answer is for one caller at one moment: no cache may give it to another.
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if let Some(seconds) = self.retry_after_s {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         if matches!(self.code, Code::TooLarge | Code::BadEncoding | Code::UnsupportedEncoding | Code::Timeout) {
-            // The rest of the body is not read: who kept the connection would find it closed.
+            // The rest of the body is not read, so the connection cannot be reused.
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         match self.code.status() {
-            // RFC 9110 wants both: how to authenticate, and which encodings are understood.
+            // RFC 9110 requires both: the way to authenticate, and the supported encodings.
             401 => {
                 headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"flowmeter\""));
             }
@@ -123,7 +123,7 @@ impl IntoResponse for Problem {
     }
 }
 
-/// Problems travel boxed: they are rare, and results that may hold one stay small.
+/// Problems are boxed: they are rare, and results that may contain one stay small.
 impl IntoResponse for Box<Problem> {
     fn into_response(self) -> Response {
         (*self).into_response()

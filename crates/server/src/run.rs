@@ -22,34 +22,34 @@ use crate::settings::Settings;
 use crate::tls::Tls;
 use crate::{access, compressed, loopback, notifications, problem};
 
-/// What a new installation counts with: every event, by user and type, and whatever the
-/// installation's meter types of the category `DEFAULT` ask for.
+/// The pipeline of a new installation: it counts every event, by user and type, and in the
+/// installation's meter types of the category `DEFAULT`.
 pub const FIRST_PIPELINE: &str = include_str!("first-pipeline.yaml");
 
-/// How often it is looked whether all is well.
+/// Interval of the periodic checks.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// Looks after which it is looked for what may be let go of.
+/// Number of checks between two removals of expired data.
 const RETAIN_EVERY: u64 = 600;
-/// How soon it is told what happened to a meter.
+/// Interval of the check for events of meters.
 const TELL_EVERY: Duration = Duration::from_millis(250);
-/// How long the thread that notifies may take to put down what it holds.
+/// Time in which the thread of notifications must finish its work at the end.
 const LOOKS_END: Duration = Duration::from_secs(1);
-/// How soon a renewed certificate is used.
+/// Interval at which the certificate is read again.
 const RENEW_EVERY: Duration = Duration::from_secs(60);
 
 /// A document to serve: its name for messages, and its text.
 #[derive(Clone, Debug)]
 pub struct Document {
-    /// The file.
+    /// Name of the file.
     pub name: String,
-    /// The text.
+    /// Text of the document.
     pub text: String,
 }
 
-/// Serves until `stop` is there. `ready` is told the address once events are taken.
+/// Serves until `stop` completes. `ready` is called with the address once events are accepted.
 ///
 /// # Errors
-/// What keeps the server from starting; a document's problems with its name.
+/// An error that prevents the start; problems of a document, with its name.
 pub async fn run(
     settings: Settings,
     documents: Vec<Document>,
@@ -149,7 +149,7 @@ pub async fn run(
     closing.map_err(|why| Error::new(Kind::Bug, why.to_string()))
 }
 
-/// The thread that notifies, with a runtime of its own: it yields to events.
+/// The thread of notifications, with its own runtime and a lower priority than events.
 struct Notifying {
     end: tokio::sync::oneshot::Sender<()>,
     thread: std::thread::JoinHandle<()>,
@@ -167,13 +167,13 @@ impl Notifying {
                     _ = ended => {}
                 }
             });
-            // A name that is being looked up must not hold up the end.
+            // A name that is being resolved must not delay the end.
             runtime.shutdown_timeout(LOOKS_END);
         })?;
         Ok(Notifying { end, thread })
     }
 
-    /// Attempts under way are broken off, and made again after the next start.
+    /// Cancels attempts in progress; they are repeated after the next start.
     fn stop(self) {
         drop(self.end);
         drop(self.thread.join());
@@ -184,7 +184,7 @@ fn invalid(message: impl Into<String>) -> Error {
     Error::new(Kind::Invalid, message)
 }
 
-/// The keys that are kept, and the one to make the first others with.
+/// Returns the stored keys and the bootstrap key.
 fn keys(installation: &Installation, settings: &Settings, clock: &dyn Clock) -> Result<KeyRing, Error> {
     let found = installation.catalog().scan(Table::Keys, b"", None, usize::MAX)?;
     let read = |(_, value): &(Vec<u8>, Vec<u8>)| serde_json::from_slice::<StoredKey>(value);
@@ -198,8 +198,8 @@ fn keys(installation: &Installation, settings: &Settings, clock: &dyn Clock) -> 
     Ok(keys)
 }
 
-/// Starts a session of each document; a new installation without any begins with a
-/// pipeline of its own.
+/// Starts a session of each document; a new installation without documents starts with a built-in
+/// pipeline.
 fn start_documents(installation: &Arc<Installation>, documents: &[Document]) -> Result<(), Error> {
     let who = Who { name: "serve".to_owned(), namespace: installation.settings().namespace.clone() };
     if documents.is_empty() && installation.pipelines(&who.namespace)?.is_empty() {
@@ -218,14 +218,14 @@ fn start(installation: &Arc<Installation>, who: &Who, document: &Document) -> Re
     let known = installation.pipelines(&who.namespace)?.into_iter().find(|known| known.name == compiled.plan.name);
     let pipeline = match known {
         None => installation.create_pipeline(who, &document.text, false).map_err(told)?,
-        // A file that is as it was at the last start takes nothing back of what was changed since.
+        // A file that is unchanged since the last start does not revert later changes.
         Some(known) => match installation.newest_by(&known, &who.name)? {
             Some(version) if version.document == document.text => known,
             _ => installation.update_pipeline(who, &known, &document.text).map_err(told)?,
         },
     };
     if installation.running_of(pipeline.id).is_none() {
-        // A target that is away keeps no server from starting: its records wait for it.
+        // An unreachable target does not prevent the start: its records wait for it.
         if let Err(refused) = installation.probe_targets(&pipeline) {
             tracing::error!(pipeline = pipeline.name, "{}; its records wait until it takes them", refused.detail);
         }
@@ -234,8 +234,8 @@ fn start(installation: &Arc<Installation>, who: &Who, document: &Document) -> Re
     Ok(())
 }
 
-/// Reads the certificate again and again, so that a renewed one needs no restart. One that
-/// cannot be read leaves the old one in place, and is told of until it can.
+/// Reads the certificate at intervals, so that a renewed one needs no restart. A certificate that
+/// cannot be read leaves the old one in use, with an error in the log at each attempt.
 async fn renew(tls: Arc<Tls>) {
     let mut rounds = tokio::time::interval(RENEW_EVERY);
     loop {
@@ -247,8 +247,8 @@ async fn renew(tls: Arc<Tls>) {
     }
 }
 
-/// Tells what happens to meters. Where nothing did, a look costs two numbers of a board and
-/// two of the catalog for each pipeline; much of it holds up nobody else.
+/// Creates the events of meters. Without any, a check reads two numbers of a board and two of the
+/// catalog for each pipeline; a large number of events blocks no other task.
 async fn tell_of_meters(installation: Arc<Installation>) {
     let mut rounds = tokio::time::interval(TELL_EVERY);
     rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -261,7 +261,7 @@ async fn tell_of_meters(installation: Arc<Installation>) {
     }
 }
 
-/// Keeps numbers over time and groups parked events, for the dashboard.
+/// Samples counters and groups parked events, for the dashboard.
 async fn sample(installation: Arc<Installation>, metrics: Arc<Metrics>) {
     let mut rounds = tokio::time::interval(LOOK_EVERY);
     rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -278,7 +278,7 @@ async fn sample(installation: Arc<Installation>, metrics: Arc<Metrics>) {
     }
 }
 
-/// Looks after the pipelines, now and then.
+/// Checks the pipelines at intervals.
 async fn watch(installation: Arc<Installation>) {
     let mut rounds = tokio::time::interval(LOOK_EVERY);
     for look in 0_u64.. {
@@ -289,7 +289,7 @@ async fn watch(installation: Arc<Installation>) {
             if look.is_multiple_of(RETAIN_EVERY) {
                 looking.let_go_of_told()?;
             }
-            // Looked for every second, so that `since` of `/health/ready` is right to the second.
+            // Checked every second, so that `since` of `/health/ready` is right to the second.
             looking.conditions();
             let told = looking.tell_of_sessions();
             looking.look_after();

@@ -1,8 +1,8 @@
-//! What every answer tells a browser.
+//! Headers of every answer for browsers.
 //!
-//! The dashboard loads nothing from elsewhere, may be framed by nobody, and its address
-//! (which may hold the name of a customer) is told to nobody. An answer that sets one of
-//! these headers itself keeps its own.
+//! The dashboard loads nothing from other servers, may not be framed, and its address (which may
+//! contain the name of a customer) is not sent to other servers. An answer that sets one of these
+//! headers itself keeps its own.
 
 #[cfg(test)]
 mod tests;
@@ -12,12 +12,12 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::middleware::map_response;
 use axum::response::Response;
 
-/// How the server is reached.
+/// The transport between browser and server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transport {
-    /// In the clear, or behind a proxy that speaks TLS and sets HSTS itself.
+    /// Without TLS, or behind a proxy that terminates TLS and sets HSTS itself.
     Plain,
-    /// Over TLS: browsers shall not try it in the clear again.
+    /// With TLS: browsers shall not connect without it again.
     Tls,
 }
 
@@ -33,10 +33,10 @@ const HEADERS: [(HeaderName, &str); 6] = [
     (HeaderName::from_static("permissions-policy"), "camera=(), geolocation=(), microphone=()"),
 ];
 
-/// A year, without subdomains: they may not be ours.
+/// A year, without subdomains, which may belong to others.
 const HSTS: &str = "max-age=31536000";
 
-/// The routes, with the headers on everything they answer.
+/// Adds the headers to every answer of the routes.
 pub fn apply<S: Clone + Send + Sync + 'static>(routes: Router<S>, transport: Transport) -> Router<S> {
     routes.layer(map_response(move |mut response: Response| async move {
         add(response.headers_mut(), transport);

@@ -1,9 +1,8 @@
 //! Connections: accepted, bounded, and ended in order.
 //!
-//! `axum::serve` sets no limits, so the loop stands here: a bound on connections, on the
-//! time and size of a request's head, HTTP/1 and HTTP/2 on one port, and an end in three
-//! steps: nobody new comes in, those inside finish what they have begun, and after
-//! `drain` the rest is cut off.
+//! `axum::serve` sets no limits, so this module has its own loop: a bound on connections, on the
+//! time and size of a request's head, HTTP/1 and HTTP/2 on one port, and an end in three steps. No
+//! new connection is accepted; open ones finish their requests; after `drain` the rest is closed.
 
 mod connection;
 pub mod descriptors;
@@ -29,21 +28,21 @@ use crate::tls::Tls;
 /// Bounds of the connections of one listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
-    /// See [`limits::CONNECTIONS`](crate::limits::CONNECTIONS).
+    /// The bound of connections, [`limits::CONNECTIONS`](crate::limits::CONNECTIONS).
     pub connections: usize,
-    /// See [`limits::HEADER_TIMEOUT`](crate::limits::HEADER_TIMEOUT); the TLS handshake
-    /// and the silence between two requests have the same bound.
+    /// The bound [`limits::HEADER_TIMEOUT`](crate::limits::HEADER_TIMEOUT), which also applies to
+    /// the TLS handshake and to the pause between two requests.
     pub header_timeout: Duration,
-    /// See [`limits::HEADER_BYTES_MAX`](crate::limits::HEADER_BYTES_MAX).
+    /// The bound of headers, [`limits::HEADER_BYTES_MAX`](crate::limits::HEADER_BYTES_MAX).
     pub header_bytes_max: usize,
-    /// See [`limits::WRITE_IDLE`](crate::limits::WRITE_IDLE).
+    /// The bound of unread answers, [`limits::WRITE_IDLE`](crate::limits::WRITE_IDLE).
     pub write_idle: Duration,
-    /// How long those inside may take to finish when the server stops.
+    /// Time in which open connections must finish when the server stops.
     pub drain: Duration,
 }
 
 impl Bounds {
-    /// From the settings, within what the process may have open.
+    /// Creates the bounds from the settings, limited by the descriptors of the process.
     pub fn new(limits: &Limits, drain: Duration, descriptors: Option<u64>) -> Bounds {
         let fit = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
         let connections = limits.connections.min(descriptors::room(descriptors)).max(1);
@@ -57,8 +56,8 @@ impl Bounds {
     }
 }
 
-/// Serves over plain TCP until `stop` is there and those inside have finished. Handlers
-/// find who asks in `ConnectInfo<SocketAddr>`.
+/// Serves over plain TCP until `stop` completes and open connections have finished. Handlers find
+/// the address of the client in `ConnectInfo<SocketAddr>`.
 pub async fn plain(listener: TcpListener, app: Served, stop: impl Future<Output = ()>) {
     run(listener, None, app, stop).await;
 }
@@ -71,7 +70,7 @@ pub async fn tls(listener: TcpListener, tls: &Tls, app: Served, stop: impl Futur
 /// The application and limits of every connection of a listener.
 #[derive(Clone)]
 pub struct Served {
-    /// The routes.
+    /// The router of requests.
     pub router: Router,
     /// The bounds of each connection.
     pub bounds: Bounds,
@@ -80,7 +79,7 @@ pub struct Served {
 }
 
 impl Served {
-    /// Routes under bounds, nothing counted yet.
+    /// Creates a server of these routes with these bounds.
     pub fn new(router: Router, bounds: Bounds) -> Served {
         Served { router, bounds, unread: Arc::default() }
     }
@@ -95,7 +94,7 @@ async fn run(listener: TcpListener, tls: Option<TlsAcceptor>, app: Served, stop:
     let mut stop = std::pin::pin!(stop);
     loop {
         full.look(room.available_permits(), bounds.connections);
-        // A place first: without one, connections wait in the kernel's queue, at no cost to us.
+        // A place comes first: without one, connections wait in the kernel's queue, at no cost.
         let place = tokio::select! {
             biased;
             () = &mut stop => break,
@@ -116,7 +115,8 @@ async fn run(listener: TcpListener, tls: Option<TlsAcceptor>, app: Served, stop:
                 });
             }
             Err(why) if is_of_one_connection(&why) => {}
-            // No descriptors, most likely: there are some again when a connection ends.
+            // Most likely there are no free descriptors; there are some again when a connection
+            // ends.
             Err(why) => {
                 full.refused(&why);
                 tokio::time::sleep(Duration::from_millis(100)).await;
@@ -125,12 +125,12 @@ async fn run(listener: TcpListener, tls: Option<TlsAcceptor>, app: Served, stop:
     }
     drop(listener);
     told.send_replace(true);
-    // Those still inside after that are cut off: dropping the set ends their tasks.
+    // Connections that are still open after that are closed: dropping the set ends their tasks.
     let _ = tokio::time::timeout(bounds.drain, async { while inside.join_next().await.is_some() {} }).await;
 }
 
-/// Logs once that there is no room for connections, and again only after there was room for
-/// a quarter of them.
+/// Logs once that there is no room for connections, and again only after there was room for a
+/// quarter of them.
 #[derive(Default)]
 struct Full {
     is_logged: bool,
@@ -158,7 +158,7 @@ impl Full {
     }
 }
 
-/// The caller hung up before he was let in.
+/// Whether the client disconnected before it was accepted.
 fn is_of_one_connection(why: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
     matches!(why.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)

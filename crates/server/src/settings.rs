@@ -1,13 +1,13 @@
 //! Settings of the server, and the origin of each value.
 //!
-//! Every setting stands in one table (`settings/table.rs`) with its unit, default, range
-//! and reason; `docs/settings.md` is written from it. A flag outweighs the environment,
-//! the environment the file, the file the default. A name that does not exist or a value
-//! out of its range stops the start: a misspelt bound that is silently ignored is no
-//! bound. All problems are told at once, each with its place.
+//! Every setting is a row of one table (`settings/table.rs`) with its unit, default, range and
+//! reason; `docs/settings.md` is generated from it. A flag takes precedence over the environment,
+//! the environment over the file, the file over the default. An unknown name or a value out of
+//! range stops the start, since a misspelt bound that is silently ignored would have no effect. All
+//! problems are reported at once, each with its place.
 //!
-//! Secrets are never values here, only references (`${env:NAME}`, `${file:PATH}`), so
-//! that the effective settings can be printed and sent to whoever helps.
+//! Secrets are never values here, only references (`${env:NAME}`, `${file:PATH}`), so that the
+//! effective settings can be printed and sent to others.
 
 mod declared;
 mod file;
@@ -39,16 +39,16 @@ pub fn listen_is_loopback(listen: SocketAddr) -> bool {
     is_loopback(listen)
 }
 
-/// The settings in force.
+/// The effective settings of the server.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Where the server listens.
+    /// The address on which the server listens.
     pub listen: SocketAddr,
     /// The folder of everything durable.
     pub data: PathBuf,
     /// Certificate and key: both, or neither.
     pub tls: Option<TlsFiles>,
-    /// How long those inside may take to finish when the server stops.
+    /// Time in which open connections must finish when the server stops.
     pub drain: Duration,
     /// How requests are authenticated.
     pub auth: Auth,
@@ -56,39 +56,39 @@ pub struct Settings {
     pub dashboard: Dashboard,
     /// Bounds of requests and connections.
     pub limits: Limits,
-    /// How fast one key may send.
+    /// The rates of one key.
     pub rates: Rates,
     /// The segments of the log on disk.
     pub log: Log,
     /// When a batch of events is made durable.
     pub commit: Commit,
-    /// When the state is written down.
+    /// The time of checkpoints.
     pub checkpoint: Checkpoint,
-    /// How far the machine's clock may jump; `None`: any jump is followed.
+    /// Maximal jump of the machine's clock; `None`: any jump is followed.
     pub clock_jump_max: Option<Duration>,
-    /// The events, kept for questions.
+    /// The stored events for queries.
     pub event_store: EventStore,
     /// Bytes of identities remembered in memory; more spill to disk.
     pub identities_bytes: u64,
-    /// Bytes of meters in memory; beyond them nothing is taken. `None`: a third of what the
-    /// machine has.
+    /// Bytes of meters in memory; beyond them no events are accepted. `None`: a third of the
+    /// machine's memory.
     pub meters_bytes: Option<u64>,
-    /// Bytes of rollups in memory, of each pipeline; more spill to disk. `None`: usage is
+    /// Bytes of rollups in memory, for each pipeline; more are written to disk. `None`: usage is
     /// not rolled up.
     pub rollups_bytes: Option<u64>,
-    /// Threads that work; `None`: one for each core.
+    /// Number of worker threads; `None`: one for each core.
     pub threads: Option<u16>,
     /// Partitions of users; `None`: one for each thread.
     pub partitions: Option<u16>,
-    /// The tenant of requests that name none.
+    /// The namespace of requests without a key.
     pub namespace: String,
-    /// Where traces go; `None`: nowhere.
+    /// The collector of traces; `None`: no traces are sent.
     pub otlp: Option<Otlp>,
-    /// What is told of sessions, and when.
+    /// The events of sessions and their intervals.
     pub sessions: Sessions,
-    /// How notifications leave.
+    /// The delivery of notifications.
     pub notifications: Notifications,
-    /// Those that the settings file declares.
+    /// The notifications that the settings file declares.
     pub declared: Vec<Declared>,
     /// The messages of the program: their level and form.
     pub tracing: Tracing,
@@ -107,9 +107,9 @@ pub struct TlsFiles {
 /// How requests are authenticated.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Auth {
-    /// Whether a key is asked for.
+    /// Whether a key is required.
     pub required: bool,
-    /// The key to make the first others with.
+    /// The key with which the first others are created.
     pub bootstrap_key: Option<Secret>,
 }
 
@@ -118,7 +118,7 @@ pub struct Auth {
 pub struct Dashboard {
     /// The value of `dashboard.enabled`.
     pub enabled: bool,
-    /// `dashboard.https`: a proxy speaks TLS to browsers.
+    /// `dashboard.https`: whether a proxy terminates TLS for browsers.
     pub https: bool,
     /// `dashboard.dir`: files served instead of the embedded ones.
     pub dir: Option<PathBuf>,
@@ -129,7 +129,7 @@ pub struct Dashboard {
 pub struct Otlp {
     /// `otlp.endpoint`: the collector, without the path of traces.
     pub endpoint: String,
-    /// `otlp.one_in`: one of so many traces that begin here.
+    /// `otlp.one_in`: one of this many traces that begin here is sent.
     pub one_in: u64,
 }
 
@@ -138,14 +138,14 @@ pub struct Otlp {
 pub struct Log {
     /// Bytes of a segment.
     pub segment_bytes: u64,
-    /// How long segments stay after a checkpoint no longer needs them; `None`: for ever.
+    /// Time for which segments stay after no checkpoint needs them; `None`: for ever.
     pub retention: Option<Duration>,
 }
 
 /// The settings of group commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Commit {
-    /// How long an event waits for others before it is made durable.
+    /// Time for which an event waits for others before it is made durable.
     pub delay_max: Duration,
     /// Bytes that are made durable without waiting.
     pub bytes: u64,
@@ -154,7 +154,7 @@ pub struct Commit {
 /// When checkpoints are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Checkpoint {
-    /// The time between two.
+    /// The time between two checkpoints.
     pub interval: Duration,
     /// Bytes of log after which one is made earlier.
     pub bytes: u64,
@@ -163,24 +163,24 @@ pub struct Checkpoint {
 /// The settings of the event store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EventStore {
-    /// Whether events are kept at all.
+    /// Whether events are stored at all.
     pub enabled: bool,
-    /// How long; `None`: for ever.
+    /// Time for which they are kept; `None`: for ever.
     pub retention_age: Option<Duration>,
-    /// How many bytes; `None`: as many as come.
+    /// Bytes that are kept; `None`: no bound.
     pub retention_bytes: Option<u64>,
 }
 
-/// What is told of sessions.
+/// The events of sessions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sessions {
     /// The time between periodic updates of a session's operators.
     pub status_interval: Duration,
-    /// No input for that long is told; `None`: never.
+    /// The time without input after which a warning is sent; `None`: never.
     pub silence: Option<Duration>,
-    /// More parked events than that are told; `None`: never.
+    /// The number of parked events above which a warning is sent; `None`: never.
     pub corrections_bound: Option<u64>,
-    /// How long a flush may be overdue before a warning; `None`: no warning.
+    /// The time for which a flush may be overdue before a warning; `None`: no warning.
     pub flush_overdue: Option<Duration>,
     /// The folder whose files DEBUG sessions may read; `None`: no files.
     pub test_files: Option<PathBuf>,
@@ -188,16 +188,16 @@ pub struct Sessions {
     pub test_events_max: u64,
 }
 
-/// How notifications leave.
+/// The delivery of notifications.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Notifications {
     /// Whether webhooks may go to this machine and private networks, and without TLS.
     pub allow_private: bool,
-    /// Certificates that are trusted besides the well-known ones, PEM.
+    /// Certificates that are trusted besides the public ones, PEM.
     pub ca: Option<PathBuf>,
-    /// Where e-mail is handed over.
+    /// The mail server for e-mail.
     pub smtp: Option<Smtp>,
-    /// How long events and deliveries are kept; `None`: for ever.
+    /// Time for which events and deliveries are kept; `None`: for ever.
     pub retention: Option<Duration>,
 }
 
@@ -208,26 +208,26 @@ pub struct Smtp {
     pub host: String,
     /// The TCP port of the server.
     pub port: u16,
-    /// Whether TLS comes first (`smtps://`) or is asked for (`smtp://`, STARTTLS).
+    /// Whether the connection begins with TLS (`smtps://`) or switches to it (`smtp://`, STARTTLS).
     pub implicit_tls: bool,
     /// The user name at the mail server.
     pub username: Option<String>,
-    /// And how it proves it.
+    /// The password at the mail server.
     pub password: Option<Secret>,
     /// The sender of every message.
     pub from: String,
 }
 
-/// Logging.
+/// The settings of logging.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tracing {
-    /// `error`, `warn`, `info`, `debug` or `trace`.
+    /// One of `error`, `warn`, `info`, `debug` or `trace`.
     pub level: String,
     /// Whether each line is a JSON object.
     pub json: bool,
 }
 
-/// Everything that is wrong with the settings, a line each.
+/// All errors of the settings, one per line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problems(pub Vec<String>);
 
@@ -240,10 +240,10 @@ impl fmt::Display for Problems {
 impl std::error::Error for Problems {}
 
 impl Settings {
-    /// The effective settings of these layers.
+    /// Reads the effective settings of these layers.
     ///
     /// # Errors
-    /// Unknown names, values out of range, a file that cannot be understood: all of them.
+    /// Unknown names, values out of range, a file that cannot be read: all of them.
     pub fn read(layers: &Layers<'_>) -> Result<Settings, Problems> {
         let mut problems = Vec::new();
         let values = layers.merge(&mut problems);
@@ -253,21 +253,21 @@ impl Settings {
         }
     }
 
-    /// The effective settings as a settings file, each with where it came from.
+    /// Returns the effective settings as a settings file, each with its origin.
     pub fn print(&self) -> String {
         page::print(&self.values)
     }
 
-    /// Every setting as JSON, for the dashboard.
+    /// Returns every setting as JSON, for the dashboard.
     pub fn list(&self) -> Vec<serde_json::Value> {
         page::list(&self.values)
     }
 
-    /// Whether the server may start like this. `has_keys`: whether any stored key could
-    /// come in now.
+    /// Checks whether the server may start with these settings. `has_keys` is whether any stored
+    /// key would be accepted now.
     ///
     /// # Errors
-    /// What is missing, and what to do.
+    /// The missing setting, and the remedy.
     pub fn check(&self, has_keys: bool) -> Result<(), String> {
         let listen = self.listen;
         if !self.auth.required {
@@ -283,7 +283,7 @@ impl Settings {
         if has_keys || self.auth.bootstrap_key.is_some() {
             return Ok(());
         }
-        Err("auth.required is true, but there is no key, so nobody could come in. Make one with `flowmeter keys create --data DIR`, or \
+        Err("auth.required is true, but there is no key, so every request would be refused. Make one with `flowmeter keys create --data DIR`, or \
              set auth.bootstrap_key to ${env:NAME} or ${file:PATH} of a key"
             .to_owned())
     }
@@ -293,7 +293,7 @@ impl Settings {
         let mut warnings = Vec::new();
         if !is_loopback(self.listen) && self.tls.is_none() {
             warnings.push(format!(
-                "listen is {} and there is no tls.cert: keys cross the network in the clear unless a proxy in front speaks TLS",
+                "listen is {} and there is no tls.cert: keys cross the network in the clear unless a proxy in front uses TLS",
                 self.listen
             ));
         }

@@ -1,9 +1,9 @@
 //! The server's certificate.
 //!
-//! rustls with ring; TLS 1.2 and 1.3 with rustls' own choice of ciphers, which leaves
-//! nothing to configure wrongly. The certificate can be replaced while the server runs
-//! ([`Tls::reload`]): certificates that live for weeks are renewed without a restart, and
-//! a renewal that cannot be read leaves the old one in place.
+//! It uses rustls with ring; TLS 1.2 and 1.3 with rustls' own choice of ciphers, so there is
+//! nothing to misconfigure. The certificate can be replaced while the server runs
+//! ([`Tls::reload`]): certificates with a lifetime of weeks are renewed without a restart, and a
+//! renewal that cannot be read leaves the old one in use.
 
 #[cfg(test)]
 mod tests;
@@ -19,7 +19,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
-/// What is wrong with the files, and what to do.
+/// The error of the files, with its remedy.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Error(String);
@@ -48,7 +48,7 @@ impl Tls {
         Ok(Tls { config: Arc::new(config), resolver })
     }
 
-    /// Reads the files again; connections from now on get what they hold.
+    /// Reads the files again; later connections use the new certificate.
     ///
     /// # Errors
     /// As [`load`](Self::load); the certificate in use stays in use.
@@ -58,7 +58,7 @@ impl Tls {
         Ok(())
     }
 
-    /// For rustls.
+    /// Returns the configuration for rustls.
     pub(crate) fn config(&self) -> Arc<ServerConfig> {
         Arc::clone(&self.config)
     }

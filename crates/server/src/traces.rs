@@ -1,8 +1,8 @@
-//! What is traced: requests, from the caller's trace on, and what is done for them; sessions
-//! over files; what goes to targets and to whoever is notified.
+//! Traces: requests, as part of the caller's trace, and their steps; sessions over files;
+//! deliveries to targets and notifications.
 //!
-//! Spans of [`TARGET`] are for a collector and not for the log. Where nothing is traced they
-//! are nothing: a disabled span is one comparison.
+//! Spans of [`TARGET`] are for a collector and not for the log. Without a collector they are
+//! disabled: a disabled span costs one comparison.
 //!
 //! Names of attributes are those of OpenTelemetry's semantic conventions where there are any.
 
@@ -15,10 +15,10 @@ use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 use crate::access::Name;
 
-/// The target of every span that is traced.
+/// The target of every traced span.
 pub const TARGET: &str = "flowmeter::trace";
 
-/// A request at an endpoint; part of the caller's trace, if it says which (`traceparent`).
+/// Returns the span of a request; part of the caller's trace, if it names one (`traceparent`).
 pub(crate) fn request(route: &'static str, request: &Request) -> Span {
     let span = info_span!(
         target: TARGET,
@@ -42,7 +42,7 @@ pub(crate) fn request(route: &'static str, request: &Request) -> Span {
     span
 }
 
-/// Its answer.
+/// Records the answer of a request.
 pub(crate) fn answered(span: &Span, status: StatusCode, namespace: Option<&str>) {
     span.record("http.response.status_code", i64::from(status.as_u16()));
     if let Some(namespace) = namespace {
@@ -53,12 +53,12 @@ pub(crate) fn answered(span: &Span, status: StatusCode, namespace: Option<&str>)
     }
 }
 
-/// A part of a request.
+/// Returns the span of a part of a request.
 pub(crate) fn part(name: &'static str, events: u32) -> Span {
     info_span!(target: TARGET, "part", otel.name = name, flowmeter.events = i64::from(events))
 }
 
-/// A session over files.
+/// Returns the span of a session over files.
 pub(crate) fn session(id: &str, pipeline: &str) -> Span {
     info_span!(
         target: TARGET,
@@ -71,7 +71,7 @@ pub(crate) fn session(id: &str, pipeline: &str) -> Span {
     )
 }
 
-/// A window of records on its way to a target.
+/// Returns the span of a window of records on its way to a target.
 pub(crate) fn deliver(owner: &str) -> Span {
     info_span!(
         target: TARGET,
@@ -84,7 +84,7 @@ pub(crate) fn deliver(owner: &str) -> Span {
     )
 }
 
-/// An attempt to notify.
+/// Returns the span of an attempt to notify.
 pub(crate) fn notify(channel: &str) -> Span {
     info_span!(
         target: TARGET,
@@ -96,7 +96,7 @@ pub(crate) fn notify(channel: &str) -> Span {
     )
 }
 
-/// What was traced did not end well.
+/// Marks a span as failed.
 pub(crate) fn failed(span: &Span) {
     span.record("otel.status_code", "ERROR");
 }

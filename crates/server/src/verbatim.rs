@@ -1,8 +1,8 @@
-//! JSON of users in answers: shown as it was sent, byte for byte.
+//! JSON of users in answers, shown byte for byte as it was sent.
 //!
-//! A `Value` keeps the digits of a number (`arbitrary_precision`), but neither the way an
-//! exponent was written nor the order of members. Events and records therefore go into
-//! answers as text, beside the members that this server adds.
+//! A `Value` keeps the digits of a number (`arbitrary_precision`), but neither the form of an
+//! exponent nor the order of members. So events and records become part of answers as text, next to
+//! the members that the server adds.
 
 #[cfg(test)]
 mod tests;
@@ -18,8 +18,7 @@ pub struct Object {
 }
 
 impl Object {
-    /// Begins with the members of a value. Anything but an object is taken for one without
-    /// members.
+    /// Begins with the members of a value. A value that is not an object has no members.
     pub fn of(members: &Value) -> Object {
         let mut text = match members.is_object() {
             true => members.to_string(),
@@ -29,7 +28,7 @@ impl Object {
         Object { text }
     }
 
-    /// Adds a member. Its name must not be there yet.
+    /// Adds a member. Its name must be new.
     #[must_use]
     pub fn with(mut self, name: &str, json: &RawValue) -> Object {
         self.name(name);
@@ -37,7 +36,7 @@ impl Object {
         self
     }
 
-    /// Adds a list. Its name must not be there yet.
+    /// Adds a list. Its name must be new.
     #[must_use]
     pub fn with_list(mut self, name: &str, items: &[Box<RawValue>]) -> Object {
         self.name(name);
@@ -52,7 +51,7 @@ impl Object {
         self
     }
 
-    /// Returns the object.
+    /// Completes and returns the object.
     pub fn finish(mut self) -> Box<RawValue> {
         self.text.push('}');
         RawValue::from_string(self.text).unwrap_or_default()

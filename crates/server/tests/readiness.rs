@@ -1,6 +1,6 @@
 //! The conditions under which the server refuses events.
 
-#![allow(clippy::unwrap_used, missing_docs)] // a test that cannot go on stops
+#![allow(clippy::unwrap_used, missing_docs)] // a failed test panics
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};

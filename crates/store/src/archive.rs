@@ -1,20 +1,19 @@
 //! The event store: every received event with its verdict, in the order of arrival.
 //!
-//! Other tools must be able to read it without this program, so it is a folder of plain
-//! Parquet files (`docs/formats/events.md`). It is no second truth: what it holds can be
-//! written again from the log. That settles how it fails. A file appears whole under its
-//! name or not at all; what has not been finished is thrown away, and the caller appends
-//! again from [`Archive::next`].
+//! Other tools must be able to read it without this program, so it is a folder of plain Parquet
+//! files (`docs/formats/events.md`). It is derived data: its content can be written again from the
+//! log. That determines how it fails. A file appears under its name completely or not at all; an
+//! unfinished file is removed, and the caller appends its events again from [`Archive::next`].
 //!
 //! Invariants:
-//! - positions increase; a file named `first-last-…` holds each position from first to last
-//!   once, and no two files share one;
+//! - positions increase; a file named `first-last-…` holds each position from first to last once,
+//!   and no two files share one;
 //! - after [`Archive::finish`] everything appended is durable;
-//! - a position that was ever finished is never written again, retention or not.
+//! - a position that was ever finished is never written again, with or without retention.
 //!
-//! One thread owns the archive and writes. Anybody may read meanwhile, with [`scan`]. When
-//! to finish a file is the caller's to say (and the settings', by rows and bytes); there
-//! is no clock here.
+//! One thread owns the archive and writes. Other threads may read at the same time, with [`scan`].
+//! The caller decides when a file is finished (and the settings do, by rows and bytes); there is no
+//! clock here.
 
 mod columns;
 mod draft;
@@ -44,12 +43,12 @@ use finished::Finished;
 /// Bounds of the archive.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// A file is finished when it has so many rows.
+    /// A file is finished when it has this many rows.
     pub file_rows_max: u64,
-    /// A file is finished when it is about as large; it may be exceeded by some MiB.
+    /// A file is finished when it has about this size; it may be exceeded by some MiB.
     pub file_bytes_max: u64,
-    /// Rows in a row group: what a reader skips or reads as one, and what is held in
-    /// memory, compressed, while it is written.
+    /// Rows in a row group: the unit that a reader skips or reads, and that is held in memory,
+    /// compressed, while it is written.
     pub row_group_rows: u64,
     /// Files whose events all arrived longer ago than this are removed. In nanoseconds.
     pub retention_age: Option<u64>,
@@ -60,11 +59,11 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Settings {
         Settings {
-            // A file of this size is read by every tool in one go, and a year of a busy
-            // pipeline is still only thousands of them.
+            // Every tool can read a file of this size in one go, and a year of a busy pipeline is
+            // still only thousands of them.
             file_rows_max: 4_000_000,
             file_bytes_max: 256 << 20,
-            // As DuckDB does: its threads share a file by row groups.
+            // The same as DuckDB's: its threads share a file by row groups.
             row_group_rows: 122_880,
             retention_age: None,
             retention_bytes: None,
@@ -79,18 +78,18 @@ pub struct Archive {
     settings: Settings,
     finished: Vec<Finished>,
     draft: Option<Draft>,
-    /// The position behind the last finished one.
+    /// The position after the last finished one.
     next: Option<u64>,
     poisoned: bool,
 }
 
 impl Archive {
-    /// Opens the archive in a folder, or begins one. What was not finished is removed.
+    /// Opens the archive in a folder, or creates one. Unfinished files are removed.
     pub fn open(disk: Arc<dyn Disk>, folder: &str, settings: Settings) -> Result<Archive, Error> {
         let io = |why: &std::io::Error| Error::io(folder, why);
         disk.create_folder(folder).map_err(|why| io(&why))?;
         finished::remove_unfinished(&*disk, folder)?;
-        // A name that was given just before a crash is here, but durable only now.
+        // A file that was renamed just before a crash is listed, but durable only now.
         disk.sync_folder(folder).map_err(|why| io(&why))?;
         let finished = finished::list(&*disk, folder)?;
         let next = match finished.last() {
@@ -100,29 +99,29 @@ impl Archive {
         Ok(Archive { disk, folder: folder.to_owned(), settings, finished, draft: None, next, poisoned: false })
     }
 
-    /// The position that [`append`](Archive::append) expects. `None` where nothing was
-    /// ever archived: then the first event may have any position.
+    /// Returns the position that [`append`](Archive::append) expects. `None` if nothing was ever
+    /// archived; then the first event may have any position.
     pub fn next(&self) -> Option<u64> {
         self.draft.as_ref().map(Draft::next).or(self.next)
     }
 
-    /// The position behind the last durable one; what lies before need not be appended again.
+    /// Returns the position after the last durable one; earlier events need not be appended again.
     pub fn next_durable(&self) -> Option<u64> {
         self.next
     }
 
-    /// Bytes of the finished files.
+    /// Returns the bytes of the finished files.
     pub fn bytes(&self) -> u64 {
         self.finished.iter().map(|file| file.bytes).sum()
     }
 
-    /// Adds an event. One with a position already here is ignored, so that a replay
+    /// Adds an event. An event whose position is already archived is ignored, so that a replay
     /// writes nothing twice.
     ///
     /// # Errors
-    /// `Bug` where positions were left out; see [`skip_to`](Archive::skip_to). `Full` and
-    /// `Unavailable` from the disk: all events since the last finish are to be appended
-    /// again, and `next` says from where. `Poisoned` after a failure to finish: open anew.
+    /// `Bug` if positions were left out; see [`skip_to`](Archive::skip_to). `Full` and
+    /// `Unavailable` from the disk: all events since the last finish must be appended again,
+    /// starting at `next`. `Poisoned` after a failure to finish: the archive must be opened again.
     pub fn append(&mut self, event: &ArchivedEvent<'_>) -> Result<(), Error> {
         self.refuse_poisoned()?;
         match self.next() {
@@ -146,9 +145,9 @@ impl Archive {
         if is_full { self.finish() } else { Ok(()) }
     }
 
-    /// Says that nothing is to come between what was appended and a position: the log no
-    /// longer has it, or the archive was turned off meanwhile. Finishes the file, since no
-    /// file has gaps. Does nothing where the position is not ahead.
+    /// Skips the positions between the appended ones and `position`, which the log no longer has or
+    /// which arrived while the archive was off. Finishes the file, since no file has gaps. Does
+    /// nothing if the position is not ahead.
     pub fn skip_to(&mut self, position: u64) -> Result<(), Error> {
         if self.next().is_some_and(|next| position <= next) {
             return Ok(());
@@ -158,8 +157,8 @@ impl Archive {
         Ok(())
     }
 
-    /// Finishes the file that is being written, if any: afterwards everything appended is
-    /// durable and to be read.
+    /// Finishes the file that is being written, if any. Afterwards everything appended is durable
+    /// and can be read.
     ///
     /// # Errors
     /// As for [`append`](Archive::append).
@@ -174,8 +173,8 @@ impl Archive {
                 return Err(why);
             }
         };
-        // From here on nobody knows which of the two names is durable when something
-        // fails. Only a look at the disk can tell.
+        // If one of the next steps fails, either of the two names may be the durable one. Only
+        // reading the disk can show which.
         self.poisoned = true;
         let (fresh, whole) = (format!("{}/{fresh}", self.folder), format!("{}/{}", self.folder, finished.name()));
         self.disk.rename(&fresh, &whole).map_err(|why| Error::io(&whole, &why))?;
@@ -186,24 +185,24 @@ impl Archive {
         Ok(())
     }
 
-    /// Reads the finished files. See [`scan`].
+    /// Reads the finished files with [`scan`].
     pub fn scan(&self, filter: Filter) -> Result<Scan, Error> {
         scan(Arc::clone(&self.disk), &self.folder, filter)
     }
 
-    /// Removes files beyond the retention's bounds, the oldest first: first by size, then
-    /// by age at an instant. Returns their names. The file being written does not count.
+    /// Removes files beyond the retention's bounds, the oldest first: first by size, then by age at
+    /// an instant. Returns their names. The file being written does not count.
     ///
     /// # Errors
-    /// What was removed until then stays removed; call it again.
+    /// Files that were removed before the error stay removed; call it again.
     pub fn retain(&mut self, now: i64) -> Result<Vec<String>, Error> {
         self.refuse_poisoned()?;
         let surplus = retention::surplus(&*self.disk, &self.folder, &self.finished, &self.settings, now)?;
         if surplus == self.finished.len()
             && let (Some(next), true) = (self.next, surplus > 0)
         {
-            // The names of the files say what was archived; with the last of them gone
-            // something else must, or a replay would bring the events back.
+            // The names of the files record what was archived. Before the last of them is removed,
+            // the position must be kept elsewhere, or a replay would archive the events again.
             retention::remember(&*self.disk, &self.folder, next)?;
         }
         let mut removed = Vec::new();
@@ -222,7 +221,7 @@ impl Archive {
 
     fn refuse_poisoned(&self) -> Result<(), Error> {
         match self.poisoned {
-            true => Err(Error::new(Kind::Poisoned, format!("{}: a file could not be finished; open it anew", self.folder))),
+            true => Err(Error::new(Kind::Poisoned, format!("{}: a file could not be finished; open it again", self.folder))),
             false => Ok(()),
         }
     }
@@ -233,7 +232,7 @@ impl Archive {
         self.remove_draft(&fresh);
     }
 
-    /// Makes room. Where that fails too, the next opening does it.
+    /// Removes a draft to free its space. If that fails too, the next opening removes it.
     fn remove_draft(&self, fresh: &str) {
         let _ = self.disk.remove(&format!("{}/{fresh}", self.folder));
     }

@@ -60,7 +60,7 @@ pub enum Table {
 }
 
 impl Table {
-    /// Every table.
+    /// All tables in order.
     pub const ALL: [Table; 21] = [
         Table::Counters,
         Table::Pipelines,

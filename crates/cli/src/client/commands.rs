@@ -50,7 +50,7 @@ pub(crate) struct Paging {
     /// Maximum number of items
     #[arg(long, default_value_t = 100, value_name = "N")]
     pub(crate) limit: usize,
-    /// Show all items
+    /// Show all items without a limit
     #[arg(long, conflicts_with = "limit")]
     pub(crate) all: bool,
 }
@@ -73,7 +73,7 @@ pub(crate) enum Meters {
     },
     /// Show a meter: the record its current period would make
     Show { id: String },
-    /// Create a meter
+    /// Create a meter of a user
     Create {
         /// The user it belongs to
         #[arg(long)]
@@ -170,7 +170,7 @@ pub(crate) enum Pipelines {
     Create { file: PathBuf },
     /// Make a new version of a pipeline
     Update { name: String, file: PathBuf },
-    /// Delete a pipeline
+    /// Delete a pipeline by name
     Delete { name: String },
     /// List the versions of a pipeline
     Versions { name: String },
@@ -204,7 +204,7 @@ pub(crate) struct SendEvents {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Corrections {
-    /// List parked events
+    /// List parked events of a server
     List {
         /// Only events of this pipeline
         #[arg(long)]
@@ -304,7 +304,7 @@ pub(crate) enum Deliveries {
     Reconcile {
         #[arg(long)]
         pipeline: String,
-        /// Only this target
+        /// Only records of this target
         #[arg(long)]
         target: Option<String>,
         /// Only periods that end at this time or later, RFC 3339
@@ -326,7 +326,7 @@ pub(crate) enum Notifications {
         #[command(flatten)]
         list: Paging,
     },
-    /// Show a notification
+    /// Show a notification by name
     Show { name: String },
     /// Create a notification from a JSON file
     Create { file: PathBuf },
@@ -338,7 +338,7 @@ pub(crate) enum Notifications {
     Test { name: String },
     /// List deliveries, the newest first; or show one with every attempt
     History {
-        /// Show this delivery
+        /// Show only this delivery
         id: Option<String>,
         /// Only deliveries of this notification
         #[arg(long)]
@@ -375,7 +375,7 @@ pub(crate) enum Keys {
         #[arg(long, value_name = "DURATION")]
         grace: Option<String>,
     },
-    /// Revoke a key
+    /// Revoke a key by id
     Revoke { id: String },
 }
 
@@ -387,7 +387,7 @@ pub(crate) struct CreateKey {
     /// Scope: ingest, read, operate or admin; may be repeated
     #[arg(long, required = true, value_name = "SCOPE")]
     pub(crate) scope: Vec<String>,
-    /// Expiry, RFC 3339
+    /// Time of expiry, RFC 3339
     #[arg(long, value_name = "TIME")]
     pub(crate) expires_at: Option<String>,
     /// Create the key in this data directory while no server uses it: for the first key

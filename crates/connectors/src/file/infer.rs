@@ -18,23 +18,23 @@ use flowmeter_engine::{Error, Kind};
 use super::open;
 use fields::{Field, Meaning};
 
-/// Bytes of a file that are looked at.
+/// Bytes of a file that are examined.
 const SAMPLE_BYTES: u64 = 1 << 20;
-/// Events that are looked at.
+/// Events that are examined.
 const SAMPLE_EVENTS: usize = 1_000;
 
 /// The likely form of a file: options of the source, and its fields.
 #[derive(Debug, Default)]
 struct Guess {
-    /// As written in the source.
+    /// The options as written in the source.
     options: Vec<String>,
     fields: Vec<Field>,
 }
 
-/// A pipeline document for files.
+/// Returns a pipeline document for files.
 ///
 /// # Errors
-/// A file cannot be read, or holds nothing to go by.
+/// A file cannot be read, or has no content to infer from.
 pub fn infer(paths: &[String]) -> Result<String, Error> {
     let Some(first) = paths.first() else {
         return Err(Error::new(Kind::Invalid, "name a file to look at"));
@@ -110,7 +110,7 @@ fn of_log() -> Guess {
     Guess { options: vec!["format: access_log".to_owned()], fields }
 }
 
-/// Names that users, values and ids often have.
+/// Usual names of users, values and ids.
 const USERS: [&str; 12] = [
     "subject",
     "userid",
@@ -129,7 +129,7 @@ const VALUES: [&str; 12] =
     ["value", "amount", "quantity", "tokens", "bytes", "count", "duration", "seconds", "units", "usage", "cost", "total"];
 const IDS: [&str; 4] = ["id", "eventid", "uuid", "requestid"];
 
-/// The field with a known name, or else the first that will do.
+/// Returns the field with a known name, or else the first suitable one.
 fn choose<'g>(fields: &'g [Field], names: &[&str], will_do: impl Fn(&Field) -> bool) -> Option<&'g Field> {
     let plain = |path: &str| path.rsplit('.').next().unwrap_or_default().to_lowercase().replace(['_', '-', ' '], "");
     let named = names.iter().find_map(|name| fields.iter().find(|field| plain(&field.path) == *name && will_do(field)));
@@ -156,7 +156,7 @@ fn write(paths: &[String], guess: &Guess) -> String {
     guess.options.iter().for_each(|option| out.push_str(&format!("    {option}\n")));
     match id {
         Some(id) => out.push_str(&format!("    id: [{}]\n", quoted(&id.path))),
-        None => out.push_str("    id: content   # events of equal content count once; `line` tells them apart\n"),
+        None => out.push_str("    id: content   # events of equal content count once; use `line` to count them all\n"),
     }
     let key = derived::named(&uuid::Uuid::NAMESPACE_URL, paths.join(" ").as_bytes());
     out.push_str(&format!("operators:\n  - meter:\n      key: {key}\n"));
@@ -186,7 +186,7 @@ fn is_id(field: &Field) -> bool {
     IDS.contains(&field.path.to_lowercase().replace(['_', '-', ' '], "").as_str())
 }
 
-/// A text in YAML.
+/// Returns a text in YAML.
 fn quoted(text: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '/' | '-');
     match text.chars().all(is_plain) && text.starts_with(|c: char| c.is_ascii_alphabetic() || matches!(c, '.' | '/')) {

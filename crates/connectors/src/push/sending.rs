@@ -1,4 +1,4 @@
-//! One window to one target: sent until it is there, and read back.
+//! Sends one window to one target until the target has it, and reads it back.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -58,8 +58,8 @@ fn outbox(marks: Marks, patience: i64) -> Outbox<Nowhere> {
     Outbox::new(Nowhere::default(), Kept { marks, retrying: Vec::new() }, WINDOW, Patience { total: patience })
 }
 
-/// Sends a window until a target has it. One that may be there already is like one that was
-/// under way at a crash.
+/// Sends a window until a target has it. A window that may already be there is handled like one
+/// that was in progress at a crash.
 pub(super) fn send(
     name: &str,
     target: &mut dyn Target,
@@ -71,7 +71,7 @@ pub(super) fn send(
     let marks = Marks { next: span.first, sent: span.first, confirmed: span.first, ..Marks::default() };
     let mut outbox = match in_doubt {
         None => outbox(marks, PATIENCE),
-        // How long it was tried before says nothing: this run has its own patience, below.
+        // The time since earlier attempts does not matter: this run has its own limit, below.
         Some(since) => outbox(Marks { sent: span.until, sent_at: since, ..marks }, i64::MAX),
     };
     let begun = clock.now();
@@ -86,7 +86,7 @@ pub(super) fn send(
                 let message = format!("target `{name}`: {answer}; no waiting changes that: mend it and run again");
                 return Err(Error::new(Kind::Invalid, message));
             }
-            // An attempt may take longer than the pause behind it: then nothing says to wait.
+            // An attempt may take longer than the pause after it; then nothing asks to wait.
             if clock.now().since(begun) >= i128::from(PATIENCE) {
                 let message = format!("target `{name}` took nothing for {} s: {answer}", PATIENCE / 1_000_000_000);
                 return Err(Error::new(Kind::Unavailable, message));
@@ -106,8 +106,8 @@ pub(super) fn send(
     })
 }
 
-/// Compares a window with what a target holds. Files of a run are looked at as a whole, at
-/// the end.
+/// Compares a window with the content of a target. Files of a run are compared as a whole, at the
+/// end.
 pub(super) fn read_back(name: &str, target: &mut dyn Target, window: &mut Once, span: Span) -> Result<(), Error> {
     let sent = Marks { next: span.until, sent: span.until, confirmed: span.first, ..Marks::default() };
     let report = outbox(sent, PATIENCE).confirm(target, window)?;
@@ -137,7 +137,7 @@ mod tests {
         Arc::new(|_| ())
     }
 
-    /// A target that has a record twice if it is sent twice.
+    /// A target that stores a record twice if it is sent twice.
     #[derive(Default)]
     struct Doubling(Vec<u64>);
 
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn what_may_be_there_is_looked_for_before_it_is_sent() {
+    fn records_in_doubt_are_looked_up_before_they_are_sent() {
         let mut target = Doubling(vec![7, 8]);
         let mut window = Window::new(7);
         (7..10).for_each(|number| window.push(number, b"{}"));
@@ -183,7 +183,7 @@ mod tests {
         assert_eq!(target.0, [7, 8, 9, 7, 8, 9]);
     }
 
-    /// A target that takes nothing.
+    /// A target that accepts nothing.
     struct Shut {
         lasts: bool,
     }
@@ -237,7 +237,7 @@ mod tests {
         let waiting = Waiting::every(Duration::from_millis(1), "billing", "db:5432".to_owned(), tell).unwrap();
         more.recv().unwrap();
         waiting.heard("connection refused");
-        // One may have been on its way.
+        // One request may have been on its way.
         (0..2).for_each(|_| more.recv().unwrap());
         drop(waiting);
         let lines = lines.lock().unwrap();

@@ -1,7 +1,7 @@
 //! Records as the typed columns of a Parquet file: readers can add numbers and compare times
 //! without a cast, and no digit of a value is lost.
 //!
-//! [`TYPES`] says what each column is; `cell` makes a record's values, `leaves` makes columns of
+//! [`TYPES`] has the type of each column; `cell` makes a record's values, `leaves` makes columns of
 //! them, and `back` reads them again.
 
 mod back;
@@ -27,8 +27,8 @@ use super::format::COLUMNS;
 use cell::{Cell, cells};
 use leaves::Leaf;
 
-/// Records of a row group: some 20 MiB in memory while they gather, and few enough groups in a
-/// file of millions.
+/// Records of a row group: some 20 MiB in memory while they are collected, and few enough groups in
+/// a file of millions.
 const ROWS: usize = 65_536;
 
 /// The type of a column.
@@ -46,7 +46,7 @@ enum Type {
     Small,
     /// A whole number of 64 bits.
     Count,
-    /// True or false.
+    /// The value true or false.
     Flag,
     /// The groups: a list of their fields, keys and values.
     Groups,
@@ -83,7 +83,7 @@ const TYPES: [Type; COLUMNS.len()] = [
 /// Writes records as columns.
 pub(super) struct Writer<W: Write + Send> {
     writer: SerializedFileWriter<W>,
-    /// By column.
+    /// The leaves by column.
     leaves: Vec<Vec<Leaf>>,
     rows: usize,
 }
@@ -93,7 +93,7 @@ fn wrong(why: impl std::fmt::Display) -> Error {
 }
 
 impl<W: Write + Send> Writer<W> {
-    /// Begins a file of columns.
+    /// Creates a file of columns.
     pub(super) fn new(sink: W) -> Result<Writer<W>, Error> {
         let fields = COLUMNS.iter().zip(&TYPES).map(|(name, column)| leaves::schema_of(name, *column));
         let schema = format!("message record {{ {} }}", fields.collect::<Vec<_>>().join(" "));
@@ -129,20 +129,20 @@ impl<W: Write + Send> Writer<W> {
         group.close().map(drop)
     }
 
-    /// Ends the file.
+    /// Completes the file and returns its sink.
     pub(super) fn finish(mut self) -> Result<W, Error> {
         self.write_row_group().map_err(wrong)?;
         self.writer.into_inner().map_err(wrong)
     }
 }
 
-/// A record as a row of texts, the same for a record and for what its columns hold.
+/// Returns a record as a row of texts, equal for a record and for its columns.
 pub(super) fn row(json: &[u8]) -> Result<Vec<String>, Error> {
     Ok(cells(json)?.iter().map(Cell::text).collect())
 }
 
-/// The rows of a file that [`Writer`] wrote, in the form of [`row`]. Files of an earlier
-/// version, whose columns are all text, are read as well.
+/// Returns the rows of a file that [`Writer`] wrote, in the form of [`row`]. Files of an earlier
+/// version, whose columns are all text, can be read as well.
 pub(super) fn read(bytes: Vec<u8>) -> Result<Vec<Vec<String>>, Error> {
     let reader = SerializedFileReader::new(Bytes::from(bytes)).map_err(wrong)?;
     let other = || Error::new(Kind::Corrupt, "a Parquet file with other columns than records have");

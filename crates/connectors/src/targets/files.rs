@@ -1,9 +1,9 @@
 //! Files of records, of one run.
 //!
-//! A file is written beside its place and put there whole (write, fsync, rename, fsync
-//! of the folder), so a reader sees all of it or what was there before. Its name is
-//! made of the records' own fields: the same run again writes the same file again,
-//! which makes a repeat harmless. It confirms by reading back.
+//! A file is written next to its destination and moved there when complete (write, fsync, rename,
+//! fsync of the folder), so a reader sees all of it or the previous file. Its name is made of the
+//! records' own fields: a repeated run writes the same file again, so a repeat is harmless. The
+//! target confirms by reading the files back.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
@@ -19,41 +19,41 @@ use super::folder::{self, beside, folder_of};
 use super::place::{self, WINDOW, window_name};
 use super::{all_unavailable, columns, format};
 
-/// Bytes gathered for a file before they are written. Files are opened to append and
-/// closed again, so their number is not bounded by the system's.
+/// Bytes collected for a file before they are written. Files are opened to append and closed again,
+/// so their number is not limited by the system's bound on open files.
 const BUFFER_BYTES: usize = 256 << 10;
 
-/// Files of records, by the names their records give.
+/// Files of records, named by a template.
 pub struct Files {
     template: String,
     format: TargetFormat,
     files: BTreeMap<PathBuf, Pending>,
 }
 
-/// A file under way.
+/// A file that is being written.
 struct Pending {
     ink: Ink,
-    /// Where it is written until it is whole.
+    /// The path until it is complete.
     beside: PathBuf,
     digest: Xxh3,
     bytes: u64,
     is_in_place: bool,
 }
 
-/// How a file is written.
+/// The way in which a file is written.
 enum Ink {
-    /// Lines, gathered.
+    /// Lines that wait to be written.
     Lines(Vec<u8>),
     /// Columns; these need their file to stay open.
     Columns(Option<Box<columns::Writer<File>>>),
 }
 
 impl Files {
-    /// Files named by a template. One without placeholders is made even if there are no
-    /// records: an empty answer is an answer.
+    /// Creates files named by a template. One without placeholders is created even without records,
+    /// so that an empty result is visible.
     ///
     /// # Errors
-    /// It cannot be made.
+    /// It cannot be created.
     pub fn new(template: &str, format: TargetFormat) -> Result<Files, Error> {
         // A run is one window.
         let template = template.replace(WINDOW, &window_name(0));
@@ -144,7 +144,7 @@ impl Pending {
     }
 }
 
-/// The digest of a file and its length.
+/// Returns the digest of a file and its length.
 fn digest_of(path: &Path) -> io::Result<(Xxh3, u64)> {
     let mut file = File::open(path)?;
     let (mut digest, mut bytes, mut chunk) = (Xxh3::new(), 0, vec![0; BUFFER_BYTES]);
@@ -182,7 +182,7 @@ impl Target for Files {
 impl Drop for Files {
     fn drop(&mut self) {
         for pending in self.files.values().filter(|pending| !pending.is_in_place) {
-            // Nothing refers to what was not sealed; failing to remove it harms nobody.
+            // Nothing refers to a file that was not sealed; failing to remove it is harmless.
             drop(fs::remove_file(&pending.beside));
         }
     }

@@ -1,4 +1,4 @@
-//! Records as lines of JSON, as rows, as columns; and read back from there.
+//! Records as lines of JSON, as rows, as columns; and read back from these.
 
 use std::collections::BTreeMap;
 
@@ -38,7 +38,7 @@ pub(super) const COLUMNS: [&str; 24] = [
     "customFields",
     "threshold",
 ];
-/// Where `recordId` is among them.
+/// Index of `recordId` in the columns.
 pub(super) const RECORD_ID: usize = 16;
 
 /// Returns the bytes before the first record.
@@ -49,7 +49,7 @@ pub(super) fn head(format: TargetFormat) -> Result<Vec<u8>, Error> {
     }
 }
 
-/// Appends a record, where records can be appended.
+/// Appends a record, in formats that support it.
 pub(super) fn append(format: TargetFormat, json: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
     match format {
         TargetFormat::Ndjson => {
@@ -62,7 +62,7 @@ pub(super) fn append(format: TargetFormat, json: &[u8], out: &mut Vec<u8>) -> Re
     Ok(())
 }
 
-/// A whole file of records.
+/// Returns a whole file of records.
 pub(super) fn whole(format: TargetFormat, records: &[Outgoing<'_>]) -> Result<Vec<u8>, Error> {
     if format == TargetFormat::Parquet {
         let mut writer = columns::Writer::new(Vec::new())?;
@@ -77,7 +77,7 @@ pub(super) fn whole(format: TargetFormat, records: &[Outgoing<'_>]) -> Result<Ve
 /// The members of a record and of its meta data, by name.
 pub(super) type Members<'a> = BTreeMap<&'a str, &'a RawValue>;
 
-/// The members of a record, those of `meterMetaData` among them.
+/// Returns the members of a record, including those of `meterMetaData`.
 pub(super) fn members(json: &[u8]) -> Result<Members<'_>, Error> {
     let bug = |why: serde_json::Error| Error::new(Kind::Bug, format!("a record is not JSON: {why}"));
     let mut members: Members<'_> = serde_json::from_slice(json).map_err(bug)?;
@@ -87,7 +87,7 @@ pub(super) fn members(json: &[u8]) -> Result<Members<'_>, Error> {
     Ok(members)
 }
 
-/// The fields of a record as texts, in the order of [`COLUMNS`].
+/// Returns the fields of a record as texts, in the order of [`COLUMNS`].
 pub(super) fn row(json: &[u8]) -> Result<Vec<String>, Error> {
     let members = members(json)?;
     let text = |name: &&str| match members.get(name).map(|raw| raw.get()) {
@@ -105,10 +105,10 @@ fn line(fields: impl Iterator<Item = String>) -> Result<Vec<u8>, Error> {
     writer.into_inner().map_err(|why| bug(&why))
 }
 
-/// What records are in a file: the digest of each, by its id.
+/// The records of a file: the digest of each, by its id.
 pub(super) type Index = BTreeMap<Uuid, u128>;
 
-/// The digest of what a record becomes.
+/// Returns the digest of a record in a format.
 pub(super) fn digest(format: TargetFormat, json: &[u8]) -> Result<u128, Error> {
     match format {
         TargetFormat::Ndjson => Ok(xxh3_128(json)),
@@ -126,7 +126,7 @@ fn digest_row<'a>(fields: impl Iterator<Item = &'a str>) -> u128 {
     digest.digest128()
 }
 
-/// Reads a file of records. A line that is none is not there.
+/// Reads a file of records. Lines that are not records are ignored.
 pub(super) fn index(format: TargetFormat, bytes: &[u8]) -> Result<Index, Error> {
     let mut index = Index::new();
     match format {
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_written_is_read_back() {
+    fn written_records_are_read_back() {
         let other = String::from_utf8(JSON.to_vec()).unwrap().replace("\"b1f", "\"c1f").replace("0.10", "0.2");
         let records = [Outgoing { number: 0, json: JSON }, Outgoing { number: 1, json: other.as_bytes() }];
         for format in [TargetFormat::Ndjson, TargetFormat::Csv, TargetFormat::Parquet] {

@@ -1,8 +1,8 @@
 //! Files of records that grow while a server runs.
 //!
-//! What was accepted is known by the length of each file, which is kept with the target's
-//! place in the log of records. After a crash a file is cut back to the length that is
-//! known, and the same window is written again: each record is there once.
+//! The accepted records are known by the length of each file, which is stored with the target's
+//! position in the log of records. After a crash a file is truncated to the known length, and the
+//! same window is written again, so each record is there once.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -23,12 +23,12 @@ use super::{all_unavailable, format, place};
 /// Bytes that are written at once.
 const CHUNK_BYTES: usize = 256 << 10;
 
-/// What is known of the files.
+/// The known state of the files.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Known {
-    /// Behind the last record that was written in its turn.
+    /// The number after the last record that was written in order.
     next: u64,
-    /// Bytes of each file that are right.
+    /// Valid bytes of each file.
     lengths: BTreeMap<PathBuf, u64>,
 }
 
@@ -37,15 +37,15 @@ pub struct Growing {
     template: String,
     format: TargetFormat,
     known: Known,
-    /// What was read back last.
+    /// The file that was read back last.
     read: Option<(PathBuf, Index)>,
 }
 
 impl Growing {
-    /// Files named by a template, with what was known of them.
+    /// Creates files named by a template, with their known state.
     ///
     /// # Errors
-    /// The format does not grow, or what was known cannot be read.
+    /// The format does not allow appending, or the state cannot be read.
     pub fn new(template: &str, format: TargetFormat, memory: &Value) -> Result<Growing, Error> {
         if format == TargetFormat::Parquet {
             let message = format!("{template}: a Parquet file does not grow; put {{window}} into its name, one file a window");
@@ -57,7 +57,7 @@ impl Growing {
     }
 
     fn write(&mut self, window: Span, records: &[Outgoing<'_>]) -> Result<Vec<Answer>, Error> {
-        // Out of its turn: some of it may be there.
+        // Out of order: some of it may already be there.
         let is_repeat = window.first < self.known.next;
         self.look_afresh();
         if !is_repeat {
@@ -82,14 +82,15 @@ impl Growing {
             let written = grow(&path, known, self.format, &records)?;
             grown.push((path, written));
         }
-        // Only when all of them are durable: what is not known is cut off before it is written again.
+        // Only when all files are durable: bytes beyond the known length are removed before a
+        // repetition.
         self.known.lengths.extend(grown);
         self.known.next = self.known.next.max(window.until);
         self.read = None;
         Ok(())
     }
 
-    /// Records by the file they belong to.
+    /// Groups records by the file they belong to.
     fn by_file<'r>(&self, records: &'r [Outgoing<'r>]) -> Result<BTreeMap<PathBuf, Cow<'r, [Outgoing<'r>]>>, Error> {
         let mut files: BTreeMap<PathBuf, Cow<'r, [Outgoing<'r>]>> = BTreeMap::new();
         if !self.template.contains('{') {
@@ -114,7 +115,7 @@ impl Growing {
                     Err(why) if why.kind() == std::io::ErrorKind::NotFound => Vec::new(),
                     Err(why) => return Err(Error::io(path.display(), &why)),
                 };
-                // What is behind the length that is known is nobody's.
+                // Bytes beyond the known length are not part of any accepted window.
                 let length = self.known.lengths.get(&path).map_or(0, |length| usize::try_from(*length).unwrap_or(usize::MAX));
                 let index = format::index(self.format, &bytes[..bytes.len().min(length)])?;
                 self.read = Some((path, index));
@@ -156,16 +157,16 @@ impl Target for Growing {
     }
 }
 
-/// Appends records to a file of which so many bytes are right, `None` if it is new, durably.
-/// Tells how many are then.
+/// Appends records durably to a file with `known` valid bytes, `None` if it is new. Returns the
+/// number of valid bytes afterwards.
 fn grow(path: &Path, known: Option<u64>, format: TargetFormat, records: &[Outgoing<'_>]) -> Result<u64, Error> {
     let at = |why: std::io::Error| Error::io(path.display(), &why);
     let folder = folder_of(path);
     fs::create_dir_all(folder).map_err(at)?;
     let mut file = OpenOptions::new().append(true).create(true).open(path).map_err(at)?;
     let length = known.unwrap_or(0);
-    // More than is known was written by a process that did not live to tell. Less is lost,
-    // and must not be filled with nothing.
+    // Additional bytes were written by a process that crashed before it stored the length. Missing
+    // bytes are lost and must not be filled with zeros.
     if file.metadata().map_err(at)?.len() < length {
         let what =
             format!("shorter than the {length} bytes that were written; put the file back, or let the target have a new name");
@@ -214,15 +215,15 @@ mod tests {
         assert_eq!(send(&mut growing, 0..1), [Answer::Accepted]);
         let known = growing.memory();
         assert_eq!(send(&mut growing, 1..2), [Answer::Accepted]);
-        // The second was written, but nobody was told.
+        // The second window was written, but the process crashed before it was acknowledged.
         let mut growing = Growing::new(&template, TargetFormat::Ndjson, &known).unwrap();
         assert_eq!(send(&mut growing, 1..3), [Answer::Accepted, Answer::Accepted]);
         let path = folder.path().join("2026-02-01.ndjson");
         assert_eq!(fs::read_to_string(&path).unwrap().lines().count(), 3);
-        // Out of turn, by hand: what is there stays alone.
+        // Out of order, on request: records that are already there are not written again.
         assert_eq!(send(&mut growing, 0..1), [Answer::Accepted]);
         assert_eq!(fs::read_to_string(&path).unwrap().lines().count(), 3);
-        // What somebody cut off is missing, and is told as that.
+        // A file that was truncated from outside is reported.
         let short = fs::read_to_string(&path).unwrap().lines().next().unwrap().to_owned() + "\n";
         fs::write(&path, short).unwrap();
         assert!(matches!(send(&mut growing, 3..4)[..], [Answer::Unavailable { .. }]));

@@ -1,9 +1,9 @@
-//! Targets that are spoken to over HTTP: webhooks and billers.
+//! Targets with an HTTP API: webhooks and billers.
 //!
-//! Each record goes under its `recordId` as the key of the request, so that a receiver
-//! knows it again. Records of a meter go one after the other; those of different meters go
-//! beside each other, in lanes. A lane in which three requests running found no ear stops:
-//! what is left of it waits for the next attempt.
+//! Each record is sent under its `recordId` as the key of the request, by which the receiver
+//! deduplicates it. Records of one meter are sent in sequence; those of different meters are sent
+//! concurrently, in lanes. A lane stops after three consecutive requests without a usable response;
+//! its remaining records wait for the next attempt.
 
 mod answers;
 mod probe;
@@ -28,12 +28,12 @@ use answers::Spoken;
 use request::{Letter, Writer};
 use token::Token;
 
-/// Requests of a lane that may fail one after the other.
+/// Consecutive requests of a lane that may fail.
 const FAILURES_MAX: usize = 3;
-/// For how long Stripe knows an identifier again; an hour less, for clocks.
+/// Time for which Stripe deduplicates an identifier; an hour less, for clocks.
 const STRIPE_MEMORY: i64 = 23 * 3_600_000_000_000;
 
-/// A target over HTTP.
+/// A target with an HTTP API.
 pub(super) struct Http {
     plan: HttpPlan,
     url: Url,
@@ -41,29 +41,32 @@ pub(super) struct Http {
     calls: Calls,
     clock: Arc<dyn Clock>,
     writer: Writer,
-    /// Headers of every request to the target, what they refer to filled in.
+    /// Headers of every request to the target, with references resolved.
     headers: Vec<(String, String)>,
     token: Option<Token>,
     signers: Vec<Signer>,
     asking: Option<Asking>,
 }
 
-/// How records are asked for.
+/// The request that reads a record back.
 struct Asking {
     url: Filler,
     body: Option<Filler>,
     is_record: bool,
 }
 
-/// The library of object storage takes the process's cryptography: ring, as everywhere.
+/// Selects the cryptography of the process, which the library of object storage uses: ring, as
+/// everywhere.
 pub(super) fn prefer_ring() {
-    // It was set before if this fails.
+    // It fails only if it was set before.
     drop(rustls::crypto::ring::default_provider().install_default());
 }
 
 impl Http {
+    /// Creates the target.
+    ///
     /// # Errors
-    /// An address, a secret or a certificate is none.
+    /// An address, a secret or a certificate is invalid.
     pub(super) fn new(plan: &HttpPlan, clock: Arc<dyn Clock>, abandon: &Abandon) -> Result<Http, Error> {
         let invalid = |what: &str, why: &dyn std::fmt::Display| Error::new(Kind::Invalid, format!("{what}: {why}"));
         let text = crate::expand(&plan.url)?;
@@ -97,7 +100,7 @@ impl Http {
         })
     }
 
-    /// What a request is authorized by, got anew where it is over.
+    /// Returns the authorization of a request. A token that has expired is renewed.
     fn authorization(&mut self) -> Result<Option<String>, String> {
         let now = self.clock.now();
         match &mut self.token {
@@ -110,14 +113,14 @@ impl Http {
         }
     }
 
-    /// A token that is no longer taken is got anew.
+    /// Drops a token that was refused, so that the next request gets a new one.
     fn heard(&mut self, is_unauthorized: bool) {
         if is_unauthorized && let Some(token) = &mut self.token {
             token.forget();
         }
     }
 
-    /// Letters in lanes: by meter, each in the order of its records.
+    /// Distributes requests to lanes: by meter, each in the order of its records.
     fn lanes(&mut self, records: &[Outgoing<'_>], answers: &mut [Answer]) -> Vec<Vec<Letter>> {
         let mut lanes: Vec<Vec<Letter>> = (0..self.plan.parallel).map(|_| Vec::new()).collect();
         let now = self.clock.now();
@@ -146,7 +149,7 @@ struct Round<'h> {
     abandon: &'h Abandon,
 }
 
-/// A request as the target wants to see it.
+/// Adds headers and authorization to a request.
 fn dressed(mut request: RequestBuilder, headers: &[(String, String)], authorization: Option<&str>) -> RequestBuilder {
     for (name, value) in headers {
         request = request.header(name, value);
@@ -157,7 +160,7 @@ fn dressed(mut request: RequestBuilder, headers: &[(String, String)], authorizat
     }
 }
 
-/// Whether an answer says that we are nobody.
+/// Whether an error is that of missing authorization.
 fn is_unauthorized(why: &str) -> bool {
     why.starts_with("401")
 }
@@ -194,7 +197,8 @@ impl Round<'_> {
         answers
     }
 
-    /// One request. If it is refused, its records go one by one: it may be one of them.
+    /// Sends one request. If it is refused, its records are sent one by one, since a single one may
+    /// be the cause.
     async fn post<'l>(&self, letters: &[&'l Letter]) -> Vec<(&'l Letter, Answer)> {
         let answer = self.exchange(letters).await;
         if letters.len() == 1 || !matches!(answer, Answer::Refused(_)) {
@@ -232,7 +236,7 @@ impl Round<'_> {
         match self.abandon.or(exchange).await {
             Ok(Ok(spoken)) => spoken.judge(self.plan),
             Ok(Err(answer)) => answer,
-            // It may have arrived.
+            // The request may have arrived.
             Err(cut) => Answer::InDoubt(cut.to_string()),
         }
     }
@@ -246,7 +250,7 @@ impl Target for Http {
 
     fn probe(&mut self) -> Result<(), Error> {
         self.reach()?;
-        // Only a token endpoint can be asked whether the login is right.
+        // Only a token endpoint allows a check of the login.
         match self.token.as_ref().is_some_and(Token::is_granted) {
             true => self.authorization().map(drop).map_err(|why| Error::new(Kind::Unavailable, format!("{why}; check `auth`"))),
             false => Ok(()),

@@ -1,4 +1,4 @@
-//! Where a record goes: a template, filled with the record's own fields.
+//! The path of a record: a template, filled with the record's own fields.
 
 use std::borrow::Cow;
 
@@ -6,7 +6,7 @@ use flowmeter_engine::outbox::Outgoing;
 use flowmeter_engine::{Error, Kind};
 use serde::Deserialize;
 
-/// Stands for the number of the first record of the window.
+/// The placeholder of the number of the window's first record.
 pub(super) const WINDOW: &str = "{window}";
 
 #[derive(Deserialize)]
@@ -21,7 +21,7 @@ struct Fields<'a> {
     user_id: Cow<'a, str>,
 }
 
-/// The template with the record's fields in it; `{window}` stays.
+/// Returns the template with the record's fields in it; `{window}` stays.
 pub(super) fn fill(template: &str, record: &Outgoing<'_>) -> Result<String, Error> {
     if !template.contains('{') {
         return Ok(template.to_owned());
@@ -41,17 +41,17 @@ pub(super) fn fill(template: &str, record: &Outgoing<'_>) -> Result<String, Erro
     }))
 }
 
-/// Returns the common beginning of all paths of a template.
+/// Returns the common prefix of all paths of a template.
 pub(super) fn fixed(template: &str) -> &str {
     template.split('{').next().unwrap_or(template)
 }
 
-/// The number of a window, as names hold it: so that they sort by it.
+/// Returns the number of a window in names, which sort by it.
 pub(super) fn window_name(first: u64) -> String {
     format!("{first:012}")
 }
 
-/// A value as a part of a file name: whatever could lead elsewhere is written as %XX.
+/// Encodes a value as a part of a file name: characters with a meaning in paths are written as %XX.
 fn safe(value: &str) -> String {
     let mut out = String::with_capacity(value.len());
     for (i, byte) in value.bytes().enumerate() {

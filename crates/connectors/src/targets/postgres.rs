@@ -1,9 +1,9 @@
 //! Postgres: a row for each record.
 //!
-//! A window's rows and the place in the log of records are one transaction, so the table
-//! and its cursor never disagree. Records in their turn are copied straight into the table.
-//! Records out of their turn, and a window whose answer did not come, go through a table
-//! of their own and become rows only if they are not there: `record_id` is the key.
+//! A window's rows and the position in the log of records are written in one transaction, so the
+//! table and its cursor never disagree. Records in order are copied straight into the table.
+//! Records out of order, and a window whose result is unknown, are copied into a temporary table
+//! and become rows only if they are missing: `record_id` is the key.
 
 use std::cell::Cell;
 use std::pin::pin;
@@ -20,41 +20,43 @@ use tokio_postgres::{Client, Config, Row, Transaction};
 use super::{rows, tls};
 use crate::calls::{Abandon, Calls, Cut};
 
-/// How long connecting may take, with the first statements.
+/// Timeout of connecting, with the first statements.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a window may take: a server that is busy with locks or checkpoints needs
-/// seconds, one that does not answer in minutes is not there.
+/// Timeout of a window: a server that is busy with locks or checkpoints needs seconds; one that
+/// does not answer in minutes is unreachable.
 const WINDOW_TIMEOUT: Duration = Duration::from_secs(120);
-/// Bytes of rows that are sent at once: the server takes them in while the next are written.
+/// Bytes of rows that are sent at once: the server stores them while the next ones are encoded.
 const PART_BYTES: usize = 256 << 10;
 
 /// A table of records.
 pub(super) struct Table {
     url: String,
     table: String,
-    /// Who writes: the pipeline and the target.
+    /// The pipeline and the target that write.
     owner: String,
     client: Option<Client>,
     calls: Calls,
-    /// The last error is one that only a person can mend.
+    /// Whether the last error is one that only a person can fix.
     needs_a_person: bool,
 }
 
-/// What a transaction came to.
+/// The failure of a transaction.
 enum Failure {
-    /// The server is not there, or does not let us in.
+    /// The server is unreachable or refuses the login.
     Away(Broken),
-    /// It was asked to commit and did not answer.
+    /// A commit was sent, but no response arrived.
     InDoubt(String),
-    /// It will not have one of the records.
+    /// The server refuses one of the records.
     Record(String),
-    /// A row of a record is there already.
+    /// A row of a record already exists.
     There,
 }
 
 impl Table {
+    /// Creates the target of a table, without connecting.
+    ///
     /// # Errors
-    /// The address is none.
+    /// The address is invalid.
     pub(super) fn new(plan: &PostgresPlan, owner: &str, abandon: &Abandon) -> Result<Table, Error> {
         let url = crate::expand(&plan.url)?;
         url.parse::<Config>().map_err(|why| Error::new(Kind::Invalid, format!("postgres: the address is none: {why}")))?;
@@ -68,8 +70,7 @@ impl Table {
         })
     }
 
-    /// Connects if there is no connection. The schema and the tables are made if they are
-    /// missing.
+    /// Connects if there is no connection. Missing schemas and tables are created.
     fn connect(&mut self) -> Result<(), Broken> {
         if self.client.as_ref().is_some_and(|client| !client.is_closed()) {
             return Ok(());
@@ -82,7 +83,7 @@ impl Table {
         let connector = tokio_postgres_rustls::MakeRustlsConnect::new(tls);
         let connecting = async {
             let (client, connection) = config.connect(connector).await?;
-            // It lives as long as the client, and moves while requests are waited for.
+            // The connection lives as long as the client, and is driven while requests wait.
             tokio::spawn(connection);
             make(&client, &self.table).await?;
             Ok::<_, tokio_postgres::Error>(client)
@@ -93,7 +94,8 @@ impl Table {
         Ok(())
     }
 
-    /// Does something with the connection. What was cut off while it committed is in doubt.
+    /// Runs `work` with the connection. A transaction that is interrupted while it commits is in
+    /// doubt.
     fn with<T>(&mut self, work: impl AsyncFnOnce(&mut Client, &Committing) -> Result<T, Failure>) -> Result<T, Failure> {
         let done = self.connect().map_err(Failure::Away).and_then(|()| {
             let Some(client) = &mut self.client else { return Err(Failure::Away(Cut::Abandoned.into())) };
@@ -108,8 +110,8 @@ impl Table {
         done
     }
 
-    /// A window, or a part of one, in one transaction. In their turn and for the first time,
-    /// records are copied straight into the table.
+    /// Writes a window, or a part of one, in one transaction. Records in order and sent for the
+    /// first time are copied straight into the table.
     fn transact(&mut self, window: Span, records: &[Outgoing<'_>], again: bool) -> Result<(), Failure> {
         let (table, owner) = (self.table.clone(), self.owner.clone());
         self.with(async |client, committing| {
@@ -135,7 +137,7 @@ impl Table {
         })
     }
 
-    /// Sends records; of those the server will not have, the one is found by halving.
+    /// Sends records; if the server refuses one, it is found by bisection.
     fn deliver(&mut self, window: Span, records: &[Outgoing<'_>], again: bool, answers: &mut Vec<Answer>) {
         let outcome = self.transact(window, records, again);
         let rest = |answers: &mut Vec<Answer>, first: Answer| {
@@ -191,11 +193,11 @@ impl Table {
     }
 }
 
-/// Whether a transaction was asked to commit.
+/// Whether a transaction has been asked to commit.
 #[derive(Default)]
 struct Committing(Cell<bool>);
 
-/// Why the server did not do it.
+/// The reason why the server did not execute a transaction.
 struct Broken {
     why: String,
     needs_a_person: bool,
@@ -214,12 +216,12 @@ impl From<Cut> for Broken {
     }
 }
 
-/// Classes of errors that no waiting mends: who may log in, the database, the schema, and
-/// what is missing, not permitted or of another form.
+/// Classes of errors that waiting does not fix: login, database, schema, and objects that are
+/// missing, not permitted or of another form.
 const LASTING: [&str; 4] = ["28", "3D", "3F", "42"];
 
-/// Makes the schema and the tables that are missing. A login without the right to make them
-/// is enough where they exist.
+/// Creates the schema and the tables that are missing. A login without the right to create them is
+/// enough where they exist.
 async fn make(client: &Client, table: &str) -> Result<(), tokio_postgres::Error> {
     client.batch_execute("SET client_min_messages = warning").await?;
     let is_missing = async |function: &str, name: &str| {
@@ -267,7 +269,7 @@ async fn copy(transaction: &Transaction<'_>, table: &str, records: &[Outgoing<'_
     Ok(())
 }
 
-/// The records in a table of their own, in their order.
+/// Copies the records into a temporary table, in their order.
 async fn own_table(transaction: &Transaction<'_>, table: &str, records: &[Outgoing<'_>]) -> Result<(), Failure> {
     let make =
         format!("CREATE TEMP TABLE flowmeter_sent (LIKE {table}) ON COMMIT DROP; ALTER TABLE flowmeter_sent ADD place bigserial");
@@ -285,7 +287,7 @@ async fn upsert(transaction: &Transaction<'_>, table: &str, records: &[Outgoing<
     Ok(transaction.batch_execute(&move_in).await?)
 }
 
-/// What the server says, whole: its errors hide behind "db error".
+/// Returns the server's error message, which the client shows only as "db error".
 fn told(why: &tokio_postgres::Error) -> String {
     match why.as_db_error() {
         Some(db) => {
@@ -302,7 +304,7 @@ fn told(why: &tokio_postgres::Error) -> String {
 fn failure(why: tokio_postgres::Error) -> Failure {
     match why.code().map(tokio_postgres::error::SqlState::code) {
         Some("23505") => Failure::There,
-        // Data that the table's columns or constraints will not have.
+        // The data violates types or constraints of the table.
         Some(code) if code.starts_with("22") || code.starts_with("23") => Failure::Record(told(&why)),
         _ => Failure::Away(why.into()),
     }

@@ -34,7 +34,7 @@ const COLUMNS: [(&str, &str); 23] = [
     ("updated_at", "timestamptz NOT NULL"),
 ];
 
-/// Makes the table, and the one that holds how far each writer has come.
+/// Returns the statements that create the table, and the one with the progress of each writer.
 pub(super) fn tables(table: &str) -> String {
     let columns: Vec<String> = COLUMNS.iter().map(|(name, kind)| format!("{name} {kind}")).collect();
     format!(
@@ -44,18 +44,19 @@ pub(super) fn tables(table: &str) -> String {
     )
 }
 
-/// The columns' names.
+/// Returns the names of the columns.
 pub(super) fn names() -> String {
     COLUMNS.map(|(name, _)| name).join(", ")
 }
 
-/// What a record that is there already gets: what it should have.
+/// Returns the assignments that update an existing row to the values of its record.
 pub(super) fn assignments() -> String {
     let others = COLUMNS.iter().skip(1).map(|(name, _)| format!("{name} = excluded.{name}"));
     others.collect::<Vec<_>>().join(", ")
 }
 
-/// Whether a row is there, and which of its columns are not as they were sent.
+/// Returns expressions for whether a row exists, and for the columns in which it differs from the
+/// record.
 pub(super) fn comparison() -> String {
     let parts =
         COLUMNS.iter().skip(1).map(|(name, _)| format!("CASE WHEN held.{name} IS DISTINCT FROM sent.{name} THEN '{name}' END"));
@@ -155,7 +156,7 @@ pub(super) fn append(record: &Outgoing<'_>, out: &mut Vec<u8>) -> Result<(), Err
 }
 
 fn escape(text: &[u8], out: &mut Vec<u8>) {
-    // Most texts hold nothing that has to be escaped.
+    // Most texts contain nothing that has to be escaped.
     if !text.iter().any(|byte| matches!(byte, b'\\' | b'\n' | b'\r' | b'\t')) {
         out.extend_from_slice(text);
         return;

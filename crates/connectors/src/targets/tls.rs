@@ -1,4 +1,4 @@
-//! TLS to targets: whom we trust, and our own certificate.
+//! TLS to targets: the trusted authorities and the client certificate.
 
 use flowmeter_core::pipeline::TlsPlan;
 use flowmeter_engine::{Error, Kind};
@@ -12,10 +12,10 @@ fn wrong(what: &str, why: impl std::fmt::Display) -> Error {
     Error::new(Kind::Invalid, format!("tls.{what}: {why}; it must be PEM, as ${{file:PATH}}"))
 }
 
-/// As the document says; whoever everybody trusts, where it says nothing.
+/// Returns the configuration of the document; by default, with the public CA roots.
 ///
 /// # Errors
-/// A certificate or a key is none.
+/// A certificate or a key is invalid.
 pub(crate) fn of(plan: &TlsPlan) -> Result<ClientConfig, Error> {
     let text = |written: &Option<String>| written.as_deref().map(crate::expand).transpose();
     let (ca, certificate, key) = (text(&plan.ca)?, text(&plan.certificate)?, text(&plan.key)?);

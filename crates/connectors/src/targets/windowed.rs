@@ -1,7 +1,7 @@
 //! Files and objects that are written once: one for each window and place.
 //!
-//! A window is the same again after a crash, and so is the name of what it becomes, by the
-//! number of its first record, and so are its bytes: a repeat finds what it would write.
+//! After a crash, a window has the same records again. The name is made from the number of its
+//! first record, so name and bytes are the same as well: a repetition finds what it would write.
 
 use std::collections::BTreeMap;
 
@@ -13,25 +13,25 @@ use super::format::Index;
 use super::place::{self, WINDOW, window_name};
 use super::{all_unavailable, format};
 
-/// A place that holds bytes under names.
+/// A store of bytes under names.
 pub(super) trait Blobs: Send {
-    /// Puts bytes under a name that is free.
+    /// Stores bytes under a name that is not taken.
     fn put(&mut self, name: &str, bytes: Vec<u8>) -> Result<Put, Error>;
 
     /// Returns the bytes under a name.
     fn get(&mut self, name: &str) -> Result<Option<Vec<u8>>, Error>;
 
-    /// The names that begin with a text.
+    /// Returns the names that begin with a text.
     fn names(&mut self, beginning: &str) -> Result<Vec<String>, Error>;
 
-    /// Whether something could be put under names that begin with a text.
+    /// Checks that bytes can be stored under names that begin with a text.
     fn probe(&mut self, beginning: &str) -> Result<(), Error>;
 }
 
-/// The result of putting bytes.
+/// The result of storing bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Put {
-    /// They are there.
+    /// The bytes are stored.
     New,
     /// The name was taken.
     Taken,
@@ -42,17 +42,19 @@ pub(super) struct Windowed<B> {
     blobs: B,
     template: String,
     format: TargetFormat,
-    /// What was read back last: names under a beginning, and what is in some of them.
+    /// The content that was read back last: names under a prefix, and the records of some of them.
     listed: Option<(String, Vec<(u64, String)>)>,
     read: BTreeMap<String, Index>,
 }
 
-/// Indexes of blobs kept while records are read back in order.
+/// Indexes of blobs that are kept while records are read back in order.
 const READ_MAX: usize = 4;
 
 impl<B: Blobs> Windowed<B> {
+    /// Creates the target.
+    ///
     /// # Errors
-    /// The template does not say where the window's number is, or says it too early.
+    /// The template does not contain the window's number, or has it too early.
     pub(super) fn new(blobs: B, template: &str, format: TargetFormat) -> Result<Windowed<B>, Error> {
         let behind = template.split_once(WINDOW).map(|(_, behind)| behind);
         if behind.is_none_or(|behind| behind.contains('/')) {
@@ -64,8 +66,8 @@ impl<B: Blobs> Windowed<B> {
 
     fn write(&mut self, window: Span, records: &[Outgoing<'_>]) -> Result<Vec<Answer>, Error> {
         self.look_afresh();
-        // Records that are sent again on their own come together today and otherwise tomorrow:
-        // each is a window of its own.
+        // Records that are sent again one by one may be grouped differently next time, so each is a
+        // window of its own.
         let is_whole = (window.until - window.first) as usize >= records.len();
         let mut places: BTreeMap<String, Vec<usize>> = BTreeMap::new();
         for (at, record) in records.iter().enumerate() {
@@ -88,7 +90,8 @@ impl<B: Blobs> Windowed<B> {
         Ok(answers)
     }
 
-    /// A name that is taken by other bytes: by a window of more records, or by a stranger.
+    /// Compares the records with other bytes under the same name: those of a window with more
+    /// records, or of another program.
     fn compare(&mut self, name: &str, records: &[Outgoing<'_>]) -> Result<Answer, Error> {
         let there = format::index(self.format, &self.blobs.get(name)?.unwrap_or_default())?;
         let mut all = true;

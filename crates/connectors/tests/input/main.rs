@@ -1,7 +1,7 @@
 //! Files as people have them, from their bytes to records: nothing is counted in the wrong month,
-//! under the wrong user or with another value, and nothing is lost without being told.
+//! under the wrong user or with another value, and nothing is lost without a report.
 
-#![allow(clippy::unwrap_used)] // a test that cannot go on stops
+#![allow(clippy::unwrap_used)] // a failed test panics
 
 mod damage;
 mod remedies;

@@ -18,7 +18,7 @@ pub(crate) struct Outcome {
     /// Line, reason, detail and remedy.
     pub(crate) parked: Vec<(u64, String, String, String)>,
     pub(crate) records: Vec<Value>,
-    /// Why the session failed.
+    /// The error that ended the session.
     pub(crate) failure: Option<String>,
     pub(crate) unseen: Vec<String>,
     pub(crate) warnings: Vec<String>,
@@ -26,7 +26,7 @@ pub(crate) struct Outcome {
 }
 
 impl Outcome {
-    /// The records as `user start value`, and parked events as `line reason`.
+    /// Returns the records as `user start value`, and parked events as `line reason`.
     pub(crate) fn shown(&self) -> Vec<String> {
         if let Some(failure) = &self.failure {
             return vec![failure.clone()];
@@ -65,8 +65,8 @@ impl Observer for Watching {
     fn progress(&mut self, _tally: &Tally, _bytes: (u64, Option<u64>)) {}
 }
 
-/// Runs a pipeline over files of a folder of their own, as of an instant, to its last open period.
-/// In the document `DIR` stands for the folder.
+/// Runs a pipeline over files in a temporary folder, as of an instant, to its last open period.
+/// `DIR` in the document is replaced by the folder.
 pub(crate) fn run(document: &str, files: &[(&str, &[u8])], as_of: &str) -> Outcome {
     let folder = tempfile::tempdir().unwrap();
     for (name, bytes) in files {
@@ -95,8 +95,8 @@ pub(crate) fn run(document: &str, files: &[(&str, &[u8])], as_of: &str) -> Outco
     outcome
 }
 
-/// A pipeline over one file: the fields of the source, of the meter operator, of its rule, and of
-/// the meter type.
+/// Returns a pipeline over one file, with the fields of the source, of the meter operator, of its
+/// rule, and of the meter type.
 pub(crate) fn document(source: &str, meter: &str, rule: &str, kind: &str) -> String {
     format!(
         "pipeline: p\nsource: {{file: {{{source}}}}}\ndedupe: off\noperators:\n  - meter:\n      key: \

@@ -1,11 +1,11 @@
-//! A Postgres of its own, from whatever the machine has installed.
+//! A temporary Postgres server, from the installation of the machine.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use super::{free_port, skipped};
 
-/// A cluster in a folder of its own, ended with the test.
+/// A cluster in a temporary folder, stopped at the end of the test.
 pub struct Postgres {
     folder: tempfile::TempDir,
     programs: PathBuf,
@@ -13,7 +13,7 @@ pub struct Postgres {
     as_other: bool,
 }
 
-/// Where Debian and others put the server's programs.
+/// Returns the folder of the server's programs on Debian and others.
 fn programs() -> Option<PathBuf> {
     let mut found: Vec<PathBuf> = std::fs::read_dir("/usr/lib/postgresql")
         .into_iter()
@@ -28,18 +28,18 @@ fn programs() -> Option<PathBuf> {
         .or_else(|| ["/usr/local/bin", "/usr/bin"].map(PathBuf::from).into_iter().find(|path| path.join("initdb").exists()))
 }
 
-/// Ports that are tried.
+/// Number of ports to try.
 const STARTS_MAX: usize = 5;
 
 impl Postgres {
-    /// Starts one; `None`, and a line that says so, where there is no Postgres.
+    /// Starts a server; `None`, with a message, if Postgres is not installed.
     pub fn start(what: &str) -> Option<Postgres> {
         let Some(programs) = programs() else {
             skipped(what, "no Postgres on this machine; install the package `postgresql`");
             return None;
         };
         let folder = tempfile::tempdir().unwrap();
-        // Postgres will not run as root.
+        // Postgres refuses to run as root.
         let as_other = Command::new("id").arg("-u").output().is_ok_and(|out| out.stdout.trim_ascii() == b"0");
         if as_other {
             run(Command::new("chown").arg("postgres").arg(folder.path()));
@@ -105,7 +105,7 @@ impl Postgres {
         format!("postgres://postgres@127.0.0.1:{}/postgres", self.port)
     }
 
-    /// What a query answers, columns separated by `|`.
+    /// Returns the result of a query, columns separated by `|`.
     pub fn ask(&self, sql: &str) -> String {
         let mut command = self.program("psql");
         command

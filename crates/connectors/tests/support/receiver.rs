@@ -1,5 +1,5 @@
-//! A receiver of webhooks: a real HTTP server that answers as it is told, and keeps what it
-//! took by its key, once.
+//! A receiver of webhooks: a real HTTP server that gives configured responses and keeps what it
+//! accepted by key, once.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{BufRead, BufReader, Read, Write};
@@ -7,12 +7,12 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex};
 
-/// A request as it came.
+/// A request as received.
 #[derive(Clone, Debug, Default)]
 pub struct Request {
     pub method: String,
     pub path: String,
-    /// Names in small letters.
+    /// Names in lower case.
     pub headers: BTreeMap<String, String>,
     pub body: Vec<u8>,
 }
@@ -23,24 +23,24 @@ impl Request {
     }
 }
 
-/// How a request is answered.
+/// The response to a request.
 #[derive(Clone, Debug)]
 pub enum Reply {
-    /// Taken, and said so.
+    /// The request is accepted.
     Taken,
-    /// A status with a body and headers; not taken.
+    /// A status with a body and headers; the request is not accepted.
     Status(u16, &'static str, &'static [(&'static str, &'static str)]),
-    /// Taken, but the connection closes before a word of it.
+    /// The request is accepted, but the connection closes without a response.
     TakenInSilence,
-    /// Not taken, and the connection closes.
+    /// The request is not accepted, and the connection closes.
     Silence,
-    /// Taken, and the answer breaks off in its body.
+    /// The request is accepted, and the response breaks off in its body.
     BrokenOff,
-    /// Taken, and the body of the answer never ends; its status.
+    /// The request is accepted, and the body of the response never ends; its status.
     Endless(u16),
-    /// Not taken, and the head of the answer never ends.
+    /// The request is not accepted, and the head of the response never ends.
     EndlessHead,
-    /// Not taken, and the connection stays open without a word.
+    /// The request is not accepted, and the connection stays open without a response.
     Hung,
 }
 
@@ -64,7 +64,7 @@ pub struct Receiver {
 }
 
 impl Receiver {
-    /// Starts on a port of its own.
+    /// Starts a receiver on a free port.
     pub fn start() -> Receiver {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let receiver = Receiver { port: listener.local_addr().unwrap().port(), state: Arc::default() };
@@ -82,27 +82,28 @@ impl Receiver {
         format!("http://127.0.0.1:{}{path}", self.port)
     }
 
-    /// The next requests are answered like this; then everything is taken.
+    /// Sets the responses to the next requests; later ones are accepted.
     pub fn reply(&self, replies: &[Reply]) {
         self.state.lock().unwrap().replies.extend(replies.iter().cloned());
     }
 
-    /// Requests whose path begins with this are answered like this, whatever else is told.
+    /// Sets the response to requests whose path begins with `path`; it takes precedence over other
+    /// settings.
     pub fn answer(&self, path: &str, status: u16, body: &str) {
         self.state.lock().unwrap().answers.insert(path.to_owned(), (status, body.to_owned()));
     }
 
-    /// Requests whose path begins with this get an answer that never ends.
+    /// Makes responses to requests whose path begins with `path` never end.
     pub fn answer_without_end(&self, path: &str) {
         self.state.lock().unwrap().endless.push(path.to_owned());
     }
 
-    /// Requests whose path begins with this are left hanging.
+    /// Leaves requests whose path begins with `path` without a response.
     pub fn hang(&self, path: &str) {
         self.state.lock().unwrap().hanging.push(path.to_owned());
     }
 
-    /// Gets a message for every request that is left hanging.
+    /// Returns a channel with a message for every request without a response.
     pub fn hangs(&self) -> std::sync::mpsc::Receiver<()> {
         let (sender, heard) = std::sync::mpsc::channel();
         self.state.lock().unwrap().hung = Some(sender);
@@ -113,12 +114,12 @@ impl Receiver {
         self.state.lock().unwrap().requests.clone()
     }
 
-    /// Returns the requests that were taken, by key.
+    /// Returns the accepted requests, by key.
     pub fn taken(&self) -> BTreeMap<String, Vec<u8>> {
         self.state.lock().unwrap().taken.clone()
     }
 
-    /// Keys in the order they were taken first.
+    /// Returns the keys in the order in which they were first accepted.
     pub fn order(&self) -> Vec<String> {
         self.state.lock().unwrap().order.clone()
     }
@@ -156,7 +157,7 @@ impl Receiver {
             drop(state);
             return hang(stream, hung.as_ref());
         }
-        // What was taken can be asked for by its key.
+        // Accepted requests can be read back by their key.
         if request.method == "GET" {
             let key = request.path.rsplit('/').next().unwrap_or_default();
             let (status, body) = match state.taken.get(key) {
@@ -195,7 +196,7 @@ impl Receiver {
     }
 }
 
-/// Says that a request hangs, and waits until the other side gives up.
+/// Reports a request without a response, and waits until the client gives up.
 fn hang(mut stream: &TcpStream, hung: Option<&Sender<()>>) -> std::io::Result<bool> {
     // A test that does not count them has dropped the other end.
     let _unheard = hung.map(|hung| hung.send(()));
@@ -203,7 +204,7 @@ fn hang(mut stream: &TcpStream, hung: Option<&Sender<()>>) -> std::io::Result<bo
     Ok(false)
 }
 
-/// Writes until the other side has had enough.
+/// Writes until the client closes the connection.
 fn endless(mut stream: &TcpStream, status: u16) -> std::io::Result<bool> {
     stream.write_all(format!("HTTP/1.1 {status} X\r\ntransfer-encoding: chunked\r\n\r\n").as_bytes())?;
     let chunk = format!("10000\r\n{}\r\n", "x".repeat(1 << 16));

@@ -1,4 +1,4 @@
-//! Billers: what a record becomes, how a repeat is told, what is refused before it is sent.
+//! Billers: the form of their records, the handling of repetitions, and checks before sending.
 
 use flowmeter_engine::outbox::{Answer, Held, Outgoing, Repeat, Span, Target};
 use serde_json::Value;
@@ -31,11 +31,11 @@ fn stripe_gets_meter_events() {
         request.text(),
         "event_name=tokens&identifier=10000000-0000-4000-8000-000000000001&timestamp=1769903999&payload%5Bstripe_customer_id%5D=user1%40example.com&payload%5Bvalue%5D=1250"
     );
-    // A revision carries its delta.
+    // A revision sends its delta.
     let revised = whole.replace(r#""eventCount""#, r#""delta":-2,"eventCount""#);
     assert_eq!(one(target.as_mut(), &revised), Answer::Accepted);
     assert!(receiver.requests().pop().unwrap().text().ends_with("value%5D=-200"));
-    // What Stripe would refuse is told before it is asked, with what to do.
+    // Values that Stripe would refuse are reported before sending, with a remedy.
     let refused = |answer| match answer {
         Answer::Refused(why) => why,
         other => panic!("{other:?}"),
@@ -47,7 +47,7 @@ fn stripe_gets_meter_events() {
     let ahead = whole.replace("\"periodEnd\":\"2026-02-01T", "\"periodEnd\":\"2026-03-01T");
     assert!(refused(one(target.as_mut(), &ahead)).contains("not ended"));
     assert_eq!(receiver.requests().len(), count);
-    // One it has already.
+    // An identifier that Stripe already has.
     receiver.reply(&[Reply::Status(400, r#"{"error":{"message":"An event already exists with identifier x"}}"#, &[])]);
     assert_eq!(one(target.as_mut(), &whole), Answer::Accepted);
     assert!(matches!(target.repeat(), Repeat::HarmlessFor(_)));
@@ -68,7 +68,7 @@ fn lago_gets_events_and_is_asked_for_them() {
     receiver.reply(&[Reply::Status(422, r#"{"error_details":{"transaction_id":["value_already_exist"]}}"#, &[])]);
     assert_eq!(one(target.as_mut(), &whole), Answer::Accepted);
     assert_eq!(held(target.as_mut(), 1..3), Some(vec![Held::Same, Held::Missing]));
-    // They are asked for side by side, in no order.
+    // They are requested concurrently, in no order.
     let mut asked: Vec<_> = receiver.requests().into_iter().rev().take(2).map(|request| request.path).collect();
     asked.sort();
     assert_eq!(asked, [1, 2].map(|n| format!("/api/v1/events/10000000-0000-4000-8000-{n:012}")));
@@ -96,7 +96,7 @@ fn zuora_gets_usage_and_is_looked_at_before_a_repeat() {
     assert_eq!(asked, r#"{"queryString":"select Id from Usage where RecordId__c = '10000000-0000-4000-8000-000000000001'"}"#);
     receiver.answer("/v1/action/query", 200, r#"{"size":0,"done":true}"#);
     assert_eq!(held(target.as_mut(), 1..2), Some(vec![Held::Missing]));
-    // It says no with 200.
+    // Zuora reports an error with status 200.
     receiver.answer("/v1/usage", 200, r#"{"success":false,"reasons":[{"message":"no such account"}]}"#);
     assert!(matches!(&send(target.as_mut(), 1..2)[..], [Answer::Refused(why)] if why.contains("no such account")));
 }

@@ -1,7 +1,7 @@
-//! What every target must keep to, checked of each with a real receiver, a real Postgres, a
-//! real S3-compatible server.
+//! The contract of targets, checked for each with a real receiver, a real Postgres, and a real
+//! S3-compatible server.
 
-#![allow(clippy::unwrap_used)] // a test that cannot go on stops
+#![allow(clippy::unwrap_used)] // a failed test panics
 
 mod billers;
 mod contract;

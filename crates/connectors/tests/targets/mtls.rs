@@ -1,5 +1,5 @@
-//! TLS both ways: a receiver with a certificate of its own authority, who lets in only whom
-//! it knows.
+//! Mutual TLS: a receiver with a certificate of its own authority, which accepts only known
+//! clients.
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -20,7 +20,7 @@ fn certificate(name: &str) -> CertifiedKey<KeyPair> {
     generate_simple_self_signed([name.to_owned()]).unwrap()
 }
 
-/// Answers 200 to whoever shows the certificate of `friend`.
+/// Answers 200 to a client with the certificate of `friend`.
 fn receiver(own: &CertifiedKey<KeyPair>, friend: &CertifiedKey<KeyPair>) -> u16 {
     let provider = Arc::new(ring::default_provider());
     let mut friends = RootCertStore::empty();
@@ -39,7 +39,7 @@ fn receiver(own: &CertifiedKey<KeyPair>, friend: &CertifiedKey<KeyPair>) -> u16 
         for stream in listener.incoming().flatten() {
             let mut tls = StreamOwned::new(ServerConnection::new(Arc::clone(&config)).unwrap(), stream);
             let mut bytes = [0; 16 << 10];
-            // Whoever is not let in hears of it from TLS.
+            // A client that is not accepted gets an error from TLS.
             if tls.read(&mut bytes).is_ok_and(|read| read > 0) {
                 drop(tls.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"));
                 drop(tls.flush());
@@ -70,8 +70,8 @@ fn only_who_is_known_is_let_in_and_only_who_is_trusted_is_told() {
     };
     assert_eq!(post(&own, Some(&friend)), Answer::Accepted);
     for (what, answer) in [
-        ("a stranger", post(&own, Some(&stranger))),
-        ("nobody", post(&own, None)),
+        ("an unknown certificate", post(&own, Some(&stranger))),
+        ("no certificate", post(&own, None)),
         ("a receiver that is not trusted", post(&stranger, Some(&friend))),
     ] {
         assert!(matches!(answer, Answer::Unavailable { .. } | Answer::InDoubt(_)), "{what}: {answer:?}");

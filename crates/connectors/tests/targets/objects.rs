@@ -14,7 +14,7 @@ fn objects_keep_to_the_contract() {
         moto.url()
     );
     let reopen = |memory: &Value| target(&yaml, folder.path(), memory);
-    // What is there is counted by reading it back.
+    // Existing records are counted by reading them back.
     let count = || {
         let mut target = reopen(&Value::Null);
         let held = super::contract::held(target.as_mut(), 0..20).unwrap();

@@ -79,7 +79,7 @@ fn a_schema_is_made_and_a_login_or_a_database_that_is_refused_is_told() {
     let (kind, why) = told(&yaml(&format!("postgres://me@127.0.0.1:{}/x", closed()), "t"), folder).unwrap_err();
     assert_eq!(kind, Kind::Unavailable);
     assert!(why.contains("postgres at 127.0.0.1:"), "{why}");
-    // Somebody who may only write needs no right to make anything.
+    // A role that may only write needs no right to create tables.
     postgres.ask("create role writer login; grant usage on schema billing to writer");
     postgres.ask("grant select, insert, update on billing.metered_records, billing.metered_records_cursor to writer");
     let writer = yaml(&url.replace("postgres@", "writer@"), "billing.metered_records");
@@ -87,15 +87,15 @@ fn a_schema_is_made_and_a_login_or_a_database_that_is_refused_is_told() {
     let mut open = target(&writer, folder, &Value::Null);
     assert_eq!(send(open.as_mut(), 0..2), [Answer::Accepted, Answer::Accepted]);
     assert!(!open.needs_a_person());
-    // A table that was taken away is nothing that waiting mends.
+    // Waiting does not fix a revoked right.
     postgres.ask("revoke insert on billing.metered_records from writer");
     assert!(matches!(send(open.as_mut(), 2..3)[..], [Answer::Unavailable { .. }]));
     assert!(open.needs_a_person());
 }
 
 #[test]
-fn a_bucket_that_is_not_there_is_told() {
-    let Some(moto) = Moto::start("a_bucket_that_is_not_there_is_told", "usage") else { return };
+fn a_missing_bucket_is_reported() {
+    let Some(moto) = Moto::start("a_missing_bucket_is_reported", "usage") else { return };
     let yaml = |bucket: &str, url: &str| {
         format!(
             "  - objectStorage: {{ url: 's3://{bucket}/flow', path: '{{window}}.ndjson', options: {{ endpoint: '{url}', region: us-east-1, access_key_id: a, secret_access_key: b, allow_http: 'true' }} }}"

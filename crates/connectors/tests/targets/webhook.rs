@@ -1,4 +1,4 @@
-//! Webhooks, at a receiver that answers as it is told.
+//! Webhooks, at a receiver with configured responses.
 
 use std::collections::BTreeMap;
 
@@ -65,7 +65,7 @@ fn answers_mean_what_they_should() {
     assert_eq!(busy, Answer::Unavailable { why: "429: slow down".to_owned(), after: Some(7_000_000_000) });
     assert!(matches!(one(Reply::TakenInSilence), Answer::InDoubt(_)));
     assert_eq!(one(Reply::BrokenOff), Answer::Accepted);
-    // Nobody there at all.
+    // No receiver listens there.
     let mut target = target("  - webhook: { url: 'http://127.0.0.1:9' }", std::path::Path::new("."), &Value::Null);
     assert!(matches!(send(target.as_mut(), 0..1)[..], [Answer::Unavailable { .. }]));
 }
@@ -123,7 +123,7 @@ fn requests_are_signed_and_tokens_are_got_and_got_again() {
     let at = flowmeter_core::time::Timestamp::parse_rfc3339(b"2026-02-03T00:00:00Z").unwrap();
     assert_eq!(sent.headers["webhook-signature"], signer.sign(&sent.headers["webhook-id"], at, &sent.body));
     assert_eq!(sent.headers["webhook-id"], sent.headers["idempotency-key"]);
-    // A token that is no longer taken is got anew.
+    // A refused token is renewed.
     receiver.reply(&[Reply::Status(401, "", &[])]);
     assert!(matches!(send(target.as_mut(), 2..3)[..], [Answer::Unavailable { .. }]));
     receiver.answer("/token", 200, r#"{"access_token":"t2"}"#);
@@ -164,7 +164,7 @@ fn an_answer_without_end_is_read_up_to_its_bound() {
         let mut target = open(&receiver, "");
         send(target.as_mut(), 0..1).pop().unwrap()
     };
-    // The status says what became of the record.
+    // The status decides about the record.
     assert_eq!(one(Reply::Endless(200)), Answer::Accepted);
     let Answer::Refused(why) = one(Reply::Endless(400)) else { panic!("a refusal") };
     assert!(why.ends_with("more than 1048576 bytes, which is the bound; the rest was not read)"), "{why}");

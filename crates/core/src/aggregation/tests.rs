@@ -37,7 +37,7 @@ fn weighted(unit: Option<i64>, input: LevelInput) -> Aggregation {
 #[test]
 fn values_by_aggregation() {
     use Aggregation::{Avg, Increment, Latest, Max, Min, Percentile, Sum, Unique};
-    #[allow(non_snake_case)] // stands in the table beside the others
+    #[allow(non_snake_case)] // named like the other aggregations of the table
     let Delta = Aggregation::Delta(Delta::default());
     let hours = weighted(Some(HOUR), LevelInput::Level);
     let changes = weighted(Some(HOUR), LevelInput::Change);

@@ -12,26 +12,26 @@ use super::{Decimal, FRACTION_DIGITS, ONE, Rounding};
 pub struct Fraction(I256);
 
 impl Fraction {
-    /// The fraction 0.
+    /// The fraction with value 0.
     pub const ZERO: Fraction = Fraction(I256::ZERO);
 
-    /// The exact product. It always fits: 38 digits times 38 digits.
+    /// Returns the exact product. It always fits: 38 digits times 38 digits.
     pub fn product(a: Decimal, b: Decimal) -> Fraction {
         Fraction(I256::from(a.units()) * I256::from(b.units()))
     }
 
-    /// A decimal, exactly.
+    /// Returns the exact fraction of a decimal.
     pub fn of(value: Decimal) -> Fraction {
         Fraction::product(value, Decimal::ONE)
     }
 
-    /// The sum; `None` outside the range.
+    /// Returns the sum, or `None` outside the range.
     #[allow(clippy::should_implement_trait)] // it may fail, which the trait cannot say
     pub fn add(self, other: Fraction) -> Option<Fraction> {
         self.0.checked_add(other.0).map(Fraction)
     }
 
-    /// The negated value.
+    /// Returns the negated value.
     #[allow(clippy::should_implement_trait)] // as of `Decimal`
     pub fn neg(self) -> Fraction {
         Fraction(-self.0)
@@ -50,7 +50,7 @@ impl Fraction {
     }
 }
 
-/// The decimal of that many units of 10 to the minus `places`.
+/// Returns the decimal of `units` units of 10 to the minus `places`.
 fn scaled(units: I256, places: u32) -> Option<Decimal> {
     let units = units.checked_mul(power(FRACTION_DIGITS - places.min(FRACTION_DIGITS)))?;
     Decimal::from_units(i128::try_from(units).ok()?)
@@ -60,7 +60,7 @@ fn power(exponent: u32) -> I256 {
     I256::from(10).pow(exponent)
 }
 
-/// `n / d` to a whole number; `d` is above 0.
+/// Divides `n` by `d`, which is above 0, and rounds to a whole number.
 fn divide(n: I256, d: I256, rounding: Rounding) -> I256 {
     let (floor, rest) = (n.div_euclid(d), n.rem_euclid(d));
     let is_up = match rounding {
@@ -76,14 +76,14 @@ fn divide(n: I256, d: I256, rounding: Rounding) -> I256 {
 }
 
 impl Decimal {
-    /// The least whole number of steps of `size` that reach this value; `size` is above 0.
+    /// Returns the least whole number of steps of `size`, which is above 0, that reach this value.
     pub fn steps_up(self, size: Decimal) -> Option<Decimal> {
         let steps = divide(I256::from(self.units()), I256::from(size.units()), Rounding::Ceil);
         Decimal::from_units(i128::try_from(steps.checked_mul(I256::from(ONE))?).ok()?)
     }
 }
 
-/// The rounding of a name: `half_even`, `half_up`, `down`, `up`, `floor`, `ceil`.
+/// Returns the rounding with this name: `half_even`, `half_up`, `down`, `up`, `floor`, `ceil`.
 pub fn parse_rounding(name: &str) -> Option<Rounding> {
     Some(match name {
         "half_even" => Rounding::HalfEven,
@@ -106,7 +106,7 @@ mod tests {
 
     #[test]
     fn halves_go_where_the_rounding_says() {
-        // Value, and what half_even, half_up, down, up, floor and ceil make of it at 0 places.
+        // The value, and its results by half_even, half_up, down, up, floor and ceil at 0 places.
         let cases = [
             ("2.5", ["2", "3", "2", "3", "2", "3"]),
             ("3.5", ["4", "4", "3", "4", "3", "4"]),

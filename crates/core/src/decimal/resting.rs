@@ -1,11 +1,11 @@
-//! Quotients at rest: of every period that was flushed its value is remembered, and nearly
-//! all of them are decimals, which take a quarter of the room.
+//! Quotients in compact form. The value of every flushed period is remembered; nearly all of these
+//! values are decimals, which take a quarter of the space of a quotient.
 
 use ethnum::{I256, U256};
 
 use super::{Decimal, ONE, Packed, Quotient};
 
-/// A quotient that is kept.
+/// A quotient in compact form.
 #[derive(Clone, Debug)]
 pub struct Resting(Form);
 
@@ -16,7 +16,7 @@ enum Form {
 }
 
 impl Resting {
-    /// Bytes it takes beside its own.
+    /// Returns the number of bytes that it holds on the heap.
     pub(crate) fn heap_bytes(&self) -> usize {
         match self.0 {
             Form::Decimal(_) => 0,
@@ -48,7 +48,7 @@ mod tests {
     use crate::image::Pen;
 
     #[test]
-    fn what_rests_is_what_it_was() {
+    fn compact_quotients_keep_their_value_and_image() {
         let decimal = |text: &str| super::super::parse(text.as_bytes()).unwrap();
         let most = Quotient::new(I256::MAX, U256::new(ONE as u128));
         for (quotient, heap_bytes) in [
@@ -60,7 +60,7 @@ mod tests {
         ] {
             let resting = Resting::from(quotient);
             assert_eq!(resting.heap_bytes(), heap_bytes, "{quotient:?}");
-            // To the last bit: images must not change by it.
+            // Equal to the last byte, since images must not change.
             let image = |quotient: Quotient| {
                 let mut pen = Pen::default();
                 quotient.write_image(&mut pen);

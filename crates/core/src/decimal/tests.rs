@@ -187,7 +187,7 @@ proptest! {
     }
 
     #[test]
-    fn what_is_written_reads_back(units in any::<i128>()) {
+    fn written_decimals_read_back(units in any::<i128>()) {
         if let Some(decimal) = Decimal::from_units(units) {
             prop_assert_eq!(parse(decimal.to_string().as_bytes()), Ok(decimal));
         }

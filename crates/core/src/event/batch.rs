@@ -5,15 +5,15 @@ use std::sync::Arc;
 use super::slot::{Leaf, Slot};
 use crate::time::Timestamp;
 
-/// Zero bytes kept behind a block so that a decoder may look ahead without asking.
+/// Zero bytes kept behind a block, so that a decoder may read ahead without checking bounds.
 pub(crate) const PADDING: usize = 32;
 
-/// Where a block came from.
+/// The origin of a block.
 #[derive(Clone, Debug, Default)]
 pub struct Origin {
     /// The file, topic or address, as it is shown to people.
     pub name: Arc<str>,
-    /// Which of the pipeline's sources, in their order.
+    /// The index of the source in the pipeline.
     pub source: usize,
     /// For rows: the columns of this file, in their order.
     pub columns: Option<Arc<[Box<str>]>>,
@@ -30,14 +30,14 @@ pub struct Block {
     pub position: u64,
     /// Line of the first record, counted from 1.
     pub first_line: u64,
-    /// Where it came from.
+    /// The origin of the block.
     pub origin: Origin,
-    /// When it was received; `None`: now, by the clock of the run.
+    /// The time of receipt; `None` means the present time of the run.
     pub received_at: Option<Timestamp>,
     /// The operator that made its events, if they did not come from outside.
     pub derived_by: Option<u16>,
-    /// Whether its events were admitted before and come again, corrected: then nobody
-    /// asks whether they have been seen.
+    /// Whether its events were admitted before and come again, corrected. They are not
+    /// deduplicated.
     pub again: bool,
     /// Whether a line that is a list of objects gives its elements as events.
     pub lists: bool,
@@ -47,7 +47,7 @@ pub struct Block {
 }
 
 impl Block {
-    /// An empty block; its memory is kept.
+    /// Empties the block but keeps its memory.
     pub fn clear(&mut self) {
         self.length = 0;
         self.received_at = None;
@@ -57,18 +57,18 @@ impl Block {
         self.ends.clear();
     }
 
-    /// The bytes to append to, empty. Call [`Block::seal`] afterwards.
+    /// Empties the block and returns its bytes to append to. Call [`Block::seal`] afterwards.
     pub fn open(&mut self) -> &mut Vec<u8> {
         self.bytes.clear();
         &mut self.bytes
     }
 
-    /// The bytes to append to, as far as they were appended.
+    /// Returns the bytes, to append more to them.
     pub fn open_more(&mut self) -> &mut Vec<u8> {
         &mut self.bytes
     }
 
-    /// Room for so many bytes to be read into, without clearing them first. Call
+    /// Returns room for `capacity` bytes to be read into, without clearing them first. Call
     /// [`Block::seal_at`] afterwards.
     pub fn room(&mut self, capacity: usize) -> &mut [u8] {
         if self.bytes.len() < capacity + PADDING {
@@ -77,7 +77,7 @@ impl Block {
         &mut self.bytes[..capacity]
     }
 
-    /// Ends reading into the room: so many of its bytes become readable.
+    /// Ends reading into the room: the first `length` bytes become readable.
     pub fn seal_at(&mut self, length: usize) {
         self.length = length;
         self.bytes[length..length + PADDING].fill(0);
@@ -89,32 +89,32 @@ impl Block {
         self.bytes.resize(self.length + PADDING, 0);
     }
 
-    /// The bytes received.
+    /// Returns the bytes as received.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes[..self.length]
     }
 
-    /// The bytes received and the zeros behind them.
+    /// Returns the bytes as received and the zeros behind them.
     pub(crate) fn padded(&self) -> &[u8] {
         &self.bytes
     }
 }
 
-/// Where one record is.
+/// The position of a record in its block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Record {
-    /// First byte.
+    /// Offset of the first byte.
     pub start: u32,
-    /// Byte after the last.
+    /// Offset of the byte after the last.
     pub end: u32,
     /// Line, relative to the block's first.
     pub line: u32,
 }
 
-/// A record that no decoder could read.
+/// A record that could not be decoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
-    /// Which event of the batch.
+    /// Index of the event in the batch.
     pub event: u32,
     /// A description of the problem, for a person.
     pub detail: String,
@@ -150,17 +150,17 @@ impl Batch {
         self.records.len()
     }
 
-    /// Whether there are none.
+    /// Whether the batch has no events.
     pub fn is_empty(&self) -> bool {
         self.records.is_empty()
     }
 
-    /// Where an event is in the block.
+    /// Returns the position of an event in the block.
     pub fn record(&self, event: usize) -> Record {
         self.records[event]
     }
 
-    /// An event as it came in.
+    /// Returns an event as it was received.
     pub fn raw(&self, event: usize) -> &[u8] {
         let record = self.records[event];
         &self.block.bytes()[record.start as usize..record.end as usize]
@@ -193,7 +193,7 @@ impl Batch {
         self.slots[event * self.width + usize::from(slot)] = value;
     }
 
-    /// A copy of a row, behind all others.
+    /// Appends a copy of a row and returns its index.
     pub fn copy_row(&mut self, row: usize) -> usize {
         let from = row * self.width;
         let copy = self.slots.len().checked_div(self.width).unwrap_or(row);
@@ -201,7 +201,7 @@ impl Batch {
         copy
     }
 
-    /// A row without fields, behind all others.
+    /// Appends a row without fields and returns its index.
     #[cfg(test)]
     pub(crate) fn empty_row(&mut self) -> usize {
         let row = self.slots.len().checked_div(self.width).unwrap_or_default();
@@ -209,14 +209,14 @@ impl Batch {
         row
     }
 
-    /// Stores a value that an operator made and gives its slot.
+    /// Stores a value that an operator made and returns its slot.
     pub fn store(&mut self, kind: super::Kind, bytes: &[u8]) -> Slot {
         let start = self.arena.len();
         self.arena.extend_from_slice(bytes);
         Slot::in_arena(kind, start, self.arena.len())
     }
 
-    /// Adds an event's row, all missing, and lends it with the block's bytes.
+    /// Adds the row of an event, with all fields missing, and lends it with the block's bytes.
     pub(super) fn push(&mut self, record: Record) -> Row<'_> {
         self.records.push(record);
         let from = self.slots.len();
@@ -224,13 +224,13 @@ impl Batch {
         Row { bytes: self.block.padded(), arena: &mut self.arena, slots: &mut self.slots[from..] }
     }
 
-    /// Takes back the event just added.
+    /// Removes the event that was added last.
     pub(super) fn unpush(&mut self) {
         self.records.pop();
         self.slots.truncate(self.records.len() * self.width);
     }
 
-    /// Notes that the event just added could not be read.
+    /// Notes that the event that was added last could not be read.
     pub(super) fn refuse(&mut self, detail: String) {
         let event = self.records.len().saturating_sub(1);
         let row = event * self.width;
@@ -238,13 +238,13 @@ impl Batch {
         self.faults.push(Fault { event: event as u32, detail });
     }
 
-    /// The line and the text of each record of the block, as the source cut them.
+    /// Returns the line and the text of each record of the block, as the source split them.
     pub fn records_as_cut(&self) -> Vec<(u64, &[u8])> {
         let text = |record: Record| &self.block.bytes()[record.start as usize..record.end as usize];
         self.cut().into_iter().map(|record| (self.block.first_line + u64::from(record.line), text(record))).collect()
     }
 
-    /// The records of the block as they lie, one a line or as the source cut them.
+    /// Returns the records of the block: one for each line, or as the source split them.
     pub(super) fn cut(&self) -> Vec<Record> {
         if !self.block.ends.is_empty() {
             return self.cut_as_told();
@@ -280,11 +280,11 @@ fn is_blank(line: &[u8]) -> bool {
     line.iter().all(u8::is_ascii_whitespace)
 }
 
-/// A row being filled.
+/// A row that a decoder fills.
 pub(super) struct Row<'a> {
-    /// The padded block.
+    /// The block with its padding.
     pub(super) bytes: &'a [u8],
-    /// Room for text that had to be rewritten.
+    /// Room for texts that had to be rewritten.
     pub(super) arena: &'a mut Vec<u8>,
     /// One slot per path.
     pub(super) slots: &'a mut [Slot],

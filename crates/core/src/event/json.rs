@@ -1,11 +1,10 @@
-//! JSON events to rows: one pass that checks the whole text and notes the fields asked
-//! for.
+//! JSON events to rows: one pass that checks the whole text and notes the requested fields.
 //!
-//! The scanner accepts what serde_json accepts (a test and a fuzz target compare them)
-//! with two decisions made explicit: of repeated names the last counts, and a lone
-//! surrogate is refused wherever it stands. It is fast because events of one producer
-//! look alike: at every object it remembers which name came in which place last time,
-//! with its blanks and punctuation, and compares those bytes before it looks anything up.
+//! The scanner accepts what serde_json accepts (a test and a fuzz target compare them), with two
+//! decisions made explicit: the last of repeated names counts, and a lone surrogate is refused
+//! everywhere. It is fast because events of one producer look alike. For every object it remembers
+//! the names by position, with their blanks and punctuation, and compares those bytes before it
+//! looks anything up.
 
 mod parts;
 mod projection;
@@ -21,7 +20,7 @@ pub use scan::Scanner;
 use super::batch::Batch;
 
 impl Scanner {
-    /// Fills the batch with the events of its block, one JSON object a record.
+    /// Fills the batch with the events of its block, one JSON object per record.
     pub fn decode(&mut self, projection: &Projection, batch: &mut Batch, event_bytes_max: usize) {
         batch.reset(projection.width());
         let valid_utf8 = simdutf8::basic::from_utf8(batch.block.bytes()).is_ok();
@@ -33,7 +32,7 @@ impl Scanner {
         }
     }
 
-    /// Reads a record that is an object. Says no, and notes nothing, where it is a sound list.
+    /// Reads a record that is an object. Returns false, and notes nothing, for a valid list.
     #[inline]
     fn decode_one(
         &mut self,
@@ -51,7 +50,7 @@ impl Scanner {
             Err(super::not_utf8(&row.bytes[start..end]))
         } else {
             let scanned = self.event(projection, row.bytes, start, end, row.slots);
-            // Where a flaw is found may depend on what is remembered; the message must not.
+            // The place of an error may depend on the remembered names; the message must not.
             let told = scanned.or_else(|_| Scanner::new().event(projection, row.bytes, start, end, row.slots));
             told.map_err(|flaw| format!("not a JSON object: {} at column {}", flaw.what, flaw.at - start + 1))
         };
@@ -65,7 +64,7 @@ impl Scanner {
         true
     }
 
-    /// Reads a line that is a list: each element is an event.
+    /// Reads a line that is a list, of which each element is an event.
     #[cold]
     fn decode_list(
         &mut self,
@@ -85,7 +84,7 @@ impl Scanner {
     }
 }
 
-/// Whether a text is a sound list of JSON values.
+/// Whether a text is a valid list of JSON values.
 #[cold]
 fn is_list(text: &[u8]) -> bool {
     let text = text.trim_ascii();
@@ -95,7 +94,7 @@ fn is_list(text: &[u8]) -> bool {
     }
 }
 
-/// The elements of a sound list between two places.
+/// Returns the start and end of each element of a valid list.
 fn elements(padded: &[u8], start: usize, end: usize) -> Vec<(usize, usize)> {
     let mut found = Vec::new();
     let mut at = start;
@@ -115,12 +114,12 @@ fn elements(padded: &[u8], start: usize, end: usize) -> Vec<(usize, usize)> {
     found
 }
 
-/// The first byte that is no blank.
+/// Returns the position of the first byte that is not a blank.
 fn first_of(padded: &[u8], start: usize) -> usize {
     start + padded[start..].iter().take_while(|c| c.is_ascii_whitespace()).count()
 }
 
-/// A text of JSON values, for sources that cut a document into events.
+/// A text of JSON values, for sources that split a document into events.
 #[derive(Clone, Debug)]
 pub struct Document {
     padded: Vec<u8>,
@@ -128,7 +127,7 @@ pub struct Document {
 }
 
 impl Document {
-    /// Takes a text as the document.
+    /// Makes a document of a text.
     pub fn new(mut text: Vec<u8>) -> Document {
         let length = text.len();
         text.resize(length + super::batch::PADDING, 0);
@@ -140,7 +139,7 @@ impl Document {
         &self.padded[..self.length]
     }
 
-    /// Where a path of names leads from the object at `from`: the start of its value.
+    /// Follows a path of names from the object at `from` and returns the start of the value.
     pub fn find(&self, from: usize, names: &[Box<str>]) -> Option<usize> {
         let Some((name, rest)) = names.split_first() else { return Some(from) };
         let bytes = self.bytes();
@@ -168,8 +167,8 @@ impl Document {
         }
     }
 
-    /// Where the value at `from` ends, blanks before it included; `None` if there is
-    /// none that is sound.
+    /// Returns the end of the value at `from`, blanks before it included; `None` without a valid
+    /// value.
     pub fn value_end(&self, from: usize) -> Option<usize> {
         scan::skip_blanks_and_value(&self.padded, from).ok().filter(|end| *end <= self.length)
     }

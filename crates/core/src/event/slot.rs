@@ -1,4 +1,4 @@
-//! Where a field of an event is, and the kind of its value.
+//! The position of a field in an event, and the kind of its value.
 
 use std::borrow::Cow;
 
@@ -10,15 +10,15 @@ use super::text;
 pub enum Kind {
     /// The event has no such field.
     Missing = 0,
-    /// JSON `null`.
+    /// The value is JSON `null`.
     Null,
-    /// `false`.
+    /// The value is `false`.
     False,
-    /// `true`.
+    /// The value is `true`.
     True,
     /// A number, as it was written.
     Number,
-    /// Text without escapes.
+    /// Text without escapes in it.
     Text,
     /// Text as JSON wrote it, with escapes still in it.
     EscapedText,
@@ -29,8 +29,8 @@ pub enum Kind {
 const KINDS: [Kind; 8] =
     [Kind::Missing, Kind::Null, Kind::False, Kind::True, Kind::Number, Kind::Text, Kind::EscapedText, Kind::Json];
 
-/// Eight bytes: kind, place and length of a field, in the block or in the arena of
-/// what operators made. Text excludes its quotes.
+/// Eight bytes: kind, position and length of a field, in the block or in the arena of values that
+/// operators made. Text excludes its quotes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Slot {
     start: u32,
@@ -43,18 +43,18 @@ const LENGTH_MASK: u32 = (1 << LENGTH_BITS) - 1;
 const ARENA: u32 = 1 << LENGTH_BITS;
 
 impl Slot {
-    /// The field that is not there.
+    /// The slot of a missing field.
     pub const MISSING: Slot = Slot { start: 0, packed: 0 };
 
-    /// A field in the block. Blocks are far smaller than the 4 GiB a `u32` reaches and
-    /// events than the 256 MiB of a length (see `limits.rs`).
+    /// Returns the slot of a field in the block. Blocks are far smaller than the 4 GiB that a `u32`
+    /// reaches and events smaller than the 256 MiB of a length (see `limits.rs`).
     #[inline]
     pub fn in_block(kind: Kind, start: usize, end: usize) -> Slot {
         let length = (end - start) as u32 & LENGTH_MASK;
         Slot { start: start as u32, packed: (kind as u32) << (LENGTH_BITS + 1) | length }
     }
 
-    /// A field that an operator made.
+    /// Returns the slot of a value that an operator made.
     #[inline]
     pub fn in_arena(kind: Kind, start: usize, end: usize) -> Slot {
         let slot = Slot::in_block(kind, start, end);
@@ -81,26 +81,26 @@ impl Slot {
 pub struct Leaf<'a> {
     /// The kind of value at the field.
     pub kind: Kind,
-    /// As written; text without its quotes.
+    /// The bytes as written; text without its quotes.
     pub bytes: &'a [u8],
 }
 
 impl<'a> Leaf<'a> {
-    /// The leaf of a field that is not there.
+    /// The leaf of a missing field.
     pub const MISSING: Leaf<'static> = Leaf { kind: Kind::Missing, bytes: b"" };
 
-    /// Text that came without escapes.
+    /// Returns a leaf of a text without escapes.
     pub fn of_text(text: &'a str) -> Leaf<'a> {
         Leaf { kind: Kind::Text, bytes: text.as_bytes() }
     }
 
-    /// Whether there is nothing: no field, or `null`.
+    /// Whether the field is missing or `null`.
     pub fn is_absent(self) -> bool {
         matches!(self.kind, Kind::Missing | Kind::Null)
     }
 
-    /// The value as text: text unescaped, numbers and booleans as written. `None` for
-    /// nothing, objects and arrays.
+    /// Returns the value as text: text unescaped, numbers and booleans as written. `None` for a
+    /// missing field, `null`, objects and arrays.
     #[inline]
     pub fn as_text(self) -> Option<Cow<'a, [u8]>> {
         match self.kind {

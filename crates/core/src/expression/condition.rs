@@ -10,28 +10,28 @@ use crate::event::Path;
 pub const OPERATORS: [&str; 13] =
     ["eq", "ne", "lt", "le", "gt", "ge", "in", "notIn", "contains", "startsWith", "endsWith", "exists", "matches"];
 
-/// A value a condition compares with.
+/// A value with which a condition compares.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Literal {
-    /// null
+    /// The JSON value null.
     Null,
-    /// true or false
+    /// The JSON value true or false.
     Bool(bool),
-    /// A number.
+    /// A number as an exact decimal.
     Number(Decimal),
-    /// Text.
+    /// A text without escapes.
     Text(String),
-    /// Several, for `in` and `notIn`.
+    /// Several values, for `in` and `notIn`.
     List(Vec<Literal>),
 }
 
 impl Program {
-    /// All of several conditions; of none, true.
+    /// Joins conditions, of which all must hold. Without conditions, the result is true.
     pub fn all(programs: Vec<Program>) -> Program {
         Program::join(programs, Expr::And, true)
     }
 
-    /// Any of several conditions; of none, false.
+    /// Joins conditions, of which one must hold. Without conditions, the result is false.
     pub fn any(programs: Vec<Program>) -> Program {
         Program::join(programs, Expr::Or, false)
     }
@@ -41,7 +41,7 @@ impl Program {
         Program { root: joined.unwrap_or(Expr::Constant(Constant::Bool(none))) }
     }
 
-    /// `field op value`. Values of different types differ and have no order.
+    /// Compiles `field op value`. Values of different types are unequal and have no order.
     pub fn condition(field: &Path, op: &str, value: &Literal, fields: &mut dyn Fields) -> Result<Program, BadExpression> {
         let slot = fields.slot(field);
         let compare = |compare| Ok(Expr::Test(compare, slot, constant(value, op)?));
@@ -72,7 +72,7 @@ impl Program {
     }
 }
 
-/// The field, if it is text; else null, for which every test of text is false.
+/// Reads a field that is text; any other value becomes null, for which every test of text is false.
 fn as_text(slot: u16) -> Expr {
     Expr::Call(Function::OnlyText, vec![Expr::Field(slot)])
 }

@@ -129,7 +129,7 @@ fn lists_are_looked_through() {
 }
 
 #[test]
-fn what_has_no_answer_says_why() {
+fn expressions_without_a_result_report_the_reason() {
     for (text, complaint) in [
         ("1 / 3", "no exact decimal; write round"),
         ("1 / 0", "division by zero"),

@@ -1,4 +1,4 @@
-//! Values of expressions.
+//! Values of expressions, their comparison and their text.
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
@@ -10,31 +10,31 @@ use crate::time::Timestamp;
 /// A value of an expression.
 #[derive(Clone, Debug)]
 pub enum Value<'a> {
-    /// Nothing: null, or no such field.
+    /// Null, or a missing field.
     Null,
-    /// True or false.
+    /// The value true or false.
     Bool(bool),
-    /// A decimal.
+    /// A number as an exact decimal.
     Number(Decimal),
-    /// A quotient that is no decimal: it must be rounded before it goes anywhere.
+    /// A quotient that is not a decimal. It must be rounded before it is stored.
     Ratio(Quotient),
-    /// A number with more than 18 digits behind the point, as written: it must be rounded
-    /// before it is counted with.
+    /// A number with more than 18 digits after the point, as written. It must be rounded before it
+    /// is used in a computation.
     Long(Cow<'a, [u8]>),
-    /// Text.
+    /// A text without escapes.
     Text(Cow<'a, [u8]>),
-    /// An instant.
+    /// An instant in time.
     Time(Timestamp),
-    /// A span, in nanoseconds.
+    /// A duration, in nanoseconds.
     Span(i64),
-    /// A list.
+    /// A list of values.
     List(Vec<Value<'a>>),
     /// An object or array of the event, as written.
     Json(Cow<'a, [u8]>),
 }
 
 impl<'a> Value<'a> {
-    /// The value of a leaf. A number beyond the range of decimals is an error.
+    /// Returns the value of a leaf. A number beyond the range of decimals is an error.
     #[inline]
     pub fn of(leaf: Leaf<'a>) -> Result<Value<'a>, String> {
         Ok(match leaf.kind {
@@ -52,7 +52,7 @@ impl<'a> Value<'a> {
         })
     }
 
-    /// Whether two values are the same; of different types they are not.
+    /// Whether two values are equal; values of different types are not.
     pub fn equals(&self, other: &Value<'_>) -> bool {
         match (self, other) {
             (Value::Null, Value::Null) => true,
@@ -63,7 +63,7 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// The order of two values of one type that has an order.
+    /// Returns the order of two values of one type that has an order.
     pub fn order(&self, other: &Value<'_>) -> Option<Ordering> {
         match (self, other) {
             (Value::Number(a), Value::Number(b)) => Some(a.cmp(b)),
@@ -82,7 +82,7 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// A number that is no exact decimal, rounded; any other value as it is.
+    /// Rounds a number that is not an exact decimal; returns any other value unchanged.
     pub fn rounded(self, round: decimal::Round) -> Value<'a> {
         let rounded = match &self {
             Value::Ratio(quotient) => quotient.round(round.places, round.mode),
@@ -92,7 +92,7 @@ impl<'a> Value<'a> {
         rounded.map_or(self, Value::Number)
     }
 
-    /// Describes the value, for a person.
+    /// Describes the value, for people.
     pub fn describe(&self) -> String {
         match self {
             Value::Null => "null".to_owned(),
@@ -111,7 +111,7 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// The value as a field of an event: its kind and its text. Times become RFC 3339,
+    /// Returns the value as a field of an event: its kind and its text. Times become RFC 3339,
     /// durations seconds.
     pub fn into_field(self) -> Result<(Kind, Cow<'a, [u8]>), String> {
         Ok(match self {
@@ -119,7 +119,7 @@ impl<'a> Value<'a> {
             Value::Bool(true) => (Kind::True, Cow::Borrowed(&b"true"[..])),
             Value::Bool(false) => (Kind::False, Cow::Borrowed(&b"false"[..])),
             Value::Number(number) => (Kind::Number, Cow::Owned(number.to_string().into_bytes())),
-            // It is kept as written, and rounded or refused where it is counted.
+            // It is kept as written; a meter rounds it or parks the event.
             Value::Long(text) => (Kind::Number, text),
             Value::Text(text) => (Kind::Text, text),
             Value::Json(json) => (Kind::Json, json),
@@ -142,7 +142,8 @@ impl<'a> Value<'a> {
     }
 }
 
-/// The order of a number of more than 18 digits and a decimal: it is strictly above its floor.
+/// Returns the order of a number of more than 18 digits and a decimal: it is strictly above its
+/// floor.
 fn order_long(text: &[u8], other: Decimal) -> Option<Ordering> {
     let floor = decimal::parse_rounded(text, decimal::FRACTION_DIGITS as i32, Rounding::Floor).ok()?;
     Some(if floor < other { Ordering::Less } else { Ordering::Greater })

@@ -280,7 +280,10 @@ impl Held {
                     }
                 }
                 Part::Open(start) => {
-                    self.cut_up(release, start, None, false, effects);
+                    // A pair that its timeout will close is not cut behind that instant.
+                    let closes = of.timeout.filter(|_| of.on_timeout == OnTimeout::Close);
+                    let closed_by = closes.map(|timeout| (start.0.saturating_add(timeout), CLOSED));
+                    self.cut_up(release, start, closed_by, false, effects);
                     let Some(end) = of.timeout.map(|timeout| start.0.saturating_add(timeout)) else { continue };
                     match of.on_timeout {
                         OnTimeout::Park if end <= at => self.park(start, Reason::NoStop, effects),

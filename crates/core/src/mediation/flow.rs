@@ -12,14 +12,14 @@ use crate::table::Tables;
 use crate::time::Timestamp;
 use crate::verdict::{Reason, Tally, Verdict};
 
-/// An event at an operator: which event, and which row holds its fields by now.
+/// An event at an operator: the event, and the row that holds its fields now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Token {
     /// The event in its batch; of a derived event, the one it descends from.
     pub event: u32,
     /// 0 for the event itself; otherwise the number of a derived event of the flow, from 1.
     pub part: u32,
-    /// Its row; another than the event's own once ways have parted.
+    /// Its row: the event's own, or a copy after the event took several ways.
     pub row: u32,
 }
 
@@ -28,7 +28,7 @@ pub struct Token {
 pub struct Parked {
     /// The event in its batch; of a derived event, the one it descends from.
     pub event: u32,
-    /// As in [`Token`].
+    /// The derived event, as in [`Token`].
     pub part: u32,
     /// The operator it was parked at; `None`: it could not be read.
     pub operator: Option<u16>,
@@ -49,9 +49,9 @@ pub struct OperatorCount {
     pub errors: u64,
     /// Events that it made.
     pub derived: u64,
-    /// Events that it took into its state.
+    /// Events that it added to its state.
     pub absorbed: u64,
-    /// Of those: events that were released.
+    /// Absorbed events that were released.
     pub released: u64,
     /// Events that came for a window that had been released.
     pub late: u64,
@@ -60,12 +60,12 @@ pub struct OperatorCount {
 }
 
 impl OperatorCount {
-    /// Events that are held in its state.
+    /// Returns the number of events that are held in its state.
     pub fn held(&self) -> u64 {
         self.absorbed.saturating_sub(self.released)
     }
 
-    /// Adds another count.
+    /// Adds the counts of another one.
     pub fn add(&mut self, other: &OperatorCount) {
         self.received += other.received;
         self.passed += other.passed;
@@ -85,18 +85,18 @@ pub struct Answers {
     pub duplicates: Vec<(u16, u32)>,
     /// Corrected events whose identity another event has; they continue nevertheless.
     pub known: Vec<(u16, u32)>,
-    /// Repetitions of an event of the same round, whose fate is not known yet: operator and
-    /// place. They are held until it is.
+    /// Repetitions of an event of the same round that is not decided yet: operator and place. They
+    /// are held until it is.
     pub held: Vec<(u16, u32)>,
     /// Events that no rule applied to and that are dropped: operator and place.
     pub unmatched: Vec<(u16, u32)>,
     /// Parked events: operator, place, reason, detail.
     pub parked: Vec<(u16, u32, Reason, String)>,
-    /// How many counted late.
+    /// The number of events that counted late.
     pub late: u64,
     /// Events that an operator took into its state: operator and place.
     pub absorbed: Vec<(u16, u32)>,
-    /// Of those: how many came for a window that had been released, by operator.
+    /// Absorbed events that came for a released window: the operator of each.
     pub late_inputs: Vec<u16>,
     /// Fields that an operator sets: operator, place, slot and value. Those of a place follow
     /// each other, places in order.
@@ -105,7 +105,7 @@ pub struct Answers {
     pub scripted: Vec<(u16, u32, Scripted)>,
 }
 
-/// An event seen leaving an operator, for people who test a pipeline.
+/// An event as it left an operator, for people who test a pipeline.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tap {
     /// The operator that the event passed.
@@ -126,16 +126,16 @@ pub(super) struct Waiting {
     pub(super) usages: Vec<Vec<Usage>>,
     /// Inputs of keyed operators, by partition.
     pub(super) inputs: Vec<Vec<Input>>,
-    /// How many tokens came in order of the events; those behind them were held before.
+    /// The number of tokens in the order of the events; the tokens after them were held before.
     pub(super) in_order: usize,
-    /// Places that have been answered otherwise than with yes.
+    /// Places whose answer was not yes.
     pub(super) refused: Vec<bool>,
-    /// Places whose identity is not recorded for them: duplicates, and what was withdrawn.
+    /// Places whose identity is not recorded for them: duplicates and withdrawn ones.
     pub(super) unrecorded: Vec<bool>,
 }
 
 impl Waiting {
-    /// Forgets everything; memory is kept.
+    /// Removes everything but keeps the memory.
     fn clear(&mut self) {
         self.tokens.clear();
         self.in_order = 0;
@@ -146,8 +146,9 @@ impl Waiting {
         self.inputs.iter_mut().for_each(Vec::clear);
     }
 
-    /// Ways that part and meet again bring an event twice: of those that one event has brought
-    /// since a place, at most one stays, and none if the event was here before.
+    /// Removes repetitions of an event, which arise where ways part and meet again. Of the tokens
+    /// that one event has added since a place, at most one stays, and none if the event was here
+    /// before.
     pub(super) fn keep_first(&mut self, event: u32, from: usize) {
         let (before, new) = self.tokens.split_at_mut(from);
         new.sort_unstable();
@@ -172,12 +173,12 @@ pub(super) struct Derived {
     pub(super) node: u16,
     /// Its number among its siblings.
     pub(super) index: u32,
-    /// A row that stays as it was made.
+    /// A row that stays as the operator made it.
     pub(super) row: u32,
     pub(super) verdict: Verdict,
 }
 
-/// A block of events on its way.
+/// A block of events on its way through the stages.
 #[derive(Clone, Debug, Default)]
 pub struct Flow {
     /// The batch of the events.
@@ -188,18 +189,18 @@ pub struct Flow {
     pub first_arrival: u64,
     /// Events for the correction queue.
     pub parked: Vec<Parked>,
-    /// Counts by operator.
+    /// The counts by operator.
     pub counts: Vec<OperatorCount>,
-    /// Events of each operator to note down when they leave it; 0 in production.
+    /// The number of events of each operator to note when they leave it; 0 in production.
     pub taps_max: usize,
-    /// Events noted down when they left an operator.
+    /// Events that were noted when they left an operator.
     pub taps: Vec<Tap>,
     /// Events that were late.
     pub late: u64,
     /// What scripts counted: by operator and name.
     pub counters: BTreeMap<(u16, String), i64>,
-    /// Events that had no time and were given that of their receipt; in order, an event that
-    /// several meter operators read more than once.
+    /// Events that had no time and were given that of their receipt; in order. An event that
+    /// several meter operators read occurs more than once.
     pub(super) timed_by_receipt: Vec<u32>,
     /// By row: the text of a time that has been read, and the time.
     pub(super) times: Vec<(Slot, Timestamp)>,
@@ -213,16 +214,15 @@ pub struct Flow {
     partitions: usize,
     verdicts: Vec<Verdict>,
     pub(super) derived: Vec<Derived>,
-    /// By operator: what waits for its span.
+    /// Tokens that wait for their span, by operator.
     deferred: Vec<Vec<Token>>,
-    /// Parked events before the last span was brought.
+    /// The number of parked events before the last span was brought.
     parked_before: usize,
     pub(super) waiting: Vec<Waiting>,
 }
 
 impl Flow {
-    /// An empty flow for so many partitions. Its memory is used again for block after
-    /// block.
+    /// Creates an empty flow. Its memory is used again for block after block.
     pub fn new(partitions: usize, taps_max: usize) -> Flow {
         Flow { partitions, taps_max, ..Flow::default() }
     }
@@ -256,7 +256,7 @@ impl Flow {
         }
     }
 
-    /// Notes what became of an event on one of its ways.
+    /// Notes the verdict of an event on one of its ways.
     #[inline]
     pub(super) fn note(&mut self, token: Token, verdict: Verdict) {
         let known = match token.part {
@@ -274,7 +274,7 @@ impl Flow {
         self.parked.push(Parked { event, part, operator: Some(operator), reason, detail });
     }
 
-    /// Puts everything that waits aside, until its span is brought.
+    /// Defers all waiting tokens until their span is brought.
     pub(super) fn defer(&mut self) {
         self.deferred.clear();
         for waiting in &mut self.waiting {
@@ -283,8 +283,8 @@ impl Flow {
         self.parked_before = self.parked.len();
     }
 
-    /// Brings the events of a span to where they wait. With `again`, what was made of the span
-    /// before is taken back.
+    /// Brings the events of a span to where they wait. With `again`, the results of the previous
+    /// span are taken back.
     pub(super) fn bring(&mut self, events: &Range<u32>, again: bool) {
         if again {
             for parked in self.parked.drain(self.parked_before..) {
@@ -312,7 +312,7 @@ impl Flow {
         a.event.cmp(&b.event).then_with(by_part).then(a.row.cmp(&b.row))
     }
 
-    /// The operators and numbers by which a derived event descends from a received one.
+    /// Returns the operators and numbers by which a derived event descends from a received one.
     fn descent(&self, mut part: u32) -> Vec<(u16, u32)> {
         let mut way = Vec::new();
         while part > 0 {
@@ -334,22 +334,22 @@ impl Flow {
         self.derived[part as usize - 1].verdict
     }
 
-    /// How many partitions events are sorted by.
+    /// Returns the number of partitions by which events are sorted.
     pub(super) fn partitions(&self) -> usize {
         self.partitions
     }
 
-    /// The identities that a partition is to admit at an operator.
+    /// Returns the identities that a partition is to admit at an operator.
     pub fn identities(&self, operator: u16, partition: usize) -> &[Identity] {
         &self.waiting[usize::from(operator)].identities[partition]
     }
 
-    /// The usages that a partition is to count at an operator.
+    /// Returns the usages that a partition is to count at an operator.
     pub fn usages(&self, operator: u16, partition: usize) -> &[Usage] {
         &self.waiting[usize::from(operator)].usages[partition]
     }
 
-    /// The usages of a range of events that a partition is to count at an operator.
+    /// Returns the usages of a range of events that a partition is to count at an operator.
     pub fn usages_of(&self, operator: u16, partition: usize, events: Range<u32>) -> &[Usage] {
         let usages = self.usages(operator, partition);
         let from = usages.partition_point(|usage| usage.event < events.start);
@@ -372,7 +372,7 @@ impl Flow {
         self.waiting[usize::from(operator)] = waiting;
     }
 
-    /// The event at a place of an operator.
+    /// Returns the event at a place of an operator.
     pub fn event_of(&self, operator: u16, place: u32) -> u32 {
         self.waiting[usize::from(operator)].tokens[place as usize].event
     }
@@ -382,7 +382,7 @@ impl Flow {
         self.derived_by.is_some() || self.waiting[usize::from(operator)].tokens[place as usize].part > 0
     }
 
-    /// The events that a partition is to take at an operator that keeps state by key.
+    /// Returns the events that a partition is to take at an operator that keeps state by key.
     pub fn inputs(&self, operator: u16, partition: usize) -> &[Input] {
         &self.waiting[usize::from(operator)].inputs[partition]
     }
@@ -425,7 +425,8 @@ impl Flow {
         &self.verdicts
     }
 
-    /// How many events were counted or parked by their time of receipt, since they had none.
+    /// Returns the number of events that were counted or parked by their time of receipt, since
+    /// they had none.
     pub fn timed_by_receipt(&self) -> u64 {
         let mut events = self.timed_by_receipt.clone();
         events.sort_unstable();

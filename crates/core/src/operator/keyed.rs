@@ -40,15 +40,15 @@ impl<'a> Keyed<'a> {
 /// Computes the price of a quantity.
 #[derive(Clone, Debug)]
 pub struct Rate {
-    /// Where the quantity is.
+    /// The field with the quantity.
     pub quantity: u16,
-    /// Where the price goes.
+    /// The field that the price is written to.
     pub set: u16,
     /// The price model and its bounds.
     pub price: Price,
     /// Whether the quantity may be a number written as text.
     pub text_numbers: bool,
-    /// Whose quantities add up; `None`: each event is priced by itself.
+    /// The running quantity to which quantities add up; `None`: each event is priced by itself.
     pub running: Option<Running>,
 }
 
@@ -57,11 +57,11 @@ pub struct Rate {
 pub struct Running {
     /// The fields of the key.
     pub key: Vec<u16>,
-    /// The schedule; `None`: it never restarts.
+    /// The schedule; without it, the state never restarts.
     pub schedule: Option<(Arc<Schedule>, Zone)>,
-    /// When the event was, for its period.
+    /// The field with the event's time, which selects the period.
     pub time: TimeField,
-    /// Nanoseconds after its end for which a period is kept.
+    /// Nanoseconds for which a period is kept after its end.
     pub amend_within: i64,
 }
 
@@ -72,7 +72,7 @@ pub struct Aggregate {
     pub key: Vec<u16>,
     /// The fields that it computes.
     pub fields: Vec<Fold>,
-    /// When its state restarts.
+    /// The schedule by which its state restarts.
     pub running: Running,
     /// The handling of an event without a value.
     pub missing: Missing,
@@ -80,14 +80,14 @@ pub struct Aggregate {
     pub text_numbers: bool,
 }
 
-/// A field that is computed of the events of a key.
+/// A field that is computed from the events of a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fold {
     /// The field that is set.
     pub set: u16,
     /// The function that computes the field.
     pub function: Function,
-    /// Of which field; `count` reads none.
+    /// The field that is read; `count` reads none.
     pub value: u16,
 }
 
@@ -108,9 +108,9 @@ pub enum Function {
     First,
     /// The value of the last event.
     Last,
-    /// How many different values.
+    /// The number of distinct values.
     Unique,
-    /// The last number less the one before.
+    /// The last number minus the one before.
     Delta,
 }
 
@@ -128,7 +128,7 @@ impl Function {
         ("delta", Function::Delta),
     ];
 
-    /// The name in a pipeline.
+    /// Returns the name in a pipeline.
     pub fn name(self) -> &'static str {
         Function::NAMES.iter().find(|(_, function)| *function == self).map_or("sum", |(name, _)| name)
     }
@@ -148,11 +148,11 @@ pub enum Missing {
 pub struct Accumulate {
     /// The fields of the key.
     pub key: Vec<u16>,
-    /// When the event was.
+    /// The field with the event's time.
     pub time: TimeField,
     /// The windows in which events are gathered.
     pub windows: Windows,
-    /// Zone of the schedule.
+    /// The time zone of the schedule.
     pub zone: Zone,
     /// The fields computed from a window's events.
     pub fields: Vec<Fold>,
@@ -162,17 +162,17 @@ pub struct Accumulate {
     pub missing: Missing,
     /// The time of the derived event.
     pub stamp: Stamp,
-    /// By which clock windows end.
+    /// The clock by which windows end.
     pub release: Release,
     /// The handling of events for released windows.
     pub late: LateInputs,
-    /// Events of one window of one key.
+    /// Maximum of events of one window of one key.
     pub events_max: u64,
     /// Whether a value may be a number written as text.
     pub text_numbers: bool,
 }
 
-/// Which stretches of time events are gathered over.
+/// The windows of time in which events are gathered.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Windows {
     /// A window of `size` nanoseconds begins every `step`, counted from the epoch plus `offset`.
@@ -188,9 +188,9 @@ pub enum Windows {
     Schedule(Arc<Schedule>),
     /// Sessions: events less than `gap` apart, together shorter than `max`.
     Sessions {
-        /// Nanoseconds.
+        /// The gap, in nanoseconds.
         gap: i64,
-        /// Nanoseconds.
+        /// The maximal length, in nanoseconds.
         max: i64,
     },
 }
@@ -206,13 +206,12 @@ pub enum Stamp {
     End,
 }
 
-/// By which clock windows end.
+/// The clock by which windows end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Release {
-    /// The clock.
+    /// The clock of the server.
     Clock,
-    /// The greatest event time that was seen; after so many nanoseconds without an event, the
-    /// clock.
+    /// The greatest event time so far; after this many nanoseconds without an event, the clock.
     Watermark(i64),
 }
 
@@ -223,7 +222,7 @@ pub struct LateInputs {
     pub policy: LateInputsPolicy,
     /// Nanoseconds for which a window waits after its end.
     pub grace: i64,
-    /// Nanoseconds after that for which it is remembered.
+    /// Nanoseconds after the grace for which a window is remembered.
     pub amend_within: i64,
 }
 
@@ -232,7 +231,7 @@ pub struct LateInputs {
 pub enum LateInputsPolicy {
     /// The derived event is amended.
     Amend,
-    /// It goes into the window of its receipt.
+    /// The event goes into the window of its receipt.
     Carry,
     /// The event is parked.
     Park,
@@ -243,19 +242,19 @@ pub enum LateInputsPolicy {
 pub struct Correlate {
     /// The fields of the key.
     pub key: Vec<u16>,
-    /// When the event was.
+    /// The field with the event's time.
     pub time: TimeField,
     /// Whether an event is a start.
     pub start: Program,
     /// Whether an event is a stop.
     pub stop: Program,
-    /// Where the length goes.
+    /// The field that the length is written to.
     pub duration: u16,
-    /// Nanoseconds of its unit.
+    /// Nanoseconds of the unit of the length.
     pub unit: i64,
     /// Fields that are copied from the stop.
     pub stop_fields: Vec<u16>,
-    /// Where open pairs are cut.
+    /// The boundaries at which open pairs are cut.
     pub cut: Option<Cut>,
     /// Nanoseconds for which a boundary or a stop waits.
     pub grace: i64,
@@ -263,22 +262,22 @@ pub struct Correlate {
     pub repeat: Repeat,
     /// Nanoseconds for which a start waits for its stop; `None`: for ever.
     pub timeout: Option<i64>,
-    /// The handling of a start that has waited so long.
+    /// The handling of a start that has timed out.
     pub on_timeout: OnTimeout,
     /// Nanoseconds for which a stop waits for its start.
     pub wait: i64,
     /// Nanoseconds after its end for which a pair is remembered.
     pub amend_within: i64,
-    /// Events of one key that are held.
+    /// Maximum of held events of one key.
     pub events_max: usize,
 }
 
-/// Where open pairs are cut.
+/// The boundaries at which open pairs are cut.
 #[derive(Clone, Debug)]
 pub struct Cut {
-    /// At the boundaries of this schedule.
+    /// The schedule with the boundaries.
     pub schedule: Arc<Schedule>,
-    /// The zone of these times.
+    /// The time zone of the schedule.
     pub zone: Zone,
 }
 
@@ -291,11 +290,11 @@ pub enum Repeat {
     Last,
 }
 
-/// The handling of a start whose stop did not come in time.
+/// The handling of a start that has timed out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnTimeout {
     /// The start is parked.
     Park,
-    /// The pair ends then.
+    /// The pair ends at the timeout.
     Close,
 }

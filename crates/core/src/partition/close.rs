@@ -1,8 +1,8 @@
 //! Closing: periods that ended become records; corrections become revisions.
 //!
-//! Meters wait in the order of the instant at which something is due. One step flushes
-//! one period of one meter and puts it back for its next, so records leave in the order
-//! of their period ends and, within one, of their users.
+//! Meters wait in the order of their due instants. One step flushes one period of one meter and
+//! schedules the meter for its next one, so records leave in the order of their period ends and,
+//! within one end, of their users.
 
 use super::gone::amendable_for;
 use super::{Effects, Identities, Meter, MeterIx, Meters, OpenPeriod, Partition, RecordKey, Sent};
@@ -25,7 +25,7 @@ impl<M: Meters, I: Identities> Partition<M, I> {
             && *entry.key() <= at
         {
             let (due, mut meters) = entry.remove_entry();
-            // Entries of meters that are gone, or due at another time by now, are void.
+            // Entries of meters that are gone, or that are now due at another time, are void.
             meters.retain(|ix| self.meters.peek(*ix).is_some_and(|meter| meter.due == due));
             self.sort(&mut meters);
             meters.dedup();
@@ -35,9 +35,9 @@ impl<M: Meters, I: Identities> Partition<M, I> {
         }
     }
 
-    /// Does what is due of a meter, and puts it back.
+    /// Flushes what is due of a meter and schedules it again.
     fn settle(&mut self, ix: MeterIx, due: Timestamp, at: Timestamp, effects: &mut impl Effects) {
-        // It waits for nothing now, so that it is put back even for the same instant.
+        // It is not scheduled now, so it can be scheduled even for the same instant.
         self.meters.get_mut(ix).due = Timestamp::MAX;
         self.amend(ix, due, effects);
         if !self.meters.get(ix).is_alive() {
@@ -48,7 +48,7 @@ impl<M: Meters, I: Identities> Partition<M, I> {
         let grace = self.kind(self.meters.get(ix)).late.grace;
         if period.end != Timestamp::MAX && period.end.saturating_add(grace) <= due {
             self.flush(ix, period, due, effects);
-            // A gap that closes may correct what lies behind it.
+            // Closing a gap may correct the periods after it.
             self.amend(ix, due, effects);
             if self.meters.get(ix).delete_on_reset {
                 return self.delete(ix, effects);
@@ -58,7 +58,7 @@ impl<M: Meters, I: Identities> Partition<M, I> {
         self.schedule_next(ix);
     }
 
-    /// Where empty periods are not flushed, steps over those that ended by `at` at once.
+    /// Where empty periods are not flushed, skips those that ended by `at` in one step.
     fn skip_empty(&mut self, ix: MeterIx, at: Timestamp) {
         let meter = self.meters.get(ix);
         let kind = self.kind(meter);
@@ -74,8 +74,7 @@ impl<M: Meters, I: Identities> Partition<M, I> {
         meter.note_flushed_until(target);
     }
 
-    /// Flushes what is open: every period that began by `at`, and later ones that
-    /// already hold something.
+    /// Flushes the open periods: every one that began by `at`, and later ones that have events.
     pub(super) fn flush_open(&mut self, at: Timestamp, effects: &mut impl Effects) {
         let mut open = Vec::new();
         let mut meters: Vec<MeterIx> = self.meters.all().map(|(ix, _)| ix).collect();
@@ -178,7 +177,7 @@ impl<M: Meters, I: Identities> Partition<M, I> {
         let updated_at = sent.updated_at.max(held.last_at);
         let number = sent.revision.map_or(0, |before| before + 1);
         let delta = sent.revision.and(delta);
-        // On demand revisions go before everything, whenever they would have been due.
+        // Revisions on demand are sorted first, whenever they would have been due.
         let due = if due == Timestamp::MAX { Timestamp::MIN } else { sent.amend_at.unwrap_or(due) };
         self.emit(&plan, meter, held, Revision { number, delta, updated_at }, due, effects);
         let period = held.period;
@@ -205,7 +204,7 @@ impl<M: Meters, I: Identities> Partition<M, I> {
         effects.record(record_key(meter, held.period, revision.number, due), &json);
     }
 
-    /// A record, or a partial one.
+    /// Returns a record, or a partial one.
     pub(super) fn record<'r>(
         &'r self,
         plan: &'r Plan,
@@ -219,7 +218,7 @@ impl<M: Meters, I: Identities> Partition<M, I> {
         Record { plan, symbols: &self.symbols, meter, zone, held, revision, crossing }
     }
 
-    /// Appends a meter as it is at an instant: the record its ongoing period would make.
+    /// Appends a meter as it is at an instant: the record that its ongoing period would make.
     pub fn show(&self, meter: &Meter, at: Timestamp, out: &mut Vec<u8>) {
         let kind = self.kind(meter);
         let at = at.max(meter.next());
@@ -228,7 +227,7 @@ impl<M: Meters, I: Identities> Partition<M, I> {
         let empty;
         let held = match meter.periods.place(start) {
             Ok(place) => &meter.periods[place],
-            // Nothing yet, or events of one that is to come.
+            // The ongoing period has no events, or only a later one has.
             Err(_) => match meter.periods.last().filter(|last| last.sent().is_none()) {
                 Some(last) => last,
                 None => {
@@ -243,7 +242,7 @@ impl<M: Meters, I: Identities> Partition<M, I> {
         self.record(&self.plan, meter, held, revision, None).write_to(out);
     }
 
-    /// Marks a flushed period as changed; the revision goes once things have settled.
+    /// Marks a flushed period as changed. Its revision is sent once the corrections have settled.
     pub(super) fn amend_later(&mut self, ix: MeterIx, place: usize, at: Timestamp, aggregation: Aggregation) {
         let meter = self.meters.get_mut(ix);
         if let Some(sent) = meter.periods[place].sent_mut()
@@ -259,10 +258,10 @@ impl<M: Meters, I: Identities> Partition<M, I> {
         }
     }
 
-    /// What a period ended with, the next begins with. Says whether a period that was
-    /// flushed already learnt something new by it.
+    /// Hands the closing values of a period over to the next one. Returns whether that changes a
+    /// period that was already flushed.
     fn hand_over(&mut self, ix: MeterIx, period: Period, kind: &MeterType) -> bool {
-        // What one meter ended with is not what another begins with.
+        // Values are not handed over from one meter to another.
         if period.end == Timestamp::MAX || self.meters.get(ix).breaks_within(period.end, period.end) {
             return false;
         }
@@ -282,7 +281,7 @@ impl<M: Meters, I: Identities> Partition<M, I> {
         self.open_from(ix, place, next, kind)
     }
 
-    /// A period that came to hold something begins with what the one before ended with.
+    /// Opens a period that has its first event with the closing values of the previous one.
     pub(super) fn open_from_before(&mut self, ix: MeterIx, place: usize, kind: &MeterType) {
         let Some(before) = place.checked_sub(1) else { return };
         let meter = self.meters.get(ix);
@@ -299,7 +298,7 @@ impl<M: Meters, I: Identities> Partition<M, I> {
         after.groups.open_with(&before.groups, kind.aggregation, kind.group_limit) | news
     }
 
-    /// The period behind an amended one, if flushed, is amended in turn.
+    /// Amends the period after an amended one, if it was flushed.
     fn amend_follower(&mut self, ix: MeterIx, period: Period, due: Timestamp) {
         let meter = self.meters.get_mut(ix);
         let Ok(place) = meter.periods.place(period.end) else { return };
@@ -308,7 +307,7 @@ impl<M: Meters, I: Identities> Partition<M, I> {
         }
     }
 
-    /// Lets go of periods that may no longer be amended.
+    /// Removes periods that may no longer be amended.
     pub(super) fn forget_closed(&mut self, ix: MeterIx, at: Timestamp) {
         let plan = std::sync::Arc::clone(&self.plan);
         let meter = self.meters.get_mut(ix);
@@ -317,13 +316,14 @@ impl<M: Meters, I: Identities> Partition<M, I> {
         let (before, alive) = (meter.next(), meter.is_alive());
         meter.periods.retain(|held| {
             let settled = held.sent().is_some_and(|sent| sent.amend_at.is_none());
-            // What carries over needs the period before, as long as the next is open.
+            // Aggregations that carry over need the previous period as long as the next one is
+            // open.
             let needed = alive && kind.aggregation.carries_over() && held.period.end >= before;
             !settled || needed || held.period.end.saturating_add(within) >= at
         });
     }
 
-    /// Puts a meter where it is due next.
+    /// Schedules a meter for its next due instant.
     pub(super) fn schedule_next(&mut self, ix: MeterIx) {
         let amends = self.meters.get(ix).periods.iter().filter_map(|held| held.sent()?.amend_at).min();
         let due = match (self.meters.get(ix).is_alive(), amends) {
@@ -340,12 +340,12 @@ impl<M: Meters, I: Identities> Partition<M, I> {
         }
     }
 
-    /// When the next period of a meter is to be flushed.
+    /// Returns the instant at which the next period of a meter is to be flushed.
     fn flush_due(&mut self, ix: MeterIx) -> Timestamp {
         let period = self.next_period(ix);
         let meter = self.meters.get(ix);
         let kind = self.kind(meter);
-        // After its type ended a meter waits only for what it still holds.
+        // After the end of its type, a meter waits only for periods that it still holds.
         let over = period.start >= kind.active_to && meter.periods.last().is_none_or(|last| last.period.start < period.start);
         let nothing = !kind.flush_empty && meter.periods.iter().all(|held| held.sent().is_some());
         match period.end {
@@ -355,13 +355,13 @@ impl<M: Meters, I: Identities> Partition<M, I> {
         }
     }
 
-    /// The period a meter flushes next.
+    /// Returns the period that a meter flushes next.
     fn next_period(&mut self, ix: MeterIx) -> Period {
         let next = self.meters.get(ix).next();
         Period { start: next, ..self.period_of(ix, next) }
     }
 
-    /// The first period from an instant on that is not flushed.
+    /// Returns the first period from an instant on that is not flushed.
     fn period_behind(&mut self, ix: MeterIx, from: Timestamp) -> Period {
         let meter = self.meters.get(ix);
         let mut start = from;

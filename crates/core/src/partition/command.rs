@@ -1,4 +1,4 @@
-//! What can happen to a partition.
+//! The commands of a partition.
 
 use crate::decimal::Decimal;
 use crate::event::{Batch, Slot};
@@ -7,115 +7,115 @@ use crate::plan::DeclaredMeter;
 use crate::time::Timestamp;
 use crate::verdict::Reason;
 
-/// Everything that can happen to a partition. The list is closed.
+/// Every input of a partition. The list is closed.
 #[derive(Debug)]
 pub enum Command<'a> {
-    /// Events ask to be admitted: those seen before are told.
+    /// Admits events by their identities and reports those that were seen before.
     Admit {
         /// In order of arrival.
         identities: &'a [Identity],
         /// Nanoseconds of event time for which an identity is remembered.
         window: Option<i64>,
     },
-    /// An event that was admitted did not spend its identity: the next one is no duplicate of
-    /// it. Only within the round in which it was admitted.
+    /// Withdraws the identity of an event that was admitted but did not use it, so that the next
+    /// event is not a duplicate of it. Only within the round in which it was admitted.
     Withdraw {
-        /// As it was admitted.
+        /// The identity as it was admitted.
         identity: &'a Identity,
     },
-    /// An event that was admitted is parked: its identity is withdrawn and waits for the event
-    /// that takes its place.
+    /// Parks an event that was admitted: its identity is withdrawn and waits for the event that
+    /// takes its place.
     Park {
-        /// As it was admitted.
+        /// The identity as it was admitted.
         identity: &'a Identity,
         /// Its number in the order of arrival.
         arrival: u64,
     },
-    /// An event that was admitted spent its identity: it takes the place of parked ones.
+    /// Spends the identity of an event that was admitted: it takes the place of parked ones.
     Spend {
-        /// As it was admitted.
+        /// The identity as it was admitted.
         identity: &'a Identity,
         /// Nanoseconds of event time for which an identity is remembered.
         window: Option<i64>,
         /// Its number in the order of arrival.
         arrival: u64,
     },
-    /// Mediation guided events here.
+    /// Counts events that mediation has guided to this partition.
     Count {
-        /// The meter processor that guides.
+        /// The meter processor that guides the events.
         processor: u16,
-        /// The events.
+        /// The batch of the events.
         batch: &'a Batch,
         /// The usages of these events in this partition, in order of arrival.
         usages: &'a [Usage],
-        /// Whether lateness is judged by the time of receipt, as in a server, or by what was
-        /// flushed before, as in a run over files.
+        /// Whether lateness is judged by the time of receipt, as in a server, or by the periods
+        /// that an earlier run has flushed, as in a run over files.
         by_receipt: bool,
     },
-    /// Events came to an operator that keeps state by key.
+    /// Gives events to an operator that keeps state by key.
     Keep {
-        /// The operator.
+        /// The number of the operator.
         node: u16,
-        /// The events.
+        /// The batch of the events.
         batch: &'a Batch,
         /// The inputs from these events in this partition, in order of arrival.
         inputs: &'a [Input],
     },
-    /// A tick for an operator that keeps state by key: what is due is released.
+    /// Releases what is due at an operator that keeps state by key.
     Release {
-        /// The operator.
+        /// The number of the operator.
         node: u16,
-        /// How far its watermark has come.
+        /// The instant that its watermark has reached.
         until: Timestamp,
         /// Whether everything is released, due or not.
         everything: bool,
     },
-    /// A meter is opened by hand.
+    /// Opens a declared meter.
     Open(&'a DeclaredMeter),
-    /// What is set on a meter by hand changes: its custom fields, and whether it goes at
+    /// Changes the settings of a declared meter: its custom fields, and whether it is deleted at
     /// its next reset.
     Edit(&'a DeclaredMeter),
-    /// A meter is taken away, with what it holds and without a record.
+    /// Deletes a meter with everything it holds, without a record.
     Delete(&'a DeclaredMeter),
-    /// The plan may have other reset schedules than before: meters follow them from their
-    /// next period on.
+    /// Adopts the reset schedules of the plan, which may be new: meters follow them from their next
+    /// period on.
     Reschedule,
-    /// Time has come: what ended by now is flushed.
+    /// Flushes the periods that ended by now.
     Tick,
-    /// What is open is flushed as it is; period ends stay as scheduled.
+    /// Flushes the open periods as they are; period ends stay as scheduled.
     Flush,
 }
 
-/// Who an event is: a keyed 128-bit fingerprint of the fields that identify it.
+/// The identity of an event: a keyed 128-bit fingerprint of the fields that identify it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Identity {
-    /// Of the identifying fields.
+    /// The fingerprint of the identifying fields.
     pub fingerprint: u128,
-    /// The event's time.
+    /// The time of the event.
     pub at: Timestamp,
-    /// Its place among those that wait for an answer.
+    /// Its place among the events that wait for an answer.
     pub place: u32,
 }
 
-/// What an event brings to a meter processor.
+/// The contribution of an event to a meter processor.
 #[derive(Clone, Copy, Debug)]
 pub struct Usage {
     /// The event in its batch.
     pub event: u32,
-    /// Its row there.
+    /// The row of its fields.
     pub row: u32,
-    /// Its place among those that wait for an answer.
+    /// Its place among the events that wait for an answer.
     pub place: u32,
     /// Hash of the user.
     pub user_hash: u64,
-    /// The user.
+    /// The slot of the user.
     pub user: Slot,
-    /// The event's time.
+    /// The time of the event.
     pub at: Timestamp,
     /// The rules whose conditions hold, as bits; at least one.
     pub rules: u64,
-    /// The value the first of them reads.
+    /// The value that the first of these rules reads.
     pub number: Decimal,
-    /// Why that value is no number, if so.
+    /// The reason why that value is not a number, if so.
     pub flaw: Option<Reason>,
 }

@@ -1,7 +1,7 @@
 //! Counting: guided events into periods of meters.
 //!
-//! An event counts in all its targets or in none: first every rule is tried and every
-//! reason to park it is looked for, then meters are opened and values added.
+//! An event counts in all its targets or in none. First every rule is tried and every reason to
+//! park the event is checked; only then are meters opened and values added.
 
 use super::{
     Birth, Carry, Counted, Effects, Identities, Meter, MeterIx, MeterKey, Meters, OpenPeriod, Partition, Periods, Standing, Usage,
@@ -17,15 +17,15 @@ use crate::verdict::Reason;
 /// Usages whose meters are fetched together.
 const CHUNK: usize = 16;
 
-/// Memory that is used again for every event.
+/// Memory that is reused for every event.
 #[derive(Debug, Default)]
 pub(super) struct Scratch {
     targets: Vec<Target>,
-    /// The meter that the event at hand most likely counts in.
+    /// The meter that the current event most likely counts in.
     guess: Option<MeterIx>,
 }
 
-/// Where an event will count.
+/// The meter and the period in which an event will count.
 #[derive(Clone, Copy, Debug)]
 struct Target {
     meter: Option<MeterIx>,
@@ -37,9 +37,9 @@ struct Target {
     late: bool,
 }
 
-/// Why a rule does not count an event.
+/// The reason why a rule does not count an event.
 pub(super) enum Refusal {
-    /// The next rule may.
+    /// The next rule is tried.
     PassOn(Reason),
     /// The event is parked.
     Park(Reason, String),
@@ -57,9 +57,9 @@ impl<M: Meters, I: Identities> Partition<M, I> {
         }
     }
 
-    /// Brings the meters of usages near. Each loop reads one step of the way (index,
-    /// meter, period, groups) for all usages: reads that do not depend on each other are
-    /// under way at once, where event by event each would wait for the one before.
+    /// Prefetches the meters of usages. Each loop reads one step of the way (index, meter, period,
+    /// groups) for all usages. These reads do not depend on each other and run in parallel; event
+    /// by event, each would wait for the one before.
     fn bring_near(&self, plan: &Plan, processor: u16, batch: &Batch, usages: &[Usage]) -> [Option<MeterIx>; CHUNK] {
         let rules = &plan.processors[usize::from(processor)].rules;
         let mut guesses = [None; CHUNK];
@@ -116,7 +116,7 @@ impl<M: Meters, I: Identities> Partition<M, I> {
         self.scratch.targets = targets;
     }
 
-    /// Tries the rules in order and gathers the targets of those that apply.
+    /// Tries the rules in order and collects the targets of those that apply.
     #[allow(clippy::too_many_arguments)] // one call, kept flat for the hot path
     fn guide(
         &mut self,
@@ -156,7 +156,7 @@ impl<M: Meters, I: Identities> Partition<M, I> {
         if targets.is_empty() { Err(Refusal::PassOn(passed_on)) } else { Ok(()) }
     }
 
-    /// The meters of a rule's category that take the event.
+    /// Returns the meters of a rule's category that take the event.
     #[allow(clippy::too_many_arguments)]
     fn targets_of(
         &mut self,
@@ -205,7 +205,7 @@ impl<M: Meters, I: Identities> Partition<M, I> {
         if targets.len() == before { Err(Refusal::PassOn(reason)) } else { Ok(()) }
     }
 
-    /// Reads the rule's value and checks that it fits wherever it goes.
+    /// Reads the rule's value and checks that it fits in every target.
     #[allow(clippy::too_many_arguments)]
     fn bring_values(
         &self,
@@ -250,7 +250,7 @@ impl<M: Meters, I: Identities> Partition<M, I> {
         Ok(())
     }
 
-    /// Adds an event to a target, opening the meter and its period where need be.
+    /// Adds an event to a target and opens the meter and its period if needed.
     #[allow(clippy::too_many_arguments)]
     fn add(
         &mut self,
@@ -354,8 +354,9 @@ impl<M: Meters, I: Identities> Partition<M, I> {
         ix
     }
 
-    /// A meter born by an event begins with the first period any event of it lies in,
-    /// whichever arrives first.
+    /// Moves the first period of a meter that was opened by an event to an earlier one, if an
+    /// earlier event arrives later: the meter begins with the earliest period of its events,
+    /// whatever their order of arrival.
     fn grow_backwards(&mut self, ix: MeterIx, period: Period, event_at: Timestamp, at: Timestamp) {
         let meter = self.meters.get_mut(ix);
         let formers = meter.stretch_at(period.start).is_some_and(|beside| beside.standing != Standing::Own);
@@ -370,12 +371,13 @@ impl<M: Meters, I: Identities> Partition<M, I> {
     }
 }
 
-/// The boundary, when it lies in the past; without a boundary, the event.
+/// Returns the boundary, or the present instant if it is earlier; without a boundary, the event's
+/// time.
 fn created_by_event(boundary: Timestamp, event_at: Timestamp, at: Timestamp) -> Timestamp {
     if boundary == Timestamp::MIN { event_at } else { boundary.min(at) }
 }
 
-/// The value a leaf stands for, where one is needed.
+/// Returns the value of a leaf as a number, where one is needed.
 #[inline]
 pub(crate) fn read_value(leaf: Leaf<'_>, round: Option<Round>, numeric: bool, text_numbers: bool) -> Result<Decimal, Reason> {
     use crate::event::Kind;
@@ -393,7 +395,7 @@ pub(crate) fn read_value(leaf: Leaf<'_>, round: Option<Round>, numeric: bool, te
     }
 }
 
-/// What was found where a value should be, for a person.
+/// Describes the leaf that was found in place of a value, for people.
 fn describe(plan: &Plan, processor: &Processor, rule: &Rule, leaf: Leaf<'_>) -> String {
     use crate::decimal::Inexact;
     use crate::event::Kind;
@@ -429,7 +431,7 @@ fn fingerprint(aggregation: Aggregation, batch: &Batch, usage: &Usage, rule: &Ru
     xxhash_rust::xxh3::xxh3_128(&text)
 }
 
-/// The identity of the counter or level that an event reads; 0 where a user has one.
+/// Returns the identity of the counter or level that an event reads; 0 if a user has only one.
 fn series(batch: &Batch, usage: &Usage, rule: &Rule) -> u128 {
     if rule.series.is_empty() {
         return 0;
@@ -442,8 +444,8 @@ fn series(batch: &Batch, usage: &Usage, rule: &Rule) -> u128 {
     xxhash_rust::xxh3::xxh3_128(&identity)
 }
 
-/// Keeps first and last occurrences, by event time; of equal times the first arrival is
-/// first and the last arrival last.
+/// Keeps first and last occurrences, by event time. Of equal times, the first arrival is the first
+/// and the last arrival is the last.
 fn carry(period: &mut OpenPeriod, rule: &Rule, batch: &Batch, usage: &Usage) {
     let kept = &mut period.extra.get_or_insert_default().carry;
     let fields = rule.carry_first.iter().map(|field| (field, false)).chain(rule.carry_last.iter().map(|field| (field, true)));

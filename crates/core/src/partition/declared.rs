@@ -1,4 +1,4 @@
-//! Meters that people open, change and take away.
+//! Meters that people open, change and delete.
 
 use uuid::Uuid;
 
@@ -8,8 +8,8 @@ use crate::schedule::Period;
 use crate::time::Timestamp;
 
 impl<M: Meters, I: Identities> Partition<M, I> {
-    /// Opens a meter by hand; one that exists already is left as it is. Where one was
-    /// before, it goes on behind what that one flushed.
+    /// Opens a declared meter; an existing one stays unchanged. After a deleted meter of the same
+    /// key, it continues after the periods that the deleted one flushed.
     pub(super) fn open_declared(&mut self, declared: &DeclaredMeter, at: Timestamp, effects: &mut impl Effects) {
         let user = declared.user.as_bytes();
         let key = MeterKey::new(user, Plan::user_hash(user), declared.processor, declared.meter_type);
@@ -54,7 +54,7 @@ impl<M: Meters, I: Identities> Partition<M, I> {
         self.schedule_next(ix);
     }
 
-    /// Changes what is set on a meter by hand.
+    /// Changes the settings of a declared meter.
     pub(super) fn edit_declared(&mut self, declared: &DeclaredMeter) {
         if let Some(ix) = self.declared(declared) {
             let meter = self.meters.get_mut(ix);
@@ -64,7 +64,7 @@ impl<M: Meters, I: Identities> Partition<M, I> {
         }
     }
 
-    /// Takes a meter away.
+    /// Deletes a declared meter.
     pub(super) fn delete_declared(&mut self, declared: &DeclaredMeter, effects: &mut impl Effects) {
         if let Some(ix) = self.declared(declared) {
             self.delete(ix, effects);

@@ -1,4 +1,4 @@
-//! What follows from a command.
+//! The effects of commands.
 
 use super::{Identity, Input, Meter, Rejudged, Released, Usage};
 use crate::aggregation::Contribution;
@@ -9,11 +9,11 @@ use crate::schedule::Period;
 use crate::time::Timestamp;
 use crate::verdict::Reason;
 
-/// Takes what follows from a command. What happens outside, happens afterwards and from
-/// this: a record is here before it is anywhere. Every method does nothing by itself, since few
-/// commands have every effect.
+/// Receives the effects of a command. External effects happen afterwards and are based on these: a
+/// record is reported here before it is sent anywhere. Every method does nothing by default, since
+/// few commands have every effect.
 pub trait Effects {
-    /// The event has been seen before.
+    /// The event was seen before.
     fn duplicate(&mut self, _identity: &Identity) {}
     /// The event's identity is known, but only outside the window.
     fn beside(&mut self, _identity: &Identity) {}
@@ -21,8 +21,7 @@ pub trait Effects {
     fn superseded(&mut self, _parked: u64, _by: u64) {}
     /// The event was counted, but into a flushed period or carried out of it.
     fn late(&mut self, _usage: &Usage) {}
-    /// The event was counted in a meter. Nothing, for who does not ask: this is on the way
-    /// of every event.
+    /// The event was counted in a meter. The default costs nothing: it is called for every event.
     #[inline]
     fn counted(&mut self, _counted: &Counted<'_>) {}
     /// The event goes to the correction queue. Every other usage was counted.
@@ -45,7 +44,7 @@ pub trait Effects {
     fn rejudged(&mut self, _rejudged: Rejudged) {}
     /// A meter was opened.
     fn opened(&mut self, _meter: &Meter) {}
-    /// A meter is gone.
+    /// A meter was deleted.
     fn deleted(&mut self, _meter: &Meter) {}
     /// A metered record, as JSON.
     fn record(&mut self, _key: RecordKey<'_>, _json: &[u8]) {}
@@ -53,40 +52,40 @@ pub trait Effects {
     fn threshold(&mut self, _event: u32, _key: RecordKey<'_>, _json: &[u8]) {}
 }
 
-/// What an event brought to a meter.
+/// The contribution of an event to a meter.
 #[derive(Debug)]
 pub struct Counted<'a> {
-    /// The event's batch.
+    /// The batch of the event.
     pub batch: &'a Batch,
-    /// What it brought to the processor.
+    /// The usage of the processor.
     pub usage: &'a Usage,
-    /// Whose meter.
+    /// The user of the meter.
     pub user: &'a [u8],
-    /// Which processor, by its place in the plan.
+    /// Index of the processor in the plan.
     pub processor: u16,
-    /// Which of its rules.
+    /// Index of its rule.
     pub rule: u16,
     /// The type of the meter.
     pub meter_type: &'a MeterType,
-    /// What counts.
+    /// The value that was added.
     pub contribution: &'a Contribution,
 }
 
-/// Where a record stands among others: by the end of its period, then by meter. Records
-/// of all partitions, merged by this, are in an order that does not depend on how many
-/// there are.
+/// The position of a record among others: by the end of its period, then by meter. Records of all
+/// partitions, merged by this key, are in an order that does not depend on the number of
+/// partitions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RecordKey<'a> {
-    /// When it fell due.
+    /// The instant at which it was due.
     pub due: Timestamp,
-    /// Whose.
+    /// The user of the meter.
     pub user: &'a [u8],
-    /// Which type, by its place in the plan.
+    /// Index of the meter type in the plan.
     pub meter_type: u16,
-    /// Which processor, by its place in the plan.
+    /// Index of the processor in the plan.
     pub processor: u16,
-    /// Which period.
+    /// The period of the record.
     pub period: Period,
-    /// Which revision.
+    /// The number of the revision.
     pub revision: u32,
 }

@@ -1,18 +1,18 @@
-//! How much memory the meters of a partition take.
+//! The memory that the meters of a partition take.
 //!
-//! Counted from what they hold, not asked of the allocator: the same meters give the same
-//! figure. What an allocator adds to blocks is not in it.
+//! It is computed from their content, not reported by the allocator, so the same meters give the
+//! same figure. The allocator's own overhead is not included.
 
 use super::{Amount, Identities, Memory, Meter, Meters, OpenPeriod, Partition};
 use crate::aggregation::Aggregate;
 use crate::decimal::Resting;
 
-/// A meter's place in the tables besides the meter itself: the index, at seven eighths full
-/// or half, and when it is due.
+/// Bytes that a meter takes in tables outside itself: its entry of the index, which is half to
+/// seven eighths full, and its due instant.
 pub const METER_INDEX_BYTES: usize = 17 * 4 / 3 + 4;
 
 impl<I: Identities> Partition<Memory, I> {
-    /// Bytes that its meters take, about: all of them are looked at.
+    /// Returns the approximate bytes of its meters. It visits every meter.
     pub fn meter_bytes(&self) -> usize {
         let meters = self.meters.all().map(|(_, meter)| meter.heap_bytes());
         let own = self.meters.count() * (size_of::<Option<Meter>>() + METER_INDEX_BYTES);
@@ -21,7 +21,7 @@ impl<I: Identities> Partition<Memory, I> {
 }
 
 impl Meter {
-    /// Bytes it holds elsewhere.
+    /// Returns the number of bytes that it holds on the heap.
     fn heap_bytes(&self) -> usize {
         let last = self.periods.last().map_or(0, OpenPeriod::heap_bytes);
         let earlier = self.periods.iter().take(self.periods.len().saturating_sub(1));

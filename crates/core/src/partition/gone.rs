@@ -1,17 +1,17 @@
-//! Meters that are gone, and what is remembered of them.
+//! Meters that are gone, and the data that is kept of them.
 //!
-//! The id of a record says meter, period and revision. A meter that is deleted and opened
-//! again is the same meter by its key, so what it flushed must not be flushed again, with
-//! other values under ids that are known downstream. Hence a meter leaves something behind
+//! The id of a record contains meter, period and revision. A meter that is deleted and opened again
+//! is the same meter by its key. The periods that it flushed must not be flushed again with other
+//! values under ids that targets already have. Hence a deleted meter leaves data behind
 //! (`docs/decisions/0013-what-a-deleted-meter-leaves.md`):
 //!
-//! - as long as a period of it may be amended, the meter stays as [`Birth::Gone`]: nobody
-//!   sees it, nothing more of it falls due, but an event for what it flushed is late as it
-//!   would be otherwise, and corrects it;
-//! - after that a [`Stones`] entry says which stretches were flushed: an event for them is
-//!   too late for ever, and whoever takes the meter's place leaves them out.
+//! - as long as a period of it may be amended, the meter stays as [`Birth::Gone`]: it is not
+//!   visible and no further period is due, but an event for a flushed period is late as usual and
+//!   corrects it;
+//! - after that, a [`Stones`] entry holds the stretches that were flushed: an event for them is too
+//!   late for ever, and a meter that takes the same key skips them.
 //!
-//! Of an open period nothing is left but the ids of the partial records it sent.
+//! Of an open period only the ids of its partial records remain.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -27,22 +27,22 @@ use crate::record::{Direction, record_id};
 use crate::schedule::Period;
 use crate::time::Timestamp;
 
-/// What is remembered of meters that are gone, without a bound: 40 to 60 bytes for each.
+/// The data that is kept of deleted meters, without a bound: 40 to 60 bytes for each.
 #[derive(Clone, Debug, Default)]
 pub struct Stones {
-    /// By the id that follows from processor, type and user: what was flushed, in order.
+    /// The flushed stretches in order, by the id derived from processor, type and user.
     pub(super) flushed: BTreeMap<u128, Box<[Period]>>,
     /// Ids of partial records of periods that were never flushed.
     pub(super) told: BTreeSet<u128>,
 }
 
 impl Stones {
-    /// How many meters are remembered.
+    /// Returns the number of meters that are kept.
     pub fn count(&self) -> usize {
         self.flushed.len()
     }
 
-    /// Remembers what a meter flushed.
+    /// Keeps the stretches that a meter flushed.
     pub(super) fn lay(&mut self, meter: Uuid, mut stretches: Vec<Stretch>) {
         stretches.iter_mut().for_each(|stretch| stretch.standing = Standing::Closed);
         merge_closed(&mut stretches);
@@ -53,13 +53,13 @@ impl Stones {
 }
 
 impl<M: Meters, I: Identities> Partition<M, I> {
-    /// What is remembered of meters that are gone for longer than anything of them may be
+    /// Returns the data of meters that were deleted so long ago that none of their periods may be
     /// amended.
     pub fn stones(&self) -> &Stones {
         &self.stones
     }
 
-    /// A meter of a key, one that is gone included: what is remembered of it comes back.
+    /// Returns the meter of a key, a deleted one included. A meter is restored from its stone.
     pub(super) fn find_or_remember(&mut self, key: &MeterKey<'_>) -> Option<MeterIx> {
         let found = self.meters.find(key);
         if found.is_some() || self.stones.flushed.is_empty() {
@@ -95,7 +95,7 @@ impl<M: Meters, I: Identities> Partition<M, I> {
         derived::meter(plan.processors[usize::from(key.processor)].key, meter_type, key.user)
     }
 
-    /// Deletes a meter: what it holds of its open periods goes with it.
+    /// Deletes a meter and its open periods.
     pub(super) fn delete(&mut self, ix: MeterIx, effects: &mut impl Effects) {
         effects.deleted(self.meters.get(ix));
         self.remember_told(ix);
@@ -111,7 +111,7 @@ impl<M: Meters, I: Identities> Partition<M, I> {
         self.schedule_next(ix);
     }
 
-    /// The partial records of what was not flushed must not be sent again.
+    /// Keeps the ids of partial records of unflushed periods, which must not be sent again.
     fn remember_told(&mut self, ix: MeterIx) {
         let plan = Arc::clone(&self.plan);
         let meter = self.meters.get(ix);
@@ -125,8 +125,8 @@ impl<M: Meters, I: Identities> Partition<M, I> {
         }
     }
 
-    /// A meter takes the place of one that is gone, under an event. Its period begins where
-    /// an event of a new meter would have it begin.
+    /// Reopens a deleted meter for an event. Its period begins where the first period of a new
+    /// meter would begin.
     pub(super) fn reopen_by_event(&mut self, ix: MeterIx, start: Timestamp, created_at: Timestamp, effects: &mut impl Effects) {
         let meter = self.meters.get_mut(ix);
         meter.birth = Birth::ByEvent;
@@ -142,8 +142,8 @@ impl<M: Meters, I: Identities> Partition<M, I> {
         self.schedule_next(ix);
     }
 
-    /// Does what is due of a meter that is gone; lets go of it once nothing of it can be
-    /// amended any more.
+    /// Handles the due instant of a deleted meter; removes the meter once none of its periods may
+    /// be amended any more.
     pub(super) fn settle_gone(&mut self, ix: MeterIx, due: Timestamp) {
         self.forget_closed(ix, due);
         let meter = self.meters.get(ix);
@@ -153,7 +153,8 @@ impl<M: Meters, I: Identities> Partition<M, I> {
         self.bury(ix);
     }
 
-    /// Until when a meter that is gone is more than a stone.
+    /// Returns the instant until which a deleted meter is kept as a meter; after it, only a stone
+    /// is.
     pub(super) fn remembered_until(&self, meter: &Meter) -> Timestamp {
         let within = amendable_for(self.kind(meter));
         let ends = meter.periods.iter().map(|held| held.period.end);
@@ -177,7 +178,7 @@ impl<M: Meters, I: Identities> Partition<M, I> {
     }
 }
 
-/// How long after its end a period is kept to be amended, in nanoseconds.
+/// Returns the time for which a period is kept after its end to be amended, in nanoseconds.
 pub(super) fn amendable_for(kind: &MeterType) -> i64 {
     match kind.late.policy {
         LatePolicy::Amend => kind.late.amend_within,
@@ -185,21 +186,21 @@ pub(super) fn amendable_for(kind: &MeterType) -> i64 {
     }
 }
 
-/// Names of a type's thresholds by the bit of a period that says they were crossed: those
-/// of the plan, then those that it no longer has.
+/// The names of a type's thresholds, by the bit of a period that marks them as crossed: those of
+/// the plan, followed by those that it no longer has.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Crossings {
     pub(super) retired: Vec<String>,
 }
 
 impl Crossings {
-    /// Every name with its bit.
+    /// Returns every name, in the order of the bits.
     pub(super) fn names<'n>(&'n self, kind: &'n MeterType) -> impl Iterator<Item = &'n str> {
         let known = kind.thresholds.iter().map(|threshold| threshold.name.as_str());
         known.chain(self.retired.iter().map(String::as_str)).take(super::THRESHOLDS_MAX)
     }
 
-    /// What the bits of a period say was told.
+    /// Returns the crossings that the bits of a period record.
     pub(super) fn told<'n>(&'n self, kind: &'n MeterType, crossed: u64) -> impl Iterator<Item = (&'n str, Direction)> {
         self.names(kind).enumerate().flat_map(move |(bit, name)| {
             let directions = [Direction::Reached, Direction::Recovered];

@@ -1,7 +1,7 @@
 //! The groups of one period of one meter.
 //!
-//! Few groups are searched in a row; from some number on an index is kept. Past the
-//! limit new groups count in `…other` only.
+//! A few groups are searched linearly; beyond that number they have an index. Beyond the limit, new
+//! groups count in `…other` only.
 
 use std::collections::HashMap;
 use std::hash::BuildHasherDefault;
@@ -11,13 +11,13 @@ use thin_vec::ThinVec;
 use crate::aggregation::{Aggregate, Aggregation, Contribution, Fingerprint};
 use crate::image::{Glass, Pen, Seen};
 
-/// Groups searched without an index.
+/// Maximum of groups that are searched without an index.
 const UNINDEXED_MAX: usize = 12;
 
 /// The groups of one period of one meter.
 ///
-/// A thin vector keeps its length with its elements: a period without groups pays one
-/// word for it, not three.
+/// A thin vector stores its length with its elements: a period without groups takes one word, not
+/// three.
 #[derive(Clone, Debug, Default)]
 pub struct Groups {
     cells: ThinVec<Group>,
@@ -37,7 +37,7 @@ struct Many {
 }
 
 impl Groups {
-    /// Adds a contribution to a group; past the limit of groups it says no and adds
+    /// Adds a contribution to a group. Beyond the limit of groups it returns false and adds
     /// nothing.
     #[inline]
     pub(super) fn add(&mut self, symbol: u32, limit: u32, aggregation: Aggregation, contribution: &Contribution) -> bool {
@@ -50,7 +50,7 @@ impl Groups {
         }
     }
 
-    /// Adds a contribution to the group of what is past the limit.
+    /// Adds a contribution to the group of values beyond the limit.
     #[cold]
     pub(super) fn add_other(&mut self, aggregation: Aggregation, contribution: &Contribution) {
         let many = self.many.get_or_insert_default();
@@ -58,14 +58,14 @@ impl Groups {
         other.add(aggregation, contribution);
     }
 
-    /// Reads something of every cache line of a few groups.
+    /// Reads one word of every cache line of a few groups.
     #[inline]
     pub(super) fn touch(&self) -> i64 {
         let few = self.cells.len().min(UNINDEXED_MAX);
         self.cells[..few].iter().step_by(2).fold(0, |near, group| near ^ i64::from(group.symbol))
     }
 
-    /// The aggregate of a group, made if there is room for it.
+    /// Returns the aggregate of a group, which is created if there is room for it.
     #[inline]
     fn cell(&mut self, symbol: u32, limit: u32, aggregation: Aggregation) -> Option<&mut Aggregate> {
         let found = match &self.many {
@@ -83,7 +83,7 @@ impl Groups {
     fn push(&mut self, symbol: u32, aggregation: Aggregation) -> usize {
         let at = self.cells.len();
         if at == self.cells.capacity() {
-            // Less than double: there are as many of these as there are meters.
+            // Grows by less than double: there are as many of these vectors as there are meters.
             self.cells.reserve_exact(at / 2 + 2);
         }
         self.cells.push(Group { symbol, aggregate: Aggregate::initial(aggregation) });
@@ -98,23 +98,23 @@ impl Groups {
         at
     }
 
-    /// The groups and their aggregates, in no order.
+    /// Returns the groups and their aggregates, in no order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &Aggregate)> {
         self.cells.iter().map(|group| (group.symbol, &group.aggregate))
     }
 
-    /// What is past the limit, if anything is.
+    /// Returns the aggregate of values beyond the limit, if there is one.
     pub(crate) fn other(&self) -> Option<&Aggregate> {
         self.many.as_ref()?.other.as_ref()
     }
 
-    /// Bytes of the cells and their index, without what the aggregates hold elsewhere.
+    /// Returns the bytes of the cells and their index, without the heap of the aggregates.
     pub(super) fn table_bytes(&self) -> usize {
         let index = self.many.as_deref().map_or(0, |many| size_of::<Many>() + many.index.capacity() * 10);
         self.cells.capacity() * size_of::<Group>() + index
     }
 
-    /// Appends the groups.
+    /// Appends the groups to an image.
     pub(super) fn write_to(&self, pen: &mut Pen) {
         pen.count(self.cells.len() as u64);
         for group in &self.cells {
@@ -127,7 +127,7 @@ impl Groups {
         }
     }
 
-    /// Reads groups; `symbols` says what the numbers in the image are by now.
+    /// Reads groups; `symbols` translates the numbers of the image to the present ones.
     pub(super) fn read(aggregation: Aggregation, symbols: &[u32], glass: &mut Glass<'_>) -> Seen<Groups> {
         let mut groups = Groups::default();
         for _ in 0..glass.length()? {
@@ -143,8 +143,8 @@ impl Groups {
         Ok(groups)
     }
 
-    /// Begins every group with what it ended the period before with. Says whether that
-    /// is news.
+    /// Opens every group with its closing value of the previous period. Returns whether that
+    /// changed anything.
     pub(super) fn open_with(&mut self, before: &Groups, aggregation: Aggregation, limit: u32) -> bool {
         let mut news = false;
         for (symbol, aggregate) in before.iter() {

@@ -1,11 +1,11 @@
 //! Exact deduplication: fingerprints with the event time they were seen at.
 //!
-//! An event is a duplicate when an event with the same identity arrived before it and
-//! their event times are less than the window apart. That rule does not look at any
-//! other event, so the answer does not depend on what else arrived, or how late.
+//! An event is a duplicate when an event with the same identity arrived before it and their event
+//! times are less than the window apart. The rule depends on no other event, so the answer depends
+//! neither on what else arrived nor on how late.
 //!
-//! Open addressing in shards of bounded growth: a shard grows alone, so that no
-//! single event waits for the whole table.
+//! The table has open addressing and grows shard by shard, so that no single event waits for the
+//! whole table.
 
 mod drain;
 
@@ -16,12 +16,12 @@ use crate::time::Timestamp;
 
 /// Shards of a table, a power of two.
 const SHARDS: usize = 64;
-/// Slots a shard begins with.
+/// Initial slots of a shard.
 const SLOTS_MIN: usize = 16;
-/// Identities looked at together, so that their memory is fetched together.
+/// Identities that are looked up together, so that their memory is fetched together.
 const CHUNK: usize = 32;
 
-/// Fingerprints in memory.
+/// A table of fingerprints in memory.
 #[derive(Clone, Debug)]
 pub struct IdentityTable {
     shards: Vec<Shard>,
@@ -53,7 +53,7 @@ impl Default for IdentityTable {
 impl Identities for IdentityTable {
     fn admit(&mut self, identities: &[Identity], window: Option<i64>, answer: &mut dyn FnMut(&Identity, Admission)) {
         for chunk in identities.chunks(CHUNK) {
-            // Independent reads, all under way at once: the second loop finds them near.
+            // Independent reads that run in parallel; the second loop finds them in the cache.
             let near = chunk.iter().fold(0, |near, identity| near ^ self.touch(identity.fingerprint));
             std::hint::black_box(near);
             for identity in chunk {
@@ -77,7 +77,7 @@ impl Identities for IdentityTable {
 }
 
 impl Shard {
-    /// Slots for so many identities, filled to two thirds.
+    /// Reserves slots for `count` identities, filled to two thirds.
     fn expect(&mut self, count: usize) {
         let size = count + count / 2;
         if size > self.slots.len() && count > self.used {
@@ -91,18 +91,18 @@ fn shard_of(fingerprint: u128) -> usize {
 }
 
 impl IdentityTable {
-    /// How many identities it holds.
+    /// Returns the number of identities.
     pub fn count(&self) -> usize {
         self.shards.iter().map(|shard| shard.used).sum()
     }
 
-    /// Memory it takes, used or free.
+    /// Returns the bytes of memory that it takes, used or free.
     pub fn memory_bytes(&self) -> usize {
         self.shards.iter().map(|shard| shard.slots.capacity() * size_of::<Slot>()).sum()
     }
 
-    /// How many identities never take more memory than this: a shard that has just
-    /// grown is filled to eight fifteenths, and none is smaller than it began.
+    /// Returns a number of identities that never take more memory than this: a shard that has just
+    /// grown is filled to eight fifteenths, and none is smaller than its initial size.
     pub fn count_within(memory_bytes: usize) -> usize {
         (memory_bytes / size_of::<Slot>()).saturating_sub(SHARDS * SLOTS_MIN) * 8 / 15
     }
@@ -114,7 +114,7 @@ impl IdentityTable {
 }
 
 impl Shard {
-    /// Admits an identity; it is known from now on.
+    /// Admits an identity and records it.
     #[inline]
     fn admit(&mut self, identity: &Identity, window: Option<i64>) -> Admission {
         if (self.used + 1) * 5 > self.slots.len() * 4 {
@@ -145,8 +145,8 @@ impl Shard {
         }
     }
 
-    /// Takes an identity away. Those behind it that were pushed on by it move back, so that
-    /// every one of them is still found from its home.
+    /// Removes an identity. Later ones of the same run move back, so that each is still found from
+    /// its home slot.
     fn withdraw(&mut self, fingerprint: u128, at: i64) {
         let (low, high) = (fingerprint as u64, (fingerprint >> 64) as u64);
         let size = self.slots.len();
@@ -176,7 +176,7 @@ impl Shard {
 
     #[cold]
     fn grow(&mut self) {
-        // By half, not by two: memory that is never used is still cleared and paid for.
+        // Grows by half, not to double: unused memory is still cleared and paid for.
         self.resize((self.slots.len() + self.slots.len() / 2).max(SLOTS_MIN));
     }
 
@@ -192,21 +192,20 @@ impl Shard {
     }
 }
 
-/// Where an identity would stand in a table of any size.
+/// Returns the home slot of an identity in a table of any size.
 #[inline]
 fn home(low: u64, size: usize) -> usize {
     ((u128::from(low) * size as u128) >> 64) as usize
 }
 
-/// The event time an identity is recorded under: its own, but for the very first
-/// nanosecond there is, which marks free slots.
+/// Returns the event time under which an identity is recorded: its own, except for the earliest
+/// possible nanosecond, which marks free slots.
 pub fn recorded_at(at: Timestamp) -> Timestamp {
     at.max(Timestamp::from_nanos(FREE + 1))
 }
 
-/// Whether an identity recorded at `known` makes one of the same fingerprint at `at` a
-/// duplicate, both as [`recorded_at`] tells them; the window in nanoseconds, `None` for
-/// ever.
+/// Whether an identity recorded at `known` makes one of the same fingerprint at `at` a duplicate.
+/// Both times are results of [`recorded_at`]; the window is in nanoseconds, `None` for ever.
 pub fn is_within(known: Timestamp, at: Timestamp, window: Option<i64>) -> bool {
     within(known.nanos(), at.nanos(), window)
 }
@@ -255,7 +254,7 @@ mod tests {
         let mut expected = Vec::new();
         for event in 0..200_000u32 {
             state = state.wrapping_mul(0x2360_ed05_1fc6_5da4_4385_df64_9fcc_f645).wrapping_add(1);
-            // A third of them come again; many share low bits.
+            // A third of them are repetitions; many share low bits.
             let fingerprint = if event % 3 == 0 { state >> 111 } else { state };
             if !seen.insert(fingerprint) {
                 expected.push(event);
@@ -271,14 +270,15 @@ mod tests {
         let mut state = 7u128;
         let mut next = || {
             state = state.wrapping_mul(0x2360_ed05_1fc6_5da4_4385_df64_9fcc_f645).wrapping_add(1);
-            // All of one home, the last of a shard: a long run that wraps around to the front.
+            // All have one home, the last slot of a shard: a long run that wraps around to the
+            // front.
             state | 0x3f_ffff << 42 | 0x3f << 64
         };
         let events: Vec<(u128, i64)> = (0..5_000).map(|at| (next(), at)).collect();
         assert_eq!(duplicates(&mut table, &events, None), [0; 0]);
         for (fingerprint, at) in events.iter().step_by(3) {
             table.withdraw(*fingerprint, Timestamp::from_nanos(*at));
-            // Once more, and at another time: nothing is there.
+            // Withdrawing again, and at another time, finds nothing.
             table.withdraw(*fingerprint, Timestamp::from_nanos(*at));
             table.withdraw(*fingerprint, Timestamp::from_nanos(*at + 1));
         }

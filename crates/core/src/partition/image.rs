@@ -1,15 +1,15 @@
 //! A partition as bytes, and back.
 //!
-//! What the bytes refer to — meter types, processors, breakdowns, carried fields, thresholds,
-//! calendars — stands by name and content in tables at the front ([`tables`]), so a partition
-//! is read under whatever version of the plan there is by then; what that version no longer
-//! has, while meters need it, is an error. Of meters that are gone nothing is needed: where
-//! their type is, they become stones. Identities are not in it: they have their own form (see
-//! [`super::Identities`]). When something is due follows from the rest and is computed again.
+//! The bytes refer to meter types, processors, breakdowns, carried fields, thresholds and
+//! calendars. These are stored by name and content in tables at the front ([`tables`]), so a
+//! partition can be read under any later version of the plan. If meters need a part that this
+//! version no longer has, reading fails. Deleted meters need nothing: where their type is missing,
+//! they become stones. Identities are not included: they have their own form (see
+//! [`super::Identities`]). Due instants follow from the rest and are computed again.
 //!
 //! Formats 1 to 3 can still be read. Format 1 had no deleted meters, only the calendars of the
-//! plan, and another encoding of the flushed range; format 2 had no identities of parked
-//! events; format 3 had no operators that keep state by key.
+//! plan, and another encoding of the flushed range; format 2 had no identities of parked events;
+//! format 3 had no operators that keep state by key.
 
 mod tables;
 
@@ -31,15 +31,15 @@ use crate::time::Timestamp;
 use tables::{Tables, place};
 
 const FORMAT: u8 = 4;
-/// Bytes of an image that stand in memory at once: fresh memory for millions of meters would
-/// cost more than to write them.
+/// Bytes of an image that are in memory at once: new memory for millions of meters would cost more
+/// than writing them.
 const PAGE_BYTES: usize = 128 << 10;
 
 impl<M: Meters, I: Identities> Partition<M, I> {
-    /// Gives out everything but the identities, one page after the other.
+    /// Writes everything but the identities, one page after the other, to `give`.
     ///
     /// # Errors
-    /// Whoever takes the pages fails.
+    /// The errors of `give`.
     pub fn write_pages<E>(&self, mut give: impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
         let mut pen = Pen { bytes: Vec::with_capacity(PAGE_BYTES * 2) };
         let mut turn = |pen: &mut Pen, least: usize| {
@@ -78,7 +78,7 @@ impl<M: Meters, I: Identities> Partition<M, I> {
         turn(&mut pen, 1)
     }
 
-    /// The same in one piece.
+    /// Returns all pages in one piece.
     pub fn image(&self) -> Vec<u8> {
         let mut image = Vec::new();
         let Ok(()) = self.write_pages(|page| {
@@ -101,7 +101,7 @@ impl<M: Meters, I: Identities> Partition<M, I> {
 }
 
 impl<M: Meters + Default, I: Identities> Partition<M, I> {
-    /// Reads a partition under a plan that has all its meters need.
+    /// Reads a partition under a plan that has everything its meters need.
     pub fn read(plan: &Arc<Plan>, identities: I, glass: &mut Glass<'_>) -> Seen<Partition<M, I>> {
         let format = glass.byte()?;
         if format > FORMAT || format == 0 {
@@ -144,7 +144,7 @@ impl<M: Meters + Default, I: Identities> Partition<M, I> {
         Ok(())
     }
 
-    /// Meters that are gone. Where the plan no longer has what they need, stones remain.
+    /// Reads deleted meters. Where the plan no longer has what they need, stones remain.
     fn read_gone(&mut self, tables: &Tables, glass: &mut Glass<'_>) -> Seen<()> {
         let plan = Arc::clone(&self.plan);
         for _ in 0..glass.length()? {
@@ -168,8 +168,8 @@ impl<M: Meters + Default, I: Identities> Partition<M, I> {
         self.schedule_next(ix);
     }
 
-    /// Bits of thresholds are those of the plan by now. What was told of one that it has no
-    /// room for is remembered by the id of the record.
+    /// Translates the bits of thresholds to those of the present plan. A crossing for which it has
+    /// no bit is kept as the id of its partial record.
     fn translate_crossed(&mut self, meter: &mut Meter, tables: &Tables) {
         let Some(bits) = tables.thresholds.get(&meter.meter_type) else { return };
         let id = meter.id(&self.plan);
@@ -260,8 +260,8 @@ fn read_meter(plan: &Plan, tables: &Tables, glass: &mut Glass<'_>) -> Seen<Meter
     })
 }
 
-/// Format 1 told of what was flushed where the next period begins and one stretch, which lies
-/// ahead if the meter grew backwards.
+/// Translates the flushed range of format 1. It stored the start of the next period and one
+/// stretch, which is ahead of it if the meter grew backwards.
 fn of_format_1(created_at: Timestamp, next: Timestamp, ahead: Period, rare: Option<Box<Rare>>) -> (Period, Option<Box<Rare>>) {
     if next == ahead.end || ahead.start == ahead.end {
         return (Period { start: ahead.start.min(next), end: next }, rare);
@@ -333,7 +333,7 @@ fn write_period(held: &OpenPeriod, pen: &mut Pen) {
     pen.count(extra.crossed);
     pen.byte(u8::from(extra.sent.is_some()));
     let Some(sent) = &extra.sent else { return };
-    // 0 is "none", so that a revision is one more than it is.
+    // 0 means "none", so a revision is written as its number plus one.
     pen.count(sent.revision.map_or(0, |revision| u64::from(revision) + 1));
     pen.byte(u8::from(sent.value.is_some()));
     if let Some(value) = &sent.value {
@@ -361,7 +361,7 @@ fn read_extra(tables: &Tables, glass: &mut Glass<'_>) -> Seen<Extra> {
     for _ in 0..glass.length()? {
         let field = place(&tables.carried, glass);
         let carry = Carry { field: 0, last: glass.byte()? != 0, at: glass.time()?, json: glass.text()?.to_vec() };
-        // A field that is carried no longer is left out of records from now on.
+        // A field that is no longer carried is omitted from records from now on.
         match field {
             Ok(field) => extra.carry.push(Carry { field, ..carry }),
             Err(BadImage::Unknown(_)) => {}

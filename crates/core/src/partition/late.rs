@@ -16,36 +16,36 @@ use crate::schedule::Period;
 use crate::time::Timestamp;
 use crate::verdict::Reason;
 
-/// What was, of the meters of a type, whatever the plan says by now: so that a change of the
-/// plan makes no record a second time.
+/// The past of the meters of a type, independent of the present plan, so that a change of the plan
+/// does not make a record a second time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Horizon {
-    /// What ended before may have been forgotten: it is not amended, even if the plan comes
-    /// to allow it.
+    /// Periods that ended before may have been removed. They are not amended, even if a later plan
+    /// allows it.
     pub(super) amendable_from: Timestamp,
     /// Empty periods that began before may have been flushed.
     pub(super) empties_until: Timestamp,
 }
 
 impl Horizon {
-    /// Of a type that has no meters yet.
+    /// Creates the horizon of a type that has no meters yet.
     pub(super) fn of(kind: &MeterType) -> Horizon {
         Horizon { amendable_from: Timestamp::MIN, empties_until: Timestamp::MIN }.under(kind)
     }
 
-    /// The same, under a plan that says this of the type.
+    /// Returns the horizon under a plan with this meter type.
     pub(super) fn under(self, kind: &MeterType) -> Horizon {
         let empties = if kind.flush_empty { kind.active_to } else { Timestamp::MIN };
         Horizon { empties_until: self.empties_until.max(empties), ..self }
     }
 
-    /// Time comes to an instant.
+    /// Advances the horizon to an instant.
     pub(super) fn come_to(&mut self, at: Timestamp, kind: &MeterType) {
         self.amendable_from = self.amendable_from.max(at.saturating_sub(amendable_for(kind)));
     }
 
-    /// What has been sent of a period that a meter holds nothing of: nothing, if it was not
-    /// flushed; revision 0, if empty ones were.
+    /// Returns what was sent of a period that a meter has no data of: nothing if it was not
+    /// flushed, revision 0 if empty periods were flushed.
     pub(super) fn sent_empty(self, meter: &Meter, kind: &MeterType, period: Period) -> Option<Sent> {
         if !meter.has_flushed(period.start) {
             return None;
@@ -56,13 +56,13 @@ impl Horizon {
     }
 }
 
-/// Whether a period ended so long before an instant that nothing received then may amend it.
+/// Whether a period ended so long before an instant that no event received then may amend it.
 fn is_forgotten(kind: &MeterType, period: Period, at: Timestamp) -> bool {
     let kept = i128::from(kind.late.grace) + i128::from(kind.late.amend_within);
     period.end != Timestamp::MAX && at.since(period.end) > kept
 }
 
-/// Whether an event of a period may be received at an instant, whatever its user has.
+/// Whether an event of a period may be received at an instant, whether its user has a meter or not.
 pub(super) fn is_in_time(kind: &MeterType, period: Period, at: Timestamp) -> bool {
     !is_forgotten(kind, period, at)
 }
@@ -89,14 +89,14 @@ impl Opening {
     }
 }
 
-/// Records without events that are counted for a message.
+/// Maximum of records without events that are counted for a message.
 const COUNTED_MAX: usize = 10_000;
 
 const FORGOTTEN: &str = "may no longer be amended";
 const CLOSED: &str = "is flushed, and the meter type parks late events";
 
 impl<M: Meters, I: Identities> Partition<M, I> {
-    /// The period that an event counts in which opens a meter.
+    /// Returns the period of an event that opens a meter.
     pub(super) fn place_new(
         &mut self,
         meter_type: u16,
@@ -132,7 +132,7 @@ impl<M: Meters, I: Identities> Partition<M, I> {
         Err(Refusal::Park(Reason::TooOld, detail))
     }
 
-    /// The start of the earliest period that an event may open at an instant.
+    /// Returns the start of the earliest period that an event may open at an instant.
     fn oldest_opening(&mut self, meter_type: u16, kind: &MeterType, at: Timestamp) -> Timestamp {
         let at = at.min(kind.active_to);
         if let Some(known) = self.openings[usize::from(meter_type)].filter(|known| known.holds(at)) {
@@ -151,7 +151,8 @@ impl<M: Meters, I: Identities> Partition<M, I> {
         oldest
     }
 
-    /// The period of a meter that an event counts in, and whether it is late for its own.
+    /// Returns the period of a meter that an event counts in, and whether the event is late for its
+    /// own.
     pub(super) fn place(
         &mut self,
         ix: MeterIx,
@@ -175,7 +176,7 @@ impl<M: Meters, I: Identities> Partition<M, I> {
             self.check_empty(meter_type, kind, period, at)?;
         }
         let meter = self.meters.get(ix);
-        // One that is gone may be corrected; it comes back only where an event may open one.
+        // A deleted meter may be corrected; it is reopened only where an event may open one.
         if !meter.is_alive() && !kind.auto_create && (!late || kind.late.policy == LatePolicy::Carry) {
             return Err(Refusal::PassOn(Reason::NoMeter));
         }

@@ -1,19 +1,19 @@
 //! The order of meters: by user, then by type, then by processor.
 //!
-//! What tells users apart stands in a word beside each meter, so that sorting seldom has to
-//! go and look at the users themselves, which lie all over the memory.
+//! A word next to each meter holds the part of the name in which users differ, so that sorting
+//! seldom has to read the names themselves, which are scattered over memory.
 
 use super::{Identities, MeterIx, Meters, Partition};
 
-/// Bytes that stand beside a meter.
+/// Bytes of the sort key next to a meter.
 const KEY_BYTES: usize = size_of::<u64>();
 
 impl<M: Meters, I: Identities> Partition<M, I> {
-    /// Puts meters in their order.
+    /// Sorts meters by user, type and processor.
     pub(super) fn sort(&self, meters: &mut [MeterIx]) {
         let user = |ix: MeterIx| &*self.meters.get(ix).user;
         let Some((first, others)) = meters.split_first() else { return };
-        // Names often begin alike.
+        // Names often have a common prefix.
         let first = user(*first);
         let alike = others.iter().fold(first.len(), |alike, ix| common(&first[..alike], user(*ix)));
         let mut keyed: Vec<(u64, MeterIx)> = meters.iter().map(|ix| (key(&user(*ix)[alike..]), *ix)).collect();
@@ -30,13 +30,13 @@ impl<M: Meters, I: Identities> Partition<M, I> {
     }
 }
 
-/// How many bytes both begin with.
+/// Returns the length of the common prefix.
 fn common(a: &[u8], b: &[u8]) -> usize {
     a.iter().zip(b).take_while(|(a, b)| a == b).count()
 }
 
-/// The first bytes as a number of the same order. Where there are fewer it is as if zeros
-/// followed: names that this cannot tell apart have the same key.
+/// Returns the first bytes as a number of the same order. Shorter names are padded with zeros, so
+/// different names may have the same key.
 fn key(name: &[u8]) -> u64 {
     let mut bytes = [0; KEY_BYTES];
     let length = name.len().min(KEY_BYTES);

@@ -1,14 +1,14 @@
-//! The periods of a meter that hold something, by start.
+//! The periods of a meter that have data, by start.
 //!
-//! Nearly every event counts in the last of them, so that one lies in the meter itself;
-//! those before it are few, and wait elsewhere until they may no longer be amended.
+//! Nearly every event counts in the last of them, so that one is stored in the meter itself. The
+//! earlier ones are few; they are kept in a vector until they may no longer be amended.
 
 use std::ops::{Index, IndexMut};
 
 use super::OpenPeriod;
 use crate::time::Timestamp;
 
-/// The periods of a meter that hold something, by start.
+/// The periods of a meter that have data, by start.
 #[derive(Clone, Debug, Default)]
 #[repr(C)]
 pub struct Periods {
@@ -19,28 +19,28 @@ pub struct Periods {
 }
 
 impl Periods {
-    /// How many there are.
+    /// Returns the number of periods.
     pub fn len(&self) -> usize {
         self.earlier().len() + usize::from(self.last.is_some())
     }
 
-    /// Whether there are none.
+    /// Whether there are no periods.
     pub fn is_empty(&self) -> bool {
         self.last.is_none()
     }
 
-    /// The last.
+    /// Returns the last period.
     #[inline]
     pub fn last(&self) -> Option<&OpenPeriod> {
         self.last.as_ref()
     }
 
-    /// All, by start.
+    /// Returns all periods, by start.
     pub fn iter(&self) -> impl Iterator<Item = &OpenPeriod> {
         self.earlier().iter().chain(&self.last)
     }
 
-    /// The place of a period, or where it would stand.
+    /// Returns the index of a period, or the index at which it would be inserted.
     #[inline]
     pub fn place(&self, start: Timestamp) -> Result<usize, usize> {
         match &self.last {
@@ -51,12 +51,12 @@ impl Periods {
         }
     }
 
-    /// The place of the first, from a place on, for which something holds.
+    /// Returns the index of the first period, from an index on, for which `such` holds.
     pub(super) fn next_such(&self, from: usize, such: impl FnMut(&OpenPeriod) -> bool) -> Option<usize> {
         self.iter().skip(from).position(such).map(|at| at + from)
     }
 
-    /// Puts a period where [`Periods::place`] said it would stand.
+    /// Inserts a period at the index from [`Periods::place`].
     pub(super) fn insert(&mut self, place: usize, held: OpenPeriod) {
         if place < self.len() {
             return self.earlier.get_or_insert_default().insert(place, held);
@@ -66,7 +66,7 @@ impl Periods {
         }
     }
 
-    /// Keeps the periods for which something holds.
+    /// Keeps the periods for which `keep` holds.
     pub(super) fn retain(&mut self, mut keep: impl FnMut(&OpenPeriod) -> bool) {
         if let Some(earlier) = &mut self.earlier {
             earlier.retain(&mut keep);
@@ -79,7 +79,7 @@ impl Periods {
         }
     }
 
-    /// Two of them to change, the first before the second.
+    /// Returns two periods to change, the first before the second.
     pub(super) fn pair_mut(&mut self, first: usize, second: usize) -> Option<(&mut OpenPeriod, &mut OpenPeriod)> {
         let earlier = self.earlier.as_mut().map_or(&mut [][..], |earlier| earlier.as_mut_slice());
         if second == earlier.len() {
@@ -95,7 +95,7 @@ impl Periods {
 }
 
 impl FromIterator<OpenPeriod> for Periods {
-    /// Of periods in order.
+    /// Collects periods that are in order.
     fn from_iter<T: IntoIterator<Item = OpenPeriod>>(held: T) -> Periods {
         let mut earlier: Vec<OpenPeriod> = held.into_iter().collect();
         let last = earlier.pop();
@@ -122,7 +122,7 @@ impl IndexMut<usize> for Periods {
         match (&mut self.last, &mut self.earlier) {
             (Some(last), _) if place == count => last,
             (_, Some(earlier)) => &mut earlier[place],
-            // As for a vector: a place that is not there is a mistake of the caller.
+            // As for a vector, an index out of range is an error of the caller.
             _ => panic!("no period at place {place} of {count}"),
         }
     }

@@ -1,10 +1,10 @@
 //! Meter types whose reset schedule or time zone changed.
 //!
-//! A change counts for a meter after its current period
-//! (`docs/decisions/0015-schedules-in-eras.md`): the period that holds the instant ends as it was
-//! to end, the next runs from there to the first boundary of the new schedule. Older
-//! periods stay those they were, for late events and their corrections. So every meter
-//! says which calendar cuts its periods; meters of a type that changed alike share one.
+//! A change takes effect for a meter after its current period
+//! (`docs/decisions/0015-schedules-in-eras.md`). The period that holds the instant ends as before;
+//! the next one runs from there to the first boundary of the new schedule. Older periods stay as
+//! they were, for late events and their corrections. So every meter refers to the calendar of its
+//! periods; meters of a type with the same changes share one.
 
 use super::{Birth, Identities, Meter, MeterIx, MeterKey, Meters, Partition, Standing};
 use crate::plan::Plan;
@@ -12,7 +12,7 @@ use crate::schedule::{Calendar, Era, Period};
 use crate::time::Timestamp;
 
 impl<M: Meters, I: Identities> Partition<M, I> {
-    /// Lets meters follow the schedules of the plan from their next period on.
+    /// Makes meters follow the schedules of the plan from their next period on.
     pub(super) fn reschedule(&mut self, at: Timestamp) {
         let meters: Vec<MeterIx> = self.meters.all().map(|(ix, _)| ix).collect();
         for ix in meters {
@@ -25,7 +25,7 @@ impl<M: Meters, I: Identities> Partition<M, I> {
             let from = self.changes_at(meter, at);
             let next = match from {
                 None => self.calendars[usize::from(meter.meter_type)].clone(),
-                // A period without an end goes on for ever.
+                // A period without an end never changes its schedule.
                 Some(Timestamp::MAX) => continue,
                 Some(from) => calendar.followed_by(Era { from, schedule: kind.schedule.clone(), zone: kind.zone.clone() }),
             };
@@ -37,8 +37,8 @@ impl<M: Meters, I: Identities> Partition<M, I> {
         }
     }
 
-    /// A period that has not begun and holds nothing but what was handed over to it is of the
-    /// new schedule: it begins where it began, and ends otherwise.
+    /// Moves a period to the new schedule if it has not begun and has no data but handed-over
+    /// values: its start stays, its end changes.
     fn cut_anew(&mut self, ix: MeterIx, from: Option<Timestamp>) {
         let Some(from) = from else { return };
         let Ok(place) = self.meters.get(ix).periods.place(from) else { return };
@@ -47,8 +47,8 @@ impl<M: Meters, I: Identities> Partition<M, I> {
         self.meters.get_mut(ix).periods[place].period = period;
     }
 
-    /// Where the current period of a meter ends: behind the instant, and behind everything
-    /// that it holds or has flushed. `None`: it has not begun yet, or nothing of it remains
+    /// Returns the end of the current period of a meter: after the instant, and after every period
+    /// that it holds or has flushed. `None` if it has not begun yet, or if nothing of it remains
     /// that could change.
     fn changes_at(&self, meter: &Meter, at: Timestamp) -> Option<Timestamp> {
         let held = meter.periods.iter().filter(|held| held.period.start <= at || held.events > 0 || held.sent().is_some());
@@ -60,27 +60,27 @@ impl<M: Meters, I: Identities> Partition<M, I> {
         if is_stone || (reached.is_none() && meter.next() > at) {
             return None;
         }
-        // One that is gone has no current period.
+        // A deleted meter has no current period.
         let current = (meter.birth != Birth::Gone).then(|| self.calendars[usize::from(meter.calendar)].compute(at).end);
         reached.into_iter().chain(current).max()
     }
 
-    /// The calendar that cuts the periods of a meter, one that is gone included.
+    /// Returns the calendar of a meter, a deleted one included.
     pub fn calendar_of(&self, user: &[u8], processor: u16, meter_type: u16) -> Option<&Calendar> {
         let ix = self.meters.find(&MeterKey::new(user, Plan::user_hash(user), processor, meter_type))?;
         self.calendars.get(usize::from(self.meters.get(ix).calendar))
     }
 
-    /// Meters of a type that are still to come have this calendar: for who counts again what
-    /// was counted under another schedule.
+    /// Sets the calendar of future meters of a type, to recount data that was counted under another
+    /// schedule.
     pub fn begin_with(&mut self, meter_type: u16, calendar: Calendar) {
         if let Some(known) = self.calendars.get_mut(usize::from(meter_type)) {
             *known = calendar;
         }
     }
 
-    /// The number of a calendar, new or known; `None` beyond 65,535, which takes meters
-    /// whose events lie in as many periods of the future.
+    /// Returns the number of a calendar, new or known. `None` beyond 65,535; that would take meters
+    /// whose events are in as many periods of the future.
     pub(super) fn calendar(&mut self, calendar: Calendar) -> Option<u16> {
         let known = self.calendars.iter().position(|known| known.is(&calendar));
         let at = known.unwrap_or_else(|| {
@@ -90,7 +90,7 @@ impl<M: Meters, I: Identities> Partition<M, I> {
         u16::try_from(at).ok()
     }
 
-    /// The period of a meter that holds an instant.
+    /// Returns the period of a meter that holds an instant.
     #[inline]
     pub(super) fn period_of(&mut self, ix: MeterIx, at: Timestamp) -> Period {
         let meter = self.meters.get(ix);

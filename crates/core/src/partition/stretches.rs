@@ -1,12 +1,12 @@
-//! What of time a meter has flushed: stretches of periods, each flushed once.
+//! The time that a meter has flushed: stretches of periods, each flushed once.
 //!
-//! Nearly every meter has one, which grows at its end. A meter that grew backwards, or was
-//! flushed ahead of its time, has another in front; and where a meter of the same processor,
-//! type and user was deleted before, what that one flushed stands beside it: no period of it
-//! is flushed anew, and where such a stretch begins and ends, periods do, whatever the
-//! schedule says, and no level is carried over.
+//! Nearly every meter has one stretch, which grows at its end. A meter that grew backwards, or was
+//! flushed ahead of its time, has another one in front. Where a meter of the same processor, type
+//! and user was deleted before, its flushed stretches are kept beside them. No period of those is
+//! flushed again; at their start and end a period begins and ends, whatever the schedule says, and
+//! no level is carried over.
 //!
-//! Invariants: stretches do not overlap, those beside stand in order, and the meter's own
+//! Invariants: stretches do not overlap, those beside are in order, and the meter's own stretch
 //! ends where its next period begins.
 
 use super::Meter;
@@ -15,37 +15,37 @@ use crate::schedule::Period;
 use crate::time::Timestamp;
 
 impl Meter {
-    /// The start of the period to flush next.
+    /// Returns the start of the period to flush next.
     #[inline]
     pub fn next(&self) -> Timestamp {
         self.flushed.end
     }
 
-    /// Whether an instant lies in a period that was flushed, by this meter or by one that it
-    /// takes the place of.
+    /// Whether an instant is in a period that was flushed, by this meter or by a deleted one of the
+    /// same key.
     #[inline]
     pub fn has_flushed(&self, at: Timestamp) -> bool {
         self.flushed.contains(at) || self.stretch_at(at).is_some()
     }
 
-    /// Whether it has flushed anything itself.
+    /// Whether it has flushed any period itself.
     pub(super) fn has_flushed_any(&self) -> bool {
         self.flushed.start < self.flushed.end || self.stretches().iter().any(|beside| beside.standing == Standing::Own)
     }
 
-    /// The stretches beside the one that grows.
+    /// Returns the stretches beside the one that grows.
     pub fn stretches(&self) -> &[Stretch] {
         self.rare.as_ref().map_or(&[], |rare| rare.stretches.as_slice())
     }
 
-    /// The one beside that holds an instant.
+    /// Returns the stretch, beside the growing one, that holds an instant.
     #[inline]
     pub(super) fn stretch_at(&self, at: Timestamp) -> Option<&Stretch> {
         self.rare.as_ref()?.stretches.iter().find(|beside| beside.period.contains(at))
     }
 
-    /// A period that the schedule gives for an instant, as far as it does not reach into
-    /// stretches that do not hold the instant, or out of the one that does.
+    /// Limits a period that the schedule gives for an instant, so that it neither overlaps
+    /// stretches without the instant nor leaves the one with it.
     #[inline]
     pub(super) fn fit(&self, period: Period, at: Timestamp) -> Period {
         match self.stretches() {
@@ -54,15 +54,15 @@ impl Meter {
         }
     }
 
-    /// Whether a meter of the same key ended or began at an instant: no level is carried
-    /// over it.
+    /// Whether a meter of the same key ended or began between two instants, so that no level is
+    /// carried over.
     pub(super) fn breaks_within(&self, from: Timestamp, to: Timestamp) -> bool {
         let inside = |at: Timestamp| from <= at && at <= to;
         let former = self.stretches().iter().filter(|beside| beside.standing != Standing::Own);
         former.into_iter().any(|beside| inside(beside.period.start) || inside(beside.period.end))
     }
 
-    /// Notes that a period was flushed, in its turn or ahead of it.
+    /// Notes that a period was flushed, in order or ahead of time.
     pub(super) fn note_flushed(&mut self, period: Period) {
         if period.start != self.flushed.end {
             return self.put_beside(period, Standing::Own);
@@ -71,7 +71,7 @@ impl Meter {
         self.step_over();
     }
 
-    /// Notes that everything up to an instant was flushed, where it was not before.
+    /// Notes that everything up to an instant was flushed, except what was flushed before.
     pub(super) fn note_flushed_until(&mut self, target: Timestamp) {
         while self.flushed.end < target {
             let start = self.flushed.end;
@@ -80,14 +80,14 @@ impl Meter {
         }
     }
 
-    /// Begins to flush at an instant in front of what was flushed.
+    /// Sets the start of the next period to an earlier instant than the flushed ones.
     pub(super) fn begin_at(&mut self, start: Timestamp) {
         self.set_growing_aside();
         self.flushed = Period { start, end: start };
     }
 
-    /// Goes on behind what was flushed there before. Its own it takes in; behind another's it
-    /// begins anew.
+    /// Continues after stretches that were flushed there before. It merges the meter's own with the
+    /// growing one; after another meter's stretch it starts a new one.
     pub(super) fn step_over(&mut self) {
         while let Some(Stretch { period, standing }) = self.stretch_at(self.flushed.end).copied() {
             match standing {
@@ -105,8 +105,8 @@ impl Meter {
         }
     }
 
-    /// Everything it flushed is a deleted meter's from now on. Stretches of which nothing can
-    /// be amended any more become one where they touch.
+    /// Marks all its stretches as those of a deleted meter. Adjacent stretches that can no longer
+    /// be amended are merged.
     pub(super) fn end_stretches(&mut self, amendable_from: Timestamp) {
         self.set_growing_aside();
         let Some(rare) = &mut self.rare else { return };
@@ -149,7 +149,7 @@ fn fit(period: Period, beside: Period, at: Timestamp) -> Period {
     }
 }
 
-/// Stretches that touch, of which nothing can be amended, become one.
+/// Merges adjacent stretches that can no longer be amended.
 pub(super) fn merge_closed(stretches: &mut Vec<Stretch>) {
     stretches.dedup_by(|later, earlier| {
         let closed = later.standing == Standing::Closed && earlier.standing == Standing::Closed;
@@ -174,7 +174,7 @@ mod tests {
         Period { start: at(start), end: at(end) }
     }
 
-    /// A meter whose first period begins at an instant.
+    /// Returns a meter whose first period begins at an instant.
     fn meter(first: i64) -> Meter {
         Meter {
             user: b"u"[..].into(),
@@ -192,7 +192,7 @@ mod tests {
         }
     }
 
-    /// Flushes periods of ten in their turn.
+    /// Flushes periods of ten units in order.
     fn flush(meter: &mut Meter, times: usize) {
         for _ in 0..times {
             let next = meter.next();
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_flushed_ahead_is_not_flushed_again() {
+    fn periods_flushed_ahead_are_not_flushed_again() {
         let mut meter = meter(0);
         flush(&mut meter, 1);
         meter.note_flushed(period(30, 40));

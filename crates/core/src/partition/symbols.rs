@@ -1,7 +1,7 @@
-//! Group values, each kept once: what it is, and how it is written.
+//! Group values, each stored once: its identity and its written form.
 //!
-//! A meter's group is a number (a symbol) and an aggregate; the text of the group — its
-//! fields, its key — is shared by all meters and made once.
+//! A meter's group is a number (a symbol) and an aggregate. The text of the group (its fields and
+//! its key) is made once and shared by all meters.
 
 use hashbrown::HashTable;
 use xxhash_rust::xxh3::xxh3_64;
@@ -14,34 +14,34 @@ use crate::event::{Kind, Leaf, Path, quote_into};
 pub struct Symbols {
     known: Vec<Symbol>,
     index: HashTable<u32>,
-    /// Breakdowns of groups that the plan no longer asks for: numbered behind its own.
+    /// Breakdowns that the plan no longer has, numbered after its own.
     retired: Vec<Vec<Path>>,
     scratch: Vec<u8>,
 }
 
 #[derive(Clone, Debug)]
 struct Symbol {
-    /// Breakdown, then kind, length and bytes of each value.
+    /// Breakdown, followed by kind, length and bytes of each value.
     identity: Box<[u8]>,
-    /// `field:value,…`, escaped: what groups are sorted by.
+    /// The sort key of groups: `field:value,…`, escaped.
     key: Box<[u8]>,
-    /// `{"fields":{…},"key":"…","value":`
+    /// The start of its JSON: `{"fields":{…},"key":"…","value":`.
     opening: Box<[u8]>,
 }
 
 impl Symbols {
-    /// Bytes it holds elsewhere.
+    /// Returns the number of bytes that it holds on the heap.
     pub(super) fn heap_bytes(&self) -> usize {
         let text = |symbol: &Symbol| symbol.identity.len() + symbol.key.len() + symbol.opening.len();
         self.known.capacity() * size_of::<Symbol>() + self.known.iter().map(text).sum::<usize>() + self.index.capacity() * 5
     }
 
-    /// The key of the group that holds what is past the limit of groups.
+    /// The key of the group of values beyond the limit of groups.
     pub const OTHER_KEY: &[u8] = "…other".as_bytes();
-    /// Its JSON up to its value.
+    /// The JSON of that group up to its value.
     pub const OTHER_OPENING: &[u8] = "{\"fields\":{},\"key\":\"…other\",\"value\":".as_bytes();
 
-    /// The symbol of a breakdown's values.
+    /// Returns the symbol of a breakdown's values.
     #[inline]
     pub fn intern<'a>(&mut self, breakdown: u16, names: &[Path], values: impl Iterator<Item = Leaf<'a>>) -> u32 {
         self.scratch.clear();
@@ -52,7 +52,7 @@ impl Symbols {
         self.find_or_add(names)
     }
 
-    /// The symbol of values as an image holds them.
+    /// Returns the symbol of values as an image holds them.
     pub(super) fn intern_identity(&mut self, breakdown: u16, names: &[Path], values: &[u8]) -> u32 {
         self.scratch.clear();
         self.scratch.extend_from_slice(&breakdown.to_le_bytes());
@@ -60,22 +60,22 @@ impl Symbols {
         self.find_or_add(names)
     }
 
-    /// How many there are.
+    /// Returns the number of symbols.
     pub(super) fn len(&self) -> usize {
         self.known.len()
     }
 
-    /// Each as an image holds it, by number.
+    /// Returns the identity of each as an image holds it, by number.
     pub(super) fn identities(&self) -> impl Iterator<Item = &[u8]> {
         self.known.iter().map(|symbol| &*symbol.identity)
     }
 
-    /// Breakdowns that the plan no longer asks for.
+    /// Returns the breakdowns that the plan no longer has.
     pub(super) fn retired(&self) -> &[Vec<Path>] {
         &self.retired
     }
 
-    /// The number of a breakdown among those that the plan no longer asks for.
+    /// Returns the number of a breakdown among those that the plan no longer has.
     pub(super) fn retire(&mut self, names: &[Path]) -> u16 {
         let found = self.retired.iter().position(|known| known == names);
         let at = found.unwrap_or_else(|| {
@@ -108,14 +108,14 @@ impl Symbols {
         symbol
     }
 
-    /// What groups are sorted by: the key, then (where a number and a text are written
-    /// alike) the rest.
+    /// Returns the sort key of a group: the key, then the rest, which differs where a number and a
+    /// text are written alike.
     pub fn sort_key(&self, symbol: u32) -> (&[u8], &[u8]) {
         let symbol = &self.known[symbol as usize];
         (&symbol.key, &symbol.opening)
     }
 
-    /// The JSON of a group up to its value.
+    /// Returns the JSON of a group up to its value.
     pub fn opening(&self, symbol: u32) -> &[u8] {
         &self.known[symbol as usize].opening
     }
@@ -124,8 +124,8 @@ impl Symbols {
 /// A group value: its kind and its text.
 type Value<'a> = (Kind, &'a [u8]);
 
-/// A missing field and null are the same; numbers are written canonically, so that
-/// `1` and `1.0` are one group; text is unescaped.
+/// Appends a value in canonical form. A missing field and null are the same; numbers are written so
+/// that `1` and `1.0` are one group; text is unescaped.
 fn encode(leaf: Leaf<'_>, out: &mut Vec<u8>) {
     let start = out.len();
     out.extend_from_slice(&[0; 5]);
@@ -158,7 +158,7 @@ fn decode(mut identity: &[u8]) -> Vec<Value<'_>> {
     while let [kind, a, b, c, d, rest @ ..] = identity {
         let length = u32::from_le_bytes([*a, *b, *c, *d]) as usize;
         let kind = KINDS.into_iter().find(|known| *known as u8 == *kind).unwrap_or(Kind::Null);
-        // An image may be damaged: what is not there is left out.
+        // An image may be damaged: missing parts are omitted.
         let Some((text, behind)) = rest.split_at_checked(length) else { break };
         values.push((kind, text));
         identity = behind;
@@ -166,7 +166,7 @@ fn decode(mut identity: &[u8]) -> Vec<Value<'_>> {
     values
 }
 
-/// `f1:v1,f2:v2` in the order of the group-by; `\`, `,` and `:` inside are escaped.
+/// Returns `f1:v1,f2:v2` in the order of the group-by; `\`, `,` and `:` in values are escaped.
 fn write_key(names: &[Path], values: &[Value<'_>]) -> Vec<u8> {
     let mut key = Vec::new();
     for (i, (name, (kind, text))) in names.iter().zip(values).enumerate() {

@@ -1,16 +1,16 @@
-//! Thresholds: partial records on the way.
+//! Thresholds: partial records before the end of a period.
 
 use super::close::record_key;
 use super::{Effects, Identities, MeterIx, Meters, Partition};
 use crate::record::{Crossing, Direction, Revision};
 use crate::time::Timestamp;
 
-/// Thresholds of a meter type: a bit each, for two directions, in one word.
+/// Maximum of thresholds of a meter type: a bit each, for two directions, in one word.
 pub(crate) const THRESHOLDS_MAX: usize = 32;
 
 impl<M: Meters, I: Identities> Partition<M, I> {
-    /// After an event: tells thresholds that were crossed for the first time in the
-    /// period and direction.
+    /// Reports, after an event, the thresholds that were crossed for the first time in the period
+    /// and direction.
     pub(super) fn check_thresholds(
         &mut self,
         ix: MeterIx,
@@ -43,7 +43,7 @@ impl<M: Meters, I: Identities> Partition<M, I> {
             let crossing = Some(Crossing { threshold, direction });
             let record = self.record(&plan, meter, held, revision, crossing);
             if !self.stones.told.is_empty() && self.stones.told.contains(&record.id().as_u128()) {
-                // A meter that was here before has told it of this period.
+                // An earlier meter of the same key has already sent it for this period.
                 continue;
             }
             json.clear();

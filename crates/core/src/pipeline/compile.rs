@@ -1,4 +1,4 @@
-//! A document that conforms, to a plan.
+//! Compiles a valid document to a plan.
 
 use super::graph::{self, Step};
 use super::meter::{self, Processors};
@@ -19,7 +19,7 @@ use crate::plan::{PastTolerance, Plan, TimeField};
 use crate::table::Table;
 use crate::time::{TimeFormat, Timestamp, Zone, parse_duration};
 
-/// What is gathered while a document is compiled.
+/// The state of the compilation of a document.
 pub(super) struct Compiler<'p> {
     pub(super) problems: &'p mut Problems,
     pub(super) warnings: Problems,
@@ -27,9 +27,9 @@ pub(super) struct Compiler<'p> {
     pub(super) breakdowns: Vec<Vec<Path>>,
     pub(super) carried: Vec<Path>,
     pub(super) tables: Vec<Table>,
-    /// Whether a category may be without meter types: they may come later.
+    /// Whether a category may be without meter types, which may be added later.
     pub(super) open_categories: bool,
-    /// Which fields the document reads and makes.
+    /// The fields that the document reads and makes.
     pub(super) names: Names,
 }
 
@@ -41,7 +41,7 @@ impl Fields for Compiler<'_> {
     }
 }
 
-/// The place of a value in a list, added if it is new.
+/// Returns the index of a value in a list; a new value is appended.
 pub(super) fn index_of<T: Clone + PartialEq>(list: &mut Vec<T>, value: &T) -> u16 {
     let found = list.iter().position(|known| known == value);
     let at = found.unwrap_or_else(|| {
@@ -52,7 +52,7 @@ pub(super) fn index_of<T: Clone + PartialEq>(list: &mut Vec<T>, value: &T) -> u1
 }
 
 impl Compiler<'_> {
-    /// Does something in which fields occur in a way: they are read, made, or not named at all.
+    /// Runs `work` with fields in a mode: they are read, made, or not named at all.
     pub(super) fn in_mode<T>(&mut self, mode: Mode, work: impl FnOnce(&mut Self) -> T) -> T {
         let before = std::mem::replace(&mut self.names.mode, mode);
         let made = work(self);
@@ -60,17 +60,17 @@ impl Compiler<'_> {
         made
     }
 
-    /// The slot of a path that the document names to be read.
+    /// Returns the slot of a path that the document names to be read.
     pub(super) fn read(&mut self, written: &str) -> u16 {
         self.in_mode(Mode::Read, |compiler| compiler.path(written))
     }
 
-    /// The slot of a path that stands there by default.
+    /// Returns the slot of a path that is used by default.
     pub(super) fn implied(&mut self, written: &str) -> u16 {
         self.in_mode(Mode::Default, |compiler| compiler.path(written))
     }
 
-    /// The slot of a path that conforms.
+    /// Returns the slot of a valid path.
     pub(super) fn path(&mut self, written: &str) -> u16 {
         match Path::parse(written) {
             Ok(path) => self.slot(&path),
@@ -78,20 +78,20 @@ impl Compiler<'_> {
         }
     }
 
-    /// The slots of a list of paths that conform.
+    /// Returns the slots of a list of valid paths.
     pub(super) fn paths(&mut self, list: Option<&Tree>) -> Vec<u16> {
         let written = list.map(Tree::items).unwrap_or_default().iter().filter_map(Tree::scalar);
         written.map(|written| self.path(written)).collect()
     }
 
-    /// An expression; what is wrong with it is noted at its place.
+    /// Compiles an expression; its errors are noted at its place.
     pub(super) fn program(&mut self, node: &Tree, field: &str) -> Option<Program> {
         let text = node.scalar()?;
         let compiled = self.in_mode(Mode::Read, |compiler| Program::compile(text, compiler));
         compiled.map_err(|why| self.problems.add(node, field, why.to_string())).ok()
     }
 
-    /// `path` or `{field | fields, format, timezone, …}`.
+    /// Compiles `path` or `{field | fields, format, timezone, …}`.
     pub(super) fn time(&mut self, node: &Tree, field: &str) -> TimeField {
         let (declared, missing_received) = (true, node.text("missing") == Some("received"));
         if let Some(path) = node.scalar() {
@@ -119,7 +119,7 @@ impl Compiler<'_> {
         TimeField { slots, format, declared, missing_received, join }
     }
 
-    /// How numbers are rounded: `round` of an object.
+    /// Returns the rounding of numbers: `round` of an object.
     pub(super) fn round(&mut self, node: &Tree) -> Option<decimal::Round> {
         let round = node.get("round")?;
         let places = round.text("places").and_then(|places| places.parse().ok()).unwrap_or_default();
@@ -128,17 +128,17 @@ impl Compiler<'_> {
     }
 }
 
-/// The instant of a field that conforms.
+/// Returns the instant of a valid field.
 pub(super) fn instant(node: &Tree, name: &str) -> Option<Timestamp> {
     Timestamp::parse_rfc3339(node.text(name)?.as_bytes())
 }
 
-/// The decimal of a field that conforms.
+/// Returns the decimal of a valid field.
 pub(super) fn number(node: &Tree, name: &str) -> Option<decimal::Decimal> {
     decimal::parse(node.text(name)?.as_bytes()).ok()
 }
 
-/// Names and JSON of a map of anything, by name.
+/// Returns the names and JSON of a map of any values, by name.
 pub(super) fn json_members(node: Option<&Tree>) -> Vec<(String, String)> {
     let mut members: Vec<_> =
         node.into_iter().flat_map(Tree::members).map(|(name, value)| (name.to_owned(), value.to_json().to_string())).collect();
@@ -210,7 +210,8 @@ pub(super) fn compile(tree: &Tree, open_categories: bool, problems: &mut Problem
     Some((plan, targets, compiler.warnings))
 }
 
-/// How old an event may be. By default a server refuses what no meter type could amend any more.
+/// Returns the maximal age of events. By default, a server refuses events that no meter type could
+/// amend any more.
 fn past_tolerance(tree: &Tree, meter_types: &[MeterType]) -> PastTolerance {
     let given = tree.text("pastTolerance").map(|text| parse_duration(text).filter(|_| text != "none"));
     let longest = meter_types.iter().map(|kind| kind.late.grace.saturating_add(kind.late.amend_within)).max();
@@ -228,8 +229,8 @@ fn check_limits(tree: &Tree, compiler: &mut Compiler<'_>, operators: usize) {
     }
 }
 
-/// Deduplication is on unless the document says otherwise: without an operator for it,
-/// events are deduplicated where they come in, over all sources.
+/// Adds deduplication unless the document disables it: without an operator for it, events of all
+/// sources are deduplicated where they enter.
 fn admit(tree: &Tree, compiler: &mut Compiler<'_>, graph: &mut graph::Graph, processors: &Processors) {
     let wanted = tree.get("dedupe");
     if wanted.is_some_and(|node| node.scalar().is_some()) {
@@ -258,7 +259,7 @@ fn salt(id: &str) -> u64 {
     xxhash_rust::xxh3::xxh3_64(id.as_bytes())
 }
 
-/// A deduplication as it is written.
+/// Compiles a deduplication as it is written.
 pub(super) fn dedupe(node: &Tree, field: &str, id: &str, compiler: &mut Compiler<'_>, processors: &Processors) -> Dedupe {
     let mut dedupe = default_dedupe(id, compiler, processors);
     if let Some(key) = node.get("key") {
@@ -266,7 +267,7 @@ pub(super) fn dedupe(node: &Tree, field: &str, id: &str, compiler: &mut Compiler
         if dedupe.key.is_empty() {
             compiler.problems.add(key, &format!("{field}.key"), "the key is empty; name the fields that identify an event");
         }
-        // A source alone identifies nothing.
+        // The source alone does not identify an event.
         let source = compiler.implied("source");
         dedupe.required = dedupe.key.iter().copied().filter(|slot| *slot != source || dedupe.key.len() == 1).collect();
     }
@@ -302,7 +303,7 @@ fn read_window(node: &Tree, window: &Tree, field: &str, compiler: &mut Compiler<
     Window::Rolling(span.unwrap_or(DEDUPE_WINDOW))
 }
 
-/// The types of a category, by their places.
+/// Returns the indexes of the types of a category.
 pub(super) fn types_of(category: &str, meter_types: &[MeterType]) -> Vec<u16> {
     let of_category = meter_types.iter().enumerate().filter(|(_, kind)| kind.category == category);
     of_category.map(|(at, _)| at as u16).collect()

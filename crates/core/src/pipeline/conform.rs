@@ -1,4 +1,4 @@
-//! A document against the table of forms.
+//! Checks a document against the table of forms.
 
 use super::problem::Problems;
 use super::shape::{Form, Presence, Shape};
@@ -7,7 +7,7 @@ use crate::suggest::nearest;
 use crate::time::{Timestamp, Zone, parse_duration};
 use crate::{decimal, event};
 
-/// Notes everything about a node that is not of its form.
+/// Notes every deviation of a node from its form.
 pub(super) fn conform(node: &Node, form: &Form, field: &str, problems: &mut Problems) {
     match (form, &node.kind) {
         (Form::Any, _) => {}
@@ -41,13 +41,13 @@ pub(super) fn join(field: &str, name: &str) -> String {
     if field.is_empty() { name.to_owned() } else { format!("{field}.{name}") }
 }
 
-/// Which of several forms a value is meant to be of: by kind; a word only if it is one.
+/// Selects the form of several that a value is meant to have: by kind; a word only if it matches.
 fn suits(form: &Form, kind: &Kind, node: &Node) -> bool {
     match (form, kind) {
         (Form::Object(_) | Form::Map(_), Kind::Map(_)) | (Form::List(_), Kind::List(_)) => true,
         (Form::Character, Kind::Scalar(text, _)) => text.chars().count() == 1 || text == "\\t",
         (Form::Boolean, Kind::Scalar(text, _)) => matches!(text.as_str(), "true" | "false"),
-        // `off` is false to older YAML: take either spelling.
+        // Older YAML reads `off` as false: accept either spelling.
         (Form::Word(words), Kind::Scalar(text, _)) => {
             words.contains(&text.as_str()) || words.len() > 2 || (*words == ["off"] && text == "false")
         }
@@ -122,7 +122,7 @@ fn conform_scalar(form: &Form, text: &str) -> Result<(), String> {
     }
 }
 
-/// What to write, for a person.
+/// Describes the expected form, for people.
 pub(super) fn expected(form: &Form) -> String {
     match form {
         Form::Text => "text".to_owned(),

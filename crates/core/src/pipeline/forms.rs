@@ -55,7 +55,7 @@ const HTTP_SOURCE: Form = Object(&Shape {
     help: "Events that come in at POST /api/v1/events",
     fields: &[
         optional("time", TIME, "Where the event's time is and how it is written: becomes `time`"),
-        optional("id", Either(&[Word(&["content"]), List(&Path)]), "What identifies an event that brings no id: becomes `id`"),
+        optional("id", Either(&[Word(&["content"]), List(&Path)]), "The identity of an event without an id: becomes `id`"),
     ],
 });
 
@@ -97,11 +97,7 @@ pub(super) const FILE_SOURCE: Form = Object(&Shape {
         optional("sheet", Text, "Sheet of a workbook; the first when left out"),
         optional("items", Path, "Where in a JSON document the list of events is"),
         optional("pattern", Text, "Pattern of an access log: Apache's LogFormat or nginx's log_format"),
-        optional(
-            "extra",
-            Word(&["refuse", "ignore"]),
-            "What becomes of fields behind an access log's pattern; refuse when left out",
-        ),
+        optional("extra", Word(&["refuse", "ignore"]), "Handling of fields after an access log's pattern; refuse when left out"),
         default("delimiter", Character, ",", "Between the fields of a CSV file; `\\t` for a tab"),
         default("quote", Either(&[Word(&["none"]), Character]), "\"", "Around fields of a CSV file"),
         optional("comment", Character, "A CSV line beginning with it is no row"),
@@ -110,7 +106,7 @@ pub(super) const FILE_SOURCE: Form = Object(&Shape {
         optional(
             "id",
             Either(&[Word(&["line", "content"]), List(&Path)]),
-            "What identifies an event: becomes `id` (and `source` the file)",
+            "The identity of an event: becomes `id` (and `source` the file)",
         ),
     ],
 });
@@ -173,14 +169,14 @@ pub(super) const TIME: Form = Either(&[
         fields: &[
             optional("field", Path, "Where it is"),
             optional("fields", List(&Path), "Fields that are joined"),
-            optional("join", Text, "What stands between joined fields; a blank when left out"),
+            optional("join", Text, "The text between joined fields; a blank when left out"),
             default("format", Text, "rfc3339", "rfc3339, unix_s, unix_ms, unix_us, unix_ns, or a strptime pattern"),
             default("timezone", Zone, "Etc/UTC", "Zone of times that have no offset"),
             optional("ignoreZoneName", Boolean, "Whether `%Z` of a pattern that also has an offset is skipped"),
             optional(
                 "missing",
                 Word(&["park", "received"]),
-                "What becomes of an event without it: parked (when left out), or given the time of receipt",
+                "Handling of an event without it: parked (when left out), or given the time of receipt",
             ),
         ],
     }),
@@ -223,7 +219,7 @@ const CONDITION: Form = Object(&Shape {
     noun: "field of a condition",
     help: "A comparison, an expression, or a group of conditions",
     fields: &[
-        optional("field", Path, "What is compared"),
+        optional("field", Path, "The field that is compared"),
         optional("op", Word(&OPERATORS), "How"),
         optional("value", Any, "With what"),
         optional("expression", Expression, "Any condition in CEL"),
@@ -232,12 +228,12 @@ const CONDITION: Form = Object(&Shape {
     ],
 });
 
-/// One level more; deeper conditions are written as an expression.
+/// One more level; deeper conditions are written as an expression.
 const NESTED: Form = Object(&Shape {
     noun: "field of a condition",
     help: "A comparison or an expression",
     fields: &[
-        optional("field", Path, "What is compared"),
+        optional("field", Path, "The field that is compared"),
         optional("op", Word(&OPERATORS), "How"),
         optional("value", Any, "With what"),
         optional("expression", Expression, "Any condition in CEL"),
@@ -308,7 +304,7 @@ const METER_PROCESSOR: Form = Object(&Shape {
         default("value", Value, "value", "Where the value is, or an expression, for rules that do not say"),
         required("rules", List(&RULE), "Guiding rules, in order"),
         default("match", Word(&["first", "all"]), "first", "Whether the first rule that applies counts, or all"),
-        default("unmatched", Word(&["park", "drop"]), "park", "What becomes of events that no rule applies to"),
+        default("unmatched", Word(&["park", "drop"]), "park", "Handling of events that no rule applies to"),
         optional(
             "textNumbers",
             Boolean,
@@ -344,9 +340,9 @@ pub(super) const METER_TYPE: Form = Object(&Shape {
         required("name", Text, "Unique, at most 80 characters"),
         optional("description", Text, "For people"),
         optional("externalRef", Text, "The biller's name for it; unique"),
-        default("category", Text, "DEFAULT", "What guiding rules address"),
-        default("unit", Text, "", "What one is one of"),
-        default("aggregation", Either(&[Word(&Aggregation::NAMES), AGGREGATION]), "sum", "What it makes of values"),
+        default("category", Text, "DEFAULT", "The category that guiding rules address"),
+        default("unit", Text, "", "The unit of values"),
+        default("aggregation", Either(&[Word(&Aggregation::NAMES), AGGREGATION]), "sum", "How values are aggregated"),
         optional("p", Number, "For `percentile`: above 0, at most 100"),
         optional("timeUnit", TIME_UNIT, "For `weighted`"),
         optional("input", LEVEL_INPUT, "For `weighted`"),
@@ -354,12 +350,12 @@ pub(super) const METER_TYPE: Form = Object(&Shape {
         default("timezone", Zone, "Etc/UTC", "Where its clock hangs"),
         optional("activeFrom", Instant, "Events before are parked"),
         optional("activeTo", Instant, "Events at or after are parked"),
-        optional("capacity", Number, "What a user may use in a period"),
+        optional("capacity", Number, "The amount a user may use in a period"),
         optional("thresholds", List(&THRESHOLD), "Partial records on the way"),
         default("autoCreate", Boolean, "true", "Whether an event may open a meter"),
         default("flushEmpty", Boolean, "true", "Whether a period without events is flushed"),
         default("emptyPeriodsMax", Integer(1, 10_000_000), "1000", "Periods without events that one event may open"),
-        optional("late", LATE, "What becomes of events for flushed periods"),
+        optional("late", LATE, "Handling of events for flushed periods"),
         default("groupLimit", Integer(1, 1_000_000), "10000", "Group values a meter keeps apart"),
     ],
 });
@@ -435,7 +431,7 @@ const THRESHOLD: Form = Object(&Shape {
 
 const LATE: Form = Object(&Shape {
     noun: "field of a late policy",
-    help: "What becomes of events for flushed periods",
+    help: "Handling of events for flushed periods",
     fields: &[
         default(
             "policy",

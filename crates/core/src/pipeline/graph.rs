@@ -6,7 +6,7 @@ use super::tree::Node as Tree;
 use crate::operator::{Node, Operator};
 use crate::suggest::nearest;
 
-/// An operator before it is connected.
+/// An operator that is not connected yet.
 pub(super) struct Step {
     pub(super) id: String,
     pub(super) operator: Operator,
@@ -15,21 +15,21 @@ pub(super) struct Step {
 }
 
 impl Step {
-    /// Whether all its ways have names: then one has to be named.
+    /// Whether all its outputs have names, so that a reader has to name one.
     fn is_parted(&self) -> bool {
         self.routes.first().is_some_and(|route| !route.is_empty())
     }
 }
 
-/// Operators in an order in which each stands behind all it reads.
+/// Operators in an order in which each follows all it reads.
 pub(super) struct Graph {
     pub(super) nodes: Vec<Node>,
     pub(super) entries: Vec<Vec<u16>>,
-    /// The node of each operator, by its place in the document.
+    /// The node of each operator, by its index in the document.
     pub(super) places: Vec<u16>,
 }
 
-/// What an operator reads: a source, or a port of an operator.
+/// An input of an operator: a source, or a port of an operator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Input {
     Source(usize),
@@ -61,7 +61,7 @@ pub(super) fn connect(tree: &Tree, mut steps: Vec<Step>, sources: &[&str], compi
     Some(lay_out(steps, &inputs, &order, sources.len()))
 }
 
-/// Ids that were given must differ; ids that were not get a number.
+/// Checks that given ids differ, and numbers missing ones.
 fn name_apart(items: &[Tree], steps: &mut [Step], sources: &[&str], problems: &mut Problems) {
     for i in 0..steps.len() {
         let given = items[i].text("id").is_some();
@@ -137,7 +137,7 @@ fn resolve(name: &str, steps: &[Step], sources: &[&str]) -> Result<Input, String
     }
 }
 
-/// Operators so that each stands behind all it reads, or a circle among them.
+/// Sorts operators so that each follows all it reads, or returns a cycle among them.
 fn order(inputs: &[Vec<Input>]) -> Result<Vec<usize>, Vec<usize>> {
     let reads =
         |at: usize| inputs[at].iter().filter_map(|input| if let Input::Port(from, _) = input { Some(*from) } else { None });
@@ -146,7 +146,7 @@ fn order(inputs: &[Vec<Input>]) -> Result<Vec<usize>, Vec<usize>> {
     while order.len() < inputs.len() {
         let ready: Vec<usize> = (0..inputs.len()).filter(|at| !placed[*at] && reads(*at).all(|from| placed[from])).collect();
         if ready.is_empty() {
-            // Every unplaced operator reads an unplaced one: following them closes a circle.
+            // Every unplaced operator reads an unplaced one: following them closes a cycle.
             let mut path: Vec<usize> = Vec::new();
             let mut at = placed.iter().position(|placed| !placed).unwrap_or_default();
             while !path.contains(&at) {
@@ -188,7 +188,7 @@ fn lay_out(steps: Vec<Step>, inputs: &[Vec<Input>], order: &[usize], sources: us
 }
 
 impl Graph {
-    /// Puts an operator before everything that reads a source.
+    /// Inserts an operator before everything that reads a source.
     pub(super) fn prepend(&mut self, step: &Step) {
         let sources = self.entries.len() as u16;
         for port in self.nodes.iter_mut().flat_map(|node| &mut node.outputs) {
@@ -210,8 +210,9 @@ impl Graph {
     }
 }
 
-/// Stateful operators by depth: each stage waits for none but earlier ones. Meters are the last
-/// stage, whatever comes before them: then everything that can still park an event is there.
+/// Groups stateful operators into stages by depth: each stage depends only on earlier ones. Meters
+/// are the last stage, whatever comes before them, so that all events that can still be parked are
+/// there.
 pub(super) fn stages(nodes: &[Node]) -> Vec<Vec<u16>> {
     let mut depth = vec![0usize; nodes.len()];
     let mut stages: Vec<Vec<u16>> = Vec::new();

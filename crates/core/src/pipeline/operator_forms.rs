@@ -35,7 +35,7 @@ pub(super) const SPLIT: Form = Object(&Shape {
         required("path", Path, "Where the list or object is"),
         optional("into", Path, "Where the element goes; `path` when left out"),
         optional("key", Path, "Where its number goes, counted from 0; of an object, its name"),
-        default("empty", Word(&["filter", "park"]), "filter", "What becomes of an event whose list is empty"),
+        default("empty", Word(&["filter", "park"]), "filter", "Handling of an event whose list is empty"),
         default("childrenMax", Integer(1, 100_000), "10000", "Elements an event may have; more parks it"),
     ],
 });
@@ -100,7 +100,7 @@ const TIER: Form = Object(&Shape {
 
 const PRICE: Form = Object(&Shape {
     noun: "field of a price",
-    help: "What a quantity costs",
+    help: "The price of a quantity",
     fields: &[
         required("model", Word(&["unit", "graduated", "volume", "package"]), "How it is priced"),
         optional("unit", Number, "For `unit`: price of a unit"),
@@ -124,7 +124,7 @@ pub(super) const RATE: Form = Object(&Shape {
         default("timezone", Zone, "Etc/UTC", "Zone of the schedule"),
         optional("time", TIME, "When the event was; that of the first meter operator when left out"),
         required("price", PRICE, "The price"),
-        default("negative", Word(&["credit", "clamp", "park"]), "credit", "What becomes of a quantity below 0"),
+        default("negative", Word(&["credit", "clamp", "park"]), "credit", "Handling of a quantity below 0"),
         default("scale", Integer(0, 18), "18", "Digits of the price after the point"),
         default("rounding", ROUNDING, "half_even", "How it is rounded to them"),
         default("amendWithin", Duration, "62d", AMEND_WITHIN),
@@ -157,7 +157,7 @@ pub(super) const AGGREGATE: Form = Object(&Shape {
         optional("schedule", RESET, "The periods in each of which it starts again"),
         default("timezone", Zone, "Etc/UTC", "Zone of the schedule"),
         optional("time", TIME, "When the event was; that of the first meter operator when left out"),
-        default("missing", Word(&["park", "skip"]), "park", "What becomes of an event without a value"),
+        default("missing", Word(&["park", "skip"]), "park", "Handling of an event without a value"),
         default("amendWithin", Duration, "62d", AMEND_WITHIN),
         optional("textNumbers", Boolean, "Whether numbers may be text; true for CSV and access logs, else false"),
     ],
@@ -178,7 +178,7 @@ const WINDOW: Form = Object(&Shape {
 
 const LATE_INPUTS: Form = Object(&Shape {
     noun: "field of a late policy",
-    help: "What becomes of events for released windows",
+    help: "Handling of events for released windows",
     fields: &[
         default("policy", Word(&["amend", "carry", "park"]), "amend", "amend; carry: into the window of its receipt; park"),
         default("grace", Duration, "0", "How long a window waits after its end"),
@@ -196,11 +196,11 @@ pub(super) const ACCUMULATE: Form = Object(&Shape {
         optional("time", TIME, "When the event was; that of the first meter operator when left out"),
         optional("fields", Map(&FOLD), "Path: {function: path}"),
         optional("keep", List(&Path), "Fields of the window's last event"),
-        default("missing", Word(&["park", "skip"]), "park", "What becomes of an event without a value"),
+        default("missing", Word(&["park", "skip"]), "park", "Handling of an event without a value"),
         default("stamp", Word(&["start", "last", "end"]), "start", "The time of the derived event"),
         default("release", Word(&["clock", "watermark"]), "clock", "By which clock windows end"),
         default("idle", Duration, "10m", "watermark: after so long without an event the clock holds"),
-        optional("late", LATE_INPUTS, "What becomes of events for released windows"),
+        optional("late", LATE_INPUTS, "Handling of events for released windows"),
         default("eventsMax", Integer(1, 100_000_000), "1000000", "Events of one window of one key"),
         optional("textNumbers", Boolean, "Whether numbers may be text; true for CSV and access logs, else false"),
     ],
@@ -227,7 +227,7 @@ pub(super) const CORRELATE: Form = Object(&Shape {
         default("grace", Duration, "0", "How long a boundary or a stop waits"),
         default("repeat", Word(&["first", "last"]), "first", "Which start counts, if another one is within a pair"),
         default("timeout", Either(&[Word(&["none"]), Duration]), "24h", "How long a start waits for its stop"),
-        default("onTimeout", Word(&["park", "close"]), "park", "What becomes of it then"),
+        default("onTimeout", Word(&["park", "close"]), "park", "Handling of a start that has timed out"),
         default("wait", Duration, "1h", "How long a stop waits for its start"),
         default("amendWithin", Duration, "7d", "How long after its end a pair is remembered"),
         default("eventsMax", Integer(1, 1_000_000), "10000", "Events of one key that are held"),

@@ -1,23 +1,23 @@
-//! What is wrong with a document, where, and what to write instead.
+//! Problems of a document: the problem, its place, and the correct form.
 
 use std::fmt;
 
 use super::tree::Node;
 
-/// One thing that is wrong.
+/// A problem of a document.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// Counted from 1.
+    /// The line, counted from 1.
     pub line: usize,
-    /// Counted from 1.
+    /// The column, counted from 1.
     pub column: usize,
     /// The field, as a path of the document: `operators[1].meter.key`.
     pub field: String,
-    /// What is wrong and what to write.
+    /// The problem and the correct form.
     pub message: String,
 }
 
-/// Everything that is wrong.
+/// All problems of a document.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Problems(pub Vec<Problem>);
 
@@ -27,7 +27,7 @@ impl Problems {
         self.0.push(Problem { line: node.line, column: node.column, field: field.to_owned(), message: message.into() });
     }
 
-    /// Nothing wrong, or all of it.
+    /// Returns an error if there are problems.
     pub(super) fn into_result(self) -> Result<(), Problems> {
         if self.0.is_empty() { Ok(()) } else { Err(self) }
     }

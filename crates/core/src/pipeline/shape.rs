@@ -3,37 +3,37 @@
 /// The form of a value.
 #[derive(Clone, Copy, Debug)]
 pub enum Form {
-    /// Any text.
+    /// Text of any content.
     Text,
-    /// An exact decimal.
+    /// A number that is an exact decimal.
     Number,
-    /// A whole number from … to ….
+    /// A whole number with its least and greatest value.
     Integer(i64, i64),
-    /// `true` or `false`.
+    /// The value `true` or `false`.
     Boolean,
-    /// A span: `5m`, `32d`.
+    /// A duration: `5m`, `32d`.
     Duration,
     /// A dotted path into the event.
     Path,
     /// A dotted path, or a CEL expression.
     Value,
-    /// A CEL expression.
+    /// An expression in CEL.
     Expression,
     /// An IANA zone or an offset.
     Zone,
-    /// A UUID.
+    /// A UUID as text.
     Uuid,
     /// An RFC 3339 instant.
     Instant,
     /// One of these words.
     Word(&'static [&'static str]),
-    /// One character.
+    /// A text of one character.
     Character,
-    /// Anything: a literal of a condition, a JSON Schema.
+    /// Any value: a literal of a condition, a JSON Schema.
     Any,
     /// An object of this shape.
     Object(&'static Shape),
-    /// A list.
+    /// A list of values of a form.
     List(&'static Form),
     /// An object of arbitrary names to values of a form.
     Map(&'static Form),
@@ -44,35 +44,35 @@ pub enum Form {
 /// An object with known fields.
 #[derive(Debug)]
 pub struct Shape {
-    /// What it is, in messages: "unknown *operator* `fliter`".
+    /// Its noun in messages: "unknown *operator* `fliter`".
     pub noun: &'static str,
-    /// For people and editors.
+    /// Help for people and editors.
     pub help: &'static str,
-    /// Its fields.
+    /// The fields of the object.
     pub fields: &'static [Field],
 }
 
 /// A field of an object.
 #[derive(Debug)]
 pub struct Field {
-    /// Its name.
+    /// The name of the field.
     pub name: &'static str,
     /// The form of its value.
     pub form: Form,
-    /// Whether it may be left out, and what that means.
+    /// Whether it may be omitted, and its value then.
     pub presence: Presence,
-    /// For people and editors.
+    /// Help for people and editors.
     pub help: &'static str,
 }
 
-/// Whether a field may be left out, and what that means.
+/// Whether a field may be omitted, and its value then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Presence {
-    /// It may not.
+    /// The field must be present.
     Required,
-    /// Then there is none.
+    /// Without the field, there is no value.
     Optional,
-    /// Then it is as if this stood there.
+    /// Without the field, it has this value.
     Default(&'static str),
 }
 

@@ -9,16 +9,16 @@ use crate::limits::QUOTED_LINES_MAX;
 use crate::mediation::Decoder;
 use crate::plan::{Plan, TimeField};
 
-/// A source, compiled: what to open and how to read it.
+/// A compiled source: its files and how to read them.
 #[derive(Clone, Debug)]
 pub struct SourcePlan {
-    /// Given, or `source`.
+    /// The given id, or `source`.
     pub id: String,
-    /// Whether events come in over the server's event API; otherwise, from files.
+    /// Whether events arrive over the server's event API; otherwise, they come from files.
     pub http: bool,
     /// Paths and patterns; `-` is standard input.
     pub paths: Vec<String>,
-    /// How records are written; `None`: by the file's name.
+    /// The format of the records; `None`: by the file's name.
     pub format: Option<Format>,
     /// `auto`, `none`, `gzip` or `zstd`.
     pub compression: String,
@@ -28,15 +28,15 @@ pub struct SourcePlan {
     pub header: usize,
     /// Rows of a CSV file that are skipped before and after the header.
     pub skip: (usize, usize),
-    /// Rows at the end of a CSV file that are no events.
+    /// Rows at the end of a CSV file that are not events.
     pub footer: usize,
-    /// How a CSV file writes numbers, if it is said for all columns.
+    /// The number format of a CSV file, if one is declared for all columns.
     pub numbers: Option<NumberForm>,
-    /// The sheet of a workbook; the first, if none is named.
+    /// The sheet of a workbook; the first one if none is named.
     pub sheet: Option<String>,
-    /// Where in a JSON document the list of events is.
+    /// The path of the list of events in a JSON document.
     pub items: Option<Path>,
-    /// The pattern of an access log, if it is none of the usual ones.
+    /// The pattern of an access log, unless it has a common format.
     pub pattern: Option<log_pattern::Pattern>,
     /// Whether a line of an access log may have more than its pattern.
     pub extra: bool,
@@ -50,24 +50,24 @@ pub struct SourcePlan {
     pub dialect: Dialect,
     /// Types of columns, by name.
     pub types: Vec<(String, ColumnType)>,
-    /// Becomes the event's `time`: where to find it and where to put it.
+    /// Sets the event's `time`: the field to read and the slot to write.
     pub time: Option<(TimeField, u16)>,
-    /// Becomes the event's `id` and `source`: by what, and the slots of both.
+    /// Sets the event's `id` and `source`: the rule, and the slots of both.
     pub id_rule: Option<(IdRule, u16, u16)>,
 }
 
-/// How the records of a file are written.
+/// The format of the records of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
-    /// One JSON object a line.
+    /// One JSON object per line.
     Ndjson,
     /// One JSON document: an object, several, or arrays of them.
     Json,
-    /// Delimited rows.
+    /// Rows of delimited fields.
     Csv,
-    /// Apache Parquet.
+    /// An Apache Parquet file.
     Parquet,
-    /// Common or combined log format, or one by its pattern.
+    /// Common or combined log format, or one defined by a pattern.
     AccessLog,
     /// Lines of fixed width.
     Fixed,
@@ -78,7 +78,7 @@ pub enum Format {
 }
 
 impl Format {
-    /// The format of a name.
+    /// Returns the format with this name.
     pub fn named(name: &str) -> Option<Format> {
         Some(match name {
             "ndjson" => Format::Ndjson,
@@ -93,7 +93,7 @@ impl Format {
         })
     }
 
-    /// The format a file's name suggests, compression aside.
+    /// Returns the format that a file's name suggests, compression aside.
     pub fn of_file(name: &str) -> Format {
         let bare = name.strip_suffix(".gz").or(name.strip_suffix(".zst")).unwrap_or(name);
         match bare.rsplit_once('.').map(|(_, ending)| ending) {
@@ -108,19 +108,19 @@ impl Format {
     }
 }
 
-/// What identifies an event that brings no id.
+/// The rule that identifies an event without an id.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum IdRule {
-    /// The file and the line.
+    /// By the file and the line.
     Line,
-    /// The record as it is written.
+    /// By the record as it is written.
     Content,
-    /// These fields.
+    /// By the values of these fields.
     Fields(Vec<u16>),
 }
 
 impl SourcePlan {
-    /// Whether numbers of this source can only be text, as far as the format is known.
+    /// Whether numbers of this source can only be text, if the format is known.
     pub(super) fn is_text_only(&self) -> bool {
         if self.http {
             return false;
@@ -129,11 +129,11 @@ impl SourcePlan {
         matches!(self.format.unwrap_or_else(by_name), Format::Csv | Format::AccessLog | Format::Fixed | Format::Xlsx)
     }
 
-    /// How the records of an opened file are read; a file's columns are known then.
+    /// Returns the decoder of an opened file, whose columns are known.
     pub fn decoder(&self, plan: &Plan, format: Format, columns: &[Box<str>]) -> Decoder {
         match format {
             Format::Ndjson | Format::Json => Decoder::Json(json::Projection::new(&plan.paths)),
-            // `a.b` is the column `a.b`, if there is one.
+            // `a.b` is the column `a.b` if there is one.
             Format::Parquet | Format::Avro => {
                 let named = |path: &Path| match columns.iter().find(|column| path.is_named(column)) {
                     Some(column) => Path::of(&[column]),
@@ -166,12 +166,12 @@ impl SourcePlan {
         }
     }
 
-    /// How the rows of a sheet are written for their decoder.
+    /// Returns the dialect in which the rows of a sheet are written for their decoder.
     pub fn sheet_dialect(&self) -> Dialect {
         Dialect { trim: self.dialect.trim, quoted_lines_max: u32::MAX, ..Dialect::default() }
     }
 
-    /// The slots of a column, and the type of its text.
+    /// Returns the slots of a column and the type of its text.
     fn targets(&self, plan: &Plan, name: &str) -> Vec<(u16, ColumnType)> {
         let slots = (0u16..).zip(&plan.paths).filter(|(_, path)| path.is_named(name)).map(|(slot, _)| slot);
         let slots: Vec<u16> = slots.collect();
@@ -183,14 +183,14 @@ impl SourcePlan {
         let column_type = match (of_type, self.numbers) {
             (Some(ColumnType::Number), Some(form)) => ColumnType::Form(form),
             (Some(column_type), _) => column_type,
-            // A value that is not read by the declared form would be another number.
+            // A value that is not read by the declared form would become another number.
             (None, Some(form)) if is_value() => ColumnType::Form(form),
             (None, _) => ColumnType::Text,
         };
         slots.into_iter().map(|slot| (slot, column_type)).collect()
     }
 
-    /// The names that the records of a format have before the first is read.
+    /// Returns the names that the records of a format have before the first one is read.
     pub fn known_names(&self, format: Format) -> Option<Vec<&str>> {
         match format {
             Format::AccessLog => Some(match &self.pattern {
@@ -287,7 +287,7 @@ pub(super) fn compile(node: &Tree, field: &str, place: usize, compiler: &mut Com
     let plan = SourcePlan {
         id: node.text("id").map_or_else(default_id, str::to_owned),
         http: http.is_some(),
-        // A pattern is of an access log, whatever the file's name.
+        // A pattern implies an access log, whatever the file's name.
         format: file.text("format").and_then(Format::named).or(pattern.is_some().then_some(Format::AccessLog)),
         paths,
         compression: file.text("compression").unwrap_or("auto").to_owned(),
@@ -312,7 +312,7 @@ pub(super) fn compile(node: &Tree, field: &str, place: usize, compiler: &mut Com
     plan
 }
 
-/// Options that mean nothing for a format are mistakes: they would be thought to work.
+/// Reports options that have no effect for a format: users would expect them to work.
 fn check_options(file: &Tree, field: &str, plan: &SourcePlan, compiler: &mut Compiler<'_>) {
     let by_name = || plan.paths.first().map_or(Format::Ndjson, |path| Format::of_file(path));
     if plan.http {
@@ -353,7 +353,7 @@ fn check_options(file: &Tree, field: &str, plan: &SourcePlan, compiler: &mut Com
     }
 }
 
-/// The columns of a file of fixed width, with their types.
+/// Returns the columns of a file of fixed width, with their types.
 fn fixed_columns(
     file: &Tree,
     field: &str,
@@ -378,7 +378,7 @@ fn fixed_columns(
     columns
 }
 
-/// The type of a column, or what a field is converted to.
+/// Returns the type of a column, or the type to which a field is converted.
 pub(super) fn column_type(node: &Tree, field: &str, compiler: &mut Compiler<'_>) -> ColumnType {
     if let Some(name) = node.scalar() {
         return ColumnType::named(name).unwrap_or(ColumnType::Text);

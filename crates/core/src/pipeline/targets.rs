@@ -15,18 +15,18 @@ use crate::time::parse_duration;
 
 /// The name of targets that take partial records.
 const THRESHOLD: &str = "threshold";
-/// How long a record is tried when the document does not say: a person has a day to see.
+/// Time for which a record is retried by default: a person has a day to react.
 const RETRY_FOR: i64 = 86_400_000_000_000;
 
-/// A target, compiled.
+/// A target, compiled from a document.
 #[derive(Clone, Debug)]
 pub struct TargetPlan {
-    /// What it is known by as long as it lives, whatever is changed of it: its name, or its
-    /// kind where it has none; with `-2` and so on where that is not enough.
+    /// The id that it keeps when its options change: its name, or its kind if it has none; with a
+    /// suffix `-2` and so on where that is not unique.
     pub id: String,
     /// Whether it takes partial records instead of metered records.
     pub thresholds: bool,
-    /// Whether records from before it was added go there too.
+    /// Whether records from before it was added are sent there too.
     pub history: bool,
     /// Nanoseconds from a record's first attempt to its last.
     pub retry_for: i64,
@@ -37,22 +37,22 @@ pub struct TargetPlan {
 /// The kinds of targets.
 #[derive(Clone, Debug)]
 pub enum TargetKind {
-    /// Nowhere.
+    /// Records are not sent.
     Nowhere,
-    /// Standard output.
+    /// Records go to standard output.
     Stdout(TargetFormat),
-    /// Files.
+    /// Records go to files.
     File(FilePlan),
-    /// Objects of S3 and its like.
+    /// Objects of S3 or a compatible store.
     Objects(ObjectsPlan),
     /// Rows of a table.
     Postgres(PostgresPlan),
-    /// Requests.
+    /// Records go out as requests.
     Http(Box<HttpPlan>),
 }
 
 impl TargetKind {
-    /// What it is called in documents.
+    /// Returns its name in documents.
     pub fn name(&self) -> &'static str {
         match self {
             TargetKind::Nowhere => "none",
@@ -79,7 +79,7 @@ pub(super) fn compile_all(tree: &Tree, problems: &mut Problems) -> Vec<TargetPla
     plans
 }
 
-/// An id that no target has yet.
+/// Returns an id that no other target has.
 fn free(wanted: &str, taken: &[TargetPlan]) -> String {
     let is_free = |id: &str| taken.iter().all(|plan| plan.id != id);
     let numbered = (2..).map(|number| format!("{wanted}-{number}"));
@@ -132,7 +132,7 @@ impl Compiling<'_> {
         self.problems.add(node, &format!("{}.{name}", self.field), message);
     }
 
-    /// A text that may hold expressions.
+    /// Compiles a text that may hold expressions.
     fn text(&mut self, node: &Tree, name: &str, text: &str) -> Piece {
         self.draft.text(text).unwrap_or_else(|why| {
             self.wrong(node, name, why);
@@ -140,13 +140,13 @@ impl Compiling<'_> {
         })
     }
 
-    /// A text of the document, or what stands for it.
+    /// Compiles a text of the document, or its default.
     fn text_or(&mut self, node: &Tree, name: &str, otherwise: &str) -> Piece {
         let at = node.get(name).unwrap_or(node);
         self.text(at, name, node.text(name).unwrap_or(otherwise))
     }
 
-    /// Any value whose texts may hold expressions.
+    /// Compiles any value whose texts may hold expressions.
     fn piece(&mut self, node: &Tree, name: &str) -> Piece {
         use super::tree::Kind;
         match &node.kind {

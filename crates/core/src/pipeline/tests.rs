@@ -43,7 +43,7 @@ fn the_document_of_the_specification_is_sound() {
     assert_eq!(pipeline.plan.stages, [vec![1], vec![2]]);
 }
 
-/// One thing changed, and what must be said about it: the line, the cause, the advice.
+/// Each row changes one thing and expects a message with the line, the cause and the advice.
 #[test]
 fn whatever_is_wrong_is_told_with_its_line_and_a_suggestion() {
     let mut missed = Vec::new();
@@ -118,13 +118,13 @@ fn whatever_is_wrong_is_told_with_its_line_and_a_suggestion() {
             "operators:\n  - branch: {routes: [{name: x, when: 'true'}]}\n",
             "behind a branch say which way: from: branch.x or branch.default",
         ),
-        ("name: tokens\n", "name: tokens\n          name: again\n", "the field `name` stands twice"),
+        ("name: tokens\n", "name: tokens\n          name: again\n", "the field `name` occurs twice"),
         ("source:\n", "source:\n\t", "not YAML"),
     ] {
         assert!(SOUND.contains(from), "{from}");
         let found = problems(&SOUND.replacen(from, to, 1));
         if !found.contains(told) {
-            missed.push(format!("{to}\n  told:   {found}\n  wanted: {told}"));
+            missed.push(format!("{to}\n  found:  {found}\n  wanted: {told}"));
         }
     }
     assert!(missed.is_empty(), "{}", missed.join("\n"));
@@ -281,7 +281,7 @@ fn documents_are_bounded() {
     assert!(problems(bomb).contains("more than 200000 values"));
     assert!(!problems(&"[".repeat(10_000)).is_empty());
     for deep in [format!("{}1{} > 0", "(".repeat(5000), ")".repeat(5000)), format!("{}1 > 0", "-".repeat(5000))] {
-        // Told or taken, but never an overflow of the stack.
+        // A problem or a plan, but never an overflow of the stack.
         drop(problems(&SOUND.replace("data.status == \"ok\"", &deep)));
     }
 }

@@ -1,8 +1,8 @@
-//! YAML as a tree of nodes that know their place.
+//! YAML as a tree of nodes with their positions.
 //!
-//! JSON is YAML, so one parser reads both. Scalars keep their text: `0.1` is not a
-//! float here, and `off` is not false. Anchors work; the number of nodes is bounded, so
-//! that aliases of aliases cannot grow beyond it.
+//! JSON is YAML, so one parser reads both. Scalars keep their text: `0.1` does not become a float,
+//! and `off` does not become false. Anchors work; the number of nodes is bounded, so that aliases
+//! of aliases cannot grow beyond it.
 
 use std::collections::HashMap;
 
@@ -11,7 +11,7 @@ use saphyr_parser::{Event, Parser, ScalarStyle};
 use super::problem::{Problem, Problems};
 use crate::limits::{DOCUMENT_BYTES_MAX, DOCUMENT_NODES_MAX};
 
-/// Lists and maps inside each other.
+/// Maximal nesting of lists and maps.
 const DEPTH_MAX: usize = 64;
 
 /// A node of a document.
@@ -24,19 +24,19 @@ pub(super) struct Node {
 
 #[derive(Clone, Debug)]
 pub(super) enum Kind {
-    /// Text, and whether it stood in quotes (then it is text whatever it looks like).
+    /// Text, and whether it was quoted (a quoted scalar is always text).
     Scalar(String, bool),
     List(Vec<Node>),
     Map(Vec<(Node, Node)>),
 }
 
 impl Node {
-    /// The value of a field.
+    /// Returns the value of a field.
     pub(super) fn get(&self, name: &str) -> Option<&Node> {
         self.members().find(|(key, _)| *key == name).map(|(_, value)| value).filter(|value| !value.is_null())
     }
 
-    /// The fields of a map.
+    /// Returns the fields of a map.
     pub(super) fn members(&self) -> impl Iterator<Item = (&str, &Node)> {
         let members = match &self.kind {
             Kind::Map(members) => members.as_slice(),
@@ -45,7 +45,7 @@ impl Node {
         members.iter().filter_map(|(key, value)| Some((key.scalar()?, value)))
     }
 
-    /// The items of a list.
+    /// Returns the items of a list.
     pub(super) fn items(&self) -> &[Node] {
         match &self.kind {
             Kind::List(items) => items,
@@ -76,7 +76,7 @@ impl Node {
         }
     }
 
-    /// Adds items to a list of a map; the list is made if it is not there.
+    /// Adds items to a list of a map; a missing list is created.
     pub(super) fn extend_list(&mut self, name: &str, more: impl IntoIterator<Item = Node>) {
         let (line, column) = (self.line, self.column);
         let Kind::Map(members) = &mut self.kind else { return };
@@ -94,7 +94,7 @@ impl Node {
         }
     }
 
-    /// The text of a scalar.
+    /// Returns the text of a scalar.
     pub(super) fn scalar(&self) -> Option<&str> {
         match &self.kind {
             Kind::Scalar(text, _) => Some(text),
@@ -102,17 +102,17 @@ impl Node {
         }
     }
 
-    /// The text of a field that is a scalar.
+    /// Returns the text of a field that is a scalar.
     pub(super) fn text(&self, name: &str) -> Option<&str> {
         self.get(name)?.scalar()
     }
 
-    /// Nothing: `null`, `~` or an empty value.
+    /// Whether the value is `null`, `~` or empty.
     pub(super) fn is_null(&self) -> bool {
         matches!(&self.kind, Kind::Scalar(text, false) if matches!(text.as_str(), "" | "~" | "null"))
     }
 
-    /// What it is, for a person.
+    /// Describes the node, for people.
     pub(super) fn describe(&self) -> String {
         match &self.kind {
             Kind::Scalar(text, _) => format!("`{}`", text.chars().take(60).collect::<String>()),
@@ -121,7 +121,7 @@ impl Node {
         }
     }
 
-    /// The node as JSON, with the types YAML's core schema gives to plain scalars.
+    /// Returns the node as JSON, with the types that YAML's core schema gives to plain scalars.
     pub(super) fn to_json(&self) -> serde_json::Value {
         use serde_json::Value;
         match &self.kind {
@@ -144,7 +144,7 @@ impl Node {
     }
 }
 
-/// Reads one document.
+/// Reads one YAML document.
 pub(super) fn parse(text: &str) -> Result<Node, Problems> {
     let fail = |line, column, message: String| Problems(vec![Problem { line, column, field: String::new(), message }]);
     if text.len() > DOCUMENT_BYTES_MAX {
@@ -218,14 +218,14 @@ impl Builder {
         match &mut parent.kind {
             Kind::List(items) => items.push(node),
             Kind::Map(members) => match members.last_mut() {
-                // A key waits for its value under a placeholder that no document can hold.
+                // A key waits for its value under a placeholder that cannot occur in a document.
                 Some((key, value)) if value.line == 0 => {
                     let name = key.scalar().map(str::to_owned);
                     *value = node;
                     if let Some(name) = name
                         && members[..members.len() - 1].iter().any(|(key, _)| key.scalar() == Some(&name))
                     {
-                        return Err(format!("the field `{name}` stands twice"));
+                        return Err(format!("the field `{name}` occurs twice"));
                     }
                 }
                 _ => members.push((node, Node { line: 0, column: 0, kind: Kind::List(Vec::new()) })),

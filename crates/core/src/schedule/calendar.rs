@@ -1,10 +1,10 @@
-//! A schedule in a zone, with the periods it has been asked for kept at hand.
+//! A schedule in a zone, with a cache of its periods.
 //!
-//! Periods are computed with the calendar once and then found by comparing integers:
-//! a run of events near each other costs one comparison, any other a binary search.
+//! Periods are computed with the calendar once and then found by comparing integers. A run of
+//! events near each other costs one comparison, any other lookup a binary search.
 //!
-//! A schedule that changes holds from an instant on, which is a boundary of the one
-//! before: a calendar is a row of eras, and no period reaches out of its own.
+//! A changed schedule is valid from an instant on, which is a boundary of the previous one. So a
+//! calendar is a sequence of eras, and no period extends beyond its era.
 
 use std::sync::Arc;
 
@@ -12,40 +12,40 @@ use super::{Period, Schedule};
 use crate::image::{Glass, Pen, Seen};
 use crate::time::{Timestamp, Zone};
 
-/// Periods kept; beyond it the memory is started afresh (a schedule of hours over a
-/// century fits).
+/// Maximum of cached periods; beyond it, the cache is emptied (a schedule of hours over a century
+/// fits).
 const KEPT_MAX: usize = 1 << 20;
 
 /// A schedule and its zone, from an instant on.
 #[derive(Clone, Debug)]
 pub struct Era {
-    /// The first instant.
+    /// The first instant of the era.
     pub from: Timestamp,
-    /// The schedule.
+    /// The schedule of the era.
     pub schedule: Arc<Schedule>,
-    /// Where its clock hangs.
+    /// The time zone of the schedule.
     pub zone: Zone,
 }
 
 impl Era {
-    /// Whether another says the same, from whenever on.
+    /// Whether another schedule and zone are the same, whatever the start.
     pub fn resets_like(&self, schedule: &Schedule, zone: &Zone) -> bool {
         *self.schedule == *schedule && self.zone.name() == zone.name()
     }
 }
 
-/// The periods of a schedule, or of one after the other. A pure function with a memory.
+/// The periods of a schedule, or of several in sequence. A pure function with a cache.
 #[derive(Clone, Debug)]
 pub struct Calendar {
-    /// In order; never empty.
+    /// The eras in order; never empty.
     eras: Vec<Era>,
-    /// Sorted and disjoint; gaps are periods nobody asked for yet.
+    /// Sorted and disjoint; gaps are periods that were not requested yet.
     kept: Vec<Period>,
     last: usize,
 }
 
 impl Calendar {
-    /// A calendar with an empty memory.
+    /// Creates a calendar with an empty cache.
     pub fn new(schedule: Arc<Schedule>, zone: Zone) -> Calendar {
         Calendar::of(vec![Era { from: Timestamp::MIN, schedule, zone }])
     }
@@ -54,7 +54,7 @@ impl Calendar {
         Calendar { eras, kept: Vec::new(), last: 0 }
     }
 
-    /// This calendar up to an instant, which must be a boundary, and another schedule from
+    /// Returns this calendar up to an instant, which must be a boundary, with another schedule from
     /// there on.
     pub fn followed_by(&self, next: Era) -> Calendar {
         let mut eras: Vec<Era> = self.eras.iter().filter(|era| era.from < next.from).cloned().collect();
@@ -64,24 +64,24 @@ impl Calendar {
         Calendar::of(eras)
     }
 
-    /// Whether another calendar has the same periods for the same reasons.
+    /// Whether another calendar has the same eras.
     pub fn is(&self, other: &Calendar) -> bool {
         let same = |(a, b): (&Era, &Era)| a.from == b.from && a.resets_like(&b.schedule, &b.zone);
         self.eras.len() == other.eras.len() && self.eras.iter().zip(&other.eras).all(same)
     }
 
-    /// The era that holds an instant.
+    /// Returns the era that holds an instant.
     pub fn era_at(&self, at: Timestamp) -> &Era {
         let after = self.eras.partition_point(|era| era.from <= at);
         &self.eras[after.saturating_sub(1)]
     }
 
-    /// The era without end.
+    /// Returns the last era, which has no end.
     pub fn last_era(&self) -> &Era {
         &self.eras[self.eras.len() - 1]
     }
 
-    /// The period that holds an instant.
+    /// Returns the period that holds an instant.
     #[inline]
     pub fn period_at(&mut self, at: Timestamp) -> Period {
         match self.kept.get(self.last) {
@@ -90,7 +90,7 @@ impl Calendar {
         }
     }
 
-    /// The period that holds an instant, computed.
+    /// Computes the period that holds an instant.
     pub fn compute(&self, at: Timestamp) -> Period {
         let after = self.eras.partition_point(|era| era.from <= at).max(1);
         let era = &self.eras[after - 1];
@@ -100,7 +100,7 @@ impl Calendar {
     }
 
     fn search(&mut self, at: Timestamp) -> Period {
-        // The last instant ends every period and lies in none: take the one before it.
+        // The last instant ends every period and is in none: use the one before it.
         let at = at.min(Timestamp::MAX.saturating_sub(1));
         let after = self.kept.partition_point(|period| period.start <= at);
         if let Some(before) = after.checked_sub(1)
@@ -118,7 +118,7 @@ impl Calendar {
         period
     }
 
-    /// Appends the eras.
+    /// Appends the eras to an image.
     pub(crate) fn write_to(&self, pen: &mut Pen) {
         pen.count(self.eras.len() as u64);
         for era in &self.eras {
@@ -128,7 +128,7 @@ impl Calendar {
         }
     }
 
-    /// Reads them back.
+    /// Reads a calendar from an image.
     pub(crate) fn read(glass: &mut Glass<'_>) -> Seen<Calendar> {
         let mut eras: Vec<Era> = Vec::new();
         for _ in 0..glass.length()? {
@@ -147,7 +147,7 @@ impl Calendar {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)] // a test that cannot go on stops
+    #![allow(clippy::unwrap_used)] // a failed test panics
 
     use super::*;
 
@@ -172,7 +172,7 @@ mod tests {
         let other_zone = [("", "daily", "Etc/UTC"), ("2024-06-02T00:00:00Z", "daily", "Asia/Kathmandu")];
         for (eras, instant, start, end) in [
             (monthly_then_weekly, "2024-05-31T23:59:59Z", "2024-05-01T00:00:00Z", "2024-06-01T00:00:00Z"),
-            // A Saturday: the first week of the new schedule is what is left of it.
+            // A Saturday: the first week of the new schedule is the rest of it.
             (monthly_then_weekly, "2024-06-01T00:00:00Z", "2024-06-01T00:00:00Z", "2024-06-03T00:00:00Z"),
             (monthly_then_weekly, "2024-06-03T00:00:00Z", "2024-06-03T00:00:00Z", "2024-06-10T00:00:00Z"),
             (other_zone, "2024-06-02T01:00:00Z", "2024-06-02T00:00:00Z", "2024-06-02T18:15:00Z"),
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_changed_back_in_time_was_never_changed() {
+    fn a_change_that_is_reverted_in_time_has_no_effect() {
         let plain = calendar(&[("", "monthly", "Etc/UTC")]);
         let back = [("", "monthly", "Etc/UTC"), ("2024-06-01T00:00:00Z", "daily", "Etc/UTC")];
         let back = calendar(&back).followed_by(era("2024-06-01T00:00:00Z", "monthly", "Etc/UTC"));

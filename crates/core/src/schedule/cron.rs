@@ -19,13 +19,13 @@ use crate::time::{Timestamp, Zone};
 /// The five fields as they are written in a meter type.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CronFields {
-    /// 0–59.
+    /// Minutes, 0 to 59.
     pub minute: String,
-    /// 0–23.
+    /// Hours, 0 to 23.
     pub hour: String,
     /// 1–31, or `L` for the last day of the month.
     pub day: String,
-    /// 1–12 or names.
+    /// Months, 1 to 12 or names.
     pub month: String,
     /// 0–7 (Sunday is 0 and 7) or names.
     pub weekday: String,
@@ -53,7 +53,7 @@ struct Days {
     of_week: Option<Numbers>,
 }
 
-/// Written alike, they are alike.
+/// Schedules are equal if they are written alike.
 impl PartialEq for Cron {
     fn eq(&self, other: &Cron) -> bool {
         self.fields == other.fields
@@ -91,9 +91,9 @@ impl Cron {
         Ok(cron)
     }
 
-    /// The period that holds an instant.
+    /// Returns the period that holds an instant.
     pub(super) fn period_at(&self, zone: &Zone, at: Timestamp) -> Period {
-        // Clocks that were put back show a civil time again: start a day late and walk.
+        // Clocks that were put back show a civil time twice: start a day late and walk back.
         let shown = civil_at(at, zone);
         let mut civil = shown.saturating_add(jiff::Span::new().days(2));
         let mut end = Timestamp::MAX;
@@ -109,7 +109,7 @@ impl Cron {
         }
     }
 
-    /// The first boundary after `at`, searching from a civil time.
+    /// Returns the first boundary after `at`, searching from a civil time.
     fn after(&self, mut civil: DateTime, at: Timestamp, zone: &Zone) -> Timestamp {
         while let Some(next) = self.next(civil, false) {
             match wall_clock(next, zone) {
@@ -207,18 +207,18 @@ impl Cron {
     }
 }
 
-/// Years in which matches are looked for.
+/// Years in which matches are searched.
 const FIRST_YEAR: i16 = 1000;
 const LAST_YEAR: i16 = 4000;
 
-/// Takes `L` out of a list of days: the days left, if there are any, and whether it was there.
+/// Removes `L` from a list of days. Returns the other days, if any, and whether `L` was there.
 fn without_last(text: &str) -> (Option<String>, bool) {
     let (last, days): (Vec<&str>, Vec<&str>) = text.split(',').partition(|day| day.eq_ignore_ascii_case("L"));
     let days = if days.is_empty() { None } else { Some(days.join(",")) };
     (days, !last.is_empty())
 }
 
-/// A part of a date or time as a number of a field. None is negative.
+/// Returns a part of a date or time, which is never negative, as a number of a field.
 fn part(number: i8) -> u32 {
     number.unsigned_abs().into()
 }

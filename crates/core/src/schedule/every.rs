@@ -11,20 +11,20 @@ use crate::time::{Timestamp, Zone};
 pub enum Unit {
     /// Hours of the wall clock.
     Hour,
-    /// Calendar days.
+    /// Days of the calendar.
     Day,
     /// Weeks of seven calendar days.
     Week,
-    /// Calendar months.
+    /// Months of the calendar.
     Month,
-    /// Three calendar months.
+    /// Quarters of three months.
     Quarter,
-    /// Calendar years.
+    /// Years of the calendar.
     Year,
 }
 
 impl Unit {
-    /// The unit of a name in the singular.
+    /// Returns the unit with this name in the singular.
     pub fn named(name: &str) -> Option<Unit> {
         Some(match name {
             "hour" => Unit::Hour,
@@ -38,21 +38,22 @@ impl Unit {
     }
 }
 
-/// Where in its unit a period begins. Parts that do not apply to the unit are left out.
+/// The position in its unit at which a period begins. Parts that do not apply to the unit are
+/// omitted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Anchor {
-    /// 1 to 12; for quarters any month of the cycle. January when left out.
+    /// 1 to 12; for quarters any month of the cycle. January by default.
     pub month: Option<i8>,
-    /// 1 to 31; a month without that day begins on its last. The 1st when left out.
+    /// 1 to 31; a month without that day begins on its last. The 1st by default.
     pub day: Option<i8>,
-    /// Monday when left out.
+    /// The weekday; Monday by default.
     pub weekday: Option<Weekday>,
-    /// Hour and minute; midnight when left out. For hours only the minute counts.
+    /// Hour and minute; midnight by default. For hours only the minute counts.
     pub time: Option<(i8, i8)>,
 }
 
-/// A checked schedule of equal steps. Cycles of more than one unit are counted from
-/// 1970 (weeks from its first Monday or whichever weekday the anchor names).
+/// A checked schedule of equal steps. Cycles of more than one unit are counted from 1970 (weeks
+/// from its first Monday, or the weekday of the anchor).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Every {
     pub(super) unit: Unit,
@@ -61,7 +62,7 @@ pub struct Every {
     pub(super) base: DateTime,
 }
 
-/// Steps further than this from 1970 reach no instant we can write.
+/// Steps further than this from 1970 exceed the range of instants.
 const STEPS_MAX: i64 = 10_000_000;
 
 impl Every {
@@ -81,7 +82,7 @@ impl Every {
                 let offset = Weekday::Thursday.until(weekday);
                 Date::constant(1970, 1, 1).checked_add(offset.days()).unwrap_or(Date::MIN)
             }
-            // The day is applied to every month anew, so the base holds the 1st.
+            // The day is applied to each month separately, so the base holds the 1st.
             Unit::Month | Unit::Quarter | Unit::Year => {
                 Date::new(1970, month, 1).map_err(|_| bad("anchor.month", "month must be 1 to 12"))?
             }
@@ -90,7 +91,7 @@ impl Every {
         Ok(Every { unit, count, day, base: date.to_datetime(time) })
     }
 
-    /// The period that holds an instant.
+    /// Returns the period that holds an instant.
     pub(super) fn period_at(&self, zone: &Zone, at: Timestamp) -> Period {
         let mut n = self.estimate(civil_at(at, zone));
         // The estimate ignores anchor days and changes of clocks: walk the last steps.
@@ -108,7 +109,7 @@ impl Every {
         }
     }
 
-    /// The n-th boundary since the base, as an instant; the ends of time when the
+    /// Returns the n-th boundary since the base, as an instant; the ends of the range where the
     /// calendar does not reach it.
     fn boundary(&self, n: i64, zone: &Zone) -> Timestamp {
         let beyond = if n < 0 { Timestamp::MIN } else { Timestamp::MAX };
@@ -134,7 +135,7 @@ impl Every {
         Some(Date::new(date.year(), date.month(), day).ok()?.to_datetime(civil.time()))
     }
 
-    /// The step near a civil time, off by one or two at most.
+    /// Returns the step near a civil time, off by at most two.
     fn estimate(&self, civil: DateTime) -> i64 {
         let days = days_between(self.base.date(), civil.date());
         let months = (i64::from(civil.year()) - i64::from(self.base.year())) * 12 + i64::from(civil.month())

@@ -1,5 +1,5 @@
-//! Schedules as bytes, and back: a meter's older periods keep the schedule they had, even
-//! when no version of the pipeline that is at hand has it any more.
+//! Schedules as bytes, and back: a meter's older periods keep their schedule, even when no
+//! remaining version of the pipeline has it.
 
 use jiff::civil::DateTime;
 
@@ -9,7 +9,7 @@ use crate::image::{Glass, Pen, Seen};
 const UNITS: [Unit; 6] = [Unit::Hour, Unit::Day, Unit::Week, Unit::Month, Unit::Quarter, Unit::Year];
 
 impl Schedule {
-    /// Appends what it is made of.
+    /// Appends the parts of a schedule.
     pub(super) fn write_to(&self, pen: &mut Pen) {
         match self {
             Schedule::Never => pen.byte(0),
@@ -29,7 +29,7 @@ impl Schedule {
         }
     }
 
-    /// Reads it back.
+    /// Reads a schedule from an image.
     pub(super) fn read_image(glass: &mut Glass<'_>) -> Seen<Schedule> {
         let schedule = match glass.byte()? {
             0 => Some(Schedule::Never),
@@ -50,7 +50,7 @@ fn read_every(glass: &mut Glass<'_>) -> Seen<Option<Every>> {
     let (count, year) = (glass.count()?, glass.count()?);
     let mut part = || glass.byte().map(|part| part as i8);
     let (day, month, date, hour, minute) = (part()?, part()?, part()?, part()?, part()?);
-    // A base lies at the beginning of 1970: another one is damage.
+    // A base is at the beginning of 1970: another one is damage.
     let sound = (1..=1000).contains(&count) && (1969..=1970).contains(&year) && (1..=31).contains(&day);
     let base = DateTime::new(year as i16, month, date, hour, minute, 0, 0).ok().filter(|_| sound);
     Ok(unit.zip(base).map(|(unit, base)| Every { unit, count: count as i64, day, base }))

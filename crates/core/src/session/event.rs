@@ -1,4 +1,4 @@
-//! The events that tell of a session, as they go on the wire.
+//! The events of a session in their JSON form.
 
 use super::{RunType, Session, Status};
 use crate::decimal::Quotient;
@@ -6,17 +6,17 @@ use crate::event::quote_into;
 use crate::mediation::OperatorCount;
 use crate::time::Timestamp;
 
-/// Meter Session Status Change. On the wire `meterId` and `meterName` name the
-/// pipeline, as in the world of mediation.
+/// Meter Session Status Change. In JSON, `meterId` and `meterName` name the pipeline, as is usual
+/// in mediation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StatusChange {
     meter_id: String,
     meter_name: String,
     session_id: String,
     run_type: RunType,
-    /// Where the session stands now.
+    /// The present status of the session.
     pub status: Status,
-    /// Where it stood before.
+    /// The status before the change.
     pub previous: Status,
     started_at: Timestamp,
     ended_at: Option<Timestamp>,
@@ -38,7 +38,7 @@ impl StatusChange {
         }
     }
 
-    /// The event as one line of JSON.
+    /// Returns the event as one line of JSON.
     pub fn to_json(&self) -> String {
         let mut members = Members::default();
         members.text("meterId", &self.meter_id);
@@ -51,7 +51,7 @@ impl StatusChange {
         if let Some(ended_at) = self.ended_at {
             members.text("sessionEndTime", &ended_at.to_string());
         }
-        // Whoever is told of a failure shall not have to ask for its cause.
+        // A receiver of a failure needs its cause without another request.
         if let Some(error) = &self.error {
             members.text("sessionError", error);
         }
@@ -62,16 +62,16 @@ impl StatusChange {
 /// Meter Session Periodic Status Update: the counts of one operator.
 #[derive(Clone, Debug)]
 pub struct OperatorUpdate<'a> {
-    /// The session.
+    /// Session of the operator.
     pub session: &'a Session,
-    /// The operator's id.
+    /// Id of the operator.
     pub operator: &'a str,
-    /// Its counts since the session's start.
+    /// The counts of the operator since the session's start.
     pub count: OperatorCount,
 }
 
 impl OperatorUpdate<'_> {
-    /// The event as one line of JSON.
+    /// Returns the event as one line of JSON.
     pub fn to_json(&self) -> String {
         let session = self.session;
         let mut members = Members::default();
@@ -92,7 +92,7 @@ impl OperatorUpdate<'_> {
     }
 }
 
-/// Errors in a hundred, with two digits after the point at most.
+/// Returns the errors in a hundred, with at most two digits after the point.
 fn percentage(count: OperatorCount) -> String {
     let hundredfold = crate::decimal::Decimal::from_count(count.errors.saturating_mul(100));
     let share = Quotient::of(hundredfold, count.received.max(1));

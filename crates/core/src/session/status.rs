@@ -1,19 +1,18 @@
-//! The statuses of a session and the steps between them. [`next`] is total, and the
-//! only thing that decides.
+//! The statuses of a session and the steps between them. [`next`] is total, and it alone decides.
 
 use std::fmt;
 
 /// The purpose of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum RunType {
-    /// Counts and pushes.
+    /// Counts usage and delivers records.
     Normal,
-    /// A test: nothing is pushed, no meter changes.
+    /// A test: nothing is delivered, and no meter changes.
     Debug,
 }
 
 impl RunType {
-    /// The name on the wire.
+    /// Returns the name in JSON.
     pub const fn name(self) -> &'static str {
         match self {
             RunType::Normal => "NORMAL",
@@ -29,13 +28,13 @@ pub enum Status {
     NeverRun,
     /// Running in test mode.
     Testing,
-    /// The test succeeded.
+    /// The test has succeeded.
     TestingPassed,
-    /// The test failed.
+    /// The test has failed.
     TestingFailed,
-    /// Being prepared.
+    /// The session is being prepared.
     Initializing,
-    /// Processing usage.
+    /// The session processes usage.
     Running,
     /// Temporarily suspended; position and state are kept.
     Paused,
@@ -45,7 +44,7 @@ pub enum Status {
     PushCompleted,
     /// Every target has confirmed that it holds the records.
     ConsumeCompleted,
-    /// Finished.
+    /// The session is finished.
     Completed,
     /// Ended by an error.
     Failed,
@@ -54,7 +53,7 @@ pub enum Status {
 }
 
 impl Status {
-    /// Every status.
+    /// All statuses, in order.
     pub const ALL: [Status; 13] = [
         Status::NeverRun,
         Status::Testing,
@@ -71,7 +70,7 @@ impl Status {
         Status::Canceled,
     ];
 
-    /// The name on the wire.
+    /// Returns the name in JSON.
     pub const fn name(self) -> &'static str {
         match self {
             Status::NeverRun => "NEVER_RUN",
@@ -90,12 +89,12 @@ impl Status {
         }
     }
 
-    /// The status of a name on the wire.
+    /// Returns the status with this name in JSON.
     pub fn named(name: &str) -> Option<Status> {
         Status::ALL.into_iter().find(|status| status.name() == name)
     }
 
-    /// Whether nothing follows.
+    /// Whether no status follows.
     pub const fn is_final(self) -> bool {
         matches!(self, Status::TestingPassed | Status::TestingFailed | Status::Completed | Status::Failed | Status::Canceled)
     }
@@ -110,9 +109,9 @@ impl fmt::Display for Status {
 /// A cause for a session to change its status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trigger {
-    /// It is started.
+    /// The session is started.
     Start,
-    /// Preparation is done.
+    /// The preparation is done.
     Ready,
     /// A person or the system suspends it.
     Pause,
@@ -135,7 +134,7 @@ pub enum Trigger {
 }
 
 impl Trigger {
-    /// Every trigger.
+    /// All triggers, in order.
     pub const ALL: [Trigger; 11] = [
         Trigger::Start,
         Trigger::Ready,
@@ -150,7 +149,7 @@ impl Trigger {
         Trigger::Cancel,
     ];
 
-    /// Where it would lead from a status that allows it; for messages.
+    /// Returns the status to which it leads if allowed; for messages.
     const fn goal(self, run_type: RunType) -> Status {
         match self {
             Trigger::Start if matches!(run_type, RunType::Debug) => Status::Testing,
@@ -168,12 +167,12 @@ impl Trigger {
     }
 }
 
-/// A step that does not exist.
+/// A step that is not allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Illegal {
-    /// Where the session stands.
+    /// The status of the session.
     pub from: Status,
-    /// Where it was to go.
+    /// The status that was requested.
     pub to: Status,
 }
 
@@ -185,7 +184,7 @@ impl fmt::Display for Illegal {
 
 impl std::error::Error for Illegal {}
 
-/// The status that follows. These steps and no others.
+/// Returns the status that follows. No other steps are allowed.
 pub const fn next(from: Status, run_type: RunType, trigger: Trigger) -> Result<Status, Illegal> {
     use Status::{
         Canceled, Completed, ConsumeCompleted, Failed, Initializing, NeverRun, Paused, PushCompleted, Running, Testing,
@@ -212,7 +211,7 @@ mod tests {
     use super::*;
     use std::collections::BTreeSet;
 
-    /// The table of the specification, as it stands there.
+    /// The transition table, copied from the specification.
     const TABLE: [(Status, &[Status]); 8] = {
         use Status::*;
         [

@@ -1,11 +1,11 @@
-//! How a field of an event says when: RFC 3339, a count since the epoch, or a pattern.
+//! The formats of times in events: RFC 3339, a count since the epoch, or a pattern.
 
 use jiff::fmt::strtime::BrokenDownTime;
 
 use super::{NANOS_PER_MILLI, NANOS_PER_SECOND, Timestamp};
 use crate::decimal::Decimal;
 
-/// Where a wall-clock time without an offset is.
+/// The time zone of wall-clock times without an offset.
 #[derive(Clone, Debug)]
 pub struct Zone {
     name: String,
@@ -13,13 +13,13 @@ pub struct Zone {
 }
 
 impl Zone {
-    /// Coordinated universal time.
+    /// Returns Coordinated Universal Time.
     pub fn utc() -> Zone {
         Zone { name: "Etc/UTC".to_owned(), zone: jiff::tz::TimeZone::UTC }
     }
 
-    /// An IANA name (`Europe/Oslo`) or a fixed offset (`+02:00`). Names come from the
-    /// tz database inside the binary, so that two machines never disagree.
+    /// Returns the zone of an IANA name (`Europe/Oslo`) or a fixed offset (`+02:00`). Names come
+    /// from the tz database inside the binary, so that two machines never disagree.
     pub fn named(name: &str) -> Option<Zone> {
         let zone = match fixed_offset(name) {
             Some(offset) => jiff::tz::TimeZone::fixed(offset),
@@ -28,12 +28,12 @@ impl Zone {
         Some(Zone { name: name.to_owned(), zone })
     }
 
-    /// The name it was asked for by.
+    /// Returns the name by which it was requested.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Every zone name there is, for suggestions.
+    /// Returns every zone name, for suggestions.
     pub fn names() -> Vec<String> {
         let database = jiff::tz::TimeZoneDatabase::bundled();
         database.available().map(|name| name.to_string()).collect()
@@ -58,43 +58,43 @@ fn fixed_offset(text: &str) -> Option<jiff::tz::Offset> {
     jiff::tz::Offset::from_seconds(sign * (hours * 3600 + minutes * 60)).ok()
 }
 
-/// How to read a time.
+/// The format of a time.
 #[derive(Clone, Debug)]
 pub enum TimeFormat {
-    /// RFC 3339 in text, Unix milliseconds as a number: what an event says by default. Numbers
-    /// outside 1980 to 2100 are refused: they count another unit.
+    /// RFC 3339 in text, Unix milliseconds as a number: the default of an event. Numbers outside
+    /// the years 1980 to 2100 are refused, since they count another unit.
     Default,
-    /// A count of so many nanoseconds since the epoch, as a number or as text.
-    /// Fractions of the unit are kept to the nanosecond.
+    /// A count since the epoch, as a number or as text. Fractions of the unit are kept to the
+    /// nanosecond.
     Unix {
-        /// Nanoseconds in one.
+        /// Nanoseconds of one unit.
         nanos_per_unit: i64,
     },
-    /// A strptime pattern; where it has no offset, the zone says where the clock hung.
+    /// A strptime pattern, with the time zone of times without an offset.
     Pattern {
-        /// As for `strptime(3)`, with `%.f` for an optional fraction.
+        /// The pattern, as for `strptime(3)`, with `%.f` for an optional fraction.
         pattern: String,
         /// The zone of times without an offset.
         zone: Zone,
-        /// Where in the pattern the name of a zone was, which is skipped.
+        /// The position in the pattern of a zone's name, which is skipped.
         zone_name: Option<usize>,
     },
 }
 
-/// What kind of leaf the time stood in.
+/// The kind of leaf that held the time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Clue {
-    /// A JSON number.
+    /// A number in JSON.
     Number,
-    /// Text.
+    /// A text of any form.
     Text,
 }
 
-/// Unix milliseconds of 1980 and 2100: what a number by default may lie between. Seconds read as
-/// milliseconds lie before, micro- and nanoseconds behind.
+/// Unix milliseconds of 1980 and 2100, between which a number must be by default. Seconds read as
+/// milliseconds are before, micro- and nanoseconds after.
 const MILLIS: std::ops::Range<i64> = 315_532_800_000..4_102_444_800_000;
 
-/// The units a number may count, with their nanoseconds.
+/// The units that a number may count, with their nanoseconds.
 const UNITS: [(&str, &str, i64); 4] = [
     ("unix_s", "seconds", NANOS_PER_SECOND),
     ("unix_ms", "milliseconds", NANOS_PER_MILLI),
@@ -103,7 +103,7 @@ const UNITS: [(&str, &str, i64); 4] = [
 ];
 
 impl TimeFormat {
-    /// The instant a leaf stands for, or `None`.
+    /// Returns the instant of a leaf, or `None`.
     pub fn parse(&self, text: &[u8], clue: Clue) -> Option<Timestamp> {
         match self {
             TimeFormat::Default if clue == Clue::Text => Timestamp::parse_rfc3339(text),
@@ -115,17 +115,18 @@ impl TimeFormat {
         }
     }
 
-    /// The format a name stands for: `rfc3339`, `unix_s`, `unix_ms`, `unix_us`,
-    /// `unix_ns`, or a pattern with a `%`.
+    /// Returns the format with this name: `rfc3339`, `unix_s`, `unix_ms`, `unix_us`, `unix_ns`, or
+    /// a pattern with a `%`.
     pub fn named(name: &str, zone: Zone) -> Option<TimeFormat> {
         TimeFormat::read(name, zone, false).ok()
     }
 
-    /// As [`TimeFormat::named`]. `ignore_zone_name` skips the `%Z` of a pattern that has an offset
-    /// too.
+    /// Reads a format as [`TimeFormat::named`] does. `ignore_zone_name` skips the `%Z` of a pattern
+    /// that also has an offset.
     ///
     /// # Errors
-    /// The name is unknown, or no text can be read by the pattern: what to write instead.
+    /// The name is unknown, or no text can be read with the pattern; the message names the correct
+    /// form.
     pub fn read(name: &str, zone: Zone, ignore_zone_name: bool) -> Result<TimeFormat, String> {
         if name == "rfc3339" {
             return Ok(TimeFormat::Default);
@@ -175,7 +176,7 @@ fn has_offset(pattern: &str) -> bool {
     ["%z", "%:z", "%::z", "%s"].iter().any(|offset| pattern.contains(offset))
 }
 
-/// Directives that print and cannot be read back, and what to write instead.
+/// Directives that can be printed but not read back, with their replacement.
 const UNREADABLE: [(char, &str); 6] = [
     ('Z', "the name of a zone (CET) names no offset: say `timezone:`, or `ignoreZoneName: true` if the pattern has %z as well"),
     ('c', "write %a %b %e %H:%M:%S %Y"),
@@ -185,7 +186,7 @@ const UNREADABLE: [(char, &str); 6] = [
     ('q', "a quarter names no day: write %m and %d"),
 ];
 
-/// Refuses a pattern by which no time can be read.
+/// Refuses a pattern with which no time can be read.
 fn check_pattern(pattern: &str) -> Result<(), String> {
     let mut characters = pattern.chars();
     while let Some(c) = characters.next() {
@@ -197,13 +198,13 @@ fn check_pattern(pattern: &str) -> Result<(), String> {
             return Err(format!("`%{letter}` in `{pattern}` cannot be read; {advice}"));
         }
     }
-    // A day after the 12th, an hour after noon: no part can be taken for another.
+    // A day after the 12th and an hour after noon, so that no part can be confused with another.
     let sample = jiff::civil::date(2024, 11, 21).at(13, 37, 41, 123_000_000).to_zoned(jiff::tz::TimeZone::UTC);
     let printed = sample.ok().and_then(|sample| jiff::fmt::strtime::format(pattern, &sample).ok());
     let Some(printed) = printed else {
         return Err(format!("`{pattern}` has a directive that is not known; write one like %Y-%m-%d %H:%M:%S"));
     };
-    // It reads back as the day it was, at midnight or in the hour it was.
+    // It must read back as the same day, at midnight or in the same hour.
     let day = jiff::civil::date(2024, 11, 21).to_zoned(jiff::tz::TimeZone::UTC).map(|day| Timestamp::from_jiff(day.timestamp()));
     let hours = |at: Timestamp| at.since(day.unwrap_or_default()).div_euclid(3_600 * i128::from(NANOS_PER_SECOND));
     match civil(&printed, pattern, &Zone::utc()).map(hours) {
@@ -214,7 +215,7 @@ fn check_pattern(pattern: &str) -> Result<(), String> {
     }
 }
 
-/// A count since the epoch, exact to the nanosecond.
+/// Reads a count since the epoch, exact to the nanosecond.
 fn from_count(text: &[u8], nanos_per_unit: i64) -> Option<Timestamp> {
     let count = crate::decimal::parse(text).ok()?;
     if let Some(whole) = count.to_int() {
@@ -236,13 +237,13 @@ fn from_pattern(text: &[u8], pattern: &str, zone: &Zone, zone_name: Option<usize
     civil(&without, pattern, zone).or_else(|| midnight(&without, pattern, zone))
 }
 
-/// The instant of a text by a pattern.
+/// Reads the instant of a text with a pattern.
 fn civil(text: &str, pattern: &str, zone: &Zone) -> Option<Timestamp> {
     let parsed = jiff::fmt::strtime::parse(pattern, text).ok()?;
     instant(&parsed, zone, false)
 }
 
-/// The end of a day written as its hour 24: midnight of the next day.
+/// Reads the end of a day written as its hour 24: midnight of the next day.
 fn midnight(text: &str, pattern: &str, zone: &Zone) -> Option<Timestamp> {
     let parsed = jiff::fmt::strtime::parse(pattern, begin_of_day(text, pattern)?).ok()?;
     let is_begin =
@@ -250,7 +251,7 @@ fn midnight(text: &str, pattern: &str, zone: &Zone) -> Option<Timestamp> {
     is_begin.then(|| instant(&parsed, zone, true))?
 }
 
-/// A text with its hour 24 written as 00.
+/// Returns a text with its hour 24 written as 00.
 fn begin_of_day(text: &str, pattern: &str) -> Option<String> {
     let hour = ["%H", "%T", "%R", "%k"].iter().filter_map(|hour| pattern.find(hour)).min()?;
     let at = if hour == 0 { 0 } else { BrokenDownTime::parse_prefix(&pattern[..hour], text).ok()?.1 };
@@ -258,7 +259,7 @@ fn begin_of_day(text: &str, pattern: &str) -> Option<String> {
     Some(format!("{}00{rest}", &text[..at]))
 }
 
-/// The instant that was read, or the same clock time a day later.
+/// Returns the instant that was read, or the same clock time a day later.
 fn instant(parsed: &BrokenDownTime, zone: &Zone, next_day: bool) -> Option<Timestamp> {
     if let Ok(instant) = parsed.to_timestamp() {
         let day = if next_day { 86_400 * NANOS_PER_SECOND } else { 0 };
@@ -266,7 +267,7 @@ fn instant(parsed: &BrokenDownTime, zone: &Zone, next_day: bool) -> Option<Times
     }
     let mut civil = match parsed.to_datetime() {
         Ok(civil) => civil,
-        // A date alone is its midnight; an hour that could not be placed is none.
+        // A date alone is its midnight; an hour that cannot be read as one is an error.
         Err(_) if parsed.hour().is_none() => parsed.to_date().ok()?.at(0, 0, 0, 0),
         Err(_) => return None,
     };
@@ -278,8 +279,8 @@ fn instant(parsed: &BrokenDownTime, zone: &Zone, next_day: bool) -> Option<Times
 }
 
 impl TimeFormat {
-    /// An instant as this format writes it, and whether as text or as a number. `None` where a
-    /// pattern cannot write it.
+    /// Returns an instant in this format, as text or as a number. `None` where a pattern cannot
+    /// write it.
     pub(crate) fn written(&self, at: Timestamp) -> Option<(crate::event::Kind, String)> {
         match self {
             TimeFormat::Default => Some((crate::event::Kind::Text, crate::keyed::stamp_text(at))),

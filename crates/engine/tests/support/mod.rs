@@ -1,4 +1,4 @@
-//! An engine fed from memory, and what came of it.
+//! An engine fed from memory, and its results.
 #![allow(dead_code, unreachable_pub, missing_docs, clippy::unwrap_used)] // each test file uses its part
 
 use std::collections::BTreeMap;
@@ -15,28 +15,28 @@ use flowmeter_core::verdict::{Tally, Verdict};
 use flowmeter_engine::{Engine, Error, Observer, ParkedEvent, Received, RecordSink, Settings, Source, Superseded};
 use serde_json::value::RawValue;
 
-/// What happens, in order.
+/// The steps of a run, in order.
 #[derive(Clone, Debug)]
 pub enum Step {
-    /// Lines come in, the clock showing this time.
+    /// Lines are received while the clock shows this time.
     Events(Timestamp, Vec<String>),
-    /// Time comes to here.
+    /// The clock reaches this time.
     Tick(Timestamp),
     /// Open periods are flushed.
     Flush(Timestamp),
-    /// The meters of a user are opened by hand.
+    /// The meters of a user are opened by a command.
     Open(Timestamp, String),
     /// The meters of a user are deleted.
     Delete(Timestamp, String),
-    /// Another version of the document holds.
+    /// Another version of the document is adopted.
     Adopt(Timestamp, String),
-    /// A table has these rows from now on, if they are sound.
+    /// A table has these rows from now on, if they are valid.
     Table(String, Vec<String>),
     /// The sums so far are noted.
     Look,
 }
 
-/// How it is run. No answer may depend on it.
+/// The layout of a run. No result may depend on it.
 #[derive(Clone, Copy, Debug)]
 pub struct Layout {
     pub threads: usize,
@@ -45,7 +45,7 @@ pub struct Layout {
     pub lines: usize,
     /// Seed of a shuffle within each step.
     pub shuffle: Option<u64>,
-    /// Whether everything is made into bytes and read back before every step.
+    /// Whether the whole state is serialized and read back before every step.
     pub recover: bool,
     /// Whether watermarks wait for later events, as in a server.
     pub follows: bool,
@@ -53,7 +53,7 @@ pub struct Layout {
 
 pub const STRAIGHT: Layout = Layout { threads: 1, partitions: 1, lines: 1000, shuffle: None, recover: false, follows: false };
 
-/// The ways a story is run besides straight.
+/// The layouts in which a story is run besides straight.
 pub const LAYOUTS: [Layout; 6] = [
     Layout { threads: 2, partitions: 2, lines: 3, shuffle: None, recover: false, follows: false },
     Layout { threads: 1, partitions: 7, lines: 1, shuffle: None, recover: false, follows: false },
@@ -63,7 +63,7 @@ pub const LAYOUTS: [Layout; 6] = [
     Layout { threads: 2, partitions: 3, lines: 2, shuffle: Some(3), recover: true, follows: false },
 ];
 
-/// What came of it.
+/// The results of a run.
 #[derive(Clone, Debug, Default)]
 pub struct Outcome {
     pub records: Vec<String>,
@@ -79,7 +79,7 @@ pub struct Outcome {
     pub derived: Vec<String>,
     /// Events that operators hold.
     pub held: u64,
-    /// Sums and held events, where they were looked at.
+    /// Sums and held events, at each [`Step::Look`].
     pub looks: Vec<(Tally, u64)>,
 }
 
@@ -231,7 +231,7 @@ pub fn run(document: &str, steps: &[Step], layout: Layout) -> Outcome {
     outcome
 }
 
-/// The content of a table of these rows; none if it is refused.
+/// Returns the content of a table with these rows; none if it is refused.
 fn content_of(plan: &Plan, name: &str, rows: &[String]) -> Option<(usize, Arc<Content>)> {
     let at = plan.tables.iter().position(|table| table.name == name).unwrap();
     let row = |(line, text): (u64, &String)| match serde_json::from_str(text).unwrap() {
@@ -246,7 +246,7 @@ fn held(engine: &Engine) -> u64 {
     engine.totals().operators.iter().map(flowmeter_core::mediation::OperatorCount::held).sum()
 }
 
-/// A meter of every type, by name.
+/// Returns a meter of every type, by name.
 fn declared(plan: &Plan, user: &str) -> Vec<DeclaredMeter> {
     let of = |meter_type| DeclaredMeter {
         id: None,
@@ -260,7 +260,7 @@ fn declared(plan: &Plan, user: &str) -> Vec<DeclaredMeter> {
     (0..plan.meter_types.len() as u16).map(of).collect()
 }
 
-/// Every id stands for one record: what is told twice under one is told differently.
+/// Checks that no two records have the same id.
 fn assert_ids_are_unique(records: &[String]) {
     let mut known = BTreeMap::new();
     for record in records {
@@ -272,12 +272,12 @@ fn assert_ids_are_unique(records: &[String]) {
     }
 }
 
-/// Runs it straight and in every other way; all must agree to the byte.
+/// Runs the steps straight and in every other layout; all results must be identical to the byte.
 pub fn run_all_ways(document: &str, steps: &[Step], ordered: bool) -> Outcome {
     run_every_way(document, steps, ordered, false)
 }
 
-/// The same, with watermarks as in a server or as at the end of input.
+/// Runs all layouts, with watermarks as in a server or as at the end of input.
 pub fn run_every_way(document: &str, steps: &[Step], ordered: bool, follows: bool) -> Outcome {
     let straight = run(document, steps, Layout { follows, ..STRAIGHT });
     for layout in LAYOUTS.iter().filter(|layout| !(ordered && layout.shuffle.is_some())) {
@@ -295,7 +295,7 @@ pub fn run_every_way(document: &str, steps: &[Step], ordered: bool, follows: boo
     straight
 }
 
-/// Fisher and Yates, with a small generator of its own.
+/// Shuffles lines by the method of Fisher and Yates, with its own small generator.
 fn shuffle(lines: &mut [String], seed: u64) {
     let mut state = seed;
     for i in (1..lines.len()).rev() {
@@ -314,7 +314,7 @@ pub fn members(json: &RawValue) -> Option<Members<'_>> {
     serde_json::from_str(json.get()).ok()
 }
 
-/// Whether everything expected is there, with the very same text for numbers.
+/// Whether every expected member is present, with the same text for numbers.
 pub fn holds(actual: &RawValue, expected: &RawValue) -> Result<(), String> {
     if let (Some(actual), Some(expected)) = (members(actual), members(expected)) {
         for (name, wanted) in expected {

@@ -1,4 +1,4 @@
-//! The audit: who changed what, when.
+//! The audit: changes with author and time.
 
 use axum::Extension;
 use axum::extract::{RawQuery, State};
@@ -17,7 +17,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         method: Method::GET,
         path: "/api/v1/audit",
         scope: Some(Scope::Admin),
-        summary: "Who changed what, the newest first",
+        summary: "Changes with author and time, the newest first",
         query: &[
             ("object", "of this object"),
             ("action", "whose action begins so"),
@@ -54,7 +54,7 @@ async fn list(
         let mut found = found.map_err(|why| problem_of(&why))?;
         let next = (found.len() > limit).then(|| found[limit - 1].number.to_string());
         found.truncate(limit);
-        // As text: the event of a correction stays as it was sent.
+        // As text, so that the event of a correction stays as it was sent.
         let shown = found.iter().map(|entry| to_raw_value(entry).unwrap_or_default()).collect::<Vec<_>>();
         Ok(raw_page(&shown, next.as_deref()))
     })

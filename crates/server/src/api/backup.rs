@@ -1,4 +1,4 @@
-//! `POST /api/v1/backup`: a copy of everything, taken beside the work.
+//! `POST /api/v1/backup`: a copy of all data, made while the server works.
 
 use std::path::PathBuf;
 
@@ -24,7 +24,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         summary: "Copy everything to a new folder on the server's machine, beside the work",
         query: &[],
         body: Some("to: an absolute path of a folder that is empty or not there"),
-        answer: (200, "What was copied"),
+        answer: (200, "The list of copied files"),
         route: post(back_up),
     }]
 }

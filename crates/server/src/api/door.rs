@@ -1,9 +1,8 @@
-//! The door: a body in any of the five forms becomes events, one JSON object a line, each
-//! looked at before it is let in.
+//! The door: converts a body in any of the five forms to events, one JSON object per line, and
+//! checks each of them.
 //!
-//! Text that is not JSON is rejected here with its place, and so is a CloudEvent that breaks
-//! the rules of its format ([`cloudevent`]). Everything else about an event is for the
-//! pipelines to judge.
+//! Text that is not JSON is rejected here with its position, and so is a CloudEvent that breaks the
+//! rules of its format ([`cloudevent`]). Pipelines judge everything else about an event.
 
 mod binary;
 mod cloudevent;
@@ -24,62 +23,62 @@ use crate::problem::{Code, Problem};
 /// The form of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Form {
-    /// One CloudEvent.
+    /// A CloudEvent with its attributes.
     Structured,
-    /// A list of CloudEvents.
+    /// A list of several CloudEvents.
     Batched,
     /// Attributes in `ce-*` headers, data in the body.
     Binary,
-    /// One JSON object, or a list of them; CloudEvents or not.
+    /// One JSON object, or a list of them, which may be CloudEvents.
     Plain,
-    /// One JSON object a line; CloudEvents or not.
+    /// One JSON object per line, which may be a CloudEvent.
     Lines,
 }
 
-/// What an event must be.
+/// The required form of an event.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Needs {
-    /// A JSON object.
+    /// Any JSON object is allowed.
     #[default]
     Nothing,
-    /// A CloudEvent.
+    /// A CloudEvent is required.
     CloudEvent,
     /// A CloudEvent with a subject.
     Subject,
 }
 
-/// Events at the door.
+/// The events of a body after the checks of the door.
 #[derive(Debug, Default)]
 pub(crate) struct Knocking {
-    /// The head of the letter, then one JSON object a line: those that may come in.
+    /// The head of the letter, followed by one JSON object per line: the admitted events.
     pub(crate) letter: Vec<u8>,
-    /// How many may.
+    /// The number of events that were admitted.
     pub(crate) admitted: u32,
-    /// Where each of them stood in the body.
+    /// The index in the body of each admitted event.
     pub(crate) places: Vec<u32>,
-    /// Those that may not.
+    /// The events that were rejected.
     pub(crate) rejected: Vec<Rejected>,
 }
 
-/// An event that is not let in.
+/// An event that was rejected.
 #[derive(Debug)]
 pub(crate) struct Rejected {
     /// Its place in the body, from 0.
     pub(crate) index: u32,
     /// Its id, if it has one.
     pub(crate) id: Option<String>,
-    /// `not_json`, `not_cloudevent`, `too_large`.
+    /// One of `not_json`, `not_cloudevent`, `too_large`.
     pub(crate) reason: &'static str,
-    /// What exactly.
+    /// The exact error, for people.
     pub(crate) detail: String,
 }
 
 impl Form {
-    /// The form that the content type tells.
+    /// Returns the form for a content type.
     pub(crate) fn of(headers: &HeaderMap) -> Result<Form, Refused> {
         let essence = content_type(headers)?.split(';').next().unwrap_or_default();
         let essence = essence.trim().to_ascii_lowercase();
-        // A CloudEvent in the body may repeat its attributes in headers; the body holds.
+        // A CloudEvent in the body may repeat its attributes in headers; the body takes precedence.
         if !essence.starts_with("application/cloudevents") && binary::is_meant(headers)? {
             return Ok(Form::Binary);
         }
@@ -97,7 +96,7 @@ impl Form {
         }
     }
 
-    /// What every event of it must be.
+    /// Returns the required form of its events.
     fn needs(self) -> Needs {
         match self {
             Form::Structured | Form::Batched | Form::Binary => Needs::CloudEvent,
@@ -107,12 +106,12 @@ impl Form {
 }
 
 thread_local! {
-    /// Buffers and habits of a thread: they only save time.
+    /// Buffers and caches of a thread; they change no result.
     static DOOR: RefCell<(Scanner, Batch, Projection)> =
         RefCell::new((Scanner::new(), Batch::default(), cloudevent::projection()));
 }
 
-/// Reads the events of a body. `head` is the head of the letter they go into.
+/// Reads the events of a body. `head` is the head of the letter that they become part of.
 pub(crate) fn read(
     form: Form,
     needs: Needs,
@@ -138,12 +137,12 @@ pub(crate) fn read(
     })
 }
 
-/// What one body may hold.
+/// The bounds of one body.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bounds {
-    /// Bytes of an event.
+    /// Maximal bytes of an event.
     pub(crate) event_bytes_max: usize,
-    /// Events of a body.
+    /// Maximum of events in a body.
     pub(crate) events_max: usize,
 }
 
@@ -193,8 +192,8 @@ fn judge(batch: &Batch, needs: Needs, is_binary: bool, head: Vec<u8>, events_max
     Ok(knocking)
 }
 
-/// Whether every line is an event, one behind the other, with nothing else between: then
-/// all of them go in as they stand.
+/// Whether every line is an event and there is nothing else between them; then the body is taken
+/// unchanged.
 fn are_lines(batch: &Batch) -> bool {
     let next = |end: u32, event: usize| {
         let record = batch.record(event);
@@ -205,7 +204,7 @@ fn are_lines(batch: &Batch) -> bool {
     batch.faults.is_empty() && end.is_some_and(|end| end as usize >= batch.block.bytes().len() && !batch.is_empty())
 }
 
-/// The `Content-Type` of a request; empty if there is none.
+/// Returns the `Content-Type` of a request; empty if there is none.
 fn content_type(headers: &HeaderMap) -> Result<&str, Refused> {
     let Some(value) = headers.get("content-type") else { return Ok("") };
     value.to_str().map(str::trim).map_err(|_| {

@@ -48,7 +48,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
             "Search received events, in the order of arrival",
             filters,
             (200, "Events with their verdicts"),
-            // The path is one with `POST`.
+            // The path also has a `POST` endpoint.
             get(search),
         ),
         endpoint(
@@ -145,7 +145,7 @@ fn filter(query: &Query) -> Result<Filter, Refused> {
     })
 }
 
-/// A pipeline and an arrival in it.
+/// Reads a cursor: a pipeline and an arrival in it.
 fn cursor(query: &Query) -> Result<Option<(String, u64)>, Refused> {
     let Some(text) = query.get("cursor") else { return Ok(None) };
     let read = text.rsplit_once(':').and_then(|(name, number)| Some((name.to_owned(), number.parse().ok()?)));
@@ -182,8 +182,8 @@ async fn explain(
     .await
 }
 
-/// Answers a question to the event store beside the asynchronous threads, and tells whoever
-/// wants to know that it was answered.
+/// Answers a query of the event store outside the asynchronous threads, and emits an event for
+/// notifications that subscribe to queries.
 async fn question(
     app: App,
     asked: Asked,
@@ -201,7 +201,7 @@ async fn question(
             "rowCount": answered.as_ref().map_or(0, |(_, rows)| *rows), "durationMs": i64::try_from(took).unwrap_or(i64::MAX),
         });
         if let Err(why) = app.installation.tell_of_query(&asked.who.namespace, &told) {
-            tracing::error!("a question was answered, and nobody told: {why}");
+            tracing::error!("the event of an answered query was not written: {why}");
         }
         answered.map(|(answer, _)| answer)
     })

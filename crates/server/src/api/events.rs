@@ -1,4 +1,4 @@
-//! `POST /api/v1/events`: 204 once everything is durable.
+//! `POST /api/v1/events`: answers 204 once all events are durable.
 
 use std::sync::Arc;
 
@@ -53,14 +53,14 @@ async fn take(
     admit(&app, &asked, form, &headers, body, options).await
 }
 
-/// How a sender wants to be answered.
+/// The options of an answer to a sender.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Options {
-    /// Take what is good of a batch.
+    /// Whether valid events of a batch are taken although others are rejected.
     pub(crate) partial: bool,
-    /// Answer with verdicts.
+    /// Whether the answer has verdicts.
     pub(crate) wait: bool,
-    /// What an event must be, whatever the form says.
+    /// The required form of an event, whatever the form of the body.
     pub(crate) needs: Needs,
 }
 
@@ -75,7 +75,7 @@ pub(crate) async fn admit(
 ) -> Result<Response, Refused> {
     let limits = &app.installation.settings().limits;
     let bytes = crate::body::read(headers, body, limits).await?;
-    // Whoever is refused in the middle of sending may never read why.
+    // A sender that is refused in the middle of its body may never read why.
     if let Some(why) = app.installation.failure() {
         return Err(Box::new(Problem::new(Code::Poisoned, why.to_string())));
     }
@@ -115,7 +115,7 @@ pub(crate) async fn admit(
     Ok(answer(if options.partial { StatusCode::MULTI_STATUS } else { StatusCode::OK }, &told(&knocking, &verdicts)))
 }
 
-/// Puts a letter into the log and waits until it is durable.
+/// Appends a letter to the log and waits until it is durable.
 async fn put(app: &App, head: usize, letter: Vec<u8>, events: u32) -> Result<Placed, Refused> {
     let (sender, receiver) = oneshot::channel::<Result<Placed, Error>>();
     let reply = Box::new(move |placed| drop(sender.send(placed)));
@@ -143,11 +143,11 @@ fn rejected(rejected: &door::Rejected) -> Value {
     json!({"index": rejected.index, "id": rejected.id, "verdict": "rejected", "reason": rejected.reason, "detail": rejected.detail})
 }
 
-/// The verdicts of each pipeline that took the events.
+/// Returns the verdicts of each pipeline that received the events.
 async fn counted(app: &App, namespace: &str, placed: Placed, events: u32) -> Result<Vec<(Arc<Served>, Vec<Verdict>)>, Refused> {
     let mut all = Vec::new();
     for served in app.installation.served_in(namespace) {
-        // What stands still tells no verdict before it goes on; the events are durable.
+        // A paused pipeline has no verdicts before it resumes; the events are durable.
         if served.board().is_paused() {
             continue;
         }
@@ -193,7 +193,7 @@ fn told(knocking: &Knocking, verdicts: &[(Arc<Served>, Vec<Verdict>)]) -> Value 
     json!({"accepted": knocking.admitted, "rejected": knocking.rejected.len(), "events": events})
 }
 
-/// A verdict in words, with its reason.
+/// Returns the name of a verdict, and its reason.
 pub(crate) fn words(verdict: Verdict) -> (&'static str, Option<&'static str>) {
     match verdict {
         Verdict::Counted => ("counted", None),

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::{Endpoint, endpoints};
 use crate::keys::Scope;
 
-/// What stands for a parameter of a path.
+/// Example values of parameters in paths.
 const IN_PATH: &[(&str, &str)] = &[
     ("{idOrName}", "default"),
     ("/sessions/{id}", "/sessions/R-00000001"),
@@ -18,7 +18,7 @@ const IN_PATH: &[(&str, &str)] = &[
     ("{recordId}", "6ff0b0d2-5d0e-5d57-8f3e-0c4d8e8a6f11"),
 ];
 
-/// Content type and body of an endpoint that takes one.
+/// Content type and body of an endpoint with a body.
 const BODIES: &[(&str, &str, &str, &str)] = &[
     (
         "POST",
@@ -81,7 +81,7 @@ Written from the table of endpoints in `crates/server/src/api.rs`; after a chang
 `UPDATE=1 cargo test -p flowmeter-server guide`. The server shows the same at `/api/v1/docs`, and for programs at
 `/api/v1/openapi.json`.
 
-- **Keys.** `Authorization: Bearer fm_…`, needed where `auth.required` is on. What a key may do is its scopes; `admin` holds the
+- **Keys.** `Authorization: Bearer fm_…`, needed where `auth.required` is on. Its scopes are its rights; `admin` includes the
   others. A key sees its own namespace and no other.
 - **Refusals** are problem details (RFC 9457): a stable `code` with a page in [errors/](errors), the `field`, the `remedy`.
 - **Unknown parameters** in a query are refused (400, `invalid`) under `/api/v1`, with the nearest known name. OpenMeter
@@ -96,19 +96,19 @@ Written from the table of endpoints in `crates/server/src/api.rs`; after a chang
 - **Browsers** sign in with a key at `POST /ui/session` and get a cookie that scripts cannot read. A request with the cookie that
   changes something must come from a page of this server and repeat `csrf` of `GET /ui/session` in `X-Flowmeter-CSRF`.
   See [dashboard.md](dashboard.md).
-- **Lists** hold `items` and `nextCursor`; `?cursor=` goes on there, `?limit=` bounds a page (100, at most 1,000).
+- **Lists** hold `items` and `nextCursor`; `?cursor=` continues there, `?limit=` bounds a page (100, at most 1,000).
 - **`Idempotency-Key`**: any POST but that of events may carry one. The same request under it gets the same answer for 24 hours,
   with `Idempotency-Replayed: true`; another request under it is refused (422), one that is still worked on 409. The secret of
   a key is not repeated.
 - **`ETag`** and `If-Match` guard documents against two people changing them at once (412).
-- **`X-Request-Id`** is echoed, or made; it stands in problems and in the log.
+- **`X-Request-Id`** is echoed, or made; it is part of problems and of the log.
 - **Compression**: bodies may be sent with `Content-Encoding: gzip` or `zstd`; answers of a kilobyte and more are compressed for
   who accepts it.
 - **Too fast, or too busy**: 429 or 503 with `Retry-After`. Nothing of such a request was taken.
 
 ";
 
-/// The page.
+/// Returns the page `docs/http.md`.
 fn markdown() -> String {
     let mut out = HEAD.to_owned();
     let mut group = "";

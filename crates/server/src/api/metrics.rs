@@ -1,10 +1,10 @@
 //! Metrics, named by the seven verbs: received, admitted, mediated, counted, closed, flushed,
 //! delivered.
 //!
-//! Numbers of pipelines are read from their boards at the moment of asking; only what happens
-//! at the door is counted here. Rules: every series is there from the start, at 0; no series of
-//! a family is the sum of others in it; a counter falls only when the process starts again, and
-//! then to a value from which `increase` is right.
+//! Numbers of pipelines are read from their boards when the metrics are requested; only events at
+//! the door are counted here. Rules: every series exists from the start, at 0; no series of a
+//! family is the sum of others in it; a counter decreases only when the process restarts, and then
+//! to a value for which `increase` is correct.
 
 mod page;
 mod pipelines;
@@ -23,7 +23,7 @@ pub(super) use page::Form;
 use page::{Kind, Page};
 pub(super) use process::resident_bytes;
 
-/// What happens at the door.
+/// Counters of the door.
 #[derive(Debug, Default)]
 pub struct Metrics {
     requests: AtomicU64,
@@ -38,12 +38,12 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// The count of connections that were closed because their answers were not read.
+    /// Returns the counter of connections that were closed because their answers were not read.
     pub fn unread(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.unread)
     }
 
-    /// Events rejected at the door since the start, by namespace.
+    /// Returns the events rejected at the door since the start, by namespace.
     pub fn rejected_by_namespace(&self) -> BTreeMap<String, u64> {
         self.rejected_in.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -70,7 +70,7 @@ impl Metrics {
         self.answers[class].fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Everything, as text.
+    /// Returns all metrics as text.
     pub(super) fn text(&self, app: &App, form: Form) -> String {
         let mut page = Page::new(form);
         let version = format!("version=\"{}\"", env!("CARGO_PKG_VERSION"));
@@ -108,7 +108,7 @@ fn installation(page: &mut Page, app: &App) {
     let installation = &app.installation;
     let (log_bytes, log_end) = installation.log_extent();
     page.one("flowmeter_log_bytes", Kind::Gauge, "Bytes of the log on disk", log_bytes);
-    let help = "Entries of the log, those let go of included";
+    let help = "Entries of the log, including removed ones";
     page.one("flowmeter_log_entries_total", Kind::Counter, help, log_end);
     let failed = u64::from(installation.failure().is_some());
     let help = "1 after a durable write failed: nothing more is taken";

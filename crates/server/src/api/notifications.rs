@@ -1,4 +1,4 @@
-//! Notifications: made, changed, tried out; their deliveries and their channels.
+//! Notifications: created, changed, previewed; their deliveries and their channels.
 
 use axum::body::Body;
 use axum::extract::{Path, RawQuery, State};
@@ -18,7 +18,7 @@ use crate::notifications::notice::{Notice, NoticeState};
 use crate::notifications::vocabulary::EVENT_KINDS;
 use crate::notifications::{Draft, Notification, meant, wrong};
 
-/// What a notification is, for the description of the API.
+/// The fields of a notification, for the description of the API.
 const BODY: &str = "name, eventType, conditions, channels, enabled";
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
@@ -35,7 +35,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
     };
     let (read, admin) = (Scope::Read, Scope::Admin);
     let known = (200, "The notification");
-    let tried = (200, "The newest events that would have been told");
+    let tried = (200, "The newest events that it would have sent");
     let mut deliveries = endpoint(
         Method::GET,
         "/api/v1/notifications/deliveries",
@@ -71,7 +71,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
             Method::POST,
             "/api/v1/notifications/try",
             read,
-            "Which past events a notification would have told of; nothing is sent",
+            "Past events that a notification would have sent; nothing is sent now",
             Some("eventType, conditions"),
             tried,
             post(try_draft),
@@ -80,7 +80,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
             Method::POST,
             "/api/v1/notifications/{idOrName}/try",
             read,
-            "Which past events this notification would have told of; nothing is sent",
+            "Past events that this notification would have sent; nothing is sent now",
             None,
             tried,
             post(try_kept),
@@ -190,7 +190,7 @@ async fn remove(
     .await
 }
 
-/// Events a try-out shows.
+/// Events that a preview shows.
 const TRIED_SHOWN: usize = 100;
 
 fn tried(tried: &Tried) -> Response {

@@ -1,5 +1,4 @@
-//! The description of the API, made from the same table as its router, and a page to
-//! read it on.
+//! The description of the API, made from the same table as its router, and a page that shows it.
 
 use axum::http::{Method, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
@@ -35,7 +34,7 @@ async fn schema() -> Response {
     (StatusCode::OK, [(header::CONTENT_TYPE, "application/schema+json")], schema.to_string()).into_response()
 }
 
-/// The description, OpenAPI 3.1.
+/// Returns the description, OpenAPI 3.1.
 pub(crate) fn document() -> Value {
     let mut paths: Map<String, Value> = Map::new();
     for endpoint in super::endpoints() {
@@ -84,7 +83,7 @@ fn operation(endpoint: &Endpoint) -> Value {
         "responses": {
             endpoint.answer.0.to_string(): {"description": endpoint.answer.1},
             "default": {
-                "description": "What is wrong, and what to do about it",
+                "description": "The problem and its remedy",
                 "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
             },
         },
@@ -111,8 +110,8 @@ fn operation_id(endpoint: &Endpoint) -> String {
     })
 }
 
-/// A page that needs no script: every endpoint with what it takes and answers. Its look is a file
-/// of the dashboard.
+/// A page without scripts: every endpoint with its parameters, body and answer. Its style sheet is
+/// a file of the dashboard.
 async fn docs() -> Html<String> {
     let (mut groups, mut rows, mut group) = (String::new(), String::new(), "");
     for endpoint in super::endpoints() {
@@ -133,7 +132,7 @@ async fn docs() -> Html<String> {
     ))
 }
 
-/// An endpoint on the page.
+/// Returns an endpoint as HTML of the page.
 fn section(endpoint: &Endpoint) -> String {
     let scope = endpoint.scope.map_or("everybody", crate::keys::Scope::name);
     let query = endpoint.query.iter().map(|(name, meaning)| format!("<dt><code>?{name}=</code></dt><dd>{meaning}</dd>"));

@@ -11,9 +11,9 @@ use crate::installation::Refused;
 use crate::limits::check_depth;
 use crate::problem::{Code, Problem};
 
-/// Items of a page, unless asked otherwise.
+/// Default number of items of a page.
 const LIMIT: usize = 100;
-/// Items of a page at most: an answer stays within some megabytes.
+/// Maximum of items of a page: an answer stays within some megabytes.
 const LIMIT_MAX: usize = 1_000;
 
 /// The parameters of a query, in order, repeated ones included.
@@ -27,17 +27,17 @@ impl Query {
         Query(pairs.map(|(name, value)| (name.into_owned(), value.into_owned())).collect())
     }
 
-    /// A parameter, if it is there and not empty.
+    /// Returns a parameter, if it is present and not empty.
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())
     }
 
-    /// All values of a repeated parameter.
+    /// Returns all values of a repeated parameter.
     pub(crate) fn all<'q>(&'q self, name: &'q str) -> impl Iterator<Item = &'q str> {
         self.0.iter().filter(move |(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
-    /// Every parameter.
+    /// Returns every parameter, in order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
@@ -47,7 +47,7 @@ impl Query {
         matches!(self.get(name), Some("true" | "1" | "yes"))
     }
 
-    /// How many items a page is to have.
+    /// Returns the number of items of a page.
     pub(crate) fn limit(&self) -> Result<usize, Refused> {
         match self.get("limit").map(str::parse) {
             None => Ok(LIMIT),
@@ -56,7 +56,7 @@ impl Query {
         }
     }
 
-    /// Where a list goes on, as a number.
+    /// Returns the cursor of a list, as a number.
     pub(crate) fn cursor(&self) -> Result<Option<u64>, Refused> {
         match self.get("cursor").map(str::parse) {
             None => Ok(None),
@@ -65,7 +65,7 @@ impl Query {
         }
     }
 
-    /// An instant.
+    /// Returns a parameter that is an instant.
     pub(crate) fn time(&self, name: &str) -> Result<Option<Timestamp>, Refused> {
         let Some(text) = self.get(name) else { return Ok(None) };
         let read = Timestamp::parse_rfc3339(text.as_bytes());
@@ -74,7 +74,7 @@ impl Query {
     }
 }
 
-/// The body, as JSON.
+/// Reads the body as JSON.
 pub(crate) async fn json<T: DeserializeOwned>(app: &App, headers: &HeaderMap, body: Body) -> Result<T, Refused> {
     let bytes = crate::body::read(headers, body, &app.installation.settings().limits).await?;
     check_depth(&bytes, app.installation.settings().limits.json_depth_max)?;
@@ -93,7 +93,7 @@ pub(crate) async fn json<T: DeserializeOwned>(app: &App, headers: &HeaderMap, bo
     })
 }
 
-/// The body, as a JSON object; nothing is an empty one.
+/// Reads the body as a JSON object; an empty body is an empty object.
 pub(crate) async fn object(app: &App, headers: &HeaderMap, body: Body) -> Result<Map<String, Value>, Refused> {
     let bytes = crate::body::read(headers, body, &app.installation.settings().limits).await?;
     if bytes.iter().all(u8::is_ascii_whitespace) {
@@ -107,13 +107,13 @@ pub(crate) async fn object(app: &App, headers: &HeaderMap, body: Body) -> Result
     }
 }
 
-/// The body, as text.
+/// Reads the body as text.
 pub(crate) async fn text(app: &App, headers: &HeaderMap, body: Body) -> Result<String, Refused> {
     let bytes = crate::body::read(headers, body, &app.installation.settings().limits).await?;
     String::from_utf8(bytes).map_err(|_| Box::new(Problem::new(Code::Invalid, "the body is not UTF-8")))
 }
 
-/// Whether the ETag a change was made of is still right.
+/// Checks that the ETag on which a change is based is still current.
 pub(crate) fn check_etag(headers: &HeaderMap, etag: &str) -> Result<(), Refused> {
     match headers.get(header::IF_MATCH).map(|value| value.to_str().unwrap_or_default()) {
         None | Some("*") => Ok(()),

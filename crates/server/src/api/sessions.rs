@@ -1,4 +1,4 @@
-//! Sessions: looked at, paused, resumed, canceled, finished.
+//! Sessions: shown, paused, resumed, canceled, finished.
 
 use axum::Extension;
 use axum::extract::{Path, RawQuery, State};
@@ -54,7 +54,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         read("/api/v1/sessions/{id}", "A session with its counts", &[], (200, "The session"), get(show)),
         read("/api/v1/sessions/{id}/events", "The events of a session, in order", PAGED, (200, "Events"), get(events)),
         act("/api/v1/sessions/{id}/pause", "Suspend a session; its position is kept", post(pause)),
-        act("/api/v1/sessions/{id}/resume", "Let a session go on", post(resume)),
+        act("/api/v1/sessions/{id}/resume", "Resume a session", post(resume)),
         act("/api/v1/sessions/{id}/cancel", "End a session before it is done", post(cancel)),
         act("/api/v1/sessions/{id}/finish", "End a session: count what came, deliver what is due", post(finish)),
     ]

@@ -1,9 +1,9 @@
-//! What happens to sessions, as it happens: server-sent events.
+//! Session events as server-sent events.
 //!
-//! An event is told after it was committed, in order, with its number as its id. Who comes
-//! back with `Last-Event-ID` goes on behind it and misses nothing, however long he was
-//! away; a new listener hears what happens from now on. A commit of events rings a bell, and
-//! then the catalog is asked: so a slow listener costs no memory, and keeps nobody waiting.
+//! An event is sent after it was committed, in order, with its number as its id. A client that
+//! reconnects with `Last-Event-ID` continues after that event and misses none, however long it was
+//! disconnected; a new client receives events from now on. A commit of events rings a bell, and
+//! then the catalog is read. So a slow client costs no memory and blocks no other.
 
 use std::time::Duration;
 
@@ -22,12 +22,12 @@ use crate::installation::{Refused, SessionEvent, problem_of};
 use crate::keys::Scope;
 use crate::problem::{Code, Problem};
 
-/// After so much time without an event a comment is sent, so that no proxy in between takes
-/// the silence for an end.
+/// After this time without an event a comment is sent, so that no proxy treats the silence as the
+/// end of the connection.
 const QUIET_MAX: Duration = Duration::from_secs(15);
-/// Events read at once.
+/// Events that are read at once.
 const PAGE: usize = 100;
-/// Pages on their way to a listener.
+/// Pages that may wait for a client.
 const PAGES_WAITING: usize = 4;
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
@@ -39,7 +39,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         query: &[
             ("type", "only events of this type; may be repeated"),
             ("pipeline", "only events of this pipeline, by name or id; may be repeated"),
-            ("after", "go on behind the event of this number, as the header Last-Event-ID does"),
+            ("after", "continue after the event of this number, as the header Last-Event-ID does"),
         ],
         body: None,
         answer: (200, "text/event-stream: id, event (its type), data (the event)"),
@@ -47,7 +47,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
     }]
 }
 
-/// Which events a listener wants; empty: all.
+/// The filter of a client; empty: all events.
 struct Wanted {
     event_types: Vec<String>,
     pipelines: Vec<String>,
@@ -85,34 +85,34 @@ async fn stream(
     let mut answer = (StatusCode::OK, Body::new(body)).into_response();
     answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     answer.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    // nginx would gather events until its buffer is full.
+    // nginx would buffer events until its buffer is full.
     answer.headers_mut().insert("x-accel-buffering", HeaderValue::from_static("no"));
     Ok(answer)
 }
 
-/// Tells until the listener leaves or the server stops.
+/// Sends events until the client disconnects or the server stops.
 async fn tell(app: App, namespace: String, wanted: Wanted, mut after: u64, mut listener: Sender<Bytes>) {
     let mut stopping = app.stopping.clone();
     let mut bell = app.installation.listen();
-    // The head goes out at once, so that the listener knows that he is heard.
+    // The head is sent at once, so that the client sees that it is connected.
     if listener.send_data(Bytes::from_static(b": here\n\n")).await.is_err() {
         return;
     }
     let mut quiet = tokio::time::interval(QUIET_MAX);
     quiet.reset();
     loop {
-        // What is rung from here on is looked at in the next round.
+        // A ring from here on causes another round.
         bell.borrow_and_update();
         let (installation, of) = (app.installation.clone(), namespace.clone());
         let found = off(move || {
-            // Numbers are of all namespaces: behind the newest there is nothing to read.
+            // Numbers are shared by all namespaces: after the newest there is nothing to read.
             let end = installation.session_events_end().map_err(|why| problem_of(&why))?;
             let events = if end > after { installation.session_events(&of, after, PAGE) } else { Ok(Vec::new()) };
             Ok((end, events.map_err(|why| problem_of(&why))?))
         });
         let Ok((end, events)) = found.await else { return };
         let is_full = events.len() >= PAGE;
-        // A page that is not full has everything up to the end.
+        // A page that is not full contains everything up to the end.
         after = if is_full { events.last().map_or(after, |last| last.number) } else { after.max(end) };
         let text: String = events.iter().filter(|event| wanted.holds(event)).map(written).collect();
         if !text.is_empty() {

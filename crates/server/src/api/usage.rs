@@ -76,7 +76,7 @@ async fn query(
         let mut question = cut.question(&usage)?;
         let subjects: Vec<String> = query.all("subject").map(str::to_owned).collect();
         question.subjects = (!subjects.is_empty()).then_some(subjects);
-        // As they were asked for, and the path that is meant.
+        // Each field as it was requested, with its full path.
         let mut asked_for = Vec::new();
         for written in query.all("groupBy") {
             let field = usage.field(written, "groupBy")?;
@@ -100,7 +100,7 @@ async fn query(
     .await
 }
 
-/// Lets a field have one more value.
+/// Allows one more value of a field.
 pub(crate) fn filter(question: &mut Question, field: String, value: String) {
     if field == SUBJECT {
         question.subjects.get_or_insert_default().push(value);
@@ -112,7 +112,7 @@ pub(crate) fn filter(question: &mut Question, field: String, value: String) {
     }
 }
 
-/// How usage is cut in time, as it was asked for.
+/// The requested windows of time.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Cut {
     pub(crate) from: Option<String>,
@@ -125,13 +125,13 @@ const SIZES: [(&str, WindowSize); 4] =
     [("MINUTE", WindowSize::Minute), ("HOUR", WindowSize::Hour), ("DAY", WindowSize::Day), ("MONTH", WindowSize::Month)];
 
 impl Cut {
-    /// Reads it from the query of a request.
+    /// Reads the windows from the query of a request.
     pub(crate) fn read(query: &Query) -> Result<Cut, Refused> {
         let text = |name: &str| query.get(name).map(str::to_owned);
         Cut::of(text("from"), text("to"), query.get("windowSize"), query.get("windowTimeZone"))
     }
 
-    /// Checks it.
+    /// Checks the requested windows.
     pub(crate) fn of(from: Option<String>, to: Option<String>, size: Option<&str>, zone: Option<&str>) -> Result<Cut, Refused> {
         let invalid = |field: &str, detail: String| Box::new(Problem::new(Code::Invalid, detail).field(field));
         let zone = match zone {
@@ -164,7 +164,7 @@ impl Cut {
         Ok(cut)
     }
 
-    /// The question for all usage within it.
+    /// Returns the query of all usage within the windows.
     pub(crate) fn question(&self, usage: &Usage) -> Result<Question, Refused> {
         Ok(Question {
             from: instant(self.from.as_deref(), "from")?,
@@ -183,7 +183,7 @@ fn instant(text: Option<&str>, field: &str) -> Result<Option<flowmeter_core::tim
     }
 }
 
-/// The answer to a question about usage.
+/// The answer to a query of usage.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Answer {
@@ -196,11 +196,11 @@ pub(crate) struct Answer {
     pub(crate) data: Vec<UsageRow>,
 }
 
-/// A row of it.
+/// A row of the answer.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct UsageRow {
-    /// Digit for digit: no float on the way.
+    /// Written digit for digit, without a float in between.
     value: Box<RawValue>,
     window_start: String,
     window_end: String,
@@ -209,7 +209,7 @@ pub(crate) struct UsageRow {
 }
 
 impl UsageRow {
-    /// A row whose groups have these names; `absent` stands where an event lacks the field.
+    /// Creates a row with these names of groups; `absent` replaces a field that an event lacks.
     pub(crate) fn of(row: &Row, names: &[String], absent: &Value) -> UsageRow {
         let mut digits = Vec::new();
         match row.value {

@@ -1,4 +1,4 @@
-//! Frames in, one vector out, never larger than allowed.
+//! Decodes frames into one vector that never exceeds its bound.
 
 use std::io::{self, Write};
 
@@ -9,14 +9,15 @@ use super::Encoding;
 use crate::limits::{Limits, RATIO_FREE_BYTES};
 use crate::problem::{Code, Problem};
 
-/// The largest window a zstd body may ask for, as a power of two: 8 MiB, which RFC 9659
-/// sets for the content coding. The library alone would allow 128 MiB for each request.
+/// The largest window that a zstd body may request, as a power of two: 8 MiB, which RFC 9659 sets
+/// for the content coding. The library alone would allow 128 MiB for each request.
 const ZSTD_WINDOW_LOG_MAX: u32 = 23;
 
-/// Room behind a body: readers of JSON put some zeros there, and need not copy it for that.
+/// Room after a body: readers of JSON write zeros there and need no copy.
 const ROOM_BEHIND: usize = 64;
 
-/// Room made for decompressed bytes at a time: what the libraries write in one step.
+/// Room that is allocated for decompressed bytes at a time: the amount that the libraries write in
+/// one step.
 const STEP_BYTES: usize = 64 << 10;
 
 pub(super) enum Decoder {
@@ -48,15 +49,14 @@ impl Decoder {
         }
     }
 
-    /// So many bytes more are to come: time to make room, unless they have to be
-    /// decompressed first.
+    /// Reserves room for `more` bytes, unless they have to be decompressed first.
     pub(super) fn expect(&mut self, more: u64) {
         if let Decoder::Identity(bytes) = self {
             bytes.reserve_exact(usize::try_from(more).unwrap_or(0) + ROOM_BEHIND);
         }
     }
 
-    /// Takes a frame. `received`: all bytes that came, with this frame.
+    /// Takes a frame. `received` is the number of bytes so far, including this frame.
     pub(super) fn take(&mut self, frame: &[u8], received: u64) -> Result<(), Box<Problem>> {
         match self {
             Decoder::Identity(bytes) => {
@@ -76,7 +76,7 @@ impl Decoder {
         }
     }
 
-    /// The whole body.
+    /// Returns the whole body.
     pub(super) fn finish(self) -> Result<Vec<u8>, Box<Problem>> {
         match self {
             Decoder::Identity(bytes) => Ok(bytes),
@@ -90,8 +90,8 @@ impl Decoder {
     }
 }
 
-/// Decompresses a frame of the body, straight into the vector. Whether a frame of zstd
-/// ended with it.
+/// Decompresses a frame of the body straight into the vector. Returns whether a frame of zstd ended
+/// with it.
 fn decompress(decoder: &mut ZstdDecoder<'static>, frame: &[u8], out: &mut Bounded) -> io::Result<bool> {
     let mut input = InBuffer::around(frame);
     loop {
@@ -106,19 +106,19 @@ fn decompress(decoder: &mut ZstdDecoder<'static>, frame: &[u8], out: &mut Bounde
     }
 }
 
-/// Which bound was exceeded.
+/// The bound that was exceeded.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Excess {
     Bytes(u64),
     Ratio(u64),
 }
 
-/// Decompressed bytes. Refuses more than there may be of them.
+/// Decompressed bytes with a bound.
 pub(super) struct Bounded {
     bytes: Vec<u8>,
     bytes_max: u64,
     ratio_max: u64,
-    /// Compressed bytes they came from.
+    /// Compressed bytes from which they were decompressed.
     received: u64,
     excess: Option<Excess>,
 }

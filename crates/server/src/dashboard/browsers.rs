@@ -20,29 +20,29 @@ use crate::keys::{self, KeyId};
 const IDLE: i64 = 12 * HOUR;
 /// Age at which a session ends in any case.
 const AGE_MAX: i64 = 7 * 24 * HOUR;
-/// How often the instant of last use is written down.
+/// Interval at which the time of last use is stored.
 const SEEN_EVERY: i64 = HOUR / 6;
 const HOUR: i64 = 3_600_000_000_000;
-/// Wrong keys of an address in a minute.
+/// Wrong keys that an address may try in a minute.
 const ATTEMPTS_MAX: u32 = 10;
 const MINUTE: i64 = 60_000_000_000;
-/// Addresses that are remembered.
+/// Maximum of remembered addresses.
 const ADDRESSES_MAX: usize = 10_000;
 
 /// A browser that is signed in.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct BrowserSession {
-    /// The key it was signed in with.
+    /// The key with which it was signed in.
     pub key: KeyId,
-    /// When, in nanoseconds.
+    /// Time of sign-in, in nanoseconds.
     pub created_ns: i64,
     /// Last use, in nanoseconds.
     pub seen_ns: i64,
 }
 
 impl BrowserSession {
-    /// When it ends if it is not used again.
+    /// Returns the time at which it ends if it is not used again.
     pub fn expires(&self) -> Timestamp {
         Timestamp::from_nanos((self.seen_ns + IDLE).min(self.created_ns + AGE_MAX))
     }
@@ -55,21 +55,21 @@ pub struct Browsers {
     attempts: Mutex<BTreeMap<IpAddr, (i64, u32)>>,
 }
 
-/// The name of a session in the catalog.
+/// Returns the name of a session in the catalog.
 pub(super) fn hash(token: &str) -> String {
     HEXLOWER.encode(&Sha256::digest(token.as_bytes()))
 }
 
-/// The value that a page repeats in a header with every change.
+/// Returns the value that a page repeats in a header with every change.
 pub(super) fn csrf(token: &str) -> String {
     HEXLOWER.encode(&Sha256::new().chain_update("csrf ").chain_update(token).finalize())
 }
 
 impl Browsers {
-    /// Reads the sessions that were kept.
+    /// Reads the stored sessions.
     ///
     /// # Errors
-    /// A catalog that cannot be read.
+    /// The catalog cannot be read.
     pub fn open(catalog: &Catalog) -> Result<Browsers, Error> {
         let browsers = Browsers::default();
         for (key, value) in catalog.scan(Table::BrowserSessions, b"", None, usize::MAX)? {
@@ -93,7 +93,7 @@ impl Browsers {
         let name = hash(&token);
         let mut changes = vec![put(&name, &session)];
         let mut sessions = self.lock();
-        // Sessions that are over leave with the next sign-in.
+        // Expired sessions are removed with the next sign-in.
         let over: Vec<String> =
             sessions.iter().filter(|(_, session)| session.expires() <= now).map(|(name, _)| name.clone()).collect();
         changes.extend(over.iter().map(|name| Change::Remove(Table::BrowserSessions, name.clone().into_bytes())));
@@ -125,7 +125,7 @@ impl Browsers {
         self.end_named(catalog, &hash(token))
     }
 
-    /// Ends a session by its name, or by the beginning of it that lists show.
+    /// Ends a session by its name, or by the prefix of it that lists show.
     pub(crate) fn end_named(&self, catalog: &Catalog, name: &str) -> Result<Option<BrowserSession>, Error> {
         let mut sessions = self.lock();
         let found = sessions.keys().find(|known| known.starts_with(name)).cloned();
@@ -134,7 +134,7 @@ impl Browsers {
         Ok(sessions.remove(&name))
     }
 
-    /// Every session with the beginning of its name.
+    /// Returns every session with the prefix of its name.
     pub(crate) fn list(&self, now: Timestamp) -> Vec<(String, BrowserSession)> {
         let sessions = self.lock();
         let open = sessions.iter().filter(|(_, session)| session.expires() > now);

@@ -1,7 +1,7 @@
 //! The files of the dashboard, embedded in the program.
 //!
 //! They are built from `web/` by `cargo xtask web` and committed in `web/dist/`, compressed, with a
-//! table of them; so a build needs no Node, and no answer is compressed twice.
+//! table of them. So a build needs no Node, and no answer is compressed twice.
 
 use std::io::Read;
 use std::path::{Component, Path, PathBuf};
@@ -16,11 +16,11 @@ use crate::api::App;
 
 /// A file of the dashboard.
 struct File {
-    /// Where it is served.
+    /// The path under which it is served.
     path: &'static str,
     /// The content type of its bytes.
     kind: &'static str,
-    /// Its version.
+    /// Version of the file.
     etag: &'static str,
     /// Whether `bytes` are compressed with gzip.
     is_gzip: bool,
@@ -39,7 +39,7 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; f
 const NOT_PAGES: [&str; 5] = ["/api", "/openmeter", "/health", "/metrics", "/ui"];
 /// A file whose name has the hash of its content never changes.
 const FOR_EVER: &str = "public, max-age=31536000, immutable";
-/// Bytes of a developer's file at most.
+/// Maximal bytes of a file of a developer.
 const FILE_BYTES_MAX: u64 = 8 << 20;
 
 /// Answers a request that no endpoint takes: a file of the dashboard, or its page for any other

@@ -1,6 +1,6 @@
-//! Sign-in of browsers: a key is checked once and forgotten; a cookie represents it.
+//! Sign-in of browsers: a key is checked once and not stored; a cookie represents it.
 //!
-//! A request with the cookie and without `Authorization` acts with the key's rights. One that
+//! A request with the cookie and without `Authorization` acts with the key's rights. A request that
 //! changes something must come from a page of this server (`Sec-Fetch-Site` or `Origin`) and repeat
 //! a value that only such a page can read.
 
@@ -44,7 +44,13 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
         route,
     };
     vec![
-        endpoint(Method::GET, "Who is signed in to the dashboard", None, (200, "Name, namespace, scopes"), get(show)),
+        endpoint(
+            Method::GET,
+            "Show the key that is signed in to the dashboard",
+            None,
+            (200, "Name, namespace, scopes"),
+            get(show),
+        ),
         endpoint(
             Method::POST,
             "Sign a browser in with a key; the key is checked and forgotten",
@@ -83,7 +89,7 @@ fn reached(app: &App, headers: &HeaderMap, uri: &Uri) -> Result<Reached, Refused
         return Ok(Reached { cookie: format!("flowmeter-{}", port.unwrap_or("80")), is_secure: false });
     }
     let detail = "keys are not accepted over plain HTTP from another machine";
-    let remedy = "Set tls.cert and tls.key, or dashboard.https if a proxy speaks TLS to browsers.";
+    let remedy = "Set tls.cert and tls.key, or dashboard.https if a proxy terminates TLS for browsers.";
     Err(Box::new(Problem::new(Code::HostRefused, detail).remedy(remedy)))
 }
 

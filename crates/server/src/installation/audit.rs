@@ -1,4 +1,4 @@
-//! Who changed what, when: one entry with every change, in the same commit.
+//! The audit: one entry for every change, in the same commit.
 
 use std::sync::atomic::Ordering;
 
@@ -16,22 +16,22 @@ use crate::verbatim;
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct AuditEntry {
-    /// Counting up.
+    /// A number that counts up.
     pub number: u64,
-    /// When.
+    /// The time of the change.
     pub at: String,
-    /// Who: the name of a key, or `local`.
+    /// The author: the name of a key, or `local`.
     pub who: String,
-    /// The tenant.
+    /// The namespace of the change.
     pub namespace: String,
-    /// What was done: `pipeline.create`, `session.pause` …
+    /// The action: `pipeline.create`, `session.pause` …
     pub action: String,
-    /// To what.
+    /// The object of the action.
     pub object: String,
-    /// How it was before, where that can be said.
+    /// The object before the change, if it can be represented.
     #[serde(default, skip_serializing_if = "Image::is_none")]
     pub before: Image,
-    /// How it is now.
+    /// The object after the change.
     #[serde(default, skip_serializing_if = "Image::is_none")]
     pub after: Image,
 }
@@ -57,18 +57,18 @@ impl From<Value> for Image {
     }
 }
 
-/// Which entries are asked for.
+/// A filter of entries.
 #[derive(Clone, Debug, Default)]
 pub struct AuditFilter {
-    /// Of this object.
+    /// Entries about this object.
     pub object: Option<String>,
-    /// Whose action begins so.
+    /// Entries whose action begins with this.
     pub action: Option<String>,
-    /// By this key.
+    /// Entries by this author.
     pub who: Option<String>,
     /// At this instant or later, RFC 3339 in UTC.
     pub from: Option<String>,
-    /// Before this instant.
+    /// Entries before this instant.
     pub to: Option<String>,
 }
 
@@ -82,12 +82,12 @@ impl AuditFilter {
     }
 }
 
-/// Who asks, and when: what an entry of the audit begins with.
+/// The author and namespace of an entry.
 #[derive(Clone, Debug)]
 pub struct Who {
     /// The name of the key, or `local`.
     pub name: String,
-    /// The tenant.
+    /// The namespace of the author.
     pub namespace: String,
 }
 
@@ -99,8 +99,8 @@ pub(super) fn next_number(catalog: &Catalog) -> Result<u64, Error> {
 }
 
 impl Installation {
-    /// Returns the changes that add an entry to the audit, to be committed with what they tell of.
-    /// Each call has a number of its own; if the commit fails, the number is left out.
+    /// Returns the changes that add an entry to the audit, to be committed with the change that
+    /// they describe. Each call has its own number; if the commit fails, the number is not used.
     pub(super) fn audited(
         &self,
         who: &Who,
@@ -123,19 +123,19 @@ impl Installation {
         Ok(vec![put(Table::Audit, key_of(number), &entry)])
     }
 
-    /// Adds an entry to the audit on its own.
+    /// Adds a separate entry to the audit.
     pub fn note_audit(&self, who: &Who, action: &str, object: &str, before: Value, after: Value) -> Result<(), Error> {
         let _change = self.change();
         let changes = self.audited(who, action, object, before, after)?;
         Ok(self.catalog.commit(&changes)?)
     }
 
-    /// Entries of the audit of a namespace, the newest first, before a number.
+    /// Returns entries of the audit of a namespace, the newest first, before a number.
     pub fn audit(&self, namespace: &str, before: Option<u64>, limit: usize) -> Result<Vec<AuditEntry>, Error> {
         self.audit_of(namespace, &AuditFilter::default(), before, limit)
     }
 
-    /// The same, filtered.
+    /// Returns filtered entries of the audit of a namespace, the newest first, before a number.
     pub fn audit_of(
         &self,
         namespace: &str,

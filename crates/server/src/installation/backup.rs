@@ -1,12 +1,12 @@
-//! Backups: a copy of the data directory that opens to a state at least as new as the
-//! backup's beginning, taken while the server works or while nobody does.
+//! Backups: a copy of the data directory that opens to a state at least as new as the start of the
+//! backup, made with or without a running server.
 //!
-//! What makes it consistent is the order. A pipeline's checkpoints and what they name are
-//! fixed between two of its rounds; then comes what only grows; last the end of the log and
-//! the catalog, together, while nobody changes anything. So every position that a checkpoint
-//! names lies in the log that was copied, and every version that the log names in the
-//! catalog. Meanwhile nothing is let go of. Records, parked events and verdicts made after
-//! the checkpoint are made again when the copy is opened, with the same numbers.
+//! Consistency follows from the order. A pipeline's checkpoints and the files that they name are
+//! fixed between two of its rounds; then come files that only grow; last, the end of the log and
+//! the catalog are taken together while no change is made. So every position that a checkpoint
+//! names is in the copied log, and every version that the log names is in the catalog. Nothing is
+//! removed in the meantime. Records, parked events and verdicts made after the checkpoint are made
+//! again when the copy is opened, with the same numbers.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -22,22 +22,22 @@ use uuid::Uuid;
 
 use super::{CATALOG_FILE, Installation, LOG_FOLDER};
 
-/// The list of what is in a backup. Written last: without it, it is none.
+/// The list of the files of a backup. It is written last: a backup without it is invalid.
 const LIST_FILE: &str = "backup.json";
 const FORMAT: u32 = 1;
 const CHUNK_BYTES: usize = 1 << 20;
-/// What is being written, and in a copy is nothing.
+/// Suffix of a file that is being written; a copy ignores it.
 const UNFINISHED: &str = ".new";
 
-/// What is in a backup.
+/// The list of a backup's content.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Backup {
-    /// Of this description.
+    /// Format of this description.
     pub format: u32,
-    /// When it was begun.
+    /// The time of its start.
     pub at: String,
-    /// Entries of the log that were durable when it was begun, and so are in it.
+    /// The end of the log at its start: earlier entries were durable, and so are in it.
     pub log_end: u64,
     /// Every file, with its length and checksum.
     pub files: Vec<BackedUp>,
@@ -48,21 +48,21 @@ pub struct Backup {
 pub struct BackedUp {
     /// Its name in the data directory.
     pub name: String,
-    /// Its length.
+    /// Length of the file.
     pub bytes: u64,
-    /// CRC-32C.
+    /// The CRC-32C of its bytes.
     pub checksum: u32,
 }
 
 impl Backup {
-    /// Bytes of all files.
+    /// Returns the bytes of all files.
     pub fn bytes(&self) -> u64 {
         self.files.iter().map(|file| file.bytes).sum()
     }
 }
 
-/// A file to be copied, as it is now: open, so that it stays even if it is removed, and
-/// only so far as it reaches now.
+/// A file to be copied, as it is now. It is open, so that it can be read even if it is removed, and
+/// it is copied only up to its present length.
 struct Pinned {
     name: String,
     file: File,
@@ -70,7 +70,7 @@ struct Pinned {
 }
 
 impl Installation {
-    /// Copies everything to a new folder, beside the work.
+    /// Copies all data to a new folder while the server works.
     pub fn back_up(&self, to: &Path) -> Result<Backup, Error> {
         let _kept = self.keeping.lock().unwrap_or_else(PoisonError::into_inner);
         let data = self.settings.data.clone();
@@ -96,7 +96,7 @@ impl Installation {
     }
 }
 
-/// Copies a data directory that nobody uses to a new folder.
+/// Copies a data directory that is not in use to a new folder.
 pub fn back_up(data: &Path, to: &Path, now: Timestamp) -> Result<Backup, Error> {
     let _lock = lock_of(data)?;
     let mut copy = Copy::begin(data, to, now, 0)?;
@@ -108,11 +108,11 @@ pub fn back_up(data: &Path, to: &Path, now: Timestamp) -> Result<Backup, Error> 
     copy.finish()
 }
 
-/// Makes a data directory of a backup. Every byte is compared with its checksum.
+/// Creates a data directory from a backup. Every byte is compared with its checksum.
 ///
 /// # Errors
-/// `Invalid` where there is something already, or no backup; `Corrupt` where the backup is
-/// not what was written.
+/// `Invalid` if the directory is not empty or there is no backup; `Corrupt` if the backup was
+/// changed.
 pub fn restore(from: &Path, data: &Path) -> Result<Backup, Error> {
     let list = from.join(LIST_FILE);
     let text = fs::read(&list).map_err(|why| match why.kind() {
@@ -141,7 +141,7 @@ pub fn restore(from: &Path, data: &Path) -> Result<Backup, Error> {
     Ok(backup)
 }
 
-/// Takes the lock of a data directory that is there.
+/// Takes the lock of an existing data directory.
 pub(super) fn lock_of(data: &Path) -> Result<Lock, Error> {
     if !data.join(CATALOG_FILE).exists() {
         return Err(invalid(format!("{} is no data directory: it has no {CATALOG_FILE}", data.display())));
@@ -153,7 +153,7 @@ fn invalid(message: String) -> Error {
     Error::new(Kind::Invalid, message)
 }
 
-/// A copy being made.
+/// A copy that is being made.
 struct Copy {
     to: PathBuf,
     backup: Backup,
@@ -164,7 +164,7 @@ impl Copy {
         make_empty(to)?;
         let real = |path: &Path| path.canonicalize().map_err(|why| Error::io(path.display(), &why));
         if real(to)?.starts_with(real(data)?) {
-            return Err(invalid(format!("{} lies in the data directory; put the backup elsewhere", to.display())));
+            return Err(invalid(format!("{} is inside the data directory; put the backup elsewhere", to.display())));
         }
         let backup = Backup { format: FORMAT, at: now.to_string(), log_end, files: Vec::new() };
         Ok(Copy { to: to.to_owned(), backup })
@@ -177,7 +177,7 @@ impl Copy {
         Ok(())
     }
 
-    /// What stands beside pipelines, log and catalog: the events, whatever else there is.
+    /// Copies everything except pipelines, log and catalog: the events and any other folder.
     fn others(&mut self, data: &Path) -> Result<(), Error> {
         for folder in folders(data)? {
             if folder != "pipelines" && folder != LOG_FOLDER {
@@ -205,7 +205,7 @@ impl Copy {
     }
 }
 
-/// A folder with nothing in it, made if need be.
+/// Creates an empty folder, or checks that an existing one is empty.
 fn make_empty(folder: &Path) -> Result<(), Error> {
     fs::create_dir_all(folder).map_err(|why| Error::io(folder.display(), &why))?;
     let mut names = fs::read_dir(folder).map_err(|why| Error::io(folder.display(), &why))?;
@@ -244,7 +244,7 @@ fn pin(data: &Path, folder: &str) -> Result<Vec<Pinned>, Error> {
             continue;
         }
         match File::open(entry.path()) {
-            // Something that is replaced now and then was replaced just now.
+            // The file was replaced just now by a newer one.
             Err(why) if why.kind() == io::ErrorKind::NotFound => {}
             file => {
                 let file = file.map_err(|why| Error::io(&name, &why))?;
@@ -273,7 +273,7 @@ fn copy_file(mut pinned: Pinned, to: &Path) -> Result<BackedUp, Error> {
     Ok(BackedUp { name: pinned.name, bytes, checksum })
 }
 
-/// Passes bytes on and sums them.
+/// Copies bytes and computes their checksum.
 fn pass(from: &mut impl Read, bytes: u64, to: &mut impl Write) -> io::Result<(u64, u32)> {
     let mut chunk = vec![0; CHUNK_BYTES];
     let (mut passed, mut sum) = (0, 0);

@@ -1,4 +1,4 @@
-//! A NORMAL session over files: read once, in a thread of its own, then delivered.
+//! A NORMAL session over files: read once, in its own thread, then delivered.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use crate::background::{self, Yields};
 use crate::traces;
 
 impl Installation {
-    /// A batch run: reads the pipeline's files once, in a thread of its own.
+    /// Runs a batch session: reads the pipeline's files once, in its own thread.
     pub(super) fn run_batch(
         self: &Arc<Self>,
         who: &Who,
@@ -34,7 +34,7 @@ impl Installation {
         let (installation, mut running) = (Arc::clone(self), session.clone());
         let thread = background::spawn("session", Yields::Somewhat, move || {
             let span = traces::session(&running.session_id, &running.pipeline);
-            // What goes wrong is kept with the session.
+            // An error is stored with the session.
             drop(span.in_scope(|| installation.batch(&mut running, compiled)));
             span.record("flowmeter.status", running.session_status.as_str());
             if running.error.is_some() {
@@ -53,7 +53,7 @@ impl Installation {
         let now = self.now();
         let outcome = BatchTeller::new(self, session, Arc::clone(&plan), now).and_then(|mut teller| {
             let outcome = self.batch_steps(session, &plan, &mut run, &mut teller, now);
-            // What happened before a failure comes before the last status.
+            // Events before a failure are sent before the last status.
             if outcome.is_err()
                 && let Err(why) = teller.tell()
             {
@@ -80,7 +80,7 @@ impl Installation {
         run.open(self.live_settings().engine, now, teller)?;
         self.step(session, plan, Trigger::Ready, Vec::new())?;
         let running = session.clone();
-        // Who cannot be told now is told at the next interval.
+        // An update that fails now is sent at the next interval.
         run.ingest(now, teller, &mut |counts| {
             if let Err(why) = self.tell_counts(&running, plan, counts, self.now()) {
                 tracing::error!(session = running.session_id, "counts of operators: {why}");

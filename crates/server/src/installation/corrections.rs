@@ -1,9 +1,9 @@
-//! The correction queue: parked events, and what became of them.
+//! The correction queue: parked events and their outcomes.
 //!
-//! Parked events are a log of the pipeline. One leaves the queue by an entry of the log of events
-//! that settles it and carries the event that counts in its place, past deduplication; or by an
-//! event with its identity. Either way its settlement follows from the log, and only the first
-//! one for an event holds. The audit follows the settlements.
+//! Parked events are a log of the pipeline. An event leaves the queue by an entry of the log of
+//! events that settles it and carries the event that counts in its place, past deduplication; or by
+//! an event with its identity. Either way its settlement follows from the log, and only the first
+//! one for an event is valid. The audit follows the settlements.
 
 use std::sync::Arc;
 
@@ -24,15 +24,15 @@ use super::{Installation, Refused, Served, kept, not_found, pair_key, problem_of
 use crate::problem::{Code, Problem};
 use crate::verbatim::{self, Object};
 
-/// What became of a parked event.
+/// The outcome of a parked event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum CorrectionState {
-    /// It waits.
+    /// It waits for a correction.
     Open,
-    /// It went in again with other content.
+    /// It was counted again with other content.
     Corrected,
-    /// It went in again as it was.
+    /// It was counted again unchanged.
     Reprocessed,
     /// Nothing counts in its place.
     Discarded,
@@ -51,47 +51,47 @@ impl CorrectionState {
     }
 }
 
-/// A parked event.
+/// A parked event with its state.
 #[derive(Clone, Debug)]
 pub struct Correction {
-    /// Counting up in its pipeline.
+    /// A number that counts up in its pipeline.
     pub number: u64,
-    /// The pipeline.
+    /// Name of the pipeline.
     pub pipeline: String,
-    /// What became of it.
+    /// The outcome so far.
     pub state: CorrectionState,
     /// Its number in the order of arrival.
     pub arrival: u64,
     /// When it was parked, in nanoseconds.
     pub parked_at: i64,
-    /// Why it was parked.
+    /// The reason why it was parked.
     pub reason: Reason,
-    /// Where.
+    /// The operator that parked it.
     pub operator: String,
     /// Details of the reason.
     pub detail: String,
-    /// The event as it came in.
+    /// The event as received.
     pub raw: Vec<u8>,
-    /// Whether an operator made the event: then it cannot be settled by itself.
+    /// Whether an operator made the event; then it cannot be settled by itself.
     pub is_derived: bool,
-    /// How it was settled, if it is.
+    /// Its settlement, if it is settled.
     settlement: Option<Settlement>,
 }
 
-/// The outcome of a parked event, as programs before 0.2 kept it in the catalog.
+/// The outcome of a parked event, as programs before 0.2 stored it in the catalog.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Outcome {
     state: CorrectionState,
 }
 
 impl Correction {
-    /// The id: pipeline and number.
+    /// Returns the id: pipeline and number.
     pub fn id(&self) -> String {
         format!("{}:{}", self.pipeline, self.number)
     }
 
-    /// As it is shown: the event as it came, every digit of it, so that whoever corrects
-    /// it sends back what he did not touch.
+    /// Returns its JSON form. The event is shown byte for byte as received, so that a correction
+    /// sends back unchanged parts exactly.
     pub fn shown(&self) -> Box<RawValue> {
         let mut head = json!({
             "id": self.id(), "pipeline": self.pipeline, "state": self.state, "arrival": self.arrival,
@@ -112,18 +112,18 @@ impl Correction {
     }
 }
 
-/// Which parked events are asked for.
+/// A filter of parked events.
 #[derive(Clone, Debug, Default)]
 pub struct CorrectionFilter {
-    /// In this state.
+    /// Events in this state.
     pub state: Option<CorrectionState>,
-    /// For this reason.
+    /// Events with this reason.
     pub reason: Option<Reason>,
-    /// At this operator.
+    /// Events of this operator.
     pub operator: Option<String>,
-    /// Of this group.
+    /// Events of this group.
     pub(crate) group: Option<GroupKey>,
-    /// With a smaller number.
+    /// Events with a smaller number.
     pub before: Option<u64>,
 }
 
@@ -136,7 +136,7 @@ impl CorrectionFilter {
 }
 
 impl Installation {
-    /// Parked events of a pipeline from a number on; and the number to go on from.
+    /// Returns parked events of a pipeline from a number on, and the number to continue with.
     pub fn corrections(
         &self,
         served: &Served,
@@ -193,7 +193,7 @@ impl Installation {
         Ok((found, next))
     }
 
-    /// Looks up what became of parked events.
+    /// Reads the outcomes of parked events.
     fn look_up_states(&self, served: &Served, page: &mut [Correction]) -> Result<(), Error> {
         let arrivals: Vec<u64> = page.iter().map(|correction| correction.arrival).collect();
         let settled: Vec<Option<Settlement>> = served.worker().ask(move |live| {
@@ -201,7 +201,7 @@ impl Installation {
             arrivals.iter().map(|arrival| settled.get(*arrival).cloned()).collect()
         })?;
         for (correction, settlement) in page.iter_mut().zip(settled) {
-            // Its arrival is that of the event it descends from.
+            // The arrival of a derived event is that of the event it descends from.
             let settlement = settlement.filter(|_| !correction.is_derived);
             let key = pair_key(served.kept.id, correction.number);
             correction.state = match &settlement {
@@ -216,7 +216,7 @@ impl Installation {
         Ok(())
     }
 
-    /// A parked event by id.
+    /// Returns a parked event by id.
     pub fn correction(&self, namespace: &str, id: &str) -> Result<(Arc<Served>, Correction), Refused> {
         let missing = || not_found("parked event", id);
         let (pipeline, number) = id.rsplit_once(':').ok_or_else(missing)?;
@@ -227,8 +227,8 @@ impl Installation {
         Ok((served, correction))
     }
 
-    /// Takes an event out of the queue: discarded, or in again as it was or corrected. It is out
-    /// once the pipeline has taken the entry that says so, and never twice.
+    /// Takes an event out of the queue: discarded, or counted again unchanged or corrected. It is
+    /// out once the pipeline has processed the entry, and never twice.
     pub fn settle_correction(&self, who: &Who, id: &str, how: How, event: Option<Vec<u8>>) -> Result<Correction, Refused> {
         let at = |why: Error| problem_of(&why);
         let (served, correction) = self.correction(&who.namespace, id)?;
@@ -257,12 +257,12 @@ impl Installation {
         let (_, correction) = self.correction(&who.namespace, id)?;
         match &correction.settlement {
             Some(settlement) if settlement.position == position => Ok(correction),
-            // Somebody else was faster.
+            // Another request has settled it first.
             _ => Err(settled_already(&correction)),
         }
     }
 
-    /// Numbers of the first parked event that is still there and of the next one.
+    /// Returns the numbers of the first parked event that still exists and of the next one.
     pub(crate) fn parked_extent(&self, served: &Served) -> Result<(u64, u64), Error> {
         served.worker().ask(|live| {
             live.commit()?;
@@ -270,8 +270,8 @@ impl Installation {
         })?
     }
 
-    /// Takes many events of a pipeline out of the queue, committed together. Returns how many
-    /// entries were written; events that are settled meanwhile stay as they are.
+    /// Takes many events of a pipeline out of the queue, committed together. Returns the number of
+    /// entries that were written; events that are settled in the meantime stay as they are.
     pub(crate) fn settle_many(
         &self,
         who: &Who,
@@ -297,12 +297,12 @@ impl Installation {
         Ok(count)
     }
 
-    /// Puts the entry into the log that settles a parked event.
+    /// Appends the entry to the log that settles a parked event.
     fn put_settlement(&self, who: &Who, served: &Served, correction: &Correction, how: How, event: &[u8]) -> Result<u64, Error> {
         Ok(self.put_and_wait(|reply| self.settling(who, served, correction, how, event, reply))?.position)
     }
 
-    /// The entry of the log that settles a parked event.
+    /// Returns the entry of the log that settles a parked event.
     fn settling(&self, who: &Who, served: &Served, correction: &Correction, how: How, event: &[u8], reply: Reply) -> Submission {
         let letter = Letter {
             namespace: &served.kept.namespace,
@@ -322,7 +322,7 @@ impl Installation {
         Submission::events(head, bytes, items, &**self.clock(), reply).alone()
     }
 
-    /// Writes settlements that are not in the audit yet into it, each once.
+    /// Writes settlements that are not in the audit yet to it, each once.
     pub(super) fn audit_settlements(&self, served: &Served) -> Result<(), Error> {
         let _change = self.change();
         let cursor = format!("settled/{}", served.kept.id).into_bytes();
@@ -364,7 +364,7 @@ impl Installation {
         self.audit_in(set, &who, &action, &object, (before.unwrap_or_default(), after.unwrap_or_default()))
     }
 
-    /// A parked event by its number, as it came in.
+    /// Returns a parked event by its number, as received.
     fn parked_event(&self, served: &Served, number: u64) -> Result<Option<Vec<u8>>, Error> {
         let reader = served.worker().ask(move |live| live.outlet().parked().reader(number))?;
         let Some(entry) = reader?.read()? else { return Ok(None) };
@@ -372,7 +372,7 @@ impl Installation {
         Ok(found.and_then(|(_, item)| Some(parked_item(item)?.raw.to_vec())))
     }
 
-    /// The event that counts in the place of a parked one, if the log still has it.
+    /// Returns the event that counts in the place of a parked one, if the log still has it.
     fn settling_event(&self, position: u64) -> Result<Option<Vec<u8>>, Error> {
         let Ok(mut reader) = self.read_log(position, position + 1) else { return Ok(None) };
         let Some(entry) = reader.read()? else { return Ok(None) };
@@ -389,7 +389,7 @@ fn settled_already(correction: &Correction) -> Refused {
     Box::new(Problem::new(Code::Conflict, detail))
 }
 
-/// An operator made the event of a parked one.
+/// Returns the problem of a parked event that an operator made.
 fn derived_event(correction: &Correction) -> Box<Problem> {
     let detail = format!(
         "`{}` is an event that an operator made; correct the event it was made of, number {} in the order of arrival, or the pipeline",

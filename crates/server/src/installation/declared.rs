@@ -1,5 +1,5 @@
-//! Notifications of the settings file: at every start the catalog is made to say what the
-//! file says. What the file no longer has goes; what people made by hand stays.
+//! Notifications of the settings file: every start makes the catalog match the file. Notifications
+//! that the file no longer has are removed; those that were created over the API stay.
 
 use flowmeter_engine::{Error, Kind};
 
@@ -7,11 +7,11 @@ use super::{Installation, Refused, Who};
 use crate::notifications::{Draft, Notification};
 use crate::problem::{Code, Problem};
 
-/// Who changes them, in the audit.
+/// The author of these changes, in the audit.
 const WHO: &str = "settings";
 
 impl Installation {
-    /// Makes the declared notifications what the settings say.
+    /// Makes the declared notifications match the settings.
     pub(super) fn declare_notifications(&self) -> Result<(), Error> {
         let at = |why: Refused| Error::new(Kind::Invalid, format!("notifications.declared: {}", why.detail));
         let who = Who { name: WHO.to_owned(), namespace: self.settings.namespace.clone() };
@@ -41,7 +41,7 @@ impl Installation {
     }
 }
 
-/// What the settings file declares is changed there.
+/// Refuses a change of a notification that the settings file declares.
 pub(super) fn must_be_made_by_hand(known: &Notification) -> Result<(), Refused> {
     if !known.declared {
         return Ok(());

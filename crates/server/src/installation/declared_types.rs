@@ -1,5 +1,5 @@
-//! Meter types that pipelines declare in their documents: shown beside those of the
-//! installation, and changed only with their pipeline.
+//! Meter types that pipelines declare in their documents: listed with those of the installation,
+//! and changed only with their pipeline.
 
 use flowmeter_core::pipeline::{Declared, Pipeline};
 use flowmeter_engine::{Error, Kind};
@@ -13,18 +13,18 @@ use crate::problem::{Code, Problem};
 /// A meter type of a pipeline's document.
 #[derive(Clone, Debug)]
 pub struct DeclaredMeterType {
-    /// Given, or derived from its name.
+    /// The given id, or one derived from its name.
     pub id: Uuid,
-    /// Unique in its pipeline.
+    /// A name that is unique in its pipeline.
     pub name: String,
-    /// The pipeline's name.
+    /// Name of its pipeline.
     pub pipeline: String,
-    /// Its fields, as they were written.
+    /// Its fields as written.
     pub fields: Map<String, Value>,
 }
 
 impl DeclaredMeterType {
-    /// As it is shown: every field with its default, and its pipeline.
+    /// Returns its JSON form: every field with its default, and its pipeline.
     pub fn shown(&self) -> Value {
         let mut shown = with_defaults(&self.fields);
         shown.insert("id".to_owned(), json!(self.id));
@@ -34,7 +34,7 @@ impl DeclaredMeterType {
 }
 
 impl Installation {
-    /// The meter types that the newest versions of a namespace's pipelines declare, by
+    /// Returns the meter types that the newest versions of a namespace's pipelines declare, by
     /// pipeline.
     pub fn declared_meter_types(&self, namespace: &str) -> Result<Vec<DeclaredMeterType>, Error> {
         let mut found = Vec::new();
@@ -53,7 +53,7 @@ impl Installation {
         Ok(found)
     }
 
-    /// A meter type that pipelines declare, by id or name.
+    /// Returns a meter type that pipelines declare, by id or name.
     ///
     /// # Errors
     /// `conflict` if several pipelines declare one of this name, `not_found` if none does.
@@ -73,7 +73,7 @@ impl Installation {
         }
     }
 
-    /// The document of a meter type of the installation, or else of a pipeline.
+    /// Returns the document of a meter type of the installation, or else of a pipeline.
     pub(super) fn meter_type_document(&self, namespace: &str, id_or_name: &str) -> Result<String, Refused> {
         match self.meter_type(namespace, id_or_name) {
             Err(refused) if refused.code == Code::NotFound => {
@@ -84,8 +84,8 @@ impl Installation {
         }
     }
 
-    /// Why the installation cannot change this meter type: a pipeline declares it, or there
-    /// is none.
+    /// Returns the reason why the installation cannot change this meter type: a pipeline declares
+    /// it, or it does not exist.
     pub fn not_of_the_installation(&self, namespace: &str, id_or_name: &str) -> Refused {
         match self.declared_meter_type(namespace, id_or_name) {
             Err(refused) => refused,

@@ -1,7 +1,7 @@
-//! Deliveries as people look at them and act on them: every record at every target.
+//! Deliveries for people, who list and change them: every record at every target.
 //!
-//! Most deliveries are nowhere written down: how far the target has come says where they
-//! stand. Those with a story of their own are in the catalog.
+//! Most deliveries are not stored: their state follows from the progress of the target. Those that
+//! differ are in the catalog.
 
 use std::sync::Arc;
 
@@ -20,56 +20,57 @@ use super::delivery::{Board, CatalogShelf, Courier};
 use super::{Installation, Refused, Served, not_found, problem_of};
 use crate::problem::{Code, Problem};
 
-/// Records that are looked at in one go.
+/// Records that are examined at once.
 const LOOKED_AT: usize = 5_000;
 
-/// Which deliveries are asked for.
+/// A filter of deliveries.
 #[derive(Clone, Debug, Default)]
 pub struct DeliveryFilter {
-    /// To this target.
+    /// Deliveries to this target.
     pub target: Option<String>,
-    /// In this state.
+    /// Deliveries in this state.
     pub state: Option<DeliveryState>,
-    /// Of this record.
+    /// Deliveries of this record.
     pub record: Option<Uuid>,
-    /// Of records before this number.
+    /// Deliveries of records before this number.
     pub before: Option<u64>,
 }
 
-/// A delivery, as it is shown.
+/// A delivery in its JSON form.
 #[derive(Clone, Debug)]
 pub struct DeliveryView {
-    /// The pipeline, the record's number, the target.
+    /// The pipeline, the record's number and the target.
     pub id: String,
-    /// Where it stands.
+    /// State of the delivery.
     pub state: DeliveryState,
     shown: Value,
 }
 
 impl DeliveryView {
-    /// For an answer.
+    /// Returns the JSON form.
     pub fn shown(&self) -> Box<RawValue> {
         to_raw_value(&self.shown).unwrap_or_default()
     }
 }
 
-/// What a comparison of a target found.
+/// The result of comparing a target.
 #[derive(Clone, Debug)]
 pub struct Reconciled {
-    /// The target.
+    /// Name of the target.
     pub target: String,
-    /// What was found; the error is that it does not answer.
+    /// The differences and the number of mended records; or the error if the target does not
+    /// answer.
     pub report: Result<(Report, u64), String>,
 }
 
 impl Reconciled {
-    /// Whether the target was asked, and if so, whether it holds what it should. One that
+    /// Whether the target holds the expected records; `None` if it cannot be read. A target that
     /// does not answer does not agree.
     pub fn verdict(&self) -> Option<bool> {
         self.report.as_ref().map_or(Some(false), |(report, _)| report.verdict())
     }
 
-    /// For an answer.
+    /// Returns the JSON form.
     pub fn shown(&self) -> Box<RawValue> {
         let (report, mended) = match &self.report {
             Ok(found) => found,
@@ -99,12 +100,12 @@ impl Reconciled {
     }
 }
 
-/// A report as it is shown. Sums are written as they are: no digit of them is read again.
+/// A report in its JSON form. Sums are written as they are, without parsing their digits again.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct ShownReport<'r> {
     target: &'r str,
-    /// Whether it can be asked what it holds.
+    /// Whether the target's records can be read.
     asked: bool,
     agrees: Option<bool>,
     periods: Vec<ShownPeriod<'r>>,
@@ -129,9 +130,9 @@ struct ShownPeriod<'r> {
 #[derive(Serialize)]
 struct ShownSum {
     records: u64,
-    /// Of the records: revisions of earlier ones.
+    /// Records that are revisions of earlier ones.
     revisions: u64,
-    /// Of each period of a meter, its newest revision; null beyond 38 digits.
+    /// The sum of the newest revisions of each period of a meter; null beyond 38 digits.
     value: Option<Box<RawValue>>,
 }
 
@@ -142,7 +143,7 @@ impl ShownSum {
     }
 }
 
-/// The board is looked at once for all deliveries that are shown together.
+/// Returns a delivery in its JSON form. The board is read once for all deliveries of a page.
 fn view(
     served: &Served,
     courier: &Courier,
@@ -180,7 +181,7 @@ fn view(
     DeliveryView { id, state, shown }
 }
 
-/// Where a record stands that has no story of its own.
+/// Returns the state of a record without a stored delivery.
 fn standing(marks: &Marks, number: u64) -> DeliveryState {
     match number {
         n if n < marks.confirmed => DeliveryState::Confirmed,
@@ -191,7 +192,7 @@ fn standing(marks: &Marks, number: u64) -> DeliveryState {
     }
 }
 
-/// Where each target of a pipeline stands.
+/// Returns the progress of each target of a pipeline.
 pub(crate) fn targets(served: &Served) -> Vec<Value> {
     let end = served.delivery.end();
     let shown = |courier: &Arc<Courier>| {
@@ -211,11 +212,11 @@ pub(crate) fn targets(served: &Served) -> Vec<Value> {
     served.delivery.couriers().iter().map(shown).collect()
 }
 
-/// How a target is, for those who watch numbers.
+/// The state of a target, for monitoring.
 pub(crate) struct TargetGauge {
     pub(crate) target: String,
     pub(crate) accepted: u64,
-    /// Accepted since the target was added.
+    /// Number of records accepted since the target was added.
     pub(crate) accepted_ever: u64,
     pub(crate) lag: u64,
     pub(crate) retrying: u64,
@@ -223,7 +224,7 @@ pub(crate) struct TargetGauge {
     pub(crate) is_failing: bool,
 }
 
-/// How each target of a pipeline is.
+/// Returns the state of each target of a pipeline.
 pub(crate) fn target_gauges(served: &Served) -> Vec<TargetGauge> {
     let end = served.delivery.end();
     let gauge = |courier: &Arc<Courier>| {
@@ -251,8 +252,8 @@ impl Installation {
         RecordLog::new(Arc::clone(&self.disk), &folder, thresholds)
     }
 
-    /// Deliveries of a pipeline from a place on, by record and target; and the place to go
-    /// on from.
+    /// Returns deliveries of a pipeline from a position on, by record and target; and the position
+    /// to continue with.
     pub fn deliveries(
         &self,
         served: &Served,
@@ -283,7 +284,7 @@ impl Installation {
         Ok((found.into_iter().map(|(_, view)| view).collect(), next))
     }
 
-    /// All deliveries of records from a number on, with the numbers.
+    /// Returns all deliveries of records from a number on, with the numbers.
     pub(crate) fn deliveries_from(
         &self,
         served: &Served,
@@ -296,7 +297,7 @@ impl Installation {
         Ok(found.into_iter().map(|view| (number(&view), view)).collect())
     }
 
-    /// Deliveries with a story of their own.
+    /// Returns the stored deliveries.
     fn with_story(
         &self,
         served: &Served,
@@ -314,7 +315,7 @@ impl Installation {
         Ok(wanted.take(limit).map(|own| (own.number, view(served, courier, &board, own.number, None, Some(own)))).collect())
     }
 
-    /// All deliveries, by the log of records.
+    /// Returns all deliveries, by the log of records.
     fn all(
         &self,
         served: &Served,
@@ -372,7 +373,7 @@ impl Installation {
         Ok((served, courier, number))
     }
 
-    /// A delivery, with the record.
+    /// Returns a delivery with its record.
     pub fn delivery(&self, namespace: &str, id: &str) -> Result<Box<RawValue>, Refused> {
         let (served, courier, number) = self.delivery_of(namespace, id)?;
         let at = |why: Error| problem_of(&why);
@@ -382,7 +383,7 @@ impl Installation {
         let names = record.names().map_err(at)?;
         let own = self.shelf(&served, &courier).deliveries(number, None, 1).map_err(at)?;
         let own = own.first().filter(|own| own.number == number);
-        /// The record goes in as it was made: no digit of it is read.
+        /// The record is included as it was made, without parsing its digits.
         #[derive(Serialize)]
         struct WithRecord<'r> {
             #[serde(flatten)]
@@ -404,7 +405,7 @@ impl Installation {
         Ok(view(&served, &courier, &courier.board(), number, None, own.first()))
     }
 
-    /// Leaves a record out, for a reason.
+    /// Skips a record, for a reason.
     pub fn skip_delivery(&self, who: &Who, id: &str, reason: &str) -> Result<DeliveryView, Refused> {
         let (served, courier, number) = self.delivery_of(&who.namespace, id)?;
         let at = |why: Error| problem_of(&why);
@@ -413,8 +414,8 @@ impl Installation {
         Ok(view(&served, &courier, &courier.board(), number, None, Some(&own)))
     }
 
-    /// Sends everything of a pipeline again that is dead or waits for its next attempt; how
-    /// many that is.
+    /// Sends all records of a pipeline again that are dead or wait for their next attempt; returns
+    /// their number.
     pub fn resend_deliveries(&self, who: &Who, pipeline: &str, target: Option<&str>) -> Result<u64, Refused> {
         let at = |why: Error| problem_of(&why);
         let pipeline = self.pipeline(&who.namespace, pipeline)?;
@@ -438,7 +439,7 @@ impl Installation {
         Ok(count)
     }
 
-    /// Compares what was flushed with what targets hold.
+    /// Compares flushed records with those that targets hold.
     pub fn reconcile(
         &self,
         who: &Who,

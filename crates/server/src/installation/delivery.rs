@@ -1,8 +1,8 @@
-//! Delivery of a pipeline's records: one thread for each target, beside the pipeline.
+//! Delivery of a pipeline's records: one thread for each target, independent of the pipeline.
 //!
-//! The pipeline says how many records there are and goes on; a target that is slow or away
-//! holds up nobody but itself. Targets live as long as the pipeline is loaded, whether a
-//! session runs it or not: what was flushed is delivered.
+//! The pipeline publishes the number of its records and continues; a slow or unreachable target
+//! blocks no other. Targets exist as long as the pipeline is loaded, with or without a session:
+//! flushed records are delivered.
 
 mod courier;
 mod shelf;
@@ -28,19 +28,18 @@ use courier::Hands;
 pub(super) use courier::{Board, Courier};
 pub(super) use shelf::CatalogShelf;
 
-/// Records of a window to targets that speak of one at a time: so few that a restart sends
-/// little twice.
+/// Records of a window to targets that take one at a time: so few that a restart repeats little.
 const REQUEST_WINDOW: WindowLimits = WindowLimits { records: 2_000, bytes: 8 << 20 };
 
-/// How long a request to a target may take once its pipeline is changed or deleted: the
+/// Time for which a request to a target may continue once its pipeline is changed or deleted: the
 /// caller waits for that, and all other changes wait behind it.
 pub(super) const CHANGE_GRACE: Duration = Duration::from_secs(1);
-/// How long a thread may take to end after its request was given up. Only one that writes
-/// to a disk that does not answer takes longer; it is left behind, and keeps nothing more.
+/// Time in which a thread must end after its request was canceled. Only a thread that writes to a
+/// disk that does not answer takes longer; it is left behind, and can store nothing more.
 const END_GRACE: Duration = Duration::from_secs(1);
 
-/// Ends couriers, all at once. Each finishes the request that is under way; those that take
-/// longer than `patience` give it up.
+/// Ends couriers, all at once. Each finishes its current request; requests that take longer than
+/// `patience` are canceled.
 pub(super) fn end(couriers: &[Arc<Courier>], patience: Duration) {
     let have_ended = || couriers.iter().all(|courier| courier.has_ended());
     couriers.iter().for_each(|courier| courier.ask_to_end());
@@ -55,7 +54,7 @@ pub(super) fn end(couriers: &[Arc<Courier>], patience: Duration) {
     }
 }
 
-/// Where targets find what they need.
+/// The resources that targets need.
 #[derive(Clone)]
 pub(super) struct Depot {
     pub(super) catalog: Arc<Catalog>,
@@ -64,56 +63,56 @@ pub(super) struct Depot {
     pub(super) pipeline: Uuid,
     /// The folder of the log of records.
     pub(super) records: String,
-    /// Who tells of what is dead.
+    /// The installation, which reports dead deliveries.
     pub(super) installation: Weak<Installation>,
 }
 
 /// The targets of a pipeline.
 pub(super) struct Delivery {
     depot: Depot,
-    /// Behind the last record there is.
+    /// The number after the last record.
     end: Arc<AtomicU64>,
     couriers: Mutex<Vec<Arc<Courier>>>,
 }
 
-/// Where the targets of a pipeline stand, as a whole.
+/// The progress of all targets of a pipeline together.
 pub(super) enum Standing {
     /// Every target has accepted everything.
     Accepted,
-    /// There is something left to do.
+    /// Records remain to be delivered.
     Underway,
-    /// Something is dead.
+    /// A record is dead.
     Dead(String),
 }
 
 impl Delivery {
-    /// Without targets; they come with [`Delivery::aim`].
+    /// Creates a delivery without targets; [`Delivery::aim`] adds them.
     pub(super) fn new(depot: Depot, end: u64) -> Delivery {
         Delivery { depot, end: Arc::new(AtomicU64::new(end)), couriers: Mutex::default() }
     }
 
-    /// The pipeline has made records up to a number.
+    /// Notes that the pipeline has made records up to a number.
     pub(super) fn reach(&self, end: u64) {
         if self.end.fetch_max(end, Ordering::AcqRel) < end {
             self.couriers().iter().for_each(|courier| courier.wake());
         }
     }
 
-    /// Behind the last record there is.
+    /// Returns the number after the last record.
     pub(super) fn end(&self) -> u64 {
         self.end.load(Ordering::Acquire)
     }
 
-    /// Everything that delivers.
+    /// Returns the couriers of all targets.
     pub(super) fn couriers(&self) -> Vec<Arc<Courier>> {
         self.couriers.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Delivers to these targets from now on, each from where it was. A target that is
-    /// known is the same, whatever was changed of it.
+    /// Delivers to these targets from now on, each from its position. A known target keeps its
+    /// state, whatever options changed.
     pub(super) fn aim(&self, plans: &[TargetPlan], folder: &Path) -> Result<(), Error> {
         let mut couriers = self.couriers.lock().unwrap_or_else(PoisonError::into_inner);
-        // The old ones end first: two must not speak for one target.
+        // The old ones end first: two couriers must not use one target.
         end(&couriers, CHANGE_GRACE);
         couriers.clear();
         for plan in plans {
@@ -129,7 +128,7 @@ impl Delivery {
         end(&self.couriers(), CHANGE_GRACE);
     }
 
-    /// Whether targets can be opened: looked at before anything is changed for them.
+    /// Checks whether targets can be opened, before anything is changed for them.
     pub(super) fn check(&self, plans: &[TargetPlan], folder: &Path) -> Result<(), Error> {
         let open = |plan| self.target(plan, folder, &serde_json::Value::Null, &Abandon::default());
         plans.iter().try_for_each(|plan| open(plan).map(drop))
@@ -169,18 +168,18 @@ impl Delivery {
         Courier::start(plan, hands, Arc::clone(&self.end), abandon).map(Some)
     }
 
-    /// Every target, and what keeps it from taking records, if something does.
+    /// Returns every target, and the reason why it does not take records, if there is one.
     pub(super) fn troubles(&self) -> Vec<(String, Option<String>)> {
         self.couriers().iter().map(|courier| (courier.id().to_owned(), courier.trouble())).collect()
     }
 
-    /// Whether a target that is well still has records to take.
+    /// Whether a working target still has records to take.
     pub(super) fn is_busy(&self) -> bool {
         let end = self.end();
         self.couriers().iter().any(|courier| courier.board().marks.next < end && courier.trouble().is_none())
     }
 
-    /// Where all targets stand with the records there are.
+    /// Returns the progress of all targets with the present records.
     pub(super) fn standing(&self) -> Standing {
         let (end, mut standing) = (self.end(), Standing::Accepted);
         for courier in self.couriers() {
@@ -200,8 +199,8 @@ impl Delivery {
         standing
     }
 
-    /// Lets every target confirm that it holds what it took; the first that does not is
-    /// told, and what it misses is sent again if wanted.
+    /// Asks every target to confirm that it holds the records it accepted. Returns the first that
+    /// does not; its missing records are sent again if `mend` is set.
     pub(super) fn confirm(&self, mend: bool) -> Result<Option<(String, Report)>, Error> {
         for courier in self.couriers() {
             let report = courier.confirm(mend)?;

@@ -1,6 +1,6 @@
-//! Received events as rows of the event store: from its files, and from the log and the
-//! verdicts where they are not in files yet. So what is asked for is found at any moment,
-//! however far the files lag.
+//! Received events as rows of the event store: from its files, or from the log and the verdicts
+//! where they are not in files yet. So every event can be found at any moment, however far the
+//! files lag.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -16,17 +16,17 @@ use uuid::Uuid;
 
 use super::{Installation, KeptPipeline, LOG_FOLDER};
 
-/// Rows of files that one question looks through at most; then it is told where to go on.
+/// Maximum of rows of files that one query examines; then it returns a cursor.
 const WINDOW_ROWS: u64 = 16_000_000;
-/// Events of the log that one question looks through at most.
+/// Maximum of events of the log that one query examines.
 const TAIL_EVENTS_MAX: u64 = 400_000;
 
-/// The folder of a pipeline's files.
+/// Returns the folder of a pipeline's files.
 pub(super) fn events_folder(pipeline: Uuid) -> String {
     format!("events/{pipeline}")
 }
 
-/// What is read of an event's JSON, in the order of [`PATHS`].
+/// The fields that are read from an event's JSON, in the order of [`PATHS`].
 const ID: u16 = 0;
 const SOURCE: u16 = 1;
 const TYPE: u16 = 2;
@@ -34,7 +34,7 @@ const SUBJECT: u16 = 3;
 const TIMES: [u16; 2] = [4, 5];
 const PATHS: [&str; 6] = ["id", "source", "type", "subject", "time", "timestamp"];
 
-/// Reads events' attributes. What it remembers only saves time.
+/// Reads the attributes of events. Its caches change no result.
 pub(super) struct Attributes {
     scanner: Scanner,
     projection: Projection,
@@ -47,7 +47,7 @@ impl Attributes {
         Attributes { scanner: Scanner::new(), projection, batch: Batch::default() }
     }
 
-    /// Shows each event of those that arrived, as the event store has it.
+    /// Passes each received event to `visit`, as the event store has it.
     pub(super) fn rows(
         &mut self,
         pipeline: &KeptPipeline,
@@ -100,7 +100,7 @@ fn text(batch: &Batch, event: usize, slot: u16) -> Option<String> {
     batch.leaf(event, slot).as_text().map(|text| String::from_utf8_lossy(&text).into_owned())
 }
 
-/// RFC 3339, or Unix milliseconds, as the meter operator reads it unless told otherwise.
+/// Reads RFC 3339 or Unix milliseconds, the default of the meter operator.
 fn time(batch: &Batch, event: usize, slot: u16) -> Option<Timestamp> {
     let leaf = batch.leaf(event, slot);
     match leaf.kind {
@@ -113,7 +113,7 @@ fn time(batch: &Batch, event: usize, slot: u16) -> Option<Timestamp> {
     }
 }
 
-/// A row of its own.
+/// Returns a row that owns its data.
 fn owned(event: &ArchivedEvent<'_>) -> Row {
     let text = |text: Option<&str>| text.map(str::to_owned);
     Row {
@@ -137,9 +137,9 @@ fn owned(event: &ArchivedEvent<'_>) -> Row {
 }
 
 impl Installation {
-    /// Shows the events that a pipeline received from an arrival on and that are wanted, in
-    /// the order of arrival, until `visit` has enough. Tells where to go on, unless all were
-    /// looked at.
+    /// Passes the wanted events that a pipeline received from an arrival on to `visit`, in the
+    /// order of arrival, until `visit` has enough. Returns the arrival to continue with, unless all
+    /// were examined.
     pub fn walk_events(
         &self,
         pipeline: &KeptPipeline,
@@ -170,7 +170,7 @@ impl Installation {
         if archived >= until { Ok(None) } else { self.walk_tail(pipeline, filter, from.max(archived), visit) }
     }
 
-    /// The same for what is not in files yet.
+    /// Visits events that are not in files yet.
     fn walk_tail(
         &self,
         pipeline: &KeptPipeline,

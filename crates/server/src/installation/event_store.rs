@@ -1,9 +1,9 @@
-//! The event store at work: a thread that turns what pipelines received into files.
+//! The event store at work: a thread that writes the events that pipelines received to files.
 //!
-//! It rests on nothing of its own. What is in files is told by their names; it goes on
-//! behind, from the log and the verdicts, so a crash needs nothing special. It lags on
-//! purpose: counting comes first, and what is not in files yet is found in the log
-//! (`event_rows`). The log is not let go of before it is in files.
+//! It has no state of its own. The names of the files define what is in them; the thread continues
+//! after that, from the log and the verdicts, so a crash needs no special handling. It lags on
+//! purpose: counting has priority, and events that are not in files yet are found in the log
+//! (`event_rows`). The log is not removed before its events are in files.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::ControlFlow;
@@ -20,22 +20,22 @@ use uuid::Uuid;
 use super::event_rows::{Attributes, events_folder};
 use super::{Installation, KeptPipeline, LOG_FOLDER};
 
-/// Bytes of entries that are written between two rests.
+/// Bytes of entries that are written between two pauses.
 const BATCH_BYTES: usize = 4 << 20;
-/// A rest while there is more to do: about as long as a batch takes on the cores we
-/// measured, so that no more than half a core is used.
+/// A pause while there is more to do: about as long as a batch takes on the measured cores, so that
+/// no more than half a core is used.
 const REST: Duration = Duration::from_millis(40);
-/// A rest when there is nothing to do.
+/// A pause when there is nothing to do.
 const IDLE: Duration = Duration::from_secs(1);
-/// Bytes of log it may lag behind; beyond, it takes no rest.
+/// Bytes of log that it may lag behind; beyond that it does not pause.
 const LAG_BYTES_MAX: u64 = 2 << 30;
-/// A file is finished when its first event waits for so long, in nanoseconds: a quiet
+/// A file is finished when its first event has waited for this long, in nanoseconds: a quiet
 /// pipeline has some thousand files a year.
 const FINISH_AFTER: i128 = 3_600_000_000_000;
-/// Retention is looked after once in so many rounds.
+/// Retention is applied once in this many rounds.
 const RETAIN_EVERY: u64 = 600;
 
-/// The thread, and what others ask it.
+/// The thread, and its shared state.
 pub(super) struct EventStore {
     shared: Arc<Shared>,
     thread: Mutex<Option<JoinHandle<()>>>,
@@ -45,9 +45,9 @@ pub(super) struct EventStore {
 struct Shared {
     stop: Mutex<bool>,
     bell: Condvar,
-    /// By pipeline: entries of the log before this one are not needed for its files.
+    /// The first entry of the log that is needed for files, by pipeline.
     needs: Mutex<BTreeMap<Uuid, u64>>,
-    /// By pipeline: number of events that are in files or were deleted.
+    /// Number of events that are in files or were deleted, by pipeline.
     filed: Mutex<BTreeMap<Uuid, u64>>,
 }
 
@@ -60,7 +60,7 @@ impl Shared {
         self.filed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Rests; says whether to stop.
+    /// Pauses; returns whether to stop.
     fn rest(&self, how_long: Duration) -> bool {
         let stop = self.stop.lock().unwrap_or_else(PoisonError::into_inner);
         let waited = self.bell.wait_timeout_while(stop, how_long, |stop| !*stop).unwrap_or_else(PoisonError::into_inner);
@@ -69,7 +69,7 @@ impl Shared {
 }
 
 impl EventStore {
-    /// Starts the thread.
+    /// Starts the thread that writes files.
     pub(super) fn start(installation: Weak<Installation>) -> Result<EventStore, Error> {
         let shared = Arc::new(Shared::default());
         let mut writing = Writing { shared: Arc::clone(&shared), installation, open: BTreeMap::new(), rounds: 0 };
@@ -78,7 +78,7 @@ impl EventStore {
         Ok(EventStore { shared, thread: Mutex::new(Some(thread)) })
     }
 
-    /// Finishes the files and ends.
+    /// Finishes the files and ends the thread.
     pub(super) fn stop(&self) {
         *self.shared.stop.lock().unwrap_or_else(PoisonError::into_inner) = true;
         self.shared.bell.notify_all();
@@ -87,16 +87,16 @@ impl EventStore {
         }
     }
 
-    /// How many events of a pipeline are in files, once that was looked at.
+    /// Returns the number of events of a pipeline that are in files, once that was determined.
     pub(super) fn filed(&self, pipeline: Uuid) -> Option<u64> {
         self.shared.filed().get(&pipeline).copied()
     }
 
-    /// The entry of the log from which on it is needed for files of these pipelines.
+    /// Returns the first entry of the log that is needed for files of these pipelines.
     pub(super) fn needs(&self, pipelines: impl Iterator<Item = Uuid>) -> u64 {
         let needs = self.shared.needs();
         let known = needs.values().copied().min().unwrap_or(u64::MAX);
-        // Of one that was not looked at yet nobody knows: everything is needed.
+        // For a pipeline that was not examined yet, the whole log is needed.
         pipelines.map(|pipeline| needs.get(&pipeline).copied().unwrap_or(0)).min().unwrap_or(u64::MAX).min(known)
     }
 }
@@ -119,7 +119,7 @@ impl Writing {
                 break;
             }
         }
-        // Other programs read the files when this one is gone.
+        // Other programs read the files when this one has ended.
         for filing in self.open.values_mut() {
             if let Err(why) = filing.archive.finish() {
                 tracing::warn!("the event store: {why}");
@@ -127,7 +127,7 @@ impl Writing {
         }
     }
 
-    /// A batch of each pipeline; whether there is more.
+    /// Writes a batch of each pipeline; returns whether there is more.
     fn round(&mut self, installation: &Arc<Installation>) -> bool {
         self.rounds += 1;
         let pipelines = installation.all_pipelines().unwrap_or_default();
@@ -136,7 +136,7 @@ impl Writing {
             match self.file(installation, pipeline) {
                 Ok(some) => more |= some,
                 Err(why) => {
-                    // Opened anew it goes on from what is in files.
+                    // When it is opened again, it continues after the events in files.
                     self.open.remove(&pipeline.id);
                     tracing::warn!(pipeline = pipeline.name, "the event store: {why}; it tries again");
                 }
@@ -180,16 +180,16 @@ impl Writing {
     }
 }
 
-/// One pipeline's files being written.
+/// The files of one pipeline that are being written.
 struct Filing {
     pipeline: KeptPipeline,
     archive: Archive,
     arrivals: Arrivals,
     attributes: Attributes,
-    /// Entries whose events are not all durable in files, and the first arrival of each;
-    /// the one before as well.
+    /// Entries whose events are not all durable in files, and the first arrival of each; also the
+    /// previous entry.
     entries: VecDeque<(u64, u64)>,
-    /// When the first event of the unfinished file came here.
+    /// The time at which the first event of the unfinished file was added.
     begun_at: Option<Timestamp>,
 }
 
@@ -215,7 +215,7 @@ impl Filing {
         Ok(Filing { pipeline: pipeline.clone(), archive, arrivals, attributes: Attributes::new(), entries, begun_at: None })
     }
 
-    /// Writes what came, up to a batch. Whether there is more.
+    /// Writes received events, up to a batch. Returns whether there is more.
     fn step(&mut self, end: u64, now: Timestamp, at_work: bool) -> Result<bool, Error> {
         self.arrivals.follow(end)?;
         let (mut bytes, mut more) = (0, false);
@@ -225,7 +225,7 @@ impl Filing {
                 self.entries.push_back((arrived.first, arrived.entry.position));
             }
             let Filing { archive, attributes, pipeline, .. } = self;
-            // What the log no longer had is missing for good.
+            // Events that the log no longer had are missing for good.
             archive.skip_to(arrived.first)?;
             let appended = attributes.rows(pipeline, &arrived, &mut |event| {
                 archive.append(event)?;
@@ -256,7 +256,7 @@ impl Filing {
         self.archive.next() == self.archive.next_durable()
     }
 
-    /// Entries of the log before this one are not needed.
+    /// Returns the first entry of the log that is needed.
     fn need(&self) -> u64 {
         self.entries.front().map_or(0, |(_, position)| *position)
     }

@@ -1,8 +1,8 @@
-//! A metered record explained: the events that made it, added up again.
+//! Explains a metered record: the events that made it, added up again.
 //!
-//! The events are those of the record's user that counted before the record was made, led
-//! through the plan once more into meters of their own. Time comes there when it came then,
-//! which the records of the meter tell. What comes out is compared with the record.
+//! These are the events of the record's user that counted before the record was made. They are
+//! processed with the plan again, into separate meters. The clock advances there as it did then,
+//! which follows from the records of the meter. The result is compared with the record.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -24,10 +24,10 @@ use super::trace::counted_shown;
 use super::{Installation, KeptPipeline, Refused, not_found, problem_of, shown};
 use crate::verbatim::Object;
 
-/// Events that are counted again at most; a record of more is shown, but not added up.
+/// Maximum of events that are counted again; a record with more is shown, but not added up.
 const EVENTS_MAX: u64 = 2_000_000;
 
-/// What is read of a record.
+/// The fields of a record that are read.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Told {
@@ -48,7 +48,7 @@ struct MetaData {
     event_count: u64,
 }
 
-/// A record, and when records of its meter were made.
+/// A record, and the times at which records of its meter were made.
 struct Found {
     told: Told,
     json: Box<RawValue>,
@@ -57,8 +57,8 @@ struct Found {
 }
 
 impl Installation {
-    /// The events that made a record, a page of them, and whether they add up to it; and how
-    /// many events the page has.
+    /// Returns a page of the events that made a record, whether all events add up to it, and the
+    /// number of events of the page.
     pub fn explain(&self, namespace: &str, record_id: &str, from: u64, limit: usize) -> Result<(Box<RawValue>, usize), Refused> {
         let at = |why: Error| problem_of(&why);
         for pipeline in self.pipelines(namespace).map_err(at)?.iter().filter(|pipeline| pipeline.streaming) {
@@ -140,7 +140,8 @@ impl Installation {
         Ok(again.told(pipeline, through))
     }
 
-    /// What cut the periods of the record's meter: not the plan's schedule, if that changed.
+    /// Returns the calendar of the record's meter, which is not the plan's schedule if that
+    /// changed.
     fn calendar_of(&self, pipeline: &KeptPipeline, told: &Told) -> Result<Option<Calendar>, Error> {
         let Some(served) = self.served_of(pipeline.id) else { return Ok(None) };
         let (Ok(key), Ok(kind)) = (Uuid::try_parse(&told.meter_key), Uuid::try_parse(&told.meter_type_id)) else {
@@ -150,10 +151,10 @@ impl Installation {
         served.worker().ask(move |live| live.calendar_of(&user, key, kind))
     }
 
-    /// Shows every event that may have a part in the record. False: they are too many.
+    /// Passes every event that may be part of the record. Returns false if there are too many.
     fn count_again(&self, pipeline: &KeptPipeline, again: &mut Again<'_>) -> Result<bool, Error> {
         let kind = &again.plan.meter_types[usize::from(again.kind)];
-        // What carries over a reset stands on all that came before.
+        // Aggregations that carry over depend on all earlier events.
         let since = match kind.aggregation.carries_over() || again.start == Timestamp::MIN {
             true => i64::MIN,
             false => again.start.nanos().saturating_sub(again.plan.future_tolerance),
@@ -171,12 +172,12 @@ impl Installation {
     }
 }
 
-/// Whether a JSON text has an id somewhere: cheaper than reading it.
+/// Whether a JSON text contains an id: cheaper than parsing it.
 fn holds(json: &[u8], id: &str) -> bool {
     memchr::memmem::find(json, id.as_bytes()).is_some()
 }
 
-/// A record being counted again.
+/// A record that is being counted again.
 struct Again<'f> {
     plan: Arc<Plan>,
     recount: Recount,
@@ -221,7 +222,8 @@ impl Again<'_> {
         if self.looked_at >= EVENTS_MAX { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 
-    /// Where the user is the subject, and no operator changes it, a look at the row tells.
+    /// Whether an event belongs to another user. It is decided by the row alone if the user is the
+    /// subject and no operator changes it.
     fn is_somebody_elses(&self, row: &Row, user: &str) -> bool {
         let first = self.plan.processors[usize::from(self.processor)].user.first();
         let is_subject = first.is_some_and(|slot| self.plan.paths[usize::from(*slot)].as_str() == "subject");
@@ -241,7 +243,7 @@ impl Again<'_> {
             || RawValue::NULL.to_owned(),
             |again| {
                 let events = again.meter_meta_data.event_count;
-                // Both are computed, so both are written in the one canonical way.
+                // Both are computed, so both are written in the same canonical way.
                 let equal = again.value.get() == told.value.get() && events == told.meter_meta_data.event_count;
                 Object::of(&json!({"eventCount": events, "equal": equal})).with("value", &again.value).finish()
             },

@@ -1,6 +1,6 @@
-//! From USAGE_PUSHING to COMPLETED: everything that was received is counted, what is due is
-//! flushed, every target has it and confirms. That takes as long as the slowest target, so
-//! it goes on beside everything else, step by step, and after a restart from where it was.
+//! From USAGE_PUSHING to COMPLETED: all received events are counted, due periods are flushed, and
+//! every target has the records and confirms them. That takes as long as the slowest target, so it
+//! runs step by step in parallel with everything else, and after a restart it continues.
 
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -14,28 +14,29 @@ use flowmeter_store::catalog::{Table, key_of};
 use super::delivery::Standing;
 use super::{Installation, KeptSession, Served, counts, kept, plan_of};
 
-/// How often whoever asked to finish looks, and how many times, before the answer is that it
-/// is on its way.
+/// Interval and number of checks of a caller that asked to finish, before the answer is that
+/// finishing continues.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 const LOOKS: usize = 500;
 
-/// How far a session that is finishing has come. In memory: after a restart it is done
-/// again, which changes nothing.
+/// The progress of a session that is finishing. It is in memory: after a restart the steps are
+/// repeated, which changes nothing.
 #[derive(Debug, Default)]
 pub(super) struct Finishing {
-    /// Which session it is.
+    /// The number of the session.
     session: u64,
-    /// Everything received is counted, and what is due is flushed.
+    /// Whether everything received is counted, and due periods are flushed.
     is_flushed: bool,
-    /// A target did not hold what it should, and was sent it again.
+    /// Whether a target lacked records and was sent them again.
     is_mended: bool,
-    /// What it waits for, as it was told last.
+    /// The last reported reason for waiting.
     waits_for: String,
 }
 
 impl Served {
-    /// Forgets how far the session has come. A thread that waits for a target to confirm does
-    /// not hold this up: [`Finishing`] has the number of its session, and the next session starts from scratch.
+    /// Resets the progress of the session. A thread that waits for a target to confirm does not
+    /// block this: [`Finishing`] has the number of its session, and the next session starts from
+    /// scratch.
     pub(super) fn finish_anew(&self) {
         if let Ok(mut finishing) = self.finishing.try_lock() {
             *finishing = Finishing::default();
@@ -44,7 +45,7 @@ impl Served {
 }
 
 impl Installation {
-    /// Goes on until the session has ended, or it takes too long to wait for it.
+    /// Continues until the session has ended, or waiting takes too long.
     pub(super) fn finish_soon(&self, served: &Arc<Served>) -> Result<(), Error> {
         for _ in 0..LOOKS {
             self.go_on_finishing(served)?;
@@ -59,9 +60,9 @@ impl Installation {
         Ok(())
     }
 
-    /// Takes the steps that can be taken now.
+    /// Takes the steps that are possible now.
     pub(super) fn go_on_finishing(&self, served: &Arc<Served>) -> Result<(), Error> {
-        // One at a time; who comes second finds it done.
+        // One caller at a time; a second one finds it done.
         let mut finishing = served.finishing.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(bytes) = self.catalog.get(Table::Sessions, &key_of(served.session()))? else { return Ok(()) };
         let mut session: KeptSession = kept(&bytes)?;
@@ -75,7 +76,7 @@ impl Installation {
         match self.finish_steps(&mut session, served, &plan, &mut finishing) {
             Ok(false) => return Ok(()),
             Ok(true) => {}
-            // Something outside does not answer, or there is no room: that is looked at again.
+            // A target does not answer, or there is no room: the step is repeated later.
             Err(why) if matches!(why.kind, Kind::Unavailable | Kind::Full) => {
                 let why = why.to_string();
                 if finishing.waits_for != why {
@@ -94,7 +95,7 @@ impl Installation {
         self.rest(served)
     }
 
-    /// Whether it has come to its end.
+    /// Whether the session has ended.
     fn finish_steps(
         &self,
         session: &mut KeptSession,
@@ -105,7 +106,7 @@ impl Installation {
         if session.status() == Status::UsagePushing {
             if !finishing.is_flushed {
                 served.worker.pause(false)?;
-                // What ended by now is due, whether the clock has told of it yet or not.
+                // Periods that ended by now are due, whether the clock has ticked yet or not.
                 let ticked = self.with_writer(|writer| writer.command(&LogCommand::Tick))?;
                 served.worker.wait_for(ticked + 1)?;
                 let end = served.worker.ask(|live| live.commit().map(|()| live.outlet().records().written()))??;
@@ -120,7 +121,7 @@ impl Installation {
             }
         }
         if session.status() == Status::PushCompleted {
-            // What was sent again must have gone before it is looked for again.
+            // Records that were sent again must be delivered before they are compared again.
             match served.delivery.standing() {
                 Standing::Underway => return Ok(false),
                 Standing::Dead(why) => return Err(Error::new(Kind::Invalid, why)),
@@ -143,7 +144,7 @@ impl Installation {
             self.step(session, plan, Trigger::AllConfirmed, Vec::new())?;
         }
         session.counts = counts(plan, &served.board().totals());
-        // Who stops listening at the last status has heard of every meter.
+        // The events of all meters are sent before the last status.
         self.tell_of_meters_of(served)?;
         self.step(session, plan, Trigger::WrapUp, Vec::new())?;
         Ok(true)

@@ -17,7 +17,7 @@ use super::Installation;
 pub(crate) const VALUES: usize = 12;
 /// Bytes of a sample in the catalog.
 pub(crate) const SAMPLE_BYTES: usize = VALUES * 8;
-/// Series at most: 2,000 pipelines, operators and targets take about 300 MB in the worst case;
+/// Maximum of series: 2,000 pipelines, operators and targets take about 300 MB in the worst case;
 /// further ones are not recorded.
 const SERIES_MAX: usize = 2_000;
 /// Samples of the last seconds, for rates.
@@ -33,7 +33,7 @@ const SAVE_EVERY: i64 = 60 * SECOND;
 /// Counters at one instant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Sample {
-    /// Nanoseconds since 1970.
+    /// Time of the sample, in nanoseconds since 1970.
     pub(crate) at: i64,
     /// The counters; their meaning depends on the kind of series.
     pub(crate) values: [u64; VALUES],
@@ -94,7 +94,7 @@ struct Kept {
     series: BTreeMap<String, Series>,
     unsaved: Vec<(String, usize, Sample)>,
     saved_at: i64,
-    /// Rejected events up to the start of the process, by namespace: the counter at the door begins
+    /// Rejected events up to the start of the process, by namespace: the counter at the door starts
     /// at zero with each start.
     rejected_before: BTreeMap<String, u64>,
 }
@@ -123,7 +123,7 @@ fn door_series(namespace: &str) -> String {
 /// Counters since an instant.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Since {
-    /// From when on they are known, if not from the beginning of the series.
+    /// The instant from which they are known, if not from the start of the series.
     pub(crate) from: Option<i64>,
     pub(crate) values: [u64; VALUES],
 }
@@ -140,7 +140,7 @@ impl History {
         let (Some(first), Some(last)) = (series.first(), series.seconds.back()) else { return Since::default() };
         match series.at(from) {
             Some(base) => Since { from: None, values: gained(&base.values, &last.values) },
-            // A series that began at zero is known from its beginning.
+            // A series that began at zero is known from its start.
             None if first.values == [0; VALUES] => Since { from: None, values: last.values },
             None => Since { from: Some(first.at), values: gained(&first.values, &last.values) },
         }
@@ -187,7 +187,7 @@ impl History {
     }
 }
 
-/// Differences; a counter that fell began again at zero.
+/// Returns differences; a counter that decreased has restarted at zero.
 pub(crate) fn gained(before: &[u64; VALUES], after: &[u64; VALUES]) -> [u64; VALUES] {
     std::array::from_fn(|at| if after[at] < before[at] { after[at] } else { after[at] - before[at] })
 }
@@ -225,7 +225,8 @@ impl Installation {
     fn retire_history(&self, now: i64, grown: &[(String, usize, Sample)], changes: &mut Vec<Change>) -> Result<(), Error> {
         for (name, tier, _) in grown {
             let prefix = row_prefix(name, *tier);
-            // Two for each that is added: old samples go faster than new ones come.
+            // Two for each that is added, so that old samples are removed faster than new ones
+            // arrive.
             for (key, _) in self.catalog.scan(Table::History, &prefix, None, 2)? {
                 if instant_of(&key).is_some_and(|at| at < now - TIERS[*tier].1) {
                     changes.push(Change::Remove(Table::History, key));
@@ -253,7 +254,7 @@ impl Installation {
         Ok(())
     }
 
-    /// The counters of every board.
+    /// Returns the counters of every board.
     fn samples(&self, rejected: &BTreeMap<String, u64>) -> Vec<(String, [u64; VALUES])> {
         let mut samples = Vec::new();
         let before = self.history.lock().rejected_before.clone();
@@ -295,13 +296,13 @@ impl Installation {
         samples
     }
 
-    /// Events rejected at the door since an instant.
+    /// Returns the events rejected at the door since an instant.
     pub(crate) fn rejected_since(&self, namespace: &str, from: i64) -> u64 {
         self.history.since(&door_series(namespace), from).values[0]
     }
 }
 
-/// Values of a sample; those that a series does not have are 0.
+/// Returns the values of a sample; those that a series does not have are 0.
 fn values(known: &[u64]) -> [u64; VALUES] {
     std::array::from_fn(|at| known.get(at).copied().unwrap_or(0))
 }

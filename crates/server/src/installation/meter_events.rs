@@ -1,11 +1,11 @@
-//! What is told of single meters: opened, reset, flushed, amended, deleted, thresholds.
+//! Events of single meters: opened, reset, flushed, amended, deleted, thresholds.
 //!
-//! A month end may flush a million meters, so nothing of this is on the way of counting. It
-//! is read afterwards from what pipelines wrote anyway, the numbered records, and from their
-//! notes, behind cursors of its own: the events and the cursors are one commit, so none is
-//! doubled and none lost, whatever happens in between. Thresholds are always told; of the
-//! rest only what a notification that is on asks for, by its type and its conditions, comes
-//! to be. Where nobody asks for records, they are not even read.
+//! A month end may flush a million meters, so none of this is on the path of counting. It is read
+//! afterwards from data that pipelines write anyway: the numbered records, and their notes.
+//! Separate cursors mark the progress. The events and the cursors are one commit, so none is
+//! doubled and none lost. Events of thresholds are always created. Of the others only those are
+//! created that an enabled notification subscribes to, by its type and its conditions. Without such
+//! a subscription records are not even read.
 
 mod batch;
 mod payload;
@@ -26,12 +26,12 @@ use crate::notifications::vocabulary::{AMENDED, DELETED, FLUSHED, OPENED, RESET}
 use payload::{Runner, of_meter, of_record, of_threshold};
 use reading::{Item, Reading};
 
-/// Events that are told in one commit.
+/// Maximum of events in one commit.
 const EVENTS_AT_ONCE: usize = 500;
-/// Records and notes that are looked at before the cursors are kept.
+/// Records and notes that are examined before the cursors are stored.
 const LOOKED_AT_ONCE: usize = 20_000;
 
-/// How far a pipeline's records and notes were told: the numbers of the next ones.
+/// The progress in a pipeline's records and notes: the numbers of the next ones.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Told {
     records: u64,
@@ -52,7 +52,7 @@ impl Told {
     }
 }
 
-/// The notifications of a namespace that ask for what happens to single meters.
+/// The notifications of a namespace that subscribe to events of single meters.
 struct Listeners<'n>(Vec<&'n Notification>);
 
 impl<'n> Listeners<'n> {
@@ -70,7 +70,7 @@ impl<'n> Listeners<'n> {
         self.0.iter().any(|known| known.event_type == event_type)
     }
 
-    /// Whether one of them would tell this.
+    /// Whether one of them subscribes to this event.
     fn want(&self, event_type: &str, payload: &Value) -> bool {
         self.0.iter().any(|known| {
             known.event_type == event_type && known.conditions.as_ref().is_none_or(|condition| condition.holds(payload))
@@ -78,29 +78,29 @@ impl<'n> Listeners<'n> {
     }
 }
 
-/// Events that come of records.
+/// Events that are derived from records.
 const OF_RECORDS: [&str; 3] = [RESET, FLUSHED, AMENDED];
-/// Events that come of notes, and that pipelines note only while somebody asks for them.
+/// Events that are derived from notes, which pipelines make only while there is a subscription.
 const OF_NOTES: [&str; 2] = [OPENED, DELETED];
 
 impl Installation {
-    /// Tells what happened to meters since it was told last.
+    /// Creates the events of meters since the last call.
     ///
     /// # Errors
-    /// The catalog or a pipeline's logs; the other pipelines are told of nevertheless, and
-    /// what was not told is the next time.
+    /// An error of the catalog or of a pipeline's logs. The other pipelines are processed all the
+    /// same; the next call repeats the rest.
     pub fn tell_of_meters(&self) -> Result<(), Error> {
         let served = self.served();
         let told = served.iter().map(|served| self.tell_of_meters_of(served));
-        // Each is told of, whatever became of the one before.
+        // An error of one pipeline does not affect the others.
         told.collect::<Vec<_>>().into_iter().collect()
     }
 
-    /// The same for one pipeline.
+    /// Creates the events of the meters of one pipeline.
     pub(super) fn tell_of_meters_of(&self, served: &Served) -> Result<(), Error> {
         let _reading = self.teller.hold_reading();
         let (pipeline, namespace) = (served.kept.id, served.kept.namespace.as_str());
-        // Notes first: a note comes before a record that is there by then.
+        // Notes first: a note precedes the records that exist by then.
         let ends = Told { notes: served.board().notes(), records: served.board().records() };
         let before = self.meters_told(pipeline)?;
         if before.records >= ends.records && before.notes >= ends.notes {
@@ -165,15 +165,16 @@ impl Installation {
         served.worker.ask(move |live| live.release_notes(before))?
     }
 
-    /// Whose session it is told under: the one that runs it, or the last that did.
+    /// Returns the session under which events are sent: the one that runs the pipeline, or the last
+    /// one.
     fn runner(&self, served: &Served) -> Result<Runner, Error> {
         let sessions = self.sessions(&served.kept.namespace, Some(served.kept.id), None, None, usize::MAX)?;
         let session = sessions.iter().find(|session| session.number == served.session()).or(sessions.first());
         Ok(Runner::new(&served.kept, session))
     }
 
-    /// A pipeline whose records were never told of is told of from here on: those that an
-    /// older program wrote are history.
+    /// Sets the cursor of a pipeline that has none to the present end: records of an older program
+    /// create no events.
     pub(super) fn begin_to_tell(&self, pipeline: Uuid, records: u64) -> Result<(), Error> {
         match self.catalog.get(Table::Counters, &records_key(pipeline))? {
             Some(_) => Ok(()),
@@ -181,14 +182,14 @@ impl Installation {
         }
     }
 
-    /// Whether somebody asks for what pipelines note only then.
+    /// Whether a notification subscribes to events that need notes.
     pub(super) fn wants_notes(&self, namespace: &str) -> Result<bool, Error> {
         let all = self.all_notifications()?;
         Ok(!Listeners::of(namespace, &all, &OF_NOTES).are_none())
     }
 
-    /// Lets the pipelines of a namespace know whether somebody listens: from one entry of
-    /// the log on, so that what they note is the same whenever it is noted.
+    /// Sets for the pipelines of a namespace whether they make notes: from one entry of the log on,
+    /// so that notes are the same whenever they are made.
     pub(super) fn attend(&self, namespace: &str) -> Result<(), Error> {
         let listens = self.wants_notes(namespace)?;
         for served in self.served_in(namespace) {
@@ -199,7 +200,7 @@ impl Installation {
         Ok(())
     }
 
-    /// The entry from which on a pipeline knows.
+    /// Appends the command that switches notes on or off; returns its position.
     pub(super) fn command_listening(&self, pipeline: Uuid, listens: bool) -> Result<u64, Error> {
         self.with_writer(|writer| writer.command(&LogCommand::Listen { pipeline, listens }))
     }

@@ -1,9 +1,9 @@
-//! The bound of the meters' memory: when it is reached, the door closes for new events, with
-//! an answer that says so. What is in the log is counted, periods close, records go; nothing
-//! is dropped, and nothing is ended for want of memory.
+//! The bound of the meters' memory. When it is reached, new events are refused with a problem that
+//! says so. Events in the log are still counted, periods close and records are delivered; nothing
+//! is dropped, and nothing ends for lack of memory.
 //!
-//! Events that are in the log and not yet counted may open meters, nobody knows how many. If
-//! it could be more than there is room for, senders wait until counting has come further.
+//! Events that are in the log and not counted yet may open an unknown number of meters. If that
+//! could be more than there is room for, senders wait until counting has progressed.
 
 use std::sync::PoisonError;
 use std::time::Duration;
@@ -11,23 +11,23 @@ use std::time::Duration;
 use super::{Installation, Refused};
 use crate::problem::{Code, Problem};
 
-/// How long a sender is asked to wait: somebody has to do something first.
+/// Time after which a sender shall retry: a person has to make room first.
 const RETRY_AFTER_S: u64 = 30;
-/// How long a sender is kept waiting for counting: less than they have patience for.
+/// Time for which a sender waits for counting: less than usual timeouts.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How often it is looked whether counting has come further.
+/// Interval at which the progress of counting is checked.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 impl Installation {
-    /// Bytes that meters may take.
+    /// Returns the maximum of bytes of meters.
     pub fn meters_bytes_max(&self) -> u64 {
         self.meters_bytes_max
     }
 
-    /// Whether there is room for more meters.
+    /// Checks that there is room for more meters.
     ///
     /// # Errors
-    /// There is none.
+    /// There is no room.
     pub(super) fn meters_have_room(&self) -> Result<(), Refused> {
         let (bytes, max) = (self.meter_bytes(0), self.meters_bytes_max);
         if bytes < max {
@@ -40,7 +40,7 @@ impl Installation {
     /// Waits until there is room for the meters of everything in the log, and more.
     ///
     /// # Errors
-    /// There is none, or counting does not come forward.
+    /// There is no room, or counting makes no progress.
     pub(crate) async fn wait_for_meters(&self) -> Result<(), Refused> {
         let mut waited = Duration::ZERO;
         loop {
@@ -60,16 +60,16 @@ impl Installation {
         }
     }
 
-    /// Bytes of all meters, once the log is counted up to a position.
+    /// Returns the bytes of all meters, once the log is counted up to a position.
     fn meter_bytes(&self, position: u64) -> u64 {
         let pipelines = self.pipelines.read().unwrap_or_else(PoisonError::into_inner);
         pipelines.values().map(|served| served.board().meter_bytes_at(position)).sum()
     }
 }
 
-/// A third of what the machine or its container has: with what the allocator adds, identities
-/// and a checkpoint under way, a process takes twice what its meters do, and more. No bound
-/// where neither says.
+/// Returns a third of the memory of the machine or its container: with the overhead of the
+/// allocator, identities and a checkpoint in progress, a process takes more than twice the bytes of
+/// its meters. There is no bound where the memory is unknown.
 pub(super) fn of_the_machine() -> u64 {
     let machine = std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| total(&text));
     let container = ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"]
@@ -78,7 +78,7 @@ pub(super) fn of_the_machine() -> u64 {
     machine.into_iter().chain(container).min().map_or(u64::MAX, |bytes| bytes / 3)
 }
 
-/// Bytes of memory that `/proc/meminfo` tells of.
+/// Returns the bytes of memory in `/proc/meminfo`.
 fn total(text: &str) -> Option<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
     let kib = line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?;

@@ -17,25 +17,25 @@ use crate::problem::{Code, Problem};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct KeptMeterType {
-    /// Given, or derived from its name.
+    /// The given id, or one derived from its name.
     pub id: Uuid,
-    /// Unique in its namespace.
+    /// A name that is unique in its namespace.
     pub name: String,
-    /// When it was made.
+    /// The time of its creation.
     pub created_at: String,
-    /// When it was changed last.
+    /// The time of its last change.
     pub updated_at: String,
-    /// Its fields, as they were given, with `id` and `name`.
+    /// Its fields as given, with `id` and `name`.
     pub fields: Map<String, Value>,
 }
 
 impl KeptMeterType {
-    /// The document, as under `meterTypes` of a pipeline.
+    /// Returns the document, as under `meterTypes` of a pipeline.
     pub fn document(&self) -> String {
         Value::Object(self.fields.clone()).to_string()
     }
 
-    /// As it is shown: every field with its default, and when it was made and changed.
+    /// Returns its JSON form: every field with its default, and the times of creation and change.
     pub fn shown(&self) -> Value {
         let mut shown = with_defaults(&self.fields);
         shown.insert("pipeline".to_owned(), Value::Null);
@@ -45,7 +45,7 @@ impl KeptMeterType {
     }
 }
 
-/// The fields of a meter type, with the defaults of those that were left out.
+/// Returns the fields of a meter type, with the defaults of omitted ones.
 pub(super) fn with_defaults(fields: &Map<String, Value>) -> Map<String, Value> {
     let defaults = json!({
         "category": "DEFAULT", "unit": "", "aggregation": "sum", "resetSchedule": "monthly", "timezone": "Etc/UTC",
@@ -57,7 +57,7 @@ pub(super) fn with_defaults(fields: &Map<String, Value>) -> Map<String, Value> {
 }
 
 impl Installation {
-    /// The meter types of a namespace, by name.
+    /// Returns the meter types of a namespace, by name.
     pub fn meter_types(&self, namespace: &str) -> Result<Vec<KeptMeterType>, Error> {
         let found = self.catalog.scan(Table::MeterTypes, &named_key(namespace, ""), None, usize::MAX)?;
         found.iter().map(|(_, value)| kept(value)).collect()
@@ -67,7 +67,7 @@ impl Installation {
         Ok(self.meter_types(namespace)?.iter().map(KeptMeterType::document).collect())
     }
 
-    /// A meter type by id or name.
+    /// Returns a meter type by id or name.
     pub fn meter_type(&self, namespace: &str, id_or_name: &str) -> Result<KeptMeterType, Refused> {
         let all = self.meter_types(namespace).map_err(|why| problem_of(&why))?;
         let id = Uuid::try_parse(id_or_name).ok();
@@ -75,7 +75,7 @@ impl Installation {
         found.ok_or_else(|| not_found("meter type", id_or_name))
     }
 
-    /// Makes a meter type.
+    /// Creates a meter type.
     pub fn create_meter_type(&self, who: &Who, fields: Map<String, Value>) -> Result<KeptMeterType, Refused> {
         let read = read(&fields)?;
         let _change = self.change();
@@ -108,7 +108,7 @@ impl Installation {
         Ok(made)
     }
 
-    /// Changes a meter type. What may not change while there are meters of it is refused.
+    /// Changes a meter type. A change that is not allowed while it has meters is refused.
     pub fn update_meter_type(
         &self,
         who: &Who,
@@ -124,7 +124,7 @@ impl Installation {
         }
         let _change = self.change();
         if self.meter_type(&who.namespace, &known.name)? != *known {
-            let detail = format!("somebody else changed the meter type `{}` in this moment", known.name);
+            let detail = format!("the meter type `{}` was changed by another request at this moment", known.name);
             return Err(Box::new(Problem::new(Code::Stale, detail)));
         }
         let made = KeptMeterType { updated_at: self.now().to_string(), fields, ..known.clone() };
@@ -139,7 +139,7 @@ impl Installation {
         Ok(made)
     }
 
-    /// Takes a meter type away, if no meter refers to it.
+    /// Deletes a meter type, if no meter refers to it.
     pub fn delete_meter_type(&self, who: &Who, known: &KeptMeterType) -> Result<(), Refused> {
         let _change = self.change();
         let mut adoption = Adoption::default();
@@ -153,8 +153,8 @@ impl Installation {
         self.adopt_meter_types(who, adoption, types)
     }
 
-    /// Makes a change of the meter types of a namespace, which gives every pipeline that counts
-    /// in them a version: all of it, or nothing. The change is held.
+    /// Makes a change of the meter types of a namespace, which gives every pipeline that counts in
+    /// them a version: all of it, or nothing. The caller holds the lock for changes.
     fn adopt_meter_types(&self, who: &Who, mut adoption: Adoption, mut types: Vec<KeptMeterType>) -> Result<(), Refused> {
         types.sort_by(|a, b| a.name.cmp(&b.name));
         let types: Vec<String> = types.iter().map(KeptMeterType::document).collect();

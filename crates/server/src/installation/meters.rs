@@ -1,4 +1,4 @@
-//! Meters of pipelines at work: looked at, opened, changed, taken away.
+//! Meters of loaded pipelines: read, opened, changed, deleted.
 
 use flowmeter_core::meter_type::derived;
 use flowmeter_core::plan::Plan;
@@ -13,12 +13,12 @@ use super::change::ChangeSet;
 use super::{Installation, Refused, Served, not_found, problem_of};
 use crate::problem::{Code, Problem};
 
-/// A meter, as it is now: the record its ongoing period would make.
+/// The present state of a meter: the record its ongoing period would make.
 #[derive(Clone, Debug)]
 pub struct MeterView {
-    /// Its id.
+    /// Id of the meter.
     pub id: Uuid,
-    /// Its pipeline.
+    /// Name of its pipeline.
     pub pipeline: String,
     /// Its name in commands.
     pub name: MeterName,
@@ -26,23 +26,24 @@ pub struct MeterView {
     pub json: Box<RawValue>,
 }
 
-/// Which meters are asked for.
+/// A filter of meters.
 #[derive(Clone, Debug, Default)]
 pub struct MeterFilter {
-    /// Of this user.
+    /// Meters of this user.
     pub user: Option<String>,
-    /// Of the type of this name or id.
+    /// Meters of the type with this name or id.
     pub meter_type: Option<String>,
-    /// With this id.
+    /// The meter with this id.
     pub id: Option<Uuid>,
-    /// Behind this user, type and processor, in their order.
+    /// Meters after this user, type and processor, in their order.
     pub after: Option<String>,
-    /// Of users whose id begins so.
+    /// Meters of users whose id begins with this.
     pub prefix: Option<String>,
 }
 
 impl Served {
-    /// Refuses what a pipeline that stands still would come to only when it goes on.
+    /// Refuses a command while the pipeline is paused, since it would be executed only when the
+    /// pipeline resumes.
     pub(super) fn must_move(&self) -> Result<(), Refused> {
         if !self.board().is_paused() {
             return Ok(());
@@ -51,7 +52,7 @@ impl Served {
         Err(Box::new(Problem::new(Code::Conflict, detail)))
     }
 
-    /// The meters that are asked for, by user and type; at most so many.
+    /// Returns the wanted meters, by user and type; at most `limit`.
     pub fn meters(&self, filter: MeterFilter, limit: usize) -> Result<Vec<MeterView>, Error> {
         let pipeline = self.kept.name.clone();
         self.worker().ask(move |live| {
@@ -91,7 +92,7 @@ impl Served {
     }
 }
 
-/// What meters are listed by.
+/// Returns the key by which meters are listed.
 fn sort_key(plan: &Plan, meter: &flowmeter_core::partition::Meter) -> String {
     let kind = &plan.meter_types[usize::from(meter.meter_type)];
     let key = plan.processors[usize::from(meter.processor)].key;
@@ -99,7 +100,7 @@ fn sort_key(plan: &Plan, meter: &flowmeter_core::partition::Meter) -> String {
 }
 
 impl MeterView {
-    /// What it is listed by: where a list goes on behind it.
+    /// Returns the key by which it is listed, which is the cursor of the next page.
     pub fn sort_key(&self) -> String {
         let record: Value = serde_json::from_str(self.json.get()).unwrap_or_default();
         let text = |name: &str| record.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
@@ -128,7 +129,7 @@ pub(super) fn name_of(plan: &Plan, meter: &flowmeter_core::partition::Meter) -> 
 }
 
 impl Installation {
-    /// A meter by id.
+    /// Returns a meter by id.
     pub fn meter(&self, namespace: &str, id: &str) -> Result<(std::sync::Arc<Served>, MeterView), Refused> {
         let wanted = Uuid::try_parse(id).map_err(|_| not_found("meter", id))?;
         for served in self.served_in(namespace) {
@@ -140,8 +141,8 @@ impl Installation {
         Err(not_found("meter", id))
     }
 
-    /// Opens a meter: `userId`, `meterType` (name or id), and where it is not clear
-    /// `pipeline` and `meterKey`; `id`, `deleteOnReset`, `customFields` if wanted.
+    /// Opens a meter. The fields are `userId`, `meterType` (name or id) and, where they are
+    /// ambiguous, `pipeline` and `meterKey`; `id`, `deleteOnReset` and `customFields` are optional.
     pub fn create_meter(&self, who: &Who, fields: &Map<String, Value>) -> Result<MeterView, Refused> {
         self.meters_have_room()?;
         let invalid = |field: &str, detail: String| Box::new(Problem::new(Code::Invalid, detail).field(field));
@@ -183,7 +184,7 @@ impl Installation {
         self.look_up(&served, &name)
     }
 
-    /// The pipeline at work that counts in a meter type, with its meter keys.
+    /// Returns the loaded pipeline that counts in a meter type, with its meter keys.
     fn home_of(
         &self,
         namespace: &str,
@@ -230,7 +231,7 @@ impl Installation {
         self.look_up(&served, &name)
     }
 
-    /// Takes a meter away, with what its ongoing period holds.
+    /// Deletes a meter with the data of its ongoing period.
     pub fn delete_meter(&self, who: &Who, id: &str) -> Result<(), Refused> {
         let (served, view) = self.meter(&who.namespace, id)?;
         let pipeline = served.kept.id;

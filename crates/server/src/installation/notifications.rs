@@ -1,5 +1,5 @@
-//! Notifications and their notices in the catalog: what people make and change of them,
-//! and what they look at. Delivery itself is the courier's.
+//! Notifications and their notices in the catalog, for people who change and read them. The courier
+//! delivers the notices.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
@@ -18,25 +18,25 @@ use crate::notifications::notice::{ChannelState, Notice, NoticeState};
 use crate::notifications::{Draft, Notification};
 use crate::problem::{Code, Problem};
 
-/// The newest event that has become notices.
+/// Counter with the number of the newest event that has become notices.
 const CURSOR: &[u8] = b"notified";
-/// The newest notice.
+/// Counter with the number of the newest notice.
 const NOTICES: &[u8] = b"notices";
-/// Events that become notices in one commit.
+/// Maximum of events that become notices in one commit.
 const EVENTS_AT_ONCE: usize = 500;
-/// Events a try-out looks at: the newest.
+/// Maximum of events that a preview examines: the newest.
 const TRIED_MAX: usize = 10_000;
 
-/// Which notices are asked for.
+/// A filter of notices.
 #[derive(Clone, Debug, Default)]
 pub struct NoticeFilter {
-    /// Of this notification, by name or id.
+    /// Notices of this notification, by name or id.
     pub notification: Option<String>,
-    /// Over this channel.
+    /// Notices over this channel.
     pub channel: Option<String>,
-    /// In this state.
+    /// Notices in this state.
     pub state: Option<NoticeState>,
-    /// Of this session.
+    /// Notices of this session.
     pub session: Option<String>,
 }
 
@@ -54,14 +54,14 @@ impl NoticeFilter {
     }
 }
 
-/// What a try-out found.
+/// The result of a preview.
 #[derive(Clone, Debug, Default)]
 pub struct Tried {
-    /// Events of the type that were looked at.
+    /// Number of examined events of the type.
     pub looked_at: u64,
-    /// Those that would have been told, the newest first.
+    /// Events that the notification would have sent, the newest first.
     pub matched: Vec<SessionEvent>,
-    /// How many.
+    /// Number of such events.
     pub matched_count: u64,
 }
 
@@ -70,14 +70,14 @@ fn channel_key(lane: &(Uuid, String)) -> Vec<u8> {
 }
 
 impl Installation {
-    /// The notifications of a namespace, by name.
+    /// Returns the notifications of a namespace, by name.
     pub fn notifications(&self, namespace: &str) -> Result<Vec<Notification>, Error> {
         let found = self.catalog.scan(Table::Notifications, &named_key(namespace, ""), None, usize::MAX)?;
         found.iter().map(|(_, value)| kept(value)).collect()
     }
 
-    /// All notifications, as they are now: they are asked for with every attempt and change
-    /// seldom, so they are read once.
+    /// Returns all notifications. They are read with every attempt and change seldom, so they are
+    /// cached.
     pub(crate) fn all_notifications(&self) -> Result<Arc<Vec<Notification>>, Error> {
         let mut known = self.notifications_read.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = &*known {
@@ -88,14 +88,14 @@ impl Installation {
         Ok(Arc::clone(known.insert(Arc::new(all))))
     }
 
-    /// Changes notifications. Whoever asks for them afterwards gets them as they are then.
+    /// Changes notifications and drops the cache, so that later readers see the change.
     fn commit_notifications(&self, changes: &[Change]) -> Result<(), Refused> {
         let committed = self.catalog.commit(changes);
         *self.notifications_read.lock().unwrap_or_else(PoisonError::into_inner) = None;
         committed.map_err(|why| problem_of(&why.into()))
     }
 
-    /// A notification by id or name.
+    /// Returns a notification by id or name.
     pub fn notification(&self, namespace: &str, id_or_name: &str) -> Result<Notification, Refused> {
         let all = self.notifications(namespace).map_err(|why| problem_of(&why))?;
         let id = Uuid::try_parse(id_or_name).ok();
@@ -103,7 +103,7 @@ impl Installation {
         found.ok_or_else(|| not_found("notification", id_or_name))
     }
 
-    /// Makes a notification. It tells of events from now on.
+    /// Creates a notification. It sends events from now on.
     pub fn create_notification(&self, who: &Who, fields: &Map<String, Value>) -> Result<Notification, Refused> {
         self.make_notification(who, Draft::read(fields)?, false)
     }
@@ -117,7 +117,8 @@ impl Installation {
             return Err(Box::new(Problem::new(Code::AlreadyExists, detail).field("name")));
         }
         let now = self.now().to_string();
-        // Another one of the same name is another one: the time it was made is part of it.
+        // A new notification with the same name is a different one: the time of creation is part of
+        // its id.
         let seed = format!("notification/{}/{}/{now}", who.namespace, draft.name);
         let made = Notification {
             id: derived::named(&Uuid::NAMESPACE_URL, seed.as_bytes()),
@@ -136,14 +137,15 @@ impl Installation {
         Ok(made)
     }
 
-    /// What happened to meters before a notification is made or turned on is not told by it.
+    /// Creates pending events of meters before a notification is created or enabled, since it must
+    /// not send those.
     fn tell_before(&self) {
         if let Err(why) = self.tell_of_meters() {
             tracing::warn!("telling what happened to meters: {why}");
         }
     }
 
-    /// Changes a notification. What waits leaves by the channels as they are then.
+    /// Changes a notification. Waiting notices leave by the channels as they are then.
     pub fn update_notification(
         &self,
         who: &Who,
@@ -191,8 +193,8 @@ impl Installation {
         self.attend(&who.namespace).map_err(|why| problem_of(&why))
     }
 
-    /// Takes a notification away. What waits of it is dead with the next attempt; its
-    /// history stays.
+    /// Deletes a notification. Its waiting notices are dead with the next attempt; its history
+    /// stays.
     pub fn delete_notification(&self, who: &Who, known: &Notification) -> Result<(), Refused> {
         must_be_made_by_hand(known)?;
         self.remove_notification(who, known)
@@ -210,7 +212,7 @@ impl Installation {
         self.attend(&who.namespace).map_err(|why| problem_of(&why))
     }
 
-    /// Which of the newest events a notification would have told of.
+    /// Returns the newest events that a notification would have sent.
     pub fn try_notification(
         &self,
         namespace: &str,
@@ -235,13 +237,13 @@ impl Installation {
         Ok(tried)
     }
 
-    /// The newest event that has become notices.
+    /// Returns the newest event that has become notices.
     pub(crate) fn notified(&self) -> Result<u64, Error> {
         Ok(self.catalog.counter(CURSOR)?)
     }
 
-    /// Makes notices of the events behind the cursor: the notices and the cursor are one
-    /// commit. Gives the new ones.
+    /// Makes notices of the events after the cursor; the notices and the cursor are one commit.
+    /// Returns the new notices.
     pub(crate) fn make_notices(&self) -> Result<Vec<Notice>, Error> {
         let (cursor, newest) = (self.catalog.counter(CURSOR)?, self.newest_event()?);
         if cursor >= newest {
@@ -290,7 +292,7 @@ impl Installation {
         Ok(notices)
     }
 
-    /// The notices that are still to be delivered.
+    /// Returns the notices that are still to be delivered.
     pub(crate) fn waiting_notices(&self) -> Result<Vec<Notice>, Error> {
         let waiting = self.catalog.scan(Table::NoticesWaiting, b"", None, usize::MAX)?;
         let mut notices = Vec::with_capacity(waiting.len());
@@ -302,23 +304,23 @@ impl Installation {
         Ok(notices)
     }
 
-    /// A notice by number.
+    /// Returns a notice by number.
     pub(crate) fn notice_of(&self, number: u64) -> Result<Option<Notice>, Error> {
         self.catalog.get(Table::Notices, &key_of(number))?.map(|bytes| kept(&bytes)).transpose()
     }
 
-    /// An event by number.
+    /// Returns an event by number.
     pub(crate) fn event_of(&self, number: u64) -> Result<Option<SessionEvent>, Error> {
         self.catalog.get(Table::SessionEvents, &key_of(number))?.map(|bytes| kept(&bytes)).transpose()
     }
 
-    /// How a channel is.
+    /// Returns the state of a channel.
     pub(crate) fn channel_state(&self, lane: &(Uuid, String)) -> Result<ChannelState, Error> {
         let found = self.catalog.get(Table::Channels, &channel_key(lane))?;
         found.map(|bytes| kept(&bytes)).transpose().map(Option::unwrap_or_default)
     }
 
-    /// Keeps what became of notices, with how their channels are now.
+    /// Stores the outcomes of notices, with the states of their channels.
     pub(crate) fn keep_notices(
         &self,
         notices: &[Notice],
@@ -327,7 +329,7 @@ impl Installation {
         self.keep_notices_with(Vec::new(), notices, channels)
     }
 
-    /// The same, together with other changes.
+    /// Stores notices together with other changes.
     fn keep_notices_with(
         &self,
         mut changes: Vec<Change>,
@@ -347,7 +349,7 @@ impl Installation {
         Ok(self.catalog.commit(&changes)?)
     }
 
-    /// Notices of a namespace, the newest first, before a number.
+    /// Returns notices of a namespace, the newest first, before a number.
     pub fn notices(
         &self,
         namespace: &str,
@@ -373,7 +375,7 @@ impl Installation {
         }
     }
 
-    /// A notice by id.
+    /// Returns a notice by id.
     pub fn notice(&self, namespace: &str, id: &str) -> Result<Notice, Refused> {
         let missing = || not_found("delivery", id);
         let number = Notice::number_in(id).ok_or_else(missing)?;
@@ -381,13 +383,13 @@ impl Installation {
         found.filter(|notice| notice.namespace == namespace && notice.id == id).ok_or_else(missing)
     }
 
-    /// Sends a notice again, by hand: one that is dead or waits is tried at once, under its
-    /// id; one that was accepted goes out again under a new one.
+    /// Sends a notice again on request: one that is dead or waits is tried at once, under its id;
+    /// one that was accepted is sent again under a new id.
     pub(crate) fn resend_notice(&self, who: &Who, mut notice: Notice) -> Result<Notice, Refused> {
         let _change = self.change();
         let at = |why: Error| problem_of(&why);
         if !self.all_notifications().map_err(at)?.iter().any(|known| known.id == notice.notification_id) {
-            let detail = format!("the notification `{}` is gone; there is nobody to send it to", notice.notification);
+            let detail = format!("the notification `{}` no longer exists, so the delivery cannot be sent", notice.notification);
             return Err(Box::new(Problem::new(Code::Conflict, detail)));
         }
         let audited = self.audited(who, "notification.resend", &notice.id, json!({"state": notice.state}), Value::Null);
@@ -402,7 +404,7 @@ impl Installation {
         Ok(notice)
     }
 
-    /// The channels of the notifications of a namespace, and how each is.
+    /// Returns the channels of the notifications of a namespace with their states.
     pub fn channel_states(&self, namespace: &str) -> Result<Vec<Value>, Error> {
         let waiting = self.waiting_notices()?;
         let mut shown = Vec::new();

@@ -1,5 +1,5 @@
-//! Opening a data directory: the log behind everything that is known to have been in it, the
-//! catalog that follows from the log, and every session that was running.
+//! Opens a data directory: the log after everything that is known to have been in it, the catalog
+//! that follows from the log, and every session that was running.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, RwLock};
@@ -24,9 +24,9 @@ const CLOCK_BEHIND_MAX: i64 = 5_000_000_000;
 
 /// The environment of an installation: the machine's, or that of the simulation.
 pub struct Means {
-    /// The clock.
+    /// The clock of the engine.
     pub clock: Arc<dyn Clock>,
-    /// Where everything but the catalog is kept.
+    /// The disk of everything but the catalog.
     pub disk: Arc<dyn Disk>,
     /// Documents, keys, sessions and the audit.
     pub catalog: Catalog,
@@ -48,7 +48,7 @@ impl Installation {
         Installation::with(settings, Means { clock, disk, catalog, lock, has_threads: true })
     }
 
-    /// The same with a clock, a disk and a catalog that are given.
+    /// Opens an installation with a given clock, disk and catalog.
     pub fn with(settings: Settings, means: Means) -> Result<(Arc<Installation>, log::Recovered), Error> {
         let Means { clock, disk, catalog, lock, has_threads } = means;
         let catalog = Arc::new(catalog);
@@ -107,7 +107,7 @@ impl Installation {
     }
 }
 
-/// The position before which every entry of the log is known to have been durable.
+/// Returns the position before which every entry of the log is known to have been durable.
 fn known_position(catalog: &Catalog, disk: &Arc<dyn Disk>) -> Result<u64, Error> {
     let mut known = change::applied(catalog)?.unwrap_or(0);
     for (_, value) in catalog.scan(Table::Pipelines, b"", None, usize::MAX)? {

@@ -20,22 +20,22 @@ use crate::problem::{Code, Problem};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct KeptPipeline {
-    /// Derived from namespace and name.
+    /// The id, derived from namespace and name.
     pub id: Uuid,
-    /// The tenant.
+    /// The namespace of the pipeline.
     pub namespace: String,
-    /// Unique in its namespace.
+    /// A name that is unique in its namespace.
     pub name: String,
-    /// The newest version.
+    /// The number of the newest version.
     pub version: u32,
-    /// When it was made.
+    /// The time of its creation.
     pub created_at: String,
-    /// When its newest version was.
+    /// The time of its newest version.
     pub updated_at: String,
-    /// Whether the server made it for itself: then people do not change it.
+    /// Whether the server created it for itself; then people cannot change it.
     #[serde(default)]
     pub built_in: bool,
-    /// Whether it takes events as they come; otherwise it reads files once.
+    /// Whether it takes events as they arrive; otherwise it reads files once.
     pub streaming: bool,
 }
 
@@ -43,23 +43,23 @@ pub struct KeptPipeline {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct KeptVersion {
-    /// Counting up from 1.
+    /// A number that counts up from 1.
     pub version: u32,
-    /// When it was made.
+    /// The time of its creation.
     pub created_at: String,
-    /// Who made it.
+    /// The author of the version.
     pub created_by: String,
-    /// As it was written.
+    /// The document as written.
     pub document: String,
-    /// The installation's meter types at that time: what they were then stays with it.
+    /// The installation's meter types at that time, which are part of the version.
     #[serde(default)]
     pub meter_types: Vec<String>,
-    /// The pipeline's id, which the plan goes by.
+    /// The pipeline's id, which the plan uses.
     pub id: Uuid,
 }
 
 impl KeptVersion {
-    /// Compiles it. It compiled when it was made.
+    /// Compiles the version. It compiled when it was created.
     pub fn compile(&self) -> Result<Pipeline, Error> {
         let shared: Vec<&str> = self.meter_types.iter().map(String::as_str).collect();
         let mut pipeline = Pipeline::read_shared(&self.document, &shared)
@@ -69,9 +69,9 @@ impl KeptVersion {
     }
 }
 
-/// The id of a pipeline: derived from its name, and its namespace unless that is called
-/// `default`, where the id is the one `flowmeter run` gives. No setting has a say in it:
-/// settings change, and ids of two namespaces must not come to be one.
+/// Returns the id of a pipeline: derived from its name, and its namespace unless that is `default`,
+/// for which it equals the id of `flowmeter run`. It depends on no setting: settings change, and
+/// pipelines of two namespaces must never have the same id.
 fn pipeline_id(namespace: &str, name: &str) -> Uuid {
     match namespace {
         "default" => flowmeter_core::meter_type::derived::pipeline(name),
@@ -79,7 +79,7 @@ fn pipeline_id(namespace: &str, name: &str) -> Uuid {
     }
 }
 
-/// Problems or warnings of a document, each with its place and what to write.
+/// Returns problems or warnings of a document, each with its place and the correct form.
 pub fn lines(problems: &[flowmeter_core::pipeline::Problem]) -> Vec<Value> {
     let line = |problem: &flowmeter_core::pipeline::Problem| {
         json!({
@@ -89,45 +89,45 @@ pub fn lines(problems: &[flowmeter_core::pipeline::Problem]) -> Vec<Value> {
     problems.iter().map(line).collect()
 }
 
-/// Problems of a document, each with line, field and what to write.
+/// Returns the problem of a document, with line, field and correct form of each error.
 pub fn document_problem(problems: &Problems) -> Refused {
     Box::new(Problem::new(Code::InvalidDocument, problems.to_string()).extra("problems", lines(&problems.0)))
 }
 
-/// A change that running pipelines take up.
+/// A change that running pipelines adopt.
 #[derive(Default)]
 pub(super) struct Adoption {
     pub(super) set: ChangeSet,
-    /// Pipelines, and the targets they have from then on.
+    /// Running pipelines with their new targets.
     running: Vec<(Arc<Served>, Vec<TargetPlan>)>,
 }
 
-/// Compiles a document that counts in the meter types of an installation, too.
+/// Compiles a document that may also count in the meter types of an installation.
 pub(super) fn compile_with(document: &str, types: &[String]) -> Result<Pipeline, Refused> {
     let shared: Vec<&str> = types.iter().map(String::as_str).collect();
     Pipeline::read_shared(document, &shared).map_err(|problems| document_problem(&problems))
 }
 
 impl Installation {
-    /// Compiles a document in a namespace without keeping it.
+    /// Compiles a document in a namespace without storing it.
     pub fn check_document(&self, namespace: &str, document: &str) -> Result<Pipeline, Refused> {
         let types = self.meter_type_documents(namespace).map_err(|why| problem_of(&why))?;
         compile_with(document, &types)
     }
 
-    /// The pipelines of a namespace, by name.
+    /// Returns the pipelines of a namespace, by name.
     pub fn pipelines(&self, namespace: &str) -> Result<Vec<KeptPipeline>, Error> {
         let found = self.catalog.scan(Table::Pipelines, &named_key(namespace, ""), None, usize::MAX)?;
         found.iter().map(|(_, value)| kept(value)).collect()
     }
 
-    /// All pipelines.
+    /// Returns the pipelines of all namespaces.
     pub(super) fn all_pipelines(&self) -> Result<Vec<KeptPipeline>, Error> {
         let found = self.catalog.scan(Table::Pipelines, b"", None, usize::MAX)?;
         found.iter().map(|(_, value)| kept(value)).collect()
     }
 
-    /// A pipeline by id or name.
+    /// Returns a pipeline by id or name.
     pub fn pipeline(&self, namespace: &str, id_or_name: &str) -> Result<KeptPipeline, Refused> {
         let by_name = self.catalog.get(Table::Pipelines, &named_key(namespace, id_or_name));
         if let Some(bytes) = by_name.map_err(|why| problem_of(&why.into()))? {
@@ -138,7 +138,7 @@ impl Installation {
         all.into_iter().find(|known| known.id == id).ok_or_else(|| not_found("pipeline", id_or_name))
     }
 
-    /// The versions of a pipeline, the first first.
+    /// Returns the versions of a pipeline, the oldest first.
     pub fn versions(&self, pipeline: Uuid) -> Result<Vec<KeptVersion>, Error> {
         let found = self.catalog.scan(Table::Versions, pipeline.as_bytes(), None, usize::MAX)?;
         found.iter().map(|(_, value)| kept(value)).collect()
@@ -149,7 +149,7 @@ impl Installation {
         Ok(self.versions(pipeline.id)?.into_iter().rev().find(|version| version.created_by == who))
     }
 
-    /// A version of a pipeline.
+    /// Returns a version of a pipeline.
     pub fn version(&self, pipeline: &KeptPipeline, version: u32) -> Result<KeptVersion, Refused> {
         let found = self.catalog.get(Table::Versions, &pair_key(pipeline.id, u64::from(version)));
         match found.map_err(|why| problem_of(&why.into()))? {
@@ -158,7 +158,7 @@ impl Installation {
         }
     }
 
-    /// Makes a pipeline out of a document.
+    /// Creates a pipeline from a document.
     pub fn create_pipeline(&self, who: &Who, document: &str, built_in: bool) -> Result<KeptPipeline, Refused> {
         let compiled = self.check_document(&who.namespace, document)?;
         let _change = self.change();
@@ -187,7 +187,7 @@ impl Installation {
         Ok(pipeline)
     }
 
-    /// Gives a pipeline a new version; one at work takes it up at once.
+    /// Gives a pipeline a new version; a running one adopts it at once.
     pub fn update_pipeline(&self, who: &Who, pipeline: &KeptPipeline, document: &str) -> Result<KeptPipeline, Refused> {
         let compiled = self.check_document(&who.namespace, document)?;
         if compiled.plan.name != pipeline.name {
@@ -199,7 +199,7 @@ impl Installation {
         }
         let _change = self.change();
         if self.pipeline(&who.namespace, &pipeline.name)?.version != pipeline.version {
-            let detail = format!("somebody else gave `{}` a newer version in this moment", pipeline.name);
+            let detail = format!("`{}` was given a newer version by another request at this moment", pipeline.name);
             return Err(Box::new(Problem::new(Code::Stale, detail)));
         }
         let newer = KeptPipeline {
@@ -215,7 +215,7 @@ impl Installation {
         Ok(newer)
     }
 
-    /// Says what a new version would change, without keeping it.
+    /// Returns what a new version would change, without storing it.
     ///
     /// # Errors
     /// A document with problems, another name, or a change that the running pipeline refuses.
@@ -257,8 +257,8 @@ impl Installation {
         Ok(answer)
     }
 
-    /// Adds a version of a pipeline to a change. What does not fit the pipeline's meters or has
-    /// targets that cannot be opened is refused.
+    /// Adds a version of a pipeline to a change. A version that does not fit the pipeline's meters
+    /// or has targets that cannot be opened is refused.
     pub(super) fn adopt_in(
         &self,
         adoption: &mut Adoption,
@@ -332,7 +332,7 @@ impl Installation {
         audited.map_err(|why| problem_of(&why))
     }
 
-    /// Takes a pipeline away. Its records, events and sessions stay.
+    /// Deletes a pipeline. Its records, events and sessions stay.
     pub fn delete_pipeline(&self, who: &Who, pipeline: &KeptPipeline) -> Result<(), Refused> {
         if self.running_of(pipeline.id).is_some() {
             let detail = format!("a session of `{}` is running; finish or cancel it first", pipeline.name);

@@ -56,15 +56,15 @@ impl Condition {
 /// A condition that is present.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Standing {
-    /// Which.
+    /// The condition that holds.
     pub condition: Condition,
     /// A sentence that names the cause.
     pub detail: String,
-    /// When it was first seen. Checked every second.
+    /// The time at which it was first seen. Checked every second.
     pub since: Timestamp,
 }
 
-/// When each condition that holds was first seen.
+/// The time at which each present condition was first seen.
 pub(super) type Since = [Option<Timestamp>; Condition::ALL.len()];
 
 impl Installation {
@@ -102,7 +102,7 @@ impl Installation {
             }
             Condition::DiskFull => match self.disk.free_bytes() {
                 Ok(free) => no_room(free, self.settings.limits.decompressed_bytes_max),
-                // If the free space is unknown, a write will find out.
+                // If the free space is unknown, a write will show whether there is room.
                 Err(_) => None,
             },
             Condition::MetersFull => self.meters_have_room().err().map(|refused| refused.detail),
@@ -110,7 +110,7 @@ impl Installation {
     }
 }
 
-/// Why a request of the largest size may not fit on the disk.
+/// Returns why a request of the largest size may not fit on the disk.
 fn no_room(free: u64, largest: u64) -> Option<String> {
     (free.saturating_sub(RESERVE_BYTES) < largest).then(|| {
         format!(

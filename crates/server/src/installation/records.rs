@@ -1,4 +1,4 @@
-//! Metered records, as they were flushed.
+//! Metered records as they were flushed.
 
 use flowmeter_engine::Error;
 use flowmeter_engine::live::{items, record_item};
@@ -10,18 +10,18 @@ use super::Served;
 /// A record and its number.
 #[derive(Clone, Debug)]
 pub struct RecordView {
-    /// Counting up in its pipeline.
+    /// A number that counts up in its pipeline.
     pub number: u64,
-    /// When it was flushed, in nanoseconds.
+    /// The time of its flush, in nanoseconds.
     pub flushed_at: i64,
-    /// Whether it is a partial one, of a threshold.
+    /// Whether it is a partial record of a threshold.
     pub is_threshold: bool,
-    /// As it was flushed, byte for byte.
+    /// The record as it was flushed, byte for byte.
     pub json: Box<RawValue>,
 }
 
 impl RecordView {
-    /// A field of the record.
+    /// Returns a field of the record.
     pub fn field(&self, name: &str) -> Option<String> {
         let record: Value = serde_json::from_str(self.json.get()).ok()?;
         let found = record.get(name).or_else(|| record.get("meterMetaData")?.get(name))?;
@@ -30,7 +30,7 @@ impl RecordView {
 }
 
 impl Served {
-    /// Records from a number on that are wanted; and the number to go on from.
+    /// Returns the wanted records from a number on, and the number to continue with.
     pub fn records(
         &self,
         from: u64,
@@ -40,12 +40,12 @@ impl Served {
         self.records_between(from, u64::MAX, limit, wanted)
     }
 
-    /// The numbers of the first record that is still there and of the next one to be flushed.
+    /// Returns the numbers of the first record that still exists and of the next one to be flushed.
     pub(crate) fn records_extent(&self) -> Result<(u64, u64), Error> {
         self.worker().ask(|live| (live.outlet().records().first(), live.outlet().records().written()))
     }
 
-    /// The same up to a number.
+    /// Returns the wanted records up to a number.
     pub(crate) fn records_between(
         &self,
         from: u64,

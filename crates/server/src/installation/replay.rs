@@ -1,10 +1,10 @@
-//! The event store as a log: its rows as entries, with what happened besides put in where it
-//! can be known. For what the log no longer holds.
+//! The event store as a log: its rows as entries, with commands inserted where their position is
+//! known. It replaces the part that the log no longer has.
 //!
-//! What is exact: the events, their order, when they were received, the versions of the
-//! pipeline. What is not kept anywhere: when exactly a tick came (here: before the first
-//! event that was received once something was due) and a flush on demand; meters that were
-//! opened and changed by people are opened at the beginning as they are now.
+//! Exact are the events, their order, their times of receipt and the versions of the pipeline. Not
+//! stored anywhere are the exact time of a tick (here: before the first event that was received
+//! once something was due) and a flush on demand; meters that people opened and changed are opened
+//! at the beginning as they are now.
 
 use std::collections::HashSet;
 use std::hash::BuildHasherDefault;
@@ -25,18 +25,18 @@ use super::{KeptPipeline, KeptVersion, LOG_FOLDER, kept, plan_of};
 /// Bytes of an entry that is made of rows.
 const ENTRY_BYTES: usize = 1 << 20;
 
-/// What is replayed.
+/// The source of a replay.
 pub(super) struct Replay<'r> {
     pub(super) disk: &'r Arc<dyn Disk>,
     pub(super) pipeline: &'r KeptPipeline,
     pub(super) catalog: &'r Arc<Catalog>,
-    /// Arrivals that are in files.
+    /// Number of arrivals in files.
     pub(super) archived: u64,
 }
 
 impl Replay<'_> {
-    /// Lets a new pipeline take everything in files. Tells the entry of the log it goes on
-    /// with, and how many of its lines are in files already.
+    /// Processes everything in files with a new pipeline. Returns the entry of the log to continue
+    /// with, and the number of its lines that are in files already.
     pub(super) fn run(&self, live: &mut Live, declared: &[LogCommand], log_end: u64) -> Result<(u64, usize), Error> {
         let mut versions = self.versions(live.version())?.into_iter().peekable();
         for open in declared {
@@ -46,7 +46,7 @@ impl Replay<'_> {
         let mut open: Option<(i64, bool, Vec<u8>)> = None;
         for row in archive::scan(Arc::clone(self.disk), &events_folder(self.pipeline.id), Filter::default())? {
             let row = row?;
-            // An event that was parked and came again, corrected, is not asked about again.
+            // An event that was parked and came again, corrected, is not deduplicated.
             let name = format!("{:?} {:?}", row.source, row.id);
             let name = xxhash_rust::xxh3::xxh3_128(name.as_bytes());
             let again = row.verdict != "duplicate" && parked.contains(&name);
@@ -79,7 +79,7 @@ impl Replay<'_> {
         Ok(arrivals.entry().map_or((0, 0), |(position, start)| (position, (self.archived - start) as usize)))
     }
 
-    /// Versions after the one that the pipeline began with, and when each was made.
+    /// Returns the versions after the one that the pipeline began with, and the time of each.
     fn versions(&self, begun: u32) -> Result<Vec<(i64, u32)>, Error> {
         let mut versions = Vec::new();
         for (_, value) in self.catalog.scan(Table::Versions, self.pipeline.id.as_bytes(), None, usize::MAX)? {

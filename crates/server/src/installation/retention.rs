@@ -1,8 +1,8 @@
-//! What is let go of: events and deliveries of notifications whose time is over.
+//! Retention of events and deliveries of notifications.
 //!
-//! Nothing goes that still waits to be delivered, nor an event that has not become notices
-//! yet, nor one of which a delivery is still listed: a delivery can be sent again only with
-//! its event. The oldest go first; where one must stay, younger events stay with it.
+//! An event stays while it waits to be delivered, while it has not become notices yet, and while
+//! one of its deliveries is listed: a delivery can be sent again only with its event. The oldest
+//! are removed first; where one must stay, younger events stay with it.
 
 use flowmeter_core::time::Timestamp;
 use flowmeter_engine::Error;
@@ -11,11 +11,11 @@ use flowmeter_store::catalog::{Change, Table, key_of};
 use super::{Installation, SessionEvent, kept};
 use crate::notifications::notice::{Notice, NoticeState};
 
-/// Rows that are looked at, and let go of, in one commit.
+/// Rows that are examined and removed in one commit.
 const ROWS_AT_ONCE: usize = 1_000;
 
 impl Installation {
-    /// Lets go of events and deliveries whose time is over. Tells how many.
+    /// Removes events and deliveries whose retention has passed. Returns their number.
     pub fn let_go_of_told(&self) -> Result<usize, Error> {
         let Some(retention) = self.settings.notifications.retention else { return Ok(0) };
         let age = i64::try_from(retention.as_nanos()).unwrap_or(i64::MAX);
@@ -43,8 +43,8 @@ impl Installation {
         }
     }
 
-    /// Notices of a page that may go, and its last key unless the younger ones stay. The
-    /// events of those that stay are needed.
+    /// Returns the notices of a page that may be removed, and its last key unless the younger ones
+    /// stay. The events of those that stay are needed.
     fn notices_to_let_go(
         &self,
         before: Timestamp,

@@ -1,5 +1,5 @@
-//! Sessions: started, paused, ended; every step and the event that tells of it in one
-//! commit. The core's state machine decides; nothing else writes a status.
+//! Sessions: started, paused, ended; every step and its event are one commit. The core's state
+//! machine decides; nothing else writes a status.
 
 use std::sync::Arc;
 
@@ -23,25 +23,25 @@ use crate::problem::{Code, Problem};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct KeptSession {
-    /// `R-00000001`.
+    /// The id, `R-00000001` and so on.
     pub session_id: String,
-    /// Counting up.
+    /// A number that counts up.
     pub number: u64,
-    /// The pipeline.
+    /// Id of the pipeline.
     pub pipeline_id: Uuid,
-    /// Its name.
+    /// Name of the pipeline.
     pub pipeline: String,
-    /// The tenant.
+    /// The namespace of the session.
     pub namespace: String,
-    /// The version it began with.
+    /// The version with which it began.
     pub version: u32,
-    /// `NORMAL` or `DEBUG`.
+    /// The type, `NORMAL` or `DEBUG`.
     pub session_run_type: String,
-    /// The present status.
+    /// The status at present.
     pub session_status: String,
-    /// When it began.
+    /// The time of its start.
     pub session_start_time: String,
-    /// When it ended.
+    /// The time of its end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session_end_time: Option<String>,
     /// The error that ended it, if there was one.
@@ -53,7 +53,7 @@ pub struct KeptSession {
     /// Two starts with the same key are one session.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unique_key: Option<String>,
-    /// The entry of the log it began with.
+    /// The entry of the log with which it began.
     #[serde(default)]
     pub position: u64,
     /// The counts at its end.
@@ -65,22 +65,22 @@ pub struct KeptSession {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SessionEvent {
-    /// Counting up over all sessions.
+    /// A number that counts up over all sessions.
     pub number: u64,
-    /// When.
+    /// The time of the event.
     pub at: String,
     /// `meter.session.status`, `meter.session.operators` and others.
     pub event_type: String,
-    /// The tenant.
+    /// The namespace of the event.
     pub namespace: String,
-    /// The event.
+    /// The content of the event.
     pub payload: Value,
 }
 
 const SESSIONS: &[u8] = b"sessions";
 /// Events that are read at once.
 const EVENTS_AT_ONCE: usize = 500;
-/// Sessions that are looked at at once.
+/// Sessions that are examined at once.
 const SESSIONS_AT_ONCE: usize = 100;
 
 impl KeptSession {
@@ -97,7 +97,7 @@ impl KeptSession {
     }
 }
 
-/// Counters of a pipeline at work, for people.
+/// Returns the counters of a loaded pipeline, for people.
 pub fn counts(plan: &Plan, totals: &Totals) -> Value {
     let tally = &totals.tally;
     let reasons: serde_json::Map<String, Value> =
@@ -134,8 +134,8 @@ pub fn counts(plan: &Plan, totals: &Totals) -> Value {
 }
 
 impl Installation {
-    /// Starts a NORMAL session of a pipeline, without a look at its targets. With a unique key
-    /// a second start gives the session of the first.
+    /// Starts a NORMAL session of a pipeline without probing its targets. With a unique key, a
+    /// second start returns the session of the first one.
     pub(crate) fn start_unprobed(
         self: &Arc<Self>,
         who: &Who,
@@ -180,8 +180,8 @@ impl Installation {
         Ok(session)
     }
 
-    /// The entry of the log that a session begins with. If somebody listens to what happens
-    /// to single meters, it says so: nothing comes before it.
+    /// Returns the entry of the log with which a session begins. If a notification subscribes to
+    /// events of single meters, a command for that precedes the session's events.
     fn beginning(&self, pipeline: &KeptPipeline) -> Result<u64, Error> {
         match self.wants_notes(&pipeline.namespace)? {
             true => self.command_listening(pipeline.id, true),
@@ -189,7 +189,7 @@ impl Installation {
         }
     }
 
-    /// A session that is defined and has not run.
+    /// Returns a session that is defined and has not run.
     pub(super) fn new_session(
         &self,
         pipeline: &KeptPipeline,
@@ -221,8 +221,7 @@ impl Installation {
         Ok(all.into_iter().find(|session| session.unique_key.as_deref() == Some(key)))
     }
 
-    /// Takes a step: the session, its event and whatever else belongs to it are one
-    /// commit.
+    /// Takes a step: the session, its event and other changes are one commit.
     pub(super) fn step(&self, kept: &mut KeptSession, plan: &Plan, trigger: Trigger, more: Vec<Change>) -> Result<(), Error> {
         let mut session = kept.session(plan);
         let now = self.now();
@@ -235,7 +234,7 @@ impl Installation {
         if session.status().is_final() {
             told.splice(0..0, last_updates(&session, &kept.counts, plan));
         }
-        // Steps of a batch run come from its own thread: they are told one at a time.
+        // Steps of a batch run come from its own thread, so numbers are assigned one at a time.
         let _telling = self.teller.hold();
         self.still(kept.number, event.previous)?;
         let mut changes = vec![put(Table::Sessions, key_of(kept.number), &after)];
@@ -250,8 +249,8 @@ impl Installation {
         Ok(())
     }
 
-    /// Whether a session stands where whoever takes a step believes it does: a batch run
-    /// and a person may act on one at the same time.
+    /// Checks that a session still has the status that the caller assumes: a batch run and a person
+    /// may change it at the same time.
     fn still(&self, number: u64, believed: Status) -> Result<(), Error> {
         let Some(bytes) = self.catalog.get(Table::Sessions, &key_of(number))? else { return Ok(()) };
         let session: KeptSession = kept(&bytes)?;
@@ -271,7 +270,7 @@ impl Installation {
         let action = format!("session.{trigger:?}").to_lowercase();
         let audited = self.audited(who, &action, id, json!({"status": session.session_status}), Value::Null).map_err(at)?;
         if !pipeline.streaming && !session.status().is_final() && trigger != Trigger::Cancel {
-            // Its thread reads the files in one go: it would not know.
+            // Its thread reads the files in one go and would not notice the step.
             let detail = format!("{id} reads files once, in one go; it is {} and can only be canceled", session.session_status);
             return Err(Box::new(Problem::new(Code::Conflict, detail)));
         }
@@ -287,7 +286,7 @@ impl Installation {
             Trigger::Pause => served.worker.pause(true).map_err(at)?,
             Trigger::Resume => served.worker.pause(false).map_err(at)?,
             Trigger::Finish => {
-                // What delivery waits for may be somebody who wants to change something.
+                // Delivery may wait for a caller that wants to make a change.
                 drop(change);
                 self.finish_soon(&served).map_err(at)?;
                 return self.session(&who.namespace, id);
@@ -301,7 +300,7 @@ impl Installation {
         Ok(session)
     }
 
-    /// A session by id.
+    /// Returns a session by id.
     pub fn session(&self, namespace: &str, id: &str) -> Result<KeptSession, Refused> {
         let missing = || not_found("session", id);
         let number: u64 = id.strip_prefix("R-").and_then(|digits| digits.parse().ok()).ok_or_else(missing)?;
@@ -310,7 +309,7 @@ impl Installation {
         if session.namespace == namespace && session.session_id == id { Ok(session) } else { Err(missing()) }
     }
 
-    /// Sessions of a namespace, the newest first, before a number.
+    /// Returns sessions of a namespace, the newest first, before a number.
     pub fn sessions(
         &self,
         namespace: &str,
@@ -340,7 +339,7 @@ impl Installation {
         }
     }
 
-    /// Events of sessions of a namespace, in order, behind a number.
+    /// Returns events of sessions of a namespace, in order, after a number.
     pub fn session_events(&self, namespace: &str, after: u64, limit: usize) -> Result<Vec<SessionEvent>, Error> {
         let (mut found, mut after) = (Vec::new(), key_of(after));
         loop {
@@ -359,7 +358,7 @@ impl Installation {
         }
     }
 
-    /// The number of the newest event of a session.
+    /// Returns the number of the newest event of a session.
     pub fn session_events_end(&self) -> Result<u64, Error> {
         Ok(self.catalog.counter(EVENTS)?)
     }

@@ -1,5 +1,5 @@
-//! How pipelines are: the status of the newest session of each, lines of the log for what
-//! changes, and numbers for monitoring.
+//! The state of pipelines: the status of the newest session of each, lines of the log for changes,
+//! and numbers for monitoring.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -18,7 +18,7 @@ use super::{Installation, KeptPipeline, KeptSession, Served, kept};
 pub(super) struct Standing(Mutex<BTreeMap<Uuid, (u64, Status)>>);
 
 impl Standing {
-    /// As the catalog has it.
+    /// Reads the statuses from the catalog.
     pub(super) fn of(catalog: &Catalog) -> Result<Standing, Error> {
         let standing = Standing::default();
         for (_, value) in catalog.scan(Table::Sessions, b"", None, usize::MAX)? {
@@ -38,7 +38,7 @@ impl Standing {
         }
     }
 
-    /// A session has changed its status: a line of the log, and the new status.
+    /// Logs that a session has changed its status, and stores the new one.
     pub(super) fn changed(&self, from: Status, session: &KeptSession) {
         self.see(session);
         let to = session.status();
@@ -63,25 +63,25 @@ impl Standing {
     }
 }
 
-/// Numbers of a pipeline at work.
+/// Numbers of a running pipeline.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct PipelineGauge {
     /// Entries of the log that it has not taken.
     pub(crate) lag_entries: u64,
-    /// Events in them.
+    /// Number of events in them.
     pub(crate) lag_events: u64,
     /// Age of the oldest of them.
     pub(crate) lag_nanos: i128,
-    /// How long the earliest due flush is overdue.
+    /// Time for which the earliest due flush is overdue.
     pub(crate) overdue_nanos: i128,
-    /// Age of the newest checkpoint, while it lacks something.
+    /// Age of the newest checkpoint, if there is newer state.
     pub(crate) checkpoint_age_nanos: i128,
     /// Events that are not in files of the event store.
     pub(crate) unfiled_events: u64,
 }
 
 impl Installation {
-    /// Numbers of a pipeline at work.
+    /// Returns the numbers of a running pipeline.
     pub(crate) fn pipeline_gauge(&self, served: &Served) -> PipelineGauge {
         let (now, board) = (self.now(), served.board());
         let (position, end) = (board.position(), self.tail.end());
@@ -96,7 +96,7 @@ impl Installation {
         if let Some(filed) = self.event_store.get().and_then(|store| store.filed(served.kept.id)) {
             gauge.unfiled_events = board.tally().received.saturating_sub(filed);
         }
-        // The oldest entry that waits says when it came, and how many events came before it.
+        // The oldest waiting entry has its time of receipt, and the number of events before it.
         if position < end
             && let Ok(mut reader) = self.read_log(position, end)
             && let Ok(Some(oldest)) = reader.read()
@@ -109,22 +109,22 @@ impl Installation {
         gauge
     }
 
-    /// Returns the totals of a pipeline, if they may be made known; a paused pipeline shows
-    /// those it has.
+    /// Returns the totals of a pipeline, if they may be published; a paused pipeline shows its
+    /// present ones.
     pub(crate) fn totals_shown(&self, served: &Served) -> Option<Totals> {
         let board = served.board();
         board.shown().totals.or_else(|| board.is_paused().then(|| board.totals()))
     }
 
-    /// How long the earliest due flush of a pipeline is overdue, in nanoseconds. A pipeline
-    /// without a session has nothing to flush.
+    /// Returns the time for which the earliest due flush of a pipeline is overdue, in nanoseconds.
+    /// A pipeline without a session has nothing to flush.
     pub(super) fn flush_overdue(&self, served: &Served, now: Timestamp) -> i128 {
         let is_due = served.session() != 0 && served.board().due() <= now.nanos();
         let from = served.board().shown().flush_from.filter(|_| is_due);
         from.map_or(0, |from| now.since(Timestamp::from_nanos(from)).max(0))
     }
 
-    /// A pipeline whose flush is overdue for longer than the bound, and for how long; paused
+    /// Returns a pipeline whose flush is overdue for longer than the bound, with that time; paused
     /// ones do not flush on purpose.
     pub fn late_flush(&self) -> Option<(String, std::time::Duration)> {
         let bound = self.settings.sessions.flush_overdue?;
@@ -136,7 +136,7 @@ impl Installation {
         })
     }
 
-    /// Namespace and name of every pipeline that ever ran, and whether its newest session
+    /// Returns namespace and name of every pipeline that ever ran, and whether its newest session
     /// failed.
     pub(crate) fn failed_pipelines(&self) -> Vec<(String, String, bool)> {
         let all = self.all_pipelines().unwrap_or_default().into_iter();
@@ -147,7 +147,7 @@ impl Installation {
         all.filter_map(status).collect()
     }
 
-    /// Logs which checkpoints of a pipeline were damaged and left out.
+    /// Logs the damaged checkpoints of a pipeline that were skipped.
     pub(super) fn log_damaged_checkpoints(&self, pipeline: &KeptPipeline) {
         let folder = format!("{}/checkpoints", folder_of(pipeline.id));
         let names = self.disk.list(&folder).unwrap_or_default();

@@ -27,17 +27,17 @@ const RETRY_AFTER_S: u64 = 5;
 /// A pipeline that should run but stopped.
 #[derive(Clone)]
 pub struct Stopped {
-    /// The pipeline.
+    /// The pipeline that stopped.
     pub pipeline: KeptPipeline,
     /// The number of its session.
     pub session: u64,
     /// The error that stopped it.
     pub why: Error,
-    /// Since when.
+    /// The time of the stop.
     pub since: Timestamp,
     /// Whether its session has failed; otherwise it is loaded again.
     pub has_failed: bool,
-    /// Whether its meters and records can be read meanwhile.
+    /// Whether its meters and records can be read in the meantime.
     pub is_readable: bool,
     /// Its last progress and counts.
     pub board: Option<Arc<Board>>,

@@ -1,11 +1,10 @@
-//! What is told of sessions: status changes, the counts of operators now and at the end,
-//! and what somebody should look at (no input, a long correction queue, targets that take
-//! nothing). Every event is numbered and in the catalog before anybody hears of it;
+//! Session events: status changes, operator counts, warnings (no input, a long correction queue,
+//! targets that take nothing). Every event has a number and is in the catalog before it is sent;
 //! notifications are a cursor over the numbers.
 //!
-//! Events of status changes are in the commit of the status. The counts at the end of a
-//! session come before its last status, in the same commit: who stops listening at the
-//! last status has heard all.
+//! Events of status changes are in the commit of the status. The counts at the end of a session
+//! come before its last status, in the same commit, so a client that disconnects at the last status
+//! has received everything.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -30,8 +29,8 @@ use crate::notifications::vocabulary::{
 
 pub(super) const EVENTS: &[u8] = b"session_events";
 
-/// What was seen of a session when it was looked at last. Kept in memory: after a restart
-/// a silence is counted anew, and what is still wrong is told again.
+/// The state of a session at the last check. It is in memory: after a restart the time without
+/// input starts again, and a warning that still applies is sent again.
 #[derive(Clone, Copy, Debug, Default)]
 struct Seen {
     received: u64,
@@ -42,7 +41,7 @@ struct Seen {
     is_overdue: bool,
 }
 
-/// Wakes those who wait for events. What it says is only how often it was rung.
+/// Wakes tasks that wait for events. Its value is only the number of rings.
 struct Bell(tokio::sync::watch::Sender<u64>);
 
 impl Default for Bell {
@@ -51,7 +50,7 @@ impl Default for Bell {
     }
 }
 
-/// The right to give numbers.
+/// The right to assign numbers.
 pub(super) struct Telling<'t> {
     teller: &'t Teller,
     _numbering: MutexGuard<'t, ()>,
@@ -63,28 +62,28 @@ impl Drop for Telling<'_> {
     }
 }
 
-/// Who tells: numbers are given one at a time.
+/// Assigns numbers to events, one at a time.
 #[derive(Default)]
 pub(super) struct Teller {
     numbering: Mutex<()>,
-    /// What happens to meters is read by one at a time.
+    /// Held while events of meters are read, by one task at a time.
     reading: Mutex<()>,
     is_ending: AtomicBool,
-    /// Rung when there is something new.
+    /// Rung when there are new events.
     bell: Bell,
     seen: Mutex<BTreeMap<u64, Seen>>,
-    /// Sessions and targets of theirs that take nothing, as it was told.
+    /// Sessions with their targets that take nothing, as reported last.
     failing: Mutex<BTreeSet<(u64, String)>>,
 }
 
 impl Teller {
-    /// Numbers are given by whoever holds this. Whoever waits for events hears of it when it
-    /// is let go of, which is after the commit.
+    /// Locks the assignment of numbers. Tasks that wait for events are woken when the lock is
+    /// dropped, which is after the commit.
     pub(super) fn hold(&self) -> Telling<'_> {
         Telling { teller: self, _numbering: self.numbering.lock().unwrap_or_else(PoisonError::into_inner) }
     }
 
-    /// What is being read is left for the next start.
+    /// Stops reading events of meters; the rest is left for the next start.
     pub(super) fn end(&self) {
         self.is_ending.store(true, Ordering::Release);
         drop(self.hold_reading());
@@ -94,30 +93,30 @@ impl Teller {
         self.is_ending.load(Ordering::Acquire)
     }
 
-    /// What happens to meters is read by whoever holds this.
+    /// Locks the reading of events of meters.
     pub(super) fn hold_reading(&self) -> MutexGuard<'_, ()> {
         self.reading.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Installation {
-    /// The number of the newest event.
+    /// Returns the number of the newest event.
     pub fn newest_event(&self) -> Result<u64, Error> {
         Ok(self.catalog.counter(EVENTS)?)
     }
 
-    /// Changes when there may be new events.
+    /// Returns a channel that changes when there may be new events.
     pub fn listen(&self) -> tokio::sync::watch::Receiver<u64> {
         self.teller.bell.0.subscribe()
     }
 
-    /// The changes that tell events, in their order. The teller is held until they are
-    /// committed.
+    /// Returns the changes that add events, in their order. The caller holds the teller until they
+    /// are committed.
     pub(super) fn told(&self, namespace: &str, at: Timestamp, told: Vec<(&str, Value)>) -> Result<Vec<Change>, Error> {
         self.told_at(namespace, told.into_iter().map(|(event_type, payload)| (at, event_type, payload)))
     }
 
-    /// The same for events of several instants.
+    /// Returns the changes that add events of several instants.
     pub(super) fn told_at<'e>(
         &self,
         namespace: &str,
@@ -141,7 +140,7 @@ impl Installation {
         Ok(changes)
     }
 
-    /// Tells one event.
+    /// Adds one event to the catalog.
     fn tell(&self, session: &KeptSession, event_type: &str, more: &Value) -> Result<(), Error> {
         let mut payload = json!({
             "meterId": session.pipeline_id, "meterName": session.pipeline, "sessionId": session.session_id,
@@ -155,8 +154,8 @@ impl Installation {
         Ok(self.catalog.commit(&changes)?)
     }
 
-    /// Tells that a question to the event store was answered, if a notification asks for it:
-    /// people ask often, and mostly nobody wants to know.
+    /// Adds an event for an answered query of the event store, if a notification subscribes to it:
+    /// queries are frequent, and subscriptions to them are rare.
     pub fn tell_of_query(&self, namespace: &str, query: &Value) -> Result<(), Error> {
         let all = self.all_notifications()?;
         let wants = |known: &crate::notifications::Notification| {
@@ -174,7 +173,7 @@ impl Installation {
         Ok(self.catalog.commit(&changes)?)
     }
 
-    /// Looks at every session at work and tells what there is to tell.
+    /// Checks every running session and adds its events.
     pub fn tell_of_sessions(&self) -> Result<(), Error> {
         let now = self.now();
         let served = self.served();
@@ -197,7 +196,7 @@ impl Installation {
         Ok(())
     }
 
-    /// Silence, the correction queue, the targets.
+    /// Checks the input, the correction queue and the targets of a session.
     fn tell_of(&self, session: &KeptSession, served: &Served, before: Seen, now: Timestamp) -> Result<Seen, Error> {
         let tally = served.board().tally();
         let mut seen = Seen { parked: tally.parked_total(), ..before };
@@ -247,7 +246,7 @@ impl Installation {
         Ok(is_overdue)
     }
 
-    /// Targets that take nothing, and that take records again.
+    /// Adds events for targets that take nothing, and for those that take records again.
     fn tell_of_targets(&self, session: &KeptSession, served: &Served) -> Result<(), Error> {
         let mut failing = self.teller.failing.lock().unwrap_or_else(PoisonError::into_inner);
         for (target, trouble) in served.delivery.troubles() {
@@ -268,7 +267,7 @@ impl Installation {
         Ok(())
     }
 
-    /// Keeps what became of deliveries, and tells of those that are dead, in one commit.
+    /// Stores outcomes of deliveries with the events of the dead ones, in one commit.
     pub(super) fn keep_dead(
         &self,
         pipeline: Uuid,
@@ -293,7 +292,8 @@ impl Installation {
         Ok(self.catalog.commit(&changes)?)
     }
 
-    /// Parked events nobody did anything about; not counted exactly while there are few.
+    /// Returns the number of parked events that wait for a correction; not counted exactly while
+    /// there are few.
     fn waiting_corrections(&self, served: &Served, parked: u64, bound: u64) -> Result<u64, Error> {
         if parked <= bound {
             return Ok(parked);
@@ -302,14 +302,14 @@ impl Installation {
         Ok(parked.saturating_sub(settled as u64 + served.board().settled()))
     }
 
-    /// The counts of every operator, if it is time: at whole intervals from the session's
-    /// start on, each told once whatever happens in between.
+    /// Adds the counts of every operator, if an interval has passed since the session's start. Each
+    /// interval has one update at most.
     fn tell_operators(&self, session: &KeptSession, served: &Served, now: Timestamp) -> Result<(), Error> {
         let plan = served.worker().ask(|live| std::sync::Arc::clone(live.plan()))?;
         self.tell_counts(session, &plan, &served.board().totals().operators, now)
     }
 
-    /// The same of counts that are given.
+    /// Adds the given counts of every operator, if an interval has passed.
     pub(super) fn tell_counts(
         &self,
         session: &KeptSession,
@@ -333,7 +333,7 @@ impl Installation {
     }
 }
 
-/// The last counts of every operator of a session that ends.
+/// Returns the last counts of every operator of a session that ends.
 pub(super) fn last_updates(session: &Session, counts: &Value, plan: &Plan) -> Vec<(&'static str, Value)> {
     let operators = counts["operators"].as_array().map(Vec::as_slice).unwrap_or_default();
     let count_of = |id: &str| {

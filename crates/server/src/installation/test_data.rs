@@ -1,5 +1,5 @@
-//! Test data: events that are kept by name, to try pipelines with again and again. They lie
-//! in the catalog as they were written, a line each; nothing ever counts them.
+//! Test data: events that are stored by name, for testing pipelines repeatedly. They are in the
+//! catalog as they were written, one per line; they are never counted.
 
 use flowmeter_engine::Error;
 use flowmeter_store::catalog::{Change, Table};
@@ -14,24 +14,24 @@ use crate::problem::{Code, Problem};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct TestData {
-    /// Unique in its namespace.
+    /// A name that is unique in its namespace.
     pub name: String,
-    /// The tenant.
+    /// The namespace of the data.
     pub namespace: String,
-    /// How many events.
+    /// The number of events.
     pub event_count: u64,
-    /// Whether they are lines of an access log, and not JSON.
+    /// Whether they are lines of an access log instead of JSON.
     pub raw: bool,
-    /// When it was kept.
+    /// The time at which they were stored.
     pub created_at: String,
-    /// By whom.
+    /// The author of the data.
     pub created_by: String,
-    /// The events, a line each.
+    /// The events, one per line.
     pub lines: String,
 }
 
 impl TestData {
-    /// As it is listed: without its events.
+    /// Returns its form in lists, without its events.
     pub fn listed(&self) -> Value {
         let mut shown = serde_json::to_value(self).unwrap_or_default();
         if let Some(members) = shown.as_object_mut() {
@@ -43,19 +43,19 @@ impl TestData {
 }
 
 impl Installation {
-    /// The test data of a namespace, by name.
+    /// Returns the test data of a namespace, by name.
     pub fn all_test_data(&self, namespace: &str) -> Result<Vec<TestData>, Error> {
         let found = self.catalog.scan(Table::TestData, &named_key(namespace, ""), None, usize::MAX)?;
         found.iter().map(|(_, value)| kept(value)).collect()
     }
 
-    /// Test data by name.
+    /// Returns test data by name.
     pub fn test_data(&self, namespace: &str, name: &str) -> Result<TestData, Refused> {
         let found = self.catalog.get(Table::TestData, &named_key(namespace, name)).map_err(|why| problem_of(&why.into()))?;
         kept(&found.ok_or_else(|| not_found("test data", name))?).map_err(|why| problem_of(&why))
     }
 
-    /// Keeps events under a name.
+    /// Stores events under a name.
     pub fn create_test_data(&self, who: &Who, name: &str, lines: String, raw: bool) -> Result<TestData, Refused> {
         let name = name.trim();
         if name.is_empty() || name.chars().count() > 80 || name.contains('/') {
@@ -84,7 +84,7 @@ impl Installation {
         Ok(made)
     }
 
-    /// Takes test data away.
+    /// Deletes test data by name.
     pub fn delete_test_data(&self, who: &Who, name: &str) -> Result<(), Refused> {
         let _change = self.change();
         let known = self.test_data(&who.namespace, name)?;

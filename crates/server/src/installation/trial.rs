@@ -1,5 +1,5 @@
-//! A DEBUG session: events led through a pipeline to see what it makes of them. Nothing
-//! is counted, nothing pushed; only the session and its events are kept.
+//! A DEBUG session: events are processed by a pipeline to show the results. Nothing is counted or
+//! delivered; only the session and its events are stored.
 
 use std::sync::Arc;
 
@@ -20,17 +20,17 @@ use super::trial_source::Given;
 use super::{Installation, KeptPipeline, Refused, problem_of};
 use crate::verbatim::{self, Object};
 
-/// Records and parked events that are shown; all are counted.
+/// Maximum of records and parked events that are shown; all are counted.
 const SHOWN: usize = 100;
 
-/// What is tried.
+/// The options of a test.
 #[derive(Clone, Debug)]
 pub struct Trial {
-    /// Another document than the newest version: one that is being written.
+    /// A document to use instead of the newest version: one that is being written.
     pub document: Option<String>,
-    /// The events.
+    /// The source of events.
     pub given: Given,
-    /// The engine's clock; now when left out.
+    /// The clock of the engine; the present time by default.
     pub as_of: Option<Timestamp>,
     /// Events of each operator to show.
     pub samples: usize,
@@ -39,8 +39,8 @@ pub struct Trial {
 }
 
 impl Installation {
-    /// Runs a DEBUG session and tells what each operator took and gave, what was parked,
-    /// and the records that would be flushed.
+    /// Runs a DEBUG session. Returns the events that each operator received and passed on, the
+    /// parked events, and the records that would be flushed.
     pub fn try_out(&self, who: &Who, pipeline: &KeptPipeline, trial: Trial) -> Result<Box<RawValue>, Refused> {
         let at = |why: Error| problem_of(&why);
         let compiled: Pipeline = match &trial.document {
@@ -135,7 +135,7 @@ impl RecordSink for Records {
     }
 }
 
-/// What was seen on the way.
+/// The results collected during the test.
 #[derive(Default)]
 struct Seen {
     samples_max: usize,

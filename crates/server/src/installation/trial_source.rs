@@ -1,8 +1,8 @@
-//! Where the events of a DEBUG session come from: lines that somebody wrote or that were
-//! received, or a file of the server.
+//! The source of the events of a DEBUG session: given lines, received events, or a file of the
+//! server.
 //!
-//! Files lie in the folder of `sessions.test_files` and nowhere else: what cannot be read
-//! as an event is shown, so whoever may test could read any file there is.
+//! Only files in the folder of `sessions.test_files` can be read. Lines that are not events are
+//! shown, so without that limit a tester could read any file of the server.
 
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -19,22 +19,22 @@ use flowmeter_store::archive::Filter;
 use super::{Installation, KeptPipeline, Refused, problem_of};
 use crate::problem::{Code, Problem};
 
-/// What a DEBUG session reads.
+/// The events that a DEBUG session reads.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Given {
-    /// Events, a line each.
+    /// Events, one per line.
     Lines {
-        /// The lines.
+        /// The bytes of the lines.
         lines: Vec<u8>,
-        /// Whether they are of an access log, and not JSON.
+        /// Whether they are lines of an access log instead of JSON.
         is_raw: bool,
     },
-    /// A file of the server, by its whole path.
+    /// A file of the server, by its absolute path.
     File(String),
 }
 
 impl Given {
-    /// The events, as a source. Of a file not much more than so many.
+    /// Returns the events as a source. A file gives about `events_max` events at most.
     pub(super) fn source(self, plan: &Arc<Plan>, events_max: u64) -> Result<Box<dyn Source + Send>, Error> {
         Ok(match self {
             Given::Lines { lines, is_raw } => Box::new(Inline::new(plan, lines, is_raw)),
@@ -44,7 +44,7 @@ impl Given {
 }
 
 impl Installation {
-    /// A file that a DEBUG session may read.
+    /// Returns a file that a DEBUG session may read.
     pub fn test_file(&self, name: &str) -> Result<Given, Refused> {
         let wrong = |detail: String| Box::new(Problem::new(Code::Invalid, detail).field("file"));
         let Some(folder) = &self.settings.sessions.test_files else {
@@ -52,21 +52,21 @@ impl Installation {
                 "DEBUG sessions read no files here; sessions.test_files names the folder they may read".to_owned(),
             ));
         };
-        // The source would take these for patterns and variables.
+        // The source would interpret these characters as patterns and variables.
         if name.contains(['*', '?', '[', '$', '~']) {
             return Err(wrong(format!("`{name}` is to be the name of one file")));
         }
         let missing = || wrong(format!("there is no file `{name}` in the folder of sessions.test_files"));
         let folder = folder.canonicalize().map_err(|_| missing())?;
         let file = folder.join(Path::new(name)).canonicalize().map_err(|_| missing())?;
-        // Whatever lies elsewhere is not there, by whichever way.
+        // A file outside the folder is reported as missing, also if a link leads to it.
         if !file.starts_with(&folder) || !file.is_file() {
             return Err(missing());
         }
         Ok(Given::File(file.to_string_lossy().into_owned()))
     }
 
-    /// The last events that a pipeline received, in the order of arrival.
+    /// Returns the last events that a pipeline received, in the order of arrival.
     pub fn last_events(&self, pipeline: &KeptPipeline, count: u64) -> Result<Given, Refused> {
         let events_max = self.settings.sessions.test_events_max;
         if count == 0 || count > events_max {
@@ -78,7 +78,7 @@ impl Installation {
         let mut from = Some(received.saturating_sub(count));
         while let Some(at) = from {
             let walked = self.walk_events(pipeline, &Filter::default(), at, &mut |row| {
-                // One event is one line, however it was written.
+                // Each event becomes one line, however it was written.
                 lines.extend(row.raw.iter().map(|c| if matches!(c, b'\n' | b'\r') { b' ' } else { *c }));
                 lines.push(b'\n');
                 ControlFlow::Continue(())
@@ -93,7 +93,7 @@ impl Installation {
     }
 }
 
-/// Lines, as a source.
+/// Lines in memory as a source.
 struct Inline {
     lines: Option<Vec<u8>>,
     decoder: Arc<Decoder>,
@@ -127,7 +127,7 @@ impl Source for Inline {
     }
 }
 
-/// The beginning of a file: whole blocks, until there were so many lines.
+/// The beginning of a file: whole blocks, until the number of lines is reached.
 struct Beginning {
     files: Files,
     left: u64,

@@ -1,9 +1,9 @@
 //! Usage of a meter type by window, user and group, over all partitions and pipelines of a
 //! namespace.
 //!
-//! A question waits for what was durable when it was asked, so that a sender that was
-//! answered finds its events counted. It does not wait for ever: a pipeline that stands
-//! still, or is far behind after a restart, answers with what it has.
+//! A query waits for the events that were durable when it arrived, so a sender finds its
+//! acknowledged events counted. The wait is bounded: a pipeline that is paused, or far behind after
+//! a restart, answers with its present usage.
 
 use std::sync::Arc;
 
@@ -18,25 +18,25 @@ use uuid::Uuid;
 use super::{Installation, Refused, Served, not_found, problem_of};
 use crate::problem::{Code, Problem};
 
-/// Nanoseconds a question waits for a pipeline to come to the end of the log.
+/// Nanoseconds for which a query waits for a pipeline to reach the end of the log.
 const PATIENCE_NS: i128 = 2_000_000_000;
 
-/// Where the usage of a meter type is, and what may be asked of it.
+/// A meter type with usage, and the fields of queries.
 pub struct Usage {
-    /// Its id.
+    /// Id of the meter type.
     pub meter_type: Uuid,
-    /// Its name.
+    /// Name of the meter type.
     pub name: String,
-    /// What is made of values.
+    /// The aggregation of its values.
     pub aggregation: Aggregation,
-    /// The fields it is grouped by, in any rule of any pipeline, sorted.
+    /// The fields by which it is grouped, in any rule of any pipeline, sorted.
     pub fields: Vec<Path>,
     served: Vec<Arc<Served>>,
 }
 
 impl Installation {
-    /// The usage of a meter type of the namespace, by id or name: one of the installation
-    /// or one that a pipeline at work brings along.
+    /// Returns the usage of a meter type of the namespace, by id or name: one of the installation
+    /// or one that a loaded pipeline declares.
     pub fn usage_of(&self, namespace: &str, id_or_name: &str) -> Result<Usage, Refused> {
         let mut found: Option<Usage> = None;
         for served in self.served_in(namespace) {
@@ -64,7 +64,8 @@ impl Installation {
                 usage.fields.dedup();
                 Ok(usage)
             }
-            // There, but nothing counts in it: an answer without rows, not an error.
+            // The meter type exists, but nothing counts in it: an answer without rows, not an
+            // error.
             None => self.meter_type_document(namespace, id_or_name).and_then(|document| {
                 let read = flowmeter_core::pipeline::Pipeline::read_meter_type(&document);
                 let kind = read.map_err(|_| not_found("meter type", id_or_name))?;
@@ -79,7 +80,7 @@ impl Installation {
         }
     }
 
-    /// The rows of a question, sorted by window, user and groups.
+    /// Returns the rows of a query, sorted by window, user and groups.
     pub fn usage(&self, usage: &Usage, query: &Query) -> Result<Vec<Row>, Refused> {
         if self.settings.rollups_bytes.is_none() {
             let detail = "usage is not rolled up here: rollups.enabled is false";
@@ -102,14 +103,14 @@ impl Installation {
         Ok(sum.map(Partial::into_rows).unwrap_or_default())
     }
 
-    /// Takes all meters of a type away, with what they hold, and forgets its usage.
+    /// Deletes all meters of a type with their data, and its usage.
     pub(crate) fn forget_meter_type(&self, served: &Served, meter_type: Uuid) -> Result<(), Refused> {
         let command = LogCommand::Forget { pipeline: served.kept.id, meter_type };
         let position = self.with_writer(|writer| writer.command(&command)).map_err(|why| problem_of(&why))?;
         served.worker().wait_for(position + 1).map_err(|why| problem_of(&why))
     }
 
-    /// Waits until a pipeline has taken everything before a position, or long enough.
+    /// Waits until a pipeline has processed everything before a position, or the time is over.
     fn catch_up(&self, served: &Served, end: u64) -> Result<(), Error> {
         let since = self.now();
         while served.board().position() < end && !served.board().is_paused() {
@@ -123,8 +124,8 @@ impl Installation {
 }
 
 impl Usage {
-    /// The field that is meant: by its whole path, or by its last name where only one field
-    /// ends in it; the word `subject` is the user.
+    /// Returns the field that a name refers to: by its whole path, or by its last name where only
+    /// one field ends in it; the word `subject` is the user.
     pub fn field(&self, written: &str, parameter: &str) -> Result<String, Refused> {
         if written == SUBJECT || self.fields.iter().any(|field| field.as_str() == written) {
             return Ok(written.to_owned());
@@ -154,7 +155,8 @@ fn fields_of(plan: &Plan, meter_type: u16) -> Vec<Path> {
     breakdowns.flatten().cloned().collect()
 }
 
-/// What cannot be answered was asked wrongly; here nothing is in conflict.
+/// Returns the problem of a query that cannot be answered. It is an invalid request, not a
+/// conflict.
 fn refused(why: &Error) -> Refused {
     match why.kind {
         Kind::Invalid => Box::new(Problem::new(Code::Invalid, why.to_string())),

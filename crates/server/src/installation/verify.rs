@@ -28,23 +28,23 @@ use super::event_rows::events_folder;
 use super::replay::Replay;
 use super::{CATALOG_FILE, KeptPipeline, KeptSession, LOG_FOLDER, backup, kept, plan_of};
 
-/// Bytes of entries that are taken at once.
+/// Bytes of entries that are processed at once.
 const TAKE_BYTES: usize = 8 << 20;
-/// Differences of a pipeline that are told.
+/// Maximum of reported differences of a pipeline.
 const TOLD_MAX: usize = 100;
 
-/// What was verified.
+/// The result of a verification.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Verified {
-    /// Pipelines.
+    /// Number of verified pipelines.
     pub pipelines: u64,
-    /// Events counted again.
+    /// Number of recounted events.
     pub events: u64,
-    /// Meters compared.
+    /// Number of compared meters.
     pub meters: u64,
-    /// Records compared.
+    /// Number of compared records.
     pub records: u64,
-    /// Files read whole.
+    /// Number of verified files.
     pub files: u64,
     /// Differences, damage and unread files, in sentences.
     pub differences: Vec<String>,
@@ -53,11 +53,11 @@ pub struct Verified {
 /// Bytes of identities that the recount remembers in memory; more spill to the scratch folder.
 const IDENTITIES_BYTES: usize = 256 << 20;
 
-/// Verifies a data directory that nobody uses, on so many threads. `scratch` is an empty
+/// Verifies a data directory that is not in use, on `threads` threads. `scratch` is an empty
 /// folder.
 pub fn verify(data: &Path, scratch: &Path, threads: usize) -> Result<Verified, Error> {
     let settings = LiveSettings {
-        // Rollups answer questions; what is verified are meters and records.
+        // Rollups serve queries only; meters and records are verified.
         rollups_bytes: None,
         engine: flowmeter_engine::Settings { threads, partitions: threads, taps_max: 0 },
         identities_bytes: IDENTITIES_BYTES,
@@ -89,7 +89,7 @@ pub fn verify(data: &Path, scratch: &Path, threads: usize) -> Result<Verified, E
     let pipelines = catalog.scan(Table::Pipelines, b"", None, usize::MAX)?;
     let below: Arc<dyn Disk> = Arc::new(at(data)?);
     for (number, (_, value)) in pipelines.iter().enumerate() {
-        // A row that does not read as a pipeline was reported above.
+        // A row that cannot be read as a pipeline was reported above.
         let Ok(pipeline) = kept::<KeptPipeline>(value) else { continue };
         if below.list(&format!("{}/checkpoints", folder_of(pipeline.id))).map_or(true, |names| names.is_empty()) {
             continue;
@@ -153,7 +153,7 @@ impl Verifying {
         Ok(())
     }
 
-    /// Where the pipeline's first session began.
+    /// Returns the start of the pipeline's first session.
     fn beginning(&self) -> Result<Beginning, Error> {
         for (_, value) in self.catalog.scan(Table::Sessions, b"", None, usize::MAX)? {
             let session: KeptSession = kept(&value)?;
@@ -167,7 +167,7 @@ impl Verifying {
         Err(Error::new(Kind::Corrupt, message))
     }
 
-    /// From the event store, and from the log where it begins.
+    /// Recounts from the event store, and from the log after it.
     fn recount_files(
         &self,
         fresh: &Arc<dyn Disk>,
@@ -188,7 +188,7 @@ impl Verifying {
     }
 }
 
-/// Meters that were not opened by events.
+/// Returns commands for the meters that were not opened by events.
 fn declared(live: &Live) -> Vec<LogCommand> {
     let plan = live.plan();
     let wanted = live.meters().map(|(_, meter)| meter).filter(|meter| meter.birth == Birth::Declared);
@@ -202,13 +202,13 @@ fn declared(live: &Live) -> Vec<LogCommand> {
 
 type PlanOf<'p> = dyn Fn(u32) -> Result<Arc<flowmeter_core::plan::Plan>, Error> + 'p;
 
-/// Lets a pipeline take the log up to its end.
+/// Processes the log up to its end with a pipeline.
 fn take(live: &mut Live, log: &Log, end: u64, skip: usize, plan_of: &PlanOf<'_>) -> Result<(), Error> {
     take_from(live, log, live.position(), skip, end, plan_of)
 }
 
-/// The same from a position on that may be another than the pipeline believes: entries are
-/// given the positions that it expects. Of the first, `skip` lines are left out.
+/// Processes the log from a position that may differ from the one the pipeline expects: entries get
+/// the expected positions. The first `skip` lines of the first entry are left out.
 fn take_from(live: &mut Live, log: &Log, from: u64, skip: usize, end: u64, plan_of: &PlanOf<'_>) -> Result<(), Error> {
     if from >= end {
         return Ok(());
@@ -238,7 +238,7 @@ fn take_from(live: &mut Live, log: &Log, from: u64, skip: usize, end: u64, plan_
     }
 }
 
-/// An entry of events without its first lines.
+/// Returns an entry of events without its first lines.
 fn without(entry: &Entry, lines: usize) -> Result<Entry, Error> {
     let letter = flowmeter_engine::live::Letter::read(&entry.bytes)?;
     let at = memchr::memchr_iter(b'\n', letter.lines).nth(lines.saturating_sub(1)).map_or(letter.lines.len(), |at| at + 1);
@@ -247,7 +247,7 @@ fn without(entry: &Entry, lines: usize) -> Result<Entry, Error> {
     Ok(Entry { bytes, ..entry.clone() })
 }
 
-/// Tells differences, a bounded number of them.
+/// Reports differences, up to a maximal number.
 struct Told<'t> {
     name: &'t str,
     all: &'t mut Vec<String>,
@@ -265,7 +265,7 @@ impl Told<'_> {
     }
 }
 
-/// A meter, as it can be compared: the record so far, and every period that it holds.
+/// Returns the meters in a form for comparison: the record so far, and every period with data.
 fn meters_of(live: &Live) -> BTreeMap<(Vec<u8>, uuid::Uuid, uuid::Uuid), String> {
     let (plan, clock) = (live.plan(), live.clock());
     let shown = live.meters().map(|(partition, meter)| {
@@ -306,7 +306,7 @@ fn compare_meters(stored: &Live, again: &Live, told: &mut Told<'_>) -> u64 {
     count
 }
 
-/// Records by number: every byte is to be the same.
+/// Compares records by number: every byte must be equal.
 fn compare_records(stored: &Live, again: &Live, told: &mut Told<'_>) -> Result<u64, Error> {
     let (mine, theirs) = (stored.outlet().records(), again.outlet().records());
     if mine.written() != theirs.written() {
@@ -327,7 +327,7 @@ fn compare_records(stored: &Live, again: &Live, told: &mut Told<'_>) -> Result<u
     Ok(count)
 }
 
-/// Records by id: the value and the number of events are to be the same.
+/// Compares records by id: value and number of events must be equal.
 fn compare_values(stored: &Live, again: &Live, told: &mut Told<'_>) -> Result<u64, Error> {
     let mut known = BTreeMap::new();
     let mine = stored.outlet().records();
@@ -355,7 +355,7 @@ fn id_of(json: &[u8]) -> String {
     format!("{} {threshold}", record["meterMetaData"]["recordId"])
 }
 
-/// What matters of a record.
+/// Returns the main fields of a record for a message.
 fn brief(item: &[u8]) -> String {
     #[derive(serde::Deserialize)]
     #[serde(rename_all = "camelCase")]
@@ -405,7 +405,7 @@ fn numbered(stream: &Stream, from: u64) -> Result<Numbered, Error> {
 
 type Item = (u64, Vec<u8>);
 
-/// Items of a stream, one by one.
+/// The items of a stream with their numbers.
 struct Numbered {
     reader: Option<log::Reader>,
     waiting: std::vec::IntoIter<Item>,

@@ -1,7 +1,7 @@
-//! Pipelines put to work, woken for a session, laid to rest behind it, and looked after.
+//! Loads pipelines, starts and ends their work for sessions, and checks them at intervals.
 //!
-//! A pipeline that has ever run stays loaded: without a session it rests, which means that
-//! nothing is taken, while its meters, records and parked events are at hand.
+//! A pipeline that has ever run stays loaded. Without a session it is idle: it takes no events, but
+//! its meters, records and parked events can be read.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -44,7 +44,7 @@ impl Installation {
         }
         self.begin_to_tell(pipeline.id, live.outlet().records().written())?;
         let listens = self.wants_notes(&pipeline.namespace)?;
-        // What it knew may lie behind what the log says by now.
+        // Its state may be newer than the present subscription.
         if listens || live.listens() || live.position() < end {
             self.command_listening(pipeline.id, listens)?;
         }
@@ -70,7 +70,7 @@ impl Installation {
             is_pressed: Box::new(move || pressing.is_busy()),
             clock: Arc::clone(&self.clock),
         };
-        // It stands still until it is woken.
+        // It is paused until a session wakes it.
         let worker = match self.has_threads {
             true => Worker::start(live, self.worker_settings(), around, true)?,
             false => Worker::by_hand(live, self.worker_settings(), around, true),
@@ -86,15 +86,15 @@ impl Installation {
         });
         self.pipelines.write().unwrap_or_else(PoisonError::into_inner).insert(pipeline.id, Arc::clone(&served));
         if session.status().is_final() {
-            // What was flushed is delivered all the same.
+            // Flushed records are delivered all the same.
             return served.delivery.aim(&compiled.targets, Path::new("."));
         }
         self.wake(&served, pipeline, session.number, compiled)?;
         if session.status() == Status::Paused { served.worker.pause(true) } else { Ok(()) }
     }
 
-    /// Lets a resting pipeline work for a session, under the newest version of its
-    /// document, from where it was.
+    /// Starts the work of an idle pipeline for a session, under the newest version of its document,
+    /// at its position in the log.
     pub(super) fn wake(
         &self,
         served: &Arc<Served>,
@@ -121,14 +121,14 @@ impl Installation {
         served.worker.pause(false)
     }
 
-    /// Lets a pipeline rest: nothing is taken, but its meters and records are at hand.
+    /// Makes a pipeline idle: it takes no events, but its meters and records can be read.
     pub(super) fn rest(&self, served: &Arc<Served>) -> Result<(), Error> {
         self.halt(served)?;
         served.session.store(0, Ordering::Release);
         Ok(())
     }
 
-    /// Nothing more is taken; the session still has it.
+    /// Stops taking events; the pipeline still belongs to its session.
     pub(super) fn halt(&self, served: &Arc<Served>) -> Result<(), Error> {
         self.with_writer(|writer| {
             writer.unwatch(served.board());
@@ -137,7 +137,7 @@ impl Installation {
         served.worker.pause(true)
     }
 
-    /// After a restart: every session that was under way goes on.
+    /// Resumes every session that was running before a restart.
     pub(super) fn go_on(self: &Arc<Self>) -> Result<(), Error> {
         let pipelines = self.all_pipelines()?;
         for (_, value) in self.catalog.scan(Table::Sessions, b"", None, usize::MAX)? {
@@ -151,7 +151,7 @@ impl Installation {
             let compiled = version.compile()?;
             let plan = &compiled.plan;
             if !pipeline.streaming || session.status() == Status::Testing {
-                // Nothing of it was kept: what it read is still where it was.
+                // Nothing of it was stored: its files are unchanged.
                 session.error = Some("the server stopped while it ran; start it again".to_owned());
                 self.step(&mut session, plan, Trigger::Fail, Vec::new())?;
                 continue;
@@ -160,7 +160,7 @@ impl Installation {
                 self.note_stopped(pipeline, &mut session, plan, None, why)?;
                 continue;
             }
-            // One that is finishing is looked after.
+            // A finishing session is handled by the periodic checks.
             if session.status() == Status::Initializing {
                 self.step(&mut session, plan, Trigger::Ready, Vec::new())?;
             }
@@ -168,8 +168,8 @@ impl Installation {
         self.lay_out_resting(&pipelines)
     }
 
-    /// Pipelines that have worked and that no session runs: their meters and records are
-    /// at hand.
+    /// Loads pipelines that have run and have no session, so that their meters and records can be
+    /// read.
     fn lay_out_resting(self: &Arc<Self>, pipelines: &[KeptPipeline]) -> Result<(), Error> {
         for pipeline in pipelines.iter().filter(|pipeline| pipeline.streaming && self.served_of(pipeline.id).is_none()) {
             let sessions = self.sessions(&pipeline.namespace, Some(pipeline.id), None, None, usize::MAX)?;
@@ -186,7 +186,7 @@ impl Installation {
         Ok(())
     }
 
-    /// Ends the worker of a pipeline that rests or has failed.
+    /// Ends the worker of an idle or failed pipeline.
     pub(super) fn let_go(&self, served: Arc<Served>) {
         self.pipelines.write().unwrap_or_else(PoisonError::into_inner).remove(&served.kept.id);
         drop(self.with_writer(|writer| {
@@ -194,7 +194,7 @@ impl Installation {
             Ok(())
         }));
         served.delivery.stop();
-        // Whoever looks at it now lets go of it in a moment; the worker ends with the last.
+        // Other references are short-lived; the worker is stopped with the last one.
         let patience = CHANGE_PATIENCE.as_millis() as u64;
         let mut served = served;
         for _ in 0..patience {
@@ -211,8 +211,8 @@ impl Installation {
         }
     }
 
-    /// Looks after every pipeline: sessions that finish take their next steps, and pipelines that
-    /// stopped are loaded again or fail. What goes wrong with one does not hold up the others.
+    /// Checks every pipeline: sessions that finish take their next steps, and pipelines that
+    /// stopped are loaded again or fail. An error of one does not block the others.
     pub fn look_after(self: &Arc<Self>) {
         self.look_at_clock();
         for served in self.served() {

@@ -1,7 +1,7 @@
-//! How a key is written: `fm_<16 hexadecimal digits>_<64 hexadecimal digits>`.
+//! The text form of a key: `fm_<16 hexadecimal digits>_<64 hexadecimal digits>`.
 //!
-//! The prefix lets scanners of source code find keys that were committed by mistake; the
-//! id can be shown and logged, because it opens nothing.
+//! The prefix lets scanners of source code find keys that were committed by mistake. The id may be
+//! shown and logged, since it gives no access.
 
 use std::fmt;
 use std::str::FromStr;
@@ -13,12 +13,12 @@ const ID_DIGITS: usize = 16;
 /// Digits of the secret: 256 bits.
 pub(super) const SECRET_DIGITS: usize = 64;
 
-/// Names a key; not secret.
+/// The id of a key; not secret.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct KeyId(pub(super) u64);
 
 impl KeyId {
-    /// The id as a number, for tables and hashes.
+    /// Returns the id as a number, for tables and hashes.
     pub fn as_u64(self) -> u64 {
         self.0
     }
@@ -58,26 +58,26 @@ impl<'de> Deserialize<'de> for KeyId {
     }
 }
 
-/// Small letters only: one key has one way to be written.
+/// Small letters only, so that a key has one text form.
 fn is_digit(c: u8) -> bool {
     matches!(c, b'0'..=b'9' | b'a'..=b'f')
 }
 
-/// The id and the digits of the secret, if the text is a key at all.
+/// Returns the id and the digits of the secret, if the text is a key.
 pub(super) fn parse(text: &str) -> Option<(KeyId, &str)> {
     let (id, secret) = text.strip_prefix(PREFIX)?.split_once('_')?;
     let is_secret = secret.len() == SECRET_DIGITS && secret.bytes().all(is_digit);
     is_secret.then_some((id.parse().ok()?, secret))
 }
 
-/// The key as it is shown.
+/// Returns the text of a key.
 pub(super) fn write(id: KeyId, secret: &str) -> String {
     format!("{PREFIX}{id}_{secret}")
 }
 
-/// What follows `Bearer` in an Authorization header. The scheme's letters may be of any
-/// size (RFC 9110, 11.1); a key without a scheme is taken as well, because that is what
-/// many HTTP clients send when told of a token.
+/// Returns the part after `Bearer` of an Authorization header. The scheme is not case-sensitive
+/// (RFC 9110, 11.1). A key without a scheme is accepted as well, since many HTTP clients send a
+/// token that way.
 pub(super) fn bearer(header: &str) -> &str {
     let header = header.trim();
     match header.split_once(' ') {

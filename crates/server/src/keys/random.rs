@@ -6,7 +6,7 @@ use data_encoding::HEXLOWER;
 
 use super::Error;
 
-/// A text that may be shown once. Neither `Debug` nor anything else prints it by the way.
+/// A text that may be shown once. `Debug` does not print it.
 pub struct ShownOnce(String);
 
 impl ShownOnce {
@@ -14,7 +14,7 @@ impl ShownOnce {
         ShownOnce(text)
     }
 
-    /// The text. Hand it to whoever asked, and keep no copy.
+    /// Returns the text, for the answer. Keep no copy.
     pub fn into_text(self) -> String {
         self.0
     }
@@ -26,25 +26,25 @@ impl fmt::Debug for ShownOnce {
     }
 }
 
-/// Random bytes of the operating system.
-#[allow(clippy::disallowed_methods)] // the one room that has a random source
+/// Returns random bytes of the operating system.
+#[allow(clippy::disallowed_methods)] // the only module with a random source
 fn bytes<const N: usize>() -> Result<[u8; N], Error> {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes).map_err(|why| Error::NoRandom(why.to_string()))?;
     Ok(bytes)
 }
 
-/// A new id.
+/// Returns a new id.
 pub(super) fn id() -> Result<u64, Error> {
     bytes().map(u64::from_be_bytes)
 }
 
-/// A new salt, 128 bits in hexadecimal digits.
+/// Returns a new salt, 128 bits in hexadecimal digits.
 pub(super) fn salt() -> Result<String, Error> {
     bytes::<16>().map(|bytes| HEXLOWER.encode(&bytes))
 }
 
-/// A new secret, 256 bits in hexadecimal digits.
+/// Returns a new secret, 256 bits in hexadecimal digits.
 pub(crate) fn secret() -> Result<String, Error> {
     bytes::<32>().map(|bytes| HEXLOWER.encode(&bytes))
 }

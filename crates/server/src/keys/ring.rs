@@ -1,4 +1,4 @@
-//! All keys in memory, and the one question asked of them at every request.
+//! All keys in memory, and the authentication of every request.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,31 +13,31 @@ use super::stored::{self, Key, StoredKey};
 use super::{Error, Issued, NewKey};
 use crate::problem::{Code, Problem};
 
-/// Who asks, once that is known. Cheap to copy into a request.
+/// An authenticated caller. Cheap to copy into a request.
 #[derive(Clone, Debug)]
 pub struct Principal {
-    /// The key, unless nobody had to show one.
+    /// The key; `None` if no key was required.
     pub key: Option<KeyId>,
-    /// For the audit.
+    /// Name for the audit.
     pub name: Arc<str>,
-    /// The only tenant it may see.
+    /// The only namespace it has access to.
     pub namespace: Arc<str>,
-    /// What it may do.
+    /// The scopes of its rights.
     pub scopes: Scopes,
 }
 
 impl Principal {
-    /// Whoever sits at this machine, where no key is required: may do everything.
+    /// Returns the caller on this machine when no key is required: it has all rights.
     pub fn local(namespace: &str) -> Principal {
         Principal { key: None, name: "local".into(), namespace: namespace.into(), scopes: Scopes::of(&[Scope::Admin]) }
     }
 
-    /// Whether it may.
+    /// Whether it has the scope.
     pub fn allows(&self, scope: Scope) -> bool {
         self.scopes.allows(scope)
     }
 
-    /// Nothing, or the 403 that names the scope.
+    /// Checks for a scope.
     ///
     /// # Errors
     /// `scope_missing`.
@@ -50,18 +50,18 @@ impl Principal {
     }
 }
 
-/// Why somebody may not come in. All are 401.
+/// The reason why authentication failed. All are 401.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// No Authorization header.
+    /// The Authorization header is missing.
     Missing,
-    /// Not a key at all (it may be another kind of token).
+    /// The text is not a key (it may be another kind of token).
     Malformed,
-    /// No such id, or another secret: which of the two is not told.
+    /// The id does not exist or the secret differs; the answer is the same for both.
     Unknown,
-    /// The right secret of a key whose time is over.
+    /// The secret is right, but the key has expired.
     Expired,
-    /// The right secret of a key that was revoked.
+    /// The secret is right, but the key was revoked.
     Revoked,
 }
 
@@ -78,7 +78,7 @@ impl From<Refusal> for Problem {
     }
 }
 
-/// The keys there are.
+/// The keys of the server.
 #[derive(Default)]
 pub struct KeyRing {
     keys: RwLock<BTreeMap<KeyId, Arc<Entry>>>,
@@ -87,24 +87,25 @@ pub struct KeyRing {
 struct Entry {
     stored: StoredKey,
     principal: Principal,
-    /// When the key was used last since the server started, in nanoseconds; 0: not yet.
+    /// The time at which the key was last used since the start of the server, in nanoseconds; 0 if
+    /// unused.
     used_at: AtomicI64,
 }
 
 impl KeyRing {
-    /// The keys that were stored.
+    /// Creates a ring of stored keys.
     pub fn new(stored: impl IntoIterator<Item = StoredKey>) -> KeyRing {
         let ring = KeyRing::default();
         stored.into_iter().for_each(|key| ring.put(key));
         ring
     }
 
-    /// Who comes with this Authorization header (`Bearer fm_…`, or the key alone).
+    /// Authenticates an Authorization header (`Bearer fm_…`, or the key alone).
     ///
-    /// That a key has expired or was revoked is told only to who has its secret.
+    /// Only a caller with the secret learns that a key has expired or was revoked.
     ///
     /// # Errors
-    /// See [`Refusal`].
+    /// The reasons are those of [`Refusal`].
     pub fn authenticate(&self, authorization: Option<&str>, now: Timestamp) -> Result<Principal, Refusal> {
         let header = authorization.filter(|text| !text.trim().is_empty()).ok_or(Refusal::Missing)?;
         let (id, secret) = format::parse(format::bearer(header)).ok_or(Refusal::Malformed)?;
@@ -124,11 +125,11 @@ impl KeyRing {
         Ok(entry.principal.clone())
     }
 
-    /// Returns the principal of a key that was shown before: a browser's session names its key,
-    /// so that a revoked or expired key ends the session at once.
+    /// Returns the principal of a key that was shown before: a browser's session names its key, so
+    /// that a revoked or expired key ends the session at once.
     ///
     /// # Errors
-    /// See [`Refusal`].
+    /// The reasons are those of [`Refusal`].
     pub fn principal(&self, id: KeyId, now: Timestamp) -> Result<Principal, Refusal> {
         let entry = self.entry(id).ok_or(Refusal::Unknown)?;
         let key = &entry.stored.key;
@@ -142,7 +143,7 @@ impl KeyRing {
         Ok(entry.principal.clone())
     }
 
-    /// Takes a key in, or the new state of one it has. Make it durable first.
+    /// Adds a key, or the new state of a known one. Make it durable first.
     pub fn put(&self, stored: StoredKey) {
         let key = &stored.key;
         let principal = Principal {
@@ -156,19 +157,19 @@ impl KeyRing {
         keys.insert(key.id, Arc::new(Entry { stored, principal, used_at: AtomicI64::new(used_at) }));
     }
 
-    /// Takes a key in unless one with its id is there. For the bootstrap key: once it was
-    /// revoked, the next start must not bring it back.
+    /// Adds a key unless one with its id exists. For the bootstrap key: once it was revoked, the
+    /// next start must not restore it.
     pub fn put_new(&self, stored: StoredKey) {
         if self.entry(stored.key.id).is_none() {
             self.put(stored);
         }
     }
 
-    /// What rotating a key would make of it: the old one with an end not later than
-    /// `grace_ns` from now, and a new one with the same rights. Store and put both.
+    /// Returns the rotation of a key: the old one with an expiry at most `grace_ns` from now, and a
+    /// new one with the same rights. Store and put both.
     ///
     /// # Errors
-    /// A key that is not there, was revoked, or has expired; a grace period below nought.
+    /// A key that does not exist, was revoked, or has expired; a negative grace period.
     pub fn rotated(
         &self,
         id: KeyId,
@@ -193,18 +194,18 @@ impl KeyRing {
         Ok((old, issued))
     }
 
-    /// What revoking a key would make of it. Store and put it. A key that was revoked
-    /// stays as it was, so that repeating it changes nothing.
+    /// Returns a key as revoked. Store and put it. A key that was revoked before is unchanged, so a
+    /// repetition changes nothing.
     ///
     /// # Errors
-    /// A key that is not there.
+    /// A key that does not exist.
     pub fn revoked(&self, id: KeyId, now: Timestamp) -> Result<StoredKey, Error> {
         let mut stored = self.entry(id).ok_or(Error::Unknown(id))?.stored.clone();
         stored.key.revoked_at.get_or_insert(now);
         Ok(stored)
     }
 
-    /// What is known of the keys, by id.
+    /// Returns the keys without secrets, by id.
     pub fn list(&self) -> Vec<Key> {
         self.read(|keys| keys.values().map(|entry| entry.stored.key.clone()).collect())
     }
@@ -215,12 +216,12 @@ impl KeyRing {
         (used_at != 0).then(|| Timestamp::from_nanos(used_at))
     }
 
-    /// The keys as they are stored, by id.
+    /// Returns the keys as they are stored, by id.
     pub fn stored(&self) -> Vec<StoredKey> {
         self.read(|keys| keys.values().map(|entry| entry.stored.clone()).collect())
     }
 
-    /// Whether any key could come in now.
+    /// Whether any key would be accepted now.
     pub fn has_usable(&self, now: Timestamp) -> bool {
         let usable = |key: &Key| key.revoked_at.is_none() && key.expires_at.is_none_or(|end| end > now);
         self.read(|keys| keys.values().any(|entry| usable(&entry.stored.key)))
@@ -230,7 +231,7 @@ impl KeyRing {
         self.read(|keys| keys.get(&id).cloned())
     }
 
-    /// A poisoned lock is taken all the same: the map is whole after every step.
+    /// A poisoned lock is used all the same: the map is valid after every step.
     fn read<T>(&self, look: impl FnOnce(&BTreeMap<KeyId, Arc<Entry>>) -> T) -> T {
         look(&self.keys.read().unwrap_or_else(PoisonError::into_inner))
     }

@@ -1,21 +1,21 @@
-//! What a key may do.
+//! Scopes: the rights of a key.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// One thing a key may do.
+/// A right of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Scope {
-    /// Send events.
+    /// Allows sending of events.
     Ingest,
-    /// Look at everything of its namespace but keys.
+    /// Allows reading everything of its namespace but keys.
     Read,
-    /// Act on sessions, meters, corrections and deliveries.
+    /// Allows actions on sessions, meters, corrections and deliveries.
     Operate,
-    /// Change pipelines (which name files and secrets of the server), meter types and
-    /// keys, and read the audit; and all the others.
+    /// Allows changes of pipelines (which name files and secrets of the server), meter types and
+    /// keys, and reading the audit; it includes all other scopes.
     Admin,
 }
 
@@ -23,7 +23,7 @@ impl Scope {
     /// Every scope, weakest first.
     pub const ALL: [Scope; 4] = [Scope::Ingest, Scope::Read, Scope::Operate, Scope::Admin];
 
-    /// The name on the wire.
+    /// Returns the name in JSON.
     pub fn name(self) -> &'static str {
         match self {
             Scope::Ingest => "ingest",
@@ -53,28 +53,28 @@ impl FromStr for Scope {
     }
 }
 
-/// A set of scopes. `admin` implies the others; otherwise none implies another, so that
-/// a key that sends events cannot read them.
+/// A set of scopes. `admin` implies the others; otherwise none implies another, so that a key that
+/// sends events cannot read them.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub struct Scopes(u8);
 
 impl Scopes {
-    /// These and no others.
+    /// Returns a set of these scopes.
     pub fn of(scopes: &[Scope]) -> Scopes {
         scopes.iter().copied().collect()
     }
 
-    /// Whether it holds the scope, or `admin`.
+    /// Whether it contains the scope, or `admin`.
     pub fn allows(self, scope: Scope) -> bool {
         self.0 & (scope.bit() | Scope::Admin.bit()) != 0
     }
 
-    /// Whether there is none.
+    /// Whether it is empty.
     pub fn is_empty(self) -> bool {
         self.0 == 0
     }
 
-    /// Those it was made of, weakest first.
+    /// Returns the scopes of the set, weakest first.
     pub fn iter(self) -> impl Iterator<Item = Scope> {
         Scope::ALL.into_iter().filter(move |scope| self.0 & scope.bit() != 0)
     }

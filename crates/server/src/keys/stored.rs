@@ -1,4 +1,4 @@
-//! A key at rest: everything about it but its secret.
+//! A stored key: everything about it but its secret.
 
 use data_encoding::HEXLOWER;
 use flowmeter_core::time::Timestamp;
@@ -11,36 +11,36 @@ use super::random::{self, ShownOnce};
 use super::scope::{Scope, Scopes};
 use super::{Error, Issued, NewKey};
 
-/// What is known of a key, and may be shown in lists.
+/// The public part of a key, which may be shown in lists.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Key {
-    /// Its name in lists and logs.
+    /// Its id in lists and logs.
     pub id: KeyId,
-    /// What people call it.
+    /// The name of its program.
     pub name: String,
-    /// The tenant it belongs to.
+    /// The namespace it belongs to.
     pub namespace: String,
-    /// What it may do.
+    /// The scopes of its rights.
     pub scopes: Scopes,
-    /// When it was made.
+    /// The time of its creation.
     #[serde(with = "instant")]
     pub created_at: Timestamp,
-    /// When it ends: from this instant on it is refused.
+    /// The time of its expiry: from this instant on it is refused.
     #[serde(with = "instant::optional", default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Timestamp>,
-    /// The key it took the place of.
+    /// The key that it replaced.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rotated_from: Option<KeyId>,
-    /// When it was revoked. It stays in the list, so that the audit can name it.
+    /// The time of its revocation. A revoked key stays in the list, so that the audit can name it.
     #[serde(with = "instant::optional", default, skip_serializing_if = "Option::is_none")]
     pub revoked_at: Option<Timestamp>,
 }
 
-/// A key as it is written to disk: the hash opens nothing.
+/// A key as it is written to disk: the hash gives no access.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoredKey {
-    /// What is known of it.
+    /// The public part of the key.
     #[serde(flatten)]
     pub key: Key,
     salt: String,
@@ -48,10 +48,10 @@ pub struct StoredKey {
 }
 
 impl StoredKey {
-    /// The key an operator gives the server to make the first others with: all scopes,
-    /// no end. It is given as text, and must have been made by [`issue`](super::issue)
-    /// (or `fm_`, 16, `_` and 64 random hexadecimal digits): a password would be guessed.
-    /// Give it to [`KeyRing::put_new`](super::KeyRing::put_new).
+    /// Creates the key with which an operator makes the first others: all scopes, no expiry. The
+    /// text must come from [`issue`](super::issue) (or be `fm_`, 16, `_` and 64 random hexadecimal
+    /// digits), since a password could be guessed. Pass it to
+    /// [`KeyRing::put_new`](super::KeyRing::put_new).
     ///
     /// # Errors
     /// A text that is not a key; the message does not show it.
@@ -70,13 +70,13 @@ impl StoredKey {
         seal(id, secret, new, None, now)
     }
 
-    /// Whether the secret is this key's. The time it takes does not tell how much of it is.
+    /// Whether the secret is this key's. The comparison takes constant time.
     pub(super) fn opens(&self, secret: &str) -> bool {
         hash(&self.salt, secret).as_bytes().ct_eq(self.hash.as_bytes()).into()
     }
 }
 
-/// A new key with a new secret.
+/// Creates a key with a new secret.
 pub(super) fn make(new: NewKey, rotated_from: Option<KeyId>, now: Timestamp) -> Result<Issued, Error> {
     let id = KeyId(random::id()?);
     let secret = random::secret()?;
@@ -92,13 +92,13 @@ fn seal(id: KeyId, secret: &str, new: NewKey, rotated_from: Option<KeyId>, now: 
     Ok(StoredKey { key, salt, hash })
 }
 
-/// SHA-256 of salt and secret. Both have a fixed length, so nothing can move from one to
+/// Returns SHA-256 of salt and secret. Both have a fixed length, so no part can move from one to
 /// the other.
 fn hash(salt: &str, secret: &str) -> String {
     HEXLOWER.encode(&Sha256::new().chain_update(salt).chain_update(secret).finalize())
 }
 
-/// Instants as RFC 3339 with nanoseconds: what a person can read in the file.
+/// Instants as RFC 3339 with nanoseconds, which people can read in the file.
 mod instant {
     use flowmeter_core::time::Timestamp;
     use serde::{Deserialize, Deserializer, Serializer, de::Error};

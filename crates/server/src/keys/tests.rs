@@ -1,4 +1,4 @@
-//! Keys come in when they should, and are refused for the right reason when not.
+//! Keys are accepted when they should be, and refused for the right reason otherwise.
 
 use flowmeter_core::time::Timestamp;
 use proptest::prelude::*;
@@ -124,7 +124,7 @@ fn wishes_that_make_no_sense() {
 }
 
 #[test]
-fn what_scopes_allow() {
+fn scopes_allow_only_their_rights() {
     let cases = [
         (&[Scope::Ingest][..], [true, false, false, false]),
         (&[Scope::Read], [false, true, false, false]),
@@ -140,7 +140,7 @@ fn what_scopes_allow() {
 }
 
 #[test]
-fn what_is_stored_can_be_read_again_and_holds_no_secret() {
+fn stored_keys_read_back_and_hold_no_secret() {
     let ring = KeyRing::default();
     let (_, key) = made(&ring, Some(Timestamp::from_nanos(1_700_000_000_123_456_789)));
     let text = serde_json::to_string(&ring.stored()).unwrap();

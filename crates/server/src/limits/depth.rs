@@ -1,10 +1,9 @@
-//! How deep JSON is nested, told before anything recursive reads it.
+//! Checks the nesting of JSON before anything recursive reads it.
 
 use crate::problem::{Code, Problem};
 
-/// Nothing, or the problem, if lists and objects stand inside each other more than
-/// `depth_max` times. Looks at brackets outside strings only; whether it is JSON at all
-/// is for the reader to say.
+/// Checks that lists and objects are nested at most `depth_max` times. Only brackets outside
+/// strings are counted; the reader checks whether the text is JSON.
 ///
 /// # Errors
 /// `too_deep`, with the byte where it became too deep.

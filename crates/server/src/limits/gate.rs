@@ -1,4 +1,4 @@
-//! Requests in flight: as many as there is room for, and no line of those who wait.
+//! Requests in progress: a fixed number of places, and no queue.
 
 use std::sync::Arc;
 
@@ -6,28 +6,28 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::problem::{Code, Problem};
 
-/// Counts the requests being worked on. Copies count together.
+/// Counts the requests in progress. Copies share the count.
 #[derive(Clone, Debug)]
 pub struct Gate {
     room: Arc<Semaphore>,
     size: u64,
 }
 
-/// A request's place; it is free again when this is dropped.
+/// The place of a request; it is free again when this is dropped.
 #[derive(Debug)]
 pub struct Pass {
     _place: OwnedSemaphorePermit,
 }
 
 impl Gate {
-    /// Room for that many at once.
+    /// Creates a gate with this many places.
     pub fn new(size: u64) -> Gate {
         let places = usize::try_from(size).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
         Gate { room: Arc::new(Semaphore::new(places)), size }
     }
 
-    /// A place, if one is free. Nobody waits for one: who waits holds a connection and
-    /// memory, and learns too late that he should have slowed down.
+    /// Takes a place, if one is free. Requests never wait for one: a waiting sender occupies a
+    /// connection and memory, and learns too late that it should slow down.
     ///
     /// # Errors
     /// `overloaded`, to be tried again after a second.
@@ -39,7 +39,7 @@ impl Gate {
         })
     }
 
-    /// Requests being worked on, for a gauge.
+    /// Returns the number of requests in progress, for a gauge.
     pub fn inside(&self) -> u64 {
         self.size.saturating_sub(self.room.available_permits() as u64)
     }

@@ -1,13 +1,13 @@
-//! How fast one key may send: a token bucket for requests and one for events.
+//! The rate of one key: a token bucket for requests and one for events.
 //!
-//! A bucket is one number, the instant at which it will be full again (the generic cell
-//! rate algorithm): taking tokens moves it later, time alone fills the bucket. Requests
-//! are paid for when they come. Events are paid for when they have been counted out of
-//! the body, which may make a debt: a batch is never torn, and the next request waits
-//! until the debt is paid. A key that owes is refused before its body is read.
+//! A bucket is one number, the instant at which it will be full again (the generic cell rate
+//! algorithm): taking tokens moves it later; time alone fills the bucket. A request is paid for on
+//! arrival. Events are paid for when they have been counted in the body, which may make a debt: a
+//! batch is never split, and the next request waits until the debt is paid. A key in debt is
+//! refused before its body is read.
 //!
-//! The time is an argument. If the clock jumps back, no key waits longer than its window
-//! and the largest debt would take.
+//! The time is an argument. If the clock jumps back, no key waits longer than its window and the
+//! largest debt would take.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -17,24 +17,24 @@ use flowmeter_core::time::Timestamp;
 use crate::keys::KeyId;
 use crate::problem::{Code, Problem};
 
-/// Locks to spread the keys over: two requests of different keys seldom meet at one.
+/// Locks over which the keys are spread, so that requests of different keys seldom share one.
 const SHARDS: usize = 16;
 
 const NANOS_PER_SECOND: i128 = 1_000_000_000;
 
-/// What one key may do.
+/// The rates of one key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rates {
-    /// Requests a second; 0: as many as come.
+    /// Requests per second; 0 is no bound.
     pub requests_per_second: u64,
-    /// Events a second; 0: as many as come.
+    /// Events per second; 0 is no bound.
     pub events_per_second: u64,
-    /// Seconds of the rate that may be saved up and spent at once.
+    /// Seconds of the rate that may be saved and spent at once.
     pub burst_s: u64,
 }
 
-/// The buckets of all keys. There are as many as keys that came in, so their number is
-/// bounded by who may come in.
+/// The buckets of all keys. There are as many as keys that sent requests, so the number of keys
+/// bounds them.
 #[derive(Debug)]
 pub struct RateLimits {
     rates: Rates,
@@ -49,16 +49,16 @@ struct Buckets {
 }
 
 impl RateLimits {
-    /// The same rates for every key.
+    /// Creates the same rates for every key.
     pub fn new(rates: Rates) -> RateLimits {
         RateLimits { rates, shards: std::array::from_fn(|_| Mutex::default()) }
     }
 
-    /// Takes one request, if there is a token for it and no debt of events. Nobody's key
-    /// (`None`) is one key, shared by all who need none.
+    /// Takes one request, if there is a token for it and no debt of events. Requests without a key
+    /// (`None`) share one bucket.
     ///
     /// # Errors
-    /// `rate_limited`, with the seconds after which it would be taken.
+    /// `rate_limited`, with the seconds after which it would be accepted.
     pub fn admit(&self, key: Option<KeyId>, now: Timestamp) -> Result<(), Box<Problem>> {
         let Rates { requests_per_second, events_per_second, .. } = self.rates;
         if requests_per_second == 0 && events_per_second == 0 {
@@ -79,8 +79,8 @@ impl RateLimits {
         })
     }
 
-    /// Pays for events that were found in an admitted request. Never refuses: what cannot
-    /// be paid is owed.
+    /// Takes tokens for the events of an admitted request. It never refuses: missing tokens become
+    /// a debt.
     pub fn spend_events(&self, key: Option<KeyId>, events: u64, now: Timestamp) {
         let rate = self.rates.events_per_second;
         if rate == 0 {
@@ -89,13 +89,13 @@ impl RateLimits {
         self.with(key, |buckets| spend(&mut buckets.events_full_at, rate, events, now.nanos()));
     }
 
-    /// Nanoseconds until the bucket holds `tokens`.
+    /// Returns the nanoseconds until the bucket holds `tokens`.
     fn wait(&self, full_at: &mut i64, per_second: u64, tokens: u64, now: i64) -> i64 {
         if per_second == 0 {
             return 0;
         }
         let window = cost(self.rates.burst_s.max(1).saturating_mul(per_second), per_second);
-        // The clock went back: forget what lies beyond any debt one batch can make.
+        // The clock was set back: limit the bucket to the debt that one batch can make.
         let debt = cost(DEBT_TOKENS_MAX, per_second);
         *full_at = (*full_at).min(now.saturating_add(window).saturating_add(debt));
         let needed = full_at.saturating_add(cost(tokens, per_second));
@@ -103,7 +103,7 @@ impl RateLimits {
     }
 
     fn with<T>(&self, key: Option<KeyId>, act: impl FnOnce(&mut Buckets) -> T) -> T {
-        // Ids are random, so their lowest bits spread them; 0 stands for nobody's key.
+        // Ids are random, so their lowest bits spread them; 0 is the id of requests without a key.
         let id = key.map_or(0, KeyId::as_u64);
         let shard = &self.shards[(id % SHARDS as u64) as usize];
         let mut buckets = shard.lock().unwrap_or_else(PoisonError::into_inner);
@@ -111,8 +111,8 @@ impl RateLimits {
     }
 }
 
-/// The largest debt that is believed: the largest batch `limits.batch_events_max` may
-/// allow. What many requests at once run up beyond it is forgiven.
+/// The largest debt that is kept: the largest batch that `limits.batch_events_max` may allow. The
+/// debt of concurrent requests beyond it is dropped.
 const DEBT_TOKENS_MAX: u64 = 10_000_000;
 
 fn spend(full_at: &mut i64, per_second: u64, tokens: u64, now: i64) {
@@ -121,7 +121,7 @@ fn spend(full_at: &mut i64, per_second: u64, tokens: u64, now: i64) {
     }
 }
 
-/// Nanoseconds in which so many tokens come, rounded up.
+/// Returns the nanoseconds in which this many tokens arrive, rounded up.
 fn cost(tokens: u64, per_second: u64) -> i64 {
     let nanos = (i128::from(tokens) * NANOS_PER_SECOND + i128::from(per_second) - 1) / i128::from(per_second);
     i64::try_from(nanos).unwrap_or(i64::MAX)

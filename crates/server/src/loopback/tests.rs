@@ -1,4 +1,4 @@
-//! Who may speak to a server without keys.
+//! Access to a server without keys.
 
 use axum::http::header::ORIGIN;
 use axum::http::{HeaderMap, HeaderValue, Uri};

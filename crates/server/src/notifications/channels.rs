@@ -1,9 +1,8 @@
-//! Channels: the ways a notice can leave. One file each, one contract.
+//! Channels: the ways in which a notice is sent. One file each, one contract.
 //!
-//! A channel is asked to send one message and tells what became of it: accepted or not,
-//! what was sent, what came back. It keeps nothing, repeats nothing and knows nothing of
-//! order; the courier does. It never waits longer than [`TIMEOUT`]. What it says of the
-//! request holds no secret.
+//! A channel sends one message and returns the result: whether it was accepted, the request and the
+//! response. It keeps no state, repeats nothing and ensures no order; the courier does. It never
+//! waits longer than [`TIMEOUT`]. The returned request contains no secret.
 
 mod address;
 mod email;
@@ -31,20 +30,20 @@ use crate::settings::Settings;
 
 pub use flowmeter_connectors::signature::Signer;
 
-/// How long an attempt may take in all. Receivers that work longer should accept first.
+/// Timeout of an attempt. Receivers that work longer should accept first.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(15);
 
 /// A channel of a notification.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Channel {
-    /// Unique in its notification.
+    /// A name that is unique in its notification.
     pub name: String,
-    /// What it is.
+    /// Kind of the channel.
     #[serde(flatten)]
     pub way: Way,
 }
 
-/// The ways there are.
+/// The kinds of channels.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
 pub enum Way {
@@ -52,7 +51,7 @@ pub enum Way {
     Webhook(webhook::Webhook),
     /// A message to people.
     Email(email::Email),
-    /// A message in a room, as Slack, Mattermost and others take it.
+    /// A message in a room, in the format of Slack, Mattermost and others.
     Slack(slack::Slack),
     /// A line of the server's log.
     Log(log::LogLine),
@@ -60,45 +59,45 @@ pub enum Way {
 
 const WAYS: [&str; 4] = ["webhook", "email", "slack", "log"];
 
-/// What is sent.
+/// The message to send.
 pub struct Message<'a> {
-    /// The same for every attempt.
+    /// Id of the message, the same for every attempt.
     pub id: &'a str,
-    /// Another one for each attempt.
+    /// Id of the attempt.
     pub attempt: &'a str,
-    /// The notification's name.
+    /// Name of the notification.
     pub notification: &'a str,
-    /// When it is sent.
+    /// The time of sending.
     pub at: Timestamp,
-    /// The event.
+    /// The event to send.
     pub event: &'a SessionEvent,
 }
 
-/// What became of it.
+/// The result of an attempt.
 #[derive(Clone, Debug, Default)]
 pub struct Sent {
-    /// Whether it was accepted.
+    /// Whether the receiver accepted it.
     pub accepted: bool,
-    /// What was sent; no secrets.
+    /// The request, without secrets.
     pub request: Value,
-    /// What came back, or what went wrong.
+    /// The response or the error.
     pub answer: Value,
-    /// How long the receiver asks to wait, in nanoseconds.
+    /// The time for which the receiver asks to wait, in nanoseconds.
     pub retry_after: Option<i64>,
 }
 
 impl Sent {
-    /// It did not get so far that anything came back.
+    /// Returns the result of an attempt without a response.
     pub(super) fn failed(request: Value, why: impl Into<String>) -> Sent {
         Sent { request, answer: json!({"error": why.into()}), ..Sent::default() }
     }
 }
 
-/// What every channel needs of the world.
+/// The shared resources of all channels.
 pub struct Outside {
     settings: Settings,
     tls: Arc<rustls::ClientConfig>,
-    /// PEM of the certificates trusted besides the well-known ones.
+    /// PEM of the certificates that are trusted besides the public ones.
     ca: Option<Vec<u8>>,
     pool: Pool,
 }
@@ -129,7 +128,7 @@ impl Outside {
         Ok(Outside { settings: settings.clone(), tls, ca, pool: Pool::default() })
     }
 
-    /// Closes connections that nobody has used for long.
+    /// Closes connections that have been unused for long.
     pub(super) fn sweep(&self, now: Timestamp) {
         self.pool.sweep(now);
     }
@@ -141,7 +140,7 @@ impl Outside {
 }
 
 impl Channel {
-    /// Reads a channel as somebody wrote it.
+    /// Reads a channel from its fields.
     pub(super) fn read(written: &Value, place: &str) -> Result<Channel, Refused> {
         let members = written.as_object().ok_or_else(|| wrong(place, "a channel is an object with `type`"))?;
         let at = |name: &str| format!("{place}.{name}");
@@ -183,7 +182,7 @@ impl Channel {
         Ok(channel)
     }
 
-    /// Sends one message and tells what became of it.
+    /// Sends one message and returns the result.
     pub async fn send(&self, message: &Message<'_>, outside: &Outside) -> Sent {
         match &self.way {
             Way::Webhook(webhook) => webhook.send(message, outside).await,
@@ -198,7 +197,7 @@ fn is_word(text: &str) -> bool {
     (1..=40).contains(&text.len()) && text.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'-' || c == b'_')
 }
 
-/// What a person reads first: `llm-usage R-00000007: FAILED (the disk is full)`.
+/// Returns the headline of an event: `llm-usage R-00000007: FAILED (the disk is full)`.
 pub(crate) fn headline(event: &SessionEvent) -> String {
     use super::vocabulary::{
         AMENDED, CORRECTIONS_GROWN, DELETED, DELIVERY_DEAD, DELIVERY_FAILED, DELIVERY_RECOVERED, FLUSHED, INPUT_RESUMED,
@@ -241,7 +240,7 @@ pub(crate) fn headline(event: &SessionEvent) -> String {
         QUERY_FINISHED => format!("a {} by {} gave {} rows", text("query"), text("askedBy"), text("rowCount")),
         other => other.to_owned(),
     };
-    // One line: a subject, a title, a line of a log.
+    // One line: the subject of an e-mail, a title, or a line of the log.
     let whose = [text("meterName"), text("sessionId")].join(" ");
     let line = if whose.trim().is_empty() { what } else { format!("{}: {what}", whose.trim()) };
     line.chars().map(|c| if c.is_control() { ' ' } else { c }).take(200).collect()

@@ -1,8 +1,8 @@
-//! Conditions on the fields of an event: a list of comparisons of which all or any must
-//! hold, whose members may be such lists themselves, one level deep.
+//! Conditions on the fields of an event: a list of comparisons of which all or any must hold, whose
+//! members may be such lists themselves, one level deep.
 //!
-//! What is asked for is looked at when it is saved: a misspelt status would never match,
-//! and nobody would be told. Numbers are compared as decimals, never as floats.
+//! A condition is checked when it is saved: a misspelt status would never match, without any
+//! report. Numbers are compared as decimals, never as floats.
 
 #[cfg(test)]
 mod tests;
@@ -18,72 +18,72 @@ use super::vocabulary::{EventKind, FieldKind};
 use super::{meant, wrong};
 use crate::installation::Refused;
 
-/// Members of a group.
+/// Maximum of members of a group.
 const MEMBERS_MAX: usize = 100;
 
 /// A condition on an event.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Condition {
-    /// All of these hold; of none, all do.
+    /// All members must hold; an empty group always holds.
     All {
-        /// The members.
+        /// The members of the group.
         all: Vec<Condition>,
     },
-    /// One of these holds at least.
+    /// At least one member must hold.
     Any {
-        /// The members.
+        /// The members of the group.
         any: Vec<Condition>,
     },
-    /// A comparison.
+    /// A comparison of one field.
     Test(Test),
 }
 
 /// A comparison of a field.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Test {
-    /// The field.
+    /// Name of the field.
     pub field: String,
-    /// How it is compared.
+    /// The operator of the comparison.
     pub op: Comparison,
-    /// The value it is compared with.
+    /// The value with which it is compared.
     pub value: Value,
 }
 
-/// How a field is compared.
+/// The operator of a comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Comparison {
-    /// Equal.
+    /// The field equals the value.
     #[serde(rename = "=")]
     Equal,
-    /// Not equal; a field that is not there is not equal to anything.
+    /// The field does not equal the value; a missing field equals nothing.
     #[serde(rename = "!=")]
     NotEqual,
-    /// Less, or earlier.
+    /// The field is less, or earlier.
     #[serde(rename = "<")]
     Less,
-    /// Less or equal.
+    /// The field is less or equal.
     #[serde(rename = "<=")]
     LessOrEqual,
-    /// More, or later.
+    /// The field is greater, or later.
     #[serde(rename = ">")]
     More,
-    /// More or equal.
+    /// The field is greater or equal.
     #[serde(rename = ">=")]
     MoreOrEqual,
-    /// Equal to one of a list.
+    /// The field equals one value of a list.
     #[serde(rename = "in")]
     In,
-    /// Text that begins so.
+    /// The field is a text that begins with the value.
     #[serde(rename = "startsWith")]
     StartsWith,
-    /// Whether it is not there.
+    /// Whether the field is missing.
     #[serde(rename = "isNull")]
     IsNull,
 }
 
 impl Comparison {
-    /// All, with the ways they may be written; the first is how they are kept.
+    /// All operators, with their spellings; the first spelling is stored.
     const WRITTEN: [(Comparison, &'static [&'static str]); 9] = [
         (Comparison::Equal, &["=", "==", "eq"]),
         (Comparison::NotEqual, &["!=", "≠", "<>", "ne"]),
@@ -106,10 +106,10 @@ impl Comparison {
 }
 
 impl Condition {
-    /// Reads a condition on an event and looks whether it makes sense there.
+    /// Reads a condition on an event and checks it against the event's fields.
     ///
     /// # Errors
-    /// The first thing that does not, with its place and what was probably meant.
+    /// The first error, with its place and the name that was probably meant.
     pub fn read(written: &Value, kind: &EventKind) -> Result<Condition, Refused> {
         read(written, kind, "conditions", 0)
     }
@@ -124,7 +124,7 @@ impl Condition {
     }
 }
 
-/// Groups may stand in a group, and no deeper.
+/// Maximal nesting: a group may be in a group, but not deeper.
 const GROUPS_DEEP: usize = 2;
 
 fn read(written: &Value, kind: &EventKind, place: &str, depth: usize) -> Result<Condition, Refused> {
@@ -135,7 +135,7 @@ fn read(written: &Value, kind: &EventKind, place: &str, depth: usize) -> Result<
         let Some(list) = members.get(name) else { continue };
         let place = format!("{place}.{name}");
         if members.len() > 1 {
-            return Err(wrong(place, format!("`{name}` stands alone in its group")));
+            return Err(wrong(place, format!("`{name}` must be the only member of its group")));
         }
         if depth >= GROUPS_DEEP {
             return Err(wrong(place, "a group may stand in a group, and no deeper"));
@@ -200,7 +200,7 @@ fn test(members: &Map<String, Value>, kind: &EventKind, place: &str) -> Result<T
     Ok(Test { field: field.to_owned(), op, value })
 }
 
-/// Whether a value can be one of the field.
+/// Whether a value fits the field.
 fn fits(value: &Value, field: &str, kind: FieldKind, place: &str) -> Result<(), Refused> {
     let fits = match (kind, value) {
         (FieldKind::Number | FieldKind::Decimal, Value::Number(number)) => decimal_of(number).is_some(),
@@ -248,12 +248,12 @@ impl Test {
     }
 }
 
-/// How two values stand to each other; those of different kinds do not. Texts that both
-/// are times are compared as times: the same instant may be written in many ways.
+/// Returns the order of two values; values of different kinds have none. Two texts that are times
+/// are compared as times, since the same instant may be written in many ways.
 fn order(value: &Value, other: &Value) -> Option<Ordering> {
     match (value, other) {
         (Value::Number(a), Value::Number(b)) => Some(decimal_of(a)?.cmp(&decimal_of(b)?)),
-        // A field whose digits are kept as text; no other text is compared with a number.
+        // A field whose digits are stored as text; no other text is compared with a number.
         (Value::String(a), Value::Number(b)) => Some(decimal::parse(a.as_bytes()).ok()?.cmp(&decimal_of(b)?)),
         (Value::String(a), Value::String(b)) => {
             let time = |text: &str| Timestamp::parse_rfc3339(text.as_bytes());

@@ -1,16 +1,15 @@
 //! The courier: makes notices of events and delivers them.
 //!
-//! Order: within a channel, notices of one session leave one after the other, in the
-//! order of their events; the next is not tried before the one before it was accepted or
-//! is dead. Sessions do not wait for each other, nor channels: each channel has so many
-//! attempts under way at most, and nobody else waits for them.
+//! Order: within a channel, notices of one session are sent in the order of their events; the next
+//! is not tried before the previous one was accepted or is dead. Sessions do not wait for each
+//! other, and neither do channels: each channel has a bounded number of attempts in progress, and
+//! no other channel waits for them.
 //!
-//! What was accepted is in the catalog before the next of its session is tried. A crash
-//! in between delivers it again under the same id, by which the receiver tells.
+//! An accepted notice is in the catalog before the next of its session is tried. After a crash in
+//! between it is delivered again under the same id, by which the receiver deduplicates.
 //!
-//! The time is an argument, and who keeps rests a little between two commits; nothing else
-//! waits here: the worker calls again and again, and tests as often as they like at whatever
-//! time they like.
+//! The time is an argument, and only the task that stores results pauses between two commits.
+//! Nothing else waits here: the worker calls repeatedly, and tests call at any time they choose.
 
 mod keeping;
 
@@ -29,19 +28,19 @@ use crate::installation::{Installation, Refused, Who};
 use crate::traces;
 use keeping::{Ended, Keeping};
 
-/// Attempts of one channel that are under way at once.
+/// Maximum of concurrent attempts of one channel.
 const UNDER_WAY: usize = 4;
 
 /// A channel of a notification.
 type Lane = (Uuid, String);
-/// Notices of one session over one channel: number and when each is tried next.
+/// Notices of one session over one channel: the number, and the time of the next attempt.
 type Queue = BTreeMap<u64, Timestamp>;
 
 #[derive(Default)]
 struct Bag {
-    /// What waits, in order, by channel and session.
+    /// Waiting notices in order, by channel and session.
     queues: BTreeMap<Lane, BTreeMap<String, Queue>>,
-    /// What is being tried.
+    /// Sessions with an attempt in progress, by channel.
     under_way: BTreeMap<Lane, BTreeSet<String>>,
 }
 
@@ -66,17 +65,17 @@ impl Bag {
     }
 }
 
-/// The courier.
+/// Makes and delivers notices.
 pub struct Courier {
     installation: Arc<Installation>,
     outside: Outside,
     bag: Mutex<Bag>,
-    /// Notices are numbered by one at a time.
+    /// Held while notices are numbered, by one task at a time.
     collecting: Mutex<()>,
     keeping: Arc<Keeping>,
 }
 
-/// A notice that is to be tried now.
+/// A notice that is due for an attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Errand {
     lane: Lane,
@@ -84,22 +83,22 @@ pub struct Errand {
     number: u64,
 }
 
-/// How a channel is, for monitoring.
+/// The state of a channel, for monitoring.
 pub(crate) struct Gauge {
     pub(crate) namespace: String,
     pub(crate) notification: String,
     pub(crate) channel: String,
-    /// Notices that wait.
+    /// Number of waiting notices.
     pub(crate) waiting: u64,
-    /// Notices that were accepted, ever.
+    /// Number of notices that were accepted since the channel exists.
     pub(crate) delivered: u64,
-    /// Notices that were given up, ever.
+    /// Number of notices that are dead since the channel exists.
     pub(crate) dead: u64,
     /// Whether the last attempt failed.
     pub(crate) is_failing: bool,
 }
 
-/// An errand is over however it ends: the session's next one may go.
+/// Ends an errand in any case, so that the session's next one may start.
 struct Returned<'a>(&'a Courier, &'a Errand);
 
 impl Drop for Returned<'_> {
@@ -115,10 +114,10 @@ impl Drop for Returned<'_> {
 }
 
 impl Courier {
-    /// A courier with everything that waits.
+    /// Creates a courier with all waiting notices.
     ///
     /// # Errors
-    /// The catalog, or certificates that cannot be read.
+    /// The catalog or certificates cannot be read.
     pub fn open(installation: Arc<Installation>) -> Result<Courier, Error> {
         let outside = Outside::new(installation.settings());
         let outside = outside.map_err(|why| Error::new(flowmeter_engine::Kind::Invalid, why))?;
@@ -131,10 +130,10 @@ impl Courier {
         self.bag.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Makes notices of all new events. Tells whether there were any.
+    /// Makes notices of all new events. Returns whether there were any.
     ///
     /// # Errors
-    /// The catalog.
+    /// An error of the catalog.
     pub fn collect(&self) -> Result<bool, Error> {
         let _collecting = self.collecting.lock().unwrap_or_else(PoisonError::into_inner);
         let first = self.installation.notified()?;
@@ -149,11 +148,11 @@ impl Courier {
         }
     }
 
-    /// What is to be tried now. Each is under way until it was attempted. Connections that
-    /// nothing went over for long are closed.
+    /// Returns the notices that are due. Each is in progress until it was attempted. Connections
+    /// that were unused for long are closed.
     ///
     /// # Errors
-    /// The catalog.
+    /// An error of the catalog.
     pub fn due(&self, now: Timestamp) -> Result<Vec<Errand>, Error> {
         self.outside.sweep(now);
         let notifications = self.installation.all_notifications()?;
@@ -178,13 +177,13 @@ impl Courier {
         Ok(errands)
     }
 
-    /// Tries one and keeps what became of it.
+    /// Attempts one notice and stores the result.
     ///
     /// # Errors
-    /// The catalog; then it is tried again.
+    /// An error of the catalog; then the notice is tried again.
     pub async fn attempt(self: Arc<Self>, errand: Errand) -> Result<(), Error> {
         let _returned = Returned(&self, &errand);
-        // What was told last is in memory: to read it takes less than to let others do it.
+        // The newest events are in memory: reading them is faster than moving to another thread.
         let Some((notice, what)) = self.look_up(errand.number)? else { return Ok(()) };
         let began = self.installation.now();
         let attempt = format!("{}.{}", notice.wire_id(), notice.attempt_count + 1);
@@ -202,15 +201,15 @@ impl Courier {
         };
         let (kept, is_first) = self.keeping.lay_down(Ended { notice, id: attempt, began, sent });
         if is_first {
-            // It waits for the disk; others lay down what ends meanwhile.
+            // It waits for the disk; other attempts add their results in the meantime.
             tokio::spawn(Courier::keep_all(Arc::downgrade(&self), Arc::clone(&self.keeping)));
         }
         let lost = || Error::new(flowmeter_engine::Kind::Bug, "what became of an attempt was not kept");
         kept.await.unwrap_or_else(|_| Err(lost()))
     }
 
-    /// The notice, and what it needs to be sent; or why it cannot be.
-    #[allow(clippy::type_complexity)] // told apart at once, by the one caller
+    /// Returns the notice and what is needed to send it; or the reason why it cannot be sent.
+    #[allow(clippy::type_complexity)] // taken apart at once by the only caller
     fn look_up(
         &self,
         number: u64,
@@ -234,10 +233,10 @@ impl Courier {
         Ok(Some((notice, what)))
     }
 
-    /// How every channel is.
+    /// Returns the state of every channel.
     ///
     /// # Errors
-    /// The catalog.
+    /// An error of the catalog.
     pub(crate) fn gauges(&self) -> Result<Vec<Gauge>, Error> {
         let mut gauges = Vec::new();
         for notification in self.installation.all_notifications()?.iter() {
@@ -259,10 +258,10 @@ impl Courier {
         Ok(gauges)
     }
 
-    /// Sends a notice again, by hand.
+    /// Sends a notice again on request.
     ///
     /// # Errors
-    /// Not while it is being tried, and not when there is nobody to send it to.
+    /// The notice is being tried at this moment, or its notification or channel no longer exists.
     pub fn resend(&self, who: &Who, namespace: &str, id: &str) -> Result<Notice, Refused> {
         let mut bag = self.bag();
         let notice = self.installation.notice(namespace, id)?;

@@ -1,5 +1,5 @@
-//! A notice: one notification of one event over one channel, as the catalog keeps it,
-//! with every attempt to deliver it.
+//! A notice: one notification of one event over one channel, as stored in the catalog, with every
+//! attempt to deliver it.
 
 use flowmeter_core::time::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -7,18 +7,18 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-/// Attempts that are kept with a notice: those of a day, with room for a few by hand.
+/// Maximum of attempts that are stored with a notice: those of a day, and a few on request.
 const ATTEMPTS_KEPT: usize = 60;
 
 /// The state of a notice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum NoticeState {
-    /// It is to be delivered.
+    /// It waits for its delivery.
     Waiting,
-    /// It was accepted.
+    /// The receiver accepted it.
     Delivered,
-    /// It was tried for a day, or there is nobody to deliver it to any more.
+    /// It was tried for a day, or its notification or channel no longer exists.
     Dead,
 }
 
@@ -26,46 +26,46 @@ pub enum NoticeState {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Notice {
-    /// Counting up.
+    /// A number that counts up.
     pub number: u64,
-    /// `msg_…`: what the receiver tells repetitions by.
+    /// The id `msg_…`, by which the receiver deduplicates.
     pub id: String,
-    /// The tenant.
+    /// The namespace of the notice.
     pub namespace: String,
-    /// The notification.
+    /// Id of the notification.
     pub notification_id: Uuid,
-    /// Its name at that time.
+    /// Name of the notification at that time.
     pub notification: String,
-    /// The channel of it.
+    /// Name of the channel.
     pub channel: String,
     /// The number of the event.
     pub event: u64,
-    /// Its type.
+    /// Type of the event.
     pub event_type: String,
-    /// The session, within which the order is kept.
+    /// The session, within which the order is preserved.
     pub session_id: String,
     /// The state of its delivery.
     pub state: NoticeState,
-    /// When it was made.
+    /// The time of its creation.
     pub created_at: String,
-    /// Since when it is tried: when it was made, or resent by hand.
+    /// The start of its attempts: its creation, or a request to send it again.
     pub since: String,
-    /// When it is tried next; not while it waits for another one.
+    /// The time of the next attempt; none while it waits for another notice.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_attempt_at: Option<String>,
-    /// The first attempt since then.
+    /// The time of the first attempt since then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tried_first: Option<String>,
-    /// Attempts since then.
+    /// The number of attempts since then.
     #[serde(default)]
     pub tries: u32,
-    /// All attempts there were.
+    /// The number of all attempts.
     #[serde(default)]
     pub attempt_count: u32,
-    /// How often it was sent again after it was accepted.
+    /// The number of times it was sent again after it was accepted.
     #[serde(default)]
     pub repeated: u32,
-    /// The last attempts.
+    /// The last attempts, in order.
     #[serde(default)]
     pub attempts: Vec<Attempt>,
 }
@@ -74,13 +74,13 @@ pub struct Notice {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Attempt {
-    /// Unique; sent along where the channel can.
+    /// A unique id; sent along where the channel can.
     pub id: String,
-    /// When it began.
+    /// The time of its start.
     pub at: String,
-    /// How long it took.
+    /// The duration in milliseconds.
     pub duration_ms: u64,
-    /// Whether it was accepted.
+    /// Whether the receiver accepted it.
     pub accepted: bool,
     /// The request, without secrets.
     pub request: Value,
@@ -89,30 +89,30 @@ pub struct Attempt {
 }
 
 impl Notice {
-    /// The id of a number: what it is looked up by, and what nobody can mistake for that of
-    /// another installation.
+    /// Returns the id of a number: it contains the number for lookups, and a hash that
+    /// distinguishes installations.
     pub(crate) fn id_of(number: u64, notification: Uuid, event: u64, channel: &str) -> String {
         let digest = Sha256::digest(format!("{notification}/{event}/{channel}"));
         format!("msg_{number:08}_{}", data_encoding::HEXLOWER.encode(&digest[..8]))
     }
 
-    /// The number in an id.
+    /// Returns the number in an id.
     pub(crate) fn number_in(id: &str) -> Option<u64> {
         id.strip_prefix("msg_")?.split_once('_')?.0.parse().ok()
     }
 
-    /// The id on the wire. One that was accepted and is sent again by hand has a new one, or
-    /// its receiver would take it for the old one.
+    /// Returns the id in the message. A notice that was accepted and is sent again on request has a
+    /// new one, or its receiver would drop it as a repetition.
     pub fn wire_id(&self) -> String {
         if self.repeated == 0 { self.id.clone() } else { format!("{}_{}", self.id, self.repeated) }
     }
 
-    /// Which lane of the order it is in.
+    /// Returns its lane, within which the order is preserved.
     pub(crate) fn lane(&self) -> (Uuid, String) {
         (self.notification_id, self.channel.clone())
     }
 
-    /// An instant of it.
+    /// Reads an instant of a notice.
     pub(crate) fn instant(text: &str) -> Timestamp {
         Timestamp::parse_rfc3339(text.as_bytes()).unwrap_or_default()
     }
@@ -127,7 +127,7 @@ impl Notice {
         self.attempt_count += 1;
     }
 
-    /// As it is listed: without what was sent.
+    /// Returns its form in lists, without requests and responses.
     pub fn listed(&self) -> Value {
         let mut shown = serde_json::to_value(self).unwrap_or_default();
         if let Some(members) = shown.as_object_mut() {
@@ -147,32 +147,32 @@ impl Notice {
     }
 }
 
-/// How a channel of a notification is.
+/// The state of a channel of a notification.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ChannelState {
-    /// Since when it has taken nothing; none: the last attempt was accepted.
+    /// The time since which it has accepted nothing; none if the last attempt was accepted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failing_since: Option<String>,
-    /// When it took something last.
+    /// The time at which it last accepted a notice.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub accepted_at: Option<String>,
-    /// Attempts that failed since then.
+    /// The number of failed attempts since then.
     #[serde(default)]
     pub failures: u64,
     /// The last response or error.
     #[serde(default, skip_serializing_if = "Value::is_null")]
     pub last_answer: Value,
-    /// How many it took.
+    /// The number of accepted notices.
     #[serde(default)]
     pub delivered: u64,
-    /// How many were given up.
+    /// The number of dead notices.
     #[serde(default)]
     pub dead: u64,
 }
 
 impl ChannelState {
-    /// Takes note of an attempt.
+    /// Updates the state after an attempt.
     pub(crate) fn saw(&mut self, accepted: bool, at: &str, answer: &Value) {
         self.last_answer = answer.clone();
         if accepted {

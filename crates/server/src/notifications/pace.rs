@@ -1,24 +1,22 @@
-//! When a delivery that failed is tried again, and when no more.
+//! The times at which a failed delivery is tried again, and the end of attempts.
 //!
-//! Twice as long after every failure, from five seconds up to an hour, a quarter more or
-//! less: many notices that failed at one moment do not come back at one moment. How much
-//! more or less follows from the id and the number of the attempt, so that it is the same
-//! after a restart and in tests.
+//! The pause doubles after every failure, from five seconds up to an hour, and varies by a quarter,
+//! so that notices that failed together are not repeated together. The variation follows from the
+//! id and the number of the attempt, so it is the same after a restart and in tests.
 
 use flowmeter_core::time::Timestamp;
 use sha2::{Digest, Sha256};
 
 const SECOND: i64 = 1_000_000_000;
-/// The pause after the first failure, in nanoseconds: a receiver that restarts misses
-/// little.
+/// The pause after the first failure, in nanoseconds: a receiver that restarts misses little.
 const FIRST: i64 = 5 * SECOND;
-/// The longest pause: whoever comes back waits no longer than this and a quarter.
+/// The longest pause: a receiver that recovers waits no longer than this and a quarter.
 const LONGEST: i64 = 3_600 * SECOND;
-/// How long a delivery is tried at least. What fails after that is dead.
+/// Minimal time for which a delivery is tried. A failure after that makes it dead.
 pub(crate) const PATIENCE: i64 = 24 * LONGEST;
 
-/// When it is tried again after so many attempts, the last at `now`. A receiver that says
-/// when may say so, up to a day.
+/// Returns the time of the next attempt after `attempts` attempts, the last at `now`. A receiver
+/// may ask for a longer pause, up to a day.
 pub(crate) fn next_attempt(id: &str, attempts: u32, now: Timestamp, asked: Option<i64>) -> Timestamp {
     let doubled = FIRST.saturating_mul(1_i64.checked_shl(attempts.saturating_sub(1)).unwrap_or(i64::MAX).max(1));
     let pause = doubled.min(LONGEST);
@@ -27,25 +25,25 @@ pub(crate) fn next_attempt(id: &str, attempts: u32, now: Timestamp, asked: Optio
     now.saturating_add(jittered.max(asked.unwrap_or(0).clamp(0, PATIENCE)))
 }
 
-/// A number from 0 to 50 that looks like any other.
+/// Returns a pseudo-random number from 0 to 50.
 fn share(id: &str, attempts: u32) -> u8 {
     let digest = Sha256::digest(format!("{id}/{attempts}"));
     digest[0] % 51
 }
 
-/// How a notice stands that was not accepted at `now`.
+/// The times of a notice that was not accepted at `now`.
 pub(crate) struct Patience {
-    /// Its first attempt since it was made or resent.
+    /// The first attempt since it was created or sent again.
     pub(crate) tried_first: Timestamp,
-    /// When it was made or resent.
+    /// The time at which it was created or sent again.
     pub(crate) since: Timestamp,
-    /// Since when its channel has taken nothing.
+    /// The time since which its channel has accepted nothing.
     pub(crate) failing_since: Timestamp,
 }
 
 impl Patience {
-    /// Whether it has been tried long enough: itself for a day, or it waited for a day
-    /// behind others of its session while the channel took nothing.
+    /// Whether attempts have ended: it was tried for a day, or it waited for a day behind others of
+    /// its session while the channel accepted nothing.
     pub(crate) fn is_over(&self, now: Timestamp) -> bool {
         let a_day = |from: Timestamp| now.since(from) >= i128::from(PATIENCE);
         a_day(self.tried_first) || (a_day(self.since) && a_day(self.failing_since))
@@ -85,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn who_waited_behind_others_while_the_server_was_off_is_tried_for_a_day() {
+    fn a_notice_that_waited_while_the_server_was_off_is_tried_for_a_day() {
         let at = |hours: i64| Timestamp::from_nanos(hours * LONGEST);
         let patience = Patience { tried_first: at(30), since: at(0), failing_since: at(30) };
         assert!(!patience.is_over(at(31)) && patience.is_over(at(54)));

@@ -1,5 +1,5 @@
-//! The events there are, and the fields of each: what conditions may ask for. The table of
-//! them is beside.
+//! The events that notifications may use, and the fields of each for conditions. Their table is in
+//! `table.rs`.
 
 mod table;
 
@@ -9,19 +9,19 @@ pub use table::EVENT_KINDS;
 
 /// A session changed its status.
 pub const STATUS: &str = "meter.session.status";
-/// The counts of one operator, now and then and at the end.
+/// The counts of one operator, at intervals and at the end.
 pub const OPERATORS: &str = "meter.session.operators";
 /// A session has had no input for the time of `sessions.silence`.
 pub const INPUT_SILENT: &str = "meter.input.silent";
-/// It has again.
+/// A session has input again.
 pub const INPUT_RESUMED: &str = "meter.input.resumed";
 /// More parked events wait than `sessions.corrections_bound`.
 pub const CORRECTIONS_GROWN: &str = "meter.corrections.grown";
 /// A target of a pipeline does not take records.
 pub const DELIVERY_FAILED: &str = "meter.delivery.failed";
-/// It does again.
+/// A target of a pipeline takes records again.
 pub const DELIVERY_RECOVERED: &str = "meter.delivery.recovered";
-/// A record was given up: its target does not take it, however often it is offered.
+/// A record is dead: its target does not accept it after all attempts.
 pub const DELIVERY_DEAD: &str = "meter.delivery.dead";
 /// The flush of a period is overdue for longer than `sessions.flush_overdue`.
 pub const FLUSH_OVERDUE: &str = "meter.flush.overdue";
@@ -29,31 +29,31 @@ pub const FLUSH_OVERDUE: &str = "meter.flush.overdue";
 pub const FLUSH_RECOVERED: &str = "meter.flush.recovered";
 /// A meter was opened.
 pub const OPENED: &str = "meter.opened";
-/// A meter's period ended, and it counts anew.
+/// A meter's period ended, and the next one began.
 pub const RESET: &str = "meter.reset";
 /// A period became a metered record.
 pub const FLUSHED: &str = "meter.flushed";
 /// A period that was flushed became another revision of its record.
 pub const AMENDED: &str = "meter.amended";
-/// A meter is gone.
+/// A meter was deleted.
 pub const DELETED: &str = "meter.deleted";
 /// A meter's value rose to a threshold.
 pub const THRESHOLD_REACHED: &str = "meter.threshold.reached";
-/// It fell below it again.
+/// A meter's value fell below the threshold again.
 pub const THRESHOLD_RECOVERED: &str = "meter.threshold.recovered";
-/// A question to the event store was answered.
+/// A query of the event store was answered.
 pub const QUERY_FINISHED: &str = "event_store.query.finished";
 
-/// What the value of a field is.
+/// The kind of a field's value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FieldKind {
-    /// Text.
+    /// A text without order.
     Text,
     /// The name of a status.
     Status,
-    /// `NORMAL` or `DEBUG`.
+    /// The value `NORMAL` or `DEBUG`.
     RunType,
-    /// A number.
+    /// A number in JSON.
     Number,
     /// A number as text, so that no digit of it is lost.
     Decimal,
@@ -62,7 +62,7 @@ pub enum FieldKind {
 }
 
 impl FieldKind {
-    /// The only texts there are, if there are such.
+    /// Returns the only possible texts, if they are limited.
     pub fn names(self) -> Option<Vec<&'static str>> {
         match self {
             FieldKind::Status => Some(Status::ALL.iter().map(|status| status.name()).collect()),
@@ -71,12 +71,12 @@ impl FieldKind {
         }
     }
 
-    /// Whether one value may be before another.
+    /// Whether values have an order.
     pub fn has_order(self) -> bool {
         matches!(self, FieldKind::Number | FieldKind::Decimal | FieldKind::Time)
     }
 
-    /// Its name, for people.
+    /// Returns its name, for people.
     pub fn noun(self) -> &'static str {
         match self {
             FieldKind::Text => "text",
@@ -89,33 +89,33 @@ impl FieldKind {
     }
 }
 
-/// A field: its name, and what its value is.
+/// A field: its name, and the kind of its value.
 pub type Field = (&'static str, FieldKind);
 
-/// An event.
+/// An event with its fields.
 #[derive(Debug)]
 pub struct EventKind {
-    /// Its type.
+    /// Type of the event.
     pub name: &'static str,
-    /// What it tells.
+    /// Description of the event.
     pub help: &'static str,
     /// Its fields, in groups that events share.
     pub groups: &'static [&'static [Field]],
 }
 
 impl EventKind {
-    /// Its fields.
+    /// Returns the event's fields.
     pub fn fields(&self) -> impl Iterator<Item = Field> {
         self.groups.iter().flat_map(|group| group.iter().copied())
     }
 
-    /// A field.
+    /// Returns the kind of a field.
     pub fn field(&self, name: &str) -> Option<FieldKind> {
         self.fields().find(|(known, _)| *known == name).map(|(_, kind)| kind)
     }
 }
 
-/// The event of a type.
+/// Returns the event with this type.
 pub fn event_kind(name: &str) -> Option<&'static EventKind> {
     EVENT_KINDS.iter().find(|kind| kind.name == name)
 }

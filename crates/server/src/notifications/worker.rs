@@ -1,10 +1,9 @@
-//! The task that keeps the courier going while the server runs.
+//! The task that runs the courier while the server runs.
 //!
-//! It looks when events were told, and four times a second for what is to be tried again;
-//! looking costs one read of a counter. Events that are told shortly after each other are
-//! gathered: to make notices of them is a commit, which whoever sends events waits for too.
-//! Every attempt is a task of its own, so that one that hangs holds up nothing but its own
-//! channel.
+//! It checks when events were added, and four times a second for attempts that are due; a check
+//! reads one counter. Events that follow each other closely are collected: making notices of them
+//! is a commit, and commits delay senders of events too. Every attempt is a separate task, so that
+//! a hanging one blocks only its own channel.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,14 +14,14 @@ use flowmeter_engine::Error;
 use super::courier::{Courier, Errand};
 use crate::installation::Installation;
 
-/// How often it is looked for what is to be tried again.
+/// Interval of the check for due attempts.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
-/// How long events are gathered after notices were made: a tenth of the second within which
-/// people learn what happened. The first after a pause does not wait.
+/// Time for which events are collected after notices were made: a tenth of the second within which
+/// people shall be notified. The first after a pause does not wait.
 const GATHER: Duration = Duration::from_millis(100);
 
-/// Delivers until it is dropped. Attempts under way when the server stops are broken off
-/// and made again after its next start.
+/// Delivers until it is dropped. Attempts in progress when the server stops are canceled and
+/// repeated after its next start.
 pub async fn run(installation: Arc<Installation>, courier: Arc<Courier>) {
     let mut rounds = tokio::time::interval(LOOK_EVERY);
     rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -40,9 +39,11 @@ pub async fn run(installation: Arc<Installation>, courier: Arc<Courier>) {
                 }
             }
             () = tokio::time::sleep_until(gathered + GATHER), if is_told => {}
-            // The next of the session need not wait for the next look; what went wrong does.
+            // The next notice of the session is due at once; after an error it waits for the next
+            // check.
             Some(attempted) = attempts.join_next(), if !attempts.is_empty() => {
-                // Those that were kept together end together: one look is for all of them.
+                // Attempts that were stored together end together: one check is enough for all of
+                // them.
                 let mut goes_on = attempted.unwrap_or(false);
                 while let Some(attempted) = attempts.try_join_next() {
                     goes_on |= attempted.unwrap_or(false);
@@ -72,8 +73,8 @@ pub async fn run(installation: Arc<Installation>, courier: Arc<Courier>) {
     }
 }
 
-/// Whether there were new events, if it gathers, and what is to be tried now. Looks beside
-/// the threads that must not wait for the disk.
+/// Returns whether there were new events, if it collects, and the attempts that are due. It runs
+/// outside the threads that must not wait for the disk.
 async fn look(courier: &Arc<Courier>, gathers: bool, now: Timestamp) -> Result<(bool, Vec<Errand>), Error> {
     let courier = Arc::clone(courier);
     let looking = move || Ok((gathers && courier.collect()?, courier.due(now)?));

@@ -1,4 +1,4 @@
-//! The pipeline that counts in the meters of a namespace: its document, made of them.
+//! The pipeline that counts in the meters of a namespace: its document, derived from them.
 
 use flowmeter_core::limits::RULES_MAX;
 use flowmeter_core::meter_type::derived;
@@ -6,24 +6,24 @@ use serde_json::{Value, json};
 
 use super::meter::{AGGREGATIONS, KeptMeter};
 
-/// Its name.
+/// Name of the pipeline.
 pub(super) const PIPELINE: &str = "openmeter";
 
-/// The operator with room for one more rule.
+/// Returns the operator with room for one more rule.
 pub(super) fn operator_with_room(meters: &[KeptMeter]) -> u16 {
     let full = |operator: &u16| meters.iter().filter(|meter| meter.operator == *operator).count() >= RULES_MAX;
     (0..u16::MAX).find(|operator| !full(operator)).unwrap_or_default()
 }
 
-/// The document.
+/// Returns the document.
 ///
-/// An event counts where its time belongs, however late or early it is: queries read
-/// rollups, and the meters' own periods, which nobody is sent, carry what is late. A rule
-/// holds all dimensions as one tuple, so that a query may combine them as it likes.
+/// An event counts in the period of its time, however late or early it is: queries read rollups,
+/// and the meters' own periods, which are not delivered, carry late events. A rule has all
+/// dimensions as one tuple, so that a query may combine them freely.
 pub(super) fn write(namespace: &str, meters: &[KeptMeter]) -> String {
     let operators = meters.iter().map(|meter| meter.operator).max().map_or(0, |last| last + 1);
     let steps = (0..operators).filter_map(|operator| step(namespace, operator, meters)).collect::<Vec<_>>();
-    // A pipeline has a step; without meters it is one that keeps nothing.
+    // A pipeline needs a step; without meters this one drops all events.
     let steps = if steps.is_empty() { vec![json!({"filter": {"when": "false"}})] } else { steps };
     let document = json!({
         "pipeline": PIPELINE,
@@ -58,13 +58,13 @@ fn step(namespace: &str, operator: u16, meters: &[KeptMeter]) -> Option<Value> {
 
 fn rule(meter: &KeptMeter, meters: &[KeptMeter]) -> Value {
     if meter.deleting {
-        // The operator stays for as long as users have meters in it.
+        // The operator stays as long as users have meters in it.
         return json!({"name": meter.slug, "when": "false", "category": category(meter)});
     }
     let mut conditions = vec![json!({"field": "type", "op": "eq", "value": meter.event_type})];
     let value = meter.value_path();
-    // An event counts in all its meters or in none. Where another meter of the event type
-    // can do without this one's value, a missing value must not keep it from counting.
+    // An event counts in all its meters or in none. If another meter of the event type does not
+    // need this one's value, a missing value must not keep the event from counting.
     let others = meters.iter().filter(|other| other.event_type == meter.event_type && !other.deleting);
     if let Some(value) = &value
         && others.clone().any(|other| other.value_path().as_ref() != Some(value))
@@ -98,7 +98,7 @@ fn meter_type(meter: &KeptMeter) -> Value {
         "resetSchedule": "monthly",
         "timezone": "Etc/UTC",
         "flushEmpty": false,
-        // OpenMeter takes events however old they are.
+        // OpenMeter accepts events of any age.
         "late": {"policy": "carry", "amendWithin": "36500d"},
     })
 }

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use crate::installation::Refused;
 use crate::problem::{Code, Problem};
 
-/// Its aggregations, and what they are here.
+/// OpenMeter's aggregations, and their names here.
 pub(super) const AGGREGATIONS: [(&str, &str); 7] = [
     ("SUM", "sum"),
     ("COUNT", "increment"),
@@ -30,7 +30,7 @@ const SLUG_MAX: usize = 64;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct KeptMeter {
-    /// Of the meter, and of its meter type.
+    /// The id of the meter, and of its meter type.
     pub(super) id: Uuid,
     pub(super) slug: String,
     pub(super) name: String,
@@ -43,10 +43,11 @@ pub(super) struct KeptMeter {
     pub(super) metadata: Option<Map<String, Value>>,
     pub(super) created_at: String,
     pub(super) updated_at: String,
-    /// Which meter operator of the pipeline guides to it. It stays there: users' meters
-    /// belong to an operator.
+    /// The meter operator of the pipeline that guides events to it. It never changes, since users'
+    /// meters belong to an operator.
     pub(super) operator: u16,
-    /// On its way out: it guides no more, and its users' meters are being taken away.
+    /// Whether it is being deleted: no events are guided to it, and its users' meters are being
+    /// removed.
     #[serde(default)]
     pub(super) deleting: bool,
 }
@@ -56,7 +57,7 @@ fn invalid(field: &str, detail: impl Into<String>) -> Refused {
 }
 
 impl KeptMeter {
-    /// Reads what a client sends to make one.
+    /// Reads a meter that a client creates.
     pub(super) fn read(fields: &Map<String, Value>, namespace: &str, now: Timestamp) -> Result<KeptMeter, Refused> {
         let slug = required(fields, "slug")?;
         if !is_slug(&slug) {
@@ -99,7 +100,7 @@ impl KeptMeter {
         Ok(meter)
     }
 
-    /// What of it may change: name, description, metadata, and what it is grouped by.
+    /// Returns the meter with changed fields: name, description, metadata, and dimensions.
     pub(super) fn changed(&self, fields: &Map<String, Value>, now: Timestamp) -> Result<KeptMeter, Refused> {
         let mut meter = self.clone();
         if let Some(name) = text(fields, "name")? {
@@ -114,7 +115,7 @@ impl KeptMeter {
         Ok(meter)
     }
 
-    /// As clients expect it.
+    /// Returns its JSON form for clients.
     pub(super) fn shown(&self) -> Value {
         let mut shown = json!({
             "id": ulid(self.id), "slug": self.slug, "name": self.name, "aggregation": self.aggregation,
@@ -134,17 +135,17 @@ impl KeptMeter {
         shown
     }
 
-    /// Whether it goes by this name.
+    /// Whether this is its slug or id.
     pub(super) fn is_called(&self, id_or_slug: &str) -> bool {
         self.slug == id_or_slug || ulid(self.id) == id_or_slug
     }
 
-    /// Where the value of an event is.
+    /// Returns the path of an event's value.
     pub(super) fn value_path(&self) -> Option<String> {
         self.value_property.as_deref().and_then(|property| path(property, "").ok())
     }
 
-    /// Where a dimension of an event is.
+    /// Returns the path of an event's dimension.
     pub(super) fn dimension(&self, key: &str) -> Option<String> {
         self.group_by.get(key).and_then(|property| path(property, "").ok())
     }
@@ -200,7 +201,7 @@ fn is_key(key: &str) -> bool {
     first && key.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'_')
 }
 
-/// The path of a property, which is a JSONPath into the event's data: names only.
+/// Returns the path of a property, which is a JSONPath into the event's data: names only.
 pub(super) fn path(property: &str, field: &str) -> Result<String, Refused> {
     let wrong = || invalid(field, format!("`{property}` is not read here; write `$.name`, `$.outer.inner` or `$['a name']`"));
     let mut rest = property.strip_prefix('$').ok_or_else(wrong)?;
@@ -222,14 +223,15 @@ pub(super) fn path(property: &str, field: &str) -> Result<String, Refused> {
     if names.len() < 2 { Err(wrong()) } else { Ok(Path::of(&names).as_str().to_owned()) }
 }
 
-/// A new id: a ULID's time, and a hash where a ULID is random. Nobody need not guess it.
+/// Returns a new id: a ULID's time, and a hash in place of a ULID's random part. The id need not be
+/// secret.
 fn new_id(namespace: &str, slug: &str, now: Timestamp) -> Uuid {
     let millis = (now.nanos() / 1_000_000).max(0) as u128;
     let hash = derived::meter_type(&format!("openmeter/{namespace}/{slug}/{}", now.nanos())).as_u128();
     Uuid::from_u128(millis << 80 | hash & ((1 << 80) - 1))
 }
 
-/// An id as OpenMeter writes ids: 26 digits of Crockford's base 32.
+/// Returns an id in OpenMeter's form: 26 digits of Crockford's base 32.
 pub(super) fn ulid(id: Uuid) -> String {
     const DIGITS: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
     (0..26).rev().map(|place| DIGITS[(id.as_u128() >> (5 * place)) as usize & 31] as char).collect()

@@ -44,7 +44,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
     ]
 }
 
-/// What is asked for.
+/// The parameters of a query.
 #[derive(Debug, Default)]
 pub(super) struct Wanted {
     cut: Cut,
@@ -100,8 +100,8 @@ impl Wanted {
         })
     }
 
-    /// The question, and the names of the dimensions it groups by. Asking for subjects
-    /// groups by them, as OpenMeter does.
+    /// Returns the query, and the names of the dimensions by which it groups. A filter of subjects
+    /// also groups by them, as in OpenMeter.
     fn question(&self, meter: &KeptMeter, usage: &Usage) -> Result<(Question, Vec<String>), Refused> {
         let dimension = |key: &str, field: &str| {
             let known = || meter.group_by.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
@@ -146,7 +146,7 @@ fn texts(value: &Value, field: &str) -> Result<Vec<String>, Refused> {
     }
 }
 
-/// A test of a dimension: equality is read here, other tests are not.
+/// Reads a test of a dimension: only equality is supported.
 fn advanced(test: &Value) -> Result<Vec<String>, Refused> {
     let field = "advancedMeterGroupByFilters";
     let tests: Vec<_> = test.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null()).collect();
@@ -156,7 +156,7 @@ fn advanced(test: &Value) -> Result<Vec<String>, Refused> {
     }
 }
 
-/// A meter with where its usage is.
+/// Returns a meter with its usage.
 fn usage_of(app: &App, asked: &Asked, name: &str) -> Result<(KeptMeter, Usage), Refused> {
     let namespace = &asked.who.namespace;
     let meter = slugs::find(&app.installation, namespace, name)?;
@@ -203,7 +203,7 @@ async fn rows(app: App, asked: Asked, name: String, wanted: Wanted, headers: Hea
             let headers = [(header::CONTENT_TYPE, "text/csv".to_owned()), (header::CONTENT_DISPOSITION, disposition)];
             return Ok((StatusCode::OK, headers, csv::write(&rows, by_subject, &names)).into_response());
         }
-        // OpenMeter groups what an event lacks under the empty text.
+        // OpenMeter groups missing values under the empty text.
         let absent = Value::String(String::new());
         let data = rows.iter().map(|row| UsageRow::of(row, &names, &absent)).collect();
         let Cut { from, to, window_size, .. } = wanted.cut;

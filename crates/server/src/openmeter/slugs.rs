@@ -1,9 +1,8 @@
-//! The meters of a namespace in the catalog, and the pipeline that follows from them.
+//! The meters of a namespace in the catalog, and the pipeline derived from them.
 //!
-//! The catalog is changed first; [`settle`] then makes the pipeline what the catalog says.
-//! If the server ends in between, the next change settles both. A meter goes in two steps:
-//! first no rule guides to it any more, then its users' meters are taken away and its usage
-//! is forgotten; only then its type leaves the document.
+//! The catalog is changed first; [`settle`] then updates the pipeline. If the server ends in
+//! between, the next change settles both. A meter is deleted in two steps: first, no rule guides to
+//! it any more; then its users' meters and its usage are removed, and its type leaves the document.
 
 use std::sync::Arc;
 
@@ -24,7 +23,7 @@ fn failed(why: flowmeter_store::Error) -> Refused {
     problem_of(&Error::from(why))
 }
 
-/// All meters of a namespace, those on their way out as well, by slug.
+/// Returns all meters of a namespace, including those that are being deleted, by slug.
 fn all(installation: &Installation, namespace: &str) -> Result<Vec<KeptMeter>, Refused> {
     let found = installation.catalog().scan(Table::Slugs, &key(namespace, ""), None, usize::MAX).map_err(failed)?;
     let read = |(_, value): &(Vec<u8>, Vec<u8>)| serde_json::from_slice(value);
@@ -32,12 +31,12 @@ fn all(installation: &Installation, namespace: &str) -> Result<Vec<KeptMeter>, R
     meters.map_err(|why| Box::new(Problem::new(Code::Internal, format!("the catalog: {why}"))))
 }
 
-/// The meters of a namespace, by slug.
+/// Returns the meters of a namespace, by slug.
 pub(super) fn list(installation: &Installation, namespace: &str) -> Result<Vec<KeptMeter>, Refused> {
     Ok(all(installation, namespace)?.into_iter().filter(|meter| !meter.deleting).collect())
 }
 
-/// A meter by id or slug.
+/// Returns a meter by id or slug.
 pub(super) fn find(installation: &Installation, namespace: &str, id_or_slug: &str) -> Result<KeptMeter, Refused> {
     let meters = list(installation, namespace)?;
     meters.into_iter().find(|meter| meter.is_called(id_or_slug)).ok_or_else(|| not_found("meter", id_or_slug))
@@ -52,7 +51,7 @@ fn drop_kept(installation: &Installation, namespace: &str, meter: &KeptMeter) ->
     installation.catalog().commit(&[Change::Remove(Table::Slugs, key(namespace, &meter.slug))]).map_err(failed)
 }
 
-/// Makes a meter. It counts events that come from now on.
+/// Creates a meter. It counts events from now on.
 pub(super) fn create(installation: &Arc<Installation>, who: &Who, fields: &Map<String, Value>) -> Result<KeptMeter, Refused> {
     let _change = installation.change_openmeter();
     let mut meter = KeptMeter::read(fields, &who.namespace, installation.now())?;
@@ -72,7 +71,7 @@ pub(super) fn create(installation: &Arc<Installation>, who: &Who, fields: &Map<S
     Ok(meter)
 }
 
-/// Changes what may change of a meter.
+/// Changes the changeable fields of a meter.
 pub(super) fn update(
     installation: &Arc<Installation>,
     who: &Who,
@@ -91,7 +90,7 @@ pub(super) fn update(
     Ok(meter)
 }
 
-/// Takes a meter away, with its usage.
+/// Deletes a meter with its usage.
 pub(super) fn delete(installation: &Arc<Installation>, who: &Who, id_or_slug: &str) -> Result<(), Refused> {
     let _change = installation.change_openmeter();
     let known = find(installation, &who.namespace, id_or_slug)?;
@@ -111,7 +110,7 @@ fn note(
     installation.note_audit(who, action, &meter.slug, before, after).map_err(|why| problem_of(&why))
 }
 
-/// Makes the pipeline what the catalog says.
+/// Updates the pipeline to the catalog.
 fn settle(installation: &Arc<Installation>, who: &Who) -> Result<(), Refused> {
     let meters = all(installation, &who.namespace)?;
     let Some(pipeline) = written(installation, who, &meters)? else { return Ok(()) };
@@ -127,13 +126,13 @@ fn settle(installation: &Arc<Installation>, who: &Who) -> Result<(), Refused> {
     written(installation, who, &all(installation, &who.namespace)?).map(drop)
 }
 
-/// The pipeline, with the document of these meters, at work. Without any meter there is
-/// none, unless there was one before.
+/// Returns the running pipeline with the document of these meters. Without meters there is none,
+/// unless it existed before.
 fn written(installation: &Arc<Installation>, who: &Who, meters: &[KeptMeter]) -> Result<Option<KeptPipeline>, Refused> {
     let document = document::write(&who.namespace, meters);
     let pipeline = match installation.pipeline(&who.namespace, PIPELINE) {
         Ok(known) if !known.built_in => {
-            let detail = format!("there is a pipeline `{PIPELINE}` of somebody's own; the OpenMeter API needs the name");
+            let detail = format!("there is already another pipeline `{PIPELINE}`; the OpenMeter API needs the name");
             return Err(Box::new(Problem::new(Code::Conflict, detail)));
         }
         Ok(known) if installation.version(&known, known.version)?.document == document => known,

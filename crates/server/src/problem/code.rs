@@ -1,8 +1,8 @@
 //! The closed list of codes. A code that was published keeps its name, its status and
 //! its meaning; a new situation gets a new code.
 
-/// Name, status, title and remedy of every code: the one list, read by [`Code`]'s
-/// methods, by the tests and by whoever writes the API's description.
+/// Name, status, title and remedy of every code: the one list, used by [`Code`]'s methods, by the
+/// tests and by the API's description.
 const CODES: &[(Code, &str, u16, &str, &str)] = &[
     // 400: the request itself.
     (Code::Invalid, "invalid", 400, "The request is not valid", "Correct the field named in `field` and send it again."),
@@ -102,13 +102,7 @@ const CODES: &[(Code, &str, u16, &str, &str)] = &[
         "The same request is being worked on",
         "Wait for its answer; repeat with the same Idempotency-Key after that.",
     ),
-    (
-        Code::Stale,
-        "stale",
-        412,
-        "Somebody changed it since you read it",
-        "Read it again, and change that: If-Match takes its ETag.",
-    ),
+    (Code::Stale, "stale", 412, "It was changed since you read it", "Read it again, and change that: If-Match takes its ETag."),
     (Code::EtagRequired, "etag_required", 428, "The change does not say of what", "Send If-Match with the ETag you read."),
     // 413 to 431: how much, and of what kind.
     (
@@ -183,7 +177,7 @@ const CODES: &[(Code, &str, u16, &str, &str)] = &[
         "meters_full",
         503,
         "Meters take all the memory they may: nothing was taken",
-        "Raise memory.meters_bytes, delete meters nobody uses, or shorten late.amendWithin; senders need only repeat.",
+        "Raise memory.meters_bytes, delete unused meters, or shorten late.amendWithin; senders need only repeat.",
     ),
     (
         Code::Poisoned,
@@ -202,8 +196,8 @@ const CODES: &[(Code, &str, u16, &str, &str)] = &[
     (Code::NotReady, "not_ready", 503, "The server is still reading its log", "Wait until /health/ready says 200."),
 ];
 
-/// What is wrong, for programs.
-#[allow(missing_docs)] // The table above says what each one is; a second telling would drift from it.
+/// The code of a problem, for programs.
+#[allow(missing_docs)] // The table above documents each one; a second description would diverge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Code {
     Invalid,
@@ -250,33 +244,34 @@ pub enum Code {
 }
 
 impl Code {
-    /// Every code there is.
+    /// Returns every code, in order.
     pub fn all() -> impl Iterator<Item = Code> {
         CODES.iter().map(|row| row.0)
     }
 
-    /// The name on the wire.
+    /// Returns the name in JSON.
     pub fn name(self) -> &'static str {
         self.row().1
     }
 
-    /// The HTTP status.
+    /// Returns the HTTP status.
     pub fn status(self) -> u16 {
         self.row().2
     }
 
-    /// The same for every problem of the code.
+    /// Returns the title, the same for every problem of the code.
     pub fn title(self) -> &'static str {
         self.row().3
     }
 
-    /// What to do, in one line.
+    /// Returns the remedy in one line.
     pub fn remedy(self) -> &'static str {
         self.row().4
     }
 
     fn row(self) -> &'static (Code, &'static str, u16, &'static str, &'static str) {
-        // A test holds the list to the order of the enum, so the first is never taken by mistake.
+        // A test compares the list with the order of the enum, so the fallback is never used by
+        // mistake.
         CODES.get(self as usize).unwrap_or(&CODES[0])
     }
 }

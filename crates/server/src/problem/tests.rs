@@ -10,7 +10,7 @@ use super::{Code, Problem};
 #[test]
 fn the_list_stands_in_the_order_of_the_enum() {
     for (at, code) in Code::all().enumerate() {
-        assert_eq!(code as usize, at, "{code:?} stands at the wrong place of CODES");
+        assert_eq!(code as usize, at, "{code:?} is at the wrong place of CODES");
     }
     assert_eq!(Code::all().last(), Some(Code::NotReady), "the last of the enum is missing in CODES");
 }

@@ -22,19 +22,18 @@ use tower::Service;
 use super::unread::{self, Answers, Impatient};
 use super::{Bounds, Served};
 
-/// How often a silent HTTP/2 connection is asked whether it is alive, and how long it
-/// may take to answer.
+/// Interval of pings on a silent HTTP/2 connection, and the time for their answer.
 const HTTP2_PING: Duration = Duration::from_secs(20);
 
-/// How long a connection may send nothing at all. A client connects because it has something
-/// to say; what only opens connections shall not keep others out.
+/// Time in which a connection must send its first byte. Connections that are only opened must not
+/// keep other clients out.
 pub(super) const FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Requests one HTTP/2 connection may have open: enough for a proxy in front, and not
-/// all of `limits.requests_in_flight` for one.
+/// Maximum of open requests of one HTTP/2 connection: enough for a proxy in front, but not all of
+/// `limits.requests_in_flight`.
 const HTTP2_STREAMS_MAX: u32 = 256;
 
-/// hyper does not work with less.
+/// The minimum that hyper accepts.
 const HEADER_BYTES_MIN: usize = 8 << 10;
 
 pub(super) async fn accept(
@@ -44,7 +43,7 @@ pub(super) async fn accept(
     app: Served,
     mut stopping: watch::Receiver<bool>,
 ) {
-    // Answers are written whole; waiting for more to send with them only delays them.
+    // Answers are written as a whole; waiting for more data would only delay them.
     let _ = stream.set_nodelay(true);
     let patience = FIRST_BYTE_TIMEOUT.min(app.bounds.header_timeout);
     let mut first = [0];
@@ -58,14 +57,14 @@ pub(super) async fn accept(
     let Some(tls) = tls else {
         return talk(TokioIo::new(stream), peer, app, stopping).await;
     };
-    // A handshake that fails is the caller's affair, and happens all day to a public port.
+    // A failed handshake is ignored, since it is frequent on a public port.
     if let Ok(Ok(stream)) = tokio::time::timeout(app.bounds.header_timeout, tls.accept(stream)).await {
         talk(TokioIo::new(stream), peer, app, stopping).await;
     }
 }
 
-/// Answers requests until the caller leaves, is silent or does not read for too long, or the
-/// server stops.
+/// Answers requests until the client disconnects, pauses or leaves answers unread for too long, or
+/// the server stops.
 pub(super) async fn talk<I>(io: I, peer: SocketAddr, app: Served, mut stopping: watch::Receiver<bool>)
 where
     I: Read + Write + Unpin + Send + 'static,
@@ -91,13 +90,13 @@ where
     let mut connection = std::pin::pin!(builder.serve_connection(io, service));
     let mut reading = tokio::time::interval(bounds.write_idle);
     reading.reset();
-    // hyper's own timeout begins when it knows which HTTP is spoken; until the first
-    // request is there, this one holds.
+    // hyper's own timeout begins when it has detected the version of HTTP; until the first request
+    // arrives, this timeout applies.
     let mut silence = std::pin::pin!(tokio::time::sleep(bounds.header_timeout));
     let (mut is_watched, mut is_told) = (true, false);
     loop {
         tokio::select! {
-            // Whether it ended well is the caller's affair: he saw the answer, or did not.
+            // The result does not matter here: the client has received the answer or not.
             _ = connection.as_mut() => return,
             () = silence.as_mut(), if is_watched => {
                 if !has_asked.load(Ordering::Relaxed) {

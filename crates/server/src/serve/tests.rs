@@ -1,4 +1,4 @@
-//! Requests over TCP, over TLS, and callers that are silent.
+//! Requests over TCP, over TLS, and clients that pause.
 
 mod unread;
 
@@ -38,7 +38,7 @@ const REQUEST: &[u8] = b"GET /who HTTP/1.1\r\nHost: localhost\r\nConnection: clo
 async fn ask(mut stream: impl AsyncRead + AsyncWrite + Unpin, request: &[u8]) -> String {
     stream.write_all(request).await.unwrap();
     let mut answer = Vec::new();
-    // An end without a close_notify is an error of TLS; what came before it counts.
+    // An end without a close_notify is an error of TLS; the bytes before it are valid.
     let _ = stream.read_to_end(&mut answer).await;
     String::from_utf8(answer).unwrap()
 }
@@ -88,7 +88,7 @@ async fn over_tls_in_both_versions_of_http() {
     client.alpn_protocols = vec![b"h2".to_vec()];
     let stream = connect(&client).await;
     assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
-    // Nobody who speaks in the clear is answered.
+    // A client without TLS gets no answer.
     let answer = TcpStream::connect(address).await.unwrap();
     let mut bytes = Vec::new();
     let (mut from, mut to) = answer.into_split();
@@ -100,7 +100,7 @@ async fn over_tls_in_both_versions_of_http() {
     server.await.unwrap();
 }
 
-/// What a caller gets who sends this and then says nothing more.
+/// Returns the answer for a client that sends `request` and then pauses.
 async fn silent_after(request: &[u8]) -> String {
     let (client, server) = tokio::io::duplex(1 << 20);
     let (_told, stopping) = watch::channel(false);
@@ -115,7 +115,7 @@ async fn silent_connections_are_closed() {
         (b"", ""),
         (b"PRI * HT", ""),
         (b"GET /who HTTP/1.1\r\nHo", ""),
-        // After an answer the next request may not be waited for either.
+        // The wait for the next request after an answer is bounded too.
         (b"GET /who HTTP/1.1\r\nHost: localhost\r\n\r\n", "HTTP/1.1 200 OK"),
         (b"GET /who HTTP/1.1\r\nHost: localhost\r\n\r\nGET", "HTTP/1.1 200 OK"),
     ];
@@ -147,7 +147,7 @@ async fn headers_have_a_bound() {
     assert!(answer.starts_with("HTTP/1.1 431"), "{answer}");
 }
 
-/// Waits for nothing on the clock: time jumps where nothing else can happen.
+/// The clock is virtual: it jumps when nothing else can happen.
 #[tokio::test(start_paused = true)]
 async fn a_connection_that_sends_nothing_ends_and_makes_room() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -1,5 +1,5 @@
-//! Notifications that the settings file declares. They are looked at as those over the API
-//! are, before anything starts.
+//! Notifications that the settings file declares. Before the start they are checked like those of
+//! the API.
 
 use std::path::Path;
 
@@ -11,13 +11,13 @@ use crate::notifications::Draft;
 /// A notification of the settings file: its fields, as they would be sent to the API.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Declared {
-    /// Its name.
+    /// Name of the notification.
     pub name: String,
-    /// Everything of it.
+    /// All fields of it.
     pub fields: Map<String, Value>,
 }
 
-/// Reads them; adds what is wrong to the problems.
+/// Reads the notifications; adds their errors to the problems.
 pub(super) fn read(path: &Path, items: Vec<Item>, problems: &mut Vec<String>) -> Vec<Declared> {
     let mut declared: Vec<Declared> = Vec::new();
     for (at, Item { value, line }) in items.into_iter().enumerate() {

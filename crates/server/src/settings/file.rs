@@ -1,24 +1,24 @@
 //! The settings file: YAML (JSON is YAML), read into names and texts with their lines.
 //!
-//! `limits: {body_bytes_max: 8MiB}` and `limits.body_bytes_max: 8MiB` are the same. Values
-//! keep their text, so that `0644` or `off` mean what the setting says, not what YAML
-//! says. One name is a list, that of declared notifications; other lists, anchors and several
-//! documents have no meaning here and are refused.
+//! `limits: {body_bytes_max: 8MiB}` and `limits.body_bytes_max: 8MiB` are the same. Values keep
+//! their text, so that the setting interprets `0644` or `off`, not YAML. One name is a list, that
+//! of declared notifications; other lists, anchors and several documents have no meaning here and
+//! are refused.
 
 use saphyr_parser::{Event, Parser};
 
 use super::list::{Item, List};
 
-/// Larger files are no settings.
+/// Maximal bytes of a settings file.
 const BYTES_MAX: usize = 1 << 20;
 
-/// Maps inside each other: no name has more parts.
+/// Maximal nesting of maps: no name has more parts.
 const DEPTH_MAX: usize = 8;
 
 /// The one name that is a list.
 pub(super) const DECLARED: &str = "notifications.declared";
 
-/// A file.
+/// A file with its lines.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Parsed {
     pub(super) lines: Vec<Line>,
@@ -34,10 +34,10 @@ pub(super) struct Line {
     pub(super) line: usize,
 }
 
-/// Reads a file; stops at the first thing that is not a settings file.
+/// Reads a file; stops at the first part that is not valid in a settings file.
 ///
 /// # Errors
-/// The line and what is wrong there.
+/// The line and the error.
 pub(super) fn parse(text: &str) -> Result<Parsed, (usize, String)> {
     if text.len() > BYTES_MAX {
         return Err((1, format!("the file is larger than {BYTES_MAX} bytes; it is not a settings file")));
@@ -54,12 +54,12 @@ pub(super) fn parse(text: &str) -> Result<Parsed, (usize, String)> {
 #[derive(Default)]
 struct Reader {
     lines: Vec<Line>,
-    /// The keys of the open maps; the last waits for its value if `has_key`.
+    /// The keys of the open maps; the last one waits for its value if `has_key`.
     path: Vec<String>,
     depth: usize,
     has_key: bool,
     documents: usize,
-    /// The list that is open.
+    /// The list that is being read.
     list: Option<List>,
     declared: Option<Vec<Item>>,
 }
@@ -110,7 +110,7 @@ impl Reader {
             return Err(format!("`{name}` is a list; no setting but {DECLARED} is one"));
         }
         if self.declared.is_some() {
-            return Err(format!("`{name}` stands twice"));
+            return Err(format!("`{name}` occurs twice"));
         }
         self.list = Some(List::default());
         Ok(())
@@ -129,7 +129,7 @@ impl Reader {
         self.path.pop();
         self.has_key = false;
         if let Some(first) = self.lines.iter().find(|line| line.name == name) {
-            return Err(format!("`{name}` stands twice; first in line {}", first.line));
+            return Err(format!("`{name}` occurs twice; first in line {}", first.line));
         }
         self.lines.push(Line { name, text, line });
         Ok(())

@@ -1,4 +1,4 @@
-//! Where values come from, and which outweighs which.
+//! The sources of values, and their precedence.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -10,37 +10,38 @@ use super::file;
 use super::table::{Setting, TABLE};
 use super::value::{self, Value};
 
-/// What the command line and the machine say. Given, not asked for: tests have theirs.
+/// The layers of the command line and the machine. They are an argument, so that tests have their
+/// own.
 #[derive(Clone, Debug, Default)]
 pub struct Layers<'a> {
     /// The settings file: its name, for messages, and its text.
     pub file: Option<(&'a Path, &'a str)>,
-    /// The environment; only names that begin with `FLOWMETER_` are looked at.
+    /// The environment; only names that begin with `FLOWMETER_` are used.
     pub environment: Vec<(String, String)>,
     /// Names of `FLOWMETER_` variables that are not settings: those of the client.
     pub other_variables: &'a [&'a str],
-    /// The flags.
+    /// The flags in order.
     pub flags: Vec<Flag>,
 }
 
 /// A setting on the command line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Flag {
-    /// The setting.
+    /// Name of the setting.
     pub name: String,
-    /// Its value.
+    /// Text of the value.
     pub text: String,
-    /// How the flag is called, for messages: `--listen`, `--set`.
+    /// The name of the flag, for messages: `--listen`, `--set`.
     pub flag: String,
 }
 
 impl Flag {
-    /// A flag that stands for one setting.
+    /// Returns a flag with its own name for a setting.
     pub fn named(flag: &str, name: &str, text: impl Into<String>) -> Flag {
         Flag { name: name.to_owned(), text: text.into(), flag: flag.to_owned() }
     }
 
-    /// What follows `--set`.
+    /// Reads the text after `--set`.
     ///
     /// # Errors
     /// A text without `=`.
@@ -52,7 +53,7 @@ impl Flag {
     }
 }
 
-/// Where a value came from.
+/// The origin of a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Origin {
     Default,
@@ -97,7 +98,7 @@ impl Values {
 }
 
 impl Layers<'_> {
-    /// The lowest layer first; what comes later outweighs.
+    /// Merges the layers, lowest first; later ones take precedence.
     pub(super) fn merge(&self, problems: &mut Vec<String>) -> Values {
         let mut values = Values(Vec::with_capacity(TABLE.len()), Vec::new());
         for setting in TABLE {
@@ -130,7 +131,7 @@ impl Layers<'_> {
         if !variable.starts_with("FLOWMETER_") || self.other_variables.contains(&variable) || is_of_kubernetes(variable) {
             return;
         }
-        // An empty variable is how many tools say that it is not set.
+        // An empty variable counts as unset, as in many tools.
         if text.is_empty() {
             return;
         }
@@ -145,8 +146,8 @@ impl Layers<'_> {
     }
 }
 
-/// Kubernetes gives every pod the addresses of its services as variables: a service
-/// called `flowmeter` makes `FLOWMETER_PORT`, `FLOWMETER_SERVICE_HOST` and others.
+/// Kubernetes sets the addresses of services as variables of every pod: a service named `flowmeter`
+/// makes `FLOWMETER_PORT`, `FLOWMETER_SERVICE_HOST` and others.
 fn is_of_kubernetes(variable: &str) -> bool {
     variable.starts_with("FLOWMETER_SERVICE_") || variable == "FLOWMETER_PORT" || variable.starts_with("FLOWMETER_PORT_")
 }

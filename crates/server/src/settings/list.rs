@@ -1,10 +1,10 @@
-//! A list in the settings file: of notifications, whose members are no settings. It becomes
-//! the JSON that the same thing would be over the API, so that both are read by one reader.
+//! A list in the settings file: declared notifications, whose members are not settings. It becomes
+//! the JSON of the same notification in the API, so that one reader reads both.
 
 use saphyr_parser::{Event, ScalarStyle};
 use serde_json::{Map, Value};
 
-/// Lists and objects inside each other; a notification has seven.
+/// Maximal nesting of lists and objects; a notification has seven levels.
 const DEPTH_MAX: usize = 16;
 
 /// A list that is being read.
@@ -28,7 +28,7 @@ enum Open {
 }
 
 impl List {
-    /// Takes what stands in the list; gives its members at its end.
+    /// Takes an event of the YAML parser; returns the members at the end of the list.
     pub(super) fn take(&mut self, event: Event<'_>, line: usize) -> Result<Option<Vec<Item>>, String> {
         match event {
             Event::MappingStart(..) => self.begin(Open::Object { members: Map::new(), key: None, line })?,
@@ -62,7 +62,7 @@ impl List {
     fn scalar(&mut self, text: &str, style: ScalarStyle, line: usize) -> Result<(), String> {
         if let Some(Open::Object { members, key: key @ None, .. }) = self.open.last_mut() {
             if members.contains_key(text) {
-                return Err(format!("`{text}` stands twice"));
+                return Err(format!("`{text}` occurs twice"));
             }
             *key = Some(text.to_owned());
             return Ok(());
@@ -72,7 +72,7 @@ impl List {
             "" | "~" | "null" if plain => Value::Null,
             "true" if plain => Value::Bool(true),
             "false" if plain => Value::Bool(false),
-            // A number is one if JSON says so.
+            // A plain text is a number if it is one in JSON.
             _ if plain => serde_json::from_str::<serde_json::Number>(text).map_or_else(|_| text.into(), Value::Number),
             _ => text.into(),
         };

@@ -6,7 +6,7 @@ use super::layers::Values;
 use super::table::{Kind, Setting};
 use super::value;
 
-/// A settings file that says what is in force, and where each value came from.
+/// Returns a settings file with the effective values and their origins.
 pub(super) fn print(values: &Values) -> String {
     let mut out = String::new();
     for (setting, value, origin) in &values.0 {
@@ -16,7 +16,7 @@ pub(super) fn print(values: &Values) -> String {
     out
 }
 
-/// Every setting with its value, its default and where the value came from. Secrets are shown as
+/// Returns every setting with its value, its default and its origin. Secrets are shown as
 /// references.
 pub(super) fn list(values: &Values) -> Vec<serde_json::Value> {
     let shown = |(setting, value, origin): &(&'static Setting, value::Value, super::layers::Origin)| {
@@ -30,8 +30,8 @@ pub(super) fn list(values: &Values) -> Vec<serde_json::Value> {
     values.0.iter().map(shown).collect()
 }
 
-/// What YAML would read as something else stands in quotes; single ones, which only
-/// have to be doubled.
+/// Quotes texts that YAML would read as something else; with single quotes, which only have to be
+/// doubled.
 fn quoted(text: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "._-/:+".contains(c);
     match text.chars().all(is_plain) && !text.ends_with(':') && !text.starts_with(['-', ':']) {
@@ -40,7 +40,7 @@ fn quoted(text: &str) -> String {
     }
 }
 
-/// The page in docs/.
+/// Returns the page in `docs/`.
 #[cfg_attr(not(test), allow(dead_code))] // a test compares docs/settings.md with it
 pub(super) fn markdown(table: &[Setting]) -> String {
     let mut out = String::from(HEAD);

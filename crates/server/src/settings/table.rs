@@ -1,49 +1,49 @@
-//! Every setting there is.
+//! Every setting of the server.
 
 use crate::limits;
 
-/// What a setting's value is.
+/// The kind of a setting's value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// `IP:PORT`.
+    /// A socket address, `IP:PORT`.
     Address,
-    /// A path, relative to where the server was started.
+    /// A path, relative to the working directory at the start.
     Path,
     /// Text that is not empty.
     Text,
-    /// `http://` or `https://`.
+    /// An address that begins with `http://` or `https://`.
     Url,
-    /// `${env:NAME}` or `${file:PATH}`.
+    /// A reference, `${env:NAME}` or `${file:PATH}`.
     Secret,
-    /// `true` or `false`.
+    /// The value `true` or `false`.
     Switch,
-    /// One of these.
+    /// One of these words.
     Choice(&'static [&'static str]),
-    /// A number of something, from … to.
+    /// A number with its unit, least and greatest value.
     Count(&'static str, u64, u64),
-    /// Bytes, from … to; written `64MiB`.
+    /// Bytes with least and greatest value; written `64MiB`.
     Bytes(u64, u64),
-    /// Seconds, from … to; written `30s`, `32d`.
+    /// Seconds with least and greatest value; written `30s`, `32d`.
     Seconds(u64, u64),
 }
 
-/// A setting.
+/// A setting of the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Setting {
-    /// Its name; the environment has it in capitals, with `FLOWMETER_` before it.
+    /// Its name; the environment has it in capitals, prefixed by `FLOWMETER_`.
     pub name: &'static str,
-    /// What its value is.
+    /// The kind of its value.
     pub kind: Kind,
-    /// Its value when nobody chose one; `none` where it may be left out.
+    /// Its default; `none` where it may be left out.
     pub default: &'static str,
-    /// Why it is there, and why its default.
+    /// Its purpose and the reason for its default.
     pub reason: &'static str,
     /// Whether `none` is a value.
     pub may_be_none: bool,
 }
 
 impl Setting {
-    /// The variable that sets it.
+    /// Returns the variable that sets it.
     pub fn variable(&self) -> String {
         format!("FLOWMETER_{}", self.name.replace('.', "_").to_uppercase())
     }
@@ -64,8 +64,8 @@ const TIB: u64 = 1 << 40;
 const HOUR: u64 = 3_600;
 const YEARS: u64 = 100 * 366 * 86_400;
 
-/// The table, in the order of the page and of `--print-config`. The bounds of requests
-/// have their defaults, with longer reasons, in `limits.rs`; a test holds the two together.
+/// The table, in the order of the page and of `--print-config`. The bounds of requests have their
+/// defaults, with longer reasons, in `limits.rs`; a test compares the two.
 pub const TABLE: &[Setting] = &[
     row(
         "listen",
@@ -79,7 +79,7 @@ pub const TABLE: &[Setting] = &[
     row("partitions", Kind::Count("", 1, 512), "none", "Partitions of users; none: one for each thread. No answer depends on it")
         .or_none(),
     row("namespace.default", Kind::Text, "default", "The tenant of requests without a key, and of the bootstrap key"),
-    row("tls.cert", Kind::Path, "none", "Certificate and those between it and the root, PEM; with tls.key the server speaks TLS")
+    row("tls.cert", Kind::Path, "none", "Certificate and those between it and the root, PEM; with tls.key the server uses TLS")
         .or_none(),
     row("tls.key", Kind::Path, "none", "The certificate's private key, PEM, without a passphrase").or_none(),
     row("auth.required", Kind::Switch, "false", "Whether requests need a key. Without it only this machine is answered"),
@@ -134,7 +134,7 @@ pub const TABLE: &[Setting] = &[
         "limits.requests_in_flight",
         Kind::Count("requests", 1, 1_000_000),
         "1_024",
-        "Requests worked on at once; more are told to come again (503)",
+        "Requests worked on at once; more are refused with 503",
     ),
     row(
         "limits.connections",
@@ -261,13 +261,13 @@ pub const TABLE: &[Setting] = &[
         "30m",
         "The time between updates of every operator of a running session; a pipeline may have its own, statusInterval",
     ),
-    row("sessions.silence", Kind::Seconds(1, YEARS), "none", "A session without input for that long is told; none: never")
+    row("sessions.silence", Kind::Seconds(1, YEARS), "none", "A session without input for that long is reported; none: never")
         .or_none(),
     row(
         "sessions.corrections_bound",
         Kind::Count("events", 1, 1_000_000_000_000),
         "10_000",
-        "More parked events of a pipeline that wait for a correction are told; none: never",
+        "More parked events of a pipeline that wait for a correction are reported; none: never",
     )
     .or_none(),
     row(
@@ -281,7 +281,7 @@ pub const TABLE: &[Setting] = &[
         "sessions.test_files",
         Kind::Path,
         "none",
-        "The folder whose files DEBUG sessions may read; none: no files. What cannot be read as an event is shown to who tests",
+        "The folder whose files DEBUG sessions may read; none: no files. Lines that are not events are shown to the tester",
     )
     .or_none(),
     row(
@@ -294,8 +294,8 @@ pub const TABLE: &[Setting] = &[
         "notifications.allow_private",
         Kind::Switch,
         "false",
-        "Whether webhooks may go to this machine and to private networks, and without TLS; whoever may make a notification could reach \
-         there",
+        "Whether webhooks may go to this machine and to private networks, and without TLS; anyone who may create a notification could \
+         reach them",
     ),
     row("notifications.ca", Kind::Path, "none", "Certificates that webhooks and e-mail trust besides the well-known ones, PEM")
         .or_none(),
@@ -321,15 +321,15 @@ pub const TABLE: &[Setting] = &[
         "otlp.endpoint",
         Kind::Url,
         "none",
-        "The OpenTelemetry collector that gets traces, over OTLP/HTTP, at /v1/traces below this address; none: nobody",
+        "The OpenTelemetry collector that gets traces, over OTLP/HTTP, at /v1/traces below this address; none: no traces are sent",
     )
     .or_none(),
     row(
         "otlp.one_in",
         Kind::Count("", 1, 1_000_000_000),
         "1",
-        "One of so many traces that begin here is sent; where a caller says what becomes of its trace, that holds",
+        "One of so many traces that begin here is sent; the decision of a caller about its own trace takes precedence",
     ),
-    row("tracing.level", Kind::Choice(&["error", "warn", "info", "debug", "trace"]), "info", "What is logged"),
+    row("tracing.level", Kind::Choice(&["error", "warn", "info", "debug", "trace"]), "info", "The least severe messages that are logged"),
     row("tracing.format", Kind::Choice(&["text", "json"]), "text", "How it is logged: for people, or one JSON object a line"),
 ];

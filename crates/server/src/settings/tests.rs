@@ -1,4 +1,4 @@
-//! Layers, ranges, refusals, and the page that must say the same as the table.
+//! Layers, ranges, refusals, and the comparison of the page with the table.
 
 use std::path::Path;
 use std::time::Duration;
@@ -41,7 +41,7 @@ fn every_setting_is_read_and_none_twice() {
     let mut variables: Vec<String> = TABLE.iter().map(super::Setting::variable).collect();
     for setting in TABLE {
         assert!(typed.contains(&format!("\"{}\"", setting.name)), "typed.rs does not read {}", setting.name);
-        assert!(!setting.reason.contains('|'), "{}: a reason stands in a table", setting.name);
+        assert!(!setting.reason.contains('|'), "{}: a reason is part of a table", setting.name);
     }
     variables.sort_unstable();
     variables.dedup();
@@ -49,7 +49,7 @@ fn every_setting_is_read_and_none_twice() {
 }
 
 #[test]
-fn what_outweighs_what() {
+fn flags_precede_the_environment_and_the_file() {
     let in_file = "limits:\n  body_bytes_max: 1MiB\n";
     let variable = [("FLOWMETER_LIMITS_BODY_BYTES_MAX", "2MiB")];
     let cases = [
@@ -89,7 +89,7 @@ fn values() {
 }
 
 #[test]
-fn what_is_printed_can_be_read() {
+fn printed_settings_can_be_read() {
     let chosen =
         "data: 'a: b # c'\nauth.bootstrap_key: ${file:/run/secrets/k}\nlog.retention: none\nthreads: 4\nlisten: '[::]:1'\n";
     let settings = file(chosen).unwrap();
@@ -99,7 +99,7 @@ fn what_is_printed_can_be_read() {
 }
 
 #[test]
-fn what_is_refused_and_where() {
+fn invalid_settings_are_refused_with_their_place() {
     let cases = [
         (
             "limits:\n  body_byte_max: 1MiB",
@@ -118,8 +118,8 @@ fn what_is_refused_and_where() {
         ("tracing.format: jsn", "`jsn` is not text, json; did you mean `json`?"),
         ("otlp.endpoint: http://me:pass@host", "is not an address"),
         ("threads: [1]", "flowmeter.yaml:1: `threads` is a list; no setting but notifications.declared is one"),
-        ("threads: 1\nthreads: 2", "flowmeter.yaml:2: `threads` stands twice; first in line 1"),
-        ("limits: {body_idle: 1s}\nlimits.body_idle: 2s", "`limits.body_idle` stands twice"),
+        ("threads: 1\nthreads: 2", "flowmeter.yaml:2: `threads` occurs twice; first in line 1"),
+        ("limits: {body_idle: 1s}\nlimits.body_idle: 2s", "`limits.body_idle` occurs twice"),
         ("threads 1", "flowmeter.yaml:1: write `name: value`"),
         ("threads: {1: 2", "flowmeter.yaml:"),
         ("? {a: b}\n: c", "a name must be text"),
@@ -151,7 +151,8 @@ fn variables_and_flags_are_named() {
     let why = complaint(read("", &[], &["thread=2"]));
     assert_eq!(why, "--set: there is no setting `thread`; did you mean `threads`?");
     assert!(Flag::set("threads").is_err());
-    // The client's, other programs' and those Kubernetes makes for a service of that name.
+    // Variables of the client, of other programs, and those that Kubernetes makes for a service of
+    // that name.
     let others = ["FLOWMETER_URL", "HOME", "FLOWMETER_PORT", "FLOWMETER_PORT_8888_TCP_ADDR", "FLOWMETER_SERVICE_HOST"];
     assert!(read("", &others.map(|name| (name, "tcp://10.0.0.1:8888")), &[]).is_ok());
 }
@@ -186,7 +187,7 @@ fn when_the_server_may_start() {
         ("{listen: 0.0.0.0:80, auth: {required: true}}", false, "Make one with"),
         ("{listen: 0.0.0.0:80, auth: {required: true}}", true, ""),
         ("{listen: 0.0.0.0:80, auth: {required: true, bootstrap_key: '${env:KEY}'}}", false, ""),
-        ("auth.required: true", false, "nobody could come in"),
+        ("auth.required: true", false, "every request would be refused"),
         ("auth.required: true", true, ""),
     ];
     for (text, has_keys, expected) in cases {
@@ -199,7 +200,7 @@ fn when_the_server_may_start() {
 }
 
 proptest! {
-    /// Whatever stands in the file, in a variable or after --set, the answer is settings or problems.
+    /// Any text in the file, in a variable or after --set gives settings or problems.
     #[test]
     fn nothing_panics(text in "[a-z.:{}\\[\\]'\"#&*!|>?\n -]{0,60}", value in ".{0,20}", at in 0..TABLE.len()) {
         let name = TABLE[at].name;
@@ -207,7 +208,7 @@ proptest! {
         let _ = read(&format!("{name}: {value}\n{text}"), &[], &[&format!("{name}={value}")]);
     }
 
-    /// What is printed of any text can be read again.
+    /// Any printed text can be read again.
     #[test]
     fn texts_survive_printing(text in "[^\r\n\\p{Cc}]{1,30}") {
         prop_assume!(!text.trim().is_empty());

@@ -1,4 +1,4 @@
-//! From text to a value within its range, and back to text.
+//! Reads a text to a value within its range, and writes it back to text.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -22,8 +22,8 @@ pub(super) enum Value {
     Span(Duration),
 }
 
-/// The value a text stands for, or what should be there instead. The message repeats no
-/// text of a secret.
+/// Reads the value of a text; the error describes the expected form. The message repeats no text of
+/// a secret.
 pub(super) fn parse(setting: &Setting, text: &str) -> Result<Value, String> {
     let text = text.trim();
     if setting.may_be_none && matches!(text, "none" | "~" | "null") {
@@ -51,7 +51,7 @@ pub(super) fn parse(setting: &Setting, text: &str) -> Result<Value, String> {
     })
 }
 
-/// What a value must be, for a person.
+/// Describes the expected value, for people.
 pub(super) fn expected(setting: &Setting) -> String {
     let none = if setting.may_be_none { ", or none" } else { "" };
     let what = match setting.kind {
@@ -71,7 +71,7 @@ pub(super) fn expected(setting: &Setting) -> String {
     format!("{what}{none}")
 }
 
-/// The value as it would be written in a settings file.
+/// Returns the value as it is written in a settings file.
 pub(super) fn show(value: &Value) -> String {
     match value {
         Value::None => "none".to_owned(),
@@ -102,7 +102,7 @@ const BYTE_UNITS: [(&str, u64); 9] = [
     ("B", 1),
 ];
 
-/// `64MiB` (powers of 1024), `64MB` (powers of 1000), `64` (bytes).
+/// Reads `64MiB` (powers of 1024), `64MB` (powers of 1000), `64` (bytes).
 fn bytes(text: &str) -> Option<u64> {
     let found = BYTE_UNITS.iter().find_map(|(unit, size)| Some((text.strip_suffix(unit)?, *size)));
     let (count, size) = found.unwrap_or((text, 1));
@@ -114,7 +114,7 @@ fn show_bytes(bytes: u64) -> String {
     binary.map_or(format!("{bytes}B"), |(unit, size)| format!("{}{unit}", bytes / size))
 }
 
-/// A bare number has no unit, and which one was meant is not guessed.
+/// Reads a duration. A number without a unit is refused, since the unit is not guessed.
 fn span(text: &str) -> Option<Duration> {
     u64::try_from(parse_duration(text)?).ok().map(Duration::from_nanos)
 }

@@ -1,5 +1,5 @@
-//! Connections to receivers: kept while both sides like, made again when the other side
-//! has closed them without a word.
+//! Connections to receivers: kept while both sides allow it, and opened again when the other side
+//! has closed them.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -13,18 +13,18 @@ use tokio::net::{TcpListener, TcpStream};
 use super::delivery::{Site, by_session};
 use super::support::{MINUTE, Receiver};
 
-/// How often a session is paused and resumed, and how many steps that makes in all.
+/// The number of pauses of a session, and the number of steps in all.
 const PAUSES: usize = 5;
 const STEPS: usize = 2 + 2 * PAUSES + 1;
 
-/// What lies between a server and a receiver: connections are made to it.
+/// A proxy between a server and a receiver, which counts connections.
 struct Between {
     address: SocketAddr,
     made: Arc<AtomicUsize>,
 }
 
 impl Between {
-    /// Lets everything pass; or closes each connection after one answer.
+    /// Passes everything on; or closes each connection after one answer.
     async fn start(receiver: SocketAddr, is_closing: bool) -> Between {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -49,7 +49,7 @@ async fn pass_one(mut outer: TcpStream, mut inner: TcpStream) {
     let (mut asks, mut tells) = outer.split();
     let (mut answers, mut hears) = inner.split();
     let one = async {
-        // An answer of a receiver is so short that it comes in one piece.
+        // An answer of a receiver is so short that it arrives in one piece.
         let mut answer = [0; 4096];
         let length = answers.read(&mut answer).await.unwrap();
         tells.write_all(&answer[..length]).await.unwrap();
@@ -60,7 +60,7 @@ async fn pass_one(mut outer: TcpStream, mut inner: TcpStream) {
     }
 }
 
-/// Everything a session tells arrives once, in order. Tells over how many connections.
+/// Checks that all events of a session arrive once, in order. Returns the number of connections.
 async fn connections(is_closing: bool) -> usize {
     let site = Site::open();
     let mut receiver = Receiver::start().await;

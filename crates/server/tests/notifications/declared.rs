@@ -1,4 +1,4 @@
-//! Notifications of the settings file, from start to start.
+//! Notifications of the settings file, over several starts.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -45,7 +45,7 @@ async fn the_installation_says_what_the_file_says() {
     let (folder, clock) = (tempfile::tempdir().unwrap(), Hands::new());
     let data = folder.path().join("data");
     let first = settings(&data, FIRST).unwrap();
-    assert!(first.notifications.allow_private && first.sessions.silence.is_some(), "what stands around the list counts");
+    assert!(first.notifications.allow_private && first.sessions.silence.is_some(), "the settings around the list count");
     let server = Server::start(first, Arc::clone(&clock)).await;
     let by_hand = json!({"name": "mine", "eventType": "meter.session.status", "channels": [{"type": "log"}]});
     server.made("/api/v1/notifications", &by_hand).await;
@@ -72,7 +72,7 @@ async fn the_installation_says_what_the_file_says() {
     assert_eq!(by_settings.count(), 2, "each was made once");
     server.stop().await;
 
-    // One is changed, one goes, and one that was made by hand becomes the file's.
+    // One is changed, one is removed, and one that was created over the API becomes the file's.
     let second = FIRST.replace("level: warn", "level: error").replace("name: thresholds", "name: mine");
     let server = Server::start(settings(&data, &second).unwrap(), clock).await;
     let after = names(&server).await;
@@ -85,7 +85,7 @@ async fn the_installation_says_what_the_file_says() {
 }
 
 #[test]
-fn what_is_wrong_stops_the_start_with_its_line() {
+fn an_invalid_notification_stops_the_start_with_its_line() {
     let folder = tempfile::tempdir().unwrap();
     let cases = [
         (

@@ -1,4 +1,4 @@
-//! Receivers that are away, slow to come back, or never come back; at times of our choice.
+//! Receivers that are away, recover slowly, or never recover, on a virtual clock.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -33,12 +33,12 @@ impl Site {
         (installation, courier)
     }
 
-    /// Stops and begins again with what is on disk.
+    /// Stops and starts again with the stored data.
     fn restart(self) -> Site {
         let Site { folder, clock, installation, courier } = self;
         drop(courier);
         installation.close();
-        drop(Arc::try_unwrap(installation).ok().expect("nobody else has it"));
+        drop(Arc::try_unwrap(installation).ok().expect("no other reference"));
         let (installation, courier) = Site::begin(&folder, &clock);
         Site { folder, clock, installation, courier }
     }
@@ -53,7 +53,7 @@ impl Site {
         self.installation.create_notification(&who(), fields.as_object().unwrap()).unwrap();
     }
 
-    /// A session that is started, paused and resumed so many times, and canceled.
+    /// Runs a session that is started, paused and resumed several times, and canceled.
     pub(super) fn session(&self, name: &str, number: u8, pauses: usize) {
         let pipeline = self.installation.create_pipeline(&who(), &stream_document(name, number), false).unwrap();
         let session = self.installation.start(&who(), &pipeline, None).unwrap();
@@ -75,7 +75,7 @@ impl Site {
     }
 }
 
-/// Steps by session, in the order they were accepted.
+/// Returns the steps by session, in the order in which they were accepted.
 pub(super) fn by_session(receiver: &mut Receiver) -> (BTreeMap<String, Vec<String>>, Vec<String>, usize) {
     let (mut steps, mut ids, mut attempts) = (BTreeMap::<String, Vec<String>>::new(), Vec::new(), 0);
     for received in receiver.all() {
@@ -135,7 +135,7 @@ async fn a_dead_channel_holds_up_nobody_and_is_given_up_after_a_day() {
     site.session("a", 1, 0);
     site.deliver().await;
     assert_eq!(by_session(&mut well).0["R-00000001"].len(), 3, "one channel does not wait for another");
-    // An hour before the day is over all three wait; some hours later they are given up.
+    // An hour before the day is over all three wait; some hours later they are dead.
     for _ in 0..23 * 6 {
         site.clock.forward(10 * MINUTE);
         site.deliver().await;
@@ -148,7 +148,7 @@ async fn a_dead_channel_holds_up_nobody_and_is_given_up_after_a_day() {
     assert_eq!((site.count(NoticeState::Waiting), site.count(NoticeState::Dead)), (0, 3));
     let states = site.installation.channel_states("default").unwrap();
     assert_eq!((&states[1]["state"], &states[1]["dead"], &states[0]["delivered"]), (&json!("failing"), &json!(3), &json!(3)));
-    // It comes back, and the dead are sent by hand, under the ids they had.
+    // It recovers, and the dead are sent again on request, under their old ids.
     drop(dead.all());
     dead.answer(200, None);
     let filter = NoticeFilter { state: Some(NoticeState::Dead), ..NoticeFilter::default() };
@@ -198,7 +198,7 @@ async fn what_is_turned_off_waits_and_what_is_gone_is_dead() {
     site.session("b", 2, 0);
     site.deliver().await;
     assert!(receiver.all().is_empty());
-    assert_eq!(site.count(NoticeState::Waiting), 3, "what happens while it is off is not told");
+    assert_eq!(site.count(NoticeState::Waiting), 3, "events while it is off are not sent");
     site.installation.delete_notification(&who(), &known).unwrap();
     site.deliver().await;
     assert_eq!((receiver.all().len(), site.count(NoticeState::Dead)), (0, 3));

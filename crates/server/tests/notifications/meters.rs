@@ -1,5 +1,5 @@
-//! What is told of single meters: a month end with conditions, thresholds, restarts at any
-//! moment, and an installation in which nobody asks.
+//! Events of single meters: a month end with conditions, thresholds, restarts at any moment, and an
+//! installation without subscriptions.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -44,7 +44,7 @@ struct Site {
 impl Site {
     fn open() -> Site {
         let (folder, clock) = (tempfile::tempdir().unwrap(), Hands::new());
-        // Half past twelve: events of ten past are not of the future.
+        // At half past twelve, events of ten past are not in the future.
         clock.forward(HOUR / 2);
         let installation = Installation::open(settings(folder.path(), &[]), Arc::<Hands>::clone(&clock)).unwrap().0;
         Site { folder, clock, installation }
@@ -55,7 +55,7 @@ impl Site {
         self.installation.start(&who(), &pipeline, None).unwrap().session_id
     }
 
-    /// Stops and begins again with what is on disk.
+    /// Stops and starts again with the stored data.
     fn restart(self) -> Site {
         let Site { folder, clock, installation } = self;
         installation.close();
@@ -69,7 +69,7 @@ impl Site {
         self.installation.create_notification(&who(), fields.as_object().unwrap()).unwrap();
     }
 
-    /// Lets time come to an hour's end and waits for the records of it.
+    /// Advances the clock to the end of an hour and waits for its records.
     fn hour_ends(&self, records: u64) {
         self.clock.forward(HOUR);
         let served = &self.installation.served()[0];
@@ -103,7 +103,7 @@ fn of_a_thousand_flushed_meters_those_are_told_that_somebody_asks_for() {
     site.notify("large", "meter.flushed", &json!({"field": "value", "op": ">=", "value": 997}));
     let lines: String = (0..1000).map(|n| event(&format!("user-{n:04}"), n, n as i64, "12:10:00")).collect();
     send(&site.installation, &lines);
-    // Thresholds are told without being asked for: 950 meters are at 50 or above.
+    // Events of thresholds need no subscription: 950 meters are at 50 or above.
     site.tell();
     assert_eq!(site.told("meter.threshold.reached").len(), 950);
     let site = site.restart();
@@ -121,7 +121,7 @@ fn of_a_thousand_flushed_meters_those_are_told_that_somebody_asks_for() {
     );
     assert_eq!((&payload["meterName"], &payload["sessionId"], &payload["unit"]), (&json!("usage"), &json!(session), &json!("B")));
     assert_eq!(payload["periodEnd"], "2023-07-01T13:00:00.000Z");
-    // Nothing else came to be, and every threshold once.
+    // No other events were created, and every threshold once.
     let records: BTreeSet<String> =
         site.told("meter.threshold.reached").iter().map(|event| event.payload["recordId"].to_string()).collect();
     assert_eq!((records.len(), site.told("meter.threshold.reached").len()), (950, 950));
@@ -141,7 +141,7 @@ fn the_life_of_a_meter_is_told_in_its_order() {
     send(&site.installation, &event("ann", 1, 60, "12:10:00"));
     send(&site.installation, &event("ann", 2, -20, "12:11:00"));
     site.hour_ends(3);
-    // One that comes late changes a record that has gone already.
+    // A late event changes a record that was delivered already.
     send(&site.installation, &event("ann", 3, 5, "12:12:00"));
     site.hour_ends(4);
     let site = site.restart();
@@ -172,7 +172,7 @@ fn the_life_of_a_meter_is_told_in_its_order() {
     assert_eq!((&amended["value"], &amended["delta"], &amended["revision"]), (&json!("45"), &json!("5"), &json!(1)), "{amended}");
     let reached = &of_ann[1].payload;
     assert_eq!((&reached["threshold"], &reached["thresholdValue"]), (&json!("half"), &json!("50")));
-    // Told at the instants at which they happened.
+    // The events have the instants at which they happened.
     assert_eq!((of_ann[0].at.as_str(), of_ann[3].at.as_str()), ("2023-07-01T12:30:00.000Z", "2023-07-01T13:30:00.000Z"));
     site.installation.close();
 }
@@ -199,7 +199,7 @@ fn a_session_over_files_tells_of_its_meters_before_it_ends() {
     let of_meters: Vec<SessionEvent> = events().into_iter().filter(|event| !event.payload["userId"].is_null()).collect();
     let told: Vec<(&str, &str)> =
         of_meters.iter().map(|event| (event.event_type.as_str(), event.payload["userId"].as_str().unwrap())).collect();
-    // Thresholds are told without being asked for.
+    // Events of thresholds need no subscription.
     let crossed = [("meter.threshold.reached", "ann"), ("meter.threshold.reached", "bob"), ("meter.threshold.recovered", "ann")];
     assert_eq!(told, [&[("meter.opened", "ann")], &crossed[..], &[("meter.flushed", "ann")]].concat(), "{of_meters:#?}");
     assert!(of_meters.iter().all(|event| event.payload["sessionId"] == json!(session)));
@@ -209,7 +209,7 @@ fn a_session_over_files_tells_of_its_meters_before_it_ends() {
 }
 
 #[test]
-fn who_asks_later_hears_of_what_happens_later() {
+fn a_later_subscription_receives_later_events() {
     let site = Site::open();
     let session = site.run(DOCUMENT);
     send(&site.installation, &event("ann", 1, 1, "12:10:00"));
@@ -219,12 +219,12 @@ fn who_asks_later_hears_of_what_happens_later() {
     site.tell();
     assert!(site.users("meter.flushed").is_empty() && site.users("meter.opened").is_empty());
     send(&site.installation, &(event("ann", 2, 1, "13:10:00") + &event("bea", 3, 1, "13:11:00")));
-    // Turned off again: what was noted until then is told, what comes is not noted.
+    // Disabled again: earlier notes become events, later ones are not made.
     site.tell();
     let known = site.installation.notification("default", "opened").unwrap();
     site.installation.delete_notification(&who(), &known).unwrap();
     send(&site.installation, &event("cid", 4, 1, "13:12:00"));
-    // A session that ends has told everything before its last status.
+    // A session that ends has sent all events before its last status.
     site.clock.forward(HOUR);
     site.installation.act(&who(), &session, Trigger::Finish).unwrap();
     assert_eq!(site.users("meter.opened"), ["bea"]);
@@ -261,7 +261,7 @@ async fn questions_and_thresholds_reach_a_receiver() {
     assert_eq!((&told["type"], &told["data"]["query"]), (&json!("event_store.query.finished"), &json!("search")), "{told}");
     assert_eq!((&told["data"]["rowCount"], &told["data"]["outcome"]), (&json!(1), &json!("answered")));
     assert_eq!(told["data"]["parameters"], "pipeline=usage&subject=ann");
-    // Nobody asked for traces.
+    // No one subscribed to traces.
     let (status, _) = server.call("GET", "/api/v1/events/1/trace", "").await;
     assert_eq!(status, 200);
     server.stop().await;

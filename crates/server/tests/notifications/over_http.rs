@@ -55,12 +55,12 @@ async fn a_run_is_told_step_by_step_and_a_failure_with_its_cause() {
     for step in ["NEVER_RUN>INITIALIZING", "INITIALIZING>RUNNING", "RUNNING>FAILED"] {
         assert_eq!(all.next().await.step(), format!("{id} {step}"));
     }
-    // Only failures came where only failures are wanted, and the try-out says the same.
+    // Only failures arrived where only failures are wanted, and the preview agrees.
     assert!(failures.all().is_empty());
     let (_, tried) = server.call("POST", "/api/v1/notifications/failures/try", "").await;
     assert_eq!((&tried["matchedCount"], &tried["items"][0]["payload"]["sessionId"]), (&json!(1), &json!(id)), "{tried}");
     assert!(tried["lookedAt"].as_u64() >= Some(8), "{tried}");
-    // Every operator was told once at the end, before the last status, in the same commit.
+    // Every operator had one update at the end, before the last status, in the same commit.
     let (_, events) = server.call("GET", "/api/v1/sessions/R-00000002/events", "").await;
     let last: Vec<&Value> = events["items"].as_array().unwrap().iter().rev().take(2).collect();
     assert_eq!(
@@ -95,7 +95,7 @@ async fn notifications_are_looked_at_when_they_are_saved() {
         (with("channels", json!([])), "channels", "one channel at least"),
         (with("channels", json!([channel, channel])), "channels[1].name", "two channels"),
         (with("channels", json!([{"type": "webhok"}])), "channels[0].type", "did you mean `webhook`?"),
-        (with("channels", json!([{"type": "email", "to": ["nobody"]}])), "channels[0].to", "no address"),
+        (with("channels", json!([{"type": "email", "to": ["ops"]}])), "channels[0].to", "no address"),
         (with("channels", json!([{"type": "slack", "url": "https://hooks.slack.com/x"}])), "channels[0].url", "never written"),
         (hook("secrets", json!([SECRET])), "channels[0].secrets", "never written"),
         (hook("secrets", json!([])), "channels[0].secrets", "signed"),
@@ -117,7 +117,7 @@ async fn notifications_are_looked_at_when_they_are_saved() {
     assert_eq!(made["channels"][0]["secrets"], json!(["${env:SECRET}"]));
     let (status, again) = server.call("POST", "/api/v1/notifications", &with("enabled", json!(true)).to_string()).await;
     assert_eq!((status, &again["code"]), (409, &json!("already_exists")));
-    // What was read can be sent back changed.
+    // A notification can be read, changed and sent back.
     let mut changed = made.clone();
     changed["enabled"] = json!(true);
     let (status, changed) = server.call("PUT", "/api/v1/notifications/n", &changed.to_string()).await;
@@ -151,7 +151,7 @@ async fn two_secrets_two_signatures_and_a_history() {
     assert_eq!(signatures.len(), 2);
     assert!(signatures.iter().all(|signature| signature.starts_with("v1,")) && signatures[0] != signatures[1]);
     assert_eq!(receiver.next().await.step(), "R-00000002 INITIALIZING>RUNNING");
-    // A step that does not exist is refused with both statuses.
+    // A step that is not allowed is refused with both statuses.
     let (status, refused) = server.call("POST", "/api/v1/sessions/R-00000002/resume", "").await;
     assert_eq!(status, 409);
     assert!(refused["detail"].as_str().unwrap().contains("from RUNNING to RUNNING"), "{refused}");
@@ -170,7 +170,7 @@ async fn two_secrets_two_signatures_and_a_history() {
     assert_eq!(attempt["id"], json!(first.header("flowmeter-attempt-id")));
     assert_eq!(attempt["request"]["body"].as_str().unwrap().as_bytes(), first.body);
     assert!(!shown.to_string().contains(SECRET));
-    // By hand again: under another id, because the first was accepted.
+    // Again on request: under another id, since the first was accepted.
     let (status, _) = server.call("POST", &format!("/api/v1/notifications/deliveries/{id}/resend"), "").await;
     assert_eq!(status, 200);
     let again = receiver.next().await;

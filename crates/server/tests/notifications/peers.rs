@@ -1,6 +1,6 @@
-//! Programs of others take what we send: PyPI's `standardwebhooks` and `aiosmtpd`, and a
-//! TLS server with a certificate of its own. Without Python or its packages the first two
-//! are skipped, and say so.
+//! Programs of others accept our messages: PyPI's `standardwebhooks` and `aiosmtpd`, and a TLS
+//! server with its own certificate. Without Python or its packages the first two are skipped with a
+//! message.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::support::{Hands, OLD_SECRET, Received, Receiver, SECRET, Server, here, secret, settings, stream_document};
 
-/// A Python with these packages, made once and kept with what was built.
+/// Returns a Python with these packages, created once and kept with the build.
 fn python(packages: &[&str]) -> Option<PathBuf> {
     let room = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("python-{}", packages.join("-")));
     let python = room.join("bin/python");
@@ -23,14 +23,14 @@ fn python(packages: &[&str]) -> Option<PathBuf> {
     let is_made = runs(Command::new("python3").args(["-m", "venv"]).arg(&room))
         && runs(Command::new(&python).args(["-m", "pip", "install", "--quiet"]).args(packages));
     if !is_made {
-        // Past the capture of output: a test that did not run shall be seen.
+        // Written past the captured output, so that a skipped test is visible.
         drop(writeln!(std::io::stderr(), "SKIPPED: no python3 with {} here; nothing was verified", packages.join(", ")));
         return None;
     }
     Some(python)
 }
 
-/// Starts a session and gives the first two notifications.
+/// Starts a session and returns the first two notifications.
 async fn two_notifications(receiver: &mut Receiver, server: &Server, channel: Value) -> [Received; 2] {
     let notification = json!({"name": "n", "eventType": "meter.session.status", "channels": [channel]});
     server.made("/api/v1/notifications", &notification).await;
@@ -48,7 +48,7 @@ message = json.load(open(sys.argv[1]))
 headers = message["headers"]
 sent_at = datetime.datetime.fromtimestamp(int(headers["webhook-timestamp"]), tz=datetime.timezone.utc)
 
-class Clock(datetime.datetime):  # The test's clock stands in 2023; the library asks for the time.
+class Clock(datetime.datetime):  # The test's clock is in 2023; the library asks for the time.
     @classmethod
     def now(cls, tz=None):
         return sent_at

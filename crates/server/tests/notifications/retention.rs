@@ -1,4 +1,4 @@
-//! What is let go of, and what must stay: after an hour, here.
+//! Retention: events and deliveries that are removed after an hour, and those that must stay.
 
 use std::sync::Arc;
 
@@ -26,10 +26,10 @@ async fn what_waits_or_was_not_seen_stays_and_everything_else_goes() {
         let notices = installation.notices("default", &NoticeFilter::default(), None, usize::MAX).unwrap();
         (installation.session_events("default", 0, usize::MAX).unwrap().len(), notices.len())
     };
-    // Old as they are, the courier has not come to them.
+    // They are old, but the courier has not processed them yet.
     clock.forward(120 * MINUTE);
     assert_eq!((installation.let_go_of_told().unwrap(), kept()), (0, (2, 0)));
-    // One channel takes them, the other does not.
+    // One channel accepts them, the other does not.
     receiver.answer(500, None);
     deliver(&installation, &courier).await;
     assert_eq!((installation.let_go_of_told().unwrap(), kept()), (0, (2, 4)), "deliveries are young");
@@ -39,7 +39,7 @@ async fn what_waits_or_was_not_seen_stays_and_everything_else_goes() {
     deliver(&installation, &courier).await;
     let newest = installation.newest_event().unwrap();
     assert_eq!((installation.let_go_of_told().unwrap(), kept()), (4, (0, 0)));
-    // Numbers go on.
+    // The numbers continue.
     installation.act(&who(), &session.session_id, Trigger::Pause).unwrap();
     assert_eq!(installation.session_events("default", 0, usize::MAX).unwrap()[0].number, newest + 1);
     installation.close();

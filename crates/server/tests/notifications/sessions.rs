@@ -1,5 +1,4 @@
-//! What is told of sessions besides their status: counts now and then, silence, a long
-//! correction queue.
+//! Session events besides the status: counts at intervals, silence, a long correction queue.
 
 use std::sync::Arc;
 
@@ -97,7 +96,8 @@ fn silence_and_a_long_correction_queue_are_told_once() {
     installation.close();
 }
 
-/// A pipeline whose worker does nothing flushes nothing: an event says so, and the server is not ready.
+/// A pipeline whose worker does nothing flushes nothing: an event reports it, and the server is not
+/// ready.
 #[test]
 fn an_overdue_flush_and_its_end_each_make_one_event() {
     let (folder, clock) = (tempfile::tempdir().unwrap(), Hands::new());
@@ -144,14 +144,14 @@ fn an_overdue_flush_and_its_end_each_make_one_event() {
     installation.close();
 }
 
-/// Looks until it is so.
+/// Repeats `look` until it returns true.
 fn until(mut look: impl FnMut() -> bool) {
     while !look() {
         std::thread::park_timeout(std::time::Duration::from_millis(5));
     }
 }
 
-/// A clock on which every look takes a minute.
+/// A clock that advances by a minute at each reading.
 struct Hurried(std::sync::atomic::AtomicI64);
 
 impl flowmeter_engine::node::Clock for Hurried {

@@ -1,4 +1,4 @@
-//! A clock that jumps, a receiver that listens, a server to talk to.
+//! A clock that jumps, a receiver, and a server for tests.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -27,10 +27,10 @@ use tokio::sync::oneshot;
 pub(crate) const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 pub(crate) const OLD_SECRET: &str = "whsec_c2l4dGVlbi1ieXRlcy1hbmQtYS1mZXctbW9yZSE=";
 pub(crate) const MINUTE: i64 = 60_000_000_000;
-/// How long anything may take; nothing does.
+/// Timeout of every step; none is expected to reach it.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A clock that stands until it is moved.
+/// A clock that does not advance until it is moved.
 pub(crate) struct Hands(AtomicI64);
 
 impl Hands {
@@ -69,7 +69,7 @@ pub(crate) fn who() -> Who {
     Who { name: "test".to_owned(), namespace: "default".to_owned() }
 }
 
-/// What a receiver got.
+/// A message that a receiver got.
 #[derive(Clone, Debug)]
 pub(crate) struct Received {
     pub(crate) headers: HeaderMap,
@@ -86,7 +86,7 @@ impl Received {
         serde_json::from_slice(&self.body).unwrap()
     }
 
-    /// Session and the status before and after.
+    /// Returns the session and the status before and after.
     pub(crate) fn step(&self) -> String {
         let event = self.json();
         let text = |name: &str| event["data"][name].as_str().unwrap_or("-").to_owned();
@@ -100,7 +100,7 @@ struct Desk {
     got: UnboundedSender<Received>,
 }
 
-/// An HTTP server that takes notifications, or not.
+/// An HTTP server that accepts notifications, or refuses them.
 pub(crate) struct Receiver {
     pub(crate) address: SocketAddr,
     desk: Arc<Desk>,
@@ -141,7 +141,7 @@ impl Receiver {
         tokio::time::timeout(PATIENCE, self.got.recv()).await.expect("nothing came").unwrap()
     }
 
-    /// What has come by now.
+    /// Returns the messages that have arrived so far.
     pub(crate) fn all(&mut self) -> Vec<Received> {
         std::iter::from_fn(|| self.got.try_recv().ok()).collect()
     }
@@ -152,7 +152,7 @@ async fn axum_serve(listener: TcpListener, router: Router) {
     flowmeter_server::serve::plain(listener, flowmeter_server::serve::Served::new(router, bounds), std::future::pending()).await;
 }
 
-/// A server at work.
+/// A server that runs in the test.
 pub(crate) struct Server {
     address: SocketAddr,
     stop: Option<oneshot::Sender<()>>,
@@ -206,7 +206,7 @@ pub(crate) fn batch_document(name: &str, input: &Path) -> String {
     )
 }
 
-/// A pipeline that takes events as they come.
+/// Returns a pipeline that takes events as they arrive.
 pub(crate) fn stream_document(name: &str, number: u8) -> String {
     format!(
         "pipeline: {name}\nsource: {{http: {{}}}}\noperators:\n  - meter: {{key: 00000000-0000-4000-8000-0000000000{number:02}, \
@@ -221,7 +221,7 @@ pub(crate) fn secret(folder: &Path, name: &str, text: &str) -> String {
     format!("${{file:{}}}", file.display())
 }
 
-/// Attempts everything that is due, again and again, until nothing is.
+/// Attempts everything that is due, repeatedly, until nothing is.
 pub(crate) async fn deliver(installation: &Installation, courier: &Arc<Courier>) {
     loop {
         courier.collect().unwrap();
@@ -239,13 +239,13 @@ pub(crate) async fn deliver(installation: &Installation, courier: &Arc<Courier>)
     }
 }
 
-/// Events of a type, in order.
+/// Returns the events of a type, in order.
 pub(crate) fn told(installation: &Installation, event_type: &str) -> Vec<SessionEvent> {
     let all = installation.session_events("default", 0, usize::MAX).unwrap();
     all.into_iter().filter(|event| event.event_type == event_type).collect()
 }
 
-/// Hands events in and waits until every pipeline has taken them.
+/// Sends events and waits until every pipeline has processed them.
 pub(crate) fn send(installation: &Installation, lines: &str) {
     let letter = Letter { namespace: "default", pipeline: None, again: false, settles: None, lines: &[] };
     let mut bytes = Vec::new();

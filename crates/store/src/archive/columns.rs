@@ -1,9 +1,9 @@
-//! The columns of the event store: their names and types, and events as values of them.
+//! The columns of the event store: their names and types, and events as their values.
 //!
-//! Positions and lines are signed, since not every reader knows unsigned 64 bits. Strings are
+//! Positions and lines are signed, since not every reader supports unsigned 64 bits. Strings are
 //! plain strings here; the Parquet writer gives them a dictionary where they repeat. An event is
-//! kept as text, to be queried as such, and the few that are not text as bytes in a column of
-//! their own, so that nothing is lost.
+//! stored as text, so that it can be queried. The few events that are not text are stored as bytes
+//! in a separate column, so that nothing is lost.
 
 use std::sync::{Arc, LazyLock};
 
@@ -54,7 +54,7 @@ const fn maybe(name: &'static str, kind: Kind) -> Column {
     Column { name, kind, is_required: false }
 }
 
-/// All columns, in order.
+/// All columns in order.
 pub(super) const COLUMNS: [Column; 17] = [
     always(POSITION, Kind::Number),
     always(RECEIVED_AT, Kind::Time),
@@ -116,7 +116,7 @@ pub(super) fn are_columns_of(schema: &SchemaDescriptor) -> bool {
         })
 }
 
-/// Events turned into columns, until there are enough for a row group.
+/// Converts events to columns, until there are enough for a row group.
 #[derive(Default)]
 pub(super) struct Columns {
     rows: usize,
@@ -124,11 +124,11 @@ pub(super) struct Columns {
     values: [Values; COLUMNS.len()],
 }
 
-/// The values of a column that are there, and for each row whether it is.
+/// The present values of a column, and for each row whether it has one.
 #[derive(Default)]
 struct Values {
     numbers: Vec<i64>,
-    /// Texts one behind the other, and where each ends.
+    /// Texts in sequence, and the end of each.
     bytes: Vec<u8>,
     ends: Vec<usize>,
     levels: Vec<i16>,
@@ -139,12 +139,12 @@ impl Columns {
         self.rows
     }
 
-    /// Returns the bytes held: those of the events, and of their times and positions.
+    /// Returns the bytes held: those of the events, their times and their positions.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Adds an event. Position and line are given apart, as the columns have them.
+    /// Adds an event. Position and line are separate arguments, in the signed form of the columns.
     pub(super) fn push(&mut self, position: i64, line: i64, event: &ArchivedEvent<'_>) {
         let text = std::str::from_utf8(event.raw).ok();
         let mut row = Row { columns: self, next: 0 };
@@ -168,7 +168,7 @@ impl Columns {
         self.rows += 1;
     }
 
-    /// Writes a column of a row group and forgets its values.
+    /// Writes a column of a row group and drops its values.
     pub(super) fn write(&mut self, column: usize, writer: &mut SerializedColumnWriter<'_>) -> Result<(), ParquetError> {
         let Values { numbers, bytes, ends, levels } = std::mem::take(&mut self.values[column]);
         let levels = (!COLUMNS[column].is_required).then_some(levels);
@@ -187,7 +187,7 @@ impl Columns {
         Ok(())
     }
 
-    /// All columns of the row group are written.
+    /// Starts a new row group after all columns are written.
     pub(super) fn clear(&mut self) {
         (self.rows, self.bytes) = (0, 0);
     }

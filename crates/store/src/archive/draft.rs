@@ -1,12 +1,12 @@
-//! A file being written.
+//! A file that is being written.
 //!
-//! Events gather in columns until there are enough for a row group, by rows or by bytes. The
+//! Events are collected in columns until there are enough for a row group, by rows or by bytes. The
 //! Parquet writer then encodes and compresses the row group, column by column.
 //!
-//! Parquet has checksums of pages, but neither this writer makes them nor do most readers
-//! ask. So every row group gets one of ours, in the file's metadata: where it ends and the
-//! CRC-32C of its bytes. What follows the row groups (filters, indexes, the metadata) has
-//! its own in the file's name. So no byte is without, and other readers pass them over.
+//! Parquet has checksums of pages, but this writer does not make them and most readers do not check
+//! them. So every row group gets its own checksum in the file's metadata: its end and the CRC-32C
+//! of its bytes. The part after the row groups (filters, indexes, the metadata) has its checksum in
+//! the file's name. So every byte is covered, and other readers ignore the checksums.
 
 use std::io::{self, Write};
 use std::sync::{Arc, OnceLock};
@@ -31,10 +31,10 @@ pub(super) const FORMAT: &str = "1";
 /// Metadata: `end:crc32c` of each row group, separated by spaces.
 pub(super) const CHECKSUMS_KEY: &str = "flowmeter.checksums";
 
-/// A row group is closed early when its events are as large, so that memory stays bounded.
+/// A row group is finished early when its events have this size, so that memory stays bounded.
 const ROW_GROUP_BYTES: usize = 64 << 20;
-/// To find one event a reader unpacks one page of raw events: small enough for that,
-/// large enough to compress.
+/// To find one event a reader decompresses one page of raw events: small enough for that, large
+/// enough to compress.
 const RAW_PAGE_BYTES: usize = 256 << 10;
 /// One row group in a hundred is read in vain when an id is looked up.
 const ID_FALSE_POSITIVES: f64 = 0.01;
@@ -70,7 +70,7 @@ impl Draft {
         &self.name
     }
 
-    /// The position that comes next.
+    /// Returns the position of the next event.
     pub(super) fn next(&self) -> u64 {
         self.first + self.rows
     }
@@ -79,13 +79,13 @@ impl Draft {
         self.rows
     }
 
-    /// Returns the bytes written, and those of the events that wait for their row group. It
-    /// depends on the events only, so that a replay ends files at the same places.
+    /// Returns the bytes written plus those of the events that wait for their row group. It depends
+    /// on the events only, so that a replay ends files at the same places.
     pub(super) fn bytes(&self) -> u64 {
         (self.writer.bytes_written() + self.columns.bytes()) as u64
     }
 
-    /// Adds an event. After an error the draft is good for nothing.
+    /// Adds an event. After an error the draft must be dropped.
     pub(super) fn append(&mut self, event: &ArchivedEvent<'_>) -> Result<(), Error> {
         let signed = |number: u64| i64::try_from(number).map_err(|_| Error::new(Kind::Bug, format!("{number} is out of range")));
         self.columns.push(signed(event.position)?, signed(event.line)?, event);
@@ -130,14 +130,14 @@ impl Draft {
     }
 }
 
-/// How the columns are encoded. Numbers that grow steadily are kept as differences;
-/// what never repeats gets no dictionary; what nobody compares gets no bounds.
+/// Chooses the encoding of each column. Steadily growing numbers are stored as differences; columns
+/// whose values never repeat get no dictionary, and columns that no filter compares get no bounds.
 fn properties(row_group_rows: usize) -> WriterProperties {
     let column = |name: &str| ColumnPath::from(name);
     let mut properties = WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(1).unwrap_or_default()))
         .set_statistics_enabled(EnabledStatistics::Chunk)
-        // Behind the row groups, where they are read together and a checksum guards them.
+        // After the row groups, where filters are read together and covered by a checksum.
         .set_bloom_filter_position(BloomFilterPosition::End)
         .set_max_row_group_row_count(None)
         .set_key_value_metadata(Some(vec![KeyValue::new(FORMAT_KEY.to_owned(), FORMAT.to_owned())]))
@@ -159,18 +159,18 @@ fn properties(row_group_rows: usize) -> WriterProperties {
     properties.build()
 }
 
-/// The disk's error where there was one: the Parquet writer makes words of it.
+/// Returns the error of the disk if there was one, since the Parquet writer keeps only its text.
 fn cause(path: &str, fault: &OnceLock<Error>, why: &ParquetError) -> Error {
     fault.get().cloned().unwrap_or_else(|| Error::new(Kind::Bug, format!("{path}: {why}")))
 }
 
-/// A file of the disk as the Parquet writer wants it. Counts and sums what goes by, and
-/// keeps the first error. After that it takes nothing more.
+/// A file of the disk in the form that the Parquet writer needs. It counts and checksums the
+/// written bytes and keeps the first error. After an error it refuses all writes.
 struct Output {
     file: Box<dyn File>,
     path: String,
     length: u64,
-    /// Of what was written since the last row group.
+    /// Checksum of the bytes since the last row group.
     checksum: u32,
     fault: Arc<OnceLock<Error>>,
 }

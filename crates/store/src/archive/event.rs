@@ -3,74 +3,74 @@
 /// An event with its verdict, to be archived. Times are in nanoseconds since 1970, UTC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ArchivedEvent<'a> {
-    /// Its place in the order of arrival: unique, one more than the one before.
+    /// Its place in the order of arrival: unique, one more than the previous one.
     pub position: u64,
-    /// When it came in.
+    /// The time of receipt.
     pub received_at: i64,
-    /// The pipeline that it came in for.
+    /// The pipeline that received it.
     pub pipeline: &'a str,
-    /// The pipeline's namespace.
+    /// The namespace of the pipeline.
     pub namespace: &'a str,
-    /// Where it came from: a file's name, or `http`.
+    /// Its origin: a file's name, or `http`.
     pub origin: &'a str,
-    /// Its line or row there, from 1.
+    /// Its line or row in the origin, from 1.
     pub line: u64,
-    /// The event's id.
+    /// The id of the event.
     pub id: Option<&'a str>,
-    /// The event's source.
+    /// The source of the event.
     pub source: Option<&'a str>,
-    /// The event's type.
+    /// The type of the event.
     pub event_type: Option<&'a str>,
-    /// The event's subject.
+    /// The subject of the event.
     pub subject: Option<&'a str>,
-    /// When it happened, as far as it says.
+    /// The time of the event, if it has one.
     pub event_at: Option<i64>,
-    /// What became of it: `counted`, `duplicate`, `late`, `filtered`, `parked`, `rejected`.
+    /// The verdict: `counted`, `duplicate`, `late`, `filtered`, `parked`, `rejected`.
     pub verdict: &'a str,
-    /// Why it was parked or rejected: a code.
+    /// The code of the reason why it was parked or rejected.
     pub reason: Option<&'a str>,
-    /// The same for a person.
+    /// The reason as a message for people.
     pub detail: Option<&'a str>,
     /// The operator that decided.
     pub operator: Option<&'a str>,
-    /// The event as it came in. Nearly always JSON text; what is not even text is kept too.
+    /// The event as received. Nearly always JSON text; bytes that are not text are kept too.
     pub raw: &'a [u8],
 }
 
 /// An archived event, read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
-    /// See [`ArchivedEvent::position`].
+    /// The same as [`ArchivedEvent::position`].
     pub position: u64,
-    /// See [`ArchivedEvent::received_at`].
+    /// The same as [`ArchivedEvent::received_at`].
     pub received_at: i64,
-    /// See [`ArchivedEvent::pipeline`].
+    /// The same as [`ArchivedEvent::pipeline`].
     pub pipeline: String,
-    /// See [`ArchivedEvent::namespace`].
+    /// The same as [`ArchivedEvent::namespace`].
     pub namespace: String,
-    /// See [`ArchivedEvent::origin`].
+    /// The same as [`ArchivedEvent::origin`].
     pub origin: String,
-    /// See [`ArchivedEvent::line`].
+    /// The same as [`ArchivedEvent::line`].
     pub line: u64,
-    /// See [`ArchivedEvent::id`].
+    /// The same as [`ArchivedEvent::id`].
     pub id: Option<String>,
-    /// See [`ArchivedEvent::source`].
+    /// The same as [`ArchivedEvent::source`].
     pub source: Option<String>,
-    /// See [`ArchivedEvent::event_type`].
+    /// The same as [`ArchivedEvent::event_type`].
     pub event_type: Option<String>,
-    /// See [`ArchivedEvent::subject`].
+    /// The same as [`ArchivedEvent::subject`].
     pub subject: Option<String>,
-    /// See [`ArchivedEvent::event_at`].
+    /// The same as [`ArchivedEvent::event_at`].
     pub event_at: Option<i64>,
-    /// See [`ArchivedEvent::verdict`].
+    /// The same as [`ArchivedEvent::verdict`].
     pub verdict: String,
-    /// See [`ArchivedEvent::reason`].
+    /// The same as [`ArchivedEvent::reason`].
     pub reason: Option<String>,
-    /// See [`ArchivedEvent::detail`].
+    /// The same as [`ArchivedEvent::detail`].
     pub detail: Option<String>,
-    /// See [`ArchivedEvent::operator`].
+    /// The same as [`ArchivedEvent::operator`].
     pub operator: Option<String>,
-    /// See [`ArchivedEvent::raw`].
+    /// The same as [`ArchivedEvent::raw`].
     pub raw: Vec<u8>,
 }
 

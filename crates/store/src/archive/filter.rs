@@ -1,4 +1,4 @@
-//! Which events a reader wants, asked of a row group's bounds first and of rows then.
+//! The events that a reader wants: first compared with a row group's bounds, then with its rows.
 
 use std::ops::Range;
 
@@ -9,30 +9,30 @@ use super::columns;
 use super::event::ArchivedEvent;
 use super::group::Cells;
 
-/// What an event must be; `None` asks for nothing. Ranges are half-open; times are in
+/// The conditions of wanted events; `None` is no condition. Ranges are half-open; times are in
 /// nanoseconds since 1970, UTC.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filter {
-    /// Its position.
+    /// The range of positions.
     pub positions: Option<Range<u64>>,
-    /// When it came in.
+    /// The range of times of receipt.
     pub received_at: Option<Range<i64>>,
-    /// When it happened; an event without a time is none of these.
+    /// The range of event times; an event without a time is in none.
     pub event_at: Option<Range<i64>>,
-    /// Its pipeline.
+    /// The name of the pipeline.
     pub pipeline: Option<String>,
-    /// Its id.
+    /// The id of the event.
     pub id: Option<String>,
-    /// Its source.
+    /// The source of the event.
     pub source: Option<String>,
     /// The subject of the event.
     pub subject: Option<String>,
-    /// What became of it.
+    /// The verdict of the event.
     pub verdict: Option<String>,
 }
 
 impl Filter {
-    /// Everything from a position on.
+    /// Returns a filter of everything from a position on.
     pub fn from_position(position: u64) -> Filter {
         Filter { positions: Some(position..u64::MAX), ..Filter::default() }
     }
@@ -50,7 +50,7 @@ impl Filter {
             && is(&self.verdict, Some(event.verdict))
     }
 
-    /// Whether a stretch of positions can hold a wanted one.
+    /// Whether a range of positions can hold a wanted one.
     pub(super) fn may_hold(&self, first: u64, last: u64) -> bool {
         self.positions.as_ref().is_none_or(|range| first < range.end && last >= range.start)
     }
@@ -62,12 +62,12 @@ impl Filter {
         ranges && self.texts().all(|(name, text)| bounds(name).is_none_or(|bounds| encloses(bounds, text.as_bytes())))
     }
 
-    /// The columns to look at; none where everything is wanted.
+    /// Returns the columns with conditions; none if every event is wanted.
     pub(super) fn columns(&self) -> Vec<&'static str> {
         self.ranges().map(|(name, _)| name).chain(self.texts().map(|(name, _)| name)).collect()
     }
 
-    /// Whether an event is wanted, as far as one of its columns says.
+    /// Whether one column of an event meets its condition.
     pub(super) fn takes_cell(&self, name: &str, cells: &Cells, row: usize) -> bool {
         let number = || cells.number(row);
         let range = self.ranges().find(|(column, _)| *column == name);
@@ -99,7 +99,7 @@ impl Filter {
     }
 }
 
-/// A column of a row group, by name.
+/// Returns a column of a row group, by name.
 pub(super) fn chunk<'a>(group: &'a RowGroupMetaData, name: &str) -> Option<&'a ColumnChunkMetaData> {
     group.columns().iter().find(|column| column.column_path().string() == name)
 }
@@ -109,7 +109,8 @@ fn meets(bounds: &Statistics, range: &Range<i64>) -> bool {
     bounds.min_opt().is_none_or(|min| *min < range.end) && bounds.max_opt().is_none_or(|max| *max >= range.start)
 }
 
-/// Bounds of long strings are cut, the lower one down and the upper one up.
+/// Whether the bounds enclose a text. Bounds of long strings are truncated, the lower one down and
+/// the upper one up.
 fn encloses(bounds: &Statistics, text: &[u8]) -> bool {
     bounds.min_bytes_opt().is_none_or(|min| min <= text) && bounds.max_bytes_opt().is_none_or(|max| max >= text)
 }

@@ -1,9 +1,8 @@
-//! Finished files: the names that say what they hold.
+//! Finished files: their names describe their content.
 //!
-//! `00000000000000000001-00000000000000004096-1c291ca3.parquet` holds the positions 1 to
-//! 4096. The zeros make names sort as positions do. The last part is the checksum of what
-//! lies behind the row groups, which cannot hold its own. What ends in `.new` is not
-//! finished.
+//! `00000000000000000001-00000000000000004096-1c291ca3.parquet` holds the positions 1 to 4096. The
+//! zeros make names sort like positions. The last part is the checksum of everything after the row
+//! groups, which cannot contain its own. A name that ends in `.new` is that of an unfinished file.
 
 use std::io::ErrorKind;
 
@@ -21,7 +20,7 @@ pub(super) struct Finished {
     pub(super) first: u64,
     /// The position of its last row.
     pub(super) last: u64,
-    /// The CRC-32C of what lies behind the last row group.
+    /// The CRC-32C of the part after the last row group.
     pub(super) checksum: u32,
     pub(super) bytes: u64,
 }
@@ -36,19 +35,19 @@ impl Finished {
     }
 }
 
-/// The name of a file that is not finished.
+/// Returns the name of an unfinished file.
 pub(super) fn unfinished(first: u64) -> String {
     format!("{first:0DIGITS$}{UNFINISHED}")
 }
 
-/// The finished files of a folder, in order. Other files there are left alone.
+/// Returns the finished files of a folder, in order. Other files there are ignored.
 pub(super) fn list(disk: &dyn Disk, folder: &str) -> Result<Vec<Finished>, Error> {
     let names = disk.list(folder).map_err(|why| Error::io(folder, &why))?;
     let mut files: Vec<Finished> = Vec::new();
     for mut file in names.iter().filter_map(|name| parse(name)) {
         let path = format!("{folder}/{}", file.name());
         file.bytes = match disk.open(&path).and_then(|open| open.len()) {
-            // Retention was here first; a reader may run beside it.
+            // Retention removed it; a reader may run at the same time.
             Err(why) if why.kind() == ErrorKind::NotFound => continue,
             bytes => bytes.map_err(|why| Error::io(&path, &why))?,
         };
@@ -60,7 +59,7 @@ pub(super) fn list(disk: &dyn Disk, folder: &str) -> Result<Vec<Finished>, Error
     Ok(files)
 }
 
-/// Removes what was not finished when the program ended.
+/// Removes files that were unfinished when the program ended.
 pub(super) fn remove_unfinished(disk: &dyn Disk, folder: &str) -> Result<(), Error> {
     let names = disk.list(folder).map_err(|why| Error::io(folder, &why))?;
     for name in names.iter().filter(|name| name.ends_with(UNFINISHED)) {
@@ -70,7 +69,7 @@ pub(super) fn remove_unfinished(disk: &dyn Disk, folder: &str) -> Result<(), Err
     Ok(())
 }
 
-/// What a name says.
+/// Reads a name; `None` if it is not that of a finished file.
 fn parse(name: &str) -> Option<Finished> {
     let (first, rest) = name.strip_suffix(ENDING)?.split_once('-')?;
     let (last, checksum) = rest.split_once('-')?;

@@ -1,7 +1,7 @@
-//! A finished file as the Parquet reader wants it.
+//! A finished file in the form that the Parquet reader needs.
 //!
-//! The reader turns every error into words. What the disk said is kept here, so that a
-//! disk that is ill is not taken for a file that is corrupt.
+//! The reader turns every error into text. The error of the disk is kept here, so that a failing
+//! disk is not reported as a corrupt file.
 
 use std::io::{self, BufReader, Read};
 use std::sync::{Arc, OnceLock};
@@ -13,7 +13,7 @@ use parquet::file::reader::{ChunkReader, Length};
 use crate::Error;
 use crate::disk::{Disk, File};
 
-/// Read at once to sum up a row group.
+/// Bytes that are read at once for a checksum.
 const PIECE_BYTES: u64 = 256 << 10;
 
 #[derive(Clone)]
@@ -31,12 +31,12 @@ impl Input {
         Ok(Input { file, path: path.into(), length, fault: Arc::default() })
     }
 
-    /// What the reader's complaint comes from: the disk, or what lies in the file.
+    /// Returns the cause of the reader's error: the disk, or the content of the file.
     pub(super) fn cause(&self, why: impl std::fmt::Display) -> Error {
         self.fault.get().cloned().unwrap_or_else(|| Error::corrupt(&self.path, why))
     }
 
-    /// The CRC-32C of a stretch.
+    /// Returns the CRC-32C of a range of bytes.
     pub(super) fn checksum(&self, from: u64, to: u64) -> Result<u32, Error> {
         let (mut sum, mut at) = (0, from);
         while at < to {
@@ -69,7 +69,7 @@ impl ChunkReader for Input {
     }
 
     fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes, ParquetError> {
-        // Before memory is asked for: a corrupt length may be anything.
+        // Checked before memory is allocated: a corrupt length may be anything.
         if start.checked_add(length as u64).is_none_or(|end| end > self.length) {
             return Err(ParquetError::EOF(format!("{length} bytes at {start} of {}", self.length)));
         }
@@ -82,7 +82,7 @@ impl ChunkReader for Input {
     }
 }
 
-/// Reads on from a place.
+/// Reads sequentially from a position.
 pub(super) struct Cursor {
     input: Input,
     at: u64,

@@ -1,10 +1,10 @@
-//! Reading the archive: rows in the order of arrival, in bounded memory.
+//! Reads the archive: rows in the order of arrival, in bounded memory.
 //!
-//! What cannot hold a wanted event is skipped: a file by its name, a row group by the
-//! bounds of its columns and by the filter of its ids. Of a row group that may, first the
-//! columns asked about are read, and the others only for the rows that are wanted.
-//! Checksums are compared before anything is unpacked or skipped: a row that comes out is
-//! one that went in, and the Parquet reader, which may panic over a corrupt index, sees none.
+//! A scan skips files by their names, and row groups by the bounds of their columns and by the
+//! filter of their ids. Of a row group that may hold wanted events, it first reads the columns with
+//! conditions, and the others only for the wanted rows. Checksums are compared before anything is
+//! decompressed or skipped: a row that is read is one that was written, and the Parquet reader,
+//! which may panic over a corrupt index, never reads one.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -25,16 +25,16 @@ use super::input::Input;
 use crate::disk::Disk;
 use crate::{Error, Kind};
 
-/// Reads the finished files of an archive, as they are now; a file that retention takes
-/// away meanwhile is passed over. Needs no archive open.
+/// Reads the finished files of an archive, as they are now. A file that retention removes in the
+/// meantime is skipped. The archive need not be open.
 pub fn scan(disk: Arc<dyn Disk>, folder: &str, filter: Filter) -> Result<Scan, Error> {
     let files = finished::list(&*disk, folder)?;
     let files = files.into_iter().filter(|file| filter.may_hold(file.first, file.last)).collect();
     Ok(Scan { disk, folder: folder.to_owned(), filter, files, reading: None, rows: Vec::new().into_iter() })
 }
 
-/// The position behind the last one that is finished, as the names of the files tell it
-/// beside whoever writes; `None` where nothing was ever archived.
+/// Returns the position after the last finished one, from the names of the files, also while an
+/// archive writes; `None` if nothing was ever archived.
 pub fn extent(disk: &dyn Disk, folder: &str) -> Result<Option<u64>, Error> {
     match finished::list(disk, folder)?.last() {
         Some(newest) => Ok(Some(newest.last + 1)),
@@ -42,7 +42,7 @@ pub fn extent(disk: &dyn Disk, folder: &str) -> Result<Option<u64>, Error> {
     }
 }
 
-/// Archived events, in the order of arrival. Ends after an error.
+/// Archived events, in the order of arrival. It ends after an error.
 pub struct Scan {
     disk: Arc<dyn Disk>,
     folder: String,
@@ -52,7 +52,7 @@ pub struct Scan {
     rows: vec::IntoIter<Row>,
 }
 
-/// A file being read, and how far.
+/// A file being read, and the position in it.
 struct Reading {
     open: Open,
     groups: Range<usize>,
@@ -81,7 +81,7 @@ impl Iterator for Scan {
 }
 
 impl Scan {
-    /// One step: a batch, a row group or a file. False at the end.
+    /// Advances by a batch, a row group or a file. Returns false at the end.
     fn advance(&mut self) -> Result<bool, Error> {
         let Some(reading) = &mut self.reading else {
             let Some(file) = self.files.pop_front() else { return Ok(false) };
@@ -120,12 +120,12 @@ impl Scan {
     }
 }
 
-/// A finished file with its footer read and found to be what its name says.
+/// A finished file whose footer was read and agrees with its name.
 pub(super) struct Open {
     file: Finished,
     input: Input,
     metadata: ParquetMetaData,
-    /// Where row groups end, and their sums.
+    /// The ends of row groups, and their checksums.
     checksums: Vec<(u64, u32)>,
 }
 
@@ -161,7 +161,7 @@ impl Open {
         if input.checksum(end, input.len())? != file.checksum {
             return Err(input.cause("what follows its row groups is not what was written"));
         }
-        // Where pages lie is needed to read single ones. It is trusted only now.
+        // The positions of pages are needed to read single ones. They are trusted only now.
         let metadata = load(PageIndexPolicy::Optional)?;
         Ok(Open { file: file.clone(), input, metadata, checksums })
     }
@@ -170,7 +170,7 @@ impl Open {
         self.metadata.row_groups().iter()
     }
 
-    /// The wanted rows of a row group; `None` where it can have none.
+    /// Returns the wanted rows of a row group; `None` where it can have none.
     fn read(&self, group: usize, filter: &Filter) -> Result<Option<Group>, Error> {
         let metadata = self.metadata.row_group(group);
         if !filter.may_be_in(metadata) || !self.may_have_id(metadata, filter)? {

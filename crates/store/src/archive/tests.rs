@@ -25,7 +25,7 @@ fn disk() -> (tempfile::TempDir, Arc<dyn Disk>) {
     (folder, Arc::new(disk))
 }
 
-/// What is archived at a position: a function of it, so that a replay brings the same.
+/// The event that is archived at a position: a function of it, so that a replay has the same ones.
 fn row(position: u64) -> Row {
     let at = position.cast_signed() * SECOND;
     let id = format!("id-{position}");
@@ -42,7 +42,7 @@ fn row(position: u64) -> Row {
         event_at: (!position.is_multiple_of(3)).then_some(at - 5),
         verdict: if position.is_multiple_of(10) { "parked" } else { "counted" }.into(),
         reason: position.is_multiple_of(10).then(|| "no_user".into()),
-        detail: position.is_multiple_of(10).then(|| "no `subject` — nobody to meter".into()),
+        detail: position.is_multiple_of(10).then(|| "no `subject` — no user present".into()),
         operator: None,
         raw: format!("{{\"id\":\"{id}\",\"subject\":\"Zoë 日本 🦀\"}}").into_bytes(),
         id: Some(id),
@@ -123,7 +123,7 @@ fn a_replay_writes_nothing_twice() {
 }
 
 #[test]
-fn what_was_not_finished_is_gone() {
+fn unfinished_files_are_removed() {
     let (_root, disk) = disk();
     let mut archive = Archive::open(Arc::clone(&disk), FOLDER, small()).unwrap();
     append(&mut archive, 0..150).unwrap();
@@ -183,7 +183,7 @@ fn a_filter_chooses() {
         (Filter::from_position(955), Box::new(|row| row.position >= 955)),
         (Filter { positions: Some(140..260), ..all.clone() }, Box::new(|row| (140..260).contains(&row.position))),
         (Filter { id: is("id-777"), ..all.clone() }, Box::new(|row| row.position == 777)),
-        (Filter { id: is("nobody"), ..all.clone() }, Box::new(|_| false)),
+        (Filter { id: is("unknown"), ..all.clone() }, Box::new(|_| false)),
         (Filter { subject: is("user-3"), ..all.clone() }, Box::new(|row| row.position % 5 == 3)),
         (Filter { verdict: is("parked"), ..all.clone() }, Box::new(|row| row.verdict == "parked")),
         (Filter { source: is("/switch/2"), ..all.clone() }, Box::new(|_| false)),
@@ -208,7 +208,7 @@ fn looking_up_an_id_reads_little() {
     let settings = Settings { file_rows_max: 5000, row_group_rows: 5000, ..Settings::default() };
     let mut archive = Archive::open(Arc::clone(&disk), FOLDER, settings).unwrap();
     for position in 0..50_000_u64 {
-        // Numbers that look drawn, so that the events do not shrink to nothing.
+        // Pseudo-random numbers, so that the events do not compress to nothing.
         let number =
             |nth: u64| (position * 8 + nth + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29).wrapping_mul(nth + 3);
         let raw = format!("{{\"data\":[{},{},{},{}]}}", number(0), number(1), number(2), number(3));
@@ -247,7 +247,7 @@ fn retention_by_age_takes_what_is_older_and_remembers_the_position() {
     let settings = Settings { retention_age: Some(60 * SECOND.cast_unsigned()), ..small() };
     let mut archive = Archive::open(Arc::clone(&disk), FOLDER, settings.clone()).unwrap();
     append(&mut archive, 0..300).unwrap();
-    // The first file's last event came in at second 99.
+    // The first file's last event was received at second 99.
     assert_eq!(archive.retain(159 * SECOND).unwrap().len(), 0);
     assert_eq!(archive.retain(160 * SECOND).unwrap().len(), 1);
     assert_eq!(archive.retain(1000 * SECOND).unwrap().len(), 2);
@@ -273,7 +273,7 @@ fn a_scan_passes_over_what_retention_takes() {
 }
 
 #[test]
-fn what_is_not_what_was_written_is_told() {
+fn changed_bytes_are_reported() {
     let (root, disk) = disk();
     let mut archive = Archive::open(Arc::clone(&disk), FOLDER, small()).unwrap();
     append(&mut archive, 0..70).unwrap();
@@ -281,15 +281,15 @@ fn what_is_not_what_was_written_is_told() {
     let name = disk.list(FOLDER).unwrap().remove(0);
     let path = root.path().join(FOLDER).join(&name);
     let good = std::fs::read(&path).unwrap();
-    // Every byte matters; every third keeps the test short.
+    // Every byte is covered; testing every third keeps the test short.
     for at in (0..good.len()).step_by(3) {
         let mut bad = good.clone();
         bad[at] ^= 0x10;
         std::fs::write(&path, &bad).unwrap();
         let why = rows(&disk, Filter::default()).unwrap_err();
-        // One byte of the format's number makes another format.
+        // A changed byte of the format's number makes another format.
         assert!(matches!(why.kind, Kind::Corrupt | Kind::Format) && why.to_string().contains(&name), "byte {at}: {why}");
-        // Row groups that are skipped are not looked at; but none is skipped wrongly.
+        // Row groups that are skipped are not verified; but none is skipped wrongly.
         let found = rows(&disk, Filter { id: Some("id-42".into()), ..Filter::default() });
         assert!(found.is_err() || found.unwrap() == [row(42)], "byte {at}");
     }
@@ -319,8 +319,8 @@ fn files_that_overlap_and_names_that_lie_are_told() {
     }
 }
 
-/// Whatever fails, and whenever: after opening anew and appending from where the archive
-/// says, everything is there once.
+/// After any failure, opening the archive again and appending from its next position stores every
+/// event once.
 #[test]
 fn no_failure_loses_or_doubles() {
     let mut failed = Vec::new();
@@ -332,7 +332,8 @@ fn no_failure_loses_or_doubles() {
         let mut wrote = || {
             let mut archive = Archive::open(Arc::clone(&disk), FOLDER, Settings { retention_bytes: Some(1), ..small() })?;
             if let Err(why) = append(&mut archive, 0..250).and_then(|()| archive.finish()) {
-                // Without opening anew: it goes on from where it says, or not at all.
+                // Without opening it again, the archive either continues from its next position or
+                // refuses.
                 failed.push(why.kind);
                 let next = archive.next().unwrap_or_default();
                 match append(&mut archive, next..250).and_then(|()| archive.finish()) {
@@ -378,7 +379,7 @@ fn a_disk_that_does_not_read_is_not_a_corrupt_file() {
     }
 }
 
-/// Other tools read it: DuckDB, where Python has it.
+/// DuckDB can read the files, where Python has it.
 #[test]
 fn duckdb_reads_it() {
     let (root, disk) = disk();

@@ -1,9 +1,9 @@
-//! Fields of a Parquet schema, nested as they may be, and the JSON of a row.
+//! Fields of a Parquet schema, with any nesting, and the JSON of a row.
 //!
-//! Parquet keeps nested values as columns of leaves. Each leaf has levels beside its values: the
-//! definition level says down to which field a value is there, the repetition level which list
-//! goes on. A field knows the levels at which it is null, empty or repeated, and writes itself by
-//! the levels of its first leaf.
+//! Parquet stores nested values as columns of leaves. Each leaf has levels beside its values: the
+//! definition level gives the depth to which a value is present, the repetition level gives the
+//! list that the value continues. A field has the levels at which it is null, empty or repeated,
+//! and writes itself by the levels of its first leaf.
 
 use std::ops::Range;
 
@@ -16,7 +16,7 @@ use super::kind::kind_of;
 use super::leaf::Leaf;
 use crate::file::typed::{Kind, key};
 
-/// A field with the place of its leaves.
+/// A field with the indexes of its leaves.
 pub(super) struct Field {
     pub(super) name: String,
     form: Form,
@@ -29,12 +29,12 @@ enum Form {
     Leaf,
     Object(Vec<(Vec<u8>, Field)>),
     List(Repeated, Box<Field>),
-    /// A map: its keys and values.
+    /// A map with its keys and values.
     Map(Repeated, Box<[Field; 2]>),
 }
 
-/// The levels of a repeated field: from which definition level on it has an element, and which
-/// repetition level another element has.
+/// The levels of a repeated field: the definition level from which it has an element, and the
+/// repetition level of a further element.
 #[derive(Clone, Copy)]
 struct Repeated {
     defined: i16,
@@ -48,10 +48,10 @@ struct Levels {
     repeated: i16,
 }
 
-/// Builds fields and gathers their leaves, which have the places of Parquet's columns.
+/// Builds fields and collects their leaves, in the order of Parquet's columns.
 pub(super) struct Builder<'h> {
     pub(super) leaves: Vec<Leaf>,
-    /// Lengths of time among the leaves: Parquet has no such type, Arrow has.
+    /// Durations among the leaves: Parquet has no such type, but Arrow has.
     durations: &'h [Option<i64>],
 }
 
@@ -165,8 +165,8 @@ fn annotation(field: &Type) -> Annotation {
     }
 }
 
-/// Whether the repeated field of a list is its element: files of before lists had three levels.
-/// The rules are those of the Parquet format (LogicalTypes.md, "Lists").
+/// Whether the repeated field of a list is its element, as in files from before lists had three
+/// levels. The rules are those of the Parquet format (LogicalTypes.md, "Lists").
 fn is_element(list: &Type, items: &Type) -> bool {
     items.is_primitive()
         || items.get_fields().len() != 1
@@ -183,7 +183,7 @@ impl Field {
         members.iter().find(|(_, member)| member.name == name.as_ref())?.1.at(rest)
     }
 
-    /// Returns the places of the field's leaves.
+    /// Returns the indexes of the field's leaves.
     pub(super) fn leaves(&self) -> Range<usize> {
         self.leaves.clone()
     }
@@ -198,7 +198,7 @@ impl Field {
 
     /// Appends the field's value of the next row, or of the next element.
     pub(super) fn append(&self, leaves: &mut [Leaf], out: &mut Vec<u8>) {
-        // An object without members has no levels; it is there.
+        // An object without members has no levels; it is present.
         let definition = leaves.get(self.leaves.start).map_or(self.defined, Leaf::definition);
         if definition < self.defined {
             out.extend_from_slice(b"null");
@@ -253,7 +253,7 @@ impl Field {
     }
 }
 
-/// Appends a member of a map. A key that is no text is written as JSON and becomes text.
+/// Appends a member of a map. A key that is not text is written as JSON and becomes text.
 fn entry([key, value]: &[Field; 2], leaves: &mut [Leaf], out: &mut Vec<u8>) {
     let from = out.len();
     key.append(leaves, out);

@@ -1,6 +1,6 @@
-//! How the values of a typed column read.
+//! The kinds of values of a typed column.
 
-/// How the values of a column read.
+/// The kind of values of a column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::file) enum Kind {
     Flag,
@@ -15,21 +15,21 @@ pub(in crate::file) enum Kind {
         scale: i32,
     },
     Text,
-    /// Bytes that are no text: hexadecimal digits.
+    /// Bytes that are not text: hexadecimal digits.
     Bytes,
     Uuid,
-    /// Days since 1970.
+    /// A number of days since 1970.
     Date,
-    /// Units since midnight.
+    /// A number of units since midnight.
     Clock {
         per_second: i64,
     },
-    /// Units since 1970: an instant, or the reading of a clock in a zone that is not written down.
+    /// A number of units since 1970: an instant, or a wall-clock time without a zone.
     Instant {
         per_second: i64,
         has_zone: bool,
     },
-    /// A length of time in units; only Arrow has these.
+    /// A duration in units; only Arrow has these.
     Duration {
         per_second: i64,
     },

@@ -13,15 +13,15 @@ use crate::targets::format::{COLUMNS, Members, members};
 
 const NANOS_PER_MICRO: i64 = 1_000;
 
-/// A value.
+/// The value of a column.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Cell {
     Null,
     /// Text, or JSON text.
     Text(String),
-    /// Microseconds since 1970.
+    /// An instant in microseconds since 1970.
     Time(i64),
-    /// Units of 10⁻¹⁸.
+    /// A number in units of 10⁻¹⁸.
     Number(i128),
     Whole(i64),
     Flag(bool),
@@ -31,10 +31,10 @@ pub(super) enum Cell {
 /// A group of a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Group {
-    /// By name: text as it is, everything else as JSON.
+    /// Fields by name: text unchanged, everything else as JSON.
     pub(super) fields: Vec<(String, Option<String>)>,
     pub(super) key: String,
-    /// Units of 10⁻¹⁸.
+    /// The value in units of 10⁻¹⁸.
     pub(super) value: Option<i128>,
 }
 
@@ -48,7 +48,7 @@ struct RawGroup<'a> {
     value: Option<&'a RawValue>,
 }
 
-/// The values of a record, in the order of [`COLUMNS`].
+/// Returns the values of a record, in the order of [`COLUMNS`].
 pub(super) fn cells(json: &[u8]) -> Result<Vec<Cell>, Error> {
     let members: Members<'_> = members(json)?;
     let cell = |(name, column): (&&str, &Type)| {
@@ -60,7 +60,7 @@ pub(super) fn cells(json: &[u8]) -> Result<Vec<Cell>, Error> {
 }
 
 impl Cell {
-    /// The value of a member, as JSON has it.
+    /// Returns the value of a member in JSON form.
     fn of_json(column: Type, raw: &str) -> Option<Cell> {
         if raw == "null" {
             return Some(Cell::Null);
@@ -71,7 +71,7 @@ impl Cell {
         }
     }
 
-    /// The value of a text without quotes.
+    /// Returns the value of a text without quotes.
     pub(super) fn of_text(column: Type, text: &str) -> Option<Cell> {
         Some(match column {
             Type::Text | Type::Json => Cell::Text(text.to_owned()),
@@ -87,7 +87,7 @@ impl Cell {
         })
     }
 
-    /// The value as text, the same for the same value.
+    /// Returns the value as text; equal values have equal texts.
     pub(super) fn text(&self) -> String {
         match self {
             Cell::Null => String::new(),
@@ -106,7 +106,7 @@ fn units(text: &str) -> Option<i128> {
 }
 
 fn number(units: i128) -> String {
-    // No record has a value beyond the range.
+    // No record has a value beyond this range.
     Decimal::from_units(units).map_or_else(|| units.to_string(), |value| value.to_string())
 }
 

@@ -8,23 +8,23 @@ use serde_json::Value;
 use crate::answer::{self, Body, End};
 use crate::retry_after::retry_after;
 
-/// Characters of an answer that are kept: enough for a receiver to say what is wrong.
+/// Characters of a response that are kept: enough for the receiver's error message.
 const SAID_MAX: usize = 500;
 
 /// A response of the receiver.
 pub(super) struct Spoken {
     status: u16,
-    /// As far as it was read.
+    /// The body that was read.
     body: String,
-    /// Why that is not all of it.
+    /// The reason why the body is incomplete.
     cut: Option<String>,
-    /// How long it asks to be left alone, in nanoseconds.
+    /// The time for which it asks to wait, in nanoseconds.
     after: Option<i64>,
 }
 
 impl Spoken {
-    /// Hears an answer out. Without a connection nothing was sent; after that, whatever
-    /// breaks leaves it open whether the receiver took it.
+    /// Reads a response completely. Without a connection nothing was sent; after any later error,
+    /// the receiver may have accepted the request.
     pub(super) async fn hear(
         answer: reqwest::Result<reqwest::Response>,
         now: Timestamp,
@@ -36,8 +36,8 @@ impl Spoken {
         })?;
         let status = response.status().as_u16();
         let after = response.headers().get("retry-after").and_then(|text| retry_after(text.to_str().ok()?, now));
-        // A status that has come counts, even if what follows breaks off or is too long; but
-        // where the body decides, it must be whole.
+        // A received status is valid, even if the body breaks off or is too long; but where the
+        // body decides, it must be complete.
         let body = answer::read(reqwest::Body::from(response), bytes_max).await;
         Ok(Spoken::of(status, body, after))
     }
@@ -56,21 +56,22 @@ impl Spoken {
         }
     }
 
-    /// What it means for what was sent.
+    /// Returns the meaning for the records that were sent.
     pub(super) fn judge(&self, plan: &HttpPlan) -> Answer {
         if plan.accepted.iter().any(|told| told.status == self.status && self.body.contains(&told.contains)) {
             return Answer::Accepted;
         }
         match self.status {
             200..=299 => self.taken(plan.dialect),
-            // Stripe says so in a sentence.
+            // Stripe reports a duplicate in the text of an error.
             400 if plan.dialect == Dialect::Stripe && self.body.contains("already exists with identifier") => Answer::Accepted,
             429 | 503 => Answer::Unavailable { why: self.said(), after: self.after },
-            // Who we are, or where the receiver is: that is no matter of the record.
+            // Authorization or the address of the receiver is wrong: that does not depend on the
+            // record.
             300..=399 | 401 | 403 | 404 | 405 | 407 | 410 => Answer::Unavailable { why: self.said(), after: self.after },
             408 | 409 | 423 | 425 => Answer::Later(self.said()),
             400..=499 => Answer::Refused(self.said()),
-            // What a server did before it failed, nobody knows.
+            // The effects of a request on a server that failed are unknown.
             _ => Answer::InDoubt(self.said()),
         }
     }
@@ -79,7 +80,7 @@ impl Spoken {
         if dialect != Dialect::Zuora {
             return Answer::Accepted;
         }
-        // Zuora answers 200 and says in the body whether it was one. Of half a body nothing reads.
+        // Zuora answers 200 and reports success in the body. A truncated body cannot be parsed.
         match serde_json::from_str::<Value>(&self.body) {
             Ok(body) if body["success"] == Value::Bool(true) => Answer::Accepted,
             Ok(body) if body["success"] == Value::Bool(false) => Answer::Refused(self.said()),
@@ -87,7 +88,7 @@ impl Spoken {
         }
     }
 
-    /// What it says of a record that was asked for.
+    /// Returns the meaning for a record that was read back.
     pub(super) fn held(&self, dialect: Dialect, record: Option<&[u8]>) -> Result<Held, String> {
         match (self.status, dialect) {
             (404, _) => Ok(Held::Missing),
@@ -108,7 +109,7 @@ impl Spoken {
     }
 }
 
-/// Whether two texts are the same JSON, numbers by their digits.
+/// Whether two texts are the same JSON, with numbers compared by their digits.
 fn is_equal(one: &str, other: &[u8]) -> bool {
     let read = |text: &[u8]| serde_json::from_slice::<Value>(text).ok();
     match (read(one.as_bytes()), read(other)) {
@@ -117,7 +118,7 @@ fn is_equal(one: &str, other: &[u8]) -> bool {
     }
 }
 
-/// What went wrong, for a person.
+/// Returns the error message, for people.
 pub(super) fn why(answer: Answer) -> String {
     match answer {
         Answer::Unavailable { why, .. } | Answer::InDoubt(why) | Answer::Later(why) | Answer::Refused(why) => why,
@@ -125,7 +126,7 @@ pub(super) fn why(answer: Answer) -> String {
     }
 }
 
-/// An error with its causes; without the address, which may hold a secret.
+/// Returns an error with its causes; without the address, which may contain a secret.
 pub(super) fn chain(why: &reqwest::Error) -> String {
     let mut text = String::new();
     let mut cause: Option<&dyn std::error::Error> = std::error::Error::source(why);

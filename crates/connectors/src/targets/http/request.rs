@@ -9,12 +9,12 @@ use flowmeter_engine::Error;
 use flowmeter_engine::outbox::Outgoing;
 use uuid::Uuid;
 
-/// How old a meter event may be for Stripe: 35 days.
+/// Maximal age of a meter event for Stripe: 35 days.
 const STRIPE_AGE_SECONDS: i64 = 35 * 86_400;
-/// How far ahead of Stripe's clock it may be: 5 minutes.
+/// Maximum by which it may be ahead of Stripe's clock: 5 minutes.
 const STRIPE_AHEAD_SECONDS: i64 = 300;
 
-/// A record, ready to go.
+/// A record as a request, ready to be sent.
 pub(super) struct Letter {
     pub(super) place: usize,
     pub(super) meter: Uuid,
@@ -22,7 +22,7 @@ pub(super) struct Letter {
     body: Vec<u8>,
 }
 
-/// Makes letters of records.
+/// Makes requests of records.
 pub(super) struct Writer {
     shape: Shape,
     dialect: Dialect,
@@ -45,8 +45,10 @@ impl Writer {
         Ok(Writer { shape, dialect: plan.dialect, scale: Decimal::from_count(plan.scale.unwrap_or(1)) })
     }
 
+    /// Makes the request of a record.
+    ///
     /// # Errors
-    /// The record cannot become a request, ever: why.
+    /// The record can never become a request; the message says why.
     pub(super) fn write(&mut self, place: usize, record: &Outgoing<'_>, now: Timestamp) -> Result<Letter, String> {
         let names = record.names().map_err(|why| why.to_string())?;
         let body = match &mut self.shape {
@@ -68,7 +70,7 @@ impl Writer {
     }
 }
 
-/// What Stripe would refuse is told before it is asked: a refusal of Stripe says less.
+/// Checks the limits of Stripe before sending, since Stripe's own errors say less.
 fn for_stripe(fields: &mut [(String, String)], scale: Decimal, now: Timestamp) -> Result<(), String> {
     let now = now.nanos().div_euclid(1_000_000_000);
     if let Some((_, text)) = fields.iter().find(|(name, _)| name == "timestamp") {
@@ -95,14 +97,14 @@ fn for_stripe(fields: &mut [(String, String)], scale: Decimal, now: Timestamp) -
     Ok(())
 }
 
-/// The key and the body of a request.
+/// Returns the key and the body of a request.
 pub(super) fn sealed(letters: &[&Letter], batch: usize) -> (String, Vec<u8>) {
     if batch == 1
         && let [letter] = letters
     {
         return (letter.record_id.to_string(), letter.body.clone());
     }
-    // A list, even of one: a receiver of lists gets lists.
+    // A list, even of one: a receiver of lists always gets lists.
     let mut body = vec![b'['];
     for (at, letter) in letters.iter().enumerate() {
         if at > 0 {
@@ -129,7 +131,7 @@ pub(super) fn content_type(body: &Body) -> &'static str {
     }
 }
 
-/// A value as a part of an address.
+/// Encodes a value as a part of an address.
 pub(super) fn encode(value: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(value.len());
     for byte in value {

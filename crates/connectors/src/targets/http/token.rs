@@ -11,14 +11,14 @@ use crate::answer::{self, ANSWER_BYTES_MAX};
 
 /// Nanoseconds before its end at which a token is no longer used.
 const MARGIN: i64 = 30_000_000_000;
-/// How long a token is used whose giver does not say.
+/// Lifetime of a token whose endpoint does not state one.
 const USUAL_SECONDS: i64 = 300;
 
 /// The token that authorizes requests.
 pub(super) enum Token {
-    /// Always the same.
+    /// A token that never changes.
     Fixed(String),
-    /// Given out for a while.
+    /// A token from an endpoint, for a limited time.
     Granted(Box<Granted>),
 }
 
@@ -57,7 +57,7 @@ impl Token {
         })
     }
 
-    /// The value of the header. The error is for a person.
+    /// Returns the value of the header. The error is a message for people.
     pub(super) async fn get(&mut self, client: &reqwest::Client, now: Timestamp) -> Result<String, String> {
         let granted = match self {
             Token::Fixed(value) => return Ok(value.clone()),
@@ -85,12 +85,12 @@ impl Token {
         Ok(value)
     }
 
-    /// Whether a token endpoint gives it out, which may refuse to.
+    /// Whether it comes from a token endpoint, which may refuse it.
     pub(super) fn is_granted(&self) -> bool {
         matches!(self, Token::Granted(_))
     }
 
-    /// Forgets a token that was refused, so that the next request gets a new one.
+    /// Drops a token that was refused, so that the next request gets a new one.
     pub(super) fn forget(&mut self) {
         if let Token::Granted(granted) = self {
             granted.held = None;

@@ -1,7 +1,7 @@
-//! Numbers as an office writes them: `1.234,56`, `(12.50 EUR)`, `7,5 %`.
+//! Numbers as office software writes them: `1.234,56`, `(12.50 EUR)`, `7,5 %`.
 //!
-//! A text is read as a number only if it is one by the declared form, digit groups included, so
-//! that `1.5` is not 15 where the point stands between groups.
+//! A text is a number only if it has the declared form, digit groups included. So `1.5` is not read
+//! as 15 where the point separates groups.
 
 use super::super::slot::Kind;
 use crate::decimal::{self, Decimal, Round};
@@ -9,9 +9,9 @@ use crate::decimal::{self, Decimal, Round};
 /// How numbers are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NumberForm {
-    /// Between whole and fraction.
+    /// The separator of whole and fraction.
     pub decimal: u8,
-    /// Between groups of digits; none: digits are not grouped.
+    /// The separator of groups of digits; without it, digits are not grouped.
     pub group: Option<u8>,
     /// Whether a sign `%` divides by a hundred.
     pub percent: bool,
@@ -31,8 +31,8 @@ impl Default for NumberForm {
 const SIGNS: [char; 10] = ['€', '$', '£', '¥', '₹', '₽', '₩', '₺', '₴', '฿'];
 
 impl NumberForm {
-    /// Appends the number in a field, as JSON writes it. A text that is no number is
-    /// appended as a JSON string, which is no value for any meter.
+    /// Appends the number in a field, as JSON writes it. A text that is not a number is appended as
+    /// a JSON string, which no meter accepts as a value.
     pub fn read_into(&self, field: &[u8], out: &mut Vec<u8>) -> Kind {
         let text = String::from_utf8_lossy(field);
         let text = text.trim_matches(is_blank);
@@ -76,7 +76,7 @@ impl NumberForm {
         Some(if negative { number.neg() } else { number })
     }
 
-    /// Digits with a point, of a text without a sign.
+    /// Returns the digits, with a decimal point, of a text without a sign.
     fn plain(&self, text: &str) -> Option<String> {
         let decimal = char::from(self.decimal);
         let (whole, fraction) = text.split_once(decimal).map_or((text, None), |(whole, fraction)| (whole, Some(fraction)));
@@ -108,12 +108,12 @@ impl NumberForm {
     }
 }
 
-/// Blanks, also those that do not break a line.
+/// Whether a character is a blank, the non-breaking ones included.
 fn is_blank(c: char) -> bool {
     matches!(c, ' ' | '\t' | '\u{a0}' | '\u{202f}' | '\u{2009}')
 }
 
-/// Cuts one sign or code of a currency off either end.
+/// Removes one sign or code of a currency from either end.
 fn without_currency(text: &str) -> &str {
     let code = |text: &str| text.len() == 3 && text.bytes().all(|c| c.is_ascii_uppercase());
     let mut rest = text;

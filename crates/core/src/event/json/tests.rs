@@ -33,7 +33,7 @@ fn shown(batch: &Batch, event: usize, width: u16) -> String {
     String::from_utf8(out).unwrap().trim_end().to_owned()
 }
 
-/// Senders differ in where they write blanks; what the last one did is only remembered.
+/// Senders write blanks in different places; those of the last event are only a guess for the next.
 #[test]
 fn blanks_may_come_and_go_between_events() {
     let shapes =
@@ -48,7 +48,7 @@ fn blanks_may_come_and_go_between_events() {
 }
 
 #[test]
-fn what_is_told_of_a_flaw_does_not_depend_on_the_events_before() {
+fn error_messages_do_not_depend_on_earlier_events() {
     let flawed = ["{\"id\": ", "{\"id\": \"x", "{\"id\":\"x\",}", "nothing", "[1]"];
     for line in flawed {
         let alone = decode(&["id", "n"], line);

@@ -1,7 +1,7 @@
-//! A table emptied in the order of fingerprints, without a second copy of it.
+//! Empties a table in the order of fingerprints, without a second copy of it.
 //!
-//! Each shard is sorted where it lies and the shards are merged as they are read, so
-//! that whoever spills a table that fills its memory needs no more than that memory.
+//! Each shard is sorted in place and the shards are merged while they are read. So spilling a table
+//! that fills its memory needs no additional memory.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -9,18 +9,18 @@ use std::collections::BinaryHeap;
 use super::{EMPTY, FREE, IdentityTable, Shard};
 use crate::time::Timestamp;
 
-/// The fingerprints of a table with their event times, ascending. The table is empty
-/// when this is dropped, read to its end or not.
+/// The fingerprints of a table with their event times, ascending. The table is empty after this is
+/// dropped, whether it was read to its end or not.
 #[derive(Debug)]
 pub struct Drain<'a> {
     shards: &'a mut [Shard],
-    /// The next of each shard: fingerprint, event time, shard, place.
+    /// The next entry of each shard: fingerprint, event time, shard, place.
     heads: BinaryHeap<Reverse<(u128, i64, usize, usize)>>,
 }
 
 impl IdentityTable {
-    /// Empties the table in ascending order of fingerprint and event time. Its memory
-    /// stays, for those that come next.
+    /// Empties the table in ascending order of fingerprint and event time. Its memory is kept for
+    /// later identities.
     pub fn drain(&mut self) -> Drain<'_> {
         for shard in &mut self.shards {
             shard.sort();
@@ -54,8 +54,8 @@ impl Drop for Drain<'_> {
 }
 
 impl Shard {
-    /// What is used moves to the front, ascending; the rest is free. Nothing can be
-    /// found in the shard until it is emptied.
+    /// Moves the used slots to the front, ascending; the rest is free. Lookups in the shard fail
+    /// until it is emptied.
     fn sort(&mut self) {
         let mut used = 0;
         for place in 0..self.slots.len() {

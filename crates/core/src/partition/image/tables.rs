@@ -1,5 +1,4 @@
-//! The tables at the front of a partition's image: what its numbers mean under the plan
-//! there is by now.
+//! The tables at the front of a partition's image. They translate its numbers to the present plan.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,27 +14,27 @@ use crate::plan::Plan;
 use crate::record::Direction;
 use crate::schedule::Calendar;
 
-/// Places in the plan of what an image names, by places in the image; where the plan does
-/// not have it, its name.
+/// Indexes in the plan of the parts that an image names, by their indexes in the image; the name of
+/// a part that the plan does not have.
 pub(super) struct Tables {
     pub(super) format: u8,
     pub(super) meter_types: Vec<Result<u16, String>>,
     pub(super) processors: Vec<Result<u16, String>>,
     pub(super) carried: Vec<Result<u16, String>>,
     breakdowns: Vec<(Option<u16>, Vec<Path>)>,
-    /// Places among the partition's calendars.
+    /// Indexes among the partition's calendars.
     calendars: Vec<u16>,
-    /// By meter type of the plan.
+    /// The bits of thresholds, by meter type of the plan.
     pub(super) thresholds: BTreeMap<u16, Bits>,
-    /// Places among the partition's symbols.
+    /// Indexes among the partition's symbols.
     pub(super) symbols: Vec<u32>,
 }
 
-/// The bits of thresholds, by those in the image; where there is no room, the name.
+/// The bits of thresholds in the plan, by those in the image; the name if no bit is free.
 pub(super) struct Bits(Vec<Result<usize, String>>);
 
 impl Bits {
-    /// What the bits of a period say, in those of the plan.
+    /// Translates the bits of a period to those of the plan.
     pub(super) fn of(&self, crossed: u64) -> impl Iterator<Item = (Result<usize, &str>, Direction)> {
         self.0.iter().enumerate().flat_map(move |(at, bit)| {
             let directions = [Direction::Reached, Direction::Recovered];
@@ -46,7 +45,7 @@ impl Bits {
 }
 
 impl Direction {
-    /// The bit of a threshold that tells it was crossed this way.
+    /// Returns the bit that marks a threshold as crossed in this direction.
     pub(crate) const fn bit(self, threshold: usize) -> u64 {
         match self {
             Direction::Reached => 1 << threshold,
@@ -56,7 +55,7 @@ impl Direction {
 }
 
 impl Tables {
-    /// The calendar that is named next.
+    /// Reads the number of a calendar.
     pub(super) fn calendar(&self, glass: &mut Glass<'_>) -> Seen<u16> {
         match self.calendars.get(glass.count()? as usize) {
             Some(calendar) => Ok(*calendar),
@@ -65,7 +64,7 @@ impl Tables {
     }
 }
 
-/// The place in the plan of what is named next.
+/// Reads an index of a table and returns the one in the plan.
 pub(super) fn place(table: &[Result<u16, String>], glass: &mut Glass<'_>) -> Seen<u16> {
     match table.get(glass.count()? as usize) {
         Some(Ok(at)) => Ok(*at),
@@ -75,8 +74,8 @@ pub(super) fn place(table: &[Result<u16, String>], glass: &mut Glass<'_>) -> See
 }
 
 impl<M: Meters, I: Identities> Partition<M, I> {
-    /// The plan's names, in its order, and the calendars that meters have besides those of
-    /// its types. Tells the number in the image of each calendar.
+    /// Writes the plan's names, in its order, and the calendars that meters have besides those of
+    /// its types. Returns the number in the image of each calendar.
     pub(super) fn write_tables(&self, pen: &mut Pen) -> Vec<u16> {
         let plan = &self.plan;
         pen.count(plan.meter_types.len() as u64);
@@ -105,7 +104,7 @@ impl<M: Meters, I: Identities> Partition<M, I> {
         calendars
     }
 
-    /// Only those that some meter has: others are forgotten.
+    /// Writes only calendars that a meter uses; others are dropped.
     fn write_calendars(&self, pen: &mut Pen) -> Vec<u16> {
         let own = self.plan.meter_types.len();
         let mut used = vec![false; self.calendars.len()];
@@ -120,7 +119,7 @@ impl<M: Meters, I: Identities> Partition<M, I> {
         numbers
     }
 
-    /// Reads the tables, and gives the partition what its numbers will mean.
+    /// Reads the tables and prepares the partition for its numbers.
     pub(super) fn read_tables(&mut self, format: u8, glass: &mut Glass<'_>) -> Seen<Tables> {
         let mut tables = Tables {
             format,
@@ -213,7 +212,8 @@ impl<M: Meters, I: Identities> Partition<M, I> {
         Ok(())
     }
 
-    /// The bit of a threshold; one that the plan no longer has gets one behind its own.
+    /// Returns the bit of a threshold; one that the plan no longer has gets a bit after the plan's
+    /// own.
     fn bit_of(&mut self, meter_type: usize, name: String) -> Result<usize, String> {
         let kind = &self.plan.meter_types[meter_type];
         let known = self.thresholds[meter_type].names(kind).position(|known| *known == name);
@@ -228,7 +228,7 @@ impl<M: Meters, I: Identities> Partition<M, I> {
         }
     }
 
-    /// What an image calls a symbol is a place in this list.
+    /// Reads the symbols: the number of a symbol in the image is an index of this list.
     pub(super) fn read_symbols(&mut self, tables: &mut Tables, glass: &mut Glass<'_>) -> Seen<()> {
         for _ in 0..glass.length()? {
             let identity = glass.text()?;
@@ -259,7 +259,8 @@ fn read_path(glass: &mut Glass<'_>) -> Seen<Path> {
     }
 }
 
-/// A breakdown that the plan no longer has keeps its groups under a number beyond it.
+/// Reads a symbol. A breakdown that the plan no longer has keeps its groups under a number beyond
+/// the plan's own.
 fn read_symbol(identity: &[u8], plan: &Plan, tables: &Tables, symbols: &mut Symbols) -> Option<u32> {
     let (breakdown, values) = identity.split_first_chunk::<2>()?;
     let (at, names) = tables.breakdowns.get(usize::from(u16::from_le_bytes(*breakdown)))?;

@@ -1,17 +1,17 @@
-//! Billers whose HTTP API is known: what a record becomes there, how it is told twice, and
-//! how it is asked for.
+//! Billers with a known HTTP API: how records are sent, repeated without double counting, and read
+//! back.
 
 use super::Compiling;
 use super::http::{Auth, Body, Dialect, HttpPlan, ReadBack, TIMEOUT, TlsPlan, Told, check_url};
 use crate::pipeline::tree::Node as Tree;
 use crate::template::{Draft, Piece};
 
-/// What the first record of a period says is its value; what a revision changes is its
-/// delta: for billers that add up what they are sent.
+/// The value of the first record of a period, and the delta of a revision: for billers that add up
+/// what they receive.
 const VALUE_OR_DELTA: &str = "{{has(meterMetaData.delta) ? meterMetaData.delta : value}}";
 const RECORD_ID: &str = "{{meterMetaData.recordId}}";
-/// The last second of the period, in seconds since 1970: a boundary belongs to the period
-/// that follows. A period without end is told by the last change.
+/// The last second of the period, in seconds since 1970, since a boundary belongs to the next
+/// period. A period without an end uses the last change.
 const LAST_SECOND: &str = "{{timestamp(coalesce(periodEnd, updatedAt)) - timestamp('1970-01-01T00:00:01Z')}}";
 
 fn plan(dialect: Dialect, url: String, auth: Auth, body: Body, node: &Tree) -> HttpPlan {
@@ -44,8 +44,8 @@ fn object(members: impl IntoIterator<Item = (&'static str, Piece)>) -> Piece {
     Piece::Object(members.into_iter().map(|(name, piece)| (name.to_owned(), piece)).collect())
 }
 
-/// Stripe meter events: `POST /v1/billing/meter_events`. Stripe knows an identifier again
-/// for 24 hours, takes timestamps of the last 35 days, and whole numbers.
+/// Stripe meter events: `POST /v1/billing/meter_events`. Stripe deduplicates identifiers for 24
+/// hours, and accepts timestamps of the last 35 days and whole numbers.
 pub(super) fn stripe(node: &Tree, mut part: Compiling<'_>) -> HttpPlan {
     let base = address(node, "https://api.stripe.com", &mut part);
     let customer_key = node.text("customerKey").unwrap_or("stripe_customer_id").to_owned();
@@ -66,8 +66,8 @@ pub(super) fn stripe(node: &Tree, mut part: Compiling<'_>) -> HttpPlan {
     HttpPlan { scale: Some(scale), ..plan(Dialect::Stripe, format!("{base}/v1/billing/meter_events"), auth, body, node) }
 }
 
-/// Zuora usage: `POST /v1/usage`. Zuora does not know a record again: it is looked for by
-/// a field that holds its id.
+/// Zuora usage: `POST /v1/usage`. Zuora does not deduplicate records: a record is searched for by a
+/// field that holds its id.
 pub(super) fn zuora(node: &Tree, mut part: Compiling<'_>) -> HttpPlan {
     let base = address(node, "", &mut part);
     let record_field = node.text("recordField").unwrap_or("Description").to_owned();
@@ -106,8 +106,8 @@ pub(super) fn zuora(node: &Tree, mut part: Compiling<'_>) -> HttpPlan {
     HttpPlan { read_back: Some(read_back), ..plan(Dialect::Zuora, format!("{base}/v1/usage"), auth, body, node) }
 }
 
-/// Lago events: `POST /api/v1/events`. Lago knows a transaction id again for ever, and
-/// refuses it.
+/// Lago events: `POST /api/v1/events`. Lago deduplicates transaction ids for ever, and refuses a
+/// repetition.
 pub(super) fn lago(node: &Tree, mut part: Compiling<'_>) -> HttpPlan {
     let base = address(node, "https://api.getlago.com", &mut part);
     let properties = match node.get("properties") {

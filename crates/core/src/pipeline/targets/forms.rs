@@ -7,7 +7,7 @@ pub(in crate::pipeline) const TARGET: Form = Object(&Shape {
     noun: "target",
     help: "Where records go",
     fields: &[
-        optional("name", Text, "What it is known by; `threshold` takes partial records, any other, metered records"),
+        optional("name", Text, "The name; a target named `threshold` takes partial records, any other, metered records"),
         default("retryFor", Duration, "24h", "How long a record is tried before it is dead"),
         default("history", Boolean, "true", "Whether records from before it was added go there too"),
         optional("file", FILE, "Files, or `-` for standard output"),
@@ -70,12 +70,12 @@ const WEBHOOK: Form = Object(&Shape {
     help: "Requests that carry records",
     fields: &[
         required("url", Text, "https://HOST/PATH"),
-        default("method", Word(&["POST", "PUT"]), "POST", "How"),
+        default("method", Word(&["POST", "PUT"]), "POST", "The method"),
         optional("headers", Map(&Text), "Name: value"),
-        optional("auth", AUTH, "Who we are"),
-        optional("tls", TLS, "Whom we trust, and our own certificate"),
+        optional("auth", AUTH, "How requests are authorized"),
+        optional("tls", TLS, "Trusted authorities and the client certificate"),
         optional("signingSecrets", List(&Text), "Secrets of Standard Webhooks; two while one is replaced"),
-        optional("body", Any, "What is sent; texts may hold {{ expressions }} over the record; the record itself when left out"),
+        optional("body", Any, "The body; texts may hold {{ expressions }} over the record; the record itself when left out"),
         default("form", Boolean, "false", "Whether the body is a form instead of JSON"),
         default("batch", Integer(1, 1000), "1", "Records in one request; with more than one, the body is a list"),
         default("parallel", Integer(1, 64), "4", "Requests at a time; records of one meter keep their order"),
@@ -89,7 +89,10 @@ const WEBHOOK: Form = Object(&Shape {
 const TOLD: Form = Object(&Shape {
     noun: "field of an answer",
     help: "An answer that means that the record is there",
-    fields: &[required("status", Integer(200, 599), "Its status"), default("contains", Text, "''", "What its body holds")],
+    fields: &[
+        required("status", Integer(200, 599), "Its status"),
+        default("contains", Text, "''", "A text that its body contains"),
+    ],
 });
 
 const READ_BACK: Form = Object(&Shape {
@@ -124,7 +127,7 @@ const OAUTH2: Form = Object(&Shape {
         required("tokenUrl", Text, "Where tokens are given out"),
         required("clientId", Text, "Our id"),
         required("clientSecret", Text, "Our secret, as ${env:NAME}"),
-        optional("scope", Text, "What the token is for"),
+        optional("scope", Text, "The scope of the token"),
     ],
 });
 
@@ -150,7 +153,7 @@ const STRIPE: Form = Object(&Shape {
         default("customerKey", Text, "stripe_customer_id", "The payload key of the customer"),
         optional("value", Text, "The value; the record's, and of a revision its delta, when left out"),
         default("valueKey", Text, "value", "The payload key of the value"),
-        default("scale", Integer(1, 1_000_000_000_000), "1", "What values are multiplied with: Stripe takes whole numbers only"),
+        default("scale", Integer(1, 1_000_000_000_000), "1", "The factor of values: Stripe takes whole numbers only"),
         default("parallel", PARALLEL, "4", "Requests at a time"),
         default("url", Text, "https://api.stripe.com", "Where Stripe is"),
     ],
@@ -169,7 +172,7 @@ const ZUORA: Form = Object(&Shape {
         default("start", Text, "'{{periodStart}}'", "StartDateTime"),
         optional("subscriptionNumber", Text, "The subscription"),
         optional("chargeNumber", Text, "The charge"),
-        default("recordField", Text, "Description", "The field that holds the recordId and is asked by: Zuora knows no key"),
+        default("recordField", Text, "Description", "The field that holds the recordId, for finding a record: Zuora has no key"),
         default("parallel", PARALLEL, "4", "Requests at a time"),
     ],
 });

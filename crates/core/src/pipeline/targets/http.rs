@@ -1,4 +1,4 @@
-//! Targets that are spoken to over HTTP.
+//! Targets with an HTTP API.
 
 use super::Compiling;
 use crate::pipeline::tree::Node as Tree;
@@ -8,53 +8,53 @@ use crate::time::parse_duration;
 /// Requests that carry records.
 #[derive(Clone, Debug)]
 pub struct HttpPlan {
-    /// The kind of receiver: it decides how answers are read.
+    /// The kind of receiver, which decides how responses are interpreted.
     pub dialect: Dialect,
-    /// Where requests go.
+    /// The address of requests.
     pub url: String,
-    /// `POST` or `PUT`.
+    /// The method, `POST` or `PUT`.
     pub method: String,
-    /// Headers, by name.
+    /// Headers: name and value.
     pub headers: Vec<(String, String)>,
     /// How requests are authorized.
     pub auth: Auth,
-    /// Whom we trust, and our own certificate.
+    /// The trusted authorities and the client certificate.
     pub tls: TlsPlan,
-    /// Secrets that requests are signed with, by Standard Webhooks.
+    /// Secrets with which requests are signed, by Standard Webhooks.
     pub signing_secrets: Vec<String>,
     /// The body of a request.
     pub body: Body,
     /// Records in one request; with more than one, the body is a list.
     pub batch: usize,
-    /// Requests at a time.
+    /// Maximum of concurrent requests.
     pub parallel: usize,
-    /// Nanoseconds until an answer is no longer waited for.
+    /// Nanoseconds until a request times out.
     pub timeout: i64,
     /// The header that carries the key of the request.
     pub key_header: String,
-    /// Answers besides 2xx that mean that the target has the record.
+    /// Responses besides 2xx that mean that the target has the record.
     pub accepted: Vec<Told>,
-    /// How to ask for a record.
+    /// The request that reads a record back.
     pub read_back: Option<ReadBack>,
-    /// How much larger values are than they are sent, where the target takes whole numbers.
+    /// The factor by which values are multiplied, where the target accepts whole numbers only.
     pub scale: Option<u64>,
 }
 
 /// The kind of receiver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dialect {
-    /// Anyone.
+    /// Any receiver of webhooks.
     Webhook,
-    /// Stripe's meter events.
+    /// Meter events of Stripe.
     Stripe,
-    /// Zuora's usage.
+    /// The usage API of Zuora.
     Zuora,
-    /// Lago's events.
+    /// The events API of Lago.
     Lago,
 }
 
 impl Dialect {
-    /// What it is called in documents.
+    /// Returns its name in documents.
     pub const fn name(self) -> &'static str {
         match self {
             Dialect::Webhook => "webhook",
@@ -68,38 +68,38 @@ impl Dialect {
 /// How requests are authorized.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Auth {
-    /// Requests without authorization.
+    /// Requests are not authorized.
     None,
-    /// The bearer of a token.
+    /// A token sent as bearer.
     Bearer(String),
     /// A user with a password.
     Basic {
-        /// The user.
+        /// Name of the user.
         user: String,
-        /// The password.
+        /// Password of the user.
         password: String,
     },
     /// OAuth 2 client credentials.
     OAuth2 {
-        /// Where tokens are given out.
+        /// The address of the token endpoint.
         token_url: String,
-        /// Our id.
+        /// Id of the client.
         client_id: String,
-        /// Our secret.
+        /// Secret of the client.
         client_secret: String,
         /// The scope of the token.
         scope: Option<String>,
     },
 }
 
-/// Whom we trust, and our own certificate; each as PEM.
+/// The trusted authorities and the client certificate, each as PEM.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TlsPlan {
-    /// Authorities; the usual ones when left out.
+    /// Certificate authorities; the public ones by default.
     pub ca: Option<String>,
-    /// Our certificate, with the chain behind it.
+    /// The client certificate, followed by its chain.
     pub certificate: Option<String>,
-    /// Its key.
+    /// Private key of the certificate.
     pub key: Option<String>,
 }
 
@@ -108,29 +108,29 @@ pub struct TlsPlan {
 pub enum Body {
     /// The record as it was made.
     Record,
-    /// JSON by a template.
+    /// JSON from a template.
     Json(Template),
-    /// A form by a template.
+    /// A form from a template.
     Form(Template),
 }
 
-/// An answer that means something.
+/// A response with a special meaning.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Told {
-    /// Its status.
+    /// The status of the response.
     pub status: u16,
-    /// What its body holds.
+    /// A text that its body contains.
     pub contains: String,
 }
 
-/// How to ask for a record.
+/// The request that reads a record back.
 #[derive(Clone, Debug)]
 pub struct ReadBack {
-    /// Where; 404 says that it is not there.
+    /// The address; status 404 means that the record does not exist.
     pub url: Template,
-    /// What is posted there; without it, GET.
+    /// The body to POST; without it, the request is a GET.
     pub body: Option<Template>,
-    /// Whether the answer is the record itself.
+    /// Whether the response is the record itself.
     pub is_record: bool,
 }
 
@@ -180,7 +180,7 @@ pub(super) fn webhook(node: &Tree, mut part: Compiling<'_>) -> HttpPlan {
     }
 }
 
-/// How long an answer is waited for when the document does not say.
+/// Default timeout of requests.
 pub(super) const TIMEOUT: i64 = 30_000_000_000;
 
 fn told(node: &Tree) -> Told {
@@ -195,7 +195,7 @@ fn members(node: Option<&Tree>) -> Vec<(String, String)> {
     members.map(|(name, value)| (name.to_owned(), value.scalar().unwrap_or_default().to_owned())).collect()
 }
 
-/// An address, as far as can be seen by looking at it.
+/// Checks an address as far as possible without a request.
 pub(super) fn check_url(node: &Tree, url: &str, name: &str, part: &mut Compiling<'_>) {
     if !["https://", "http://", "${"].iter().any(|scheme| url.starts_with(scheme)) {
         part.wrong(node.get(name).unwrap_or(node), name, format!("`{url}` is no address; write https://HOST/PATH"));

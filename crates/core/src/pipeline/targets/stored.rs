@@ -1,12 +1,12 @@
-//! Targets that hold records as they are: files, objects, rows.
+//! Targets that store records unchanged: files, objects, rows.
 
 use super::{Compiling, TargetKind};
 use crate::pipeline::tree::Node as Tree;
 
-/// How records are written.
+/// The format in which records are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TargetFormat {
-    /// One JSON object a line.
+    /// One JSON object per line.
     Ndjson,
     /// Rows; objects and arrays as JSON in their column.
     Csv,
@@ -15,7 +15,7 @@ pub enum TargetFormat {
 }
 
 impl TargetFormat {
-    /// The format of a file's name.
+    /// Returns the format of a file's name.
     pub fn of_path(path: &str) -> TargetFormat {
         let ends = |end: &str| path.ends_with(end);
         if ends(".csv") {
@@ -28,23 +28,23 @@ impl TargetFormat {
     }
 }
 
-/// Files.
+/// Files and their format.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FilePlan {
     /// A path that may hold placeholders.
     pub path: String,
-    /// How records are written.
+    /// The format in which records are written.
     pub format: TargetFormat,
 }
 
-/// Objects of S3 and its like.
+/// Objects of S3 or a compatible store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ObjectsPlan {
-    /// `s3://bucket/prefix`, `gs://…`, `az://…`.
+    /// The address: `s3://bucket/prefix`, `gs://…`, `az://…`.
     pub url: String,
     /// The key of an object under the prefix; holds `{window}`.
     pub path: String,
-    /// How records are written.
+    /// The format in which records are written.
     pub format: TargetFormat,
     /// Settings of the store, by name.
     pub options: Vec<(String, String)>,
@@ -53,15 +53,15 @@ pub struct ObjectsPlan {
 /// Rows of a table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PostgresPlan {
-    /// `postgres://user@host/database`.
+    /// The address, as `postgres://user@host/database`.
     pub url: String,
     /// The table, with its schema or without.
     pub table: String,
 }
 
-/// The names that stand for something in a target's path.
+/// The placeholders of a target's path.
 const PLACEHOLDERS: [&str; 6] = ["periodStart", "periodEnd", "meterType", "meterKey", "userId", WINDOW];
-/// Stands for the number of the first record of the window.
+/// The placeholder of the number of the window's first record.
 const WINDOW: &str = "window";
 
 fn format(node: &Tree, path: &str) -> TargetFormat {

@@ -1,4 +1,4 @@
-//! Operators that look up, split, gather, pair and price: what is said about bad ones.
+//! Operators that look up, split, gather, pair and price: the messages about invalid ones.
 
 use super::problems;
 
@@ -66,7 +66,7 @@ fn bad_operators_are_told_with_their_place_and_advice() {
     for (operators, tables, told) in cases {
         let found = problems(&document(operators, tables));
         if !found.contains(told) {
-            missed.push(format!("{operators}\n  told: {found}\n  not:  {told}"));
+            missed.push(format!("{operators}\n  found:  {found}\n  wanted: {told}"));
         }
     }
     assert!(missed.is_empty(), "{}", missed.join("\n"));

@@ -1,16 +1,16 @@
-//! A page of metrics, in the text format of Prometheus or in that of OpenMetrics.
+//! A page of metrics, in the text format of Prometheus or of OpenMetrics.
 //!
-//! They differ in little: OpenMetrics names a family of counters without `_total`, has a type
-//! for information, and says where the page ends.
+//! OpenMetrics differs in three points: it names a family of counters without `_total`, has a type
+//! for information, and marks the end of the page.
 
 use std::fmt::{Display, Write};
 
 /// The format of a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::api) enum Form {
-    /// Text format 0.0.4.
+    /// The text format 0.0.4.
     Prometheus,
-    /// OpenMetrics 1.0.0.
+    /// The format OpenMetrics 1.0.0.
     OpenMetrics,
 }
 
@@ -23,7 +23,7 @@ impl Form {
         }
     }
 
-    /// The content type.
+    /// Returns the content type.
     pub(in crate::api) fn content_type(self) -> &'static str {
         match self {
             Form::Prometheus => "text/plain; version=0.0.4; charset=utf-8",
@@ -35,15 +35,15 @@ impl Form {
 /// The type of a family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// Only grows. Its name ends in `_total`.
+    /// A value that only increases. Its name ends in `_total`.
     Counter,
-    /// Goes up and down.
+    /// A value that increases and decreases.
     Gauge,
-    /// Labels that say something, and 1.
+    /// Labels with information; the value is 1.
     Info,
 }
 
-/// A page being written.
+/// A page that is being written.
 pub(super) struct Page {
     form: Form,
     text: String,
@@ -55,7 +55,7 @@ impl Page {
         Page { form, text: String::new(), name: "" }
     }
 
-    /// Begins a family; lines follow.
+    /// Starts a family; its lines follow.
     pub(super) fn family(&mut self, name: &'static str, kind: Kind, help: &str) {
         debug_assert_eq!(name.ends_with("_total"), kind == Kind::Counter, "{name}");
         let (family, word) = match (self.form, kind) {
@@ -69,7 +69,7 @@ impl Page {
         self.name = name;
     }
 
-    /// A line of the family.
+    /// Writes a line of the family.
     pub(super) fn line(&mut self, labels: &str, value: impl Display) {
         let name = self.name;
         let _ = match labels {
@@ -78,7 +78,7 @@ impl Page {
         };
     }
 
-    /// A family of one line.
+    /// Writes a family of one line.
     pub(super) fn one(&mut self, name: &'static str, kind: Kind, help: &str, value: impl Display) {
         self.family(name, kind, help);
         self.line("", value);
@@ -92,12 +92,12 @@ impl Page {
     }
 }
 
-/// Text in a label.
+/// Escapes text for a label.
 pub(super) fn escape(text: &str) -> String {
     text.replace('\\', r"\\").replace('"', "\\\"").replace('\n', "\\n")
 }
 
-/// Nanoseconds as seconds, three places; nothing below zero.
+/// Returns nanoseconds as seconds with three places; negative values become 0.
 pub(super) fn seconds(nanos: i128) -> String {
     let millis = nanos.max(0) / 1_000_000;
     format!("{}.{:03}", millis / 1_000, millis % 1_000)

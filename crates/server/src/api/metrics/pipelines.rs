@@ -9,12 +9,12 @@ use super::page::{Kind, Page, escape, seconds};
 use crate::api::App;
 use crate::installation::{PipelineGauge, Served, TargetGauge, target_gauges};
 
-/// A pipeline at work, with what is asked of it once.
+/// A running pipeline, with the values that are read once.
 struct One {
     label: String,
     served: Arc<Served>,
-    /// None while the pipeline takes again what it took before a crash: a lower number than
-    /// was shown then would be taken for a counter that began again.
+    /// `None` while the pipeline replays its events after a crash: a lower number than was shown
+    /// before the crash would be taken for a restarted counter.
     totals: Option<Totals>,
     gauge: PipelineGauge,
 }
@@ -81,7 +81,7 @@ fn operators(page: &mut Page, all: &[One]) {
         page.family(name, Kind::Counter, help);
         lines.iter().for_each(|(label, count)| page.line(label, value(count)));
     };
-    let help = "Events that came to an operator";
+    let help = "Events that reached an operator";
     family("flowmeter_mediate_events_total", help, |count| count.received);
     let help = "Events that an operator let through";
     family("flowmeter_mediate_passed_events_total", help, |count| count.passed);

@@ -1,26 +1,26 @@
-//! The process: processor time, memory, descriptors, start. Read from `/proc`; elsewhere there
-//! is none of it.
+//! The process: processor time, memory, descriptors, start. Read from `/proc`; not available on
+//! other systems.
 
 use super::page::{Kind, Page};
 
 /// Numbers of the process, from the kernel.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Process {
-    /// In ticks.
+    /// Processor time in ticks.
     cpu: u64,
-    /// Ticks after the machine started.
+    /// Start of the process, in ticks after the start of the machine.
     started: u64,
     virtual_bytes: u64,
     resident_pages: u64,
 }
 
-/// Returns the memory of the process that is in use; none where the kernel does not tell.
+/// Returns the memory in use by the process; `None` where the kernel does not report it.
 pub(in crate::api) fn resident_bytes() -> Option<u64> {
     let process = parse_stat(&std::fs::read_to_string("/proc/self/stat").ok()?)?;
     Some(process.resident_pages.saturating_mul(rustix::param::page_size() as u64))
 }
 
-/// Writes the numbers of the process, by the names that client libraries use.
+/// Writes the numbers of the process, with the names that client libraries use.
 pub(super) fn write(page: &mut Page) {
     let read = |file: &str| std::fs::read_to_string(format!("/proc/{file}")).ok();
     let Some(process) = read("self/stat").and_then(|text| parse_stat(&text)) else { return };
@@ -47,7 +47,8 @@ pub(super) fn write(page: &mut Page) {
     }
 }
 
-/// Behind the name of the program, which may hold anything, in parentheses.
+/// Reads the fields after the name of the program, which is in parentheses and may contain
+/// anything.
 fn parse_stat(text: &str) -> Option<Process> {
     let (_, rest) = text.rsplit_once(") ")?;
     let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
@@ -61,7 +62,7 @@ fn boot_time(text: &str) -> Option<u64> {
     text.lines().find_map(|line| line.strip_prefix("btime "))?.trim().parse().ok()
 }
 
-/// Ticks as seconds, two places.
+/// Returns ticks as seconds with two places.
 fn hundredths(count: u64, ticks: u64) -> String {
     let hundredths = u128::from(count) * 100 / u128::from(ticks);
     format!("{}.{:02}", hundredths / 100, hundredths % 100)

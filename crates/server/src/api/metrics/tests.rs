@@ -4,7 +4,7 @@ use super::page::{Form, Kind, Page, escape, seconds};
 
 fn page(form: Form) -> String {
     let mut page = Page::new(form);
-    page.family("a_info", Kind::Info, "What it is");
+    page.family("a_info", Kind::Info, "The version");
     page.line("version=\"1\"", 1);
     page.one("b_total", Kind::Counter, "How many", 7);
     page.one("c_seconds", Kind::Gauge, "How long", seconds(1_234_567_890));
@@ -13,11 +13,11 @@ fn page(form: Form) -> String {
 
 #[test]
 fn each_format_names_families_in_its_own_way() {
-    let prometheus = "# HELP a_info What it is\n# TYPE a_info gauge\na_info{version=\"1\"} 1\n\
+    let prometheus = "# HELP a_info The version\n# TYPE a_info gauge\na_info{version=\"1\"} 1\n\
                       # HELP b_total How many\n# TYPE b_total counter\nb_total 7\n\
                       # HELP c_seconds How long\n# TYPE c_seconds gauge\nc_seconds 1.234\n";
     assert_eq!(page(Form::Prometheus), prometheus);
-    let open_metrics = "# HELP a What it is\n# TYPE a info\na_info{version=\"1\"} 1\n\
+    let open_metrics = "# HELP a The version\n# TYPE a info\na_info{version=\"1\"} 1\n\
                         # HELP b How many\n# TYPE b counter\nb_total 7\n\
                         # HELP c_seconds How long\n# TYPE c_seconds gauge\nc_seconds 1.234\n# EOF\n";
     assert_eq!(page(Form::OpenMetrics), open_metrics);

@@ -18,21 +18,21 @@ use super::shelf::Seal;
 use crate::background::{self, Yields};
 use crate::traces;
 
-/// How long a courier that cannot keep what became of records waits before it tries again.
+/// Time after which a courier that could not store outcomes tries again.
 const TROUBLED: Duration = Duration::from_secs(1);
 
-/// What a courier shows.
+/// The published state of a courier.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Board {
-    /// How far its target has come.
+    /// The progress of its target.
     pub(crate) marks: Marks,
-    /// Deliveries that are tried again on their own.
+    /// Number of deliveries that are tried again separately.
     pub(crate) retrying: usize,
-    /// Why it stands still, if it does, on our side.
+    /// The local reason why it has stopped, if it has.
     pub(crate) trouble: Option<String>,
-    /// So much was refused that it waits for a person.
+    /// Whether it waits for a person because too many records were refused.
     pub(crate) is_halted: bool,
-    /// Before this instant its target is left alone; nanoseconds.
+    /// The instant until which it does not use its target, in nanoseconds.
     pub(crate) quiet_until: i64,
 }
 
@@ -41,8 +41,8 @@ type Order = Box<dyn FnOnce(&mut Hands) + Send>;
 /// The thread that delivers to one target.
 pub(crate) struct Courier {
     plan: TargetPlan,
-    /// Records that its target had accepted when it started. Marks are kept now and then, so
-    /// that after a crash they begin lower than they were shown before.
+    /// Records that its target had accepted when it started. Marks are stored at intervals, so
+    /// after a crash they begin lower than they were shown before.
     accepted_before: u64,
     board: Arc<Mutex<Board>>,
     orders: Mutex<Sender<Order>>,
@@ -52,7 +52,7 @@ pub(crate) struct Courier {
     seal: Seal,
 }
 
-/// What a courier works with.
+/// The resources of a courier's thread.
 pub(crate) struct Hands {
     pub(super) outbox: Outbox<CatalogShelf>,
     pub(super) target: Box<dyn Target>,
@@ -76,49 +76,49 @@ impl Courier {
         Ok(Courier { plan: plan.clone(), accepted_before, board, orders, thread, stopped, abandon, seal })
     }
 
-    /// Records that its target had accepted when it started.
+    /// Returns the number of records that its target had accepted when it started.
     pub(crate) fn accepted_before(&self) -> u64 {
         self.accepted_before
     }
 
-    /// What its target is known by.
+    /// Returns the id of its target.
     pub(crate) fn id(&self) -> &str {
         &self.plan.id
     }
 
-    /// Its target.
+    /// Returns the plan of its target.
     pub(crate) fn plan(&self) -> &TargetPlan {
         &self.plan
     }
 
-    /// What it shows.
+    /// Returns its published state.
     pub(crate) fn board(&self) -> Board {
         self.board.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// What keeps its target from taking records, if something does.
+    /// Returns the reason why its target does not take records, if there is one.
     pub(crate) fn trouble(&self) -> Option<String> {
         let board = self.board();
         let failing = board.marks.failing_since.map(|_| board.marks.answer);
-        let halted = board.is_halted.then(|| format!("{} records were refused: somebody must look", board.marks.dead));
+        let halted = board.is_halted.then(|| format!("{} records were refused; check the target", board.marks.dead));
         board.trouble.or(failing).or(halted)
     }
 
-    /// There may be something to do.
+    /// Wakes it, since there may be work.
     pub(super) fn wake(&self) {
         if let Some(thread) = &*self.thread.lock().unwrap_or_else(PoisonError::into_inner) {
             thread.thread().unpark();
         }
     }
 
-    /// Ends it as soon as it has done what it is doing.
+    /// Ends it after its current work.
     pub(crate) fn ask_to_end(&self) {
         self.stopped.store(true, Ordering::Release);
         self.wake();
     }
 
-    /// Gives up the request that is under way. Its records are in doubt and go again, under
-    /// the same keys, when the target is at work again.
+    /// Cancels the current request. Its records are in doubt and are sent again, under the same
+    /// keys, when the target works again.
     pub(crate) fn abandon(&self) {
         self.abandon.ask();
     }
@@ -128,12 +128,12 @@ impl Courier {
         self.thread.lock().unwrap_or_else(PoisonError::into_inner).as_ref().is_none_or(JoinHandle::is_finished)
     }
 
-    /// Takes from its thread, should it still live, what it would keep.
+    /// Prevents its thread, if it still runs, from storing anything.
     pub(super) fn seal(&self) {
         self.seal.close();
     }
 
-    /// Lets something be done between two requests, and waits for what comes of it.
+    /// Runs `order` between two requests, and waits for its result.
     fn ask<T: Send + 'static>(&self, order: impl FnOnce(&mut Hands) -> T + Send + 'static) -> Result<T, Error> {
         let gone = || Error::new(Kind::Unavailable, "the target is not at work; its pipeline was changed or is not loaded");
         let (answer, answered) = channel();
@@ -143,7 +143,7 @@ impl Courier {
         answered.recv().map_err(|_| gone())
     }
 
-    /// Does something for a person; its entry of the audit is committed with it, or not at all.
+    /// Runs an action of a person; its entry of the audit is committed with it, or not at all.
     fn act<T: Send + 'static>(
         &self,
         audit: Vec<Change>,
@@ -157,17 +157,17 @@ impl Courier {
         })?
     }
 
-    /// Sends records again.
+    /// Sends some records again.
     pub(crate) fn resend(&self, numbers: Vec<u64>, audit: Vec<Change>) -> Result<Vec<Delivery>, Error> {
         self.act(audit, move |hands| hands.outbox.resend(&numbers, hands.clock.now()))
     }
 
-    /// Leaves a record out, for a reason.
+    /// Skips a record, for a reason.
     pub(crate) fn skip(&self, number: u64, reason: String, audit: Vec<Change>) -> Result<Delivery, Error> {
         self.act(audit, move |hands| hands.outbox.skip(number, &reason, hands.clock.now()))
     }
 
-    /// Does not wait any longer before it tries again.
+    /// Ends the wait before the next attempt.
     pub(crate) fn hurry(&self) -> Result<(), Error> {
         self.ask(|hands| hands.outbox.hurry())
     }
@@ -185,7 +185,7 @@ impl Courier {
         })?
     }
 
-    /// Compares what was not confirmed yet.
+    /// Compares the records that were not confirmed yet.
     pub(super) fn confirm(&self, mend: bool) -> Result<Report, Error> {
         self.ask(move |hands| {
             let report = hands.outbox.confirm(hands.target.as_mut(), &mut hands.records)?;

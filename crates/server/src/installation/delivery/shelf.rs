@@ -9,13 +9,13 @@ use uuid::Uuid;
 
 use crate::installation::{Installation, kept, put};
 
-/// Whether a shelf may still be written to: not once another thread has taken its target
-/// over. Held while something is kept, so that nothing is kept behind a closed seal.
+/// Whether a shelf may still be written to: not once another thread has taken over its target. It
+/// is held during a write, so that nothing is stored after it was closed.
 #[derive(Clone, Default)]
 pub(super) struct Seal(Arc<Mutex<bool>>);
 
 impl Seal {
-    /// From now on nothing is kept.
+    /// Closes the seal: nothing is stored from now on.
     pub(super) fn close(&self) {
         *self.lock() = true;
     }
@@ -25,22 +25,22 @@ impl Seal {
     }
 }
 
-/// What the catalog keeps of a target.
+/// The state of a target in the catalog.
 #[derive(Clone)]
 pub(crate) struct CatalogShelf {
     catalog: Arc<Catalog>,
     owner: Vec<u8>,
     pipeline: Uuid,
     target: String,
-    /// Who tells of what is dead; nobody, for who only reads.
+    /// The installation that reports dead deliveries; none for a reader.
     teller: Weak<Installation>,
     seal: Seal,
-    /// Rows that the next write commits as well: the audit of the act that writes.
+    /// Rows that the next write commits as well: the audit of the action that writes.
     audit: Vec<Change>,
 }
 
 impl CatalogShelf {
-    /// Of a pipeline's target.
+    /// Creates the shelf of a pipeline's target.
     pub(crate) fn new(catalog: Arc<Catalog>, pipeline: Uuid, target: &str) -> CatalogShelf {
         let owner = [pipeline.as_bytes(), target.as_bytes(), &[0]].concat();
         CatalogShelf {
@@ -54,22 +54,22 @@ impl CatalogShelf {
         }
     }
 
-    /// Commits rows together with the next write, in place of any before them.
+    /// Commits rows together with the next write, replacing earlier ones.
     pub(super) fn commit_with(&mut self, audit: Vec<Change>) {
         self.audit = audit;
     }
 
-    /// From now on it is told of what is dead.
+    /// Sets the installation that reports dead deliveries.
     pub(super) fn tell_by(&mut self, teller: Weak<Installation>) {
         self.teller = teller;
     }
 
-    /// Set when the shelf is closed.
+    /// Returns the seal of the shelf.
     pub(super) fn seal(&self) -> Seal {
         self.seal.clone()
     }
 
-    /// What was kept. A target that is new begins with a record.
+    /// Returns the stored state. A new target starts at the record `begin`.
     pub(super) fn open(&mut self, begin: u64) -> Result<Kept, Error> {
         if self.catalog.get(Table::Cursors, &self.owner)?.is_none() {
             let marks = Marks { next: begin, sent: begin, confirmed: begin, ..Marks::default() };
@@ -78,7 +78,7 @@ impl CatalogShelf {
         self.kept()
     }
 
-    /// Deliveries that did not simply go, from a record on.
+    /// Returns stored deliveries from a record on.
     pub(crate) fn deliveries(&self, from: u64, state: Option<DeliveryState>, limit: usize) -> Result<Vec<Delivery>, Error> {
         let after = from.checked_sub(1).map(|before| self.key(before));
         let mut found = Vec::new();

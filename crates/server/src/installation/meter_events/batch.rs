@@ -1,5 +1,5 @@
-//! What is told of the meters of a session over files. Its meters live as long as it does, so
-//! it is told while it happens; a session that is run again tells again, under its own id.
+//! Events of the meters of a session over files. Its meters live as long as the session, so the
+//! events are sent while it runs; a repeated session sends them again, under its own id.
 
 use std::sync::Arc;
 
@@ -15,13 +15,13 @@ use super::{EVENTS_AT_ONCE, Listeners, OF_NOTES, OF_RECORDS, Runner, tell_note, 
 use crate::installation::{Installation, KeptSession};
 use crate::notifications::Notification;
 
-/// Tells of a session's meters.
+/// Sends the events of a session's meters.
 pub(in crate::installation) struct BatchTeller<'i> {
     installation: &'i Installation,
     namespace: String,
     plan: Arc<Plan>,
     runner: Runner,
-    /// As they were when it began.
+    /// The notifications at the start of the session.
     notifications: Arc<Vec<Notification>>,
     wants_records: bool,
     at: Timestamp,
@@ -48,7 +48,7 @@ impl<'i> BatchTeller<'i> {
         })
     }
 
-    /// Tells what has gathered.
+    /// Commits the collected events.
     pub(in crate::installation) fn tell(&mut self) -> Result<(), Error> {
         if self.events.is_empty() {
             return Ok(());

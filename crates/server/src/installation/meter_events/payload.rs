@@ -1,5 +1,5 @@
-//! The payloads of what is told of meters. Values stay the digits that the record has, as
-//! text: on the way through a float they would be others.
+//! The payloads of events of meters. Values keep the digits of the record, as text: a float would
+//! change them.
 
 use std::borrow::Cow;
 
@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use super::super::{KeptPipeline, KeptSession};
 use crate::notifications::vocabulary::{THRESHOLD_REACHED, THRESHOLD_RECOVERED};
 
-/// What every payload begins with: the pipeline and its session.
+/// The common fields of every payload: the pipeline and its session.
 pub(super) struct Runner(Map<String, Value>);
 
 impl Runner {
@@ -82,7 +82,7 @@ struct Threshold<'a> {
     percent_of_capacity: Option<&'a RawValue>,
 }
 
-/// The payload of a metered record; its revision, and whether its period ends.
+/// Returns the payload of a metered record, its revision, and whether its period ends.
 pub(super) fn of_record(json: &[u8], runner: &Runner) -> Option<(Value, u32, bool)> {
     let mut members = meter(json, runner)?;
     let record = serde_json::from_slice::<RecordFields<'_>>(json).ok()?;
@@ -91,7 +91,7 @@ pub(super) fn of_record(json: &[u8], runner: &Runner) -> Option<(Value, u32, boo
     Some((Value::Object(members), record.meter_meta_data.revision, record.period_end.is_some()))
 }
 
-/// The event of a partial record, and its payload.
+/// Returns the event of a partial record, and its payload.
 pub(super) fn of_threshold(json: &[u8], runner: &Runner) -> Option<(&'static str, Value)> {
     let mut members = meter(json, runner)?;
     let record = serde_json::from_slice::<RecordFields<'_>>(json).ok()?;
@@ -104,7 +104,7 @@ pub(super) fn of_threshold(json: &[u8], runner: &Runner) -> Option<(&'static str
     Some((kind, Value::Object(members)))
 }
 
-/// The payload of a note of a meter.
+/// Returns the payload of a note of a meter.
 pub(super) fn of_meter(json: &[u8], runner: &Runner) -> Option<Value> {
     let mut members = meter(json, runner)?;
     let fields = serde_json::from_slice::<MeterFields<'_>>(json).ok()?;

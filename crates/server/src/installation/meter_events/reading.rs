@@ -1,4 +1,4 @@
-//! Records and notes of a pipeline, read together in the one order they were made in.
+//! Reads records and notes of a pipeline together, in the order in which they were made.
 
 use std::collections::VecDeque;
 
@@ -9,33 +9,33 @@ use flowmeter_store::log::Reader;
 
 use super::super::Served;
 
-/// A record.
+/// A record with its number.
 pub(super) struct ReadRecord {
     pub(super) number: u64,
-    /// When it was made.
+    /// The time at which it was made.
     pub(super) at: Timestamp,
     pub(super) is_threshold: bool,
     pub(super) json: Vec<u8>,
 }
 
-/// A note.
+/// A note with its number.
 pub(super) struct ReadNote {
     pub(super) number: u64,
-    /// The record that came next.
+    /// The number of the record that followed it.
     before: u64,
-    /// When it was made.
+    /// The time at which it was made.
     pub(super) at: Timestamp,
     pub(super) kind: NoteKind,
     pub(super) json: Vec<u8>,
 }
 
-/// One or the other.
+/// A record or a note.
 pub(super) enum Item {
     Record(ReadRecord),
     Note(ReadNote),
 }
 
-/// A stream up to an end, an entry at a time.
+/// A stream up to an end, read one entry at a time.
 struct Pages<T> {
     reader: Option<Reader>,
     next: u64,
@@ -64,7 +64,7 @@ impl<T> Pages<T> {
     }
 }
 
-/// Records and notes.
+/// Reads records and notes in order.
 pub(super) struct Reading {
     records: Pages<ReadRecord>,
     notes: Pages<ReadNote>,
@@ -72,7 +72,7 @@ pub(super) struct Reading {
 }
 
 impl Reading {
-    /// From some numbers up to others: records, notes.
+    /// Opens the streams from some numbers up to others: records, notes.
     pub(super) fn open(served: &Served, from: [u64; 2], end: [u64; 2]) -> Result<Reading, Error> {
         let open = move |live: &mut Live| -> Result<Reading, Error> {
             let outlet = live.outlet();
@@ -82,9 +82,9 @@ impl Reading {
         served.worker().ask(open)?
     }
 
-    /// The next of both.
+    /// Returns the next of both.
     pub(super) fn next(&mut self) -> Result<Option<Item>, Error> {
-        // A note of which the records before it are not there yet waits for them.
+        // A note whose preceding records are not there yet waits for them.
         let behind = match self.records.peek()? {
             Some(record) => record.number,
             None => self.records_end,

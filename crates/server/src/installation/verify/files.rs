@@ -1,8 +1,8 @@
-//! Every file of a data directory, read whole.
+//! Reads every file of a data directory completely.
 //!
-//! A recount reads what it needs. What it does not need (rollups, pages of identities that are
-//! not asked for, the checkpoint before the newest, files of events that the log still has) is
-//! damaged all the same, and found here. An unknown file is reported as not read.
+//! A recount reads only what it needs. Damage in other data (rollups, unused pages of identities,
+//! the checkpoint before the newest, files of events that the log still has) is found here. An
+//! unknown file is reported as not read.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -17,10 +17,10 @@ use flowmeter_store::{Examined, archive, identities, log, rollups};
 use super::super::event_rows::events_folder;
 use super::super::{CATALOG_FILE, KeptPipeline, LOG_FOLDER, kept};
 
-/// Endings of files that hold nothing: one that was being written when the program ended.
+/// Suffix of files without content: one that was being written when the program ended.
 const UNFINISHED: &str = ".new";
 
-/// The files that were read, and the damage that was found.
+/// The files that were read, and the damage in them.
 #[derive(Default)]
 pub(super) struct Files {
     pub(super) read: BTreeSet<String>,
@@ -58,7 +58,7 @@ impl Files {
     }
 }
 
-/// Reads everything but the catalog. `scratch` makes a new empty folder each time.
+/// Reads everything but the catalog. `scratch` creates a new empty folder for each call.
 pub(super) fn examine(
     data: &Path,
     catalog: &Catalog,
@@ -73,7 +73,7 @@ pub(super) fn examine(
     };
     of_log(&mut files, LOG_FOLDER)?;
     for (_, value) in catalog.scan(Table::Pipelines, b"", None, usize::MAX)? {
-        // A row that does not read as a pipeline is reported with the rows of the catalog.
+        // A row that cannot be read as a pipeline is reported with the rows of the catalog.
         let Ok(pipeline) = kept::<KeptPipeline>(&value) else { continue };
         let folder = folder_of(pipeline.id);
         of_log(&mut files, &records_folder(&folder))?;
@@ -93,7 +93,7 @@ pub(super) fn examine(
     Ok(files)
 }
 
-/// The folders in a folder, relative to the directory; none if it is not there.
+/// Returns the folders in a folder, relative to the directory; none if it does not exist.
 fn folders_in(data: &Path, folder: &str) -> Result<Vec<String>, Error> {
     let path = data.join(folder);
     if !path.is_dir() {
@@ -111,7 +111,7 @@ fn folders_in(data: &Path, folder: &str) -> Result<Vec<String>, Error> {
     Ok(folders)
 }
 
-/// The files of a directory and of those in it, relative to it.
+/// Returns the files of a directory and of its folders, relative to it.
 fn all_files(data: &Path) -> Result<Vec<String>, Error> {
     let mut folders = vec![data.to_owned()];
     let mut files = Vec::new();

@@ -1,13 +1,13 @@
-//! Where a webhook may go. Whoever may make a notification could otherwise have the
-//! server speak to what only the server can reach: the machine itself, its neighbours,
-//! the metadata service of a cloud.
+//! The addresses that a webhook may reach. Otherwise, a user who may create notifications could
+//! make the server send requests to addresses that only the server can reach: the machine itself,
+//! its neighbours, the metadata service of a cloud.
 //!
-//! A name is resolved first and the connection made to the address that was looked at:
-//! a name that answers differently the second time gains nothing.
+//! A name is resolved first, and the connection is made to the address that was checked. So a name
+//! that resolves differently the second time has no effect.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-/// The addresses of a host that may be reached.
+/// Returns the addresses of a host that may be reached.
 pub(super) async fn resolve(host: &str, port: u16, allow_private: bool) -> Result<Vec<SocketAddr>, String> {
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     let found = tokio::net::lookup_host((bare, port)).await.map_err(|why| format!("{host}: {why}"))?;
@@ -26,7 +26,7 @@ pub(super) async fn resolve(host: &str, port: u16, allow_private: bool) -> Resul
     })
 }
 
-/// Whether anybody on the Internet can have this address.
+/// Whether an address is one of the public Internet.
 pub(super) fn is_public(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => is_public_v4(address),
@@ -56,14 +56,14 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
         return is_public_v4(inner);
     }
     let first = address.segments()[0];
-    // Only 2000::/3 is given out to the public; documentation and Teredo are in it.
+    // Only 2000::/3 is assigned to the public; documentation and Teredo are in it.
     let global = first & 0xe000 == 0x2000;
     let documentation = (first == 0x2001 && address.segments()[1] == 0x0db8) || first == 0x3fff;
     let special = first == 0x2001 && address.segments()[1] < 0x0200;
     global && !documentation && !special
 }
 
-/// The IPv4 address that an IPv6 address leads to: mapped, NAT64, 6to4.
+/// Returns the IPv4 address that an IPv6 address contains: mapped, NAT64, 6to4.
 fn embedded(address: Ipv6Addr) -> Option<Ipv4Addr> {
     let s = address.segments();
     let of = |high: u16, low: u16| Ipv4Addr::from((u32::from(high) << 16) | u32::from(low));

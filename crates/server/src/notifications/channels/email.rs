@@ -1,7 +1,7 @@
-//! Messages to people, handed to the mail server of the settings, always over TLS.
+//! Messages by e-mail, sent over the mail server of the settings, always with TLS.
 //!
-//! The server, the sender and the password are the operator's choice, not that of whoever
-//! makes a notification: a password goes to no other server than the one it is for.
+//! The operator chooses the server, the sender and the password, not the author of a notification:
+//! a password is sent to no other server than its own.
 
 use lettre::Message as Letter;
 use lettre::message::header::{HeaderName, HeaderValue};
@@ -12,15 +12,15 @@ use serde_json::json;
 
 use super::{Message, Outside, Sent, TIMEOUT, headline, smtp};
 
-/// Its fields.
+/// The fields of this channel.
 pub(super) const FIELDS: [&str; 1] = ["to"];
-/// Receivers of one channel: more are a mailing list.
+/// Receivers of one channel: more would be a mailing list.
 const RECEIVERS_MAX: usize = 50;
 
-/// Receivers.
+/// The receivers of e-mail.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Email {
-    /// Addresses.
+    /// The addresses of receivers.
     to: Vec<String>,
 }
 
@@ -75,7 +75,7 @@ impl Email {
     }
 }
 
-/// An error with its causes, in a line.
+/// Returns an error with its causes, in one line.
 pub(super) fn whole(why: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(why.source(), |cause| cause.source());
     causes.fold(why.to_string(), |said, cause| format!("{said}: {cause}"))
@@ -90,7 +90,7 @@ fn facts<'a>(message: &'a Message<'_>) -> impl Iterator<Item = (&'a String, Stri
     payload.map(|(name, value)| (name, value.as_str().map_or_else(|| value.to_string(), str::to_owned)))
 }
 
-/// Why this message came, and which it is.
+/// Returns the last lines of a message: its notification, event and id.
 fn foot(message: &Message<'_>) -> String {
     format!("Notification {} · {} · {} · {}", message.notification, message.event.event_type, message.event.at, message.id)
 }
@@ -151,7 +151,7 @@ mod tests {
         let check = |to: &[&str]| Email { to: to.iter().map(|to| (*to).to_owned()).collect() }.check();
         assert!(check(&["ops@example.com", "Night <night@example.com>"]).is_ok());
         assert!(check(&[]).is_err());
-        assert!(check(&["nobody"]).is_err());
+        assert!(check(&["ops"]).is_err());
         assert!(check(&["a@example.com\r\nBcc: b@example.com"]).is_err());
     }
 }

@@ -1,5 +1,5 @@
-//! One POST: to an address that may be reached, over TLS, without following redirects,
-//! within a time, reading little of the answer.
+//! One POST: to an allowed address, over TLS, without following redirects, with a timeout, reading
+//! a bounded part of the response.
 
 use axum::http::{HeaderMap, Request, Uri, header};
 use flowmeter_connectors::answer::{self, End, HEAD_BYTES_MAX, HEADERS_MAX};
@@ -16,24 +16,24 @@ use tokio_rustls::TlsConnector;
 use super::pool::{Pool, Speaker};
 use super::{Outside, Sent, TIMEOUT, address};
 
-/// Bytes of an answer that are read and kept: enough for a receiver to say what is wrong.
+/// Bytes of a response that are read and stored: enough for an error message of the receiver.
 const ANSWER_BYTES: usize = 2 << 10;
 
-/// What is posted.
+/// The request to send.
 pub(super) struct Post {
-    /// Where to; may hold a secret.
+    /// The address, which may contain a secret.
     pub(super) url: String,
-    /// How the address is shown.
+    /// The address as it is shown.
     pub(super) shown: String,
-    /// Headers; shown, so no secrets.
+    /// Headers; they are shown, so they contain no secrets.
     pub(super) headers: Vec<(&'static str, String)>,
-    /// The body.
+    /// Body of the request.
     pub(super) body: Vec<u8>,
-    /// Now, for dates in answers.
+    /// The present time, for dates in responses.
     pub(super) at: Timestamp,
 }
 
-/// Whether an address can be posted to, as far as can be seen by looking at it.
+/// Checks whether an address can be used, as far as possible without a request.
 pub(super) fn check_url(url: &str) -> Result<(), String> {
     let uri: Uri = url.parse().map_err(|_| "not an address; write https://HOST/PATH".to_owned())?;
     let authority = uri.authority().ok_or("not an address; write https://HOST/PATH")?;
@@ -44,7 +44,7 @@ pub(super) fn check_url(url: &str) -> Result<(), String> {
     }
 }
 
-/// Posts, and tells what came back.
+/// Sends the request and returns the result.
 pub(super) async fn post(post: Post, outside: &Outside) -> Sent {
     let headers: Map<String, Value> = post.headers.iter().map(|(name, value)| ((*name).to_owned(), json!(value))).collect();
     let body = String::from_utf8_lossy(&post.body);
@@ -61,7 +61,7 @@ pub(super) async fn post(post: Post, outside: &Outside) -> Sent {
     }
 }
 
-/// What was answered: status, headers, the beginning of the body.
+/// The response: status, headers, the beginning of the body.
 type Answered = (u16, HeaderMap, String);
 
 async fn exchange(post: &Post, outside: &Outside) -> Result<Answered, String> {
@@ -79,8 +79,8 @@ async fn exchange(post: &Post, outside: &Outside) -> Result<Answered, String> {
     {
         return Ok(answered);
     }
-    // There is none, or it broke as one spoke: what is sent again is the same attempt, and has
-    // the id by which the receiver tells.
+    // There is no connection, or it broke during the request. The repetition is the same attempt,
+    // with the id by which the receiver deduplicates.
     let port = uri.port_u16().unwrap_or(if is_tls { 443 } else { 80 });
     let addresses = address::resolve(host, port, outside.allow_private()).await?;
     let stream = TcpStream::connect(addresses.as_slice()).await.map_err(|why| format!("connecting to {host}: {why}"))?;
@@ -115,12 +115,12 @@ async fn shake_hands(io: impl hyper::rt::Read + hyper::rt::Write + Unpin + Send 
     let mut http = hyper::client::conn::http1::Builder::new();
     http.max_headers(HEADERS_MAX).max_buf_size(HEAD_BYTES_MAX as usize);
     let (speaker, connection) = http.handshake(io).await.map_err(|why| said(&why))?;
-    // It ends when nobody speaks any more.
+    // The task ends when the sender is dropped.
     tokio::spawn(connection);
     Ok(speaker)
 }
 
-/// Asks and keeps the connection, if all was said.
+/// Sends a request and keeps the connection if the exchange was complete.
 async fn speak(
     mut speaker: Speaker,
     request: Request<Full<Bytes>>,
@@ -130,7 +130,7 @@ async fn speak(
 ) -> Result<Answered, String> {
     let response = speaker.send_request(request).await.map_err(|why| said(&why))?;
     let (head, body) = response.into_parts();
-    // An answer that is longer or breaks off is an answer all the same: the status counts.
+    // A response that is too long or breaks off is valid all the same: its status decides.
     let body = answer::read(body, ANSWER_BYTES).await;
     if body.end == End::Whole {
         pool.keep(place, speaker, at);

@@ -1,21 +1,21 @@
-//! A line of the server's own log, for whoever collects those anyway.
+//! A line of the server's own log, for installations that collect the log anyway.
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::{Message, Outside, Sent, headline};
 
-/// Its fields.
+/// The fields of this channel.
 pub(super) const FIELDS: [&str; 1] = ["level"];
 
-/// A line of the log.
+/// The options of a line of the log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogLine {
     #[serde(default)]
     level: Level,
 }
 
-/// How loud it is.
+/// The level of the line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Level {

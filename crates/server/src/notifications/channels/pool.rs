@@ -1,4 +1,4 @@
-//! Connections that are kept for a while: to make one costs more than what is said over it.
+//! Connections that are kept for a while: opening one costs more than a request over it.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -7,17 +7,17 @@ use flowmeter_core::time::Timestamp;
 use http_body_util::Full;
 use hyper::body::Bytes;
 
-/// How long a connection is kept that nobody uses, in nanoseconds: shorter than servers and
-/// what lies between keep theirs.
+/// Time for which an unused connection is kept, in nanoseconds: shorter than the timeouts of
+/// servers and proxies.
 const IDLE_MAX: i128 = 15_000_000_000;
-/// How many are kept to one place, which many channels may share: each has at most four
-/// attempts under way.
+/// Maximum of connections kept to one place, which many channels may share: each has at most four
+/// attempts in progress.
 const KEPT_MAX: usize = 64;
 
-/// One end of a connection.
+/// The sending end of a connection.
 pub(super) type Speaker = hyper::client::conn::http1::SendRequest<Full<Bytes>>;
 
-/// A connection that waits, and since when.
+/// An unused connection, and the time since then.
 struct Idle {
     speaker: Speaker,
     since: Timestamp,
@@ -34,7 +34,7 @@ impl Idle {
 pub(super) struct Pool(Mutex<BTreeMap<String, Vec<Idle>>>);
 
 impl Pool {
-    /// A connection to a place, if one waits that the other side has not closed.
+    /// Returns an unused connection to a place that the other side has not closed.
     pub(super) async fn take(&self, place: &str, now: Timestamp) -> Option<Speaker> {
         loop {
             let mut speaker = self.pop(place, now)?;
@@ -45,12 +45,12 @@ impl Pool {
     }
 
     fn pop(&self, place: &str, now: Timestamp) -> Option<Speaker> {
-        // The last is the one that was used last.
+        // The last one is the most recently used.
         let idle = self.lock().get_mut(place)?.pop()?;
         idle.is_fresh(now).then_some(idle.speaker)
     }
 
-    /// Keeps a connection over which everything was said.
+    /// Keeps a connection after a complete exchange.
     pub(super) fn keep(&self, place: &str, speaker: Speaker, now: Timestamp) {
         let mut places = self.lock();
         let waiting = places.entry(place.to_owned()).or_default();
@@ -59,7 +59,7 @@ impl Pool {
         }
     }
 
-    /// Closes what nobody has used for long.
+    /// Closes connections that have been unused for long.
     pub(super) fn sweep(&self, now: Timestamp) {
         self.lock().retain(|_, waiting| {
             waiting.retain(|idle| idle.is_fresh(now));

@@ -1,5 +1,5 @@
-//! A message in a room, as Slack's incoming webhooks take it, and Mattermost's,
-//! Rocket.Chat's and others'. The address is the secret here, so it is a reference.
+//! A message in a room, in the format of incoming webhooks of Slack, Mattermost, Rocket.Chat and
+//! others. The address is the secret here, so it is a reference.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -8,13 +8,13 @@ use super::http::{Post, post};
 use super::{Message, Outside, Sent, headline};
 use crate::settings::Secret;
 
-/// Its fields.
+/// The fields of this channel.
 pub(super) const FIELDS: [&str; 1] = ["url"];
 
-/// A room.
+/// A room with its address.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Slack {
-    /// Where its address is: `${env:NAME}` or `${file:PATH}`.
+    /// Reference to its address: `${env:NAME}` or `${file:PATH}`.
     url: String,
 }
 
@@ -31,7 +31,7 @@ impl Slack {
         let headers = vec![("content-type", "application/json".to_owned())];
         let body = body(message).to_string().into_bytes();
         let mut sent = post(Post { url, shown: self.url.clone(), headers, body, at: message.at }, outside).await;
-        // What went wrong names hosts and addresses at most, never the path, which is the secret.
+        // The error contains at most hosts and addresses, never the path, which is the secret.
         sent.request["url"] = json!(self.url);
         sent
     }
@@ -52,8 +52,8 @@ fn body(message: &Message<'_>) -> Value {
     })
 }
 
-/// The three characters that mean something in Slack's text: nobody mentions a channel
-/// by the name of a pipeline.
+/// Escapes the three characters with a meaning in Slack's text, so that the name of a pipeline
+/// cannot mention a channel.
 fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }

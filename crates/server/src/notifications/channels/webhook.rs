@@ -1,8 +1,8 @@
 //! Webhooks: CloudEvents in structured JSON, signed by the scheme of Standard Webhooks.
 //!
-//! `webhook-id` is the same for every attempt at a notice, `flowmeter-attempt-id` is not;
-//! `webhook-signature` is a MAC over id, timestamp and body, one for each secret: while a
-//! secret is replaced both are listed here, and a receiver with either of them is content.
+//! `webhook-id` is the same for every attempt at a notice, `flowmeter-attempt-id` is not.
+//! `webhook-signature` is a MAC over id, timestamp and body, one for each secret. While a secret is
+//! replaced, both are listed here, and a receiver accepts either of them.
 
 use flowmeter_connectors::signature::{Signer, seconds};
 use serde::{Deserialize, Serialize};
@@ -13,14 +13,14 @@ use super::{Message, Outside, Sent};
 use crate::installation::SessionEvent;
 use crate::settings::Secret;
 
-/// Its fields.
+/// The fields of this channel.
 pub(super) const FIELDS: [&str; 2] = ["url", "secrets"];
-/// A webhook.
+/// A webhook with its secrets.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Webhook {
-    /// Where it is posted.
+    /// The address of the receiver.
     url: String,
-    /// Where the secrets are: one, or two while one is replaced.
+    /// References to the secrets: one, or two while one is replaced.
     #[serde(default)]
     secrets: Vec<String>,
 }
@@ -53,7 +53,7 @@ impl Webhook {
     }
 }
 
-/// The event as a CloudEvent.
+/// Returns the event as a CloudEvent.
 pub(super) fn cloud_event(event: &SessionEvent) -> Value {
     json!({
         "specversion": "1.0",

@@ -1,4 +1,4 @@
-//! Tables: what holds, and what is refused with which advice.
+//! Tables: conditions that hold, and invalid ones with their messages.
 
 use serde_json::{Value, json};
 
@@ -26,7 +26,7 @@ fn test(field: &str, op: &str, value: Value) -> Value {
 }
 
 #[test]
-fn what_holds() {
+fn conditions_hold_by_the_fields_of_an_event() {
     let failed = test("sessionStatus", "in", json!(["FAILED", "TESTING_FAILED"]));
     let debug = test("sessionRunType", "=", json!("DEBUG"));
     let cases = [
@@ -63,14 +63,14 @@ fn what_holds() {
         let condition = Condition::read(&written, event_kind(event).unwrap()).unwrap();
         let payload = if event == STATUS { status() } else { operators() };
         assert_eq!(condition.holds(&payload), expected, "{written}");
-        // As it is kept, it is the same.
+        // The stored form reads back as the same condition.
         let kept: Condition = serde_json::from_value(serde_json::to_value(&condition).unwrap()).unwrap();
         assert_eq!(kept, condition);
     }
 }
 
 #[test]
-fn what_is_refused_and_what_was_meant() {
+fn invalid_conditions_are_refused_with_a_suggestion() {
     let deep = json!({"all": [{"any": [{"all": []}]}]});
     let cases = [
         (STATUS, test("sessionStatsu", "=", json!("FAILED")), "conditions.field", "did you mean `sessionStatus`?"),

@@ -1,7 +1,7 @@
-//! Keeping what became of attempts: of all that have ended by then, in one commit.
+//! Stores the results of attempts: all that have ended so far, in one commit.
 //!
-//! A commit waits for the disk, which events wait for too. So one keeps for all: while it
-//! waits, and rests a little, others lay down what has ended; it goes on until nothing is left.
+//! A commit waits for the disk, which events need too. So one task stores for all: while it waits
+//! and pauses, other tasks add their results; it continues until nothing is left.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -17,33 +17,33 @@ use crate::notifications::notice::{Attempt, ChannelState};
 /// An attempt that has ended.
 pub(super) struct Ended {
     pub(super) notice: Notice,
-    /// The id of the attempt.
+    /// Id of the attempt.
     pub(super) id: String,
     pub(super) began: Timestamp,
-    /// What came back; or why there is nobody to send it to.
+    /// The response; or the reason why the notice cannot be sent.
     pub(super) sent: Result<Sent, String>,
 }
 
-/// Whether an attempt was kept.
+/// The result of storing an attempt.
 type Kept = Result<(), Error>;
 
-/// How long what has ended is gathered after a commit. The first after a pause does not wait.
+/// Time for which results are collected after a commit. The first after a pause does not wait.
 const GATHER: Duration = Duration::from_millis(10);
 
-/// Attempts that have ended and are not kept yet.
+/// Attempts that have ended and are not stored yet.
 #[derive(Default)]
 pub(super) struct Keeping(Mutex<LaidDown>);
 
 #[derive(Default)]
 struct LaidDown {
     ended: Vec<(Ended, Sender<Kept>)>,
-    /// Somebody keeps, and will look here again.
+    /// Whether a task is storing and will check for more.
     is_watched: bool,
 }
 
 impl Keeping {
-    /// Lays down an attempt that has ended; it is told when it is kept. Tells whether there is
-    /// nobody who keeps: then it is for the caller to let it be done.
+    /// Adds an attempt that has ended. Returns a channel that reports when it is stored, and
+    /// whether no task is storing, so that the caller must start one.
     pub(super) fn lay_down(&self, ended: Ended) -> (Receiver<Kept>, bool) {
         let (told, hears) = channel();
         let mut laid_down = self.lock();
@@ -52,7 +52,7 @@ impl Keeping {
         (hears, !was_watched)
     }
 
-    /// Everything that was laid down; when there is nothing, nobody keeps any more.
+    /// Returns everything that was added; if there is nothing, storing ends.
     fn take(&self) -> Option<Vec<(Ended, Sender<Kept>)>> {
         let mut laid_down = self.lock();
         laid_down.is_watched = !laid_down.ended.is_empty();
@@ -64,12 +64,12 @@ impl Keeping {
     }
 }
 
-/// Who keeps. However that ends, the next who lays something down lets it be done again.
+/// Marks that a task is storing. When it is dropped, the next added result starts a new task.
 struct Watch<'k>(Option<&'k Keeping>);
 
 impl Drop for Watch<'_> {
     fn drop(&mut self) {
-        // After a panic: whoever waits hears that nobody keeps.
+        // After a panic: waiting tasks learn that their results will not be stored.
         if let Some(keeping) = self.0 {
             let mut laid_down = keeping.lock();
             laid_down.is_watched = false;
@@ -79,8 +79,8 @@ impl Drop for Watch<'_> {
 }
 
 impl Courier {
-    /// Keeps what was laid down until there is nothing left.
-    /// It holds on to nothing while it rests: then the courier may go.
+    /// Stores the added results until there is nothing left. It holds no reference while it pauses,
+    /// so that the courier can be dropped.
     pub(super) async fn keep_all(courier: Weak<Courier>, keeping: Arc<Keeping>) {
         let mut watch = Watch(Some(&keeping));
         while let Some(all) = keeping.take() {
@@ -88,7 +88,7 @@ impl Courier {
             let (ended, told): (Vec<Ended>, Vec<_>) = all.into_iter().unzip();
             let kept = tokio::task::spawn_blocking(move || courier.keep(ended)).await;
             let kept = kept.unwrap_or_else(|why| Err(Error::new(Kind::Bug, format!("keeping failed: {why}"))));
-            // Who does not listen any more was broken off.
+            // A receiver without a waiting task was canceled.
             told.into_iter().for_each(|told| drop(told.send(kept.clone())));
             tokio::time::sleep(GATHER).await;
         }
@@ -97,7 +97,7 @@ impl Courier {
 
     fn keep(&self, ended: Vec<Ended>) -> Kept {
         let now = self.installation.now();
-        // What waits and what is kept change together.
+        // The queue and the stored state change together.
         let mut bag = self.bag();
         let mut channels: BTreeMap<Lane, ChannelState> = BTreeMap::new();
         let mut notices = Vec::with_capacity(ended.len());
@@ -122,8 +122,8 @@ impl Courier {
     }
 }
 
-/// Logs that a channel fails, and that it works again: once each, however many attempts fail
-/// in between.
+/// Logs that a channel fails, and that it works again: once each, however many attempts fail in
+/// between.
 fn log_change(notice: &Notice, was_failing: bool, accepted: bool, answer: &Value) {
     let (notification, channel) = (&notice.notification, &notice.channel);
     match (was_failing, accepted) {
@@ -136,7 +136,7 @@ fn log_change(notice: &Notice, was_failing: bool, accepted: bool, answer: &Value
     }
 }
 
-/// A notice and its channel after an attempt.
+/// Returns a notice and its channel after an attempt.
 fn after(ended: Ended, mut channel: ChannelState, now: Timestamp) -> (Notice, ChannelState) {
     let Ended { mut notice, id, began, sent } = ended;
     notice.next_attempt_at = None;
@@ -144,7 +144,7 @@ fn after(ended: Ended, mut channel: ChannelState, now: Timestamp) -> (Notice, Ch
     let sent = match sent {
         Ok(sent) => sent,
         Err(why) => {
-            // There is nobody to deliver it to: that does not change by waiting.
+            // The channel no longer exists, which waiting does not change.
             notice.state = NoticeState::Dead;
             let answer = json!({"error": why});
             notice.add(Attempt { id, at, duration_ms: 0, accepted: false, request: json!(null), answer });

@@ -6,7 +6,7 @@ use super::{
     THRESHOLD_REACHED, THRESHOLD_RECOVERED,
 };
 
-/// The pipeline, by the names of the mediation world, and the session that runs it.
+/// The pipeline, by its usual names in mediation, and the session that runs it.
 const SESSION: &[Field] = &[
     ("meterId", FieldKind::Text),
     ("meterName", FieldKind::Text),
@@ -15,7 +15,7 @@ const SESSION: &[Field] = &[
 ];
 const SPAN: &[Field] = &[("sessionStartTime", FieldKind::Time), ("sessionEndTime", FieldKind::Time)];
 const INPUT: &[Field] = &[("lastInputTime", FieldKind::Time), ("receivedCount", FieldKind::Number)];
-/// One user's meter.
+/// The meter of one user.
 const METER: &[Field] = &[
     ("userMeterId", FieldKind::Text),
     ("userId", FieldKind::Text),
@@ -38,7 +38,7 @@ const THRESHOLD: &[Field] =
     &[("threshold", FieldKind::Text), ("thresholdValue", FieldKind::Decimal), ("percentOfCapacity", FieldKind::Decimal)];
 const TARGET: &[Field] = &[("target", FieldKind::Text)];
 
-/// Every event.
+/// All events with their fields.
 pub const EVENT_KINDS: &[EventKind] = &[
     EventKind {
         name: STATUS,

@@ -1,4 +1,4 @@
-//! A disk that fails once, at an operation chosen, and counts what is read.
+//! A disk that fails once, at a chosen operation, and counts the bytes that are read.
 
 use std::io;
 use std::sync::Arc;
@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::SeqCst};
 
 use crate::disk::{Disk, File};
 
-/// Operations left until the one that fails; below nought it has failed.
+/// The number of operations before the failing one; below 0 it has failed.
 struct Fuse(AtomicI64);
 
 impl Fuse {
@@ -39,12 +39,12 @@ impl FailingDisk {
         FailingDisk { disk, state: Arc::new(state) }
     }
 
-    /// Fails the write, sync, rename or removal after so many.
+    /// Fails the write, sync, rename or removal after this many.
     pub(super) fn fail_at(&self, operation: i64) {
         self.state.writes.0.store(operation, SeqCst);
     }
 
-    /// Fails the read after so many.
+    /// Fails the read after this many.
     pub(super) fn fail_read_at(&self, operation: i64) {
         self.state.reads.0.store(operation, SeqCst);
     }
@@ -109,7 +109,7 @@ struct FailingFile {
 impl File for FailingFile {
     fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
         if let Err(why) = self.state.writes.burn(io::ErrorKind::StorageFull) {
-            // Half of it is there, as on a disk that is full.
+            // Half of the bytes are written, as on a full disk.
             self.file.append(&bytes[..bytes.len() / 2])?;
             return Err(why);
         }

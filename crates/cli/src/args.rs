@@ -94,6 +94,11 @@ pub(crate) struct Serve {
     /// Any setting; may be repeated
     #[arg(long, value_name = "NAME=VALUE")]
     pub(crate) set: Vec<String>,
+    /// Start with a clock that stands at this instant and moves on demand (POST /api/v1/clock)
+    ///
+    /// The data folder is marked: it can never be served without a test clock again.
+    #[arg(long, value_name = "INSTANT")]
+    pub(crate) test_clock: Option<String>,
     /// Print the effective settings with their origin, and exit
     #[arg(long)]
     pub(crate) print_config: bool,

@@ -74,6 +74,29 @@ impl Call {
     fn document(self, file: &Path) -> anyhow::Result<Call> {
         Ok(Call { body: Some(("application/yaml", read(file)?)), ..self })
     }
+
+    /// A pipeline's document, with the code of scripts that are in files beside it.
+    fn pipeline(self, file: &Path) -> anyhow::Result<Call> {
+        let bytes = read(file)?;
+        // A document with problems is sent as it is: the server lists them all.
+        let with_code = std::str::from_utf8(&bytes).ok().map(|text| {
+            let code = |name: &str| crate::load::script(file, name);
+            flowmeter_core::pipeline::Pipeline::with_code(text, &code)
+        });
+        let body = match with_code {
+            Some(Ok(Some(text))) => text.into_bytes(),
+            Some(Err(why)) if why.to_string().contains("script.file") => return Err(Wrong(why.to_string()).into()),
+            Some(Ok(None) | Err(_)) | None => bytes,
+        };
+        Ok(Call { body: Some(("application/yaml", body)), ..self })
+    }
+
+    /// The rows of a table, in the format that the name of the file tells.
+    fn rows(self, file: &Path) -> anyhow::Result<Call> {
+        let is_csv = file.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("csv"));
+        let content_type = if is_csv { "text/csv" } else { "application/x-ndjson" };
+        Ok(Call { body: Some((content_type, read(file)?)), ..self })
+    }
 }
 
 /// Reads a file, or standard input for `-`.

@@ -63,7 +63,7 @@ pub(crate) fn demo(demo: &Demo) -> anyhow::Result<ExitCode> {
     let biller = biller()?;
     let documents = DOCUMENTS.iter().map(|(name, text)| document(name, text, &data, &biller)).collect();
     let rate = demo.rate;
-    serve::work(settings, documents, None, None, move |address| {
+    serve::work(settings, documents, None, (None, None), move |address| {
         let address = address.to_owned();
         let sending = std::thread::Builder::new().name("demo".to_owned()).spawn(move || send(&address, rate));
         if let Err(why) = sending {

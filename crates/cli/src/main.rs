@@ -18,6 +18,7 @@ mod periods;
 mod run;
 mod serve;
 mod summary;
+mod test_clock;
 mod traces;
 mod verify;
 mod watch;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use flowmeter_core::pipeline::Pipeline;
-use flowmeter_engine::node::SteadyClock;
+use flowmeter_engine::node::{Clock, SteadyClock};
 use flowmeter_server::run::{Document, run};
 use flowmeter_server::settings::{Flag, Layers, Settings};
 use flowmeter_server::traces::TARGET;
@@ -21,8 +21,8 @@ use tracing_subscriber::util::SubscriberInitExt;
 use crate::args::Serve;
 use crate::clock::{SinceBoot, Wall};
 use crate::failure::{self, Wrong};
-use crate::load;
 use crate::traces;
+use crate::{load, test_clock};
 
 /// The maximum time for sending the last traces.
 const TRACES_END: Duration = Duration::from_secs(1);
@@ -39,7 +39,9 @@ pub(crate) fn serve(serve: &Serve) -> anyhow::Result<ExitCode> {
     }
     let documents = serve.pipeline.iter().map(|path| document(path)).collect::<anyhow::Result<Vec<_>>>()?;
     let config = serve.config.as_ref().map(|path| path.display().to_string());
-    work(settings, documents, config.as_deref(), traces, |_| ())
+    let test_clock = test_clock::open(serve.test_clock.as_deref(), &settings)?;
+    let clock = test_clock.map(|clock| clock as Arc<dyn Clock>);
+    work(settings, documents, config.as_deref(), (traces, clock), |_| ())
 }
 
 /// Runs the server until a signal ends it. `ready` is given the address of the dashboard.
@@ -47,7 +49,7 @@ pub(crate) fn work(
     settings: Settings,
     documents: Vec<Document>,
     config: Option<&str>,
-    traces: Option<SdkTracerProvider>,
+    (traces, clock): (Option<SdkTracerProvider>, Option<Arc<dyn Clock>>),
     ready: impl FnOnce(&str),
 ) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("threads")?;
@@ -59,7 +61,8 @@ pub(crate) fn work(
         tracing::info!(signal, "shutdown started: running requests finish, new ones are refused");
     };
     let jump_max = settings.clock_jump_max.map(|max| i64::try_from(max.as_nanos()).unwrap_or(i64::MAX));
-    let clock = Arc::new(SteadyClock::new(Arc::new(Wall), Arc::new(SinceBoot), jump_max));
+    let steady = || Arc::new(SteadyClock::new(Arc::new(Wall), Arc::new(SinceBoot), jump_max)) as Arc<dyn Clock>;
+    let clock = clock.unwrap_or_else(steady);
     let served = runtime.block_on(run(settings, documents, clock, stop, |address, installation| {
         // The reader of the output may be gone: that is no reason to stop.
         let mut out = std::io::stdout().lock();

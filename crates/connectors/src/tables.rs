@@ -48,16 +48,55 @@ fn check_put(table: &Table) -> Result<(), Error> {
 /// As [`load`].
 pub fn read(table: &Table) -> Result<Option<Content>, Error> {
     let TableOrigin::File(source) = &table.origin else { return Ok(None) };
+    let rows = read_rows(table)?;
+    let refused = |why: Refused| Error::new(Kind::Invalid, format!("table `{}`: {}: {why}", table.name, source.paths.join(", ")));
+    Content::new(table, rows).map(Some).map_err(refused)
+}
+
+/// Reads the rows of a table from its file; none if its rows are not in a file.
+///
+/// # Errors
+/// The file cannot be read.
+pub fn read_rows(table: &Table) -> Result<Vec<Row>, Error> {
     let mut rows = Vec::new();
-    let mut names = Vec::new();
+    let TableOrigin::File(source) = &table.origin else { return Ok(rows) };
     for path in &source.paths {
         for path in file::find(&crate::expand(path)?)? {
             read_file(&path, source, table.rows_max, &mut rows)?;
-            names.push(path);
         }
     }
-    let refused = |why: Refused| Error::new(Kind::Invalid, format!("table `{}`: {}: {why}", table.name, names.join(", ")));
-    Content::new(table, rows).map(Some).map_err(refused)
+    Ok(rows)
+}
+
+/// Reads rows that were sent: delimited text with a header, or one JSON object a line. A text has
+/// the types of JSON only where it is JSON.
+///
+/// # Errors
+/// The delimited text cannot be read.
+pub fn sent_rows(bytes: &[u8], is_delimited: bool) -> Result<Vec<Row>, String> {
+    if !is_delimited {
+        let mut batch = Batch::default();
+        batch.block.open().extend_from_slice(bytes);
+        batch.block.seal();
+        batch.block.first_line = 1;
+        return Ok(objects(&batch));
+    }
+    let mut reader = ::csv::ReaderBuilder::new().flexible(true).from_reader(bytes);
+    let names = reader.headers().map_err(|why| why.to_string())?.clone();
+    let row = |record: Result<::csv::StringRecord, ::csv::Error>| {
+        let record = match record {
+            Ok(record) => record,
+            Err(why) => return Row { line: why.position().map_or(0, ::csv::Position::line), columns: Err(why.to_string()) },
+        };
+        let line = record.position().map_or(0, ::csv::Position::line);
+        if record.len() != names.len() {
+            let why = format!("{} fields where the header has {}", record.len(), names.len());
+            return Row { line, columns: Err(why) };
+        }
+        let filled = names.iter().zip(&record).filter(|(_, field)| !field.is_empty());
+        Row { line, columns: Ok(filled.map(|(name, field)| (name.to_owned(), Value::from(field))).collect()) }
+    };
+    Ok(reader.records().map(row).collect())
 }
 
 /// The SHA-256 of the canonical rows of a content, in hexadecimal.

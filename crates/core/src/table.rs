@@ -91,6 +91,22 @@ impl Content {
         check::content(table, rows)
     }
 
+    /// Makes a content of canonical rows, as [`Content::canonical`] gives them.
+    ///
+    /// # Errors
+    /// The rows do not fit the table, which may be that of another version of the document.
+    pub fn of_canonical(table: &Table, canonical: &[u8]) -> Result<Content, Refused> {
+        let row = |(line, text): (u64, &[u8])| Row {
+            line,
+            columns: match serde_json::from_slice(text) {
+                Ok(serde_json::Value::Object(columns)) => Ok(columns),
+                Ok(_) | Err(_) => Err("not a JSON object".to_owned()),
+            },
+        };
+        let lines = canonical.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+        Content::new(table, (1..).zip(lines).map(row).collect())
+    }
+
     /// How many rows it has.
     pub fn row_count(&self) -> usize {
         self.rows

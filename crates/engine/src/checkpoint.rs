@@ -14,12 +14,12 @@ use flowmeter_store::{Examined, rollups};
 use rayon::prelude::*;
 use zstd::stream::write::Encoder;
 
-use crate::live::Items;
+use crate::live::{InForce, Items, TableVersion};
 use crate::{Error, Kind, Totals};
 
 const MARK: &[u8; 8] = b"FLOWCKPT";
 const FORMAT: u8 = 5;
-/// The format before scripts had counters.
+/// The format before scripts had counters and tables had versions.
 const FORMAT_WITHOUT_COUNTERS: u8 = 4;
 /// The format before operators made events and events timed by receipt were counted.
 const FORMAT_WITHOUT_DERIVED: u8 = 3;
@@ -47,6 +47,8 @@ pub(crate) struct Checkpoint<Image = Vec<u8>> {
     pub(crate) manifests: Vec<Manifest>,
     /// The manifests of rollups, by partition; none if usage is not rolled up.
     pub(crate) rollups: Vec<rollups::Manifest>,
+    /// The versions of tables in force.
+    pub(crate) tables: InForce,
 }
 
 fn folder(pipeline: &str) -> String {
@@ -109,6 +111,12 @@ impl Checkpoint<Packed> {
         }
         pen.count(self.rollups.len() as u64);
         self.rollups.iter().for_each(|manifest| manifest.write_to(pen));
+        pen.count(self.tables.len() as u64);
+        for (name, TableVersion { version, hash }) in &self.tables {
+            pen.text(name.as_bytes());
+            pen.count(*version);
+            pen.text(hash.as_bytes());
+        }
     }
 }
 
@@ -160,7 +168,14 @@ impl Checkpoint {
         if images.is_empty() {
             return glass.damaged();
         }
-        Ok(Ok(Checkpoint { version, position, clock, items, listens, totals, images, manifests, rollups }))
+        let mut tables = InForce::new();
+        if format > FORMAT_WITHOUT_COUNTERS {
+            for _ in 0..glass.length()? {
+                let name = glass.string()?;
+                tables.insert(name, TableVersion { version: glass.count()?, hash: glass.string()? });
+            }
+        }
+        Ok(Ok(Checkpoint { version, position, clock, items, listens, totals, images, manifests, rollups, tables }))
     }
 }
 

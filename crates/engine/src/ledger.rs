@@ -228,6 +228,7 @@ impl Ledger {
             images: engine.packed_images()?,
             manifests,
             rollups: Vec::new(),
+            tables: crate::live::InForce::new(),
         };
         checkpoint.write(&*self.disk, &self.folder)?;
         // The earlier checkpoint is useless: the events after it are unknown.

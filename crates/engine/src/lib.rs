@@ -42,3 +42,4 @@ pub use observer::{Observer, ParkedEvent, Totals};
 pub use recount::{Counted, Recount, Steps};
 pub use round::{Engine, Settings};
 pub use source::{Received, Source};
+pub use tables::tables_of;

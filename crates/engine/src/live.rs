@@ -17,6 +17,7 @@ mod outlet;
 mod rolling;
 mod settlement;
 mod source;
+mod tables;
 mod tail;
 
 use std::sync::Arc;
@@ -40,6 +41,8 @@ pub use items::{JudgedBlock, ParkedItem, judged, parked_item};
 pub use note::{NoteItem, NoteKind, note_item, note_of_meter};
 pub use outlet::{Announce, Items, Outlet, RecordItem, Stream, items, record_item, records_folder};
 pub use settlement::{How, Settled, Settlement, SettlementItem, settlement_item};
+pub(crate) use tables::InForce;
+pub use tables::{TableVersion, content_files, copy_contents, has_versions, keep_content, read_content};
 pub use tail::{Found, Tail};
 
 use crate::checkpoint::{self, Checkpoint, Kept};
@@ -97,6 +100,8 @@ pub struct Live {
     /// The newest checkpoint and the one before: both may be resumed from.
     kept: Vec<Kept>,
     merges: rolling::Merges,
+    /// The versions of tables in force.
+    tables: InForce,
 }
 
 /// Identity and start of a pipeline without a checkpoint.
@@ -167,6 +172,7 @@ impl Live {
             clock: beginning.at,
             kept: Vec::new(),
             merges: rolling::Merges::default(),
+            tables: InForce::new(),
         };
         // Items written by a start without a checkpoint are written again by this one.
         live.outlet.resume_from(Items::default())?;
@@ -198,7 +204,7 @@ impl Live {
         let rollups_before = before.as_ref().map_or(&[][..], |before| &before.rollups);
         engine.roll_up(rolling::open(&disk, folder, &kept.rollups, rollups_before, kept.manifests.len(), &settings)?);
         outlet.resume_from(kept.items)?;
-        Ok(Live {
+        let mut live = Live {
             decoder: decoder(&plan),
             plan,
             version: kept.version,
@@ -215,7 +221,11 @@ impl Live {
                 .chain([Kept { position: kept.position, identities: kept.manifests, rollups: kept.rollups }])
                 .collect(),
             merges: rolling::Merges::default(),
-        })
+            tables: kept.tables,
+        };
+        let plan = Arc::clone(&live.plan);
+        live.fill_tables(&plan, None)?;
+        Ok(live)
     }
 
     /// Applies entries of the log in order. Skips entries of other pipelines and namespaces.
@@ -315,6 +325,7 @@ impl Live {
             LogCommand::Edit { meter, .. } => self.apply(meter, |declared| Command::Edit(declared)),
             LogCommand::Delete { meter, .. } => self.apply(meter, |declared| Command::Delete(declared)),
             LogCommand::Listen { listens, .. } => self.engine.listen(*listens),
+            LogCommand::Table { table, content, .. } => self.put_table(table, content)?,
             LogCommand::Forget { meter_type, .. } => self.forget(*meter_type),
             LogCommand::Adopt { version, document, .. } => {
                 let plan = match document {
@@ -353,6 +364,7 @@ impl Live {
             images: self.engine.packed_images()?,
             manifests,
             rollups,
+            tables: self.tables.clone(),
         };
         checkpoint.write(&*self.disk, &self.folder)?;
         let Checkpoint { position, manifests: identities, rollups, .. } = checkpoint;

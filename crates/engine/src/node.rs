@@ -12,6 +12,7 @@
 mod board;
 mod known;
 mod steady;
+mod test_clock;
 mod ticker;
 mod worker;
 mod writer;
@@ -19,6 +20,7 @@ mod writer;
 pub use board::Board;
 pub use known::Shown;
 pub use steady::{SteadyClock, Stopwatch};
+pub use test_clock::{TestClock, WallOf};
 pub use ticker::Ticker;
 pub use worker::{After, Judgement, Surroundings, Worker, WorkerSettings, open_reader};
 pub use writer::{Placed, Reply, Submission, Writer, WriterSettings};
@@ -32,6 +34,16 @@ pub trait Clock: Send + Sync {
 
     /// Returns the nanoseconds by which the machine's clock is ahead, while it is not followed.
     fn difference(&self) -> Option<i64> {
+        None
+    }
+
+    /// Returns the time of the wall clock, which a test clock does not follow.
+    fn wall(&self) -> Timestamp {
+        self.now()
+    }
+
+    /// Returns the clock as one that moves only on demand, if it is one.
+    fn as_test(&self) -> Option<&TestClock> {
         None
     }
 }

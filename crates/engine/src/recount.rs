@@ -12,6 +12,7 @@ use flowmeter_core::operator::Operator;
 use flowmeter_core::partition::{Command, Effects, IdentityTable, Memory, Meter, Partition, RecordKey, Usage};
 use flowmeter_core::plan::{DeclaredMeter, Plan};
 use flowmeter_core::schedule::{Calendar, Period};
+use flowmeter_core::table::Tables;
 use flowmeter_core::time::Timestamp;
 use flowmeter_core::verdict::{Reason, Verdict};
 
@@ -80,6 +81,11 @@ impl Recount {
         };
         recount.open(declared);
         recount
+    }
+
+    /// Uses these tables from now on.
+    pub fn use_tables(&mut self, tables: Tables) {
+        self.flow.tables = tables;
     }
 
     /// Opens meters that were not opened by events.

@@ -9,6 +9,11 @@ use flowmeter_core::table::{Content, TableOrigin, Tables};
 use crate::round::Engine;
 
 impl<I: Identities + Send + Sync> Engine<I> {
+    /// Uses these tables from now on.
+    pub fn use_tables(&mut self, tables: Tables) {
+        self.tables = tables;
+    }
+
     /// A table has another content from now on.
     pub fn set_table(&mut self, table: usize, content: Arc<Content>) {
         let mut tables: Vec<_> = self.tables.iter().flat_map(|tables| tables.iter().cloned()).collect();
@@ -20,7 +25,7 @@ impl<I: Identities + Send + Sync> Engine<I> {
 }
 
 /// The tables of a plan whose rows are in the document; nothing where a plan has no tables.
-pub(crate) fn tables_of(plan: &Plan) -> Tables {
+pub fn tables_of(plan: &Plan) -> Tables {
     let content = |table: &flowmeter_core::table::Table| match &table.origin {
         TableOrigin::Document(content) => Some(Arc::clone(content)),
         TableOrigin::File(_) | TableOrigin::Put => None,

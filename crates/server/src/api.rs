@@ -6,6 +6,7 @@
 
 mod audit;
 mod backup;
+mod clock;
 mod correction_jobs;
 mod corrections;
 mod deliveries;
@@ -33,6 +34,7 @@ mod search;
 mod sessions;
 mod stream;
 mod system;
+mod tables;
 mod tail;
 mod test_data;
 mod trial;
@@ -156,6 +158,8 @@ pub fn endpoints() -> Vec<Endpoint> {
     all.extend(meters::endpoints());
     all.extend(pipelines::endpoints());
     all.extend(trial::endpoints());
+    all.extend(clock::endpoints());
+    all.extend(tables::endpoints());
     all.extend(test_data::endpoints());
     all.extend(sessions::endpoints());
     all.extend(stream::endpoints());
@@ -237,7 +241,7 @@ async fn admitted(guard: Guard, scope: Scope, mut request: Request, next: Next) 
         Ok(pass) => pass,
         Err(refused) => return refused.into_response(),
     };
-    let now = app.installation.now();
+    let now = app.installation.wall();
     let principal = match app.installation.settings().auth.required {
         false => Principal::local(&app.installation.settings().namespace),
         true => {

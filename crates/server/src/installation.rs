@@ -9,6 +9,7 @@ mod audit;
 pub mod backup;
 mod batch;
 mod change;
+mod clock;
 mod closings;
 mod corrections;
 mod declared;
@@ -38,6 +39,7 @@ mod retention;
 mod sessions;
 mod standing;
 mod stopped;
+mod tables;
 mod telling;
 mod test_data;
 mod trace;
@@ -81,6 +83,7 @@ pub use records::RecordView;
 pub use sessions::{KeptSession, SessionEvent, counts};
 pub(crate) use standing::PipelineGauge;
 pub use stopped::Stopped;
+pub use tables::{KeptTable, TableView};
 pub use test_data::TestData;
 pub use trace::event_shown;
 pub use trial::Trial;
@@ -244,6 +247,11 @@ impl Installation {
     /// Returns the present time.
     pub fn now(&self) -> Timestamp {
         self.clock.now()
+    }
+
+    /// Returns the time of the wall clock; the present time but for a test clock.
+    pub fn wall(&self) -> Timestamp {
+        self.clock.wall()
     }
 
     /// Returns the engine's clock.

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use flowmeter_engine::node::Clock;
+use flowmeter_engine::node::{Clock, WallOf};
 use flowmeter_engine::{Error, Kind};
 use flowmeter_store::catalog::Table;
 use tokio::net::TcpListener;
@@ -81,7 +81,7 @@ pub async fn run(
         tracing::error!(from, until, "entries of the log are damaged; pipelines that had counted them continue, others fail");
     }
     let keys = keys(&installation, &settings, clock.as_ref())?;
-    settings.check(keys.has_usable(clock.now())).map_err(invalid)?;
+    settings.check(keys.has_usable(clock.wall())).map_err(invalid)?;
     let starting = Arc::clone(&installation);
     let started = tokio::task::spawn_blocking(move || start_documents(&starting, &documents)).await;
     started.map_err(|why| Error::new(Kind::Bug, why.to_string()))??;
@@ -116,7 +116,7 @@ pub async fn run(
         answers: Arc::default(),
         jobs: api::Jobs::default(),
         browsers: Browsers::open(installation.catalog())?,
-        started_at: clock.now(),
+        started_at: clock.wall(),
         stopping,
     });
     let transport = if tls.is_some() { Transport::Tls } else { Transport::Plain };
@@ -124,7 +124,7 @@ pub async fn run(
     if !settings.auth.required {
         router = loopback::apply(router, transport);
     }
-    let served = Served { router: access::apply(router, clock), bounds, unread };
+    let served = Served { router: access::apply(router, Arc::new(WallOf(clock))), bounds, unread };
     let listener = TcpListener::bind(listen).await.map_err(|why| Error::io(format!("listening on {listen}"), &why))?;
     let address = listener.local_addr().map_err(|why| Error::io("listening", &why))?;
     let watching = tokio::spawn(watch(Arc::clone(&installation)));
@@ -192,7 +192,7 @@ fn keys(installation: &Installation, settings: &Settings, clock: &dyn Clock) -> 
     let keys = KeyRing::new(stored.map_err(|why| Error::new(Kind::Corrupt, format!("the catalog's keys: {why}")))?);
     if let Some(secret) = &settings.auth.bootstrap_key {
         let text = secret.reveal().map_err(invalid)?;
-        let bootstrap = StoredKey::bootstrap(&text, &settings.namespace, clock.now());
+        let bootstrap = StoredKey::bootstrap(&text, &settings.namespace, clock.wall());
         keys.put_new(bootstrap.map_err(|why| invalid(why.to_string()))?);
     }
     Ok(keys)

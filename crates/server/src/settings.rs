@@ -66,6 +66,8 @@ pub struct Settings {
     pub checkpoint: Checkpoint,
     /// Maximal jump of the machine's clock; `None`: any jump is followed.
     pub clock_jump_max: Option<Duration>,
+    /// Whether a test clock may be served to other machines.
+    pub test_clock_allow_remote: bool,
     /// The stored events for queries.
     pub event_store: EventStore,
     /// Bytes of identities remembered in memory; more spill to disk.

@@ -264,7 +264,7 @@ impl Oracle {
             LogCommand::Tick => self.tick(),
             LogCommand::Flush { .. } => self.flush_open(),
             // Rollups and listeners change no number of the oracle.
-            LogCommand::Forget { .. } | LogCommand::Listen { .. } => {}
+            LogCommand::Forget { .. } | LogCommand::Listen { .. } | LogCommand::Table { .. } => {}
             LogCommand::Open { meter, .. } => {
                 let key = self.key(meter);
                 self.open(&key, meter.delete_on_reset);

@@ -57,11 +57,13 @@ pub enum Table {
     BrowserSessions,
     /// Numbers of pipelines and targets over time, by series, step and instant.
     History,
+    /// Versions of tables, by namespace and name.
+    Tables,
 }
 
 impl Table {
     /// All tables in order.
-    pub const ALL: [Table; 21] = [
+    pub const ALL: [Table; 22] = [
         Table::Counters,
         Table::Pipelines,
         Table::Versions,
@@ -83,6 +85,7 @@ impl Table {
         Table::Subjects,
         Table::BrowserSessions,
         Table::History,
+        Table::Tables,
     ];
 
     /// Returns the table with a name.
@@ -113,6 +116,7 @@ impl Table {
             Table::Subjects => "subjects",
             Table::BrowserSessions => "browser_sessions",
             Table::History => "history",
+            Table::Tables => "tables",
         }
     }
 

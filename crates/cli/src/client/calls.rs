@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::commands::{
     Audit, Commands, Corrections, Deliveries, Keys, MeterFields, MeterTypes, Meters, Notifications, OnServer, Paging, Pipelines,
-    Records, Sessions,
+    Records, Sessions, Tables,
 };
 use super::connection::Server;
 use super::{Call, part};
@@ -16,6 +16,7 @@ impl Commands {
         Ok(match self {
             Commands::Meters(OnServer { server, act }) => (server, act.call()?),
             Commands::MeterTypes(OnServer { server, act }) => (server, act.call()?),
+            Commands::Tables(OnServer { server, act }) => (server, act.call()?),
             Commands::Sessions(OnServer { server, act }) => (server, act.call()?),
             Commands::Pipelines(OnServer { server, act }) => (server, act.call()?),
             Commands::Corrections(OnServer { server, act }) => (server, act.call()?),
@@ -90,6 +91,32 @@ impl MeterTypes {
             MeterTypes::Create { file } => Call::post("/api/v1/meter-types").document(file)?,
             MeterTypes::Update { name, file } => Call::new("PUT", one(name)).document(file)?,
             MeterTypes::Delete { name } => Call::new("DELETE", one(name)),
+        })
+    }
+}
+
+impl Tables {
+    fn call(&self) -> anyhow::Result<Call> {
+        let one = |name: &str, what: &str| format!("/api/v1/tables/{}{what}", part(name));
+        Ok(match self {
+            Tables::List { list } => {
+                let columns = &[
+                    ("NAME", "name"),
+                    ("ORIGIN", "origin"),
+                    ("VERSION", "version"),
+                    ("ROWS", "rows"),
+                    ("SINCE", "since"),
+                    ("ERROR", "error.detail"),
+                ];
+                Call::list("/api/v1/tables", list, columns)
+            }
+            Tables::Show { name } => Call::get(one(name, "")),
+            Tables::Versions { name, list } => {
+                let columns = &[("VERSION", "version"), ("ROWS", "rows"), ("SINCE", "since"), ("HASH", "hash")];
+                Call::list(one(name, "/versions"), list, columns)
+            }
+            Tables::Put { name, file } => Call::new("PUT", one(name, "/rows")).rows(file)?,
+            Tables::Refresh { name } => Call::post(one(name, "/refresh")),
         })
     }
 }
@@ -187,8 +214,8 @@ impl Pipelines {
                 Call::list("/api/v1/pipelines", list, columns)
             }
             Pipelines::Show { name } => Call::get(one(name, "")),
-            Pipelines::Create { file } => Call::post("/api/v1/pipelines").document(file)?,
-            Pipelines::Update { name, file } => Call::new("PUT", one(name, "")).document(file)?,
+            Pipelines::Create { file } => Call::post("/api/v1/pipelines").pipeline(file)?,
+            Pipelines::Update { name, file } => Call::new("PUT", one(name, "")).pipeline(file)?,
             Pipelines::Delete { name } => Call::new("DELETE", one(name, "")),
             Pipelines::Versions { name } => {
                 let columns = &[("VERSION", "version"), ("AT", "createdAt"), ("BY", "createdBy")];

@@ -13,6 +13,8 @@ pub(crate) enum Commands {
     Meters(OnServer<Meters>),
     /// Meter types of a server
     MeterTypes(OnServer<MeterTypes>),
+    /// Tables of a server that operators look things up in: list, put rows, refresh
+    Tables(OnServer<Tables>),
     /// Sessions of a server: watch, pause, resume, cancel, finish
     Sessions(OnServer<Sessions>),
     /// Pipelines of a server: create, change, run
@@ -122,6 +124,27 @@ pub(crate) enum MeterTypes {
     Update { name: String, file: PathBuf },
     /// Delete a meter type
     Delete { name: String },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Tables {
+    /// List tables, by name
+    List {
+        #[command(flatten)]
+        list: Paging,
+    },
+    /// Show a table with the version in force
+    Show { name: String },
+    /// List the versions of a table, the newest first
+    Versions {
+        name: String,
+        #[command(flatten)]
+        list: Paging,
+    },
+    /// Replace the rows of a table by those of a file: NDJSON, or CSV with a header
+    Put { name: String, file: PathBuf },
+    /// Read the file of a table again
+    Refresh { name: String },
 }
 
 #[derive(Debug, Subcommand)]

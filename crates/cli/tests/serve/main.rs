@@ -20,6 +20,8 @@ mod periods;
 mod security;
 mod sessions;
 mod start;
+mod stories;
 mod stream;
+mod tables;
 mod trial;
 mod wire;

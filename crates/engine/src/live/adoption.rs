@@ -31,6 +31,7 @@ impl Live {
         self.engine.reschedule(self.clock);
         let declared = self.engine.open_declared(self.clock);
         self.outlet.note(&plan, &declared);
+        self.fill_tables(&plan, None)?;
         self.decoder = decoder(&plan);
         (self.plan, self.version) = (plan, version);
         Ok(())

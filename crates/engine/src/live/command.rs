@@ -9,6 +9,7 @@ use flowmeter_core::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::tables::TableVersion;
 use crate::{Error, Kind};
 
 /// A change of pipelines that is not an event.
@@ -46,6 +47,12 @@ pub enum LogCommand {
         pipeline: Uuid,
         /// Whether anything subscribes to these notes.
         listens: bool,
+    },
+    /// Puts a version of a table in force: its content is in a file of its own.
+    Table {
+        pipeline: Uuid,
+        table: String,
+        content: TableVersion,
     },
     /// Adopts another version of the pipeline's document.
     Adopt {
@@ -151,6 +158,7 @@ impl LogCommand {
             | LogCommand::Delete { pipeline, .. }
             | LogCommand::Forget { pipeline, .. }
             | LogCommand::Listen { pipeline, .. }
+            | LogCommand::Table { pipeline, .. }
             | LogCommand::Adopt { pipeline, .. } => Some(*pipeline),
         }
     }
@@ -184,6 +192,8 @@ struct Written {
     commands: Vec<Written>,
     #[serde(default)]
     rows: Vec<CatalogRow>,
+    table: Option<String>,
+    content: Option<TableVersion>,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -196,6 +206,7 @@ enum Name {
     Delete,
     Forget,
     Listen,
+    Table,
     Adopt,
     Change,
 }
@@ -203,14 +214,14 @@ enum Name {
 impl Written {
     /// Returns the command, unless a field of it is missing.
     fn command(self) -> Option<LogCommand> {
-        let Written { command, pipeline, meter, meter_type, listens, version, document, commands, rows } = self;
+        let Written { command, pipeline, meter, meter_type, listens, version, document, commands, rows, table, content } = self;
         match command {
             Name::Tick => return Some(LogCommand::Tick),
             Name::Change => {
                 let commands: Option<Vec<LogCommand>> = commands.into_iter().map(Written::command).collect();
                 return Some(LogCommand::Change { commands: commands?, rows });
             }
-            Name::Flush | Name::Open | Name::Edit | Name::Delete | Name::Forget | Name::Listen | Name::Adopt => {}
+            Name::Flush | Name::Open | Name::Edit | Name::Delete | Name::Forget | Name::Listen | Name::Table | Name::Adopt => {}
         }
         let pipeline = pipeline?;
         Some(match command {
@@ -221,6 +232,7 @@ impl Written {
             Name::Delete => LogCommand::Delete { pipeline, meter: meter? },
             Name::Forget => LogCommand::Forget { pipeline, meter_type: meter_type? },
             Name::Listen => LogCommand::Listen { pipeline, listens: listens? },
+            Name::Table => LogCommand::Table { pipeline, table: table?, content: content? },
             Name::Adopt => LogCommand::Adopt { pipeline, version: version?, document },
         })
     }

@@ -167,7 +167,7 @@ async fn show(State(app): State<App>, request: Request) -> Response {
         let local = Principal::local(&settings.namespace);
         return private(answer(StatusCode::OK, &told(&app, &local, &json!({"csrf": null, "expiresAt": null}))));
     }
-    let now = app.installation.now();
+    let now = app.installation.wall();
     let (headers, uri) = (request.headers(), request.uri());
     let session = reached(&app, headers, uri).ok().and_then(|reached| {
         let token = cookie(headers, &reached.cookie)?;
@@ -193,7 +193,7 @@ async fn sign_in(
 ) -> Result<Response, Refused> {
     let reached = reached(&app, &headers, &uri)?;
     same_origin(&app, &headers, &uri)?;
-    let now = app.installation.now();
+    let now = app.installation.wall();
     let from = peer.map_or(std::net::IpAddr::from([0, 0, 0, 0]), |Extension(ConnectInfo(peer))| peer.ip());
     if !app.browsers.may_try(from, now, false) {
         let detail = "too many wrong keys from this address";

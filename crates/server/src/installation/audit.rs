@@ -112,7 +112,7 @@ impl Installation {
         let number = self.audit_next.fetch_add(1, Ordering::Relaxed);
         let entry = AuditEntry {
             number,
-            at: Timestamp::to_string(&self.now()),
+            at: Timestamp::to_string(&self.clock.wall()),
             who: who.name.clone(),
             namespace: who.namespace.clone(),
             action: action.to_owned(),

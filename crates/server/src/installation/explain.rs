@@ -20,6 +20,7 @@ use serde_json::json;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
+use super::tables::TableHistory;
 use super::trace::counted_shown;
 use super::{Installation, KeptPipeline, Refused, not_found, problem_of, shown};
 use crate::verbatim::Object;
@@ -102,10 +103,10 @@ impl Installation {
         Ok(Some(found))
     }
 
-    fn explain_in(
-        &self,
+    fn explain_in<'f>(
+        &'f self,
         pipeline: &KeptPipeline,
-        found: &Found,
+        found: &'f Found,
         from: u64,
         limit: usize,
     ) -> Result<(Box<RawValue>, usize), Error> {
@@ -125,6 +126,7 @@ impl Installation {
         recount.open(&declared);
         let mut again = Again {
             recount,
+            tables: self.table_history(&pipeline.namespace, &plan)?,
             plan,
             kind: kind as u16,
             processor: processor as u16,
@@ -180,6 +182,7 @@ fn holds(json: &[u8], id: &str) -> bool {
 /// A record that is being counted again.
 struct Again<'f> {
     plan: Arc<Plan>,
+    tables: TableHistory<'f>,
     recount: Recount,
     kind: u16,
     processor: u16,
@@ -202,6 +205,10 @@ impl Again<'_> {
         let received_at = Timestamp::from_nanos(row.received_at);
         while let Some(flushed_at) = self.flushes.next_if(|at| *at < received_at) {
             self.recount.come_to(flushed_at);
+        }
+        match self.tables.at(received_at) {
+            Ok(tables) => self.recount.use_tables(tables),
+            Err(why) => tracing::error!("a table cannot be read for an explanation: {why}"),
         }
         let steps = self.recount.take(&row.raw, received_at, Some(user.as_bytes()));
         let mine = steps.counted.iter().find(|counted| {

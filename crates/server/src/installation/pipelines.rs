@@ -273,6 +273,7 @@ impl Installation {
         let targets = compiled.targets;
         let mut plan = compiled.plan;
         plan.id = newer.id;
+        let tables = self.table_commands(newer, &plan)?;
         let accepted = served.worker.ask(move |live| live.accepts(&plan));
         accepted.and_then(|accepted| accepted).map_err(|why| problem_of(&why))?;
         served.delivery.check(&targets, Path::new(".")).map_err(|why| problem_of(&why))?;
@@ -280,6 +281,7 @@ impl Installation {
         if served.session() != 0 {
             let adopted = AdoptedDocument { text: document.to_owned(), meter_types: types.to_vec() };
             adoption.set.commands.push(LogCommand::Adopt { pipeline: newer.id, version: newer.version, document: Some(adopted) });
+            adoption.set.commands.extend(tables);
             adoption.running.push((served, targets));
         }
         Ok(())

@@ -60,7 +60,9 @@ impl Installation {
         let received_at = Timestamp::from_nanos(row.received_at);
         let plan = self.plan_at(pipeline, received_at)?;
         let declared = self.declared(pipeline, None)?;
-        let steps = Recount::new(Arc::clone(&plan), &declared).take(&row.raw, received_at, None);
+        let mut recount = Recount::new(Arc::clone(&plan), &declared);
+        recount.use_tables(self.table_history(&pipeline.namespace, &plan)?.at(received_at)?);
+        let steps = recount.take(&row.raw, received_at, None);
         let counted = if row.verdict == "counted" { steps.counted.as_slice() } else { &[] };
         let counted: Vec<_> = counted.iter().map(|counted| counted_shown(&plan, counted, json!({}))).collect();
         let shown = event_object(row).with_list("steps", &steps_shown(&plan, row, &steps));

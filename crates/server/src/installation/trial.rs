@@ -60,7 +60,7 @@ impl Installation {
         };
         let mut seen = Seen { samples_max: trial.samples, ..Seen::default() };
         let now = self.now();
-        let (totals, outcome) = self.lead(&plan, trial, now, &mut seen);
+        let (totals, outcome) = self.lead(&who.namespace, &plan, trial, now, &mut seen);
         session.counts = counts(&plan, &totals);
         let trigger = match outcome {
             Ok(()) => Trigger::TestEnded,
@@ -73,7 +73,14 @@ impl Installation {
         Ok(seen.report(&plan, &session))
     }
 
-    fn lead(&self, plan: &Arc<Plan>, trial: Trial, now: Timestamp, seen: &mut Seen) -> (Totals, Result<(), Error>) {
+    fn lead(
+        &self,
+        namespace: &str,
+        plan: &Arc<Plan>,
+        trial: Trial,
+        now: Timestamp,
+        seen: &mut Seen,
+    ) -> (Totals, Result<(), Error>) {
         let settings = flowmeter_engine::Settings { threads: 1, partitions: 1, taps_max: trial.samples };
         let mut engine = match Engine::new(plan, settings) {
             Ok(engine) => engine,
@@ -81,6 +88,11 @@ impl Installation {
         };
         let (as_of, is_strict) = (trial.as_of.unwrap_or(now), trial.is_strict);
         engine.open_declared(as_of);
+        let tables = self.table_history(namespace, plan).and_then(|mut history| history.at(Timestamp::MAX));
+        match tables {
+            Ok(tables) => engine.use_tables(tables),
+            Err(why) => return (Totals::default(), Err(why)),
+        }
         let mut source = match trial.given.source(plan, self.settings.sessions.test_events_max) {
             Ok(source) => source,
             Err(why) => return (Totals::default(), Err(why)),

@@ -124,6 +124,7 @@ impl Verifying {
     fn run(&self, fresh: Arc<dyn Disk>, verified: &mut Verified) -> Result<(), Error> {
         let log_settings = log::Settings { reserve_bytes: 0, ..log::Settings::default() };
         let (log, _) = Log::open(Arc::clone(&self.over), LOG_FOLDER, log_settings)?;
+        flowmeter_engine::live::copy_contents(&*self.over, &*fresh)?;
         let plan_of = plan_of(&self.catalog, self.pipeline.id);
         let beginning = self.beginning()?;
         let folder = folder_of(self.pipeline.id);

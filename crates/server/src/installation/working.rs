@@ -11,7 +11,7 @@ use flowmeter_core::pipeline::Pipeline;
 use flowmeter_core::session::{RunType, Status, Trigger};
 use flowmeter_core::time::Timestamp;
 use flowmeter_engine::live::{AdoptedDocument, Live, LogCommand, folder_of, records_folder};
-use flowmeter_engine::node::{Surroundings, Worker};
+use flowmeter_engine::node::{Surroundings, WallOf, Worker};
 use flowmeter_engine::{Error, Kind};
 use flowmeter_store::catalog::Table;
 
@@ -51,7 +51,7 @@ impl Installation {
         let depot = Depot {
             catalog: Arc::clone(&self.catalog),
             disk: Arc::clone(&self.disk),
-            clock: Arc::clone(&self.clock),
+            clock: Arc::new(WallOf(Arc::clone(&self.clock))),
             pipeline: pipeline.id,
             records: records_folder(&folder),
             installation: Arc::downgrade(self),
@@ -118,6 +118,7 @@ impl Installation {
                 false => writer.command(&adopt).map(|_| ()),
             }
         })?;
+        self.bring_tables(served, pipeline, &compiled.plan)?;
         served.worker.pause(false)
     }
 

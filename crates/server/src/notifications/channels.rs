@@ -201,7 +201,7 @@ fn is_word(text: &str) -> bool {
 pub(crate) fn headline(event: &SessionEvent) -> String {
     use super::vocabulary::{
         AMENDED, CORRECTIONS_GROWN, DELETED, DELIVERY_DEAD, DELIVERY_FAILED, DELIVERY_RECOVERED, FLUSHED, INPUT_RESUMED,
-        INPUT_SILENT, OPENED, OPERATORS, QUERY_FINISHED, RESET, STATUS, THRESHOLD_REACHED, THRESHOLD_RECOVERED,
+        INPUT_SILENT, OPENED, OPERATORS, QUERY_FINISHED, RESET, STATUS, TABLE_REFUSED, THRESHOLD_REACHED, THRESHOLD_RECOVERED,
     };
     let payload = &event.payload;
     let text = |name: &str| match &payload[name] {
@@ -237,6 +237,7 @@ pub(crate) fn headline(event: &SessionEvent) -> String {
         THRESHOLD_RECOVERED => {
             format!("meter {} is below {} with {} {}", meter(), text("threshold"), text("value"), text("unit"))
         }
+        TABLE_REFUSED => text("detail"),
         QUERY_FINISHED => format!("a {} by {} gave {} rows", text("query"), text("askedBy"), text("rowCount")),
         other => other.to_owned(),
     };

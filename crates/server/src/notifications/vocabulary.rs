@@ -41,6 +41,8 @@ pub const DELETED: &str = "meter.deleted";
 pub const THRESHOLD_REACHED: &str = "meter.threshold.reached";
 /// A meter's value fell below the threshold again.
 pub const THRESHOLD_RECOVERED: &str = "meter.threshold.recovered";
+/// The content of a table was refused.
+pub const TABLE_REFUSED: &str = "table.refused";
 /// A query of the event store was answered.
 pub const QUERY_FINISHED: &str = "event_store.query.finished";
 

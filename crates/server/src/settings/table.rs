@@ -208,6 +208,12 @@ pub const TABLE: &[Setting] = &[
     )
     .or_none(),
     row(
+        "test_clock.allow_remote",
+        Kind::Switch,
+        "false",
+        "Whether a server with a test clock may listen on an address that other machines reach",
+    ),
+    row(
         "checkpoint.interval",
         Kind::Seconds(1, 24 * HOUR),
         "30s",

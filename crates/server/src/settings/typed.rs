@@ -45,6 +45,7 @@ pub(super) fn build(values: Values, problems: &mut Vec<String>) -> Option<Settin
         log: Log { segment_bytes: number(v, "log.segment_bytes")?, retention: span(v, "log.retention") },
         commit: Commit { delay_max: Duration::from_millis(number(v, "commit.delay_ms_max")?), bytes: number(v, "commit.bytes")? },
         clock_jump_max: span(v, "clock.jump_max"),
+        test_clock_allow_remote: switch(v, "test_clock.allow_remote")?,
         checkpoint: Checkpoint { interval: span(v, "checkpoint.interval")?, bytes: number(v, "checkpoint.bytes")? },
         event_store: EventStore {
             enabled: switch(v, "event_store.enabled")?,

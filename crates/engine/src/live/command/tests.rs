@@ -22,6 +22,7 @@ fn every_command() -> Vec<LogCommand> {
         LogCommand::Delete { pipeline, meter },
         LogCommand::Forget { pipeline, meter_type: Uuid::from_u128(2) },
         LogCommand::Listen { pipeline, listens: true },
+        LogCommand::Table { pipeline, table: "plans".to_owned(), content: TableVersion { version: 3, hash: "ab".to_owned() } },
         LogCommand::Adopt { pipeline, version: u32::MAX, document: None },
         LogCommand::Change {
             commands: vec![LogCommand::Listen { pipeline, listens: false }],

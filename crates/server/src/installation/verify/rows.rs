@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 
 use super::super::audit::AuditEntry;
 use super::super::corrections::Outcome;
-use super::super::{CATALOG_FILE, KeptMeterType, KeptPipeline, KeptSession, KeptVersion};
+use super::super::{CATALOG_FILE, KeptMeterType, KeptPipeline, KeptSession, KeptTable, KeptVersion};
 use super::super::{SessionEvent, TestData};
 use crate::idempotency;
 use crate::keys::StoredKey;
@@ -40,6 +40,7 @@ fn read(table: Table, value: &[u8]) -> Result<(), String> {
             version.compile().map(drop).map_err(|why| why.to_string())
         }
         Table::MeterTypes => json::<KeptMeterType>(value).map(drop),
+        Table::Tables => json::<KeptTable>(value).map(drop),
         Table::Slugs => openmeter::read_kept(value),
         Table::Sessions => {
             let session = json::<KeptSession>(value)?;

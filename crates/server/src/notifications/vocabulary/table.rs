@@ -3,7 +3,7 @@
 use super::{
     AMENDED, CORRECTIONS_GROWN, DELETED, DELIVERY_DEAD, DELIVERY_FAILED, DELIVERY_RECOVERED, EventKind, FLUSH_OVERDUE,
     FLUSH_RECOVERED, FLUSHED, Field, FieldKind, INPUT_RESUMED, INPUT_SILENT, OPENED, OPERATORS, QUERY_FINISHED, RESET, STATUS,
-    THRESHOLD_REACHED, THRESHOLD_RECOVERED,
+    TABLE_REFUSED, THRESHOLD_REACHED, THRESHOLD_RECOVERED,
 };
 
 /// The pipeline, by its usual names in mediation, and the session that runs it.
@@ -123,6 +123,16 @@ pub const EVENT_KINDS: &[EventKind] = &[
         name: THRESHOLD_RECOVERED,
         help: "The value of a meter fell below a threshold again",
         groups: &[SESSION, METER, RECORD, THRESHOLD],
+    },
+    EventKind {
+        name: TABLE_REFUSED,
+        help: "New rows of a table were refused; the version before stays in force",
+        groups: &[&[
+            ("table", FieldKind::Text),
+            ("line", FieldKind::Number),
+            ("key", FieldKind::Text),
+            ("detail", FieldKind::Text),
+        ]],
     },
     EventKind {
         name: QUERY_FINISHED,

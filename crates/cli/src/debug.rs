@@ -4,12 +4,13 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use flowmeter_connectors::file::Files;
+use flowmeter_connectors::services::HttpServices;
 use flowmeter_core::partition::RecordKey;
 use flowmeter_core::session::{RunType, Trigger};
 use flowmeter_engine::{Engine, Error, RecordSink, Totals};
 
 use crate::args::{Form, Test};
-use crate::clock::Stopwatch;
+use crate::clock::{Stopwatch, Wall};
 use crate::failure::{self, PARKED};
 use crate::journal::Journal;
 use crate::load::{self, Loaded};
@@ -105,6 +106,9 @@ fn session(test: &Test, loaded: &Loaded, watch: &mut Watch, kept: &mut Kept) -> 
         let files = Files::new(Arc::clone(&loaded.plan), &test.input.input)?;
         let mut engine = Engine::new(&loaded.plan, load::settings(&test.input, test.samples))?;
         flowmeter_connectors::tables::load(&loaded.plan, &mut engine)?;
+        if let Some(services) = HttpServices::open_for_debug(&loaded.plan, Arc::new(Wall))? {
+            engine.use_services(services);
+        }
         Ok::<_, anyhow::Error>((as_of, files, engine))
     };
     let (as_of, mut files, mut engine) = match start() {

@@ -55,6 +55,7 @@ pub(crate) fn pipeline(path: &Path) -> anyhow::Result<Loaded> {
     let document = pipeline.effective().to_owned();
     let Pipeline { mut plan, mut targets, .. } = pipeline;
     let folder = path.parent().map(Path::to_path_buf).unwrap_or_default();
+    flowmeter_connectors::services::resolve(&mut plan)?;
     for path in plan.sources.iter_mut().flat_map(|source| &mut source.paths) {
         *path = resolve(&folder, path);
     }

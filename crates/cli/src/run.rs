@@ -18,6 +18,7 @@ use crate::load::{self, Loaded};
 use crate::summary::Summary;
 use crate::watch::Watch;
 use flowmeter_connectors::push::Push;
+use flowmeter_connectors::services::HttpServices;
 use kept::Kept;
 
 /// The parsed values of `--output`.
@@ -98,6 +99,9 @@ fn session(
     let mut push = Push::open(&plan.name, &loaded.targets, output, Arc::new(Wall), watch.printer())?;
     let mut engine = Engine::new(plan, load::settings(&run.input, 0))?;
     flowmeter_connectors::tables::load(plan, &mut engine)?;
+    if let Some(services) = HttpServices::open(plan, None, Arc::new(Wall))? {
+        engine.use_services(services);
+    }
     engine.open_declared(as_of);
     journal.step(Trigger::Ready)?;
     engine.ingest(&mut files, as_of, &mut push, watch)?;

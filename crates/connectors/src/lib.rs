@@ -14,6 +14,7 @@ pub mod file;
 pub mod push;
 pub mod retry_after;
 mod secret;
+pub mod services;
 pub mod signature;
 pub mod tables;
 pub mod targets;

@@ -19,7 +19,7 @@ pub mod files;
 mod folder;
 mod format;
 pub mod growing;
-mod http;
+pub(crate) mod http;
 mod objects;
 mod place;
 mod postgres;

@@ -13,6 +13,7 @@
 
 mod fields;
 mod flow;
+mod http;
 mod lookup;
 mod prepare;
 mod script;
@@ -25,6 +26,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 pub use flow::{Answers, Flow, OperatorCount, Parked, Tap, Token};
+pub use http::{Asked, Services};
 
 use walk::take_refusals;
 

@@ -8,10 +8,12 @@ use crate::plan::TimeField;
 use crate::schedule::Schedule;
 use crate::time::Zone;
 
+mod http;
 mod keyed;
 mod lookup;
 mod script;
 
+pub use http::{Http, HttpAnswer, HttpMeaning, HttpRequest, OnRefused, OnUnavailable};
 pub use keyed::{
     Accumulate, Aggregate, Correlate, Cut, Fold, Function, Keyed, LateInputs, LateInputsPolicy, Missing, OnTimeout, Rate,
     Release, Repeat, Running, Stamp, Windows,
@@ -63,6 +65,8 @@ pub enum Operator {
     Correlate(Box<Correlate>),
     /// Runs code of the document's author.
     Script(Arc<Script>),
+    /// Asks an HTTP service.
+    Http(Box<Http>),
 }
 
 impl Operator {
@@ -83,6 +87,7 @@ impl Operator {
             Operator::Accumulate(_) => "accumulate",
             Operator::Correlate(_) => "correlate",
             Operator::Script(_) => "script",
+            Operator::Http(_) => "http",
         }
     }
 
@@ -113,7 +118,8 @@ impl Operator {
             | Operator::Meter(_)
             | Operator::Split(_)
             | Operator::Enrich(_)
-            | Operator::Currency(_) => None,
+            | Operator::Currency(_)
+            | Operator::Http(_) => None,
         }
     }
 
@@ -125,8 +131,8 @@ impl Operator {
     /// Whether it sets fields that may be inside others, or shows whole events.
     pub fn sets_fields(&self) -> bool {
         let sets = |operator: &Operator| {
-            use Operator::{Currency, Enrich, Rate, Script, Split};
-            matches!(operator, Split(_) | Enrich(_) | Currency(_) | Rate(_) | Script(_))
+            use Operator::{Currency, Enrich, Http, Rate, Script, Split};
+            matches!(operator, Split(_) | Enrich(_) | Currency(_) | Rate(_) | Script(_) | Http(_))
         };
         sets(self) || self.is_keyed()
     }

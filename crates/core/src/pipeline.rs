@@ -10,6 +10,7 @@ mod conform;
 mod effective;
 mod forms;
 mod graph;
+mod http;
 mod keyed;
 mod lookup;
 mod meter;

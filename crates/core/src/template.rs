@@ -16,6 +16,37 @@ pub struct Template {
     root: Piece,
 }
 
+impl Template {
+    /// Replaces the texts between expressions.
+    ///
+    /// # Errors
+    /// That of `map`.
+    pub fn map_texts<E>(&mut self, map: &dyn Fn(&str) -> Result<String, E>) -> Result<(), E> {
+        self.root.map_texts(map)
+    }
+}
+
+impl Piece {
+    fn map_texts<E>(&mut self, map: &dyn Fn(&str) -> Result<String, E>) -> Result<(), E> {
+        match self {
+            Piece::Object(members) => members.iter_mut().try_for_each(|(_, piece)| piece.map_texts(map)),
+            Piece::List(items) => items.iter_mut().try_for_each(|piece| piece.map_texts(map)),
+            Piece::Text(parts) => parts.iter_mut().try_for_each(|part| match part {
+                Part::Text(text) => {
+                    *text = map(text)?;
+                    Ok(())
+                }
+                Part::Value(_) => Ok(()),
+            }),
+            Piece::Value(_) => Ok(()),
+            Piece::Fixed(json) => {
+                *json = map(json)?;
+                Ok(())
+            }
+        }
+    }
+}
+
 /// A part of a template.
 #[derive(Clone, Debug)]
 pub enum Piece {

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use flowmeter_core::image::{BadImage, Glass};
 use flowmeter_core::limits::IDENTITIES_EXPECTED_MAX;
-use flowmeter_core::mediation::{Answers, Asking, Decoder, Flow, Mediator, OperatorCount};
+use flowmeter_core::mediation::{Answers, Asking, Decoder, Flow, Mediator, OperatorCount, Services};
 use flowmeter_core::operator::Operator;
 use flowmeter_core::partition::{Command, Identities, IdentityTable, Memory, Partition};
 use flowmeter_core::plan::{DeclaredMeter, Plan};
@@ -57,6 +57,8 @@ pub struct Engine<I = IdentityTable> {
     listens: bool,
     /// The tables for the blocks that follow.
     pub(crate) tables: Tables,
+    /// The services that operators ask.
+    services: Option<Arc<dyn Services>>,
     /// Whether watermarks follow the events; otherwise, every tick is at the end of input.
     pub(crate) follows_watermarks: bool,
     /// The number of events before those of its totals.
@@ -114,6 +116,7 @@ impl<I: Identities + Send + Sync> Engine<I> {
             totals: Totals { operators: vec![OperatorCount::default(); plan.nodes.len()], ..Totals::default() },
             pool,
             tables: crate::tables::tables_of(&plan),
+            services: None,
             plan,
             listens: false,
             follows_watermarks: false,
@@ -193,6 +196,11 @@ impl<I: Identities + Send + Sync> Engine<I> {
     pub fn set_totals(&mut self, mut totals: Totals) {
         totals.operators.resize(self.totals.operators.len(), OperatorCount::default());
         self.totals = totals;
+    }
+
+    /// Asks these services from now on.
+    pub fn use_services(&mut self, services: Arc<dyn Services>) {
+        self.services = Some(services);
     }
 
     /// Returns the earliest instant at which something may be due.
@@ -297,11 +305,11 @@ impl<I: Identities + Send + Sync> Engine<I> {
     fn round(&mut self, intake: &mut Intake<'_>, at: Timestamp) -> usize {
         let first_arrival = self.totals.tally.received;
         let first_order = self.order_base + first_arrival + self.totals.tally.derived;
-        let Engine { plan, slots, lanes, pool, tables, .. } = self;
+        let Engine { plan, slots, lanes, pool, tables, services, .. } = self;
         pool.install(|| {
             let intake = Mutex::new(intake);
-            let tables = &*tables;
-            slots.par_iter_mut().for_each(|slot| slot.fill(&intake, at, tables));
+            let (tables, services) = (&*tables, &*services);
+            slots.par_iter_mut().for_each(|slot| slot.fill(&intake, at, tables, services));
             slots.sort_by_key(|slot| (slot.decoder.is_none(), slot.flow.batch.block.sequence));
             let received = slots.iter().filter(|slot| slot.decoder.is_some()).count();
             let filled = &mut slots[..received];
@@ -463,7 +471,7 @@ impl Slot {
     }
 
     /// Takes the next block, if there is one, and leads it to the first stage.
-    fn fill(&mut self, intake: &Mutex<&mut Intake<'_>>, at: Timestamp, tables: &Tables) {
+    fn fill(&mut self, intake: &Mutex<&mut Intake<'_>>, at: Timestamp, tables: &Tables, services: &Option<Arc<dyn Services>>) {
         let block = &mut self.flow.batch.block;
         block.clear();
         {
@@ -473,6 +481,7 @@ impl Slot {
         if let Some(decoder) = &self.decoder {
             self.flow.at = self.flow.batch.block.received_at.unwrap_or(at);
             self.flow.tables.clone_from(tables);
+            self.flow.services.clone_from(services);
             self.mediator.begin(&mut self.flow, decoder);
         }
     }

@@ -5,10 +5,10 @@
 //! concurrently, in lanes. A lane stops after three consecutive requests without a usable response;
 //! its remaining records wait for the next attempt.
 
-mod answers;
+pub(crate) mod answers;
 mod probe;
 mod request;
-mod token;
+pub(crate) mod token;
 
 use std::sync::Arc;
 use std::time::Duration;

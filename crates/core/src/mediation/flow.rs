@@ -3,7 +3,9 @@
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::sync::Arc;
 
+use super::http::Services;
 use crate::event::{Batch, Kind, Slot};
 use crate::operator::Scripted;
 use crate::partition::{Identity, Input, Usage};
@@ -211,6 +213,10 @@ pub struct Flow {
     pub derived_by: Option<u16>,
     /// Tables, in the order of the plan, as they are for this block.
     pub tables: Tables,
+    /// The services that operators ask; `None`: the fields of an `http` operator become null.
+    pub services: Option<Arc<dyn Services>>,
+    /// Events that wait for the answer of a service, each with its operator.
+    pub(super) asking: Vec<(u16, Token)>,
     partitions: usize,
     verdicts: Vec<Verdict>,
     pub(super) derived: Vec<Derived>,
@@ -238,6 +244,7 @@ impl Flow {
         self.counts.resize(plan.nodes.len(), OperatorCount::default());
         self.verdicts.clear();
         self.verdicts.resize(self.batch.len(), Verdict::Open);
+        self.asking.clear();
         self.derived.clear();
         self.times.clear();
         self.times.resize(self.batch.len(), (Slot::MISSING, Timestamp::MIN));

@@ -29,10 +29,11 @@ impl Mediator {
             }
             self.lead(&plan, flow, entries, Token { event, part: 0, row: event });
         }
+        self.ask(flow);
     }
 
     /// Leads an event to several operators, and on until it waits, is dropped or parked.
-    fn lead(&mut self, plan: &Plan, flow: &mut Flow, to: &[u16], token: Token) {
+    pub(super) fn lead(&mut self, plan: &Plan, flow: &mut Flow, to: &[u16], token: Token) {
         self.spread(flow, to, token);
         while let Some((node, token)) = self.stack.pop() {
             flow.counts[usize::from(node)].received += 1;
@@ -44,7 +45,7 @@ impl Mediator {
         }
     }
 
-    fn leave(&mut self, plan: &Plan, flow: &mut Flow, node: u16, port: usize, token: Token) {
+    pub(super) fn leave(&mut self, plan: &Plan, flow: &mut Flow, node: u16, port: usize, token: Token) {
         flow.counts[usize::from(node)].passed += 1;
         if flow.taps_max > 0 {
             tap(plan, flow, node, token);
@@ -106,6 +107,10 @@ impl Mediator {
             Operator::Script(operator) if !operator.keeps_state => {
                 let scripted = script::run(plan, &self.kin, flow, operator, token)?;
                 Ok(self.became(plan, flow, node, operator, scripted, token))
+            }
+            Operator::Http(_) => {
+                flow.asking.push((node, token));
+                Ok(None)
             }
             Operator::Dedupe(_)
             | Operator::Script(_)
@@ -197,6 +202,7 @@ impl Mediator {
             }
             flow.waiting[usize::from(node)].tokens = tokens;
         }
+        self.ask(flow);
     }
 
     /// Leads an event on that was held at an operator, up to where it waits next. Gives the
@@ -207,6 +213,7 @@ impl Mediator {
         let before: Vec<usize> = flow.waiting.iter().map(|waiting| waiting.tokens.len()).collect();
         self.leave(&plan, flow, node, 0, token);
         self.lead(&plan, flow, &[], token);
+        self.ask(flow);
         let mut grown = Vec::new();
         for ((node, waiting), before) in (0..).zip(&mut flow.waiting).zip(before) {
             waiting.keep_first(token.event, before);

@@ -206,6 +206,7 @@ const OPERATOR: Form = Object(&Shape {
         optional("accumulate", super::operator_forms::ACCUMULATE, "Gathers the events of a window into one"),
         optional("correlate", super::operator_forms::CORRELATE, "Pairs starts with stops"),
         optional("script", super::operator_forms::SCRIPT, "Runs JavaScript on events"),
+        optional("http", super::operator_forms::HTTP, "Asks an HTTP service"),
     ],
 });
 

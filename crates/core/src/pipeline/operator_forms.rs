@@ -5,6 +5,7 @@ use super::shape::Form::{
     Any, Boolean, Duration, Either, Expression, Integer, List, Map, Number, Object, Path, Text, Word, Zone,
 };
 use super::shape::{Form, Shape, default, optional, required};
+use super::targets::{AUTH, TLS};
 use crate::schedule::SHORT_NAMES;
 
 const AMEND_WITHIN: &str = "How long after its end a period's state is kept";
@@ -248,5 +249,33 @@ pub(super) const SCRIPT: Form = Object(&Shape {
         default("childrenMax", Integer(1, 100_000), "1000", "Events that one event may become; more parks it"),
         default("stateVersion", Integer(0, 1_000_000_000), "0", "Another number begins with empty state"),
         default("amendWithin", Duration, "7d", "How long a key's inputs are kept for corrections"),
+    ],
+});
+
+pub(super) const HTTP: Form = Object(&Shape {
+    noun: "field of a call",
+    help: "Asks an HTTP service about an event and sets fields to what it answers",
+    fields: &[
+        required("url", Text, "The address; values of {{ expressions }} over the event are encoded"),
+        default("method", Word(&["GET", "POST"]), "GET", "The method"),
+        optional("headers", Map(&Text), "Name: value; values may hold {{ expressions }}"),
+        optional("body", Any, "The JSON of a POST; texts may hold {{ expressions }}"),
+        optional("auth", AUTH, "How requests are authorized"),
+        optional("tls", TLS, "Trusted authorities and the client certificate"),
+        required("set", Map(&Text), "Path: an expression over `status`, `headers` and `body`"),
+        optional("accepted", List(&Integer(100, 599)), "Statuses that are answers; 200 to 299 when left out"),
+        default("timeout", Duration, "10s", "How long one attempt may take"),
+        default("attempts", Integer(1, 10), "3", "How often a request is tried"),
+        default("onRefused", Word(&["park", "pass"]), "park", "park (`http_refused`); pass: the fields become null"),
+        default(
+            "onUnavailable",
+            Word(&["park", "pass", "wait"]),
+            "park",
+            "park (`http_unavailable`); pass: the fields become null; wait: the pipeline waits for an answer",
+        ),
+        default("cache", Duration, "0", "How long an answer serves equal requests"),
+        default("concurrency", Integer(1, 256), "8", "Requests at a time"),
+        default("answerBytesMax", Integer(1, 1 << 20), "65536", "Bytes that the body of an answer may have"),
+        default("debug", Word(&["skip", "call"]), "skip", "In a DEBUG session: skip: the fields become null"),
     ],
 });

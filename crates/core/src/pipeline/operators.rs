@@ -8,7 +8,7 @@ use super::meter::{self, Processors};
 use super::names::Mode;
 use super::source::{self, SourcePlan};
 use super::tree::Node as Tree;
-use super::{keyed, lookup, script};
+use super::{http, keyed, lookup, script};
 use crate::decimal;
 use crate::event::Path;
 use crate::expression::condition::Literal;
@@ -16,7 +16,7 @@ use crate::expression::{Fields, Program};
 use crate::meter_type::MeterType;
 use crate::operator::{Operator, Step as Change, Validate};
 
-const KINDS: [&str; 14] = [
+const KINDS: [&str; 15] = [
     "filter",
     "map",
     "validate",
@@ -31,6 +31,7 @@ const KINDS: [&str; 14] = [
     "accumulate",
     "correlate",
     "script",
+    "http",
 ];
 
 pub(super) fn compile_all(
@@ -68,6 +69,7 @@ pub(super) fn compile_all(
                 "rate" => lookup::rate(body, &field, compiler, sources, processors),
                 "aggregate" => keyed::aggregate(body, &field, compiler, sources, processors),
                 "accumulate" => keyed::accumulate(body, &field, compiler, sources, processors),
+                "http" => http::http(body, &field, compiler),
                 "script" => script::script(body, &field, id, compiler),
                 "correlate" => keyed::correlate(body, &field, compiler, processors),
                 _ => Operator::Meter(meter::compile(body, &field, compiler, meter_types, sources, processors)),

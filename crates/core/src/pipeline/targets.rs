@@ -2,6 +2,8 @@
 
 mod billers;
 pub(super) mod forms;
+pub(super) use forms::{AUTH, TLS};
+pub(super) use http::{auth, tls};
 mod http;
 mod stored;
 
@@ -10,7 +12,7 @@ pub use stored::{FilePlan, ObjectsPlan, PostgresPlan, TargetFormat};
 
 use super::problem::Problems;
 use super::tree::Node as Tree;
-use crate::template::{Draft, Piece};
+use crate::template::{Draft, Piece, Template};
 use crate::time::parse_duration;
 
 /// The name of targets that take partial records.
@@ -121,10 +123,22 @@ fn compile(node: &Tree, field: &str, problems: &mut Problems) -> Option<TargetPl
 }
 
 /// A target that is being compiled.
-struct Compiling<'p> {
+pub(super) struct Compiling<'p> {
     field: String,
     draft: Draft,
     problems: &'p mut Problems,
+}
+
+impl<'p> Compiling<'p> {
+    /// Compiles the templates of an operator, whose field is given.
+    pub(super) fn of(field: &str, problems: &'p mut Problems) -> Compiling<'p> {
+        Compiling { field: field.to_owned(), draft: Draft::default(), problems }
+    }
+
+    /// Makes the template of a piece.
+    pub(super) fn finish(self, root: Piece) -> Template {
+        self.draft.finish(root)
+    }
 }
 
 impl Compiling<'_> {
@@ -147,7 +161,7 @@ impl Compiling<'_> {
     }
 
     /// Compiles any value whose texts may hold expressions.
-    fn piece(&mut self, node: &Tree, name: &str) -> Piece {
+    pub(super) fn piece(&mut self, node: &Tree, name: &str) -> Piece {
         use super::tree::Kind;
         match &node.kind {
             Kind::Scalar(text, _) if text.contains("{{") => self.text(node, name, text),

@@ -51,7 +51,8 @@ pub(super) fn of_graph(tree: &Tree, steps: &[Step], inputs: &[Vec<Input>], sourc
             | Operator::Aggregate(_)
             | Operator::Accumulate(_)
             | Operator::Correlate(_)
-            | Operator::Script(_) => {
+            | Operator::Script(_)
+            | Operator::Http(_) => {
                 if !is_read(Input::Port(at, 0)) {
                     let message = format!(
                         "no operator reads `{}`, so all events that pass it are filtered; write `from: {}` at one",

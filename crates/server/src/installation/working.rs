@@ -7,7 +7,9 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use flowmeter_core::operator::Operator;
 use flowmeter_core::pipeline::Pipeline;
+use flowmeter_core::plan::Plan;
 use flowmeter_core::session::{RunType, Status, Trigger};
 use flowmeter_core::time::Timestamp;
 use flowmeter_engine::live::{AdoptedDocument, Live, LogCommand, folder_of, records_folder};
@@ -102,6 +104,7 @@ impl Installation {
         session: u64,
         compiled: &Pipeline,
     ) -> Result<(), Error> {
+        refuse_services(&compiled.plan)?;
         let mut plan = compiled.plan.clone();
         plan.id = pipeline.id;
         let version = served.worker.ask(move |live| live.accepts(&plan).map(|()| live.version()))??;
@@ -243,4 +246,16 @@ impl Installation {
         }
         Ok(())
     }
+}
+
+/// A server asks no services yet: their answers would have to be in the log before an event counts.
+fn refuse_services(plan: &Plan) -> Result<(), Error> {
+    let asks = plan.nodes.iter().find(|node| matches!(node.operator, Operator::Http(_)));
+    asks.map_or(Ok(()), |node| {
+        let message = format!(
+            "the operator `{}` asks an HTTP service, which a server does not do yet; use `flowmeter run`, or a table with `enrich`",
+            node.id
+        );
+        Err(Error::new(Kind::Invalid, message))
+    })
 }

@@ -56,7 +56,8 @@ fn times_of_operators(plan: &Plan) -> impl Iterator<Item = &TimeField> {
         | Operator::Branch(_)
         | Operator::Meter(_)
         | Operator::Split(_)
-        | Operator::Script(_) => None,
+        | Operator::Script(_)
+        | Operator::Http(_) => None,
     });
     plan.processors.iter().map(|processor| &processor.time).chain(dedupes)
 }
@@ -75,6 +76,7 @@ fn is_changed(plan: &Plan, slot: u16) -> bool {
             currency.set == slot || more.contains(&Some(slot))
         }
         Operator::Rate(rate) => rate.set == slot,
+        Operator::Http(http) => http.set.iter().any(|(set, _)| *set == slot),
         Operator::Aggregate(aggregate) => aggregate.fields.iter().any(|fold| fold.set == slot),
         // A script may change any field.
         Operator::Script(_) => true,

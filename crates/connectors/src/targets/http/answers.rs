@@ -127,7 +127,7 @@ pub(super) fn why(answer: Answer) -> String {
 }
 
 /// Returns an error with its causes; without the address, which may contain a secret.
-pub(super) fn chain(why: &reqwest::Error) -> String {
+pub(crate) fn chain(why: &reqwest::Error) -> String {
     let mut text = String::new();
     let mut cause: Option<&dyn std::error::Error> = std::error::Error::source(why);
     while let Some(why) = cause {

@@ -15,14 +15,14 @@ const MARGIN: i64 = 30_000_000_000;
 const USUAL_SECONDS: i64 = 300;
 
 /// The token that authorizes requests.
-pub(super) enum Token {
+pub(crate) enum Token {
     /// A token that never changes.
     Fixed(String),
     /// A token from an endpoint, for a limited time.
     Granted(Box<Granted>),
 }
 
-pub(super) struct Granted {
+pub(crate) struct Granted {
     url: String,
     fields: Vec<(&'static str, String)>,
     held: Option<(String, Timestamp)>,
@@ -35,7 +35,7 @@ struct Grant {
 }
 
 impl Token {
-    pub(super) fn new(auth: &Auth) -> Result<Option<Token>, Error> {
+    pub(crate) fn new(auth: &Auth) -> Result<Option<Token>, Error> {
         Ok(match auth {
             Auth::None => None,
             Auth::Bearer(token) => Some(Token::Fixed(format!("Bearer {}", crate::expand(token)?))),
@@ -58,7 +58,7 @@ impl Token {
     }
 
     /// Returns the value of the header. The error is a message for people.
-    pub(super) async fn get(&mut self, client: &reqwest::Client, now: Timestamp) -> Result<String, String> {
+    pub(crate) async fn get(&mut self, client: &reqwest::Client, now: Timestamp) -> Result<String, String> {
         let granted = match self {
             Token::Fixed(value) => return Ok(value.clone()),
             Token::Granted(granted) => granted,
@@ -86,12 +86,12 @@ impl Token {
     }
 
     /// Whether it comes from a token endpoint, which may refuse it.
-    pub(super) fn is_granted(&self) -> bool {
+    pub(crate) fn is_granted(&self) -> bool {
         matches!(self, Token::Granted(_))
     }
 
     /// Drops a token that was refused, so that the next request gets a new one.
-    pub(super) fn forget(&mut self) {
+    pub(crate) fn forget(&mut self) {
         if let Token::Granted(granted) = self {
             granted.held = None;
         }

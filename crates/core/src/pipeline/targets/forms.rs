@@ -104,7 +104,7 @@ const READ_BACK: Form = Object(&Shape {
     ],
 });
 
-const AUTH: Form = Object(&Shape {
+pub(in crate::pipeline) const AUTH: Form = Object(&Shape {
     noun: "kind of authentication",
     help: "One of bearer, basic, oauth2",
     fields: &[
@@ -131,7 +131,7 @@ const OAUTH2: Form = Object(&Shape {
     ],
 });
 
-const TLS: Form = Object(&Shape {
+pub(in crate::pipeline) const TLS: Form = Object(&Shape {
     noun: "field of TLS",
     help: "PEM, as ${file:PATH}",
     fields: &[

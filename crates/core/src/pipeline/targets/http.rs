@@ -202,7 +202,7 @@ pub(super) fn check_url(node: &Tree, url: &str, name: &str, part: &mut Compiling
     }
 }
 
-fn auth(node: &Tree, part: &mut Compiling<'_>) -> Auth {
+pub(in crate::pipeline) fn auth(node: &Tree, part: &mut Compiling<'_>) -> Auth {
     let Some(auth) = node.get("auth") else { return Auth::None };
     let text = |node: &Tree, name: &str| node.text(name).unwrap_or_default().to_owned();
     let kinds: Vec<(&str, &Tree)> = auth.members().collect();
@@ -225,7 +225,7 @@ fn auth(node: &Tree, part: &mut Compiling<'_>) -> Auth {
     }
 }
 
-fn tls(node: &Tree) -> TlsPlan {
+pub(in crate::pipeline) fn tls(node: &Tree) -> TlsPlan {
     let text = |name: &str| node.get("tls").and_then(|tls| tls.text(name)).map(str::to_owned);
     TlsPlan { ca: text("ca"), certificate: text("certificate"), key: text("key") }
 }

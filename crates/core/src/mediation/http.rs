@@ -1,0 +1,97 @@
+//! `http`: events wait until the service has been asked about all events of the block.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use super::Mediator;
+use super::fields::set;
+use super::flow::{Flow, Token};
+use crate::event::Kind;
+use crate::event::json::leaf_of;
+use crate::operator::{Http, HttpAnswer, HttpRequest, OnRefused, OnUnavailable, Operator};
+use crate::time::Timestamp;
+use crate::verdict::Reason;
+
+/// The services that operators ask. What they answer is data: whoever implements this keeps it, so
+/// that the same event gets the same answer.
+pub trait Services: Send + Sync + Debug {
+    /// Asks about events, in their order. The answers are in the same order.
+    fn ask(&self, asked: &[Asked<'_>]) -> Vec<HttpAnswer>;
+}
+
+/// A request of an event.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    /// The id of the operator.
+    pub operator: &'a str,
+    /// The operator.
+    pub http: &'a Http,
+    /// The request.
+    pub request: &'a HttpRequest,
+    /// When the event was received.
+    pub received: Timestamp,
+}
+
+impl Mediator {
+    /// Asks services about the events that wait for that, and leads them on, until none waits.
+    pub(super) fn ask(&mut self, flow: &mut Flow) {
+        let plan = Arc::clone(&self.plan);
+        while !flow.asking.is_empty() {
+            let mut asking = std::mem::take(&mut flow.asking);
+            asking.sort_by(|(_, a), (_, b)| flow.order(a, b));
+            let mut requests = Vec::with_capacity(asking.len());
+            for (node, token) in asking {
+                let Operator::Http(http) = &plan.nodes[usize::from(node)].operator else { continue };
+                let event = flow.json(&plan, &self.kin, token);
+                match http.request(&event) {
+                    Ok(request) => requests.push((node, token, http, request)),
+                    Err((reason, detail)) => flow.park(node, token, reason, detail),
+                }
+            }
+            let asked: Vec<Asked<'_>> = requests
+                .iter()
+                .map(|(node, _, http, request)| Asked {
+                    operator: &plan.nodes[usize::from(*node)].id,
+                    http,
+                    request,
+                    received: flow.at,
+                })
+                .collect();
+            let answers = flow.services.as_ref().map(|services| services.ask(&asked));
+            let mut answers = answers.unwrap_or_default().into_iter();
+            for (node, token, http, _) in &requests {
+                match self.take_answer(flow, http, *token, answers.next()) {
+                    Ok(()) => self.leave(&plan, flow, *node, 0, *token),
+                    Err((reason, detail)) => flow.park(*node, *token, reason, detail),
+                }
+                self.lead(&plan, flow, &[], *token);
+            }
+        }
+    }
+
+    /// Sets the fields of an event. Without services, as in a trial, they become null.
+    fn take_answer(
+        &self,
+        flow: &mut Flow,
+        http: &Http,
+        token: Token,
+        answer: Option<HttpAnswer>,
+    ) -> Result<(), (Reason, String)> {
+        let fields = match answer {
+            Some(HttpAnswer::Answered(answer)) => http.fields(&answer)?,
+            Some(HttpAnswer::Refused(why)) if http.on_refused == OnRefused::Park => return Err((Reason::HttpRefused, why)),
+            Some(HttpAnswer::Unavailable(why)) if http.on_unavailable != OnUnavailable::Pass => {
+                return Err((Reason::HttpUnavailable, why));
+            }
+            Some(HttpAnswer::Refused(_) | HttpAnswer::Unavailable(_) | HttpAnswer::Skipped) | None => {
+                http.set.iter().map(|(slot, _)| (*slot, b"null".to_vec())).collect()
+            }
+        };
+        for (slot, json) in fields {
+            let leaf = leaf_of(&json);
+            let kind = if leaf.kind == Kind::Missing { Kind::Null } else { leaf.kind };
+            set(&self.plan, &self.kin, &mut flow.batch, token.row as usize, slot, kind, leaf.bytes);
+        }
+        Ok(())
+    }
+}

@@ -146,7 +146,8 @@ fn delimited(batch: &Batch, row: usize, names: &[Box<str>]) -> Row {
         let leaf = batch.leaf(row, slot);
         let mut json = Vec::new();
         leaf.write_json(&mut json);
-        if leaf.kind != LeafKind::Missing {
+        // An empty field of delimited text is no value.
+        if leaf.kind != LeafKind::Missing && !leaf.bytes.is_empty() {
             columns.insert(name.to_string(), serde_json::from_slice(&json).unwrap_or_default());
         }
     }

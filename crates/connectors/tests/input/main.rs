@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)] // a failed test panics
 
 mod damage;
+mod infer;
 mod messages;
 mod remedies;
 mod session;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use crate::event::Path;
+use crate::event::{Batch, Kind, Leaf, Path};
 use crate::meter_type::MeterType;
 use crate::operator::Node;
 use crate::pipeline::SourcePlan;
@@ -174,6 +174,19 @@ pub struct DeclaredMeter {
 }
 
 impl Plan {
+    /// Describes a field without a value, for a message: it is missing, null, or an empty field of
+    /// a row.
+    #[cold]
+    pub(crate) fn absence(&self, batch: &Batch, leaf: Leaf<'_>) -> &'static str {
+        let source = self.sources.get(batch.block.origin.source);
+        match leaf.kind {
+            Kind::Missing => "missing",
+            Kind::Null if source.is_some_and(SourcePlan::is_text_only) => "empty",
+            Kind::Null => "null",
+            _ => "empty",
+        }
+    }
+
     /// Whether an operator keeps state by key; then the events of a round pass all stages in their
     /// order.
     pub fn is_ordered(&self) -> bool {

@@ -138,7 +138,7 @@ impl Reason {
             Reason::AfterActive => "check `activeTo` of the meter type",
             Reason::NoMeter => "create the meter, or set `autoCreate: true` on the meter type",
             Reason::NoRule => "add a rule without conditions, or write `unmatched: drop`",
-            Reason::TooLate => "set `late` on the meter type, or correct by hand",
+            Reason::TooLate => "change `late` of the meter type, or correct by hand",
             Reason::OperatorError => "see the detail",
             Reason::NoTime => "send the time, name another field with `time:`, or write `missing: received` in it",
             Reason::TooOld => "correct the time; for a history, raise the setting that the detail names",

@@ -1,22 +1,28 @@
 //! Writes a pipeline for files without a description: a guess, as a document to correct.
 //!
-//! Guesses come from the first rows and are written with their evidence, as comments. The document
+//! Guesses come from the first rows: most values of a field decide what it is, and names and values
+//! together decide what it is for. They are written with their evidence, as comments. The document
 //! always compiles; whether it means what its reader wants is for the reader to say.
 
+mod choose;
 mod fields;
+mod fixed;
+mod meaning;
+mod names;
 mod table;
+mod write;
 
 use std::io::Read;
 use std::sync::Arc;
 
 use flowmeter_core::event::json::Document;
-use flowmeter_core::meter_type::derived;
 use flowmeter_core::pipeline::Format;
 use flowmeter_core::suggest::nearest;
 use flowmeter_engine::{Error, Kind};
 
 use super::open;
-use fields::{Field, Meaning};
+use fields::Field;
+use meaning::Meaning;
 
 /// Bytes of a file that are examined.
 const SAMPLE_BYTES: u64 = 1 << 20;
@@ -24,11 +30,34 @@ const SAMPLE_BYTES: u64 = 1 << 20;
 const SAMPLE_EVENTS: usize = 1_000;
 
 /// The likely form of a file: options of the source, and its fields.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Guess {
     /// The options as written in the source.
     options: Vec<String>,
     fields: Vec<Field>,
+    /// Events of the sample, and how many of them equal another one.
+    events: (usize, usize),
+    /// Rows above the header.
+    preamble: Vec<Vec<String>>,
+    delimiter: u8,
+    /// Whether the file has lines of fixed width.
+    fixed: bool,
+    /// Whether all values are text, so that numbers are read from text.
+    is_rows: bool,
+}
+
+impl Default for Guess {
+    fn default() -> Guess {
+        Guess {
+            options: Vec::new(),
+            fields: Vec::new(),
+            events: (0, 0),
+            preamble: Vec::new(),
+            delimiter: b',',
+            fixed: false,
+            is_rows: true,
+        }
+    }
 }
 
 /// Returns a pipeline document for files.
@@ -49,7 +78,7 @@ pub fn infer(paths: &[String]) -> Result<String, Error> {
             return Err(Error::new(Kind::Invalid, message));
         }
     }
-    Ok(write(paths, &guess))
+    Ok(write::document(paths, &guess))
 }
 
 fn guess(path: &str) -> Result<Guess, Error> {
@@ -59,24 +88,50 @@ fn guess(path: &str) -> Result<Guess, Error> {
             format!("{path}: such a file names its columns itself; write their names in a pipeline, and `flowmeter test` it");
         return Err(Error::new(Kind::Invalid, message));
     }
-    let reader = open::open(path, "auto", None, &Arc::default())?;
-    let mut bytes = Vec::new();
-    reader.take(SAMPLE_BYTES).read_to_end(&mut bytes).map_err(|why| Error::io(path, &why))?;
-    let text = String::from_utf8_lossy(&bytes).into_owned();
+    let (text, encoding, whole) = sample(path)?;
     let nothing = || Error::new(Kind::Invalid, format!("{path}: nothing in it to go by"));
     let first = text.trim_start().chars().next().ok_or_else(nothing)?;
     let mut guess = match (format, first) {
         (_, '{' | '[') => of_json(&text),
         (Format::AccessLog, _) => of_log(),
-        _ => table::guess(&text),
+        _ => match table::guess(&text, whole).or_else(|| fixed::guess(&text)) {
+            Some(guess) => guess,
+            None => one_column(&text).ok_or_else(nothing)?,
+        },
     };
-    if guess.fields.is_empty() {
+    if guess.fields.iter().all(|field| field.meaning == Meaning::Other) {
         return Err(nothing());
     }
-    if format == Format::Ndjson && first != '{' && first != '[' {
+    let is_named = guess.options.iter().any(|option| option.starts_with("format:"));
+    if format == Format::Ndjson && guess.is_rows && !is_named {
         guess.options.insert(0, "format: csv".to_owned());
     }
+    if let Some(encoding) = encoding {
+        guess.options.insert(0, format!("encoding: {encoding}"));
+    }
     Ok(guess)
+}
+
+/// Reads the beginning of a file: its text, the encoding if it is not UTF-8, and whether that is
+/// the whole file.
+fn sample(path: &str) -> Result<(String, Option<&'static str>, bool), Error> {
+    let read = |encoding: Option<&str>| {
+        let reader = open::open(path, "auto", encoding, &Arc::default())?;
+        let mut bytes = Vec::new();
+        reader.take(SAMPLE_BYTES).read_to_end(&mut bytes).map_err(|why| Error::io(path, &why))?;
+        Ok::<_, Error>(bytes)
+    };
+    let bytes = read(None)?;
+    let whole = (bytes.len() as u64) < SAMPLE_BYTES;
+    // The sample may end within a character.
+    let is_utf8 = std::str::from_utf8(&bytes).map_or_else(|why| why.error_len().is_none(), |_| true);
+    let (bytes, encoding) =
+        if is_utf8 || path == "-" { (bytes, None) } else { (read(Some("windows-1252"))?, Some("windows-1252")) };
+    let mut text = String::from_utf8_lossy(&bytes).into_owned();
+    if !whole && let Some(end) = text.rfind('\n') {
+        text.truncate(end + 1);
+    }
+    Ok((text, encoding, whole))
 }
 
 fn of_json(text: &str) -> Guess {
@@ -88,171 +143,41 @@ fn of_json(text: &str) -> Guess {
             at += 1;
             continue;
         }
-        let Some(end) = document.value_end(at) else { break };
-        if let Ok(event) = serde_json::from_slice(&document.bytes()[at..end]) {
-            seen.note_json(&event);
+        let Some(end) = document.value_end(at) else {
+            // A damaged line costs itself.
+            let Some(next) = document.bytes()[at..].iter().position(|c| *c == b'\n') else { break };
+            at += next;
+            continue;
+        };
+        let whole = &document.bytes()[at..end];
+        if let Ok(event) = serde_json::from_slice(whole) {
+            seen.note_json(&event, &String::from_utf8_lossy(whole));
             events += 1;
         }
         at = end;
     }
-    Guess { options: Vec::new(), fields: seen.fields() }
+    Guess { fields: seen.fields(b','), events: seen.events(), is_rows: false, ..Guess::default() }
 }
 
 fn of_log() -> Guess {
-    let field = |path: &str, meaning| Field { path: path.to_owned(), meaning, sample: String::new() };
     let fields = vec![
-        field("client", Meaning::Text),
-        field("time", Meaning::Time(String::new())),
-        field("path", Meaning::Text),
-        field("status", Meaning::Number),
-        field("bytes", Meaning::Number),
+        Field::known("client", Meaning::Text),
+        Field::known("time", Meaning::Time(String::new())),
+        Field::known("path", Meaning::Text),
+        Field::known("status", Meaning::Number(None)),
+        Field::known("bytes", Meaning::Number(None)),
     ];
-    Guess { options: vec!["format: access_log".to_owned()], fields }
+    Guess { options: vec!["format: access_log".to_owned()], fields, ..Guess::default() }
 }
 
-/// Usual names of users, values and ids.
-const USERS: [&str; 12] = [
-    "subject",
-    "userid",
-    "user",
-    "customer",
-    "customerid",
-    "account",
-    "accountid",
-    "tenant",
-    "client",
-    "email",
-    "caller",
-    "owner",
-];
-const VALUES: [&str; 12] =
-    ["value", "amount", "quantity", "tokens", "bytes", "count", "duration", "seconds", "units", "usage", "cost", "total"];
-const IDS: [&str; 4] = ["id", "eventid", "uuid", "requestid"];
-
-/// Returns the field with a known name, or else the first suitable one.
-fn choose<'g>(fields: &'g [Field], names: &[&str], will_do: impl Fn(&Field) -> bool) -> Option<&'g Field> {
-    let plain = |path: &str| path.rsplit('.').next().unwrap_or_default().to_lowercase().replace(['_', '-', ' '], "");
-    let named = names.iter().find_map(|name| fields.iter().find(|field| plain(&field.path) == *name && will_do(field)));
-    named.or_else(|| fields.iter().find(|field| will_do(field)))
-}
-
-fn write(paths: &[String], guess: &Guess) -> String {
-    let is_time = |field: &Field| matches!(field.meaning, Meaning::Time(_));
-    let time = choose(&guess.fields, &["time", "timestamp", "date", "at"], is_time);
-    let user = choose(&guess.fields, &USERS, |field| field.meaning == Meaning::Text && !is_id(field));
-    let value = choose(&guess.fields, &VALUES, |field| field.meaning == Meaning::Number && !is_id(field));
-    let id = guess.fields.iter().find(|field| is_id(field));
-    let mut out = String::from("# Guessed from the first rows; correct it, then try: flowmeter test FILE\n#\n");
-    for field in &guess.fields {
-        out.push_str(&format!("#   {}: {}{}\n", field.path, field.meaning.name(), field.shown()));
+/// A list of values, one a line, below its name.
+fn one_column(text: &str) -> Option<Guess> {
+    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty()).take(SAMPLE_EVENTS);
+    let name = lines.next()?;
+    let mut seen = fields::Seen::default();
+    for line in lines {
+        seen.begin(line);
+        seen.note(&fields::escaped(name), line, true);
     }
-    out.push_str("pipeline: my-pipeline\nsource:\n  file:\n");
-    match paths {
-        [one] => out.push_str(&format!("    path: {}\n", quoted(one))),
-        several => {
-            out.push_str(&format!("    path: [{}]\n", several.iter().map(|path| quoted(path)).collect::<Vec<_>>().join(", ")));
-        }
-    }
-    guess.options.iter().for_each(|option| out.push_str(&format!("    {option}\n")));
-    match id {
-        Some(id) => out.push_str(&format!("    id: [{}]\n", quoted(&id.path))),
-        None => out.push_str("    id: content   # events of equal content count once; use `line` to count them all\n"),
-    }
-    let key = derived::named(&uuid::Uuid::NAMESPACE_URL, paths.join(" ").as_bytes());
-    out.push_str(&format!("operators:\n  - meter:\n      key: {key}\n"));
-    match user {
-        Some(user) => out.push_str(&format!("      user: {}\n", quoted(&user.path))),
-        None => out.push_str("      # user: …   # no field looks like one\n"),
-    }
-    if let Some(time) = time {
-        let Meaning::Time(format) = &time.meaning else { return out };
-        match format.as_str() {
-            "" | "rfc3339" => out.push_str(&format!("      time: {}\n", quoted(&time.path))),
-            format => {
-                let (zone, field) = (if format.starts_with('%') { ", timezone: Etc/UTC" } else { "" }, quoted(&time.path));
-                out.push_str(&format!("      time: {{ field: {field}, format: '{format}'{zone} }}\n"));
-            }
-        }
-    }
-    let (aggregation, rule) = match value {
-        Some(value) => ("sum", format!("{{ name: usage, value: {} }}", quoted(&value.path))),
-        None => ("count", "{ name: events }".to_owned()),
-    };
-    out.push_str(&format!("      rules:\n        - {rule}\nmeterTypes:\n  - {{ name: Usage, aggregation: {aggregation} }}\n"));
-    out
-}
-
-fn is_id(field: &Field) -> bool {
-    IDS.contains(&field.path.to_lowercase().replace(['_', '-', ' '], "").as_str())
-}
-
-/// Returns a text in YAML.
-fn quoted(text: &str) -> String {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '/' | '-');
-    match text.chars().all(is_plain) && text.starts_with(|c: char| c.is_ascii_alphabetic() || matches!(c, '.' | '/')) {
-        true => text.to_owned(),
-        false => format!("'{}'", text.replace('\'', "''")),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use flowmeter_core::pipeline::Pipeline;
-
-    use super::*;
-
-    fn inferred(name: &str, text: &str) -> String {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join(name);
-        std::fs::write(&path, text).unwrap();
-        let document = infer(&[path.display().to_string()]).unwrap();
-        Pipeline::read(&document).unwrap_or_else(|problems| panic!("{problems}\n{document}"));
-        document
-    }
-
-    #[test]
-    fn files_become_documents_that_compile() {
-        for (name, text, parts) in [
-            (
-                "a.csv",
-                "When,Customer,Secs\n2026-01-01 10:00:00,acme,5\n2026-01-02 10:00:00,globex,6.5\n",
-                &["user: Customer", "format: '%Y-%m-%d %H:%M:%S'", "value: Secs"][..],
-            ),
-            (
-                "report.csv",
-                "Usage report\n\nKunde;Datum;Betrag\nacme;31.01.2026;1.234,50\nacme;28.01.2026;7,00\n",
-                &["delimiter: ';'", "skip: { before: 1 }", "decimal: ','", "format: '%d.%m.%Y'", "value: Betrag"],
-            ),
-            ("a.tsv", "ts\tuser\tn\n1767312000\tu\t5\n", &["format: 'unix_s'", "user: user", "value: n"]),
-            (
-                "a.ndjson",
-                "{\"id\":\"1\",\"subject\":\"u\",\"time\":\"2026-01-01T00:00:00Z\",\"data\":{\"tokens\":5,\"model\":\"m\"}}\n",
-                &["id: [id]", "user: subject", "time: time", "value: data.tokens", "data.model: text"],
-            ),
-            (
-                "a.log",
-                "h - - [01/Jan/2026:10:00:00 +0000] \"GET / HTTP/1.1\" 200 5\n",
-                &["format: access_log", "user: client", "value: bytes"],
-            ),
-        ] {
-            let document = inferred(name, text);
-            for part in parts {
-                assert!(document.contains(part), "{name} lacks `{part}`:\n{document}");
-            }
-        }
-    }
-
-    #[test]
-    fn files_of_two_sources_are_told_apart() {
-        let folder = tempfile::tempdir().unwrap();
-        let put = |name: &str, text: &str| {
-            let path = folder.path().join(name);
-            std::fs::write(&path, text).unwrap();
-            path.display().to_string()
-        };
-        let files = [put("a.csv", "user,n\nu,1\n"), put("b.csv", "usr,n\nu,1\n")];
-        let why = infer(&files).unwrap_err().to_string();
-        assert!(why.contains("has no `user`") && why.contains("nearest: `usr`"), "{why}");
-        assert!(infer(&[put("empty.csv", "")]).is_err());
-    }
+    Some(Guess { fields: seen.fields(b','), events: seen.events(), ..Guess::default() })
 }

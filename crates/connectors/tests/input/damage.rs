@@ -1,10 +1,24 @@
 //! Good files, damaged in the ways of the field: no event that stayed whole is lost, and no value
 //! is counted that no good row has.
+//!
+//! `FLOWMETER_DAMAGED_FILES=1000000` sets how many files of each format a run damages; with
+//! `--nocapture` each test prints how many it did in a second.
 
 use super::session::{document, run};
 
 const AS_OF: &str = "2026-03-01T00:00:00Z";
 const ROWS: usize = 60;
+
+/// Calls a check with every seed: as many as the environment says, or else a few.
+fn with_seeds(format: &str, few: u64, check: impl Fn(u64)) {
+    let chosen = std::env::var("FLOWMETER_DAMAGED_FILES").ok().and_then(|text| text.parse().ok());
+    let (count, begun) = (chosen.unwrap_or(few), std::time::Instant::now());
+    (0..count).for_each(check);
+    if chosen.is_some() {
+        let seconds = begun.elapsed().as_secs_f64();
+        println!("{format}: {count} files in {seconds:.0} s, {:.0} a second", count as f64 / seconds);
+    }
+}
 
 /// A reproducible choice: Knuth's linear congruential generator.
 struct Choice(u64);
@@ -40,7 +54,7 @@ fn damage(line: &str, choice: &mut Choice) -> Vec<u8> {
 #[test]
 fn damaged_rows_cost_themselves_and_nothing_else() {
     let pipeline = document("path: DIR/a.csv", "match: first", "", "");
-    for seed in 0..150 {
+    with_seeds("csv", 150, |seed| {
         let mut choice = Choice(seed);
         let broken = choice.below(ROWS);
         let second = choice.below(ROWS);
@@ -61,13 +75,13 @@ fn damaged_rows_cost_themselves_and_nothing_else() {
         }
         // Every line is an event, counted or parked; a note may have been cut into several lines.
         assert!(outcome.tally.received >= ROWS as u64 - 2, "seed {seed}");
-    }
+    });
 }
 
 #[test]
 fn damaged_lines_of_json_cost_themselves_and_nothing_else() {
     let pipeline = document("path: DIR/a.ndjson", "match: first", "", "");
-    for seed in 0..80 {
+    with_seeds("ndjson", 80, |seed| {
         let mut choice = Choice(seed);
         let broken = choice.below(ROWS);
         let mut text = Vec::new();
@@ -84,5 +98,33 @@ fn damaged_lines_of_json_cost_themselves_and_nothing_else() {
             assert_eq!(found.map(|record| record["value"].to_string()), Some((i + 1).to_string()), "seed {seed}: line {i}");
         }
         assert_eq!(outcome.tally.received, ROWS as u64, "seed {seed}");
-    }
+    });
+}
+
+#[test]
+fn damaged_lines_of_fixed_width_cost_themselves_and_nothing_else() {
+    let columns = "format: fixed, columns: [{name: time, from: 1, to: 20}, {name: userId, from: 21, to: 26}, \
+                   {name: value, from: 27, to: 31, type: number}, {name: end, from: 32, to: 32}]";
+    let meter = ", when: 'end == \"E\"'";
+    let pipeline = document(&format!("path: DIR/a.txt, {columns}"), "match: first", meter, "");
+    with_seeds("fixed", 80, |seed| {
+        let mut choice = Choice(seed);
+        let broken = choice.below(ROWS);
+        let mut text = Vec::new();
+        for i in 0..ROWS {
+            let line = format!("2026-01-01T00:00:00Zuser{i:02}{:05}E", i + 1);
+            let cut = 1 + choice.below(line.len() - 1);
+            let line = if i == broken { &line.as_bytes()[..cut] } else { line.as_bytes() };
+            text.extend_from_slice(line);
+            text.extend_from_slice(if seed % 2 == 0 { b"\n" } else { b"\r\n" });
+        }
+        let outcome = run(&pipeline, &[("a.txt", &text)], AS_OF);
+        for i in 0..ROWS {
+            let user = format!("user{i:02}");
+            let found = outcome.records.iter().find(|record| record["userId"] == user.as_str());
+            let expected = (i != broken).then(|| (i + 1).to_string());
+            assert_eq!(found.map(|record| record["value"].to_string()), expected, "seed {seed}: line {i}");
+        }
+        assert_eq!(outcome.tally.received, ROWS as u64, "seed {seed}");
+    });
 }

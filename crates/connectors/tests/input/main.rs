@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used)] // a failed test panics
 
 mod damage;
+mod infer;
+mod messages;
 mod remedies;
 mod session;
 mod stories;

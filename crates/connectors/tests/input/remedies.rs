@@ -2,18 +2,42 @@
 
 use flowmeter_core::verdict::Reason;
 
-use super::session::{document, run};
+use super::session::{document, run, run_after};
 
 const AS_OF: &str = "2026-03-01T00:00:00Z";
 
 /// Each remedy that a message may advise, with the line in the document that already applies it.
-const ADVICE: [(&str, &str); 6] = [
+const ADVICE: [(&str, &str); 11] = [
     ("textNumbers: true", "textNumbers: true"),
     ("format: unix_s", "format: unix_s"),
     ("quotes: lenient", "quotes: lenient"),
     ("quotes: none", "quotes: none"),
     ("dedupe: off", "dedupe: off"),
     ("extra: ignore", "extra: ignore"),
+    ("shortLines: allow", "shortLines: allow"),
+    ("missing: received", "missing: received"),
+    ("autoCreate: true", "autoCreate: true"),
+    ("unmatched: drop", "unmatched: drop"),
+    ("set `late`", "late: {"),
+];
+
+/// Lines of fixed width, and such that may be short.
+const FIXED: &str = ", format: fixed, columns: [{name: time, from: 1, to: 20}, {name: userId, from: 21, to: 21}, {name: value, from: 22, to: 25, type: number}]";
+const SHORT: &str = ", format: fixed, shortLines: allow, columns: [{name: time, from: 1, to: 20}, {name: userId, from: 21, to: 21}, {name: value, from: 22, to: 25, type: number}]";
+
+/// A source of each format, and how it writes the event of a user, a time and a value.
+type Write = fn(&str, &str) -> String;
+const FORMATS: [(&str, &str, Write); 4] = [
+    ("a.ndjson", "", |time, value| format!("{{\"time\":\"{time}\",\"userId\":\"u\",\"value\":{value}}}\n")),
+    ("a.csv", "", |time, value| format!("time,userId,value\n{time},u,{value}\n")),
+    ("a.psv", ", format: csv, delimiter: '|', header: false, columns: [time, userId, value]", |time, value| {
+        format!("{time}|u|{value}\n")
+    }),
+    (
+        "a.txt",
+        ", format: fixed, columns: [{name: time, from: 1, to: 20}, {name: userId, from: 21, to: 21}, {name: value, from: 22, to: 45}]",
+        |time, value| format!("{time}u{value:>24}\n"),
+    ),
 ];
 
 #[test]
@@ -38,6 +62,9 @@ fn messages_advise_nothing_that_is_so_already() {
         (Reason::Unreadable, "a.csv", ", quotes: none", "match: first", "", row("1,2")),
         (Reason::Unreadable, "a.log", "", "user: client", ", value: bytes", log("hello")),
         (Reason::Unreadable, "a.log", ", extra: ignore", "user: client", ", value: bytes", log("hello")),
+        (Reason::Unreadable, "a.txt", FIXED, "match: first", "", "2026-01-01T00:00:00Zu1\n".to_owned()),
+        (Reason::Unreadable, "a.txt", SHORT, "match: first", "", "2026-01-01T00:00:00Zu01\n".to_owned()),
+        (Reason::NoTime, "a.csv", ", time: {field: time}", "match: first", "", row(",u,1")),
         (Reason::NoUser, "a.ndjson", "", "user: who", "", event("\"value\":1")),
         (Reason::NoUser, "a.csv", "", "match: first", "", row("2026-01-01T00:00:00Z,,1")),
         (Reason::NoValue, "a.ndjson", "", "match: first", "", event("\"v\":1")),
@@ -72,6 +99,46 @@ fn messages_advise_nothing_that_is_so_already() {
         // Text is a number in these formats already.
         let is_text = file.ends_with(".csv") || file.ends_with(".log");
         assert!(!(is_text && message.contains("textNumbers")), "{reason} of {file}: {message}");
+    }
+}
+
+#[test]
+fn reasons_of_meters_say_what_and_where() {
+    let (january, december) = ("2026-01-10T00:00:00Z", "2025-12-10T00:00:00Z");
+    for (reason, kind, early, time, value, expected) in [
+        (Reason::BeforeActive, ", activeFrom: '2026-02-01T00:00:00Z'", None, january, "1", "2026-02-01"),
+        (Reason::AfterActive, ", activeTo: '2026-01-01T00:00:00Z'", None, january, "1", "2026-01-01"),
+        (Reason::NoMeter, ", autoCreate: false", None, january, "1", "`u`"),
+        (Reason::NoRule, ", category: other", None, january, "1", ""),
+        (Reason::TooLate, ", late: {policy: park}", Some(january), january, "1", "the period until 2026-02-01"),
+        (Reason::TooLate, ", late: {amendWithin: 0s}", Some(january), january, "1", "the period until 2026-02-01"),
+        (Reason::TooOld, ", resetSchedule: daily, emptyPeriodsMax: 10", None, december, "1", "`emptyPeriodsMax`"),
+        (Reason::BadValue, "", Some(january), january, "99999999999999999999", "would leave the range"),
+        (Reason::BadValue, "", None, january, "0.0000000000000000001", "round"),
+    ] {
+        for (file, source, write) in FORMATS {
+            let mut document = document(&format!("path: DIR/{file}{source}"), "match: first", "", kind);
+            if reason == Reason::TooOld {
+                document = document.replace("flushEmpty: false", "flushEmpty: true");
+            }
+            if reason == Reason::NoRule {
+                document = document.replace("{name: r}", "{name: r, category: other, when: 'false'}");
+            }
+            let (before, text) = (early.map(|time| write(time, value)), write(time, value));
+            let earlier = format!("earlier-{file}");
+            let before = before.as_ref().map(|text| (earlier.as_str(), text.as_bytes()));
+            let outcome = run_after(&document, before.as_slice(), &[(file, text.as_bytes())], AS_OF);
+            let [(_, code, detail, remedy)] = outcome.parked.as_slice() else { panic!("{reason} of {file}: {outcome:?}") };
+            assert_eq!(code, reason.code(), "{file}: {detail}");
+            assert!(detail.contains(expected), "{reason} of {file}: {detail}");
+            let message = format!("{detail}; {remedy}");
+            for (advice, known) in ADVICE {
+                assert!(
+                    !(message.contains(advice) && document.contains(known)),
+                    "{reason} of {file} advises `{advice}`: {message}"
+                );
+            }
+        }
     }
 }
 

@@ -68,8 +68,14 @@ impl Observer for Watching {
 /// Runs a pipeline over files in a temporary folder, as of an instant, to its last open period.
 /// `DIR` in the document is replaced by the folder.
 pub(crate) fn run(document: &str, files: &[(&str, &[u8])], as_of: &str) -> Outcome {
+    run_after(document, &[], files, as_of)
+}
+
+/// Runs a pipeline as [`run`] does, after sessions over other files. The periods of each have
+/// ended before the next begins.
+pub(crate) fn run_after(document: &str, before: &[(&str, &[u8])], files: &[(&str, &[u8])], as_of: &str) -> Outcome {
     let folder = tempfile::tempdir().unwrap();
-    for (name, bytes) in files {
+    for (name, bytes) in before.iter().chain(files) {
         std::fs::write(folder.path().join(name), bytes).unwrap();
     }
     let document = document.replace("DIR", &folder.path().display().to_string());
@@ -80,6 +86,12 @@ pub(crate) fn run(document: &str, files: &[(&str, &[u8])], as_of: &str) -> Outco
     let at = Timestamp::parse_rfc3339(as_of.as_bytes()).unwrap();
     let mut engine = Engine::new(&plan, Settings { threads: 1, partitions: 2, taps_max: 0 }).unwrap();
     let (mut outcome, mut watching) = (Outcome::default(), Watching::default());
+    for (name, _) in before {
+        let path = folder.path().join(name).display().to_string();
+        let mut earlier = Files::new(Arc::clone(&plan), &[path]).unwrap();
+        engine.ingest(&mut earlier, at, &mut outcome, &mut watching).unwrap();
+        engine.tick(at, &mut outcome, &mut watching).unwrap();
+    }
     let ended = Files::new(plan, &[]).and_then(|mut files| {
         engine.ingest(&mut files, at, &mut outcome, &mut watching)?;
         outcome.warnings = files.warnings();

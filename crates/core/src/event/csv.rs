@@ -158,9 +158,11 @@ fn decode_strict(dialect: &Dialect, columns: &Columns, row: &mut Row<'_>, start:
 
 fn count(found: usize, columns: &Columns) -> Result<(), String> {
     let expected = columns.targets.len();
+    let fields = if found == 1 { "field" } else { "fields" };
+    let columns = if expected == 1 { "column" } else { "columns" };
     match found == expected {
         true => Ok(()),
-        false => Err(format!("the row has {found} fields where the header has {expected}")),
+        false => Err(format!("the row has {found} {fields}, but the file has {expected} {columns}")),
     }
 }
 

@@ -52,7 +52,7 @@ impl Scanner {
             let scanned = self.event(projection, row.bytes, start, end, row.slots);
             // The place of an error may depend on the remembered names; the message must not.
             let told = scanned.or_else(|_| Scanner::new().event(projection, row.bytes, start, end, row.slots));
-            told.map_err(|flaw| format!("not a JSON object: {} at column {}", flaw.what, flaw.at - start + 1))
+            told.map_err(|flaw| format!("not a JSON object: {}", flaw.describe(row.bytes, start, end)))
         };
         if let Err(detail) = outcome {
             if batch.block.lists && is_list(&batch.block.padded()[start..end]) {

@@ -62,7 +62,7 @@ pub(super) fn read(
             _ if leaf.is_absent() => {
                 return match missing {
                     Missing::Skip => Ok(None),
-                    Missing::Park => Err((Reason::NoValue, format!("`{}` is missing or null", path()))),
+                    Missing::Park => Err((Reason::NoValue, format!("`{}` is {}", path(), plan.absence(batch, leaf)))),
                 };
             }
             Function::First | Function::Last => {
@@ -75,19 +75,19 @@ pub(super) fn read(
         }
         match read_value(leaf, None, true, text_numbers) {
             Ok(number) => Ok(Some(Value::Number(number))),
-            Err(reason) => Err((reason, not_a_number(path(), leaf))),
+            Err(reason) => Err((reason, not_a_number(plan, batch, path(), leaf))),
         }
     };
     folds.iter().map(one).collect()
 }
 
 /// Describes the value found in place of a number, for a person.
-pub(super) fn not_a_number(path: &str, leaf: Leaf<'_>) -> String {
+pub(super) fn not_a_number(plan: &Plan, batch: &Batch, path: &str, leaf: Leaf<'_>) -> String {
     let mut shown = Vec::new();
     leaf.write_json(&mut shown);
     shown.truncate(100);
     match leaf.is_absent() {
-        true => format!("`{path}` is missing or null"),
+        true => format!("`{path}` is {}", plan.absence(batch, leaf)),
         false => format!("`{path}` is {}, which is no decimal number that fits", String::from_utf8_lossy(&shown)),
     }
 }

@@ -139,5 +139,5 @@ impl Rates {
 pub(crate) fn quantity(plan: &Plan, rate: &Rate, batch: &Batch, row: usize) -> Result<Decimal, Flaw> {
     let leaf = batch.leaf(row, rate.quantity);
     read_value(leaf, None, true, rate.text_numbers)
-        .map_err(|reason| (reason, not_a_number(plan.paths[usize::from(rate.quantity)].as_str(), leaf)))
+        .map_err(|reason| (reason, not_a_number(plan, batch, plan.paths[usize::from(rate.quantity)].as_str(), leaf)))
 }

@@ -113,7 +113,7 @@ fn code<'c>(plan: &Plan, flow: &Flow, row: usize, code: &'c CurrencyCode) -> Res
             let path = plan.paths[usize::from(*slot)].as_str();
             match leaf.as_text() {
                 Some(text) => Ok(Cow::Owned(String::from_utf8_lossy(&text).into_owned())),
-                None if leaf.is_absent() => Err((Reason::NoValue, format!("`{path}` is missing or null"))),
+                None if leaf.is_absent() => Err((Reason::NoValue, format!("`{path}` is {}", plan.absence(&flow.batch, leaf)))),
                 None => Err((Reason::BadValue, format!("`{path}` is no currency"))),
             }
         }

@@ -8,7 +8,7 @@ use super::Mediator;
 use super::fields::Kin;
 use super::flow::{Flow, Token, Waiting};
 use super::times::{self, Flaw};
-use crate::event::{Batch, Kind, Slot};
+use crate::event::{Batch, Kind, Leaf, Path, Slot};
 use crate::keyed::key_id;
 use crate::operator::{Clock, Dedupe, Keyed, Operator};
 use crate::partition::{Identity, Input, Usage, read_value};
@@ -306,13 +306,28 @@ fn read_user(plan: &Plan, batch: &mut Batch, processor: &Processor, row: usize) 
                 return Ok((batch.store(Kind::Text, &text), Plan::user_hash(&text)));
             }
             _ => {
-                let path = &plan.paths[usize::from(slot)];
-                return Err((Reason::NoUser, format!("`{path}` is empty, or neither text nor a number")));
+                return Err((Reason::NoUser, no_user(&plan.paths[usize::from(slot)], leaf)));
             }
         }
     }
     let paths: Vec<String> = processor.user.iter().map(|slot| format!("`{}`", plan.paths[usize::from(*slot)])).collect();
-    Err((Reason::NoUser, format!("{} is missing", paths.join(" or "))))
+    let absent = match processor.user.as_slice() {
+        [one] => plan.absence(batch, batch.leaf(row, *one)),
+        _ => "missing",
+    };
+    Err((Reason::NoUser, format!("{} is {absent}", paths.join(" or "))))
+}
+
+/// Describes the leaf that was found in place of a user, for people.
+#[cold]
+fn no_user(path: &Path, leaf: Leaf<'_>) -> String {
+    let mut shown = Vec::new();
+    leaf.write_json(&mut shown);
+    shown.truncate(100);
+    match leaf.bytes.is_empty() {
+        true => format!("`{path}` is empty"),
+        false => format!("`{path}` is {}, neither text nor a number", String::from_utf8_lossy(&shown)),
+    }
 }
 
 /// Computes the values of rules that hold. A failure is no value, and shows as such where the

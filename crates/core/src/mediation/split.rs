@@ -21,7 +21,7 @@ pub(super) fn split(
     let path = || plan.paths[usize::from(split.path)].as_str();
     let leaf = flow.batch.leaf(parent.row as usize, split.path);
     if leaf.is_absent() {
-        return Err((Reason::NoValue, format!("`{}` is missing or null", path())));
+        return Err((Reason::NoValue, format!("`{}` is {}", path(), plan.absence(&flow.batch, leaf))));
     }
     let text = if leaf.kind == Kind::Json { leaf.bytes.to_vec() } else { Vec::new() };
     let document = Document::new(text);

@@ -109,14 +109,40 @@ fn absent(plan: &Plan, batch: &Batch, row: usize, field: &TimeField) -> Result<O
     let is_there = |slot: &u16| batch.leaf(row, *slot).kind != Kind::Missing;
     match declared {
         Some(declared) if declared.missing_received => Ok(None),
-        Some(declared) => Err((Reason::NoTime, format!("{} is missing, null or empty", names(plan, declared)))),
+        Some(declared) => Err((Reason::NoTime, absences(plan, batch, row, declared))),
         // What a script does not return is gone: a forgotten time must not count as that of receipt.
         None if is_returned(plan, batch, row) => {
             Err((Reason::BadTime, format!("the event that the script returned has no {}", names(plan, field))))
         }
-        None if field.slots.iter().any(is_there) => Err((Reason::NoTime, format!("{} is null or empty", names(plan, field)))),
+        None if field.slots.iter().any(is_there) => {
+            let there = field.slots.iter().copied().filter(|slot| is_there(slot)).collect();
+            Err((Reason::NoTime, absences(plan, batch, row, &TimeField { slots: there, ..field.clone() })))
+        }
         None => Ok(None),
     }
+}
+
+/// Names the fields of a time that have no value, and what each is: `` `Start` and `Offset` are
+/// empty``.
+#[cold]
+fn absences(plan: &Plan, batch: &Batch, row: usize, field: &TimeField) -> String {
+    let mut groups: Vec<(&str, Vec<String>)> = Vec::new();
+    for &slot in &field.slots {
+        let leaf = batch.leaf(row, slot);
+        let has_value = !leaf.is_absent() && leaf.as_text().is_some_and(|text| !text.is_empty());
+        // An object is no part of a joined time.
+        let what = if leaf.kind == Kind::Json { "neither text nor a number" } else { plan.absence(batch, leaf) };
+        match groups.last_mut() {
+            _ if has_value => {}
+            Some((last, names)) if *last == what => names.push(format!("`{}`", plan.paths[usize::from(slot)])),
+            _ => groups.push((what, vec![format!("`{}`", plan.paths[usize::from(slot)])])),
+        }
+    }
+    let shown = |(what, names): &(&str, Vec<String>)| match names.len() {
+        1 => format!("{} is {what}", names[0]),
+        _ => format!("{} are {what}", names.join(" and ")),
+    };
+    groups.iter().map(shown).collect::<Vec<_>>().join(" and ")
 }
 
 /// Whether a script returned the event of a row.

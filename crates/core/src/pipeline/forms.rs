@@ -82,6 +82,12 @@ pub(super) const FILE_SOURCE: Form = Object(&Shape {
             List(&Either(&[Text, FIXED_COLUMN])),
             "Names of a CSV file's columns; c1, c2 … without. Columns of a file of fixed width",
         ),
+        optional(
+            "shortLines",
+            Word(&["refuse", "allow"]),
+            "Lines of fixed width that do not reach the end of a column the pipeline reads: refuse (when left out) parks them, \
+             allow reads the characters they lack as blanks",
+        ),
         optional("optional", List(&Text), "Columns or fields that the pipeline names and that may be missing"),
         optional("skip", SKIP, "Rows of a CSV file around the header that are no events"),
         optional("units", Boolean, "Whether the row after the header names units or types"),

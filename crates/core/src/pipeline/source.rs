@@ -42,6 +42,8 @@ pub struct SourcePlan {
     pub extra: bool,
     /// The columns of a file of fixed width: name, first and last character.
     pub fixed: Vec<(String, usize, usize)>,
+    /// Whether the characters that a line of fixed width lacks are blanks.
+    pub short_lines: bool,
     /// Columns and fields that may be missing.
     pub optional: Vec<String>,
     /// The names of a CSV file's columns, if they are given.
@@ -121,7 +123,7 @@ pub enum IdRule {
 
 impl SourcePlan {
     /// Whether numbers of this source can only be text, if the format is known.
-    pub(super) fn is_text_only(&self) -> bool {
+    pub(crate) fn is_text_only(&self) -> bool {
         if self.http {
             return false;
         }
@@ -148,10 +150,12 @@ impl SourcePlan {
             Format::Fixed => {
                 let target = |(name, first, last): &(String, usize, usize)| {
                     let (slot, column_type) = *self.targets(plan, name).first()?;
-                    Some((*first, *last, slot, column_type))
+                    let is_number = matches!(column_type, ColumnType::Number | ColumnType::Form(_)) || is_value(plan, slot);
+                    let (name, first, last) = (name.as_str().into(), *first, *last);
+                    Some(fixed::Column { name, first, last, slot, column_type, is_number })
                 };
                 let targets = self.fixed.iter().filter_map(target).collect();
-                Decoder::Fixed(fixed::Columns { targets, width: plan.paths.len() })
+                Decoder::Fixed(fixed::Columns { targets, width: plan.paths.len(), short_lines: self.short_lines })
             }
             Format::Csv | Format::Xlsx => {
                 let mut found = Columns { width: plan.paths.len(), ..Columns::default() };
@@ -176,15 +180,11 @@ impl SourcePlan {
         let slots = (0u16..).zip(&plan.paths).filter(|(_, path)| path.is_named(name)).map(|(slot, _)| slot);
         let slots: Vec<u16> = slots.collect();
         let of_type = self.types.iter().find(|(column, _)| column == name).map(|(_, column_type)| *column_type);
-        let is_value = || {
-            let rules = plan.processors.iter().flat_map(|processor| &processor.rules);
-            rules.flat_map(|rule| &rule.value_from).any(|slot| slots.contains(slot))
-        };
         let column_type = match (of_type, self.numbers) {
             (Some(ColumnType::Number), Some(form)) => ColumnType::Form(form),
             (Some(column_type), _) => column_type,
             // A value that is not read by the declared form would become another number.
-            (None, Some(form)) if is_value() => ColumnType::Form(form),
+            (None, Some(form)) if slots.iter().any(|slot| is_value(plan, *slot)) => ColumnType::Form(form),
             (None, _) => ColumnType::Text,
         };
         slots.into_iter().map(|slot| (slot, column_type)).collect()
@@ -201,6 +201,12 @@ impl SourcePlan {
             Format::Ndjson | Format::Json | Format::Csv | Format::Parquet | Format::Avro | Format::Xlsx => None,
         }
     }
+}
+
+/// Whether a rule reads or computes its value from a slot.
+fn is_value(plan: &Plan, slot: u16) -> bool {
+    let mut rules = plan.processors.iter().flat_map(|processor| &processor.rules);
+    rules.any(|rule| rule.value_from.contains(&slot))
 }
 
 pub(super) fn compile_all(tree: &Tree, compiler: &mut Compiler<'_>) -> Vec<SourcePlan> {
@@ -301,6 +307,7 @@ pub(super) fn compile(node: &Tree, field: &str, place: usize, compiler: &mut Com
         pattern,
         extra,
         fixed: fixed_columns(file, field, &mut types, compiler),
+        short_lines: file.text("shortLines") == Some("allow"),
         optional: names("optional"),
         columns: names("columns"),
         dialect,
@@ -323,6 +330,7 @@ fn check_options(file: &Tree, field: &str, plan: &SourcePlan, compiler: &mut Com
     let quotes: &[Format] = &[Format::Csv];
     let sheets: &[Format] = &[Format::Xlsx];
     let logs: &[Format] = &[Format::AccessLog];
+    let fixed: &[Format] = &[Format::Fixed];
     let documents: &[Format] = &[Format::Json, Format::Ndjson];
     for (option, formats, of) in [
         ("skip", rows, "csv"),
@@ -334,6 +342,7 @@ fn check_options(file: &Tree, field: &str, plan: &SourcePlan, compiler: &mut Com
         ("sheet", sheets, "xlsx"),
         ("pattern", logs, "access_log"),
         ("extra", logs, "access_log"),
+        ("shortLines", fixed, "fixed"),
         ("items", documents, "json"),
     ] {
         if let Some(node) = file.get(option).filter(|_| !formats.contains(&format)) {

@@ -1,100 +1,120 @@
-//! Guesses the meaning of the fields of sample events.
+//! The fields of sample events, with their values.
 
-use flowmeter_core::decimal;
-use flowmeter_core::time::{Clue, TimeFormat, Zone};
 use serde_json::Value;
 
-/// Values of a field that are looked at.
-const VALUES_MAX: usize = 200;
-
-/// Forms of times, in the order in which they are tried.
-const TIMES: [&str; 16] = [
-    "rfc3339",
-    "%Y-%m-%d %H:%M:%S%.f",
-    "%Y-%m-%dT%H:%M:%S%.f",
-    "%Y-%m-%d %H:%M",
-    "%Y-%m-%d",
-    "%d.%m.%Y %H:%M:%S",
-    "%d.%m.%Y %H:%M",
-    "%d.%m.%Y",
-    "%d/%m/%Y %H:%M:%S",
-    "%d/%m/%Y %H:%M",
-    "%d/%m/%Y",
-    "%m/%d/%Y %H:%M:%S",
-    "%m/%d/%Y %H:%M",
-    "%m/%d/%Y",
-    "%d/%b/%Y:%H:%M:%S %z",
-    "%Y/%m/%d %H:%M:%S",
-];
-
-/// Seconds and milliseconds from 2000 to 2100.
-const SECONDS: std::ops::Range<i64> = 946_684_800..4_102_444_800;
-
-/// The likely meaning of a field.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Meaning {
-    Text,
-    Number,
-    /// Times of a format.
-    Time(String),
-    /// Nothing that can be metered.
-    Other,
-}
-
-impl Meaning {
-    pub(super) fn name(&self) -> String {
-        match self {
-            Meaning::Text => "text".to_owned(),
-            Meaning::Number => "number".to_owned(),
-            Meaning::Time(format) if format.is_empty() => "time".to_owned(),
-            Meaning::Time(format) => format!("time ({format})"),
-            Meaning::Other => "object or list".to_owned(),
-        }
-    }
-}
+use super::meaning::{Meaning, Reading};
+use super::names::Words;
 
 /// A field of the events of a file.
 #[derive(Clone, Debug)]
 pub(in crate::file) struct Field {
+    /// Its path, as a pipeline names it.
     pub(super) path: String,
+    pub(super) words: Words,
     pub(super) meaning: Meaning,
-    pub(super) sample: String,
+    /// The values that are not empty, in the order of the rows.
+    pub(super) values: Vec<String>,
+    /// Values that do not fit the meaning.
+    pub(super) misfits: Vec<String>,
+    /// Whether its values are text.
+    pub(super) is_text: bool,
+    /// Whether equal values occur only in equal rows.
+    pub(super) identifies: bool,
+    /// What else the values may mean.
+    pub(super) doubt: Option<String>,
 }
 
 impl Field {
-    /// Its sample value, for a comment.
+    /// A field that is known without a look at its values.
+    pub(super) fn known(path: &str, meaning: Meaning) -> Field {
+        Field {
+            path: path.to_owned(),
+            words: Words::of(path),
+            meaning,
+            values: Vec::new(),
+            misfits: Vec::new(),
+            is_text: true,
+            identifies: false,
+            doubt: None,
+        }
+    }
+
+    /// Returns how many different values that fit it has.
+    pub(super) fn distinct(&self) -> usize {
+        let mut values: Vec<&String> = self.values.iter().filter(|value| !self.misfits.contains(value)).collect();
+        values.sort_unstable();
+        values.dedup();
+        values.len()
+    }
+
+    /// Describes the field: its meaning, a value, and the values that do not fit.
     pub(super) fn shown(&self) -> String {
-        let plain: String = self.sample.chars().filter(|c| !c.is_control()).take(40).collect();
-        if plain.is_empty() { String::new() } else { format!(", like {plain}") }
+        let mut shown = self.meaning.name();
+        let fits = |value: &&String| !self.misfits.contains(value);
+        if let Some(sample) = self.values.iter().find(fits).map(|value| plain(value)).filter(|sample| !sample.is_empty()) {
+            shown.push_str(&format!(", like {sample}"));
+        }
+        if let Some(first) = self.misfits.first() {
+            let (few, all) = (self.misfits.len(), self.values.len());
+            let fit = if few == 1 { "does not fit" } else { "do not fit" };
+            shown.push_str(&format!("; {few} of {all} values {fit}, like {}", plain(first)));
+        }
+        if let Some(doubt) = &self.doubt {
+            shown.push_str(&format!("; {doubt}"));
+        }
+        shown
     }
 }
 
-/// Fields with the values they had, in order of their first occurrence.
+/// Returns the beginning of a text on one line, for a comment.
+pub(super) fn plain(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(40).collect()
+}
+
+/// A column of the sample: its path, its values with their rows, and whether they are text.
+#[derive(Debug)]
+struct Column {
+    path: String,
+    cells: Vec<(usize, String)>,
+    is_text: bool,
+}
+
+/// Sample events, by field, in order of their first occurrence.
 #[derive(Debug, Default)]
-pub(super) struct Seen(Vec<(String, Vec<String>, bool)>);
+pub(super) struct Seen {
+    columns: Vec<Column>,
+    /// The whole text of each event.
+    rows: Vec<String>,
+}
 
 impl Seen {
+    /// Begins the next event; `whole` is its text.
+    pub(super) fn begin(&mut self, whole: &str) {
+        self.rows.push(whole.to_owned());
+    }
+
     /// Notes a value; `is_text` separates a text from a number.
     pub(super) fn note(&mut self, path: &str, value: &str, is_text: bool) {
-        let at = self.0.iter().position(|(known, ..)| known == path).unwrap_or_else(|| {
-            self.0.push((path.to_owned(), Vec::new(), false));
-            self.0.len() - 1
+        let at = self.columns.iter().position(|known| known.path == path).unwrap_or_else(|| {
+            self.columns.push(Column { path: path.to_owned(), cells: Vec::new(), is_text: false });
+            self.columns.len() - 1
         });
-        let (_, values, text) = &mut self.0[at];
-        *text |= is_text;
-        if values.len() < VALUES_MAX && !value.is_empty() {
-            values.push(value.to_owned());
+        let column = &mut self.columns[at];
+        column.is_text |= is_text;
+        if !value.is_empty() {
+            column.cells.push((self.rows.len(), value.to_owned()));
         }
     }
 
     /// Notes the fields of an event.
-    pub(super) fn note_json(&mut self, event: &Value) {
+    pub(super) fn note_json(&mut self, event: &Value, text: &str) {
+        self.begin(text);
         self.note_members("", event);
     }
 
     fn note_members(&mut self, at: &str, value: &Value) {
-        for (name, inner) in value.as_object().into_iter().flatten() {
-            let name = name.replace('\\', r"\\").replace('.', r"\.");
+        for (name, inner) in value.as_object().into_iter().flatten().filter(|(name, _)| !name.is_empty()) {
+            let name = escaped(name);
             let path = if at.is_empty() { name } else { format!("{at}.{name}") };
             match inner {
                 Value::Object(_) => self.note_members(&path, inner),
@@ -105,38 +125,36 @@ impl Seen {
         }
     }
 
-    /// The fields and what they seem to mean.
-    pub(super) fn fields(self) -> Vec<Field> {
-        let field = |(path, values, is_text): (String, Vec<String>, bool)| {
-            let meaning = if values.is_empty() { Meaning::Other } else { meaning(&values, is_text) };
-            Field { sample: values.into_iter().next().unwrap_or_default(), path, meaning }
+    /// Returns how many events there are, and how many of them equal another one.
+    pub(super) fn events(&self) -> (usize, usize) {
+        let mut rows: Vec<&String> = self.rows.iter().collect();
+        rows.sort_unstable();
+        rows.dedup();
+        (self.rows.len(), self.rows.len() - rows.len())
+    }
+
+    /// Returns the fields and what they seem to mean.
+    pub(super) fn fields(&self, delimiter: u8) -> Vec<Field> {
+        let field = |column: &Column| {
+            let words = Words::of(&column.path);
+            let values: Vec<String> = column.cells.iter().map(|(_, value)| value.clone()).collect();
+            let Reading { meaning, misfits, doubt } = Reading::of(&values, column.is_text, &words, delimiter);
+            let (path, is_text) = (column.path.clone(), column.is_text);
+            Field { path, words, meaning, misfits, doubt, values, is_text, identifies: self.identifies(column) }
         };
-        self.0.into_iter().map(field).collect()
+        self.columns.iter().map(field).collect()
+    }
+
+    /// Whether every event has a value, and two events with the same value are the same event.
+    fn identifies(&self, column: &Column) -> bool {
+        let mut cells: Vec<(&str, &str)> =
+            column.cells.iter().map(|(row, value)| (value.as_str(), self.rows[row - 1].as_str())).collect();
+        cells.sort_unstable();
+        cells.len() == self.rows.len() && cells.windows(2).all(|two| two[0].0 != two[1].0 || two[0].1 == two[1].1)
     }
 }
 
-/// Returns the meaning that all values of a field share.
-pub(super) fn meaning(values: &[String], is_text: bool) -> Meaning {
-    let whole = |value: &String| value.parse::<i64>().ok();
-    if values.iter().all(|value| whole(value).is_some_and(|n| SECONDS.contains(&n))) {
-        return Meaning::Time("unix_s".to_owned());
-    }
-    if values.iter().all(|value| whole(value).is_some_and(|n| SECONDS.contains(&(n / 1000)))) {
-        // A number without a declared format is milliseconds.
-        return Meaning::Time(if is_text { "unix_ms".to_owned() } else { "rfc3339".to_owned() });
-    }
-    if values.iter().all(|value| decimal::parse(value.as_bytes()) != Err(decimal::Inexact::NotANumber)) {
-        return Meaning::Number;
-    }
-    let reads = |format: &TimeFormat| values.iter().all(|value| format.parse(value.as_bytes(), Clue::Text).is_some());
-    let found = TIMES.into_iter().find(|name| TimeFormat::named(name, Zone::utc()).is_some_and(|format| reads(&format)));
-    found.map_or(Meaning::Text, |name| Meaning::Time(plain(name, values)))
-}
-
-/// The format without a fraction that no value has.
-fn plain(name: &str, values: &[String]) -> String {
-    match values.iter().any(|value| value.contains('.')) {
-        true => name.to_owned(),
-        false => name.replace("%.f", ""),
-    }
+/// Returns a name as one part of a path.
+pub(super) fn escaped(name: &str) -> String {
+    name.replace('\\', r"\\").replace('.', r"\.")
 }

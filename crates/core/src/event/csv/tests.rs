@@ -73,7 +73,7 @@ fn a_mistake_costs_its_line_and_no_other() {
         ("a guard of a spreadsheet", strict, "=\"00123\",\"=\"\"007\"\"\",1\n", &["00123|007|1"]),
         ("blanks that are cut", trim, " a , \"b \" ,1\n", &["a|b |1"]),
         ("quotes as text", none, "1,5\" pipe,1\n\"2,x,2\n", &["1|5\" pipe|1", "\"2|x|2"]),
-        ("ragged", strict, "a,b\nc,d,1\n", &["1: the row has 2 fields where the header has 3", "c|d|1"]),
+        ("ragged", strict, "a,b\nc,d,1\n", &["1: the row has 2 fields, but the file has 3 columns", "c|d|1"]),
         ("lenient", Dialect { lenient: true, ..none }, "a,b,1\n", &["a|b|1"]),
     ] {
         assert_eq!(read(&dialect, 3, text), expected, "{label}");

@@ -18,6 +18,31 @@ pub(super) struct Flaw {
     pub(super) what: &'static str,
 }
 
+impl Flaw {
+    /// Describes the flaw of a record. What follows the end of a record is not part of it: the line
+    /// end must not pass for a control character inside a string.
+    pub(super) fn describe(&self, bytes: &[u8], start: usize, end: usize) -> String {
+        let trimmed = start + bytes[start..end].trim_ascii_end().len();
+        let in_text = matches!(self.what, CONTROL | ENDLESS | ESCAPE | UNKNOWN_ESCAPE);
+        let rest = bytes.get(self.at..trimmed).unwrap_or_default();
+        // An escape may be cut before its last digit.
+        let is_cut = rest.is_empty() || (rest[0] == b'\\' && rest.len() < ESCAPE_BYTES && !rest.contains(&b'"'));
+        match (in_text, self.at >= trimmed) {
+            (true, _) if is_cut => format!("the line ends inside a string, after column {}", trimmed - start),
+            (false, true) => format!("the line ends after column {}: {}", trimmed - start, self.what),
+            _ => format!("{} at column {}", self.what, self.at - start + 1),
+        }
+    }
+}
+
+/// Flaws of strings.
+const CONTROL: &str = "a control character inside a string";
+const ENDLESS: &str = "a string without end";
+const ESCAPE: &str = "an escape that is no character";
+const UNKNOWN_ESCAPE: &str = "an unknown escape";
+/// Bytes of the longest escape, like `\u00e9`.
+const ESCAPE_BYTES: usize = 6;
+
 fn flaw<T>(at: usize, what: &'static str) -> Result<T, Flaw> {
     Err(Flaw { at, what })
 }
@@ -251,7 +276,7 @@ fn text_end(bytes: &[u8], from: usize) -> Result<(usize, bool), Flaw> {
     match next_special(bytes, from) {
         Some(at) if bytes[at] == b'"' => Ok((at, false)),
         Some(at) => escaped_text_end(bytes, at),
-        None => flaw(bytes.len(), "a string without end"),
+        None => flaw(bytes.len(), ENDLESS),
     }
 }
 
@@ -265,16 +290,16 @@ fn escaped_text_end(bytes: &[u8], mut at: usize) -> Result<(usize, bool), Flaw> 
                 b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => at += 2,
                 b'u' => match text::unicode(&bytes[at + 1..]) {
                     Some((_, used)) => at += 1 + used,
-                    None => return flaw(at, "an escape that is no character"),
+                    None => return flaw(at, ESCAPE),
                 },
-                _ => return flaw(at, "an unknown escape"),
+                _ => return flaw(at, UNKNOWN_ESCAPE),
             },
-            0 => return flaw(at, "a string without end"),
-            _ => return flaw(at, "a control character inside a string"),
+            0 => return flaw(at, ENDLESS),
+            _ => return flaw(at, CONTROL),
         }
         match next_special(bytes, at) {
             Some(next) => at = next,
-            None => return flaw(bytes.len(), "a string without end"),
+            None => return flaw(bytes.len(), ENDLESS),
         }
     }
 }

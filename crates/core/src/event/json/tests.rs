@@ -48,6 +48,30 @@ fn blanks_may_come_and_go_between_events() {
 }
 
 #[test]
+fn a_line_that_is_cut_off_is_named_as_such() {
+    for (line, expected) in [
+        (r#"{"id":"x","note":"abc"#, "the line ends inside a string, after column 21"),
+        (r#"{"id":"x","note":"abc  "#, "the line ends inside a string, after column 21"),
+        (r#"{"id":"x\n"#, "the line ends inside a string, after column 10"),
+        (r#"{"id":"x\"#, "the line ends inside a string, after column 9"),
+        (r#"{"id":"x\u00"#, "the line ends inside a string, after column 12"),
+        (r#"{"id"#, "the line ends inside a string, after column 4"),
+        (r#"{"id":"#, "the line ends after column 6: "),
+        (r#"{"id":"x","#, "the line ends after column 10: "),
+        (r#"{"id":12"#, "the line ends after column 8: expected `,` or `}`"),
+        ("{\"id\":\"a\tb\"}", "a control character inside a string at column 9"),
+        (r#"{"id":"\q"}"#, "an unknown escape at column 8"),
+        (r#"{"id":"\u12"}"#, "an escape that is no character at column 8"),
+    ] {
+        for behind in ["", "\n", "\r\n", "\n{\"id\":\"next\"}\n"] {
+            let batch = decode(&["id", "note"], &format!("{line}{behind}"));
+            let detail = &batch.faults[0].detail;
+            assert!(detail.starts_with(&format!("not a JSON object: {expected}")), "{line:?}, {behind:?}: {detail}");
+        }
+    }
+}
+
+#[test]
 fn error_messages_do_not_depend_on_earlier_events() {
     let flawed = ["{\"id\": ", "{\"id\": \"x", "{\"id\":\"x\",}", "nothing", "[1]"];
     for line in flawed {

@@ -94,7 +94,7 @@ pub(crate) struct Serve {
     /// Any setting; may be repeated
     #[arg(long, value_name = "NAME=VALUE")]
     pub(crate) set: Vec<String>,
-    /// Start with a clock that stands at this instant and moves on demand (POST /api/v1/clock)
+    /// Start with a clock at this instant, which moves on demand only (POST /api/v1/clock)
     ///
     /// The data folder is marked: it can never be served without a test clock again.
     #[arg(long, value_name = "INSTANT")]

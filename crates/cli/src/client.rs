@@ -91,7 +91,7 @@ impl Call {
         Ok(Call { body: Some(("application/yaml", body)), ..self })
     }
 
-    /// The rows of a table, in the format that the name of the file tells.
+    /// The rows of a table, in the format of the file's ending.
     fn rows(self, file: &Path) -> anyhow::Result<Call> {
         let is_csv = file.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("csv"));
         let content_type = if is_csv { "text/csv" } else { "application/x-ndjson" };

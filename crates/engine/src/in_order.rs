@@ -12,7 +12,7 @@ use flowmeter_core::plan::Plan;
 use rayon::prelude::*;
 
 use crate::lane::Lane;
-use crate::round::Slot;
+use crate::slot::Slot;
 
 /// The flow and the event where a span begins or ends.
 type Place = (usize, u32);

@@ -29,6 +29,7 @@ mod release;
 mod repeats;
 mod roll;
 mod round;
+mod slot;
 mod source;
 mod tables;
 mod unseen;

@@ -1,11 +1,10 @@
 //! Rounds: blocks are read, processed and settled.
 
-use std::ops::Range;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use flowmeter_core::image::{BadImage, Glass};
 use flowmeter_core::limits::IDENTITIES_EXPECTED_MAX;
-use flowmeter_core::mediation::{Answers, Asking, Decoder, Flow, Mediator, OperatorCount, Services};
+use flowmeter_core::mediation::{Flow, Mediator, OperatorCount, Services};
 use flowmeter_core::operator::Operator;
 use flowmeter_core::partition::{Command, Identities, IdentityTable, Memory, Partition};
 use flowmeter_core::plan::{DeclaredMeter, Plan};
@@ -22,7 +21,8 @@ use crate::noted::{Noted, Noting};
 use crate::observer::{Observer, ParkedEvent, Totals};
 use crate::repeats::{Careful, Group};
 use crate::roll::{Fields, Roll};
-use crate::source::{Received, Source};
+use crate::slot::{Intake, Slot};
+use crate::source::Source;
 use crate::{Error, Kind};
 
 /// The layout of an engine. Threads and partitions change no result.
@@ -40,13 +40,6 @@ pub struct Settings {
 /// enough to stay in the cache.
 const BLOCKS_PER_THREAD: usize = 4;
 
-/// One slot of a round: a flow and the mediator that leads it.
-pub(crate) struct Slot {
-    pub(crate) flow: Flow,
-    mediator: Mediator,
-    decoder: Option<Arc<Decoder>>,
-}
-
 /// The partitions of a plan and the loop that feeds them.
 pub struct Engine<I = IdentityTable> {
     pub(crate) plan: Arc<Plan>,
@@ -63,12 +56,6 @@ pub struct Engine<I = IdentityTable> {
     pub(crate) follows_watermarks: bool,
     /// The number of events before those of its totals.
     order_base: u64,
-}
-
-struct Intake<'s> {
-    source: &'s mut dyn Source,
-    sequence: u64,
-    failure: Option<Error>,
 }
 
 impl Engine {
@@ -442,67 +429,4 @@ impl<I: Identities + Send + Sync> Engine<I> {
 fn pool(settings: Settings) -> Result<rayon::ThreadPool, Error> {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(settings.threads.max(1)).build();
     pool.map_err(|why| Error::new(Kind::Unavailable, format!("no threads: {why}")))
-}
-
-impl Slot {
-    /// Takes the answers of the partitions about some events of the last stage.
-    pub(crate) fn conclude(&mut self, events: Range<u32>, answers: &[Answers]) {
-        self.mediator.conclude(&mut self.flow, events, answers.iter());
-    }
-
-    /// Leads a held event to the next stage; returns the places where it waits to be admitted.
-    pub(crate) fn release(&mut self, node: u16, place: u32) -> Vec<Asking> {
-        self.mediator.release(&mut self.flow, node, place)
-    }
-
-    /// Leads the events of a span to the first stage.
-    pub(crate) fn enter_span(&mut self, events: &Range<u32>, again: bool) {
-        self.mediator.enter_span(&mut self.flow, events, again);
-    }
-
-    /// Takes the answers of the partitions for a stage.
-    pub(crate) fn resume<'a>(&mut self, stage: usize, answers: impl Iterator<Item = &'a Answers> + Clone) {
-        self.mediator.resume(&mut self.flow, stage, answers);
-    }
-
-    /// Completes the flow after all stages.
-    pub(crate) fn finish(&mut self) {
-        self.mediator.finish(&mut self.flow);
-    }
-
-    /// Takes the next block, if there is one, and leads it to the first stage.
-    fn fill(&mut self, intake: &Mutex<&mut Intake<'_>>, at: Timestamp, tables: &Tables, services: &Option<Arc<dyn Services>>) {
-        let block = &mut self.flow.batch.block;
-        block.clear();
-        {
-            let mut intake = intake.lock().unwrap_or_else(PoisonError::into_inner);
-            self.decoder = intake.next(block);
-        }
-        if let Some(decoder) = &self.decoder {
-            self.flow.at = self.flow.batch.block.received_at.unwrap_or(at);
-            self.flow.tables.clone_from(tables);
-            self.flow.services.clone_from(services);
-            self.mediator.begin(&mut self.flow, decoder);
-        }
-    }
-}
-
-impl Intake<'_> {
-    fn next(&mut self, block: &mut flowmeter_core::event::Block) -> Option<Arc<Decoder>> {
-        if self.failure.is_some() {
-            return None;
-        }
-        match self.source.receive(block) {
-            Ok(Received::Block(decoder)) => {
-                block.sequence = self.sequence;
-                self.sequence += 1;
-                Some(decoder)
-            }
-            Ok(Received::End) => None,
-            Err(failure) => {
-                self.failure = Some(failure);
-                None
-            }
-        }
-    }
 }

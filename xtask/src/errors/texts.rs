@@ -129,6 +129,16 @@ pub(super) const TEXTS: &[Text] = &[
          its own, because the operator would make it again.",
         "To change it for good, change the pipeline.",
     ),
+    text(
+        "clock_backwards",
+        "A test clock was to be moved to an instant before its own. Nothing was changed.",
+        "See [Play months in a second](../test-clock.md).",
+    ),
+    text(
+        "no_test_clock",
+        "The clock of this server is the wall clock, which a request cannot move.",
+        "See [Play months in a second](../test-clock.md).",
+    ),
     text("already_exists", "Something of this kind already has this name or this id.", ""),
     text(
         "target_unavailable",
@@ -167,6 +177,12 @@ pub(super) const TEXTS: &[Text] = &[
         "The `Accept-Encoding` header of the answer lists the supported ones.",
     ),
     text("invalid_document", "The document has mistakes. `problems` has line, column, field and message of each.", ""),
+    text(
+        "table_refused",
+        "A row lacks a key column, two rows of a key hold at one instant, a row ends before it begins, or the content is \
+         larger than the table may be. `line` and `key` name the row. Nothing was changed.",
+        "See [Tables and `enrich`](../operators.md#tables-and-enrich).",
+    ),
     text(
         "idempotency_key_reused",
         "The same `Idempotency-Key` was sent with a different request. Nothing was done, because one of the two is a \

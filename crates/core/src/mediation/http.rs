@@ -12,8 +12,8 @@ use crate::operator::{Http, HttpAnswer, HttpRequest, OnRefused, OnUnavailable, O
 use crate::time::Timestamp;
 use crate::verdict::Reason;
 
-/// The services that operators ask. What they answer is data: whoever implements this keeps it, so
-/// that the same event gets the same answer.
+/// The services that operators ask. Their answers are data: an implementation keeps them, so that
+/// the same event gets the same answer.
 pub trait Services: Send + Sync + Debug {
     /// Asks about events, in their order. The answers are in the same order.
     fn ask(&self, asked: &[Asked<'_>]) -> Vec<HttpAnswer>;
@@ -24,9 +24,9 @@ pub trait Services: Send + Sync + Debug {
 pub struct Asked<'a> {
     /// The id of the operator.
     pub operator: &'a str,
-    /// The operator.
+    /// The options of the operator.
     pub http: &'a Http,
-    /// The request.
+    /// The request of the event.
     pub request: &'a HttpRequest,
     /// When the event was received.
     pub received: Timestamp,

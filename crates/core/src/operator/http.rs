@@ -33,7 +33,7 @@ pub struct Http {
     pub on_unavailable: OnUnavailable,
     /// Nanoseconds for which an answer serves equal requests; 0: none.
     pub cache: i64,
-    /// Concurrent requests.
+    /// The maximum of concurrent requests.
     pub concurrency: usize,
     /// Bytes that the body of an answer may have.
     pub answer_bytes_max: usize,
@@ -64,7 +64,7 @@ pub enum OnUnavailable {
 /// A request to a service.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct HttpRequest {
-    /// The address.
+    /// The address, with all values filled in.
     pub url: String,
     /// Headers: names and values.
     pub headers: Vec<(String, String)>,
@@ -72,7 +72,7 @@ pub struct HttpRequest {
     pub body: Option<Vec<u8>>,
 }
 
-/// What a service says to a request.
+/// The answer of a service to a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HttpAnswer {
     /// An answer: `{"status": …, "headers": {…}, "body": …}`.
@@ -88,7 +88,7 @@ pub enum HttpAnswer {
 /// The meaning of a status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HttpMeaning {
-    /// An answer.
+    /// An answer whose fields are taken.
     Answer,
     /// A refusal: the same request will be refused again.
     Refusal,

@@ -7,14 +7,14 @@ use flowmeter_core::time::Timestamp;
 
 use super::Clock;
 
-/// A clock that stands still until it is moved. Deliveries and keys follow the wall clock.
+/// A clock that keeps its instant until it is moved. Deliveries and keys follow the wall clock.
 pub struct TestClock {
     now: AtomicI64,
     wall: Arc<dyn Clock>,
 }
 
 impl TestClock {
-    /// A clock that stands at an instant.
+    /// Creates a clock at an instant.
     pub fn at(start: Timestamp, wall: Arc<dyn Clock>) -> TestClock {
         TestClock { now: AtomicI64::new(start.nanos()), wall }
     }

@@ -12,7 +12,7 @@ use super::group::{Group, Showing};
 use super::window_of;
 use crate::lane::Lane;
 use crate::noted::Noting;
-use crate::round::Slot;
+use crate::slot::Slot;
 
 /// Up to so many events are counted on this thread: waking others would take longer.
 const EVENTS_ALONE_MAX: u32 = 256;

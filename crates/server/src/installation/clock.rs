@@ -68,7 +68,7 @@ impl Installation {
         let mut last = None;
         while made < TICKS_MAX {
             let due = running.iter().map(|served| served.board().due()).min().unwrap_or(i64::MAX);
-            // What was due before the clock stood here is done by the next tick.
+            // The next tick does everything that was due before the clock came here.
             let next = Timestamp::from_nanos(due).max(clock.now());
             let is_new = last.is_none_or(|last| next > last);
             if next >= to || !is_new {

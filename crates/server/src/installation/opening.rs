@@ -56,7 +56,7 @@ impl Installation {
         let log_settings = log::Settings { segment_bytes: settings.log.segment_bytes, reserve_bytes: RESERVE_BYTES };
         let known = known_position(&catalog, &disk)?;
         let (log, recovered) = Log::open_behind(Arc::clone(&disk), LOG_FOLDER, log_settings, known)?;
-        // A test clock goes on where the history ends.
+        // A test clock continues where the history ends.
         if let Some(clock) = clock.as_test() {
             clock.advance(Timestamp::from_nanos(log.last_at()));
         }

@@ -185,7 +185,7 @@ impl Installation {
         Ok(found)
     }
 
-    /// Returns a table.
+    /// Returns a table of a namespace.
     pub fn table(&self, namespace: &str, name: &str) -> Result<TableView, Refused> {
         let all = self.tables(namespace).map_err(|why| problem_of(&why))?;
         all.into_iter().find(|table| table.kept.name == name).ok_or_else(|| not_found("table", name))
@@ -284,7 +284,7 @@ impl Installation {
         Ok((version, true))
     }
 
-    /// Notes that a content was refused, and tells of it once for each problem.
+    /// Notes that a content was refused. Sends one event for each problem.
     fn refuse_rows(&self, who: &Who, mut kept: KeptTable, why: &RefusedRows) -> Refused {
         let refusal = KeptRefusal { at: self.now().to_string(), line: why.line, key: why.key.clone(), detail: why.to_string() };
         let is_known = kept.error.as_ref().is_some_and(|known| known.detail == refusal.detail);

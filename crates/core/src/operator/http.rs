@@ -4,6 +4,9 @@ use crate::pipeline::{Auth, TlsPlan};
 use crate::template::{Filler, Template};
 use crate::verdict::Reason;
 
+/// Why an event is parked.
+type Flaw = (Reason, String);
+
 /// Asks a service and sets fields to expressions over its answer.
 #[derive(Clone, Debug)]
 pub struct Http {
@@ -112,7 +115,7 @@ impl Http {
     ///
     /// # Errors
     /// An expression has no value for the event.
-    pub(crate) fn request(&self, event: &[u8]) -> Result<HttpRequest, (Reason, String)> {
+    pub(crate) fn request(&self, event: &[u8]) -> Result<HttpRequest, Flaw> {
         let failed = |what: &'static str| move |why: String| (Reason::OperatorError, format!("{what}: {why}"));
         let url = Filler::new(self.url.clone()).text(event, encode).map_err(failed("`url`"))?;
         let header = |(name, value): &(String, Template)| {
@@ -135,7 +138,7 @@ impl Http {
     ///
     /// # Errors
     /// An expression has no value for the answer.
-    pub(crate) fn fields(&self, answer: &[u8]) -> Result<Vec<(u16, Vec<u8>)>, (Reason, String)> {
+    pub(crate) fn fields(&self, answer: &[u8]) -> Result<Vec<(u16, Vec<u8>)>, Flaw> {
         let field = |(slot, template): &(u16, Template)| {
             let mut json = Vec::new();
             Filler::new(template.clone()).json(answer, &mut json).map(|()| (*slot, json))

@@ -30,6 +30,7 @@ mod name;
 mod order;
 mod parked;
 mod periods;
+mod refused;
 mod reschedule;
 mod stretches;
 mod sure;

@@ -42,6 +42,8 @@ struct Guess {
     delimiter: u8,
     /// Whether the file has lines of fixed width.
     fixed: bool,
+    /// The name of the first column, where a line of names is an event that a filter must drop.
+    not: Option<String>,
     /// Whether all values are text, so that numbers are read from text.
     is_rows: bool,
 }
@@ -55,6 +57,7 @@ impl Default for Guess {
             preamble: Vec::new(),
             delimiter: b',',
             fixed: false,
+            not: None,
             is_rows: true,
         }
     }
@@ -92,7 +95,7 @@ fn guess(path: &str) -> Result<Guess, Error> {
     let nothing = || Error::new(Kind::Invalid, format!("{path}: nothing in it to go by"));
     let first = text.trim_start().chars().next().ok_or_else(nothing)?;
     let mut guess = match (format, first) {
-        (_, '{' | '[') => of_json(&text),
+        (_, '{' | '[') if !of_json(&text, format).fields.is_empty() => of_json(&text, format),
         (Format::AccessLog, _) => of_log(),
         _ => match table::guess(&text, whole).or_else(|| fixed::guess(&text)) {
             Some(guess) => guess,
@@ -134,10 +137,10 @@ fn sample(path: &str) -> Result<(String, Option<&'static str>, bool), Error> {
     Ok((text, encoding, whole))
 }
 
-fn of_json(text: &str) -> Guess {
+fn of_json(text: &str, format: Format) -> Guess {
     let document = Document::new(text.as_bytes().to_vec());
     let mut seen = fields::Seen::default();
-    let (mut at, mut events) = (0, 0);
+    let (mut at, mut events, mut spans_lines) = (0, 0, false);
     while let Some(c) = document.bytes().get(at).filter(|_| events < SAMPLE_EVENTS) {
         if c.is_ascii_whitespace() || matches!(c, b'[' | b',' | b']') {
             at += 1;
@@ -152,11 +155,19 @@ fn of_json(text: &str) -> Guess {
         let whole = &document.bytes()[at..end];
         if let Ok(event) = serde_json::from_slice(whole) {
             seen.note_json(&event, &String::from_utf8_lossy(whole));
+            spans_lines |= whole.contains(&b'\n');
             events += 1;
         }
         at = end;
     }
-    Guess { fields: seen.fields(b','), events: seen.events(), is_rows: false, ..Guess::default() }
+    // Objects of several lines are no NDJSON; other names of files need a format.
+    let options = match format {
+        Format::Json => Vec::new(),
+        _ if spans_lines => vec!["format: json".to_owned()],
+        Format::Ndjson => Vec::new(),
+        _ => vec!["format: ndjson".to_owned()],
+    };
+    Guess { options, fields: seen.fields(b','), events: seen.events(), is_rows: false, ..Guess::default() }
 }
 
 fn of_log() -> Guess {

@@ -4,6 +4,7 @@
 use flowmeter_connectors::file::infer;
 use flowmeter_core::pipeline::Pipeline;
 
+use super::damage::{Choice, damage};
 use super::session::run;
 
 const AS_OF: &str = "2026-12-02T00:00:00Z";
@@ -192,7 +193,25 @@ fn files_become_documents_that_compile() {
             "{\"time\":\"2026-01-01T00:00:00Z\",\"user\":\"u\",\"cost\":\"5\"}\n",
             &["textNumbers: true", "value: cost"],
         ),
+        ("json.csv", "{\"time\":\"2026-01-01T00:00:00Z\",\"user\":\"u\",\"cost\":5}\n", &["format: ndjson", "value: cost"]),
+        (
+            "pretty.ndjson",
+            "{\"time\": \"2026-01-01T00:00:00Z\",\n \"user\": \"u\", \"cost\": 5}\n",
+            &["format: json", "value: cost"],
+        ),
         // Lines of fixed width.
+        (
+            "names.txt",
+            "WHO     DAY         SECS  NOTE\nacme    2026-01-01    12  first\nglobex  2026-01-02     5\nacme    2026-01-03   700  x\n",
+            &[
+                "shortLines: allow",
+                "{ name: WHO, from: 1, to: 8 }",
+                "{ name: SECS, from: 21, to: 26, type: number }",
+                "filter: { when: 'WHO != \"WHO\"' }",
+                "user: WHO",
+                "value: SECS",
+            ],
+        ),
         (
             "a.txt",
             "acme    2026010100005\nglobex  2026010200012\nacme    2026010300007\n",
@@ -203,6 +222,24 @@ fn files_become_documents_that_compile() {
         for part in parts {
             assert!(document.contains(part), "{name} lacks `{part}`:\n{document}");
         }
+    }
+}
+
+#[test]
+fn damaged_samples_are_inferred_or_refused_and_never_panic() {
+    let names = ["intervals.csv", "household.csv", "calls.csv", "calls.txt", "calls.psv", "cur.csv", "focus.csv", "gcp.ndjson"];
+    for (seed, name) in (0..25).flat_map(|seed| names.map(|name| (seed, name))) {
+        let mut choice = Choice(seed);
+        let lines: Vec<&str> = sample(name).lines().collect();
+        let (one, other) = (choice.below(lines.len()), choice.below(lines.len()));
+        let mut text = Vec::new();
+        for (i, line) in lines.iter().enumerate() {
+            let is_damaged = (i == one || i == other) && line.len() > 1 && line.is_ascii();
+            text.extend(if is_damaged { damage(line, &mut choice) } else { line.as_bytes().to_vec() });
+            text.push(b'\n');
+        }
+        let document = inferred(name, &text);
+        assert!(document.contains("pipeline: my-pipeline"), "{name}, seed {seed}");
     }
 }
 

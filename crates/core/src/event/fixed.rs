@@ -11,7 +11,7 @@ pub struct Column {
     pub name: Box<str>,
     /// The first character, counted from 1.
     pub first: usize,
-    /// The last character.
+    /// The last character of the column.
     pub last: usize,
     /// The slot of the field.
     pub slot: u16,

@@ -124,7 +124,7 @@ pub(super) struct When<'g> {
     pub(super) next: Option<&'g Field>,
 }
 
-/// Chooses the time.
+/// Chooses the time of events.
 pub(super) fn time(guess: &Guess) -> Option<When<'_>> {
     let of = |field: &Field, is_time: bool| {
         let named = field.words.best(TIMES);

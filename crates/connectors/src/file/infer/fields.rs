@@ -20,7 +20,7 @@ pub(in crate::file) struct Field {
     pub(super) is_text: bool,
     /// Whether equal values occur only in equal rows.
     pub(super) identifies: bool,
-    /// What else the values may mean.
+    /// Another meaning that the values may have.
     pub(super) doubt: Option<String>,
 }
 

@@ -7,55 +7,90 @@
 
 use flowmeter_core::time::{Clue, TimeFormat, Zone};
 
-use super::fields::Seen;
-use super::meaning::Meaning;
+use super::fields::{Seen, escaped};
+use super::meaning::{Meaning, Reading};
+use super::names::Words;
+use super::write::quoted;
 use super::{Guess, SAMPLE_EVENTS};
 
 /// Characters of the shortest line, and lines, that make a file one of fixed width.
 const LENGTH_MIN: usize = 8;
 const LINES_MIN: usize = 2;
 
+/// Lines of different lengths that leave the same positions blank, which prose does not.
+const RAGGED_LINES_MIN: usize = 4;
+
+/// Characters from which on a column of digits is an account or a telephone.
+const NUMBER_MAX: usize = 10;
+
 /// Characters that never change, from which on they begin another column: the zeros at the end of
 /// amounts are fewer.
 const CONSTANT_MIN: usize = 3;
 
-/// Guesses the columns of lines; `None` if their lengths differ too much.
+/// Guesses the columns of lines; `None` if their lengths differ too much, unless all of them leave
+/// the same positions blank.
 pub(super) fn guess(text: &str) -> Option<Guess> {
-    let lines: Vec<Vec<char>> =
-        text.lines().filter(|line| !line.trim().is_empty()).take(SAMPLE_EVENTS).map(|line| line.chars().collect()).collect();
+    let lines = text.lines().filter(|line| !line.trim().is_empty()).take(SAMPLE_EVENTS);
+    let mut lines: Vec<Vec<char>> = lines.map(|line| line.trim_end().chars().collect()).collect();
     let count = |length: usize| lines.iter().filter(|line| line.len() == length).count();
-    let width = lines.iter().map(Vec::len).max_by_key(|length| (count(*length), *length))?;
-    let whole: Vec<&Vec<char>> = lines.iter().filter(|line| line.len() == width).collect();
-    if width < LENGTH_MIN || whole.len() < LINES_MIN || whole.len() * 3 < lines.len() * 2 {
+    let usual = lines.iter().map(Vec::len).max_by_key(|length| (count(*length), *length))?;
+    let is_ragged = count(usual) * 3 < lines.len() * 2;
+    let width = if is_ragged { lines.iter().map(Vec::len).max()? } else { usual };
+    match is_ragged {
+        true => lines.iter_mut().for_each(|line| line.resize(width, ' ')),
+        false => lines.retain(|line| line.len() == width),
+    }
+    let blanks = between_blanks(&lines, width);
+    if width < LENGTH_MIN || lines.len() < LINES_MIN || (is_ragged && (blanks.len() < 2 || lines.len() < RAGGED_LINES_MIN)) {
         return None;
     }
     let mut columns = Vec::new();
-    for (from, to) in between_blanks(&whole, width) {
-        split(&whole, from, to, &mut columns);
+    for &(from, to) in &blanks {
+        split(&lines, from, to, &mut columns);
     }
+    let cells = |line: &Vec<char>| -> Vec<String> {
+        columns.iter().map(|&(from, to)| line[from..to].iter().collect::<String>().trim().to_owned()).collect()
+    };
+    let header = header(&cells(&lines[0]), &lines[1..].iter().map(cells).collect::<Vec<_>>());
+    let names = header.clone().unwrap_or_else(|| (1..=columns.len()).map(|i| format!("c{i}")).collect());
     let mut seen = Seen::default();
-    for line in &whole {
+    for line in &lines[usize::from(header.is_some())..] {
         seen.begin(&line.iter().collect::<String>());
-        for (i, &(from, to)) in columns.iter().enumerate() {
-            let cell: String = line[from..to].iter().collect();
-            seen.note(&format!("c{}", i + 1), cell.trim_matches(' '), true);
-        }
+        names.iter().zip(cells(line)).for_each(|(name, cell)| seen.note(&escaped(name), &cell, true));
     }
     let mut guess = Guess { fields: seen.fields(b','), events: seen.events(), fixed: true, ..Guess::default() };
     guess.options.push("format: fixed".to_owned());
-    guess.options.push("columns:   # guessed from blanks and from what changes: check where each begins and ends".to_owned());
-    for (i, (from, to)) in columns.iter().enumerate() {
-        let name = format!("c{}", i + 1);
-        let meaning = guess.fields.iter().find(|field| field.path == name).map(|field| &field.meaning);
-        let is_number = matches!(meaning, Some(Meaning::Number(_))) && to - from < 10;
-        let of_type = if is_number { ", type: number" } else { "" };
-        guess.options.push(format!("  - {{ name: {name}, from: {}, to: {to}{of_type} }}", from + 1));
+    if is_ragged {
+        guess.options.push("shortLines: allow   # the blanks at the end of lines are cut".to_owned());
     }
+    guess.options.push("columns:   # guessed from blanks and from what changes: check where each begins and ends".to_owned());
+    for (name, (from, to)) in names.iter().zip(&columns) {
+        let field = guess.fields.iter().find(|field| field.path == escaped(name));
+        let is_number = field.is_some_and(|field| matches!(field.meaning, Meaning::Number(_))) && to - from < NUMBER_MAX;
+        let of_type = if is_number { ", type: number" } else { "" };
+        guess.options.push(format!("  - {{ name: {}, from: {}, to: {to}{of_type} }}", quoted(name), from + 1));
+    }
+    // The line with the names is an event like any other.
+    guess.not = header.and_then(|names| names.into_iter().next());
     Some(guess)
 }
 
+/// Returns the names of the columns if the first line has them: each has one of its own without a
+/// digit, and below one of them are numbers or times.
+fn header(first: &[String], rows: &[Vec<String>]) -> Option<Vec<String>> {
+    let is_name = |(at, name): (usize, &String)| {
+        !name.is_empty() && !name.contains(|c: char| c.is_ascii_digit()) && !first[..at].contains(name)
+    };
+    let is_data = |column: usize| {
+        let values: Vec<String> = rows.iter().map(|row| row[column].clone()).filter(|cell| !cell.is_empty()).collect();
+        !matches!(Reading::of(&values, true, &Words::default(), b',').meaning, Meaning::Text | Meaning::Other)
+    };
+    let is_header = first.iter().enumerate().all(is_name) && (0..first.len()).any(is_data);
+    is_header.then(|| first.to_vec())
+}
+
 /// Returns the ranges between positions that are blank in every line.
-fn between_blanks(lines: &[&Vec<char>], width: usize) -> Vec<(usize, usize)> {
+fn between_blanks(lines: &[Vec<char>], width: usize) -> Vec<(usize, usize)> {
     let is_blank = |at: usize| lines.iter().all(|line| line[at] == ' ');
     let begins: Vec<usize> = (0..width).filter(|at| !is_blank(*at) && (*at == 0 || is_blank(at - 1))).collect();
     // The blanks behind a column belong to it: a longer value may need them.
@@ -64,7 +99,7 @@ fn between_blanks(lines: &[&Vec<char>], width: usize) -> Vec<(usize, usize)> {
 }
 
 /// Splits a range without blanks at its time and at what changes.
-fn split(lines: &[&Vec<char>], from: usize, to: usize, columns: &mut Vec<(usize, usize)>) {
+fn split(lines: &[Vec<char>], from: usize, to: usize, columns: &mut Vec<(usize, usize)>) {
     let Some((begin, end)) = time(lines, from, to) else { return pieces(lines, from, to, true, columns) };
     pieces(lines, from, begin, true, columns);
     columns.push((begin, end));
@@ -73,7 +108,7 @@ fn split(lines: &[&Vec<char>], from: usize, to: usize, columns: &mut Vec<(usize,
 }
 
 /// Returns where most lines have a time.
-fn time(lines: &[&Vec<char>], from: usize, to: usize) -> Option<(usize, usize)> {
+fn time(lines: &[Vec<char>], from: usize, to: usize) -> Option<(usize, usize)> {
     for (name, length) in [("%Y%m%d%H%M%S", 14), ("%Y%m%d", 8)] {
         let format = TimeFormat::named(name, Zone::utc())?;
         let reads = |line: &[char]| {
@@ -91,7 +126,7 @@ fn time(lines: &[&Vec<char>], from: usize, to: usize) -> Option<(usize, usize)> 
 }
 
 /// Splits a range where digits end and letters begin and, if asked to, where what changes ends.
-fn pieces(lines: &[&Vec<char>], from: usize, to: usize, constants: bool, columns: &mut Vec<(usize, usize)>) {
+fn pieces(lines: &[Vec<char>], from: usize, to: usize, constants: bool, columns: &mut Vec<(usize, usize)>) {
     let is_constant = |at: usize| at < to && lines.iter().all(|line| line[at] == lines[0][at]);
     let is_letter = |at: usize| lines.iter().filter(|line| line[at].is_alphabetic()).count() * 3 >= lines.len() * 2;
     let is_digit = |at: usize| lines.iter().filter(|line| line[at].is_ascii_digit()).count() * 3 >= lines.len() * 2;

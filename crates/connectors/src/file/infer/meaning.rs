@@ -69,7 +69,7 @@ pub(super) enum Meaning {
     Time(String),
     /// The time of a day, of a format.
     Clock(String),
-    /// Offsets from UTC.
+    /// Offsets from UTC like `+02:00`.
     Offset,
     /// Nothing that can be metered.
     Other,
@@ -115,7 +115,7 @@ pub(super) struct Reading {
     pub(super) meaning: Meaning,
     /// Values that it does not fit.
     pub(super) misfits: Vec<String>,
-    /// What else they may mean.
+    /// Another meaning that they may have.
     pub(super) doubt: Option<String>,
 }
 
@@ -143,7 +143,7 @@ fn fits(values: &[String], holds: impl Fn(&str) -> bool) -> Option<Vec<String>> 
 }
 
 /// Numbers that count seconds or milliseconds, or are written like 20261005080000. Numbers of
-/// telephones look alike, so a name of a user or an amount speaks against it.
+/// telephones look alike, so a name of a user or an amount rules it out.
 fn count_of_time(values: &[String], is_text: bool, words: &Words) -> Option<Reading> {
     let is_time = words.best(TIME_WORDS).is_some() || words.sum(FINER_TIMES) != 0;
     if !is_time && (words.best(USERS).is_some() || words.best(VALUES).is_some() || words.sum(NO_VALUES) < 0) {

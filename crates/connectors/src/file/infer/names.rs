@@ -1,9 +1,9 @@
-//! What the name of a field says about its meaning: its words, and the weight of each.
+//! The meaning that the name of a field suggests: its words, and the weight of each.
 
 /// Words and their weight; the greater, the more a name with one of them is meant.
 pub(super) type Weights = &'static [(&'static [&'static str], i32)];
 
-/// Words of users.
+/// Words in the names of users.
 pub(super) const USERS: Weights = &[
     (&["customer", "user", "username", "subject", "tenant", "subscriber", "kunde", "kunden", "kundennr", "client"], 100),
     (&["account", "subaccount", "konto", "caller", "msisdn"], 95),
@@ -24,7 +24,7 @@ pub(super) const NO_USERS: Weights = &[
     (&["cost", "amount", "price", "quantity", "plan", "tier", "country", "city", "action", "operation", "event"], -200),
 ];
 
-/// Words of amounts.
+/// Words in the names of amounts.
 pub(super) const VALUES: Weights = &[
     (&["kwh", "energy", "consumption", "verbrauch"], 105),
     (&["spend", "cost", "costs", "amount", "betrag", "charge"], 100),
@@ -48,7 +48,7 @@ pub(super) const NO_VALUES: Weights = &[
     (&["caller", "callee", "called", "customer", "user", "subject", "tenant", "subscriber", "msisdn", "imsi", "imei"], -200),
 ];
 
-/// Words of times.
+/// Words in the names of times.
 pub(super) const TIMES: Weights =
     &[(&["time", "timestamp", "ts", "date", "datetime", "datum", "zeit", "when", "at", "start", "begin", "created"], 40)];
 

@@ -60,7 +60,7 @@ pub(super) fn guess(text: &str, whole: bool) -> Option<Guess> {
     if units {
         guess.options.push("units: true".to_owned());
     }
-    let footer = if whole && lines.len() == sample.len() { footer(&table, body) } else { 0 };
+    let footer = if whole && lines.len() == sample.len() { footer(&table, body + usize::from(units)) } else { 0 };
     if footer > 0 {
         guess.options.push(format!("footer: {footer}"));
     }

@@ -7,7 +7,7 @@ use flowmeter_core::meter_type::derived;
 
 use super::Guess;
 use super::choose::{self, Choice, When};
-use super::fields::{Field, plain};
+use super::fields::{Field, escaped, plain};
 use super::meaning::{Meaning, shown};
 use super::names::{USERS, Words};
 
@@ -46,6 +46,11 @@ pub(super) fn document(paths: &[String], guess: &Guess) -> String {
     }
     let key = derived::named(&uuid::Uuid::NAMESPACE_URL, paths.join(" ").as_bytes());
     out.push_str("operators:\n");
+    if let Some(not) = &guess.not {
+        let name = expression(&escaped(not));
+        let when = quoted(&format!("{name} != \"{}\"", not.replace('\\', "\\\\").replace('"', "\\\"")));
+        out.push_str(&format!("  - filter: {{ when: {when} }}   # the line with the names of the columns\n"));
+    }
     let user = user.map_or_else(
         || {
             let (name, account) = own_user(paths, guess);
@@ -106,7 +111,7 @@ fn comments(
     match id {
         Some(id) => note(format!("id: {}, because equal values occur only in equal events", name(&id.path))),
         None if equal > 0 => {
-            note(format!("id: none found; {equal} of {events} events equal another one and are not counted again"))
+            note(format!("id: none found; {equal} of {events} events equal another one and are not counted again"));
         }
         None => note("id: none found, so that equal events count once".to_owned()),
     }
@@ -130,7 +135,7 @@ fn name(path: &str) -> String {
     format!("`{}`", plain(path))
 }
 
-/// Returns a field for the user and an account that stands above the rows, or else the file's name.
+/// Returns a field for the user and an account from above the rows, or else the file's name.
 fn own_user(paths: &[String], guess: &Guess) -> (&'static str, String) {
     let is_free = |name: &&&str| !guess.fields.iter().any(|field| field.path == **name);
     let name = OWN_NAMES.iter().find(is_free).unwrap_or(&OWN_NAMES[0]);
@@ -169,23 +174,34 @@ fn written_time(time: &When<'_>) -> String {
 
 /// Returns the value of a rule: a path, or an expression for other names and for durations.
 fn written_value(field: &Field) -> String {
-    let is_word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.');
-    let is_duration = field.meaning == Meaning::Duration;
-    let is_path = |c: char| is_word(c) || (!is_duration && matches!(c, '/' | '-' | ':' | '\\' | '@' | '#' | '$'));
-    let is_plain = field.path.chars().all(is_path) && field.path.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
-    let path = match is_plain {
-        true => field.path.clone(),
-        false => {
-            let names = Path::parse(&field.path).map(|path| path.names().to_vec()).unwrap_or_default();
-            let member = |name: &Box<str>| format!("[\"{}\"]", name.replace('\\', "\\\\").replace('"', "\\\""));
-            format!("event{}", names.iter().map(member).collect::<String>())
-        }
-    };
-    quoted(&if is_duration { format!("duration({path})") } else { path })
+    let is_path = |c: char| is_word(c) || matches!(c, '/' | '-' | ':' | '\\' | '@' | '#' | '$');
+    match field.meaning {
+        Meaning::Duration => quoted(&format!("duration({})", expression(&field.path))),
+        _ if field.path.chars().all(is_path) && begins_as_word(&field.path) => quoted(&field.path),
+        _ => quoted(&expression(&field.path)),
+    }
+}
+
+/// Returns a field as an expression has it: `event["USAGE (kWh)"]` unless its name is a word.
+fn expression(path: &str) -> String {
+    if path.chars().all(is_word) && begins_as_word(path) {
+        return path.to_owned();
+    }
+    let names = Path::parse(path).map(|path| path.names().to_vec()).unwrap_or_default();
+    let member = |name: &str| format!("[\"{}\"]", name.replace('\\', "\\\\").replace('"', "\\\""));
+    format!("event{}", names.iter().map(|name| member(name)).collect::<String>())
+}
+
+fn is_word(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '_' | '.')
+}
+
+fn begins_as_word(path: &str) -> bool {
+    path.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
 }
 
 /// Returns a text in YAML.
-fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '/' | '-');
     let is_word = ["true", "false", "null", "yes", "no", "on", "off"].contains(&text.to_lowercase().as_str());
     match !is_word && text.chars().all(is_plain) && text.starts_with(|c: char| c.is_ascii_alphabetic() || matches!(c, '.' | '/'))

@@ -19,8 +19,8 @@ pub(super) struct Flaw {
 }
 
 impl Flaw {
-    /// Describes the flaw of a record. What follows the end of a record is not part of it: the line
-    /// end must not pass for a control character inside a string.
+    /// Describes the flaw of a record. The line end behind a record must not pass for a control
+    /// character inside a string.
     pub(super) fn describe(&self, bytes: &[u8], start: usize, end: usize) -> String {
         let trimmed = start + bytes[start..end].trim_ascii_end().len();
         let in_text = matches!(self.what, CONTROL | ENDLESS | ESCAPE | UNKNOWN_ESCAPE);
@@ -35,7 +35,7 @@ impl Flaw {
     }
 }
 
-/// Flaws of strings.
+/// Flaws inside a string.
 const CONTROL: &str = "a control character inside a string";
 const ENDLESS: &str = "a string without end";
 const ESCAPE: &str = "an escape that is no character";

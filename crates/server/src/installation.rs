@@ -83,7 +83,7 @@ pub use records::RecordView;
 pub use sessions::{KeptSession, SessionEvent, counts};
 pub(crate) use standing::PipelineGauge;
 pub use stopped::Stopped;
-pub use tables::{KeptTable, TableView};
+pub use tables::{KeptContent, KeptTable, TableView};
 pub use test_data::TestData;
 pub use trace::event_shown;
 pub use trial::Trial;

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::paging::whole;
 use super::request::Query;
 use super::{App, Asked, Endpoint, answer, off};
-use crate::installation::{Refused, TableView, problem_of};
+use crate::installation::{KeptContent, Refused, TableView, problem_of};
 use crate::keys::Scope;
 use crate::problem::{Code, Problem};
 
@@ -120,7 +120,7 @@ async fn versions(
 ) -> Result<Response, Refused> {
     off(move || {
         let table = app.installation.table(&asked.who.namespace, &name)?;
-        let shown = table.kept.versions.iter().rev().map(|version| version.shown()).collect();
+        let shown = table.kept.versions.iter().rev().map(KeptContent::shown).collect();
         whole(&Query::of(query.as_deref()), shown)
     })
     .await

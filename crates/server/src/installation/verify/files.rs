@@ -93,17 +93,17 @@ pub(super) fn examine(
         let events = archive::examine(&*disk, &events_folder(pipeline.id));
         files.add(events.map_err(Error::from));
     }
-    files.add(content_files(&*disk).map(|files| files.into_iter().map(|file| examine_content(&*disk, file)).collect()));
+    files.add(content_files(&*disk).map(|files| files.into_iter().map(|file| examine_content(&*disk, &file)).collect()));
     files.add_unread(data)?;
     Ok(files)
 }
 
 /// Reads the content of a table: its name is the hash of its rows.
-fn examine_content(disk: &dyn Disk, file: String) -> Examined {
-    let damaged = |why: &str| Err(flowmeter_store::Error::corrupt(&file, why));
-    let packed = match flowmeter_store::disk::read_all(disk, &file) {
+fn examine_content(disk: &dyn Disk, file: &str) -> Examined {
+    let damaged = |why: &str| Err(flowmeter_store::Error::corrupt(file, why));
+    let packed = match flowmeter_store::disk::read_all(disk, file) {
         Ok(packed) => packed,
-        Err(why) => return Examined::new(file.clone(), Err(flowmeter_store::Error::io(&file, &why))),
+        Err(why) => return Examined::new(file, Err(flowmeter_store::Error::io(file, &why))),
     };
     let outcome = match zstd::stream::decode_all(packed.as_slice()) {
         Err(why) => damaged(&why.to_string()),
@@ -112,7 +112,7 @@ fn examine_content(disk: &dyn Disk, file: String) -> Examined {
             false => damaged("its rows do not have the hash in its name"),
         },
     };
-    Examined::new(file.clone(), outcome)
+    Examined::new(file, outcome)
 }
 
 /// Returns the folders in a folder, relative to the directory; none if it does not exist.

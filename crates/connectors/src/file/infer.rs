@@ -97,10 +97,7 @@ fn guess(path: &str) -> Result<Guess, Error> {
     let mut guess = match (format, first) {
         (_, '{' | '[') if !of_json(&text, format).fields.is_empty() => of_json(&text, format),
         (Format::AccessLog, _) => of_log(),
-        _ => match table::guess(&text, whole).or_else(|| fixed::guess(&text)) {
-            Some(guess) => guess,
-            None => one_column(&text).ok_or_else(nothing)?,
-        },
+        _ => of_lines(&text, whole).ok_or_else(nothing)?,
     };
     if guess.fields.iter().all(|field| field.meaning == Meaning::Other) {
         return Err(nothing());
@@ -135,6 +132,13 @@ fn sample(path: &str) -> Result<(String, Option<&'static str>, bool), Error> {
         text.truncate(end + 1);
     }
     Ok((text, encoding, whole))
+}
+
+/// Rows between delimiters, lines of fixed width, or values of one column. A name in a line of fixed
+/// width may have a comma.
+fn of_lines(text: &str, whole: bool) -> Option<Guess> {
+    let table = table::guess(text, whole, 2).or_else(|| fixed::guess(text));
+    table.or_else(|| table::guess(text, whole, 1)).or_else(|| one_column(text))
 }
 
 fn of_json(text: &str, format: Format) -> Guess {

@@ -187,6 +187,21 @@ fn files_become_documents_that_compile() {
         ("thousands.csv", "time,user,cost\n2026-01-01T00:00:00Z,u,\"1,500.5\"\n", &["numbers: { group: ',' }"]),
         ("blanks.csv", "time, user, cost\n2026-01-01T00:00:00Z, u, 5\n", &["trim: true", "value: cost"]),
         ("unclear.csv", "day,user,cost\n01/02/2026,u,5\n", &["format: '%d/%m/%Y'", "may also be %m/%d/%Y"]),
+        (
+            "bytes.csv",
+            "time,user,usage\n2026-01-01T00:00:00Z,u,1073741824\n2026-01-02T00:00:00Z,u,2147483648\n",
+            &["time: time", "value: usage", "usage: number"],
+        ),
+        (
+            "phones.csv",
+            "start,calling_number,called_number,secs\n1791201600,2025550101,2025550177,5\n1791201700,2025550101,2025550178,6\n",
+            &["field: start, format: 'unix_s'", "user: calling_number", "value: secs"],
+        ),
+        (
+            "commas.txt",
+            "Smith, Ann  2026010100005\nJones, Bob  2026010200012\nacme        2026010300007\nglobexcorp  2026010300007\n",
+            &["format: fixed", "{ name: c1, from: 1, to: 12 }", "from: 21, to: 25, type: number"],
+        ),
         ("us.csv", "day,user,cost\n01/02/2026,u,5\n01/14/2026,u,5\n01/15/2026,u,5\n", &["format: '%m/%d/%Y'"]),
         (
             "texts.ndjson",
@@ -249,8 +264,8 @@ fn choices_are_explained_with_the_next_best() {
         "request_id,time,user,currency,tokens,spend\nr1,2026-01-01T00:00:00Z,a,USD,5,0.25\nr2,2026-01-01T00:00:01Z,a,USD,5,0.5\n";
     let document = inferred("a.csv", text.as_bytes());
     for line in [
-        "# user: `user`, because its name says \"user\"; its values are text",
-        "# value: `spend`, because its name says \"spend\"; 2 different numbers in 2 rows; next: `tokens`",
+        "# user: `user`, because its name says \"user\" and it has 1 value in 2 rows",
+        "# value: `spend`, because its name says \"spend\" and it has 2 different numbers in 2 rows; next: `tokens`",
         "# id: `request_id`, because equal values occur only in equal events",
     ] {
         assert!(document.contains(line), "lacks `{line}`:\n{document}");

@@ -54,11 +54,7 @@ pub(super) fn user(guess: &Guess) -> Option<Choice<'_>> {
         score -= if named.is_none() && (is_id || count > 0 && (codes || short)) { 100 } else { 0 };
         score -= if count > 0 && words { 8 } else { 0 };
         score -= if count * 2 < guess.events.0 { 30 } else { 0 };
-        let repeat = match enough {
-            true => format!("{distinct} different values in {count} rows"),
-            false => "its values are text".to_owned(),
-        };
-        (score >= 0).then(|| (score, because(named, &repeat)))
+        (score >= 0).then(|| (score, because(named, distinct, count, "value")))
     })
 }
 
@@ -99,8 +95,8 @@ pub(super) fn value(guess: &Guess) -> Option<Choice<'_>> {
         score -= if count >= ENOUGH && distinct == 1 { 20 } else { 0 };
         score -= if is_identifier { 150 } else { 0 };
         score -= if is_sequence(field) { 60 } else { 0 };
-        let kind = if field.meaning == Meaning::Duration { "durations" } else { "numbers" };
-        (score > 0).then(|| (score, because(named, &format!("{distinct} different {kind} in {count} rows"))))
+        let kind = if field.meaning == Meaning::Duration { "duration" } else { "number" };
+        (score > 0).then(|| (score, because(named, distinct, count, kind)))
     })
 }
 
@@ -130,7 +126,7 @@ pub(super) fn time(guess: &Guess) -> Option<When<'_>> {
         let named = field.words.best(TIMES);
         let is_constant = field.values.len() >= ENOUGH && field.distinct() == 1;
         let score = named.map_or(0, |(weight, _)| weight) + field.words.sum(FINER_TIMES) - if is_constant { 15 } else { 0 };
-        is_time.then(|| (score, because(named, &format!("{} different times", field.distinct()))))
+        is_time.then(|| (score, because(named, field.distinct(), field.values.len() - field.misfits.len(), "time")))
     };
     let chosen = choose(&guess.fields, |field| of(field, matches!(field.meaning, Meaning::Time(_))))?;
     let Meaning::Time(format) = &chosen.field.meaning else { return None };
@@ -166,9 +162,14 @@ pub(super) fn id(guess: &Guess) -> Option<&Field> {
     guess.fields.iter().find(is_id)
 }
 
-fn because(named: Option<(i32, &'static str)>, content: &str) -> String {
+/// Returns the reason of a choice: the word in its name, and how many different values it has.
+fn because(named: Option<(i32, &'static str)>, distinct: usize, count: usize, kind: &str) -> String {
+    let (values, rows) = (if distinct == 1 { "" } else { "s" }, if count == 1 { "" } else { "s" });
+    let different = if distinct == 1 { "" } else { "different " };
+    let content = format!("it has {distinct} {different}{kind}{values} in {count} row{rows}");
     match named {
-        Some((_, word)) => format!("its name says \"{word}\"; {content}"),
-        None => content.to_owned(),
+        Some((_, word)) if count == 0 => format!("its name says \"{word}\""),
+        Some((_, word)) => format!("its name says \"{word}\" and {content}"),
+        None => content,
     }
 }

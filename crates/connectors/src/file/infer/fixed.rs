@@ -31,7 +31,7 @@ const CONSTANT_MIN: usize = 3;
 /// the same positions blank.
 pub(super) fn guess(text: &str) -> Option<Guess> {
     let lines = text.lines().filter(|line| !line.trim().is_empty()).take(SAMPLE_EVENTS);
-    let mut lines: Vec<Vec<char>> = lines.map(|line| line.trim_end().chars().collect()).collect();
+    let mut lines: Vec<Vec<char>> = lines.map(|line| line.chars().collect()).collect();
     let count = |length: usize| lines.iter().filter(|line| line.len() == length).count();
     let usual = lines.iter().map(Vec::len).max_by_key(|length| (count(*length), *length))?;
     let is_ragged = count(usual) * 3 < lines.len() * 2;

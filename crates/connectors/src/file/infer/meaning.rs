@@ -5,7 +5,7 @@ use flowmeter_core::event::Kind;
 use flowmeter_core::event::csv::NumberForm;
 use flowmeter_core::time::{Clue, TimeFormat, Zone};
 
-use super::names::{FINER_TIMES, NO_VALUES, TIMES as TIME_WORDS, USERS, VALUES, Words};
+use super::names::{NO_VALUES, TIMES as TIME_WORDS, USERS, VALUES, Words};
 
 /// Values of a field that are tried with every form of a time.
 const TRIED: usize = 30;
@@ -145,7 +145,7 @@ fn fits(values: &[String], holds: impl Fn(&str) -> bool) -> Option<Vec<String>> 
 /// Numbers that count seconds or milliseconds, or are written like 20261005080000. Numbers of
 /// telephones look alike, so a name of a user or an amount rules it out.
 fn count_of_time(values: &[String], is_text: bool, words: &Words) -> Option<Reading> {
-    let is_time = words.best(TIME_WORDS).is_some() || words.sum(FINER_TIMES) != 0;
+    let is_time = words.best(TIME_WORDS).is_some() || words.has("end") || words.has("stop");
     if !is_time && (words.best(USERS).is_some() || words.best(VALUES).is_some() || words.sum(NO_VALUES) < 0) {
         return None;
     }

@@ -6,7 +6,7 @@ pub(super) type Weights = &'static [(&'static [&'static str], i32)];
 /// Words in the names of users.
 pub(super) const USERS: Weights = &[
     (&["customer", "user", "username", "subject", "tenant", "subscriber", "kunde", "kunden", "kundennr", "client"], 100),
-    (&["account", "subaccount", "konto", "caller", "msisdn"], 95),
+    (&["account", "subaccount", "konto", "caller", "calling", "msisdn"], 95),
     (&["organization", "organisation", "org", "company", "consumer", "workspace", "member", "owner", "email", "login"], 80),
     (&["project", "projekt"], 75),
     (&["meter", "zähler", "imsi", "premise", "site"], 70),
@@ -45,7 +45,23 @@ pub(super) const NO_VALUES: Weights = &[
     (&["rate", "percent", "unit", "limit", "quota", "meter"], -60),
     (&["id", "number", "no", "nr", "num", "account", "phone", "code", "status", "port", "zip", "version"], -200),
     (&["year", "month", "day", "row", "index", "latitude", "longitude", "lat", "lon"], -200),
-    (&["caller", "callee", "called", "customer", "user", "subject", "tenant", "subscriber", "msisdn", "imsi", "imei"], -200),
+    (
+        &[
+            "caller",
+            "calling",
+            "callee",
+            "called",
+            "customer",
+            "user",
+            "subject",
+            "tenant",
+            "subscriber",
+            "msisdn",
+            "imsi",
+            "imei",
+        ],
+        -200,
+    ),
 ];
 
 /// Words in the names of times.
@@ -62,6 +78,9 @@ pub(super) const FINER_TIMES: Weights = &[
 
 /// Words of labels, which may have any name.
 const LABELS: [&str; 4] = ["tag", "tags", "label", "labels"];
+
+/// Words that say nothing without the parts before them.
+const GENERAL: [&str; 7] = ["id", "uuid", "name", "number", "email", "value", "time"];
 
 /// Words that end in `id` and are no identities.
 const NO_IDS: [&str; 7] = ["paid", "prepaid", "postpaid", "valid", "void", "grid", "bid"];
@@ -90,10 +109,13 @@ impl Words {
         self.all.iter().any(|word| LABELS.contains(&word.as_str()))
     }
 
-    /// Returns the greatest weight of the words of the whole path, and its word.
+    /// Returns the greatest weight of the words of the last part, and its word. A part like `id`
+    /// means what the parts before it name.
     pub(super) fn best(&self, weights: Weights) -> Option<(i32, &'static str)> {
+        let is_general = GENERAL.iter().any(|word| self.has(word));
+        let words = if is_general { &self.all } else { &self.last };
         let found = weights.iter().flat_map(|(words, weight)| words.iter().map(move |word| (*weight, *word)));
-        found.filter(|(_, word)| self.all.iter().any(|known| known == word)).max_by_key(|(weight, _)| *weight)
+        found.filter(|(_, word)| words.iter().any(|known| known == word)).max_by_key(|(weight, _)| *weight)
     }
 
     /// Returns the sum of the weights that the words of the last part have.
@@ -150,6 +172,7 @@ mod tests {
         }
         assert!(!Words::of("prepaid").has("id"));
         assert_eq!(Words::of("project.id").best(USERS), Some((75, "project")));
+        assert_eq!(Words::of(r"hg\.nginx\.org.processing").best(USERS), None);
         assert!(Words::of("ChargeCategory").sum(NO_USERS) < 0);
     }
 }

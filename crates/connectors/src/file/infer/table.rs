@@ -33,12 +33,12 @@ struct Rows {
 }
 
 /// Guesses the form of a text of rows; `whole` says that the text is the whole file. Returns `None`
-/// if no delimiter makes columns.
-pub(super) fn guess(text: &str, whole: bool) -> Option<Guess> {
+/// if no delimiter makes as many columns in at least so many thirds of the rows.
+pub(super) fn guess(text: &str, whole: bool, thirds: usize) -> Option<Guess> {
     let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
     let sample = &lines[..lines.len().min(SAMPLE_EVENTS)];
     let table = DELIMITERS.into_iter().rev().map(|delimiter| rows(sample, delimiter)).max_by_key(Rows::score)?;
-    if table.width < 2 || table.fitting() * 3 < table.rows.len() {
+    if table.width < 2 || table.fitting() * 3 < table.rows.len() * thirds {
         return None;
     }
     let mut guess = Guess::default();

@@ -168,7 +168,9 @@ impl Services for HttpServices {
             from = until;
         }
         if let Err(why) = kept.write() {
-            eprintln!("the answers of services are not kept: {why}");
+            // An answer that is not kept could be another one next time.
+            let why = format!("its answer cannot be kept: {why}");
+            return vec![HttpAnswer::Unavailable(why); asked.len()];
         }
         answers.into_iter().map(|answer| answer.unwrap_or_else(|| HttpAnswer::Unavailable(String::new()))).collect()
     }
@@ -191,7 +193,13 @@ impl Service {
             // One request shows whether the service is there again.
             let many = if self.failures >= FAILURES_MAX { 1 } else { http.concurrency };
             let (these, later) = rest.split_at(many.min(rest.len()));
-            let authorization = self.authorization(now).await;
+            let mut authorization = self.authorization(now).await;
+            // A request without its token would fail: with `wait`, the token is waited for.
+            while let (Err(why), OnUnavailable::Wait) = (&authorization, http.on_unavailable) {
+                eprintln!("{why}; the pipeline waits for it");
+                tokio::time::sleep(Duration::from_secs(5)).await;
+                authorization = self.authorization(clock.now()).await;
+            }
             let client = &self.client;
             let sent = these.iter().enumerate().map(|(at, (one, ..))| {
                 let authorization = &authorization;

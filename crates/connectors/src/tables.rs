@@ -23,7 +23,7 @@ use crate::file;
 pub fn load<I: Identities + Send + Sync>(plan: &Plan, engine: &mut Engine<I>) -> Result<(), Error> {
     for (at, table) in plan.tables.iter().enumerate() {
         match read(table)? {
-            Some(content) => engine.set_table(at, Arc::new(content)),
+            Some(content) => engine.set_table(at, Some(Arc::new(content))),
             None => check_put(table)?,
         }
     }

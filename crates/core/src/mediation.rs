@@ -130,8 +130,20 @@ impl Mediator {
         flow.start(&self.plan);
         self.enter(flow);
         match self.plan.is_ordered() {
-            true => flow.defer(),
+            true => {
+                Mediator::sort_waiting(flow);
+                flow.defer();
+            }
             false => self.prepare(flow, 0),
+        }
+    }
+
+    /// Puts the events that wait in order: those that waited for a service are behind the others.
+    fn sort_waiting(flow: &mut Flow) {
+        for node in 0..flow.waiting.len() {
+            let mut tokens = std::mem::take(&mut flow.waiting[node].tokens);
+            prepare::in_order(flow, &mut tokens);
+            flow.waiting[node].tokens = tokens;
         }
     }
 

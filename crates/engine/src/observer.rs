@@ -56,6 +56,11 @@ pub struct ParkedEvent<'a> {
     pub is_released: bool,
 }
 
+/// Counters of one script that have names of their own; names come from events.
+const COUNTERS_MAX: usize = 1_000;
+/// The name of all further counters.
+const OTHER_COUNTERS: &str = "(others)";
+
 /// The totals of an engine so far.
 #[derive(Clone, Debug, Default)]
 pub struct Totals {
@@ -92,8 +97,13 @@ impl Totals {
 
     /// Adds what scripts counted.
     pub(crate) fn count(&mut self, counters: &BTreeMap<(u16, String), i64>) {
-        for (name, count) in counters {
-            let sum = self.counters.entry(name.clone()).or_default();
+        for ((operator, name), count) in counters {
+            let is_known = self.counters.contains_key(&(*operator, name.clone()));
+            let name = match is_known || self.counters_of(*operator).count() < COUNTERS_MAX {
+                true => name.clone(),
+                false => OTHER_COUNTERS.to_owned(),
+            };
+            let sum = self.counters.entry((*operator, name)).or_default();
             *sum = sum.saturating_add(*count);
         }
     }

@@ -15,10 +15,10 @@ impl<I: Identities + Send + Sync> Engine<I> {
     }
 
     /// A table has another content from now on.
-    pub fn set_table(&mut self, table: usize, content: Arc<Content>) {
+    pub fn set_table(&mut self, table: usize, content: Option<Arc<Content>>) {
         let mut tables: Vec<_> = self.tables.iter().flat_map(|tables| tables.iter().cloned()).collect();
         if let Some(known) = tables.get_mut(table) {
-            *known = Some(content);
+            *known = content;
         }
         self.tables = Some(tables.into());
     }

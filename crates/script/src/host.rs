@@ -12,6 +12,9 @@ use crate::state_len;
 use crate::survey::Written;
 use crate::write::{Writer, quoted};
 
+/// Counters that a script may add to for one event.
+const COUNTERS_MAX: usize = 100;
+
 /// The event in work, as the functions of the host see it.
 #[derive(Default)]
 pub(crate) struct Work {
@@ -24,6 +27,10 @@ pub(crate) struct Work {
     pub(crate) is_exhausted: bool,
     /// Whether the state of the key became too large.
     pub(crate) is_state_full: bool,
+    /// Whether the JSON of results became longer than the memory of the script.
+    pub(crate) is_too_long: bool,
+    /// Bytes of JSON that were written.
+    pub(crate) written: usize,
 }
 
 /// Data of a sandbox that its functions reach.
@@ -31,6 +38,8 @@ pub(crate) struct Shared {
     pub(crate) work: RefCell<Work>,
     pub(crate) arithmetic: Arithmetic,
     pub(crate) state_bytes: usize,
+    /// Bytes of JSON that a run may write.
+    pub(crate) json_bytes: usize,
     pub(crate) operator: String,
     pub(crate) decimals: RefCell<Option<Decimals>>,
 }
@@ -78,6 +87,23 @@ pub(crate) fn functions<'js>(ctx: &Ctx<'js>) -> Result<Object<'js>> {
     native.set("fail", Function::new(ctx.clone(), fail)?)?;
     native.set("operator", Function::new(ctx.clone(), operator)?)?;
     Ok(native)
+}
+
+/// Notes that so many bytes of JSON were written.
+///
+/// # Errors
+/// They are more than a run may write.
+pub(crate) fn note_written(ctx: &Ctx<'_>, bytes: usize) -> Result<()> {
+    let most = ctx.userdata::<Shared>().map_or(0, |shared| shared.json_bytes);
+    let is_too_long = with_work(ctx, |work| {
+        work.written += bytes;
+        work.is_too_long |= work.written > most;
+        work.is_too_long
+    });
+    match is_too_long {
+        true => Err(Exception::throw_range(ctx, "the result is too large")),
+        false => Ok(()),
+    }
 }
 
 /// Called by the code when no steps are left.
@@ -182,6 +208,10 @@ fn count(ctx: Ctx<'_>, name: String, n: f64) -> Result<()> {
     }
     if name.is_empty() || name.len() > 80 {
         return Err(Exception::throw_range(&ctx, "the name of a counter has 1 to 80 bytes"));
+    }
+    let is_new = with_work(&ctx, |work| work.counts.len() >= COUNTERS_MAX && work.counts.iter().all(|(known, _)| *known != name));
+    if is_new {
+        return Err(Exception::throw_range(&ctx, "a script counts under at most 100 names for one event"));
     }
     with_work(&ctx, |work| match work.counts.iter_mut().find(|(known, _)| *known == name) {
         Some((_, counted)) => *counted = counted.saturating_add(n as i64),

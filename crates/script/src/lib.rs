@@ -6,6 +6,7 @@
 //! state of its key. Limits are counted, never timed: a verdict must not depend on the machine.
 
 mod host;
+mod memory;
 mod numbers;
 mod read;
 mod sandbox;

@@ -51,18 +51,20 @@
   let now = 0;
   const RealDate = Date;
   const parse = (text) => {
-    const zoned = /(?:Z|[+-]\d\d:?\d\d|GMT|UTC|[ECMP][SD]T)\s*\)?$/i.test(text);
-    if (zoned) return RealDate.parse(text);
+    // A date alone is UTC already; an offset stands behind a time of day, a zone behind anything.
+    const isDate = /^[+-]?\d{4,6}(?:-\d\d(?:-\d\d)?)?$/.test(text);
+    const isZoned = /\d:\d\d(?::\d\d(?:[.,]\d+)?)?\s*(?:[AP]M)?\s*(?:Z|[+-]\d\d:?\d\d)|\b(?:GMT|UTC|[ECMP][SD]T)\b/i.test(text);
+    if (isDate || isZoned) return RealDate.parse(text);
     const utc = RealDate.parse(text + 'Z');
-    if (!Number.isNaN(utc)) return utc;
-    const named = RealDate.parse(text + ' UTC');
-    return Number.isNaN(named) ? RealDate.parse(text) : named;
+    return Number.isNaN(utc) ? RealDate.parse(text + ' UTC') : utc;
   };
   function FixedDate(...parts) {
     if (new.target === undefined) return new RealDate(now).toString();
     let time = now;
     if (parts.length === 1) {
-      const value = parts[0] instanceof RealDate ? parts[0].getTime() : parts[0];
+      let value = parts[0] instanceof RealDate ? parts[0].getTime() : parts[0];
+      if (typeof value === 'object' && value !== null) value = value.valueOf();
+      if (typeof value === 'object' && value !== null) value = String(value);
       time = typeof value === 'string' ? parse(value) : value;
     } else if (parts.length > 1) {
       time = RealDate.UTC(...parts);
@@ -81,6 +83,8 @@
       if (utc) hidden(RealDate.prototype, verb + name, function (...parts) { return utc.apply(this, parts); });
     }
   }
+  delete RealDate.prototype.getYear;
+  delete RealDate.prototype.setYear;
   const two = (number) => String(number).padStart(2, '0');
   const dates = {
     getTimezoneOffset() { return 0; },
@@ -114,6 +118,8 @@
   hidden(globalThis, 'Function', refuse('code from text'));
   hidden(globalThis, 'eval', refuse('eval'));
   hidden(globalThis, 'crypto', new Proxy({}, { get: refuse('crypto') }));
+  delete Error.stackTraceLimit;
+  delete Error.prepareStackTrace;
   for (const name of ['WeakRef', 'FinalizationRegistry', 'Atomics', 'SharedArrayBuffer', 'performance', 'queueMicrotask']) {
     delete globalThis[name];
   }
@@ -170,7 +176,9 @@
       if (!ArrayBuffer.isView(value)) freeze(value);
     }
   };
-  [globalThis, context, ...makers, [][Symbol.iterator](), new Map().keys(), new Set().keys(), ''[Symbol.iterator](), 'a'.matchAll(/a/g)].forEach(freezeAll);
+  const helpers = typeof Iterator === 'function' && [].values().map
+    ? [[].values().map((x) => x), Iterator.from({ next() {} })] : [];
+  [globalThis, context, ...makers, [][Symbol.iterator](), new Map().keys(), new Set().keys(), ''[Symbol.iterator](), 'a'.matchAll(/a/g), ...helpers].forEach(freezeAll);
 
   return {
     make,

@@ -9,6 +9,7 @@ use rquickjs::context::{EvalOptions, intrinsic};
 use rquickjs::{CatchResultExt, CaughtError, Context, Ctx, Function, Object, Persistent, Runtime, Value};
 
 use crate::host::{Decimals, Shared, Work, decimals, exhausted, functions};
+use crate::memory::{Account, Accounted};
 use crate::read::Reader;
 use crate::steps::{COUNTER, CodeError, EXHAUSTED};
 use crate::survey::{Written, survey};
@@ -47,16 +48,24 @@ pub(crate) fn check(program: &Program) -> Result<(), CodeError> {
 /// Runs a script for an event.
 pub(crate) fn run(program: &Program, call: &Call<'_>) -> Result<Outcome, Failure> {
     with_stack(program, || {
-        let sandbox = sandbox_of(program).map_err(|error| Failure::Error(error.detail))?;
-        match sandbox.run(program, call) {
-            // Garbage of other events may have taken the memory: this one gets all of it.
-            Err(Failure::Limit(_)) if sandbox.ran_out_of_memory.get() => {
-                sandbox.runtime.run_gc();
-                sandbox.run(program, call)
-            }
+        let result = run_once(program, call);
+        match result {
+            // Earlier events may have left garbage and tables that grew: this event gets all of the
+            // memory, in a sandbox of its own.
+            Err(Failure::Limit(_)) => run_once(program, call),
             result => result,
         }
     })
+}
+
+fn run_once(program: &Program, call: &Call<'_>) -> Result<Outcome, Failure> {
+    let sandbox = sandbox_of(program).map_err(|error| Failure::Error(error.detail))?;
+    let result = sandbox.run(program, call);
+    let is_spent = matches!(result, Err(Failure::Limit(_) | Failure::Stalled)) || sandbox.runtime.is_job_pending();
+    if is_spent {
+        SANDBOXES.with(|sandboxes| sandboxes.borrow_mut().retain(|(id, _)| *id != program.id));
+    }
+    result
 }
 
 fn with_stack<R>(program: &Program, act: impl FnOnce() -> R) -> R {
@@ -90,7 +99,7 @@ struct Sandbox {
     runtime: Runtime,
     began: Rc<Cell<Option<Instant>>>,
     stalled: Rc<Cell<bool>>,
-    ran_out_of_memory: Cell<bool>,
+    memory: Rc<Account>,
 }
 
 /// The functions that the host calls.
@@ -115,7 +124,8 @@ impl Sandbox {
     #[allow(clippy::disallowed_methods)] // the guard against stalls is the one that measures real time
     fn new(program: &Program) -> Result<Sandbox, CodeError> {
         let broken = |error: rquickjs::Error| CodeError { line: 0, detail: error.to_string() };
-        let runtime = Runtime::new_with_alloc(rquickjs::allocator::RustAllocator).map_err(broken)?;
+        let memory = Rc::new(Account::default());
+        let runtime = Runtime::new_with_alloc(Accounted::new(Rc::clone(&memory))).map_err(broken)?;
         runtime.set_max_stack_size(program.limits.stack);
         let (began, stalled) = (Rc::new(Cell::new(None::<Instant>)), Rc::new(Cell::new(false)));
         let (since, noted) = (Rc::clone(&began), Rc::clone(&stalled));
@@ -126,12 +136,10 @@ impl Sandbox {
         })));
         let context = Context::custom::<Intrinsics>(&runtime).map_err(broken)?;
         let functions = context.with(|ctx| build(&ctx, program))?;
-        let ran_out_of_memory = Cell::new(false);
-        let sandbox = Sandbox { functions, context, runtime, began, stalled, ran_out_of_memory };
+        let sandbox = Sandbox { functions, context, runtime, began, stalled, memory };
         // The world itself is not counted against the script.
         sandbox.runtime.run_gc();
-        let world = usize::try_from(sandbox.runtime.memory_usage().malloc_size).unwrap_or_default();
-        sandbox.runtime.set_memory_limit(world + program.limits.memory);
+        sandbox.memory.bound(program.limits.memory);
         sandbox.context.with(|ctx| sandbox.check(&ctx, program))?;
         Ok(sandbox)
     }
@@ -155,7 +163,7 @@ impl Sandbox {
             *shared.work.borrow_mut() = work;
         }
         self.stalled.set(false);
-        self.ran_out_of_memory.set(false);
+        self.memory.take_refused();
         self.began.set(Some(Instant::now()));
     }
 
@@ -163,9 +171,10 @@ impl Sandbox {
         self.context.with(|ctx| {
             self.start(&ctx, Work { state: call.state.clone(), ..Work::default() });
             let result = self.step(&ctx, program, call).catch(&ctx);
-            self.began.set(None);
             let work = ctx.userdata::<Shared>().map(|shared| shared.work.take()).unwrap_or_default();
-            self.judge(program, work, result)
+            let judged = self.judge(program, work, result);
+            self.began.set(None);
+            judged
         })
     }
 
@@ -184,13 +193,13 @@ impl Sandbox {
         }
         let written = &survey.written;
         if let Some(list) = returned.as_array() {
-            let (found, most) = (list.len(), program.limits.children_max);
-            if found > most {
+            let (found, most) = (length_of(list.as_object())?, program.limits.children_max);
+            if found > most as f64 {
                 return Ok(Err(Failure::TooMany(format!("`step` returned {found} events; `childrenMax` is {most}"))));
             }
-            let mut children = Vec::with_capacity(found);
-            for child in list.iter::<Value<'js>>() {
-                match self.object(ctx, &child?, written)? {
+            let mut children = Vec::new();
+            for at in 0..found as usize {
+                match self.object(ctx, &list.get(at)?, written)? {
                     Some(child) => children.push(child),
                     None => return Ok(Err(Failure::Error("an element of the list is no object".to_owned()))),
                 }
@@ -203,7 +212,7 @@ impl Sandbox {
                 Ok(Err(Failure::Error("`step` returned nothing; return the event, a list of events, or null".to_owned())))
             }
             None => {
-                let kind = returned.type_name();
+                let kind = if returned.is_number() { "number" } else { returned.type_name() };
                 Ok(Err(Failure::Error(format!("`step` returned a {kind}; return the event, a list of events, or null"))))
             }
         }
@@ -230,6 +239,10 @@ impl Sandbox {
         if self.stalled.get() {
             return Err(Failure::Stalled);
         }
+        // Memory that was refused counts even if the script caught the exception.
+        if self.memory.take_refused() || work.is_too_long {
+            return Err(Failure::Limit(format!("the script took more than {} bytes of memory", program.limits.memory)));
+        }
         if work.is_exhausted {
             return Err(Failure::Limit(format!("the script took more than {} steps", program.limits.steps)));
         }
@@ -241,19 +254,15 @@ impl Sandbox {
         }
         let returned = match result {
             Ok(returned) => returned?,
-            Err(error) => return Err(self.failure(program, &error)),
+            Err(error) => return Err(Sandbox::failure(program, &error)),
         };
         let state = work.is_state_changed.then_some(work.state);
         Ok(Outcome { returned, state, counts: work.counts })
     }
 
-    fn failure(&self, program: &Program, error: &CaughtError<'_>) -> Failure {
+    fn failure(program: &Program, error: &CaughtError<'_>) -> Failure {
         let shown = describe(error);
-        if shown.text.contains("out of memory") || matches!(error, CaughtError::Error(rquickjs::Error::Allocation)) {
-            self.ran_out_of_memory.set(true);
-            return Failure::Limit(format!("the script took more than {} bytes of memory", program.limits.memory));
-        }
-        if shown.text.contains("Maximum call stack size exceeded") || shown.text.contains("stack overflow") {
+        if shown.is_of_engine && shown.text.contains("all stack size exceeded") {
             return Failure::Limit(format!("the script took more than {} bytes of stack", program.limits.stack));
         }
         Failure::Error(match shown.line {
@@ -261,6 +270,11 @@ impl Sandbox {
             line => format!("{} (line {line})", shown.text),
         })
     }
+}
+
+/// The length of a list, which may be far more than there are elements.
+fn length_of(list: &Object<'_>) -> rquickjs::Result<f64> {
+    list.get("length")
 }
 
 /// The limit of steps as a JavaScript number.
@@ -274,6 +288,7 @@ fn build(ctx: &Ctx<'_>, program: &Program) -> Result<Functions, CodeError> {
         work: RefCell::default(),
         arithmetic: program.arithmetic,
         state_bytes: program.limits.state_bytes,
+        json_bytes: program.limits.memory,
         operator: program.operator.clone(),
         decimals: RefCell::default(),
     };
@@ -320,32 +335,39 @@ fn build(ctx: &Ctx<'_>, program: &Program) -> Result<Functions, CodeError> {
 struct Shown {
     text: String,
     line: usize,
+    /// Whether the engine threw it, not the script.
+    is_of_engine: bool,
 }
 
 fn describe(error: &CaughtError<'_>) -> Shown {
     match error {
-        CaughtError::Error(error) => Shown { text: error.to_string(), line: 0 },
+        CaughtError::Error(error) => Shown { text: error.to_string(), line: 0, is_of_engine: true },
         CaughtError::Exception(exception) => {
             let name: Option<String> = exception.as_object().get("name").ok();
             let message = exception.message().unwrap_or_default();
             let name = name.filter(|name| name != "Error" && !name.is_empty());
+            let is_of_engine = matches!(name.as_deref(), Some("InternalError" | "RangeError"));
             let text = name.map_or_else(|| message.clone(), |name| format!("{name}: {message}"));
-            Shown { text, line: line_of(&exception.stack().unwrap_or_default()) }
+            Shown { text, line: line_of(&exception.stack().unwrap_or_default()), is_of_engine }
         }
         CaughtError::Value(value) => {
             let text = value.as_string().and_then(|text| text.to_string().ok());
-            Shown { text: text.unwrap_or_else(|| format!("the script threw a {}", value.type_name())), line: 0 }
+            Shown {
+                text: text.unwrap_or_else(|| format!("the script threw a {}", value.type_name())),
+                line: 0,
+                is_of_engine: false,
+            }
         }
     }
 }
 
 /// The first line of the script in a stack such as `at step (script:3:7)`.
 fn line_of(stack: &str) -> usize {
-    let place = stack.split("script:").nth(1).unwrap_or_default();
+    let place = stack.split("(script:").nth(1).unwrap_or_default();
     place.split(|c: char| !c.is_ascii_digit()).next().and_then(|line| line.parse().ok()).unwrap_or(0)
 }
 
 fn code_error(error: &CaughtError<'_>) -> CodeError {
-    let Shown { text, line } = describe(error);
+    let Shown { text, line, .. } = describe(error);
     CodeError { line, detail: text }
 }

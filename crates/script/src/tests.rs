@@ -48,7 +48,7 @@ fn events_keep_what_a_script_does_not_touch() {
         (r#"{"text":"quote \" slash \\ line \n tab \t","é":"日本"}"#, "return event;"),
         (r#"{"__proto__":{"x":1},"constructor":2,"toString":"t"}"#, "return event;"),
         (r#"{"big":1e400,"small":1e-7,"huge":1e+21}"#, "return event;"),
-        (r#"{"half":"\ud800","v":1.0,"a\"b":{"c":[0,[2.50]]}}"#, "return event;"),
+        (r#"{"v":1.0,"a\"b":{"c":[0,[2.50]]}}"#, "return event;"),
         ("{}", "return event;"),
     ];
     for (event, code) in cases {
@@ -68,6 +68,16 @@ fn scripts_change_events() {
             "return { h: new Date('2026-07-01T12:00:00').getHours(), z: new Date().getTimezoneOffset() };",
             "{}",
             r#"{"h":12,"z":0}"#,
+        ),
+        (
+            "return { d: new Date(new String('2026-01-01T00:00')).getTime(), n: Number.isNaN(new Date('soon').getTime()) };",
+            "{}",
+            r#"{"d":1767225600000,"n":true}"#,
+        ),
+        (
+            "return { z: new Date('2026-07-01T12:00:00+02:00').toISOString(), d: new Date('2026-07-01').getHours() };",
+            "{}",
+            r#"{"z":"2026-07-01T10:00:00.000Z","d":0}"#,
         ),
         ("return { m: new Date(2026, 0, 31, 23).toISOString() };", "{}", r#"{"m":"2026-01-31T23:00:00.000Z"}"#),
         ("return { n: (1234567.8912).toLocaleString() };", "{}", r#"{"n":"1,234,567.891"}"#),
@@ -104,7 +114,7 @@ fn scripts_change_events() {
 fn failures_say_what_happened_and_where() {
     let cases = [
         ("return;", "`step` returned nothing"),
-        ("return 5;", "`step` returned a int"),
+        ("return 5;", "`step` returned a number"),
         ("return [1];", "an element of the list is no object"),
         ("return { v: 0 / 0 };", "contains NaN"),
         ("const a = {}; a.a = a; return a;", "contains itself"),
@@ -120,6 +130,10 @@ fn failures_say_what_happened_and_where() {
         ("globalThis.seen = 1; return event;", "TypeError"),
         ("return Promise.resolve(event);", "promise"),
         ("throw 'a text';", "a text"),
+        ("throw null;", "threw a null"),
+        ("throw new Error('out of memory');", "out of memory"),
+        ("return { half: '\u{1F600}'.slice(0, 1) };", "half a character"),
+        ("for (let i = 0; i < 101; i++) context.count(`n${i}`); return event;", "at most 100 names"),
     ];
     for (code, expected) in cases {
         match run_with(&body(code), "{}", &State::new()) {
@@ -149,6 +163,12 @@ fn limits_are_counted() {
     }
     assert!(limit("const f = (n) => 1 + f(n + 1); f(0);").contains("bytes of stack"));
     assert!(limit("return { s: 'x'.repeat(5_000_000) };").contains("bytes of memory"));
+    // Refused memory counts even if the exception is caught, or has no room.
+    assert!(
+        limit("const a = []; try { for (;;) a.push('x'.repeat(99_999) + a.length); } catch {} return event;").contains("memory")
+    );
+    assert!(limit("return { s: Array(2000).fill('x'.repeat(100_000)) };").contains("bytes of memory"));
+    assert!(limit("const a = []; a.length = 4294967295; return { a };").contains("bytes of memory"));
     assert!(matches!(run_with(&body("return [{}, {}, {}, {}];"), "{}", &State::new()), Err(Failure::TooMany(_))));
 }
 
@@ -170,6 +190,37 @@ fn memory_does_not_depend_on_the_garbage_of_earlier_events() {
     }
     assert!(run_with(&program, r#"{"n":5000000}"#, &State::new()).is_err());
     assert!(run_with(&program, r#"{"n":2000000}"#, &State::new()).is_ok());
+}
+
+#[test]
+fn equal_events_meet_equal_limits() {
+    let code = "const a = []; a.push(a); for (let i = 0; i < event.n; i++) a.push({ i }); return { n: a.length };";
+    let program = body(code);
+    for _ in 0..40 {
+        assert!(run_with(&program, r#"{"n":5000}"#, &State::new()).is_ok());
+    }
+    let promise = body("Promise.resolve('x'.repeat(200_000)).then(() => {}); return { n: 1 };");
+    for _ in 0..200 {
+        assert!(run_with(&promise, "{}", &State::new()).is_ok());
+    }
+}
+
+#[test]
+fn many_numbers_that_are_written_otherwise_are_kept() {
+    let list = vec!["1.0"; 40_000].join(",");
+    let event = format!(r#"{{"list":[{list}]}}"#);
+    assert_eq!(made("return event;", &event), event);
+}
+
+#[test]
+fn the_shared_world_keeps_nothing() {
+    let code = "const roots = [Error, [].values().map(x => x).__proto__, Iterator.from({ next() {} }).__proto__, Date, Math]; \
+                let seen = 0; for (const root of roots) { try { root.left = 1; } catch {} if ('left' in root) seen++; } return { seen };";
+    let program = body(code);
+    for _ in 0..2 {
+        let outcome = run_with(&program, "{}", &State::new()).unwrap();
+        assert_eq!(outcome.returned, Returned::Event(br#"{"seen":0}"#.to_vec()));
+    }
 }
 
 #[test]

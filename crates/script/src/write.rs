@@ -2,11 +2,14 @@
 
 use rquickjs::{Ctx, Exception, Function, Object, Value, object::Filter};
 
+use std::collections::HashMap;
+
+use crate::host::note_written;
 use crate::numbers::shortest;
 use crate::survey::Written;
 
 /// How deeply a result may be nested: deeper ones are circles, most of the time.
-const DEPTH_MAX: usize = 200;
+const DEPTH_MAX: usize = 100;
 
 /// A writer of values as JSON.
 pub(crate) struct Writer<'w, 'js> {
@@ -16,8 +19,8 @@ pub(crate) struct Writer<'w, 'js> {
     /// The prototype of plain objects.
     plain: Object<'js>,
     text_of: Function<'js>,
-    /// Numbers that are written as they came.
-    written: &'w [Written],
+    /// Numbers that are written as they came, by their path.
+    written: HashMap<String, &'w Written>,
     path: Vec<String>,
 }
 
@@ -28,13 +31,14 @@ impl<'w, 'js> Writer<'w, 'js> {
         text_of: Function<'js>,
         written: &'w [Written],
     ) -> Writer<'w, 'js> {
+        let written = written.iter().map(|written| (written.path.join("\0"), written)).collect();
         Writer { ctx, decimal, plain, text_of, written, path: Vec::new() }
     }
 
     /// Appends a value. Returns whether there was one: JSON has no `undefined`.
     pub(crate) fn write(&mut self, value: &Value<'js>, depth: usize, json: &mut Vec<u8>) -> rquickjs::Result<bool> {
         if depth > DEPTH_MAX {
-            return Err(self.flaw("the result is nested more than 200 levels deep, or contains itself"));
+            return Err(self.flaw("the result is nested more than 100 levels deep, or contains itself"));
         }
         if value.is_null() {
             json.extend_from_slice(b"null");
@@ -64,8 +68,8 @@ impl<'w, 'js> Writer<'w, 'js> {
             return Err(self.flaw(&format!("the result contains {number}{at}, which is no number of JSON")));
         }
         if !self.written.is_empty() {
-            let same = |written: &&Written| written.number == number && written.path == self.path;
-            if let Some(written) = self.written.iter().find(same) {
+            let written = self.written.get(&self.path.join("\0"));
+            if let Some(written) = written.filter(|written| written.number == number) {
                 json.extend_from_slice(written.text.as_bytes());
                 return Ok(());
             }
@@ -77,20 +81,24 @@ impl<'w, 'js> Writer<'w, 'js> {
     fn string(&self, value: &Value<'js>, json: &mut Vec<u8>) -> rquickjs::Result<()> {
         let text = value.as_string().map(rquickjs::String::to_string);
         match text {
-            Some(Ok(text)) => quote_into(&text, json),
-            // Halves of characters have no UTF-8: the engine escapes them.
+            Some(Ok(text)) => {
+                note_written(&self.ctx, text.len())?;
+                quote_into(&text, json);
+                Ok(())
+            }
             Some(Err(_)) | None => {
-                let escaped = self.ctx.json_stringify(value.clone())?;
-                json.extend_from_slice(escaped.map_or(Ok(String::new()), |text| text.to_string())?.as_bytes());
+                Err(self.flaw("the result contains a text with half a character; it was cut inside a surrogate pair"))
             }
         }
-        Ok(())
     }
 
     fn list(&mut self, value: &Value<'js>, depth: usize, json: &mut Vec<u8>) -> rquickjs::Result<()> {
         let Some(list) = value.as_array() else { return Ok(()) };
         json.push(b'[');
-        for index in 0..list.len() {
+        let length: f64 = list.as_object().get("length")?;
+        // Each element takes a byte at least: a length beyond that is refused before the loop.
+        note_written(&self.ctx, length as usize)?;
+        for index in 0..length as usize {
             if index > 0 {
                 json.push(b',');
             }

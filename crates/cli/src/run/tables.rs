@@ -28,7 +28,7 @@ pub(super) fn load<I: Identities + Send + Sync>(plan: &Plan, data: &Path, engine
     for (at, table) in plan.tables.iter().enumerate() {
         let folder = data.join("runs").join(plan.id.to_string()).join("tables");
         if let Some(content) = newest(table, &folder)? {
-            engine.set_table(at, Arc::new(content));
+            engine.set_table(at, Some(Arc::new(content)));
         }
     }
     Ok(())

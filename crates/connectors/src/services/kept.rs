@@ -38,14 +38,19 @@ impl Kept {
     pub(super) fn open(file: Option<PathBuf>) -> Result<Kept, Error> {
         let mut kept = Kept { answers: HashMap::new(), file, unwritten: Vec::new() };
         let Some(file) = &kept.file else { return Ok(kept) };
-        let text = match std::fs::read_to_string(file) {
-            Ok(text) => text,
+        let bytes = match std::fs::read(file) {
+            Ok(bytes) => bytes,
             Err(why) if why.kind() == std::io::ErrorKind::NotFound => return Ok(kept),
             Err(why) => return Err(Error::io(file.display(), &why)),
         };
-        // The last line may be torn: it was never used, or is asked for again.
-        let whole = text.rfind('\n').map_or("", |end| &text[..end]);
-        for (number, line) in (1..).zip(whole.lines()) {
+        // A torn last line was never used. It is cut off, so that the next line is whole.
+        let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        if whole < bytes.len() {
+            let cut = std::fs::OpenOptions::new().write(true).open(file).and_then(|file| file.set_len(whole as u64));
+            cut.map_err(|why| Error::io(file.display(), &why))?;
+        }
+        let text = String::from_utf8_lossy(&bytes[..whole]);
+        for (number, line) in (1..).zip(text.lines()) {
             let corrupt = |why: &str| Error::new(Kind::Corrupt, format!("{}:{number}: {why}", file.display()));
             let line: Line = serde_json::from_str(line).map_err(|why| corrupt(&why.to_string()))?;
             let hash = HEXLOWER.decode(line.request.as_bytes()).ok().and_then(|hash| hash.try_into().ok());

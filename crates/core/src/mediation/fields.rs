@@ -9,6 +9,7 @@ use super::flow::{Flow, Token};
 use crate::event::json::{Document, Tree, leaf_of};
 use crate::event::{Batch, Kind, Path, Slot};
 use crate::plan::Plan;
+use crate::verdict::Reason;
 
 /// By path of the plan, the paths around it and inside it.
 #[derive(Clone, Debug, Default)]
@@ -81,13 +82,20 @@ pub(super) fn set_slot(plan: &Plan, kin: &Kin, batch: &mut Batch, row: usize, sl
 
 /// Puts another event, as JSON, in the place of a row's: a field that it lacks is gone. Computed
 /// values are left alone.
-pub(super) fn replace(plan: &Plan, batch: &mut Batch, row: usize, returned: u16, json: &[u8]) {
+///
+/// # Errors
+/// The text is no JSON object.
+pub(super) fn replace(plan: &Plan, batch: &mut Batch, row: usize, returned: u16, json: &[u8]) -> Result<(), (Reason, String)> {
+    if Document::new(json.to_vec()).members().is_none() {
+        return Err((Reason::OperatorError, "the script returned an event that is no JSON".to_owned()));
+    }
     let fields = (0..).zip(&plan.paths).filter(|(_, path)| !path.is_computed());
     let wanted: Vec<(u16, &[Box<str>])> = fields.map(|(slot, path)| (slot, path.names())).collect();
     wanted.iter().for_each(|(slot, _)| batch.set_slot(row, *slot, Slot::MISSING));
     let whole = batch.store(Kind::Json, json);
     batch.set_slot(row, returned, whole);
     project(batch, row, json.to_vec(), &wanted);
+    Ok(())
 }
 
 /// Finds the values of paths inside an object, and sets their slots.

@@ -103,7 +103,7 @@ fn no_identity(plan: &Plan, dedupe: &Dedupe) -> String {
 }
 
 /// By event, each once: ways that part and meet again bring an event twice.
-fn in_order(flow: &Flow, tokens: &mut Vec<Token>) {
+pub(super) fn in_order(flow: &Flow, tokens: &mut Vec<Token>) {
     if flow.derived_len() > 0 {
         tokens.sort_unstable_by(|a, b| flow.order(a, b));
     } else if !tokens.is_sorted() {

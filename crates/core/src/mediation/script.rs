@@ -52,7 +52,7 @@ pub(super) fn take(
     script: &Script,
     scripted: Scripted,
     token: Token,
-) -> Became {
+) -> Result<Became, (Reason, String)> {
     for (name, count) in scripted.counts {
         let counter = flow.counters.entry((node, name)).or_default();
         *counter = counter.saturating_add(count);
@@ -61,27 +61,25 @@ pub(super) fn take(
     // An event keeps its identity and its place, whatever the script makes of it.
     let identity = [script.id, script.source].map(|slot| (slot, flow.batch.slot(row, slot)));
     match scripted.returned {
-        Returned::Nothing => Became::Nothing,
+        Returned::Nothing => Ok(Became::Nothing),
         Returned::Event(json) => {
-            replace(plan, &mut flow.batch, row, script.whole, &json);
+            replace(plan, &mut flow.batch, row, script.whole, &json)?;
             for (slot, value) in identity {
-                if value.kind() != Kind::Missing {
-                    super::fields::set_slot(plan, kin, &mut flow.batch, row, slot, value);
-                }
+                super::fields::set_slot(plan, kin, &mut flow.batch, row, slot, value);
             }
-            Became::Event
+            Ok(Became::Event)
         }
         Returned::Children(events) => {
             let mut children = Vec::with_capacity(events.len());
             for (index, json) in (0u32..).zip(events) {
                 let row = flow.batch.copy_row(row);
-                replace(plan, &mut flow.batch, row, script.whole, &json);
+                replace(plan, &mut flow.batch, row, script.whole, &json)?;
                 name_child(plan, kin, flow, node, script, token, row, index);
                 let pristine = flow.batch.copy_row(row) as u32;
                 flow.derived.push(Derived { parent: token, node, index, row: pristine, verdict: Verdict::Open });
                 children.push(Token { part: flow.derived.len() as u32, row: row as u32, ..token });
             }
-            Became::Children(children)
+            Ok(Became::Children(children))
         }
     }
 }

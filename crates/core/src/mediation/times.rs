@@ -39,6 +39,7 @@ pub(super) fn read(
                 TimeFormat::Default => rfc3339(batch.slot(row, place), leaf.bytes, times.get_mut(row)),
                 format => format.parse(leaf.bytes, Clue::Text),
             },
+            Kind::EscapedText => field.format.parse(&crate::event::unescape(leaf.bytes), Clue::Text),
             Kind::Number => field.format.parse(leaf.bytes, Clue::Number),
             _ => None,
         };

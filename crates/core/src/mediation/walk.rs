@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::fields::{Kin, set};
+use super::fields::{Kin, set, set_slot};
 use super::flow::{Answers, Flow, Tap, Token};
 use super::script::Became;
 use super::{Mediator, lookup, script, split};
@@ -80,7 +80,7 @@ impl Mediator {
             },
             Operator::Map(steps) => {
                 for step in steps {
-                    change(plan, flow, row, step).map_err(failed)?;
+                    change(plan, &self.kin, flow, row, step).map_err(failed)?;
                 }
                 Ok(Some(0))
             }
@@ -106,7 +106,7 @@ impl Mediator {
             Operator::Rate(rate) if rate.running.is_none() => lookup::price(plan, &self.kin, flow, rate, token).map(|()| Some(0)),
             Operator::Script(operator) if !operator.keeps_state => {
                 let scripted = script::run(plan, &self.kin, flow, operator, token)?;
-                Ok(self.became(plan, flow, node, operator, scripted, token))
+                self.became(plan, flow, node, operator, scripted, token)
             }
             Operator::Http(_) => {
                 flow.asking.push((node, token));
@@ -158,8 +158,8 @@ impl Mediator {
         operator: &Script,
         scripted: Scripted,
         token: Token,
-    ) -> Option<usize> {
-        match script::take(plan, &self.kin, flow, node, operator, scripted, token) {
+    ) -> Result<Option<usize>, (Reason, String)> {
+        Ok(match script::take(plan, &self.kin, flow, node, operator, scripted, token)? {
             Became::Event => Some(0),
             Became::Nothing => {
                 flow.note(token, Verdict::Filtered);
@@ -169,7 +169,7 @@ impl Mediator {
                 self.replace_by_children(plan, flow, node, token, children);
                 None
             }
-        }
+        })
     }
 
     /// Marks the events that partitions refused, and routes the others to the next operators.
@@ -191,8 +191,10 @@ impl Mediator {
                     flow.note(token, Verdict::Counted);
                 } else if let Operator::Script(operator) = &plan.nodes[usize::from(node)].operator {
                     let Some(scripted) = scripted.remove(&(node, place as u32)) else { continue };
-                    if let Some(port) = self.became(&plan, flow, node, operator, scripted.clone(), token) {
-                        self.leave(&plan, flow, node, port, token);
+                    match self.became(&plan, flow, node, operator, scripted.clone(), token) {
+                        Ok(Some(port)) => self.leave(&plan, flow, node, port, token),
+                        Ok(None) => {}
+                        Err((reason, detail)) => flow.park(node, token, reason, detail),
                     }
                     self.lead(&plan, flow, &[], token);
                 } else {
@@ -269,27 +271,25 @@ fn refuse(flow: &mut Flow, node: u16, place: u32, verdict: Verdict) -> Token {
 }
 
 /// One change of a row.
-fn change(plan: &Plan, flow: &mut Flow, row: usize, step: &Step) -> Result<(), String> {
+fn change(plan: &Plan, kin: &Kin, flow: &mut Flow, row: usize, step: &Step) -> Result<(), String> {
     match step {
         Step::Set(slot, program) => {
             let (kind, bytes) = program.evaluate(&flow.batch, row)?.into_field()?;
             let bytes = bytes.into_owned();
-            let value = flow.batch.store(kind, &bytes);
-            flow.batch.set_slot(row, *slot, value);
+            set(plan, kin, &mut flow.batch, row, *slot, kind, &bytes);
         }
         Step::Rename(from, to) => {
             let value = flow.batch.slot(row, *from);
-            flow.batch.set_slot(row, *from, Slot::MISSING);
-            flow.batch.set_slot(row, *to, value);
+            set_slot(plan, kin, &mut flow.batch, row, *from, Slot::MISSING);
+            set_slot(plan, kin, &mut flow.batch, row, *to, value);
         }
-        Step::Remove(slot) => flow.batch.set_slot(row, *slot, Slot::MISSING),
+        Step::Remove(slot) => set_slot(plan, kin, &mut flow.batch, row, *slot, Slot::MISSING),
         Step::Convert(slot, to) => {
             let leaf = flow.batch.leaf(row, *slot);
             let path = &plan.paths[usize::from(*slot)];
             let (kind, bytes) = convert(leaf, *to).ok_or_else(|| misread(leaf, *to, path.as_str()))?;
             let bytes = bytes.into_owned();
-            let value = flow.batch.store(kind, &bytes);
-            flow.batch.set_slot(row, *slot, value);
+            set(plan, kin, &mut flow.batch, row, *slot, kind, &bytes);
         }
     }
     Ok(())

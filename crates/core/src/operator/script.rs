@@ -52,13 +52,24 @@ impl Script {
         let call = flowmeter_script::Call { event, key, state, received_at };
         match self.program.run(&call) {
             Ok(Outcome { returned, state, counts }) => Ok((Scripted { returned, counts }, state)),
-            Err(Failure::Error(detail)) => Err((Reason::OperatorError, detail)),
+            Err(Failure::Error(detail)) => Err((Reason::OperatorError, shortened(detail))),
             Err(Failure::Limit(detail)) => Err((Reason::ScriptLimit, detail)),
             Err(Failure::StateFull(detail)) => Err((Reason::StateFull, detail)),
             Err(Failure::TooMany(detail)) => Err((Reason::TooMany, detail)),
             Err(Failure::Stalled) => Err((Reason::ScriptLimit, "the script ran for ten seconds; lower `steps`".to_owned())),
         }
     }
+}
+
+/// A message of a script, at most a kilobyte of it.
+fn shortened(mut detail: String) -> String {
+    const BYTES_MAX: usize = 1_000;
+    if detail.len() > BYTES_MAX {
+        let end = (0..=BYTES_MAX).rev().find(|end| detail.is_char_boundary(*end)).unwrap_or(0);
+        detail.truncate(end);
+        detail.push('…');
+    }
+    detail
 }
 
 /// Computes with exact decimals for scripts.

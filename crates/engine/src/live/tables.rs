@@ -12,6 +12,7 @@ use flowmeter_core::plan::Plan;
 use flowmeter_core::table::{Content, Table, TableOrigin};
 use flowmeter_store::disk::{Disk, read_all, write_whole};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use super::Live;
 use crate::{Error, Kind};
@@ -57,7 +58,22 @@ pub fn read_content(disk: &dyn Disk, table: &Table, hash: &str) -> Result<Option
     let decoder = zstd::stream::read::Decoder::new(packed.as_slice());
     let read = decoder.and_then(|decoder| decoder.take(most).read_to_end(&mut rows));
     read.map_err(|why| Error::new(Kind::Corrupt, format!("{file}: {why}")))?;
+    if rows.len() as u64 == most {
+        return Ok(None);
+    }
+    if hash_of(&rows) != hash {
+        return Err(Error::new(Kind::Corrupt, format!("{file}: its rows do not have the hash in its name")));
+    }
     Ok(Content::of_canonical(table, &rows).ok())
+}
+
+/// The SHA-256 of canonical rows, in hexadecimal.
+fn hash_of(rows: &[u8]) -> String {
+    use std::fmt::Write as _;
+    Sha256::digest(rows).iter().fold(String::with_capacity(64), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 /// Returns the names of the files with contents of tables.
@@ -109,9 +125,9 @@ impl Live {
         let tables = plan.tables.iter().enumerate().filter(|(_, table)| only.is_none_or(|name| name == table.name));
         for (at, table) in tables.filter(|(_, table)| has_versions(table)) {
             let Some(version) = self.tables.get(&table.name) else { continue };
-            if let Some(content) = read_content(&*self.disk, table, &version.hash)? {
-                self.engine.set_table(at, Arc::new(content));
-            }
+            // A content that does not fit is none: an event that needs it is parked.
+            let content = read_content(&*self.disk, table, &version.hash)?;
+            self.engine.set_table(at, content.map(Arc::new));
         }
         Ok(())
     }

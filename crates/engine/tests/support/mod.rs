@@ -185,7 +185,7 @@ pub fn run(document: &str, steps: &[Step], layout: Layout) -> Outcome {
             engine = Engine::read(Arc::clone(&plan), settings, &images, engine.into_identities()).unwrap();
             engine.set_totals(totals);
             assert_eq!(engine.images(), images, "read and written again it is the same");
-            tables.iter().for_each(|(at, content)| engine.set_table(*at, Arc::clone(content)));
+            tables.iter().for_each(|(at, content)| engine.set_table(*at, Some(Arc::clone(content))));
             layout.follows.then(|| engine.follow_watermarks());
         }
         match step {
@@ -203,7 +203,7 @@ pub fn run(document: &str, steps: &[Step], layout: Layout) -> Outcome {
                 if let Some((at, content)) = content_of(&plan, name, rows) {
                     tables.retain(|(known, _)| *known != at);
                     tables.push((at, Arc::clone(&content)));
-                    engine.set_table(at, content);
+                    engine.set_table(at, Some(content));
                 }
             }
             Step::Look => outcome.looks.push((engine.totals().tally, held(&engine))),

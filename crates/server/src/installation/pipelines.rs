@@ -273,6 +273,9 @@ impl Installation {
         let targets = compiled.targets;
         let mut plan = compiled.plan;
         plan.id = newer.id;
+        if served.session() != 0 {
+            self.prepare_tables(who, &plan)?;
+        }
         let tables = self.table_commands(newer, &plan)?;
         let accepted = served.worker.ask(move |live| live.accepts(&plan));
         accepted.and_then(|accepted| accepted).map_err(|why| problem_of(&why))?;

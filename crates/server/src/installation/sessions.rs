@@ -157,6 +157,7 @@ impl Installation {
         if !pipeline.streaming {
             return self.run_batch(who, pipeline, compiled, unique_key);
         }
+        self.prepare_tables(who, &compiled.plan)?;
         let mut session = self.new_session(pipeline, RunType::Normal, unique_key).map_err(|why| problem_of(&why))?;
         session.position = self.beginning(pipeline).map_err(|why| problem_of(&why))?;
         let audited = self.audited(who, "session.start", &session.session_id, Value::Null, json!({"pipeline": pipeline.name}));

@@ -50,6 +50,9 @@ pub struct KeptContent {
     pub bytes: usize,
     /// The time since which it is in force.
     pub since: String,
+    /// The entry of the log with which it came into force for running pipelines, once it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub position: Option<u64>,
 }
 
 /// A content that was refused.
@@ -130,13 +133,15 @@ pub(super) struct TableHistory<'i> {
 }
 
 impl TableHistory<'_> {
-    /// Returns the tables that were in force at an instant.
-    pub(super) fn at(&mut self, at: Timestamp) -> Result<Tables, Error> {
+    /// Returns the tables that were in force for an event, by its entry of the log and the time of
+    /// its receipt. The time decides only where the entry of a version is not known.
+    pub(super) fn at(&mut self, position: u64, at: Timestamp) -> Result<Tables, Error> {
         let mut tables: Vec<Option<Arc<Content>>> =
             flowmeter_engine::tables_of(&self.plan).iter().flat_map(|tables| tables.iter().cloned()).collect();
         for (place, kept) in self.kept.iter().enumerate() {
             let since = |content: &KeptContent| Timestamp::parse_rfc3339(content.since.as_bytes()).unwrap_or_default();
-            let Some(version) = kept.versions.iter().rev().find(|version| since(version) <= at) else { continue };
+            let holds = |version: &&KeptContent| version.position.map_or(since(version) <= at, |from| from < position);
+            let Some(version) = kept.versions.iter().rev().find(holds) else { continue };
             let key = (place, version.hash.clone());
             if !self.contents.contains_key(&key) {
                 let read = read_content(&*self.installation.disk, &self.plan.tables[place], &version.hash)?;
@@ -236,38 +241,51 @@ impl Installation {
             Ok(rows) => self.replace_rows(who, name, &rows),
             Err(why) => {
                 let refused = RefusedRows { line: 0, key: String::new(), why: why.to_string() };
-                Err(self.refuse_rows(who, view.kept, &refused))
+                let _change = self.change();
+                let kept = self.kept_table(&who.namespace, name).map_err(|why| problem_of(&why))?;
+                Err(self.refuse_rows(who, kept, &refused))
             }
         }
     }
 
     /// Checks rows against every pipeline that declares the table, and puts them in force.
     fn replace_rows(&self, who: &Who, name: &str, rows: &[Row]) -> Result<(u64, bool), Refused> {
-        let at = |why: Error| problem_of(&why);
         let _change = self.change();
+        match self.put_in_force(who, name, rows)? {
+            Ok(put) => Ok(put),
+            Err(why) => {
+                let kept = self.kept_table(&who.namespace, name).map_err(|why| problem_of(&why))?;
+                Err(self.refuse_rows(who, kept, &why))
+            }
+        }
+    }
+
+    /// Puts rows in force for every pipeline that declares the table; the lock for changes is held.
+    fn put_in_force(&self, who: &Who, name: &str, rows: &[Row]) -> Result<Result<(u64, bool), RefusedRows>, Refused> {
+        let at = |why: Error| problem_of(&why);
         let mut kept = self.kept_table(&who.namespace, name).map_err(at)?;
         let users = self.users_of(&who.namespace, name)?;
         let mut content = None;
         for (_, table) in &users {
             match Content::new(table, rows.to_vec()) {
                 Ok(fits) => content = Some(fits),
-                Err(why) => return Err(self.refuse_rows(who, kept, &why)),
+                Err(why) => return Ok(Err(why)),
             }
         }
         let content = content.ok_or_else(|| not_found("table", name))?;
         let hash = flowmeter_connectors::tables::hash(&content);
+        let row = |kept: &KeptTable| put(catalog::Table::Tables, named_key(&who.namespace, name), kept);
         let before = kept.newest().cloned();
         if let Some(before) = before.filter(|before| before.hash == hash) {
             if kept.error.take().is_some() {
-                let row = put(catalog::Table::Tables, named_key(&who.namespace, name), &kept);
-                self.catalog.commit(&[row]).map_err(|why| problem_of(&why.into()))?;
+                self.catalog.commit(&[row(&kept)]).map_err(|why| problem_of(&why.into()))?;
             }
-            return Ok((before.version, false));
+            return Ok(Ok((before.version, false)));
         }
         keep_content(&*self.disk, &hash, content.canonical()).map_err(at)?;
         let version = kept.newest().map_or(1, |newest| newest.version + 1);
         let (rows, bytes, since) = (content.row_count(), content.canonical().len(), self.now().to_string());
-        let newest = KeptContent { version, hash, rows, bytes, since };
+        let newest = KeptContent { version, hash, rows, bytes, since, position: None };
         let commands = users.iter().filter(|(pipeline, _)| self.running_of(pipeline.id).is_some());
         let command = |(pipeline, _): &(KeptPipeline, Table)| LogCommand::Table {
             pipeline: pipeline.id,
@@ -277,11 +295,17 @@ impl Installation {
         let mut set = ChangeSet { commands: commands.map(command).collect(), rows: Vec::new() };
         kept.error = None;
         kept.versions.push(newest.clone());
-        set.rows.push(put(catalog::Table::Tables, named_key(&who.namespace, name), &kept));
+        set.rows.push(row(&kept));
         let after = json!({"version": version, "hash": newest.hash, "rows": newest.rows});
         self.audit_in(&mut set, who, "table.put", name, (Value::Null, after)).map_err(at)?;
-        self.make_change(set)?;
-        Ok((version, true))
+        if let Some(behind) = self.make_change(set)? {
+            // The place of the entry is known only now; without it the time of receipt decides.
+            if let Some(newest) = kept.versions.last_mut() {
+                newest.position = behind.checked_sub(1);
+            }
+            self.catalog.commit(&[row(&kept)]).map_err(|why| problem_of(&why.into()))?;
+        }
+        Ok(Ok((version, true)))
     }
 
     /// Notes that a content was refused. Sends one event for each problem.
@@ -318,18 +342,61 @@ impl Installation {
         Ok(users)
     }
 
+    /// Reads the files of a plan's tables, before a session or a new version of a pipeline begins. The
+    /// lock for changes is held. A file that cannot be read leaves the version before in force.
+    ///
+    /// # Errors
+    /// There is no version before, or the rows in force do not fit the plan.
+    pub(super) fn prepare_tables(&self, who: &Who, plan: &Plan) -> Result<(), Refused> {
+        for table in plan.tables.iter().filter(|table| has_versions(table)) {
+            if let TableOrigin::File(_) = table.origin {
+                self.read_table_file(who, table)?;
+            }
+            let kept = self.kept_table(&who.namespace, &table.name).map_err(|why| problem_of(&why))?;
+            let Some(newest) = kept.newest() else { continue };
+            if read_content(&*self.disk, table, &newest.hash).map_err(|why| problem_of(&why))?.is_none() {
+                let detail = format!(
+                    "the rows of table `{}` that are in force do not fit its declaration; put rows that fit, or use another name",
+                    table.name
+                );
+                return Err(Box::new(Problem::new(Code::TableRefused, detail)));
+            }
+        }
+        Ok(())
+    }
+
+    fn read_table_file(&self, who: &Who, table: &Table) -> Result<(), Refused> {
+        let has_version = || self.kept_table(&who.namespace, &table.name).map(|kept| kept.newest().is_some());
+        let refused = match flowmeter_connectors::tables::read_rows(table) {
+            Err(why) => why.to_string(),
+            // The pipeline may be new, so that no catalog row declares the table: check its own.
+            Ok(rows) => match Content::new(table, rows.clone()) {
+                Err(why) => why.to_string(),
+                Ok(_) => match self.put_in_force(who, &table.name, &rows)? {
+                    Ok(_) => return Ok(()),
+                    Err(why) => why.to_string(),
+                },
+            },
+        };
+        match has_version().map_err(|why| problem_of(&why))? {
+            true => {
+                tracing::error!(table = table.name, "the file was refused; the version before stays in force: {refused}");
+                Ok(())
+            }
+            false => {
+                let detail = format!("table `{}`: {refused}", table.name);
+                Err(Box::new(Problem::new(Code::TableRefused, detail)))
+            }
+        }
+    }
+
     /// Puts the newest versions of a plan's tables in force for a pipeline that starts to work.
-    /// Tables in files are read first: a file that cannot be read leaves the version before in
-    /// force, and ends the start if there is none.
     pub(super) fn bring_tables(&self, served: &Arc<Served>, pipeline: &KeptPipeline, plan: &Plan) -> Result<(), Error> {
         if plan.tables.iter().all(|table| !has_versions(table)) {
             return Ok(());
         }
         let in_force = served.worker.ask(|live| live.tables_in_force())?;
         for table in plan.tables.iter().filter(|table| has_versions(table)) {
-            if let TableOrigin::File(_) = table.origin {
-                self.read_table_file(pipeline, table)?;
-            }
             let kept = self.kept_table(&pipeline.namespace, &table.name)?;
             let Some(newest) = kept.newest() else { continue };
             if in_force.get(&table.name) != Some(&newest.in_force()) {
@@ -341,45 +408,12 @@ impl Installation {
         Ok(())
     }
 
-    fn read_table_file(&self, pipeline: &KeptPipeline, table: &Table) -> Result<(), Error> {
-        let mut kept = self.kept_table(&pipeline.namespace, &table.name)?;
-        let read = flowmeter_connectors::tables::read(table);
-        let content = match read {
-            Ok(Some(content)) => content,
-            Ok(None) => return Ok(()),
-            Err(why) if kept.versions.is_empty() => return Err(why),
-            Err(why) => {
-                tracing::error!(table = table.name, "the file was refused; the version before stays in force: {why}");
-                return Ok(());
-            }
-        };
-        let hash = flowmeter_connectors::tables::hash(&content);
-        if kept.newest().is_some_and(|newest| newest.hash == hash) {
-            return Ok(());
-        }
-        keep_content(&*self.disk, &hash, content.canonical())?;
-        let version = kept.newest().map_or(1, |newest| newest.version + 1);
-        let (rows, bytes, since) = (content.row_count(), content.canonical().len(), self.now().to_string());
-        kept.error = None;
-        kept.versions.push(KeptContent { version, hash, rows, bytes, since });
-        let row = put(catalog::Table::Tables, named_key(&pipeline.namespace, &table.name), &kept);
-        Ok(self.catalog.commit(&[row])?)
-    }
-
     /// The commands that follow the adoption of a new version, whose tables may be others.
     pub(super) fn table_commands(&self, pipeline: &KeptPipeline, plan: &Plan) -> Result<Vec<LogCommand>, Refused> {
         let mut commands = Vec::new();
         for table in plan.tables.iter().filter(|table| has_versions(table)) {
             let kept = self.kept_table(&pipeline.namespace, &table.name).map_err(|why| problem_of(&why))?;
             let Some(newest) = kept.newest() else { continue };
-            let fits = read_content(&*self.disk, table, &newest.hash).map_err(|why| problem_of(&why))?.is_some();
-            if !fits {
-                let detail = format!(
-                    "the rows of table `{}` that are in force do not fit its new declaration; put rows that fit under another name",
-                    table.name
-                );
-                return Err(Box::new(Problem::new(Code::TableRefused, detail)));
-            }
             let (name, content) = (table.name.clone(), newest.in_force());
             commands.push(LogCommand::Table { pipeline: pipeline.id, table: name, content });
         }

@@ -67,7 +67,7 @@ pub struct Totals {
     pub meters_opened: u64,
     /// Events that had no time and were given that of their receipt.
     pub timed_by_receipt: u64,
-    /// What scripts counted: by operator and name.
+    /// Counters of scripts, by operator and name.
     pub counters: BTreeMap<(u16, String), i64>,
 }
 
@@ -98,7 +98,7 @@ impl Totals {
         }
     }
 
-    /// What the script of an operator counted, by name.
+    /// Returns the counters of an operator's script, by name.
     pub fn counters_of(&self, operator: u16) -> impl Iterator<Item = (&str, i64)> {
         let from = (operator, String::new());
         let of_operator = self.counters.range(from..).take_while(move |((of, _), _)| *of == operator);

@@ -101,7 +101,7 @@ pub struct Answers {
     /// Fields that an operator sets: operator, place, slot and value. Those of a place follow
     /// each other, places in order.
     pub set: Vec<(u16, u32, u16, Kind, Vec<u8>)>,
-    /// What scripts returned: operator, place.
+    /// Results of scripts: operator, place.
     pub scripted: Vec<(u16, u32, Scripted)>,
 }
 
@@ -197,7 +197,7 @@ pub struct Flow {
     pub taps: Vec<Tap>,
     /// Events that were late.
     pub late: u64,
-    /// What scripts counted: by operator and name.
+    /// Counters of scripts, by operator and name.
     pub counters: BTreeMap<(u16, String), i64>,
     /// Events that had no time and were given that of their receipt; in order. An event that
     /// several meter operators read occurs more than once.

@@ -110,7 +110,7 @@ fn absent(plan: &Plan, batch: &Batch, row: usize, field: &TimeField) -> Result<O
     match declared {
         Some(declared) if declared.missing_received => Ok(None),
         Some(declared) => Err((Reason::NoTime, format!("{} is missing, null or empty", names(plan, declared)))),
-        // What a script does not return is gone: a forgotten time must not count as that of receipt.
+        // Fields that a script does not return are gone: a forgotten time must not count as that of receipt.
         None if is_returned(plan, batch, row) => {
             Err((Reason::BadTime, format!("the event that the script returned has no {}", names(plan, field))))
         }

@@ -36,6 +36,10 @@ pub(crate) enum Command {
     Serve(Serve),
     /// Serve sample pipelines with live sample events, to look around
     Demo(Demo),
+    /// Make the pipelines of a server equal to documents in files
+    Apply(crate::apply::Apply),
+    /// Show how the pipelines of a server differ from documents in files
+    Diff(crate::apply::Diff),
     #[command(flatten)]
     Client(crate::client::Commands),
     /// Send load to a server and measure it

@@ -88,7 +88,14 @@ impl Pipeline {
         Pipeline::of_tree(&with_files(text, read)?, false)
     }
 
+    /// Reads a document for an installation whose meter types are not known here: its rules may
+    /// address categories that have no types. Its scripts may be in files beside it.
+    pub fn read_open_with_files(text: &str, read: &dyn Fn(&str) -> Result<String, String>) -> Result<Pipeline, Problems> {
+        Pipeline::of_tree(&with_files(text, read)?, true)
+    }
+
     /// The document with the content of its scripts' files in it; `None` if it names no files.
+    /// Fields keep their order, because the steps of a `map` have one.
     pub fn with_code(text: &str, read: &dyn Fn(&str) -> Result<String, String>) -> Result<Option<String>, Problems> {
         let has_file = |tree: &tree::Node| {
             let operators = tree.get("operators").map(tree::Node::items).unwrap_or_default();
@@ -96,7 +103,7 @@ impl Pipeline {
         };
         let before = tree::parse(text)?;
         match has_file(&before) {
-            true => Ok(Some(with_files(text, read)?.to_json().to_string())),
+            true => Ok(Some(with_files(text, read)?.json_text())),
             false => Ok(None),
         }
     }

@@ -308,3 +308,26 @@ proptest! {
         drop(crate::expression::Program::compile(&text, &mut One));
     }
 }
+
+#[test]
+fn the_effective_document_does_not_depend_on_how_a_value_is_quoted() {
+    let with_schema =
+        SOUND.replace("  - dedupe:", "  - validate: { schema: { properties: { data.plan: { const: '5' } } } }\n  - dedupe:");
+    let effective = |document: &str| Pipeline::read(document).unwrap_or_else(|why| panic!("{why}")).effective().to_owned();
+    let plain = effective(&with_schema);
+    assert_eq!(effective(&with_schema.replace("32d", "\"32d\"").replace("llm-usage", "'llm-usage'")), plain);
+    assert_eq!(effective(&tree::parse(&with_schema).unwrap().json_text()), plain, "as JSON");
+    assert_eq!(effective(&plain), plain);
+    assert_ne!(effective(&with_schema.replace("'5'", "5")), plain, "a literal has a type");
+}
+
+#[test]
+fn a_document_with_code_keeps_the_order_of_its_fields() {
+    let map = "  - map: { set: { data.z: '1', data.a: 'data.z' } }\n  - script: { file: x.js }\n";
+    let document = SOUND.replace("  - dedupe:", &format!("{map}  - dedupe:"));
+    let code = "function step(event) { return event; }";
+    let sent = Pipeline::with_code(&document, &|_| Ok(code.to_owned())).unwrap().unwrap();
+    assert!(sent.find("data.z").unwrap() < sent.find("data.a").unwrap(), "{sent}");
+    let effective = Pipeline::read(&sent).unwrap().effective().to_owned();
+    assert_eq!(effective, Pipeline::read_with_files(&document, &|_| Ok(code.to_owned())).unwrap().effective());
+}

@@ -11,6 +11,7 @@ pub mod bounded;
 mod calls;
 mod client;
 pub mod file;
+pub mod given;
 pub mod push;
 pub mod retry_after;
 mod secret;

@@ -24,6 +24,7 @@ pub mod shape;
 mod source;
 mod tables;
 mod targets;
+mod test_cases;
 #[cfg(test)]
 mod tests;
 mod tree;
@@ -37,6 +38,7 @@ pub use targets::{
     Auth, Body, Dialect, FilePlan, HttpPlan, ObjectsPlan, PostgresPlan, ReadBack, TargetFormat, TargetKind, TargetPlan, TlsPlan,
     Told,
 };
+pub use test_cases::{TestCase, TestData};
 
 use serde_json::{Map, Value};
 use uuid::Uuid;
@@ -51,6 +53,8 @@ pub struct Pipeline {
     pub plan: Plan,
     /// The targets of its records.
     pub targets: Vec<TargetPlan>,
+    /// The tests of the document.
+    pub tests: Vec<TestCase>,
     /// Parts of the document that are valid but have no effect.
     pub warnings: Vec<Problem>,
     effective: String,
@@ -153,10 +157,11 @@ impl Pipeline {
         problems.into_result()?;
         let mut problems = Problems::default();
         let compiled = compile::compile(tree, open_categories, &mut problems);
+        let tests = test_cases::compile_all(tree, &mut problems);
         problems.into_result()?;
         let (plan, targets, mut warnings) = compiled.ok_or_else(Problems::default)?;
         warnings.0.sort_by_key(|warning| (warning.line, warning.column));
-        Ok(Pipeline { plan, targets, warnings: warnings.0, effective: effective::effective(tree) })
+        Ok(Pipeline { plan, targets, tests, warnings: warnings.0, effective: effective::effective(tree) })
     }
 
     /// Returns the document with every default written out, as YAML.

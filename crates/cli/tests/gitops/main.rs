@@ -7,6 +7,7 @@
 mod support;
 
 mod apply;
+mod expect;
 
 use std::path::Path;
 use std::process::{Command, Output};

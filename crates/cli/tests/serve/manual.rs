@@ -39,6 +39,7 @@ const PAGES: &[&str] = &[
     "docs/notify.md",
     "docs/openmeter.md",
     "docs/operations.md",
+    "docs/pipelines-in-git.md",
     "docs/security.md",
     "docs/send-events.md",
     "docs/test-pipelines.md",

@@ -331,3 +331,37 @@ fn a_document_with_code_keeps_the_order_of_its_fields() {
     let effective = Pipeline::read(&sent).unwrap().effective().to_owned();
     assert_eq!(effective, Pipeline::read_with_files(&document, &|_| Ok(code.to_owned())).unwrap().effective());
 }
+
+#[test]
+fn tests_of_a_document_are_read_and_checked() {
+    let tests = "tests:
+  - name: one call
+    input: [{ id: 1, data: { tokens: 12.50, plan: '5' } }]
+    asOf: 2026-02-01T00:00:00Z
+    expect: [{ value: 12.5 }]
+  - { name: a file, input: in.ndjson, expect: out.ndjson }
+";
+    let document = format!("{SOUND}{tests}");
+    let pipeline = Pipeline::read(&document).unwrap_or_else(|problems| panic!("{problems}"));
+    let [one, file] = pipeline.tests.as_slice() else { panic!("{:?}", pipeline.tests) };
+    let event = r#"{"id":1,"data":{"tokens":12.50,"plan":"5"}}"#;
+    assert_eq!((one.name.as_str(), &one.input), ("one call", &TestData::Items(vec![event.to_owned()])));
+    assert_eq!(one.as_of.map(|at| at.to_string()).as_deref(), Some("2026-02-01T00:00:00.000Z"));
+    assert_eq!((file.as_of, &file.expect), (None, &TestData::File("out.ndjson".to_owned())));
+    assert!(pipeline.effective().contains("tests:\n  - name: one call\n"), "{}", pipeline.effective());
+    assert!(Pipeline::read(SOUND).unwrap().tests.is_empty());
+    for (from, to, expected) in [
+        ("name: a file", "name: one call", "line 25, column 13, tests[1].name: there are two tests `one call`"),
+        ("asOf: 2026-02-01T00:00:00Z", "asOf: tomorrow", "tests[0].asOf: expected an RFC 3339 time"),
+        (
+            "expect: [{ value: 12.5 }]",
+            "expected: []",
+            "tests[0].expected: unknown field of a test `expected`; did you mean `expect`?",
+        ),
+        ("input: in.ndjson, ", "", "tests[1].input: `input` is missing"),
+        ("[{ value: 12.5 }]", "[12.5]", "tests[0].expect[0]: expected an object"),
+    ] {
+        let problems = problems(&document.replace(from, to));
+        assert!(problems.contains(expected), "{expected}: {problems}");
+    }
+}

@@ -156,6 +156,7 @@ fn the_json_schema_accepts_what_the_checker_accepts() {
     let validator = jsonschema::validator_for(&json_schema()).unwrap();
     let tree = tree::parse(SOUND).unwrap();
     assert!(validator.is_valid(&tree.to_json()));
+    assert_eq!(json_schema()["$id"], "urn:flowmeter:schema:pipeline");
     let misspelt = tree::parse(&SOUND.replace("filter", "fliter")).unwrap();
     assert!(!validator.is_valid(&misspelt.to_json()));
 }

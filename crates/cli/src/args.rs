@@ -40,6 +40,8 @@ pub(crate) enum Command {
     Apply(crate::apply::Apply),
     /// Show how the pipelines of a server differ from documents in files
     Diff(crate::apply::Diff),
+    /// Write the records of a month to a file: CSV, XLSX, Parquet or NDJSON
+    Export(crate::client::export::Exported),
     #[command(flatten)]
     Client(crate::client::Commands),
     /// Send load to a server and measure it

@@ -8,6 +8,7 @@ mod calls;
 mod commands;
 mod connection;
 mod events;
+pub(crate) mod export;
 mod keys;
 mod preview;
 mod reconciled;

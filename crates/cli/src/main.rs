@@ -46,6 +46,7 @@ fn main() -> ExitCode {
         Command::Demo(demo) => demo::demo(&demo),
         Command::Apply(apply) => apply::apply(&apply),
         Command::Diff(diff) => apply::diff(&diff),
+        Command::Export(exported) => client::export::export(&exported),
         Command::Client(commands) => client::client(commands),
         Command::Bench(args::Bench::Ingest(ingest)) => bench::ingest(&ingest),
         Command::Explain(explain) => explain::explain(&explain),

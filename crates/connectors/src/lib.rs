@@ -10,6 +10,7 @@ pub mod answer;
 pub mod bounded;
 mod calls;
 mod client;
+pub mod export;
 pub mod file;
 pub mod given;
 pub mod push;

@@ -8,6 +8,7 @@ mod support;
 
 mod apply;
 mod expect;
+mod export;
 
 use std::path::Path;
 use std::process::{Command, Output};

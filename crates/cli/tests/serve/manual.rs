@@ -31,6 +31,7 @@ const PAGES: &[&str] = &[
     "docs/delivery.md",
     "docs/event-store.md",
     "docs/explain.md",
+    "docs/export.md",
     "docs/get-started.md",
     "docs/interval-data.md",
     "docs/late-events.md",

@@ -36,6 +36,12 @@ pub(crate) enum Command {
     Serve(Serve),
     /// Serve sample pipelines with live sample events, to look around
     Demo(Demo),
+    /// Make the pipelines of a server equal to documents in files
+    Apply(crate::apply::Apply),
+    /// Show how the pipelines of a server differ from documents in files
+    Diff(crate::apply::Diff),
+    /// Write the records of a month to a file: CSV, XLSX, Parquet or NDJSON
+    Export(crate::client::export::Exported),
     #[command(flatten)]
     Client(crate::client::Commands),
     /// Send load to a server and measure it
@@ -220,12 +226,23 @@ pub(crate) struct Input {
 }
 
 /// Try a pipeline on sample data. Nothing is delivered.
+///
+/// If the document has `tests`, runs them, with a line for each. With --input, or without `tests`,
+/// shows what each operator takes and passes on, and the records it would flush. With --expect,
+/// compares these records with the expected ones instead.
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Exit codes: 0 good; 1 records differ, a test failed, or an event was parked (with --strict); 2 wrong input; 3 failure.\n\nExamples:\n  flowmeter test orders.yaml\n  flowmeter test orders.yaml --input orders.ndjson --as-of 2026-02-01T00:00:00Z\n  flowmeter test orders.yaml --input orders.ndjson --as-of 2026-02-01T00:00:00Z --expect expected.ndjson"
+)]
 pub(crate) struct Test {
     /// The pipeline document (YAML or JSON)
     pub(crate) pipeline: PathBuf,
     #[command(flatten)]
     pub(crate) input: Input,
+    /// Compare the records with these, one JSON object a line, and print the differences; only the
+    /// fields that an expected record names are compared
+    #[arg(long, value_name = "FILE")]
+    pub(crate) expect: Option<PathBuf>,
     /// Events to show for each operator
     #[arg(long, default_value_t = 3, value_name = "N")]
     pub(crate) samples: usize,

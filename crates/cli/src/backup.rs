@@ -32,10 +32,10 @@ pub(crate) fn backup(backup: &Backup) -> anyhow::Result<ExitCode> {
             let to = std::path::absolute(&backup.to)?;
             let body = json!({"to": to}).to_string().into_bytes();
             // The duration of a backup depends on the size of its files.
-            let connection = Connection::patient(&backup.server)?;
+            let connection = Connection::patient(&backup.server.address)?;
             let body = Some(("application/json", body.as_slice()));
             let answer = connection.ask("POST", "/api/v1/backup", body)?.good()?;
-            let url = &backup.server.url;
+            let url = &backup.server.address.url;
             let no_backup = || format!("the answer of {url} is not about a backup");
             let told: Made = serde_json::from_slice(&answer).with_context(no_backup)?;
             (told.files, told.bytes, answer)

@@ -21,19 +21,7 @@ pub(crate) fn check(check: &Check) -> anyhow::Result<ExitCode> {
             }
             Err(why) => {
                 sound = false;
-                match why.downcast_ref::<flowmeter_core::pipeline::Problems>() {
-                    Some(problems) => problems.0.iter().for_each(|problem| {
-                        eprintln!(
-                            "{}:{}:{}: {}: {}",
-                            path.display(),
-                            problem.line,
-                            problem.column,
-                            problem.field,
-                            problem.message
-                        );
-                    }),
-                    None => eprintln!("error: {why:#}"),
-                }
+                failure::print_problems(path, &why);
             }
         }
     }

@@ -8,6 +8,7 @@ mod calls;
 mod commands;
 mod connection;
 mod events;
+pub(crate) mod export;
 mod keys;
 mod preview;
 mod reconciled;
@@ -134,7 +135,7 @@ pub(crate) fn client(commands: Commands) -> anyhow::Result<ExitCode> {
         Commands::Sessions(OnServer { server, act: commands::Sessions::Watch { id } }) => watch::watch(&server, id.as_deref()),
         commands => {
             let (server, call) = commands.call()?;
-            let connection = Connection::new(&server)?;
+            let connection = Connection::new(&server.address)?;
             let text = match call.items_max {
                 Some(items_max) => table::list(&items(&connection, &call, items_max)?, call.columns, server.output),
                 None => {
@@ -150,8 +151,21 @@ pub(crate) fn client(commands: Commands) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// Returns the items of a list, page by page.
+/// Returns the items of a list.
 fn items(connection: &Connection, call: &Call, items_max: usize) -> anyhow::Result<Vec<Box<RawValue>>> {
+    let mut found = Vec::new();
+    pages(connection, call, items_max, &mut |items| {
+        found.extend(items);
+        Ok(())
+    })?;
+    Ok(found)
+}
+
+/// Takes the items of a page of a list.
+type TakePage<'a> = &'a mut dyn FnMut(Vec<Box<RawValue>>) -> anyhow::Result<()>;
+
+/// Reads a list page by page, up to a number of items.
+fn pages(connection: &Connection, call: &Call, items_max: usize, take: TakePage<'_>) -> anyhow::Result<()> {
     #[derive(serde::Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct Page {
@@ -159,20 +173,20 @@ fn items(connection: &Connection, call: &Call, items_max: usize) -> anyhow::Resu
         next_cursor: Option<String>,
     }
     const PAGE: usize = 500;
-    let mut found = Vec::new();
+    let mut left = items_max;
     let mut cursor = None;
     loop {
         let mut query = call.query.clone();
-        query.push(("limit", PAGE.min(items_max - found.len()).to_string()));
+        query.push(("limit", PAGE.min(left).to_string()));
         query.extend(cursor.map(|cursor| ("cursor", cursor)));
         let answer = connection.send(call, &query)?;
-        let page: Page = serde_json::from_slice(&answer).map_err(|why| anyhow::anyhow!("{}: no list: {why}", call.path))?;
-        found.extend(page.items);
+        let mut page: Page = serde_json::from_slice(&answer).map_err(|why| anyhow::anyhow!("{}: no list: {why}", call.path))?;
+        page.items.truncate(left);
+        left -= page.items.len();
+        take(page.items)?;
         match page.next_cursor {
-            Some(next) if found.len() < items_max => cursor = Some(next),
-            _ => break,
+            Some(next) if left > 0 => cursor = Some(next),
+            _ => return Ok(()),
         }
     }
-    found.truncate(items_max);
-    Ok(found)
 }

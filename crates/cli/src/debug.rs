@@ -1,72 +1,66 @@
-//! `flowmeter test`: a DEBUG session. Shows what would be delivered, and delivers nothing.
+//! `flowmeter test`: a DEBUG session. Shows the records that would be delivered, or compares them
+//! with expected ones. Delivers nothing.
+
+mod cases;
+mod compare;
+mod expected;
+mod session;
 
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use flowmeter_connectors::file::Files;
-use flowmeter_connectors::services::HttpServices;
-use flowmeter_core::partition::RecordKey;
 use flowmeter_core::session::{RunType, Trigger};
-use flowmeter_engine::{Engine, Error, RecordSink, Totals};
+use flowmeter_engine::Totals;
+use serde_json::Value;
 
 use crate::args::{Form, Test};
-use crate::clock::{Stopwatch, Wall};
-use crate::failure::{self, PARKED};
+use crate::clock::Stopwatch;
+use crate::failure::{self, DIFFERENT, PARKED, Wrong};
 use crate::journal::Journal;
 use crate::load::{self, Loaded};
 use crate::summary::Summary;
 use crate::watch::Watch;
-
-/// Records that would be flushed.
-#[derive(Default)]
-struct Kept {
-    records: Vec<String>,
-    record_count: u64,
-    threshold_count: u64,
-}
+use session::{Events, Kept, Session, Stopped, broken};
 
 /// The maximum of records that are shown.
 const SHOWN: usize = 100;
 
-impl Kept {
-    fn show(&mut self, json: &[u8]) {
-        if self.records.len() < SHOWN {
-            self.records.push(String::from_utf8_lossy(json).into_owned());
-        }
-    }
-}
-
-impl RecordSink for Kept {
-    fn record(&mut self, _key: RecordKey<'_>, json: &[u8]) -> Result<(), Error> {
-        self.record_count += 1;
-        self.show(json);
-        Ok(())
-    }
-
-    fn threshold(&mut self, _key: RecordKey<'_>, json: &[u8]) -> Result<(), Error> {
-        self.threshold_count += 1;
-        self.show(json);
-        Ok(())
-    }
-}
-
 pub(crate) fn test(test: &Test) -> anyhow::Result<ExitCode> {
     let loaded = load::pipeline(&test.pipeline)?;
+    if !loaded.tests.is_empty() && test.input.input.is_empty() && test.expect.is_none() {
+        if test.events.is_some() {
+            let message = "--events writes the events of one session, and the document has `tests`; add --input FILE";
+            return Err(Wrong(message.to_owned()).into());
+        }
+        return cases::run_all(test, &loaded);
+    }
+    let wanted = test.expect.as_deref().map(expected::of_file).transpose()?;
     let mut journal = Journal::new(1, &loaded.plan, RunType::Debug, test.events.as_deref())?;
     let mut watch = Watch::new(None, test.samples)?;
-    let mut kept = Kept::default();
+    let mut kept = if wanted.is_some() { Kept::compared() } else { Kept::shown(SHOWN) };
     let stopwatch = Stopwatch::start();
     journal.step(Trigger::Start)?;
-    let (totals, outcome) = session(test, &loaded, &mut watch, &mut kept);
+    let (totals, outcome) = run(test, &loaded, &mut watch, &mut kept);
     watch.finish()?;
     match &outcome {
         Ok(()) => journal.step(Trigger::TestEnded)?,
-        Err(Stopped::Failed(why) | Stopped::Broken(why)) => {
-            journal.fail(why)?;
-            eprintln!("error: {why:#}");
+        Err(stopped) => {
+            journal.fail(stopped.why())?;
+            eprintln!("error: {:#}", stopped.why());
         }
     }
     journal.operators(&loaded.plan, &totals)?;
+    let code = match &outcome {
+        Ok(()) => 0,
+        Err(Stopped::Failed(_)) => PARKED,
+        Err(Stopped::Broken(why)) => failure::code(why),
+    };
+    if let Some(wanted) = wanted {
+        let is_broken = matches!(outcome, Err(Stopped::Broken(_)));
+        let is_equal = is_broken || compare_with(test, &wanted, &kept, &totals, &watch)?;
+        return Ok(ExitCode::from(if code == 0 && !is_equal { DIFFERENT } else { code }));
+    }
     let summary = Summary {
         plan: &loaded.plan,
         journal: &journal,
@@ -81,55 +75,34 @@ pub(crate) fn test(test: &Test) -> anyhow::Result<ExitCode> {
         Form::Table => failure::print(&summary.test_table(&kept.records))?,
         Form::Json => failure::print(&format!("{}\n", summary.test_json(&kept.records)))?,
     };
-    Ok(match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(Stopped::Failed(_)) => ExitCode::from(PARKED),
-        Err(Stopped::Broken(why)) => ExitCode::from(failure::code(&why)),
-    })
+    Ok(ExitCode::from(code))
 }
 
-/// The reason why a test did not pass.
-enum Stopped {
-    /// The session finished, and events were not as expected.
-    Failed(anyhow::Error),
-    /// The session could not finish: wrong input, or a failure.
-    Broken(anyhow::Error),
-}
-
-fn broken(why: impl Into<anyhow::Error>) -> Stopped {
-    Stopped::Broken(why.into())
-}
-
-fn session(test: &Test, loaded: &Loaded, watch: &mut Watch, kept: &mut Kept) -> (Totals, Result<(), Stopped>) {
+fn run(test: &Test, loaded: &Loaded, watch: &mut Watch, kept: &mut Kept) -> (Totals, Result<(), Stopped>) {
     let start = || {
-        let as_of = load::as_of(&test.input)?;
         let files = Files::new(Arc::clone(&loaded.plan), &test.input.input)?;
-        let mut engine = Engine::new(&loaded.plan, load::settings(&test.input, test.samples))?;
-        flowmeter_connectors::tables::load(&loaded.plan, &mut engine)?;
-        if let Some(services) = HttpServices::open_for_debug(&loaded.plan, Arc::new(Wall))? {
-            engine.use_services(services);
-        }
-        Ok::<_, anyhow::Error>((as_of, files, engine))
+        Ok::<_, anyhow::Error>((load::as_of(&test.input)?, Events::Files(files)))
     };
-    let (as_of, mut files, mut engine) = match start() {
+    let (as_of, mut events) = match start() {
         Ok(started) => started,
         Err(why) => return (Totals::default(), Err(broken(why))),
     };
-    engine.open_declared(as_of);
-    let mut run = |engine: &mut Engine| {
-        engine.ingest(&mut files, as_of, kept, watch).map_err(broken)?;
-        (watch.unseen, watch.warnings) = (engine.unseen(), files.warnings());
-        let checked = flowmeter_connectors::bounded::check(&loaded.plan, &engine.totals().tally);
-        checked.map_err(|why| Stopped::Failed(why.into()))?;
-        engine.tick(as_of, kept, watch).map_err(broken)?;
-        engine.flush_open(as_of, kept, watch).map_err(broken)?;
-        let parked = engine.totals().tally.parked_total();
-        match (test.strict && parked > 0, test.strict && !watch.unseen.is_empty()) {
-            (true, _) => Err(Stopped::Failed(anyhow::anyhow!("{parked} events were parked"))),
-            (false, true) => Err(Stopped::Failed(anyhow::anyhow!("{}", watch.unseen.join("; ")))),
-            (false, false) => Ok(()),
+    let settings = load::settings(&test.input, test.samples);
+    Session { plan: &loaded.plan, as_of, settings, is_strict: test.strict }.run(&mut events, watch, kept)
+}
+
+/// Prints how the records differ from the expected ones. Returns whether they are equal.
+fn compare_with(test: &Test, wanted: &[Value], kept: &Kept, totals: &Totals, watch: &Watch) -> anyhow::Result<bool> {
+    let comparison = compare::compare(wanted, &expected::found(&kept.records)?);
+    let is_equal = comparison.is_equal();
+    let text = match (test.output, is_equal) {
+        (Form::Json, _) => format!("{}\n", expected::json(&comparison)),
+        (Form::Table, true) => format!("ok      {}\n", expected::counts(&comparison)),
+        (Form::Table, false) => {
+            let (counts, lines) = (expected::counts(&comparison), expected::lines(&comparison));
+            format!("FAILED  {counts}\n{lines}{}", expected::parked(&totals.tally, watch))
         }
     };
-    let outcome = run(&mut engine);
-    (engine.totals(), outcome)
+    failure::print(&text)?;
+    Ok(is_equal)
 }

@@ -14,7 +14,7 @@ use crate::failure::{self, FAILED};
 
 pub(crate) fn explain(explain: &Explain) -> anyhow::Result<ExitCode> {
     let id = part(&explain.id);
-    let connection = Connection::new(&explain.server)?;
+    let connection = Connection::new(&explain.server.address)?;
     let record = connection.ask("GET", &format!("/api/v1/records/{id}/explain"), None)?;
     let is_record = record.status != 404;
     let answer = match is_record {

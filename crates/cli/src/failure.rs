@@ -1,6 +1,7 @@
 //! Errors and exit codes of the command line.
 
 use std::io::Write;
+use std::path::Path;
 use std::process::ExitCode;
 
 use flowmeter_core::pipeline::Problems;
@@ -8,6 +9,8 @@ use flowmeter_engine::{Error, Kind};
 
 /// Exit code: something was parked, or a test failed.
 pub(crate) const PARKED: u8 = 1;
+/// Exit code: two things that were compared differ.
+pub(crate) const DIFFERENT: u8 = 1;
 /// Exit code: wrong input.
 pub(crate) const INVALID: u8 = 2;
 pub(crate) const FAILED: u8 = 3;
@@ -31,6 +34,17 @@ pub(crate) fn report(why: &anyhow::Error) -> ExitCode {
     }
     eprintln!("error: {why:#}");
     ExitCode::from(code(why))
+}
+
+/// Prints every problem of a document with its place, as editors read it; any other error as it is.
+pub(crate) fn print_problems(file: &Path, why: &anyhow::Error) {
+    match why.downcast_ref::<Problems>() {
+        Some(problems) => problems.0.iter().for_each(|problem| {
+            let (file, line, column) = (file.display(), problem.line, problem.column);
+            eprintln!("{file}:{line}:{column}: {}: {}", problem.field, problem.message);
+        }),
+        None => eprintln!("error: {why:#}"),
+    }
 }
 
 /// Returns the error for a status of a server: wrong input for 4xx, else a failure. 408, 425 and

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context;
-use flowmeter_core::pipeline::{Pipeline, TargetKind, TargetPlan};
+use flowmeter_core::pipeline::{Pipeline, TargetKind, TargetPlan, TestCase, TestData};
 use flowmeter_core::plan::Plan;
 use flowmeter_core::table::TableOrigin;
 use flowmeter_core::time::Timestamp;
@@ -18,6 +18,7 @@ use crate::failure::Wrong;
 pub(crate) struct Loaded {
     pub(crate) plan: Arc<Plan>,
     pub(crate) targets: Vec<TargetPlan>,
+    pub(crate) tests: Vec<TestCase>,
     /// The document with every default written out.
     pub(crate) document: String,
 }
@@ -53,7 +54,7 @@ pub(crate) fn pipeline(path: &Path) -> anyhow::Result<Loaded> {
     let pipeline = document(path)?;
     warn(path, &pipeline);
     let document = pipeline.effective().to_owned();
-    let Pipeline { mut plan, mut targets, .. } = pipeline;
+    let Pipeline { mut plan, mut targets, mut tests, .. } = pipeline;
     let folder = path.parent().map(Path::to_path_buf).unwrap_or_default();
     flowmeter_connectors::services::resolve(&mut plan)?;
     for path in plan.sources.iter_mut().flat_map(|source| &mut source.paths) {
@@ -69,7 +70,12 @@ pub(crate) fn pipeline(path: &Path) -> anyhow::Result<Loaded> {
             file.path = resolve(&folder, &file.path);
         }
     }
-    Ok(Loaded { plan: Arc::new(plan), targets, document })
+    for data in tests.iter_mut().flat_map(|test| [&mut test.input, &mut test.expect]) {
+        if let TestData::File(file) = data {
+            *file = resolve(&folder, file);
+        }
+    }
+    Ok(Loaded { plan: Arc::new(plan), targets, tests, document })
 }
 
 fn resolve(folder: &Path, path: &str) -> String {

@@ -1,6 +1,7 @@
 //! `flowmeter`: settings, wiring, subcommands. The only crate that uses all others, and the only
 //! one that reads the clock.
 
+mod apply;
 mod args;
 mod backup;
 mod bench;
@@ -44,6 +45,9 @@ fn main() -> ExitCode {
         }),
         Command::Serve(serve) => serve::serve(&serve),
         Command::Demo(demo) => demo::demo(&demo),
+        Command::Apply(apply) => apply::apply(&apply),
+        Command::Diff(diff) => apply::diff(&diff),
+        Command::Export(exported) => client::export::export(&exported),
         Command::Client(commands) => client::client(commands),
         Command::Bench(args::Bench::Ingest(ingest)) => bench::ingest(&ingest),
         Command::Explain(explain) => explain::explain(&explain),

@@ -14,10 +14,10 @@
 //!
 //! The contract of a target is documented at [`flowmeter_engine::outbox::Target`].
 
-mod columns;
+pub(crate) mod columns;
 pub mod files;
 mod folder;
-mod format;
+pub(crate) mod format;
 pub mod growing;
 pub(crate) mod http;
 mod objects;

@@ -25,6 +25,7 @@ pub mod shape;
 mod source;
 mod tables;
 mod targets;
+mod test_cases;
 #[cfg(test)]
 mod tests;
 mod tree;
@@ -38,6 +39,7 @@ pub use targets::{
     Auth, Body, Dialect, FilePlan, HttpPlan, ObjectsPlan, PostgresPlan, ReadBack, TargetFormat, TargetKind, TargetPlan, TlsPlan,
     Told,
 };
+pub use test_cases::{TestCase, TestData};
 
 use serde_json::{Map, Value};
 use uuid::Uuid;
@@ -52,6 +54,8 @@ pub struct Pipeline {
     pub plan: Plan,
     /// The targets of its records.
     pub targets: Vec<TargetPlan>,
+    /// The tests of the document.
+    pub tests: Vec<TestCase>,
     /// Parts of the document that are valid but have no effect.
     pub warnings: Vec<Problem>,
     effective: String,
@@ -89,7 +93,14 @@ impl Pipeline {
         Pipeline::of_tree(&with_files(text, read)?, false)
     }
 
+    /// Reads a document for an installation whose meter types are not known here: its rules may
+    /// address categories that have no types. Its scripts may be in files beside it.
+    pub fn read_open_with_files(text: &str, read: &dyn Fn(&str) -> Result<String, String>) -> Result<Pipeline, Problems> {
+        Pipeline::of_tree(&with_files(text, read)?, true)
+    }
+
     /// The document with the content of its scripts' files in it; `None` if it names no files.
+    /// Fields keep their order, because the steps of a `map` have one.
     pub fn with_code(text: &str, read: &dyn Fn(&str) -> Result<String, String>) -> Result<Option<String>, Problems> {
         let has_file = |tree: &tree::Node| {
             let operators = tree.get("operators").map(tree::Node::items).unwrap_or_default();
@@ -97,7 +108,7 @@ impl Pipeline {
         };
         let before = tree::parse(text)?;
         match has_file(&before) {
-            true => Ok(Some(with_files(text, read)?.to_json().to_string())),
+            true => Ok(Some(with_files(text, read)?.json_text())),
             false => Ok(None),
         }
     }
@@ -147,10 +158,11 @@ impl Pipeline {
         problems.into_result()?;
         let mut problems = Problems::default();
         let compiled = compile::compile(tree, open_categories, &mut problems);
+        let tests = test_cases::compile_all(tree, &mut problems);
         problems.into_result()?;
         let (plan, targets, mut warnings) = compiled.ok_or_else(Problems::default)?;
         warnings.0.sort_by_key(|warning| (warning.line, warning.column));
-        Ok(Pipeline { plan, targets, warnings: warnings.0, effective: effective::effective(tree) })
+        Ok(Pipeline { plan, targets, tests, warnings: warnings.0, effective: effective::effective(tree) })
     }
 
     /// Returns the document with every default written out, as YAML.

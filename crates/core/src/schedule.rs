@@ -11,6 +11,7 @@ mod calendar;
 mod cron;
 mod every;
 mod image;
+mod label;
 #[cfg(test)]
 mod tests;
 

@@ -28,6 +28,16 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// The server, and the form of its answers.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Server {
+    #[command(flatten)]
+    pub(crate) address: Address,
+    /// Form of the output
+    #[arg(long, short, default_value = "table", value_name = "table|json", global = true)]
+    pub(crate) output: Form,
+}
+
+/// The address of the server, and the key for it.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Address {
     /// The address of the server
     #[arg(long, env = "FLOWMETER_URL", default_value = "http://127.0.0.1:8888", value_name = "URL", global = true)]
     pub(crate) url: String,
@@ -37,9 +47,6 @@ pub(crate) struct Server {
     /// Certificates (PEM) to trust instead of the well-known authorities
     #[arg(long, value_name = "FILE", global = true)]
     pub(crate) ca: Option<PathBuf>,
-    /// Form of the output
-    #[arg(long, short, default_value = "table", value_name = "table|json", global = true)]
-    pub(crate) output: Form,
 }
 
 /// A connection to a server.
@@ -65,27 +72,27 @@ impl Answer {
 
 impl Connection {
     /// Prepares a connection without sending anything.
-    pub(crate) fn new(server: &Server) -> anyhow::Result<Connection> {
-        Connection::with(server, Some(PATIENCE))
+    pub(crate) fn new(address: &Address) -> anyhow::Result<Connection> {
+        Connection::with(address, Some(PATIENCE))
     }
 
     /// Prepares a connection without a time limit for answers, for streams.
-    pub(crate) fn patient(server: &Server) -> anyhow::Result<Connection> {
-        Connection::with(server, None)
+    pub(crate) fn patient(address: &Address) -> anyhow::Result<Connection> {
+        Connection::with(address, None)
     }
 
-    fn with(server: &Server, patience: Option<Duration>) -> anyhow::Result<Connection> {
-        let url = server.url.trim_end_matches('/').to_owned();
+    fn with(address: &Address, patience: Option<Duration>) -> anyhow::Result<Connection> {
+        let url = address.url.trim_end_matches('/').to_owned();
         let host = match url.split_once("://") {
             Some(("http" | "https", host)) if !host.is_empty() => host,
             _ => return Err(Wrong(format!("--url {url}: write http://HOST:PORT or https://HOST:PORT")).into()),
         };
-        let ca = match &server.ca {
+        let ca = match &address.ca {
             None => None,
             Some(file) => Some((file, super::read(file)?)),
         };
         let tls = trust::client(ca.as_ref().map(|(_, pem)| pem.as_slice()));
-        let tls = tls.map_err(|why| match &server.ca {
+        let tls = tls.map_err(|why| match &address.ca {
             Some(file) => Wrong(format!("--ca {}: {why}", file.display())),
             None => Wrong(why),
         })?;
@@ -95,7 +102,7 @@ impl Connection {
         if ["127.", "localhost", "[::1]"].iter().any(|here| host.starts_with(here)) {
             client = client.no_proxy();
         }
-        Ok(Connection { client: client.build().context("no client")?, url, key: server.key.clone() })
+        Ok(Connection { client: client.build().context("no client")?, url, key: address.key.clone() })
     }
 
     /// Sends a request and returns its answer, of any status.
@@ -105,6 +112,12 @@ impl Connection {
             request = request.header("content-type", content_type).body(body.to_vec());
         }
         answer_of(self.receive(request)?, &self.url)
+    }
+
+    /// Replaces an object if it still has an entity tag.
+    pub(crate) fn put_if(&self, path: &str, (content_type, body): (&str, &[u8]), etag: &str) -> anyhow::Result<Answer> {
+        let request = self.request("PUT", path)?.header("content-type", content_type).header("if-match", etag);
+        answer_of(self.receive(request.body(body.to_vec()))?, &self.url)
     }
 
     fn request(&self, method: &str, path: &str) -> anyhow::Result<RequestBuilder> {

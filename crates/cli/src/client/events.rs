@@ -28,7 +28,7 @@ struct Sent {
 }
 
 pub(super) fn send(server: &Server, send: &SendEvents) -> anyhow::Result<ExitCode> {
-    let connection = Connection::new(server)?;
+    let connection = Connection::new(&server.address)?;
     let mut sent = Sent::default();
     for file in &send.files {
         of_file(&connection, send, file, &mut sent)?;

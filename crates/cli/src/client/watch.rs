@@ -38,12 +38,12 @@ pub(super) fn watch(server: &Server, id: Option<&str>) -> anyhow::Result<ExitCod
     if let Some(id) = id {
         // The stream would never have events of a session that does not exist.
         let path = format!("/api/v1/sessions/{}", super::part(id));
-        let answer = Connection::new(server)?.ask("GET", &path, None)?;
+        let answer = Connection::new(&server.address)?.ask("GET", &path, None)?;
         if !(200..300).contains(&answer.status) {
             return Err(super::connection::refusal(&answer));
         }
     }
-    let connection = Connection::patient(server)?;
+    let connection = Connection::patient(&server.address)?;
     let mut watching = Watching { id, form: server.output, rows: BTreeMap::new(), drawn: 0, after: id.map(|_| 0) };
     let mut tries = 0;
     loop {

@@ -24,7 +24,8 @@ use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::parser::parse_message_type;
 
 use super::format::COLUMNS;
-use cell::{Cell, cells};
+pub(crate) use cell::Cell;
+use cell::cells;
 use leaves::Leaf;
 
 /// Records of a row group: some 20 MiB in memory while they are collected, and few enough groups in
@@ -33,13 +34,15 @@ const ROWS: usize = 65_536;
 
 /// The type of a column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Type {
+pub(crate) enum Type {
     /// Text as it is.
     Text,
     /// An object of any form, as JSON text.
     Json,
     /// An instant, in microseconds, UTC.
     Time,
+    /// A time as the clocks of some zone show it, in microseconds.
+    Local,
     /// An exact number: `decimal(38, 18)`.
     Number,
     /// A whole number of 32 bits.
@@ -81,7 +84,7 @@ const TYPES: [Type; COLUMNS.len()] = [
 ];
 
 /// Writes records as columns.
-pub(super) struct Writer<W: Write + Send> {
+pub(crate) struct Writer<W: Write + Send> {
     writer: SerializedFileWriter<W>,
     /// The leaves by column.
     leaves: Vec<Vec<Leaf>>,
@@ -93,9 +96,15 @@ fn wrong(why: impl std::fmt::Display) -> Error {
 }
 
 impl<W: Write + Send> Writer<W> {
-    /// Creates a file of columns.
-    pub(super) fn new(sink: W) -> Result<Writer<W>, Error> {
-        let fields = COLUMNS.iter().zip(&TYPES).map(|(name, column)| leaves::schema_of(name, *column));
+    /// Creates a file with the columns of records.
+    pub(super) fn of_records(sink: W) -> Result<Writer<W>, Error> {
+        let columns: Vec<(&str, Type)> = COLUMNS.into_iter().zip(TYPES).collect();
+        Writer::new(sink, &columns)
+    }
+
+    /// Creates a file with these columns.
+    pub(crate) fn new(sink: W, columns: &[(&str, Type)]) -> Result<Writer<W>, Error> {
+        let fields = columns.iter().map(|(name, column)| leaves::schema_of(name, *column));
         let schema = format!("message record {{ {} }}", fields.collect::<Vec<_>>().join(" "));
         let schema = Arc::new(parse_message_type(&schema).map_err(wrong)?);
         let level = ZstdLevel::try_new(1).map_err(wrong)?;
@@ -104,13 +113,17 @@ impl<W: Write + Send> Writer<W> {
             .set_created_by(concat!("flowmeter ", env!("CARGO_PKG_VERSION")).to_owned())
             .build();
         let writer = SerializedFileWriter::new(sink, schema, Arc::new(properties)).map_err(wrong)?;
-        Ok(Writer { writer, leaves: TYPES.iter().map(|column| leaves::leaves_of(*column)).collect(), rows: 0 })
+        Ok(Writer { writer, leaves: columns.iter().map(|(_, column)| leaves::leaves_of(*column)).collect(), rows: 0 })
     }
 
     /// Adds a record to the row group.
     pub(super) fn push(&mut self, json: &[u8]) -> Result<(), Error> {
-        let cells = cells(json)?;
-        self.leaves.iter_mut().zip(&cells).for_each(|(leaves, cell)| leaves::push(leaves, cell));
+        self.push_cells(&cells(json)?)
+    }
+
+    /// Adds a row, with a value for each column.
+    pub(crate) fn push_cells(&mut self, cells: &[Cell]) -> Result<(), Error> {
+        self.leaves.iter_mut().zip(cells).for_each(|(leaves, cell)| leaves::push(leaves, cell));
         self.rows += 1;
         if self.rows >= ROWS { self.write_row_group().map_err(wrong) } else { Ok(()) }
     }
@@ -130,7 +143,7 @@ impl<W: Write + Send> Writer<W> {
     }
 
     /// Completes the file and returns its sink.
-    pub(super) fn finish(mut self) -> Result<W, Error> {
+    pub(crate) fn finish(mut self) -> Result<W, Error> {
         self.write_row_group().map_err(wrong)?;
         self.writer.into_inner().map_err(wrong)
     }

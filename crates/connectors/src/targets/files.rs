@@ -72,7 +72,7 @@ impl Files {
             let beside = beside(path);
             let file = File::create(&beside).map_err(|why| Error::io(beside.display(), &why))?;
             let ink = match self.format {
-                TargetFormat::Parquet => Ink::Columns(Some(Box::new(columns::Writer::new(file)?))),
+                TargetFormat::Parquet => Ink::Columns(Some(Box::new(columns::Writer::of_records(file)?))),
                 format => Ink::Lines(format::head(format)?),
             };
             let pending = Pending { ink, beside, digest: Xxh3::new(), bytes: 0, is_in_place: false };

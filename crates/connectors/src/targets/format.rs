@@ -65,7 +65,7 @@ pub(super) fn append(format: TargetFormat, json: &[u8], out: &mut Vec<u8>) -> Re
 /// Returns a whole file of records.
 pub(super) fn whole(format: TargetFormat, records: &[Outgoing<'_>]) -> Result<Vec<u8>, Error> {
     if format == TargetFormat::Parquet {
-        let mut writer = columns::Writer::new(Vec::new())?;
+        let mut writer = columns::Writer::of_records(Vec::new())?;
         records.iter().try_for_each(|record| writer.push(record.json))?;
         return writer.finish();
     }
@@ -75,10 +75,10 @@ pub(super) fn whole(format: TargetFormat, records: &[Outgoing<'_>]) -> Result<Ve
 }
 
 /// The members of a record and of its meta data, by name.
-pub(super) type Members<'a> = BTreeMap<&'a str, &'a RawValue>;
+pub(crate) type Members<'a> = BTreeMap<&'a str, &'a RawValue>;
 
 /// Returns the members of a record, including those of `meterMetaData`.
-pub(super) fn members(json: &[u8]) -> Result<Members<'_>, Error> {
+pub(crate) fn members(json: &[u8]) -> Result<Members<'_>, Error> {
     let bug = |why: serde_json::Error| Error::new(Kind::Bug, format!("a record is not JSON: {why}"));
     let mut members: Members<'_> = serde_json::from_slice(json).map_err(bug)?;
     if let Some(meta) = members.remove("meterMetaData") {

@@ -19,7 +19,7 @@ fn write(node: &Node, form: &Form, indent: usize, out: &mut String) {
                     (Some(value), _) => member(field.name, value, &field.form, indent, out),
                     (None, Presence::Default(value)) => {
                         pad(indent, out);
-                        let shown = if value.starts_with('[') { value.to_owned() } else { scalar(value, false) };
+                        let shown = if value.starts_with('[') { value.to_owned() } else { scalar(value, false, &field.form) };
                         out.push_str(&format!("{}: {shown}\n", field.name));
                     }
                     (None, _) => {}
@@ -29,7 +29,7 @@ fn write(node: &Node, form: &Form, indent: usize, out: &mut String) {
         // One field is a list of one: the same breakdown, written in one way.
         (Form::Either([Form::Path, Form::List(_)]), Kind::Scalar(text, quoted)) => {
             pad(indent, out);
-            out.push_str(&format!("- {}\n", scalar(text, *quoted)));
+            out.push_str(&format!("- {}\n", scalar(text, *quoted, &Form::Path)));
         }
         (Form::Either(forms), kind) => {
             let object = |form: &&Form| matches!(form, Form::Object(_) | Form::Map(_));
@@ -37,7 +37,7 @@ fn write(node: &Node, form: &Form, indent: usize, out: &mut String) {
             let inner = match kind {
                 Kind::Map(_) => forms.iter().find(object),
                 Kind::List(_) => forms.iter().find(list),
-                Kind::Scalar(..) => None,
+                Kind::Scalar(..) => forms.iter().find(|form| !object(form) && !list(form)),
             };
             write(node, inner.unwrap_or(&Form::Any), indent, out);
         }
@@ -59,7 +59,7 @@ fn write(node: &Node, form: &Form, indent: usize, out: &mut String) {
         }
         (_, Kind::Scalar(text, quoted)) => {
             pad(indent, out);
-            out.push_str(&scalar(text, *quoted));
+            out.push_str(&scalar(text, *quoted, form));
             out.push('\n');
         }
     }
@@ -67,10 +67,10 @@ fn write(node: &Node, form: &Form, indent: usize, out: &mut String) {
 
 fn member(name: &str, value: &Node, form: &Form, indent: usize, out: &mut String) {
     pad(indent, out);
-    out.push_str(&scalar(name, false));
+    out.push_str(&scalar(name, false, &Form::Text));
     out.push(':');
     match &value.kind {
-        Kind::Scalar(text, quoted) => out.push_str(&format!(" {}\n", scalar(text, *quoted))),
+        Kind::Scalar(text, quoted) => out.push_str(&format!(" {}\n", scalar(text, *quoted, form))),
         Kind::List(items) if items.is_empty() => out.push_str(" []\n"),
         Kind::Map(members) if members.is_empty() => out.push_str(" {}\n"),
         _ => {
@@ -84,14 +84,17 @@ fn pad(indent: usize, out: &mut String) {
     out.extend(std::iter::repeat_n(' ', indent));
 }
 
-/// Plain where YAML reads it back as the same text, in JSON's quotes elsewhere.
-fn scalar(text: &str, quoted: bool) -> String {
+/// Plain where YAML reads it back as the same text, in JSON's quotes elsewhere. Quotes around a
+/// number distinguish text only where any value is allowed: `5m` and `"5m"` are one duration.
+fn scalar(text: &str, quoted: bool, form: &Form) -> String {
     let safe = |c: char| c.is_ascii_alphanumeric() || "_-./+% ".contains(c);
     let plain = !text.is_empty()
         && text.chars().all(safe)
         && text.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '/')
         && !text.ends_with(' ');
-    let numeric = text.starts_with(|c: char| c.is_ascii_digit());
+    let is_any = |form: &Form| matches!(form, Form::Any);
+    let any = is_any(form) || matches!(form, Form::Either(forms) if forms.iter().any(is_any));
+    let numeric = any && text.starts_with(|c: char| c.is_ascii_digit());
     match plain && !(quoted && (numeric || matches!(text, "true" | "false" | "null"))) {
         true => text.to_owned(),
         false => serde_json::Value::String(text.to_owned()).to_string(),

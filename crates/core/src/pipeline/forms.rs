@@ -37,6 +37,22 @@ pub(super) const PIPELINE: Form = Object(&Shape {
         default("eventBytesMax", Integer(1, 64 << 20), "1048576", "Bytes of one event"),
         optional("maxErrorPercent", Number, "Share of parked events that fails a session"),
         optional("statusInterval", Duration, "The time between periodic updates of a session's operators"),
+        optional("tests", List(&TEST), "Events and the records they must make, for `flowmeter test`; no effect on a session"),
+    ],
+});
+
+const TEST: Form = Object(&Shape {
+    noun: "field of a test",
+    help: "Events and the records they must make",
+    fields: &[
+        required("name", Text, "Unique in the document"),
+        required("input", Either(&[Text, List(&Map(&Any))]), "The events, or a file with them in the format of the first source"),
+        optional("asOf", Instant, "The clock of the test; the present time when left out"),
+        required(
+            "expect",
+            Either(&[Text, List(&Map(&Any))]),
+            "All records, or a file with them, one a line; only the fields that are named are compared",
+        ),
     ],
 });
 

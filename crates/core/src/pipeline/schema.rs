@@ -5,11 +5,15 @@ use serde_json::{Map, Value, json};
 use super::forms;
 use super::shape::{Form, Presence, Shape};
 
+/// The identifier of the schema. It is a name and not an address: nothing is fetched from it.
+const ID: &str = "urn:flowmeter:schema:pipeline";
+
 /// The schema, made from the table of forms (JSON Schema 2020-12).
 pub fn json_schema() -> Value {
     let mut schema = form(&forms::PIPELINE);
     if let Some(members) = schema.as_object_mut() {
         members.insert("$schema".to_owned(), json!("https://json-schema.org/draft/2020-12/schema"));
+        members.insert("$id".to_owned(), json!(ID));
         members.insert("title".to_owned(), json!("Flowmeter pipeline"));
     }
     schema

@@ -156,6 +156,7 @@ fn the_json_schema_accepts_what_the_checker_accepts() {
     let validator = jsonschema::validator_for(&json_schema()).unwrap();
     let tree = tree::parse(SOUND).unwrap();
     assert!(validator.is_valid(&tree.to_json()));
+    assert_eq!(json_schema()["$id"], "urn:flowmeter:schema:pipeline");
     let misspelt = tree::parse(&SOUND.replace("filter", "fliter")).unwrap();
     assert!(!validator.is_valid(&misspelt.to_json()));
 }
@@ -306,5 +307,62 @@ proptest! {
             fn slot(&mut self, _: &crate::event::Path) -> u16 { 0 }
         }
         drop(crate::expression::Program::compile(&text, &mut One));
+    }
+}
+
+#[test]
+fn the_effective_document_does_not_depend_on_how_a_value_is_quoted() {
+    let with_schema =
+        SOUND.replace("  - dedupe:", "  - validate: { schema: { properties: { data.plan: { const: '5' } } } }\n  - dedupe:");
+    let effective = |document: &str| Pipeline::read(document).unwrap_or_else(|why| panic!("{why}")).effective().to_owned();
+    let plain = effective(&with_schema);
+    assert_eq!(effective(&with_schema.replace("32d", "\"32d\"").replace("llm-usage", "'llm-usage'")), plain);
+    assert_eq!(effective(&tree::parse(&with_schema).unwrap().json_text()), plain, "as JSON");
+    assert_eq!(effective(&plain), plain);
+    assert_ne!(effective(&with_schema.replace("'5'", "5")), plain, "a literal has a type");
+}
+
+#[test]
+fn a_document_with_code_keeps_the_order_of_its_fields() {
+    let map = "  - map: { set: { data.z: '1', data.a: 'data.z' } }\n  - script: { file: x.js }\n";
+    let document = SOUND.replace("  - dedupe:", &format!("{map}  - dedupe:"));
+    let code = "function step(event) { return event; }";
+    let sent = Pipeline::with_code(&document, &|_| Ok(code.to_owned())).unwrap().unwrap();
+    assert!(sent.find("data.z").unwrap() < sent.find("data.a").unwrap(), "{sent}");
+    let effective = Pipeline::read(&sent).unwrap().effective().to_owned();
+    assert_eq!(effective, Pipeline::read_with_files(&document, &|_| Ok(code.to_owned())).unwrap().effective());
+}
+
+#[test]
+fn tests_of_a_document_are_read_and_checked() {
+    let tests = "tests:
+  - name: one call
+    input: [{ id: 1, data: { tokens: 12.50, plan: '5' } }]
+    asOf: 2026-02-01T00:00:00Z
+    expect: [{ value: 12.5 }]
+  - { name: a file, input: in.ndjson, expect: out.ndjson }
+";
+    let document = format!("{SOUND}{tests}");
+    let pipeline = Pipeline::read(&document).unwrap_or_else(|problems| panic!("{problems}"));
+    let [one, file] = pipeline.tests.as_slice() else { panic!("{:?}", pipeline.tests) };
+    let event = r#"{"id":1,"data":{"tokens":12.50,"plan":"5"}}"#;
+    assert_eq!((one.name.as_str(), &one.input), ("one call", &TestData::Items(vec![event.to_owned()])));
+    assert_eq!(one.as_of.map(|at| at.to_string()).as_deref(), Some("2026-02-01T00:00:00.000Z"));
+    assert_eq!((file.as_of, &file.expect), (None, &TestData::File("out.ndjson".to_owned())));
+    assert!(pipeline.effective().contains("tests:\n  - name: one call\n"), "{}", pipeline.effective());
+    assert!(Pipeline::read(SOUND).unwrap().tests.is_empty());
+    for (from, to, expected) in [
+        ("name: a file", "name: one call", "line 25, column 13, tests[1].name: there are two tests `one call`"),
+        ("asOf: 2026-02-01T00:00:00Z", "asOf: tomorrow", "tests[0].asOf: expected an RFC 3339 time"),
+        (
+            "expect: [{ value: 12.5 }]",
+            "expected: []",
+            "tests[0].expected: unknown field of a test `expected`; did you mean `expect`?",
+        ),
+        ("input: in.ndjson, ", "", "tests[1].input: `input` is missing"),
+        ("[{ value: 12.5 }]", "[12.5]", "tests[0].expect[0]: expected an object"),
+    ] {
+        let problems = problems(&document.replace(from, to));
+        assert!(problems.contains(expected), "{expected}: {problems}");
     }
 }

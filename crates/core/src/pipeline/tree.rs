@@ -121,6 +121,37 @@ impl Node {
         }
     }
 
+    /// Returns the node as the text of a JSON document, with fields in their order and every digit.
+    pub(super) fn json_text(&self) -> String {
+        let mut out = String::new();
+        self.write_json(&mut out);
+        out
+    }
+
+    fn write_json(&self, out: &mut String) {
+        match &self.kind {
+            Kind::Scalar(..) => out.push_str(&self.to_json().to_string()),
+            Kind::List(items) => {
+                out.push('[');
+                for (i, item) in items.iter().enumerate() {
+                    out.push_str(if i > 0 { "," } else { "" });
+                    item.write_json(out);
+                }
+                out.push(']');
+            }
+            Kind::Map(_) => {
+                out.push('{');
+                for (i, (name, value)) in self.members().enumerate() {
+                    out.push_str(if i > 0 { "," } else { "" });
+                    out.push_str(&serde_json::Value::from(name).to_string());
+                    out.push(':');
+                    value.write_json(out);
+                }
+                out.push('}');
+            }
+        }
+    }
+
     /// Returns the node as JSON, with the types that YAML's core schema gives to plain scalars.
     pub(super) fn to_json(&self) -> serde_json::Value {
         use serde_json::Value;

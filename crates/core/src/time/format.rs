@@ -39,6 +39,12 @@ impl Zone {
         database.available().map(|name| name.to_string()).collect()
     }
 
+    /// Returns the time that the clocks of this zone show at an instant, read as if it were UTC.
+    pub fn wall_clock(&self, at: Timestamp) -> Timestamp {
+        let civil = self.zone.to_datetime(at.to_jiff());
+        jiff::tz::Offset::UTC.to_timestamp(civil).map_or(at, Timestamp::from_jiff)
+    }
+
     pub(crate) fn jiff(&self) -> &jiff::tz::TimeZone {
         &self.zone
     }

@@ -9,9 +9,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use flowmeter_connectors::file::Files;
-use flowmeter_core::event::{Block, Origin};
-use flowmeter_core::mediation::Decoder;
-use flowmeter_core::pipeline::Format;
+use flowmeter_connectors::given;
+use flowmeter_core::event::Block;
 use flowmeter_core::plan::Plan;
 use flowmeter_engine::{Error, Received, Source};
 use flowmeter_store::archive::Filter;
@@ -37,7 +36,7 @@ impl Given {
     /// Returns the events as a source. A file gives about `events_max` events at most.
     pub(super) fn source(self, plan: &Arc<Plan>, events_max: u64) -> Result<Box<dyn Source + Send>, Error> {
         Ok(match self {
-            Given::Lines { lines, is_raw } => Box::new(Inline::new(plan, lines, is_raw)),
+            Given::Lines { lines, is_raw } => Box::new(given::Given::new(plan, lines, is_raw)),
             Given::File(path) => Box::new(Beginning { files: Files::new(Arc::clone(plan), &[path])?, left: events_max }),
         })
     }
@@ -90,40 +89,6 @@ impl Installation {
             return Err(Box::new(Problem::new(Code::Conflict, detail).field("last")));
         }
         Ok(Given::Lines { lines, is_raw: false })
-    }
-}
-
-/// Lines in memory as a source.
-struct Inline {
-    lines: Option<Vec<u8>>,
-    decoder: Arc<Decoder>,
-    source: usize,
-}
-
-impl Inline {
-    fn new(plan: &Plan, lines: Vec<u8>, is_raw: bool) -> Inline {
-        let source = plan.sources.iter().position(|source| source.http).unwrap_or(0);
-        let format = if is_raw { Format::AccessLog } else { Format::Ndjson };
-        let decoder = match plan.sources.get(source) {
-            Some(source) => source.decoder(plan, format, &[]),
-            None => Decoder::Json(flowmeter_core::event::json::Projection::new(&plan.paths)),
-        };
-        Inline { lines: Some(lines), decoder: Arc::new(decoder), source }
-    }
-}
-
-impl Source for Inline {
-    fn receive(&mut self, block: &mut Block) -> Result<Received, Error> {
-        let Some(lines) = self.lines.take() else { return Ok(Received::End) };
-        block.open().extend_from_slice(&lines);
-        block.seal();
-        block.first_line = 1;
-        block.origin = Origin { name: "events".into(), source: self.source, columns: None };
-        Ok(Received::Block(Arc::clone(&self.decoder)))
-    }
-
-    fn progress(&self) -> (u64, Option<u64>) {
-        (0, None)
     }
 }
 

@@ -15,7 +15,7 @@ const NANOS_PER_MICRO: i64 = 1_000;
 
 /// The value of a column.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Cell {
+pub(crate) enum Cell {
     Null,
     /// Text, or JSON text.
     Text(String),
@@ -30,7 +30,7 @@ pub(super) enum Cell {
 
 /// A group of a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Group {
+pub(crate) struct Group {
     /// Fields by name: text unchanged, everything else as JSON.
     pub(super) fields: Vec<(String, Option<String>)>,
     pub(super) key: String,
@@ -60,14 +60,19 @@ pub(super) fn cells(json: &[u8]) -> Result<Vec<Cell>, Error> {
 }
 
 impl Cell {
+    /// Returns the value of an instant.
+    pub(crate) fn time(at: Timestamp) -> Cell {
+        Cell::Time(at.nanos().div_euclid(NANOS_PER_MICRO))
+    }
+
     /// Returns the value of a member in JSON form.
-    fn of_json(column: Type, raw: &str) -> Option<Cell> {
+    pub(crate) fn of_json(column: Type, raw: &str) -> Option<Cell> {
         if raw == "null" {
             return Some(Cell::Null);
         }
         match column {
             Type::Json | Type::Number | Type::Small | Type::Count | Type::Flag | Type::Groups => Cell::of_text(column, raw),
-            Type::Text | Type::Time => Cell::of_text(column, &serde_json::from_str::<String>(raw).ok()?),
+            Type::Text | Type::Time | Type::Local => Cell::of_text(column, &serde_json::from_str::<String>(raw).ok()?),
         }
     }
 
@@ -75,7 +80,7 @@ impl Cell {
     pub(super) fn of_text(column: Type, text: &str) -> Option<Cell> {
         Some(match column {
             Type::Text | Type::Json => Cell::Text(text.to_owned()),
-            Type::Time => Cell::Time(Timestamp::parse_rfc3339(text.as_bytes())?.nanos().div_euclid(NANOS_PER_MICRO)),
+            Type::Time | Type::Local => Cell::time(Timestamp::parse_rfc3339(text.as_bytes())?),
             Type::Number => Cell::Number(units(text)?),
             Type::Small => Cell::Whole(text.parse::<i32>().ok()?.into()),
             Type::Count => Cell::Whole(text.parse().ok()?),
@@ -88,7 +93,7 @@ impl Cell {
     }
 
     /// Returns the value as text; equal values have equal texts.
-    pub(super) fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         match self {
             Cell::Null => String::new(),
             Cell::Text(text) => text.clone(),

@@ -31,6 +31,7 @@ pub(super) fn schema_of(name: &str, column: Type) -> String {
     match column {
         Type::Text | Type::Json => format!("optional binary {name} (STRING);"),
         Type::Time => format!("optional int64 {name} (TIMESTAMP(MICROS,true));"),
+        Type::Local => format!("optional int64 {name} (TIMESTAMP(MICROS,false));"),
         Type::Number => format!("optional {NUMBER} {name} (DECIMAL(38,18));"),
         Type::Small => format!("optional int32 {name};"),
         Type::Count => format!("optional int64 {name};"),
@@ -121,7 +122,7 @@ pub(super) fn leaves_of(column: Type) -> Vec<Leaf> {
     let numbers = || Values::Numbers(Vec::new());
     let values = match column {
         Type::Text | Type::Json => vec![texts()],
-        Type::Time | Type::Count => vec![Values::Whole(Vec::new())],
+        Type::Time | Type::Local | Type::Count => vec![Values::Whole(Vec::new())],
         Type::Number => vec![numbers()],
         Type::Small => vec![Values::Small(Vec::new())],
         Type::Flag => vec![Values::Flags(Vec::new())],

@@ -23,7 +23,7 @@ fn records() -> Vec<String> {
 }
 
 fn file(records: &[String]) -> Vec<u8> {
-    let mut writer = Writer::new(Vec::new()).unwrap();
+    let mut writer = Writer::of_records(Vec::new()).unwrap();
     records.iter().for_each(|record| writer.push(record.as_bytes()).unwrap());
     writer.finish().unwrap()
 }

@@ -84,7 +84,7 @@ fn invalid_conditions_are_refused_with_a_suggestion() {
         (STATUS, test("sessionEndTime", "isNull", json!("yes")), "conditions.value", "true or false"),
         (STATUS, test("meterName", "startWith", json!("x")), "conditions.op", "did you mean `startsWith`?"),
         (STATUS, json!({"field": "meterName", "op": "=", "valeu": "x"}), "conditions.valeu", "did you mean `value`?"),
-        (STATUS, json!({"all": [], "any": []}), "conditions.all", "alone"),
+        (STATUS, json!({"all": [], "any": []}), "conditions.all", "only member"),
         (STATUS, json!({"all": [test("x", "=", json!(1))]}), "conditions.all[0].field", "no field `x`"),
         (STATUS, deep, "conditions.all[0].any[0].all", "no deeper"),
         (STATUS, json!("sessionStatus = FAILED"), "conditions", "a condition is"),

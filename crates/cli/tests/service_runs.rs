@@ -195,3 +195,37 @@ fn a_trial_asks_only_where_the_document_says_so() {
         assert_eq!(service.calls(), calls, "debug: {debug}");
     }
 }
+
+#[test]
+fn asking_changes_no_order_of_events() {
+    let service = Service::default();
+    let address = service.start();
+    service.answer("/plan/a", 200, r#"{"n":1}"#);
+    let folder = tempfile::tempdir().unwrap();
+    let document = |step: &str| {
+        format!(
+            "pipeline: p
+source: {{ file: {{ path: '-' }} }}
+dedupe: off
+operators:
+  - branch: {{ routes: [{{ name: odd, when: 'v == 1 || v == 3 || v == 5' }}] }}
+  - {{ id: asked, from: branch.odd, {step} }}
+  - {{ id: plain, from: branch.default, map: {{ set: {{ n: '1' }} }} }}
+  - {{ id: dedupe, from: [asked, plain], dedupe: {{}} }}
+  - aggregate: {{ key: [subject], fields: {{ total: {{ sum: v }} }} }}
+  - meter: {{ key: 6d1f5a52-2f4e-4a39-8c8d-0f8f6f0d2c13, value: total, rules: [{{}}] }}
+meterTypes: [{{ name: m }}]
+targets: [{{ file: {{ path: records.ndjson }} }}]
+"
+        )
+    };
+    let events: Vec<Value> = (0..100).map(|i| event(&format!("{}", i % 60), "a", i % 7)).collect();
+    let sums = ["http: { url: '${env:SERVICE}/plan/{{subject}}', set: { n: body.n } }", "map: { set: { n: '1' } }"].map(|step| {
+        std::fs::write(folder.path().join("p.yaml"), document(step)).unwrap();
+        let (_, summary) = run(folder.path(), &address, &events, "2026-02-01T00:00:00Z", &[]);
+        let record = records(folder.path()).remove(0);
+        (summary["events"]["counted"].clone(), summary["events"]["duplicate"].clone(), record["value"].clone())
+    });
+    assert_eq!(sums[0], sums[1]);
+    assert!(service.calls() > 0);
+}

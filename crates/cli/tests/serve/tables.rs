@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::server::{Answer, Server, event, items};
+use crate::support::server::{Answer, Server, event, eventually, items};
 
 const DOCUMENT: &str = "pipeline: plans
 source: { http: {} }
@@ -118,4 +118,54 @@ fn a_table_in_a_file_is_read_when_a_session_starts_and_on_demand() {
     std::fs::write(&file, "customer,plan\n,free\n").unwrap();
     assert_eq!(server.post("/api/v1/tables/plans/refresh", &json!({})).status, 422);
     assert_eq!(put(&server, "customer,plan\nanna,x\n", "text/csv").status, 409, "the rows come from the file");
+}
+
+#[test]
+fn pipelines_that_share_a_table_in_a_file_get_each_version() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("plans.csv");
+    std::fs::write(&file, "customer,plan\nanna,gold\n").unwrap();
+    let server = Server::start(&folder.path().join("data"), &[]);
+    let shared = DOCUMENT.replace("key: [customer]", &format!("key: [customer], file: {{path: {}}}", file.display()));
+    let other = shared
+        .replace("pipeline: plans", "pipeline: others")
+        .replace("f9f1c02", "f9f1c03")
+        .replace("category: plans", "category: others");
+    let other = other.replace("name: Plans", "name: Others");
+    let create = |document: &str| {
+        server.ask("POST", "/api/v1/pipelines").header("content-type", "application/yaml").body(document).send().ok();
+    };
+    create(&shared);
+    server.post("/api/v1/pipelines/plans/run", &json!({})).ok();
+    server.count(&[event("1", "anna", json!(1))]);
+    // The second pipeline starts with another content of the file: it is the first one's too.
+    std::fs::write(&file, "customer,plan\nanna,free\n").unwrap();
+    create(&other);
+    server.post("/api/v1/pipelines/others/run", &json!({})).ok();
+    server.count(&[event("2", "anna", json!(2))]);
+    assert_eq!(groups(&server, "anna"), json!({"data.plan:free": 2, "data.plan:gold": 1}));
+}
+
+#[test]
+fn an_explanation_uses_the_version_of_the_events_receipt() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), &["--test-clock", "2026-01-05T00:00:00Z"]);
+    let document = DOCUMENT.replace("resetSchedule: never", "resetSchedule: monthly");
+    server.ask("POST", "/api/v1/pipelines").header("content-type", "application/yaml").body(document).send().ok();
+    server.post("/api/v1/pipelines/plans/run", &json!({})).ok();
+    for (id, customer) in [("1", "bert"), ("2", "anna")] {
+        server.post("/api/v1/clock", &json!({"by": "1m"})).ok();
+        put(&server, &format!("customer,plan\n{customer},free\n"), "text/csv").ok();
+        let mut sent = event(id, "anna", json!(1));
+        sent["time"] = json!("2026-01-05T00:00:00Z");
+        server.count(&[sent]);
+    }
+    server.post("/api/v1/clock", &json!({"to": "2026-02-01T00:00:00Z"})).ok();
+    let records: Vec<Value> = items(&server.get("/api/v1/records?pipeline=plans"));
+    let record = &records[0];
+    assert_eq!(record["value"], json!(1), "the first event had no row when it came");
+    let path = format!("/api/v1/records/{}/explain", record["meterMetaData"]["recordId"].as_str().unwrap());
+    // The event store files events a little later than they are counted.
+    let recount = eventually("the recount", || Some(server.get(&path)["recount"].clone()).filter(|recount| !recount.is_null()));
+    assert_eq!(recount, json!({"eventCount": 1, "equal": true, "value": 1}));
 }

@@ -206,7 +206,7 @@ impl Again<'_> {
         while let Some(flushed_at) = self.flushes.next_if(|at| *at < received_at) {
             self.recount.come_to(flushed_at);
         }
-        match self.tables.at(row.position, received_at) {
+        match self.tables.at(received_at) {
             Ok(tables) => self.recount.use_tables(tables),
             Err(why) => tracing::error!("a table cannot be read for an explanation: {why}"),
         }

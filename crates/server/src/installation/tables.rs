@@ -50,9 +50,6 @@ pub struct KeptContent {
     pub bytes: usize,
     /// The time since which it is in force.
     pub since: String,
-    /// The entry of the log with which it came into force for running pipelines, once it is known.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub position: Option<u64>,
 }
 
 /// A content that was refused.
@@ -133,15 +130,14 @@ pub(super) struct TableHistory<'i> {
 }
 
 impl TableHistory<'_> {
-    /// Returns the tables that were in force for an event, by its entry of the log and the time of
-    /// its receipt. The time decides only where the entry of a version is not known.
-    pub(super) fn at(&mut self, position: u64, at: Timestamp) -> Result<Tables, Error> {
+    /// Returns the tables that were in force at an instant: that of an event's receipt. Versions that
+    /// came into force at that very instant count, whatever their place in the log.
+    pub(super) fn at(&mut self, at: Timestamp) -> Result<Tables, Error> {
         let mut tables: Vec<Option<Arc<Content>>> =
             flowmeter_engine::tables_of(&self.plan).iter().flat_map(|tables| tables.iter().cloned()).collect();
         for (place, kept) in self.kept.iter().enumerate() {
             let since = |content: &KeptContent| Timestamp::parse_rfc3339(content.since.as_bytes()).unwrap_or_default();
-            let holds = |version: &&KeptContent| version.position.map_or(since(version) <= at, |from| from < position);
-            let Some(version) = kept.versions.iter().rev().find(holds) else { continue };
+            let Some(version) = kept.versions.iter().rev().find(|version| since(version) <= at) else { continue };
             let key = (place, version.hash.clone());
             if !self.contents.contains_key(&key) {
                 let read = read_content(&*self.installation.disk, &self.plan.tables[place], &version.hash)?;
@@ -285,7 +281,7 @@ impl Installation {
         keep_content(&*self.disk, &hash, content.canonical()).map_err(at)?;
         let version = kept.newest().map_or(1, |newest| newest.version + 1);
         let (rows, bytes, since) = (content.row_count(), content.canonical().len(), self.now().to_string());
-        let newest = KeptContent { version, hash, rows, bytes, since, position: None };
+        let newest = KeptContent { version, hash, rows, bytes, since };
         let commands = users.iter().filter(|(pipeline, _)| self.running_of(pipeline.id).is_some());
         let command = |(pipeline, _): &(KeptPipeline, Table)| LogCommand::Table {
             pipeline: pipeline.id,
@@ -298,13 +294,7 @@ impl Installation {
         set.rows.push(row(&kept));
         let after = json!({"version": version, "hash": newest.hash, "rows": newest.rows});
         self.audit_in(&mut set, who, "table.put", name, (Value::Null, after)).map_err(at)?;
-        if let Some(behind) = self.make_change(set)? {
-            // The place of the entry is known only now; without it the time of receipt decides.
-            if let Some(newest) = kept.versions.last_mut() {
-                newest.position = behind.checked_sub(1);
-            }
-            self.catalog.commit(&[row(&kept)]).map_err(|why| problem_of(&why.into()))?;
-        }
+        self.make_change(set)?;
         Ok(Ok((version, true)))
     }
 

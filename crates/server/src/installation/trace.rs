@@ -61,7 +61,7 @@ impl Installation {
         let plan = self.plan_at(pipeline, received_at)?;
         let declared = self.declared(pipeline, None)?;
         let mut recount = Recount::new(Arc::clone(&plan), &declared);
-        recount.use_tables(self.table_history(&pipeline.namespace, &plan)?.at(row.position, received_at)?);
+        recount.use_tables(self.table_history(&pipeline.namespace, &plan)?.at(received_at)?);
         let steps = recount.take(&row.raw, received_at, None);
         let counted = if row.verdict == "counted" { steps.counted.as_slice() } else { &[] };
         let counted: Vec<_> = counted.iter().map(|counted| counted_shown(&plan, counted, json!({}))).collect();

@@ -88,7 +88,7 @@ impl Installation {
         };
         let (as_of, is_strict) = (trial.as_of.unwrap_or(now), trial.is_strict);
         engine.open_declared(as_of);
-        let tables = self.table_history(namespace, plan).and_then(|mut history| history.at(u64::MAX, Timestamp::MAX));
+        let tables = self.table_history(namespace, plan).and_then(|mut history| history.at(Timestamp::MAX));
         match tables {
             Ok(tables) => engine.use_tables(tables),
             Err(why) => return (Totals::default(), Err(why)),

@@ -85,7 +85,7 @@ async fn keyed(app: &App, namespace: &str, request: Request, next: Next) -> Resu
         let detail = "a request with this Idempotency-Key is being worked on";
         return Err(Box::new(Problem::new(Code::InProgress, detail).field("Idempotency-Key").retry_after(1)));
     };
-    let now = app.installation.now();
+    let now = app.installation.wall();
     if let Some(known) = known(app, &key, now).await? {
         if known.asked != asked {
             let detail = "the Idempotency-Key belongs to a request with another method, path or body";

@@ -192,9 +192,9 @@ async fn question(
     work: impl FnOnce(&App, &Asked) -> Result<(Response, usize), Refused> + Send + 'static,
 ) -> Result<Response, Refused> {
     off(move || {
-        let began = app.installation.now();
+        let began = app.installation.wall();
         let answered = work(&app, &asked);
-        let took = app.installation.now().since(began) / 1_000_000;
+        let took = app.installation.wall().since(began) / 1_000_000;
         let outcome = answered.as_ref().map_or_else(|why| why.code.name(), |_| "answered");
         let told = json!({
             "query": query, "parameters": parameters, "askedBy": asked.who.name, "outcome": outcome,

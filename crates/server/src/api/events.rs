@@ -91,7 +91,7 @@ pub(crate) async fn admit(
     };
     let mut knocking = door::read(form, options.needs, headers, bytes, head, bounds)?;
     app.metrics.received(namespace, received, knocking.admitted, knocking.rejected.len());
-    app.rates.spend_events(asked.principal.key, u64::from(knocking.admitted), app.installation.now());
+    app.rates.spend_events(asked.principal.key, u64::from(knocking.admitted), app.installation.wall());
     if !knocking.rejected.is_empty() && !options.partial {
         return Err(refuse(&knocking));
     }

@@ -109,7 +109,7 @@ async fn create(
     };
     off(move || {
         let namespace = asked.who.namespace.clone();
-        let issued = keys::issue(NewKey { name, namespace, scopes: Scopes::of(&scopes), expires_at }, app.installation.now());
+        let issued = keys::issue(NewKey { name, namespace, scopes: Scopes::of(&scopes), expires_at }, app.installation.wall());
         let issued = issued.map_err(|why| refused(&why))?;
         keep(&app, &asked, "key.create", &issued.stored)?;
         let mut shown = serde_json::to_value(&issued.stored.key).unwrap_or_default();
@@ -150,7 +150,7 @@ async fn rotate(
     };
     off(move || {
         let id = own(&app, &asked, &id)?;
-        let (old, issued) = app.keys.rotated(id, grace, None, app.installation.now()).map_err(|why| refused(&why))?;
+        let (old, issued) = app.keys.rotated(id, grace, None, app.installation.wall()).map_err(|why| refused(&why))?;
         keep(&app, &asked, "key.rotate", &issued.stored)?;
         keep(&app, &asked, "key.retire", &old)?;
         let mut shown = serde_json::to_value(&issued.stored.key).unwrap_or_default();
@@ -163,7 +163,7 @@ async fn rotate(
 async fn revoke(State(app): State<App>, Extension(asked): Extension<Asked>, Path(id): Path<String>) -> Result<Response, Refused> {
     off(move || {
         let id = own(&app, &asked, &id)?;
-        let revoked = app.keys.revoked(id, app.installation.now()).map_err(|why| refused(&why))?;
+        let revoked = app.keys.revoked(id, app.installation.wall()).map_err(|why| refused(&why))?;
         keep(&app, &asked, "key.revoke", &revoked)?;
         Ok(answer(StatusCode::OK, &revoked.key))
     })

@@ -136,7 +136,7 @@ pub(super) fn stream(body: Channel<Bytes>) -> Response {
 
 /// Whether the key of a stream still works.
 pub(super) fn may_go_on(app: &App, asked: &Asked) -> bool {
-    asked.principal.key.is_none_or(|key| app.keys.principal(key, app.installation.now()).is_ok())
+    asked.principal.key.is_none_or(|key| app.keys.principal(key, app.installation.wall()).is_ok())
 }
 
 async fn tell(app: App, asked: Asked, topics: Vec<Topic>, from: Timestamp, mut reader: Sender<Bytes>) {

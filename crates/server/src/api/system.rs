@@ -96,7 +96,7 @@ async fn system(State(app): State<App>) -> Result<Response, Refused> {
 
 async fn browsers(State(app): State<App>, Extension(asked): Extension<Asked>) -> Response {
     let keys = app.keys.list();
-    let shown = app.browsers.list(app.installation.now()).into_iter().filter_map(|(id, session)| {
+    let shown = app.browsers.list(app.installation.wall()).into_iter().filter_map(|(id, session)| {
         let key = keys.iter().find(|key| key.id == session.key && key.namespace == asked.who.namespace)?;
         let at = |nanos| flowmeter_core::time::Timestamp::from_nanos(nanos).to_string();
         Some(json!({
@@ -113,7 +113,7 @@ async fn end_browser(
     Path(id): Path<String>,
 ) -> Result<Response, Refused> {
     off(move || {
-        let own = app.browsers.list(app.installation.now()).into_iter().find(|(known, _)| *known == id);
+        let own = app.browsers.list(app.installation.wall()).into_iter().find(|(known, _)| *known == id);
         let is_own = own.is_some_and(|(_, session)| {
             app.keys.list().iter().any(|key| key.id == session.key && key.namespace == asked.who.namespace)
         });

@@ -227,7 +227,7 @@ async fn sign_out(State(app): State<App>, uri: Uri, headers: HeaderMap) -> Resul
     let token = cookie(&headers, &reached.cookie).unwrap_or_default().to_owned();
     off(move || {
         let ended = app.browsers.end(app.installation.catalog(), &token).map_err(|why| problem_of(&why))?;
-        if let Some(Ok(principal)) = ended.map(|session| app.keys.principal(session.key, app.installation.now())) {
+        if let Some(Ok(principal)) = ended.map(|session| app.keys.principal(session.key, app.installation.wall())) {
             note(&app, &principal, "browser.sign_out")?;
         }
         let mut answer = StatusCode::NO_CONTENT.into_response();

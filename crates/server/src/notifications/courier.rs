@@ -185,7 +185,7 @@ impl Courier {
         let _returned = Returned(&self, &errand);
         // The newest events are in memory: reading them is faster than moving to another thread.
         let Some((notice, what)) = self.look_up(errand.number)? else { return Ok(()) };
-        let began = self.installation.now();
+        let began = self.installation.wall();
         let attempt = format!("{}.{}", notice.wire_id(), notice.attempt_count + 1);
         let sent = match &what {
             Err(why) => Err(why.clone()),

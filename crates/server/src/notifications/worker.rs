@@ -55,7 +55,7 @@ pub async fn run(installation: Arc<Installation>, courier: Arc<Courier>) {
         }
         let gathers = is_told && gathered.elapsed() >= GATHER;
         is_told &= !gathers;
-        match look(&courier, gathers, installation.now()).await {
+        match look(&courier, gathers, installation.wall()).await {
             Ok((found, errands)) => {
                 if found {
                     gathered = tokio::time::Instant::now();

@@ -96,7 +96,7 @@ impl Courier {
     }
 
     fn keep(&self, ended: Vec<Ended>) -> Kept {
-        let now = self.installation.now();
+        let now = self.installation.wall();
         // The queue and the stored state change together.
         let mut bag = self.bag();
         let mut channels: BTreeMap<Lane, ChannelState> = BTreeMap::new();

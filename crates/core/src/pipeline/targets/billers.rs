@@ -6,8 +6,8 @@ use super::http::{Auth, Body, Dialect, HttpPlan, ReadBack, TIMEOUT, TlsPlan, Tol
 use crate::pipeline::tree::Node as Tree;
 use crate::template::{Draft, Piece};
 
-/// The value of the first record of a period, and the delta of a revision: for billers that add up
-/// what they receive.
+/// The value of the first record of a period, and the delta of a revision, for billers that sum the
+/// events of a period.
 const VALUE_OR_DELTA: &str = "{{has(meterMetaData.delta) ? meterMetaData.delta : value}}";
 const RECORD_ID: &str = "{{meterMetaData.recordId}}";
 /// The last second of the period, in seconds since 1970, since a boundary belongs to the next

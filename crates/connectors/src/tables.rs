@@ -1,6 +1,5 @@
 //! Tables whose rows are in files: read whole, checked, and given to an engine.
 
-use std::fmt::Write as _;
 use std::sync::Arc;
 
 use flowmeter_core::event::csv::{ColumnType, Columns};
@@ -12,7 +11,6 @@ use flowmeter_core::plan::Plan;
 use flowmeter_core::table::{Content, Refused, Row, Table, TableOrigin};
 use flowmeter_engine::{Engine, Error, Kind};
 use serde_json::{Map, Value};
-use sha2::{Digest, Sha256};
 
 use crate::file;
 
@@ -97,15 +95,6 @@ pub fn sent_rows(bytes: &[u8], is_delimited: bool) -> Result<Vec<Row>, String> {
         Row { line, columns: Ok(filled.map(|(name, field)| (name.to_owned(), Value::from(field))).collect()) }
     };
     Ok(reader.records().map(row).collect())
-}
-
-/// The SHA-256 of the canonical rows of a content, in hexadecimal.
-pub fn hash(content: &Content) -> String {
-    let mut text = String::with_capacity(64);
-    for byte in Sha256::digest(content.canonical()) {
-        let _ = write!(text, "{byte:02x}");
-    }
-    text
 }
 
 fn read_file(path: &str, source: &SourcePlan, rows_max: usize, rows: &mut Vec<Row>) -> Result<(), Error> {

@@ -42,7 +42,7 @@ pub use note::{NoteItem, NoteKind, note_item, note_of_meter};
 pub use outlet::{Announce, Items, Outlet, RecordItem, Stream, items, record_item, records_folder};
 pub use settlement::{How, Settled, Settlement, SettlementItem, settlement_item};
 pub(crate) use tables::InForce;
-pub use tables::{TableVersion, content_files, copy_contents, has_versions, keep_content, read_content};
+pub use tables::{TableVersion, copy_contents, examine_contents, has_versions, hash_of, keep_content, read_content};
 pub use tail::{Found, Tail};
 
 use crate::checkpoint::{self, Checkpoint, Kept};

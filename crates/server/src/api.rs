@@ -136,6 +136,19 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
+    /// Makes an endpoint that needs a scope and takes no parameters in its query.
+    fn of(
+        method: Method,
+        path: &'static str,
+        scope: Scope,
+        summary: &'static str,
+        body: Option<&'static str>,
+        answer: (u16, &'static str),
+        route: MethodRouter<App>,
+    ) -> Endpoint {
+        Endpoint { method, path, scope: Some(scope), summary, query: &[], body, answer, route }
+    }
+
     /// Adds the parameters of a list that has no others.
     fn paged(self) -> Endpoint {
         Endpoint { query: paging::PAGED, ..self }

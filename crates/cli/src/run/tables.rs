@@ -92,7 +92,7 @@ fn known(table: &Table, folder: &Path) -> Result<Option<(Version, Content)>, Err
 
 /// Keeps a content, if it is another than before.
 fn keep(table: &Table, folder: &Path, content: &Content, before: Option<Version>) -> Result<(), Error> {
-    let hash = tables::hash(content);
+    let hash = flowmeter_engine::live::hash_of(content.canonical());
     if before.as_ref().is_some_and(|before| before.hash == hash) {
         return Ok(());
     }

@@ -121,6 +121,32 @@ fn a_table_in_a_file_is_read_when_a_session_starts_and_on_demand() {
 }
 
 #[test]
+fn a_running_pipeline_adopts_a_version_with_a_new_table_in_a_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("plans.csv");
+    std::fs::write(&file, "customer,plan\nanna,gold\nanna,free\n").unwrap();
+    let server = Server::start(&folder.path().join("data"), &[]);
+    let newer = DOCUMENT.replace("key: [customer]", &format!("key: [customer], file: {{path: {}}}", file.display()));
+    let without = |line: &&str| !line.starts_with("tables:") && !line.contains("enrich:");
+    let older = newer.lines().filter(without).collect::<Vec<_>>().join("\n");
+    let made = server.ask("POST", "/api/v1/pipelines").header("content-type", "application/yaml").body(older).send();
+    let etag = made.header("etag").unwrap().to_owned();
+    server.post("/api/v1/pipelines/plans/run", &json!({})).ok();
+    server.count(&[event("1", "anna", json!(1))]);
+    let adopt = || {
+        let put = server.ask("PUT", "/api/v1/pipelines/plans").header("content-type", "application/yaml");
+        put.header("if-match", &etag).body(newer.as_str()).send()
+    };
+    let refused = adopt();
+    let problem = refused.json();
+    assert_eq!((refused.status, &problem["code"], &problem["line"]), (422, &json!("table_refused"), &json!(3)), "{problem}");
+    std::fs::write(&file, "customer,plan\nanna,gold\n").unwrap();
+    adopt().ok();
+    server.count(&[event("2", "anna", json!(2))]);
+    assert_eq!(groups(&server, "anna")["data.plan:gold"], json!(2));
+}
+
+#[test]
 fn pipelines_that_share_a_table_in_a_file_get_each_version() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("plans.csv");

@@ -10,12 +10,13 @@ use std::sync::Arc;
 
 use flowmeter_core::plan::Plan;
 use flowmeter_core::table::{Content, Table, TableOrigin};
+use flowmeter_store::Examined;
 use flowmeter_store::disk::{Disk, read_all, write_whole};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::Live;
-use crate::{Error, Kind};
+use crate::Error;
 
 /// The folder with the contents of tables.
 const FOLDER: &str = "tables";
@@ -50,25 +51,27 @@ pub fn keep_content(disk: &dyn Disk, hash: &str, canonical: &[u8]) -> Result<(),
 /// # Errors
 /// The file is missing or damaged.
 pub fn read_content(disk: &dyn Disk, table: &Table, hash: &str) -> Result<Option<Content>, Error> {
-    let file = format!("{FOLDER}/{hash}.zst");
-    let packed = read_all(disk, &file).map_err(|why| Error::from(flowmeter_store::Error::io(&file, &why)))?;
-    let mut rows = Vec::new();
-    // One byte more than a table may have is enough to refuse it.
-    let most = table.bytes_max as u64 + 1;
-    let decoder = zstd::stream::read::Decoder::new(packed.as_slice());
-    let read = decoder.and_then(|decoder| decoder.take(most).read_to_end(&mut rows));
-    read.map_err(|why| Error::new(Kind::Corrupt, format!("{file}: {why}")))?;
-    if rows.len() as u64 == most {
-        return Ok(None);
-    }
-    if hash_of(&rows) != hash {
-        return Err(Error::new(Kind::Corrupt, format!("{file}: its rows do not have the hash in its name")));
-    }
-    Ok(Content::of_canonical(table, &rows).ok())
+    let rows = read_rows(disk, &format!("{FOLDER}/{hash}.zst"), table.bytes_max as u64)?;
+    Ok(rows.and_then(|rows| Content::of_canonical(table, &rows).ok()))
 }
 
-/// The SHA-256 of canonical rows, in hexadecimal.
-fn hash_of(rows: &[u8]) -> String {
+/// Reads the rows of a file and compares them with the hash in its name; `None` if they have more
+/// bytes than a table may have.
+fn read_rows(disk: &dyn Disk, file: &str, bytes_max: u64) -> Result<Option<Vec<u8>>, Error> {
+    let damaged = |why: &str| Error::from(flowmeter_store::Error::corrupt(file, why));
+    let packed = read_all(disk, file).map_err(|why| Error::from(flowmeter_store::Error::io(file, &why)))?;
+    let mut rows = Vec::new();
+    let read = zstd::stream::read::Decoder::new(packed.as_slice())
+        .and_then(|decoder| decoder.take(bytes_max.saturating_add(1)).read_to_end(&mut rows));
+    match read.map_err(|why| damaged(&why.to_string()))? as u64 {
+        length if length > bytes_max => Ok(None),
+        _ if file == format!("{FOLDER}/{}.zst", hash_of(&rows)) => Ok(Some(rows)),
+        _ => Err(damaged("its rows do not have the hash in its name")),
+    }
+}
+
+/// Returns the SHA-256 of canonical rows, in hexadecimal.
+pub fn hash_of(rows: &[u8]) -> String {
     use std::fmt::Write as _;
     Sha256::digest(rows).iter().fold(String::with_capacity(64), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");
@@ -76,11 +79,24 @@ fn hash_of(rows: &[u8]) -> String {
     })
 }
 
+/// Reads the contents of all tables and compares each with the hash in its name.
+///
+/// # Errors
+/// The folder cannot be read.
+pub fn examine_contents(disk: &dyn Disk) -> Result<Vec<Examined>, Error> {
+    let examine = |file: String| {
+        let outcome = read_rows(disk, &file, u64::MAX - 1).map(drop);
+        let outcome = outcome.map_err(|why| flowmeter_store::Error::corrupt(&file, why.to_string()));
+        Examined::new(file, outcome)
+    };
+    Ok(content_files(disk)?.into_iter().map(examine).collect())
+}
+
 /// Returns the names of the files with contents of tables.
 ///
 /// # Errors
 /// The folder cannot be read.
-pub fn content_files(disk: &dyn Disk) -> Result<Vec<String>, Error> {
+fn content_files(disk: &dyn Disk) -> Result<Vec<String>, Error> {
     let names = disk.list(FOLDER).map_err(|why| Error::from(flowmeter_store::Error::io(FOLDER, &why)))?;
     Ok(names.iter().filter(|name| name.ends_with(".zst")).map(|name| format!("{FOLDER}/{name}")).collect())
 }

@@ -17,20 +17,20 @@ use crate::keys::Scope;
 use crate::problem::{Code, Problem};
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
-    let endpoint = |method, scope, summary, body, answer, route| Endpoint {
-        method,
-        path: "/api/v1/clock",
-        scope: Some(scope),
-        summary,
-        query: &[],
-        body,
-        answer,
-        route,
-    };
+    let (endpoint, clock) = (Endpoint::of, "/api/v1/clock");
     vec![
-        endpoint(Method::GET, Scope::Read, "The engine's clock", None, (200, "now, and whether it is a test clock"), get(show)),
+        endpoint(
+            Method::GET,
+            clock,
+            Scope::Read,
+            "The engine's clock",
+            None,
+            (200, "now, and whether it is a test clock"),
+            get(show),
+        ),
         endpoint(
             Method::POST,
+            clock,
             Scope::Admin,
             "Move a test clock forward",
             Some("to: an instant, or by: a duration like 1h; tick: false moves it and does nothing that is due"),

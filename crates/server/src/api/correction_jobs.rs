@@ -31,16 +31,7 @@ const KEPT_MAX: usize = 200;
 const REASON_CHARS_MAX: usize = 1_000;
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
-    let endpoint = |method, path, scope, summary, body, answer, route| Endpoint {
-        method,
-        path,
-        scope: Some(scope),
-        summary,
-        query: &[],
-        body,
-        answer,
-        route,
-    };
+    let endpoint = Endpoint::of;
     vec![
         endpoint(
             Method::POST,

@@ -4,7 +4,7 @@ use axum::body::Body;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodRouter, delete, get, post, put};
+use axum::routing::{delete, get, post, put};
 use axum::{Extension, Json};
 use serde_json::{Value, json};
 
@@ -23,16 +23,7 @@ const BODY: &str = "name, eventType, conditions, channels, enabled";
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
     let one = "/api/v1/notifications/{idOrName}";
-    let endpoint = |method, path, scope, summary, body, answer, route: MethodRouter<App>| Endpoint {
-        method,
-        path,
-        scope: Some(scope),
-        summary,
-        query: &[],
-        body,
-        answer,
-        route,
-    };
+    let endpoint = Endpoint::of;
     let (read, admin) = (Scope::Read, Scope::Admin);
     let known = (200, "The notification");
     let tried = (200, "The newest events that it would have sent");

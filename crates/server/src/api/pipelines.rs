@@ -17,16 +17,7 @@ use crate::problem::{Code, Problem};
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
     let one = "/api/v1/pipelines/{idOrName}";
-    let endpoint = |method, path, scope, summary, body, answer, route| Endpoint {
-        method,
-        path,
-        scope: Some(scope),
-        summary,
-        query: &[],
-        body,
-        answer,
-        route,
-    };
+    let endpoint = Endpoint::of;
     let document = Some("A pipeline document, YAML or JSON");
     vec![
         endpoint(Method::GET, "/api/v1/pipelines", Scope::Read, "List pipelines", None, (200, "Pipelines, by name"), get(list))

@@ -18,16 +18,7 @@ use crate::problem::{Code, Problem};
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
     let one = "/api/v1/tables/{name}";
-    let endpoint = |method, path, scope, summary, body, answer, route| Endpoint {
-        method,
-        path,
-        scope: Some(scope),
-        summary,
-        query: &[],
-        body,
-        answer,
-        route,
-    };
+    let endpoint = Endpoint::of;
     vec![
         endpoint(
             Method::GET,
@@ -134,9 +125,10 @@ async fn rows(
 ) -> Result<Response, Refused> {
     off(move || {
         let query = Query::of(query.as_deref());
-        let mut rows = app.installation.table_rows(&asked.who.namespace, &name, query.time("at")?)?;
+        let table = app.installation.table(&asked.who.namespace, &name)?;
+        let mut rows = app.installation.table_rows(&table, query.time("at")?)?;
         if let Some(key) = query.get("key") {
-            let columns = app.installation.table(&asked.who.namespace, &name)?.key_columns().to_vec();
+            let columns = table.key_columns();
             let wanted: Vec<&str> = if columns.len() == 1 { vec![key] } else { key.split(',').collect() };
             if wanted.len() != columns.len() {
                 let detail = format!("the key has {} columns ({}); give as many values", columns.len(), columns.join(", "));

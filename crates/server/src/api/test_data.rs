@@ -19,16 +19,7 @@ use crate::problem::{Code, Problem};
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
     let one = "/api/v1/test-data/{name}";
-    let endpoint = |method, path, scope, summary, body, answer, route| Endpoint {
-        method,
-        path,
-        scope: Some(scope),
-        summary,
-        query: &[],
-        body,
-        answer,
-        route,
-    };
+    let endpoint = Endpoint::of;
     vec![
         endpoint(
             Method::GET,

@@ -10,11 +10,12 @@ use std::sync::Arc;
 use flowmeter_core::plan::Plan;
 use flowmeter_core::table::{Content, Refused as RefusedRows, Row, Table, TableOrigin, Tables};
 use flowmeter_core::time::Timestamp;
-use flowmeter_engine::live::{LogCommand, TableVersion, has_versions, keep_content, read_content};
+use flowmeter_engine::live::{LogCommand, TableVersion, has_versions, hash_of, keep_content, read_content};
 use flowmeter_engine::{Error, Kind};
 use flowmeter_store::catalog;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use super::audit::Who;
 use super::change::ChangeSet;
@@ -81,11 +82,22 @@ impl KeptTable {
     fn newest(&self) -> Option<&KeptContent> {
         self.versions.last()
     }
+
+    /// The version in force at an instant, by the time since which it is in force.
+    fn at(&self, at: Timestamp) -> Option<&KeptContent> {
+        let since = |version: &KeptContent| Timestamp::parse_rfc3339(version.since.as_bytes()).unwrap_or_default();
+        self.versions.iter().rev().find(|version| since(version) <= at)
+    }
 }
 
 impl KeptContent {
     fn in_force(&self) -> TableVersion {
         TableVersion { version: self.version, hash: self.hash.clone() }
+    }
+
+    /// The command that puts it in force for a pipeline.
+    fn command(&self, pipeline: Uuid, name: &str) -> LogCommand {
+        LogCommand::Table { pipeline, table: name.to_owned(), content: self.in_force() }
     }
 
     /// Returns its JSON form.
@@ -136,8 +148,7 @@ impl TableHistory<'_> {
         let mut tables: Vec<Option<Arc<Content>>> =
             flowmeter_engine::tables_of(&self.plan).iter().flat_map(|tables| tables.iter().cloned()).collect();
         for (place, kept) in self.kept.iter().enumerate() {
-            let since = |content: &KeptContent| Timestamp::parse_rfc3339(content.since.as_bytes()).unwrap_or_default();
-            let Some(version) = kept.versions.iter().rev().find(|version| since(version) <= at) else { continue };
+            let Some(version) = kept.at(at) else { continue };
             let key = (place, version.hash.clone());
             if !self.contents.contains_key(&key) {
                 let read = read_content(&*self.installation.disk, &self.plan.tables[place], &version.hash)?;
@@ -192,18 +203,17 @@ impl Installation {
         all.into_iter().find(|table| table.kept.name == name).ok_or_else(|| not_found("table", name))
     }
 
-    /// Returns the rows of a table with a key, or all rows, as they were at an instant.
-    pub fn table_rows(&self, namespace: &str, name: &str, at: Option<Timestamp>) -> Result<Vec<Value>, Refused> {
-        let view = self.table(namespace, name)?;
-        let since = |content: &KeptContent| Timestamp::parse_rfc3339(content.since.as_bytes()).unwrap_or_default();
-        let version = view.kept.versions.iter().rev().find(|version| at.is_none_or(|at| since(version) <= at));
-        let content = match (&view.table.origin, version) {
-            (TableOrigin::Document(content), _) => Some(Arc::clone(content)),
-            (_, Some(version)) => {
-                let read = read_content(&*self.disk, &view.table, &version.hash).map_err(|why| problem_of(&why))?;
-                read.map(Arc::new)
-            }
-            (_, None) => None,
+    /// Returns the rows of a table as they were at an instant, by default the present one.
+    pub fn table_rows(&self, view: &TableView, at: Option<Timestamp>) -> Result<Vec<Value>, Refused> {
+        let content = match &view.table.origin {
+            TableOrigin::Document(content) => Some(Arc::clone(content)),
+            TableOrigin::File(_) | TableOrigin::Put => match view.kept.at(at.unwrap_or(Timestamp::MAX)) {
+                Some(version) => {
+                    let read = read_content(&*self.disk, &view.table, &version.hash).map_err(|why| problem_of(&why))?;
+                    read.map(Arc::new)
+                }
+                None => None,
+            },
         };
         let rows = content.map(|content| content.canonical().to_vec()).unwrap_or_default();
         let lines = rows.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
@@ -218,7 +228,10 @@ impl Installation {
     pub fn put_table_rows(&self, who: &Who, name: &str, rows: &[Row]) -> Result<(u64, bool), Refused> {
         let view = self.table(&who.namespace, name)?;
         match view.table.origin {
-            TableOrigin::Put => self.replace_rows(who, name, rows),
+            TableOrigin::Put => {
+                let _change = self.change();
+                self.put_in_force(who, name, Ok(rows), None)
+            }
             TableOrigin::Document(_) | TableOrigin::File(_) => {
                 let detail = format!("the rows of `{name}` come from its document or file; change them there");
                 Err(Box::new(Problem::new(Code::Conflict, detail)))
@@ -233,69 +246,60 @@ impl Installation {
             let detail = format!("the rows of `{name}` come from no file; nothing is there to read again");
             return Err(Box::new(Problem::new(Code::Conflict, detail)));
         };
-        match flowmeter_connectors::tables::read_rows(&view.table) {
-            Ok(rows) => self.replace_rows(who, name, &rows),
-            Err(why) => {
-                let refused = RefusedRows { line: 0, key: String::new(), why: why.to_string() };
-                let _change = self.change();
-                let kept = self.kept_table(&who.namespace, name).map_err(|why| problem_of(&why))?;
-                Err(self.refuse_rows(who, kept, &refused))
-            }
-        }
-    }
-
-    /// Checks rows against every pipeline that declares the table, and puts them in force.
-    fn replace_rows(&self, who: &Who, name: &str, rows: &[Row]) -> Result<(u64, bool), Refused> {
+        let rows = flowmeter_connectors::tables::read_rows(&view.table);
         let _change = self.change();
-        match self.put_in_force(who, name, rows)? {
-            Ok(put) => Ok(put),
-            Err(why) => {
-                let kept = self.kept_table(&who.namespace, name).map_err(|why| problem_of(&why))?;
-                Err(self.refuse_rows(who, kept, &why))
-            }
-        }
+        self.put_in_force(who, name, rows.as_deref().map_err(ToString::to_string), None)
     }
 
-    /// Puts rows in force for every pipeline that declares the table; the lock for changes is held.
-    fn put_in_force(&self, who: &Who, name: &str, rows: &[Row]) -> Result<Result<(u64, bool), RefusedRows>, Refused> {
+    /// Puts rows in force for every pipeline that declares the table, and for `own`: a pipeline with
+    /// a declaration that is not its newest version yet. Returns the version in force and whether it
+    /// is a new one. The lock for changes is held.
+    ///
+    /// # Errors
+    /// The rows could not be read, or do not fit a declaration: the table shows why, an event is
+    /// sent, and the version before stays in force.
+    fn put_in_force(
+        &self,
+        who: &Who,
+        name: &str,
+        rows: Result<&[Row], String>,
+        own: Option<(Uuid, &Table)>,
+    ) -> Result<(u64, bool), Refused> {
         let at = |why: Error| problem_of(&why);
         let mut kept = self.kept_table(&who.namespace, name).map_err(at)?;
-        let users = self.users_of(&who.namespace, name)?;
-        let mut content = None;
-        for (_, table) in &users {
-            match Content::new(table, rows.to_vec()) {
-                Ok(fits) => content = Some(fits),
-                Err(why) => return Ok(Err(why)),
-            }
-        }
-        let content = content.ok_or_else(|| not_found("table", name))?;
-        let hash = flowmeter_connectors::tables::hash(&content);
+        let users = self.users_of(&who.namespace, name, own)?;
+        let unread = |why| RefusedRows { line: 0, key: String::new(), why };
+        let content = rows.map_err(unread).and_then(|rows| {
+            let fit = users.iter().map(|(_, table)| Content::new(table, rows.to_vec()));
+            fit.collect::<Result<Vec<_>, _>>().map(|mut contents| contents.pop())
+        });
+        let content = match content {
+            Ok(Some(content)) => content,
+            Ok(None) => return Err(not_found("table", name)),
+            Err(why) => return Err(self.refuse_rows(who, kept, &why)),
+        };
+        let hash = hash_of(content.canonical());
         let row = |kept: &KeptTable| put(catalog::Table::Tables, named_key(&who.namespace, name), kept);
-        let before = kept.newest().cloned();
-        if let Some(before) = before.filter(|before| before.hash == hash) {
+        if let Some(before) = kept.newest().filter(|before| before.hash == hash).map(|before| before.version) {
             if kept.error.take().is_some() {
                 self.catalog.commit(&[row(&kept)]).map_err(|why| problem_of(&why.into()))?;
             }
-            return Ok(Ok((before.version, false)));
+            return Ok((before, false));
         }
         keep_content(&*self.disk, &hash, content.canonical()).map_err(at)?;
         let version = kept.newest().map_or(1, |newest| newest.version + 1);
         let (rows, bytes, since) = (content.row_count(), content.canonical().len(), self.now().to_string());
         let newest = KeptContent { version, hash, rows, bytes, since };
-        let commands = users.iter().filter(|(pipeline, _)| self.running_of(pipeline.id).is_some());
-        let command = |(pipeline, _): &(KeptPipeline, Table)| LogCommand::Table {
-            pipeline: pipeline.id,
-            table: name.to_owned(),
-            content: newest.in_force(),
-        };
-        let mut set = ChangeSet { commands: commands.map(command).collect(), rows: Vec::new() };
+        let running = users.iter().filter(|(pipeline, _)| self.running_of(*pipeline).is_some());
+        let commands = running.map(|(pipeline, _)| newest.command(*pipeline, name));
+        let mut set = ChangeSet { commands: commands.collect(), rows: Vec::new() };
         kept.error = None;
         kept.versions.push(newest.clone());
         set.rows.push(row(&kept));
         let after = json!({"version": version, "hash": newest.hash, "rows": newest.rows});
         self.audit_in(&mut set, who, "table.put", name, (Value::Null, after)).map_err(at)?;
         self.make_change(set)?;
-        Ok(Ok((version, true)))
+        Ok((version, true))
     }
 
     /// Notes that a content was refused. Sends one event for each problem.
@@ -321,26 +325,36 @@ impl Installation {
         Box::new(Problem::new(Code::TableRefused, detail).extra("line", json!(why.line)).extra("key", json!(why.key)))
     }
 
-    /// The pipelines whose newest version declares a table with rows from outside.
-    fn users_of(&self, namespace: &str, name: &str) -> Result<Vec<(KeptPipeline, Table)>, Refused> {
-        let mut users = Vec::new();
+    /// The pipelines that declare a table with rows from outside, each with its declaration: that of
+    /// its newest version, or its own that is about to become the newest.
+    fn users_of(&self, namespace: &str, name: &str, own: Option<(Uuid, &Table)>) -> Result<Vec<(Uuid, Table)>, Refused> {
+        let mut users: Vec<(Uuid, Table)> = own.map(|(pipeline, table)| (pipeline, table.clone())).into_iter().collect();
         for pipeline in self.pipelines(namespace).map_err(|why| problem_of(&why))? {
+            if own.is_some_and(|(own, _)| own == pipeline.id) {
+                continue;
+            }
             let compiled = self.version(&pipeline, pipeline.version)?.compile().map_err(|why| problem_of(&why))?;
             let table = compiled.plan.tables.into_iter().find(|table| table.name == name && has_versions(table));
-            users.extend(table.map(|table| (pipeline, table)));
+            users.extend(table.map(|table| (pipeline.id, table)));
         }
         Ok(users)
     }
 
     /// Reads the files of a plan's tables, before a session or a new version of a pipeline begins. The
-    /// lock for changes is held. A file that cannot be read leaves the version before in force.
+    /// lock for changes is held. A file that is refused leaves the version before in force.
     ///
     /// # Errors
     /// There is no version before, or the rows in force do not fit the plan.
     pub(super) fn prepare_tables(&self, who: &Who, plan: &Plan) -> Result<(), Refused> {
         for table in plan.tables.iter().filter(|table| has_versions(table)) {
             if let TableOrigin::File(_) = table.origin {
-                self.read_table_file(who, table)?;
+                let rows = flowmeter_connectors::tables::read_rows(table);
+                let rows = rows.as_deref().map_err(ToString::to_string);
+                let put = self.put_in_force(who, &table.name, rows, Some((plan.id, table)));
+                let has_version = self.kept_table(&who.namespace, &table.name).map(|kept| kept.newest().is_some());
+                if let (Err(refused), false) = (put, has_version.map_err(|why| problem_of(&why))?) {
+                    return Err(refused);
+                }
             }
             let kept = self.kept_table(&who.namespace, &table.name).map_err(|why| problem_of(&why))?;
             let Some(newest) = kept.newest() else { continue };
@@ -355,58 +369,31 @@ impl Installation {
         Ok(())
     }
 
-    fn read_table_file(&self, who: &Who, table: &Table) -> Result<(), Refused> {
-        let has_version = || self.kept_table(&who.namespace, &table.name).map(|kept| kept.newest().is_some());
-        let refused = match flowmeter_connectors::tables::read_rows(table) {
-            Err(why) => why.to_string(),
-            // The pipeline may be new, so that no catalog row declares the table: check its own.
-            Ok(rows) => match Content::new(table, rows.clone()) {
-                Err(why) => why.to_string(),
-                Ok(_) => match self.put_in_force(who, &table.name, &rows)? {
-                    Ok(_) => return Ok(()),
-                    Err(why) => why.to_string(),
-                },
-            },
-        };
-        match has_version().map_err(|why| problem_of(&why))? {
-            true => {
-                tracing::error!(table = table.name, "the file was refused; the version before stays in force: {refused}");
-                Ok(())
-            }
-            false => {
-                let detail = format!("table `{}`: {refused}", table.name);
-                Err(Box::new(Problem::new(Code::TableRefused, detail)))
-            }
-        }
-    }
-
     /// Puts the newest versions of a plan's tables in force for a pipeline that starts to work.
     pub(super) fn bring_tables(&self, served: &Arc<Served>, pipeline: &KeptPipeline, plan: &Plan) -> Result<(), Error> {
-        if plan.tables.iter().all(|table| !has_versions(table)) {
+        let newest = self.newest_tables(pipeline, plan)?;
+        if newest.is_empty() {
             return Ok(());
         }
         let in_force = served.worker.ask(|live| live.tables_in_force())?;
-        for table in plan.tables.iter().filter(|table| has_versions(table)) {
-            let kept = self.kept_table(&pipeline.namespace, &table.name)?;
-            let Some(newest) = kept.newest() else { continue };
-            if in_force.get(&table.name) != Some(&newest.in_force()) {
-                let (name, content) = (table.name.clone(), newest.in_force());
-                let command = LogCommand::Table { pipeline: pipeline.id, table: name, content };
-                self.with_writer(|writer| writer.command(&command))?;
-            }
-        }
-        Ok(())
+        let missing = newest.iter().filter(|(name, newest)| in_force.get(name) != Some(&newest.in_force()));
+        let mut commands = missing.map(|(name, newest)| newest.command(pipeline.id, name));
+        commands.try_for_each(|command| self.with_writer(|writer| writer.command(&command)).map(drop))
     }
 
     /// The commands that follow the adoption of a new version, whose tables may be others.
     pub(super) fn table_commands(&self, pipeline: &KeptPipeline, plan: &Plan) -> Result<Vec<LogCommand>, Refused> {
-        let mut commands = Vec::new();
+        let newest = self.newest_tables(pipeline, plan).map_err(|why| problem_of(&why))?;
+        Ok(newest.iter().map(|(name, newest)| newest.command(pipeline.id, name)).collect())
+    }
+
+    /// The newest version of each table of a plan that has one.
+    fn newest_tables(&self, pipeline: &KeptPipeline, plan: &Plan) -> Result<Vec<(String, KeptContent)>, Error> {
+        let mut newest = Vec::new();
         for table in plan.tables.iter().filter(|table| has_versions(table)) {
-            let kept = self.kept_table(&pipeline.namespace, &table.name).map_err(|why| problem_of(&why))?;
-            let Some(newest) = kept.newest() else { continue };
-            let (name, content) = (table.name.clone(), newest.in_force());
-            commands.push(LogCommand::Table { pipeline: pipeline.id, table: name, content });
+            let kept = self.kept_table(&pipeline.namespace, &table.name)?;
+            newest.extend(kept.newest().map(|version| (table.name.clone(), version.clone())));
         }
-        Ok(commands)
+        Ok(newest)
     }
 }

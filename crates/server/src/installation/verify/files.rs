@@ -8,13 +8,11 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
-use flowmeter_engine::live::{content_files, folder_of, records_folder};
+use flowmeter_engine::live::{examine_contents, folder_of, records_folder};
 use flowmeter_engine::{Error, examine_checkpoints};
 use flowmeter_store::catalog::{Catalog, Table};
 use flowmeter_store::disk::{Disk, LocalDisk, Lock};
 use flowmeter_store::{Examined, archive, identities, log, rollups};
-
-use sha2::{Digest, Sha256};
 
 use super::super::event_rows::events_folder;
 use super::super::{CATALOG_FILE, KeptPipeline, LOG_FOLDER, kept};
@@ -93,26 +91,9 @@ pub(super) fn examine(
         let events = archive::examine(&*disk, &events_folder(pipeline.id));
         files.add(events.map_err(Error::from));
     }
-    files.add(content_files(&*disk).map(|files| files.into_iter().map(|file| examine_content(&*disk, &file)).collect()));
+    files.add(examine_contents(&*disk));
     files.add_unread(data)?;
     Ok(files)
-}
-
-/// Reads the content of a table: its name is the hash of its rows.
-fn examine_content(disk: &dyn Disk, file: &str) -> Examined {
-    let damaged = |why: &str| Err(flowmeter_store::Error::corrupt(file, why));
-    let packed = match flowmeter_store::disk::read_all(disk, file) {
-        Ok(packed) => packed,
-        Err(why) => return Examined::new(file, Err(flowmeter_store::Error::io(file, &why))),
-    };
-    let outcome = match zstd::stream::decode_all(packed.as_slice()) {
-        Err(why) => damaged(&why.to_string()),
-        Ok(rows) => match file.contains(&data_encoding::HEXLOWER.encode(&Sha256::digest(&rows))) {
-            true => Ok(()),
-            false => damaged("its rows do not have the hash in its name"),
-        },
-    };
-    Examined::new(file, outcome)
 }
 
 /// Returns the folders in a folder, relative to the directory; none if it does not exist.

@@ -18,6 +18,20 @@ pub fn is_equal(one: &Value, other: &Value) -> bool {
     }
 }
 
+/// Returns whether a value has every member that is expected, and equal values. Lists are compared
+/// element by element.
+pub fn holds(found: &Value, expected: &Value) -> bool {
+    match (found, expected) {
+        (Value::Object(found), Value::Object(expected)) => {
+            expected.iter().all(|(name, expected)| found.get(name).is_some_and(|found| holds(found, expected)))
+        }
+        (Value::Array(found), Value::Array(expected)) => {
+            found.len() == expected.len() && found.iter().zip(expected).all(|(found, expected)| holds(found, expected))
+        }
+        (found, expected) => is_equal(found, expected),
+    }
+}
+
 fn is_same_number(one: &Number, other: &Number) -> bool {
     let (one, other) = (one.to_string(), other.to_string());
     match (decimal::parse(one.as_bytes()), decimal::parse(other.as_bytes())) {
@@ -30,9 +44,26 @@ fn is_same_number(one: &Number, other: &Number) -> bool {
 mod tests {
     use super::*;
 
+    fn read(text: &str) -> Value {
+        serde_json::from_str(text).unwrap()
+    }
+
+    #[test]
+    fn a_value_may_have_more_members_than_expected() {
+        let cases = [
+            (r#"{"a":1.0,"b":2}"#, r#"{"a":1}"#, true),
+            (r#"{"a":1}"#, r#"{"a":1,"b":null}"#, false),
+            (r#"[{"a":1,"b":2},3]"#, r#"[{"a":1},3.0]"#, true),
+            ("[1,2]", "[1]", false),
+            ("{}", "[]", false),
+        ];
+        for (found, expected, result) in cases {
+            assert_eq!(holds(&read(found), &read(expected)), result, "{found} and {expected}");
+        }
+    }
+
     #[test]
     fn numbers_are_compared_by_their_digits() {
-        let read = |text: &str| serde_json::from_str::<Value>(text).unwrap();
         let cases = [
             ("100", "1E+2", true),
             ("1.0", "1.00", true),

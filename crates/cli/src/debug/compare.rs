@@ -7,8 +7,8 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use flowmeter_core::decimal;
-use serde_json::{Number, Value};
+use flowmeter_core::json::is_equal;
+use serde_json::Value;
 
 /// Fields that tell which record is meant.
 const IDENTITY: [&str; 8] = ["userId", "meterTypeName", "meterTypeId", "meterKey", "id", "periodStart", "periodEnd", "threshold"];
@@ -156,20 +156,11 @@ fn user(record: &Value) -> Option<&str> {
 fn agrees(expected: &Value, found: Option<&Value>) -> bool {
     let Some(found) = found else { return expected.is_null() };
     match (expected, found) {
-        (Value::Number(expected), Value::Number(found)) => is_same_number(expected, found),
         (Value::Object(fields), Value::Object(_)) => fields.iter().all(|(name, value)| agrees(value, found.get(name))),
         (Value::Array(expected), Value::Array(found)) => {
             expected.len() == found.len() && expected.iter().zip(found).all(|(expected, found)| agrees(expected, Some(found)))
         }
-        (expected, found) => expected == found,
-    }
-}
-
-fn is_same_number(expected: &Number, found: &Number) -> bool {
-    let value = |number: &Number| decimal::parse(number.to_string().as_bytes());
-    match (value(expected), value(found)) {
-        (Ok(expected), Ok(found)) => expected == found,
-        _ => expected == found,
+        (expected, found) => is_equal(expected, found),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use flowmeter_core::json::holds;
 use serde_json::{Value, json};
 
 use crate::support::server::{Server, items};
@@ -95,19 +96,6 @@ fn judge(server: &Server, session: &Value, expect: &Value) -> Result<(), String>
     match records.len() == expected.len() {
         true => Ok(()),
         false => Err(format!("{} records, not {}: {records:?}", records.len(), expected.len())),
-    }
-}
-
-/// Whether every expected member is present; numbers compare by their digits.
-fn holds(found: &Value, expected: &Value) -> bool {
-    match (found, expected) {
-        (Value::Object(found), Value::Object(expected)) => {
-            expected.iter().all(|(name, expected)| found.get(name).is_some_and(|found| holds(found, expected)))
-        }
-        (Value::Array(found), Value::Array(expected)) => {
-            found.len() == expected.len() && found.iter().zip(expected).all(|(found, expected)| holds(found, expected))
-        }
-        (found, expected) => flowmeter_core::json::is_equal(found, expected),
     }
 }
 

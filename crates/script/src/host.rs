@@ -61,7 +61,7 @@ pub(crate) struct Decimals {
 
 impl Decimals {
     /// Returns a writer of JSON that writes decimals as numbers.
-    pub(crate) fn writer<'w, 'js>(self, ctx: &Ctx<'js>, written: &'w [Written]) -> Result<Writer<'w, 'js>> {
+    pub(crate) fn writer<'js>(self, ctx: &Ctx<'js>, written: Written) -> Result<Writer<'js>> {
         let prototypes = (self.prototype.restore(ctx)?, self.plain.restore(ctx)?);
         Ok(Writer::new(ctx.clone(), prototypes, self.text_of.restore(ctx)?, written))
     }
@@ -155,7 +155,7 @@ fn read<'js>(ctx: Ctx<'js>, text: String) -> Result<Value<'js>> {
 
 fn write<'js>(ctx: Ctx<'js>, value: Value<'js>) -> Result<String> {
     let mut json = Vec::new();
-    match decimals(&ctx)?.writer(&ctx, &[])?.write(&value, 0, &mut json)? {
+    match decimals(&ctx)?.writer(&ctx, Written::default())?.write(&value, 0, &mut json)? {
         true => Ok(String::from_utf8_lossy(&json).into_owned()),
         false => Err(Exception::throw_type(&ctx, "a value of the state must be JSON")),
     }

@@ -19,15 +19,16 @@ mod write;
 pub use numbers::{Arithmetic, Operation};
 pub use steps::CodeError;
 
-/// The engine that runs scripts, with its version. Another version may give other results.
-pub const ENGINE: &str = "quickjs-ng 0.16.2";
+/// The depth to which the JSON of events, results and state may be nested. It is that of events that
+/// come in.
+pub const DEPTH_MAX: usize = 128;
 
 /// The bounds of one run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Limits {
     /// Turns of loops and calls of functions.
     pub steps: u64,
-    /// Bytes of memory, the engine included.
+    /// Bytes of memory, without those of the built-in objects.
     pub memory: usize,
     /// Bytes of the stack.
     pub stack: usize,
@@ -119,7 +120,7 @@ pub enum Failure {
     StateFull(String),
     /// More children than an event may have.
     TooMany(String),
-    /// The run took more than ten seconds of real time: a limit that its author must lower.
+    /// The run took more than ten seconds of real time.
     Stalled,
 }
 

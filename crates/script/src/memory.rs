@@ -23,9 +23,14 @@ impl Account {
         self.most.set(Some(self.used.get().saturating_add(more)));
     }
 
-    /// Whether memory was refused since the last call.
-    pub(crate) fn take_refused(&self) -> bool {
-        self.has_refused.replace(false)
+    /// Forgets refusals.
+    pub(crate) fn begin(&self) {
+        self.has_refused.set(false);
+    }
+
+    /// Whether memory was refused since the run began.
+    pub(crate) fn has_refused(&self) -> bool {
+        self.has_refused.get()
     }
 
     fn has_room(&self, more: usize) -> bool {

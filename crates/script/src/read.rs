@@ -2,10 +2,8 @@
 
 use rquickjs::{Array, Ctx, Function, IntoJs, Object, Value, object::Property};
 
+use crate::DEPTH_MAX;
 use crate::numbers::binary;
-
-/// The depth to which JSON may be nested.
-const DEPTH_MAX: usize = 200;
 
 /// A reader of one JSON text.
 pub(crate) struct Reader<'t, 'js> {
@@ -46,7 +44,7 @@ impl<'t, 'js> Reader<'t, 'js> {
 
     fn nested(&mut self, read: fn(&mut Self) -> rquickjs::Result<Value<'js>>) -> rquickjs::Result<Value<'js>> {
         if self.depth == DEPTH_MAX {
-            return Err(self.flaw("an event nested more than 200 levels deep"));
+            return Err(self.flaw(&format!("more than {DEPTH_MAX} levels")));
         }
         self.depth += 1;
         self.at += 1;

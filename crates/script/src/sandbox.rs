@@ -12,13 +12,14 @@ use crate::host::{Decimals, Shared, Work, decimals, exhausted, functions};
 use crate::memory::{Account, Accounted};
 use crate::read::Reader;
 use crate::steps::{COUNTER, CodeError, EXHAUSTED};
-use crate::survey::{Written, survey};
+use crate::survey::survey;
+use crate::write::Writer;
 use crate::{Call, Failure, Outcome, Program, Returned};
 
 const PRELUDE: &str = include_str!("prelude.js");
 /// Sandboxes that a thread keeps. Each takes about a megabyte.
 const SANDBOXES_MAX: usize = 16;
-/// Real time after which a run stops the session: limits count steps, yet a step may be slow.
+/// Real time after which a run is stopped: a built-in function is one step, and may be slow.
 const STALLED_AFTER: Duration = Duration::from_secs(10);
 /// The stack that the host needs beside a script's.
 const HOST_STACK: usize = 256 << 10;
@@ -48,24 +49,28 @@ pub(crate) fn check(program: &Program) -> Result<(), CodeError> {
 /// Runs a script for an event.
 pub(crate) fn run(program: &Program, call: &Call<'_>) -> Result<Outcome, Failure> {
     with_stack(program, || {
-        let result = run_once(program, call);
-        match result {
+        let (result, lacked_memory) = run_once(program, call);
+        match lacked_memory {
             // Earlier events may have left garbage and tables that grew: this event gets all of the
             // memory, in a sandbox of its own.
-            Err(Failure::Limit(_)) => run_once(program, call),
-            result => result,
+            true => run_once(program, call).0,
+            false => result,
         }
     })
 }
 
-fn run_once(program: &Program, call: &Call<'_>) -> Result<Outcome, Failure> {
-    let sandbox = sandbox_of(program).map_err(|error| Failure::Error(error.detail))?;
+/// Runs a script once. Returns the result and whether memory was refused.
+fn run_once(program: &Program, call: &Call<'_>) -> (Result<Outcome, Failure>, bool) {
+    let sandbox = match sandbox_of(program) {
+        Ok(sandbox) => sandbox,
+        Err(error) => return (Err(Failure::Error(error.detail)), false),
+    };
     let result = sandbox.run(program, call);
-    let is_spent = matches!(result, Err(Failure::Limit(_) | Failure::Stalled)) || sandbox.runtime.is_job_pending();
-    if is_spent {
+    let lacked_memory = sandbox.memory.has_refused();
+    if lacked_memory || result == Err(Failure::Stalled) || sandbox.runtime.is_job_pending() {
         SANDBOXES.with(|sandboxes| sandboxes.borrow_mut().retain(|(id, _)| *id != program.id));
     }
-    result
+    (result, lacked_memory)
 }
 
 fn with_stack<R>(program: &Program, act: impl FnOnce() -> R) -> R {
@@ -163,7 +168,7 @@ impl Sandbox {
             *shared.work.borrow_mut() = work;
         }
         self.stalled.set(false);
-        self.memory.take_refused();
+        self.memory.begin();
         self.began.set(Some(Instant::now()));
     }
 
@@ -191,7 +196,7 @@ impl Sandbox {
         if returned.is_null() {
             return Ok(Ok(Returned::Nothing));
         }
-        let written = &survey.written;
+        let mut writer = decimals(ctx)?.writer(ctx, survey.written)?;
         if let Some(list) = returned.as_array() {
             let (found, most) = (length_of(list.as_object())?, program.limits.children_max);
             if found > most as f64 {
@@ -199,14 +204,14 @@ impl Sandbox {
             }
             let mut children = Vec::new();
             for at in 0..found as usize {
-                match self.object(ctx, &list.get(at)?, written)? {
+                match object(&mut writer, &list.get(at)?)? {
                     Some(child) => children.push(child),
                     None => return Ok(Err(Failure::Error("an element of the list is no object".to_owned()))),
                 }
             }
             return Ok(Ok(Returned::Children(children)));
         }
-        match self.object(ctx, &returned, written)? {
+        match object(&mut writer, &returned)? {
             Some(event) => Ok(Ok(Returned::Event(event))),
             None if returned.is_undefined() => {
                 Ok(Err(Failure::Error("`step` returned nothing; return the event, a list of events, or null".to_owned())))
@@ -216,17 +221,6 @@ impl Sandbox {
                 Ok(Err(Failure::Error(format!("`step` returned a {kind}; return the event, a list of events, or null"))))
             }
         }
-    }
-
-    /// Writes a value that must be an object, and neither a list nor a decimal.
-    fn object<'js>(&self, ctx: &Ctx<'js>, value: &Value<'js>, written: &[Written]) -> rquickjs::Result<Option<Vec<u8>>> {
-        if !value.is_object() || value.is_array() || value.is_function() {
-            return Ok(None);
-        }
-        let mut json = Vec::with_capacity(512);
-        let mut writer = decimals(ctx)?.writer(ctx, written)?;
-        let is_written = writer.write(value, 0, &mut json)?;
-        Ok((is_written && json.first() == Some(&b'{')).then_some(json))
     }
 
     /// Decides between a result and the limits that were met on the way to it.
@@ -240,7 +234,7 @@ impl Sandbox {
             return Err(Failure::Stalled);
         }
         // Memory that was refused counts even if the script caught the exception.
-        if self.memory.take_refused() || work.is_too_long {
+        if self.memory.has_refused() || work.is_too_long {
             return Err(Failure::Limit(format!("the script took more than {} bytes of memory", program.limits.memory)));
         }
         if work.is_exhausted {
@@ -270,6 +264,16 @@ impl Sandbox {
             line => format!("{} (line {line})", shown.text),
         })
     }
+}
+
+/// Writes a value that must be an object, and neither a list nor a decimal.
+fn object<'js>(writer: &mut Writer<'js>, value: &Value<'js>) -> rquickjs::Result<Option<Vec<u8>>> {
+    if !value.is_object() || value.is_array() || value.is_function() {
+        return Ok(None);
+    }
+    let mut json = Vec::with_capacity(512);
+    let is_written = writer.write(value, 0, &mut json)?;
+    Ok((is_written && json.first() == Some(&b'{')).then_some(json))
 }
 
 /// The length of a list, which may be far more than there are elements.

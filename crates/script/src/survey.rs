@@ -1,5 +1,7 @@
 //! Looks over the numbers of a JSON text before the engine reads it.
 
+use std::collections::HashMap;
+
 use crate::numbers::{binary, shortest};
 
 /// The numbers of a text that JavaScript would not write as they came.
@@ -8,17 +10,15 @@ pub(crate) struct Survey {
     /// Whether a number does not fit a binary64: it becomes a `Decimal`.
     pub(crate) has_decimals: bool,
     /// Numbers that JavaScript would write otherwise, such as `1.0`.
-    pub(crate) written: Vec<Written>,
+    pub(crate) written: Written,
 }
 
-/// A number that is written as it came where the script leaves it.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Written {
-    /// The names and places that lead to it, as they stand in the text.
-    pub(crate) path: Vec<String>,
-    pub(crate) number: f64,
-    pub(crate) text: String,
-}
+/// Numbers that are written as they came where the script leaves them: the number and its text, by
+/// the way to it.
+pub(crate) type Written = HashMap<Way, (f64, String)>;
+
+/// The names, as JSON without quotes, and places that lead to a value.
+pub(crate) type Way = Vec<String>;
 
 /// An object or a list around the place in work.
 enum Around {
@@ -82,7 +82,7 @@ fn string_end(text: &[u8], quote: usize) -> usize {
 }
 
 fn judge(number: &[u8], text: &[u8], around: &[Around], found: &mut Survey) {
-    // Small whole numbers are most of all.
+    // Most numbers are small whole numbers, which JavaScript writes as they came.
     let is_small = number.len() <= 15 && number.iter().all(u8::is_ascii_digit);
     if is_small {
         return;
@@ -100,7 +100,6 @@ fn judge(number: &[u8], text: &[u8], around: &[Around], found: &mut Survey) {
             }
             Around::List(place) => place.to_string(),
         };
-        let path = around.iter().map(name).collect();
-        found.written.push(Written { path, number: value, text: number.to_owned() });
+        found.written.insert(around.iter().map(name).collect(), (value, number.to_owned()));
     }
 }

@@ -57,6 +57,15 @@ fn events_keep_what_a_script_does_not_touch() {
 }
 
 #[test]
+fn an_event_as_deep_as_a_source_takes_passes() {
+    let deep = |levels: usize| format!(r#"{{"a":{}{}}}"#, "[".repeat(levels - 1), "]".repeat(levels - 1));
+    assert_eq!(made("return event;", &deep(DEPTH_MAX)), deep(DEPTH_MAX));
+    let deeper = "let a = []; for (let i = 0; i < 128; i += 1) a = [a]; event.a = a; return event;";
+    let failure = format!("{:?}", run_with(&body(deeper), "{}", &State::new()));
+    assert!(failure.contains("more than 128 levels"), "{failure}");
+}
+
+#[test]
 fn scripts_change_events() {
     let cases = [
         ("event.v *= 2; return event;", r#"{"v":1.50}"#, r#"{"v":3}"#),

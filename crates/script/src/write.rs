@@ -2,44 +2,37 @@
 
 use rquickjs::{Ctx, Exception, Function, Object, Value, object::Filter};
 
-use std::collections::HashMap;
-
+use crate::DEPTH_MAX;
 use crate::host::note_written;
 use crate::numbers::shortest;
-use crate::survey::Written;
-
-/// How deeply a result may be nested: deeper ones are circles, most of the time.
-const DEPTH_MAX: usize = 100;
+use crate::survey::{Way, Written};
 
 /// A writer of values as JSON.
-pub(crate) struct Writer<'w, 'js> {
+pub(crate) struct Writer<'js> {
     ctx: Ctx<'js>,
     /// The prototype of decimals.
     decimal: Object<'js>,
     /// The prototype of plain objects.
     plain: Object<'js>,
     text_of: Function<'js>,
-    /// Numbers that are written as they came, by their path.
-    written: HashMap<String, &'w Written>,
-    path: Vec<String>,
+    /// Numbers that are written as they came.
+    written: Written,
+    /// The way to the value in work, where numbers are looked up by it.
+    way: Way,
 }
 
-impl<'w, 'js> Writer<'w, 'js> {
+impl<'js> Writer<'js> {
     pub(crate) fn new(
         ctx: Ctx<'js>,
         (decimal, plain): (Object<'js>, Object<'js>),
         text_of: Function<'js>,
-        written: &'w [Written],
-    ) -> Writer<'w, 'js> {
-        let written = written.iter().map(|written| (written.path.join("\0"), written)).collect();
-        Writer { ctx, decimal, plain, text_of, written, path: Vec::new() }
+        written: Written,
+    ) -> Writer<'js> {
+        Writer { ctx, decimal, plain, text_of, written, way: Vec::new() }
     }
 
     /// Appends a value. Returns whether there was one: JSON has no `undefined`.
     pub(crate) fn write(&mut self, value: &Value<'js>, depth: usize, json: &mut Vec<u8>) -> rquickjs::Result<bool> {
-        if depth > DEPTH_MAX {
-            return Err(self.flaw("the result is nested more than 100 levels deep, or contains itself"));
-        }
         if value.is_null() {
             json.extend_from_slice(b"null");
         } else if let Some(value) = value.as_bool() {
@@ -64,17 +57,13 @@ impl<'w, 'js> Writer<'w, 'js> {
 
     fn number(&self, number: f64, json: &mut Vec<u8>) -> rquickjs::Result<()> {
         if !number.is_finite() {
-            let at = if self.path.is_empty() { String::new() } else { format!(" at `{}`", self.path.join(".")) };
+            let at = if self.way.is_empty() { String::new() } else { format!(" at `{}`", self.way.join(".")) };
             return Err(self.flaw(&format!("the result contains {number}{at}, which is no number of JSON")));
         }
-        if !self.written.is_empty() {
-            let written = self.written.get(&self.path.join("\0"));
-            if let Some(written) = written.filter(|written| written.number == number) {
-                json.extend_from_slice(written.text.as_bytes());
-                return Ok(());
-            }
+        match self.written.get(&self.way).filter(|(known, _)| *known == number) {
+            Some((_, text)) => json.extend_from_slice(text.as_bytes()),
+            None => json.extend_from_slice(shortest(number).as_bytes()),
         }
-        json.extend_from_slice(shortest(number).as_bytes());
         Ok(())
     }
 
@@ -83,7 +72,8 @@ impl<'w, 'js> Writer<'w, 'js> {
         match text {
             Some(Ok(text)) => {
                 note_written(&self.ctx, text.len())?;
-                quote_into(&text, json);
+                // A vector takes all bytes.
+                serde_json::to_writer(json, &text).ok();
                 Ok(())
             }
             Some(Err(_)) | None => {
@@ -94,6 +84,7 @@ impl<'w, 'js> Writer<'w, 'js> {
 
     fn list(&mut self, value: &Value<'js>, depth: usize, json: &mut Vec<u8>) -> rquickjs::Result<()> {
         let Some(list) = value.as_array() else { return Ok(()) };
+        self.check_depth(depth)?;
         json.push(b'[');
         let length: f64 = list.as_object().get("length")?;
         // Each element takes a byte at least: a length beyond that is refused before the loop.
@@ -120,8 +111,9 @@ impl<'w, 'js> Writer<'w, 'js> {
             json.extend_from_slice(text.as_bytes());
             return Ok(true);
         }
-        // Plain objects are most of all; they have no `toJSON` unless the script gave them one.
-        if prototype.as_ref() != Some(&self.plain) && self.write_as_told(object, depth, json)? {
+        self.check_depth(depth)?;
+        // A plain object has no `toJSON` unless the script gave it one, which is found below.
+        if prototype.as_ref() != Some(&self.plain) && self.converted(object, depth, json)? {
             return Ok(true);
         }
         let from_object = json.len();
@@ -142,7 +134,7 @@ impl<'w, 'js> Writer<'w, 'js> {
             if value.is_function() && &json[from..] == b",\"toJSON\":".get(usize::from(is_first)..).unwrap_or_default() {
                 self.leave();
                 json.truncate(from_object);
-                return self.write_as_told(object, depth, json);
+                return self.converted(object, depth, json);
             }
             let has_value = self.write(&value, depth + 1, json)?;
             self.leave();
@@ -155,23 +147,30 @@ impl<'w, 'js> Writer<'w, 'js> {
         Ok(true)
     }
 
-    /// Writes what the `toJSON` of an object returns. Returns whether it has one.
-    fn write_as_told(&mut self, object: &Object<'js>, depth: usize, json: &mut Vec<u8>) -> rquickjs::Result<bool> {
+    /// Writes the value that the `toJSON` of an object returns. Returns whether the object has one.
+    fn converted(&mut self, object: &Object<'js>, depth: usize, json: &mut Vec<u8>) -> rquickjs::Result<bool> {
         let Ok(to_json) = object.get::<_, Function<'js>>("toJSON") else { return Ok(false) };
         let value: Value<'js> = to_json.call((rquickjs::function::This(object.clone()),))?;
         self.write(&value, depth + 1, json)
     }
 
-    /// Notes the way to a value, where numbers are looked up by it.
+    fn check_depth(&self, depth: usize) -> rquickjs::Result<()> {
+        match depth < DEPTH_MAX {
+            true => Ok(()),
+            false => Err(self.flaw(&format!("the result is nested more than {DEPTH_MAX} levels deep, or contains itself"))),
+        }
+    }
+
+    /// Notes the next step of the way to a value.
     fn enter(&mut self, name: impl FnOnce() -> String) {
         if !self.written.is_empty() {
-            self.path.push(name());
+            self.way.push(name());
         }
     }
 
     fn leave(&mut self) {
         if !self.written.is_empty() {
-            self.path.pop();
+            self.way.pop();
         }
     }
 
@@ -182,32 +181,5 @@ impl<'w, 'js> Writer<'w, 'js> {
 
 /// Returns a text in quotes, as JSON.
 pub(crate) fn quoted(text: &str) -> String {
-    let mut json = Vec::with_capacity(text.len() + 2);
-    quote_into(text, &mut json);
-    String::from_utf8_lossy(&json).into_owned()
-}
-
-fn quote_into(text: &str, json: &mut Vec<u8>) {
-    json.push(b'"');
-    let bytes = text.as_bytes();
-    let mut from = 0;
-    for (at, byte) in bytes.iter().enumerate() {
-        let escape: &[u8] = match byte {
-            b'"' => b"\\\"",
-            b'\\' => b"\\\\",
-            b'\n' => b"\\n",
-            b'\r' => b"\\r",
-            b'\t' => b"\\t",
-            0..0x20 => &[],
-            _ => continue,
-        };
-        json.extend_from_slice(&bytes[from..at]);
-        match escape {
-            [] => json.extend_from_slice(format!("\\u{byte:04x}").as_bytes()),
-            escape => json.extend_from_slice(escape),
-        }
-        from = at + 1;
-    }
-    json.extend_from_slice(&bytes[from..]);
-    json.push(b'"');
+    serde_json::to_string(text).unwrap_or_default()
 }

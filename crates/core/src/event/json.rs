@@ -15,6 +15,7 @@ mod text_end;
 
 pub use parts::{Member, Tree, leaf_of};
 pub use projection::Projection;
+pub(crate) use scan::DEPTH_MAX;
 pub use scan::Scanner;
 
 use super::batch::Batch;

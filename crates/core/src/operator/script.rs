@@ -6,6 +6,9 @@ use crate::decimal::{self, Decimal, Fraction, Rounding};
 use crate::time::Timestamp;
 use crate::verdict::Reason;
 
+// An event that comes in can pass a script.
+const _: () = assert!(flowmeter_script::DEPTH_MAX == crate::event::json::DEPTH_MAX as usize);
+
 /// A script and the fields that it needs.
 #[derive(Clone, Debug)]
 pub struct Script {

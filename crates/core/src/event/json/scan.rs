@@ -9,7 +9,7 @@ use crate::event::slot::{Kind, Slot};
 use crate::event::text;
 
 /// Objects and arrays inside each other; serde_json's limit.
-const DEPTH_MAX: u32 = 128;
+pub(crate) const DEPTH_MAX: u32 = 128;
 
 /// The first error of a text, and its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

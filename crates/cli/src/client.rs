@@ -114,15 +114,7 @@ fn read(file: &Path) -> anyhow::Result<Vec<u8>> {
 
 /// Encodes one part of a path.
 pub(crate) fn part(name: &str) -> String {
-    const KEPT: &[u8] = b"-._~";
-    let mut out = String::new();
-    for &c in name.as_bytes() {
-        match c.is_ascii_alphanumeric() || KEPT.contains(&c) {
-            true => out.push(char::from(c)),
-            false => out.push_str(&format!("%{c:02X}")),
-        }
-    }
-    out
+    flowmeter_core::template::percent_encoded(name.as_bytes())
 }
 
 /// Runs a command of the client.

@@ -48,6 +48,20 @@ impl Place {
         command.current_dir(self.0.path()).args(["run", "calls.yaml", "--input", "events.ndjson", "--output", "json"]);
         command.args(["--as-of", as_of]).args(more).output().unwrap()
     }
+
+    /// Runs the pipeline over the source that it names.
+    fn run_document(&self, as_of: &str) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_flowmeter"));
+        command.current_dir(self.0.path()).args(["run", "calls.yaml", "--as-of", as_of]).output().unwrap()
+    }
+
+    /// What the script of [`GATHER`] gathered, by group.
+    fn gathered(&self) -> Vec<String> {
+        let records = std::fs::read_to_string(self.path("records.ndjson")).unwrap();
+        let records = records.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let groups = records.flat_map(|record| record["groups"].as_array().unwrap().clone());
+        groups.map(|group| group["fields"]["gathered"].as_str().unwrap().to_owned()).collect()
+    }
 }
 
 fn event(id: &str, user: &str, time: &str, lines: &Value) -> Value {
@@ -108,4 +122,81 @@ fn a_first_content_that_is_refused_ends_the_run() {
     let message = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(2), "{message}");
     assert!(message.contains("table `plans`") && message.contains("line 3: key a"), "{message}");
+}
+
+/// A script that gathers the names, types and texts of the fields of its event.
+const GATHER: &str = "
+  - script:
+      code: |
+        function step(event) {
+          const names = Object.keys(event).filter(name => !['id', 'source'].includes(name)).sort();
+          event.gathered = names.map(name => `${name}=${typeof event[name]}:${event[name]}`).join(' ');
+          event.v = 1;
+          return event;
+        }
+  - meter:
+      key: 6d1f5a52-2f4e-4a39-8c8d-0f8f6f0d2c14
+      user: who
+      value: v
+      time: { field: at, format: '%Y-%m-%d', missing: received }
+      rules: [{ groupBy: [gathered] }]
+meterTypes: [{ name: calls }]
+targets: [{ file: { path: records.ndjson } }]
+";
+
+/// Runs a pipeline with the source and operators over the text, and returns what the script gathered.
+fn gathered(source: &str, operators: &str, text: &str) -> Vec<String> {
+    let place = Place::new();
+    place.write("input", text);
+    place
+        .write("calls.yaml", &format!("pipeline: calls\nsource: {{ file: {{ path: input, {source} }} }}\noperators:{operators}"));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_flowmeter"));
+    command.current_dir(place.0.path()).args(["run", "calls.yaml", "--output", "json", "--as-of", "2026-02-01T00:00:00Z"]);
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let records = std::fs::read_to_string(place.path("records.ndjson")).unwrap();
+    let records = records.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let groups = records.flat_map(|record| record["groups"].as_array().unwrap().clone());
+    groups.map(|group| group["fields"]["gathered"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn a_script_sees_every_column_of_a_file() {
+    let row = "at=string:2026-01-05 note=string:n who=string:a";
+    let csv = "at,who,note\n2026-01-05,a,n\n";
+    assert_eq!(gathered("format: csv, id: line", GATHER, csv), [row]);
+    let typed = gathered("format: csv, id: line, types: { secs: number }", GATHER, "at,who,secs,a.b\n2026-01-05,a,2.50,x\n");
+    assert_eq!(typed, ["a=object:[object Object] at=string:2026-01-05 secs=number:2.5 who=string:a"]);
+    let columns = "columns: [{ name: at, from: 1, to: 10 }, { name: who, from: 11, to: 11 }, { name: note, from: 12, to: 12 }]";
+    assert_eq!(gathered(&format!("format: fixed, id: line, {columns}"), GATHER, "2026-01-05an\n"), [row]);
+    let map = format!("\n  - map: {{ set: {{ note: '\"m\"' }}, remove: [who] }}\n  - map: {{ set: {{ who: '\"b\"' }} }}{GATHER}");
+    let mapped = "at=string:2026-01-05 note=string:m who=string:b";
+    assert_eq!(gathered("format: csv, id: line", &map, csv), [mapped], "a change of an operator before is seen");
+    let log = "192.0.2.1 - - [05/Jan/2026:10:00:00 +0000] \"GET /a HTTP/1.1\" 200 7 \"-\" \"curl\"\n";
+    let operators =
+        GATHER.replace("user: who", "user: client").replace("field: at, format: '%Y-%m-%d', missing: received", "field: time");
+    let found = gathered("format: access_log, id: line", &operators, log);
+    assert!(found[0].contains("agent=string:curl") && found[0].contains("bytes=number:7"), "{found:?}");
+}
+
+#[test]
+fn a_script_sees_every_column_of_a_parquet_file() {
+    let place = Place::new();
+    let file = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/data/http_requests_2023-04-13.parquet");
+    std::fs::copy(file, place.path("input.parquet")).unwrap();
+    let zone = "missing: received";
+    let operators =
+        GATHER.replace("who", "ClientIP").replace("at,", "EdgeStartTimestamp,").replace("%Y-%m-%d", "%Y-%m-%dT%H:%M:%S%.f");
+    let operators = operators.replace(zone, "timezone: Etc/UTC");
+    place.write(
+        "calls.yaml",
+        &format!("pipeline: calls\nsource: {{ file: {{ path: input.parquet, id: line }} }}\noperators:{operators}"),
+    );
+    let output = place.run_document("2023-05-01T00:00:00Z");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let found = place.gathered();
+    assert!(!found.is_empty());
+    for text in found {
+        assert!(text.contains("ClientRequestHost=string:") && text.contains("EdgeResponseStatus=number:"), "{text}");
+    }
 }

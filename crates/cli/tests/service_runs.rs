@@ -229,3 +229,35 @@ targets: [{{ file: {{ path: records.ndjson }} }}]
     assert_eq!(sums[0], sums[1]);
     assert!(service.calls() > 0);
 }
+
+#[test]
+fn requests_hold_the_columns_of_a_csv_file() {
+    let service = Service::default();
+    let address = service.start();
+    service.answer("/plan/a%20b", 200, r#"{"plan":"gold"}"#);
+    let folder = tempfile::tempdir().unwrap();
+    let http = "{ url: '${env:SERVICE}/plan/{{who}}', method: POST, headers: { X-Region: '{{region}}' }, \
+                body: { secs: '{{secs}}', service: '${env:SERVICE}' }, attempts: 1, cache: 1h, set: { plan: body.plan } }";
+    let document = pipeline(http, "plan")
+        .replace("path: '-' ", "path: usage.csv, format: csv, id: line, types: { secs: number } ")
+        .replace("value: v", "value: secs\n      user: who\n      time: { field: at, format: '%Y-%m-%d' }");
+    std::fs::write(folder.path().join("p.yaml"), document).unwrap();
+    std::fs::write(
+        folder.path().join("usage.csv"),
+        "at,who,secs,region\n2026-01-05,a b,2.50,eu\n2026-01-06,a b,2.50,us\n2026-01-07,a b,2.50,eu\n",
+    )
+    .unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_flowmeter"));
+    command.current_dir(folder.path()).env("SERVICE", &address).args(["run", "p.yaml", "--as-of", "2026-02-01T00:00:00Z"]);
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let requests = service.requests.lock().unwrap().clone();
+    assert_eq!(requests.len(), 2, "a request with other headers is another one: {requests:?}");
+    assert!(
+        requests.iter().all(|request| request.ends_with(&format!(r#"{{"secs":2.5,"service":"{address}"}}"#))),
+        "{requests:?}"
+    );
+    assert!(["eu", "us"].iter().all(|region| requests.iter().any(|request| request.contains(&format!("x-region: {region}")))));
+    let records = records(folder.path());
+    assert_eq!((&records[0]["groups"][0]["key"], &records[0]["value"]), (&json!("plan:gold"), &json!(7.5)));
+}

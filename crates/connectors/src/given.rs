@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use flowmeter_core::event::json::Projection;
 use flowmeter_core::event::{Block, Origin};
 use flowmeter_core::mediation::Decoder;
 use flowmeter_core::pipeline::Format;
@@ -24,7 +23,7 @@ impl Given {
         let format = if is_raw { Format::AccessLog } else { Format::Ndjson };
         let decoder = match plan.sources.get(source) {
             Some(source) => source.decoder(plan, format, &[]),
-            None => Decoder::Json(Projection::new(&plan.paths)),
+            None => Decoder::json(&plan.paths),
         };
         Given { lines: Some(lines), decoder: Arc::new(decoder), source }
     }

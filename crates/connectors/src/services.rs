@@ -40,7 +40,7 @@ const PAUSE_MAX: i64 = 60 * SECOND;
 /// Longest pause that a service may ask for.
 const RETRY_AFTER_MAX: i64 = 3_600 * SECOND;
 
-/// A request, by the SHA-256 of its method, address and body.
+/// A request, by the SHA-256 of its method, address, body and headers.
 type Hash = [u8; 32];
 
 /// The services of a plan.
@@ -79,8 +79,8 @@ struct Service {
 pub fn resolve(plan: &mut Plan) -> Result<(), Error> {
     for node in &mut plan.nodes {
         if let Operator::Http(http) = &mut node.operator {
-            let templates = http.headers.iter_mut().map(|(_, value)| value).chain(&mut http.body);
-            std::iter::once(&mut http.url).chain(templates).try_for_each(|template| template.map_texts(&crate::expand))?;
+            let pieces = http.headers.iter_mut().map(|(_, value)| value).chain(&mut http.body);
+            std::iter::once(&mut http.url).chain(pieces).try_for_each(|piece| piece.map_texts(&crate::expand))?;
         }
     }
     Ok(())
@@ -303,7 +303,7 @@ async fn exchange(
         HttpMeaning::Refusal => (HttpAnswer::Refused(refused), None),
         HttpMeaning::Unavailable => (HttpAnswer::Unavailable(unavailable), wait),
         HttpMeaning::Answer => {
-            let body = answer::read(http_body_of(response), http.answer_bytes_max).await;
+            let body = answer::read(reqwest::Body::from(response), http.answer_bytes_max).await;
             let is_long = matches!(body.end, answer::End::TooLong(_));
             match body.whole() {
                 Ok(bytes) => (HttpAnswer::Answered(answer_json(status, &headers, &bytes)), None),
@@ -312,10 +312,6 @@ async fn exchange(
             }
         }
     }
-}
-
-fn http_body_of(response: reqwest::Response) -> reqwest::Body {
-    response.into()
 }
 
 /// An answer as the operator's expressions see it. A body that is no JSON is a text.
@@ -347,7 +343,9 @@ fn quoted(text: &str) -> String {
 fn hash_of(http: &Http, request: &HttpRequest) -> Hash {
     let mut hasher = Sha256::new();
     let method = if http.is_post { "POST" } else { "GET" };
-    for part in [method.as_bytes(), request.url.as_bytes(), request.body.as_deref().unwrap_or_default()] {
+    let headers = request.headers.iter().flat_map(|(name, value)| [name.as_bytes(), value.as_bytes()]);
+    let parts = [method.as_bytes(), request.url.as_bytes(), request.body.as_deref().unwrap_or_default()];
+    for part in parts.into_iter().chain(headers) {
         hasher.update((part.len() as u64).to_le_bytes());
         hasher.update(part);
     }

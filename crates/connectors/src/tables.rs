@@ -88,7 +88,8 @@ pub fn sent_rows(bytes: &[u8], is_delimited: bool) -> Result<Vec<Row>, String> {
         };
         let line = record.position().map_or(0, ::csv::Position::line);
         if record.len() != names.len() {
-            let why = format!("{} fields where the header has {}", record.len(), names.len());
+            let fields = if record.len() == 1 { "1 field".to_owned() } else { format!("{} fields", record.len()) };
+            let why = format!("{fields} where the header has {}", names.len());
             return Row { line, columns: Err(why) };
         }
         let filled = names.iter().zip(&record).filter(|(_, field)| !field.is_empty());

@@ -22,6 +22,7 @@ mod stamp;
 mod times;
 mod walk;
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -30,15 +31,25 @@ pub use http::{Asked, Services};
 
 use walk::take_refusals;
 
-use crate::event::{Batch, Kind};
+use crate::event::{Batch, Kind, Path};
 use crate::event::{access_log, csv, fixed, json, log_pattern};
 use crate::partition::Identity;
 use crate::plan::Plan;
 use crate::schedule::Calendar;
+use crate::template::Reader;
 
 /// How the records of a source are read.
 #[derive(Clone, Debug)]
-pub enum Decoder {
+pub struct Decoder {
+    form: Form,
+    /// The columns that the plan does not name, in the slots behind those of the plan. They are read
+    /// for operators that need whole events.
+    unnamed: Arc<[Path]>,
+}
+
+/// The form of records.
+#[derive(Clone, Debug)]
+pub(crate) enum Form {
     /// One JSON object each.
     Json(json::Projection),
     /// Rows of fields between delimiters.
@@ -51,6 +62,17 @@ pub enum Decoder {
     Fixed(fixed::Columns),
 }
 
+impl Decoder {
+    /// A decoder of JSON objects that have the paths of a plan.
+    pub fn json(paths: &[Path]) -> Decoder {
+        Decoder::of(Form::Json(json::Projection::new(paths)), &[])
+    }
+
+    pub(crate) fn of(form: Form, unnamed: &[Path]) -> Decoder {
+        Decoder { form, unnamed: unnamed.into() }
+    }
+}
+
 /// Runs flows through a plan. Each thread has one; its caches change no result.
 #[derive(Debug)]
 pub struct Mediator {
@@ -58,6 +80,8 @@ pub struct Mediator {
     scanner: json::Scanner,
     /// The calendars of calendar windows, by node.
     calendars: Vec<Option<Calendar>>,
+    /// The readers of the answers of services, by node.
+    answers: BTreeMap<u16, Reader>,
     /// Which paths are inside which; empty where no operator needs it.
     kin: Arc<fields::Kin>,
     stack: Vec<(u16, Token)>,
@@ -83,6 +107,7 @@ impl Mediator {
         Mediator {
             kin: fields::kin_of(&plan),
             calendars: plan.nodes.iter().map(calendar).collect(),
+            answers: BTreeMap::new(),
             scanner: json::Scanner::new(),
             stack: Vec::new(),
             unseen,
@@ -110,13 +135,14 @@ impl Mediator {
     pub fn begin(&mut self, flow: &mut Flow, decoder: &Decoder) {
         let bytes_max = self.plan.event_bytes_max;
         let batch = &mut flow.batch;
-        batch.json = matches!(decoder, Decoder::Json(_));
-        match decoder {
-            Decoder::Json(projection) => self.scanner.decode(projection, batch, bytes_max),
-            Decoder::Csv(dialect, columns) => csv::decode(dialect, columns, batch, bytes_max),
-            Decoder::AccessLog(columns) => access_log::decode(columns, batch, bytes_max),
-            Decoder::LogPattern(columns) => log_pattern::decode(columns, batch, bytes_max),
-            Decoder::Fixed(columns) => fixed::decode(columns, batch, bytes_max),
+        batch.json = matches!(decoder.form, Form::Json(_));
+        batch.unnamed = Arc::clone(&decoder.unnamed);
+        match &decoder.form {
+            Form::Json(projection) => self.scanner.decode(projection, batch, bytes_max),
+            Form::Csv(dialect, columns) => csv::decode(dialect, columns, batch, bytes_max),
+            Form::AccessLog(columns) => access_log::decode(columns, batch, bytes_max),
+            Form::LogPattern(columns) => log_pattern::decode(columns, batch, bytes_max),
+            Form::Fixed(columns) => fixed::decode(columns, batch, bytes_max),
         }
         // A server judges events one by one; only a file as a whole may lack a field.
         if !self.unseen.is_empty() && batch.block.received_at.is_none() {

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::event::{Batch, Kind, Leaf, Path};
 use crate::meter_type::MeterType;
-use crate::operator::Node;
+use crate::operator::{Node, Operator};
 use crate::pipeline::SourcePlan;
 use crate::table::Table;
 use crate::time::{TimeFormat, Timestamp};
@@ -185,6 +185,11 @@ impl Plan {
             Kind::Null => "null",
             _ => "empty",
         }
+    }
+
+    /// Whether an operator reads whole events, so that every column of a file is read.
+    pub fn needs_whole_events(&self) -> bool {
+        self.nodes.iter().any(|node| matches!(node.operator, Operator::Script(_)))
     }
 
     /// Whether an operator keeps state by key; then the events of a round pass all stages in their

@@ -16,38 +16,7 @@ pub struct Template {
     root: Piece,
 }
 
-impl Template {
-    /// Replaces the texts between expressions.
-    ///
-    /// # Errors
-    /// That of `map`.
-    pub fn map_texts<E>(&mut self, map: &dyn Fn(&str) -> Result<String, E>) -> Result<(), E> {
-        self.root.map_texts(map)
-    }
-}
-
-impl Piece {
-    fn map_texts<E>(&mut self, map: &dyn Fn(&str) -> Result<String, E>) -> Result<(), E> {
-        match self {
-            Piece::Object(members) => members.iter_mut().try_for_each(|(_, piece)| piece.map_texts(map)),
-            Piece::List(items) => items.iter_mut().try_for_each(|piece| piece.map_texts(map)),
-            Piece::Text(parts) => parts.iter_mut().try_for_each(|part| match part {
-                Part::Text(text) => {
-                    *text = map(text)?;
-                    Ok(())
-                }
-                Part::Value(_) => Ok(()),
-            }),
-            Piece::Value(_) => Ok(()),
-            Piece::Fixed(json) => {
-                *json = map(json)?;
-                Ok(())
-            }
-        }
-    }
-}
-
-/// A part of a template.
+/// A part of a template. Its expressions read the fields of the [`Fields`] it was compiled with.
 #[derive(Clone, Debug)]
 pub enum Piece {
     /// An object; its members are in the order in which they were written.
@@ -71,6 +40,97 @@ pub enum Part {
     Value(Program),
 }
 
+impl Piece {
+    /// Compiles a text that may hold expressions.
+    ///
+    /// # Errors
+    /// An expression is invalid; the message is for people.
+    pub fn of_text(text: &str, fields: &mut dyn Fields) -> Result<Piece, String> {
+        let parts = parts(text, fields)?;
+        Ok(match <[Part; 1]>::try_from(parts) {
+            Ok([Part::Value(program)]) => Piece::Value(program),
+            Ok([Part::Text(text)]) => Piece::Text(vec![Part::Text(text)]),
+            Err(parts) => Piece::Text(parts),
+        })
+    }
+
+    /// Replaces the texts between expressions.
+    ///
+    /// # Errors
+    /// That of `map`.
+    pub fn map_texts<E>(&mut self, map: &dyn Fn(&str) -> Result<String, E>) -> Result<(), E> {
+        match self {
+            Piece::Object(members) => members.iter_mut().try_for_each(|(_, piece)| piece.map_texts(map)),
+            Piece::List(items) => items.iter_mut().try_for_each(|piece| piece.map_texts(map)),
+            Piece::Text(parts) => parts.iter_mut().try_for_each(|part| match part {
+                Part::Text(text) => {
+                    *text = map(text)?;
+                    Ok(())
+                }
+                Part::Value(_) => Ok(()),
+            }),
+            Piece::Value(_) | Piece::Fixed(_) => Ok(()),
+        }
+    }
+
+    /// Appends the piece of an event, as JSON.
+    ///
+    /// # Errors
+    /// An expression has no value for this event; the message is for people.
+    pub fn json(&self, batch: &Batch, row: usize, out: &mut Vec<u8>) -> Result<(), String> {
+        match self {
+            Piece::Object(members) => {
+                out.push(b'{');
+                for (i, (name, piece)) in members.iter().enumerate() {
+                    if i > 0 {
+                        out.push(b',');
+                    }
+                    quote_into(name.as_bytes(), out);
+                    out.push(b':');
+                    piece.json(batch, row, out).map_err(|why| format!("{name}: {why}"))?;
+                }
+                out.push(b'}');
+            }
+            Piece::List(items) => {
+                out.push(b'[');
+                for (i, piece) in items.iter().enumerate() {
+                    if i > 0 {
+                        out.push(b',');
+                    }
+                    piece.json(batch, row, out)?;
+                }
+                out.push(b']');
+            }
+            Piece::Text(parts) => {
+                let mut text = Vec::new();
+                write_text(parts, batch, row, &<[u8]>::to_vec, &mut text)?;
+                quote_into(&text, out);
+            }
+            Piece::Value(program) => {
+                let (kind, bytes) = program.evaluate(batch, row)?.into_field()?;
+                Leaf { kind, bytes: &bytes }.write_json(out);
+            }
+            Piece::Fixed(json) => out.extend_from_slice(json.as_bytes()),
+        }
+        Ok(())
+    }
+
+    /// Returns the piece of an event, as text: a value as its own text, anything else as JSON.
+    /// `encode` is applied to each value.
+    ///
+    /// # Errors
+    /// As for [`Piece::json`].
+    pub fn text(&self, batch: &Batch, row: usize, encode: &dyn Fn(&[u8]) -> Vec<u8>) -> Result<String, String> {
+        let mut out = Vec::new();
+        match self {
+            Piece::Text(parts) => write_text(parts, batch, row, encode, &mut out)?,
+            Piece::Value(program) => out = encode(&text_of(program, batch, row)?),
+            other => other.json(batch, row, &mut out)?,
+        }
+        Ok(String::from_utf8_lossy(&out).into_owned())
+    }
+}
+
 /// Compiles pieces, and records the fields that they read.
 #[derive(Clone, Debug, Default)]
 pub struct Draft {
@@ -91,55 +151,100 @@ impl Draft {
     /// Compiles a text that may hold expressions.
     ///
     /// # Errors
-    /// An expression is invalid; the message is for people.
+    /// As for [`Piece::of_text`].
     pub fn text(&mut self, text: &str) -> Result<Piece, String> {
-        let parts = self.parts(text)?;
-        Ok(match <[Part; 1]>::try_from(parts) {
-            Ok([Part::Value(program)]) => Piece::Value(program),
-            Ok([Part::Text(text)]) => Piece::Text(vec![Part::Text(text)]),
-            Err(parts) => Piece::Text(parts),
-        })
-    }
-
-    fn parts(&mut self, text: &str) -> Result<Vec<Part>, String> {
-        let mut parts = Vec::new();
-        let mut rest = text;
-        while let Some(open) = rest.find("{{") {
-            let close = rest[open..].find("}}").ok_or("`{{` without `}}`")? + open;
-            if open > 0 {
-                parts.push(Part::Text(rest[..open].to_owned()));
-            }
-            let expression = rest[open + 2..close].trim();
-            let program = Program::compile(expression, self).map_err(|why| format!("`{expression}`: {why}"))?;
-            parts.push(Part::Value(program));
-            rest = &rest[close + 2..];
-        }
-        if !rest.is_empty() {
-            parts.push(Part::Text(rest.to_owned()));
-        }
-        Ok(parts)
+        Piece::of_text(text, self)
     }
 
     /// Makes the template of a piece.
     pub fn finish(self, root: Piece) -> Template {
         Template { paths: self.paths, root }
     }
+
+    /// Returns the fields that were read.
+    pub fn into_paths(self) -> Vec<Path> {
+        self.paths
+    }
 }
 
-/// Fills templates; its memory is reused from one record to the next.
+fn parts(text: &str, fields: &mut dyn Fields) -> Result<Vec<Part>, String> {
+    let mut parts = Vec::new();
+    let mut rest = text;
+    while let Some(open) = rest.find("{{") {
+        let close = rest[open..].find("}}").ok_or("`{{` without `}}`")? + open;
+        if open > 0 {
+            parts.push(Part::Text(rest[..open].to_owned()));
+        }
+        parts.push(Part::Value(compiled(&rest[open + 2..close], fields)?));
+        rest = &rest[close + 2..];
+    }
+    if !rest.is_empty() {
+        parts.push(Part::Text(rest.to_owned()));
+    }
+    Ok(parts)
+}
+
+/// Compiles an expression.
+///
+/// # Errors
+/// The expression and what is wrong with it.
+pub fn compiled(expression: &str, fields: &mut dyn Fields) -> Result<Program, String> {
+    let expression = expression.trim();
+    Program::compile(expression, fields).map_err(|why| format!("`{expression}`: {why}"))
+}
+
+/// The characters that are encoded in an address: all but letters, digits and the other unreserved
+/// characters of RFC 3986.
+const RESERVED: &percent_encoding::AsciiSet =
+    &percent_encoding::NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// Percent-encodes a value as a part of an address.
+pub fn percent_encoded(value: &[u8]) -> String {
+    percent_encoding::percent_encode(value, RESERVED).to_string()
+}
+
+/// Reads the fields of single records; its memory is reused from one record to the next.
 #[derive(Debug)]
-pub struct Filler {
+pub struct Reader {
     scanner: Scanner,
     projection: Projection,
     batch: Batch,
-    template: Template,
+}
+
+impl Reader {
+    /// Creates a reader of fields.
+    pub fn new(paths: &[Path]) -> Reader {
+        Reader { scanner: Scanner::new(), projection: Projection::new(paths), batch: Batch::default() }
+    }
+
+    /// Returns a batch with the record in its first row.
+    ///
+    /// # Errors
+    /// The text is not one record; the message is for people.
+    pub fn read(&mut self, record: &[u8]) -> Result<&Batch, String> {
+        self.batch.block.clear();
+        self.batch.block.open().extend_from_slice(record);
+        self.batch.block.seal();
+        self.scanner.decode(&self.projection, &mut self.batch, usize::MAX);
+        match self.batch.faults.first() {
+            Some(fault) => Err(fault.detail.clone()),
+            None if self.batch.len() == 1 => Ok(&self.batch),
+            None => Err("not one record".to_owned()),
+        }
+    }
+}
+
+/// Fills a template with records.
+#[derive(Debug)]
+pub struct Filler {
+    reader: Reader,
+    root: Piece,
 }
 
 impl Filler {
     /// Creates a filler of a template.
     pub fn new(template: Template) -> Filler {
-        let projection = Projection::new(&template.paths);
-        Filler { scanner: Scanner::new(), projection, batch: Batch::default(), template }
+        Filler { reader: Reader::new(&template.paths), root: template.root }
     }
 
     /// Appends the filled template of a record, as JSON.
@@ -147,8 +252,7 @@ impl Filler {
     /// # Errors
     /// An expression has no value for this record; the message is for people.
     pub fn json(&mut self, record: &[u8], out: &mut Vec<u8>) -> Result<(), String> {
-        self.read(record)?;
-        write_json(&self.template.root, &self.batch, out)
+        self.root.json(self.reader.read(record)?, 0, out)
     }
 
     /// Returns the filled template of a record, as the fields of a form. Members of an object
@@ -157,92 +261,39 @@ impl Filler {
     /// # Errors
     /// As for [`Filler::json`].
     pub fn form(&mut self, record: &[u8]) -> Result<Vec<(String, String)>, String> {
-        self.read(record)?;
         let mut fields = Vec::new();
-        write_form(&self.template.root, "", &self.batch, &mut fields)?;
+        write_form(&self.root, "", self.reader.read(record)?, &mut fields)?;
         Ok(fields)
     }
 
-    /// Returns the filled template of a record, as text: a value as its own text, anything else as
-    /// JSON. `encode` is applied to each value.
+    /// Returns the filled template of a record, as text; see [`Piece::text`].
     ///
     /// # Errors
     /// As for [`Filler::json`].
-    pub fn text(&mut self, record: &[u8], encode: impl Fn(&[u8]) -> Vec<u8>) -> Result<String, String> {
-        self.read(record)?;
-        let mut out = Vec::new();
-        match &self.template.root {
-            Piece::Text(parts) => write_text(parts, &self.batch, &encode, &mut out)?,
-            Piece::Value(program) => out = encode(&text_of(program, &self.batch)?),
-            other => write_json(other, &self.batch, &mut out)?,
-        }
-        Ok(String::from_utf8_lossy(&out).into_owned())
-    }
-
-    fn read(&mut self, record: &[u8]) -> Result<(), String> {
-        self.batch.block.clear();
-        self.batch.block.open().extend_from_slice(record);
-        self.batch.block.seal();
-        self.scanner.decode(&self.projection, &mut self.batch, usize::MAX);
-        match self.batch.faults.first() {
-            Some(fault) => Err(fault.detail.clone()),
-            None if self.batch.len() == 1 => Ok(()),
-            None => Err("not one record".to_owned()),
-        }
+    pub fn text(&mut self, record: &[u8], encode: &dyn Fn(&[u8]) -> Vec<u8>) -> Result<String, String> {
+        self.root.text(self.reader.read(record)?, 0, encode)
     }
 }
 
-fn write_json(piece: &Piece, batch: &Batch, out: &mut Vec<u8>) -> Result<(), String> {
-    match piece {
-        Piece::Object(members) => {
-            out.push(b'{');
-            for (i, (name, piece)) in members.iter().enumerate() {
-                if i > 0 {
-                    out.push(b',');
-                }
-                quote_into(name.as_bytes(), out);
-                out.push(b':');
-                write_json(piece, batch, out).map_err(|why| format!("{name}: {why}"))?;
-            }
-            out.push(b'}');
-        }
-        Piece::List(items) => {
-            out.push(b'[');
-            for (i, piece) in items.iter().enumerate() {
-                if i > 0 {
-                    out.push(b',');
-                }
-                write_json(piece, batch, out)?;
-            }
-            out.push(b']');
-        }
-        Piece::Text(parts) => {
-            let mut text = Vec::new();
-            write_text(parts, batch, &<[u8]>::to_vec, &mut text)?;
-            quote_into(&text, out);
-        }
-        Piece::Value(program) => {
-            let (kind, bytes) = program.evaluate(batch, 0)?.into_field()?;
-            Leaf { kind, bytes: &bytes }.write_json(out);
-        }
-        Piece::Fixed(json) => out.extend_from_slice(json.as_bytes()),
-    }
-    Ok(())
-}
-
-fn write_text(parts: &[Part], batch: &Batch, encode: &dyn Fn(&[u8]) -> Vec<u8>, out: &mut Vec<u8>) -> Result<(), String> {
+fn write_text(
+    parts: &[Part],
+    batch: &Batch,
+    row: usize,
+    encode: &dyn Fn(&[u8]) -> Vec<u8>,
+    out: &mut Vec<u8>,
+) -> Result<(), String> {
     for part in parts {
         match part {
             Part::Text(text) => out.extend_from_slice(text.as_bytes()),
-            Part::Value(program) => out.extend_from_slice(&encode(&text_of(program, batch)?)),
+            Part::Value(program) => out.extend_from_slice(&encode(&text_of(program, batch, row)?)),
         }
     }
     Ok(())
 }
 
 /// Returns the text of a value: empty for null, text unchanged, anything else as JSON.
-fn text_of(program: &Program, batch: &Batch) -> Result<Vec<u8>, String> {
-    let (kind, bytes) = program.evaluate(batch, 0)?.into_field()?;
+fn text_of(program: &Program, batch: &Batch, row: usize) -> Result<Vec<u8>, String> {
+    let (kind, bytes) = program.evaluate(batch, row)?.into_field()?;
     Ok(match kind {
         Kind::Missing | Kind::Null => Vec::new(),
         _ => bytes.into_owned(),
@@ -263,9 +314,9 @@ fn write_form(piece: &Piece, name: &str, batch: &Batch, fields: &mut Vec<(String
         scalar => {
             let mut text = Vec::new();
             match scalar {
-                Piece::Text(parts) => write_text(parts, batch, &<[u8]>::to_vec, &mut text)?,
-                Piece::Value(program) => text = text_of(program, batch).map_err(|why| format!("{name}: {why}"))?,
-                other => write_json(other, batch, &mut text)?,
+                Piece::Text(parts) => write_text(parts, batch, 0, &<[u8]>::to_vec, &mut text)?,
+                Piece::Value(program) => text = text_of(program, batch, 0).map_err(|why| format!("{name}: {why}"))?,
+                other => other.json(batch, 0, &mut text)?,
             }
             fields.push((name.to_owned(), String::from_utf8_lossy(&text).into_owned()));
         }
@@ -337,7 +388,8 @@ mod tests {
 
     #[test]
     fn values_in_addresses_are_encoded() {
-        let encode = |value: &[u8]| value.iter().flat_map(|byte| format!("<{byte}>").into_bytes()).collect();
-        assert_eq!(filler("https://x/{{carryLast.region}}").text(RECORD, encode).unwrap(), "https://x/<101><117>");
+        let filled =
+            filler("https://x/{{carryLast.region}}/{{userId}}").text(RECORD, &|value| percent_encoded(value).into_bytes());
+        assert_eq!(filled.unwrap(), "https://x/eu/a%20%22b%22%2Fc");
     }
 }

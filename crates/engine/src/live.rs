@@ -475,7 +475,7 @@ pub(crate) fn decoder(plan: &Plan) -> Arc<Decoder> {
     let source = plan.sources.iter().find(|source| source.http).or(plan.sources.first());
     Arc::new(match source {
         Some(source) => source.decoder(plan, Format::Ndjson, &[]),
-        None => Decoder::Json(flowmeter_core::event::json::Projection::new(&plan.paths)),
+        None => Decoder::json(&plan.paths),
     })
 }
 

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use flowmeter_core::event::{Block, Origin, json};
+use flowmeter_core::event::{Block, Origin};
 use flowmeter_core::mediation::Decoder;
 use flowmeter_core::operator::{Operator, Release};
 use flowmeter_core::partition::{Identities, Rejudged, Released};
@@ -166,7 +166,7 @@ impl<I: Identities + Send + Sync> Engine<I> {
             node,
             origin: Origin { name: format!("{}/{operator}", self.plan.name).into(), source: 0, columns: None },
             events: released.into(),
-            decoder: Arc::new(Decoder::Json(json::Projection::new(&self.plan.paths))),
+            decoder: Arc::new(Decoder::json(&self.plan.paths)),
             given: 0,
         };
         match made.events.is_empty() {

@@ -36,10 +36,11 @@ pub(super) fn unreadable(file: &str, column: &str, kind: &str) -> Error {
     Error::new(ErrorKind::Invalid, format!("{message}; write the file with another type, or do not name the column"))
 }
 
-/// Whether a column is read: the pipeline names it, or an event's identity is its content.
+/// Whether a column is read: the pipeline names it or needs whole events, or an event's identity is
+/// its content.
 pub(super) fn is_wanted(column: &str, plan: &Plan) -> bool {
     let by_content = plan.sources.iter().any(|source| matches!(source.id_rule, Some((IdRule::Content, ..))));
-    by_content || plan.paths.iter().any(|path| &*path.names()[0] == column || path.is_named(column))
+    by_content || plan.needs_whole_events() || plan.paths.iter().any(|path| &*path.names()[0] == column || path.is_named(column))
 }
 
 /// Returns a member's name as JSON, with the colon behind it.

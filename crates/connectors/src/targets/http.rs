@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use flowmeter_core::pipeline::{Dialect, HttpPlan, ReadBack};
-use flowmeter_core::template::Filler;
+use flowmeter_core::template::{Filler, percent_encoded};
 use flowmeter_engine::node::Clock;
 use flowmeter_engine::outbox::{Answer, Held, Outgoing, Repeat, Span, Target};
 use flowmeter_engine::{Error, Kind};
@@ -305,7 +305,7 @@ impl Target for Http {
         let Some(asking) = &mut self.asking else { return Err(Error::new(Kind::Bug, "there is no way to ask")) };
         let mut questions = Vec::with_capacity(records.len());
         for record in records {
-            let url = asking.url.text(record.json, request::encode).map_err(away)?;
+            let url = asking.url.text(record.json, &|value| percent_encoded(value).into_bytes()).map_err(away)?;
             let mut body = None;
             if let Some(filler) = &mut asking.body {
                 let mut json = Vec::new();

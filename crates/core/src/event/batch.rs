@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::Path;
 use super::slot::{Leaf, Slot};
 use crate::time::Timestamp;
 
@@ -127,6 +128,8 @@ pub struct Batch {
     pub block: Block,
     /// Whether the records are JSON.
     pub json: bool,
+    /// Columns that the plan does not name: their slots are the last ones of a row.
+    pub unnamed: Arc<[Path]>,
     /// Records that could not be read, in order; their rows are empty.
     pub faults: Vec<Fault>,
     records: Vec<Record>,
@@ -181,6 +184,13 @@ impl Batch {
     #[inline]
     pub fn resolve(&self, slot: Slot) -> Leaf<'_> {
         slot.resolve(self.block.padded(), &self.arena)
+    }
+
+    /// Returns the columns of a row that the plan does not name.
+    pub fn unnamed_leaves(&self, row: usize) -> impl Iterator<Item = (&Path, Leaf<'_>)> {
+        let end = (row + 1) * self.width;
+        let slots = &self.slots[end - self.unnamed.len()..end];
+        self.unnamed.iter().zip(slots).map(|(path, slot)| (path, self.resolve(*slot)))
     }
 
     /// The slot of a field of an event.

@@ -77,6 +77,11 @@ impl Path {
         matches!(&*self.names, [name] if name.starts_with("= "))
     }
 
+    /// The path of a column: a name with points is one inside another, as where a document names it.
+    pub fn of_column(name: &str) -> Path {
+        Path::parse(name).ok().filter(|path| path.is_named(name)).unwrap_or_else(|| Path::of(&[name]))
+    }
+
     /// Whether a column of this name is meant: `a.b` is the column `a.b`, if there is one.
     pub fn is_named(&self, column: &str) -> bool {
         match &*self.names {

@@ -6,8 +6,8 @@
 use std::sync::Arc;
 
 use super::flow::{Flow, Token};
-use crate::event::json::{Document, Tree, leaf_of};
-use crate::event::{Batch, Kind, Path, Slot};
+use crate::event::json::{Document, Member, Tree, leaf_of};
+use crate::event::{Batch, Kind, Leaf, Path, Slot};
 use crate::plan::Plan;
 use crate::verdict::Reason;
 
@@ -62,7 +62,7 @@ pub(super) fn set_slot(plan: &Plan, kin: &Kin, batch: &mut Batch, row: usize, sl
             let text = leaf.bytes.to_vec();
             let depth = path.names().len();
             let wanted: Vec<_> = inside.iter().map(|inner| (*inner, &plan.paths[usize::from(*inner)].names()[depth..])).collect();
-            project(batch, row, text, &wanted);
+            project(batch, row, &text, &wanted);
         }
     }
     for &outer in kin.around.get(usize::from(slot)).map_or(&[][..], Vec::as_slice) {
@@ -72,7 +72,7 @@ pub(super) fn set_slot(plan: &Plan, kin: &Kin, batch: &mut Batch, row: usize, sl
         }
         let mut tree = if before.kind == Kind::Json { Tree::Raw(before.bytes.to_vec()) } else { Tree::object() };
         let names = &path.names()[plan.paths[usize::from(outer)].names().len()..];
-        tree.set(names, json_of(batch, value).as_deref());
+        tree.set(names, json_of(batch.resolve(value)).as_deref());
         let mut text = Vec::new();
         tree.write_to(&mut text);
         let stored = batch.store(Kind::Json, &text);
@@ -86,22 +86,28 @@ pub(super) fn set_slot(plan: &Plan, kin: &Kin, batch: &mut Batch, row: usize, sl
 /// # Errors
 /// The text is no JSON object.
 pub(super) fn replace(plan: &Plan, batch: &mut Batch, row: usize, returned: u16, json: &[u8]) -> Result<(), (Reason, String)> {
-    if Document::new(json.to_vec()).members().is_none() {
+    let document = Document::new(json.to_vec());
+    let Some(members) = document.members() else {
         return Err((Reason::OperatorError, "the script returned an event that is no JSON".to_owned()));
-    }
+    };
     let fields = (0..).zip(&plan.paths).filter(|(_, path)| !path.is_computed());
     let wanted: Vec<(u16, &[Box<str>])> = fields.map(|(slot, path)| (slot, path.names())).collect();
     wanted.iter().for_each(|(slot, _)| batch.set_slot(row, *slot, Slot::MISSING));
     let whole = batch.store(Kind::Json, json);
     batch.set_slot(row, returned, whole);
-    project(batch, row, json.to_vec(), &wanted);
+    spread(batch, row, &members, &wanted);
     Ok(())
 }
 
-/// Finds the values of paths inside an object, and sets their slots.
-fn project(batch: &mut Batch, row: usize, text: Vec<u8>, wanted: &[(u16, &[Box<str>])]) {
-    let document = Document::new(text);
-    for member in document.members().unwrap_or_default() {
+/// Finds the values of paths inside the text of an object, and sets their slots.
+fn project(batch: &mut Batch, row: usize, text: &[u8], wanted: &[(u16, &[Box<str>])]) {
+    let document = Document::new(text.to_vec());
+    spread(batch, row, &document.members().unwrap_or_default(), wanted);
+}
+
+/// Finds the values of paths inside the members of an object, and sets their slots.
+fn spread(batch: &mut Batch, row: usize, members: &[Member<'_>], wanted: &[(u16, &[Box<str>])]) {
+    for member in members {
         let below = wanted.iter().filter(|(_, names)| names.first().is_some_and(|name| *name.as_bytes() == *member.name));
         let mut deeper = Vec::new();
         for &(slot, names) in below {
@@ -114,13 +120,12 @@ fn project(batch: &mut Batch, row: usize, text: Vec<u8>, wanted: &[(u16, &[Box<s
             }
         }
         if !deeper.is_empty() {
-            project(batch, row, member.value.to_vec(), &deeper);
+            project(batch, row, member.value, &deeper);
         }
     }
 }
 
-fn json_of(batch: &Batch, value: Slot) -> Option<Vec<u8>> {
-    let leaf = batch.resolve(value);
+fn json_of(leaf: Leaf<'_>) -> Option<Vec<u8>> {
     (leaf.kind != Kind::Missing).then(|| {
         let mut json = Vec::new();
         leaf.write_json(&mut json);
@@ -129,19 +134,25 @@ fn json_of(batch: &Batch, value: Slot) -> Option<Vec<u8>> {
 }
 
 /// The whole event of a row as it is by now: as it came, with the fields that operators
-/// changed. Of an event that did not come as JSON only the fields that the pipeline reads are
-/// available.
+/// changed. One that did not come as JSON has the fields that the pipeline names, and all its columns
+/// if an operator needs them.
 pub(super) fn whole(plan: &Plan, kin: &Kin, batch: &Batch, event: usize, row: usize) -> Vec<u8> {
     let returned = kin.returned.map(|slot| batch.leaf(row, slot)).filter(|leaf| leaf.kind == Kind::Json);
     let mut tree = match returned {
         Some(returned) => Tree::Raw(returned.bytes.to_vec()),
         None if batch.json => Tree::Raw(batch.raw(event).trim_ascii().to_vec()),
-        None => Tree::object(),
+        None => {
+            let mut tree = Tree::object();
+            for (path, leaf) in batch.unnamed_leaves(row) {
+                tree.set(path.names(), json_of(leaf).as_deref());
+            }
+            tree
+        }
     };
     for &slot in &kin.outer_first {
         let path = &plan.paths[usize::from(slot)];
         if !path.is_computed() {
-            tree.set(path.names(), json_of(batch, batch.slot(row, slot)).as_deref());
+            tree.set(path.names(), json_of(batch.leaf(row, slot)).as_deref());
         }
     }
     let mut text = Vec::new();

@@ -7,8 +7,8 @@ use super::Mediator;
 use super::fields::set;
 use super::flow::{Flow, Token};
 use crate::event::Kind;
-use crate::event::json::leaf_of;
 use crate::operator::{Http, HttpAnswer, HttpRequest, OnRefused, OnUnavailable, Operator};
+use crate::template::Reader;
 use crate::time::Timestamp;
 use crate::verdict::Reason;
 
@@ -42,8 +42,7 @@ impl Mediator {
             let mut requests = Vec::with_capacity(asking.len());
             for (node, token) in asking {
                 let Operator::Http(http) = &plan.nodes[usize::from(node)].operator else { continue };
-                let event = flow.json(&plan, &self.kin, token);
-                match http.request(&event) {
+                match http.request(&flow.batch, token.row as usize) {
                     Ok(request) => requests.push((node, token, http, request)),
                     Err((reason, detail)) => flow.park(node, token, reason, detail),
                 }
@@ -60,7 +59,7 @@ impl Mediator {
             let answers = flow.services.as_ref().map(|services| services.ask(&asked));
             let mut answers = answers.unwrap_or_default().into_iter();
             for (node, token, http, _) in &requests {
-                match self.take_answer(flow, http, *token, answers.next()) {
+                match self.take_answer(flow, *node, http, *token, answers.next()) {
                     Ok(()) => self.leave(&plan, flow, *node, 0, *token),
                     Err((reason, detail)) => flow.park(*node, *token, reason, detail),
                 }
@@ -71,26 +70,29 @@ impl Mediator {
 
     /// Sets the fields of an event. Without services, as in a trial, they become null.
     fn take_answer(
-        &self,
+        &mut self,
         flow: &mut Flow,
+        node: u16,
         http: &Http,
         token: Token,
         answer: Option<HttpAnswer>,
     ) -> Result<(), (Reason, String)> {
         let fields = match answer {
-            Some(HttpAnswer::Answered(answer)) => http.fields(&answer)?,
+            Some(HttpAnswer::Answered(answer)) => {
+                let reader = self.answers.entry(node).or_insert_with(|| Reader::new(&http.answer_paths));
+                http.fields(reader, &answer)?
+            }
             Some(HttpAnswer::Refused(why)) if http.on_refused == OnRefused::Park => return Err((Reason::HttpRefused, why)),
             Some(HttpAnswer::Unavailable(why)) if http.on_unavailable != OnUnavailable::Pass => {
                 return Err((Reason::HttpUnavailable, why));
             }
             Some(HttpAnswer::Refused(_) | HttpAnswer::Unavailable(_) | HttpAnswer::Skipped) | None => {
-                http.set.iter().map(|(slot, _)| (*slot, b"null".to_vec())).collect()
+                http.set.iter().map(|(slot, _)| (*slot, Kind::Null, Vec::new())).collect()
             }
         };
-        for (slot, json) in fields {
-            let leaf = leaf_of(&json);
-            let kind = if leaf.kind == Kind::Missing { Kind::Null } else { leaf.kind };
-            set(&self.plan, &self.kin, &mut flow.batch, token.row as usize, slot, kind, leaf.bytes);
+        for (slot, kind, bytes) in fields {
+            let kind = if kind == Kind::Missing { Kind::Null } else { kind };
+            set(&self.plan, &self.kin, &mut flow.batch, token.row as usize, slot, kind, &bytes);
         }
         Ok(())
     }

@@ -1,7 +1,9 @@
 //! Asks an HTTP service about an event, and sets fields to what it answers.
 
+use crate::event::{Batch, Kind, Path};
+use crate::expression::Program;
 use crate::pipeline::{Auth, TlsPlan};
-use crate::template::{Filler, Template};
+use crate::template::{Piece, Reader, percent_encoded};
 use crate::verdict::Reason;
 
 /// Why an event is parked.
@@ -12,18 +14,20 @@ type Flaw = (Reason, String);
 pub struct Http {
     /// Whether requests are `POST`; otherwise they are `GET`.
     pub is_post: bool,
-    /// The address: a template over the event, whose values are encoded.
-    pub url: Template,
-    /// Headers: names, and templates over the event.
-    pub headers: Vec<(String, Template)>,
-    /// The body of a `POST`: a template over the event.
-    pub body: Option<Template>,
+    /// The address; the values in it are percent-encoded.
+    pub url: Piece,
+    /// Headers: names and values.
+    pub headers: Vec<(String, Piece)>,
+    /// The body of a `POST`.
+    pub body: Option<Piece>,
     /// How requests are authorized.
     pub auth: Auth,
     /// The trusted authorities and the client certificate.
     pub tls: TlsPlan,
-    /// The fields that are set: each is a template over the answer.
-    pub set: Vec<(u16, Template)>,
+    /// The fields of an answer that the expressions of `set` read.
+    pub answer_paths: Vec<Path>,
+    /// The fields that are set, each to an expression over the answer.
+    pub set: Vec<(u16, Program)>,
     /// The statuses that are answers; empty for 200 to 299.
     pub accepted: Vec<u16>,
     /// Nanoseconds until an attempt times out.
@@ -115,11 +119,11 @@ impl Http {
     ///
     /// # Errors
     /// An expression has no value for the event.
-    pub(crate) fn request(&self, event: &[u8]) -> Result<HttpRequest, Flaw> {
+    pub(crate) fn request(&self, batch: &Batch, row: usize) -> Result<HttpRequest, Flaw> {
         let failed = |what: &'static str| move |why: String| (Reason::OperatorError, format!("{what}: {why}"));
-        let url = Filler::new(self.url.clone()).text(event, encode).map_err(failed("`url`"))?;
-        let header = |(name, value): &(String, Template)| {
-            let value = Filler::new(value.clone()).text(event, <[u8]>::to_vec)?;
+        let url = self.url.text(batch, row, &|value| percent_encoded(value).into_bytes()).map_err(failed("`url`"))?;
+        let header = |(name, value): &(String, Piece)| {
+            let value = value.text(batch, row, &<[u8]>::to_vec)?;
             match value.bytes().all(|byte| byte == b'\t' || (byte >= b' ' && byte != 0x7f)) {
                 true => Ok((name.clone(), value)),
                 false => Err(format!("the header `{name}` would hold a control character")),
@@ -128,33 +132,25 @@ impl Http {
         let headers = self.headers.iter().map(header).collect::<Result<_, String>>().map_err(failed("`headers`"))?;
         let body = self.body.as_ref().map(|body| {
             let mut json = Vec::new();
-            Filler::new(body.clone()).json(event, &mut json).map(|()| json)
+            body.json(batch, row, &mut json).map(|()| json)
         });
         let body = body.transpose().map_err(failed("`body`"))?;
         Ok(HttpRequest { url, headers, body })
     }
 
-    /// Returns the fields that an answer sets, as JSON.
+    /// Returns the values that an answer gives to the fields.
     ///
     /// # Errors
     /// An expression has no value for the answer.
-    pub(crate) fn fields(&self, answer: &[u8]) -> Result<Vec<(u16, Vec<u8>)>, Flaw> {
-        let field = |(slot, template): &(u16, Template)| {
-            let mut json = Vec::new();
-            Filler::new(template.clone()).json(answer, &mut json).map(|()| (*slot, json))
+    pub(crate) fn fields(&self, reader: &mut Reader, answer: &[u8]) -> Result<Vec<(u16, Kind, Vec<u8>)>, Flaw> {
+        let mut fields = || {
+            let batch = reader.read(answer)?;
+            let field = |(slot, program): &(u16, Program)| {
+                let (kind, bytes) = program.evaluate(batch, 0)?.into_field()?;
+                Ok((*slot, kind, bytes.into_owned()))
+            };
+            self.set.iter().map(field).collect::<Result<_, String>>()
         };
-        self.set.iter().map(field).collect::<Result<_, String>>().map_err(|why| (Reason::OperatorError, format!("`set`: {why}")))
+        fields().map_err(|why| (Reason::OperatorError, format!("`set`: {why}")))
     }
-}
-
-/// Encodes a value as a part of an address.
-fn encode(value: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(value.len());
-    for byte in value {
-        match byte.is_ascii_alphanumeric() || b"-_.~".contains(byte) {
-            true => out.push(*byte),
-            false => out.extend_from_slice(format!("%{byte:02X}").as_bytes()),
-        }
-    }
-    out
 }

@@ -1,11 +1,12 @@
 //! `http` of a document.
 
 use super::compile::Compiler;
+use super::names::Mode;
 use super::targets;
 use super::tree::Node as Tree;
 use crate::event::Path;
 use crate::operator::{Http, OnRefused, OnUnavailable, Operator};
-use crate::template::{Draft, Piece, Template};
+use crate::template::{self, Draft, Piece};
 use crate::time::parse_duration;
 
 const MILLISECOND: i64 = 1_000_000;
@@ -31,40 +32,43 @@ pub(super) fn http(body: &Tree, field: &str, compiler: &mut Compiler<'_>) -> Ope
     if !(url.starts_with("http://") || url.starts_with("https://") || url.starts_with("${")) {
         compiler.problems.add(body, &format!("{field}.url"), format!("`{url}` does not begin with http:// or https://"));
     }
-    let set = body.get("set").into_iter().flat_map(Tree::members);
-    let set: Vec<(u16, Template)> = set
-        .map(|(path, node)| {
-            let at = format!("{field}.set.{path}");
-            if let Err(why) = Path::parse(path) {
-                compiler.problems.add(node, &at, format!("`{path}` is not a path: {why}"));
-            }
-            let template = template(node, &at, &format!("{{{{{}}}}}", node.scalar().unwrap_or_default()), compiler);
-            (compiler.path(path), template)
-        })
-        .collect();
-    if set.is_empty() || set.len() > 100 {
-        compiler.problems.add(body, &format!("{field}.set"), "expected 1 to 100 fields, like data.tier: body.tier");
-    }
-    let headers = body.get("headers").into_iter().flat_map(Tree::members);
-    let headers = headers.map(|(name, node)| {
-        let at = format!("{field}.headers.{name}");
-        (name.to_owned(), template(node, &at, node.scalar().unwrap_or_default(), compiler))
+    // Read before anything is set: what the request needs, the event must bring.
+    let at = body.get("url").unwrap_or(body);
+    let url = text(at, &format!("{field}.url"), url, compiler);
+    let headers = body.get("headers").into_iter().flat_map(Tree::members).map(|(name, node)| {
+        let value = text(node, &format!("{field}.headers.{name}"), node.scalar().unwrap_or_default(), compiler);
+        (name.to_owned(), value)
     });
     let headers = headers.collect();
+    let sent = body.get("body").filter(|_| is_post).map(|node| {
+        targets::piece(node, &format!("{field}.body"), &mut |node, field, written| text(node, field, written, compiler))
+    });
+    let mut answer = Draft::default();
+    let mut set = Vec::new();
+    for (path, node) in body.get("set").into_iter().flat_map(Tree::members) {
+        let at = format!("{field}.set.{path}");
+        if let Err(why) = Path::parse(path) {
+            compiler.problems.add(node, &at, format!("`{path}` is not a path: {why}"));
+        }
+        match template::compiled(node.scalar().unwrap_or_default(), &mut answer) {
+            Ok(program) => set.push((compiler.path(path), program)),
+            Err(why) => compiler.problems.add(node, &at, why),
+        }
+    }
+    if body.get("set").is_none_or(|set| !(1..=100).contains(&set.members().count())) {
+        compiler.problems.add(body, &format!("{field}.set"), "expected 1 to 100 fields, like data.tier: body.tier");
+    }
     let mut part = targets::Compiling::of(field, compiler.problems);
     let (auth, tls) = (targets::auth(body, &mut part), targets::tls(body));
-    let sent = body.get("body").filter(|_| is_post).map(|node| {
-        let root = part.piece(node, "body");
-        part.finish(root)
-    });
     let accepted = body.get("accepted").map(Tree::items).unwrap_or_default();
     Operator::Http(Box::new(Http {
         is_post,
-        url: template(body.get("url").unwrap_or(body), &format!("{field}.url"), url, compiler),
+        url,
         headers,
         body: sent,
         auth,
         tls,
+        answer_paths: answer.into_paths(),
         set,
         accepted: accepted.iter().filter_map(|status| status.scalar()?.parse().ok()).collect(),
         timeout,
@@ -82,12 +86,11 @@ pub(super) fn http(body: &Tree, field: &str, compiler: &mut Compiler<'_>) -> Ope
     }))
 }
 
-/// A text that may hold expressions, over an event or an answer.
-fn template(node: &Tree, field: &str, text: &str, compiler: &mut Compiler<'_>) -> Template {
-    let mut draft = Draft::default();
-    let root = draft.text(text).unwrap_or_else(|why| {
+/// Compiles a text that may hold expressions over the event.
+fn text(node: &Tree, field: &str, text: &str, compiler: &mut Compiler<'_>) -> Piece {
+    let compiled = compiler.in_mode(Mode::Read, |compiler| Piece::of_text(text, compiler));
+    compiled.unwrap_or_else(|why| {
         compiler.problems.add(node, field, why);
         Piece::Fixed("null".to_owned())
-    });
-    draft.finish(root)
+    })
 }

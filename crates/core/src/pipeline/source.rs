@@ -6,7 +6,7 @@ use super::tree::Node as Tree;
 use crate::event::csv::{ColumnType, Columns, Dialect, NumberForm};
 use crate::event::{Path, access_log, fixed, json, log_pattern};
 use crate::limits::QUOTED_LINES_MAX;
-use crate::mediation::Decoder;
+use crate::mediation::{Decoder, Form};
 use crate::plan::{Plan, TimeField};
 
 /// A compiled source: its files and how to read them.
@@ -133,39 +133,55 @@ impl SourcePlan {
 
     /// Returns the decoder of an opened file, whose columns are known.
     pub fn decoder(&self, plan: &Plan, format: Format, columns: &[Box<str>]) -> Decoder {
+        let mut paths = plan.paths.clone();
+        if plan.needs_whole_events() {
+            let names = match format {
+                Format::Csv | Format::Xlsx => columns.iter().map(AsRef::as_ref).collect(),
+                _ => self.known_names(format).unwrap_or_default(),
+            };
+            for name in names {
+                if !paths.iter().any(|path| path.is_named(name)) && paths.len() < usize::from(u16::MAX) {
+                    paths.push(Path::of_column(name));
+                }
+            }
+        }
+        Decoder::of(self.form(plan, &paths, format, columns), &paths[plan.paths.len()..])
+    }
+
+    fn form(&self, plan: &Plan, paths: &[Path], format: Format, columns: &[Box<str>]) -> Form {
         match format {
-            Format::Ndjson | Format::Json => Decoder::Json(json::Projection::new(&plan.paths)),
+            Format::Ndjson | Format::Json => Form::Json(json::Projection::new(paths)),
             // `a.b` is the column `a.b` if there is one.
             Format::Parquet | Format::Avro => {
                 let named = |path: &Path| match columns.iter().find(|column| path.is_named(column)) {
                     Some(column) => Path::of(&[column]),
                     None => path.clone(),
                 };
-                Decoder::Json(json::Projection::new(&plan.paths.iter().map(named).collect::<Vec<_>>()))
+                Form::Json(json::Projection::new(&paths.iter().map(named).collect::<Vec<_>>()))
             }
             Format::AccessLog => match &self.pattern {
-                Some(pattern) => Decoder::LogPattern(Box::new(log_pattern::Columns::new(pattern, &plan.paths))),
-                None => Decoder::AccessLog(Box::new(access_log::Columns::new(&plan.paths, self.extra))),
+                Some(pattern) => Form::LogPattern(Box::new(log_pattern::Columns::new(pattern, paths))),
+                None => Form::AccessLog(Box::new(access_log::Columns::new(paths, self.extra))),
             },
             Format::Fixed => {
                 let target = |(name, first, last): &(String, usize, usize)| {
-                    let (slot, column_type) = *self.targets(plan, name).first()?;
+                    let (slot, column_type) = *self.targets(plan, paths, name).first()?;
                     let is_number = matches!(column_type, ColumnType::Number | ColumnType::Form(_)) || is_value(plan, slot);
                     let (name, first, last) = (name.as_str().into(), *first, *last);
                     Some(fixed::Column { name, first, last, slot, column_type, is_number })
                 };
                 let targets = self.fixed.iter().filter_map(target).collect();
-                Decoder::Fixed(fixed::Columns { targets, width: plan.paths.len(), short_lines: self.short_lines })
+                Form::Fixed(fixed::Columns { targets, width: paths.len(), short_lines: self.short_lines })
             }
             Format::Csv | Format::Xlsx => {
-                let mut found = Columns { width: plan.paths.len(), ..Columns::default() };
+                let mut found = Columns { width: paths.len(), ..Columns::default() };
                 for name in columns {
-                    let targets = self.targets(plan, name);
+                    let targets = self.targets(plan, paths, name);
                     found.targets.push(targets.first().copied());
                     let copies = targets.iter().skip(1).map(|(to, _)| (targets[0].0, *to));
                     found.copies.extend(copies);
                 }
-                Decoder::Csv(if format == Format::Xlsx { self.sheet_dialect() } else { self.dialect }, found)
+                Form::Csv(if format == Format::Xlsx { self.sheet_dialect() } else { self.dialect }, found)
             }
         }
     }
@@ -176,8 +192,8 @@ impl SourcePlan {
     }
 
     /// Returns the slots of a column and the type of its text.
-    fn targets(&self, plan: &Plan, name: &str) -> Vec<(u16, ColumnType)> {
-        let slots = (0u16..).zip(&plan.paths).filter(|(_, path)| path.is_named(name)).map(|(slot, _)| slot);
+    fn targets(&self, plan: &Plan, paths: &[Path], name: &str) -> Vec<(u16, ColumnType)> {
+        let slots = (0u16..).zip(paths).filter(|(_, path)| path.is_named(name)).map(|(slot, _)| slot);
         let slots: Vec<u16> = slots.collect();
         let of_type = self.types.iter().find(|(column, _)| column == name).map(|(_, column_type)| *column_type);
         let column_type = match (of_type, self.numbers) {

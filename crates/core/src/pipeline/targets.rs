@@ -10,9 +10,11 @@ mod stored;
 pub use http::{Auth, Body, Dialect, HttpPlan, ReadBack, TlsPlan, Told};
 pub use stored::{FilePlan, ObjectsPlan, PostgresPlan, TargetFormat};
 
+use serde_json::Value;
+
 use super::problem::Problems;
-use super::tree::Node as Tree;
-use crate::template::{Draft, Piece, Template};
+use super::tree::{Kind, Node as Tree};
+use crate::template::{Draft, Part, Piece};
 use crate::time::parse_duration;
 
 /// The name of targets that take partial records.
@@ -130,14 +132,9 @@ pub(super) struct Compiling<'p> {
 }
 
 impl<'p> Compiling<'p> {
-    /// Compiles the templates of an operator, whose field is given.
+    /// Compiles the options that an operator shares with targets.
     pub(super) fn of(field: &str, problems: &'p mut Problems) -> Compiling<'p> {
         Compiling { field: field.to_owned(), draft: Draft::default(), problems }
-    }
-
-    /// Makes the template of a piece.
-    pub(super) fn finish(self, root: Piece) -> Template {
-        self.draft.finish(root)
     }
 }
 
@@ -161,17 +158,27 @@ impl Compiling<'_> {
     }
 
     /// Compiles any value whose texts may hold expressions.
-    pub(super) fn piece(&mut self, node: &Tree, name: &str) -> Piece {
-        use super::tree::Kind;
-        match &node.kind {
-            Kind::Scalar(text, _) if text.contains("{{") => self.text(node, name, text),
-            Kind::Scalar(..) => Piece::Fixed(node.to_json().to_string()),
-            Kind::List(items) => {
-                Piece::List(items.iter().enumerate().map(|(i, item)| self.piece(item, &format!("{name}[{i}]"))).collect())
-            }
-            Kind::Map(_) => Piece::Object(
-                node.members().map(|(inner, value)| (inner.to_owned(), self.piece(value, &format!("{name}.{inner}")))).collect(),
-            ),
+    fn piece(&mut self, node: &Tree, name: &str) -> Piece {
+        piece(node, name, &mut |node, name, text| self.text(node, name, text))
+    }
+}
+
+/// Compiles any value whose texts may hold expressions. `name` is its place, for problems; `text`
+/// compiles a text at a place.
+pub(super) fn piece(node: &Tree, name: &str, text: &mut dyn FnMut(&Tree, &str, &str) -> Piece) -> Piece {
+    match &node.kind {
+        Kind::Scalar(written, _) if written.contains("{{") => text(node, name, written),
+        Kind::Scalar(..) => match node.to_json() {
+            Value::String(text) => Piece::Text(vec![Part::Text(text)]),
+            other => Piece::Fixed(other.to_string()),
+        },
+        Kind::List(items) => {
+            let items = items.iter().enumerate().map(|(i, item)| piece(item, &format!("{name}[{i}]"), text));
+            Piece::List(items.collect())
+        }
+        Kind::Map(_) => {
+            let members = node.members().map(|(inner, value)| (inner.to_owned(), piece(value, &format!("{name}.{inner}"), text)));
+            Piece::Object(members.collect())
         }
     }
 }

@@ -282,14 +282,9 @@ impl Installation {
     }
 }
 
-/// The characters that are encoded in a path: all but letters, digits and the other unreserved
-/// characters of RFC 3986.
-const RESERVED: &percent_encoding::AsciiSet =
-    &percent_encoding::NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
-
 /// Percent-encodes a name for a path.
 pub(crate) fn encoded(name: &str) -> String {
-    percent_encoding::utf8_percent_encode(name, RESERVED).to_string()
+    flowmeter_core::template::percent_encoded(name.as_bytes())
 }
 
 fn target_need(target: &Value, now: Timestamp) -> Option<Need> {

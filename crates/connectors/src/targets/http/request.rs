@@ -130,15 +130,3 @@ pub(super) fn content_type(body: &Body) -> &'static str {
         Body::Record | Body::Json(_) => "application/json",
     }
 }
-
-/// Encodes a value as a part of an address.
-pub(super) fn encode(value: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(value.len());
-    for byte in value {
-        match byte.is_ascii_alphanumeric() || b"-_.~".contains(byte) {
-            true => out.push(*byte),
-            false => out.extend_from_slice(format!("%{byte:02X}").as_bytes()),
-        }
-    }
-    out
-}

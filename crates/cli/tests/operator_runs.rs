@@ -55,7 +55,7 @@ impl Place {
         command.current_dir(self.0.path()).args(["run", "calls.yaml", "--as-of", as_of]).output().unwrap()
     }
 
-    /// What the script of [`GATHER`] gathered, by group.
+    /// The names and values that the script of [`GATHER`] gathered, by group.
     fn gathered(&self) -> Vec<String> {
         let records = std::fs::read_to_string(self.path("records.ndjson")).unwrap();
         let records = records.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());

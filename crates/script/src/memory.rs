@@ -23,7 +23,7 @@ impl Account {
         self.most.set(Some(self.used.get().saturating_add(more)));
     }
 
-    /// Forgets refusals.
+    /// Begins a run: no memory was refused yet.
     pub(crate) fn begin(&self) {
         self.has_refused.set(false);
     }

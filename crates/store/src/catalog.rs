@@ -143,6 +143,24 @@ pub struct Catalog {
     name: String,
 }
 
+/// Creates the file if it is missing. It gets its name once it is whole: a database that a power failure
+/// left half made could never be opened.
+fn create(file: &Path, name: &str) -> Result<(), Error> {
+    let at = |why: std::io::Error| Error::io(name, &why);
+    if file.try_exists().map_err(at)? {
+        return Ok(());
+    }
+    let begun = file.with_extension("new");
+    match std::fs::remove_file(&begun) {
+        Err(why) if why.kind() != std::io::ErrorKind::NotFound => return Err(at(why)),
+        _ => {}
+    }
+    drop(Database::create(&begun).map_err(|why| wrong(name, &why.into()))?);
+    std::fs::rename(&begun, file).map_err(at)?;
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    std::fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(at)
+}
+
 /// Opens the database, at the start and after every disk error.
 type Opener = dyn Fn() -> Result<Database, redb::Error> + Send + Sync;
 
@@ -154,6 +172,7 @@ impl Catalog {
     /// Opens the catalog in a file, or creates it.
     pub fn open(file: &Path) -> Result<Catalog, Error> {
         let name = file.display().to_string();
+        create(file, &name)?;
         let file = file.to_owned();
         Catalog::of(Box::new(move || Ok(Database::create(&file)?)), name)
     }

@@ -3,6 +3,8 @@
 //! | sources | |
 //! |---|---|
 //! | [`file`] | NDJSON, JSON, CSV, Parquet, access logs; gzip, zstd; globs; standard input |
+//! | [`otlp`] | metrics, logs and traces of OpenTelemetry |
+//! | [`remote_write`] | samples of Prometheus |
 //!
 //! Targets, and what each keeps to, stand at [`target`].
 
@@ -13,7 +15,10 @@ mod client;
 pub mod export;
 pub mod file;
 pub mod given;
+pub mod lines;
+pub mod otlp;
 pub mod push;
+pub mod remote_write;
 pub mod retry_after;
 mod secret;
 pub mod services;

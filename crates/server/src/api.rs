@@ -184,6 +184,8 @@ pub fn endpoints() -> Vec<Endpoint> {
     all.extend(keys::endpoints());
     all.extend(audit::endpoints());
     all.extend(crate::openmeter::endpoints());
+    all.extend(crate::otlp::endpoints());
+    all.extend(crate::remote_write::endpoints());
     all.extend(backup::endpoints());
     all.extend(health::endpoints());
     all.extend(openapi::endpoints());

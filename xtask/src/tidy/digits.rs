@@ -10,6 +10,7 @@ const MAY_USE_FLOATS: &[(&str, &str)] = &[
     ("crates/cli/src/summary.rs", "events per second"),
     ("crates/cli/src/traces.rs", "the share of traces that is sampled"),
     ("crates/connectors/src/export/xlsx.rs", "cells of workbooks; numbers that a double does not hold are text"),
+    ("crates/connectors/src/remote_write", "samples are doubles in the protocol, written as their shortest text"),
     ("crates/connectors/src/file/xlsx.rs", "cells that are doubles in the workbook"),
     ("crates/connectors/src/file/avro/value.rs", "float columns, written as their shortest text"),
     ("crates/connectors/src/file/parquet/leaf.rs", "float columns, written as their shortest text"),

@@ -39,6 +39,7 @@ const PAGES: &[&str] = &[
     "docs/meter-files.md",
     "docs/notify.md",
     "docs/openmeter.md",
+    "docs/opentelemetry.md",
     "docs/operations.md",
     "docs/pipelines-in-git.md",
     "docs/security.md",

@@ -205,7 +205,7 @@ fn are_lines(batch: &Batch) -> bool {
 }
 
 /// Returns the `Content-Type` of a request; empty if there is none.
-fn content_type(headers: &HeaderMap) -> Result<&str, Refused> {
+pub(crate) fn content_type(headers: &HeaderMap) -> Result<&str, Refused> {
     let Some(value) = headers.get("content-type") else { return Ok("") };
     value.to_str().map(str::trim).map_err(|_| {
         let detail = "`Content-Type` has a byte that is not printable ASCII";

@@ -8,6 +8,7 @@ use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
+use flowmeter_connectors::lines::{self, Lines};
 use flowmeter_core::verdict::Verdict;
 use flowmeter_engine::Error;
 use flowmeter_engine::live::Letter;
@@ -113,6 +114,36 @@ pub(crate) async fn admit(
         _ => Vec::new(),
     };
     Ok(answer(if options.partial { StatusCode::MULTI_STATUS } else { StatusCode::OK }, &told(&knocking, &verdicts)))
+}
+
+/// Returns the bounds of the events of a request in a protocol of others.
+pub(crate) fn bounds(app: &App) -> lines::Bounds {
+    let limits = &app.installation.settings().limits;
+    let usize_of = |bound| usize::try_from(bound).unwrap_or(usize::MAX);
+    lines::Bounds {
+        event_bytes_max: flowmeter_core::limits::EVENT_BYTES_MAX,
+        events_max: usize_of(limits.batch_events_max),
+        bytes_max: usize_of(limits.decompressed_bytes_max),
+    }
+}
+
+/// Takes the events of a request in a protocol of others; returns once they are durable.
+pub(crate) async fn admit_lines(app: &App, asked: &Asked, received: usize, lines: &Lines) -> Result<(), Refused> {
+    if let Some(why) = app.installation.failure() {
+        return Err(Box::new(Problem::new(Code::Poisoned, why.to_string())));
+    }
+    app.installation.wait_for_meters().await?;
+    let namespace = &asked.who.namespace;
+    app.metrics.received(namespace, received, lines.count, lines.rejected as usize);
+    app.rates.spend_events(asked.principal.key, u64::from(lines.count), app.installation.wall());
+    if lines.count == 0 {
+        return Ok(());
+    }
+    let mut letter = Vec::with_capacity(64 + lines.bytes.len());
+    Letter { namespace, pipeline: None, again: false, settles: None, lines: &[] }.write_head(&mut letter);
+    let head = letter.len();
+    letter.extend_from_slice(&lines.bytes);
+    put(app, head, letter, lines.count).instrument(traces::part("commit", lines.count)).await.map(drop)
 }
 
 /// Appends a letter to the log and waits until it is durable.

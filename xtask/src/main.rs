@@ -2,12 +2,13 @@
 //!
 //! `cargo xtask ci` formats, lints and tests; `tidy` checks what the compiler does not; `words`
 //! lists hard words; `errors` writes the pages of `docs/errors/`; `web` builds the dashboard and
-//! `browser` checks its pages; `dist` makes packages; `bench batch` measures beside peers.
+//! `browser` checks its pages; `mutants` tests the simulation; `dist` makes packages; `bench batch` measures beside peers.
 
 mod bench;
 mod ci;
 mod dist;
 mod errors;
+mod mutants;
 mod tidy;
 mod web;
 mod wrap;
@@ -15,7 +16,7 @@ mod wrap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
-const USAGE: &str = "cargo xtask ci | tidy | words [AREA] | errors | web [--check] | browser | dist [--binary FILE] [--out DIR] | bench batch [--events N] [--only NAME,…] [--keep] | bench ingest [--scale S] [--only CASE] | bench flush [--meters N] [--only file|postgres] | bench notifications [--events N] [--sessions N]";
+const USAGE: &str = "cargo xtask ci | tidy | mutants [SEEDS] | words [AREA] | errors | web [--check] | browser | dist [--binary FILE] [--out DIR] | bench batch [--events N] [--only NAME,…] [--keep] | bench ingest [--scale S] [--only CASE] | bench flush [--meters N] [--only file|postgres] | bench notifications [--events N] [--sessions N]";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -25,6 +26,8 @@ fn main() -> ExitCode {
         ["tidy"] => tidy::tidy(&root()),
         ["words"] => tidy::words(&root(), None),
         ["words", area] => tidy::words(&root(), Some(area)),
+        ["mutants"] => mutants::find(&root(), "1000"),
+        ["mutants", seeds] => mutants::find(&root(), seeds),
         ["errors"] => errors::write(&root()),
         ["web"] => web::web(&root(), false),
         ["web", "--check"] => web::web(&root(), true),

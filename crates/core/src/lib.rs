@@ -20,6 +20,7 @@ pub mod keyed;
 pub mod limits;
 pub mod mediation;
 pub mod meter_type;
+pub mod mutant;
 pub mod operator;
 pub mod partition;
 pub mod pipeline;

@@ -56,6 +56,7 @@ pub use symbols::Symbols;
 pub(crate) use threshold::THRESHOLDS_MAX;
 
 use crate::keyed::State;
+use crate::mutant::{self, Mutant};
 use crate::plan::Plan;
 use crate::schedule::Calendar;
 use crate::time::Timestamp;
@@ -184,6 +185,7 @@ impl<M: Meters, I: Identities> Partition<M, I> {
             Command::Withdraw { identity } => {
                 self.identities.withdraw(identity.fingerprint, identity.at);
             }
+            Command::Park { .. } if mutant::is_put_back(Mutant::ParkedSpends) => {}
             Command::Park { identity, arrival } => {
                 self.identities.withdraw(identity.fingerprint, identity.at);
                 self.parked.add(identity, arrival);

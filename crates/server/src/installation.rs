@@ -10,6 +10,7 @@ pub mod backup;
 mod batch;
 mod change;
 mod clock;
+mod clock_check;
 mod closings;
 mod corrections;
 mod declared;
@@ -52,7 +53,6 @@ mod working;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, TryLockError};
-use std::time::Duration;
 
 use flowmeter_core::plan::Plan;
 use flowmeter_core::time::Timestamp;
@@ -146,7 +146,7 @@ pub struct Installation {
     /// Whether the writer and the pipelines have threads of their own.
     has_threads: bool,
     /// Whether the machine's clock was not followed at the last check.
-    clock_jumped: AtomicBool,
+    clock_is_wrong: AtomicBool,
     /// The status of the newest session of each pipeline.
     standing: standing::Standing,
     /// Numbers over time, for the dashboard.
@@ -219,10 +219,7 @@ impl Installation {
         let couriers: Vec<_> = served.values().flat_map(|served| served.delivery.couriers()).collect();
         delivery::end(&couriers, self.settings.drain);
         for served in served.into_values() {
-            // Other holders of a reference only read its board.
-            if let Ok(served) = Arc::try_unwrap(served) {
-                served.worker.stop();
-            }
+            served.worker.stop();
         }
         if let Some(writer) = self.writer.write().unwrap_or_else(PoisonError::into_inner).take() {
             writer.stop();
@@ -257,22 +254,6 @@ impl Installation {
     /// Returns the engine's clock.
     pub fn clock(&self) -> &Arc<dyn Clock> {
         &self.clock
-    }
-
-    /// Reports when the machine's clock jumps, and when it is right again.
-    pub(crate) fn look_at_clock(&self) {
-        self.clock.now();
-        let difference = self.clock.difference();
-        let has_jumped = difference.is_some();
-        if self.clock_jumped.swap(has_jumped, Ordering::AcqRel) != has_jumped {
-            match difference {
-                Some(by) => tracing::error!(
-                    seconds = by / 1_000_000_000,
-                    "the machine's clock jumped and is not followed; set it right, or restart the server to accept it"
-                ),
-                None => tracing::info!("the machine's clock is right again"),
-            }
-        }
     }
 
     /// Returns the catalog database.
@@ -409,9 +390,6 @@ impl Installation {
         Box::new(move |from| open_reader(&disk, LOG_FOLDER, from, tail.end()))
     }
 }
-
-/// Time that a change waits for a pipeline to reach it.
-const CHANGE_PATIENCE: Duration = Duration::from_secs(30);
 
 /// Reads a value of the catalog.
 fn kept<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {

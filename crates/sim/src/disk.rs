@@ -8,6 +8,8 @@
 //! Faults: the n-th call ends the program (done, half done or not done), any call may fail, the
 //! disk is full for a while, a bit of a durable file flips.
 
+mod catalog;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,9 +17,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use flowmeter_store::disk::{Disk, File};
 
 use crate::random::Random;
+pub use catalog::CatalogStorage;
+use catalog::Pages;
 
 /// Bytes that become durable together or not at all.
 const SECTOR: usize = 512;
+
+/// The bytes of a segment before its first entry.
+const SEGMENT_HEAD_BYTES: usize = 32;
 
 /// The faults to simulate.
 #[derive(Clone, Copy, Debug, Default)]
@@ -33,6 +40,9 @@ pub struct Faults {
 #[derive(Clone)]
 pub struct SimDisk(Arc<Mutex<State>>);
 
+/// Names, and the new file of each.
+type Change = Vec<(String, Option<usize>)>;
+
 #[derive(Clone)]
 struct State {
     random: Random,
@@ -40,6 +50,8 @@ struct State {
     files: Vec<Content>,
     /// The bytes of the catalog.
     catalog: Pages,
+    /// Whether the catalog was created.
+    has_catalog: bool,
     names: BTreeMap<String, usize>,
     durable_names: BTreeMap<String, usize>,
     /// Changes of names that are not durable: the folder, and the new state of each name.
@@ -48,60 +60,6 @@ struct State {
     down: bool,
     calls: u64,
 }
-
-/// Bytes with random access: the durable ones, and later writes.
-#[derive(Clone, Default)]
-struct Pages {
-    bytes: Vec<u8>,
-    durable: Vec<u8>,
-    /// Offsets and bytes, or a length, in order.
-    unsynced: Vec<Written>,
-}
-
-#[derive(Clone)]
-enum Written {
-    Bytes(usize, Vec<u8>),
-    Length(usize),
-}
-
-impl Written {
-    fn apply(&self, bytes: &mut Vec<u8>) {
-        match self {
-            Written::Bytes(at, written) => {
-                bytes.resize(bytes.len().max(at + written.len()), 0);
-                bytes[*at..at + written.len()].copy_from_slice(written);
-            }
-            Written::Length(length) => bytes.resize(*length, 0),
-        }
-    }
-}
-
-impl Pages {
-    fn write(&mut self, written: Written) {
-        written.apply(&mut self.bytes);
-        self.unsynced.push(written);
-    }
-
-    fn sync(&mut self) {
-        self.durable.clone_from(&self.bytes);
-        self.unsynced.clear();
-    }
-
-    /// Applies any subset of the unsynced writes; lengths always, since they come first.
-    fn lose(&mut self, random: &mut Random) {
-        let mut bytes = std::mem::take(&mut self.durable);
-        for written in self.unsynced.drain(..) {
-            if matches!(written, Written::Length(_)) || random.chance(500) {
-                written.apply(&mut bytes);
-            }
-        }
-        self.durable.clone_from(&bytes);
-        self.bytes = bytes;
-    }
-}
-
-/// Names, and the new file of each.
-type Change = Vec<(String, Option<usize>)>;
 
 #[derive(Clone, Default)]
 struct Content {
@@ -119,6 +77,7 @@ impl SimDisk {
             random,
             files: Vec::new(),
             catalog: Pages::default(),
+            has_catalog: false,
             names: BTreeMap::new(),
             durable_names: BTreeMap::new(),
             changes: Vec::new(),
@@ -138,6 +97,20 @@ impl SimDisk {
     }
 
     /// Returns the storage of the catalog.
+    /// Empties the catalog, unless [`SimDisk::keep_catalog`] was called: it gets its name once it is whole.
+    pub fn begin_catalog(&self) {
+        let mut state = self.state();
+        if !state.has_catalog {
+            state.catalog = Pages::default();
+        }
+    }
+
+    /// Notes that the catalog is whole.
+    pub fn keep_catalog(&self) {
+        let mut state = self.state();
+        state.has_catalog |= !state.down;
+    }
+
     pub fn catalog(&self) -> CatalogStorage {
         CatalogStorage(self.clone())
     }
@@ -198,6 +171,23 @@ impl SimDisk {
         let at = random.index(length);
         files[file].bytes[at] ^= 1 << random.below(8);
         Some((name.clone(), at))
+    }
+
+    /// Flips a bit of the last byte of the newest segment in a folder, unless that has no entries.
+    /// Returns whether it did.
+    pub fn flip_end(&self, folder: &str) -> bool {
+        let mut state = self.state();
+        let State { files, names, .. } = &mut *state;
+        let newest = names.iter().rev().find(|(name, _)| name.starts_with(folder) && name.ends_with(".seg"));
+        let Some((_, file)) = newest else { return false };
+        let bytes = &mut files[*file].bytes;
+        if bytes.len() <= SEGMENT_HEAD_BYTES {
+            return false;
+        }
+        bytes.last_mut().is_some_and(|last| {
+            *last ^= 1;
+            true
+        })
     }
 
     pub fn names(&self) -> Vec<String> {
@@ -433,61 +423,5 @@ impl File for SimFile {
             content.before = content.before.min(content.durable);
         }
         gate.map_err(|(why, _)| why)
-    }
-}
-
-/// The catalog's bytes on the same disk, with the same faults.
-pub struct CatalogStorage(SimDisk);
-
-impl std::fmt::Debug for CatalogStorage {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("CatalogStorage")
-    }
-}
-
-impl CatalogStorage {
-    /// Changes the bytes, or returns an error.
-    fn change(&self, is_append: bool, change: impl FnOnce(&mut Pages)) -> io::Result<()> {
-        let mut state = self.0.state();
-        let mut gate = state.gate();
-        if gate.is_ok() && is_append && state.faults.full_for > 0 {
-            state.faults.full_for -= 1;
-            gate = Err((io::ErrorKind::StorageFull.into(), false));
-        }
-        if !matches!(gate, Err((_, false))) {
-            change(&mut state.catalog);
-        }
-        gate.map_err(|(why, _)| why)
-    }
-}
-
-impl redb::StorageBackend for CatalogStorage {
-    fn len(&self) -> io::Result<u64> {
-        let mut state = self.0.state();
-        state.gate().map_err(|(why, _)| why)?;
-        Ok(state.catalog.bytes.len() as u64)
-    }
-
-    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        let mut state = self.0.state();
-        state.gate().map_err(|(why, _)| why)?;
-        let at = offset as usize;
-        match state.catalog.bytes.get(at..at + out.len()) {
-            Some(bytes) => out.copy_from_slice(bytes),
-            None => return Err(io::ErrorKind::UnexpectedEof.into()),
-        }
-        Ok(())
-    }
-
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        self.change(true, |pages| pages.write(Written::Length(len as usize)))
-    }
-
-    fn sync_data(&self) -> io::Result<()> {
-        self.change(false, Pages::sync)
-    }
-
-    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        self.change(false, |pages| pages.write(Written::Bytes(offset as usize, data.to_vec())))
     }
 }

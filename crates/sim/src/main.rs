@@ -1,5 +1,8 @@
 //! `sim SEED` prints the history of a seed; `sim --seeds A..B` runs many. With `--server` before
-//! them, they simulate a whole server instead of pipelines on a log.
+//! them, they simulate a whole server instead of pipelines on a log. `sim --mutants N` puts faults
+//! back one by one, and wants each to be found within N seeds; see [`mutants`].
+
+mod mutants;
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -12,6 +15,7 @@ fn main() -> ExitCode {
         rest => (|seed, trace| sim::run(seed, sim::STEPS, trace), rest),
     };
     match words {
+        ["--mutants", seeds] => seeds.parse().map_or_else(|_| usage(), mutants::find),
         ["--seeds", range] => match range.split_once("..").map(|(from, to)| (from.parse(), to.parse())) {
             Some((Ok(from), Ok(to))) => many(run, from..to),
             _ => usage(),
@@ -28,7 +32,7 @@ fn main() -> ExitCode {
 type Run = fn(u64, bool) -> Result<BTreeMap<&'static str, u64>, String>;
 
 fn usage() -> ExitCode {
-    eprintln!("usage: sim [--server] SEED | sim [--server] --seeds A..B");
+    eprintln!("usage: sim [--server] SEED | sim [--server] --seeds A..B | sim --mutants N");
     ExitCode::from(2)
 }
 

@@ -25,6 +25,8 @@ pub use examine::examine;
 pub use frame::{Encoded, Entry, EntryKind};
 pub use read::{Reader, first_since, segments_of};
 
+use flowmeter_core::mutant::{self, Mutant};
+
 use crate::disk::{Disk, File};
 use crate::{Error, Kind};
 use frame::HEADER_BYTES;
@@ -115,7 +117,7 @@ impl Log {
                 (0, 0, segment::HEAD_BYTES, file, i64::MIN)
             }
         };
-        if next < known {
+        if next < known && !mutant::is_put_back(Mutant::PositionsReused) {
             recovered.lost = Some((next, known));
             file = segment::create(&*disk, folder, known, items)?;
             segments.push(Segment { first: known, first_item: items });

@@ -243,6 +243,13 @@ pub(super) const TEXTS: &[Text] = &[
          On the command line: `flowmeter pipelines run NAME`.",
     ),
     text(
+        "clock_behind",
+        "The newest entry of the log is of a time to which the machine's clock has yet to come: the clock was ahead while \
+         that entry was written, or is behind now. Time does not go back, so no period closes before that time, and \
+         events with right times may be too late.",
+        "The setting `clock.jump_max` is the tolerance. See [Clock](../operations.md#clock).",
+    ),
+    text(
         "not_ready",
         "The server has started and is reading its log from the last checkpoint; or the flush of a period is overdue.",
         "Until then `/health/ready` says why.",

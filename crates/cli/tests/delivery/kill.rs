@@ -17,7 +17,7 @@ pub(crate) fn past_day(day: u64) -> String {
     String::from_utf8(today.stdout).unwrap().trim().to_owned()
 }
 
-fn number(name: &str, otherwise: u64) -> u64 {
+pub(crate) fn number(name: &str, otherwise: u64) -> u64 {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(otherwise)
 }
 

@@ -12,6 +12,7 @@ use super::{Identities, MeterIx, Meters, Partition};
 use crate::aggregation::Aggregate;
 use crate::decimal::Resting;
 use crate::meter_type::{LatePolicy, MeterType};
+use crate::mutant::{self, Mutant};
 use crate::schedule::Period;
 use crate::time::Timestamp;
 use crate::verdict::Reason;
@@ -59,7 +60,7 @@ impl Horizon {
 /// Whether a period ended so long before an instant that no event received then may amend it.
 fn is_forgotten(kind: &MeterType, period: Period, at: Timestamp) -> bool {
     let kept = i128::from(kind.late.grace) + i128::from(kind.late.amend_within);
-    period.end != Timestamp::MAX && at.since(period.end) > kept
+    period.end != Timestamp::MAX && at.since(period.end) > kept && !mutant::is_put_back(Mutant::LateByFlush)
 }
 
 /// Whether an event of a period may be received at an instant, whether its user has a meter or not.

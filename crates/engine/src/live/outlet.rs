@@ -7,6 +7,7 @@ use std::sync::Arc;
 use flowmeter_core::event::Batch;
 use flowmeter_core::image::{Glass, Pen};
 use flowmeter_core::mediation::Tap;
+use flowmeter_core::mutant::{self, Mutant};
 use flowmeter_core::partition::RecordKey;
 use flowmeter_core::plan::Plan;
 use flowmeter_core::time::Timestamp;
@@ -249,7 +250,7 @@ impl Outlet {
 
     /// Settles a parked event, unless it is settled already. Returns whether it did.
     pub(super) fn settle(&mut self, arrival: u64, settlement: Settlement) -> bool {
-        let is_first = self.settled.add(arrival, &settlement);
+        let is_first = self.settled.add(arrival, &settlement) || mutant::is_put_back(Mutant::SettledTwice);
         if is_first {
             self.settlements.push(&[], &SettlementItem { arrival, settlement }.to_bytes());
         }

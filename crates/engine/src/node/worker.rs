@@ -58,7 +58,7 @@ pub struct Worker {
 /// The source of a worker's steps.
 enum Driver {
     /// A thread of its own.
-    Thread(Option<JoinHandle<Option<Live>>>),
+    Thread(Mutex<Option<JoinHandle<Option<Live>>>>),
     /// Calls of [`Worker::turn`] and of functions that wait for the worker.
     Caller(Mutex<Option<Box<Working>>>),
 }
@@ -85,7 +85,7 @@ impl Worker {
         let (mut worker, working) = Worker::new(live, settings, around, paused);
         let thread = std::thread::Builder::new().name("worker".to_owned()).spawn(move || working.run());
         let thread = thread.map_err(|why| Error::new(Kind::Unavailable, format!("no thread: {why}")))?;
-        worker.driver = Driver::Thread(Some(thread));
+        worker.driver = Driver::Thread(Mutex::new(Some(thread)));
         Ok(worker)
     }
 
@@ -103,7 +103,7 @@ impl Worker {
         board.pause(paused);
         let tail = Arc::clone(&around.tail);
         let working = Working::new(live, settings, around, inbox, Arc::clone(&board), paused);
-        (Worker { messages, driver: Driver::Thread(None), board, tail }, working)
+        (Worker { messages, driver: Driver::Thread(Mutex::default()), board, tail }, working)
     }
 
     /// Takes one step, if the worker has no thread. Returns whether the pipeline made progress.
@@ -189,12 +189,19 @@ impl Worker {
         self.board.failure().unwrap_or_else(gone)
     }
 
-    /// Makes a last checkpoint and ends. Returns the pipeline, unless it failed.
-    pub fn stop(mut self) -> Option<Live> {
+    /// Makes a last checkpoint and ends. Returns the pipeline, unless it failed. When this returns,
+    /// nothing is written any more, whoever else has a reference to the worker.
+    pub fn stop(&self) -> Option<Live> {
         drop(self.send(Message::Stop));
-        match &mut self.driver {
-            Driver::Thread(thread) => thread.take().and_then(|thread| thread.join().ok()).flatten(),
-            Driver::Caller(working) => working.get_mut().unwrap_or_else(PoisonError::into_inner).take()?.end(),
+        match &self.driver {
+            Driver::Thread(thread) => {
+                let thread = thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+                thread.and_then(|thread| thread.join().ok()).flatten()
+            }
+            Driver::Caller(working) => {
+                let working = working.lock().unwrap_or_else(PoisonError::into_inner).take();
+                working?.end()
+            }
         }
     }
 }

@@ -1,11 +1,13 @@
 //! The writer: appends submissions to the log, many at a time, and replies when they are durable.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use flowmeter_core::mutant::{self, Mutant};
+use flowmeter_core::time::Timestamp;
 use flowmeter_store::log::{Encoded, Entry, EntryKind, Log};
 
 use super::{Board, Clock, Ticker};
@@ -109,6 +111,8 @@ struct Shared {
     bytes: AtomicU64,
     events: AtomicU64,
     release: AtomicU64,
+    /// The time of receipt of the newest entry, in nanoseconds.
+    last_at: AtomicI64,
 }
 
 impl Writer {
@@ -142,6 +146,7 @@ impl Writer {
             bytes: AtomicU64::new(log.bytes()),
             events: AtomicU64::new(log.durable_items()),
             release: AtomicU64::new(0),
+            last_at: AtomicI64::new(log.last_at()),
         });
         let (gathered, ticker, last_at) = (Vec::new(), Ticker::default(), log.last_at());
         let writing = Writing { log, settings, clock, shared: Arc::clone(&shared), inbox, gathered, last_at, ticker };
@@ -205,6 +210,12 @@ impl Writer {
     /// Returns the number of events that became durable in the log, deleted ones included.
     pub fn events(&self) -> u64 {
         self.shared.events.load(Ordering::Relaxed)
+    }
+
+    /// Returns the time of receipt of the newest entry; the earliest time if the log has none. No
+    /// later entry has an earlier one.
+    pub fn last_at(&self) -> Timestamp {
+        Timestamp::from_nanos(self.shared.last_at.load(Ordering::Relaxed))
     }
 
     /// Allows the deletion of segments before a position.
@@ -287,6 +298,9 @@ impl Writing {
             return false;
         }
         let boards = self.shared.boards.lock().unwrap_or_else(PoisonError::into_inner);
+        if mutant::is_put_back(Mutant::NoTickForThePast) && boards.iter().any(|board| board.due() < self.last_at) {
+            return false;
+        }
         self.ticker.is_due(self.clock.now(), boards.iter())
     }
 
@@ -296,6 +310,7 @@ impl Writing {
         // No entry is earlier than one that is in the log already.
         let at = self.clock.now().nanos().max(self.last_at);
         self.last_at = at;
+        self.shared.last_at.store(at, Ordering::Relaxed);
         let mut entries = Vec::new();
         let mut replies: Vec<(Reply, u32, usize)> = Vec::new();
         let mut appended = Ok(());

@@ -8,6 +8,7 @@
 use std::sync::atomic::Ordering;
 
 use data_encoding::HEXLOWER;
+use flowmeter_core::mutant::{self, Mutant};
 use flowmeter_engine::live::{CatalogRow, LogCommand};
 use flowmeter_engine::{Error, Kind};
 use flowmeter_store::catalog::{Catalog, Change, Table};
@@ -60,6 +61,9 @@ impl Installation {
         if set.commands.is_empty() {
             self.catalog.commit(&set.rows).map_err(|why| problem_of(&why.into()))?;
             return Ok(None);
+        }
+        if mutant::is_put_back(Mutant::RefusedChangeHolds) {
+            self.catalog.commit(&set.rows).map_err(|why| problem_of(&why.into()))?;
         }
         let command = LogCommand::Change { commands: set.commands, rows: set.rows.iter().map(row_of).collect() };
         let written = self.with_writer(|writer| writer.command(&command));

@@ -7,6 +7,7 @@
 
 use std::sync::Arc;
 
+use flowmeter_core::mutant::{self, Mutant};
 use flowmeter_core::time::Timestamp;
 use flowmeter_core::verdict::Reason;
 use flowmeter_engine::Error;
@@ -243,6 +244,10 @@ impl Installation {
             How::Discarded | How::Superseded => Vec::new(),
             How::Corrected | How::Reprocessed => event.unwrap_or_else(|| correction.raw.clone()),
         };
+        if mutant::is_put_back(Mutant::AnsweredBeforeTheLog) {
+            self.put(self.settling(who, &served, &correction, how, &event, Box::new(drop)));
+            return Ok(correction);
+        }
         let position = self.put_settlement(who, &served, &correction, how, &event).map_err(at)?;
         if let Err(why) = served.worker().wait_for(position + 1) {
             let detail = format!(

@@ -82,7 +82,7 @@ impl Installation {
             catalog: Arc::clone(&catalog),
             tail,
             has_threads,
-            clock_jumped: AtomicBool::new(false),
+            clock_is_wrong: AtomicBool::new(false),
             writer: RwLock::new(Some(writer)),
             pipelines: RwLock::default(),
             stopped: Mutex::default(),

@@ -345,7 +345,7 @@ impl Installation {
         }
         let _change = self.change();
         if let Some(resting) = self.served_of(pipeline.id) {
-            self.let_go(resting);
+            self.let_go(&resting);
         }
         self.forget_stopped(pipeline.id);
         let mut changes = vec![Change::Remove(Table::Pipelines, named_key(&pipeline.namespace, &pipeline.name))];

@@ -23,12 +23,20 @@ pub enum Condition {
     DiskFull,
     /// Meters take all the memory they may.
     MetersFull,
+    /// The newest entry of the log is of a time to which the machine's clock has yet to come.
+    ClockBehind,
 }
 
 impl Condition {
     /// All conditions, the gravest first.
-    pub const ALL: [Condition; 5] =
-        [Condition::LogFailed, Condition::PipelineStopped, Condition::DiskFull, Condition::MetersFull, Condition::FlushOverdue];
+    pub const ALL: [Condition; 6] = [
+        Condition::LogFailed,
+        Condition::ClockBehind,
+        Condition::PipelineStopped,
+        Condition::DiskFull,
+        Condition::MetersFull,
+        Condition::FlushOverdue,
+    ];
 
     /// Its name in answers.
     pub fn name(self) -> &'static str {
@@ -38,6 +46,7 @@ impl Condition {
             Condition::FlushOverdue => "flush_overdue",
             Condition::DiskFull => "disk_full",
             Condition::MetersFull => "meters_full",
+            Condition::ClockBehind => "clock_behind",
         }
     }
 
@@ -49,6 +58,7 @@ impl Condition {
             Condition::FlushOverdue => Code::NotReady,
             Condition::DiskFull => Code::DiskFull,
             Condition::MetersFull => Code::MetersFull,
+            Condition::ClockBehind => Code::ClockBehind,
         }
     }
 }
@@ -106,6 +116,7 @@ impl Installation {
                 Err(_) => None,
             },
             Condition::MetersFull => self.meters_have_room().err().map(|refused| refused.detail),
+            Condition::ClockBehind => self.clock_behind(),
         }
     }
 }

@@ -7,6 +7,7 @@
 
 use std::sync::{Arc, MutexGuard, PoisonError};
 
+use flowmeter_core::mutant::{self, Mutant};
 use flowmeter_core::plan::Plan;
 use flowmeter_core::session::{Status, Trigger};
 use flowmeter_core::time::Timestamp;
@@ -110,7 +111,7 @@ impl Installation {
     }
 
     /// Handles the stop of a running pipeline.
-    pub(super) fn stop_pipeline(self: &Arc<Self>, served: Arc<Served>, why: Error) -> Result<(), Error> {
+    pub(super) fn stop_pipeline(self: &Arc<Self>, served: &Served, why: Error) -> Result<(), Error> {
         let _change = self.change();
         let board = Some(Arc::clone(served.board()));
         let pipeline = self.all_pipelines()?.into_iter().find(|known| known.id == served.kept.id);
@@ -161,7 +162,9 @@ impl Installation {
         }
         let mut stopped = Stopped::new(pipeline, session.number, why, self.now());
         (stopped.has_failed, stopped.board) = (!heals, board);
-        self.stopped_ones().insert(pipeline.id, stopped);
+        if !mutant::is_put_back(Mutant::SilentStop) {
+            self.stopped_ones().insert(pipeline.id, stopped);
+        }
         Ok(())
     }
 
@@ -203,7 +206,10 @@ impl Installation {
     /// Loads the stopped pipelines whose pause is over.
     pub(super) fn load_stopped(self: &Arc<Self>) {
         let now = self.now();
-        let due = |stopped: &Stopped| !stopped.has_failed && stopped.next_try <= now;
+        let rests = mutant::is_put_back(Mutant::RestsForEver);
+        // A clock that was set back must not make the pause longer.
+        let is_over = |at: Timestamp| at <= now || at > now.saturating_add(PAUSE_LONGEST);
+        let due = |stopped: &Stopped| !stopped.has_failed && is_over(stopped.next_try) && !rests;
         for stopped in self.stopped().into_iter().filter(due) {
             if let Err(why) = self.load_again(&stopped, now) {
                 tracing::error!(pipeline = stopped.pipeline.name, "the pipeline cannot be loaded again: {why}");

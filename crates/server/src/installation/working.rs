@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use flowmeter_core::mutant::{self, Mutant};
 use flowmeter_core::operator::Operator;
 use flowmeter_core::pipeline::Pipeline;
 use flowmeter_core::plan::Plan;
@@ -18,7 +19,7 @@ use flowmeter_engine::{Error, Kind};
 use flowmeter_store::catalog::Table;
 
 use super::delivery::{Delivery, Depot};
-use super::{CHANGE_PATIENCE, Installation, KeptPipeline, KeptSession, Served, kept, plan_of};
+use super::{Installation, KeptPipeline, KeptSession, Served, kept, plan_of};
 
 impl Installation {
     /// Opens the pipeline's state and starts its worker.
@@ -35,6 +36,11 @@ impl Installation {
             position: session.position,
             at: Timestamp::parse_rfc3339(session.session_start_time.as_bytes()).unwrap_or_default(),
         };
+        // A second owner of the folder would cut off what the first is writing.
+        let may_share = mutant::is_put_back(Mutant::TwoOwners);
+        if let Some(former) = self.served_of(pipeline.id).filter(|_| !may_share) {
+            self.let_go(&former);
+        }
         let folder = folder_of(pipeline.id);
         let mut live = Live::open(Arc::clone(&self.disk), &folder, &beginning, &plan_of, self.live_settings())?;
         self.log_damaged_checkpoints(pipeline);
@@ -91,8 +97,12 @@ impl Installation {
             // Flushed records are delivered all the same.
             return served.delivery.aim(&compiled.targets, Path::new("."));
         }
-        self.wake(&served, pipeline, session.number, compiled)?;
-        if session.status() == Status::Paused { served.worker.pause(true) } else { Ok(()) }
+        let woken = self.wake(&served, pipeline, session.number, compiled);
+        let settled = woken.and_then(|()| if session.status() == Status::Paused { served.worker.pause(true) } else { Ok(()) });
+        if settled.is_err() {
+            self.let_go(&served);
+        }
+        settled
     }
 
     /// Starts the work of an idle pipeline for a session, under the newest version of its document,
@@ -180,6 +190,11 @@ impl Installation {
             let Some(session) = sessions.iter().find(|session| session.session_run_type == RunType::Normal.name()) else {
                 continue;
             };
+            // One that should run is loaded again by the periodic checks.
+            let rests = self.stopped().iter().any(|stopped| stopped.pipeline.id == pipeline.id && !stopped.has_failed);
+            if rests && !mutant::is_put_back(Mutant::TwoOwners) {
+                continue;
+            }
             self.remember_failure(pipeline, session);
             let version = self.version(pipeline, pipeline.version).map_err(|why| Error::new(Kind::Corrupt, why.detail))?;
             if let Err(why) = self.put_to_work(pipeline, session, &version.compile()?) {
@@ -191,28 +206,14 @@ impl Installation {
     }
 
     /// Ends the worker of an idle or failed pipeline.
-    pub(super) fn let_go(&self, served: Arc<Served>) {
+    pub(super) fn let_go(&self, served: &Served) {
         self.pipelines.write().unwrap_or_else(PoisonError::into_inner).remove(&served.kept.id);
         drop(self.with_writer(|writer| {
             writer.unwatch(served.board());
             Ok(())
         }));
         served.delivery.stop();
-        // Other references are short-lived; the worker is stopped with the last one.
-        let patience = CHANGE_PATIENCE.as_millis() as u64;
-        let mut served = served;
-        for _ in 0..patience {
-            match Arc::try_unwrap(served) {
-                Ok(alone) => {
-                    alone.worker.stop();
-                    return;
-                }
-                Err(shared) => {
-                    served = shared;
-                    std::thread::park_timeout(std::time::Duration::from_millis(1));
-                }
-            }
-        }
+        served.worker.stop();
     }
 
     /// Checks every pipeline: sessions that finish take their next steps, and pipelines that
@@ -221,8 +222,7 @@ impl Installation {
         self.look_at_clock();
         for served in self.served() {
             let name = served.kept.name.clone();
-            // No other reference is held here, so a failed pipeline is dropped at once.
-            if let Err(why) = self.look_after_one(served) {
+            if let Err(why) = self.look_after_one(&served) {
                 tracing::error!(pipeline = name, "the periodic check of the pipeline failed: {why}");
             }
         }
@@ -232,16 +232,16 @@ impl Installation {
         }
     }
 
-    fn look_after_one(self: &Arc<Self>, served: Arc<Served>) -> Result<(), Error> {
+    fn look_after_one(self: &Arc<Self>, served: &Arc<Served>) -> Result<(), Error> {
         if served.session() != 0 {
-            self.go_on_finishing(&served)?;
+            self.go_on_finishing(served)?;
         }
         if let Some(why) = served.board().failure() {
             return self.stop_pipeline(served, why);
         }
         if served.board().settled() > served.audited.load(Ordering::Acquire) {
             let settled = served.board().settled();
-            self.audit_settlements(&served)?;
+            self.audit_settlements(served)?;
             served.audited.store(settled, Ordering::Release);
         }
         Ok(())

@@ -214,6 +214,13 @@ const CODES: &[(Code, &str, u16, &str, &str)] = &[
         "A pipeline has stopped",
         "Mend what the detail names; if the pipeline has failed, start it again with POST /api/v1/pipelines/{name}/run.",
     ),
+    (
+        Code::ClockBehind,
+        "clock_behind",
+        503,
+        "The machine's clock is behind the newest entry of the log",
+        "Set the clock right. If it was ahead before, no period closes until it reaches the time of that entry; a backup from before continues at once.",
+    ),
     (Code::NotReady, "not_ready", 503, "The server is still reading its log", "Wait until /health/ready says 200."),
 ];
 
@@ -264,6 +271,7 @@ pub enum Code {
     MetersFull,
     Poisoned,
     PipelineStopped,
+    ClockBehind,
     NotReady,
 }
 

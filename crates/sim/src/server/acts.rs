@@ -58,6 +58,7 @@ impl Site {
             62..72 => self.correct()?,
             72..76 => self.change_type()?,
             76..79 => self.change_pipeline()?,
+            79..84 if self.model.is_steady => return self.damage_end(),
             79..84 => self.steer()?,
             84..90 => self.fault(),
             90..93 => return self.restart("ended"),
@@ -215,6 +216,8 @@ impl Site {
             Err(_) if self.model.corrected.contains_key(&(pipeline, id)) => Ok(true),
             Err(_) => {
                 self.model.unsure.insert((pipeline, id), (user, value));
+                // It was another event with this id that was discarded.
+                self.model.discarded.retain(|known| *known != (pipeline, id));
                 Ok(false)
             }
         }
@@ -280,6 +283,45 @@ impl Site {
         self.note(what);
         self.print(|| format!("{name} {what}: {:?}", done.map_err(|why| why.detail)));
         Ok(())
+    }
+
+    /// Damages the newest entry of the log while the program is down. Its events are lost, as the
+    /// start reports, unless a checkpoint has them.
+    fn damage_end(&mut self) -> Result<(), String> {
+        self.settle()?;
+        let id = self.compose();
+        self.post(&[id])?;
+        if self.server()?.failure().is_some() || !self.model.events[&id].is_acknowledged {
+            return self.restart("ended");
+        }
+        if self.random.chance(700) {
+            // Every pipeline makes a checkpoint behind the entry.
+            self.clock.0.fetch_add(120 * SECOND, Ordering::AcqRel);
+            let server = self.server()?;
+            (0..10).for_each(|_| server.turn());
+        }
+        self.note("damage at the end");
+        self.disk.stop();
+        self.server = None;
+        self.disk.restart();
+        if self.disk.flip_end("log/") {
+            self.model.events.values_mut().for_each(|sent| sent.is_acknowledged = false);
+        }
+        self.is_damaged = true;
+        self.start()
+    }
+
+    /// Returns whether a pipeline that had not counted lost entries says so and fails: then a person
+    /// restores a backup, and this history is over.
+    pub(super) fn needs_backup(&mut self) -> bool {
+        let is_told = |server: &Arc<Installation>| {
+            server.stopped().into_iter().any(|stopped| stopped.has_failed && stopped.why.to_string().contains("are lost"))
+        };
+        let needs = self.is_damaged && self.server.as_ref().is_some_and(is_told);
+        if needs {
+            self.note("damage reported");
+        }
+        needs
     }
 
     fn fault(&mut self) {

@@ -22,13 +22,18 @@ impl Site {
         if self.server()?.failure().is_some() {
             return self.restart("poisoned");
         }
-        // Stopped pipelines are loaded again after a pause.
-        self.clock.0.fetch_add(31_000_000_000, Ordering::AcqRel);
-        self.settle()?;
+        self.load_all()?;
         for name in PIPELINES {
             self.looks_well(name)?;
         }
         self.has_one_truth()
+    }
+
+    /// Waits until stopped pipelines are loaded again, which is after a pause.
+    fn load_all(&mut self) -> Result<(), String> {
+        self.settle()?;
+        self.clock.0.fetch_add(31_000_000_000, Ordering::AcqRel);
+        self.settle()
     }
 
     /// Checks that a pipeline with a running session runs or is reported as stopped, and that
@@ -37,7 +42,12 @@ impl Site {
         let server = self.server()?;
         let Some(session) = newest(&server, name) else { return Err(format!("{name} has no session")) };
         let served = server.served().into_iter().find(|served| served.kept.name == name);
-        let is_told = server.stopped().iter().any(|stopped| stopped.pipeline.name == name);
+        let stopped = server.stopped();
+        let stopped = stopped.iter().find(|stopped| stopped.pipeline.name == name);
+        if let Some(resting) = stopped.filter(|stopped| !stopped.has_failed) {
+            return Err(format!("{name} is not loaded again on a sound disk: {}", resting.sentence()));
+        }
+        let is_told = stopped.is_some();
         match (session.status(), served) {
             (Status::Running, Some(served)) if served.session() == session.number => {
                 let due = served.board().due();
@@ -89,10 +99,13 @@ impl Site {
     /// period. Then the sums must be those of the sent events.
     pub(super) fn end(&mut self) -> Result<(), String> {
         self.restart("ended")?;
+        self.load_all()?;
         self.run_all()?;
-        let ids: Vec<u64> = self.model.events.keys().copied().collect();
+        let is_steady = self.model.is_steady;
+        let missing = self.model.events.iter().filter(|(_, sent)| !(is_steady && sent.is_acknowledged));
+        let ids: Vec<u64> = missing.map(|(id, _)| *id).collect();
         for id in ids {
-            // Acknowledged events are sent again too: they count once.
+            // Acknowledged events are sent again too, unless every pipeline must have them: they count once.
             self.post(&[id])?;
         }
         self.settle()?;

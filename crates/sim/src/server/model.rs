@@ -30,6 +30,9 @@ pub(super) struct Model {
     pub(super) unsure: BTreeMap<(usize, u64), (u64, i64)>,
     /// Pipeline and id of events that were discarded, perhaps.
     pub(super) discarded: Vec<(usize, u64)>,
+    /// Whether no session is stopped by a person, so that what was acknowledged is counted by every pipeline
+    /// without being sent again.
+    pub(super) is_steady: bool,
     /// The reset schedule of the shared type; several while a change was not answered.
     pub(super) schedules: Vec<String>,
 }

@@ -7,7 +7,7 @@ use flowmeter_engine::Totals;
 
 use super::page::{Kind, Page, escape, seconds};
 use crate::api::App;
-use crate::installation::{PipelineGauge, Served, TargetGauge, target_gauges};
+use crate::installation::{PipelineGauge, Served, Stopped, TargetGauge, target_gauges};
 
 /// A running pipeline, with the values that are read once.
 struct One {
@@ -28,7 +28,8 @@ pub(super) fn write(page: &mut Page, app: &App) {
         served,
     };
     let all: Vec<One> = installation.served().into_iter().map(one).collect();
-    events(page, &all);
+    let counts = all.iter().filter_map(|one| Some((one.label.clone(), one.totals.clone()?)));
+    events(page, &counts.chain(stopped(app, &all)).collect::<Vec<_>>());
     operators(page, &all);
     state(page, &all);
     let help = "1 if the newest session of a pipeline failed";
@@ -39,14 +40,25 @@ pub(super) fn write(page: &mut Page, app: &App) {
     targets(page, &all);
 }
 
+/// The last counts of pipelines that stopped and are not loaded: their series stay.
+fn stopped(app: &App, loaded: &[One]) -> Vec<(String, Totals)> {
+    let is_loaded = |id| loaded.iter().any(|one| one.served.kept.id == id);
+    let stopped = app.installation.stopped().into_iter().filter(|stopped| !is_loaded(stopped.pipeline.id));
+    let last = |stopped: Stopped| {
+        let totals = stopped.board.as_ref()?.shown().totals?;
+        Some((label(&stopped.pipeline.namespace, &stopped.pipeline.name), totals))
+    };
+    stopped.filter_map(last).collect()
+}
+
 fn label(namespace: &str, name: &str) -> String {
     format!("namespace=\"{}\",pipeline=\"{}\"", escape(namespace), escape(name))
 }
 
-fn events(page: &mut Page, all: &[One]) {
+fn events(page: &mut Page, all: &[(String, Totals)]) {
     let help = "Events that a pipeline has taken";
     page.family("flowmeter_count_received_events_total", Kind::Counter, help);
-    let tallies = || all.iter().filter_map(|one| Some((&one.label, &one.totals.as_ref()?.tally)));
+    let tallies = || all.iter().map(|(label, totals)| (label, &totals.tally));
     tallies().for_each(|(label, tally)| page.line(label, tally.received));
     let help = "Events that operators have made";
     page.family("flowmeter_count_derived_events_total", Kind::Counter, help);

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use flowmeter_core::time::Timestamp;
-use flowmeter_engine::node::Clock;
+use flowmeter_engine::live::Letter;
+use flowmeter_engine::node::{Clock, Submission};
 use flowmeter_server::installation::{Condition, Installation};
 use flowmeter_server::settings::{Flag, Layers, Settings};
 
@@ -58,6 +59,29 @@ fn full_meters_and_a_full_disk_are_two_conditions() {
 #[test]
 fn a_server_that_takes_events_has_no_condition() {
     let (_folder, _clock, installation) = opened(|settings| settings.limits.decompressed_bytes_max = 1);
+    assert_eq!(installation.conditions(), []);
+    installation.close();
+}
+
+#[test]
+fn a_clock_behind_the_log_is_a_condition() {
+    const HOUR: i64 = 3_600_000_000_000;
+    let (_folder, clock, installation) = opened(|settings| settings.limits.decompressed_bytes_max = 1);
+    let mut letter = Vec::new();
+    Letter { namespace: "default", pipeline: None, again: false, settles: None, lines: &[] }.write_head(&mut letter);
+    let head = letter.len();
+    letter.extend_from_slice(b"{}\n");
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let reply = Box::new(move |placed: Result<_, _>| sender.send(placed.is_ok()).unwrap());
+    installation.put(Submission::events(head, letter, 1, &*clock, reply));
+    assert!(receiver.recv().unwrap());
+    clock.0.fetch_sub(HOUR / 2, Ordering::SeqCst);
+    assert_eq!(installation.conditions(), [], "within clock.jump_max");
+    clock.0.fetch_sub(HOUR, Ordering::SeqCst);
+    let standing = installation.conditions();
+    assert_eq!(standing.iter().map(|one| one.condition).collect::<Vec<_>>(), [Condition::ClockBehind]);
+    assert!(standing[0].detail.contains("no period closes before that time"), "{}", standing[0].detail);
+    clock.0.fetch_add(2 * HOUR, Ordering::SeqCst);
     assert_eq!(installation.conditions(), []);
     installation.close();
 }

@@ -190,7 +190,7 @@ impl Worker {
     }
 
     /// Makes a last checkpoint and ends. Returns the pipeline, unless it failed. When this returns,
-    /// nothing is written any more, whoever else has a reference to the worker.
+    /// nothing more is written, even if others have a reference to the worker.
     pub fn stop(&self) -> Option<Live> {
         drop(self.send(Message::Stop));
         match &self.driver {

@@ -17,6 +17,7 @@ pub mod file;
 pub mod given;
 pub mod lines;
 pub mod otlp;
+mod protobuf;
 pub mod push;
 pub mod remote_write;
 pub mod retry_after;

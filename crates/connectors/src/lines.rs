@@ -1,4 +1,4 @@
-//! Events that a protocol of others brings: one JSON object in each line, as the log has them.
+//! The events of a request in OTLP or remote write: one JSON object in each line, as the log has them.
 
 use serde_json::Value;
 
@@ -59,6 +59,19 @@ impl Lines {
     pub fn reject(&mut self, why: String) {
         self.rejected += 1;
         self.why.get_or_insert(why);
+        if self.rejected as usize > self.bounds.events_max {
+            self.excess = Some(format!("more than {} items that are no events", self.bounds.events_max));
+        }
+    }
+
+    /// Returns the bounds of the request.
+    pub fn bounds(&self) -> Bounds {
+        self.bounds
+    }
+
+    /// Returns whether a bound is exceeded: then nothing of the request is taken.
+    pub fn is_over(&self) -> bool {
+        self.excess.is_some()
     }
 
     /// Returns the events, unless there are too many: then none is taken.

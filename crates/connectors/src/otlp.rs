@@ -26,6 +26,7 @@ use serde_json::Value;
 pub use answer::{failure, success};
 
 use crate::lines::{Bounds, Lines};
+use crate::protobuf;
 
 /// The kind of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,28 +77,58 @@ pub enum Fault {
 /// # Errors
 /// The body is no such request, or has too many events.
 pub fn read(signal: Signal, form: Form, body: &[u8], bounds: Bounds) -> Result<Lines, Fault> {
-    let request = match (form, signal) {
-        (Form::Json, _) => of_json(body),
-        (Form::Protobuf, Signal::Metrics) => of_protobuf::<ExportMetricsServiceRequest>(body),
-        (Form::Protobuf, Signal::Logs) => of_protobuf::<ExportLogsServiceRequest>(body),
-        (Form::Protobuf, Signal::Traces) => of_protobuf::<ExportTraceServiceRequest>(body),
+    let request = match form {
+        Form::Json if body.len() > JSON_BYTES_MAX => return Err(too_large(body.len(), JSON_BYTES_MAX)),
+        Form::Protobuf if body.len() > PROTOBUF_BYTES_MAX => return Err(too_large(body.len(), PROTOBUF_BYTES_MAX)),
+        Form::Protobuf if !protobuf::is_within_bounds(body) => {
+            return Err(Fault::TooLarge(format!("the body has more than {} fields", protobuf::FIELDS_MAX)));
+        }
+        Form::Json => of_json(body),
+        Form::Protobuf => match signal {
+            Signal::Metrics => of_protobuf::<ExportMetricsServiceRequest>(body),
+            Signal::Logs => of_protobuf::<ExportLogsServiceRequest>(body),
+            Signal::Traces => of_protobuf::<ExportTraceServiceRequest>(body),
+        },
     };
     let request = request.map_err(Fault::Unreadable)?;
     let mut lines = Lines::new(bounds);
-    let mut take = |point: Point| match point {
-        Ok(event) => lines.push(&event),
-        Err(why) => lines.reject(why),
-    };
+    let mut taker = Taker { lines: &mut lines };
     match signal {
-        Signal::Metrics => metrics::read(&request, &mut take),
-        Signal::Logs => logs::read(&request, &mut take),
-        Signal::Traces => spans::read(&request, &mut take),
+        Signal::Metrics => metrics::read(&request, &mut taker),
+        Signal::Logs => logs::read(&request, &mut taker),
+        Signal::Traces => spans::read(&request, &mut taker),
     }
     lines.finish().map_err(Fault::TooLarge)
 }
 
-/// A point as an event, or why it is none.
-type Point = Result<Value, String>;
+/// Bytes of a request in JSON and in Protobuf. Collectors send some megabytes at once; in memory a request
+/// takes many times its bytes.
+const JSON_BYTES_MAX: usize = 4 << 20;
+const PROTOBUF_BYTES_MAX: usize = 16 << 20;
+
+fn too_large(bytes: usize, bytes_max: usize) -> Fault {
+    Fault::TooLarge(format!("the body has {bytes} bytes, at most {bytes_max} are allowed"))
+}
+
+/// Takes points as events.
+struct Taker<'l> {
+    lines: &'l mut Lines,
+}
+
+impl Taker<'_> {
+    /// Takes a point as an event, or notes why it is none.
+    fn take(&mut self, point: Result<Value, String>) {
+        match point {
+            _ if self.lines.is_over() => {}
+            Ok(event) => self.lines.push(&event),
+            Err(why) => self.lines.reject(why),
+        }
+    }
+
+    fn event_bytes_max(&self) -> usize {
+        self.lines.bounds().event_bytes_max
+    }
+}
 
 fn of_protobuf<M: Message + Default + Serialize>(body: &[u8]) -> Result<Value, String> {
     let message = M::decode(body).map_err(|why| format!("the body is no such Protobuf message: {why}"))?;

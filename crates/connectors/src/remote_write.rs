@@ -1,7 +1,7 @@
 //! Prometheus remote write, versions 1 and 2: each sample is an event.
 //!
 //! A request is a Protobuf message in Snappy's block format. A sample without a finite value cannot be
-//! counted; the marker of a series that has ended is one of those.
+//! counted and is passed over; the marker of a series that has ended is one of those.
 
 mod message;
 #[cfg(test)]
@@ -15,6 +15,7 @@ use sha2::{Digest, Sha256};
 
 use crate::lines::{Bounds, Lines};
 use crate::otlp::Fault;
+use crate::protobuf;
 use message::{Histogram, Request, Sample, WriteRequest};
 
 /// The version of the protocol.
@@ -31,14 +32,14 @@ pub enum Version {
 pub struct Written {
     /// The events of samples and histograms.
     pub lines: Lines,
-    /// The number of samples among them.
+    /// The number of samples in the request.
     pub samples: u32,
-    /// The number of native histograms among them.
+    /// The number of native histograms in the request.
     pub histograms: u32,
 }
 
-/// The value by which Prometheus marks the end of a series.
-const STALE: u64 = 0x7ff0_0000_0000_0002;
+/// Bytes of a request, decompressed. Prometheus sends less than a megabyte at once.
+const BYTES_MAX: usize = 16 << 20;
 
 /// Reads the events of a request.
 ///
@@ -47,13 +48,14 @@ const STALE: u64 = 0x7ff0_0000_0000_0002;
 pub fn read(version: Version, body: &[u8], bounds: Bounds) -> Result<Written, Fault> {
     let no_snappy = |why: snap::Error| Fault::Unreadable(format!("the body is not in Snappy's block format: {why}"));
     let length = snap::raw::decompress_len(body).map_err(no_snappy)?;
-    if length > bounds.bytes_max {
-        return Err(Fault::TooLarge(format!(
-            "the body has {length} bytes decompressed, at most {} are allowed",
-            bounds.bytes_max
-        )));
+    let bytes_max = BYTES_MAX.min(bounds.bytes_max);
+    if length > bytes_max {
+        return Err(Fault::TooLarge(format!("the body has {length} bytes decompressed, at most {bytes_max} are allowed")));
     }
     let body = snap::raw::Decoder::new().decompress_vec(body).map_err(no_snappy)?;
+    if !protobuf::is_within_bounds(&body) {
+        return Err(Fault::TooLarge(format!("the body has more than {} fields", protobuf::FIELDS_MAX)));
+    }
     let no_message = |why: prost::DecodeError| Fault::Unreadable(format!("the body is no such Protobuf message: {why}"));
     let mut written = Written { lines: Lines::new(bounds), samples: 0, histograms: 0 };
     match version {
@@ -69,7 +71,7 @@ pub fn read(version: Version, body: &[u8], bounds: Bounds) -> Result<Written, Fa
                 let symbol = |at: &u32| usize::try_from(*at).ok().and_then(|at| request.symbols.get(at));
                 let symbols: Option<Vec<&String>> = series.labels_refs.iter().map(symbol).collect();
                 let missing = || Fault::Unreadable("a label refers to a symbol that is not there".to_owned());
-                let symbols = symbols.ok_or_else(missing)?;
+                let symbols = symbols.filter(|symbols| symbols.len().is_multiple_of(2)).ok_or_else(missing)?;
                 let labels = symbols.chunks_exact(2).map(|pair| (pair[0].as_str(), pair[1].as_str()));
                 written.series(labels, &series.samples, &series.histograms);
             }
@@ -80,50 +82,58 @@ pub fn read(version: Version, body: &[u8], bounds: Bounds) -> Result<Written, Fa
 }
 
 impl Written {
-    fn series<'l>(&mut self, labels: impl Iterator<Item = (&'l str, &'l str)>, samples: &[Sample], histograms: &[Histogram]) {
+    fn series<'l>(
+        &mut self,
+        labels: impl Iterator<Item = (&'l str, &'l str)> + Clone,
+        samples: &[Sample],
+        histograms: &[Histogram],
+    ) {
+        let bytes: usize = labels.clone().map(|(name, value)| name.len() + value.len()).sum();
+        if self.lines.is_over() {
+            return;
+        }
+        if bytes > self.lines.bounds().event_bytes_max {
+            return self.lines.reject(format!("a series with labels of {bytes} bytes"));
+        }
         let mut labels: Map<String, Value> = labels.map(|(name, value)| (name.to_owned(), json!(value))).collect();
         let metric = labels.remove("__name__").unwrap_or_default();
-        for sample in samples {
-            match number(sample.value) {
-                Some(value) => {
-                    let data = Map::from_iter([("value".to_owned(), value)]);
-                    self.push("prometheus.sample", &metric, &labels, sample.timestamp, data);
-                    self.samples += 1;
-                }
-                None => self.reject(&metric, sample.value),
+        let series = hash(&json!([metric, labels]));
+        let data = |values: &[(&str, Value)]| {
+            let mut data: Map<String, Value> = values.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
+            data.insert("metric".to_owned(), metric.clone());
+            data.insert("labels".to_owned(), Value::Object(labels.clone()));
+            data.insert("series".to_owned(), json!(series));
+            data
+        };
+        for sample in samples.iter() {
+            // A sample that is passed over counts as written: it is not to be sent again.
+            self.samples += 1;
+            if let Some(value) = number(sample.value).filter(|_| !self.lines.is_over()) {
+                self.push("prometheus.sample", &series, sample.timestamp, data(&[("value", value)]));
             }
         }
-        for histogram in histograms {
+        for histogram in histograms.iter() {
+            self.histograms += 1;
             let count = histogram.count_int.map(|count| json!(count)).or_else(|| number(histogram.count_float?));
-            match count.zip(number(histogram.sum)) {
-                Some((count, sum)) => {
-                    let data = Map::from_iter([("count".to_owned(), count), ("sum".to_owned(), sum)]);
-                    self.push("prometheus.histogram", &metric, &labels, histogram.timestamp, data);
-                    self.histograms += 1;
-                }
-                None => self.reject(&metric, histogram.sum),
+            if let Some((count, sum)) = count.zip(number(histogram.sum)).filter(|_| !self.lines.is_over()) {
+                self.push("prometheus.histogram", &series, histogram.timestamp, data(&[("count", count), ("sum", sum)]));
             }
         }
     }
 
-    /// Appends an event. Its id is made of the labels and the time, so a request that is sent again
+    /// Appends an event. Its id is made of the series and the time, so a request that is sent again
     /// counts once.
-    fn push(&mut self, kind: &str, metric: &Value, labels: &Map<String, Value>, millis: i64, data: Map<String, Value>) {
-        let identity = json!([kind, metric, labels, millis]);
-        let id = HEXLOWER.encode(&Sha256::digest(identity.to_string().as_bytes())[..16]);
+    fn push(&mut self, kind: &str, series: &str, millis: i64, data: Map<String, Value>) {
+        let id = hash(&json!([kind, series, millis]));
         let time = Timestamp::from_nanos(millis.saturating_mul(1_000_000)).to_string();
-        let mut data = data;
-        data.insert("metric".to_owned(), metric.clone());
-        data.insert("labels".to_owned(), Value::Object(labels.clone()));
-        let event = json!({"specversion": "1.0", "id": id, "source": "prometheus", "type": kind, "time": time, "data": data});
+        let mut event = json!({"specversion": "1.0", "id": id, "source": "prometheus", "type": kind, "time": time});
+        event["data"] = Value::Object(data);
         self.lines.push(&event);
     }
+}
 
-    fn reject(&mut self, metric: &Value, value: f64) {
-        if value.to_bits() != STALE {
-            self.lines.reject(format!("metric {}: a sample without a finite value", metric.as_str().unwrap_or_default()));
-        }
-    }
+fn hash(identity: &Value) -> String {
+    HEXLOWER.encode(&Sha256::digest(identity.to_string().as_bytes())[..16])
 }
 
 /// A finite number with the fewest digits that mean it.

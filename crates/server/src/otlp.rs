@@ -1,7 +1,8 @@
 //! OTLP over HTTP: metrics, logs and traces of OpenTelemetry as events.
 //!
-//! Answers are those of the protocol: an exporter repeats what is answered 429 or 503, and reports
-//! points that were rejected. `docs/opentelemetry.md` has the members of the events.
+//! Answers to requests that are read are those of the protocol: an exporter repeats what is answered 429
+//! or 503, and reports points that were rejected. A request without a valid key or of another media type
+//! is answered like any other of this server. `docs/opentelemetry.md` has the members of the events.
 
 use axum::Extension;
 use axum::body::Body;
@@ -12,7 +13,7 @@ use axum::routing::post;
 use flowmeter_connectors::otlp::{Fault, Form, Signal, failure, read, success};
 
 use crate::api::events::{admit_lines, bounds};
-use crate::api::{App, Asked, Endpoint, door};
+use crate::api::{App, Asked, Endpoint, door, off};
 use crate::installation::Refused;
 use crate::keys::Scope;
 use crate::problem::{Code, Problem};
@@ -91,7 +92,8 @@ async fn admit(
 ) -> Result<Vec<u8>, Refused> {
     let body = crate::body::read(headers, body, &app.installation.settings().limits).await?;
     let received = body.len();
-    let lines = read(signal, form, &body, bounds(app)).map_err(refused)?;
+    let bounds = bounds(app);
+    let lines = off(move || read(signal, form, &body, bounds).map_err(refused)).await?;
     let answer = success(signal, form, &lines);
     admit_lines(app, asked, received, &lines).await?;
     Ok(answer)

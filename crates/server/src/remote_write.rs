@@ -9,13 +9,14 @@ use axum::routing::post;
 use flowmeter_connectors::remote_write::{Version, read};
 
 use crate::api::events::{admit_lines, bounds};
-use crate::api::{App, Asked, Endpoint, door};
+use crate::api::{App, Asked, Endpoint, door, off};
 use crate::installation::Refused;
 use crate::keys::Scope;
 use crate::otlp::refused;
 use crate::problem::{Code, Problem};
 
-/// The message of version 2, as the content type names it.
+/// The messages of both versions, as the content type names them.
+const FIRST: &str = "proto=prometheus.writerequest";
 const SECOND: &str = "proto=io.prometheus.write.v2.request";
 
 /// Returns the endpoint of the protocol.
@@ -44,7 +45,8 @@ async fn take(
     headers.remove(header::CONTENT_ENCODING);
     let body = crate::body::read(&headers, body, &app.installation.settings().limits).await?;
     let received = body.len();
-    let written = read(version, &body, bounds(&app)).map_err(refused)?;
+    let bounds = bounds(&app);
+    let written = off(move || read(version, &body, bounds).map_err(refused)).await?;
     admit_lines(&app, &asked, received, &written.lines).await?;
     let mut response = StatusCode::NO_CONTENT.into_response();
     for (name, count) in [
@@ -70,6 +72,11 @@ fn version(headers: &HeaderMap) -> Result<Version, Refused> {
         let detail = format!("`{content_type}`; send application/x-protobuf");
         return unsupported(Code::UnsupportedMediaType, detail, "content-type");
     }
-    let is_second = text(header::CONTENT_TYPE).split(';').any(|part| part.trim() == SECOND);
-    Ok(if is_second { Version::Two } else { Version::One })
+    let content_type = text(header::CONTENT_TYPE);
+    let proto = content_type.split(';').map(str::trim).find(|part| part.starts_with("proto="));
+    match proto {
+        None | Some(FIRST) => Ok(Version::One),
+        Some(SECOND) => Ok(Version::Two),
+        Some(other) => unsupported(Code::UnsupportedMediaType, format!("`{other}` is no message that is read"), "content-type"),
+    }
 }

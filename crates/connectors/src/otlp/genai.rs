@@ -5,37 +5,35 @@
 
 use serde_json::{Map, Value};
 
-/// Counters by the name that earlier conventions gave them.
+use super::value::Attributes;
+
+/// The beginning of the names of counters.
+const USAGE: &str = "gen_ai.usage.";
+
+/// Counters by the name that earlier conventions gave them. A counter under its present name wins.
 const RENAMED: [(&str, &str); 2] = [("prompt_tokens", "input_tokens"), ("completion_tokens", "output_tokens")];
 
 /// The members for usage, if the attributes have any.
-pub(super) fn usage(attributes: &Map<String, Value>) -> Option<Map<String, Value>> {
-    let conventions = attributes.get("gen_ai")?;
-    let mut usage = Map::new();
-    counters("", conventions.get("usage")?, &mut usage);
+pub(super) fn usage(attributes: &Attributes<'_>) -> Option<Map<String, Value>> {
+    let counter = |(name, value): &(&str, Value)| Some((name.strip_prefix(USAGE)?.replace('.', "_"), value.clone()));
+    let counters = attributes.iter().filter(|(_, value)| value.is_number()).filter_map(counter);
+    let mut usage: Map<String, Value> = counters.collect();
     if usage.is_empty() {
         return None;
     }
-    let at = |path: &[&str]| path.iter().try_fold(conventions, |value, name| value.get(*name)).filter(|value| value.is_string());
-    let named = [
-        ("model", at(&["response", "model"]).or_else(|| at(&["request", "model"]))),
-        ("provider", at(&["provider", "name"]).or_else(|| at(&["system"]))),
-        ("operation", at(&["operation", "name"])),
-    ];
-    usage.extend(named.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?.clone()))));
-    Some(usage)
-}
-
-/// Adds every number below `usage`; a name inside another is joined by `_`.
-fn counters(before: &str, value: &Value, usage: &mut Map<String, Value>) {
-    for (name, value) in value.as_object().into_iter().flatten() {
-        let name = format!("{before}{name}");
-        match value {
-            Value::Number(_) => {
-                let known = RENAMED.iter().find(|(old, _)| *old == name).map(|(_, new)| (*new).to_owned());
-                usage.entry(known.unwrap_or(name)).or_insert_with(|| value.clone());
-            }
-            _ => counters(&format!("{name}_"), value, usage),
+    for (old, new) in RENAMED {
+        if let Some(value) = usage.remove(old) {
+            usage.entry(new).or_insert(value);
         }
     }
+    let named = [
+        ("model", ["gen_ai.response.model", "gen_ai.request.model"]),
+        ("provider", ["gen_ai.provider.name", "gen_ai.system"]),
+        ("operation", ["gen_ai.operation.name"; 2]),
+    ];
+    for (name, attribute) in named {
+        let value = attribute.iter().find_map(|attribute| attributes.get(attribute).filter(|value| value.is_string()));
+        usage.extend(value.map(|value| (name.to_owned(), value.clone())));
+    }
+    Some(usage)
 }

@@ -2,9 +2,9 @@
 
 use serde_json::{Map, Value, json};
 
-use super::Point;
-use super::event::{Of, Place};
-use super::value::{attributes, double, instant, integer, list, nanos, text};
+use super::Taker;
+use super::event::{Head, Place};
+use super::value::{Attributes, double, instant, integer, list, nanos, text};
 
 /// The members of a metric that hold data points, with the name in the event.
 const KINDS: [(&str, &str); 5] = [
@@ -19,17 +19,16 @@ const KINDS: [(&str, &str); 5] = [
 const NO_VALUE: u64 = 1;
 
 /// Passes every data point of a request on.
-pub(super) fn read(request: &Value, take: &mut dyn FnMut(Point)) {
+pub(super) fn read(request: &Value, taker: &mut Taker<'_>) {
     for of_resource in list(request, "resourceMetrics") {
         for of_scope in list(of_resource, "scopeMetrics") {
-            let place = Place::of(of_resource, of_scope);
+            let place = Place::of(of_resource, of_scope, taker.event_bytes_max());
             for metric in list(of_scope, "metrics") {
                 for (member, kind) in KINDS {
                     let Some(body) = metric.get(member).filter(|body| body.is_object()) else { continue };
-                    for point in list(body, "dataPoints") {
-                        if !has_no_value(point) {
-                            take(event(&place, metric, kind, body, point));
-                        }
+                    for point in list(body, "dataPoints").iter().filter(|point| !has_no_value(point)) {
+                        let event = |place: &Place| event(place, metric, kind, body, point);
+                        taker.take(place.as_ref().map_err(String::clone).and_then(event));
                     }
                 }
             }
@@ -41,7 +40,7 @@ fn has_no_value(point: &Value) -> bool {
     point.get("flags").and_then(Value::as_u64).is_some_and(|flags| flags & NO_VALUE != 0)
 }
 
-fn event(place: &Place, metric: &Value, kind: &str, body: &Value, point: &Value) -> Point {
+fn event(place: &Place, metric: &Value, kind: &str, body: &Value, point: &Value) -> Result<Value, String> {
     let name = text(metric, "name").ok_or("a metric without a name")?;
     let mut data = Map::new();
     data.insert("metric".to_owned(), json!(name));
@@ -66,9 +65,14 @@ fn event(place: &Place, metric: &Value, kind: &str, body: &Value, point: &Value)
         }
         _ => distribution(point, &mut data),
     }
-    let time = nanos(point, "timeUnixNano");
-    let of = Of { source: "otlp/metrics", kind: "otel.metric", id: None, name, time, is_measured: true };
-    Ok(place.event(&of, attributes(point), data))
+    let time = nanos(point, "timeUnixNano").ok_or_else(|| format!("metric {name}: a point without a time"))?;
+    let own = Attributes::of(point)?;
+    // One series has one point at a time, whatever its value.
+    let described: Vec<Option<&Value>> = ["kind", "unit", "temporality", "monotonic"].map(|name| data.get(name)).to_vec();
+    let series = place.identity(&json!([name, described, own.nested()]));
+    let id = place.identity(&json!([series, time]));
+    data.insert("series".to_owned(), json!(series));
+    Ok(place.event(&Head { id, source: "otlp/metrics", kind: "otel.metric", time: Some(time) }, &own, data))
 }
 
 /// The name of the temporality: the number of the protocol, or its name.

@@ -54,8 +54,8 @@ fn every_kind_of_metric_becomes_events_with_exact_numbers() {
     );
     assert_eq!((&data["resource"]["service"]["name"], &data["scope"]["name"]), (&json!("api"), &json!("lib")));
 
-    let gauge =
-        r#"{"name": "load", "gauge": {"dataPoints": [{"asDouble": 0.1000000000000000000001}, {"asDouble": 2}, {"asInt": 3}]}}"#;
+    let gauge = r#"{"name": "load", "gauge": {"dataPoints": [
+        {"timeUnixNano": 1, "asDouble": 0.1000000000000000000001}, {"timeUnixNano": 2, "asDouble": "2"}, {"timeUnixNano": 3, "asInt": 3}]}}"#;
     let gauge: Value = serde_json::from_str(gauge).unwrap();
     let values: Vec<String> =
         self::events(Signal::Metrics, &metrics_of(&gauge)).0.iter().map(|event| event["data"]["value"].to_string()).collect();
@@ -83,9 +83,9 @@ fn every_kind_of_metric_becomes_events_with_exact_numbers() {
 #[test]
 fn points_without_a_value_are_rejected_or_passed_over() {
     let gauge = json!({"name": "load", "gauge": {"dataPoints": [
-        {"asDouble": "NaN"}, {"asDouble": "Infinity"}, {"flags": 1}, {"asDouble": 1.5}, {}]}});
+        {"asDouble": "NaN"}, {"asDouble": "Infinity"}, {"flags": 1}, {"asDouble": 1.5, "timeUnixNano": 1}, {}, {"asInt": 1}]}});
     let (events, rejected, why) = self::events(Signal::Metrics, &metrics_of(&gauge));
-    assert_eq!((events.len(), rejected), (1, 3));
+    assert_eq!((events.len(), rejected), (1, 4));
     assert_eq!(why.as_deref(), Some("metric load: a point without a finite value"));
 }
 
@@ -99,6 +99,12 @@ fn an_id_follows_from_what_identifies_a_point() {
     };
     let first = id("m", "a", AT, 1);
     assert_eq!(first, id("m", "a", AT, 2), "a point has one value");
+    let scoped = |attributes: Value| {
+        let mut request = metrics_of(&json!({"name": "m", "gauge": {"dataPoints": [{"asInt": 1, "timeUnixNano": AT}]}}));
+        request["resourceMetrics"][0]["scopeMetrics"][0]["scope"]["attributes"] = attributes;
+        events(Signal::Metrics, &request).0[0]["id"].clone()
+    };
+    assert_ne!(scoped(json!([])), scoped(json!([{"key": "part", "value": {"intValue": 1}}])));
     for other in [id("n", "a", AT, 1), id("m", "b", AT, 1), id("m", "a", "1767225600123456790", 1)] {
         assert_ne!(first, other);
     }
@@ -106,7 +112,7 @@ fn an_id_follows_from_what_identifies_a_point() {
 
 #[test]
 fn names_with_points_are_objects_and_nothing_is_lost_where_they_meet() {
-    let record = json!({"attributes": [
+    let record = json!({"timeUnixNano": AT, "attributes": [
         {"key": "a.b", "value": {"intValue": "1"}}, {"key": "a", "value": {"boolValue": true}},
         {"key": "c.d.e", "value": {"doubleValue": 2.5}}, {"key": "c.d.f", "value": {"arrayValue": {"values": [{"stringValue": "x"}]}}},
         {"key": ".g", "value": {"kvlistValue": {"values": [{"key": "h", "value": {"intValue": 7}}]}}}]});
@@ -114,6 +120,21 @@ fn names_with_points_are_objects_and_nothing_is_lost_where_they_meet() {
     let (events, ..) = events(Signal::Logs, &request);
     let expected = json!({"a": true, "a.b": 1, "c": {"d": {"e": 2.5, "f": ["x"]}}, ".g": {"h": 7}});
     assert_eq!(events[0]["data"]["attributes"], expected);
+}
+
+#[test]
+fn names_without_end_and_attributes_without_end_do_no_harm() {
+    let deep = "a.".repeat(100_000);
+    let record = |attributes: Value| json!({"timeUnixNano": AT, "attributes": attributes});
+    let many: Vec<Value> = (0..2_000).map(|n| json!({"key": format!("k{n}"), "value": {"intValue": n}})).collect();
+    let request = |record: Value| json!({"resourceLogs": [{"scopeLogs": [{"logRecords": [record]}]}]});
+    let (events, rejected, _) = self::events(Signal::Logs, &request(record(json!([{"key": deep, "value": {"intValue": 1}}]))));
+    assert_eq!((events.len(), rejected), (0, 1), "longer than an event may be");
+    let nested = "a.".repeat(40) + "b";
+    let (events, ..) = self::events(Signal::Logs, &request(record(json!([{"key": nested, "value": {"intValue": 1}}]))));
+    assert_eq!(events[0]["data"]["attributes"][&nested], 1);
+    let (events, _, why) = self::events(Signal::Logs, &request(record(json!(many))));
+    assert_eq!((events.len(), why.as_deref()), (0, Some("2000 attributes, at most 1024 are allowed")));
 }
 
 #[test]
@@ -141,7 +162,10 @@ fn spans_with_usage_of_a_model_have_it_by_plain_names() {
             attribute("gen_ai.request.model", json!({"stringValue": "m"})),
             attribute("gen_ai.response.model", json!({"stringValue": "m-2"})),
             attribute("gen_ai.usage.input_tokens", json!({"intValue": "120"})),
-            attribute("gen_ai.usage.completion_tokens", json!({"intValue": 30})),
+            attribute("gen_ai.usage.completion_tokens", json!({"intValue": 99})),
+            attribute("gen_ai.usage.output_tokens", json!({"intValue": 30})),
+            attribute("gen_ai", json!({"stringValue": "in the way"})),
+            attribute("enduser", json!({"stringValue": "in the way"})),
             attribute("gen_ai.usage.cache_read.input_tokens", json!({"intValue": "7"})),
             attribute("enduser.id", json!({"stringValue": "ben"})),
         ],
@@ -207,9 +231,11 @@ fn protobuf_and_json_give_the_same_events() {
 
 #[test]
 fn requests_that_are_none_or_too_large_are_refused_whole() {
-    let many: Vec<Value> = (0..11).map(|n| json!({"asInt": n})).collect();
+    let many: Vec<Value> = (0..11).map(|n| json!({"asInt": n, "timeUnixNano": 1})).collect();
     let many = metrics_of(&json!({"name": "m", "gauge": {"dataPoints": many}})).to_string();
-    let long = metrics_of(&json!({"name": "m".repeat(3_000), "gauge": {"dataPoints": vec![json!({"asInt": 1}); 9]}})).to_string();
+    let long =
+        metrics_of(&json!({"name": "m".repeat(3_000), "gauge": {"dataPoints": vec![json!({"asInt": 1, "timeUnixNano": 1}); 9]}}))
+            .to_string();
     let cases = [
         (Form::Json, b"[]".to_vec(), "Unreadable"),
         (Form::Json, b"{".to_vec(), "Unreadable"),

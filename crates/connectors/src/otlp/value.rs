@@ -25,9 +25,13 @@ pub(super) fn integer(value: &Value) -> Option<Value> {
     (is_whole && digits.bytes().any(|digit| digit.is_ascii_digit())).then(|| serde_json::from_str(&digits).ok()).flatten()
 }
 
-/// A number with its digits; none for NaN and infinities, which the protocol writes as text.
+/// A number with its digits, which the protocol also takes as text; none for NaN and infinities.
 pub(super) fn double(value: &Value) -> Option<Value> {
-    value.is_number().then(|| value.clone())
+    match value {
+        Value::Number(_) => Some(value.clone()),
+        Value::String(text) => serde_json::from_str(text).ok().filter(Value::is_number),
+        _ => None,
+    }
 }
 
 /// An instant in nanoseconds since 1970; none if it is missing or 0.
@@ -43,22 +47,55 @@ pub(super) fn instant(nanos: u64) -> Option<String> {
     Some(format!("{seconds}.{:09}Z", nanos % 1_000_000_000))
 }
 
-/// Attributes as an object: a name with points is one inside another, so that
-/// `gen_ai.usage.input_tokens` is found by that path. Where a part of a name is taken by a value, the
-/// longer name is kept whole.
-pub(super) fn attributes(owner: &Value) -> Map<String, Value> {
-    let mut object = Map::new();
-    let named = list(owner, "attributes").iter().filter_map(|attribute| Some((text(attribute, "key")?, attribute)));
-    let mut sorted: Vec<(&str, &Value)> = named.collect();
-    // A name before those that begin with it, in whatever order they were sent.
-    sorted.sort_by_key(|(key, _)| *key);
-    for (key, attribute) in sorted {
-        let value = any(attribute.get("value").unwrap_or(&Value::Null));
-        if let Err(value) = put(&mut object, key, value) {
-            object.insert(key.to_owned(), value);
+/// Attributes of one owner; SDKs allow 128 by default. More would take memory out of proportion.
+const ATTRIBUTES_MAX: usize = 1024;
+/// Parts of a name that become objects inside each other; a longer name is kept whole.
+const PARTS_MAX: usize = 16;
+
+/// The attributes of a resource, scope or point, by name.
+pub(super) struct Attributes<'v>(Vec<(&'v str, Value)>);
+
+impl<'v> Attributes<'v> {
+    /// Reads the attributes of an owner.
+    ///
+    /// # Errors
+    /// There are too many.
+    pub(super) fn of(owner: &'v Value) -> Result<Attributes<'v>, String> {
+        let all = list(owner, "attributes");
+        if all.len() > ATTRIBUTES_MAX {
+            return Err(format!("{} attributes, at most {ATTRIBUTES_MAX} are allowed", all.len()));
         }
+        let named = all.iter().filter_map(|attribute| Some((text(attribute, "key")?, attribute)));
+        let mut sorted: Vec<_> = named.map(|(key, one)| (key, any(one.get("value").unwrap_or(&Value::Null)))).collect();
+        // A name comes before those that begin with it, in whatever order they were sent.
+        sorted.sort_by_key(|(key, _)| *key);
+        Ok(Attributes(sorted))
     }
-    object
+
+    /// Returns the value of a name.
+    pub(super) fn get(&self, name: &str) -> Option<&Value> {
+        self.0.iter().find(|(key, _)| *key == name).map(|(_, value)| value)
+    }
+
+    /// Returns every name with its value, sorted.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &(&'v str, Value)> {
+        self.0.iter()
+    }
+
+    /// The attributes as an object: a name with points is one inside another, so that
+    /// `gen_ai.usage.input_tokens` is found by that path. Where a part of a name is taken by a value,
+    /// the longer name is kept whole.
+    pub(super) fn nested(&self) -> Map<String, Value> {
+        let mut object = Map::new();
+        for (key, value) in &self.0 {
+            let is_deep = key.split('.').count() > PARTS_MAX;
+            let left = if is_deep { Err(value.clone()) } else { put(&mut object, key, value.clone()) };
+            if let Err(value) = left {
+                object.insert((*key).to_owned(), value);
+            }
+        }
+        object
+    }
 }
 
 /// Sets a value under a name with points; gives it back if a part of the name is taken.
@@ -80,8 +117,10 @@ fn put(object: &mut Map<String, Value>, key: &str, value: Value) -> Result<(), V
 
 /// A value of an attribute or a body. Bytes stay Base64.
 pub(super) fn any(value: &Value) -> Value {
-    let Some((kind, inner)) = value.as_object().and_then(|object| object.iter().next()) else { return Value::Null };
-    match kind.as_str() {
+    let kinds = ["stringValue", "boolValue", "intValue", "doubleValue", "arrayValue", "kvlistValue", "bytesValue"];
+    let known = |kind: &'static str| Some((kind, value.get(kind).filter(|inner| !inner.is_null())?));
+    let Some((kind, inner)) = kinds.into_iter().find_map(known) else { return Value::Null };
+    match kind {
         "stringValue" | "boolValue" | "bytesValue" => inner.clone(),
         "intValue" => integer(inner).unwrap_or(Value::Null),
         "doubleValue" => double(inner).unwrap_or(Value::Null),

@@ -195,8 +195,9 @@ impl Worker {
         drop(self.send(Message::Stop));
         match &self.driver {
             Driver::Thread(thread) => {
-                let thread = thread.lock().unwrap_or_else(PoisonError::into_inner).take();
-                thread.and_then(|thread| thread.join().ok()).flatten()
+                // The lock is held until the thread has ended: a second caller waits for that too.
+                let mut thread = thread.lock().unwrap_or_else(PoisonError::into_inner);
+                thread.take().and_then(|thread| thread.join().ok()).flatten()
             }
             Driver::Caller(working) => {
                 let working = working.lock().unwrap_or_else(PoisonError::into_inner).take();

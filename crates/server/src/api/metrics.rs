@@ -113,7 +113,7 @@ fn installation(page: &mut Page, app: &App) {
     let failed = u64::from(installation.failure().is_some());
     let help = "1 after a durable write failed: nothing more is taken";
     page.one("flowmeter_log_failed", Kind::Gauge, help, failed);
-    let help = "Seconds by which the machine's clock is ahead of the server's time; 0 while it is followed";
+    let help = "Seconds by which the machine's clock is ahead of the server's time; below 0: the log is ahead";
     page.one("flowmeter_clock_ahead_seconds", Kind::Gauge, help, installation.clock_ahead() / 1_000_000_000);
     if let Ok(free) = installation.disk().free_bytes() {
         let help = "Bytes free on the disk of the data folder";

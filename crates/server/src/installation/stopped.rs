@@ -9,7 +9,7 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 
 use flowmeter_core::mutant::{self, Mutant};
 use flowmeter_core::plan::Plan;
-use flowmeter_core::session::{Status, Trigger};
+use flowmeter_core::session::{RunType, Status, Trigger};
 use flowmeter_core::time::Timestamp;
 use flowmeter_engine::node::Board;
 use flowmeter_engine::{Error, Kind};
@@ -129,6 +129,10 @@ impl Installation {
             // A pipeline without a running session is loaded again so that its meters can be read.
             tracing::error!(pipeline = pipeline.name, "meters and records of the pipeline can no longer be read: {why}");
             self.let_go(served);
+            let newest = self.sessions(&pipeline.namespace, Some(pipeline.id), None, None, usize::MAX)?;
+            if let Some(session) = newest.iter().find(|session| session.session_run_type == RunType::Normal.name()) {
+                self.remember_unreadable(&pipeline, session, why);
+            }
             return Ok(());
         };
         let plan = plan_of(&self.catalog, pipeline.id)(session.version)?;

@@ -7,7 +7,6 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use flowmeter_core::mutant::{self, Mutant};
 use flowmeter_core::operator::Operator;
 use flowmeter_core::pipeline::Pipeline;
 use flowmeter_core::plan::Plan;
@@ -37,8 +36,7 @@ impl Installation {
             at: Timestamp::parse_rfc3339(session.session_start_time.as_bytes()).unwrap_or_default(),
         };
         // A second owner of the folder would cut off what the first is writing.
-        let may_share = mutant::is_put_back(Mutant::TwoOwners);
-        if let Some(former) = self.served_of(pipeline.id).filter(|_| !may_share) {
+        if let Some(former) = self.served_of(pipeline.id) {
             self.let_go(&former);
         }
         let folder = folder_of(pipeline.id);
@@ -192,7 +190,7 @@ impl Installation {
             };
             // One that should run is loaded again by the periodic checks.
             let rests = self.stopped().iter().any(|stopped| stopped.pipeline.id == pipeline.id && !stopped.has_failed);
-            if rests && !mutant::is_put_back(Mutant::TwoOwners) {
+            if rests {
                 continue;
             }
             self.remember_failure(pipeline, session);
@@ -207,7 +205,12 @@ impl Installation {
 
     /// Ends the worker of an idle or failed pipeline.
     pub(super) fn let_go(&self, served: &Served) {
-        self.pipelines.write().unwrap_or_else(PoisonError::into_inner).remove(&served.kept.id);
+        let mut pipelines = self.pipelines.write().unwrap_or_else(PoisonError::into_inner);
+        // It may have a successor already.
+        if pipelines.get(&served.kept.id).is_some_and(|loaded| std::ptr::eq(&**loaded, served)) {
+            pipelines.remove(&served.kept.id);
+        }
+        drop(pipelines);
         drop(self.with_writer(|writer| {
             writer.unwatch(served.board());
             Ok(())

@@ -25,13 +25,11 @@ pub enum Mutant {
     SilentStop,
     /// A pipeline that stopped on a full disk is not loaded again.
     RestsForEver,
-    /// A pipeline that is loaded is loaded again beside itself.
-    TwoOwners,
 }
 
 impl Mutant {
     /// Every fault, in the order of the list.
-    pub const ALL: [Mutant; 10] = [
+    pub const ALL: [Mutant; 9] = [
         Mutant::NoTickForThePast,
         Mutant::SettledTwice,
         Mutant::AnsweredBeforeTheLog,
@@ -41,7 +39,6 @@ impl Mutant {
         Mutant::ParkedSpends,
         Mutant::SilentStop,
         Mutant::RestsForEver,
-        Mutant::TwoOwners,
     ];
 }
 

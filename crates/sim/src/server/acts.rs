@@ -305,7 +305,8 @@ impl Site {
         self.server = None;
         self.disk.restart();
         if self.disk.flip_end("log/") {
-            self.model.events.values_mut().for_each(|sent| sent.is_acknowledged = false);
+            // It is the newest entry, or a tick behind it.
+            self.model.events.entry(id).and_modify(|sent| sent.is_acknowledged = false);
         }
         self.is_damaged = true;
         self.start()

@@ -9,6 +9,7 @@ use flowmeter_core::time::Timestamp;
 use flowmeter_engine::live::{How, Letter};
 use flowmeter_engine::node::Submission;
 use flowmeter_server::installation::{Correction, CorrectionFilter, CorrectionState, Installation, KeptSession};
+use flowmeter_server::problem::Code;
 use serde_json::{Map, Value, json};
 
 use super::model::{PIPELINES, SHARED_TYPE, Sent};
@@ -88,7 +89,11 @@ impl Site {
     fn compose(&mut self) -> u64 {
         let count = self.model.events.len() as u64;
         if count > 0 && self.random.chance(150) {
-            return self.random.below(count);
+            let known = self.random.below(count);
+            // A discarded event that comes again may count, if its period is open by now.
+            if self.model.discarded.iter().all(|(_, id)| *id != known) {
+                return known;
+            }
         }
         let lag = match self.random.below(10) {
             0..5 => self.random.below(900) as i64 * SECOND,
@@ -214,6 +219,8 @@ impl Site {
             }
             // Another parked event with this id was corrected and replaced this one.
             Err(_) if self.model.corrected.contains_key(&(pipeline, id)) => Ok(true),
+            // A correction that is refused for good has no effect.
+            Err(why) if why.code == Code::Conflict && why.detail.contains("already") => Ok(true),
             Err(_) => {
                 self.model.unsure.insert((pipeline, id), (user, value));
                 // It was another event with this id that was discarded.
@@ -230,8 +237,10 @@ impl Site {
         }
         // Answered or not: none of it may count, unless it is corrected later.
         let done = server.settle_correction(&who(), &parked.id(), How::Discarded, None).is_ok();
-        if done {
-            self.model.discarded.push((pipeline, id));
+        match done {
+            true => self.model.discarded.push((pipeline, id)),
+            // Perhaps it was discarded: the event is sent again, and counts once.
+            false => drop(self.model.events.entry(id).and_modify(|sent| sent.is_acknowledged = false)),
         }
         Ok(())
     }

@@ -104,13 +104,17 @@ impl Site {
         let is_steady = self.model.is_steady;
         let missing = self.model.events.iter().filter(|(_, sent)| !(is_steady && sent.is_acknowledged));
         let ids: Vec<u64> = missing.map(|(id, _)| *id).collect();
-        for id in ids {
+        for id in &ids {
             // Acknowledged events are sent again too, unless every pipeline must have them: they count once.
-            self.post(&[id])?;
+            self.post(&[*id])?;
         }
         self.settle()?;
         for (pipeline, name) in PIPELINES.iter().enumerate() {
-            for (id, parked) in self.open_corrections(pipeline)? {
+            let open = self.open_corrections(pipeline)?;
+            // An event that was discarded, came again and is not parked counts: its period is open by now.
+            let is_parked = |id: &u64| open.iter().any(|(parked, _)| parked == id);
+            self.model.discarded.retain(|(of, id)| *of != pipeline || !ids.contains(id) || is_parked(id));
+            for (id, parked) in open {
                 if !self.settle_one(pipeline, id, &parked)? {
                     return Err(format!("{name} {} cannot be corrected on a sound disk", parked.id()));
                 }

@@ -148,8 +148,8 @@ impl Writer {
             release: AtomicU64::new(0),
             last_at: AtomicI64::new(log.last_at()),
         });
-        let (gathered, ticker, last_at) = (Vec::new(), Ticker::default(), log.last_at());
-        let writing = Writing { log, settings, clock, shared: Arc::clone(&shared), inbox, gathered, last_at, ticker };
+        let (gathered, ticker) = (Vec::new(), Ticker::default());
+        let writing = Writing { log, settings, clock, shared: Arc::clone(&shared), inbox, gathered, ticker };
         (Writer { messages, driver: Driver::Thread(None), shared }, writing)
     }
 
@@ -244,7 +244,6 @@ struct Writing {
     shared: Arc<Shared>,
     inbox: Receiver<Message>,
     gathered: Vec<Submission>,
-    last_at: i64,
     ticker: Ticker,
 }
 
@@ -298,7 +297,8 @@ impl Writing {
             return false;
         }
         let boards = self.shared.boards.lock().unwrap_or_else(PoisonError::into_inner);
-        if mutant::is_put_back(Mutant::NoTickForThePast) && boards.iter().any(|board| board.due() < self.last_at) {
+        let last_at = self.shared.last_at.load(Ordering::Relaxed);
+        if mutant::is_put_back(Mutant::NoTickForThePast) && boards.iter().any(|board| board.due() < last_at) {
             return false;
         }
         self.ticker.is_due(self.clock.now(), boards.iter())
@@ -308,8 +308,7 @@ impl Writing {
     /// durable.
     fn write(&mut self, gathered: &mut Vec<Submission>) -> Option<u64> {
         // No entry is earlier than one that is in the log already.
-        let at = self.clock.now().nanos().max(self.last_at);
-        self.last_at = at;
+        let at = self.clock.now().nanos().max(self.shared.last_at.load(Ordering::Relaxed));
         self.shared.last_at.store(at, Ordering::Relaxed);
         let mut entries = Vec::new();
         let mut replies: Vec<(Reply, u32, usize)> = Vec::new();

@@ -12,9 +12,12 @@ use flowmeter_core::time::Timestamp;
 
 use super::Installation;
 
+/// How far the clock may be behind the log before a line says so, in nanoseconds.
+const BEHIND_MAX: i64 = 5_000_000_000;
+
 impl Installation {
-    /// Returns the nanoseconds by which the machine's clock is ahead of the server's time. It is 0
-    /// while the clock is followed.
+    /// Returns the nanoseconds by which the machine's clock is ahead of the server's time: 0 while both
+    /// agree, below 0 while the log is ahead.
     pub(crate) fn clock_ahead(&self) -> i64 {
         if self.clock.as_test().is_some() {
             return 0;
@@ -47,8 +50,9 @@ impl Installation {
 
     /// Writes to the log of the process when the machine's clock jumps, and when it is right again.
     pub(crate) fn look_at_clock(&self) {
-        let seconds = self.clock_ahead() / 1_000_000_000;
-        let (is_followed, is_behind) = (self.clock.difference().is_none(), self.clock_behind().is_some());
+        let ahead = self.clock_ahead();
+        let seconds = ahead / 1_000_000_000;
+        let (is_followed, is_behind) = (self.clock.difference().is_none(), ahead < -BEHIND_MAX);
         let is_wrong = !is_followed || is_behind;
         if self.clock_is_wrong.swap(is_wrong, Ordering::AcqRel) == is_wrong {
             return;

@@ -19,10 +19,6 @@ use super::{
 };
 use crate::settings::Settings;
 
-/// Nanoseconds by which the clock may be behind the log's last entry without a warning: clocks
-/// are adjusted in small steps.
-const CLOCK_BEHIND_MAX: i64 = 5_000_000_000;
-
 /// The environment of an installation: the machine's, or that of the simulation.
 pub struct Means {
     /// The clock of the engine.
@@ -59,11 +55,6 @@ impl Installation {
         // A test clock continues where the history ends.
         if let Some(clock) = clock.as_test() {
             clock.advance(Timestamp::from_nanos(log.last_at()));
-        }
-        let behind = log.last_at().saturating_sub(clock.now().nanos());
-        if behind > CLOCK_BEHIND_MAX {
-            let seconds = behind / 1_000_000_000;
-            tracing::error!(seconds, "the machine's clock is behind the log: no period closes before it has caught up");
         }
         let tail = Arc::new(Tail::new(log.next(), TAIL_BYTES));
         let writing = WriterSettings {

@@ -55,6 +55,15 @@ impl Lines {
         }
     }
 
+    /// Adds an item as an event, or counts it as none.
+    pub fn take(&mut self, item: Result<Value, String>) {
+        match item {
+            _ if self.is_over() => {}
+            Ok(event) => self.push(&event),
+            Err(why) => self.reject(why),
+        }
+    }
+
     /// Counts an item that is no event.
     pub fn reject(&mut self, why: String) {
         self.rejected += 1;

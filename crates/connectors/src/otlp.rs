@@ -2,7 +2,7 @@
 //!
 //! A data point, a log record and a span are an event each; [`Signal`] has the three kinds. Requests
 //! come as Protobuf or as JSON. A Protobuf request is turned into the JSON of the protocol first, so
-//! that both are read in one way: [`metrics`], [`logs`] and [`spans`]. Numbers keep their digits.
+//! that both are read in one way, signal by signal. Numbers keep their digits.
 //!
 //! An event has an id made of what identifies its point, so a request that is sent again counts once.
 
@@ -27,6 +27,8 @@ pub use answer::{failure, success};
 
 use crate::lines::{Bounds, Lines};
 use crate::protobuf;
+use event::Place;
+use value::list;
 
 /// The kind of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,11 +94,10 @@ pub fn read(signal: Signal, form: Form, body: &[u8], bounds: Bounds) -> Result<L
     };
     let request = request.map_err(Fault::Unreadable)?;
     let mut lines = Lines::new(bounds);
-    let mut taker = Taker { lines: &mut lines };
     match signal {
-        Signal::Metrics => metrics::read(&request, &mut taker),
-        Signal::Logs => logs::read(&request, &mut taker),
-        Signal::Traces => spans::read(&request, &mut taker),
+        Signal::Metrics => metrics::read(&request, &mut lines),
+        Signal::Logs => each(&request, ["resourceLogs", "scopeLogs", "logRecords"], &mut lines, &logs::event),
+        Signal::Traces => each(&request, ["resourceSpans", "scopeSpans", "spans"], &mut lines, &spans::event),
     }
     lines.finish().map_err(Fault::TooLarge)
 }
@@ -110,23 +111,26 @@ fn too_large(bytes: usize, bytes_max: usize) -> Fault {
     Fault::TooLarge(format!("the body has {bytes} bytes, at most {bytes_max} are allowed"))
 }
 
-/// Takes points as events.
-struct Taker<'l> {
-    lines: &'l mut Lines,
+/// Takes every item of a request as an event; `names` are those of the lists of resources, scopes and
+/// items.
+fn each(request: &Value, names: [&str; 3], lines: &mut Lines, event: &dyn Fn(&Place, &Value) -> Result<Value, String>) {
+    in_groups(request, names, lines, |place, item, lines| {
+        lines.take(place.as_ref().map_err(String::clone).and_then(|place| event(place, item)));
+    });
 }
 
-impl Taker<'_> {
-    /// Takes a point as an event, or notes why it is none.
-    fn take(&mut self, point: Result<Value, String>) {
-        match point {
-            _ if self.lines.is_over() => {}
-            Ok(event) => self.lines.push(&event),
-            Err(why) => self.lines.reject(why),
+/// Visits every item of a request with its resource and scope, or why they cannot be taken.
+fn in_groups(
+    request: &Value,
+    [resources, scopes, items]: [&str; 3],
+    lines: &mut Lines,
+    mut visit: impl FnMut(&Result<Place, String>, &Value, &mut Lines),
+) {
+    for of_resource in list(request, resources) {
+        for of_scope in list(of_resource, scopes) {
+            let place = Place::of(of_resource, of_scope, lines.bounds().event_bytes_max);
+            list(of_scope, items).iter().for_each(|item| visit(&place, item, lines));
         }
-    }
-
-    fn event_bytes_max(&self) -> usize {
-        self.lines.bounds().event_bytes_max
     }
 }
 

@@ -49,17 +49,16 @@ impl Place {
         hash(&json!([self.name, of]).to_string())
     }
 
-    /// Makes the event of a point with its own attributes and data.
-    pub(super) fn event(&self, head: &Head, own: &Attributes<'_>, data: Map<String, Value>) -> Value {
+    /// Makes the event of a point; the user is that of its attributes, else of the resource.
+    pub(super) fn event(&self, head: &Head, attributes: &Attributes<'_>, data: Map<String, Value>) -> Value {
         let mut event = json!({"specversion": "1.0", "id": head.id, "source": head.source, "type": head.kind});
-        if let Some(user) = user(own).or_else(|| self.user.clone()) {
+        if let Some(user) = user(attributes).or_else(|| self.user.clone()) {
             event["subject"] = json!(user);
         }
         if let Some(time) = head.time.and_then(instant) {
             event["time"] = json!(time);
         }
         let mut data = data;
-        data.insert("attributes".to_owned(), Value::Object(own.nested()));
         data.insert("resource".to_owned(), Value::Object(self.resource.clone()));
         data.insert("scope".to_owned(), self.scope.clone());
         event["data"] = Value::Object(data);

@@ -2,23 +2,11 @@
 
 use serde_json::{Map, Value, json};
 
-use super::Taker;
 use super::event::{Head, Place};
-use super::value::{Attributes, any, instant, list, nanos, text};
+use super::value::{Attributes, any, instant, nanos, text};
 
-/// Passes every log record of a request on.
-pub(super) fn read(request: &Value, taker: &mut Taker<'_>) {
-    for of_resource in list(request, "resourceLogs") {
-        for of_scope in list(of_resource, "scopeLogs") {
-            let place = Place::of(of_resource, of_scope, taker.event_bytes_max());
-            for record in list(of_scope, "logRecords") {
-                taker.take(place.as_ref().map_err(String::clone).and_then(|place| event(place, record)));
-            }
-        }
-    }
-}
-
-fn event(place: &Place, record: &Value) -> Result<Value, String> {
+/// Makes the event of a log record.
+pub(super) fn event(place: &Place, record: &Value) -> Result<Value, String> {
     let mut data = Map::new();
     if let Some(body) = record.get("body").map(any).filter(|body| !body.is_null()) {
         data.insert("body".to_owned(), body);
@@ -36,10 +24,11 @@ fn event(place: &Place, record: &Value) -> Result<Value, String> {
     if let Some(observed) = observed.and_then(instant) {
         data.insert("observed".to_owned(), json!(observed));
     }
-    let time = nanos(record, "timeUnixNano").or_else(|| nanos(record, "observedTimeUnixNano"));
+    let time = nanos(record, "timeUnixNano").or(nanos(record, "observedTimeUnixNano"));
     let time = time.ok_or("a log record without a time")?;
-    let own = Attributes::of(record)?;
-    let unique = own.get("log.record.uid").and_then(Value::as_str).filter(|id| !id.is_empty()).map(str::to_owned);
-    let id = unique.unwrap_or_else(|| place.identity(&json!([time, data, own.nested()])));
-    Ok(place.event(&Head { id, source: "otlp/logs", kind: "otel.log", time: Some(time) }, &own, data))
+    let attributes = Attributes::of(record)?;
+    data.insert("attributes".to_owned(), Value::Object(attributes.nested()));
+    let unique = attributes.get("log.record.uid").and_then(Value::as_str).filter(|id| !id.is_empty());
+    let id = unique.map_or_else(|| place.identity(&json!([time, data])), str::to_owned);
+    Ok(place.event(&Head { id, source: "otlp/logs", kind: "otel.log", time: Some(time) }, &attributes, data))
 }

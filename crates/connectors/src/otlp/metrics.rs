@@ -2,38 +2,28 @@
 
 use serde_json::{Map, Value, json};
 
-use super::Taker;
 use super::event::{Head, Place};
+use super::in_groups;
 use super::value::{Attributes, double, instant, integer, list, nanos, text};
+use crate::lines::Lines;
 
-/// The members of a metric that hold data points, with the name in the event.
-const KINDS: [(&str, &str); 5] = [
-    ("sum", "sum"),
-    ("gauge", "gauge"),
-    ("histogram", "histogram"),
-    ("exponentialHistogram", "exponentialHistogram"),
-    ("summary", "summary"),
-];
+/// The members of a metric that hold data points; their names are the kinds in events.
+const KINDS: [&str; 5] = ["sum", "gauge", "histogram", "exponentialHistogram", "summary"];
 
 /// The bit of a point without a value: its series has ended.
 const NO_VALUE: u64 = 1;
 
-/// Passes every data point of a request on.
-pub(super) fn read(request: &Value, taker: &mut Taker<'_>) {
-    for of_resource in list(request, "resourceMetrics") {
-        for of_scope in list(of_resource, "scopeMetrics") {
-            let place = Place::of(of_resource, of_scope, taker.event_bytes_max());
-            for metric in list(of_scope, "metrics") {
-                for (member, kind) in KINDS {
-                    let Some(body) = metric.get(member).filter(|body| body.is_object()) else { continue };
-                    for point in list(body, "dataPoints").iter().filter(|point| !has_no_value(point)) {
-                        let event = |place: &Place| event(place, metric, kind, body, point);
-                        taker.take(place.as_ref().map_err(String::clone).and_then(event));
-                    }
-                }
+/// Takes every data point of a request as an event.
+pub(super) fn read(request: &Value, lines: &mut Lines) {
+    in_groups(request, ["resourceMetrics", "scopeMetrics", "metrics"], lines, |place, metric, lines| {
+        for kind in KINDS {
+            let Some(body) = metric.get(kind).filter(|body| body.is_object()) else { continue };
+            for point in list(body, "dataPoints").iter().filter(|point| !has_no_value(point)) {
+                let event = |place: &Place| event(place, metric, kind, body, point);
+                lines.take(place.as_ref().map_err(String::clone).and_then(event));
             }
         }
-    }
+    });
 }
 
 fn has_no_value(point: &Value) -> bool {
@@ -66,13 +56,15 @@ fn event(place: &Place, metric: &Value, kind: &str, body: &Value, point: &Value)
         _ => distribution(point, &mut data),
     }
     let time = nanos(point, "timeUnixNano").ok_or_else(|| format!("metric {name}: a point without a time"))?;
-    let own = Attributes::of(point)?;
+    let attributes = Attributes::of(point)?;
+    let nested = attributes.nested();
     // One series has one point at a time, whatever its value.
     let described: Vec<Option<&Value>> = ["kind", "unit", "temporality", "monotonic"].map(|name| data.get(name)).to_vec();
-    let series = place.identity(&json!([name, described, own.nested()]));
+    let series = place.identity(&json!([name, described, nested]));
     let id = place.identity(&json!([series, time]));
     data.insert("series".to_owned(), json!(series));
-    Ok(place.event(&Head { id, source: "otlp/metrics", kind: "otel.metric", time: Some(time) }, &own, data))
+    data.insert("attributes".to_owned(), Value::Object(nested));
+    Ok(place.event(&Head { id, source: "otlp/metrics", kind: "otel.metric", time: Some(time) }, &attributes, data))
 }
 
 /// The name of the temporality: the number of the protocol, or its name.

@@ -2,28 +2,16 @@
 
 use serde_json::{Map, Value, json};
 
-use super::Taker;
 use super::event::{Head, Place};
 use super::genai;
-use super::value::{Attributes, instant, list, nanos, text};
+use super::value::{Attributes, instant, nanos, text};
 
 /// Kinds and status codes of spans by their number.
 const KINDS: [&str; 6] = ["unspecified", "internal", "server", "client", "producer", "consumer"];
 const CODES: [&str; 3] = ["unset", "ok", "error"];
 
-/// Passes every span of a request on.
-pub(super) fn read(request: &Value, taker: &mut Taker<'_>) {
-    for of_resource in list(request, "resourceSpans") {
-        for of_scope in list(of_resource, "scopeSpans") {
-            let place = Place::of(of_resource, of_scope, taker.event_bytes_max());
-            for span in list(of_scope, "spans") {
-                taker.take(place.as_ref().map_err(String::clone).and_then(|place| event(place, span)));
-            }
-        }
-    }
-}
-
-fn event(place: &Place, span: &Value) -> Result<Value, String> {
+/// Makes the event of a span.
+pub(super) fn event(place: &Place, span: &Value) -> Result<Value, String> {
     let (trace, own_id) = (text(span, "traceId"), text(span, "spanId"));
     let (trace, own_id) = trace.zip(own_id).ok_or("a span without an id")?;
     let mut data = Map::new();
@@ -41,12 +29,13 @@ fn event(place: &Place, span: &Value) -> Result<Value, String> {
     if let Some(took) = start.zip(end).and_then(|(start, end)| end.checked_sub(start)) {
         data.insert("durationNanos".to_owned(), json!(took));
     }
-    let own = Attributes::of(span)?;
-    let usage = genai::usage(&own);
+    let attributes = Attributes::of(span)?;
+    data.insert("attributes".to_owned(), Value::Object(attributes.nested()));
+    let usage = genai::usage(&attributes);
     let kind = if usage.is_some() { "gen_ai.usage" } else { "otel.span" };
     data.extend(usage.into_iter().flatten());
     let id = format!("{trace}-{own_id}");
-    Ok(place.event(&Head { id, source: "otlp/traces", kind, time: end.or(start) }, &own, data))
+    Ok(place.event(&Head { id, source: "otlp/traces", kind, time: end.or(start) }, &attributes, data))
 }
 
 /// The name of a number of the protocol; JSON may have the name itself.

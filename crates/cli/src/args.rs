@@ -34,6 +34,9 @@ pub(crate) enum Command {
     },
     /// Run a server: take events over HTTP and run pipelines
     Serve(Serve),
+    /// Look at the sources of a pipeline
+    #[command(subcommand)]
+    Sources(crate::sources::Sources),
     /// Serve sample pipelines with live sample events, to look around
     Demo(Demo),
     /// Make the pipelines of a server equal to documents in files

@@ -18,6 +18,7 @@ mod memory;
 mod periods;
 mod run;
 mod serve;
+mod sources;
 mod summary;
 mod test_clock;
 mod traces;
@@ -44,6 +45,7 @@ fn main() -> ExitCode {
             Err(why) => return failure::report(&why.into()),
         }),
         Command::Serve(serve) => serve::serve(&serve),
+        Command::Sources(command) => sources::sources(&command),
         Command::Demo(demo) => demo::demo(&demo),
         Command::Apply(apply) => apply::apply(&apply),
         Command::Diff(diff) => apply::diff(&diff),

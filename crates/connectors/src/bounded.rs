@@ -118,11 +118,18 @@ pub fn check(plan: &Plan, tally: &Tally) -> Result<(), Error> {
     if !tally.is_complete() {
         return Err(Error::new(Kind::Bug, format!("events were lost: {tally:?}")));
     }
-    let parked = Decimal::from_count(tally.parked_total().saturating_mul(100));
+    check_errors(plan, tally.parked_total(), tally.received)
+}
+
+/// Checks the share of parked events.
+///
+/// # Errors
+/// It is above `maxErrorPercent`.
+pub fn check_errors(plan: &Plan, parked: u64, received: u64) -> Result<(), Error> {
+    let share = Decimal::from_count(parked.saturating_mul(100));
     match plan.error_percent_max {
-        Some(limit) if Quotient::of(parked, tally.received.max(1)).compare(limit).is_gt() => {
-            let message =
-                format!("{} of {} events were parked; maxErrorPercent is {limit}", tally.parked_total(), tally.received);
+        Some(limit) if Quotient::of(share, received.max(1)).compare(limit).is_gt() => {
+            let message = format!("{parked} of {received} events were parked; maxErrorPercent is {limit}");
             Err(Error::new(Kind::Unavailable, message))
         }
         _ => Ok(()),

@@ -1,4 +1,5 @@
-//! The stores of the library, with bounded answers and few attempts.
+//! Stores of objects: S3 and compatible ones, Google Cloud Storage, Azure. They are those of the
+//! library, with bounded answers and few attempts.
 //!
 //! The library reads every answer whole: objects, lists, and whatever a server says when
 //! it refuses. So its client is wrapped: no body gives more bytes than the bound. Windows
@@ -11,6 +12,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use flowmeter_engine::{Error, Kind};
 use http_body::{Body, Frame};
 use object_store::aws::AmazonS3Builder;
 use object_store::azure::MicrosoftAzureBuilder;
@@ -25,9 +27,38 @@ use url::Url;
 
 use crate::answer::OBJECT_BYTES_MAX;
 
-/// The store of an address, and the path in it. Options it does not know are left to
-/// other programs.
-pub(super) fn open(url: &Url, options: Vec<(String, String)>) -> object_store::Result<(Arc<dyn ObjectStore>, Path)> {
+/// Returns the store of an address and the path in it. References in address and options are
+/// replaced. Options that the store does not know are left to other programs.
+///
+/// # Errors
+/// The address or a setting is invalid.
+pub(crate) fn open(url: &str, options: &[(String, String)]) -> Result<(Arc<dyn ObjectStore>, Path), Error> {
+    let wrong = |why: &dyn std::fmt::Display| Error::new(Kind::Invalid, format!("object storage: {why}"));
+    let url = crate::expand(url)?;
+    let url = Url::parse(&url).map_err(|why| wrong(&format!("{url}: {why}")))?;
+    let options = options.iter().map(|(name, value)| Ok((name.to_ascii_lowercase(), crate::expand(value)?)));
+    let options = options.collect::<Result<Vec<_>, Error>>()?;
+    crate::targets::prefer_ring();
+    built(&url, options).map_err(|why| wrong(&why))
+}
+
+/// Whether waiting cannot help: the bucket does not exist, or access is denied. For some
+/// requests the library says so only in the text of its error.
+pub(crate) fn is_lasting(why: &object_store::Error) -> bool {
+    use object_store::Error::{NotFound, PermissionDenied, Unauthenticated};
+    const CODES: [&str; 6] = [
+        "NoSuchBucket",
+        "AccessDenied",
+        "InvalidAccessKeyId",
+        "SignatureDoesNotMatch",
+        "ContainerNotFound",
+        "AuthenticationFailed",
+    ];
+    let is_typed = matches!(why, NotFound { .. } | PermissionDenied { .. } | Unauthenticated { .. });
+    is_typed || CODES.iter().any(|code| why.to_string().contains(code))
+}
+
+fn built(url: &Url, options: Vec<(String, String)>) -> object_store::Result<(Arc<dyn ObjectStore>, Path)> {
     let (scheme, path) = ObjectStoreScheme::parse(url)?;
     let retry = || RetryConfig { max_retries: 3, retry_timeout: Duration::from_secs(30), ..RetryConfig::default() };
     macro_rules! built {

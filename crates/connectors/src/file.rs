@@ -3,7 +3,7 @@
 //! Cutting depends on the format ([`lines`], [`json`], [`csv`], [`parquet`]); reading
 //! the records is the core's, on all threads.
 
-mod avro;
+pub(crate) mod avro;
 mod csv;
 mod gzip;
 mod infer;
@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 use flowmeter_core::event::{Block, Origin, Path};
 use flowmeter_core::mediation::Decoder;
-use flowmeter_core::pipeline::{Format, SourcePlan};
+use flowmeter_core::pipeline::{Format, SourceKind, SourcePlan};
 use flowmeter_core::plan::Plan;
 use flowmeter_engine::{Error, Kind, Received, Source};
 
@@ -59,6 +59,12 @@ impl Files {
     pub fn new(plan: Arc<Plan>, inputs: &[String]) -> Result<Files, Error> {
         let mut waiting = VecDeque::new();
         for (at, source) in plan.sources.iter().enumerate() {
+            if !(source.is_http() || matches!(source.kind, SourceKind::Files(_)) || at == 0 && !inputs.is_empty()) {
+                let (id, kind) = (&source.id, source.kind.name());
+                let message =
+                    format!("a server reads the source `{id}` ({kind}); use `flowmeter serve`, or give files with --input");
+                return Err(Error::new(Kind::Invalid, message));
+            }
             let paths = if at == 0 && !inputs.is_empty() { inputs } else { &source.paths };
             for path in paths {
                 let path = crate::expand(path)?;
@@ -71,6 +77,17 @@ impl Files {
         }
         let sizes = waiting.iter().map(|(_, path)| open::size(path));
         let bytes_total = sizes.sum::<Option<u64>>();
+        Ok(Files { plan, waiting, current: None, progress: Arc::default(), bytes_total })
+    }
+
+    /// One file, read as those of a source.
+    pub(crate) fn one(plan: Arc<Plan>, source: usize, path: &std::path::Path) -> Result<Files, Error> {
+        let path = path.to_str().ok_or_else(|| {
+            let message = format!("{}: the name of the file is not UTF-8; rename it", path.display());
+            Error::new(Kind::Invalid, message)
+        })?;
+        let bytes_total = open::size(path);
+        let waiting = VecDeque::from([(source, path.to_owned())]);
         Ok(Files { plan, waiting, current: None, progress: Arc::default(), bytes_total })
     }
 

@@ -5,11 +5,13 @@
 //! | [`file`] | NDJSON, JSON, CSV, Parquet, access logs; gzip, zstd; globs; standard input |
 //! | [`otlp`] | metrics, logs and traces of OpenTelemetry |
 //! | [`remote_write`] | samples of Prometheus |
+//! | [`sources`] | what a server reads by itself: files, objects, rows of Postgres, answers of services |
 //!
-//! Targets, and what each keeps to, stand at [`target`].
+//! Targets, and what each keeps to, are in [`targets`].
 
 pub mod answer;
 pub mod bounded;
+mod buckets;
 mod calls;
 mod client;
 pub mod export;
@@ -24,6 +26,7 @@ pub mod retry_after;
 mod secret;
 pub mod services;
 pub mod signature;
+pub mod sources;
 pub mod tables;
 pub mod targets;
 pub mod trust;

@@ -28,6 +28,7 @@ pub mod stdout;
 mod tls;
 mod windowed;
 
+pub(crate) use http::prefer_ring;
 pub(crate) use tls::of as tls_of;
 
 use std::path::Path;

@@ -14,6 +14,7 @@ pub mod log_pattern;
 mod path;
 mod slot;
 mod text;
+pub mod unread;
 
 pub use batch::{Batch, Block, Fault, Origin, Record};
 pub use path::{BadPath, Path};

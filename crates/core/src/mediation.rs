@@ -14,6 +14,7 @@
 mod fields;
 mod flow;
 mod http;
+mod lines;
 mod lookup;
 mod prepare;
 mod script;
@@ -28,6 +29,7 @@ use std::sync::Arc;
 
 pub use flow::{Answers, Flow, OperatorCount, Parked, Tap, Token};
 pub use http::{Asked, Services};
+pub use lines::LineWriter;
 
 use walk::take_refusals;
 
@@ -70,6 +72,24 @@ impl Decoder {
 
     pub(crate) fn of(form: Form, unnamed: &[Path]) -> Decoder {
         Decoder { form, unnamed: unnamed.into() }
+    }
+
+    /// Whether its records are JSON.
+    fn is_json(&self) -> bool {
+        matches!(self.form, Form::Json(_))
+    }
+
+    /// Reads the events of a batch's block.
+    fn read(&self, scanner: &mut json::Scanner, batch: &mut Batch, event_bytes_max: usize) {
+        batch.json = self.is_json();
+        batch.unnamed = Arc::clone(&self.unnamed);
+        match &self.form {
+            Form::Json(projection) => scanner.decode(projection, batch, event_bytes_max),
+            Form::Csv(dialect, columns) => csv::decode(dialect, columns, batch, event_bytes_max),
+            Form::AccessLog(columns) => access_log::decode(columns, batch, event_bytes_max),
+            Form::LogPattern(columns) => log_pattern::decode(columns, batch, event_bytes_max),
+            Form::Fixed(columns) => fixed::decode(columns, batch, event_bytes_max),
+        }
     }
 }
 
@@ -135,15 +155,7 @@ impl Mediator {
     pub fn begin(&mut self, flow: &mut Flow, decoder: &Decoder) {
         let bytes_max = self.plan.event_bytes_max;
         let batch = &mut flow.batch;
-        batch.json = matches!(decoder.form, Form::Json(_));
-        batch.unnamed = Arc::clone(&decoder.unnamed);
-        match &decoder.form {
-            Form::Json(projection) => self.scanner.decode(projection, batch, bytes_max),
-            Form::Csv(dialect, columns) => csv::decode(dialect, columns, batch, bytes_max),
-            Form::AccessLog(columns) => access_log::decode(columns, batch, bytes_max),
-            Form::LogPattern(columns) => log_pattern::decode(columns, batch, bytes_max),
-            Form::Fixed(columns) => fixed::decode(columns, batch, bytes_max),
-        }
+        decoder.read(&mut self.scanner, batch, bytes_max);
         // A server judges events one by one; only a file as a whole may lack a field.
         if !self.unseen.is_empty() && batch.block.received_at.is_none() {
             self.look_for_unseen(batch);

@@ -206,6 +206,7 @@ impl<M: Meters, I: Identities> Partition<M, I> {
             Command::Delete(declared) => self.delete_declared(declared, effects),
             Command::Reschedule => self.reschedule(at),
             Command::Tick => self.tick(at, effects),
+            Command::Revise => self.revise(at, effects),
             Command::Flush => self.flush_open(at, effects),
         }
     }

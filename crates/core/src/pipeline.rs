@@ -19,9 +19,10 @@ mod names;
 mod operator_forms;
 mod operators;
 mod problem;
+pub mod run_schedule;
 mod schema;
 mod script;
-pub mod shape;
+mod shape;
 mod source;
 mod tables;
 mod targets;
@@ -33,8 +34,12 @@ mod value;
 mod warnings;
 
 pub use problem::{Problem, Problems};
+pub use run_schedule::{CatchUp, RunSchedule};
 pub use schema::json_schema;
-pub use source::{Format, IdRule, SourcePlan};
+pub use source::{
+    After, Following, Format, IdRule, KafkaFormat, KafkaLogin, KafkaSource, KafkaStart, NextPage, ObjectsSource, PagesSource,
+    RowsFrom, RowsSource, SourceKind, SourcePlan, Taking,
+};
 pub use targets::{
     Auth, Body, Dialect, FilePlan, HttpPlan, ObjectsPlan, PostgresPlan, ReadBack, TargetFormat, TargetKind, TargetPlan, TlsPlan,
     Told,

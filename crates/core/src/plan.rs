@@ -10,7 +10,7 @@ use uuid::Uuid;
 use crate::event::{Batch, Kind, Leaf, Path};
 use crate::meter_type::MeterType;
 use crate::operator::{Node, Operator};
-use crate::pipeline::SourcePlan;
+use crate::pipeline::{RunSchedule, SourcePlan};
 use crate::table::Table;
 use crate::time::{TimeFormat, Timestamp};
 
@@ -43,6 +43,8 @@ pub struct Plan {
     pub sources: Vec<SourcePlan>,
     /// Meters that exist from the start.
     pub meters: Vec<DeclaredMeter>,
+    /// Whether sources give all columns of a record, even those that no operator reads.
+    pub all_columns: bool,
     /// Maximal bytes of one event.
     pub event_bytes_max: usize,
     /// Maximum by which an event may be ahead of the clock, in nanoseconds.
@@ -54,6 +56,8 @@ pub struct Plan {
     pub reads: Vec<Read>,
     /// Share of parked events, in per cent, that fails a session.
     pub error_percent_max: Option<crate::decimal::Decimal>,
+    /// When sessions start by themselves.
+    pub schedule: Option<RunSchedule>,
     /// The time between periodic updates of a session's operators, in nanoseconds; `None`: that of
     /// the installation.
     pub status_interval: Option<i64>,
@@ -189,7 +193,22 @@ impl Plan {
 
     /// Whether an operator reads whole events, so that every column of a file is read.
     pub fn needs_whole_events(&self) -> bool {
-        self.nodes.iter().any(|node| matches!(node.operator, Operator::Script(_)))
+        self.all_columns || self.nodes.iter().any(|node| matches!(node.operator, Operator::Script(_)))
+    }
+
+    /// Whether every source ends with what is there when a session starts.
+    pub fn is_bounded(&self) -> bool {
+        self.sources.iter().all(|source| source.kind.is_bounded())
+    }
+
+    /// Whether events of the server's event API come in here.
+    pub fn takes_http(&self) -> bool {
+        self.sources.iter().any(SourcePlan::is_http)
+    }
+
+    /// Returns the index of the source with an id.
+    pub fn source_of(&self, id: &str) -> Option<usize> {
+        self.sources.iter().position(|source| source.id == id)
     }
 
     /// Whether an operator keeps state by key; then the events of a round pass all stages in their

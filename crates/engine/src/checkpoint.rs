@@ -14,11 +14,13 @@ use flowmeter_store::{Examined, rollups};
 use rayon::prelude::*;
 use zstd::stream::write::Encoder;
 
-use crate::live::{InForce, Items, TableVersion};
+use crate::live::{InForce, Items, Origins, TableVersion, Taken, read_origins, write_origins};
 use crate::{Error, Kind, Totals};
 
 const MARK: &[u8; 8] = b"FLOWCKPT";
-const FORMAT: u8 = 5;
+const FORMAT: u8 = 6;
+/// The format before sources had taken anything.
+const FORMAT_WITHOUT_SOURCES: u8 = 5;
 /// The format before scripts had counters and tables had versions.
 const FORMAT_WITHOUT_COUNTERS: u8 = 4;
 /// The format before operators made events and events timed by receipt were counted.
@@ -49,6 +51,10 @@ pub(crate) struct Checkpoint<Image = Vec<u8>> {
     pub(crate) rollups: Vec<rollups::Manifest>,
     /// The versions of tables in force.
     pub(crate) tables: InForce,
+    /// Keys and values that each source has taken, by its id.
+    pub(crate) taken: BTreeMap<String, Taken>,
+    /// Events by the place they come from.
+    pub(crate) origins: Origins,
 }
 
 fn folder(pipeline: &str) -> String {
@@ -117,6 +123,16 @@ impl Checkpoint<Packed> {
             pen.count(*version);
             pen.text(hash.as_bytes());
         }
+        pen.count(self.taken.len() as u64);
+        for (source, taken) in &self.taken {
+            pen.text(source.as_bytes());
+            pen.count(taken.len() as u64);
+            for (key, value) in taken {
+                pen.text(key.as_bytes());
+                pen.text(value.as_bytes());
+            }
+        }
+        write_origins(&self.origins, pen);
     }
 }
 
@@ -175,8 +191,36 @@ impl Checkpoint {
                 tables.insert(name, TableVersion { version: glass.count()?, hash: glass.string()? });
             }
         }
-        Ok(Ok(Checkpoint { version, position, clock, items, listens, totals, images, manifests, rollups, tables }))
+        let (mut taken, mut origins) = (BTreeMap::new(), Origins::new());
+        if format > FORMAT_WITHOUT_SOURCES {
+            for _ in 0..glass.length()? {
+                taken.insert(glass.string()?, read_taken(glass)?);
+            }
+            origins = read_origins(glass)?;
+        }
+        Ok(Ok(Checkpoint {
+            version,
+            position,
+            clock,
+            items,
+            listens,
+            totals,
+            images,
+            manifests,
+            rollups,
+            tables,
+            taken,
+            origins,
+        }))
     }
+}
+
+fn read_taken(glass: &mut Glass<'_>) -> Seen<Taken> {
+    let mut taken = Taken::new();
+    for _ in 0..glass.length()? {
+        taken.insert(glass.string()?, glass.string()?);
+    }
+    Ok(taken)
 }
 
 fn write_totals(totals: &Totals, pen: &mut Pen) {

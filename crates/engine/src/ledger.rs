@@ -14,6 +14,7 @@
 
 mod spool;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use flowmeter_core::pipeline::Pipeline;
@@ -26,7 +27,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::checkpoint::{self, Checkpoint, Found};
-use crate::live::{Items, accepts};
+use crate::live::{Items, Origins, accepts};
 use crate::{Engine, Error, Kind, RecordSink, Settings, Totals};
 use spool::Spool;
 
@@ -229,6 +230,8 @@ impl Ledger {
             manifests,
             rollups: Vec::new(),
             tables: crate::live::InForce::new(),
+            taken: BTreeMap::new(),
+            origins: Origins::new(),
         };
         checkpoint.write(&*self.disk, &self.folder)?;
         // The earlier checkpoint is useless: the events after it are unknown.

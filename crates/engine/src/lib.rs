@@ -40,7 +40,7 @@ pub use lane::Superseded;
 pub use merge::RecordSink;
 pub use noted::{Happening, Noted};
 pub use observer::{Observer, ParkedEvent, Totals};
-pub use recount::{Counted, Recount, Steps};
+pub use recount::{Arrival, Counted, Recount, Steps};
 pub use round::{Engine, Settings};
 pub use source::{Received, Source};
 pub use tables::tables_of;

@@ -8,11 +8,14 @@
 //! One thread owns it. It reads no clock and never waits.
 
 mod adoption;
+mod applying;
 mod arrivals;
 mod command;
 mod entry;
+mod fed;
 mod items;
 mod note;
+mod origins;
 mod outlet;
 mod rolling;
 mod settlement;
@@ -20,25 +23,29 @@ mod source;
 mod tables;
 mod tail;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use flowmeter_core::mediation::Decoder;
-use flowmeter_core::partition::{Command, Meter, Partition};
-use flowmeter_core::pipeline::Format;
+use flowmeter_core::partition::{Meter, Partition};
+use flowmeter_core::pipeline::{Format, SourcePlan};
 use flowmeter_core::plan::Plan;
 use flowmeter_core::time::Timestamp;
 use flowmeter_core::verdict::Tally;
 use flowmeter_store::disk::Disk;
 use flowmeter_store::identities::{self, Manifest, Merging, SpilledIdentities};
-use flowmeter_store::log::{self, Entry, EntryKind};
+use flowmeter_store::log;
 use uuid::Uuid;
 
 pub(crate) use adoption::accepts;
 pub use arrivals::{Arrivals, Arrived, ParkedNote};
 pub use command::{AdoptedDocument, CatalogRow, LogCommand, MeterName};
 pub use entry::{Letter, Settles};
+pub use fed::{Fed, Run, Taken, read_origin, shown_origin};
 pub use items::{JudgedBlock, ParkedItem, judged, parked_item};
 pub use note::{NoteItem, NoteKind, note_item, note_of_meter};
+pub use origins::{OriginCount, Origins};
+pub(crate) use origins::{read as read_origins, write as write_origins};
 pub use outlet::{Announce, Items, Outlet, RecordItem, Stream, items, record_item, records_folder};
 pub use settlement::{How, Settled, Settlement, SettlementItem, settlement_item};
 pub(crate) use tables::InForce;
@@ -46,8 +53,7 @@ pub use tables::{TableVersion, copy_contents, examine_contents, has_versions, ha
 pub use tail::{Found, Tail};
 
 use crate::checkpoint::{self, Checkpoint, Kept};
-use crate::{Engine, Error, Kind, Settings, Totals};
-use source::Entries;
+use crate::{Engine, Error, Settings, Totals};
 
 /// The engine with partitions that spill to disk.
 type Spilled = Engine<SpilledIdentities>;
@@ -91,7 +97,8 @@ pub struct Live {
     folder: String,
     settings: LiveSettings,
     engine: Spilled,
-    decoder: Arc<Decoder>,
+    /// How events of each source are read from the log.
+    decoders: Vec<Arc<Decoder>>,
     outlet: Outlet,
     /// The next entry of the log.
     position: u64,
@@ -102,6 +109,8 @@ pub struct Live {
     merges: rolling::Merges,
     /// The versions of tables in force.
     tables: InForce,
+    /// Keys and values that each source has taken, by its id.
+    taken: BTreeMap<String, Taken>,
 }
 
 /// Identity and start of a pipeline without a checkpoint.
@@ -155,11 +164,11 @@ impl Live {
         let manifests: Vec<Manifest> = (0..partitions as u32).map(Manifest::empty).collect();
         let identities = open_identities(&disk, folder, &manifests, &settings)?;
         let mut engine = Engine::with_identities(&plan, settings.engine, identities)?;
-        engine.follow_watermarks();
+        engine.follow_watermarks(true);
         engine.roll_up(rolling::open(&disk, folder, &[], &[], partitions, &settings)?);
         let declared = engine.open_declared(beginning.at);
         let mut live = Live {
-            decoder: decoder(&plan),
+            decoders: decoders(&plan),
             plan,
             version: beginning.version,
             namespace: beginning.namespace.clone(),
@@ -173,6 +182,7 @@ impl Live {
             kept: Vec::new(),
             merges: rolling::Merges::default(),
             tables: InForce::new(),
+            taken: BTreeMap::new(),
         };
         // Items written by a start without a checkpoint are written again by this one.
         live.outlet.resume_from(Items::default())?;
@@ -198,14 +208,15 @@ impl Live {
             known.keep(before);
         }
         let mut engine = Engine::read(Arc::clone(&plan), settings.engine, &kept.images, identities)?;
-        engine.follow_watermarks();
+        engine.follow_watermarks(true);
         engine.set_totals(kept.totals);
         engine.listen(kept.listens);
         let rollups_before = before.as_ref().map_or(&[][..], |before| &before.rollups);
         engine.roll_up(rolling::open(&disk, folder, &kept.rollups, rollups_before, kept.manifests.len(), &settings)?);
         outlet.resume_from(kept.items)?;
+        outlet.set_origins(kept.origins);
         let mut live = Live {
-            decoder: decoder(&plan),
+            decoders: decoders(&plan),
             plan,
             version: kept.version,
             namespace: beginning.namespace.clone(),
@@ -222,123 +233,11 @@ impl Live {
                 .collect(),
             merges: rolling::Merges::default(),
             tables: kept.tables,
+            taken: kept.taken,
         };
         let plan = Arc::clone(&live.plan);
         live.fill_tables(&plan, None)?;
         Ok(live)
-    }
-
-    /// Applies entries of the log in order. Skips entries of other pipelines and namespaces.
-    pub fn take(&mut self, entries: &[Arc<Entry>], plan_of: &dyn Fn(u32) -> Result<Arc<Plan>, Error>) -> Result<(), Error> {
-        let mut events = Vec::new();
-        for entry in entries {
-            let next = events.last().map_or(self.position, |last: &Arc<Entry>| last.position + 1);
-            if entry.position > next {
-                let message = format!(
-                    "the entries from {next} to {} of the log are lost; restore the data folder from a backup",
-                    entry.position - 1
-                );
-                return Err(Error::new(Kind::Corrupt, message));
-            }
-            if entry.position < next {
-                let message = format!("entry {} was read, but {next} is next", entry.position);
-                return Err(Error::new(Kind::Bug, message));
-            }
-            if entry.kind == EntryKind::Events && !Letter::is_settling(&entry.bytes) {
-                events.push(Arc::clone(entry));
-                continue;
-            }
-            self.take_events(&mut events)?;
-            if entry.kind == EntryKind::Events {
-                self.settle(entry)?;
-                continue;
-            }
-            self.clock = self.clock.max(Timestamp::from_nanos(entry.at));
-            self.command(&LogCommand::read(&entry.bytes)?, plan_of)?;
-            self.position = entry.position + 1;
-        }
-        self.take_events(&mut events)
-    }
-
-    /// Applies an entry that settles a parked event: its events count, unless the parked event is
-    /// settled already.
-    fn settle(&mut self, entry: &Arc<Entry>) -> Result<(), Error> {
-        let letter = Letter::read(&entry.bytes)?;
-        let is_mine = letter.is_for(&self.namespace, self.plan.id, true);
-        let at = self.clock.max(Timestamp::from_nanos(entry.at));
-        let settles = letter.settles.filter(|_| is_mine);
-        let is_first = settles.is_some_and(|Settles { arrival, number, how, who }| {
-            let by = (!letter.lines.is_empty()).then(|| self.outlet.arrivals());
-            let position = entry.position;
-            self.outlet.settle(arrival, Settlement { how, at, who: who.to_owned(), by, position, number: Some(number) })
-        });
-        if is_first {
-            return self.take_events(&mut vec![Arc::clone(entry)]);
-        }
-        (self.position, self.clock) = (entry.position + 1, at);
-        Ok(())
-    }
-
-    fn take_events(&mut self, events: &mut Vec<Arc<Entry>>) -> Result<(), Error> {
-        let Some(last) = events.last() else { return Ok(()) };
-        let position = last.position + 1;
-        let mut source = Entries::new(events, &self.namespace, &self.plan, &self.decoder, self.outlet.arrivals(), self.clock)?;
-        let at = source.clock;
-        let (mut sink, mut watch) = self.outlet.split(&self.plan, at);
-        self.engine.ingest(&mut source, at, &mut sink, &mut watch)?;
-        events.clear();
-        (self.position, self.clock) = (position, at);
-        self.check()?;
-        self.outlet.write(self.clock)
-    }
-
-    /// Checks the invariants after a step.
-    fn check(&mut self) -> Result<(), Error> {
-        if let Some(why) = self.engine.identities_mut().find_map(|known| known.failure().cloned()) {
-            return Err(why.into());
-        }
-        if let Some(why) = self.engine.rollups_failure() {
-            return Err(why.clone().into());
-        }
-        let tally = &self.engine.totals().tally;
-        if !tally.is_complete() || tally.received != self.outlet.arrivals() {
-            return Err(Error::new(Kind::Bug, format!("events were lost: {tally:?}")));
-        }
-        Ok(())
-    }
-
-    fn command(&mut self, command: &LogCommand, plan_of: &dyn Fn(u32) -> Result<Arc<Plan>, Error>) -> Result<(), Error> {
-        if command.pipeline().is_some_and(|pipeline| pipeline != self.plan.id) {
-            return Ok(());
-        }
-        let at = self.clock;
-        match command {
-            LogCommand::Tick => {
-                let (mut sink, mut watch) = self.outlet.split(&self.plan, at);
-                self.engine.tick(at, &mut sink, &mut watch)?;
-            }
-            LogCommand::Flush { .. } => {
-                let (mut sink, mut watch) = self.outlet.split(&self.plan, at);
-                self.engine.flush_open(at, &mut sink, &mut watch)?;
-            }
-            LogCommand::Open { meter, .. } => self.apply(meter, |declared| Command::Open(declared)),
-            LogCommand::Edit { meter, .. } => self.apply(meter, |declared| Command::Edit(declared)),
-            LogCommand::Delete { meter, .. } => self.apply(meter, |declared| Command::Delete(declared)),
-            LogCommand::Listen { listens, .. } => self.engine.listen(*listens),
-            LogCommand::Table { table, content, .. } => self.put_table(table, content)?,
-            LogCommand::Forget { meter_type, .. } => self.forget(*meter_type),
-            LogCommand::Adopt { version, document, .. } => {
-                let plan = match document {
-                    Some(document) => document.plan(self.plan.id)?,
-                    None => plan_of(*version)?,
-                };
-                self.adopt(*version, plan)?;
-            }
-            LogCommand::Change { commands, .. } => {
-                return commands.iter().try_for_each(|command| self.command(command, plan_of));
-            }
-        }
-        self.outlet.write(at)
     }
 
     /// Writes a checkpoint, from which a restart resumes. Returns the position before which this
@@ -365,6 +264,8 @@ impl Live {
             manifests,
             rollups,
             tables: self.tables.clone(),
+            taken: self.taken.clone(),
+            origins: self.outlet.origins().clone(),
         };
         checkpoint.write(&*self.disk, &self.folder)?;
         let Checkpoint { position, manifests: identities, rollups, .. } = checkpoint;
@@ -427,7 +328,15 @@ impl Live {
 
     /// Returns the earliest instant at which something may fall due.
     pub fn next_due(&self) -> Option<Timestamp> {
-        self.engine.next_due().filter(|due| *due != Timestamp::MAX)
+        match self.plan.is_bounded() {
+            true => None,
+            false => self.engine.next_due().filter(|due| *due != Timestamp::MAX),
+        }
+    }
+
+    /// Returns what a source has taken by the entries applied so far.
+    pub fn taken(&self, source: &str) -> Taken {
+        self.taken.get(source).cloned().unwrap_or_default()
     }
 
     /// Sets the function that is called with the number of records that are durable and readable,
@@ -471,12 +380,10 @@ impl Live {
     }
 }
 
-pub(crate) fn decoder(plan: &Plan) -> Arc<Decoder> {
-    let source = plan.sources.iter().find(|source| source.http).or(plan.sources.first());
-    Arc::new(match source {
-        Some(source) => source.decoder(plan, Format::Ndjson, &[]),
-        None => Decoder::json(&plan.paths),
-    })
+/// Returns how events of each source are read from the log, where they are lines of JSON.
+pub(crate) fn decoders(plan: &Plan) -> Vec<Arc<Decoder>> {
+    let of = |source: &SourcePlan| Arc::new(source.decoder(plan, Format::Ndjson, &[]));
+    plan.sources.iter().map(of).collect()
 }
 
 fn open_identities(

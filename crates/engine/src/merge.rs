@@ -36,12 +36,23 @@ pub trait RecordSink {
 /// The options of closing partitions.
 #[derive(Clone, Copy)]
 pub(crate) struct Order {
-    /// Whether open periods are flushed as well.
-    pub(crate) flush_open: bool,
+    /// The periods that are closed.
+    pub(crate) extent: Extent,
     /// Whether a reader has subscribed to the events of single meters.
     pub(crate) listens: bool,
     /// The instant of closing.
     pub(crate) at: Timestamp,
+}
+
+/// The periods that are closed at once.
+#[derive(Clone, Copy)]
+pub(crate) enum Extent {
+    /// The periods that ended.
+    Due,
+    /// Corrections of flushed periods.
+    Revisions,
+    /// The open periods too.
+    Open,
 }
 
 /// Applies a closing command to every partition and passes the records on in order, followed by the
@@ -60,7 +71,11 @@ pub(crate) fn close<I: Identities + Send>(
             closings.push(scope.spawn(move || {
                 let noted = order.listens.then(Vec::new);
                 let mut closing = Closing { chunk: Chunk::again(None), sender, spare, noted };
-                let command = if order.flush_open { Command::Flush } else { Command::Tick };
+                let command = match order.extent {
+                    Extent::Due => Command::Tick,
+                    Extent::Revisions => Command::Revise,
+                    Extent::Open => Command::Flush,
+                };
                 partition.apply(command, order.at, &mut closing);
                 closing.send();
                 closing.noted.unwrap_or_default()

@@ -10,6 +10,7 @@ use flowmeter_core::event::Origin;
 use flowmeter_core::mediation::{Answers, Decoder, Flow, Mediator, Parked, Tap};
 use flowmeter_core::operator::Operator;
 use flowmeter_core::partition::{Command, Effects, IdentityTable, Memory, Meter, Partition, RecordKey, Usage};
+use flowmeter_core::pipeline::SourcePlan;
 use flowmeter_core::plan::{DeclaredMeter, Plan};
 use flowmeter_core::schedule::{Calendar, Period};
 use flowmeter_core::table::Tables;
@@ -24,11 +25,25 @@ const TAPS_MAX: usize = 16;
 /// A plan that counts events again.
 pub struct Recount {
     plan: Arc<Plan>,
-    decoder: Arc<Decoder>,
+    /// How events of each source are read.
+    decoders: Vec<Arc<Decoder>>,
     mediator: Mediator,
     flow: Flow,
     partition: Partition<Memory, IdentityTable>,
     records: Made,
+}
+
+/// An event as a pipeline received it.
+#[derive(Clone, Copy, Debug)]
+pub struct Arrival<'a> {
+    /// The event as JSON.
+    pub raw: &'a [u8],
+    /// The time of receipt.
+    pub at: Timestamp,
+    /// Its origin, as [`crate::live::shown_origin`] writes it.
+    pub origin: &'a str,
+    /// Its line in the origin.
+    pub line: u64,
 }
 
 /// The path of one event.
@@ -72,7 +87,7 @@ impl Recount {
         let mut flow = Flow::new(1, TAPS_MAX);
         flow.tables = crate::tables::tables_of(&plan);
         let mut recount = Recount {
-            decoder: crate::live::decoder(&plan),
+            decoders: crate::live::decoders(&plan),
             mediator: Mediator::new(Arc::clone(&plan)),
             flow,
             partition,
@@ -101,18 +116,24 @@ impl Recount {
         self.partition.begin_with(meter_type, calendar);
     }
 
-    /// Takes an event received at an instant; counts it only for `user`, if one is given.
-    pub fn take(&mut self, raw: &[u8], at: Timestamp, user: Option<&[u8]>) -> Steps {
-        let Recount { plan, decoder, mediator, flow, partition, records } = self;
+    /// Takes an event; counts it only for `user`, if one is given.
+    pub fn take(&mut self, arrival: Arrival<'_>, user: Option<&[u8]>) -> Steps {
+        let Arrival { raw, at, origin, line } = arrival;
+        let Recount { plan, decoders, mediator, flow, partition, records } = self;
+        let (source, name) = crate::live::read_origin(origin);
+        let source = source.and_then(|id| plan.source_of(id));
+        let is_bounded = source.is_some() && plan.is_bounded();
         let block = &mut flow.batch.block;
         block.clear();
         block.open().extend_from_slice(raw);
         block.seal();
-        block.received_at = Some(at);
-        block.first_line = 1;
-        block.origin = Origin { name: "http".into(), source: 0, columns: None };
+        block.received_at = (!is_bounded).then_some(at);
+        (block.first_line, block.origin_line) = (1, source.is_some().then_some(line));
+        let at_http = || plan.sources.iter().position(SourcePlan::is_http).unwrap_or_default();
+        let source = source.unwrap_or_else(at_http);
+        block.origin = Origin { name: name.into(), source, columns: None };
         flow.at = at;
-        mediator.begin(flow, decoder);
+        mediator.begin(flow, &decoders[source]);
         if plan.is_ordered() {
             mediator.enter_span(flow, &(0..u32::MAX), false);
         }
@@ -132,7 +153,7 @@ impl Recount {
                     let mut effects = Counting { answers: &mut answers, node, records };
                     let usages = &[*usage];
                     // An event that is counted again was in time, whatever the rule is now.
-                    let by_receipt = user.is_none();
+                    let by_receipt = user.is_none() && !is_bounded;
                     let command = Command::Count { processor, batch: &flow.batch, usages, by_receipt };
                     partition.apply(command, at, &mut effects);
                     for (meter_type, period) in grown(&before, &counts(partition)) {

@@ -16,7 +16,7 @@ use rayon::prelude::*;
 use crate::checkpoint::Packed;
 use crate::in_order::InOrder;
 use crate::lane::Lane;
-use crate::merge::{Order, RecordSink, close};
+use crate::merge::{Extent, Order, RecordSink, close};
 use crate::noted::{Noted, Noting};
 use crate::observer::{Observer, ParkedEvent, Totals};
 use crate::repeats::{Careful, Group};
@@ -205,10 +205,10 @@ impl<I: Identities + Send + Sync> Engine<I> {
         }
     }
 
-    /// Makes windows that end by watermark wait for later events, as in a server. By default every
-    /// tick is at the end of input.
-    pub fn follow_watermarks(&mut self) {
-        self.follows_watermarks = true;
+    /// Sets whether windows that end by watermark wait for later events, as in a server. By default
+    /// every tick is at the end of input.
+    pub fn follow_watermarks(&mut self, follows: bool) {
+        self.follows_watermarks = follows;
     }
 
     /// Opens the meters that the plan declares; returns the new ones.
@@ -398,17 +398,22 @@ impl<I: Identities + Send + Sync> Engine<I> {
     /// flushed, in order.
     pub fn tick(&mut self, at: Timestamp, sink: &mut dyn RecordSink, observer: &mut dyn Observer) -> Result<(), Error> {
         self.release(false, at, sink, observer)?;
-        self.close(false, at, sink)
+        self.close(Extent::Due, at, sink)
     }
 
     /// Releases held events and flushes open periods; their ends stay as scheduled.
     pub fn flush_open(&mut self, at: Timestamp, sink: &mut dyn RecordSink, observer: &mut dyn Observer) -> Result<(), Error> {
         self.release(true, at, sink, observer)?;
-        self.close(true, at, sink)
+        self.close(Extent::Open, at, sink)
     }
 
-    fn close(&mut self, flush_open: bool, at: Timestamp, sink: &mut dyn RecordSink) -> Result<(), Error> {
-        let order = Order { flush_open, listens: self.listens, at };
+    /// Sends the revisions of all corrections, without waiting for more of them.
+    pub fn revise(&mut self, at: Timestamp, sink: &mut dyn RecordSink) -> Result<(), Error> {
+        self.close(Extent::Revisions, at, sink)
+    }
+
+    fn close(&mut self, extent: Extent, at: Timestamp, sink: &mut dyn RecordSink) -> Result<(), Error> {
+        let order = Order { extent, listens: self.listens, at };
         close(self.lanes.iter_mut().map(|lane| &mut lane.partition).collect(), order, sink)
     }
 

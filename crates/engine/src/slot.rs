@@ -65,7 +65,8 @@ impl Slot {
             self.decoder = intake.next(block);
         }
         if let Some(decoder) = &self.decoder {
-            self.flow.at = self.flow.batch.block.received_at.unwrap_or(at);
+            let block = &self.flow.batch.block;
+            self.flow.at = block.received_at.or(block.as_of).unwrap_or(at);
             self.flow.tables.clone_from(tables);
             self.flow.services.clone_from(services);
             self.mediator.begin(&mut self.flow, decoder);

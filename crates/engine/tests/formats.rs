@@ -13,7 +13,7 @@ use flowmeter_core::plan::Plan;
 use flowmeter_core::time::Timestamp;
 use flowmeter_core::verdict::{Reason, Verdict};
 use flowmeter_engine::live::{
-    Arrivals, Beginning, Letter, Live, LiveSettings, LogCommand, MeterName, NoteKind, Stream, folder_of, items, note_item,
+    Arrivals, Beginning, Fed, Letter, Live, LiveSettings, LogCommand, MeterName, NoteKind, Stream, folder_of, items, note_item,
     parked_item, record_item,
 };
 use flowmeter_engine::{Error, Settings};
@@ -83,7 +83,7 @@ fn catch_up(log: &Log, live: &mut Live, until: u64) {
 fn events(time: &str, lines: &[String]) -> Encoded {
     let mut letter = Vec::new();
     let lines = lines.iter().map(|line| format!("{line}\n")).collect::<String>();
-    Letter { namespace: "default", pipeline: None, again: false, settles: None, lines: lines.as_bytes() }.write_to(&mut letter);
+    Letter::open("default", lines.as_bytes()).write_to(&mut letter);
     Encoded::new(EntryKind::Events, at(time).nanos(), 1, &letter)
 }
 
@@ -194,6 +194,47 @@ fn format_3_can_be_read() {
     let notes: Vec<(NoteKind, u64)> =
         texts(live.outlet().notes()).iter().map(|item| note_item(item).map(|note| (note.kind, note.before)).unwrap()).collect();
     assert_eq!(notes, [(NoteKind::Opened, 0), (NoteKind::Opened, 0), (NoteKind::Deleted, 2)]);
+}
+
+/// Writes a data directory with events that a source read: some before the checkpoint, some after.
+fn make_fed(folder: &Path) {
+    let disk: Arc<dyn Disk> = Arc::new(LocalDisk::new(folder).unwrap());
+    let (mut log, mut live) = open(&disk);
+    for (first, time) in [(1_u32, "2024-05-01T10:10:00Z"), (3, "2024-05-01T10:20:00Z")] {
+        let mut fed = Fed { source: "source".to_owned(), as_of: None, ..Fed::default() };
+        fed.add(&"usage.csv".into(), u64::from(first) + 1);
+        fed.add(&"usage.csv".into(), u64::from(first) + 4);
+        fed.taken.push(("item:usage.csv".to_owned(), Some(format!("{{\"events\":{}}}", first + 1))));
+        let lines: String = (first..first + 2).map(|id| format!("{}\n", event(id, "ann", "10:05", id))).collect();
+        let letter = Letter { pipeline: Some(plan().id), fed: Some(fed), ..Letter::open("default", lines.as_bytes()) };
+        let mut bytes = Vec::new();
+        letter.write_to(&mut bytes);
+        log.append(&Encoded::new(EntryKind::Events, at(time).nanos(), 2, &bytes)).unwrap();
+        log.commit().unwrap();
+        if first == 1 {
+            catch_up(&log, &mut live, 1);
+            live.checkpoint().unwrap();
+        }
+    }
+}
+
+#[test]
+fn format_6_can_be_read() {
+    if std::env::var_os("UPDATE").is_some() && !folder(6).exists() {
+        make_fed(&folder(6));
+    }
+    let (disk, _scratch) = kept(6);
+    let (log, mut live) = open(&disk);
+    assert_eq!(live.position(), 1, "the checkpoint");
+    assert_eq!(live.taken("source").values().collect::<Vec<_>>(), ["{\"events\":2}"]);
+    catch_up(&log, &mut live, 2);
+    assert_eq!(live.taken("source").values().collect::<Vec<_>>(), ["{\"events\":4}"]);
+    let origins = live.outlet().origins();
+    let count = origins[&("source".to_owned(), "usage.csv".to_owned())];
+    assert_eq!((count.received, count.counted), (4, 4));
+    let entry = log.reader(1).unwrap().read().unwrap().unwrap();
+    let fed = Letter::read(&entry.bytes).unwrap().fed.unwrap();
+    assert_eq!([fed.place_of(0), fed.place_of(1), fed.place_of(2)], [Some(("usage.csv", 4)), Some(("usage.csv", 7)), None]);
 }
 
 /// Continues from a checkpoint to the end of its log and checks the results.

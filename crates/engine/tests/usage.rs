@@ -77,7 +77,7 @@ impl Stage {
             })
             .collect();
         let mut bytes = Vec::new();
-        Letter { namespace: "n", pipeline: None, again: false, settles: None, lines: lines.as_bytes() }.write_to(&mut bytes);
+        Letter::open("n", lines.as_bytes()).write_to(&mut bytes);
         self.append(EntryKind::Events, count, bytes);
     }
 

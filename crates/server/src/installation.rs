@@ -7,7 +7,6 @@
 
 mod audit;
 pub mod backup;
-mod batch;
 mod change;
 mod clock;
 mod clock_check;
@@ -20,6 +19,7 @@ mod delivery;
 mod event_rows;
 mod event_store;
 mod explain;
+mod feeding;
 mod finishing;
 mod first_key;
 pub(crate) mod history;
@@ -29,6 +29,7 @@ mod meter_types;
 mod meters;
 mod notifications;
 mod opening;
+mod origins;
 mod overview;
 pub(crate) mod parked_groups;
 mod pipelines;
@@ -37,6 +38,7 @@ mod readiness;
 mod records;
 mod replay;
 mod retention;
+mod scheduling;
 mod sessions;
 mod standing;
 mod stopped;
@@ -71,16 +73,18 @@ pub use corrections::{Correction, CorrectionFilter, CorrectionState};
 pub use declared_types::DeclaredMeterType;
 pub use deliveries::{DeliveryFilter, DeliveryView, Reconciled};
 pub(crate) use deliveries::{TargetGauge, target_gauges, targets as delivery_targets};
+pub(crate) use feeding::SourceBoard;
 pub use first_key::key_offline;
 pub use meter_types::KeptMeterType;
 pub use meters::{MeterFilter, MeterView};
 pub use notifications::{NoticeFilter, Tried};
 pub use opening::Means;
+pub use origins::{OriginView, origins_csv};
 pub(crate) use overview::encoded;
 pub use pipelines::{KeptPipeline, KeptVersion, document_problem, lines};
 pub use readiness::{Condition, Standing};
 pub use records::RecordView;
-pub use sessions::{KeptSession, SessionEvent, counts};
+pub use sessions::{KeptSession, SessionEvent, StartOptions, counts};
 pub(crate) use standing::PipelineGauge;
 pub use stopped::Stopped;
 pub use tables::{KeptContent, KeptTable, TableView};
@@ -156,6 +160,8 @@ pub struct Installation {
     /// Compiled versions and counts that the overview reads every second.
     overview: overview::Cache,
     teller: telling::Teller,
+    /// When sessions start by themselves.
+    schedules: scheduling::Schedules,
 }
 
 /// A loaded pipeline with its worker.
@@ -171,6 +177,8 @@ pub struct Served {
     delivery: Arc<delivery::Delivery>,
     /// The progress of a session that is finishing.
     finishing: Mutex<finishing::Finishing>,
+    /// The sources that its session reads.
+    feeding: Mutex<Option<Arc<feeding::Feeding>>>,
     /// Number of settlements that are in the audit.
     audited: AtomicU64,
 }
@@ -215,6 +223,7 @@ impl Installation {
         if let Some(events) = self.event_store.get() {
             events.stop();
         }
+        feeding::end(&self.served());
         let served = std::mem::take(&mut *self.pipelines.write().unwrap_or_else(PoisonError::into_inner));
         let couriers: Vec<_> = served.values().flat_map(|served| served.delivery.couriers()).collect();
         delivery::end(&couriers, self.settings.drain);

@@ -12,7 +12,7 @@ use tokio::net::TcpListener;
 use crate::api::{self, App, Metrics, Parts};
 use crate::background::{self, Yields};
 use crate::dashboard::Browsers;
-use crate::installation::{Installation, Who};
+use crate::installation::{Installation, StartOptions, Who};
 use crate::keys::{KeyRing, StoredKey};
 use crate::limits::{Gate, RateLimits};
 use crate::notifications::courier::Courier;
@@ -224,12 +224,13 @@ fn start(installation: &Arc<Installation>, who: &Who, document: &Document) -> Re
             _ => installation.update_pipeline(who, &known, &document.text).map_err(told)?,
         },
     };
-    if installation.running_of(pipeline.id).is_none() {
+    // A schedule starts sessions at its times.
+    if installation.running_of(pipeline.id).is_none() && compiled.plan.schedule.is_none() {
         // An unreachable target does not prevent the start: its records wait for it.
         if let Err(refused) = installation.probe_targets(&pipeline) {
             tracing::error!(pipeline = pipeline.name, "{}; its records wait until it takes them", refused.detail);
         }
-        installation.start_unprobed(who, &pipeline, None).map_err(told)?;
+        installation.start_unprobed(who, &pipeline, StartOptions::default()).map_err(told)?;
     }
     Ok(())
 }

@@ -68,7 +68,7 @@ fn a_clock_behind_the_log_is_a_condition() {
     const HOUR: i64 = 3_600_000_000_000;
     let (_folder, clock, installation) = opened(|settings| settings.limits.decompressed_bytes_max = 1);
     let mut letter = Vec::new();
-    Letter { namespace: "default", pipeline: None, again: false, settles: None, lines: &[] }.write_head(&mut letter);
+    Letter::open("default", &[]).write_head(&mut letter);
     let head = letter.len();
     letter.extend_from_slice(b"{}\n");
     let (sender, receiver) = std::sync::mpsc::channel();

@@ -263,8 +263,9 @@ impl Oracle {
         match command {
             LogCommand::Tick => self.tick(),
             LogCommand::Flush { .. } => self.flush_open(),
-            // Rollups and listeners change no number of the oracle.
-            LogCommand::Forget { .. } | LogCommand::Listen { .. } | LogCommand::Table { .. } => {}
+            // Rollups and listeners change no number of the oracle, and no session of it ends with its
+            // input.
+            LogCommand::Close { .. } | LogCommand::Forget { .. } | LogCommand::Listen { .. } | LogCommand::Table { .. } => {}
             LogCommand::Open { meter, .. } => {
                 let key = self.key(meter);
                 self.open(&key, meter.delete_on_reset);

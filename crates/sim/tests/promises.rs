@@ -91,8 +91,7 @@ fn lived(disk: &SimDisk) -> Log {
                 n % 5
             );
             let mut bytes = Vec::new();
-            Letter { settles: None, namespace: NAMESPACE, pipeline: None, again: false, lines: line.as_bytes() }
-                .write_to(&mut bytes);
+            Letter::open(NAMESPACE, line.as_bytes()).write_to(&mut bytes);
             log.append(&Encoded::new(EntryKind::Events, 1, 1, &bytes)).unwrap();
         }
         log.commit().unwrap();

@@ -18,8 +18,8 @@ use flowmeter_engine::{Error, Kind as ErrorKind};
 
 use super::open::Progress;
 use super::{BLOCK_BYTES, Cutter, typed};
-use schema::Schema;
-use value::Input;
+pub(crate) use schema::Schema;
+pub(crate) use value::Input;
 
 const MAGIC: &[u8; 4] = b"Obj\x01";
 /// Bytes of a block, packed or unpacked, and of the header: writers make blocks of some dozens of

@@ -57,7 +57,7 @@ struct Asking {
 
 /// Selects the cryptography of the process, which the library of object storage uses: ring, as
 /// everywhere.
-pub(super) fn prefer_ring() {
+pub(crate) fn prefer_ring() {
     // It fails only if it was set before.
     drop(rustls::crypto::ring::default_provider().install_default());
 }

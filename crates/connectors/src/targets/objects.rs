@@ -3,8 +3,6 @@
 //! An object is put only if its name is free, so that of two servers that believe they own
 //! a pipeline, the second finds what the first put.
 
-mod store;
-
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,10 +11,10 @@ use flowmeter_engine::{Error, Kind};
 use futures_util::StreamExt;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions};
-use url::Url;
 
 use super::windowed::{Blobs, Put};
 use crate::answer::OBJECT_BYTES_MAX;
+use crate::buckets::{self, is_lasting};
 use crate::calls::{Abandon, Calls};
 
 /// How long an object may take, with the attempts the library makes.
@@ -40,13 +38,7 @@ impl Objects {
     /// # Errors
     /// The address or a setting is none.
     pub(super) fn new(plan: &ObjectsPlan, abandon: &Abandon) -> Result<Objects, Error> {
-        let wrong = |why: &dyn std::fmt::Display| Error::new(Kind::Invalid, format!("object storage: {why}"));
-        let url = crate::expand(&plan.url)?;
-        let url = Url::parse(&url).map_err(|why| wrong(&format!("{url}: {why}")))?;
-        let options = plan.options.iter().map(|(name, value)| Ok((name.to_ascii_lowercase(), crate::expand(value)?)));
-        let options = options.collect::<Result<Vec<_>, Error>>()?;
-        super::http::prefer_ring();
-        let (store, prefix) = store::open(&url, options).map_err(|why| wrong(&why))?;
+        let (store, prefix) = buckets::open(&plan.url, &plan.options)?;
         Ok(Objects { store, prefix, calls: Calls::new(abandon)? })
     }
 
@@ -126,20 +118,4 @@ impl Blobs for Objects {
             Error::new(kind, format!("object storage: {why}; check that the bucket is there, and `url` and `options`"))
         })
     }
-}
-
-/// Whether waiting cannot help: the bucket does not exist, or access is denied. For some
-/// requests the library says so only in the text of its error.
-fn is_lasting(why: &object_store::Error) -> bool {
-    use object_store::Error::{NotFound, PermissionDenied, Unauthenticated};
-    const CODES: [&str; 6] = [
-        "NoSuchBucket",
-        "AccessDenied",
-        "InvalidAccessKeyId",
-        "SignatureDoesNotMatch",
-        "ContainerNotFound",
-        "AuthenticationFailed",
-    ];
-    let is_typed = matches!(why, NotFound { .. } | PermissionDenied { .. } | Unauthenticated { .. });
-    is_typed || CODES.iter().any(|code| why.to_string().contains(code))
 }

@@ -51,6 +51,23 @@ impl Moto {
         Some(answer)
     }
 
+    /// Puts an object into the bucket.
+    pub fn put(&self, path: &str, bytes: &[u8]) {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
+        let length = bytes.len();
+        let head =
+            format!("PUT {path} HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\ncontent-length: {length}\r\n{KEY}\r\n\r\n");
+        stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(bytes)).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    }
+
+    /// Returns an answer with an object, if there is one.
+    pub fn get(&self, path: &str) -> Option<String> {
+        self.request("GET", path).filter(|answer| answer.starts_with("HTTP/1.1 200"))
+    }
+
     pub fn delete(&self, path: &str) {
         assert!(self.request("DELETE", path).is_some_and(|answer| answer.starts_with("HTTP/1.1 204")));
     }

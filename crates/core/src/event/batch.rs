@@ -31,10 +31,15 @@ pub struct Block {
     pub position: u64,
     /// Line of the first record, counted from 1.
     pub first_line: u64,
+    /// Line of the first record in its origin, if `first_line` numbers events in the order of
+    /// arrival. Offsets begin at 0.
+    pub origin_line: Option<u64>,
     /// The origin of the block.
     pub origin: Origin,
     /// The time of receipt; `None` means the present time of the run.
     pub received_at: Option<Timestamp>,
+    /// The clock for its events, where that is neither the time of receipt nor that of the run.
+    pub as_of: Option<Timestamp>,
     /// The operator that made its events, if they did not come from outside.
     pub derived_by: Option<u16>,
     /// Whether its events were admitted before and come again, corrected. They are not
@@ -52,9 +57,11 @@ impl Block {
     pub fn clear(&mut self) {
         self.length = 0;
         self.received_at = None;
+        self.as_of = None;
         self.derived_by = None;
         self.again = false;
         self.lists = false;
+        self.origin_line = None;
         self.ends.clear();
     }
 
@@ -174,6 +181,14 @@ impl Batch {
         self.block.first_line + u64::from(self.records[event].line)
     }
 
+    /// The line of an event in the file it came from, counted from 1.
+    pub fn origin_line(&self, event: usize) -> u64 {
+        match self.block.origin_line {
+            None => self.line(event),
+            Some(first) => first + u64::from(self.records[event].line),
+        }
+    }
+
     /// The value of a field of an event.
     #[inline]
     pub fn leaf(&self, event: usize, slot: u16) -> Leaf<'_> {
@@ -238,6 +253,13 @@ impl Batch {
     pub(super) fn unpush(&mut self) {
         self.records.pop();
         self.slots.truncate(self.records.len() * self.width);
+    }
+
+    /// Moves the beginning of the event that was added last.
+    pub(super) fn begin_last_at(&mut self, start: usize) {
+        if let Some(last) = self.records.last_mut() {
+            last.start = start as u32;
+        }
     }
 
     /// Notes that the event that was added last could not be read.

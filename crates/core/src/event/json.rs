@@ -60,7 +60,11 @@ impl Scanner {
                 batch.unpush();
                 return false;
             }
-            batch.refuse(detail);
+            let unread = super::unread::read(&batch.block.padded()[start..end]);
+            if let Some((_, offset)) = &unread {
+                batch.begin_last_at(start + offset);
+            }
+            batch.refuse(unread.map_or(detail, |(reason, _)| reason));
         }
         true
     }
@@ -93,6 +97,15 @@ fn is_list(text: &[u8]) -> bool {
         let document = Document::new(text.to_vec());
         document.value_end(0) == Some(text.len())
     }
+}
+
+/// Returns the text of each element of a list; `None` for a text that is no valid list.
+pub fn list_elements(text: &[u8]) -> Option<Vec<Vec<u8>>> {
+    if !is_list(text) {
+        return None;
+    }
+    let document = Document::new(text.to_vec());
+    Some(document.elements()?.into_iter().map(<[u8]>::to_vec).collect())
 }
 
 /// Returns the start and end of each element of a valid list.

@@ -35,7 +35,7 @@ pub(super) fn stamp(source: &SourcePlan, batch: &mut Batch) {
 fn stamp_id(rule: &IdRule, id: u16, origin: u16, batch: &mut Batch, row: usize) {
     let mut text = Vec::new();
     match rule {
-        IdRule::Line => text.extend_from_slice(batch.line(row).to_string().as_bytes()),
+        IdRule::Line => text.extend_from_slice(batch.origin_line(row).to_string().as_bytes()),
         IdRule::Content => {
             let fingerprint = xxhash_rust::xxh3::xxh3_128(batch.raw(row));
             text.extend_from_slice(format!("{fingerprint:032x}").as_bytes());

@@ -35,6 +35,22 @@ impl<M: Meters, I: Identities> Partition<M, I> {
         }
     }
 
+    /// Sends the revisions of all corrections, without waiting for more of them. No period is flushed.
+    pub(super) fn revise(&mut self, at: Timestamp, effects: &mut impl Effects) {
+        let until = at.saturating_add(AMEND_SETTLE);
+        let mut meters: Vec<MeterIx> = self.due.range(..=until).flat_map(|(_, meters)| meters).copied().collect();
+        meters.retain(|ix| self.meters.peek(*ix).is_some_and(|meter| meter.due <= until));
+        self.sort(&mut meters);
+        meters.dedup();
+        for ix in meters {
+            self.amend(ix, until, effects);
+            if self.meters.get(ix).is_alive() {
+                self.meters.get_mut(ix).due = Timestamp::MAX;
+                self.schedule_next(ix);
+            }
+        }
+    }
+
     /// Flushes what is due of a meter and schedules it again.
     fn settle(&mut self, ix: MeterIx, due: Timestamp, at: Timestamp, effects: &mut impl Effects) {
         // It is not scheduled now, so it can be scheduled even for the same instant.

@@ -82,6 +82,8 @@ pub enum Command<'a> {
     Reschedule,
     /// Flushes the periods that ended by now.
     Tick,
+    /// Sends the revisions of corrections at once.
+    Revise,
     /// Flushes the open periods as they are; period ends stay as scheduled.
     Flush,
 }

@@ -186,7 +186,14 @@ pub(super) fn compile(tree: &Tree, open_categories: bool, problems: &mut Problem
     let duration = |name, default| tree.text(name).and_then(parse_duration).unwrap_or(default);
     let bytes = tree.text("eventBytesMax").and_then(|text| text.parse().ok());
     let past_tolerance = past_tolerance(tree, &meter_types);
+    let schedule = super::run_schedule::compile(tree, &mut compiler);
+    if schedule.is_some() && !sources.iter().all(|source| source.kind.is_bounded()) {
+        let message =
+            "a schedule is for sources that end; this one waits for more events: leave `schedule` out, or write `mode: once`";
+        compiler.problems.add(tree.get("schedule").unwrap_or(tree), "schedule", message);
+    }
     let plan = Plan {
+        schedule,
         id: derived::pipeline(&name),
         name,
         nodes: graph.nodes,
@@ -196,6 +203,7 @@ pub(super) fn compile(tree: &Tree, open_categories: bool, problems: &mut Problem
         processors: processors.list,
         meter_types,
         meters,
+        all_columns: false,
         event_bytes_max: bytes.unwrap_or(crate::limits::EVENT_BYTES_MAX),
         future_tolerance: duration("futureTolerance", crate::limits::FUTURE_TOLERANCE),
         past_tolerance,

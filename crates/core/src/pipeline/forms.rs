@@ -5,6 +5,7 @@ use super::shape::Form::{
     Word, Zone,
 };
 use super::shape::{Form, Shape, default, optional, required};
+use super::source::SOURCE;
 use crate::aggregation::Aggregation;
 use crate::decimal::Rounding;
 use crate::expression::condition::OPERATORS;
@@ -18,6 +19,7 @@ pub(super) const PIPELINE: Form = Object(&Shape {
         optional("description", Text, "For people"),
         optional("source", SOURCE, "Where events come from"),
         optional("sources", List(&SOURCE), "Several sources, each with an id"),
+        optional("schedule", RUN_SCHEDULE, "When sessions of a server start by themselves"),
         required("operators", List(&OPERATOR), "The steps; a list is a chain, `from` makes it a graph"),
         optional("tables", List(&super::operator_forms::TABLE), "Tables that operators look things up in"),
         optional("meterTypes", List(&METER_TYPE), "Templates of meters"),
@@ -41,6 +43,32 @@ pub(super) const PIPELINE: Form = Object(&Shape {
     ],
 });
 
+const RUN_SCHEDULE: Form = Object(&Shape {
+    noun: "field of a schedule",
+    help: "When sessions of a server start by themselves",
+    fields: &[
+        optional("cron", Either(&[Text, SCHEDULE]), "Minute, hour, day of the month, month, day of the week: '0 2 * * *'"),
+        optional("every", Word(&["hour", "day", "week", "month", "quarter", "year"]), "The unit, instead of cron"),
+        optional("count", Integer(1, 1000), "How many units; 1 when left out"),
+        optional("anchor", ANCHOR, "Where in its unit a run is due"),
+        default("timezone", Zone, "Etc/UTC", "Zone of the clock"),
+        default("overlap", Word(&["skip", "queue"]), "skip", "Handling of a run that is due while one is running"),
+        default(
+            "catchUp",
+            Word(&["latest", "all", "none"]),
+            "latest",
+            "Runs made up for that were due while the server was down",
+        ),
+        optional("retry", RETRY, "How a run that failed is tried again; not at all when left out"),
+    ],
+});
+
+const RETRY: Form = Object(&Shape {
+    noun: "field of a retry",
+    help: "How a run that failed is tried again",
+    fields: &[required("times", Integer(0, 100), "How often"), default("pause", Duration, "5m", "How long after the failure")],
+});
+
 const TEST: Form = Object(&Shape {
     noun: "field of a test",
     help: "Events and the records they must make",
@@ -56,92 +84,6 @@ const TEST: Form = Object(&Shape {
     ],
 });
 
-const SOURCE: Form = Object(&Shape {
-    noun: "source",
-    help: "Where events come from",
-    fields: &[
-        optional("id", Text, "For `from` and for several sources"),
-        optional("file", FILE_SOURCE, "Files, or `-` for standard input"),
-        optional("http", HTTP_SOURCE, "The server's event API"),
-    ],
-});
-
-const HTTP_SOURCE: Form = Object(&Shape {
-    noun: "field of an HTTP source",
-    help: "Events that come in at POST /api/v1/events",
-    fields: &[
-        optional("time", TIME, "Where the event's time is and how it is written: becomes `time`"),
-        optional("id", Either(&[Word(&["content"]), List(&Path)]), "The identity of an event without an id: becomes `id`"),
-    ],
-});
-
-pub(super) const FILE_SOURCE: Form = Object(&Shape {
-    noun: "field of a file source",
-    help: "Files",
-    fields: &[
-        required("path", Either(&[Text, List(&Text)]), "Path, glob pattern, several of them, or `-`"),
-        optional(
-            "format",
-            Word(&["ndjson", "json", "csv", "parquet", "access_log", "vhost_combined", "fixed", "avro", "xlsx"]),
-            "By the file's name when left out",
-        ),
-        default("compression", Word(&["auto", "none", "gzip", "zstd"]), "auto", "`auto` looks at the first bytes"),
-        optional("encoding", Text, "Encoding of text: utf-8, utf-16, utf-16le, utf-16be, latin1, windows-1252, shift_jis …"),
-        default(
-            "header",
-            Either(&[Boolean, Integer(1, 1000)]),
-            "true",
-            "Whether a CSV file begins with the names of its columns, or which of its rows has them",
-        ),
-        optional(
-            "columns",
-            List(&Either(&[Text, FIXED_COLUMN])),
-            "Names of a CSV file's columns; c1, c2 … without. Columns of a file of fixed width",
-        ),
-        optional(
-            "shortLines",
-            Word(&["refuse", "allow"]),
-            "Lines of fixed width that do not reach the end of a column the pipeline reads: refuse (when left out) parks them, \
-             allow reads the characters they lack as blanks",
-        ),
-        optional("optional", List(&Text), "Columns or fields that the pipeline names and that may be missing"),
-        optional("skip", SKIP, "Rows of a CSV file around the header that are no events"),
-        optional("units", Boolean, "Whether the row after the header names units or types"),
-        optional("footer", Integer(0, 1000), "Rows at the end of a CSV file that are no events"),
-        optional("trim", Boolean, "Whether blanks around the fields of a CSV file are cut"),
-        optional(
-            "quotes",
-            Word(&["strict", "lenient", "none"]),
-            "strict (when left out): RFC 4180; lenient: what spreadsheets read; none: quotes are text",
-        ),
-        optional("quotedLinesMax", Integer(1, 100_000), "Lines that a quoted CSV field may span; 100 when left out"),
-        optional("numbers", NUMBER, "How a CSV file writes numbers: values, and columns of type number"),
-        optional("sheet", Text, "Sheet of a workbook; the first when left out"),
-        optional("items", Path, "Where in a JSON document the list of events is"),
-        optional("pattern", Text, "Pattern of an access log: Apache's LogFormat or nginx's log_format"),
-        optional("extra", Word(&["refuse", "ignore"]), "Handling of fields after an access log's pattern; refuse when left out"),
-        default("delimiter", Character, ",", "Between the fields of a CSV file; `\\t` for a tab"),
-        default("quote", Either(&[Word(&["none"]), Character]), "\"", "Around fields of a CSV file"),
-        optional("comment", Character, "A CSV line beginning with it is no row"),
-        optional("types", Map(&COLUMN_TYPE), "Types of a CSV file's columns; text when left out"),
-        optional("time", TIME, "Where the event's time is and how it is written: becomes `time`"),
-        optional(
-            "id",
-            Either(&[Word(&["line", "content"]), List(&Path)]),
-            "The identity of an event: becomes `id` (and `source` the file)",
-        ),
-    ],
-});
-
-const SKIP: Form = Object(&Shape {
-    noun: "field of skipped rows",
-    help: "Rows around the header of a CSV file",
-    fields: &[
-        default("before", Integer(0, 1000), "0", "Rows before the header"),
-        default("after", Integer(0, 1000), "0", "Rows after the header"),
-    ],
-});
-
 const ROUND: Form = Object(&Shape {
     noun: "field of a rounding",
     help: "How a number is rounded where it is read",
@@ -151,7 +93,7 @@ const ROUND: Form = Object(&Shape {
     ],
 });
 
-const NUMBER: Form = Object(&Shape {
+pub(super) const NUMBER: Form = Object(&Shape {
     noun: "field of a number",
     help: "How a number is written",
     fields: &[
@@ -163,7 +105,7 @@ const NUMBER: Form = Object(&Shape {
     ],
 });
 
-const COLUMN_TYPE: Form = Either(&[
+pub(super) const COLUMN_TYPE: Form = Either(&[
     Word(&["text", "number", "boolean"]),
     Object(&Shape {
         noun: "field of a type",
@@ -171,17 +113,6 @@ const COLUMN_TYPE: Form = Either(&[
         fields: &[required("number", NUMBER, "How it is written")],
     }),
 ]);
-
-const FIXED_COLUMN: Form = Object(&Shape {
-    noun: "field of a column",
-    help: "A column of a file of fixed width",
-    fields: &[
-        required("name", Text, "Its name"),
-        required("from", Integer(1, 1_000_000), "Its first character, counted from 1"),
-        required("to", Integer(1, 1_000_000), "Its last character"),
-        optional("type", COLUMN_TYPE, "Its type; text when left out"),
-    ],
-});
 
 pub(super) const TIME: Form = Either(&[
     Path,

@@ -1,10 +1,11 @@
 //! The forms of tables and of operators that look up, split, gather, pair and price.
 
-use super::forms::{FILE_SOURCE, SCHEDULE, TIME};
+use super::forms::{SCHEDULE, TIME};
 use super::shape::Form::{
     Any, Boolean, Duration, Either, Expression, Integer, List, Map, Number, Object, Path, Text, Word, Zone,
 };
 use super::shape::{Form, Shape, default, optional, required};
+use super::source::FILE;
 use super::targets::{AUTH, TLS};
 use crate::schedule::SHORT_NAMES;
 
@@ -18,7 +19,7 @@ pub(super) const TABLE: Form = Object(&Shape {
     fields: &[
         required("name", Text, "Unique; small letters, digits, `_` and `-`, at most 80"),
         required("key", List(&Text), "The columns that identify a row; with validity, at each instant"),
-        optional("file", FILE_SOURCE, "Its rows are in a file"),
+        optional("file", FILE, "Its rows are in a file"),
         optional("rows", List(&Map(&Any)), "Its rows are here"),
         optional("validFrom", Text, "The column with the instant from which a row holds; missing: from ever"),
         optional("validTo", Text, "The column with the instant until which a row holds; missing: for ever"),

@@ -2,7 +2,7 @@
 
 /// The form of a value.
 #[derive(Clone, Copy, Debug)]
-pub enum Form {
+pub(in crate::pipeline) enum Form {
     /// Text of any content.
     Text,
     /// A number that is an exact decimal.
@@ -43,7 +43,7 @@ pub enum Form {
 
 /// An object with known fields.
 #[derive(Debug)]
-pub struct Shape {
+pub(in crate::pipeline) struct Shape {
     /// Its noun in messages: "unknown *operator* `fliter`".
     pub noun: &'static str,
     /// Help for people and editors.
@@ -54,7 +54,7 @@ pub struct Shape {
 
 /// A field of an object.
 #[derive(Debug)]
-pub struct Field {
+pub(in crate::pipeline) struct Field {
     /// The name of the field.
     pub name: &'static str,
     /// The form of its value.
@@ -67,7 +67,7 @@ pub struct Field {
 
 /// Whether a field may be omitted, and its value then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Presence {
+pub(in crate::pipeline) enum Presence {
     /// The field must be present.
     Required,
     /// Without the field, there is no value.

@@ -1,5 +1,9 @@
 //! The sources of a document.
 
+mod forms;
+mod kind;
+mod overrides;
+
 use super::compile::Compiler;
 use super::names::Mode;
 use super::tree::Node as Tree;
@@ -9,13 +13,19 @@ use crate::limits::QUOTED_LINES_MAX;
 use crate::mediation::{Decoder, Form};
 use crate::plan::{Plan, TimeField};
 
+pub(super) use forms::{FILE, SOURCE};
+pub use kind::{
+    After, Following, KafkaFormat, KafkaLogin, KafkaSource, KafkaStart, NextPage, ObjectsSource, PagesSource, RowsFrom,
+    RowsSource, SourceKind, Taking,
+};
+
 /// A compiled source: its files and how to read them.
 #[derive(Clone, Debug)]
 pub struct SourcePlan {
     /// The given id, or `source`.
     pub id: String,
-    /// Whether events arrive over the server's event API; otherwise, they come from files.
-    pub http: bool,
+    /// Where its events are.
+    pub kind: SourceKind,
     /// Paths and patterns; `-` is standard input.
     pub paths: Vec<String>,
     /// The format of the records; `None`: by the file's name.
@@ -122,9 +132,19 @@ pub enum IdRule {
 }
 
 impl SourcePlan {
+    /// Whether events arrive over the server's event API.
+    pub fn is_http(&self) -> bool {
+        matches!(self.kind, SourceKind::Http)
+    }
+
+    /// Whether its records are in files or objects, in one of the formats.
+    pub fn has_format(&self) -> bool {
+        matches!(self.kind, SourceKind::Files(_) | SourceKind::Objects(_))
+    }
+
     /// Whether numbers of this source can only be text, if the format is known.
     pub(crate) fn is_text_only(&self) -> bool {
-        if self.http {
+        if !self.has_format() {
             return false;
         }
         let by_name = || self.paths.first().map_or(Format::Ndjson, |path| Format::of_file(path));
@@ -248,11 +268,7 @@ pub(super) fn compile_all(tree: &Tree, compiler: &mut Compiler<'_>) -> Vec<Sourc
 
 pub(super) fn compile(node: &Tree, field: &str, place: usize, compiler: &mut Compiler<'_>) -> SourcePlan {
     let default_id = || if place == 0 { "source".to_owned() } else { format!("source{}", place + 1) };
-    let http = node.get("http");
-    let file = node.get("file").or(http).unwrap_or(node);
-    if node.get("file").is_some() == http.is_some() {
-        compiler.problems.add(node, field, "a source is one of file: {path: events.ndjson} and http: {}");
-    }
+    let (kind, file) = kind::compile(node, field, compiler);
     let path = file.get("path");
     let paths = match path.and_then(Tree::scalar) {
         Some(one) => vec![one.to_owned()],
@@ -308,7 +324,7 @@ pub(super) fn compile(node: &Tree, field: &str, place: usize, compiler: &mut Com
     });
     let plan = SourcePlan {
         id: node.text("id").map_or_else(default_id, str::to_owned),
-        http: http.is_some(),
+        kind,
         // A pattern implies an access log, whatever the file's name.
         format: file.text("format").and_then(Format::named).or(pattern.is_some().then_some(Format::AccessLog)),
         paths,
@@ -338,7 +354,7 @@ pub(super) fn compile(node: &Tree, field: &str, place: usize, compiler: &mut Com
 /// Reports options that have no effect for a format: users would expect them to work.
 fn check_options(file: &Tree, field: &str, plan: &SourcePlan, compiler: &mut Compiler<'_>) {
     let by_name = || plan.paths.first().map_or(Format::Ndjson, |path| Format::of_file(path));
-    if plan.http {
+    if !plan.has_format() {
         return;
     }
     let format = plan.format.unwrap_or_else(by_name);

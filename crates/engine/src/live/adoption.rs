@@ -8,7 +8,7 @@ use flowmeter_core::plan::Plan;
 use flowmeter_core::schedule::Calendar;
 use uuid::Uuid;
 
-use super::{Live, decoder};
+use super::{Live, decoders};
 use crate::{Engine, Error, Kind, Totals};
 
 impl Live {
@@ -24,7 +24,7 @@ impl Live {
         let stand_in = Engine::with_identities(&self.plan, self.settings.engine, Vec::new())?;
         let identities = std::mem::replace(&mut self.engine, stand_in).into_identities();
         self.engine = Engine::read(Arc::clone(&plan), self.settings.engine, &images, identities)?;
-        self.engine.follow_watermarks();
+        self.engine.follow_watermarks(true);
         self.engine.set_totals(renamed(totals, &kept, &plan));
         self.engine.roll_up(rollups);
         self.engine.listen(listens);
@@ -32,7 +32,7 @@ impl Live {
         let declared = self.engine.open_declared(self.clock);
         self.outlet.note(&plan, &declared);
         self.fill_tables(&plan, None)?;
-        self.decoder = decoder(&plan);
+        self.decoders = decoders(&plan);
         (self.plan, self.version) = (plan, version);
         Ok(())
     }

@@ -18,6 +18,12 @@ use crate::{Error, Kind};
 pub enum LogCommand {
     /// The clock has advanced: all pipelines flush periods that have ended.
     Tick,
+    /// A session ends: flushes periods that ended by an instant, in nanoseconds, and sends the revisions
+    /// of all corrections.
+    Close {
+        pipeline: Uuid,
+        at: i64,
+    },
     /// Flushes open periods as they are.
     Flush {
         pipeline: Uuid,
@@ -152,7 +158,8 @@ impl LogCommand {
     pub fn pipeline(&self) -> Option<Uuid> {
         match self {
             LogCommand::Tick | LogCommand::Change { .. } => None,
-            LogCommand::Flush { pipeline }
+            LogCommand::Close { pipeline, .. }
+            | LogCommand::Flush { pipeline }
             | LogCommand::Open { pipeline, .. }
             | LogCommand::Edit { pipeline, .. }
             | LogCommand::Delete { pipeline, .. }
@@ -194,12 +201,14 @@ struct Written {
     rows: Vec<CatalogRow>,
     table: Option<String>,
     content: Option<TableVersion>,
+    at: Option<i64>,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 enum Name {
     Tick,
+    Close,
     Flush,
     Open,
     Edit,
@@ -214,18 +223,28 @@ enum Name {
 impl Written {
     /// Returns the command, unless a field of it is missing.
     fn command(self) -> Option<LogCommand> {
-        let Written { command, pipeline, meter, meter_type, listens, version, document, commands, rows, table, content } = self;
+        let Written { command, pipeline, meter, meter_type, listens, version, document, commands, rows, table, content, at } =
+            self;
         match command {
             Name::Tick => return Some(LogCommand::Tick),
             Name::Change => {
                 let commands: Option<Vec<LogCommand>> = commands.into_iter().map(Written::command).collect();
                 return Some(LogCommand::Change { commands: commands?, rows });
             }
-            Name::Flush | Name::Open | Name::Edit | Name::Delete | Name::Forget | Name::Listen | Name::Table | Name::Adopt => {}
+            Name::Close
+            | Name::Flush
+            | Name::Open
+            | Name::Edit
+            | Name::Delete
+            | Name::Forget
+            | Name::Listen
+            | Name::Table
+            | Name::Adopt => {}
         }
         let pipeline = pipeline?;
         Some(match command {
             Name::Tick | Name::Change => return None,
+            Name::Close => LogCommand::Close { pipeline, at: at? },
             Name::Flush => LogCommand::Flush { pipeline },
             Name::Open => LogCommand::Open { pipeline, meter: meter? },
             Name::Edit => LogCommand::Edit { pipeline, meter: meter? },

@@ -1,6 +1,9 @@
 //! The outcomes of a running pipeline: records, parked events, verdicts, notes, settlements. Each
 //! is a log of its own with numbered items, so that items which a restart makes a second time are
-//! recognised and not written again.
+//! recognised and not written again. They must be the same: other items mean that the log of the
+//! server no longer has what they were made of.
+
+mod written;
 
 use std::sync::Arc;
 
@@ -17,8 +20,10 @@ use flowmeter_store::log::{self, Encoded, Entry, EntryKind, Log, Reader};
 
 use super::items::{DERIVED, JudgedBlock, write_judged};
 use super::note::{self, NoteKind};
+use super::origins::Origins;
 use super::settlement::{How, Settled, Settlement, SettlementItem, settlement_item};
 use crate::{Error, Kind, Noted, Observer, ParkedEvent, RecordSink, Superseded};
+use written::Written;
 
 /// Bytes of items that become an entry when nothing waits for them.
 const GATHERED_BYTES: usize = 1 << 20;
@@ -38,6 +43,8 @@ pub struct Stream {
     /// The error that kept items from being written. They are missing from the log, so later items
     /// must not be written either; the pipeline must be loaded again.
     failure: Option<Error>,
+    /// Reads the items that a restart makes a second time.
+    written: Option<Written>,
 }
 
 /// Called with the number of records that are durable and readable, while more are still being
@@ -47,14 +54,16 @@ pub type Announce = Box<dyn FnMut(u64) + Send>;
 impl Stream {
     fn open(disk: &Arc<dyn Disk>, folder: &str, settings: log::Settings) -> Result<Stream, Error> {
         let (log, _) = Log::open(Arc::clone(disk), folder, settings)?;
-        Ok(Stream { next: log.items(), log, gathered: Vec::new(), count: 0, appended: 0, failure: None })
+        Ok(Stream { next: log.items(), log, gathered: Vec::new(), count: 0, appended: 0, failure: None, written: None })
     }
 
     /// Adds an item of two parts.
     fn push(&mut self, head: &[u8], rest: &[u8]) {
         self.next += 1;
-        // It was written before the restart.
         if self.next <= self.log.items() {
+            if let Err(why) = self.compare(head, rest) {
+                self.failure.get_or_insert(why);
+            }
             return;
         }
         let mut pen = Pen { bytes: std::mem::take(&mut self.gathered) };
@@ -63,6 +72,18 @@ impl Stream {
         pen.bytes.extend_from_slice(rest);
         self.gathered = pen.bytes;
         self.count += 1;
+    }
+
+    /// Compares an item with the one of its number that was written before the restart.
+    fn compare(&mut self, head: &[u8], rest: &[u8]) -> Result<(), Error> {
+        let number = self.next - 1;
+        let mut written = match self.written.take() {
+            Some(written) => written,
+            None => Written::from(self.reader(number)?, number)?,
+        };
+        let is_same = written.next()?.is_some_and(|item| item.strip_prefix(head) == Some(rest));
+        self.written = Some(written);
+        if is_same { Ok(()) } else { Err(written::another(number)) }
     }
 
     /// Makes an entry of the gathered items.
@@ -164,6 +185,8 @@ pub struct Outlet {
     settled: Settled,
     arrivals: u64,
     judged: Vec<JudgedBlock>,
+    /// Events by the place they come from.
+    origins: Origins,
     announce: Option<Announce>,
 }
 
@@ -181,6 +204,7 @@ impl Outlet {
             settled: Settled::default(),
             arrivals: 0,
             judged: Vec::new(),
+            origins: Origins::new(),
             announce: None,
         })
     }
@@ -265,6 +289,15 @@ impl Outlet {
         streams.into_iter().find_map(|stream| stream.failure.as_ref())
     }
 
+    /// Returns the events by the place they come from.
+    pub fn origins(&self) -> &Origins {
+        &self.origins
+    }
+
+    pub(super) fn set_origins(&mut self, origins: Origins) {
+        self.origins = origins;
+    }
+
     /// Returns the number of received events.
     pub fn arrivals(&self) -> u64 {
         self.arrivals
@@ -317,8 +350,8 @@ impl Outlet {
 
     /// Returns the two halves that a round writes to: one for records, one for everything else.
     pub(super) fn split<'o>(&'o mut self, plan: &'o Plan, at: Timestamp) -> (Sink<'o>, Watch<'o>) {
-        let Outlet { records, parked, verdicts, notes, settlements, settled, arrivals, judged, announce } = self;
-        let watch = Watch { parked, verdicts, settlements, settled, arrivals, judged };
+        let Outlet { records, parked, verdicts, notes, settlements, settled, arrivals, judged, origins, announce } = self;
+        let watch = Watch { parked, verdicts, settlements, settled, arrivals, judged, origins, plan };
         (Sink { records, notes, announce, plan, at }, watch)
     }
 
@@ -405,6 +438,8 @@ pub(super) struct Watch<'o> {
     settled: &'o mut Settled,
     arrivals: &'o mut u64,
     judged: &'o mut Vec<JudgedBlock>,
+    origins: &'o mut Origins,
+    plan: &'o Plan,
 }
 
 impl Observer for Watch<'_> {
@@ -445,6 +480,12 @@ impl Observer for Watch<'_> {
             write_judged(&block, &mut pen);
             self.verdicts.gathered = pen.bytes;
             self.verdicts.count += verdicts.len() as u32;
+        }
+        let block_of = &batch.block;
+        if block_of.origin_line.is_some() {
+            let source = &self.plan.sources[block_of.origin.source].id;
+            let key = (source.clone(), block_of.origin.name.to_string());
+            self.origins.entry(key).or_default().add(verdicts);
         }
         self.verdicts.next = *self.arrivals;
         self.judged.push(block);

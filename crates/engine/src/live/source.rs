@@ -1,4 +1,4 @@
-//! Entries of the log as a source: blocks of lines, each with its time of receipt.
+//! Entries of the log as a source: blocks of lines, each with its time of receipt and its origin.
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
@@ -6,11 +6,12 @@ use std::sync::Arc;
 
 use flowmeter_core::event::{Block, Origin};
 use flowmeter_core::mediation::Decoder;
+use flowmeter_core::pipeline::SourcePlan;
 use flowmeter_core::plan::Plan;
 use flowmeter_core::time::Timestamp;
 use flowmeter_store::log::Entry;
 
-use super::Letter;
+use super::{Fed, Letter};
 use crate::{Error, Received, Source};
 
 /// Bytes of a block: large bodies are cut, so that all threads get a share.
@@ -19,19 +20,27 @@ const BLOCK_BYTES: usize = 256 << 10;
 /// Entries that are to be applied.
 pub(super) struct Entries<'e> {
     pieces: VecDeque<Piece<'e>>,
-    decoder: &'e Arc<Decoder>,
-    origin: Origin,
+    decoders: &'e [Arc<Decoder>],
+    /// The source of events that come over the event API.
+    http: Origin,
     /// Number of events that arrived before.
     arrivals: u64,
+    /// The origins of the letters that sources of the pipeline brought.
+    pub(super) fed: Vec<Fed>,
     /// The instant of the last entry, whether it is applied or not.
     pub(super) clock: Timestamp,
 }
 
 struct Piece<'e> {
     lines: &'e [u8],
-    at: Timestamp,
+    /// The time of receipt, unless the events are those of a session that ends with its input.
+    at: Option<Timestamp>,
+    /// The clock of such a session.
+    as_of: Option<Timestamp>,
     again: bool,
     position: u64,
+    /// The place of the first event and its line there, if a source of the pipeline read it.
+    origin: Option<(Origin, u64)>,
 }
 
 impl<'e> Entries<'e> {
@@ -41,28 +50,60 @@ impl<'e> Entries<'e> {
         entries: &'e [Arc<Entry>],
         namespace: &str,
         plan: &Plan,
-        decoder: &'e Arc<Decoder>,
+        decoders: &'e [Arc<Decoder>],
         arrivals: u64,
         clock: Timestamp,
     ) -> Result<Entries<'e>, Error> {
-        let mut pieces = VecDeque::new();
+        let (mut pieces, mut brought) = (VecDeque::new(), Vec::new());
         let mut at = clock;
         for entry in entries {
             at = at.max(Timestamp::from_nanos(entry.at));
             let letter = Letter::read(&entry.bytes)?;
-            if !letter.is_for(namespace, plan.id, true) {
+            if !letter.is_for(namespace, plan.id, plan.takes_http()) {
                 continue;
             }
-            let mut lines = letter.lines;
-            while !lines.is_empty() {
-                let cut = cut(lines);
-                pieces.push_back(Piece { lines: &lines[..cut], at, again: letter.again, position: entry.position });
-                lines = &lines[cut..];
+            let as_of = letter.fed.as_ref().and_then(|fed| fed.as_of);
+            let received = as_of.is_none().then_some(at);
+            let Letter { lines, again, .. } = letter;
+            let piece = Piece { lines, at: received, as_of, again, position: entry.position, origin: None };
+            match letter.fed {
+                None => cut_into(piece, &mut pieces),
+                Some(fed) => {
+                    cut_by_origin(&fed, plan, &piece, &mut pieces);
+                    brought.push(fed);
+                }
             }
         }
-        let source = plan.sources.iter().position(|source| source.http).unwrap_or_default();
-        let origin = Origin { name: "http".into(), source, columns: None };
-        Ok(Entries { pieces, decoder, origin, arrivals, clock: at })
+        let http = plan.sources.iter().position(SourcePlan::is_http).unwrap_or_default();
+        let http = Origin { name: "http".into(), source: http, columns: None };
+        Ok(Entries { pieces, decoders, http, arrivals, fed: brought, clock: at })
+    }
+}
+
+/// Cuts the lines of a piece to the size of blocks.
+fn cut_into<'e>(piece: Piece<'e>, pieces: &mut VecDeque<Piece<'e>>) {
+    let Piece { mut lines, mut origin, .. } = piece;
+    while !lines.is_empty() {
+        let cut = cut(lines);
+        pieces.push_back(Piece { lines: &lines[..cut], origin: origin.clone(), ..piece });
+        if let Some((_, line)) = &mut origin {
+            *line += memchr::memchr_iter(b'\n', &lines[..cut]).count() as u64;
+        }
+        lines = &lines[cut..];
+    }
+}
+
+/// Cuts the lines of a piece where they come from another place.
+fn cut_by_origin<'e>(fed: &Fed, plan: &Plan, piece: &Piece<'e>, pieces: &mut VecDeque<Piece<'e>>) {
+    // Its source may be gone in a newer version of the document.
+    let source = plan.source_of(&fed.source).unwrap_or_default();
+    let mut lines = piece.lines;
+    for run in &fed.runs {
+        let end = (run.events as usize).checked_sub(1).and_then(|last| memchr::memchr_iter(b'\n', lines).nth(last));
+        let (own, rest) = lines.split_at(end.map_or(lines.len(), |end| end + 1));
+        let origin = Origin { name: Arc::clone(&run.origin), source, columns: None };
+        cut_into(Piece { lines: own, origin: Some((origin, run.line)), ..*piece }, pieces);
+        lines = rest;
     }
 }
 
@@ -95,15 +136,18 @@ impl Source for Entries<'_> {
         let room = block.room(lines.len());
         room.copy_from_slice(&lines);
         block.seal_at(lines.len());
-        block.received_at = Some(piece.at);
+        (block.received_at, block.as_of) = (piece.at, piece.as_of);
         block.again = piece.again;
         block.position = piece.position;
         block.first_line = self.arrivals + 1;
-        block.origin = self.origin.clone();
+        (block.origin, block.origin_line) = match piece.origin {
+            Some((origin, line)) => (origin, Some(line)),
+            None => (self.http.clone(), None),
+        };
         let ends = memchr::memchr_iter(b'\n', &lines).count();
         let unended = usize::from(lines.last().is_some_and(|last| *last != b'\n'));
         self.arrivals += (ends + unended) as u64;
-        Ok(Received::Block(Arc::clone(self.decoder)))
+        Ok(Received::Block(Arc::clone(&self.decoders[block.origin.source])))
     }
 
     fn progress(&self) -> (u64, Option<u64>) {

@@ -169,7 +169,7 @@ pub fn run(document: &str, steps: &[Step], layout: Layout) -> Outcome {
     let settings = Settings { threads: layout.threads, partitions: layout.partitions, taps_max: 0 };
     let mut engine = Engine::new(&plan, settings).unwrap();
     let mut tables: Vec<(usize, Arc<Content>)> = Vec::new();
-    layout.follows.then(|| engine.follow_watermarks());
+    layout.follows.then(|| engine.follow_watermarks(true));
     let decoder = Arc::new(plan.sources[0].decoder(&plan, Format::Ndjson, &[]));
     let mut outcome = Outcome::default();
     let mut watching = Watching::default();
@@ -186,7 +186,7 @@ pub fn run(document: &str, steps: &[Step], layout: Layout) -> Outcome {
             engine.set_totals(totals);
             assert_eq!(engine.images(), images, "read and written again it is the same");
             tables.iter().for_each(|(at, content)| engine.set_table(*at, Some(Arc::clone(content))));
-            layout.follows.then(|| engine.follow_watermarks());
+            layout.follows.then(|| engine.follow_watermarks(true));
         }
         match step {
             Step::Events(at, lines) => {

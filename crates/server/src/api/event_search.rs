@@ -103,7 +103,7 @@ async fn search(
         let mut cursor = cursor;
         let mut found = Vec::new();
         let all = app.installation.pipelines(&asked.who.namespace).map_err(|why| problem_of(&why))?;
-        for pipeline in all.iter().filter(|pipeline| pipeline.streaming) {
+        for pipeline in all.iter() {
             if query.get("pipeline").is_some_and(|wanted| wanted != pipeline.name && wanted != pipeline.id.to_string()) {
                 continue;
             }

@@ -77,22 +77,14 @@ pub(crate) async fn admit(
     let limits = &app.installation.settings().limits;
     let bytes = crate::body::read(headers, body, limits).await?;
     // A sender that is refused in the middle of its body may never read why.
-    if let Some(why) = app.installation.failure() {
-        return Err(Box::new(Problem::new(Code::Poisoned, why.to_string())));
-    }
-    app.installation.wait_for_meters().await?;
+    wait_for_room(app).await?;
     let received = bytes.len();
-    let mut head = Vec::with_capacity(64);
     let namespace = &asked.who.namespace;
-    Letter { namespace, pipeline: None, again: false, settles: None, lines: &[] }.write_head(&mut head);
+    let head = letter_head(namespace, 0);
     let head_bytes = head.len();
-    let bounds = Bounds {
-        event_bytes_max: flowmeter_core::limits::EVENT_BYTES_MAX,
-        events_max: usize::try_from(limits.batch_events_max).unwrap_or(usize::MAX),
-    };
-    let mut knocking = door::read(form, options.needs, headers, bytes, head, bounds)?;
-    app.metrics.received(namespace, received, knocking.admitted, knocking.rejected.len());
-    app.rates.spend_events(asked.principal.key, u64::from(knocking.admitted), app.installation.wall());
+    let lines::Bounds { event_bytes_max, events_max, .. } = bounds(app);
+    let mut knocking = door::read(form, options.needs, headers, bytes, head, Bounds { event_bytes_max, events_max })?;
+    note(app, asked, received, knocking.admitted, knocking.rejected.len());
     if !knocking.rejected.is_empty() && !options.partial {
         return Err(refuse(&knocking));
     }
@@ -116,7 +108,20 @@ pub(crate) async fn admit(
     Ok(answer(if options.partial { StatusCode::MULTI_STATUS } else { StatusCode::OK }, &told(&knocking, &verdicts)))
 }
 
-/// Returns the bounds of the events of a request in a protocol of others.
+/// Takes the events that a request in OTLP or remote write brings; returns once they are durable.
+pub(crate) async fn admit_lines(app: &App, asked: &Asked, received: usize, lines: &Lines) -> Result<(), Refused> {
+    wait_for_room(app).await?;
+    note(app, asked, received, lines.count, lines.rejected as usize);
+    if lines.count == 0 {
+        return Ok(());
+    }
+    let mut letter = letter_head(&asked.who.namespace, lines.bytes.len());
+    let head = letter.len();
+    letter.extend_from_slice(&lines.bytes);
+    put(app, head, letter, lines.count).instrument(traces::part("commit", lines.count)).await.map(drop)
+}
+
+/// Returns the bounds of the events of a request.
 pub(crate) fn bounds(app: &App) -> lines::Bounds {
     let limits = &app.installation.settings().limits;
     let usize_of = |bound| usize::try_from(bound).unwrap_or(usize::MAX);
@@ -127,23 +132,25 @@ pub(crate) fn bounds(app: &App) -> lines::Bounds {
     }
 }
 
-/// Takes the events of a request in a protocol of others; returns once they are durable.
-pub(crate) async fn admit_lines(app: &App, asked: &Asked, received: usize, lines: &Lines) -> Result<(), Refused> {
-    if let Some(why) = app.installation.failure() {
-        return Err(Box::new(Problem::new(Code::Poisoned, why.to_string())));
+/// Refuses events if the log takes none; waits while meters are full.
+async fn wait_for_room(app: &App) -> Result<(), Refused> {
+    match app.installation.failure() {
+        Some(why) => Err(Box::new(Problem::new(Code::Poisoned, why.to_string()))),
+        None => app.installation.wait_for_meters().await,
     }
-    app.installation.wait_for_meters().await?;
-    let namespace = &asked.who.namespace;
-    app.metrics.received(namespace, received, lines.count, lines.rejected as usize);
-    app.rates.spend_events(asked.principal.key, u64::from(lines.count), app.installation.wall());
-    if lines.count == 0 {
-        return Ok(());
-    }
-    let mut letter = Vec::with_capacity(64 + lines.bytes.len());
-    Letter { namespace, pipeline: None, again: false, settles: None, lines: &[] }.write_head(&mut letter);
-    let head = letter.len();
-    letter.extend_from_slice(&lines.bytes);
-    put(app, head, letter, lines.count).instrument(traces::part("commit", lines.count)).await.map(drop)
+}
+
+/// Returns the head of a letter with room for so many bytes of events.
+fn letter_head(namespace: &str, bytes: usize) -> Vec<u8> {
+    let mut head = Vec::with_capacity(64 + bytes);
+    Letter::open(namespace, &[]).write_head(&mut head);
+    head
+}
+
+/// Adds a request to the metrics and to the rate of its key.
+fn note(app: &App, asked: &Asked, bytes: usize, admitted: u32, rejected: usize) {
+    app.metrics.received(&asked.who.namespace, bytes, admitted, rejected);
+    app.rates.spend_events(asked.principal.key, u64::from(admitted), app.installation.wall());
 }
 
 /// Appends a letter to the log and waits until it is durable.

@@ -256,7 +256,7 @@ fn drawn(kept: &KeptPipeline, document: &str, compiled: &Pipeline) -> Value {
     let mut nodes = Vec::new();
     let mut edges = Vec::new();
     for (at, source) in plan.sources.iter().enumerate() {
-        let kind = if source.http { "http" } else { "file" };
+        let kind = source.kind.name();
         let from = format!("source:{}", source.id);
         nodes.push(
             json!({"id": from, "kind": "source", "name": source.id, "what": kind, "line": line_of(document, "source", "")}),

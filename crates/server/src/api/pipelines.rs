@@ -6,12 +6,13 @@ use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post, put};
 use axum::{Extension, Json};
-use serde_json::{Value, json};
+use flowmeter_core::time::Timestamp;
+use serde_json::{Map, Value, json};
 
 use super::paging::whole as page_of;
 use super::request::{Query, check_etag, object, text};
 use super::{App, Asked, Endpoint, answer, off};
-use crate::installation::{KeptPipeline, Refused, lines, problem_of};
+use crate::installation::{KeptPipeline, Refused, StartOptions, lines, problem_of};
 use crate::keys::Scope;
 use crate::problem::{Code, Problem};
 
@@ -69,7 +70,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
             "/api/v1/pipelines/{idOrName}/run",
             Scope::Operate,
             "Start a NORMAL session",
-            Some("uniqueKey, if two starts are to be one session"),
+            Some("uniqueKey, if two starts are to be one session; asOf; options of sources for this run"),
             (201, "The session"),
             post(run),
         ),
@@ -88,6 +89,9 @@ fn shown(app: &App, pipeline: &KeptPipeline, document: bool) -> Result<Value, Re
     let sessions = app.installation.sessions(&pipeline.namespace, Some(pipeline.id), None, None, 1);
     if let Some(session) = sessions.map_err(|why| problem_of(&why))?.first() {
         value["session"] = json!({"sessionId": session.session_id, "sessionStatus": session.session_status});
+    }
+    if let Some(next) = app.installation.next_run(pipeline).map_err(|why| problem_of(&why))? {
+        value["nextRun"] = json!(next.to_string());
     }
     if document {
         let version = app.installation.version(pipeline, pipeline.version)?;
@@ -217,6 +221,30 @@ async fn versions(
     .await
 }
 
+/// Reads the options of a run.
+fn start_options(given: &Map<String, Value>) -> Result<StartOptions, Refused> {
+    let wrong = |field: &str, detail: String| Box::new(Problem::new(Code::Invalid, detail).field(field));
+    let mut options = StartOptions::default();
+    for (name, value) in given {
+        match (name.as_str(), value) {
+            ("uniqueKey", Value::String(key)) => options.unique_key = Some(key.clone()),
+            ("asOf", Value::String(text)) => {
+                let at = Timestamp::parse_rfc3339(text.as_bytes());
+                let detail = || format!("asOf: `{text}` is no time; write RFC 3339, as 2026-10-01T00:00:00Z");
+                options.as_of = Some(at.ok_or_else(|| wrong("asOf", detail()))?);
+            }
+            ("sources", Value::Object(sources)) => options.sources = sources.clone(),
+            ("uniqueKey" | "asOf", _) => return Err(wrong(name, format!("{name}: expected text, found {value}"))),
+            ("sources", _) => return Err(wrong(name, "sources: expected options by the id of a source".to_owned())),
+            _ => {
+                let detail = format!("unknown option `{name}`; there are uniqueKey, asOf and sources");
+                return Err(wrong(name, detail));
+            }
+        }
+    }
+    Ok(options)
+}
+
 async fn run(
     State(app): State<App>,
     Extension(asked): Extension<Asked>,
@@ -225,10 +253,10 @@ async fn run(
     body: Body,
 ) -> Result<Response, Refused> {
     let options = object(&app, &headers, body).await?;
-    let unique_key = options.get("uniqueKey").and_then(Value::as_str).map(str::to_owned);
+    let given = start_options(&options)?;
     off(move || {
         let pipeline = app.installation.pipeline(&asked.who.namespace, &name)?;
-        let session = app.installation.start(&asked.who, &pipeline, unique_key)?;
+        let session = app.installation.start(&asked.who, &pipeline, given)?;
         Ok(answer(StatusCode::CREATED, &super::sessions::shown(&session)))
     })
     .await

@@ -1,17 +1,18 @@
 //! Sessions: shown, paused, resumed, canceled, finished.
 
 use axum::Extension;
+use axum::body::Body;
 use axum::extract::{Path, RawQuery, State};
-use axum::http::{Method, StatusCode};
-use axum::response::Response;
+use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
 use flowmeter_core::session::{Status, Trigger};
 use serde_json::{Value, json};
 
 use super::paging::{PAGED, whole};
-use super::request::Query;
+use super::request::{Query, object};
 use super::{App, Asked, Endpoint, answer, off, page};
-use crate::installation::{KeptSession, Refused, problem_of};
+use crate::installation::{KeptSession, OriginView, Refused, origins_csv, problem_of};
 use crate::keys::Scope;
 use crate::problem::{Code, Problem};
 
@@ -53,6 +54,24 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         ),
         read("/api/v1/sessions/{id}", "A session with its counts", &[], (200, "The session"), get(show)),
         read("/api/v1/sessions/{id}/events", "The events of a session, in order", PAGED, (200, "Events"), get(events)),
+        read(
+            "/api/v1/sessions/{id}/origins",
+            "The usage audit: every file, object, table or service that was read",
+            &[
+                ("state", "`taking`, `taken`, `failed` or `skipped`"),
+                ("source", "of this source"),
+                ("format", "`csv` for a table of all; JSON otherwise"),
+                ("limit", "items of a page"),
+                ("cursor", "`nextCursor` of the page before"),
+            ],
+            (200, "Origins with their events by verdict"),
+            get(origins),
+        ),
+        Endpoint {
+            body: Some("source, origin and reason"),
+            answer: (204, "Skipped"),
+            ..act("/api/v1/sessions/{id}/origins/skip", "Skip a file or object that cannot be read", post(skip_origin))
+        },
         act("/api/v1/sessions/{id}/pause", "Suspend a session; its position is kept", post(pause)),
         act("/api/v1/sessions/{id}/resume", "Resume a session", post(resume)),
         act("/api/v1/sessions/{id}/cancel", "End a session before it is done", post(cancel)),
@@ -102,7 +121,54 @@ async fn show(State(app): State<App>, Extension(asked): Extension<Asked>, Path(i
         let session = app.installation.session(&asked.who.namespace, &id)?;
         let mut value = shown(&session);
         value["counts"] = app.installation.session_counts(&session).map_err(|why| problem_of(&why))?;
+        let served = app.installation.served_of(session.pipeline_id).filter(|served| served.session() == session.number);
+        let sources = served.map(|served| served.sources()).unwrap_or_default();
+        value["sources"] = sources.iter().map(|source| source.shown()).collect();
         Ok(answer(StatusCode::OK, &value))
+    })
+    .await
+}
+
+async fn origins(
+    State(app): State<App>,
+    Extension(asked): Extension<Asked>,
+    Path(id): Path<String>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Refused> {
+    let query = Query::of(query.as_deref());
+    off(move || {
+        let session = app.installation.session(&asked.who.namespace, &id)?;
+        let mut found = app.installation.origins(&session)?;
+        found.retain(|origin| {
+            query.get("state").is_none_or(|state| state == origin.state)
+                && query.get("source").is_none_or(|source| source == origin.source)
+        });
+        if query.get("format") == Some("csv") {
+            let headers = [(header::CONTENT_TYPE, "text/csv; charset=utf-8")];
+            return Ok((headers, origins_csv(&found)).into_response());
+        }
+        whole(&query, found.iter().map(OriginView::shown).collect())
+    })
+    .await
+}
+
+async fn skip_origin(
+    State(app): State<App>,
+    Extension(asked): Extension<Asked>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Refused> {
+    let given = object(&app, &headers, body).await?;
+    off(move || {
+        let text = |name: &str| match given.get(name).and_then(Value::as_str).filter(|text| !text.trim().is_empty()) {
+            Some(text) => Ok(text.to_owned()),
+            None => Err(Box::new(Problem::new(Code::Invalid, format!("`{name}` is missing")).field(name))),
+        };
+        let (source, origin, reason) = (text("source")?, text("origin")?, text("reason")?);
+        let session = app.installation.session(&asked.who.namespace, &id)?;
+        app.installation.skip_origin(&asked.who, &session, &source, &origin, &reason)?;
+        Ok(StatusCode::NO_CONTENT.into_response())
     })
     .await
 }

@@ -315,6 +315,7 @@ impl Installation {
             again: true,
             settles: Some(Settles { arrival: correction.arrival, number: correction.number, how, who: &who.name }),
             lines: &[],
+            fed: None,
         };
         let mut bytes = Vec::new();
         letter.write_head(&mut bytes);

@@ -132,7 +132,7 @@ impl Writing {
         self.rounds += 1;
         let pipelines = installation.all_pipelines().unwrap_or_default();
         let mut more = false;
-        for pipeline in pipelines.iter().filter(|pipeline| pipeline.streaming) {
+        for pipeline in pipelines.iter() {
             match self.file(installation, pipeline) {
                 Ok(some) => more |= some,
                 Err(why) => {

@@ -12,7 +12,7 @@ use flowmeter_core::plan::Plan;
 use flowmeter_core::schedule::Calendar;
 use flowmeter_core::time::Timestamp;
 use flowmeter_engine::live::{folder_of, items, record_item};
-use flowmeter_engine::{Error, Kind, Recount};
+use flowmeter_engine::{Arrival, Error, Kind, Recount};
 use flowmeter_store::archive::{Filter, Row};
 use flowmeter_store::log::Reader;
 use serde::Deserialize;
@@ -62,7 +62,7 @@ impl Installation {
     /// number of events of the page.
     pub fn explain(&self, namespace: &str, record_id: &str, from: u64, limit: usize) -> Result<(Box<RawValue>, usize), Refused> {
         let at = |why: Error| problem_of(&why);
-        for pipeline in self.pipelines(namespace).map_err(at)?.iter().filter(|pipeline| pipeline.streaming) {
+        for pipeline in self.pipelines(namespace).map_err(at)?.iter() {
             if let Some(found) = self.find_record(pipeline, record_id).map_err(at)? {
                 return self.explain_in(pipeline, &found, from, limit).map_err(at);
             }
@@ -210,7 +210,8 @@ impl Again<'_> {
             Ok(tables) => self.recount.use_tables(tables),
             Err(why) => tracing::error!("a table cannot be read for an explanation: {why}"),
         }
-        let steps = self.recount.take(&row.raw, received_at, Some(user.as_bytes()));
+        let arrival = Arrival { raw: &row.raw, at: received_at, origin: &row.origin, line: row.line };
+        let steps = self.recount.take(arrival, Some(user.as_bytes()));
         let mine = steps.counted.iter().find(|counted| {
             counted.meter_type == self.kind
                 && counted.processor == self.processor

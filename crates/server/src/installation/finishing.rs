@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use flowmeter_core::plan::Plan;
 use flowmeter_core::session::{Status, Trigger};
+use flowmeter_core::time::Timestamp;
 use flowmeter_engine::live::LogCommand;
 use flowmeter_engine::{Error, Kind};
 use flowmeter_store::catalog::{Table, key_of};
 
 use super::delivery::Standing;
-use super::{Installation, KeptSession, Served, counts, kept, plan_of};
+use super::{Installation, KeptSession, Served, kept, plan_of};
 
 /// Interval and number of checks of a caller that asked to finish, before the answer is that
 /// finishing continues.
@@ -87,7 +88,7 @@ impl Installation {
             }
             Err(why) => {
                 session.error = Some(why.to_string());
-                session.counts = counts(&plan, &served.board().totals());
+                session.counts = self.counts_of(&session, &plan, &served.board().totals());
                 self.step(&mut session, &plan, Trigger::Fail, Vec::new())?;
             }
         }
@@ -107,7 +108,10 @@ impl Installation {
             if !finishing.is_flushed {
                 served.worker.pause(false)?;
                 // Periods that ended by now are due, whether the clock has ticked yet or not.
-                let ticked = self.with_writer(|writer| writer.command(&LogCommand::Tick))?;
+                let as_of = session.as_of.as_deref().and_then(|text| Timestamp::parse_rfc3339(text.as_bytes()));
+                let at = as_of.unwrap_or_else(|| self.now()).nanos();
+                let command = LogCommand::Close { pipeline: served.kept.id, at };
+                let ticked = self.with_writer(|writer| writer.command(&command))?;
                 served.worker.wait_for(ticked + 1)?;
                 let end = served.worker.ask(|live| live.commit().map(|()| live.outlet().records().written()))??;
                 served.delivery.reach(end);
@@ -143,7 +147,7 @@ impl Installation {
             }
             self.step(session, plan, Trigger::AllConfirmed, Vec::new())?;
         }
-        session.counts = counts(plan, &served.board().totals());
+        session.counts = self.counts_of(session, plan, &served.board().totals());
         // The events of all meters are sent before the last status.
         self.tell_of_meters_of(served)?;
         self.step(session, plan, Trigger::WrapUp, Vec::new())?;

@@ -7,11 +7,8 @@
 //! created that an enabled notification subscribes to, by its type and its conditions. Without such
 //! a subscription records are not even read.
 
-mod batch;
 mod payload;
 mod reading;
-
-pub(super) use batch::BatchTeller;
 
 use flowmeter_core::time::Timestamp;
 use flowmeter_engine::Error;

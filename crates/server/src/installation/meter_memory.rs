@@ -8,6 +8,8 @@
 use std::sync::PoisonError;
 use std::time::Duration;
 
+use flowmeter_engine::{Error, Kind};
+
 use super::{Installation, Refused};
 use crate::problem::{Code, Problem};
 
@@ -35,6 +37,15 @@ impl Installation {
         }
         let detail = format!("meters take {bytes} bytes; memory.meters_bytes is {max}");
         Err(Box::new(Problem::new(Code::MetersFull, detail).retry_after(RETRY_AFTER_S)))
+    }
+
+    /// Whether there is room for the meters of everything in the log, and more.
+    ///
+    /// # Errors
+    /// There is no room for meters at all.
+    pub(super) fn meters_may_grow(&self) -> Result<bool, Error> {
+        self.meters_have_room().map_err(|why| Error::new(Kind::Unavailable, why.detail))?;
+        Ok(self.meter_bytes(self.tail.end()) < self.meters_bytes_max)
     }
 
     /// Waits until there is room for the meters of everything in the log, and more.

@@ -87,6 +87,7 @@ impl Installation {
             keeping: Mutex::default(),
             _lock: lock,
             teller: telling::Teller::default(),
+            schedules: super::scheduling::Schedules::default(),
             standing: standing::Standing::of(&catalog)?,
             history: super::history::History::default(),
             parked_groups: super::parked_groups::ParkedGroups::default(),

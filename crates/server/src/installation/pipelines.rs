@@ -35,7 +35,7 @@ pub struct KeptPipeline {
     /// Whether the server created it for itself; then people cannot change it.
     #[serde(default)]
     pub built_in: bool,
-    /// Whether it takes events as they arrive; otherwise it reads files once.
+    /// Whether its sessions wait for events; otherwise they end with their input.
     pub streaming: bool,
 }
 
@@ -178,7 +178,7 @@ impl Installation {
             created_at: now.clone(),
             updated_at: now,
             built_in,
-            streaming: compiled.plan.sources.iter().any(|source| source.http),
+            streaming: !compiled.plan.is_bounded(),
         };
         let types = self.meter_type_documents(&who.namespace).map_err(|why| problem_of(&why))?;
         let mut set = ChangeSet::default();
@@ -205,7 +205,7 @@ impl Installation {
         let newer = KeptPipeline {
             version: pipeline.version + 1,
             updated_at: self.now().to_string(),
-            streaming: compiled.plan.sources.iter().any(|source| source.http),
+            streaming: !compiled.plan.is_bounded(),
             ..pipeline.clone()
         };
         let types = self.meter_type_documents(&who.namespace).map_err(|why| problem_of(&why))?;
@@ -332,6 +332,7 @@ impl Installation {
         let key = pair_key(pipeline.id, u64::from(pipeline.version));
         set.rows.push(put(Table::Pipelines, named_key(&pipeline.namespace, &pipeline.name), pipeline));
         set.rows.push(put(Table::Versions, key, &version));
+        set.rows.extend(self.begin_schedule(pipeline).map_err(|why| problem_of(&why))?);
         let after = json!({"version": pipeline.version});
         let audited = self.audit_in(set, who, action, &pipeline.name, (Value::Null, after));
         audited.map_err(|why| problem_of(&why))

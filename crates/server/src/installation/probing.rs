@@ -14,28 +14,22 @@ use flowmeter_engine::{Error, Kind};
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::{Installation, KeptPipeline, KeptSession, Refused, Who};
+use super::{Installation, KeptPipeline, KeptSession, Refused, StartOptions, Who};
 use crate::problem::{Code, Problem};
 
 impl Installation {
     /// Probes the targets of a pipeline and starts a session of it. With a unique key a
     /// second start gives the session of the first.
-    pub fn start(
-        self: &Arc<Self>,
-        who: &Who,
-        pipeline: &KeptPipeline,
-        unique_key: Option<String>,
-    ) -> Result<KeptSession, Refused> {
-        if !self.is_started(pipeline, unique_key.as_deref())? {
+    pub fn start(self: &Arc<Self>, who: &Who, pipeline: &KeptPipeline, options: StartOptions) -> Result<KeptSession, Refused> {
+        if !self.is_started(pipeline, options.unique_key.as_deref())? {
             self.probe_targets(pipeline)?;
         }
-        self.start_unprobed(who, pipeline, unique_key)
+        self.start_unprobed(who, pipeline, options)
     }
 
-    /// Whether a start would find a session there already, or reads files once: that looks
-    /// at its targets itself.
+    /// Whether a start would find a session there already.
     fn is_started(&self, pipeline: &KeptPipeline, unique_key: Option<&str>) -> Result<bool, Refused> {
-        if !pipeline.streaming || self.running_of(pipeline.id).is_some() {
+        if self.running_of(pipeline.id).is_some() {
             return Ok(true);
         }
         let Some(key) = unique_key else { return Ok(false) };

@@ -11,19 +11,47 @@ use std::hash::BuildHasherDefault;
 use std::sync::Arc;
 
 use flowmeter_core::aggregation::Fingerprint;
+use flowmeter_core::session::Status;
 use flowmeter_core::time::Timestamp;
 use flowmeter_engine::Error;
-use flowmeter_engine::live::{Arrivals, Letter, Live, LogCommand, folder_of};
-use flowmeter_store::archive::{self, Filter};
+use flowmeter_engine::live::{Arrivals, Fed, Letter, Live, LogCommand, folder_of, read_origin};
+use flowmeter_store::archive::{self, Filter, Row};
 use flowmeter_store::catalog::{Catalog, Table};
 use flowmeter_store::disk::Disk;
 use flowmeter_store::log::{Entry, EntryKind};
 
 use super::event_rows::events_folder;
-use super::{KeptPipeline, KeptVersion, LOG_FOLDER, kept, plan_of};
+use super::{KeptPipeline, KeptSession, KeptVersion, LOG_FOLDER, kept, plan_of};
 
 /// Bytes of an entry that is made of rows.
 const ENTRY_BYTES: usize = 1 << 20;
+
+/// Rows that become an entry.
+struct Rows {
+    at: i64,
+    again: bool,
+    origin: String,
+    lines: Vec<u8>,
+    fed: Option<Fed>,
+}
+
+impl Rows {
+    fn begin(row: &Row, again: bool, live: &Live) -> Rows {
+        // The clock of a session that ended with its input is nearly the time of receipt.
+        let as_of = live.plan().is_bounded().then(|| Timestamp::from_nanos(row.received_at));
+        let (source, _) = read_origin(&row.origin);
+        let fed = source.map(|source| Fed { source: source.to_owned(), as_of, ..Fed::default() });
+        Rows { at: row.received_at, again, origin: row.origin.clone(), lines: Vec::new(), fed }
+    }
+
+    fn add(&mut self, row: &Row) {
+        self.lines.extend_from_slice(&row.raw);
+        self.lines.push(b'\n');
+        if let Some(fed) = &mut self.fed {
+            fed.add(&read_origin(&row.origin).1.into(), row.line);
+        }
+    }
+}
 
 /// The source of a replay.
 pub(super) struct Replay<'r> {
@@ -42,8 +70,9 @@ impl Replay<'_> {
         for open in declared {
             self.command(live, open, live.clock().nanos())?;
         }
+        let mut closings = self.closings()?.into_iter().peekable();
         let mut parked: HashSet<u128, BuildHasherDefault<Fingerprint>> = HashSet::default();
-        let mut open: Option<(i64, bool, Vec<u8>)> = None;
+        let mut open: Option<Rows> = None;
         for row in archive::scan(Arc::clone(self.disk), &events_folder(self.pipeline.id), Filter::default())? {
             let row = row?;
             // An event that was parked and came again, corrected, is not deduplicated.
@@ -53,9 +82,10 @@ impl Replay<'_> {
             if row.verdict == "parked" {
                 parked.insert(name);
             }
-            let joins = open
-                .as_ref()
-                .is_some_and(|(at, known, lines)| *at == row.received_at && *known == again && lines.len() < ENTRY_BYTES);
+            let joins = open.as_ref().is_some_and(|open| {
+                let is_next = open.at == row.received_at && open.again == again && open.origin == row.origin;
+                is_next && open.lines.len() < ENTRY_BYTES
+            });
             if !joins && let Some(entry) = open.take() {
                 self.events(live, &entry)?;
             }
@@ -64,13 +94,16 @@ impl Replay<'_> {
                     let adopt = LogCommand::Adopt { pipeline: self.pipeline.id, version, document: None };
                     self.command(live, &adopt, row.received_at)?;
                 }
+                while let Some((_, as_of)) = closings.next_if(|(ended_at, _)| *ended_at <= row.received_at) {
+                    let close = LogCommand::Close { pipeline: self.pipeline.id, at: as_of };
+                    self.command(live, &close, row.received_at)?;
+                }
                 if live.next_due().is_some_and(|due| due.nanos() <= row.received_at) {
                     self.command(live, &LogCommand::Tick, row.received_at)?;
                 }
             }
-            let (_, _, lines) = open.get_or_insert_with(|| (row.received_at, again, Vec::new()));
-            lines.extend_from_slice(&row.raw);
-            lines.push(b'\n');
+            let rows = open.get_or_insert_with(|| Rows::begin(&row, again, live));
+            rows.add(&row);
         }
         if let Some(entry) = open {
             self.events(live, &entry)?;
@@ -95,10 +128,29 @@ impl Replay<'_> {
         self.take(live, EntryKind::Command, at, command.to_json())
     }
 
-    fn events(&self, live: &mut Live, (at, again, lines): &(i64, bool, Vec<u8>)) -> Result<(), Error> {
+    /// Returns the ends of sessions that ended with their input: the time, and the clock of each.
+    fn closings(&self) -> Result<Vec<(i64, i64)>, Error> {
+        let mut closings = Vec::new();
+        for (_, value) in self.catalog.scan(Table::Sessions, b"", None, usize::MAX)? {
+            let session: KeptSession = kept(&value)?;
+            let nanos = |text: &Option<String>| Timestamp::parse_rfc3339(text.as_deref()?.as_bytes()).map(Timestamp::nanos);
+            let is_flushed = session.pipeline_id == self.pipeline.id && session.status() == Status::Completed;
+            if is_flushed && let (Some(ended_at), Some(as_of)) = (nanos(&session.session_end_time), nanos(&session.as_of)) {
+                closings.push((ended_at, as_of));
+            }
+        }
+        Ok(closings)
+    }
+
+    fn events(&self, live: &mut Live, rows: &Rows) -> Result<(), Error> {
+        let Rows { at, again, lines, fed, .. } = rows;
         let mut bytes = Vec::with_capacity(lines.len() + 64);
-        let (namespace, pipeline) = (&self.pipeline.namespace, Some(self.pipeline.id));
-        let letter = Letter { namespace, pipeline, again: *again, settles: None, lines };
+        let letter = Letter {
+            pipeline: Some(self.pipeline.id),
+            again: *again,
+            fed: fed.clone(),
+            ..Letter::open(&self.pipeline.namespace, lines)
+        };
         letter.write_to(&mut bytes);
         self.take(live, EntryKind::Events, *at, bytes)
     }

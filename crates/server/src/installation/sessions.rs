@@ -10,12 +10,12 @@ use flowmeter_core::time::Timestamp;
 use flowmeter_engine::{Error, Kind, Totals};
 use flowmeter_store::catalog::{Catalog, Change, Table, key_of};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::Who;
-use super::telling::{EVENTS, last_updates};
-use super::{Installation, KeptPipeline, Refused, kept, not_found, problem_of, put};
+use super::telling::{EVENTS, updates};
+use super::{Installation, KeptPipeline, Refused, Served, kept, not_found, problem_of, put};
 use crate::notifications::vocabulary::STATUS;
 use crate::problem::{Code, Problem};
 
@@ -56,9 +56,39 @@ pub struct KeptSession {
     /// The entry of the log with which it began.
     #[serde(default)]
     pub position: u64,
+    /// The clock of a session that ends with its input.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub as_of: Option<String>,
+    /// Options of sources for this session alone, by the id of the source.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub sources: Map<String, Value>,
+    /// The time at which the pipeline's schedule made it due.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub due: Option<String>,
+    /// How often the run that was due then has failed before.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub attempt: u32,
+    /// The counts of the pipeline at its start.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub counts_before: Value,
     /// The counts at its end.
     #[serde(default, skip_serializing_if = "Value::is_null")]
     pub counts: Value,
+}
+
+/// The options of a session that is started.
+#[derive(Clone, Debug, Default)]
+pub struct StartOptions {
+    /// Two starts with the same key are one session.
+    pub unique_key: Option<String>,
+    /// The clock of a session that ends with its input; the time of its start if it is not given.
+    pub as_of: Option<Timestamp>,
+    /// Options of sources for this session alone, by the id of the source.
+    pub sources: Map<String, Value>,
+    /// The time at which the pipeline's schedule made it due.
+    pub due: Option<Timestamp>,
+    /// How often the run that was due then has failed before.
+    pub attempt: u32,
 }
 
 /// An event of a session, as it was emitted.
@@ -75,6 +105,11 @@ pub struct SessionEvent {
     pub namespace: String,
     /// The content of the event.
     pub payload: Value,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde passes a reference
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 const SESSIONS: &[u8] = b"sessions";
@@ -133,6 +168,57 @@ pub fn counts(plan: &Plan, totals: &Totals) -> Value {
     })
 }
 
+/// Checks the options of a session against its plan.
+fn check_options(plan: &Plan, options: &StartOptions) -> Result<(), Refused> {
+    let wrong = |field: &str, detail: String| Err(Box::new(Problem::new(Code::Invalid, detail).field(field)));
+    if options.as_of.is_some() && !plan.is_bounded() {
+        return wrong("asOf", "`asOf` is for pipelines whose sources end; this one waits for events".to_owned());
+    }
+    for (id, given) in &options.sources {
+        let Some(source) = plan.source_of(id).map(|at| &plan.sources[at]) else {
+            let ids: Vec<&str> = plan.sources.iter().map(|source| source.id.as_str()).collect();
+            return wrong("sources", format!("there is no source `{id}`; there are {}", ids.join(", ")));
+        };
+        let Some(given) = given.as_object() else {
+            return wrong("sources", format!("sources.{id}: expected an object of options"));
+        };
+        if let Err(why) = source.with(given) {
+            return wrong("sources", why);
+        }
+    }
+    Ok(())
+}
+
+/// Returns counts less earlier ones. Operators are compared by id.
+fn less(now: Value, before: &Value) -> Value {
+    match (now, before) {
+        (Value::Object(members), before) => {
+            let less = |(name, value): (String, Value)| {
+                let value = less(value, &before[&name]);
+                (name, value)
+            };
+            Value::Object(members.into_iter().map(less).collect())
+        }
+        (Value::Array(items), Value::Array(before)) => {
+            let of = |item: &Value| before.iter().find(|known| known["id"] == item["id"]).cloned().unwrap_or_default();
+            Value::Array(
+                items
+                    .into_iter()
+                    .map(|item| {
+                        let before = of(&item);
+                        less(item, &before)
+                    })
+                    .collect(),
+            )
+        }
+        (Value::Number(now), before) => match (now.as_u64(), before.as_u64()) {
+            (Some(now), Some(before)) => json!(now.saturating_sub(before)),
+            _ => Value::Number(now),
+        },
+        (now, _) => now,
+    }
+}
+
 impl Installation {
     /// Starts a NORMAL session of a pipeline without probing its targets. With a unique key, a
     /// second start returns the session of the first one.
@@ -140,10 +226,10 @@ impl Installation {
         self: &Arc<Self>,
         who: &Who,
         pipeline: &KeptPipeline,
-        unique_key: Option<String>,
+        options: StartOptions,
     ) -> Result<KeptSession, Refused> {
         let _change = self.change();
-        if let Some(key) = &unique_key
+        if let Some(key) = &options.unique_key
             && let Some(known) = self.session_of_key(pipeline, key).map_err(|why| problem_of(&why))?
         {
             return Ok(known);
@@ -154,17 +240,22 @@ impl Installation {
         }
         let version = self.version(pipeline, pipeline.version)?;
         let compiled = version.compile().map_err(|why| problem_of(&why))?;
-        if !pipeline.streaming {
-            return self.run_batch(who, pipeline, compiled, unique_key);
-        }
+        check_options(&compiled.plan, &options)?;
         self.prepare_tables(who, &compiled.plan)?;
+        let StartOptions { unique_key, as_of, sources, due, attempt } = options;
         let mut session = self.new_session(pipeline, RunType::Normal, unique_key).map_err(|why| problem_of(&why))?;
+        (session.sources, session.due, session.attempt) = (sources, due.map(|due| due.to_string()), attempt);
         session.position = self.beginning(pipeline).map_err(|why| problem_of(&why))?;
+        let at_start = || session.session_start_time.clone();
+        session.as_of = compiled.plan.is_bounded().then(|| as_of.map_or_else(at_start, |as_of| as_of.to_string()));
+        if let Some(resting) = self.served_of(pipeline.id) {
+            session.counts_before = counts(&compiled.plan, &resting.board().totals());
+        }
         let audited = self.audited(who, "session.start", &session.session_id, Value::Null, json!({"pipeline": pipeline.name}));
         self.step(&mut session, &compiled.plan, Trigger::Start, audited.map_err(|why| problem_of(&why))?)
             .map_err(|why| problem_of(&why))?;
         let working = match self.served_of(pipeline.id) {
-            Some(resting) => self.wake(&resting, pipeline, session.number, &compiled),
+            Some(resting) => self.wake(&resting, pipeline, &session, &compiled),
             None => self.put_to_work(pipeline, &session, &compiled),
         };
         match working {
@@ -213,6 +304,11 @@ impl Installation {
             is_broken: false,
             unique_key,
             position: 0,
+            as_of: None,
+            sources: Map::new(),
+            due: None,
+            attempt: 0,
+            counts_before: Value::Null,
             counts: Value::Null,
         })
     }
@@ -233,7 +329,7 @@ impl Installation {
         let payload = serde_json::from_str(&event.to_json()).unwrap_or_default();
         let mut told = vec![(STATUS, payload)];
         if session.status().is_final() {
-            told.splice(0..0, last_updates(&session, &kept.counts, plan));
+            told.splice(0..0, updates(&session, &kept.counts, plan));
         }
         // Steps of a batch run come from its own thread, so numbers are assigned one at a time.
         let _telling = self.teller.hold();
@@ -252,7 +348,7 @@ impl Installation {
 
     /// Checks that a session still has the status that the caller assumes: a batch run and a person
     /// may change it at the same time.
-    fn still(&self, number: u64, believed: Status) -> Result<(), Error> {
+    pub(super) fn still(&self, number: u64, believed: Status) -> Result<(), Error> {
         let Some(bytes) = self.catalog.get(Table::Sessions, &key_of(number))? else { return Ok(()) };
         let session: KeptSession = kept(&bytes)?;
         match session.status() == believed {
@@ -270,16 +366,11 @@ impl Installation {
         let plan = self.version(&pipeline, pipeline.version)?.compile().map_err(at)?.plan;
         let action = format!("session.{trigger:?}").to_lowercase();
         let audited = self.audited(who, &action, id, json!({"status": session.session_status}), Value::Null).map_err(at)?;
-        if !pipeline.streaming && !session.status().is_final() && trigger != Trigger::Cancel {
-            // Its thread reads the files in one go and would not notice the step.
-            let detail = format!("{id} reads files once, in one go; it is {} and can only be canceled", session.session_status);
-            return Err(Box::new(Problem::new(Code::Conflict, detail)));
-        }
         let served = self.served_of(pipeline.id).filter(|served| served.session() == session.number);
         if trigger == Trigger::Cancel
             && let Some(served) = &served
         {
-            session.counts = counts(&plan, &served.board().totals());
+            session.counts = self.counts_of(&session, &plan, &served.board().totals());
         }
         self.step(&mut session, &plan, trigger, audited).map_err(at)?;
         let Some(served) = served else { return Ok(session) };
@@ -287,6 +378,7 @@ impl Installation {
             Trigger::Pause => served.worker.pause(true).map_err(at)?,
             Trigger::Resume => served.worker.pause(false).map_err(at)?,
             Trigger::Finish => {
+                served.stop_feeding();
                 // Delivery may wait for a caller that wants to make a change.
                 drop(change);
                 self.finish_soon(&served).map_err(at)?;
@@ -364,12 +456,27 @@ impl Installation {
         Ok(self.catalog.counter(EVENTS)?)
     }
 
+    /// Returns the counts of a session: those of its pipeline, less those at its start.
+    pub(super) fn counts_of(&self, session: &KeptSession, plan: &Plan, totals: &Totals) -> Value {
+        less(counts(plan, totals), &session.counts_before)
+    }
+
+    /// Checks the share of parked events of a session.
+    ///
+    /// # Errors
+    /// It is above `maxErrorPercent`.
+    pub(super) fn check_errors(&self, session: &KeptSession, served: &Served, plan: &Plan) -> Result<(), Error> {
+        let events = &self.counts_of(session, plan, &served.board().totals())["events"];
+        let count = |name: &str| events[name].as_u64().unwrap_or_default();
+        flowmeter_connectors::bounded::check_errors(plan, count("parked"), count("received"))
+    }
+
     /// Returns the counts of a session so far, or at its end.
     pub fn session_counts(&self, session: &KeptSession) -> Result<Value, Error> {
         match self.served_of(session.pipeline_id).filter(|served| served.session() == session.number) {
             Some(served) => {
                 let plan = served.worker.ask(|live| Arc::clone(live.plan()))?;
-                Ok(counts(&plan, &served.board().totals()))
+                Ok(self.counts_of(session, &plan, &served.board().totals()))
             }
             None => Ok(session.counts.clone()),
         }

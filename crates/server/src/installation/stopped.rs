@@ -16,7 +16,7 @@ use flowmeter_engine::{Error, Kind};
 use flowmeter_store::catalog::{Table, key_of};
 use uuid::Uuid;
 
-use super::{Installation, KeptPipeline, KeptSession, Refused, Served, counts, kept, plan_of};
+use super::{Installation, KeptPipeline, KeptSession, Refused, Served, kept, plan_of};
 use crate::problem::{Code, Problem};
 
 /// The first pause before a pipeline is loaded again, and the longest; nanoseconds.
@@ -136,7 +136,7 @@ impl Installation {
             return Ok(());
         };
         let plan = plan_of(&self.catalog, pipeline.id)(session.version)?;
-        session.counts = counts(&plan, &served.board().totals());
+        session.counts = self.counts_of(&session, &plan, &served.board().totals());
         self.note_stopped(&pipeline, &mut session, &plan, board, why)?;
         self.let_go(served);
         if session.status().is_final() {

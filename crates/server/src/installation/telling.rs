@@ -141,7 +141,7 @@ impl Installation {
     }
 
     /// Adds one event to the catalog.
-    fn tell(&self, session: &KeptSession, event_type: &str, more: &Value) -> Result<(), Error> {
+    pub(super) fn tell(&self, session: &KeptSession, event_type: &str, more: &Value) -> Result<(), Error> {
         let mut payload = json!({
             "meterId": session.pipeline_id, "meterName": session.pipeline, "sessionId": session.session_id,
             "sessionRunType": session.session_run_type,
@@ -306,17 +306,6 @@ impl Installation {
     /// interval has one update at most.
     fn tell_operators(&self, session: &KeptSession, served: &Served, now: Timestamp) -> Result<(), Error> {
         let plan = served.worker().ask(|live| std::sync::Arc::clone(live.plan()))?;
-        self.tell_counts(session, &plan, &served.board().totals().operators, now)
-    }
-
-    /// Adds the given counts of every operator, if an interval has passed.
-    pub(super) fn tell_counts(
-        &self,
-        session: &KeptSession,
-        plan: &Plan,
-        counts: &[OperatorCount],
-        now: Timestamp,
-    ) -> Result<(), Error> {
         let chosen = plan.status_interval.unwrap_or(self.settings.sessions.status_interval.as_nanos() as i64).max(1);
         let started = Timestamp::parse_rfc3339(session.session_start_time.as_bytes()).unwrap_or_default();
         let intervals = u64::try_from(now.since(started) / i128::from(chosen)).unwrap_or(0);
@@ -324,17 +313,21 @@ impl Installation {
         if intervals <= self.catalog.counter(counter.as_bytes())? {
             return Ok(());
         }
-        let core = session.session(plan);
-        let told = plan.nodes.iter().zip(counts).map(|(node, count)| update(&core, &node.id, *count)).collect();
+        let counts = self.counts_of(session, &plan, &served.board().totals());
+        let told = updates(&session.session(&plan), &counts, &plan);
         let _telling = self.teller.hold();
+        // The end of a session adds its last counts.
+        if self.still(session.number, session.status()).is_err() {
+            return Ok(());
+        }
         let mut changes = self.told(&session.namespace, now, told)?;
         changes.push(Catalog::count_to(counter.as_bytes(), intervals));
         Ok(self.catalog.commit(&changes)?)
     }
 }
 
-/// Returns the last counts of every operator of a session that ends.
-pub(super) fn last_updates(session: &Session, counts: &Value, plan: &Plan) -> Vec<(&'static str, Value)> {
+/// Returns the events with the counts of every operator of a session.
+pub(super) fn updates(session: &Session, counts: &Value, plan: &Plan) -> Vec<(&'static str, Value)> {
     let operators = counts["operators"].as_array().map(Vec::as_slice).unwrap_or_default();
     let count_of = |id: &str| {
         let found = operators.iter().find(|operator| operator["id"] == json!(id));

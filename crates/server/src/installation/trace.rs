@@ -13,7 +13,8 @@ use flowmeter_core::operator::Operator;
 use flowmeter_core::partition::Birth;
 use flowmeter_core::plan::{DeclaredMeter, Plan};
 use flowmeter_core::time::Timestamp;
-use flowmeter_engine::{Counted, Error, Recount, Steps};
+use flowmeter_engine::live::read_origin;
+use flowmeter_engine::{Arrival, Counted, Error, Recount, Steps};
 use flowmeter_store::archive::{Filter, Row};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -31,7 +32,7 @@ impl Installation {
     pub fn trace(&self, namespace: &str, id: &str, source: Option<&str>) -> Result<(Box<RawValue>, usize), Refused> {
         let at = |why: Error| problem_of(&why);
         let mut traced = Vec::new();
-        for pipeline in self.pipelines(namespace).map_err(at)?.iter().filter(|pipeline| pipeline.streaming) {
+        for pipeline in self.pipelines(namespace).map_err(at)?.iter() {
             let filter = Filter { id: Some(id.to_owned()), source: source.map(str::to_owned), ..Filter::default() };
             for row in self.rows(pipeline, &filter, TRACED_MAX - traced.len()).map_err(at)? {
                 traced.push(self.way(pipeline, &row).map_err(at)?);
@@ -62,7 +63,8 @@ impl Installation {
         let declared = self.declared(pipeline, None)?;
         let mut recount = Recount::new(Arc::clone(&plan), &declared);
         recount.use_tables(self.table_history(&pipeline.namespace, &plan)?.at(received_at)?);
-        let steps = recount.take(&row.raw, received_at, None);
+        let arrival = Arrival { raw: &row.raw, at: received_at, origin: &row.origin, line: row.line };
+        let steps = recount.take(arrival, None);
         let counted = if row.verdict == "counted" { steps.counted.as_slice() } else { &[] };
         let counted: Vec<_> = counted.iter().map(|counted| counted_shown(&plan, counted, json!({}))).collect();
         let shown = event_object(row).with_list("steps", &steps_shown(&plan, row, &steps));
@@ -110,9 +112,19 @@ fn event_object(row: &Row) -> Object {
         "pipeline": row.pipeline, "position": row.position, "receivedAt": shown(Timestamp::from_nanos(row.received_at)),
         "id": row.id, "source": row.source, "type": row.event_type, "subject": row.subject,
         "time": row.event_at.map(|at| shown(Timestamp::from_nanos(at))),
+        "origin": origin_shown(row),
         "verdict": row.verdict, "reason": row.reason, "detail": row.detail, "operator": row.operator,
     });
     Object::of(&head).with("event", &verbatim::sent(&row.raw))
+}
+
+/// Returns where an event came from: the source of the pipeline, the file, object, table or service,
+/// and the line there.
+fn origin_shown(row: &Row) -> Value {
+    match read_origin(&row.origin) {
+        (None, name) => json!({"source": name}),
+        (Some(source), name) => json!({"source": source, "name": name, "line": row.line}),
+    }
 }
 
 fn steps_shown(plan: &Plan, row: &Row, steps: &Steps) -> Vec<Box<RawValue>> {

@@ -88,14 +88,18 @@ impl Installation {
             worker,
             delivery,
             finishing: Mutex::default(),
+            feeding: Mutex::default(),
             audited: AtomicU64::new(0),
         });
         self.pipelines.write().unwrap_or_else(PoisonError::into_inner).insert(pipeline.id, Arc::clone(&served));
         if session.status().is_final() {
+            if compiled.plan.is_bounded() {
+                served.worker.pause(false)?;
+            }
             // Flushed records are delivered all the same.
             return served.delivery.aim(&compiled.targets, Path::new("."));
         }
-        let woken = self.wake(&served, pipeline, session.number, compiled);
+        let woken = self.wake(&served, pipeline, session, compiled);
         let settled = woken.and_then(|()| if session.status() == Status::Paused { served.worker.pause(true) } else { Ok(()) });
         if settled.is_err() {
             self.let_go(&served);
@@ -106,10 +110,10 @@ impl Installation {
     /// Starts the work of an idle pipeline for a session, under the newest version of its document,
     /// at its position in the log.
     pub(super) fn wake(
-        &self,
+        self: &Arc<Self>,
         served: &Arc<Served>,
         pipeline: &KeptPipeline,
-        session: u64,
+        session: &KeptSession,
         compiled: &Pipeline,
     ) -> Result<(), Error> {
         refuse_services(&compiled.plan)?;
@@ -121,7 +125,7 @@ impl Installation {
         let kept = kept.map_err(|why| Error::new(Kind::Corrupt, why.detail))?;
         let document = Some(AdoptedDocument { text: kept.document, meter_types: kept.meter_types });
         let adopt = LogCommand::Adopt { pipeline: pipeline.id, version: pipeline.version, document };
-        served.session.store(session, Ordering::Release);
+        served.session.store(session.number, Ordering::Release);
         self.with_writer(|writer| {
             writer.watch(Arc::clone(served.board()));
             match version == pipeline.version {
@@ -130,7 +134,14 @@ impl Installation {
             }
         })?;
         self.bring_tables(served, pipeline, &compiled.plan)?;
-        served.worker.pause(false)
+        served.worker.pause(false)?;
+        // A session that finishes has its input.
+        match session.status() {
+            Status::NeverRun | Status::Initializing | Status::Running | Status::Paused => {
+                self.start_feeding(served, session, &compiled.plan)
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Makes a pipeline idle: it takes no events, but its meters and records can be read.
@@ -140,13 +151,17 @@ impl Installation {
         Ok(())
     }
 
-    /// Stops taking events; the pipeline still belongs to its session.
+    /// Stops taking events; the pipeline still belongs to its session. One that takes events from
+    /// its own sources alone continues with the log, in which there are none for it, so an idle
+    /// pipeline does not keep the log from being removed.
     pub(super) fn halt(&self, served: &Arc<Served>) -> Result<(), Error> {
+        served.stop_feeding();
         self.with_writer(|writer| {
             writer.unwatch(served.board());
             Ok(())
         })?;
-        served.worker.pause(true)
+        let is_bounded = served.worker.ask(|live| live.plan().is_bounded())?;
+        served.worker.pause(!is_bounded)
     }
 
     /// Resumes every session that was running before a restart.
@@ -162,8 +177,8 @@ impl Installation {
                 self.version(pipeline, pipeline.version).map_err(|why| Error::new(Kind::Corrupt, why.detail))?;
             let compiled = version.compile()?;
             let plan = &compiled.plan;
-            if !pipeline.streaming || session.status() == Status::Testing {
-                // Nothing of it was stored: its files are unchanged.
+            if session.status() == Status::Testing {
+                // Nothing of it was stored.
                 session.error = Some("the server stopped while it ran; start it again".to_owned());
                 self.step(&mut session, plan, Trigger::Fail, Vec::new())?;
                 continue;
@@ -183,7 +198,7 @@ impl Installation {
     /// Loads pipelines that have run and have no session, so that their meters and records can be
     /// read.
     fn lay_out_resting(self: &Arc<Self>, pipelines: &[KeptPipeline]) -> Result<(), Error> {
-        for pipeline in pipelines.iter().filter(|pipeline| pipeline.streaming && self.served_of(pipeline.id).is_none()) {
+        for pipeline in pipelines.iter().filter(|pipeline| self.served_of(pipeline.id).is_none()) {
             let sessions = self.sessions(&pipeline.namespace, Some(pipeline.id), None, None, usize::MAX)?;
             let Some(session) = sessions.iter().find(|session| session.session_run_type == RunType::Normal.name()) else {
                 continue;
@@ -211,6 +226,7 @@ impl Installation {
             pipelines.remove(&served.kept.id);
         }
         drop(pipelines);
+        served.stop_feeding();
         drop(self.with_writer(|writer| {
             writer.unwatch(served.board());
             Ok(())
@@ -230,6 +246,7 @@ impl Installation {
             }
         }
         self.load_stopped();
+        self.start_due();
         if let Err(why) = self.keep_applied() {
             tracing::error!("changes that are in the log are not in the catalog: {why}");
         }

@@ -15,6 +15,10 @@ pub const OPERATORS: &str = "meter.session.operators";
 pub const INPUT_SILENT: &str = "meter.input.silent";
 /// A session has input again.
 pub const INPUT_RESUMED: &str = "meter.input.resumed";
+/// A source of a session cannot be read.
+pub const SOURCE_FAILED: &str = "meter.source.failed";
+/// A source can be read again.
+pub const SOURCE_RECOVERED: &str = "meter.source.recovered";
 /// More parked events wait than `sessions.corrections_bound`.
 pub const CORRECTIONS_GROWN: &str = "meter.corrections.grown";
 /// A target of a pipeline does not take records.

@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 
 use super::document::{self, PIPELINE};
 use super::meter::KeptMeter;
-use crate::installation::{Installation, KeptPipeline, Refused, Who, not_found, problem_of};
+use crate::installation::{Installation, KeptPipeline, Refused, StartOptions, Who, not_found, problem_of};
 use crate::problem::{Code, Problem};
 
 fn key(namespace: &str, slug: &str) -> Vec<u8> {
@@ -142,7 +142,7 @@ fn written(installation: &Arc<Installation>, who: &Who, meters: &[KeptMeter]) ->
         Err(refused) => return Err(refused),
     };
     if installation.running_of(pipeline.id).is_none() {
-        installation.start(who, &pipeline, None)?;
+        installation.start(who, &pipeline, StartOptions::default())?;
     }
     Ok(Some(pipeline))
 }

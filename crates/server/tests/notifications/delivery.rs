@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use flowmeter_core::session::Trigger;
-use flowmeter_server::installation::{Installation, NoticeFilter};
+use flowmeter_server::installation::{Installation, NoticeFilter, StartOptions};
 use flowmeter_server::notifications::courier::Courier;
 use flowmeter_server::notifications::notice::NoticeState;
 use serde_json::{Value, json};
@@ -56,7 +56,7 @@ impl Site {
     /// Runs a session that is started, paused and resumed several times, and canceled.
     pub(super) fn session(&self, name: &str, number: u8, pauses: usize) {
         let pipeline = self.installation.create_pipeline(&who(), &stream_document(name, number), false).unwrap();
-        let session = self.installation.start(&who(), &pipeline, None).unwrap();
+        let session = self.installation.start(&who(), &pipeline, StartOptions::default()).unwrap();
         let act = |trigger| drop(self.installation.act(&who(), &session.session_id, trigger).unwrap());
         for _ in 0..pauses {
             act(Trigger::Pause);

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use flowmeter_core::session::Trigger;
-use flowmeter_server::installation::{Installation, SessionEvent};
+use flowmeter_server::installation::{Installation, SessionEvent, StartOptions};
 use serde_json::{Value, json};
 
 use super::support::{Hands, MINUTE, Receiver, SECRET, Server, here, secret, send, settings, told, who};
@@ -52,7 +52,7 @@ impl Site {
 
     fn run(&self, document: &str) -> String {
         let pipeline = self.installation.create_pipeline(&who(), document, false).unwrap();
-        self.installation.start(&who(), &pipeline, None).unwrap().session_id
+        self.installation.start(&who(), &pipeline, StartOptions::default()).unwrap().session_id
     }
 
     /// Stops and starts again with the stored data.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use flowmeter_core::session::Trigger;
-use flowmeter_server::installation::{Installation, NoticeFilter};
+use flowmeter_server::installation::{Installation, NoticeFilter, StartOptions};
 use flowmeter_server::notifications::courier::Courier;
 use serde_json::json;
 
@@ -21,7 +21,7 @@ async fn what_waits_or_was_not_seen_stays_and_everything_else_goes() {
     let fields = json!({"name": "n", "eventType": "meter.session.status", "channels": [{"type": "log"}, hook]});
     installation.create_notification(&who(), fields.as_object().unwrap()).unwrap();
     let pipeline = installation.create_pipeline(&who(), &stream_document("a", 1), false).unwrap();
-    let session = installation.start(&who(), &pipeline, None).unwrap();
+    let session = installation.start(&who(), &pipeline, StartOptions::default()).unwrap();
     let kept = || {
         let notices = installation.notices("default", &NoticeFilter::default(), None, usize::MAX).unwrap();
         (installation.session_events("default", 0, usize::MAX).unwrap().len(), notices.len())

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use flowmeter_core::session::Trigger;
-use flowmeter_server::installation::Installation;
+use flowmeter_server::installation::{Installation, StartOptions};
 
 use super::support::{Hands, MINUTE, send, settings, stream_document, told, who};
 
@@ -17,8 +17,8 @@ fn operators_are_told_at_whole_intervals_whatever_happens_in_between() {
     let slow = installation.create_pipeline(&who(), &stream_document("slow", 1), false).unwrap();
     let quick = format!("statusInterval: 10m\n{}", stream_document("quick", 2));
     let quick = installation.create_pipeline(&who(), &quick, false).unwrap();
-    installation.start(&who(), &slow, None).unwrap();
-    let session = installation.start(&who(), &quick, None).unwrap();
+    installation.start(&who(), &slow, StartOptions::default()).unwrap();
+    let session = installation.start(&who(), &quick, StartOptions::default()).unwrap();
     send(&installation, GOOD);
     let mut told_at = Vec::new();
     for minute in 0..65 {
@@ -73,7 +73,7 @@ fn silence_and_a_long_correction_queue_are_told_once() {
     let chosen = settings(folder.path(), &["sessions.silence=15m", "sessions.corrections_bound=1"]);
     let installation = Installation::open(chosen, Arc::<Hands>::clone(&clock)).unwrap().0;
     let pipeline = installation.create_pipeline(&who(), &stream_document("p", 1), false).unwrap();
-    installation.start(&who(), &pipeline, None).unwrap();
+    installation.start(&who(), &pipeline, StartOptions::default()).unwrap();
     let look = |minutes: i64| {
         clock.forward(minutes * MINUTE);
         installation.tell_of_sessions().unwrap();
@@ -106,7 +106,7 @@ fn an_overdue_flush_and_its_end_each_make_one_event() {
     let hourly = "aggregation: increment, resetSchedule: hourly";
     let document = stream_document("p", 1).replace("aggregation: increment", hourly);
     let pipeline = installation.create_pipeline(&who(), &document, false).unwrap();
-    installation.start(&who(), &pipeline, None).unwrap();
+    installation.start(&who(), &pipeline, StartOptions::default()).unwrap();
     send(&installation, &GOOD.replace("T11:00:00Z", "T12:00:00Z"));
     let count = |event_type: &str| told(&installation, event_type).len();
     installation.tell_of_sessions().unwrap();
@@ -170,11 +170,12 @@ fn a_run_over_files_tells_its_counts_while_it_reads() {
     std::fs::write(&input, GOOD.repeat(40_000)).unwrap();
     let document = format!("statusInterval: 1m\n{}", super::support::batch_document("files", &input));
     let pipeline = installation.create_pipeline(&who(), &document, false).unwrap();
-    let session = installation.start(&who(), &pipeline, None).unwrap();
+    let session = installation.start(&who(), &pipeline, StartOptions::default()).unwrap();
     for _ in 0..60_000 {
         if installation.session("default", &session.session_id).unwrap().status().is_final() {
             break;
         }
+        installation.tell_of_sessions().unwrap();
         std::thread::park_timeout(std::time::Duration::from_millis(1));
     }
     let counts = told(&installation, "meter.session.operators");

@@ -247,7 +247,7 @@ pub(crate) fn told(installation: &Installation, event_type: &str) -> Vec<Session
 
 /// Sends events and waits until every pipeline has processed them.
 pub(crate) fn send(installation: &Installation, lines: &str) {
-    let letter = Letter { namespace: "default", pipeline: None, again: false, settles: None, lines: &[] };
+    let letter = Letter::open("default", &[]);
     let mut bytes = Vec::new();
     letter.write_head(&mut bytes);
     let head = bytes.len();

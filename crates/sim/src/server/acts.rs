@@ -8,7 +8,7 @@ use flowmeter_core::session::{Status, Trigger};
 use flowmeter_core::time::Timestamp;
 use flowmeter_engine::live::{How, Letter};
 use flowmeter_engine::node::Submission;
-use flowmeter_server::installation::{Correction, CorrectionFilter, CorrectionState, Installation, KeptSession};
+use flowmeter_server::installation::{Correction, CorrectionFilter, CorrectionState, Installation, KeptSession, StartOptions};
 use flowmeter_server::problem::Code;
 use serde_json::{Map, Value, json};
 
@@ -42,7 +42,7 @@ impl Site {
         self.model.schedules = vec!["daily".to_owned()];
         for name in PIPELINES {
             let pipeline = server.create_pipeline(&who(), &document(name), false).map_err(refused)?;
-            server.start(&who(), &pipeline, None).map_err(refused)?;
+            server.start(&who(), &pipeline, StartOptions::default()).map_err(refused)?;
         }
         Ok(())
     }
@@ -113,7 +113,7 @@ impl Site {
     /// Sends events in one request.
     pub(super) fn post(&mut self, ids: &[u64]) -> Result<(), String> {
         let server = self.server()?;
-        let letter = Letter { namespace: "default", pipeline: None, again: false, settles: None, lines: &[] };
+        let letter = Letter::open("default", &[]);
         let mut bytes = Vec::new();
         letter.write_head(&mut bytes);
         let head = bytes.len();
@@ -286,7 +286,7 @@ impl Site {
             Status::Running if choice == 0 => ("paused", server.act(&who(), &session.session_id, Trigger::Pause).map(drop)),
             Status::Running if choice == 1 => ("finished", server.act(&who(), &session.session_id, Trigger::Finish).map(drop)),
             Status::Paused => ("resumed", server.act(&who(), &session.session_id, Trigger::Resume).map(drop)),
-            status if status.is_final() => ("started", server.start(&who(), &pipeline, None).map(drop)),
+            status if status.is_final() => ("started", server.start(&who(), &pipeline, StartOptions::default()).map(drop)),
             _ => return Ok(()),
         };
         self.note(what);

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use flowmeter_core::decimal::Decimal;
 use flowmeter_core::session::{Status, Trigger};
 use flowmeter_engine::live::{items, record_item};
-use flowmeter_server::installation::{KeptMeterType, Served};
+use flowmeter_server::installation::{KeptMeterType, Served, StartOptions};
 use serde_json::value::RawValue;
 
 use super::acts::newest;
@@ -143,7 +143,7 @@ impl Site {
                     Status::Paused => drop(server.act(&who(), &session.session_id, Trigger::Resume).map_err(refused)?),
                     status if status.is_final() => {
                         let pipeline = server.pipeline("default", name).map_err(refused)?;
-                        server.start(&who(), &pipeline, None).map_err(refused)?;
+                        server.start(&who(), &pipeline, StartOptions::default()).map_err(refused)?;
                     }
                     _ => {}
                 }

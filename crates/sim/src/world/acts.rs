@@ -56,7 +56,7 @@ impl World {
         let namespace = if self.random.chance(30) { "elsewhere" } else { NAMESPACE };
         let again = self.random.chance(60);
         let mut bytes = Vec::new();
-        Letter { namespace, pipeline, again, settles: None, lines: lines.as_bytes() }.write_to(&mut bytes);
+        Letter { namespace, pipeline, again, settles: None, fed: None, lines: lines.as_bytes() }.write_to(&mut bytes);
         bytes
     }
 
@@ -76,7 +76,7 @@ impl World {
         };
         let plan = plan_of(slot.document, 1).map_err(super::stop)?;
         let settles = Some(Settles { arrival: parked.arrival, number: 0, how, who: "sam" });
-        let letter = Letter { namespace: NAMESPACE, pipeline: Some(plan.id), again: true, settles, lines: &lines };
+        let letter = Letter { namespace: NAMESPACE, pipeline: Some(plan.id), again: true, settles, fed: None, lines: &lines };
         let mut bytes = Vec::new();
         letter.write_to(&mut bytes);
         self.note("settled");

@@ -14,7 +14,7 @@ const DEPTH_MAX: usize = 64;
 
 /// A type of the schema.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Type {
+pub(crate) enum Type {
     Null,
     Boolean,
     /// `int` and `long`, which are written alike.
@@ -32,12 +32,12 @@ pub(super) enum Type {
 }
 
 /// The types of a file; the first is that of its records.
-pub(super) struct Schema {
+pub(crate) struct Schema {
     pub(super) types: Vec<Type>,
 }
 
 impl Schema {
-    pub(super) fn parse(text: &[u8]) -> Result<Schema, String> {
+    pub(crate) fn parse(text: &[u8]) -> Result<Schema, String> {
         let json: Value = serde_json::from_slice(text).map_err(|why| format!("its schema is no JSON: {why}"))?;
         let mut reader = Reader { types: Vec::new(), named: HashMap::new() };
         let root = reader.read(&json, "", 0)?;

@@ -9,15 +9,15 @@ use crate::file::typed::{Kind, key, value};
 const DEPTH_MAX: usize = 64;
 
 /// The rest of the bytes of a block.
-pub(super) struct Input<'b>(&'b [u8]);
+pub(crate) struct Input<'b>(&'b [u8]);
 
 impl<'b> Input<'b> {
-    pub(super) fn new(bytes: &'b [u8]) -> Input<'b> {
+    pub(crate) fn new(bytes: &'b [u8]) -> Input<'b> {
         Input(bytes)
     }
 
     /// Returns the number of bytes that were not read.
-    pub(super) fn left(&self) -> usize {
+    pub(crate) fn left(&self) -> usize {
         self.0.len()
     }
 
@@ -60,7 +60,7 @@ type Item<'i> = dyn FnMut(&mut Input<'_>, &mut Vec<u8>) -> Result<(), String> + 
 
 impl Schema {
     /// Appends a value of a type.
-    pub(super) fn append(&self, kind: usize, input: &mut Input<'_>, out: &mut Vec<u8>, depth: usize) -> Result<(), String> {
+    pub(crate) fn append(&self, kind: usize, input: &mut Input<'_>, out: &mut Vec<u8>, depth: usize) -> Result<(), String> {
         if depth > DEPTH_MAX {
             return Err(format!("a value is nested deeper than {DEPTH_MAX}"));
         }

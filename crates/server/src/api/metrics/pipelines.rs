@@ -7,7 +7,7 @@ use flowmeter_engine::Totals;
 
 use super::page::{Kind, Page, escape, seconds};
 use crate::api::App;
-use crate::installation::{PipelineGauge, Served, Stopped, TargetGauge, target_gauges};
+use crate::installation::{PipelineGauge, Served, SourceBoard, Stopped, TargetGauge, target_gauges};
 
 /// A running pipeline, with the values that are read once.
 struct One {
@@ -37,6 +37,7 @@ pub(super) fn write(page: &mut Page, app: &App) {
     for (namespace, name, is_failed) in installation.failed_pipelines() {
         page.line(&label(&namespace, &name), u64::from(is_failed));
     }
+    sources(page, &all);
     targets(page, &all);
 }
 
@@ -125,12 +126,36 @@ fn state(page: &mut Page, all: &[One]) {
     let help = "Age of the newest checkpoint, while it lacks something; else 0";
     gauge("flowmeter_checkpoint_age_seconds", help, &|one| seconds(one.gauge.checkpoint_age_nanos));
     let help = "1 while a pipeline takes nothing: its session is paused, or it has none";
-    gauge("flowmeter_pipeline_paused", help, &|one| flag(one.served.board().is_paused()));
+    let takes_nothing = |one: &One| one.served.board().is_paused() || one.served.session() == 0;
+    gauge("flowmeter_pipeline_paused", help, &|one| flag(takes_nothing(one)));
     let help = "Events that a pipeline has taken and that are not in files of the event store yet";
     gauge("flowmeter_event_store_lag_events", help, &|one| one.gauge.unfiled_events.to_string());
     let help = "Metered records that were flushed, partial ones included";
     page.family("flowmeter_flush_records_total", Kind::Counter, help);
     all.iter().for_each(|one| page.line(&one.label, one.served.board().records()));
+}
+
+/// Writes the sources that sessions read.
+fn sources(page: &mut Page, all: &[One]) {
+    let of = |one: &One| {
+        let label = one.label.clone();
+        one.served.sources().into_iter().map(move |source| (format!("{label},source=\"{}\"", escape(source.id())), source))
+    };
+    let lines: Vec<(String, Arc<SourceBoard>)> = all.iter().flat_map(of).collect();
+    let mut family = |name, kind, help, value: fn(&SourceBoard) -> u64| {
+        page.family(name, kind, help);
+        lines.iter().for_each(|(label, source)| page.line(label, value(source)));
+    };
+    let help = "Events that a session took from a source";
+    family("flowmeter_receive_source_events_total", Kind::Counter, help, SourceBoard::events);
+    let help = "Files or objects of a source that are not taken, as of the last list";
+    family("flowmeter_receive_source_behind_items", Kind::Gauge, help, |source| source.behind().items);
+    let help = "Bytes of the files or objects that are not taken";
+    family("flowmeter_receive_source_behind_bytes", Kind::Gauge, help, |source| source.behind().bytes);
+    let help = "Files or objects that cannot be read";
+    family("flowmeter_receive_source_failed_items", Kind::Gauge, help, |source| source.behind().failed);
+    let help = "1 while a source cannot be read";
+    family("flowmeter_receive_source_failing", Kind::Gauge, help, |source| u64::from(source.is_failing()));
 }
 
 fn targets(page: &mut Page, all: &[One]) {

@@ -2,8 +2,8 @@
 
 use super::{
     AMENDED, CORRECTIONS_GROWN, DELETED, DELIVERY_DEAD, DELIVERY_FAILED, DELIVERY_RECOVERED, EventKind, FLUSH_OVERDUE,
-    FLUSH_RECOVERED, FLUSHED, Field, FieldKind, INPUT_RESUMED, INPUT_SILENT, OPENED, OPERATORS, QUERY_FINISHED, RESET, STATUS,
-    TABLE_REFUSED, THRESHOLD_REACHED, THRESHOLD_RECOVERED,
+    FLUSH_RECOVERED, FLUSHED, Field, FieldKind, INPUT_RESUMED, INPUT_SILENT, OPENED, OPERATORS, QUERY_FINISHED, RESET,
+    SOURCE_FAILED, SOURCE_RECOVERED, STATUS, TABLE_REFUSED, THRESHOLD_REACHED, THRESHOLD_RECOVERED,
 };
 
 /// The pipeline, by its usual names in mediation, and the session that runs it.
@@ -36,6 +36,7 @@ const RECORD: &[Field] = &[
 const DELTA: &[Field] = &[("delta", FieldKind::Decimal)];
 const THRESHOLD: &[Field] =
     &[("threshold", FieldKind::Text), ("thresholdValue", FieldKind::Decimal), ("percentOfCapacity", FieldKind::Decimal)];
+const SOURCE: &[Field] = &[("source", FieldKind::Text)];
 const TARGET: &[Field] = &[("target", FieldKind::Text)];
 
 /// All events with their fields.
@@ -71,6 +72,12 @@ pub const EVENT_KINDS: &[EventKind] = &[
         groups: &[SESSION, INPUT],
     },
     EventKind { name: INPUT_RESUMED, help: "A silent session has input again", groups: &[SESSION, INPUT] },
+    EventKind {
+        name: SOURCE_FAILED,
+        help: "A source of a session cannot be read; it is tried again, unless the session failed",
+        groups: &[SESSION, SOURCE, &[("error", FieldKind::Text)]],
+    },
+    EventKind { name: SOURCE_RECOVERED, help: "A source can be read again", groups: &[SESSION, SOURCE] },
     EventKind {
         name: CORRECTIONS_GROWN,
         help: "More parked events wait for a correction than sessions.corrections_bound",

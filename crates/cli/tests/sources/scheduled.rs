@@ -1,0 +1,99 @@
+//! Scheduled sessions, under the test clock.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use crate::support::server::{Server, eventually, items};
+use crate::{create, document, events, lines, origins};
+
+const SCHEDULE: &str = "schedule: { cron: '0 2 * * *', timezone: Europe/Oslo";
+
+fn source(folder: &Path) -> String {
+    format!("dedupe: off\nsource:\n  file: {{ path: '{}/*.ndjson*' }}", folder.display())
+}
+
+fn clock(server: &Server, to: &str) {
+    let moved = server.post("/api/v1/clock", &json!({"to": to}));
+    assert_eq!(moved.status, 200, "{}", moved.text());
+}
+
+/// Waits until there are so many sessions of the pipeline, all ended; returns them, the oldest first.
+fn sessions(server: &Server, count: usize) -> Vec<Value> {
+    eventually("the sessions end", || {
+        let mut found = items(&server.get("/api/v1/sessions?pipeline=usage"));
+        found.reverse();
+        let have_ended = found.iter().all(|session| session["sessionEndTime"].is_string());
+        (found.len() >= count && have_ended).then_some(found)
+    })
+}
+
+fn brief(session: &Value) -> (String, String) {
+    let text = |name: &str| session[name].as_str().unwrap().to_owned();
+    (text("sessionStatus"), text("asOf"))
+}
+
+fn pair(status: &str, as_of: &str) -> (String, String) {
+    (status.to_owned(), as_of.to_owned())
+}
+
+#[test]
+fn a_schedule_survives_the_clock_change_a_restart_and_bad_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let (input, data) = (folder.path().join("in"), folder.path().join("data"));
+    std::fs::create_dir(&input).unwrap();
+    lines(&input.join("a.ndjson"), 0..30);
+    let more = ["--test-clock", "2026-03-27T12:00:00Z"];
+    let mut server = Server::start(&data, &more);
+    create(&server, &document(&source(&input), &format!("{SCHEDULE} }}\n")));
+    let pipeline = server.get("/api/v1/pipelines/usage");
+    assert_eq!(pipeline["nextRun"], "2026-03-28T01:00:00.000Z", "{pipeline}");
+    clock(&server, "2026-03-28T01:00:00Z");
+    let first = sessions(&server, 1);
+    assert_eq!(brief(&first[0]), pair("COMPLETED", "2026-03-28T01:00:00.000Z"));
+    // 02:00 does not exist on the 29th: the run is due at the first instant after the gap.
+    lines(&input.join("b.ndjson"), 30..60);
+    clock(&server, "2026-03-29T01:00:00Z");
+    assert_eq!(brief(&sessions(&server, 2)[1]), pair("COMPLETED", "2026-03-29T01:00:00.000Z"));
+    // The server is down over two due times: the latest is run, once.
+    server.crash();
+    lines(&input.join("c.ndjson"), 60..90);
+    server = Server::start(&data, &["--test-clock", "2026-03-31T12:00:00Z"]);
+    clock(&server, "2026-03-31T12:00:00Z");
+    let third = sessions(&server, 3);
+    assert_eq!(brief(&third[2]), pair("COMPLETED", "2026-03-31T00:00:00.000Z"));
+    // A damaged file fails its run; the others are taken. Once it is replaced, the next run is whole.
+    lines(&input.join("d.ndjson"), 90..120);
+    std::fs::write(input.join("e.ndjson.gz"), [0x1f, 0x8b, 8, 0, 1, 2]).unwrap();
+    clock(&server, "2026-04-01T00:00:00Z");
+    let fourth = sessions(&server, 4);
+    assert_eq!(brief(&fourth[3]).0, "FAILED");
+    let id = fourth[3]["sessionId"].as_str().unwrap().to_owned();
+    let states: Vec<_> = origins(&server, &id).into_iter().map(|(name, state, _)| (name, state)).collect();
+    let named = |name: &str, state: &str| (name.to_owned(), state.to_owned());
+    assert_eq!(states, [named("d.ndjson", "taken"), named("e.ndjson.gz", "failed")]);
+    lines(&input.join("f.ndjson"), 120..150);
+    std::fs::rename(input.join("f.ndjson"), input.join("e.ndjson.gz")).unwrap();
+    clock(&server, "2026-04-02T00:00:00Z");
+    let fifth = sessions(&server, 5);
+    assert_eq!(brief(&fifth[4]), pair("COMPLETED", "2026-04-02T00:00:00.000Z"));
+    let last = server.get(&format!("/api/v1/sessions/{}", fifth[4]["sessionId"].as_str().unwrap()));
+    assert_eq!(events(&last)[0], 30, "{last}");
+    assert_eq!(fifth.len(), 5, "{fifth:?}");
+}
+
+#[test]
+fn missed_runs_are_made_up_for_one_by_one_where_the_schedule_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let (input, data) = (folder.path().join("in"), folder.path().join("data"));
+    std::fs::create_dir(&input).unwrap();
+    lines(&input.join("a.ndjson"), 0..30);
+    let server = Server::start(&data, &["--test-clock", "2026-01-10T12:00:00Z"]);
+    create(&server, &document(&source(&input), &format!("{SCHEDULE}, catchUp: all, overlap: queue }}\n")));
+    server.crash();
+    let server = Server::start(&data, &["--test-clock", "2026-01-10T12:00:00Z"]);
+    clock(&server, "2026-01-13T12:00:00Z");
+    let due: Vec<_> = sessions(&server, 3).iter().map(brief).collect();
+    let wanted = ["2026-01-11", "2026-01-12", "2026-01-13"].map(|day| pair("COMPLETED", &format!("{day}T01:00:00.000Z")));
+    assert_eq!(due, wanted);
+}

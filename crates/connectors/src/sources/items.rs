@@ -1,0 +1,323 @@
+//! Files and objects, one after the other. Each is one transaction: it is read to its end before its
+//! first event is taken, so one that is damaged counts with none of its events.
+//!
+//! The source remembers every item by its name ([`ItemValue`]), and every content that counted by its
+//! digest. An item that is as it was is not opened again. One that has another content is taken, as a
+//! new one. An item that changes while it is being taken fails: a part of it counts already.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use flowmeter_core::event::Block;
+use flowmeter_core::mediation::LineWriter;
+use flowmeter_core::pipeline::{After, Taking};
+use flowmeter_core::plan::Plan;
+use flowmeter_engine::{Error, Kind, Received, Source};
+use sha2::{Digest, Sha256};
+
+use super::value::{CONTENT, NAME};
+use super::{BATCH_BYTES, Batch, Behind, ItemState, ItemValue, Reading, Step, Surroundings};
+use crate::file::Files;
+
+/// A file or object that is there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Item {
+    /// The path of a file, the key of an object.
+    pub(super) name: String,
+    pub(super) size: u64,
+    /// A text that changes when its content does.
+    pub(super) stamp: String,
+    /// The time of its last change, in nanoseconds.
+    pub(super) changed: i128,
+}
+
+/// A place with items.
+pub(super) trait Depot: Send {
+    /// Returns the items that are there and complete.
+    fn list(&mut self) -> Result<Vec<Item>, Error>;
+    /// Returns a file with the content of an item.
+    fn fetch(&mut self, item: &Item) -> Result<PathBuf, Error>;
+    /// Whether an item is as it was when it was listed.
+    fn is_unchanged(&self, _item: &Item) -> bool {
+        true
+    }
+    /// Returns how an item is shown to people.
+    fn shown(&self, item: &Item) -> String;
+    /// Removes what [`Depot::fetch`] made.
+    fn let_go(&mut self, _item: &Item) {}
+    /// Moves or deletes an item that was taken, if it is as it was.
+    fn dispose(&mut self, item: &Item, after: &After) -> Result<(), Error>;
+}
+
+/// Items of a depot, as a source.
+pub(super) struct Items<D> {
+    depot: D,
+    around: Surroundings,
+    taking: Taking,
+    waiting: VecDeque<Item>,
+    current: Option<Open>,
+    has_listed: bool,
+    /// Items that failed in this session, as they were.
+    failed: BTreeSet<(String, String)>,
+    /// Items to move or delete once their events are durable.
+    done: Vec<Item>,
+    writer: LineWriter,
+    block: Block,
+}
+
+/// An item that is being taken.
+struct Open {
+    item: Item,
+    origin: Arc<str>,
+    digest: String,
+    files: Files,
+    /// Events that were taken before.
+    skip: u64,
+    events: u64,
+}
+
+impl<D: Depot> Items<D> {
+    pub(super) fn new(depot: D, taking: &Taking, around: Surroundings) -> Result<Items<D>, Error> {
+        Ok(Items {
+            depot,
+            around,
+            taking: taking.clone(),
+            waiting: VecDeque::new(),
+            current: None,
+            has_listed: false,
+            failed: BTreeSet::new(),
+            done: Vec::new(),
+            writer: LineWriter::default(),
+            block: Block::default(),
+        })
+    }
+
+    fn known(&self, name: &str) -> Option<ItemValue> {
+        self.around.taken.get(&format!("{NAME}{name}")).and_then(|text| ItemValue::read(text))
+    }
+
+    /// Lists the items that are not taken.
+    fn list(&mut self) -> Result<(), Error> {
+        let mut found = self.depot.list()?;
+        match self.taking.by_time {
+            true => found.sort_by(|a, b| (a.changed, &a.name).cmp(&(b.changed, &b.name))),
+            false => found.sort_by(|a, b| a.name.cmp(&b.name)),
+        }
+        self.has_listed = true;
+        for item in found {
+            let is_as_it_was = |known: &ItemValue| known.size == item.size && known.stamp == item.stamp;
+            let has_failed = self.failed.contains(&(item.name.clone(), item.stamp.clone()));
+            match self.known(&item.name).filter(is_as_it_was).map(|known| known.state) {
+                _ if has_failed => {}
+                Some(ItemState::Taken) if self.taking.after != After::Keep => self.done.push(item),
+                Some(ItemState::Taken | ItemState::Skipped) => {}
+                Some(ItemState::Taking | ItemState::Failed) | None => self.waiting.push_back(item),
+            }
+        }
+        Ok(())
+    }
+
+    /// Examines the next item. Returns what is to be remembered of one that is not taken.
+    fn examine(&mut self, item: Item) -> Result<Option<Batch>, Error> {
+        let path = match self.depot.fetch(&item) {
+            Ok(path) => path,
+            Err(why) if why.kind == Kind::Invalid => return self.fail(&item, String::new(), &why).map(Some),
+            Err(why) => return Err(why),
+        };
+        let digest = match digest_of(&path) {
+            Ok(digest) => digest,
+            Err(why) if why.kind == Kind::Invalid => return self.fail(&item, String::new(), &why).map(Some),
+            Err(why) => return Err(why),
+        };
+        let known = self.known(&item.name);
+        let is_same = known.as_ref().is_some_and(|known| known.digest == digest);
+        match known.as_ref().map(|known| known.state) {
+            // It was touched, not changed.
+            Some(state @ (ItemState::Taken | ItemState::Skipped)) if is_same => {
+                self.depot.let_go(&item);
+                self.done.push(item.clone());
+                let events = known.map_or(0, |known| known.events);
+                return Ok(Some(self.remember(&item, state, digest, events, None)));
+            }
+            Some(ItemState::Taking) if !is_same => {
+                let events = known.map_or(0, |known| known.events);
+                let why = Error::new(
+                    Kind::Invalid,
+                    format!("it changed while it was taken, and {events} of its events count: restore it, or skip it"),
+                );
+                self.depot.let_go(&item);
+                return self.fail(&item, digest, &why).map(Some);
+            }
+            _ => {}
+        }
+        let resumed = known.filter(|known| known.state == ItemState::Taking && is_same).map(|known| known.events);
+        if self.taking.content_once
+            && resumed.is_none()
+            && let Some(other) = self.around.taken.get(&format!("{CONTENT}{digest}")).filter(|other| **other != item.name)
+        {
+            let why = format!("its content was taken as {other}");
+            self.depot.let_go(&item);
+            self.done.push(item.clone());
+            return Ok(Some(self.remember(&item, ItemState::Skipped, digest, 0, Some(why))));
+        }
+        let opened = check(&self.around.plan, self.around.source, &path)
+            .and_then(|()| Files::one(Arc::clone(&self.around.plan), self.around.source, &path));
+        match opened {
+            // Its digest may be that of the content before.
+            Ok(_) if !self.depot.is_unchanged(&item) => Err(changed(&self.depot.shown(&item))),
+            Ok(files) => {
+                let origin = self.depot.shown(&item).into();
+                self.current = Some(Open { item, origin, digest, files, skip: resumed.unwrap_or(0), events: 0 });
+                Ok(None)
+            }
+            Err(why) if matches!(why.kind, Kind::Invalid | Kind::Corrupt) => {
+                self.depot.let_go(&item);
+                // People know the item by its name, not by the file that holds its content.
+                let message = why.to_string().replace(&path.display().to_string(), &self.depot.shown(&item));
+                self.fail(&item, digest, &Error::new(why.kind, message)).map(Some)
+            }
+            Err(why) => Err(why),
+        }
+    }
+
+    fn fail(&mut self, item: &Item, digest: String, why: &Error) -> Result<Batch, Error> {
+        self.failed.insert((item.name.clone(), item.stamp.clone()));
+        if self.taking.stops_on_failure {
+            let message = format!("{}: {why}; `onFailure: stop` leaves the others", self.depot.shown(item));
+            return Err(Error::new(Kind::Invalid, message));
+        }
+        let events = self.known(&item.name).filter(|known| known.state == ItemState::Taking).map_or(0, |known| known.events);
+        Ok(self.remember(item, ItemState::Failed, digest, events, Some(why.to_string())))
+    }
+
+    /// Returns the batch by which the log remembers an item.
+    fn remember(&mut self, item: &Item, state: ItemState, digest: String, events: u64, why: Option<String>) -> Batch {
+        let mut batch = self.around.batch();
+        self.put(&mut batch, item, state, digest, events, why);
+        batch
+    }
+
+    fn put(&mut self, batch: &mut Batch, item: &Item, state: ItemState, digest: String, events: u64, why: Option<String>) {
+        let Item { name, size, stamp, .. } = item;
+        let session = self.around.session;
+        if state == ItemState::Taken && self.taking.content_once {
+            batch.fed.taken.push((format!("{CONTENT}{digest}"), Some(name.clone())));
+        }
+        let value = ItemValue { state, size: *size, stamp: stamp.clone(), digest, events, session, why };
+        batch.fed.taken.push((format!("{NAME}{name}"), Some(value.text())));
+        batch.fed.take(&mut self.around.taken);
+    }
+
+    /// Reads the next events of the open item.
+    fn take(&mut self, mut open: Open) -> Result<Batch, Error> {
+        let mut batch = self.around.batch();
+        let plan = Arc::clone(&self.around.plan);
+        while batch.lines.len() < BATCH_BYTES {
+            self.block.clear();
+            let decoder = match open.files.receive(&mut self.block)? {
+                Received::Block(decoder) => decoder,
+                Received::End if !self.depot.is_unchanged(&open.item) => return Err(changed(&open.origin)),
+                Received::End => {
+                    self.depot.let_go(&open.item);
+                    self.put(&mut batch, &open.item, ItemState::Taken, open.digest, open.events, None);
+                    self.done.push(open.item);
+                    return Ok(batch);
+                }
+            };
+            let before = batch.lines.len();
+            let Open { origin, events, skip, .. } = &mut open;
+            let mut skipped = 0;
+            self.writer.write(&plan, &decoder, &mut self.block, &mut batch.lines, &mut |line| {
+                *events += 1;
+                match *events > *skip {
+                    true => batch.fed.add(origin, line),
+                    false => skipped += 1,
+                }
+            });
+            drop_lines(&mut batch.lines, before, skipped);
+        }
+        self.put(&mut batch, &open.item, ItemState::Taking, open.digest.clone(), open.events, None);
+        self.current = Some(open);
+        Ok(batch)
+    }
+}
+
+impl<D: Depot> Reading for Items<D> {
+    fn next(&mut self) -> Result<Step, Error> {
+        loop {
+            if let Some(open) = self.current.take() {
+                return self.take(open).map(Step::Taken);
+            }
+            if let Some(item) = self.waiting.pop_front() {
+                match self.examine(item)? {
+                    Some(batch) => return Ok(Step::Taken(batch)),
+                    None => continue,
+                }
+            }
+            if self.has_listed && !self.taking.following.follows {
+                return Ok(Step::End);
+            }
+            self.list()?;
+            if self.waiting.is_empty() && self.taking.following.follows {
+                return Ok(Step::Wait(Duration::from_nanos(self.taking.following.interval.unsigned_abs())));
+            }
+        }
+    }
+
+    fn settle(&mut self) -> Result<(), Error> {
+        for item in std::mem::take(&mut self.done) {
+            if self.taking.after != After::Keep {
+                self.depot.dispose(&item, &self.taking.after)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn behind(&self) -> Behind {
+        let open = self.current.iter().map(|open| &open.item);
+        let (items, bytes) = open.chain(&self.waiting).fold((0, 0), |(items, bytes), item| (items + 1, bytes + item.size));
+        Behind { items, bytes, failed: self.failed.len() as u64 }
+    }
+}
+
+/// Returns the error of an item that is not as it was: it is looked at again.
+fn changed(name: &str) -> Error {
+    Error::new(Kind::Unavailable, format!("{name}: it changed while it was read"))
+}
+
+/// Removes the first lines behind an offset.
+fn drop_lines(lines: &mut Vec<u8>, from: usize, count: usize) {
+    if let Some(last) = count.checked_sub(1)
+        && let Some(end) = memchr::memchr_iter(b'\n', &lines[from..]).nth(last)
+    {
+        lines.drain(from..=from + end);
+    }
+}
+
+/// Reads a file to its end, so that damage is found before any of its events is taken.
+fn check(plan: &Arc<Plan>, source: usize, path: &Path) -> Result<(), Error> {
+    let mut files = Files::one(Arc::clone(plan), source, path)?;
+    let mut block = Block::default();
+    loop {
+        block.clear();
+        if let Received::End = files.receive(&mut block)? {
+            return Ok(());
+        }
+    }
+}
+
+/// Returns the SHA-256 of a file, in hexadecimal digits.
+fn digest_of(path: &Path) -> Result<String, Error> {
+    let name = || path.display().to_string();
+    let mut file = std::fs::File::open(path).map_err(|why| Error::io(name(), &why))?;
+    let (mut digest, mut buffer) = (Sha256::new(), vec![0; 256 << 10]);
+    loop {
+        match file.read(&mut buffer).map_err(|why| Error::io(name(), &why))? {
+            0 => return Ok(data_encoding::HEXLOWER.encode(&digest.finalize())),
+            read => digest.update(&buffer[..read]),
+        }
+    }
+}

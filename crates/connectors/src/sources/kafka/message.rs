@@ -1,0 +1,218 @@
+//! Messages as lines of JSON: JSON as it is, CloudEvents of both modes of the Kafka binding, Avro with
+//! a schema registry.
+//!
+//! Key, headers and timestamp are added as the field `kafka`. A message that cannot be decoded keeps
+//! its place among the lines.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use data_encoding::BASE64;
+use flowmeter_core::event::unread;
+use flowmeter_core::pipeline::{KafkaFormat, KafkaSource};
+use flowmeter_engine::{Error, Kind};
+use rdkafka::message::{BorrowedMessage, Headers, Message};
+use serde_json::{Map, Value, json};
+
+use crate::file::avro::{Input, Schema};
+
+/// The prefix of the attributes of a CloudEvent in binary mode.
+const ATTRIBUTE: &str = "ce_";
+/// How long the registry may take.
+const REGISTRY_TIMEOUT: Duration = Duration::from_secs(10);
+/// Bytes of a schema.
+const SCHEMA_BYTES_MAX: usize = 1 << 20;
+
+/// Writes messages as lines.
+pub(super) struct Lines {
+    registry: Option<Registry>,
+}
+
+/// Schemas by their id.
+struct Registry {
+    url: String,
+    user: Option<(String, String)>,
+    client: reqwest::blocking::Client,
+    schemas: BTreeMap<u32, Schema>,
+}
+
+impl Lines {
+    pub(super) fn new(plan: &KafkaSource) -> Result<Lines, Error> {
+        let registry = match &plan.format {
+            KafkaFormat::Json => None,
+            KafkaFormat::Avro { registry, user } => Some(Registry {
+                url: crate::expand(registry)?.trim_end_matches('/').to_owned(),
+                user: match user {
+                    Some((user, password)) => Some((crate::expand(user)?, crate::expand(password)?)),
+                    None => None,
+                },
+                client: crate::blocking_client(REGISTRY_TIMEOUT)?,
+                schemas: BTreeMap::new(),
+            }),
+        };
+        Ok(Lines { registry })
+    }
+
+    /// Appends the line of a message.
+    ///
+    /// # Errors
+    /// The registry does not answer.
+    pub(super) fn write(&mut self, message: &BorrowedMessage<'_>, out: &mut Vec<u8>) -> Result<(), Error> {
+        let Some(payload) = message.payload() else {
+            unread::write("the message has no value", b"", out);
+            return Ok(());
+        };
+        let from = out.len();
+        let written = match &mut self.registry {
+            Some(registry) => registry.write(payload, out)?,
+            None => write_json(message, payload, out),
+        };
+        match written {
+            Ok(()) => {
+                add_context(message, from, out);
+                out.push(b'\n');
+            }
+            Err(why) => {
+                out.truncate(from);
+                unread::write(&why, &shown(payload), out);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Returns a payload as people can read it: text as it is, anything else in Base64.
+fn shown(payload: &[u8]) -> Vec<u8> {
+    match std::str::from_utf8(payload) {
+        Ok(_) => payload.to_vec(),
+        Err(_) => format!("base64:{}", BASE64.encode(payload)).into_bytes(),
+    }
+}
+
+/// Writes a JSON payload, or a CloudEvent in binary mode.
+fn write_json(message: &BorrowedMessage<'_>, payload: &[u8], out: &mut Vec<u8>) -> Result<(), String> {
+    let headers = message.headers();
+    let text_of = |name: &str| {
+        let mut found = headers.into_iter().flat_map(Headers::iter);
+        found.find(|header| header.key.eq_ignore_ascii_case(name)).and_then(|header| std::str::from_utf8(header.value?).ok())
+    };
+    if text_of("ce_specversion").is_none() {
+        let text = payload.trim_ascii();
+        if text.first() != Some(&b'{') || text.last() != Some(&b'}') {
+            return Err("not a JSON object".to_owned());
+        }
+        return push_line(text, out);
+    }
+    let mut event = Map::new();
+    for header in headers.into_iter().flat_map(Headers::iter) {
+        let key = header.key.to_ascii_lowercase();
+        let (Some(name), Some(value)) = (key.strip_prefix(ATTRIBUTE), header.value) else { continue };
+        let value = std::str::from_utf8(value).map_err(|_| format!("the header `{}` is not UTF-8", header.key))?;
+        event.insert(name.to_owned(), json!(value));
+    }
+    let content = text_of("content-type").unwrap_or("application/json");
+    event.insert("datacontenttype".to_owned(), json!(content));
+    let is_json = content.split(';').next().is_some_and(|kind| kind.trim().ends_with("json"));
+    let head = Value::Object(event).to_string();
+    out.extend_from_slice(&head.as_bytes()[..head.len() - 1]);
+    match (is_json, std::str::from_utf8(payload)) {
+        (true, _) => {
+            out.extend_from_slice(b",\"data\":");
+            push_line(payload.trim_ascii(), out)?;
+        }
+        (false, Ok(text)) => out.extend_from_slice(format!(",\"data\":{}", json!(text)).as_bytes()),
+        (false, Err(_)) => out.extend_from_slice(format!(",\"data_base64\":\"{}\"", BASE64.encode(payload)).as_bytes()),
+    }
+    out.push(b'}');
+    Ok(())
+}
+
+/// Appends JSON without line breaks. Within texts JSON has none.
+fn push_line(text: &[u8], out: &mut Vec<u8>) -> Result<(), String> {
+    if memchr::memchr(unread::MARK, text).is_some() {
+        return Err("not a JSON object: it has a zero byte".to_owned());
+    }
+    if memchr::memchr2(b'\n', b'\r', text).is_none() {
+        out.extend_from_slice(text);
+        return Ok(());
+    }
+    let value: &serde_json::value::RawValue = serde_json::from_slice(text).map_err(|why| format!("not a JSON object: {why}"))?;
+    out.extend(value.get().bytes().map(|byte| if matches!(byte, b'\n' | b'\r') { b' ' } else { byte }));
+    Ok(())
+}
+
+/// Adds key, headers and timestamp of a message to the object that was written from an offset on.
+fn add_context(message: &BorrowedMessage<'_>, from: usize, out: &mut Vec<u8>) {
+    let mut context = Map::new();
+    if let Some(key) = message.key() {
+        context.insert("key".to_owned(), text_of(key));
+    }
+    if let Some(millis) = message.timestamp().to_millis() {
+        context.insert("timestamp".to_owned(), json!(millis));
+    }
+    let headers = message.headers().into_iter().flat_map(Headers::iter);
+    let others = headers.filter(|header| !header.key.to_ascii_lowercase().starts_with(ATTRIBUTE));
+    let others: Map<String, Value> =
+        others.map(|header| (header.key.to_owned(), header.value.map_or(Value::Null, text_of))).collect();
+    if !others.is_empty() {
+        context.insert("headers".to_owned(), Value::Object(others));
+    }
+    let is_empty = out[from..].trim_ascii() == b"{}";
+    let added = format!("{}\"kafka\":{}}}", if is_empty { "" } else { "," }, Value::Object(context));
+    while out.last().is_some_and(u8::is_ascii_whitespace) {
+        out.pop();
+    }
+    out.pop();
+    out.extend_from_slice(added.as_bytes());
+}
+
+fn text_of(bytes: &[u8]) -> Value {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => json!(text),
+        Err(_) => json!(format!("base64:{}", BASE64.encode(bytes))),
+    }
+}
+
+impl Registry {
+    /// Writes a value in the registry's form: a zero byte, the id of its schema, and the value.
+    ///
+    /// # Errors
+    /// The registry does not answer. A value that cannot be read is the inner error.
+    fn write(&mut self, payload: &[u8], out: &mut Vec<u8>) -> Result<Result<(), String>, Error> {
+        let [0, a, b, c, d, value @ ..] = payload else {
+            return Ok(Err("not in the form of a schema registry: a zero byte and the id of a schema".to_owned()));
+        };
+        let id = u32::from_be_bytes([*a, *b, *c, *d]);
+        if !self.schemas.contains_key(&id) {
+            match self.fetch(id)? {
+                Ok(schema) => drop(self.schemas.insert(id, schema)),
+                Err(why) => return Ok(Err(why)),
+            }
+        }
+        let Some(schema) = self.schemas.get(&id) else { return Ok(Err(format!("no schema {id}"))) };
+        let mut input = Input::new(value);
+        Ok(schema.append(0, &mut input, out, 0).and_then(|()| match input.left() {
+            0 => Ok(()),
+            left => Err(format!("{left} bytes are left behind a value of schema {id}")),
+        }))
+    }
+
+    fn fetch(&self, id: u32) -> Result<Result<Schema, String>, Error> {
+        let away = |why: &dyn std::fmt::Display| Error::new(Kind::Unavailable, format!("schema registry: {why}"));
+        let mut request = self.client.get(format!("{}/schemas/ids/{id}", self.url));
+        if let Some((user, password)) = &self.user {
+            request = request.basic_auth(user, Some(password));
+        }
+        let answer = request.send().map_err(|why| away(&why.without_url()))?;
+        if answer.status() == reqwest::StatusCode::NOT_FOUND {
+            return Ok(Err(format!("the schema registry has no schema {id}")));
+        }
+        if !answer.status().is_success() {
+            return Err(away(&format!("it answers {}", answer.status())));
+        }
+        let body = crate::answer::read_blocking(answer, SCHEMA_BYTES_MAX).map_err(|why| away(&why))?;
+        let body: Value = serde_json::from_slice(&body).map_err(|why| away(&why))?;
+        let text = body["schema"].as_str().unwrap_or_default();
+        Ok(Schema::parse(text.as_bytes()).map_err(|why| format!("schema {id}: {why}")))
+    }
+}

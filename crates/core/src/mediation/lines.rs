@@ -1,0 +1,233 @@
+//! Records of any format as lines of JSON: the form in which a server's log keeps what it reads from
+//! files, objects, queries and topics.
+//!
+//! A line has every column of its record, with the types that the source declares, so the same rules
+//! apply to it whatever the format was. A record that cannot be read keeps its place
+//! ([`crate::event::unread`]).
+
+use super::Decoder;
+use crate::event::json::{Scanner, Tree, list_elements};
+use crate::event::{Batch, Block, Kind, Path, quote_into, unread};
+use crate::plan::Plan;
+
+/// Writes records as lines of JSON. Its caches change no result.
+#[derive(Debug, Default)]
+pub struct LineWriter {
+    scanner: Scanner,
+    batch: Batch,
+}
+
+impl LineWriter {
+    /// Appends every record of a block as a line. Calls `each` with the line of each record in its
+    /// file.
+    pub fn write(&mut self, plan: &Plan, decoder: &Decoder, block: &mut Block, out: &mut Vec<u8>, each: &mut dyn FnMut(u64)) {
+        std::mem::swap(&mut self.batch.block, block);
+        match decoder.is_json() {
+            true => self.copy(out, each),
+            false => self.convert(plan, decoder, out, each),
+        }
+        std::mem::swap(&mut self.batch.block, block);
+    }
+
+    /// Copies records that are JSON already.
+    fn copy(&mut self, out: &mut Vec<u8>, each: &mut dyn FnMut(u64)) {
+        let lists = self.batch.block.lists;
+        for (line, text) in self.batch.records_as_cut() {
+            let text = text.trim_ascii();
+            match text.first() {
+                Some(b'[') if lists => match list_elements(text) {
+                    Some(elements) => elements.iter().for_each(|element| {
+                        copy_one(element, out);
+                        each(line);
+                    }),
+                    None => {
+                        copy_one(text, out);
+                        each(line);
+                    }
+                },
+                Some(_) => {
+                    copy_one(text, out);
+                    each(line);
+                }
+                None => {}
+            }
+        }
+    }
+
+    /// Writes records of columns as objects.
+    fn convert(&mut self, plan: &Plan, decoder: &Decoder, out: &mut Vec<u8>, each: &mut dyn FnMut(u64)) {
+        let LineWriter { scanner, batch } = self;
+        decoder.read(scanner, batch, plan.event_bytes_max);
+        let named = (0u16..).zip(&plan.paths).filter(|(_, path)| !path.is_computed());
+        let unnamed = (plan.paths.len() as u16..).zip(batch.unnamed.iter());
+        let fields: Vec<(u16, &Path)> = named.chain(unnamed).collect();
+        let is_flat = fields.iter().all(|(_, path)| path.names().len() == 1);
+        let names: Vec<Vec<u8>> = fields.iter().map(|(_, path)| quoted(&path.names()[0])).collect();
+        let mut faults = batch.faults.iter().peekable();
+        for event in 0..batch.len() {
+            match faults.next_if(|fault| fault.event as usize == event) {
+                Some(fault) => unread::write(&fault.detail, batch.raw(event), out),
+                None if is_flat => {
+                    let slots = fields.iter().map(|(slot, _)| *slot);
+                    write_flat(batch, event, slots.zip(&names), out);
+                }
+                None => write_nested(batch, event, &fields, out),
+            }
+            each(batch.line(event));
+        }
+    }
+}
+
+/// Copies a JSON text as one line.
+fn copy_one(text: &[u8], out: &mut Vec<u8>) {
+    let has_breaks = memchr::memchr2(b'\n', unread::MARK, text).is_some();
+    match has_breaks {
+        false => {
+            out.extend_from_slice(text);
+            out.push(b'\n');
+        }
+        true => {
+            let from = out.len();
+            if !join_lines(text, out) {
+                out.truncate(from);
+                unread::write("not a JSON object: a text in it has a line break or a zero byte", text, out);
+            }
+        }
+    }
+}
+
+/// Appends a JSON text of several lines as one. Returns whether no text in it spans lines, which JSON
+/// does not allow.
+fn join_lines(text: &[u8], out: &mut Vec<u8>) -> bool {
+    let (mut is_text, mut is_escaped) = (false, false);
+    for &byte in text {
+        match byte {
+            unread::MARK => return false,
+            b'\n' if is_text => return false,
+            b'\n' | b'\r' if !is_text => out.push(b' '),
+            _ => out.push(byte),
+        }
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' if is_text => is_escaped = true,
+            b'"' => is_text = !is_text,
+            _ => {}
+        }
+    }
+    out.push(b'\n');
+    true
+}
+
+fn quoted(name: &str) -> Vec<u8> {
+    let mut quoted = Vec::with_capacity(name.len() + 3);
+    quote_into(name.as_bytes(), &mut quoted);
+    quoted.push(b':');
+    quoted
+}
+
+/// Writes a row whose columns are no objects.
+fn write_flat<'n>(batch: &Batch, row: usize, fields: impl Iterator<Item = (u16, &'n Vec<u8>)>, out: &mut Vec<u8>) {
+    out.push(b'{');
+    let from = out.len();
+    for (slot, name) in fields {
+        let leaf = batch.leaf(row, slot);
+        if leaf.kind != Kind::Missing {
+            if out.len() > from {
+                out.push(b',');
+            }
+            out.extend_from_slice(name);
+            leaf.write_json(out);
+        }
+    }
+    out.extend_from_slice(b"}\n");
+}
+
+/// Writes a row of which some columns are fields of objects.
+fn write_nested(batch: &Batch, row: usize, fields: &[(u16, &Path)], out: &mut Vec<u8>) {
+    let mut tree = Tree::object();
+    let mut value = Vec::new();
+    for (slot, path) in fields {
+        let leaf = batch.leaf(row, *slot);
+        if leaf.kind != Kind::Missing {
+            value.clear();
+            leaf.write_json(&mut value);
+            tree.set(path.names(), Some(&value));
+        }
+    }
+    tree.write_to(out);
+    out.push(b'\n');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pipeline::{Format, Pipeline};
+
+    const DOCUMENT: &str = "
+pipeline: p
+source: { file: { path: a.csv, types: { flag: boolean } } }
+operators:
+  - meter:
+      key: 00000000-0000-4000-8000-000000000001
+      user: user
+      rules: [{ category: n, value: use.n }]
+meterTypes:
+  - { name: N, category: n }
+";
+
+    /// Returns the lines of a text in a format, and the line of each in its file.
+    fn written(format: Format, columns: &[&str], text: &str, lists: bool) -> (String, Vec<u64>) {
+        let plan = Plan { all_columns: true, ..Pipeline::read(DOCUMENT).unwrap().plan };
+        let columns: Vec<Box<str>> = columns.iter().map(|name| Box::from(*name)).collect();
+        let decoder = plan.sources[0].decoder(&plan, format, &columns);
+        let mut block = Block::default();
+        (block.first_line, block.lists) = (2, lists);
+        block.open().extend_from_slice(text.as_bytes());
+        block.seal();
+        let (mut out, mut lines) = (Vec::new(), Vec::new());
+        LineWriter::default().write(&plan, &decoder, &mut block, &mut out, &mut |line| lines.push(line));
+        (String::from_utf8(out).unwrap(), lines)
+    }
+
+    #[test]
+    fn records_of_every_form_become_lines_with_all_their_columns() {
+        let csv = ["user", "use.n", "flag", "note"];
+        let cases = [
+            // Named columns first, in the types of the source; nested where the document nests them.
+            (
+                Format::Csv,
+                &csv[..],
+                "u1,0.10,true,\"a \"\"b\"\"\"\n",
+                false,
+                "{\"use\":{\"n\":\"0.10\"},\"user\":\"u1\",\"flag\":true,\"note\":\"a \\\"b\\\"\"}\n",
+                vec![2],
+            ),
+            (Format::Ndjson, &[], "{\"a\":1.10}\n\n {\"b\":2}\r\n", false, "{\"a\":1.10}\n{\"b\":2}\n", vec![2, 4]),
+            (Format::Ndjson, &[], "[{\"a\":1}, {\"b\":[2]}]\n", true, "{\"a\":1}\n{\"b\":[2]}\n", vec![2, 2]),
+            (Format::Ndjson, &[], "[{\"a\":1}]\n", false, "[{\"a\":1}]\n", vec![2]),
+            (Format::Ndjson, &[], "no\n", false, "no\n", vec![2]),
+        ];
+        for (format, columns, text, lists, expected, lines) in cases {
+            assert_eq!(written(format, columns, text, lists), (expected.to_owned(), lines), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_row_that_cannot_be_read_keeps_its_place_with_the_reason() {
+        let (text, lines) = written(Format::Csv, &["user", "use.n"], "u1,1\nu2\nu3,3\n", false);
+        let rows: Vec<&str> = text.lines().collect();
+        assert_eq!(lines, [2, 3, 4]);
+        assert!(rows[1].starts_with('\0') && rows[1].ends_with("\0u2"), "{rows:?}");
+    }
+
+    #[test]
+    fn a_text_that_spans_lines_is_not_made_valid() {
+        let mut out = Vec::new();
+        copy_one(b"{\n \"a\": 1\n}", &mut out);
+        assert_eq!(out, b"{  \"a\": 1 }\n");
+        out.clear();
+        copy_one(b"{\"a\": \"x\ny\"}", &mut out);
+        assert_eq!(out.first(), Some(&unread::MARK));
+        assert_eq!(memchr::memchr_iter(b'\n', &out).count(), 1, "one line");
+    }
+}

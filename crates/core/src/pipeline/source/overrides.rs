@@ -1,0 +1,45 @@
+//! Options of a source that one run sets for itself.
+
+use serde_json::{Map, Value};
+
+use super::{RowsFrom, SourceKind, SourcePlan};
+
+impl SourcePlan {
+    /// Returns the source with the options of one run.
+    ///
+    /// # Errors
+    /// Names the option that the source does not have, or whose value does not fit.
+    pub fn with(&self, options: &Map<String, Value>) -> Result<SourcePlan, String> {
+        let mut source = self.clone();
+        for (name, value) in options {
+            let wrong = |expected: &str| format!("sources.{}.{name}: expected {expected}, found {value}", self.id);
+            let text = || value.as_str().map(str::to_owned).ok_or_else(|| wrong("text"));
+            match (&mut source.kind, name.as_str()) {
+                (SourceKind::Files(_), "path") => {
+                    source.paths = match value {
+                        Value::String(path) => vec![path.clone()],
+                        Value::Array(paths) => {
+                            let paths = paths.iter().map(|path| path.as_str().map(str::to_owned)).collect::<Option<Vec<_>>>();
+                            paths.ok_or_else(|| wrong("text or a list of texts"))?
+                        }
+                        _ => return Err(wrong("text or a list of texts")),
+                    };
+                }
+                (SourceKind::Objects(objects), "prefix") => objects.prefix = Some(text()?),
+                (SourceKind::Objects(objects), "from") => objects.from = Some(text()?),
+                (SourceKind::Objects(objects), "to") => objects.to = Some(text()?),
+                (SourceKind::Rows(rows), "query") => rows.from = RowsFrom::Query(text()?),
+                (kind, _) => {
+                    let known = match kind {
+                        SourceKind::Files(_) => "path",
+                        SourceKind::Objects(_) => "prefix, from, to",
+                        SourceKind::Rows(_) => "query",
+                        SourceKind::Http | SourceKind::Pages(_) | SourceKind::Kafka(_) => "none",
+                    };
+                    return Err(format!("sources.{}.{name}: a run of this source may set: {known}", self.id));
+                }
+            }
+        }
+        Ok(source)
+    }
+}

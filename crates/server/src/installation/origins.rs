@@ -1,0 +1,174 @@
+//! The usage audit of a session: every file, object, table or service its sources read, with its
+//! events by verdict and what became of it.
+
+use std::collections::BTreeMap;
+
+use flowmeter_connectors::sources::{ItemState, ItemValue, items_of, shown_item};
+use flowmeter_core::pipeline::SourcePlan;
+use flowmeter_engine::Error;
+use flowmeter_engine::live::{Fed, Letter, OriginCount, Origins, Taken};
+use flowmeter_engine::node::Submission;
+use serde_json::{Value, json};
+
+use super::{Installation, KeptSession, Refused, Who, not_found, problem_of};
+use crate::problem::{Code, Problem};
+
+/// A place that a source read, or could not read.
+#[derive(Clone, Debug)]
+pub struct OriginView {
+    /// The id of the source.
+    pub source: String,
+    /// The file, object, table or address.
+    pub origin: String,
+    /// `taking`, `taken`, `failed` or `skipped`.
+    pub state: &'static str,
+    /// Its events by verdict.
+    pub count: OriginCount,
+    /// The file or object, if it is one.
+    pub item: Option<ItemValue>,
+}
+
+impl OriginView {
+    /// Returns it as the API shows it.
+    pub fn shown(&self) -> Value {
+        let OriginCount { received, counted, duplicate, filtered, parked, passed } = self.count;
+        let mut shown = json!({
+            "source": self.source, "origin": self.origin, "state": self.state,
+            "events": {"received": received, "counted": counted, "duplicate": duplicate, "filtered": filtered,
+                       "parked": parked, "other": passed},
+        });
+        if let Some(item) = &self.item {
+            shown["bytes"] = json!(item.size);
+            shown["sha256"] = json!(item.digest);
+            shown["reason"] = json!(item.why);
+        }
+        shown
+    }
+}
+
+fn state_name(state: ItemState) -> &'static str {
+    match state {
+        ItemState::Taking => "taking",
+        ItemState::Taken => "taken",
+        ItemState::Failed => "failed",
+        ItemState::Skipped => "skipped",
+    }
+}
+
+impl Installation {
+    /// Returns the places that the sources of a session read, by source and name.
+    ///
+    /// # Errors
+    /// The pipeline is not loaded.
+    pub fn origins(&self, session: &KeptSession) -> Result<Vec<OriginView>, Refused> {
+        let at = |why: Error| problem_of(&why);
+        let Some(served) = self.served_of(session.pipeline_id) else {
+            let detail = format!("pipeline `{}` is not loaded", session.pipeline);
+            return Err(Box::new(Problem::new(Code::PipelineStopped, detail)));
+        };
+        let state = served.worker().ask(|live| {
+            let taken: Vec<Taken> = live.plan().sources.iter().map(|source| live.taken(&source.id)).collect();
+            (live.plan().sources.clone(), taken, live.outlet().origins().clone())
+        });
+        let (sources, taken, counts) = state.map_err(at)?;
+        let mut found = BTreeMap::new();
+        for (source, taken) in sources.iter().zip(&taken) {
+            collect(source, taken, &counts, session.number, &mut found);
+        }
+        Ok(found.into_values().collect())
+    }
+
+    /// Skips a file or object that cannot be read, so that sessions no longer fail because of it.
+    pub fn skip_origin(&self, who: &Who, session: &KeptSession, source: &str, origin: &str, reason: &str) -> Result<(), Refused> {
+        let at = |why: Error| problem_of(&why);
+        let known = self.origins(session)?.into_iter().find(|known| known.source == source && known.origin == origin);
+        let Some(OriginView { item: Some(item), .. }) = known else { return Err(not_found("origin", origin)) };
+        if item.state != ItemState::Failed {
+            let detail = format!("{origin} is {}; only what failed can be skipped", state_name(item.state));
+            return Err(Box::new(Problem::new(Code::Conflict, detail)));
+        }
+        let Some(served) = self.served_of(session.pipeline_id) else { return Err(not_found("pipeline", &session.pipeline)) };
+        let named = source.to_owned();
+        let shown = origin.to_owned();
+        let key = served.worker().ask(move |live| {
+            let plan = live.plan().sources.iter().find(|plan| plan.id == named)?.clone();
+            let taken = live.taken(&named);
+            items_of(&taken).find(|(name, _)| shown_item(&plan.kind, name) == shown).map(|(name, _)| name.to_owned())
+        });
+        let Some(name) = key.map_err(at)? else { return Err(not_found("origin", origin)) };
+        let skipped = ItemValue { state: ItemState::Skipped, why: Some(format!("skipped by {}: {reason}", who.name)), ..item };
+        let taken = vec![(flowmeter_connectors::sources::key_of(&name), Some(skipped.text()))];
+        let fed = Fed { source: source.to_owned(), taken, ..Fed::default() };
+        let namespace = &session.namespace;
+        let letter = Letter { fed: Some(fed), pipeline: Some(session.pipeline_id), ..Letter::open(namespace, b"") };
+        let mut bytes = Vec::new();
+        letter.write_head(&mut bytes);
+        let _change = self.change();
+        let before = json!({"origin": origin, "state": "failed"});
+        let audited = self
+            .audited(who, "origin.skip", &session.session_id, before, json!({"state": "skipped", "reason": reason}))
+            .map_err(at)?;
+        let placed = self.put_and_wait(|reply| Submission::events(bytes.len(), bytes, 0, &**self.clock(), reply).alone());
+        let placed = placed.map_err(at)?;
+        self.catalog.commit(&audited).map_err(|why| problem_of(&why.into()))?;
+        if !served.board().is_paused() {
+            served.worker().wait_for(placed.position + 1).map_err(at)?;
+        }
+        Ok(())
+    }
+}
+
+/// Adds the places of a source that a session looked at, or that are no files.
+fn collect(
+    source: &SourcePlan,
+    taken: &Taken,
+    counts: &Origins,
+    session: u64,
+    found: &mut BTreeMap<(String, String), OriginView>,
+) {
+    let mut items: BTreeMap<String, ItemValue> =
+        items_of(taken).map(|(name, item)| (shown_item(&source.kind, name), item)).collect();
+    let of_source = counts.iter().filter(|((id, _), _)| *id == source.id);
+    for ((id, origin), count) in of_source {
+        let item = items.remove(origin);
+        if item.as_ref().is_some_and(|item| item.session != session) {
+            continue;
+        }
+        let state = item.as_ref().map_or("taken", |item| state_name(item.state));
+        let view = OriginView { source: id.clone(), origin: origin.clone(), state, count: *count, item };
+        found.insert((id.clone(), origin.clone()), view);
+    }
+    for (origin, item) in items.into_iter().filter(|(_, item)| item.session == session) {
+        let state = state_name(item.state);
+        let view = OriginView {
+            source: source.id.clone(),
+            origin: origin.clone(),
+            state,
+            count: OriginCount::default(),
+            item: Some(item),
+        };
+        found.insert((source.id.clone(), origin), view);
+    }
+}
+
+/// Returns the usage audit as CSV.
+pub fn origins_csv(origins: &[OriginView]) -> String {
+    let quoted = |text: &str| match text.contains(['"', ',', '\n', '\r']) {
+        true => format!("\"{}\"", text.replace('"', "\"\"")),
+        false => text.to_owned(),
+    };
+    let mut csv = String::from("source,origin,state,received,counted,duplicate,filtered,parked,other,bytes,sha256,reason\r\n");
+    for view in origins {
+        let OriginCount { received, counted, duplicate, filtered, parked, passed } = view.count;
+        let numbers = [received, counted, duplicate, filtered, parked, passed].map(|number| number.to_string());
+        let item = view.item.as_ref();
+        let bytes = item.map(|item| item.size.to_string()).unwrap_or_default();
+        let digest = item.map(|item| item.digest.clone()).unwrap_or_default();
+        let why = item.and_then(|item| item.why.clone()).unwrap_or_default();
+        let fields = [&view.source, &view.origin, view.state].map(|text: &str| quoted(text));
+        let row = [fields.join(","), numbers.join(","), bytes, digest, quoted(&why)];
+        csv.push_str(&row.join(","));
+        csv.push_str("\r\n");
+    }
+    csv
+}

@@ -180,7 +180,8 @@ fn lasting(why: &dyn std::fmt::Display) -> Error {
 fn judged(why: &tokio_postgres::Error) -> Error {
     use tokio_postgres::error::SqlState;
     let state = why.code();
-    let message = why.as_db_error().map_or_else(|| why.to_string(), |error| error.message().to_owned());
+    let cause = || std::error::Error::source(why).map(|cause| format!(": {cause}")).unwrap_or_default();
+    let message = why.as_db_error().map_or_else(|| format!("{why}{}", cause()), |error| error.message().to_owned());
     let lasts = [
         SqlState::UNDEFINED_TABLE,
         SqlState::UNDEFINED_COLUMN,

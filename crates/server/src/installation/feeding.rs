@@ -331,7 +331,7 @@ impl Feeder {
         self.served.worker.wait_for(installation.tail.end())?;
         let id = board.id().to_owned();
         let taken = self.served.worker.ask(move |live| live.taken(&id))?;
-        let as_of = self.session.as_of.as_deref().and_then(|text| Timestamp::parse_rfc3339(text.as_bytes()));
+        let as_of = self.session.clock(&self.plan);
         let clock = Arc::clone(installation.clock());
         let around = Surroundings {
             plan: Arc::clone(&self.plan),

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use flowmeter_core::plan::Plan;
 use flowmeter_core::session::{Status, Trigger};
-use flowmeter_core::time::Timestamp;
 use flowmeter_engine::live::LogCommand;
 use flowmeter_engine::{Error, Kind};
 use flowmeter_store::catalog::{Table, key_of};
@@ -108,8 +107,7 @@ impl Installation {
             if !finishing.is_flushed {
                 served.worker.pause(false)?;
                 // Periods that ended by now are due, whether the clock has ticked yet or not.
-                let as_of = session.as_of.as_deref().and_then(|text| Timestamp::parse_rfc3339(text.as_bytes()));
-                let at = as_of.unwrap_or_else(|| self.now()).nanos();
+                let at = session.clock(plan).unwrap_or_else(|| self.now()).nanos();
                 let command = LogCommand::Close { pipeline: served.kept.id, at };
                 let ticked = self.with_writer(|writer| writer.command(&command))?;
                 served.worker.wait_for(ticked + 1)?;

@@ -124,6 +124,13 @@ impl KeptSession {
         Status::named(&self.session_status).unwrap_or(Status::Failed)
     }
 
+    /// Returns the clock of a session that ends with its input. Sessions of older programs have the time
+    /// of their start.
+    pub(super) fn clock(&self, plan: &Plan) -> Option<Timestamp> {
+        let text = self.as_of.as_ref().unwrap_or(&self.session_start_time);
+        plan.is_bounded().then(|| Timestamp::parse_rfc3339(text.as_bytes())).flatten()
+    }
+
     pub(super) fn session(&self, plan: &Plan) -> Session {
         let run_type = if self.session_run_type == RunType::Debug.name() { RunType::Debug } else { RunType::Normal };
         let at = |text: &str| Timestamp::parse_rfc3339(text.as_bytes()).unwrap_or_default();

@@ -18,7 +18,7 @@ use flowmeter_engine::{Error, Kind};
 use flowmeter_store::catalog::Table;
 
 use super::delivery::{Delivery, Depot};
-use super::{Installation, KeptPipeline, KeptSession, Served, kept, plan_of};
+use super::{Installation, KeptPipeline, KeptSession, LOG_FOLDER, Served, kept, plan_of};
 
 impl Installation {
     /// Opens the pipeline's state and starts its worker.
@@ -29,10 +29,12 @@ impl Installation {
         compiled: &Pipeline,
     ) -> Result<(), Error> {
         let plan_of = plan_of(&self.catalog, pipeline.id);
+        // Sessions over files of older programs began with no entry of the log, and had none.
+        let first = flowmeter_store::log::segments_of(&*self.disk, LOG_FOLDER)?.first().map_or(0, |(position, _)| *position);
         let beginning = flowmeter_engine::live::Beginning {
             namespace: pipeline.namespace.clone(),
             version: pipeline.version,
-            position: session.position,
+            position: if compiled.plan.is_bounded() { session.position.max(first) } else { session.position },
             at: Timestamp::parse_rfc3339(session.session_start_time.as_bytes()).unwrap_or_default(),
         };
         // A second owner of the folder would cut off what the first is writing.

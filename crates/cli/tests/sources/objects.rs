@@ -1,10 +1,13 @@
 //! Objects of an S3-compatible server.
 
+use std::time::Duration;
+
 use serde_json::json;
 
 use crate::services::moto::Moto;
+use crate::support::chance::Chance;
 use crate::support::server::{Server, eventually};
-use crate::{completed, create, document, events, expected, line, origins, start, sums};
+use crate::{completed, create, document, events, expected, kills, line, origins, start, sums};
 
 fn source(moto: &Moto, more: &str) -> String {
     let options = format!(
@@ -57,4 +60,30 @@ fn a_followed_prefix_gives_new_objects_and_survives_its_store() {
     moto.put("/usage/raw/a.ndjson", &body(10..30));
     counted(30);
     assert_eq!(server.get(&format!("/api/v1/sessions/{id}"))["sources"][0]["state"], "reading");
+}
+
+#[test]
+fn a_server_that_is_killed_again_and_again_takes_every_object_once() {
+    let Some(moto) = Moto::start("a_server_that_is_killed_takes_every_object_once", "usage") else { return };
+    const OBJECTS: u64 = 10;
+    const EVENTS: u64 = 20_000;
+    for object in 0..OBJECTS {
+        moto.put(&format!("/usage/raw/{object:02}.ndjson"), &body(object * EVENTS..(object + 1) * EVENTS));
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let more = ["--set", "checkpoint.interval=1s"];
+    let server = Server::start(&data, &more);
+    create(&server, &document(&format!("dedupe: off\n{}", source(&moto, "")), ""));
+    let id = start(&server, &json!({"asOf": "2026-02-01T00:00:00Z"}));
+    server.crash();
+    let mut chance = Chance(11);
+    for _ in 0..kills(6) {
+        let server = Server::start(&data, &more);
+        std::thread::park_timeout(Duration::from_millis(chance.below(500)));
+        server.crash();
+    }
+    let server = Server::start(&data, &more);
+    completed(&server, &id);
+    assert_eq!(sums(&server), expected(0..OBJECTS * EVENTS));
 }

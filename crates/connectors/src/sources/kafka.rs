@@ -20,9 +20,11 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::Message;
 use rdkafka::{ClientContext, Offset, Statistics, TopicPartitionList};
 
-use super::{BATCH_BYTES, Behind, Reading, Step, Surroundings};
+use super::{Behind, Reading, Step, Surroundings};
 use message::Lines;
 
+/// Bytes of lines after which a batch is given: each one waits for the disk.
+const BATCH_BYTES: usize = 4 << 20;
 /// How long a batch waits for more messages once it has one.
 const GATHER: Duration = Duration::from_millis(20);
 /// How long a look without messages takes.
@@ -90,8 +92,8 @@ impl Topics {
     }
 
     /// Gathers messages by partition, until there are enough or none come for a moment.
-    fn gather(&mut self) -> Result<BTreeMap<Place, Gathered>, Error> {
-        let mut gathered: BTreeMap<Place, Gathered> = BTreeMap::new();
+    fn gather(&mut self) -> Result<Vec<Gathered>, Error> {
+        let mut gathered: Vec<Gathered> = Vec::new();
         let (mut bytes, mut patience) = (0, PATIENCE);
         while bytes < BATCH_BYTES {
             let polled = self.consumer.poll(patience);
@@ -101,13 +103,18 @@ impl Topics {
             }
             // Messages of partitions that were given back are another server's now.
             for place in std::mem::take(&mut *context.lost()) {
-                gathered.remove(&place);
+                gathered.retain(|known| known.place != place);
                 self.given.remove(&place);
             }
             let Some(polled) = polled else { break };
             let message = polled.map_err(|why| judged(&why))?;
-            let place = (message.topic().to_owned(), message.partition());
-            let of = gathered.entry(place).or_default();
+            let (topic, partition) = (message.topic(), message.partition());
+            let known = gathered.iter().position(|known| known.place.1 == partition && known.place.0 == topic);
+            let at = known.unwrap_or_else(|| {
+                gathered.push(Gathered { place: (topic.to_owned(), partition), lines: Vec::new(), offsets: Vec::new() });
+                gathered.len() - 1
+            });
+            let of = &mut gathered[at];
             let before = of.lines.len();
             self.lines.write(&message, &mut of.lines)?;
             bytes += of.lines.len() - before;
@@ -119,8 +126,8 @@ impl Topics {
 }
 
 /// Messages of one partition.
-#[derive(Default)]
 struct Gathered {
+    place: Place,
     lines: Vec<u8>,
     offsets: Vec<i64>,
 }
@@ -132,7 +139,7 @@ impl Reading for Topics {
             return Ok(Step::Wait(Duration::ZERO));
         }
         let mut batch = self.around.batch();
-        for (place, Gathered { lines, offsets }) in gathered {
+        for Gathered { place, lines, offsets } in gathered {
             let name = || format!("{}/{}", place.0, place.1);
             let origin = Arc::clone(self.origins.entry(place.clone()).or_insert_with(|| name().into()));
             for offset in &offsets {

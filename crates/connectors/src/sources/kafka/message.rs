@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use data_encoding::BASE64;
-use flowmeter_core::event::unread;
+use flowmeter_core::event::{quote_into, unread};
 use flowmeter_core::pipeline::{KafkaFormat, KafkaSource};
 use flowmeter_engine::{Error, Kind};
 use rdkafka::message::{BorrowedMessage, Headers, Message};
@@ -143,33 +143,61 @@ fn push_line(text: &[u8], out: &mut Vec<u8>) -> Result<(), String> {
 
 /// Adds key, headers and timestamp of a message to the object that was written from an offset on.
 fn add_context(message: &BorrowedMessage<'_>, from: usize, out: &mut Vec<u8>) {
-    let mut context = Map::new();
-    if let Some(key) = message.key() {
-        context.insert("key".to_owned(), text_of(key));
-    }
-    if let Some(millis) = message.timestamp().to_millis() {
-        context.insert("timestamp".to_owned(), json!(millis));
-    }
-    let headers = message.headers().into_iter().flat_map(Headers::iter);
-    let others = headers.filter(|header| !header.key.to_ascii_lowercase().starts_with(ATTRIBUTE));
-    let others: Map<String, Value> =
-        others.map(|header| (header.key.to_owned(), header.value.map_or(Value::Null, text_of))).collect();
-    if !others.is_empty() {
-        context.insert("headers".to_owned(), Value::Object(others));
-    }
-    let is_empty = out[from..].trim_ascii() == b"{}";
-    let added = format!("{}\"kafka\":{}}}", if is_empty { "" } else { "," }, Value::Object(context));
     while out.last().is_some_and(u8::is_ascii_whitespace) {
         out.pop();
     }
     out.pop();
-    out.extend_from_slice(added.as_bytes());
+    let is_empty = out[from..].trim_ascii() == b"{";
+    out.extend_from_slice(if is_empty { b"\"kafka\":{" } else { b",\"kafka\":{" });
+    let begin = out.len();
+    if let Some(key) = message.key() {
+        out.extend_from_slice(b"\"key\":");
+        push_text(key, out);
+    }
+    if let Some(millis) = message.timestamp().to_millis() {
+        separate(begin, out);
+        out.extend_from_slice(b"\"timestamp\":");
+        out.extend_from_slice(millis.to_string().as_bytes());
+    }
+    let headers = message.headers().into_iter().flat_map(Headers::iter);
+    let mut inside = None;
+    for header in headers.filter(|header| !is_attribute(header.key)) {
+        let begin_headers = *inside.get_or_insert_with(|| {
+            separate(begin, out);
+            out.extend_from_slice(b"\"headers\":{");
+            out.len()
+        });
+        separate(begin_headers, out);
+        quote_into(header.key.as_bytes(), out);
+        out.push(b':');
+        match header.value {
+            Some(value) => push_text(value, out),
+            None => out.extend_from_slice(b"null"),
+        }
+    }
+    if inside.is_some() {
+        out.push(b'}');
+    }
+    out.extend_from_slice(b"}}");
 }
 
-fn text_of(bytes: &[u8]) -> Value {
+/// Whether a header is an attribute of a CloudEvent in binary mode.
+fn is_attribute(key: &str) -> bool {
+    key.get(..ATTRIBUTE.len()).is_some_and(|start| start.eq_ignore_ascii_case(ATTRIBUTE))
+}
+
+/// Appends a comma, unless nothing was written since an offset.
+fn separate(begin: usize, out: &mut Vec<u8>) {
+    if out.len() > begin {
+        out.push(b',');
+    }
+}
+
+/// Appends bytes as a JSON text; other bytes than UTF-8 in Base64.
+fn push_text(bytes: &[u8], out: &mut Vec<u8>) {
     match std::str::from_utf8(bytes) {
-        Ok(text) => json!(text),
-        Err(_) => json!(format!("base64:{}", BASE64.encode(bytes))),
+        Ok(_) => quote_into(bytes, out),
+        Err(_) => quote_into(format!("base64:{}", BASE64.encode(bytes)).as_bytes(), out),
     }
 }
 

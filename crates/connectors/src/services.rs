@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use flowmeter_core::event::json::write_on_one_line;
 use flowmeter_core::mediation::{Asked, Services};
 use flowmeter_core::operator::{Http, HttpAnswer, HttpMeaning, HttpRequest, OnUnavailable, Operator};
 use flowmeter_core::plan::Plan;
@@ -327,8 +328,8 @@ fn answer_json(status: u16, headers: &reqwest::header::HeaderMap, body: &[u8]) -
     }
     json.extend_from_slice(b"},\"body\":");
     match serde_json::from_slice::<&serde_json::value::RawValue>(body) {
-        // On one line, as records are.
-        Ok(raw) => json.extend(raw.get().bytes().map(|byte| if matches!(byte, b'\n' | b'\r') { b' ' } else { byte })),
+        // On one line, as records are. No text of valid JSON has a line break.
+        Ok(raw) => drop(write_on_one_line(raw.get().as_bytes(), &mut json)),
         Err(_) if body.is_empty() => json.extend_from_slice(b"null"),
         Err(_) => json.extend_from_slice(quoted(&String::from_utf8_lossy(body)).as_bytes()),
     }

@@ -99,6 +99,31 @@ fn is_list(text: &[u8]) -> bool {
     }
 }
 
+/// Appends a JSON text without its line breaks. Returns false, and appends nothing, if a text in it has
+/// a line break, or it has a zero byte anywhere: JSON allows neither.
+pub fn write_on_one_line(text: &[u8], out: &mut Vec<u8>) -> bool {
+    if memchr::memchr3(b'\n', b'\r', super::unread::MARK, text).is_none() {
+        out.extend_from_slice(text);
+        return true;
+    }
+    let from = out.len();
+    let (mut is_text, mut is_escaped) = (false, false);
+    for &byte in text {
+        if byte == super::unread::MARK || (byte == b'\n' && is_text) {
+            out.truncate(from);
+            return false;
+        }
+        out.push(if matches!(byte, b'\n' | b'\r') && !is_text { b' ' } else { byte });
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' if is_text => is_escaped = true,
+            b'"' => is_text = !is_text,
+            _ => {}
+        }
+    }
+    true
+}
+
 /// Returns the text of each element of a list; `None` for a text that is no valid list.
 pub fn list_elements(text: &[u8]) -> Option<Vec<Vec<u8>>> {
     if !is_list(text) {

@@ -6,7 +6,7 @@
 //! ([`crate::event::unread`]).
 
 use super::Decoder;
-use crate::event::json::{Scanner, Tree, list_elements};
+use crate::event::json::{Scanner, Tree, list_elements, write_on_one_line};
 use crate::event::{Batch, Block, Kind, Path, quote_into, unread};
 use crate::plan::Plan;
 
@@ -80,42 +80,10 @@ impl LineWriter {
 
 /// Copies a JSON text as one line.
 fn copy_one(text: &[u8], out: &mut Vec<u8>) {
-    let has_breaks = memchr::memchr2(b'\n', unread::MARK, text).is_some();
-    match has_breaks {
-        false => {
-            out.extend_from_slice(text);
-            out.push(b'\n');
-        }
-        true => {
-            let from = out.len();
-            if !join_lines(text, out) {
-                out.truncate(from);
-                unread::write("not a JSON object: a text in it has a line break or a zero byte", text, out);
-            }
-        }
+    match write_on_one_line(text, out) {
+        true => out.push(b'\n'),
+        false => unread::write("not a JSON object: a text in it has a line break or a zero byte", text, out),
     }
-}
-
-/// Appends a JSON text of several lines as one. Returns whether no text in it spans lines, which JSON
-/// does not allow.
-fn join_lines(text: &[u8], out: &mut Vec<u8>) -> bool {
-    let (mut is_text, mut is_escaped) = (false, false);
-    for &byte in text {
-        match byte {
-            unread::MARK => return false,
-            b'\n' if is_text => return false,
-            b'\n' | b'\r' if !is_text => out.push(b' '),
-            _ => out.push(byte),
-        }
-        match byte {
-            _ if is_escaped => is_escaped = false,
-            b'\\' if is_text => is_escaped = true,
-            b'"' => is_text = !is_text,
-            _ => {}
-        }
-    }
-    out.push(b'\n');
-    true
 }
 
 fn quoted(name: &str) -> Vec<u8> {

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use data_encoding::BASE64;
+use flowmeter_core::event::json::write_on_one_line;
 use flowmeter_core::event::{quote_into, unread};
 use flowmeter_core::pipeline::{KafkaFormat, KafkaSource};
 use flowmeter_engine::{Error, Kind};
@@ -127,18 +128,10 @@ fn write_json(message: &BorrowedMessage<'_>, payload: &[u8], out: &mut Vec<u8>) 
     Ok(())
 }
 
-/// Appends JSON without line breaks. Within texts JSON has none.
+/// Appends a JSON text as a part of a line.
 fn push_line(text: &[u8], out: &mut Vec<u8>) -> Result<(), String> {
-    if memchr::memchr(unread::MARK, text).is_some() {
-        return Err("not a JSON object: it has a zero byte".to_owned());
-    }
-    if memchr::memchr2(b'\n', b'\r', text).is_none() {
-        out.extend_from_slice(text);
-        return Ok(());
-    }
-    let value: &serde_json::value::RawValue = serde_json::from_slice(text).map_err(|why| format!("not a JSON object: {why}"))?;
-    out.extend(value.get().bytes().map(|byte| if matches!(byte, b'\n' | b'\r') { b' ' } else { byte }));
-    Ok(())
+    let why = || "not JSON: a text in it has a line break or a zero byte".to_owned();
+    write_on_one_line(text, out).then_some(()).ok_or_else(why)
 }
 
 /// Adds key, headers and timestamp of a message to the object that was written from an offset on.
@@ -242,5 +235,62 @@ impl Registry {
         let body: Value = serde_json::from_slice(&body).map_err(|why| away(&why))?;
         let text = body["schema"].as_str().unwrap_or_default();
         Ok(Schema::parse(text.as_bytes()).map_err(|why| format!("schema {id}: {why}")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead, BufReader, Write};
+    use std::net::TcpListener;
+
+    use super::*;
+
+    /// Answers requests as a schema registry does, with one schema, until the test is over.
+    fn registry() -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
+                let path = lines.next().unwrap().unwrap().split(' ').nth(1).unwrap().to_owned();
+                while lines.next().is_some_and(|line| !line.unwrap().is_empty()) {}
+                let schema = r#"{"type":"record","name":"u","fields":[{"name":"user","type":"string"},
+                    {"name":"n","type":{"type":"bytes","logicalType":"decimal","precision":9,"scale":2}}]}"#;
+                let (status, body) = match path.as_str() {
+                    "/schemas/ids/7" => ("200 OK", json!({"schema": schema}).to_string()),
+                    _ => ("404 Not Found", json!({"error_code": 40403}).to_string()),
+                };
+                let head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+                stream.write_all(format!("{head}{body}").as_bytes()).unwrap();
+            }
+        });
+        address
+    }
+
+    #[test]
+    fn avro_is_read_with_the_schema_that_it_names() {
+        let client = crate::blocking_client(REGISTRY_TIMEOUT).unwrap();
+        let mut registry = Registry { url: registry(), user: None, client, schemas: BTreeMap::new() };
+        let mut write = |payload: &[u8]| {
+            let mut out = Vec::new();
+            registry.write(payload, &mut out).unwrap().map(|()| String::from_utf8(out).unwrap())
+        };
+        // The user `ann` and 1.05, a decimal of two digits behind the point.
+        let value = [&[0, 0, 0, 0, 7, 6][..], b"ann", &[2, 105]].concat();
+        assert_eq!(write(&value), Ok(r#"{"user":"ann","n":1.05}"#.to_owned()));
+        assert!(write(&value[..8]).is_err(), "it is cut off");
+        assert!(write(&[&value[..], &[1]].concat()).unwrap_err().contains("1 bytes are left"));
+        assert!(write(&[0, 0, 0, 0, 8, 1]).unwrap_err().contains("no schema 8"));
+        assert!(write(b"{}").unwrap_err().contains("schema registry"));
+    }
+
+    #[test]
+    fn a_context_without_anything_and_odd_headers_are_valid_json() {
+        assert!(is_attribute("CE_id") && is_attribute("ce_") && !is_attribute("ce") && !is_attribute("trace"));
+        let mut out = Vec::new();
+        push_text(b"a\"b\n", &mut out);
+        push_text(&[0xff], &mut out);
+        assert_eq!(String::from_utf8(out).unwrap(), r#""a\"b\n""base64:/w==""#);
     }
 }

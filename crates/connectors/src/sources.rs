@@ -1,8 +1,8 @@
 //! Sources that a server reads by itself: files, objects, rows of Postgres, answers of services.
 //!
 //! A source gives its events as lines of JSON, together with what it has taken by them. Both go into
-//! one entry of the log, so a restart continues behind the last entry: it opens the source again with
-//! what the log says was taken. A source keeps nothing elsewhere.
+//! one entry of the log, so a restart continues behind the last entry: it opens the source again at
+//! the position that the log has. A source stores nothing in any other place.
 //!
 //! Each kind is a [`Reading`]; [`open`] makes it of a source of a pipeline.
 
@@ -128,9 +128,9 @@ pub fn open(around: Surroundings) -> Result<Option<Box<dyn Reading>>, Error> {
     let plan = Arc::clone(&around.plan);
     Ok(match &plan.sources[around.source].kind {
         SourceKind::Http => None,
-        SourceKind::Files(taking) => Some(Box::new(items::Items::new(folder::Folder::new(&around, taking), taking, around)?)),
+        SourceKind::Files(taking) => Some(Box::new(items::Items::new(folder::Folder::new(&around, taking), taking, around))),
         SourceKind::Objects(plan) => {
-            Some(Box::new(items::Items::new(objects::Bucket::new(plan, &around)?, &plan.taking, around)?))
+            Some(Box::new(items::Items::new(objects::Bucket::new(plan, &around)?, &plan.taking, around)))
         }
         SourceKind::Rows(plan) => Some(Box::new(rows::Rows::new(plan, around)?)),
         #[cfg(feature = "kafka")]

@@ -3,7 +3,11 @@
 //!
 //! The source remembers every item by its name ([`ItemValue`]), and every content that counted by its
 //! digest. An item that is as it was is not opened again. One that has another content is taken, as a
-//! new one. An item that changes while it is being taken fails: a part of it counts already.
+//! new one. An item that changes while it is being taken fails, because a part of it counts already; it
+//! is continued once it has its content again.
+
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::io::Read;
@@ -18,8 +22,8 @@ use flowmeter_core::plan::Plan;
 use flowmeter_engine::{Error, Kind, Received, Source};
 use sha2::{Digest, Sha256};
 
-use super::value::{CONTENT, NAME};
-use super::{BATCH_BYTES, Batch, Behind, ItemState, ItemValue, Reading, Step, Surroundings};
+use super::value::CONTENT;
+use super::{BATCH_BYTES, Batch, Behind, ItemState, ItemValue, Reading, Step, Surroundings, key_of};
 use crate::file::Files;
 
 /// A file or object that is there.
@@ -47,7 +51,7 @@ pub(super) trait Depot: Send {
     /// Returns how an item is shown to people.
     fn shown(&self, item: &Item) -> String;
     /// Removes what [`Depot::fetch`] made.
-    fn let_go(&mut self, _item: &Item) {}
+    fn release(&mut self, _item: &Item) {}
     /// Moves or deletes an item that was taken, if it is as it was.
     fn dispose(&mut self, item: &Item, after: &After) -> Result<(), Error>;
 }
@@ -80,8 +84,8 @@ struct Open {
 }
 
 impl<D: Depot> Items<D> {
-    pub(super) fn new(depot: D, taking: &Taking, around: Surroundings) -> Result<Items<D>, Error> {
-        Ok(Items {
+    pub(super) fn new(depot: D, taking: &Taking, around: Surroundings) -> Items<D> {
+        Items {
             depot,
             around,
             taking: taking.clone(),
@@ -92,11 +96,11 @@ impl<D: Depot> Items<D> {
             done: Vec::new(),
             writer: LineWriter::default(),
             block: Block::default(),
-        })
+        }
     }
 
     fn known(&self, name: &str) -> Option<ItemValue> {
-        self.around.taken.get(&format!("{NAME}{name}")).and_then(|text| ItemValue::read(text))
+        self.around.taken.get(&key_of(name)).and_then(|text| ItemValue::read(text))
     }
 
     /// Lists the items that are not taken.
@@ -120,94 +124,94 @@ impl<D: Depot> Items<D> {
         Ok(())
     }
 
-    /// Examines the next item. Returns what is to be remembered of one that is not taken.
+    /// Examines the next item. Returns a batch without events for one that is not taken.
     fn examine(&mut self, item: Item) -> Result<Option<Batch>, Error> {
-        let path = match self.depot.fetch(&item) {
-            Ok(path) => path,
-            Err(why) if why.kind == Kind::Invalid => return self.fail(&item, String::new(), &why).map(Some),
-            Err(why) => return Err(why),
-        };
-        let digest = match digest_of(&path) {
-            Ok(digest) => digest,
-            Err(why) if why.kind == Kind::Invalid => return self.fail(&item, String::new(), &why).map(Some),
+        let fetched = self.depot.fetch(&item).and_then(|path| digest_of(&path).map(|digest| (path, digest)));
+        let (path, digest) = match fetched {
+            Ok(found) => found,
+            Err(why) if why.kind == Kind::Invalid => return self.fail(&item, "", &why).map(Some),
             Err(why) => return Err(why),
         };
         let known = self.known(&item.name);
+        let (state, events) = known.as_ref().map_or((None, 0), |known| (Some(known.state), known.events));
         let is_same = known.as_ref().is_some_and(|known| known.digest == digest);
-        match known.as_ref().map(|known| known.state) {
+        let is_done = matches!(state, Some(ItemState::Taken | ItemState::Skipped));
+        // Some of its events count, and it may be continued only with the same content.
+        let is_begun = !is_done && events > 0;
+        if is_done && is_same {
             // It was touched, not changed.
-            Some(state @ (ItemState::Taken | ItemState::Skipped)) if is_same => {
-                self.depot.let_go(&item);
-                self.done.push(item.clone());
-                let events = known.map_or(0, |known| known.events);
-                return Ok(Some(self.remember(&item, state, digest, events, None)));
-            }
-            Some(ItemState::Taking) if !is_same => {
-                let events = known.map_or(0, |known| known.events);
-                let why = Error::new(
-                    Kind::Invalid,
-                    format!("it changed while it was taken, and {events} of its events count: restore it, or skip it"),
-                );
-                self.depot.let_go(&item);
-                return self.fail(&item, digest, &why).map(Some);
-            }
-            _ => {}
+            let state = state.unwrap_or(ItemState::Taken);
+            return Ok(Some(self.leave(item, state, &digest, events, None)));
         }
-        let resumed = known.filter(|known| known.state == ItemState::Taking && is_same).map(|known| known.events);
-        if self.taking.content_once
-            && resumed.is_none()
-            && let Some(other) = self.around.taken.get(&format!("{CONTENT}{digest}")).filter(|other| **other != item.name)
+        if is_begun && !is_same {
+            let message = format!("it changed while it was taken, and {events} of its events count: restore it, or skip it");
+            return self.fail(&item, &digest, &Error::new(Kind::Invalid, message)).map(Some);
+        }
+        let content = self.around.taken.get(&format!("{CONTENT}{digest}"));
+        if !is_begun
+            && self.taking.content_once
+            && let Some(other) = content.filter(|other| **other != item.name)
         {
             let why = format!("its content was taken as {other}");
-            self.depot.let_go(&item);
-            self.done.push(item.clone());
-            return Ok(Some(self.remember(&item, ItemState::Skipped, digest, 0, Some(why))));
+            return Ok(Some(self.leave(item, ItemState::Skipped, &digest, 0, Some(why))));
         }
-        let opened = check(&self.around.plan, self.around.source, &path)
-            .and_then(|()| Files::one(Arc::clone(&self.around.plan), self.around.source, &path));
+        let plan = &self.around.plan;
+        let opened =
+            check(plan, self.around.source, &path).and_then(|()| Files::one(Arc::clone(plan), self.around.source, &path));
         match opened {
             // Its digest may be that of the content before.
             Ok(_) if !self.depot.is_unchanged(&item) => Err(changed(&self.depot.shown(&item))),
             Ok(files) => {
                 let origin = self.depot.shown(&item).into();
-                self.current = Some(Open { item, origin, digest, files, skip: resumed.unwrap_or(0), events: 0 });
+                let skip = if is_begun { events } else { 0 };
+                self.current = Some(Open { item, origin, digest, files, skip, events: 0 });
                 Ok(None)
             }
             Err(why) if matches!(why.kind, Kind::Invalid | Kind::Corrupt) => {
-                self.depot.let_go(&item);
                 // People know the item by its name, not by the file that holds its content.
                 let message = why.to_string().replace(&path.display().to_string(), &self.depot.shown(&item));
-                self.fail(&item, digest, &Error::new(why.kind, message)).map(Some)
+                self.fail(&item, &digest, &Error::new(why.kind, message)).map(Some)
             }
             Err(why) => Err(why),
         }
     }
 
-    fn fail(&mut self, item: &Item, digest: String, why: &Error) -> Result<Batch, Error> {
+    /// Leaves an item that is not taken now, nor at the next look.
+    fn leave(&mut self, item: Item, state: ItemState, digest: &str, events: u64, why: Option<String>) -> Batch {
+        self.depot.release(&item);
+        let mut batch = self.around.batch();
+        self.put(&mut batch, &item, state, digest, events, why);
+        self.done.push(item);
+        batch
+    }
+
+    /// Notes that an item cannot be taken. If some of its events count, the digest stays that of their
+    /// content, so that it is continued only with that.
+    fn fail(&mut self, item: &Item, digest: &str, why: &Error) -> Result<Batch, Error> {
+        self.depot.release(item);
         self.failed.insert((item.name.clone(), item.stamp.clone()));
         if self.taking.stops_on_failure {
             let message = format!("{}: {why}; `onFailure: stop` leaves the others", self.depot.shown(item));
             return Err(Error::new(Kind::Invalid, message));
         }
-        let events = self.known(&item.name).filter(|known| known.state == ItemState::Taking).map_or(0, |known| known.events);
-        Ok(self.remember(item, ItemState::Failed, digest, events, Some(why.to_string())))
-    }
-
-    /// Returns the batch by which the log remembers an item.
-    fn remember(&mut self, item: &Item, state: ItemState, digest: String, events: u64, why: Option<String>) -> Batch {
+        let is_begun = |known: &ItemValue| known.events > 0 && matches!(known.state, ItemState::Taking | ItemState::Failed);
+        let begun = self.known(&item.name).filter(is_begun);
+        let (digest, events) = begun.map_or((digest.to_owned(), 0), |begun| (begun.digest, begun.events));
         let mut batch = self.around.batch();
-        self.put(&mut batch, item, state, digest, events, why);
-        batch
+        self.put(&mut batch, item, ItemState::Failed, &digest, events, Some(why.to_string()));
+        Ok(batch)
     }
 
-    fn put(&mut self, batch: &mut Batch, item: &Item, state: ItemState, digest: String, events: u64, why: Option<String>) {
+    /// Adds to a batch how the source remembers an item from now on.
+    fn put(&mut self, batch: &mut Batch, item: &Item, state: ItemState, digest: &str, events: u64, why: Option<String>) {
         let Item { name, size, stamp, .. } = item;
         let session = self.around.session;
         if state == ItemState::Taken && self.taking.content_once {
             batch.fed.taken.push((format!("{CONTENT}{digest}"), Some(name.clone())));
         }
-        let value = ItemValue { state, size: *size, stamp: stamp.clone(), digest, events, session, why };
-        batch.fed.taken.push((format!("{NAME}{name}"), Some(value.text())));
+        let (stamp, digest) = (stamp.clone(), digest.to_owned());
+        let value = ItemValue { state, size: *size, stamp, digest, events, session, why };
+        batch.fed.taken.push((key_of(name), Some(value.text())));
         batch.fed.take(&mut self.around.taken);
     }
 
@@ -221,8 +225,8 @@ impl<D: Depot> Items<D> {
                 Received::Block(decoder) => decoder,
                 Received::End if !self.depot.is_unchanged(&open.item) => return Err(changed(&open.origin)),
                 Received::End => {
-                    self.depot.let_go(&open.item);
-                    self.put(&mut batch, &open.item, ItemState::Taken, open.digest, open.events, None);
+                    self.depot.release(&open.item);
+                    self.put(&mut batch, &open.item, ItemState::Taken, &open.digest, open.events, None);
                     self.done.push(open.item);
                     return Ok(batch);
                 }
@@ -239,7 +243,7 @@ impl<D: Depot> Items<D> {
             });
             drop_lines(&mut batch.lines, before, skipped);
         }
-        self.put(&mut batch, &open.item, ItemState::Taking, open.digest.clone(), open.events, None);
+        self.put(&mut batch, &open.item, ItemState::Taking, &open.digest, open.events, None);
         self.current = Some(open);
         Ok(batch)
     }

@@ -182,7 +182,7 @@ impl Depot for Bucket {
         format!("{}/{}", self.url, item.name)
     }
 
-    fn let_go(&mut self, item: &Item) {
+    fn release(&mut self, item: &Item) {
         // A file that stays is removed when the source is opened again.
         drop(std::fs::remove_file(self.file_of(item)));
     }

@@ -5,7 +5,7 @@ use flowmeter_engine::live::Taken;
 use serde::{Deserialize, Serialize};
 
 /// The prefix of keys of items.
-pub(super) const NAME: &str = "item:";
+const NAME: &str = "item:";
 /// The prefix of keys of contents; the value is the name of the item that had it first.
 pub(super) const CONTENT: &str = "content:";
 

@@ -1,214 +1,151 @@
 //! Events that a service is asked for: page after page, from a cursor on.
 //!
-//! Each page is a batch. The address of the next page and the cursor are in the log entry of its
-//! events, so a restart asks for the next page, not for the first.
+//! Each page is a batch. The next page and the cursor are in the log entry of its events, so a restart
+//! asks for the next page, not for the first.
+
+mod service;
 
 use std::collections::BTreeMap;
-use std::io::Read;
 use std::sync::Arc;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 
-use data_encoding::BASE64;
 use flowmeter_core::event::Path;
-use flowmeter_core::event::json::{Document, list_elements};
-use flowmeter_core::pipeline::{Auth, NextPage, PagesSource};
-use flowmeter_core::time::Timestamp;
+use flowmeter_core::event::json::{Document, list_elements, write_on_one_line};
+use flowmeter_core::pipeline::{NextPage, PagesSource};
 use flowmeter_engine::{Error, Kind};
-use reqwest::StatusCode;
-use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, LINK, RETRY_AFTER};
+use reqwest::header::{HeaderMap, LINK};
 use serde_json::value::RawValue;
+use url::Url;
 
 use super::{Behind, Reading, Step, Surroundings};
+use service::{Answer, Service};
 
-/// Bytes of an answer.
-const ANSWER_BYTES_MAX: u64 = 64 << 20;
-/// The longest pause that a service may ask for.
-const PAUSE_MAX: Duration = Duration::from_secs(3600);
-/// Keys of what is taken.
+/// Key of the cursor with which a round of pages begins.
 const CURSOR: &str = "cursor";
+/// Key of the cursor of the newest page; it is that of the next round.
+const NEWEST: &str = "newest";
+/// Key of the next page of a round: its address, or its token.
 const NEXT: &str = "next";
+/// Key of the number of events.
 const EVENTS: &str = "events";
 
 /// Pages of a service, as a source.
 pub(super) struct Pages {
     plan: PagesSource,
     around: Surroundings,
-    client: reqwest::blocking::Client,
-    headers: HeaderMap,
+    service: Service,
     origin: Arc<str>,
-    /// Whether a whole round of pages was read in this session.
+    /// Whether the last page of a round was read.
     is_done: bool,
 }
 
 impl Pages {
     pub(super) fn new(plan: &PagesSource, around: Surroundings) -> Result<Pages, Error> {
-        let wrong = |what: &str, why: &dyn std::fmt::Display| Error::new(Kind::Invalid, format!("http: {what}: {why}"));
-        let mut headers = HeaderMap::new();
-        for (name, value) in &plan.headers {
-            let value = crate::expand(value)?;
-            let key = HeaderName::try_from(name.as_str()).map_err(|why| wrong(name, &why))?;
-            headers.insert(key, HeaderValue::try_from(value).map_err(|why| wrong(name, &why))?);
-        }
-        let authorization = match &plan.auth {
-            Auth::None => None,
-            Auth::Bearer(token) => Some(format!("Bearer {}", crate::expand(token)?)),
-            Auth::Basic { user, password } => {
-                let pair = format!("{}:{}", crate::expand(user)?, crate::expand(password)?);
-                Some(format!("Basic {}", BASE64.encode(pair.as_bytes())))
-            }
-            Auth::OAuth2 { .. } => return Err(wrong("auth", &"a source takes bearer or basic; fetch the token elsewhere")),
-        };
-        if let Some(text) = authorization {
-            let mut value = HeaderValue::try_from(text).map_err(|why| wrong("auth", &why))?;
-            value.set_sensitive(true);
-            headers.insert(AUTHORIZATION, value);
-        }
-        crate::targets::prefer_ring();
-        let client = reqwest::blocking::Client::builder()
-            .use_preconfigured_tls(crate::targets::tls_of(&plan.tls)?)
-            .redirect(reqwest::redirect::Policy::none())
-            .timeout(Duration::from_nanos(plan.timeout.unsigned_abs()))
-            .user_agent(concat!("flowmeter/", env!("CARGO_PKG_VERSION")))
-            .build();
-        let client = client.map_err(|why| wrong("client", &why))?;
         let url = crate::expand(&plan.url)?;
         // A query may hold secrets.
-        let origin = url.split('?').next().unwrap_or_default().into();
-        Ok(Pages { plan: PagesSource { url, ..plan.clone() }, around, client, headers, origin, is_done: false })
+        let origin: Arc<str> = url.split('?').next().unwrap_or_default().into();
+        let service = Service::new(plan, &origin, &around)?;
+        Ok(Pages { plan: PagesSource { url, ..plan.clone() }, around, service, origin, is_done: false })
     }
 
     fn known(&self, key: &str) -> Option<&String> {
         self.around.taken.get(key)
     }
 
-    /// Returns the address of the first page.
-    fn first_page(&self) -> String {
-        let cursor = self.known(CURSOR).unwrap_or(&self.plan.start);
-        let encoded: String = form_urlencoded::byte_serialize(cursor.as_bytes()).collect();
-        self.plan.url.replace("{cursor}", &encoded)
+    fn lasting(&self, why: &dyn std::fmt::Display) -> Error {
+        Error::new(Kind::Invalid, format!("http: {}: {why}", self.origin))
     }
 
-    /// Returns the address of the page behind one, if there is one.
-    fn next_page(&self, url: &str, headers: &HeaderMap, page: &[u8]) -> Result<Option<String>, Error> {
-        let lasting = |why: String| Error::new(Kind::Invalid, format!("http: {}: {why}", self.origin));
-        let joined = |to: &str| {
-            let to = url::Url::parse(url).and_then(|from| from.join(to)).map_err(|why| lasting(format!("next page: {why}")))?;
-            let from = url::Url::parse(url).map_err(|why| lasting(why.to_string()))?;
-            // The credentials are for this service alone.
-            match to.origin() == from.origin() {
-                true => Ok(Some(to.to_string())),
-                false => Err(lasting(format!("the next page is at another service, {}", to.host_str().unwrap_or_default()))),
+    /// Returns the address of the page that is read next.
+    fn address(&self) -> Result<String, Error> {
+        let cursor = self.known(CURSOR).unwrap_or(&self.plan.start);
+        let encoded: String = form_urlencoded::byte_serialize(cursor.as_bytes()).collect();
+        let first = self.plan.url.replace("{cursor}", &encoded);
+        match (self.known(NEXT), &self.plan.next) {
+            (None, _) => Ok(first),
+            (Some(token), Some(NextPage::Token(_, parameter))) => {
+                let mut url = Url::parse(&first).map_err(|why| self.lasting(&why))?;
+                let pairs: Vec<(String, String)> = url.query_pairs().into_owned().filter(|(name, _)| name != parameter).collect();
+                url.query_pairs_mut().clear().extend_pairs(pairs).append_pair(parameter, token);
+                Ok(url.to_string())
             }
-        };
-        match &self.plan.next {
-            None => Ok(None),
-            Some(NextPage::Link) => {
-                let links = headers.get_all(LINK).iter().filter_map(|value| value.to_str().ok());
-                links.flat_map(|value| value.split(',')).find_map(next_link).map_or(Ok(None), |to| joined(&to))
-            }
-            Some(NextPage::Address(field)) => text_at(page, field).map_or(Ok(None), |to| joined(&to)),
-            Some(NextPage::Token(field, parameter)) => {
-                let Some(token) = text_at(page, field) else { return Ok(None) };
-                let mut next = url::Url::parse(&self.first_page()).map_err(|why| lasting(why.to_string()))?;
-                let others: Vec<(String, String)> =
-                    next.query_pairs().filter(|(name, _)| name != parameter).map(|(a, b)| (a.into(), b.into())).collect();
-                next.query_pairs_mut().clear().extend_pairs(others).append_pair(parameter, &token);
-                Ok(Some(next.to_string()))
-            }
+            (Some(next), _) => Ok(next.clone()),
         }
     }
 
-    /// Returns the pause that a service asks for.
-    fn pause(&self, headers: &HeaderMap) -> Option<Duration> {
-        let text = headers.get(RETRY_AFTER)?.to_str().ok()?;
-        let now = (self.around.wall)().duration_since(UNIX_EPOCH).ok()?;
-        let now = Timestamp::from_nanos(i64::try_from(now.as_nanos()).ok()?);
-        let pause = crate::retry_after::retry_after(text, now)?;
-        Some(Duration::from_nanos(pause.unsigned_abs()).min(PAUSE_MAX))
+    /// Returns the page behind one, if there is one: its address or its token.
+    fn next_page(&self, url: &str, headers: &HeaderMap, page: &[u8]) -> Result<Option<String>, Error> {
+        let next = match &self.plan.next {
+            None => return Ok(None),
+            Some(NextPage::Token(field, _)) => return Ok(text_at(page, field)),
+            Some(NextPage::Address(field)) => text_at(page, field),
+            Some(NextPage::Link) => {
+                let links = headers.get_all(LINK).iter().filter_map(|value| value.to_str().ok());
+                links.flat_map(|value| value.split(',')).find_map(next_link)
+            }
+        };
+        let Some(next) = next else { return Ok(None) };
+        let from = Url::parse(url).map_err(|why| self.lasting(&why))?;
+        let to = from.join(&next).map_err(|why| self.lasting(&format!("next page: {why}")))?;
+        // The credentials are for this service alone.
+        match to.origin() == from.origin() {
+            true => Ok(Some(to.to_string())),
+            false => Err(self.lasting(&format!("the next page is at another service, {}", to.host_str().unwrap_or_default()))),
+        }
+    }
+
+    /// Returns the events of a page.
+    fn events(&self, page: &[u8]) -> Result<Vec<Vec<u8>>, Error> {
+        let whole: &RawValue =
+            serde_json::from_slice(page).map_err(|why| self.lasting(&format!("the answer is no JSON document: {why}")))?;
+        let list = match &self.plan.items {
+            None => Some(whole.get().as_bytes().to_vec()),
+            Some(path) => value_at(page, path),
+        };
+        let list = list.ok_or_else(|| self.lasting(&"`items` names a field that the answer does not have"))?;
+        list_elements(&list).ok_or_else(|| self.lasting(&"there is no list of events at `items` in the answer"))
     }
 }
 
 impl Reading for Pages {
     fn next(&mut self) -> Result<Step, Error> {
-        if self.is_done {
-            self.is_done = false;
+        if std::mem::take(&mut self.is_done) {
             return Ok(match self.plan.following.follows {
                 true => Step::Wait(Duration::from_nanos(self.plan.following.interval.unsigned_abs())),
                 false => Step::End,
             });
         }
-        let url = self.known(NEXT).cloned().unwrap_or_else(|| self.first_page());
-        let away = |why: &dyn std::fmt::Display| Error::new(Kind::Unavailable, format!("http: {}: {why}", self.origin));
-        let answer = self.client.get(&url).headers(self.headers.clone()).send();
-        let mut answer = answer.map_err(|why| away(&why.without_url()))?;
-        let (status, headers) = (answer.status(), answer.headers().clone());
-        if status == StatusCode::TOO_MANY_REQUESTS || status == StatusCode::SERVICE_UNAVAILABLE {
-            if let Some(pause) = self.pause(&headers) {
-                return Ok(Step::Wait(pause));
-            }
-            return Err(away(&status));
-        }
-        if !status.is_success() {
-            let is_lasting = status.is_client_error() && status != StatusCode::REQUEST_TIMEOUT;
-            let kind = if is_lasting { Kind::Invalid } else { Kind::Unavailable };
-            return Err(Error::new(kind, format!("http: {} answers {status}; check `url`, `auth` and `headers`", self.origin)));
-        }
-        let mut page = Vec::new();
-        let read = answer.by_ref().take(ANSWER_BYTES_MAX + 1).read_to_end(&mut page);
-        read.map_err(|why| away(&why))?;
-        if page.len() as u64 > ANSWER_BYTES_MAX {
-            let message =
-                format!("http: {}: an answer has more than {ANSWER_BYTES_MAX} bytes; ask for smaller pages", self.origin);
-            return Err(Error::new(Kind::Invalid, message));
-        }
+        let url = self.address()?;
+        let (headers, page) = match self.service.ask(&url)? {
+            Answer::Later(pause) => return Ok(Step::Wait(pause)),
+            Answer::Page(headers, page) => (headers, page),
+        };
         let events = self.events(&page)?;
         let mut batch = self.around.batch();
         let mut line: u64 = self.known(EVENTS).and_then(|text| text.parse().ok()).unwrap_or_default();
         for event in &events {
             line += 1;
-            batch.lines.extend(event.iter().map(|byte| if matches!(byte, b'\n' | b'\r') { b' ' } else { *byte }));
+            // The page is valid JSON, so this cannot be refused.
+            write_on_one_line(event, &mut batch.lines);
             batch.lines.push(b'\n');
             batch.fed.add(&self.origin, line);
         }
-        let mut keep = |key: &str, value: Option<String>| batch.fed.taken.push((key.to_owned(), value));
-        if let Some(cursor) = self.plan.cursor.as_ref().and_then(|field| text_at(events.last()?, field)) {
-            // The pages of a round belong to the cursor with which it began.
-            keep("newCursor", Some(cursor));
-        }
-        let next = self.next_page(&url, &headers, &page)?.filter(|next| *next != url);
-        keep(EVENTS, Some(line.to_string()));
+        let newest = self.plan.cursor.as_ref().and_then(|field| text_at(events.last()?, field));
+        let newest = newest.or_else(|| self.known(NEWEST).cloned());
+        // A page that names itself as the next one would be read for ever.
+        let next = self.next_page(&url, &headers, &page)?.filter(|next| *next != url && Some(next) != self.known(NEXT));
         self.is_done = next.is_none();
-        if self.is_done {
-            let newest = batch.fed.taken.iter().find(|(key, _)| key == "newCursor").and_then(|(_, value)| value.clone());
-            let newest = newest.or_else(|| self.known("newCursor").cloned());
-            batch.fed.taken.retain(|(key, _)| key != "newCursor");
-            batch.fed.taken.push(("newCursor".to_owned(), None));
-            if newest.is_some() {
-                batch.fed.taken.push((CURSOR.to_owned(), newest));
-            }
-        }
-        batch.fed.taken.push((NEXT.to_owned(), next));
+        // The pages of a round belong to the cursor with which it began.
+        let before = self.known(CURSOR).cloned();
+        let (cursor, newest) = if self.is_done { (newest.or(before), None) } else { (before, newest) };
+        let taken = [(CURSOR, cursor), (NEWEST, newest), (NEXT, next), (EVENTS, Some(line.to_string()))];
+        batch.fed.taken = taken.map(|(key, value)| (key.to_owned(), value)).to_vec();
         batch.fed.take(&mut self.around.taken);
         Ok(Step::Taken(batch))
     }
 
     fn behind(&self) -> Behind {
         Behind::default()
-    }
-}
-
-impl Pages {
-    /// Returns the events of a page.
-    fn events(&self, page: &[u8]) -> Result<Vec<Vec<u8>>, Error> {
-        let wrong = |why: String| Error::new(Kind::Invalid, format!("http: {}: {why}", self.origin));
-        let whole: &RawValue =
-            serde_json::from_slice(page).map_err(|why| wrong(format!("the answer is no JSON document: {why}")))?;
-        let list = match &self.plan.items {
-            None => Some(whole.get().as_bytes().to_vec()),
-            Some(path) => value_at(page, path),
-        };
-        let list = list.ok_or_else(|| wrong("`items` names a field that the answer does not have".to_owned()))?;
-        list_elements(&list).ok_or_else(|| wrong("there is no list of events at `items` in the answer".to_owned()))
     }
 }
 

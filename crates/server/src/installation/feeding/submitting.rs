@@ -54,3 +54,10 @@ impl<'i> Submitting<'i> {
         receiver.recv().unwrap_or_else(|_| Err(gone())).map(drop)
     }
 }
+
+impl Drop for Submitting<'_> {
+    /// Waits, so that a source that is opened again sees the last batch in the log, or sees it refused.
+    fn drop(&mut self) {
+        drop(self.wait_for_all());
+    }
+}

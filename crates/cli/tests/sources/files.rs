@@ -118,10 +118,13 @@ fn events_know_their_file_and_line_and_rows_that_cannot_be_read_are_parked() {
     let parked = crate::items(&server.get("/api/v1/corrections?pipeline=usage"));
     assert_eq!(parked.len(), 1);
     assert_eq!(parked[0]["reason"], "unreadable", "{parked:?}");
-    // The row is corrected as any other event.
-    let fixed = json!({"action": "correct", "event": {"user": "u1", "at": "2026-01-15T10:00:00Z", "n": 5}});
-    let answer = server.post(&format!("/api/v1/corrections/{}/correct", parked[0]["id"].as_str().unwrap()), &fixed);
-    assert!(answer.status < 500, "{}", answer.text());
+    // The row is corrected as any other event, and counts as those of its file do: however old it is.
+    let event = json!({"event": {"user": "u1", "at": "2010-01-15T10:00:00Z", "n": 5}});
+    let corrected = server.post(&format!("/api/v1/corrections/{}/correct", parked[0]["id"].as_str().unwrap()), &event);
+    assert_eq!(corrected.status, 200, "{}", corrected.text());
+    completed(&server, &start(&server, &json!({"asOf": "2026-02-01T00:00:00Z"})));
+    let sum = |user: &str, month: &str, sum: &str| (user.to_owned(), month.to_owned(), sum.to_owned());
+    assert_eq!(sums(&server), [sum("u0", "2026-01", "1"), sum("u1", "2010-01", "5"), sum("u1", "2026-01", "2")]);
     let csv = server.ask("GET", &format!("/api/v1/sessions/{id}/origins?format=csv")).send();
     assert!(csv.text().lines().nth(1).unwrap().contains(",taken,3,2,0,0,1,0,"), "{}", csv.text());
 }

@@ -62,7 +62,8 @@ impl<'e> Entries<'e> {
             if !letter.is_for(namespace, plan.id, plan.takes_http()) {
                 continue;
             }
-            let as_of = letter.fed.as_ref().and_then(|fed| fed.as_of);
+            // A corrected event of a session that ended with its input counts as its other events do.
+            let as_of = letter.fed.as_ref().and_then(|fed| fed.as_of).or(plan.is_bounded().then_some(at));
             let received = as_of.is_none().then_some(at);
             let Letter { lines, again, .. } = letter;
             let piece = Piece { lines, at: received, as_of, again, position: entry.position, origin: None };

@@ -9,7 +9,7 @@ use flowmeter_core::event::json::{Projection, Scanner};
 use flowmeter_core::event::{Batch, Kind as LeafKind, Path};
 use flowmeter_core::time::Timestamp;
 use flowmeter_core::verdict::Verdict;
-use flowmeter_engine::live::{Arrivals, Arrived, Fed, Letter, Live, folder_of, shown_origin};
+use flowmeter_engine::live::{Arrivals, Arrived, Letter, Live, folder_of, shown_origin};
 use flowmeter_engine::{Error, Kind};
 use flowmeter_store::archive::{self, ArchivedEvent, Filter, Row};
 use uuid::Uuid;
@@ -56,7 +56,14 @@ impl Attributes {
     ) -> Result<ControlFlow<()>, Error> {
         let Attributes { scanner, projection, batch } = self;
         let letter = Letter::read(&arrived.entry.bytes)?;
-        let mut places = Places::of(letter.fed.as_ref(), arrived.skip);
+        let runs = letter.fed.as_ref().map_or(&[][..], |fed| &fed.runs);
+        let source = letter.fed.as_ref().map_or("", |fed| &fed.source);
+        let origins: Vec<String> = runs.iter().map(|run| shown_origin(source, &run.origin)).collect();
+        let mut places = runs.iter().zip(&origins).flat_map(|(run, origin)| {
+            let lines = run.line..run.line + run.events;
+            lines.map(move |line| (origin.as_str(), line))
+        });
+        let mut places = places.by_ref().skip(arrived.skip);
         batch.block.clear();
         batch.block.open().extend_from_slice(letter.lines);
         batch.block.seal();
@@ -95,43 +102,6 @@ impl Attributes {
             }
         }
         Ok(ControlFlow::Continue(()))
-    }
-}
-
-/// The places of the events of a letter, in their order.
-struct Places<'f> {
-    /// The origin of each run, as it is stored with its events.
-    origins: Vec<String>,
-    fed: Option<&'f Fed>,
-    run: usize,
-    /// The next event of the run.
-    event: u64,
-}
-
-impl<'f> Places<'f> {
-    /// Begins behind some events.
-    fn of(fed: Option<&'f Fed>, skip: usize) -> Places<'f> {
-        let runs = fed.map(|fed| fed.runs.iter().map(|run| shown_origin(&fed.source, &run.origin)).collect());
-        let mut places = Places { origins: runs.unwrap_or_default(), fed, run: 0, event: skip as u64 };
-        places.settle();
-        places
-    }
-
-    /// Moves to the run of the next event.
-    fn settle(&mut self) {
-        let runs = self.fed.map_or(&[][..], |fed| &fed.runs);
-        while runs.get(self.run).is_some_and(|run| self.event >= run.events) {
-            self.event -= runs[self.run].events;
-            self.run += 1;
-        }
-    }
-
-    /// Returns the origin and line of the next event; none for those of the event API.
-    fn next(&mut self) -> Option<(&str, u64)> {
-        self.settle();
-        let run = self.fed?.runs.get(self.run)?;
-        self.event += 1;
-        Some((&self.origins[self.run], run.line + self.event - 1))
     }
 }
 

@@ -3,7 +3,7 @@
 //!
 //! The log has what a source has taken, in the entries of its events. So a thread keeps nothing: after a
 //! restart or an error it waits until the pipeline has applied the log, asks it what was taken, and
-//! opens the source there. Never do two sessions of a pipeline read at once: a thread waits until
+//! opens the source there. Two sessions of a pipeline never read at the same time: a thread waits until
 //! those of the session before have ended.
 //!
 //! Sources that end are read one after the other, as in a run, and then the session finishes. Where
@@ -78,6 +78,22 @@ impl Feeding {
     }
 }
 
+/// Counts a thread until it ends, however it ends.
+struct Running(Arc<Feeding>);
+
+impl Running {
+    fn of(feeding: &Arc<Feeding>) -> Running {
+        feeding.threads.fetch_add(1, Ordering::AcqRel);
+        Running(Arc::clone(feeding))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.threads.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
 impl Served {
     /// Returns the state of the sources that the session reads.
     pub(crate) fn sources(&self) -> Vec<Arc<SourceBoard>> {
@@ -122,7 +138,7 @@ impl Installation {
             boards: sources.iter().map(board).collect(),
             abandon: Abandon::default(),
             stops: AtomicBool::new(false),
-            threads: AtomicUsize::new(groups.len()),
+            threads: AtomicUsize::new(0),
             stopped: Default::default(),
         });
         let before = served.feeding.lock().unwrap_or_else(PoisonError::into_inner).replace(Arc::clone(&feeding));
@@ -135,7 +151,9 @@ impl Installation {
             let (session, plan, before) = (session.clone(), Arc::clone(&plan), before.clone());
             let first = sources.iter().position(|source| *source == group[0]).unwrap_or_default();
             let boards = feeding.boards[first..first + group.len()].to_vec();
+            let running = Running::of(&feeding);
             background::spawn("source", Yields::Somewhat, move || {
+                let _running = running;
                 let feeder = Feeder { installation, served, session, plan, feeding: Arc::clone(&feeding) };
                 while before.as_ref().is_some_and(|before| !before.have_ended()) && !feeding.stops() {
                     feeding.rest(LOOK_EVERY);
@@ -143,7 +161,6 @@ impl Installation {
                 let span = traces::session(&feeder.session.session_id, &feeder.session.pipeline);
                 span.in_scope(|| feeder.run(&group, &boards));
                 feeder.trace(&span);
-                feeding.threads.fetch_sub(1, Ordering::AcqRel);
             })?;
         }
         Ok(())
@@ -217,23 +234,20 @@ enum Ended {
 
 impl Feeder {
     fn run(&self, sources: &[usize], boards: &[Arc<SourceBoard>]) {
-        let (mut is_exhausted, mut failed) = (true, 0);
+        let mut failed = 0;
         for (source, board) in sources.iter().zip(boards) {
             match self.insist(*source, board) {
                 Ok(Ended::Exhausted) => failed += board.behind().failed,
                 Ok(Ended::Stopped) => return,
                 Err(why) => {
                     board.fail(&why, self.installation.now());
-                    is_exhausted = false;
-                    self.report(self.installation.fail_fed(&self.served, self.session.number, &why));
-                    break;
+                    return self.report(self.installation.fail_fed(&self.served, self.session.number, &why));
                 }
             }
         }
-        if !is_exhausted || !self.plan.is_bounded() {
-            return;
+        if self.plan.is_bounded() {
+            self.end(failed);
         }
-        self.end(failed);
     }
 
     /// Ends a session whose input is exhausted. One that is paused ends once it is resumed.

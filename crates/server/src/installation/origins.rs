@@ -1,9 +1,9 @@
-//! The usage audit of a session: every file, object, table or service its sources read, with its
-//! events by verdict and what became of it.
+//! The usage audit of a session: every file, object, table or service that its sources read, with the
+//! number of its events by verdict, and its state.
 
 use std::collections::BTreeMap;
 
-use flowmeter_connectors::sources::{ItemState, ItemValue, items_of, shown_item};
+use flowmeter_connectors::sources::{ItemState, ItemValue, items_of, key_of, shown_item};
 use flowmeter_core::pipeline::SourcePlan;
 use flowmeter_engine::Error;
 use flowmeter_engine::live::{Fed, Letter, OriginCount, Origins, Taken};
@@ -24,8 +24,8 @@ pub struct OriginView {
     pub state: &'static str,
     /// Its events by verdict.
     pub count: OriginCount,
-    /// The file or object, if it is one.
-    pub item: Option<ItemValue>,
+    /// The key and the state of the file or object, if it is one.
+    pub item: Option<(String, ItemValue)>,
 }
 
 impl OriginView {
@@ -37,7 +37,7 @@ impl OriginView {
             "events": {"received": received, "counted": counted, "duplicate": duplicate, "filtered": filtered,
                        "parked": parked, "other": passed},
         });
-        if let Some(item) = &self.item {
+        if let Some((_, item)) = &self.item {
             shown["bytes"] = json!(item.size);
             shown["sha256"] = json!(item.digest);
             shown["reason"] = json!(item.why);
@@ -82,22 +82,14 @@ impl Installation {
     pub fn skip_origin(&self, who: &Who, session: &KeptSession, source: &str, origin: &str, reason: &str) -> Result<(), Refused> {
         let at = |why: Error| problem_of(&why);
         let known = self.origins(session)?.into_iter().find(|known| known.source == source && known.origin == origin);
-        let Some(OriginView { item: Some(item), .. }) = known else { return Err(not_found("origin", origin)) };
+        let Some(OriginView { item: Some((key, item)), .. }) = known else { return Err(not_found("origin", origin)) };
         if item.state != ItemState::Failed {
-            let detail = format!("{origin} is {}; only what failed can be skipped", state_name(item.state));
+            let detail = format!("{origin} is {}; only a failed one can be skipped", state_name(item.state));
             return Err(Box::new(Problem::new(Code::Conflict, detail)));
         }
         let Some(served) = self.served_of(session.pipeline_id) else { return Err(not_found("pipeline", &session.pipeline)) };
-        let named = source.to_owned();
-        let shown = origin.to_owned();
-        let key = served.worker().ask(move |live| {
-            let plan = live.plan().sources.iter().find(|plan| plan.id == named)?.clone();
-            let taken = live.taken(&named);
-            items_of(&taken).find(|(name, _)| shown_item(&plan.kind, name) == shown).map(|(name, _)| name.to_owned())
-        });
-        let Some(name) = key.map_err(at)? else { return Err(not_found("origin", origin)) };
         let skipped = ItemValue { state: ItemState::Skipped, why: Some(format!("skipped by {}: {reason}", who.name)), ..item };
-        let taken = vec![(flowmeter_connectors::sources::key_of(&name), Some(skipped.text()))];
+        let taken = vec![(key, Some(skipped.text()))];
         let fed = Fed { source: source.to_owned(), taken, ..Fed::default() };
         let namespace = &session.namespace;
         let letter = Letter { fed: Some(fed), pipeline: Some(session.pipeline_id), ..Letter::open(namespace, b"") };
@@ -126,20 +118,20 @@ fn collect(
     session: u64,
     found: &mut BTreeMap<(String, String), OriginView>,
 ) {
-    let mut items: BTreeMap<String, ItemValue> =
-        items_of(taken).map(|(name, item)| (shown_item(&source.kind, name), item)).collect();
+    let shown = |(name, item): (&str, ItemValue)| (shown_item(&source.kind, name), (key_of(name), item));
+    let mut items: BTreeMap<String, (String, ItemValue)> = items_of(taken).map(shown).collect();
     let of_source = counts.iter().filter(|((id, _), _)| *id == source.id);
     for ((id, origin), count) in of_source {
         let item = items.remove(origin);
-        if item.as_ref().is_some_and(|item| item.session != session) {
+        if item.as_ref().is_some_and(|(_, item)| item.session != session) {
             continue;
         }
-        let state = item.as_ref().map_or("taken", |item| state_name(item.state));
+        let state = item.as_ref().map_or("taken", |(_, item)| state_name(item.state));
         let view = OriginView { source: id.clone(), origin: origin.clone(), state, count: *count, item };
         found.insert((id.clone(), origin.clone()), view);
     }
-    for (origin, item) in items.into_iter().filter(|(_, item)| item.session == session) {
-        let state = state_name(item.state);
+    for (origin, item) in items.into_iter().filter(|(_, (_, item))| item.session == session) {
+        let state = state_name(item.1.state);
         let view = OriginView {
             source: source.id.clone(),
             origin: origin.clone(),
@@ -161,7 +153,7 @@ pub fn origins_csv(origins: &[OriginView]) -> String {
     for view in origins {
         let OriginCount { received, counted, duplicate, filtered, parked, passed } = view.count;
         let numbers = [received, counted, duplicate, filtered, parked, passed].map(|number| number.to_string());
-        let item = view.item.as_ref();
+        let item = view.item.as_ref().map(|(_, item)| item);
         let bytes = item.map(|item| item.size.to_string()).unwrap_or_default();
         let digest = item.map(|item| item.digest.clone()).unwrap_or_default();
         let why = item.and_then(|item| item.why.clone()).unwrap_or_default();

@@ -14,7 +14,7 @@ use flowmeter_engine::{Error, Kind};
 use flowmeter_store::catalog::{Catalog, Change};
 use uuid::Uuid;
 
-use super::{Installation, KeptPipeline, KeptSession, StartOptions, Who};
+use super::{Installation, KeptPipeline, StartOptions, Who};
 
 /// Due times of one pipeline that are looked at together: those of a year, if one is due each hour.
 const DUE_MAX: usize = 10_000;
@@ -53,7 +53,7 @@ impl Installation {
         Ok(schedule)
     }
 
-    /// Returns the last due time of a pipeline that was handled; without one, the present time.
+    /// Returns the last due time of a pipeline that was handled, if there is one.
     fn handled(&self, pipeline: Uuid) -> Result<Option<Timestamp>, Error> {
         let millis = self.catalog.counter(counter_of(pipeline).as_bytes())?;
         Ok(i64::try_from(millis).ok().filter(|millis| *millis > 0).and_then(|millis| Timestamp::from_scaled(millis, 1_000_000)))
@@ -134,13 +134,13 @@ impl Installation {
         self.handle(pipeline.id, chosen)
     }
 
-    fn start_at(self: &Arc<Self>, pipeline: &KeptPipeline, due: Timestamp, attempt: u32) -> Result<KeptSession, Error> {
+    fn start_at(self: &Arc<Self>, pipeline: &KeptPipeline, due: Timestamp, attempt: u32) -> Result<(), Error> {
         let who = Who { name: "schedule".to_owned(), namespace: pipeline.namespace.clone() };
         let key = if attempt == 0 { format!("schedule/{due}") } else { format!("schedule/{due}/{attempt}") };
         let options =
             StartOptions { unique_key: Some(key), as_of: Some(due), due: Some(due), attempt, ..StartOptions::default() };
         // Targets are not looked at first: one that is away must not keep usage from being taken.
-        self.start_unprobed(&who, pipeline, options).map_err(|why| Error::new(Kind::Unavailable, why.detail))
+        self.start_unprobed(&who, pipeline, options).map(drop).map_err(|why| Error::new(Kind::Unavailable, why.detail))
     }
 
     /// Starts a scheduled run again that failed.
@@ -155,6 +155,6 @@ impl Installation {
         if session.attempt >= schedule.retries || ended_at.saturating_add(schedule.pause) > now {
             return Ok(());
         }
-        self.start_at(pipeline, due, session.attempt + 1).map(drop)
+        self.start_at(pipeline, due, session.attempt + 1)
     }
 }

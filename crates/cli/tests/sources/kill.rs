@@ -1,12 +1,9 @@
 //! Killed while sources are read: every event counts once, with and without deduplication.
 
-use std::time::Duration;
-
 use serde_json::json;
 
-use crate::support::chance::Chance;
 use crate::support::server::Server;
-use crate::{completed, create, document, expected, kills, lines, start, sums};
+use crate::{create, document, expected, killed_until_it_completes, lines, start, sums};
 
 #[test]
 fn a_server_that_is_killed_again_and_again_takes_every_event_once() {
@@ -24,14 +21,7 @@ fn a_server_that_is_killed_again_and_again_takes_every_event_once() {
     let server = Server::start(&data, &more);
     create(&server, &document(&source, ""));
     let id = start(&server, &json!({"asOf": "2026-02-01T00:00:00Z"}));
-    let mut chance = Chance(3);
     server.crash();
-    for _ in 0..kills(6) {
-        let server = Server::start(&data, &more);
-        std::thread::park_timeout(Duration::from_millis(chance.below(500)));
-        server.crash();
-    }
-    let server = Server::start(&data, &more);
-    completed(&server, &id);
+    let server = killed_until_it_completes(&data, &more, &id, 3);
     assert_eq!(sums(&server), expected(0..FILES * EVENTS));
 }

@@ -21,8 +21,10 @@ mod rows;
 mod scheduled;
 
 use std::path::Path;
+use std::time::Duration;
 
 use serde_json::{Value, json};
+use support::chance::Chance;
 use support::server::{Server, eventually, items};
 
 /// Returns a document that sums `n` by user over a month, from these sources.
@@ -114,6 +116,20 @@ fn expected(numbers: std::ops::Range<u64>) -> Vec<(String, String, String)> {
 #[test]
 fn kafka_is_a_feature() {
     services::skipped("kafka", "built without it; add `--features kafka`");
+}
+
+/// Kills a server again and again, at moments that a seed chooses, until its session is left alone and
+/// completes. Returns the server.
+fn killed_until_it_completes(data: &Path, more: &[&str], id: &str, seed: u64) -> Server {
+    let mut chance = Chance(seed);
+    for _ in 0..kills(6) {
+        let server = Server::start(data, more);
+        std::thread::park_timeout(Duration::from_millis(chance.below(500)));
+        server.crash();
+    }
+    let server = Server::start(data, more);
+    completed(&server, id);
+    server
 }
 
 /// Returns how often to kill.

@@ -1,13 +1,10 @@
 //! Objects of an S3-compatible server.
 
-use std::time::Duration;
-
 use serde_json::json;
 
 use crate::services::moto::Moto;
-use crate::support::chance::Chance;
 use crate::support::server::{Server, eventually};
-use crate::{completed, create, document, events, expected, kills, line, origins, start, sums};
+use crate::{completed, create, document, events, expected, killed_until_it_completes, line, origins, start, sums};
 
 fn source(moto: &Moto, more: &str) -> String {
     let options = format!(
@@ -77,13 +74,6 @@ fn a_server_that_is_killed_again_and_again_takes_every_object_once() {
     create(&server, &document(&format!("dedupe: off\n{}", source(&moto, "")), ""));
     let id = start(&server, &json!({"asOf": "2026-02-01T00:00:00Z"}));
     server.crash();
-    let mut chance = Chance(11);
-    for _ in 0..kills(6) {
-        let server = Server::start(&data, &more);
-        std::thread::park_timeout(Duration::from_millis(chance.below(500)));
-        server.crash();
-    }
-    let server = Server::start(&data, &more);
-    completed(&server, &id);
+    let server = killed_until_it_completes(&data, &more, &id, 11);
     assert_eq!(sums(&server), expected(0..OBJECTS * EVENTS));
 }

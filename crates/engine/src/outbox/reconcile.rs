@@ -145,22 +145,25 @@ impl<S: Shelf> Outbox<S> {
     /// # Errors
     /// The deliveries cannot be stored.
     pub fn mend(&mut self, report: &Report, records: &mut dyn Records, now: Timestamp) -> Result<u64, Error> {
-        let mut changed = Vec::new();
+        self.reload_if_stale()?;
+        let (mut changed, mut dead, mut accepted) = (Vec::new(), 0, 0);
         for difference in &report.differences {
             let window =
                 records.read(difference.number, difference.number + 1, WindowLimits { records: 1, bytes: usize::MAX })?;
             let Some(record) = window.iter().next() else { continue };
             let own = self.shelf.delivery(record.number)?;
             match own.as_ref().map(|own| own.state) {
-                Some(DeliveryState::Dead) => self.marks.dead -= 1,
+                Some(DeliveryState::Dead) => dead += 1,
                 // It is being retried already.
                 Some(DeliveryState::Retrying) => continue,
                 Some(_) => {}
-                None => self.marks.accepted = self.marks.accepted.saturating_sub(1),
+                None => accepted += 1,
             }
             let answer = format!("sent again: the record {}", difference.what);
             changed.push(Delivery { answer, ..Delivery::behind(record.number, record.names()?, now) });
         }
+        self.marks.dead -= dead;
+        self.marks.accepted = self.marks.accepted.saturating_sub(accepted);
         self.keep(&changed, &[])?;
         let count = changed.len() as u64;
         changed.into_iter().for_each(|delivery| self.note(delivery));
@@ -174,6 +177,7 @@ impl<S: Shelf> Outbox<S> {
     /// # Errors
     /// As for [`Outbox::compare`].
     pub fn confirm(&mut self, target: &mut dyn Target, records: &mut dyn Records) -> Result<Report, Error> {
+        self.reload_if_stale()?;
         let part =
             Part { first: self.marks.confirmed, until: self.marks.next, ends_from: Timestamp::MIN, ends_before: Timestamp::MAX };
         let report = match target.can_be_asked() {

@@ -40,7 +40,7 @@ pub struct Outbox<S> {
     quiet_until: Timestamp,
     limits: WindowLimits,
     patience: Patience,
-    /// The last write to the shelf failed: reload before the next step.
+    /// The last write to the shelf failed: reload before anything else.
     must_reload: bool,
 }
 
@@ -80,6 +80,15 @@ impl<S: Shelf> Outbox<S> {
         kept.retrying.into_iter().for_each(|delivery| self.note(delivery));
     }
 
+    /// Reads the stored state again if the last write failed, as after a crash: records that were
+    /// sent and not recorded are sent again.
+    pub(super) fn reload_if_stale(&mut self) -> Result<(), Error> {
+        if self.must_reload {
+            self.resume_from(self.shelf.kept()?);
+        }
+        Ok(())
+    }
+
     /// Returns the storage of the progress.
     pub fn shelf(&self) -> &S {
         &self.shelf
@@ -117,10 +126,7 @@ impl<S: Shelf> Outbox<S> {
         end: u64,
         now: Timestamp,
     ) -> Result<Progress, Error> {
-        if self.must_reload {
-            // As after a crash: records that were sent and not recorded are sent again.
-            self.resume_from(self.shelf.kept()?);
-        }
+        self.reload_if_stale()?;
         if now < self.quiet_until {
             return Ok(Progress::Until(self.quiet_until));
         }

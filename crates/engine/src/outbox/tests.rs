@@ -1,6 +1,6 @@
 //! Tests of the outbox with a target that gives prepared answers.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex};
 
 use flowmeter_core::time::Timestamp;
@@ -72,7 +72,13 @@ impl Target for Prepared {
     fn send(&mut self, window: Span, records: &[Outgoing<'_>]) -> Vec<Answer> {
         self.windows.push(window);
         let mut answers = Vec::new();
+        let mut held_up = BTreeSet::new();
         for record in records {
+            let meter = record.names().unwrap().meter;
+            if held_up.contains(&meter) {
+                answers.push(Answer::NotTried);
+                continue;
+            }
             self.came.push(record.number);
             let answer = self.answers.get_mut(&record.number).and_then(VecDeque::pop_front).unwrap_or(Answer::Accepted);
             let takes = matches!(answer, Answer::Accepted) || answer == Answer::InDoubt("took it".to_owned());
@@ -80,6 +86,9 @@ impl Target for Prepared {
                 *self.held.entry(record.number).or_default() += 1;
             }
             let stops = matches!(answer, Answer::Unavailable { .. });
+            if !matches!(answer, Answer::Accepted | Answer::Refused(_)) {
+                held_up.insert(meter);
+            }
             answers.push(answer);
             if stops {
                 break;
@@ -180,6 +189,57 @@ fn a_refused_record_is_dead_and_can_be_sent_again_or_left_out() {
     assert_eq!(target.held.get(&2), Some(&1));
     assert!(outbox.resend(&[1], now).is_err(), "what went is not sent again");
     assert_eq!(catalog.delivery(3).unwrap().unwrap().answer, "a test account");
+}
+
+/// A catalog whose disk is full at times.
+struct Full {
+    catalog: Catalog,
+    is_full: bool,
+}
+
+impl Shelf for Full {
+    fn keep(&mut self, marks: &Marks, changed: &[Delivery], gone: &[u64]) -> Result<(), Error> {
+        match self.is_full {
+            true => Err(Error::new(crate::Kind::Full, "the disk is full")),
+            false => self.catalog.keep(marks, changed, gone),
+        }
+    }
+
+    fn delivery(&self, number: u64) -> Result<Option<Delivery>, Error> {
+        self.catalog.delivery(number)
+    }
+
+    fn kept(&self) -> Result<Kept, Error> {
+        self.catalog.kept()
+    }
+}
+
+#[test]
+fn what_people_could_not_store_has_no_effect() {
+    let (catalog, now) = (Catalog::default(), Timestamp::from_nanos(0));
+    let no = Answer::Refused("400: no such account".to_owned());
+    let mut target = Prepared { answers: answers(&[(2, &[no])]), can_be_asked: true, ..Prepared::default() };
+    let limits = WindowLimits { records: 4, bytes: usize::MAX };
+    let shelf = Full { catalog: catalog.clone(), is_full: false };
+    let mut outbox = Outbox::new(shelf, catalog.kept().unwrap(), limits, Patience::DAY);
+    let mut log = Log { meters: 4 };
+    outbox.step(&mut target, &mut log, 4, now).unwrap();
+    assert_eq!((outbox.marks().dead, outbox.marks().accepted), (1, 3));
+    target.held.remove(&1);
+    let part = Part { first: 0, until: 4, ends_from: Timestamp::MIN, ends_before: Timestamp::MAX };
+    let report = outbox.compare(&mut target, &mut log, part).unwrap();
+    outbox.shelf_mut().is_full = true;
+    // Requests come one after another, without a step of delivery between them.
+    for _ in 0..3 {
+        assert!(outbox.resend(&[2], now).is_err());
+        assert!(outbox.skip(2, "a test account", now).is_err());
+        assert!(outbox.mend(&report, &mut log, now).is_err());
+    }
+    outbox.shelf_mut().is_full = false;
+    outbox.resend(&[2], now).unwrap();
+    assert_eq!((outbox.marks().dead, outbox.marks().skipped, outbox.marks().accepted), (0, 0, 3));
+    assert_eq!(outbox.mend(&report, &mut log, now).unwrap(), 1);
+    assert_eq!((outbox.retrying(), outbox.marks().accepted), (2, 2));
 }
 
 #[test]

@@ -12,6 +12,7 @@ impl<S: Shelf> Outbox<S> {
     /// # Errors
     /// One of them has no delivery; then nothing is changed.
     pub fn resend(&mut self, numbers: &[u64], now: Timestamp) -> Result<Vec<Delivery>, Error> {
+        self.reload_if_stale()?;
         let mut deliveries = numbers.iter().map(|number| self.known(*number)).collect::<Result<Vec<Delivery>, Error>>()?;
         for delivery in &mut deliveries {
             match delivery.state {
@@ -38,6 +39,7 @@ impl<S: Shelf> Outbox<S> {
     /// # Errors
     /// There is no such delivery.
     pub fn skip(&mut self, number: u64, reason: &str, now: Timestamp) -> Result<Delivery, Error> {
+        self.reload_if_stale()?;
         let mut delivery = self.known(number)?;
         if delivery.state == DeliveryState::Skipped {
             return Ok(delivery);

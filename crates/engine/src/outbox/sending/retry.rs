@@ -1,8 +1,9 @@
 //! Retries records that left their window.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use flowmeter_core::time::Timestamp;
+use uuid::Uuid;
 
 use super::super::pace::next_attempt;
 use super::super::{Answer, Delivery, Outgoing, Records, Repeat, Shelf, Span, Target, Window, WindowLimits};
@@ -40,6 +41,7 @@ impl<S: Shelf> Outbox<S> {
         let answers = send(target, span, &records, doubt, now);
         let moves = answers.iter().any(|answer| matches!(answer, Answer::Accepted | Answer::Refused(_)));
         let mut outcome = Outcome::default();
+        let mut firsts = BTreeSet::new();
         for ((delivery, record), answer) in due.iter().zip(&records).zip(answers) {
             // An answer about the target is no attempt of the record.
             let asked = match &answer {
@@ -50,7 +52,12 @@ impl<S: Shelf> Outbox<S> {
                 }
                 _ => None,
             };
+            let is_first = firsts.insert(delivery.meter);
             if let Some(asked) = asked {
+                // One that waits behind another of its meter waits on.
+                if !is_first {
+                    continue;
+                }
                 let next = next_attempt(delivery.number, delivery.attempts.max(3), now, asked);
                 outcome.changed.push(Delivery { next_attempt: next.nanos(), ..delivery.clone() });
                 continue;
@@ -75,10 +82,12 @@ impl<S: Shelf> Outbox<S> {
         Ok(true)
     }
 
-    /// Returns the first delivery of each meter that is due; the others follow it.
+    /// Returns the deliveries to send: of each meter whose first one is due, that one and those that
+    /// wait behind it, in order.
     fn due(&self, now: Timestamp) -> Vec<Delivery> {
-        let firsts = self.firsts().filter(|delivery| delivery.next_attempt <= now.nanos());
-        firsts.take(RETRIED_AT_ONCE).cloned().collect()
+        let mut meters: BTreeMap<Uuid, bool> = BTreeMap::new();
+        let is_due = |delivery: &&Delivery| *meters.entry(delivery.meter).or_insert_with(|| delivery.next_attempt <= now.nanos());
+        self.retrying.values().filter(is_due).take(RETRIED_AT_ONCE).cloned().collect()
     }
 
     /// Returns the time at which the first of them is due.

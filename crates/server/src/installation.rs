@@ -78,7 +78,7 @@ pub use first_key::key_offline;
 pub use meter_types::KeptMeterType;
 pub use meters::{MeterFilter, MeterView};
 pub use notifications::{NoticeFilter, Tried};
-pub use opening::Means;
+pub use opening::{Means, OpenTarget};
 pub use origins::{OriginView, origins_csv};
 pub(crate) use overview::encoded;
 pub use pipelines::{KeptPipeline, KeptVersion, document_problem, lines};
@@ -147,7 +147,9 @@ pub struct Installation {
     keeping: Mutex<()>,
     /// The lock that keeps other programs from the data directory.
     _lock: Option<Lock>,
-    /// Whether the writer and the pipelines have threads of their own.
+    /// Opens targets.
+    open_target: OpenTarget,
+    /// Whether the writer, the pipelines and their targets have threads of their own.
     has_threads: bool,
     /// Whether the machine's clock was not followed at the last check.
     clock_is_wrong: AtomicBool,
@@ -206,7 +208,7 @@ impl Served {
 }
 
 impl Installation {
-    /// Runs one step of the writer and of every pipeline, if they have no threads.
+    /// Runs one step of the writer, of every pipeline and of every target, if they have no threads.
     pub fn turn(&self) {
         drop(self.with_writer(|writer| {
             writer.turn();
@@ -214,6 +216,7 @@ impl Installation {
         }));
         for served in self.served() {
             served.worker.turn();
+            served.delivery.couriers().iter().for_each(|courier| courier.turn());
         }
     }
 

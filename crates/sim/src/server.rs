@@ -8,11 +8,14 @@
 //! - refused changes have no effect; accepted changes hold in the catalog and in counting;
 //! - an event counts once if it was acknowledged, and so does a correction; in some histories no
 //!   session is stopped, and then no acknowledged event is sent again to be counted;
+//! - every record is in effect exactly once at a dishonest target, and requests to send some again
+//!   are in the audit exactly when they were answered;
 //! - entries that damage took from the log's end are missed, and nothing after them;
 //! - readiness reports a pipeline that should run but stopped.
 
 mod acts;
 mod audit;
+mod billing;
 mod model;
 
 use std::collections::BTreeMap;
@@ -28,7 +31,8 @@ use flowmeter_store::catalog::Catalog;
 
 use crate::disk::{Faults, SimDisk};
 use crate::random::Random;
-use model::Model;
+use billing::{Biller, Requests};
+use model::{Model, PIPELINES};
 
 /// Default number of steps in a history of a server.
 pub const STEPS: u64 = 60;
@@ -55,6 +59,9 @@ pub struct Site {
     settings: Settings,
     server: Option<Arc<Installation>>,
     model: Model,
+    /// The target of each pipeline.
+    billers: Vec<Biller>,
+    requests: Requests,
     /// Whether the end of the log was damaged.
     is_damaged: bool,
     happened: BTreeMap<&'static str, u64>,
@@ -107,7 +114,9 @@ impl Site {
         clock.0.store(BEGINNING + random.below(48 * 3600) as i64 * 1_000_000_000, Ordering::Release);
         let model = Model { is_steady: random.chance(400), ..Model::default() };
         let (server, happened) = (None, BTreeMap::new());
-        Ok(Site { random, trace, disk, clock, settings, server, model, is_damaged: false, happened })
+        let billers = PIPELINES.iter().map(|_| Biller::new(random.fork())).collect();
+        let (requests, is_damaged) = (Requests::default(), false);
+        Ok(Site { random, trace, disk, clock, settings, server, model, billers, requests, is_damaged, happened })
     }
 
     fn now(&self) -> i64 {
@@ -165,6 +174,7 @@ impl Site {
             disk: Arc::new(self.disk.clone()),
             catalog,
             lock: None,
+            open_target: self.opens_targets(),
             has_threads: false,
         };
         Installation::with(self.settings.clone(), means).map(|(server, _)| server)

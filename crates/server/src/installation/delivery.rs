@@ -5,6 +5,7 @@
 //! flushed records are delivered.
 
 mod courier;
+mod rounds;
 mod shelf;
 
 use std::path::Path;
@@ -13,7 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use flowmeter_connectors::Abandon;
-use flowmeter_connectors::targets::{Around, open};
+use flowmeter_connectors::targets::Around;
 use flowmeter_core::pipeline::{TargetKind, TargetPlan};
 use flowmeter_engine::Error;
 use flowmeter_engine::node::Clock;
@@ -22,10 +23,11 @@ use flowmeter_store::catalog::Catalog;
 use flowmeter_store::disk::Disk;
 use uuid::Uuid;
 
-use super::Installation;
+use super::{Installation, OpenTarget};
 use crate::background::wait_until;
-use courier::Hands;
-pub(super) use courier::{Board, Courier};
+pub(super) use courier::Courier;
+pub(super) use rounds::Board;
+use rounds::{Hands, Rounds};
 pub(super) use shelf::CatalogShelf;
 
 /// Records of a window to targets that take one at a time: so few that a restart repeats little.
@@ -65,6 +67,9 @@ pub(super) struct Depot {
     pub(super) records: String,
     /// The installation, which reports dead deliveries.
     pub(super) installation: Weak<Installation>,
+    pub(super) open_target: OpenTarget,
+    /// Whether each target has a thread of its own.
+    pub(super) has_threads: bool,
 }
 
 /// The targets of a pipeline.
@@ -145,7 +150,7 @@ impl Delivery {
         let owner = format!("{}/{}", depot.pipeline, plan.id);
         let (clock, abandon) = (Arc::clone(&depot.clock), abandon.clone());
         let around = Around { folder, owner, memory: Some(memory), clock, abandon };
-        open(plan, &around).map_err(|why| Error::new(why.kind, format!("target `{}`: {why}", plan.id)))
+        (depot.open_target)(plan, &around).map_err(|why| Error::new(why.kind, format!("target `{}`: {why}", plan.id)))
     }
 
     fn courier(&self, plan: &TargetPlan, folder: &Path) -> Result<Option<Courier>, Error> {
@@ -165,7 +170,11 @@ impl Delivery {
         let outbox = Outbox::new(shelf, kept, limits, Patience { total: plan.retry_for });
         let records = ReadAhead::new(RecordLog::new(Arc::clone(&depot.disk), &depot.records, plan.thresholds));
         let hands = Hands { outbox, target, records, clock: Arc::clone(&depot.clock) };
-        Courier::start(plan, hands, Arc::clone(&self.end), abandon).map(Some)
+        let rounds = Rounds::new(&plan.id, hands, Arc::clone(&self.end));
+        match depot.has_threads {
+            true => Courier::start(plan, rounds, abandon).map(Some),
+            false => Ok(Some(Courier::by_hand(plan, rounds, abandon))),
+        }
     }
 
     /// Returns every target, and the reason why it does not take records, if there is one.

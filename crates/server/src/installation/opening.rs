@@ -4,10 +4,13 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, RwLock};
 
+use flowmeter_connectors::targets::{self, Around};
+use flowmeter_core::pipeline::TargetPlan;
 use flowmeter_core::time::Timestamp;
 use flowmeter_engine::Error;
 use flowmeter_engine::live::{self, Tail};
 use flowmeter_engine::node::{Clock, Writer, WriterSettings};
+use flowmeter_engine::outbox::Target;
 use flowmeter_store::catalog::{Catalog, Table};
 use flowmeter_store::disk::{Disk, LocalDisk, Lock};
 use flowmeter_store::log::{self, Log};
@@ -29,10 +32,15 @@ pub struct Means {
     pub catalog: Catalog,
     /// Keeps other programs from using the data directory.
     pub lock: Option<Lock>,
-    /// Whether the writer and the pipelines have threads of their own. Otherwise they take a step
-    /// when [`Installation::turn`] is called, or when a caller waits for them.
+    /// Opens targets.
+    pub open_target: OpenTarget,
+    /// Whether the writer, the pipelines and their targets have threads of their own. Otherwise
+    /// they take a step when [`Installation::turn`] is called, or when a caller waits for them.
     pub has_threads: bool,
 }
+
+/// Opens the target of a plan; `None` for `none`.
+pub type OpenTarget = Arc<dyn Fn(&TargetPlan, &Around<'_>) -> Result<Option<Box<dyn Target>>, Error> + Send + Sync>;
 
 impl Installation {
     /// Opens a data directory and resumes every session that was running. Returns what was cut
@@ -42,12 +50,15 @@ impl Installation {
         let disk: Arc<dyn Disk> = Arc::new(LocalDisk::new(&settings.data).map_err(|why| at(&why))?);
         let lock = Some(Lock::take(&settings.data)?);
         let catalog = Catalog::open(&settings.data.join(CATALOG_FILE))?;
-        Installation::with(settings, Means { clock, disk, catalog, lock, has_threads: true })
+        Installation::with(
+            settings,
+            Means { clock, disk, catalog, lock, open_target: Arc::new(targets::open), has_threads: true },
+        )
     }
 
     /// Opens an installation with a given clock, disk and catalog.
     pub fn with(settings: Settings, means: Means) -> Result<(Arc<Installation>, log::Recovered), Error> {
-        let Means { clock, disk, catalog, lock, has_threads } = means;
+        let Means { clock, disk, catalog, lock, open_target, has_threads } = means;
         let catalog = Arc::new(catalog);
         let log_settings = log::Settings { segment_bytes: settings.log.segment_bytes, reserve_bytes: RESERVE_BYTES };
         let known = known_position(&catalog, &disk)?;
@@ -72,6 +83,7 @@ impl Installation {
             disk,
             catalog: Arc::clone(&catalog),
             tail,
+            open_target,
             has_threads,
             clock_is_wrong: AtomicBool::new(false),
             writer: RwLock::new(Some(writer)),

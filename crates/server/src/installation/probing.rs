@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use flowmeter_connectors::Abandon;
-use flowmeter_connectors::targets::{Around, open};
+use flowmeter_connectors::targets::Around;
 use flowmeter_core::pipeline::TargetPlan;
 use flowmeter_engine::{Error, Kind};
 use serde_json::Value;
@@ -52,7 +52,7 @@ impl Installation {
             let owner = format!("{pipeline}/{}", plan.id);
             let (clock, abandon) = (Arc::clone(&self.clock), Abandon::default());
             let around = Around { folder: Path::new("."), owner, memory: Some(&Value::Null), clock, abandon };
-            let probed = open(plan, &around).and_then(|target| target.map_or(Ok(()), |mut target| target.probe()));
+            let probed = (self.open_target)(plan, &around).and_then(|target| target.map_or(Ok(()), |mut target| target.probe()));
             probed.map_err(|why| format!("target `{}`: {why}", plan.id))
         };
         // Beside each other: one that does not answer takes ten seconds.

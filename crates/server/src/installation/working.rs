@@ -63,6 +63,8 @@ impl Installation {
             pipeline: pipeline.id,
             records: records_folder(&folder),
             installation: Arc::downgrade(self),
+            open_target: Arc::clone(&self.open_target),
+            has_threads: self.has_threads,
         };
         let delivery = Arc::new(Delivery::new(depot, live.outlet().records().written()));
         let [delivering, announced, pressing] = [(); 3].map(|()| Arc::clone(&delivery));

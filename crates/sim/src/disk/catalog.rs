@@ -39,8 +39,9 @@ impl Pages {
     }
 
     fn sync(&mut self) {
-        self.durable.clone_from(&self.bytes);
-        self.unsynced.clear();
+        for written in self.unsynced.drain(..) {
+            written.apply(&mut self.durable);
+        }
     }
 
     /// Applies any subset of the unsynced writes; lengths always, since they come first.

@@ -17,7 +17,7 @@ use super::{Site, who};
 use crate::disk::Faults;
 use crate::documents::{HOUR, SECOND};
 
-const SCHEDULES: [&str; 3] = ["hourly", "daily", "monthly"];
+const SCHEDULES: [&str; 3] = ["weekly", "daily", "monthly"];
 
 fn document(name: &str) -> String {
     let key = format!("00000000-0000-4000-8000-00000000000{}", name.len());
@@ -27,7 +27,8 @@ fn document(name: &str) -> String {
           {{"meter": {{"key": "{key}", "user": "subject", "time": "time", "match": "all", "rules": [
             {{"name": "own", "category": "own {name}", "value": "data.n"}},
             {{"name": "shared", "category": "shared", "value": "data.n"}}]}}}}],
-          "meterTypes": [{{"name": "own {name}", "category": "own {name}", "resetSchedule": {{"every": "hour", "count": 1}}}}]}}"#
+          "meterTypes": [{{"name": "own {name}", "category": "own {name}", "resetSchedule": {{"every": "hour", "count": 6}}}}],
+          "targets": [{{"name": "{name}", "webhook": {{"url": "https://biller.example.com/usage"}}}}]}}"#
     )
 }
 
@@ -53,8 +54,9 @@ impl Site {
 
     pub(super) fn act(&mut self) -> Result<(), String> {
         match self.random.below(100) {
-            0..32 => self.send()?,
-            32..50 => self.work()?,
+            0..30 => self.send()?,
+            30..46 => self.work()?,
+            46..50 => self.handle_deliveries()?,
             50..62 => self.wait(),
             62..72 => self.correct()?,
             72..76 => self.change_type()?,
@@ -140,6 +142,7 @@ impl Site {
     }
 
     fn work(&mut self) -> Result<(), String> {
+        self.pass_at_targets();
         let server = self.server()?;
         for _ in 0..1 + self.random.below(6) {
             match self.random.below(3) {

@@ -1,42 +1,19 @@
 //! A courier: the thread that delivers to one target.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use flowmeter_connectors::Abandon;
 use flowmeter_core::pipeline::TargetPlan;
-use flowmeter_engine::node::Clock;
-use flowmeter_engine::outbox::{Delivery, Marks, Outbox, Part, Progress, ReadAhead, Report, Target};
+use flowmeter_engine::outbox::{Delivery, Part, Report};
 use flowmeter_engine::{Error, Kind};
 use flowmeter_store::catalog::Change;
 
-use super::CatalogShelf;
+use super::rounds::{Board, Hands, Order, Rounds};
 use super::shelf::Seal;
 use crate::background::{self, Yields};
-use crate::traces;
-
-/// Time after which a courier that could not store outcomes tries again.
-const TROUBLED: Duration = Duration::from_secs(1);
-
-/// The published state of a courier.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Board {
-    /// The progress of its target.
-    pub(crate) marks: Marks,
-    /// Number of deliveries that are tried again separately.
-    pub(crate) retrying: usize,
-    /// The local reason why it has stopped, if it has.
-    pub(crate) trouble: Option<String>,
-    /// Whether it waits for a person because too many records were refused.
-    pub(crate) is_halted: bool,
-    /// The instant until which it does not use its target, in nanoseconds.
-    pub(crate) quiet_until: i64,
-}
-
-type Order = Box<dyn FnOnce(&mut Hands) + Send>;
 
 /// The thread that delivers to one target.
 pub(crate) struct Courier {
@@ -46,34 +23,64 @@ pub(crate) struct Courier {
     accepted_before: u64,
     board: Arc<Mutex<Board>>,
     orders: Mutex<Sender<Order>>,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    driver: Driver,
     stopped: Arc<AtomicBool>,
     abandon: Abandon,
     seal: Seal,
 }
 
-/// The resources of a courier's thread.
-pub(crate) struct Hands {
-    pub(super) outbox: Outbox<CatalogShelf>,
-    pub(super) target: Box<dyn Target>,
-    pub(super) records: ReadAhead,
-    pub(super) clock: Arc<dyn Clock>,
+/// What makes a courier take its steps.
+enum Driver {
+    /// A thread of its own.
+    Thread(Mutex<Option<JoinHandle<()>>>),
+    /// Calls of [`Courier::turn`] and of functions that wait for the courier.
+    Caller(Mutex<Option<Box<Rounds>>>),
 }
 
 impl Courier {
-    pub(super) fn start(plan: &TargetPlan, hands: Hands, end: Arc<AtomicU64>, abandon: Abandon) -> Result<Courier, Error> {
-        let outbox = &hands.outbox;
-        let board =
-            Arc::new(Mutex::new(Board { marks: outbox.marks().shown(), retrying: outbox.retrying(), ..Board::default() }));
-        let accepted_before = outbox.marks().accepted;
-        let (orders, inbox) = channel();
-        let (stopped, seal) = (Arc::new(AtomicBool::new(false)), outbox.shelf().seal());
-        let (showing, stopping) = (Arc::clone(&board), Arc::clone(&stopped));
-        let owner = plan.id.clone();
-        let running = move || run(&owner, hands, &inbox, &end, &showing, &stopping);
-        let thread = background::spawn("delivery", Yields::Somewhat, running)?;
-        let (orders, thread) = (Mutex::new(orders), Mutex::new(Some(thread)));
-        Ok(Courier { plan: plan.clone(), accepted_before, board, orders, thread, stopped, abandon, seal })
+    /// Starts a courier with a thread.
+    pub(super) fn start(
+        plan: &TargetPlan,
+        (rounds, orders): (Rounds, Sender<Order>),
+        abandon: Abandon,
+    ) -> Result<Courier, Error> {
+        let mut courier = Courier::new(plan, &rounds, orders, abandon);
+        let thread = background::spawn("delivery", Yields::Somewhat, move || rounds.run())?;
+        courier.driver = Driver::Thread(Mutex::new(Some(thread)));
+        Ok(courier)
+    }
+
+    /// Creates a courier without a thread: it takes a step when [`Courier::turn`] is called, or
+    /// when a caller waits for it. So the caller decides the order of events.
+    pub(super) fn by_hand(plan: &TargetPlan, (rounds, orders): (Rounds, Sender<Order>), abandon: Abandon) -> Courier {
+        let mut courier = Courier::new(plan, &rounds, orders, abandon);
+        courier.driver = Driver::Caller(Mutex::new(Some(Box::new(rounds))));
+        courier
+    }
+
+    fn new(plan: &TargetPlan, rounds: &Rounds, orders: Sender<Order>, abandon: Abandon) -> Courier {
+        let outbox = &rounds.hands().outbox;
+        Courier {
+            plan: plan.clone(),
+            accepted_before: outbox.marks().accepted,
+            board: Arc::clone(&rounds.board),
+            orders: Mutex::new(orders),
+            driver: Driver::Thread(Mutex::default()),
+            stopped: Arc::clone(&rounds.stopped),
+            abandon,
+            seal: outbox.shelf().seal(),
+        }
+    }
+
+    /// Takes one step, if it has no thread.
+    pub(crate) fn turn(&self) {
+        if let Driver::Caller(rounds) = &self.driver {
+            let mut slot = rounds.lock().unwrap_or_else(PoisonError::into_inner);
+            // Requests that one which has ended left unanswered get an error.
+            if slot.as_mut().is_some_and(|rounds| !rounds.turn()) {
+                *slot = None;
+            }
+        }
     }
 
     /// Returns the number of records that its target had accepted when it started.
@@ -106,7 +113,9 @@ impl Courier {
 
     /// Wakes it, since there may be work.
     pub(super) fn wake(&self) {
-        if let Some(thread) = &*self.thread.lock().unwrap_or_else(PoisonError::into_inner) {
+        if let Driver::Thread(thread) = &self.driver
+            && let Some(thread) = &*thread.lock().unwrap_or_else(PoisonError::into_inner)
+        {
             thread.thread().unpark();
         }
     }
@@ -125,7 +134,12 @@ impl Courier {
 
     /// Whether its thread has ended.
     pub(super) fn has_ended(&self) -> bool {
-        self.thread.lock().unwrap_or_else(PoisonError::into_inner).as_ref().is_none_or(JoinHandle::is_finished)
+        match &self.driver {
+            Driver::Thread(thread) => {
+                thread.lock().unwrap_or_else(PoisonError::into_inner).as_ref().is_none_or(JoinHandle::is_finished)
+            }
+            Driver::Caller(_) => self.stopped.load(Ordering::Acquire),
+        }
     }
 
     /// Prevents its thread, if it still runs, from storing anything.
@@ -140,6 +154,7 @@ impl Courier {
         let order: Order = Box::new(move |hands| drop(answer.send(order(hands))));
         self.orders.lock().unwrap_or_else(PoisonError::into_inner).send(order).map_err(|_| gone())?;
         self.wake();
+        self.turn();
         answered.recv().map_err(|_| gone())
     }
 
@@ -195,53 +210,4 @@ impl Courier {
             Ok(report)
         })?
     }
-}
-
-fn run(owner: &str, mut hands: Hands, inbox: &Receiver<Order>, end: &AtomicU64, board: &Mutex<Board>, stopped: &AtomicBool) {
-    loop {
-        while !stopped.load(Ordering::Acquire) {
-            match inbox.try_recv() {
-                Ok(order) => order(&mut hands),
-                Err(TryRecvError::Empty) => break,
-                Err(TryRecvError::Disconnected) => return,
-            }
-        }
-        if stopped.load(Ordering::Acquire) {
-            return;
-        }
-        let now = hands.clock.now();
-        let (begin, end) = (hands.outbox.marks().next, end.load(Ordering::Acquire));
-        let span = if begin < end { traces::deliver(owner) } else { tracing::Span::none() };
-        let step = || hands.outbox.step(hands.target.as_mut(), &mut hands.records, end, now);
-        let stepped = span.in_scope(step);
-        span.record("flowmeter.records", hands.outbox.marks().next.saturating_sub(begin) as i64);
-        if hands.outbox.marks().failing_since.is_some() || stepped.is_err() {
-            traces::failed(&span);
-        }
-        show(owner, &hands, &stepped, board);
-        match stepped {
-            Ok(Progress::Worked) => {}
-            Ok(Progress::Idle | Progress::Halted) => std::thread::park(),
-            Ok(Progress::Until(at)) => {
-                let left = at.since(hands.clock.now());
-                std::thread::park_timeout(Duration::from_nanos(u64::try_from(left).unwrap_or_default()));
-            }
-            Err(_) => std::thread::park_timeout(TROUBLED),
-        }
-    }
-}
-
-fn show(owner: &str, hands: &Hands, stepped: &Result<Progress, Error>, board: &Mutex<Board>) {
-    let mut shown = board.lock().unwrap_or_else(PoisonError::into_inner);
-    let trouble = stepped.as_ref().err().map(ToString::to_string);
-    if let Some(why) = trouble.as_ref().filter(|why| Some(*why) != shown.trouble.as_ref()) {
-        tracing::error!("delivery to target `{owner}` stopped: {why}");
-    }
-    *shown = Board {
-        marks: hands.outbox.marks().shown(),
-        retrying: hands.outbox.retrying(),
-        trouble,
-        is_halted: matches!(stepped, Ok(Progress::Halted)),
-        quiet_until: hands.outbox.quiet_until().nanos(),
-    };
 }

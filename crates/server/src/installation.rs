@@ -147,7 +147,7 @@ pub struct Installation {
     keeping: Mutex<()>,
     /// The lock that keeps other programs from the data directory.
     _lock: Option<Lock>,
-    /// Opens targets.
+    /// The function that opens targets.
     open_target: OpenTarget,
     /// Whether the writer, the pipelines and their targets have threads of their own.
     has_threads: bool,

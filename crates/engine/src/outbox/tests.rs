@@ -215,7 +215,7 @@ impl Shelf for Full {
 }
 
 #[test]
-fn what_people_could_not_store_has_no_effect() {
+fn requests_that_could_not_be_stored_have_no_effect() {
     let (catalog, now) = (Catalog::default(), Timestamp::from_nanos(0));
     let no = Answer::Refused("400: no such account".to_owned());
     let mut target = Prepared { answers: answers(&[(2, &[no])]), can_be_asked: true, ..Prepared::default() };

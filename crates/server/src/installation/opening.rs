@@ -32,7 +32,7 @@ pub struct Means {
     pub catalog: Catalog,
     /// Keeps other programs from using the data directory.
     pub lock: Option<Lock>,
-    /// Opens targets.
+    /// The function that opens targets.
     pub open_target: OpenTarget,
     /// Whether the writer, the pipelines and their targets have threads of their own. Otherwise
     /// they take a step when [`Installation::turn`] is called, or when a caller waits for them.

@@ -56,7 +56,7 @@ impl Target for Biller {
     }
 }
 
-/// What became of a request.
+/// The outcome of a request.
 #[derive(Clone, Copy)]
 enum Outcome {
     Done {

@@ -29,7 +29,7 @@ pub(crate) struct Courier {
     seal: Seal,
 }
 
-/// What makes a courier take its steps.
+/// The source of a courier's steps.
 enum Driver {
     /// A thread of its own.
     Thread(Mutex<Option<JoinHandle<()>>>),

@@ -60,7 +60,7 @@ enum Wait {
     For(Duration),
     /// Until it is woken.
     Open,
-    /// It has ended.
+    /// Forever: it has ended.
     Ended,
 }
 

@@ -12,6 +12,7 @@
 //!   meter is deleted and another one takes its place;
 //! - periods close only by [`Command::Tick`], [`Command::Flush`] and their `at`.
 
+mod ahead;
 mod close;
 mod command;
 mod count;

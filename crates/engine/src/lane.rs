@@ -10,6 +10,7 @@ use flowmeter_core::partition::{
     Command, Counted, Effects, Identities, Identity, Input, Memory, Meter, Partition, RecordKey, Rejudged, Released, Usage,
 };
 use flowmeter_core::plan::Plan;
+use flowmeter_core::record::Record;
 use flowmeter_core::time::Timestamp;
 use flowmeter_core::verdict::{Reason, Verdict};
 
@@ -383,7 +384,7 @@ impl Effects for Answering<'_> {
         }
     }
 
-    fn record(&mut self, _key: RecordKey<'_>, _json: &[u8]) {
+    fn record(&mut self, _key: RecordKey<'_>, _record: &Record<'_>) {
         // Counting closes nothing; records come from ticks, which are handled by `merge`.
         debug_assert!(false, "a record out of counting");
     }
@@ -422,8 +423,8 @@ impl Effects for Rolling<'_, '_> {
         self.effects.opened(meter);
     }
 
-    fn record(&mut self, key: RecordKey<'_>, json: &[u8]) {
-        self.effects.record(key, json);
+    fn record(&mut self, key: RecordKey<'_>, record: &Record<'_>) {
+        self.effects.record(key, record);
     }
 
     fn threshold(&mut self, event: u32, key: RecordKey<'_>, json: &[u8]) {

@@ -9,6 +9,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::ScopedJoinHandle;
 
 use flowmeter_core::partition::{Command, Effects, Identities, Memory, Meter, Partition, RecordKey};
+use flowmeter_core::record::Record;
 use flowmeter_core::time::Timestamp;
 
 use crate::Error;
@@ -192,12 +193,13 @@ impl Closing {
 }
 
 impl Effects for Closing {
-    fn record(&mut self, key: RecordKey<'_>, json: &[u8]) {
+    fn record(&mut self, key: RecordKey<'_>, record: &Record<'_>) {
         let bytes = &mut self.chunk.bytes;
         let user = bytes.len()..bytes.len() + key.user.len();
         bytes.extend_from_slice(key.user);
-        let text = bytes.len()..bytes.len() + json.len();
-        bytes.extend_from_slice(json);
+        let start = bytes.len();
+        record.write_to(bytes);
+        let text = start..bytes.len();
         self.chunk.entries.push(Entry { key: RecordKey { user: b"", ..key }, user, json: text });
         if bytes.len() >= CHUNK_BYTES {
             self.send();

@@ -12,6 +12,7 @@ use flowmeter_core::operator::Operator;
 use flowmeter_core::partition::{Command, Effects, IdentityTable, Memory, Meter, Partition, RecordKey, Usage};
 use flowmeter_core::pipeline::SourcePlan;
 use flowmeter_core::plan::{DeclaredMeter, Plan};
+use flowmeter_core::record::Record;
 use flowmeter_core::schedule::{Calendar, Period};
 use flowmeter_core::table::Tables;
 use flowmeter_core::time::Timestamp;
@@ -245,8 +246,10 @@ struct Made(Vec<(RecordKey<'static>, Vec<u8>)>);
 
 impl Effects for Made {
     fn unmatched(&mut self, _: &Usage) {}
-    fn record(&mut self, key: RecordKey<'_>, json: &[u8]) {
-        self.0.push((RecordKey { user: b"", ..key }, json.to_vec()));
+    fn record(&mut self, key: RecordKey<'_>, record: &Record<'_>) {
+        let mut json = Vec::new();
+        record.write_to(&mut json);
+        self.0.push((RecordKey { user: b"", ..key }, json));
     }
 }
 
@@ -267,7 +270,7 @@ impl Effects for Counting<'_> {
     fn unmatched(&mut self, usage: &Usage) {
         self.answers.unmatched.push((self.node, usage.place));
     }
-    fn record(&mut self, key: RecordKey<'_>, json: &[u8]) {
-        self.records.record(key, json);
+    fn record(&mut self, key: RecordKey<'_>, record: &Record<'_>) {
+        self.records.record(key, record);
     }
 }

@@ -4,6 +4,7 @@
 //! schedules the meter for its next one, so records leave in the order of their period ends and,
 //! within one end, of their users.
 
+use super::ahead::{self, AHEAD};
 use super::gone::amendable_for;
 use super::{Effects, Identities, Meter, MeterIx, Meters, OpenPeriod, Partition, RecordKey, Sent};
 use crate::aggregation::{Aggregate, Aggregation};
@@ -29,8 +30,11 @@ impl<M: Meters, I: Identities> Partition<M, I> {
             meters.retain(|ix| self.meters.peek(*ix).is_some_and(|meter| meter.due == due));
             self.sort(&mut meters);
             meters.dedup();
-            for ix in meters {
-                self.settle(ix, due, at, effects);
+            for chunk in meters.chunks(AHEAD) {
+                ahead::fetch_due(&self.meters, chunk);
+                for &ix in chunk {
+                    self.settle(ix, due, at, effects);
+                }
             }
         }
     }
@@ -215,9 +219,8 @@ impl<M: Meters, I: Identities> Partition<M, I> {
         due: Timestamp,
         effects: &mut impl Effects,
     ) {
-        let mut json = Vec::with_capacity(1024);
-        self.record(plan, meter, held, revision, None).write_to(&mut json);
-        effects.record(record_key(meter, held.period, revision.number, due), &json);
+        let record = self.record(plan, meter, held, revision, None);
+        effects.record(record_key(meter, held.period, revision.number, due), &record);
     }
 
     /// Returns a record, or a partial one.

@@ -3,6 +3,7 @@
 //! An event counts in all its targets or in none. First every rule is tried and every reason to
 //! park the event is checked; only then are meters opened and values added.
 
+use super::ahead::{AHEAD, Ahead};
 use super::refused::{bad_value, passed_on};
 use super::{
     Birth, Carry, Counted, Effects, Identities, Meter, MeterIx, MeterKey, Meters, OpenPeriod, Partition, Periods, Standing, Usage,
@@ -15,15 +16,13 @@ use crate::schedule::Period;
 use crate::time::Timestamp;
 use crate::verdict::Reason;
 
-/// Usages whose meters are fetched together.
-const CHUNK: usize = 16;
-
 /// Memory that is reused for every event.
 #[derive(Debug, Default)]
 pub(super) struct Scratch {
     targets: Vec<Target>,
-    /// The meter that the current event most likely counts in.
-    guess: Option<MeterIx>,
+    ahead: Ahead,
+    /// The last symbol of the current event, with its breakdown: the meters of a rule share it.
+    symbol: Option<(u16, u32)>,
 }
 
 /// The meter and the period in which an event will count.
@@ -49,43 +48,13 @@ pub(super) enum Refusal {
 impl<M: Meters, I: Identities> Partition<M, I> {
     pub(super) fn count(&mut self, processor: u16, batch: &Batch, usages: &[Usage], at: Timestamp, effects: &mut impl Effects) {
         let plan = std::sync::Arc::clone(&self.plan);
-        for chunk in usages.chunks(CHUNK) {
-            let guesses = self.bring_near(&plan, processor, batch, chunk);
-            for (usage, guess) in chunk.iter().zip(guesses) {
-                self.scratch.guess = guess;
+        for chunk in usages.chunks(AHEAD) {
+            self.scratch.ahead.fetch(&self.meters, &plan, processor, batch, chunk);
+            for usage in chunk {
+                self.scratch.ahead.next_usage();
                 self.count_one(&plan, processor, batch, usage, at, effects);
             }
         }
-    }
-
-    /// Prefetches the meters of usages. Each loop reads one step of the way (index, meter, period,
-    /// groups) for all usages. These reads do not depend on each other and run in parallel; event
-    /// by event, each would wait for the one before.
-    fn bring_near(&self, plan: &Plan, processor: u16, batch: &Batch, usages: &[Usage]) -> [Option<MeterIx>; CHUNK] {
-        let rules = &plan.processors[usize::from(processor)].rules;
-        let mut guesses = [None; CHUNK];
-        let mut near = 0;
-        for (meter, usage) in guesses.iter_mut().zip(usages) {
-            let rule = &rules[usage.rules.trailing_zeros() as usize];
-            near ^= i64::from(batch.resolve(usage.user).bytes.first().copied().unwrap_or_default());
-            if let Some((_, slots)) = rule.group_by.first() {
-                near ^= slots.first().map_or(0, |&slot| {
-                    i64::from(batch.leaf(usage.row as usize, slot).bytes.first().copied().unwrap_or_default())
-                });
-            }
-            let meter_type = rule.meter_types.first().copied().unwrap_or_default();
-            *meter = self.meters.guess(MeterKey::new(b"", usage.user_hash, processor, meter_type).hash);
-        }
-        let meters = guesses.map(|meter| meter.and_then(|ix| self.meters.peek(ix)));
-        // A field on each cache line of a meter, then its groups.
-        for meter in meters.iter().flatten() {
-            near ^= meter.next().nanos() ^ meter.periods.last().map_or(0, |held| held.events as i64) ^ meter.changed_at.nanos();
-        }
-        for period in meters.iter().flatten().filter_map(|meter| meter.periods.last()) {
-            near ^= period.amount.groups.touch();
-        }
-        std::hint::black_box(near);
-        guesses
     }
 
     fn count_one(
@@ -101,6 +70,7 @@ impl<M: Meters, I: Identities> Partition<M, I> {
         let user = batch.resolve(usage.user).as_text().unwrap_or_default();
         let mut targets = std::mem::take(&mut self.scratch.targets);
         targets.clear();
+        self.scratch.symbol = None;
         match self.guide(plan, processor_ix, processor, batch, usage, &user, at, &mut targets) {
             Ok(()) => {
                 if targets.iter().any(|target| target.late) {
@@ -174,6 +144,7 @@ impl<M: Meters, I: Identities> Partition<M, I> {
         let mut reason = Reason::NoMeter;
         for &meter_type in &rule.meter_types {
             let kind = &plan.meter_types[usize::from(meter_type)];
+            let guess = self.scratch.ahead.next_meter();
             if usage.at < kind.active_from {
                 reason = Reason::BeforeActive;
                 continue;
@@ -183,7 +154,7 @@ impl<M: Meters, I: Identities> Partition<M, I> {
                 continue;
             }
             let key = MeterKey::new(user, usage.user_hash, processor, meter_type);
-            let meter = match self.scratch.guess {
+            let meter = match guess {
                 Some(guess) if self.meters.is(guess, &key) => Some(guess),
                 _ => self.find_or_remember(&key),
             };
@@ -303,7 +274,11 @@ impl<M: Meters, I: Identities> Partition<M, I> {
         for (breakdown, slots) in &rule.group_by {
             let names = &plan.breakdowns[usize::from(*breakdown)];
             let values = slots.iter().map(|&slot| batch.leaf(usage.row as usize, slot));
-            let symbol = self.symbols.intern(*breakdown, names, values);
+            let symbol = match self.scratch.symbol {
+                Some((known, symbol)) if known == *breakdown => symbol,
+                _ => self.symbols.intern(*breakdown, names, values),
+            };
+            self.scratch.symbol = Some((*breakdown, symbol));
             beyond |= !period.amount.groups.add(symbol, kind.group_limit, kind.aggregation, contribution);
         }
         if beyond {

@@ -5,6 +5,7 @@ use crate::aggregation::Contribution;
 use crate::event::{Batch, Kind};
 use crate::meter_type::MeterType;
 use crate::operator::Scripted;
+use crate::record::Record;
 use crate::schedule::Period;
 use crate::time::Timestamp;
 use crate::verdict::Reason;
@@ -46,8 +47,8 @@ pub trait Effects {
     fn opened(&mut self, _meter: &Meter) {}
     /// A meter was deleted.
     fn deleted(&mut self, _meter: &Meter) {}
-    /// A metered record, as JSON.
-    fn record(&mut self, _key: RecordKey<'_>, _json: &[u8]) {}
+    /// A metered record, to be written as JSON.
+    fn record(&mut self, _key: RecordKey<'_>, _record: &Record<'_>) {}
     /// An event made a threshold reached or recovered: the record so far, as JSON.
     fn threshold(&mut self, _event: u32, _key: RecordKey<'_>, _json: &[u8]) {}
 }

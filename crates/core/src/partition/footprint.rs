@@ -106,7 +106,7 @@ meterTypes: [{ name: t, category: c, aggregation: increment }]
         fn unmatched(&mut self, _: &crate::partition::Usage) {}
         fn opened(&mut self, _: &crate::partition::Meter) {}
         fn deleted(&mut self, _: &crate::partition::Meter) {}
-        fn record(&mut self, _: crate::partition::RecordKey<'_>, _: &[u8]) {}
+        fn record(&mut self, _: crate::partition::RecordKey<'_>, _: &crate::record::Record<'_>) {}
         fn threshold(&mut self, _: u32, _: crate::partition::RecordKey<'_>, _: &[u8]) {}
     }
 }

@@ -12,7 +12,7 @@ use crate::aggregation::{Aggregate, Aggregation, Contribution, Fingerprint};
 use crate::image::{Glass, Pen, Seen};
 
 /// Maximum of groups that are searched without an index.
-const UNINDEXED_MAX: usize = 12;
+const UNINDEXED_MAX: usize = 24;
 
 /// The groups of one period of one meter.
 ///

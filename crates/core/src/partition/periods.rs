@@ -16,12 +16,14 @@ pub struct Periods {
     /// A box around the vector: most meters have none, and pay eight bytes.
     #[allow(clippy::box_collection)]
     earlier: Option<Box<Vec<OpenPeriod>>>,
+    /// The number of earlier ones: counting in the last period does not read their memory.
+    earlier_len: u32,
 }
 
 impl Periods {
     /// Returns the number of periods.
     pub fn len(&self) -> usize {
-        self.earlier().len() + usize::from(self.last.is_some())
+        self.earlier_len() + usize::from(self.last.is_some())
     }
 
     /// Whether there are no periods.
@@ -45,7 +47,7 @@ impl Periods {
     pub fn place(&self, start: Timestamp) -> Result<usize, usize> {
         match &self.last {
             None => Err(0),
-            Some(last) if last.period.start == start => Ok(self.earlier().len()),
+            Some(last) if last.period.start == start => Ok(self.earlier_len()),
             Some(last) if last.period.start < start => Err(self.len()),
             Some(_) => self.earlier().binary_search_by_key(&start, |held| held.period.start),
         }
@@ -59,9 +61,11 @@ impl Periods {
     /// Inserts a period at the index from [`Periods::place`].
     pub(super) fn insert(&mut self, place: usize, held: OpenPeriod) {
         if place < self.len() {
+            self.earlier_len += 1;
             return self.earlier.get_or_insert_default().insert(place, held);
         }
         if let Some(before) = self.last.replace(held) {
+            self.earlier_len += 1;
             self.earlier.get_or_insert_default().push(before);
         }
     }
@@ -77,6 +81,7 @@ impl Periods {
         if self.earlier().is_empty() {
             self.earlier = None;
         }
+        self.earlier_len = self.earlier().len() as u32;
     }
 
     /// Returns two periods to change, the first before the second.
@@ -89,6 +94,11 @@ impl Periods {
         Some((before.get_mut(first)?, after.first_mut()?))
     }
 
+    #[inline]
+    fn earlier_len(&self) -> usize {
+        self.earlier_len as usize
+    }
+
     fn earlier(&self) -> &[OpenPeriod] {
         self.earlier.as_ref().map_or(&[], |earlier| earlier.as_slice())
     }
@@ -99,7 +109,8 @@ impl FromIterator<OpenPeriod> for Periods {
     fn from_iter<T: IntoIterator<Item = OpenPeriod>>(held: T) -> Periods {
         let mut earlier: Vec<OpenPeriod> = held.into_iter().collect();
         let last = earlier.pop();
-        Periods { last, earlier: (!earlier.is_empty()).then(|| Box::new(earlier)) }
+        let earlier_len = earlier.len() as u32;
+        Periods { last, earlier: (!earlier.is_empty()).then(|| Box::new(earlier)), earlier_len }
     }
 }
 
@@ -109,7 +120,7 @@ impl Index<usize> for Periods {
     #[inline]
     fn index(&self, place: usize) -> &OpenPeriod {
         match &self.last {
-            Some(last) if place == self.earlier().len() => last,
+            Some(last) if place == self.earlier_len() => last,
             _ => &self.earlier()[place],
         }
     }
@@ -118,7 +129,7 @@ impl Index<usize> for Periods {
 impl IndexMut<usize> for Periods {
     #[inline]
     fn index_mut(&mut self, place: usize) -> &mut OpenPeriod {
-        let count = self.earlier().len();
+        let count = self.earlier_len();
         match (&mut self.last, &mut self.earlier) {
             (Some(last), _) if place == count => last,
             (_, Some(earlier)) => &mut earlier[place],

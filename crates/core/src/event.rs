@@ -13,6 +13,7 @@ pub mod json;
 pub mod log_pattern;
 mod path;
 mod slot;
+mod special;
 mod text;
 pub mod unread;
 

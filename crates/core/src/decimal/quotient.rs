@@ -174,15 +174,26 @@ impl Quotient {
             }
             places -= 1;
         }
-        while rest / divisor < low {
-            match rest.checked_mul(U256::new(10)) {
-                Some(larger) => rest = larger,
-                None => return long_division(rest, divisor, places),
+        // All missing digits at once, as divisions of 256 bits are slow.
+        let mut quotient = rest / divisor;
+        while quotient < low {
+            let missing = DIGITS - digits_of(quotient.as_u128());
+            if let Some(larger) = rest.checked_mul(U256::new(10u128.pow(missing))) {
+                (rest, places) = (larger, places + missing as i32);
+            } else if let Some(larger) = rest.checked_mul(U256::new(10)) {
+                (rest, places) = (larger, places + 1);
+            } else {
+                return long_division(rest, divisor, places);
             }
-            places += 1;
+            quotient = rest / divisor;
         }
-        round_half_even(rest / divisor, rest % divisor, divisor, places)
+        round_half_even(quotient, rest - quotient * divisor, divisor, places)
     }
+}
+
+/// Returns the number of decimal digits; 0 for 0.
+fn digits_of(number: u128) -> u32 {
+    number.checked_ilog10().map_or(0, |log| log + 1)
 }
 
 /// Continues digit by digit once the numerator cannot grow any more.

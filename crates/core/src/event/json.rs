@@ -11,7 +11,6 @@ mod projection;
 mod scan;
 #[cfg(test)]
 mod tests;
-mod text_end;
 
 pub use parts::{Member, Tree, leaf_of};
 pub use projection::Projection;

@@ -1,5 +1,7 @@
 //! JSON text: escapes in and out.
 
+use super::special::next_special;
+
 /// Decodes an escaped JSON string. The scanner has checked the escapes;
 /// anything unsound that still comes here is kept as it is.
 pub fn unescape(escaped: &[u8]) -> Vec<u8> {
@@ -64,30 +66,38 @@ fn hex4(digits: &[u8]) -> Option<u32> {
 pub fn quote_into(text: &[u8], out: &mut Vec<u8>) {
     out.push(b'"');
     let mut from = 0;
-    for (at, &c) in text.iter().enumerate() {
-        if c >= 0x20 && c != b'"' && c != b'\\' {
-            continue;
-        }
+    while let Some(at) = next_to_escape(text, from) {
         out.extend_from_slice(&text[from..at]);
         from = at + 1;
-        match c {
-            b'"' => out.extend_from_slice(b"\\\""),
-            b'\\' => out.extend_from_slice(b"\\\\"),
-            b'\n' => out.extend_from_slice(b"\\n"),
-            b'\r' => out.extend_from_slice(b"\\r"),
-            b'\t' => out.extend_from_slice(b"\\t"),
-            8 => out.extend_from_slice(b"\\b"),
-            12 => out.extend_from_slice(b"\\f"),
-            c => {
-                const HEX: &[u8; 16] = b"0123456789abcdef";
-                out.extend_from_slice(b"\\u00");
-                out.push(HEX[usize::from(c >> 4)]);
-                out.push(HEX[usize::from(c & 15)]);
-            }
-        }
+        escape_into(text[at], out);
     }
     out.extend_from_slice(&text[from..]);
     out.push(b'"');
+}
+
+/// Returns the first quote, backslash or control character from a place on.
+fn next_to_escape(text: &[u8], from: usize) -> Option<usize> {
+    let whole = from + (text.len() - from) / 16 * 16;
+    let tail = || text[whole..].iter().position(|&c| c < 0x20 || c == b'"' || c == b'\\').map(|at| whole + at);
+    next_special(text, from).or_else(tail)
+}
+
+fn escape_into(c: u8, out: &mut Vec<u8>) {
+    match c {
+        b'"' => out.extend_from_slice(b"\\\""),
+        b'\\' => out.extend_from_slice(b"\\\\"),
+        b'\n' => out.extend_from_slice(b"\\n"),
+        b'\r' => out.extend_from_slice(b"\\r"),
+        b'\t' => out.extend_from_slice(b"\\t"),
+        8 => out.extend_from_slice(b"\\b"),
+        12 => out.extend_from_slice(b"\\f"),
+        c => {
+            const HEX: &[u8; 16] = b"0123456789abcdef";
+            out.extend_from_slice(b"\\u00");
+            out.push(HEX[usize::from(c >> 4)]);
+            out.push(HEX[usize::from(c & 15)]);
+        }
+    }
 }
 
 #[cfg(test)]

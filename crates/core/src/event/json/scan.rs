@@ -4,8 +4,8 @@
 //! with the end of the event until the scan is done.
 
 use super::projection::{NONE, Projection, Target};
-use super::text_end::next_special;
 use crate::event::slot::{Kind, Slot};
+use crate::event::special::next_special;
 use crate::event::text;
 
 /// Objects and arrays inside each other; serde_json's limit.

@@ -3,6 +3,7 @@
 //! Cutting depends on the format ([`lines`], [`json`], [`csv`], [`parquet`]); reading
 //! the records is the core's, on all threads.
 
+mod ahead;
 pub(crate) mod avro;
 mod csv;
 mod gzip;
@@ -24,6 +25,7 @@ use flowmeter_core::pipeline::{Format, SourceKind, SourcePlan};
 use flowmeter_core::plan::Plan;
 use flowmeter_engine::{Error, Kind, Received, Source};
 
+use ahead::Ahead;
 pub use infer::infer;
 
 /// Bytes of a block: enough to amortise a hand-over, few enough for the cache.
@@ -97,12 +99,12 @@ impl Files {
         if format == Format::Avro {
             let rows = avro::Rows::open(path, &self.plan, source, &self.progress)?;
             let decoder = spec.decoder(&self.plan, format, &rows.names());
-            return Ok(self.opened(source, path, None, Box::new(rows), decoder));
+            return Ok(self.opened(source, path, None, Ahead::of(rows), decoder));
         }
         if format == Format::Parquet {
             let rows = parquet::Rows::open(path, &self.plan, source, &self.progress)?;
             let decoder = spec.decoder(&self.plan, format, &rows.names());
-            return Ok(self.opened(source, path, None, Box::new(rows), decoder));
+            return Ok(self.opened(source, path, None, Ahead::of(rows), decoder));
         }
         if let Some(names) = spec.known_names(format) {
             self.check_columns(source, path, &names)?;

@@ -265,6 +265,9 @@ impl Lane {
                 read_back(name, target.as_mut(), &mut window, span)?;
             }
         }
+        if let Some(window) = window.0 {
+            self.window = window.again(self.next);
+        }
         Ok(())
     }
 }

@@ -3,7 +3,10 @@
 //! A file is written next to its destination and moved there when complete (write, fsync, rename,
 //! fsync of the folder), so a reader sees all of it or the previous file. Its name is made of the
 //! records' own fields: a repeated run writes the same file again, so a repeat is harmless. The
-//! target confirms by reading the files back.
+//! target confirms by reading the files back: the only file of a run while it is written, many
+//! files at the end.
+
+mod proof;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
@@ -18,6 +21,7 @@ use xxhash_rust::xxh3::Xxh3;
 use super::folder::{self, beside, folder_of};
 use super::place::{self, WINDOW, window_name};
 use super::{all_unavailable, columns, format};
+use proof::Proof;
 
 /// Bytes collected for a file before they are written. Files are opened to append and closed again,
 /// so their number is not limited by the system's bound on open files.
@@ -42,7 +46,9 @@ struct Pending {
 
 /// The way in which a file is written.
 enum Ink {
-    /// Lines that wait to be written.
+    /// Lines of the only file.
+    Proved { lines: Vec<u8>, proof: Box<Proof>, holds: bool },
+    /// Lines that wait to be written to one of many files.
     Lines(Vec<u8>),
     /// Columns; these need their file to stay open.
     Columns(Option<Box<columns::Writer<File>>>),
@@ -73,7 +79,8 @@ impl Files {
             let file = File::create(&beside).map_err(|why| Error::io(beside.display(), &why))?;
             let ink = match self.format {
                 TargetFormat::Parquet => Ink::Columns(Some(Box::new(columns::Writer::of_records(file)?))),
-                format => Ink::Lines(format::head(format)?),
+                format if self.template.contains('{') => Ink::Lines(format::head(format)?),
+                format => Ink::Proved { lines: format::head(format)?, proof: Box::new(Proof::open(&beside)?), holds: false },
             };
             let pending = Pending { ink, beside, digest: Xxh3::new(), bytes: 0, is_in_place: false };
             self.files.insert(path.to_path_buf(), pending);
@@ -85,30 +92,40 @@ impl Files {
     }
 
     fn take(&mut self, records: &[Outgoing<'_>]) -> Result<(), Error> {
-        let (format, fixed) = (self.format, !self.template.contains('{'));
+        let format = self.format;
+        if !self.template.contains('{') {
+            let pending = self.pending(&self.template.clone())?;
+            return records.iter().try_for_each(|record| pending.append(format, record));
+        }
         for record in records {
-            let pending = match fixed {
-                true => self.pending(&self.template.clone())?,
-                false => self.pending(&place::fill(&self.template, record)?)?,
-            };
-            match &mut pending.ink {
-                Ink::Lines(buffer) => {
-                    format::append(format, record.json, buffer)?;
-                    if buffer.len() >= BUFFER_BYTES {
-                        pending.write()?;
-                    }
-                }
-                Ink::Columns(Some(writer)) => writer.push(record.json)?,
-                Ink::Columns(None) => return Err(Error::new(Kind::Bug, "a record for a file that is whole")),
-            }
+            self.pending(&place::fill(&self.template, record)?)?.append(format, record)?;
         }
         Ok(())
     }
 }
 
 impl Pending {
+    fn append(&mut self, format: TargetFormat, record: &Outgoing<'_>) -> Result<(), Error> {
+        match &mut self.ink {
+            Ink::Proved { lines: buffer, .. } | Ink::Lines(buffer) => {
+                format::append(format, record.json, buffer)?;
+                if buffer.len() >= BUFFER_BYTES { self.write() } else { Ok(()) }
+            }
+            Ink::Columns(Some(writer)) => writer.push(record.json),
+            Ink::Columns(None) => Err(Error::new(Kind::Bug, "a record for a file that is whole")),
+        }
+    }
+
     fn write(&mut self) -> Result<(), Error> {
-        let Ink::Lines(buffer) = &mut self.ink else { return Ok(()) };
+        let buffer = match &mut self.ink {
+            Ink::Proved { lines, proof, .. } => {
+                proof.write(lines)?;
+                lines.clear();
+                return Ok(());
+            }
+            Ink::Lines(buffer) => buffer,
+            Ink::Columns(_) => return Ok(()),
+        };
         let at = |why: io::Error| Error::io(self.beside.display(), &why);
         let mut file = OpenOptions::new().append(true).open(&self.beside).map_err(at)?;
         file.write_all(buffer).map_err(at)?;
@@ -127,16 +144,28 @@ impl Pending {
             drop(writer.finish()?);
             (self.digest, self.bytes) = digest_of(&self.beside).map_err(at)?;
         }
-        let file = OpenOptions::new().append(true).open(&self.beside).map_err(at)?;
-        file.sync_all().map_err(at)?;
+        match &mut self.ink {
+            Ink::Proved { proof, holds, .. } => *holds = proof.finish()?,
+            Ink::Lines(_) | Ink::Columns(_) => {
+                OpenOptions::new().append(true).open(&self.beside).and_then(|file| file.sync_all()).map_err(at)?;
+            }
+        }
         fs::rename(&self.beside, path).map_err(at)?;
         self.is_in_place = true;
         File::open(folder_of(path)).and_then(|folder| folder.sync_all()).map_err(at)
     }
 
     fn confirm(&self, path: &Path) -> Result<(), Error> {
-        let (digest, bytes) = digest_of(path).map_err(|why| Error::io(path.display(), &why))?;
-        if bytes != self.bytes || digest.digest128() != self.digest.digest128() {
+        let at = |why: io::Error| Error::io(path.display(), &why);
+        let holds = match &self.ink {
+            // It was read back while it was written.
+            Ink::Proved { proof, holds, .. } => *holds && fs::metadata(path).map_err(at)?.len() == proof.written(),
+            Ink::Lines(_) | Ink::Columns(_) => {
+                let (digest, bytes) = digest_of(path).map_err(at)?;
+                bytes == self.bytes && digest.digest128() == self.digest.digest128()
+            }
+        };
+        if !holds {
             let message = format!("{}: holds other bytes than were written; run again", path.display());
             return Err(Error::new(Kind::Corrupt, message));
         }

@@ -1,6 +1,7 @@
 //! A window of records, in one piece of memory.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use serde::Deserialize;
 use uuid::Uuid;
@@ -57,6 +58,7 @@ struct Meta {
     record_id: Uuid,
 }
 
+#[derive(Clone)]
 struct Place {
     number: u64,
     bytes: Range<usize>,
@@ -65,37 +67,52 @@ struct Place {
 /// Records that are sent together.
 pub struct Window {
     span: Span,
-    bytes: Vec<u8>,
+    /// Shared with parts of the window.
+    bytes: Arc<Vec<u8>>,
     places: Vec<Place>,
 }
 
 impl Window {
     /// Returns an empty window that begins with a number.
     pub fn new(first: u64) -> Window {
-        Window { span: Span { first, until: first }, bytes: Vec::new(), places: Vec::new() }
+        Window { span: Span { first, until: first }, bytes: Arc::default(), places: Vec::new() }
     }
 
     /// Returns an empty window with the memory of a full one, so that it does not grow into fresh
     /// memory. Unused memory costs nothing.
-    pub(super) fn with_room(first: u64, limits: WindowLimits) -> Window {
+    pub fn with_room(first: u64, limits: WindowLimits) -> Window {
         let room = limits.bytes.min(WindowLimits::default().bytes);
-        Window { bytes: Vec::with_capacity(room), ..Window::new(first) }
+        Window { bytes: Arc::new(Vec::with_capacity(room)), ..Window::new(first) }
     }
 
     /// Returns an empty window in the memory of this one: fresh pages cost more than writing to
     /// them.
     pub fn again(self, first: u64) -> Window {
-        let Window { mut bytes, mut places, .. } = self;
-        bytes.clear();
+        let Window { bytes, mut places, .. } = self;
+        // Memory that a part still uses stays with it.
+        let bytes = Arc::try_unwrap(bytes).map(|mut bytes| {
+            bytes.clear();
+            Arc::new(bytes)
+        });
+        let bytes = bytes.unwrap_or_default();
         places.clear();
         Window { span: Span { first, until: first }, bytes, places }
     }
 
     pub fn push(&mut self, number: u64, json: &[u8]) {
-        let start = self.bytes.len();
-        self.bytes.extend_from_slice(json);
-        self.places.push(Place { number, bytes: start..self.bytes.len() });
+        let bytes = Arc::make_mut(&mut self.bytes);
+        let start = bytes.len();
+        bytes.extend_from_slice(json);
+        self.places.push(Place { number, bytes: start..bytes.len() });
         self.span.until = number + 1;
+    }
+
+    /// Returns the window of some of the numbers, which shares the bytes.
+    pub fn part(&self, from: u64, until: u64) -> Window {
+        let wanted = self.places.iter().filter(|place| (from..until).contains(&place.number));
+        let places: Vec<Place> = wanted.cloned().collect();
+        let until = places.last().map_or(from, |place| place.number + 1);
+        Window { span: Span { first: from, until }, bytes: Arc::clone(&self.bytes), places }
     }
 
     /// Extends the window over a record that is not for this target.

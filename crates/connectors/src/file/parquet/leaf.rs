@@ -42,6 +42,16 @@ impl Leaf {
 
     /// Begins with the column of a row group.
     pub(super) fn begin(&mut self, reader: ColumnReader) {
+        self.values = match &reader {
+            ColumnReader::BoolColumnReader(_) => Values::Flags(Vec::new()),
+            ColumnReader::Int32ColumnReader(_) => Values::Int32(Vec::new()),
+            ColumnReader::Int64ColumnReader(_) => Values::Int64(Vec::new()),
+            ColumnReader::Int96ColumnReader(_) => Values::Int96(Vec::new()),
+            ColumnReader::FloatColumnReader(_) => Values::Float(Vec::new()),
+            ColumnReader::DoubleColumnReader(_) => Values::Double(Vec::new()),
+            ColumnReader::ByteArrayColumnReader(_) => Values::Bytes(Vec::new()),
+            ColumnReader::FixedLenByteArrayColumnReader(_) => Values::Fixed(Vec::new()),
+        };
         self.reader = Some(reader);
     }
 
@@ -51,18 +61,19 @@ impl Leaf {
         self.repetitions.clear();
         (self.level, self.value) = (0, 0);
         let levels = (&mut self.definitions, &mut self.repetitions);
-        self.values = match &mut self.reader {
-            Some(ColumnReader::BoolColumnReader(reader)) => Values::Flags(read(reader, rows, levels)?),
-            Some(ColumnReader::Int32ColumnReader(reader)) => Values::Int32(read(reader, rows, levels)?),
-            Some(ColumnReader::Int64ColumnReader(reader)) => Values::Int64(read(reader, rows, levels)?),
-            Some(ColumnReader::Int96ColumnReader(reader)) => Values::Int96(read(reader, rows, levels)?),
-            Some(ColumnReader::FloatColumnReader(reader)) => Values::Float(read(reader, rows, levels)?),
-            Some(ColumnReader::DoubleColumnReader(reader)) => Values::Double(read(reader, rows, levels)?),
-            Some(ColumnReader::ByteArrayColumnReader(reader)) => Values::Bytes(read(reader, rows, levels)?),
-            Some(ColumnReader::FixedLenByteArrayColumnReader(reader)) => Values::Fixed(read(reader, rows, levels)?),
-            None => return Err(ParquetError::General("a column without a row group".to_owned())),
-        };
-        Ok(())
+        match (&mut self.reader, &mut self.values) {
+            (Some(ColumnReader::BoolColumnReader(reader)), Values::Flags(values)) => read(reader, rows, levels, values),
+            (Some(ColumnReader::Int32ColumnReader(reader)), Values::Int32(values)) => read(reader, rows, levels, values),
+            (Some(ColumnReader::Int64ColumnReader(reader)), Values::Int64(values)) => read(reader, rows, levels, values),
+            (Some(ColumnReader::Int96ColumnReader(reader)), Values::Int96(values)) => read(reader, rows, levels, values),
+            (Some(ColumnReader::FloatColumnReader(reader)), Values::Float(values)) => read(reader, rows, levels, values),
+            (Some(ColumnReader::DoubleColumnReader(reader)), Values::Double(values)) => read(reader, rows, levels, values),
+            (Some(ColumnReader::ByteArrayColumnReader(reader)), Values::Bytes(values)) => read(reader, rows, levels, values),
+            (Some(ColumnReader::FixedLenByteArrayColumnReader(reader)), Values::Fixed(values)) => {
+                read(reader, rows, levels, values)
+            }
+            _ => Err(ParquetError::General("a column without a row group".to_owned())),
+        }
     }
 
     /// Returns the definition level of the next value; 0 where the column has no levels.
@@ -92,11 +103,12 @@ fn read<T: DataType>(
     reader: &mut ColumnReaderImpl<T>,
     rows: usize,
     (definitions, repetitions): (&mut Vec<i16>, &mut Vec<i16>),
-) -> Result<Vec<T::T>, ParquetError> {
-    let mut values = Vec::with_capacity(rows);
-    let (read, ..) = reader.read_records(rows, Some(definitions), Some(repetitions), &mut values)?;
+    values: &mut Vec<T::T>,
+) -> Result<(), ParquetError> {
+    values.clear();
+    let (read, ..) = reader.read_records(rows, Some(definitions), Some(repetitions), values)?;
     match read == rows {
-        true => Ok(values),
+        true => Ok(()),
         false => Err(ParquetError::EOF(format!("a column ends {} rows early", rows - read))),
     }
 }

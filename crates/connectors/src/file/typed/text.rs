@@ -66,9 +66,62 @@ pub(in crate::file) fn scaled(unscaled: &str, scale: i32, out: &mut Vec<u8>) {
     };
     match digits.len().checked_sub(scale) {
         _ if scale == 0 => out.extend_from_slice(digits.as_bytes()),
-        Some(whole) if whole > 0 => put(out, format_args!("{}.{}", &digits[..whole], &digits[whole..])),
+        Some(whole) if whole > 0 => {
+            out.extend_from_slice(&digits.as_bytes()[..whole]);
+            out.push(b'.');
+            out.extend_from_slice(&digits.as_bytes()[whole..]);
+        }
         _ => put(out, format_args!("0.{digits:0>scale$}")),
     }
+}
+
+/// The decimal text of an integer, without memory of its own.
+pub(in crate::file) struct Digits {
+    text: [u8; 40],
+    from: usize,
+}
+
+impl Digits {
+    pub(in crate::file) fn of(value: i128) -> Digits {
+        let mut digits = Digits { text: [0; 40], from: 40 };
+        let mut left = value.unsigned_abs();
+        // Divisions of 128 bits are slow.
+        while left > u128::from(u64::MAX) {
+            digits.push(b'0' + (left % 10) as u8);
+            left /= 10;
+        }
+        let mut left = left as u64;
+        loop {
+            digits.push(b'0' + (left % 10) as u8);
+            left /= 10;
+            if left == 0 {
+                break;
+            }
+        }
+        if value < 0 {
+            digits.push(b'-');
+        }
+        digits
+    }
+
+    fn push(&mut self, digit: u8) {
+        self.from -= 1;
+        self.text[self.from] = digit;
+    }
+
+    pub(in crate::file) fn text(&self) -> &str {
+        // It has digits and a sign only.
+        std::str::from_utf8(&self.text[self.from..]).unwrap_or_default()
+    }
+}
+
+/// Returns a signed integer, the highest byte first; `None` if it is longer than 128 bits.
+pub(in crate::file) fn integer(bytes: &[u8]) -> Option<i128> {
+    let missing = size_of::<i128>().checked_sub(bytes.len())?;
+    let sign = if bytes.first().is_some_and(|byte| byte >> 7 == 1) { 0xff } else { 0 };
+    let mut wide = [sign; size_of::<i128>()];
+    wide[missing..].copy_from_slice(bytes);
+    Some(i128::from_be_bytes(wide))
 }
 
 /// Returns the decimal text of a signed integer of any length, the highest byte first.
@@ -189,7 +242,9 @@ mod tests {
             (&[0x3b, 0x9a, 0xca, 0x00], "1000000000".to_owned()),
         ] {
             assert_eq!(big_integer(bytes), expected);
+            assert_eq!(Digits::of(integer(bytes).unwrap()).text(), expected);
         }
+        assert_eq!(integer(&[0; 17]), None);
     }
 
     #[test]

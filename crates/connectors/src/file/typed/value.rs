@@ -14,17 +14,17 @@ pub(in crate::file) fn integer(value: i128, kind: Kind, out: &mut Vec<u8>) {
     // Only 64-bit integers count units of time, so nothing is cut here.
     let whole = value as i64;
     match kind {
-        Kind::Decimal { scale } => text::scaled(&value.to_string(), scale, out),
+        Kind::Decimal { scale } => text::scaled(text::Digits::of(value).text(), scale, out),
         Kind::Date => quoted(out, |out| text::date(whole, out)),
         Kind::Clock { per_second } => {
             let (seconds, nanos) = text::split(whole, per_second);
             quoted(out, |out| text::clock(seconds, nanos, out));
         }
         Kind::Instant { per_second, has_zone } => stamp(whole, per_second, has_zone, out),
-        Kind::Duration { per_second } => text::scaled(&value.to_string(), per_second.ilog10() as i32, out),
+        Kind::Duration { per_second } => text::scaled(text::Digits::of(value).text(), per_second.ilog10() as i32, out),
         Kind::Null => out.extend_from_slice(b"null"),
         Kind::Flag | Kind::Signed | Kind::Unsigned | Kind::Float | Kind::Half | Kind::Text | Kind::Bytes | Kind::Uuid => {
-            text::put(out, format_args!("{value}"));
+            out.extend_from_slice(text::Digits::of(value).text().as_bytes());
         }
     }
 }
@@ -49,7 +49,10 @@ pub(in crate::file) fn float<F: std::fmt::Debug + Into<f64> + Copy>(value: F, ou
 pub(in crate::file) fn bytes(value: &[u8], kind: Kind, out: &mut Vec<u8>) {
     match (kind, value) {
         (Kind::Text, _) => quote_into(value, out),
-        (Kind::Decimal { scale }, _) => text::scaled(&text::big_integer(value), scale, out),
+        (Kind::Decimal { scale }, _) => match text::integer(value) {
+            Some(integer) => text::scaled(text::Digits::of(integer).text(), scale, out),
+            None => text::scaled(&text::big_integer(value), scale, out),
+        },
         (Kind::Uuid, _) => quoted(out, |out| text::uuid(value, out)),
         (Kind::Half, [low, high]) => float(text::half(u16::from_le_bytes([*low, *high])), out),
         (Kind::Null, _) => out.extend_from_slice(b"null"),

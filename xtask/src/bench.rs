@@ -1,5 +1,6 @@
-//! `cargo xtask bench batch`: the main job with Flowmeter and three peers, in one run; and
-//! `cargo xtask bench ingest`: the server under load.
+//! `cargo xtask bench batch`: the main job with Flowmeter and three peers, in one run;
+//! `cargo xtask bench shapes`: jobs of other shapes beside DuckDB; and `cargo xtask bench ingest`:
+//! the server under load.
 
 mod data;
 mod flush;
@@ -39,6 +40,17 @@ pub(crate) fn batch(root: &Path, rest: &[&str]) -> anyhow::Result<()> {
         std::fs::remove_file(&file)?;
     }
     Ok(())
+}
+
+/// Builds the release binary and runs `benches/shapes.py` with the given options, which makes its
+/// data.
+pub(crate) fn shapes(root: &Path, rest: &[&str]) -> anyhow::Result<()> {
+    let folder = root.join("bench-data/shapes");
+    std::fs::create_dir_all(&folder)?;
+    run(crate::cargo(root).args(["build", "--release", "--bin", "flowmeter"]))?;
+    let python = python(root)?;
+    let binary = root.join("target/release/flowmeter");
+    run(Command::new(python).arg(root.join("benches/shapes.py")).arg(binary).arg(&folder).args(rest))
 }
 
 /// Returns a Python with the peers, in an environment of the benchmark's own.

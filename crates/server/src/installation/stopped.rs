@@ -236,6 +236,11 @@ impl Installation {
         match self.put_to_work(&pipeline, &session, &compiled) {
             Ok(()) => {
                 self.forget_stopped(id);
+                if session.status().is_final() {
+                    // Its meters can be read again, and a failure is still one.
+                    self.remember_failure(&pipeline, &session);
+                    return Ok(());
+                }
                 tracing::info!(pipeline = pipeline.name, session = session.session_id, "the pipeline runs again");
                 if session.status() == Status::Initializing {
                     self.step(&mut session, &compiled.plan, Trigger::Ready, Vec::new())?;

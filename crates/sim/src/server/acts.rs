@@ -177,7 +177,7 @@ impl Site {
     }
 
     fn choose_parked(&mut self, pipeline: usize) -> Result<Option<(u64, Correction)>, String> {
-        let open = self.open_corrections(pipeline)?;
+        let open = self.corrections(pipeline, CorrectionState::Open)?;
         if open.is_empty() {
             return Ok(None);
         }
@@ -185,14 +185,14 @@ impl Site {
         Ok(open.into_iter().nth(at))
     }
 
-    /// Returns the waiting parked events with the ids of their events; none while that cannot be
+    /// Returns the parked events in a state with the ids of their events; none while that cannot be
     /// queried.
-    pub(super) fn open_corrections(&self, pipeline: usize) -> Result<Vec<(u64, Correction)>, String> {
+    pub(super) fn corrections(&self, pipeline: usize, state: CorrectionState) -> Result<Vec<(u64, Correction)>, String> {
         let server = self.server()?;
         let served = server.served().into_iter().find(|served| served.kept.name == PIPELINES[pipeline]);
         let Some(served) = served else { return Ok(Vec::new()) };
         let mut filter = CorrectionFilter::default();
-        filter.state = Some(CorrectionState::Open);
+        filter.state = Some(state);
         let Ok((open, _)) = server.corrections(&served, 0, usize::MAX, &filter) else { return Ok(Vec::new()) };
         let id_of = |correction: &Correction| {
             let event: Value = serde_json::from_slice(&correction.raw).ok()?;
@@ -226,8 +226,12 @@ impl Site {
             Err(why) if why.code == Code::Conflict && why.detail.contains("already") => Ok(true),
             Err(_) => {
                 self.model.unsure.insert((pipeline, id), (user, value));
-                // It was another event with this id that was discarded.
+                // Another event with this id was discarded; or this one, which the pipeline has not seen yet.
+                let before = self.model.discarded.len();
                 self.model.discarded.retain(|known| *known != (pipeline, id));
+                if self.model.discarded.len() < before {
+                    self.model.perhaps_discarded.push((pipeline, id));
+                }
                 Ok(false)
             }
         }
@@ -243,7 +247,10 @@ impl Site {
         match done {
             true => self.model.discarded.push((pipeline, id)),
             // Perhaps it was discarded: the event is sent again, and counts once.
-            false => drop(self.model.events.entry(id).and_modify(|sent| sent.is_acknowledged = false)),
+            false => {
+                self.model.perhaps_discarded.push((pipeline, id));
+                self.model.events.entry(id).and_modify(|sent| sent.is_acknowledged = false);
+            }
         }
         Ok(())
     }

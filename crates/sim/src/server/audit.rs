@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use flowmeter_core::decimal::Decimal;
 use flowmeter_core::session::{Status, Trigger};
 use flowmeter_engine::live::{items, record_item};
-use flowmeter_server::installation::{KeptMeterType, Served, StartOptions};
+use flowmeter_server::installation::{CorrectionState, KeptMeterType, Served, StartOptions};
 use serde_json::value::RawValue;
 
 use super::acts::newest;
@@ -29,11 +29,18 @@ impl Site {
         self.has_one_truth()
     }
 
-    /// Waits until stopped pipelines are loaded again, which is after a pause.
+    /// Waits until stopped pipelines are loaded again, which is after a pause. An error of the disk
+    /// may come to light only at the next checkpoint, which is meanwhile.
     fn load_all(&mut self) -> Result<(), String> {
         self.settle()?;
-        self.clock.0.fetch_add(31_000_000_000, Ordering::AcqRel);
-        self.settle()
+        for _ in 0..3 {
+            self.clock.0.fetch_add(31_000_000_000, Ordering::AcqRel);
+            self.settle()?;
+            if self.server()?.stopped().iter().all(|stopped| stopped.has_failed) {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// Checks that a pipeline with a running session runs or is reported as stopped, and that
@@ -113,7 +120,7 @@ impl Site {
         }
         self.settle()?;
         for (pipeline, name) in PIPELINES.iter().enumerate() {
-            let open = self.open_corrections(pipeline)?;
+            let open = self.corrections(pipeline, CorrectionState::Open)?;
             // An event that was discarded, came again and is not parked counts: its period is open by now.
             let is_parked = |id: &u64| open.iter().any(|(parked, _)| parked == id);
             self.model.discarded.retain(|(of, id)| *of != pipeline || !ids.contains(id) || is_parked(id));
@@ -123,10 +130,17 @@ impl Site {
                 }
             }
         }
-        // A correction without an answer was made if the event no longer waits.
-        let unsure = std::mem::take(&mut self.model.unsure);
-        let unsure = unsure.into_iter().filter(|(of, _)| !self.model.discarded.contains(of));
-        self.model.corrected.extend(unsure.collect::<Vec<_>>());
+        // A correction without an answer was made if the event no longer waits, unless an earlier
+        // request discarded the event.
+        for (of, correction) in std::mem::take(&mut self.model.unsure) {
+            let was_discarded = self.model.perhaps_discarded.contains(&of)
+                && self.corrections(of.0, CorrectionState::Discarded)?.iter().any(|(id, _)| *id == of.1);
+            match was_discarded {
+                true => self.model.discarded.push(of),
+                false if self.model.discarded.contains(&of) => {}
+                false => drop(self.model.corrected.insert(of, correction)),
+            }
+        }
         self.clock.0.fetch_add(40 * 24 * HOUR, Ordering::AcqRel);
         self.audit()?;
         for (number, name) in PIPELINES.iter().enumerate() {

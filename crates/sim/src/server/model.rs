@@ -28,6 +28,9 @@ pub(super) struct Model {
     pub(super) corrected: BTreeMap<(usize, u64), (u64, i64)>,
     /// By pipeline and id: corrections without an answer, which may have been made or not.
     pub(super) unsure: BTreeMap<(usize, u64), (u64, i64)>,
+    /// Pipeline and id of events that should have been discarded: the request had no answer, or a
+    /// later one to correct the event was not refused for that.
+    pub(super) perhaps_discarded: Vec<(usize, u64)>,
     /// Pipeline and id of events that were discarded, perhaps.
     pub(super) discarded: Vec<(usize, u64)>,
     /// Whether no session is stopped by a person, so that what was acknowledged is counted by every pipeline

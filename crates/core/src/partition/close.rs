@@ -89,8 +89,9 @@ impl<M: Meters, I: Identities> Partition<M, I> {
         let open = self.period_of(ix, at.saturating_sub(grace)).start;
         let meter = self.meters.get_mut(ix);
         let next = meter.next();
-        let held = meter.periods.iter().filter(|held| held.sent().is_none()).map(|held| held.period.start);
-        let target = held.filter(|start| *start >= next).fold(open, Timestamp::min);
+        let ahead = meter.periods.iter().rev().take_while(|held| held.period.start >= next);
+        let held = ahead.filter(|held| held.sent().is_none()).map(|held| held.period.start);
+        let target = held.fold(open, Timestamp::min);
         meter.note_flushed_until(target);
     }
 
@@ -175,12 +176,16 @@ impl<M: Meters, I: Identities> Partition<M, I> {
 
     /// Sends revisions of the periods whose corrections have settled.
     fn amend(&mut self, ix: MeterIx, due: Timestamp, effects: &mut impl Effects) {
+        if self.meters.get(ix).periods.amends_from().is_none_or(|from| from > due) {
+            return;
+        }
         let settled = |held: &OpenPeriod| held.sent().is_some_and(|sent| sent.amend_at.is_some_and(|at| at <= due));
         let mut from = 0;
         while let Some(place) = self.meters.get(ix).periods.next_such(from, settled) {
             self.amend_one(ix, place, due, effects);
             from = place + 1;
         }
+        self.meters.get_mut(ix).periods.update_amends();
     }
 
     fn amend_one(&mut self, ix: MeterIx, place: usize, due: Timestamp, effects: &mut impl Effects) {
@@ -264,10 +269,7 @@ impl<M: Meters, I: Identities> Partition<M, I> {
     /// Marks a flushed period as changed. Its revision is sent once the corrections have settled.
     pub(super) fn amend_later(&mut self, ix: MeterIx, place: usize, at: Timestamp, aggregation: Aggregation) {
         let meter = self.meters.get_mut(ix);
-        if let Some(sent) = meter.periods[place].sent_mut()
-            && sent.amend_at.is_none()
-        {
-            sent.amend_at = Some(at.saturating_add(AMEND_SETTLE));
+        if meter.periods.amend(place, at.saturating_add(AMEND_SETTLE)) {
             self.schedule_next(ix);
         }
         if aggregation.carries_over() {
@@ -321,9 +323,7 @@ impl<M: Meters, I: Identities> Partition<M, I> {
     fn amend_follower(&mut self, ix: MeterIx, period: Period, due: Timestamp) {
         let meter = self.meters.get_mut(ix);
         let Ok(place) = meter.periods.place(period.end) else { return };
-        if let Some(sent) = meter.periods[place].sent_mut() {
-            sent.amend_at = sent.amend_at.or(Some(due));
-        }
+        meter.periods.amend(place, due);
     }
 
     /// Removes periods that may no longer be amended.
@@ -332,6 +332,9 @@ impl<M: Meters, I: Identities> Partition<M, I> {
         let meter = self.meters.get_mut(ix);
         let kind = &plan.meter_types[usize::from(meter.meter_type)];
         let within = amendable_for(kind);
+        if meter.periods.iter().next().is_none_or(|first| first.period.end.saturating_add(within) >= at) {
+            return;
+        }
         let (before, alive) = (meter.next(), meter.is_alive());
         meter.periods.retain(|held| {
             let settled = held.sent().is_some_and(|sent| sent.amend_at.is_none());
@@ -344,7 +347,7 @@ impl<M: Meters, I: Identities> Partition<M, I> {
 
     /// Schedules a meter for its next due instant.
     pub(super) fn schedule_next(&mut self, ix: MeterIx) {
-        let amends = self.meters.get(ix).periods.iter().filter_map(|held| held.sent()?.amend_at).min();
+        let amends = self.meters.get(ix).periods.amends_from();
         let due = match (self.meters.get(ix).is_alive(), amends) {
             (true, amends) => self.flush_due(ix).min(amends.unwrap_or(Timestamp::MAX)),
             (false, Some(amends)) => amends,
@@ -366,7 +369,7 @@ impl<M: Meters, I: Identities> Partition<M, I> {
         let kind = self.kind(meter);
         // After the end of its type, a meter waits only for periods that it still holds.
         let over = period.start >= kind.active_to && meter.periods.last().is_none_or(|last| last.period.start < period.start);
-        let nothing = !kind.flush_empty && meter.periods.iter().all(|held| held.sent().is_some());
+        let nothing = !kind.flush_empty && !meter.periods.iter().rev().any(|held| held.sent().is_none());
         match period.end {
             Timestamp::MAX => Timestamp::MAX,
             _ if over || nothing => Timestamp::MAX,

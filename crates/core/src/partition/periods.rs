@@ -9,7 +9,7 @@ use super::OpenPeriod;
 use crate::time::Timestamp;
 
 /// The periods of a meter that have data, by start.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 #[repr(C)]
 pub struct Periods {
     last: Option<OpenPeriod>,
@@ -18,6 +18,15 @@ pub struct Periods {
     earlier: Option<Box<Vec<OpenPeriod>>>,
     /// The number of earlier ones: counting in the last period does not read their memory.
     earlier_len: u32,
+    /// The instant at which the first correction of a flushed period settles: most meters have
+    /// none, and need not look at each period for that.
+    amends_from: Timestamp,
+}
+
+impl Default for Periods {
+    fn default() -> Periods {
+        Periods { last: None, earlier: None, earlier_len: 0, amends_from: Timestamp::MAX }
+    }
 }
 
 impl Periods {
@@ -38,7 +47,7 @@ impl Periods {
     }
 
     /// Returns all periods, by start.
-    pub fn iter(&self) -> impl Iterator<Item = &OpenPeriod> {
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = &OpenPeriod> {
         self.earlier().iter().chain(&self.last)
     }
 
@@ -51,6 +60,26 @@ impl Periods {
             Some(last) if last.period.start < start => Err(self.len()),
             Some(_) => self.earlier().binary_search_by_key(&start, |held| held.period.start),
         }
+    }
+
+    /// Returns the instant at which the first correction settles, if there is one.
+    pub(super) fn amends_from(&self) -> Option<Timestamp> {
+        (self.amends_from != Timestamp::MAX).then_some(self.amends_from)
+    }
+
+    /// Notes that the correction of a flushed period settles at an instant, unless one is noted
+    /// already. Returns whether it did.
+    pub(super) fn amend(&mut self, place: usize, at: Timestamp) -> bool {
+        let Some(sent) = self[place].sent_mut().filter(|sent| sent.amend_at.is_none()) else { return false };
+        sent.amend_at = Some(at);
+        self.amends_from = self.amends_from.min(at);
+        true
+    }
+
+    /// Updates the instant of the first correction after some were sent.
+    pub(super) fn update_amends(&mut self) {
+        let amends = self.iter().filter_map(|held| held.sent()?.amend_at);
+        self.amends_from = amends.min().unwrap_or(Timestamp::MAX);
     }
 
     /// Returns the index of the first period, from an index on, for which `such` holds.
@@ -110,7 +139,10 @@ impl FromIterator<OpenPeriod> for Periods {
         let mut earlier: Vec<OpenPeriod> = held.into_iter().collect();
         let last = earlier.pop();
         let earlier_len = earlier.len() as u32;
-        Periods { last, earlier: (!earlier.is_empty()).then(|| Box::new(earlier)), earlier_len }
+        let earlier = (!earlier.is_empty()).then(|| Box::new(earlier));
+        let mut periods = Periods { last, earlier, earlier_len, ..Periods::default() };
+        periods.update_amends();
+        periods
     }
 }
 

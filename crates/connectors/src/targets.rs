@@ -6,6 +6,7 @@
 //! | growing files | the length that is right is kept with the place in the records | reading the files back |
 //! | windowed files, objects | a window makes the same bytes under the same name, and names are taken once | reading them back |
 //! | Postgres | `record_id` is the key, and rows and cursor are one transaction | comparing the rows |
+//! | ClickHouse | it is not: rows in doubt are looked for first, under the token of their insert | comparing the rows |
 //! | webhook | the receiver recognizes the `Idempotency-Key` | `readBack`, where there is one |
 //! | Stripe | the identifier, for 24 hours | its acceptance |
 //! | Lago | the transaction id, for ever | asking for the event |
@@ -14,6 +15,7 @@
 //!
 //! The contract of a target is documented at [`flowmeter_engine::outbox::Target`].
 
+mod clickhouse;
 pub(crate) mod columns;
 pub mod files;
 mod folder;
@@ -70,6 +72,7 @@ pub fn open(plan: &TargetPlan, around: &Around<'_>) -> Result<Option<Box<dyn Tar
             Box::new(windowed::Windowed::new(objects, &plan.path, plan.format)?)
         }
         TargetKind::Postgres(plan) => Box::new(postgres::Table::new(plan, &around.owner, &around.abandon)?),
+        TargetKind::ClickHouse(plan) => Box::new(clickhouse::Table::new(plan, around)?),
         TargetKind::Http(plan) => Box::new(http::Http::new(plan, Arc::clone(&around.clock), &around.abandon)?),
     }))
 }

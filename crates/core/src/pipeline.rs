@@ -41,8 +41,8 @@ pub use source::{
     RowsFrom, RowsSource, SourceKind, SourcePlan, Taking,
 };
 pub use targets::{
-    Auth, Body, Dialect, FilePlan, HttpPlan, ObjectsPlan, PostgresPlan, ReadBack, TargetFormat, TargetKind, TargetPlan, TlsPlan,
-    Told,
+    Auth, Body, ClickHousePlan, Dialect, FilePlan, HttpPlan, ObjectsPlan, PostgresPlan, ReadBack, TargetFormat, TargetKind,
+    TargetPlan, TlsPlan, Told,
 };
 pub use test_cases::{TestCase, TestData};
 

@@ -7,36 +7,47 @@ use flowmeter_engine::{Error, Kind};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-/// Columns, by name and type. Values are `numeric`: every digit stays.
-const COLUMNS: [(&str, &str); 23] = [
-    ("record_id", "uuid PRIMARY KEY"),
-    ("revision", "integer NOT NULL"),
-    ("meter_id", "uuid NOT NULL"),
-    ("user_id", "text NOT NULL"),
-    ("meter_type_id", "uuid NOT NULL"),
-    ("meter_type_name", "text NOT NULL"),
-    ("meter_key", "uuid NOT NULL"),
-    ("period_start", "timestamptz NOT NULL"),
-    ("period_end", "timestamptz"),
-    ("timezone", "text NOT NULL"),
-    ("unit", "text NOT NULL"),
-    ("value", "numeric"),
-    ("delta", "numeric"),
-    ("event_count", "bigint NOT NULL"),
-    ("groups", "jsonb NOT NULL"),
-    ("carry_first", "jsonb NOT NULL"),
-    ("carry_last", "jsonb NOT NULL"),
-    ("custom_fields", "jsonb"),
-    ("threshold", "jsonb"),
-    ("meter_meta_data", "jsonb NOT NULL"),
-    ("delete_on_reset", "boolean NOT NULL"),
-    ("created_at", "timestamptz NOT NULL"),
-    ("updated_at", "timestamptz NOT NULL"),
+/// Columns: name, type in Postgres, type in ClickHouse. Values of Postgres are `numeric`, with every
+/// digit; ClickHouse has decimals of 76 digits at most, half of them behind the point.
+const COLUMNS: [(&str, &str, &str); 23] = [
+    ("record_id", "uuid PRIMARY KEY", "UUID"),
+    ("revision", "integer NOT NULL", "UInt32"),
+    ("meter_id", "uuid NOT NULL", "UUID"),
+    ("user_id", "text NOT NULL", "String"),
+    ("meter_type_id", "uuid NOT NULL", "UUID"),
+    ("meter_type_name", "text NOT NULL", "LowCardinality(String)"),
+    ("meter_key", "uuid NOT NULL", "UUID"),
+    ("period_start", "timestamptz NOT NULL", "DateTime64(3, 'UTC')"),
+    ("period_end", "timestamptz", "Nullable(DateTime64(3, 'UTC'))"),
+    ("timezone", "text NOT NULL", "LowCardinality(String)"),
+    ("unit", "text NOT NULL", "LowCardinality(String)"),
+    ("value", "numeric", "Nullable(Decimal(76, 38))"),
+    ("delta", "numeric", "Nullable(Decimal(76, 38))"),
+    ("event_count", "bigint NOT NULL", "UInt64"),
+    ("groups", "jsonb NOT NULL", "String"),
+    ("carry_first", "jsonb NOT NULL", "String"),
+    ("carry_last", "jsonb NOT NULL", "String"),
+    ("custom_fields", "jsonb", "Nullable(String)"),
+    ("threshold", "jsonb", "Nullable(String)"),
+    ("meter_meta_data", "jsonb NOT NULL", "String"),
+    ("delete_on_reset", "boolean NOT NULL", "Bool"),
+    ("created_at", "timestamptz NOT NULL", "DateTime64(3, 'UTC')"),
+    ("updated_at", "timestamptz NOT NULL", "DateTime64(3, 'UTC')"),
 ];
 
-/// Returns the statements that create the table, and the one with the progress of each writer.
+/// Returns the names of the columns, without that of the key.
+pub(super) fn fields() -> impl Iterator<Item = &'static str> {
+    COLUMNS.iter().skip(1).map(|(name, ..)| *name)
+}
+
+/// Returns the names of the columns with their types in ClickHouse.
+pub(super) fn clickhouse_columns() -> String {
+    COLUMNS.map(|(name, _, kind)| format!("{name} {kind}")).join(", ")
+}
+
+/// Returns the statements of Postgres that create the table, and the one with the progress of each writer.
 pub(super) fn tables(table: &str) -> String {
-    let columns: Vec<String> = COLUMNS.iter().map(|(name, kind)| format!("{name} {kind}")).collect();
+    let columns: Vec<String> = COLUMNS.iter().map(|(name, kind, _)| format!("{name} {kind}")).collect();
     format!(
         "CREATE TABLE IF NOT EXISTS {table} ({}); \
          CREATE TABLE IF NOT EXISTS {table}_cursor (owner text PRIMARY KEY, next bigint NOT NULL)",
@@ -46,20 +57,19 @@ pub(super) fn tables(table: &str) -> String {
 
 /// Returns the names of the columns.
 pub(super) fn names() -> String {
-    COLUMNS.map(|(name, _)| name).join(", ")
+    COLUMNS.map(|(name, ..)| name).join(", ")
 }
 
 /// Returns the assignments that update an existing row to the values of its record.
 pub(super) fn assignments() -> String {
-    let others = COLUMNS.iter().skip(1).map(|(name, _)| format!("{name} = excluded.{name}"));
+    let others = fields().map(|name| format!("{name} = excluded.{name}"));
     others.collect::<Vec<_>>().join(", ")
 }
 
 /// Returns expressions for whether a row exists, and for the columns in which it differs from the
 /// record.
 pub(super) fn comparison() -> String {
-    let parts =
-        COLUMNS.iter().skip(1).map(|(name, _)| format!("CASE WHEN held.{name} IS DISTINCT FROM sent.{name} THEN '{name}' END"));
+    let parts = fields().map(|name| format!("CASE WHEN held.{name} IS DISTINCT FROM sent.{name} THEN '{name}' END"));
     format!("held.record_id IS NOT NULL, concat_ws(', ', {})", parts.collect::<Vec<_>>().join(", "))
 }
 

@@ -2,6 +2,7 @@
 
 #![allow(dead_code)] // each test program uses some of it
 
+pub mod clickhouse;
 pub mod kafka;
 pub mod moto;
 pub mod postgres;

@@ -1,9 +1,10 @@
-//! The contract of targets, checked for each with a real receiver, a real Postgres, and a real
-//! S3-compatible server.
+//! The contract of targets, checked for each with a real receiver, a real Postgres, the engine of
+//! ClickHouse, and a real S3-compatible server.
 
 #![allow(clippy::unwrap_used)] // a failed test panics
 
 mod billers;
+mod clickhouse;
 mod contract;
 mod files;
 mod hanging;

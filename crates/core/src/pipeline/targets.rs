@@ -8,7 +8,7 @@ mod http;
 mod stored;
 
 pub use http::{Auth, Body, Dialect, HttpPlan, ReadBack, TlsPlan, Told};
-pub use stored::{FilePlan, ObjectsPlan, PostgresPlan, TargetFormat};
+pub use stored::{ClickHousePlan, FilePlan, ObjectsPlan, PostgresPlan, TargetFormat};
 
 use serde_json::Value;
 
@@ -49,8 +49,10 @@ pub enum TargetKind {
     File(FilePlan),
     /// Objects of S3 or a compatible store.
     Objects(ObjectsPlan),
-    /// Rows of a table.
+    /// Rows of a table of Postgres.
     Postgres(PostgresPlan),
+    /// Rows of a table of ClickHouse.
+    ClickHouse(Box<ClickHousePlan>),
     /// Records go out as requests.
     Http(Box<HttpPlan>),
 }
@@ -64,12 +66,13 @@ impl TargetKind {
             TargetKind::File(_) => "file",
             TargetKind::Objects(_) => "objectStorage",
             TargetKind::Postgres(_) => "postgres",
+            TargetKind::ClickHouse(_) => "clickhouse",
             TargetKind::Http(plan) => plan.dialect.name(),
         }
     }
 }
 
-const KINDS: [&str; 8] = ["file", "webhook", "postgres", "objectStorage", "stripe", "zuora", "lago", "none"];
+const KINDS: [&str; 9] = ["file", "webhook", "postgres", "clickhouse", "objectStorage", "stripe", "zuora", "lago", "none"];
 
 pub(super) fn compile_all(tree: &Tree, problems: &mut Problems) -> Vec<TargetPlan> {
     let items = tree.get("targets").map(Tree::items).unwrap_or_default();
@@ -108,6 +111,7 @@ fn compile(node: &Tree, field: &str, problems: &mut Problems) -> Option<TargetPl
         "file" => stored::file(body, &mut part),
         "objectStorage" => TargetKind::Objects(stored::objects(body, &mut part)),
         "postgres" => TargetKind::Postgres(stored::postgres(body, &mut part)),
+        "clickhouse" => TargetKind::ClickHouse(Box::new(stored::clickhouse(body, &mut part))),
         "webhook" => TargetKind::Http(Box::new(http::webhook(body, part))),
         "stripe" => TargetKind::Http(Box::new(billers::stripe(body, part))),
         "zuora" => TargetKind::Http(Box::new(billers::zuora(body, part))),

@@ -13,6 +13,7 @@ pub(in crate::pipeline) const TARGET: Form = Object(&Shape {
         optional("file", FILE, "Files, or `-` for standard output"),
         optional("webhook", WEBHOOK, "Requests to any HTTP endpoint"),
         optional("postgres", POSTGRES, "Rows of a table"),
+        optional("clickhouse", CLICKHOUSE, "Rows of a table of ClickHouse"),
         optional("objectStorage", OBJECTS, "Objects of S3 and compatible stores, Google Cloud Storage, Azure"),
         optional("stripe", STRIPE, "Stripe meter events"),
         optional("zuora", ZUORA, "Zuora usage"),
@@ -62,6 +63,19 @@ const POSTGRES: Form = Object(&Shape {
     fields: &[
         required("url", Text, "postgres://USER:PASSWORD@HOST/DATABASE; add ?sslmode=require for TLS"),
         default("table", Text, "metered_records", "NAME or SCHEMA.NAME; made if it is not there"),
+    ],
+});
+
+const CLICKHOUSE: Form = Object(&Shape {
+    noun: "field of a ClickHouse target",
+    help: "Rows, inserted over HTTP",
+    fields: &[
+        required("url", Text, "The HTTP interface: https://HOST:8443, or http://HOST:8123"),
+        default("table", Text, "metered_records", "NAME or DATABASE.NAME; made if it is not there"),
+        optional("user", Text, "The login"),
+        optional("password", Text, "Its password, as ${env:NAME}"),
+        optional("tls", TLS, "Trusted authorities and the client certificate"),
+        default("timeout", Duration, "60s", "How long an answer is waited for"),
     ],
 });
 

@@ -1,7 +1,8 @@
 //! Targets that store records unchanged: files, objects, rows.
 
-use super::{Compiling, TargetKind};
+use super::{Compiling, TargetKind, TlsPlan, tls};
 use crate::pipeline::tree::Node as Tree;
+use crate::time::parse_duration;
 
 /// The format in which records are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +60,23 @@ pub struct PostgresPlan {
     pub table: String,
 }
 
+/// Rows of a table of ClickHouse.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClickHousePlan {
+    /// The address of its HTTP interface.
+    pub url: String,
+    /// The table, with its database or without.
+    pub table: String,
+    /// The login; `None`: the one that needs no password.
+    pub user: Option<String>,
+    /// The password of the login.
+    pub password: Option<String>,
+    /// The trusted authorities and the client certificate.
+    pub tls: TlsPlan,
+    /// Nanoseconds until an answer must be there.
+    pub timeout: i64,
+}
+
 /// The placeholders of a target's path.
 const PLACEHOLDERS: [&str; 6] = ["periodStart", "periodEnd", "meterType", "meterKey", "userId", WINDOW];
 /// The placeholder of the number of the window's first record.
@@ -107,6 +125,26 @@ pub(super) fn objects(node: &Tree, part: &mut Compiling<'_>) -> ObjectsPlan {
 }
 
 pub(super) fn postgres(node: &Tree, part: &mut Compiling<'_>) -> PostgresPlan {
+    PostgresPlan { url: node.text("url").unwrap_or_default().to_owned(), table: table(node, "SCHEMA", part) }
+}
+
+pub(super) fn clickhouse(node: &Tree, part: &mut Compiling<'_>) -> ClickHousePlan {
+    let url = node.text("url").unwrap_or_default();
+    if !["https://", "http://", "${"].iter().any(|scheme| url.starts_with(scheme)) {
+        let message = "write the address of the HTTP interface: https://HOST:8443, or http://HOST:8123";
+        part.wrong(node.get("url").unwrap_or(node), "url", message);
+    }
+    let text = |name: &str| node.text(name).map(str::to_owned);
+    let timeout = node.text("timeout").and_then(parse_duration).unwrap_or(CLICKHOUSE_TIMEOUT);
+    let table = table(node, "DATABASE", part);
+    ClickHousePlan { url: url.to_owned(), table, user: text("user"), password: text("password"), tls: tls(node), timeout }
+}
+
+/// Time in which ClickHouse answers by default: merges may hold up an insert.
+const CLICKHOUSE_TIMEOUT: i64 = 60_000_000_000;
+
+/// Returns the name of the table, with its schema or database or without.
+fn table(node: &Tree, above: &str, part: &mut Compiling<'_>) -> String {
     let table = node.text("table").unwrap_or("metered_records");
     let is_name = |name: &str| {
         let mut letters = name.chars();
@@ -116,10 +154,10 @@ pub(super) fn postgres(node: &Tree, part: &mut Compiling<'_>) -> PostgresPlan {
     };
     let names: Vec<&str> = table.split('.').collect();
     if names.len() > 2 || !names.iter().all(|name| is_name(name)) {
-        let message = format!("`{table}` is no table's name here; write NAME or SCHEMA.NAME in small letters, digits and _");
+        let message = format!("`{table}` is no table's name here; write NAME or {above}.NAME in small letters, digits and _");
         part.wrong(node.get("table").unwrap_or(node), "table", message);
     }
-    PostgresPlan { url: node.text("url").unwrap_or_default().to_owned(), table: table.to_owned() }
+    table.to_owned()
 }
 
 fn check_placeholders(node: &Tree, path: &str, part: &mut Compiling<'_>) {

@@ -1,7 +1,7 @@
 //! Reads a file ahead on a thread of its own.
 //!
-//! Cutting is done by one thread at a time. Where it is much work (decompressing, decoding columns),
-//! other threads would wait for it; so it is done while they count the blocks before.
+//! Blocks are cut by one thread at a time. Where that is much work, as for columns that are decoded,
+//! other threads would wait for it. So it is done while they count the blocks before.
 
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread::Builder;
@@ -14,12 +14,15 @@ use super::Cutter;
 /// Blocks that are cut before they are asked for: about those of a round.
 const BLOCKS_AHEAD: usize = 8;
 
+/// The next block, or `None` at the end of the file. A thread that ends without either has failed.
+type Cut = Result<Option<Block>, Error>;
+
 /// A cutter that works ahead.
 pub(super) enum Ahead {
     /// It was not asked for a block yet.
     Waiting(Box<dyn Cutter>),
     Running {
-        blocks: Receiver<Result<Block, Error>>,
+        blocks: Receiver<Cut>,
         /// Blocks whose memory is used again.
         spare: Sender<Block>,
     },
@@ -41,16 +44,12 @@ impl Ahead {
 }
 
 /// Cuts blocks until the end, an error, or until the receiver is gone.
-fn run(cutter: &mut dyn Cutter, bytes_max: usize, blocks: &SyncSender<Result<Block, Error>>, spares: &Receiver<Block>) {
+fn run(cutter: &mut dyn Cutter, bytes_max: usize, blocks: &SyncSender<Cut>, spares: &Receiver<Block>) {
     loop {
         let mut block = spares.try_recv().unwrap_or_default();
         block.clear();
-        let cut = match cutter.cut(&mut block, bytes_max) {
-            Ok(true) => Ok(block),
-            Ok(false) => return,
-            Err(why) => Err(why),
-        };
-        let is_last = cut.is_err();
+        let cut = cutter.cut(&mut block, bytes_max).map(|is_cut| is_cut.then_some(block));
+        let is_last = !matches!(cut, Ok(Some(_)));
         if blocks.send(cut).is_err() || is_last {
             return;
         }
@@ -65,19 +64,16 @@ impl Cutter for Ahead {
             *self = Ahead::start(cutter, bytes_max)?;
         }
         let Ahead::Running { blocks, spare } = self else { return Ok(false) };
-        match blocks.recv() {
-            Ok(Ok(cut)) => {
+        let fallen = |_| Err(Error::new(Kind::Bug, "the thread that reads the file failed; nothing more of it was read"));
+        match blocks.recv().unwrap_or_else(fallen) {
+            Ok(Some(cut)) => {
                 // At the end the thread is gone and needs it no more.
                 drop(spare.send(std::mem::replace(block, cut)));
                 Ok(true)
             }
-            Ok(Err(why)) => {
+            ended => {
                 *self = Ahead::Ended;
-                Err(why)
-            }
-            Err(_) => {
-                *self = Ahead::Ended;
-                Ok(false)
+                ended.map(|_| false)
             }
         }
     }
@@ -87,11 +83,26 @@ impl Cutter for Ahead {
 mod tests {
     use super::*;
 
-    /// Cuts numbered blocks, and ends or fails after some of them.
+    /// How a file ends after some blocks.
+    #[derive(Clone, Copy, Debug, PartialEq)]
+    enum End {
+        Whole,
+        Damaged,
+        Panic,
+    }
+
+    /// Cuts numbered blocks up to the end.
     struct Numbered {
         next: u64,
-        end: u64,
-        fails: bool,
+        last: u64,
+        end: End,
+        /// Closed once it is gone.
+        _alive: Sender<()>,
+    }
+
+    fn numbered(last: u64, end: End) -> (Box<dyn Cutter>, Receiver<()>) {
+        let (alive, gone) = channel();
+        (Ahead::of(Numbered { next: 0, last, end, _alive: alive }), gone)
     }
 
     impl Cutter for Numbered {
@@ -101,32 +112,36 @@ mod tests {
             block.seal();
             block.first_line = self.next;
             self.next += 1;
-            match (self.next > self.end, self.fails) {
-                (false, _) => Ok(true),
-                (true, false) => Ok(false),
-                (true, true) => Err(Error::new(Kind::Corrupt, "damaged")),
+            match self.end {
+                _ if self.next <= self.last => Ok(true),
+                End::Whole => Ok(false),
+                End::Damaged => Err(Error::new(Kind::Corrupt, "damaged")),
+                End::Panic => panic!("as a library might on a damaged file"),
             }
         }
     }
 
     #[test]
-    fn blocks_come_in_order_up_to_the_end_or_the_error() {
-        for fails in [false, true] {
-            let mut ahead = Ahead::of(Numbered { next: 0, end: 40, fails });
+    fn blocks_come_in_order_up_to_the_end_and_a_file_that_breaks_off_is_an_error() {
+        for end in [End::Whole, End::Damaged, End::Panic] {
+            let (mut ahead, _) = numbered(40, end);
             let mut block = Block::default();
             for expected in 0..40 {
                 block.clear();
                 assert!(ahead.cut(&mut block, 1000).unwrap());
                 assert_eq!(block.first_line, expected);
             }
-            assert_eq!(ahead.cut(&mut block, 1000).is_err(), fails);
+            assert_eq!(ahead.cut(&mut block, 1000).is_err(), end != End::Whole, "{end:?}");
             assert!(!ahead.cut(&mut block, 1000).unwrap(), "it stays at its end");
         }
     }
 
     #[test]
     fn a_reader_that_stops_early_leaves_no_thread() {
-        let mut ahead = Ahead::of(Numbered { next: 0, end: u64::MAX, fails: false });
+        let (mut ahead, gone) = numbered(u64::MAX, End::Whole);
         assert!(ahead.cut(&mut Block::default(), 1000).unwrap());
+        drop(ahead);
+        // The cutter is dropped with its thread.
+        assert!(gone.recv().is_err());
     }
 }

@@ -191,6 +191,28 @@ fn a_refused_record_is_dead_and_can_be_sent_again_or_left_out() {
     assert_eq!(catalog.delivery(3).unwrap().unwrap().answer, "a test account");
 }
 
+#[test]
+fn a_pause_that_the_target_asks_for_is_kept_behind_a_record_that_it_took() {
+    let (catalog, mut now) = (Catalog::default(), Timestamp::from_nanos(0));
+    let pause = 900 * SECOND;
+    let busy = Answer::Unavailable { why: "429".to_owned(), after: Some(pause) };
+    // Record 5 is of the meter of record 1.
+    let mut target = Prepared { answers: answers(&[(1, &[later()]), (5, &[busy])]), ..Prepared::default() };
+    let (mut outbox, mut log) = (open(&catalog, 8), Log { meters: 4 });
+    outbox.step(&mut target, &mut log, 8, now).unwrap();
+    assert_eq!(target.came.iter().filter(|number| **number == 5).count(), 0, "it waits behind record 1");
+    while !target.came.contains(&5) {
+        if let Progress::Until(at) = outbox.step(&mut target, &mut log, 8, now).unwrap() {
+            now = at;
+        }
+    }
+    let Progress::Until(at) = outbox.step(&mut target, &mut log, 8, now).unwrap() else { panic!("it is asked again at once") };
+    assert!(at.since(now) >= i128::from(pause), "{at}");
+    now = at;
+    drive(&mut outbox, &mut target, 8, &mut now);
+    assert_eq!(target.held.len(), 8);
+}
+
 /// A catalog whose disk is full at times.
 struct Full {
     catalog: Catalog,

@@ -41,7 +41,7 @@ impl<S: Shelf> Outbox<S> {
         let answers = send(target, span, &records, doubt, now);
         let moves = answers.iter().any(|answer| matches!(answer, Answer::Accepted | Answer::Refused(_)));
         let mut outcome = Outcome::default();
-        let mut firsts = BTreeSet::new();
+        let mut held_up = BTreeSet::new();
         for ((delivery, record), answer) in due.iter().zip(&records).zip(answers) {
             // An answer about the target is no attempt of the record.
             let asked = match &answer {
@@ -52,10 +52,11 @@ impl<S: Shelf> Outbox<S> {
                 }
                 _ => None,
             };
-            let is_first = firsts.insert(delivery.meter);
+            let is_done = matches!(answer, Answer::Accepted | Answer::Refused(_));
+            let is_behind = !is_done && !held_up.insert(delivery.meter);
             if let Some(asked) = asked {
-                // One that waits behind another of its meter waits on.
-                if !is_first {
+                // One behind another of its meter that failed has no next attempt of its own.
+                if is_behind {
                     continue;
                 }
                 let next = next_attempt(delivery.number, delivery.attempts.max(3), now, asked);

@@ -6,7 +6,7 @@
 //! | growing files | the length that is right is kept with the place in the records | reading the files back |
 //! | windowed files, objects | a window makes the same bytes under the same name, and names are taken once | reading them back |
 //! | Postgres | `record_id` is the key, and rows and cursor are one transaction | comparing the rows |
-//! | ClickHouse | it is not: rows in doubt are looked for first, under the token of their insert | comparing the rows |
+//! | ClickHouse | it is not: rows in doubt are looked for first | comparing the rows |
 //! | webhook | the receiver recognizes the `Idempotency-Key` | `readBack`, where there is one |
 //! | Stripe | the identifier, for 24 hours | its acceptance |
 //! | Lago | the transaction id, for ever | asking for the event |

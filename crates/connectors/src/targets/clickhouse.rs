@@ -1,9 +1,9 @@
 //! ClickHouse: a row for each record, inserted over its HTTP interface.
 //!
 //! ClickHouse has no unique keys and no transactions. So rows that may have arrived are looked for
-//! before they are sent again, and an insert that is repeated has the token of the first attempt,
-//! by which ClickHouse recognises one that is still at work. Should a row be there twice all the
-//! same, the engine of the table makes it one.
+//! before they are sent again. A repeated insert has the token of the first attempt, so that
+//! ClickHouse drops one of the two if the first was still being executed. If a row is there twice
+//! nevertheless, the engine of the table makes it one.
 
 mod sql;
 
@@ -34,6 +34,10 @@ const SETTINGS: [(&str, &str); 4] = [
 const OF_A_ROW: [u32; 11] = [6, 26, 27, 38, 41, 69, 72, 117, 321, 407, 469];
 /// Errors that waiting does not mend: login, database, table, its columns, permissions.
 const LASTING: [u32; 10] = [16, 60, 81, 115, 164, 192, 193, 194, 497, 516];
+
+/// Errors after which it is not known whether the rows are there: a time limit, a broken connection
+/// inside of a cluster, an insert whose status is unknown.
+const UNSURE: [u32; 4] = [159, 209, 210, 319];
 
 /// A table of records.
 pub(super) struct Table {
@@ -100,6 +104,7 @@ impl Table {
 
     /// Executes a statement; returns its answer.
     fn execute(&mut self, statement: String, token: Option<&str>, bytes_max: usize) -> Result<String, Failure> {
+        self.needs_a_person = false;
         let mut url = self.url.clone();
         let token = token.map(|token| ("insert_deduplication_token", token));
         url.query_pairs_mut().extend_pairs(SETTINGS.into_iter().chain(token));
@@ -125,6 +130,7 @@ impl Table {
         match (status, number) {
             (200, None) => body.whole().map_err(Failure::InDoubt).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()),
             (_, Some(_)) if is_row => Err(Failure::Row(said())),
+            (_, Some(number)) if UNSURE.contains(&number) => Err(Failure::InDoubt(said())),
             // ClickHouse says what was wrong; nothing of the statement is in effect.
             (_, Some(_)) | (300..=499, None) => Err(Failure::Away(said())),
             // A server or a proxy that failed.
@@ -132,10 +138,14 @@ impl Table {
         }
     }
 
-    /// Creates the table unless it exists.
+    /// Creates the table unless it exists. A login without the right to create one is enough where
+    /// it does.
     fn make(&mut self) -> Result<(), Failure> {
         if !self.exists {
-            self.execute(sql::create(&self.table), None, ANSWER_BYTES_MAX)?;
+            let exists = self.execute(sql::exists(&self.table), None, ANSWER_BYTES_MAX)?;
+            if exists.trim() != "1" {
+                self.execute(sql::create(&self.table), None, ANSWER_BYTES_MAX)?;
+            }
             self.exists = true;
         }
         Ok(())

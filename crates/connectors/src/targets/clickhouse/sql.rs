@@ -2,6 +2,11 @@
 
 use super::super::rows;
 
+/// Returns the question whether the table exists.
+pub(super) fn exists(table: &str) -> String {
+    format!("EXISTS TABLE {table} FORMAT TabSeparated")
+}
+
 /// Returns the statement that creates the table. Rows of one record, of which there may be two for
 /// a while, become one when parts are merged; a query with FINAL sees one at once.
 pub(super) fn create(table: &str) -> String {

@@ -59,9 +59,8 @@ impl Target for Biller {
 /// The outcome of a request.
 #[derive(Clone, Copy)]
 enum Outcome {
-    Done {
-        differences: u64,
-    },
+    /// It was done, for so many records.
+    Done(u64),
     /// Nothing to do, or not possible: it has no effect, also not in the audit.
     Refused,
     /// The disk or the program failed: it was done or not.
@@ -78,7 +77,7 @@ pub(super) struct Requests {
 impl Requests {
     fn note(&mut self, action: &'static str, object: String, outcome: Outcome) {
         let counts = match outcome {
-            Outcome::Done { .. } => &mut self.done,
+            Outcome::Done(_) => &mut self.done,
             Outcome::Unsure => &mut self.unsure,
             Outcome::Refused => return,
         };
@@ -118,7 +117,7 @@ impl Site {
                 }
                 let id = dead[self.random.index(dead.len())].clone();
                 let done = server.resend_delivery(&who(), &id);
-                ("delivery.resend", id, done.map_or_else(|why| outcome_of(&why), |_| Outcome::Done { differences: 0 }))
+                ("delivery.resend", id, done.map_or_else(|why| outcome_of(&why), |_| Outcome::Done(1)))
             }
             1 => ("delivery.resend", name.to_owned(), resend(&server, name)),
             _ => ("delivery.mend", name.to_owned(), mend(&server, name)),
@@ -149,7 +148,7 @@ impl Site {
             self.settle()?;
             for name in PIPELINES {
                 let outcome = mend(&server, name);
-                agree &= matches!(outcome, Outcome::Done { differences: 0 });
+                agree &= matches!(outcome, Outcome::Done(0));
                 self.requests.note("delivery.mend", name.to_owned(), outcome);
             }
             if agree {
@@ -204,7 +203,7 @@ impl Site {
 fn resend(server: &Installation, name: &str) -> Outcome {
     match server.resend_deliveries(&who(), name, None) {
         Ok(0) => Outcome::Refused,
-        Ok(sent) => Outcome::Done { differences: sent },
+        Ok(sent) => Outcome::Done(sent),
         Err(why) => outcome_of(&why),
     }
 }
@@ -214,7 +213,7 @@ fn mend(server: &Installation, name: &str) -> Outcome {
     match server.reconcile(&who(), name, None, (Timestamp::MIN, Timestamp::MAX), true) {
         Err(why) => outcome_of(&why),
         Ok(found) => match found.into_iter().next().map(|target| target.report) {
-            Some(Ok((report, _))) => Outcome::Done { differences: report.difference_count },
+            Some(Ok((report, _))) => Outcome::Done(report.difference_count),
             // It could not be read, so nothing was sent again.
             Some(Err(why)) if why.contains("away") => Outcome::Refused,
             Some(Err(_)) => Outcome::Unsure,

@@ -1,4 +1,4 @@
-//! A courier: the thread that delivers to one target.
+//! A courier: delivers to one target, on a thread of its own or, in the simulation, by hand.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Sender, channel};
@@ -15,7 +15,7 @@ use super::rounds::{Board, Hands, Order, Rounds};
 use super::shelf::Seal;
 use crate::background::{self, Yields};
 
-/// The thread that delivers to one target.
+/// Delivers to one target.
 pub(crate) struct Courier {
     plan: TargetPlan,
     /// Records that its target had accepted when it started. Marks are stored at intervals, so

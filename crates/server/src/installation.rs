@@ -329,10 +329,6 @@ impl Installation {
         self.served_of(pipeline).filter(|served| served.session() != 0)
     }
 
-    fn change(&self) -> MutexGuard<'_, ()> {
-        self.changing.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Locks the meters of the OpenMeter API for a change.
     pub(crate) fn change_openmeter(&self) -> MutexGuard<'_, ()> {
         self.changing_openmeter.lock().unwrap_or_else(PoisonError::into_inner)

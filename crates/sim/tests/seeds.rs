@@ -12,8 +12,7 @@ fn histories_are_sound() {
         let (from, to) = range.split_once("..")?;
         Some(from.parse().ok()?..to.parse().ok()?)
     });
-    let once_failed = include_str!("../seeds.txt").lines().filter_map(|line| line.split_whitespace().next()?.parse().ok());
-    let seeds: Vec<u64> = once_failed.chain(chosen.unwrap_or(SEEDS)).collect();
+    let seeds: Vec<u64> = numbers(include_str!("../seeds.txt")).chain(chosen.unwrap_or(SEEDS)).collect();
     let next = AtomicU64::new(0);
     let work = || {
         let mut failed = Vec::new();
@@ -29,21 +28,24 @@ fn histories_are_sound() {
     assert!(failed.is_empty(), "{} histories are not sound; the first:\n{}", failed.len(), failed[0]);
 }
 
+/// Returns the number at the beginning of each line; what follows is its story.
+fn numbers(lines: &str) -> impl Iterator<Item = u64> {
+    lines.lines().filter_map(|line| line.split_whitespace().next()?.parse().ok())
+}
+
 /// Seeds of whole servers in the default run: some 250 ms of work each.
 const SERVER_SEEDS: std::ops::Range<u64> = 0..100;
 
 #[test]
 fn histories_of_a_server_are_sound() {
-    let next = AtomicU64::new(SERVER_SEEDS.start);
+    let seeds: Vec<u64> = numbers(include_str!("../server_seeds.txt")).chain(SERVER_SEEDS).collect();
+    let next = AtomicU64::new(0);
     let work = || {
         let mut failed = Vec::new();
-        loop {
-            let seed = next.fetch_add(1, Ordering::Relaxed);
-            if seed >= SERVER_SEEDS.end {
-                return failed;
-            }
-            failed.extend(sim::run_server(seed, false).err());
+        while let Some(seed) = seeds.get(next.fetch_add(1, Ordering::Relaxed) as usize) {
+            failed.extend(sim::run_server(*seed, false).err());
         }
+        failed
     };
     let failed: Vec<String> = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..2).map(|_| scope.spawn(work)).collect();

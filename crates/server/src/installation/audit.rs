@@ -125,7 +125,7 @@ impl Installation {
 
     /// Adds a separate entry to the audit.
     pub fn note_audit(&self, who: &Who, action: &str, object: &str, before: Value, after: Value) -> Result<(), Error> {
-        let _change = self.change();
+        let _change = self.change()?;
         let changes = self.audited(who, action, object, before, after)?;
         Ok(self.catalog.commit(&changes)?)
     }

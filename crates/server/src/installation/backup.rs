@@ -88,7 +88,7 @@ impl Installation {
             copy.take(pinned)?;
         }
         copy.others(&data)?;
-        let change = self.change();
+        let change = self.change()?;
         let log = pin(&data, LOG_FOLDER)?;
         self.catalog.copy_to(&to.join(CATALOG_FILE), || drop(change))?;
         copy.take(log)?;

@@ -6,6 +6,7 @@
 //! ended or the disk was full, are applied from the log.
 
 use std::sync::atomic::Ordering;
+use std::sync::{MutexGuard, PoisonError};
 
 use data_encoding::HEXLOWER;
 use flowmeter_core::mutant::{self, Mutant};
@@ -39,6 +40,26 @@ pub(super) struct ChangeSet {
 }
 
 impl Installation {
+    /// Locks the catalog for a change. Changes that are in the log and not yet in the catalog are
+    /// applied first, so that no change is built on rows that are out of date.
+    pub(super) fn change(&self) -> Result<MutexGuard<'_, ()>, Error> {
+        let change = self.lock_changes();
+        if self.has_unapplied.load(Ordering::Acquire) {
+            self.apply_changes()?;
+        }
+        Ok(change)
+    }
+
+    /// Locks the catalog for the change of a request.
+    pub(super) fn begin_change(&self) -> Result<MutexGuard<'_, ()>, Refused> {
+        self.change().map_err(|why| problem_of(&why))
+    }
+
+    /// Locks the catalog as it is.
+    pub(super) fn lock_changes(&self) -> MutexGuard<'_, ()> {
+        self.changing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Adds an entry of the audit to a change.
     pub(super) fn audit_in(
         &self,
@@ -55,9 +76,6 @@ impl Installation {
     /// Makes a change; the caller holds the lock for changes. Returns the position after its log
     /// entry, if it has one. After an error nothing was changed.
     pub(super) fn make_change(&self, set: ChangeSet) -> Result<Option<u64>, Refused> {
-        if self.has_unapplied.load(Ordering::Acquire) {
-            self.apply_changes().map_err(|why| problem_of(&why))?;
-        }
         if set.commands.is_empty() {
             self.catalog.commit(&set.rows).map_err(|why| problem_of(&why.into()))?;
             return Ok(None);
@@ -79,10 +97,7 @@ impl Installation {
     /// Applies changes that could not be applied when they were made, and notes how far the log
     /// is in the catalog, so that the next start has little to read.
     pub(super) fn keep_applied(&self) -> Result<(), Error> {
-        let _change = self.change();
-        if self.has_unapplied.load(Ordering::Acquire) {
-            return self.apply_changes();
-        }
+        let _change = self.change()?;
         let end = self.tail.end();
         match self.applied()? + APPLIED_AFTER < end {
             true => self.apply(Vec::new(), end),

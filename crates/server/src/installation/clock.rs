@@ -42,7 +42,7 @@ impl Installation {
     /// There is no test clock, or the instant is earlier than its own, or too far ahead.
     pub fn move_clock(&self, to: Timestamp, ticks: bool) -> Result<Moved, Refused> {
         let clock = self.test_clock()?;
-        let _change = self.change();
+        let _change = self.begin_change()?;
         let now = clock.now();
         if to < now {
             let detail = format!("the clock is at {now}; it moves forward only");

@@ -330,7 +330,7 @@ impl Installation {
 
     /// Writes settlements that are not in the audit yet to it, each once.
     pub(super) fn audit_settlements(&self, served: &Served) -> Result<(), Error> {
-        let _change = self.change();
+        let _change = self.change()?;
         let cursor = format!("settled/{}", served.kept.id).into_bytes();
         let from = self.catalog.counter(&cursor)?;
         let reader = served.worker().ask(move |live| {

@@ -170,7 +170,7 @@ impl Installation {
     /// paused.
     fn finish_fed(self: &Arc<Self>, served: &Arc<Served>, number: u64) -> Result<bool, Error> {
         {
-            let _change = self.change();
+            let _change = self.change()?;
             let Some(mut session) = self.fed_session(number)? else { return Ok(true) };
             if session.status() == Status::Paused {
                 return Ok(false);
@@ -186,7 +186,7 @@ impl Installation {
 
     /// Fails a session whose source can never be read.
     fn fail_fed(self: &Arc<Self>, served: &Arc<Served>, number: u64, why: &Error) -> Result<(), Error> {
-        let _change = self.change();
+        let _change = self.change()?;
         let Some(mut session) = self.fed_session(number)? else { return Ok(()) };
         let plan = super::plan_of(&self.catalog, served.kept.id)(session.version)?;
         self.fail_session(&mut session, served, &plan, why)

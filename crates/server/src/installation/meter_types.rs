@@ -78,7 +78,7 @@ impl Installation {
     /// Creates a meter type.
     pub fn create_meter_type(&self, who: &Who, fields: Map<String, Value>) -> Result<KeptMeterType, Refused> {
         let read = read(&fields)?;
-        let _change = self.change();
+        let _change = self.begin_change()?;
         let all = self.meter_types(&who.namespace).map_err(|why| problem_of(&why))?;
         let external = fields.get("externalRef").filter(|value| !value.is_null());
         for known in &all {
@@ -122,7 +122,7 @@ impl Installation {
         if read.name != known.name {
             return Err(Box::new(Problem::new(Code::Conflict, "the name of a meter type never changes").field("name")));
         }
-        let _change = self.change();
+        let _change = self.begin_change()?;
         if self.meter_type(&who.namespace, &known.name)? != *known {
             let detail = format!("the meter type `{}` was changed by another request at this moment", known.name);
             return Err(Box::new(Problem::new(Code::Stale, detail)));
@@ -141,7 +141,7 @@ impl Installation {
 
     /// Deletes a meter type, if no meter refers to it.
     pub fn delete_meter_type(&self, who: &Who, known: &KeptMeterType) -> Result<(), Refused> {
-        let _change = self.change();
+        let _change = self.begin_change()?;
         let mut adoption = Adoption::default();
         let gone = Change::Remove(Table::MeterTypes, named_key(&who.namespace, &known.name));
         adoption.set.rows.push(gone);

@@ -246,7 +246,7 @@ impl Installation {
         command: &LogCommand,
         name: &MeterName,
     ) -> Result<(), Refused> {
-        let _change = self.change();
+        let _change = self.begin_change()?;
         served.must_move()?;
         let after = json!({"userId": name.user_id, "meterTypeId": name.meter_type_id, "deleteOnReset": name.delete_on_reset, "customFields": name.custom_fields});
         let at = |why: Error| problem_of(&why);

@@ -110,7 +110,7 @@ impl Installation {
 
     pub(super) fn make_notification(&self, who: &Who, draft: Draft, declared: bool) -> Result<Notification, Refused> {
         self.tell_before();
-        let _change = self.change();
+        let _change = self.begin_change()?;
         let key = named_key(&who.namespace, &draft.name);
         if self.catalog.get(Table::Notifications, &key).map_err(|why| problem_of(&why.into()))?.is_some() {
             let detail = format!("there is a notification `{}` already", draft.name);
@@ -169,7 +169,7 @@ impl Installation {
             return Err(Box::new(Problem::new(Code::Conflict, "the name of a notification never changes").field("name")));
         }
         self.tell_before();
-        let _change = self.change();
+        let _change = self.begin_change()?;
         let is_turned_on = draft.enabled && !known.enabled;
         let newest = self.newest_event().map_err(|why| problem_of(&why))?;
         let made = Notification {
@@ -201,7 +201,7 @@ impl Installation {
     }
 
     pub(super) fn remove_notification(&self, who: &Who, known: &Notification) -> Result<(), Refused> {
-        let _change = self.change();
+        let _change = self.begin_change()?;
         let mut changes = vec![Change::Remove(Table::Notifications, named_key(&who.namespace, &known.name))];
         for channel in &known.channels {
             changes.push(Change::Remove(Table::Channels, channel_key(&(known.id, channel.name.clone()))));
@@ -386,7 +386,7 @@ impl Installation {
     /// Sends a notice again on request: one that is dead or waits is tried at once, under its id;
     /// one that was accepted is sent again under a new id.
     pub(crate) fn resend_notice(&self, who: &Who, mut notice: Notice) -> Result<Notice, Refused> {
-        let _change = self.change();
+        let _change = self.begin_change()?;
         let at = |why: Error| problem_of(&why);
         if !self.all_notifications().map_err(at)?.iter().any(|known| known.id == notice.notification_id) {
             let detail = format!("the notification `{}` no longer exists, so the delivery cannot be sent", notice.notification);

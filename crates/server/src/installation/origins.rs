@@ -95,7 +95,7 @@ impl Installation {
         let letter = Letter { fed: Some(fed), pipeline: Some(session.pipeline_id), ..Letter::open(namespace, b"") };
         let mut bytes = Vec::new();
         letter.write_head(&mut bytes);
-        let _change = self.change();
+        let _change = self.begin_change()?;
         let before = json!({"origin": origin, "state": "failed"});
         let audited = self
             .audited(who, "origin.skip", &session.session_id, before, json!({"state": "skipped", "reason": reason}))

@@ -160,8 +160,8 @@ impl Installation {
 
     /// Creates a pipeline from a document.
     pub fn create_pipeline(&self, who: &Who, document: &str, built_in: bool) -> Result<KeptPipeline, Refused> {
+        let _change = self.begin_change()?;
         let compiled = self.check_document(&who.namespace, document)?;
-        let _change = self.change();
         let name = compiled.plan.name.clone();
         let there = self.catalog.get(Table::Pipelines, &named_key(&who.namespace, &name));
         if there.map_err(|why| problem_of(&why.into()))?.is_some() {
@@ -197,7 +197,9 @@ impl Installation {
         if self.running_of(pipeline.id).is_some() {
             self.probe(pipeline.id, &compiled.targets)?;
         }
-        let _change = self.change();
+        let _change = self.begin_change()?;
+        // Meter types may have changed meanwhile.
+        let compiled = self.check_document(&who.namespace, document)?;
         if self.pipeline(&who.namespace, &pipeline.name)?.version != pipeline.version {
             let detail = format!("`{}` was given a newer version by another request at this moment", pipeline.name);
             return Err(Box::new(Problem::new(Code::Stale, detail)));
@@ -344,7 +346,7 @@ impl Installation {
             let detail = format!("a session of `{}` is running; finish or cancel it first", pipeline.name);
             return Err(Box::new(Problem::new(Code::Conflict, detail)));
         }
-        let _change = self.change();
+        let _change = self.begin_change()?;
         if let Some(resting) = self.served_of(pipeline.id) {
             self.let_go(&resting);
         }

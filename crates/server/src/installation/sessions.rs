@@ -235,7 +235,9 @@ impl Installation {
         pipeline: &KeptPipeline,
         options: StartOptions,
     ) -> Result<KeptSession, Refused> {
-        let _change = self.change();
+        let _change = self.begin_change()?;
+        // It may have been changed meanwhile.
+        let pipeline = &self.pipeline(&pipeline.namespace, &pipeline.id.to_string())?;
         if let Some(key) = &options.unique_key
             && let Some(known) = self.session_of_key(pipeline, key).map_err(|why| problem_of(&why))?
         {
@@ -367,7 +369,7 @@ impl Installation {
     /// Pauses, resumes, cancels or finishes a session.
     pub fn act(self: &Arc<Self>, who: &Who, id: &str, trigger: Trigger) -> Result<KeptSession, Refused> {
         let at = |why: Error| problem_of(&why);
-        let change = self.change();
+        let change = self.begin_change()?;
         let mut session = self.session(&who.namespace, id)?;
         let pipeline = self.pipeline(&who.namespace, &session.pipeline_id.to_string())?;
         let plan = self.version(&pipeline, pipeline.version)?.compile().map_err(at)?.plan;

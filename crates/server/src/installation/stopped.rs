@@ -112,7 +112,7 @@ impl Installation {
 
     /// Handles the stop of a running pipeline.
     pub(super) fn stop_pipeline(self: &Arc<Self>, served: &Served, why: Error) -> Result<(), Error> {
-        let _change = self.change();
+        let _change = self.lock_changes();
         let board = Some(Arc::clone(served.board()));
         let pipeline = self.all_pipelines()?.into_iter().find(|known| known.id == served.kept.id);
         let Some(pipeline) = pipeline else {
@@ -222,7 +222,7 @@ impl Installation {
     }
 
     fn load_again(self: &Arc<Self>, stopped: &Stopped, now: Timestamp) -> Result<(), Error> {
-        let _change = self.change();
+        let _change = self.change()?;
         let id = stopped.pipeline.id;
         let bytes = self.catalog.get(Table::Sessions, &key_of(stopped.session))?;
         let pipeline = self.all_pipelines()?.into_iter().find(|known| known.id == id);

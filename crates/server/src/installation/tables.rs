@@ -229,7 +229,7 @@ impl Installation {
         let view = self.table(&who.namespace, name)?;
         match view.table.origin {
             TableOrigin::Put => {
-                let _change = self.change();
+                let _change = self.begin_change()?;
                 self.put_in_force(who, name, Ok(rows), None)
             }
             TableOrigin::Document(_) | TableOrigin::File(_) => {
@@ -247,7 +247,7 @@ impl Installation {
             return Err(Box::new(Problem::new(Code::Conflict, detail)));
         };
         let rows = flowmeter_connectors::tables::read_rows(&view.table);
-        let _change = self.change();
+        let _change = self.begin_change()?;
         self.put_in_force(who, name, rows.as_deref().map_err(ToString::to_string), None)
     }
 

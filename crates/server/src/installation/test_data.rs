@@ -62,7 +62,7 @@ impl Installation {
             let detail = "test data needs a name of 1 to 80 characters, without `/`";
             return Err(Box::new(Problem::new(Code::Invalid, detail).field("name")));
         }
-        let _change = self.change();
+        let _change = self.begin_change()?;
         let key = named_key(&who.namespace, name);
         if self.catalog.get(Table::TestData, &key).map_err(|why| problem_of(&why.into()))?.is_some() {
             let detail = format!("there is test data `{name}` already; delete it first");
@@ -86,7 +86,7 @@ impl Installation {
 
     /// Deletes test data by name.
     pub fn delete_test_data(&self, who: &Who, name: &str) -> Result<(), Refused> {
-        let _change = self.change();
+        let _change = self.begin_change()?;
         let known = self.test_data(&who.namespace, name)?;
         let mut changes = vec![Change::Remove(Table::TestData, named_key(&who.namespace, name))];
         let audited = self.audited(who, "test_data.delete", name, json!({"eventCount": known.event_count}), Value::Null);

@@ -51,7 +51,7 @@ impl Installation {
         plan.id = pipeline.id;
         let plan = Arc::new(plan);
         let mut session = {
-            let _change = self.change();
+            let _change = self.begin_change()?;
             let mut session = self.new_session(pipeline, RunType::Debug, None).map_err(at)?;
             let object = json!({"pipeline": pipeline.name});
             let audited = self.audited(who, "session.test", &session.session_id, Value::Null, object).map_err(at)?;

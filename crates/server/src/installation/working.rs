@@ -15,7 +15,7 @@ use flowmeter_core::time::Timestamp;
 use flowmeter_engine::live::{AdoptedDocument, Live, LogCommand, folder_of, records_folder};
 use flowmeter_engine::node::{Surroundings, WallOf, Worker};
 use flowmeter_engine::{Error, Kind};
-use flowmeter_store::catalog::Table;
+use flowmeter_store::catalog::{Table, key_of};
 
 use super::delivery::{Delivery, Depot};
 use super::{Installation, KeptPipeline, KeptSession, LOG_FOLDER, Served, kept, plan_of};
@@ -263,12 +263,31 @@ impl Installation {
         if let Some(why) = served.board().failure() {
             return self.stop_pipeline(served, why);
         }
+        if self.pauses_wrongly(served)?.is_some() {
+            // A request to pause or resume failed in the catalog and is there nevertheless.
+            let _change = self.change()?;
+            if let Some(is_paused) = self.pauses_wrongly(served)? {
+                served.worker.pause(is_paused)?;
+            }
+        }
         if served.board().settled() > served.audited.load(Ordering::Acquire) {
             let settled = served.board().settled();
             self.audit_settlements(served)?;
             served.audited.store(settled, Ordering::Release);
         }
         Ok(())
+    }
+
+    /// If a pipeline is paused and its session is not, or the other way round: whether it should be.
+    fn pauses_wrongly(&self, served: &Served) -> Result<Option<bool>, Error> {
+        let Some(bytes) = self.catalog.get(Table::Sessions, &key_of(served.session()))? else { return Ok(None) };
+        let session: KeptSession = kept(&bytes)?;
+        let wanted = match session.status() {
+            Status::Running => false,
+            Status::Paused => true,
+            _ => return Ok(None),
+        };
+        Ok((wanted != served.board().is_paused()).then_some(wanted))
     }
 }
 

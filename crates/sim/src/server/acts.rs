@@ -243,8 +243,12 @@ impl Site {
             return Ok(());
         }
         // Answered or not: none of it may count, unless it is corrected later.
-        let done = server.settle_correction(&who(), &parked.id(), How::Discarded, None).is_ok();
-        match done {
+        let done = server.settle_correction(&who(), &parked.id(), How::Discarded, None);
+        self.print(|| {
+            let done = done.as_ref().map(|known| known.state).map_err(|why| &why.detail);
+            format!("{} {}: {id} is discarded: {done:?}", PIPELINES[pipeline], parked.id())
+        });
+        match done.is_ok() {
             true => self.model.discarded.push((pipeline, id)),
             // Perhaps it was discarded: the event is sent again, and counts once.
             false => {

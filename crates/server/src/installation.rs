@@ -22,6 +22,7 @@ mod explain;
 mod feeding;
 mod finishing;
 mod first_key;
+mod following;
 pub(crate) mod history;
 mod meter_events;
 mod meter_memory;
@@ -132,6 +133,8 @@ pub struct Installation {
     audit_next: AtomicU64,
     /// Whether a change is in the log and not in the catalog.
     has_unapplied: AtomicBool,
+    /// Whether a commit of a session's status failed, and may be durable nevertheless.
+    is_unsure: AtomicBool,
     /// Held during a change of the meters of the OpenMeter API, each of which takes several
     /// changes.
     changing_openmeter: Mutex<()>,

@@ -92,6 +92,7 @@ impl Installation {
             conditions_since: Mutex::default(),
             changing: Mutex::default(),
             has_unapplied: AtomicBool::new(false),
+            is_unsure: AtomicBool::new(false),
             audit_next: AtomicU64::new(0),
             changing_openmeter: Mutex::default(),
             notifications_read: Mutex::default(),

@@ -2,6 +2,7 @@
 //! machine decides; nothing else writes a status.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use flowmeter_core::operator::Operator;
 use flowmeter_core::plan::Plan;
@@ -349,7 +350,10 @@ impl Installation {
             changes.push(Catalog::count_to(SESSIONS, kept.number));
         }
         changes.extend(more);
-        self.catalog.commit(&changes)?;
+        if let Err(why) = self.catalog.commit(&changes) {
+            self.is_unsure.store(true, Ordering::Release);
+            return Err(why.into());
+        }
         *kept = after;
         self.standing.changed(event.previous, kept);
         Ok(())

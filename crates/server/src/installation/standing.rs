@@ -21,10 +21,16 @@ impl Standing {
     /// Reads the statuses from the catalog.
     pub(super) fn of(catalog: &Catalog) -> Result<Standing, Error> {
         let standing = Standing::default();
-        for (_, value) in catalog.scan(Table::Sessions, b"", None, usize::MAX)? {
-            standing.see(&kept(&value)?);
-        }
+        standing.refresh(catalog)?;
         Ok(standing)
+    }
+
+    /// Reads the statuses from the catalog again.
+    pub(super) fn refresh(&self, catalog: &Catalog) -> Result<(), Error> {
+        for (_, value) in catalog.scan(Table::Sessions, b"", None, usize::MAX)? {
+            self.see(&kept(&value)?);
+        }
+        Ok(())
     }
 
     fn see(&self, session: &KeptSession) {

@@ -105,6 +105,11 @@ impl Installation {
         }
     }
 
+    /// Notes a pipeline that is to be loaded for a session.
+    pub(super) fn remember_stopped(&self, pipeline: &KeptPipeline, session: u64, why: Error) {
+        self.stopped_ones().insert(pipeline.id, Stopped::new(pipeline, session, why, self.now()));
+    }
+
     /// Forgets a stopped pipeline, which runs again or is no longer meant to run.
     pub(super) fn forget_stopped(&self, pipeline: Uuid) {
         self.stopped_ones().remove(&pipeline);

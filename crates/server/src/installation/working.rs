@@ -15,7 +15,7 @@ use flowmeter_core::time::Timestamp;
 use flowmeter_engine::live::{AdoptedDocument, Live, LogCommand, folder_of, records_folder};
 use flowmeter_engine::node::{Surroundings, WallOf, Worker};
 use flowmeter_engine::{Error, Kind};
-use flowmeter_store::catalog::{Table, key_of};
+use flowmeter_store::catalog::Table;
 
 use super::delivery::{Delivery, Depot};
 use super::{Installation, KeptPipeline, KeptSession, LOG_FOLDER, Served, kept, plan_of};
@@ -249,6 +249,9 @@ impl Installation {
                 tracing::error!(pipeline = name, "the periodic check of the pipeline failed: {why}");
             }
         }
+        if let Err(why) = self.find_unserved() {
+            tracing::error!("sessions that should run cannot be looked for: {why}");
+        }
         self.load_stopped();
         self.start_due();
         if let Err(why) = self.keep_applied() {
@@ -263,31 +266,13 @@ impl Installation {
         if let Some(why) = served.board().failure() {
             return self.stop_pipeline(served, why);
         }
-        if self.pauses_wrongly(served)?.is_some() {
-            // A request to pause or resume failed in the catalog and is there nevertheless.
-            let _change = self.change()?;
-            if let Some(is_paused) = self.pauses_wrongly(served)? {
-                served.worker.pause(is_paused)?;
-            }
-        }
+        self.follow_session(served)?;
         if served.board().settled() > served.audited.load(Ordering::Acquire) {
             let settled = served.board().settled();
             self.audit_settlements(served)?;
             served.audited.store(settled, Ordering::Release);
         }
         Ok(())
-    }
-
-    /// If a pipeline is paused and its session is not, or the other way round: whether it should be.
-    fn pauses_wrongly(&self, served: &Served) -> Result<Option<bool>, Error> {
-        let Some(bytes) = self.catalog.get(Table::Sessions, &key_of(served.session()))? else { return Ok(None) };
-        let session: KeptSession = kept(&bytes)?;
-        let wanted = match session.status() {
-            Status::Running => false,
-            Status::Paused => true,
-            _ => return Ok(None),
-        };
-        Ok((wanted != served.board().is_paused()).then_some(wanted))
     }
 }
 

@@ -133,7 +133,6 @@ impl Site {
         // A correction without an answer was made if the event no longer waits, unless an earlier
         // request discarded the event.
         for (of, correction) in std::mem::take(&mut self.model.unsure) {
-            let is_there = |state| Ok::<_, String>(self.corrections(of.0, state)?.iter().any(|(id, _)| *id == of.1));
             // An event that was parked twice may have been discarded once and corrected once.
             let is_there = |state| Ok::<_, String>(self.corrections(of.0, state)?.iter().any(|(id, _)| *id == of.1));
             let may_be_discarded = self.model.discarded.contains(&of) || self.model.perhaps_discarded.contains(&of);

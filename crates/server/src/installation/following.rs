@@ -1,0 +1,82 @@
+//! Pipelines follow the statuses of their sessions.
+//!
+//! A commit of the catalog may fail and be durable nevertheless: the request that made it was
+//! answered with an error, and the pipeline was not started, paused or stopped. The periodic checks
+//! take the missing step, so that the status that people see is what the pipeline does.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use flowmeter_core::session::{Status, Trigger};
+use flowmeter_engine::{Error, Kind};
+use flowmeter_store::catalog::{Table, key_of};
+
+use super::{Installation, KeptSession, Served, kept, plan_of};
+
+/// The step that a pipeline did not take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Missed {
+    Ready,
+    Pause(bool),
+    Rest,
+}
+
+impl Installation {
+    /// Takes the step that a pipeline with a session has missed, if any.
+    pub(super) fn follow_session(self: &Arc<Self>, served: &Arc<Served>) -> Result<(), Error> {
+        if self.missed(served)?.is_none() {
+            return Ok(());
+        }
+        // Every step is taken under the lock for changes, so one under way is not taken for missed.
+        let _change = self.change()?;
+        let Some((mut session, missed)) = self.missed(served)? else { return Ok(()) };
+        tracing::warn!(session = session.session_id, pipeline = session.pipeline, "a request that failed has taken effect");
+        match missed {
+            Missed::Pause(pauses) => served.worker().pause(pauses),
+            Missed::Ready => {
+                let plan = plan_of(&self.catalog, served.kept.id)(session.version)?;
+                self.step(&mut session, &plan, Trigger::Ready, Vec::new())
+            }
+            // Another thread may be about to do it.
+            Missed::Rest => match served.finishing.try_lock() {
+                Ok(_finishing) => self.rest(served),
+                Err(_) => Ok(()),
+            },
+        }
+    }
+
+    fn missed(&self, served: &Served) -> Result<Option<(KeptSession, Missed)>, Error> {
+        let Some(bytes) = self.catalog.get(Table::Sessions, &key_of(served.session()))? else { return Ok(None) };
+        let session: KeptSession = kept(&bytes)?;
+        let is_paused = served.board().is_paused();
+        let missed = match session.status() {
+            Status::Running if is_paused => Missed::Pause(false),
+            Status::Paused if !is_paused => Missed::Pause(true),
+            Status::Initializing => Missed::Ready,
+            status if status.is_final() => Missed::Rest,
+            _ => return Ok(None),
+        };
+        Ok(Some((session, missed)))
+    }
+
+    /// After a commit that failed: finds sessions that should run and that no pipeline serves. They
+    /// are loaded as those that stopped.
+    pub(super) fn find_unserved(&self) -> Result<(), Error> {
+        if !self.is_unsure.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let _change = self.change()?;
+        self.standing.refresh(&self.catalog)?;
+        for pipeline in self.all_pipelines()? {
+            let Some((number, status)) = self.standing.newest(pipeline.id) else { continue };
+            let is_served = self.served_of(pipeline.id).is_some_and(|served| served.session() == number);
+            let waits = self.stopped().iter().any(|stopped| stopped.pipeline.id == pipeline.id && stopped.session == number);
+            if !status.is_final() && !is_served && !waits {
+                let why = Error::new(Kind::Unavailable, "the request that started its session failed, and has taken effect");
+                self.remember_stopped(&pipeline, number, why);
+            }
+        }
+        self.is_unsure.store(false, Ordering::Release);
+        Ok(())
+    }
+}

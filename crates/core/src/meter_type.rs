@@ -5,7 +5,8 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use crate::aggregation::Aggregation;
-use crate::decimal::Decimal;
+use crate::decimal::{Decimal, FRACTION_DIGITS, Fraction, Rounding};
+use crate::event::Path;
 use crate::schedule::Schedule;
 use crate::time::{Timestamp, Zone};
 
@@ -30,12 +31,17 @@ pub struct MeterType {
     pub schedule: Arc<Schedule>,
     /// The time zone of the schedule.
     pub zone: Zone,
+    /// The field with the time zone of a meter. The event that opens the meter decides; without
+    /// the field, the meter has that of its type.
+    pub zone_from: Option<Path>,
     /// Start of validity; events before it are parked.
     pub active_from: Timestamp,
     /// End of validity; events at or after it are parked.
     pub active_to: Timestamp,
     /// The amount a user may use in a period; thresholds may be a share of it.
     pub capacity: Option<Decimal>,
+    /// The field with the capacity of a meter; its newest event decides.
+    pub capacity_from: Option<Path>,
     /// Values at which a partial record is made.
     pub thresholds: Vec<Threshold>,
     /// Whether an event may open a meter.
@@ -55,12 +61,48 @@ pub struct MeterType {
 pub struct Threshold {
     /// Unique in its meter type.
     pub name: String,
-    /// The value that must be reached.
-    pub limit: Decimal,
-    /// The share of the capacity as which the limit was written, if it was.
+    /// The value that must be reached; without it, a share of the capacity.
+    pub value: Option<Decimal>,
+    /// The share of the capacity, if it was written as one.
     pub percent_of_capacity: Option<Decimal>,
     /// Custom fields of the partial record: name and JSON.
     pub custom_fields: Vec<(String, String)>,
+}
+
+impl Threshold {
+    /// Returns the value that must be reached under a capacity; `None` without one where it is a
+    /// share of it. A share is rounded once, half-even.
+    pub fn limit(&self, capacity: Option<Decimal>) -> Option<Decimal> {
+        let hundred = Decimal::from_int(100);
+        let share =
+            || Fraction::product(self.percent_of_capacity?, capacity?).divide(hundred, FRACTION_DIGITS, Rounding::HalfEven);
+        self.value.or_else(share)
+    }
+}
+
+/// The capacity and thresholds of one meter that differ from those of its type.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OwnLimits {
+    /// The capacity that was set for the meter. It takes precedence over that of events.
+    pub capacity: Option<Decimal>,
+    /// The capacity that its newest event named.
+    pub capacity_of_event: Option<Decimal>,
+    /// Thresholds in place of those of its type.
+    pub thresholds: Option<Vec<Threshold>>,
+}
+
+impl OwnLimits {
+    /// Returns the capacity of the meter, if it has one of its own.
+    pub fn any_capacity(&self) -> Option<Decimal> {
+        self.capacity.or(self.capacity_of_event)
+    }
+}
+
+impl MeterType {
+    /// Whether a meter of the type takes its zone or capacity from events.
+    pub fn reads_events(&self) -> bool {
+        self.zone_from.is_some() || self.capacity_from.is_some()
+    }
 }
 
 /// The handling of events whose period was flushed.

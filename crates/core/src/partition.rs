@@ -29,6 +29,7 @@ mod memory;
 mod meter;
 mod name;
 mod order;
+mod own;
 mod parked;
 mod periods;
 mod refused;
@@ -133,8 +134,12 @@ pub struct Partition<M = Memory, I = IdentityTable> {
     stones: Stones,
     /// The number of meters that are gone.
     gone: usize,
-    /// The periods that an event may still open, by meter type.
-    openings: Vec<Option<late::Opening>>,
+    /// The periods that an event may still open, by meter type and calendar.
+    openings: BTreeMap<(u16, u16), late::Opening>,
+    /// The calendars of meters with a zone of their own, by its name and by meter type.
+    zones: BTreeMap<Box<[u8]>, BTreeMap<u16, u16>>,
+    /// Meter types whose calendar was set for a recount.
+    begun_with: Vec<u16>,
     symbols: Symbols,
     /// The state of operators that keep it by key, by operator. Empty if no operator does.
     keyed: Vec<Option<State>>,
@@ -153,7 +158,9 @@ impl<M: Meters + Default, I: Identities> Partition<M, I> {
         Partition {
             calendars: plan.meter_types.iter().map(calendar).collect(),
             horizons: plan.meter_types.iter().map(late::Horizon::of).collect(),
-            openings: vec![None; plan.meter_types.len()],
+            openings: BTreeMap::new(),
+            zones: BTreeMap::new(),
+            begun_with: Vec::new(),
             thresholds: vec![gone::Crossings::default(); plan.meter_types.len()],
             stones: Stones::default(),
             gone: 0,

@@ -18,6 +18,7 @@ mod meter_type;
 mod names;
 mod operator_forms;
 mod operators;
+mod own;
 mod problem;
 pub mod run_schedule;
 mod schema;

@@ -7,12 +7,13 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
+use crate::decimal::Decimal;
 use crate::event::{Batch, Kind, Leaf, Path};
-use crate::meter_type::MeterType;
+use crate::meter_type::{MeterType, Threshold};
 use crate::operator::{Node, Operator};
 use crate::pipeline::{RunSchedule, SourcePlan};
 use crate::table::Table;
-use crate::time::{TimeFormat, Timestamp};
+use crate::time::{TimeFormat, Timestamp, Zone};
 
 /// A pipeline, ready to run.
 #[derive(Clone, Debug)]
@@ -135,6 +136,8 @@ pub struct Rule {
     pub condition: Option<Arc<crate::expression::Program>>,
     /// The meter types of its category.
     pub meter_types: Vec<u16>,
+    /// The fields that they read from events; empty if none of them reads any.
+    pub own: Vec<OwnFields>,
     /// The slot of the value.
     pub value: u16,
     /// Computes the value into its slot, where it is an expression.
@@ -158,8 +161,17 @@ pub struct Rule {
     pub carry_last: Vec<(u16, u16)>,
 }
 
+/// The fields from which meters of a type take what they have of their own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OwnFields {
+    /// The slot of the time zone.
+    pub zone: Option<u16>,
+    /// The slot of the capacity.
+    pub capacity: Option<u16>,
+}
+
 /// A meter that the pipeline declares.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct DeclaredMeter {
     /// The given id, if any.
     pub id: Option<Uuid>,
@@ -175,6 +187,12 @@ pub struct DeclaredMeter {
     pub delete_on_reset: bool,
     /// Custom fields of its records: name and JSON text, by name.
     pub custom_fields: Vec<(String, String)>,
+    /// Its time zone, where its type lets a meter have one of its own.
+    pub zone: Option<Zone>,
+    /// Its capacity in place of that of its type.
+    pub capacity: Option<Decimal>,
+    /// Its thresholds in place of those of its type.
+    pub thresholds: Option<Vec<Threshold>>,
 }
 
 impl Plan {

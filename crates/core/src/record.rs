@@ -5,7 +5,7 @@
 
 use uuid::Uuid;
 
-use crate::decimal::{Quotient, write_u64};
+use crate::decimal::{Decimal, Quotient, write_u64};
 use crate::event::quote_into;
 use crate::meter_type::{MeterType, Threshold, derived};
 use crate::partition::{Carry, Meter, OpenPeriod, Symbols};
@@ -27,8 +27,10 @@ pub struct Revision {
 /// A threshold that was crossed.
 #[derive(Clone, Copy, Debug)]
 pub struct Crossing<'a> {
-    /// The threshold with its limit.
+    /// The threshold that was crossed.
     pub threshold: &'a Threshold,
+    /// The value that was crossed.
+    pub limit: Decimal,
     /// The direction of crossing.
     pub direction: Direction,
 }
@@ -234,7 +236,7 @@ fn write_crossing(crossing: Crossing<'_>, out: &mut Vec<u8>) {
         percent.write_to(out);
     }
     out.extend_from_slice(b",\"value\":");
-    threshold.limit.write_to(out);
+    crossing.limit.write_to(out);
     out.push(b'}');
 }
 

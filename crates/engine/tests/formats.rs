@@ -35,7 +35,7 @@ fn plan() -> Arc<Plan> {
     Arc::new(Pipeline::read(PIPELINE).unwrap().plan)
 }
 
-fn folder(format: u8) -> PathBuf {
+fn folder(format: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../../fixtures/formats/pipeline-{format}"))
 }
 
@@ -95,21 +95,27 @@ fn command(time: &str, command: &LogCommand) -> Encoded {
     Encoded::new(EntryKind::Command, at(time).nanos(), 0, &command.to_json())
 }
 
-/// Writes a data directory with a subscription to meter events, a meter that is deleted after its
-/// flush, a changed schedule, a checkpoint and, after it, an event for a period that the deleted
-/// meter flushed, and ticks.
-fn make(folder: &Path) {
-    let disk: Arc<dyn Disk> = Arc::new(LocalDisk::new(folder).unwrap());
-    let (mut log, mut live) = open(&disk);
-    let ann = MeterName {
+fn meter_of_ann() -> MeterName {
+    MeterName {
         user_id: "ann".to_owned(),
         meter_type_id: plan().meter_types[0].id,
         meter_key: plan().processors[0].key,
         id: None,
         delete_on_reset: false,
         custom_fields: serde_json::Map::new(),
+        limits: serde_json::Map::new(),
+        timezone: None,
         created_at: None,
-    };
+    }
+}
+
+/// Writes a data directory with a subscription to meter events, a meter that is deleted after its
+/// flush, a changed schedule, a checkpoint and, after it, an event for a period that the deleted
+/// meter flushed, and ticks.
+fn make(folder: &Path) {
+    let disk: Arc<dyn Disk> = Arc::new(LocalDisk::new(folder).unwrap());
+    let (mut log, mut live) = open(&disk);
+    let ann = meter_of_ann();
     let pipeline = plan().id;
     let first = [event(1, "ann", "10:10", 3), event(2, "bob", "10:10", 1), event(3, "bob", "11:01", 2)];
     for entry in [
@@ -141,7 +147,7 @@ fn texts(stream: &Stream) -> Vec<Vec<u8>> {
 }
 
 /// Returns the files under `fixtures`, with a temporary folder for new writes.
-fn kept(format: u8) -> (Arc<dyn Disk>, tempfile::TempDir) {
+fn kept(format: &str) -> (Arc<dyn Disk>, tempfile::TempDir) {
     let scratch = tempfile::tempdir().unwrap();
     let below = Arc::new(LocalDisk::new(&folder(format)).unwrap());
     let disk: Arc<dyn Disk> = Arc::new(Overlay::new(below, Arc::new(LocalDisk::new(scratch.path()).unwrap())));
@@ -150,7 +156,7 @@ fn kept(format: u8) -> (Arc<dyn Disk>, tempfile::TempDir) {
 
 #[test]
 fn format_1_can_be_read() {
-    let (disk, _scratch) = kept(1);
+    let (disk, _scratch) = kept("1");
     let (log, mut live) = open(&disk);
     assert_eq!((log.first(), log.next(), live.position()), (0, 3, 2), "the checkpoint");
     catch_up(&log, &mut live, 3);
@@ -181,15 +187,15 @@ fn format_1_can_be_read() {
 
 #[test]
 fn format_2_can_be_read() {
-    reads_on(2, [7, 4]);
+    reads_on("2", [7, 4]);
 }
 
 #[test]
 fn format_3_can_be_read() {
-    if std::env::var_os("UPDATE").is_some() && !folder(3).exists() {
-        make(&folder(3));
+    if std::env::var_os("UPDATE").is_some() && !folder("3").exists() {
+        make(&folder("3"));
     }
-    let live = reads_on(3, [8, 5]);
+    let live = reads_on("3", [8, 5]);
     assert!(live.listens(), "the checkpoint says who listens");
     let notes: Vec<(NoteKind, u64)> =
         texts(live.outlet().notes()).iter().map(|item| note_item(item).map(|note| (note.kind, note.before)).unwrap()).collect();
@@ -220,10 +226,10 @@ fn make_fed(folder: &Path) {
 
 #[test]
 fn format_6_can_be_read() {
-    if std::env::var_os("UPDATE").is_some() && !folder(6).exists() {
-        make_fed(&folder(6));
+    if std::env::var_os("UPDATE").is_some() && !folder("6").exists() {
+        make_fed(&folder("6"));
     }
-    let (disk, _scratch) = kept(6);
+    let (disk, _scratch) = kept("6");
     let (log, mut live) = open(&disk);
     assert_eq!(live.position(), 1, "the checkpoint");
     assert_eq!(live.taken("source").values().collect::<Vec<_>>(), ["{\"events\":2}"]);
@@ -237,8 +243,49 @@ fn format_6_can_be_read() {
     assert_eq!([fed.place_of(0), fed.place_of(1), fed.place_of(2)], [Some(("usage.csv", 4)), Some(("usage.csv", 7)), None]);
 }
 
+/// Writes a data directory with a meter that has a capacity and thresholds of its own: half of the
+/// capacity was reached before the checkpoint.
+fn make_limited(folder: &Path) {
+    let disk: Arc<dyn Disk> = Arc::new(LocalDisk::new(folder).unwrap());
+    let (mut log, mut live) = open(&disk);
+    let limits = r#"{"capacity": 1.5, "thresholds": [{"name": "half", "percentOfCapacity": 50, "customFields": {"a": 1.50}}, {"name": "all", "value": 2}]}"#;
+    let meter = MeterName { limits: serde_json::from_str(limits).unwrap(), ..meter_of_ann() };
+    let pipeline = plan().id;
+    for entry in [
+        command("2024-05-01T10:00:00Z", &LogCommand::Open { pipeline, meter }),
+        events("2024-05-01T10:10:00Z", &[event(1, "ann", "10:05", 1)]),
+        events("2024-05-01T10:20:00Z", &[event(2, "ann", "10:06", 1)]),
+    ] {
+        log.append(&entry).unwrap();
+    }
+    log.commit().unwrap();
+    catch_up(&log, &mut live, 2);
+    live.checkpoint().unwrap();
+}
+
+#[test]
+fn limits_of_meters_can_be_read() {
+    if std::env::var_os("UPDATE").is_some() && !folder("6-limits").exists() {
+        make_limited(&folder("6-limits"));
+    }
+    let (disk, _scratch) = kept("6-limits");
+    let (log, mut live) = open(&disk);
+    assert_eq!(live.position(), 2, "the checkpoint");
+    let shown = live.meters().next().unwrap().1.limits().unwrap().settings();
+    let expected = r#"{"capacity":1.5,"thresholds":[{"customFields":{"a":1.50},"name":"half","percentOfCapacity":50},{"name":"all","value":2}]}"#;
+    assert_eq!(serde_json::Value::Object(shown).to_string(), expected);
+    catch_up(&log, &mut live, 3);
+    live.commit().unwrap();
+    let records = texts(live.outlet().records());
+    let name = |item: &Vec<u8>| {
+        let record: serde_json::Value = serde_json::from_slice(record_item(item).unwrap().json).unwrap();
+        record["threshold"]["name"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(records.iter().map(name).collect::<Vec<_>>(), ["half", "all"], "each once");
+}
+
 /// Continues from a checkpoint to the end of its log and checks the results.
-fn reads_on(format: u8, [end, position]: [u64; 2]) -> Live {
+fn reads_on(format: &str, [end, position]: [u64; 2]) -> Live {
     let (disk, _scratch) = kept(format);
     let (log, mut live) = open(&disk);
     assert_eq!((log.next(), live.position(), live.version()), (end, position, 2), "the checkpoint");

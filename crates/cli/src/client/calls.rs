@@ -52,11 +52,12 @@ impl Meters {
                 call.with("userId", user).with("meterType", meter_type).with("pipeline", pipeline)
             }
             Meters::Show { id } => Call::get(one(id)),
-            Meters::Create { user, meter_type, pipeline, fields } => {
+            Meters::Create { user, meter_type, pipeline, timezone, fields } => {
                 let mut body = Map::new();
                 body.insert("userId".to_owned(), json!(user));
                 body.insert("meterType".to_owned(), json!(meter_type));
                 body.extend(pipeline.iter().map(|pipeline| ("pipeline".to_owned(), json!(pipeline))));
+                body.extend(timezone.iter().map(|zone| ("timezone".to_owned(), json!(zone))));
                 fields.put(&mut body)?;
                 Call::post("/api/v1/meters").json(&Value::Object(body))
             }
@@ -365,9 +366,15 @@ impl Keys {
 impl MeterFields {
     fn put(&self, body: &mut Map<String, Value>) -> anyhow::Result<()> {
         body.extend(self.delete_on_reset.map(|on| ("deleteOnReset".to_owned(), json!(on))));
-        if let Some(text) = &self.custom_fields {
-            let wrong = |why: serde_json::Error| Wrong(format!("--custom-fields: {why}"));
-            body.insert("customFields".to_owned(), serde_json::from_str(text).map_err(wrong)?);
+        let json = [
+            ("--custom-fields", "customFields", &self.custom_fields),
+            ("--capacity", "capacity", &self.capacity),
+            ("--thresholds", "thresholds", &self.thresholds),
+        ];
+        for (option, field, text) in json {
+            let Some(text) = text else { continue };
+            let wrong = |why: serde_json::Error| Wrong(format!("{option}: {why}"));
+            body.insert(field.to_owned(), serde_json::from_str(text).map_err(wrong)?);
         }
         Ok(())
     }

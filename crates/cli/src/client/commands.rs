@@ -86,6 +86,9 @@ pub(crate) enum Meters {
         /// The pipeline, if several count in the meter type
         #[arg(long)]
         pipeline: Option<String>,
+        /// Its time zone, if the meter type leaves it to its meters
+        #[arg(long, value_name = "ZONE")]
+        timezone: Option<String>,
         #[command(flatten)]
         fields: MeterFields,
     },
@@ -107,6 +110,12 @@ pub(crate) struct MeterFields {
     /// Its custom fields, a JSON object
     #[arg(long, value_name = "JSON")]
     pub(crate) custom_fields: Option<String>,
+    /// The amount its user may use in a period, or `null` for that of its type
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) capacity: Option<String>,
+    /// Its own thresholds, a JSON list, or `null` for those of its type
+    #[arg(long, value_name = "JSON")]
+    pub(crate) thresholds: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::server::{Server, event, items};
+use crate::support::server::{Server, event, eventually, items};
 
 const CALLS: &str = "pipeline: calls
 source: { http: {} }
@@ -102,6 +102,8 @@ fn meters() {
         (json!({"userId": "bob", "meterType": "Nothing"}), 404, Some("meterType")),
         (json!({"userId": "bob", "meterType": "Spend", "id": "x"}), 400, Some("id")),
         (json!({"userId": "bob", "meterType": "Spend", "meterKey": "x"}), 400, Some("meterKey")),
+        (json!({"userId": "bob", "meterType": "Spend", "timezone": "Europe/Oslo"}), 400, Some("timezone")),
+        (json!({"userId": "bob", "meterType": "Spend", "capcity": 3}), 400, Some("capcity")),
         (json!({"userId": "anna", "meterType": "Spend"}), 409, None),
     ];
     for (body, status, field) in refused {
@@ -120,6 +122,7 @@ fn meters() {
     }
     server.count(&[event("1", "anna", json!(5))]);
     assert_eq!(server.get(&path)["value"], 5);
+    limits_of_one_meter(&server, &path);
     assert_eq!(server.ask("DELETE", &path).send().status, 204);
     assert_eq!(server.ask("GET", &path).send().problem().0, 404);
     // Lists continue with the next page.
@@ -137,6 +140,38 @@ fn meters() {
     }
     assert_eq!(seen.len(), 26, "{seen:?}");
     assert!(seen.is_sorted());
+}
+
+/// A meter takes a capacity and thresholds of its own, keeps them over other changes, and gives them back.
+fn limits_of_one_meter(server: &Server, path: &str) {
+    let change = |body: Value| server.ask("PATCH", path).json(&body).send();
+    let thresholds = json!([{"name": "most", "percentOfCapacity": 80}, {"name": "all", "value": 10}]);
+    for (body, field) in [
+        (json!({"capacity": "much"}), "capacity"),
+        (json!({"thresholds": [{"name": "most", "percentOfCapacity": 80}]}), "thresholds[0]"),
+        (json!({"thresholds": [{"value": 80}]}), "thresholds[0].name"),
+    ] {
+        assert_eq!(change(body.clone()).problem().2.as_deref(), Some(field), "{body}");
+    }
+    let text = r#"{"capacity": 10.000000000000000001, "thresholds": [{"name": "most", "percentOfCapacity": 80}, {"name": "all", "value": 10}]}"#;
+    let changed = change(serde_json::from_str(text).unwrap()).ok();
+    assert_eq!(changed["capacity"].to_string(), "10.000000000000000001");
+    assert_eq!(changed["thresholds"], thresholds);
+    let partial = || items(&server.get("/api/v1/records?threshold=true&userId=anna")).len();
+    let partial_are = |count| eventually("partial records", || (partial() == count).then_some(()));
+    assert_eq!(partial(), 0);
+    server.count(&[event("2", "anna", json!(3))]);
+    assert_eq!(partial(), 0, "80 per cent of the capacity are a little more than 8");
+    server.count(&[event("3", "anna", json!(1))]);
+    partial_are(1);
+    assert_eq!(change(json!({"customFields": {}})).ok()["thresholds"], thresholds, "another change");
+    let reordered = json!([{"name": "all", "value": 9}, {"name": "most", "value": 1}]);
+    change(json!({"thresholds": reordered})).ok();
+    server.count(&[event("4", "anna", json!(1))]);
+    // `most` was reached before, `all` by this event.
+    partial_are(2);
+    let changed = change(json!({"thresholds": null, "capacity": null})).ok();
+    assert_eq!((&changed["capacity"], &changed["thresholds"]), (&Value::Null, &json!([])));
 }
 
 #[test]

@@ -31,6 +31,8 @@ struct Target {
     meter: Option<MeterIx>,
     hash: u64,
     meter_type: u16,
+    /// The calendar of the meter, if the event opens it.
+    calendar: u16,
     rule: u16,
     period: Period,
     number: Decimal,
@@ -108,7 +110,7 @@ impl<M: Meters, I: Identities> Partition<M, I> {
             held &= held - 1;
             let rule = &processor.rules[usize::from(rule_ix)];
             let before = targets.len();
-            match self.targets_of(plan, processor_ix, rule, rule_ix, usage, user, at, targets) {
+            match self.targets_of(plan, processor_ix, rule_ix, batch, usage, user, at, targets) {
                 Ok(()) => {}
                 Err(Refusal::PassOn(reason)) => {
                     passed_on = reason;
@@ -133,8 +135,8 @@ impl<M: Meters, I: Identities> Partition<M, I> {
         &mut self,
         plan: &Plan,
         processor: u16,
-        rule: &Rule,
         rule_ix: u16,
+        batch: &Batch,
         usage: &Usage,
         user: &[u8],
         at: Timestamp,
@@ -142,7 +144,8 @@ impl<M: Meters, I: Identities> Partition<M, I> {
     ) -> Result<(), Refusal> {
         let before = targets.len();
         let mut reason = Reason::NoMeter;
-        for &meter_type in &rule.meter_types {
+        let rule = &plan.processors[usize::from(processor)].rules[usize::from(rule_ix)];
+        for (place, &meter_type) in rule.meter_types.iter().enumerate() {
             let kind = &plan.meter_types[usize::from(meter_type)];
             let guess = self.scratch.ahead.next_meter();
             if usage.at < kind.active_from {
@@ -158,9 +161,17 @@ impl<M: Meters, I: Identities> Partition<M, I> {
                 Some(guess) if self.meters.is(guess, &key) => Some(guess),
                 _ => self.find_or_remember(&key),
             };
+            let mut calendar = meter_type;
+            if let Some(own) = rule.own.get(place) {
+                self.check_capacity(plan, own, batch, usage)?;
+                if meter.is_none_or(|ix| self.takes_zone(ix)) {
+                    calendar = self.calendar_of_event(plan, meter_type, own, batch, usage)?;
+                    self.set_calendar(meter, calendar);
+                }
+            }
             let placed = match meter {
                 None if !kind.auto_create => Err(Refusal::PassOn(Reason::NoMeter)),
-                None => self.place_new(meter_type, kind, usage.at, at),
+                None => self.place_new((meter_type, calendar), kind, usage.at, at),
                 Some(ix) => self.place(ix, kind, usage.at, at),
             };
             let (period, late) = match placed {
@@ -172,7 +183,7 @@ impl<M: Meters, I: Identities> Partition<M, I> {
                 Err(park) => return Err(park),
             };
             let hash = key.hash;
-            targets.push(Target { meter, hash, meter_type, rule: rule_ix, period, number: Decimal::ZERO, late });
+            targets.push(Target { meter, hash, meter_type, calendar, rule: rule_ix, period, number: Decimal::ZERO, late });
         }
         if targets.len() == before { Err(Refusal::PassOn(reason)) } else { Ok(()) }
     }
@@ -250,6 +261,9 @@ impl<M: Meters, I: Identities> Partition<M, I> {
         let kind = &plan.meter_types[usize::from(target.meter_type)];
         let rule = &plan.processors[usize::from(processor)].rules[usize::from(target.rule)];
         self.grow_backwards(ix, target.period, usage.at, at);
+        if !rule.own.is_empty() {
+            self.note_capacity(ix, rule, target.meter_type, batch, usage);
+        }
         let contribution =
             Contribution { number: target.number, fingerprint: fingerprint(kind.aggregation, batch, usage, rule), at: usage.at };
         let horizon = self.horizons[usize::from(target.meter_type)];
@@ -295,7 +309,7 @@ impl<M: Meters, I: Identities> Partition<M, I> {
         if news && !kind.flush_empty {
             self.schedule_next(ix);
         }
-        if !kind.thresholds.is_empty() {
+        if !self.meters.get(ix).thresholds(kind).is_empty() {
             self.check_thresholds(ix, target.period.start, usage.event, at, effects);
         }
     }
@@ -314,7 +328,7 @@ impl<M: Meters, I: Identities> Partition<M, I> {
             user: user.into(),
             processor,
             meter_type: target.meter_type,
-            calendar: target.meter_type,
+            calendar: target.calendar,
             birth: Birth::ByEvent,
             delete_on_reset: false,
             created_at: created_by_event(start, usage.at, at),

@@ -2,7 +2,8 @@
 
 use uuid::Uuid;
 
-use super::{Birth, Effects, Identities, Meter, MeterIx, MeterKey, Meters, Partition, Periods, Rare, Stretch};
+use super::own::declared_limits;
+use super::{Birth, Effects, Identities, Meter, MeterIx, MeterKey, Meters, Partition, Periods, Rare};
 use crate::plan::{DeclaredMeter, Plan};
 use crate::schedule::Period;
 use crate::time::Timestamp;
@@ -22,7 +23,7 @@ impl<M: Meters, I: Identities> Partition<M, I> {
                     user: user.into(),
                     processor: declared.processor,
                     meter_type: declared.meter_type,
-                    calendar: declared.meter_type,
+                    calendar: self.calendar_of_declared(declared),
                     birth: Birth::Declared,
                     delete_on_reset: declared.delete_on_reset,
                     created_at,
@@ -30,7 +31,7 @@ impl<M: Meters, I: Identities> Partition<M, I> {
                     due: Timestamp::MAX,
                     changed_at: Timestamp::MIN,
                     periods: Periods::default(),
-                    rare: rare(declared.id, declared, &[]),
+                    rare: rare(declared.id, declared, None),
                 };
                 let ix = self.meters.insert(key.hash, meter);
                 effects.opened(self.meters.get(ix));
@@ -42,7 +43,7 @@ impl<M: Meters, I: Identities> Partition<M, I> {
     fn reopen_declared(&mut self, ix: MeterIx, declared: &DeclaredMeter, created_at: Timestamp, effects: &mut impl Effects) {
         let meter = self.meters.get_mut(ix);
         let id = declared.id.or(meter.rare.as_ref().and_then(|rare| rare.id));
-        meter.rare = rare(id, declared, meter.stretches());
+        meter.rare = rare(id, declared, meter.rare.as_deref());
         meter.birth = Birth::Declared;
         meter.delete_on_reset = declared.delete_on_reset;
         meter.created_at = created_at;
@@ -57,10 +58,13 @@ impl<M: Meters, I: Identities> Partition<M, I> {
     /// Changes the settings of a declared meter.
     pub(super) fn edit_declared(&mut self, declared: &DeclaredMeter) {
         if let Some(ix) = self.declared(declared) {
+            let meter = self.meters.get(ix);
+            let before = self.threshold_names(meter, self.kind(meter));
             let meter = self.meters.get_mut(ix);
             meter.delete_on_reset = declared.delete_on_reset;
             let id = meter.rare.as_ref().and_then(|rare| rare.id);
-            meter.rare = rare(id, declared, meter.stretches());
+            meter.rare = rare(id, declared, meter.rare.as_deref());
+            self.rename_crossings(ix, &before);
         }
     }
 
@@ -78,8 +82,13 @@ impl<M: Meters, I: Identities> Partition<M, I> {
     }
 }
 
-fn rare(id: Option<Uuid>, declared: &DeclaredMeter, stretches: &[Stretch]) -> Option<Box<Rare>> {
-    let (custom_fields, stretches) = (declared.custom_fields.clone(), stretches.to_vec());
-    let any = id.is_some() || !custom_fields.is_empty() || !stretches.is_empty();
-    any.then(|| Box::new(Rare { id, custom_fields, stretches }))
+fn rare(id: Option<Uuid>, declared: &DeclaredMeter, before: Option<&Rare>) -> Option<Box<Rare>> {
+    let rare = Rare {
+        id,
+        custom_fields: declared.custom_fields.clone(),
+        stretches: before.map(|rare| rare.stretches.clone()).unwrap_or_default(),
+        limits: declared_limits(declared, before),
+    };
+    let any = id.is_some() || !rare.custom_fields.is_empty() || !rare.stretches.is_empty() || rare.limits.is_some();
+    any.then(|| Box::new(rare))
 }

@@ -6,6 +6,7 @@
 use super::{Amount, Identities, Memory, Meter, Meters, OpenPeriod, Partition};
 use crate::aggregation::Aggregate;
 use crate::decimal::Resting;
+use crate::meter_type::{OwnLimits, Threshold};
 
 /// Bytes that a meter takes in tables outside itself: its entry of the index, which is half to
 /// seven eighths full, and its due instant.
@@ -33,7 +34,11 @@ impl Meter {
 impl super::Rare {
     fn heap_bytes(&self) -> usize {
         let fields: usize = self.custom_fields.iter().map(|(name, json)| 48 + name.len() + json.len()).sum();
-        size_of::<super::Rare>() + fields + self.stretches.capacity() * size_of::<super::Stretch>()
+        let limits = self.limits.as_deref().map_or(0, |limits| {
+            let thresholds = limits.thresholds.as_ref().map_or(0, Vec::len) * size_of::<Threshold>() * 2;
+            size_of::<OwnLimits>() + thresholds
+        });
+        size_of::<super::Rare>() + fields + limits + self.stretches.capacity() * size_of::<super::Stretch>()
     }
 }
 
@@ -77,15 +82,7 @@ meterTypes: [{ name: t, category: c, aggregation: increment }]
         let plan = Arc::new(Pipeline::read(DOCUMENT).unwrap().plan);
         let mut partition: Partition = Partition::with_identities(plan, IdentityTable::default());
         let before = partition.meter_bytes();
-        let open = |user: String| DeclaredMeter {
-            id: None,
-            user,
-            processor: 0,
-            meter_type: 0,
-            created_at: None,
-            delete_on_reset: false,
-            custom_fields: Vec::new(),
-        };
+        let open = |user: String| DeclaredMeter { user, ..DeclaredMeter::default() };
         let mut last = before;
         for name in ["short", "one that does not fit into the meter itself"] {
             let declared = open(name.to_owned());

@@ -19,11 +19,11 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use super::meter::{Standing, Stretch};
+use super::own::crossings;
 use super::stretches::merge_closed;
 use super::{Birth, Effects, Identities, Meter, MeterIx, MeterKey, Meters, Partition, Periods, Rare};
 use crate::meter_type::{LatePolicy, MeterType, derived};
 use crate::plan::Plan;
-use crate::record::{Direction, record_id};
 use crate::schedule::Period;
 use crate::time::Timestamp;
 
@@ -116,11 +116,10 @@ impl<M: Meters, I: Identities> Partition<M, I> {
         let plan = Arc::clone(&self.plan);
         let meter = self.meters.get(ix);
         let kind = &plan.meter_types[usize::from(meter.meter_type)];
-        let id = meter.id(&plan);
+        let (id, names) = (meter.id(&plan), self.threshold_names(meter, kind));
         for held in meter.periods.iter().filter(|held| held.sent().is_none()) {
-            for (threshold, direction) in self.thresholds[usize::from(meter.meter_type)].told(kind, held.crossed()) {
-                let record = record_id(id, meter.shown(held.period), 0, Some((threshold, direction)));
-                self.stones.told.insert(record.as_u128());
+            for (threshold, direction) in crossings(names.iter().map(String::as_str), held.crossed()) {
+                self.stones.told.insert(meter.partial_record_id(id, held, threshold, direction).as_u128());
             }
         }
     }
@@ -136,6 +135,7 @@ impl<M: Meters, I: Identities> Partition<M, I> {
         meter.begin_at(start);
         if let Some(rare) = &mut meter.rare {
             rare.custom_fields.clear();
+            rare.limits = None;
         }
         self.gone -= 1;
         effects.opened(self.meters.get(ix));
@@ -198,16 +198,5 @@ impl Crossings {
     pub(super) fn names<'n>(&'n self, kind: &'n MeterType) -> impl Iterator<Item = &'n str> {
         let known = kind.thresholds.iter().map(|threshold| threshold.name.as_str());
         known.chain(self.retired.iter().map(String::as_str)).take(super::THRESHOLDS_MAX)
-    }
-
-    /// Returns the crossings that the bits of a period record.
-    pub(super) fn told<'n>(&'n self, kind: &'n MeterType, crossed: u64) -> impl Iterator<Item = (&'n str, Direction)> {
-        self.names(kind).enumerate().flat_map(move |(bit, name)| {
-            let directions = [Direction::Reached, Direction::Recovered];
-            directions
-                .into_iter()
-                .filter(move |direction| crossed & direction.bit(bit) != 0)
-                .map(move |direction| (name, direction))
-        })
     }
 }

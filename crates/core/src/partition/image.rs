@@ -7,10 +7,12 @@
 //! they become stones. Identities are not included: they have their own form (see
 //! [`super::Identities`]). Due instants follow from the rest and are computed again.
 //!
-//! Formats 1 to 3 can still be read. Format 1 had no deleted meters, only the calendars of the
+//! Formats 1 to 4 can still be read. Format 1 had no deleted meters, only the calendars of the
 //! plan, and another encoding of the flushed range; format 2 had no identities of parked events;
-//! format 3 had no operators that keep state by key.
+//! format 3 had no operators that keep state by key; format 4 had no meters with a capacity or
+//! thresholds of their own.
 
+mod limits;
 mod tables;
 
 use std::convert::Infallible;
@@ -30,7 +32,7 @@ use crate::schedule::Period;
 use crate::time::Timestamp;
 use tables::{Tables, place};
 
-const FORMAT: u8 = 4;
+const FORMAT: u8 = 5;
 /// Bytes of an image that are in memory at once: new memory for millions of meters would cost more
 /// than writing them.
 const PAGE_BYTES: usize = 128 << 10;
@@ -171,6 +173,9 @@ impl<M: Meters + Default, I: Identities> Partition<M, I> {
     /// Translates the bits of thresholds to those of the present plan. A crossing for which it has
     /// no bit is kept as the id of its partial record.
     fn translate_crossed(&mut self, meter: &mut Meter, tables: &Tables) {
+        if meter.own_thresholds().is_some() {
+            return;
+        }
         let Some(bits) = tables.thresholds.get(&meter.meter_type) else { return };
         let id = meter.id(&self.plan);
         for at in 0..meter.periods.len() {
@@ -216,6 +221,7 @@ fn write_meter(meter: &Meter, calendars: &[u16], pen: &mut Pen) {
             pen.text(json.as_bytes());
         }
         write_stretches(&rare.stretches, pen);
+        limits::write(rare.limits.as_deref(), pen);
     }
     pen.count(meter.periods.len() as u64);
     meter.periods.iter().for_each(|held| write_period(held, pen));
@@ -311,7 +317,8 @@ fn read_rare(format: u8, glass: &mut Glass<'_>) -> Seen<Rare> {
         custom_fields.push((glass.string()?, glass.string()?));
     }
     let stretches = if format == 1 { Vec::new() } else { read_stretches(glass)? };
-    Ok(Rare { id, custom_fields, stretches })
+    let limits = if format < 5 { None } else { limits::read(glass)? };
+    Ok(Rare { id, custom_fields, stretches, limits })
 }
 
 fn write_period(held: &OpenPeriod, pen: &mut Pen) {

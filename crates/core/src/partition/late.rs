@@ -100,25 +100,25 @@ impl<M: Meters, I: Identities> Partition<M, I> {
     /// Returns the period of an event that opens a meter.
     pub(super) fn place_new(
         &mut self,
-        meter_type: u16,
+        (meter_type, calendar): (u16, u16),
         kind: &MeterType,
         event_at: Timestamp,
         at: Timestamp,
     ) -> Result<(Period, bool), Refusal> {
-        let period = self.calendars[usize::from(meter_type)].period_at(event_at);
+        let period = self.calendars[usize::from(calendar)].period_at(event_at);
         if self.by_receipt && is_forgotten(kind, period, at) {
             return Err(too_late(period, FORGOTTEN));
         }
-        self.check_empty(meter_type, kind, period, at)?;
+        self.check_empty((meter_type, calendar), kind, period, at)?;
         Ok((period, false))
     }
 
     /// Parks an event that would open more periods without events than its meter type allows.
-    fn check_empty(&mut self, meter_type: u16, kind: &MeterType, period: Period, at: Timestamp) -> Result<(), Refusal> {
-        if !kind.flush_empty || period.start >= self.oldest_opening(meter_type, kind, at) {
+    fn check_empty(&mut self, of: (u16, u16), kind: &MeterType, period: Period, at: Timestamp) -> Result<(), Refusal> {
+        if !kind.flush_empty || period.start >= self.oldest_opening(of, kind, at) {
             return Ok(());
         }
-        let calendar = &mut self.calendars[usize::from(meter_type)];
+        let calendar = &mut self.calendars[usize::from(of.1)];
         let (mut count, mut end) = (0, period.end);
         while end < at.min(kind.active_to) && count < COUNTED_MAX {
             end = calendar.period_at(end).end;
@@ -133,13 +133,14 @@ impl<M: Meters, I: Identities> Partition<M, I> {
         Err(Refusal::Park(Reason::TooOld, detail))
     }
 
-    /// Returns the start of the earliest period that an event may open at an instant.
-    fn oldest_opening(&mut self, meter_type: u16, kind: &MeterType, at: Timestamp) -> Timestamp {
+    /// Returns the start of the earliest period that an event may open at an instant, of a meter
+    /// type and a calendar.
+    fn oldest_opening(&mut self, of: (u16, u16), kind: &MeterType, at: Timestamp) -> Timestamp {
         let at = at.min(kind.active_to);
-        if let Some(known) = self.openings[usize::from(meter_type)].filter(|known| known.holds(at)) {
+        if let Some(known) = self.openings.get(&of).filter(|known| known.holds(at)) {
             return known.oldest;
         }
-        let calendar = &mut self.calendars[usize::from(meter_type)];
+        let calendar = &mut self.calendars[usize::from(of.1)];
         let current = calendar.period_at(at);
         let mut oldest = current.start;
         for _ in 0..=kind.empty_periods_max {
@@ -148,7 +149,7 @@ impl<M: Meters, I: Identities> Partition<M, I> {
             }
             oldest = calendar.period_at(oldest.saturating_sub(1)).start;
         }
-        self.openings[usize::from(meter_type)] = Some(Opening { current, oldest });
+        self.openings.insert(of, Opening { current, oldest });
         oldest
     }
 
@@ -173,8 +174,8 @@ impl<M: Meters, I: Identities> Partition<M, I> {
         let meter = self.meters.get(ix);
         let late = meter.has_flushed(period.start);
         if !late && period.start < meter.next() && meter.birth == Birth::ByEvent {
-            let meter_type = meter.meter_type;
-            self.check_empty(meter_type, kind, period, at)?;
+            let of = (meter.meter_type, meter.calendar);
+            self.check_empty(of, kind, period, at)?;
         }
         let meter = self.meters.get(ix);
         // A deleted meter may be corrected; it is reopened only where an event may open one.

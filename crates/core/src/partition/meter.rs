@@ -7,8 +7,9 @@ use super::groups::Groups;
 use super::{Name, Periods};
 use crate::aggregation::Aggregate;
 use crate::decimal::Resting;
-use crate::meter_type::derived;
+use crate::meter_type::{OwnLimits, derived};
 use crate::plan::Plan;
+use crate::record::{Direction, record_id};
 use crate::schedule::Period;
 use crate::time::Timestamp;
 
@@ -90,6 +91,8 @@ pub struct Rare {
     pub custom_fields: Vec<(String, String)>,
     /// Stretches that were flushed besides the one that grows, in order.
     pub stretches: Vec<Stretch>,
+    /// A capacity or thresholds of its own.
+    pub limits: Option<Box<OwnLimits>>,
 }
 
 /// Consecutive periods that were flushed.
@@ -238,6 +241,12 @@ impl Meter {
     /// Returns a period as its records show it: a period without a start begins with the meter.
     pub fn shown(&self, period: Period) -> Period {
         Period { start: if period.start == Timestamp::MIN { self.created_at } else { period.start }, ..period }
+    }
+
+    /// Returns the id of the partial record of a period.
+    pub(super) fn partial_record_id(&self, id: Uuid, held: &OpenPeriod, threshold: &str, direction: Direction) -> Uuid {
+        let number = held.sent().and_then(|sent| sent.revision).map_or(0, |sent| sent + 1);
+        record_id(id, self.shown(held.period), number, Some((threshold, direction)))
     }
 
     /// Whether the meter exists, neither deleted nor kept only for corrections.

@@ -19,15 +19,18 @@ impl<M: Meters, I: Identities> Partition<M, I> {
             let meter = self.meters.get(ix);
             let kind = self.kind(meter);
             let calendar = &self.calendars[usize::from(meter.calendar)];
-            if calendar.last_era().resets_like(&kind.schedule, &kind.zone) {
+            // A zone of its own stays.
+            let zone = if kind.zone_from.is_some() { &calendar.last_era().zone } else { &kind.zone };
+            if calendar.last_era().resets_like(&kind.schedule, zone) {
                 continue;
             }
+            let zone = zone.clone();
             let from = self.changes_at(meter, at);
             let next = match from {
-                None => self.calendars[usize::from(meter.meter_type)].clone(),
+                None => Calendar::new(kind.schedule.clone(), zone),
                 // A period without an end never changes its schedule.
                 Some(Timestamp::MAX) => continue,
-                Some(from) => calendar.followed_by(Era { from, schedule: kind.schedule.clone(), zone: kind.zone.clone() }),
+                Some(from) => calendar.followed_by(Era { from, schedule: kind.schedule.clone(), zone }),
             };
             if let Some(next) = self.calendar(next) {
                 self.meters.get_mut(ix).calendar = next;
@@ -72,10 +75,11 @@ impl<M: Meters, I: Identities> Partition<M, I> {
     }
 
     /// Sets the calendar of future meters of a type, to recount data that was counted under another
-    /// schedule.
+    /// schedule or in the zone of its meter.
     pub fn begin_with(&mut self, meter_type: u16, calendar: Calendar) {
         if let Some(known) = self.calendars.get_mut(usize::from(meter_type)) {
             *known = calendar;
+            self.begun_with.push(meter_type);
         }
     }
 

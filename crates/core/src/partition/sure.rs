@@ -47,6 +47,7 @@ impl<M: Meters, I: Identities> Partition<M, I> {
         let kind = &self.plan.meter_types[usize::from(key.meter_type)];
         let is_active = kind.active_from <= usage.at && usage.at < kind.active_to;
         is_active
+            && !kind.reads_events()
             && kind.auto_create
             && match self.meters.find(key) {
                 None => {
@@ -68,7 +69,7 @@ impl<M: Meters, I: Identities> Partition<M, I> {
 
     /// Whether an event certainly opens no more periods without events than its type allows.
     fn surely_opens(&self, key: &MeterKey<'_>, kind: &MeterType, usage: &Usage, at: Timestamp) -> bool {
-        let known = self.openings[usize::from(key.meter_type)].filter(|known| known.holds(at.min(kind.active_to)));
+        let known = self.openings.get(&(key.meter_type, key.meter_type)).filter(|known| known.holds(at.min(kind.active_to)));
         !kind.flush_empty || known.is_some_and(|known| known.surely_opens(usage.at))
     }
 

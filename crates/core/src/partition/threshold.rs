@@ -25,12 +25,13 @@ impl<M: Meters, I: Identities> Partition<M, I> {
         let Ok(place) = meter.periods.place(start) else { return };
         let held = &meter.periods[place];
         let Some(value) = held.amount.total.value(kind.aggregation, held.period) else { return };
-        let before = held.crossed();
+        let (before, capacity) = (held.crossed(), meter.capacity(kind));
         let mut crossed = before;
         let mut json = Vec::new();
-        for (bit, threshold) in kind.thresholds.iter().enumerate() {
+        for (bit, threshold) in meter.thresholds(kind).iter().enumerate() {
+            let Some(limit) = threshold.limit(capacity) else { continue };
             let (reached, recovered) = (Direction::Reached.bit(bit), Direction::Recovered.bit(bit));
-            let above = value.compare(threshold.limit).is_ge();
+            let above = value.compare(limit).is_ge();
             let direction = match (above, crossed & reached != 0, crossed & recovered != 0) {
                 (true, false, _) => Direction::Reached,
                 (false, true, false) => Direction::Recovered,
@@ -40,7 +41,7 @@ impl<M: Meters, I: Identities> Partition<M, I> {
             let number = held.sent().and_then(|sent| sent.revision).map_or(0, |sent| sent + 1);
             let updated_at = meter.changed_at.max(held.last_at);
             let revision = Revision { number, delta: None, updated_at };
-            let crossing = Some(Crossing { threshold, direction });
+            let crossing = Some(Crossing { threshold, limit, direction });
             let record = self.record(&plan, meter, held, revision, crossing);
             if !self.stones.told.is_empty() && self.stones.told.contains(&record.id().as_u128()) {
                 // An earlier meter of the same key has already sent it for this period.

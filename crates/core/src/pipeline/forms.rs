@@ -4,7 +4,7 @@ use super::shape::Form::{
     Any, Boolean, Character, Duration, Either, Expression, Instant, Integer, List, Map, Number, Object, Path, Text, Uuid, Value,
     Word, Zone,
 };
-use super::shape::{Form, Shape, default, optional, required};
+use super::shape::{Field, Form, Shape, default, optional, required};
 use super::source::SOURCE;
 use crate::aggregation::Aggregation;
 use crate::decimal::Rounding;
@@ -301,16 +301,26 @@ pub(super) const METER_TYPE: Form = Object(&Shape {
         optional("timeUnit", TIME_UNIT, "For `weighted`"),
         optional("input", LEVEL_INPUT, "For `weighted`"),
         default("resetSchedule", Either(&[Word(&SHORT_NAMES), SCHEDULE]), "monthly", "When its meters reset"),
-        default("timezone", Zone, "Etc/UTC", "Where its clock hangs"),
+        default("timezone", Either(&[Zone, OWN_ZONE]), "Etc/UTC", "The zone of its reset schedule"),
         optional("activeFrom", Instant, "Events before are parked"),
         optional("activeTo", Instant, "Events at or after are parked"),
         optional("capacity", Number, "The amount a user may use in a period"),
+        optional("capacityFrom", Path, "Field of events with the capacity of their meter, if users differ"),
         optional("thresholds", List(&THRESHOLD), "Partial records on the way"),
         default("autoCreate", Boolean, "true", "Whether an event may open a meter"),
         default("flushEmpty", Boolean, "true", "Whether a period without events is flushed"),
         default("emptyPeriodsMax", Integer(1, 10_000_000), "1000", "Periods without events that one event may open"),
         optional("late", LATE, "Handling of events for flushed periods"),
         default("groupLimit", Integer(1, 1_000_000), "10000", "Group values a meter keeps apart"),
+    ],
+});
+
+const OWN_ZONE: Form = Object(&Shape {
+    noun: "field of a time zone",
+    help: "The zone of each meter, taken from the event that opens it",
+    fields: &[
+        required("field", Path, "Field of the event with an IANA name, like data.tz"),
+        default("default", Zone, "Etc/UTC", "The zone of a meter whose event names none"),
     ],
 });
 
@@ -409,5 +419,15 @@ const METER: Form = Object(&Shape {
         optional("createdAt", Instant, "Start of its first period; the session's start when left out"),
         default("deleteOnReset", Boolean, "false", "Whether it goes at its next reset"),
         optional("customFields", Map(&Any), "Copied to its records"),
+        optional("timezone", Zone, "Its zone, if the meter type has `timezone: {field: …}`"),
+        OWN_CAPACITY,
+        OWN_THRESHOLDS,
     ],
 });
+
+const OWN_CAPACITY: Field = optional("capacity", Number, "The amount its user may use in a period, in place of that of its type");
+const OWN_THRESHOLDS: Field = optional("thresholds", List(&THRESHOLD), "In place of those of its type");
+
+/// The limits that one meter may have of its own, as the API takes them.
+pub(super) const OWN: Form =
+    Object(&Shape { noun: "setting of a meter", help: "Limits of one meter", fields: &[OWN_CAPACITY, OWN_THRESHOLDS] });

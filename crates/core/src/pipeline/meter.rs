@@ -2,7 +2,8 @@
 
 use uuid::Uuid;
 
-use super::compile::{Compiler, index_of, instant, json_members, types_of};
+use super::compile::{Compiler, index_of, instant, json_members, number, types_of};
+use super::meter_type::thresholds;
 use super::names::Mode;
 use super::operators::conditions;
 use super::source::SourcePlan;
@@ -11,9 +12,9 @@ use super::value;
 use crate::event::Path;
 use crate::limits::RULES_MAX;
 use crate::meter_type::MeterType;
-use crate::plan::{DeclaredMeter, Processor, Rule, TimeField};
+use crate::plan::{DeclaredMeter, OwnFields, Processor, Rule, TimeField};
 use crate::suggest::nearest;
-use crate::time::{TimeFormat, Timestamp};
+use crate::time::{TimeFormat, Timestamp, Zone};
 
 /// The meter processors of a document.
 #[derive(Default)]
@@ -145,12 +146,23 @@ fn compile_rule(
         round: compiler.round(node),
         series: compiler.in_mode(Mode::Read, |compiler| compiler.paths(series)),
         numeric: types.iter().any(|at| of_type(at).aggregation.needs_number()),
+        own: own_fields(&types, compiler, meter_types),
         final_say: !types.is_empty() && types.iter().all(|at| always(of_type(at))),
         meter_types: types,
         group_by,
         carry_first: carried(node.get("carryFirst"), compiler),
         carry_last: carried(node.get("carryLast"), compiler),
     }
+}
+
+/// Returns the fields that meters of these types take from events.
+fn own_fields(types: &[u16], compiler: &mut Compiler<'_>, meter_types: &[MeterType]) -> Vec<OwnFields> {
+    let kinds = || types.iter().map(|at| &meter_types[usize::from(*at)]);
+    if !kinds().any(MeterType::reads_events) {
+        return Vec::new();
+    }
+    let mut slot = |path: &Option<Path>| path.as_ref().map(|path| compiler.read(path.as_str()));
+    kinds().map(|kind| OwnFields { zone: slot(&kind.zone_from), capacity: slot(&kind.capacity_from) }).collect()
 }
 
 fn breakdown(entry: &Tree, compiler: &mut Compiler<'_>) -> (u16, Vec<u16>) {
@@ -197,6 +209,8 @@ pub(super) fn compile_declared(
             let message = "write meterKey: the key of one of the pipeline's meter operators";
             compiler.problems.add(node, &format!("{field}.meterKey"), message);
         }
+        let has_capacity = number(node, "capacity").is_some()
+            || kind.is_some_and(|kind| meter_types[kind].capacity.is_some() || meter_types[kind].capacity_from.is_some());
         let meter = DeclaredMeter {
             id: node.text("id").and_then(|id| Uuid::try_parse(id).ok()),
             user: node.text("userId").unwrap_or_default().to_owned(),
@@ -205,7 +219,15 @@ pub(super) fn compile_declared(
             created_at: instant(node, "createdAt"),
             delete_on_reset: node.text("deleteOnReset") == Some("true"),
             custom_fields: json_members(node.get("customFields")),
+            zone: node.text("timezone").and_then(Zone::named),
+            capacity: number(node, "capacity"),
+            thresholds: node.get("thresholds").map(|_| thresholds(node, has_capacity, &field, compiler.problems)),
         };
+        if meter.zone.is_some() && kind.is_some_and(|kind| meter_types[kind].zone_from.is_none()) {
+            let message =
+                "the meter type has one zone for all its meters; write `timezone: {field: …}` there for zones of meters";
+            compiler.problems.add(node.get("timezone").unwrap_or(node), &format!("{field}.timezone"), message);
+        }
         let same = |known: &DeclaredMeter| {
             (&known.user, known.processor, known.meter_type) == (&meter.user, meter.processor, meter.meter_type)
         };

@@ -10,6 +10,7 @@ use super::problem::Problems;
 use super::tree::Node as Tree;
 use crate::aggregation::{Aggregation, Delta, LevelInput, Restart, Weighted};
 use crate::decimal::Decimal;
+use crate::event::Path;
 use crate::meter_type::{Late, LatePolicy, MeterType, Threshold, derived};
 use crate::partition::THRESHOLDS_MAX;
 use crate::schedule::{Anchor, BadSchedule, Cron, CronFields, Every, Schedule, Unit};
@@ -56,6 +57,11 @@ fn compile(node: &Tree, field: &str, problems: &mut Problems) -> MeterType {
         );
     }
     let capacity = number(node, "capacity");
+    let path = |node: Option<&str>| node.and_then(|text| Path::parse(text).ok());
+    let capacity_from = path(node.text("capacityFrom"));
+    let zone = node.get("timezone");
+    let zone_from = path(zone.and_then(|zone| zone.text("field")));
+    let zone = zone.and_then(|zone| zone.scalar().or(zone.text("default")));
     let (from, to) = (instant(node, "activeFrom"), instant(node, "activeTo"));
     if let (Some(from), Some(to)) = (from, to)
         && from >= to
@@ -70,11 +76,13 @@ fn compile(node: &Tree, field: &str, problems: &mut Problems) -> MeterType {
         unit: text("unit").unwrap_or_default(),
         aggregation,
         schedule: Arc::new(schedule),
-        zone: node.text("timezone").and_then(Zone::named).unwrap_or_else(Zone::utc),
+        zone: zone.and_then(Zone::named).unwrap_or_else(Zone::utc),
+        zone_from,
         active_from: from.unwrap_or(Timestamp::MIN),
         active_to: to.unwrap_or(Timestamp::MAX),
-        thresholds: thresholds(node, capacity, field, problems),
+        thresholds: thresholds(node, capacity.is_some() || capacity_from.is_some(), field, problems),
         capacity,
+        capacity_from,
         auto_create: node.text("autoCreate") != Some("false"),
         flush_empty: node.text("flushEmpty") != Some("false"),
         empty_periods_max: node.text("emptyPeriodsMax").and_then(|n| n.parse().ok()).unwrap_or(crate::limits::EMPTY_PERIODS_MAX),
@@ -164,7 +172,8 @@ fn delta(detailed: Option<&Tree>, node: &Tree, field: &str, problems: &mut Probl
     }
 }
 
-fn thresholds(node: &Tree, capacity: Option<Decimal>, field: &str, problems: &mut Problems) -> Vec<Threshold> {
+/// Reads the thresholds of a meter type, or those that one meter has of its own.
+pub(super) fn thresholds(node: &Tree, has_capacity: bool, field: &str, problems: &mut Problems) -> Vec<Threshold> {
     let items = node.get("thresholds").map(Tree::items).unwrap_or_default();
     if items.len() > THRESHOLDS_MAX {
         problems.add(node, &format!("{field}.thresholds"), format!("at most {THRESHOLDS_MAX} thresholds"));
@@ -172,24 +181,18 @@ fn thresholds(node: &Tree, capacity: Option<Decimal>, field: &str, problems: &mu
     let mut thresholds: Vec<Threshold> = Vec::new();
     for (i, item) in items.iter().enumerate() {
         let field = format!("{field}.thresholds[{i}]");
-        let percent = number(item, "percentOfCapacity");
-        let hundredth = crate::decimal::parse(b"0.01").unwrap_or_default();
-        let share = percent.zip(capacity).and_then(|(percent, capacity)| percent.times(hundredth)?.times(capacity));
-        let limit = number(item, "value").or(share);
+        let (value, percent_of_capacity) = (number(item, "value"), number(item, "percentOfCapacity"));
         let name = item.text("name").unwrap_or_default().to_owned();
-        if limit.is_none() {
-            let message = "a threshold needs `value`, or `percentOfCapacity` and a `capacity` of the meter type";
+        if value.is_none() && !(percent_of_capacity.is_some() && has_capacity) {
+            let message = "a threshold needs `value`, or `percentOfCapacity` and a `capacity` of the meter type \
+                           (or `capacityFrom`, if events name it)";
             problems.add(item, &field, message);
         }
         if thresholds.iter().any(|known| known.name == name) {
             problems.add(item, &format!("{field}.name"), format!("a second threshold `{name}`"));
         }
-        thresholds.push(Threshold {
-            name,
-            limit: limit.unwrap_or_default(),
-            percent_of_capacity: percent,
-            custom_fields: json_members(item.get("customFields")),
-        });
+        let custom_fields = json_members(item.get("customFields"));
+        thresholds.push(Threshold { name, value, percent_of_capacity, custom_fields });
     }
     thresholds
 }

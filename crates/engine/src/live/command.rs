@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use flowmeter_core::pipeline::Pipeline;
 use flowmeter_core::plan::{DeclaredMeter, Plan};
-use flowmeter_core::time::Timestamp;
+use flowmeter_core::time::{Timestamp, Zone};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -128,6 +128,12 @@ pub struct MeterName {
     /// Copied to its records.
     #[serde(default)]
     pub custom_fields: serde_json::Map<String, serde_json::Value>,
+    /// A capacity and thresholds of its own, as a document writes them.
+    #[serde(default, skip_serializing_if = "serde_json::Map::is_empty")]
+    pub limits: serde_json::Map<String, serde_json::Value>,
+    /// The time zone it opens in, if it has one of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timezone: Option<String>,
     /// Time of creation in nanoseconds; `None` is the time of the command.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub created_at: Option<i64>,
@@ -141,6 +147,8 @@ impl MeterName {
         let mut custom_fields: Vec<_> =
             self.custom_fields.iter().map(|(name, value)| (name.clone(), value.to_string())).collect();
         custom_fields.sort();
+        // They were checked before they entered the log.
+        let limits = Pipeline::read_own_limits(&self.limits, true).unwrap_or_default();
         Some(DeclaredMeter {
             id: self.id,
             user: self.user_id.clone(),
@@ -149,6 +157,9 @@ impl MeterName {
             created_at: self.created_at.map(Timestamp::from_nanos),
             delete_on_reset: self.delete_on_reset,
             custom_fields,
+            zone: self.timezone.as_deref().and_then(Zone::named),
+            capacity: limits.capacity,
+            thresholds: limits.thresholds,
         })
     }
 }

@@ -105,13 +105,10 @@ impl Live {
         if let Some(at) = self.plan.meter_types.iter().position(|kind| kind.id == meter_type) {
             let of_type = self.meters().filter(|(_, meter)| usize::from(meter.meter_type) == at);
             let named = of_type.map(|(_, meter)| DeclaredMeter {
-                id: None,
                 user: String::from_utf8_lossy(&meter.user).into_owned(),
                 processor: meter.processor,
                 meter_type: meter.meter_type,
-                created_at: None,
-                delete_on_reset: false,
-                custom_fields: Vec::new(),
+                ..DeclaredMeter::default()
             });
             let mut gone = Vec::new();
             for declared in named.collect::<Vec<_>>() {

@@ -248,15 +248,7 @@ fn held(engine: &Engine) -> u64 {
 
 /// Returns a meter of every type, by name.
 fn declared(plan: &Plan, user: &str) -> Vec<DeclaredMeter> {
-    let of = |meter_type| DeclaredMeter {
-        id: None,
-        user: user.to_owned(),
-        processor: 0,
-        meter_type,
-        created_at: None,
-        delete_on_reset: false,
-        custom_fields: Vec::new(),
-    };
+    let of = |meter_type| DeclaredMeter { user: user.to_owned(), meter_type, ..DeclaredMeter::default() };
     (0..plan.meter_types.len() as u16).map(of).collect()
 }
 

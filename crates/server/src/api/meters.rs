@@ -51,7 +51,9 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
             Scope::Operate,
             "Open a meter",
             &[],
-            Some("userId, meterType; pipeline, meterKey, id, deleteOnReset, customFields if wanted"),
+            Some(
+                "userId, meterType; pipeline, meterKey, id, timezone, deleteOnReset, customFields, capacity, thresholds if wanted",
+            ),
             (201, "The meter"),
             post(create),
         ),
@@ -71,7 +73,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
             Scope::Operate,
             "Change a meter",
             &[],
-            Some("deleteOnReset, customFields"),
+            Some("deleteOnReset, customFields, capacity, thresholds"),
             (200, "The meter"),
             patch(edit),
         ),
@@ -88,11 +90,14 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
     ]
 }
 
-/// The record so far, with its pipeline as one more member; its numbers stay as they are.
+/// The record so far, with its pipeline, capacity and thresholds as more members; its numbers stay
+/// as they are.
 fn shown(view: &MeterView) -> Box<RawValue> {
     let record = view.json.get().trim_end();
     let members = record.strip_suffix('}').unwrap_or(record);
-    let text = format!("{members},\"pipeline\":{}}}", Value::from(view.pipeline.as_str()));
+    let capacity = view.capacity.map_or_else(|| "null".to_owned(), |capacity| capacity.to_string());
+    let (pipeline, thresholds) = (Value::from(view.pipeline.as_str()), &view.thresholds);
+    let text = format!("{members},\"pipeline\":{pipeline},\"capacity\":{capacity},\"thresholds\":{thresholds}}}");
     RawValue::from_string(text).unwrap_or_else(|_| view.json.clone())
 }
 

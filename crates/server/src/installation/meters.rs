@@ -1,7 +1,10 @@
 //! Meters of loaded pipelines: read, opened, changed, deleted.
 
-use flowmeter_core::meter_type::derived;
+use flowmeter_core::decimal::Decimal;
+use flowmeter_core::meter_type::{MeterType, OwnLimits, Threshold, derived};
+use flowmeter_core::pipeline::{Pipeline, Problems};
 use flowmeter_core::plan::Plan;
+use flowmeter_core::time::Zone;
 use flowmeter_engine::Error;
 use flowmeter_engine::live::{LogCommand, MeterName};
 use serde_json::value::RawValue;
@@ -24,6 +27,10 @@ pub struct MeterView {
     pub name: MeterName,
     /// The record so far.
     pub json: Box<RawValue>,
+    /// The amount its user may use in a period, if there is one.
+    pub capacity: Option<Decimal>,
+    /// Its thresholds, as a document writes them.
+    pub thresholds: Value,
 }
 
 /// A filter of meters.
@@ -85,7 +92,15 @@ impl Served {
                 partition.show(meter, clock, &mut json);
                 let name = name_of(&plan, meter);
                 let raw = serde_json::from_slice(&json).unwrap_or_default();
-                MeterView { id: meter_id(&plan, meter), pipeline: pipeline.clone(), name, json: raw }
+                let kind = &plan.meter_types[usize::from(meter.meter_type)];
+                MeterView {
+                    id: meter_id(&plan, meter),
+                    pipeline: pipeline.clone(),
+                    name,
+                    json: raw,
+                    capacity: meter.capacity(kind),
+                    thresholds: meter.thresholds(kind).iter().map(Threshold::shown).collect(),
+                }
             };
             found.iter().map(view).collect()
         })
@@ -124,8 +139,67 @@ pub(super) fn name_of(plan: &Plan, meter: &flowmeter_core::partition::Meter) -> 
         id: rare.and_then(|rare| rare.id),
         delete_on_reset: meter.delete_on_reset,
         custom_fields: custom_fields.map(|(name, json)| (name.clone(), serde_json::from_str(json).unwrap_or_default())).collect(),
+        limits: meter.limits().map(OwnLimits::settings).unwrap_or_default(),
+        timezone: None,
         created_at: None,
     }
+}
+
+/// Fields of a meter that are set when it is opened.
+const OPENING: [&str; 11] = [
+    "userId",
+    "meterType",
+    "meterTypeId",
+    "pipeline",
+    "meterKey",
+    "id",
+    "timezone",
+    "deleteOnReset",
+    "customFields",
+    "capacity",
+    "thresholds",
+];
+/// Those of them that can be changed.
+const CHANGEABLE: [&str; 4] = ["deleteOnReset", "customFields", "capacity", "thresholds"];
+
+/// Reads the fields of a meter that a request sets.
+fn set_fields(name: &mut MeterName, fields: &Map<String, Value>, kind: &MeterType) -> Result<(), Refused> {
+    let invalid = |field: &str, detail: &str| Box::new(Problem::new(Code::Invalid, detail).field(field));
+    if let Some(value) = fields.get("deleteOnReset") {
+        let wrong = || invalid("deleteOnReset", "deleteOnReset is true or false");
+        name.delete_on_reset = value.as_bool().ok_or_else(wrong)?;
+    }
+    if let Some(value) = fields.get("customFields") {
+        let wrong = || invalid("customFields", "customFields is an object");
+        name.custom_fields = value.as_object().cloned().ok_or_else(wrong)?;
+    }
+    for setting in ["capacity", "thresholds"] {
+        match fields.get(setting) {
+            None => continue,
+            // The meter has that of its type again.
+            Some(Value::Null) => name.limits.remove(setting),
+            Some(value) => name.limits.insert(setting.to_owned(), value.clone()),
+        };
+    }
+    let has_capacity = kind.capacity.is_some() || kind.capacity_from.is_some();
+    let limits = Pipeline::read_own_limits(&name.limits, has_capacity).map_err(|why| wrong_limit(&why))?;
+    name.limits = limits.settings();
+    Ok(())
+}
+
+fn wrong_limit(problems: &Problems) -> Refused {
+    let detail: Vec<&str> = problems.0.iter().map(|problem| problem.message.as_str()).collect();
+    let field = problems.0.first().map(|problem| problem.field.as_str()).unwrap_or_default();
+    Box::new(Problem::new(Code::Invalid, detail.join("; ")).field(field.trim_start_matches('.')))
+}
+
+/// Refuses fields that a request does not take.
+fn must_be_one_of(known: &[&str], fields: &Map<String, Value>, what: &str) -> Result<(), Refused> {
+    let other = fields.keys().find(|name| !known.contains(&name.as_str()));
+    other.map_or(Ok(()), |other| {
+        let detail = format!("`{other}` {what}; there are {}", known.join(", "));
+        Err(Box::new(Problem::new(Code::Invalid, detail).field(other.as_str())))
+    })
 }
 
 impl Installation {
@@ -146,12 +220,23 @@ impl Installation {
     pub fn create_meter(&self, who: &Who, fields: &Map<String, Value>) -> Result<MeterView, Refused> {
         self.meters_have_room()?;
         let invalid = |field: &str, detail: String| Box::new(Problem::new(Code::Invalid, detail).field(field));
+        must_be_one_of(&OPENING, fields, "is no field of a new meter")?;
         let text = |name: &str| fields.get(name).and_then(Value::as_str);
         let user = text("userId").filter(|user| !user.is_empty());
         let user = user.ok_or_else(|| invalid("userId", "a meter needs the user it belongs to".to_owned()))?.to_owned();
         let wanted = text("meterType").or(text("meterTypeId"));
         let wanted = wanted.ok_or_else(|| invalid("meterType", "name the meter type, or give its id".to_owned()))?.to_owned();
-        let (served, meter_type_id, keys) = self.home_of(&who.namespace, text("pipeline"), &wanted)?;
+        let (served, kind, keys) = self.home_of(&who.namespace, text("pipeline"), &wanted)?;
+        let meter_type_id = kind.id;
+        let timezone = text("timezone").map(str::to_owned);
+        if timezone.as_deref().is_some_and(|zone| Zone::named(zone).is_none()) {
+            return Err(invalid("timezone", "write an IANA name like Europe/Oslo".to_owned()));
+        }
+        if timezone.is_some() && kind.zone_from.is_none() {
+            let detail = format!("meters of the type `{wanted}` are all in the zone of their type");
+            let problem = Problem::new(Code::Invalid, detail).field("timezone");
+            return Err(Box::new(problem.remedy("Leave it out, or give the meter type `timezone: {field: …}`.")));
+        }
         let meter_key = match text("meterKey").map(Uuid::try_parse) {
             Some(Ok(key)) if keys.contains(&key) => key,
             Some(_) => return Err(invalid("meterKey", "no meter operator of the pipeline has this key".to_owned())),
@@ -170,15 +255,18 @@ impl Installation {
             let detail = format!("`{user}` has a meter of the type `{wanted}` here already");
             return Err(Box::new(Problem::new(Code::AlreadyExists, detail)));
         }
-        let name = MeterName {
+        let mut name = MeterName {
             user_id: user,
             meter_type_id,
             meter_key,
             id,
-            delete_on_reset: fields.get("deleteOnReset").and_then(Value::as_bool).unwrap_or(false),
-            custom_fields: fields.get("customFields").and_then(Value::as_object).cloned().unwrap_or_default(),
+            delete_on_reset: false,
+            custom_fields: Map::new(),
+            limits: Map::new(),
+            timezone,
             created_at: None,
         };
+        set_fields(&mut name, fields, &kind)?;
         let pipeline = served.kept.id;
         self.command_meter(who, &served, "meter.create", &LogCommand::Open { pipeline, meter: name.clone() }, &name)?;
         self.look_up(&served, &name)
@@ -190,7 +278,7 @@ impl Installation {
         namespace: &str,
         pipeline: Option<&str>,
         wanted: &str,
-    ) -> Result<(std::sync::Arc<Served>, Uuid, Vec<Uuid>), Refused> {
+    ) -> Result<(std::sync::Arc<Served>, MeterType, Vec<Uuid>), Refused> {
         for served in self.served_in(namespace) {
             if pipeline.is_some_and(|name| name != served.kept.name && name != served.kept.id.to_string()) {
                 continue;
@@ -203,29 +291,21 @@ impl Installation {
             };
             let keys: Vec<Uuid> = plan.processors.iter().filter(counts).map(|processor| processor.key).collect();
             if !keys.is_empty() {
-                return Ok((served, plan.meter_types[at].id, keys));
+                return Ok((served, plan.meter_types[at].clone(), keys));
             }
         }
         let detail = format!("no pipeline at work counts in a meter type `{wanted}`");
         Err(Box::new(Problem::new(Code::NotFound, detail).field("meterType")))
     }
 
-    /// Changes `deleteOnReset` and `customFields` of a meter.
+    /// Changes settings of a meter.
     pub fn edit_meter(&self, who: &Who, id: &str, fields: &Map<String, Value>) -> Result<MeterView, Refused> {
         let (served, view) = self.meter(&who.namespace, id)?;
-        if let Some(other) = fields.keys().find(|name| !["deleteOnReset", "customFields"].contains(&name.as_str())) {
-            let detail = format!("`{other}` of a meter cannot be set; deleteOnReset and customFields can");
-            return Err(Box::new(Problem::new(Code::Invalid, detail).field(other.as_str())));
-        }
+        must_be_one_of(&CHANGEABLE, fields, "of a meter cannot be set")?;
         let mut name = view.name;
-        if let Some(value) = fields.get("deleteOnReset") {
-            let wrong = || Box::new(Problem::new(Code::Invalid, "deleteOnReset is true or false").field("deleteOnReset"));
-            name.delete_on_reset = value.as_bool().ok_or_else(wrong)?;
-        }
-        if let Some(value) = fields.get("customFields") {
-            let wrong = || Box::new(Problem::new(Code::Invalid, "customFields is an object").field("customFields"));
-            name.custom_fields = value.as_object().cloned().ok_or_else(wrong)?;
-        }
+        let plan = served.worker().ask(|live| std::sync::Arc::clone(live.plan())).map_err(|why| problem_of(&why))?;
+        let kind = plan.meter_types.iter().find(|kind| kind.id == name.meter_type_id);
+        set_fields(&mut name, fields, kind.ok_or_else(|| not_found("meter", id))?)?;
         let pipeline = served.kept.id;
         self.command_meter(who, &served, "meter.update", &LogCommand::Edit { pipeline, meter: name.clone() }, &name)?;
         self.look_up(&served, &name)
@@ -248,7 +328,7 @@ impl Installation {
     ) -> Result<(), Refused> {
         let _change = self.begin_change()?;
         served.must_move()?;
-        let after = json!({"userId": name.user_id, "meterTypeId": name.meter_type_id, "deleteOnReset": name.delete_on_reset, "customFields": name.custom_fields});
+        let after = json!({"userId": name.user_id, "meterTypeId": name.meter_type_id, "deleteOnReset": name.delete_on_reset, "customFields": name.custom_fields, "limits": name.limits});
         let at = |why: Error| problem_of(&why);
         let mut set = ChangeSet { commands: vec![command.clone()], ..ChangeSet::default() };
         self.audit_in(&mut set, who, action, &name.user_id, (Value::Null, after)).map_err(at)?;

@@ -10,10 +10,10 @@ use std::sync::Arc;
 
 use flowmeter_core::meter_type::derived;
 use flowmeter_core::operator::Operator;
-use flowmeter_core::partition::Birth;
+use flowmeter_core::partition::{Birth, Meter};
 use flowmeter_core::plan::{DeclaredMeter, Plan};
 use flowmeter_core::time::Timestamp;
-use flowmeter_engine::live::read_origin;
+use flowmeter_engine::live::{Live, read_origin};
 use flowmeter_engine::{Arrival, Counted, Error, Recount, Steps};
 use flowmeter_store::archive::{Filter, Row};
 use serde_json::value::RawValue;
@@ -88,17 +88,29 @@ impl Installation {
             let wanted = live.meters().map(|(_, meter)| meter).filter(|meter| {
                 meter.birth == Birth::Declared && user.as_ref().is_none_or(|user| user.as_slice() == &*meter.user)
             });
-            let declared = wanted.map(|meter| DeclaredMeter {
-                id: meter.rare.as_ref().and_then(|rare| rare.id),
-                user: String::from_utf8_lossy(&meter.user).into_owned(),
-                processor: meter.processor,
-                meter_type: meter.meter_type,
-                created_at: Some(meter.created_at),
-                delete_on_reset: meter.delete_on_reset,
-                custom_fields: meter.rare.as_ref().map(|rare| rare.custom_fields.clone()).unwrap_or_default(),
-            });
-            declared.collect()
+            wanted.map(|meter| declared_as(live, meter)).collect::<Vec<_>>()
         })
+    }
+}
+
+/// Returns a meter as a document would declare it.
+fn declared_as(live: &Live, meter: &Meter) -> DeclaredMeter {
+    let plan = live.plan();
+    let kind = &plan.meter_types[usize::from(meter.meter_type)];
+    let user = String::from_utf8_lossy(&meter.user).into_owned();
+    let key = plan.processors[usize::from(meter.processor)].key;
+    let own_zone = || live.calendar_of(&user, key, kind.id).map(|calendar| calendar.last_era().zone.clone());
+    DeclaredMeter {
+        id: meter.rare.as_ref().and_then(|rare| rare.id),
+        processor: meter.processor,
+        meter_type: meter.meter_type,
+        created_at: Some(meter.created_at),
+        delete_on_reset: meter.delete_on_reset,
+        custom_fields: meter.rare.as_ref().map(|rare| rare.custom_fields.clone()).unwrap_or_default(),
+        zone: if kind.zone_from.is_some() { own_zone() } else { None },
+        capacity: meter.limits().and_then(|limits| limits.capacity),
+        thresholds: meter.limits().and_then(|limits| limits.thresholds.clone()),
+        user,
     }
 }
 

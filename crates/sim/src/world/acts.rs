@@ -160,6 +160,8 @@ impl World {
             id: None,
             delete_on_reset: self.random.chance(200),
             custom_fields: serde_json::Map::new(),
+            limits: serde_json::Map::new(),
+            timezone: None,
             created_at: None,
         };
         let command = match self.random.below(22) {

@@ -12,6 +12,8 @@ fn every_command() -> Vec<LogCommand> {
         id: Some(Uuid::from_u128(4)),
         delete_on_reset: true,
         custom_fields: serde_json::from_str(custom_fields).unwrap(),
+        limits: serde_json::Map::new(),
+        timezone: None,
         created_at: Some(i64::MAX),
     };
     vec![

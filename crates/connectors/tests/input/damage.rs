@@ -3,15 +3,29 @@
 //!
 //! `FLOWMETER_DAMAGED_FILES=100000` sets how many files of each format are damaged.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use super::session::{document, run};
 
 const AS_OF: &str = "2026-03-01T00:00:00Z";
 const ROWS: usize = 60;
 
-/// Calls a check with every seed: as many as the environment says, or else a few.
-fn with_seeds(few: u64, check: impl Fn(u64)) {
+/// Calls a check with every seed, on two threads: as many as the environment says, or else a few.
+pub(super) fn with_seeds(few: u64, check: impl Fn(u64) + Sync) {
     let chosen = std::env::var("FLOWMETER_DAMAGED_FILES").ok().and_then(|text| text.parse().ok());
-    (0..chosen.unwrap_or(few)).for_each(check);
+    let (next, end) = (AtomicU64::new(0), chosen.unwrap_or(few));
+    let work = || {
+        loop {
+            match next.fetch_add(1, Ordering::Relaxed) {
+                seed if seed < end => check(seed),
+                _ => return,
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(work);
+        scope.spawn(work);
+    });
 }
 
 /// A reproducible choice: Knuth's linear congruential generator.

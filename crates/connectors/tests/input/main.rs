@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used)] // a failed test panics
 
+mod bytes;
 mod damage;
 mod infer;
 mod messages;

@@ -17,6 +17,8 @@ pub(crate) struct Outcome {
     pub(crate) tally: Tally,
     /// Line, reason, detail and remedy.
     pub(crate) parked: Vec<(u64, String, String, String)>,
+    /// Parked events as they came in.
+    pub(crate) raws: Vec<Vec<u8>>,
     pub(crate) records: Vec<Value>,
     /// The error that ended the session.
     pub(crate) failure: Option<String>,
@@ -51,12 +53,16 @@ impl RecordSink for Outcome {
 }
 
 #[derive(Default)]
-struct Watching(Vec<(u64, String, String, String)>);
+struct Watching {
+    parked: Vec<(u64, String, String, String)>,
+    raws: Vec<Vec<u8>>,
+}
 
 impl Observer for Watching {
     fn parked(&mut self, event: &ParkedEvent<'_>) -> Result<(), Error> {
         let (reason, remedy) = (event.reason.code().to_owned(), event.reason.remedy().to_owned());
-        self.0.push((event.line, reason, event.detail.to_owned(), remedy));
+        self.parked.push((event.line, reason, event.detail.to_owned(), remedy));
+        self.raws.push(event.raw.to_vec());
         Ok(())
     }
 
@@ -101,7 +107,7 @@ pub(crate) fn run_after(document: &str, before: &[(&str, &[u8])], files: &[(&str
     let totals = engine.totals();
     assert!(totals.tally.is_complete(), "{:?}", totals.tally);
     outcome.unseen = engine.unseen();
-    outcome.parked = watching.0;
+    (outcome.parked, outcome.raws) = (watching.parked, watching.raws);
     outcome.failure = ended.err().map(|why| why.to_string().replace(&folder.path().display().to_string(), "DIR"));
     (outcome.tally, outcome.timed_by_receipt) = (totals.tally, totals.timed_by_receipt);
     outcome

@@ -1,6 +1,6 @@
 //! `cargo xtask bench batch`: the main job with Flowmeter and three peers, in one run;
-//! `cargo xtask bench shapes`: jobs of other shapes beside DuckDB; and `cargo xtask bench ingest`:
-//! the server under load.
+//! `cargo xtask bench shapes`: jobs of other shapes beside DuckDB; `cargo xtask bench operators`: jobs
+//! with and without each operator; and `cargo xtask bench ingest`: the server under load.
 
 mod data;
 mod flush;
@@ -45,12 +45,21 @@ pub(crate) fn batch(root: &Path, rest: &[&str]) -> anyhow::Result<()> {
 /// Builds the release binary and runs `benches/shapes.py` with the given options, which makes its
 /// data.
 pub(crate) fn shapes(root: &Path, rest: &[&str]) -> anyhow::Result<()> {
-    let folder = root.join("bench-data/shapes");
+    script(root, "shapes", rest)
+}
+
+/// Does the same with `benches/operators.py`.
+pub(crate) fn operators(root: &Path, rest: &[&str]) -> anyhow::Result<()> {
+    script(root, "operators", rest)
+}
+
+fn script(root: &Path, name: &str, rest: &[&str]) -> anyhow::Result<()> {
+    let folder = root.join("bench-data").join(name);
     std::fs::create_dir_all(&folder)?;
     run(crate::cargo(root).args(["build", "--release", "--bin", "flowmeter"]))?;
     let python = python(root)?;
     let binary = root.join("target/release/flowmeter");
-    run(Command::new(python).arg(root.join("benches/shapes.py")).arg(binary).arg(&folder).args(rest))
+    run(Command::new(python).arg(root.join("benches").join(name).with_extension("py")).arg(binary).arg(&folder).args(rest))
 }
 
 /// Returns a Python with the peers, in an environment of the benchmark's own.

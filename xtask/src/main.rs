@@ -16,7 +16,7 @@ mod wrap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
-const USAGE: &str = "cargo xtask ci | tidy | mutants [SEEDS] | words [AREA] | errors | web [--check] | browser | dist [--binary FILE] [--out DIR] | bench batch [--events N] [--only NAME,…] [--keep] | bench shapes [--events N] [--only NAME,…] [--rows record|bare] [--repeat R] [--before FILE] | bench ingest [--scale S] [--only CASE] | bench flush [--meters N] [--only file|postgres] | bench notifications [--events N] [--sessions N]";
+const USAGE: &str = "cargo xtask ci | tidy | mutants [SEEDS] | words [AREA] | errors | web [--check] | browser | dist [--binary FILE] [--out DIR] | bench batch [--events N] [--only NAME,…] [--keep] | bench shapes [--events N] [--only NAME,…] [--rows record|bare] [--repeat R] [--before FILE] | bench operators [--events N] [--keys N] [--only NAME,…] [--repeat R] [--before FILE] | bench ingest [--scale S] [--only CASE] | bench flush [--meters N] [--only file|postgres] | bench notifications [--events N] [--sessions N]";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -35,6 +35,7 @@ fn main() -> ExitCode {
         ["dist", rest @ ..] => dist::dist(&root(), rest),
         ["bench", "batch", rest @ ..] => bench::batch(&root(), rest),
         ["bench", "shapes", rest @ ..] => bench::shapes(&root(), rest),
+        ["bench", "operators", rest @ ..] => bench::operators(&root(), rest),
         ["bench", "ingest", rest @ ..] => bench::ingest(&root(), rest),
         ["bench", "flush", rest @ ..] => bench::flush(&root(), rest),
         ["bench", "notifications", rest @ ..] => bench::notifications(&root(), rest),

@@ -98,7 +98,7 @@ fn session(
     let mut files = Files::new(Arc::clone(plan), &run.input.input)?;
     let mut push = Push::open(&plan.name, &loaded.targets, output, Arc::new(Wall), watch.printer())?;
     let mut engine = Engine::new(plan, load::settings(&run.input, 0))?;
-    flowmeter_connectors::tables::load(plan, &mut engine)?;
+    flowmeter_connectors::tables::load(plan, &mut engine, crate::clock::now())?;
     if let Some(services) = HttpServices::open(plan, None, Arc::new(Wall))? {
         engine.use_services(services);
     }
@@ -106,7 +106,7 @@ fn session(
     journal.step(Trigger::Ready)?;
     engine.ingest(&mut files, as_of, &mut push, watch)?;
     (watch.unseen, watch.warnings) = (engine.unseen(), files.warnings());
-    flowmeter_connectors::bounded::check(plan, &engine.totals().tally)?;
+    flowmeter_connectors::completeness::check(plan, &engine.totals().tally)?;
     journal.step(Trigger::Finish)?;
     engine.tick(as_of, &mut push, watch)?;
     if run.flush_open {

@@ -10,10 +10,11 @@
 //! Targets, and what each keeps to, are in [`targets`].
 
 pub mod answer;
-pub mod bounded;
 mod buckets;
 mod calls;
 mod client;
+pub mod completeness;
+mod database;
 pub mod export;
 pub mod file;
 pub mod given;
@@ -24,6 +25,7 @@ pub mod push;
 pub mod remote_write;
 pub mod retry_after;
 mod secret;
+mod service;
 pub mod services;
 pub mod signature;
 pub mod sources;

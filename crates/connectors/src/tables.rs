@@ -1,4 +1,6 @@
-//! Tables whose rows are in files: read whole, checked, and given to an engine.
+//! Tables whose rows are outside of the document: read whole, checked, and given to an engine.
+
+mod asked;
 
 use std::sync::Arc;
 
@@ -9,18 +11,19 @@ use flowmeter_core::partition::Identities;
 use flowmeter_core::pipeline::{Format, SourcePlan};
 use flowmeter_core::plan::Plan;
 use flowmeter_core::table::{Content, Refused, Row, Table, TableOrigin};
+use flowmeter_core::time::Timestamp;
 use flowmeter_engine::{Engine, Error, Kind};
 use serde_json::{Map, Value};
 
 use crate::file;
 
-/// Reads every table of a plan whose rows are in a file, and gives it to the engine.
+/// Reads every table of a plan whose rows are outside of the document, and gives it to the engine.
 ///
 /// # Errors
-/// A file cannot be read, or its content is refused: the message names file, line and key.
-pub fn load<I: Identities + Send + Sync>(plan: &Plan, engine: &mut Engine<I>) -> Result<(), Error> {
+/// The rows cannot be read, or are refused: the message names place, line and key.
+pub fn load<I: Identities + Send + Sync>(plan: &Plan, engine: &mut Engine<I>, now: Timestamp) -> Result<(), Error> {
     for (at, table) in plan.tables.iter().enumerate() {
-        match read(table)? {
+        match read(table, now)? {
             Some(content) => engine.set_table(at, Some(Arc::new(content))),
             None => check_put(table)?,
         }
@@ -33,35 +36,56 @@ fn check_put(table: &Table) -> Result<(), Error> {
     match table.origin {
         TableOrigin::Put => {
             let name = &table.name;
-            let message = format!("the table `{name}` has no rows; give it a `file` or `rows` in the document");
+            let message =
+                format!("the table `{name}` has no rows; give it `rows`, a `file`, `http` or `postgres` in the document");
             Err(Error::new(Kind::Invalid, message))
         }
-        TableOrigin::Document(_) | TableOrigin::File(_) => Ok(()),
+        TableOrigin::Document(_) | TableOrigin::File(_) | TableOrigin::Http(_) | TableOrigin::Postgres(_) => Ok(()),
     }
 }
 
-/// Reads the content of a table from its file; none if its rows are not in a file.
+/// Reads the content of a table from its source; none if it has no source. `now`: the time of the
+/// wall clock.
 ///
 /// # Errors
 /// As [`load`].
-pub fn read(table: &Table) -> Result<Option<Content>, Error> {
-    let TableOrigin::File(source) = &table.origin else { return Ok(None) };
-    let rows = read_rows(table)?;
-    let refused = |why: Refused| Error::new(Kind::Invalid, format!("table `{}`: {}: {why}", table.name, source.paths.join(", ")));
+pub fn read(table: &Table, now: Timestamp) -> Result<Option<Content>, Error> {
+    if !table.origin.is_read() {
+        return Ok(None);
+    }
+    let (rows, place) = (read_rows(table, now)?, place(&table.origin));
+    let refused = |why: Refused| Error::new(Kind::Invalid, format!("table `{}`: {place}: {why}", table.name));
     Content::new(table, rows).map(Some).map_err(refused)
 }
 
-/// Reads the rows of a table from its file; none if its rows are not in a file.
+/// Names the source of a table for people, without what may be secret.
+fn place(origin: &TableOrigin) -> String {
+    match origin {
+        TableOrigin::File(source) => source.paths.join(", "),
+        TableOrigin::Http(http) => http.service.url.split('?').next().unwrap_or_default().to_owned(),
+        TableOrigin::Postgres(_) => "the query".to_owned(),
+        TableOrigin::Document(_) | TableOrigin::Put => String::new(),
+    }
+}
+
+/// Reads the rows of a table from its source; none if it has no source. `now`: the time of the wall
+/// clock.
 ///
 /// # Errors
-/// The file cannot be read.
-pub fn read_rows(table: &Table) -> Result<Vec<Row>, Error> {
+/// The source cannot be read.
+pub fn read_rows(table: &Table, now: Timestamp) -> Result<Vec<Row>, Error> {
     let mut rows = Vec::new();
-    let TableOrigin::File(source) = &table.origin else { return Ok(rows) };
-    for path in &source.paths {
-        for path in file::find(&crate::expand(path)?)? {
-            read_file(&path, source, table.rows_max, &mut rows)?;
+    match &table.origin {
+        TableOrigin::File(source) => {
+            for path in &source.paths {
+                for path in file::find(&crate::expand(path)?)? {
+                    read_file(&path, source, table.rows_max, &mut rows)?;
+                }
+            }
         }
+        TableOrigin::Http(http) => rows = asked::http(table, http, now)?,
+        TableOrigin::Postgres(postgres) => rows = asked::postgres(table, postgres)?,
+        TableOrigin::Document(_) | TableOrigin::Put => {}
     }
     Ok(rows)
 }

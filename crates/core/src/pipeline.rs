@@ -23,6 +23,7 @@ mod problem;
 pub mod run_schedule;
 mod schema;
 mod script;
+mod service;
 mod shape;
 mod source;
 mod tables;
@@ -37,6 +38,7 @@ mod warnings;
 pub use problem::{Problem, Problems};
 pub use run_schedule::{CatchUp, RunSchedule};
 pub use schema::json_schema;
+pub use service::ServiceAddress;
 pub use source::{
     After, Following, Format, IdRule, KafkaFormat, KafkaLogin, KafkaSource, KafkaStart, NextPage, ObjectsSource, PagesSource,
     RowsFrom, RowsSource, SourceKind, SourcePlan, Taking,

@@ -19,7 +19,7 @@ pub use canonical::key_text;
 pub use check::{Refused, Row};
 
 use crate::event::{Kind, Leaf};
-use crate::pipeline::SourcePlan;
+use crate::pipeline::{Format, ServiceAddress, SourcePlan, TlsPlan};
 use crate::time::{Timestamp, Zone};
 
 /// A table of a pipeline.
@@ -45,6 +45,8 @@ pub struct Table {
     pub has_rates: bool,
     /// Where its rows come from.
     pub origin: TableOrigin,
+    /// Nanoseconds after which its rows are read again; 0: at the start of a session and on demand.
+    pub refresh: i64,
 }
 
 /// Where the rows of a table come from.
@@ -54,8 +56,53 @@ pub enum TableOrigin {
     Document(Arc<Content>),
     /// Rows of a file.
     File(Box<SourcePlan>),
-    /// Someone puts them there.
+    /// The answer of an HTTP service.
+    Http(Box<HttpTable>),
+    /// Rows of a query of Postgres.
+    Postgres(Box<PostgresTable>),
+    /// Rows that are put there over the API.
     Put,
+}
+
+/// A table whose rows are the answer of a service.
+#[derive(Clone, Debug)]
+pub struct HttpTable {
+    /// The service that is asked.
+    pub service: ServiceAddress,
+    /// How the answer is written: delimited text, JSON, or JSON lines; `None`: as its type says.
+    pub format: Option<Format>,
+}
+
+/// A table whose rows are those of a query.
+#[derive(Clone, Debug)]
+pub struct PostgresTable {
+    /// The address, as `postgres://user@host/database`.
+    pub url: String,
+    /// The SELECT whose columns are those of the table.
+    pub query: String,
+    /// The trusted authorities and the client certificate.
+    pub tls: TlsPlan,
+}
+
+impl TableOrigin {
+    /// Returns its name in documents and answers.
+    pub fn name(&self) -> &'static str {
+        match self {
+            TableOrigin::Document(_) => "document",
+            TableOrigin::File(_) => "file",
+            TableOrigin::Http(_) => "http",
+            TableOrigin::Postgres(_) => "postgres",
+            TableOrigin::Put => "put",
+        }
+    }
+
+    /// Whether its rows are read from a source outside of the document.
+    pub fn is_read(&self) -> bool {
+        match self {
+            TableOrigin::File(_) | TableOrigin::Http(_) | TableOrigin::Postgres(_) => true,
+            TableOrigin::Document(_) | TableOrigin::Put => false,
+        }
+    }
 }
 
 /// The tables of a pipeline, in the order of the plan; `None` before the first content.

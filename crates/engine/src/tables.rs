@@ -28,7 +28,7 @@ impl<I: Identities + Send + Sync> Engine<I> {
 pub fn tables_of(plan: &Plan) -> Tables {
     let content = |table: &flowmeter_core::table::Table| match &table.origin {
         TableOrigin::Document(content) => Some(Arc::clone(content)),
-        TableOrigin::File(_) | TableOrigin::Put => None,
+        TableOrigin::File(_) | TableOrigin::Http(_) | TableOrigin::Postgres(_) | TableOrigin::Put => None,
     };
     (!plan.tables.is_empty()).then(|| plan.tables.iter().map(content).collect())
 }

@@ -43,6 +43,7 @@ mod scheduling;
 mod sessions;
 mod standing;
 mod stopped;
+mod table_reading;
 mod tables;
 mod telling;
 mod test_data;
@@ -133,6 +134,8 @@ pub struct Installation {
     audit_next: AtomicU64,
     /// Whether a change is in the log and not in the catalog.
     has_unapplied: AtomicBool,
+    /// Tables that are read at intervals.
+    refreshes: table_reading::Refreshes,
     /// Whether a commit of a session's status failed, and may be durable nevertheless.
     is_unsure: AtomicBool,
     /// Held during a change of the meters of the OpenMeter API, each of which takes several

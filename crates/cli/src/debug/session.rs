@@ -134,7 +134,7 @@ impl Session<'_> {
     pub(super) fn run(&self, events: &mut Events, watch: &mut Watch, kept: &mut Kept) -> (Totals, Result<(), Stopped>) {
         let start = || {
             let mut engine = Engine::new(self.plan, self.settings)?;
-            flowmeter_connectors::tables::load(self.plan, &mut engine)?;
+            flowmeter_connectors::tables::load(self.plan, &mut engine, crate::clock::now())?;
             if let Some(services) = HttpServices::open_for_debug(self.plan, Arc::new(Wall))? {
                 engine.use_services(services);
             }
@@ -152,7 +152,7 @@ impl Session<'_> {
     fn lead(&self, engine: &mut Engine, events: &mut Events, watch: &mut Watch, kept: &mut Kept) -> Result<(), Stopped> {
         engine.ingest(events, self.as_of, kept, watch).map_err(broken)?;
         (watch.unseen, watch.warnings) = (engine.unseen(), events.warnings());
-        let checked = flowmeter_connectors::bounded::check(self.plan, &engine.totals().tally);
+        let checked = flowmeter_connectors::completeness::check(self.plan, &engine.totals().tally);
         checked.map_err(|why| Stopped::Failed(why.into()))?;
         engine.tick(self.as_of, kept, watch).map_err(broken)?;
         kept.is_open = true;

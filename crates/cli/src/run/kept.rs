@@ -80,7 +80,7 @@ impl Kept {
         journal.step(Trigger::Ready)?;
         engine.ingest(&mut files, as_of, ledger.spool()?, watch)?;
         (watch.unseen, watch.warnings) = (engine.unseen(), files.warnings());
-        flowmeter_connectors::bounded::check(plan, &engine.totals().tally)?;
+        flowmeter_connectors::completeness::check(plan, &engine.totals().tally)?;
         journal.step(Trigger::Finish)?;
         engine.tick(as_of, ledger.spool()?, watch)?;
         if run.flush_open {

@@ -39,7 +39,7 @@ fn newest(table: &Table, folder: &Path) -> Result<Option<Content>, Error> {
         return Ok(None);
     }
     let known = known(table, folder)?;
-    match (tables::read(table), known) {
+    match (tables::read(table, crate::clock::now()), known) {
         (Ok(Some(content)), known) => {
             keep(table, folder, &content, known.map(|(version, _)| version))?;
             Ok(Some(content))

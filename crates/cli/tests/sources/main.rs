@@ -19,6 +19,7 @@ mod objects;
 mod pages;
 mod rows;
 mod scheduled;
+mod tables;
 
 use std::path::Path;
 use std::time::Duration;

@@ -3,8 +3,6 @@
 //! Each page is a batch. The next page and the cursor are in the log entry of its events, so a restart
 //! asks for the next page, not for the first.
 
-mod service;
-
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,8 +16,10 @@ use serde_json::value::RawValue;
 use url::Url;
 
 use super::{Behind, Reading, Step, Surroundings};
-use service::{Answer, Service};
+use crate::service::{Answer, Service};
 
+/// Bytes of an answer.
+const ANSWER_BYTES_MAX: usize = 64 << 20;
 /// Key of the cursor with which a round of pages begins.
 const CURSOR: &str = "cursor";
 /// Key of the cursor of the newest page; it is that of the next round.
@@ -32,6 +32,8 @@ const EVENTS: &str = "events";
 /// Pages of a service, as a source.
 pub(super) struct Pages {
     plan: PagesSource,
+    /// The address, without references to secrets.
+    url: String,
     around: Surroundings,
     service: Service,
     origin: Arc<str>,
@@ -41,11 +43,11 @@ pub(super) struct Pages {
 
 impl Pages {
     pub(super) fn new(plan: &PagesSource, around: Surroundings) -> Result<Pages, Error> {
-        let url = crate::expand(&plan.url)?;
+        let url = crate::expand(&plan.service.url)?;
         // A query may hold secrets.
         let origin: Arc<str> = url.split('?').next().unwrap_or_default().into();
-        let service = Service::new(plan, &origin, &around)?;
-        Ok(Pages { plan: PagesSource { url, ..plan.clone() }, around, service, origin, is_done: false })
+        let service = Service::new(&plan.service, &origin, ANSWER_BYTES_MAX, &around.abandon, Arc::clone(&around.wall))?;
+        Ok(Pages { plan: plan.clone(), url, around, service, origin, is_done: false })
     }
 
     fn known(&self, key: &str) -> Option<&String> {
@@ -60,7 +62,7 @@ impl Pages {
     fn address(&self) -> Result<String, Error> {
         let cursor = self.known(CURSOR).unwrap_or(&self.plan.start);
         let encoded: String = form_urlencoded::byte_serialize(cursor.as_bytes()).collect();
-        let first = self.plan.url.replace("{cursor}", &encoded);
+        let first = self.url.replace("{cursor}", &encoded);
         match (self.known(NEXT), &self.plan.next) {
             (None, _) => Ok(first),
             (Some(token), Some(NextPage::Token(_, parameter))) => {

@@ -13,11 +13,8 @@ use tokio_postgres::{Client, Config};
 
 use super::{Behind, Reading, Step, Surroundings};
 use crate::calls::Calls;
+use crate::database::{self, CONNECT_TIMEOUT, QUERY_TIMEOUT, away, judged, lasting};
 
-/// Timeout of connecting to the server.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Timeout of a query.
-const QUERY_TIMEOUT: Duration = Duration::from_secs(300);
 /// Keys of what is taken.
 const CURSOR: &str = "cursor";
 const TIE: &str = "tie";
@@ -51,18 +48,7 @@ impl Rows {
             return Ok(());
         }
         self.question = None;
-        let mut config: Config = self.plan.url.parse().map_err(|why| lasting(&why))?;
-        config.application_name(concat!("flowmeter/", env!("CARGO_PKG_VERSION"))).connect_timeout(CONNECT_TIMEOUT);
-        let connector = tokio_postgres_rustls::MakeRustlsConnect::new(crate::targets::tls_of(&self.plan.tls)?);
-        let connecting = async {
-            let (client, connection) = config.connect(connector).await?;
-            tokio::spawn(connection);
-            // Texts of times in which nothing is lost, whatever the server is set to.
-            client.batch_execute("SET DateStyle = ISO; SET TimeZone = 'UTC'; SET extra_float_digits = 1").await?;
-            Ok(client)
-        };
-        let connected = self.calls.within(CONNECT_TIMEOUT * 2, connecting).map_err(|why| away(&why))?;
-        self.client = Some(connected.map_err(|why| judged(&why))?);
+        self.client = Some(database::connect(&self.calls, &self.plan.url, &self.plan.tls)?);
         Ok(())
     }
 
@@ -166,34 +152,4 @@ fn column(name: &str) -> String {
 /// Quotes the name of a column or table.
 fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
-}
-
-fn away(why: &dyn std::fmt::Display) -> Error {
-    Error::new(Kind::Unavailable, format!("postgres: {why}"))
-}
-
-fn lasting(why: &dyn std::fmt::Display) -> Error {
-    Error::new(Kind::Invalid, format!("postgres: {why}"))
-}
-
-/// Returns the error of a statement: some of them only a person can mend.
-fn judged(why: &tokio_postgres::Error) -> Error {
-    use tokio_postgres::error::SqlState;
-    let state = why.code();
-    let cause = || std::error::Error::source(why).map(|cause| format!(": {cause}")).unwrap_or_default();
-    let message = why.as_db_error().map_or_else(|| format!("{why}{}", cause()), |error| error.message().to_owned());
-    let lasts = [
-        SqlState::UNDEFINED_TABLE,
-        SqlState::UNDEFINED_COLUMN,
-        SqlState::UNDEFINED_FUNCTION,
-        SqlState::SYNTAX_ERROR,
-        SqlState::INSUFFICIENT_PRIVILEGE,
-        SqlState::INVALID_CATALOG_NAME,
-        SqlState::INVALID_PASSWORD,
-        SqlState::INVALID_AUTHORIZATION_SPECIFICATION,
-    ];
-    match state.is_some_and(|state| lasts.contains(state)) {
-        true => lasting(&message),
-        false => away(&message),
-    }
 }

@@ -21,12 +21,42 @@ pub(super) const TABLE: Form = Object(&Shape {
         required("key", List(&Text), "The columns that identify a row; with validity, at each instant"),
         optional("file", FILE, "Its rows are in a file"),
         optional("rows", List(&Map(&Any)), "Its rows are here"),
+        optional("http", HTTP_TABLE, "Its rows are the answer of a service"),
+        optional("postgres", POSTGRES_TABLE, "Its rows are those of a query"),
         optional("validFrom", Text, "The column with the instant from which a row holds; missing: from ever"),
         optional("validTo", Text, "The column with the instant until which a row holds; missing: for ever"),
         default("timezone", Zone, "Etc/UTC", "Zone of times and dates without an offset"),
-        default("refresh", Duration, "0", "How often its file is read again; 0: at the start of a session and on demand"),
+        default(
+            "refresh",
+            Duration,
+            "0",
+            "How often a server reads its rows again, at least 10s; 0: at the start of a session and on demand",
+        ),
         default("rowsMax", Integer(1, 10_000_000), "1000000", "Rows it may have"),
         default("bytesMax", Integer(1, 4 << 30), "268435456", "Bytes its rows may have"),
+    ],
+});
+
+const HTTP_TABLE: Form = Object(&Shape {
+    noun: "field of an HTTP table",
+    help: "The answer of a service: one object a line, a list of objects, or delimited text with a header",
+    fields: &[
+        required("url", Text, "https://HOST/PATH"),
+        optional("format", Word(&["ndjson", "json", "csv"]), "How the answer is written; by its type when left out"),
+        optional("headers", Map(&Text), "Name: value"),
+        optional("auth", AUTH, "How requests are authorized"),
+        optional("tls", TLS, "Trusted authorities and the client certificate"),
+        optional("timeout", Duration, "How long an answer is waited for; 30s when left out"),
+    ],
+});
+
+const POSTGRES_TABLE: Form = Object(&Shape {
+    noun: "field of a Postgres table",
+    help: "The rows of a query",
+    fields: &[
+        required("url", Text, "postgres://USER:PASSWORD@HOST/DATABASE; add ?sslmode=require for TLS"),
+        required("query", Text, "A SELECT whose columns are those of the table"),
+        optional("tls", TLS, "Trusted authorities and the client certificate"),
     ],
 });
 

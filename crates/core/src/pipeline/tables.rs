@@ -5,9 +5,11 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::compile::Compiler;
-use super::source;
+use super::service::ServiceAddress;
+use super::source::{self, Format};
+use super::targets;
 use super::tree::Node as Tree;
-use crate::table::{Content, Row, Table, TableOrigin};
+use crate::table::{Content, HttpTable, PostgresTable, Row, Table, TableOrigin};
 use crate::time::Zone;
 
 /// Tables without their content: the compiled operators determine which columns are read.
@@ -34,16 +36,35 @@ fn compile(node: &Tree, field: &str, compiler: &mut Compiler<'_>) -> Table {
     if key.is_empty() || key.len() > 16 {
         compiler.problems.add(node, &format!("{field}.key"), "a key has 1 to 16 columns; name those that identify a row");
     }
-    if node.get("file").is_some() && node.get("rows").is_some() {
-        compiler.problems.add(node, field, "rows are in the document or in a file, not both; remove `rows` or `file`");
+    let origins: Vec<&str> = ["file", "rows", "http", "postgres"].into_iter().filter(|name| node.get(name).is_some()).collect();
+    if origins.len() > 1 {
+        let message = format!("rows come from one place; leave one of {} and remove the others", origins.join(", "));
+        compiler.problems.add(node, field, message);
     }
     let refresh = node.text("refresh").and_then(crate::time::parse_duration).unwrap_or(0);
     if refresh != 0 && refresh < 10_000_000_000 {
         compiler.problems.add(node, &format!("{field}.refresh"), "write 0, or at least 10s");
     }
-    let origin = match node.get("file") {
-        Some(_) => TableOrigin::File(Box::new(source::compile(node, field, 0, compiler))),
-        None => TableOrigin::Put,
+    if refresh != 0 && !origins.iter().any(|origin| *origin != "rows") {
+        let message = "`refresh` is for rows that are read: from `file`, `http` or `postgres`";
+        compiler.problems.add(node.get("refresh").unwrap_or(node), &format!("{field}.refresh"), message);
+    }
+    let origin = match (node.get("file"), node.get("http"), node.get("postgres")) {
+        (Some(_), ..) => TableOrigin::File(Box::new(source::compile(node, field, 0, compiler))),
+        (_, Some(http), _) => TableOrigin::Http(Box::new(HttpTable {
+            service: ServiceAddress::compile(http, &format!("{field}.http"), compiler.problems),
+            format: http.text("format").map(|name| match name {
+                "csv" => Format::Csv,
+                "json" => Format::Json,
+                _ => Format::Ndjson,
+            }),
+        })),
+        (.., Some(postgres)) => TableOrigin::Postgres(Box::new(PostgresTable {
+            url: postgres.text("url").unwrap_or_default().to_owned(),
+            query: postgres.text("query").unwrap_or_default().trim().trim_end_matches(';').to_owned(),
+            tls: targets::tls(postgres),
+        })),
+        _ => TableOrigin::Put,
     };
     let whole = |name: &str, default: usize| node.text(name).and_then(|text| text.parse().ok()).unwrap_or(default);
     Table {
@@ -56,6 +77,7 @@ fn compile(node: &Tree, field: &str, compiler: &mut Compiler<'_>) -> Table {
         read: Vec::new(),
         has_rates: false,
         origin,
+        refresh,
         name,
     }
 }

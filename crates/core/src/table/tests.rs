@@ -16,6 +16,7 @@ fn table() -> Table {
         read: vec!["plan".to_owned()],
         has_rates: false,
         origin: TableOrigin::Put,
+        refresh: 0,
     }
 }
 

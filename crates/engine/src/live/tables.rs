@@ -117,10 +117,7 @@ pub fn copy_contents(from: &dyn Disk, to: &dyn Disk) -> Result<(), Error> {
 
 /// Whether the rows of a table come from outside of the document.
 pub fn has_versions(table: &Table) -> bool {
-    match table.origin {
-        TableOrigin::Document(_) => false,
-        TableOrigin::File(_) | TableOrigin::Put => true,
-    }
+    !matches!(table.origin, TableOrigin::Document(_))
 }
 
 impl Live {

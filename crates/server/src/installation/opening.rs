@@ -93,6 +93,7 @@ impl Installation {
             changing: Mutex::default(),
             has_unapplied: AtomicBool::new(false),
             is_unsure: AtomicBool::new(false),
+            refreshes: super::table_reading::Refreshes::default(),
             audit_next: AtomicU64::new(0),
             changing_openmeter: Mutex::default(),
             notifications_read: Mutex::default(),

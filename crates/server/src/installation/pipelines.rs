@@ -196,6 +196,9 @@ impl Installation {
         }
         if self.running_of(pipeline.id).is_some() {
             self.probe(pipeline.id, &compiled.targets)?;
+            let mut plan = compiled.plan;
+            plan.id = pipeline.id;
+            self.ask_for_tables_of(who, &plan)?;
         }
         let _change = self.begin_change()?;
         // Meter types may have changed meanwhile.

@@ -236,6 +236,7 @@ impl Installation {
         pipeline: &KeptPipeline,
         options: StartOptions,
     ) -> Result<KeptSession, Refused> {
+        self.ask_for_tables(who, pipeline)?;
         let _change = self.begin_change()?;
         // It may have been changed meanwhile.
         let pipeline = &self.pipeline(&pipeline.namespace, &pipeline.id.to_string())?;
@@ -481,7 +482,7 @@ impl Installation {
     pub(super) fn check_errors(&self, session: &KeptSession, served: &Served, plan: &Plan) -> Result<(), Error> {
         let events = &self.counts_of(session, plan, &served.board().totals())["events"];
         let count = |name: &str| events[name].as_u64().unwrap_or_default();
-        flowmeter_connectors::bounded::check_errors(plan, count("parked"), count("received"))
+        flowmeter_connectors::completeness::check_errors(plan, count("parked"), count("received"))
     }
 
     /// Returns the counts of a session so far, or at its end.

@@ -73,7 +73,7 @@ pub struct TableView {
     /// The versions of the table.
     pub kept: KeptTable,
     /// The table as the first of its pipelines declares it.
-    table: Table,
+    pub(super) table: Table,
     /// The names of the pipelines whose newest version declares it.
     pipelines: Vec<String>,
 }
@@ -114,11 +114,7 @@ impl TableView {
 
     /// Returns its JSON form.
     pub fn shown(&self) -> Value {
-        let origin = match self.table.origin {
-            TableOrigin::Document(_) => "document",
-            TableOrigin::File(_) => "file",
-            TableOrigin::Put => "put",
-        };
+        let origin = self.table.origin.name();
         let mut shown = json!({
             "name": self.kept.name, "key": self.table.key, "origin": origin, "pipelines": self.pipelines,
             "version": null, "hash": null, "rows": 0, "bytes": 0, "since": null, "error": self.kept.error,
@@ -171,7 +167,7 @@ impl Installation {
         Ok(TableHistory { installation: self, plan: Arc::clone(plan), kept, contents: HashMap::new() })
     }
 
-    fn kept_table(&self, namespace: &str, name: &str) -> Result<KeptTable, Error> {
+    pub(super) fn kept_table(&self, namespace: &str, name: &str) -> Result<KeptTable, Error> {
         match self.catalog.get(catalog::Table::Tables, &named_key(namespace, name))? {
             Some(bytes) => kept(&bytes),
             None => Ok(KeptTable { name: name.to_owned(), ..KeptTable::default() }),
@@ -207,7 +203,7 @@ impl Installation {
     pub fn table_rows(&self, view: &TableView, at: Option<Timestamp>) -> Result<Vec<Value>, Refused> {
         let content = match &view.table.origin {
             TableOrigin::Document(content) => Some(Arc::clone(content)),
-            TableOrigin::File(_) | TableOrigin::Put => match view.kept.at(at.unwrap_or(Timestamp::MAX)) {
+            _ => match view.kept.at(at.unwrap_or(Timestamp::MAX)) {
                 Some(version) => {
                     let read = read_content(&*self.disk, &view.table, &version.hash).map_err(|why| problem_of(&why))?;
                     read.map(Arc::new)
@@ -227,28 +223,12 @@ impl Installation {
     /// The rows do not fit the table as a pipeline declares it; the version before stays in force.
     pub fn put_table_rows(&self, who: &Who, name: &str, rows: &[Row]) -> Result<(u64, bool), Refused> {
         let view = self.table(&who.namespace, name)?;
-        match view.table.origin {
-            TableOrigin::Put => {
-                let _change = self.begin_change()?;
-                self.put_in_force(who, name, Ok(rows), None)
-            }
-            TableOrigin::Document(_) | TableOrigin::File(_) => {
-                let detail = format!("the rows of `{name}` come from its document or file; change them there");
-                Err(Box::new(Problem::new(Code::Conflict, detail)))
-            }
-        }
-    }
-
-    /// Reads the file of a table again. Returns the version in force and whether it is a new one.
-    pub fn refresh_table(&self, who: &Who, name: &str) -> Result<(u64, bool), Refused> {
-        let view = self.table(&who.namespace, name)?;
-        let TableOrigin::File(_) = view.table.origin else {
-            let detail = format!("the rows of `{name}` come from no file; nothing is there to read again");
+        if !matches!(view.table.origin, TableOrigin::Put) {
+            let detail = format!("the rows of `{name}` come from its source, `{}`; change them there", view.table.origin.name());
             return Err(Box::new(Problem::new(Code::Conflict, detail)));
-        };
-        let rows = flowmeter_connectors::tables::read_rows(&view.table);
+        }
         let _change = self.begin_change()?;
-        self.put_in_force(who, name, rows.as_deref().map_err(ToString::to_string), None)
+        self.put_in_force(who, name, Ok(rows), None)
     }
 
     /// Puts rows in force for every pipeline that declares the table, and for `own`: a pipeline with
@@ -258,7 +238,7 @@ impl Installation {
     /// # Errors
     /// The rows could not be read, or do not fit a declaration: the table shows why, an event is
     /// sent, and the version before stays in force.
-    fn put_in_force(
+    pub(super) fn put_in_force(
         &self,
         who: &Who,
         name: &str,
@@ -327,7 +307,12 @@ impl Installation {
 
     /// The pipelines that declare a table with rows from outside, each with its declaration: that of
     /// its newest version, or its own that is about to become the newest.
-    fn users_of(&self, namespace: &str, name: &str, own: Option<(Uuid, &Table)>) -> Result<Vec<(Uuid, Table)>, Refused> {
+    pub(super) fn users_of(
+        &self,
+        namespace: &str,
+        name: &str,
+        own: Option<(Uuid, &Table)>,
+    ) -> Result<Vec<(Uuid, Table)>, Refused> {
         let mut users: Vec<(Uuid, Table)> = own.map(|(pipeline, table)| (pipeline, table.clone())).into_iter().collect();
         for pipeline in self.pipelines(namespace).map_err(|why| problem_of(&why))? {
             if own.is_some_and(|(own, _)| own == pipeline.id) {
@@ -348,13 +333,8 @@ impl Installation {
     pub(super) fn prepare_tables(&self, who: &Who, plan: &Plan) -> Result<(), Refused> {
         for table in plan.tables.iter().filter(|table| has_versions(table)) {
             if let TableOrigin::File(_) = table.origin {
-                let rows = flowmeter_connectors::tables::read_rows(table);
-                let rows = rows.as_deref().map_err(ToString::to_string);
-                let put = self.put_in_force(who, &table.name, rows, Some((plan.id, table)));
-                let has_version = self.kept_table(&who.namespace, &table.name).map(|kept| kept.newest().is_some());
-                if let (Err(refused), false) = (put, has_version.map_err(|why| problem_of(&why))?) {
-                    return Err(refused);
-                }
+                let rows = flowmeter_connectors::tables::read_rows(table, self.now());
+                self.take_rows(who, plan, table, &rows)?;
             }
             let kept = self.kept_table(&who.namespace, &table.name).map_err(|why| problem_of(&why))?;
             let Some(newest) = kept.newest() else { continue };
@@ -371,6 +351,7 @@ impl Installation {
 
     /// Puts the newest versions of a plan's tables in force for a pipeline that starts to work.
     pub(super) fn bring_tables(&self, served: &Arc<Served>, pipeline: &KeptPipeline, plan: &Plan) -> Result<(), Error> {
+        self.refresh_from_now(&pipeline.namespace, plan);
         let newest = self.newest_tables(pipeline, plan)?;
         if newest.is_empty() {
             return Ok(());
@@ -383,6 +364,7 @@ impl Installation {
 
     /// The commands that follow the adoption of a new version, whose tables may be others.
     pub(super) fn table_commands(&self, pipeline: &KeptPipeline, plan: &Plan) -> Result<Vec<LogCommand>, Refused> {
+        self.refresh_from_now(&pipeline.namespace, plan);
         let newest = self.newest_tables(pipeline, plan).map_err(|why| problem_of(&why))?;
         Ok(newest.iter().map(|(name, newest)| newest.command(pipeline.id, name)).collect())
     }

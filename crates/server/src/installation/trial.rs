@@ -101,7 +101,7 @@ impl Installation {
         let mut run = |engine: &mut Engine| {
             engine.ingest(&mut *source, as_of, &mut records, seen)?;
             seen.unseen = engine.unseen();
-            flowmeter_connectors::bounded::check(plan, &engine.totals().tally)?;
+            flowmeter_connectors::completeness::check(plan, &engine.totals().tally)?;
             engine.tick(as_of, &mut records, seen)?;
             engine.flush_open(as_of, &mut records, seen)?;
             match engine.totals().tally.parked_total() {

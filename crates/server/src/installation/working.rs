@@ -254,6 +254,7 @@ impl Installation {
         }
         self.load_stopped();
         self.start_due();
+        self.refresh_tables();
         if let Err(why) = self.keep_applied() {
             tracing::error!("changes that are in the log are not in the catalog: {why}");
         }

@@ -1,7 +1,8 @@
 //! Where a source takes its events from, and how.
 
 use super::super::compile::Compiler;
-use super::super::targets::{self, Auth, Compiling, TlsPlan};
+use super::super::service::ServiceAddress;
+use super::super::targets::{self, TlsPlan};
 use super::super::tree::Node as Tree;
 use crate::event::Path;
 use crate::time::{Timestamp, parse_duration};
@@ -175,16 +176,8 @@ pub struct KafkaLogin {
 /// Answers of a service that is asked for events.
 #[derive(Clone, Debug)]
 pub struct PagesSource {
-    /// The address, which may hold `{cursor}`.
-    pub url: String,
-    /// Names and values of headers.
-    pub headers: Vec<(String, String)>,
-    /// How requests are authorized.
-    pub auth: Auth,
-    /// The trusted authorities and the client certificate.
-    pub tls: TlsPlan,
-    /// Nanoseconds that an answer may take.
-    pub timeout: i64,
+    /// The service; its address may hold `{cursor}`.
+    pub service: ServiceAddress,
     /// Where in an answer the list of events is.
     pub items: Option<Path>,
     /// How the next page is found.
@@ -423,12 +416,9 @@ impl Reading<'_, '_> {
     }
 
     fn pages(&mut self) -> PagesSource {
-        let url = self.text("url");
-        if !["http://", "https://", "${"].iter().any(|start| url.starts_with(start)) {
-            self.wrong("url", format!("`{url}` does not begin with http:// or https://"));
-        }
+        let service = ServiceAddress::compile(self.body, &self.field, self.compiler.problems);
         let cursor = self.path("cursor");
-        if url.contains("{cursor}") != cursor.is_some() {
+        if service.url.contains("{cursor}") != cursor.is_some() {
             self.wrong("cursor", "`cursor` names the field of events whose last value `{cursor}` in `url` takes: write both");
         }
         let next = self.body.get("next").and_then(|next| match next.text("field").and_then(|field| Path::parse(field).ok()) {
@@ -438,21 +428,13 @@ impl Reading<'_, '_> {
                 None => NextPage::Address(field),
             }),
         });
-        let auth = {
-            let mut part = Compiling::of(&self.field, self.compiler.problems);
-            targets::auth(self.body, &mut part)
-        };
         PagesSource {
-            auth,
-            tls: targets::tls(self.body),
-            headers: self.pairs("headers"),
-            timeout: self.span("timeout", 30 * SECOND, (SECOND / 10, 600 * SECOND)),
+            service,
             items: self.path("items"),
             next,
             cursor,
             start: self.text("start"),
             following: self.following(60 * SECOND, true),
-            url,
         }
     }
 

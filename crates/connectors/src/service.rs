@@ -1,42 +1,43 @@
-//! Requests to a service that has events.
+//! Requests to a service that has events, or the rows of a table.
 
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
-use flowmeter_core::pipeline::PagesSource;
+use flowmeter_core::pipeline::ServiceAddress;
 use flowmeter_core::time::Timestamp;
 use flowmeter_engine::{Error, Kind};
 use reqwest::header::{AUTHORIZATION, HeaderMap, RETRY_AFTER};
 use reqwest::{Client, StatusCode};
 
 use crate::answer;
-use crate::calls::Calls;
+use crate::calls::{Abandon, Calls};
 use crate::client;
 use crate::retry_after::retry_after;
-use crate::sources::Surroundings;
 use crate::targets::http::answers::chain;
 use crate::targets::http::token::Token;
 
-/// Bytes of an answer.
-const ANSWER_BYTES_MAX: usize = 64 << 20;
 /// The longest pause that a service may ask for.
 const PAUSE_MAX: Duration = Duration::from_secs(3600);
 
+/// The wall clock, by which tokens end.
+pub(crate) type Wall = Arc<dyn Fn() -> std::time::SystemTime + Send + Sync>;
+
 /// A service with its credentials.
-pub(super) struct Service {
+pub(crate) struct Service {
     client: Client,
     token: Option<Token>,
     headers: Vec<(String, String)>,
     calls: Calls,
-    /// How long an answer may take.
+    /// How long an answer may take, and the bytes that it may have.
     timeout: Duration,
+    bytes_max: usize,
     /// The address without its query, for messages.
     shown: Arc<str>,
-    wall: Arc<dyn Fn() -> std::time::SystemTime + Send + Sync>,
+    wall: Wall,
 }
 
 /// The answer to a request.
-pub(super) enum Answer {
+pub(crate) enum Answer {
     /// A page with its headers.
     Page(HeaderMap, Vec<u8>),
     /// The service asks to come again after this time.
@@ -44,7 +45,13 @@ pub(super) enum Answer {
 }
 
 impl Service {
-    pub(super) fn new(plan: &PagesSource, shown: &Arc<str>, around: &Surroundings) -> Result<Service, Error> {
+    pub(crate) fn new(
+        plan: &ServiceAddress,
+        shown: &Arc<str>,
+        bytes_max: usize,
+        abandon: &Abandon,
+        wall: Wall,
+    ) -> Result<Service, Error> {
         let timeout = Duration::from_nanos(plan.timeout.unsigned_abs());
         crate::targets::prefer_ring();
         let client = client::bounded(Client::builder(), timeout)
@@ -56,10 +63,11 @@ impl Service {
             client,
             token: Token::new(&plan.auth)?,
             headers: headers.collect::<Result<_, Error>>()?,
-            calls: Calls::new(&around.abandon)?,
+            calls: Calls::new(abandon)?,
             timeout,
+            bytes_max,
             shown: Arc::clone(shown),
-            wall: Arc::clone(&around.wall),
+            wall,
         })
     }
 
@@ -72,9 +80,9 @@ impl Service {
     ///
     /// # Errors
     /// The service does not answer, or refuses the request.
-    pub(super) fn ask(&mut self, url: &str) -> Result<Answer, Error> {
+    pub(crate) fn ask(&mut self, url: &str) -> Result<Answer, Error> {
         let now = self.now();
-        let Service { client, token, headers, calls, timeout, shown, .. } = self;
+        let Service { client, token, headers, calls, timeout, bytes_max, shown, .. } = self;
         let away = |why: &dyn std::fmt::Display| Error::new(Kind::Unavailable, format!("http: {shown}: {why}"));
         let asking = async {
             let mut request = client.get(url);
@@ -87,7 +95,7 @@ impl Service {
             let answer = request.send().await.map_err(|why| chain(&why.without_url()))?;
             let (status, headers) = (answer.status(), answer.headers().clone());
             let body = match status.is_success() {
-                true => answer::read(reqwest::Body::from(answer), ANSWER_BYTES_MAX).await,
+                true => answer::read(reqwest::Body::from(answer), *bytes_max).await,
                 false => answer::Body { bytes: Vec::new(), end: answer::End::Whole },
             };
             Ok::<_, String>((status, headers, body))
@@ -99,7 +107,7 @@ impl Service {
             let is_long = matches!(body.end, answer::End::TooLong(_));
             return match body.whole() {
                 Ok(page) => Ok(Answer::Page(headers, page)),
-                Err(why) if is_long => Err(Error::new(Kind::Invalid, format!("http: {shown}: {why}; ask for smaller pages"))),
+                Err(why) if is_long => Err(Error::new(Kind::Invalid, format!("http: {shown}: {why}; ask for less at once"))),
                 Err(why) => Err(away(&why)),
             };
         }

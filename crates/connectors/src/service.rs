@@ -22,6 +22,15 @@ const PAUSE_MAX: Duration = Duration::from_secs(3600);
 /// The wall clock, by which tokens end.
 pub(crate) type Wall = Arc<dyn Fn() -> std::time::SystemTime + Send + Sync>;
 
+/// Returns an address for people: without its query and without a user, which may be secret.
+pub(crate) fn shown_address(url: &str) -> String {
+    let url = url.split('?').next().unwrap_or_default();
+    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    let (host, path) = rest.find('/').map_or((rest, ""), |slash| rest.split_at(slash));
+    let host = host.rsplit('@').next().unwrap_or_default();
+    format!("{scheme}://{host}{path}")
+}
+
 /// A service with its credentials.
 pub(crate) struct Service {
     client: Client,

@@ -62,7 +62,7 @@ pub fn read(table: &Table, now: Timestamp) -> Result<Option<Content>, Error> {
 fn place(origin: &TableOrigin) -> String {
     match origin {
         TableOrigin::File(source) => source.paths.join(", "),
-        TableOrigin::Http(http) => http.service.url.split('?').next().unwrap_or_default().to_owned(),
+        TableOrigin::Http(http) => crate::service::shown_address(&http.service.url),
         TableOrigin::Postgres(_) => "the query".to_owned(),
         TableOrigin::Document(_) | TableOrigin::Put => String::new(),
     }
@@ -91,17 +91,18 @@ pub fn read_rows(table: &Table, now: Timestamp) -> Result<Vec<Row>, Error> {
 }
 
 /// Reads rows that were sent: delimited text with a header, or one JSON object a line. A text has
-/// the types of JSON only where it is JSON.
+/// the types of JSON only where it is JSON. Of more rows than `rows_max`, one too many is returned,
+/// which is enough to refuse them.
 ///
 /// # Errors
 /// The delimited text cannot be read.
-pub fn sent_rows(bytes: &[u8], is_delimited: bool) -> Result<Vec<Row>, String> {
+pub fn sent_rows(bytes: &[u8], is_delimited: bool, rows_max: usize) -> Result<Vec<Row>, String> {
     if !is_delimited {
         let mut batch = Batch::default();
         batch.block.open().extend_from_slice(bytes);
         batch.block.seal();
         batch.block.first_line = 1;
-        return Ok(objects(&batch));
+        return Ok(objects(&batch, rows_max.saturating_add(1)));
     }
     let mut reader = ::csv::ReaderBuilder::new().flexible(true).from_reader(bytes);
     let names = reader.headers().map_err(|why| why.to_string())?.clone();
@@ -119,7 +120,7 @@ pub fn sent_rows(bytes: &[u8], is_delimited: bool) -> Result<Vec<Row>, String> {
         let filled = names.iter().zip(&record).filter(|(_, field)| !field.is_empty());
         Row { line, columns: Ok(filled.map(|(name, field)| (name.to_owned(), Value::from(field))).collect()) }
     };
-    Ok(reader.records().map(row).collect())
+    Ok(reader.records().take(rows_max.saturating_add(1)).map(row).collect())
 }
 
 fn read_file(path: &str, source: &SourcePlan, rows_max: usize, rows: &mut Vec<Row>) -> Result<(), Error> {
@@ -145,7 +146,7 @@ fn read_file(path: &str, source: &SourcePlan, rows_max: usize, rows: &mut Vec<Ro
                 csv::decode(&source.dialect, &targets(names), &mut batch, EVENT_BYTES_MAX);
                 rows.extend((0..batch.len()).map(|row| delimited(&batch, row, names)));
             }
-            None => rows.extend(objects(&batch)),
+            None => rows.extend(objects(&batch, usize::MAX)),
         }
     }
 }
@@ -168,8 +169,8 @@ fn delimited(batch: &Batch, row: usize, names: &[Box<str>]) -> Row {
     Row { line: batch.line(row), columns: Ok(columns) }
 }
 
-/// Rows that are JSON objects.
-fn objects(batch: &Batch) -> Vec<Row> {
+/// Rows that are JSON objects; at most so many.
+fn objects(batch: &Batch, most: usize) -> Vec<Row> {
     let records = batch.records_as_cut();
     let one = |(line, text): (u64, &[u8])| Row {
         line,
@@ -179,5 +180,5 @@ fn objects(batch: &Batch) -> Vec<Row> {
             Err(why) => Err(format!("not a JSON object: {why}")),
         },
     };
-    records.into_iter().map(one).collect()
+    records.into_iter().take(most).map(one).collect()
 }

@@ -134,10 +134,8 @@ pub struct Installation {
     audit_next: AtomicU64,
     /// Whether a change is in the log and not in the catalog.
     has_unapplied: AtomicBool,
-    /// Tables that are read at intervals.
-    refreshes: table_reading::Refreshes,
-    /// Whether a commit of a session's status failed, and may be durable nevertheless.
-    is_unsure: AtomicBool,
+    /// Tables that are read from their sources.
+    reading: table_reading::Reading,
     /// Held during a change of the meters of the OpenMeter API, each of which takes several
     /// changes.
     changing_openmeter: Mutex<()>,
@@ -307,6 +305,12 @@ impl Installation {
     /// Returns the error that ended the acceptance of events, if there was one.
     pub fn failure(&self) -> Option<Error> {
         self.writer.read().unwrap_or_else(PoisonError::into_inner).as_ref().and_then(Writer::failure)
+    }
+
+    /// Whether a change that was refused may hold if the program ends now: its commit failed, and
+    /// could not be undone yet.
+    pub fn is_in_doubt(&self) -> bool {
+        self.catalog.is_in_doubt()
     }
 
     /// Returns the bytes of the log on disk, and the position after its last entry.

@@ -230,7 +230,8 @@ fn start(installation: &Arc<Installation>, who: &Who, document: &Document) -> Re
         if let Err(refused) = installation.probe_targets(&pipeline) {
             tracing::error!(pipeline = pipeline.name, "{}; its records wait until it takes them", refused.detail);
         }
-        installation.start_unprobed(who, &pipeline, StartOptions::default()).map_err(told)?;
+        let read = installation.read_asked_of(&pipeline).map_err(told)?;
+        installation.start_unprobed(who, &pipeline, StartOptions::default(), &read).map_err(told)?;
     }
     Ok(())
 }

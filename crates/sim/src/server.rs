@@ -182,6 +182,10 @@ impl Site {
 
     /// Ends the program, alone or with the machine.
     fn lose(&mut self) {
+        let doubtful = self.model.doubtful.take();
+        if self.server.as_ref().is_some_and(|server| server.is_in_doubt()) {
+            self.model.schedules.extend(doubtful);
+        }
         // Open files write nothing more.
         self.disk.stop();
         self.server = None;

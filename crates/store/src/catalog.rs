@@ -7,9 +7,9 @@
 
 use std::ops::Bound;
 use std::path::Path;
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 
-use redb::{Database, ReadableDatabase, TableDefinition};
+use redb::{Database, ReadableDatabase, TableDefinition, WriteTransaction};
 
 use crate::{Error, Kind};
 
@@ -136,11 +136,38 @@ pub enum Change {
 pub type Row = (Vec<u8>, Vec<u8>);
 
 /// The open catalog. Changes are serialised; reads see the last commit.
+///
+/// A commit that fails may be in the file nevertheless. Its caller was answered that it failed, so it is
+/// undone as soon as the file can be written again, before anything else is read or changed. Only a
+/// program that ends before that leaves it open whether the commit holds.
 pub struct Catalog {
     /// None after a disk error: the database must be opened again.
     database: RwLock<Option<Database>>,
+    /// The changes that undo a commit which failed; empty if there is none.
+    undo: Mutex<Vec<Change>>,
     open: Box<Opener>,
     name: String,
+}
+
+/// Begins a transaction with all changes. Returns the changes that undo it, too.
+fn write(database: &Database, changes: &[Change]) -> Result<(WriteTransaction, Vec<Change>), redb::Error> {
+    let write = database.begin_write()?;
+    let mut undo = Vec::with_capacity(changes.len());
+    for change in changes {
+        let (Change::Put(table, key, _) | Change::Remove(table, key)) = change;
+        let mut rows = write.open_table(table.definition())?;
+        let before = match change {
+            Change::Put(_, key, value) => rows.insert(key.as_slice(), value.as_slice())?,
+            Change::Remove(_, key) => rows.remove(key.as_slice())?,
+        };
+        undo.push(match before {
+            Some(before) => Change::Put(*table, key.clone(), before.value().to_vec()),
+            None => Change::Remove(*table, key.clone()),
+        });
+    }
+    // A key that changes twice has its first value again at the end.
+    undo.reverse();
+    Ok((write, undo))
 }
 
 /// Creates the file if it is missing. It gets its name once it is whole: a database that a power failure
@@ -194,7 +221,7 @@ impl Catalog {
 
     fn of(open: Box<Opener>, name: String) -> Result<Catalog, Error> {
         let database = open().map_err(|why| wrong(&name, &why))?;
-        let catalog = Catalog { database: RwLock::new(Some(database)), open, name };
+        let catalog = Catalog { database: RwLock::new(Some(database)), undo: Mutex::default(), open, name };
         catalog.with(|database| {
             let write = database.begin_write()?;
             for table in Table::ALL {
@@ -236,9 +263,24 @@ impl Catalog {
     fn reopen(&self) -> Result<(), redb::Error> {
         let mut database = self.database.write().unwrap_or_else(PoisonError::into_inner);
         if database.is_none() {
-            *database = Some((self.open)()?);
+            let opened = (self.open)()?;
+            let mut undo = self.undo();
+            if !undo.is_empty() {
+                write(&opened, &undo)?.0.commit()?;
+                undo.clear();
+            }
+            *database = Some(opened);
         }
         Ok(())
+    }
+
+    fn undo(&self) -> MutexGuard<'_, Vec<Change>> {
+        self.undo.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether a commit that failed may be in the file and is not undone yet.
+    pub fn is_in_doubt(&self) -> bool {
+        !self.undo().is_empty()
     }
 
     pub fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
@@ -288,18 +330,12 @@ impl Catalog {
     /// Makes all changes or none. They are durable when it returns.
     pub fn commit(&self, changes: &[Change]) -> Result<(), Error> {
         self.with(|database| {
-            let write = database.begin_write()?;
-            for change in changes {
-                match change {
-                    Change::Put(table, key, value) => {
-                        write.open_table(table.definition())?.insert(key.as_slice(), value.as_slice())?;
-                    }
-                    Change::Remove(table, key) => {
-                        write.open_table(table.definition())?.remove(key.as_slice())?;
-                    }
-                }
-            }
+            // One commit at a time.
+            let mut undo = self.undo();
+            let (write, undoing) = write(database, changes)?;
+            *undo = undoing;
             write.commit()?;
+            undo.clear();
             Ok(())
         })
     }
@@ -376,28 +412,4 @@ fn wrong(name: &str, why: &redb::Error) -> Error {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn committed_changes_are_stored_and_lists_are_in_order() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("catalog.redb");
-        let catalog = Catalog::open(&file).unwrap();
-        let put = |key: &str, value: &str| Change::Put(Table::MeterTypes, key.into(), value.into());
-        catalog.commit(&[put("a/2", "two"), put("a/1", "one"), put("b/1", "other")]).unwrap();
-        catalog.commit(&[Change::Remove(Table::MeterTypes, b"a/9".to_vec()), Catalog::count_to(b"n", 7)]).unwrap();
-        drop(catalog);
-        let catalog = Catalog::open(&file).unwrap();
-        let keys = |found: Vec<(Vec<u8>, Vec<u8>)>| {
-            found.into_iter().map(|(key, _)| String::from_utf8(key).unwrap()).collect::<Vec<_>>()
-        };
-        assert_eq!(keys(catalog.scan(Table::MeterTypes, b"a/", None, 9).unwrap()), ["a/1", "a/2"]);
-        assert_eq!(keys(catalog.scan(Table::MeterTypes, b"a/", Some(b"a/1"), 9).unwrap()), ["a/2"]);
-        assert_eq!(keys(catalog.scan(Table::MeterTypes, b"", None, 2).unwrap()), ["a/1", "a/2"]);
-        assert_eq!(keys(catalog.scan_back(Table::MeterTypes, b"a/", None, 1).unwrap()), ["a/2"]);
-        assert_eq!(keys(catalog.scan_back(Table::MeterTypes, b"a/", Some(b"a/2"), 9).unwrap()), ["a/1"]);
-        assert_eq!(catalog.get(Table::MeterTypes, b"a/1").unwrap().as_deref(), Some(&b"one"[..]));
-        assert_eq!((catalog.counter(b"n").unwrap(), catalog.counter(b"m").unwrap()), (7, 0));
-    }
-}
+mod tests;

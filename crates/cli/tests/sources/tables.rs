@@ -92,7 +92,8 @@ fn a_run_asks_a_service_for_the_rows_of_a_table() {
     }
     for (status, body, why) in [
         (500, "", ["exit status: 3", "500"]),
-        (200, "[]", ["exit status: 2", "line 1: not a JSON object"]),
+        (200, "[1]", ["exit status: 2", "line 1: not a JSON object"]),
+        (200, "", ["exit status: 3", "no rows"]),
         (200, "{\"customer\":\"a\"}\n{\"customer\":\"a\",\"plan\":\"x\"}\n", ["exit status: 2", "line 2"]),
     ] {
         service.answers(status, "text/plain", body);

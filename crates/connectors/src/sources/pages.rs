@@ -16,7 +16,7 @@ use serde_json::value::RawValue;
 use url::Url;
 
 use super::{Behind, Reading, Step, Surroundings};
-use crate::service::{Answer, Service};
+use crate::service::{Answer, Service, shown_address};
 
 /// Bytes of an answer.
 const ANSWER_BYTES_MAX: usize = 64 << 20;
@@ -45,7 +45,7 @@ impl Pages {
     pub(super) fn new(plan: &PagesSource, around: Surroundings) -> Result<Pages, Error> {
         let url = crate::expand(&plan.service.url)?;
         // A query may hold secrets.
-        let origin: Arc<str> = url.split('?').next().unwrap_or_default().into();
+        let origin: Arc<str> = shown_address(&url).into();
         let service = Service::new(&plan.service, &origin, ANSWER_BYTES_MAX, &around.abandon, Arc::clone(&around.wall))?;
         Ok(Pages { plan: plan.clone(), url, around, service, origin, is_done: false })
     }

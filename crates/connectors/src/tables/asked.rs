@@ -8,12 +8,13 @@ use flowmeter_core::pipeline::Format;
 use flowmeter_core::table::{HttpTable, PostgresTable, Row, Table};
 use flowmeter_core::time::Timestamp;
 use flowmeter_engine::{Error, Kind};
+use futures_util::StreamExt;
 use reqwest::header::CONTENT_TYPE;
 
 use super::sent_rows;
 use crate::calls::{Abandon, Calls};
 use crate::database::{self, QUERY_TIMEOUT, away, judged, lasting};
-use crate::service::{Answer, Service};
+use crate::service::{Answer, Service, shown_address};
 
 /// Bytes of an answer for each byte of its canonical rows: names of columns are in every row there,
 /// and spaces are not.
@@ -22,8 +23,8 @@ const ANSWER_FACTOR: usize = 4;
 /// Asks a service for the rows of a table.
 pub(super) fn http(table: &Table, plan: &HttpTable, now: Timestamp) -> Result<Vec<Row>, Error> {
     let url = crate::expand(&plan.service.url)?;
-    // A query may hold secrets.
-    let shown: Arc<str> = url.split('?').next().unwrap_or_default().into();
+    // As the document writes it, where it may name secrets.
+    let shown: Arc<str> = shown_address(&plan.service.url).into();
     let bytes_max = table.bytes_max.saturating_mul(ANSWER_FACTOR);
     let now = UNIX_EPOCH + Duration::from_nanos(u64::try_from(now.nanos()).unwrap_or_default());
     let wall = Arc::new(move || now);
@@ -41,11 +42,19 @@ pub(super) fn http(table: &Table, plan: &HttpTable, now: Timestamp) -> Result<Ve
         _ => Format::Ndjson,
     });
     let rows = match format {
-        Format::Csv => sent_rows(&body, true),
-        Format::Json => sent_rows(&on_lines(&body), false),
-        _ => sent_rows(&body, false),
+        Format::Csv => sent_rows(&body, true, table.rows_max),
+        Format::Json => sent_rows(&on_lines(&body), false, table.rows_max),
+        _ => sent_rows(&body, false, table.rows_max),
     };
-    rows.map_err(|why| at(Kind::Invalid, &why))
+    some(rows.map_err(|why| at(Kind::Invalid, &why))?, table)
+}
+
+/// Refuses an answer without rows: most often a service or a load that is not ready.
+fn some(rows: Vec<Row>, table: &Table) -> Result<Vec<Row>, Error> {
+    match rows.is_empty() {
+        true => Err(Error::new(Kind::Unavailable, format!("table `{}`: the answer has no rows", table.name))),
+        false => Ok(rows),
+    }
 }
 
 /// Returns the elements of a list of JSON, each on a line; text that is no list as it is.
@@ -67,13 +76,22 @@ pub(super) fn postgres(table: &Table, plan: &PostgresTable) -> Result<Vec<Row>, 
     let limit = table.rows_max.saturating_add(1);
     // Postgres writes each row as JSON, so numbers keep their digits.
     let question = format!("SELECT row_to_json(flowmeter_row)::text FROM ({}) AS flowmeter_row LIMIT {limit}", plan.query);
-    let asked = calls.within(QUERY_TIMEOUT, client.query(&question, &[])).map_err(|why| away(&why))?;
-    let rows = asked.map_err(|why| judged(&why))?;
-    let mut lines = Vec::new();
-    for row in &rows {
-        let json: &str = row.try_get(0).map_err(|why| lasting(&why))?;
-        lines.extend_from_slice(json.as_bytes());
-        lines.push(b'\n');
-    }
-    sent_rows(&lines, false).map_err(|why| lasting(&why))
+    let bytes_max = table.bytes_max.saturating_mul(ANSWER_FACTOR);
+    let asking = async {
+        let none: [&str; 0] = [];
+        let mut rows = std::pin::pin!(client.query_raw(&question, none).await.map_err(|why| judged(&why))?);
+        let mut lines = Vec::new();
+        while let Some(row) = rows.next().await {
+            let row = row.map_err(|why| judged(&why))?;
+            let json: &str = row.try_get(0).map_err(|why| lasting(&why))?;
+            lines.extend_from_slice(json.as_bytes());
+            lines.push(b'\n');
+            if lines.len() > bytes_max {
+                return Err(lasting(&format!("the rows have more than {bytes_max} bytes; raise `bytesMax` of the table")));
+            }
+        }
+        Ok(lines)
+    };
+    let lines = calls.within(QUERY_TIMEOUT, asking).map_err(|why| away(&why))??;
+    some(sent_rows(&lines, false, table.rows_max).map_err(|why| lasting(&why))?, table)
 }

@@ -162,9 +162,11 @@ impl<M: Meters, I: Identities> Partition<M, I> {
                 _ => self.find_or_remember(&key),
             };
             let mut calendar = meter_type;
-            if let Some(own) = rule.own.get(place) {
+            if let Some(own) = rule.own.get(place)
+                && (meter.is_some() || kind.auto_create)
+            {
                 self.check_capacity(plan, own, batch, usage)?;
-                if meter.is_none_or(|ix| self.takes_zone(ix)) {
+                if own.zone.is_some() && meter.is_none_or(|ix| self.takes_zone(ix)) {
                     calendar = self.calendar_of_event(plan, meter_type, own, batch, usage)?;
                     self.set_calendar(meter, calendar);
                 }

@@ -41,6 +41,11 @@ impl<M: Meters, I: Identities> Partition<M, I> {
     }
 
     fn reopen_declared(&mut self, ix: MeterIx, declared: &DeclaredMeter, created_at: Timestamp, effects: &mut impl Effects) {
+        if self.plan.meter_types[usize::from(declared.meter_type)].zone_from.is_some() && self.takes_zone(ix) {
+            let calendar = self.calendar_of_declared(declared);
+            self.set_calendar(Some(ix), calendar);
+        }
+        let before = self.threshold_names(self.meters.get(ix), self.kind(self.meters.get(ix)));
         let meter = self.meters.get_mut(ix);
         let id = declared.id.or(meter.rare.as_ref().and_then(|rare| rare.id));
         meter.rare = rare(id, declared, meter.rare.as_deref());
@@ -51,6 +56,7 @@ impl<M: Meters, I: Identities> Partition<M, I> {
         meter.begin_at(created_at);
         meter.step_over();
         self.gone -= 1;
+        self.rename_crossings(ix, &before);
         effects.opened(self.meters.get(ix));
         self.schedule_next(ix);
     }

@@ -127,6 +127,7 @@ impl<M: Meters, I: Identities> Partition<M, I> {
     /// Reopens a deleted meter for an event. Its period begins where the first period of a new
     /// meter would begin.
     pub(super) fn reopen_by_event(&mut self, ix: MeterIx, start: Timestamp, created_at: Timestamp, effects: &mut impl Effects) {
+        let before = self.threshold_names(self.meters.get(ix), self.kind(self.meters.get(ix)));
         let meter = self.meters.get_mut(ix);
         meter.birth = Birth::ByEvent;
         meter.delete_on_reset = false;
@@ -137,6 +138,7 @@ impl<M: Meters, I: Identities> Partition<M, I> {
             rare.custom_fields.clear();
             rare.limits = None;
         }
+        self.rename_crossings(ix, &before);
         self.gone -= 1;
         effects.opened(self.meters.get(ix));
         self.schedule_next(ix);

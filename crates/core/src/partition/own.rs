@@ -8,7 +8,7 @@
 use std::borrow::Cow;
 
 use super::count::{Refusal, read_value};
-use super::{Identities, Meter, MeterIx, Meters, Partition, Rare, Usage};
+use super::{Identities, Meter, MeterIx, Meters, Partition, Rare, Standing, Usage};
 use crate::decimal::Decimal;
 use crate::event::{Batch, Kind};
 use crate::meter_type::{MeterType, OwnLimits, Threshold};
@@ -64,7 +64,7 @@ impl<M: Meters, I: Identities> Partition<M, I> {
             let detail = format!("`{path}` is no time zone: `{name}`; write an IANA name like Europe/Oslo");
             Refusal::Park(Reason::BadTime, detail)
         };
-        let zone = std::str::from_utf8(&name).ok().and_then(Zone::named);
+        let zone = std::str::from_utf8(&name).ok().and_then(Zone::canonical);
         let zone = zone.ok_or_else(|| unknown(String::from_utf8_lossy(&name)))?;
         let calendar = self.calendar_in(meter_type, zone);
         let full = || Refusal::Park(Reason::BadTime, "the pipeline has more calendars than it can keep".to_owned());
@@ -82,15 +82,17 @@ impl<M: Meters, I: Identities> Partition<M, I> {
     /// Returns the calendar of a declared meter.
     pub(super) fn calendar_of_declared(&mut self, declared: &DeclaredMeter) -> u16 {
         let takes_zones = self.plan.meter_types[usize::from(declared.meter_type)].zone_from.is_some();
-        let zone = declared.zone.clone().filter(|_| takes_zones);
+        let is_given = self.begun_with.contains(&declared.meter_type);
+        let zone = declared.zone.clone().filter(|_| takes_zones && !is_given);
         zone.and_then(|zone| self.calendar_in(declared.meter_type, zone)).unwrap_or(declared.meter_type)
     }
 
-    /// Whether an event decides the zone of a meter that exists: one of which only periods are
-    /// left that can no longer be amended.
+    /// Whether a meter that exists takes another zone when it is opened again: of a deleted one,
+    /// only periods are left that can no longer be amended.
     pub(super) fn takes_zone(&self, ix: MeterIx) -> bool {
         let meter = self.meters.get(ix);
-        !meter.is_alive() && meter.periods.is_empty()
+        let is_closed = || meter.stretches().iter().all(|stretch| stretch.standing == Standing::Closed);
+        !meter.is_alive() && meter.periods.is_empty() && is_closed()
     }
 
     /// Sets the calendar of a meter that exists.
@@ -110,11 +112,15 @@ impl<M: Meters, I: Identities> Partition<M, I> {
         })
     }
 
-    /// Notes the capacity that an event names.
+    /// Notes the capacity that an event names, if none of the meter's events is newer by its time.
     pub(super) fn note_capacity(&mut self, ix: MeterIx, rule: &Rule, meter_type: u16, batch: &Batch, usage: &Usage) {
         let place = rule.meter_types.iter().position(|known| *known == meter_type);
         let Some(slot) = place.and_then(|place| rule.own.get(place)?.capacity) else { return };
         let Ok(Some(capacity)) = capacity_of(batch, usage, slot) else { return };
+        let newest = self.meters.get(ix).periods.iter().map(|held| held.last_at).max();
+        if newest.is_some_and(|newest| newest > usage.at) {
+            return;
+        }
         let meter = self.meters.get_mut(ix);
         if meter.limits().and_then(|limits| limits.capacity_of_event) != Some(capacity) {
             let rare = meter.rare.get_or_insert_default();

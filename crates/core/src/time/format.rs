@@ -28,6 +28,21 @@ impl Zone {
         Some(Zone { name: name.to_owned(), zone })
     }
 
+    /// Returns the zone of a name that events hold, under its one spelling: whatever the case of an IANA
+    /// name and the digits of an offset are.
+    pub fn canonical(name: &str) -> Option<Zone> {
+        let zone = Zone::named(name)?;
+        let spelled = match zone.zone.iana_name() {
+            Some(iana) => iana.to_owned(),
+            None => {
+                let seconds = fixed_offset(name)?.seconds();
+                let sign = if seconds < 0 { '-' } else { '+' };
+                format!("{sign}{:02}:{:02}", seconds.abs() / 3600, seconds.abs() / 60 % 60)
+            }
+        };
+        Some(Zone { name: spelled, zone: zone.zone })
+    }
+
     /// Returns the name by which it was requested.
     pub fn name(&self) -> &str {
         &self.name

@@ -166,7 +166,7 @@ async fn replace(
         }
     };
     off(move || {
-        let rows = sent_rows(&bytes, is_delimited).map_err(|why| Box::new(Problem::new(Code::TableRefused, why)))?;
+        let rows = sent_rows(&bytes, is_delimited, usize::MAX).map_err(|why| Box::new(Problem::new(Code::TableRefused, why)))?;
         let (version, changed) = app.installation.put_table_rows(&asked.who, &name, &rows)?;
         Ok(answer(StatusCode::OK, &json!({"version": version, "changed": changed})))
     })

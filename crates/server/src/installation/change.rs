@@ -44,10 +44,16 @@ impl Installation {
     /// applied first, so that no change is built on rows that are out of date.
     pub(super) fn change(&self) -> Result<MutexGuard<'_, ()>, Error> {
         let change = self.lock_changes();
-        if self.has_unapplied.load(Ordering::Acquire) {
-            self.apply_changes()?;
-        }
+        self.apply_pending()?;
         Ok(change)
+    }
+
+    /// Applies changes that are in the log and not yet in the catalog. The lock for changes is held.
+    pub(super) fn apply_pending(&self) -> Result<(), Error> {
+        match self.has_unapplied.load(Ordering::Acquire) {
+            true => self.apply_changes(),
+            false => Ok(()),
+        }
     }
 
     /// Locks the catalog for the change of a request.
@@ -76,6 +82,8 @@ impl Installation {
     /// Makes a change; the caller holds the lock for changes. Returns the position after its log
     /// entry, if it has one. After an error nothing was changed.
     pub(super) fn make_change(&self, set: ChangeSet) -> Result<Option<u64>, Refused> {
+        // A change before under the same lock may not be in the catalog.
+        self.apply_pending().map_err(|why| problem_of(&why))?;
         if set.commands.is_empty() {
             self.catalog.commit(&set.rows).map_err(|why| problem_of(&why.into()))?;
             return Ok(None);

@@ -1,14 +1,13 @@
 //! Pipelines follow the statuses of their sessions.
 //!
-//! A commit of the catalog may fail and be durable nevertheless: the request that made it was
-//! answered with an error, and the pipeline was not started, paused or stopped. The periodic checks
-//! take the missing step, so that the status that people see is what the pipeline does.
+//! The status of a session is committed first, then its pipeline takes the step. Where the disk fails
+//! in between, the pipeline was not paused, resumed or stopped. The periodic checks take the missing
+//! step, so that the status that people see is what the pipeline does.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use flowmeter_core::session::{Status, Trigger};
-use flowmeter_engine::{Error, Kind};
+use flowmeter_engine::Error;
 use flowmeter_store::catalog::{Table, key_of};
 
 use super::{Installation, KeptSession, Served, kept, plan_of};
@@ -30,7 +29,7 @@ impl Installation {
         // Every step is taken under the lock for changes, so one under way is not taken for missed.
         let _change = self.change()?;
         let Some((mut session, missed)) = self.missed(served)? else { return Ok(()) };
-        tracing::warn!(session = session.session_id, pipeline = session.pipeline, "a request that failed has taken effect");
+        tracing::warn!(session = session.session_id, pipeline = session.pipeline, "the pipeline takes a step that it missed");
         match missed {
             Missed::Pause(pauses) => served.worker().pause(pauses),
             Missed::Ready => {
@@ -57,26 +56,5 @@ impl Installation {
             _ => return Ok(None),
         };
         Ok(Some((session, missed)))
-    }
-
-    /// After a commit that failed: finds sessions that should run and that no pipeline serves. They
-    /// are loaded as those that stopped.
-    pub(super) fn find_unserved(&self) -> Result<(), Error> {
-        if !self.is_unsure.load(Ordering::Acquire) {
-            return Ok(());
-        }
-        let _change = self.change()?;
-        self.standing.refresh(&self.catalog)?;
-        for pipeline in self.all_pipelines()? {
-            let Some((number, status)) = self.standing.newest(pipeline.id) else { continue };
-            let is_served = self.served_of(pipeline.id).is_some_and(|served| served.session() == number);
-            let waits = self.stopped().iter().any(|stopped| stopped.pipeline.id == pipeline.id && stopped.session == number);
-            if !status.is_final() && !is_served && !waits {
-                let why = Error::new(Kind::Unavailable, "the request that started its session failed, and has taken effect");
-                self.remember_stopped(&pipeline, number, why);
-            }
-        }
-        self.is_unsure.store(false, Ordering::Release);
-        Ok(())
     }
 }

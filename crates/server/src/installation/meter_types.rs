@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::audit::Who;
 use super::pipelines::{Adoption, compile_with, document_problem};
+use super::table_reading::ReadTables;
 use super::{Installation, Refused, kept, named_key, not_found, problem_of, put};
 use crate::problem::{Code, Problem};
 
@@ -166,7 +167,7 @@ impl Installation {
             let compiled = compile_with(&version.document, &types)?;
             let newer =
                 super::KeptPipeline { version: pipeline.version + 1, updated_at: self.now().to_string(), ..pipeline.clone() };
-            self.adopt_in(&mut adoption, who, &newer, &version.document, &types, compiled)?;
+            self.adopt_in(&mut adoption, who, &newer, (&version.document, &types), compiled, &ReadTables::new())?;
         }
         self.make_adoption(adoption)
     }

@@ -6,7 +6,7 @@ use flowmeter_core::pipeline::{Pipeline, Problems};
 use flowmeter_core::plan::Plan;
 use flowmeter_core::time::Zone;
 use flowmeter_engine::Error;
-use flowmeter_engine::live::{LogCommand, MeterName};
+use flowmeter_engine::live::{Live, LogCommand, MeterName};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
@@ -90,7 +90,8 @@ impl Served {
             )| {
                 let mut json = Vec::new();
                 partition.show(meter, clock, &mut json);
-                let name = name_of(&plan, meter);
+                let mut name = name_of(&plan, meter);
+                name.timezone = own_zone(live, meter);
                 let raw = serde_json::from_slice(&json).unwrap_or_default();
                 let kind = &plan.meter_types[usize::from(meter.meter_type)];
                 MeterView {
@@ -143,6 +144,15 @@ pub(super) fn name_of(plan: &Plan, meter: &flowmeter_core::partition::Meter) -> 
         timezone: None,
         created_at: None,
     }
+}
+
+/// Returns the time zone that a meter has of its own.
+pub(super) fn own_zone(live: &Live, meter: &flowmeter_core::partition::Meter) -> Option<String> {
+    let kind = &live.plan().meter_types[usize::from(meter.meter_type)];
+    kind.zone_from.as_ref()?;
+    let key = live.plan().processors[usize::from(meter.processor)].key;
+    let calendar = live.calendar_of(&String::from_utf8_lossy(&meter.user), key, kind.id)?;
+    Some(calendar.last_era().zone.name().to_owned())
 }
 
 /// Fields of a meter that are set when it is opened.
@@ -228,10 +238,14 @@ impl Installation {
         let wanted = wanted.ok_or_else(|| invalid("meterType", "name the meter type, or give its id".to_owned()))?.to_owned();
         let (served, kind, keys) = self.home_of(&who.namespace, text("pipeline"), &wanted)?;
         let meter_type_id = kind.id;
-        let timezone = text("timezone").map(str::to_owned);
-        if timezone.as_deref().is_some_and(|zone| Zone::named(zone).is_none()) {
-            return Err(invalid("timezone", "write an IANA name like Europe/Oslo".to_owned()));
-        }
+        let timezone = match fields.get("timezone") {
+            None | Some(Value::Null) => None,
+            Some(zone) => {
+                let zone = zone.as_str().filter(|zone| Zone::named(zone).is_some());
+                let wrong = || invalid("timezone", "write an IANA name like Europe/Oslo".to_owned());
+                Some(zone.ok_or_else(wrong)?.to_owned())
+            }
+        };
         if timezone.is_some() && kind.zone_from.is_none() {
             let detail = format!("meters of the type `{wanted}` are all in the zone of their type");
             let problem = Problem::new(Code::Invalid, detail).field("timezone");
@@ -300,6 +314,8 @@ impl Installation {
 
     /// Changes settings of a meter.
     pub fn edit_meter(&self, who: &Who, id: &str, fields: &Map<String, Value>) -> Result<MeterView, Refused> {
+        // From here on, no other change can be lost by this one.
+        let _change = self.begin_change()?;
         let (served, view) = self.meter(&who.namespace, id)?;
         must_be_one_of(&CHANGEABLE, fields, "of a meter cannot be set")?;
         let mut name = view.name;
@@ -307,7 +323,7 @@ impl Installation {
         let kind = plan.meter_types.iter().find(|kind| kind.id == name.meter_type_id);
         set_fields(&mut name, fields, kind.ok_or_else(|| not_found("meter", id))?)?;
         let pipeline = served.kept.id;
-        self.command_meter(who, &served, "meter.update", &LogCommand::Edit { pipeline, meter: name.clone() }, &name)?;
+        self.command_locked(who, &served, "meter.update", &LogCommand::Edit { pipeline, meter: name.clone() }, &name)?;
         self.look_up(&served, &name)
     }
 
@@ -327,6 +343,18 @@ impl Installation {
         name: &MeterName,
     ) -> Result<(), Refused> {
         let _change = self.begin_change()?;
+        self.command_locked(who, served, action, command, name)
+    }
+
+    /// Makes a change of a meter; the lock for changes is held.
+    fn command_locked(
+        &self,
+        who: &Who,
+        served: &Served,
+        action: &str,
+        command: &LogCommand,
+        name: &MeterName,
+    ) -> Result<(), Refused> {
         served.must_move()?;
         let after = json!({"userId": name.user_id, "meterTypeId": name.meter_type_id, "deleteOnReset": name.delete_on_reset, "customFields": name.custom_fields, "limits": name.limits});
         let at = |why: Error| problem_of(&why);

@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use super::audit::Who;
 use super::change::ChangeSet;
+use super::table_reading::{ReadTables, Refreshed, refreshed};
 use super::{Installation, Refused, Served, kept, named_key, not_found, pair_key, problem_of, put};
 use crate::problem::{Code, Problem};
 
@@ -98,8 +99,8 @@ pub fn document_problem(problems: &Problems) -> Refused {
 #[derive(Default)]
 pub(super) struct Adoption {
     pub(super) set: ChangeSet,
-    /// Running pipelines with their new targets.
-    running: Vec<(Arc<Served>, Vec<TargetPlan>)>,
+    /// Running pipelines with their new targets, and the tables that are read at intervals.
+    running: Vec<(Arc<Served>, Vec<TargetPlan>, Refreshed)>,
 }
 
 /// Compiles a document that may also count in the meter types of an installation.
@@ -196,10 +197,8 @@ impl Installation {
         }
         if self.running_of(pipeline.id).is_some() {
             self.probe(pipeline.id, &compiled.targets)?;
-            let mut plan = compiled.plan;
-            plan.id = pipeline.id;
-            self.ask_for_tables_of(who, &plan)?;
         }
+        let read = self.running_of(pipeline.id).map(|_| self.read_asked(&compiled.plan)).unwrap_or_default();
         let _change = self.begin_change()?;
         // Meter types may have changed meanwhile.
         let compiled = self.check_document(&who.namespace, document)?;
@@ -215,7 +214,7 @@ impl Installation {
         };
         let types = self.meter_type_documents(&who.namespace).map_err(|why| problem_of(&why))?;
         let mut adoption = Adoption::default();
-        self.adopt_in(&mut adoption, who, &newer, document, &types, compiled)?;
+        self.adopt_in(&mut adoption, who, &newer, (document, &types), compiled, &read)?;
         self.make_adoption(adoption)?;
         Ok(newer)
     }
@@ -269,28 +268,26 @@ impl Installation {
         adoption: &mut Adoption,
         who: &Who,
         newer: &KeptPipeline,
-        document: &str,
-        types: &[String],
+        (document, types): (&str, &[String]),
         compiled: Pipeline,
+        read: &ReadTables,
     ) -> Result<(), Refused> {
         self.version_in(&mut adoption.set, who, newer, document, types, "pipeline.update")?;
         let Some(served) = self.served_of(newer.id) else { return Ok(()) };
         let targets = compiled.targets;
         let mut plan = compiled.plan;
         plan.id = newer.id;
-        if served.session() != 0 {
-            self.prepare_tables(who, &plan)?;
-        }
-        let tables = self.table_commands(newer, &plan)?;
-        let accepted = served.worker.ask(move |live| live.accepts(&plan));
+        let asked = plan.clone();
+        let accepted = served.worker.ask(move |live| live.accepts(&asked));
         accepted.and_then(|accepted| accepted).map_err(|why| problem_of(&why))?;
         served.delivery.check(&targets, Path::new(".")).map_err(|why| problem_of(&why))?;
         // A pipeline without a session adopts the version when its next session starts.
         if served.session() != 0 {
             let adopted = AdoptedDocument { text: document.to_owned(), meter_types: types.to_vec() };
             adoption.set.commands.push(LogCommand::Adopt { pipeline: newer.id, version: newer.version, document: Some(adopted) });
-            adoption.set.commands.extend(tables);
-            adoption.running.push((served, targets));
+            self.prepare_tables(who, &plan, read)?;
+            adoption.set.commands.extend(self.table_commands(newer, &plan)?);
+            adoption.running.push((served, targets, refreshed(&plan)));
         }
         Ok(())
     }
@@ -300,7 +297,8 @@ impl Installation {
     pub(super) fn make_adoption(&self, adoption: Adoption) -> Result<(), Refused> {
         let Some(position) = self.make_change(adoption.set)? else { return Ok(()) };
         // The change is durable: errors from here on do not undo it.
-        for (served, targets) in adoption.running {
+        for (served, targets, tables) in adoption.running {
+            self.begin_refreshing(&served.kept.namespace, &tables).map_err(|why| problem_of(&why))?;
             if let Err(why) = served.delivery.aim(&targets, Path::new(".")) {
                 tracing::error!(pipeline = served.kept.name, "a target cannot be opened: {why}");
             }

@@ -24,7 +24,8 @@ impl Installation {
         if !self.is_started(pipeline, options.unique_key.as_deref())? {
             self.probe_targets(pipeline)?;
         }
-        self.start_unprobed(who, pipeline, options)
+        let read = self.read_asked_of(pipeline)?;
+        self.start_unprobed(who, pipeline, options, &read)
     }
 
     /// Whether a start would find a session there already.

@@ -14,6 +14,7 @@ use flowmeter_engine::{Error, Kind};
 use flowmeter_store::catalog::{Catalog, Change};
 use uuid::Uuid;
 
+use super::table_reading::ReadTables;
 use super::{Installation, KeptPipeline, StartOptions, Who};
 
 /// Due times of one pipeline that are looked at together: those of a year, if one is due each hour.
@@ -130,17 +131,18 @@ impl Installation {
                 "{left_out} runs that were due before {chosen} are left out: `catchUp` makes up for the latest"
             );
         }
-        self.start_at(pipeline, chosen, 0)?;
+        let Some(read) = self.read_asked_soon(pipeline)? else { return Ok(()) };
+        self.start_at(pipeline, chosen, 0, &read)?;
         self.handle(pipeline.id, chosen)
     }
 
-    fn start_at(self: &Arc<Self>, pipeline: &KeptPipeline, due: Timestamp, attempt: u32) -> Result<(), Error> {
+    fn start_at(self: &Arc<Self>, pipeline: &KeptPipeline, due: Timestamp, attempt: u32, read: &ReadTables) -> Result<(), Error> {
         let who = Who { name: "schedule".to_owned(), namespace: pipeline.namespace.clone() };
         let key = if attempt == 0 { format!("schedule/{due}") } else { format!("schedule/{due}/{attempt}") };
         let options =
             StartOptions { unique_key: Some(key), as_of: Some(due), due: Some(due), attempt, ..StartOptions::default() };
         // Targets are not looked at first: one that is away must not keep usage from being taken.
-        self.start_unprobed(&who, pipeline, options).map(drop).map_err(|why| Error::new(Kind::Unavailable, why.detail))
+        self.start_unprobed(&who, pipeline, options, read).map(drop).map_err(|why| Error::new(Kind::Unavailable, why.detail))
     }
 
     /// Starts a scheduled run again that failed.
@@ -155,6 +157,7 @@ impl Installation {
         if session.attempt >= schedule.retries || ended_at.saturating_add(schedule.pause) > now {
             return Ok(());
         }
-        self.start_at(pipeline, due, session.attempt + 1)
+        let Some(read) = self.read_asked_soon(pipeline)? else { return Ok(()) };
+        self.start_at(pipeline, due, session.attempt + 1, &read)
     }
 }

@@ -2,7 +2,6 @@
 //! machine decides; nothing else writes a status.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use flowmeter_core::operator::Operator;
 use flowmeter_core::plan::Plan;
@@ -15,6 +14,7 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::Who;
+use super::table_reading::ReadTables;
 use super::telling::{EVENTS, updates};
 use super::{Installation, KeptPipeline, Refused, Served, kept, not_found, problem_of, put};
 use crate::notifications::vocabulary::STATUS;
@@ -235,8 +235,8 @@ impl Installation {
         who: &Who,
         pipeline: &KeptPipeline,
         options: StartOptions,
+        read: &ReadTables,
     ) -> Result<KeptSession, Refused> {
-        self.ask_for_tables(who, pipeline)?;
         let _change = self.begin_change()?;
         // It may have been changed meanwhile.
         let pipeline = &self.pipeline(&pipeline.namespace, &pipeline.id.to_string())?;
@@ -252,7 +252,9 @@ impl Installation {
         let version = self.version(pipeline, pipeline.version)?;
         let compiled = version.compile().map_err(|why| problem_of(&why))?;
         check_options(&compiled.plan, &options)?;
-        self.prepare_tables(who, &compiled.plan)?;
+        let mut plan = compiled.plan.clone();
+        plan.id = pipeline.id;
+        self.prepare_tables(who, &plan, read)?;
         let StartOptions { unique_key, as_of, sources, due, attempt } = options;
         let mut session = self.new_session(pipeline, RunType::Normal, unique_key).map_err(|why| problem_of(&why))?;
         (session.sources, session.due, session.attempt) = (sources, due.map(|due| due.to_string()), attempt);
@@ -276,7 +278,10 @@ impl Installation {
             }
             Err(why) => {
                 session.error = Some(why.to_string());
-                self.step(&mut session, &compiled.plan, Trigger::Fail, Vec::new()).map_err(|why| problem_of(&why))?;
+                if self.step(&mut session, &compiled.plan, Trigger::Fail, Vec::new()).is_err() {
+                    // The session is in the catalog and cannot be ended: its pipeline is loaded later.
+                    self.remember_stopped(pipeline, session.number, why.clone());
+                }
                 return Err(problem_of(&why));
             }
         }
@@ -351,10 +356,7 @@ impl Installation {
             changes.push(Catalog::count_to(SESSIONS, kept.number));
         }
         changes.extend(more);
-        if let Err(why) = self.catalog.commit(&changes) {
-            self.is_unsure.store(true, Ordering::Release);
-            return Err(why.into());
-        }
+        self.catalog.commit(&changes)?;
         *kept = after;
         self.standing.changed(event.previous, kept);
         Ok(())

@@ -21,16 +21,10 @@ impl Standing {
     /// Reads the statuses from the catalog.
     pub(super) fn of(catalog: &Catalog) -> Result<Standing, Error> {
         let standing = Standing::default();
-        standing.refresh(catalog)?;
-        Ok(standing)
-    }
-
-    /// Reads the statuses from the catalog again.
-    pub(super) fn refresh(&self, catalog: &Catalog) -> Result<(), Error> {
         for (_, value) in catalog.scan(Table::Sessions, b"", None, usize::MAX)? {
-            self.see(&kept(&value)?);
+            standing.see(&kept(&value)?);
         }
-        Ok(())
+        Ok(standing)
     }
 
     fn see(&self, session: &KeptSession) {

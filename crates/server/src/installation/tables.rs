@@ -19,6 +19,7 @@ use uuid::Uuid;
 
 use super::audit::Who;
 use super::change::ChangeSet;
+use super::table_reading::{ReadTables, refreshed};
 use super::{Installation, KeptPipeline, Refused, Served, kept, named_key, not_found, problem_of, put};
 use crate::notifications::vocabulary::TABLE_REFUSED;
 use crate::problem::{Code, Problem};
@@ -270,7 +271,9 @@ impl Installation {
         let version = kept.newest().map_or(1, |newest| newest.version + 1);
         let (rows, bytes, since) = (content.row_count(), content.canonical().len(), self.now().to_string());
         let newest = KeptContent { version, hash, rows, bytes, since };
-        let running = users.iter().filter(|(pipeline, _)| self.running_of(*pipeline).is_some());
+        // The pipeline itself takes them with its new version, or when its session starts.
+        let others = users.iter().filter(|(pipeline, _)| own.is_none_or(|(own, _)| own != *pipeline));
+        let running = others.filter(|(pipeline, _)| self.running_of(*pipeline).is_some());
         let commands = running.map(|(pipeline, _)| newest.command(*pipeline, name));
         let mut set = ChangeSet { commands: commands.collect(), rows: Vec::new() };
         kept.error = None;
@@ -325,19 +328,29 @@ impl Installation {
         Ok(users)
     }
 
-    /// Reads the files of a plan's tables, before a session or a new version of a pipeline begins. The
-    /// lock for changes is held. A file that is refused leaves the version before in force.
+    /// Takes the rows of a plan's tables from their files, and from what services and databases gave,
+    /// before a session or a new version of a pipeline begins. The lock for changes is held. Rows that
+    /// are refused leave the version before in force.
     ///
     /// # Errors
     /// There is no version before, or the rows in force do not fit the plan.
-    pub(super) fn prepare_tables(&self, who: &Who, plan: &Plan) -> Result<(), Refused> {
+    pub(super) fn prepare_tables(&self, who: &Who, plan: &Plan, read: &ReadTables) -> Result<(), Refused> {
         for table in plan.tables.iter().filter(|table| has_versions(table)) {
-            if let TableOrigin::File(_) = table.origin {
-                let rows = flowmeter_connectors::tables::read_rows(table, self.now());
-                self.take_rows(who, plan, table, &rows)?;
+            match (&table.origin, read.get(&table.name)) {
+                (TableOrigin::File(_), _) => {
+                    self.take_rows(who, plan, table, &flowmeter_connectors::tables::read_rows(table, self.now()))?;
+                }
+                (_, Some(rows)) => self.take_rows(who, plan, table, rows)?,
+                (_, None) => {}
             }
             let kept = self.kept_table(&who.namespace, &table.name).map_err(|why| problem_of(&why))?;
-            let Some(newest) = kept.newest() else { continue };
+            let Some(newest) = kept.newest() else {
+                if !table.origin.is_read() {
+                    continue;
+                }
+                let detail = format!("the table `{}` has no rows yet; its source was not read", table.name);
+                return Err(Box::new(Problem::new(Code::TableRefused, detail).remedy("Start the pipeline again.")));
+            };
             if read_content(&*self.disk, table, &newest.hash).map_err(|why| problem_of(&why))?.is_none() {
                 let detail = format!(
                     "the rows of table `{}` that are in force do not fit its declaration; put rows that fit, or use another name",
@@ -351,7 +364,7 @@ impl Installation {
 
     /// Puts the newest versions of a plan's tables in force for a pipeline that starts to work.
     pub(super) fn bring_tables(&self, served: &Arc<Served>, pipeline: &KeptPipeline, plan: &Plan) -> Result<(), Error> {
-        self.refresh_from_now(&pipeline.namespace, plan);
+        self.begin_refreshing(&pipeline.namespace, &refreshed(plan))?;
         let newest = self.newest_tables(pipeline, plan)?;
         if newest.is_empty() {
             return Ok(());
@@ -364,13 +377,13 @@ impl Installation {
 
     /// The commands that follow the adoption of a new version, whose tables may be others.
     pub(super) fn table_commands(&self, pipeline: &KeptPipeline, plan: &Plan) -> Result<Vec<LogCommand>, Refused> {
-        self.refresh_from_now(&pipeline.namespace, plan);
         let newest = self.newest_tables(pipeline, plan).map_err(|why| problem_of(&why))?;
         Ok(newest.iter().map(|(name, newest)| newest.command(pipeline.id, name)).collect())
     }
 
     /// The newest version of each table of a plan that has one.
     fn newest_tables(&self, pipeline: &KeptPipeline, plan: &Plan) -> Result<Vec<(String, KeptContent)>, Error> {
+        self.apply_pending()?;
         let mut newest = Vec::new();
         for table in plan.tables.iter().filter(|table| has_versions(table)) {
             let kept = self.kept_table(&pipeline.namespace, &table.name)?;

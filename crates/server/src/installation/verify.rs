@@ -195,6 +195,7 @@ fn declared(live: &Live) -> Vec<LogCommand> {
     let wanted = live.meters().map(|(_, meter)| meter).filter(|meter| meter.birth == Birth::Declared);
     let open = wanted.map(|meter| {
         let mut name = super::meters::name_of(plan, meter);
+        name.timezone = super::meters::own_zone(live, meter);
         name.created_at = Some(meter.created_at.nanos());
         LogCommand::Open { pipeline: plan.id, meter: name }
     });

@@ -249,12 +249,9 @@ impl Installation {
                 tracing::error!(pipeline = name, "the periodic check of the pipeline failed: {why}");
             }
         }
-        if let Err(why) = self.find_unserved() {
-            tracing::error!("sessions that should run cannot be looked for: {why}");
-        }
         self.load_stopped();
         self.start_due();
-        self.refresh_tables();
+        self.read_tables();
         if let Err(why) = self.keep_applied() {
             tracing::error!("changes that are in the log are not in the catalog: {why}");
         }

@@ -275,7 +275,7 @@ impl Site {
             (Err(_), true) => self.model.schedules.push(schedule.to_owned()),
             // A log that is uncertain whether it has the change is checked at the next start.
             (Err(_), false) if server.failure().is_some() => self.model.schedules.push(schedule.to_owned()),
-            (Err(_), false) => {}
+            (Err(_), false) => self.model.doubtful = server.is_in_doubt().then(|| schedule.to_owned()),
         }
         Ok(())
     }

@@ -36,6 +36,8 @@ pub(super) struct Model {
     /// Whether no session is stopped by a person, so that what was acknowledged is counted by every pipeline
     /// without being sent again.
     pub(super) is_steady: bool,
+    /// The schedule of a refused change that may hold if the program ends before it is undone.
+    pub(super) doubtful: Option<String>,
     /// The reset schedule of the shared type; several while a change was not answered.
     pub(super) schedules: Vec<String>,
 }

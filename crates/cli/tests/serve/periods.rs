@@ -141,3 +141,47 @@ fn another_schedule_in_a_new_version_counts_after_the_current_period() {
     // Fields that may not change are refused as before.
     assert_eq!(put(&newer.replace("unit: kWh", "aggregation: max")).problem().0, 409);
 }
+
+const ZONES: &str = "pipeline: zones
+source: { http: {} }
+operators:
+  - meter:
+      key: 5f1f5ab0-7f0e-4f43-9d02-5a5f2f9f1c09
+      rules: [{ category: zones, value: data.value }]
+meterTypes:
+  - { name: Zones, category: zones, resetSchedule: daily, timezone: { field: data.tz } }
+";
+
+#[test]
+fn a_meter_in_a_zone_of_its_own_is_traced_and_explained_in_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), &["--test-clock", "2026-01-05T17:00:00Z"]);
+    let write = |method: &'static str, path: &str, document: &str| {
+        server.ask(method, path).header("content-type", "application/yaml").body(document).send().ok()
+    };
+    write("POST", "/api/v1/pipelines", ZONES);
+    server.post("/api/v1/pipelines/zones/run", &json!({})).ok();
+    server.post("/api/v1/meters", &json!({"userId": "bert", "meterType": "Zones", "timezone": "Asia/Tokyo"})).ok();
+    let mut first = event("1", "anna", json!(1));
+    first["data"]["tz"] = json!("asia/kathmandu");
+    server.count(&[first, event("2", "anna", json!(2)), event("3", "bert", json!(4))]);
+    let period = |id: &str| {
+        let traced = server.get(&format!("/api/v1/events/{id}/trace"));
+        let counted = traced["events"].as_array().unwrap().iter().flat_map(|event| event["counted"].as_array().unwrap().clone());
+        let counted = counted.filter(|counted| counted["meterType"] == "Zones").collect::<Vec<_>>();
+        (counted[0]["periodStart"].clone(), counted[0]["periodEnd"].clone())
+    };
+    let kathmandu = (json!("2026-01-04T18:15:00.000Z"), json!("2026-01-05T18:15:00.000Z"));
+    assert_eq!([period("1"), period("2")], [kathmandu.clone(), kathmandu.clone()], "the first event decided");
+    assert_eq!(period("3"), (json!("2026-01-05T17:00:00.000Z"), json!("2026-01-06T15:00:00.000Z")));
+    // A version whose meter types have other places.
+    let before = "meterTypes:\n  - { name: Zeros, category: zeros }\n";
+    write("PUT", "/api/v1/pipelines/zones", &ZONES.replace("meterTypes:\n", before));
+    assert_eq!(period("3").1, json!("2026-01-06T15:00:00.000Z"), "by the version of its receipt");
+    server.post("/api/v1/clock", &json!({"to": "2026-01-06T00:00:00Z"})).ok();
+    let records = items(&server.get("/api/v1/records?pipeline=zones&userId=anna"));
+    assert_eq!((&records[0]["timezone"], &records[0]["value"]), (&json!("Asia/Kathmandu"), &json!(3)));
+    let path = format!("/api/v1/records/{}/explain", records[0]["meterMetaData"]["recordId"].as_str().unwrap());
+    let recount = eventually("the recount", || Some(server.get(&path)["recount"].clone()).filter(|recount| !recount.is_null()));
+    assert_eq!(recount, json!({"eventCount": 2, "equal": true, "value": 3}));
+}

@@ -118,7 +118,7 @@ impl Installation {
             return Err(Error::new(Kind::Invalid, "the pipeline no longer has the record's meter type or its meter operator"));
         };
         let start = Timestamp::parse_rfc3339(told.period_start.as_bytes()).unwrap_or(Timestamp::MIN);
-        let declared = self.declared(pipeline, Some(&told.user_id))?;
+        let declared = self.declared(pipeline, &plan, Some(&told.user_id))?;
         let mut recount = Recount::new(Arc::clone(&plan), &[]);
         if let Some(calendar) = self.calendar_of(pipeline, told)? {
             recount.begin_with(kind as u16, calendar);

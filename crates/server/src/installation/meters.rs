@@ -130,7 +130,7 @@ fn meter_id(plan: &Plan, meter: &flowmeter_core::partition::Meter) -> Uuid {
     given.unwrap_or_else(|| derived::meter(key, plan.meter_types[usize::from(meter.meter_type)].id, &meter.user))
 }
 
-pub(super) fn name_of(plan: &Plan, meter: &flowmeter_core::partition::Meter) -> MeterName {
+fn name_of(plan: &Plan, meter: &flowmeter_core::partition::Meter) -> MeterName {
     let rare = meter.rare.as_deref();
     let custom_fields = rare.map(|rare| rare.custom_fields.as_slice()).unwrap_or_default().iter();
     MeterName {
@@ -146,8 +146,15 @@ pub(super) fn name_of(plan: &Plan, meter: &flowmeter_core::partition::Meter) -> 
     }
 }
 
+/// Returns a meter as a command would open it as it is.
+pub(super) fn declared_name(live: &Live, meter: &flowmeter_core::partition::Meter) -> MeterName {
+    let mut name = name_of(live.plan(), meter);
+    (name.timezone, name.created_at) = (own_zone(live, meter), Some(meter.created_at.nanos()));
+    name
+}
+
 /// Returns the time zone that a meter has of its own.
-pub(super) fn own_zone(live: &Live, meter: &flowmeter_core::partition::Meter) -> Option<String> {
+fn own_zone(live: &Live, meter: &flowmeter_core::partition::Meter) -> Option<String> {
     let kind = &live.plan().meter_types[usize::from(meter.meter_type)];
     kind.zone_from.as_ref()?;
     let key = live.plan().processors[usize::from(meter.processor)].key;

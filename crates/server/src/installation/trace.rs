@@ -10,15 +10,17 @@ use std::sync::Arc;
 
 use flowmeter_core::meter_type::derived;
 use flowmeter_core::operator::Operator;
-use flowmeter_core::partition::{Birth, Meter};
+use flowmeter_core::partition::Birth;
 use flowmeter_core::plan::{DeclaredMeter, Plan};
+use flowmeter_core::schedule::Calendar;
 use flowmeter_core::time::Timestamp;
-use flowmeter_engine::live::{Live, read_origin};
+use flowmeter_engine::live::read_origin;
 use flowmeter_engine::{Arrival, Counted, Error, Recount, Steps};
 use flowmeter_store::archive::{Filter, Row};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
+use super::meters::declared_name;
 use super::{Installation, KeptPipeline, Refused, not_found, problem_of, shown};
 use crate::verbatim::{self, Object};
 
@@ -60,11 +62,21 @@ impl Installation {
     fn way(&self, pipeline: &KeptPipeline, row: &Row) -> Result<Box<RawValue>, Error> {
         let received_at = Timestamp::from_nanos(row.received_at);
         let plan = self.plan_at(pipeline, received_at)?;
-        let declared = self.declared(pipeline, None)?;
-        let mut recount = Recount::new(Arc::clone(&plan), &declared);
-        recount.use_tables(self.table_history(&pipeline.namespace, &plan)?.at(received_at)?);
-        let arrival = Arrival { raw: &row.raw, at: received_at, origin: &row.origin, line: row.line };
-        let steps = recount.take(arrival, None);
+        let declared = self.declared(pipeline, &plan, None)?;
+        let tables = self.table_history(&pipeline.namespace, &plan)?.at(received_at)?;
+        let take = |calendars: Vec<(u16, Calendar)>| {
+            let mut recount = Recount::new(Arc::clone(&plan), &[]);
+            calendars.into_iter().for_each(|(kind, calendar)| recount.begin_with(kind, calendar));
+            recount.open(&declared);
+            recount.use_tables(tables.clone());
+            recount.take(Arrival { raw: &row.raw, at: received_at, origin: &row.origin, line: row.line }, None)
+        };
+        let steps = take(Vec::new());
+        // The zone of a meter is that of the event which opened it, not of this one.
+        let steps = match self.own_calendars(pipeline, &plan, &steps)? {
+            calendars if calendars.is_empty() => steps,
+            calendars => take(calendars),
+        };
         let counted = if row.verdict == "counted" { steps.counted.as_slice() } else { &[] };
         let counted: Vec<_> = counted.iter().map(|counted| counted_shown(&plan, counted, json!({}))).collect();
         let shown = event_object(row).with_list("steps", &steps_shown(&plan, row, &steps));
@@ -80,37 +92,38 @@ impl Installation {
         super::plan_of(&self.catalog, pipeline.id)(version)
     }
 
-    /// The meters of a pipeline at work (of a user) that were not opened by events.
-    pub(super) fn declared(&self, pipeline: &KeptPipeline, user: Option<&str>) -> Result<Vec<DeclaredMeter>, Error> {
+    /// The meters of a loaded pipeline (of a user) that were not opened by events, in the terms of a
+    /// plan, which may be that of another version.
+    pub(super) fn declared(&self, pipeline: &KeptPipeline, plan: &Plan, user: Option<&str>) -> Result<Vec<DeclaredMeter>, Error> {
         let Some(served) = self.served_of(pipeline.id) else { return Ok(Vec::new()) };
         let user = user.map(|user| user.as_bytes().to_vec());
-        served.worker().ask(move |live| {
+        let names = served.worker().ask(move |live| {
             let wanted = live.meters().map(|(_, meter)| meter).filter(|meter| {
                 meter.birth == Birth::Declared && user.as_ref().is_none_or(|user| user.as_slice() == &*meter.user)
             });
-            wanted.map(|meter| declared_as(live, meter)).collect::<Vec<_>>()
-        })
+            wanted.map(|meter| declared_name(live, meter)).collect::<Vec<_>>()
+        })?;
+        Ok(names.iter().filter_map(|name| name.declared(plan)).collect())
     }
-}
 
-/// Returns a meter as a document would declare it.
-fn declared_as(live: &Live, meter: &Meter) -> DeclaredMeter {
-    let plan = live.plan();
-    let kind = &plan.meter_types[usize::from(meter.meter_type)];
-    let user = String::from_utf8_lossy(&meter.user).into_owned();
-    let key = plan.processors[usize::from(meter.processor)].key;
-    let own_zone = || live.calendar_of(&user, key, kind.id).map(|calendar| calendar.last_era().zone.clone());
-    DeclaredMeter {
-        id: meter.rare.as_ref().and_then(|rare| rare.id),
-        processor: meter.processor,
-        meter_type: meter.meter_type,
-        created_at: Some(meter.created_at),
-        delete_on_reset: meter.delete_on_reset,
-        custom_fields: meter.rare.as_ref().map(|rare| rare.custom_fields.clone()).unwrap_or_default(),
-        zone: if kind.zone_from.is_some() { own_zone() } else { None },
-        capacity: meter.limits().and_then(|limits| limits.capacity),
-        thresholds: meter.limits().and_then(|limits| limits.thresholds.clone()),
-        user,
+    /// The calendars of meters in which an event counted and that have a zone of their own, by their
+    /// meter type.
+    fn own_calendars(&self, pipeline: &KeptPipeline, plan: &Plan, steps: &Steps) -> Result<Vec<(u16, Calendar)>, Error> {
+        let Some(served) = self.served_of(pipeline.id) else { return Ok(Vec::new()) };
+        let own = steps.counted.iter().filter_map(|counted| {
+            let kind = &plan.meter_types[usize::from(counted.meter_type)];
+            kind.zone_from.as_ref()?;
+            let key = plan.processors[usize::from(counted.processor)].key;
+            Some((counted.meter_type, counted.user.clone(), key, kind.id))
+        });
+        let own: Vec<_> = own.collect();
+        if own.is_empty() {
+            return Ok(Vec::new());
+        }
+        served.worker().ask(move |live| {
+            let found = own.iter().filter_map(|(at, user, key, kind)| Some((*at, live.calendar_of(user, *key, *kind)?)));
+            found.collect()
+        })
     }
 }
 

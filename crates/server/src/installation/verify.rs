@@ -194,10 +194,8 @@ fn declared(live: &Live) -> Vec<LogCommand> {
     let plan = live.plan();
     let wanted = live.meters().map(|(_, meter)| meter).filter(|meter| meter.birth == Birth::Declared);
     let open = wanted.map(|meter| {
-        let mut name = super::meters::name_of(plan, meter);
-        name.timezone = super::meters::own_zone(live, meter);
-        name.created_at = Some(meter.created_at.nanos());
-        LogCommand::Open { pipeline: plan.id, meter: name }
+        let meter = super::meters::declared_name(live, meter);
+        LogCommand::Open { pipeline: plan.id, meter }
     });
     open.collect()
 }

@@ -7,6 +7,7 @@ Object.assign(globalThis, { localStorage: { getItem: (name: string) => store.get
 const { Dec, parse, pretty, rawMember, write } = await import('../src/lib/json');
 const { add, csvCell, full, percent, plain, short } = await import('../src/lib/num');
 const { dateTime, offset, range, span, startOfDay } = await import('../src/lib/time');
+const { zoneOf, zoneWords } = await import('../src/lib/words');
 
 const EXACT = ['1842.00000000000000025', '9007199254740993', '1E+2', '-0', '0.1', '99999999999999999999999999999999999999', '-0.00000000000000000000000000000000000001'];
 
@@ -87,5 +88,14 @@ describe('times', () => {
   });
   test('spans name two units at most', () => {
     expect([42, 5_000, 65_000, 3_600_000, 187_200_000].map(span)).toEqual(['42 ms', '5 s', '1 min 5 s', '1 h', '2 d 4 h']);
+  });
+});
+
+describe('zones of meter types', () => {
+  test('are a name, or a field of events with a default', () => {
+    expect([zoneOf('Europe/Oslo'), zoneWords('Europe/Oslo')]).toEqual(['Europe/Oslo', 'Europe/Oslo']);
+    expect(zoneOf({ field: 'data.tz' })).toBe('Etc/UTC');
+    expect(zoneWords({ field: 'data.tz', default: 'Asia/Tokyo' })).toBe('the zone of each meter (data.tz), else Asia/Tokyo');
+    expect(zoneOf(undefined)).toBeUndefined();
   });
 });

@@ -40,7 +40,7 @@ pub struct MeterType {
     pub active_to: Timestamp,
     /// The amount a user may use in a period; thresholds may be a share of it.
     pub capacity: Option<Decimal>,
-    /// The field with the capacity of a meter; its newest event decides.
+    /// The field with the capacity of a meter; the newest of its events that has the field decides.
     pub capacity_from: Option<Path>,
     /// Values at which a partial record is made.
     pub thresholds: Vec<Threshold>,
@@ -85,8 +85,8 @@ impl Threshold {
 pub struct OwnLimits {
     /// The capacity that was set for the meter. It takes precedence over that of events.
     pub capacity: Option<Decimal>,
-    /// The capacity that its newest event named.
-    pub capacity_of_event: Option<Decimal>,
+    /// The capacity that an event named: the newest one that names any, with its time.
+    pub capacity_of_event: Option<(Timestamp, Decimal)>,
     /// Thresholds in place of those of its type.
     pub thresholds: Option<Vec<Threshold>>,
 }
@@ -94,7 +94,7 @@ pub struct OwnLimits {
 impl OwnLimits {
     /// Returns the capacity of the meter, if it has one of its own.
     pub fn any_capacity(&self) -> Option<Decimal> {
-        self.capacity.or(self.capacity_of_event)
+        self.capacity.or(self.capacity_of_event.map(|(_, capacity)| capacity))
     }
 }
 

@@ -137,9 +137,9 @@ pub type Row = (Vec<u8>, Vec<u8>);
 
 /// The open catalog. Changes are serialised; reads see the last commit.
 ///
-/// A commit that fails may be in the file nevertheless. Its caller was answered that it failed, so it is
-/// undone as soon as the file can be written again, before anything else is read or changed. Only a
-/// program that ends before that leaves it open whether the commit holds.
+/// A commit that fails may be in the file nevertheless. Its caller got an error, so it is
+/// undone as soon as the file can be written again, before anything else is read or changed. If the
+/// program ends before that, the commit may hold.
 pub struct Catalog {
     /// None after a disk error: the database must be opened again.
     database: RwLock<Option<Database>>,

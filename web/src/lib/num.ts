@@ -54,7 +54,7 @@ export function add(values: (Num | string | null)[]): string {
 }
 
 /** A share in percent with two places, cut. Whole numbers only. */
-export function percent(part: Num, whole: Num): string {
+export function percent(part: Num | string, whole: Num | string): string {
   const [a, b] = [BigInt(plain(part).split('.')[0] || '0'), BigInt(plain(whole).split('.')[0] || '0')];
   if (b === 0n) return '';
   const hundredths = ((a * 10000n) / b).toString().padStart(3, '0');

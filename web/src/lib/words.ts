@@ -7,6 +7,15 @@ export function schedule(value: Json): string {
   return value ? `cron ${['minute', 'hour', 'day', 'month', 'weekday'].map((name) => value[name] ?? '*').join(' ')}` : '';
 }
 
+/** The zone of a meter type, or the default where each meter may have its own. */
+export function zoneOf(value: Json): string | undefined {
+  return typeof value === 'object' && value ? (value.default ?? 'Etc/UTC') : value;
+}
+
+export function zoneWords(value: Json): string {
+  return typeof value === 'object' && value ? `the zone of each meter (${value.field}), else ${zoneOf(value)}` : value;
+}
+
 const SUMS: Record<string, [string, string]> = {
   sum: ['sum of the values', ''],
   increment: ['number of events', ''],

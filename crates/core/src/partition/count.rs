@@ -168,7 +168,9 @@ impl<M: Meters, I: Identities> Partition<M, I> {
                 self.check_capacity(plan, own, batch, usage)?;
                 if own.zone.is_some() && meter.is_none_or(|ix| self.takes_zone(ix)) {
                     calendar = self.calendar_of_event(plan, meter_type, own, batch, usage)?;
-                    self.set_calendar(meter, calendar);
+                    if let Some(ix) = meter {
+                        self.meters.get_mut(ix).calendar = calendar;
+                    }
                 }
             }
             let placed = match meter {

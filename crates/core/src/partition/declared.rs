@@ -43,7 +43,7 @@ impl<M: Meters, I: Identities> Partition<M, I> {
     fn reopen_declared(&mut self, ix: MeterIx, declared: &DeclaredMeter, created_at: Timestamp, effects: &mut impl Effects) {
         if self.plan.meter_types[usize::from(declared.meter_type)].zone_from.is_some() && self.takes_zone(ix) {
             let calendar = self.calendar_of_declared(declared);
-            self.set_calendar(Some(ix), calendar);
+            self.meters.get_mut(ix).calendar = calendar;
         }
         let before = self.threshold_names(self.meters.get(ix), self.kind(self.meters.get(ix)));
         let meter = self.meters.get_mut(ix);

@@ -95,13 +95,6 @@ impl<M: Meters, I: Identities> Partition<M, I> {
         !meter.is_alive() && meter.periods.is_empty() && is_closed()
     }
 
-    /// Sets the calendar of a meter that exists.
-    pub(super) fn set_calendar(&mut self, meter: Option<MeterIx>, calendar: u16) {
-        if let Some(ix) = meter {
-            self.meters.get_mut(ix).calendar = calendar;
-        }
-    }
-
     /// Parks an event whose capacity is no number.
     pub(super) fn check_capacity(&self, plan: &Plan, own: &OwnFields, batch: &Batch, usage: &Usage) -> Result<(), Refusal> {
         let Some(slot) = own.capacity else { return Ok(()) };
@@ -112,19 +105,14 @@ impl<M: Meters, I: Identities> Partition<M, I> {
         })
     }
 
-    /// Notes the capacity that an event names, if none of the meter's events is newer by its time.
+    /// Notes the capacity that an event names, unless a newer event, by its time, has named one.
     pub(super) fn note_capacity(&mut self, ix: MeterIx, rule: &Rule, meter_type: u16, batch: &Batch, usage: &Usage) {
         let place = rule.meter_types.iter().position(|known| *known == meter_type);
         let Some(slot) = place.and_then(|place| rule.own.get(place)?.capacity) else { return };
         let Ok(Some(capacity)) = capacity_of(batch, usage, slot) else { return };
-        let newest = self.meters.get(ix).periods.iter().map(|held| held.last_at).max();
-        if newest.is_some_and(|newest| newest > usage.at) {
-            return;
-        }
-        let meter = self.meters.get_mut(ix);
-        if meter.limits().and_then(|limits| limits.capacity_of_event) != Some(capacity) {
-            let rare = meter.rare.get_or_insert_default();
-            rare.limits.get_or_insert_default().capacity_of_event = Some(capacity);
+        let limits = self.meters.get_mut(ix).rare.get_or_insert_default().limits.get_or_insert_default();
+        if limits.capacity_of_event.is_none_or(|(named_at, _)| named_at <= usage.at) {
+            limits.capacity_of_event = Some((usage.at, capacity));
         }
     }
 

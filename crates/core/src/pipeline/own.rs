@@ -41,17 +41,17 @@ impl OwnLimits {
 impl Threshold {
     /// Returns it as a document writes it.
     pub fn shown(&self) -> Value {
-        let mut shown_as = Map::new();
-        shown_as.insert("name".to_owned(), json!(self.name));
+        let mut written = Map::new();
+        written.insert("name".to_owned(), json!(self.name));
         let numbers = [("value", self.value), ("percentOfCapacity", self.percent_of_capacity)];
         let given = numbers.into_iter().filter_map(|(name, number)| Some((name.to_owned(), shown(number?))));
-        shown_as.extend(given);
+        written.extend(given);
         if !self.custom_fields.is_empty() {
             let fields = self.custom_fields.iter();
             let fields = fields.map(|(name, json)| (name.clone(), serde_json::from_str(json).unwrap_or_default()));
-            shown_as.insert("customFields".to_owned(), Value::Object(fields.collect()));
+            written.insert("customFields".to_owned(), Value::Object(fields.collect()));
         }
-        Value::Object(shown_as)
+        Value::Object(written)
     }
 }
 

@@ -26,7 +26,7 @@ impl Installation {
         if self.missed(served)?.is_none() {
             return Ok(());
         }
-        // Every step is taken under the lock for changes, so one under way is not taken for missed.
+        // People's steps are taken under this lock, so one that is under way is not missed.
         let _change = self.change()?;
         let Some((mut session, missed)) = self.missed(served)? else { return Ok(()) };
         tracing::warn!(session = session.session_id, pipeline = session.pipeline, "the pipeline takes a step that it missed");
@@ -36,7 +36,7 @@ impl Installation {
                 let plan = plan_of(&self.catalog, served.kept.id)(session.version)?;
                 self.step(&mut session, &plan, Trigger::Ready, Vec::new())
             }
-            // Another thread may be about to do it.
+            // The thread that finishes the session has a lock of its own, and does it itself.
             Missed::Rest => match served.finishing.try_lock() {
                 Ok(_finishing) => self.rest(served),
                 Err(_) => Ok(()),

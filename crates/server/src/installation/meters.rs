@@ -214,7 +214,7 @@ fn wrong_limit(problems: &Problems) -> Refused {
 fn must_be_one_of(known: &[&str], fields: &Map<String, Value>, what: &str) -> Result<(), Refused> {
     let other = fields.keys().find(|name| !known.contains(&name.as_str()));
     other.map_or(Ok(()), |other| {
-        let detail = format!("`{other}` {what}; there are {}", known.join(", "));
+        let detail = format!("`{other}` {what}; write any of {}", known.join(", "));
         Err(Box::new(Problem::new(Code::Invalid, detail).field(other.as_str())))
     })
 }
@@ -321,7 +321,7 @@ impl Installation {
 
     /// Changes settings of a meter.
     pub fn edit_meter(&self, who: &Who, id: &str, fields: &Map<String, Value>) -> Result<MeterView, Refused> {
-        // From here on, no other change can be lost by this one.
+        // The settings that are not named stay, so no other change may come in between.
         let _change = self.begin_change()?;
         let (served, view) = self.meter(&who.namespace, id)?;
         must_be_one_of(&CHANGEABLE, fields, "of a meter cannot be set")?;

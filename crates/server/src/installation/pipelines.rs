@@ -298,7 +298,9 @@ impl Installation {
         let Some(position) = self.make_change(adoption.set)? else { return Ok(()) };
         // The change is durable: errors from here on do not undo it.
         for (served, targets, tables) in adoption.running {
-            self.begin_refreshing(&served.kept.namespace, &tables).map_err(|why| problem_of(&why))?;
+            if let Err(why) = self.begin_refreshing(&served.kept.namespace, &tables) {
+                tracing::error!(pipeline = served.kept.name, "its tables are not read at intervals until it starts again: {why}");
+            }
             if let Err(why) = served.delivery.aim(&targets, Path::new(".")) {
                 tracing::error!(pipeline = served.kept.name, "a target cannot be opened: {why}");
             }

@@ -8,7 +8,10 @@ pub(super) fn write(limits: Option<&OwnLimits>, pen: &mut Pen) {
     pen.byte(u8::from(limits.is_some()));
     let Some(limits) = limits else { return };
     write_number(limits.capacity, pen);
-    write_number(limits.capacity_of_event, pen);
+    write_number(limits.capacity_of_event.map(|(_, capacity)| capacity), pen);
+    if let Some((at, _)) = limits.capacity_of_event {
+        pen.time(at);
+    }
     pen.byte(u8::from(limits.thresholds.is_some()));
     let Some(thresholds) = &limits.thresholds else { return };
     pen.count(thresholds.len() as u64);
@@ -28,7 +31,8 @@ pub(super) fn read(glass: &mut Glass<'_>) -> Seen<Option<Box<OwnLimits>>> {
     if glass.byte()? == 0 {
         return Ok(None);
     }
-    let (capacity, capacity_of_event) = (read_number(glass)?, read_number(glass)?);
+    let (capacity, named) = (read_number(glass)?, read_number(glass)?);
+    let capacity_of_event = if let Some(named) = named { Some((glass.time()?, named)) } else { None };
     let thresholds = if glass.byte()? == 0 { None } else { Some(read_thresholds(glass)?) };
     Ok(Some(Box::new(OwnLimits { capacity, capacity_of_event, thresholds })))
 }

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use flowmeter_store::disk::{Disk, File};
+use flowmeter_store::disk::{Claims, Disk, File};
 
 use crate::random::Random;
 pub use catalog::CatalogStorage;
@@ -59,6 +59,8 @@ struct State {
     faults: Faults,
     down: bool,
     calls: u64,
+    /// The names with an owner in the program that runs.
+    claims: Claims,
 }
 
 #[derive(Clone, Default)]
@@ -84,6 +86,7 @@ impl SimDisk {
             faults: Faults::default(),
             down: false,
             calls: 0,
+            claims: Claims::default(),
         })))
     }
 
@@ -96,7 +99,6 @@ impl SimDisk {
         self.state().faults = faults;
     }
 
-    /// Returns the storage of the catalog.
     /// Empties the catalog, unless [`SimDisk::keep_catalog`] was called: it gets its name once it is whole.
     pub fn begin_catalog(&self) {
         let mut state = self.state();
@@ -111,6 +113,7 @@ impl SimDisk {
         state.has_catalog |= !state.down;
     }
 
+    /// Returns the storage of the catalog.
     pub fn catalog(&self) -> CatalogStorage {
         CatalogStorage(self.clone())
     }
@@ -133,21 +136,21 @@ impl SimDisk {
     /// Starts the program again, on a machine that kept its power.
     pub fn restart(&self) {
         let mut state = self.state();
-        state.down = false;
-        state.faults = Faults::default();
+        state.begin();
     }
 
     /// Starts the program again after a loss of power.
     pub fn lose_power(&self) {
         let mut state = self.state();
         state.lose();
-        state.down = false;
-        state.faults = Faults::default();
+        state.begin();
     }
 
     /// Returns a copy of everything, like a backup.
     pub fn copy(&self) -> SimDisk {
-        SimDisk(Arc::new(Mutex::new(self.state().clone())))
+        let mut state = self.state().clone();
+        state.claims = Claims::default();
+        SimDisk(Arc::new(Mutex::new(state)))
     }
 
     /// Flips a durable bit in one of the files that `chosen` selects by name. In a log, only bytes
@@ -196,6 +199,13 @@ impl SimDisk {
 }
 
 impl State {
+    /// Begins another life of the program, in which nothing has an owner.
+    fn begin(&mut self) {
+        self.down = false;
+        self.faults = Faults::default();
+        self.claims = Claims::default();
+    }
+
     fn lose(&mut self) {
         let State { random, files, names, durable_names, changes, .. } = self;
         for (_, change) in std::mem::take(changes) {
@@ -360,6 +370,10 @@ impl Disk for SimDisk {
         state.gate().map_err(|(why, _)| why)?;
         // Sometimes a full disk is visible; sometimes others use the space later.
         Ok(if state.faults.full_for > 0 && state.random.chance(500) { 0 } else { 1 << 40 })
+    }
+
+    fn claims(&self) -> Claims {
+        self.state().claims.clone()
     }
 }
 

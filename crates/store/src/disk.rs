@@ -4,12 +4,14 @@
 //! [`File::sync`]. New, changed and removed names are durable only after [`Disk::sync_folder`]. The
 //! simulated disk loses everything else in a crash.
 
+mod claims;
 mod local;
 mod lock;
 mod overlay;
 
 use std::io;
 
+pub use claims::{Claim, Claims};
 pub use local::LocalDisk;
 pub use lock::Lock;
 pub use overlay::Overlay;
@@ -38,6 +40,8 @@ pub trait Disk: Send + Sync {
     fn sync_folder(&self, folder: &str) -> io::Result<()>;
     /// Returns the bytes that can still be written.
     fn free_bytes(&self) -> io::Result<u64>;
+    /// Returns the names that have an owner in this program.
+    fn claims(&self) -> Claims;
 }
 
 /// An open file, to be read and appended to.

@@ -27,7 +27,7 @@ pub use read::{Reader, first_since, segments_of};
 
 use flowmeter_core::mutant::{self, Mutant};
 
-use crate::disk::{Disk, File};
+use crate::disk::{Claim, Disk, File};
 use crate::{Error, Kind};
 use frame::HEADER_BYTES;
 use segment::{Segment, segment_name};
@@ -84,6 +84,8 @@ pub struct Log {
     /// Bytes that may be written before the free space is checked again.
     room: u64,
     poison: Option<Error>,
+    /// Keeps other owners away while the log is open.
+    _claim: Claim,
 }
 
 impl Log {
@@ -95,6 +97,7 @@ impl Log {
     /// Opens a log whose entries before `known` were durable: positions that were given out are
     /// never given out again, even if their entries are damaged.
     pub fn open_behind(disk: Arc<dyn Disk>, folder: &str, settings: Settings, known: u64) -> Result<(Log, Recovered), Error> {
+        let claim = disk.claims().take(folder)?;
         disk.create_folder(folder).map_err(|why| Error::io(folder, &why))?;
         let names = disk.list(folder).map_err(|why| Error::io(folder, &why))?;
         let mut segments = Vec::new();
@@ -142,6 +145,7 @@ impl Log {
             last_at,
             room,
             poison,
+            _claim: claim,
         };
         Ok((log, recovered))
     }

@@ -31,8 +31,8 @@ const READS_MAX: u32 = 3;
 #[derive(Default)]
 pub(super) struct Reading {
     refreshes: Mutex<BTreeMap<(String, String), Refresh>>,
-    /// By pipeline: none while its tables are read.
-    soon: Mutex<BTreeMap<Uuid, Option<ReadTables>>>,
+    /// By pipeline and version: none while its tables are read.
+    soon: Mutex<BTreeMap<(Uuid, u32), Option<ReadTables>>>,
 }
 
 /// When a table is read again.
@@ -48,7 +48,7 @@ impl Reading {
         self.refreshes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn soon(&self) -> MutexGuard<'_, BTreeMap<Uuid, Option<ReadTables>>> {
+    fn soon(&self) -> MutexGuard<'_, BTreeMap<(Uuid, u32), Option<ReadTables>>> {
         self.soon.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -86,11 +86,11 @@ impl Installation {
         if !self.has_threads {
             return Ok(Some(self.read_asked(&plan)));
         }
-        let id = pipeline.id;
-        let known = self.reading.soon().insert(id, None);
+        let of = (pipeline.id, pipeline.version);
+        let known = self.reading.soon().insert(of, None);
         match known {
             Some(Some(read)) => {
-                self.reading.soon().remove(&id);
+                self.reading.soon().remove(&of);
                 Ok(Some(read))
             }
             Some(None) => Ok(None),
@@ -98,10 +98,10 @@ impl Installation {
                 let installation = Arc::clone(self);
                 let is_begun = self.on_a_thread(move || {
                     let read = installation.read_asked(&plan);
-                    installation.reading.soon().insert(id, Some(read));
+                    installation.reading.soon().insert(of, Some(read));
                 });
                 if !is_begun {
-                    self.reading.soon().remove(&id);
+                    self.reading.soon().remove(&of);
                 }
                 Ok(None)
             }

@@ -5,19 +5,20 @@ use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use super::{Disk, File};
+use super::{Claims, Disk, File};
 
 /// A data directory in the file system.
 #[derive(Clone, Debug)]
 pub struct LocalDisk {
     root: PathBuf,
+    claims: Claims,
 }
 
 impl LocalDisk {
     /// Opens a data directory, and creates it if it does not exist.
     pub fn new(root: &Path) -> io::Result<LocalDisk> {
         fs::create_dir_all(root)?;
-        Ok(LocalDisk { root: root.to_owned() })
+        Ok(LocalDisk { root: root.to_owned(), claims: Claims::default() })
     }
 
     pub fn root(&self) -> &Path {
@@ -84,6 +85,10 @@ impl Disk for LocalDisk {
     fn free_bytes(&self) -> io::Result<u64> {
         let stat = rustix::fs::statvfs(&self.root)?;
         Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+    }
+
+    fn claims(&self) -> Claims {
+        self.claims.clone()
     }
 }
 

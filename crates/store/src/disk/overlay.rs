@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{Disk, File};
+use super::{Claims, Disk, File};
 
 /// A directory below that never changes, and one above that receives all writes.
 pub struct Overlay {
@@ -110,6 +110,10 @@ impl Disk for Overlay {
 
     fn free_bytes(&self) -> io::Result<u64> {
         self.above.free_bytes()
+    }
+
+    fn claims(&self) -> Claims {
+        self.above.claims()
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::upkeep::RUNS_MAX;
 use super::*;
-use crate::disk::{File, LocalDisk};
+use crate::disk::{Claims, File, LocalDisk};
 
 const FOLDER: &str = "identities";
 const TINY: Settings = Settings { memory_bytes: 0, merging: Merging::Paced };
@@ -76,6 +76,10 @@ impl Disk for Frail {
     }
     fn free_bytes(&self) -> io::Result<u64> {
         self.disk.free_bytes()
+    }
+
+    fn claims(&self) -> Claims {
+        self.disk.claims()
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::*;
-use crate::disk::LocalDisk;
+use crate::disk::{Claims, LocalDisk};
 
 const SETTINGS: Settings = Settings { segment_bytes: 2_000, reserve_bytes: 0 };
 
@@ -216,6 +216,24 @@ impl Disk for Exhausted {
     fn free_bytes(&self) -> io::Result<u64> {
         self.disk.free_bytes()
     }
+
+    fn claims(&self) -> Claims {
+        self.disk.claims()
+    }
+}
+
+#[test]
+fn a_second_owner_of_an_open_log_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let disk: Arc<dyn Disk> = Arc::new(LocalDisk::new(folder.path()).unwrap());
+    let open = |name: &str| Log::open(Arc::clone(&disk), name, SETTINGS);
+    let (mut log, _) = open("log").unwrap();
+    fill(&mut log, 0..10);
+    assert_eq!(open("log").err().map(|why| why.kind), Some(Kind::Unavailable));
+    open("other").unwrap();
+    fill(&mut log, 10..20);
+    drop(log);
+    assert_eq!(read(&open("log").unwrap().0, 0).len(), 20);
 }
 
 #[test]

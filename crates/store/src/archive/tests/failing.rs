@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::SeqCst};
 
-use crate::disk::{Disk, File};
+use crate::disk::{Claims, Disk, File};
 
 /// The number of operations before the failing one; below 0 it has failed.
 struct Fuse(AtomicI64);
@@ -98,6 +98,10 @@ impl Disk for FailingDisk {
 
     fn free_bytes(&self) -> io::Result<u64> {
         self.disk.free_bytes()
+    }
+
+    fn claims(&self) -> Claims {
+        self.disk.claims()
     }
 }
 

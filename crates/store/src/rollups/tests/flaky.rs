@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use crate::disk::{Disk, File, LocalDisk};
+use crate::disk::{Claims, Disk, File, LocalDisk};
 
 /// A disk of which one operation fails, once.
 pub(super) struct Flaky {
@@ -51,6 +51,10 @@ impl Disk for Flaky {
     }
     fn free_bytes(&self) -> io::Result<u64> {
         self.disk.free_bytes()
+    }
+
+    fn claims(&self) -> Claims {
+        self.disk.claims()
     }
 }
 

@@ -1,7 +1,7 @@
 //! The document parser and the schedule parser never panic.
 #![no_main]
 
-use flowmeter_core::pipeline::Pipeline;
+use flowmeter_document::Pipeline;
 use flowmeter_core::schedule::Schedule;
 use flowmeter_core::time::{Timestamp, Zone};
 use libfuzzer_sys::fuzz_target;

@@ -82,7 +82,7 @@ impl Call {
         // A document with problems is sent as it is: the server lists them all.
         let with_code = std::str::from_utf8(&bytes).ok().map(|text| {
             let code = |name: &str| crate::load::script(file, name);
-            flowmeter_core::pipeline::Pipeline::with_code(text, &code)
+            flowmeter_document::Pipeline::with_code(text, &code)
         });
         let body = match with_code {
             Some(Ok(Some(text))) => text.into_bytes(),

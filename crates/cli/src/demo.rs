@@ -258,7 +258,7 @@ mod tests {
         }
         for (name, text) in DOCUMENTS {
             let document = document(name, text, Path::new("/data"), "http://127.0.0.1:9");
-            let read = flowmeter_core::pipeline::Pipeline::read(&document.text);
+            let read = flowmeter_document::Pipeline::read(&document.text);
             assert!(read.is_ok(), "{name}: {:?}", read.err());
         }
     }

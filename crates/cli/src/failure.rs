@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
-use flowmeter_core::pipeline::Problems;
+use flowmeter_document::Problems;
 use flowmeter_engine::{Error, Kind};
 
 /// Exit code: something was parked, or a test failed.

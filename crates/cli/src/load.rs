@@ -4,10 +4,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context;
-use flowmeter_core::pipeline::{Pipeline, TargetKind, TargetPlan, TestCase, TestData};
 use flowmeter_core::plan::Plan;
 use flowmeter_core::table::TableOrigin;
 use flowmeter_core::time::Timestamp;
+use flowmeter_document::{Pipeline, TargetKind, TargetPlan, TestCase, TestData};
 use flowmeter_engine::Settings;
 
 use crate::args::Input;

@@ -57,7 +57,7 @@ fn main() -> ExitCode {
         Command::Backup(backup) => backup::backup(&backup),
         Command::Restore(restore) => backup::restore(&restore),
         Command::Periods(periods) => periods::periods(&periods),
-        Command::Schema => failure::print(&format!("{:#}\n", flowmeter_core::pipeline::json_schema())),
+        Command::Schema => failure::print(&format!("{:#}\n", flowmeter_document::json_schema())),
         Command::Completions { shell } => {
             let mut text = Vec::new();
             clap_complete::generate(shell, &mut Arguments::command(), "flowmeter", &mut text);

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use flowmeter_core::schedule::{Period, Schedule};
+use flowmeter_core::schedule::Period;
 use flowmeter_core::time::{Timestamp, Zone};
 
 use crate::args::Periods;
@@ -14,7 +14,7 @@ use crate::load::instant;
 const PRINTED_MAX: usize = 1_000_000;
 
 pub(crate) fn periods(periods: &Periods) -> anyhow::Result<ExitCode> {
-    let schedule = Schedule::read(&periods.schedule).map_err(|why| Wrong(format!("--schedule: {why}")))?;
+    let schedule = flowmeter_document::read_schedule(&periods.schedule).map_err(|why| Wrong(format!("--schedule: {why}")))?;
     let zone = Zone::named(&periods.timezone).ok_or_else(|| {
         let names = Zone::names();
         let near = flowmeter_core::suggest::nearest(&periods.timezone, names.iter().map(String::as_str));

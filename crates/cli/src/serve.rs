@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use flowmeter_core::pipeline::Pipeline;
+use flowmeter_document::Pipeline;
 use flowmeter_engine::node::{Clock, SteadyClock};
 use flowmeter_server::run::{Document, run};
 use flowmeter_server::settings::{Flag, Layers, Settings};

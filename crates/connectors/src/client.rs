@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use flowmeter_core::pipeline::TlsPlan;
+use flowmeter_core::service::TlsPlan;
 use flowmeter_engine::{Error, Kind};
 
 use crate::answer::{HEAD_BYTES_MAX, HEADERS_MAX};

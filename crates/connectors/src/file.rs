@@ -21,8 +21,8 @@ use std::sync::Arc;
 
 use flowmeter_core::event::{Block, Origin, Path};
 use flowmeter_core::mediation::Decoder;
-use flowmeter_core::pipeline::{Format, SourceKind, SourcePlan};
 use flowmeter_core::plan::Plan;
+use flowmeter_core::source::{Format, SourceKind, SourcePlan};
 use flowmeter_engine::{Error, Kind, Received, Source};
 
 use ahead::Ahead;

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use flowmeter_core::event::{Block, Origin};
 use flowmeter_core::mediation::Decoder;
-use flowmeter_core::pipeline::Format;
 use flowmeter_core::plan::Plan;
+use flowmeter_core::source::Format;
 use flowmeter_engine::{Error, Received, Source};
 
 /// Events in memory, one per line. They are received as one block.
@@ -19,7 +19,7 @@ impl Given {
     /// Creates the source of these lines: JSON objects, or lines of an access log if `is_raw`. They
     /// come in at the source `http` of the plan, or at its first source.
     pub fn new(plan: &Plan, lines: Vec<u8>, is_raw: bool) -> Given {
-        let source = plan.sources.iter().position(flowmeter_core::pipeline::SourcePlan::is_http).unwrap_or(0);
+        let source = plan.sources.iter().position(flowmeter_core::source::SourcePlan::is_http).unwrap_or(0);
         let format = if is_raw { Format::AccessLog } else { Format::Ndjson };
         let decoder = match plan.sources.get(source) {
             Some(source) => source.decoder(plan, format, &[]),

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use flowmeter_core::partition::RecordKey;
-use flowmeter_core::pipeline::TargetPlan;
+use flowmeter_document::TargetPlan;
 use flowmeter_engine::ledger::Owed;
 use flowmeter_engine::node::Clock;
 use flowmeter_engine::outbox::{Target, Window, WindowLimits};

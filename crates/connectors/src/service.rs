@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
-use flowmeter_core::pipeline::ServiceAddress;
+use flowmeter_core::service::ServiceAddress;
 use flowmeter_core::time::Timestamp;
 use flowmeter_engine::{Error, Kind};
 use reqwest::header::{AUTHORIZATION, HeaderMap, RETRY_AFTER};

@@ -19,8 +19,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use flowmeter_core::pipeline::SourceKind;
 use flowmeter_core::plan::Plan;
+use flowmeter_core::source::SourceKind;
 use flowmeter_core::time::Timestamp;
 use flowmeter_engine::Error;
 use flowmeter_engine::live::{Fed, Taken};

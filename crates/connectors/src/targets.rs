@@ -36,7 +36,7 @@ pub(crate) use tls::of as tls_of;
 use std::path::Path;
 use std::sync::Arc;
 
-use flowmeter_core::pipeline::{FilePlan, TargetFormat, TargetKind, TargetPlan};
+use flowmeter_document::{FilePlan, TargetFormat, TargetKind, TargetPlan};
 use flowmeter_engine::Error;
 use flowmeter_engine::node::Clock;
 use flowmeter_engine::outbox::{Answer, Target};

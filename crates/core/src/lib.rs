@@ -6,8 +6,8 @@
 //!
 //! The path of an event: [`event`] finds its fields in the bytes, [`mediation`] leads it through
 //! the operators of a [`plan`], [`partition`] admits and counts it, closes periods and makes
-//! [`record`]s. [`pipeline`] compiles documents to plans, and [`session`] computes the status of a
-//! run.
+//! [`record`]s. [`session`] computes the status of a run. Documents are compiled to plans by
+//! `flowmeter_document`.
 #![forbid(unsafe_code)]
 
 pub mod aggregation;
@@ -23,12 +23,13 @@ pub mod meter_type;
 pub mod mutant;
 pub mod operator;
 pub mod partition;
-pub mod pipeline;
 pub mod plan;
 pub mod price;
 pub mod record;
 pub mod schedule;
+pub mod service;
 pub mod session;
+pub mod source;
 pub mod suggest;
 pub mod table;
 pub mod template;

@@ -1,5 +1,7 @@
 //! Meter types: the template of a meter.
 
+mod own;
+
 use std::sync::Arc;
 
 use uuid::Uuid;

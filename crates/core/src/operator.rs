@@ -19,7 +19,7 @@ pub use keyed::{
     Release, Repeat, Running, Stamp, Windows,
 };
 pub use lookup::{Currency, CurrencyCode, Empty, Enrich, Split, Unmatched};
-pub(crate) use script::compute;
+pub use script::compute;
 pub use script::{Script, Scripted};
 
 /// One step of a pipeline.

@@ -55,7 +55,7 @@ pub use name::Name;
 pub use parked::ParkedIdentities;
 pub use periods::Periods;
 pub use symbols::Symbols;
-pub(crate) use threshold::THRESHOLDS_MAX;
+pub use threshold::THRESHOLDS_MAX;
 
 use crate::keyed::State;
 use crate::mutant::{self, Mutant};

@@ -1,7 +1,9 @@
 //! A pipeline compiled: every name resolved to an index, every expression to code.
 //!
-//! [`crate::pipeline`] makes a plan out of a document; [`crate::mediation`] and
+//! `flowmeter_document` makes a plan out of a document; [`crate::mediation`] and
 //! [`crate::partition`] run it. A plan never changes: a new version is a new plan.
+
+mod required;
 
 use std::sync::Arc;
 
@@ -11,7 +13,8 @@ use crate::decimal::Decimal;
 use crate::event::{Batch, Kind, Leaf, Path};
 use crate::meter_type::{MeterType, Threshold};
 use crate::operator::{Node, Operator};
-use crate::pipeline::{RunSchedule, SourcePlan};
+use crate::schedule::RunSchedule;
+use crate::source::SourcePlan;
 use crate::table::Table;
 use crate::time::{TimeFormat, Timestamp, Zone};
 

@@ -12,6 +12,7 @@ mod cron;
 mod every;
 mod image;
 mod label;
+mod runs;
 #[cfg(test)]
 mod tests;
 
@@ -23,6 +24,7 @@ use jiff::tz::AmbiguousOffset;
 pub use calendar::{Calendar, Era};
 pub use cron::{Cron, CronFields};
 pub use every::{Anchor, Every, Unit};
+pub use runs::{CatchUp, RunSchedule};
 
 use crate::time::{Timestamp, Zone};
 

@@ -2,8 +2,6 @@
 
 mod event;
 pub mod status;
-#[cfg(test)]
-mod tests;
 
 pub use event::{OperatorUpdate, StatusChange};
 pub use status::{RunType, Status, Trigger};

@@ -19,7 +19,8 @@ pub use canonical::key_text;
 pub use check::{Refused, Row};
 
 use crate::event::{Kind, Leaf};
-use crate::pipeline::{Format, ServiceAddress, SourcePlan, TlsPlan};
+use crate::service::{ServiceAddress, TlsPlan};
+use crate::source::{Format, SourcePlan};
 use crate::time::{Timestamp, Zone};
 
 /// A table of a pipeline.

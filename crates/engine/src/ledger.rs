@@ -17,9 +17,9 @@ mod spool;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use flowmeter_core::pipeline::Pipeline;
 use flowmeter_core::plan::Plan;
 use flowmeter_core::time::Timestamp;
+use flowmeter_document::Pipeline;
 use flowmeter_store::disk::{Disk, read_all, write_whole};
 use flowmeter_store::identities::{self, Manifest, Merging, SpilledIdentities};
 use serde::{Deserialize, Serialize};

@@ -28,8 +28,8 @@ use std::sync::Arc;
 
 use flowmeter_core::mediation::Decoder;
 use flowmeter_core::partition::{Meter, Partition};
-use flowmeter_core::pipeline::{Format, SourcePlan};
 use flowmeter_core::plan::Plan;
+use flowmeter_core::source::{Format, SourcePlan};
 use flowmeter_core::time::Timestamp;
 use flowmeter_core::verdict::Tally;
 use flowmeter_store::disk::Disk;

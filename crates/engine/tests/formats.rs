@@ -8,10 +8,10 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use flowmeter_core::pipeline::Pipeline;
 use flowmeter_core::plan::Plan;
 use flowmeter_core::time::Timestamp;
 use flowmeter_core::verdict::{Reason, Verdict};
+use flowmeter_document::Pipeline;
 use flowmeter_engine::live::{
     Arrivals, Beginning, Fed, Letter, Live, LiveSettings, LogCommand, MeterName, NoteKind, Stream, folder_of, items, note_item,
     parked_item, record_item,

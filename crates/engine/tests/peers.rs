@@ -314,7 +314,7 @@ fn anchored(case: &Value) -> (Schedule, Zone) {
     } else if case["anchor"].is_object() {
         schedule["anchor"] = case["anchor"].clone();
     }
-    (Schedule::read(&schedule.to_string()).unwrap(), zone)
+    (flowmeter_document::read_schedule(&schedule.to_string()).unwrap(), zone)
 }
 
 #[test]

@@ -7,9 +7,9 @@ mod support;
 
 use std::sync::Arc;
 
-use flowmeter_core::pipeline::Pipeline;
 use flowmeter_core::plan::Plan;
 use flowmeter_core::time::Timestamp;
+use flowmeter_document::Pipeline;
 use flowmeter_engine::live::{Beginning, Fed, Letter, Live, LiveSettings, LogCommand, items, record_item};
 use flowmeter_engine::{Error, Settings};
 use flowmeter_store::disk::{Disk, LocalDisk};

@@ -4,9 +4,9 @@
 
 use std::sync::Arc;
 
-use flowmeter_core::pipeline::Pipeline;
 use flowmeter_core::plan::Plan;
 use flowmeter_core::time::Timestamp;
+use flowmeter_document::Pipeline;
 use flowmeter_engine::live::{Beginning, Letter, Live, LiveSettings, LogCommand};
 use flowmeter_engine::{Error, Settings};
 use flowmeter_store::disk::{Disk, LocalDisk};

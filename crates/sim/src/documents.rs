@@ -4,9 +4,9 @@
 
 use std::sync::{Arc, OnceLock};
 
-use flowmeter_core::pipeline::Pipeline;
 use flowmeter_core::plan::Plan;
 use flowmeter_core::time::Timestamp;
+use flowmeter_document::Pipeline;
 use flowmeter_engine::{Error, Kind};
 
 /// A meter type for the oracle.

@@ -7,9 +7,10 @@ use std::sync::Arc;
 
 use flowmeter_core::event::{Batch, Block, Origin};
 use flowmeter_core::mediation::{Decoder, Tap};
-use flowmeter_core::pipeline::{Format, Pipeline};
+use flowmeter_core::source::Format;
 use flowmeter_core::time::Timestamp;
 use flowmeter_core::verdict::{Tally, Verdict};
+use flowmeter_document::Pipeline;
 use flowmeter_engine::ledger::{Ledger, LedgerSettings};
 use flowmeter_engine::{Error, Observer, ParkedEvent, Received, Settings, Source};
 use flowmeter_store::disk::Disk;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use flowmeter_core::pipeline::Pipeline;
+use flowmeter_document::Pipeline;
 
 use crate::failure::{self, Wrong};
 use crate::load;

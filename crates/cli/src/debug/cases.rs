@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use flowmeter_connectors::file::Files;
 use flowmeter_connectors::given::Given;
-use flowmeter_core::pipeline::{TestCase, TestData};
 use flowmeter_core::plan::Plan;
 use flowmeter_core::verdict::Tally;
+use flowmeter_document::{TestCase, TestData};
 use serde_json::{Value, json};
 
 use super::compare::{Comparison, compare};

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use anyhow::Context;
-use flowmeter_core::pipeline::TestData;
 use flowmeter_core::verdict::Tally;
+use flowmeter_document::TestData;
 use serde_json::{Value, json};
 
 use super::compare::{Comparison, Different, Field};

@@ -7,7 +7,7 @@ use csv_core::ReadRecordResult;
 use flowmeter_core::event::Block;
 use flowmeter_core::event::csv::Dialect;
 use flowmeter_core::event::csv::strict::{RowEnd, row_end};
-use flowmeter_core::pipeline::SourcePlan;
+use flowmeter_core::source::SourcePlan;
 use flowmeter_engine::{Error, Kind};
 
 use super::{BLOCK_BYTES, Cutter};
@@ -288,7 +288,7 @@ impl Cutter for Rows {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use flowmeter_core::pipeline::Pipeline;
+    use flowmeter_document::Pipeline;
 
     fn rows(text: &str, bytes_max: usize) -> Vec<(u64, String)> {
         rows_of("compression: none", text, bytes_max).1

@@ -16,7 +16,7 @@ use std::io::Read;
 use std::sync::Arc;
 
 use flowmeter_core::event::json::Document;
-use flowmeter_core::pipeline::Format;
+use flowmeter_core::source::Format;
 use flowmeter_core::suggest::nearest;
 use flowmeter_engine::{Error, Kind};
 

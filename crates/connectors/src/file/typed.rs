@@ -6,8 +6,8 @@ mod times;
 pub(super) mod value;
 
 use flowmeter_core::event::{Path, quote_into};
-use flowmeter_core::pipeline::IdRule;
 use flowmeter_core::plan::Plan;
+use flowmeter_core::source::IdRule;
 use flowmeter_engine::{Error, Kind as ErrorKind};
 
 pub(super) use kind::Kind;

@@ -6,7 +6,7 @@
 use std::io::Cursor;
 
 use calamine::{Data, Reader, Xlsx};
-use flowmeter_core::pipeline::SourcePlan;
+use flowmeter_core::source::SourcePlan;
 use flowmeter_engine::{Error, Kind};
 
 use super::csv::Rows;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use flowmeter_core::pipeline::{After, Taking};
+use flowmeter_core::source::{After, Taking};
 use flowmeter_engine::{Error, Kind};
 
 use super::Surroundings;

@@ -17,8 +17,8 @@ use std::time::Duration;
 
 use flowmeter_core::event::Block;
 use flowmeter_core::mediation::LineWriter;
-use flowmeter_core::pipeline::{After, Taking};
 use flowmeter_core::plan::Plan;
+use flowmeter_core::source::{After, Taking};
 use flowmeter_engine::{Error, Kind, Received, Source};
 use sha2::{Digest, Sha256};
 

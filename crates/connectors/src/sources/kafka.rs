@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, UNIX_EPOCH};
 
-use flowmeter_core::pipeline::{KafkaSource, KafkaStart};
+use flowmeter_core::source::{KafkaSource, KafkaStart};
 use flowmeter_engine::{Error, Kind};
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, RebalanceProtocol};

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use flowmeter_core::pipeline::{After, ObjectsSource};
+use flowmeter_core::source::{After, ObjectsSource};
 use flowmeter_engine::{Error, Kind};
 use futures_util::{StreamExt, TryStreamExt};
 use glob::{MatchOptions, Pattern};

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use flowmeter_core::event::Path;
 use flowmeter_core::event::json::{Document, list_elements, write_on_one_line};
-use flowmeter_core::pipeline::{NextPage, PagesSource};
+use flowmeter_core::source::{NextPage, PagesSource};
 use flowmeter_engine::{Error, Kind};
 use reqwest::header::{HeaderMap, LINK};
 use serde_json::value::RawValue;

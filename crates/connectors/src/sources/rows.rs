@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use flowmeter_core::pipeline::{RowsFrom, RowsSource};
+use flowmeter_core::source::{RowsFrom, RowsSource};
 use flowmeter_engine::{Error, Kind};
 use tokio_postgres::{Client, Config};
 

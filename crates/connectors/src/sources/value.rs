@@ -1,6 +1,6 @@
 //! The memory of a source of files or objects about each of them.
 
-use flowmeter_core::pipeline::SourceKind;
+use flowmeter_core::source::SourceKind;
 use flowmeter_engine::live::Taken;
 use serde::{Deserialize, Serialize};
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use flowmeter_core::event::json::{list_elements, write_on_one_line};
-use flowmeter_core::pipeline::Format;
+use flowmeter_core::source::Format;
 use flowmeter_core::table::{HttpTable, PostgresTable, Row, Table};
 use flowmeter_core::time::Timestamp;
 use flowmeter_engine::{Error, Kind};

@@ -9,7 +9,7 @@ mod sql;
 
 use std::time::Duration;
 
-use flowmeter_core::pipeline::ClickHousePlan;
+use flowmeter_document::ClickHousePlan;
 use flowmeter_engine::outbox::{Answer, Held, Outgoing, Repeat, Span, Target};
 use flowmeter_engine::{Error, Kind};
 use reqwest::{Client, Url};

@@ -13,7 +13,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
-use flowmeter_core::pipeline::TargetFormat;
+use flowmeter_document::TargetFormat;
 use flowmeter_engine::outbox::{Answer, Outgoing, Span, Target};
 use flowmeter_engine::{Error, Kind};
 use xxhash_rust::xxh3::Xxh3;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use flowmeter_core::pipeline::TargetFormat;
+use flowmeter_document::TargetFormat;
 use flowmeter_engine::outbox::Outgoing;
 use flowmeter_engine::{Error, Kind};
 use serde_json::value::RawValue;

@@ -10,7 +10,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use flowmeter_core::pipeline::TargetFormat;
+use flowmeter_document::TargetFormat;
 use flowmeter_engine::outbox::{Answer, Held, Outgoing, Span, Target};
 use flowmeter_engine::{Error, Kind};
 use serde::{Deserialize, Serialize};

@@ -13,8 +13,8 @@ pub(crate) mod token;
 use std::sync::Arc;
 use std::time::Duration;
 
-use flowmeter_core::pipeline::{Dialect, HttpPlan, ReadBack};
 use flowmeter_core::template::{Filler, percent_encoded};
+use flowmeter_document::{Dialect, HttpPlan, ReadBack};
 use flowmeter_engine::node::Clock;
 use flowmeter_engine::outbox::{Answer, Held, Outgoing, Repeat, Span, Target};
 use flowmeter_engine::{Error, Kind};

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use flowmeter_core::pipeline::ObjectsPlan;
+use flowmeter_document::ObjectsPlan;
 use flowmeter_engine::{Error, Kind};
 use futures_util::StreamExt;
 use object_store::path::Path;

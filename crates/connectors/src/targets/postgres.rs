@@ -10,7 +10,8 @@ use std::pin::pin;
 use std::time::Duration;
 
 use bytes::Bytes;
-use flowmeter_core::pipeline::{PostgresPlan, TlsPlan};
+use flowmeter_core::service::TlsPlan;
+use flowmeter_document::PostgresPlan;
 use flowmeter_engine::outbox::{Answer, Held, Outgoing, Span, Target};
 use flowmeter_engine::{Error, Kind};
 use futures_util::SinkExt;

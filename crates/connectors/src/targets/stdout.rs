@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use flowmeter_core::pipeline::TargetFormat;
+use flowmeter_document::TargetFormat;
 use flowmeter_engine::Error;
 use flowmeter_engine::outbox::{Answer, Outgoing, Span, Target};
 

@@ -1,6 +1,6 @@
 //! TLS to targets: the trusted authorities and the client certificate.
 
-use flowmeter_core::pipeline::TlsPlan;
+use flowmeter_core::service::TlsPlan;
 use flowmeter_engine::{Error, Kind};
 use rustls::ClientConfig;
 use rustls::pki_types::pem::PemObject;

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use flowmeter_core::pipeline::TargetFormat;
+use flowmeter_document::TargetFormat;
 use flowmeter_engine::outbox::{Answer, Held, Outgoing, Span, Target};
 use flowmeter_engine::{Error, Kind};
 

@@ -2,7 +2,7 @@
 //! where they choose what the manual chooses and count its rows.
 
 use flowmeter_connectors::file::infer;
-use flowmeter_core::pipeline::Pipeline;
+use flowmeter_document::Pipeline;
 
 use super::damage::{Choice, damage};
 use super::session::run;

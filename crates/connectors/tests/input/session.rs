@@ -5,9 +5,9 @@ use std::sync::Arc;
 use flowmeter_connectors::file::Files;
 use flowmeter_core::mediation::Tap;
 use flowmeter_core::partition::RecordKey;
-use flowmeter_core::pipeline::Pipeline;
 use flowmeter_core::time::Timestamp;
 use flowmeter_core::verdict::Tally;
+use flowmeter_document::Pipeline;
 use flowmeter_engine::{Engine, Error, Observer, ParkedEvent, RecordSink, Settings};
 use serde_json::Value;
 

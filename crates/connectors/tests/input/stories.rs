@@ -254,7 +254,7 @@ fn the_examples_of_the_page_compile() {
     let blocks: Vec<&str> = page.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
     assert!(blocks.len() >= 4);
     for block in blocks {
-        flowmeter_core::pipeline::Pipeline::read(block).unwrap_or_else(|problems| panic!("{problems}\n{block}"));
+        flowmeter_document::Pipeline::read(block).unwrap_or_else(|problems| panic!("{problems}\n{block}"));
     }
     let report = blocks_of(page, "pipeline: report");
     let text = "Nutzung\n\nKunde;Datum;Betrag\n;;EUR\nM\u{fc}ller;31.01.2026;1.234,50 \u{80}\nSumme;;1.234,50\n";

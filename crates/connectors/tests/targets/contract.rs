@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use flowmeter_connectors::Abandon;
 use flowmeter_connectors::targets::{Around, open};
-use flowmeter_core::pipeline::Pipeline;
 use flowmeter_core::time::Timestamp;
+use flowmeter_document::Pipeline;
 use flowmeter_engine::node::Clock;
 use flowmeter_engine::outbox::{Answer, Held, Outgoing, Span, Target};
 use serde_json::Value;

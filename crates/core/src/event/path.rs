@@ -68,12 +68,12 @@ impl Path {
 
     /// The path of a value that is computed: shown as its expression, under a name that no
     /// field of an event is meant to have.
-    pub(crate) fn computed(expression: &str) -> Path {
+    pub fn computed(expression: &str) -> Path {
         Path { written: expression.into(), names: vec![format!("= {expression}").into_boxed_str()] }
     }
 
     /// Whether it names a value that is computed.
-    pub(crate) fn is_computed(&self) -> bool {
+    pub fn is_computed(&self) -> bool {
         matches!(&*self.names, [name] if name.starts_with("= "))
     }
 

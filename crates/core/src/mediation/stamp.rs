@@ -3,7 +3,7 @@
 
 use super::times::{self, Stamp};
 use crate::event::{Batch, Kind, Slot};
-use crate::pipeline::{IdRule, SourcePlan};
+use crate::source::{IdRule, SourcePlan};
 
 /// Sets what the source says. A time that does not read is kept as it was written, and
 /// is judged where it is needed: an operator before may drop the event.

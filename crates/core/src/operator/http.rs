@@ -2,7 +2,7 @@
 
 use crate::event::{Batch, Kind, Path};
 use crate::expression::Program;
-use crate::pipeline::{Auth, TlsPlan};
+use crate::service::{Auth, TlsPlan};
 use crate::template::{Piece, Reader, percent_encoded};
 use crate::verdict::Reason;
 

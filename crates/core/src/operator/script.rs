@@ -79,7 +79,7 @@ fn shortened(mut detail: String) -> String {
 ///
 /// # Errors
 /// A message for the author of the script.
-pub(crate) fn compute(operation: Operation<'_>) -> Result<String, String> {
+pub fn compute(operation: Operation<'_>) -> Result<String, String> {
     let read = |text: &str| decimal::parse(text.as_bytes()).map_err(|why| format!("`{text}` is no decimal: {why}"));
     let in_range = |result: Option<Decimal>| result.ok_or_else(|| "the result is out of range".to_owned());
     let result = match operation {

@@ -6,7 +6,7 @@ use crate::record::{Crossing, Direction, Revision};
 use crate::time::Timestamp;
 
 /// Maximum of thresholds of a meter type: a bit each, for two directions, in one word.
-pub(crate) const THRESHOLDS_MAX: usize = 32;
+pub const THRESHOLDS_MAX: usize = 32;
 
 impl<M: Meters, I: Identities> Partition<M, I> {
     /// Reports, after an event, the thresholds that were crossed for the first time in the period

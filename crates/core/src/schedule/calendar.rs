@@ -150,9 +150,10 @@ mod tests {
     #![allow(clippy::unwrap_used)] // a failed test panics
 
     use super::*;
+    use crate::schedule::{Anchor, Cron, CronFields, Every, Unit};
 
     fn era(from: &str, schedule: &str, zone: &str) -> Era {
-        let schedule = Arc::new(Schedule::read(schedule).unwrap());
+        let schedule = Arc::new(Schedule::named(schedule).unwrap());
         Era { from: at(from), schedule, zone: Zone::named(zone).unwrap() }
     }
 
@@ -194,15 +195,21 @@ mod tests {
 
     #[test]
     fn an_image_comes_back_and_is_cut_nowhere() {
-        let cron = r#"{"minute": "*/5", "hour": "1-3", "day": "L", "month": "*", "weekday": "MON"}"#;
-        let odd = r#"{"every": "week", "count": 2, "anchor": {"weekday": "sunday", "time": "10:30"}}"#;
+        let cron = ["*/5", "1-3", "L", "*", "MON"].map(str::to_owned);
+        let [minute, hour, day, month, weekday] = cron;
+        let cron = Cron::new(&CronFields { minute, hour, day, month, weekday }).unwrap();
+        let every = |unit, count, anchor| Schedule::Every(Every::new(unit, count, &anchor).unwrap());
+        let weekday = Some(jiff::civil::Weekday::Sunday);
+        let sunday = Anchor { weekday, time: Some((10, 30)), ..Anchor::default() };
+        let leap_day = Anchor { month: Some(2), day: Some(29), ..Anchor::default() };
         let eras = [
-            ("", "never", "+02:00"),
-            ("2024-06-01T00:00:00Z", cron, "Europe/Oslo"),
-            ("2024-06-02T00:00:00Z", odd, "Asia/Kathmandu"),
-            ("2024-06-03T00:00:00Z", r#"{"every": "year", "anchor": {"month": 2, "day": 29}}"#, "Etc/UTC"),
+            ("2024-06-01T00:00:00Z", Schedule::Cron(Box::new(cron)), "Europe/Oslo"),
+            ("2024-06-02T00:00:00Z", every(Unit::Week, 2, sunday), "Asia/Kathmandu"),
+            ("2024-06-03T00:00:00Z", every(Unit::Year, 1, leap_day), "Etc/UTC"),
         ];
-        let calendar = calendar(&eras);
+        let calendar = eras.into_iter().fold(calendar(&[("", "never", "+02:00")]), |calendar, (from, schedule, zone)| {
+            calendar.followed_by(Era { from: at(from), schedule: Arc::new(schedule), zone: Zone::named(zone).unwrap() })
+        });
         let mut pen = Pen::default();
         calendar.write_to(&mut pen);
         let mut glass = Glass::new(&pen.bytes);

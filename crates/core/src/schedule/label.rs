@@ -61,7 +61,7 @@ fn instant(at: Timestamp, zone: &Zone) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::schedule::Schedule;
+    use crate::schedule::{Anchor, Every, Schedule, Unit};
 
     #[test]
     fn a_period_has_the_name_of_its_calendar_unit() {
@@ -77,18 +77,29 @@ mod tests {
             ("hourly", "Europe/Oslo", "2026-10-25T00:30:00Z", "2026-10-25T02:00+02:00..2026-10-25T03:00+01:00"),
             ("hourly", "-05:30", "2026-10-25T01:45:00Z", "2026-10-24T20:00-05:30"),
             ("weekly", "Etc/UTC", "2026-10-31T23:00:00Z", "2026-10-26..2026-11-02"),
-            ("{\"every\":\"month\",\"anchor\":{\"day\":15}}", "Etc/UTC", "2026-10-31T23:00:00Z", "2026-10-15..2026-11-15"),
+            ("never", "Etc/UTC", "2026-10-31T23:00:00Z", ".."),
+        ] {
+            let zone = Zone::named(zone).unwrap();
+            let period = Schedule::named(schedule).unwrap().period_at(&zone, at(instant));
+            assert_eq!(period.label(&zone), label, "{schedule} {instant}");
+        }
+        let every = |unit, anchor: Anchor| Schedule::Every(Every::new(unit, 1, &anchor).unwrap());
+        for (schedule, zone, instant, label) in [
             (
-                "{\"every\":\"day\",\"anchor\":{\"time\":\"06:00\"}}",
+                every(Unit::Month, Anchor { day: Some(15), ..Anchor::default() }),
+                "Etc/UTC",
+                "2026-10-31T23:00:00Z",
+                "2026-10-15..2026-11-15",
+            ),
+            (
+                every(Unit::Day, Anchor { time: Some((6, 0)), ..Anchor::default() }),
                 "Europe/Oslo",
                 "2026-10-25T12:00:00Z",
                 "2026-10-25T06:00+01:00..2026-10-26T06:00+01:00",
             ),
-            ("never", "Etc/UTC", "2026-10-31T23:00:00Z", ".."),
         ] {
             let zone = Zone::named(zone).unwrap();
-            let period = Schedule::read(schedule).unwrap().period_at(&zone, at(instant));
-            assert_eq!(period.label(&zone), label, "{schedule} {instant}");
+            assert_eq!(schedule.period_at(&zone, at(instant)).label(&zone), label);
         }
         let open = Period { start: at("2026-10-01T00:00:00Z"), end: Timestamp::MAX };
         assert_eq!(open.label(&Zone::utc()), "2026-10-01..");

@@ -3,9 +3,9 @@
 
 use std::sync::Arc;
 
-use flowmeter_core::pipeline::Pipeline;
 use flowmeter_core::plan::{DeclaredMeter, Plan};
 use flowmeter_core::time::{Timestamp, Zone};
+use flowmeter_document::Pipeline;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use flowmeter_core::event::{Block, Origin};
 use flowmeter_core::mediation::Decoder;
-use flowmeter_core::pipeline::SourcePlan;
 use flowmeter_core::plan::Plan;
+use flowmeter_core::source::SourcePlan;
 use flowmeter_core::time::Timestamp;
 use flowmeter_store::log::Entry;
 

@@ -7,11 +7,12 @@ use std::sync::Arc;
 use flowmeter_core::event::{Batch, Block, Origin};
 use flowmeter_core::mediation::{Decoder, Tap};
 use flowmeter_core::partition::{Command, RecordKey};
-use flowmeter_core::pipeline::{Format, Pipeline};
 use flowmeter_core::plan::{DeclaredMeter, Plan};
+use flowmeter_core::source::Format;
 use flowmeter_core::table::{Content, Row};
 use flowmeter_core::time::Timestamp;
 use flowmeter_core::verdict::{Tally, Verdict};
+use flowmeter_document::Pipeline;
 use flowmeter_engine::{Engine, Error, Observer, ParkedEvent, Received, RecordSink, Settings, Source, Superseded};
 use serde_json::value::RawValue;
 

@@ -30,7 +30,7 @@ async fn description() -> Response {
 }
 
 async fn schema() -> Response {
-    let schema = flowmeter_core::pipeline::json_schema();
+    let schema = flowmeter_document::json_schema();
     (StatusCode::OK, [(header::CONTENT_TYPE, "application/schema+json")], schema.to_string()).into_response()
 }
 

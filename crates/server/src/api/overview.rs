@@ -6,8 +6,8 @@ use axum::http::{Method, StatusCode};
 use axum::response::Response;
 use axum::routing::{MethodRouter, get};
 use flowmeter_core::operator::Operator;
-use flowmeter_core::pipeline::Pipeline;
 use flowmeter_core::time::Timestamp;
+use flowmeter_document::Pipeline;
 use serde_json::{Value, json};
 
 use super::request::Query;

@@ -1,7 +1,7 @@
 //! Meter types that pipelines declare in their documents: listed with those of the installation,
 //! and changed only with their pipeline.
 
-use flowmeter_core::pipeline::{Declared, Pipeline};
+use flowmeter_document::{Declared, Pipeline};
 use flowmeter_engine::{Error, Kind};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use flowmeter_connectors::Abandon;
 use flowmeter_connectors::targets::Around;
-use flowmeter_core::pipeline::{TargetKind, TargetPlan};
+use flowmeter_document::{TargetKind, TargetPlan};
 use flowmeter_engine::Error;
 use flowmeter_engine::node::Clock;
 use flowmeter_engine::outbox::{Outbox, Patience, ReadAhead, RecordLog, Report, Target, WindowLimits};

@@ -1,7 +1,7 @@
 //! Meter types of the installation, shared by the pipelines of a namespace.
 
 use flowmeter_core::meter_type::MeterType;
-use flowmeter_core::pipeline::Pipeline;
+use flowmeter_document::Pipeline;
 use flowmeter_engine::Error;
 use flowmeter_store::catalog::{Change, Table};
 use serde::{Deserialize, Serialize};

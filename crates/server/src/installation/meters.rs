@@ -2,9 +2,9 @@
 
 use flowmeter_core::decimal::Decimal;
 use flowmeter_core::meter_type::{MeterType, OwnLimits, Threshold, derived};
-use flowmeter_core::pipeline::{Pipeline, Problems};
 use flowmeter_core::plan::Plan;
 use flowmeter_core::time::Zone;
+use flowmeter_document::{Pipeline, Problems};
 use flowmeter_engine::Error;
 use flowmeter_engine::live::{Live, LogCommand, MeterName};
 use serde_json::value::RawValue;

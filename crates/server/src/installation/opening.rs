@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, RwLock};
 
 use flowmeter_connectors::targets::{self, Around};
-use flowmeter_core::pipeline::TargetPlan;
 use flowmeter_core::time::Timestamp;
+use flowmeter_document::TargetPlan;
 use flowmeter_engine::Error;
 use flowmeter_engine::live::{self, Tail};
 use flowmeter_engine::node::{Clock, Writer, WriterSettings};

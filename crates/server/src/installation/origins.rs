@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use flowmeter_connectors::sources::{ItemState, ItemValue, items_of, key_of, shown_item};
-use flowmeter_core::pipeline::SourcePlan;
+use flowmeter_core::source::SourcePlan;
 use flowmeter_engine::Error;
 use flowmeter_engine::live::{Fed, Letter, OriginCount, Origins, Taken};
 use flowmeter_engine::node::Submission;

@@ -5,9 +5,9 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use flowmeter_core::pipeline::Pipeline;
 use flowmeter_core::session::{Session, Status};
 use flowmeter_core::time::Timestamp;
+use flowmeter_document::Pipeline;
 use flowmeter_engine::Error;
 use serde_json::{Value, json};
 use uuid::Uuid;

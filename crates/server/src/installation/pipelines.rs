@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use flowmeter_core::pipeline::{Pipeline, Problems, TargetPlan};
+use flowmeter_document::{Pipeline, Problems, TargetPlan};
 use flowmeter_engine::live::{AdoptedDocument, LogCommand};
 use flowmeter_engine::{Error, Kind};
 use flowmeter_store::catalog::{Change, Table};
@@ -81,8 +81,8 @@ fn pipeline_id(namespace: &str, name: &str) -> Uuid {
 }
 
 /// Returns problems or warnings of a document, each with its place and the correct form.
-pub fn lines(problems: &[flowmeter_core::pipeline::Problem]) -> Vec<Value> {
-    let line = |problem: &flowmeter_core::pipeline::Problem| {
+pub fn lines(problems: &[flowmeter_document::Problem]) -> Vec<Value> {
+    let line = |problem: &flowmeter_document::Problem| {
         json!({
             "line": problem.line, "column": problem.column, "field": problem.field, "message": problem.message,
         })

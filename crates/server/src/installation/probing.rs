@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use flowmeter_connectors::Abandon;
 use flowmeter_connectors::targets::Around;
-use flowmeter_core::pipeline::TargetPlan;
+use flowmeter_document::TargetPlan;
 use flowmeter_engine::{Error, Kind};
 use serde_json::Value;
 use uuid::Uuid;

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use flowmeter_core::pipeline::{CatchUp, RunSchedule};
+use flowmeter_core::schedule::{CatchUp, RunSchedule};
 use flowmeter_core::session::Status;
 use flowmeter_core::time::Timestamp;
 use flowmeter_engine::{Error, Kind};

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use flowmeter_core::mediation::Tap;
 use flowmeter_core::partition::RecordKey;
-use flowmeter_core::pipeline::Pipeline;
 use flowmeter_core::plan::Plan;
 use flowmeter_core::session::{RunType, Trigger};
 use flowmeter_core::time::Timestamp;
 use flowmeter_core::verdict::Tally;
+use flowmeter_document::Pipeline;
 use flowmeter_engine::{Engine, Error, Kind, Observer, ParkedEvent, RecordSink, Totals};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};

@@ -67,7 +67,7 @@ impl Installation {
             // The meter type exists, but nothing counts in it: an answer without rows, not an
             // error.
             None => self.meter_type_document(namespace, id_or_name).and_then(|document| {
-                let read = flowmeter_core::pipeline::Pipeline::read_meter_type(&document);
+                let read = flowmeter_document::Pipeline::read_meter_type(&document);
                 let kind = read.map_err(|_| not_found("meter type", id_or_name))?;
                 Ok(Usage {
                     meter_type: kind.id,

@@ -8,10 +8,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use flowmeter_core::operator::Operator;
-use flowmeter_core::pipeline::Pipeline;
 use flowmeter_core::plan::Plan;
 use flowmeter_core::session::{RunType, Status, Trigger};
 use flowmeter_core::time::Timestamp;
+use flowmeter_document::Pipeline;
 use flowmeter_engine::live::{AdoptedDocument, Live, LogCommand, folder_of, records_folder};
 use flowmeter_engine::node::{Surroundings, WallOf, Worker};
 use flowmeter_engine::{Error, Kind};

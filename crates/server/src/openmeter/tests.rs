@@ -1,7 +1,7 @@
 //! Tests that need no server.
 
-use flowmeter_core::pipeline::Pipeline;
 use flowmeter_core::time::Timestamp;
+use flowmeter_document::Pipeline;
 use serde_json::{Value, json};
 
 use super::meter::{KeptMeter, path, ulid};

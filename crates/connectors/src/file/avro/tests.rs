@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use flowmeter_core::pipeline::Pipeline;
+use flowmeter_document::Pipeline;
 
 use super::*;
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use flowmeter_core::pipeline::Pipeline;
+use flowmeter_document::Pipeline;
 use serde_json::value::RawValue;
 
 use super::*;

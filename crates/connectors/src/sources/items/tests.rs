@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
-use flowmeter_core::pipeline::Pipeline;
+use flowmeter_document::Pipeline;
 use flowmeter_engine::live::Taken;
 
 use super::*;

@@ -10,7 +10,7 @@ use std::time::Duration;
 use data_encoding::BASE64;
 use flowmeter_core::event::json::write_on_one_line;
 use flowmeter_core::event::{quote_into, unread};
-use flowmeter_core::pipeline::{KafkaFormat, KafkaSource};
+use flowmeter_core::source::{KafkaFormat, KafkaSource};
 use flowmeter_engine::{Error, Kind};
 use rdkafka::message::{BorrowedMessage, Headers, Message};
 use serde_json::{Map, Value, json};

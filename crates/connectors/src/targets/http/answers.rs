@@ -1,7 +1,7 @@
 //! The meaning of HTTP responses.
 
-use flowmeter_core::pipeline::{Dialect, HttpPlan};
 use flowmeter_core::time::Timestamp;
+use flowmeter_document::{Dialect, HttpPlan};
 use flowmeter_engine::outbox::{Answer, Held};
 use serde_json::Value;
 

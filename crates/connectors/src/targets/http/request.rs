@@ -2,9 +2,9 @@
 
 use flowmeter_core::decimal::{self, Decimal};
 use flowmeter_core::meter_type::derived;
-use flowmeter_core::pipeline::{Body, Dialect, HttpPlan};
 use flowmeter_core::template::Filler;
 use flowmeter_core::time::Timestamp;
+use flowmeter_document::{Body, Dialect, HttpPlan};
 use flowmeter_engine::Error;
 use flowmeter_engine::outbox::Outgoing;
 use uuid::Uuid;

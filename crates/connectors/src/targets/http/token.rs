@@ -1,7 +1,7 @@
 //! Tokens that authorize requests.
 
 use data_encoding::BASE64;
-use flowmeter_core::pipeline::Auth;
+use flowmeter_core::service::Auth;
 use flowmeter_core::time::Timestamp;
 use flowmeter_engine::Error;
 use serde::Deserialize;

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use flowmeter_connectors::Abandon;
-use flowmeter_core::pipeline::TargetPlan;
+use flowmeter_document::TargetPlan;
 use flowmeter_engine::outbox::{Delivery, Part, Report};
 use flowmeter_engine::{Error, Kind};
 use flowmeter_store::catalog::Change;

@@ -3,7 +3,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use flowmeter_connectors::sources::Behind;
-use flowmeter_core::pipeline::SourcePlan;
+use flowmeter_core::source::SourcePlan;
 use flowmeter_core::time::Timestamp;
 use flowmeter_engine::Error;
 use serde_json::{Value, json};

@@ -1,0 +1,176 @@
+//! Targets that store records unchanged: files, objects, rows.
+
+use flowmeter_core::service::TlsPlan;
+
+use super::{Compiling, TargetKind, tls};
+use crate::tree::Node as Tree;
+use flowmeter_core::time::parse_duration;
+
+/// The format in which records are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TargetFormat {
+    /// One JSON object per line.
+    Ndjson,
+    /// Rows; objects and arrays as JSON in their column.
+    Csv,
+    /// Apache Parquet: the columns of CSV, all of them text but for times and counts.
+    Parquet,
+}
+
+impl TargetFormat {
+    /// Returns the format of a file's name.
+    pub fn of_path(path: &str) -> TargetFormat {
+        let ends = |end: &str| path.ends_with(end);
+        if ends(".csv") {
+            TargetFormat::Csv
+        } else if ends(".parquet") {
+            TargetFormat::Parquet
+        } else {
+            TargetFormat::Ndjson
+        }
+    }
+}
+
+/// Files and their format.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FilePlan {
+    /// A path that may hold placeholders.
+    pub path: String,
+    /// The format in which records are written.
+    pub format: TargetFormat,
+}
+
+/// Objects of S3 or a compatible store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ObjectsPlan {
+    /// The address: `s3://bucket/prefix`, `gs://…`, `az://…`.
+    pub url: String,
+    /// The key of an object under the prefix; holds `{window}`.
+    pub path: String,
+    /// The format in which records are written.
+    pub format: TargetFormat,
+    /// Settings of the store, by name.
+    pub options: Vec<(String, String)>,
+}
+
+/// Rows of a table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PostgresPlan {
+    /// The address, as `postgres://user@host/database`.
+    pub url: String,
+    /// The table, with its schema or without.
+    pub table: String,
+}
+
+/// Rows of a table of ClickHouse.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClickHousePlan {
+    /// The address of its HTTP interface.
+    pub url: String,
+    /// The table, with its database or without.
+    pub table: String,
+    /// The login; `None`: the one that needs no password.
+    pub user: Option<String>,
+    /// The password of the login.
+    pub password: Option<String>,
+    /// The trusted authorities and the client certificate.
+    pub tls: TlsPlan,
+    /// Nanoseconds until an answer must be there.
+    pub timeout: i64,
+}
+
+/// The placeholders of a target's path.
+const PLACEHOLDERS: [&str; 6] = ["periodStart", "periodEnd", "meterType", "meterKey", "userId", WINDOW];
+/// The placeholder of the number of the window's first record.
+const WINDOW: &str = "window";
+
+fn format(node: &Tree, path: &str) -> TargetFormat {
+    match node.text("format") {
+        Some("csv") => TargetFormat::Csv,
+        Some("parquet") => TargetFormat::Parquet,
+        Some(_) => TargetFormat::Ndjson,
+        None => TargetFormat::of_path(path),
+    }
+}
+
+pub(super) fn file(node: &Tree, part: &mut Compiling<'_>) -> TargetKind {
+    let path = node.text("path").unwrap_or_default();
+    let format = format(node, path);
+    if path == "-" {
+        if format == TargetFormat::Parquet {
+            part.wrong(node, "format", "standard output takes lines: write ndjson or csv");
+        }
+        return TargetKind::Stdout(format);
+    }
+    check_placeholders(node, path, part);
+    TargetKind::File(FilePlan { path: path.to_owned(), format })
+}
+
+pub(super) fn objects(node: &Tree, part: &mut Compiling<'_>) -> ObjectsPlan {
+    let url = node.text("url").unwrap_or_default();
+    if !["s3://", "gs://", "az://", "${"].iter().any(|scheme| url.starts_with(scheme)) {
+        part.wrong(
+            node.get("url").unwrap_or(node),
+            "url",
+            "write s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or az://CONTAINER/PREFIX",
+        );
+    }
+    let path = node.text("path").unwrap_or("{periodEnd}/{window}.ndjson");
+    let at = node.get("path").unwrap_or(node);
+    check_placeholders(node, path, part);
+    if !path.contains("{window}") {
+        part.wrong(at, "path", "objects do not grow: the path must hold {window}, the number of the object's first record");
+    }
+    let options = node.get("options").into_iter().flat_map(Tree::members);
+    let options = options.map(|(name, value)| (name.to_owned(), value.scalar().unwrap_or_default().to_owned())).collect();
+    ObjectsPlan { url: url.to_owned(), path: path.to_owned(), format: format(node, path), options }
+}
+
+pub(super) fn postgres(node: &Tree, part: &mut Compiling<'_>) -> PostgresPlan {
+    PostgresPlan { url: node.text("url").unwrap_or_default().to_owned(), table: table(node, "SCHEMA", part) }
+}
+
+pub(super) fn clickhouse(node: &Tree, part: &mut Compiling<'_>) -> ClickHousePlan {
+    let url = node.text("url").unwrap_or_default();
+    if !["https://", "http://", "${"].iter().any(|scheme| url.starts_with(scheme)) {
+        let message = "write the address of the HTTP interface: https://HOST:8443, or http://HOST:8123";
+        part.wrong(node.get("url").unwrap_or(node), "url", message);
+    }
+    let text = |name: &str| node.text(name).map(str::to_owned);
+    let timeout = node.text("timeout").and_then(parse_duration).unwrap_or(CLICKHOUSE_TIMEOUT);
+    let table = table(node, "DATABASE", part);
+    ClickHousePlan { url: url.to_owned(), table, user: text("user"), password: text("password"), tls: tls(node), timeout }
+}
+
+/// Time in which ClickHouse answers by default: merges may hold up an insert.
+const CLICKHOUSE_TIMEOUT: i64 = 60_000_000_000;
+
+/// Returns the name of the table, with its schema or database or without.
+fn table(node: &Tree, above: &str, part: &mut Compiling<'_>) -> String {
+    let table = node.text("table").unwrap_or("metered_records");
+    let is_name = |name: &str| {
+        let mut letters = name.chars();
+        letters.next().is_some_and(|first| first.is_ascii_lowercase() || first == '_')
+            && letters.all(|letter| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == '_')
+            && name.len() <= 48
+    };
+    let names: Vec<&str> = table.split('.').collect();
+    if names.len() > 2 || !names.iter().all(|name| is_name(name)) {
+        let message = format!("`{table}` is no table's name here; write NAME or {above}.NAME in small letters, digits and _");
+        part.wrong(node.get("table").unwrap_or(node), "table", message);
+    }
+    table.to_owned()
+}
+
+fn check_placeholders(node: &Tree, path: &str, part: &mut Compiling<'_>) {
+    for written in path.split('{').skip(1) {
+        let name = written.split('}').next().unwrap_or_default();
+        if !PLACEHOLDERS.contains(&name) && !written.starts_with("env:") && !written.starts_with("file:") {
+            let advice = match flowmeter_core::suggest::nearest(name, PLACEHOLDERS) {
+                Some(near) => format!("did you mean {{{near}}}?"),
+                None => format!("there are {}", PLACEHOLDERS.join(", ")),
+            };
+            part.wrong(node.get("path").unwrap_or(node), "path", format!("unknown placeholder {{{name}}}; {advice}"));
+        }
+    }
+}

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use flowmeter_server::settings::{Layers, Settings};
+use flowmeter_node::settings::{Layers, Settings};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {

@@ -3,14 +3,13 @@
 use std::process::ExitCode;
 
 use anyhow::Context;
-use flowmeter_server::installation::backup::{back_up, restore as restored};
+use flowmeter_node::backup::{back_up, restore as restored};
 use serde::Deserialize;
 use serde_json::json;
 
 use crate::args::{Backup, Form, Restore};
 use crate::client::{Connection, table};
-use crate::clock;
-use crate::failure;
+use crate::{clock, failure};
 
 /// The answer of a server that made a backup.
 #[derive(Deserialize)]

@@ -12,13 +12,12 @@ use std::time::Duration;
 
 use anyhow::Context;
 use flowmeter_core::time::Timestamp;
+use flowmeter_node::settings::{Flag, Layers, Settings};
 use flowmeter_server::run::Document;
-use flowmeter_server::settings::{Flag, Layers, Settings};
 
 use crate::args::Demo;
-use crate::clock;
 use crate::failure::Wrong;
-use crate::serve;
+use crate::{clock, serve};
 
 const DOCUMENTS: [(&str, &str); 3] = [
     ("llm-usage.yaml", include_str!("../../../examples/demo/llm-usage.yaml")),

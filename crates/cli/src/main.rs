@@ -27,9 +27,8 @@ mod watch;
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser};
-
 use args::{Arguments, Command};
+use clap::{CommandFactory, Parser};
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();

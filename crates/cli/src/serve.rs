@@ -9,9 +9,9 @@ use std::time::Duration;
 use anyhow::Context;
 use flowmeter_document::Pipeline;
 use flowmeter_engine::node::{Clock, SteadyClock};
+use flowmeter_node::settings::{Flag, Layers, Settings};
+use flowmeter_node::spans::TARGET;
 use flowmeter_server::run::{Document, run};
-use flowmeter_server::settings::{Flag, Layers, Settings};
-use flowmeter_server::traces::TARGET;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::{LevelFilter, Targets};
@@ -21,8 +21,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use crate::args::Serve;
 use crate::clock::{SinceBoot, Wall};
 use crate::failure::{self, Wrong};
-use crate::traces;
-use crate::{load, test_clock};
+use crate::{load, test_clock, traces};
 
 /// The maximum time for sending the last traces.
 const TRACES_END: Duration = Duration::from_secs(1);

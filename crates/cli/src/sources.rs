@@ -16,8 +16,7 @@ use flowmeter_engine::live::Taken;
 use flowmeter_engine::{Error, Kind};
 use serde_json::Value;
 
-use crate::failure;
-use crate::load;
+use crate::{failure, load};
 
 /// Looks at a source that has nothing at present: a topic gets its partitions after some seconds.
 const LOOKS_MAX: u32 = 50;

@@ -6,7 +6,8 @@ use flowmeter_core::mediation::OperatorCount;
 use flowmeter_core::plan::Plan;
 use flowmeter_core::session::Status;
 use flowmeter_engine::Totals;
-use flowmeter_server::verbatim::{self, Object};
+use flowmeter_node::verbatim;
+use flowmeter_node::verbatim::Object;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
@@ -142,8 +143,8 @@ impl Summary<'_> {
 
     pub(crate) fn json(&self) -> Value {
         let session = &self.journal.session;
-        let counts = flowmeter_server::installation::counts(self.plan, self.totals);
-        let all = self.all.map(|all| flowmeter_server::installation::counts(self.plan, all));
+        let counts = flowmeter_node::sessions::counts(self.plan, self.totals);
+        let all = self.all.map(|all| flowmeter_node::sessions::counts(self.plan, all));
         let mut summary = json!({
             "pipeline": session.pipeline_name,
             "sessionId": session.id,

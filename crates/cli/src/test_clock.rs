@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use flowmeter_core::time::Timestamp;
 use flowmeter_engine::node::TestClock;
-use flowmeter_server::settings::Settings;
+use flowmeter_node::settings::Settings;
 
 use crate::clock::Wall;
 use crate::failure::Wrong;

@@ -6,8 +6,8 @@
 use std::time::Duration;
 
 use anyhow::Context;
-use flowmeter_server::settings::Otlp;
-use flowmeter_server::traces::TARGET;
+use flowmeter_node::settings::Otlp;
+use flowmeter_node::spans::TARGET;
 use opentelemetry::KeyValue;
 use opentelemetry::trace::TracerProvider;
 use opentelemetry_otlp::{SpanExporter, WithExportConfig, WithHttpConfig};

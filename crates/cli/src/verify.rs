@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
-use flowmeter_server::installation::verify as verified;
+use flowmeter_node::verify::verify as verified;
 
 use crate::args::Verify;
 use crate::failure::{self, FAILED, Wrong};

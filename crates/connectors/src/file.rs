@@ -19,13 +19,12 @@ mod xlsx;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use ahead::Ahead;
 use flowmeter_core::event::{Block, Origin, Path};
 use flowmeter_core::mediation::Decoder;
 use flowmeter_core::plan::Plan;
 use flowmeter_core::source::{Format, SourceKind, SourcePlan};
 use flowmeter_engine::{Error, Kind, Received, Source};
-
-use ahead::Ahead;
 pub use infer::infer;
 
 /// Bytes of a block: enough to amortise a hand-over, few enough for the cache.

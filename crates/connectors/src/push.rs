@@ -19,12 +19,12 @@ use flowmeter_engine::ledger::Owed;
 use flowmeter_engine::node::Clock;
 use flowmeter_engine::outbox::{Target, Window, WindowLimits};
 use flowmeter_engine::{Error, Kind, RecordSink};
+use sending::{Once, read_back, send};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::calls::Abandon;
 use crate::targets::{Around, of_path, open};
-use sending::{Once, read_back, send};
 pub use waiting::Tell;
 
 /// The bounds of a window of a run.

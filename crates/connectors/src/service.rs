@@ -9,12 +9,11 @@ use flowmeter_engine::{Error, Kind};
 use reqwest::header::{AUTHORIZATION, HeaderMap, RETRY_AFTER};
 use reqwest::{Client, StatusCode};
 
-use crate::answer;
 use crate::calls::{Abandon, Calls};
-use crate::client;
 use crate::retry_after::retry_after;
 use crate::targets::http::answers::chain;
 use crate::targets::http::token::Token;
+use crate::{answer, client};
 
 /// The longest pause that a service may ask for.
 const PAUSE_MAX: Duration = Duration::from_secs(3600);

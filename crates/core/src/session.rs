@@ -6,10 +6,11 @@ pub mod status;
 pub use event::{OperatorUpdate, StatusChange};
 pub use status::{RunType, Status, Trigger};
 
-use crate::plan::Plan;
-use crate::time::Timestamp;
 use status::Illegal;
 use uuid::Uuid;
+
+use crate::plan::Plan;
+use crate::time::Timestamp;
 
 /// One run of a pipeline.
 #[derive(Clone, Debug, PartialEq, Eq)]

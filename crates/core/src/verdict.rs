@@ -186,6 +186,21 @@ pub enum Verdict {
     Cancelled,
 }
 
+impl Verdict {
+    /// Returns its name in the API, and the reason's code if there is one.
+    pub const fn words(self) -> (&'static str, Option<&'static str>) {
+        match self {
+            Verdict::Counted => ("counted", None),
+            Verdict::Duplicate => ("duplicate", None),
+            Verdict::Filtered | Verdict::Open => ("filtered", None),
+            Verdict::Split => ("split", None),
+            Verdict::Absorbed => ("absorbed", None),
+            Verdict::Cancelled => ("cancelled", None),
+            Verdict::Parked(reason) => ("parked", Some(reason.code())),
+        }
+    }
+}
+
 /// The number of events by verdict.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tally {

@@ -1,14 +1,5 @@
 //! Compiles a valid document to a plan.
 
-use super::graph::{self, Step};
-use super::meter::{self, Processors};
-use super::meter_type;
-use super::names::{Mode, Names};
-use super::operators;
-use super::problem::Problems;
-use super::source;
-use super::targets::{self, TargetPlan};
-use super::tree::Node as Tree;
 use flowmeter_core::decimal;
 use flowmeter_core::event::Path;
 use flowmeter_core::expression::{Fields, Program};
@@ -18,6 +9,14 @@ use flowmeter_core::operator::{Clock, Dedupe, Operator, Window};
 use flowmeter_core::plan::{PastTolerance, Plan, TimeField};
 use flowmeter_core::table::Table;
 use flowmeter_core::time::{TimeFormat, Timestamp, Zone, parse_duration};
+
+use super::graph::{self, Step};
+use super::meter::{self, Processors};
+use super::names::{Mode, Names};
+use super::problem::Problems;
+use super::targets::{self, TargetPlan};
+use super::tree::Node as Tree;
+use super::{meter_type, operators, source};
 
 /// The state of the compilation of a document.
 pub(super) struct Compiler<'p> {

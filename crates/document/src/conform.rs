@@ -1,11 +1,12 @@
 //! Checks a document against the table of forms.
 
-use super::problem::Problems;
-use super::shape::{Form, Presence, Shape};
-use super::tree::{Kind, Node};
 use flowmeter_core::suggest::nearest;
 use flowmeter_core::time::{Timestamp, Zone, parse_duration};
 use flowmeter_core::{decimal, event};
+
+use super::problem::Problems;
+use super::shape::{Form, Presence, Shape};
+use super::tree::{Kind, Node};
 
 /// Notes every deviation of a node from its form.
 pub(super) fn conform(node: &Node, form: &Form, field: &str, problems: &mut Problems) {

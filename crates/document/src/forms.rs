@@ -1,15 +1,16 @@
 //! The fields of a pipeline document: the one table.
 
+use flowmeter_core::aggregation::Aggregation;
+use flowmeter_core::decimal::Rounding;
+use flowmeter_core::expression::condition::OPERATORS;
+use flowmeter_core::schedule::SHORT_NAMES;
+
 use super::shape::Form::{
     Any, Boolean, Character, Duration, Either, Expression, Instant, Integer, List, Map, Number, Object, Path, Text, Uuid, Value,
     Word, Zone,
 };
 use super::shape::{Field, Form, Shape, default, optional, required};
 use super::source::SOURCE;
-use flowmeter_core::aggregation::Aggregation;
-use flowmeter_core::decimal::Rounding;
-use flowmeter_core::expression::condition::OPERATORS;
-use flowmeter_core::schedule::SHORT_NAMES;
 
 pub(super) const PIPELINE: Form = Object(&Shape {
     noun: "field of a pipeline",

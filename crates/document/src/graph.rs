@@ -1,10 +1,11 @@
 //! Operators connected: `from`, chains, cycles, and the order of stages.
 
+use flowmeter_core::operator::{Node, Operator};
+use flowmeter_core::suggest::nearest;
+
 use super::compile::Compiler;
 use super::problem::Problems;
 use super::tree::Node as Tree;
-use flowmeter_core::operator::{Node, Operator};
-use flowmeter_core::suggest::nearest;
 
 /// An operator that is not connected yet.
 pub(super) struct Step {

@@ -1,13 +1,14 @@
 //! `http` of a document.
 
-use super::compile::Compiler;
-use super::names::Mode;
-use super::targets;
-use super::tree::Node as Tree;
 use flowmeter_core::event::Path;
 use flowmeter_core::operator::{Http, OnRefused, OnUnavailable, Operator};
 use flowmeter_core::template::{self, Draft, Piece};
 use flowmeter_core::time::parse_duration;
+
+use super::compile::Compiler;
+use super::names::Mode;
+use super::targets;
+use super::tree::Node as Tree;
 
 const MILLISECOND: i64 = 1_000_000;
 const SECOND: i64 = 1_000 * MILLISECOND;

@@ -2,10 +2,6 @@
 
 use std::sync::Arc;
 
-use super::compile::Compiler;
-use super::meter::Processors;
-use super::meter_type::schedule_of;
-use super::tree::Node as Tree;
 use flowmeter_core::event::Path;
 use flowmeter_core::expression::Program;
 use flowmeter_core::operator::{
@@ -16,6 +12,11 @@ use flowmeter_core::plan::TimeField;
 use flowmeter_core::schedule::Schedule;
 use flowmeter_core::source::SourcePlan;
 use flowmeter_core::time::{Zone, parse_duration};
+
+use super::compile::Compiler;
+use super::meter::Processors;
+use super::meter_type::schedule_of;
+use super::tree::Node as Tree;
 
 const SECOND: i64 = 1_000_000_000;
 const DAY: i64 = 86_400 * SECOND;

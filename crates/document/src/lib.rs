@@ -44,11 +44,10 @@ pub use targets::{
 };
 pub use test_cases::{TestCase, TestData};
 
-use serde_json::{Map, Value};
-use uuid::Uuid;
-
 use flowmeter_core::meter_type::{MeterType, derived};
 use flowmeter_core::plan::Plan;
+use serde_json::{Map, Value};
+use uuid::Uuid;
 
 /// A pipeline that has been read and compiled.
 #[derive(Clone, Debug)]

@@ -1,16 +1,17 @@
 //! `split`, `enrich`, `currency` and `rate` of a document.
 
-use super::compile::{Compiler, index_of};
-use super::keyed::{running, text_numbers};
-use super::meter::Processors;
-use super::tables;
-use super::tree::Node as Tree;
 use flowmeter_core::decimal::{self, Decimal, Rounding, parse_rounding};
 use flowmeter_core::event::Path;
 use flowmeter_core::operator::{Currency, CurrencyCode, Empty, Enrich, Operator, Rate, Split, Unmatched};
 use flowmeter_core::price::{Bound, Model, Negative, Price, Tier};
 use flowmeter_core::source::SourcePlan;
 use flowmeter_core::time::Zone;
+
+use super::compile::{Compiler, index_of};
+use super::keyed::{running, text_numbers};
+use super::meter::Processors;
+use super::tables;
+use super::tree::Node as Tree;
 
 pub(super) fn split(body: &Tree, compiler: &mut Compiler<'_>) -> Operator {
     let path = compiler.path(body.text("path").unwrap_or_default());

@@ -1,5 +1,12 @@
 //! Meter operators and declared meters of a document.
 
+use flowmeter_core::event::Path;
+use flowmeter_core::limits::RULES_MAX;
+use flowmeter_core::meter_type::MeterType;
+use flowmeter_core::plan::{DeclaredMeter, OwnFields, Processor, Rule, TimeField};
+use flowmeter_core::source::SourcePlan;
+use flowmeter_core::suggest::nearest;
+use flowmeter_core::time::{TimeFormat, Timestamp, Zone};
 use uuid::Uuid;
 
 use super::compile::{Compiler, index_of, instant, json_members, number, types_of};
@@ -8,13 +15,6 @@ use super::names::Mode;
 use super::operators::conditions;
 use super::tree::Node as Tree;
 use super::value;
-use flowmeter_core::event::Path;
-use flowmeter_core::limits::RULES_MAX;
-use flowmeter_core::meter_type::MeterType;
-use flowmeter_core::plan::{DeclaredMeter, OwnFields, Processor, Rule, TimeField};
-use flowmeter_core::source::SourcePlan;
-use flowmeter_core::suggest::nearest;
-use flowmeter_core::time::{TimeFormat, Timestamp, Zone};
 
 /// The meter processors of a document.
 #[derive(Default)]

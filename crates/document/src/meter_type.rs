@@ -2,12 +2,6 @@
 
 use std::sync::Arc;
 
-use jiff::civil::Weekday;
-use uuid::Uuid;
-
-use super::compile::{instant, json_members, number};
-use super::problem::Problems;
-use super::tree::Node as Tree;
 use flowmeter_core::aggregation::{Aggregation, Delta, LevelInput, Restart, Weighted};
 use flowmeter_core::decimal::Decimal;
 use flowmeter_core::event::Path;
@@ -15,6 +9,12 @@ use flowmeter_core::meter_type::{Late, LatePolicy, MeterType, Threshold, derived
 use flowmeter_core::partition::THRESHOLDS_MAX;
 use flowmeter_core::schedule::{Anchor, BadSchedule, Cron, CronFields, Every, Schedule, Unit};
 use flowmeter_core::time::{Timestamp, Zone, parse_duration};
+use jiff::civil::Weekday;
+use uuid::Uuid;
+
+use super::compile::{instant, json_members, number};
+use super::problem::Problems;
+use super::tree::Node as Tree;
 
 pub(super) fn compile_all(tree: &Tree, problems: &mut Problems) -> Vec<MeterType> {
     let items = tree.get("meterTypes").map(Tree::items).unwrap_or_default();

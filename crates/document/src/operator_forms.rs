@@ -1,5 +1,7 @@
 //! The forms of tables and of operators that look up, split, gather, pair and price.
 
+use flowmeter_core::schedule::SHORT_NAMES;
+
 use super::forms::{SCHEDULE, TIME};
 use super::shape::Form::{
     Any, Boolean, Duration, Either, Expression, Integer, List, Map, Number, Object, Path, Text, Word, Zone,
@@ -7,7 +9,6 @@ use super::shape::Form::{
 use super::shape::{Form, Shape, default, optional, required};
 use super::source::FILE;
 use super::targets::{AUTH, TLS};
-use flowmeter_core::schedule::SHORT_NAMES;
 
 const AMEND_WITHIN: &str = "How long after its end a period's state is kept";
 const RESET: Form = Either(&[Word(&SHORT_NAMES), SCHEDULE]);

@@ -2,13 +2,6 @@
 
 use std::sync::Arc;
 
-use super::compile::{Compiler, dedupe};
-use super::graph::Step;
-use super::meter::{self, Processors};
-use super::names::Mode;
-use super::source;
-use super::tree::Node as Tree;
-use super::{http, keyed, lookup, script};
 use flowmeter_core::decimal;
 use flowmeter_core::event::Path;
 use flowmeter_core::expression::condition::Literal;
@@ -16,6 +9,13 @@ use flowmeter_core::expression::{Fields, Program};
 use flowmeter_core::meter_type::MeterType;
 use flowmeter_core::operator::{Operator, Step as Change, Validate};
 use flowmeter_core::source::SourcePlan;
+
+use super::compile::{Compiler, dedupe};
+use super::graph::Step;
+use super::meter::{self, Processors};
+use super::names::Mode;
+use super::tree::Node as Tree;
+use super::{http, keyed, lookup, script, source};
 
 const KINDS: [&str; 15] = [
     "filter",

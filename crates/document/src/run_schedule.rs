@@ -1,10 +1,11 @@
 //! `schedule` of a document: when sessions start by themselves.
 
+use flowmeter_core::schedule::{CatchUp, Cron, CronFields, RunSchedule, Schedule};
+use flowmeter_core::time::{Zone, parse_duration};
+
 use super::compile::Compiler;
 use super::meter_type::schedule_of;
 use super::tree::Node as Tree;
-use flowmeter_core::schedule::{CatchUp, Cron, CronFields, RunSchedule, Schedule};
-use flowmeter_core::time::{Zone, parse_duration};
 
 const MINUTE: i64 = 60_000_000_000;
 

@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
+use flowmeter_core::event::Path;
+use flowmeter_core::expression::Fields as _;
+use flowmeter_core::operator::{Operator, Script, compute};
 use flowmeter_script::{Limits, Program};
 
 use super::compile::Compiler;
 use super::keyed::{key, span};
 use super::problem::Problems;
 use super::tree::Node as Tree;
-use flowmeter_core::event::Path;
-use flowmeter_core::expression::Fields as _;
-use flowmeter_core::operator::{Operator, Script, compute};
 
 const CODE_BYTES_MAX: usize = 256 << 10;
 const DAY: i64 = 86_400_000_000_000;

@@ -2,16 +2,14 @@
 
 use std::sync::Arc;
 
-use serde_json::Value;
-
-use super::compile::Compiler;
-use super::service;
-use super::source;
-use super::targets;
-use super::tree::Node as Tree;
 use flowmeter_core::source::Format;
 use flowmeter_core::table::{Content, HttpTable, PostgresTable, Row, Table, TableOrigin};
 use flowmeter_core::time::Zone;
+use serde_json::Value;
+
+use super::compile::Compiler;
+use super::tree::Node as Tree;
+use super::{service, source, targets};
 
 /// Tables without their content: the compiled operators determine which columns are read.
 pub(super) fn compile_all(tree: &Tree, compiler: &mut Compiler<'_>) {

@@ -10,12 +10,12 @@ mod stored;
 pub use http::{Body, Dialect, HttpPlan, ReadBack, Told};
 pub use stored::{ClickHousePlan, FilePlan, ObjectsPlan, PostgresPlan, TargetFormat};
 
+use flowmeter_core::template::{Draft, Part, Piece};
+use flowmeter_core::time::parse_duration;
 use serde_json::Value;
 
 use super::problem::Problems;
 use super::tree::{Kind, Node as Tree};
-use flowmeter_core::template::{Draft, Part, Piece};
-use flowmeter_core::time::parse_duration;
 
 /// The name of targets that take partial records.
 const THRESHOLD: &str = "threshold";

@@ -1,10 +1,11 @@
 //! `tests` of a document: events, and the records that they must make. They have no effect on a
 //! pipeline that runs.
 
+use flowmeter_core::time::Timestamp;
+
 use super::compile::instant;
 use super::problem::Problems;
 use super::tree::Node as Tree;
-use flowmeter_core::time::Timestamp;
 
 /// A test of a document.
 #[derive(Clone, Debug)]

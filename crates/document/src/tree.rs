@@ -6,10 +6,10 @@
 
 use std::collections::HashMap;
 
+use flowmeter_core::limits::{DOCUMENT_BYTES_MAX, DOCUMENT_NODES_MAX};
 use saphyr_parser::{Event, Parser, ScalarStyle};
 
 use super::problem::{Problem, Problems};
-use flowmeter_core::limits::{DOCUMENT_BYTES_MAX, DOCUMENT_NODES_MAX};
 
 /// Maximal nesting of lists and maps.
 const DEPTH_MAX: usize = 64;

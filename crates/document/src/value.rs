@@ -7,11 +7,12 @@
 
 use std::sync::Arc;
 
+use flowmeter_core::event::Path;
+use flowmeter_core::expression::{Fields, Program};
+
 use super::compile::Compiler;
 use super::names::Mode;
 use super::tree::Node as Tree;
-use flowmeter_core::event::Path;
-use flowmeter_core::expression::{Fields, Program};
 
 /// Characters that occur in expressions but not in plain paths; blanks are checked separately.
 /// `/` and `-` are missing because column names contain them; as operators they need blanks.

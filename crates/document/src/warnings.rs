@@ -1,11 +1,12 @@
 //! Parts of a document that are sound and have no effect: rules that can never apply, and
 //! ways that no operator reads.
 
+use flowmeter_core::operator::Operator;
+use flowmeter_core::plan::Rule;
+
 use super::graph::{Input, Step};
 use super::problem::Problems;
 use super::tree::Node as Tree;
-use flowmeter_core::operator::Operator;
-use flowmeter_core::plan::Rule;
 
 /// Warns of rules that can never apply, where only the first rule that applies counts.
 pub(super) fn of_rules(items: &[Tree], rules: &[Rule], field: &str, warnings: &mut Problems) {

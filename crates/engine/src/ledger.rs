@@ -24,12 +24,12 @@ use flowmeter_store::disk::{Disk, read_all, write_whole};
 use flowmeter_store::identities::{self, Manifest, Merging, SpilledIdentities};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use spool::Spool;
 use uuid::Uuid;
 
 use crate::checkpoint::{self, Checkpoint, Found};
 use crate::live::{Items, Origins, accepts};
 use crate::{Engine, Error, Kind, RecordSink, Settings, Totals};
-use spool::Spool;
 
 /// Settings of a pipeline's runs.
 #[derive(Clone, Copy, Debug)]

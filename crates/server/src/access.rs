@@ -14,9 +14,9 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use flowmeter_engine::node::Clock;
+use flowmeter_node::audit::Who;
 use serde_json::{Map, Value};
 
-use crate::installation::Who;
 use crate::problem::{Code, Problem};
 
 /// The header of the name.

@@ -49,25 +49,24 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::MethodRouter;
 use axum::{Json, Router};
+use flowmeter_core::time::Timestamp;
+use flowmeter_node::audit::Who;
+use flowmeter_node::installation::Installation;
+use flowmeter_node::keys::browsers::Browsers;
+use flowmeter_node::keys::{KeyRing, Principal, Scope};
+use flowmeter_node::notifications::courier::Courier;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tracing::Instrument;
 
-use flowmeter_core::time::Timestamp;
-
-use crate::dashboard::{self, Browsers};
 use crate::idempotency::Answers;
-use crate::installation::{Installation, Refused, Who};
-use crate::keys::{KeyRing, Principal, Scope};
 use crate::limits::{Gate, RateLimits};
-use crate::notifications::courier::Courier;
-use crate::problem::{Code, Problem};
-use crate::traces;
+use crate::problem::{Code, Problem, Refused};
+use crate::{dashboard, traces};
 
 pub use correction_jobs::Jobs;
-pub(crate) use events::words as verdict_words;
 pub use metrics::Metrics;
 
 /// The shared state of all endpoints. A request passes it on several times, so it is one pointer.
@@ -273,7 +272,7 @@ async fn admitted(guard: Guard, scope: Scope, mut request: Request, next: Next) 
         }
     };
     if let Err(refused) = principal.require(scope) {
-        return refused.into_response();
+        return Problem::from(*refused).into_response();
     }
     if let Err(refused) = app.rates.admit(principal.key, now) {
         return refused.into_response();

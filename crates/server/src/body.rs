@@ -15,12 +15,12 @@ mod tests;
 use axum::body::Body;
 use axum::http::{HeaderMap, header};
 use bytes::Bytes;
+use decoder::Decoder;
+use flowmeter_node::settings::Limits;
 use http_body::Body as _;
 use http_body_util::BodyExt;
 
-use crate::limits::Limits;
 use crate::problem::{Code, Problem};
-use decoder::Decoder;
 
 /// Memory allocated because of Content-Length. More is allocated when this much has arrived, since
 /// a promise alone must not cost memory.

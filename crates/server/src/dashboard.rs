@@ -4,10 +4,8 @@
 //! module serves its files under a strict content policy and turns a key into a cookie that scripts
 //! cannot read.
 
-mod browsers;
 mod files;
 mod sign_in;
 
-pub use browsers::{BrowserSession, Browsers};
 pub(crate) use files::serve;
 pub(crate) use sign_in::{endpoints, principal};

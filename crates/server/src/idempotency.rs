@@ -19,14 +19,13 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header}
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use flowmeter_core::time::Timestamp;
+use flowmeter_node::answers::StoredAnswer;
 use flowmeter_store::catalog::{Catalog, Change, Table};
-use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use crate::api::{App, off};
-use crate::installation::{Refused, problem_of};
-use crate::problem::{Code, Problem};
+use crate::problem::{Code, Problem, Refused, problem_of};
 
 /// The header of the key.
 const KEY: &str = "idempotency-key";
@@ -47,16 +46,6 @@ const HEADERS: [HeaderName; 3] = [header::CONTENT_TYPE, header::ETAG, header::LO
 pub struct Answers {
     working: Mutex<BTreeSet<Vec<u8>>>,
     swept_at: Mutex<Timestamp>,
-}
-
-#[derive(Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Answer {
-    at_ns: i64,
-    /// Hash of method, path and body.
-    asked: String,
-    status: u16,
-    headers: Vec<(String, String)>,
-    body: String,
 }
 
 /// Executes a request, unless it was executed before.
@@ -101,7 +90,7 @@ async fn keyed(app: &App, namespace: &str, request: Request, next: Next) -> Resu
     let (head, body) = answer.into_parts();
     let bytes = to_bytes(body, usize::MAX).await.unwrap_or_default();
     let text = |name: &HeaderName| Some((name.to_string(), head.headers.get(name)?.to_str().ok()?.to_owned()));
-    let kept = Answer {
+    let kept = StoredAnswer {
         at_ns: now.nanos(),
         asked,
         status: head.status.as_u16(),
@@ -148,7 +137,7 @@ fn shown_again(body: &[u8], hides: bool) -> String {
     }
 }
 
-fn replayed(known: Answer) -> Response {
+fn replayed(known: StoredAnswer) -> Response {
     let status = StatusCode::from_u16(known.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut answer = (status, known.body).into_response();
     answer.headers_mut().remove(header::CONTENT_TYPE);
@@ -161,21 +150,21 @@ fn replayed(known: Answer) -> Response {
     answer
 }
 
-async fn known(app: &App, key: &[u8], now: Timestamp) -> Result<Option<Answer>, Refused> {
+async fn known(app: &App, key: &[u8], now: Timestamp) -> Result<Option<StoredAnswer>, Refused> {
     let (app, key) = (app.clone(), key.to_vec());
     off(move || {
         let found = app.installation.catalog().get(Table::Answers, &key).map_err(|why| problem_of(&why.into()))?;
-        let answer = found.and_then(|bytes| serde_json::from_slice::<Answer>(&bytes).ok());
+        let answer = found.and_then(|bytes| serde_json::from_slice::<StoredAnswer>(&bytes).ok());
         Ok(answer.filter(|answer| !is_over(answer, now)))
     })
     .await
 }
 
-fn is_over(answer: &Answer, now: Timestamp) -> bool {
+fn is_over(answer: &StoredAnswer, now: Timestamp) -> bool {
     now.nanos().saturating_sub(answer.at_ns) >= KEPT_NS
 }
 
-async fn keep(app: &App, key: Vec<u8>, answer: Answer, now: Timestamp) -> Result<(), Refused> {
+async fn keep(app: &App, key: Vec<u8>, answer: StoredAnswer, now: Timestamp) -> Result<(), Refused> {
     let app = app.clone();
     off(move || {
         let catalog = app.installation.catalog();
@@ -235,8 +224,8 @@ impl Drop for Working<'_> {
 mod tests {
     use super::*;
 
-    fn answer(at_ns: i64) -> Answer {
-        Answer { at_ns, asked: hash(&[b"POST"]), status: 201, headers: Vec::new(), body: "{}".to_owned() }
+    fn answer(at_ns: i64) -> StoredAnswer {
+        StoredAnswer { at_ns, asked: hash(&[b"POST"]), status: 201, headers: Vec::new(), body: "{}".to_owned() }
     }
 
     #[test]

@@ -12,7 +12,7 @@
 #[cfg(test)]
 mod tests;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 use axum::Router;
 use axum::extract::Request;
@@ -22,11 +22,6 @@ use axum::response::IntoResponse;
 
 use crate::problem::{Code, Problem};
 use crate::security_headers::Transport;
-
-/// Whether only this machine can reach the address.
-pub fn is_loopback(listen: SocketAddr) -> bool {
-    listen.ip().to_canonical().is_loopback()
-}
 
 /// The routes, for this machine only. Use it where `auth.required` is off.
 pub fn apply<S: Clone + Send + Sync + 'static>(routes: Router<S>, transport: Transport) -> Router<S> {

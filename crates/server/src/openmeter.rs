@@ -7,23 +7,20 @@
 //! like all usage. `docs/openmeter.md` lists the differences.
 
 mod csv;
-mod document;
 mod events;
 mod literal;
-mod meter;
 mod meters;
 mod query;
 mod recent;
-mod slugs;
 mod subjects;
 #[cfg(test)]
 mod tests;
 
 use axum::http::Method;
 use axum::routing::MethodRouter;
+use flowmeter_node::keys::Scope;
 
 use crate::api::{App, Endpoint};
-use crate::keys::Scope;
 
 const EVENTS: &str = "/openmeter/api/v1/events";
 const METERS: &str = "/openmeter/api/v1/meters";
@@ -33,16 +30,6 @@ const ALL_SUBJECTS: &str = "/openmeter/api/v1/subjects";
 const SUBJECT: &str = "/openmeter/api/v1/subjects/{idOrKey}";
 const SUBJECTS: &str = "/openmeter/api/v1/meters/{idOrSlug}/subjects";
 const VALUES: &str = "/openmeter/api/v1/meters/{idOrSlug}/group-by/{groupByKey}/values";
-
-/// Checks that a row of the catalog is a meter of this API.
-pub(crate) fn read_kept(value: &[u8]) -> Result<(), String> {
-    serde_json::from_slice::<meter::KeptMeter>(value).map(drop).map_err(|why| why.to_string())
-}
-
-/// Checks that a row of the catalog is a subject of this API.
-pub(crate) fn read_kept_subject(value: &[u8]) -> Result<(), String> {
-    subjects::read_kept(value)
-}
 
 /// Returns the endpoints of this API.
 pub(crate) fn endpoints() -> Vec<Endpoint> {

@@ -11,12 +11,11 @@ use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use flowmeter_connectors::otlp::{Fault, Form, Signal, failure, read, success};
+use flowmeter_node::keys::Scope;
 
 use crate::api::events::{admit_lines, bounds};
 use crate::api::{App, Asked, Endpoint, door, off};
-use crate::installation::Refused;
-use crate::keys::Scope;
-use crate::problem::{Code, Problem};
+use crate::problem::{Code, Problem, Refused};
 
 /// Returns the endpoints of the protocol.
 pub(crate) fn endpoints() -> Vec<Endpoint> {

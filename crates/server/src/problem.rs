@@ -6,6 +6,7 @@
 //! test checks.
 
 mod code;
+mod refused;
 #[cfg(test)]
 mod tests;
 
@@ -14,6 +15,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
 
 pub use code::Code;
+pub use refused::{Refused, not_found, problem_of};
 
 /// Where this server has the pages of the codes: a relative reference, resolved against the
 /// address of the request.

@@ -7,13 +7,12 @@ use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use flowmeter_connectors::remote_write::{Version, read};
+use flowmeter_node::keys::Scope;
 
 use crate::api::events::{admit_lines, bounds};
 use crate::api::{App, Asked, Endpoint, door, off};
-use crate::installation::Refused;
-use crate::keys::Scope;
 use crate::otlp::refused;
-use crate::problem::{Code, Problem};
+use crate::problem::{Code, Problem, Refused};
 
 /// The messages of both versions, as the content type names them.
 const FIRST: &str = "proto=prometheus.writerequest";

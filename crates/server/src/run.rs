@@ -6,21 +6,25 @@ use std::time::Duration;
 
 use flowmeter_engine::node::{Clock, WallOf};
 use flowmeter_engine::{Error, Kind};
+use flowmeter_node::audit::Who;
+use flowmeter_node::background::Yields;
+use flowmeter_node::installation::Installation;
+use flowmeter_node::keys::browsers::Browsers;
+use flowmeter_node::keys::{KeyRing, StoredKey};
+use flowmeter_node::notifications::courier::Courier;
+use flowmeter_node::refusal::Refused;
+use flowmeter_node::sessions::StartOptions;
+use flowmeter_node::settings::Settings;
+use flowmeter_node::{background, notifications};
 use flowmeter_store::catalog::Table;
 use tokio::net::TcpListener;
 
 use crate::api::{self, App, Metrics, Parts};
-use crate::background::{self, Yields};
-use crate::dashboard::Browsers;
-use crate::installation::{Installation, StartOptions, Who};
-use crate::keys::{KeyRing, StoredKey};
 use crate::limits::{Gate, RateLimits};
-use crate::notifications::courier::Courier;
 use crate::security_headers::{self, Transport};
 use crate::serve::{self, Bounds, Served, descriptors};
-use crate::settings::Settings;
 use crate::tls::Tls;
-use crate::{access, compressed, loopback, notifications, problem};
+use crate::{access, compressed, loopback};
 
 /// The pipeline of a new installation: it counts every event, by user and type, and in the
 /// installation's meter types of the category `DEFAULT`.
@@ -210,7 +214,7 @@ fn start_documents(installation: &Arc<Installation>, documents: &[Document]) -> 
 }
 
 fn start(installation: &Arc<Installation>, who: &Who, document: &Document) -> Result<(), Error> {
-    let told = |refused: Box<problem::Problem>| Error::new(Kind::Invalid, format!("{}: {}", document.name, refused.detail));
+    let told = |refused: Refused| Error::new(Kind::Invalid, format!("{}: {}", document.name, refused.detail));
     let compiled = installation.check_document(&who.namespace, &document.text).map_err(told)?;
     for warning in &compiled.warnings {
         tracing::warn!("{}: {warning}", document.name);

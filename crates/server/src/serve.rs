@@ -17,12 +17,12 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use axum::Router;
+use flowmeter_node::settings::Limits;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
-use crate::limits::Limits;
 use crate::tls::Tls;
 
 /// Bounds of the connections of one listener.

@@ -8,15 +8,13 @@
 
 use axum::extract::Request;
 use axum::http::{HeaderMap, StatusCode};
+use flowmeter_node::spans::TARGET;
 use opentelemetry::propagation::Extractor;
 use tracing::field::Empty;
 use tracing::{Span, info_span};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 use crate::access::Name;
-
-/// The target of every traced span.
-pub const TARGET: &str = "flowmeter::trace";
 
 /// Returns the span of a request; part of the caller's trace, if it names one (`traceparent`).
 pub(crate) fn request(route: &'static str, request: &Request) -> Span {
@@ -56,49 +54,6 @@ pub(crate) fn answered(span: &Span, status: StatusCode, namespace: Option<&str>)
 /// Returns the span of a part of a request.
 pub(crate) fn part(name: &'static str, events: u32) -> Span {
     info_span!(target: TARGET, "part", otel.name = name, flowmeter.events = i64::from(events))
-}
-
-/// Returns the span of a session over files.
-pub(crate) fn session(id: &str, pipeline: &str) -> Span {
-    info_span!(
-        target: TARGET,
-        "session",
-        otel.name = format!("session {pipeline}"),
-        otel.status_code = Empty,
-        flowmeter.session = id,
-        flowmeter.pipeline = pipeline,
-        flowmeter.status = Empty,
-    )
-}
-
-/// Returns the span of a window of records on its way to a target.
-pub(crate) fn deliver(owner: &str) -> Span {
-    info_span!(
-        target: TARGET,
-        "deliver",
-        otel.name = format!("deliver {owner}"),
-        otel.kind = "client",
-        otel.status_code = Empty,
-        flowmeter.target = owner,
-        flowmeter.records = Empty,
-    )
-}
-
-/// Returns the span of an attempt to notify.
-pub(crate) fn notify(channel: &str) -> Span {
-    info_span!(
-        target: TARGET,
-        "notify",
-        otel.name = format!("notify {channel}"),
-        otel.kind = "client",
-        otel.status_code = Empty,
-        flowmeter.channel = channel,
-    )
-}
-
-/// Marks a span as failed.
-pub(crate) fn failed(span: &Span) {
-    span.record("otel.status_code", "ERROR");
 }
 
 struct Headers<'a>(&'a HeaderMap);

@@ -8,8 +8,10 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use flowmeter_core::time::Timestamp;
 use flowmeter_engine::live::Letter;
 use flowmeter_engine::node::{Clock, Submission};
-use flowmeter_server::installation::{Condition, Installation};
-use flowmeter_server::settings::{Flag, Layers, Settings};
+use flowmeter_node::installation::Installation;
+use flowmeter_node::monitoring::readiness::Condition;
+use flowmeter_node::refusal::RefusalKind;
+use flowmeter_node::settings::{Flag, Layers, Settings};
 
 /// A clock that only moves on demand.
 struct Hands(AtomicI64);
@@ -39,7 +41,7 @@ fn a_full_disk_is_a_condition_since_it_was_first_seen() {
         let standing = installation.conditions();
         assert_eq!(standing.len(), 1, "{standing:?}");
         assert_eq!((standing[0].condition, standing[0].since), (Condition::DiskFull, began));
-        assert_eq!(standing[0].condition.code().name(), "disk_full");
+        assert_eq!(standing[0].condition.kind(), RefusalKind::DiskFull);
         clock.0.fetch_add(60_000_000_000, Ordering::SeqCst);
     }
     installation.close();

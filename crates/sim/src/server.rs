@@ -22,17 +22,18 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
+use billing::{Biller, Requests};
 use flowmeter_core::time::Timestamp;
 use flowmeter_engine::Error;
 use flowmeter_engine::node::Clock;
-use flowmeter_server::installation::{Installation, Means, Who};
-use flowmeter_server::settings::{Flag, Layers, Settings};
+use flowmeter_node::audit::Who;
+use flowmeter_node::installation::{Installation, Means};
+use flowmeter_node::settings::{Flag, Layers, Settings};
 use flowmeter_store::catalog::Catalog;
+use model::{Model, PIPELINES};
 
 use crate::disk::{Faults, SimDisk};
 use crate::random::Random;
-use billing::{Biller, Requests};
-use model::{Model, PIPELINES};
 
 /// Default number of steps in a history of a server.
 pub const STEPS: u64 = 60;

@@ -26,11 +26,11 @@ pub use frame::{Encoded, Entry, EntryKind};
 pub use read::{Reader, first_since, segments_of};
 
 use flowmeter_core::mutant::{self, Mutant};
+use frame::HEADER_BYTES;
+use segment::{Segment, segment_name};
 
 use crate::disk::{Claim, Disk, File};
 use crate::{Error, Kind};
-use frame::HEADER_BYTES;
-use segment::{Segment, segment_name};
 
 /// Settings of a log.
 #[derive(Clone, Copy, Debug)]

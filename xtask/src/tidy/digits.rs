@@ -29,10 +29,10 @@ const BUFFERED: &[&str] = &["flatten", "untagged", "tag"];
 /// Files that may use such an attribute, and the reason why nothing is lost there.
 const MAY_BUFFER: &[(&str, &str)] = &[
     ("crates/engine/src/live/command.rs", "only written by a derive; read by hand"),
-    ("crates/server/src/installation/deliveries.rs", "only written"),
-    ("crates/server/src/keys/stored.rs", "texts, no numbers"),
-    ("crates/server/src/notifications/channels.rs", "texts, no numbers"),
-    ("crates/server/src/notifications/condition.rs", "numbers become a `Value`"),
+    ("crates/node/src/deliveries.rs", "only written"),
+    ("crates/node/src/keys/stored.rs", "texts, no numbers"),
+    ("crates/node/src/notifications/channels.rs", "texts, no numbers"),
+    ("crates/node/src/notifications/condition.rs", "numbers become a `Value`"),
 ];
 
 /// Checks a source file that is not a test.
@@ -76,5 +76,5 @@ fn floats_and_buffering_readers_are_found() {
     assert_eq!(found(server, "    #[serde(flatten)]"), 1);
     assert_eq!(found(server, "#[serde(tag = \"type\")]"), 1);
     assert_eq!(found("crates/cli/src/summary.rs", "let x = 1 as f64;"), 0);
-    assert_eq!(found("crates/server/src/keys/stored.rs", "    #[serde(flatten)]"), 0);
+    assert_eq!(found("crates/node/src/keys/stored.rs", "    #[serde(flatten)]"), 0);
 }

@@ -43,9 +43,9 @@ const SHORT_DOC_WORDS: usize = 3;
 
 /// Area, words and sentences that are counted, documentation comments of three words or fewer.
 ///
-/// The four words of the server are keys of stored rows and a text of a stored document, which must
+/// The four words of the node are keys of stored rows and a text of a stored document, which must
 /// not change.
-const BOUNDS: &[(&str, usize, usize)] = &[("crates/server", 4, 0)];
+const BOUNDS: &[(&str, usize, usize)] = &[("crates/node", 4, 0)];
 
 /// The counts of one area.
 #[derive(Default)]

@@ -1,6 +1,6 @@
 //! The results of `apply` and `diff`, for people and for programs.
 
-use flowmeter_server::verbatim::Object;
+use flowmeter_node::verbatim::Object;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 

@@ -3,8 +3,7 @@
 use std::process::ExitCode;
 
 use flowmeter_core::time::Timestamp;
-use flowmeter_server::installation::key_offline;
-use flowmeter_server::keys::{NewKey, Scope, Scopes};
+use flowmeter_node::keys::{NewKey, Scope, Scopes, key_offline};
 use serde_json::{Value, json};
 
 use super::commands::CreateKey;

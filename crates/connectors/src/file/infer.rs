@@ -15,14 +15,14 @@ mod write;
 use std::io::Read;
 use std::sync::Arc;
 
+use fields::Field;
 use flowmeter_core::event::json::Document;
 use flowmeter_core::source::Format;
 use flowmeter_core::suggest::nearest;
 use flowmeter_engine::{Error, Kind};
+use meaning::Meaning;
 
 use super::open;
-use fields::Field;
-use meaning::Meaning;
 
 /// Bytes of a file that are examined.
 const SAMPLE_BYTES: u64 = 1 << 20;

@@ -14,6 +14,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use flowmeter_core::source::{KafkaSource, KafkaStart};
 use flowmeter_engine::{Error, Kind};
+use message::Lines;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, RebalanceProtocol};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -21,7 +22,6 @@ use rdkafka::message::Message;
 use rdkafka::{ClientContext, Offset, Statistics, TopicPartitionList};
 
 use super::{Behind, Reading, Step, Surroundings};
-use message::Lines;
 
 /// Bytes of lines after which a batch is given: each one waits for the disk.
 const BATCH_BYTES: usize = 4 << 20;

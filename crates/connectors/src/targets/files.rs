@@ -16,12 +16,12 @@ use std::path::{Path, PathBuf};
 use flowmeter_document::TargetFormat;
 use flowmeter_engine::outbox::{Answer, Outgoing, Span, Target};
 use flowmeter_engine::{Error, Kind};
+use proof::Proof;
 use xxhash_rust::xxh3::Xxh3;
 
 use super::folder::{self, beside, folder_of};
 use super::place::{self, WINDOW, window_name};
 use super::{all_unavailable, columns, format};
-use proof::Proof;
 
 /// Bytes collected for a file before they are written. Files are opened to append and closed again,
 /// so their number is not limited by the system's bound on open files.

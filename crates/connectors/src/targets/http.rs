@@ -13,20 +13,20 @@ pub(crate) mod token;
 use std::sync::Arc;
 use std::time::Duration;
 
+use answers::Spoken;
 use flowmeter_core::template::{Filler, percent_encoded};
 use flowmeter_document::{Dialect, HttpPlan, ReadBack};
 use flowmeter_engine::node::Clock;
 use flowmeter_engine::outbox::{Answer, Held, Outgoing, Repeat, Span, Target};
 use flowmeter_engine::{Error, Kind};
+use request::{Letter, Writer};
 use reqwest::{Client, Method, RequestBuilder, Url};
+use token::Token;
 
 use super::tls;
 use crate::answer::{ANSWER_BYTES_MAX, RECORD_BYTES_MAX};
 use crate::calls::{Abandon, Calls};
 use crate::signature::{Signer, seconds};
-use answers::Spoken;
-use request::{Letter, Writer};
-use token::Token;
 
 /// Consecutive requests of a lane that may fail.
 const FAILURES_MAX: usize = 3;

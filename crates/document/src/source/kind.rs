@@ -8,9 +8,8 @@ use flowmeter_core::source::{
 use flowmeter_core::time::{Timestamp, parse_duration};
 
 use crate::compile::Compiler;
-use crate::service;
-use crate::targets;
 use crate::tree::Node as Tree;
+use crate::{service, targets};
 
 const SECOND: i64 = 1_000_000_000;
 /// The bounds of an interval between two looks, in nanoseconds.

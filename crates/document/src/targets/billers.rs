@@ -2,11 +2,11 @@
 //! back.
 
 use flowmeter_core::service::{Auth, TlsPlan};
+use flowmeter_core::template::{Draft, Piece};
 
 use super::Compiling;
 use super::http::{Body, Dialect, HttpPlan, ReadBack, TIMEOUT, Told, check_url};
 use crate::tree::Node as Tree;
-use flowmeter_core::template::{Draft, Piece};
 
 /// The value of the first record of a period, and the delta of a revision, for billers that sum the
 /// events of a period.

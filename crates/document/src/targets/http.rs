@@ -1,11 +1,11 @@
 //! Targets with an HTTP API.
 
 use flowmeter_core::service::{Auth, TlsPlan};
+use flowmeter_core::template::Template;
+use flowmeter_core::time::parse_duration;
 
 use super::Compiling;
 use crate::tree::Node as Tree;
-use flowmeter_core::template::Template;
-use flowmeter_core::time::parse_duration;
 
 /// Requests that carry records.
 #[derive(Clone, Debug)]

@@ -1,10 +1,10 @@
 //! Targets that store records unchanged: files, objects, rows.
 
 use flowmeter_core::service::TlsPlan;
+use flowmeter_core::time::parse_duration;
 
 use super::{Compiling, TargetKind, tls};
 use crate::tree::Node as Tree;
-use flowmeter_core::time::parse_duration;
 
 /// The format in which records are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

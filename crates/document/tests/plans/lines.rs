@@ -11,9 +11,9 @@ pipeline: p
 source: { file: { path: a.csv, types: { flag: boolean } } }
 operators:
   - meter:
-  key: 00000000-0000-4000-8000-000000000001
-  user: user
-  rules: [{ category: n, value: use.n }]
+      key: 00000000-0000-4000-8000-000000000001
+      user: user
+      rules: [{ category: n, value: use.n }]
 meterTypes:
   - { name: N, category: n }
 ";

@@ -5,12 +5,13 @@ use axum::extract::{RawQuery, State};
 use axum::http::Method;
 use axum::response::Response;
 use axum::routing::get;
+use flowmeter_node::audit::AuditFilter;
+use flowmeter_node::keys::Scope;
 use serde_json::value::to_raw_value;
 
 use super::request::Query;
 use super::{App, Asked, Endpoint, off, raw_page};
-use crate::installation::{AuditFilter, Refused, problem_of};
-use crate::keys::Scope;
+use crate::problem::{Refused, problem_of};
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
     vec![Endpoint {

@@ -8,13 +8,12 @@ use axum::extract::State;
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::Response;
 use axum::routing::post;
+use flowmeter_node::keys::Scope;
 use serde_json::{Value, json};
 
 use super::request::object;
 use super::{App, Asked, Endpoint, answer, off};
-use crate::installation::{Refused, problem_of};
-use crate::keys::Scope;
-use crate::problem::{Code, Problem};
+use crate::problem::{Code, Problem, Refused, problem_of};
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
     vec![Endpoint {

@@ -7,14 +7,13 @@ use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::Response;
 use axum::routing::{get, post};
 use flowmeter_core::time::{Timestamp, parse_duration};
+use flowmeter_node::keys::Scope;
 use serde::Deserialize;
 use serde_json::json;
 
 use super::request::json as body_of;
 use super::{App, Asked, Endpoint, answer, off};
-use crate::installation::Refused;
-use crate::keys::Scope;
-use crate::problem::{Code, Problem};
+use crate::problem::{Code, Problem, Refused};
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
     let (endpoint, clock) = (Endpoint::of, "/api/v1/clock");

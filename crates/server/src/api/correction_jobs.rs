@@ -14,14 +14,15 @@ use axum::response::Response;
 use axum::routing::{get, post};
 use flowmeter_core::time::Timestamp;
 use flowmeter_engine::live::How;
+use flowmeter_node::corrections::{Correction, CorrectionFilter, CorrectionState};
+use flowmeter_node::installation::Served;
+use flowmeter_node::keys::Scope;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::request::json as json_body;
 use super::{App, Asked, Endpoint, answer, off, page};
-use crate::installation::{Correction, CorrectionFilter, CorrectionState, Refused, Served, not_found, problem_of};
-use crate::keys::Scope;
-use crate::problem::{Code, Problem};
+use crate::problem::{Code, Problem, Refused, not_found, problem_of};
 
 /// Events that are committed together.
 const BATCH: usize = 500;
@@ -189,7 +190,8 @@ async fn begin(
         let (number, shown) = app.jobs.add(job);
         let working = app.clone();
         let work = move || run(&working, &asked, number, &served, chosen, action, &wish.set);
-        crate::background::spawn("job", crate::background::Yields::Wholly, work).map_err(|why| problem_of(&why))?;
+        flowmeter_node::background::spawn("job", flowmeter_node::background::Yields::Wholly, work)
+            .map_err(|why| problem_of(&why))?;
         Ok(answer(StatusCode::ACCEPTED, &shown))
     })
     .await

@@ -8,6 +8,8 @@ use axum::response::Response;
 use axum::routing::{MethodRouter, get, post};
 use flowmeter_core::verdict::Reason;
 use flowmeter_engine::live::How;
+use flowmeter_node::corrections::{CorrectionFilter, CorrectionState};
+use flowmeter_node::keys::Scope;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -15,9 +17,7 @@ use serde_json::{Value, json};
 use super::paging::{backwards, is_newest_first, newest_first, over_pipelines};
 use super::request::{Query, json as json_body, object};
 use super::{App, Asked, Endpoint, answer, off};
-use crate::installation::{CorrectionFilter, CorrectionState, Refused, problem_of};
-use crate::keys::Scope;
-use crate::problem::{Code, Problem};
+use crate::problem::{Code, Problem, Refused, problem_of};
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
     let act = |path, summary, body, route: MethodRouter<App>| Endpoint {
@@ -118,7 +118,7 @@ async fn list(
         let group = query.get("groupId").map(|id| app.installation.group(&asked.who.namespace, id)).transpose()?;
         let only = group.as_ref().map(|(served, _)| served.kept.id);
         filter.group = group.map(|(_, key)| key);
-        let is_other = |served: &crate::installation::Served| only.is_some_and(|only| only != served.kept.id);
+        let is_other = |served: &flowmeter_node::installation::Served| only.is_some_and(|only| only != served.kept.id);
         if is_reversed {
             return newest_first(&app, &asked.who.namespace, &query, |served, before, limit| {
                 if is_other(served) {
@@ -137,7 +137,7 @@ async fn list(
                 return Ok((Vec::new(), from));
             }
             let (parked, next) = app.installation.corrections(served, from, limit, &filter)?;
-            Ok((parked.iter().map(crate::installation::Correction::shown).collect(), next))
+            Ok((parked.iter().map(flowmeter_node::corrections::Correction::shown).collect(), next))
         })
     })
     .await
@@ -220,7 +220,7 @@ async fn reprocess_all(
     let pipeline = text("pipeline").map(str::to_owned);
     let pipeline = pipeline.ok_or_else(|| Box::new(Problem::new(Code::Invalid, "name the pipeline").field("pipeline")))?;
     off(move || {
-        let missing = || crate::installation::not_found("pipeline at work", &pipeline);
+        let missing = || crate::problem::not_found("pipeline at work", &pipeline);
         let served = app.installation.served_in(&asked.who.namespace).into_iter().find(|served| served.kept.name == pipeline);
         let served = served.ok_or_else(missing)?;
         let (waiting, _) = app.installation.corrections(&served, 0, usize::MAX, &filter).map_err(|why| problem_of(&why))?;

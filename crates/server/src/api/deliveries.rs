@@ -8,6 +8,8 @@ use axum::response::Response;
 use axum::routing::{MethodRouter, get, post};
 use flowmeter_core::time::Timestamp;
 use flowmeter_engine::outbox::DeliveryState;
+use flowmeter_node::deliveries::{DeliveryFilter, DeliveryView, Reconciled, targets as delivery_targets};
+use flowmeter_node::keys::Scope;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use serde_json::value::RawValue;
@@ -15,9 +17,7 @@ use serde_json::value::RawValue;
 use super::paging::{backwards, is_newest_first, newest_first, over_pipelines, whole};
 use super::request::{Query, json as json_body};
 use super::{App, Asked, Endpoint, answer, off};
-use crate::installation::{DeliveryFilter, DeliveryView, Reconciled, Refused, delivery_targets};
-use crate::keys::Scope;
-use crate::problem::{Code, Problem};
+use crate::problem::{Code, Problem, Refused};
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
     let act = |path, summary, body, answer, route: MethodRouter<App>| Endpoint {

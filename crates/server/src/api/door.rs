@@ -17,8 +17,7 @@ use cloudevent::Outcome;
 use flowmeter_core::event::Batch;
 use flowmeter_core::event::json::{Projection, Scanner};
 
-use crate::installation::Refused;
-use crate::problem::{Code, Problem};
+use crate::problem::{Code, Problem, Refused};
 
 /// The form of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

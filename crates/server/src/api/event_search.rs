@@ -8,15 +8,15 @@ use axum::http::{Method, StatusCode};
 use axum::response::Response;
 use axum::routing::get;
 use flowmeter_core::time::Timestamp;
+use flowmeter_node::events::trace::event_shown;
+use flowmeter_node::keys::Scope;
 use flowmeter_store::archive::Filter;
 use serde_json::json;
 
 use super::paging::{backwards, is_newest_first, newest_first};
 use super::request::Query;
 use super::{App, Asked, Endpoint, answer, off, raw_page};
-use crate::installation::{Refused, event_shown, problem_of};
-use crate::keys::Scope;
-use crate::problem::{Code, Problem};
+use crate::problem::{Code, Problem, Refused, problem_of};
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
     let endpoint = |path, summary, query, answer, route| Endpoint {

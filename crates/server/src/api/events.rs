@@ -13,6 +13,8 @@ use flowmeter_core::verdict::Verdict;
 use flowmeter_engine::Error;
 use flowmeter_engine::live::Letter;
 use flowmeter_engine::node::{Placed, Submission};
+use flowmeter_node::installation::Served;
+use flowmeter_node::keys::Scope;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 use tracing::Instrument;
@@ -20,9 +22,7 @@ use tracing::Instrument;
 use super::door::{self, Bounds, Form, Knocking, Needs};
 use super::request::Query;
 use super::{App, Asked, Endpoint, answer};
-use crate::installation::{Refused, Served, problem_of};
-use crate::keys::Scope;
-use crate::problem::{Code, Problem};
+use crate::problem::{Code, Problem, Refused, problem_of};
 use crate::traces;
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
@@ -136,7 +136,7 @@ pub(crate) fn bounds(app: &App) -> lines::Bounds {
 async fn wait_for_room(app: &App) -> Result<(), Refused> {
     match app.installation.failure() {
         Some(why) => Err(Box::new(Problem::new(Code::Poisoned, why.to_string()))),
-        None => app.installation.wait_for_meters().await,
+        None => Ok(app.installation.wait_for_meters().await?),
     }
 }
 
@@ -207,7 +207,7 @@ fn told(knocking: &Knocking, verdicts: &[(Arc<Served>, Vec<Verdict>)]) -> Value 
             .iter()
             .filter_map(|(served, verdicts)| Some((served, *verdicts.get(at)?)))
             .map(|(served, verdict)| {
-                let (word, reason) = words(verdict);
+                let (word, reason) = verdict.words();
                 json!({"pipeline": served.kept.name, "verdict": word, "reason": reason})
             })
             .collect();
@@ -229,17 +229,4 @@ fn told(knocking: &Knocking, verdicts: &[(Arc<Served>, Vec<Verdict>)]) -> Value 
     events.sort_by_key(|(index, _)| *index);
     let events: Vec<Value> = events.into_iter().map(|(_, event)| event).collect();
     json!({"accepted": knocking.admitted, "rejected": knocking.rejected.len(), "events": events})
-}
-
-/// Returns the name of a verdict, and its reason.
-pub(crate) fn words(verdict: Verdict) -> (&'static str, Option<&'static str>) {
-    match verdict {
-        Verdict::Counted => ("counted", None),
-        Verdict::Duplicate => ("duplicate", None),
-        Verdict::Filtered | Verdict::Open => ("filtered", None),
-        Verdict::Split => ("split", None),
-        Verdict::Absorbed => ("absorbed", None),
-        Verdict::Cancelled => ("cancelled", None),
-        Verdict::Parked(reason) => ("parked", Some(reason.code())),
-    }
 }

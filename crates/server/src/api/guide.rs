@@ -2,8 +2,9 @@
 
 use std::fmt::Write;
 
+use flowmeter_node::keys::Scope;
+
 use super::{Endpoint, endpoints};
-use crate::keys::Scope;
 
 /// Example values of parameters in paths.
 const IN_PATH: &[(&str, &str)] = &[

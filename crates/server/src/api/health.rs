@@ -4,12 +4,12 @@ use axum::extract::State;
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use flowmeter_node::monitoring::readiness::Standing;
 use serde_json::{Value, json};
 
 use super::metrics::Form;
 use super::{App, Endpoint, answer, off};
-use crate::installation::Standing;
-use crate::problem::Problem;
+use crate::problem::{Code, Problem};
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
     let endpoint = |path, summary, answer, route| Endpoint {
@@ -44,7 +44,7 @@ async fn ready(State(app): State<App>) -> Response {
         return answer(StatusCode::OK, &json!({"status": "ready", "version": env!("CARGO_PKG_VERSION")}));
     };
     let conditions: Vec<Value> = standing.iter().map(shown).collect();
-    let problem = Problem::new(gravest.condition.code(), &gravest.detail);
+    let problem = Problem::new(gravest.condition.kind().into(), &gravest.detail);
     problem.extra("conditions", conditions).into_response()
 }
 
@@ -53,7 +53,7 @@ fn shown(standing: &Standing) -> Value {
         "condition": standing.condition.name(),
         "since": standing.since.to_string(),
         "detail": standing.detail,
-        "remedy": standing.condition.code().remedy(),
+        "remedy": Code::from(standing.condition.kind()).remedy(),
     })
 }
 

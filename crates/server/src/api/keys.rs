@@ -7,15 +7,15 @@ use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::Response;
 use axum::routing::{delete, get, post};
 use flowmeter_core::time::{Timestamp, parse_duration};
+use flowmeter_node::keys;
+use flowmeter_node::keys::{KeyId, NewKey, Scope, Scopes, StoredKey};
 use flowmeter_store::catalog::{Change, Table};
 use serde_json::{Value, json};
 
 use super::paging::whole;
 use super::request::{Query, object};
 use super::{App, Asked, Endpoint, answer, off};
-use crate::installation::{Refused, problem_of};
-use crate::keys::{self, KeyId, NewKey, Scope, Scopes, StoredKey};
-use crate::problem::{Code, Problem};
+use crate::problem::{Code, Problem, Refused, problem_of};
 
 /// How long the old secret of a rotated key still works, unless asked otherwise.
 const GRACE: i64 = 24 * 3_600 * 1_000_000_000;
@@ -130,7 +130,7 @@ fn keep(app: &App, asked: &Asked, action: &str, key: &StoredKey) -> Result<(), R
 /// The key of an id, in the namespace of who asks.
 fn own(app: &App, asked: &Asked, id: &str) -> Result<KeyId, Refused> {
     let found = app.keys.list().into_iter().find(|key| key.id.to_string() == id && key.namespace == asked.who.namespace);
-    found.map(|key| key.id).ok_or_else(|| crate::installation::not_found("key", id))
+    found.map(|key| key.id).ok_or_else(|| crate::problem::not_found("key", id))
 }
 
 async fn rotate(

@@ -7,8 +7,7 @@
 use flowmeter_core::suggest::nearest;
 
 use super::request::Query;
-use crate::installation::Refused;
-use crate::problem::{Code, Problem};
+use crate::problem::{Code, Problem, Refused};
 
 /// Where unknown parameters are refused.
 const STRICT: &str = "/api/v1/";

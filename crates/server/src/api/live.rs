@@ -15,14 +15,13 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use bytes::Bytes;
 use flowmeter_core::time::Timestamp;
+use flowmeter_node::keys::Scope;
 use http_body_util::channel::{Channel, Sender};
 use serde_json::{Value, json};
 
 use super::request::Query;
 use super::{App, Asked, Endpoint, off};
-use crate::installation::{Refused, problem_of};
-use crate::keys::Scope;
-use crate::problem::{Code, Problem};
+use crate::problem::{Code, Problem, Refused, problem_of};
 
 /// How often a topic is looked at.
 const EVERY: Duration = Duration::from_secs(1);
@@ -91,7 +90,7 @@ impl Topic {
                 Ok(json!({"targets": served.iter().flat_map(|one| installation.target_rows(one)).collect::<Vec<_>>()}))
             }
             Topic::Corrections => Ok(installation.parked_summary(namespace)),
-            Topic::Pipeline(name) => installation.pipeline_live(namespace, name, from),
+            Topic::Pipeline(name) => Ok(installation.pipeline_live(namespace, name, from)?),
             Topic::Session(id) => {
                 let session = installation.session(namespace, id)?;
                 let mut shown = super::sessions::shown(&session);

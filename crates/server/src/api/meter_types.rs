@@ -6,13 +6,15 @@ use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post, put};
 use axum::{Extension, Json};
+use flowmeter_node::keys::Scope;
+use flowmeter_node::meter_types::KeptMeterType;
+use flowmeter_node::meter_types::declared::DeclaredMeterType;
+use flowmeter_node::refusal::RefusalKind;
 
 use super::paging::whole;
 use super::request::{Query, check_etag, object};
 use super::{App, Asked, Endpoint, answer, off};
-use crate::installation::{DeclaredMeterType, KeptMeterType, Refused, problem_of};
-use crate::keys::Scope;
-use crate::problem::Code;
+use crate::problem::{Refused, problem_of};
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
     let one = "/api/v1/meter-types/{idOrName}";
@@ -77,9 +79,9 @@ async fn list(
 
 /// A meter type of the installation, to be changed.
 fn own(app: &App, namespace: &str, name: &str) -> Result<KeptMeterType, Refused> {
-    app.installation.meter_type(namespace, name).map_err(|refused| match refused.code {
-        Code::NotFound => app.installation.not_of_the_installation(namespace, name),
-        _ => refused,
+    app.installation.meter_type(namespace, name).map_err(|refused| match refused.kind {
+        RefusalKind::NotFound => app.installation.not_of_the_installation(namespace, name).into(),
+        _ => refused.into(),
     })
 }
 
@@ -98,10 +100,10 @@ async fn show(State(app): State<App>, Extension(asked): Extension<Asked>, Path(n
         let namespace = &asked.who.namespace;
         match app.installation.meter_type(namespace, &name) {
             Ok(own) => Ok(shown(StatusCode::OK, &own)),
-            Err(refused) if refused.code == Code::NotFound => {
+            Err(refused) if refused.kind == RefusalKind::NotFound => {
                 Ok(answer(StatusCode::OK, &app.installation.declared_meter_type(namespace, &name)?.shown()))
             }
-            Err(refused) => Err(refused),
+            Err(refused) => Err(refused.into()),
         }
     })
     .await

@@ -6,13 +6,14 @@ use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, patch, post};
+use flowmeter_node::keys::Scope;
+use flowmeter_node::meters::{MeterFilter, MeterView};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::request::{Query, object};
 use super::{App, Asked, Endpoint, answer, off, raw_page};
-use crate::installation::{MeterFilter, MeterView, Refused, problem_of};
-use crate::keys::Scope;
+use crate::problem::{Refused, problem_of};
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
     let one = "/api/v1/meters/{id}";

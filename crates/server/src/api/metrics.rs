@@ -126,7 +126,7 @@ fn installation(page: &mut Page, app: &App) {
 
 fn notifications(page: &mut Page, app: &App) {
     let Ok(gauges) = app.courier.gauges() else { return };
-    let label = |one: &crate::notifications::courier::Gauge| {
+    let label = |one: &flowmeter_node::notifications::courier::Gauge| {
         format!(
             "namespace=\"{}\",notification=\"{}\",channel=\"{}\"",
             page::escape(&one.namespace),

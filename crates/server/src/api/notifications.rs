@@ -6,17 +6,18 @@ use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post, put};
 use axum::{Extension, Json};
+use flowmeter_node::keys::Scope;
+use flowmeter_node::notifications::condition::Condition;
+use flowmeter_node::notifications::definitions::{NoticeFilter, Tried};
+use flowmeter_node::notifications::notice::{Notice, NoticeState};
+use flowmeter_node::notifications::vocabulary::EVENT_KINDS;
+use flowmeter_node::notifications::{Draft, Notification, meant, wrong};
 use serde_json::{Value, json};
 
 use super::paging::whole;
 use super::request::{Query, check_etag, object};
 use super::{App, Asked, Endpoint, answer, off, page};
-use crate::installation::{NoticeFilter, Refused, Tried, problem_of};
-use crate::keys::Scope;
-use crate::notifications::condition::Condition;
-use crate::notifications::notice::{Notice, NoticeState};
-use crate::notifications::vocabulary::EVENT_KINDS;
-use crate::notifications::{Draft, Notification, meant, wrong};
+use crate::problem::{Refused, problem_of};
 
 /// The fields of a notification, for the description of the API.
 const BODY: &str = "name, eventType, conditions, channels, enabled";
@@ -261,7 +262,7 @@ async fn list_deliveries(
         Some("dead") => Some(NoticeState::Dead),
         Some(other) => {
             let meant = meant(other, ["waiting", "delivered", "dead"]);
-            return Err(wrong("state", format!("`{other}` is no state{meant}; there are waiting, delivered, dead")));
+            return Err(wrong("state", format!("`{other}` is no state{meant}; there are waiting, delivered, dead")).into());
         }
     };
     let text = |name: &str| query.get(name).map(str::to_owned);

@@ -134,7 +134,7 @@ async fn docs() -> Html<String> {
 
 /// Returns an endpoint as HTML of the page.
 fn section(endpoint: &Endpoint) -> String {
-    let scope = endpoint.scope.map_or("everybody", crate::keys::Scope::name);
+    let scope = endpoint.scope.map_or("everybody", flowmeter_node::keys::Scope::name);
     let query = endpoint.query.iter().map(|(name, meaning)| format!("<dt><code>?{name}=</code></dt><dd>{meaning}</dd>"));
     let body = endpoint.body.map(|body| format!("<dt>Body</dt><dd>{body}</dd>"));
     let (method, path, summary) = (&endpoint.method, endpoint.path, endpoint.summary);

@@ -8,14 +8,15 @@ use axum::routing::{MethodRouter, get};
 use flowmeter_core::operator::Operator;
 use flowmeter_core::time::Timestamp;
 use flowmeter_document::Pipeline;
+use flowmeter_node::keys::Scope;
+use flowmeter_node::monitoring::history::{VALUES, gained, operator_series, pipeline_series, target_series};
+use flowmeter_node::monitoring::overview::encoded;
+use flowmeter_node::pipelines::KeptPipeline;
 use serde_json::{Value, json};
 
 use super::request::Query;
 use super::{App, Asked, Endpoint, answer, off, page};
-use crate::installation::history::{VALUES, gained, operator_series, pipeline_series, target_series};
-use crate::installation::{KeptPipeline, Refused, encoded, problem_of};
-use crate::keys::Scope;
-use crate::problem::{Code, Problem};
+use crate::problem::{Code, Problem, Refused, problem_of};
 
 /// Steps of a history at most: a chart has no more pixels.
 const STEPS_MAX: i64 = 1_000;

@@ -6,13 +6,13 @@
 
 use axum::response::Response;
 use flowmeter_engine::Error;
+use flowmeter_node::installation::Served;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::request::Query;
 use super::{App, page, raw_page};
-use crate::installation::{Refused, Served, problem_of};
-use crate::problem::{Code, Problem};
+use crate::problem::{Code, Problem, Refused, problem_of};
 
 /// The parameters of every list that has no others.
 pub(super) const PAGED: &[(&str, &str)] = &[("limit", "items of a page"), ("cursor", "`nextCursor` of the page before")];
@@ -94,7 +94,7 @@ pub(super) fn newest_first(
         .iter()
         .zip(&rests)
         .filter(|(_, rest)| **rest > 0)
-        .map(|(one, rest)| format!("{}:{rest}", crate::installation::encoded(&one.kept.name)))
+        .map(|(one, rest)| format!("{}:{rest}", flowmeter_node::monitoring::overview::encoded(&one.kept.name)))
         .collect();
     let items: Vec<Box<RawValue>> = items.into_iter().map(|(.., item)| item).collect();
     Ok(raw_page(&items, (!cursor.is_empty()).then(|| cursor.join(",")).as_deref()))

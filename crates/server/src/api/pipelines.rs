@@ -7,14 +7,15 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post, put};
 use axum::{Extension, Json};
 use flowmeter_core::time::Timestamp;
+use flowmeter_node::keys::Scope;
+use flowmeter_node::pipelines::{KeptPipeline, lines};
+use flowmeter_node::sessions::StartOptions;
 use serde_json::{Map, Value, json};
 
 use super::paging::whole as page_of;
 use super::request::{Query, check_etag, object, text};
 use super::{App, Asked, Endpoint, answer, off};
-use crate::installation::{KeptPipeline, Refused, StartOptions, lines, problem_of};
-use crate::keys::Scope;
-use crate::problem::{Code, Problem};
+use crate::problem::{Code, Problem, Refused, problem_of};
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
     let one = "/api/v1/pipelines/{idOrName}";

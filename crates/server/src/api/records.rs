@@ -5,13 +5,14 @@ use axum::extract::{Path, RawQuery, State};
 use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use flowmeter_core::time::Timestamp;
+use flowmeter_node::keys::Scope;
+use flowmeter_node::records::RecordView;
 
 use super::paging::{backwards, is_newest_first, newest_first, over_pipelines};
 use super::request::Query;
 use super::{App, Asked, Endpoint, off};
-use crate::installation::{RecordView, Refused, not_found, problem_of};
-use crate::keys::Scope;
-use flowmeter_core::time::Timestamp;
+use crate::problem::{Refused, not_found, problem_of};
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
     let endpoint = |path, summary, query, answer, route| Endpoint {

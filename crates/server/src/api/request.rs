@@ -7,9 +7,8 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::App;
-use crate::installation::Refused;
 use crate::limits::check_depth;
-use crate::problem::{Code, Problem};
+use crate::problem::{Code, Problem, Refused};
 
 /// Default number of items of a page.
 const LIMIT: usize = 100;

@@ -5,13 +5,16 @@ use axum::extract::{RawQuery, State};
 use axum::http::{Method, StatusCode};
 use axum::response::Response;
 use axum::routing::get;
+use flowmeter_node::keys::Scope;
+use flowmeter_node::meters::MeterFilter;
+use flowmeter_node::monitoring::overview::encoded as path;
+use flowmeter_node::records::RecordView;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::request::Query;
 use super::{App, Asked, Endpoint, answer, off};
-use crate::installation::{MeterFilter, RecordView, Refused, encoded as path, problem_of};
-use crate::keys::Scope;
+use crate::problem::{Refused, problem_of};
 
 /// The maximum of hits.
 const HITS_MAX: usize = 20;

@@ -7,14 +7,15 @@ use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
 use flowmeter_core::session::{Status, Trigger};
+use flowmeter_node::events::origins::{OriginView, origins_csv};
+use flowmeter_node::keys::Scope;
+use flowmeter_node::sessions::KeptSession;
 use serde_json::{Value, json};
 
 use super::paging::{PAGED, whole};
 use super::request::{Query, object};
 use super::{App, Asked, Endpoint, answer, off, page};
-use crate::installation::{KeptSession, OriginView, Refused, origins_csv, problem_of};
-use crate::keys::Scope;
-use crate::problem::{Code, Problem};
+use crate::problem::{Code, Problem, Refused, problem_of};
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
     let act = |path, summary, route: MethodRouter<App>| Endpoint {

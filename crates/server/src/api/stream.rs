@@ -14,13 +14,13 @@ use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use bytes::Bytes;
+use flowmeter_node::keys::Scope;
+use flowmeter_node::sessions::SessionEvent;
 use http_body_util::channel::{Channel, Sender};
 
 use super::request::Query;
 use super::{App, Asked, Endpoint, off};
-use crate::installation::{Refused, SessionEvent, problem_of};
-use crate::keys::Scope;
-use crate::problem::{Code, Problem};
+use crate::problem::{Code, Problem, Refused, problem_of};
 
 /// After this time without an event a comment is sent, so that no proxy treats the silence as the
 /// end of the connection.

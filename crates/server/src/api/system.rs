@@ -5,11 +5,11 @@ use axum::extract::{Path, State};
 use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, delete, get};
+use flowmeter_node::keys::Scope;
 use serde_json::{Value, json};
 
 use super::{App, Asked, Endpoint, answer, off, page};
-use crate::installation::{Refused, not_found, problem_of};
-use crate::keys::Scope;
+use crate::problem::{Code, Refused, not_found, problem_of};
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
     let read = |path, summary, answer, route: MethodRouter<App>| Endpoint {
@@ -69,7 +69,7 @@ async fn system(State(app): State<App>) -> Result<Response, Refused> {
             .map(|one| {
                 json!({
                     "condition": one.condition.name(), "since": one.since.to_string(), "detail": one.detail,
-                    "remedy": one.condition.code().remedy(),
+                    "remedy": Code::from(one.condition.kind()).remedy(),
                 })
             })
             .collect();

@@ -7,14 +7,14 @@ use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::Response;
 use axum::routing::{get, post, put};
 use flowmeter_connectors::tables::sent_rows;
+use flowmeter_node::keys::Scope;
+use flowmeter_node::tables::{KeptContent, TableView};
 use serde_json::{Value, json};
 
 use super::paging::whole;
 use super::request::Query;
 use super::{App, Asked, Endpoint, answer, off};
-use crate::installation::{KeptContent, Refused, TableView, problem_of};
-use crate::keys::Scope;
-use crate::problem::{Code, Problem};
+use crate::problem::{Code, Problem, Refused, problem_of};
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
     let one = "/api/v1/tables/{name}";

@@ -10,15 +10,14 @@ use axum::response::Response;
 use axum::routing::get;
 use bytes::Bytes;
 use flowmeter_core::time::Timestamp;
+use flowmeter_node::keys::Scope;
 use flowmeter_store::archive::Filter;
 use http_body_util::channel::{Channel, Sender};
 use serde_json::{Value, json};
 
 use super::request::Query;
 use super::{App, Asked, Endpoint, live, off};
-use crate::installation::Refused;
-use crate::keys::Scope;
-use crate::problem::{Code, Problem};
+use crate::problem::{Code, Problem, Refused};
 
 /// How often new events are looked for.
 const EVERY: Duration = Duration::from_millis(500);

@@ -6,6 +6,8 @@ use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
+use flowmeter_node::keys::Scope;
+use flowmeter_node::trials::test_data::TestData;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -13,9 +15,7 @@ use super::paging::whole;
 use super::request::{Query, json};
 use super::trial::written;
 use super::{App, Asked, Endpoint, answer, off};
-use crate::installation::{Refused, TestData, problem_of};
-use crate::keys::Scope;
-use crate::problem::{Code, Problem};
+use crate::problem::{Code, Problem, Refused, problem_of};
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
     let one = "/api/v1/test-data/{name}";

@@ -8,14 +8,15 @@ use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::Response;
 use axum::routing::post;
 use flowmeter_core::time::Timestamp;
+use flowmeter_node::keys::Scope;
+use flowmeter_node::trials::source::Given;
+use flowmeter_node::trials::trial::Trial;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::request::json;
 use super::{App, Asked, Endpoint, answer, off};
-use crate::installation::{Given, Refused, Trial};
-use crate::keys::Scope;
-use crate::problem::{Code, Problem};
+use crate::problem::{Code, Problem, Refused};
 
 /// Events of each operator that are shown, unless asked otherwise, and at most.
 const SAMPLES: usize = 3;

@@ -6,6 +6,8 @@ use axum::http::{Method, StatusCode};
 use axum::response::Response;
 use axum::routing::get;
 use flowmeter_core::time::Zone;
+use flowmeter_node::keys::Scope;
+use flowmeter_node::usage::Usage;
 use flowmeter_store::rollups::{Query as Question, Row, SUBJECT, Window, WindowSize};
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -13,9 +15,7 @@ use serde_json::{Map, Value};
 
 use super::request::Query;
 use super::{App, Asked, Endpoint, answer, off};
-use crate::installation::{Refused, Usage};
-use crate::keys::Scope;
-use crate::problem::{Code, Problem};
+use crate::problem::{Code, Problem, Refused};
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
     vec![

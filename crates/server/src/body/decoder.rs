@@ -3,10 +3,11 @@
 use std::io::{self, Write};
 
 use flate2::write::MultiGzDecoder;
+use flowmeter_node::settings::Limits;
+use flowmeter_node::settings::limits::RATIO_FREE_BYTES;
 use zstd::stream::raw::{DParameter, Decoder as ZstdDecoder, InBuffer, Operation, OutBuffer};
 
 use super::Encoding;
-use crate::limits::{Limits, RATIO_FREE_BYTES};
 use crate::problem::{Code, Problem};
 
 /// The largest window that a zstd body may request, as a power of two: 8 MiB, which RFC 9659 sets

@@ -6,11 +6,11 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, header};
 use bytes::Bytes;
+use flowmeter_node::settings::Limits;
 use http_body_util::{BodyExt, Channel};
 use proptest::prelude::*;
 
 use super::read;
-use crate::limits::Limits;
 use crate::problem::{Code, Problem};
 
 fn gzip(text: &[u8]) -> Vec<u8> {

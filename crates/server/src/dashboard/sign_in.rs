@@ -13,15 +13,15 @@ use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
 use flowmeter_core::time::Timestamp;
+use flowmeter_node::audit::Who;
+use flowmeter_node::keys::browsers::csrf;
+use flowmeter_node::keys::{Principal, Scope, Unauthenticated};
 use serde_json::{Value, json};
 
-use super::browsers::csrf;
 use crate::api::request::object;
 use crate::api::{App, Endpoint, answer, off};
-use crate::installation::{Refused, Who, problem_of};
-use crate::keys::{Principal, Refusal, Scope};
 use crate::loopback::{is_here, is_origin_of};
-use crate::problem::{Code, Problem};
+use crate::problem::{Code, Problem, Refused, problem_of};
 use crate::security_headers::Transport;
 
 /// The header in which a page repeats the value that belongs to its cookie.
@@ -205,7 +205,7 @@ async fn sign_in(
         let principal = app.keys.authenticate(Some(&key), now).map_err(|refusal| {
             app.browsers.may_try(from, now, true);
             Box::new(match refusal {
-                Refusal::Missing => Problem::new(Code::KeyMissing, "no key was given").field("key"),
+                Unauthenticated::Missing => Problem::new(Code::KeyMissing, "no key was given").field("key"),
                 other => Problem::from(other).field("key"),
             })
         })?;

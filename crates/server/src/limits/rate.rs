@@ -13,25 +13,15 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 use flowmeter_core::time::Timestamp;
+use flowmeter_node::keys::KeyId;
+use flowmeter_node::settings::Rates;
 
-use crate::keys::KeyId;
 use crate::problem::{Code, Problem};
 
 /// Locks over which the keys are spread, so that requests of different keys seldom share one.
 const SHARDS: usize = 16;
 
 const NANOS_PER_SECOND: i128 = 1_000_000_000;
-
-/// The rates of one key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rates {
-    /// Requests per second; 0 is no bound.
-    pub requests_per_second: u64,
-    /// Events per second; 0 is no bound.
-    pub events_per_second: u64,
-    /// Seconds of the rate that may be saved and spent at once.
-    pub burst_s: u64,
-}
 
 /// The buckets of all keys. There are as many as keys that sent requests, so the number of keys
 /// bounds them.

@@ -1,8 +1,9 @@
 //! Bounds hold, and say when to come again.
 
 use flowmeter_core::time::Timestamp;
+use flowmeter_node::settings::Rates;
 
-use super::{Gate, RateLimits, Rates, check_depth};
+use super::{Gate, RateLimits, check_depth};
 use crate::problem::Code;
 
 const START_S: i64 = 1_700_000_000;

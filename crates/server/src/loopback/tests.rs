@@ -2,8 +2,9 @@
 
 use axum::http::header::ORIGIN;
 use axum::http::{HeaderMap, HeaderValue, Uri};
+use flowmeter_node::settings::is_loopback;
 
-use super::{check, is_loopback};
+use super::check;
 use crate::security_headers::Transport;
 
 #[test]

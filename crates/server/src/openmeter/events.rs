@@ -6,16 +6,16 @@ use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::Response;
 use axum::routing::{get, post};
+use flowmeter_node::keys::Scope;
+use flowmeter_node::openmeter::slugs;
 
 use super::recent::{Filter, recent};
-use super::{EVENTS, endpoint, slugs};
+use super::{EVENTS, endpoint};
 use crate::api::door::{Form, Needs};
 use crate::api::events::{Options, admit};
 use crate::api::request::Query;
 use crate::api::{App, Asked, Endpoint, answer, off};
-use crate::installation::Refused;
-use crate::keys::Scope;
-use crate::problem::{Code, Problem};
+use crate::problem::{Code, Problem, Refused};
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
     vec![

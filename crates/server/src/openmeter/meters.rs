@@ -6,15 +6,15 @@ use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post, put};
+use flowmeter_node::keys::Scope;
+use flowmeter_node::openmeter::meter::KeptMeter;
+use flowmeter_node::openmeter::slugs;
 use serde_json::Value;
 
-use super::meter::KeptMeter;
-use super::{METER, METERS, endpoint, slugs};
+use super::{METER, METERS, endpoint};
 use crate::api::request::{Query, object};
 use crate::api::{App, Asked, Endpoint, answer, off};
-use crate::installation::Refused;
-use crate::keys::Scope;
-use crate::problem::{Code, Problem};
+use crate::problem::{Code, Problem, Refused};
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
     let body = Some("slug, aggregation, eventType; name, description, valueProperty, groupBy, metadata");

@@ -6,17 +6,19 @@ use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use flowmeter_node::keys::Scope;
+use flowmeter_node::openmeter::meter::KeptMeter;
+use flowmeter_node::openmeter::slugs;
+use flowmeter_node::refusal::RefusalKind;
+use flowmeter_node::usage::Usage;
 use flowmeter_store::rollups::{Query as Question, Row, SUBJECT};
 use serde_json::{Map, Value};
 
-use super::meter::KeptMeter;
-use super::{QUERY, SUBJECTS, VALUES, csv, endpoint, literal, slugs};
+use super::{QUERY, SUBJECTS, VALUES, csv, endpoint, literal};
 use crate::api::request::{Query, json};
 use crate::api::usage::{Answer, Cut, UsageRow, filter};
 use crate::api::{App, Asked, Endpoint, answer, off};
-use crate::installation::{Refused, Usage, not_found};
-use crate::keys::Scope;
-use crate::problem::{Code, Problem};
+use crate::problem::{Code, Problem, Refused, not_found};
 
 const PARAMETERS: &[(&str, &str)] = &[
     ("from", "usage at or after this time, cut to the minute"),
@@ -160,12 +162,12 @@ fn advanced(test: &Value) -> Result<Vec<String>, Refused> {
 fn usage_of(app: &App, asked: &Asked, name: &str) -> Result<(KeptMeter, Usage), Refused> {
     let namespace = &asked.who.namespace;
     let meter = slugs::find(&app.installation, namespace, name)?;
-    let usage = app.installation.usage_of(namespace, &meter.id.to_string()).map_err(|refused| match refused.code {
-        Code::NotFound => {
+    let usage = app.installation.usage_of(namespace, &meter.id.to_string()).map_err(|refused| match refused.kind {
+        RefusalKind::NotFound => {
             let detail = format!("the pipeline that counts in `{}` is not at work", meter.slug);
             Box::new(Problem::new(Code::Overloaded, detail).retry_after(1))
         }
-        _ => refused,
+        _ => refused.into(),
     })?;
     Ok((meter, usage))
 }

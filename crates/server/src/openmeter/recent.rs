@@ -7,14 +7,14 @@ use std::collections::BTreeMap;
 use flowmeter_core::time::Timestamp;
 use flowmeter_engine::live::Letter;
 use flowmeter_engine::{Error, Kind};
+use flowmeter_node::installation::Installation;
+use flowmeter_node::openmeter::meter::KeptMeter;
 use serde::Serialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::meter::KeptMeter;
 use crate::api::request::Query;
-use crate::installation::{Installation, Refused, problem_of};
-use crate::problem::{Code, Problem};
+use crate::problem::{Code, Problem, Refused, problem_of};
 
 /// Events of an answer at most, as OpenMeter has it.
 const LIMIT_MAX: usize = 100;

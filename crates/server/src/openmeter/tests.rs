@@ -2,10 +2,11 @@
 
 use flowmeter_core::time::Timestamp;
 use flowmeter_document::Pipeline;
+use flowmeter_node::openmeter::document;
+use flowmeter_node::openmeter::meter::{KeptMeter, path, ulid};
 use serde_json::{Value, json};
 
-use super::meter::{KeptMeter, path, ulid};
-use super::{document, literal, recent};
+use super::{literal, recent};
 
 fn meter(fields: &Value) -> Result<KeptMeter, String> {
     KeptMeter::read(fields.as_object().unwrap(), "default", Timestamp::from_nanos(1_700_000_000_000_000_000))

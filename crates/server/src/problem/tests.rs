@@ -75,3 +75,25 @@ fn some_statuses_need_a_header() {
     let encodings = Problem::new(Code::UnsupportedEncoding, "br").into_response();
     assert_eq!(encodings.headers()["accept-encoding"], "gzip, zstd, identity");
 }
+
+#[test]
+fn every_failed_authentication_is_a_401() {
+    use flowmeter_node::keys::Unauthenticated::{Expired, Malformed, Missing, Revoked, Unknown};
+    for reason in [Missing, Malformed, Unknown, Expired, Revoked] {
+        assert_eq!(Problem::from(reason).code.status(), 401);
+    }
+}
+
+#[test]
+fn a_refusal_of_the_node_keeps_what_it_says() {
+    use flowmeter_node::refusal::{Refusal, RefusalKind, not_found};
+    let refusal = Refusal::new(RefusalKind::Conflict, "it runs").field("name").retry_after(3).extra("line", 7);
+    let problem = Problem::from(refusal);
+    assert_eq!((problem.code, problem.detail.as_str()), (Code::Conflict, "it runs"));
+    assert_eq!((problem.field.as_deref(), problem.retry_after_s), (Some("name"), Some(3)));
+    assert_eq!(problem.extra["line"], 7);
+    let missing = Problem::from(*not_found("pipeline", "p"));
+    assert_eq!(missing.detail, "there is no pipeline `p`");
+    let remedy = "GET /api/v1/pipelines lists what there is; names are case-sensitive.";
+    assert_eq!(missing.remedy.as_deref(), Some(remedy));
+}

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use flowmeter_server::settings::{Flag, Layers, Settings};
+use flowmeter_node::settings::{Flag, Layers, Settings};
 use serde_json::{Value, json};
 
 use super::support::{Hands, Server};

@@ -5,9 +5,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use flowmeter_core::session::Trigger;
-use flowmeter_server::installation::{Installation, NoticeFilter, StartOptions};
-use flowmeter_server::notifications::courier::Courier;
-use flowmeter_server::notifications::notice::NoticeState;
+use flowmeter_node::installation::Installation;
+use flowmeter_node::notifications::courier::Courier;
+use flowmeter_node::notifications::definitions::NoticeFilter;
+use flowmeter_node::notifications::notice::NoticeState;
+use flowmeter_node::sessions::StartOptions;
 use serde_json::{Value, json};
 
 use super::support::{Hands, MINUTE, Receiver, SECRET, deliver, here, secret, stream_document, who};

@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use flowmeter_core::session::Trigger;
-use flowmeter_server::installation::{Installation, SessionEvent, StartOptions};
+use flowmeter_node::installation::Installation;
+use flowmeter_node::sessions::{SessionEvent, StartOptions};
 use serde_json::{Value, json};
 
 use super::support::{Hands, MINUTE, Receiver, SECRET, Server, here, secret, send, settings, told, who};
@@ -145,7 +146,7 @@ fn the_life_of_a_meter_is_told_in_its_order() {
     send(&site.installation, &event("ann", 3, 5, "12:12:00"));
     site.hour_ends(4);
     let site = site.restart();
-    let meter = site.installation.served()[0].meters(flowmeter_server::installation::MeterFilter::default(), 1).unwrap();
+    let meter = site.installation.served()[0].meters(flowmeter_node::meters::MeterFilter::default(), 1).unwrap();
     site.installation.delete_meter(&who(), &meter[0].id.to_string()).unwrap();
     site.tell();
     let of_ann: Vec<SessionEvent> = site

@@ -208,7 +208,7 @@ async fn webhooks_over_tls_trust_only_whom_they_should() {
     let ca = certificate(folder.path());
     let tls = flowmeter_server::tls::Tls::load(&ca, &folder.path().join("key.pem")).unwrap();
     let serve = |listener, router| async move {
-        let bounds = flowmeter_server::serve::Bounds::new(&flowmeter_server::limits::Limits::default(), Duration::ZERO, None);
+        let bounds = flowmeter_server::serve::Bounds::new(&flowmeter_node::settings::Limits::default(), Duration::ZERO, None);
         flowmeter_server::serve::tls(
             listener,
             &tls,

@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use flowmeter_core::session::Trigger;
-use flowmeter_server::installation::{Installation, NoticeFilter, StartOptions};
-use flowmeter_server::notifications::courier::Courier;
+use flowmeter_node::installation::Installation;
+use flowmeter_node::notifications::courier::Courier;
+use flowmeter_node::notifications::definitions::NoticeFilter;
+use flowmeter_node::sessions::StartOptions;
 use serde_json::json;
 
 use super::support::{Hands, MINUTE, Receiver, SECRET, deliver, secret, settings, stream_document, who};

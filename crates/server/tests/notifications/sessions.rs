@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use flowmeter_core::session::Trigger;
-use flowmeter_server::installation::{Installation, StartOptions};
+use flowmeter_node::installation::Installation;
+use flowmeter_node::sessions::StartOptions;
 
 use super::support::{Hands, MINUTE, send, settings, stream_document, told, who};
 

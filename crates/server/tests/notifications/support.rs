@@ -15,9 +15,11 @@ use axum::response::{IntoResponse, Response};
 use flowmeter_core::time::Timestamp;
 use flowmeter_engine::live::Letter;
 use flowmeter_engine::node::{Clock, Submission};
-use flowmeter_server::installation::{Installation, SessionEvent, Who};
-use flowmeter_server::notifications::courier::Courier;
-use flowmeter_server::settings::{Flag, Layers, Settings};
+use flowmeter_node::audit::Who;
+use flowmeter_node::installation::Installation;
+use flowmeter_node::notifications::courier::Courier;
+use flowmeter_node::sessions::SessionEvent;
+use flowmeter_node::settings::{Flag, Layers, Settings};
 use http_body_util::{BodyExt, Full};
 use serde_json::Value;
 use tokio::net::{TcpListener, TcpStream};
@@ -148,7 +150,7 @@ impl Receiver {
 }
 
 async fn axum_serve(listener: TcpListener, router: Router) {
-    let bounds = flowmeter_server::serve::Bounds::new(&flowmeter_server::limits::Limits::default(), Duration::ZERO, None);
+    let bounds = flowmeter_server::serve::Bounds::new(&flowmeter_node::settings::Limits::default(), Duration::ZERO, None);
     flowmeter_server::serve::plain(listener, flowmeter_server::serve::Served::new(router, bounds), std::future::pending()).await;
 }
 

@@ -8,8 +8,10 @@ use flowmeter_core::session::{Status, Trigger};
 use flowmeter_core::time::Timestamp;
 use flowmeter_engine::live::{How, Letter};
 use flowmeter_engine::node::Submission;
-use flowmeter_server::installation::{Correction, CorrectionFilter, CorrectionState, Installation, KeptSession, StartOptions};
-use flowmeter_server::problem::Code;
+use flowmeter_node::corrections::{Correction, CorrectionFilter, CorrectionState};
+use flowmeter_node::installation::Installation;
+use flowmeter_node::refusal::RefusalKind;
+use flowmeter_node::sessions::{KeptSession, StartOptions};
 use serde_json::{Map, Value, json};
 
 use super::model::{PIPELINES, SHARED_TYPE, Sent};
@@ -37,7 +39,7 @@ impl Site {
     pub(super) fn begin(&mut self) -> Result<(), String> {
         self.start()?;
         let server = self.server()?;
-        let refused = |why: Box<flowmeter_server::problem::Problem>| why.detail.clone();
+        let refused = |why: Box<flowmeter_node::refusal::Refusal>| why.detail.clone();
         let fields = json!({"name": SHARED_TYPE, "category": "shared", "resetSchedule": "daily"});
         server.create_meter_type(&who(), fields.as_object().cloned().unwrap_or_default()).map_err(refused)?;
         self.model.schedules = vec!["daily".to_owned()];
@@ -223,7 +225,7 @@ impl Site {
             // Another parked event with this id was corrected and replaced this one.
             Err(_) if self.model.corrected.contains_key(&(pipeline, id)) => Ok(true),
             // A correction that is refused for good has no effect.
-            Err(why) if why.code == Code::Conflict && why.detail.contains("already") => Ok(true),
+            Err(why) if why.kind == RefusalKind::Conflict && why.detail.contains("already") => Ok(true),
             Err(_) => {
                 self.model.unsure.insert((pipeline, id), (user, value));
                 // Another event with this id was discarded; or this one, which the pipeline has not seen yet.

@@ -6,7 +6,10 @@ use std::sync::atomic::Ordering;
 use flowmeter_core::decimal::Decimal;
 use flowmeter_core::session::{Status, Trigger};
 use flowmeter_engine::live::{items, record_item};
-use flowmeter_server::installation::{CorrectionState, KeptMeterType, Served, StartOptions};
+use flowmeter_node::corrections::CorrectionState;
+use flowmeter_node::installation::Served;
+use flowmeter_node::meter_types::KeptMeterType;
+use flowmeter_node::sessions::StartOptions;
 use serde_json::value::RawValue;
 
 use super::acts::newest;
@@ -157,7 +160,7 @@ impl Site {
         for name in PIPELINES {
             for _ in 0..3 {
                 let Some(session) = newest(&server, name) else { return Err(format!("{name} has no session")) };
-                let refused = |why: Box<flowmeter_server::problem::Problem>| why.detail.clone();
+                let refused = |why: Box<flowmeter_node::refusal::Refusal>| why.detail.clone();
                 match session.status() {
                     Status::Paused => drop(server.act(&who(), &session.session_id, Trigger::Resume).map_err(refused)?),
                     status if status.is_final() => {

@@ -11,8 +11,10 @@ use flowmeter_core::time::Timestamp;
 use flowmeter_engine::Error;
 use flowmeter_engine::live::record_item;
 use flowmeter_engine::outbox::{Answer, DeliveryState, Held, Outgoing, Repeat, Span, Target};
-use flowmeter_server::installation::{AuditFilter, DeliveryFilter, Installation, OpenTarget, Served};
-use flowmeter_server::problem::{Code, Problem};
+use flowmeter_node::audit::AuditFilter;
+use flowmeter_node::deliveries::DeliveryFilter;
+use flowmeter_node::installation::{Installation, OpenTarget, Served};
+use flowmeter_node::refusal::{Refusal, RefusalKind};
 
 use super::audit::records_of;
 use super::model::PIPELINES;
@@ -85,8 +87,8 @@ impl Requests {
     }
 }
 
-fn outcome_of(why: &Problem) -> Outcome {
-    if matches!(why.code, Code::Conflict | Code::NotFound) { Outcome::Refused } else { Outcome::Unsure }
+fn outcome_of(why: &Refusal) -> Outcome {
+    if matches!(why.kind, RefusalKind::Conflict | RefusalKind::NotFound) { Outcome::Refused } else { Outcome::Unsure }
 }
 
 impl Site {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use flowmeter_server::installation::Installation;
+use flowmeter_node::installation::Installation;
 
 /// The meter type that people change.
 pub(super) const SHARED_TYPE: &str = "shared units";

@@ -9,8 +9,7 @@ use flowmeter_core::event::quote_into;
 use percent_encoding::percent_decode;
 
 use super::cut::{not_json, unfold};
-use crate::installation::Refused;
-use crate::problem::{Code, Problem};
+use crate::problem::{Code, Problem, Refused};
 
 /// The attribute without which no other `ce-*` header has a meaning.
 const SPECVERSION: &str = "ce-specversion";

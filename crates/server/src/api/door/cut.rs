@@ -2,8 +2,7 @@
 
 use flowmeter_core::event::json::Document;
 
-use crate::installation::Refused;
-use crate::problem::{Code, Problem};
+use crate::problem::{Code, Problem, Refused};
 
 pub(super) fn not_json(detail: impl Into<String>) -> Refused {
     Box::new(Problem::new(Code::BadJson, detail))

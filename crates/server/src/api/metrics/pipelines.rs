@@ -4,10 +4,14 @@ use std::sync::Arc;
 
 use flowmeter_core::verdict::Reason;
 use flowmeter_engine::Totals;
+use flowmeter_node::deliveries::{TargetGauge, target_gauges};
+use flowmeter_node::installation::Served;
+use flowmeter_node::monitoring::standing::PipelineGauge;
+use flowmeter_node::pipelines::stopped::Stopped;
+use flowmeter_node::sessions::feeding::SourceBoard;
 
 use super::page::{Kind, Page, escape, seconds};
 use crate::api::App;
-use crate::installation::{PipelineGauge, Served, SourceBoard, Stopped, TargetGauge, target_gauges};
 
 /// A running pipeline, with the values that are read once.
 struct One {

@@ -5,8 +5,7 @@ use serde_json::{Value, json};
 
 use super::BOUNDS;
 use crate::api::door::{Form, Knocking, Needs, read};
-use crate::installation::Refused;
-use crate::problem::Code;
+use crate::problem::{Code, Refused};
 
 const MINIMAL: [(&str, &[u8]); 4] = [("ce-specversion", b"1.0"), ("ce-id", b"1"), ("ce-source", b"/s"), ("ce-type", b"t")];
 

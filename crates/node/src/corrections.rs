@@ -1,0 +1,404 @@
+//! The correction queue: parked events and their outcomes.
+//!
+//! Parked events are a log of the pipeline. An event leaves the queue by an entry of the log of
+//! events that settles it and carries the event that counts in its place, past deduplication; or by
+//! an event with its identity. Either way its settlement follows from the log, and only the first
+//! one for an event is valid. The audit follows the settlements.
+
+pub mod groups;
+
+use std::sync::Arc;
+
+use flowmeter_core::mutant::{self, Mutant};
+use flowmeter_core::time::Timestamp;
+use flowmeter_core::verdict::Reason;
+use flowmeter_engine::Error;
+use flowmeter_engine::live::{How, Letter, ParkedItem, Settlement, SettlementItem, Settles, items, parked_item, settlement_item};
+use flowmeter_engine::node::{Reply, Submission};
+use flowmeter_store::catalog::{Catalog, Table};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+
+use crate::audit::{Image, Who};
+use crate::change::ChangeSet;
+use crate::corrections::groups::GroupKey;
+use crate::installation::{Installation, Served};
+use crate::refusal::{Refusal, RefusalKind, Refused, not_found, refusal_of};
+use crate::rows::{kept, pair_key};
+use crate::verbatim::{self, Object};
+
+/// The outcome of a parked event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CorrectionState {
+    /// It waits for a correction.
+    Open,
+    /// It was counted again with other content.
+    Corrected,
+    /// It was counted again unchanged.
+    Reprocessed,
+    /// Nothing counts in its place.
+    Discarded,
+    /// An event with the same identity took its place.
+    Superseded,
+}
+
+impl CorrectionState {
+    fn of(how: How) -> CorrectionState {
+        match how {
+            How::Corrected => CorrectionState::Corrected,
+            How::Reprocessed => CorrectionState::Reprocessed,
+            How::Discarded => CorrectionState::Discarded,
+            How::Superseded => CorrectionState::Superseded,
+        }
+    }
+}
+
+/// A parked event with its state.
+#[derive(Clone, Debug)]
+pub struct Correction {
+    /// A number that counts up in its pipeline.
+    pub number: u64,
+    /// Name of the pipeline.
+    pub pipeline: String,
+    /// The outcome so far.
+    pub state: CorrectionState,
+    /// Its number in the order of arrival.
+    pub arrival: u64,
+    /// When it was parked, in nanoseconds.
+    pub parked_at: i64,
+    /// The reason why it was parked.
+    pub reason: Reason,
+    /// The operator that parked it.
+    pub operator: String,
+    /// Details of the reason.
+    pub detail: String,
+    /// The event as received.
+    pub raw: Vec<u8>,
+    /// Whether an operator made the event; then it cannot be settled by itself.
+    pub is_derived: bool,
+    /// Its settlement, if it is settled.
+    settlement: Option<Settlement>,
+}
+
+/// The outcome of a parked event, as programs before 0.2 stored it in the catalog.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Outcome {
+    state: CorrectionState,
+}
+
+impl Correction {
+    /// Returns the id: pipeline and number.
+    pub fn id(&self) -> String {
+        format!("{}:{}", self.pipeline, self.number)
+    }
+
+    /// Returns its JSON form. The event is shown byte for byte as received, so that a correction
+    /// sends back unchanged parts exactly.
+    pub fn shown(&self) -> Box<RawValue> {
+        let mut head = json!({
+            "id": self.id(), "pipeline": self.pipeline, "state": self.state, "arrival": self.arrival,
+            "reason": self.reason.code(), "remedy": self.reason.remedy(), "operator": self.operator, "detail": self.detail,
+            "parkedAt": Timestamp::from_nanos(self.parked_at).to_string(),
+        });
+        if self.is_derived {
+            head["derived"] = json!(true);
+        }
+        if let Some(Settlement { how, at, who, by, .. }) = &self.settlement {
+            head["settledAt"] = json!(at.to_string());
+            match how {
+                How::Superseded => head["supersededBy"] = json!(by),
+                How::Corrected | How::Reprocessed | How::Discarded => head["settledBy"] = json!(who),
+            }
+        }
+        Object::of(&head).with("event", &verbatim::sent(&self.raw)).finish()
+    }
+}
+
+/// A filter of parked events.
+#[derive(Clone, Debug, Default)]
+pub struct CorrectionFilter {
+    /// Events in this state.
+    pub state: Option<CorrectionState>,
+    /// Events with this reason.
+    pub reason: Option<Reason>,
+    /// Events of this operator.
+    pub operator: Option<String>,
+    /// Events of this group.
+    pub group: Option<GroupKey>,
+    /// Events with a smaller number.
+    pub before: Option<u64>,
+}
+
+impl CorrectionFilter {
+    fn takes(&self, parked: &ParkedItem<'_>) -> bool {
+        self.reason.is_none_or(|reason| reason == parked.reason)
+            && self.operator.as_ref().is_none_or(|operator| operator == parked.operator)
+            && self.group.as_ref().is_none_or(|group| group.holds(parked.operator, parked.reason, parked.detail, parked.raw))
+    }
+}
+
+impl Installation {
+    /// Returns parked events of a pipeline from a number on, and the number to continue with.
+    pub fn corrections(
+        &self,
+        served: &Served,
+        from: u64,
+        limit: usize,
+        filter: &CorrectionFilter,
+    ) -> Result<(Vec<Correction>, u64), Error> {
+        let reader = served.worker().ask(move |live| {
+            live.commit()?;
+            let parked = live.outlet().parked();
+            let from = from.max(parked.first());
+            (from < parked.written()).then(|| parked.reader(from).map(|reader| (reader, from))).transpose()
+        })??;
+        let mut found = Vec::new();
+        let Some((mut reader, from)) = reader else { return Ok((found, from)) };
+        let mut next = from;
+        while let Some(entry) = reader.read()? {
+            let mut page: Vec<Correction> = Vec::new();
+            let until = filter.before.unwrap_or(u64::MAX);
+            if entry.first_item >= until {
+                break;
+            }
+            for (number, item) in items(&entry).filter(|(number, _)| (from..until).contains(number)) {
+                let Some(parked) = parked_item(item) else { continue };
+                if filter.takes(&parked) {
+                    page.push(Correction {
+                        number,
+                        pipeline: served.kept.name.clone(),
+                        state: CorrectionState::Open,
+                        arrival: parked.arrival,
+                        parked_at: entry.at,
+                        reason: parked.reason,
+                        operator: parked.operator.to_owned(),
+                        detail: parked.detail.to_owned(),
+                        raw: parked.raw.to_vec(),
+                        is_derived: parked.is_derived,
+                        settlement: None,
+                    });
+                }
+            }
+            self.look_up_states(served, &mut page)?;
+            let end = entry.first_item + u64::from(entry.items);
+            for correction in page {
+                next = correction.number + 1;
+                if filter.state.is_none_or(|wanted| wanted == correction.state) {
+                    found.push(correction);
+                }
+                if found.len() >= limit {
+                    return Ok((found, next));
+                }
+            }
+            next = next.max(end);
+        }
+        Ok((found, next))
+    }
+
+    /// Reads the outcomes of parked events.
+    fn look_up_states(&self, served: &Served, page: &mut [Correction]) -> Result<(), Error> {
+        let arrivals: Vec<u64> = page.iter().map(|correction| correction.arrival).collect();
+        let settled: Vec<Option<Settlement>> = served.worker().ask(move |live| {
+            let settled = live.outlet().settled_events();
+            arrivals.iter().map(|arrival| settled.get(*arrival).cloned()).collect()
+        })?;
+        for (correction, settlement) in page.iter_mut().zip(settled) {
+            // The arrival of a derived event is that of the event it descends from.
+            let settlement = settlement.filter(|_| !correction.is_derived);
+            let key = pair_key(served.kept.id, correction.number);
+            correction.state = match &settlement {
+                Some(settlement) => CorrectionState::of(settlement.how),
+                None => match self.catalog().get(Table::Corrections, &key)? {
+                    Some(bytes) => kept::<Outcome>(&bytes)?.state,
+                    None => CorrectionState::Open,
+                },
+            };
+            correction.settlement = settlement;
+        }
+        Ok(())
+    }
+
+    /// Returns a parked event by id.
+    pub fn correction(&self, namespace: &str, id: &str) -> Result<(Arc<Served>, Correction), Refused> {
+        let missing = || not_found("parked event", id);
+        let (pipeline, number) = id.rsplit_once(':').ok_or_else(missing)?;
+        let number: u64 = number.parse().map_err(|_| missing())?;
+        let served = self.served_in(namespace).into_iter().find(|served| served.kept.name == pipeline).ok_or_else(missing)?;
+        let found = self.corrections(&served, number, 1, &CorrectionFilter::default()).map_err(|why| refusal_of(&why))?;
+        let correction = found.0.into_iter().find(|correction| correction.number == number).ok_or_else(missing)?;
+        Ok((served, correction))
+    }
+
+    /// Takes an event out of the queue: discarded, or counted again unchanged or corrected. It is
+    /// out once the pipeline has processed the entry, and never twice.
+    pub fn settle_correction(&self, who: &Who, id: &str, how: How, event: Option<Vec<u8>>) -> Result<Correction, Refused> {
+        let at = |why: Error| refusal_of(&why);
+        let (served, correction) = self.correction(&who.namespace, id)?;
+        if correction.is_derived {
+            return Err(derived_event(&correction));
+        }
+        if correction.state != CorrectionState::Open {
+            return Err(settled_already(&correction));
+        }
+        served.must_move()?;
+        let event = match how {
+            How::Discarded | How::Superseded => Vec::new(),
+            How::Corrected | How::Reprocessed => event.unwrap_or_else(|| correction.raw.clone()),
+        };
+        if mutant::is_put_back(Mutant::AnsweredBeforeTheLog) {
+            self.put(self.settling(who, &served, &correction, how, &event, Box::new(drop)));
+            return Ok(correction);
+        }
+        let position = self.put_settlement(who, &served, &correction, how, &event).map_err(at)?;
+        if let Err(why) = served.worker().wait_for(position + 1) {
+            let detail = format!(
+                "the correction is in the log and takes effect as soon as `{}` runs; sending it again does no harm: {why}",
+                served.kept.name
+            );
+            return Err(Box::new(Refusal::new(RefusalKind::Overloaded, detail).retry_after(1)));
+        }
+        if let Err(why) = self.audit_settlements(&served) {
+            tracing::error!(pipeline = served.kept.name, "settled corrections are not in the audit yet: {why}");
+        }
+        let (_, correction) = self.correction(&who.namespace, id)?;
+        match &correction.settlement {
+            Some(settlement) if settlement.position == position => Ok(correction),
+            // Another request has settled it first.
+            _ => Err(settled_already(&correction)),
+        }
+    }
+
+    /// Returns the numbers of the first parked event that still exists and of the next one.
+    pub fn parked_extent(&self, served: &Served) -> Result<(u64, u64), Error> {
+        served.worker().ask(|live| {
+            live.commit()?;
+            Ok::<_, Error>((live.outlet().parked().first(), live.outlet().parked().written()))
+        })?
+    }
+
+    /// Takes many events of a pipeline out of the queue, committed together. Returns the number of
+    /// entries that were written; events that are settled in the meantime stay as they are.
+    pub fn settle_many(&self, who: &Who, served: &Served, events: Vec<(Correction, How, Vec<u8>)>) -> Result<usize, Refused> {
+        served.must_move()?;
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let count = events.len();
+        for (correction, how, event) in events {
+            let sender = sender.clone();
+            let reply = Box::new(move |placed| drop(sender.send(placed)));
+            self.put(self.settling(who, served, &correction, how, &event, reply));
+        }
+        drop(sender);
+        let mut last = 0;
+        for placed in receiver {
+            let placed: Result<flowmeter_engine::node::Placed, Error> = placed;
+            last = placed.map_err(|why| refusal_of(&why))?.position.max(last);
+        }
+        served.worker().wait_for(last + 1).map_err(|why| refusal_of(&why))?;
+        self.audit_settlements(served).map_err(|why| refusal_of(&why))?;
+        Ok(count)
+    }
+
+    /// Appends the entry to the log that settles a parked event.
+    fn put_settlement(&self, who: &Who, served: &Served, correction: &Correction, how: How, event: &[u8]) -> Result<u64, Error> {
+        Ok(self.put_and_wait(|reply| self.settling(who, served, correction, how, event, reply))?.position)
+    }
+
+    /// Returns the entry of the log that settles a parked event.
+    fn settling(&self, who: &Who, served: &Served, correction: &Correction, how: How, event: &[u8], reply: Reply) -> Submission {
+        let letter = Letter {
+            namespace: &served.kept.namespace,
+            pipeline: Some(served.kept.id),
+            again: true,
+            settles: Some(Settles { arrival: correction.arrival, number: correction.number, how, who: &who.name }),
+            lines: &[],
+            fed: None,
+        };
+        let mut bytes = Vec::new();
+        letter.write_head(&mut bytes);
+        let head = bytes.len();
+        if !event.is_empty() {
+            bytes.extend(event.iter().map(|&c| if c == b'\n' || c == b'\r' { b' ' } else { c }));
+            bytes.push(b'\n');
+        }
+        let items = u32::from(!event.is_empty());
+        Submission::events(head, bytes, items, &**self.clock(), reply).alone()
+    }
+
+    /// Writes settlements that are not in the audit yet to it, each once.
+    pub(crate) fn audit_settlements(&self, served: &Served) -> Result<(), Error> {
+        let _change = self.change()?;
+        let cursor = format!("settled/{}", served.kept.id).into_bytes();
+        let from = self.catalog.counter(&cursor)?;
+        let reader = served.worker().ask(move |live| {
+            live.commit()?;
+            let settled = live.outlet().settled();
+            (from < settled.written()).then(|| settled.reader(from)).transpose()
+        })??;
+        let Some(mut reader) = reader else { return Ok(()) };
+        while let Some(entry) = reader.read()? {
+            let mut set = ChangeSet::default();
+            let mut next = from;
+            for (number, item) in items(&entry).filter(|(number, _)| *number >= from) {
+                next = number + 1;
+                if let Some(item) = settlement_item(item) {
+                    self.audit_settlement(&mut set, served, &item)?;
+                }
+            }
+            set.rows.push(Catalog::count_to(&cursor, next));
+            self.catalog.commit(&set.rows)?;
+        }
+        Ok(())
+    }
+
+    fn audit_settlement(&self, set: &mut ChangeSet, served: &Served, item: &SettlementItem) -> Result<(), Error> {
+        let Settlement { how, who, by, position, number, .. } = &item.settlement;
+        let name = if who.is_empty() { BY_EVENT } else { who.as_str() };
+        let who = Who { name: name.to_owned(), namespace: served.kept.namespace.clone() };
+        let action = format!("correction.{}", how.name());
+        let Some(number) = *number else {
+            let object = format!("{}#{}", served.kept.name, item.arrival);
+            let after = json!({"arrival": item.arrival, "by": by, "entry": position});
+            return self.audit_in(set, &who, &action, &object, (Value::Null, after));
+        };
+        let object = format!("{}:{number}", served.kept.name);
+        let before = self.parked_event(served, number)?.map(|event| Image::sent(&event));
+        let after = self.settling_event(*position)?.map(|event| Image::sent(&event));
+        self.audit_in(set, &who, &action, &object, (before.unwrap_or_default(), after.unwrap_or_default()))
+    }
+
+    /// Returns a parked event by its number, as received.
+    fn parked_event(&self, served: &Served, number: u64) -> Result<Option<Vec<u8>>, Error> {
+        let reader = served.worker().ask(move |live| live.outlet().parked().reader(number))?;
+        let Some(entry) = reader?.read()? else { return Ok(None) };
+        let found = items(&entry).find(|(known, _)| *known == number);
+        Ok(found.and_then(|(_, item)| Some(parked_item(item)?.raw.to_vec())))
+    }
+
+    /// Returns the event that counts in the place of a parked one, if the log still has it.
+    fn settling_event(&self, position: u64) -> Result<Option<Vec<u8>>, Error> {
+        let Ok(mut reader) = self.read_log(position, position + 1) else { return Ok(None) };
+        let Some(entry) = reader.read()? else { return Ok(None) };
+        let lines = Letter::read(&entry.bytes)?.lines.trim_ascii();
+        Ok((!lines.is_empty()).then(|| lines.to_vec()))
+    }
+}
+
+/// The actor in the audit of a parked event that another event superseded.
+const BY_EVENT: &str = "flowmeter";
+
+fn settled_already(correction: &Correction) -> Refused {
+    let detail = format!("the event was {:?} already", correction.state).to_lowercase();
+    Box::new(Refusal::new(RefusalKind::Conflict, detail))
+}
+
+/// Returns the problem of a parked event that an operator made.
+fn derived_event(correction: &Correction) -> Box<Refusal> {
+    let detail = format!(
+        "`{}` is an event that an operator made; correct the event it was made of, number {} in the order of arrival, or the pipeline",
+        correction.id(),
+        correction.arrival
+    );
+    Box::new(Refusal::new(RefusalKind::DerivedEvent, detail))
+}

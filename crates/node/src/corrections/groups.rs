@@ -1,0 +1,354 @@
+//! Parked events, grouped by what is wrong with them.
+//!
+//! The logs of parked events and of settlements are followed once a second; each event is read
+//! once. A group is an operator, a reason, the detail with its values cut out, and a source. Groups
+//! are in memory and built again from the logs after a restart.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use flowmeter_core::time::Timestamp;
+use flowmeter_core::verdict::Reason;
+use flowmeter_engine::Error;
+use flowmeter_engine::live::{How, items, parked_item, settlement_item};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use uuid::Uuid;
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::installation::{Installation, Served};
+use crate::refusal::not_found;
+
+/// Groups of a pipeline at most; beyond them events are grouped by reason alone.
+const GROUPS_MAX: usize = 5_000;
+/// Users of a group that are counted one by one; beyond them the count is a lower bound.
+const USERS_MAX: usize = 1_000;
+/// Hours of the trend.
+const HOURS: usize = 24;
+const HOUR: i64 = 3_600_000_000_000;
+/// Characters of a detail that tell groups apart.
+const PATTERN_CHARS_MAX: usize = 160;
+
+/// The properties that the events of a group share.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct GroupKey {
+    pub(crate) operator: String,
+    pub(crate) reason: Reason,
+    pub(crate) pattern: String,
+    pub(crate) source: String,
+}
+
+impl GroupKey {
+    fn id(&self, pipeline: Uuid) -> String {
+        let text = format!("{pipeline}\0{}\0{}\0{}\0{}", self.operator, self.reason.code(), self.pattern, self.source);
+        format!("{:016x}", xxh3_64(text.as_bytes()))
+    }
+
+    /// Whether a parked event belongs to the group.
+    pub(crate) fn holds(&self, operator: &str, reason: Reason, detail: &str, raw: &[u8]) -> bool {
+        self.reason == reason
+            && self.operator == operator
+            && pattern(detail) == self.pattern
+            && Attributes::of(raw).source == self.source
+    }
+}
+
+/// Attributes of an event that matter here.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Attributes {
+    #[serde(deserialize_with = "text")]
+    source: String,
+    #[serde(deserialize_with = "text")]
+    subject: String,
+}
+
+impl Attributes {
+    fn of(raw: &[u8]) -> Attributes {
+        serde_json::from_slice(raw).unwrap_or_default()
+    }
+}
+
+/// A text; anything else counts as none.
+fn text<'de, D: serde::Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    Ok(Value::deserialize(from)?.as_str().unwrap_or_default().to_owned())
+}
+
+/// A detail with its values cut out, so that events with the same flaw look alike.
+pub(crate) fn pattern(detail: &str) -> String {
+    let mut out = String::new();
+    let mut quote = None;
+    for c in detail.chars() {
+        match quote {
+            Some(open) if c == open => {
+                quote = None;
+                out.push('…');
+                out.push(c);
+            }
+            Some(_) => {}
+            None if matches!(c, '"' | '“') => {
+                quote = Some(if c == '“' { '”' } else { c });
+                out.push(c);
+            }
+            None if c.is_ascii_digit() => {
+                if !out.ends_with('#') {
+                    out.push('#');
+                }
+            }
+            None => out.push(c),
+        }
+        if out.chars().count() >= PATTERN_CHARS_MAX {
+            break;
+        }
+    }
+    out
+}
+
+#[derive(Clone, Debug, Default)]
+struct Group {
+    count: u64,
+    states: [u64; 4],
+    first: i64,
+    last: i64,
+    sample: u64,
+    users: BTreeSet<u64>,
+    trend: BTreeMap<i64, u64>,
+}
+
+impl Group {
+    fn open(&self) -> u64 {
+        self.count.saturating_sub(self.states.iter().sum())
+    }
+}
+
+#[derive(Debug, Default)]
+struct OfPipeline {
+    groups: Vec<(GroupKey, Group)>,
+    index: BTreeMap<GroupKey, usize>,
+    /// Arrival and group of every parked event, in the order of arrival.
+    members: Vec<(u64, u32)>,
+    next: u64,
+    settled_next: u64,
+}
+
+impl OfPipeline {
+    fn add(&mut self, number: u64, at: i64, parked: &flowmeter_engine::live::ParkedItem<'_>) {
+        let attributes = Attributes::of(parked.raw);
+        let mut key = GroupKey {
+            operator: parked.operator.to_owned(),
+            reason: parked.reason,
+            pattern: pattern(parked.detail),
+            source: attributes.source,
+        };
+        if !self.index.contains_key(&key) && self.groups.len() >= GROUPS_MAX {
+            key = GroupKey { pattern: "…".to_owned(), source: "…".to_owned(), ..key };
+        }
+        let at_index = *self.index.entry(key.clone()).or_insert_with(|| {
+            self.groups.push((key, Group { first: at, ..Group::default() }));
+            self.groups.len() - 1
+        });
+        let group = &mut self.groups[at_index].1;
+        group.count += 1;
+        group.last = at;
+        group.sample = number;
+        if group.users.len() < USERS_MAX {
+            group.users.insert(xxh3_64(attributes.subject.as_bytes()));
+        }
+        *group.trend.entry(at.div_euclid(HOUR)).or_default() += 1;
+        while group.trend.len() > HOURS {
+            group.trend.pop_first();
+        }
+        self.members.push((parked.arrival, at_index as u32));
+    }
+
+    fn settle(&mut self, arrival: u64, how: How) {
+        let Ok(at) = self.members.binary_search_by_key(&arrival, |(arrival, _)| *arrival) else { return };
+        let state = match how {
+            How::Corrected => 0,
+            How::Reprocessed => 1,
+            How::Discarded => 2,
+            How::Superseded => 3,
+        };
+        self.groups[self.members[at].1 as usize].1.states[state] += 1;
+    }
+
+    fn open(&self) -> u64 {
+        self.groups.iter().map(|(_, group)| group.open()).sum()
+    }
+}
+
+/// The groups of all pipelines.
+#[derive(Debug, Default)]
+pub(crate) struct ParkedGroups(Mutex<BTreeMap<Uuid, OfPipeline>>);
+
+impl ParkedGroups {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Uuid, OfPipeline>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Installation {
+    /// Follows the logs of parked events of all pipelines. Called once a second.
+    pub fn follow_parked(&self) -> Result<(), Error> {
+        for served in self.served() {
+            self.follow_parked_of(&served)?;
+        }
+        Ok(())
+    }
+
+    fn follow_parked_of(&self, served: &Served) -> Result<(), Error> {
+        let (from, settled_from) =
+            self.parked_groups.lock().get(&served.kept.id).map_or((0, 0), |known| (known.next, known.settled_next));
+        let tally = served.board().tally();
+        if tally.parked_total() == 0 && served.board().settled() == settled_from && from == 0 {
+            return Ok(());
+        }
+        let (parked, settled) = served.worker().ask(move |live| {
+            let outlet = live.outlet();
+            let (parked, settled) = (outlet.parked(), outlet.settled());
+            let from = from.max(parked.first());
+            let parked = (from < parked.written()).then(|| parked.reader(from)).transpose();
+            let settled_from = settled_from.max(settled.first());
+            let settled = (settled_from < settled.written()).then(|| settled.reader(settled_from)).transpose();
+            (parked, settled)
+        })?;
+        if let Some(mut reader) = parked? {
+            while let Some(entry) = reader.read()? {
+                let mut all = self.parked_groups.lock();
+                let known = all.entry(served.kept.id).or_default();
+                for (number, item) in items(&entry).filter(|(number, _)| *number >= from) {
+                    known.next = number + 1;
+                    if let Some(parked) = parked_item(item) {
+                        known.add(number, entry.at, &parked);
+                    }
+                }
+            }
+        }
+        if let Some(mut reader) = settled? {
+            while let Some(entry) = reader.read()? {
+                let mut all = self.parked_groups.lock();
+                let known = all.entry(served.kept.id).or_default();
+                for (number, item) in items(&entry).filter(|(number, _)| *number >= settled_from) {
+                    known.settled_next = number + 1;
+                    if let Some(item) = settlement_item(item) {
+                        known.settle(item.arrival, item.settlement.how);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Open parked events of a pipeline.
+    pub fn open_parked(&self, served: &Served) -> u64 {
+        self.parked_groups.lock().get(&served.kept.id).map_or(0, OfPipeline::open)
+    }
+
+    /// Groups of a namespace with open events, the largest first, and the totals.
+    pub fn parked_summary(&self, namespace: &str) -> Value {
+        let groups = self.groups_shown(namespace, None, false, (i64::MIN, i64::MAX));
+        let open: u64 = groups.iter().filter_map(|group| group["open"].as_u64()).sum();
+        json!({"totals": {"open": open, "groups": groups.len()}, "groups": groups})
+    }
+
+    /// Groups of a namespace or a pipeline, those with most open events first.
+    pub fn groups_shown(&self, namespace: &str, pipeline: Option<&str>, all: bool, span: (i64, i64)) -> Vec<Value> {
+        let now = self.now().nanos().div_euclid(HOUR);
+        let mut found: Vec<(u64, i64, Value)> = Vec::new();
+        for served in self.served_in(namespace) {
+            if pipeline.is_some_and(|wanted| wanted != served.kept.name && wanted != served.kept.id.to_string()) {
+                continue;
+            }
+            let versions = self.versions(served.kept.id).unwrap_or_default();
+            let known = self.parked_groups.lock();
+            let Some(known) = known.get(&served.kept.id) else { continue };
+            for (key, group) in &known.groups {
+                let open = group.open();
+                if (!all && open == 0) || group.last < span.0 || group.first >= span.1 {
+                    continue;
+                }
+                let trend: Vec<u64> = (0..HOURS as i64)
+                    .map(|hour| group.trend.get(&(now - HOURS as i64 + 1 + hour)).copied().unwrap_or(0))
+                    .collect();
+                let before = |version: &&crate::pipelines::KeptVersion| {
+                    let at = Timestamp::parse_rfc3339(version.created_at.as_bytes()).map_or(i64::MIN, Timestamp::nanos);
+                    version.version > 1 && at <= group.first && group.first - at < HOUR
+                };
+                let suspects = versions.iter().rev().find(before).map(|version| {
+                    json!([{
+                        "kind": "version", "version": version.version, "by": version.created_by, "at": version.created_at,
+                        "href": format!("/pipelines/{}/versions", crate::monitoring::overview::encoded(&served.kept.name)),
+                    }])
+                });
+                let [corrected, reprocessed, discarded, superseded] = group.states;
+                let shown = json!({
+                    "groupId": key.id(served.kept.id), "pipeline": served.kept.name, "operator": key.operator,
+                    "reason": key.reason.code(), "remedy": key.reason.remedy(), "pattern": key.pattern, "source": key.source,
+                    "count": group.count, "open": open, "users": group.users.len(),
+                    "usersAtLeast": group.users.len() >= USERS_MAX,
+                    "first": Timestamp::from_nanos(group.first).to_string(), "last": Timestamp::from_nanos(group.last).to_string(),
+                    "trend": trend, "sampleId": format!("{}:{}", served.kept.name, group.sample),
+                    "states": {
+                        "open": open, "corrected": corrected, "reprocessed": reprocessed, "discarded": discarded,
+                        "superseded": superseded,
+                    },
+                    "suspects": suspects.unwrap_or_else(|| json!([])),
+                });
+                found.push((open, group.last, shown));
+            }
+        }
+        found.sort_by_key(|(open, last, _)| std::cmp::Reverse((*open, *last)));
+        found.into_iter().map(|(.., group)| group).collect()
+    }
+
+    /// The pipeline and the key of a group.
+    pub fn group(&self, namespace: &str, id: &str) -> Result<(Arc<Served>, GroupKey), crate::refusal::Refused> {
+        let known = self.parked_groups.lock();
+        for served in self.served_in(namespace) {
+            let groups = known.get(&served.kept.id).map(|known| known.groups.as_slice()).unwrap_or_default();
+            if let Some((key, _)) = groups.iter().find(|(key, _)| key.id(served.kept.id) == id) {
+                return Ok((Arc::clone(&served), key.clone()));
+            }
+        }
+        Err(not_found("group of parked events", id))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn details_that_differ_in_values_have_one_pattern() {
+        for (detail, expected) in [
+            ("", ""),
+            (r#""12,5" is no number"#, r#""…" is no number"#),
+            (r#""x" is no number"#, r#""…" is no number"#),
+            ("the event is 12345 bytes, 99 too many", "the event is # bytes, # too many"),
+            (r#"data.tokens: "a" not "b""#, r#"data.tokens: "…" not "…""#),
+        ] {
+            assert_eq!(pattern(detail), expected, "{detail}");
+        }
+    }
+
+    #[test]
+    fn open_events_are_those_that_no_settlement_took() {
+        let mut known = OfPipeline::default();
+        let item = |arrival, raw| flowmeter_engine::live::ParkedItem {
+            arrival,
+            reason: Reason::ALL[0],
+            operator: "usage",
+            detail: "user is empty",
+            raw,
+            is_derived: false,
+        };
+        known.add(0, 5, &item(3, br#"{"source":"/a","subject":"anna"}"#));
+        known.add(1, 6, &item(4, br#"{"source":"/a","subject":"bo"}"#));
+        known.add(2, 7, &item(9, br#"{"source":"/b"}"#));
+        known.settle(4, How::Discarded);
+        known.settle(77, How::Discarded);
+        let counts: Vec<(u64, u64)> = known.groups.iter().map(|(_, group)| (group.count, group.open())).collect();
+        assert_eq!(counts, [(2, 1), (1, 1)]);
+        assert_eq!(known.open(), 2);
+    }
+}

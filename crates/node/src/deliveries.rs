@@ -1,0 +1,478 @@
+//! Deliveries for people, who list and change them: every record at every target.
+//!
+//! Most deliveries are not stored: their state follows from the progress of the target. Those that
+//! differ are in the catalog.
+
+pub mod delivery;
+pub mod probing;
+
+use std::sync::Arc;
+
+use flowmeter_core::time::Timestamp;
+use flowmeter_engine::Error;
+use flowmeter_engine::outbox::{
+    Amount, Delivery, DeliveryState, Difference, Marks, Part, RecordLog, Records, Report, WindowLimits,
+};
+use serde::Serialize;
+use serde_json::value::{RawValue, to_raw_value};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::audit::Who;
+use crate::deliveries::delivery::{Board, CatalogShelf, Courier};
+use crate::installation::{Installation, Served};
+use crate::refusal::{Refusal, RefusalKind, Refused, not_found, refusal_of};
+
+/// Records that are examined at once.
+const LOOKED_AT: usize = 5_000;
+
+/// A filter of deliveries.
+#[derive(Clone, Debug, Default)]
+pub struct DeliveryFilter {
+    /// Deliveries to this target.
+    pub target: Option<String>,
+    /// Deliveries in this state.
+    pub state: Option<DeliveryState>,
+    /// Deliveries of this record.
+    pub record: Option<Uuid>,
+    /// Deliveries of records before this number.
+    pub before: Option<u64>,
+}
+
+/// A delivery in its JSON form.
+#[derive(Clone, Debug)]
+pub struct DeliveryView {
+    /// The pipeline, the record's number and the target.
+    pub id: String,
+    /// State of the delivery.
+    pub state: DeliveryState,
+    shown: Value,
+}
+
+impl DeliveryView {
+    /// Returns the JSON form.
+    pub fn shown(&self) -> Box<RawValue> {
+        to_raw_value(&self.shown).unwrap_or_default()
+    }
+}
+
+/// The result of comparing a target.
+#[derive(Clone, Debug)]
+pub struct Reconciled {
+    /// Name of the target.
+    pub target: String,
+    /// The differences and the number of mended records; or the error if the target does not
+    /// answer.
+    pub report: Result<(Report, u64), String>,
+}
+
+impl Reconciled {
+    /// Whether the target holds the expected records; `None` if it cannot be read. A target that
+    /// does not answer does not agree.
+    pub fn verdict(&self) -> Option<bool> {
+        self.report.as_ref().map_or(Some(false), |(report, _)| report.verdict())
+    }
+
+    /// Returns the JSON form.
+    pub fn shown(&self) -> Box<RawValue> {
+        let (report, mended) = match &self.report {
+            Ok(found) => found,
+            Err(why) => return to_raw_value(&json!({"target": self.target, "error": why})).unwrap_or_default(),
+        };
+        let is_asked = !report.unreadable;
+        let periods = report.periods.iter().map(|((meter_type, start, end), sums)| ShownPeriod {
+            meter_type,
+            period_start: start,
+            period_end: end,
+            flushed: ShownSum::of(&sums.flushed),
+            held: is_asked.then(|| ShownSum::of(&sums.held)),
+            missing: is_asked.then_some(sums.missing),
+            different: is_asked.then_some(sums.different),
+            known: is_asked.then_some(sums.known),
+        });
+        let shown = ShownReport {
+            target: &self.target,
+            asked: is_asked,
+            agrees: report.verdict(),
+            periods: periods.collect(),
+            differences: &report.differences,
+            difference_count: report.difference_count,
+            sent_again: *mended,
+        };
+        to_raw_value(&shown).unwrap_or_default()
+    }
+}
+
+/// A report in its JSON form. Sums are written as they are, without parsing their digits again.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ShownReport<'r> {
+    target: &'r str,
+    /// Whether the target's records can be read.
+    asked: bool,
+    agrees: Option<bool>,
+    periods: Vec<ShownPeriod<'r>>,
+    differences: &'r [Difference],
+    difference_count: u64,
+    sent_again: u64,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ShownPeriod<'r> {
+    meter_type: &'r str,
+    period_start: &'r str,
+    period_end: &'r str,
+    flushed: ShownSum,
+    held: Option<ShownSum>,
+    missing: Option<u64>,
+    different: Option<u64>,
+    known: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct ShownSum {
+    records: u64,
+    /// Records that are revisions of earlier ones.
+    revisions: u64,
+    /// The sum of the newest revisions of each period of a meter; null beyond 38 digits.
+    value: Option<Box<RawValue>>,
+}
+
+impl ShownSum {
+    fn of(amount: &Amount) -> ShownSum {
+        let value = amount.value.get().and_then(|value| RawValue::from_string(value.to_string()).ok());
+        ShownSum { records: amount.records, revisions: amount.revisions, value }
+    }
+}
+
+/// Returns a delivery in its JSON form. The board is read once for all deliveries of a page.
+fn view(
+    served: &Served,
+    courier: &Courier,
+    board: &Board,
+    number: u64,
+    of: Option<(Uuid, Uuid)>,
+    own: Option<&Delivery>,
+) -> DeliveryView {
+    let state = own.map_or_else(|| standing(&board.marks, number), |own| own.state);
+    let id = format!("{}.{number}.{}", served.kept.id, courier.id());
+    let at = |nanos: i64| Timestamp::from_nanos(nanos).to_string();
+    let mut shown = json!({
+        "id": id, "pipeline": served.kept.name, "target": courier.id(), "kind": courier.plan().kind.name(),
+        "recordNumber": number, "state": state.name(),
+    });
+    let ids = of.or_else(|| own.map(|own| (own.meter, own.record_id)));
+    if let Some((meter, record)) = ids {
+        shown["meterId"] = json!(meter);
+        shown["recordId"] = json!(record);
+    }
+    if let Some(own) = own {
+        shown["attempts"] = json!(own.attempts);
+        shown["answer"] = json!(own.answer);
+        shown["inDoubt"] = json!(own.in_doubt.is_some());
+        shown["firstAttemptAt"] = json!(at(own.tried_first));
+        shown["lastAttemptAt"] = json!(at(own.tried_last));
+        if own.state == DeliveryState::Retrying {
+            shown["nextAttemptAt"] = json!(at(own.next_attempt));
+        }
+    } else if state == DeliveryState::Retrying {
+        shown["attempts"] = json!(board.marks.attempts);
+        shown["answer"] = json!(board.marks.answer);
+        shown["nextAttemptAt"] = json!(at(board.quiet_until));
+    }
+    DeliveryView { id, state, shown }
+}
+
+/// Returns the state of a record without a stored delivery.
+fn standing(marks: &Marks, number: u64) -> DeliveryState {
+    match number {
+        n if n < marks.confirmed => DeliveryState::Confirmed,
+        n if n < marks.next => DeliveryState::Accepted,
+        n if n < marks.sent && marks.failing_since.is_some() => DeliveryState::Retrying,
+        n if n < marks.sent => DeliveryState::Sent,
+        _ => DeliveryState::Pending,
+    }
+}
+
+/// Returns the progress of each target of a pipeline.
+pub fn targets(served: &Served) -> Vec<Value> {
+    let end = served.delivery.end();
+    let shown = |courier: &Arc<Courier>| {
+        let board = courier.board();
+        let marks = &board.marks;
+        json!({
+            "pipeline": served.kept.name, "target": courier.id(), "kind": courier.plan().kind.name(),
+            "thresholds": courier.plan().thresholds,
+            "pending": end.saturating_sub(marks.sent.max(marks.next)), "sent": marks.sent.saturating_sub(marks.next),
+            "accepted": marks.accepted, "confirmedTo": marks.confirmed, "deliveredTo": marks.next, "records": end,
+            "retrying": board.retrying, "dead": marks.dead, "skipped": marks.skipped,
+            "failingSince": marks.failing_since.map(|at| Timestamp::from_nanos(at).to_string()),
+            "answer": marks.failing_since.map(|_| &marks.answer),
+            "halted": board.is_halted, "trouble": board.trouble,
+        })
+    };
+    served.delivery.couriers().iter().map(shown).collect()
+}
+
+/// The state of a target, for monitoring.
+pub struct TargetGauge {
+    pub target: String,
+    pub accepted: u64,
+    /// Number of records accepted since the target was added.
+    pub accepted_ever: u64,
+    pub lag: u64,
+    pub retrying: u64,
+    pub dead: u64,
+    pub is_failing: bool,
+}
+
+/// Returns the state of each target of a pipeline.
+pub fn target_gauges(served: &Served) -> Vec<TargetGauge> {
+    let end = served.delivery.end();
+    let gauge = |courier: &Arc<Courier>| {
+        let board = courier.board();
+        TargetGauge {
+            target: courier.id().to_owned(),
+            accepted: board.marks.accepted.saturating_sub(courier.accepted_before()),
+            accepted_ever: board.marks.accepted,
+            lag: end.saturating_sub(board.marks.next),
+            retrying: board.retrying as u64,
+            dead: board.marks.dead,
+            is_failing: board.marks.failing_since.is_some() || board.trouble.is_some(),
+        }
+    };
+    served.delivery.couriers().iter().map(gauge).collect()
+}
+
+impl Installation {
+    fn shelf(&self, served: &Served, courier: &Courier) -> CatalogShelf {
+        CatalogShelf::new(Arc::clone(&self.catalog), served.kept.id, courier.id())
+    }
+
+    fn record_log(&self, served: &Served, thresholds: bool) -> RecordLog {
+        let folder = flowmeter_engine::live::records_folder(&flowmeter_engine::live::folder_of(served.kept.id));
+        RecordLog::new(Arc::clone(&self.disk), &folder, thresholds)
+    }
+
+    /// Returns deliveries of a pipeline from a position on, by record and target; and the position
+    /// to continue with.
+    pub fn deliveries(
+        &self,
+        served: &Served,
+        from: u64,
+        limit: usize,
+        filter: &DeliveryFilter,
+    ) -> Result<(Vec<DeliveryView>, u64), Error> {
+        let couriers = served.delivery.couriers();
+        let ways = couriers.len().max(1) as u64;
+        let (first, first_way) = (from / ways, from % ways);
+        let has_story = matches!(filter.state, Some(DeliveryState::Dead | DeliveryState::Skipped));
+        let mut found: Vec<(u64, DeliveryView)> = Vec::new();
+        for (way, courier) in couriers.iter().enumerate() {
+            let way = way as u64;
+            if filter.target.as_ref().is_some_and(|wanted| wanted != courier.id()) {
+                continue;
+            }
+            let begin = if way < first_way { first + 1 } else { first };
+            let of_target = match has_story {
+                true => self.with_story(served, courier, begin, limit, filter)?,
+                false => self.all(served, courier, begin, limit, filter)?,
+            };
+            found.extend(of_target.into_iter().map(|(number, view)| (number * ways + way, view)));
+        }
+        found.sort_by_key(|(place, _)| *place);
+        found.truncate(limit);
+        let next = found.last().map_or(from, |(place, _)| place + 1);
+        Ok((found.into_iter().map(|(_, view)| view).collect(), next))
+    }
+
+    /// Returns all deliveries of records from a number on, with the numbers.
+    pub fn deliveries_from(
+        &self,
+        served: &Served,
+        from: u64,
+        filter: &DeliveryFilter,
+    ) -> Result<Vec<(u64, DeliveryView)>, Error> {
+        let ways = served.delivery.couriers().len().max(1) as u64;
+        let (found, _) = self.deliveries(served, from * ways, usize::MAX, filter)?;
+        let number = |view: &DeliveryView| view.shown["recordNumber"].as_u64().unwrap_or(from);
+        Ok(found.into_iter().map(|view| (number(&view), view)).collect())
+    }
+
+    /// Returns the stored deliveries.
+    fn with_story(
+        &self,
+        served: &Served,
+        courier: &Courier,
+        from: u64,
+        limit: usize,
+        filter: &DeliveryFilter,
+    ) -> Result<Vec<(u64, DeliveryView)>, Error> {
+        let deliveries = self.shelf(served, courier).deliveries(from, filter.state, usize::MAX)?;
+        let board = courier.board();
+        let is_before = |number: u64| filter.before.is_none_or(|before| number < before);
+        let is_of =
+            |delivery: &&Delivery| filter.record.is_none_or(|record| record == delivery.record_id) && is_before(delivery.number);
+        let wanted = deliveries.iter().filter(is_of);
+        Ok(wanted.take(limit).map(|own| (own.number, view(served, courier, &board, own.number, None, Some(own)))).collect())
+    }
+
+    /// Returns all deliveries, by the log of records.
+    fn all(
+        &self,
+        served: &Served,
+        courier: &Courier,
+        from: u64,
+        limit: usize,
+        filter: &DeliveryFilter,
+    ) -> Result<Vec<(u64, DeliveryView)>, Error> {
+        let (end, board) = (served.delivery.end().min(filter.before.unwrap_or(u64::MAX)), courier.board());
+        let mut log = self.record_log(served, courier.plan().thresholds);
+        let (mut found, mut next) = (Vec::new(), from);
+        let needle = filter.record.map(|record| record.to_string());
+        while next < end && found.len() < limit {
+            let window = log.read(next, end, WindowLimits { records: LOOKED_AT, ..WindowLimits::default() })?;
+            if window.span().until == next {
+                break;
+            }
+            next = window.span().until;
+            let mut own = self.shelf(served, courier).deliveries(window.span().first, None, window.len())?.into_iter().peekable();
+            for record in window.iter() {
+                while own.peek().is_some_and(|own| own.number < record.number) {
+                    own.next();
+                }
+                let own = own.peek().filter(|own| own.number == record.number);
+                if needle.as_ref().is_some_and(|needle| memchr::memmem::find(record.json, needle.as_bytes()).is_none()) {
+                    continue;
+                }
+                let names = record.names()?;
+                if filter.record.is_some_and(|wanted| wanted != names.record_id) {
+                    continue;
+                }
+                let view = view(served, courier, &board, record.number, Some((names.meter, names.record_id)), own);
+                if filter.state.is_none_or(|state| state == view.state) {
+                    found.push((record.number, view));
+                }
+                if found.len() >= limit {
+                    break;
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    fn delivery_of(&self, namespace: &str, id: &str) -> Result<(Arc<Served>, Arc<Courier>, u64), Refused> {
+        let missing = || not_found("delivery", id);
+        let mut parts = id.splitn(3, '.');
+        let pipeline = parts.next().and_then(|text| Uuid::try_parse(text).ok()).ok_or_else(missing)?;
+        let number: u64 = parts.next().and_then(|text| text.parse().ok()).ok_or_else(missing)?;
+        let target = parts.next().ok_or_else(missing)?;
+        let served = self.served_of(pipeline).filter(|served| served.kept.namespace == namespace).ok_or_else(missing)?;
+        let courier = served.delivery.couriers().into_iter().find(|courier| courier.id() == target).ok_or_else(missing)?;
+        if number >= served.delivery.end() {
+            return Err(missing());
+        }
+        Ok((served, courier, number))
+    }
+
+    /// Returns a delivery with its record.
+    pub fn delivery(&self, namespace: &str, id: &str) -> Result<Box<RawValue>, Refused> {
+        let (served, courier, number) = self.delivery_of(namespace, id)?;
+        let at = |why: Error| refusal_of(&why);
+        let mut log = self.record_log(&served, courier.plan().thresholds);
+        let window = log.read(number, number + 1, WindowLimits { records: 1, bytes: usize::MAX }).map_err(at)?;
+        let record = window.iter().next().ok_or_else(|| not_found("delivery", id))?;
+        let names = record.names().map_err(at)?;
+        let own = self.shelf(&served, &courier).deliveries(number, None, 1).map_err(at)?;
+        let own = own.first().filter(|own| own.number == number);
+        /// The record is included as it was made, without parsing its digits.
+        #[derive(Serialize)]
+        struct WithRecord<'r> {
+            #[serde(flatten)]
+            delivery: &'r Value,
+            record: &'r RawValue,
+        }
+        let internal = |why: serde_json::Error| Box::new(Refusal::new(RefusalKind::Internal, why.to_string()));
+        let view = view(&served, &courier, &courier.board(), number, Some((names.meter, names.record_id)), own);
+        let record = serde_json::from_slice(record.json).map_err(internal)?;
+        to_raw_value(&WithRecord { delivery: &view.shown, record }).map_err(internal)
+    }
+
+    /// Sends a record again.
+    pub fn resend_delivery(&self, who: &Who, id: &str) -> Result<DeliveryView, Refused> {
+        let (served, courier, number) = self.delivery_of(&who.namespace, id)?;
+        let at = |why: Error| refusal_of(&why);
+        let audited = self.audited(who, "delivery.resend", id, Value::Null, Value::Null).map_err(at)?;
+        let own = courier.resend(vec![number], audited).map_err(at)?;
+        Ok(view(&served, &courier, &courier.board(), number, None, own.first()))
+    }
+
+    /// Skips a record, for a reason.
+    pub fn skip_delivery(&self, who: &Who, id: &str, reason: &str) -> Result<DeliveryView, Refused> {
+        let (served, courier, number) = self.delivery_of(&who.namespace, id)?;
+        let at = |why: Error| refusal_of(&why);
+        let audited = self.audited(who, "delivery.skip", id, Value::Null, json!({"reason": reason})).map_err(at)?;
+        let own = courier.skip(number, format!("left out by {}: {reason}", who.name), audited).map_err(at)?;
+        Ok(view(&served, &courier, &courier.board(), number, None, Some(&own)))
+    }
+
+    /// Sends all records of a pipeline again that are dead or wait for their next attempt; returns
+    /// their number.
+    pub fn resend_deliveries(&self, who: &Who, pipeline: &str, target: Option<&str>) -> Result<u64, Refused> {
+        let at = |why: Error| refusal_of(&why);
+        let pipeline = self.pipeline(&who.namespace, pipeline)?;
+        let served = self.served_of(pipeline.id).ok_or_else(|| not_at_work(&pipeline.name))?;
+        let mut count = 0;
+        for courier in served.delivery.couriers() {
+            if target.is_some_and(|wanted| wanted != courier.id()) {
+                continue;
+            }
+            let own = self.shelf(&served, &courier).deliveries(0, None, usize::MAX).map_err(at)?;
+            let waits = |own: &&Delivery| matches!(own.state, DeliveryState::Dead | DeliveryState::Retrying);
+            let numbers: Vec<u64> = own.iter().filter(waits).map(|own| own.number).collect();
+            if numbers.is_empty() {
+                courier.hurry().map_err(at)?;
+                continue;
+            }
+            let change = json!({"target": courier.id(), "deliveries": numbers.len()});
+            let audited = self.audited(who, "delivery.resend", &pipeline.name, Value::Null, change).map_err(at)?;
+            count += courier.resend(numbers, audited).map_err(at)?.len() as u64;
+        }
+        Ok(count)
+    }
+
+    /// Compares flushed records with those that targets hold.
+    pub fn reconcile(
+        &self,
+        who: &Who,
+        pipeline: &str,
+        target: Option<&str>,
+        ends: (Timestamp, Timestamp),
+        mend: bool,
+    ) -> Result<Vec<Reconciled>, Refused> {
+        let pipeline = self.pipeline(&who.namespace, pipeline)?;
+        let served = self.served_of(pipeline.id).ok_or_else(|| not_at_work(&pipeline.name))?;
+        let part = Part { first: 0, until: served.delivery.end(), ends_from: ends.0, ends_before: ends.1 };
+        let mut found = Vec::new();
+        for courier in served.delivery.couriers() {
+            if target.is_some_and(|wanted| wanted != courier.id()) {
+                continue;
+            }
+            let change = json!({"target": courier.id()});
+            let audited = || self.audited(who, "delivery.mend", &pipeline.name, Value::Null, change);
+            let audited = mend.then(audited).transpose().map_err(|why| refusal_of(&why))?;
+            let report = courier.compare(part, audited).map_err(|why| why.to_string());
+            found.push(Reconciled { target: courier.id().to_owned(), report });
+        }
+        match (found.is_empty(), target) {
+            (true, Some(target)) => Err(not_found("target", target)),
+            _ => Ok(found),
+        }
+    }
+}
+
+fn not_at_work(pipeline: &str) -> Refused {
+    let detail = format!("`{pipeline}` has never run, or reads files once: there is nothing to deliver here");
+    Box::new(Refusal::new(RefusalKind::Conflict, detail))
+}

@@ -1,0 +1,8 @@
+//! Received events: their rows and files, and what became of each.
+
+pub mod explain;
+pub mod origins;
+pub mod replay;
+pub mod rows;
+pub mod store;
+pub mod trace;

@@ -1,0 +1,270 @@
+//! Explains a metered record: the events that made it, added up again.
+//!
+//! These are the events of the record's user that counted before the record was made. They are
+//! processed with the plan again, into separate meters. The clock advances there as it did then,
+//! which follows from the records of the meter. The result is compared with the record.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use flowmeter_core::operator::Operator;
+use flowmeter_core::plan::Plan;
+use flowmeter_core::schedule::Calendar;
+use flowmeter_core::time::Timestamp;
+use flowmeter_engine::live::{folder_of, items, record_item};
+use flowmeter_engine::{Arrival, Error, Kind, Recount};
+use flowmeter_store::archive::{Filter, Row};
+use flowmeter_store::log::Reader;
+use serde::Deserialize;
+use serde_json::json;
+use serde_json::value::RawValue;
+use uuid::Uuid;
+
+use crate::events::trace::counted_shown;
+use crate::installation::Installation;
+use crate::pipelines::KeptPipeline;
+use crate::refusal::{Refused, not_found, refusal_of};
+use crate::rows::shown;
+use crate::tables::TableHistory;
+use crate::verbatim::Object;
+
+/// Maximum of events that are counted again; a record with more is shown, but not added up.
+const EVENTS_MAX: u64 = 2_000_000;
+
+/// The fields of a record that are read.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Told {
+    id: String,
+    user_id: String,
+    meter_type_id: String,
+    meter_key: String,
+    period_start: String,
+    value: Box<RawValue>,
+    meter_meta_data: MetaData,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct MetaData {
+    record_id: String,
+    #[serde(default)]
+    event_count: u64,
+}
+
+/// A record, and the times at which records of its meter were made.
+struct Found {
+    told: Told,
+    json: Box<RawValue>,
+    made_at: Timestamp,
+    flushes: Vec<Timestamp>,
+}
+
+impl Installation {
+    /// Returns a page of the events that made a record, whether all events add up to it, and the
+    /// number of events of the page.
+    pub fn explain(&self, namespace: &str, record_id: &str, from: u64, limit: usize) -> Result<(Box<RawValue>, usize), Refused> {
+        let at = |why: Error| refusal_of(&why);
+        for pipeline in self.pipelines(namespace).map_err(at)?.iter() {
+            if let Some(found) = self.find_record(pipeline, record_id).map_err(at)? {
+                return self.explain_in(pipeline, &found, from, limit).map_err(at);
+            }
+        }
+        Err(not_found("record", record_id))
+    }
+
+    fn records_of(&self, pipeline: &KeptPipeline, take: &mut dyn FnMut(Timestamp, &[u8])) -> Result<(), Error> {
+        let mut reader = Reader::of_item_beside(Arc::clone(self.disk()), &format!("{}/records", folder_of(pipeline.id)), 0)?;
+        while let Some(entry) = reader.read()? {
+            let records = items(&entry).filter_map(|(_, item)| record_item(item)).filter(|record| !record.is_threshold);
+            records.for_each(|record| take(Timestamp::from_nanos(entry.at), record.json));
+        }
+        Ok(())
+    }
+
+    fn find_record(&self, pipeline: &KeptPipeline, record_id: &str) -> Result<Option<Found>, Error> {
+        let mut found: Option<Found> = None;
+        self.records_of(pipeline, &mut |made_at, json| {
+            if found.is_some() || !holds(json, record_id) {
+                return;
+            }
+            let read = (serde_json::from_slice::<Told>(json), serde_json::from_slice::<Box<RawValue>>(json));
+            if let (Ok(told), Ok(json)) = read
+                && told.meter_meta_data.record_id == record_id
+            {
+                found = Some(Found { told, json, made_at, flushes: Vec::new() });
+            }
+        })?;
+        let Some(mut found) = found else { return Ok(None) };
+        let mut flushes = Vec::new();
+        self.records_of(pipeline, &mut |made_at, json| {
+            if made_at < found.made_at && holds(json, &found.told.id) && flushes.last() != Some(&made_at) {
+                flushes.push(made_at);
+            }
+        })?;
+        found.flushes = flushes;
+        Ok(Some(found))
+    }
+
+    fn explain_in<'f>(
+        &'f self,
+        pipeline: &KeptPipeline,
+        found: &'f Found,
+        from: u64,
+        limit: usize,
+    ) -> Result<(Box<RawValue>, usize), Error> {
+        let told = &found.told;
+        let plan = self.plan_at(pipeline, found.made_at)?;
+        let kind = plan.meter_types.iter().position(|kind| kind.id.to_string() == told.meter_type_id);
+        let processor = plan.processors.iter().position(|processor| processor.key.to_string() == told.meter_key);
+        let (Some(kind), Some(processor)) = (kind, processor) else {
+            return Err(Error::new(Kind::Invalid, "the pipeline no longer has the record's meter type or its meter operator"));
+        };
+        let start = Timestamp::parse_rfc3339(told.period_start.as_bytes()).unwrap_or(Timestamp::MIN);
+        let declared = self.declared(pipeline, &plan, Some(&told.user_id))?;
+        let mut recount = Recount::new(Arc::clone(&plan), &[]);
+        if let Some(calendar) = self.calendar_of(pipeline, told)? {
+            recount.begin_with(kind as u16, calendar);
+        }
+        recount.open(&declared);
+        let mut again = Again {
+            recount,
+            tables: self.table_history(&pipeline.namespace, &plan)?,
+            plan,
+            kind: kind as u16,
+            processor: processor as u16,
+            start,
+            found,
+            flushes: found.flushes.iter().copied().peekable(),
+            page: from..from.saturating_add(limit as u64),
+            counted: 0,
+            looked_at: 0,
+            shown: Vec::new(),
+        };
+        let through = self.count_again(pipeline, &mut again)?;
+        Ok(again.told(pipeline, through))
+    }
+
+    /// Returns the calendar of the record's meter, which is not the plan's schedule if that
+    /// changed.
+    fn calendar_of(&self, pipeline: &KeptPipeline, told: &Told) -> Result<Option<Calendar>, Error> {
+        let Some(served) = self.served_of(pipeline.id) else { return Ok(None) };
+        let (Ok(key), Ok(kind)) = (Uuid::try_parse(&told.meter_key), Uuid::try_parse(&told.meter_type_id)) else {
+            return Ok(None);
+        };
+        let user = told.user_id.clone();
+        served.worker().ask(move |live| live.calendar_of(&user, key, kind))
+    }
+
+    /// Passes every event that may be part of the record. Returns false if there are too many.
+    fn count_again(&self, pipeline: &KeptPipeline, again: &mut Again<'_>) -> Result<bool, Error> {
+        let kind = &again.plan.meter_types[usize::from(again.kind)];
+        // Aggregations that carry over depend on all earlier events.
+        let since = match kind.aggregation.carries_over() || again.start == Timestamp::MIN {
+            true => i64::MIN,
+            false => again.start.nanos().saturating_sub(again.plan.future_tolerance),
+        };
+        let until = again.found.made_at.nanos().saturating_add(1);
+        let filter = Filter { verdict: Some("counted".to_owned()), received_at: Some(since..until), ..Filter::default() };
+        let mut from = Some(0);
+        while let Some(next) = from {
+            from = self.walk_events(pipeline, &filter, next, &mut |row| again.take(&row))?;
+            if again.looked_at >= EVENTS_MAX {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+}
+
+/// Whether a JSON text contains an id: cheaper than parsing it.
+fn holds(json: &[u8], id: &str) -> bool {
+    memchr::memmem::find(json, id.as_bytes()).is_some()
+}
+
+/// A record that is being counted again.
+struct Again<'f> {
+    plan: Arc<Plan>,
+    tables: TableHistory<'f>,
+    recount: Recount,
+    kind: u16,
+    processor: u16,
+    start: Timestamp,
+    found: &'f Found,
+    flushes: std::iter::Peekable<std::iter::Copied<std::slice::Iter<'f, Timestamp>>>,
+    page: std::ops::Range<u64>,
+    counted: u64,
+    looked_at: u64,
+    shown: Vec<Box<RawValue>>,
+}
+
+impl Again<'_> {
+    fn take(&mut self, row: &Row) -> ControlFlow<()> {
+        let user = self.found.told.user_id.as_str();
+        if self.is_somebody_elses(row, user) {
+            return ControlFlow::Continue(());
+        }
+        self.looked_at += 1;
+        let received_at = Timestamp::from_nanos(row.received_at);
+        while let Some(flushed_at) = self.flushes.next_if(|at| *at < received_at) {
+            self.recount.come_to(flushed_at);
+        }
+        match self.tables.at(received_at) {
+            Ok(tables) => self.recount.use_tables(tables),
+            Err(why) => tracing::error!("a table cannot be read for an explanation: {why}"),
+        }
+        let arrival = Arrival { raw: &row.raw, at: received_at, origin: &row.origin, line: row.line };
+        let steps = self.recount.take(arrival, Some(user.as_bytes()));
+        let mine = steps.counted.iter().find(|counted| {
+            counted.meter_type == self.kind
+                && counted.processor == self.processor
+                && counted.period.start.nanos().div_euclid(1_000_000) == self.start.nanos().div_euclid(1_000_000)
+        });
+        if let Some(counted) = mine {
+            if self.page.contains(&self.counted) {
+                let head = json!({
+                    "id": row.id, "source": row.source, "position": row.position,
+                    "receivedAt": crate::rows::shown(received_at), "verdict": row.verdict,
+                });
+                self.shown.push(counted_shown(&self.plan, counted, head));
+            }
+            self.counted += 1;
+        }
+        if self.looked_at >= EVENTS_MAX { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+
+    /// Whether an event belongs to another user. It is decided by the row alone if the user is the
+    /// subject and no operator changes it.
+    fn is_somebody_elses(&self, row: &Row, user: &str) -> bool {
+        let first = self.plan.processors[usize::from(self.processor)].user.first();
+        let is_subject = first.is_some_and(|slot| self.plan.paths[usize::from(*slot)].as_str() == "subject");
+        let changes = self.plan.nodes.iter().any(|node| matches!(node.operator, Operator::Map(_)));
+        is_subject && !changes && row.subject.as_deref().is_some_and(|subject| subject != user)
+    }
+
+    fn told(mut self, pipeline: &KeptPipeline, through: bool) -> (Box<RawValue>, usize) {
+        let told = &self.found.told;
+        self.recount.come_to(self.found.made_at);
+        if self.recount.record(self.processor, self.kind, self.start).is_none() {
+            self.recount.flush(self.found.made_at);
+        }
+        let again = self.recount.record(self.processor, self.kind, self.start);
+        let again = again.and_then(|json| serde_json::from_slice::<Told>(json).ok());
+        let recount = again.filter(|_| through).map_or_else(
+            || RawValue::NULL.to_owned(),
+            |again| {
+                let events = again.meter_meta_data.event_count;
+                // Both are computed, so both are written in the same canonical way.
+                let equal = again.value.get() == told.value.get() && events == told.meter_meta_data.event_count;
+                Object::of(&json!({"eventCount": events, "equal": equal})).with("value", &again.value).finish()
+            },
+        );
+        let next = (self.counted > self.page.end).then_some(self.page.end.to_string());
+        let head = json!({
+            "pipeline": pipeline.name, "madeAt": shown(self.found.made_at), "eventsFound": self.counted,
+            "nextCursor": next,
+        });
+        let explained = Object::of(&head).with("record", &self.found.json).with("recount", &recount);
+        (explained.with_list("events", &self.shown).finish(), self.shown.len())
+    }
+}

@@ -1,0 +1,207 @@
+//! The way of an event: what each operator made of it, and where it counted.
+//!
+//! Received when, and what became of it, is what was noted then. The way between is found
+//! by leading the event through the plan of that time once more, without what the pipeline
+//! knew (other events, meters beyond those that were created): so it shows what the
+//! operators do, while the verdict is the one it had.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use flowmeter_core::meter_type::derived;
+use flowmeter_core::operator::Operator;
+use flowmeter_core::partition::Birth;
+use flowmeter_core::plan::{DeclaredMeter, Plan};
+use flowmeter_core::schedule::Calendar;
+use flowmeter_core::time::Timestamp;
+use flowmeter_engine::live::read_origin;
+use flowmeter_engine::{Arrival, Counted, Error, Recount, Steps};
+use flowmeter_store::archive::{Filter, Row};
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+
+use crate::installation::Installation;
+use crate::meters::declared_name;
+use crate::pipelines::KeptPipeline;
+use crate::refusal::{Refused, not_found, refusal_of};
+use crate::rows::shown;
+use crate::verbatim::{self, Object};
+
+/// Events of one id that are traced at most: ids repeat only with other sources, or when
+/// senders send again.
+const TRACED_MAX: usize = 100;
+
+impl Installation {
+    /// Every step of the events with an id (and source), in each pipeline of a namespace;
+    /// and how many events those are.
+    pub fn trace(&self, namespace: &str, id: &str, source: Option<&str>) -> Result<(Box<RawValue>, usize), Refused> {
+        let at = |why: Error| refusal_of(&why);
+        let mut traced = Vec::new();
+        for pipeline in self.pipelines(namespace).map_err(at)?.iter() {
+            let filter = Filter { id: Some(id.to_owned()), source: source.map(str::to_owned), ..Filter::default() };
+            for row in self.rows(pipeline, &filter, TRACED_MAX - traced.len()).map_err(at)? {
+                traced.push(self.way(pipeline, &row).map_err(at)?);
+            }
+        }
+        match traced.is_empty() {
+            true => Err(not_found("event", id)),
+            false => Ok((Object::of(&json!({"id": id})).with_list("events", &traced).finish(), traced.len())),
+        }
+    }
+
+    /// All rows that are wanted, up to so many.
+    fn rows(&self, pipeline: &KeptPipeline, filter: &Filter, limit: usize) -> Result<Vec<Row>, Error> {
+        let mut rows = Vec::new();
+        let mut from = Some(0);
+        while let Some(next) = from.filter(|_| rows.len() < limit) {
+            from = self.walk_events(pipeline, filter, next, &mut |row| {
+                rows.push(row);
+                if rows.len() < limit { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            })?;
+        }
+        Ok(rows)
+    }
+
+    fn way(&self, pipeline: &KeptPipeline, row: &Row) -> Result<Box<RawValue>, Error> {
+        let received_at = Timestamp::from_nanos(row.received_at);
+        let plan = self.plan_at(pipeline, received_at)?;
+        let declared = self.declared(pipeline, &plan, None)?;
+        let tables = self.table_history(&pipeline.namespace, &plan)?.at(received_at)?;
+        let take = |calendars: Vec<(u16, Calendar)>| {
+            let mut recount = Recount::new(Arc::clone(&plan), &[]);
+            calendars.into_iter().for_each(|(kind, calendar)| recount.begin_with(kind, calendar));
+            recount.open(&declared);
+            recount.use_tables(tables.clone());
+            recount.take(Arrival { raw: &row.raw, at: received_at, origin: &row.origin, line: row.line }, None)
+        };
+        let steps = take(Vec::new());
+        // The zone of a meter is that of the event which opened it, not of this one.
+        let steps = match self.own_calendars(pipeline, &plan, &steps)? {
+            calendars if calendars.is_empty() => steps,
+            calendars => take(calendars),
+        };
+        let counted = if row.verdict == "counted" { steps.counted.as_slice() } else { &[] };
+        let counted: Vec<_> = counted.iter().map(|counted| counted_shown(&plan, counted, json!({}))).collect();
+        let shown = event_object(row).with_list("steps", &steps_shown(&plan, row, &steps));
+        Ok(shown.with_list("counted", &counted).finish())
+    }
+
+    /// The plan that was in force at an instant.
+    pub(crate) fn plan_at(&self, pipeline: &KeptPipeline, at: Timestamp) -> Result<Arc<Plan>, Error> {
+        let versions = self.versions(pipeline.id)?;
+        let made_at = |text: &str| Timestamp::parse_rfc3339(text.as_bytes()).unwrap_or_default();
+        let held = versions.iter().rev().find(|version| made_at(&version.created_at) <= at).or(versions.first());
+        let version = held.map_or(pipeline.version, |version| version.version);
+        crate::pipelines::plan_of(&self.catalog, pipeline.id)(version)
+    }
+
+    /// The meters of a loaded pipeline (of a user) that were not opened by events, in the terms of a
+    /// plan, which may be that of another version.
+    pub(crate) fn declared(&self, pipeline: &KeptPipeline, plan: &Plan, user: Option<&str>) -> Result<Vec<DeclaredMeter>, Error> {
+        let Some(served) = self.served_of(pipeline.id) else { return Ok(Vec::new()) };
+        let user = user.map(|user| user.as_bytes().to_vec());
+        let names = served.worker().ask(move |live| {
+            let wanted = live.meters().map(|(_, meter)| meter).filter(|meter| {
+                meter.birth == Birth::Declared && user.as_ref().is_none_or(|user| user.as_slice() == &*meter.user)
+            });
+            wanted.map(|meter| declared_name(live, meter)).collect::<Vec<_>>()
+        })?;
+        Ok(names.iter().filter_map(|name| name.declared(plan)).collect())
+    }
+
+    /// The calendars of meters in which an event counted and that have a zone of their own, by their
+    /// meter type.
+    fn own_calendars(&self, pipeline: &KeptPipeline, plan: &Plan, steps: &Steps) -> Result<Vec<(u16, Calendar)>, Error> {
+        let Some(served) = self.served_of(pipeline.id) else { return Ok(Vec::new()) };
+        let own = steps.counted.iter().filter_map(|counted| {
+            let kind = &plan.meter_types[usize::from(counted.meter_type)];
+            kind.zone_from.as_ref()?;
+            let key = plan.processors[usize::from(counted.processor)].key;
+            Some((counted.meter_type, counted.user.clone(), key, kind.id))
+        });
+        let own: Vec<_> = own.collect();
+        if own.is_empty() {
+            return Ok(Vec::new());
+        }
+        served.worker().ask(move |live| {
+            let found = own.iter().filter_map(|(at, user, key, kind)| Some((*at, live.calendar_of(user, *key, *kind)?)));
+            found.collect()
+        })
+    }
+}
+
+/// An event with its verdict, as the API shows it: the event itself as it was sent.
+pub fn event_shown(row: &Row) -> Box<RawValue> {
+    event_object(row).finish()
+}
+
+fn event_object(row: &Row) -> Object {
+    let head = json!({
+        "pipeline": row.pipeline, "position": row.position, "receivedAt": shown(Timestamp::from_nanos(row.received_at)),
+        "id": row.id, "source": row.source, "type": row.event_type, "subject": row.subject,
+        "time": row.event_at.map(|at| shown(Timestamp::from_nanos(at))),
+        "origin": origin_shown(row),
+        "verdict": row.verdict, "reason": row.reason, "detail": row.detail, "operator": row.operator,
+    });
+    Object::of(&head).with("event", &verbatim::sent(&row.raw))
+}
+
+/// Returns where an event came from: the source of the pipeline, the file, object, table or service,
+/// and the line there.
+fn origin_shown(row: &Row) -> Value {
+    match read_origin(&row.origin) {
+        (None, name) => json!({"source": name}),
+        (Some(source), name) => json!({"source": source, "name": name, "line": row.line}),
+    }
+}
+
+fn steps_shown(plan: &Plan, row: &Row, steps: &Steps) -> Vec<Box<RawValue>> {
+    let raw = |step: Value| verbatim::raw(&step);
+    let mut shown = vec![raw(json!({
+        "step": "received", "position": row.position, "receivedAt": crate::rows::shown(Timestamp::from_nanos(row.received_at)),
+    }))];
+    let node = |at: u16| &plan.nodes[usize::from(at)];
+    for tap in &steps.taps {
+        let operator = node(tap.operator);
+        let seen_before = row.verdict == "duplicate" && matches!(operator.operator, Operator::Dedupe(_));
+        let outcome = if seen_before { "duplicate" } else { "passed" };
+        let step = json!({
+            "step": operator.operator.name(), "operator": operator.id, "outcome": outcome,
+        });
+        shown.push(Object::of(&step).with("fields", &verbatim::sent(tap.fields.as_bytes())).finish());
+        if seen_before {
+            return shown;
+        }
+    }
+    match row.verdict.as_str() {
+        "counted" => {
+            let mut operators: Vec<u16> = steps.counted.iter().map(|counted| counted.operator).collect();
+            operators.dedup();
+            let counted = |at| json!({"step": "meter", "operator": node(at).id, "outcome": "counted"});
+            shown.extend(operators.into_iter().map(|at| raw(counted(at))));
+        }
+        "parked" => shown.push(raw(json!({
+            "step": "parked", "operator": row.operator, "outcome": "parked", "reason": row.reason, "detail": row.detail,
+        }))),
+        verdict => shown.push(raw(json!({"step": verdict, "outcome": verdict}))),
+    }
+    shown
+}
+
+/// Where an event counted, besides other members; the value as it was sent.
+pub(crate) fn counted_shown(plan: &Plan, counted: &Counted, mut head: Value) -> Box<RawValue> {
+    let kind = &plan.meter_types[usize::from(counted.meter_type)];
+    let processor = &plan.processors[usize::from(counted.processor)];
+    let more = json!({
+        "meterId": derived::meter(processor.key, kind.id, counted.user.as_bytes()),
+        "userId": counted.user, "meterType": kind.name, "meterTypeId": kind.id, "meterKey": processor.key,
+        "rule": counted.rule.map(|rule| processor.rules[usize::from(rule)].name.clone()),
+        "operator": plan.nodes[usize::from(counted.operator)].id, "eventAt": shown(counted.event_at),
+        "periodStart": shown(counted.period.start), "periodEnd": shown(counted.period.end),
+    });
+    if let (Some(members), Value::Object(more)) = (head.as_object_mut(), more) {
+        members.extend(more);
+    }
+    let value = verbatim::sent(counted.value.as_deref().unwrap_or("null").as_bytes());
+    Object::of(&head).with("value", &value).finish()
+}

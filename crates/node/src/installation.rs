@@ -1,0 +1,337 @@
+//! The data of one server: the log and its writer, the catalog, the running pipelines, their
+//! sessions.
+//!
+//! Changes that people make go into the catalog first. Where numbers depend on them, they also go
+//! into the log as a command, so they apply from one entry on, after every restart alike. Changes
+//! are made one at a time; events do not wait for them.
+
+mod opening;
+
+pub use opening::{Means, OpenTarget};
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, TryLockError};
+
+use flowmeter_core::time::Timestamp;
+use flowmeter_engine::live::{LiveSettings, Tail};
+use flowmeter_engine::node::{Clock, Placed, Reply, Submission, Worker, WorkerSettings, Writer, open_reader};
+use flowmeter_engine::{Error, Kind};
+use flowmeter_store::catalog::Catalog;
+use flowmeter_store::disk::{Disk, Lock};
+use flowmeter_store::log;
+use uuid::Uuid;
+
+use crate::corrections::groups;
+use crate::deliveries::delivery;
+use crate::events::store::EventStore;
+use crate::monitoring::{history, overview, readiness, standing};
+use crate::pipelines::{KeptPipeline, stopped};
+use crate::sessions::{feeding, finishing, scheduling, telling};
+use crate::settings::Settings;
+use crate::tables::reading;
+
+/// The folder of the log of events.
+pub const LOG_FOLDER: &str = "log";
+/// The file of the catalog.
+pub(crate) const CATALOG_FILE: &str = "catalog.redb";
+/// Bytes of durable entries kept in memory for pipelines that keep up: a quarter of a second at a
+/// million events a second.
+pub(crate) const TAIL_BYTES: usize = 64 << 20;
+/// Bytes of entries that a pipeline takes at once: enough to keep all threads busy, few enough that
+/// a query waits only milliseconds.
+pub(crate) const TAKE_BYTES: usize = 8 << 20;
+/// Bytes that stay free on the disk for checkpoints and the catalog.
+pub(crate) const RESERVE_BYTES: u64 = 256 << 20;
+
+/// The data of one server and its running parts.
+pub struct Installation {
+    pub(crate) settings: Settings,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) catalog: Arc<Catalog>,
+    pub(crate) tail: Arc<Tail>,
+    pub(crate) writer: RwLock<Option<Writer>>,
+    pub(crate) pipelines: RwLock<BTreeMap<Uuid, Arc<Served>>>,
+    /// Pipelines that should run but do not.
+    pub(crate) stopped: Mutex<BTreeMap<Uuid, stopped::Stopped>>,
+    /// Held during a change of the catalog, so that changes are made one at a time.
+    pub(crate) changing: Mutex<()>,
+    /// The number of the next entry of the audit.
+    pub(crate) audit_next: AtomicU64,
+    /// Whether a change is in the log and not in the catalog.
+    pub(crate) has_unapplied: AtomicBool,
+    /// Tables that are read from their sources.
+    pub(crate) reading: reading::Reading,
+    /// Held during a change of the meters of the OpenMeter API, each of which takes several
+    /// changes.
+    pub(crate) changing_openmeter: Mutex<()>,
+    /// Maximum of bytes of meters.
+    pub(crate) meters_bytes_max: u64,
+    /// The time at which each condition that refuses events was first seen.
+    pub(crate) conditions_since: Mutex<readiness::Since>,
+    /// Cache of all notifications.
+    pub(crate) notifications_read: Mutex<Option<Arc<Vec<crate::notifications::Notification>>>>,
+    /// The task that writes received events to files.
+    pub(crate) event_store: OnceLock<EventStore>,
+    /// Held while a backup reads, so that nothing is removed in the meantime.
+    pub(crate) keeping: Mutex<()>,
+    /// The lock that keeps other programs from the data directory.
+    pub(crate) _lock: Option<Lock>,
+    /// The function that opens targets.
+    pub(crate) open_target: OpenTarget,
+    /// Whether the writer, the pipelines and their targets have threads of their own.
+    pub(crate) has_threads: bool,
+    /// Whether the machine's clock was not followed at the last check.
+    pub(crate) clock_is_wrong: AtomicBool,
+    /// The status of the newest session of each pipeline.
+    pub(crate) standing: standing::Standing,
+    /// Numbers over time, for the dashboard.
+    pub history: history::History,
+    /// Parked events, grouped by cause.
+    pub(crate) parked_groups: groups::ParkedGroups,
+    /// Compiled versions and counts that the overview reads every second.
+    pub(crate) overview: overview::Cache,
+    pub(crate) teller: telling::Teller,
+    /// When sessions start by themselves.
+    pub(crate) schedules: scheduling::Schedules,
+}
+
+/// A loaded pipeline with its worker.
+pub struct Served {
+    /// The pipeline as stored in the catalog.
+    pub kept: KeptPipeline,
+    /// The session that runs it; 0 without one. An idle pipeline takes no events, but its meters
+    /// and records can be read.
+    pub(crate) session: AtomicU64,
+    /// Whether the pipeline makes notes of the events of single meters.
+    pub(crate) listens: AtomicBool,
+    pub(crate) worker: Worker,
+    pub(crate) delivery: Arc<delivery::Delivery>,
+    /// The progress of a session that is finishing.
+    pub(crate) finishing: Mutex<finishing::Finishing>,
+    /// The sources that its session reads.
+    pub(crate) feeding: Mutex<Option<Arc<feeding::Feeding>>>,
+    /// Number of settlements that are in the audit.
+    pub(crate) audited: AtomicU64,
+}
+
+impl Served {
+    /// Returns the board of its worker.
+    pub fn board(&self) -> &Arc<flowmeter_engine::node::Board> {
+        self.worker.board()
+    }
+
+    /// Returns the session that runs it; 0 without one.
+    pub fn session(&self) -> u64 {
+        self.session.load(Ordering::Acquire)
+    }
+
+    /// Returns the number of the next record to deliver.
+    pub fn delivery_end(&self) -> u64 {
+        self.delivery.end()
+    }
+
+    /// Returns its worker thread.
+    pub fn worker(&self) -> &Worker {
+        &self.worker
+    }
+}
+
+impl Installation {
+    /// Runs one step of the writer, of every pipeline and of every target, if they have no threads.
+    pub fn turn(&self) {
+        drop(self.with_writer(|writer| {
+            writer.turn();
+            Ok(())
+        }));
+        for served in self.served() {
+            served.worker.turn();
+            served.delivery.couriers().iter().for_each(|courier| courier.turn());
+        }
+    }
+
+    /// Writes pending data, makes checkpoints and stops.
+    pub fn close(&self) {
+        self.teller.end();
+        if let Some(events) = self.event_store.get() {
+            events.stop();
+        }
+        feeding::end(&self.served());
+        let served = std::mem::take(&mut *self.pipelines.write().unwrap_or_else(PoisonError::into_inner));
+        let couriers: Vec<_> = served.values().flat_map(|served| served.delivery.couriers()).collect();
+        delivery::end(&couriers, self.settings.drain);
+        for served in served.into_values() {
+            served.worker.stop();
+        }
+        if let Some(writer) = self.writer.write().unwrap_or_else(PoisonError::into_inner).take() {
+            writer.stop();
+        }
+    }
+
+    /// Asks every target to stop after its current work.
+    pub fn end_deliveries(&self) {
+        self.served().iter().flat_map(|served| served.delivery.couriers()).for_each(|courier| courier.ask_to_end());
+    }
+
+    /// Cancels requests to targets after the time to stop.
+    pub fn abandon_deliveries(&self) {
+        self.served().iter().flat_map(|served| served.delivery.couriers()).for_each(|courier| courier.abandon());
+    }
+
+    /// Returns the settings with which it was opened.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Returns the present time.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// Returns the time of the wall clock; the present time but for a test clock.
+    pub fn wall(&self) -> Timestamp {
+        self.clock.wall()
+    }
+
+    /// Returns the engine's clock.
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.clock
+    }
+
+    /// Returns the catalog database.
+    pub fn catalog(&self) -> &Catalog {
+        &self.catalog
+    }
+
+    /// Returns the data directory.
+    pub fn disk(&self) -> &Arc<dyn Disk> {
+        &self.disk
+    }
+
+    /// Appends a submission to the log and waits until it is durable.
+    pub(crate) fn put_and_wait(&self, submission: impl FnOnce(Reply) -> Submission) -> Result<Placed, Error> {
+        self.with_writer(|writer| writer.put_and_wait(submission))
+    }
+
+    /// Passes events to the writer.
+    pub fn put(&self, submission: Submission) {
+        if let Some(writer) = &*self.writer.read().unwrap_or_else(PoisonError::into_inner) {
+            writer.put(submission);
+        }
+    }
+
+    /// Calls `with` with the writer.
+    pub(crate) fn with_writer<T>(&self, with: impl FnOnce(&Writer) -> Result<T, Error>) -> Result<T, Error> {
+        match &*self.writer.read().unwrap_or_else(PoisonError::into_inner) {
+            Some(writer) => with(writer),
+            None => Err(Error::new(Kind::Unavailable, "the server is stopping")),
+        }
+    }
+
+    /// Returns the error that ended the acceptance of events, if there was one.
+    pub fn failure(&self) -> Option<Error> {
+        self.writer.read().unwrap_or_else(PoisonError::into_inner).as_ref().and_then(Writer::failure)
+    }
+
+    /// Whether a change that was refused may hold if the program ends now: its commit failed, and
+    /// could not be undone yet.
+    pub fn is_in_doubt(&self) -> bool {
+        self.catalog.is_in_doubt()
+    }
+
+    /// Returns the bytes of the log on disk, and the position after its last entry.
+    pub fn log_extent(&self) -> (u64, u64) {
+        let bytes = self.writer.read().unwrap_or_else(PoisonError::into_inner).as_ref().map_or(0, Writer::bytes);
+        (bytes, self.tail.end())
+    }
+
+    /// Returns the loaded pipelines.
+    pub fn served(&self) -> Vec<Arc<Served>> {
+        self.pipelines.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    /// Returns the loaded pipelines of a namespace.
+    pub fn served_in(&self, namespace: &str) -> Vec<Arc<Served>> {
+        self.served().into_iter().filter(|served| served.kept.namespace == namespace).collect()
+    }
+
+    /// Returns a loaded pipeline.
+    pub fn served_of(&self, pipeline: Uuid) -> Option<Arc<Served>> {
+        self.pipelines.read().unwrap_or_else(PoisonError::into_inner).get(&pipeline).cloned()
+    }
+
+    /// Returns a loaded pipeline that a session runs.
+    pub fn running_of(&self, pipeline: Uuid) -> Option<Arc<Served>> {
+        self.served_of(pipeline).filter(|served| served.session() != 0)
+    }
+
+    /// Locks the meters of the OpenMeter API for a change.
+    pub fn change_openmeter(&self) -> MutexGuard<'_, ()> {
+        self.changing_openmeter.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Reads the log from one position up to another one that is durable.
+    pub fn read_log(&self, from: u64, end: u64) -> Result<log::Reader, Error> {
+        open_reader(&self.disk, LOG_FOLDER, from, end)
+    }
+
+    /// Removes log segments that no pipeline and no file of events needs and whose retention has
+    /// passed.
+    pub fn release_log(&self) {
+        let Some(retention) = self.settings.log.retention else { return };
+        let Some(_free) = self.may_release() else { return };
+        let served = self.served();
+        let before = served.iter().map(|served| served.board().released()).min();
+        let (Some(mut before), Ok(applied)) = (before, self.applied()) else { return };
+        before = before.min(applied);
+        if let Some(events) = self.event_store.get() {
+            before = before.min(events.needs(served.iter().map(|served| served.kept.id)));
+        }
+        let age = i64::try_from(retention.as_nanos()).unwrap_or(i64::MAX);
+        let since = self.now().nanos().saturating_sub(age);
+        // An error is ignored here, since the next check repeats the removal.
+        if let Ok(before) = log::first_since(&*self.disk, LOG_FOLDER, before, since) {
+            drop(self.with_writer(|writer| {
+                writer.release(before);
+                Ok(())
+            }));
+        }
+    }
+
+    /// Returns the right to remove data; `None` while a backup reads.
+    pub(crate) fn may_release(&self) -> Option<MutexGuard<'_, ()>> {
+        match self.keeping.try_lock() {
+            Ok(free) => Some(free),
+            Err(TryLockError::Poisoned(free)) => Some(free.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+
+    pub(crate) fn worker_settings(&self) -> WorkerSettings {
+        WorkerSettings {
+            take_bytes: TAKE_BYTES,
+            checkpoint_bytes: self.settings.checkpoint.bytes,
+            checkpoint_interval: self.settings.checkpoint.interval,
+        }
+    }
+
+    pub(crate) fn live_settings(&self) -> LiveSettings {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let threads = self.settings.threads.map_or(cores, usize::from);
+        let partitions = self.settings.partitions.map_or(threads, usize::from);
+        LiveSettings {
+            engine: flowmeter_engine::Settings { threads, partitions, taps_max: 0 },
+            identities_bytes: usize::try_from(self.settings.identities_bytes).unwrap_or(usize::MAX),
+            rollups_bytes: self.settings.rollups_bytes.map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX)),
+            paced: !self.has_threads,
+            outlet: log::Settings { segment_bytes: self.settings.log.segment_bytes, reserve_bytes: RESERVE_BYTES / 2 },
+        }
+    }
+
+    /// Returns a function that opens the log for a worker.
+    pub(crate) fn log_reader(&self) -> Box<dyn Fn(u64) -> Result<log::Reader, Error> + Send> {
+        let (disk, tail) = (Arc::clone(&self.disk), Arc::clone(&self.tail));
+        Box::new(move |from| open_reader(&disk, LOG_FOLDER, from, tail.end()))
+    }
+}

@@ -1,0 +1,184 @@
+//! Meter types of the installation, shared by the pipelines of a namespace.
+
+pub mod declared;
+
+use flowmeter_core::meter_type::MeterType;
+use flowmeter_document::Pipeline;
+use flowmeter_engine::Error;
+use flowmeter_store::catalog::{Change, Table};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use uuid::Uuid;
+
+use crate::audit::Who;
+use crate::installation::Installation;
+use crate::pipelines::{Adoption, compile_with, document_problem};
+use crate::refusal::{Refusal, RefusalKind, Refused, not_found, refusal_of};
+use crate::rows::{kept, named_key, put};
+use crate::tables::reading::ReadTables;
+
+/// A meter type as the catalog keeps it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct KeptMeterType {
+    /// The given id, or one derived from its name.
+    pub id: Uuid,
+    /// A name that is unique in its namespace.
+    pub name: String,
+    /// The time of its creation.
+    pub created_at: String,
+    /// The time of its last change.
+    pub updated_at: String,
+    /// Its fields as given, with `id` and `name`.
+    pub fields: Map<String, Value>,
+}
+
+impl KeptMeterType {
+    /// Returns the document, as under `meterTypes` of a pipeline.
+    pub fn document(&self) -> String {
+        Value::Object(self.fields.clone()).to_string()
+    }
+
+    /// Returns its JSON form: every field with its default, and the times of creation and change.
+    pub fn shown(&self) -> Value {
+        let mut shown = with_defaults(&self.fields);
+        shown.insert("pipeline".to_owned(), Value::Null);
+        shown.insert("createdAt".to_owned(), json!(self.created_at));
+        shown.insert("updatedAt".to_owned(), json!(self.updated_at));
+        Value::Object(shown)
+    }
+}
+
+/// Returns the fields of a meter type, with the defaults of omitted ones.
+pub(crate) fn with_defaults(fields: &Map<String, Value>) -> Map<String, Value> {
+    let defaults = json!({
+        "category": "DEFAULT", "unit": "", "aggregation": "sum", "resetSchedule": "monthly", "timezone": "Etc/UTC",
+        "autoCreate": true, "flushEmpty": true, "groupLimit": 10_000,
+    });
+    let mut whole = defaults.as_object().cloned().unwrap_or_default();
+    whole.extend(fields.clone());
+    whole
+}
+
+impl Installation {
+    /// Returns the meter types of a namespace, by name.
+    pub fn meter_types(&self, namespace: &str) -> Result<Vec<KeptMeterType>, Error> {
+        let found = self.catalog.scan(Table::MeterTypes, &named_key(namespace, ""), None, usize::MAX)?;
+        found.iter().map(|(_, value)| kept(value)).collect()
+    }
+
+    pub(crate) fn meter_type_documents(&self, namespace: &str) -> Result<Vec<String>, Error> {
+        Ok(self.meter_types(namespace)?.iter().map(KeptMeterType::document).collect())
+    }
+
+    /// Returns a meter type by id or name.
+    pub fn meter_type(&self, namespace: &str, id_or_name: &str) -> Result<KeptMeterType, Refused> {
+        let all = self.meter_types(namespace).map_err(|why| refusal_of(&why))?;
+        let id = Uuid::try_parse(id_or_name).ok();
+        let found = all.into_iter().find(|known| known.name == id_or_name || Some(known.id) == id);
+        found.ok_or_else(|| not_found("meter type", id_or_name))
+    }
+
+    /// Creates a meter type.
+    pub fn create_meter_type(&self, who: &Who, fields: Map<String, Value>) -> Result<KeptMeterType, Refused> {
+        let read = read(&fields)?;
+        let _change = self.begin_change()?;
+        let all = self.meter_types(&who.namespace).map_err(|why| refusal_of(&why))?;
+        let external = fields.get("externalRef").filter(|value| !value.is_null());
+        for known in &all {
+            let field = if known.name == read.name {
+                "name"
+            } else if known.id == read.id {
+                "id"
+            } else if external.is_some() && known.fields.get("externalRef") == external {
+                "externalRef"
+            } else {
+                continue;
+            };
+            let detail = format!("the meter type `{}` has this {field} already", known.name);
+            return Err(Box::new(Refusal::new(RefusalKind::AlreadyExists, detail).field(field)));
+        }
+        let now = self.now().to_string();
+        let mut fields = fields;
+        fields.insert("id".to_owned(), json!(read.id));
+        let made = KeptMeterType { id: read.id, name: read.name, created_at: now.clone(), updated_at: now, fields };
+        let mut adoption = Adoption::default();
+        adoption.set.rows.push(put(Table::MeterTypes, named_key(&who.namespace, &made.name), &made));
+        let told = (Value::Null, Value::Object(made.fields.clone()));
+        let audited = self.audit_in(&mut adoption.set, who, "meterType.create", &made.name, told);
+        audited.map_err(|why| refusal_of(&why))?;
+        let types = all.into_iter().chain([made.clone()]).collect();
+        self.adopt_meter_types(who, adoption, types)?;
+        Ok(made)
+    }
+
+    /// Changes a meter type. A change that is not allowed while it has meters is refused.
+    pub fn update_meter_type(
+        &self,
+        who: &Who,
+        known: &KeptMeterType,
+        fields: Map<String, Value>,
+    ) -> Result<KeptMeterType, Refused> {
+        let mut fields = fields;
+        fields.insert("id".to_owned(), json!(known.id));
+        fields.entry("name").or_insert_with(|| json!(known.name));
+        let read = read(&fields)?;
+        if read.name != known.name {
+            return Err(Box::new(Refusal::new(RefusalKind::Conflict, "the name of a meter type never changes").field("name")));
+        }
+        let _change = self.begin_change()?;
+        if self.meter_type(&who.namespace, &known.name)? != *known {
+            let detail = format!("the meter type `{}` was changed by another request at this moment", known.name);
+            return Err(Box::new(Refusal::new(RefusalKind::Stale, detail)));
+        }
+        let made = KeptMeterType { updated_at: self.now().to_string(), fields, ..known.clone() };
+        let mut adoption = Adoption::default();
+        adoption.set.rows.push(put(Table::MeterTypes, named_key(&who.namespace, &made.name), &made));
+        let told = (Value::Object(known.fields.clone()), Value::Object(made.fields.clone()));
+        let audited = self.audit_in(&mut adoption.set, who, "meterType.update", &made.name, told);
+        audited.map_err(|why| refusal_of(&why))?;
+        let mut types = self.meter_types(&who.namespace).map_err(|why| refusal_of(&why))?;
+        types.iter_mut().filter(|kept| kept.name == made.name).for_each(|kept| *kept = made.clone());
+        self.adopt_meter_types(who, adoption, types)?;
+        Ok(made)
+    }
+
+    /// Deletes a meter type, if no meter refers to it.
+    pub fn delete_meter_type(&self, who: &Who, known: &KeptMeterType) -> Result<(), Refused> {
+        let _change = self.begin_change()?;
+        let mut adoption = Adoption::default();
+        let gone = Change::Remove(Table::MeterTypes, named_key(&who.namespace, &known.name));
+        adoption.set.rows.push(gone);
+        let told = (Value::Object(known.fields.clone()), Value::Null);
+        let audited = self.audit_in(&mut adoption.set, who, "meterType.delete", &known.name, told);
+        audited.map_err(|why| refusal_of(&why))?;
+        let mut types = self.meter_types(&who.namespace).map_err(|why| refusal_of(&why))?;
+        types.retain(|kept| kept.name != known.name);
+        self.adopt_meter_types(who, adoption, types)
+    }
+
+    /// Makes a change of the meter types of a namespace, which gives every pipeline that counts in
+    /// them a version: all of it, or nothing. The caller holds the lock for changes.
+    fn adopt_meter_types(&self, who: &Who, mut adoption: Adoption, mut types: Vec<KeptMeterType>) -> Result<(), Refused> {
+        types.sort_by(|a, b| a.name.cmp(&b.name));
+        let types: Vec<String> = types.iter().map(KeptMeterType::document).collect();
+        for pipeline in self.pipelines(&who.namespace).map_err(|why| refusal_of(&why))? {
+            let version = self.version(&pipeline, pipeline.version)?;
+            if version.meter_types == types {
+                continue;
+            }
+            let compiled = compile_with(&version.document, &types)?;
+            let newer = crate::pipelines::KeptPipeline {
+                version: pipeline.version + 1,
+                updated_at: self.now().to_string(),
+                ..pipeline.clone()
+            };
+            self.adopt_in(&mut adoption, who, &newer, (&version.document, &types), compiled, &ReadTables::new())?;
+        }
+        self.make_adoption(adoption)
+    }
+}
+
+fn read(fields: &Map<String, Value>) -> Result<MeterType, Refused> {
+    Pipeline::read_meter_type(&Value::Object(fields.clone()).to_string()).map_err(|problems| document_problem(&problems))
+}

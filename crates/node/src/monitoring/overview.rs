@@ -1,0 +1,342 @@
+//! The overview: every pipeline, target and closing of a namespace at one instant.
+//!
+//! Everything is read from boards and from the history in memory; no worker is asked.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use flowmeter_core::session::{Session, Status};
+use flowmeter_core::time::Timestamp;
+use flowmeter_document::Pipeline;
+use flowmeter_engine::Error;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::installation::{Installation, Served};
+use crate::meters::closings;
+use crate::monitoring::history::{Since, pipeline_series, target_series};
+use crate::monitoring::readiness::Condition;
+use crate::pipelines::KeptPipeline;
+
+/// Compiled versions kept at most; older ones are compiled again when they are needed.
+const COMPILED_MAX: usize = 1_000;
+/// Nanoseconds after which a failing target is reported.
+const FAILING_FOR: i64 = 60_000_000_000;
+/// Groups of parked events that are reported.
+const GROUPS_SHOWN: usize = 3;
+
+/// Parts of the overview that are computed seldom.
+#[derive(Default)]
+pub(crate) struct Cache {
+    compiled: Mutex<BTreeMap<(Uuid, u32), Arc<Pipeline>>>,
+    pub(crate) meters: Mutex<BTreeMap<Uuid, closings::MetersByType>>,
+}
+
+/// Counts of events, as the history has them.
+#[derive(Clone, Copy, Debug, Default)]
+struct Counts {
+    received: u64,
+    counted: u64,
+    late: u64,
+    duplicate: u64,
+    filtered: u64,
+    parked: u64,
+    records: u64,
+    derived: u64,
+    split: u64,
+    absorbed: u64,
+    cancelled: u64,
+}
+
+impl Counts {
+    fn of(since: &Since) -> Counts {
+        let [received, counted, late, duplicate, filtered, parked, records, _, derived, split, absorbed, cancelled] =
+            since.values;
+        Counts { received, counted, late, duplicate, filtered, parked, records, derived, split, absorbed, cancelled }
+    }
+
+    fn add(&mut self, other: &Counts) {
+        self.received += other.received;
+        self.counted += other.counted;
+        self.late += other.late;
+        self.duplicate += other.duplicate;
+        self.filtered += other.filtered;
+        self.parked += other.parked;
+        self.records += other.records;
+        self.derived += other.derived;
+        self.split += other.split;
+        self.absorbed += other.absorbed;
+        self.cancelled += other.cancelled;
+    }
+
+    fn is_balanced(&self) -> bool {
+        self.received + self.derived
+            == self.counted + self.duplicate + self.filtered + self.parked + self.split + self.absorbed + self.cancelled
+    }
+
+    fn shown(&self) -> Value {
+        let Counts { received, counted, late, duplicate, filtered, parked, records, derived, split, absorbed, cancelled } = self;
+        json!({
+            "received": received, "counted": counted, "late": late, "duplicate": duplicate, "filtered": filtered,
+            "parked": parked, "records": records, "derived": derived, "split": split, "absorbed": absorbed,
+            "cancelled": cancelled,
+        })
+    }
+}
+
+/// A problem that an operator should look at.
+struct Need {
+    severity: &'static str,
+    kind: &'static str,
+    object: String,
+    count: u64,
+    since: Option<String>,
+    title: String,
+    text: String,
+    href: String,
+}
+
+impl Need {
+    fn shown(&self) -> Value {
+        json!({
+            "id": format!("{}:{}", self.kind, self.object), "severity": self.severity, "kind": self.kind, "object": self.object,
+            "count": self.count, "since": self.since, "title": self.title, "text": self.text, "href": self.href,
+        })
+    }
+}
+
+impl Installation {
+    /// Returns the newest version of a pipeline, compiled; none if it cannot be read.
+    pub fn compiled(&self, pipeline: &KeptPipeline) -> Option<Arc<Pipeline>> {
+        let newest = self.pipeline(&pipeline.namespace, &pipeline.name).ok()?;
+        let key = (newest.id, newest.version);
+        let cache = || self.overview.compiled.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = cache().get(&key) {
+            return Some(Arc::clone(known));
+        }
+        let compiled = Arc::new(self.version(&newest, newest.version).ok()?.compile().ok()?);
+        let mut cache = cache();
+        if cache.len() >= COMPILED_MAX {
+            cache.clear();
+        }
+        cache.insert(key, Arc::clone(&compiled));
+        Some(compiled)
+    }
+
+    /// Everything the overview page shows. Counts are those since `from`.
+    pub fn overview(&self, namespace: &str, from: Timestamp) -> Result<Value, Error> {
+        let served = self.served_in(namespace);
+        let mut totals = Counts::default();
+        let (mut known_from, mut is_balanced) = (from.nanos(), true);
+        let (mut rate, mut lag_events, mut lag_nanos, mut meters, mut bytes) = (0, 0, 0, 0, 0);
+        let mut pipelines = Vec::new();
+        for kept in self.pipelines(namespace)? {
+            let series = pipeline_series(namespace, &kept.name);
+            let since = self.history.since(&series, from.nanos());
+            let counts = Counts::of(&since);
+            known_from = known_from.max(since.from.unwrap_or(i64::MIN));
+            totals.add(&counts);
+            let own_rate = self.history.rate(&series, 0);
+            rate += own_rate;
+            let mut row = json!({
+                "name": kept.name, "version": kept.version, "builtIn": kept.built_in, "streaming": kept.streaming,
+                "totals": counts.shown(), "rate": own_rate, "lag": {"events": 0, "ms": 0}, "open": 0,
+            });
+            if let Some((number, status)) = self.standing.newest(kept.id) {
+                row["sessionId"] = json!(Session::id_of(number));
+                row["status"] = json!(status.name());
+            } else {
+                row["status"] = json!(Status::NeverRun.name());
+            }
+            if let Some(served) = served.iter().find(|one| one.kept.id == kept.id) {
+                let gauge = self.pipeline_gauge(served);
+                is_balanced &= served.board().tally().is_complete() && counts.is_balanced();
+                lag_events += gauge.lag_events;
+                lag_nanos = gauge.lag_nanos.max(lag_nanos);
+                meters += served.board().meters();
+                bytes += served.board().meter_bytes();
+                row["lag"] = json!({"events": gauge.lag_events, "ms": millis(gauge.lag_nanos)});
+                row["open"] = json!(self.open_parked(served));
+                row["meters"] = json!(served.board().meters());
+            }
+            pipelines.push(row);
+        }
+        // Pipelines that were removed have left counts behind.
+        let groups = self.parked_summary(namespace);
+        let targets: Vec<Value> = served.iter().flat_map(|one| self.target_rows(one)).collect();
+        let rejected = self.rejected_since(namespace, from.nanos());
+        let mut shown = totals.shown();
+        shown["rejected"] = json!(rejected);
+        let closings = self.closings(namespace, 4)?;
+        let needs = self.needs(namespace, &served, is_balanced, &targets, &groups);
+        Ok(json!({
+            "at": self.now().to_string(), "from": Timestamp::from_nanos(known_from).to_string(), "totals": shown,
+            "balanced": is_balanced, "rate": rate, "lag": {"events": lag_events, "ms": millis(lag_nanos)},
+            "meters": {"open": meters, "bytes": bytes, "bytesMax": self.meters_bytes_max()},
+            "pipelines": pipelines, "targets": targets, "corrections": groups["totals"], "closings": closings,
+            "needs": needs.iter().map(Need::shown).collect::<Vec<_>>(),
+        }))
+    }
+
+    /// Returns the content of a pipeline's page: counts, operators with rates, targets.
+    pub fn pipeline_live(&self, namespace: &str, name: &str, from: Timestamp) -> Result<Value, crate::refusal::Refused> {
+        let kept = self.pipeline(namespace, name)?;
+        let series = pipeline_series(namespace, &kept.name);
+        let counts = Counts::of(&self.history.since(&series, from.nanos()));
+        let mut shown = json!({
+            "name": kept.name, "version": kept.version, "totals": counts.shown(), "rate": self.history.rate(&series, 0),
+        });
+        if let Some((number, status)) = self.standing.newest(kept.id) {
+            shown["sessionId"] = json!(Session::id_of(number));
+            shown["status"] = json!(status.name());
+        }
+        let (Some(served), Some(compiled)) = (self.served_of(kept.id), self.compiled(&kept)) else { return Ok(shown) };
+        let totals = served.board().totals();
+        shown["session"] = crate::sessions::counts(&compiled.plan, &totals);
+        let gauge = self.pipeline_gauge(&served);
+        shown["lag"] = json!({"events": gauge.lag_events, "ms": millis(gauge.lag_nanos)});
+        shown["meters"] = json!(served.board().meters());
+        shown["open"] = json!(self.open_parked(&served));
+        let rates = compiled.plan.nodes.iter().map(|node| {
+            let series = crate::monitoring::history::operator_series(namespace, &kept.name, &node.id);
+            json!({"id": node.id, "in": self.history.rate(&series, 0), "out": self.history.rate(&series, 1)})
+        });
+        shown["rates"] = rates.collect();
+        shown["targets"] = json!(self.target_rows(&served));
+        Ok(shown)
+    }
+
+    /// Returns the progress of each target of a pipeline.
+    pub fn target_rows(&self, served: &Served) -> Vec<Value> {
+        let rows = crate::deliveries::targets(served);
+        let row = |mut row: Value| {
+            let is_failing = row["failingSince"].is_string() || row["trouble"].is_string();
+            let count = |name: &str| row[name].as_u64().unwrap_or(0);
+            let waiting = count("records").saturating_sub(count("deliveredTo"));
+            let state = match (is_failing, row["halted"].as_bool().unwrap_or(false), count("retrying"), count("dead")) {
+                (_, true, ..) => "halted",
+                (true, ..) => "failing",
+                (_, _, 1.., _) => "retrying",
+                (.., 1..) => "dead",
+                _ if waiting > 0 => "delivering",
+                _ => "healthy",
+            };
+            let series = target_series(&served.kept.namespace, &served.kept.name, row["target"].as_str().unwrap_or_default());
+            row["rate"] = json!(self.history.rate(&series, 0));
+            row["lastAcceptedAt"] = json!(self.history.last_growth(&series, 0).map(|at| Timestamp::from_nanos(at).to_string()));
+            row["waiting"] = json!(waiting);
+            row["state"] = json!(state);
+            row
+        };
+        rows.into_iter().map(row).collect()
+    }
+
+    fn needs(&self, namespace: &str, served: &[Arc<Served>], is_balanced: bool, targets: &[Value], groups: &Value) -> Vec<Need> {
+        let mut needs = Vec::new();
+        let now = self.now();
+        for standing in self.conditions() {
+            let severity = if standing.condition == Condition::FlushOverdue { "warn" } else { "bad" };
+            needs.push(Need {
+                severity,
+                kind: standing.condition.name(),
+                object: "server".to_owned(),
+                count: 1,
+                since: Some(standing.since.to_string()),
+                title: standing.condition.title().to_owned(),
+                text: standing.detail.clone(),
+                href: "/system".to_owned(),
+            });
+        }
+        if !is_balanced {
+            needs.push(Need {
+                severity: "bad",
+                kind: "unbalanced",
+                object: namespace.to_owned(),
+                count: 1,
+                since: None,
+                title: "The numbers do not add up".to_owned(),
+                text: "Received is not counted + duplicate + filtered + parked. Run `flowmeter verify`.".to_owned(),
+                href: "/system".to_owned(),
+            });
+        }
+        for target in targets {
+            needs.extend(target_need(target, now));
+        }
+        for group in groups["groups"].as_array().into_iter().flatten().take(GROUPS_SHOWN) {
+            needs.push(group_need(group));
+        }
+        for one in served {
+            let failed = self.standing.newest(one.kept.id).filter(|(_, status)| *status == Status::Failed);
+            if let Some((number, _)) = failed {
+                let session = Session::id_of(number);
+                needs.push(Need {
+                    severity: "bad",
+                    kind: "session_failed",
+                    object: one.kept.name.clone(),
+                    count: 1,
+                    since: None,
+                    title: format!("{} failed", one.kept.name),
+                    text: format!("Session {session} ended in FAILED. Nothing is counted until a new one starts."),
+                    href: format!("/sessions/{session}"),
+                });
+            }
+        }
+        needs
+    }
+}
+
+/// Percent-encodes a name for a path.
+pub fn encoded(name: &str) -> String {
+    flowmeter_core::template::percent_encoded(name.as_bytes())
+}
+
+fn target_need(target: &Value, now: Timestamp) -> Option<Need> {
+    let text = |name: &str| target[name].as_str().unwrap_or_default();
+    let (dead, waiting) = (target["dead"].as_u64().unwrap_or(0), target["waiting"].as_u64().unwrap_or(0));
+    let since = target["failingSince"].as_str().map(str::to_owned);
+    let failing_at = since.as_deref().and_then(|at| Timestamp::parse_rfc3339(at.as_bytes()));
+    let is_failing = failing_at.is_some_and(|at| now.nanos() - at.nanos() > FAILING_FOR) || target["trouble"].is_string();
+    if dead == 0 && !is_failing {
+        return None;
+    }
+    let name = text("target");
+    let title = match dead {
+        0 => format!("{name} takes nothing"),
+        1 => format!("1 record is dead at {name}"),
+        _ => format!("{dead} records are dead at {name}"),
+    };
+    let answer = [text("trouble"), text("answer")].into_iter().find(|said| !said.is_empty()).unwrap_or_default();
+    let said = if answer.is_empty() { String::new() } else { format!("It says: {answer}. ") };
+    let waits = if waiting == 0 { "None waits.".to_owned() } else { format!("{waiting} wait.") };
+    Some(Need {
+        severity: "bad",
+        kind: if dead > 0 { "dead" } else { "failing" },
+        object: format!("{}/{name}", text("pipeline")),
+        count: dead.max(waiting),
+        since,
+        title,
+        text: format!("{said}{waits}"),
+        href: format!("/deliveries/target/{}/{}", encoded(text("pipeline")), encoded(name)),
+    })
+}
+
+fn group_need(group: &Value) -> Need {
+    let text = |name: &str| group[name].as_str().unwrap_or_default();
+    let open = group["open"].as_u64().unwrap_or(0);
+    let noun = if open == 1 { "event" } else { "events" };
+    let source = if text("source").is_empty() { String::new() } else { format!("All from {}, at ", text("source")) };
+    Need {
+        severity: "warn",
+        kind: "parked",
+        object: text("groupId").to_owned(),
+        count: open,
+        since: group["first"].as_str().map(str::to_owned),
+        title: format!("{open} {noun} parked: {}", text("reason")),
+        text: format!("{source}{} of {}.", text("operator"), text("pipeline")),
+        href: format!("/corrections/group/{}", text("groupId")),
+    }
+}
+
+fn millis(nanos: i128) -> i64 {
+    i64::try_from(nanos.max(0) / 1_000_000).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,83 @@
+//! Metered records as they were flushed.
+
+use flowmeter_engine::Error;
+use flowmeter_engine::live::{items, record_item};
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use crate::installation::Served;
+
+/// A record and its number.
+#[derive(Clone, Debug)]
+pub struct RecordView {
+    /// A number that counts up in its pipeline.
+    pub number: u64,
+    /// The time of its flush, in nanoseconds.
+    pub flushed_at: i64,
+    /// Whether it is a partial record of a threshold.
+    pub is_threshold: bool,
+    /// The record as it was flushed, byte for byte.
+    pub json: Box<RawValue>,
+}
+
+impl RecordView {
+    /// Returns a field of the record.
+    pub fn field(&self, name: &str) -> Option<String> {
+        let record: Value = serde_json::from_str(self.json.get()).ok()?;
+        let found = record.get(name).or_else(|| record.get("meterMetaData")?.get(name))?;
+        Some(found.as_str().map_or_else(|| found.to_string(), str::to_owned))
+    }
+}
+
+impl Served {
+    /// Returns the wanted records from a number on, and the number to continue with.
+    pub fn records(
+        &self,
+        from: u64,
+        limit: usize,
+        wanted: impl Fn(&RecordView) -> bool + Send + 'static,
+    ) -> Result<(Vec<RecordView>, u64), Error> {
+        self.records_between(from, u64::MAX, limit, wanted)
+    }
+
+    /// Returns the numbers of the first record that still exists and of the next one to be flushed.
+    pub fn records_extent(&self) -> Result<(u64, u64), Error> {
+        self.worker().ask(|live| (live.outlet().records().first(), live.outlet().records().written()))
+    }
+
+    /// Returns the wanted records up to a number.
+    pub fn records_between(
+        &self,
+        from: u64,
+        until: u64,
+        limit: usize,
+        wanted: impl Fn(&RecordView) -> bool,
+    ) -> Result<(Vec<RecordView>, u64), Error> {
+        let reader = self.worker().ask(move |live| {
+            let records = live.outlet().records();
+            let from = from.max(records.first());
+            (from < records.written()).then(|| records.reader(from).map(|reader| (reader, from))).transpose()
+        })??;
+        let mut found = Vec::new();
+        let Some((mut reader, from)) = reader else { return Ok((found, from)) };
+        let mut next = from;
+        while let Some(entry) = reader.read()? {
+            for (number, item) in items(&entry).filter(|(number, _)| *number >= from) {
+                if number >= until {
+                    return Ok((found, next));
+                }
+                next = number + 1;
+                let Some(record) = record_item(item) else { continue };
+                let Ok(json) = serde_json::from_slice::<Box<RawValue>>(record.json) else { continue };
+                let view = RecordView { number, flushed_at: entry.at, is_threshold: record.is_threshold, json };
+                if wanted(&view) {
+                    found.push(view);
+                }
+                if found.len() >= limit {
+                    return Ok((found, next));
+                }
+            }
+        }
+        Ok((found, next))
+    }
+}

@@ -1,0 +1,419 @@
+//! Sessions: started, paused, ended; every step and its event are one commit. The core's state
+//! machine decides; nothing else writes a status.
+
+mod counts;
+pub mod feeding;
+pub mod finishing;
+pub mod following;
+pub mod retention;
+pub mod scheduling;
+pub mod telling;
+
+pub use counts::counts;
+
+use std::sync::Arc;
+
+use flowmeter_core::plan::Plan;
+use flowmeter_core::session::{RunType, Session, Status, Trigger};
+use flowmeter_core::time::Timestamp;
+use flowmeter_engine::{Error, Kind};
+use flowmeter_store::catalog::{Catalog, Change, Table, key_of};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use uuid::Uuid;
+
+use crate::audit::Who;
+use crate::installation::Installation;
+use crate::notifications::vocabulary::STATUS;
+use crate::pipelines::KeptPipeline;
+use crate::refusal::{Refusal, RefusalKind, Refused, not_found, refusal_of};
+use crate::rows::{kept, put};
+use crate::sessions::telling::{EVENTS, updates};
+use crate::tables::reading::ReadTables;
+
+/// A session as the catalog keeps it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct KeptSession {
+    /// The id, `R-00000001` and so on.
+    pub session_id: String,
+    /// A number that counts up.
+    pub number: u64,
+    /// Id of the pipeline.
+    pub pipeline_id: Uuid,
+    /// Name of the pipeline.
+    pub pipeline: String,
+    /// The namespace of the session.
+    pub namespace: String,
+    /// The version with which it began.
+    pub version: u32,
+    /// The type, `NORMAL` or `DEBUG`.
+    pub session_run_type: String,
+    /// The status at present.
+    pub session_status: String,
+    /// The time of its start.
+    pub session_start_time: String,
+    /// The time of its end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session_end_time: Option<String>,
+    /// The error that ended it, if there was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// Whether a fault ended it that a person must look at.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_broken: bool,
+    /// Two starts with the same key are one session.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unique_key: Option<String>,
+    /// The entry of the log with which it began.
+    #[serde(default)]
+    pub position: u64,
+    /// The clock of a session that ends with its input.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub as_of: Option<String>,
+    /// Options of sources for this session alone, by the id of the source.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub sources: Map<String, Value>,
+    /// The time at which the pipeline's schedule made it due.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub due: Option<String>,
+    /// How often the run that was due then has failed before.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub attempt: u32,
+    /// The counts of the pipeline at its start.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub counts_before: Value,
+    /// The counts at its end.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub counts: Value,
+}
+
+/// The options of a session that is started.
+#[derive(Clone, Debug, Default)]
+pub struct StartOptions {
+    /// Two starts with the same key are one session.
+    pub unique_key: Option<String>,
+    /// The clock of a session that ends with its input; the time of its start if it is not given.
+    pub as_of: Option<Timestamp>,
+    /// Options of sources for this session alone, by the id of the source.
+    pub sources: Map<String, Value>,
+    /// The time at which the pipeline's schedule made it due.
+    pub due: Option<Timestamp>,
+    /// How often the run that was due then has failed before.
+    pub attempt: u32,
+}
+
+/// An event of a session, as it was emitted.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SessionEvent {
+    /// A number that counts up over all sessions.
+    pub number: u64,
+    /// The time of the event.
+    pub at: String,
+    /// `meter.session.status`, `meter.session.operators` and others.
+    pub event_type: String,
+    /// The namespace of the event.
+    pub namespace: String,
+    /// The content of the event.
+    pub payload: Value,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde passes a reference
+fn is_zero(number: &u32) -> bool {
+    *number == 0
+}
+
+const SESSIONS: &[u8] = b"sessions";
+/// Events that are read at once.
+const EVENTS_AT_ONCE: usize = 500;
+/// Sessions that are examined at once.
+const SESSIONS_AT_ONCE: usize = 100;
+
+impl KeptSession {
+    /// Returns the status of the session.
+    pub fn status(&self) -> Status {
+        Status::named(&self.session_status).unwrap_or(Status::Failed)
+    }
+
+    /// Returns the clock of a session that ends with its input. Sessions of older programs have the time
+    /// of their start.
+    pub(crate) fn clock(&self, plan: &Plan) -> Option<Timestamp> {
+        let text = self.as_of.as_ref().unwrap_or(&self.session_start_time);
+        plan.is_bounded().then(|| Timestamp::parse_rfc3339(text.as_bytes())).flatten()
+    }
+
+    pub(crate) fn session(&self, plan: &Plan) -> Session {
+        let run_type = if self.session_run_type == RunType::Debug.name() { RunType::Debug } else { RunType::Normal };
+        let at = |text: &str| Timestamp::parse_rfc3339(text.as_bytes()).unwrap_or_default();
+        let ended_at = self.session_end_time.as_deref().map(at);
+        Session::new(self.number, run_type, plan, at(&self.session_start_time)).kept(self.status(), ended_at, self.error.clone())
+    }
+}
+
+/// Checks the options of a session against its plan.
+fn check_options(plan: &Plan, options: &StartOptions) -> Result<(), Refused> {
+    let wrong = |field: &str, detail: String| Err(Box::new(Refusal::new(RefusalKind::Invalid, detail).field(field)));
+    if options.as_of.is_some() && !plan.is_bounded() {
+        return wrong("asOf", "`asOf` is for pipelines whose sources end; this one waits for events".to_owned());
+    }
+    for (id, given) in &options.sources {
+        let Some(source) = plan.source_of(id).map(|at| &plan.sources[at]) else {
+            let ids: Vec<&str> = plan.sources.iter().map(|source| source.id.as_str()).collect();
+            return wrong("sources", format!("there is no source `{id}`; there are {}", ids.join(", ")));
+        };
+        let Some(given) = given.as_object() else {
+            return wrong("sources", format!("sources.{id}: expected an object of options"));
+        };
+        if let Err(why) = source.with(given) {
+            return wrong("sources", why);
+        }
+    }
+    Ok(())
+}
+
+impl Installation {
+    /// Starts a NORMAL session of a pipeline without probing its targets. With a unique key, a
+    /// second start returns the session of the first one.
+    pub fn start_unprobed(
+        self: &Arc<Self>,
+        who: &Who,
+        pipeline: &KeptPipeline,
+        options: StartOptions,
+        read: &ReadTables,
+    ) -> Result<KeptSession, Refused> {
+        let _change = self.begin_change()?;
+        // It may have been changed meanwhile.
+        let pipeline = &self.pipeline(&pipeline.namespace, &pipeline.id.to_string())?;
+        if let Some(key) = &options.unique_key
+            && let Some(known) = self.session_of_key(pipeline, key).map_err(|why| refusal_of(&why))?
+        {
+            return Ok(known);
+        }
+        if let Some(served) = self.running_of(pipeline.id) {
+            let detail = format!("session {} of `{}` is running already", Session::id_of(served.session()), pipeline.name);
+            return Err(Box::new(Refusal::new(RefusalKind::Conflict, detail)));
+        }
+        let version = self.version(pipeline, pipeline.version)?;
+        let compiled = version.compile().map_err(|why| refusal_of(&why))?;
+        check_options(&compiled.plan, &options)?;
+        let mut plan = compiled.plan.clone();
+        plan.id = pipeline.id;
+        self.prepare_tables(who, &plan, read)?;
+        let StartOptions { unique_key, as_of, sources, due, attempt } = options;
+        let mut session = self.new_session(pipeline, RunType::Normal, unique_key).map_err(|why| refusal_of(&why))?;
+        (session.sources, session.due, session.attempt) = (sources, due.map(|due| due.to_string()), attempt);
+        session.position = self.beginning(pipeline).map_err(|why| refusal_of(&why))?;
+        let at_start = || session.session_start_time.clone();
+        session.as_of = compiled.plan.is_bounded().then(|| as_of.map_or_else(at_start, |as_of| as_of.to_string()));
+        if let Some(resting) = self.served_of(pipeline.id) {
+            session.counts_before = counts(&compiled.plan, &resting.board().totals());
+        }
+        let audited = self.audited(who, "session.start", &session.session_id, Value::Null, json!({"pipeline": pipeline.name}));
+        self.step(&mut session, &compiled.plan, Trigger::Start, audited.map_err(|why| refusal_of(&why))?)
+            .map_err(|why| refusal_of(&why))?;
+        let working = match self.served_of(pipeline.id) {
+            Some(resting) => self.wake(&resting, pipeline, &session, &compiled),
+            None => self.put_to_work(pipeline, &session, &compiled),
+        };
+        match working {
+            Ok(()) => {
+                self.forget_stopped(pipeline.id);
+                self.step(&mut session, &compiled.plan, Trigger::Ready, Vec::new()).map_err(|why| refusal_of(&why))?;
+            }
+            Err(why) => {
+                session.error = Some(why.to_string());
+                if self.step(&mut session, &compiled.plan, Trigger::Fail, Vec::new()).is_err() {
+                    // The session is in the catalog and cannot be ended: its pipeline is loaded later.
+                    self.remember_stopped(pipeline, session.number, why.clone());
+                }
+                return Err(refusal_of(&why));
+            }
+        }
+        Ok(session)
+    }
+
+    /// Returns the entry of the log with which a session begins. If a notification subscribes to
+    /// events of single meters, a command for that precedes the session's events.
+    fn beginning(&self, pipeline: &KeptPipeline) -> Result<u64, Error> {
+        match self.wants_notes(&pipeline.namespace)? {
+            true => self.command_listening(pipeline.id, true),
+            false => Ok(self.tail.end()),
+        }
+    }
+
+    /// Returns a session that is defined and has not run.
+    pub(crate) fn new_session(
+        &self,
+        pipeline: &KeptPipeline,
+        run_type: RunType,
+        unique_key: Option<String>,
+    ) -> Result<KeptSession, Error> {
+        let number = self.catalog.counter(SESSIONS)? + 1;
+        Ok(KeptSession {
+            session_id: Session::id_of(number),
+            number,
+            pipeline_id: pipeline.id,
+            pipeline: pipeline.name.clone(),
+            namespace: pipeline.namespace.clone(),
+            version: pipeline.version,
+            session_run_type: run_type.name().to_owned(),
+            session_status: Status::NeverRun.name().to_owned(),
+            session_start_time: self.now().to_string(),
+            session_end_time: None,
+            error: None,
+            is_broken: false,
+            unique_key,
+            position: 0,
+            as_of: None,
+            sources: Map::new(),
+            due: None,
+            attempt: 0,
+            counts_before: Value::Null,
+            counts: Value::Null,
+        })
+    }
+
+    pub(crate) fn session_of_key(&self, pipeline: &KeptPipeline, key: &str) -> Result<Option<KeptSession>, Error> {
+        let all = self.sessions(&pipeline.namespace, Some(pipeline.id), None, None, usize::MAX)?;
+        Ok(all.into_iter().find(|session| session.unique_key.as_deref() == Some(key)))
+    }
+
+    /// Takes a step: the session, its event and other changes are one commit.
+    pub(crate) fn step(&self, kept: &mut KeptSession, plan: &Plan, trigger: Trigger, more: Vec<Change>) -> Result<(), Error> {
+        let mut session = kept.session(plan);
+        let now = self.now();
+        let event = session.take(trigger, now).map_err(|why| Error::new(Kind::Invalid, why.to_string()))?;
+        let mut after = kept.clone();
+        after.session_status = event.status.name().to_owned();
+        after.session_end_time = session.ended_at.map(|at| at.to_string());
+        let payload = serde_json::from_str(&event.to_json()).unwrap_or_default();
+        let mut told = vec![(STATUS, payload)];
+        if session.status().is_final() {
+            told.splice(0..0, updates(&session, &kept.counts, plan));
+        }
+        // Steps of a batch run come from its own thread, so numbers are assigned one at a time.
+        let _telling = self.teller.hold();
+        self.still(kept.number, event.previous)?;
+        let mut changes = vec![put(Table::Sessions, key_of(kept.number), &after)];
+        changes.extend(self.told(&kept.namespace, now, told)?);
+        if self.catalog.counter(SESSIONS)? < kept.number {
+            changes.push(Catalog::count_to(SESSIONS, kept.number));
+        }
+        changes.extend(more);
+        self.catalog.commit(&changes)?;
+        *kept = after;
+        self.standing.changed(event.previous, kept);
+        Ok(())
+    }
+
+    /// Checks that a session still has the status that the caller assumes: a batch run and a person
+    /// may change it at the same time.
+    pub(crate) fn still(&self, number: u64, believed: Status) -> Result<(), Error> {
+        let Some(bytes) = self.catalog.get(Table::Sessions, &key_of(number))? else { return Ok(()) };
+        let session: KeptSession = kept(&bytes)?;
+        match session.status() == believed {
+            true => Ok(()),
+            false => Err(Error::new(Kind::Invalid, format!("the session is {} by now, not {believed}", session.session_status))),
+        }
+    }
+
+    /// Pauses, resumes, cancels or finishes a session.
+    pub fn act(self: &Arc<Self>, who: &Who, id: &str, trigger: Trigger) -> Result<KeptSession, Refused> {
+        let at = |why: Error| refusal_of(&why);
+        let change = self.begin_change()?;
+        let mut session = self.session(&who.namespace, id)?;
+        let pipeline = self.pipeline(&who.namespace, &session.pipeline_id.to_string())?;
+        let plan = self.version(&pipeline, pipeline.version)?.compile().map_err(at)?.plan;
+        let action = format!("session.{trigger:?}").to_lowercase();
+        let audited = self.audited(who, &action, id, json!({"status": session.session_status}), Value::Null).map_err(at)?;
+        let served = self.served_of(pipeline.id).filter(|served| served.session() == session.number);
+        if trigger == Trigger::Cancel
+            && let Some(served) = &served
+        {
+            session.counts = self.counts_of(&session, &plan, &served.board().totals());
+        }
+        self.step(&mut session, &plan, trigger, audited).map_err(at)?;
+        let Some(served) = served else { return Ok(session) };
+        match trigger {
+            Trigger::Pause => served.worker.pause(true).map_err(at)?,
+            Trigger::Resume => served.worker.pause(false).map_err(at)?,
+            Trigger::Finish => {
+                served.stop_feeding();
+                // Delivery may wait for a caller that wants to make a change.
+                drop(change);
+                self.finish_soon(&served).map_err(at)?;
+                return self.session(&who.namespace, id);
+            }
+            Trigger::Cancel => {
+                served.finish_anew();
+                self.rest(&served).map_err(at)?;
+            }
+            _ => {}
+        }
+        Ok(session)
+    }
+
+    /// Returns a session by id.
+    pub fn session(&self, namespace: &str, id: &str) -> Result<KeptSession, Refused> {
+        let missing = || not_found("session", id);
+        let number: u64 = id.strip_prefix("R-").and_then(|digits| digits.parse().ok()).ok_or_else(missing)?;
+        let bytes = self.catalog.get(Table::Sessions, &key_of(number)).map_err(|why| refusal_of(&why.into()))?;
+        let session: KeptSession = kept(&bytes.ok_or_else(missing)?).map_err(|why| refusal_of(&why))?;
+        if session.namespace == namespace && session.session_id == id { Ok(session) } else { Err(missing()) }
+    }
+
+    /// Returns sessions of a namespace, the newest first, before a number.
+    pub fn sessions(
+        &self,
+        namespace: &str,
+        pipeline: Option<Uuid>,
+        status: Option<Status>,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<KeptSession>, Error> {
+        let mut before = before.map(key_of);
+        let mut found = Vec::new();
+        loop {
+            let page = self.catalog.scan_back(Table::Sessions, b"", before.as_deref(), SESSIONS_AT_ONCE)?;
+            let Some((last, _)) = page.last() else { return Ok(found) };
+            before = Some(last.clone());
+            for (_, value) in &page {
+                let session: KeptSession = kept(value)?;
+                let wanted = session.namespace == namespace
+                    && pipeline.is_none_or(|pipeline| session.pipeline_id == pipeline)
+                    && status.is_none_or(|status| session.status() == status);
+                if wanted {
+                    found.push(session);
+                }
+                if found.len() >= limit {
+                    return Ok(found);
+                }
+            }
+        }
+    }
+
+    /// Returns events of sessions of a namespace, in order, after a number.
+    pub fn session_events(&self, namespace: &str, after: u64, limit: usize) -> Result<Vec<SessionEvent>, Error> {
+        let (mut found, mut after) = (Vec::new(), key_of(after));
+        loop {
+            let page = self.catalog.scan(Table::SessionEvents, b"", Some(&after), EVENTS_AT_ONCE)?;
+            let Some((last, _)) = page.last() else { return Ok(found) };
+            after.clone_from(last);
+            for (_, value) in &page {
+                let event: SessionEvent = kept(value)?;
+                if event.namespace == namespace {
+                    found.push(event);
+                }
+                if found.len() >= limit {
+                    return Ok(found);
+                }
+            }
+        }
+    }
+
+    /// Returns the number of the newest event of a session.
+    pub fn session_events_end(&self) -> Result<u64, Error> {
+        Ok(self.catalog.counter(EVENTS)?)
+    }
+}

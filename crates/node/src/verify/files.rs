@@ -1,0 +1,138 @@
+//! Reads every file of a data directory completely.
+//!
+//! A recount reads only what it needs. Damage in other data (rollups, unused pages of identities,
+//! the checkpoint before the newest, files of events that the log still has) is found here. An
+//! unknown file is reported as not read.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+
+use flowmeter_engine::live::{examine_contents, folder_of, records_folder};
+use flowmeter_engine::{Error, examine_checkpoints};
+use flowmeter_store::catalog::{Catalog, Table};
+use flowmeter_store::disk::{Disk, LocalDisk, Lock};
+use flowmeter_store::{Examined, archive, identities, log, rollups};
+
+use crate::events::rows::events_folder;
+use crate::installation::{CATALOG_FILE, LOG_FOLDER};
+use crate::pipelines::KeptPipeline;
+use crate::rows::kept;
+
+/// The mark of a data directory that has lived with a test clock.
+const TEST_CLOCK_MARK: &str = "test_clock/mark";
+/// Suffix of files without content: one that was being written when the program ended.
+const UNFINISHED: &str = ".new";
+
+/// The files that were read, and the damage in them.
+#[derive(Default)]
+pub(crate) struct Files {
+    pub(crate) read: BTreeSet<String>,
+    pub(crate) wrong: Vec<String>,
+}
+
+impl Files {
+    fn add(&mut self, examined: Result<Vec<Examined>, Error>) {
+        match examined {
+            Err(why) => self.wrong.push(why.to_string()),
+            Ok(all) => {
+                for one in all {
+                    if let Err(why) = one.outcome {
+                        let why = why.to_string();
+                        let is_named = why.contains(&one.file);
+                        let named = if is_named { why } else { format!("{}: {why}", one.file) };
+                        self.wrong.push(named);
+                    }
+                    self.read.insert(one.file);
+                }
+            }
+        }
+    }
+
+    /// Reports the files of the directory that were not read.
+    fn add_unread(&mut self, data: &Path) -> Result<(), Error> {
+        for file in all_files(data)? {
+            let is_known = self.read.contains(&file) || file == Lock::FILE || file == CATALOG_FILE || file == TEST_CLOCK_MARK;
+            if !is_known && !file.ends_with(UNFINISHED) {
+                let why = "not read: it is no file of a kind that is known here";
+                self.wrong.push(format!("{file}: {why}"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Reads everything but the catalog. `scratch` creates a new empty folder for each call.
+pub(crate) fn examine(
+    data: &Path,
+    catalog: &Catalog,
+    scratch: &mut dyn FnMut() -> Result<Arc<dyn Disk>, Error>,
+) -> Result<Files, Error> {
+    let mut files = Files::default();
+    let disk = LocalDisk::new(data).map_err(|why| Error::io(data.display(), &why))?;
+    let disk: Arc<dyn Disk> = Arc::new(disk);
+    let mut of_log = |files: &mut Files, folder: &str| -> Result<(), Error> {
+        files.add(log::examine(&disk, &scratch()?, folder).map_err(Error::from));
+        Ok(())
+    };
+    of_log(&mut files, LOG_FOLDER)?;
+    for (_, value) in catalog.scan(Table::Pipelines, b"", None, usize::MAX)? {
+        // A row that cannot be read as a pipeline is reported with the rows of the catalog.
+        let Ok(pipeline) = kept::<KeptPipeline>(&value) else { continue };
+        let folder = folder_of(pipeline.id);
+        of_log(&mut files, &records_folder(&folder))?;
+        for stream in ["parked", "verdicts", "notes", "settled"] {
+            of_log(&mut files, &format!("{folder}/{stream}"))?;
+        }
+        files.add(examine_checkpoints(&*disk, &folder));
+        let identities = identities::examine(&disk, &format!("{folder}/identities"));
+        files.add(identities.map_err(Error::from));
+        for partition in folders_in(data, &format!("{folder}/rollups"))? {
+            files.add(rollups::examine(&*disk, &partition).map_err(Error::from));
+        }
+        let events = archive::examine(&*disk, &events_folder(pipeline.id));
+        files.add(events.map_err(Error::from));
+    }
+    files.add(examine_contents(&*disk));
+    files.add_unread(data)?;
+    Ok(files)
+}
+
+/// Returns the folders in a folder, relative to the directory; none if it does not exist.
+fn folders_in(data: &Path, folder: &str) -> Result<Vec<String>, Error> {
+    let path = data.join(folder);
+    if !path.is_dir() {
+        return Ok(Vec::new());
+    }
+    let at = |why: &std::io::Error| Error::io(path.display(), why);
+    let mut folders = Vec::new();
+    for entry in std::fs::read_dir(&path).map_err(|why| at(&why))? {
+        let entry = entry.map_err(|why| at(&why))?;
+        if entry.path().is_dir() {
+            folders.push(format!("{folder}/{}", entry.file_name().to_string_lossy()));
+        }
+    }
+    folders.sort_unstable();
+    Ok(folders)
+}
+
+/// Returns the files of a directory and of its folders, relative to it.
+fn all_files(data: &Path) -> Result<Vec<String>, Error> {
+    let mut folders = vec![data.to_owned()];
+    let mut files = Vec::new();
+    while let Some(folder) = folders.pop() {
+        let at = |why: &std::io::Error| Error::io(folder.display(), why);
+        for entry in std::fs::read_dir(&folder).map_err(|why| at(&why))? {
+            let path = entry.map_err(|why| at(&why))?.path();
+            match path.is_dir() {
+                true => folders.push(path),
+                false => {
+                    let name = path.strip_prefix(data).unwrap_or(&path);
+                    files.push(name.to_string_lossy().into_owned());
+                }
+            }
+        }
+    }
+    files.sort_unstable();
+    Ok(files)
+}

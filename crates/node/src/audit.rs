@@ -102,7 +102,7 @@ pub(crate) fn next_number(catalog: &Catalog) -> Result<u64, Error> {
 impl Installation {
     /// Returns the changes that add an entry to the audit, to be committed with the change that
     /// they describe. Each call has its own number; if the commit fails, the number is not used.
-    pub(crate) fn audited(
+    pub fn audited(
         &self,
         who: &Who,
         action: &str,

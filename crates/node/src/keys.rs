@@ -18,6 +18,7 @@ pub mod random;
 mod ring;
 mod scope;
 mod stored;
+mod storing;
 #[cfg(test)]
 mod tests;
 

@@ -195,6 +195,17 @@ impl Installation {
 
     /// Gives a pipeline a new version; a running one adopts it at once.
     pub fn update_pipeline(&self, who: &Who, pipeline: &KeptPipeline, document: &str) -> Result<KeptPipeline, Refused> {
+        self.update_pipeline_with(who, pipeline, document, Vec::new())
+    }
+
+    /// Gives a pipeline a new version, together with other rows of the catalog.
+    pub(crate) fn update_pipeline_with(
+        &self,
+        who: &Who,
+        pipeline: &KeptPipeline,
+        document: &str,
+        rows: Vec<Change>,
+    ) -> Result<KeptPipeline, Refused> {
         let compiled = self.check_document(&who.namespace, document)?;
         if compiled.plan.name != pipeline.name {
             let detail = format!("the document names the pipeline `{}`; this one is `{}`", compiled.plan.name, pipeline.name);
@@ -219,6 +230,7 @@ impl Installation {
         };
         let types = self.meter_type_documents(&who.namespace).map_err(|why| refusal_of(&why))?;
         let mut adoption = Adoption::default();
+        adoption.set.rows = rows;
         self.adopt_in(&mut adoption, who, &newer, (document, &types), compiled, &read)?;
         self.make_adoption(adoption)?;
         Ok(newer)

@@ -85,8 +85,9 @@ impl Browsers {
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Opens a session for a key. Returns the value of its cookie.
-    pub fn begin(&self, catalog: &Catalog, key: KeyId, now: Timestamp) -> Result<String, Error> {
+    /// Opens a session for a key, together with the entry of the audit. Returns the value of its
+    /// cookie.
+    pub fn begin(&self, catalog: &Catalog, key: KeyId, now: Timestamp, entry: Vec<Change>) -> Result<String, Error> {
         let failed = |why: keys::Error| Error::new(flowmeter_engine::Kind::Unavailable, why.to_string());
         let token = keys::random::secret().map_err(failed)?;
         let session = BrowserSession { key, created_ns: now.nanos(), seen_ns: now.nanos() };
@@ -97,6 +98,7 @@ impl Browsers {
         let over: Vec<String> =
             sessions.iter().filter(|(_, session)| session.expires() <= now).map(|(name, _)| name.clone()).collect();
         changes.extend(over.iter().map(|name| Change::Remove(Table::BrowserSessions, name.clone().into_bytes())));
+        changes.extend(entry);
         catalog.commit(&changes)?;
         sessions.retain(|name, _| !over.contains(name));
         sessions.insert(name, session);
@@ -120,17 +122,20 @@ impl Browsers {
         Some(session.clone())
     }
 
-    /// Ends the session of a cookie.
-    pub fn end(&self, catalog: &Catalog, token: &str) -> Result<Option<BrowserSession>, Error> {
-        self.end_named(catalog, &hash(token))
+    /// Ends the session of a cookie, together with the entry of the audit.
+    pub fn end(&self, catalog: &Catalog, token: &str, entry: Vec<Change>) -> Result<Option<BrowserSession>, Error> {
+        self.end_named(catalog, &hash(token), entry)
     }
 
-    /// Ends a session by its name, or by the prefix of it that lists show.
-    pub fn end_named(&self, catalog: &Catalog, name: &str) -> Result<Option<BrowserSession>, Error> {
+    /// Ends a session by its name, or by the prefix of it that lists show, together with the entry
+    /// of the audit.
+    pub fn end_named(&self, catalog: &Catalog, name: &str, entry: Vec<Change>) -> Result<Option<BrowserSession>, Error> {
         let mut sessions = self.lock();
         let found = sessions.keys().find(|known| known.starts_with(name)).cloned();
         let Some(name) = found.filter(|_| name.len() >= NAME_CHARS) else { return Ok(None) };
-        catalog.commit(&[Change::Remove(Table::BrowserSessions, name.clone().into_bytes())])?;
+        let mut changes = vec![Change::Remove(Table::BrowserSessions, name.clone().into_bytes())];
+        changes.extend(entry);
+        catalog.commit(&changes)?;
         Ok(sessions.remove(&name))
     }
 
@@ -177,7 +182,7 @@ mod tests {
         let catalog = Catalog::in_memory().unwrap();
         let browsers = Browsers::open(&catalog).unwrap();
         let key: KeyId = serde_json::from_str("\"0000000000000001\"").unwrap();
-        let token = browsers.begin(&catalog, key, at(0)).unwrap();
+        let token = browsers.begin(&catalog, key, at(0), Vec::new()).unwrap();
         assert_eq!(token.len(), 64);
         assert!(browsers.find(&catalog, &token, at(11)).is_some());
         assert!(browsers.find(&catalog, &token, at(22)).is_some(), "used after 11 hours");
@@ -188,9 +193,9 @@ mod tests {
         let used = |hour| again.find(&catalog, &token, at(hour)).is_some();
         assert!((40..168).step_by(10).all(used));
         assert!(!used(168), "a week");
-        let other = again.begin(&catalog, key, at(200)).unwrap();
+        let other = again.begin(&catalog, key, at(200), Vec::new()).unwrap();
         assert_eq!(again.list(at(200)).len(), 1, "sessions that are over leave with the next sign-in");
-        assert!(again.end(&catalog, &other).unwrap().is_some());
+        assert!(again.end(&catalog, &other, Vec::new()).unwrap().is_some());
         assert!(again.find(&catalog, &other, at(200)).is_none());
     }
 

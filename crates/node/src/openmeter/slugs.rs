@@ -1,8 +1,9 @@
-//! The meters of a namespace in the catalog, and the pipeline derived from them.
+//! The meters of a namespace, and the pipeline derived from them.
 //!
-//! The catalog is changed first; [`settle`] then updates the pipeline. If the server ends in
-//! between, the next change settles both. A meter is deleted in two steps: first, no rule guides to
-//! it any more; then its users' meters and its usage are removed, and its type leaves the document.
+//! A meter changes together with the pipeline's version: both or neither. A meter is deleted in two
+//! steps: first, no rule guides to it any more; then its users' meters and its usage are removed,
+//! and its type leaves the document. If the program ends in between, the next change of a meter does
+//! the second step.
 
 use std::sync::Arc;
 
@@ -10,34 +11,26 @@ use flowmeter_engine::Error;
 use flowmeter_store::catalog::{Change, Table};
 use serde_json::{Map, Value, json};
 
+use super::document::{self, PIPELINE};
+use super::meter::KeptMeter;
 use crate::audit::Who;
+use crate::change::ChangeSet;
 use crate::installation::Installation;
-use crate::openmeter::document;
-use crate::openmeter::document::PIPELINE;
-use crate::openmeter::meter::KeptMeter;
 use crate::pipelines::KeptPipeline;
 use crate::refusal::{Refusal, RefusalKind, Refused, not_found, refusal_of};
+use crate::rows::{kept, named_key, put};
 use crate::sessions::StartOptions;
 
-fn key(namespace: &str, slug: &str) -> Vec<u8> {
-    [namespace.as_bytes(), &[0], slug.as_bytes()].concat()
-}
-
-fn failed(why: flowmeter_store::Error) -> Refused {
-    refusal_of(&Error::from(why))
-}
-
 /// Returns all meters of a namespace, including those that are being deleted, by slug.
-fn all(installation: &Installation, namespace: &str) -> Result<Vec<KeptMeter>, Refused> {
-    let found = installation.catalog().scan(Table::Slugs, &key(namespace, ""), None, usize::MAX).map_err(failed)?;
-    let read = |(_, value): &(Vec<u8>, Vec<u8>)| serde_json::from_slice(value);
-    let meters = found.iter().map(read).collect::<Result<Vec<_>, _>>();
-    meters.map_err(|why| Box::new(Refusal::new(RefusalKind::Internal, format!("the catalog: {why}"))))
+fn all(installation: &Installation, namespace: &str) -> Result<Vec<KeptMeter>, Error> {
+    let found = installation.catalog().scan(Table::Slugs, &named_key(namespace, ""), None, usize::MAX)?;
+    found.iter().map(|(_, value)| kept(value)).collect()
 }
 
 /// Returns the meters of a namespace, by slug.
 pub fn list(installation: &Installation, namespace: &str) -> Result<Vec<KeptMeter>, Refused> {
-    Ok(all(installation, namespace)?.into_iter().filter(|meter| !meter.deleting).collect())
+    let meters = all(installation, namespace).map_err(|why| refusal_of(&why))?;
+    Ok(meters.into_iter().filter(|meter| !meter.deleting).collect())
 }
 
 /// Returns a meter by id or slug.
@@ -46,32 +39,19 @@ pub fn find(installation: &Installation, namespace: &str, id_or_slug: &str) -> R
     meters.into_iter().find(|meter| meter.is_called(id_or_slug)).ok_or_else(|| not_found("meter", id_or_slug))
 }
 
-fn keep(installation: &Installation, namespace: &str, meter: &KeptMeter) -> Result<(), Refused> {
-    let value = serde_json::to_vec(meter).unwrap_or_default();
-    installation.catalog().commit(&[Change::Put(Table::Slugs, key(namespace, &meter.slug), value)]).map_err(failed)
-}
-
-fn drop_kept(installation: &Installation, namespace: &str, meter: &KeptMeter) -> Result<(), Refused> {
-    installation.catalog().commit(&[Change::Remove(Table::Slugs, key(namespace, &meter.slug))]).map_err(failed)
-}
-
 /// Creates a meter. It counts events from now on.
 pub fn create(installation: &Arc<Installation>, who: &Who, fields: &Map<String, Value>) -> Result<KeptMeter, Refused> {
     let _change = installation.change_openmeter();
     let mut meter = KeptMeter::read(fields, &who.namespace, installation.now())?;
-    settle(installation, who)?;
-    let meters = all(installation, &who.namespace)?;
+    let mut meters = finish_deletions(installation, who)?;
     if meters.iter().any(|known| known.slug == meter.slug) {
         let detail = format!("there is a meter `{}` already", meter.slug);
         return Err(Box::new(Refusal::new(RefusalKind::AlreadyExists, detail).field("slug")));
     }
     meter.operator = document::operator_with_room(&meters);
-    keep(installation, &who.namespace, &meter)?;
-    if let Err(refused) = settle(installation, who) {
-        drop_kept(installation, &who.namespace, &meter)?;
-        return Err(refused);
-    }
-    note(installation, who, "openmeter.meter.create", &meter, Value::Null, meter.shown())?;
+    let rows = row(installation, who, "openmeter.meter.create", &meter, (Value::Null, meter.shown()))?;
+    meters.push(meter.clone());
+    change(installation, who, meters, rows)?;
     Ok(meter)
 }
 
@@ -85,12 +65,10 @@ pub fn update(
     let _change = installation.change_openmeter();
     let known = find(installation, &who.namespace, id_or_slug)?;
     let meter = known.changed(fields, installation.now())?;
-    keep(installation, &who.namespace, &meter)?;
-    if let Err(refused) = settle(installation, who) {
-        keep(installation, &who.namespace, &known)?;
-        return Err(refused);
-    }
-    note(installation, who, "openmeter.meter.update", &meter, known.shown(), meter.shown())?;
+    let mut meters = finish_deletions(installation, who)?;
+    let rows = row(installation, who, "openmeter.meter.update", &meter, (known.shown(), meter.shown()))?;
+    replace(&mut meters, meter.clone());
+    change(installation, who, meters, rows)?;
     Ok(meter)
 }
 
@@ -98,57 +76,84 @@ pub fn update(
 pub fn delete(installation: &Arc<Installation>, who: &Who, id_or_slug: &str) -> Result<(), Refused> {
     let _change = installation.change_openmeter();
     let known = find(installation, &who.namespace, id_or_slug)?;
-    keep(installation, &who.namespace, &KeptMeter { deleting: true, ..known.clone() })?;
-    settle(installation, who)?;
-    note(installation, who, "openmeter.meter.delete", &known, known.shown(), Value::Null)
+    let mut meters = finish_deletions(installation, who)?;
+    let marked = KeptMeter { deleting: true, ..known.clone() };
+    let rows = row(installation, who, "openmeter.meter.delete", &marked, (known.shown(), Value::Null))?;
+    replace(&mut meters, marked);
+    change(installation, who, meters, rows)?;
+    // From here on the meter is deleted, whatever becomes of its usage at this moment.
+    if let Err(refused) = finish_deletions(installation, who) {
+        tracing::error!(meter = known.slug, "its usage is removed with the next change of a meter: {}", refused.detail);
+    }
+    Ok(())
 }
 
-fn note(
+fn replace(meters: &mut Vec<KeptMeter>, meter: KeptMeter) {
+    meters.retain(|known| known.slug != meter.slug);
+    meters.push(meter);
+}
+
+/// Returns the row of a meter, with the entry of the audit about its change.
+fn row(
     installation: &Installation,
     who: &Who,
     action: &str,
     meter: &KeptMeter,
-    before: Value,
-    after: Value,
-) -> Result<(), Refused> {
-    installation.note_audit(who, action, &meter.slug, before, after).map_err(|why| refusal_of(&why))
+    (before, after): (Value, Value),
+) -> Result<Vec<Change>, Refused> {
+    let mut rows = vec![put(Table::Slugs, named_key(&who.namespace, &meter.slug), meter)];
+    let audited = installation.audited(who, action, &meter.slug, before, after);
+    rows.extend(audited.map_err(|why| refusal_of(&why))?);
+    Ok(rows)
 }
 
-/// Updates the pipeline to the catalog.
-fn settle(installation: &Arc<Installation>, who: &Who) -> Result<(), Refused> {
-    let meters = all(installation, &who.namespace)?;
-    let Some(pipeline) = written(installation, who, &meters)? else { return Ok(()) };
-    if meters.iter().all(|meter| !meter.deleting) {
-        return Ok(());
+/// Removes the usage of meters that were deleted. Returns the others.
+fn finish_deletions(installation: &Arc<Installation>, who: &Who) -> Result<Vec<KeptMeter>, Refused> {
+    let mut meters = all(installation, &who.namespace).map_err(|why| refusal_of(&why))?;
+    let deleted: Vec<KeptMeter> = meters.extract_if(.., |meter| meter.deleting).collect();
+    if deleted.is_empty() {
+        return Ok(meters);
     }
+    let pipeline = at_work(installation, who)?;
     let served = installation.served_of(pipeline.id).ok_or_else(|| not_at_work(&pipeline))?;
-    for meter in meters.iter().filter(|meter| meter.deleting) {
+    for meter in &deleted {
         installation.forget_meter_type(&served, meter.id)?;
-        drop_kept(installation, &who.namespace, meter)?;
     }
     drop(served);
-    written(installation, who, &all(installation, &who.namespace)?).map(drop)
+    let rows = deleted.iter().map(|meter| Change::Remove(Table::Slugs, named_key(&who.namespace, &meter.slug)));
+    change(installation, who, meters.clone(), rows.collect())?;
+    Ok(meters)
 }
 
-/// Returns the running pipeline with the document of these meters. Without meters there is none,
-/// unless it existed before.
-fn written(installation: &Arc<Installation>, who: &Who, meters: &[KeptMeter]) -> Result<Option<KeptPipeline>, Refused> {
-    let document = document::write(&who.namespace, meters);
+/// Gives the pipeline the document of these meters, together with rows of the catalog.
+fn change(installation: &Arc<Installation>, who: &Who, mut meters: Vec<KeptMeter>, rows: Vec<Change>) -> Result<(), Refused> {
+    meters.sort_by(|one, other| one.slug.cmp(&other.slug));
+    let pipeline = at_work(installation, who)?;
+    let document = document::write(&who.namespace, &meters);
+    if installation.version(&pipeline, pipeline.version)?.document != document {
+        return installation.update_pipeline_with(who, &pipeline, &document, rows).map(drop);
+    }
+    let _change = installation.begin_change()?;
+    installation.make_change(ChangeSet { rows, ..ChangeSet::default() }).map(drop)
+}
+
+/// Returns the pipeline. Makes it without meters if there is none, and starts it if it does not
+/// run.
+fn at_work(installation: &Arc<Installation>, who: &Who) -> Result<KeptPipeline, Refused> {
     let pipeline = match installation.pipeline(&who.namespace, PIPELINE) {
         Ok(known) if !known.built_in => {
             let detail = format!("there is already another pipeline `{PIPELINE}`; the OpenMeter API needs the name");
             return Err(Box::new(Refusal::new(RefusalKind::Conflict, detail)));
         }
-        Ok(known) if installation.version(&known, known.version)?.document == document => known,
-        Ok(known) => installation.update_pipeline(who, &known, &document)?,
-        Err(missing) if missing.kind == RefusalKind::NotFound && meters.is_empty() => return Ok(None),
-        Err(missing) if missing.kind == RefusalKind::NotFound => installation.create_pipeline(who, &document, true)?,
-        Err(refused) => return Err(refused),
+        Err(missing) if missing.kind == RefusalKind::NotFound => {
+            installation.create_pipeline(who, &document::write(&who.namespace, &[]), true)?
+        }
+        found => found?,
     };
     if installation.running_of(pipeline.id).is_none() {
         installation.start(who, &pipeline, StartOptions::default())?;
     }
-    Ok(Some(pipeline))
+    Ok(pipeline)
 }
 
 fn not_at_work(pipeline: &KeptPipeline) -> Refused {

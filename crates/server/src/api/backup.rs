@@ -42,11 +42,13 @@ async fn back_up(
     };
     off(move || {
         let at = |why| problem_of(&why);
+        // Before the files are written: no backup is without an entry.
+        let entry = json!({"to": to});
+        app.installation.note_audit(&asked.who, "backup", &to.to_string_lossy(), Value::Null, entry).map_err(at)?;
         let backup = app.installation.back_up(&to).map_err(at)?;
         let told = json!({
             "to": to, "at": backup.at, "logEnd": backup.log_end, "files": backup.files.len(), "bytes": backup.bytes(),
         });
-        app.installation.note_audit(&asked.who, "backup", &to.to_string_lossy(), Value::Null, told.clone()).map_err(at)?;
         Ok(answer(StatusCode::OK, &told))
     })
     .await

@@ -9,13 +9,12 @@ use axum::routing::{delete, get, post};
 use flowmeter_core::time::{Timestamp, parse_duration};
 use flowmeter_node::keys;
 use flowmeter_node::keys::{KeyId, NewKey, Scope, Scopes, StoredKey};
-use flowmeter_store::catalog::{Change, Table};
 use serde_json::{Value, json};
 
 use super::paging::whole;
 use super::request::{Query, object};
 use super::{App, Asked, Endpoint, answer, off};
-use crate::problem::{Code, Problem, Refused, problem_of};
+use crate::problem::{Code, Problem, Refused};
 
 /// How long the old secret of a rotated key still works, unless asked otherwise.
 const GRACE: i64 = 24 * 3_600 * 1_000_000_000;
@@ -51,11 +50,6 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         ),
         endpoint(Method::DELETE, "/api/v1/keys/{id}", "Revoke a key", None, (200, "The key"), delete(revoke)),
     ]
-}
-
-/// A key, for the catalog.
-pub(crate) fn stored(key: &StoredKey) -> Change {
-    Change::Put(Table::Keys, key.key.id.to_string().into_bytes(), serde_json::to_vec(key).unwrap_or_default())
 }
 
 fn refused(why: &keys::Error) -> Refused {
@@ -111,7 +105,7 @@ async fn create(
         let namespace = asked.who.namespace.clone();
         let issued = keys::issue(NewKey { name, namespace, scopes: Scopes::of(&scopes), expires_at }, app.installation.wall());
         let issued = issued.map_err(|why| refused(&why))?;
-        keep(&app, &asked, "key.create", &issued.stored)?;
+        keep(&app, &asked, &[("key.create", &issued.stored)])?;
         let mut shown = serde_json::to_value(&issued.stored.key).unwrap_or_default();
         shown["secret"] = json!(issued.text.into_text());
         Ok(answer(StatusCode::CREATED, &shown))
@@ -119,11 +113,10 @@ async fn create(
     .await
 }
 
-fn keep(app: &App, asked: &Asked, action: &str, key: &StoredKey) -> Result<(), Refused> {
-    app.installation.catalog().commit(&[stored(key)]).map_err(|why| problem_of(&why.into()))?;
-    let noted = app.installation.note_audit(&asked.who, action, &key.key.name, Value::Null, json!({"id": key.key.id}));
-    noted.map_err(|why| problem_of(&why))?;
-    app.keys.put(key.clone());
+/// Stores keys, then lets requests use them.
+fn keep(app: &App, asked: &Asked, keys: &[(&str, &StoredKey)]) -> Result<(), Refused> {
+    app.installation.store_keys(&asked.who, keys)?;
+    keys.iter().for_each(|(_, key)| app.keys.put((*key).clone()));
     Ok(())
 }
 
@@ -151,8 +144,7 @@ async fn rotate(
     off(move || {
         let id = own(&app, &asked, &id)?;
         let (old, issued) = app.keys.rotated(id, grace, None, app.installation.wall()).map_err(|why| refused(&why))?;
-        keep(&app, &asked, "key.rotate", &issued.stored)?;
-        keep(&app, &asked, "key.retire", &old)?;
+        keep(&app, &asked, &[("key.rotate", &issued.stored), ("key.retire", &old)])?;
         let mut shown = serde_json::to_value(&issued.stored.key).unwrap_or_default();
         shown["secret"] = json!(issued.text.into_text());
         Ok(answer(StatusCode::CREATED, &shown))
@@ -164,7 +156,7 @@ async fn revoke(State(app): State<App>, Extension(asked): Extension<Asked>, Path
     off(move || {
         let id = own(&app, &asked, &id)?;
         let revoked = app.keys.revoked(id, app.installation.wall()).map_err(|why| refused(&why))?;
-        keep(&app, &asked, "key.revoke", &revoked)?;
+        keep(&app, &asked, &[("key.revoke", &revoked)])?;
         Ok(answer(StatusCode::OK, &revoked.key))
     })
     .await

@@ -120,9 +120,9 @@ async fn end_browser(
         if !is_own {
             return Err(not_found("signed-in browser", &id));
         }
-        app.browsers.end_named(app.installation.catalog(), &id).map_err(|why| problem_of(&why))?;
-        let noted = app.installation.note_audit(&asked.who, "browser.end", &id, Value::Null, Value::Null);
-        noted.map_err(|why| problem_of(&why))?;
+        let entry = app.installation.audited(&asked.who, "browser.end", &id, Value::Null, Value::Null);
+        let ended = entry.and_then(|entry| app.browsers.end_named(app.installation.catalog(), &id, entry));
+        ended.map_err(|why| problem_of(&why))?;
         Ok(StatusCode::NO_CONTENT.into_response())
     })
     .await

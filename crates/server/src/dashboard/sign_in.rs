@@ -13,9 +13,11 @@ use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
 use flowmeter_core::time::Timestamp;
+use flowmeter_engine::Error;
 use flowmeter_node::audit::Who;
 use flowmeter_node::keys::browsers::csrf;
 use flowmeter_node::keys::{Principal, Scope, Unauthenticated};
+use flowmeter_store::catalog::Change;
 use serde_json::{Value, json};
 
 use crate::api::request::object;
@@ -210,9 +212,9 @@ async fn sign_in(
             })
         })?;
         let Some(id) = principal.key else { return Err(Box::new(Problem::new(Code::KeyUnknown, "no such key"))) };
-        let at = |why: flowmeter_engine::Error| problem_of(&why);
-        let token = app.browsers.begin(app.installation.catalog(), id, now).map_err(at)?;
-        note(&app, &principal, "browser.sign_in")?;
+        let at = |why: Error| problem_of(&why);
+        let entry = entry(&app, &principal, "browser.sign_in").map_err(at)?;
+        let token = app.browsers.begin(app.installation.catalog(), id, now, entry).map_err(at)?;
         let told = told(&app, &principal, &json!({"csrf": csrf(&token)}));
         let mut answer = answer(StatusCode::OK, &told);
         set_cookie(&mut answer, &reached, &token, COOKIE_SECONDS);
@@ -226,10 +228,15 @@ async fn sign_out(State(app): State<App>, uri: Uri, headers: HeaderMap) -> Resul
     same_origin(&app, &headers, &uri)?;
     let token = cookie(&headers, &reached.cookie).unwrap_or_default().to_owned();
     off(move || {
-        let ended = app.browsers.end(app.installation.catalog(), &token).map_err(|why| problem_of(&why))?;
-        if let Some(Ok(principal)) = ended.map(|session| app.keys.principal(session.key, app.installation.wall())) {
-            note(&app, &principal, "browser.sign_out")?;
-        }
+        let (now, catalog) = (app.installation.wall(), app.installation.catalog());
+        let session = app.browsers.find(catalog, &token, now);
+        let entry = match session.map(|session| app.keys.principal(session.key, now)) {
+            Some(Ok(principal)) => entry(&app, &principal, "browser.sign_out"),
+            // A session without a valid key has ended already.
+            Some(Err(_)) | None => Ok(Vec::new()),
+        };
+        let ended = entry.and_then(|entry| app.browsers.end(catalog, &token, entry));
+        ended.map_err(|why| problem_of(&why))?;
         let mut answer = StatusCode::NO_CONTENT.into_response();
         set_cookie(&mut answer, &reached, "", 0);
         Ok(private(answer))
@@ -237,10 +244,10 @@ async fn sign_out(State(app): State<App>, uri: Uri, headers: HeaderMap) -> Resul
     .await
 }
 
-fn note(app: &App, principal: &Principal, action: &str) -> Result<(), Refused> {
+/// The entry of the audit about a browser.
+fn entry(app: &App, principal: &Principal, action: &str) -> Result<Vec<Change>, Error> {
     let who = Who { name: principal.name.to_string(), namespace: principal.namespace.to_string() };
-    let noted = app.installation.note_audit(&who, action, &principal.name, Value::Null, Value::Null);
-    noted.map_err(|why| problem_of(&why))
+    app.installation.audited(&who, action, &principal.name, Value::Null, Value::Null)
 }
 
 fn set_cookie(answer: &mut Response, reached: &Reached, value: &str, seconds: u64) {

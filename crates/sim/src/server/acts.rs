@@ -193,8 +193,7 @@ impl Site {
         let server = self.server()?;
         let served = server.served().into_iter().find(|served| served.kept.name == PIPELINES[pipeline]);
         let Some(served) = served else { return Ok(Vec::new()) };
-        let mut filter = CorrectionFilter::default();
-        filter.state = Some(state);
+        let filter = CorrectionFilter { state: Some(state), ..CorrectionFilter::default() };
         let Ok((open, _)) = server.corrections(&served, 0, usize::MAX, &filter) else { return Ok(Vec::new()) };
         let id_of = |correction: &Correction| {
             let event: Value = serde_json::from_slice(&correction.raw).ok()?;

@@ -18,7 +18,7 @@ use crate::load::{self, Loaded};
 use crate::summary::Summary;
 use crate::watch::Watch;
 use flowmeter_connectors::push::Push;
-use flowmeter_connectors::services::HttpServices;
+use flowmeter_connectors::services::{HttpServices, Waits};
 use kept::Kept;
 
 /// The parsed values of `--output`.
@@ -99,7 +99,7 @@ fn session(
     let mut push = Push::open(&plan.name, &loaded.targets, output, Arc::new(Wall), watch.printer())?;
     let mut engine = Engine::new(plan, load::settings(&run.input, 0))?;
     flowmeter_connectors::tables::load(plan, &mut engine, crate::clock::now())?;
-    if let Some(services) = HttpServices::open(plan, None, Arc::new(Wall))? {
+    if let Some(services) = HttpServices::open(plan, None, Arc::new(Wall), Waits::default())? {
         engine.use_services(services);
     }
     engine.open_declared(as_of);

@@ -14,18 +14,19 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use flowmeter_core::event::json::write_on_one_line;
-use flowmeter_core::mediation::{Asked, Services};
+use flowmeter_core::mediation::{Asked, PastAnswer, Services};
 use flowmeter_core::operator::{Http, HttpAnswer, HttpMeaning, HttpRequest, OnUnavailable, Operator};
 use flowmeter_core::plan::Plan;
 use flowmeter_core::time::Timestamp;
+use flowmeter_engine::live::request_hash;
 use flowmeter_engine::node::Clock;
 use flowmeter_engine::{Error, Kind};
 use futures_util::stream::{StreamExt, iter};
 use reqwest::{Client, Method};
-use sha2::{Digest, Sha256};
 use tokio::runtime::Runtime;
 
 use crate::answer;
+use crate::calls::Abandon;
 use crate::retry_after::retry_after;
 use crate::targets::http::answers::chain;
 use crate::targets::http::token::Token;
@@ -38,16 +39,37 @@ const FAILURES_MAX: u32 = 20;
 const REST: i64 = 30 * SECOND;
 /// Longest pause between attempts.
 const PAUSE_MAX: i64 = 60 * SECOND;
+/// Pause between two attempts to get a token that is waited for.
+const TOKEN_PAUSE: Duration = Duration::from_secs(5);
 /// Longest pause that a service may ask for.
 const RETRY_AFTER_MAX: i64 = 3_600 * SECOND;
 
 /// A request, by the SHA-256 of its method, address, body and headers.
 type Hash = [u8; 32];
 
+/// How the services of a plan are waited for.
+#[derive(Clone, Debug)]
+pub struct Waits {
+    /// Ends the requests under way.
+    pub abandon: Abandon,
+    /// With `wait`, the longest time in which an event waits for its answer; then its owner takes
+    /// it again. `None`: for ever.
+    pub patience: Option<Duration>,
+    /// Tells a person what is waited for.
+    pub tell: fn(&str),
+}
+
+impl Default for Waits {
+    fn default() -> Waits {
+        Waits { abandon: Abandon::default(), patience: None, tell: |text| eprintln!("{text}") }
+    }
+}
+
 /// The services of a plan.
 pub struct HttpServices {
     state: Mutex<State>,
     clock: Arc<dyn Clock>,
+    waits: Waits,
 }
 
 impl fmt::Debug for HttpServices {
@@ -87,15 +109,28 @@ pub fn resolve(plan: &mut Plan) -> Result<(), Error> {
     Ok(())
 }
 
+/// Returns a plan with the secrets of its requests filled in.
+///
+/// # Errors
+/// A reference has no value.
+pub fn resolved(plan: Arc<Plan>) -> Result<Arc<Plan>, Error> {
+    if !plan.nodes.iter().any(|node| matches!(node.operator, Operator::Http(_))) {
+        return Ok(plan);
+    }
+    let mut plan = (*plan).clone();
+    resolve(&mut plan)?;
+    Ok(Arc::new(plan))
+}
+
 impl HttpServices {
     /// Opens the services that a DEBUG session asks; others are skipped.
     ///
     /// # Errors
     /// As for [`HttpServices::open`].
-    pub fn open_for_debug(plan: &Plan, clock: Arc<dyn Clock>) -> Result<Option<Arc<HttpServices>>, Error> {
+    pub fn open_for_debug(plan: &Plan, clock: Arc<dyn Clock>, waits: Waits) -> Result<Option<Arc<HttpServices>>, Error> {
         let mut asked = plan.clone();
         asked.nodes.retain(|node| matches!(&node.operator, Operator::Http(http) if http.calls_in_debug));
-        HttpServices::open(&asked, None, clock)
+        HttpServices::open(&asked, None, clock, waits)
     }
 
     /// Opens the services of a plan; `None` if it asks none. Answers that serve later requests are
@@ -103,7 +138,12 @@ impl HttpServices {
     ///
     /// # Errors
     /// A secret or a certificate is invalid, or the file cannot be read.
-    pub fn open(plan: &Plan, file: Option<PathBuf>, clock: Arc<dyn Clock>) -> Result<Option<Arc<HttpServices>>, Error> {
+    pub fn open(
+        plan: &Plan,
+        file: Option<PathBuf>,
+        clock: Arc<dyn Clock>,
+        waits: Waits,
+    ) -> Result<Option<Arc<HttpServices>>, Error> {
         let mut services = HashMap::new();
         for node in &plan.nodes {
             if let Operator::Http(http) = &node.operator {
@@ -116,7 +156,7 @@ impl HttpServices {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|why| Error::new(Kind::Unavailable, format!("no runtime: {why}")))?;
         let state = State { runtime, services, kept: Kept::open(file)? };
-        Ok(Some(Arc::new(HttpServices { state: Mutex::new(state), clock })))
+        Ok(Some(Arc::new(HttpServices { state: Mutex::new(state), clock, waits })))
     }
 }
 
@@ -139,7 +179,7 @@ impl Services for HttpServices {
         // By operator: the requests that are made, and the places of the events that they are for.
         let mut made: Vec<(&Asked<'_>, Hash, Vec<usize>)> = Vec::new();
         for (place, one) in asked.iter().enumerate() {
-            let hash = hash_of(one.http, one.request);
+            let hash = request_hash(one.http, one.request);
             let known = kept.find(one, &hash);
             answers.push(known.clone());
             if known.is_some() {
@@ -159,7 +199,10 @@ impl Services for HttpServices {
             let until = made[from..].iter().position(|(one, ..)| one.operator != operator).map_or(made.len(), |at| from + at);
             let group = &made[from..until];
             let said = match services.get_mut(operator) {
-                Some(service) => runtime.block_on(service.ask(group, &*self.clock)),
+                Some(service) => {
+                    let said = runtime.block_on(self.waits.abandon.or(service.ask(group, &*self.clock, &self.waits)));
+                    said.unwrap_or_else(|cut| vec![HttpAnswer::Later(cut.to_string()); group.len()])
+                }
                 None => vec![HttpAnswer::Skipped; group.len()],
             };
             for ((one, hash, places), answer) in group.iter().zip(said) {
@@ -175,11 +218,18 @@ impl Services for HttpServices {
         }
         answers.into_iter().map(|answer| answer.unwrap_or_else(|| HttpAnswer::Unavailable(String::new()))).collect()
     }
+
+    fn remember(&self, past: PastAnswer) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.services.contains_key(&past.operator) {
+            state.kept.remember(past);
+        }
+    }
 }
 
 impl Service {
     /// Makes requests beside each other. The answers are in their order.
-    async fn ask(&mut self, requests: &[(&Asked<'_>, Hash, Vec<usize>)], clock: &dyn Clock) -> Vec<HttpAnswer> {
+    async fn ask(&mut self, requests: &[(&Asked<'_>, Hash, Vec<usize>)], clock: &dyn Clock, waits: &Waits) -> Vec<HttpAnswer> {
         let Some((first, ..)) = requests.first() else { return Vec::new() };
         let http = first.http;
         let mut answers = Vec::with_capacity(requests.len());
@@ -196,23 +246,38 @@ impl Service {
             let (these, later) = rest.split_at(many.min(rest.len()));
             let mut authorization = self.authorization(now).await;
             // A request without its token would fail: with `wait`, the token is waited for.
+            let mut waited = Duration::ZERO;
             while let (Err(why), OnUnavailable::Wait) = (&authorization, http.on_unavailable) {
-                eprintln!("{why}; the pipeline waits for it");
-                tokio::time::sleep(Duration::from_secs(5)).await;
+                let said = format!("{why}; the pipeline waits for it");
+                if waits.patience.is_some_and(|patience| waited >= patience) {
+                    answers.extend(rest.iter().map(|_| HttpAnswer::Later(said.clone())));
+                    return answers;
+                }
+                (waits.tell)(&said);
+                tokio::time::sleep(TOKEN_PAUSE).await;
+                waited += TOKEN_PAUSE;
                 authorization = self.authorization(clock.now()).await;
             }
             let client = &self.client;
             let sent = these.iter().enumerate().map(|(at, (one, ..))| {
                 let authorization = &authorization;
-                async move { (at, persist(client, http, one.request, authorization, clock).await) }
+                async move { (at, persist(client, http, one.request, authorization, clock, waits).await) }
             });
             let mut said: Vec<(usize, HttpAnswer)> = iter(sent).buffer_unordered(many).collect().await;
             said.sort_by_key(|(at, _)| *at);
+            let mut outstanding = None;
             for (_, answer) in said {
                 self.note(&answer, clock.now());
+                if let HttpAnswer::Later(why) = &answer {
+                    outstanding = Some(why.clone());
+                }
                 answers.push(answer);
             }
             rest = later;
+            if let Some(why) = outstanding {
+                answers.extend(rest.iter().map(|_| HttpAnswer::Later(why.clone())));
+                break;
+            }
         }
         answers
     }
@@ -226,7 +291,7 @@ impl Service {
                     token.forget();
                 }
             }
-            HttpAnswer::Unavailable(_) => {
+            HttpAnswer::Unavailable(_) | HttpAnswer::Later(_) => {
                 self.failures += 1;
                 self.rests_until = now.saturating_add(REST);
             }
@@ -248,26 +313,40 @@ async fn persist(
     request: &HttpRequest,
     authorization: &Result<Option<String>, String>,
     clock: &dyn Clock,
+    waits: &Waits,
 ) -> HttpAnswer {
-    let mut pause = SECOND;
+    let (mut pause, mut waited) = (SECOND, Duration::ZERO);
     for attempt in 1u32.. {
         let (answer, asked_for) = match authorization {
             Ok(authorization) => exchange(client, http, request, authorization.as_deref(), clock).await,
             Err(why) => (HttpAnswer::Unavailable(why.clone()), None),
         };
         let HttpAnswer::Unavailable(why) = &answer else { return answer };
-        let waits = http.on_unavailable == OnUnavailable::Wait;
-        if !waits && attempt >= http.attempts {
+        let is_waiting = http.on_unavailable == OnUnavailable::Wait;
+        if !is_waiting && attempt >= http.attempts {
             return answer;
         }
-        if waits && attempt == http.attempts {
-            eprintln!("{}: {why}; the pipeline waits for an answer", request.url);
+        if is_waiting && attempt >= http.attempts {
+            let said = format!("{}: {why}; the pipeline waits for an answer", without_query(&request.url));
+            if waits.patience.is_some_and(|patience| waited >= patience) {
+                return HttpAnswer::Later(said);
+            }
+            if attempt == http.attempts {
+                (waits.tell)(&said);
+            }
         }
         let nanos = asked_for.unwrap_or(pause).clamp(0, RETRY_AFTER_MAX);
-        tokio::time::sleep(Duration::from_nanos(u64::try_from(nanos).unwrap_or_default())).await;
+        let nanos = Duration::from_nanos(u64::try_from(nanos).unwrap_or_default());
+        tokio::time::sleep(nanos).await;
+        waited += nanos;
         pause = pause.saturating_mul(2).min(PAUSE_MAX);
     }
     HttpAnswer::Unavailable(String::new())
+}
+
+/// Returns an address without its query, which may hold a secret.
+fn without_query(url: &str) -> &str {
+    url.split('?').next().unwrap_or(url)
 }
 
 /// Makes one request. Returns the answer and how long the service asks to wait.
@@ -339,16 +418,4 @@ fn answer_json(status: u16, headers: &reqwest::header::HeaderMap, body: &[u8]) -
 
 fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
-}
-
-fn hash_of(http: &Http, request: &HttpRequest) -> Hash {
-    let mut hasher = Sha256::new();
-    let method = if http.is_post { "POST" } else { "GET" };
-    let headers = request.headers.iter().flat_map(|(name, value)| [name.as_bytes(), value.as_bytes()]);
-    let parts = [method.as_bytes(), request.url.as_bytes(), request.body.as_deref().unwrap_or_default()];
-    for part in parts.into_iter().chain(headers) {
-        hasher.update((part.len() as u64).to_le_bytes());
-        hasher.update(part);
-    }
-    hasher.finalize().into()
 }

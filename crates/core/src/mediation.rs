@@ -28,7 +28,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 pub use flow::{Answers, Flow, OperatorCount, Parked, Tap, Token};
-pub use http::{Asked, Services};
+pub use http::{Asked, AskingEvent, PastAnswer, Services};
 pub use lines::LineWriter;
 
 use walk::take_refusals;

@@ -8,6 +8,7 @@
 //! One thread owns it. It reads no clock and never waits.
 
 mod adoption;
+mod answers;
 mod applying;
 mod arrivals;
 mod command;
@@ -26,7 +27,8 @@ mod tail;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use flowmeter_core::mediation::Decoder;
+use flowmeter_core::mediation::{Decoder, Services};
+use flowmeter_core::operator::Operator;
 use flowmeter_core::partition::{Meter, Partition};
 use flowmeter_core::plan::Plan;
 use flowmeter_core::source::{Format, SourcePlan};
@@ -38,6 +40,7 @@ use flowmeter_store::log;
 use uuid::Uuid;
 
 pub(crate) use adoption::accepts;
+pub use answers::{OpenServices, PastAnswers, RecordedAnswers, copy_answers, hash_of as request_hash};
 pub use arrivals::{Arrivals, Arrived, ParkedNote};
 pub use command::{AdoptedDocument, CatalogRow, LogCommand, MeterName};
 pub use entry::{Letter, Settles};
@@ -111,6 +114,9 @@ pub struct Live {
     tables: InForce,
     /// Keys and values that each source has taken, by its id.
     taken: BTreeMap<String, Taken>,
+    /// Recorded answers of the services that operators ask.
+    answers: Arc<RecordedAnswers>,
+    open_services: Option<OpenServices>,
 }
 
 /// Identity and start of a pipeline without a checkpoint.
@@ -160,6 +166,7 @@ impl Live {
         settings: LiveSettings,
         outlet: Outlet,
     ) -> Result<Live, Error> {
+        let answers = RecordedAnswers::open(&disk, folder, settings.outlet, Timestamp::MIN)?;
         let partitions = settings.engine.partitions.max(1);
         let manifests: Vec<Manifest> = (0..partitions as u32).map(Manifest::empty).collect();
         let identities = open_identities(&disk, folder, &manifests, &settings)?;
@@ -183,7 +190,10 @@ impl Live {
             merges: rolling::Merges::default(),
             tables: InForce::new(),
             taken: BTreeMap::new(),
+            answers,
+            open_services: None,
         };
+        live.engine.use_services(Arc::clone(&live.answers) as Arc<dyn Services>);
         // Items written by a start without a checkpoint are written again by this one.
         live.outlet.resume_from(Items::default())?;
         live.outlet.note(&live.plan, &declared);
@@ -202,6 +212,7 @@ impl Live {
         mut outlet: Outlet,
     ) -> Result<Live, Error> {
         let checkpoint::Found { newest: kept, before } = kept;
+        let answers = RecordedAnswers::open(&disk, folder, settings.outlet, kept.clock)?;
         let plan = plan_of(kept.version)?;
         let mut identities = open_identities(&disk, folder, &kept.manifests, &settings)?;
         for (known, before) in identities.iter_mut().zip(before.iter().flat_map(|before| &before.identities)) {
@@ -234,7 +245,10 @@ impl Live {
             merges: rolling::Merges::default(),
             tables: kept.tables,
             taken: kept.taken,
+            answers,
+            open_services: None,
         };
+        live.engine.use_services(Arc::clone(&live.answers) as Arc<dyn Services>);
         let plan = Arc::clone(&live.plan);
         live.fill_tables(&plan, None)?;
         Ok(live)
@@ -285,6 +299,39 @@ impl Live {
             checkpoint::remove_before(&*self.disk, &self.folder, oldest.position)?;
         }
         Ok(self.kept.first().map_or(0, |kept| kept.position))
+    }
+
+    /// Asks the services of the plan from now on. Without this call it finds every answer in its
+    /// log.
+    ///
+    /// # Errors
+    /// A secret or a certificate of a service is missing.
+    pub fn ask_services(&mut self, open: OpenServices) -> Result<(), Error> {
+        self.open_services = Some(open);
+        let mut plan = Arc::clone(&self.plan);
+        self.open_services_of(&mut plan)
+    }
+
+    /// Opens the services of a plan, if it asks any, and fills its secrets in.
+    fn open_services_of(&self, plan: &mut Arc<Plan>) -> Result<(), Error> {
+        let caches = plan.nodes.iter().filter_map(|node| match &node.operator {
+            Operator::Http(http) => Some(http.cache),
+            _ => None,
+        });
+        let (Some(open), Some(longest)) = (&self.open_services, caches.max()) else { return Ok(()) };
+        let services = open(Arc::make_mut(plan))?;
+        self.answers.use_services(services, self.clock.saturating_sub(longest))
+    }
+
+    /// Returns a reader of the recorded answers for events that were received at an instant or
+    /// later.
+    pub fn answers_since(&self, at: Timestamp) -> Result<PastAnswers, Error> {
+        self.answers.since(at)
+    }
+
+    /// Removes answers for events that were received before an instant.
+    pub fn release_answers(&self, before: Timestamp) -> Result<(), Error> {
+        self.answers.release(before)
     }
 
     /// Makes everything written so far durable and readable.

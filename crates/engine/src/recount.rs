@@ -19,6 +19,7 @@ use flowmeter_core::time::Timestamp;
 use flowmeter_core::verdict::{Reason, Verdict};
 
 use crate::lane::Keeping;
+use crate::live::RecordedAnswers;
 
 /// Events of each operator to note: one event may reach an operator on several ways.
 const TAPS_MAX: usize = 16;
@@ -41,6 +42,8 @@ pub struct Arrival<'a> {
     pub raw: &'a [u8],
     /// The time of receipt.
     pub at: Timestamp,
+    /// Its number in the order of arrival.
+    pub number: u64,
     /// Its origin, as [`crate::live::shown_origin`] writes it.
     pub origin: &'a str,
     /// Its line in the origin.
@@ -104,6 +107,11 @@ impl Recount {
         self.flow.tables = tables;
     }
 
+    /// Takes the answers of services from these.
+    pub fn use_answers(&mut self, answers: Arc<RecordedAnswers>) {
+        self.flow.services = Some(answers);
+    }
+
     /// Opens meters that were not opened by events.
     pub fn open(&mut self, declared: &[DeclaredMeter]) {
         for meter in declared {
@@ -119,7 +127,7 @@ impl Recount {
 
     /// Takes an event; counts it only for `user`, if one is given.
     pub fn take(&mut self, arrival: Arrival<'_>, user: Option<&[u8]>) -> Steps {
-        let Arrival { raw, at, origin, line } = arrival;
+        let Arrival { raw, at, number, origin, line } = arrival;
         let Recount { plan, decoders, mediator, flow, partition, records } = self;
         let (source, name) = crate::live::read_origin(origin);
         let source = source.and_then(|id| plan.source_of(id));
@@ -129,7 +137,7 @@ impl Recount {
         block.open().extend_from_slice(raw);
         block.seal();
         block.received_at = (!is_bounded).then_some(at);
-        (block.first_line, block.origin_line) = (1, source.is_some().then_some(line));
+        (block.first_line, block.origin_line) = (number + 1, source.is_some().then_some(line));
         let at_http = || plan.sources.iter().position(SourcePlan::is_http).unwrap_or_default();
         let source = source.unwrap_or_else(at_http);
         block.origin = Origin { name: name.into(), source, columns: None };

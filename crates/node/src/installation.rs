@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, TryLockError};
 
+use flowmeter_connectors::Abandon;
 use flowmeter_core::time::Timestamp;
 use flowmeter_engine::live::{LiveSettings, Tail};
 use flowmeter_engine::node::{Clock, Placed, Reply, Submission, Worker, WorkerSettings, Writer, open_reader};
@@ -114,6 +115,8 @@ pub struct Served {
     pub(crate) feeding: Mutex<Option<Arc<feeding::Feeding>>>,
     /// Number of settlements that are in the audit.
     pub(crate) audited: AtomicU64,
+    /// Ends the requests of its operators to services.
+    pub(crate) services: Abandon,
 }
 
 impl Served {
@@ -162,6 +165,7 @@ impl Installation {
         let couriers: Vec<_> = served.values().flat_map(|served| served.delivery.couriers()).collect();
         delivery::end(&couriers, self.settings.drain);
         for served in served.into_values() {
+            served.services.ask();
             served.worker.stop();
         }
         if let Some(writer) = self.writer.write().unwrap_or_else(PoisonError::into_inner).take() {

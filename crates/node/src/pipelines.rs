@@ -1,5 +1,6 @@
 //! Pipelines and the versions of their documents.
 
+pub mod services;
 pub mod stopped;
 pub mod working;
 
@@ -298,6 +299,7 @@ impl Installation {
         let accepted = served.worker.ask(move |live| live.accepts(&asked));
         accepted.and_then(|accepted| accepted).map_err(|why| refusal_of(&why))?;
         served.delivery.check(&targets, Path::new(".")).map_err(|why| refusal_of(&why))?;
+        self.check_services(&plan).map_err(|why| refusal_of(&why))?;
         // A pipeline without a session adopts the version when its next session starts.
         if served.session() != 0 {
             let adopted = AdoptedDocument { text: document.to_owned(), meter_types: types.to_vec() };

@@ -197,6 +197,7 @@ impl Installation {
         let version = self.version(pipeline, pipeline.version)?;
         let compiled = version.compile().map_err(|why| refusal_of(&why))?;
         check_options(&compiled.plan, &options)?;
+        self.check_services(&compiled.plan).map_err(|why| refusal_of(&why))?;
         let mut plan = compiled.plan.clone();
         plan.id = pipeline.id;
         self.prepare_tables(who, &plan, read)?;

@@ -132,6 +132,7 @@ impl Verifying {
         let plan_of = plan_of(&self.catalog, self.pipeline.id);
         let beginning = self.beginning()?;
         let folder = folder_of(self.pipeline.id);
+        flowmeter_engine::live::copy_answers(&*self.over, &*fresh, &folder)?;
         let mut stored = Live::open(Arc::clone(&self.over), &folder, &beginning, &plan_of, self.settings)?;
         let end = stored.position().max(log.next());
         take(&mut stored, &log, end, 0, &plan_of)?;

@@ -248,9 +248,10 @@ impl Record {
         let listed: Vec<Members> =
             serde_json::from_str(record.get("groups").map_or("", |raw| raw.get())).map_err(|_| wrong("groups"))?;
         for group in listed {
-            let fields: BTreeMap<String, String> =
+            let fields: BTreeMap<String, Option<String>> =
                 serde_json::from_str(group.get("fields").map_or("", |raw| raw.get())).map_err(|_| wrong("fields"))?;
-            if let Some(region) = fields.get("data.region") {
+            // Those by the answer of a service are compared with a replay.
+            if let Some(Some(region)) = fields.get("data.region") {
                 groups.push((region.clone(), group.get("value").map_or("", |raw| raw.get()).to_owned()));
             }
         }

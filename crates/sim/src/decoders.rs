@@ -62,7 +62,7 @@ pub fn checkpoint(bytes: &[u8]) {
     image.extend_from_slice(&sum.to_le_bytes());
     let disk = SimDisk::new(Random::new(0));
     put(&disk, &format!("{}/checkpoints/00000000000000000001.ckpt", folder_of(plan.id)), &image);
-    if let Ok(mut live) = LAYOUT.open_live(&disk, 0, (0, 0), u64::MAX) {
+    if let Ok(mut live) = LAYOUT.open_live(&disk, 0, (0, 0), u64::MAX, None) {
         drop(live.checkpoint());
     }
 }

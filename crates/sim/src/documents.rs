@@ -35,6 +35,8 @@ pub struct Document {
     pub grace: i64,
     /// How long after its end a period may be amended, in nanoseconds, in odd and in even versions.
     pub amend_within: [i64; 2],
+    /// Whether it asks a service about each event.
+    pub asks: bool,
     pub sorts: &'static [Sort],
 }
 
@@ -59,6 +61,10 @@ impl Sort {
 const EVERY_FIVE_HOURS: &str = r#"{"every": "hour", "count": 5}"#;
 const AT_NINE_AND_FIVE: &str = r#"{"minute": "0", "hour": "9,17", "day": "*", "month": "*", "weekday": "*"}"#;
 
+/// An operator that asks a service; events pass whatever it says.
+const ASKING: &str = r#"{"http": {"url": "http://service/tier", "set": {"data.tier": "body.tier"},
+  "onRefused": "pass", "onUnavailable": "pass"}}, "#;
+
 /// Returns the kind of a version.
 pub fn kind_of(version: u32) -> usize {
     usize::from(version.is_multiple_of(2))
@@ -71,6 +77,7 @@ pub const DOCUMENTS: [Document; 3] = [
         policy: "amend",
         grace: 0,
         amend_within: [30 * HOUR, 50 * HOUR],
+        asks: false,
         sorts: &[
             sort("a sum", false, "sum", "hourly", "Asia/Kathmandu").then(EVERY_FIVE_HOURS, "Asia/Kathmandu"),
             sort("a max", false, "max", "daily", "Europe/Oslo").then("daily", "America/New_York"),
@@ -84,6 +91,7 @@ pub const DOCUMENTS: [Document; 3] = [
         policy: "carry",
         grace: 600 * SECOND,
         amend_within: [0; 2],
+        asks: true,
         sorts: &[
             sort("b sum", false, "sum", "hourly", "Etc/UTC"),
             sort("b min", false, "min", "hourly", "Australia/Lord_Howe").then("daily", "Etc/UTC"),
@@ -96,6 +104,7 @@ pub const DOCUMENTS: [Document; 3] = [
         policy: "park",
         grace: 1800 * SECOND,
         amend_within: [0; 2],
+        asks: false,
         sorts: &[
             sort("c delta", false, "delta", "hourly", "Etc/UTC").then(EVERY_FIVE_HOURS, "Asia/Kathmandu"),
             sort("c weighted", false, "weighted", "daily", "Etc/UTC"),
@@ -114,12 +123,20 @@ impl Document {
     fn text(&self, version: u32) -> String {
         let types: Vec<String> = self.sorts.iter().map(|sort| self.type_text(sort, version)).collect();
         let breakdowns = if version % 2 == 1 { r#"["data.region"]"# } else { r#"["data.kind"], ["data.region"]"# };
+        // Where the service is asked, before or behind the deduplication, depends on the version.
+        let tier = if self.asks { r#", ["data.tier"]"# } else { "" };
+        let breakdowns = format!("{breakdowns}{tier}");
+        let [early, behind] = match (self.asks, version % 2) {
+            (false, _) => ["", ""],
+            (true, 1) => [ASKING, ""],
+            (true, _) => ["", ASKING],
+        };
         let rest = format!(r#""value": "data.n", "series": [], "groupBy": [{breakdowns}], "carryLast": ["data.kind"]"#);
         format!(
             r#"{{"pipeline": "{}", "source": {{"http": {{}}}}, "operators": [
               {{"filter": {{"when": "data.kind != \"{}\""}}}},
-              {{"dedupe": {{"key": ["source", "id"], "window": "48h"}}}},
-              {{"meter": {{"key": "{}", "user": "subject", "time": {{"field": "time", "missing": "received"}}, "rules": [
+              {early}{{"dedupe": {{"key": ["source", "id"], "window": "48h"}}}},
+              {behind}              {{"meter": {{"key": "{}", "user": "subject", "time": {{"field": "time", "missing": "received"}}, "rules": [
                 {{"name": "first", "category": "first", "conditions": {{"all": [{{"field": "data.kind", "op": "eq", "value": "use"}}]}}, {rest}}},
                 {{"name": "second", "category": "second", {rest}}}]}}}}],
               "meterTypes": [{}]}}"#,

@@ -30,6 +30,7 @@ pub mod oracle;
 pub mod producer;
 pub mod random;
 pub mod server;
+pub mod services;
 pub mod target;
 pub mod world;
 

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use flowmeter_core::mediation::Services;
 use flowmeter_core::time::Timestamp;
 use flowmeter_engine::live::{Beginning, Live, LiveSettings, folder_of};
 use flowmeter_engine::{Error, Kind, Settings};
@@ -47,12 +48,23 @@ impl Layout {
     }
 
     /// Opens a pipeline; as in the server it must not be ahead of the log.
-    pub fn open_live(&self, disk: &SimDisk, document: usize, begun: (u64, i64), end: u64) -> Result<Live, Error> {
+    /// Without services it finds every answer in its log.
+    pub fn open_live(
+        &self,
+        disk: &SimDisk,
+        document: usize,
+        begun: (u64, i64),
+        end: u64,
+        services: Option<Arc<dyn Services>>,
+    ) -> Result<Live, Error> {
         let disk: Arc<dyn Disk> = Arc::new(disk.clone());
         let (position, at) = begun;
         let beginning = Beginning { namespace: NAMESPACE.to_owned(), version: 1, position, at: Timestamp::from_nanos(at) };
         let folder = folder_of(plan_of(document, 1)?.id);
-        let live = Live::open(disk, &folder, &beginning, &|version| plan_of(document, version), self.live())?;
+        let mut live = Live::open(disk, &folder, &beginning, &|version| plan_of(document, version), self.live())?;
+        if let Some(services) = services {
+            live.ask_services(Arc::new(move |_| Ok(Some(Arc::clone(&services)))))?;
+        }
         match live.position() > end {
             true => Err(Error::new(Kind::Corrupt, format!("the log ends at {end}, before {}", live.position()))),
             false => Ok(live),

@@ -9,7 +9,7 @@ mod recovery;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use flowmeter_engine::live::{Live, LogCommand};
+use flowmeter_engine::live::{Live, LogCommand, copy_answers, folder_of};
 use flowmeter_store::log::{Encoded, Entry, EntryKind, Log};
 
 use crate::audit::{self, Seen};
@@ -19,6 +19,7 @@ use crate::node::{Layout, NAMESPACE};
 use crate::oracle::Oracle;
 use crate::producer::Producer;
 use crate::random::Random;
+use crate::services::Liar;
 
 /// The reason why a step did not finish.
 pub(crate) enum Stop {
@@ -73,6 +74,8 @@ pub struct World {
     /// Letters that were not acknowledged, to be sent again.
     unanswered: Vec<Vec<u8>>,
     happened: BTreeMap<&'static str, u64>,
+    /// The service that operators ask.
+    service: Arc<Liar>,
 }
 
 /// The first instant of all worlds: the night before clocks change in Oslo.
@@ -89,7 +92,9 @@ impl World {
             outlet_bytes: 400 + random.below(6000),
             identities_bytes: 0,
         };
+        let service = Arc::new(Liar::new(random.fork()));
         World {
+            service,
             trace,
             disk,
             layout,
@@ -174,7 +179,9 @@ impl World {
         for slot in &mut self.slots {
             let plans = |version| plan_of(slot.document, version);
             let failed = |why: flowmeter_engine::Error| format!("applying the log again: {why}");
-            let mut replay = self.layout.open_live(&fresh, slot.document, slot.begun, u64::MAX).map_err(failed)?;
+            let folder = folder_of(plans(1).map_err(failed)?.id);
+            copy_answers(&self.disk, &fresh, &folder).map_err(failed)?;
+            let mut replay = self.layout.open_live(&fresh, slot.document, slot.begun, u64::MAX, None).map_err(failed)?;
             let mut rest = entries.get(slot.begun.0 as usize..).unwrap_or_default();
             while !rest.is_empty() {
                 let (batch, behind) = rest.split_at(1 + self.random.index(rest.len().min(20)));

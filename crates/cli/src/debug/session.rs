@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use flowmeter_connectors::file::Files;
 use flowmeter_connectors::given::Given;
-use flowmeter_connectors::services::HttpServices;
+use flowmeter_connectors::services::{HttpServices, Waits};
 use flowmeter_core::event::Block;
 use flowmeter_core::partition::RecordKey;
 use flowmeter_core::plan::Plan;
@@ -135,7 +135,7 @@ impl Session<'_> {
         let start = || {
             let mut engine = Engine::new(self.plan, self.settings)?;
             flowmeter_connectors::tables::load(self.plan, &mut engine, crate::clock::now())?;
-            if let Some(services) = HttpServices::open_for_debug(self.plan, Arc::new(Wall))? {
+            if let Some(services) = HttpServices::open_for_debug(self.plan, Arc::new(Wall), Waits::default())? {
                 engine.use_services(services);
             }
             Ok::<_, anyhow::Error>(engine)

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use flowmeter_connectors::file::Files;
 use flowmeter_connectors::push::Push;
-use flowmeter_connectors::services::HttpServices;
+use flowmeter_connectors::services::{HttpServices, Waits};
 use flowmeter_core::session::Trigger;
 use flowmeter_engine::ledger::{Ledger, LedgerSettings};
 use flowmeter_engine::node::Clock;
@@ -73,7 +73,7 @@ impl Kept {
         let mut push = Push::go_on(&plan.name, &loaded.targets, output, memory, clock, watch.printer())?;
         super::tables::load(plan, data, &mut engine)?;
         let answers = data.join("runs").join(plan.id.to_string()).join("answers.ndjson");
-        if let Some(services) = HttpServices::open(plan, Some(answers), Arc::new(Wall))? {
+        if let Some(services) = HttpServices::open(plan, Some(answers), Arc::new(Wall), Waits::default())? {
             engine.use_services(services);
         }
         engine.open_declared(as_of);

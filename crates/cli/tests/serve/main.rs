@@ -18,6 +18,7 @@ mod memory;
 mod metrics;
 mod periods;
 mod security;
+mod services;
 mod sessions;
 mod start;
 mod stories;

@@ -3,6 +3,7 @@
 
 pub mod chance;
 pub mod server;
+pub mod service;
 
 use std::path::PathBuf;
 use std::process::{Command, Output};

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use data_encoding::HEXLOWER;
-use flowmeter_core::mediation::Asked;
+use flowmeter_core::mediation::{Asked, PastAnswer};
 use flowmeter_core::operator::HttpAnswer;
 use flowmeter_core::time::Timestamp;
 use flowmeter_engine::{Error, Kind};
@@ -71,6 +71,12 @@ impl Kept {
         let dated = self.answers.get(&(asked.operator.to_owned(), *hash))?;
         let serves = dated.iter().filter(|(at, _)| oldest < *at && *at <= asked.received);
         serves.max_by_key(|(at, _)| *at).map(|(_, answer)| HttpAnswer::Answered(answer.clone()))
+    }
+
+    /// Takes an answer that is recorded elsewhere.
+    pub(super) fn remember(&mut self, past: PastAnswer) {
+        let PastAnswer { operator, request, received, answer } = past;
+        self.answers.entry((operator, request)).or_default().push((received, answer));
     }
 
     /// Keeps an answer, if it may serve later requests.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::http::Services;
+use super::http::{AskingEvent, Services};
 use crate::event::{Batch, Kind, Slot};
 use crate::operator::Scripted;
 use crate::partition::{Identity, Input, Usage};
@@ -329,6 +329,12 @@ impl Flow {
         }
         way.reverse();
         way
+    }
+
+    /// Returns the event that a request of a token is made for.
+    pub(super) fn asking_event(&self, token: Token) -> AskingEvent {
+        let line = self.batch.line(token.event as usize);
+        AskingEvent { derived_by: self.derived_by, line, descent: self.descent(token.part) }
     }
 
     /// Returns how many derived events there are.

@@ -17,6 +17,22 @@ use crate::verdict::Reason;
 pub trait Services: Send + Sync + Debug {
     /// Asks about events, in their order. The answers are in the same order.
     fn ask(&self, asked: &[Asked<'_>]) -> Vec<HttpAnswer>;
+
+    /// Remembers an answer that was recorded: it may serve later requests.
+    fn remember(&self, _past: PastAnswer) {}
+}
+
+/// An answer that was recorded.
+#[derive(Clone, Debug)]
+pub struct PastAnswer {
+    /// The id of the operator.
+    pub operator: String,
+    /// The hash of the request.
+    pub request: [u8; 32],
+    /// When the event of the request was received.
+    pub received: Timestamp,
+    /// The answer, as [`HttpAnswer::Answered`] has it.
+    pub answer: Vec<u8>,
 }
 
 /// A request of an event.
@@ -30,6 +46,19 @@ pub struct Asked<'a> {
     pub request: &'a HttpRequest,
     /// When the event was received.
     pub received: Timestamp,
+    /// The event that asks.
+    pub event: &'a AskingEvent,
+}
+
+/// The event that a request is made for: the same at every replay.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AskingEvent {
+    /// The operator that made the events of its block, if they did not come from outside.
+    pub derived_by: Option<u16>,
+    /// Its line, or that of the event it descends from.
+    pub line: u64,
+    /// The operators and numbers by which it descends from that event.
+    pub descent: Vec<(u16, u32)>,
 }
 
 impl Mediator {
@@ -43,22 +72,23 @@ impl Mediator {
             for (node, token) in asking {
                 let Operator::Http(http) = &plan.nodes[usize::from(node)].operator else { continue };
                 match http.request(&flow.batch, token.row as usize) {
-                    Ok(request) => requests.push((node, token, http, request)),
+                    Ok(request) => requests.push((node, token, http, request, flow.asking_event(token))),
                     Err((reason, detail)) => flow.park(node, token, reason, detail),
                 }
             }
             let asked: Vec<Asked<'_>> = requests
                 .iter()
-                .map(|(node, _, http, request)| Asked {
+                .map(|(node, _, http, request, event)| Asked {
                     operator: &plan.nodes[usize::from(*node)].id,
                     http,
                     request,
                     received: flow.at,
+                    event,
                 })
                 .collect();
             let answers = flow.services.as_ref().map(|services| services.ask(&asked));
             let mut answers = answers.unwrap_or_default().into_iter();
-            for (node, token, http, _) in &requests {
+            for (node, token, http, ..) in &requests {
                 match self.take_answer(flow, *node, http, *token, answers.next()) {
                     Ok(()) => self.leave(&plan, flow, *node, 0, *token),
                     Err((reason, detail)) => flow.park(*node, *token, reason, detail),
@@ -86,7 +116,8 @@ impl Mediator {
             Some(HttpAnswer::Unavailable(why)) if http.on_unavailable != OnUnavailable::Pass => {
                 return Err((Reason::HttpUnavailable, why));
             }
-            Some(HttpAnswer::Refused(_) | HttpAnswer::Unavailable(_) | HttpAnswer::Skipped) | None => {
+            // The caller takes an event without an outcome again: what becomes of it here is dropped.
+            Some(HttpAnswer::Refused(_) | HttpAnswer::Unavailable(_) | HttpAnswer::Skipped | HttpAnswer::Later(_)) | None => {
                 http.set.iter().map(|(slot, _)| (*slot, Kind::Null, Vec::new())).collect()
             }
         };

@@ -90,6 +90,8 @@ pub enum HttpAnswer {
     Unavailable(String),
     /// It was not asked: the fields become null.
     Skipped,
+    /// There is no outcome yet: why. The caller takes the event again later.
+    Later(String),
 }
 
 /// The meaning of a status.

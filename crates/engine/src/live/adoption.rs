@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use flowmeter_core::mediation::Services;
 use flowmeter_core::meter_type::MeterType;
 use flowmeter_core::partition::{Identities, Partition};
 use flowmeter_core::plan::Plan;
@@ -15,7 +16,8 @@ impl Live {
     /// Continues under another version of the plan. A version that lacks what meters need is
     /// refused before it enters the log; here it ends the pipeline. A changed reset schedule takes
     /// effect from the next period of each meter on.
-    pub(super) fn adopt(&mut self, version: u32, plan: Arc<Plan>) -> Result<(), Error> {
+    pub(super) fn adopt(&mut self, version: u32, mut plan: Arc<Plan>) -> Result<(), Error> {
+        self.open_services_of(&mut plan)?;
         let totals = self.engine.totals();
         let kept: Vec<String> = self.plan.nodes.iter().map(|node| node.id.clone()).collect();
         let images = self.engine.images();
@@ -24,6 +26,7 @@ impl Live {
         let stand_in = Engine::with_identities(&self.plan, self.settings.engine, Vec::new())?;
         let identities = std::mem::replace(&mut self.engine, stand_in).into_identities();
         self.engine = Engine::read(Arc::clone(&plan), self.settings.engine, &images, identities)?;
+        self.engine.use_services(Arc::clone(&self.answers) as Arc<dyn Services>);
         self.engine.follow_watermarks(true);
         self.engine.set_totals(renamed(totals, &kept, &plan));
         self.engine.roll_up(rollups);

@@ -77,6 +77,7 @@ impl Live {
         events.clear();
         (self.position, self.clock) = (position, at);
         self.check()?;
+        self.answers.forget_used();
         self.outlet.write(self.clock)
     }
 
@@ -85,6 +86,7 @@ impl Live {
         if let Some(why) = self.engine.identities_mut().find_map(|known| known.failure().cloned()) {
             return Err(why.into());
         }
+        self.answers.check()?;
         if let Some(why) = self.engine.rollups_failure() {
             return Err(why.clone().into());
         }
@@ -139,6 +141,9 @@ impl Live {
                 return commands.iter().try_for_each(|command| self.command(command, plan_of));
             }
         }
+        // Events that operators released may have asked.
+        self.answers.check()?;
+        self.answers.forget_used();
         self.outlet.write(at)
     }
 

@@ -11,6 +11,7 @@ use flowmeter_core::operator::Operator;
 use flowmeter_core::plan::Plan;
 use flowmeter_core::schedule::Calendar;
 use flowmeter_core::time::Timestamp;
+use flowmeter_engine::live::PastAnswers;
 use flowmeter_engine::live::{folder_of, items, record_item};
 use flowmeter_engine::{Arrival, Error, Kind, Recount};
 use flowmeter_store::archive::{Filter, Row};
@@ -130,6 +131,7 @@ impl Installation {
         let mut again = Again {
             recount,
             tables: self.table_history(&pipeline.namespace, &plan)?,
+            answers: self.past_answers(pipeline, &plan, Timestamp::MIN)?,
             plan,
             kind: kind as u16,
             processor: processor as u16,
@@ -186,6 +188,8 @@ fn holds(json: &[u8], id: &str) -> bool {
 struct Again<'f> {
     plan: Arc<Plan>,
     tables: TableHistory<'f>,
+    /// Recorded answers of the services that it asks.
+    answers: Option<PastAnswers>,
     recount: Recount,
     kind: u16,
     processor: u16,
@@ -213,7 +217,12 @@ impl Again<'_> {
             Ok(tables) => self.recount.use_tables(tables),
             Err(why) => tracing::error!("a table cannot be read for an explanation: {why}"),
         }
-        let arrival = Arrival { raw: &row.raw, at: received_at, origin: &row.origin, line: row.line };
+        match self.answers.as_mut().map(|past| past.at(received_at)).transpose() {
+            Ok(answers) => answers.into_iter().for_each(|answers| self.recount.use_answers(answers)),
+            Err(why) => tracing::error!("answers of services cannot be read for an explanation: {why}"),
+        }
+        let number = row.position;
+        let arrival = Arrival { raw: &row.raw, at: received_at, number, origin: &row.origin, line: row.line };
         let steps = self.recount.take(arrival, Some(user.as_bytes()));
         let mine = steps.counted.iter().find(|counted| {
             counted.meter_type == self.kind

@@ -167,6 +167,12 @@ impl Writing {
         }
         if self.rounds % RETAIN_EVERY == 1
             && let Some(_free) = installation.may_release()
+            && let (Some(served), Some(before)) = (&served, answers_before(installation, now))
+        {
+            served.worker().ask(move |live| live.release_answers(before))??;
+        }
+        if self.rounds % RETAIN_EVERY == 1
+            && let Some(_free) = installation.may_release()
         {
             filing.archive.retain(now.nanos())?;
         }
@@ -261,4 +267,12 @@ impl Filing {
     fn need(&self) -> u64 {
         self.entries.front().map_or(0, |(_, position)| *position)
     }
+}
+
+/// Returns the instant before which no event needs its answers: neither the log nor the event store
+/// has one that is older.
+fn answers_before(installation: &Installation, now: Timestamp) -> Option<Timestamp> {
+    let settings = installation.settings();
+    let longest = settings.log.retention?.max(settings.event_store.retention_age?);
+    Some(now.saturating_sub(i64::try_from(longest.as_nanos()).unwrap_or(i64::MAX)))
 }

@@ -14,7 +14,7 @@ use flowmeter_core::partition::Birth;
 use flowmeter_core::plan::{DeclaredMeter, Plan};
 use flowmeter_core::schedule::Calendar;
 use flowmeter_core::time::Timestamp;
-use flowmeter_engine::live::read_origin;
+use flowmeter_engine::live::{PastAnswers, read_origin};
 use flowmeter_engine::{Arrival, Counted, Error, Recount, Steps};
 use flowmeter_store::archive::{Filter, Row};
 use serde_json::value::RawValue;
@@ -67,12 +67,17 @@ impl Installation {
         let plan = self.plan_at(pipeline, received_at)?;
         let declared = self.declared(pipeline, &plan, None)?;
         let tables = self.table_history(&pipeline.namespace, &plan)?.at(received_at)?;
+        let answers = self.past_answers(pipeline, &plan, received_at)?.map(|mut past| past.at(received_at)).transpose()?;
         let take = |calendars: Vec<(u16, Calendar)>| {
             let mut recount = Recount::new(Arc::clone(&plan), &[]);
             calendars.into_iter().for_each(|(kind, calendar)| recount.begin_with(kind, calendar));
             recount.open(&declared);
             recount.use_tables(tables.clone());
-            recount.take(Arrival { raw: &row.raw, at: received_at, origin: &row.origin, line: row.line }, None)
+            if let Some(answers) = &answers {
+                recount.use_answers(Arc::clone(answers));
+            }
+            let number = row.position;
+            recount.take(Arrival { raw: &row.raw, at: received_at, number, origin: &row.origin, line: row.line }, None)
         };
         let steps = take(Vec::new());
         // The zone of a meter is that of the event which opened it, not of this one.
@@ -84,6 +89,21 @@ impl Installation {
         let counted: Vec<_> = counted.iter().map(|counted| counted_shown(&plan, counted, json!({}))).collect();
         let shown = event_object(row).with_list("steps", &steps_shown(&plan, row, &steps));
         Ok(shown.with_list("counted", &counted).finish())
+    }
+
+    /// The recorded answers of the services that a plan asks, for events that were received at an
+    /// instant or later; `None` if it asks none.
+    pub(crate) fn past_answers(
+        &self,
+        pipeline: &KeptPipeline,
+        plan: &Plan,
+        since: Timestamp,
+    ) -> Result<Option<PastAnswers>, Error> {
+        let asks = plan.nodes.iter().any(|node| matches!(node.operator, Operator::Http(_)));
+        match self.served_of(pipeline.id).filter(|_| asks) {
+            Some(served) => served.worker.ask(move |live| live.answers_since(since))?.map(Some),
+            None => Ok(None),
+        }
     }
 
     /// The plan that was in force at an instant.

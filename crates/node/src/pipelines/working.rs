@@ -7,8 +7,8 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use flowmeter_core::operator::Operator;
-use flowmeter_core::plan::Plan;
+use flowmeter_connectors::Abandon;
+use flowmeter_connectors::services::resolved;
 use flowmeter_core::session::{RunType, Status, Trigger};
 use flowmeter_core::time::Timestamp;
 use flowmeter_document::Pipeline;
@@ -31,7 +31,8 @@ impl Installation {
         session: &KeptSession,
         compiled: &Pipeline,
     ) -> Result<(), Error> {
-        let plan_of = plan_of(&self.catalog, pipeline.id);
+        let stored = plan_of(&self.catalog, pipeline.id);
+        let plan_of = move |version| resolved(stored(version)?);
         // Sessions over files of older programs began with no entry of the log, and had none.
         let first = flowmeter_store::log::segments_of(&*self.disk, LOG_FOLDER)?.first().map_or(0, |(position, _)| *position);
         let beginning = flowmeter_engine::live::Beginning {
@@ -46,6 +47,8 @@ impl Installation {
         }
         let folder = folder_of(pipeline.id);
         let mut live = Live::open(Arc::clone(&self.disk), &folder, &beginning, &plan_of, self.live_settings())?;
+        let services = Abandon::default();
+        live.ask_services(self.open_services(&services))?;
         self.log_damaged_checkpoints(pipeline);
         let end = self.tail.end();
         if live.position() > end {
@@ -97,6 +100,7 @@ impl Installation {
             finishing: Mutex::default(),
             feeding: Mutex::default(),
             audited: AtomicU64::new(0),
+            services,
         });
         self.pipelines.write().unwrap_or_else(PoisonError::into_inner).insert(pipeline.id, Arc::clone(&served));
         if session.status().is_final() {
@@ -123,7 +127,7 @@ impl Installation {
         session: &KeptSession,
         compiled: &Pipeline,
     ) -> Result<(), Error> {
-        refuse_services(&compiled.plan)?;
+        self.check_services(&compiled.plan)?;
         let mut plan = compiled.plan.clone();
         plan.id = pipeline.id;
         let version = served.worker.ask(move |live| live.accepts(&plan).map(|()| live.version()))??;
@@ -239,6 +243,8 @@ impl Installation {
             Ok(())
         }));
         served.delivery.stop();
+        // It may be waiting for a service.
+        served.services.ask();
         served.worker.stop();
     }
 
@@ -275,16 +281,4 @@ impl Installation {
         }
         Ok(())
     }
-}
-
-/// A server asks no services yet: their answers would have to be in the log before an event counts.
-fn refuse_services(plan: &Plan) -> Result<(), Error> {
-    let asks = plan.nodes.iter().find(|node| matches!(node.operator, Operator::Http(_)));
-    asks.map_or(Ok(()), |node| {
-        let message = format!(
-            "the operator `{}` asks an HTTP service, which a server does not do yet; use `flowmeter run`, or a table with `enrich`",
-            node.id
-        );
-        Err(Error::new(Kind::Invalid, message))
-    })
 }

@@ -3,7 +3,10 @@
 
 use std::sync::Arc;
 
+use flowmeter_connectors::Abandon;
+use flowmeter_connectors::services::{HttpServices, resolved};
 use flowmeter_core::mediation::Tap;
+use flowmeter_core::operator::{Node, Operator};
 use flowmeter_core::partition::RecordKey;
 use flowmeter_core::plan::Plan;
 use flowmeter_core::session::{RunType, Trigger};
@@ -17,6 +20,7 @@ use serde_json::{Value, json};
 use crate::audit::Who;
 use crate::installation::Installation;
 use crate::pipelines::KeptPipeline;
+use crate::pipelines::services::waits;
 use crate::refusal::{Refused, refusal_of};
 use crate::sessions::counts;
 use crate::trials::source::Given;
@@ -75,6 +79,17 @@ impl Installation {
         Ok(seen.report(&plan, &session))
     }
 
+    /// Returns a plan, and the services that it asks in a test; their secrets are filled in.
+    fn plan_to_try(&self, plan: &Arc<Plan>) -> Result<(Arc<Plan>, Option<Arc<HttpServices>>), Error> {
+        let calls = |node: &Node| matches!(&node.operator, Operator::Http(http) if http.calls_in_debug);
+        if !plan.nodes.iter().any(calls) {
+            return Ok((Arc::clone(plan), None));
+        }
+        let plan = resolved(Arc::clone(plan))?;
+        let services = HttpServices::open_for_debug(&plan, Arc::clone(&self.clock), waits(&Abandon::default()))?;
+        Ok((plan, services))
+    }
+
     fn lead(
         &self,
         namespace: &str,
@@ -84,10 +99,14 @@ impl Installation {
         seen: &mut Seen,
     ) -> (Totals, Result<(), Error>) {
         let settings = flowmeter_engine::Settings { threads: 1, partitions: 1, taps_max: trial.samples };
-        let mut engine = match Engine::new(plan, settings) {
-            Ok(engine) => engine,
+        let opened = self.plan_to_try(plan).and_then(|(plan, services)| Ok((Engine::new(&plan, settings)?, services)));
+        let (mut engine, services) = match opened {
+            Ok(opened) => opened,
             Err(why) => return (Totals::default(), Err(why)),
         };
+        if let Some(services) = services {
+            engine.use_services(services);
+        }
         let (as_of, is_strict) = (trial.as_of.unwrap_or(now), trial.is_strict);
         engine.open_declared(as_of);
         let tables = self.table_history(namespace, plan).and_then(|mut history| history.at(Timestamp::MAX));

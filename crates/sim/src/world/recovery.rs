@@ -1,6 +1,9 @@
 //! Ends and restarts: the program ends, alone or with the machine; it starts again, and may end
 //! during the start.
 
+use std::sync::Arc;
+
+use flowmeter_core::mediation::Services;
 use flowmeter_store::log::{Entry, Log};
 
 use super::{Kept, Stop, World, stop};
@@ -96,13 +99,16 @@ impl World {
 
     /// Loads a pipeline that is not loaded.
     pub(super) fn revive(&mut self, number: usize) -> Result<(), Stop> {
-        let World { slots, layout, disk, log, .. } = self;
+        let World { slots, layout, disk, log, service, .. } = self;
         let slot = &mut slots[number];
         if slot.live.is_some() {
             return Ok(());
         }
         let end = log.as_ref().map_or(0, Log::next);
-        let live = layout.open_live(disk, slot.document, slot.begun, end).map_err(stop)?;
+        let live = {
+            let services = Arc::clone(service) as Arc<dyn Services>;
+            layout.open_live(disk, slot.document, slot.begun, end, Some(services)).map_err(stop)?
+        };
         slot.seen.read(&live)?.map_err(stop)?;
         let position = live.position();
         slot.live = Some(live);

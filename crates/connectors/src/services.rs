@@ -55,13 +55,13 @@ pub struct Waits {
     /// With `wait`, the longest time in which an event waits for its answer; then its owner takes
     /// it again. `None`: for ever.
     pub patience: Option<Duration>,
-    /// Tells a person what is waited for.
-    pub tell: fn(&str),
+    /// Reports what is waited for.
+    pub report: fn(&str),
 }
 
 impl Default for Waits {
     fn default() -> Waits {
-        Waits { abandon: Abandon::default(), patience: None, tell: |text| eprintln!("{text}") }
+        Waits { abandon: Abandon::default(), patience: None, report: |text| eprintln!("{text}") }
     }
 }
 
@@ -253,7 +253,7 @@ impl Service {
                     answers.extend(rest.iter().map(|_| HttpAnswer::Later(said.clone())));
                     return answers;
                 }
-                (waits.tell)(&said);
+                (waits.report)(&said);
                 tokio::time::sleep(TOKEN_PAUSE).await;
                 waited += TOKEN_PAUSE;
                 authorization = self.authorization(clock.now()).await;
@@ -332,7 +332,7 @@ async fn persist(
                 return HttpAnswer::Later(said);
             }
             if attempt == http.attempts {
-                (waits.tell)(&said);
+                (waits.report)(&said);
             }
         }
         let nanos = asked_for.unwrap_or(pause).clamp(0, RETRY_AFTER_MAX);

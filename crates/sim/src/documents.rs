@@ -37,6 +37,9 @@ pub struct Document {
     pub amend_within: [i64; 2],
     /// Whether it asks a service about each event.
     pub asks: bool,
+    /// Whether its events go through every operator. The oracle does not know what they make of
+    /// events: such a pipeline is compared with the one that applies the whole log again.
+    pub mediates: bool,
     pub sorts: &'static [Sort],
 }
 
@@ -65,12 +68,23 @@ const AT_NINE_AND_FIVE: &str = r#"{"minute": "0", "hour": "9,17", "day": "*", "m
 const ASKING: &str = r#"{"http": {"url": "http://service/tier", "set": {"data.tier": "body.tier"},
   "onRefused": "pass", "onUnavailable": "pass"}}, "#;
 
+/// A script that makes lists, drops events, refuses some and throws at others.
+const CODE: &str = "function step(event, context) {
+  const { kind, n } = event.data;
+  if (kind === 'dull') context.fail('dull');
+  if (kind === 'noise') throw new Error('noise');
+  if (kind === undefined) return null;
+  context.count(kind);
+  event.data.parts = Array.from({ length: PARTS }, (_, index) => index);
+  return kind === 'use' ? [event, event] : event;
+}";
+
 /// Returns the kind of a version.
 pub fn kind_of(version: u32) -> usize {
     usize::from(version.is_multiple_of(2))
 }
 
-pub const DOCUMENTS: [Document; 3] = [
+pub const DOCUMENTS: [Document; 4] = [
     Document {
         name: "alpha",
         key: "00000000-0000-4000-8000-00000000000a",
@@ -78,6 +92,7 @@ pub const DOCUMENTS: [Document; 3] = [
         grace: 0,
         amend_within: [30 * HOUR, 50 * HOUR],
         asks: false,
+        mediates: false,
         sorts: &[
             sort("a sum", false, "sum", "hourly", "Asia/Kathmandu").then(EVERY_FIVE_HOURS, "Asia/Kathmandu"),
             sort("a max", false, "max", "daily", "Europe/Oslo").then("daily", "America/New_York"),
@@ -92,6 +107,7 @@ pub const DOCUMENTS: [Document; 3] = [
         grace: 600 * SECOND,
         amend_within: [0; 2],
         asks: true,
+        mediates: false,
         sorts: &[
             sort("b sum", false, "sum", "hourly", "Etc/UTC"),
             sort("b min", false, "min", "hourly", "Australia/Lord_Howe").then("daily", "Etc/UTC"),
@@ -105,12 +121,23 @@ pub const DOCUMENTS: [Document; 3] = [
         grace: 1800 * SECOND,
         amend_within: [0; 2],
         asks: false,
+        mediates: false,
         sorts: &[
             sort("c delta", false, "delta", "hourly", "Etc/UTC").then(EVERY_FIVE_HOURS, "Asia/Kathmandu"),
             sort("c weighted", false, "weighted", "daily", "Etc/UTC"),
             sort("c avg", true, "avg", "hourly", "Etc/UTC").then("hourly", "Asia/Kathmandu"),
             sort("c sum", true, "sum", "daily", "Pacific/Auckland"),
         ],
+    },
+    Document {
+        name: "delta",
+        key: "00000000-0000-4000-8000-00000000000d",
+        policy: "amend",
+        grace: 0,
+        amend_within: [30 * HOUR, 50 * HOUR],
+        asks: true,
+        mediates: true,
+        sorts: &[sort("d sum", false, "sum", "hourly", "Asia/Kathmandu"), sort("d count", true, "count", "daily", "Etc/UTC")],
     },
 ];
 
@@ -121,6 +148,9 @@ impl Document {
     }
 
     fn text(&self, version: u32) -> String {
+        if self.mediates {
+            return self.mediating(version);
+        }
         let types: Vec<String> = self.sorts.iter().map(|sort| self.type_text(sort, version)).collect();
         let breakdowns = if version % 2 == 1 { r#"["data.region"]"# } else { r#"["data.kind"], ["data.region"]"# };
         // Where the service is asked, before or behind the deduplication, depends on the version.
@@ -142,6 +172,40 @@ impl Document {
               "meterTypes": [{}]}}"#,
             self.name,
             Document::drops(version),
+            self.key,
+            types.join(", ")
+        )
+    }
+
+    /// Returns the document with every operator that makes, prices or looks up something.
+    fn mediating(&self, version: u32) -> String {
+        let types: Vec<String> = self.sorts.iter().map(|sort| self.type_text(sort, version)).collect();
+        let parts = 2 + version % 2;
+        format!(
+            r#"{{"pipeline": "{}", "source": {{"http": {{}}}},
+              "tables": [{{"name": "plans", "key": ["region"], "file": {{"path": "plans.ndjson"}}}},
+                {{"name": "rates", "key": ["currency", "date"], "rows": [{{"currency": "USD", "date": "2024-01-02", "rate": 1.25}}]}}],
+              "operators": [
+              {{"dedupe": {{"key": ["source", "id"], "window": "48h"}}}},
+              {{"id": "code", "script": {{"code": {}}}}},
+              {{"split": {{"path": "data.parts", "into": "data.part"}}}},
+              {{"enrich": {{"table": "plans", "on": {{"region": "data.region"}}, "set": {{"data.plan": "plan"}}, "unmatched": "pass"}}}},
+              {ASKING}
+              {{"currency": {{"table": "rates", "base": "EUR", "amount": "data.n", "from": {{"value": "USD"}}, "to": {{"value": "EUR"}},
+                "set": "data.eur", "daysBack": 366, "scale": 2}}}},
+              {{"aggregate": {{"key": ["subject"], "fields": {{"data.total": {{"sum": "data.n"}}}}, "schedule": "daily"}}}},
+              {{"id": "price", "rate": {{"quantity": "data.n", "set": "data.amount", "key": ["subject"], "schedule": "daily",
+                "price": {{"model": "graduated", "tiers": [{{"upTo": 20, "unit": "0.5"}}, {{"unit": "0.125"}}]}}}}}},
+              {{"id": "hours", "accumulate": {{"key": ["subject", "data.tier", "data.plan"], "window": {{"size": "1h"}},
+                "fields": {{"data.n": {{"sum": "data.amount"}}, "data.eur": {{"sum": "data.eur"}}, "data.calls": {{"count": true}}}}}}}},
+              {{"id": "pairs", "from": "price", "correlate": {{"key": ["subject"], "start": "data.kind == \"use\"",
+                "stop": "data.kind == \"buy\"", "duration": "data.n", "onTimeout": "close", "cut": {{"schedule": "daily"}}}}}},
+              {{"from": ["hours", "pairs"], "meter": {{"key": "{}", "user": "subject", "rules": [
+                {{"name": "first", "category": "first", "value": "data.n", "series": [], "groupBy": [["data.tier"], ["data.plan"], ["data.eur"]]}},
+                {{"name": "second", "category": "second", "value": "data.n", "series": []}}], "match": "all"}}}}],
+              "meterTypes": [{}]}}"#,
+            self.name,
+            serde_json::Value::from(CODE.replace("PARTS", &parts.to_string())),
             self.key,
             types.join(", ")
         )

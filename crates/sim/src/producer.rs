@@ -13,7 +13,7 @@ pub struct Producer {
     sent: Vec<String>,
 }
 
-const REGIONS: [&str; 3] = ["north", "south", "west"];
+pub const REGIONS: [&str; 3] = ["north", "south", "west"];
 const KINDS: [&str; 7] = ["use", "use", "use", "buy", "buy", "noise", "dull"];
 
 impl Producer {

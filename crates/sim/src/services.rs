@@ -1,4 +1,4 @@
-//! A service that operators ask. It lies, refuses and fails: what it says depends on nothing but
+//! A service that operators ask. It answers, refuses and fails: the outcome depends on nothing but
 //! chance, so only recorded answers can make a replay equal.
 
 use std::sync::{Mutex, PoisonError};

@@ -9,7 +9,7 @@ mod recovery;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use flowmeter_engine::live::{Live, LogCommand, copy_answers, folder_of};
+use flowmeter_engine::live::{Live, LogCommand, copy_answers, copy_contents, folder_of};
 use flowmeter_store::log::{Encoded, Entry, EntryKind, Log};
 
 use crate::audit::{self, Seen};
@@ -51,7 +51,8 @@ struct Slot {
     live: Option<Live>,
     paused: bool,
     seen: Seen,
-    oracle: Oracle,
+    /// The oracle; none for a pipeline that mediates.
+    oracle: Option<Oracle>,
     released: u64,
     /// The version that was adopted last.
     version: u32,
@@ -176,11 +177,13 @@ impl World {
         let fresh = SimDisk::new(self.random.fork());
         let entries: Vec<Arc<Entry>> =
             self.truth.iter().enumerate().map(|(position, kept)| entry(kept, position as u64)).collect();
+        let mut happened = Vec::new();
         for slot in &mut self.slots {
             let plans = |version| plan_of(slot.document, version);
             let failed = |why: flowmeter_engine::Error| format!("applying the log again: {why}");
             let folder = folder_of(plans(1).map_err(failed)?.id);
             copy_answers(&self.disk, &fresh, &folder).map_err(failed)?;
+            copy_contents(&self.disk, &fresh).map_err(failed)?;
             let mut replay = self.layout.open_live(&fresh, slot.document, slot.begun, u64::MAX, None).map_err(failed)?;
             let mut rest = entries.get(slot.begun.0 as usize..).unwrap_or_default();
             while !rest.is_empty() {
@@ -195,6 +198,15 @@ impl World {
                 Some(live) => audit::against_replay(live, &slot.seen, &replay, &again)?,
                 None => return Err(format!("{} is not loaded", DOCUMENTS[slot.document].name)),
             }
+            let tally = replay.tally();
+            let made = [("derived events", tally.derived), ("absorbed", tally.absorbed), ("split", tally.split)];
+            happened.extend(made.into_iter().filter(|(_, count)| *count > 0));
+            if DOCUMENTS[slot.document].mediates {
+                happened.push(("records of mediated usage", again.records.len() as u64));
+            }
+        }
+        for (what, count) in happened {
+            *self.happened.entry(what).or_default() += count;
         }
         Ok(())
     }
@@ -221,19 +233,26 @@ impl World {
         let Some(live) = &mut slot.live else { return Ok(()) };
         live.commit().map_err(stop)?;
         slot.seen.read(live)?.map_err(stop)?;
-        while slot.oracle.position < live.position() {
-            let kept = &truth[slot.oracle.position as usize];
+        let Some(oracle) = &mut slot.oracle else {
+            let tally = live.tally();
+            return match tally.is_complete() {
+                true => Ok(()),
+                false => Err(Stop::Wrong(format!("{}: events were lost: {tally:?}", DOCUMENTS[slot.document].name))),
+            };
+        };
+        while oracle.position < live.position() {
+            let kept = &truth[oracle.position as usize];
             match kept.kind {
-                EntryKind::Events => slot.oracle.events(kept.at, &kept.bytes, NAMESPACE)?,
-                _ => slot.oracle.command(kept.at, &LogCommand::read(&kept.bytes).map_err(|why| why.to_string())?),
+                EntryKind::Events => oracle.events(kept.at, &kept.bytes, NAMESPACE)?,
+                _ => oracle.command(kept.at, &LogCommand::read(&kept.bytes).map_err(|why| why.to_string())?),
             }
         }
         // After a restart it may be behind its earlier writes.
         let outlet = live.outlet();
         let streams = [outlet.records(), outlet.parked(), outlet.verdicts(), outlet.notes(), outlet.settled()];
         let caught_up = streams.iter().all(|stream| stream.next() == stream.written());
-        if slot.oracle.position == live.position() && caught_up {
-            audit::against_oracle(live, &slot.seen, &mut slot.oracle)?;
+        if oracle.position == live.position() && caught_up {
+            audit::against_oracle(live, &slot.seen, oracle)?;
         }
         Ok(())
     }

@@ -46,7 +46,7 @@ struct State {
     used: BTreeSet<Key>,
     /// None in a replay, which finds every answer in the log.
     services: Option<Arc<dyn Services>>,
-    /// The error that kept an event from its answer. What was counted since is wrong.
+    /// The error that kept an event from its answer. Everything counted since is wrong.
     failure: Option<Error>,
 }
 
@@ -114,7 +114,7 @@ impl RecordedAnswers {
         }
     }
 
-    /// Returns an error if an event did not get its answer: what was counted since is wrong.
+    /// Returns an error if an event did not get its answer: everything counted since is wrong.
     pub fn check(&self) -> Result<(), Error> {
         self.state().failure.clone().map_or(Ok(()), Err)
     }

@@ -20,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Returns how a server waits for services, until it gives them up.
 pub(crate) fn waits(abandon: &Abandon) -> Waits {
-    Waits { abandon: abandon.clone(), patience: Some(PATIENCE), tell: |text| tracing::warn!("{text}") }
+    Waits { abandon: abandon.clone(), patience: Some(PATIENCE), report: |text| tracing::warn!("{text}") }
 }
 
 impl Installation {

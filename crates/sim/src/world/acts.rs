@@ -1,6 +1,8 @@
 //! The possible steps.
 
-use flowmeter_engine::live::{How, Letter, LogCommand, MeterName, Settles, parked_item};
+use flowmeter_core::plan::Plan;
+use flowmeter_core::table::Content;
+use flowmeter_engine::live::{How, Letter, LogCommand, MeterName, Settles, TableVersion, hash_of, keep_content, parked_item};
 use flowmeter_store::log::{EntryKind, Log};
 use uuid::Uuid;
 
@@ -10,6 +12,7 @@ use crate::disk::Faults;
 use crate::documents::{DOCUMENTS, HOUR, SECOND, plan_of};
 use crate::node::NAMESPACE;
 use crate::oracle::Oracle;
+use crate::producer::REGIONS;
 
 impl World {
     pub(super) fn act(&mut self) -> Result<(), Stop> {
@@ -69,6 +72,10 @@ impl World {
             return Ok(());
         };
         let Some(parked) = parked_item(item) else { return Err(Stop::Wrong("a parked event cannot be read".to_owned())) };
+        // An event that an operator made is corrected where it was made.
+        if parked.is_derived {
+            return Ok(());
+        }
         let (how, lines) = match self.random.below(4) {
             0 => (How::Discarded, Vec::new()),
             1 => (How::Reprocessed, parked.raw.to_vec()),
@@ -164,6 +171,9 @@ impl World {
             timezone: None,
             created_at: None,
         };
+        if !plan.tables.is_empty() && self.random.chance(300) {
+            return self.change_table(&plan);
+        }
         let command = match self.random.below(22) {
             0..6 => LogCommand::Open { pipeline, meter },
             6..9 => LogCommand::Edit { pipeline, meter },
@@ -175,6 +185,28 @@ impl World {
                 LogCommand::Adopt { pipeline, version: self.slots[number].version, document: None }
             }
         };
+        self.append(EntryKind::Command, self.now, command.to_json());
+        self.commit()
+    }
+
+    /// Gives a table other rows.
+    fn change_table(&mut self, plan: &Plan) -> Result<(), Stop> {
+        let mut rows = String::new();
+        for region in REGIONS {
+            if self.random.chance(700) {
+                rows.push_str(&format!("{{\"plan\":\"p{}\",\"region\":\"{region}\"}}\n", self.random.below(4)));
+            }
+        }
+        let table = &plan.tables[0];
+        let content = Content::of_canonical(table, rows.as_bytes()).map_err(|why| Stop::Wrong(why.to_string()))?;
+        let hash = hash_of(content.canonical());
+        // Without its rows on disk the version is not put in force.
+        if keep_content(&self.disk, &hash, content.canonical()).is_err() {
+            return if self.disk.is_down() { Err(Stop::Disk) } else { Ok(()) };
+        }
+        self.note("table");
+        let content = TableVersion { version: self.random.below(1000), hash };
+        let command = LogCommand::Table { pipeline: plan.id, table: table.name.clone(), content };
         self.append(EntryKind::Command, self.now, command.to_json());
         self.commit()
     }
@@ -211,10 +243,10 @@ impl World {
 
     /// Starts another pipeline with the next entry of the log.
     fn start(&mut self) -> Result<(), Stop> {
-        let document = self.slots.len();
-        if document == DOCUMENTS.len() {
-            return Ok(());
-        }
+        let number = self.slots.len();
+        let idle = (0..DOCUMENTS.len()).filter(|document| self.slots.iter().all(|slot| slot.document != *document));
+        let idle: Vec<usize> = idle.collect();
+        let Some(document) = idle.get(self.random.index(idle.len())).copied() else { return Ok(()) };
         self.note("start");
         let position = self.log.as_ref().map_or(0, Log::next);
         self.slots.push(Slot {
@@ -223,11 +255,19 @@ impl World {
             live: None,
             paused: false,
             seen: Seen::default(),
-            oracle: Oracle::new(document, position, self.now)?,
+            oracle: match DOCUMENTS[document].mediates {
+                true => None,
+                false => Some(Oracle::new(document, position, self.now)?),
+            },
             released: position,
             version: 1,
             delivering: super::delivery::Delivering::new(self.random.fork()),
         });
-        self.alone(document, |world| world.revive(document))
+        let plan = plan_of(document, 1).map_err(super::stop)?;
+        if !plan.tables.is_empty() {
+            // A pipeline starts with the rows of its tables.
+            self.change_table(&plan)?;
+        }
+        self.alone(number, |world| world.revive(number))
     }
 }

@@ -10,7 +10,8 @@ impl World {
             return Ok(());
         }
         self.disk.set_faults(Faults::default());
-        let part = ["log/", "/checkpoints/", "/identities/", "/records/", "/verdicts/", "/parked/"][self.random.index(6)];
+        let part =
+            ["log/", "/checkpoints/", "/identities/", "/records/", "/verdicts/", "/parked/", "/answers/"][self.random.index(7)];
         let copy = self.disk.copy();
         let chosen = |name: &str| (name.starts_with(part) || name.contains(part)) && !name.ends_with(".new");
         let Some((file, at)) = self.disk.flip(chosen) else { return Ok(()) };

@@ -21,7 +21,7 @@ pub(super) struct Key {
     released: Option<(Timestamp, Hash)>,
 }
 
-/// A recorded answer.
+/// A recorded answer with its event and request.
 pub(super) struct Item {
     pub(super) key: Key,
     pub(super) received: Timestamp,
@@ -78,7 +78,7 @@ pub(super) fn write(key: &Key, asked: &Asked<'_>, answer: &HttpAnswer, bytes: &m
     *bytes = framed.bytes;
 }
 
-/// Reads an item.
+/// Decodes an item of the log.
 pub(super) fn read(item: &[u8]) -> Option<Item> {
     let read = || -> Seen<Option<Item>> {
         let mut glass = Glass::new(item);

@@ -21,7 +21,7 @@ fn files() -> (Vec<(String, Vec<u8>)>, Vec<u8>) {
     let mut producer = Producer::default();
     let settings = log::Settings { segment_bytes: 1 << 20, reserve_bytes: 0 };
     let (mut log, _) = Log::open(Arc::new(disk.clone()), "log", settings).unwrap();
-    let mut live = LAYOUT.open_live(&disk, 0, (0, 0), 0).unwrap();
+    let mut live = LAYOUT.open_live(&disk, 0, (0, 0), 0, None).unwrap();
     for n in 0..30 {
         let now = 1_711_756_800_000_000_000 + n * 600_000_000_000;
         let mut bytes = vec![0, 4];

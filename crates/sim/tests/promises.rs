@@ -83,7 +83,7 @@ fn segments_that_were_let_go_of_leave_no_gap() {
 /// Returns the log of a pipeline that counted events of some letters, with two checkpoints.
 fn lived(disk: &SimDisk) -> Log {
     let mut log = LAYOUT.open_log(disk).unwrap();
-    let mut live = LAYOUT.open_live(disk, 0, (0, 0), 0).unwrap();
+    let mut live = LAYOUT.open_live(disk, 0, (0, 0), 0, None).unwrap();
     for round in 0..3 {
         for n in 0..40 {
             let line = format!(
@@ -121,20 +121,20 @@ fn the_checkpoint_before_the_newest_can_be_gone_on_from_after_any_number_of_rest
         let log = lived(&disk);
         for _ in 0..restarts {
             disk.restart();
-            let mut live = LAYOUT.open_live(&disk, 0, (0, 0), log.next()).unwrap();
+            let mut live = LAYOUT.open_live(&disk, 0, (0, 0), log.next(), None).unwrap();
             // Nothing was counted since: no checkpoint replaces the previous one.
             live.checkpoint().unwrap();
         }
         let newest = checkpoints(&disk).pop().unwrap();
         disk.flip(|name| name == newest).unwrap();
-        let mut live = LAYOUT.open_live(&disk, 0, (0, 0), log.next()).unwrap();
+        let mut live = LAYOUT.open_live(&disk, 0, (0, 0), log.next(), None).unwrap();
         assert_eq!(live.position(), 40);
         take_all(&mut live, &log);
         assert_eq!((live.tally().counted, live.tally().duplicate), (120, 0));
         // The damaged one does not come back.
         live.checkpoint().unwrap();
         disk.lose_power();
-        let live = LAYOUT.open_live(&disk, 0, (0, 0), log.next()).unwrap();
+        let live = LAYOUT.open_live(&disk, 0, (0, 0), log.next(), None).unwrap();
         assert_eq!((live.position(), live.tally().counted), (120, 120));
     }
 }
@@ -143,7 +143,7 @@ fn the_checkpoint_before_the_newest_can_be_gone_on_from_after_any_number_of_rest
 fn files_of_identities_that_only_an_old_checkpoint_named_go_with_it() {
     let disk = SimDisk::new(Random::new(7));
     let log = lived(&disk);
-    let mut live = LAYOUT.open_live(&disk, 0, (0, 0), log.next()).unwrap();
+    let mut live = LAYOUT.open_live(&disk, 0, (0, 0), log.next(), None).unwrap();
     take_all(&mut live, &log);
     for _ in 0..2 {
         live.checkpoint().unwrap();
@@ -152,7 +152,7 @@ fn files_of_identities_that_only_an_old_checkpoint_named_go_with_it() {
     let runs = || disk.names().into_iter().filter(|name| name.ends_with(".run")).collect::<Vec<_>>();
     let before = runs();
     // Opening removes files that no checkpoint names: there are none.
-    drop(LAYOUT.open_live(&disk, 0, (0, 0), log.next()).unwrap());
+    drop(LAYOUT.open_live(&disk, 0, (0, 0), log.next(), None).unwrap());
     assert_eq!(runs(), before);
 }
 
@@ -165,6 +165,6 @@ fn missing_verdicts_are_reported() {
     for name in [last, first] {
         disk.open(&name).unwrap().truncate(33).unwrap();
     }
-    let why = LAYOUT.open_live(&disk, 0, (0, 0), log.next()).err().unwrap();
+    let why = LAYOUT.open_live(&disk, 0, (0, 0), log.next(), None).err().unwrap();
     assert_eq!(why.kind, flowmeter_engine::Kind::Corrupt, "{why}");
 }

@@ -114,7 +114,8 @@ impl<M: Meters, I: Identities> Partition<M, I> {
                 }
                 period = self.period_behind(ix, period.end);
             }
-            let held = self.meters.get(ix).periods.iter().filter(|held| held.sent().is_none());
+            // The period behind one that was flushed may hold nothing but what it began with.
+            let held = self.meters.get(ix).periods.iter().filter(|held| held.sent().is_none() && held.events > 0);
             let later = held.map(|held| held.period);
             open.extend(later.filter(|later| later.start >= period.start && later.start > at).map(|later| (later, ix)));
         }
@@ -292,6 +293,8 @@ impl<M: Meters, I: Identities> Partition<M, I> {
         let Ok(place) = meter.periods.place(period.start) else { return false };
         let next = match meter.periods.place(follower.start) {
             Ok(next) => next,
+            // It may have been removed with its revisions, whose numbers are then unknown.
+            Err(_) if meter.has_flushed(follower.start) && follower.end < horizon.amendable_from => return false,
             Err(next) => {
                 let mut fresh = OpenPeriod::new(follower, Aggregate::initial(kind.aggregation));
                 fresh.set_sent(horizon.sent_empty(meter, kind, follower));

@@ -22,6 +22,7 @@ mod folder;
 pub(crate) mod format;
 pub mod growing;
 pub(crate) mod http;
+mod manifest;
 mod objects;
 mod place;
 mod postgres;
@@ -69,7 +70,8 @@ pub fn open(plan: &TargetPlan, around: &Around<'_>) -> Result<Option<Box<dyn Tar
         TargetKind::File(plan) => file(plan, around)?,
         TargetKind::Objects(plan) => {
             let objects = objects::Objects::new(plan, &around.abandon)?;
-            Box::new(windowed::Windowed::new(objects, &plan.path, plan.format)?)
+            let manifests = manifest::Manifests::of(plan, &around.owner)?;
+            Box::new(windowed::Windowed::new(objects, &plan.path, plan.format)?.with_manifests(manifests))
         }
         TargetKind::Postgres(plan) => Box::new(postgres::Table::new(plan, &around.owner, &around.abandon)?),
         TargetKind::ClickHouse(plan) => Box::new(clickhouse::Table::new(plan, around)?),

@@ -40,7 +40,7 @@ pub use problem::{Problem, Problems};
 pub use schema::json_schema;
 pub use targets::{
     Body, ClickHousePlan, Dialect, FilePlan, HttpPlan, ObjectsPlan, PostgresPlan, ReadBack, TargetFormat, TargetKind, TargetPlan,
-    Told,
+    Told, Warehouse,
 };
 pub use test_cases::{TestCase, TestData};
 

@@ -8,7 +8,7 @@ mod http;
 mod stored;
 
 pub use http::{Body, Dialect, HttpPlan, ReadBack, Told};
-pub use stored::{ClickHousePlan, FilePlan, ObjectsPlan, PostgresPlan, TargetFormat};
+pub use stored::{ClickHousePlan, FilePlan, ObjectsPlan, PostgresPlan, TargetFormat, Warehouse};
 
 use flowmeter_core::template::{Draft, Part, Piece};
 use flowmeter_core::time::parse_duration;
@@ -64,7 +64,11 @@ impl TargetKind {
             TargetKind::Nowhere => "none",
             TargetKind::Stdout(_) => "stdout",
             TargetKind::File(_) => "file",
-            TargetKind::Objects(_) => "objectStorage",
+            TargetKind::Objects(plan) => match plan.warehouse {
+                None => "objectStorage",
+                Some(Warehouse::Snowflake { .. }) => "snowflake",
+                Some(Warehouse::BigQuery { .. }) => "bigquery",
+            },
             TargetKind::Postgres(_) => "postgres",
             TargetKind::ClickHouse(_) => "clickhouse",
             TargetKind::Http(plan) => plan.dialect.name(),
@@ -72,7 +76,8 @@ impl TargetKind {
     }
 }
 
-const KINDS: [&str; 9] = ["file", "webhook", "postgres", "clickhouse", "objectStorage", "stripe", "zuora", "lago", "none"];
+const KINDS: [&str; 11] =
+    ["file", "webhook", "postgres", "clickhouse", "objectStorage", "snowflake", "bigquery", "stripe", "zuora", "lago", "none"];
 
 pub(super) fn compile_all(tree: &Tree, problems: &mut Problems) -> Vec<TargetPlan> {
     let items = tree.get("targets").map(Tree::items).unwrap_or_default();
@@ -110,6 +115,8 @@ fn compile(node: &Tree, field: &str, problems: &mut Problems) -> Option<TargetPl
         "none" => TargetKind::Nowhere,
         "file" => stored::file(body, &mut part),
         "objectStorage" => TargetKind::Objects(stored::objects(body, &mut part)),
+        "snowflake" => TargetKind::Objects(stored::snowflake(body, &mut part)),
+        "bigquery" => TargetKind::Objects(stored::bigquery(body, &mut part)),
         "postgres" => TargetKind::Postgres(stored::postgres(body, &mut part)),
         "clickhouse" => TargetKind::ClickHouse(Box::new(stored::clickhouse(body, &mut part))),
         "webhook" => TargetKind::Http(Box::new(http::webhook(body, part))),

@@ -10,6 +10,7 @@ use flowmeter_engine::outbox::{Answer, Held, Outgoing, Span, Target};
 use flowmeter_engine::{Error, Kind};
 
 use super::format::Index;
+use super::manifest::{Manifests, Written};
 use super::place::{self, WINDOW, window_name};
 use super::{all_unavailable, format};
 
@@ -45,6 +46,8 @@ pub(super) struct Windowed<B> {
     /// The content that was read back last: names under a prefix, and the records of some of them.
     listed: Option<(String, Vec<(u64, String)>)>,
     read: BTreeMap<String, Index>,
+    /// Written after the objects of each window.
+    manifests: Option<Manifests>,
 }
 
 /// Indexes of blobs that are kept while records are read back in order.
@@ -61,7 +64,12 @@ impl<B: Blobs> Windowed<B> {
             let message = format!("{template}: {{window}} must be in the last part of the path");
             return Err(Error::new(Kind::Invalid, message));
         }
-        Ok(Windowed { blobs, template: template.to_owned(), format, listed: None, read: BTreeMap::new() })
+        Ok(Windowed { blobs, template: template.to_owned(), format, listed: None, read: BTreeMap::new(), manifests: None })
+    }
+
+    /// Adds the manifests that are written after the objects of a window.
+    pub(super) fn with_manifests(self, manifests: Option<Manifests>) -> Windowed<B> {
+        Windowed { manifests, ..self }
     }
 
     fn write(&mut self, window: Span, records: &[Outgoing<'_>]) -> Result<Vec<Answer>, Error> {
@@ -69,20 +77,34 @@ impl<B: Blobs> Windowed<B> {
         // Records that are sent again one by one may be grouped differently next time, so each is a
         // window of its own.
         let is_whole = (window.until - window.first) as usize >= records.len();
-        let mut places: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+        let mut places: BTreeMap<(u64, String), Vec<usize>> = BTreeMap::new();
         for (at, record) in records.iter().enumerate() {
             let first = if is_whole { window.first } else { record.number };
             let name = place::fill(&self.template, record)?.replace(WINDOW, &window_name(first));
-            places.entry(name).or_default().push(at);
+            places.entry((first, name)).or_default().push(at);
         }
         let mut answers = vec![Answer::NotTried; records.len()];
-        for (name, members) in places {
+        let mut windows: BTreeMap<u64, (Vec<Written>, Vec<usize>)> = BTreeMap::new();
+        for ((first, name), members) in places {
             let chosen: Vec<Outgoing<'_>> = members.iter().map(|at| records[*at]).collect();
             let bytes = format::whole(self.format, &chosen)?;
             let answer = match self.blobs.put(&name, bytes.clone()) {
                 Ok(Put::New) => Answer::Accepted,
                 Ok(Put::Taken) if self.blobs.get(&name)?.is_some_and(|there| there == bytes) => Answer::Accepted,
                 Ok(Put::Taken) => self.compare(&name, &chosen)?,
+                Err(why) => Answer::Unavailable { why: why.to_string(), after: None },
+            };
+            members.iter().for_each(|at| answers[*at] = answer.clone());
+            let (written, all) = windows.entry(first).or_default();
+            written.push(Written { name, records: members.len(), bytes });
+            all.extend(members);
+        }
+        for (first, (written, members)) in windows {
+            let is_accepted = members.iter().all(|at| matches!(answers[*at], Answer::Accepted));
+            let Some(manifests) = self.manifests.as_ref().filter(|_| is_accepted) else { continue };
+            let answer = match manifests.write(&mut self.blobs, first, &written) {
+                Ok(None) => continue,
+                Ok(Some(why)) => Answer::Refused(why),
                 Err(why) => Answer::Unavailable { why: why.to_string(), after: None },
             };
             members.iter().for_each(|at| answers[*at] = answer.clone());

@@ -15,4 +15,5 @@ mod probing;
 #[path = "../support/mod.rs"]
 #[allow(unreachable_pub, missing_docs)]
 mod support;
+mod warehouses;
 mod webhook;

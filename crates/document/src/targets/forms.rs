@@ -15,6 +15,8 @@ pub(crate) const TARGET: Form = Object(&Shape {
         optional("postgres", POSTGRES, "Rows of a table"),
         optional("clickhouse", CLICKHOUSE, "Rows of a table of ClickHouse"),
         optional("objectStorage", OBJECTS, "Objects of S3 and compatible stores, Google Cloud Storage, Azure"),
+        optional("snowflake", SNOWFLAKE, "Objects with a manifest, from which Snowflake loads them"),
+        optional("bigquery", BIGQUERY, "Objects with a manifest, from which BigQuery loads them"),
         optional("stripe", STRIPE, "Stripe meter events"),
         optional("zuora", ZUORA, "Zuora usage"),
         optional("lago", LAGO, "Lago events"),
@@ -54,6 +56,49 @@ const OBJECTS: Form = Object(&Shape {
             Map(&Text),
             "Settings of the store, as `endpoint`, `region`, `access_key_id`, `secret_access_key`, `allow_http`",
         ),
+    ],
+});
+
+const SNOWFLAKE: Form = Object(&Shape {
+    noun: "field of a Snowflake target",
+    help: "Objects, each written once, and a manifest for each window",
+    fields: &[
+        required("url", Text, "s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or az://CONTAINER/PREFIX"),
+        default(
+            "path",
+            Text,
+            "'{meterType}/{window}.parquet'",
+            "Key under the prefix; placeholders as for files, {window} is needed",
+        ),
+        optional("format", FORMAT, "By the key when left out"),
+        optional(
+            "options",
+            Map(&Text),
+            "Settings of the store, as `endpoint`, `region`, `access_key_id`, `secret_access_key`, `allow_http`",
+        ),
+        optional("stage", Text, "The external stage of the address, without @; flowmeter when left out"),
+        optional("table", Text, "Name of the table, with database and schema or without; metered_records when left out"),
+    ],
+});
+
+const BIGQUERY: Form = Object(&Shape {
+    noun: "field of a BigQuery target",
+    help: "Objects, each written once, and a manifest for each window",
+    fields: &[
+        required("url", Text, "s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or az://CONTAINER/PREFIX"),
+        default(
+            "path",
+            Text,
+            "'{meterType}/{window}.parquet'",
+            "Key under the prefix; placeholders as for files, {window} is needed",
+        ),
+        optional("format", FORMAT, "By the key when left out"),
+        optional(
+            "options",
+            Map(&Text),
+            "Settings of the store, as `endpoint`, `region`, `access_key_id`, `secret_access_key`, `allow_http`",
+        ),
+        required("table", Text, "Name of the table: DATASET.TABLE or PROJECT.DATASET.TABLE"),
     ],
 });
 

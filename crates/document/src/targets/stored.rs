@@ -51,6 +51,25 @@ pub struct ObjectsPlan {
     pub format: TargetFormat,
     /// Settings of the store, by name.
     pub options: Vec<(String, String)>,
+    /// The warehouse that loads the objects, if each window has a manifest for it.
+    pub warehouse: Option<Warehouse>,
+}
+
+/// A warehouse that loads objects by a manifest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Warehouse {
+    /// Snowflake, through an external stage.
+    Snowflake {
+        /// The stage that points to the address.
+        stage: String,
+        /// The table, with its schema or without.
+        table: String,
+    },
+    /// BigQuery, which reads the objects by their addresses.
+    BigQuery {
+        /// The table with its data set.
+        table: String,
+    },
 }
 
 /// Rows of a table.
@@ -106,7 +125,54 @@ pub(super) fn file(node: &Tree, part: &mut Compiling<'_>) -> TargetKind {
     TargetKind::File(FilePlan { path: path.to_owned(), format })
 }
 
+/// Compiles objects that Snowflake loads.
+pub(super) fn snowflake(node: &Tree, part: &mut Compiling<'_>) -> ObjectsPlan {
+    let stage = node.text("stage").unwrap_or("flowmeter").to_owned();
+    if !is_identifier(&stage) {
+        part.wrong(node.get("stage").unwrap_or(node), "stage", format!("`{stage}` is no name of a stage: write it without @"));
+    }
+    let table = warehouse_table(node, "metered_records", 3, part);
+    ObjectsPlan { warehouse: Some(Warehouse::Snowflake { stage, table }), ..objects_of(node, WAREHOUSE_PATH, part) }
+}
+
+/// Compiles objects that BigQuery loads.
+pub(super) fn bigquery(node: &Tree, part: &mut Compiling<'_>) -> ObjectsPlan {
+    let url = node.text("url").unwrap_or_default();
+    if !["gs://", "${"].iter().any(|scheme| url.starts_with(scheme)) {
+        part.wrong(node.get("url").unwrap_or(node), "url", "BigQuery loads from Google Cloud Storage: write gs://BUCKET/PREFIX");
+    }
+    let table = warehouse_table(node, "", 3, part);
+    if !table.contains('.') {
+        part.wrong(node.get("table").unwrap_or(node), "table", "write the table with its data set: DATASET.TABLE");
+    }
+    ObjectsPlan { warehouse: Some(Warehouse::BigQuery { table }), ..objects_of(node, WAREHOUSE_PATH, part) }
+}
+
+/// The path of objects for a warehouse, unless another one is given.
+const WAREHOUSE_PATH: &str = "{meterType}/{window}.parquet";
+
+fn is_identifier(name: &str) -> bool {
+    let is_letter = |letter: char| letter.is_ascii_alphanumeric() || "_-$.".contains(letter);
+    !name.is_empty() && name.len() <= 255 && name.chars().all(is_letter)
+}
+
+/// Returns the name of a warehouse's table: of letters, digits, `_`, `-` and `$`, with at most so
+/// many parts.
+fn warehouse_table(node: &Tree, otherwise: &str, parts_max: usize, part: &mut Compiling<'_>) -> String {
+    let table = node.text("table").unwrap_or(otherwise);
+    let parts: Vec<&str> = table.split('.').collect();
+    if parts.len() > parts_max || !parts.iter().all(|name| is_identifier(name)) {
+        let message = format!("`{table}` is no name of a table: write letters, digits, _, - and $, parts joined by points");
+        part.wrong(node.get("table").unwrap_or(node), "table", message);
+    }
+    table.to_owned()
+}
+
 pub(super) fn objects(node: &Tree, part: &mut Compiling<'_>) -> ObjectsPlan {
+    objects_of(node, "{periodEnd}/{window}.ndjson", part)
+}
+
+fn objects_of(node: &Tree, path: &str, part: &mut Compiling<'_>) -> ObjectsPlan {
     let url = node.text("url").unwrap_or_default();
     if !["s3://", "gs://", "az://", "${"].iter().any(|scheme| url.starts_with(scheme)) {
         part.wrong(
@@ -115,7 +181,7 @@ pub(super) fn objects(node: &Tree, part: &mut Compiling<'_>) -> ObjectsPlan {
             "write s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or az://CONTAINER/PREFIX",
         );
     }
-    let path = node.text("path").unwrap_or("{periodEnd}/{window}.ndjson");
+    let path = node.text("path").unwrap_or(path);
     let at = node.get("path").unwrap_or(node);
     check_placeholders(node, path, part);
     if !path.contains("{window}") {
@@ -123,7 +189,7 @@ pub(super) fn objects(node: &Tree, part: &mut Compiling<'_>) -> ObjectsPlan {
     }
     let options = node.get("options").into_iter().flat_map(Tree::members);
     let options = options.map(|(name, value)| (name.to_owned(), value.scalar().unwrap_or_default().to_owned())).collect();
-    ObjectsPlan { url: url.to_owned(), path: path.to_owned(), format: format(node, path), options }
+    ObjectsPlan { url: url.to_owned(), path: path.to_owned(), format: format(node, path), options, warehouse: None }
 }
 
 pub(super) fn postgres(node: &Tree, part: &mut Compiling<'_>) -> PostgresPlan {

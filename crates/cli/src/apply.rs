@@ -15,9 +15,9 @@ use std::process::ExitCode;
 use clap::Args;
 use serde_json::value::RawValue;
 
-use crate::args::Form;
 use crate::client::{Connection, Server};
 use crate::failure::{self, DIFFERENT};
+use crate::form::Form;
 use compared::{Compared, Outcome, compare, send};
 
 /// Make the pipelines of a server equal to documents in files.

@@ -2,10 +2,12 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
 use crate::client::Server;
+use crate::form::Form;
+use crate::input::Input;
 
 /// Usage metering and mediation: events in, exact metered records out.
 #[derive(Debug, Parser)]
@@ -212,22 +214,6 @@ pub(crate) struct Run {
     pub(crate) strict: bool,
 }
 
-#[derive(Debug, Args)]
-pub(crate) struct Input {
-    /// Files, glob patterns or `-` instead of the paths of the pipeline's first source
-    #[arg(long, short, value_name = "FILE")]
-    pub(crate) input: Vec<String>,
-    /// The clock of the run, RFC 3339 [default: now]
-    #[arg(long, value_name = "TIME")]
-    pub(crate) as_of: Option<String>,
-    /// Threads [default: one for each core]; results do not depend on it
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=512))]
-    pub(crate) threads: Option<u16>,
-    /// Partitions of users [default: one for each thread]; results do not depend on it
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=512))]
-    pub(crate) partitions: Option<u16>,
-}
-
 /// Try a pipeline on sample data. Nothing is delivered.
 ///
 /// If the document has `tests`, runs them, with a line for each. With --input, or without `tests`,
@@ -258,15 +244,6 @@ pub(crate) struct Test {
     /// Fail the test if anything was parked
     #[arg(long)]
     pub(crate) strict: bool,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Form {
-    /// A table for people
-    #[default]
-    Table,
-    /// A JSON form for programs
-    Json,
 }
 
 #[derive(Debug, Args)]

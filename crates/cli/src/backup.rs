@@ -7,8 +7,9 @@ use flowmeter_node::backup::{back_up, restore as restored};
 use serde::Deserialize;
 use serde_json::json;
 
-use crate::args::{Backup, Form, Restore};
+use crate::args::{Backup, Restore};
 use crate::client::{Connection, table};
+use crate::form::Form;
 use crate::{clock, failure};
 
 /// The answer of a server that made a backup.

@@ -25,8 +25,8 @@ use commands::{OnServer, Paging};
 pub(crate) use connection::{Connection, Server};
 use table::Columns;
 
-use crate::args::Form;
 use crate::failure::{self, Wrong};
+use crate::form::Form;
 
 /// Formats an answer for people.
 type Text = fn(&[u8]) -> anyhow::Result<String>;

@@ -14,9 +14,10 @@ use flowmeter_core::session::{RunType, Trigger};
 use flowmeter_engine::Totals;
 use serde_json::Value;
 
-use crate::args::{Form, Test};
+use crate::args::Test;
 use crate::clock::Stopwatch;
 use crate::failure::{self, DIFFERENT, PARKED, Wrong};
+use crate::form::Form;
 use crate::journal::Journal;
 use crate::load::{self, Loaded};
 use crate::summary::Summary;

@@ -7,10 +7,11 @@ use std::process::ExitCode;
 
 use serde_json::value::RawValue;
 
-use crate::args::{Explain, Form};
+use crate::args::Explain;
 use crate::client::table::{self, list_of, member, plain};
 use crate::client::{Connection, part};
 use crate::failure::{self, FAILED};
+use crate::form::Form;
 
 pub(crate) fn explain(explain: &Explain) -> anyhow::Result<ExitCode> {
     let id = part(&explain.id);

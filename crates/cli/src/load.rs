@@ -10,9 +10,9 @@ use flowmeter_core::time::Timestamp;
 use flowmeter_document::{Pipeline, TargetKind, TargetPlan, TestCase, TestData};
 use flowmeter_engine::Settings;
 
-use crate::args::Input;
 use crate::clock;
 use crate::failure::Wrong;
+use crate::input::Input;
 
 /// A pipeline with its paths resolved.
 pub(crate) struct Loaded {

@@ -12,6 +12,8 @@ mod debug;
 mod demo;
 mod explain;
 mod failure;
+mod form;
+mod input;
 mod journal;
 mod load;
 mod memory;

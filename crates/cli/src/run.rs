@@ -10,9 +10,10 @@ use flowmeter_connectors::file::Files;
 use flowmeter_core::session::{RunType, Trigger};
 use flowmeter_engine::{Engine, Totals};
 
-use crate::args::{Form, Run};
+use crate::args::Run;
 use crate::clock::{Stopwatch, Wall};
 use crate::failure::{self, PARKED};
+use crate::form::Form;
 use crate::journal::Journal;
 use crate::load::{self, Loaded};
 use crate::summary::Summary;

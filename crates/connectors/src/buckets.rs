@@ -38,7 +38,7 @@ pub(crate) fn open(url: &str, options: &[(String, String)]) -> Result<(Arc<dyn O
     let url = Url::parse(&url).map_err(|why| wrong(&format!("{url}: {why}")))?;
     let options = options.iter().map(|(name, value)| Ok((name.to_ascii_lowercase(), crate::expand(value)?)));
     let options = options.collect::<Result<Vec<_>, Error>>()?;
-    crate::targets::prefer_ring();
+    crate::tls::prefer_ring();
     built(&url, options).map_err(|why| wrong(&why))
 }
 

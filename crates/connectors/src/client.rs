@@ -31,7 +31,7 @@ pub(crate) fn bounded(client: reqwest::ClientBuilder, timeout: Duration) -> reqw
 /// There are no certificates to trust.
 pub fn blocking_client(timeout: Duration) -> Result<reqwest::blocking::Client, Error> {
     let client = reqwest::blocking::Client::builder()
-        .use_preconfigured_tls(crate::targets::tls_of(&TlsPlan::default())?)
+        .use_preconfigured_tls(crate::tls::of(&TlsPlan::default())?)
         .redirect(reqwest::redirect::Policy::none())
         .timeout(timeout)
         .no_gzip()

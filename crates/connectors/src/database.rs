@@ -20,7 +20,7 @@ pub(crate) const QUERY_TIMEOUT: Duration = Duration::from_secs(300);
 pub(crate) fn connect(calls: &Calls, url: &str, tls: &TlsPlan) -> Result<Client, Error> {
     let mut config: Config = url.parse().map_err(|why| lasting(&why))?;
     config.application_name(concat!("flowmeter/", env!("CARGO_PKG_VERSION"))).connect_timeout(CONNECT_TIMEOUT);
-    let connector = tokio_postgres_rustls::MakeRustlsConnect::new(crate::targets::tls_of(tls)?);
+    let connector = tokio_postgres_rustls::MakeRustlsConnect::new(crate::tls::of(tls)?);
     let connecting = async {
         let (client, connection) = config.connect(connector).await?;
         tokio::spawn(connection);

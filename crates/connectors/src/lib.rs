@@ -31,6 +31,7 @@ pub mod signature;
 pub mod sources;
 pub mod tables;
 pub mod targets;
+mod tls;
 pub mod trust;
 
 pub use calls::Abandon;

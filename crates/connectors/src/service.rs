@@ -61,9 +61,9 @@ impl Service {
         wall: Wall,
     ) -> Result<Service, Error> {
         let timeout = Duration::from_nanos(plan.timeout.unsigned_abs());
-        crate::targets::prefer_ring();
+        crate::tls::prefer_ring();
         let client = client::bounded(Client::builder(), timeout)
-            .use_preconfigured_tls(crate::targets::tls_of(&plan.tls)?)
+            .use_preconfigured_tls(crate::tls::of(&plan.tls)?)
             .build()
             .map_err(|why| Error::new(Kind::Invalid, format!("http: the client: {}", chain(&why))))?;
         let headers = plan.headers.iter().map(|(name, value)| Ok((name.clone(), crate::expand(value)?)));

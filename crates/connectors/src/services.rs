@@ -164,7 +164,7 @@ impl Service {
     fn open(http: &Http) -> Result<Service, Error> {
         let timeout = Duration::from_nanos(u64::try_from(http.timeout).unwrap_or_default());
         let client = crate::client::bounded(Client::builder(), timeout)
-            .use_preconfigured_tls(crate::targets::tls_of(&http.tls)?)
+            .use_preconfigured_tls(crate::tls::of(&http.tls)?)
             .build()
             .map_err(|why| Error::new(Kind::Invalid, format!("the client: {why}")))?;
         Ok(Service { client, token: Token::new(&http.auth)?, failures: 0, rests_until: Timestamp::MIN })

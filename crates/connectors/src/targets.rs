@@ -28,11 +28,7 @@ mod place;
 mod postgres;
 mod rows;
 pub mod stdout;
-mod tls;
 mod windowed;
-
-pub(crate) use http::prefer_ring;
-pub(crate) use tls::of as tls_of;
 
 use std::path::Path;
 use std::sync::Arc;

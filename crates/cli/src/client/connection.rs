@@ -15,8 +15,8 @@ use reqwest::{Method, Url};
 use serde_json::{Map, Value};
 
 use super::Call;
-use crate::args::Form;
 use crate::failure::{self, Wrong};
+use crate::form::Form;
 
 /// The maximum bytes of an answer: a page of the largest records has some megabytes.
 const ANSWER_BYTES_MAX: usize = 256 << 20;

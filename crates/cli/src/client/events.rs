@@ -10,8 +10,8 @@ use serde_json::{Map, Value, json};
 
 use super::commands::SendEvents;
 use super::connection::{Answer, Connection, Server, refusal};
-use crate::args::Form;
 use crate::failure::{self, PARKED, Wrong};
+use crate::form::Form;
 
 /// Bytes of a batch: well within a server's bounds, and more would gain little.
 const BATCH_BYTES: usize = 1 << 20;

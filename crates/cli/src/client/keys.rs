@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 
 use super::commands::CreateKey;
 use super::table;
-use crate::args::Form;
 use crate::failure::{self, Wrong};
+use crate::form::Form;
 
 pub(super) fn create_offline(create: &CreateKey, form: Form) -> anyhow::Result<ExitCode> {
     let scopes = create.scope.iter().map(|name| name.parse().map_err(Wrong)).collect::<Result<Vec<Scope>, _>>()?;

@@ -4,7 +4,7 @@ use anyhow::Context;
 use serde_json::value::RawValue;
 
 use super::table::{self, Columns};
-use crate::args::Form;
+use crate::form::Form;
 
 const EVENTS: Columns = &[
     ("AT", "at"),

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::table::{self, Columns};
-use crate::args::Form;
+use crate::form::Form;
 
 /// The maximum of differences that are shown; `--output json` has more.
 const SHOWN_MAX: usize = 20;

@@ -14,8 +14,8 @@ use serde_json::{Value, json};
 
 use super::connection::{Connection, Server};
 use super::table::{self, Columns};
-use crate::args::Form;
 use crate::failure::Wrong;
+use crate::form::Form;
 
 /// Attempts to resume a broken stream.
 const TRIES_MAX: u32 = 5;

@@ -13,8 +13,9 @@ use serde_json::{Value, json};
 use super::compare::{Comparison, compare};
 use super::expected;
 use super::session::{Events, Kept, Session, Stopped};
-use crate::args::{Form, Test};
+use crate::args::Test;
 use crate::failure::{self, DIFFERENT};
+use crate::form::Form;
 use crate::load::{self, Loaded};
 use crate::watch::Watch;
 

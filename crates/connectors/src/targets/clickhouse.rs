@@ -16,9 +16,10 @@ use reqwest::{Client, Url};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::http::answers::chain;
-use super::{Around, rows, tls};
+use super::{Around, rows};
 use crate::answer::{self, ANSWER_BYTES_MAX, RECORD_BYTES_MAX};
 use crate::calls::Calls;
+use crate::tls;
 
 /// The header with the number of an error.
 const ERROR_HEADER: &str = "x-clickhouse-exception-code";

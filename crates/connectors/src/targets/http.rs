@@ -23,10 +23,10 @@ use request::{Letter, Writer};
 use reqwest::{Client, Method, RequestBuilder, Url};
 use token::Token;
 
-use super::tls;
 use crate::answer::{ANSWER_BYTES_MAX, RECORD_BYTES_MAX};
 use crate::calls::{Abandon, Calls};
 use crate::signature::{Signer, seconds};
+use crate::tls;
 
 /// Consecutive requests of a lane that may fail.
 const FAILURES_MAX: usize = 3;
@@ -53,13 +53,6 @@ struct Asking {
     url: Filler,
     body: Option<Filler>,
     is_record: bool,
-}
-
-/// Selects the cryptography of the process, which the library of object storage uses: ring, as
-/// everywhere.
-pub(crate) fn prefer_ring() {
-    // It fails only if it was set before.
-    drop(rustls::crypto::ring::default_provider().install_default());
 }
 
 impl Http {

@@ -18,8 +18,9 @@ use futures_util::SinkExt;
 use tokio_postgres::config::Host;
 use tokio_postgres::{Client, Config, Row, Transaction};
 
-use super::{rows, tls};
+use super::rows;
 use crate::calls::{Abandon, Calls, Cut};
+use crate::tls;
 
 /// Timeout of connecting, with the first statements.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);

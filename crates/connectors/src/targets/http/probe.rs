@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use super::Http;
-use crate::targets::tls;
+use crate::tls;
 
 /// How long connecting may take.
 const PATIENCE: Duration = Duration::from_secs(10);

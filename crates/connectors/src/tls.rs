@@ -1,4 +1,4 @@
-//! TLS to targets: the trusted authorities and the client certificate.
+//! TLS to services and targets: the trusted authorities and the client certificate.
 
 use flowmeter_core::service::TlsPlan;
 use flowmeter_engine::{Error, Kind};
@@ -29,4 +29,11 @@ pub(crate) fn of(plan: &TlsPlan) -> Result<ClientConfig, Error> {
         }
         _ => Err(wrong("certificate", "a certificate and its key go together")),
     }
+}
+
+/// Selects the cryptography of the process, which the library of object storage uses: ring, as
+/// everywhere.
+pub(crate) fn prefer_ring() {
+    // It fails only if it was set before.
+    drop(rustls::crypto::ring::default_provider().install_default());
 }

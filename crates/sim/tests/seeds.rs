@@ -3,8 +3,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Seeds of the default run: some 35 ms of work each.
-const SEEDS: std::ops::Range<u64> = 0..1600;
+/// Seeds of the default run: some 70 ms of work each.
+const SEEDS: std::ops::Range<u64> = 0..1200;
 
 #[test]
 fn histories_are_sound() {

@@ -14,9 +14,9 @@ use flowmeter_engine::live::OpenServices;
 use crate::installation::Installation;
 
 /// With `onUnavailable: wait`, the time in which an event waits for its answer. Then the pipeline
-/// stops, readiness says what it waits for, and it is loaded again; meanwhile people can pause or
-/// cancel it, which they cannot while it is at work on the event.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// stops with the reason and is loaded again. It is short, because a pipeline that waits cannot be
+/// read or paused, and a change that concerns it holds up others.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Returns how a server waits for services, until it gives them up.
 pub(crate) fn waits(abandon: &Abandon) -> Waits {

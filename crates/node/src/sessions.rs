@@ -336,9 +336,9 @@ impl Installation {
         }
         self.step(&mut session, &plan, trigger, audited).map_err(at)?;
         let Some(served) = served else { return Ok(session) };
-        match trigger {
-            Trigger::Pause => served.worker.pause(true).map_err(at)?,
-            Trigger::Resume => served.worker.pause(false).map_err(at)?,
+        let taken = match trigger {
+            Trigger::Pause => served.worker.pause(true),
+            Trigger::Resume => served.worker.pause(false),
             Trigger::Finish => {
                 served.stop_feeding();
                 // Delivery may wait for a caller that wants to make a change.
@@ -348,9 +348,13 @@ impl Installation {
             }
             Trigger::Cancel => {
                 served.finish_anew();
-                self.rest(&served).map_err(at)?;
+                self.rest(&served)
             }
-            _ => {}
+            _ => Ok(()),
+        };
+        // The status holds: a pipeline that cannot take the step now follows it later.
+        if let Err(why) = taken {
+            tracing::warn!(session = id, "its pipeline follows the status as soon as it can: {why}");
         }
         Ok(session)
     }

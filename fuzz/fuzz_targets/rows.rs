@@ -10,7 +10,7 @@ fuzz_target!(|data: &[u8]| {
     let mut batch = Batch::default();
     batch.block.open().extend_from_slice(data);
     batch.block.seal();
-    let columns = Columns { targets: vec![Some((0, ColumnType::Number)), None], width: 1 };
+    let columns = Columns { targets: vec![Some((0, ColumnType::Number)), None], width: 1, ..Columns::default() };
     csv::decode(&Dialect::default(), &columns, &mut batch, 1 << 16);
     let paths: Vec<Path> = access_log::FIELDS.iter().filter_map(|path| Path::parse(path).ok()).collect();
     access_log::decode(&access_log::Columns::new(&paths, false), &mut batch, 1 << 16);

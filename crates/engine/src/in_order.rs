@@ -84,8 +84,8 @@ impl<'r, I: Identities + Send + Sync> InOrder<'r, I> {
         self.enter(from, until, false);
         self.answer(0);
         // Repetitions among the children of the first event of a span cannot be cut apart.
-        let held = self.lanes.iter().flat_map(|lane| &lane.repeats).map(crate::repeats::Group::first_held);
-        if let Some(place) = held.filter(|place| *place > from).min() {
+        let held = self.lanes.iter().flat_map(|lane| &lane.repeats).filter_map(|group| group.first_held_after(from));
+        if let Some(place) = held.min() {
             self.with_flows(|plan, lanes, flows| lanes.par_iter_mut().for_each(|lane| lane.take_back(plan, flows)));
             self.enter(from, place, true);
             self.answer(0);

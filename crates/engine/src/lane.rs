@@ -134,8 +134,9 @@ impl<I: Identities> Lane<I> {
     pub(crate) fn take_back(&mut self, plan: &Plan, flows: &[&Flow]) {
         self.repeats.clear();
         for (flow_ix, flow) in flows.iter().enumerate() {
-            let Answers { duplicates, known, held, .. } = &self.answers[flow_ix];
-            let refused: BTreeSet<(u16, u32)> = duplicates.iter().chain(known).chain(held).copied().collect();
+            // Not every held event was refused: one that follows a repetition is held with it.
+            let Answers { duplicates, known, .. } = &self.answers[flow_ix];
+            let refused: BTreeSet<(u16, u32)> = duplicates.iter().chain(known).copied().collect();
             for &node in plan.stages.first().map_or(&[][..], Vec::as_slice) {
                 for identity in flow.identities(node, self.number) {
                     if !refused.contains(&(node, identity.place)) {
@@ -146,13 +147,14 @@ impl<I: Identities> Lane<I> {
         }
     }
 
-    /// Marks the held events as duplicates: each repeats an event of the same round.
+    /// Marks the held events that were refused as duplicates: each repeats an event of the same
+    /// round. The others were admitted and continue.
     pub(crate) fn tell_held(&mut self) {
         self.repeats.clear();
         for answers in &mut self.answers {
             let held = std::mem::take(&mut answers.held);
-            answers.known.retain(|known| !held.contains(known));
-            answers.duplicates.extend(held);
+            let refused = answers.known.extract_if(.., |known| held.contains(known));
+            answers.duplicates.extend(refused);
         }
     }
 

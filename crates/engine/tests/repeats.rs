@@ -30,6 +30,26 @@ fn ways_that_meet() -> String {
     )
 }
 
+/// A pipeline that keeps state by key behind `dedupe`, so that a round is taken span by span.
+fn in_order(window: &str) -> String {
+    keeping(&format!("dedupe: {{ window: {window} }}"))
+}
+
+/// One in which an event may repeat itself: its children have the identities that it lists.
+fn children_that_repeat() -> String {
+    keeping("split: { path: data.ids, into: data.id }\n  - dedupe: { key: [data.id], window: 1d }")
+}
+
+fn keeping(operators: &str) -> String {
+    format!(
+        "pipeline: repeats\nsource: {{ http: {{}} }}\noperators:\n  - {operators}\n  \
+         - rate: {{ quantity: data.value, set: data.amount, key: [subject], schedule: daily, \
+         price: {{ model: graduated, tiers: [{{ upTo: 5, unit: 2 }}, {{ unit: 1 }}] }} }}\n  \
+         - meter: {{ {METER}, rules: [{{ category: use, value: data.amount }}] }}\n\
+         meterTypes:\n  - {{ name: Use, category: use, resetSchedule: daily }}\n"
+    )
+}
+
 struct Random(u64);
 
 impl Random {
@@ -47,8 +67,9 @@ fn events(random: &mut Random, count: usize) -> Vec<String> {
         let (day, hour) = (1 + random.below(4), random.below(24));
         let user = ["", r#","subject":"a""#, r#","subject":"b""#, r#","subject":"a""#][random.below(4) as usize];
         let value = ["1", "2.5", "\"many\"", "null", "-3", "4"][random.below(6) as usize];
+        let ids = ["[1]", "[1,1]", "[1,2,1]", "[3,2]"][random.below(4) as usize];
         format!(
-            r#"{{"specversion":"1.0","type":"t","source":"s","id":"{id}","time":"2026-03-0{day}T{hour:02}:00:00Z"{user},"data":{{"value":{value}}}}}"#
+            r#"{{"specversion":"1.0","type":"t","source":"s","id":"{id}","time":"2026-03-0{day}T{hour:02}:00:00Z"{user},"data":{{"value":{value},"ids":{ids}}}}}"#
         )
     };
     (0..count).map(event).collect()
@@ -87,8 +108,11 @@ fn a_round_gives_the_verdicts_of_events_taken_one_by_one() {
         pipeline("2h", "autoCreate: false"),
         pipeline("36h", "activeFrom: '2026-03-03T00:00:00Z'"),
         ways_that_meet(),
+        in_order("1d"),
+        in_order("3h"),
+        children_that_repeat(),
     ];
-    for seed in 0..400 {
+    for seed in 0..600 {
         let mut random = Random(seed);
         let count = 2 + random.below(30) as usize;
         let events = events(&mut random, count);
@@ -114,6 +138,18 @@ fn an_event_held_behind_one_that_is_parked_comes_before_later_ones() {
     let events = [event(1, 0, "\"many\""), event(1, 12, "1"), event(2, 5, "1")];
     let outcome = in_steps(&pipeline("1d", "autoCreate: true"), &events, 3, STRAIGHT);
     assert_eq!(outcome.verdicts, [Verdict::Parked(Reason::BadValue), Verdict::Counted, Verdict::Duplicate]);
+}
+
+#[test]
+fn an_event_held_for_its_identity_alone_is_no_repetition() {
+    let event = |day: u32| {
+        format!(
+            r#"{{"specversion":"1.0","type":"t","source":"s","id":"1","subject":"a","time":"2026-03-0{day}T00:00:00Z","data":{{"value":1}}}}"#
+        )
+    };
+    // The third is held behind the second, which repeats the first, but is outside its window.
+    let outcome = in_steps(&in_order("1d"), &[event(1), event(1), event(3)], 3, STRAIGHT);
+    assert_eq!(outcome.verdicts, [Verdict::Counted, Verdict::Duplicate, Verdict::Counted]);
 }
 
 #[test]

@@ -59,9 +59,9 @@ impl Group {
         held.map(|showing| (showing.flow, showing.node, showing.identity.place))
     }
 
-    /// The first event that is held, in the order of arrival.
-    pub(crate) fn first_held(&self) -> (usize, u32) {
-        self.showings[self.held_from].arrival()
+    /// Returns the first event after a place that is held, in the order of arrival.
+    pub(crate) fn first_held_after(&self, place: (usize, u32)) -> Option<(usize, u32)> {
+        self.showings[self.held_from..].iter().map(Showing::arrival).find(|arrival| *arrival > place)
     }
 
     pub(super) fn spend(&mut self, showing: usize) {

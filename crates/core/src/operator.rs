@@ -70,6 +70,23 @@ pub enum Operator {
 }
 
 impl Operator {
+    /// Whether events leave it with the fields that they came with.
+    pub fn keeps_fields(&self) -> bool {
+        match self {
+            Operator::Filter(_) | Operator::Validate(_) | Operator::Dedupe(_) | Operator::Branch(_) | Operator::Meter(_) => true,
+            Operator::Map(_)
+            | Operator::Split(_)
+            | Operator::Enrich(_)
+            | Operator::Currency(_)
+            | Operator::Rate(_)
+            | Operator::Aggregate(_)
+            | Operator::Accumulate(_)
+            | Operator::Correlate(_)
+            | Operator::Script(_)
+            | Operator::Http(_) => false,
+        }
+    }
+
     /// Returns the name in a pipeline.
     pub fn name(&self) -> &'static str {
         match self {

@@ -28,6 +28,7 @@ mod late;
 mod memory;
 mod meter;
 mod name;
+mod opened;
 mod order;
 mod own;
 mod parked;
@@ -141,6 +142,7 @@ pub struct Partition<M = Memory, I = IdentityTable> {
     /// Meter types whose calendar was set for a recount.
     begun_with: Vec<u16>,
     symbols: Symbols,
+    opened: opened::Opened,
     /// The state of operators that keep it by key, by operator. Empty if no operator does.
     keyed: Vec<Option<State>>,
     /// Meters by the instant at which a period is to be flushed. An entry is valid only if it
@@ -168,6 +170,7 @@ impl<M: Meters + Default, I: Identities> Partition<M, I> {
             identities,
             parked: ParkedIdentities::default(),
             symbols: Symbols::default(),
+            opened: opened::Opened::default(),
             keyed: keyed::empty(&plan),
             due: BTreeMap::new(),
             by_receipt: false,

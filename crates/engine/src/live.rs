@@ -15,6 +15,7 @@ mod command;
 mod entry;
 mod fed;
 mod items;
+mod listing;
 mod note;
 mod origins;
 mod outlet;
@@ -29,7 +30,7 @@ use std::sync::Arc;
 
 use flowmeter_core::mediation::{Decoder, Services};
 use flowmeter_core::operator::Operator;
-use flowmeter_core::partition::{Meter, Partition};
+use flowmeter_core::partition::Partition;
 use flowmeter_core::plan::Plan;
 use flowmeter_core::source::{Format, SourcePlan};
 use flowmeter_core::time::Timestamp;
@@ -46,6 +47,7 @@ pub use command::{AdoptedDocument, CatalogRow, LogCommand, MeterName};
 pub use entry::{Letter, Settles};
 pub use fed::{Fed, Run, Taken, read_origin, shown_origin};
 pub use items::{JudgedBlock, ParkedItem, judged, parked_item};
+pub use listing::{LiveMeter, MeterPlace, Named};
 pub use note::{NoteItem, NoteKind, note_item, note_of_meter};
 pub use origins::{OriginCount, Origins};
 pub(crate) use origins::{read as read_origins, write as write_origins};
@@ -404,11 +406,6 @@ impl Live {
     /// Returns the verdicts of the blocks that were counted since the last call.
     pub fn take_judged(&mut self) -> Vec<JudgedBlock> {
         self.outlet.take_judged()
-    }
-
-    /// Returns its meters, partition by partition.
-    pub fn meters(&self) -> impl Iterator<Item = (&Partition<flowmeter_core::partition::Memory, SpilledIdentities>, &Meter)> {
-        self.engine.partitions().flat_map(|partition| partition.meters().map(move |meter| (partition, meter)))
     }
 
     /// Returns the number of meters.

@@ -21,6 +21,7 @@
 mod ahead;
 mod answer;
 mod delivery;
+mod index;
 mod marks;
 mod pace;
 mod reconcile;
@@ -34,6 +35,7 @@ mod window;
 pub use ahead::ReadAhead;
 pub use answer::{Answer, Held};
 pub use delivery::{Delivery, DeliveryState};
+pub use index::{INDEX_FOLDER, RecordIndex, RecordKey};
 pub use marks::{Kept, Marks, Shelf};
 pub use pace::Patience;
 pub use reconcile::{Amount, Difference, Part, Report, Sums};

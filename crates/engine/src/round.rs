@@ -138,6 +138,11 @@ impl<I: Identities + Send + Sync> Engine<I> {
         self.lanes.iter().map(|lane| &lane.partition)
     }
 
+    /// Returns the partitions, in order, to change them.
+    pub(crate) fn partitions_mut(&mut self) -> impl Iterator<Item = &mut Partition<Memory, I>> {
+        self.lanes.iter_mut().map(|lane| &mut lane.partition)
+    }
+
     /// Returns the identities of each partition, in order.
     pub fn identities_mut(&mut self) -> impl Iterator<Item = &mut I> {
         self.lanes.iter_mut().map(|lane| lane.partition.identities_mut())

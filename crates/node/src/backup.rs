@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::PoisonError;
 
 use flowmeter_core::time::Timestamp;
+use flowmeter_engine::outbox::INDEX_FOLDER;
 use flowmeter_engine::{Error, Kind};
 use flowmeter_store::catalog::Catalog;
 use flowmeter_store::disk::Lock;
@@ -237,6 +238,9 @@ fn pin(data: &Path, folder: &str) -> Result<Vec<Pinned>, Error> {
     for entry in entries.filter_map(Result::ok) {
         let name = format!("{folder}/{}", entry.file_name().to_string_lossy());
         if entry.path().is_dir() {
+            if entry.file_name() == INDEX_FOLDER {
+                continue;
+            }
             pinned.extend(pin(data, &name)?);
             continue;
         }

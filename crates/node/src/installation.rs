@@ -17,6 +17,7 @@ use flowmeter_connectors::Abandon;
 use flowmeter_core::time::Timestamp;
 use flowmeter_engine::live::{LiveSettings, Tail};
 use flowmeter_engine::node::{Clock, Placed, Reply, Submission, Worker, WorkerSettings, Writer, open_reader};
+use flowmeter_engine::outbox::RecordIndex;
 use flowmeter_engine::{Error, Kind};
 use flowmeter_store::catalog::Catalog;
 use flowmeter_store::disk::{Disk, Lock};
@@ -26,6 +27,7 @@ use uuid::Uuid;
 use crate::corrections::groups;
 use crate::deliveries::delivery;
 use crate::events::store::EventStore;
+use crate::meters::index::MeterIndex;
 use crate::monitoring::{history, overview, readiness, standing};
 use crate::pipelines::{KeptPipeline, stopped};
 use crate::sessions::{feeding, finishing, scheduling, telling};
@@ -96,6 +98,8 @@ pub struct Installation {
     pub(crate) teller: telling::Teller,
     /// When sessions start by themselves.
     pub(crate) schedules: scheduling::Schedules,
+    /// The indexes of records, by pipeline: one each, however often the pipeline is loaded.
+    pub(crate) record_indexes: Mutex<BTreeMap<Uuid, Arc<RecordIndex>>>,
 }
 
 /// A loaded pipeline with its worker.
@@ -117,6 +121,10 @@ pub struct Served {
     pub(crate) audited: AtomicU64,
     /// Ends the requests of its operators to services.
     pub(crate) services: Abandon,
+    /// The index of its meters.
+    pub(crate) meters_index: Arc<MeterIndex>,
+    /// The index of its records.
+    pub(crate) records_index: Arc<RecordIndex>,
 }
 
 impl Served {

@@ -18,6 +18,7 @@ mod clock;
 pub mod corrections;
 pub mod deliveries;
 pub mod events;
+pub mod indexing;
 pub mod installation;
 pub mod keys;
 pub mod meter_types;

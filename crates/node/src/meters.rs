@@ -2,55 +2,25 @@
 
 pub mod closings;
 pub mod events;
+pub(crate) mod index;
+mod listing;
 pub mod memory;
 
-use flowmeter_core::decimal::Decimal;
-use flowmeter_core::meter_type::{MeterType, OwnLimits, Threshold, derived};
+use flowmeter_core::meter_type::{MeterType, OwnLimits};
 use flowmeter_core::plan::Plan;
 use flowmeter_core::time::Zone;
 use flowmeter_document::{Pipeline, Problems};
 use flowmeter_engine::Error;
 use flowmeter_engine::live::{Live, LogCommand, MeterName};
-use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
+
+pub use listing::{MeterFilter, MeterView};
 
 use crate::audit::Who;
 use crate::change::ChangeSet;
 use crate::installation::{Installation, Served};
 use crate::refusal::{Refusal, RefusalKind, Refused, not_found, refusal_of};
-
-/// The present state of a meter: the record its ongoing period would make.
-#[derive(Clone, Debug)]
-pub struct MeterView {
-    /// Id of the meter.
-    pub id: Uuid,
-    /// Name of its pipeline.
-    pub pipeline: String,
-    /// Its name in commands.
-    pub name: MeterName,
-    /// The record so far.
-    pub json: Box<RawValue>,
-    /// The amount its user may use in a period, if there is one.
-    pub capacity: Option<Decimal>,
-    /// Its thresholds, as a document writes them.
-    pub thresholds: Value,
-}
-
-/// A filter of meters.
-#[derive(Clone, Debug, Default)]
-pub struct MeterFilter {
-    /// Meters of this user.
-    pub user: Option<String>,
-    /// Meters of the type with this name or id.
-    pub meter_type: Option<String>,
-    /// The meter with this id.
-    pub id: Option<Uuid>,
-    /// Meters after this user, type and processor, in their order.
-    pub after: Option<String>,
-    /// Meters of users whose id begins with this.
-    pub prefix: Option<String>,
-}
 
 impl Served {
     /// Refuses a command while the pipeline is paused, since it would be executed only when the
@@ -62,76 +32,6 @@ impl Served {
         let detail = format!("the session of `{}` is PAUSED; resume it first", self.kept.name);
         Err(Box::new(Refusal::new(RefusalKind::Conflict, detail)))
     }
-
-    /// Returns the wanted meters, by user and type; at most `limit`.
-    pub fn meters(&self, filter: MeterFilter, limit: usize) -> Result<Vec<MeterView>, Error> {
-        let pipeline = self.kept.name.clone();
-        self.worker().ask(move |live| {
-            let plan = std::sync::Arc::clone(live.plan());
-            let wanted_type = |at: u16| {
-                let kind = &plan.meter_types[usize::from(at)];
-                filter.meter_type.as_ref().is_none_or(|wanted| *wanted == kind.name || *wanted == kind.id.to_string())
-            };
-            let mut found: Vec<_> = live
-                .meters()
-                .filter(|(_, meter)| filter.user.as_ref().is_none_or(|user| user.as_bytes() == &*meter.user))
-                .filter(|(_, meter)| filter.prefix.as_ref().is_none_or(|begin| meter.user.starts_with(begin.as_bytes())))
-                .filter(|(_, meter)| wanted_type(meter.meter_type))
-                .map(|(partition, meter)| (sort_key(&plan, meter), partition, meter))
-                .filter(|(key, ..)| filter.after.as_ref().is_none_or(|after| key > after))
-                .filter(|(_, _, meter)| filter.id.is_none_or(|id| meter_id(&plan, meter) == id))
-                .collect();
-            if found.len() > limit {
-                found.select_nth_unstable_by(limit, |(a, ..), (b, ..)| a.cmp(b));
-                found.truncate(limit);
-            }
-            found.sort_by(|(a, ..), (b, ..)| a.cmp(b));
-            let clock = live.clock();
-            let view = |(_, partition, meter): &(
-                String,
-                &flowmeter_core::partition::Partition<_, _>,
-                &flowmeter_core::partition::Meter,
-            )| {
-                let mut json = Vec::new();
-                partition.show(meter, clock, &mut json);
-                let mut name = name_of(&plan, meter);
-                name.timezone = own_zone(live, meter);
-                let raw = serde_json::from_slice(&json).unwrap_or_default();
-                let kind = &plan.meter_types[usize::from(meter.meter_type)];
-                MeterView {
-                    id: meter_id(&plan, meter),
-                    pipeline: pipeline.clone(),
-                    name,
-                    json: raw,
-                    capacity: meter.capacity(kind),
-                    thresholds: meter.thresholds(kind).iter().map(Threshold::shown).collect(),
-                }
-            };
-            found.iter().map(view).collect()
-        })
-    }
-}
-
-/// Returns the key by which meters are listed.
-fn sort_key(plan: &Plan, meter: &flowmeter_core::partition::Meter) -> String {
-    let kind = &plan.meter_types[usize::from(meter.meter_type)];
-    let key = plan.processors[usize::from(meter.processor)].key;
-    format!("{}\0{}\0{key}", String::from_utf8_lossy(&meter.user), kind.name)
-}
-
-impl MeterView {
-    /// Returns the key by which it is listed, which is the cursor of the next page.
-    pub fn sort_key(&self) -> String {
-        let record: Value = serde_json::from_str(self.json.get()).unwrap_or_default();
-        let text = |name: &str| record.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
-        format!("{}\0{}\0{}", text("userId"), text("meterTypeName"), text("meterKey"))
-    }
-}
-
-fn meter_id(plan: &Plan, meter: &flowmeter_core::partition::Meter) -> Uuid {
-    let given = meter.rare.as_ref().and_then(|rare| rare.id);
-    let key = plan.processors[usize::from(meter.processor)].key;
-    given.unwrap_or_else(|| derived::meter(key, plan.meter_types[usize::from(meter.meter_type)].id, &meter.user))
 }
 
 fn name_of(plan: &Plan, meter: &flowmeter_core::partition::Meter) -> MeterName {
@@ -228,8 +128,7 @@ impl Installation {
     pub fn meter(&self, namespace: &str, id: &str) -> Result<(std::sync::Arc<Served>, MeterView), Refused> {
         let wanted = Uuid::try_parse(id).map_err(|_| not_found("meter", id))?;
         for served in self.served_in(namespace) {
-            let filter = MeterFilter { id: Some(wanted), ..MeterFilter::default() };
-            if let Some(view) = served.meters(filter, 1).map_err(|why| refusal_of(&why))?.pop() {
+            if let Some(view) = served.meter_of_id(wanted).map_err(|why| refusal_of(&why))? {
                 return Ok((served, view));
             }
         }

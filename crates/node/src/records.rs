@@ -1,11 +1,17 @@
 //! Metered records as they were flushed.
 
+use std::ops::Range;
+use std::sync::{Arc, PoisonError};
+
 use flowmeter_engine::Error;
-use flowmeter_engine::live::{items, record_item};
+use flowmeter_engine::live::{folder_of, items, record_item};
+use flowmeter_engine::outbox::{RecordIndex, RecordKey};
+use flowmeter_store::log::Entry;
 use serde_json::Value;
 use serde_json::value::RawValue;
+use uuid::Uuid;
 
-use crate::installation::Served;
+use crate::installation::{Installation, Served};
 
 /// A record and its number.
 #[derive(Clone, Debug)]
@@ -27,25 +33,39 @@ impl RecordView {
         let found = record.get(name).or_else(|| record.get("meterMetaData")?.get(name))?;
         Some(found.as_str().map_or_else(|| found.to_string(), str::to_owned))
     }
+
+    pub(crate) fn of(entry: &Entry, number: u64, item: &[u8]) -> Option<RecordView> {
+        let record = record_item(item)?;
+        let json = serde_json::from_slice::<Box<RawValue>>(record.json).ok()?;
+        Some(RecordView { number, flushed_at: entry.at, is_threshold: record.is_threshold, json })
+    }
+}
+
+/// The name of the field of a key.
+fn field_of(key: RecordKey) -> &'static str {
+    match key {
+        RecordKey::Record => "recordId",
+        RecordKey::User => "userId",
+        RecordKey::Meter => "id",
+    }
+}
+
+impl Installation {
+    /// Returns the index of a pipeline's records.
+    pub(crate) fn record_index(&self, pipeline: Uuid) -> Arc<RecordIndex> {
+        let mut known = self.record_indexes.lock().unwrap_or_else(PoisonError::into_inner);
+        let new = || Arc::new(RecordIndex::new(Arc::clone(&self.disk), &folder_of(pipeline)));
+        Arc::clone(known.entry(pipeline).or_insert_with(new))
+    }
 }
 
 impl Served {
-    /// Returns the wanted records from a number on, and the number to continue with.
-    pub fn records(
-        &self,
-        from: u64,
-        limit: usize,
-        wanted: impl Fn(&RecordView) -> bool + Send + 'static,
-    ) -> Result<(Vec<RecordView>, u64), Error> {
-        self.records_between(from, u64::MAX, limit, wanted)
-    }
-
     /// Returns the numbers of the first record that still exists and of the next one to be flushed.
     pub fn records_extent(&self) -> Result<(u64, u64), Error> {
         self.worker().ask(|live| (live.outlet().records().first(), live.outlet().records().written()))
     }
 
-    /// Returns the wanted records up to a number.
+    /// Returns the wanted records from a number up to another, and the number to continue with.
     pub fn records_between(
         &self,
         from: u64,
@@ -67,17 +87,53 @@ impl Served {
                     return Ok((found, next));
                 }
                 next = number + 1;
-                let Some(record) = record_item(item) else { continue };
-                let Ok(json) = serde_json::from_slice::<Box<RawValue>>(record.json) else { continue };
-                let view = RecordView { number, flushed_at: entry.at, is_threshold: record.is_threshold, json };
-                if wanted(&view) {
-                    found.push(view);
-                }
+                found.extend(RecordView::of(&entry, number, item).filter(|view| wanted(view)));
                 if found.len() >= limit {
                     return Ok((found, next));
                 }
             }
         }
         Ok((found, next))
+    }
+
+    /// Returns the numbers of records that may have a value, in order.
+    pub(crate) fn numbers_of(&self, key: RecordKey, value: &str) -> Result<Vec<u64>, Error> {
+        self.records_index.catch_up(self.board().records())?;
+        self.records_index.numbers(key, value)
+    }
+
+    /// Returns the record with an id.
+    pub fn record(&self, id: &str) -> Result<Option<RecordView>, Error> {
+        let numbers = self.numbers_of(RecordKey::Record, id)?;
+        let mut found = None;
+        self.records_index.read(&numbers, |entry, number, item| {
+            let view = RecordView::of(entry, number, item);
+            found = view.filter(|view| view.field("recordId").as_deref() == Some(id));
+            found.is_none()
+        })?;
+        Ok(found)
+    }
+
+    /// Returns the wanted records of a range that have a value, in order or, if `is_reversed`, from
+    /// the last one backwards.
+    pub fn records_of(
+        &self,
+        (key, value): (RecordKey, &str),
+        range: Range<u64>,
+        (limit, is_reversed): (usize, bool),
+        wanted: impl Fn(&RecordView) -> bool,
+    ) -> Result<Vec<RecordView>, Error> {
+        let mut numbers = self.numbers_of(key, value)?;
+        numbers.retain(|number| range.contains(number));
+        if is_reversed {
+            numbers.reverse();
+        }
+        let mut found = Vec::new();
+        self.records_index.read(&numbers, |entry, number, item| {
+            let is_of_value = |view: &RecordView| view.field(field_of(key)).as_deref() == Some(value);
+            found.extend(RecordView::of(entry, number, item).filter(|view| is_of_value(view) && wanted(view)));
+            found.len() < limit
+        })?;
+        Ok(found)
     }
 }

@@ -2,6 +2,7 @@
 //! machine decides; nothing else writes a status.
 
 mod counts;
+pub(crate) mod events;
 pub mod feeding;
 pub mod finishing;
 pub mod following;
@@ -28,7 +29,7 @@ use crate::notifications::vocabulary::STATUS;
 use crate::pipelines::KeptPipeline;
 use crate::refusal::{Refusal, RefusalKind, Refused, not_found, refusal_of};
 use crate::rows::{kept, put};
-use crate::sessions::telling::{EVENTS, updates};
+use crate::sessions::telling::updates;
 use crate::tables::reading::ReadTables;
 
 /// A session as the catalog keeps it.
@@ -125,8 +126,6 @@ fn is_zero(number: &u32) -> bool {
 }
 
 const SESSIONS: &[u8] = b"sessions";
-/// Events that are read at once.
-const EVENTS_AT_ONCE: usize = 500;
 /// Sessions that are examined at once.
 const SESSIONS_AT_ONCE: usize = 100;
 
@@ -396,29 +395,5 @@ impl Installation {
                 }
             }
         }
-    }
-
-    /// Returns events of sessions of a namespace, in order, after a number.
-    pub fn session_events(&self, namespace: &str, after: u64, limit: usize) -> Result<Vec<SessionEvent>, Error> {
-        let (mut found, mut after) = (Vec::new(), key_of(after));
-        loop {
-            let page = self.catalog.scan(Table::SessionEvents, b"", Some(&after), EVENTS_AT_ONCE)?;
-            let Some((last, _)) = page.last() else { return Ok(found) };
-            after.clone_from(last);
-            for (_, value) in &page {
-                let event: SessionEvent = kept(value)?;
-                if event.namespace == namespace {
-                    found.push(event);
-                }
-                if found.len() >= limit {
-                    return Ok(found);
-                }
-            }
-        }
-    }
-
-    /// Returns the number of the newest event of a session.
-    pub fn session_events_end(&self) -> Result<u64, Error> {
-        Ok(self.catalog.counter(EVENTS)?)
     }
 }

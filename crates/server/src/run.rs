@@ -8,6 +8,7 @@ use flowmeter_engine::node::{Clock, WallOf};
 use flowmeter_engine::{Error, Kind};
 use flowmeter_node::audit::Who;
 use flowmeter_node::background::Yields;
+use flowmeter_node::indexing::Indexing;
 use flowmeter_node::installation::Installation;
 use flowmeter_node::keys::browsers::Browsers;
 use flowmeter_node::keys::{KeyRing, StoredKey};
@@ -136,6 +137,7 @@ pub async fn run(
     let sampling = tokio::spawn(sample(Arc::clone(&installation), metrics));
     let renewing = tls.clone().map(|tls| tokio::spawn(renew(tls)));
     let notifying = Notifying::start(Arc::clone(&installation), courier)?;
+    let indexing = Indexing::start(&installation)?;
     ready(address, &installation);
     match &tls {
         None => serve::plain(listener, served, stop).await,
@@ -147,6 +149,7 @@ pub async fn run(
     renewing.inspect(tokio::task::JoinHandle::abort);
     let closing = tokio::task::spawn_blocking(move || {
         notifying.stop();
+        indexing.stop();
         installation.close();
     })
     .await;

@@ -29,6 +29,8 @@ pub enum Table {
     Sessions,
     /// Events of sessions, by number.
     SessionEvents,
+    /// Keys of the events of each session, by session and number.
+    EventsOfSessions,
     /// Outcomes of parked events, by pipeline and number.
     Corrections,
     /// API keys, by id.
@@ -63,7 +65,7 @@ pub enum Table {
 
 impl Table {
     /// All tables in order.
-    pub const ALL: [Table; 22] = [
+    pub const ALL: [Table; 23] = [
         Table::Counters,
         Table::Pipelines,
         Table::Versions,
@@ -71,6 +73,7 @@ impl Table {
         Table::Slugs,
         Table::Sessions,
         Table::SessionEvents,
+        Table::EventsOfSessions,
         Table::Corrections,
         Table::Keys,
         Table::Audit,
@@ -102,6 +105,7 @@ impl Table {
             Table::Slugs => "slugs",
             Table::Sessions => "sessions",
             Table::SessionEvents => "session_events",
+            Table::EventsOfSessions => "events_of_sessions",
             Table::Corrections => "corrections",
             Table::Keys => "keys",
             Table::Audit => "audit",

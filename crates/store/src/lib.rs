@@ -14,6 +14,7 @@ pub mod disk;
 mod error;
 mod examine;
 pub mod identities;
+pub mod index;
 pub mod log;
 pub mod rollups;
 

@@ -23,7 +23,7 @@ use std::sync::Arc;
 
 pub use examine::examine;
 pub use frame::{Encoded, Entry, EntryKind};
-pub use read::{Reader, first_since, segments_of};
+pub use read::{Reader, Spot, first_since, segments_of};
 
 use flowmeter_core::mutant::{self, Mutant};
 use frame::HEADER_BYTES;

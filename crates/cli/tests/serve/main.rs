@@ -17,6 +17,7 @@ mod manual;
 mod memory;
 mod metrics;
 mod periods;
+mod reads;
 mod security;
 mod services;
 mod sessions;

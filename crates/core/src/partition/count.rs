@@ -344,6 +344,7 @@ impl<M: Meters, I: Identities> Partition<M, I> {
         };
         effects.opened(&meter);
         let ix = self.meters.insert(target.hash, meter);
+        self.opened.note(ix);
         self.schedule_next(ix);
         ix
     }

@@ -34,6 +34,7 @@ impl<M: Meters, I: Identities> Partition<M, I> {
                     rare: rare(declared.id, declared, None),
                 };
                 let ix = self.meters.insert(key.hash, meter);
+                self.opened.note(ix);
                 effects.opened(self.meters.get(ix));
                 self.schedule_next(ix);
             }
@@ -56,6 +57,7 @@ impl<M: Meters, I: Identities> Partition<M, I> {
         meter.begin_at(created_at);
         meter.step_over();
         self.gone -= 1;
+        self.opened.note(ix);
         self.rename_crossings(ix, &before);
         effects.opened(self.meters.get(ix));
         self.schedule_next(ix);

@@ -84,6 +84,7 @@ impl<M: Meters, I: Identities> Partition<M, I> {
             rare: Some(Box::new(Rare { stretches, ..Rare::default() })),
         };
         let ix = self.meters.insert(key.hash, meter);
+        self.opened.note(ix);
         self.gone += 1;
         self.schedule_next(ix);
         Some(ix)
@@ -140,6 +141,7 @@ impl<M: Meters, I: Identities> Partition<M, I> {
         }
         self.rename_crossings(ix, &before);
         self.gone -= 1;
+        self.opened.note(ix);
         effects.opened(self.meters.get(ix));
         self.schedule_next(ix);
     }

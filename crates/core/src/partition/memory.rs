@@ -28,6 +28,12 @@ impl Memory {
 }
 
 impl Memory {
+    /// Returns the place after those of all meters.
+    pub(super) fn places_end(&self) -> u32 {
+        let last = self.chunks.last().map_or(0, Vec::len);
+        ((self.chunks.len().saturating_sub(1) << CHUNK_BITS) + last) as u32
+    }
+
     fn place(&mut self, at: u32) -> &mut Option<Meter> {
         &mut self.chunks[(at >> CHUNK_BITS) as usize][(at & CHUNK_MASK) as usize]
     }

@@ -7,12 +7,12 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use flowmeter_core::operator::Operator;
 use flowmeter_core::plan::Plan;
 use flowmeter_core::schedule::Calendar;
 use flowmeter_core::time::Timestamp;
 use flowmeter_engine::live::PastAnswers;
 use flowmeter_engine::live::{folder_of, items, record_item};
+use flowmeter_engine::outbox::RecordKey;
 use flowmeter_engine::{Arrival, Error, Kind, Recount};
 use flowmeter_store::archive::{Filter, Row};
 use flowmeter_store::log::Reader;
@@ -22,7 +22,7 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use crate::events::trace::counted_shown;
-use crate::installation::Installation;
+use crate::installation::{Installation, Served};
 use crate::pipelines::KeptPipeline;
 use crate::refusal::{Refused, not_found, refusal_of};
 use crate::rows::shown;
@@ -61,6 +61,28 @@ struct Found {
     flushes: Vec<Timestamp>,
 }
 
+impl Found {
+    /// Reads a record, if it has the wanted id.
+    fn of(made_at: Timestamp, json: &[u8], record_id: &str) -> Option<Found> {
+        let (told, json) = (serde_json::from_slice::<Told>(json).ok()?, serde_json::from_slice::<Box<RawValue>>(json).ok()?);
+        (told.meter_meta_data.record_id == record_id).then(|| Found { told, json, made_at, flushes: Vec::new() })
+    }
+}
+
+/// Finds a record of a loaded pipeline, and the earlier flushes of its meter.
+fn find_in_index(served: &Served, record_id: &str) -> Result<Option<Found>, Error> {
+    let Some(record) = served.record(record_id)?.filter(|record| !record.is_threshold) else { return Ok(None) };
+    let made_at = Timestamp::from_nanos(record.flushed_at);
+    let Some(mut found) = Found::of(made_at, record.json.get().as_bytes(), record_id) else { return Ok(None) };
+    let meter = (RecordKey::Meter, found.told.id.as_str());
+    let earlier = served.records_of(meter, 0..record.number, (usize::MAX, false), |earlier| {
+        !earlier.is_threshold && earlier.flushed_at < record.flushed_at
+    })?;
+    found.flushes = earlier.iter().map(|earlier| Timestamp::from_nanos(earlier.flushed_at)).collect();
+    found.flushes.dedup();
+    Ok(Some(found))
+}
+
 impl Installation {
     /// Returns a page of the events that made a record, whether all events add up to it, and the
     /// number of events of the page.
@@ -84,16 +106,18 @@ impl Installation {
     }
 
     fn find_record(&self, pipeline: &KeptPipeline, record_id: &str) -> Result<Option<Found>, Error> {
+        match self.served_of(pipeline.id) {
+            Some(served) => find_in_index(&served, record_id),
+            None => self.find_in_log(pipeline, record_id),
+        }
+    }
+
+    /// Finds a record of a pipeline that is not loaded.
+    fn find_in_log(&self, pipeline: &KeptPipeline, record_id: &str) -> Result<Option<Found>, Error> {
         let mut found: Option<Found> = None;
         self.records_of(pipeline, &mut |made_at, json| {
-            if found.is_some() || !holds(json, record_id) {
-                return;
-            }
-            let read = (serde_json::from_slice::<Told>(json), serde_json::from_slice::<Box<RawValue>>(json));
-            if let (Ok(told), Ok(json)) = read
-                && told.meter_meta_data.record_id == record_id
-            {
-                found = Some(Found { told, json, made_at, flushes: Vec::new() });
+            if found.is_none() && holds(json, record_id) {
+                found = Found::of(made_at, json, record_id);
             }
         })?;
         let Some(mut found) = found else { return Ok(None) };
@@ -167,7 +191,12 @@ impl Installation {
             false => again.start.nanos().saturating_sub(again.plan.future_tolerance),
         };
         let until = again.found.made_at.nanos().saturating_add(1);
-        let filter = Filter { verdict: Some("counted".to_owned()), received_at: Some(since..until), ..Filter::default() };
+        let filter = Filter {
+            verdict: Some("counted".to_owned()),
+            received_at: Some(since..until),
+            subject: again.is_subject().then(|| again.found.told.user_id.clone()),
+            ..Filter::default()
+        };
         let mut from = Some(0);
         while let Some(next) = from {
             from = self.walk_events(pipeline, &filter, next, &mut |row| again.take(&row))?;
@@ -242,13 +271,16 @@ impl Again<'_> {
         if self.looked_at >= EVENTS_MAX { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 
-    /// Whether an event belongs to another user. It is decided by the row alone if the user is the
-    /// subject and no operator changes it.
+    /// Whether the user of an event is its subject, as it was received.
+    fn is_subject(&self) -> bool {
+        let user = &self.plan.processors[usize::from(self.processor)].user;
+        let is_first = user.first().is_some_and(|slot| self.plan.paths[usize::from(*slot)].as_str() == "subject");
+        is_first && self.plan.nodes.iter().all(|node| node.operator.keeps_fields())
+    }
+
+    /// Whether an event belongs to another user, which its row shows if the user is its subject.
     fn is_somebody_elses(&self, row: &Row, user: &str) -> bool {
-        let first = self.plan.processors[usize::from(self.processor)].user.first();
-        let is_subject = first.is_some_and(|slot| self.plan.paths[usize::from(*slot)].as_str() == "subject");
-        let changes = self.plan.nodes.iter().any(|node| matches!(node.operator, Operator::Map(_)));
-        is_subject && !changes && row.subject.as_deref().is_some_and(|subject| subject != user)
+        self.is_subject() && row.subject.as_deref().is_some_and(|subject| subject != user)
     }
 
     fn told(mut self, pipeline: &KeptPipeline, through: bool) -> (Box<RawValue>, usize) {

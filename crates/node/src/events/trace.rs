@@ -121,10 +121,9 @@ impl Installation {
         let Some(served) = self.served_of(pipeline.id) else { return Ok(Vec::new()) };
         let user = user.map(|user| user.as_bytes().to_vec());
         let names = served.worker().ask(move |live| {
-            let wanted = live.meters().map(|(_, meter)| meter).filter(|meter| {
-                meter.birth == Birth::Declared && user.as_ref().is_none_or(|user| user.as_slice() == &*meter.user)
-            });
-            wanted.map(|meter| declared_name(live, meter)).collect::<Vec<_>>()
+            let meters = user.as_ref().map_or_else(|| live.meters().collect(), |user| live.meters_of(user));
+            let declared = meters.into_iter().map(|(_, meter)| meter).filter(|meter| meter.birth == Birth::Declared);
+            declared.map(|meter| declared_name(live, meter)).collect::<Vec<_>>()
         })?;
         Ok(names.iter().filter_map(|name| name.declared(plan)).collect())
     }

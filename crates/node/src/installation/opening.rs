@@ -63,6 +63,7 @@ impl Installation {
     pub fn with(settings: Settings, means: Means) -> Result<(Arc<Installation>, log::Recovered), Error> {
         let Means { clock, disk, catalog, lock, open_target, has_threads } = means;
         let catalog = Arc::new(catalog);
+        crate::sessions::events::index_stored(&catalog)?;
         let log_settings = log::Settings { segment_bytes: settings.log.segment_bytes, reserve_bytes: RESERVE_BYTES };
         let known = known_position(&catalog, &disk)?;
         let (log, recovered) = Log::open_behind(Arc::clone(&disk), LOG_FOLDER, log_settings, known)?;
@@ -104,6 +105,7 @@ impl Installation {
             _lock: lock,
             teller: telling::Teller::default(),
             schedules: crate::sessions::scheduling::Schedules::default(),
+            record_indexes: Mutex::default(),
             standing: standing::Standing::of(&catalog)?,
             history: crate::monitoring::history::History::default(),
             parked_groups: crate::corrections::groups::ParkedGroups::default(),

@@ -101,6 +101,8 @@ impl Installation {
             feeding: Mutex::default(),
             audited: AtomicU64::new(0),
             services,
+            meters_index: Arc::default(),
+            records_index: self.record_index(pipeline.id),
         });
         self.pipelines.write().unwrap_or_else(PoisonError::into_inner).insert(pipeline.id, Arc::clone(&served));
         if session.status().is_final() {

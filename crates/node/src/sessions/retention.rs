@@ -6,7 +6,7 @@
 
 use flowmeter_core::time::Timestamp;
 use flowmeter_engine::Error;
-use flowmeter_store::catalog::{Change, Table, key_of};
+use flowmeter_store::catalog::{Change, Table};
 
 use crate::installation::Installation;
 use crate::notifications::notice::{Notice, NoticeState};
@@ -77,7 +77,7 @@ impl Installation {
             if event.number >= needed || Notice::instant(&event.at) >= before {
                 break;
             }
-            changes.push(Change::Remove(Table::SessionEvents, key_of(event.number)));
+            changes.extend(event.removed());
         }
         Ok(changes)
     }

@@ -25,7 +25,7 @@ use crate::notifications::vocabulary::{
     CORRECTIONS_GROWN, DELIVERY_DEAD, DELIVERY_FAILED, DELIVERY_RECOVERED, FLUSH_OVERDUE, FLUSH_RECOVERED, INPUT_RESUMED,
     INPUT_SILENT, OPERATORS, QUERY_FINISHED,
 };
-use crate::rows::{kept, put};
+use crate::rows::kept;
 use crate::sessions::{KeptSession, SessionEvent};
 
 pub(crate) const EVENTS: &[u8] = b"session_events";
@@ -124,7 +124,7 @@ impl Installation {
         told: impl Iterator<Item = (Timestamp, &'e str, Value)>,
     ) -> Result<Vec<Change>, Error> {
         let newest = self.newest_event()?;
-        let mut changes = Vec::new();
+        let (mut changes, mut count) = (Vec::new(), 0);
         for (number, (at, event_type, payload)) in (newest + 1..).zip(told) {
             let event = SessionEvent {
                 number,
@@ -133,10 +133,11 @@ impl Installation {
                 namespace: namespace.to_owned(),
                 payload,
             };
-            changes.push(put(Table::SessionEvents, key_of(number), &event));
+            changes.extend(event.added());
+            count += 1;
         }
-        if !changes.is_empty() {
-            changes.push(Catalog::count_to(EVENTS, newest + changes.len() as u64));
+        if count > 0 {
+            changes.push(Catalog::count_to(EVENTS, newest + count));
         }
         Ok(changes)
     }

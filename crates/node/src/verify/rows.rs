@@ -38,7 +38,7 @@ pub(crate) fn examine(catalog: &Catalog) -> Result<Vec<String>, Error> {
 fn read(table: Table, value: &[u8]) -> Result<(), String> {
     match table {
         Table::Counters => bytes(value, 8),
-        Table::NoticesWaiting => bytes(value, 0),
+        Table::NoticesWaiting | Table::EventsOfSessions => bytes(value, 0),
         Table::Pipelines => json::<KeptPipeline>(value).map(drop),
         Table::Versions => {
             let version = json::<KeptVersion>(value)?;

@@ -120,13 +120,12 @@ async fn list(
                 user: query.get("userId").map(str::to_owned),
                 prefix: query.get("prefix").map(str::to_owned),
                 meter_type: query.get("meterType").map(str::to_owned),
-                id: None,
                 after: query.get("cursor").map(str::to_owned),
             };
             found.extend(served.meters(filter, limit + 1).map_err(|why| problem_of(&why))?);
         }
-        found.sort_by_key(MeterView::sort_key);
-        let next = (found.len() > limit).then(|| found[limit - 1].sort_key());
+        found.sort_by(|one, other| one.order().cmp(&other.order()));
+        let next = (found.len() > limit).then(|| found[limit - 1].cursor());
         found.truncate(limit);
         Ok(raw_page(&found.iter().map(shown).collect::<Vec<_>>(), next.as_deref()))
     })

@@ -6,6 +6,7 @@ use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use flowmeter_core::time::Timestamp;
+use flowmeter_engine::outbox::RecordKey;
 use flowmeter_node::keys::Scope;
 use flowmeter_node::records::RecordView;
 
@@ -52,25 +53,39 @@ async fn list(
     let is_reversed = is_newest_first(&query)?;
     let wanted = wanted(&query)?;
     off(move || {
+        let meter = query.get("meterId").map(|id| (RecordKey::Meter, id));
+        let key = meter.or_else(|| query.get("userId").map(|user| (RecordKey::User, user)));
+        let dated = |record: RecordView| (record.flushed_at, record.number, record.json);
         if is_reversed {
             return newest_first(&app, &asked.who.namespace, &query, |served, before, limit| {
+                if let Some(key) = key {
+                    let found = served.records_of(key, 0..before, (limit, true), &wanted)?;
+                    let rest = if found.len() < limit { 0 } else { found.last().map_or(0, |last| last.number) };
+                    return Ok((found.into_iter().map(dated).collect(), rest));
+                }
                 let (first, end) = served.records_extent()?;
                 backwards(first, end, before, limit, |from, until| {
                     let (found, _) = served.records_between(from, until, usize::MAX, &wanted)?;
-                    Ok(found.into_iter().map(|record| (record.flushed_at, record.number, record.json)).collect())
+                    Ok(found.into_iter().map(dated).collect())
                 })
             });
         }
-        let wanted = std::sync::Arc::new(wanted);
         over_pipelines(&app, &asked.who.namespace, &query, |served, from, limit| {
-            let (records, next) = served.records_between(from, u64::MAX, limit, &*wanted)?;
+            let (records, next) = match key {
+                Some(key) => {
+                    let found = served.records_of(key, from..u64::MAX, (limit, false), &wanted)?;
+                    let next = found.last().map_or(from, |last| last.number + 1);
+                    (found, next)
+                }
+                None => served.records_between(from, u64::MAX, limit, &wanted)?,
+            };
             Ok((records.into_iter().map(|record| record.json).collect(), next))
         })
     })
     .await
 }
 
-fn wanted(query: &Query) -> Result<impl Fn(&RecordView) -> bool + Send + 'static, Refused> {
+fn wanted(query: &Query) -> Result<impl Fn(&RecordView) -> bool + use<>, Refused> {
     let user = query.get("userId").map(str::to_owned);
     let meter_type = query.get("meterType").map(str::to_owned);
     let meter = query.get("meterId").map(str::to_owned);
@@ -98,12 +113,7 @@ fn wanted(query: &Query) -> Result<impl Fn(&RecordView) -> bool + Send + 'static
 async fn show(State(app): State<App>, Extension(asked): Extension<Asked>, Path(id): Path<String>) -> Result<Response, Refused> {
     off(move || {
         for served in app.installation.served_in(&asked.who.namespace) {
-            let wanted = id.clone();
-            let of_id = move |record: &RecordView| {
-                record.json.get().contains(&wanted) && record.field("recordId").as_ref() == Some(&wanted)
-            };
-            let (found, _) = served.records(0, 1, of_id).map_err(|why| problem_of(&why))?;
-            if let Some(record) = found.first() {
+            if let Some(record) = served.record(&id).map_err(|why| problem_of(&why))? {
                 let body = record.json.get().to_owned();
                 return Ok((StatusCode::OK, [(header::CONTENT_TYPE, "application/json")], body).into_response());
             }

@@ -8,7 +8,6 @@ use axum::routing::get;
 use flowmeter_node::keys::Scope;
 use flowmeter_node::meters::MeterFilter;
 use flowmeter_node::monitoring::overview::encoded as path;
-use flowmeter_node::records::RecordView;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -20,8 +19,6 @@ use crate::problem::{Refused, problem_of};
 const HITS_MAX: usize = 20;
 /// The maximum of users.
 const USERS_MAX: usize = 8;
-/// Meters up to which users are looked for by the beginning of their name.
-const METERS_MAX: u64 = 1_000_000;
 /// Characters of a query.
 const CHARS_MAX: usize = 200;
 
@@ -103,12 +100,7 @@ fn ids(app: &App, asked: &Asked, text: &str, hits: &mut Vec<Value>) {
         hits.push(hit("meter", text, format!("of {}", meter.name.user_id), format!("/meters/{text}")));
     }
     for served in app.installation.served_in(namespace) {
-        let wanted = text.to_owned();
-        let of_id =
-            move |record: &RecordView| record.json.get().contains(&wanted) && record.field("recordId").as_ref() == Some(&wanted);
-        if let Ok((found, _)) = served.records(0, 1, of_id)
-            && let Some(record) = found.first()
-        {
+        if let Ok(Some(record)) = served.record(text) {
             let detail = format!("record of {}", record.field("userId").unwrap_or_default());
             hits.push(hit("record", text, detail, format!("/records/{text}")));
             return;
@@ -120,12 +112,6 @@ fn ids(app: &App, asked: &Asked, text: &str, hits: &mut Vec<Value>) {
 fn users(app: &App, asked: &Asked, text: &str, hits: &mut Vec<Value>) {
     let mut found: Vec<(String, u64)> = Vec::new();
     for served in app.installation.served_in(&asked.who.namespace) {
-        if served.board().meters() > METERS_MAX {
-            let filter = MeterFilter { user: Some(text.to_owned()), ..MeterFilter::default() };
-            let meters = served.meters(filter, 1).unwrap_or_default();
-            found.extend(meters.into_iter().map(|meter| (meter.name.user_id, 1)));
-            continue;
-        }
         let filter = MeterFilter { prefix: Some(text.to_owned()), ..MeterFilter::default() };
         for meter in served.meters(filter, USERS_MAX * 4).unwrap_or_default() {
             match found.iter_mut().find(|(user, _)| *user == meter.name.user_id) {

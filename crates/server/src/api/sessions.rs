@@ -180,12 +180,13 @@ async fn events(
     Path(id): Path<String>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Refused> {
+    let query = Query::of(query.as_deref());
+    let (limit, after) = (query.limit()?, query.cursor()?.unwrap_or(0));
     off(move || {
         let session = app.installation.session(&asked.who.namespace, &id)?;
-        let all = app.installation.session_events(&asked.who.namespace, 0, usize::MAX).map_err(|why| problem_of(&why))?;
-        let of_session = all.iter().filter(|event| event.payload["sessionId"] == json!(session.session_id));
-        let of_session = of_session.map(|event| serde_json::to_value(event).unwrap_or_default());
-        whole(&Query::of(query.as_deref()), of_session.collect())
+        let found = app.installation.events_of_session(&session.session_id, after, limit).map_err(|why| problem_of(&why))?;
+        let next = found.last().filter(|_| found.len() == limit).map(|last| last.number.to_string());
+        Ok(page(found.iter().map(|event| serde_json::to_value(event).unwrap_or_default()).collect(), next))
     })
     .await
 }

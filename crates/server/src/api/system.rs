@@ -55,6 +55,7 @@ async fn system(State(app): State<App>) -> Result<Response, Refused> {
                 let millis = |nanos: i128| i64::try_from(nanos.max(0) / 1_000_000).unwrap_or(i64::MAX);
                 json!({
                     "pipeline": served.kept.name, "meters": served.board().meters(), "meterBytes": served.board().meter_bytes(),
+                    "meterIndexBytes": served.meter_index_bytes(),
                     "identityBytes": served.board().identities_bytes(), "records": served.board().records(),
                     "position": served.board().position(), "checkpointAgeMs": millis(gauge.checkpoint_age_nanos),
                     "lagEvents": gauge.lag_events, "unfiledEvents": gauge.unfiled_events,

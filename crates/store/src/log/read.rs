@@ -11,6 +11,17 @@ use super::segment::{HEAD_BYTES, Segment, segment_name};
 use crate::Error;
 use crate::disk::{Disk, File};
 
+/// The place of an entry in a log, from which it is read without searching.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Spot {
+    /// Position of the first entry of its segment.
+    pub segment: u64,
+    /// The byte of the segment at which it begins.
+    pub offset: u64,
+    /// The position of the entry.
+    pub position: u64,
+}
+
 /// A reader from a position up to the end at the time it was made.
 pub struct Reader {
     disk: Arc<dyn Disk>,
@@ -24,6 +35,8 @@ pub struct Reader {
     end: u64,
     /// Whether the last segment ends where no whole entry follows, which is no damage then.
     open_ended: bool,
+    /// The place of the entry that was read last.
+    last: Option<Spot>,
 }
 
 impl Reader {
@@ -36,8 +49,18 @@ impl Reader {
         let following = segments.partition_point(|segment| segment.first <= from).saturating_sub(1);
         let next = segments.get(following).map_or(0, |segment| segment.first);
         let segments = segments.to_vec();
-        let mut reader =
-            Reader { disk, folder: folder.to_owned(), segments, file: None, following, at: 0, next, end, open_ended: false };
+        let mut reader = Reader {
+            disk,
+            folder: folder.to_owned(),
+            segments,
+            file: None,
+            following,
+            at: 0,
+            next,
+            end,
+            open_ended: false,
+            last: None,
+        };
         while reader.next < from.min(end) {
             reader.skip()?;
         }
@@ -70,6 +93,22 @@ impl Reader {
         reader.open_ended = true;
         reader.skip_to_item(item)?;
         Ok(reader)
+    }
+
+    /// Reads a log while it is being written, like [`Reader::of_item_beside`], from an item that is
+    /// in the entry of a place or in a later one.
+    pub fn from_spot(disk: Arc<dyn Disk>, folder: &str, spot: Spot, item: u64) -> Result<Reader, Error> {
+        let mut reader = Reader::beside(disk, folder, spot.segment, u64::MAX)?;
+        reader.open_ended = true;
+        reader.open_next()?;
+        (reader.at, reader.next) = (spot.offset, spot.position);
+        reader.skip_to_item(item)?;
+        Ok(reader)
+    }
+
+    /// Returns the place of the entry that was read last.
+    pub fn last_spot(&self) -> Option<Spot> {
+        self.last
     }
 
     /// Moves the end to a position that is known to be durable by now.
@@ -109,6 +148,8 @@ impl Reader {
             }
             return Err(Error::corrupt(&name, format!("entry {} is damaged at byte {}", self.next, self.at)));
         }
+        let open = self.following.checked_sub(1).and_then(|open| self.segments.get(open));
+        self.last = open.map(|open| Spot { segment: open.first, offset: self.at, position: self.next });
         self.pass(&header);
         header.open(payload, &name).map(Some)
     }

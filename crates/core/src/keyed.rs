@@ -29,6 +29,7 @@ use crate::image::{Glass, Pen, Seen};
 use crate::operator::{Keyed, Operator};
 use crate::partition::Effects;
 use crate::plan::Plan;
+use crate::table::{RowIx, Tables};
 use crate::time::Timestamp;
 use crate::verdict::{Reason, Verdict};
 
@@ -54,6 +55,8 @@ pub struct Input {
     pub json: Slot,
     /// For scripts: the values of its key, as a JSON list.
     pub key_list: Slot,
+    /// For prices from a table: the row of its tariff.
+    pub tariff: Option<RowIx>,
 }
 
 /// A place in the order of arrival: of the received event, and among those derived of it.
@@ -125,13 +128,13 @@ impl State {
         &mut self,
         plan: &Plan,
         node: u16,
-        batch: &Batch,
+        (batch, tables): (&Batch, &Tables),
         inputs: &[Input],
         at: Timestamp,
         effects: &mut impl Effects,
     ) {
         match (self, &plan.nodes[usize::from(node)].operator) {
-            (State::Rate(state), Operator::Rate(rate)) => state.take(plan, rate, batch, inputs, effects),
+            (State::Rate(state), Operator::Rate(rate)) => state.take(plan, rate, (batch, tables), inputs, effects),
             (State::Aggregate(state), Operator::Aggregate(aggregate)) => state.take(plan, aggregate, batch, inputs, effects),
             (State::Accumulate(state), Operator::Accumulate(accumulate)) => {
                 state.take(plan, accumulate, batch, inputs, at, effects);

@@ -15,8 +15,8 @@ mod script;
 
 pub use http::{Http, HttpAnswer, HttpMeaning, HttpRequest, OnRefused, OnUnavailable};
 pub use keyed::{
-    Accumulate, Aggregate, Correlate, Cut, Fold, Function, Keyed, LateInputs, LateInputsPolicy, Missing, OnTimeout, Rate,
-    Release, Repeat, Running, Stamp, Windows,
+    Accumulate, Aggregate, Correlate, Cut, Fold, Function, Keyed, LateInputs, LateInputsPolicy, Missing, OnTimeout, PriceTable,
+    Rate, Release, Repeat, Running, Stamp, Tariffs, Windows,
 };
 pub use lookup::{Currency, CurrencyCode, Empty, Enrich, Split, Unmatched};
 pub use script::compute;

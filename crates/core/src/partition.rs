@@ -210,7 +210,7 @@ impl<M: Meters, I: Identities> Partition<M, I> {
                 self.by_receipt = by_receipt;
                 self.count(processor, batch, usages, at, effects);
             }
-            Command::Keep { node, batch, inputs } => self.keep(node, batch, inputs, at, effects),
+            Command::Keep { node, batch, tables, inputs } => self.keep(node, (batch, tables), inputs, at, effects),
             Command::Release { node, until, everything } => self.release(node, Due { at, until, everything }, effects),
             Command::Open(declared) => self.open_declared(declared, at, effects),
             Command::Edit(declared) => self.edit_declared(declared),

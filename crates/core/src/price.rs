@@ -3,6 +3,10 @@
 //! A price is a function P of a quantity. P(0) is 0 for every model. Everything is exact up to
 //! one rounding at the end.
 
+mod reading;
+
+pub use reading::{FIELDS, Flaw};
+
 use crate::decimal::{Decimal, Fraction, Rounding};
 
 /// How a quantity is priced.
@@ -56,15 +60,20 @@ pub enum Negative {
     Park,
 }
 
-/// A price model with its bounds and rounding.
+/// A price model with its bounds.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Price {
+pub struct Tariff {
     /// How a quantity is priced.
     pub model: Model,
     /// The lowest price of any quantity above 0.
     pub minimum: Option<Decimal>,
     /// The most that any quantity costs.
     pub maximum: Option<Decimal>,
+}
+
+/// The terms under which every tariff of an operator applies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Terms {
     /// The handling of a quantity below 0.
     pub negative: Negative,
     /// Digits after the point, 0 to 18.
@@ -73,11 +82,12 @@ pub struct Price {
     pub rounding: Rounding,
 }
 
-impl Price {
+impl Tariff {
     /// The price of a quantity; `None` where it is outside the range of decimals.
-    pub fn of(&self, quantity: Decimal) -> Option<Decimal> {
+    pub fn of(&self, quantity: Decimal, terms: Terms) -> Option<Decimal> {
         let price = match quantity.units().signum() {
             0 => return Some(Decimal::ZERO),
+            -1 if terms.negative != Negative::Credit => Fraction::ZERO,
             -1 => self.below_nought(quantity)?,
             _ => {
                 let price = self.above_nought(quantity)?;
@@ -85,13 +95,10 @@ impl Price {
                 self.maximum.map_or(least, |most| least.min(Fraction::of(most)))
             }
         };
-        price.round(self.scale, self.rounding)
+        price.round(terms.scale, terms.rounding)
     }
 
     fn below_nought(&self, quantity: Decimal) -> Option<Fraction> {
-        if self.negative != Negative::Credit {
-            return Some(Fraction::ZERO);
-        }
         match &self.model {
             Model::Unit(unit) => Some(Fraction::product(quantity, *unit)),
             Model::Graduated(tiers) | Model::Volume(tiers) => {
@@ -167,10 +174,11 @@ mod tests {
         Tier { bound, unit: number(unit), flat: number(flat) }
     }
 
-    fn price(model: Model) -> Price {
-        let rounding = Rounding::HalfEven;
-        Price { model, minimum: None, maximum: None, negative: Negative::Credit, scale: 18, rounding }
+    fn tariff(model: Model) -> Tariff {
+        Tariff { model, minimum: None, maximum: None }
     }
+
+    const TERMS: Terms = Terms { negative: Negative::Credit, scale: 18, rounding: Rounding::HalfEven };
 
     #[test]
     fn quantities_cost_what_their_model_says() {
@@ -199,16 +207,16 @@ mod tests {
             (package(), "-1", "-5"),
         ];
         for (model, quantity, expected) in cases {
-            assert_eq!(price(model.clone()).of(number(quantity)), Some(number(expected)), "{model:?} {quantity}");
+            assert_eq!(tariff(model.clone()).of(number(quantity), TERMS), Some(number(expected)), "{model:?} {quantity}");
         }
     }
 
     #[test]
     fn minimum_and_maximum_hold_above_nought_only() {
         let of = |quantity: &str| {
-            let price = price(Model::Unit(number("2")));
-            let price = Price { minimum: Some(number("10")), maximum: Some(number("25")), ..price };
-            price.of(number(quantity)).unwrap().to_string()
+            let tariff = tariff(Model::Unit(number("2")));
+            let tariff = Tariff { minimum: Some(number("10")), maximum: Some(number("25")), ..tariff };
+            tariff.of(number(quantity), TERMS).unwrap().to_string()
         };
         let cases = [("0", "0"), ("0.1", "10"), ("6", "12"), ("20", "25"), ("-1", "-2")];
         for (quantity, expected) in cases {
@@ -218,11 +226,12 @@ mod tests {
 
     #[test]
     fn the_result_is_rounded_once_and_its_range_is_kept() {
-        let price = |unit: &str, scale| Price { scale, ..price(Model::Unit(number(unit))) };
-        assert_eq!(price("0.00333", 2).of(number("1.5")), Some(Decimal::ZERO));
-        assert_eq!(price("0.00333", 2).of(number("1.6")), Some(number("0.01")));
-        assert_eq!(price("99999999999999999999", 0).of(number("99999999999999999999")), None);
-        let clamp = Price { negative: Negative::Clamp, ..price("1", 0) };
-        assert_eq!(clamp.of(number("-5")), Some(Decimal::ZERO));
+        let price =
+            |unit: &str, scale, quantity: &str| tariff(Model::Unit(number(unit))).of(number(quantity), Terms { scale, ..TERMS });
+        assert_eq!(price("0.00333", 2, "1.5"), Some(Decimal::ZERO));
+        assert_eq!(price("0.00333", 2, "1.6"), Some(number("0.01")));
+        assert_eq!(price("99999999999999999999", 0, "99999999999999999999"), None);
+        let clamp = Terms { negative: Negative::Clamp, ..TERMS };
+        assert_eq!(tariff(Model::Unit(number("1"))).of(number("-5"), clamp), Some(Decimal::ZERO));
     }
 }

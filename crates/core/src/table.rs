@@ -19,6 +19,7 @@ pub use canonical::key_text;
 pub use check::{Refused, Row};
 
 use crate::event::{Kind, Leaf};
+use crate::price::Tariff;
 use crate::service::{ServiceAddress, TlsPlan};
 use crate::source::{Format, SourcePlan};
 use crate::time::{Timestamp, Zone};
@@ -44,6 +45,8 @@ pub struct Table {
     pub read: Vec<String>,
     /// Whether it holds exchange rates: then `rate` is above 0 and `date` is a date.
     pub has_rates: bool,
+    /// Whether each row is a tariff, with columns `model`, `unit`, `tiers` and so on.
+    pub has_prices: bool,
     /// Where its rows come from.
     pub origin: TableOrigin,
     /// Nanoseconds after which its rows are read again; 0: at the start of a session and on demand.
@@ -122,6 +125,8 @@ pub struct Content {
     cells: Vec<(Kind, u32, u32)>,
     /// The bytes of all cells.
     arena: Vec<u8>,
+    /// By row, where the table has prices.
+    tariffs: Vec<Tariff>,
     /// Columns that are read.
     width: usize,
     /// Bytes of the longest key.
@@ -185,6 +190,11 @@ impl Content {
             canonical::add_key(&text[..length], &mut key);
             self.find(&key, at)
         })
+    }
+
+    /// The tariff of a row, where the table has prices.
+    pub fn tariff(&self, row: RowIx) -> Option<&Tariff> {
+        self.tariffs.get(row.0 as usize)
     }
 
     /// The value of a column that is read, by its place in [`Table::read`].

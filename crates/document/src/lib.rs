@@ -19,6 +19,7 @@ mod names;
 mod operator_forms;
 mod operators;
 mod own;
+mod prices;
 mod problem;
 mod run_schedule;
 mod schema;

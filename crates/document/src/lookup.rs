@@ -1,14 +1,14 @@
-//! `split`, `enrich`, `currency` and `rate` of a document.
+//! `split`, `enrich` and `currency` of a document.
 
-use flowmeter_core::decimal::{self, Decimal, Rounding, parse_rounding};
+use flowmeter_core::decimal::{Rounding, parse_rounding};
 use flowmeter_core::event::Path;
-use flowmeter_core::operator::{Currency, CurrencyCode, Empty, Enrich, Operator, Rate, Split, Unmatched};
-use flowmeter_core::price::{Bound, Model, Negative, Price, Tier};
+use flowmeter_core::operator::{Currency, CurrencyCode, Empty, Enrich, Operator, Split, Unmatched};
 use flowmeter_core::source::SourcePlan;
+use flowmeter_core::table::Table;
 use flowmeter_core::time::Zone;
 
 use super::compile::{Compiler, index_of};
-use super::keyed::{running, text_numbers};
+use super::keyed::text_numbers;
 use super::meter::Processors;
 use super::tables;
 use super::tree::Node as Tree;
@@ -42,18 +42,9 @@ fn set_paths(body: &Tree, field: &str, name: &str, compiler: &mut Compiler<'_>) 
     found
 }
 
-pub(super) fn enrich(
-    body: &Tree,
-    field: &str,
-    compiler: &mut Compiler<'_>,
-    processors: &Processors,
-    routes: &mut Vec<String>,
-) -> Operator {
-    let found = tables::named(body, field, compiler);
-    let table = found.unwrap_or(0);
-    let set = set_paths(body, field, "set", compiler);
-    let known = found.and_then(|table| compiler.tables.get(usize::from(table))).cloned();
-    let key = known.as_ref().map(|table| table.key.clone()).unwrap_or_default();
+/// Slots of the fields by whose values a row of a table is found, in the order of its key.
+pub(super) fn key_slots(body: &Tree, field: &str, known: Option<&Table>, compiler: &mut Compiler<'_>) -> Vec<u16> {
+    let key = known.map(|table| table.key.clone()).unwrap_or_default();
     let on = body.get("on");
     for (column, node) in on.into_iter().flat_map(Tree::members) {
         if known.is_some() && !key.iter().any(|known| known == column) {
@@ -71,11 +62,32 @@ pub(super) fn enrich(
             }
         }
     }
+    slots
+}
+
+/// Whether the rows of a table hold for a time only.
+pub(super) fn has_validity(table: Option<&Table>) -> bool {
+    table.is_some_and(|table| table.valid_from.is_some() || table.valid_to.is_some())
+}
+
+pub(super) fn enrich(
+    body: &Tree,
+    field: &str,
+    compiler: &mut Compiler<'_>,
+    processors: &Processors,
+    routes: &mut Vec<String>,
+) -> Operator {
+    let found = tables::named(body, field, compiler);
+    let table = found.unwrap_or(0);
+    let set = set_paths(body, field, "set", compiler);
+    let known = found.and_then(|table| compiler.tables.get(usize::from(table))).cloned();
+    let slots = key_slots(body, field, known.as_ref(), compiler);
+    let key = known.as_ref().map(|table| table.key.clone()).unwrap_or_default();
     let is_prefix = body.text("match") == Some("longestPrefix");
     if is_prefix && key.len() > 1 {
         compiler.problems.add(body, &format!("{field}.match"), "longestPrefix needs a table whose key is one column");
     }
-    let has_validity = known.as_ref().is_some_and(|table| table.valid_from.is_some() || table.valid_to.is_some());
+    let has_validity = has_validity(known.as_ref());
     let time = match body.get("at") {
         Some(at) => compiler.time(at, &format!("{field}.at")),
         None => processors.first_time(compiler),
@@ -104,11 +116,11 @@ fn code(node: Option<&Tree>, compiler: &mut Compiler<'_>) -> CurrencyCode {
     }
 }
 
-fn rounding(body: &Tree) -> Rounding {
+pub(super) fn rounding(body: &Tree) -> Rounding {
     body.text("rounding").and_then(parse_rounding).unwrap_or(Rounding::HalfEven)
 }
 
-fn scale(body: &Tree) -> u32 {
+pub(super) fn scale(body: &Tree) -> u32 {
     body.text("scale").and_then(|scale| scale.parse().ok()).unwrap_or(18)
 }
 
@@ -151,112 +163,4 @@ pub(super) fn currency(
         rounding: rounding(body),
         text_numbers: text_numbers(body, sources),
     }))
-}
-
-pub(super) fn rate(
-    body: &Tree,
-    field: &str,
-    compiler: &mut Compiler<'_>,
-    sources: &[SourcePlan],
-    processors: &Processors,
-) -> Operator {
-    let has_schedule = body.get("schedule").is_some();
-    if has_schedule != body.get("key").is_some() {
-        let message = "`key` and `schedule` belong together: whose quantities add up, and over which periods";
-        compiler.problems.add(body, field, message);
-    }
-    let running = has_schedule.then(|| running(body, field, compiler, processors));
-    let price = body.get("price").unwrap_or(body);
-    let number = |node: &Tree, name: &str| node.text(name).and_then(|text| decimal::parse(text.as_bytes()).ok());
-    let model = model(price, &format!("{field}.price"), compiler);
-    Operator::Rate(Box::new(Rate {
-        quantity: compiler.path(body.text("quantity").unwrap_or_default()),
-        set: compiler.path(body.text("set").unwrap_or_default()),
-        price: Price {
-            model,
-            minimum: number(price, "minimum"),
-            maximum: number(price, "maximum"),
-            negative: match body.text("negative") {
-                Some("clamp") => Negative::Clamp,
-                Some("park") => Negative::Park,
-                _ => Negative::Credit,
-            },
-            scale: scale(body),
-            rounding: rounding(body),
-        },
-        text_numbers: text_numbers(body, sources),
-        running,
-    }))
-}
-
-fn model(node: &Tree, field: &str, compiler: &mut Compiler<'_>) -> Model {
-    let name = node.text("model").unwrap_or_default();
-    let allowed: &[&str] = match name {
-        "unit" => &["unit"],
-        "package" => &["size", "packagePrice", "free"],
-        _ => &["tiers"],
-    };
-    for (other, value) in node.members() {
-        if !["model", "minimum", "maximum"].contains(&other) && !allowed.contains(&other) {
-            let message = format!("`{other}` is not of the model `{name}`, which has {}", allowed.join(", "));
-            compiler.problems.add(value, &format!("{field}.{other}"), message);
-        }
-    }
-    let mut number = |name: &str, default: Option<Decimal>| {
-        let found = node.text(name).and_then(|text| decimal::parse(text.as_bytes()).ok()).or(default);
-        if found.is_none() {
-            compiler.problems.add(node, &format!("{field}.{name}"), format!("`{name}` is missing; write a number"));
-        }
-        found.unwrap_or_default()
-    };
-    match name {
-        "unit" => Model::Unit(number("unit", None)),
-        "package" => {
-            let (size, price, free) = (number("size", None), number("packagePrice", None), number("free", Some(Decimal::ZERO)));
-            if size <= Decimal::ZERO || free < Decimal::ZERO {
-                compiler.problems.add(node, &format!("{field}.size"), "`size` must be above 0, and `free` at least 0");
-            }
-            Model::Package { size: if size > Decimal::ZERO { size } else { Decimal::ONE }, price, free }
-        }
-        "graduated" => Model::Graduated(tiers(node, field, compiler)),
-        _ => Model::Volume(tiers(node, field, compiler)),
-    }
-}
-
-fn tiers(node: &Tree, field: &str, compiler: &mut Compiler<'_>) -> Vec<Tier> {
-    let items = node.get("tiers").map(Tree::items).unwrap_or_default();
-    let mut tiers: Vec<Tier> = Vec::new();
-    if items.is_empty() {
-        compiler.problems.add(node, &format!("{field}.tiers"), "there are no tiers; write at least tiers: [{unit: '0.01'}]");
-    }
-    let mut before = Decimal::ZERO;
-    for (i, item) in items.iter().enumerate() {
-        let field = format!("{field}.tiers[{i}]");
-        let number = |name: &str| item.text(name).and_then(|text| decimal::parse(text.as_bytes()).ok());
-        let bound = match (number("upTo"), number("below")) {
-            (Some(at), None) => Some(Bound { at, is_included: true }),
-            (None, Some(at)) => Some(Bound { at, is_included: false }),
-            (None, None) => None,
-            (Some(_), Some(_)) => {
-                compiler.problems.add(item, &field, "write `upTo` or `below`, not both");
-                None
-            }
-        };
-        let is_last = i + 1 == items.len();
-        match bound {
-            None if !is_last => compiler.problems.add(item, &field, "only the last tier has no bound; write `upTo` or `below`"),
-            Some(_) if is_last => {
-                compiler.problems.add(item, &field, "the last tier has no bound: remove it, or add a tier behind");
-            }
-            Some(Bound { at, .. }) if at <= before => {
-                let message = format!("the bound {at} is not above {before}, where the tier begins; write tiers in rising order");
-                compiler.problems.add(item, &field, message);
-            }
-            _ => {}
-        }
-        before = bound.map_or(before, |bound| bound.at);
-        let (unit, flat) = (number("unit").unwrap_or_default(), number("flat").unwrap_or_default());
-        tiers.push(Tier { bound, unit, flat });
-    }
-    tiers
 }

@@ -135,7 +135,9 @@ const PRICE: Form = Object(&Shape {
     noun: "field of a price",
     help: "The price of a quantity",
     fields: &[
-        required("model", Word(&["unit", "graduated", "volume", "package"]), "How it is priced"),
+        optional("model", Word(&["unit", "graduated", "volume", "package"]), "How it is priced"),
+        optional("table", Text, "Instead: the table with a price in each row, in columns of these names"),
+        optional("on", Map(&Path), "With `table`: key column: path; every key column"),
         optional("unit", Number, "For `unit`: price of a unit"),
         optional("tiers", List(&TIER), "For `graduated` and `volume`: in rising order, the last without a bound"),
         optional("size", Number, "For `package`: quantity in a package"),

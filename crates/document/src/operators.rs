@@ -15,7 +15,7 @@ use super::graph::Step;
 use super::meter::{self, Processors};
 use super::names::Mode;
 use super::tree::Node as Tree;
-use super::{http, keyed, lookup, script, source};
+use super::{http, keyed, lookup, prices, script, source};
 
 const KINDS: [&str; 15] = [
     "filter",
@@ -67,7 +67,7 @@ pub(super) fn compile_all(
                 "split" => lookup::split(body, compiler),
                 "enrich" => lookup::enrich(body, &field, compiler, processors, &mut routes),
                 "currency" => lookup::currency(body, &field, compiler, sources, processors),
-                "rate" => lookup::rate(body, &field, compiler, sources, processors),
+                "rate" => prices::rate(body, &field, compiler, sources, processors),
                 "aggregate" => keyed::aggregate(body, &field, compiler, sources, processors),
                 "accumulate" => keyed::accumulate(body, &field, compiler, sources, processors),
                 "http" => http::http(body, &field, compiler),

@@ -75,6 +75,7 @@ fn compile(node: &Tree, field: &str, compiler: &mut Compiler<'_>) -> Table {
         bytes_max: whole("bytesMax", 256 << 20),
         read: Vec::new(),
         has_rates: false,
+        has_prices: false,
         origin,
         refresh,
         name,

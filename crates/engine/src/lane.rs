@@ -122,7 +122,7 @@ impl<I: Identities> Lane<I> {
             for (flow_ix, flow) in flows.iter().enumerate() {
                 let inputs = flow.inputs(node, self.number);
                 if !inputs.is_empty() {
-                    let command = Command::Keep { node, batch: &flow.batch, inputs };
+                    let command = Command::Keep { node, batch: &flow.batch, tables: &flow.tables, inputs };
                     let mut effects = Keeping { answers: &mut self.answers[flow_ix], node };
                     self.partition.apply(command, flow.at, &mut effects);
                 }

@@ -151,7 +151,7 @@ impl Recount {
             let mut answers = Answers::default();
             for &node in &plan.stages[stage] {
                 if plan.nodes[usize::from(node)].operator.is_keyed() {
-                    let command = Command::Keep { node, batch: &flow.batch, inputs: flow.inputs(node, 0) };
+                    let command = Command::Keep { node, batch: &flow.batch, tables: &flow.tables, inputs: flow.inputs(node, 0) };
                     partition.apply(command, at, &mut Keeping { answers: &mut answers, node });
                 }
                 let Operator::Meter(processor) = plan.nodes[usize::from(node)].operator else { continue };

@@ -7,11 +7,12 @@ use super::{Flaw, Input, Keys, key_of, set_number, sorted};
 use crate::decimal::Decimal;
 use crate::event::Batch;
 use crate::image::{Glass, Pen, Seen};
-use crate::operator::{Rate, Running};
+use crate::operator::{Rate, Running, Tariffs};
 use crate::partition::{Effects, read_value};
 use crate::plan::Plan;
-use crate::price::Negative;
+use crate::price::{Negative, Tariff};
 use crate::schedule::{Calendar, Period};
+use crate::table::{RowIx, Tables};
 use crate::time::Timestamp;
 use crate::verdict::Reason;
 
@@ -61,26 +62,34 @@ impl Rates {
         Rates { periods: Periods::new(running), totals: Keys::default() }
     }
 
-    pub(super) fn take(&mut self, plan: &Plan, rate: &Rate, batch: &Batch, inputs: &[Input], effects: &mut impl Effects) {
+    pub(super) fn take(
+        &mut self,
+        plan: &Plan,
+        rate: &Rate,
+        (batch, tables): (&Batch, &Tables),
+        inputs: &[Input],
+        effects: &mut impl Effects,
+    ) {
         for input in inputs {
-            match self.price(plan, rate, batch, input) {
+            let tariff = rate.tariff_of(tables, input.tariff);
+            match tariff.and_then(|tariff| self.price(plan, rate, tariff, batch, input)) {
                 Ok(amount) => set_number(effects, input, rate.set, amount),
                 Err((reason, detail)) => effects.refused(input, reason, detail),
             }
         }
     }
 
-    fn price(&mut self, plan: &Plan, rate: &Rate, batch: &Batch, input: &Input) -> Result<Decimal, Flaw> {
+    fn price(&mut self, plan: &Plan, rate: &Rate, tariff: &Tariff, batch: &Batch, input: &Input) -> Result<Decimal, Flaw> {
         let quantity = quantity(plan, rate, batch, input.row as usize)?;
         let period = self.periods.at(input.at)?;
         let key = key_of(batch, input);
         let before = self.totals.get(key).and_then(|periods| periods.get(&period)).copied().unwrap_or_default();
         let out_of_range = || (Reason::BadValue, format!("{quantity} takes the total or its price out of range"));
         let total = before.add(quantity).ok_or_else(out_of_range)?;
-        if total < Decimal::ZERO && rate.price.negative == Negative::Park {
+        if total < Decimal::ZERO && rate.terms.negative == Negative::Park {
             return Err((Reason::NegativeTotal, format!("{quantity} would make the total {total}")));
         }
-        let price = |quantity| rate.price.of(quantity).ok_or_else(out_of_range);
+        let price = |quantity| tariff.of(quantity, rate.terms).ok_or_else(out_of_range);
         let amount = price(total)?.sub(price(before)?).ok_or_else(out_of_range)?;
         match self.totals.get_mut(key) {
             Some(periods) => drop(periods.insert(period, total)),
@@ -132,6 +141,19 @@ impl Rates {
             rates.totals.insert(key, totals);
         }
         Ok(rates)
+    }
+}
+
+impl Rate {
+    /// The tariff of an event: that of a row that was found, where it comes from a table.
+    pub(crate) fn tariff_of<'t>(&'t self, tables: &'t Tables, row: Option<RowIx>) -> Result<&'t Tariff, Flaw> {
+        let table = match &self.tariff {
+            Tariffs::Fixed(tariff) => return Ok(tariff),
+            Tariffs::Table(table) => table,
+        };
+        let content = tables.as_ref().and_then(|tables| tables.get(usize::from(table.table))?.as_ref());
+        let found = content.zip(row).and_then(|(content, row)| content.tariff(row));
+        found.ok_or_else(|| (Reason::OperatorError, "the row of the tariff has gone".to_owned()))
     }
 }
 

@@ -8,7 +8,7 @@ use super::prepare::event_time;
 use crate::decimal::{Decimal, Fraction, Rounding};
 use crate::event::Kind;
 use crate::keyed;
-use crate::operator::{Currency, CurrencyCode, Enrich, Rate, Unmatched};
+use crate::operator::{Currency, CurrencyCode, Enrich, Rate, Tariffs, Unmatched};
 use crate::partition::read_value;
 use crate::plan::Plan;
 use crate::price::Negative;
@@ -49,11 +49,7 @@ pub(super) fn enrich(plan: &Plan, kin: &Kin, flow: &mut Flow, node: u16, enrich:
             }
             Ok(0)
         }
-        Unmatched::Park => {
-            let table = &plan.tables[usize::from(enrich.table)];
-            let shown: Vec<String> = enrich.on.iter().map(|slot| shown(flow, row, *slot)).collect();
-            Err((Reason::NoMatch, format!("table `{}` has no row for {} {}", table.name, table.key.join(", "), shown.join(", "))))
-        }
+        Unmatched::Park => Err(no_row(plan, flow, enrich.table, &enrich.on, row)),
     }
 }
 
@@ -66,6 +62,12 @@ fn find(flow: &Flow, enrich: &Enrich, row: usize, content: &Content, at: Timesta
     let mut key = Vec::with_capacity(64);
     key_of(enrich.on.iter().map(leaf), &mut key)?;
     content.find(&key, at)
+}
+
+fn no_row(plan: &Plan, flow: &Flow, table: u16, on: &[u16], row: usize) -> Flaw {
+    let table = &plan.tables[usize::from(table)];
+    let shown: Vec<String> = on.iter().map(|slot| shown(flow, row, *slot)).collect();
+    (Reason::NoMatch, format!("table `{}` has no row for {} {}", table.name, table.key.join(", "), shown.join(", ")))
 }
 
 fn shown(flow: &Flow, row: usize, slot: u16) -> String {
@@ -169,14 +171,30 @@ fn rate_of(
     None
 }
 
+/// The row with an event's tariff, where tariffs come from a table.
+pub(super) fn tariff_row(plan: &Plan, flow: &mut Flow, rate: &Rate, row: usize) -> Result<Option<RowIx>, Flaw> {
+    let Tariffs::Table(prices) = &rate.tariff else { return Ok(None) };
+    let content = content(plan, flow, prices.table)?;
+    let received = flow.at;
+    let at = match &prices.at {
+        Some(field) => event_time(plan, flow, row, field, received)?,
+        None => Timestamp::MIN,
+    };
+    let mut key = Vec::with_capacity(64);
+    let known = key_of(prices.on.iter().map(|slot| flow.batch.leaf(row, *slot)), &mut key);
+    let found = known.and_then(|()| content.find(&key, at));
+    found.map(Some).ok_or_else(|| no_row(plan, flow, prices.table, &prices.on, row))
+}
+
 /// Prices the quantity of an event by itself.
 pub(super) fn price(plan: &Plan, kin: &Kin, flow: &mut Flow, rate: &Rate, token: Token) -> Result<(), Flaw> {
     let row = token.row as usize;
     let quantity = keyed::quantity(plan, rate, &flow.batch, row)?;
-    if quantity < Decimal::ZERO && rate.price.negative == Negative::Park {
+    if quantity < Decimal::ZERO && rate.terms.negative == Negative::Park {
         return Err((Reason::NegativeTotal, format!("the quantity is {quantity}")));
     }
-    let price = rate.price.of(quantity);
+    let found = tariff_row(plan, flow, rate, row)?;
+    let price = rate.tariff_of(&flow.tables, found)?.of(quantity, rate.terms);
     let price = price.ok_or_else(|| (Reason::BadValue, format!("the price of {quantity} is out of range")))?;
     set(plan, kin, &mut flow.batch, row, rate.set, Kind::Number, price.to_string().as_bytes());
     Ok(())

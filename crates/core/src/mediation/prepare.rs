@@ -7,6 +7,7 @@ use xxhash_rust::xxh3::xxh3_128_with_seed;
 use super::Mediator;
 use super::fields::Kin;
 use super::flow::{Flow, Token, Waiting};
+use super::lookup;
 use super::times::{self, Flaw};
 use crate::event::{Batch, Kind, Leaf, Path, Slot};
 use crate::keyed::key_id;
@@ -185,10 +186,14 @@ fn read_input(
         let list = super::script::key_list(&flow.batch, row, &script.key);
         key_list = flow.batch.store(Kind::Json, &list);
     }
+    let tariff = match operator {
+        Keyed::Rate(rate, _) => lookup::tariff_row(plan, flow, rate, row)?,
+        Keyed::Aggregate(_) | Keyed::Accumulate(_) | Keyed::Correlate(_) | Keyed::Script(_) => None,
+    };
     key.clear();
     key_id(&flow.batch, row, operator.key(), key);
     let key = flow.batch.store(Kind::Text, key);
-    Ok(Some(Input { row: token.row, place, key, at, order, is_stop, json, key_list }))
+    Ok(Some(Input { row: token.row, place, key, at, order, is_stop, json, key_list, tariff }))
 }
 
 /// Puts usages of events that were held to their places among those before them.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::script::Script;
 use crate::expression::Program;
 use crate::plan::TimeField;
-use crate::price::Price;
+use crate::price::{Tariff, Terms};
 use crate::schedule::Schedule;
 use crate::time::Zone;
 
@@ -44,12 +44,34 @@ pub struct Rate {
     pub quantity: u16,
     /// The field that the price is written to.
     pub set: u16,
-    /// The price model and its bounds.
-    pub price: Price,
+    /// The tariff, or where it is looked up.
+    pub tariff: Tariffs,
+    /// The terms under which it applies.
+    pub terms: Terms,
     /// Whether the quantity may be a number written as text.
     pub text_numbers: bool,
     /// The running quantity to which quantities add up; `None`: each event is priced by itself.
     pub running: Option<Running>,
+}
+
+/// The tariff of an event.
+#[derive(Clone, Debug)]
+pub enum Tariffs {
+    /// The same tariff for every event.
+    Fixed(Tariff),
+    /// The tariff of the row that an event is looked up by.
+    Table(PriceTable),
+}
+
+/// A table of tariffs.
+#[derive(Clone, Debug)]
+pub struct PriceTable {
+    /// Its number in the plan.
+    pub table: u16,
+    /// The fields of the table's key.
+    pub on: Vec<u16>,
+    /// The field with the instant for which a row must hold, where the table has validity.
+    pub at: Option<TimeField>,
 }
 
 /// State by key that restarts in each period of a schedule.

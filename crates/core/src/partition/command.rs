@@ -4,6 +4,7 @@ use crate::decimal::Decimal;
 use crate::event::{Batch, Slot};
 use crate::keyed::Input;
 use crate::plan::DeclaredMeter;
+use crate::table::Tables;
 use crate::time::Timestamp;
 use crate::verdict::Reason;
 
@@ -58,6 +59,8 @@ pub enum Command<'a> {
         node: u16,
         /// The batch of the events.
         batch: &'a Batch,
+        /// The tables in force for them.
+        tables: &'a Tables,
         /// The inputs from these events in this partition, in order of arrival.
         inputs: &'a [Input],
     },

@@ -5,6 +5,7 @@ use crate::event::Batch;
 use crate::image::{Glass, Pen, Seen};
 use crate::keyed::{State, form_of};
 use crate::plan::Plan;
+use crate::table::Tables;
 use crate::time::Timestamp;
 
 /// The empty state of a plan's operators; nothing where none keeps state by key.
@@ -16,9 +17,16 @@ pub(super) fn empty(plan: &Plan) -> Vec<Option<State>> {
 }
 
 impl<M: Meters, I: Identities> Partition<M, I> {
-    pub(super) fn keep(&mut self, node: u16, batch: &Batch, inputs: &[Input], at: Timestamp, effects: &mut impl Effects) {
+    pub(super) fn keep(
+        &mut self,
+        node: u16,
+        given: (&Batch, &Tables),
+        inputs: &[Input],
+        at: Timestamp,
+        effects: &mut impl Effects,
+    ) {
         if let Some(Some(state)) = self.keyed.get_mut(usize::from(node)) {
-            state.take(&self.plan, node, batch, inputs, at, effects);
+            state.take(&self.plan, node, given, inputs, at, effects);
         }
     }
 

@@ -9,6 +9,7 @@ use super::{Content, Table, canonical, key_text};
 use crate::decimal::{self, Decimal};
 use crate::event::Kind;
 use crate::event::json::leaf_of;
+use crate::price::Tariff;
 use crate::time::{Timestamp, Zone};
 
 /// A row before it is checked.
@@ -52,6 +53,7 @@ struct Checked {
     holds: (Timestamp, Timestamp),
     canonical: Vec<u8>,
     columns: Map<String, Value>,
+    tariff: Option<Tariff>,
 }
 
 pub(super) fn content(table: &Table, rows: Vec<Row>) -> Result<Content, Refused> {
@@ -88,6 +90,7 @@ fn lay_out(table: &Table, rows: &[Checked]) -> Result<Content, Refused> {
         holds: Vec::new(),
         cells: Vec::new(),
         arena: Vec::new(),
+        tariffs: rows.iter().filter_map(|row| row.tariff.clone()).collect(),
         width: table.read.len(),
         longest: 0,
         rows: rows.len(),
@@ -154,9 +157,14 @@ fn one(table: &Table, row: Row) -> Result<Checked, Refused> {
     if table.has_rates {
         rate(&columns).map_err(|why| refuse(&shown, why))?;
     }
+    let tariff = table.has_prices.then(|| Tariff::read(&columns)).transpose();
+    let tariff = tariff.map_err(|flaws| {
+        let flaws: Vec<String> = flaws.into_iter().map(|(column, why)| format!("{column}: {why}")).collect();
+        refuse(&shown, flaws.join("; "))
+    })?;
     let mut canonical = Vec::new();
     canonical::write(&Value::Object(columns.clone()), &mut canonical);
-    Ok(Checked { line, key, texts, shown, holds, canonical, columns })
+    Ok(Checked { line, key, texts, shown, holds, canonical, columns, tariff })
 }
 
 /// Checks a row of exchange rates: a rate above 0 and a date.

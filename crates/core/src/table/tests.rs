@@ -15,6 +15,7 @@ fn table() -> Table {
         bytes_max: 1000,
         read: vec!["plan".to_owned()],
         has_rates: false,
+        has_prices: false,
         origin: TableOrigin::Put,
         refresh: 0,
     }

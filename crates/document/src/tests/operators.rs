@@ -85,7 +85,7 @@ fn the_way_of_unmatched_events_has_a_name() {
 fn the_examples_of_the_manual_are_sound() {
     let page = include_str!("../../../../docs/operators.md");
     let examples: Vec<&str> = page.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
-    assert_eq!(examples.len(), 9);
+    assert_eq!(examples.len(), 10);
     for example in examples {
         assert_eq!(problems(example), "", "{example}");
     }

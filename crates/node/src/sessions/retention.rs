@@ -36,11 +36,12 @@ impl Installation {
             }
         }
         loop {
-            let changes = self.events_to_let_go(before, needed)?;
-            if changes.is_empty() {
+            let events = self.events_to_let_go(before, needed)?;
+            if events.is_empty() {
                 return Ok(gone);
             }
-            gone += changes.len();
+            gone += events.len();
+            let changes: Vec<Change> = events.iter().flat_map(SessionEvent::removed).collect();
             self.catalog.commit(&changes)?;
         }
     }
@@ -70,15 +71,15 @@ impl Installation {
         Ok((changes, page.last().map(|(key, _)| key.clone())))
     }
 
-    fn events_to_let_go(&self, before: Timestamp, needed: u64) -> Result<Vec<Change>, Error> {
-        let mut changes = Vec::new();
+    fn events_to_let_go(&self, before: Timestamp, needed: u64) -> Result<Vec<SessionEvent>, Error> {
+        let mut events = Vec::new();
         for (_, value) in self.catalog.scan(Table::SessionEvents, b"", None, ROWS_AT_ONCE)? {
             let event: SessionEvent = kept(&value)?;
             if event.number >= needed || Notice::instant(&event.at) >= before {
                 break;
             }
-            changes.extend(event.removed());
+            events.push(event);
         }
-        Ok(changes)
+        Ok(events)
     }
 }

@@ -8,13 +8,14 @@ use flowmeter_core::image::{Glass, Pen, Seen};
 use flowmeter_core::mediation::OperatorCount;
 use flowmeter_core::time::Timestamp;
 use flowmeter_core::verdict::Tally;
-use flowmeter_store::disk::{Disk, read_all, write_whole};
+use flowmeter_store::disk::{Disk, read_all};
 use flowmeter_store::identities::Manifest;
 use flowmeter_store::{Examined, rollups};
 use rayon::prelude::*;
 use zstd::stream::write::Encoder;
 
 use crate::live::{InForce, Items, Origins, TableVersion, Taken, read_origins, write_origins};
+use crate::vault::{Keeping, Tenure, Vault};
 use crate::{Error, Kind, Totals};
 
 const MARK: &[u8; 8] = b"FLOWCKPT";
@@ -61,10 +62,6 @@ fn folder(pipeline: &str) -> String {
     format!("{pipeline}/checkpoints")
 }
 
-fn name(position: u64) -> String {
-    format!("{position:020}.ckpt")
-}
-
 /// A compressed image of a partition.
 pub(crate) struct Packed {
     bytes: Vec<u8>,
@@ -87,16 +84,19 @@ impl Packed {
 
 impl Checkpoint<Packed> {
     /// Writes the checkpoint durably.
-    pub(crate) fn write(&self, disk: &dyn Disk, pipeline: &str) -> Result<(), Error> {
+    pub(crate) fn write(&self, vault: &dyn Vault, tenure: &Tenure) -> Result<(), Error> {
         let mut pen = Pen::default();
         pen.bytes.extend_from_slice(MARK);
         pen.byte(FORMAT);
         self.write_to(&mut pen);
         let sum = flowmeter_store::checksum(&pen.bytes);
         pen.bytes.extend_from_slice(&sum.to_le_bytes());
-        let folder = folder(pipeline);
-        let written = disk.create_folder(&folder).and_then(|()| write_whole(disk, &folder, &name(self.position), &pen.bytes));
-        written.map_err(|why| flowmeter_store::Error::io(format!("{folder}/{}", name(self.position)), &why).into())
+        match vault.keep(tenure, self.position, &pen.bytes)? {
+            Keeping::Kept => Ok(()),
+            Keeping::Fenced => {
+                Err(Error::new(Kind::Unavailable, format!("{}: another server has this pipeline now", tenure.pipeline)))
+            }
+        }
     }
 
     fn write_to(&self, pen: &mut Pen) {
@@ -292,13 +292,6 @@ fn read_totals(format: u8, glass: &mut Glass<'_>) -> Seen<Totals> {
     Ok(Totals { tally, operators, meters_opened, timed_by_receipt, counters })
 }
 
-/// Returns the positions of all checkpoints of a pipeline, by their names.
-pub(crate) fn positions(disk: &dyn Disk, pipeline: &str) -> Result<Vec<u64>, Error> {
-    let folder = folder(pipeline);
-    let names = disk.list(&folder).map_err(|why| Error::from(flowmeter_store::Error::io(&folder, &why)))?;
-    Ok(names.iter().filter_map(|name| name.strip_suffix(".ckpt")?.parse().ok()).collect())
-}
-
 /// Reads every checkpoint of a pipeline completely, including damaged ones that were set aside.
 ///
 /// # Errors
@@ -336,19 +329,17 @@ pub(crate) struct Found {
 }
 
 /// Returns the newest undamaged checkpoint; if the newest one is damaged, the previous one.
-pub(crate) fn newest(disk: &dyn Disk, pipeline: &str) -> Result<Option<Found>, Error> {
-    let place = folder(pipeline);
-    let at = |why: &std::io::Error| Error::from(flowmeter_store::Error::io(&place, why));
+pub(crate) fn newest(vault: &dyn Vault, tenure: &Tenure) -> Result<Option<Found>, Error> {
+    let place = |position: u64| format!("{}: the checkpoint at {position}", tenure.pipeline);
     let (mut newest, mut damaged, mut damage) = (None::<Checkpoint>, Vec::new(), None);
-    let positions = positions(disk, pipeline)?;
+    let set_aside = |damaged: &[u64]| damaged.iter().try_for_each(|position| vault.set_aside(tenure, *position));
+    let positions = vault.positions(&tenure.pipeline)?;
     if !positions.is_empty() {
-        // If the process ended and the machine kept running, names may exist in memory only. The
-        // next steps rely on them.
-        disk.sync_folder(&place).map_err(|why| at(&why))?;
+        // The next steps rely on them.
+        vault.settle(tenure)?;
     }
     for position in positions.into_iter().rev() {
-        let file = format!("{place}/{}", name(position));
-        let bytes = read_all(disk, &file).map_err(|why| Error::from(flowmeter_store::Error::io(&file, &why)))?;
+        let bytes = vault.fetch(tenure, position)?;
         let found = match newest {
             None => Checkpoint::read(&bytes, unpack),
             // Only the manifests of this one are needed.
@@ -357,7 +348,7 @@ pub(crate) fn newest(disk: &dyn Disk, pipeline: &str) -> Result<Option<Found>, E
         match (found, newest.take()) {
             (Ok(found), None) => newest = Some(found),
             (Ok(before), Some(newest)) => {
-                set_aside(disk, &place, &damaged)?;
+                set_aside(&damaged)?;
                 return Ok(Some(Found {
                     newest,
                     before: Some(Kept { position: before.position, identities: before.manifests, rollups: before.rollups }),
@@ -365,46 +356,20 @@ pub(crate) fn newest(disk: &dyn Disk, pipeline: &str) -> Result<Option<Found>, E
             }
             (Err(why), known) if why.kind == Kind::Corrupt => {
                 newest = known;
-                damage = Some(Error::new(why.kind, format!("{file}: {why}")));
-                damaged.push(file);
+                damage = Some(Error::new(why.kind, format!("{}: {why}", place(position))));
+                damaged.push(position);
             }
-            (Err(why), _) => return Err(Error::new(why.kind, format!("{file}: {why}"))),
+            (Err(why), _) => return Err(Error::new(why.kind, format!("{}: {why}", place(position)))),
         }
     }
     match (newest, damage) {
         (Some(newest), _) => {
-            set_aside(disk, &place, &damaged)?;
+            set_aside(&damaged)?;
             Ok(Some(Found { newest, before: None }))
         }
         // Without any checkpoint the pipeline is new; with damaged ones only, opening it fails.
         (None, damage) => damage.map_or(Ok(None), Err),
     }
-}
-
-/// Sets damaged checkpoints aside, since they must not be used again once others have taken their
-/// place: their files of identities are removed.
-fn set_aside(disk: &dyn Disk, place: &str, damaged: &[String]) -> Result<(), Error> {
-    for file in damaged {
-        let moved = disk.rename(file, &format!("{file}.damaged")).and_then(|()| disk.sync_folder(place));
-        moved.map_err(|why| Error::from(flowmeter_store::Error::io(file, &why)))?;
-    }
-    Ok(())
-}
-
-/// Removes checkpoints older than `oldest`.
-pub(crate) fn remove_before(disk: &dyn Disk, pipeline: &str, oldest: u64) -> Result<(), Error> {
-    let place = folder(pipeline);
-    let mut gone = false;
-    for position in positions(disk, pipeline)?.into_iter().filter(|position| *position < oldest) {
-        let file = format!("{place}/{}", name(position));
-        disk.remove(&file).map_err(|why| Error::from(flowmeter_store::Error::io(&file, &why)))?;
-        gone = true;
-    }
-    if gone {
-        // The log may be removed up to the oldest checkpoint, so an older one must not reappear.
-        disk.sync_folder(&place).map_err(|why| Error::from(flowmeter_store::Error::io(&place, &why)))?;
-    }
-    Ok(())
 }
 
 /// Decompresses an image; `None` if it has another length.

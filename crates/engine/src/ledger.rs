@@ -29,6 +29,7 @@ use uuid::Uuid;
 
 use crate::checkpoint::{self, Checkpoint, Found};
 use crate::live::{Items, Origins, accepts};
+use crate::vault::{LocalVault, Tenure, Vault};
 use crate::{Engine, Error, Kind, RecordSink, Settings, Totals};
 
 /// Settings of a pipeline's runs.
@@ -43,6 +44,8 @@ pub struct LedgerSettings {
 /// The state of one pipeline's runs, and the current run.
 pub struct Ledger {
     disk: Arc<dyn Disk>,
+    vault: LocalVault,
+    tenure: Tenure,
     folder: String,
     /// The number of this run, counted from 1.
     run: u64,
@@ -116,7 +119,9 @@ impl Ledger {
         let made = disk.create_folder(&folder).and_then(|()| disk.sync_folder(&folder));
         made.map_err(|why| at(&folder, &why))?;
         let delivered = read_delivered(&*disk, &folder)?;
-        let found = checkpoint::newest(&*disk, &folder)?;
+        let vault = LocalVault::new(Arc::clone(&disk));
+        let tenure = vault.claim(&folder)?;
+        let found = checkpoint::newest(&vault, &tenure)?;
         let last = found.as_ref().map_or(0, |found| found.newest.position);
         let ledger = Ledger {
             run: last + 1,
@@ -127,6 +132,8 @@ impl Ledger {
             in_doubt: delivered.sending,
             delivered,
             disk,
+            vault,
+            tenure,
             folder,
         };
         if last < ledger.delivered.run {
@@ -233,9 +240,9 @@ impl Ledger {
             taken: BTreeMap::new(),
             origins: Origins::new(),
         };
-        checkpoint.write(&*self.disk, &self.folder)?;
+        checkpoint.write(&self.vault, &self.tenure)?;
         // The earlier checkpoint is useless: the events after it are unknown.
-        checkpoint::remove_before(&*self.disk, &self.folder, self.run)?;
+        self.vault.sweep(&self.tenure, self.run)?;
         self.remove_documents()
     }
 

@@ -16,6 +16,7 @@
 mod checkpoint;
 mod error;
 mod in_order;
+pub mod journal;
 mod lane;
 pub mod ledger;
 pub mod live;
@@ -33,6 +34,7 @@ mod slot;
 mod source;
 mod tables;
 mod unseen;
+pub mod vault;
 
 pub use checkpoint::examine as examine_checkpoints;
 pub use error::{Error, Kind};

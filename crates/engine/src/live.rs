@@ -58,6 +58,7 @@ pub use tables::{TableVersion, copy_contents, examine_contents, has_versions, ha
 pub use tail::{Found, Tail};
 
 use crate::checkpoint::{self, Checkpoint, Kept};
+use crate::vault::{LocalVault, Tenure, Vault};
 use crate::{Engine, Error, Settings, Totals};
 
 /// The engine with partitions that spill to disk.
@@ -88,8 +89,8 @@ impl LiveSettings {
 
 /// Returns the position before which, according to the files of a pipeline, every entry of the log
 /// was durable.
-pub fn known_position(disk: &Arc<dyn Disk>, folder: &str) -> Result<u64, Error> {
-    let of_checkpoints = checkpoint::positions(&**disk, folder)?.into_iter().max().unwrap_or(0);
+pub fn known_position(vault: &dyn Vault, disk: &Arc<dyn Disk>, folder: &str) -> Result<u64, Error> {
+    let of_checkpoints = vault.positions(folder)?.into_iter().max().unwrap_or(0);
     let of_verdicts = arrivals::last_position(disk, folder)?.map_or(0, |last| last + 1);
     Ok(of_checkpoints.max(of_verdicts))
 }
@@ -99,7 +100,8 @@ pub struct Live {
     version: u32,
     namespace: String,
     disk: Arc<dyn Disk>,
-    folder: String,
+    vault: Arc<dyn Vault>,
+    tenure: Tenure,
     settings: LiveSettings,
     engine: Spilled,
     /// How events of each source are read from the log.
@@ -134,47 +136,67 @@ pub struct Beginning {
     pub at: Timestamp,
 }
 
+/// Where the data of a pipeline is.
+#[derive(Clone)]
+pub struct Home {
+    /// The disk with its logs, identities and rollups.
+    pub disk: Arc<dyn Disk>,
+    /// The vault with its checkpoints.
+    pub vault: Arc<dyn Vault>,
+    /// The folder of the pipeline.
+    pub folder: String,
+}
+
+impl Home {
+    /// Returns a home whose checkpoints are on the disk, too.
+    pub fn local(disk: &Arc<dyn Disk>, folder: &str) -> Home {
+        let vault = Arc::new(LocalVault::new(Arc::clone(disk)));
+        Home { disk: Arc::clone(disk), vault, folder: folder.to_owned() }
+    }
+}
+
 impl Live {
     /// Resumes from the newest checkpoint, or starts. `plan_of` returns the plan of a version.
     pub fn open(
-        disk: Arc<dyn Disk>,
-        folder: &str,
+        home: Home,
         beginning: &Beginning,
         plan_of: &dyn Fn(u32) -> Result<Arc<Plan>, Error>,
         settings: LiveSettings,
     ) -> Result<Live, Error> {
-        let outlet = Outlet::open(&disk, folder, settings.outlet)?;
-        let kept = checkpoint::newest(&*disk, folder)?;
+        let Home { disk, vault, folder } = &home;
+        let outlet = Outlet::open(disk, folder, settings.outlet)?;
+        let tenure = vault.claim(folder)?;
+        let kept = checkpoint::newest(&**vault, &tenure)?;
         let identities_at = format!("{folder}/identities");
         match kept {
             Some(kept) => {
                 let before = kept.before.iter().flat_map(|before| &before.identities);
                 let manifests: Vec<&Manifest> = kept.newest.manifests.iter().chain(before).collect();
-                identities::sweep(&*disk, &identities_at, &manifests)?;
-                Live::resume(disk, folder, beginning, kept, plan_of, settings, outlet)
+                identities::sweep(&**disk, &identities_at, &manifests)?;
+                Live::resume((home, tenure), beginning, kept, plan_of, settings, outlet)
             }
             None => {
-                identities::sweep(&*disk, &identities_at, &[])?;
-                Live::begin(disk, folder, beginning, plan_of(beginning.version)?, settings, outlet)
+                identities::sweep(&**disk, &identities_at, &[])?;
+                Live::begin((home, tenure), beginning, plan_of(beginning.version)?, settings, outlet)
             }
         }
     }
 
     fn begin(
-        disk: Arc<dyn Disk>,
-        folder: &str,
+        (home, tenure): (Home, Tenure),
         beginning: &Beginning,
         plan: Arc<Plan>,
         settings: LiveSettings,
         outlet: Outlet,
     ) -> Result<Live, Error> {
-        let answers = RecordedAnswers::open(&disk, folder, settings.outlet, Timestamp::MIN)?;
+        let Home { disk, vault, folder } = home;
+        let answers = RecordedAnswers::open(&disk, &folder, settings.outlet, Timestamp::MIN)?;
         let partitions = settings.engine.partitions.max(1);
         let manifests: Vec<Manifest> = (0..partitions as u32).map(Manifest::empty).collect();
-        let identities = open_identities(&disk, folder, &manifests, &settings)?;
+        let identities = open_identities(&disk, &folder, &manifests, &settings)?;
         let mut engine = Engine::with_identities(&plan, settings.engine, identities)?;
         engine.follow_watermarks(true);
-        engine.roll_up(rolling::open(&disk, folder, &[], &[], partitions, &settings)?);
+        engine.roll_up(rolling::open(&disk, &folder, &[], &[], partitions, &settings)?);
         let declared = engine.open_declared(beginning.at);
         let mut live = Live {
             decoders: decoders(&plan),
@@ -182,7 +204,8 @@ impl Live {
             version: beginning.version,
             namespace: beginning.namespace.clone(),
             disk,
-            folder: folder.to_owned(),
+            vault,
+            tenure,
             settings,
             engine,
             outlet,
@@ -205,8 +228,7 @@ impl Live {
     }
 
     fn resume(
-        disk: Arc<dyn Disk>,
-        folder: &str,
+        (home, tenure): (Home, Tenure),
         beginning: &Beginning,
         kept: checkpoint::Found,
         plan_of: &dyn Fn(u32) -> Result<Arc<Plan>, Error>,
@@ -214,9 +236,10 @@ impl Live {
         mut outlet: Outlet,
     ) -> Result<Live, Error> {
         let checkpoint::Found { newest: kept, before } = kept;
-        let answers = RecordedAnswers::open(&disk, folder, settings.outlet, kept.clock)?;
+        let Home { disk, vault, folder } = home;
+        let answers = RecordedAnswers::open(&disk, &folder, settings.outlet, kept.clock)?;
         let plan = plan_of(kept.version)?;
-        let mut identities = open_identities(&disk, folder, &kept.manifests, &settings)?;
+        let mut identities = open_identities(&disk, &folder, &kept.manifests, &settings)?;
         for (known, before) in identities.iter_mut().zip(before.iter().flat_map(|before| &before.identities)) {
             known.keep(before);
         }
@@ -225,7 +248,7 @@ impl Live {
         engine.set_totals(kept.totals);
         engine.listen(kept.listens);
         let rollups_before = before.as_ref().map_or(&[][..], |before| &before.rollups);
-        engine.roll_up(rolling::open(&disk, folder, &kept.rollups, rollups_before, kept.manifests.len(), &settings)?);
+        engine.roll_up(rolling::open(&disk, &folder, &kept.rollups, rollups_before, kept.manifests.len(), &settings)?);
         outlet.resume_from(kept.items)?;
         outlet.set_origins(kept.origins);
         let mut live = Live {
@@ -234,7 +257,8 @@ impl Live {
             version: kept.version,
             namespace: beginning.namespace.clone(),
             disk,
-            folder: folder.to_owned(),
+            vault,
+            tenure,
             settings,
             engine,
             outlet,
@@ -283,7 +307,7 @@ impl Live {
             taken: self.taken.clone(),
             origins: self.outlet.origins().clone(),
         };
-        checkpoint.write(&*self.disk, &self.folder)?;
+        checkpoint.write(&*self.vault, &self.tenure)?;
         let Checkpoint { position, manifests: identities, rollups, .. } = checkpoint;
         self.kept.push(Kept { position, identities, rollups });
         // Keep the previous checkpoint too: it is the fallback if the newest is damaged.
@@ -298,7 +322,7 @@ impl Live {
                 let named: Vec<_> = [oldest, newest].into_iter().filter_map(|kept| kept.rollups.get(partition)).collect();
                 rollups.retire(&named)?;
             }
-            checkpoint::remove_before(&*self.disk, &self.folder, oldest.position)?;
+            self.vault.sweep(&self.tenure, oldest.position)?;
         }
         Ok(self.kept.first().map_or(0, |kept| kept.position))
     }

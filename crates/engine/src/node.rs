@@ -22,7 +22,7 @@ pub use known::Shown;
 pub use steady::{SteadyClock, Stopwatch};
 pub use test_clock::{TestClock, WallOf};
 pub use ticker::Ticker;
-pub use worker::{After, Judgement, Surroundings, Worker, WorkerSettings, open_reader};
+pub use worker::{After, Judgement, Surroundings, Worker, WorkerSettings};
 pub use writer::{Placed, Reply, Submission, Writer, WriterSettings};
 
 use flowmeter_core::time::Timestamp;

@@ -13,12 +13,12 @@ use flowmeter_core::time::Timestamp;
 use flowmeter_core::verdict::{Reason, Verdict};
 use flowmeter_document::Pipeline;
 use flowmeter_engine::live::{
-    Arrivals, Beginning, Fed, Letter, Live, LiveSettings, LogCommand, MeterName, NoteKind, Stream, folder_of, items, note_item,
-    parked_item, record_item,
+    Arrivals, Beginning, Fed, Home, Letter, Live, LiveSettings, LogCommand, MeterName, NoteKind, Stream, folder_of, items,
+    note_item, parked_item, record_item,
 };
 use flowmeter_engine::{Error, Settings};
 use flowmeter_store::disk::{Disk, LocalDisk, Overlay};
-use flowmeter_store::log::{self, Encoded, EntryKind, Log};
+use flowmeter_store::log::{self, Encoded, EntryKind, Log, Reader};
 
 const PIPELINE: &str = "
 pipeline: kept
@@ -57,7 +57,7 @@ fn open(disk: &Arc<dyn Disk>) -> (Log, Live) {
     let (log, recovered) = Log::open(Arc::clone(disk), "log", log_settings()).unwrap();
     assert_eq!(recovered.torn_bytes, 0);
     let beginning = Beginning { namespace: "default".into(), version: 1, position: 0, at: at("2024-05-01T10:00:00Z") };
-    let live = Live::open(Arc::clone(disk), &folder_of(plan().id), &beginning, &plan_of, settings()).unwrap();
+    let live = Live::open(Home::local(disk, &folder_of(plan().id)), &beginning, &plan_of, settings()).unwrap();
     (log, live)
 }
 
@@ -174,7 +174,8 @@ fn format_1_can_be_read() {
     assert!(parked.raw.starts_with(br#"{"id":"3""#));
 
     let pipeline = folder_of(plan().id);
-    let mut arrivals = Arrivals::open(&disk, "log", &pipeline, 2, 3).unwrap();
+    let mut arrivals =
+        Arrivals::open(&disk, (0, Box::new(Reader::beside(Arc::clone(&disk), "log", 0, 3).unwrap())), &pipeline, 2, 3).unwrap();
     let part = arrivals.read(true).unwrap().unwrap();
     assert_eq!((part.entry.position, part.skip, part.first), (0, 2, 2), "from the middle of an entry");
     assert_eq!(part.verdicts, [Verdict::Counted, Verdict::Parked(Reason::BadValue)]);

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use flowmeter_core::plan::Plan;
 use flowmeter_core::time::Timestamp;
 use flowmeter_document::Pipeline;
-use flowmeter_engine::live::{Beginning, Fed, Letter, Live, LiveSettings, LogCommand, items, record_item};
+use flowmeter_engine::live::{Beginning, Fed, Home, Letter, Live, LiveSettings, LogCommand, items, record_item};
 use flowmeter_engine::{Error, Settings};
 use flowmeter_store::disk::{Disk, LocalDisk};
 use flowmeter_store::log::{self, Entry, EntryKind};
@@ -70,7 +70,7 @@ impl Stage {
             outlet: log::Settings { reserve_bytes: 0, ..log::Settings::default() },
         };
         let beginning = Beginning { namespace: "default".into(), version: 1, position: 0, at: self.begun };
-        Live::open(Arc::clone(&self.disk), "p", &beginning, &move |_| Ok(Arc::clone(&plan)), settings).unwrap()
+        Live::open(Home::local(&self.disk, "p"), &beginning, &move |_| Ok(Arc::clone(&plan)), settings).unwrap()
     }
 
     fn append(&mut self, kind: EntryKind, items: u32, bytes: Vec<u8>) {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use flowmeter_core::plan::Plan;
 use flowmeter_core::time::Timestamp;
 use flowmeter_document::Pipeline;
-use flowmeter_engine::live::{Beginning, Letter, Live, LiveSettings, LogCommand};
+use flowmeter_engine::live::{Beginning, Home, Letter, Live, LiveSettings, LogCommand};
 use flowmeter_engine::{Error, Settings};
 use flowmeter_store::disk::{Disk, LocalDisk};
 use flowmeter_store::log::{self, Entry, EntryKind};
@@ -54,7 +54,7 @@ impl Stage {
     fn open(&self) -> Live {
         let beginning = Beginning { namespace: "n".to_owned(), version: 1, position: 0, at: Timestamp::default() };
         let plan_of = self.plan_of();
-        Live::open(Arc::clone(&self.disk), "p", &beginning, &plan_of, self.settings).unwrap()
+        Live::open(Home::local(&self.disk, "p"), &beginning, &plan_of, self.settings).unwrap()
     }
 
     fn plan_of(&self) -> impl Fn(u32) -> Result<Arc<Plan>, Error> + use<> {

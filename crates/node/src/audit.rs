@@ -93,7 +93,7 @@ pub struct Who {
 }
 
 /// Returns the number of the next entry of the audit.
-pub(crate) fn next_number(catalog: &Catalog) -> Result<u64, Error> {
+pub(crate) fn next_number(catalog: &dyn Catalog) -> Result<u64, Error> {
     let newest = catalog.scan_back(Table::Audit, b"", None, 1)?;
     let newest = newest.first().map(|(_, value)| kept::<AuditEntry>(value)).transpose()?;
     Ok(newest.map_or(0, |entry| entry.number) + 1)

@@ -16,7 +16,7 @@ use std::sync::PoisonError;
 use flowmeter_core::time::Timestamp;
 use flowmeter_engine::outbox::INDEX_FOLDER;
 use flowmeter_engine::{Error, Kind};
-use flowmeter_store::catalog::Catalog;
+use flowmeter_store::catalog::{Catalog, LocalCatalog};
 use flowmeter_store::disk::Lock;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -75,7 +75,7 @@ impl Installation {
     pub fn back_up(&self, to: &Path) -> Result<Backup, Error> {
         let _kept = self.keeping.lock().unwrap_or_else(PoisonError::into_inner);
         let data = self.settings.data.clone();
-        let mut copy = Copy::begin(&data, to, self.now(), self.tail.end())?;
+        let mut copy = Copy::begin(&data, to, self.now(), self.log_end())?;
         for pipeline in folders(&data.join("pipelines"))? {
             let folder = format!("pipelines/{pipeline}");
             let served = Uuid::try_parse(&pipeline).ok().and_then(|id| self.served_of(id));
@@ -89,9 +89,9 @@ impl Installation {
             copy.take(pinned)?;
         }
         copy.others(&data)?;
-        let change = self.change()?;
+        let mut change = Some(self.change()?);
         let log = pin(&data, LOG_FOLDER)?;
-        self.catalog.copy_to(&to.join(CATALOG_FILE), || drop(change))?;
+        self.catalog.copy_to(&to.join(CATALOG_FILE), &mut || drop(change.take()))?;
         copy.take(log)?;
         copy.finish()
     }
@@ -104,7 +104,7 @@ pub fn back_up(data: &Path, to: &Path, now: Timestamp) -> Result<Backup, Error> 
     copy.take(pin(data, "pipelines")?)?;
     copy.others(data)?;
     let log = pin(data, LOG_FOLDER)?;
-    Catalog::open(&data.join(CATALOG_FILE))?.copy_to(&to.join(CATALOG_FILE), || ())?;
+    LocalCatalog::open(&data.join(CATALOG_FILE))?.copy_to(&to.join(CATALOG_FILE), &mut || ())?;
     copy.take(log)?;
     copy.finish()
 }

@@ -12,7 +12,7 @@ use data_encoding::HEXLOWER;
 use flowmeter_core::mutant::{self, Mutant};
 use flowmeter_engine::live::{CatalogRow, LogCommand};
 use flowmeter_engine::{Error, Kind};
-use flowmeter_store::catalog::{Catalog, Change, Table};
+use flowmeter_store::catalog::{Catalog, Change, Table, count_to};
 use flowmeter_store::log::EntryKind;
 
 use crate::audit::{Image, Who};
@@ -24,7 +24,7 @@ use crate::refusal::{Refused, refusal_of};
 const APPLIED: &[u8] = b"applied";
 
 /// The entry before which the changes in the log are in the catalog.
-pub(crate) fn applied(catalog: &Catalog) -> Result<Option<u64>, Error> {
+pub(crate) fn applied(catalog: &dyn Catalog) -> Result<Option<u64>, Error> {
     Ok(catalog.counter(APPLIED)?.checked_sub(1))
 }
 
@@ -93,7 +93,7 @@ impl Installation {
             self.catalog.commit(&set.rows).map_err(|why| refusal_of(&why.into()))?;
         }
         let command = LogCommand::Change { commands: set.commands, rows: set.rows.iter().map(row_of).collect() };
-        let written = self.with_writer(|writer| writer.command(&command));
+        let written = self.command(&command);
         let position = written.map_err(|why| refusal_of(&why))?;
         if let Err(why) = self.apply(set.rows, position + 1) {
             self.has_unapplied.store(true, Ordering::Release);
@@ -107,7 +107,7 @@ impl Installation {
     /// is in the catalog, so that the next start has little to read.
     pub(crate) fn keep_applied(&self) -> Result<(), Error> {
         let _change = self.change()?;
-        let end = self.tail.end();
+        let end = self.log_end();
         match self.applied()? + APPLIED_AFTER < end {
             true => self.apply(Vec::new(), end),
             false => Ok(()),
@@ -116,7 +116,7 @@ impl Installation {
 
     /// Applies changes that are in the log and not in the catalog. The lock for changes is held.
     fn apply_changes(&self) -> Result<(), Error> {
-        let (from, end) = (self.applied()?, self.tail.end());
+        let (from, end) = (self.applied()?, self.log_end());
         let mut reader = self.read_log(from, end)?;
         while let Some(entry) = reader.read()? {
             if entry.kind == EntryKind::Command
@@ -132,18 +132,18 @@ impl Installation {
 
     /// The first entry of the log that may hold a change which is not in the catalog.
     pub(crate) fn applied(&self) -> Result<u64, Error> {
-        Ok(applied(&self.catalog)?.unwrap_or(0))
+        Ok(applied(&*self.catalog)?.unwrap_or(0))
     }
 
     fn apply(&self, mut rows: Vec<Change>, until: u64) -> Result<(), Error> {
-        rows.push(Catalog::count_to(APPLIED, until + 1));
+        rows.push(count_to(APPLIED, until + 1));
         Ok(self.catalog.commit(&rows)?)
     }
 
     /// A data folder of a program that did not keep changes in the log has none to apply.
     pub(crate) fn begin_applying(&self) -> Result<(), Error> {
-        if applied(&self.catalog)?.is_none() {
-            self.apply(Vec::new(), self.tail.end())?;
+        if applied(&*self.catalog)?.is_none() {
+            self.apply(Vec::new(), self.log_end())?;
         }
         self.apply_changes()
     }

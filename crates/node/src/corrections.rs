@@ -13,9 +13,10 @@ use flowmeter_core::mutant::{self, Mutant};
 use flowmeter_core::time::Timestamp;
 use flowmeter_core::verdict::Reason;
 use flowmeter_engine::Error;
+use flowmeter_engine::journal::Place;
 use flowmeter_engine::live::{How, Letter, ParkedItem, Settlement, SettlementItem, Settles, items, parked_item, settlement_item};
 use flowmeter_engine::node::{Reply, Submission};
-use flowmeter_store::catalog::{Catalog, Table};
+use flowmeter_store::catalog::{Table, count_to};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -91,7 +92,7 @@ pub(crate) struct Outcome {
 impl Correction {
     /// Returns the id: pipeline and number.
     pub fn id(&self) -> String {
-        format!("{}:{}", self.pipeline, self.number)
+        format!("{}:{}", self.pipeline, Place::first(self.number))
     }
 
     /// Returns its JSON form. The event is shown byte for byte as received, so that a correction
@@ -224,7 +225,7 @@ impl Installation {
     pub fn correction(&self, namespace: &str, id: &str) -> Result<(Arc<Served>, Correction), Refused> {
         let missing = || not_found("parked event", id);
         let (pipeline, number) = id.rsplit_once(':').ok_or_else(missing)?;
-        let number: u64 = number.parse().map_err(|_| missing())?;
+        let number = Place::read_in_first(number).ok_or_else(missing)?;
         let served = self.served_in(namespace).into_iter().find(|served| served.kept.name == pipeline).ok_or_else(missing)?;
         let found = self.corrections(&served, number, 1, &CorrectionFilter::default()).map_err(|why| refusal_of(&why))?;
         let correction = found.0.into_iter().find(|correction| correction.number == number).ok_or_else(missing)?;
@@ -346,7 +347,7 @@ impl Installation {
                     self.audit_settlement(&mut set, served, &item)?;
                 }
             }
-            set.rows.push(Catalog::count_to(&cursor, next));
+            set.rows.push(count_to(&cursor, next));
             self.catalog.commit(&set.rows)?;
         }
         Ok(())
@@ -362,7 +363,7 @@ impl Installation {
             let after = json!({"arrival": item.arrival, "by": by, "entry": position});
             return self.audit_in(set, &who, &action, &object, (Value::Null, after));
         };
-        let object = format!("{}:{number}", served.kept.name);
+        let object = format!("{}:{}", served.kept.name, Place::first(number));
         let before = self.parked_event(served, number)?.map(|event| Image::sent(&event));
         let after = self.settling_event(*position)?.map(|event| Image::sent(&event));
         self.audit_in(set, &who, &action, &object, (before.unwrap_or_default(), after.unwrap_or_default()))

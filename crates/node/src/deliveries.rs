@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use flowmeter_core::time::Timestamp;
 use flowmeter_engine::Error;
+use flowmeter_engine::journal::Place;
 use flowmeter_engine::outbox::{
     Amount, Delivery, DeliveryState, Difference, Marks, Part, RecordLog, Records, Report, WindowLimits,
 };
@@ -156,7 +157,7 @@ fn view(
     own: Option<&Delivery>,
 ) -> DeliveryView {
     let state = own.map_or_else(|| standing(&board.marks, number), |own| own.state);
-    let id = format!("{}.{number}.{}", served.kept.id, courier.id());
+    let id = format!("{}.{}.{}", served.kept.id, Place::first(number), courier.id());
     let at = |nanos: i64| Timestamp::from_nanos(nanos).to_string();
     let mut shown = json!({
         "id": id, "pipeline": served.kept.name, "target": courier.id(), "kind": courier.plan().kind.name(),
@@ -366,7 +367,7 @@ impl Installation {
         let missing = || not_found("delivery", id);
         let mut parts = id.splitn(3, '.');
         let pipeline = parts.next().and_then(|text| Uuid::try_parse(text).ok()).ok_or_else(missing)?;
-        let number: u64 = parts.next().and_then(|text| text.parse().ok()).ok_or_else(missing)?;
+        let number = parts.next().and_then(Place::read_in_first).ok_or_else(missing)?;
         let target = parts.next().ok_or_else(missing)?;
         let served = self.served_of(pipeline).filter(|served| served.kept.namespace == namespace).ok_or_else(missing)?;
         let courier = served.delivery.couriers().into_iter().find(|courier| courier.id() == target).ok_or_else(missing)?;

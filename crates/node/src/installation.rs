@@ -15,10 +15,12 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, TryLockEr
 
 use flowmeter_connectors::Abandon;
 use flowmeter_core::time::Timestamp;
-use flowmeter_engine::live::{LiveSettings, Tail};
-use flowmeter_engine::node::{Clock, Placed, Reply, Submission, Worker, WorkerSettings, Writer, open_reader};
+use flowmeter_engine::Error;
+use flowmeter_engine::journal::{Entries, Journal, Shard, To};
+use flowmeter_engine::live::{LiveSettings, LogCommand};
+use flowmeter_engine::node::{Clock, Placed, Reply, Submission, Worker, WorkerSettings};
 use flowmeter_engine::outbox::RecordIndex;
-use flowmeter_engine::{Error, Kind};
+use flowmeter_engine::vault::Vault;
 use flowmeter_store::catalog::Catalog;
 use flowmeter_store::disk::{Disk, Lock};
 use flowmeter_store::log;
@@ -52,9 +54,9 @@ pub struct Installation {
     pub(crate) settings: Settings,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) disk: Arc<dyn Disk>,
-    pub(crate) catalog: Arc<Catalog>,
-    pub(crate) tail: Arc<Tail>,
-    pub(crate) writer: RwLock<Option<Writer>>,
+    pub(crate) vault: Arc<dyn Vault>,
+    pub(crate) catalog: Arc<dyn Catalog>,
+    pub(crate) journal: Arc<dyn Journal>,
     pub(crate) pipelines: RwLock<BTreeMap<Uuid, Arc<Served>>>,
     /// Pipelines that should run but do not.
     pub(crate) stopped: Mutex<BTreeMap<Uuid, stopped::Stopped>>,
@@ -152,10 +154,7 @@ impl Served {
 impl Installation {
     /// Runs one step of the writer, of every pipeline and of every target, if they have no threads.
     pub fn turn(&self) {
-        drop(self.with_writer(|writer| {
-            writer.turn();
-            Ok(())
-        }));
+        self.journal.turn();
         for served in self.served() {
             served.worker.turn();
             served.delivery.couriers().iter().for_each(|courier| courier.turn());
@@ -176,9 +175,7 @@ impl Installation {
             served.services.ask();
             served.worker.stop();
         }
-        if let Some(writer) = self.writer.write().unwrap_or_else(PoisonError::into_inner).take() {
-            writer.stop();
-        }
+        self.journal.close();
     }
 
     /// Asks every target to stop after its current work.
@@ -212,8 +209,8 @@ impl Installation {
     }
 
     /// Returns the catalog database.
-    pub fn catalog(&self) -> &Catalog {
-        &self.catalog
+    pub fn catalog(&self) -> &dyn Catalog {
+        &*self.catalog
     }
 
     /// Returns the data directory.
@@ -223,27 +220,38 @@ impl Installation {
 
     /// Appends a submission to the log and waits until it is durable.
     pub(crate) fn put_and_wait(&self, submission: impl FnOnce(Reply) -> Submission) -> Result<Placed, Error> {
-        self.with_writer(|writer| writer.put_and_wait(submission))
+        self.journal.put_and_wait(Shard::FIRST, Box::new(submission))
     }
 
     /// Passes events to the writer.
     pub fn put(&self, submission: Submission) {
-        if let Some(writer) = &*self.writer.read().unwrap_or_else(PoisonError::into_inner) {
-            writer.put(submission);
-        }
+        self.journal.put(Shard::FIRST, submission);
     }
 
-    /// Calls `with` with the writer.
-    pub(crate) fn with_writer<T>(&self, with: impl FnOnce(&Writer) -> Result<T, Error>) -> Result<T, Error> {
-        match &*self.writer.read().unwrap_or_else(PoisonError::into_inner) {
-            Some(writer) => with(writer),
-            None => Err(Error::new(Kind::Unavailable, "the server is stopping")),
-        }
+    /// Appends a command to every shard of the log and waits until it is durable.
+    pub(crate) fn command(&self, command: &LogCommand) -> Result<u64, Error> {
+        self.journal.command(To::All, command)
+    }
+
+    /// Returns the first position of the log, and a reader from there on.
+    pub(crate) fn whole_log(&self) -> Result<(u64, Box<dyn Entries>), Error> {
+        let first = self.log_first()?;
+        Ok((first, self.read_log(first, self.log_end())?))
+    }
+
+    /// Returns the first position of the log that still exists.
+    pub(crate) fn log_first(&self) -> Result<u64, Error> {
+        self.journal.first(Shard::FIRST)
+    }
+
+    /// Returns the position after the last durable entry of the log.
+    pub(crate) fn log_end(&self) -> u64 {
+        self.journal.end(Shard::FIRST)
     }
 
     /// Returns the error that ended the acceptance of events, if there was one.
     pub fn failure(&self) -> Option<Error> {
-        self.writer.read().unwrap_or_else(PoisonError::into_inner).as_ref().and_then(Writer::failure)
+        self.journal.failure()
     }
 
     /// Whether a change that was refused may hold if the program ends now: its commit failed, and
@@ -254,8 +262,7 @@ impl Installation {
 
     /// Returns the bytes of the log on disk, and the position after its last entry.
     pub fn log_extent(&self) -> (u64, u64) {
-        let bytes = self.writer.read().unwrap_or_else(PoisonError::into_inner).as_ref().map_or(0, Writer::bytes);
-        (bytes, self.tail.end())
+        (self.journal.bytes(), self.log_end())
     }
 
     /// Returns the loaded pipelines.
@@ -284,8 +291,8 @@ impl Installation {
     }
 
     /// Reads the log from one position up to another one that is durable.
-    pub fn read_log(&self, from: u64, end: u64) -> Result<log::Reader, Error> {
-        open_reader(&self.disk, LOG_FOLDER, from, end)
+    pub fn read_log(&self, from: u64, end: u64) -> Result<Box<dyn Entries>, Error> {
+        self.journal.read(Shard::FIRST, from, end)
     }
 
     /// Removes log segments that no pipeline and no file of events needs and whose retention has
@@ -301,13 +308,10 @@ impl Installation {
             before = before.min(events.needs(served.iter().map(|served| served.kept.id)));
         }
         let age = i64::try_from(retention.as_nanos()).unwrap_or(i64::MAX);
-        let since = self.now().nanos().saturating_sub(age);
+        let since = self.now().saturating_sub(age);
         // An error is ignored here, since the next check repeats the removal.
-        if let Ok(before) = log::first_since(&*self.disk, LOG_FOLDER, before, since) {
-            drop(self.with_writer(|writer| {
-                writer.release(before);
-                Ok(())
-            }));
+        if let Ok(before) = self.journal.first_since(Shard::FIRST, before, since) {
+            self.journal.release(Shard::FIRST, before);
         }
     }
 
@@ -339,11 +343,5 @@ impl Installation {
             paced: !self.has_threads,
             outlet: log::Settings { segment_bytes: self.settings.log.segment_bytes, reserve_bytes: RESERVE_BYTES / 2 },
         }
-    }
-
-    /// Returns a function that opens the log for a worker.
-    pub(crate) fn log_reader(&self) -> Box<dyn Fn(u64) -> Result<log::Reader, Error> + Send> {
-        let (disk, tail) = (Arc::clone(&self.disk), Arc::clone(&self.tail));
-        Box::new(move |from| open_reader(&disk, LOG_FOLDER, from, tail.end()))
     }
 }

@@ -381,7 +381,7 @@ impl Installation {
 }
 
 /// Returns a function that compiles the plan of a version from the catalog.
-pub(crate) fn plan_of(catalog: &Arc<Catalog>, pipeline: Uuid) -> impl Fn(u32) -> Result<Arc<Plan>, Error> + Send + use<> {
+pub(crate) fn plan_of(catalog: &Arc<dyn Catalog>, pipeline: Uuid) -> impl Fn(u32) -> Result<Arc<Plan>, Error> + Send + use<> {
     let catalog = Arc::clone(catalog);
     move |version| {
         let bytes = catalog.get(Table::Versions, &pair_key(pipeline, u64::from(version)))?;

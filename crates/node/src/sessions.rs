@@ -18,7 +18,7 @@ use flowmeter_core::plan::Plan;
 use flowmeter_core::session::{RunType, Session, Status, Trigger};
 use flowmeter_core::time::Timestamp;
 use flowmeter_engine::{Error, Kind};
-use flowmeter_store::catalog::{Catalog, Change, Table, key_of};
+use flowmeter_store::catalog::{Change, Table, count_to, key_of};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
@@ -238,7 +238,7 @@ impl Installation {
     fn beginning(&self, pipeline: &KeptPipeline) -> Result<u64, Error> {
         match self.wants_notes(&pipeline.namespace)? {
             true => self.command_listening(pipeline.id, true),
-            false => Ok(self.tail.end()),
+            false => Ok(self.log_end()),
         }
     }
 
@@ -298,7 +298,7 @@ impl Installation {
         let mut changes = vec![put(Table::Sessions, key_of(kept.number), &after)];
         changes.extend(self.told(&kept.namespace, now, told)?);
         if self.catalog.counter(SESSIONS)? < kept.number {
-            changes.push(Catalog::count_to(SESSIONS, kept.number));
+            changes.push(count_to(SESSIONS, kept.number));
         }
         changes.extend(more);
         self.catalog.commit(&changes)?;

@@ -376,7 +376,7 @@ impl Installation {
         let in_force = served.worker.ask(|live| live.tables_in_force())?;
         let missing = newest.iter().filter(|(name, newest)| in_force.get(name) != Some(&newest.in_force()));
         let mut commands = missing.map(|(name, newest)| newest.command(pipeline.id, name));
-        commands.try_for_each(|command| self.with_writer(|writer| writer.command(&command)).map(drop))
+        commands.try_for_each(|command| self.command(&command).map(drop))
     }
 
     /// The commands that follow the adoption of a new version, whose tables may be others.

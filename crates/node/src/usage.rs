@@ -86,7 +86,7 @@ impl Installation {
             let detail = "usage is not rolled up here: rollups.enabled is false";
             return Err(Box::new(Refusal::new(RefusalKind::Conflict, detail)));
         }
-        let end = self.tail.end();
+        let end = self.log_end();
         let mut sum: Option<Partial> = None;
         for served in &usage.served {
             self.catch_up(served, end).map_err(|why| refusal_of(&why))?;
@@ -106,7 +106,7 @@ impl Installation {
     /// Deletes all meters of a type with their data, and its usage.
     pub fn forget_meter_type(&self, served: &Served, meter_type: Uuid) -> Result<(), Refused> {
         let command = LogCommand::Forget { pipeline: served.kept.id, meter_type };
-        let position = self.with_writer(|writer| writer.command(&command)).map_err(|why| refusal_of(&why))?;
+        let position = self.command(&command).map_err(|why| refusal_of(&why))?;
         served.worker().wait_for(position + 1).map_err(|why| refusal_of(&why))
     }
 

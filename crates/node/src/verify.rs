@@ -16,10 +16,10 @@ use std::sync::Arc;
 use flowmeter_core::aggregation::Aggregation;
 use flowmeter_core::partition::{Birth, Meter};
 use flowmeter_core::time::Timestamp;
-use flowmeter_engine::live::{Beginning, Live, LiveSettings, LogCommand, folder_of, items, record_item};
+use flowmeter_engine::live::{Beginning, Home, Live, LiveSettings, LogCommand, folder_of, items, record_item};
 use flowmeter_engine::{Error, Kind};
 use flowmeter_store::archive;
-use flowmeter_store::catalog::{Catalog, Table};
+use flowmeter_store::catalog::{Catalog, LocalCatalog, Table};
 use flowmeter_store::disk::{Disk, LocalDisk, Overlay};
 use flowmeter_store::log::{self, Entry, EntryKind, Log};
 use serde_json::Value;
@@ -73,7 +73,7 @@ pub fn verify(data: &Path, scratch: &Path, threads: usize) -> Result<Verified, E
     let copy = scratch.join(CATALOG_FILE);
     std::fs::copy(data.join(CATALOG_FILE), &copy).map_err(|why| Error::io(copy.display(), &why))?;
     let mut verified = Verified::default();
-    let catalog = match open_whole(&copy) {
+    let catalog: Arc<dyn Catalog> = match open_whole(&copy) {
         Ok(catalog) => Arc::new(catalog),
         Err(why) => {
             verified.differences.push(format!("{CATALOG_FILE}: {why}"));
@@ -81,13 +81,13 @@ pub fn verify(data: &Path, scratch: &Path, threads: usize) -> Result<Verified, E
             return Ok(verified);
         }
     };
-    verified.differences.extend(rows::examine(&catalog)?);
+    verified.differences.extend(rows::examine(&*catalog)?);
     let mut folders = 0..;
     let mut new_scratch = || {
         let folder = at(&scratch.join(format!("files-{}", folders.next().unwrap_or(0_u64))))?;
         Ok(Arc::new(folder) as Arc<dyn Disk>)
     };
-    let files = files::examine(data, &catalog, &mut new_scratch)?;
+    let files = files::examine(data, &*catalog, &mut new_scratch)?;
     verified.files = files.read.len() as u64 + 1;
     verified.differences.extend(files.wrong);
     let pipelines = catalog.scan(Table::Pipelines, b"", None, usize::MAX)?;
@@ -102,7 +102,7 @@ pub fn verify(data: &Path, scratch: &Path, threads: usize) -> Result<Verified, E
         let over: Arc<dyn Disk> = Arc::new(Overlay::new(Arc::clone(&below), Arc::new(place("stored")?)));
         let fresh: Arc<dyn Disk> = Arc::new(place("fresh")?);
         let verifying = Verifying { catalog: Arc::clone(&catalog), over, pipeline, settings };
-        if let Err(why) = verifying.run(fresh, &mut verified) {
+        if let Err(why) = verifying.run(&fresh, &mut verified) {
             let name = &verifying.pipeline.name;
             verified.differences.push(format!("{name}: not counted again: {why}"));
         }
@@ -111,37 +111,37 @@ pub fn verify(data: &Path, scratch: &Path, threads: usize) -> Result<Verified, E
 }
 
 /// Opens a copy of the catalog and reads all of it.
-fn open_whole(copy: &Path) -> Result<Catalog, Error> {
-    let mut catalog = Catalog::open(copy)?;
+fn open_whole(copy: &Path) -> Result<LocalCatalog, Error> {
+    let mut catalog = LocalCatalog::open(copy)?;
     catalog.check()?;
     Ok(catalog)
 }
 
 struct Verifying {
-    catalog: Arc<Catalog>,
+    catalog: Arc<dyn Catalog>,
     over: Arc<dyn Disk>,
     pipeline: KeptPipeline,
     settings: LiveSettings,
 }
 
 impl Verifying {
-    fn run(&self, fresh: Arc<dyn Disk>, verified: &mut Verified) -> Result<(), Error> {
+    fn run(&self, fresh: &Arc<dyn Disk>, verified: &mut Verified) -> Result<(), Error> {
         let log_settings = log::Settings { reserve_bytes: 0, ..log::Settings::default() };
         let (log, _) = Log::open(Arc::clone(&self.over), LOG_FOLDER, log_settings)?;
-        flowmeter_engine::live::copy_contents(&*self.over, &*fresh)?;
+        flowmeter_engine::live::copy_contents(&*self.over, &**fresh)?;
         let plan_of = plan_of(&self.catalog, self.pipeline.id);
         let beginning = self.beginning()?;
         let folder = folder_of(self.pipeline.id);
-        flowmeter_engine::live::copy_answers(&*self.over, &*fresh, &folder)?;
-        let mut stored = Live::open(Arc::clone(&self.over), &folder, &beginning, &plan_of, self.settings)?;
+        flowmeter_engine::live::copy_answers(&*self.over, &**fresh, &folder)?;
+        let mut stored = Live::open(Home::local(&self.over, &folder), &beginning, &plan_of, self.settings)?;
         let end = stored.position().max(log.next());
         take(&mut stored, &log, end, 0, &plan_of)?;
         let (mut again, exact) = if log.first() <= beginning.position {
-            let mut again = Live::open(fresh, &folder, &beginning, &plan_of, self.settings)?;
+            let mut again = Live::open(Home::local(fresh, &folder), &beginning, &plan_of, self.settings)?;
             take(&mut again, &log, end, 0, &plan_of)?;
             (again, true)
         } else {
-            (self.recount_files(&fresh, &beginning, &stored, &log, end)?, false)
+            (self.recount_files(fresh, &beginning, &stored, &log, end)?, false)
         };
         stored.commit()?;
         again.commit()?;
@@ -186,7 +186,7 @@ impl Verifying {
         let replay = Replay { disk: &self.over, pipeline: &self.pipeline, catalog: &self.catalog, archived };
         let from = Beginning { position: 0, ..beginning.clone() };
         let plan_of = plan_of(&self.catalog, self.pipeline.id);
-        let mut again = Live::open(Arc::clone(fresh), &folder_of(self.pipeline.id), &from, &plan_of, self.settings)?;
+        let mut again = Live::open(Home::local(fresh, &folder_of(self.pipeline.id)), &from, &plan_of, self.settings)?;
         let declared = declared(stored);
         let (position, skip) = replay.run(&mut again, &declared, log.next())?;
         take_from(&mut again, log, position.max(log.first()), skip, end, &plan_of)?;

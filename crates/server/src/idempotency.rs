@@ -177,7 +177,7 @@ async fn keep(app: &App, key: Vec<u8>, answer: StoredAnswer, now: Timestamp) -> 
 
 impl Answers {
     /// Removes answers older than a day, at intervals.
-    fn sweep(&self, catalog: &Catalog, now: Timestamp) -> Result<(), flowmeter_store::Error> {
+    fn sweep(&self, catalog: &dyn Catalog, now: Timestamp) -> Result<(), flowmeter_store::Error> {
         {
             let mut swept_at = self.swept_at.lock().unwrap_or_else(PoisonError::into_inner);
             if now.nanos().saturating_sub(swept_at.nanos()) < SWEEP_NS {
@@ -222,6 +222,8 @@ impl Drop for Working<'_> {
 
 #[cfg(test)]
 mod tests {
+    use flowmeter_store::catalog::LocalCatalog;
+
     use super::*;
 
     fn answer(at_ns: i64) -> StoredAnswer {
@@ -242,7 +244,7 @@ mod tests {
 
     #[test]
     fn answers_are_forgotten_after_a_day() {
-        let catalog = Catalog::in_memory().unwrap();
+        let catalog = LocalCatalog::in_memory().unwrap();
         let now = Timestamp::from_nanos(3 * KEPT_NS);
         for (key, age_ns) in [("fresh", KEPT_NS - 1), ("old", KEPT_NS)] {
             let value = serde_json::to_vec(&answer(now.nanos() - age_ns)).unwrap();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use flowmeter_core::mediation::Services;
 use flowmeter_core::time::Timestamp;
-use flowmeter_engine::live::{Beginning, Live, LiveSettings, folder_of};
+use flowmeter_engine::live::{Beginning, Home, Live, LiveSettings, folder_of};
 use flowmeter_engine::{Error, Kind, Settings};
 use flowmeter_store::disk::Disk;
 use flowmeter_store::log::{self, Log};
@@ -61,7 +61,7 @@ impl Layout {
         let (position, at) = begun;
         let beginning = Beginning { namespace: NAMESPACE.to_owned(), version: 1, position, at: Timestamp::from_nanos(at) };
         let folder = folder_of(plan_of(document, 1)?.id);
-        let mut live = Live::open(disk, &folder, &beginning, &|version| plan_of(document, version), self.live())?;
+        let mut live = Live::open(Home::local(&disk, &folder), &beginning, &|version| plan_of(document, version), self.live())?;
         if let Some(services) = services {
             live.ask_services(Arc::new(move |_| Ok(Some(Arc::clone(&services)))))?;
         }

@@ -29,7 +29,7 @@ use flowmeter_engine::node::Clock;
 use flowmeter_node::audit::Who;
 use flowmeter_node::installation::{Installation, Means};
 use flowmeter_node::settings::{Flag, Layers, Settings};
-use flowmeter_store::catalog::Catalog;
+use flowmeter_store::catalog::LocalCatalog;
 use model::{Model, PIPELINES};
 
 use crate::disk::{Faults, SimDisk};
@@ -168,12 +168,12 @@ impl Site {
     fn open(&self) -> Result<Arc<Installation>, Error> {
         let disk = self.disk.clone();
         disk.begin_catalog();
-        let catalog = Catalog::with_backend(move || disk.catalog())?;
+        let catalog = LocalCatalog::with_backend(move || disk.catalog())?;
         self.disk.keep_catalog();
         let means = Means {
             clock: Arc::new(self.clock.clone()),
             disk: Arc::new(self.disk.clone()),
-            catalog,
+            catalog: Arc::new(catalog),
             lock: None,
             open_target: self.opens_targets(),
             has_threads: false,

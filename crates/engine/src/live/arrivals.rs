@@ -14,6 +14,7 @@ use flowmeter_store::log::{Entry, Reader, segments_of};
 
 use super::items::{JudgedBlock, judged, parked_item};
 use super::outlet::items;
+use crate::journal::Entries;
 use crate::{Error, Kind};
 
 /// Events of one entry of the log, with verdicts.
@@ -49,7 +50,7 @@ impl Arrived {
 /// A reader of received events.
 pub struct Arrivals {
     disk: Arc<dyn Disk>,
-    log: Reader,
+    log: Box<dyn Entries>,
     /// The first entry of the log when reading began.
     log_first: u64,
     /// Entries before this one are known to be durable.
@@ -66,20 +67,24 @@ pub struct Arrivals {
 }
 
 impl Arrivals {
-    /// Reads from an arrival on: a log up to a position that is known to be durable, and the folder
-    /// of a pipeline.
+    /// Reads from an arrival on: the log from its first entry up to one that is known to be durable,
+    /// and the folder of a pipeline.
     ///
     /// # Errors
     /// `Unavailable` if the verdicts of that arrival were removed.
-    pub fn open(disk: &Arc<dyn Disk>, log: &str, folder: &str, from: u64, end: u64) -> Result<Arrivals, Error> {
+    pub fn open(
+        disk: &Arc<dyn Disk>,
+        (log_first, log): (u64, Box<dyn Entries>),
+        folder: &str,
+        from: u64,
+        end: u64,
+    ) -> Result<Arrivals, Error> {
         let verdicts_folder = format!("{folder}/verdicts");
-        let log_first = disk_first(&**disk, log)?;
-        let reader = Reader::beside(Arc::clone(disk), log, log_first, end)?;
         let entry = entry_before(disk, &verdicts_folder, from)?;
         let verdicts = Reader::of_item_beside(Arc::clone(disk), &verdicts_folder, from)?;
         Ok(Arrivals {
             disk: Arc::clone(disk),
-            log: reader,
+            log,
             log_first,
             log_end: end,
             verdicts,
@@ -217,10 +222,6 @@ impl Arrivals {
         self.parked = Some(parked);
         Ok(found)
     }
-}
-
-fn disk_first(disk: &dyn Disk, folder: &str) -> Result<u64, Error> {
-    Ok(segments_of(disk, folder)?.first().map_or(0, |(position, _)| *position))
 }
 
 /// Returns the entry of the event before an arrival, and the arrival of its first event.

@@ -12,12 +12,11 @@ use flowmeter_core::partition::{METER_INDEX_BYTES, Meter};
 use flowmeter_core::plan::Plan;
 use flowmeter_core::time::Timestamp;
 use flowmeter_core::verdict::Verdict;
-use flowmeter_store::disk::Disk;
-use flowmeter_store::log::Reader;
 
 use super::Board;
 use super::known::Known;
-use crate::live::{Found, JudgedBlock, Live, Tail};
+use crate::journal::{Journal, Shard};
+use crate::live::{Found, JudgedBlock, Live};
 use crate::{Error, Kind};
 
 /// Settings of a worker.
@@ -52,7 +51,8 @@ pub struct Worker {
     messages: Sender<Message>,
     driver: Driver,
     board: Arc<Board>,
-    tail: Arc<Tail>,
+    journal: Arc<dyn Journal>,
+    shard: Shard,
 }
 
 /// The source of a worker's steps.
@@ -65,10 +65,10 @@ enum Driver {
 
 /// The dependencies of a worker.
 pub struct Surroundings {
-    /// The end of the log.
-    pub tail: Arc<Tail>,
-    /// Opens the log at a position.
-    pub reader: Box<dyn Fn(u64) -> Result<Reader, Error> + Send>,
+    /// The journal with its events.
+    pub journal: Arc<dyn Journal>,
+    /// The shard that it reads.
+    pub shard: Shard,
     /// Returns the plan of a version.
     pub plan_of: Box<dyn Fn(u32) -> Result<Arc<Plan>, Error> + Send>,
     /// Called after entries were applied, to wake targets and other readers.
@@ -101,9 +101,9 @@ impl Worker {
         let (messages, inbox) = channel();
         let board = Arc::new(Board::new());
         board.pause(paused);
-        let tail = Arc::clone(&around.tail);
+        let (journal, shard) = (Arc::clone(&around.journal), around.shard);
         let working = Working::new(live, settings, around, inbox, Arc::clone(&board), paused);
-        (Worker { messages, driver: Driver::Thread(Mutex::default()), board, tail }, working)
+        (Worker { messages, driver: Driver::Thread(Mutex::default()), board, journal, shard }, working)
     }
 
     /// Takes one step, if the worker has no thread. Returns whether the pipeline made progress.
@@ -139,7 +139,7 @@ impl Worker {
         {
             judgement(Err(self.ended()));
         }
-        self.tail.wake();
+        self.journal.wake(self.shard);
     }
 
     /// Pauses or resumes the pipeline, and waits until this is done. Position and state stay.
@@ -175,7 +175,7 @@ impl Worker {
     fn send(&self, message: Message) -> Result<(), Error> {
         self.messages.send(message).map_err(|_| self.ended())?;
         match &self.driver {
-            Driver::Thread(_) => self.tail.wake(),
+            Driver::Thread(_) => self.journal.wake(self.shard),
             Driver::Caller(working) => {
                 let mut working = working.lock().unwrap_or_else(PoisonError::into_inner);
                 working.as_mut().ok_or_else(|| self.ended())?.listen();
@@ -274,7 +274,7 @@ impl Working {
     ) -> Working {
         let now = around.clock.now();
         let mut working = Working {
-            known: Known::of(&live, around.tail.end()),
+            known: Known::of(&live, around.journal.end(around.shard)),
             meter_bytes: MeterBytes::of(&live),
             live,
             settings,
@@ -331,10 +331,10 @@ impl Working {
         }
         if self.paused {
             // Only messages matter now; they wake the tail.
-            let _ = self.around.tail.from(u64::MAX, 0, patience);
+            let _ = self.around.journal.from(self.around.shard, u64::MAX, 0, patience);
             return self.upkeep();
         }
-        match self.around.tail.from(self.live.position(), self.settings.take_bytes, patience) {
+        match self.around.journal.from(self.around.shard, self.live.position(), self.settings.take_bytes, patience) {
             Found::Entries(entries) => self.take(&entries)?,
             Found::Behind(until) => self.catch_up(until)?,
             Found::Nothing => return self.upkeep(),
@@ -352,7 +352,8 @@ impl Working {
 
     /// Reads entries from the disk that the tail no longer has, a bounded amount at a time.
     fn catch_up(&mut self, until: u64) -> Result<(), Error> {
-        let mut reader = (self.around.reader)(self.live.position())?;
+        let Surroundings { journal, shard, .. } = &self.around;
+        let mut reader = journal.read(*shard, self.live.position(), journal.end(*shard))?;
         let mut entries = Vec::new();
         let mut bytes = 0;
         while reader.position() < until
@@ -456,9 +457,4 @@ impl Working {
         self.known.show(&self.live, &self.board);
         self.board.show(&self.live);
     }
-}
-
-/// Opens the log in a folder at a position, for reading while it is written.
-pub fn open_reader(disk: &Arc<dyn Disk>, folder: &str, from: u64, end: u64) -> Result<Reader, Error> {
-    Ok(Reader::beside(Arc::clone(disk), folder, from, end)?)
 }

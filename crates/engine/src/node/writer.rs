@@ -61,6 +61,11 @@ impl Submission {
         Submission { kind: EntryKind::Events, head, bytes: letter, items, alone: false, encoded, reply }
     }
 
+    /// Answers that it was not accepted.
+    pub fn refuse(self, why: Error) {
+        (self.reply)(Err(why));
+    }
+
     /// Gives the submission an entry of its own.
     pub fn alone(self) -> Submission {
         Submission { alone: true, ..self }

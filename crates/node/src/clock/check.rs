@@ -31,7 +31,7 @@ impl Installation {
 
     /// Returns the time of the newest entry of the log.
     fn log_time(&self) -> Timestamp {
-        self.with_writer(|writer| Ok(writer.last_at())).unwrap_or(Timestamp::MIN)
+        self.journal.last_at()
     }
 
     /// Returns why time has stopped: the log is further ahead of the clock than a clock may jump.

@@ -83,13 +83,13 @@ impl Installation {
 
     fn tick_at(&self, clock: &TestClock, running: &[Arc<Served>], at: Timestamp) -> Result<(), Error> {
         clock.advance(at);
-        self.with_writer(|writer| writer.command(&LogCommand::Tick))?;
+        self.command(&LogCommand::Tick)?;
         self.fold(running)
     }
 
     /// Waits until pipelines have applied the whole log.
     fn fold(&self, running: &[Arc<Served>]) -> Result<(), Error> {
-        let end = self.tail.end();
+        let end = self.log_end();
         running.iter().try_for_each(|served| served.worker().wait_for(end))
     }
 }

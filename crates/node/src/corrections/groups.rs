@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use flowmeter_core::time::Timestamp;
 use flowmeter_core::verdict::Reason;
 use flowmeter_engine::Error;
+use flowmeter_engine::journal::Place;
 use flowmeter_engine::live::{How, items, parked_item, settlement_item};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -287,7 +288,7 @@ impl Installation {
                     "count": group.count, "open": open, "users": group.users.len(),
                     "usersAtLeast": group.users.len() >= USERS_MAX,
                     "first": Timestamp::from_nanos(group.first).to_string(), "last": Timestamp::from_nanos(group.last).to_string(),
-                    "trend": trend, "sampleId": format!("{}:{}", served.kept.name, group.sample),
+                    "trend": trend, "sampleId": format!("{}:{}", served.kept.name, Place::first(group.sample)),
                     "states": {
                         "open": open, "corrected": corrected, "reprocessed": reprocessed, "discarded": discarded,
                         "superseded": superseded,

@@ -59,7 +59,7 @@ pub(crate) fn end(couriers: &[Arc<Courier>], patience: Duration) {
 /// The resources that targets need.
 #[derive(Clone)]
 pub(crate) struct Depot {
-    pub(crate) catalog: Arc<Catalog>,
+    pub(crate) catalog: Arc<dyn Catalog>,
     pub(crate) disk: Arc<dyn Disk>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) pipeline: Uuid,

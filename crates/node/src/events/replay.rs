@@ -18,7 +18,7 @@ use flowmeter_engine::live::{Arrivals, Fed, Letter, Live, LogCommand, folder_of,
 use flowmeter_store::archive::{self, Filter, Row};
 use flowmeter_store::catalog::{Catalog, Table};
 use flowmeter_store::disk::Disk;
-use flowmeter_store::log::{Entry, EntryKind};
+use flowmeter_store::log::{self, Entry, EntryKind, Reader};
 
 use crate::events::rows::events_folder;
 use crate::installation::LOG_FOLDER;
@@ -60,7 +60,7 @@ impl Rows {
 pub(crate) struct Replay<'r> {
     pub(crate) disk: &'r Arc<dyn Disk>,
     pub(crate) pipeline: &'r KeptPipeline,
-    pub(crate) catalog: &'r Arc<Catalog>,
+    pub(crate) catalog: &'r Arc<dyn Catalog>,
     /// Number of arrivals in files.
     pub(crate) archived: u64,
 }
@@ -111,7 +111,10 @@ impl Replay<'_> {
         if let Some(entry) = open {
             self.events(live, &entry)?;
         }
-        let arrivals = Arrivals::open(self.disk, LOG_FOLDER, &folder_of(self.pipeline.id), self.archived, log_end)?;
+        let first = log::segments_of(&**self.disk, LOG_FOLDER)?.first().map_or(0, |(position, _)| *position);
+        let entries = Box::new(Reader::beside(Arc::clone(self.disk), LOG_FOLDER, first, log_end)?);
+        let folder = folder_of(self.pipeline.id);
+        let arrivals = Arrivals::open(self.disk, (first, entries), &folder, self.archived, log_end)?;
         Ok(arrivals.entry().map_or((0, 0), |(position, start)| (position, (self.archived - start) as usize)))
     }
 

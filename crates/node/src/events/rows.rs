@@ -14,7 +14,7 @@ use flowmeter_engine::{Error, Kind};
 use flowmeter_store::archive::{self, ArchivedEvent, Filter, Row};
 use uuid::Uuid;
 
-use crate::installation::{Installation, LOG_FOLDER};
+use crate::installation::Installation;
 use crate::pipelines::KeptPipeline;
 
 /// Maximum of rows of files that one query examines; then it returns a cursor.
@@ -190,7 +190,7 @@ impl Installation {
     ) -> Result<Option<u64>, Error> {
         let folder = folder_of(pipeline.id);
         let from = from.max(Arrivals::first(self.disk(), &folder)?);
-        let mut arrivals = Arrivals::open(self.disk(), LOG_FOLDER, &folder, from, self.tail.end())?;
+        let mut arrivals = Arrivals::open(self.disk(), self.whole_log()?, &folder, from, self.log_end())?;
         let mut attributes = Attributes::new();
         let mut enough = None;
         while let Some(arrived) = arrivals.read(false)? {

@@ -18,7 +18,7 @@ use flowmeter_store::archive::{Archive, Settings};
 use uuid::Uuid;
 
 use crate::events::rows::{Attributes, events_folder};
-use crate::installation::{Installation, LOG_FOLDER};
+use crate::installation::Installation;
 use crate::pipelines::KeptPipeline;
 
 /// Bytes of entries that are written between two pauses.
@@ -154,7 +154,7 @@ impl Writing {
             std::collections::btree_map::Entry::Vacant(place) => place.insert(Filing::open(installation, pipeline)?),
         };
         let now = installation.now();
-        let more = filing.step(installation.tail.end(), now, served.is_some())?;
+        let more = filing.step(installation.log_end(), now, served.is_some())?;
         let need = if !more && filing.is_durable() { released.max(filing.need()) } else { filing.need() };
         let before = self.shared.needs().insert(pipeline.id, need);
         self.shared.filed().insert(pipeline.id, filing.archive.next_durable().unwrap_or(0));
@@ -181,9 +181,10 @@ impl Writing {
 
     fn lags(&self, installation: &Installation) -> bool {
         let needed = self.shared.needs().values().copied().min().unwrap_or(u64::MAX);
-        let Ok(segments) = flowmeter_store::log::segments_of(&**installation.disk(), LOG_FOLDER) else { return false };
-        let behind = segments.iter().filter(|(first, _)| *first > needed).count() as u64;
-        behind * installation.settings().log.segment_bytes > LAG_BYTES_MAX
+        let (bytes, end) = installation.log_extent();
+        let Ok(first) = installation.log_first() else { return false };
+        let part = |entries: u64| u128::from(bytes) * u128::from(entries) / u128::from((end - first.min(end)).max(1));
+        part(end.saturating_sub(needed)) > u128::from(LAG_BYTES_MAX)
     }
 }
 
@@ -217,7 +218,7 @@ impl Filing {
             archive.skip_to(first)?;
         }
         let from = archive.next_durable().unwrap_or(0);
-        let arrivals = Arrivals::open(disk, LOG_FOLDER, &folder, from, installation.tail.end())?;
+        let arrivals = Arrivals::open(disk, installation.whole_log()?, &folder, from, installation.log_end())?;
         let entries = arrivals.entry().map(|(position, arrival)| (arrival, position)).into_iter().collect();
         Ok(Filing { pipeline: pipeline.clone(), archive, arrivals, attributes: Attributes::new(), entries, begun_at: None })
     }

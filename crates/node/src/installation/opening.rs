@@ -5,15 +5,16 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, RwLock};
 
 use flowmeter_connectors::targets::{self, Around};
-use flowmeter_core::time::Timestamp;
 use flowmeter_document::TargetPlan;
 use flowmeter_engine::Error;
-use flowmeter_engine::live::{self, Tail};
-use flowmeter_engine::node::{Clock, Writer, WriterSettings};
+use flowmeter_engine::journal::{LocalJournal, LocalSettings, Shard, ShardChange};
+use flowmeter_engine::live;
+use flowmeter_engine::node::{Clock, WriterSettings};
 use flowmeter_engine::outbox::Target;
-use flowmeter_store::catalog::{Catalog, Table};
+use flowmeter_engine::vault::{LocalVault, Vault};
+use flowmeter_store::catalog::{Catalog, LocalCatalog, Table};
 use flowmeter_store::disk::{Disk, LocalDisk, Lock};
-use flowmeter_store::log::{self, Log};
+use flowmeter_store::log;
 
 use crate::events::store::EventStore;
 use crate::installation::{CATALOG_FILE, Installation, LOG_FOLDER, RESERVE_BYTES, TAIL_BYTES};
@@ -32,7 +33,7 @@ pub struct Means {
     /// The disk of everything but the catalog.
     pub disk: Arc<dyn Disk>,
     /// Documents, keys, sessions and the audit.
-    pub catalog: Catalog,
+    pub catalog: Arc<dyn Catalog>,
     /// Keeps other programs from using the data directory.
     pub lock: Option<Lock>,
     /// The function that opens targets.
@@ -52,7 +53,7 @@ impl Installation {
         let at = |why: &std::io::Error| Error::io(settings.data.display(), why);
         let disk: Arc<dyn Disk> = Arc::new(LocalDisk::new(&settings.data).map_err(|why| at(&why))?);
         let lock = Some(Lock::take(&settings.data)?);
-        let catalog = Catalog::open(&settings.data.join(CATALOG_FILE))?;
+        let catalog = Arc::new(LocalCatalog::open(&settings.data.join(CATALOG_FILE))?);
         Installation::with(
             settings,
             Means { clock, disk, catalog, lock, open_target: Arc::new(targets::open), has_threads: true },
@@ -62,35 +63,36 @@ impl Installation {
     /// Opens an installation with a given clock, disk and catalog.
     pub fn with(settings: Settings, means: Means) -> Result<(Arc<Installation>, log::Recovered), Error> {
         let Means { clock, disk, catalog, lock, open_target, has_threads } = means;
-        let catalog = Arc::new(catalog);
-        crate::sessions::events::index_stored(&catalog)?;
+        crate::sessions::events::index_stored(&*catalog)?;
         let log_settings = log::Settings { segment_bytes: settings.log.segment_bytes, reserve_bytes: RESERVE_BYTES };
-        let known = known_position(&catalog, &disk)?;
-        let (log, recovered) = Log::open_behind(Arc::clone(&disk), LOG_FOLDER, log_settings, known)?;
-        // A test clock continues where the history ends.
-        if let Some(clock) = clock.as_test() {
-            clock.advance(Timestamp::from_nanos(log.last_at()));
-        }
-        let tail = Arc::new(Tail::new(log.next(), TAIL_BYTES));
-        let writing = WriterSettings {
+        let vault: Arc<dyn Vault> = Arc::new(LocalVault::new(Arc::clone(&disk)));
+        let known = known_position(&*catalog, &*vault, &disk)?;
+        let writer = WriterSettings {
             bytes: usize::try_from(settings.commit.bytes).unwrap_or(usize::MAX),
             delay_max: settings.commit.delay_max,
         };
-        let writer = match has_threads {
-            true => Writer::start(log, writing, Arc::clone(&tail), Arc::clone(&clock))?,
-            false => Writer::by_hand(log, writing, Arc::clone(&tail), Arc::clone(&clock)),
+        let local = LocalSettings {
+            folder: LOG_FOLDER,
+            log: log_settings,
+            writer,
+            tail_bytes: TAIL_BYTES,
+            known,
+            has_thread: has_threads,
         };
+        // A test clock continues where the history ends.
+        let began = |last_at| clock.as_test().into_iter().for_each(|clock| clock.advance(last_at));
+        let (journal, recovered) = LocalJournal::open(&disk, &local, &clock, began)?;
         let installation = Arc::new(Installation {
             meters_bytes_max: settings.meters_bytes.unwrap_or_else(meter_memory::of_the_machine),
             settings,
             clock,
             disk,
+            vault,
             catalog: Arc::clone(&catalog),
-            tail,
+            journal: Arc::new(journal),
             open_target,
             has_threads,
             clock_is_wrong: AtomicBool::new(false),
-            writer: RwLock::new(Some(writer)),
             pipelines: RwLock::default(),
             stopped: Mutex::default(),
             conditions_since: Mutex::default(),
@@ -106,14 +108,16 @@ impl Installation {
             teller: telling::Teller::default(),
             schedules: crate::sessions::scheduling::Schedules::default(),
             record_indexes: Mutex::default(),
-            standing: standing::Standing::of(&catalog)?,
+            standing: standing::Standing::of(&*catalog)?,
             history: crate::monitoring::history::History::default(),
             parked_groups: crate::corrections::groups::ParkedGroups::default(),
             overview: crate::monitoring::overview::Cache::default(),
         });
         installation.begin_applying()?;
-        installation.audit_next.store(audit::next_number(&catalog)?, Ordering::Relaxed);
-        installation.go_on()?;
+        installation.audit_next.store(audit::next_number(&*catalog)?, Ordering::Relaxed);
+        if installation.journal.changes().contains(&ShardChange::Granted(Shard::FIRST)) {
+            installation.go_on()?;
+        }
         installation.declare_notifications()?;
         if installation.settings.event_store.enabled {
             drop(installation.event_store.set(EventStore::start(Arc::downgrade(&installation))?));
@@ -123,11 +127,11 @@ impl Installation {
 }
 
 /// Returns the position before which every entry of the log is known to have been durable.
-fn known_position(catalog: &Catalog, disk: &Arc<dyn Disk>) -> Result<u64, Error> {
+fn known_position(catalog: &dyn Catalog, vault: &dyn Vault, disk: &Arc<dyn Disk>) -> Result<u64, Error> {
     let mut known = change::applied(catalog)?.unwrap_or(0);
     for (_, value) in catalog.scan(Table::Pipelines, b"", None, usize::MAX)? {
         let pipeline: KeptPipeline = kept(&value)?;
-        known = known.max(live::known_position(disk, &live::folder_of(pipeline.id))?);
+        known = known.max(live::known_position(vault, disk, &live::folder_of(pipeline.id))?);
     }
     Ok(known)
 }

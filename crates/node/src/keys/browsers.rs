@@ -70,7 +70,7 @@ impl Browsers {
     ///
     /// # Errors
     /// The catalog cannot be read.
-    pub fn open(catalog: &Catalog) -> Result<Browsers, Error> {
+    pub fn open(catalog: &dyn Catalog) -> Result<Browsers, Error> {
         let browsers = Browsers::default();
         for (key, value) in catalog.scan(Table::BrowserSessions, b"", None, usize::MAX)? {
             let session = serde_json::from_slice::<BrowserSession>(&value);
@@ -87,7 +87,7 @@ impl Browsers {
 
     /// Opens a session for a key, together with the entry of the audit. Returns the value of its
     /// cookie.
-    pub fn begin(&self, catalog: &Catalog, key: KeyId, now: Timestamp, entry: Vec<Change>) -> Result<String, Error> {
+    pub fn begin(&self, catalog: &dyn Catalog, key: KeyId, now: Timestamp, entry: Vec<Change>) -> Result<String, Error> {
         let failed = |why: keys::Error| Error::new(flowmeter_engine::Kind::Unavailable, why.to_string());
         let token = keys::random::secret().map_err(failed)?;
         let session = BrowserSession { key, created_ns: now.nanos(), seen_ns: now.nanos() };
@@ -106,7 +106,7 @@ impl Browsers {
     }
 
     /// Returns the session of a cookie and notes its use.
-    pub fn find(&self, catalog: &Catalog, token: &str, now: Timestamp) -> Option<BrowserSession> {
+    pub fn find(&self, catalog: &dyn Catalog, token: &str, now: Timestamp) -> Option<BrowserSession> {
         let name = hash(token);
         let mut sessions = self.lock();
         let session = sessions.get_mut(&name)?;
@@ -123,13 +123,13 @@ impl Browsers {
     }
 
     /// Ends the session of a cookie, together with the entry of the audit.
-    pub fn end(&self, catalog: &Catalog, token: &str, entry: Vec<Change>) -> Result<Option<BrowserSession>, Error> {
+    pub fn end(&self, catalog: &dyn Catalog, token: &str, entry: Vec<Change>) -> Result<Option<BrowserSession>, Error> {
         self.end_named(catalog, &hash(token), entry)
     }
 
     /// Ends a session by its name, or by the prefix of it that lists show, together with the entry
     /// of the audit.
-    pub fn end_named(&self, catalog: &Catalog, name: &str, entry: Vec<Change>) -> Result<Option<BrowserSession>, Error> {
+    pub fn end_named(&self, catalog: &dyn Catalog, name: &str, entry: Vec<Change>) -> Result<Option<BrowserSession>, Error> {
         let mut sessions = self.lock();
         let found = sessions.keys().find(|known| known.starts_with(name)).cloned();
         let Some(name) = found.filter(|_| name.len() >= NAME_CHARS) else { return Ok(None) };
@@ -171,6 +171,8 @@ fn put(name: &str, session: &BrowserSession) -> Change {
 
 #[cfg(test)]
 mod tests {
+    use flowmeter_store::catalog::LocalCatalog;
+
     use super::*;
 
     fn at(hours: i64) -> Timestamp {
@@ -179,7 +181,7 @@ mod tests {
 
     #[test]
     fn a_session_ends_after_a_night_or_a_week_or_by_hand() {
-        let catalog = Catalog::in_memory().unwrap();
+        let catalog = LocalCatalog::in_memory().unwrap();
         let browsers = Browsers::open(&catalog).unwrap();
         let key: KeyId = serde_json::from_str("\"0000000000000001\"").unwrap();
         let token = browsers.begin(&catalog, key, at(0), Vec::new()).unwrap();

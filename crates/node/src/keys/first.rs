@@ -4,7 +4,7 @@ use std::path::Path;
 
 use flowmeter_core::time::Timestamp;
 use flowmeter_engine::{Error, Kind};
-use flowmeter_store::catalog::{Catalog, Change, Table, key_of};
+use flowmeter_store::catalog::{Catalog, Change, LocalCatalog, Table, key_of};
 use serde_json::{Value, json};
 
 use crate::audit;
@@ -22,7 +22,7 @@ pub fn key_offline(data: &Path, new: NewKey, now: Timestamp) -> Result<Issued, E
     let namespace = new.namespace.clone();
     let issued = issue(new, now).map_err(|why| Error::new(Kind::Invalid, why.to_string()))?;
     std::fs::create_dir_all(data).map_err(|why| Error::io(data.display(), &why))?;
-    let catalog = Catalog::open(&data.join(CATALOG_FILE)).map_err(|why| {
+    let catalog = LocalCatalog::open(&data.join(CATALOG_FILE)).map_err(|why| {
         let advice = "if a server uses the folder, make the key through it: leave --data out";
         Error::new(Kind::Unavailable, format!("{why}; {advice}"))
     })?;

@@ -13,7 +13,7 @@ mod reading;
 use flowmeter_core::time::Timestamp;
 use flowmeter_engine::Error;
 use flowmeter_engine::live::{LogCommand, NoteKind};
-use flowmeter_store::catalog::{Catalog, Change, Table};
+use flowmeter_store::catalog::{Change, Table, count_to};
 use payload::{Runner, of_meter, of_record, of_threshold};
 use reading::{Item, Reading};
 use serde_json::Value;
@@ -45,7 +45,7 @@ fn notes_key(pipeline: Uuid) -> Vec<u8> {
 
 impl Told {
     fn changes(self, pipeline: Uuid) -> [Change; 2] {
-        [Catalog::count_to(&records_key(pipeline), self.records), Catalog::count_to(&notes_key(pipeline), self.notes)]
+        [count_to(&records_key(pipeline), self.records), count_to(&notes_key(pipeline), self.notes)]
     }
 }
 
@@ -199,7 +199,7 @@ impl Installation {
 
     /// Appends the command that switches notes on or off; returns its position.
     pub(crate) fn command_listening(&self, pipeline: Uuid, listens: bool) -> Result<u64, Error> {
-        self.with_writer(|writer| writer.command(&LogCommand::Listen { pipeline, listens }))
+        self.command(&LogCommand::Listen { pipeline, listens })
     }
 }
 

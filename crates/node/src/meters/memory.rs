@@ -45,7 +45,7 @@ impl Installation {
     /// There is no room for meters at all.
     pub(crate) fn meters_may_grow(&self) -> Result<bool, Error> {
         self.meters_have_room().map_err(|why| Error::new(Kind::Unavailable, why.detail))?;
-        Ok(self.meter_bytes(self.tail.end()) < self.meters_bytes_max)
+        Ok(self.meter_bytes(self.log_end()) < self.meters_bytes_max)
     }
 
     /// Waits until there is room for the meters of everything in the log, and more.
@@ -56,7 +56,7 @@ impl Installation {
         let mut waited = Duration::ZERO;
         loop {
             self.meters_have_room()?;
-            let bytes = self.meter_bytes(self.tail.end());
+            let bytes = self.meter_bytes(self.log_end());
             if bytes < self.meters_bytes_max {
                 return Ok(());
             }

@@ -22,7 +22,7 @@ pub(crate) struct Standing(Mutex<BTreeMap<Uuid, (u64, Status)>>);
 
 impl Standing {
     /// Reads the statuses from the catalog.
-    pub(crate) fn of(catalog: &Catalog) -> Result<Standing, Error> {
+    pub(crate) fn of(catalog: &dyn Catalog) -> Result<Standing, Error> {
         let standing = Standing::default();
         for (_, value) in catalog.scan(Table::Sessions, b"", None, usize::MAX)? {
             standing.see(&kept(&value)?);
@@ -87,7 +87,7 @@ impl Installation {
     /// Returns the numbers of a running pipeline.
     pub fn pipeline_gauge(&self, served: &Served) -> PipelineGauge {
         let (now, board) = (self.now(), served.board());
-        let (position, end) = (board.position(), self.tail.end());
+        let (position, end) = (board.position(), self.log_end());
         let mut gauge = PipelineGauge {
             lag_entries: end.saturating_sub(position),
             overdue_nanos: self.flush_overdue(served, now),
@@ -104,9 +104,7 @@ impl Installation {
             && let Ok(mut reader) = self.read_log(position, end)
             && let Ok(Some(oldest)) = reader.read()
         {
-            let events = self.with_writer(|writer| Ok(writer.events()));
-            let before = oldest.first_item;
-            gauge.lag_events = events.unwrap_or(before).saturating_sub(before);
+            gauge.lag_events = self.journal.events().saturating_sub(oldest.first_item);
             gauge.lag_nanos = now.since(Timestamp::from_nanos(oldest.at)).max(0);
         }
         gauge

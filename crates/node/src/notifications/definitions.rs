@@ -6,7 +6,7 @@ use std::sync::{Arc, PoisonError};
 
 use flowmeter_core::meter_type::derived;
 use flowmeter_engine::Error;
-use flowmeter_store::catalog::{Catalog, Change, Table, key_of};
+use flowmeter_store::catalog::{Change, Table, count_to, key_of};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
@@ -288,8 +288,8 @@ impl Installation {
                 }
             }
         }
-        changes.push(Catalog::count_to(CURSOR, reached));
-        changes.push(Catalog::count_to(NOTICES, number));
+        changes.push(count_to(CURSOR, reached));
+        changes.push(count_to(NOTICES, number));
         self.catalog.commit(&changes)?;
         Ok(notices)
     }

@@ -12,13 +12,14 @@ use flowmeter_connectors::services::resolved;
 use flowmeter_core::session::{RunType, Status, Trigger};
 use flowmeter_core::time::Timestamp;
 use flowmeter_document::Pipeline;
-use flowmeter_engine::live::{AdoptedDocument, Live, LogCommand, folder_of, records_folder};
+use flowmeter_engine::journal::Shard;
+use flowmeter_engine::live::{AdoptedDocument, Home, Live, LogCommand, folder_of, records_folder};
 use flowmeter_engine::node::{Surroundings, WallOf, Worker};
 use flowmeter_engine::{Error, Kind};
 use flowmeter_store::catalog::Table;
 
 use crate::deliveries::delivery::{Delivery, Depot};
-use crate::installation::{Installation, LOG_FOLDER, Served};
+use crate::installation::{Installation, Served};
 use crate::pipelines::{KeptPipeline, plan_of};
 use crate::rows::kept;
 use crate::sessions::KeptSession;
@@ -34,7 +35,7 @@ impl Installation {
         let stored = plan_of(&self.catalog, pipeline.id);
         let plan_of = move |version| resolved(stored(version)?);
         // Sessions over files of older programs began with no entry of the log, and had none.
-        let first = flowmeter_store::log::segments_of(&*self.disk, LOG_FOLDER)?.first().map_or(0, |(position, _)| *position);
+        let first = self.log_first()?;
         let beginning = flowmeter_engine::live::Beginning {
             namespace: pipeline.namespace.clone(),
             version: pipeline.version,
@@ -46,11 +47,12 @@ impl Installation {
             self.let_go(&former);
         }
         let folder = folder_of(pipeline.id);
-        let mut live = Live::open(Arc::clone(&self.disk), &folder, &beginning, &plan_of, self.live_settings())?;
+        let home = Home { disk: Arc::clone(&self.disk), vault: Arc::clone(&self.vault), folder: folder.clone() };
+        let mut live = Live::open(home, &beginning, &plan_of, self.live_settings())?;
         let services = Abandon::default();
         live.ask_services(self.open_services(&services))?;
         self.log_damaged_checkpoints(pipeline);
-        let end = self.tail.end();
+        let end = self.log_end();
         if live.position() > end {
             let message =
                 format!("the log ends at {end}, before {}, which `{}` has taken already", live.position(), pipeline.name);
@@ -76,8 +78,8 @@ impl Installation {
         let [delivering, announced, pressing] = [(); 3].map(|()| Arc::clone(&delivery));
         live.announce_to(Box::new(move |records| announced.reach(records)));
         let around = Surroundings {
-            tail: Arc::clone(&self.tail),
-            reader: self.log_reader(),
+            journal: Arc::clone(&self.journal),
+            shard: Shard::FIRST,
             plan_of: Box::new(plan_of),
             after: Box::new(move |live| {
                 delivering.reach(live.outlet().records().written());
@@ -139,13 +141,10 @@ impl Installation {
         let document = Some(AdoptedDocument { text: kept.document, meter_types: kept.meter_types });
         let adopt = LogCommand::Adopt { pipeline: pipeline.id, version: pipeline.version, document };
         served.session.store(session.number, Ordering::Release);
-        self.with_writer(|writer| {
-            writer.watch(Arc::clone(served.board()));
-            match version == pipeline.version {
-                true => Ok(()),
-                false => writer.command(&adopt).map(|_| ()),
-            }
-        })?;
+        self.journal.watch(Arc::clone(served.board()));
+        if version != pipeline.version {
+            self.command(&adopt)?;
+        }
         self.bring_tables(served, pipeline, &compiled.plan)?;
         served.worker.pause(false)?;
         // A session that finishes has its input.
@@ -169,10 +168,7 @@ impl Installation {
     /// pipeline does not keep the log from being removed.
     pub(crate) fn halt(&self, served: &Arc<Served>) -> Result<(), Error> {
         served.stop_feeding();
-        self.with_writer(|writer| {
-            writer.unwatch(served.board());
-            Ok(())
-        })?;
+        self.journal.unwatch(served.board());
         let is_bounded = served.worker.ask(|live| live.plan().is_bounded())?;
         served.worker.pause(!is_bounded)
     }
@@ -240,10 +236,7 @@ impl Installation {
         }
         drop(pipelines);
         served.stop_feeding();
-        drop(self.with_writer(|writer| {
-            writer.unwatch(served.board());
-            Ok(())
-        }));
+        self.journal.unwatch(served.board());
         served.delivery.stop();
         // It may be waiting for a service.
         served.services.ask();

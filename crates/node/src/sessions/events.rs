@@ -2,7 +2,7 @@
 //! an index.
 
 use flowmeter_engine::Error;
-use flowmeter_store::catalog::{Catalog, Change, Table, key_of};
+use flowmeter_store::catalog::{Catalog, Change, Table, count_to, key_of};
 
 use super::SessionEvent;
 use crate::installation::Installation;
@@ -80,7 +80,7 @@ impl Installation {
 }
 
 /// Adds the events to the index that were stored before there was one.
-pub(crate) fn index_stored(catalog: &Catalog) -> Result<(), Error> {
+pub(crate) fn index_stored(catalog: &dyn Catalog) -> Result<(), Error> {
     if catalog.counter(INDEXED)? == 1 {
         return Ok(());
     }
@@ -93,7 +93,7 @@ pub(crate) fn index_stored(catalog: &Catalog) -> Result<(), Error> {
         }
         match page.last() {
             Some((last, _)) => after = Some(last.clone()),
-            None => changes.push(Catalog::count_to(INDEXED, 1)),
+            None => changes.push(count_to(INDEXED, 1)),
         }
         catalog.commit(&changes)?;
         if page.is_empty() {

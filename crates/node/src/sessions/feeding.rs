@@ -344,7 +344,7 @@ impl Feeder {
     fn read(&self, source: usize, board: &SourceBoard) -> Result<Ended, Error> {
         let installation = &self.installation;
         // Entries of earlier threads must be applied, so that nothing is taken twice.
-        self.served.worker.wait_for(installation.tail.end())?;
+        self.served.worker.wait_for(installation.log_end())?;
         let id = board.id().to_owned();
         let taken = self.served.worker.ask(move |live| live.taken(&id))?;
         let as_of = self.session.clock(&self.plan);

@@ -112,7 +112,7 @@ impl Installation {
                 // Periods that ended by now are due, whether the clock has ticked yet or not.
                 let at = session.clock(plan).unwrap_or_else(|| self.now()).nanos();
                 let command = LogCommand::Close { pipeline: served.kept.id, at };
-                let ticked = self.with_writer(|writer| writer.command(&command))?;
+                let ticked = self.command(&command)?;
                 served.worker.wait_for(ticked + 1)?;
                 let end = served.worker.ask(|live| live.commit().map(|()| live.outlet().records().written()))??;
                 served.delivery.reach(end);

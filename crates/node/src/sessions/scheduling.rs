@@ -11,7 +11,7 @@ use flowmeter_core::schedule::{CatchUp, RunSchedule};
 use flowmeter_core::session::Status;
 use flowmeter_core::time::Timestamp;
 use flowmeter_engine::{Error, Kind};
-use flowmeter_store::catalog::{Catalog, Change};
+use flowmeter_store::catalog::{Change, count_to};
 use uuid::Uuid;
 
 use crate::audit::Who;
@@ -65,7 +65,7 @@ impl Installation {
 
     fn handle(&self, pipeline: Uuid, due: Timestamp) -> Result<(), Error> {
         let millis = u64::try_from(due.nanos() / 1_000_000).unwrap_or_default();
-        Ok(self.catalog.commit(&[Catalog::count_to(counter_of(pipeline).as_bytes(), millis)])?)
+        Ok(self.catalog.commit(&[count_to(counter_of(pipeline).as_bytes(), millis)])?)
     }
 
     /// Returns the change by which a schedule that a new version may have begins now, unless the version
@@ -74,7 +74,7 @@ impl Installation {
         let before = newer.version.checked_sub(1).filter(|before| *before > 0);
         let before = before.map(|version| self.schedule_of(&KeptPipeline { version, ..newer.clone() })).transpose()?.flatten();
         let now = u64::try_from(self.now().nanos() / 1_000_000).unwrap_or_default();
-        Ok(before.is_none().then(|| Catalog::count_to(counter_of(newer.id).as_bytes(), now)))
+        Ok(before.is_none().then(|| count_to(counter_of(newer.id).as_bytes(), now)))
     }
 
     /// Returns the time at which a pipeline's schedule starts its next session.

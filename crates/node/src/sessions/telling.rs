@@ -16,7 +16,7 @@ use flowmeter_core::session::{OperatorUpdate, Session};
 use flowmeter_core::time::Timestamp;
 use flowmeter_engine::Error;
 use flowmeter_engine::outbox::Delivery;
-use flowmeter_store::catalog::{Catalog, Change, Table, key_of};
+use flowmeter_store::catalog::{Change, Table, count_to, key_of};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -137,7 +137,7 @@ impl Installation {
             count += 1;
         }
         if count > 0 {
-            changes.push(Catalog::count_to(EVENTS, newest + count));
+            changes.push(count_to(EVENTS, newest + count));
         }
         Ok(changes)
     }
@@ -323,7 +323,7 @@ impl Installation {
             return Ok(());
         }
         let mut changes = self.told(&session.namespace, now, told)?;
-        changes.push(Catalog::count_to(counter.as_bytes(), intervals));
+        changes.push(count_to(counter.as_bytes(), intervals));
         Ok(self.catalog.commit(&changes)?)
     }
 }

@@ -65,7 +65,7 @@ impl Files {
 /// Reads everything but the catalog. `scratch` creates a new empty folder for each call.
 pub(crate) fn examine(
     data: &Path,
-    catalog: &Catalog,
+    catalog: &dyn Catalog,
     scratch: &mut dyn FnMut() -> Result<Arc<dyn Disk>, Error>,
 ) -> Result<Files, Error> {
     let mut files = Files::default();

@@ -22,7 +22,7 @@ use crate::tables::KeptTable;
 use crate::trials::test_data::TestData;
 
 /// Reads every row. Returns a sentence for each that is not what its table holds.
-pub(crate) fn examine(catalog: &Catalog) -> Result<Vec<String>, Error> {
+pub(crate) fn examine(catalog: &dyn Catalog) -> Result<Vec<String>, Error> {
     let mut wrong = Vec::new();
     for table in Table::ALL {
         for (key, value) in catalog.scan(table, b"", None, usize::MAX)? {
@@ -86,11 +86,13 @@ fn bytes(value: &[u8], expected: usize) -> Result<(), String> {
 mod tests {
     use flowmeter_store::catalog::Change;
 
+    use flowmeter_store::catalog::LocalCatalog;
+
     use super::*;
 
     #[test]
     fn a_row_that_is_not_of_its_table_is_reported_with_its_key() {
-        let catalog = Catalog::in_memory().unwrap();
+        let catalog = LocalCatalog::in_memory().unwrap();
         assert_eq!(examine(&catalog).unwrap(), Vec::<String>::new());
         let tables = Table::ALL.into_iter().filter(|table| *table != Table::NoticesWaiting);
         let wrong = |table| Change::Put(table, b"a key".to_vec(), b"{}x".to_vec());

@@ -8,6 +8,7 @@ use axum::http::{Method, StatusCode};
 use axum::response::Response;
 use axum::routing::get;
 use flowmeter_core::time::Timestamp;
+use flowmeter_engine::journal::Place;
 use flowmeter_node::events::trace::event_shown;
 use flowmeter_node::keys::Scope;
 use flowmeter_store::archive::Filter;
@@ -121,7 +122,7 @@ async fn search(
             });
             if let Some(next) = next.map_err(|why| problem_of(&why))? {
                 let rows = found.len();
-                return Ok((raw_page(&found, Some(&format!("{}:{next}", pipeline.name))), rows));
+                return Ok((raw_page(&found, Some(&format!("{}:{}", pipeline.name, Place::first(next)))), rows));
             }
         }
         let rows = found.len();
@@ -148,7 +149,7 @@ fn filter(query: &Query) -> Result<Filter, Refused> {
 /// Reads a cursor: a pipeline and an arrival in it.
 fn cursor(query: &Query) -> Result<Option<(String, u64)>, Refused> {
     let Some(text) = query.get("cursor") else { return Ok(None) };
-    let read = text.rsplit_once(':').and_then(|(name, number)| Some((name.to_owned(), number.parse().ok()?)));
+    let read = text.rsplit_once(':').and_then(|(name, number)| Some((name.to_owned(), Place::read_in_first(number)?)));
     let wrong = || Box::new(Problem::new(Code::BadCursor, "the cursor is not one of this list").field("cursor"));
     read.map(Some).ok_or_else(wrong)
 }

@@ -6,6 +6,7 @@
 
 use axum::response::Response;
 use flowmeter_engine::Error;
+use flowmeter_engine::journal::Place;
 use flowmeter_node::installation::Served;
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -48,7 +49,7 @@ pub(super) fn over_pipelines(
         let (items, next) = read(one, from, limit - found.len()).map_err(|why| problem_of(&why))?;
         found.extend(items);
         if found.len() >= limit {
-            return Ok(raw_page(&found, Some(&format!("{}:{next}", one.kept.name))));
+            return Ok(raw_page(&found, Some(&format!("{}:{}", one.kept.name, Place::first(next)))));
         }
         from = 0;
     }
@@ -94,7 +95,7 @@ pub(super) fn newest_first(
         .iter()
         .zip(&rests)
         .filter(|(_, rest)| **rest > 0)
-        .map(|(one, rest)| format!("{}:{rest}", flowmeter_node::monitoring::overview::encoded(&one.kept.name)))
+        .map(|(one, rest)| format!("{}:{}", flowmeter_node::monitoring::overview::encoded(&one.kept.name), Place::first(*rest)))
         .collect();
     let items: Vec<Box<RawValue>> = items.into_iter().map(|(.., item)| item).collect();
     Ok(raw_page(&items, (!cursor.is_empty()).then(|| cursor.join(",")).as_deref()))
@@ -106,7 +107,7 @@ fn places(cursor: Option<&str>) -> Result<Option<std::collections::BTreeMap<Stri
     let place = |part: &str| {
         let (name, number) = part.rsplit_once(':')?;
         let name = percent_encoding::percent_decode_str(name).decode_utf8().ok()?;
-        Some((name.into_owned(), number.parse().ok()?))
+        Some((name.into_owned(), Place::read_in_first(number)?))
     };
     let wrong = || Box::new(Problem::new(Code::BadCursor, "the cursor is not one of this list").field("cursor"));
     cursor.split(',').map(|part| place(part).ok_or_else(wrong)).collect::<Result<_, _>>().map(Some)
@@ -161,7 +162,7 @@ pub(super) fn backwards(
 fn begin(cursor: &str, served: &[std::sync::Arc<Served>]) -> Result<(usize, u64), Refused> {
     let begin = || {
         let (pipeline, number) = cursor.rsplit_once(':')?;
-        Some((served.iter().position(|one| one.kept.name == pipeline)?, number.parse().ok()?))
+        Some((served.iter().position(|one| one.kept.name == pipeline)?, Place::read_in_first(number)?))
     };
     begin().ok_or_else(|| Box::new(Problem::new(Code::BadCursor, "the cursor is not one of this list").field("cursor")))
 }

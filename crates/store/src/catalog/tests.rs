@@ -1,8 +1,8 @@
 //! Tests of the catalog, on disks that fail as well.
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use super::*;
 
@@ -54,7 +54,7 @@ fn a_commit_that_failed_has_no_effect_though_it_is_in_the_file() {
     for calls in 0..60 {
         let backend = Failing { bytes: Arc::default(), calls_left: Arc::new(AtomicI64::new(i64::MAX)) };
         let opened = backend.clone();
-        let catalog = Catalog::with_backend(move || opened.clone()).unwrap();
+        let catalog = LocalCatalog::with_backend(move || opened.clone()).unwrap();
         catalog.commit(&[put("1", "old"), put("2", "gone")]).unwrap();
         backend.calls_left.store(calls, Ordering::Relaxed);
         let twice = [put("1", "newer"), put("1", "newest"), put("3", "new"), Change::Remove(Table::Sessions, b"2".to_vec())];
@@ -75,12 +75,12 @@ fn a_commit_that_failed_has_no_effect_though_it_is_in_the_file() {
 fn committed_changes_are_stored_and_lists_are_in_order() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("catalog.redb");
-    let catalog = Catalog::open(&file).unwrap();
+    let catalog = LocalCatalog::open(&file).unwrap();
     let put = |key: &str, value: &str| Change::Put(Table::MeterTypes, key.into(), value.into());
     catalog.commit(&[put("a/2", "two"), put("a/1", "one"), put("b/1", "other")]).unwrap();
-    catalog.commit(&[Change::Remove(Table::MeterTypes, b"a/9".to_vec()), Catalog::count_to(b"n", 7)]).unwrap();
+    catalog.commit(&[Change::Remove(Table::MeterTypes, b"a/9".to_vec()), count_to(b"n", 7)]).unwrap();
     drop(catalog);
-    let catalog = Catalog::open(&file).unwrap();
+    let catalog = LocalCatalog::open(&file).unwrap();
     let keys =
         |found: Vec<(Vec<u8>, Vec<u8>)>| found.into_iter().map(|(key, _)| String::from_utf8(key).unwrap()).collect::<Vec<_>>();
     assert_eq!(keys(catalog.scan(Table::MeterTypes, b"a/", None, 9).unwrap()), ["a/1", "a/2"]);
@@ -90,4 +90,17 @@ fn committed_changes_are_stored_and_lists_are_in_order() {
     assert_eq!(keys(catalog.scan_back(Table::MeterTypes, b"a/", Some(b"a/2"), 9).unwrap()), ["a/1"]);
     assert_eq!(catalog.get(Table::MeterTypes, b"a/1").unwrap().as_deref(), Some(&b"one"[..]));
     assert_eq!((catalog.counter(b"n").unwrap(), catalog.counter(b"m").unwrap()), (7, 0));
+}
+
+#[test]
+fn changes_are_made_only_if_rows_are_as_they_were_read() {
+    let catalog = LocalCatalog::in_memory().unwrap();
+    let put = |value: &[u8]| [Change::Put(Table::Keys, b"k".to_vec(), value.to_vec())];
+    let read = |value: Option<&[u8]>| [Condition { table: Table::Keys, key: b"k".to_vec(), value: value.map(<[u8]>::to_vec) }];
+    assert_eq!(catalog.commit_if(&put(b"1"), &read(None)).unwrap(), Committed::Made);
+    assert_eq!(catalog.commit_if(&put(b"2"), &read(None)).unwrap(), Committed::Refused);
+    assert_eq!(catalog.commit_if(&put(b"2"), &read(Some(b"0"))).unwrap(), Committed::Refused);
+    assert_eq!(catalog.get(Table::Keys, b"k").unwrap().as_deref(), Some(&b"1"[..]));
+    assert_eq!(catalog.commit_if(&put(b"2"), &read(Some(b"1"))).unwrap(), Committed::Made);
+    assert_eq!(catalog.get(Table::Keys, b"k").unwrap().as_deref(), Some(&b"2"[..]));
 }

@@ -29,7 +29,7 @@ impl Seal {
 /// The state of a target in the catalog.
 #[derive(Clone)]
 pub(crate) struct CatalogShelf {
-    catalog: Arc<Catalog>,
+    catalog: Arc<dyn Catalog>,
     owner: Vec<u8>,
     pipeline: Uuid,
     target: String,
@@ -42,7 +42,7 @@ pub(crate) struct CatalogShelf {
 
 impl CatalogShelf {
     /// Creates the shelf of a pipeline's target.
-    pub(crate) fn new(catalog: Arc<Catalog>, pipeline: Uuid, target: &str) -> CatalogShelf {
+    pub(crate) fn new(catalog: Arc<dyn Catalog>, pipeline: Uuid, target: &str) -> CatalogShelf {
         let owner = [pipeline.as_bytes(), target.as_bytes(), &[0]].concat();
         CatalogShelf {
             catalog,

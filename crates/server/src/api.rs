@@ -7,6 +7,7 @@
 mod audit;
 mod backup;
 mod clock;
+mod contract;
 mod correction_jobs;
 mod corrections;
 mod deliveries;
@@ -29,6 +30,7 @@ mod overview;
 mod paging;
 mod pipelines;
 mod records;
+mod reference;
 pub(crate) mod request;
 mod search;
 mod sessions;
@@ -124,7 +126,8 @@ pub struct Endpoint {
     pub scope: Option<Scope>,
     /// The function of the endpoint, in one line.
     pub summary: &'static str,
-    /// Parameters of the query: name and meaning. Under `/api/v1` others are refused.
+    /// Parameters of the query: name and meaning. Under `/api/v1` others are refused. Their types, and
+    /// those of body and answer, are in a file under `schemas/` ([`contract`]).
     pub query: &'static [(&'static str, &'static str)],
     /// A description of the body, if there is one.
     pub body: Option<&'static str>,

@@ -32,7 +32,7 @@ const KEY: &str = "idempotency-key";
 /// Marks an answer that was given before.
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 /// Characters of a key: a UUID has 36.
-const KEY_CHARS_MAX: usize = 255;
+pub(crate) const KEY_CHARS_MAX: usize = 255;
 /// Time for which an answer is stored: long enough for a repetition after a night's outage.
 const KEPT_NS: i64 = 24 * 3_600 * 1_000_000_000;
 /// Interval of the removal of old answers, and the number that is read at once.

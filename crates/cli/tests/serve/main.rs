@@ -8,6 +8,7 @@ mod support;
 
 mod corrections;
 mod dashboard;
+mod described;
 mod descriptors;
 mod documents;
 mod door;

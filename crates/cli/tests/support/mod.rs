@@ -2,6 +2,7 @@
 #![allow(dead_code, unreachable_pub, missing_docs, clippy::unwrap_used)] // each test file uses its part
 
 pub mod chance;
+pub mod contract;
 pub mod server;
 pub mod service;
 

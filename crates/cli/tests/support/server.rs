@@ -3,10 +3,13 @@
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
 use ureq::http::{HeaderMap, Request};
+
+use super::contract::{Description, Exchange, description};
 
 /// The pause between attempts, and their maximum number, while waiting for a change.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
@@ -21,6 +24,8 @@ pub struct Server {
     pub data: PathBuf,
     agent: ureq::Agent,
     key: Option<String>,
+    /// Whether it is the binary under test, whose answers must be as it describes them.
+    is_described: bool,
 }
 
 /// An answer with its headers and its whole body.
@@ -74,13 +79,14 @@ impl Server {
     }
 
     fn spawn(data: &Path, mut command: Command) -> Server {
+        let is_described = command.get_program() == env!("CARGO_BIN_EXE_flowmeter") || command.get_program() == "sh";
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let mut line = String::new();
         stdout.read_line(&mut line).unwrap();
         let url = line.split_once(" listens on ").and_then(|(_, rest)| rest.split_once(", data in "));
         let url = url.unwrap_or_else(|| panic!("the server did not start: {line:?}")).0.to_owned();
-        Server { child, stdout, url, data: data.to_owned(), agent: agent(None), key: None }
+        Server { child, stdout, url, data: data.to_owned(), agent: agent(None), key: None, is_described }
     }
 
     /// Sets a certificate to trust.
@@ -115,6 +121,15 @@ impl Server {
         let answer = ask.header("content-type", "application/x-ndjson").body(lines).send();
         assert_eq!(answer.status, 207, "{answer:?}");
         answer.json()
+    }
+
+    /// Returns the description of the API; none of another binary than the one under test.
+    pub fn description(&self) -> Option<Arc<Description>> {
+        let fetch = || {
+            let request = Request::builder().uri(format!("{}/api/v1/openapi.json", self.url)).body(()).ok()?;
+            self.agent.run(request).ok()?.into_body().read_to_vec().ok()
+        };
+        if self.is_described { description(fetch) } else { None }
     }
 
     pub fn pid(&self) -> u32 {
@@ -209,12 +224,29 @@ impl Ask<'_> {
         for (name, value) in &self.headers {
             request = request.header(name, value);
         }
-        let response = match self.body {
-            Some(body) => self.server.agent.run(request.body(body)?)?,
+        let response = match &self.body {
+            Some(body) => self.server.agent.run(request.body(body.as_slice())?)?,
             None => self.server.agent.run(request.body(())?)?,
         };
         let (head, mut body) = response.into_parts();
-        Ok(Answer { status: head.status.as_u16(), headers: head.headers, body: body.read_to_vec()? })
+        let answer = Answer { status: head.status.as_u16(), headers: head.headers, body: body.read_to_vec()? };
+        self.check(answer.status, &answer.headers, Some(&answer.body));
+        Ok(answer)
+    }
+
+    /// Checks an answer against the description of the API.
+    fn check(&self, status: u16, headers: &HeaderMap, body: Option<&[u8]>) {
+        let Some(description) = self.server.description() else { return };
+        let is_compressed = headers.contains_key("content-encoding");
+        description.check(&Exchange {
+            method: self.method,
+            target: &self.path,
+            headers: &self.headers,
+            request: self.body.as_deref(),
+            status,
+            content_type: headers.get("content-type").and_then(|value| value.to_str().ok()).unwrap_or_default(),
+            answer: body.filter(|_| !is_compressed),
+        });
     }
 
     pub fn send(self) -> Answer {
@@ -230,6 +262,7 @@ impl Ask<'_> {
         }
         let response = self.server.agent.run(request.body(()).unwrap()).unwrap();
         assert_eq!(response.status().as_u16(), 200);
+        self.check(200, response.headers(), None);
         BufReader::new(response.into_body().into_reader())
     }
 }

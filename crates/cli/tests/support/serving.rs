@@ -7,6 +7,10 @@ use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
 
+mod contract;
+
+use contract::{Exchange, description};
+
 /// A server that runs until the test is over.
 pub struct Server {
     child: Child,
@@ -25,6 +29,11 @@ pub struct Answer {
 }
 
 impl Answer {
+    fn header(&self, name: &str) -> &str {
+        let lines = self.head.lines().filter_map(|line| line.split_once(':'));
+        lines.into_iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim()).unwrap_or_default()
+    }
+
     pub fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|why| panic!("{why}: {}", self.body))
     }
@@ -56,7 +65,25 @@ impl Server {
         format!("http://{}", self.address)
     }
 
+    /// Sends a request, and checks the answer against the description of the API.
     pub fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+        let answer = self.exchange(method, path, headers, body);
+        let fetch = || Some(self.exchange("GET", "/api/v1/openapi.json", &[], "").body.into_bytes());
+        let Some(description) = description(fetch) else { return answer };
+        let headers: Vec<_> = headers.iter().map(|(name, value)| (name.to_ascii_lowercase(), (*value).to_owned())).collect();
+        description.check(&Exchange {
+            method,
+            target: path,
+            headers: &headers,
+            request: Some(body.as_bytes()),
+            status: answer.status,
+            content_type: answer.header("content-type"),
+            answer: Some(answer.body.as_bytes()),
+        });
+        answer
+    }
+
+    fn exchange(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
         let mut stream = TcpStream::connect(&self.address).unwrap();
         let mut request = format!(
             "{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nContent-Length: {}\r\n",

@@ -107,6 +107,36 @@ Written from the table of endpoints in `crates/server/src/api.rs`; after a chang
   who accepts it.
 - **Too fast, or too busy**: 429 or 503 with `Retry-After`. Nothing of such a request was taken.
 
+## Generate a client
+
+`/api/v1/openapi.json` describes every parameter, body and answer by schemas (OpenAPI 3.1), and each refusal as `Problem`; no key
+is needed to read it. The names of its operations make the functions of a generated client. With `openapi-python-client`:
+
+```yaml
+# client.yaml
+content_type_overrides:
+  application/x-ndjson: application/octet-stream
+  application/yaml: application/octet-stream
+  application/x-protobuf: application/octet-stream
+```
+
+```sh
+openapi-python-client generate --url http://127.0.0.1:8888/api/v1/openapi.json --config client.yaml --meta setup
+pip install ./flowmeter-client
+```
+
+```python
+from flowmeter_client import AuthenticatedClient
+from flowmeter_client.api.records import list_records
+
+client = AuthenticatedClient(base_url=\"http://127.0.0.1:8888\", token=\"fm_…\")
+for record in list_records.sync(client=client, user_id=\"anna\").items:
+    print(record.period_end, record.value)
+```
+
+Numbers of the format `decimal` have up to 38 digits. This generator reads them as binary floats; to keep every digit, read
+`content` of the answer of `sync_detailed` with a parser that keeps decimals. It also ignores the form of `filterGroupBy[x]`.
+
 ";
 
 /// Returns the page `docs/http.md`.
@@ -114,7 +144,7 @@ fn markdown() -> String {
     let mut out = HEAD.to_owned();
     let mut group = "";
     for endpoint in endpoints() {
-        let tag = super::openapi::tag(endpoint.path);
+        let tag = tag(endpoint.path);
         if tag != group {
             let _ = write!(out, "## {tag}\n\n");
             group = tag;
@@ -124,6 +154,11 @@ fn markdown() -> String {
     out.truncate(out.trim_end().len());
     out.push('\n');
     out
+}
+
+/// Returns the heading under which the page has a path.
+fn tag(path: &str) -> &str {
+    path.trim_start_matches("/api/v1/").trim_start_matches('/').split('/').next().unwrap_or_default()
 }
 
 fn section(endpoint: &Endpoint, out: &mut String) {

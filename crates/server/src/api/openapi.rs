@@ -1,11 +1,16 @@
-//! The description of the API, made from the same table as its router, and a page that shows it.
+//! The description of the API (OpenAPI 3.1), made from the same table as its router and from the
+//! schemas beside it ([`super::contract`]).
 
 use axum::http::{Method, StatusCode, header};
-use axum::response::{Html, IntoResponse, Response};
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use serde_json::{Map, Value, json};
 
-use super::Endpoint;
+use super::contract::{self, Forms, Operation};
+use super::{Endpoint, reference};
+
+/// Characters of an idempotency key at most.
+const KEY_CHARS_MAX: usize = crate::idempotency::KEY_CHARS_MAX;
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
     let endpoint = |path, summary, answer, route| Endpoint {
@@ -20,7 +25,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
     };
     vec![
         endpoint("/api/v1/openapi.json", "This description, OpenAPI 3.1", (200, "The description"), get(description)),
-        endpoint("/api/v1/docs", "This description, as a page", (200, "A page"), get(docs)),
+        endpoint("/api/v1/docs", "This description, as a page", (200, "A page"), get(reference::docs)),
         endpoint("/api/v1/schemas/pipeline.json", "The JSON Schema of a pipeline document", (200, "The schema"), get(schema)),
     ]
 }
@@ -38,112 +43,138 @@ async fn schema() -> Response {
 pub(crate) fn document() -> Value {
     let mut paths: Map<String, Value> = Map::new();
     for endpoint in super::endpoints() {
+        let Some((operation, tag)) = endpoint.operation() else { continue };
         let item = paths.entry(endpoint.path).or_insert_with(|| json!({}));
-        item[endpoint.method.as_str().to_ascii_lowercase()] = operation(&endpoint);
+        item[endpoint.method.as_str().to_ascii_lowercase()] = described(&endpoint, operation, &tag.name);
     }
+    let tags = contract::tags().map(|tag| json!({"name": tag.name, "description": tag.description}));
     json!({
         "openapi": "3.1.0",
         "info": {
             "title": "Flowmeter",
             "version": env!("CARGO_PKG_VERSION"),
-            "description": "Usage metering and mediation. Errors are problem details (RFC 9457) with a stable `code`.",
+            "description": "Usage metering and mediation. Errors are problem details (RFC 9457) with a stable `code`. Numbers \
+                            of the format `decimal` are exact and have up to 38 digits.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
+        "servers": [{"url": "/", "description": "This server"}],
+        "tags": tags.collect::<Vec<_>>(),
         "paths": paths,
         "components": {
             "securitySchemes": {"key": {"type": "http", "scheme": "bearer", "description": "An API key: fm_…"}},
-            "schemas": {"Problem": {
-                "type": "object",
-                "required": ["type", "title", "status", "detail", "code"],
-                "properties": {
-                    "type": {"type": "string", "format": "uri"}, "title": {"type": "string"}, "status": {"type": "integer"},
-                    "detail": {"type": "string"}, "code": {"type": "string", "enum": codes()}, "field": {"type": "string"},
-                    "remedy": {"type": "string"}, "instance": {"type": "string"},
-                },
-            }},
+            "responses": responses(),
+            "schemas": contract::schemas(),
         },
     })
 }
 
-fn codes() -> Vec<&'static str> {
-    crate::problem::Code::all().map(crate::problem::Code::name).collect()
+/// Returns the refusals that operations share: one without headers, one with the time of a retry,
+/// and one of requests without a valid key.
+fn responses() -> Value {
+    let problem = |description: &str, headers: Value| {
+        let content = json!({"application/problem+json": {"schema": reference_to("Problem")}});
+        json!({"description": description, "headers": headers, "content": content})
+    };
+    let retry = json!({"Retry-After": {"description": "Seconds to wait", "schema": {"type": "integer"}}});
+    let scheme = json!({"WWW-Authenticate": {"description": "How to authenticate", "schema": {"type": "string"}}});
+    json!({
+        "Refused": problem("The problem and its remedy", json!({})),
+        "Busy": problem("Nothing was taken; `Retry-After` may say when to try again", retry),
+        "Unauthenticated": problem("The request has no valid key", scheme),
+    })
 }
 
-fn operation(endpoint: &Endpoint) -> Value {
-    let in_path = endpoint.path.split('{').skip(1).filter_map(|part| part.split('}').next());
-    let mut parameters: Vec<Value> =
-        in_path.map(|name| json!({"name": name, "in": "path", "required": true, "schema": {"type": "string"}})).collect();
-    let of_query = |(name, meaning): &(&str, &str)| json!({"name": name, "in": "query", "description": meaning, "schema": {"type": "string"}});
-    parameters.extend(endpoint.query.iter().map(of_query));
-    let mut operation = json!({
+fn reference_to(component: &str) -> Value {
+    json!({"$ref": format!("#/components/schemas/{component}")})
+}
+
+/// Returns the content of a body in each of its forms.
+fn content(forms: &Forms) -> Map<String, Value> {
+    forms.iter().map(|(kind, name)| (kind.to_owned(), json!({"schema": reference_to(name)}))).collect()
+}
+
+fn described(endpoint: &Endpoint, operation: &Operation, tag: &str) -> Value {
+    let mut described = json!({
         "summary": endpoint.summary,
-        "operationId": operation_id(endpoint),
-        "tags": [tag(endpoint.path)],
-        "parameters": parameters,
-        "responses": {
-            endpoint.answer.0.to_string(): {"description": endpoint.answer.1},
-            "default": {
-                "description": "The problem and its remedy",
-                "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
-            },
-        },
+        "operationId": operation.id,
+        "tags": [tag],
+        "parameters": parameters(endpoint, operation),
+        "responses": answers(endpoint, operation),
     });
     if let Some(scope) = endpoint.scope {
-        operation["security"] = json!([{"key": []}]);
-        operation["description"] = json!(format!("Needs the scope `{}`.", scope.name()));
+        described["security"] = json!([{"key": []}]);
+        described["description"] = json!(format!("Needs the scope `{}`.", scope.name()));
+        described["x-scope"] = json!(scope.name());
     }
-    if let Some(body) = endpoint.body {
-        operation["requestBody"] = json!({"description": body, "content": {"application/json": {"schema": {}}}});
+    if let (Some(forms), Some(text)) = (&operation.body, endpoint.body) {
+        described["requestBody"] = json!({"description": text, "required": !operation.optional_body, "content": content(forms)});
     }
-    operation
+    described
 }
 
-pub(super) fn tag(path: &str) -> &str {
-    path.trim_start_matches("/api/v1/").trim_start_matches('/').split('/').next().unwrap_or_default()
+/// Returns a parameter; a description moves from its schema to it.
+fn parameter(name: &str, place: &str, meaning: Option<&str>, mut schema: Value) -> Value {
+    let own = schema.as_object_mut().and_then(|members| members.remove("description"));
+    let meaning = meaning.map_or(own, |meaning| Some(json!(meaning)));
+    let mut parameter = json!({"name": name, "in": place, "required": place == "path", "schema": schema});
+    if let Some(meaning) = meaning {
+        parameter["description"] = meaning;
+    }
+    parameter
 }
 
-fn operation_id(endpoint: &Endpoint) -> String {
-    let words = endpoint.path.trim_start_matches("/api/v1").split(['/', '{', '}', '-', '.']).filter(|word| !word.is_empty());
-    words.fold(endpoint.method.as_str().to_ascii_lowercase(), |id, word| {
-        let (first, rest) = word.split_at(word.chars().next().map_or(0, char::len_utf8));
-        format!("{id}{}{rest}", first.to_uppercase())
-    })
+fn parameters(endpoint: &Endpoint, operation: &Operation) -> Vec<Value> {
+    let in_path = endpoint.names_in_path().map(|name| parameter(name, "path", None, operation.of_path(name)));
+    let in_query = endpoint.query.iter().map(|(name, meaning)| {
+        let schema = operation.of_query(name);
+        let Some(map) = name.strip_suffix("[x]") else { return parameter(name, "query", Some(meaning), schema) };
+        let mut parameter = parameter(map, "query", Some(meaning), schema);
+        parameter["style"] = json!("deepObject");
+        parameter["explode"] = json!(true);
+        parameter
+    });
+    let mut all: Vec<Value> = in_path.chain(in_query).collect();
+    all.extend(operation.headers.iter().map(|(name, schema)| parameter(name, "header", None, schema.clone())));
+    if operation.if_match {
+        let meaning = "The `ETag` on which the change is based";
+        all.push(parameter("If-Match", "header", Some(meaning), json!({"type": "string"})));
+    }
+    if endpoint.is_idempotent_by_key() {
+        let meaning = "The same request under one key gets the same answer for 24 hours";
+        let schema = json!({"type": "string", "minLength": 1, "maxLength": KEY_CHARS_MAX});
+        all.push(parameter("Idempotency-Key", "header", Some(meaning), schema));
+    }
+    all
 }
 
-/// A page without scripts: every endpoint with its parameters, body and answer. Its style sheet is
-/// a file of the dashboard.
-async fn docs() -> Html<String> {
-    let (mut groups, mut rows, mut group) = (String::new(), String::new(), "");
-    for endpoint in super::endpoints() {
-        let tag = tag(endpoint.path);
-        if tag != group {
-            groups.push_str(&format!("<a href=\"#{tag}\">{tag}</a> "));
-            rows.push_str(&format!("<h2 id=\"{tag}\">{tag}</h2>"));
-            group = tag;
+fn answers(endpoint: &Endpoint, operation: &Operation) -> Map<String, Value> {
+    let mut answers = Map::new();
+    for (status, forms) in &operation.answers {
+        let mut answer = json!({"description": endpoint.answer.1});
+        if let Some(forms) = forms {
+            answer["content"] = Value::Object(content(forms));
         }
-        rows.push_str(&section(&endpoint));
+        if operation.etag {
+            answer["headers"] = json!({"ETag": {"description": "The version of the object", "schema": {"type": "string"}}});
+        }
+        answers.insert(status.to_string(), answer);
     }
-    Html(format!(
-        "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">\
-         <title>Flowmeter API</title><link rel=\"icon\" href=\"/favicon.svg\"><link rel=\"stylesheet\" href=\"/reference.css\"></head>\
-         <body><main><h1>Flowmeter API</h1><p>For programs: <a href=\"/api/v1/openapi.json\">OpenAPI 3.1</a>, \
-         <a href=\"/api/v1/schemas/pipeline.json\">JSON Schema of a pipeline</a>. <a href=\"/\">Dashboard</a></p>\
-         <nav aria-label=\"Groups\">{groups}</nav>{rows}</main></body></html>"
-    ))
-}
-
-/// Returns an endpoint as HTML of the page.
-fn section(endpoint: &Endpoint) -> String {
-    let scope = endpoint.scope.map_or("everybody", flowmeter_node::keys::Scope::name);
-    let query = endpoint.query.iter().map(|(name, meaning)| format!("<dt><code>?{name}=</code></dt><dd>{meaning}</dd>"));
-    let body = endpoint.body.map(|body| format!("<dt>Body</dt><dd>{body}</dd>"));
-    let (method, path, summary) = (&endpoint.method, endpoint.path, endpoint.summary);
-    let (status, answer) = endpoint.answer;
-    format!(
-        "<section><h3><span class=\"method {class}\">{method}</span><code>{path}</code><span class=\"scope\">{scope}</span></h3>\
-         <p>{summary}.</p><dl>{query}{body}<dt>{status}</dt><dd>{answer}</dd></dl></section>",
-        class = method.as_str().to_ascii_lowercase(),
-        query = query.collect::<String>(),
-        body = body.unwrap_or_default(),
-    )
+    let refused = |component: &str| match &operation.refused {
+        None => json!({"$ref": format!("#/components/responses/{component}")}),
+        Some(forms) => {
+            let mut content = content(forms);
+            content.insert("application/problem+json".to_owned(), json!({"schema": reference_to("Problem")}));
+            json!({"description": "The problem", "content": content})
+        }
+    };
+    for status in operation.refusals(endpoint) {
+        let component = match status {
+            401 => "Unauthenticated",
+            429 | 503 => "Busy",
+            _ => "Refused",
+        };
+        answers.insert(status.to_string(), refused(component));
+    }
+    answers.insert("default".to_owned(), refused("Refused"));
+    answers
 }

@@ -55,7 +55,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
                 ("name", "the pipeline; `pipeline/operator`, `pipeline/target`"),
                 ("from", "the first step begins at this instant"),
                 ("to", "the last step ends at this instant; now, without"),
-                ("step", "seconds of a step"),
+                ("step", "seconds of a step; a minute, or as many as 1,000 steps need, without"),
             ],
             "Series of what was counted in each step, and marks",
             get(history),
@@ -117,9 +117,11 @@ impl Steps {
     fn of(app: &App, query: &Query) -> Result<Steps, Refused> {
         let now = app.installation.now();
         let to = query.time("to")?.unwrap_or(now).nanos().min(now.nanos() + STEP_MIN);
-        let from = query.time("from")?.map_or(to - DAY, Timestamp::nanos);
+        let from = query.time("from")?.map_or(to.saturating_sub(DAY), Timestamp::nanos);
+        let span = to.saturating_sub(from);
         let seconds = match query.get("step").map(str::parse::<i64>) {
-            None => 60,
+            // A minute, or the minutes that `STEPS_MAX` steps need for the whole time.
+            None => 60 * (1 + (span.max(1) - 1) / (60 * STEPS_MAX * 1_000_000_000)),
             Some(Ok(seconds @ 1..=31_536_000)) => seconds,
             Some(_) => return Err(invalid("step", "step is a number of seconds, from 10 on")),
         };
@@ -127,7 +129,7 @@ impl Steps {
         if from >= to {
             return Err(invalid("from", "from is not before to"));
         }
-        let count = (to - from).div_euclid(step) + i64::from((to - from).rem_euclid(step) > 0);
+        let count = span.div_euclid(step) + i64::from(span.rem_euclid(step) > 0);
         if count > STEPS_MAX {
             return Err(invalid("step", format!("{count} steps; at most {STEPS_MAX}: choose a longer step or a shorter time")));
         }

@@ -102,11 +102,9 @@ export function stopwatch() {
 export async function palette(one, text) {
   await one.page.keyboard.press('Control+k');
   await one.page.waitForSelector('dialog[open] input');
-  const answered = one.page.waitForResponse((answer) => answer.url().includes('/api/v1/search') && answer.url().includes(encodeURIComponent(text).slice(0, 6))).catch(() => undefined);
   await one.page.keyboard.type(text);
-  await answered;
-  await one.page.waitForFunction((wanted) => document.querySelector('#hit-0 b')?.textContent?.toLowerCase().includes(wanted), text.toLowerCase().slice(0, 8), { timeout: 5_000 }).catch(() => undefined);
   await one.page.keyboard.press('Enter');
+  await one.page.waitForFunction(() => !document.querySelector('dialog[open]'), null, { timeout: 10_000 });
   await one.settled();
 }
 

@@ -35,7 +35,7 @@ try {
     try {
       await (await import(`./${name}.js`)).default(world);
     } catch (why) {
-      check(name, false, String(why.stack ?? why).split('\n').slice(0, 4).join(' '));
+      check(name, false, String(why.stack ?? why).split('\n').slice(0, 9).join(' '));
     }
     console.log(`${name}: ${result.passed - before} passed in ${Math.round((Date.now() - from) / 100) / 10} s`);
   }

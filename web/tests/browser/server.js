@@ -17,10 +17,11 @@ const children = new Set();
 const clear = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('FLOWMETER_')));
 
 /** Starts a server with the dashboard that is built, and waits for its address. */
-export function serve(name, { env = {}, settings = [], listen = '127.0.0.1:0', fresh = join(folder, name), documents = null } = {}) {
+export function serve(name, { env = {}, settings = [], listen = '127.0.0.1:0', fresh = join(folder, name), documents = null, clock = '' } = {}) {
   const build = join(root, 'web/build');
   const dashboard = existsSync(join(build, 'index.html')) ? ['--set', `dashboard.dir=${build}`] : [];
   const args = ['serve', '--listen', listen, '--data', fresh, ...dashboard, ...settings.flatMap((one) => ['--set', one])];
+  if (clock) args.push('--test-clock', clock);
   if (documents) {
     mkdirSync(`${fresh}-in`, { recursive: true });
     for (const [file, text] of Object.entries(documents(`${fresh}-in`))) {

@@ -46,7 +46,9 @@ export function boundaries(schedule: Json, zone: string, after: number, count: n
     if (unit === 'quarter') return on(year, month - ((month - 1) % 3) + 3 * at, 1);
     return on(year + at, 1, 1);
   };
-  return Array.from({ length: count + 1 }, (_, at) => instantOf(step(at), zone)).filter((at) => at > after).slice(0, count);
+  // A day that a zone leaves out has the boundary of the next one: the same instant, once.
+  const all = Array.from({ length: count + 2 }, (_, at) => instantOf(step(at), zone)).filter((at) => at > after);
+  return [...new Set(all)].slice(0, count);
 }
 
 /** What is unusual about the period between two boundaries: its length, when the clock changes in it. */

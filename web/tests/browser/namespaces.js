@@ -38,7 +38,7 @@ export default async function namespaces(world) {
   await page.keyboard.press('Control+k');
   await page.waitForSelector('dialog[open] input');
   await page.keyboard.type('secret-of-alpha');
-  await page.waitForSelector('text=Nothing has this id here');
+  await page.waitForSelector('text=/Nothing (else )?has this id here/');
   check('a search finds nothing of the namespace before', true);
   await page.keyboard.press('Escape');
   await one.go('/events?order=list&range=7d');

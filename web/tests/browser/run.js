@@ -17,6 +17,7 @@ if (!chromium || !binary) {
 }
 const wanted = process.argv.slice(2);
 const chosen = (names) => names.filter((name) => !wanted.length || wanted.includes(name));
+for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => clean().finally(() => process.exit(1)));
 const began = Date.now();
 const { chromium: engine } = await import('playwright-core');
 let browser;

@@ -82,13 +82,14 @@ export default async function security(world) {
   await page.waitForSelector('.editor');
   await page.locator('.editor').click();
   await page.keyboard.press('Control+End');
-  await page.keyboard.type('# kept');
+  await page.keyboard.type('# kept text');
+  await page.waitForSelector('text=No problems');
   await context.clearCookies();
-  await page.keyboard.type(' text');
+  await page.keyboard.type('!');
   await page.waitForSelector('dialog[open] input[type=password]', { timeout: 15_000 });
   await signIn(one, key);
   await page.waitForFunction(() => !document.querySelector('dialog[open]'));
-  const lines = await page.evaluate(() => document.querySelector('.editor')?.shadowRoot?.textContent ?? '');
+  const lines = await page.evaluate(() => document.querySelector('.editor')?.shadowRoot?.querySelector('.cm-content')?.textContent ?? '');
   check('text that was typed is kept over a sign-in', lines.includes('# kept text'), lines.slice(-100));
 
   // A revoked key ends the session at the next request.

@@ -6,7 +6,7 @@ import { gzipSync } from 'node:zlib';
 const KB = 1024;
 const BOUNDS = { first: 80 * KB, css: 10 * KB, font: 50 * KB, editor: 150 * KB, all: 350 * KB };
 
-/** What a browser loads for the first page: the module of index.html and what it imports. */
+/** Returns the files of the first page: the module of index.html and its static imports. */
 function first(build, files) {
   const wanted = new Set();
   const take = (name) => {
@@ -21,7 +21,7 @@ function first(build, files) {
   return [...wanted];
 }
 
-/** Returns what was measured, a line each.
+/** Returns a line for each part with its size.
  * @throws when a part is over its bound. */
 export function measure(build) {
   const names = readdirSync(join(build, 'assets'));

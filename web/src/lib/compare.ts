@@ -1,4 +1,4 @@
-// What parked events have in common that counted events do not.
+// Differences between parked and counted events: fields, their kinds, and common values.
 import { write, type Json } from './json';
 
 export interface Difference {

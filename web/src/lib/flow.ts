@@ -2,7 +2,7 @@
 import { pixel } from './num';
 import type { Json } from './json';
 
-/** How many events left an operator by an output; none if the server does not count outputs. */
+/** Returns how many events left an operator by an output; none if the server does not count outputs. */
 export function byOutput(count: Json, output: string | null | undefined): number | null {
   const outputs = count?.outputs ?? count?.outByOutput ?? null;
   if (!outputs) return null;
@@ -15,12 +15,12 @@ export function byOutput(count: Json, output: string | null | undefined): number
   return found === undefined ? null : pixel(found);
 }
 
-/** Events that left the flow at an operator: neither passed on nor parked. */
+/** Returns the number of events that left the flow at an operator: neither passed on nor parked. */
 export function left(count: Json): number {
   return count ? Math.max(0, pixel(count.in) - pixel(count.out) - pixel(count.errors)) : 0;
 }
 
-/** What it means that events left at an operator of this kind. */
+/** Names the reason for which events leave at an operator of this kind. */
 export function leftAs(what: string): string {
   return what === 'dedupe' ? 'duplicate' : what === 'meter' ? 'unmatched' : what === 'aggregate' || what === 'join' ? 'absorbed' : 'filtered';
 }

@@ -11,7 +11,9 @@ export interface Acts {
   link: () => void;
 }
 
-let awaited = '';
+/** When `G` was pressed, by the clock of the events: a busy page does not shorten the wait. */
+let asked = -Infinity;
+const WAIT_MS = 1_500;
 
 /** Whether a single key may act now. */
 export function mayAct(event: KeyboardEvent): boolean {
@@ -36,8 +38,8 @@ export function handle(event: KeyboardEvent, acts: Acts): void {
   }
   if (!mayAct(event)) return;
   const key = event.key.toLowerCase();
-  if (awaited === 'g') {
-    awaited = '';
+  if (event.timeStamp - asked < WAIT_MS) {
+    asked = -Infinity;
     const found = entries.find((one) => one.key === key);
     if (found) {
       event.preventDefault();
@@ -48,10 +50,8 @@ export function handle(event: KeyboardEvent, acts: Acts): void {
   if (key === '/') {
     event.preventDefault();
     acts.search();
-  } else if (key === 'g') {
-    awaited = 'g';
-    setTimeout(() => (awaited = ''), 1500);
-  } else if (key === 'p') live.pause();
+  } else if (key === 'g') asked = event.timeStamp;
+  else if (key === 'p') live.pause();
   else if (key === 'y') acts.link();
   else if (key === '?') acts.help();
   else if (key === '[') shift(-1);

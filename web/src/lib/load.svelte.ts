@@ -1,4 +1,4 @@
-// What pages load: one answer, or pages of a list.
+// Data of pages: one answer, or a list that is loaded page by page.
 import { get, type Problem } from './api.svelte';
 import type { Json } from './json';
 
@@ -49,9 +49,9 @@ export class List {
   loaded = $state(false);
   /** Rows at the beginning that were dropped because the list grew too long. */
   dropped = $state(0);
-  /** Why a filter of the address was left out: the server knows no such value. */
+  /** The reason for which a filter of the address was left out: the server has no such value. */
   unknown = $state('');
-  /** How far a search has looked, where the server says so. */
+  /** The part that a search has covered, if the server reports it. */
   looked = $state.raw<Json>(null);
   private ticket = 0;
   private path = '';
@@ -97,7 +97,7 @@ export class List {
     } finally {
       if (ticket === this.ticket) this.loading = false;
     }
-    // A short page that is not the last goes on by itself.
+    // After a short page that is not the last, the next one is loaded at once.
     if (ticket === this.ticket && this.next && !this.problem && this.items.length < 20) await this.page(this.next);
   }
 

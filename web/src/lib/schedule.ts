@@ -11,7 +11,7 @@ function minutes(at: number, zone: string): number {
   return (sign === '-' ? -1 : 1) * (parseInt(h, 10) * 60 + parseInt(m, 10));
 }
 
-/** The instant at which a zone's clock shows a wall time; the first one if it shows it twice. */
+/** Returns the instant at which a zone's clock shows a wall time; the first one if it shows it twice. */
 export function instantOf(wall: Wall, zone: string): number {
   const naive = Date.UTC(wall.year, wall.month - 1, wall.day, wall.hour);
   const early = naive - minutes(naive - 86_400_000, zone) * 60_000;
@@ -23,7 +23,7 @@ export function instantOf(wall: Wall, zone: string): number {
 
 const UNITS: Record<string, string> = { hourly: 'hour', daily: 'day', weekly: 'week', monthly: 'month', quarterly: 'quarter', yearly: 'year', annually: 'year' };
 
-/** The next `count` boundaries after an instant; empty if the schedule is another kind. */
+/** Returns the next `count` boundaries after an instant; empty if the schedule is another kind. */
 export function boundaries(schedule: Json, zone: string, after: number, count: number): number[] {
   const isNamed = typeof schedule === 'string';
   const unit = isNamed ? UNITS[schedule] : schedule?.every && String(schedule.count ?? 1) === '1' && !schedule.anchor ? String(schedule.every).replace(/s$/, '') : undefined;
@@ -51,7 +51,7 @@ export function boundaries(schedule: Json, zone: string, after: number, count: n
   return [...new Set(all)].slice(0, count);
 }
 
-/** What is unusual about the period between two boundaries: its length, when the clock changes in it. */
+/** Describes a period in which the clock changes: a day of 23 or 25 hours, or an hour less or more. */
 export function oddity(from: number, to: number, zone: string): string {
   const shift = minutes(to, zone) - minutes(from, zone);
   if (!shift) return '';

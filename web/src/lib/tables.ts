@@ -1,4 +1,4 @@
-// What every table needs: the keyboard can scroll it, and on a phone each cell has its label.
+// Tables: the keyboard can scroll them, and on a phone each cell has its label.
 
 const PHONE = '(max-width: 760px)';
 

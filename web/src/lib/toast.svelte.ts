@@ -1,4 +1,4 @@
-// Short messages at the edge of the screen, told politely to screen readers.
+// Short messages at the edge of the screen, announced politely to screen readers.
 export interface Toast {
   id: number;
   text: string;

@@ -79,7 +79,7 @@ export function pair(now: Json[], then: Json[]): Pair[] {
   return [...rows, ...[...old.values()].map((record) => ({ now: null, then: record }))];
 }
 
-/** What the version in force would flush, where the answer has it. */
+/** Returns the records that the version in force would flush, if the answer has them. */
 export function recordsAgainst(result: Json): Json[] | null {
   const other = result?.against;
   if (Array.isArray(other?.wouldFlush)) return other.wouldFlush;

@@ -1,4 +1,4 @@
-// What the usage page asks for, from its address; and its windows, groups and snippets.
+// The usage page: the time and the windows of its address, groups for the chart, files and snippets.
 import { add, csvCell, pixel } from './num';
 import { parts, startOfDay } from './time';
 import type { Json } from './json';

@@ -1,4 +1,4 @@
-// Which rows of a long table are in the document: those near the part that is seen.
+// The rows of a long table that are in the document: those near the part that is seen.
 
 /** Lists up to this length are whole in the document. */
 export const WHOLE = 150;

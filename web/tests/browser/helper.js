@@ -1,4 +1,4 @@
-// What every proof uses: checks that are counted, pages whose troubles are noted, and waiting until
+// Helpers of the proofs: checks that are counted, pages whose troubles are noted, and waiting until
 // a page has what it asked for.
 import { existsSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';

@@ -49,7 +49,7 @@ export default async function live(world) {
   const frozen = await number(rest[0]);
   await wait(2_500);
   check('a paused tab is frozen', (await number(rest[0])) === frozen);
-  check('the other tabs go on', (await number(rest[1])) !== later[1]);
+  check('the other tabs continue', (await number(rest[1])) !== later[1]);
   for (const one of tabs.slice(2, 7)) await one.page.close();
 
   // A restart of the server: a quiet bar, then live again.

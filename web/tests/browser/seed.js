@@ -100,7 +100,7 @@ export async function seed(base, headers = {}) {
   all.push(twice, twice);
   for (const [at, tokens] of EXACT.entries()) all.push(event({ id: `exact-${at}`, subject: `digits-${at}`, tokens, at: now - 2 * 3_600_000 }));
   all.push(event({ id: 'odd', subject: ODD, at: now - 3 * 3_600_000 }));
-  for (let at = 0; at < 12; at++) all.push(event({ id: `nobody-${at}`, subject: '', source: '/gateway-eu-2' }));
+  for (let at = 0; at < 12; at++) all.push(event({ id: `no-user-${at}`, subject: '', source: '/gateway-eu-2' }));
   for (let at = 0; at < 3; at++) all.push(event({ id: `words-${at}`, tokens: '"12,5"' }));
   all.push(event({ id: 'park-digits', subject: '', source: '/gateway-eu-2', tokens: EXACT[0], extra: `,"big":${EXACT[1]},"power":${EXACT[2]},"minus":${EXACT[3]}` }));
   await post(base, all, headers);

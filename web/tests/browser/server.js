@@ -1,5 +1,5 @@
 // Servers for the tests: a flowmeter on a free port with a temporary folder, and a target that can
-// be told to refuse.
+// be set to refuse.
 import { spawn } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';

@@ -96,7 +96,8 @@ export async function inspect(one, name, { expected = /^$/, rules = null } = {})
 export function stopwatch() {
   const began = Date.now();
   let clicks = 0;
-  return { click: () => clicks++, clicks: () => clicks, seconds: () => (Date.now() - began) / 1000 };
+  let end = 0;
+  return { click: () => clicks++, clicks: () => clicks, stop: () => (end = Date.now()), seconds: () => ((end || Date.now()) - began) / 1000 };
 }
 
 /** Searches in the palette and opens the first hit; counts as one click. */

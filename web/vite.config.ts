@@ -10,6 +10,10 @@ export default defineConfig({
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },
     reportCompressedSize: false,
+    rolldownOptions: {
+      // What pages share is one file: many small ones compress badly.
+      output: { advancedChunks: { groups: [{ name: 'parts', test: /src[\\/](ui|lib)[\\/](?!Editor|Graph|Document|Rule|Tester|Trial|Usage)/, minShareCount: 2 }] } },
+    },
   },
   server: { proxy: { '/api': 'http://127.0.0.1:8888', '/ui': 'http://127.0.0.1:8888', '/health': 'http://127.0.0.1:8888' } },
 });

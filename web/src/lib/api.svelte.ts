@@ -33,6 +33,7 @@ export interface Session {
   expiresAt: string | null;
   authRequired: boolean;
   version: string;
+  others?: { namespace: string; name?: string }[];
 }
 
 class Me {

@@ -1,9 +1,10 @@
-// Counters as they change. A tab that is not seen lets go of its stream, so that a browser with
-// many tabs keeps a connection for each that is in front.
-import { parse, type Json } from './json';
+// Counters as they change. All tabs of a browser share one stream; hidden tabs leave it.
 import { me } from './api.svelte';
+import { parse, type Json } from './json';
+import { Stream, type Heard } from './stream';
 import { now, setServerTime } from './time';
 
+/** After this time a hidden tab hands the connection over. */
 const HIDDEN_MS = 5_000;
 
 class Live {
@@ -16,9 +17,10 @@ class Live {
   told = $state.raw<Json[]>([]);
   private wanted: Record<string, number> = {};
   private from = '';
-  private source: EventSource | null = null;
+  private stream: Stream | null = null;
+  private opened = '';
   private timer = 0;
-  private retry = 0;
+  private waiting = 0;
 
   /** Follows a topic until the returned function is called. */
   follow(topic: string): () => void {
@@ -37,76 +39,86 @@ class Live {
     this.soon();
   }
 
+  /** Freezes numbers, charts and lists; again to continue. */
   pause(on = !this.paused): void {
     this.paused = on;
     this.pausedAt = on ? now() : 0;
-    if (!on) this.soon();
+    if (!on) this.restart();
   }
 
   start(): void {
     document.addEventListener('visibilitychange', () => {
       clearTimeout(this.timer);
       if (document.hidden) this.timer = window.setTimeout(() => this.close(), HIDDEN_MS);
-      else if (!this.source) this.soon();
+      else this.soon();
     });
+    addEventListener('pagehide', () => this.close());
   }
 
-  private soon(): void {
-    clearTimeout(this.retry);
-    this.retry = window.setTimeout(() => this.connect(), 30);
+  restart(): void {
+    this.close();
+    this.soon();
   }
 
   close(): void {
-    this.source?.close();
-    this.source = null;
+    this.stream?.close();
+    this.stream = null;
+  }
+
+  private soon(): void {
+    clearTimeout(this.waiting);
+    this.waiting = window.setTimeout(() => this.connect(), 30);
   }
 
   private connect(): void {
-    this.close();
     const topics = Object.keys(this.wanted);
-    if (!topics.length || !me.session?.signedIn || me.expired || document.hidden) return;
-    const query = new URLSearchParams(topics.map((topic) => ['topic', topic]));
-    if (this.from) query.set('from', this.from);
-    const source = new EventSource(`/api/v1/live?${query}`);
-    this.source = source;
-    source.addEventListener('open', () => {
-      this.connected = true;
-    });
-    source.addEventListener('snapshot', (event) => {
-      const data = parse((event as MessageEvent<string>).data);
-      this.connected = true;
-      setServerTime(data.at);
-      if (!this.paused) this.states[data.topic] = data.state;
-    });
-    source.addEventListener('counters', (event) => {
-      if (this.paused) return;
-      const data = parse((event as MessageEvent<string>).data);
-      const state = this.states[data.topic];
-      if (!state) return;
-      for (const [path, value] of Object.entries(data.set)) put(state, path, value);
-      state.at = data.at;
-    });
-    source.addEventListener('session', (event) => {
-      this.told = [parse((event as MessageEvent<string>).data), ...this.told].slice(0, 50);
-    });
-    source.addEventListener('error', () => {
+    if (!topics.length || !me.session?.signedIn || me.expired || document.hidden) {
+      if (!document.hidden) this.close();
+      return;
+    }
+    const name = `flowmeter-live:${me.session.namespace}:${this.from}`;
+    if (this.stream && this.opened === name) {
+      this.stream.want(topics);
+      return;
+    }
+    this.close();
+    this.opened = name;
+    this.stream = new Stream(name, this.from, (heard) => this.take(heard));
+    this.stream.open(topics);
+  }
+
+  private take(heard: Heard): void {
+    if (heard.kind === 'down') {
       if (this.connected) this.lostAt = now();
       this.connected = false;
-      if (source.readyState === EventSource.CLOSED) {
-        this.close();
-        clearTimeout(this.retry);
-        this.retry = window.setTimeout(() => this.connect(), 3_000);
-      }
-    });
+      return;
+    }
+    this.connected = true;
+    if (heard.kind === 'up') return;
+    const data = parse(heard.text);
+    if (heard.kind === 'session') {
+      this.told = [data, ...this.told].slice(0, 50);
+      return;
+    }
+    if (heard.kind === 'snapshot') {
+      setServerTime(data.at);
+      if (!this.paused && this.wanted[data.topic]) this.states[data.topic] = data.state;
+      return;
+    }
+    const state = this.states[data.topic];
+    if (this.paused || !state) return;
+    for (const [path, value] of Object.entries(data.set)) put(state, path, value);
+    state.at = data.at;
   }
 }
 
-function put(state: Json, pointer: string, value: unknown): void {
+/** Sets the value at a JSON pointer. A path that is not there is left out. */
+export function put(state: Json, pointer: string, value: unknown): void {
   const names = pointer.slice(1).split('/').map((name) => name.replaceAll('~1', '/').replaceAll('~0', '~'));
   const last = names.pop() as string;
   let at = state;
   for (const name of names) at = at?.[name];
-  if (at) at[last] = value;
+  if (at && typeof at === 'object') at[last] = value;
 }
 
 export const live = new Live();

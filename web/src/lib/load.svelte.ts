@@ -1,4 +1,4 @@
-// What pages load: one answer, or pages of a list.
+// Data of pages: one answer, or a list that is loaded page by page.
 import { get, type Problem } from './api.svelte';
 import type { Json } from './json';
 
@@ -49,6 +49,10 @@ export class List {
   loaded = $state(false);
   /** Rows at the beginning that were dropped because the list grew too long. */
   dropped = $state(0);
+  /** The reason for which a filter of the address was left out: the server has no such value. */
+  unknown = $state('');
+  /** The part that a search has covered, if the server reports it. */
+  looked = $state.raw<Json>(null);
   private ticket = 0;
   private path = '';
 
@@ -59,6 +63,7 @@ export class List {
     }
     this.path = path;
     this.dropped = 0;
+    this.unknown = '';
     await this.page(null);
   }
 
@@ -81,14 +86,30 @@ export class List {
       if (all.length > ROWS_MAX) this.dropped += all.length - ROWS_MAX;
       this.items = all.slice(-ROWS_MAX);
       this.next = data.nextCursor ?? null;
+      this.looked = data.looked ?? data.searched ?? null;
       this.problem = null;
       this.loaded = true;
     } catch (why) {
-      if (ticket === this.ticket) this.problem = why as Problem;
+      if (ticket !== this.ticket) return;
+      const problem = why as Problem;
+      if (!cursor && this.without(problem)) return await this.page(null);
+      this.problem = problem;
     } finally {
       if (ticket === this.ticket) this.loading = false;
     }
-    // A short page that is not the last goes on by itself.
+    // After a short page that is not the last, the next one is loaded at once.
     if (ticket === this.ticket && this.next && !this.problem && this.items.length < 20) await this.page(this.next);
+  }
+
+  /** Leaves out the filter that the server does not know. */
+  private without(problem: Problem): boolean {
+    const field = problem.body?.field;
+    const [path, query] = this.path.split('?');
+    const search = new URLSearchParams(query ?? '');
+    if (problem.status !== 400 || !field || !search.has(field)) return false;
+    this.unknown = `${problem.detail}.`;
+    search.delete(field);
+    this.path = `${path}?${search}`;
+    return true;
   }
 }

@@ -21,6 +21,7 @@ class Route {
   go(href: string, replace = false): void {
     if (guard.leave && !guard.leave()) return;
     guard.leave = null;
+    keepScroll();
     const before = this.path;
     if (replace) history.replaceState(null, '', href);
     else history.pushState(null, '', href);
@@ -43,7 +44,13 @@ class Route {
   }
 
   start(): void {
-    addEventListener('popstate', () => this.read());
+    history.scrollRestoration = 'manual';
+    addEventListener('popstate', () => {
+      this.read();
+      restoreScroll();
+    });
+    addEventListener('pagehide', keepScroll);
+    restoreScroll();
     addEventListener('click', (event) => {
       if (event.defaultPrevented || event.button || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;
       const link = (event.target as Element).closest?.('a');
@@ -53,6 +60,23 @@ class Route {
       this.go(href);
     });
   }
+}
+
+/** Notes in the history how far the page is scrolled. */
+function keepScroll(): void {
+  history.replaceState({ ...history.state, y: Math.round(scrollY) }, '');
+}
+
+/** Scrolls back once the page is long enough again, for at most two seconds. */
+function restoreScroll(): void {
+  const y = (history.state as { y?: number } | null)?.y ?? 0;
+  const end = Date.now() + 2_000;
+  const look = () => {
+    const isLong = document.documentElement.scrollHeight - innerHeight >= y;
+    if (isLong) scrollTo(0, y);
+    else if (Date.now() < end) setTimeout(look, 50);
+  };
+  requestAnimationFrame(look);
 }
 
 /** Asked before leaving a page with unsaved text. */

@@ -95,6 +95,8 @@ export const statuses: Record<string, [string, string, string]> = {
   delivered: ['Delivered', 'check', 'ok'],
   waiting: ['Waiting', 'clock', 'idle'],
   active: ['Active', 'check', 'ok'],
+  disabled: ['Disabled', 'square', 'idle'],
+  queued: ['Queued', 'clock', 'idle'],
   expired: ['Expired', 'clock', 'idle'],
   revoked: ['Revoked', 'cross', 'bad'],
 };

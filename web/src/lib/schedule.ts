@@ -1,0 +1,61 @@
+// The next boundaries of a schedule in a zone, for the preview of a meter type. The server decides;
+// this shows what it will decide for schedules by name and by `every`.
+import { offset, parts } from './time';
+import type { Json } from './json';
+
+interface Wall { year: number; month: number; day: number; hour: number }
+const monthOf = (text: string): number => ['Jan', 'Feb', 'Mar', 'Apr', 'May', 'Jun', 'Jul', 'Aug', 'Sep', 'Oct', 'Nov', 'Dec'].findIndex((one) => text.startsWith(one)) + 1;
+
+function minutes(at: number, zone: string): number {
+  const [, sign, h, m] = /([+-])(\d\d):(\d\d)/.exec(offset(at, zone)) ?? ['', '+', '0', '0'];
+  return (sign === '-' ? -1 : 1) * (parseInt(h, 10) * 60 + parseInt(m, 10));
+}
+
+/** Returns the instant at which a zone's clock shows a wall time; the first one if it shows it twice. */
+export function instantOf(wall: Wall, zone: string): number {
+  const naive = Date.UTC(wall.year, wall.month - 1, wall.day, wall.hour);
+  const early = naive - minutes(naive - 86_400_000, zone) * 60_000;
+  const late = naive - minutes(naive + 86_400_000, zone) * 60_000;
+  const fits = [early, late].filter((at) => at + minutes(at, zone) * 60_000 === naive).sort((a, b) => a - b);
+  // A wall time that does not exist is moved to the end of the gap.
+  return fits[0] ?? Math.max(early, late);
+}
+
+const UNITS: Record<string, string> = { hourly: 'hour', daily: 'day', weekly: 'week', monthly: 'month', quarterly: 'quarter', yearly: 'year', annually: 'year' };
+
+/** Returns the next `count` boundaries after an instant; empty if the schedule is another kind. */
+export function boundaries(schedule: Json, zone: string, after: number, count: number): number[] {
+  const isNamed = typeof schedule === 'string';
+  const unit = isNamed ? UNITS[schedule] : schedule?.every && String(schedule.count ?? 1) === '1' && !schedule.anchor ? String(schedule.every).replace(/s$/, '') : undefined;
+  if (!unit) return [];
+  if (unit === 'hour') {
+    const first = Math.floor(after / 3_600_000) * 3_600_000;
+    return Array.from({ length: count }, (_, at) => first + (at + 1) * 3_600_000);
+  }
+  const p = parts(after, zone);
+  const [year, month, day] = [parseInt(p.year, 10), monthOf(p.month), parseInt(p.day, 10)];
+  const weekday = (new Date(Date.UTC(year, month - 1, day)).getUTCDay() + 6) % 7;
+  const step = (at: number): Wall => {
+    const on = (y: number, m: number, d: number): Wall => {
+      const date = new Date(Date.UTC(y, m - 1, d));
+      return { year: date.getUTCFullYear(), month: date.getUTCMonth() + 1, day: date.getUTCDate(), hour: 0 };
+    };
+    if (unit === 'day') return on(year, month, day + at);
+    if (unit === 'week') return on(year, month, day - weekday + 7 * at);
+    if (unit === 'month') return on(year, month + at, 1);
+    if (unit === 'quarter') return on(year, month - ((month - 1) % 3) + 3 * at, 1);
+    return on(year + at, 1, 1);
+  };
+  // A day that a zone leaves out has the boundary of the next one: the same instant, once.
+  const all = Array.from({ length: count + 2 }, (_, at) => instantOf(step(at), zone)).filter((at) => at > after);
+  return [...new Set(all)].slice(0, count);
+}
+
+/** Describes a period in which the clock changes: a day of 23 or 25 hours, or an hour less or more. */
+export function oddity(from: number, to: number, zone: string): string {
+  const shift = minutes(to, zone) - minutes(from, zone);
+  if (!shift) return '';
+  const hours = (to - from) / 3_600_000;
+  return hours <= 26 ? `a day of ${hours} hours` : `one hour ${shift > 0 ? 'shorter' : 'longer'}: the clock changes`;
+}
+

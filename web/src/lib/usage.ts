@@ -1,0 +1,100 @@
+// The usage page: the time and the windows of its address, groups for the chart, files and snippets.
+import { add, csvCell, pixel } from './num';
+import { parts, startOfDay } from './time';
+import type { Json } from './json';
+
+export const SPANS: [string, string][] = [['1d', 'Today'], ['7d', 'Last 7 days'], ['month', 'This month'], ['last', 'Last month'], ['30d', 'Last 30 days'], ['90d', 'Last 90 days']];
+const DAY = 86_400_000;
+const NOON = DAY / 2;
+
+/** The first instant of the month that an instant is in. */
+function startOfMonth(at: number, zone: string): number {
+  const day = startOfDay(at, zone);
+  return startOfDay(day - (parseInt(parts(day, zone).day, 10) - 1) * DAY + NOON, zone);
+}
+
+/** The bounds of a named span, in whole days of a zone. */
+export function bounds(span: string, zone: string, now: number): { from: number; to: number } {
+  const day = startOfDay(now, zone);
+  const end = startOfDay(day + DAY + NOON, zone);
+  if (span === '1d') return { from: day, to: end };
+  if (span === 'month') return { from: startOfMonth(now, zone), to: end };
+  if (span === 'last') {
+    const to = startOfMonth(now, zone);
+    return { from: startOfMonth(to - NOON, zone), to };
+  }
+  const days = /^(\d+)d$/.exec(span);
+  if (days) return { from: startOfDay(day - (parseInt(days[1], 10) - 1) * DAY + NOON, zone), to: end };
+  const [a, b] = span.split('..').map((text) => Date.parse(text));
+  return Number.isNaN(a) || Number.isNaN(b) || a >= b ? { from: startOfMonth(now, zone), to: end } : { from: a, to: b };
+}
+
+/** The windows of a time that fits them: by hour up to two days, by month beyond a hundred. */
+export function windowFor(from: number, to: number): string {
+  return to - from <= 2 * DAY ? 'HOUR' : to - from > 100 * DAY ? 'MONTH' : 'DAY';
+}
+
+/** The group of a row: the user, the value of a field, or empty. */
+export function groupOf(row: Json, group: string): string {
+  if (group === 'subject') return row.subject ?? '';
+  const found = Object.values<Json>(row.groupBy ?? {})[0];
+  return found === null || found === undefined ? (group ? '(none)' : '') : String(found);
+}
+
+/** Where each window of the chart begins; days of 23 and 25 hours are one window. */
+export function windowsOf(starts: string[], from: number, to: number, size: string, zone: string): number[] {
+  const known = starts.map((one) => Date.parse(one));
+  const step = size === 'HOUR' ? 3_600_000 : size === 'MINUTE' ? 60_000 : DAY;
+  if (size === 'MONTH' || (to - from) / step > 400) return known;
+  const out: number[] = [];
+  for (let at = from; at < to; at = size === 'DAY' ? startOfDay(at + DAY + NOON, zone) : at + step) out.push(at);
+  return known.every((one) => out.includes(one)) ? out : known;
+}
+
+export interface Stack {
+  name: string;
+  color: string;
+  values: (number | null)[];
+  texts: string[];
+}
+const COLORS = ['var(--c1)', 'var(--c2)', 'var(--c3)', 'var(--c4)', 'var(--c5)', 'var(--c6)'];
+
+/** The six largest groups and the others, for the chart. Pixels may round; `texts` have every digit. */
+export function stacks(rows: Json[], windows: number[], group: string, unit: string, now: number): Stack[] {
+  const sums = new Map<string, number>();
+  for (const row of rows) sums.set(groupOf(row, group), (sums.get(groupOf(row, group)) ?? 0) + pixel(row.value));
+  const names = [...sums].sort((a, b) => (a[0] === 'other' ? 1 : b[0] === 'other' ? -1 : b[1] - a[1])).map(([name]) => name);
+  const index = new Map(windows.map((at, place) => [at, place]));
+  const make = (members: string[], name: string, color: string): Stack => {
+    const values: (number | null)[] = windows.map((at) => (at > now ? null : 0));
+    const texts: string[] = windows.map(() => '');
+    for (const row of rows) {
+      const place = members.includes(groupOf(row, group)) ? index.get(Date.parse(row.windowStart)) : undefined;
+      if (place === undefined) continue;
+      values[place] = (values[place] ?? 0) + pixel(row.value);
+      texts[place] = texts[place] ? add([texts[place], row.value]) : String(row.value);
+    }
+    return { name, color, values, texts };
+  };
+  const top = names.filter((name) => name !== 'other').slice(0, 6);
+  const rest = names.filter((name) => !top.includes(name));
+  const out = top.map((name, at) => make([name], name || unit || 'usage', COLORS[at]));
+  return rest.length ? [...out, make(rest, rest.length === 1 ? rest[0] : `other (${rest.length})`, 'var(--idle-solid)')] : out;
+}
+
+/** The rows as a CSV file, with every digit. */
+export function usageCsv(rows: Json[], group: string, zone: string, unit: string): string {
+  const head = ['windowStart', 'windowEnd', 'zone', group || 'group', 'value', 'unit'];
+  const lines = [head, ...rows.map((row) => [row.windowStart, row.windowEnd, zone, groupOf(row, group), row.value, unit])];
+  return lines.map((row) => `${row.map(csvCell).join(',')}\r\n`).join('');
+}
+
+/** The same request from a program. */
+export function snippets(address: string): Record<string, string> {
+  return {
+    curl: `curl -H "Authorization: Bearer $FLOWMETER_KEY" \\\n  '${address}'`,
+    Python: `import os, requests\nrows = requests.get(\n    "${address}",\n    headers={"Authorization": "Bearer " + os.environ["FLOWMETER_KEY"]},\n).json()["data"]`,
+    JavaScript: `const answer = await fetch(\n  "${address}",\n  { headers: { authorization: \`Bearer \${process.env.FLOWMETER_KEY}\` } },\n);\nconst text = await answer.text(); // keep the text: values have up to 38 digits`,
+    CSV: `curl -H "Authorization: Bearer $FLOWMETER_KEY" -H 'Accept: text/csv' \\\n  '${address}'`,
+  };
+}

@@ -16,6 +16,7 @@ pub mod backup;
 mod change;
 mod clock;
 pub mod corrections;
+pub mod csv;
 pub mod deliveries;
 pub mod events;
 pub mod installation;

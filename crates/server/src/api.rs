@@ -39,6 +39,7 @@ mod tail;
 mod test_data;
 mod trial;
 pub(crate) mod usage;
+mod usage_lists;
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -167,6 +168,7 @@ pub fn endpoints() -> Vec<Endpoint> {
     all.extend(event_search::endpoints());
     all.extend(meter_types::endpoints());
     all.extend(usage::endpoints());
+    all.extend(usage_lists::endpoints());
     all.extend(meters::endpoints());
     all.extend(pipelines::endpoints());
     all.extend(trial::endpoints());

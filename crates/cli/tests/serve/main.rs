@@ -25,4 +25,5 @@ mod stories;
 mod stream;
 mod tables;
 mod trial;
+mod usage;
 mod wire;

@@ -23,7 +23,7 @@ use flowmeter_store::disk::{Disk, Lock};
 use flowmeter_store::log;
 use uuid::Uuid;
 
-use crate::corrections::groups;
+use crate::corrections::{askings, groups};
 use crate::deliveries::delivery;
 use crate::events::store::EventStore;
 use crate::monitoring::{history, overview, readiness, standing};
@@ -91,6 +91,8 @@ pub struct Installation {
     pub history: history::History,
     /// Parked events, grouped by cause.
     pub(crate) parked_groups: groups::ParkedGroups,
+    /// Requests that settled parked events and are not in the audit yet.
+    pub(crate) askings: askings::Askings,
     /// Compiled versions and counts that the overview reads every second.
     pub(crate) overview: overview::Cache,
     pub(crate) teller: telling::Teller,

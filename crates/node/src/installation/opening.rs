@@ -107,6 +107,7 @@ impl Installation {
             standing: standing::Standing::of(&catalog)?,
             history: crate::monitoring::history::History::default(),
             parked_groups: crate::corrections::groups::ParkedGroups::default(),
+            askings: crate::corrections::askings::Askings::default(),
             overview: crate::monitoring::overview::Cache::default(),
         });
         installation.begin_applying()?;

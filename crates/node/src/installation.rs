@@ -26,6 +26,7 @@ use uuid::Uuid;
 use crate::corrections::{askings, groups};
 use crate::deliveries::delivery;
 use crate::events::store::EventStore;
+use crate::jobs::Jobs;
 use crate::monitoring::{history, overview, readiness, standing};
 use crate::pipelines::{KeptPipeline, stopped};
 use crate::sessions::{feeding, finishing, scheduling, telling};
@@ -93,6 +94,8 @@ pub struct Installation {
     pub(crate) parked_groups: groups::ParkedGroups,
     /// Requests that settled parked events and are not in the audit yet.
     pub(crate) askings: askings::Askings,
+    /// Jobs over parked events, deliveries and records.
+    pub jobs: Jobs,
     /// Compiled versions and counts that the overview reads every second.
     pub(crate) overview: overview::Cache,
     pub(crate) teller: telling::Teller,

@@ -20,6 +20,7 @@ pub mod csv;
 pub mod deliveries;
 pub mod events;
 pub mod installation;
+pub mod jobs;
 pub mod keys;
 pub mod meter_types;
 pub mod meters;

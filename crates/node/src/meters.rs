@@ -3,6 +3,7 @@
 pub mod closings;
 pub mod events;
 pub mod memory;
+pub mod periods;
 
 use flowmeter_core::decimal::Decimal;
 use flowmeter_core::meter_type::{MeterType, OwnLimits, Threshold, derived};
@@ -50,6 +51,8 @@ pub struct MeterFilter {
     pub after: Option<String>,
     /// Meters of users whose id begins with this.
     pub prefix: Option<String>,
+    /// Whether the list goes backwards: `after` is then the meter before which it continues.
+    pub is_backward: bool,
 }
 
 impl Served {
@@ -72,20 +75,21 @@ impl Served {
                 let kind = &plan.meter_types[usize::from(at)];
                 filter.meter_type.as_ref().is_none_or(|wanted| *wanted == kind.name || *wanted == kind.id.to_string())
             };
+            let order = |a: &String, b: &String| if filter.is_backward { b.cmp(a) } else { a.cmp(b) };
             let mut found: Vec<_> = live
                 .meters()
                 .filter(|(_, meter)| filter.user.as_ref().is_none_or(|user| user.as_bytes() == &*meter.user))
                 .filter(|(_, meter)| filter.prefix.as_ref().is_none_or(|begin| meter.user.starts_with(begin.as_bytes())))
                 .filter(|(_, meter)| wanted_type(meter.meter_type))
                 .map(|(partition, meter)| (sort_key(&plan, meter), partition, meter))
-                .filter(|(key, ..)| filter.after.as_ref().is_none_or(|after| key > after))
+                .filter(|(key, ..)| filter.after.as_ref().is_none_or(|after| order(after, key).is_lt()))
                 .filter(|(_, _, meter)| filter.id.is_none_or(|id| meter_id(&plan, meter) == id))
                 .collect();
             if found.len() > limit {
-                found.select_nth_unstable_by(limit, |(a, ..), (b, ..)| a.cmp(b));
+                found.select_nth_unstable_by(limit, |(a, ..), (b, ..)| order(a, b));
                 found.truncate(limit);
             }
-            found.sort_by(|(a, ..), (b, ..)| a.cmp(b));
+            found.sort_by(|(a, ..), (b, ..)| order(a, b));
             let clock = live.clock();
             let view = |(_, partition, meter): &(
                 String,

@@ -1,7 +1,11 @@
 //! Metered records as they were flushed.
 
+use std::borrow::Cow;
+
+use flowmeter_core::time::Timestamp;
 use flowmeter_engine::Error;
 use flowmeter_engine::live::{items, record_item};
+use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
@@ -26,6 +30,63 @@ impl RecordView {
         let record: Value = serde_json::from_str(self.json.get()).ok()?;
         let found = record.get(name).or_else(|| record.get("meterMetaData")?.get(name))?;
         Some(found.as_str().map_or_else(|| found.to_string(), str::to_owned))
+    }
+}
+
+/// A filter of records.
+#[derive(Clone, Debug, Default)]
+pub struct RecordFilter {
+    /// Records of this user.
+    pub user: Option<String>,
+    /// Records of the type with this name or id.
+    pub meter_type: Option<String>,
+    /// Records of this meter.
+    pub meter: Option<String>,
+    /// Records whose period ends at this instant or later.
+    pub from: Option<Timestamp>,
+    /// Records whose period ends before this instant.
+    pub to: Option<Timestamp>,
+    /// Partial records of thresholds instead of those of periods.
+    pub are_thresholds: bool,
+}
+
+/// The fields of a record that a filter looks at.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", bound(deserialize = "'de: 'a"))]
+struct Fields<'a> {
+    #[serde(default)]
+    id: Cow<'a, str>,
+    #[serde(default)]
+    user_id: Cow<'a, str>,
+    #[serde(default)]
+    meter_type_name: Cow<'a, str>,
+    #[serde(default)]
+    meter_type_id: Cow<'a, str>,
+    #[serde(default)]
+    period_end: Option<Cow<'a, str>>,
+}
+
+impl RecordFilter {
+    /// Whether a record is wanted.
+    pub fn takes(&self, record: &RecordView) -> bool {
+        if record.is_threshold != self.are_thresholds {
+            return false;
+        }
+        let text = record.json.get();
+        if self.meter.as_ref().is_some_and(|id| !text.contains(id.as_str())) {
+            return false;
+        }
+        let Ok(fields) = serde_json::from_str::<Fields<'_>>(text) else { return false };
+        let is = |wanted: &Option<String>, found: &str| wanted.as_ref().is_none_or(|wanted| wanted == found);
+        let end = || {
+            let end = fields.period_end.as_ref().and_then(|text| Timestamp::parse_rfc3339(text.as_bytes()));
+            end.unwrap_or(Timestamp::from_nanos(record.flushed_at))
+        };
+        is(&self.meter, &fields.id)
+            && is(&self.user, &fields.user_id)
+            && (is(&self.meter_type, &fields.meter_type_name) || is(&self.meter_type, &fields.meter_type_id))
+            && self.from.is_none_or(|from| end() >= from)
+            && self.to.is_none_or(|to| end() < to)
     }
 }
 

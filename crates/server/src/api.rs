@@ -7,7 +7,6 @@
 mod audit;
 mod backup;
 mod clock;
-mod correction_jobs;
 mod corrections;
 mod deliveries;
 pub(crate) mod door;
@@ -17,6 +16,7 @@ pub(crate) mod events;
 #[cfg(test)]
 mod guide;
 mod health;
+mod jobs;
 mod keys;
 mod known_query;
 mod live;
@@ -67,7 +67,6 @@ use crate::limits::{Gate, RateLimits};
 use crate::problem::{Code, Problem, Refused};
 use crate::{dashboard, traces};
 
-pub use correction_jobs::Jobs;
 pub use metrics::Metrics;
 
 /// The shared state of all endpoints. A request passes it on several times, so it is one pointer.
@@ -103,8 +102,6 @@ pub struct Parts {
     pub gate: Arc<Gate>,
     /// Counters for the metrics.
     pub metrics: Arc<Metrics>,
-    /// Jobs over many parked events.
-    pub jobs: Jobs,
     /// The sessions of signed-in browsers.
     pub browsers: Browsers,
     /// The time at which the server started.
@@ -179,7 +176,7 @@ pub fn endpoints() -> Vec<Endpoint> {
     all.extend(stream::endpoints());
     all.extend(records::endpoints());
     all.extend(corrections::endpoints());
-    all.extend(correction_jobs::endpoints());
+    all.extend(jobs::endpoints());
     all.extend(deliveries::endpoints());
     all.extend(notifications::endpoints());
     all.extend(keys::endpoints());

@@ -118,7 +118,6 @@ pub async fn run(
         gate: Arc::new(Gate::new(settings.limits.requests_in_flight)),
         metrics: Arc::clone(&metrics),
         answers: Arc::default(),
-        jobs: api::Jobs::default(),
         browsers: Browsers::open(installation.catalog())?,
         started_at: clock.wall(),
         stopping,

@@ -14,6 +14,7 @@ mod documents;
 mod door;
 mod durability;
 mod idempotency;
+mod jobs;
 mod manual;
 mod memory;
 mod metrics;

@@ -108,6 +108,7 @@ impl Installation {
             history: crate::monitoring::history::History::default(),
             parked_groups: crate::corrections::groups::ParkedGroups::default(),
             askings: crate::corrections::askings::Askings::default(),
+            jobs: crate::jobs::Jobs::default(),
             overview: crate::monitoring::overview::Cache::default(),
         });
         installation.begin_applying()?;

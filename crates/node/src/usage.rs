@@ -88,13 +88,19 @@ impl Installation {
     }
 
     /// Returns the rows of the groups with the greatest values, at most `top` of them, the others
-    /// together, and the usage of all rows together.
-    pub fn usage_top(&self, usage: &Usage, query: &Query, top: Option<usize>) -> Result<(Topped, Option<Row>), Refused> {
+    /// together, and the usage of all rows together if it is wanted.
+    pub fn usage_top(
+        &self,
+        usage: &Usage,
+        query: &Query,
+        top: Option<usize>,
+        wants_total: bool,
+    ) -> Result<(Topped, Option<Row>), Refused> {
         let query = Query { rows_max: if top.is_some() { TOP_ROWS_MAX } else { query.rows_max }, ..query.clone() };
         let Some(partial) = self.usage_parts(usage, &query)? else {
             return Ok((Topped { rows: Vec::new(), other: Vec::new() }, None));
         };
-        let total = partial.total().map_err(|why| refused(&why.into()))?;
+        let total = if wants_total { partial.total().map_err(|why| refused(&why.into()))? } else { None };
         let topped = match top {
             Some(count) => partial.into_top(count).map_err(|why| refused(&why.into()))?,
             None => Topped { rows: partial.into_rows(), other: Vec::new() },

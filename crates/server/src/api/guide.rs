@@ -54,6 +54,8 @@ const BODIES: &[(&str, &str, &str, &str)] = &[
         JSON,
         r#"{"event":{"specversion":"1.0","id":"1","source":"/shop","type":"order","subject":"anna"}}"#,
     ),
+    ("POST", "/api/v1/corrections/{id}/discard", JSON, r#"{"reason":"a test account"}"#),
+    ("POST", "/api/v1/corrections/{id}/reprocess", JSON, r#"{"reason":"the table has the user now"}"#),
     ("POST", "/api/v1/corrections/reprocess", JSON, r#"{"pipeline":"default","reason":"no_user"}"#),
     ("POST", "/api/v1/deliveries/{id}/skip", JSON, r#"{"reason":"a test account"}"#),
     ("POST", "/api/v1/deliveries/resend", JSON, r#"{"pipeline":"default","target":"biller"}"#),

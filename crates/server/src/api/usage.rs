@@ -77,13 +77,14 @@ async fn query(
             };
             filter(&mut question, usage.field(written, parameter)?, value.to_owned());
         }
-        if top.is_none() && !query.is_on("total") && !wants_csv(&headers) {
+        let (is_table, wants_total) = (wants_csv(&headers), top.is_some() || query.is_on("total"));
+        if !wants_total && !is_table {
             let rows = app.installation.usage(&usage, &question)?;
             let data = rows.iter().map(|row| UsageRow::of(row, &asked_for, &Value::Null)).collect();
             return Ok(answer(StatusCode::OK, &Answer { from: cut.from, to: cut.to, window_size: cut.window_size, data }));
         }
-        let (topped, total) = app.installation.usage_top(&usage, &question, top)?;
-        if wants_csv(&headers) {
+        let (topped, total) = app.installation.usage_top(&usage, &question, top, wants_total && !is_table)?;
+        if is_table {
             let by_subject = question.group_by.iter().any(|field| field == SUBJECT);
             let disposition = "attachment; filename=\"usage.csv\"";
             let headers = [(header::CONTENT_TYPE, "text/csv; charset=utf-8"), (header::CONTENT_DISPOSITION, disposition)];

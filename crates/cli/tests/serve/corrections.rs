@@ -65,6 +65,8 @@ fn the_queue_is_filtered_by_event_time_and_settlement() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start(folder.path(), &["--test-clock", "2026-03-04T12:00:00Z"]);
     server.count(&[nobody("1"), nobody("2")]);
+    // An event is in the queue from the moment at which the queue is written or read.
+    assert_eq!(items(&server.get("/api/v1/corrections")).len(), 2);
     server.post("/api/v1/clock", &json!({"to": "2026-03-05T12:00:00Z"})).ok();
     let mut other = nobody("3");
     other["source"] = json!("/gateway");

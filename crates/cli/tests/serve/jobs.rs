@@ -31,6 +31,8 @@ fn parked_events_are_settled_by_filter_up_to_a_moment() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start(folder.path(), &["--test-clock", "2026-03-04T12:00:00Z"]);
     server.count(&[without_user("1", "/a"), without_user("2", "/b"), without_user("3", "/a")]);
+    // An event is in the queue from the moment at which the queue is written or read.
+    assert_eq!(items(&server.get("/api/v1/corrections")).len(), 3);
     server.post("/api/v1/clock", &json!({"to": "2026-03-05T12:00:00Z"})).ok();
     server.count(&[without_user("4", "/a")]);
     let path = "/api/v1/corrections/jobs";

@@ -237,7 +237,7 @@ impl Installation {
         self: &Arc<Self>,
         who: &Who,
         job: Job,
-        selector: Value,
+        selector: &Value,
         work: impl FnOnce(&Installation, &Progress<'_>) -> Result<(), String> + Send + 'static,
     ) -> Result<Job, Refused> {
         let action = match job.kind {

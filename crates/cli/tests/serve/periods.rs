@@ -260,6 +260,6 @@ fn meters_are_listed_backwards() {
 /// Encodes a cursor, which has bytes that an address cannot have.
 fn form_urlencoded(text: &str) -> String {
     text.bytes()
-        .map(|byte| if byte.is_ascii_alphanumeric() { (byte as char).to_string() } else { format!("%{byte:02X}") })
+        .map(|byte| if byte.is_ascii_alphanumeric() { char::from(byte).to_string() } else { format!("%{byte:02X}") })
         .collect()
 }

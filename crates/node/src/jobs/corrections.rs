@@ -54,7 +54,7 @@ enum Chosen {
     /// Events with these numbers.
     Numbers(Vec<u64>),
     /// Those that a filter takes; numbers before its bound.
-    Filtered(CorrectionFilter),
+    Filtered(Box<CorrectionFilter>),
 }
 
 impl Installation {
@@ -80,7 +80,7 @@ impl Installation {
         }
         let (who, change) = (who.clone(), wish.change);
         let author = who.clone();
-        self.begin_job(&author, job, wish.written, move |installation, progress| {
+        self.begin_job(&author, job, &wish.written, move |installation, progress| {
             installation.settle_chosen(&who, &served, &chosen, &change, progress)
         })
     }
@@ -96,12 +96,8 @@ impl Installation {
             let (_, end) = self.parked_extent(served).map_err(|why| refusal_of(&why))?;
             let before = Some(up_to.saturating_add(1));
             let to = filter.to.map_or(before, |to| before.map(|before| to.min(before)));
-            Ok::<_, Refused>(Chosen::Filtered(CorrectionFilter {
-                state: Some(CorrectionState::Open),
-                before: Some(end),
-                to,
-                ..filter
-            }))
+            let filter = CorrectionFilter { state: Some(CorrectionState::Open), before: Some(end), to, ..filter };
+            Ok::<_, Refused>(Chosen::Filtered(Box::new(filter)))
         };
         match selector {
             EventSelector::Group(id) => {

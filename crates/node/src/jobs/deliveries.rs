@@ -84,13 +84,13 @@ struct Part {
 
 impl Installation {
     /// Begins a job over deliveries. With a dry run, only counts what it would take.
-    pub fn begin_delivery_job(self: &Arc<Self>, who: &Who, wish: DeliveryWish) -> Result<Job, Refused> {
+    pub fn begin_delivery_job(self: &Arc<Self>, who: &Who, wish: &DeliveryWish) -> Result<Job, Refused> {
         if wish.action == DeliveryAction::Skip && who.request.reason.is_none() {
             let detail = "give the reason why the records need not go: it is kept with each delivery";
             return Err(Box::new(Refusal::new(RefusalKind::Invalid, detail).field("reason")));
         }
         let mut job = self.new_job(who, "deliveries", wish.action.name(), wish.up_to);
-        let parts = self.chosen_deliveries(&who.namespace, &wish, job.up_to)?;
+        let parts = self.chosen_deliveries(&who.namespace, wish, job.up_to)?;
         if let DeliverySelector::Filter { pipeline, .. } = &wish.selector {
             job.pipeline = self.pipeline(&who.namespace, pipeline)?.name;
         }
@@ -101,7 +101,7 @@ impl Installation {
         }
         let (who, action) = (who.clone(), wish.action);
         let author = who.clone();
-        self.begin_job(&author, job, wish.written, move |installation, progress| {
+        self.begin_job(&author, job, &wish.written, move |installation, progress| {
             parts.iter().try_for_each(|part| installation.act_on(&who, action, part, progress))
         })
     }

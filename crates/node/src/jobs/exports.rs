@@ -123,7 +123,7 @@ impl Installation {
         let folder = self.settings.data.join("exports");
         self.jobs.make_room(&folder);
         let format = wish.format;
-        self.begin_job(who, job, wish.written, move |installation, progress| {
+        self.begin_job(who, job, &wish.written, move |installation, progress| {
             let file = folder.join(format!("J-{:08}.{}", progress.number, format.name()));
             let output = Output { part: file.with_extension("part"), file };
             let written = installation.export_to(&output, format, &pipelines, &filter, up_to, progress);

@@ -5,7 +5,7 @@ use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use flowmeter_node::audit::{AuditEntry, AuditFilter, Via};
+use flowmeter_node::audit::{AuditEntry, AuditFilter, Image, Via};
 use flowmeter_node::csv::Table;
 use flowmeter_node::keys::Scope;
 use serde_json::value::to_raw_value;
@@ -82,7 +82,7 @@ fn table(entries: &[AuditEntry], next: Option<&str>) -> Response {
         let number = entry.number.to_string();
         let (via, text) = (entry.via.map(Via::name), |text: &Option<String>| text.clone().unwrap_or_default());
         let (reason, request) = (text(&entry.reason), text(&entry.request_id));
-        let [before, after] = [&entry.before, &entry.after].map(|image| image.text());
+        let [before, after] = [&entry.before, &entry.after].map(Image::text);
         let about = [&number, &entry.at, &entry.who, via.unwrap_or_default(), &entry.action, &entry.object];
         about.into_iter().chain([reason.as_str(), &request, before, after]).for_each(|text| table.cell(text));
         table.end_row();

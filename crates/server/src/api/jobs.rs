@@ -109,7 +109,7 @@ async fn deliveries(
     let wish: Wish = json(&app, &headers, body).await?;
     let asked = because(asked, &wish.reason)?;
     let wish = wish.of_deliveries()?;
-    off(move || Ok(begun(&app.installation.begin_delivery_job(&asked.who, wish)?))).await
+    off(move || Ok(begun(&app.installation.begin_delivery_job(&asked.who, &wish)?))).await
 }
 
 async fn exports(

@@ -193,7 +193,7 @@ impl Attempted<'_> {
         let (why, in_doubt) = match answer {
             Answer::Accepted => {
                 outcome.accepted += 1;
-                outcome.gone.push(self.delivery(DeliveryState::Accepted, "accepted".to_owned(), false));
+                outcome.gone.push(self.delivery(DeliveryState::Accepted, "accepted", false));
                 return;
             }
             Answer::NotTried => {
@@ -209,7 +209,7 @@ impl Attempted<'_> {
             }
             Answer::Refused(why) => {
                 outcome.refused += 1;
-                outcome.changed.push(self.delivery(DeliveryState::Dead, why, false));
+                outcome.changed.push(self.delivery(DeliveryState::Dead, &why, false));
                 return;
             }
             Answer::Later(why) => (why, false),
@@ -220,9 +220,9 @@ impl Attempted<'_> {
         if self.over {
             outcome.refused += 1;
             let why = format!("tried for too long; the last answer: {why}");
-            outcome.changed.push(self.delivery(DeliveryState::Dead, why, in_doubt));
+            outcome.changed.push(self.delivery(DeliveryState::Dead, &why, in_doubt));
         } else if queue == Queue::Alone {
-            outcome.changed.push(self.delivery(DeliveryState::Retrying, why, in_doubt));
+            outcome.changed.push(self.delivery(DeliveryState::Retrying, &why, in_doubt));
         } else {
             outcome.of_window.get_or_insert_with(|| self.noted(&why));
             outcome.remaining.push(place);
@@ -241,7 +241,7 @@ impl Attempted<'_> {
         history
     }
 
-    fn delivery(&self, state: DeliveryState, answer: String, in_doubt: bool) -> Delivery {
+    fn delivery(&self, state: DeliveryState, answer: &str, in_doubt: bool) -> Delivery {
         // The log of records has only records of this program.
         let names = self.record.names().unwrap_or(Names { meter: Uuid::nil(), record_id: Uuid::nil() });
         let next = next_attempt(self.record.number, self.attempts, self.now, None);
@@ -255,8 +255,8 @@ impl Attempted<'_> {
             tried_last: self.now.nanos(),
             next_attempt: next.nanos(),
             in_doubt: in_doubt.then_some(self.in_doubt_since),
-            history: self.with_this(&answer),
-            answer: story::cut(&answer, story::SHORT_BYTES_MAX),
+            history: self.with_this(answer),
+            answer: story::cut(answer, story::SHORT_BYTES_MAX),
         }
     }
 }

@@ -119,7 +119,8 @@ impl Summary<'_> {
             let counters = self.totals.counters_of(at as u16).map(|(name, count)| format!("{name} {count}"));
             let counters = counters.collect::<Vec<_>>().join(", ");
             if !counters.is_empty() {
-                line(out, &format!("  {:width$}    counted by the script: {counters}", ""));
+                let counted = if node.outputs.len() > 1 { "events by route" } else { "counted by the script" };
+                line(out, &format!("  {:width$}    {counted}: {counters}", ""));
             }
             for (_, source_line, fields) in self.watch.taps.iter().filter(|(operator, ..)| usize::from(*operator) == at) {
                 line(out, &format!("  {:width$}    line {source_line}: {fields}", ""));

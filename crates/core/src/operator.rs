@@ -29,8 +29,17 @@ pub struct Node {
     pub id: String,
     /// The operator and its options.
     pub operator: Operator,
-    /// The operators that follow, by port. All operators but `branch` have one port.
+    /// The operators that follow, by port. Most operators have one port.
     pub outputs: Vec<Vec<u16>>,
+    /// The names of the ports in the document; empty for an operator with one port.
+    pub routes: Vec<String>,
+}
+
+impl Node {
+    /// Returns the name of a port: that of its route, or `default`.
+    pub fn output_name(&self, port: usize) -> &str {
+        self.routes.get(port).filter(|name| !name.is_empty()).map_or("default", String::as_str)
+    }
 }
 
 /// The kinds of operators.

@@ -172,7 +172,7 @@ fn lay_out(steps: Vec<Step>, inputs: &[Vec<Input>], order: &[usize], sources: us
     for &at in order {
         if let Some(step) = steps[at].take() {
             let ports = step.routes.len().max(1);
-            nodes.push(Node { id: step.id, operator: step.operator, outputs: vec![Vec::new(); ports] });
+            nodes.push(Node { id: step.id, operator: step.operator, outputs: vec![Vec::new(); ports], routes: step.routes });
         }
     }
     let mut entries = vec![Vec::new(); sources];
@@ -205,7 +205,7 @@ impl Graph {
         let nodes = front.into_iter().enumerate().map(|(source, (outputs, operator))| {
             let outputs = vec![outputs.into_iter().map(|at| at + count).collect()];
             let id = if source == 0 { step.id.clone() } else { format!("{}{}", step.id, source + 1) };
-            Node { id, operator, outputs }
+            Node { id, operator, outputs, routes: Vec::new() }
         });
         self.nodes = nodes.chain(std::mem::take(&mut self.nodes)).collect();
     }

@@ -2,7 +2,7 @@
 //!
 //! [`installation::Installation`] holds the log, the catalog and the running pipelines. Each module
 //! is one service on it: its rows in the catalog, its questions and its changes. Answers are typed;
-//! what cannot be done is a [`refusal::Refusal`].
+//! a request that cannot be carried out gives a [`refusal::Refusal`].
 //!
 //! Invariants: the time is an argument (`now`), as everywhere; the only random source of the
 //! project is `keys::random`, because a key must not be guessable; no secret is shown, printed or
@@ -16,10 +16,12 @@ pub mod backup;
 mod change;
 mod clock;
 pub mod corrections;
+pub mod csv;
 pub mod deliveries;
 pub mod events;
 pub mod indexing;
 pub mod installation;
+pub mod jobs;
 pub mod keys;
 pub mod meter_types;
 pub mod meters;

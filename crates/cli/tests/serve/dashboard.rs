@@ -98,6 +98,51 @@ fn a_browser_signs_in_with_a_key_and_keeps_a_cookie_only() {
 }
 
 #[test]
+fn a_browser_acts_in_one_of_its_namespaces_at_a_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let made = std::process::Command::new(env!("CARGO_BIN_EXE_flowmeter"))
+        .args(["keys", "create", "--name", "second", "--scope", "admin", "--namespace", "second", "--output", "json", "--data"])
+        .arg(&data)
+        .output()
+        .unwrap();
+    let second: Value = serde_json::from_slice(&made.stdout).unwrap();
+    let server = guarded(&data);
+    let cookie_of =
+        |answer: &crate::support::server::Answer| answer.header("set-cookie").unwrap().split(';').next().unwrap().to_owned();
+    let same =
+        |method, path, cookie: &str| server.ask(method, path).header("sec-fetch-site", "same-origin").header("cookie", cookie);
+    let first = same("POST", "/ui/session", "x=y").json(&json!({"key": KEY})).send();
+    let cookie = cookie_of(&first);
+    assert_eq!((&first.ok()["namespace"], &first.ok()["others"]), (&json!("default"), &json!([])));
+    let both = same("POST", "/ui/session", &cookie).json(&json!({"key": second["secret"]})).send();
+    assert_eq!(same("GET", "/ui/session", &cookie).send().ok()["signedIn"], false, "the cookie was replaced");
+    let cookie = cookie_of(&both);
+    let session = both.ok();
+    assert_eq!(session["namespace"], "second");
+    assert_eq!(session["others"], json!([{"namespace": "default", "name": "bootstrap"}]));
+    let csrf = session["csrf"].as_str().unwrap();
+
+    let switch = |namespace: &str, csrf: &str| {
+        let ask = same("PUT", "/ui/session", &cookie).header("x-flowmeter-csrf", csrf);
+        ask.json(&json!({"namespace": namespace})).send()
+    };
+    assert_eq!(switch("default", "").problem().1, "host_refused");
+    assert_eq!(switch("third", csrf).problem().1, "namespace_forbidden");
+    let switched = switch("default", csrf).ok();
+    assert_eq!((&switched["namespace"], &switched["others"][0]["namespace"]), (&json!("default"), &json!("second")));
+    let pipelines = |cookie: &str| items(&same("GET", "/api/v1/pipelines", cookie).send().ok()).len();
+    assert_eq!(pipelines(&cookie), 1);
+    switch("second", csrf).ok();
+    assert_eq!(pipelines(&cookie), 0, "the other namespace has none");
+    let audit = same("GET", "/api/v1/audit", &cookie).send().ok();
+    assert!(items(&audit).iter().any(|entry| entry["action"] == "browser.switch"), "{audit}");
+
+    assert_eq!(same("DELETE", "/ui/session", &cookie).send().status, 204);
+    assert_eq!(same("GET", "/ui/session", &cookie).send().ok()["signedIn"], false);
+}
+
+#[test]
 fn sessions_of_browsers_outlive_a_restart_and_end_with_their_key() {
     let folder = tempfile::tempdir().unwrap();
     let server = guarded(folder.path()).with_key(KEY);
@@ -105,7 +150,7 @@ fn sessions_of_browsers_outlive_a_restart_and_end_with_their_key() {
     let (id, secret) = (made["id"].as_str().unwrap().to_owned(), made["secret"].clone());
     let sign_in = server.ask("POST", "/ui/session").header("sec-fetch-site", "same-origin").json(&json!({"key": secret})).send();
     let value = sign_in.header("set-cookie").unwrap().split([';', '=']).nth(1).unwrap().to_owned();
-    drop(server.stop());
+    server.stop();
 
     let server = guarded(folder.path());
     let name = |server: &Server| {
@@ -155,7 +200,7 @@ fn the_overview_adds_up_and_names_what_needs_attention() {
     eventually("the job is done", || (items(&server.get("/api/v1/jobs"))[0]["state"] == json!("done")).then_some(()));
     assert_eq!(items(&server.get("/api/v1/corrections")).len(), 0);
     let actions = server.get("/api/v1/audit?action=correction");
-    assert!(items(&actions).iter().any(|one| one["after"]["reason"] == json!("a test")), "{actions}");
+    assert!(items(&actions).iter().any(|one| one["reason"] == json!("a test")), "{actions}");
 }
 
 #[test]
@@ -215,4 +260,81 @@ fn a_new_version_is_rehearsed_without_being_kept() {
     let graph = server.get("/api/v1/pipelines/p/graph");
     let of_kind = |kind: &str| graph["nodes"].as_array().unwrap().iter().filter(|node| node["kind"] == json!(kind)).count();
     assert_eq!((of_kind("source"), of_kind("operator") > 0), (1, true), "{graph}");
+}
+
+#[test]
+fn edges_of_a_branch_have_names_and_counts() {
+    let folder = tempfile::tempdir().unwrap();
+    let document = folder.path().join("ways.yaml");
+    let text = "pipeline: ways
+source: { http: {} }
+operators:
+  - id: where
+    branch: { routes: [{ name: eu, when: 'data.region == \"eu\"' }, { name: us, when: 'data.region == \"us\"' }] }
+  - { id: a, from: where.eu, meter: { key: 5b0f3a1e-6f0d-4d0b-9a55-5d9a0c1f7a11, rules: [{ category: c, value: '1' }] } }
+meterTypes: [{ name: T, category: c, resetSchedule: monthly }]
+";
+    std::fs::write(&document, text).unwrap();
+    let server = Server::start(&folder.path().join("data"), &["--pipeline", document.to_str().unwrap()]);
+    let of = |id: &str, region: &str| {
+        let mut one = event(id, "anna", json!(1));
+        one["data"]["region"] = json!(region);
+        one
+    };
+    server.count(&[of("1", "eu"), of("2", "eu"), of("3", "us"), of("4", "no")]);
+    let graph = server.get("/api/v1/pipelines/ways/graph");
+    let edge = |to: &str| {
+        let edges = graph["edges"].as_array().unwrap();
+        let edge = edges.iter().find(|edge| edge["to"] == to).unwrap_or_else(|| panic!("{graph}"));
+        (edge["output"].clone(), edge["count"].clone())
+    };
+    assert_eq!(edge("operator:where"), (json!(null), json!(4)), "{graph}");
+    assert_eq!(edge("operator:a"), (json!("eu"), json!(2)), "{graph}");
+    let session = items(&server.get("/api/v1/sessions"))[0]["sessionId"].as_str().unwrap().to_owned();
+    let rows = items(&server.get(&format!("/api/v1/sessions/summary?session={session}")));
+    let outputs = &rows.iter().find(|row| row["operatorId"] == "where").unwrap()["outputs"];
+    assert_eq!(outputs, &json!({"eu": 2, "us": 1, "default": 1}), "{rows:?}");
+    assert_eq!(server.ask("GET", "/api/v1/sessions/summary?session=R-99999999").send().problem().0, 404);
+}
+
+#[test]
+fn a_search_finds_an_event_only_if_there_is_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), &[]);
+    server.count(&[event("order-17", "anna", json!(1))]);
+    let kinds = |server: &Server, text: &str| {
+        let hits = items(&server.get(&format!("/api/v1/search?q={text}")));
+        hits.iter().map(|hit| hit["kind"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(kinds(&server, "zzzz"), [""; 0]);
+    assert_eq!(kinds(&server, "order-1"), [""; 0]);
+    assert_eq!(kinds(&server, "order-17"), ["event"]);
+    // A server that stops writes its events to files.
+    server.stop();
+    let server = Server::start(folder.path(), &[]);
+    assert_eq!((kinds(&server, "order-17"), kinds(&server, "order-18")), (vec!["event".to_owned()], Vec::new()));
+}
+
+#[test]
+fn a_sample_is_sent_over_each_channel_and_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), &[]);
+    let notification = json!({
+        "name": "failures", "eventType": "meter.session.status",
+        "channels": [{"type": "log", "name": "one"}, {"type": "log", "name": "two"}],
+    });
+    assert_eq!(server.post("/api/v1/notifications", &notification).status, 201);
+    let path = "/api/v1/notifications/failures/send-sample";
+    let attempts = items(&server.post(path, &json!({})).ok());
+    assert_eq!(attempts.len(), 2, "{attempts:?}");
+    assert!(attempts.iter().all(|one| one["accepted"] == true && one["at"].is_string()), "{attempts:?}");
+    let one = items(&server.post(path, &json!({"channel": "two"})).ok());
+    assert_eq!((one.len(), &one[0]["channel"]), (1, &json!("two")));
+    for body in [json!({"channel": "three"}), json!({"channel": 3}), json!({"chanel": "one"})] {
+        assert_eq!(server.post(path, &body).problem().0, 400, "{body}");
+    }
+    assert_eq!(server.post("/api/v1/notifications/nothing/send-sample", &json!({})).problem().0, 404);
+    assert_eq!(items(&server.get("/api/v1/notifications/deliveries")).len(), 0, "a sample is not stored");
+    let audited = items(&server.get("/api/v1/audit?action=notification.sample"));
+    assert_eq!(audited[0]["object"], json!("failures"));
 }

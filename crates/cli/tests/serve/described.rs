@@ -57,6 +57,8 @@ fn seeded(folder: &Path) -> Server {
     post("/api/v1/clock", json!({"by": "2h"}));
     let jobs = json!({"action": "reprocess", "selector": {"ids": ["walk:0"]}});
     post("/api/v1/corrections/jobs", jobs);
+    post("/api/v1/exports", json!({"selector": {"filter": {"pipeline": "walk"}}}));
+    eventually("the export has a file", || items(&server.get("/api/v1/jobs"))[0]["file"].is_string().then_some(()));
     server
 }
 
@@ -95,7 +97,7 @@ fn filled(template: &str, ids: &BTreeMap<&str, String>) -> String {
     let Some((prefix, id)) = known else { return template.to_owned() };
     let first = prefix.rfind('{').unwrap();
     let path = format!("{}{id}{}", &prefix[..first], &template[prefix.len()..]);
-    path.replace("{groupByKey}", "plan")
+    path.replace("{groupByKey}", "plan").replace("{field}", "data.plan")
 }
 
 #[test]

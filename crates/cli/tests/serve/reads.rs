@@ -46,10 +46,16 @@ fn meters_are_listed_and_found_while_they_come_and_go() {
         let expected: Vec<String> = names(0..300).collect();
         let expected: Vec<(&str, &str)> = expected.iter().flat_map(|user| [(&**user, "Calls"), (&**user, "Use")]).collect();
         assert_eq!(users(&all), expected, "{limit}");
+        let mut backwards = pages(&server, "/api/v1/meters?order=desc", limit);
+        backwards.reverse();
+        assert_eq!(users(&backwards), expected, "{limit}, backwards");
     }
     let some = pages(&server, "/api/v1/meters?prefix=user-29&meterType=Calls", 3);
     assert_eq!(some.len(), 10);
     assert!(users(&some).iter().all(|(user, kind)| user.starts_with("user-29") && *kind == "Calls"));
+    let mut backwards = pages(&server, "/api/v1/meters?prefix=user-29&meterType=Calls&order=desc", 4);
+    backwards.reverse();
+    assert_eq!(backwards, some);
     assert_eq!(users(&pages(&server, "/api/v1/meters?userId=user-007", 1)), [("user-007", "Calls"), ("user-007", "Use")]);
     assert_eq!(pages(&server, "/api/v1/meters?userId=user-007&prefix=user-1", 5).len(), 0);
 

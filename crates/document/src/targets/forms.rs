@@ -39,68 +39,45 @@ const FILE: Form = Object(&Shape {
     ],
 });
 
-const OBJECTS: Form = Object(&Shape {
-    noun: "field of object storage",
-    help: "Objects, each written once",
-    fields: &[
-        required("url", Text, "s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or az://CONTAINER/PREFIX"),
-        default(
-            "path",
-            Text,
-            "'{periodEnd}/{window}.ndjson'",
-            "Key under the prefix; placeholders as for files, {window} is needed",
-        ),
-        optional("format", FORMAT, "By the key when left out"),
-        optional(
-            "options",
-            Map(&Text),
-            "Settings of the store, as `endpoint`, `region`, `access_key_id`, `secret_access_key`, `allow_http`",
-        ),
-    ],
-});
+/// A target that writes objects: the fields that all of them have, and its own.
+macro_rules! objects {
+    ($noun:literal, $help:literal, $path:literal, [$($own:expr),* $(,)?]) => {
+        Object(&Shape {
+            noun: $noun,
+            help: $help,
+            fields: &[
+                required("url", Text, "s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or az://CONTAINER/PREFIX"),
+                default("path", Text, $path, "Key under the prefix; placeholders as for files, {window} is needed"),
+                optional("format", FORMAT, "By the key when left out"),
+                optional(
+                    "options",
+                    Map(&Text),
+                    "Settings of the store, as `endpoint`, `region`, `access_key_id`, `secret_access_key`, `allow_http`",
+                ),
+                $($own,)*
+            ],
+        })
+    };
+}
 
-const SNOWFLAKE: Form = Object(&Shape {
-    noun: "field of a Snowflake target",
-    help: "Objects, each written once, and a manifest for each window",
-    fields: &[
-        required("url", Text, "s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or az://CONTAINER/PREFIX"),
-        default(
-            "path",
-            Text,
-            "'{meterType}/{window}.parquet'",
-            "Key under the prefix; placeholders as for files, {window} is needed",
-        ),
-        optional("format", FORMAT, "By the key when left out"),
-        optional(
-            "options",
-            Map(&Text),
-            "Settings of the store, as `endpoint`, `region`, `access_key_id`, `secret_access_key`, `allow_http`",
-        ),
+const OBJECTS: Form = objects!("field of object storage", "Objects, each written once", "'{periodEnd}/{window}.ndjson'", []);
+
+const SNOWFLAKE: Form = objects!(
+    "field of a Snowflake target",
+    "Objects, each written once, and a manifest for each window",
+    "'{meterType}/{window}.parquet'",
+    [
         optional("stage", Text, "The external stage of the address, without @; flowmeter when left out"),
         optional("table", Text, "Name of the table, with database and schema or without; metered_records when left out"),
-    ],
-});
+    ]
+);
 
-const BIGQUERY: Form = Object(&Shape {
-    noun: "field of a BigQuery target",
-    help: "Objects, each written once, and a manifest for each window",
-    fields: &[
-        required("url", Text, "s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or az://CONTAINER/PREFIX"),
-        default(
-            "path",
-            Text,
-            "'{meterType}/{window}.parquet'",
-            "Key under the prefix; placeholders as for files, {window} is needed",
-        ),
-        optional("format", FORMAT, "By the key when left out"),
-        optional(
-            "options",
-            Map(&Text),
-            "Settings of the store, as `endpoint`, `region`, `access_key_id`, `secret_access_key`, `allow_http`",
-        ),
-        required("table", Text, "Name of the table: DATASET.TABLE or PROJECT.DATASET.TABLE"),
-    ],
-});
+const BIGQUERY: Form = objects!(
+    "field of a BigQuery target",
+    "Objects, each written once, and a manifest for each window",
+    "'{meterType}/{window}.parquet'",
+    [required("table", Text, "Name of the table: DATASET.TABLE or PROJECT.DATASET.TABLE")]
+);
 
 const POSTGRES: Form = Object(&Shape {
     noun: "field of a Postgres target",

@@ -40,7 +40,7 @@ struct State {
     settings: log::Settings,
     /// Opened with the first answer.
     log: Option<Log>,
-    /// RecordedAnswers that events may still need.
+    /// Answers that events may still need.
     known: BTreeMap<Key, HttpAnswer>,
     /// Those of them that were used since the last call of [`RecordedAnswers::forget_used`].
     used: BTreeSet<Key>,
@@ -78,10 +78,7 @@ impl RecordedAnswers {
         let state = self.state();
         let reader = match &state.log {
             None => None,
-            Some(log) => {
-                let from = first_since(&*state.disk, &state.folder, log.next(), at.nanos())?;
-                Some(log.reader(from.max(log.first()))?)
-            }
+            Some(log) => Some(state.reader_since(log, at)?),
         };
         let (disk, folder, settings) = (Arc::clone(&state.disk), state.folder.clone(), state.settings);
         Ok(PastAnswers { disk, folder, settings, reader, next: None, latest: None })
@@ -95,8 +92,7 @@ impl RecordedAnswers {
     pub(super) fn use_services(&self, services: Option<Arc<dyn Services>>, since: Timestamp) -> Result<(), Error> {
         let mut state = self.state();
         if let (Some(services), Some(log)) = (&services, &state.log) {
-            let from = first_since(&*state.disk, &state.folder, log.next(), since.nanos())?;
-            let mut reader = log.reader(from.max(log.first()))?;
+            let mut reader = state.reader_since(log, since)?;
             while let Some(entry) = reader.read()? {
                 let past = items(&entry).filter_map(|(_, bytes)| item::read(bytes)?.into_past());
                 past.filter(|past| past.received >= since).for_each(|past| services.remember(past));
@@ -143,10 +139,15 @@ impl State {
         }
     }
 
+    /// Returns a reader of all entries since an instant; earlier ones may come before them.
+    fn reader_since(&self, log: &Log, since: Timestamp) -> Result<log::Reader, Error> {
+        let from = first_since(&*self.disk, &self.folder, log.next(), since.nanos())?;
+        Ok(log.reader(from.max(log.first()))?)
+    }
+
     /// Reads the answers since an instant.
     fn read(&mut self, log: &Log, since: Timestamp) -> Result<(), Error> {
-        let from = first_since(&*self.disk, &self.folder, log.next(), since.nanos())?;
-        let mut reader = log.reader(from.max(log.first()))?;
+        let mut reader = self.reader_since(log, since)?;
         while let Some(entry) = reader.read()? {
             if entry.at >= since.nanos() {
                 self.note(&entry)?;

@@ -16,10 +16,11 @@ use flowmeter_core::schedule::Calendar;
 use flowmeter_core::time::Timestamp;
 use flowmeter_engine::live::{PastAnswers, read_origin};
 use flowmeter_engine::{Arrival, Counted, Error, Recount, Steps};
-use flowmeter_store::archive::{Filter, Row};
+use flowmeter_store::archive::{self, Filter, Row};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
+use crate::events::rows::events_folder;
 use crate::installation::Installation;
 use crate::meters::declared_name;
 use crate::pipelines::KeptPipeline;
@@ -30,6 +31,9 @@ use crate::verbatim::{self, Object};
 /// Events of one id that are traced at most: ids repeat only with other sources, or when
 /// senders send again.
 const TRACED_MAX: usize = 100;
+/// Events of a pipeline, from the newest back, among which a search looks for an id. Files whose
+/// filters rule the id out are skipped; events that are not in files yet are read.
+const SEARCHED_MAX: u64 = 1_000_000;
 
 impl Installation {
     /// Every step of the events with an id (and source), in each pipeline of a namespace;
@@ -47,6 +51,29 @@ impl Installation {
             true => Err(not_found("event", id)),
             false => Ok((Object::of(&json!({"id": id})).with_list("events", &traced).finish(), traced.len())),
         }
+    }
+
+    /// Whether one of the newest events of a namespace has an id.
+    pub fn has_event(&self, namespace: &str, id: &str) -> Result<bool, Error> {
+        for pipeline in self.pipelines(namespace)?.iter() {
+            let end = match self.served_of(pipeline.id) {
+                Some(served) => served.worker().ask(|live| live.outlet().arrivals())?,
+                None => archive::extent(&**self.disk(), &events_folder(pipeline.id))?.unwrap_or(0),
+            };
+            let filter = Filter { id: Some(id.to_owned()), ..Filter::default() };
+            let mut is_found = false;
+            let mut from = Some(end.saturating_sub(SEARCHED_MAX));
+            while let Some(next) = from.filter(|_| !is_found) {
+                from = self.walk_events(pipeline, &filter, next, &mut |_| {
+                    is_found = true;
+                    ControlFlow::Break(())
+                })?;
+            }
+            if is_found {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// All rows that are wanted, up to so many.

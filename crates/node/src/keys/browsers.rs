@@ -33,8 +33,11 @@ const ADDRESSES_MAX: usize = 10_000;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct BrowserSession {
-    /// The key with which it was signed in.
+    /// The key with which it acts.
     pub key: KeyId,
+    /// Keys of other namespaces with which it was signed in, too.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub others: Vec<KeyId>,
     /// Time of sign-in, in nanoseconds.
     pub created_ns: i64,
     /// Last use, in nanoseconds.
@@ -85,18 +88,27 @@ impl Browsers {
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Opens a session for a key, together with the entry of the audit. Returns the value of its
-    /// cookie.
-    pub fn begin(&self, catalog: &dyn Catalog, key: KeyId, now: Timestamp, entry: Vec<Change>) -> Result<String, Error> {
+    /// Opens a session for a key, together with the entry of the audit. `others` are the keys of the
+    /// browser's session so far, which it replaces. Returns the value of its cookie.
+    pub fn begin(
+        &self,
+        catalog: &dyn Catalog,
+        key: KeyId,
+        (before, others): (Option<&str>, Vec<KeyId>),
+        now: Timestamp,
+        entry: Vec<Change>,
+    ) -> Result<String, Error> {
         let failed = |why: keys::Error| Error::new(flowmeter_engine::Kind::Unavailable, why.to_string());
         let token = keys::random::secret().map_err(failed)?;
-        let session = BrowserSession { key, created_ns: now.nanos(), seen_ns: now.nanos() };
+        let session = BrowserSession { key, others, created_ns: now.nanos(), seen_ns: now.nanos() };
         let name = hash(&token);
         let mut changes = vec![put(&name, &session)];
         let mut sessions = self.lock();
+        let before = before.map(hash);
         // Expired sessions are removed with the next sign-in.
+        let is_over = |name: &String, session: &BrowserSession| session.expires() <= now || before.as_ref() == Some(name);
         let over: Vec<String> =
-            sessions.iter().filter(|(_, session)| session.expires() <= now).map(|(name, _)| name.clone()).collect();
+            sessions.iter().filter(|(name, session)| is_over(name, session)).map(|(name, _)| name.clone()).collect();
         changes.extend(over.iter().map(|name| Change::Remove(Table::BrowserSessions, name.clone().into_bytes())));
         changes.extend(entry);
         catalog.commit(&changes)?;
@@ -120,6 +132,22 @@ impl Browsers {
             }
         }
         Some(session.clone())
+    }
+
+    /// Lets a session act with another of its keys, together with the entry of the audit.
+    pub fn switch(&self, catalog: &dyn Catalog, token: &str, to: KeyId, entry: Vec<Change>) -> Result<(), Error> {
+        let name = hash(token);
+        let mut sessions = self.lock();
+        let Some(session) = sessions.get_mut(&name) else { return Ok(()) };
+        let mut switched = session.clone();
+        if let Some(other) = switched.others.iter_mut().find(|other| **other == to) {
+            *other = std::mem::replace(&mut switched.key, to);
+            let mut changes = vec![put(&name, &switched)];
+            changes.extend(entry);
+            catalog.commit(&changes)?;
+            *session = switched;
+        }
+        Ok(())
     }
 
     /// Ends the session of a cookie, together with the entry of the audit.
@@ -184,7 +212,7 @@ mod tests {
         let catalog = LocalCatalog::in_memory().unwrap();
         let browsers = Browsers::open(&catalog).unwrap();
         let key: KeyId = serde_json::from_str("\"0000000000000001\"").unwrap();
-        let token = browsers.begin(&catalog, key, at(0), Vec::new()).unwrap();
+        let token = browsers.begin(&catalog, key, (None, Vec::new()), at(0), Vec::new()).unwrap();
         assert_eq!(token.len(), 64);
         assert!(browsers.find(&catalog, &token, at(11)).is_some());
         assert!(browsers.find(&catalog, &token, at(22)).is_some(), "used after 11 hours");
@@ -195,8 +223,15 @@ mod tests {
         let used = |hour| again.find(&catalog, &token, at(hour)).is_some();
         assert!((40..168).step_by(10).all(used));
         assert!(!used(168), "a week");
-        let other = again.begin(&catalog, key, at(200), Vec::new()).unwrap();
-        assert_eq!(again.list(at(200)).len(), 1, "sessions that are over leave with the next sign-in");
+        let second: KeyId = serde_json::from_str("\"0000000000000002\"").unwrap();
+        let first = again.begin(&catalog, key, (None, Vec::new()), at(200), Vec::new()).unwrap();
+        let other = again.begin(&catalog, second, (Some(&first), vec![key]), at(200), Vec::new()).unwrap();
+        assert_eq!(again.list(at(200)).len(), 1, "sessions that are over or replaced leave with the next sign-in");
+        assert!(again.find(&catalog, &first, at(200)).is_none());
+        again.switch(&catalog, &other, key, Vec::new()).unwrap();
+        let again = Browsers::open(&catalog).unwrap();
+        let session = again.find(&catalog, &other, at(200)).unwrap();
+        assert_eq!((session.key, session.others), (key, vec![second]));
         assert!(again.end(&catalog, &other, Vec::new()).unwrap().is_some());
         assert!(again.find(&catalog, &other, at(200)).is_none());
     }

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::KeptSession;
 use crate::installation::{Installation, Served};
+use crate::pipelines::KeptPipeline;
 
 /// Returns the counters of a loaded pipeline, for people.
 pub fn counts(plan: &Plan, totals: &Totals) -> Value {
@@ -30,6 +31,14 @@ pub fn counts(plan: &Plan, totals: &Totals) -> Value {
         } else if node.operator.releases() {
             let more = [("derived", count.derived), ("held", count.held()), ("amended", 0), ("late", count.late)];
             more.into_iter().for_each(|(name, count)| shown[name] = json!(count));
+        }
+        if node.outputs.len() > 1 {
+            let of = |port: usize| {
+                let name = node.output_name(port);
+                let count = totals.counters_of(at).find(|(known, _)| *known == name).map_or(0, |(_, count)| count);
+                (name.to_owned(), json!(count))
+            };
+            shown["outputs"] = Value::Object((0..node.outputs.len()).map(of).collect());
         }
         shown
     });
@@ -90,6 +99,13 @@ impl Installation {
         let events = &self.counts_of(session, plan, &served.board().totals())["events"];
         let count = |name: &str| events[name].as_u64().unwrap_or_default();
         flowmeter_connectors::completeness::check_errors(plan, count("parked"), count("received"))
+    }
+
+    /// Returns the counts of a pipeline since it was made; null if it is not loaded.
+    pub fn pipeline_counts(&self, pipeline: &KeptPipeline) -> Result<Value, Error> {
+        let Some(served) = self.served_of(pipeline.id) else { return Ok(Value::Null) };
+        let plan = served.worker.ask(|live| Arc::clone(live.plan()))?;
+        Ok(counts(&plan, &served.board().totals()))
     }
 
     /// Returns the counts of a session so far, or at its end.

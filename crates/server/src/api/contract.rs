@@ -13,6 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
 use axum::http::Method;
+use flowmeter_node::keys::Scope;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -29,6 +30,7 @@ const FILES: &[(&str, &str)] = &[
     ("sessions", include_str!("schemas/sessions.json")),
     ("corrections", include_str!("schemas/corrections.json")),
     ("deliveries", include_str!("schemas/deliveries.json")),
+    ("jobs", include_str!("schemas/jobs.json")),
     ("notifications", include_str!("schemas/notifications.json")),
     ("keys", include_str!("schemas/keys.json")),
     ("server", include_str!("schemas/server.json")),
@@ -88,6 +90,12 @@ pub(super) struct Operation {
     refusals: Vec<u16>,
     /// Forms of refusals beside problem details.
     pub(super) refused: Option<Forms>,
+    /// Schemas of headers of an answer of success.
+    #[serde(default)]
+    pub(super) answer_headers: Map<String, Value>,
+    /// Whether a setting makes the endpoint need a key.
+    #[serde(default)]
+    pub(super) optional_key: bool,
     /// Whether an answer has an `ETag`.
     #[serde(default)]
     pub(super) etag: bool,
@@ -129,6 +137,11 @@ impl Endpoint {
     /// Whether a POST may carry an `Idempotency-Key`.
     pub(super) fn is_idempotent_by_key(&self) -> bool {
         self.method == Method::POST && self.scope.is_some() && !self.path.ends_with("/events")
+    }
+
+    /// Whether the audit keeps the reason of a request to the endpoint.
+    pub(super) fn takes_reason(&self) -> bool {
+        self.method != Method::GET && self.scope.is_some_and(|scope| scope != Scope::Ingest)
     }
 
     /// Returns the names of the parameters in the path.

@@ -7,7 +7,7 @@ use axum::routing::get;
 use serde_json::{Map, Value, json};
 
 use super::contract::{self, Forms, Operation};
-use super::{Endpoint, reference};
+use super::{Endpoint, REASON_CHARS_MAX, reference};
 
 /// Characters of an idempotency key at most.
 const KEY_CHARS_MAX: usize = crate::idempotency::KEY_CHARS_MAX;
@@ -105,6 +105,8 @@ fn described(endpoint: &Endpoint, operation: &Operation, tag: &str) -> Value {
         described["security"] = json!([{"key": []}]);
         described["description"] = json!(format!("Needs the scope `{}`.", scope.name()));
         described["x-scope"] = json!(scope.name());
+    } else if operation.optional_key {
+        described["security"] = json!([{}, {"key": []}]);
     }
     if let (Some(forms), Some(text)) = (&operation.body, endpoint.body) {
         described["requestBody"] = json!({"description": text, "required": !operation.optional_body, "content": content(forms)});
@@ -123,6 +125,12 @@ fn parameter(name: &str, place: &str, meaning: Option<&str>, mut schema: Value) 
     parameter
 }
 
+/// Returns a header of an answer; a description moves from its schema to it.
+fn header_of(mut schema: Value) -> Value {
+    let meaning = schema.as_object_mut().and_then(|members| members.remove("description")).unwrap_or_default();
+    json!({"description": meaning, "schema": schema})
+}
+
 fn parameters(endpoint: &Endpoint, operation: &Operation) -> Vec<Value> {
     let in_path = endpoint.names_in_path().map(|name| parameter(name, "path", None, operation.of_path(name)));
     let in_query = endpoint.query.iter().map(|(name, meaning)| {
@@ -139,6 +147,10 @@ fn parameters(endpoint: &Endpoint, operation: &Operation) -> Vec<Value> {
         let meaning = "The `ETag` on which the change is based";
         all.push(parameter("If-Match", "header", Some(meaning), json!({"type": "string"})));
     }
+    if endpoint.takes_reason() {
+        let meaning = format!("The reason for the change, as percent-encoded UTF-8 of at most {REASON_CHARS_MAX} characters");
+        all.push(parameter("X-Flowmeter-Reason", "header", Some(&meaning), json!({"type": "string"})));
+    }
     if endpoint.is_idempotent_by_key() {
         let meaning = "The same request under one key gets the same answer for 24 hours";
         let schema = json!({"type": "string", "minLength": 1, "maxLength": KEY_CHARS_MAX});
@@ -154,8 +166,12 @@ fn answers(endpoint: &Endpoint, operation: &Operation) -> Map<String, Value> {
         if let Some(forms) = forms {
             answer["content"] = Value::Object(content(forms));
         }
+        let mut headers = operation.answer_headers.clone();
         if operation.etag {
-            answer["headers"] = json!({"ETag": {"description": "The version of the object", "schema": {"type": "string"}}});
+            headers.insert("ETag".to_owned(), json!({"type": "string", "description": "The version of the object"}));
+        }
+        if !headers.is_empty() {
+            answer["headers"] = headers.into_iter().map(|(name, schema)| (name, header_of(schema))).collect();
         }
         answers.insert(status.to_string(), answer);
     }

@@ -52,7 +52,9 @@ async fn search(
             names(&app, &asked, &text, &mut hits)?;
             ids(&app, &asked, &text, &mut hits);
             users(&app, &asked, &text, &mut hits);
-            hits.push(hit("event", text.as_str(), "trace the event with this id", format!("/events/{}", path(&text))));
+            if app.installation.has_event(&asked.who.namespace, &text).map_err(|why| problem_of(&why))? {
+                hits.push(hit("event", text.as_str(), "trace the event with this id", format!("/events/{}", path(&text))));
+            }
         }
         hits.truncate(HITS_MAX);
         Ok(answer(StatusCode::OK, &json!({"items": hits})))

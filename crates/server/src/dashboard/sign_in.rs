@@ -11,12 +11,12 @@ use axum::body::Body;
 use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, get, post};
+use axum::routing::{delete, get, post, put};
 use flowmeter_core::time::Timestamp;
 use flowmeter_engine::Error;
 use flowmeter_node::audit::Who;
-use flowmeter_node::keys::browsers::csrf;
-use flowmeter_node::keys::{Principal, Scope, Unauthenticated};
+use flowmeter_node::keys::browsers::{BrowserSession, csrf};
+use flowmeter_node::keys::{KeyId, Principal, Scope, Unauthenticated};
 use flowmeter_store::catalog::Change;
 use serde_json::{Value, json};
 
@@ -32,6 +32,9 @@ const CSRF: &str = "x-flowmeter-csrf";
 const START: &str = "x-flowmeter-start";
 /// Seconds a cookie is kept by a browser: as long as a session may live.
 const COOKIE_SECONDS: u64 = 7 * 86_400;
+
+/// Maximum of other namespaces to which a browser is signed in.
+const OTHERS_MAX: usize = 16;
 
 /// The endpoints of the sign-in.
 pub(crate) fn endpoints() -> Vec<Endpoint> {
@@ -59,6 +62,13 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
             Some("key"),
             (200, "Name, namespace, scopes; a cookie"),
             post(sign_in),
+        ),
+        endpoint(
+            Method::PUT,
+            "Act in another namespace that the browser is signed in to",
+            Some("namespace"),
+            (200, "Name, namespace, scopes"),
+            put(switch),
         ),
         endpoint(Method::DELETE, "Sign a browser out", None, (204, "It is signed out"), delete(sign_out)),
     ]
@@ -120,6 +130,16 @@ fn same_origin(app: &App, headers: &HeaderMap, uri: &Uri) -> Result<(), Refused>
     Err(Box::new(Problem::new(Code::HostRefused, detail).remedy(remedy)))
 }
 
+/// Checks that a request repeats the value that belongs to its cookie.
+fn is_of_session(headers: &HeaderMap, token: &str) -> Result<(), Refused> {
+    let given = headers.get(CSRF).map(HeaderValue::as_bytes).unwrap_or_default();
+    if bool::from(subtle::ConstantTimeEq::ct_eq(given, csrf(token).as_bytes())) {
+        return Ok(());
+    }
+    let detail = format!("the request lacks the header {CSRF} of this session");
+    Err(Box::new(Problem::new(Code::HostRefused, detail).remedy("Reload the page and try again.")))
+}
+
 /// Returns the principal of a request with a cookie; none if it has none that is valid.
 ///
 /// # Errors
@@ -135,11 +155,7 @@ pub(crate) fn principal(app: &App, request: &Request, scope: Scope, now: Timesta
     let principal = app.keys.principal(session.key, now).map_err(|refusal| Box::new(Problem::from(refusal)))?;
     if !request.method().is_safe() {
         same_origin(app, headers, uri)?;
-        let given = headers.get(CSRF).map(HeaderValue::as_bytes).unwrap_or_default();
-        if !bool::from(subtle::ConstantTimeEq::ct_eq(given, csrf(token).as_bytes())) {
-            let detail = format!("the request lacks the header {CSRF} of this session");
-            return Err(Box::new(Problem::new(Code::HostRefused, detail).remedy("Reload the page and try again.")));
-        }
+        is_of_session(headers, token)?;
     }
     if scope == Scope::Ingest && !headers.contains_key(START) {
         let detail = "a signed-in browser sends events only from the page for a first event";
@@ -175,7 +191,7 @@ async fn show(State(app): State<App>, request: Request) -> Response {
         let token = cookie(headers, &reached.cookie)?;
         let session = app.browsers.find(app.installation.catalog(), token, now)?;
         let principal = app.keys.principal(session.key, now).ok()?;
-        Some((principal, json!({"csrf": csrf(token), "expiresAt": session.expires().to_string()})))
+        Some((principal, of_session(&app, &session, token, now)))
     });
     let body = match session {
         Some((principal, more)) => told(&app, &principal, &more),
@@ -184,6 +200,39 @@ async fn show(State(app): State<App>, request: Request) -> Response {
         }
     };
     private(answer(StatusCode::OK, &body))
+}
+
+/// The members of an answer that tell of the session itself.
+fn of_session(app: &App, session: &BrowserSession, token: &str, now: Timestamp) -> Value {
+    let others = session.others.iter().filter_map(|key| app.keys.principal(*key, now).ok());
+    let others: Vec<Value> = others.map(|other| json!({"namespace": &*other.namespace, "name": &*other.name})).collect();
+    json!({"csrf": csrf(token), "expiresAt": session.expires().to_string(), "others": others})
+}
+
+async fn switch(State(app): State<App>, uri: Uri, headers: HeaderMap, body: Body) -> Result<Response, Refused> {
+    let reached = reached(&app, &headers, &uri)?;
+    same_origin(&app, &headers, &uri)?;
+    let token = cookie(&headers, &reached.cookie).unwrap_or_default().to_owned();
+    is_of_session(&headers, &token)?;
+    let fields = object(&app, &headers, body).await?;
+    let wanted = fields.get("namespace").and_then(Value::as_str).unwrap_or_default().to_owned();
+    off(move || {
+        let (now, catalog) = (app.installation.wall(), app.installation.catalog());
+        let session = app.browsers.find(catalog, &token, now);
+        let session = session.ok_or_else(|| Box::new(Problem::new(Code::KeyMissing, "the browser is not signed in")))?;
+        let keys = std::iter::once(&session.key).chain(&session.others);
+        let mut principals = keys.filter_map(|key| Some((*key, app.keys.principal(*key, now).ok()?)));
+        let (key, principal) = principals.find(|(_, principal)| *principal.namespace == *wanted).ok_or_else(|| {
+            let detail = format!("the browser is not signed in to the namespace `{wanted}`");
+            Box::new(Problem::new(Code::NamespaceForbidden, detail).field("namespace").remedy("Sign in with a key of it."))
+        })?;
+        let at = |why: Error| problem_of(&why);
+        let entry = entry(&app, &principal, "browser.switch").map_err(at)?;
+        app.browsers.switch(catalog, &token, key, entry).map_err(at)?;
+        let session = app.browsers.find(catalog, &token, now).unwrap_or(session);
+        Ok(private(answer(StatusCode::OK, &told(&app, &principal, &of_session(&app, &session, &token, now)))))
+    })
+    .await
 }
 
 async fn sign_in(
@@ -203,6 +252,7 @@ async fn sign_in(
     }
     let fields = object(&app, &headers, body).await?;
     let key = fields.get("key").and_then(Value::as_str).map(str::trim).unwrap_or_default().to_owned();
+    let before = cookie(&headers, &reached.cookie).map(str::to_owned);
     off(move || {
         let principal = app.keys.authenticate(Some(&key), now).map_err(|refusal| {
             app.browsers.may_try(from, now, true);
@@ -214,8 +264,16 @@ async fn sign_in(
         let Some(id) = principal.key else { return Err(Box::new(Problem::new(Code::KeyUnknown, "no such key"))) };
         let at = |why: Error| problem_of(&why);
         let entry = entry(&app, &principal, "browser.sign_in").map_err(at)?;
-        let token = app.browsers.begin(app.installation.catalog(), id, now, entry).map_err(at)?;
-        let told = told(&app, &principal, &json!({"csrf": csrf(&token)}));
+        let catalog = app.installation.catalog();
+        let session = before.as_ref().and_then(|token| app.browsers.find(catalog, token, now));
+        let known = session.iter().flat_map(|session| std::iter::once(&session.key).chain(&session.others));
+        // A browser has one key of each namespace.
+        let is_other = |key: &&KeyId| app.keys.principal(**key, now).is_ok_and(|other| other.namespace != principal.namespace);
+        let others: Vec<KeyId> = known.filter(is_other).take(OTHERS_MAX).copied().collect();
+        let token = app.browsers.begin(catalog, id, (before.as_deref(), others), now, entry).map_err(at)?;
+        let session = app.browsers.find(catalog, &token, now);
+        let more = session.map_or(Value::Null, |session| of_session(&app, &session, &token, now));
+        let told = told(&app, &principal, &more);
         let mut answer = answer(StatusCode::OK, &told);
         set_cookie(&mut answer, &reached, &token, COOKIE_SECONDS);
         Ok(private(answer))
@@ -246,7 +304,7 @@ async fn sign_out(State(app): State<App>, uri: Uri, headers: HeaderMap) -> Resul
 
 /// The entry of the audit about a browser.
 fn entry(app: &App, principal: &Principal, action: &str) -> Result<Vec<Change>, Error> {
-    let who = Who { name: principal.name.to_string(), namespace: principal.namespace.to_string() };
+    let who = Who::named(&*principal.name, &*principal.namespace);
     app.installation.audited(&who, action, &principal.name, Value::Null, Value::Null)
 }
 

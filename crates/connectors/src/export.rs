@@ -4,6 +4,7 @@
 //! clock of its zone shows them. Every number keeps its digits: as text in CSV, as a JSON number in
 //! NDJSON, as `decimal(38, 18)` in Parquet, and in XLSX as a number only where a double holds it.
 
+mod formula;
 mod rows;
 #[cfg(test)]
 mod tests;
@@ -16,6 +17,7 @@ use flowmeter_engine::Error;
 
 use crate::targets::columns::{self, Cell, Type};
 
+pub use formula::disarmed;
 pub use rows::Labels;
 
 /// The format of an export.
@@ -71,6 +73,15 @@ impl Export {
             Format::Xlsx => Output::Xlsx(Box::new(xlsx::Sheet::new(sink, &columns)?)),
         };
         Ok(Export { columns, groups, output })
+    }
+
+    /// Puts an apostrophe before texts of a CSV file that a spreadsheet would evaluate.
+    #[must_use]
+    pub fn without_formulas(mut self) -> Export {
+        if let Output::Csv(csv) = &mut self.output {
+            csv.disarms = true;
+        }
+        self
     }
 
     /// Writes a record, and its groups if they are rows. Returns the number of rows.

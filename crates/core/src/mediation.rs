@@ -20,6 +20,7 @@ mod prepare;
 mod script;
 mod split;
 mod stamp;
+mod taps;
 mod times;
 mod walk;
 
@@ -27,9 +28,10 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-pub use flow::{Answers, Flow, OperatorCount, Parked, Tap, Token};
+pub use flow::{Answers, Flow, OperatorCount, Parked, Token};
 pub use http::{Asked, AskingEvent, PastAnswer, Services};
 pub use lines::LineWriter;
+pub use taps::{ALL_STEPS, Stayed, Tap};
 
 use walk::take_refusals;
 

@@ -33,6 +33,11 @@ pub struct Node {
     pub outputs: Vec<Vec<u16>>,
 }
 
+/// Returns the name of an output: its number from 1, and `default` for the last of several.
+pub fn output_name(port: usize, ports: usize) -> String {
+    if ports > 1 && port + 1 == ports { "default".to_owned() } else { (port + 1).to_string() }
+}
+
 /// The kinds of operators.
 #[derive(Clone, Debug)]
 pub enum Operator {

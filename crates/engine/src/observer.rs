@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use flowmeter_core::event::{Batch, Origin};
-use flowmeter_core::mediation::{OperatorCount, Tap};
+use flowmeter_core::mediation::{OperatorCount, Stayed, Tap};
+use flowmeter_core::operator::output_name;
 use flowmeter_core::verdict::{Reason, Tally, Verdict};
 
 use crate::Error;
@@ -15,6 +16,8 @@ pub trait Observer {
     fn parked(&mut self, event: &ParkedEvent<'_>) -> Result<(), Error>;
     /// Called for an event that leaves an operator.
     fn tapped(&mut self, tap: &Tap, line: u64);
+    /// Called for an event that stays at an operator, if every step is noted.
+    fn stayed(&mut self, _stayed: &Stayed, _line: u64) {}
     /// Called after a block with its events and the verdict of each.
     fn judged(&mut self, _batch: &Batch, _verdicts: &[Verdict]) {}
     /// Called when an event replaces a parked one with the same identity.
@@ -72,7 +75,7 @@ pub struct Totals {
     pub meters_opened: u64,
     /// Events that had no time and were given that of their receipt.
     pub timed_by_receipt: u64,
-    /// Counters of scripts, by operator and name.
+    /// Counters of scripts, and of operators with several outputs, by operator and name.
     pub counters: BTreeMap<(u16, String), i64>,
 }
 
@@ -108,7 +111,17 @@ impl Totals {
         }
     }
 
-    /// Returns the counters of an operator's script, by name.
+    /// Adds the number of events by output of operators that have several.
+    pub(crate) fn count_outputs(&mut self, outputs: &[Vec<u64>]) {
+        for (operator, counts) in (0u16..).zip(outputs) {
+            for (port, count) in counts.iter().enumerate().filter(|(_, count)| **count > 0) {
+                let sum = self.counters.entry((operator, output_name(port, counts.len()))).or_default();
+                *sum = sum.saturating_add_unsigned(*count);
+            }
+        }
+    }
+
+    /// Returns the counters of an operator, by name: those of its script, or of its outputs.
     pub fn counters_of(&self, operator: u16) -> impl Iterator<Item = (&str, i64)> {
         let from = (operator, String::new());
         let of_operator = self.counters.range(from..).take_while(move |((of, _), _)| *of == operator);

@@ -27,6 +27,7 @@ mod pace;
 mod reconcile;
 mod records;
 mod sending;
+mod story;
 mod target;
 #[cfg(test)]
 mod tests;
@@ -41,7 +42,8 @@ pub use pace::Patience;
 pub use reconcile::{Amount, Difference, Part, Report, Sums};
 pub use records::{RecordLog, Records, WindowLimits};
 pub use sending::{Outbox, Progress};
-pub use target::{Repeat, Target};
+pub use story::{ANSWER_BYTES_MAX, ATTEMPTS_MAX, Attempt};
+pub use target::{Exchange, Repeat, Target};
 pub use window::{Names, Outgoing, Span, Window};
 
 /// The maximum of deliveries of one target that are retried on their own. Each holds up only its

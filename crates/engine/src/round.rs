@@ -352,6 +352,7 @@ impl<I: Identities + Send + Sync> Engine<I> {
             self.totals.tally.absorb(&flow.tally());
             self.totals.timed_by_receipt += flow.timed_by_receipt();
             self.totals.count(&flow.counters);
+            self.totals.count_outputs(&flow.outputs);
             for (total, count) in self.totals.operators.iter_mut().zip(&flow.counts) {
                 total.add(count);
             }
@@ -377,6 +378,9 @@ impl<I: Identities + Send + Sync> Engine<I> {
             }
             for tap in &flow.taps {
                 observer.tapped(tap, flow.batch.line(tap.event as usize));
+            }
+            for stayed in flow.stayed() {
+                observer.stayed(&stayed, flow.batch.line(stayed.event as usize));
             }
         }
         let lanes = self.lanes.iter_mut();

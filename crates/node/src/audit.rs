@@ -35,6 +35,15 @@ pub struct AuditEntry {
     /// The object after the change.
     #[serde(default, skip_serializing_if = "Image::is_none")]
     pub after: Image,
+    /// The reason that the author gave.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The id of the request, as in its answer and in the log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
+    /// `key` or `browser`; none for changes that the server makes or that needed no key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub via: Option<Via>,
 }
 
 /// An object as it was or is: JSON text, so that an event stays as it was sent.
@@ -49,6 +58,11 @@ impl Image {
 
     fn is_none(&self) -> bool {
         self.0.is_none()
+    }
+
+    /// Returns the JSON text; empty if there is none.
+    pub fn text(&self) -> &str {
+        self.0.as_ref().map_or("", |json| json.get())
     }
 }
 
@@ -83,13 +97,61 @@ impl AuditFilter {
     }
 }
 
+/// The way by which a request came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Via {
+    /// A key in the header `Authorization`.
+    Key,
+    /// The cookie of a signed-in browser.
+    Browser,
+}
+
+impl Via {
+    /// Returns the name in the API.
+    pub fn name(self) -> &'static str {
+        match self {
+            Via::Key => "key",
+            Via::Browser => "browser",
+        }
+    }
+}
+
 /// The author and namespace of an entry.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Who {
     /// The name of the key, or `local`.
     pub name: String,
     /// The namespace of the author.
     pub namespace: String,
+    /// The request of the change; empty for changes that the server makes.
+    pub request: Asking,
+}
+
+/// The facts about a request that the audit keeps.
+#[derive(Clone, Debug, Default)]
+pub struct Asking {
+    /// The id of the request.
+    pub id: Option<String>,
+    /// The way by which it came.
+    pub via: Option<Via>,
+    /// The reason for the change.
+    pub reason: Option<String>,
+}
+
+impl Who {
+    /// Returns the author of changes without a request.
+    pub fn named(name: impl Into<String>, namespace: impl Into<String>) -> Who {
+        Who { name: name.into(), namespace: namespace.into(), request: Asking::default() }
+    }
+
+    /// Returns the author with a reason for the change; an empty one changes nothing.
+    pub fn because(mut self, reason: &str) -> Who {
+        if !reason.trim().is_empty() {
+            self.request.reason = Some(reason.trim().to_owned());
+        }
+        self
+    }
 }
 
 /// Returns the number of the next entry of the audit.
@@ -120,6 +182,9 @@ impl Installation {
             object: object.to_owned(),
             before: before.into(),
             after: after.into(),
+            reason: who.request.reason.clone(),
+            request_id: who.request.id.clone(),
+            via: who.request.via,
         };
         Ok(vec![put(Table::Audit, key_of(number), &entry)])
     }

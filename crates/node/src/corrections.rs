@@ -5,7 +5,10 @@
 //! an event with its identity. Either way its settlement follows from the log, and only the first
 //! one for an event is valid. The audit follows the settlements.
 
+pub(crate) mod askings;
+pub mod filter;
 pub mod groups;
+mod received;
 
 use std::sync::Arc;
 
@@ -14,7 +17,7 @@ use flowmeter_core::time::Timestamp;
 use flowmeter_core::verdict::Reason;
 use flowmeter_engine::Error;
 use flowmeter_engine::journal::Place;
-use flowmeter_engine::live::{How, Letter, ParkedItem, Settlement, SettlementItem, Settles, items, parked_item, settlement_item};
+use flowmeter_engine::live::{How, Letter, Settlement, SettlementItem, Settles, items, parked_item, settlement_item};
 use flowmeter_engine::node::{Reply, Submission};
 use flowmeter_store::catalog::{Table, count_to};
 use serde::{Deserialize, Serialize};
@@ -23,7 +26,7 @@ use serde_json::{Value, json};
 
 use crate::audit::{Image, Who};
 use crate::change::ChangeSet;
-use crate::corrections::groups::GroupKey;
+pub use crate::corrections::filter::CorrectionFilter;
 use crate::installation::{Installation, Served};
 use crate::refusal::{Refusal, RefusalKind, Refused, not_found, refusal_of};
 use crate::rows::{kept, pair_key};
@@ -98,11 +101,19 @@ impl Correction {
     /// Returns its JSON form. The event is shown byte for byte as received, so that a correction
     /// sends back unchanged parts exactly.
     pub fn shown(&self) -> Box<RawValue> {
+        self.shown_received(None)
+    }
+
+    /// Returns its JSON form with the time at which the event was received.
+    fn shown_received(&self, received_at: Option<Timestamp>) -> Box<RawValue> {
         let mut head = json!({
             "id": self.id(), "pipeline": self.pipeline, "state": self.state, "arrival": self.arrival,
             "reason": self.reason.code(), "remedy": self.reason.remedy(), "operator": self.operator, "detail": self.detail,
             "parkedAt": Timestamp::from_nanos(self.parked_at).to_string(),
         });
+        if let Some(at) = received_at {
+            head["receivedAt"] = json!(at.to_string());
+        }
         if self.is_derived {
             head["derived"] = json!(true);
         }
@@ -114,29 +125,6 @@ impl Correction {
             }
         }
         Object::of(&head).with("event", &verbatim::sent(&self.raw)).finish()
-    }
-}
-
-/// A filter of parked events.
-#[derive(Clone, Debug, Default)]
-pub struct CorrectionFilter {
-    /// Events in this state.
-    pub state: Option<CorrectionState>,
-    /// Events with this reason.
-    pub reason: Option<Reason>,
-    /// Events of this operator.
-    pub operator: Option<String>,
-    /// Events of this group.
-    pub group: Option<GroupKey>,
-    /// Events with a smaller number.
-    pub before: Option<u64>,
-}
-
-impl CorrectionFilter {
-    fn takes(&self, parked: &ParkedItem<'_>) -> bool {
-        self.reason.is_none_or(|reason| reason == parked.reason)
-            && self.operator.as_ref().is_none_or(|operator| operator == parked.operator)
-            && self.group.as_ref().is_none_or(|group| group.holds(parked.operator, parked.reason, parked.detail, parked.raw))
     }
 }
 
@@ -164,7 +152,8 @@ impl Installation {
             if entry.first_item >= until {
                 break;
             }
-            for (number, item) in items(&entry).filter(|(number, _)| (from..until).contains(number)) {
+            let is_within = filter.takes_time(entry.at);
+            for (number, item) in items(&entry).filter(|(number, _)| is_within && (from..until).contains(number)) {
                 let Some(parked) = parked_item(item) else { continue };
                 if filter.takes(&parked) {
                     page.push(Correction {
@@ -186,7 +175,7 @@ impl Installation {
             let end = entry.first_item + u64::from(entry.items);
             for correction in page {
                 next = correction.number + 1;
-                if filter.state.is_none_or(|wanted| wanted == correction.state) {
+                if filter.takes_outcome(correction.state, correction.settlement.as_ref()) {
                     found.push(correction);
                 }
                 if found.len() >= limit {
@@ -248,6 +237,7 @@ impl Installation {
             How::Discarded | How::Superseded => Vec::new(),
             How::Corrected | How::Reprocessed => event.unwrap_or_else(|| correction.raw.clone()),
         };
+        self.askings.note(served.kept.id, correction.number, who);
         if mutant::is_put_back(Mutant::AnsweredBeforeTheLog) {
             self.put(self.settling(who, &served, &correction, how, &event, Box::new(drop)));
             return Ok(correction);
@@ -286,6 +276,7 @@ impl Installation {
         let (sender, receiver) = std::sync::mpsc::channel();
         let count = events.len();
         for (correction, how, event) in events {
+            self.askings.note(served.kept.id, correction.number, who);
             let sender = sender.clone();
             let reply = Box::new(move |placed| drop(sender.send(placed)));
             self.put(self.settling(who, served, &correction, how, &event, reply));
@@ -356,7 +347,7 @@ impl Installation {
     fn audit_settlement(&self, set: &mut ChangeSet, served: &Served, item: &SettlementItem) -> Result<(), Error> {
         let Settlement { how, who, by, position, number, .. } = &item.settlement;
         let name = if who.is_empty() { BY_EVENT } else { who.as_str() };
-        let who = Who { name: name.to_owned(), namespace: served.kept.namespace.clone() };
+        let mut who = Who::named(name, served.kept.namespace.as_str());
         let action = format!("correction.{}", how.name());
         let Some(number) = *number else {
             let object = format!("{}#{}", served.kept.name, item.arrival);
@@ -364,6 +355,7 @@ impl Installation {
             return self.audit_in(set, &who, &action, &object, (Value::Null, after));
         };
         let object = format!("{}:{}", served.kept.name, Place::first(number));
+        who.request = self.askings.take(served.kept.id, number, name);
         let before = self.parked_event(served, number)?.map(|event| Image::sent(&event));
         let after = self.settling_event(*position)?.map(|event| Image::sent(&event));
         self.audit_in(set, &who, &action, &object, (before.unwrap_or_default(), after.unwrap_or_default()))

@@ -5,6 +5,7 @@
 
 pub mod delivery;
 pub mod probing;
+mod states;
 
 use std::sync::Arc;
 
@@ -12,7 +13,7 @@ use flowmeter_core::time::Timestamp;
 use flowmeter_engine::Error;
 use flowmeter_engine::journal::Place;
 use flowmeter_engine::outbox::{
-    Amount, Delivery, DeliveryState, Difference, Marks, Part, RecordLog, Records, Report, WindowLimits,
+    Amount, Attempt, Delivery, DeliveryState, Difference, Marks, Part, RecordLog, Records, Report, WindowLimits,
 };
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
@@ -185,6 +186,12 @@ fn view(
     DeliveryView { id, state, shown }
 }
 
+/// Returns an attempt as the API shows it.
+fn shown_attempt(attempt: &Attempt) -> Value {
+    let Attempt { at, ms, status, answer } = attempt;
+    json!({"at": Timestamp::from_nanos(*at).to_string(), "ms": ms, "status": status, "answer": answer})
+}
+
 /// Returns the state of a record without a stored delivery.
 fn standing(marks: &Marks, number: u64) -> DeliveryState {
     match number {
@@ -247,7 +254,7 @@ pub fn target_gauges(served: &Served) -> Vec<TargetGauge> {
 }
 
 impl Installation {
-    fn shelf(&self, served: &Served, courier: &Courier) -> CatalogShelf {
+    pub(crate) fn shelf(&self, served: &Served, courier: &Courier) -> CatalogShelf {
         CatalogShelf::new(Arc::clone(&self.catalog), served.kept.id, courier.id())
     }
 
@@ -363,7 +370,7 @@ impl Installation {
         Ok(found)
     }
 
-    fn delivery_of(&self, namespace: &str, id: &str) -> Result<(Arc<Served>, Arc<Courier>, u64), Refused> {
+    pub(crate) fn delivery_of(&self, namespace: &str, id: &str) -> Result<(Arc<Served>, Arc<Courier>, u64), Refused> {
         let missing = || not_found("delivery", id);
         let mut parts = id.splitn(3, '.');
         let pipeline = parts.next().and_then(|text| Uuid::try_parse(text).ok()).ok_or_else(missing)?;
@@ -385,19 +392,28 @@ impl Installation {
         let window = log.read(number, number + 1, WindowLimits { records: 1, bytes: usize::MAX }).map_err(at)?;
         let record = window.iter().next().ok_or_else(|| not_found("delivery", id))?;
         let names = record.names().map_err(at)?;
-        let own = self.shelf(&served, &courier).deliveries(number, None, 1).map_err(at)?;
-        let own = own.first().filter(|own| own.number == number);
+        let shelf = self.shelf(&served, &courier);
+        let own = flowmeter_engine::outbox::Shelf::delivery(&shelf, number).map_err(at)?;
+        let story = if own.is_none() { shelf.story(number).map_err(at)? } else { None };
+        let board = courier.board();
+        let is_under_way = (board.marks.next..board.marks.sent).contains(&number);
+        let of_window = if is_under_way { board.marks.history.as_slice() } else { &[] };
+        let attempts = own.as_ref().or(story.as_ref()).map_or(of_window, |own| own.history.as_slice());
         /// The record is included as it was made, without parsing its digits.
         #[derive(Serialize)]
+        #[serde(rename_all = "camelCase")]
         struct WithRecord<'r> {
             #[serde(flatten)]
             delivery: &'r Value,
+            /// The last attempts, the oldest first.
+            attempt_history: Vec<Value>,
             record: &'r RawValue,
         }
         let internal = |why: serde_json::Error| Box::new(Refusal::new(RefusalKind::Internal, why.to_string()));
-        let view = view(&served, &courier, &courier.board(), number, Some((names.meter, names.record_id)), own);
+        let view = view(&served, &courier, &board, number, Some((names.meter, names.record_id)), own.as_ref());
         let record = serde_json::from_slice(record.json).map_err(internal)?;
-        to_raw_value(&WithRecord { delivery: &view.shown, record }).map_err(internal)
+        let attempt_history = attempts.iter().map(shown_attempt).collect();
+        to_raw_value(&WithRecord { delivery: &view.shown, attempt_history, record }).map_err(internal)
     }
 
     /// Sends a record again.
@@ -413,9 +429,10 @@ impl Installation {
     pub fn skip_delivery(&self, who: &Who, id: &str, reason: &str) -> Result<DeliveryView, Refused> {
         let (served, courier, number) = self.delivery_of(&who.namespace, id)?;
         let at = |why: Error| refusal_of(&why);
+        let who = &who.clone().because(reason);
         let audited = self.audited(who, "delivery.skip", id, Value::Null, json!({"reason": reason})).map_err(at)?;
-        let own = courier.skip(number, format!("left out by {}: {reason}", who.name), audited).map_err(at)?;
-        Ok(view(&served, &courier, &courier.board(), number, None, Some(&own)))
+        let own = courier.skip(vec![number], format!("left out by {}: {reason}", who.name), audited).map_err(at)?;
+        Ok(view(&served, &courier, &courier.board(), number, None, own.first()))
     }
 
     /// Sends all records of a pipeline again that are dead or wait for their next attempt; returns
@@ -473,7 +490,7 @@ impl Installation {
     }
 }
 
-fn not_at_work(pipeline: &str) -> Refused {
+pub(crate) fn not_at_work(pipeline: &str) -> Refused {
     let detail = format!("`{pipeline}` has never run, or reads files once: there is nothing to deliver here");
     Box::new(Refusal::new(RefusalKind::Conflict, detail))
 }

@@ -26,9 +26,10 @@ use flowmeter_store::disk::{Disk, Lock};
 use flowmeter_store::log;
 use uuid::Uuid;
 
-use crate::corrections::groups;
+use crate::corrections::{askings, groups};
 use crate::deliveries::delivery;
 use crate::events::store::EventStore;
+use crate::jobs::Jobs;
 use crate::meters::index::MeterIndex;
 use crate::monitoring::{history, overview, readiness, standing};
 use crate::pipelines::{KeptPipeline, stopped};
@@ -95,6 +96,10 @@ pub struct Installation {
     pub history: history::History,
     /// Parked events, grouped by cause.
     pub(crate) parked_groups: groups::ParkedGroups,
+    /// Requests that settled parked events and are not in the audit yet.
+    pub(crate) askings: askings::Askings,
+    /// Jobs over parked events, deliveries and records.
+    pub jobs: Jobs,
     /// Compiled versions and counts that the overview reads every second.
     pub(crate) overview: overview::Cache,
     pub(crate) teller: telling::Teller,

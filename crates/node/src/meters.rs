@@ -5,6 +5,7 @@ pub mod events;
 pub(crate) mod index;
 mod listing;
 pub mod memory;
+pub mod periods;
 
 use flowmeter_core::meter_type::{MeterType, OwnLimits};
 use flowmeter_core::plan::Plan;

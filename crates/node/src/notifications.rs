@@ -12,6 +12,7 @@ pub mod declared;
 pub mod definitions;
 pub mod notice;
 mod pace;
+mod sample;
 pub mod vocabulary;
 pub mod worker;
 

@@ -1,12 +1,15 @@
 //! Metered records as they were flushed.
 
+use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::{Arc, PoisonError};
 
+use flowmeter_core::time::Timestamp;
 use flowmeter_engine::Error;
 use flowmeter_engine::live::{folder_of, items, record_item};
 use flowmeter_engine::outbox::{RecordIndex, RecordKey};
 use flowmeter_store::log::Entry;
+use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 use uuid::Uuid;
@@ -56,6 +59,63 @@ impl Installation {
         let mut known = self.record_indexes.lock().unwrap_or_else(PoisonError::into_inner);
         let new = || Arc::new(RecordIndex::new(Arc::clone(&self.disk), &folder_of(pipeline)));
         Arc::clone(known.entry(pipeline).or_insert_with(new))
+    }
+}
+
+/// A filter of records.
+#[derive(Clone, Debug, Default)]
+pub struct RecordFilter {
+    /// Records of this user.
+    pub user: Option<String>,
+    /// Records of the type with this name or id.
+    pub meter_type: Option<String>,
+    /// Records of this meter.
+    pub meter: Option<String>,
+    /// Records whose period ends at this instant or later.
+    pub from: Option<Timestamp>,
+    /// Records whose period ends before this instant.
+    pub to: Option<Timestamp>,
+    /// Partial records of thresholds instead of those of periods.
+    pub are_thresholds: bool,
+}
+
+/// The fields of a record that a filter looks at.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", bound(deserialize = "'de: 'a"))]
+struct Fields<'a> {
+    #[serde(default)]
+    id: Cow<'a, str>,
+    #[serde(default)]
+    user_id: Cow<'a, str>,
+    #[serde(default)]
+    meter_type_name: Cow<'a, str>,
+    #[serde(default)]
+    meter_type_id: Cow<'a, str>,
+    #[serde(default)]
+    period_end: Option<Cow<'a, str>>,
+}
+
+impl RecordFilter {
+    /// Whether a record is wanted.
+    pub fn takes(&self, record: &RecordView) -> bool {
+        if record.is_threshold != self.are_thresholds {
+            return false;
+        }
+        let text = record.json.get();
+        if self.meter.as_ref().is_some_and(|id| !text.contains(id.as_str())) {
+            return false;
+        }
+        let Ok(fields) = serde_json::from_str::<Fields<'_>>(text) else { return false };
+        let is = |wanted: &Option<String>, found: &str| wanted.as_ref().is_none_or(|wanted| wanted == found);
+        let end = || {
+            let end = fields.period_end.as_ref().and_then(|text| Timestamp::parse_rfc3339(text.as_bytes()));
+            end.unwrap_or(Timestamp::from_nanos(record.flushed_at))
+        };
+        is(&self.meter, &fields.id)
+            && is(&self.user, &fields.user_id)
+            && (is(&self.meter_type, &fields.meter_type_name) || is(&self.meter_type, &fields.meter_type_id))
+            && self.from.is_none_or(|from| end() >= from)
+            && self.to.is_none_or(|to| end() < to)
     }
 }
 

@@ -112,6 +112,8 @@ pub struct Auth {
     pub required: bool,
     /// The key with which the first others are created.
     pub bootstrap_key: Option<Secret>,
+    /// Whether `/metrics` needs a key.
+    pub metrics: bool,
 }
 
 /// The settings of the dashboard.

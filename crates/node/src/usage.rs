@@ -12,7 +12,7 @@ use flowmeter_core::event::Path;
 use flowmeter_core::plan::Plan;
 use flowmeter_engine::live::LogCommand;
 use flowmeter_engine::{Error, Kind};
-use flowmeter_store::rollups::{Partial, Query, Row, SUBJECT, Snapshot};
+use flowmeter_store::rollups::{First, Partial, Query, Row, SUBJECT, Snapshot, Topped};
 use uuid::Uuid;
 
 use crate::installation::{Installation, Served};
@@ -20,6 +20,8 @@ use crate::refusal::{Refusal, RefusalKind, Refused, not_found, refusal_of};
 
 /// Nanoseconds for which a query waits for a pipeline to reach the end of the log.
 const PATIENCE_NS: i128 = 2_000_000_000;
+/// Maximum of rows among which the greatest are looked for, in memory at once.
+const TOP_ROWS_MAX: usize = 200_000;
 
 /// A meter type with usage, and the fields of queries.
 pub struct Usage {
@@ -82,6 +84,43 @@ impl Installation {
 
     /// Returns the rows of a query, sorted by window, user and groups.
     pub fn usage(&self, usage: &Usage, query: &Query) -> Result<Vec<Row>, Refused> {
+        Ok(self.usage_parts(usage, query)?.map(Partial::into_rows).unwrap_or_default())
+    }
+
+    /// Returns the rows of the groups with the greatest values, at most `top` of them, the others
+    /// together, and the usage of all rows together if it is wanted.
+    pub fn usage_top(
+        &self,
+        usage: &Usage,
+        query: &Query,
+        top: Option<usize>,
+        wants_total: bool,
+    ) -> Result<(Topped, Option<Row>), Refused> {
+        let query = Query { rows_max: if top.is_some() { TOP_ROWS_MAX } else { query.rows_max }, ..query.clone() };
+        let Some(partial) = self.usage_parts(usage, &query)? else {
+            return Ok((Topped { rows: Vec::new(), other: Vec::new() }, None));
+        };
+        let total = if wants_total { partial.total().map_err(|why| refused(&why.into()))? } else { None };
+        let topped = match top {
+            Some(count) => partial.into_top(count).map_err(|why| refused(&why.into()))?,
+            None => Topped { rows: partial.into_rows(), other: Vec::new() },
+        };
+        Ok((topped, total))
+    }
+
+    /// Returns the first users, or the first values of a field, with usage, in byte order.
+    pub fn usage_names(&self, usage: &Usage, field: &str, first: First) -> Result<Vec<String>, Refused> {
+        let count = first.count;
+        let query = Query { first: Some(first), ..Query::of_values(usage.meter_type, field) };
+        let name = |row: Row| row.subject.or_else(|| row.groups.into_iter().next()?.1);
+        let mut names: Vec<String> = self.usage(usage, &query)?.into_iter().filter_map(name).collect();
+        names.truncate(count);
+        Ok(names)
+    }
+
+    /// Returns the aggregates of a query, over all pipelines and partitions; `None` if nothing counts
+    /// in the meter type.
+    fn usage_parts(&self, usage: &Usage, query: &Query) -> Result<Option<Partial>, Refused> {
         if self.settings.rollups_bytes.is_none() {
             let detail = "usage is not rolled up here: rollups.enabled is false";
             return Err(Box::new(Refusal::new(RefusalKind::Conflict, detail)));
@@ -100,7 +139,7 @@ impl Installation {
                 }
             }
         }
-        Ok(sum.map(Partial::into_rows).unwrap_or_default())
+        Ok(sum)
     }
 
     /// Deletes all meters of a type with their data, and its usage.

@@ -8,7 +8,6 @@ mod audit;
 mod backup;
 mod clock;
 mod contract;
-mod correction_jobs;
 mod corrections;
 mod deliveries;
 pub(crate) mod door;
@@ -18,6 +17,7 @@ pub(crate) mod events;
 #[cfg(test)]
 mod guide;
 mod health;
+mod jobs;
 mod keys;
 mod known_query;
 mod live;
@@ -41,6 +41,7 @@ mod tail;
 mod test_data;
 mod trial;
 pub(crate) mod usage;
+mod usage_lists;
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -52,7 +53,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::MethodRouter;
 use axum::{Json, Router};
 use flowmeter_core::time::Timestamp;
-use flowmeter_node::audit::Who;
+use flowmeter_node::audit::{Asking, Via, Who};
 use flowmeter_node::installation::Installation;
 use flowmeter_node::keys::browsers::Browsers;
 use flowmeter_node::keys::{KeyRing, Principal, Scope};
@@ -68,7 +69,6 @@ use crate::limits::{Gate, RateLimits};
 use crate::problem::{Code, Problem, Refused};
 use crate::{dashboard, traces};
 
-pub use correction_jobs::Jobs;
 pub use metrics::Metrics;
 
 /// The shared state of all endpoints. A request passes it on several times, so it is one pointer.
@@ -104,8 +104,6 @@ pub struct Parts {
     pub gate: Arc<Gate>,
     /// Counters for the metrics.
     pub metrics: Arc<Metrics>,
-    /// Jobs over many parked events.
-    pub jobs: Jobs,
     /// The sessions of signed-in browsers.
     pub browsers: Browsers,
     /// The time at which the server started.
@@ -170,6 +168,7 @@ pub fn endpoints() -> Vec<Endpoint> {
     all.extend(event_search::endpoints());
     all.extend(meter_types::endpoints());
     all.extend(usage::endpoints());
+    all.extend(usage_lists::endpoints());
     all.extend(meters::endpoints());
     all.extend(pipelines::endpoints());
     all.extend(trial::endpoints());
@@ -180,7 +179,7 @@ pub fn endpoints() -> Vec<Endpoint> {
     all.extend(stream::endpoints());
     all.extend(records::endpoints());
     all.extend(corrections::endpoints());
-    all.extend(correction_jobs::endpoints());
+    all.extend(jobs::endpoints());
     all.extend(deliveries::endpoints());
     all.extend(notifications::endpoints());
     all.extend(keys::endpoints());
@@ -259,17 +258,20 @@ async fn admitted(guard: Guard, scope: Scope, mut request: Request, next: Next) 
         Err(refused) => return refused.into_response(),
     };
     let now = app.installation.wall();
-    let principal = match app.installation.settings().auth.required {
-        false => Principal::local(&app.installation.settings().namespace),
+    let (principal, via) = match app.installation.settings().auth.required {
+        false => (Principal::local(&app.installation.settings().namespace), None),
         true => {
             let header = request.headers().get(header::AUTHORIZATION).map(|value| value.to_str().unwrap_or_default());
             let of_browser = match header {
                 None => dashboard::principal(&app, &request, scope, now),
                 Some(_) => Ok(None),
             };
-            match of_browser.map(|principal| principal.map_or_else(|| app.keys.authenticate(header, now), Ok)) {
-                Ok(Ok(principal)) => principal,
-                Ok(Err(refusal)) => return Problem::from(refusal).into_response(),
+            match of_browser {
+                Ok(Some(principal)) => (principal, Some(Via::Browser)),
+                Ok(None) => match app.keys.authenticate(header, now) {
+                    Ok(principal) => (principal, Some(Via::Key)),
+                    Err(refusal) => return Problem::from(refusal).into_response(),
+                },
                 Err(refused) => return refused.into_response(),
             }
         }
@@ -285,7 +287,11 @@ async fn admitted(guard: Guard, scope: Scope, mut request: Request, next: Next) 
     if let Err(refused) = is_well_formed {
         return refused.into_response();
     }
-    let who = Who { name: principal.name.to_string(), namespace: principal.namespace.to_string() };
+    let asking = match asking(&request, via) {
+        Ok(asking) => asking,
+        Err(refused) => return refused.into_response(),
+    };
+    let who = Who { name: principal.name.to_string(), namespace: principal.namespace.to_string(), request: asking };
     request.extensions_mut().insert(Asked { who: who.clone(), principal });
     let path = request.uri().path().to_owned();
     let mut answer = crate::idempotency::around(&app, &who.namespace, request, next).await;
@@ -295,6 +301,32 @@ async fn admitted(guard: Guard, scope: Scope, mut request: Request, next: Next) 
     // Used by the line of the log.
     answer.extensions_mut().insert(who);
     answer
+}
+
+/// The header with the reason for a change, percent-encoded UTF-8.
+const REASON: &str = "x-flowmeter-reason";
+/// Characters of a reason.
+pub(crate) const REASON_CHARS_MAX: usize = 1_000;
+
+/// Returns the facts about a request for the audit.
+fn asking(request: &Request, via: Option<Via>) -> Result<Asking, Refused> {
+    let id = request.extensions().get::<crate::access::Name>().map(|name| name.as_str().to_owned());
+    let Some(given) = request.headers().get(REASON) else { return Ok(Asking { id, via, reason: None }) };
+    let wrong = |detail: String| Box::new(Problem::new(Code::Invalid, detail).field(REASON));
+    let text = percent_encoding::percent_decode(given.as_bytes()).decode_utf8();
+    let text = text.map_err(|_| wrong(format!("{REASON} is not percent-encoded UTF-8")))?;
+    let reason = checked_reason(&text).map_err(wrong)?;
+    Ok(Asking { id, via, reason })
+}
+
+/// Checks the reason of a change; an empty one is none.
+pub(crate) fn checked_reason(text: &str) -> Result<Option<String>, String> {
+    let text = text.trim();
+    match text.chars().count() {
+        0 => Ok(None),
+        1..=REASON_CHARS_MAX => Ok(Some(text.to_owned())),
+        _ => Err(format!("the reason is longer than {REASON_CHARS_MAX} characters")),
+    }
 }
 
 /// Checks that the names in a path can be read as text.

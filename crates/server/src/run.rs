@@ -119,7 +119,6 @@ pub async fn run(
         gate: Arc::new(Gate::new(settings.limits.requests_in_flight)),
         metrics: Arc::clone(&metrics),
         answers: Arc::default(),
-        jobs: api::Jobs::default(),
         browsers: Browsers::open(installation.catalog())?,
         started_at: clock.wall(),
         stopping,
@@ -208,7 +207,7 @@ fn keys(installation: &Installation, settings: &Settings, clock: &dyn Clock) -> 
 /// Starts a session of each document; a new installation without documents starts with a built-in
 /// pipeline.
 fn start_documents(installation: &Arc<Installation>, documents: &[Document]) -> Result<(), Error> {
-    let who = Who { name: "serve".to_owned(), namespace: installation.settings().namespace.clone() };
+    let who = Who::named("serve", installation.settings().namespace.as_str());
     if documents.is_empty() && installation.pipelines(&who.namespace)?.is_empty() {
         let first = Document { name: "the first pipeline".to_owned(), text: FIRST_PIPELINE.to_owned() };
         return start(installation, &who, &first);

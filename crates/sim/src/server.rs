@@ -91,7 +91,7 @@ pub fn run(seed: u64, steps: u64, trace: bool) -> Result<BTreeMap<&'static str, 
 
 /// Returns the acting person.
 fn who() -> Who {
-    Who { name: "sam".to_owned(), namespace: "default".to_owned() }
+    Who::named("sam", "default")
 }
 
 fn flag(name: &str, value: &str) -> Flag {

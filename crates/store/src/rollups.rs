@@ -40,11 +40,11 @@ use flowmeter_core::event::{Leaf, Path};
 use flowmeter_core::time::Timestamp;
 use uuid::Uuid;
 
-pub use answer::Partial;
+pub use answer::{Partial, Topped};
 pub use examine::examine;
 pub use manifest::Manifest;
 pub use merge::{Merge, Merged};
-pub use query::{Query, ROWS_MAX, Row, SUBJECT, Window, WindowSize};
+pub use query::{First, Query, ROWS_MAX, Row, SUBJECT, Window, WindowSize};
 pub use snapshot::Snapshot;
 pub use tuple::TupleIx;
 

@@ -59,3 +59,44 @@ fn a_corrected_event_counts_once() {
     assert_eq!(items(&server.get("/api/v1/meters?userId=anna&meterType=Events"))[0]["value"], 2);
     assert_eq!(items(&server.get("/api/v1/corrections?state=corrected")).len(), 1);
 }
+
+#[test]
+fn the_queue_is_filtered_by_event_time_and_settlement() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), &["--test-clock", "2026-03-04T12:00:00Z"]);
+    server.count(&[nobody("1"), nobody("2")]);
+    // An event is in the queue from the moment at which the queue is written or read.
+    assert_eq!(items(&server.get("/api/v1/corrections")).len(), 2);
+    server.post("/api/v1/clock", &json!({"to": "2026-03-05T12:00:00Z"})).ok();
+    let mut other = nobody("3");
+    other["source"] = json!("/gateway");
+    server.count(&[other]);
+    server.post("/api/v1/corrections/default:0/discard", &json!({"reason": "a test"})).ok();
+    let cases = [
+        ("source=/gateway", vec!["3"]),
+        ("id=2", vec!["2"]),
+        ("subject=anna", vec![]),
+        ("from=2026-03-05T00:00:00Z", vec!["3"]),
+        ("to=2026-03-05T00:00:00Z", vec!["2"]),
+        ("to=2026-03-05T00:00:00Z&state=all", vec!["1", "2"]),
+        ("state=all&settledBy=local", vec!["1"]),
+        ("state=all&settledBy=kari", vec![]),
+        ("state=all&settledFrom=2026-03-05T00:00:00Z", vec!["1"]),
+        ("state=all&settledTo=2026-03-05T00:00:00Z", vec![]),
+    ];
+    for (query, expected) in cases {
+        for order in ["asc", "desc"] {
+            let found = items(&server.get(&format!("/api/v1/corrections?{query}&order={order}")));
+            let mut ids: Vec<_> = found.iter().map(|one| one["event"]["id"].as_str().unwrap()).collect();
+            ids.sort_unstable();
+            assert_eq!(ids, expected, "{query} {order}");
+        }
+    }
+    let one = server.get("/api/v1/corrections/default:0");
+    assert_eq!((&one["settledBy"], one["parkedAt"].is_string()), (&json!("local"), true));
+    assert_eq!(one["receivedAt"], json!("2026-03-04T12:00:00.000Z"), "{one}");
+    for field in ["from", "settledTo"] {
+        let told = server.ask("GET", &format!("/api/v1/corrections?{field}=noon")).send().problem();
+        assert_eq!((told.0, told.2.as_deref()), (400, Some(field)));
+    }
+}

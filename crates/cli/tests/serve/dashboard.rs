@@ -155,7 +155,7 @@ fn the_overview_adds_up_and_names_what_needs_attention() {
     eventually("the job is done", || (items(&server.get("/api/v1/jobs"))[0]["state"] == json!("done")).then_some(()));
     assert_eq!(items(&server.get("/api/v1/corrections")).len(), 0);
     let actions = server.get("/api/v1/audit?action=correction");
-    assert!(items(&actions).iter().any(|one| one["after"]["reason"] == json!("a test")), "{actions}");
+    assert!(items(&actions).iter().any(|one| one["reason"] == json!("a test")), "{actions}");
 }
 
 #[test]
@@ -215,4 +215,61 @@ fn a_new_version_is_rehearsed_without_being_kept() {
     let graph = server.get("/api/v1/pipelines/p/graph");
     let of_kind = |kind: &str| graph["nodes"].as_array().unwrap().iter().filter(|node| node["kind"] == json!(kind)).count();
     assert_eq!((of_kind("source"), of_kind("operator") > 0), (1, true), "{graph}");
+}
+
+#[test]
+fn edges_of_a_branch_have_numbers() {
+    let folder = tempfile::tempdir().unwrap();
+    let document = folder.path().join("ways.yaml");
+    let text = "pipeline: ways
+source: { http: {} }
+operators:
+  - id: where
+    branch: { routes: [{ name: eu, when: 'data.region == \"eu\"' }, { name: us, when: 'data.region == \"us\"' }] }
+  - { id: a, from: where.eu, meter: { key: 5b0f3a1e-6f0d-4d0b-9a55-5d9a0c1f7a11, rules: [{ category: c, value: '1' }] } }
+meterTypes: [{ name: T, category: c, resetSchedule: monthly }]
+";
+    std::fs::write(&document, text).unwrap();
+    let server = Server::start(&folder.path().join("data"), &["--pipeline", document.to_str().unwrap()]);
+    let of = |id: &str, region: &str| {
+        let mut one = event(id, "anna", json!(1));
+        one["data"]["region"] = json!(region);
+        one
+    };
+    server.count(&[of("1", "eu"), of("2", "eu"), of("3", "us"), of("4", "no")]);
+    let graph = server.get("/api/v1/pipelines/ways/graph");
+    let edge = |to: &str| {
+        let edges = graph["edges"].as_array().unwrap();
+        edges.iter().find(|edge| edge["to"] == to).unwrap_or_else(|| panic!("{graph}"))["count"].clone()
+    };
+    assert_eq!((edge("operator:where"), edge("operator:a")), (json!(4), json!(2)), "{graph}");
+    let session = items(&server.get("/api/v1/sessions"))[0]["sessionId"].as_str().unwrap().to_owned();
+    let rows = items(&server.get(&format!("/api/v1/sessions/summary?session={session}")));
+    let outputs = &rows.iter().find(|row| row["operatorId"] == "where").unwrap()["outputs"];
+    assert_eq!(outputs, &json!({"1": 2, "2": 1, "default": 1}), "{rows:?}");
+    assert_eq!(server.ask("GET", "/api/v1/sessions/summary?session=R-99999999").send().problem().0, 404);
+}
+
+#[test]
+fn a_sample_is_sent_over_each_channel_and_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), &[]);
+    let notification = json!({
+        "name": "failures", "eventType": "meter.session.status",
+        "channels": [{"type": "log", "name": "one"}, {"type": "log", "name": "two"}],
+    });
+    assert_eq!(server.post("/api/v1/notifications", &notification).status, 201);
+    let path = "/api/v1/notifications/failures/send-sample";
+    let attempts = items(&server.post(path, &json!({})).ok());
+    assert_eq!(attempts.len(), 2, "{attempts:?}");
+    assert!(attempts.iter().all(|one| one["accepted"] == true && one["at"].is_string()), "{attempts:?}");
+    let one = items(&server.post(path, &json!({"channel": "two"})).ok());
+    assert_eq!((one.len(), &one[0]["channel"]), (1, &json!("two")));
+    for body in [json!({"channel": "three"}), json!({"channel": 3}), json!({"chanel": "one"})] {
+        assert_eq!(server.post(path, &body).problem().0, 400, "{body}");
+    }
+    assert_eq!(server.post("/api/v1/notifications/nothing/send-sample", &json!({})).problem().0, 404);
+    assert_eq!(items(&server.get("/api/v1/notifications/deliveries")).len(), 0, "a sample is not stored");
+    let audited = items(&server.get("/api/v1/audit?action=notification.sample"));
+    assert_eq!(audited[0]["object"], json!("failures"));
 }

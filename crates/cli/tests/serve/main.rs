@@ -6,6 +6,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod audit;
 mod corrections;
 mod dashboard;
 mod described;
@@ -14,6 +15,7 @@ mod documents;
 mod door;
 mod durability;
 mod idempotency;
+mod jobs;
 mod manual;
 mod memory;
 mod metrics;
@@ -27,4 +29,5 @@ mod stories;
 mod stream;
 mod tables;
 mod trial;
+mod usage;
 mod wire;

@@ -121,3 +121,23 @@ fn counters_of_events_never_fall_after_a_crash() {
         assert_eq!(value(&scrape(&server), &counted), 30_007 + round * 7);
     }
 }
+
+#[test]
+fn metrics_need_a_key_of_the_default_namespace_if_that_is_set() {
+    const KEY: &str = "fm_00000000000000aa_00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
+    let folder = tempfile::tempdir().unwrap();
+    let set = ["--set", "auth.required=true", "--set", "auth.metrics=true", "--set", "auth.bootstrap_key=${env:TEST_KEY}"];
+    let server = Server::start_in(folder.path(), &set, &[("TEST_KEY", KEY)]);
+    let ask = |key: &str| server.ask("GET", "/metrics").header("authorization", &format!("Bearer {key}")).send();
+    assert_eq!(server.ask("GET", "/metrics").send().problem().1, "key_missing");
+    assert_eq!(ask(&KEY.replace("ff", "00")).problem().1, "key_unknown");
+    assert_eq!(ask(KEY).status, 200);
+    let make = |scope: &str| {
+        let ask = server.ask("POST", "/api/v1/keys").header("authorization", &format!("Bearer {KEY}"));
+        let made = ask.json(&serde_json::json!({"name": scope, "scopes": [scope]})).send().ok();
+        made["secret"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(ask(&make("read")).status, 200);
+    assert_eq!(ask(&make("ingest")).problem().1, "scope_missing");
+    assert_eq!(server.ask("GET", "/health/ready").send().status, 200, "health needs no key");
+}

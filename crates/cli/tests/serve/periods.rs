@@ -185,3 +185,81 @@ fn a_meter_in_a_zone_of_its_own_is_traced_and_explained_in_it() {
     let recount = eventually("the recount", || Some(server.get(&path)["recount"].clone()).filter(|recount| !recount.is_null()));
     assert_eq!(recount, json!({"eventCount": 2, "equal": true, "value": 3}));
 }
+
+#[test]
+fn periods_are_listed_with_their_revisions_and_deliveries() {
+    const DIGITS: &str = "12345678901234567890.123456789012345678";
+    let folder = tempfile::tempdir().unwrap();
+    let document = folder.path().join("hours.yaml");
+    std::fs::write(&document, hours(&folder.path().join("records.ndjson"))).unwrap();
+    let server = Server::start(&folder.path().join("data"), &["--pipeline", document.to_str().unwrap()]);
+    let past = |id: &str, hour: u32, value: &str| {
+        let mut one = event(id, "anna", json!("V"));
+        one["time"] = json!(format!("2024-05-01T{hour}:15:00Z"));
+        serde_json::from_str(&one.to_string().replace("\"V\"", value)).unwrap()
+    };
+    server.count(&[past("1", 10, DIGITS), past("2", 11, "2"), event("3", "anna", json!(7))]);
+    let records = |count: usize| {
+        eventually("records", || Some(items(&server.get("/api/v1/records?userId=anna"))).filter(|found| found.len() == count))
+    };
+    records(2);
+    server.count(&[past("4", 10, "1")]);
+    let records = records(3);
+    let meter = items(&server.get("/api/v1/meters?userId=anna"))[0].clone();
+    let path = format!("/api/v1/meters/{}/periods", meter["id"].as_str().unwrap());
+    let answer = server.ask("GET", &path).send();
+    assert!(answer.text().contains(&format!("\"value\":{DIGITS}")), "{}", answer.text());
+    let periods = items(&answer.ok());
+    let starts: Vec<_> = periods.iter().map(|one| (one["open"].clone(), one["revisions"].as_array().unwrap().len())).collect();
+    assert_eq!(starts, [(json!(true), 0), (json!(false), 1), (json!(false), 2)], "{periods:?}");
+    assert_eq!((&periods[0]["value"], &periods[0]["periodStart"]), (&json!(7), &meter["periodStart"]));
+    let revisions = &periods[2]["revisions"];
+    assert_eq!(
+        (&revisions[0]["revision"], &revisions[0]["delta"], &revisions[0]["eventCount"]),
+        (&json!(1), &json!(1), &json!(2))
+    );
+    assert!(revisions[0]["madeAt"].is_string() && revisions[0]["deliveries"][0]["state"].is_string(), "{revisions}");
+    // Page by page.
+    let first = server.get(&format!("{path}?limit=1"));
+    assert_eq!(items(&first).len(), 2, "the ongoing period, and one that was flushed");
+    let rest = server.get(&format!("{path}?limit=1&cursor={}", first["nextCursor"].as_str().unwrap()));
+    assert_eq!((items(&rest)[0]["periodStart"].clone(), &rest["nextCursor"]), (json!("2024-05-01T10:00:00.000Z"), &json!(null)));
+    assert_eq!(server.ask("GET", &format!("{path}?cursor=x")).send().problem().1, "bad_cursor");
+    assert_eq!(server.ask("GET", "/api/v1/meters/x/periods").send().problem().0, 404);
+    // The revisions of the period of any of its records.
+    let of_first_hour = records.iter().find(|one| one["periodStart"] == "2024-05-01T10:00:00.000Z").unwrap();
+    let id = of_first_hour["meterMetaData"]["recordId"].as_str().unwrap();
+    let history = items(&server.get(&format!("/api/v1/records/{id}/history")));
+    assert_eq!(history.iter().map(|one| one["revision"].clone()).collect::<Vec<_>>(), [json!(1), json!(0)]);
+    assert_eq!(server.ask("GET", "/api/v1/records/nothing/history").send().problem().0, 404);
+    // A meter that was deleted still has its periods.
+    assert_eq!(server.ask("DELETE", &format!("/api/v1/meters/{}", meter["id"].as_str().unwrap())).send().status, 204);
+    assert_eq!(items(&server.get(&path)).len(), 2);
+}
+
+#[test]
+fn meters_are_listed_backwards() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), &[]);
+    server.count(&["a1", "a2", "b1", "b2"].map(|user| event(user, user, json!(1))));
+    let users = |query: &str| {
+        let list = server.get(&format!("/api/v1/meters?meterType=Events{query}"));
+        let users: Vec<String> = items(&list).iter().map(|one| one["userId"].as_str().unwrap().to_owned()).collect();
+        (users, list["nextCursor"].as_str().map(str::to_owned))
+    };
+    assert_eq!(users("").0, ["a1", "a2", "b1", "b2"]);
+    assert_eq!(users("&order=desc").0, ["b2", "b1", "a2", "a1"]);
+    let (first, next) = users("&order=desc&limit=3");
+    assert_eq!(first, ["b2", "b1", "a2"]);
+    let next: String = form_urlencoded(&next.unwrap());
+    assert_eq!(users(&format!("&order=desc&limit=3&cursor={next}")), (vec!["a1".to_owned()], None));
+    assert_eq!(users("&order=desc&prefix=a").0, ["a2", "a1"]);
+    assert_eq!(server.ask("GET", "/api/v1/meters?order=down").send().problem().2.as_deref(), Some("order"));
+}
+
+/// Encodes a cursor, which has bytes that an address cannot have.
+fn form_urlencoded(text: &str) -> String {
+    text.bytes()
+        .map(|byte| if byte.is_ascii_alphanumeric() { char::from(byte).to_string() } else { format!("%{byte:02X}") })
+        .collect()
+}

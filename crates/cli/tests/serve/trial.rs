@@ -107,3 +107,59 @@ fn files_received_events_and_kept_data_are_tried() {
     assert_eq!(server.post(path, &json!({"last": 1, "testData": "july"})).problem().2.as_deref(), Some("events"));
     assert_eq!(items(&server.get("/api/v1/meters")), meters, "nothing was counted");
 }
+
+#[test]
+fn a_test_shows_what_each_operator_made_of_each_event() {
+    const DIGITS: &str = "12345678901234567890.123456789012345678";
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), &[]);
+    let document = "pipeline: stepped
+source: { http: {} }
+operators:
+  - { id: once, dedupe: {} }
+  - { id: big, filter: { when: 'data.value > 1' } }
+  - { id: twice, map: { set: { data.double: 'data.value * 2' } } }
+  - id: count
+    meter: { key: 3f6f5ab0-7f0e-4f43-9d02-5a5f2f9f1c02, rules: [{ category: c, value: data.value }] }
+meterTypes: [{ name: Sum, category: c }]
+";
+    let made = server.ask("POST", "/api/v1/pipelines").header("content-type", "application/yaml").body(document).send();
+    assert_eq!(made.status, 201, "{}", made.text());
+    let second = document.replace("data.value > 1", "data.value > 0");
+    let put = server.ask("PUT", "/api/v1/pipelines/stepped").header("if-match", "*").header("content-type", "application/yaml");
+    put.body(second.as_str()).send().ok();
+    let mut nobody = event("3", "", json!(5));
+    nobody.as_object_mut().unwrap().remove("subject");
+    let events = json!([event("1", "anna", json!("V")), event("1", "anna", json!("V")), nobody, event("4", "bo", json!(0.5))]);
+    let events = events.to_string().replace("\"V\"", DIGITS);
+    let test = |more: &str| {
+        let body = format!("{{\"events\": {events}, \"samples\": 0{more}}}");
+        server.ask("POST", "/api/v1/pipelines/stepped/test").header("content-type", "application/json").body(body).send()
+    };
+    let answer = test(", \"steps\": true, \"against\": 1");
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert!(answer.text().contains(&format!("\"data.value\":{DIGITS}")), "{}", answer.text());
+    let answer = answer.json();
+    let outcomes = |at: usize| -> Vec<String> {
+        let steps = answer["steps"][at]["steps"].as_array().unwrap_or_else(|| panic!("{answer}"));
+        let shown = |step: &Value| format!("{} {}", step["operator"].as_str().unwrap(), step["outcome"].as_str().unwrap());
+        steps.iter().map(shown).collect()
+    };
+    assert_eq!(outcomes(0), ["once passed", "big passed", "twice passed", "count counted"], "{answer}");
+    assert_eq!(outcomes(1), ["once duplicate"], "{answer}");
+    assert_eq!(outcomes(2), ["once passed", "big passed", "twice passed", "count parked"], "{answer}");
+    let third = &answer["steps"][2]["steps"];
+    assert_eq!(
+        (&third[3]["reason"], third[3]["before"].is_object(), &third[3]["after"]),
+        (&json!("no_user"), true, &json!(null))
+    );
+    let twice = &answer["steps"][2]["steps"][2];
+    assert_eq!((&twice["before"]["data.double"], &twice["after"]["data.double"]), (&json!(null), &json!(10)), "{twice}");
+    // In version 1 the half of bo was filtered.
+    let against = &answer["against"];
+    assert_eq!((&against["version"], &against["differenceCount"]), (&json!(1), &json!(1)), "{against}");
+    let different = &against["difference"][0];
+    assert_eq!((&different["userId"], &different["before"], &different["after"]), (&json!("bo"), &json!(null), &json!(0.5)));
+    assert_eq!(test(", \"against\": 9").problem().0, 404);
+    assert_eq!(test("").ok().get("steps"), None);
+}

@@ -4,11 +4,15 @@ use std::io::Write;
 
 use flowmeter_engine::{Error, Kind};
 
-use super::Column;
+use super::{Column, disarmed};
 use crate::targets::columns::{Cell, Type};
 
 /// A CSV file that is being written.
-pub(super) struct Csv(csv::Writer<Box<dyn Write + Send>>);
+pub(super) struct Csv {
+    writer: csv::Writer<Box<dyn Write + Send>>,
+    /// Whether texts must not be formulas.
+    pub(super) disarms: bool,
+}
 
 fn failed(why: impl std::fmt::Display) -> Error {
     Error::new(Kind::Unavailable, format!("the export cannot be written: {why}"))
@@ -18,15 +22,20 @@ impl Csv {
     pub(super) fn new(sink: Box<dyn Write + Send>, columns: &[Column]) -> Result<Csv, Error> {
         let mut writer = csv::Writer::from_writer(sink);
         writer.write_record(columns.iter().map(|(name, _)| name)).map_err(failed)?;
-        Ok(Csv(writer))
+        Ok(Csv { writer, disarms: false })
     }
 
     pub(super) fn row(&mut self, columns: &[Column], cells: &[Cell]) -> Result<(), Error> {
-        self.0.write_record(columns.iter().zip(cells).map(|((_, column), cell)| text(*column, cell))).map_err(failed)
+        let disarms = self.disarms;
+        let fields = columns.iter().zip(cells).map(|((_, column), cell)| match (disarms, text(*column, cell)) {
+            (true, text) => disarmed(&text).into_owned(),
+            (false, text) => text,
+        });
+        self.writer.write_record(fields).map_err(failed)
     }
 
     pub(super) fn finish(mut self) -> Result<(), Error> {
-        self.0.flush().map_err(failed)
+        self.writer.flush().map_err(failed)
     }
 }
 

@@ -35,7 +35,7 @@ struct Nowhere {
 }
 
 impl Shelf for Nowhere {
-    fn keep(&mut self, marks: &Marks, changed: &[Delivery], _gone: &[u64]) -> Result<(), Error> {
+    fn keep(&mut self, marks: &Marks, changed: &[Delivery], _gone: &[Delivery]) -> Result<(), Error> {
         self.marks = marks.clone();
         self.dead.extend(changed.iter().filter(|delivery| delivery.state == DeliveryState::Dead).cloned());
         Ok(())

@@ -17,7 +17,7 @@ use answers::Spoken;
 use flowmeter_core::template::{Filler, percent_encoded};
 use flowmeter_document::{Dialect, HttpPlan, ReadBack};
 use flowmeter_engine::node::Clock;
-use flowmeter_engine::outbox::{Answer, Held, Outgoing, Repeat, Span, Target};
+use flowmeter_engine::outbox::{Answer, Exchange, Held, Outgoing, Repeat, Span, Target};
 use flowmeter_engine::{Error, Kind};
 use request::{Letter, Writer};
 use reqwest::{Client, Method, RequestBuilder, Url};
@@ -46,6 +46,8 @@ pub(super) struct Http {
     token: Option<Token>,
     signers: Vec<Signer>,
     asking: Option<Asking>,
+    /// The exchanges of the last records that were sent, by place.
+    exchanges: Vec<Exchange>,
 }
 
 /// The request that reads a record back.
@@ -90,6 +92,7 @@ impl Http {
             signers: signers.collect::<Result<_, Error>>()?,
             asking,
             plan: plan.clone(),
+            exchanges: Vec::new(),
         })
     }
 
@@ -160,22 +163,22 @@ fn is_unauthorized(why: &str) -> bool {
 
 impl Round<'_> {
     /// Sends the letters of a lane, one request after the other.
-    async fn lane(&self, lane: Vec<Letter>) -> Vec<(usize, Answer)> {
+    async fn lane(&self, lane: Vec<Letter>) -> Vec<(usize, Answer, Exchange)> {
         let mut answers = Vec::with_capacity(lane.len());
         let mut held_up = Vec::new();
         let mut failures = 0;
         for letters in lane.chunks(self.plan.batch) {
             if failures >= FAILURES_MAX || self.abandon.is_asked() {
-                answers.extend(letters.iter().map(|letter| (letter.place, Answer::NotTried)));
+                answers.extend(letters.iter().map(|letter| (letter.place, Answer::NotTried, Exchange::default())));
                 continue;
             }
             let (behind, going): (Vec<&Letter>, Vec<&Letter>) =
                 letters.iter().partition(|letter| held_up.contains(&letter.meter));
-            answers.extend(behind.iter().map(|letter| (letter.place, Answer::NotTried)));
+            answers.extend(behind.iter().map(|letter| (letter.place, Answer::NotTried, Exchange::default())));
             if going.is_empty() {
                 continue;
             }
-            for (letter, answer) in self.post(&going).await {
+            for (letter, (answer, exchange)) in self.post(&going).await {
                 match &answer {
                     Answer::Accepted | Answer::Refused(_) => failures = 0,
                     Answer::Unavailable { .. } => failures = FAILURES_MAX,
@@ -184,7 +187,7 @@ impl Round<'_> {
                         held_up.push(letter.meter);
                     }
                 }
-                answers.push((letter.place, answer));
+                answers.push((letter.place, answer, exchange));
             }
         }
         answers
@@ -192,26 +195,28 @@ impl Round<'_> {
 
     /// Sends one request. If it is refused, its records are sent one by one, since a single one may
     /// be the cause.
-    async fn post<'l>(&self, letters: &[&'l Letter]) -> Vec<(&'l Letter, Answer)> {
+    async fn post<'l>(&self, letters: &[&'l Letter]) -> Vec<(&'l Letter, (Answer, Exchange))> {
         let answer = self.exchange(letters).await;
-        if letters.len() == 1 || !matches!(answer, Answer::Refused(_)) {
+        if letters.len() == 1 || !matches!(answer.0, Answer::Refused(_)) {
             return letters.iter().map(|letter| (*letter, answer.clone())).collect();
         }
         let mut answers = Vec::with_capacity(letters.len());
         for letter in letters {
             let answer = self.exchange(&[letter]).await;
-            let goes_on = matches!(answer, Answer::Accepted | Answer::Refused(_));
+            let goes_on = matches!(answer.0, Answer::Accepted | Answer::Refused(_));
             answers.push((*letter, answer));
             if !goes_on {
                 break;
             }
         }
-        let rest = letters.iter().skip(answers.len()).map(|letter| (*letter, Answer::NotTried));
+        let rest = letters.iter().skip(answers.len()).map(|letter| (*letter, (Answer::NotTried, Exchange::default())));
         answers.extend(rest.collect::<Vec<_>>());
         answers
     }
 
-    async fn exchange(&self, letters: &[&Letter]) -> Answer {
+    /// Sends one request. Returns the answer, and how long it took.
+    async fn exchange(&self, letters: &[&Letter]) -> (Answer, Exchange) {
+        let began = self.clock.now();
         let (key, body) = request::sealed(letters, self.plan.batch);
         let method = if self.plan.method == "PUT" { Method::PUT } else { Method::POST };
         let request =
@@ -226,12 +231,14 @@ impl Round<'_> {
                 .header("webhook-signature", signatures.join(" "));
         }
         let exchange = async { Spoken::hear(request.body(body).send().await, self.clock.now(), ANSWER_BYTES_MAX).await };
-        match self.abandon.or(exchange).await {
-            Ok(Ok(spoken)) => spoken.judge(self.plan),
-            Ok(Err(answer)) => answer,
+        let (answer, status) = match self.abandon.or(exchange).await {
+            Ok(Ok(spoken)) => (spoken.judge(self.plan), Some(spoken.status())),
+            Ok(Err(answer)) => (answer, None),
             // The request may have arrived.
-            Err(cut) => Answer::InDoubt(cut.to_string()),
-        }
+            Err(cut) => (Answer::InDoubt(cut.to_string()), None),
+        };
+        let ms = u64::try_from(self.clock.now().since(began) / 1_000_000).ok();
+        (answer, Exchange { ms, status })
     }
 }
 
@@ -252,6 +259,8 @@ impl Target for Http {
 
     fn send(&mut self, _window: Span, records: &[Outgoing<'_>]) -> Vec<Answer> {
         let mut answers = vec![Answer::NotTried; records.len()];
+        self.exchanges.clear();
+        self.exchanges.resize(records.len(), Exchange::default());
         let authorization = match self.authorization() {
             Ok(authorization) => authorization,
             Err(why) => {
@@ -273,11 +282,16 @@ impl Target for Http {
             abandon: self.calls.abandon(),
         };
         let spoken = futures_util::future::join_all(lanes.into_iter().map(|lane| round.lane(lane)));
-        for (place, answer) in self.calls.wait(spoken).unwrap_or_default().into_iter().flatten() {
+        for (place, answer, exchange) in self.calls.wait(spoken).unwrap_or_default().into_iter().flatten() {
             answers[place] = answer;
+            self.exchanges[place] = exchange;
         }
         self.heard(answers.iter().any(|answer| matches!(answer, Answer::Unavailable { why, .. } if is_unauthorized(why))));
         answers
+    }
+
+    fn exchange(&self, place: usize) -> Exchange {
+        self.exchanges.get(place).copied().unwrap_or_default()
     }
 
     fn repeat(&self) -> Repeat {

@@ -6,6 +6,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::http::{AskingEvent, Services};
+use super::taps::Tap;
 use crate::event::{Batch, Kind, Slot};
 use crate::operator::Scripted;
 use crate::partition::{Identity, Input, Usage};
@@ -107,17 +108,6 @@ pub struct Answers {
     pub scripted: Vec<(u16, u32, Scripted)>,
 }
 
-/// An event as it left an operator, for people who test a pipeline.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Tap {
-    /// The operator that the event passed.
-    pub operator: u16,
-    /// The event in its batch.
-    pub event: u32,
-    /// The fields the pipeline reads, as JSON.
-    pub fields: String,
-}
-
 /// Events that wait at a stateful operator.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Waiting {
@@ -197,6 +187,11 @@ pub struct Flow {
     pub taps_max: usize,
     /// Events that were noted when they left an operator.
     pub taps: Vec<Tap>,
+    /// Fields of events at the operators that they entered and have not left, if every step is noted:
+    /// by operator, event and part.
+    pub(super) entered: BTreeMap<(u16, u32, u32), String>,
+    /// The number of events by operator and output; none for operators with one output.
+    pub outputs: Vec<Vec<u64>>,
     /// Events that were late.
     pub late: u64,
     /// Counters of scripts, by operator and name.
@@ -237,6 +232,12 @@ impl Flow {
     pub(super) fn start(&mut self, plan: &Plan) {
         self.parked.clear();
         self.taps.clear();
+        self.entered.clear();
+        self.outputs.resize_with(plan.nodes.len(), Vec::new);
+        for (outputs, node) in self.outputs.iter_mut().zip(&plan.nodes) {
+            outputs.clear();
+            outputs.resize(if node.outputs.len() > 1 { node.outputs.len() } else { 0 }, 0);
+        }
         self.late = 0;
         self.counters.clear();
         self.timed_by_receipt.clear();

@@ -5,8 +5,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::fields::{Kin, set, set_slot};
-use super::flow::{Answers, Flow, Tap, Token};
+use super::flow::{Answers, Flow, Token};
 use super::script::Became;
+use super::taps::{ALL_STEPS, Tap};
 use super::{Mediator, lookup, script, split};
 use crate::event::csv::ColumnType;
 use crate::event::{Kind, Leaf, Slot};
@@ -37,6 +38,10 @@ impl Mediator {
         self.spread(flow, to, token);
         while let Some((node, token)) = self.stack.pop() {
             flow.counts[usize::from(node)].received += 1;
+            if flow.is_stepped(token) {
+                let fields = fields_of(plan, flow, token);
+                flow.entered.insert((node, token.event, token.part), fields);
+            }
             match self.step(plan, flow, node, token) {
                 Ok(Some(port)) => self.leave(plan, flow, node, port, token),
                 Ok(None) => {}
@@ -47,6 +52,9 @@ impl Mediator {
 
     pub(super) fn leave(&mut self, plan: &Plan, flow: &mut Flow, node: u16, port: usize, token: Token) {
         flow.counts[usize::from(node)].passed += 1;
+        if let Some(count) = flow.outputs[usize::from(node)].get_mut(port) {
+            *count += 1;
+        }
         if flow.taps_max > 0 {
             tap(plan, flow, node, token);
         }
@@ -368,9 +376,17 @@ fn place(event: &mut serde_json::Value, names: &[Box<str>], value: Option<serde_
 }
 
 fn tap(plan: &Plan, flow: &mut Flow, node: u16, token: Token) {
-    if flow.taps.iter().filter(|tap| tap.operator == node).count() >= flow.taps_max {
+    let before = flow.fields_before(node, token);
+    let is_enough = || flow.taps.iter().filter(|tap| tap.operator == node).count() >= flow.taps_max;
+    if if flow.taps_max == ALL_STEPS { !flow.is_stepped(token) } else { is_enough() } {
         return;
     }
+    let fields = fields_of(plan, flow, token);
+    flow.taps.push(Tap { operator: node, event: token.event, part: token.part, before, fields });
+}
+
+/// Returns the fields of an event that the pipeline reads, as JSON.
+fn fields_of(plan: &Plan, flow: &Flow, token: Token) -> String {
     let mut fields = b"{".to_vec();
     for (slot, path) in plan.paths.iter().enumerate() {
         let leaf = flow.batch.leaf(token.row as usize, slot as u16);
@@ -385,6 +401,5 @@ fn tap(plan: &Plan, flow: &mut Flow, node: u16, token: Token) {
         leaf.write_json(&mut fields);
     }
     fields.push(b'}');
-    let fields = String::from_utf8_lossy(&fields).into_owned();
-    flow.taps.push(Tap { operator: node, event: token.event, fields });
+    String::from_utf8_lossy(&fields).into_owned()
 }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::Names;
+use super::{Attempt, Names};
 use flowmeter_core::time::Timestamp;
 
 /// The state of a delivery.
@@ -75,6 +75,9 @@ pub struct Delivery {
     pub in_doubt: Option<i64>,
     /// The target's last answer, or the reason for skipping.
     pub answer: String,
+    /// Its last attempts, the oldest first. The deliveries that an outbox holds in memory have none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub history: Vec<Attempt>,
 }
 
 impl Delivery {
@@ -92,6 +95,7 @@ impl Delivery {
             next_attempt: now,
             in_doubt: None,
             answer: "waits behind an earlier record of its meter".to_owned(),
+            history: Vec::new(),
         }
     }
 }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::Delivery;
+use super::{Attempt, Delivery};
 use crate::Error;
 
 /// The progress of a target.
@@ -31,6 +31,9 @@ pub struct Marks {
     pub failing_since: Option<i64>,
     /// The answer of the failing target.
     pub answer: String,
+    /// The last attempts of the current window, the oldest first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub history: Vec<Attempt>,
     /// State that the target must remember.
     pub memory: Value,
 }
@@ -39,8 +42,8 @@ impl Marks {
     /// Returns the marks without the state of the target, which is long and private.
     pub fn shown(&self) -> Marks {
         let Marks { next, sent, confirmed, accepted, dead, skipped, sent_at, attempts, failing_since, .. } = *self;
-        let (answer, memory) = (self.answer.clone(), Value::Null);
-        Marks { next, sent, confirmed, accepted, dead, skipped, sent_at, attempts, failing_since, answer, memory }
+        let (answer, history, memory) = (self.answer.clone(), self.history.clone(), Value::Null);
+        Marks { next, sent, confirmed, accepted, dead, skipped, sent_at, attempts, failing_since, answer, history, memory }
     }
 
     /// Returns whether a window is being sent.
@@ -59,11 +62,12 @@ pub struct Kept {
 
 /// The storage of a target's progress.
 pub trait Shelf {
-    /// Stores marks and changed deliveries, and deletes deliveries, in one durable act.
+    /// Stores marks and changed deliveries, and deletes deliveries that were accepted, in one durable
+    /// act.
     ///
     /// # Errors
     /// Nothing was stored.
-    fn keep(&mut self, marks: &Marks, changed: &[Delivery], gone: &[u64]) -> Result<(), Error>;
+    fn keep(&mut self, marks: &Marks, changed: &[Delivery], gone: &[Delivery]) -> Result<(), Error>;
 
     /// Reads the stored state, to resume from.
     ///

@@ -233,7 +233,7 @@ impl<S: Shelf> Outbox<S> {
         Ok(sendable)
     }
 
-    pub(super) fn keep(&mut self, changed: &[Delivery], gone: &[u64]) -> Result<(), Error> {
+    pub(super) fn keep(&mut self, changed: &[Delivery], gone: &[Delivery]) -> Result<(), Error> {
         // Until the shelf confirms, treat the in-memory state as stale.
         self.must_reload = true;
         self.shelf.keep(&self.marks, changed, gone)?;
@@ -241,8 +241,10 @@ impl<S: Shelf> Outbox<S> {
         Ok(())
     }
 
-    pub(super) fn note(&mut self, delivery: Delivery) {
+    pub(super) fn note(&mut self, mut delivery: Delivery) {
         self.forget(delivery.number);
+        // Attempts stay in the store: there may be many, with long answers.
+        delivery.history = Vec::new();
         if delivery.state == DeliveryState::Retrying {
             *self.waiting_meters.entry(delivery.meter).or_default() += 1;
             self.retrying.insert(delivery.number, delivery);

@@ -41,6 +41,11 @@ pub trait Target: Send {
     /// After a crash their window is the same again.
     fn send(&mut self, window: Span, records: &[Outgoing<'_>]) -> Vec<Answer>;
 
+    /// Returns the exchange by which a record of the last [`Target::send`] was sent, by its place.
+    fn exchange(&self, _place: usize) -> Exchange {
+        Exchange::default()
+    }
+
     /// Returns the effect of sending a record again that may have arrived.
     fn repeat(&self) -> Repeat {
         Repeat::Harmless
@@ -87,6 +92,15 @@ pub trait Target: Send {
     fn is_stdout(&self) -> bool {
         false
     }
+}
+
+/// The exchange with a target by which a record was sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Exchange {
+    /// Its duration in milliseconds, if it was measured.
+    pub ms: Option<u64>,
+    /// The status of the answer, of a target with an HTTP API that answered.
+    pub status: Option<u16>,
 }
 
 /// The effect of sending a record again that may have arrived.

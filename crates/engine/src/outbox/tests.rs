@@ -37,10 +37,10 @@ impl Records for Log {
 struct Catalog(Arc<Mutex<(Marks, BTreeMap<u64, Delivery>)>>);
 
 impl Shelf for Catalog {
-    fn keep(&mut self, marks: &Marks, changed: &[Delivery], gone: &[u64]) -> Result<(), Error> {
+    fn keep(&mut self, marks: &Marks, changed: &[Delivery], gone: &[Delivery]) -> Result<(), Error> {
         let mut kept = self.0.lock().unwrap();
         kept.0 = marks.clone();
-        gone.iter().for_each(|number| drop(kept.1.remove(number)));
+        gone.iter().for_each(|gone| drop(kept.1.remove(&gone.number)));
         kept.1.extend(changed.iter().map(|delivery| (delivery.number, delivery.clone())));
         Ok(())
     }
@@ -183,7 +183,7 @@ fn a_refused_record_is_dead_and_can_be_sent_again_or_left_out() {
     drive(&mut outbox, &mut target, 8, &mut now);
     assert_eq!(outbox.marks().dead, 2);
     outbox.resend(&[2], now).unwrap();
-    outbox.skip(3, "a test account", now).unwrap();
+    outbox.skip(&[3], "a test account", now).unwrap();
     drive(&mut outbox, &mut target, 8, &mut now);
     assert_eq!((outbox.marks().dead, outbox.marks().skipped, outbox.marks().accepted), (0, 1, 7));
     assert_eq!(target.held.get(&2), Some(&1));
@@ -220,7 +220,7 @@ struct Full {
 }
 
 impl Shelf for Full {
-    fn keep(&mut self, marks: &Marks, changed: &[Delivery], gone: &[u64]) -> Result<(), Error> {
+    fn keep(&mut self, marks: &Marks, changed: &[Delivery], gone: &[Delivery]) -> Result<(), Error> {
         match self.is_full {
             true => Err(Error::new(crate::Kind::Full, "the disk is full")),
             false => self.catalog.keep(marks, changed, gone),
@@ -254,7 +254,7 @@ fn requests_that_could_not_be_stored_have_no_effect() {
     // Requests come one after another, without a step of delivery between them.
     for _ in 0..3 {
         assert!(outbox.resend(&[2], now).is_err());
-        assert!(outbox.skip(2, "a test account", now).is_err());
+        assert!(outbox.skip(&[2], "a test account", now).is_err());
         assert!(outbox.mend(&report, &mut log, now).is_err());
     }
     outbox.shelf_mut().is_full = false;

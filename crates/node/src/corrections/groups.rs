@@ -57,15 +57,17 @@ impl GroupKey {
 /// Attributes of an event that matter here.
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Attributes {
+pub(super) struct Attributes {
     #[serde(deserialize_with = "text")]
-    source: String,
+    pub(super) id: String,
     #[serde(deserialize_with = "text")]
-    subject: String,
+    pub(super) source: String,
+    #[serde(deserialize_with = "text")]
+    pub(super) subject: String,
 }
 
 impl Attributes {
-    fn of(raw: &[u8]) -> Attributes {
+    pub(super) fn of(raw: &[u8]) -> Attributes {
         serde_json::from_slice(raw).unwrap_or_default()
     }
 }

@@ -7,6 +7,8 @@
 mod courier;
 mod rounds;
 mod shelf;
+mod stories;
+mod timed;
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -29,6 +31,7 @@ pub(crate) use courier::Courier;
 pub(crate) use rounds::Board;
 use rounds::{Hands, Rounds};
 pub(crate) use shelf::CatalogShelf;
+use timed::Timed;
 
 /// Records of a window to targets that take one at a time: so few that a restart repeats little.
 const REQUEST_WINDOW: WindowLimits = WindowLimits { records: 2_000, bytes: 8 << 20 };
@@ -169,6 +172,7 @@ impl Delivery {
         };
         let outbox = Outbox::new(shelf, kept, limits, Patience { total: plan.retry_for });
         let records = ReadAhead::new(RecordLog::new(Arc::clone(&depot.disk), &depot.records, plan.thresholds));
+        let target = Box::new(Timed::new(target, Arc::clone(&depot.clock)));
         let hands = Hands { outbox, target, records, clock: Arc::clone(&depot.clock) };
         let rounds = Rounds::new(&plan.id, hands, Arc::clone(&self.end));
         match depot.has_threads {

@@ -11,6 +11,7 @@ use flowmeter_engine::node::Submission;
 use serde_json::{Value, json};
 
 use crate::audit::Who;
+use crate::csv::Table;
 use crate::installation::Installation;
 use crate::refusal::{Refusal, RefusalKind, Refused, not_found, refusal_of};
 use crate::sessions::KeptSession;
@@ -145,24 +146,22 @@ fn collect(
     }
 }
 
+/// The columns of the usage audit.
+const COLUMNS: [&str; 12] =
+    ["source", "origin", "state", "received", "counted", "duplicate", "filtered", "parked", "other", "bytes", "sha256", "reason"];
+
 /// Returns the usage audit as CSV.
 pub fn origins_csv(origins: &[OriginView]) -> String {
-    let quoted = |text: &str| match text.contains(['"', ',', '\n', '\r']) {
-        true => format!("\"{}\"", text.replace('"', "\"\"")),
-        false => text.to_owned(),
-    };
-    let mut csv = String::from("source,origin,state,received,counted,duplicate,filtered,parked,other,bytes,sha256,reason\r\n");
+    let mut table = Table::with_columns(COLUMNS);
     for view in origins {
         let OriginCount { received, counted, duplicate, filtered, parked, passed } = view.count;
-        let numbers = [received, counted, duplicate, filtered, parked, passed].map(|number| number.to_string());
         let item = view.item.as_ref().map(|(_, item)| item);
-        let bytes = item.map(|item| item.size.to_string()).unwrap_or_default();
-        let digest = item.map(|item| item.digest.clone()).unwrap_or_default();
-        let why = item.and_then(|item| item.why.clone()).unwrap_or_default();
-        let fields = [&view.source, &view.origin, view.state].map(|text: &str| quoted(text));
-        let row = [fields.join(","), numbers.join(","), bytes, digest, quoted(&why)];
-        csv.push_str(&row.join(","));
-        csv.push_str("\r\n");
+        [&view.source, &view.origin, view.state].into_iter().for_each(|text| table.cell(text));
+        [received, counted, duplicate, filtered, parked, passed].iter().for_each(|count| table.cell(&count.to_string()));
+        table.cell(&item.map(|item| item.size.to_string()).unwrap_or_default());
+        table.cell(&item.map(|item| item.digest.clone()).unwrap_or_default());
+        table.cell(&item.and_then(|item| item.why.clone()).unwrap_or_default());
+        table.end_row();
     }
-    csv
+    table.finish()
 }

@@ -111,6 +111,8 @@ impl Installation {
             standing: standing::Standing::of(&*catalog)?,
             history: crate::monitoring::history::History::default(),
             parked_groups: crate::corrections::groups::ParkedGroups::default(),
+            askings: crate::corrections::askings::Askings::default(),
+            jobs: crate::jobs::Jobs::default(),
             overview: crate::monitoring::overview::Cache::default(),
         });
         installation.begin_applying()?;

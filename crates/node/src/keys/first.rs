@@ -37,6 +37,9 @@ pub fn key_offline(data: &Path, new: NewKey, now: Timestamp) -> Result<Issued, E
         object: key.name.clone(),
         before: Value::Null.into(),
         after: json!({"id": key.id}).into(),
+        reason: None,
+        request_id: None,
+        via: None,
     };
     catalog.commit(&[
         Change::Put(Table::Keys, key.id.to_string().into_bytes(), to_keep(&issued.stored)),

@@ -126,13 +126,22 @@ impl MeterIndex {
         inner.ids.iter().enumerate().flat_map(of).collect()
     }
 
-    /// Calls `take` with the users after a bound that may have meters of the wanted types, in
-    /// order, until it returns false.
-    pub(crate) fn visit(&self, from: Bound<&[u8]>, wanted: &[Uuid], take: impl FnMut(&[u8]) -> bool) {
+    /// Calls `take` with the users within bounds that may have meters of the wanted types, in order
+    /// or backwards, until it returns false.
+    pub(crate) fn visit(
+        &self,
+        bounds: (Bound<&[u8]>, Bound<&[u8]>),
+        is_backward: bool,
+        wanted: &[Uuid],
+        take: impl FnMut(&[u8]) -> bool,
+    ) {
         let inner = self.inner();
         let of_wanted = inner.kinds.iter().zip(0u32..).filter(|(kind, _)| wanted.contains(kind));
         let kinds = of_wanted.fold(0, |kinds, (_, number)| kinds | bit(number));
-        inner.users.visit(from, kinds, take);
+        match is_backward {
+            false => inner.users.visit(bounds, kinds, take),
+            true => inner.users.visit_back(bounds, kinds, take),
+        }
     }
 
     /// Returns the approximate bytes of the index.

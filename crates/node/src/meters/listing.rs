@@ -83,6 +83,8 @@ pub struct MeterFilter {
     pub after: Option<String>,
     /// Meters of users whose id begins with this.
     pub prefix: Option<String>,
+    /// Whether the list goes backwards: `after` is then the meter before which it continues.
+    pub is_backward: bool,
 }
 
 impl MeterFilter {
@@ -98,10 +100,14 @@ impl MeterFilter {
         Some((user, kind, Uuid::try_parse(key).ok()?))
     }
 
-    /// Returns the bound before the first user that may have a wanted meter.
-    fn first_user(&self) -> Bound<&[u8]> {
+    /// Returns the bounds between which users may have a wanted meter.
+    fn users(&self) -> (Bound<&[u8]>, Bound<&[u8]>) {
         let of_cursor = self.after().map(|(user, ..)| user.as_bytes());
-        of_cursor.max(self.prefix.as_ref().map(String::as_bytes)).map_or(Bound::Unbounded, Bound::Included)
+        let prefix = self.prefix.as_ref().map(String::as_bytes);
+        match self.is_backward {
+            false => (of_cursor.max(prefix).map_or(Bound::Unbounded, Bound::Included), Bound::Unbounded),
+            true => (prefix.map_or(Bound::Unbounded, Bound::Included), of_cursor.map_or(Bound::Unbounded, Bound::Included)),
+        }
     }
 }
 
@@ -137,9 +143,15 @@ impl Page {
         if let Some((of, kind, key)) = self.filter.after()
             && of.as_bytes() == user
         {
-            meters.retain(|meter| order(meter) > (kind, key));
+            meters.retain(|meter| match self.filter.is_backward {
+                false => order(meter) > (kind, key),
+                true => order(meter) < (kind, key),
+            });
         }
         meters.sort_by(|one, other| order(one).cmp(&order(other)));
+        if self.filter.is_backward {
+            meters.reverse();
+        }
         let room = self.limit - self.found.len();
         self.found.extend(meters.into_iter().take(room).map(|meter| MeterView::of(live, pipeline, meter)));
         if self.found.len() >= self.limit { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
@@ -154,15 +166,21 @@ impl Page {
         let ids = live.plan().meter_types.iter().zip(&kinds).filter(|(_, wanted)| **wanted).map(|(kind, _)| kind.id);
         let wanted: Vec<Uuid> = ids.collect();
         let reached = self.reached.take();
-        let from = reached.as_deref().map_or_else(|| self.filter.first_user(), Bound::Excluded);
+        let (mut from, mut until) = self.filter.users();
         let prefix = self.filter.prefix.as_ref().map_or(&[][..], String::as_bytes);
+        let behind = behind(prefix);
+        if let (Bound::Unbounded, Some(behind)) = (until, &behind) {
+            until = Bound::Excluded(behind);
+        }
+        if let Some(reached) = reached.as_deref().map(Bound::Excluded) {
+            *(if self.filter.is_backward { &mut until } else { &mut from }) = reached;
+        }
         let mut users = Vec::new();
-        index.visit(from, &wanted, |user| {
-            let is_wanted = user.starts_with(prefix);
-            if is_wanted {
+        index.visit((from, until), self.filter.is_backward, &wanted, |user| {
+            if user.starts_with(prefix) {
                 users.push(user.to_vec());
             }
-            is_wanted && users.len() < USERS_AT_ONCE
+            users.len() < USERS_AT_ONCE
         });
         for user in &users {
             if self.add(live, pipeline, &kinds, user).is_break() {
@@ -175,6 +193,14 @@ impl Page {
     }
 }
 
+/// Returns the first name after all that begin with a prefix, if there is one.
+fn behind(prefix: &[u8]) -> Option<Vec<u8>> {
+    let last = prefix.iter().rposition(|byte| *byte != u8::MAX)?;
+    let mut behind = prefix[..=last].to_vec();
+    behind[last] += 1;
+    Some(behind)
+}
+
 impl Served {
     /// Returns the wanted meters, by user, type and key; at most `limit`.
     pub fn meters(&self, filter: MeterFilter, limit: usize) -> Result<Vec<MeterView>, Error> {
@@ -183,7 +209,8 @@ impl Served {
         if let Some(user) = page.filter.user.clone() {
             return self.worker().ask(move |live| {
                 let kinds = page.filter.kinds(live.plan());
-                let is_past = page.filter.after().is_some_and(|(of, ..)| of > user.as_str());
+                let is_backward = page.filter.is_backward;
+                let is_past = page.filter.after().is_some_and(|(of, ..)| of != user && (of > user.as_str()) != is_backward);
                 if !is_past && page.filter.prefix.as_ref().is_none_or(|prefix| user.starts_with(prefix)) {
                     let _is_full = page.add(live, &pipeline, &kinds, user.as_bytes());
                 }

@@ -244,5 +244,7 @@ pub(crate) fn headline(event: &SessionEvent) -> String {
     // One line: the subject of an e-mail, a title, or a line of the log.
     let whose = [text("meterName"), text("sessionId")].join(" ");
     let line = if whose.trim().is_empty() { what } else { format!("{}: {what}", whose.trim()) };
+    let is_sample = payload[crate::notifications::sample::SAMPLE] == true;
+    let line = if is_sample { format!("This is a sample. {line}") } else { line };
     line.chars().map(|c| if c.is_control() { ' ' } else { c }).take(200).collect()
 }

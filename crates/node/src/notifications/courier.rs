@@ -128,6 +128,16 @@ impl Courier {
         Ok(Courier { installation, outside, bag: Mutex::new(bag), collecting: Mutex::default(), keeping: Arc::default() })
     }
 
+    /// Returns the installation whose events it delivers.
+    pub(crate) fn installation(&self) -> &Arc<Installation> {
+        &self.installation
+    }
+
+    /// Returns the resources of channels.
+    pub(crate) fn outside(&self) -> &Outside {
+        &self.outside
+    }
+
     fn bag(&self) -> MutexGuard<'_, Bag> {
         self.bag.lock().unwrap_or_else(PoisonError::into_inner)
     }

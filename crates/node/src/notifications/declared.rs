@@ -15,7 +15,7 @@ impl Installation {
     /// Makes the declared notifications match the settings.
     pub(crate) fn declare_notifications(&self) -> Result<(), Error> {
         let at = |why: Refused| Error::new(Kind::Invalid, format!("notifications.declared: {}", why.detail));
-        let who = Who { name: WHO.to_owned(), namespace: self.settings.namespace.clone() };
+        let who = Who::named(WHO, self.settings.namespace.as_str());
         let declared = &self.settings.declared;
         for known in self.all_notifications()?.iter().filter(|known| known.declared) {
             let stays = known.namespace == who.namespace && declared.iter().any(|one| one.name == known.name);

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use flowmeter_core::operator::Operator;
+use flowmeter_core::operator::{Operator, output_name};
 use flowmeter_core::plan::Plan;
 use flowmeter_engine::{Error, Totals};
 use serde_json::{Value, json};
 
 use super::KeptSession;
 use crate::installation::{Installation, Served};
+use crate::pipelines::KeptPipeline;
 
 /// Returns the counters of a loaded pipeline, for people.
 pub fn counts(plan: &Plan, totals: &Totals) -> Value {
@@ -25,6 +26,13 @@ pub fn counts(plan: &Plan, totals: &Totals) -> Value {
                 totals.counters_of(at).map(|(name, count)| (name.to_owned(), json!(count))).collect();
             shown["derived"] = json!(count.derived);
             shown["counters"] = Value::Object(counters);
+        } else if let Operator::Branch(_) = &node.operator {
+            let of = |port: usize| {
+                let name = output_name(port, node.outputs.len());
+                let count = totals.counters_of(at).find(|(known, _)| *known == name).map_or(0, |(_, count)| count);
+                (name, json!(count))
+            };
+            shown["outputs"] = Value::Object((0..node.outputs.len()).map(of).collect());
         } else if let Operator::Enrich(_) = &node.operator {
             shown["unmatched"] = json!(count.unmatched);
         } else if node.operator.releases() {
@@ -90,6 +98,13 @@ impl Installation {
         let events = &self.counts_of(session, plan, &served.board().totals())["events"];
         let count = |name: &str| events[name].as_u64().unwrap_or_default();
         flowmeter_connectors::completeness::check_errors(plan, count("parked"), count("received"))
+    }
+
+    /// Returns the counts of a pipeline since it was made; null if it is not loaded.
+    pub fn pipeline_counts(&self, pipeline: &KeptPipeline) -> Result<Value, Error> {
+        let Some(served) = self.served_of(pipeline.id) else { return Ok(Value::Null) };
+        let plan = served.worker.ask(|live| Arc::clone(live.plan()))?;
+        Ok(counts(&plan, &served.board().totals()))
     }
 
     /// Returns the counts of a session so far, or at its end.

@@ -140,7 +140,7 @@ impl Installation {
     }
 
     fn start_at(self: &Arc<Self>, pipeline: &KeptPipeline, due: Timestamp, attempt: u32, read: &ReadTables) -> Result<(), Error> {
-        let who = Who { name: "schedule".to_owned(), namespace: pipeline.namespace.clone() };
+        let who = Who::named("schedule", pipeline.namespace.as_str());
         let key = if attempt == 0 { format!("schedule/{due}") } else { format!("schedule/{due}/{attempt}") };
         let options =
             StartOptions { unique_key: Some(key), as_of: Some(due), due: Some(due), attempt, ..StartOptions::default() };

@@ -85,6 +85,12 @@ pub const TABLE: &[Setting] = &[
     row("auth.required", Kind::Switch, "false", "Whether requests need a key. Without it only this machine is answered"),
     row("auth.bootstrap_key", Kind::Secret, "none", "A key with all scopes, to make the first others with; remove it afterwards")
         .or_none(),
+    row(
+        "auth.metrics",
+        Kind::Switch,
+        "false",
+        "Whether /metrics needs a key of the default namespace with the scope read; it names every namespace and pipeline",
+    ),
     row("dashboard.enabled", Kind::Switch, "true", "Whether the server serves the dashboard at /"),
     row(
         "dashboard.https",

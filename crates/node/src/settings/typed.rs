@@ -30,7 +30,11 @@ pub(crate) fn build(values: Values, problems: &mut Vec<String>) -> Option<Settin
         data: PathBuf::from(text(v, "data")?),
         tls: tls(v, problems),
         drain: span(v, "shutdown.drain")?,
-        auth: Auth { required: switch(v, "auth.required")?, bootstrap_key: secret(v, "auth.bootstrap_key") },
+        auth: Auth {
+            required: switch(v, "auth.required")?,
+            bootstrap_key: secret(v, "auth.bootstrap_key"),
+            metrics: switch(v, "auth.metrics")?,
+        },
         dashboard: Dashboard {
             enabled: switch(v, "dashboard.enabled")?,
             https: switch(v, "dashboard.https")?,

@@ -218,7 +218,7 @@ impl Installation {
     fn refresh_one(&self, of: &(String, String)) {
         let (namespace, name) = of;
         let begun = self.reading.refreshes().get(of).copied();
-        let who = Who { name: "refresh".to_owned(), namespace: namespace.clone() };
+        let who = Who::named("refresh", namespace.as_str());
         // After an error of the disk it is tried again after an interval.
         let runs = self.users_of(namespace, name, None).map_or(true, |users| {
             users.iter().any(|(pipeline, table)| table.refresh > 0 && self.running_of(*pipeline).is_some())

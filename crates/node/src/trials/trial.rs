@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use flowmeter_connectors::Abandon;
 use flowmeter_connectors::services::{HttpServices, resolved};
-use flowmeter_core::mediation::Tap;
+use flowmeter_core::mediation::{ALL_STEPS, Stayed, Tap};
 use flowmeter_core::operator::{Node, Operator};
 use flowmeter_core::partition::RecordKey;
 use flowmeter_core::plan::Plan;
@@ -23,11 +23,15 @@ use crate::pipelines::KeptPipeline;
 use crate::pipelines::services::waits;
 use crate::refusal::{Refused, refusal_of};
 use crate::sessions::counts;
+use crate::trials::difference::difference;
 use crate::trials::source::Given;
+use crate::trials::steps::Steps;
 use crate::verbatim::{self, Object};
 
 /// Maximum of records and parked events that are shown; all are counted.
 const SHOWN: usize = 100;
+/// Records of each of two versions that are compared.
+const COMPARED_MAX: usize = 10_000;
 
 /// The options of a test.
 #[derive(Clone, Debug)]
@@ -42,6 +46,10 @@ pub struct Trial {
     pub samples: usize,
     /// Whether a parked event fails the test.
     pub is_strict: bool,
+    /// Whether the steps of each event are shown.
+    pub steps: bool,
+    /// The version to compare the records with.
+    pub against: Option<u32>,
 }
 
 impl Installation {
@@ -56,6 +64,7 @@ impl Installation {
         let mut plan = compiled.plan;
         plan.id = pipeline.id;
         let plan = Arc::new(plan);
+        let other = trial.against.map(|number| self.other_plan(pipeline, number)).transpose()?;
         let mut session = {
             let _change = self.begin_change()?;
             let mut session = self.new_session(pipeline, RunType::Debug, None).map_err(at)?;
@@ -64,8 +73,15 @@ impl Installation {
             self.step(&mut session, &plan, Trigger::Start, audited).map_err(at)?;
             session
         };
-        let mut seen = Seen { samples_max: trial.samples, ..Seen::default() };
+        let records_max = if other.is_some() { COMPARED_MAX } else { SHOWN };
+        let mut seen = Seen::new(trial.samples, records_max, trial.steps.then(Steps::default));
         let now = self.now();
+        let against = other.map(|(number, plan)| {
+            let mut seen = Seen::new(0, COMPARED_MAX, None);
+            let trial = Trial { samples: 0, steps: false, ..trial.clone() };
+            let (totals, outcome) = self.lead(&who.namespace, &plan, trial, now, &mut seen);
+            Against { version: number, events: counts(&plan, &totals)["events"].clone(), outcome, records: seen.records }
+        });
         let (totals, outcome) = self.lead(&who.namespace, &plan, trial, now, &mut seen);
         session.counts = counts(&plan, &totals);
         let trigger = match outcome {
@@ -76,7 +92,15 @@ impl Installation {
             }
         };
         self.step(&mut session, &plan, trigger, Vec::new()).map_err(at)?;
-        Ok(seen.report(&plan, &session))
+        Ok(seen.report(&plan, &session, against.as_ref()))
+    }
+
+    /// Returns the plan of another version of a pipeline.
+    fn other_plan(&self, pipeline: &KeptPipeline, number: u32) -> Result<(u32, Arc<Plan>), Refused> {
+        let version = self.version(pipeline, number).map_err(|refused| Box::new((*refused).field("against")))?;
+        let mut plan = version.compile().map_err(|why| refusal_of(&why))?.plan;
+        plan.id = pipeline.id;
+        Ok((number, Arc::new(plan)))
     }
 
     /// Returns a plan, and the services that it asks in a test; their secrets are filled in.
@@ -98,7 +122,11 @@ impl Installation {
         now: Timestamp,
         seen: &mut Seen,
     ) -> (Totals, Result<(), Error>) {
-        let settings = flowmeter_engine::Settings { threads: 1, partitions: 1, taps_max: trial.samples };
+        let settings = flowmeter_engine::Settings {
+            threads: 1,
+            partitions: 1,
+            taps_max: if trial.steps { ALL_STEPS } else { trial.samples },
+        };
         let opened = self.plan_to_try(plan).and_then(|(plan, services)| Ok((Engine::new(&plan, settings)?, services)));
         let (mut engine, services) = match opened {
             Ok(opened) => opened,
@@ -118,7 +146,7 @@ impl Installation {
             Ok(source) => source,
             Err(why) => return (Totals::default(), Err(why)),
         };
-        let mut records = Records::default();
+        let mut records = Records { shown_max: seen.records.shown_max, ..Records::default() };
         let mut run = |engine: &mut Engine| {
             engine.ingest(&mut *source, as_of, &mut records, seen)?;
             seen.unseen = engine.unseen();
@@ -139,6 +167,7 @@ impl Installation {
 
 #[derive(Default)]
 struct Records {
+    shown_max: usize,
     shown: Vec<Box<RawValue>>,
     flushed: u64,
     thresholds: u64,
@@ -146,7 +175,7 @@ struct Records {
 
 impl Records {
     fn show(&mut self, json: &[u8]) {
-        if self.shown.len() < SHOWN
+        if self.shown.len() < self.shown_max
             && let Ok(record) = serde_json::from_slice(json)
         {
             self.shown.push(record);
@@ -177,10 +206,22 @@ struct Seen {
     /// Fields that the pipeline names and that no event had.
     unseen: Vec<String>,
     records: Records,
+    steps: Option<Steps>,
+}
+
+/// The results of another version with the same events.
+struct Against {
+    version: u32,
+    events: Value,
+    outcome: Result<(), Error>,
+    records: Records,
 }
 
 impl Observer for Seen {
     fn parked(&mut self, event: &ParkedEvent<'_>) -> Result<(), Error> {
+        if let Some(steps) = &mut self.steps {
+            steps.parked(event);
+        }
         if self.parked.len() < SHOWN {
             self.parked.push(json!({
                 "event": event.line, "operator": event.operator, "reason": event.reason.code(), "detail": event.detail,
@@ -190,7 +231,16 @@ impl Observer for Seen {
         Ok(())
     }
 
+    fn stayed(&mut self, stayed: &Stayed, line: u64) {
+        if let Some(steps) = &mut self.steps {
+            steps.stayed(stayed, line);
+        }
+    }
+
     fn tapped(&mut self, tap: &Tap, line: u64) {
+        if let Some(steps) = &mut self.steps {
+            steps.passed(tap, line);
+        }
         if self.samples.iter().filter(|(operator, _)| *operator == tap.operator).count() < self.samples_max {
             let fields = verbatim::sent(tap.fields.as_bytes());
             let sample = Object::of(&json!({"event": line})).with("fields", &fields).finish();
@@ -202,7 +252,11 @@ impl Observer for Seen {
 }
 
 impl Seen {
-    fn report(&self, plan: &Plan, session: &crate::sessions::KeptSession) -> Box<RawValue> {
+    fn new(samples_max: usize, records_max: usize, steps: Option<Steps>) -> Seen {
+        Seen { samples_max, records: Records { shown_max: records_max, ..Records::default() }, steps, ..Seen::default() }
+    }
+
+    fn report(&self, plan: &Plan, session: &crate::sessions::KeptSession, against: Option<&Against>) -> Box<RawValue> {
         let counted = session.counts["operators"].as_array().map(Vec::as_slice).unwrap_or_default();
         let operator = |(at, counted): (usize, &Value)| {
             let of_it = self.samples.iter().filter(|(operator, _)| usize::from(*operator) == at);
@@ -218,7 +272,43 @@ impl Seen {
         report["unseen"] = json!(self.unseen);
         report["flushed"] = json!(self.records.flushed);
         report["thresholds"] = json!(self.records.thresholds);
-        let report = Object::of(&report).with_list("operators", &operators);
-        report.with_list("wouldFlush", &self.records.shown).finish()
+        if let Some(steps) = &self.steps {
+            report["hasMoreSteps"] = json!(steps.has_more());
+        }
+        let mut report = Object::of(&report).with_list("operators", &operators);
+        report = report.with_list("wouldFlush", self.records.first());
+        if let Some(steps) = &self.steps {
+            report = report.with_list("steps", &steps.shown(plan));
+        }
+        match against {
+            Some(against) => against.add_to(report, &self.records).finish(),
+            None => report.finish(),
+        }
+    }
+}
+
+impl Records {
+    /// Returns the records that are shown.
+    fn first(&self) -> &[Box<RawValue>] {
+        &self.shown[..self.shown.len().min(SHOWN)]
+    }
+
+    /// Whether all records could be compared.
+    fn are_all(&self) -> bool {
+        self.flushed + self.thresholds <= self.shown.len() as u64
+    }
+}
+
+impl Against {
+    /// Adds the results of the other version, and the records that differ.
+    fn add_to(&self, report: Object, now: &Records) -> Object {
+        let (different, count) = difference(&now.shown, &self.records.shown);
+        let head = json!({
+            "version": self.version, "events": self.events, "flushed": self.records.flushed,
+            "error": self.outcome.as_ref().err().map(ToString::to_string), "differenceCount": count,
+            "differenceIsWhole": now.are_all() && self.records.are_all(),
+        });
+        let other = Object::of(&head).with_list("wouldFlush", self.records.first()).with_list("difference", &different);
+        report.with("against", &other.finish())
     }
 }

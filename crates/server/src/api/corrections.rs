@@ -6,6 +6,7 @@ use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::Response;
 use axum::routing::{MethodRouter, get, post};
+use flowmeter_core::time::Timestamp;
 use flowmeter_core::verdict::Reason;
 use flowmeter_engine::live::How;
 use flowmeter_node::corrections::{CorrectionFilter, CorrectionState};
@@ -46,6 +47,14 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         ("reason", "parked for this reason"),
         ("operator", "parked at this operator"),
         ("groupId", "of this group"),
+        ("source", "events with this source"),
+        ("subject", "events with this subject"),
+        ("id", "events with this id"),
+        ("from", "parked at this instant or later"),
+        ("to", "parked before this instant"),
+        ("settledBy", "settled with this key"),
+        ("settledFrom", "settled at this instant or later"),
+        ("settledTo", "settled before this instant"),
         ("order", "asc (the oldest first) or desc"),
         ("limit", "items of a page"),
         ("cursor", "`nextCursor` of the page before"),
@@ -67,11 +76,11 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         act(
             "/api/v1/corrections/{id}/correct",
             "Send an event in again with other content",
-            Some("event: the whole event"),
+            Some("event: the whole event; reason if wanted"),
             post(correct),
         ),
-        act("/api/v1/corrections/{id}/discard", "Give an event up", None, post(discard)),
-        act("/api/v1/corrections/{id}/reprocess", "Send an event in again as it was", None, post(reprocess)),
+        act("/api/v1/corrections/{id}/discard", "Give an event up", Some("reason if wanted"), post(discard)),
+        act("/api/v1/corrections/{id}/reprocess", "Send an event in again as it was", Some("reason if wanted"), post(reprocess)),
         act(
             "/api/v1/corrections/reprocess",
             "Send all open events of a pipeline in again, or those of a reason",
@@ -88,13 +97,10 @@ fn reason_of(name: Option<&str>) -> Result<Option<Reason>, Refused> {
     found.map(Some).ok_or_else(wrong)
 }
 
-async fn list(
-    State(app): State<App>,
-    Extension(asked): Extension<Asked>,
-    RawQuery(query): RawQuery,
-) -> Result<Response, Refused> {
-    let query = Query::of(query.as_deref());
-    let state = match query.get("state").unwrap_or("open") {
+/// Reads a filter of parked events, from a query or from the fields of a job.
+pub(super) fn filter_of(text: &dyn Fn(&str) -> Option<String>) -> Result<CorrectionFilter, Refused> {
+    let invalid = |field: &str, detail: String| Box::new(Problem::new(Code::Invalid, detail).field(field));
+    let state = match text("state").as_deref().unwrap_or("open") {
         "open" => Some(CorrectionState::Open),
         "corrected" => Some(CorrectionState::Corrected),
         "reprocessed" => Some(CorrectionState::Reprocessed),
@@ -103,15 +109,39 @@ async fn list(
         "all" => None,
         other => {
             let detail = format!("`{other}` is no state; there are open, corrected, reprocessed, discarded, superseded and all");
-            return Err(Box::new(Problem::new(Code::Invalid, detail).field("state")));
+            return Err(invalid("state", detail));
         }
     };
-    let filter = CorrectionFilter {
-        state,
-        reason: reason_of(query.get("reason"))?,
-        operator: query.get("operator").map(str::to_owned),
-        ..CorrectionFilter::default()
+    let instant = |name: &str| {
+        let read = |text: String| {
+            let wrong = || invalid(name, format!("`{text}` is no time; write RFC 3339"));
+            Timestamp::parse_rfc3339(text.as_bytes()).ok_or_else(wrong)
+        };
+        text(name).map(read).transpose()
     };
+    Ok(CorrectionFilter {
+        state,
+        reason: reason_of(text("reason").as_deref())?,
+        operator: text("operator"),
+        source: text("source"),
+        subject: text("subject"),
+        event_id: text("id"),
+        from: instant("from")?,
+        to: instant("to")?,
+        settled_by: text("settledBy"),
+        settled_from: instant("settledFrom")?,
+        settled_to: instant("settledTo")?,
+        ..CorrectionFilter::default()
+    })
+}
+
+async fn list(
+    State(app): State<App>,
+    Extension(asked): Extension<Asked>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Refused> {
+    let query = Query::of(query.as_deref());
+    let filter = filter_of(&|name| query.get(name).map(str::to_owned))?;
     let is_reversed = is_newest_first(&query)?;
     off(move || {
         let mut filter = filter;
@@ -161,7 +191,15 @@ async fn groups(
 }
 
 async fn show(State(app): State<App>, Extension(asked): Extension<Asked>, Path(id): Path<String>) -> Result<Response, Refused> {
-    off(move || Ok(answer(StatusCode::OK, &app.installation.correction(&asked.who.namespace, &id)?.1.shown()))).await
+    off(move || Ok(answer(StatusCode::OK, &app.installation.correction_shown(&asked.who.namespace, &id)?))).await
+}
+
+/// Returns the caller with the reason of an act.
+pub(super) fn because(mut asked: Asked, reason: &str) -> Result<Asked, Refused> {
+    let wrong = |detail| Box::new(Problem::new(Code::Invalid, detail).field("reason"));
+    let reason = super::checked_reason(reason).map_err(wrong)?;
+    asked.who = asked.who.because(reason.as_deref().unwrap_or_default());
+    Ok(asked)
 }
 
 async fn settle(app: App, asked: Asked, id: String, how: How, event: Option<Vec<u8>>) -> Result<Response, Refused> {
@@ -179,20 +217,26 @@ async fn correct(
     #[derive(Deserialize)]
     struct Corrected {
         event: Option<Box<RawValue>>,
+        #[serde(default)]
+        reason: String,
     }
     let corrected: Corrected = json_body(&app, &headers, body).await?;
-    let event = corrected.event.filter(|event| event.get().starts_with('{'));
+    let event = corrected.event.as_ref().filter(|event| event.get().starts_with('{'));
     let event =
         event.ok_or_else(|| Box::new(Problem::new(Code::Invalid, "the corrected event is to be an object").field("event")))?;
     let event = event.get().as_bytes().to_vec();
-    settle(app, asked, id, How::Corrected, Some(event)).await
+    settle(app, because(asked, &corrected.reason)?, id, How::Corrected, Some(event)).await
 }
 
 async fn discard(
     State(app): State<App>,
     Extension(asked): Extension<Asked>,
     Path(id): Path<String>,
+    headers: HeaderMap,
+    body: Body,
 ) -> Result<Response, Refused> {
+    let fields = object(&app, &headers, body).await?;
+    let asked = because(asked, fields.get("reason").and_then(Value::as_str).unwrap_or_default())?;
     settle(app, asked, id, How::Discarded, None).await
 }
 
@@ -200,7 +244,11 @@ async fn reprocess(
     State(app): State<App>,
     Extension(asked): Extension<Asked>,
     Path(id): Path<String>,
+    headers: HeaderMap,
+    body: Body,
 ) -> Result<Response, Refused> {
+    let fields = object(&app, &headers, body).await?;
+    let asked = because(asked, fields.get("reason").and_then(Value::as_str).unwrap_or_default())?;
     settle(app, asked, id, How::Reprocessed, None).await
 }
 

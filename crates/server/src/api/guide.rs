@@ -8,6 +8,7 @@ use super::{Endpoint, endpoints};
 
 /// Example values of parameters in paths.
 const IN_PATH: &[(&str, &str)] = &[
+    ("/fields/{field}", "/fields/data.model"),
     ("{idOrName}", "default"),
     ("/sessions/{id}", "/sessions/R-00000001"),
     ("/corrections/{id}", "/corrections/default:0"),
@@ -53,6 +54,8 @@ const BODIES: &[(&str, &str, &str, &str)] = &[
         JSON,
         r#"{"event":{"specversion":"1.0","id":"1","source":"/shop","type":"order","subject":"anna"}}"#,
     ),
+    ("POST", "/api/v1/corrections/{id}/discard", JSON, r#"{"reason":"a test account"}"#),
+    ("POST", "/api/v1/corrections/{id}/reprocess", JSON, r#"{"reason":"the table has the user now"}"#),
     ("POST", "/api/v1/corrections/reprocess", JSON, r#"{"pipeline":"default","reason":"no_user"}"#),
     ("POST", "/api/v1/deliveries/{id}/skip", JSON, r#"{"reason":"a test account"}"#),
     ("POST", "/api/v1/deliveries/resend", JSON, r#"{"pipeline":"default","target":"biller"}"#),
@@ -68,6 +71,19 @@ const BODIES: &[(&str, &str, &str, &str)] = &[
         JSON,
         r#"{"action":"reprocess","selector":{"groupId":"50498b7fea6551bc"},"reason":"the sender was mended","dryRun":true}"#,
     ),
+    (
+        "POST",
+        "/api/v1/deliveries/jobs",
+        JSON,
+        r#"{"action":"resend","selector":{"filter":{"pipeline":"default","target":"biller","state":"dead"}},"reason":"the account was opened"}"#,
+    ),
+    (
+        "POST",
+        "/api/v1/exports",
+        JSON,
+        r#"{"format":"csv","selector":{"filter":{"pipeline":"default","from":"2026-03-01T00:00:00Z","to":"2026-04-01T00:00:00Z"}}}"#,
+    ),
+    ("POST", "/api/v1/notifications/{idOrName}/send-sample", JSON, r#"{"channel":"webhook"}"#),
     ("POST", "/ui/session", JSON, r#"{"key":"fm_…"}"#),
     ("POST", "/api/v1/keys", JSON, r#"{"name":"shop","scopes":["ingest"]}"#),
     ("POST", "/api/v1/keys/{id}/rotate", JSON, r#"{"grace":"24h"}"#),
@@ -103,6 +119,10 @@ Written from the table of endpoints in `crates/server/src/api.rs`; after a chang
   a key is not repeated.
 - **`ETag`** and `If-Match` guard documents against two people changing them at once (412).
 - **`X-Request-Id`** is echoed, or made; it is part of problems and of the log.
+- **`X-Flowmeter-Reason`**: the reason for a change, as percent-encoded UTF-8 of at most 1,000 characters. The audit keeps it with
+  the request's id. Acts whose body has `reason` take it from there.
+- **Tables**: a request with `Accept: text/csv` gets CSV where the answer says so. Values have all of their digits. A text that
+  begins with `=`, `+`, `-` or `@` and is no number gets an apostrophe in front, so that no spreadsheet evaluates it.
 - **Compression**: bodies may be sent with `Content-Encoding: gzip` or `zstd`; answers of a kilobyte and more are compressed for
   who accepts it.
 - **Too fast, or too busy**: 429 or 503 with `Retry-After`. Nothing of such a request was taken.

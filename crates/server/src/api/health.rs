@@ -4,12 +4,13 @@ use axum::extract::State;
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use flowmeter_node::keys::Scope;
 use flowmeter_node::monitoring::readiness::Standing;
 use serde_json::{Value, json};
 
 use super::metrics::Form;
 use super::{App, Endpoint, answer, off};
-use crate::problem::{Code, Problem};
+use crate::problem::{Code, Problem, Refused};
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
     let endpoint = |path, summary, answer, route| Endpoint {
@@ -30,7 +31,12 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
             (200, "They are"),
             get(ready),
         ),
-        endpoint("/metrics", "Metrics, in the text format of Prometheus or of OpenMetrics", (200, "Metrics"), get(metrics)),
+        endpoint(
+            "/metrics",
+            "Metrics, in the text format of Prometheus or of OpenMetrics; with auth.metrics they need a key",
+            (200, "Metrics"),
+            get(metrics),
+        ),
     ]
 }
 
@@ -59,6 +65,11 @@ fn shown(standing: &Standing) -> Value {
 
 /// Reads boards, the catalog and the end of the log: not on the threads that take events.
 async fn metrics(State(app): State<App>, headers: HeaderMap) -> Response {
+    if app.installation.settings().auth.metrics
+        && let Err(refused) = with_key(&app, &headers)
+    {
+        return refused.into_response();
+    }
     let accept = headers.get(header::ACCEPT).map(|value| value.to_str().unwrap_or_default());
     let form = Form::of_accept(accept.unwrap_or_default());
     let written = off(move || Ok(app.metrics.text(&app, form))).await;
@@ -66,4 +77,19 @@ async fn metrics(State(app): State<App>, headers: HeaderMap) -> Response {
         Ok(text) => (StatusCode::OK, [(header::CONTENT_TYPE, form.content_type())], text).into_response(),
         Err(refused) => refused.into_response(),
     }
+}
+
+/// Checks the key of a request for metrics. They show names of all namespaces, so the key is one of
+/// the default namespace, which is that of the operator.
+fn with_key(app: &App, headers: &HeaderMap) -> Result<(), Refused> {
+    let given = headers.get(header::AUTHORIZATION).map(|value| value.to_str().unwrap_or_default());
+    let principal = app.keys.authenticate(given, app.installation.wall()).map_err(|refusal| Box::new(Problem::from(refusal)))?;
+    principal.require(Scope::Read).map_err(|refused| Box::new(Problem::from(*refused)))?;
+    let namespace = &app.installation.settings().namespace;
+    if *principal.namespace == **namespace {
+        return Ok(());
+    }
+    let detail = format!("metrics show every namespace, and the key `{}` belongs to one of them", principal.name);
+    let problem = Problem::new(Code::ScopeMissing, detail);
+    Err(Box::new(problem.remedy(format!("Use a key of the namespace `{namespace}` with the scope read."))))
 }

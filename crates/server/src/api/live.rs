@@ -39,7 +39,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         scope: Some(Scope::Read),
         summary: "Counters of pages as they change (server-sent events)",
         query: &[
-            ("topic", "overview, pipeline:NAME, session:ID, deliveries or corrections; may be repeated"),
+            ("topic", "overview, pipeline:NAME, session:ID, job:ID, deliveries or corrections; may be repeated"),
             ("from", "counts since this instant"),
         ],
         body: None,
@@ -56,6 +56,7 @@ enum Topic {
     Corrections,
     Pipeline(String),
     Session(String),
+    Job(String),
 }
 
 impl Topic {
@@ -66,6 +67,7 @@ impl Topic {
             None if text == "corrections" => Some(Topic::Corrections),
             Some(("pipeline", name)) if !name.is_empty() => Some(Topic::Pipeline(name.to_owned())),
             Some(("session", id)) if !id.is_empty() => Some(Topic::Session(id.to_owned())),
+            Some(("job", id)) if !id.is_empty() => Some(Topic::Job(id.to_owned())),
             _ => None,
         }
     }
@@ -77,6 +79,7 @@ impl Topic {
             Topic::Corrections => "corrections".to_owned(),
             Topic::Pipeline(name) => format!("pipeline:{name}"),
             Topic::Session(id) => format!("session:{id}"),
+            Topic::Job(id) => format!("job:{id}"),
         }
     }
 
@@ -91,6 +94,7 @@ impl Topic {
             }
             Topic::Corrections => Ok(installation.parked_summary(namespace)),
             Topic::Pipeline(name) => Ok(installation.pipeline_live(namespace, name, from)?),
+            Topic::Job(id) => Ok(installation.jobs.find(namespace, id)?.shown()),
             Topic::Session(id) => {
                 let session = installation.session(namespace, id)?;
                 let mut shown = super::sessions::shown(&session);
@@ -109,7 +113,8 @@ async fn live(
     let query = Query::of(query.as_deref());
     let from = super::overview::since(&app, &query)?;
     let wrong = |text: &str| {
-        let detail = format!("`{text}` is no topic; there are overview, pipeline:NAME, session:ID, deliveries and corrections");
+        let detail =
+            format!("`{text}` is no topic; there are overview, pipeline:NAME, session:ID, job:ID, deliveries and corrections");
         Box::new(Problem::new(Code::Invalid, detail).field("topic"))
     };
     let topics = query.all("topic").map(|text| Topic::read(text).ok_or_else(|| wrong(text))).collect::<Result<Vec<_>, _>>()?;
@@ -249,10 +254,10 @@ mod tests {
 
     #[test]
     fn topics_are_read_from_their_names() {
-        for text in ["overview", "deliveries", "corrections", "pipeline:a:b", "session:R-00000001"] {
+        for text in ["overview", "deliveries", "corrections", "pipeline:a:b", "session:R-00000001", "job:J-00000001"] {
             assert_eq!(Topic::read(text).map(|topic| topic.name()).as_deref(), Some(text));
         }
-        for text in ["", "pipeline:", "job:1", "overviews"] {
+        for text in ["", "pipeline:", "job:", "overviews"] {
             assert_eq!(Topic::read(text), None, "{text}");
         }
     }

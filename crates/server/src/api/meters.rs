@@ -6,14 +6,16 @@ use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, patch, post};
+use flowmeter_core::time::Timestamp;
 use flowmeter_node::keys::Scope;
 use flowmeter_node::meters::{MeterFilter, MeterView};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use super::paging::{PAGED, is_newest_first};
 use super::request::{Query, object};
 use super::{App, Asked, Endpoint, answer, off, raw_page};
-use crate::problem::{Refused, problem_of};
+use crate::problem::{Code, Problem, Refused, problem_of};
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
     let one = "/api/v1/meters/{id}";
@@ -32,6 +34,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         ("prefix", "of users whose id begins so"),
         ("meterType", "of the type of this name or id"),
         ("pipeline", "of this pipeline"),
+        ("order", "asc (by user, without) or desc"),
         ("limit", "items of a page"),
         ("cursor", "`nextCursor` of the page before"),
     ];
@@ -67,6 +70,16 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
             None,
             (200, "The record its ongoing period would make"),
             get(show),
+        ),
+        endpoint(
+            Method::GET,
+            "/api/v1/meters/{id}/periods",
+            Scope::Read,
+            "The periods of a meter, the newest first, with their revisions",
+            PAGED,
+            None,
+            (200, "Periods: the ongoing one, and those that were flushed with each revision and its deliveries"),
+            get(periods),
         ),
         endpoint(
             Method::PATCH,
@@ -108,7 +121,7 @@ async fn list(
     RawQuery(query): RawQuery,
 ) -> Result<Response, Refused> {
     let query = Query::of(query.as_deref());
-    let limit = query.limit()?;
+    let (limit, is_backward) = (query.limit()?, is_newest_first(&query)?);
     off(move || {
         let mut found = Vec::new();
         app.installation.all_loaded(&asked.who.namespace, query.get("pipeline"))?;
@@ -121,10 +134,14 @@ async fn list(
                 prefix: query.get("prefix").map(str::to_owned),
                 meter_type: query.get("meterType").map(str::to_owned),
                 after: query.get("cursor").map(str::to_owned),
+                is_backward,
             };
             found.extend(served.meters(filter, limit + 1).map_err(|why| problem_of(&why))?);
         }
         found.sort_by(|one, other| one.order().cmp(&other.order()));
+        if is_backward {
+            found.reverse();
+        }
         let next = (found.len() > limit).then(|| found[limit - 1].cursor());
         found.truncate(limit);
         Ok(raw_page(&found.iter().map(shown).collect::<Vec<_>>(), next.as_deref()))
@@ -144,6 +161,25 @@ async fn create(
 
 async fn show(State(app): State<App>, Extension(asked): Extension<Asked>, Path(id): Path<String>) -> Result<Response, Refused> {
     off(move || Ok(answer(StatusCode::OK, &shown(&app.installation.meter(&asked.who.namespace, &id)?.1)))).await
+}
+
+async fn periods(
+    State(app): State<App>,
+    Extension(asked): Extension<Asked>,
+    Path(id): Path<String>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Refused> {
+    let query = Query::of(query.as_deref());
+    let limit = query.limit()?;
+    let cursor = query.get("cursor").map(str::to_owned);
+    if cursor.as_ref().is_some_and(|text| Timestamp::parse_rfc3339(text.as_bytes()).is_none()) {
+        return Err(Box::new(Problem::new(Code::BadCursor, "the cursor is not one of this list").field("cursor")));
+    }
+    off(move || {
+        let (found, next) = app.installation.meter_periods(&asked.who.namespace, &id, cursor.as_deref(), limit)?;
+        Ok(raw_page(&found, next.as_deref()))
+    })
+    .await
 }
 
 async fn edit(

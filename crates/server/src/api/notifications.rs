@@ -78,6 +78,15 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
             post(try_kept),
         ),
         endpoint(
+            Method::POST,
+            "/api/v1/notifications/{idOrName}/send-sample",
+            Scope::Operate,
+            "Send a real message that says that it is a sample",
+            Some("channel: only over this one, if wanted"),
+            (200, "The attempt of each channel: what was sent, what came back, how long it took"),
+            post(send_sample),
+        ),
+        endpoint(
             Method::GET,
             "/api/v1/notifications/event-types",
             read,
@@ -220,6 +229,28 @@ async fn try_kept(
 fn try_out(app: &App, asked: &Asked, event_type: &str, conditions: Option<&Condition>) -> Result<Response, Refused> {
     let found = app.installation.try_notification(&asked.who.namespace, event_type, conditions, TRIED_SHOWN);
     Ok(tried(&found.map_err(|why| problem_of(&why))?))
+}
+
+async fn send_sample(
+    State(app): State<App>,
+    Extension(asked): Extension<Asked>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Refused> {
+    let fields = object(&app, &headers, body).await?;
+    let only = match fields.get("channel") {
+        None | Some(Value::Null) => None,
+        Some(Value::String(channel)) => Some(channel.clone()),
+        Some(other) => return Err(wrong("channel", format!("channel: expected the name of a channel, found {other}")).into()),
+    };
+    if let Some(other) = fields.keys().find(|name| *name != "channel") {
+        return Err(wrong(other.as_str(), format!("unknown field `{other}`; there is channel")).into());
+    }
+    let (installation, namespace) = (app.installation.clone(), asked.who.namespace.clone());
+    let known = off(move || Ok(installation.notification(&namespace, &name)?)).await?;
+    let attempts = app.courier.clone().send_sample(asked.who, known, only).await?;
+    Ok(page(attempts, None))
 }
 
 async fn event_types(RawQuery(query): RawQuery) -> Result<Response, Refused> {

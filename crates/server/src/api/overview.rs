@@ -5,7 +5,7 @@ use axum::extract::{Path, RawQuery, State};
 use axum::http::{Method, StatusCode};
 use axum::response::Response;
 use axum::routing::{MethodRouter, get};
-use flowmeter_core::operator::Operator;
+use flowmeter_core::operator::{Operator, output_name};
 use flowmeter_core::time::Timestamp;
 use flowmeter_document::Pipeline;
 use flowmeter_node::keys::Scope;
@@ -64,7 +64,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
             "/api/v1/pipelines/{idOrName}/graph",
             "Sources, operators, targets and meter types of a pipeline, as a graph",
             &[],
-            "Nodes and edges",
+            "Nodes and edges with the number of events since the pipeline was made",
             get(graph),
         ),
     ]
@@ -248,12 +248,17 @@ async fn graph(
         let kept = app.installation.pipeline(&asked.who.namespace, &name)?;
         let version = app.installation.version(&kept, kept.version)?;
         let compiled = version.compile().map_err(|why| problem_of(&why))?;
-        Ok(answer(StatusCode::OK, &drawn(&kept, &version.document, &compiled)))
+        let counts = app.installation.pipeline_counts(&kept).map_err(|why| problem_of(&why))?;
+        Ok(answer(StatusCode::OK, &drawn(&kept, &version.document, &compiled, &counts)))
     })
     .await
 }
 
-fn drawn(kept: &KeptPipeline, document: &str, compiled: &Pipeline) -> Value {
+/// Draws a pipeline. Edges and operators have the counts since the pipeline was made; null if it
+/// is not loaded or an operator is new.
+fn drawn(kept: &KeptPipeline, document: &str, compiled: &Pipeline, counts: &Value) -> Value {
+    let known = counts["operators"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let count_of = |id: &str| known.iter().find(|one| one["id"] == id).cloned().unwrap_or_default();
     let plan = &compiled.plan;
     let id = |at: u16| format!("operator:{}", plan.nodes[usize::from(at)].id);
     let mut nodes = Vec::new();
@@ -265,7 +270,8 @@ fn drawn(kept: &KeptPipeline, document: &str, compiled: &Pipeline) -> Value {
             json!({"id": from, "kind": "source", "name": source.id, "what": kind, "line": line_of(document, "source", "")}),
         );
         for entry in plan.entries.get(at).into_iter().flatten() {
-            edges.push(json!({"from": from, "to": id(*entry)}));
+            let received = if plan.sources.len() == 1 { counts["events"]["received"].clone() } else { Value::Null };
+            edges.push(json!({"from": from, "to": id(*entry), "count": received}));
         }
     }
     for (at, node) in plan.nodes.iter().enumerate() {
@@ -273,6 +279,10 @@ fn drawn(kept: &KeptPipeline, document: &str, compiled: &Pipeline) -> Value {
             "id": id(at as u16), "kind": "operator", "name": node.id, "what": node.operator.name(),
             "line": line_of(document, "id", &node.id),
         });
+        let count = count_of(&node.id);
+        for name in ["in", "out", "errors"] {
+            shown[name] = count[name].clone();
+        }
         if let Operator::Meter(processor) = &node.operator {
             let rules = &plan.processors[usize::from(*processor)].rules;
             let mut types: Vec<&str> = rules
@@ -288,12 +298,11 @@ fn drawn(kept: &KeptPipeline, document: &str, compiled: &Pipeline) -> Value {
             }
         }
         nodes.push(shown);
-        let last = node.outputs.len().saturating_sub(1);
         for (port, to) in node.outputs.iter().enumerate() {
-            let output =
-                (node.outputs.len() > 1).then(|| if port == last { "default".to_owned() } else { (port + 1).to_string() });
+            let output = (node.outputs.len() > 1).then(|| output_name(port, node.outputs.len()));
+            let passed = output.as_ref().map_or(&count["out"], |output| &count["outputs"][output]);
             for to in to {
-                edges.push(json!({"from": id(at as u16), "to": id(*to), "output": output}));
+                edges.push(json!({"from": id(at as u16), "to": id(*to), "output": output, "count": passed}));
             }
         }
     }

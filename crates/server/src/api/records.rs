@@ -5,14 +5,13 @@ use axum::extract::{Path, RawQuery, State};
 use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use flowmeter_core::time::Timestamp;
 use flowmeter_engine::outbox::RecordKey;
 use flowmeter_node::keys::Scope;
-use flowmeter_node::records::RecordView;
+use flowmeter_node::records::{RecordFilter, RecordView};
 
 use super::paging::{backwards, is_newest_first, newest_first, over_pipelines};
 use super::request::Query;
-use super::{App, Asked, Endpoint, off};
+use super::{App, Asked, Endpoint, off, raw_page};
 use crate::problem::{Refused, not_found, problem_of};
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
@@ -41,6 +40,13 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
     vec![
         endpoint("/api/v1/records", "List metered records, in the order of flushing", filters, (200, "Records"), get(list)),
         endpoint("/api/v1/records/{recordId}", "A metered record, byte for byte", &[], (200, "The record"), get(show)),
+        endpoint(
+            "/api/v1/records/{recordId}/history",
+            "All revisions of the period of a record, the newest first",
+            &[],
+            (200, "Revisions with their deliveries"),
+            get(history),
+        ),
     ]
 }
 
@@ -59,13 +65,13 @@ async fn list(
         if is_reversed {
             return newest_first(&app, &asked.who.namespace, &query, |served, before, limit| {
                 if let Some(key) = key {
-                    let found = served.records_of(key, 0..before, (limit, true), &wanted)?;
+                    let found = served.records_of(key, 0..before, (limit, true), |record| wanted.takes(record))?;
                     let rest = if found.len() < limit { 0 } else { found.last().map_or(0, |last| last.number) };
                     return Ok((found.into_iter().map(dated).collect(), rest));
                 }
                 let (first, end) = served.records_extent()?;
                 backwards(first, end, before, limit, |from, until| {
-                    let (found, _) = served.records_between(from, until, usize::MAX, &wanted)?;
+                    let (found, _) = served.records_between(from, until, usize::MAX, |record| wanted.takes(record))?;
                     Ok(found.into_iter().map(dated).collect())
                 })
             });
@@ -73,11 +79,11 @@ async fn list(
         over_pipelines(&app, &asked.who.namespace, &query, |served, from, limit| {
             let (records, next) = match key {
                 Some(key) => {
-                    let found = served.records_of(key, from..u64::MAX, (limit, false), &wanted)?;
+                    let found = served.records_of(key, from..u64::MAX, (limit, false), |record| wanted.takes(record))?;
                     let next = found.last().map_or(from, |last| last.number + 1);
                     (found, next)
                 }
-                None => served.records_between(from, u64::MAX, limit, &wanted)?,
+                None => served.records_between(from, u64::MAX, limit, |record| wanted.takes(record))?,
             };
             Ok((records.into_iter().map(|record| record.json).collect(), next))
         })
@@ -85,28 +91,15 @@ async fn list(
     .await
 }
 
-fn wanted(query: &Query) -> Result<impl Fn(&RecordView) -> bool + use<>, Refused> {
-    let user = query.get("userId").map(str::to_owned);
-    let meter_type = query.get("meterType").map(str::to_owned);
-    let meter = query.get("meterId").map(str::to_owned);
-    let instant = |name| Ok::<_, Refused>(query.time(name)?.map(Timestamp::nanos));
-    let (from, to) = (instant("from")?, instant("to")?);
-    let threshold = query.is_on("threshold");
-    let ends = |record: &RecordView| {
-        let end = record.field("periodEnd").and_then(|text| Timestamp::parse_rfc3339(text.as_bytes()));
-        end.map_or(record.flushed_at, Timestamp::nanos)
-    };
-    Ok(move |record: &RecordView| {
-        let is_of_meter = meter.as_ref().is_none_or(|id| record.json.get().contains(id.as_str()));
-        let is_within = || from.is_none_or(|from| ends(record) >= from) && to.is_none_or(|to| ends(record) < to);
-        is_of_meter
-            && record.is_threshold == threshold
-            && is_within()
-            && meter.as_ref().is_none_or(|id| record.field("id").as_ref() == Some(id))
-            && user.as_ref().is_none_or(|user| record.field("userId").as_ref() == Some(user))
-            && meter_type.as_ref().is_none_or(|wanted| {
-                record.field("meterTypeName").as_ref() == Some(wanted) || record.field("meterTypeId").as_ref() == Some(wanted)
-            })
+fn wanted(query: &Query) -> Result<RecordFilter, Refused> {
+    let text = |name| query.get(name).map(str::to_owned);
+    Ok(RecordFilter {
+        user: text("userId"),
+        meter_type: text("meterType"),
+        meter: text("meterId"),
+        from: query.time("from")?,
+        to: query.time("to")?,
+        are_thresholds: query.is_on("threshold"),
     })
 }
 
@@ -121,4 +114,12 @@ async fn show(State(app): State<App>, Extension(asked): Extension<Asked>, Path(i
         Err(not_found("record", &id))
     })
     .await
+}
+
+async fn history(
+    State(app): State<App>,
+    Extension(asked): Extension<Asked>,
+    Path(id): Path<String>,
+) -> Result<Response, Refused> {
+    off(move || Ok(raw_page(&app.installation.record_history(&asked.who.namespace, &id)?, None))).await
 }

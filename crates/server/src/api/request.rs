@@ -120,3 +120,9 @@ pub(crate) fn check_etag(headers: &HeaderMap, etag: &str) -> Result<(), Refused>
         Some(given) => Err(Box::new(Problem::new(Code::Stale, format!("it has the ETag {etag} by now, not {given}")))),
     }
 }
+
+/// Whether a request prefers CSV to JSON.
+pub(crate) fn wants_csv(headers: &HeaderMap) -> bool {
+    let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    accept.split(',').next().is_some_and(|first| first.trim().starts_with("text/csv"))
+}

@@ -49,7 +49,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         read(
             "/api/v1/sessions/summary",
             "Counts grouped by session, operator and error code",
-            &[("pipeline", "of this pipeline"), ("limit", "sessions")],
+            &[("pipeline", "of this pipeline"), ("session", "of this session"), ("limit", "sessions")],
             (200, "Counts"),
             get(summary),
         ),
@@ -201,9 +201,16 @@ async fn summary(
     off(move || {
         let namespace = &asked.who.namespace;
         let pipeline = query.get("pipeline").map(|name| app.installation.pipeline(namespace, name)).transpose()?;
-        let found = app.installation.sessions(namespace, pipeline.map(|pipeline| pipeline.id), None, None, limit);
+        let found = match query.get("session") {
+            Some(id) => vec![app.installation.session(namespace, id)?],
+            None => {
+                let of = pipeline.as_ref().map(|pipeline| pipeline.id);
+                app.installation.sessions(namespace, of, None, None, limit).map_err(|why| problem_of(&why))?
+            }
+        };
+        let is_of = |session: &KeptSession| pipeline.as_ref().is_none_or(|pipeline| pipeline.id == session.pipeline_id);
         let mut rows = Vec::new();
-        for session in found.map_err(|why| problem_of(&why))? {
+        for session in found.into_iter().filter(is_of) {
             let counts = app.installation.session_counts(&session).map_err(|why| problem_of(&why))?;
             let head =
                 json!({"sessionId": session.session_id, "pipeline": session.pipeline, "sessionStatus": session.session_status});
@@ -213,6 +220,9 @@ async fn summary(
                 row["in"] = operator["in"].clone();
                 row["out"] = operator["out"].clone();
                 row["errors"] = operator["errors"].clone();
+                if operator["outputs"].is_object() {
+                    row["outputs"] = operator["outputs"].clone();
+                }
                 rows.push(row);
             }
             for (code, count) in counts["events"]["parkedByReason"].as_object().into_iter().flatten() {

@@ -31,7 +31,8 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         query: &[],
         body: Some(
             "one of events (a list of events, or of lines of an access log), file (in the folder of sessions.test_files), last (so many \
-             received events) and testData (its name); asOf, samples, strict, document if wanted",
+             received events) and testData (its name); asOf, samples, strict, document, steps (what each operator made of each event), \
+             against (a version to compare the records with) if wanted",
         ),
         answer: (200, "TESTING_PASSED or TESTING_FAILED; what each operator took and gave; records that would be flushed"),
         route: post(test),
@@ -51,6 +52,9 @@ struct Wish {
     #[serde(default)]
     strict: bool,
     document: Option<String>,
+    #[serde(default)]
+    steps: bool,
+    against: Option<u32>,
 }
 
 async fn test(
@@ -91,7 +95,8 @@ async fn test(
                 Given::Lines { lines: kept.lines.into_bytes(), is_raw: kept.raw }
             }
         };
-        let trial = Trial { document: wish.document, given, as_of, samples, is_strict: wish.strict };
+        let (document, is_strict) = (wish.document, wish.strict);
+        let trial = Trial { document, given, as_of, samples, is_strict, steps: wish.steps, against: wish.against };
         Ok(answer(StatusCode::OK, &app.installation.try_out(&asked.who, &pipeline, trial)?))
     })
     .await

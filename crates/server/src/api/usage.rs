@@ -2,65 +2,47 @@
 
 use axum::Extension;
 use axum::extract::{Path, RawQuery, State};
-use axum::http::{Method, StatusCode};
-use axum::response::Response;
+use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use flowmeter_core::decimal::Quotient;
 use flowmeter_core::time::Zone;
+use flowmeter_node::csv::Table;
 use flowmeter_node::keys::Scope;
 use flowmeter_node::usage::Usage;
-use flowmeter_store::rollups::{Query as Question, Row, SUBJECT, Window, WindowSize};
+use flowmeter_store::rollups::{Query as Question, Row, SUBJECT, Topped, Window, WindowSize};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use super::request::Query;
+use super::request::{Query, wants_csv};
 use super::{App, Asked, Endpoint, answer, off};
 use crate::problem::{Code, Problem, Refused};
 
-pub(super) fn endpoints() -> Vec<Endpoint> {
-    vec![
-        Endpoint {
-            method: Method::GET,
-            path: "/api/v1/meter-types/{idOrName}/query",
-            scope: Some(Scope::Read),
-            summary: "Usage of a meter type, by window, user and group",
-            query: &[
-                ("from", "usage at or after this time, cut to the minute"),
-                ("to", "usage before this time, cut to the minute"),
-                ("windowSize", "MINUTE, HOUR, DAY or MONTH: a row for each; without, one for the whole time"),
-                ("windowTimeZone", "the zone whose hours, days and months they are; UTC, without"),
-                ("subject", "usage of this user; may be repeated"),
-                ("groupBy", "a row for each value of this field, `subject` is the user; may be repeated"),
-                ("filterGroupBy[x]", "usage whose field x has this value; may be repeated"),
-            ],
-            body: None,
-            answer: (200, "Rows with usage, by window, user and group"),
-            route: get(query),
-        },
-        Endpoint {
-            method: Method::GET,
-            path: "/api/v1/meter-types/{idOrName}/fields",
-            scope: Some(Scope::Read),
-            summary: "The fields that usage of a meter type can be grouped by",
-            query: &[],
-            body: None,
-            answer: (200, "Fields"),
-            route: get(fields),
-        },
-    ]
-}
+/// Groups that `top` may ask for.
+const TOP_MAX: usize = 1_000;
 
-async fn fields(
-    State(app): State<App>,
-    Extension(asked): Extension<Asked>,
-    Path(name): Path<String>,
-) -> Result<Response, Refused> {
-    off(move || {
-        let usage = app.installation.usage_of(&asked.who.namespace, &name)?;
-        let shown = usage.fields.iter().map(|field| Value::from(field.as_str())).collect();
-        Ok(super::page(shown, None))
-    })
-    .await
+pub(super) fn endpoints() -> Vec<Endpoint> {
+    vec![Endpoint {
+        method: Method::GET,
+        path: "/api/v1/meter-types/{idOrName}/query",
+        scope: Some(Scope::Read),
+        summary: "Usage of a meter type, by window, user and group",
+        query: &[
+            ("from", "usage at or after this time, cut to the minute"),
+            ("to", "usage before this time, cut to the minute"),
+            ("windowSize", "MINUTE, HOUR, DAY or MONTH: a row for each; without, one for the whole time"),
+            ("windowTimeZone", "the zone whose hours, days and months they are; UTC, without"),
+            ("subject", "usage of this user; may be repeated"),
+            ("groupBy", "a row for each value of this field, `subject` is the user; may be repeated"),
+            ("filterGroupBy[x]", "usage whose field x has this value; may be repeated"),
+            ("top", "only so many groups, those with the greatest values; `other` has the rest, a row for each window"),
+            ("total", "true: `total` has the usage of all rows together; so it has with `top`"),
+        ],
+        body: None,
+        answer: (200, "Rows with usage, by window, user and group; as CSV if `Accept` asks for text/csv"),
+        route: get(query),
+    }]
 }
 
 async fn query(
@@ -68,8 +50,10 @@ async fn query(
     Extension(asked): Extension<Asked>,
     Path(name): Path<String>,
     RawQuery(raw): RawQuery,
+    headers: HeaderMap,
 ) -> Result<Response, Refused> {
     let query = Query::of(raw.as_deref());
+    let top = top(&query)?;
     off(move || {
         let usage = app.installation.usage_of(&asked.who.namespace, &name)?;
         let cut = Cut::read(&query)?;
@@ -93,11 +77,65 @@ async fn query(
             };
             filter(&mut question, usage.field(written, parameter)?, value.to_owned());
         }
-        let rows = app.installation.usage(&usage, &question)?;
-        let data = rows.iter().map(|row| UsageRow::of(row, &asked_for, &Value::Null)).collect();
-        Ok(answer(StatusCode::OK, &Answer { from: cut.from, to: cut.to, window_size: cut.window_size, data }))
+        let (is_table, wants_total) = (wants_csv(&headers), top.is_some() || query.is_on("total"));
+        if !wants_total && !is_table {
+            let rows = app.installation.usage(&usage, &question)?;
+            let data = rows.iter().map(|row| UsageRow::of(row, &asked_for, &Value::Null)).collect();
+            return Ok(answer(StatusCode::OK, &Answer { from: cut.from, to: cut.to, window_size: cut.window_size, data }));
+        }
+        let (topped, total) = app.installation.usage_top(&usage, &question, top, wants_total && !is_table)?;
+        if is_table {
+            let by_subject = question.group_by.iter().any(|field| field == SUBJECT);
+            let disposition = "attachment; filename=\"usage.csv\"";
+            let headers = [(header::CONTENT_TYPE, "text/csv; charset=utf-8"), (header::CONTENT_DISPOSITION, disposition)];
+            return Ok((headers, csv(&topped, by_subject, &asked_for)).into_response());
+        }
+        let data = topped.rows.iter().map(|row| UsageRow::of(row, &asked_for, &Value::Null)).collect();
+        let other = top.map(|_| topped.other.iter().map(Sum::of).collect());
+        let (from, to, window_size, total) = (cut.from, cut.to, cut.window_size, total.as_ref().map(Sum::of));
+        Ok(answer(StatusCode::OK, &Summed { from, to, window_size, data, other, total }))
     })
     .await
+}
+
+/// Reads the number of groups that are asked for.
+fn top(query: &Query) -> Result<Option<usize>, Refused> {
+    match query.get("top").map(str::parse) {
+        None => Ok(None),
+        Some(Ok(count @ 1..=TOP_MAX)) => Ok(Some(count)),
+        Some(_) => Err(Box::new(Problem::new(Code::Invalid, format!("top is a number from 1 to {TOP_MAX}")).field("top"))),
+    }
+}
+
+/// Returns the rows as CSV, each value with all of its digits. Rows of the rest have the word
+/// `other` in the last column.
+fn csv(topped: &Topped, by_subject: bool, fields: &[String]) -> String {
+    let subject = by_subject.then_some(SUBJECT);
+    let names = ["windowStart", "windowEnd"].into_iter().chain(subject).chain(fields.iter().map(String::as_str));
+    let mut table = Table::with_columns(names.chain(["value", "eventCount", "group"]));
+    let rows = topped.rows.iter().map(|row| (row, "")).chain(topped.other.iter().map(|row| (row, "other")));
+    for (row, group) in rows {
+        table.cell(&row.window_start.to_string());
+        table.cell(&row.window_end.to_string());
+        if by_subject {
+            table.cell(row.subject.as_deref().unwrap_or_default());
+        }
+        for at in 0..fields.len() {
+            table.cell(row.groups.get(at).and_then(|(_, value)| value.as_deref()).unwrap_or_default());
+        }
+        table.cell(&row.value.map(digits).unwrap_or_default());
+        table.cell(&row.event_count.to_string());
+        table.cell(group);
+        table.end_row();
+    }
+    table.finish()
+}
+
+/// Returns all digits of a value.
+fn digits(value: Quotient) -> String {
+    let mut digits = Vec::new();
+    value.write_to(&mut digits);
+    String::from_utf8(digits).unwrap_or_default()
 }
 
 /// Allows one more value of a field.
@@ -211,15 +249,9 @@ pub(crate) struct UsageRow {
 impl UsageRow {
     /// Creates a row with these names of groups; `absent` replaces a field that an event lacks.
     pub(crate) fn of(row: &Row, names: &[String], absent: &Value) -> UsageRow {
-        let mut digits = Vec::new();
-        match row.value {
-            Some(value) => value.write_to(&mut digits),
-            None => digits.extend_from_slice(b"null"),
-        }
-        let value = RawValue::from_string(String::from_utf8(digits).unwrap_or_default());
         let groups = names.iter().zip(&row.groups);
         UsageRow {
-            value: value.unwrap_or_default(),
+            value: raw(row.value),
             window_start: row.window_start.to_string(),
             window_end: row.window_end.to_string(),
             subject: row.subject.clone(),
@@ -228,4 +260,43 @@ impl UsageRow {
                 .collect(),
         }
     }
+}
+
+/// An answer with the rest of its groups and its total.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Summed {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    from: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    to: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    window_size: Option<&'static str>,
+    data: Vec<UsageRow>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    other: Option<Vec<Sum>>,
+    total: Option<Sum>,
+}
+
+/// The usage of several groups together.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Sum {
+    value: Box<RawValue>,
+    window_start: String,
+    window_end: String,
+    event_count: u64,
+}
+
+impl Sum {
+    fn of(row: &Row) -> Sum {
+        let (window_start, window_end) = (row.window_start.to_string(), row.window_end.to_string());
+        Sum { value: raw(row.value), window_start, window_end, event_count: row.event_count }
+    }
+}
+
+/// Returns a value as JSON, digit for digit; null if there is none.
+fn raw(value: Option<Quotient>) -> Box<RawValue> {
+    let text = value.map_or_else(|| "null".to_owned(), digits);
+    RawValue::from_string(text).unwrap_or_default()
 }

@@ -246,7 +246,7 @@ async fn sign_out(State(app): State<App>, uri: Uri, headers: HeaderMap) -> Resul
 
 /// The entry of the audit about a browser.
 fn entry(app: &App, principal: &Principal, action: &str) -> Result<Vec<Change>, Error> {
-    let who = Who { name: principal.name.to_string(), namespace: principal.namespace.to_string() };
+    let who = Who::named(&*principal.name, &*principal.namespace);
     app.installation.audited(&who, action, &principal.name, Value::Null, Value::Null)
 }
 

@@ -15,7 +15,7 @@ use flowmeter_store::rollups::{Query as Question, Row, SUBJECT};
 use serde_json::{Map, Value};
 
 use super::{QUERY, SUBJECTS, VALUES, csv, endpoint, literal};
-use crate::api::request::{Query, json};
+use crate::api::request::{Query, json, wants_csv};
 use crate::api::usage::{Answer, Cut, UsageRow, filter};
 use crate::api::{App, Asked, Endpoint, answer, off};
 use crate::problem::{Code, Problem, Refused, not_found};
@@ -212,11 +212,6 @@ async fn rows(app: App, asked: Asked, name: String, wanted: Wanted, headers: Hea
         Ok(answer(StatusCode::OK, &Answer { from, to, window_size, data }))
     })
     .await
-}
-
-fn wants_csv(headers: &HeaderMap) -> bool {
-    let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    accept.split(',').next().is_some_and(|first| first.trim().starts_with("text/csv"))
 }
 
 async fn subjects(

@@ -68,7 +68,7 @@ pub(crate) fn here(data: &Path) -> Settings {
 }
 
 pub(crate) fn who() -> Who {
-    Who { name: "test".to_owned(), namespace: "default".to_owned() }
+    Who::named("test", "default")
 }
 
 /// A message that a receiver got.

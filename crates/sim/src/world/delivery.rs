@@ -38,7 +38,7 @@ struct Fragile {
 }
 
 impl Shelf for Fragile {
-    fn keep(&mut self, marks: &Marks, changed: &[Delivery], gone: &[u64]) -> Result<(), Error> {
+    fn keep(&mut self, marks: &Marks, changed: &[Delivery], gone: &[Delivery]) -> Result<(), Error> {
         self.ends_in = self.ends_in.saturating_sub(1);
         if self.ends_in == 0 {
             // Once only: a program that continues may try again.
@@ -47,7 +47,7 @@ impl Shelf for Fragile {
         }
         let mut kept = self.catalog.0.lock().unwrap_or_else(PoisonError::into_inner);
         kept.0 = marks.clone();
-        gone.iter().for_each(|number| drop(kept.1.remove(number)));
+        gone.iter().for_each(|gone| drop(kept.1.remove(&gone.number)));
         kept.1.extend(changed.iter().map(|delivery| (delivery.number, delivery.clone())));
         Ok(())
     }

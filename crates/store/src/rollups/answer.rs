@@ -7,7 +7,9 @@
 //! tuple sorts last has the latest value, whenever its cells were written: an answer must not
 //! depend on that.
 
-use std::collections::BTreeMap;
+mod top;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use flowmeter_core::aggregation::{Aggregate, Aggregation};
 use flowmeter_core::image::{Pen, Seen};
@@ -16,7 +18,7 @@ use flowmeter_core::time::Timestamp;
 
 use super::amount::{Amount, Form};
 use super::block::{Grain, instant, minute};
-use super::query::{Query, Row};
+use super::query::{First, Query, Row, SUBJECT};
 use super::tuple;
 use super::windows::Windows;
 use super::words::Words;
@@ -43,6 +45,8 @@ pub struct Partial {
     rows: BTreeMap<RowKey, Sum>,
 }
 
+pub use top::Topped;
+
 impl Partial {
     /// Adds the part of another partition, or of later cells.
     pub fn merge(&mut self, later: Partial) -> Result<(), Error> {
@@ -61,18 +65,8 @@ impl Partial {
 
     /// Returns the rows, sorted by window, user and groups.
     pub fn into_rows(self) -> Vec<Row> {
-        let Query { aggregation, from, to, ref window, .. } = self.query;
-        let row = |((_, subject, groups), sum): (RowKey, Sum)| {
-            let Period { mut start, mut end } = sum.window;
-            if window.is_none() {
-                start = from.map_or(start, |from| instant(minute(from)));
-                end = to.map_or(end, |to| instant(minute(to)));
-            }
-            let value = aggregation.and_then(|aggregation| sum.aggregate.value(aggregation, Period { start, end }));
-            let groups = self.query.fields().map(str::to_owned).zip(groups).collect();
-            Row { window_start: start, window_end: end, subject, groups, value, event_count: sum.events }
-        };
-        self.rows.into_iter().map(row).collect()
+        let query = &self.query;
+        self.rows.into_iter().map(|((_, subject, groups), sum)| sum.into_row(query, subject, groups)).collect()
     }
 
     /// Returns the users of the rows.
@@ -87,6 +81,18 @@ impl Partial {
 }
 
 impl Sum {
+    /// Returns the row of a user and of groups.
+    fn into_row(self, query: &Query, subject: Option<String>, groups: Vec<Option<String>>) -> Row {
+        let Period { mut start, mut end } = self.window;
+        if query.window.is_none() {
+            start = query.from.map_or(start, |from| instant(minute(from)));
+            end = query.to.map_or(end, |to| instant(minute(to)));
+        }
+        let value = query.aggregation.and_then(|aggregation| self.aggregate.value(aggregation, Period { start, end }));
+        let groups = query.fields().map(str::to_owned).zip(groups).collect();
+        Row { window_start: start, window_end: end, subject, groups, value, event_count: self.events }
+    }
+
     fn merge(&mut self, aggregation: Aggregation, later: &Sum) -> Result<(), Error> {
         self.add(aggregation, &later.aggregate, &later.latest)?;
         self.events += later.events;
@@ -127,6 +133,7 @@ pub(super) struct Sieve<'q> {
     /// The requested users, sorted.
     wanted: Option<Vec<&'q str>>,
     groups_subjects: bool,
+    smallest: Option<Smallest<'q>>,
     subjects: Words,
     groups: Words,
     rows: BTreeMap<(Timestamp, u32, u32), Sum>,
@@ -145,6 +152,7 @@ impl<'q> Sieve<'q> {
             wanted: query.subjects.as_ref().map(sorted),
             windows: query.window.as_ref().map(Windows::new),
             groups_subjects: query.groups_subjects(),
+            smallest: query.first.as_ref().map(Smallest::new),
             subjects: Words::default(),
             groups: Words::default(),
             rows: BTreeMap::new(),
@@ -159,6 +167,11 @@ impl<'q> Sieve<'q> {
         {
             return None;
         }
+        if let Some(smallest) = self.smallest.as_mut().filter(|_| self.query.group_by.first().is_some_and(|by| by == SUBJECT))
+            && !smallest.takes(user)
+        {
+            return None;
+        }
         Some(if self.groups_subjects { self.subjects.intern(user) } else { 0 })
     }
 
@@ -167,6 +180,12 @@ impl<'q> Sieve<'q> {
         for (field, allowed) in &self.query.filter {
             match tuple::field(tuple, field)? {
                 Some(text) if allowed.iter().any(|allowed| allowed.as_bytes() == text) => {}
+                _ => return Ok(None),
+            }
+        }
+        if let (Some(smallest), Some(field)) = (&mut self.smallest, self.query.group_by.first().filter(|by| *by != SUBJECT)) {
+            match tuple::field(tuple, field)? {
+                Some(text) if smallest.takes(text) => {}
                 _ => return Ok(None),
             }
         }
@@ -222,6 +241,34 @@ impl<'q> Sieve<'q> {
             rows.insert((at, subject, read_groups(self.groups.texts().get(groups))), sum);
         }
         Partial { query: self.query.clone(), rows }
+    }
+}
+
+/// The smallest texts so far: memory is bounded however many texts there are.
+struct Smallest<'q> {
+    first: &'q First,
+    found: BTreeSet<Vec<u8>>,
+}
+
+impl<'q> Smallest<'q> {
+    fn new(first: &'q First) -> Smallest<'q> {
+        Smallest { first, found: BTreeSet::new() }
+    }
+
+    /// Returns whether a text may be one of the first.
+    fn takes(&mut self, text: &[u8]) -> bool {
+        let is_wanted = text.starts_with(self.first.prefix.as_bytes())
+            && self.first.after.as_ref().is_none_or(|after| text > after.as_bytes());
+        if !is_wanted || self.found.contains(text) {
+            return is_wanted;
+        }
+        if self.found.len() >= self.first.count {
+            match self.found.last() {
+                Some(greatest) if text < greatest.as_slice() => drop(self.found.pop_last()),
+                _ => return false,
+            }
+        }
+        self.found.insert(text.to_vec())
     }
 }
 

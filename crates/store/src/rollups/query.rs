@@ -31,6 +31,19 @@ pub struct Query {
     pub group_by: Vec<String>,
     /// A query with more rows is refused.
     pub rows_max: usize,
+    /// Only these users or values of the first field.
+    pub first: Option<First>,
+}
+
+/// The first users, or values of the first group field, in byte order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct First {
+    /// Those that begin with this text.
+    pub prefix: String,
+    /// Those after this text.
+    pub after: Option<String>,
+    /// The number of them.
+    pub count: usize,
 }
 
 impl Query {
@@ -46,6 +59,7 @@ impl Query {
             filter: Vec::new(),
             group_by: Vec::new(),
             rows_max: ROWS_MAX,
+            first: None,
         }
     }
 

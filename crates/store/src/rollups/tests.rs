@@ -3,6 +3,7 @@
 
 mod counting;
 mod flaky;
+mod top;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};

@@ -8,8 +8,8 @@ use serde_json::Value;
 use crate::answer::{self, Body, End};
 use crate::retry_after::retry_after;
 
-/// Characters of a response that are kept: enough for the receiver's error message.
-const SAID_MAX: usize = 500;
+/// Characters of a response that are kept: the whole error message of a receiver.
+const SAID_MAX: usize = 4_096;
 
 /// A response of the receiver.
 pub(super) struct Spoken {
@@ -45,6 +45,11 @@ impl Spoken {
     fn of(status: u16, body: Body, after: Option<i64>) -> Spoken {
         let (text, is_whole) = (body.text(), body.end == End::Whole);
         Spoken { status, body: text, cut: if is_whole { None } else { body.whole().err() }, after }
+    }
+
+    /// Returns the status of the response.
+    pub(super) fn status(&self) -> u16 {
+        self.status
     }
 
     fn said(&self) -> String {

@@ -4,7 +4,10 @@ use flowmeter_core::time::Timestamp;
 use uuid::Uuid;
 
 use super::super::pace::next_attempt;
-use super::super::{Answer, Delivery, DeliveryState, Held, Names, Outgoing, RETRYING_MAX, Repeat, Shelf, Span, Target, Window};
+use super::super::{
+    Answer, Attempt, Delivery, DeliveryState, Exchange, Held, Names, Outgoing, RETRYING_MAX, Repeat, Shelf, Span, Target, Window,
+    story,
+};
 use super::{Outbox, UnderWay};
 use crate::Error;
 
@@ -19,7 +22,8 @@ const PROBES_MAX: usize = 100;
 #[derive(Default)]
 pub(super) struct Outcome {
     pub(super) changed: Vec<Delivery>,
-    pub(super) gone: Vec<u64>,
+    /// Deliveries that were accepted.
+    pub(super) gone: Vec<Delivery>,
     pub(super) accepted: u64,
     pub(super) refused: u64,
     /// Indexes of records that stay in their window.
@@ -28,6 +32,8 @@ pub(super) struct Outcome {
     /// The pause that the target asks for.
     asked: Option<i64>,
     pub(super) why: Option<String>,
+    /// The attempt of records that stay in their window.
+    of_window: Option<Attempt>,
 }
 
 /// The queue of a record whose attempt failed.
@@ -50,7 +56,7 @@ impl<S: Shelf> Outbox<S> {
     ) -> Result<Option<Window>, Error> {
         let records: Vec<Outgoing<'_>> = sendable.iter().map(|place| under_way.window.get(*place)).collect();
         let answers = send(target, under_way.window.span(), &records, under_way.in_doubt, now);
-        let moves = answers.iter().any(|answer| matches!(answer, Answer::Accepted | Answer::Refused(_)));
+        let moves = answers.iter().any(|(answer, _)| matches!(answer, Answer::Accepted | Answer::Refused(_)));
         // While other records are accepted, failed ones are retried on their own. If none is
         // accepted, some are retried on their own after a while, to see whether they are at fault.
         let alone_max = match (moves, self.marks.attempts) {
@@ -60,7 +66,7 @@ impl<S: Shelf> Outbox<S> {
         };
         let mut outcome = Outcome::default();
         let over = self.patience.is_over(self.marks.sent_at, now);
-        for ((place, record), answer) in sendable.iter().zip(&records).zip(answers) {
+        for ((place, record), (answer, exchange)) in sendable.iter().zip(&records).zip(answers) {
             if answer == Answer::Accepted {
                 outcome.accepted += 1;
                 continue;
@@ -72,6 +78,8 @@ impl<S: Shelf> Outbox<S> {
                 now,
                 over,
                 in_doubt_since: under_way.in_doubt.unwrap_or(now.nanos()),
+                history: &self.marks.history,
+                exchange,
             };
             let alone = self.retrying.len() + outcome.changed.len() < alone_max;
             attempted.apply(answer, if alone { Queue::Alone } else { Queue::Window }, *place, &mut outcome);
@@ -84,9 +92,13 @@ impl<S: Shelf> Outbox<S> {
         // Records that could not be sent now stay too.
         under_way.left.append(&mut outcome.remaining);
         under_way.left.sort_unstable();
+        if let Some(attempt) = outcome.of_window.take() {
+            story::add(&mut self.marks.history, attempt);
+        }
         if under_way.left.is_empty() {
             self.marks.next = self.marks.sent;
             self.marks.attempts = 0;
+            self.marks.history.clear();
             self.marks.memory = target.memory();
         } else {
             self.marks.attempts = if moves { 0 } else { self.marks.attempts.saturating_add(1) };
@@ -111,7 +123,7 @@ impl<S: Shelf> Outbox<S> {
             self.marks.failing_since = None;
         } else if let Some(why) = outcome.why.take() {
             self.marks.failing_since.get_or_insert(now.nanos());
-            self.marks.answer = why;
+            self.marks.answer = story::cut(&why, story::SHORT_BYTES_MAX);
         }
     }
 }
@@ -124,39 +136,41 @@ pub(super) fn send(
     records: &[Outgoing<'_>],
     in_doubt: Option<i64>,
     now: Timestamp,
-) -> Vec<Answer> {
+) -> Vec<(Answer, Exchange)> {
+    let unsent = |answer: Answer| (answer, Exchange::default());
     let is_harmless = match (in_doubt, target.repeat()) {
         (None, _) | (_, Repeat::Harmless) => true,
         (Some(since), Repeat::HarmlessFor(span)) => now.nanos().saturating_sub(since) < span,
         (Some(_), Repeat::ReadFirst) => false,
     };
     if is_harmless {
-        return whole(target.send(span, records), records.len());
+        return whole(target, span, records);
     }
     if !target.can_be_asked() {
         let why = "the target may have it already; it cannot be read and no longer recognises the key. Look there, then resend or skip it";
-        return vec![Answer::Refused(why.to_owned()); records.len()];
+        return vec![unsent(Answer::Refused(why.to_owned())); records.len()];
     }
     target.look_afresh();
     let held = match target.read_back(records) {
         Ok(held) => held,
-        Err(why) => return vec![Answer::Unavailable { why: why.to_string(), after: None }; records.len()],
+        Err(why) => return vec![unsent(Answer::Unavailable { why: why.to_string(), after: None }); records.len()],
     };
     let missing: Vec<Outgoing<'_>> =
         records.iter().zip(&held).filter(|(_, held)| **held == Held::Missing).map(|(record, _)| *record).collect();
-    let mut sent = whole(target.send(span, &missing), missing.len()).into_iter();
+    let mut sent = whole(target, span, &missing).into_iter();
     let answer = |held: Held| match held {
-        Held::Same => Answer::Accepted,
-        Held::Different(what) => Answer::Refused(format!("the target has it with other content: {what}")),
-        Held::Missing => sent.next().unwrap_or(Answer::NotTried),
+        Held::Same => unsent(Answer::Accepted),
+        Held::Different(what) => unsent(Answer::Refused(format!("the target has it with other content: {what}"))),
+        Held::Missing => sent.next().unwrap_or(unsent(Answer::NotTried)),
     };
     held.into_iter().map(answer).collect()
 }
 
-/// Marks records without an answer as not sent.
-fn whole(mut answers: Vec<Answer>, records: usize) -> Vec<Answer> {
-    answers.resize(records, Answer::NotTried);
-    answers
+/// Sends records. Those without an answer were not sent.
+fn whole(target: &mut dyn Target, span: Span, records: &[Outgoing<'_>]) -> Vec<(Answer, Exchange)> {
+    let mut answers = target.send(span, records);
+    answers.resize(records.len(), Answer::NotTried);
+    answers.into_iter().enumerate().map(|(place, answer)| (answer, target.exchange(place))).collect()
 }
 
 /// A record that was sent, with the circumstances that its answer is judged by.
@@ -169,6 +183,9 @@ pub(super) struct Attempted<'r> {
     pub(super) over: bool,
     /// Time since when it is in doubt, if it is.
     pub(super) in_doubt_since: i64,
+    /// Attempts of the record before this one.
+    pub(super) history: &'r [Attempt],
+    pub(super) exchange: Exchange,
 }
 
 impl Attempted<'_> {
@@ -176,7 +193,7 @@ impl Attempted<'_> {
         let (why, in_doubt) = match answer {
             Answer::Accepted => {
                 outcome.accepted += 1;
-                outcome.gone.push(self.record.number);
+                outcome.gone.push(self.delivery(DeliveryState::Accepted, "accepted", false));
                 return;
             }
             Answer::NotTried => {
@@ -185,13 +202,14 @@ impl Attempted<'_> {
             }
             Answer::Unavailable { why, after } => {
                 outcome.asked = outcome.asked.max(after);
+                outcome.of_window.get_or_insert_with(|| self.noted(&why));
                 outcome.why.get_or_insert(why);
                 outcome.remaining.push(place);
                 return;
             }
             Answer::Refused(why) => {
                 outcome.refused += 1;
-                outcome.changed.push(self.delivery(DeliveryState::Dead, why, false));
+                outcome.changed.push(self.delivery(DeliveryState::Dead, &why, false));
                 return;
             }
             Answer::Later(why) => (why, false),
@@ -202,15 +220,28 @@ impl Attempted<'_> {
         if self.over {
             outcome.refused += 1;
             let why = format!("tried for too long; the last answer: {why}");
-            outcome.changed.push(self.delivery(DeliveryState::Dead, why, in_doubt));
+            outcome.changed.push(self.delivery(DeliveryState::Dead, &why, in_doubt));
         } else if queue == Queue::Alone {
-            outcome.changed.push(self.delivery(DeliveryState::Retrying, why, in_doubt));
+            outcome.changed.push(self.delivery(DeliveryState::Retrying, &why, in_doubt));
         } else {
+            outcome.of_window.get_or_insert_with(|| self.noted(&why));
             outcome.remaining.push(place);
         }
     }
 
-    fn delivery(&self, state: DeliveryState, answer: String, in_doubt: bool) -> Delivery {
+    /// Returns the attempt for people.
+    pub(super) fn noted(&self, answer: &str) -> Attempt {
+        Attempt::new(self.now, self.exchange, answer)
+    }
+
+    /// Returns all attempts so far.
+    pub(super) fn with_this(&self, answer: &str) -> Vec<Attempt> {
+        let mut history = self.history.to_vec();
+        story::add(&mut history, self.noted(answer));
+        history
+    }
+
+    fn delivery(&self, state: DeliveryState, answer: &str, in_doubt: bool) -> Delivery {
         // The log of records has only records of this program.
         let names = self.record.names().unwrap_or(Names { meter: Uuid::nil(), record_id: Uuid::nil() });
         let next = next_attempt(self.record.number, self.attempts, self.now, None);
@@ -224,7 +255,8 @@ impl Attempted<'_> {
             tried_last: self.now.nanos(),
             next_attempt: next.nanos(),
             in_doubt: in_doubt.then_some(self.in_doubt_since),
-            answer,
+            history: self.with_this(answer),
+            answer: story::cut(answer, story::SHORT_BYTES_MAX),
         }
     }
 }

@@ -34,26 +34,25 @@ impl<S: Shelf> Outbox<S> {
         Ok(deliveries)
     }
 
-    /// Skips a record, with a reason.
+    /// Skips records, with a reason, in one write to the store.
     ///
     /// # Errors
-    /// There is no such delivery.
-    pub fn skip(&mut self, number: u64, reason: &str, now: Timestamp) -> Result<Delivery, Error> {
+    /// One of them has no delivery; then nothing is changed.
+    pub fn skip(&mut self, numbers: &[u64], reason: &str, now: Timestamp) -> Result<Vec<Delivery>, Error> {
         self.reload_if_stale()?;
-        let mut delivery = self.known(number)?;
-        if delivery.state == DeliveryState::Skipped {
-            return Ok(delivery);
+        let mut deliveries = numbers.iter().map(|number| self.known(*number)).collect::<Result<Vec<Delivery>, Error>>()?;
+        for delivery in deliveries.iter_mut().filter(|delivery| delivery.state != DeliveryState::Skipped) {
+            if delivery.state == DeliveryState::Dead {
+                self.marks.dead -= 1;
+            }
+            self.marks.skipped += 1;
+            delivery.state = DeliveryState::Skipped;
+            delivery.tried_last = now.nanos();
+            reason.clone_into(&mut delivery.answer);
         }
-        if delivery.state == DeliveryState::Dead {
-            self.marks.dead -= 1;
-        }
-        self.marks.skipped += 1;
-        delivery.state = DeliveryState::Skipped;
-        delivery.tried_last = now.nanos();
-        reason.clone_into(&mut delivery.answer);
-        self.keep(std::slice::from_ref(&delivery), &[])?;
-        self.note(delivery.clone());
-        Ok(delivery)
+        self.keep(&deliveries, &[])?;
+        deliveries.iter().for_each(|delivery| self.note(delivery.clone()));
+        Ok(deliveries)
     }
 
     /// Ends the pause before the next attempt.

@@ -17,7 +17,10 @@ const RETRIED_AT_ONCE: usize = 500;
 impl<S: Shelf> Outbox<S> {
     /// Sends the due deliveries again. Returns whether there were any.
     pub(super) fn retry(&mut self, target: &mut dyn Target, records: &mut dyn Records, now: Timestamp) -> Result<bool, Error> {
-        let due = self.due(now);
+        let mut due = self.due(now);
+        for delivery in &mut due {
+            delivery.history = self.shelf.delivery(delivery.number)?.map(|kept| kept.history).unwrap_or_default();
+        }
         let Some(first) = due.first() else { return Ok(false) };
         // Each is a window of its own; they are sent together anyway.
         let span = Span { first: first.number, until: first.number + 1 };
@@ -39,14 +42,30 @@ impl<S: Shelf> Outbox<S> {
             self.keep(&sent, &[])?;
         }
         let answers = send(target, span, &records, doubt, now);
-        let moves = answers.iter().any(|answer| matches!(answer, Answer::Accepted | Answer::Refused(_)));
+        let moves = answers.iter().any(|(answer, _)| matches!(answer, Answer::Accepted | Answer::Refused(_)));
         let mut outcome = Outcome::default();
         let mut held_up = BTreeSet::new();
-        for ((delivery, record), answer) in due.iter().zip(&records).zip(answers) {
+        for ((delivery, record), (answer, exchange)) in due.iter().zip(&records).zip(answers) {
+            let tried_first = if delivery.attempts == 0 { now.nanos() } else { delivery.tried_first };
+            let attempted = Attempted {
+                record,
+                attempts: delivery.attempts + 1,
+                tried_first,
+                now,
+                over: self.patience.is_over(tried_first, now),
+                in_doubt_since: delivery.in_doubt.unwrap_or(now.nanos()),
+                history: &delivery.history,
+                exchange,
+            };
             // An answer about the target is no attempt of the record.
+            let mut history = Vec::new();
             let asked = match &answer {
-                Answer::NotTried => Some(None),
+                Answer::NotTried => {
+                    history.clone_from(&delivery.history);
+                    Some(None)
+                }
                 Answer::Unavailable { why, after } => {
+                    history = attempted.with_this(why);
                     outcome.why.get_or_insert(why.clone());
                     Some(*after)
                 }
@@ -60,25 +79,16 @@ impl<S: Shelf> Outbox<S> {
                     continue;
                 }
                 let next = next_attempt(delivery.number, delivery.attempts.max(3), now, asked);
-                outcome.changed.push(Delivery { next_attempt: next.nanos(), ..delivery.clone() });
+                outcome.changed.push(Delivery { next_attempt: next.nanos(), history, ..delivery.clone() });
                 continue;
             }
-            let tried_first = if delivery.attempts == 0 { now.nanos() } else { delivery.tried_first };
-            let attempted = Attempted {
-                record,
-                attempts: delivery.attempts + 1,
-                tried_first,
-                now,
-                over: self.patience.is_over(tried_first, now),
-                in_doubt_since: delivery.in_doubt.unwrap_or(now.nanos()),
-            };
             attempted.apply(answer, Queue::Alone, 0, &mut outcome);
         }
         drop(records);
         self.record_result(&mut outcome, moves, now);
         self.marks.memory = target.memory();
         self.keep(&outcome.changed, &outcome.gone)?;
-        outcome.gone.iter().for_each(|number| self.forget(*number));
+        outcome.gone.iter().for_each(|delivery| self.forget(delivery.number));
         outcome.changed.into_iter().for_each(|delivery| self.note(delivery));
         Ok(true)
     }

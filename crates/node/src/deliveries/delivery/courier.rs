@@ -177,9 +177,9 @@ impl Courier {
         self.act(audit, move |hands| hands.outbox.resend(&numbers, hands.clock.now()))
     }
 
-    /// Skips a record, for a reason.
-    pub(crate) fn skip(&self, number: u64, reason: String, audit: Vec<Change>) -> Result<Delivery, Error> {
-        self.act(audit, move |hands| hands.outbox.skip(number, &reason, hands.clock.now()))
+    /// Skips some records, for a reason.
+    pub(crate) fn skip(&self, numbers: Vec<u64>, reason: String, audit: Vec<Change>) -> Result<Vec<Delivery>, Error> {
+        self.act(audit, move |hands| hands.outbox.skip(&numbers, &reason, hands.clock.now()))
     }
 
     /// Ends the wait before the next attempt.

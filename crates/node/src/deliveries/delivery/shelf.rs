@@ -7,8 +7,12 @@ use flowmeter_engine::{Error, Kind};
 use flowmeter_store::catalog::{Catalog, Change, Table, key_of};
 use uuid::Uuid;
 
+use crate::deliveries::delivery::stories::Stories;
 use crate::installation::Installation;
 use crate::rows::{kept, put};
+
+/// Deliveries that are read at once.
+const PAGE: usize = 1_000;
 
 /// Whether a shelf may still be written to: not once another thread has taken over its target. It
 /// is held during a write, so that nothing is stored after it was closed.
@@ -36,6 +40,7 @@ pub(crate) struct CatalogShelf {
     /// The installation that reports dead deliveries; none for a reader.
     teller: Weak<Installation>,
     seal: Seal,
+    stories: Stories,
     /// Rows that the next write commits as well: the audit of the action that writes.
     audit: Vec<Change>,
 }
@@ -51,6 +56,7 @@ impl CatalogShelf {
             target: target.to_owned(),
             teller: Weak::new(),
             seal: Seal::default(),
+            stories: Stories::new(pipeline, target),
             audit: Vec::new(),
         }
     }
@@ -81,18 +87,46 @@ impl CatalogShelf {
 
     /// Returns stored deliveries from a record on.
     pub(crate) fn deliveries(&self, from: u64, state: Option<DeliveryState>, limit: usize) -> Result<Vec<Delivery>, Error> {
-        let after = from.checked_sub(1).map(|before| self.key(before));
         let mut found = Vec::new();
-        for (_, value) in self.catalog.scan(Table::Deliveries, &self.owner, after.as_deref(), usize::MAX)? {
-            let delivery: Delivery = kept(&value)?;
+        self.each(from.checked_sub(1), &mut |delivery| {
             if state.is_none_or(|state| delivery.state == state) {
                 found.push(delivery);
             }
-            if found.len() >= limit {
-                break;
+            found.len() < limit
+        })?;
+        Ok(found)
+    }
+
+    /// Returns the numbers of the stored deliveries that `takes` wants.
+    pub(crate) fn numbers(&self, takes: &dyn Fn(&Delivery) -> bool) -> Result<Vec<u64>, Error> {
+        let mut numbers = Vec::new();
+        self.each(None, &mut |delivery| {
+            if takes(&delivery) {
+                numbers.push(delivery.number);
+            }
+            true
+        })?;
+        Ok(numbers)
+    }
+
+    /// Passes stored deliveries behind a record to `take`, in order, until it returns false.
+    fn each(&self, after: Option<u64>, take: &mut dyn FnMut(Delivery) -> bool) -> Result<(), Error> {
+        let mut after = after.map(|number| self.key(number));
+        loop {
+            let page = self.catalog.scan(Table::Deliveries, &self.owner, after.as_deref(), PAGE)?;
+            let Some((last, _)) = page.last() else { return Ok(()) };
+            after = Some(last.clone());
+            for (_, value) in &page {
+                if !take(kept(value)?) {
+                    return Ok(());
+                }
             }
         }
-        Ok(found)
+    }
+
+    /// Returns a delivery that the target accepted after attempts that failed, if it is still kept.
+    pub(crate) fn story(&self, number: u64) -> Result<Option<Delivery>, Error> {
+        self.stories.read(&*self.catalog, number)
     }
 
     fn key(&self, number: u64) -> Vec<u8> {
@@ -101,21 +135,26 @@ impl CatalogShelf {
 }
 
 impl Shelf for CatalogShelf {
-    fn keep(&mut self, marks: &Marks, changed: &[Delivery], gone: &[u64]) -> Result<(), Error> {
+    fn keep(&mut self, marks: &Marks, changed: &[Delivery], gone: &[Delivery]) -> Result<(), Error> {
         let is_closed = self.seal.lock();
         if *is_closed {
             let message = "the target is at work elsewhere: its pipeline was changed, or the server stops";
             return Err(Error::new(Kind::Unavailable, message));
         }
         let mut changes = vec![put(Table::Cursors, self.owner.clone(), marks)];
-        changes.extend(gone.iter().map(|number| Change::Remove(Table::Deliveries, self.key(*number))));
+        changes.extend(gone.iter().map(|gone| Change::Remove(Table::Deliveries, self.key(gone.number))));
+        self.stories.add(&*self.catalog, gone, &mut changes)?;
         changes.extend(changed.iter().map(|delivery| put(Table::Deliveries, self.key(delivery.number), delivery)));
         changes.extend(self.audit.iter().cloned());
         let dead: Vec<&Delivery> = changed.iter().filter(|delivery| delivery.state == DeliveryState::Dead).collect();
-        match self.teller.upgrade().filter(|_| !dead.is_empty()) {
-            Some(teller) => teller.keep_dead(self.pipeline, &self.target, &dead, changes)?,
-            None => self.catalog.commit(&changes)?,
+        let done = match self.teller.upgrade().filter(|_| !dead.is_empty()) {
+            Some(teller) => teller.keep_dead(self.pipeline, &self.target, &dead, changes),
+            None => self.catalog.commit(&changes).map_err(Error::from),
+        };
+        if done.is_err() {
+            self.stories.forget();
         }
+        done?;
         self.audit.clear();
         Ok(())
     }

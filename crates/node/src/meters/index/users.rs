@@ -18,6 +18,27 @@ const YOUNG_MAX: usize = 16 << 10;
 /// The kinds of meters that a user has, one bit for each; kinds may share a bit.
 pub(super) type Kinds = u64;
 
+/// Bounds between which names are.
+pub(super) type Bounds<'b> = (Bound<&'b [u8]>, Bound<&'b [u8]>);
+
+/// Whether a bound at the end is behind a name.
+fn ends_behind(until: Bound<&[u8]>, name: &[u8]) -> bool {
+    match until {
+        Bound::Included(until) => name <= until,
+        Bound::Excluded(until) => name < until,
+        Bound::Unbounded => true,
+    }
+}
+
+/// Whether a bound at the beginning is before a name.
+fn begins_before(from: Bound<&[u8]>, name: &[u8]) -> bool {
+    match from {
+        Bound::Included(from) => name >= from,
+        Bound::Excluded(from) => name > from,
+        Bound::Unbounded => true,
+    }
+}
+
 /// Users with the kinds of their meters, in order.
 #[derive(Default)]
 pub(super) struct Users {
@@ -53,14 +74,14 @@ impl Users {
         }
     }
 
-    /// Calls `take` with the users after a bound, in order, that may have meters of the wanted
+    /// Calls `take` with the users within bounds, in order, that may have meters of the wanted
     /// kinds, until it returns false.
-    pub(super) fn visit(&self, from: Bound<&[u8]>, wanted: Kinds, mut take: impl FnMut(&[u8]) -> bool) {
-        let mut cursors: Vec<Cursor<'_>> = self.runs.iter().map(|run| Cursor::seek(run, from, wanted)).collect();
-        let mut young = self.young.range::<[u8], _>((from, Bound::Unbounded)).filter(|(_, kinds)| **kinds & wanted != 0);
+    pub(super) fn visit(&self, bounds: Bounds<'_>, wanted: Kinds, mut take: impl FnMut(&[u8]) -> bool) {
+        let mut cursors: Vec<Cursor<'_>> = self.runs.iter().map(|run| Cursor::seek(run, bounds.0, wanted)).collect();
+        let mut young = self.young_within(bounds).filter(|(_, kinds)| **kinds & wanted != 0);
         let mut next = young.next();
         loop {
-            let of_runs = cursors.iter().filter_map(Cursor::name).min();
+            let of_runs = cursors.iter().filter_map(Cursor::name).filter(|name| ends_behind(bounds.1, name)).min();
             let of_tree = next.map(|(user, _)| &**user);
             let Some(least) = of_runs.into_iter().chain(of_tree).min() else { return };
             let least = least.to_vec();
@@ -72,6 +93,36 @@ impl Users {
                 next = young.next();
             }
         }
+    }
+
+    /// The same from the last user backwards.
+    pub(super) fn visit_back(&self, bounds: Bounds<'_>, wanted: Kinds, mut take: impl FnMut(&[u8]) -> bool) {
+        let mut cursors: Vec<Backward<'_>> = self.runs.iter().map(|run| Backward::seek(run, bounds.1, wanted)).collect();
+        let mut young = self.young_within(bounds).rev().filter(|(_, kinds)| **kinds & wanted != 0);
+        let mut next = young.next();
+        loop {
+            let of_runs = cursors.iter().filter_map(Backward::name).filter(|name| begins_before(bounds.0, name)).max();
+            let of_tree = next.map(|(user, _)| &**user);
+            let Some(greatest) = of_runs.into_iter().chain(of_tree).max() else { return };
+            let greatest = greatest.to_vec();
+            if !take(&greatest) {
+                return;
+            }
+            cursors.iter_mut().filter(|cursor| cursor.name() == Some(&*greatest)).for_each(Backward::advance);
+            if of_tree == Some(&*greatest) {
+                next = young.next();
+            }
+        }
+    }
+
+    fn young_within(&self, (from, until): Bounds<'_>) -> std::collections::btree_map::Range<'_, Box<[u8]>, Kinds> {
+        let is_empty = match (from, until) {
+            (Bound::Included(from), Bound::Included(until)) => from > until,
+            (Bound::Included(from) | Bound::Excluded(from), Bound::Included(until) | Bound::Excluded(until)) => from >= until,
+            _ => false,
+        };
+        let bounds = if is_empty { (Bound::Included(&[][..]), Bound::Excluded(&[][..])) } else { (from, until) };
+        self.young.range::<[u8], _>(bounds)
     }
 
     /// Returns the approximate bytes in memory.
@@ -174,11 +225,7 @@ impl<'r> Cursor<'r> {
     }
 
     fn seek(run: &'r Run, from: Bound<&[u8]>, wanted: Kinds) -> Cursor<'r> {
-        let is_before = |name: &[u8]| match from {
-            Bound::Included(from) => name < from,
-            Bound::Excluded(from) => name <= from,
-            Bound::Unbounded => false,
-        };
+        let is_before = |name: &[u8]| !begins_before(from, name);
         let after = run.blocks.partition_point(|block| is_before(first_name(&run.bytes, block.at)));
         let block = after.saturating_sub(1);
         let mut cursor = Cursor { run, wanted, block, read: 0, at: 0, name: Vec::new(), kinds: 0 };
@@ -227,6 +274,57 @@ impl<'r> Cursor<'r> {
     }
 }
 
+/// A place in a run that goes backwards: at a name, or at the beginning.
+struct Backward<'r> {
+    run: &'r Run,
+    wanted: Kinds,
+    /// The number of blocks before the present one.
+    block: usize,
+    /// The wanted names of the block up to the present one.
+    names: Vec<Vec<u8>>,
+}
+
+impl<'r> Backward<'r> {
+    fn seek(run: &'r Run, until: Bound<&[u8]>, wanted: Kinds) -> Backward<'r> {
+        let block = run.blocks.partition_point(|block| ends_behind(until, first_name(&run.bytes, block.at)));
+        let mut cursor = Backward { run, wanted, block, names: Vec::new() };
+        cursor.enter();
+        while cursor.name().is_some_and(|name| !ends_behind(until, name)) {
+            cursor.advance();
+        }
+        cursor
+    }
+
+    fn name(&self) -> Option<&[u8]> {
+        self.names.last().map(Vec::as_slice)
+    }
+
+    fn advance(&mut self) {
+        self.names.pop();
+        if self.names.is_empty() {
+            self.enter();
+        }
+    }
+
+    /// Reads the block before, as far as one has wanted names.
+    fn enter(&mut self) {
+        while self.names.is_empty() && self.block > 0 {
+            self.block -= 1;
+            if self.run.blocks[self.block].kinds & self.wanted == 0 {
+                continue;
+            }
+            let mut cursor = Cursor { run: self.run, wanted: self.wanted, block: 0, read: 0, at: 0, name: Vec::new(), kinds: 0 };
+            cursor.enter(self.block);
+            while cursor.block == self.block
+                && let Some(name) = cursor.name()
+            {
+                self.names.push(name.to_vec());
+                cursor.advance();
+            }
+        }
+    }
+}
+
 /// Returns the first name of a block, which is whole.
 fn first_name(bytes: &[u8], mut at: usize) -> &[u8] {
     let [_, length, _] = [(); 3].map(|()| read_number(bytes, &mut at));
@@ -265,12 +363,18 @@ mod tests {
         }
     }
 
-    fn all(users: &Users, from: Bound<&[u8]>, wanted: Kinds) -> Vec<Vec<u8>> {
-        let mut found = Vec::new();
-        users.visit(from, wanted, |user| {
+    fn all(users: &Users, bounds: Bounds<'_>, wanted: Kinds) -> Vec<Vec<u8>> {
+        let (mut found, mut backwards) = (Vec::new(), Vec::new());
+        users.visit(bounds, wanted, |user| {
             found.push(user.to_vec());
             true
         });
+        users.visit_back(bounds, wanted, |user| {
+            backwards.push(user.to_vec());
+            true
+        });
+        backwards.reverse();
+        assert_eq!(found, backwards);
         found
     }
 
@@ -303,14 +407,17 @@ mod tests {
         ];
         for wanted in [Kinds::MAX, 1, 1 << 63, 1 << 40] {
             for from in bounds {
-                let expected = known.range::<[u8], _>((from, Bound::Unbounded)).filter(|(_, kinds)| **kinds & wanted != 0);
-                let expected: Vec<Vec<u8>> = expected.map(|(user, _)| user.clone()).collect();
-                assert_eq!(all(&users, from, wanted), expected, "{from:?} {wanted:x}");
+                for until in bounds {
+                    let is_within = |user: &[u8]| begins_before(from, user) && ends_behind(until, user);
+                    let expected = known.iter().filter(|(user, kinds)| **kinds & wanted != 0 && is_within(user));
+                    let expected: Vec<Vec<u8>> = expected.map(|(user, _)| user.clone()).collect();
+                    assert_eq!(all(&users, (from, until), wanted), expected, "{from:?} {until:?} {wanted:x}");
+                }
             }
         }
         assert!(users.memory_bytes() < known.len() * 32, "{} bytes for {}", users.memory_bytes(), known.len());
         let mut seen = 0;
-        users.visit(Bound::Unbounded, Kinds::MAX, |_| {
+        users.visit((Bound::Unbounded, Bound::Unbounded), Kinds::MAX, |_| {
             seen += 1;
             seen < 10
         });

@@ -1,0 +1,188 @@
+//! Jobs over many parked events, deliveries and records: dry runs, progress, outcomes, files.
+
+use serde_json::{Value, json};
+
+use crate::periods::hours;
+use crate::support::server::{Server, event, eventually, items};
+use crate::support::service::Service;
+
+const DIGITS: &str = "12345678901234567890.123456789012345678";
+
+/// Starts a job and returns it once it has ended.
+fn ended(server: &Server, path: &str, body: &Value) -> Value {
+    let begun = server.post(path, body);
+    assert_eq!(begun.status, 202, "{}", begun.text());
+    let id = begun.json()["jobId"].as_str().unwrap().to_owned();
+    eventually("the job has ended", || {
+        let job = server.get(&format!("/api/v1/jobs/{id}"));
+        job["endedAt"].is_string().then_some(job)
+    })
+}
+
+fn without_user(id: &str, source: &str) -> Value {
+    let mut one = event(id, "", json!("V"));
+    one.as_object_mut().unwrap().remove("subject");
+    one["source"] = json!(source);
+    serde_json::from_str(&one.to_string().replace("\"V\"", DIGITS)).unwrap()
+}
+
+#[test]
+fn parked_events_are_settled_by_filter_up_to_a_moment() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), &["--test-clock", "2026-03-04T12:00:00Z"]);
+    server.count(&[without_user("1", "/a"), without_user("2", "/b"), without_user("3", "/a")]);
+    // An event is in the queue from the moment at which the queue is written or read.
+    assert_eq!(items(&server.get("/api/v1/corrections")).len(), 3);
+    server.post("/api/v1/clock", &json!({"to": "2026-03-05T12:00:00Z"})).ok();
+    server.count(&[without_user("4", "/a")]);
+    let path = "/api/v1/corrections/jobs";
+    let selector = json!({"filter": {"pipeline": "default", "source": "/a"}, "upTo": "2026-03-04T18:00:00Z"});
+    let job = |dry_run: bool| json!({"action": "reprocess", "selector": selector, "set": {"subject": "anna"}, "reason": "sender mended", "dryRun": dry_run});
+    let rehearsed = server.post(path, &job(true));
+    assert_eq!((rehearsed.status, &rehearsed.json()["matched"], &rehearsed.json()["state"]), (200, &json!(2), &json!("dry-run")));
+    let done = ended(&server, path, &job(false));
+    assert_eq!(
+        (&done["state"], &done["done"], &done["byOutcome"]),
+        (&json!("done"), &json!(2), &json!({"corrected": 2})),
+        "{done}"
+    );
+    assert_eq!((&done["kind"], &done["by"], &done["reason"]), (&json!("corrections"), &json!("local"), &json!("sender mended")));
+    let open: Vec<_> = items(&server.get("/api/v1/corrections")).iter().map(|one| one["event"]["id"].clone()).collect();
+    assert_eq!(open, [json!("2"), json!("4")]);
+    let sent = server.ask("GET", "/api/v1/events?subject=anna").send().text();
+    assert!(sent.contains(DIGITS), "{sent}");
+    let entries = items(&server.get("/api/v1/audit?action=correction"));
+    assert!(entries.iter().any(|one| one["action"] == "correction.job" && one["reason"] == "sender mended"), "{entries:?}");
+    assert!(entries.iter().any(|one| one["action"] == "correction.corrected" && one["reason"] == "sender mended"), "{entries:?}");
+
+    let discarded = ended(&server, path, &json!({"action": "discard", "selector": {"ids": ["default:1", "default:1"]}}));
+    assert_eq!((&discarded["matched"], &discarded["byOutcome"]), (&json!(1), &json!({"discarded": 1})), "{discarded}");
+    assert_eq!(items(&server.get("/api/v1/jobs?limit=1"))[0]["jobId"], discarded["jobId"]);
+    let canceled = server.post(&format!("/api/v1/jobs/{}/cancel", discarded["jobId"].as_str().unwrap()), &json!({})).ok();
+    assert_eq!(canceled["state"], json!("done"), "a job that has ended stays as it is");
+
+    let refused = [
+        (json!({"action": "burn", "selector": {"ids": []}}), 400, "action"),
+        (json!({"action": "discard"}), 400, "selector"),
+        (json!({"action": "discard", "selector": {"ids": [], "groupId": "x"}}), 400, "selector"),
+        (json!({"action": "discard", "selector": {"ids": []}}), 400, "selector.ids"),
+        (json!({"action": "discard", "selector": {"filter": {}}}), 400, "selector.filter.pipeline"),
+        (json!({"action": "discard", "selector": {"filter": {"colour": "red"}}}), 400, "selector.filter.colour"),
+        (json!({"action": "discard", "selector": {"filter": {"pipeline": "default"}, "upTo": "noon"}}), 400, "selector.upTo"),
+        (json!({"action": "discard", "selector": {"ids": ["default:2"]}, "set": {"a": 1}}), 400, "set"),
+    ];
+    for (body, status, field) in refused {
+        let told = server.post(path, &body).problem();
+        assert_eq!((told.0, told.2.as_deref()), (status, Some(field)), "{body}");
+    }
+    for job in ["J-99999999", "x"] {
+        assert_eq!(server.ask("GET", &format!("/api/v1/jobs/{job}")).send().problem().0, 404);
+    }
+}
+
+/// Serves a pipeline by the hour whose records go to a service.
+fn delivering(folder: &std::path::Path, address: &str) -> Server {
+    let document = folder.join("hours.yaml");
+    let text =
+        hours(std::path::Path::new("unused")).replace("file: { path: unused }", "webhook: { url: 'URL/hook', parallel: 1 }");
+    std::fs::write(&document, text.replace("URL", address)).unwrap();
+    Server::start(&folder.join("data"), &["--pipeline", document.to_str().unwrap()])
+}
+
+fn past(id: &str, user: &str) -> Value {
+    let mut one = event(id, user, json!("V"));
+    one["time"] = json!("2024-05-01T10:15:00Z");
+    serde_json::from_str(&one.to_string().replace("\"V\"", DIGITS)).unwrap()
+}
+
+#[test]
+fn dead_deliveries_are_sent_again_with_their_attempts_kept() {
+    let service = Service::default();
+    let address = service.start();
+    service.answer("/hook", 422, &"no such account ".repeat(400));
+    let folder = tempfile::tempdir().unwrap();
+    let server = delivering(folder.path(), &address);
+    server.count(&[past("1", "anna"), past("2", "bo"), past("3", "cid")]);
+    let dead = eventually("three dead deliveries", || {
+        Some(items(&server.get("/api/v1/deliveries?state=dead"))).filter(|found| found.len() == 3)
+    });
+    let id = |at: usize| dead[at]["id"].as_str().unwrap().to_owned();
+    let one = server.get(&format!("/api/v1/deliveries/{}", id(0)));
+    let attempt = &one["attemptHistory"][0];
+    assert_eq!((&attempt["status"], one["attemptHistory"].as_array().unwrap().len()), (&json!(422), 1), "{one}");
+    assert!(attempt["at"].is_string() && attempt["ms"].is_u64(), "{attempt}");
+    let length = attempt["answer"].as_str().unwrap().len();
+    assert!((4_000..=4_096).contains(&length), "{length}");
+    assert!(one["answer"].as_str().unwrap().len() <= 500);
+
+    let path = "/api/v1/deliveries/jobs";
+    let skip = json!({"action": "skip", "selector": {"ids": [id(2)]}});
+    assert_eq!(server.post(path, &skip).problem().2.as_deref(), Some("reason"));
+    let skipped = ended(&server, path, &json!({"action": "skip", "selector": {"ids": [id(2)]}, "reason": "a test account"}));
+    assert_eq!((&skipped["state"], &skipped["byOutcome"]), (&json!("done"), &json!({"skipped": 1})), "{skipped}");
+    assert!(server.get(&format!("/api/v1/deliveries/{}", id(2)))["answer"].as_str().unwrap().contains("a test account"));
+
+    service.answer("/hook", 200, "thanks");
+    let filter = json!({"pipeline": "hours", "state": "dead", "target": "webhook"});
+    let before = json!({"action": "resend", "selector": {"filter": filter, "upTo": "2024-01-01T00:00:00Z"}, "dryRun": true});
+    assert_eq!(server.post(path, &before).ok()["matched"], 0);
+    let resent = ended(&server, path, &json!({"action": "resend", "selector": {"filter": filter}, "reason": "account opened"}));
+    assert_eq!((&resent["matched"], &resent["byOutcome"]), (&json!(2), &json!({"resent": 2})), "{resent}");
+    let accepted = eventually("accepted deliveries", || {
+        let one = server.get(&format!("/api/v1/deliveries/{}", id(0)));
+        (one["state"] == "accepted" || one["state"] == "confirmed").then_some(one)
+    });
+    let statuses: Vec<_> = accepted["attemptHistory"].as_array().unwrap().iter().map(|one| one["status"].clone()).collect();
+    assert_eq!(statuses, [json!(422), json!(200)], "{accepted}");
+    let again = ended(&server, path, &json!({"action": "resend", "selector": {"ids": [id(0)]}}));
+    assert_eq!((&again["failed"], &again["byOutcome"]), (&json!(1), &json!({"not_waiting": 1})), "{again}");
+
+    // The attempts outlive a restart.
+    server.stop();
+    let server = Server::start(&folder.path().join("data"), &[]);
+    let one = eventually("the pipeline is loaded", || {
+        let one = server.ask("GET", &format!("/api/v1/deliveries/{}", id(0))).send();
+        (one.status == 200).then(|| one.json())
+    });
+    assert_eq!(one["attemptHistory"].as_array().unwrap().len(), 2, "{one}");
+    for (body, field) in [
+        (json!({"action": "resend", "selector": {"filter": {"pipeline": "hours", "state": "sent"}}}), "selector.filter.state"),
+        (json!({"action": "resend", "selector": {"filter": {"pipeline": "hours", "from": "noon"}}}), "selector.filter.from"),
+        (json!({"action": "resend", "selector": {"groupId": "x"}}), "selector"),
+    ] {
+        assert_eq!(server.post(path, &body).problem().2.as_deref(), Some(field), "{body}");
+    }
+    let nowhere = json!({"action": "resend", "selector": {"filter": {"pipeline": "hours", "target": "nowhere"}}});
+    assert_eq!(server.post(path, &nowhere).problem().0, 404);
+}
+
+#[test]
+fn records_are_exported_with_every_digit() {
+    let folder = tempfile::tempdir().unwrap();
+    let document = folder.path().join("hours.yaml");
+    std::fs::write(&document, hours(&folder.path().join("records.ndjson"))).unwrap();
+    let server = Server::start(&folder.path().join("data"), &["--pipeline", document.to_str().unwrap()]);
+    server.count(&[past("1", "anna"), past("2", "=cmd")]);
+    eventually("two records", || (items(&server.get("/api/v1/records")).len() == 2).then_some(()));
+    let path = "/api/v1/exports";
+    let dry = server.post(path, &json!({"selector": {"filter": {"userId": "anna"}}, "dryRun": true}));
+    assert_eq!((dry.status, &dry.json()["matched"]), (200, &json!(1)));
+    for (format, kind) in [("csv", "text/csv; charset=utf-8"), ("ndjson", "application/x-ndjson")] {
+        let job = ended(&server, path, &json!({"format": format, "reason": "for the audit"}));
+        assert_eq!((&job["state"], &job["done"], &job["kind"]), (&json!("done"), &json!(2), &json!("export")), "{job}");
+        let file = server.ask("GET", job["file"].as_str().unwrap()).send();
+        assert_eq!((file.status, file.header("content-type")), (200, Some(kind)));
+        assert_eq!(file.text().matches(DIGITS).count(), 2, "{}", file.text());
+        assert_eq!(file.text().contains(",'=cmd,"), format == "csv", "{}", file.text());
+    }
+    let none = ended(&server, path, &json!({"selector": {"filter": {"pipeline": "hours", "to": "2024-01-01T00:00:00Z"}}}));
+    assert_eq!((&none["done"], &none["state"]), (&json!(0), &json!("done")), "{none}");
+    for (body, field) in [
+        (json!({"format": "pdf"}), "format"),
+        (json!({"selector": {"ids": []}}), "selector"),
+        (json!({"selector": {"filter": {"threshold": "maybe"}}}), "selector.filter.threshold"),
+        (json!({"action": "export"}), "action"),
+    ] {
+        assert_eq!(server.post(path, &body).problem().2.as_deref(), Some(field), "{body}");
+    }
+}

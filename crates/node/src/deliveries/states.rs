@@ -1,0 +1,22 @@
+//! The states of one record at all targets of its pipeline.
+
+use flowmeter_engine::Error;
+use flowmeter_engine::outbox::Shelf;
+use serde_json::{Value, json};
+
+use super::standing;
+use crate::installation::{Installation, Served};
+
+impl Installation {
+    /// Returns the state of a record at each target of its pipeline.
+    pub(crate) fn states_of(&self, served: &Served, number: u64) -> Result<Vec<Value>, Error> {
+        let mut states = Vec::new();
+        for courier in served.delivery.couriers() {
+            let own = self.shelf(served, &courier).delivery(number)?;
+            let state = own.map_or_else(|| standing(&courier.board().marks, number), |own| own.state);
+            let id = format!("{}.{number}.{}", served.kept.id, courier.id());
+            states.push(json!({"id": id, "target": courier.id(), "state": state.name()}));
+        }
+        Ok(states)
+    }
+}

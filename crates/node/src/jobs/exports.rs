@@ -1,0 +1,272 @@
+//! Exports: the records of a time as a file that can be fetched.
+//!
+//! The file is written in the folder `exports` of the data folder, beside the work, and appears
+//! once it is complete. The newest files are kept; a restart removes them with their jobs.
+
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use flowmeter_connectors::export::{Export, Format, Groups, Labels};
+use flowmeter_core::schedule;
+use flowmeter_core::time::{Timestamp, Zone};
+use flowmeter_engine::{Error, Kind};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{Job, JobState, Jobs, Progress};
+use crate::audit::Who;
+use crate::installation::{Installation, RESERVE_BYTES, Served};
+use crate::records::RecordFilter;
+use crate::refusal::{Refusal, RefusalKind, Refused, refusal_of};
+
+/// Files that are kept.
+const FILES_MAX: usize = 20;
+/// Records that are read at once.
+const PAGE: usize = 1_000;
+
+/// The format of an exported file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExportFormat {
+    Csv,
+    Ndjson,
+    Parquet,
+    Xlsx,
+}
+
+impl ExportFormat {
+    /// All formats of a file.
+    pub const ALL: [ExportFormat; 4] = [ExportFormat::Csv, ExportFormat::Ndjson, ExportFormat::Parquet, ExportFormat::Xlsx];
+
+    /// Returns the name in the API, which is also the ending of the file.
+    pub fn name(self) -> &'static str {
+        match self {
+            ExportFormat::Csv => "csv",
+            ExportFormat::Ndjson => "ndjson",
+            ExportFormat::Parquet => "parquet",
+            ExportFormat::Xlsx => "xlsx",
+        }
+    }
+
+    /// Returns the media type of the file.
+    pub fn media_type(self) -> &'static str {
+        match self {
+            ExportFormat::Csv => "text/csv; charset=utf-8",
+            ExportFormat::Ndjson => "application/x-ndjson",
+            ExportFormat::Parquet => "application/vnd.apache.parquet",
+            ExportFormat::Xlsx => "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+        }
+    }
+
+    fn format(self) -> Format {
+        match self {
+            ExportFormat::Csv => Format::Csv,
+            ExportFormat::Ndjson => Format::Ndjson,
+            ExportFormat::Parquet => Format::Parquet,
+            ExportFormat::Xlsx => Format::Xlsx,
+        }
+    }
+}
+
+/// An export that is asked for.
+#[derive(Clone, Debug)]
+pub struct ExportWish {
+    pub format: ExportFormat,
+    /// Records of this pipeline; of all, without.
+    pub pipeline: Option<String>,
+    pub filter: RecordFilter,
+    /// Records that were flushed later are left out; now, without.
+    pub up_to: Option<Timestamp>,
+    /// The selector as the request wrote it, for the audit.
+    pub written: Value,
+    pub is_dry_run: bool,
+}
+
+/// The fields of a record that make the columns of its period.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Dated {
+    timezone: String,
+    period_start: Option<String>,
+    period_end: Option<String>,
+}
+
+impl Installation {
+    /// Begins an export of records. With a dry run, only counts what it would take.
+    pub fn begin_export(self: &Arc<Self>, who: &Who, wish: ExportWish) -> Result<Job, Refused> {
+        let mut job = self.new_job(who, "export", "records", wish.up_to);
+        let pipelines = match &wish.pipeline {
+            None => self.served_in(&who.namespace),
+            Some(name) => {
+                let kept = self.pipeline(&who.namespace, name)?;
+                job.pipeline.clone_from(&kept.name);
+                let not_loaded = || {
+                    let detail = format!("`{name}` is not loaded, so its records cannot be read");
+                    Box::new(Refusal::new(RefusalKind::Conflict, detail).field("selector.filter.pipeline"))
+                };
+                vec![self.served_of(kept.id).ok_or_else(not_loaded)?]
+            }
+        };
+        let (filter, up_to) = (wish.filter, job.up_to);
+        if wish.is_dry_run {
+            for served in &pipelines {
+                let count = |_: &[u8]| {
+                    job.matched += 1;
+                    Ok(())
+                };
+                each_record(served, &filter, up_to, &mut || true, count).map_err(|why| refusal_of(&why))?;
+            }
+            job.state = JobState::DryRun;
+            return Ok(job);
+        }
+        let folder = self.settings.data.join("exports");
+        self.jobs.make_room(&folder);
+        let format = wish.format;
+        self.begin_job(who, job, &wish.written, move |installation, progress| {
+            let file = folder.join(format!("J-{:08}.{}", progress.number, format.name()));
+            let output = Output { part: file.with_extension("part"), file };
+            let written = installation.export_to(&output, format, &pipelines, &filter, up_to, progress);
+            written.map_err(|why| why.to_string())
+        })
+    }
+
+    fn export_to(
+        &self,
+        output: &Output,
+        format: ExportFormat,
+        pipelines: &[Arc<Served>],
+        filter: &RecordFilter,
+        up_to: Timestamp,
+        progress: &Progress<'_>,
+    ) -> Result<(), Error> {
+        let mut export = Export::new(format.format(), Groups::Column, output.sink()?)?.without_formulas();
+        for served in pipelines {
+            let mut since_look = 0;
+            each_record(served, filter, up_to, &mut || !progress.is_canceled(), |json| {
+                since_look += 1;
+                if since_look >= PAGE {
+                    since_look = 0;
+                    self.export_has_room()?;
+                }
+                let dated: Dated = serde_json::from_slice(json).map_err(|why| Error::new(Kind::Corrupt, why.to_string()))?;
+                export.push(json, &dated.labels(&served.kept.name).borrowed())?;
+                progress.jobs.change(progress.number, |job| job.matched += 1);
+                progress.done("written", 1);
+                Ok(())
+            })?;
+        }
+        if progress.is_canceled() {
+            return Ok(());
+        }
+        export.finish()?;
+        output.keep()?;
+        progress.writes(output.file.clone());
+        Ok(())
+    }
+
+    /// Checks that the disk keeps room for what the server needs.
+    fn export_has_room(&self) -> Result<(), Error> {
+        match self.disk.free_bytes() {
+            Ok(free) if free < 2 * RESERVE_BYTES => {
+                let message = "the disk is nearly full, and the rest is for events; export less, or use `flowmeter export`";
+                Err(Error::new(Kind::Full, message))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Passes the wanted records of a pipeline to `take`, in the order of flushing, while `goes_on`.
+fn each_record(
+    served: &Served,
+    filter: &RecordFilter,
+    up_to: Timestamp,
+    goes_on: &mut dyn FnMut() -> bool,
+    mut take: impl FnMut(&[u8]) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let (_, end) = served.records_extent()?;
+    let mut from = 0;
+    while from < end && goes_on() {
+        let until = end.min(from.saturating_add(PAGE as u64));
+        let wanted = |record: &crate::records::RecordView| record.flushed_at <= up_to.nanos() && filter.takes(record);
+        let (found, _) = served.records_between(from, until, usize::MAX, wanted)?;
+        for record in found {
+            take(record.json.get().as_bytes())?;
+        }
+        from = until;
+    }
+    Ok(())
+}
+
+impl Dated {
+    /// Returns the columns that the record itself does not have.
+    fn labels<'a>(&self, pipeline: &'a str) -> OwnedLabels<'a> {
+        let instant = |text: &Option<String>| text.as_deref().and_then(|text| Timestamp::parse_rfc3339(text.as_bytes()));
+        let (start, end) = (instant(&self.period_start), instant(&self.period_end));
+        let zone = Zone::named(&self.timezone).unwrap_or_else(Zone::utc);
+        let label = start.map(|start| schedule::Period { start, end: end.unwrap_or(Timestamp::MAX) }.label(&zone));
+        OwnedLabels {
+            pipeline,
+            period: label.unwrap_or_default(),
+            start: start.map(|start| zone.wall_clock(start)),
+            end: end.map(|end| zone.wall_clock(end)),
+        }
+    }
+}
+
+/// Labels of a record that own the name of its period.
+struct OwnedLabels<'a> {
+    pipeline: &'a str,
+    period: String,
+    start: Option<Timestamp>,
+    end: Option<Timestamp>,
+}
+
+impl OwnedLabels<'_> {
+    fn borrowed(&self) -> Labels<'_> {
+        Labels { pipeline: self.pipeline, period: &self.period, start: self.start, end: self.end }
+    }
+}
+
+impl Jobs {
+    /// Removes the oldest files, and those of an earlier start of the server.
+    fn make_room(&self, folder: &Path) {
+        let mut jobs = self.lock();
+        let with_file: Vec<u64> = jobs.iter().filter(|(_, job)| job.kind == "export").map(|(number, _)| *number).collect();
+        if with_file.is_empty() {
+            drop(std::fs::remove_dir_all(folder));
+        }
+        for number in with_file.iter().rev().skip(FILES_MAX - 1) {
+            if let Some(file) = jobs.get_mut(number).and_then(|job| job.file.take()) {
+                drop(std::fs::remove_file(file));
+            }
+        }
+    }
+}
+
+/// The file of an export. It appears under its name once it is complete.
+struct Output {
+    part: PathBuf,
+    file: PathBuf,
+}
+
+impl Output {
+    fn sink(&self) -> Result<Box<dyn Write + Send>, Error> {
+        let failed = |why: &std::io::Error| Error::io(self.file.display(), why);
+        let folder = self.file.parent().unwrap_or(Path::new("."));
+        std::fs::create_dir_all(folder).map_err(|why| failed(&why))?;
+        Ok(Box::new(BufWriter::new(File::create(&self.part).map_err(|why| failed(&why))?)))
+    }
+
+    fn keep(&self) -> Result<(), Error> {
+        std::fs::rename(&self.part, &self.file).map_err(|why| Error::io(self.file.display(), &why))
+    }
+}
+
+impl Drop for Output {
+    /// Removes the part of a file that was not completed; after `keep` there is none.
+    fn drop(&mut self) {
+        drop(std::fs::remove_file(&self.part));
+    }
+}

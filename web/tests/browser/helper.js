@@ -25,9 +25,6 @@ export function skip(name, why) {
   console.log(`skipped ${name}: ${why}`);
 }
 
-/** Endpoints that older servers lack; pages ask them and do without. */
-const OPTIONAL = /\/(periods|history|subjects|values|send-sample|exports)(\?|$)|\/deliveries\/jobs|\/jobs\?|\/test$|filterGroupBy|\/meter-types\/[^/]+\/query/;
-
 /** Opens a page of its own profile; its troubles are collected. */
 export async function open(browser, { theme = 'light', size = 'desk', zone = 'Europe/Oslo', base = '', context = null } = {}) {
   const own = context ?? (await browser.newContext({ viewport: SIZES[size], colorScheme: theme, timezoneId: zone, hasTouch: size === 'phone', isMobile: size === 'phone', reducedMotion: 'reduce' }));
@@ -38,9 +35,7 @@ export async function open(browser, { theme = 'light', size = 'desk', zone = 'Eu
   const counts = (request) => !/eventsource|other/.test(request.resourceType());
   page.on('console', (message) => {
     if (!['error', 'warning'].includes(message.type())) return;
-    const at = message.location().url ?? '';
-    if (/status of 40[045]/.test(message.text()) && OPTIONAL.test(at)) return;
-    troubles.push(`${message.text()} ${at}`);
+    troubles.push(`${message.text()} ${message.location().url ?? ''}`);
   });
   page.on('pageerror', (why) => troubles.push(String(why)));
   page.on('request', (request) => {

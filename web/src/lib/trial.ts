@@ -13,13 +13,15 @@ export interface Step {
 }
 export interface Way {
   event: number;
+  /** The event's own id, if the pipeline reads it. */
+  id: string;
   outcome: string;
   steps: Step[];
 }
 
 /** Returns the ways of the events, each with the outcome of its last step. */
 export function ways(result: Json): Way[] {
-  return (result.steps ?? []).map((one: Json) => ({ ...one, outcome: one.steps[one.steps.length - 1]?.outcome ?? '' }));
+  return (result.steps ?? []).map((one: Json) => ({ ...one, id: String(one.steps[0]?.before?.id ?? ''), outcome: one.steps[one.steps.length - 1]?.outcome ?? '' }));
 }
 
 /** Returns the fields of a step: name, before, after. A step without `after` changes nothing. */

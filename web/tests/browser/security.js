@@ -97,7 +97,7 @@ export default async function security(world) {
   await page.goto('about:blank');
   await go('/keys');
   await page.locator('tr', { hasText: 'a reader' }).locator('button:has-text("Revoke…")').click();
-  await page.fill('dialog[open] input', 'a reader');
+  await page.fill('dialog[open] label:has-text("to confirm") input', 'a reader');
   await page.click('dialog[open] button:has-text("Revoke key")');
   await page.waitForFunction(() => !document.querySelector('dialog[open]'));
   await reader.page.goto(`${base}/sessions`);

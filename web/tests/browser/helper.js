@@ -32,6 +32,7 @@ export async function open(browser, { theme = 'light', size = 'desk', zone = 'Eu
   const troubles = [];
   let flying = 0;
   let last = Date.now();
+  const asked = new Set();
   const counts = (request) => !/eventsource|other/.test(request.resourceType());
   page.on('console', (message) => {
     if (!['error', 'warning'].includes(message.type())) return;
@@ -41,10 +42,12 @@ export async function open(browser, { theme = 'light', size = 'desk', zone = 'Eu
   page.on('request', (request) => {
     const url = new URL(request.url());
     if (!['blob:', 'data:'].includes(url.protocol) && base && url.origin !== base) troubles.push(`a request to ${url.origin}`);
+    asked.add(request);
     if (counts(request)) flying++;
     last = Date.now();
   });
   const landed = (request) => {
+    asked.delete(request);
     if (counts(request)) flying--;
     last = Date.now();
   };
@@ -52,7 +55,9 @@ export async function open(browser, { theme = 'light', size = 'desk', zone = 'Eu
   page.on('requestfailed', landed);
   /** Waits until the page is drawn and asks nothing any more. */
   const settled = async (quiet = 120) => {
-    await page.waitForSelector('h1', { timeout: 15_000 });
+    await page.waitForSelector('h1', { timeout: 30_000 }).catch((why) => {
+      throw new Error(`${why.message}; without an answer: ${[...asked].map((request) => request.url()).join(' ')}`);
+    });
     const end = Date.now() + 8_000;
     while (Date.now() < end) {
       if (flying <= 0 && Date.now() - last > quiet && !(await page.$('[aria-busy="true"]'))) break;
@@ -61,7 +66,8 @@ export async function open(browser, { theme = 'light', size = 'desk', zone = 'Eu
   };
   const go = async (path) => {
     flying = 0;
-    await page.goto(base + path);
+    asked.clear();
+    await page.goto(base + path, { waitUntil: 'commit' });
     await settled();
   };
   const main = () => page.innerText('main');

@@ -56,6 +56,7 @@ export default async function security(world) {
   await go('/keys');
   await page.click('text=New key');
   await page.fill('dialog[open] input >> nth=0', 'a reader');
+  await page.fill('dialog[open] input[placeholder="Kept in the audit"]', 'for the auditor');
   await page.click('dialog[open] button:has-text("Make key")');
   await page.waitForSelector('text=The secret, shown once');
   const secret = await page.innerText('dialog[open] pre');
@@ -63,6 +64,10 @@ export default async function security(world) {
   await page.click('dialog[open] button:has-text("Copy secret")');
   await page.click('dialog[open] footer button');
   await page.waitForFunction(() => !document.querySelector('dialog[open]'));
+
+  await go('/audit?action=key');
+  const newest = await page.locator('tr[data-row]').first().innerText();
+  check('the audit says who, why and by which way', ['key.create', 'in a browser', 'for the auditor'].every((part) => newest.includes(part)), newest);
 
   const reader = await open(world.browser, { base });
   await reader.page.goto(base);

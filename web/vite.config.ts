@@ -12,7 +12,16 @@ export default defineConfig({
     reportCompressedSize: false,
     rolldownOptions: {
       // What pages share is one file: many small ones compress badly.
-      output: { advancedChunks: { groups: [{ name: 'parts', test: /src[\\/](ui|lib)[\\/](?!Editor|Graph|Document|Rule|Tester|Trial|Usage)/, minShareCount: 2 }] } },
+      output: {
+        advancedChunks: {
+          includeDependenciesRecursively: false,
+          groups: [
+            { name: 'parts', test: /src[\\/](ui|lib)[\\/](?!Editor|Graph|Document|Rule|Tester|Trial|Usage)/, minShareCount: 2 },
+            { name: 'metering', test: /src[\\/]pages[\\/](Events|Trace|Sessions|OneSession|Pipelines|Meters|OneMeter|MeterTypes|Records|OneRecord)\.svelte/ },
+            { name: 'act', test: /src[\\/]pages[\\/](Corrections|Group|OneCorrection|Deliveries|OneTarget|OneDelivery|Reconcile|OneNotice|Keys|Audit|Settings|System|Start)\.svelte/ },
+          ],
+        },
+      },
     },
   },
   server: { proxy: { '/api': 'http://127.0.0.1:8888', '/ui': 'http://127.0.0.1:8888', '/health': 'http://127.0.0.1:8888' } },

@@ -3,14 +3,14 @@ import { describe, expect, test } from 'vitest';
 const store = new Map<string, string>();
 Object.assign(globalThis, { localStorage: { getItem: (name: string) => store.get(name) ?? null, setItem: (name: string, value: string) => store.set(name, value) } });
 
-const { attemptCount, attemptsOf, pauses } = await import('../src/lib/attempts');
+const { attemptsOf, pauses } = await import('../src/lib/attempts');
 const { commonest, differences } = await import('../src/lib/compare');
 const { conditions, formOf, operators, sentence } = await import('../src/lib/conditions');
-const { byOutput, left } = await import('../src/lib/flow');
+const { along, left } = await import('../src/lib/flow');
 const { parse, write } = await import('../src/lib/json');
 const { boundaries, instantOf, oddity } = await import('../src/lib/schedule');
-const { changes, pair, ways } = await import('../src/lib/trial');
-const { bounds, stacks, usageCsv, windowFor, windowsOf } = await import('../src/lib/usage');
+const { changes, compared, ways } = await import('../src/lib/trial');
+const { bounds, stacks, windowFor, windowsOf } = await import('../src/lib/usage');
 const { slice, WHOLE } = await import('../src/lib/window');
 const iso = (at: number) => new Date(at).toISOString();
 
@@ -50,15 +50,11 @@ describe('usage', () => {
     const days = windowsOf(['2026-03-28T23:00:00Z'], spring.from, spring.to, 'DAY', 'Europe/Oslo');
     expect(days.map(iso)).toEqual(['2026-03-27T23:00:00.000Z', '2026-03-28T23:00:00.000Z', '2026-03-29T22:00:00.000Z']);
   });
-  test('six groups and the others, with exact sums', () => {
-    const rows = parse(`[${Array.from({ length: 8 }, (_, at) => `{"windowStart":"2026-01-01T00:00:00Z","value":${8 - at}.1,"groupBy":{"m":"g${at}"}}`).join(',')}]`);
-    const all = stacks(rows, [Date.parse('2026-01-01T00:00:00Z')], 'm', 'tokens', now);
-    expect(all.map((one) => one.name)).toEqual(['g0', 'g1', 'g2', 'g3', 'g4', 'g5', 'other (2)']);
-    expect(all[6].texts).toEqual(['3.2']);
-  });
-  test('files have every digit and no formula', () => {
-    const rows = parse('[{"windowStart":"a","windowEnd":"b","value":1842.00000000000000025,"groupBy":{"m":"=1+1"}}]');
-    expect(usageCsv(rows, 'm', 'UTC', 't')).toBe("windowStart,windowEnd,zone,m,value,unit\r\na,b,UTC,'=1+1,1842.00000000000000025,t\r\n");
+  test('groups are sorted by size, and the rest of the server comes last', () => {
+    const rows = parse('[{"windowStart":"2026-01-01T00:00:00Z","value":1.1,"groupBy":{"m":"small"}},{"windowStart":"2026-01-01T00:00:00Z","value":8.1,"groupBy":{"m":"other"}}]');
+    const rest = parse('[{"windowStart":"2026-01-01T00:00:00Z","value":3.00000000000000000001}]');
+    const all = stacks(rows, rest, [Date.parse('2026-01-01T00:00:00Z')], 'm', 'tokens', now);
+    expect(all.map((one) => [one.name, one.texts[0]])).toEqual([['other', '8.1'], ['small', '1.1'], ['other', '3.00000000000000000001']]);
   });
 });
 
@@ -103,31 +99,41 @@ describe('conditions', () => {
   });
 });
 
-describe('answers of older and newer servers', () => {
-  test('attempts are a list, a number, or unknown', () => {
-    const list = attemptsOf({ attempts: [{ at: '2026-01-01T00:00:00Z', ms: 5, status: 503, answer: 'no' }, { at: '2026-01-01T00:01:00Z', durationMs: 7, status: 204 }] });
-    expect(list.map((one) => [one.status, one.accepted])).toEqual([[204, true], [503, false]]);
-    expect(pauses(list)).toEqual([59_995]);
-    expect([attemptCount({ attempts: 3 }), attemptCount({ attempts: [1, 2] }), attemptCount({})]).toEqual([3, 2, null]);
-    expect(attemptsOf({ attempts: 3 })).toEqual([]);
+describe('attempts of a delivery', () => {
+  const history = [{ at: '2026-01-01T00:00:00Z', ms: 5, status: 503, answer: 'no' }, { at: '2026-01-01T00:01:00Z', ms: null, status: null, answer: 'cut' }, { at: '2026-01-01T00:02:00Z', ms: 7, status: 204, answer: '' }];
+  test('the newest comes first, and only an accepted delivery has an accepted attempt without a status', () => {
+    expect(attemptsOf({ state: 'accepted', attemptHistory: history }).map((one) => [one.status, one.accepted])).toEqual([[204, true], [null, false], [503, false]]);
+    expect(attemptsOf({ state: 'confirmed', attemptHistory: [history[1]] })[0].accepted).toBe(true);
+    expect(attemptsOf({ state: 'pending', attempts: 3 })).toEqual([]);
   });
-  test('counts of outputs are an object, a list, or absent', () => {
-    expect([byOutput({ outputs: { '1': 3, default: 4 } }, null), byOutput({ outputs: [{ name: '1', out: 3 }] }, '1'), byOutput({ out: 1 }, '1')]).toEqual([4, 3, null]);
+  test('pauses are between the end of an attempt and the next', () => {
+    expect(pauses(attemptsOf({ state: 'accepted', attemptHistory: history }))).toEqual([60_000, 59_995]);
+  });
+});
+
+describe('counts of a flow', () => {
+  test('an edge has the count of its output, of its operator, or its own', () => {
+    expect(along({ output: 'a', count: 1 }, { out: 9, outputs: { a: 3 } })).toBe(3);
+    expect(along({ output: null, count: 1 }, { out: 9 })).toBe(9);
+    expect(along({ output: null, count: 1 }, undefined)).toBe(1);
+    expect(along({ output: 'a' }, {})).toBeNull();
+  });
+  test('events leave where they are neither passed on nor parked', () => {
     expect(left({ in: 10, out: 7, errors: 1 })).toBe(2);
   });
-  test('ways of events come from steps or from samples', () => {
-    const old = ways({ events: { received: 2 }, operators: [{ id: 'a', operator: 'map', samples: [{ event: 1, fields: { x: 1 } }] }, { id: 'b', operator: 'meter', samples: [{ event: 1, fields: { x: 2 } }] }], parked: [{ event: 2, operator: 'a', reason: 'bad', detail: 'd' }] });
-    expect(old.map((one) => [one.event, one.outcome, one.steps.length])).toEqual([[1, '', 2], [2, 'parked', 1]]);
-    expect(changes(old[0].steps[1]).filter((one) => one.changed)).toEqual([{ name: 'x', before: '1', after: '2', changed: true }]);
-    const now = ways({ operators: [], steps: [{ event: 1, verdict: 'counted', steps: [{ operator: 'a', outcome: 'passed', before: { x: 1 }, after: { x: 1 }, ms: 0.2 }] }] });
-    expect(now).toHaveLength(1);
-    expect(now[0].outcome).toBe('counted');
-    const flat = ways({ operators: [{ id: 'a', operator: 'map' }], steps: [{ event: 1, operator: 'a', outcome: 'passed' }, { event: 2, operator: 'a', outcome: 'parked' }] });
-    expect(flat.map((one) => [one.event, one.steps[0].kind])).toEqual([[1, 'map'], [2, 'map']]);
+});
+
+describe('tests of a pipeline', () => {
+  test('an event ends with the outcome of its last step', () => {
+    const all = ways({ steps: [{ event: 1, steps: [{ operator: 'a', outcome: 'passed', before: { x: 1 }, after: { x: 2 } }, { operator: 'b', outcome: 'parked', reason: 'bad', detail: 'd', before: { x: 2 }, after: null }] }] });
+    expect(all.map((one) => [one.event, one.outcome])).toEqual([[1, 'parked']]);
+    expect(changes(all[0].steps[0])).toEqual([{ name: 'x', before: '1', after: '2', changed: true }]);
+    expect(changes(all[0].steps[1]).some((one) => one.changed)).toBe(false);
   });
-  test('records of two versions are side by side', () => {
-    const record = (user: string, value: number) => ({ userId: user, meterTypeName: 't', periodStart: 'p', value });
-    expect(pair([record('a', 1)], [record('a', 2), record('b', 3)]).map((one) => [one.now?.value, one.then?.value])).toEqual([[1, 2], [undefined, 3]]);
+  test('records that differ come first, and equal ones once', () => {
+    const record = (userId: string, value: number) => ({ userId, meterTypeName: 't', periodStart: 'p', periodEnd: null, unit: 'u', value });
+    const result = { wouldFlush: [record('b', 3), record('a', 1)], against: { wouldFlush: [record('b', 3), record('a', 2)], difference: [{ userId: 'a', meterType: 't', periodStart: 'p', periodEnd: null, before: 2, after: 1 }] } };
+    expect(compared(result).map((one) => [one.userId, one.now, one.then, one.differs, one.unit])).toEqual([['a', 1, 2, true, 'u'], ['b', 3, 3, false, 'u']]);
   });
 });
 

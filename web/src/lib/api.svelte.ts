@@ -55,6 +55,8 @@ interface Options {
   kind?: string;
   headers?: Record<string, string>;
   key?: string;
+  /** Kept in the audit. */
+  reason?: string;
   signal?: AbortSignal;
 }
 
@@ -64,6 +66,7 @@ export async function ask(path: string, options: Options = {}): Promise<{ data: 
   const headers: Record<string, string> = { accept: 'application/json', ...options.headers };
   if (method !== 'GET' && me.session?.csrf) headers['x-flowmeter-csrf'] = me.session.csrf;
   if (options.key) headers['idempotency-key'] = options.key;
+  if (options.reason?.trim()) headers['x-flowmeter-reason'] = encodeURIComponent(options.reason.trim());
   let body = options.text;
   if (options.body !== undefined) body = write(options.body);
   if (body !== undefined) headers['content-type'] = options.kind ?? 'application/json';
@@ -90,8 +93,8 @@ export async function get(path: string, signal?: AbortSignal): Promise<Json> {
   return (await ask(path, { signal })).data;
 }
 
-export async function send(method: string, path: string, body?: Json, key?: string): Promise<Json> {
-  return (await ask(path, { method, body, key })).data;
+export async function send(method: string, path: string, body?: Json, key?: string, reason?: string): Promise<Json> {
+  return (await ask(path, { method, body, key, reason })).data;
 }
 
 /** Looks who is signed in. */

@@ -2,17 +2,9 @@
 import { pixel } from './num';
 import type { Json } from './json';
 
-/** Returns how many events left an operator by an output; none if the server does not count outputs. */
-export function byOutput(count: Json, output: string | null | undefined): number | null {
-  const outputs = count?.outputs ?? count?.outByOutput ?? null;
-  if (!outputs) return null;
-  const name = output ?? 'default';
-  if (Array.isArray(outputs)) {
-    const found = outputs.find((one) => (one.name ?? one.output ?? 'default') === name);
-    return found ? pixel(found.out ?? found.count ?? 0) : null;
-  }
-  const found = outputs[name];
-  return found === undefined ? null : pixel(found);
+/** Returns how many events went along an edge: by an output, or all that left its operator. */
+export function along(edge: Json, count: Json): Json {
+  return (edge.output ? count?.outputs?.[edge.output] : count?.out) ?? edge.count ?? null;
 }
 
 /** Returns the number of events that left the flow at an operator: neither passed on nor parked. */

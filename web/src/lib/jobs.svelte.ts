@@ -3,21 +3,26 @@ import { get, me } from './api.svelte';
 import type { Json } from './json';
 import { now } from './time';
 
+const NAMES: Record<string, string> = { discard: 'Discard', reprocess: 'Send again', resend: 'Resend', skip: 'Skip', records: 'Export' };
+
+/** Names what a job does. */
+export const jobName = (job: Json): string => NAMES[job.action] ?? job.action;
+
 class Jobs {
   list = $state.raw<Json[]>([]);
   private timer = 0;
 
-  readonly running = $derived(this.list.filter((job) => ['running', 'canceling', 'queued'].includes(job.state)));
-  readonly recent = $derived(this.list.filter((job) => !job.endedAt || now() - Date.parse(job.endedAt) < 600_000).slice(0, 3));
+  readonly running = $derived(this.list.filter((job) => ['running', 'canceling'].includes(job.state)));
+  /** Those that run or ended in the last ten minutes, and exports that can be fetched. */
+  readonly recent = $derived(this.list.filter((job) => !job.endedAt || now() - Date.parse(job.endedAt) < 600_000 || job.file));
 
   async look(): Promise<void> {
     clearTimeout(this.timer);
-    if (me.session?.signedIn && !me.expired && !document.hidden) {
+    if (me.can('read') && !me.expired && !document.hidden) {
       try {
-        const found = (await get('/api/v1/jobs')).items;
-        if (found.length || this.list.length) this.list = found;
+        this.list = (await get('/api/v1/jobs')).items;
       } catch {
-        // Older servers have no such list; keys without the scope see none.
+        // The next look may succeed; pages say what is wrong with the server.
       }
     }
     clearTimeout(this.timer);

@@ -51,8 +51,6 @@ export class List {
   dropped = $state(0);
   /** The reason for which a filter of the address was left out: the server has no such value. */
   unknown = $state('');
-  /** The part that a search has covered, if the server reports it. */
-  looked = $state.raw<Json>(null);
   private ticket = 0;
   private path = '';
 
@@ -86,7 +84,6 @@ export class List {
       if (all.length > ROWS_MAX) this.dropped += all.length - ROWS_MAX;
       this.items = all.slice(-ROWS_MAX);
       this.next = data.nextCursor ?? null;
-      this.looked = data.looked ?? data.searched ?? null;
       this.problem = null;
       this.loaded = true;
     } catch (why) {

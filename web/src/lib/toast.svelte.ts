@@ -21,6 +21,12 @@ export function toast(text: string, href?: string, bad = false): void {
   }, bad ? 10_000 : 4_000);
 }
 
+/** Says why an act was refused. */
+export function failed(why: unknown): void {
+  const { title, detail } = why as { title: string; detail: string };
+  toast(`${title}: ${detail}`, undefined, true);
+}
+
 /** Copies a text, and says so. Without HTTPS there is no clipboard: a field is selected instead. */
 export async function copy(text: string, said = 'Copied'): Promise<void> {
   try {

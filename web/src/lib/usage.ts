@@ -1,5 +1,5 @@
-// The usage page: the time and the windows of its address, groups for the chart, files and snippets.
-import { add, csvCell, pixel } from './num';
+// The usage page: the time and the windows of its address, groups for the chart, snippets.
+import { pixel } from './num';
 import { parts, startOfDay } from './time';
 import type { Json } from './json';
 
@@ -57,36 +57,30 @@ export interface Stack {
   values: (number | null)[];
   texts: string[];
 }
+/** Groups of the chart: as many as there are colours that everybody can tell apart. */
+export const GROUPS = 6;
 const COLORS = ['var(--c1)', 'var(--c2)', 'var(--c3)', 'var(--c4)', 'var(--c5)', 'var(--c6)'];
 
-/** The six largest groups and the others, for the chart. Pixels may round; `texts` have every digit. */
-export function stacks(rows: Json[], windows: number[], group: string, unit: string, now: number): Stack[] {
-  const sums = new Map<string, number>();
-  for (const row of rows) sums.set(groupOf(row, group), (sums.get(groupOf(row, group)) ?? 0) + pixel(row.value));
-  const names = [...sums].sort((a, b) => (a[0] === 'other' ? 1 : b[0] === 'other' ? -1 : b[1] - a[1])).map(([name]) => name);
+/** The groups that the server chose and the rest, for the chart. Pixels may round; `texts` have every digit. */
+export function stacks(rows: Json[], rest: Json[], windows: number[], group: string, unit: string, now: number): Stack[] {
   const index = new Map(windows.map((at, place) => [at, place]));
-  const make = (members: string[], name: string, color: string): Stack => {
+  const make = (members: Json[], name: string, color: string): Stack => {
     const values: (number | null)[] = windows.map((at) => (at > now ? null : 0));
     const texts: string[] = windows.map(() => '');
-    for (const row of rows) {
-      const place = members.includes(groupOf(row, group)) ? index.get(Date.parse(row.windowStart)) : undefined;
+    for (const row of members) {
+      const place = index.get(Date.parse(row.windowStart));
       if (place === undefined) continue;
-      values[place] = (values[place] ?? 0) + pixel(row.value);
-      texts[place] = texts[place] ? add([texts[place], row.value]) : String(row.value);
+      values[place] = pixel(row.value);
+      texts[place] = String(row.value);
     }
     return { name, color, values, texts };
   };
-  const top = names.filter((name) => name !== 'other').slice(0, 6);
-  const rest = names.filter((name) => !top.includes(name));
-  const out = top.map((name, at) => make([name], name || unit || 'usage', COLORS[at]));
-  return rest.length ? [...out, make(rest, rest.length === 1 ? rest[0] : `other (${rest.length})`, 'var(--idle-solid)')] : out;
-}
-
-/** The rows as a CSV file, with every digit. */
-export function usageCsv(rows: Json[], group: string, zone: string, unit: string): string {
-  const head = ['windowStart', 'windowEnd', 'zone', group || 'group', 'value', 'unit'];
-  const lines = [head, ...rows.map((row) => [row.windowStart, row.windowEnd, zone, groupOf(row, group), row.value, unit])];
-  return lines.map((row) => `${row.map(csvCell).join(',')}\r\n`).join('');
+  const groups = new Map<string, Json[]>();
+  for (const row of rows) groups.set(groupOf(row, group), [...(groups.get(groupOf(row, group)) ?? []), row]);
+  const sum = (members: Json[]) => members.reduce((all: number, row) => all + pixel(row.value), 0);
+  const sorted = [...groups].sort((a, b) => sum(b[1]) - sum(a[1]));
+  const out = sorted.map(([name, members], at) => make(members, name || unit || 'usage', COLORS[at % COLORS.length]));
+  return rest.length ? [...out, make(rest, 'other', 'var(--idle-solid)')] : out;
 }
 
 /** The same request from a program. */

@@ -96,7 +96,6 @@ export const statuses: Record<string, [string, string, string]> = {
   waiting: ['Waiting', 'clock', 'idle'],
   active: ['Active', 'check', 'ok'],
   disabled: ['Disabled', 'square', 'idle'],
-  queued: ['Queued', 'clock', 'idle'],
   expired: ['Expired', 'clock', 'idle'],
   revoked: ['Revoked', 'cross', 'bad'],
 };

@@ -25,9 +25,6 @@ export function skip(name, why) {
   console.log(`skipped ${name}: ${why}`);
 }
 
-/** Endpoints that older servers lack; pages ask them and do without. */
-const OPTIONAL = /\/(periods|history|subjects|values|send-sample|exports)(\?|$)|\/deliveries\/jobs|\/jobs\?|\/test$|filterGroupBy|\/meter-types\/[^/]+\/query/;
-
 /** Opens a page of its own profile; its troubles are collected. */
 export async function open(browser, { theme = 'light', size = 'desk', zone = 'Europe/Oslo', base = '', context = null } = {}) {
   const own = context ?? (await browser.newContext({ viewport: SIZES[size], colorScheme: theme, timezoneId: zone, hasTouch: size === 'phone', isMobile: size === 'phone', reducedMotion: 'reduce' }));
@@ -35,21 +32,22 @@ export async function open(browser, { theme = 'light', size = 'desk', zone = 'Eu
   const troubles = [];
   let flying = 0;
   let last = Date.now();
+  const asked = new Set();
   const counts = (request) => !/eventsource|other/.test(request.resourceType());
   page.on('console', (message) => {
     if (!['error', 'warning'].includes(message.type())) return;
-    const at = message.location().url ?? '';
-    if (/status of 40[045]/.test(message.text()) && OPTIONAL.test(at)) return;
-    troubles.push(`${message.text()} ${at}`);
+    troubles.push(`${message.text()} ${message.location().url ?? ''}`);
   });
   page.on('pageerror', (why) => troubles.push(String(why)));
   page.on('request', (request) => {
     const url = new URL(request.url());
     if (!['blob:', 'data:'].includes(url.protocol) && base && url.origin !== base) troubles.push(`a request to ${url.origin}`);
+    asked.add(request);
     if (counts(request)) flying++;
     last = Date.now();
   });
   const landed = (request) => {
+    asked.delete(request);
     if (counts(request)) flying--;
     last = Date.now();
   };
@@ -57,7 +55,9 @@ export async function open(browser, { theme = 'light', size = 'desk', zone = 'Eu
   page.on('requestfailed', landed);
   /** Waits until the page is drawn and asks nothing any more. */
   const settled = async (quiet = 120) => {
-    await page.waitForSelector('h1', { timeout: 15_000 });
+    await page.waitForSelector('h1', { timeout: 30_000 }).catch((why) => {
+      throw new Error(`${why.message}; without an answer: ${[...asked].map((request) => request.url()).join(' ')}`);
+    });
     const end = Date.now() + 8_000;
     while (Date.now() < end) {
       if (flying <= 0 && Date.now() - last > quiet && !(await page.$('[aria-busy="true"]'))) break;
@@ -66,7 +66,8 @@ export async function open(browser, { theme = 'light', size = 'desk', zone = 'Eu
   };
   const go = async (path) => {
     flying = 0;
-    await page.goto(base + path);
+    asked.clear();
+    await page.goto(base + path, { waitUntil: 'commit' });
     await settled();
   };
   const main = () => page.innerText('main');

@@ -1,6 +1,6 @@
 // Every page at every size and theme: accessible, no sideways scrolling, a clean console; by its
 // address, after a reload and after Back.
-import { check, inspect, open } from './helper.js';
+import { check, inspect, open, SIZES } from './helper.js';
 import { ODD } from './seed.js';
 
 /** The addresses of all pages, with objects that are there. */
@@ -37,11 +37,28 @@ async function walk(world, all, size) {
     await inspect(one, `${path} dark ${size}`, { rules: ['color-contrast', 'link-in-text-block'] });
     await one.page.evaluate(() => (document.documentElement.dataset.theme = 'light'));
     if (size !== 'desk') continue;
-    await one.page.setViewportSize({ width: 900, height: 1100 });
-    const wide = await one.page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
-    check(`${path} tablet: no sideways scrolling`, wide <= 0, `${wide} px`);
+    for (const width of [900, 320]) {
+      await one.page.setViewportSize({ width, height: 1100 });
+      const wide = await one.page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+      check(`${path} ${width} px: no sideways scrolling`, wide <= 0, `${wide} px`);
+    }
     await one.page.setViewportSize({ width: 1440, height: 1000 });
   }
+  await one.close();
+}
+
+/** Colours that the browser chooses: what shows a state or a share is still drawn. */
+async function forced(world) {
+  const context = await world.browser.newContext({ viewport: SIZES.desk, forcedColors: 'active', timezoneId: 'Europe/Oslo' });
+  const one = await open(world.browser, { base: world.base, context });
+  for (const [path, what] of [['/', '.v-counted'], ['/', '.live i'], ['/', '.end .dot'], ['/system', '.gauge i']]) {
+    await one.go(path);
+    const colors = await one.page.locator(what).first().evaluate((node) => [getComputedStyle(node).backgroundColor, getComputedStyle(document.body).backgroundColor]);
+    check(`${path} forced colours: ${what} is drawn`, colors[0] !== colors[1] && !/, 0\)$/.test(colors[0]), colors.join(' on '));
+  }
+  await one.go('/pipelines/llm-usage/versions');
+  const lines = await one.page.locator('nav.tabs a').evaluateAll((tabs) => new Set(tabs.map((tab) => getComputedStyle(tab).borderBottomColor)).size);
+  check('forced colours: the tab of the page differs from the others', lines === 2, String(lines));
   await one.close();
 }
 
@@ -85,5 +102,5 @@ async function addressing(world, all) {
 export default async function pages(world) {
   const all = await addresses(world.api);
   check('every kind of object is there', !all.some((path) => /undefined/.test(path)), all.filter((path) => /undefined/.test(path)).join(' '));
-  await Promise.all([walk(world, all, 'desk'), walk(world, all, 'phone').then(() => addressing(world, all))]);
+  await Promise.all([walk(world, all, 'desk'), walk(world, all, 'phone').then(() => addressing(world, all)), forced(world)]);
 }

@@ -9,7 +9,7 @@ import { binary, biller, clean, serve } from './server.js';
 import { documents, flow, seed } from './seed.js';
 
 // Proofs of one lane share the sample data or the processor; the lanes run at the same time.
-const LANES = [['questions', 'acts', 'exactness', 'keyboard'], ['security', 'namespaces', 'zones', 'live']];
+const LANES = [['questions', 'acts', 'exactness', 'keyboard'], ['work', 'ledger', 'security', 'namespaces', 'zones', 'live']];
 const LAST = ['pages'];
 if (!chromium || !binary) {
   console.log(`SKIPPED: the browser tests need ${chromium ? 'a built flowmeter (cargo build, or FLOWMETER_BIN=/path)' : 'a Chromium (CHROMIUM=/path)'}`);
@@ -18,6 +18,7 @@ if (!chromium || !binary) {
 const wanted = process.argv.slice(2);
 const chosen = (names) => names.filter((name) => !wanted.length || wanted.includes(name));
 for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => clean().finally(() => process.exit(1)));
+process.on('unhandledRejection', (why) => check('no promise is left alone', false, String(why.stack ?? why).slice(0, 400)));
 const began = Date.now();
 const { chromium: engine } = await import('playwright-core');
 let browser;

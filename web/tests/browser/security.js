@@ -56,6 +56,7 @@ export default async function security(world) {
   await go('/keys');
   await page.click('text=New key');
   await page.fill('dialog[open] input >> nth=0', 'a reader');
+  await page.fill('dialog[open] input[placeholder="Kept in the audit"]', 'for the auditor');
   await page.click('dialog[open] button:has-text("Make key")');
   await page.waitForSelector('text=The secret, shown once');
   const secret = await page.innerText('dialog[open] pre');
@@ -63,6 +64,9 @@ export default async function security(world) {
   await page.click('dialog[open] button:has-text("Copy secret")');
   await page.click('dialog[open] footer button');
   await page.waitForFunction(() => !document.querySelector('dialog[open]'));
+
+  const newest = await page.evaluate(async () => (await (await fetch('/api/v1/audit?action=key&limit=1')).json()).items[0]);
+  check('the audit says who, why and by which way', newest.action === 'key.create' && newest.via === 'browser' && newest.reason === 'for the auditor', JSON.stringify(newest));
 
   const reader = await open(world.browser, { base });
   await reader.page.goto(base);
@@ -97,7 +101,7 @@ export default async function security(world) {
   await page.goto('about:blank');
   await go('/keys');
   await page.locator('tr', { hasText: 'a reader' }).locator('button:has-text("Revoke…")').click();
-  await page.fill('dialog[open] input', 'a reader');
+  await page.fill('dialog[open] label:has-text("to confirm") input', 'a reader');
   await page.click('dialog[open] button:has-text("Revoke key")');
   await page.waitForFunction(() => !document.querySelector('dialog[open]'));
   await reader.page.goto(`${base}/sessions`);

@@ -1,7 +1,7 @@
 // Servers for the tests: a flowmeter on a free port with a temporary folder, and a target that can
 // be set to refuse.
 import { spawn } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -12,15 +12,16 @@ const places = [process.env.FLOWMETER_BIN, join(root, 'target/debug/flowmeter'),
 export const binary = places.find((path) => path && existsSync(path));
 const folder = mkdtempSync(join(tmpdir(), 'flowmeter-browser-'));
 const children = new Set();
+// A copy: building again while the proofs run changes nothing.
+const dashboard = join(folder, 'dashboard');
+if (existsSync(join(root, 'web/build/index.html'))) cpSync(join(root, 'web/build'), dashboard, { recursive: true });
 
 /** The variables of this process without settings of a server. */
 const clear = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('FLOWMETER_')));
 
 /** Starts a server with the dashboard that is built, and waits for its address. */
 export function serve(name, { env = {}, settings = [], listen = '127.0.0.1:0', fresh = join(folder, name), documents = null, clock = '' } = {}) {
-  const build = join(root, 'web/build');
-  const dashboard = existsSync(join(build, 'index.html')) ? ['--set', `dashboard.dir=${build}`] : [];
-  const args = ['serve', '--listen', listen, '--data', fresh, ...dashboard, ...settings.flatMap((one) => ['--set', one])];
+  const args = ['serve', '--listen', listen, '--data', fresh, ...(existsSync(dashboard) ? ['--set', `dashboard.dir=${dashboard}`] : []), ...settings.flatMap((one) => ['--set', one])];
   if (clock) args.push('--test-clock', clock);
   if (documents) {
     mkdirSync(`${fresh}-in`, { recursive: true });

@@ -48,6 +48,7 @@ export default async function keyboard(world) {
   await page.keyboard.press('?');
   check('? names the keys', (await page.innerText('dialog[open]')).includes('Ctrl K'));
   await page.keyboard.press('Escape');
+  await page.waitForSelector('dialog[open]', { state: 'detached' });
   await page.keyboard.press('/');
   await page.waitForSelector('dialog[open] input');
   check('/ searches', true);

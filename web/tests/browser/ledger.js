@@ -69,7 +69,7 @@ export default async function ledger(world) {
   await page.waitForSelector('dl.lines .sub', { timeout: 15_000 });
   const lines = Object.fromEntries(await page.locator('dl.lines div').evaluateAll((all) => all.map((line) => [line.querySelector('dt').innerText, line.querySelector('dd').innerText])));
   const counts = (await api('pipelines/llm-usage/graph')).edges.filter((edge) => edge.from === 'operator:by-kind').map((edge) => edge.count);
-  check('the outputs of a branch add up to what came in', counts.reduce((a, b) => a + b, 0) === 41 && lines.In === '41' && lines['to default'] === '41' && lines['to 1'] === '0', JSON.stringify(lines));
+  check('the outputs of a branch add up to what came in', counts.reduce((a, b) => a + b, 0) === 41 && lines.In === '41' && lines['to default'] === '41' && lines['to storage'] === '0', JSON.stringify(lines));
 
   // A test step by step, beside an older version.
   const { document } = await api('pipelines/llm-usage');

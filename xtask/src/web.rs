@@ -35,19 +35,13 @@ pub(crate) fn web(root: &Path, is_check: bool) -> anyhow::Result<()> {
 
 /// Opens the dashboard in a browser and checks its pages. Says so and ends well where there is no
 /// Node, no browser or no registry.
-///
-/// A machine that is busy with something else may be too slow for a page, so what fails is tried
-/// once more.
 pub(crate) fn browser(root: &Path) -> anyhow::Result<()> {
     let folder = root.join("web");
     if let Err(why) = npm(&folder, &["install", "--no-save", "--no-audit", "--no-fund", "--loglevel=error"]) {
         eprintln!("SKIPPED: the browser tests need Node and its packages: {why:#}");
         return Ok(());
     }
-    npm(&folder, &["run", "--silent", "browser"]).or_else(|why| {
-        eprintln!("{why:#}; once more");
-        npm(&folder, &["run", "--silent", "browser"])
-    })
+    npm(&folder, &["run", "--silent", "browser"])
 }
 
 fn npm(folder: &Path, arguments: &[&str]) -> anyhow::Result<()> {

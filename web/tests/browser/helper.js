@@ -1,5 +1,6 @@
 // Helpers of the proofs: checks that are counted, pages whose troubles are noted, and waiting until
 // a page has what it asked for.
+import { AsyncLocalStorage } from 'node:async_hooks';
 import { existsSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 
@@ -8,13 +9,16 @@ export const chromium = places.find((path) => path && existsSync(path));
 export const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 export const SIZES = { desk: { width: 1440, height: 1000 }, tablet: { width: 900, height: 1100 }, phone: { width: 390, height: 844 } };
 
-export const result = { passed: 0, skipped: 0, failures: [] };
+/** The proof that is running; proofs of two lanes run at the same time. */
+export const proof = new AsyncLocalStorage();
+export const result = { passed: 0, skipped: 0, failures: [], proofs: new Set() };
 
 /** Counts a check; a failure says what was found. */
 export function check(name, ok, found = '') {
   if (ok) result.passed++;
   else {
     result.failures.push(`${name}: ${found}`);
+    result.proofs.add(proof.getStore() ?? name);
     console.log(`FAILED ${name}: ${found}`);
   }
   return !!ok;

@@ -4,7 +4,8 @@
 //
 // Serves web/build if it is there, else what the binary has embedded. Needs a Chromium of the
 // system (or CHROMIUM=/path); without one it says so and ends with 0.
-import { check, chromium, result, until } from './helper.js';
+import { spawnSync } from 'node:child_process';
+import { check, chromium, proof, result, until } from './helper.js';
 import { binary, biller, clean, serve } from './server.js';
 import { documents, flow, seed } from './seed.js';
 
@@ -38,9 +39,10 @@ try {
     for (const name of chosen(names)) {
       const from = Date.now();
       try {
-        await (await import(`./${name}.js`)).default(world);
+        const { default: run } = await import(`./${name}.js`);
+        await proof.run(name, () => run(world));
       } catch (why) {
-        check(name, false, String(why.stack ?? why).split('\n').slice(0, 9).join(' '));
+        proof.run(name, () => check(name, false, String(why.stack ?? why).split('\n').slice(0, 9).join(' ')));
       }
       console.log(`${name} in ${Math.round((Date.now() - from) / 100) / 10} s`);
     }
@@ -56,4 +58,11 @@ try {
   await clean();
 }
 console.log(`${result.passed} passed, ${result.failures.length} failed, ${result.skipped} skipped, ${Math.round((Date.now() - began) / 1000)} s`);
+// A machine that is busy with something else may be too slow for a page: what failed is tried once more.
+const again = [...result.proofs].filter((name) => [...LANES.flat(), ...LAST].includes(name));
+if (result.failures.length && again.length === result.proofs.size && !process.env.FLOWMETER_BROWSER_AGAIN) {
+  console.log(`once more: ${again.join(' ')}`);
+  const second = spawnSync(process.execPath, [process.argv[1], ...again], { stdio: 'inherit', env: { ...process.env, FLOWMETER_BROWSER_AGAIN: '1' } });
+  process.exit(second.status ?? 1);
+}
 process.exit(result.failures.length ? 1 : 0);

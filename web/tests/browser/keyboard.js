@@ -49,6 +49,8 @@ export default async function keyboard(world) {
   check('? names the keys', (await page.innerText('dialog[open]')).includes('Ctrl K'));
   await page.keyboard.press('Escape');
   await page.waitForSelector('dialog[open]', { state: 'detached' });
+  // The page learns of the closed dialog a moment later.
+  await page.waitForTimeout(300);
   await page.keyboard.press('/');
   await page.waitForSelector('dialog[open] input');
   check('/ searches', true);

@@ -28,6 +28,8 @@ use crate::calls::{Abandon, Calls};
 use crate::signature::{Signer, seconds};
 use crate::tls;
 
+/// Bytes of whole answers that are kept of the records of one window, which may be 50,000.
+const ANSWERS_BYTES_MAX: usize = 8 << 20;
 /// Consecutive requests of a lane that may fail.
 const FAILURES_MAX: usize = 3;
 /// Time for which Stripe deduplicates an identifier; an hour less, for clocks.
@@ -230,15 +232,21 @@ impl Round<'_> {
                 .header("webhook-timestamp", seconds(at).to_string())
                 .header("webhook-signature", signatures.join(" "));
         }
-        let exchange = async { Spoken::hear(request.body(body).send().await, self.clock.now(), ANSWER_BYTES_MAX).await };
-        let (answer, status) = match self.abandon.or(exchange).await {
-            Ok(Ok(spoken)) => (spoken.judge(self.plan), Some(spoken.status())),
-            Ok(Err(answer)) => (answer, None),
+        let hearing = async { Spoken::hear(request.body(body).send().await, self.clock.now(), ANSWER_BYTES_MAX).await };
+        let mut exchange = Exchange::default();
+        let answer = match self.abandon.or(hearing).await {
+            Ok(Ok(spoken)) => {
+                let answer = spoken.judge(self.plan);
+                exchange.status = Some(spoken.status());
+                exchange.answer = (answer != Answer::Accepted).then(|| spoken.whole());
+                answer
+            }
+            Ok(Err(answer)) => answer,
             // The request may have arrived.
-            Err(cut) => (Answer::InDoubt(cut.to_string()), None),
+            Err(cut) => Answer::InDoubt(cut.to_string()),
         };
-        let ms = u64::try_from(self.clock.now().since(began) / 1_000_000).ok();
-        (answer, Exchange { ms, status })
+        exchange.ms = u64::try_from(self.clock.now().since(began) / 1_000_000).ok();
+        (answer, exchange)
     }
 }
 
@@ -282,7 +290,13 @@ impl Target for Http {
             abandon: self.calls.abandon(),
         };
         let spoken = futures_util::future::join_all(lanes.into_iter().map(|lane| round.lane(lane)));
-        for (place, answer, exchange) in self.calls.wait(spoken).unwrap_or_default().into_iter().flatten() {
+        let mut left = ANSWERS_BYTES_MAX;
+        for (place, answer, mut exchange) in self.calls.wait(spoken).unwrap_or_default().into_iter().flatten() {
+            left = left.saturating_sub(exchange.answer.as_ref().map_or(0, String::len));
+            if left == 0 {
+                // The meaning of the answer is kept all the same.
+                exchange.answer = None;
+            }
             answers[place] = answer;
             self.exchanges[place] = exchange;
         }
@@ -291,7 +305,7 @@ impl Target for Http {
     }
 
     fn exchange(&self, place: usize) -> Exchange {
-        self.exchanges.get(place).copied().unwrap_or_default()
+        self.exchanges.get(place).cloned().unwrap_or_default()
     }
 
     fn repeat(&self) -> Repeat {

@@ -34,9 +34,10 @@ pub struct Attempt {
 }
 
 impl Attempt {
-    pub(super) fn new(at: Timestamp, exchange: Exchange, answer: &str) -> Attempt {
-        let Exchange { ms, status } = exchange;
-        Attempt { at: at.nanos(), ms, status, answer: cut(answer, ANSWER_BYTES_MAX) }
+    pub(super) fn new(at: Timestamp, exchange: &Exchange, why: &str) -> Attempt {
+        let Exchange { ms, status, answer } = exchange;
+        let answer = answer.as_deref().unwrap_or(why);
+        Attempt { at: at.nanos(), ms: *ms, status: *status, answer: cut(answer, ANSWER_BYTES_MAX) }
     }
 }
 
@@ -66,9 +67,9 @@ mod tests {
     fn attempts_and_their_answers_are_bounded() {
         let mut attempts = Vec::new();
         for second in 0..50 {
-            let exchange = Exchange { ms: Some(7), status: Some(503) };
-            let answer = "\u{e9}".repeat(10_000);
-            add(&mut attempts, Attempt::new(Timestamp::from_nanos(second), exchange, &answer));
+            let answer = Some("\u{e9}".repeat(10_000));
+            let exchange = Exchange { ms: Some(7), status: Some(503), answer };
+            add(&mut attempts, Attempt::new(Timestamp::from_nanos(second), &exchange, "503"));
         }
         let ats: Vec<i64> = attempts.iter().map(|attempt| attempt.at).collect();
         assert_eq!(ats, (30..50).collect::<Vec<_>>());

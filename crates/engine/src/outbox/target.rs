@@ -95,12 +95,14 @@ pub trait Target: Send {
 }
 
 /// The exchange with a target by which a record was sent.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Exchange {
     /// Its duration in milliseconds, if it was measured.
     pub ms: Option<u64>,
     /// The status of the answer, of a target with an HTTP API that answered.
     pub status: Option<u16>,
+    /// The whole answer of a target that did not take the record, where its meaning is shorter.
+    pub answer: Option<String>,
 }
 
 /// The effect of sending a record again that may have arrived.

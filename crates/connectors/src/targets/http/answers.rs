@@ -8,8 +8,10 @@ use serde_json::Value;
 use crate::answer::{self, Body, End};
 use crate::retry_after::retry_after;
 
-/// Characters of a response that are kept: the whole error message of a receiver.
-const SAID_MAX: usize = 4_096;
+/// Characters of a response that give its meaning: enough for the receiver's error message.
+const SAID_MAX: usize = 500;
+/// Characters of a response that are kept of an attempt.
+const WHOLE_MAX: usize = 4_096;
 
 /// A response of the receiver.
 pub(super) struct Spoken {
@@ -52,8 +54,17 @@ impl Spoken {
         self.status
     }
 
+    /// Returns the response as it is kept of an attempt.
+    pub(super) fn whole(&self) -> String {
+        self.beginning(WHOLE_MAX)
+    }
+
     fn said(&self) -> String {
-        let text: String = self.body.chars().take(SAID_MAX).collect();
+        self.beginning(SAID_MAX)
+    }
+
+    fn beginning(&self, chars_max: usize) -> String {
+        let text: String = self.body.chars().take(chars_max).collect();
         let said = if text.is_empty() { format!("{}", self.status) } else { format!("{}: {text}", self.status) };
         match &self.cut {
             Some(cut) => format!("{said} ({cut})"),

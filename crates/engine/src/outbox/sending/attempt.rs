@@ -231,7 +231,7 @@ impl Attempted<'_> {
 
     /// Returns the attempt for people.
     pub(super) fn noted(&self, answer: &str) -> Attempt {
-        Attempt::new(self.now, self.exchange, answer)
+        Attempt::new(self.now, &self.exchange, answer)
     }
 
     /// Returns all attempts so far.

@@ -38,8 +38,8 @@ impl Target for Timed {
     }
 
     fn exchange(&self, place: usize) -> Exchange {
-        let Exchange { ms, status } = self.target.exchange(place);
-        Exchange { ms: ms.or(Some(self.took_ms)), status }
+        let exchange = self.target.exchange(place);
+        Exchange { ms: exchange.ms.or(Some(self.took_ms)), ..exchange }
     }
 
     fn probe(&mut self) -> Result<(), Error> {

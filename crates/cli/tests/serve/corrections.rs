@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::support::server::{Server, event, items};
 
-fn nobody(id: &str) -> Value {
+fn without_user(id: &str) -> Value {
     let mut event = event(id, "", json!(1));
     event.as_object_mut().unwrap().remove("subject");
     event
@@ -14,7 +14,7 @@ fn nobody(id: &str) -> Value {
 fn a_corrected_event_counts_once() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start(folder.path(), &[]);
-    server.count(&[nobody("1"), nobody("2"), nobody("3"), event("4", "anna", json!(1))]);
+    server.count(&[without_user("1"), without_user("2"), without_user("3"), event("4", "anna", json!(1))]);
     let open = items(&server.get("/api/v1/corrections"));
     assert_eq!(open.len(), 3);
     assert_eq!(
@@ -64,11 +64,11 @@ fn a_corrected_event_counts_once() {
 fn the_queue_is_filtered_by_event_time_and_settlement() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start(folder.path(), &["--test-clock", "2026-03-04T12:00:00Z"]);
-    server.count(&[nobody("1"), nobody("2")]);
+    server.count(&[without_user("1"), without_user("2")]);
     // An event is in the queue from the moment at which the queue is written or read.
     assert_eq!(items(&server.get("/api/v1/corrections")).len(), 2);
     server.post("/api/v1/clock", &json!({"to": "2026-03-05T12:00:00Z"})).ok();
-    let mut other = nobody("3");
+    let mut other = without_user("3");
     other["source"] = json!("/gateway");
     server.count(&[other]);
     server.post("/api/v1/corrections/default:0/discard", &json!({"reason": "a test"})).ok();

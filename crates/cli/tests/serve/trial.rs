@@ -8,9 +8,9 @@ use crate::support::server::{Server, event, items};
 fn events_are_tried_and_nothing_is_counted() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start(folder.path(), &[]);
-    let mut nobody = event("3", "", json!(1));
-    nobody.as_object_mut().unwrap().remove("subject");
-    let events = json!([event("1", "anna", json!(1)), event("1", "anna", json!(1)), nobody]);
+    let mut without_user = event("3", "", json!(1));
+    without_user.as_object_mut().unwrap().remove("subject");
+    let events = json!([event("1", "anna", json!(1)), event("1", "anna", json!(1)), without_user]);
     let path = "/api/v1/pipelines/default/test";
     let told = server.post(path, &json!({"events": events})).ok();
     assert_eq!(
@@ -128,9 +128,9 @@ meterTypes: [{ name: Sum, category: c }]
     let second = document.replace("data.value > 1", "data.value > 0");
     let put = server.ask("PUT", "/api/v1/pipelines/stepped").header("if-match", "*").header("content-type", "application/yaml");
     put.body(second.as_str()).send().ok();
-    let mut nobody = event("3", "", json!(5));
-    nobody.as_object_mut().unwrap().remove("subject");
-    let events = json!([event("1", "anna", json!("V")), event("1", "anna", json!("V")), nobody, event("4", "bo", json!(0.5))]);
+    let mut without_user = event("3", "", json!(5));
+    without_user.as_object_mut().unwrap().remove("subject");
+    let events = json!([event("1", "anna", json!("V")), event("1", "anna", json!("V")), without_user, event("4", "bo", json!(0.5))]);
     let events = events.to_string().replace("\"V\"", DIGITS);
     let test = |more: &str| {
         let body = format!("{{\"events\": {events}, \"samples\": 0{more}}}");

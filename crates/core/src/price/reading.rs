@@ -36,21 +36,21 @@ impl Reading<'_> {
 
     fn tariff(&mut self) -> Tariff {
         let model = self.model();
-        let (minimum, maximum) = (self.number("minimum"), self.number("maximum"));
-        if minimum.zip(maximum).is_some_and(|(least, most)| least > most) {
-            self.flaw("minimum", "`minimum` is above `maximum`");
-        }
-        Tariff { model, minimum, maximum }
+        Tariff { model, minimum: self.number("minimum"), maximum: self.number("maximum") }
     }
 
     fn model(&mut self) -> Model {
-        let name = present(self.fields, "model").and_then(Value::as_str).unwrap_or_default();
+        let Some(written) = present(self.fields, "model") else {
+            self.flaw("model", "`model` is missing; write unit, graduated, volume or package");
+            return Model::Unit(Decimal::ZERO);
+        };
+        let name = written.as_str().unwrap_or_default();
         let allowed: &[&str] = match name {
             "unit" => &["unit"],
             "package" => &["size", "packagePrice", "free"],
             "graduated" | "volume" => &["tiers"],
-            other => {
-                self.flaw("model", format!("`{other}` is no model; write unit, graduated, volume or package"));
+            _ => {
+                self.flaw("model", format!("{written} is no model; write unit, graduated, volume or package"));
                 return Model::Unit(Decimal::ZERO);
             }
         };
@@ -117,6 +117,9 @@ impl Reading<'_> {
     fn tier(&mut self, field: &str, item: &Value, from: Decimal, is_last: bool) -> Tier {
         let empty = Map::new();
         let fields = item.as_object().unwrap_or(&empty);
+        if !item.is_object() {
+            self.flaw(field, format!("{item} is no tier; write {{\"upTo\": 1000, \"unit\": \"0.02\"}}"));
+        }
         if let Some(other) = fields.keys().find(|name| !["upTo", "below", "unit", "flat"].contains(&name.as_str())) {
             self.flaw(field, format!("`{other}` is no field of a tier, which has upTo, below, unit, flat"));
         }
@@ -168,4 +171,37 @@ fn number(value: &Value) -> Option<Decimal> {
 
 fn not_a_number(name: &str, value: &Value) -> String {
     format!("`{name}` is {value}; write a number with at most 18 digits after the point")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn flaws(fields: &Value) -> String {
+        let read = Tariff::read(fields.as_object().unwrap());
+        read.err().unwrap_or_default().into_iter().map(|(field, why)| format!("{field}: {why}")).collect::<Vec<_>>().join("; ")
+    }
+
+    #[test]
+    fn nothing_that_is_misread_is_free() {
+        let cases = [
+            (json!({}), "`model` is missing"),
+            (json!({"model": 5}), "5 is no model"),
+            (json!({"model": "graduated", "tiers": ["0.01"]}), "tiers[0]: \"0.01\" is no tier"),
+            (json!({"model": "volume", "tiers": [null]}), "tiers[0]: null is no tier"),
+            (json!({"model": "graduated", "tiers": "0.01"}), "`tiers` is a list"),
+            (json!({"model": "graduated", "tiers": [{"unit": "x"}]}), "tiers[0].unit: `unit` is \"x\""),
+            (json!({"model": "graduated", "tiers": [{"units": 1}]}), "`units` is no field of a tier"),
+            (json!({"model": "unit", "unit": "", "tiers": null}), "`unit` is missing"),
+            (json!({"model": "unit", "unit": 1, "tiers": []}), "`tiers` is not of the model `unit`"),
+            (json!({"model": "package", "size": 0, "packagePrice": 1}), "`size` must be above 0"),
+        ];
+        for (fields, expected) in cases {
+            let found = flaws(&fields);
+            assert!(found.contains(expected), "{fields}: {found}");
+        }
+        assert_eq!(flaws(&json!({"model": "volume", "tiers": "[{\"unit\": \"0.01\"}]", "unit": ""})), "");
+    }
 }

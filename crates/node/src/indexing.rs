@@ -45,13 +45,12 @@ impl Indexing {
     }
 }
 
-/// Keeps up the indexes once. Returns false if the installation has gone.
+/// Keeps up the indexes once. Returns false if the installation was dropped.
 fn step(installation: &Weak<Installation>, round: u64) -> bool {
     let Some(installation) = installation.upgrade() else { return false };
     for served in installation.served() {
-        // A disk that is full may have room later; the next question reports what fails.
         if let Err(why) = served.keep_indexes(round) {
-            tracing::debug!(pipeline = served.kept.name, "an index is behind: {why}");
+            tracing::warn!(pipeline = served.kept.name, "an index is behind, lookups take longer: {why}");
         }
     }
     true
@@ -65,11 +64,10 @@ impl Served {
         }
         self.meters_index.follow(self.worker())?;
         self.records_index.catch_up(self.board().records())?;
-        self.records_index.merge()?;
         if round.is_multiple_of(RELEASE_EVERY) {
             self.records_index.release()?;
         }
-        Ok(())
+        self.records_index.keep_up()
     }
 
     /// Returns the approximate bytes of the index of its meters.

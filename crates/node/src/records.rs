@@ -158,8 +158,7 @@ impl Served {
 
     /// Returns the numbers of records that may have a value, in order.
     pub(crate) fn numbers_of(&self, key: RecordKey, value: &str) -> Result<Vec<u64>, Error> {
-        self.records_index.catch_up(self.board().records())?;
-        self.records_index.numbers(key, value)
+        self.records_index.numbers(key, value, self.board().records())
     }
 
     /// Returns the record with an id.

@@ -49,7 +49,7 @@ struct Young {
     spots: Vec<Placed>,
 }
 
-/// Two files that should be one.
+/// Two neighbouring files of similar size, to be merged.
 pub struct Merging {
     disk: Arc<dyn Disk>,
     folder: String,
@@ -134,20 +134,31 @@ impl Index {
         Ok(())
     }
 
-    /// Adds the keys of an entry's items, which end before a number.
-    ///
-    /// # Errors
-    /// A file cannot be written. The items are in the index all the same.
-    pub fn add(&mut self, spot: Spot, first: u64, pairs: &[Pair], until: u64) -> Result<(), Error> {
+    /// Adds the keys of the items of an entry: from number `first` up to `until`, which is not in
+    /// it. They are in memory until [`Index::write`].
+    pub fn add(&mut self, spot: Spot, first: u64, pairs: &[Pair], until: u64) {
         let last = self.young.spots.last();
         if last.is_none_or(|(_, last)| last.segment != spot.segment || spot.offset - last.offset >= SPOT_BYTES) {
             self.young.spots.push((first.max(self.next), spot));
         }
         self.young.pairs.extend_from_slice(pairs);
         self.next = until;
-        if self.young.pairs.len() < YOUNG_MAX {
+    }
+
+    /// Whether so much is in memory that it should be written to a file.
+    pub fn is_full(&self) -> bool {
+        self.young.pairs.len() >= YOUNG_MAX
+    }
+
+    /// Writes what is in memory to a file.
+    ///
+    /// # Errors
+    /// A file cannot be written. Everything is in the index all the same.
+    pub fn write(&mut self) -> Result<(), Error> {
+        if self.young.pairs.is_empty() {
             return Ok(());
         }
+        let until = self.next;
         self.young.pairs.sort_unstable();
         let mut writer = Writer::create(&*self.disk, &self.folder, self.young.from, until)?;
         self.young.pairs.iter().try_for_each(|pair| writer.push(*pair))?;
@@ -206,7 +217,12 @@ impl Index {
     /// # Errors
     /// A file cannot be removed.
     pub fn merged(&mut self, merged: Merged) -> Result<(), Error> {
-        let Some(at) = self.runs.iter().position(|known| Arc::ptr_eq(known, &merged.parts[0])) else { return Ok(()) };
+        let [one, other] = &merged.parts;
+        let is_pair = |pair: &[Arc<Run>]| Arc::ptr_eq(&pair[0], one) && Arc::ptr_eq(&pair[1], other);
+        let Some(at) = self.runs.windows(2).position(is_pair) else {
+            // The index began again meanwhile.
+            return self.disk.remove(merged.run.name()).map_err(|why| Error::io(merged.run.name(), &why));
+        };
         self.runs.splice(at..at + 2, [Arc::new(merged.run)]);
         for gone in &merged.parts {
             self.disk.remove(gone.name()).map_err(|why| Error::io(gone.name(), &why))?;

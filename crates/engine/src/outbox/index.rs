@@ -54,7 +54,9 @@ struct MetaData<'r> {
 /// The folder of the index in that of its pipeline. It can be made again, so backups leave it out.
 pub const INDEX_FOLDER: &str = "records-index";
 
-/// Records that are added while others who ask wait.
+/// Bytes that the index leaves free on the disk for checkpoints and the log.
+const RESERVE_BYTES: u64 = 256 << 20;
+/// Records that are added before a lookup that waits gets its turn.
 const RECORDS_AT_ONCE: u64 = 8192;
 
 /// The index of a pipeline's records.
@@ -105,9 +107,18 @@ impl RecordIndex {
             if end > durable {
                 return Ok(false);
             }
-            index.add(spot, entry.first_item, &keys_of(&entry, index.next()), end)?;
+            index.add(spot, entry.first_item, &keys_of(&entry, index.next()), end);
+        }
+        if index.is_full() && self.has_room() {
+            // Pairs that cannot be written stay in memory; `keep_up` tries again and reports it.
+            let _is_in_memory = index.write();
         }
         Ok(true)
+    }
+
+    /// Whether the disk has room beside what is kept for checkpoints.
+    fn has_room(&self) -> bool {
+        self.disk.free_bytes().is_ok_and(|free| free > RESERVE_BYTES)
     }
 
     /// Opens the index, or begins again where it does not have the first records of the log.
@@ -132,23 +143,40 @@ impl RecordIndex {
         })
     }
 
-    /// Returns the numbers of records that may have a value, in order.
+    /// Returns the numbers of records that may have a value, in order: of those before `durable`,
+    /// up to which records are durable.
     ///
     /// # Errors
-    /// The index cannot be read. If it is damaged, it is made again by the next call.
-    pub fn numbers(&self, key: RecordKey, value: &str) -> Result<Vec<u64>, Error> {
-        let mut open = self.lock();
-        let Some(index) = &mut *open else { return Ok(Vec::new()) };
-        let found = index.numbers(key.hash(value));
-        if found.as_ref().is_err_and(|why| why.kind == flowmeter_store::Kind::Corrupt) {
-            let from = index.from();
-            index.begin_again(from)?;
+    /// The log or the index cannot be read.
+    pub fn numbers(&self, key: RecordKey, value: &str, durable: u64) -> Result<Vec<u64>, Error> {
+        self.catch_up(durable)?;
+        match self.known_numbers(key, value) {
+            Err(why) if why.kind == Kind::Corrupt => {
+                self.begin_again()?;
+                self.catch_up(durable)?;
+                self.known_numbers(key, value)
+            }
+            found => found,
         }
-        Ok(found?)
     }
 
-    /// Calls `take` with the records of some numbers, which are in order, with the entry of each,
-    /// until it returns false. Numbers of records that were removed are skipped.
+    fn known_numbers(&self, key: RecordKey, value: &str) -> Result<Vec<u64>, Error> {
+        let open = self.lock();
+        let found = open.as_ref().map(|index| index.numbers(key.hash(value)));
+        Ok(found.transpose()?.unwrap_or_default())
+    }
+
+    /// Removes a damaged index; it is made again of the log.
+    fn begin_again(&self) -> Result<(), Error> {
+        let first = self.first()?;
+        match &mut *self.lock() {
+            Some(index) => Ok(index.begin_again(first)?),
+            None => Ok(()),
+        }
+    }
+
+    /// Calls `take` with the records of some numbers, which ascend or descend, and the entry of
+    /// each, until it returns false. Numbers of records that were removed are skipped.
     ///
     /// # Errors
     /// A record cannot be read.
@@ -176,8 +204,8 @@ impl RecordIndex {
         };
         match reader {
             Ok(mut reader) => Ok(reader.read()?),
-            // Its file was removed since.
-            Err(why) if why.kind == Kind::Unavailable => Ok(None),
+            // Its file may have been removed since the index had it.
+            Err(why) if why.kind == Kind::Unavailable && number < self.first()? => Ok(None),
             Err(why) => Err(why),
         }
     }
@@ -199,15 +227,28 @@ impl RecordIndex {
         Ok(segments_of(&*self.disk, &self.records)?.first().map_or(0, |(_, first_item)| *first_item))
     }
 
-    /// Makes fewer files of many. Others may ask meanwhile.
+    /// Writes what is in memory, if that is much, and merges files of similar size. Lookups continue
+    /// during a merge.
     ///
     /// # Errors
-    /// A file cannot be read or written.
-    pub fn merge(&self) -> Result<(), Error> {
+    /// A file cannot be read or written. If one is damaged, the index is made again.
+    pub fn keep_up(&self) -> Result<(), Error> {
+        if !self.has_room() {
+            return Ok(());
+        }
+        if let Some(index) = self.lock().as_mut().filter(|index| index.is_full()) {
+            index.write()?;
+        }
         loop {
             let merging = self.lock().as_ref().and_then(Index::mergeable);
             let Some(merging) = merging else { return Ok(()) };
-            let merged = merging.run()?;
+            let merged = match merging.run() {
+                Err(why) if why.kind == flowmeter_store::Kind::Corrupt => {
+                    self.begin_again()?;
+                    return Err(why.into());
+                }
+                merged => merged?,
+            };
             if let Some(index) = &mut *self.lock() {
                 index.merged(merged)?;
             }

@@ -196,8 +196,8 @@ impl<'d> Writer<'d> {
         Ok(())
     }
 
-    /// Gives the file its name and opens it. A power failure may leave less of it, which its
-    /// checksums show.
+    /// Gives the file its name and opens it. A power failure may leave less of it: the checksum of
+    /// the outline shows it when the file is opened, those of blocks when they are read.
     pub(super) fn finish(mut self, spots: Vec<Placed>) -> Result<Run, Error> {
         self.end_block()?;
         let mut pen = Pen::default();

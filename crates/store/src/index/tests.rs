@@ -14,7 +14,10 @@ fn fill(index: &mut Index, until: u64) {
     while index.next() < until {
         let first = index.next();
         let pairs: Vec<Pair> = (first..first + 10).flat_map(|number| [(number % 977, number), (number << 40, number)]).collect();
-        index.add(spot(first / 10), first, &pairs, first + 10).unwrap();
+        index.add(spot(first / 10), first, &pairs, first + 10);
+        if index.is_full() {
+            index.write().unwrap();
+        }
         while first.is_multiple_of(5000)
             && let Some(merging) = index.mergeable()
         {
@@ -70,4 +73,30 @@ fn numbers_are_found_after_merges_restarts_and_damage() {
     assert_eq!(index.numbers(first_end << 40).unwrap().len(), usize::from(index.next() > first_end));
     index.begin_again(70).unwrap();
     assert_eq!((index.from(), index.next(), index.numbers(5).unwrap()), (70, 70, Vec::<u64>::new()));
+}
+
+#[test]
+fn a_damaged_block_is_reported_by_lookups_and_merges() {
+    let folder = tempfile::tempdir().unwrap();
+    let disk: Arc<dyn Disk> = Arc::new(LocalDisk::new(folder.path()).unwrap());
+    let mut index = Index::open(Arc::clone(&disk), "index").unwrap();
+    for first in (0..40_000).step_by(10) {
+        let pairs: Vec<Pair> = (first..first + 10).map(|number| (number << 40, number)).collect();
+        index.add(spot(first / 10), first, &pairs, first + 10);
+        if first == 20_000 {
+            index.write().unwrap();
+        }
+    }
+    index.write().unwrap();
+    let name = folder.path().join(index.runs[0].name());
+    let mut bytes = std::fs::read(&name).unwrap();
+    bytes[1000] ^= 1;
+    std::fs::write(&name, bytes).unwrap();
+    let mut index = Index::open(Arc::clone(&disk), "index").unwrap();
+    assert_eq!(index.numbers(5 << 40).unwrap_err().kind, crate::Kind::Corrupt);
+    assert_eq!(index.numbers(30_000 << 40).unwrap_err().kind, crate::Kind::Corrupt, "its first block is looked at, too");
+    let merging = index.mergeable().unwrap();
+    assert_eq!(merging.run().err().unwrap().kind, crate::Kind::Corrupt);
+    index.begin_again(0).unwrap();
+    assert!(disk.list("index").unwrap().iter().all(|name| name.ends_with(".new")));
 }

@@ -55,7 +55,9 @@ impl Ids {
 
     /// Puts a merged run in the place of the two that it was made of.
     pub(super) fn merged(&mut self, of: &(Arc<Run>, Arc<Run>), run: Run) {
-        if let Some(at) = self.runs.iter().position(|known| Arc::ptr_eq(known, &of.0)) {
+        // Another thread may have merged one of them meanwhile: then this run is of no use.
+        let is_pair = |pair: &[Arc<Run>]| Arc::ptr_eq(&pair[0], &of.0) && Arc::ptr_eq(&pair[1], &of.1);
+        if let Some(at) = self.runs.windows(2).position(is_pair) {
             self.runs.splice(at..at + 2, [Arc::new(run)]);
         }
     }
@@ -91,6 +93,31 @@ mod tests {
     use flowmeter_core::meter_type::derived;
 
     use super::*;
+
+    #[test]
+    fn a_merge_that_another_one_overtook_loses_nothing() {
+        let mut ids = Ids::default();
+        let id = |n: u32| derived::meter(Uuid::nil(), Uuid::nil(), &n.to_le_bytes());
+        let mut next = 0;
+        let mut fill = |ids: &mut Ids| {
+            for n in next..next + YOUNG_MAX as u32 {
+                ids.insert(id(n), n);
+            }
+            next += YOUNG_MAX as u32;
+        };
+        fill(&mut ids);
+        fill(&mut ids);
+        let slow = ids.mergeable().unwrap();
+        let late = merge(&slow.0, &slow.1);
+        fill(&mut ids);
+        // The last two runs are merged first, so the slow merge has one of them only.
+        let quick = (Arc::clone(&ids.runs[1]), Arc::clone(&ids.runs[2]));
+        ids.merged(&quick, merge(&quick.0, &quick.1));
+        ids.merged(&slow, late);
+        for n in 0..3 * YOUNG_MAX as u32 {
+            assert!(ids.places(id(n)).contains(&n), "{n}");
+        }
+    }
 
     #[test]
     fn places_are_found_before_and_after_merging() {

@@ -69,7 +69,9 @@ impl Users {
 
     /// Puts a merged run in the place of the two that it was made of.
     pub(super) fn merged(&mut self, of: &(Arc<Run>, Arc<Run>), run: Run) {
-        if let Some(at) = self.runs.iter().position(|known| Arc::ptr_eq(known, &of.0)) {
+        // Another thread may have merged one of them meanwhile: then this run is of no use.
+        let is_pair = |pair: &[Arc<Run>]| Arc::ptr_eq(&pair[0], &of.0) && Arc::ptr_eq(&pair[1], &of.1);
+        if let Some(at) = self.runs.windows(2).position(is_pair) {
             self.runs.splice(at..at + 2, [Arc::new(run)]);
         }
     }

@@ -47,7 +47,7 @@ pub trait Vault: Send + Sync {
     /// They cannot be listed.
     fn positions(&self, pipeline: &str) -> Result<Vec<u64>, Error>;
 
-    /// Makes what an earlier owner wrote last durable, or nothing of it.
+    /// Makes the last write of an earlier owner durable, or discards it.
     ///
     /// # Errors
     /// The vault cannot be written.

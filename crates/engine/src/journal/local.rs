@@ -171,8 +171,8 @@ impl Journal for LocalJournal {
     }
 
     fn close(&self) {
-        if let Some(writer) = self.writer.write().unwrap_or_else(PoisonError::into_inner).take() {
-            writer.stop();
-        }
+        let writer = self.writer.write().unwrap_or_else(PoisonError::into_inner).take();
+        // Without the lock: a reply that is given meanwhile may use the journal.
+        writer.map(Writer::stop);
     }
 }

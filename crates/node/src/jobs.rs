@@ -22,6 +22,7 @@ use crate::refusal::{Refusal, RefusalKind, Refused, not_found, refusal_of};
 
 pub use corrections::{CorrectionChange, CorrectionWish, EventSelector};
 pub use deliveries::{DeliveryAction, DeliverySelector, DeliveryWish};
+pub(crate) use exports::{EXPORTS_FOLDER, remove_files};
 pub use exports::{ExportFormat, ExportWish};
 
 /// Jobs that are remembered.
@@ -32,7 +33,7 @@ const RUNNING_MAX: usize = 4;
 /// The state of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum JobState {
-    /// It was only counted what the job would take.
+    /// Counted only; nothing was changed.
     DryRun,
     Running,
     /// It stops after its current batch.
@@ -132,7 +133,10 @@ impl Jobs {
             let detail = format!("{RUNNING_MAX} jobs are running; wait for one of them, or cancel one");
             return Err(Box::new(Refusal::new(RefusalKind::Overloaded, detail).retry_after(10)));
         }
-        let number = jobs.last_key_value().map_or(1, |(number, _)| number + 1);
+        // Numbers continue with the seconds of the clock, so that no id names two jobs, one before a
+        // restart of the server and one after it.
+        let seconds = u64::try_from(job.started_at.nanos() / 1_000_000_000).unwrap_or(0);
+        let number = jobs.last_key_value().map_or(seconds, |(number, _)| seconds.max(number + 1));
         job.id = format!("J-{number:08}");
         jobs.insert(number, job.clone());
         while jobs.len() > KEPT_MAX {
@@ -171,6 +175,19 @@ impl Jobs {
             job.state = JobState::Canceling;
         }
         Ok(job.clone())
+    }
+}
+
+/// Ends a job when it is dropped.
+struct Ending {
+    installation: Arc<Installation>,
+    number: u64,
+    error: Option<String>,
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.installation.end_job(self.number, self.error.take());
     }
 }
 
@@ -254,9 +271,11 @@ impl Installation {
         let noted = self.note_audit(who, action, &job.id, Value::Null, after);
         let installation = Arc::clone(self);
         let run = move || {
-            let progress = Progress { jobs: &installation.jobs, number };
-            let ended = work(&installation, &progress);
-            installation.end_job(number, ended.err());
+            // A panic ends the job too: it must not hold its place for ever.
+            let mut ending = Ending { installation, number, error: Some("the job broke off".to_owned()) };
+            let progress = Progress { jobs: &ending.installation.jobs, number };
+            let ended = work(&ending.installation, &progress);
+            ending.error = ended.err();
         };
         let spawned = noted.and_then(|()| background::spawn("job", Yields::Wholly, run).map(drop));
         if let Err(why) = spawned {

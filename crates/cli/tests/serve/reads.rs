@@ -133,7 +133,17 @@ fn records_are_found_by_id_user_and_meter() {
     for pipeline in pipelines {
         let _may_be_missing = std::fs::remove_dir_all(pipeline.unwrap().path().join("records-index"));
     }
-    check(&Server::start(&data, &arguments));
+    let server = Server::start(&data, &arguments);
+    check(&server);
+    assert_eq!(server.post("/api/v1/exports", &json!({"format": "csv"})).status, 202);
+    eventually("the export", || Some(()).filter(|()| server.get("/api/v1/jobs")["items"][0]["state"] == "done"));
+    drop(server.stop());
+    let verified = crate::support::flowmeter(&["verify", "--data", data.to_str().unwrap()]);
+    assert!(verified.status.success(), "{}", crate::support::stderr(&verified));
+    // A start removes the files of jobs that it does not know.
+    assert!(std::fs::read_dir(data.join("exports")).unwrap().next().is_some());
+    drop(Server::start(&data, &arguments));
+    assert!(!data.join("exports").exists());
 }
 
 #[test]

@@ -130,7 +130,8 @@ meterTypes: [{ name: Sum, category: c }]
     put.body(second.as_str()).send().ok();
     let mut without_user = event("3", "", json!(5));
     without_user.as_object_mut().unwrap().remove("subject");
-    let events = json!([event("1", "anna", json!("V")), event("1", "anna", json!("V")), without_user, event("4", "bo", json!(0.5))]);
+    let events =
+        json!([event("1", "anna", json!("V")), event("1", "anna", json!("V")), without_user, event("4", "bo", json!(0.5))]);
     let events = events.to_string().replace("\"V\"", DIGITS);
     let test = |more: &str| {
         let body = format!("{{\"events\": {events}, \"samples\": 0{more}}}");

@@ -10,7 +10,8 @@ use uuid::Uuid;
 
 use crate::audit::{Asking, Who};
 
-/// Requests that are remembered; beyond them the oldest are forgotten.
+/// Requests that are remembered; beyond them those of the smallest numbers are forgotten, which
+/// were parked first.
 const KEPT_MAX: usize = 20_000;
 
 /// Facts about requests, by pipeline and number of the parked event.

@@ -115,6 +115,9 @@ impl Installation {
             jobs: crate::jobs::Jobs::default(),
             overview: crate::monitoring::overview::Cache::default(),
         });
+        if installation._lock.is_some() {
+            crate::jobs::remove_files(&installation.settings.data);
+        }
         installation.begin_applying()?;
         installation.audit_next.store(audit::next_number(&*catalog)?, Ordering::Relaxed);
         if installation.journal.changes().contains(&ShardChange::Granted(Shard::FIRST)) {

@@ -229,27 +229,31 @@ fn with_change(correction: Correction, change: &CorrectionChange) -> Option<(Cor
         }
         CorrectionChange::Reprocess(set) => {
             let mut event = serde_json::from_slice::<Value>(&correction.raw).ok().filter(Value::is_object)?;
-            set.iter().for_each(|(path, value)| put(&mut event, path, value));
+            if !set.iter().all(|(path, value)| put(&mut event, path, value)) {
+                return None;
+            }
             Some((correction, How::Corrected, event.to_string().into_bytes()))
         }
     }
 }
 
-/// Sets a field by its path with dots; objects on the way are made.
-fn put(event: &mut Value, path: &str, value: &Value) {
+/// Sets a field by its path with dots; objects on the way are made. Returns false if there is
+/// something else on the way, such as a list, which must not be lost.
+fn put(event: &mut Value, path: &str, value: &Value) -> bool {
     let mut at = event;
     let mut names = path.split('.').peekable();
     while let Some(name) = names.next() {
-        if !at.is_object() {
+        if at.is_null() {
             *at = json!({});
         }
-        let Some(members) = at.as_object_mut() else { return };
+        let Some(members) = at.as_object_mut() else { return false };
         if names.peek().is_none() {
             members.insert(name.to_owned(), value.clone());
-            return;
+            break;
         }
         at = members.entry(name).or_insert_with(|| json!({}));
     }
+    true
 }
 
 #[cfg(test)]
@@ -259,11 +263,15 @@ mod tests {
     #[test]
     fn fields_are_set_by_their_paths_and_other_digits_stay() {
         let mut event: Value =
-            serde_json::from_str(r#"{"a":12345678901234567890.123456789012345678,"b":{"c":1},"d":3}"#).unwrap();
-        put(&mut event, "b.e", &json!("x"));
-        put(&mut event, "d.f", &json!(2));
-        put(&mut event, "subject", &json!("anna"));
-        let expected = r#"{"a":12345678901234567890.123456789012345678,"b":{"c":1,"e":"x"},"d":{"f":2},"subject":"anna"}"#;
+            serde_json::from_str(r#"{"a":12345678901234567890.123456789012345678,"b":{"c":1},"d":[3],"g":null}"#).unwrap();
+        assert!(put(&mut event, "b.e", &json!("x")));
+        assert!(put(&mut event, "g.f", &json!(2)));
+        assert!(put(&mut event, "subject", &json!("anna")));
+        for path in ["d.0", "d.f", "a.b"] {
+            assert!(!put(&mut event, path, &json!(2)), "{path}");
+        }
+        let expected =
+            r#"{"a":12345678901234567890.123456789012345678,"b":{"c":1,"e":"x"},"d":[3],"g":{"f":2},"subject":"anna"}"#;
         assert_eq!(event.to_string(), expected);
     }
 }

@@ -80,6 +80,8 @@ struct Part {
     served: Arc<Served>,
     courier: Arc<Courier>,
     numbers: Vec<u64>,
+    /// The states in which they were chosen; in another one a delivery is left alone.
+    states: Vec<DeliveryState>,
 }
 
 impl Installation {
@@ -129,7 +131,7 @@ impl Installation {
                         continue;
                     }
                     let own = self.shelf(&served, &courier).numbers(&takes).map_err(|why| refusal_of(&why))?;
-                    parts.push(Part { served: Arc::clone(&served), courier, numbers: own });
+                    parts.push(Part { served: Arc::clone(&served), courier, numbers: own, states: states.to_vec() });
                 }
                 Ok(parts)
             }
@@ -148,7 +150,9 @@ impl Installation {
         for id in ids {
             let (served, courier, number) = self.delivery_of(namespace, id)?;
             let key = (served.kept.id, courier.id().to_owned());
-            let part = parts.entry(key).or_insert_with(|| Part { served, courier, numbers: Vec::new() });
+            // Of those that are named one by one, any that waits or was left out is meant.
+            let states = vec![DeliveryState::Dead, DeliveryState::Retrying, DeliveryState::Skipped];
+            let part = parts.entry(key).or_insert_with(|| Part { served, courier, numbers: Vec::new(), states });
             part.numbers.push(number);
         }
         for part in parts.values_mut() {
@@ -164,31 +168,25 @@ impl Installation {
             if progress.is_canceled() {
                 return Ok(());
             }
-            match self.act_on_batch(who, action, part, batch) {
-                Ok(count) => progress.done(outcome(action), count),
-                // One of them was accepted meanwhile: the others go one by one.
-                Err(why) if why.kind == Kind::Invalid && batch.len() > 1 => {
-                    for number in batch {
-                        self.act_on_one(who, action, part, *number, progress)?;
-                    }
-                }
-                Err(why) if why.kind == Kind::Invalid => progress.failed("not_waiting", 1),
-                Err(why) => return Err(why.to_string()),
-            }
+            self.act_on_some(who, action, part, batch, progress)?;
         }
         Ok(())
     }
 
-    fn act_on_one(
+    fn act_on_some(
         &self,
         who: &Who,
         action: DeliveryAction,
         part: &Part,
-        number: u64,
+        numbers: &[u64],
         progress: &Progress<'_>,
     ) -> Result<(), String> {
-        match self.act_on_batch(who, action, part, &[number]) {
+        match self.act_on_batch(who, action, part, numbers) {
             Ok(count) => progress.done(outcome(action), count),
+            // One of them changed meanwhile: the others go one by one.
+            Err(why) if why.kind == Kind::Invalid && numbers.len() > 1 => {
+                return numbers.iter().try_for_each(|number| self.act_on_some(who, action, part, &[*number], progress));
+            }
             Err(why) if why.kind == Kind::Invalid => progress.failed("not_waiting", 1),
             Err(why) => return Err(why.to_string()),
         }
@@ -199,12 +197,12 @@ impl Installation {
         let change = json!({"target": part.courier.id(), "deliveries": numbers.len(), "first": numbers.first()});
         let name = format!("delivery.{}", action.name());
         let audited = self.audited(who, &name, &part.served.kept.name, Value::Null, change)?;
-        let numbers = numbers.to_vec();
+        let (numbers, states) = (numbers.to_vec(), part.states.clone());
         Ok(match action {
-            DeliveryAction::Resend => part.courier.resend(numbers, audited)?,
+            DeliveryAction::Resend => part.courier.resend_of(numbers, states, audited)?,
             DeliveryAction::Skip => {
                 let reason = who.request.reason.as_deref().unwrap_or_default();
-                part.courier.skip(numbers, format!("left out by {}: {reason}", who.name), audited)?
+                part.courier.skip_of(numbers, states, format!("left out by {}: {reason}", who.name), audited)?
             }
         }
         .len() as u64)

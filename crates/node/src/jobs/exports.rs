@@ -23,6 +23,8 @@ use crate::refusal::{Refusal, RefusalKind, Refused, refusal_of};
 
 /// Files that are kept.
 const FILES_MAX: usize = 20;
+/// The folder of export files in the data folder. A start of the server empties it.
+pub(crate) const EXPORTS_FOLDER: &str = "exports";
 /// Records that are read at once.
 const PAGE: usize = 1_000;
 
@@ -97,7 +99,11 @@ impl Installation {
     pub fn begin_export(self: &Arc<Self>, who: &Who, wish: ExportWish) -> Result<Job, Refused> {
         let mut job = self.new_job(who, "export", "records", wish.up_to);
         let pipelines = match &wish.pipeline {
-            None => self.served_in(&who.namespace),
+            // A file that lacked the records of a pipeline would be billed from.
+            None => {
+                self.all_loaded(&who.namespace, None)?;
+                self.served_in(&who.namespace)
+            }
             Some(name) => {
                 let kept = self.pipeline(&who.namespace, name)?;
                 job.pipeline.clone_from(&kept.name);
@@ -120,8 +126,8 @@ impl Installation {
             job.state = JobState::DryRun;
             return Ok(job);
         }
-        let folder = self.settings.data.join("exports");
-        self.jobs.make_room(&folder);
+        let folder = self.settings.data.join(EXPORTS_FOLDER);
+        self.jobs.make_room();
         let format = wish.format;
         self.begin_job(who, job, &wish.written, move |installation, progress| {
             let file = folder.join(format!("J-{:08}.{}", progress.number, format.name()));
@@ -177,17 +183,16 @@ impl Installation {
     }
 }
 
-/// Passes the wanted records of a pipeline to `take`, in the order of flushing, while `goes_on`.
+/// Passes the wanted records of a pipeline to `take`, in the order of flushing, while `continues`.
 fn each_record(
     served: &Served,
     filter: &RecordFilter,
     up_to: Timestamp,
-    goes_on: &mut dyn FnMut() -> bool,
+    continues: &mut dyn FnMut() -> bool,
     mut take: impl FnMut(&[u8]) -> Result<(), Error>,
 ) -> Result<(), Error> {
-    let (_, end) = served.records_extent()?;
-    let mut from = 0;
-    while from < end && goes_on() {
+    let (mut from, end) = served.records_extent()?;
+    while from < end && continues() {
         let until = end.min(from.saturating_add(PAGE as u64));
         let wanted = |record: &crate::records::RecordView| record.flushed_at <= up_to.nanos() && filter.takes(record);
         let (found, _) = served.records_between(from, until, usize::MAX, wanted)?;
@@ -229,14 +234,17 @@ impl OwnedLabels<'_> {
     }
 }
 
+/// Removes the files of exports of an earlier start of the server: their jobs are forgotten.
+pub(crate) fn remove_files(data: &Path) {
+    // There may be none.
+    drop(std::fs::remove_dir_all(data.join(EXPORTS_FOLDER)));
+}
+
 impl Jobs {
-    /// Removes the oldest files, and those of an earlier start of the server.
-    fn make_room(&self, folder: &Path) {
+    /// Removes the oldest files.
+    fn make_room(&self) {
         let mut jobs = self.lock();
         let with_file: Vec<u64> = jobs.iter().filter(|(_, job)| job.kind == "export").map(|(number, _)| *number).collect();
-        if with_file.is_empty() {
-            drop(std::fs::remove_dir_all(folder));
-        }
         for number in with_file.iter().rev().skip(FILES_MAX - 1) {
             if let Some(file) = jobs.get_mut(number).and_then(|job| job.file.take()) {
                 drop(std::fs::remove_file(file));

@@ -58,11 +58,19 @@ impl Installation {
         }
     }
 
-    /// Returns events of a session, in order, after a number.
-    pub fn events_of_session(&self, session_id: &str, after: u64, limit: usize) -> Result<Vec<SessionEvent>, Error> {
+    /// Returns events of a session, in order, after a number, and the number to continue after if
+    /// there may be more.
+    pub fn events_of_session(
+        &self,
+        session_id: &str,
+        after: u64,
+        limit: usize,
+    ) -> Result<(Vec<SessionEvent>, Option<u64>), Error> {
         let prefix = prefix_of(session_id);
         let after = [&prefix[..], &key_of(after)].concat();
         let page = self.catalog.scan(Table::EventsOfSessions, &prefix, Some(&after), limit)?;
+        let number_of = |(key, _): &(Vec<u8>, Vec<u8>)| key.last_chunk().map(|number| u64::from_be_bytes(*number));
+        let next = page.last().filter(|_| page.len() == limit).and_then(number_of);
         let mut found = Vec::with_capacity(page.len());
         for (key, _) in page {
             // It may have been removed since.
@@ -70,7 +78,7 @@ impl Installation {
                 found.push(kept(&value)?);
             }
         }
-        Ok(found)
+        Ok((found, next))
     }
 
     /// Returns the number of the newest event of a session.

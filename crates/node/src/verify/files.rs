@@ -9,6 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use flowmeter_engine::live::{examine_contents, folder_of, records_folder};
+use flowmeter_engine::outbox::INDEX_FOLDER;
 use flowmeter_engine::{Error, examine_checkpoints};
 use flowmeter_store::catalog::{Catalog, Table};
 use flowmeter_store::disk::{Disk, LocalDisk, Lock};
@@ -16,6 +17,7 @@ use flowmeter_store::{Examined, archive, identities, log, rollups};
 
 use crate::events::rows::events_folder;
 use crate::installation::{CATALOG_FILE, LOG_FOLDER};
+use crate::jobs::EXPORTS_FOLDER;
 use crate::pipelines::KeptPipeline;
 use crate::rows::kept;
 
@@ -52,7 +54,12 @@ impl Files {
     /// Reports the files of the directory that were not read.
     fn add_unread(&mut self, data: &Path) -> Result<(), Error> {
         for file in all_files(data)? {
-            let is_known = self.read.contains(&file) || file == Lock::FILE || file == CATALOG_FILE || file == TEST_CLOCK_MARK;
+            let is_made_again = file.contains(&format!("/{INDEX_FOLDER}/")) || file.starts_with(EXPORTS_FOLDER);
+            let is_known = is_made_again
+                || self.read.contains(&file)
+                || file == Lock::FILE
+                || file == CATALOG_FILE
+                || file == TEST_CLOCK_MARK;
             if !is_known && !file.ends_with(UNFINISHED) {
                 let why = "not read: it is no file of a kind that is known here";
                 self.wrong.push(format!("{file}: {why}"));

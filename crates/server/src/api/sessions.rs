@@ -185,7 +185,7 @@ async fn events(
     off(move || {
         let session = app.installation.session(&asked.who.namespace, &id)?;
         let found = app.installation.events_of_session(&session.session_id, after, limit).map_err(|why| problem_of(&why))?;
-        let next = found.last().filter(|_| found.len() == limit).map(|last| last.number.to_string());
+        let (found, next) = (found.0, found.1.map(|next| next.to_string()));
         Ok(page(found.iter().map(|event| serde_json::to_value(event).unwrap_or_default()).collect(), next))
     })
     .await

@@ -1,5 +1,7 @@
 //! Actions of people on deliveries.
 
+use std::collections::BTreeSet;
+
 use flowmeter_core::time::Timestamp;
 
 use super::super::{Delivery, DeliveryState, Shelf};
@@ -7,12 +9,27 @@ use super::Outbox;
 use crate::{Error, Kind};
 
 impl<S: Shelf> Outbox<S> {
+    /// Checks that records have deliveries in one of some states.
+    ///
+    /// # Errors
+    /// `Invalid` if one has not: another act, or an attempt, came first.
+    pub fn must_be(&self, numbers: &[u64], states: &[DeliveryState]) -> Result<(), Error> {
+        for &number in numbers {
+            let state = self.known(number)?.state;
+            if !states.contains(&state) {
+                return Err(Error::new(Kind::Invalid, format!("record {number} is {} by now", state.name())));
+            }
+        }
+        Ok(())
+    }
+
     /// Sends records again that are dead, skipped or waiting, in one write to the store.
     ///
     /// # Errors
     /// One of them has no delivery; then nothing is changed.
     pub fn resend(&mut self, numbers: &[u64], now: Timestamp) -> Result<Vec<Delivery>, Error> {
         self.reload_if_stale()?;
+        let numbers: BTreeSet<u64> = numbers.iter().copied().collect();
         let mut deliveries = numbers.iter().map(|number| self.known(*number)).collect::<Result<Vec<Delivery>, Error>>()?;
         for delivery in &mut deliveries {
             match delivery.state {
@@ -40,6 +57,7 @@ impl<S: Shelf> Outbox<S> {
     /// One of them has no delivery; then nothing is changed.
     pub fn skip(&mut self, numbers: &[u64], reason: &str, now: Timestamp) -> Result<Vec<Delivery>, Error> {
         self.reload_if_stale()?;
+        let numbers: BTreeSet<u64> = numbers.iter().copied().collect();
         let mut deliveries = numbers.iter().map(|number| self.known(*number)).collect::<Result<Vec<Delivery>, Error>>()?;
         for delivery in deliveries.iter_mut().filter(|delivery| delivery.state != DeliveryState::Skipped) {
             if delivery.state == DeliveryState::Dead {

@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 
 use flowmeter_connectors::Abandon;
 use flowmeter_document::TargetPlan;
-use flowmeter_engine::outbox::{Delivery, Part, Report};
+use flowmeter_engine::outbox::{Delivery, DeliveryState, Part, Report};
 use flowmeter_engine::{Error, Kind};
 use flowmeter_store::catalog::Change;
 
@@ -177,9 +177,36 @@ impl Courier {
         self.act(audit, move |hands| hands.outbox.resend(&numbers, hands.clock.now()))
     }
 
+    /// Sends records again if all of them are still in one of some states.
+    pub(crate) fn resend_of(
+        &self,
+        numbers: Vec<u64>,
+        states: Vec<DeliveryState>,
+        audit: Vec<Change>,
+    ) -> Result<Vec<Delivery>, Error> {
+        self.act(audit, move |hands| {
+            hands.outbox.must_be(&numbers, &states)?;
+            hands.outbox.resend(&numbers, hands.clock.now())
+        })
+    }
+
     /// Skips some records, for a reason.
     pub(crate) fn skip(&self, numbers: Vec<u64>, reason: String, audit: Vec<Change>) -> Result<Vec<Delivery>, Error> {
         self.act(audit, move |hands| hands.outbox.skip(&numbers, &reason, hands.clock.now()))
+    }
+
+    /// Skips records, with a reason, if all of them are still in one of some states.
+    pub(crate) fn skip_of(
+        &self,
+        numbers: Vec<u64>,
+        states: Vec<DeliveryState>,
+        reason: String,
+        audit: Vec<Change>,
+    ) -> Result<Vec<Delivery>, Error> {
+        self.act(audit, move |hands| {
+            hands.outbox.must_be(&numbers, &states)?;
+            hands.outbox.skip(&numbers, &reason, hands.clock.now())
+        })
     }
 
     /// Ends the wait before the next attempt.

@@ -11,7 +11,7 @@ export default defineConfig({
     modulePreload: { polyfill: false },
     reportCompressedSize: false,
     rolldownOptions: {
-      // What pages share is one file: many small ones compress badly.
+      // The parts that pages share are one file, which compresses better than many small ones.
       output: {
         advancedChunks: {
           includeDependenciesRecursively: false,

@@ -105,6 +105,11 @@ export async function whoAmI(): Promise<void> {
   me.expired = false;
 }
 
+/** Whether the server has answered an act for good: another try is another act, with a key of its own. */
+export function isSettled(why: Problem): boolean {
+  return why.status >= 400 && why.status < 500 && ![408, 429].includes(why.status) && why.code !== 'in_progress';
+}
+
 /** A key for an act: the same for a double click and for a retry. */
 export function actKey(): string {
   const bytes = crypto.getRandomValues(new Uint8Array(16));

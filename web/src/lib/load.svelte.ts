@@ -11,11 +11,13 @@ export class Load {
   private path = '';
 
   async from(path: string | null): Promise<void> {
+    const ticket = ++this.ticket;
     if (!path) {
-      this.data = null;
+      this.path = '';
+      this.data = this.problem = null;
+      this.loading = false;
       return;
     }
-    const ticket = ++this.ticket;
     if (path.split('?')[0] !== this.path.split('?')[0]) this.data = null;
     this.path = path;
     this.loading = true;

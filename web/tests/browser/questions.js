@@ -53,7 +53,7 @@ export default async function questions(world) {
   world.target.refuse = false;
   const told = page.waitForSelector('.toast', { timeout: 15_000 });
   await click(watch, dialog.locator('button.primary'));
-  check('3 it says what was done', /sent again/.test(await (await told).innerText().catch(() => 'sent again')));
+  check('3 it says what was done', /sent again/.test(await (await told).innerText().catch(() => '')));
   await answer(3, 'a target takes nothing: what does it say, what do I do?', 3, 20, /upstream unavailable|503|retry|dead/i.test(said), watch);
 
   watch = await begin();
@@ -75,7 +75,7 @@ export default async function questions(world) {
   await find(watch, record);
   await click(watch, page.locator('nav.tabs a', { hasText: 'Explain' }));
   await page.waitForSelector('text=The recount is equal to the record');
-  await answer(6, 'why is this number on the invoice?', 2, 15, (await page.locator('table[aria-label]').count()) >= 0 && (await main()).includes('Events that made it'), watch);
+  await answer(6, 'why is this number on the invoice?', 2, 15, (await page.locator('table[aria-label]').count()) > 0 && (await main()).includes('Events that made it'), watch);
 
   watch = await begin();
   await click(watch, page.locator('a.closing', { hasText: 'LLM tokens' }));

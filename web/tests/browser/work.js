@@ -99,7 +99,7 @@ export default async function work(world) {
   await go('/notifications');
   await page.click('button:has-text("Send a sample")');
   await page.waitForSelector('dialog[open] >> text=Accepted', { timeout: 15_000 }).catch(() => undefined);
-  check('a sample shows its attempt', /log/.test(await dialog.innerText()) && (await audit('notification.sample')).object === 'changes', await dialog.innerText().catch(() => ''));
+  check('a sample shows its attempt', /Accepted/.test(await dialog.innerText()) && /log/.test(await dialog.innerText()) && (await audit('notification.sample')).object === 'changes', await dialog.innerText().catch(() => ''));
   await page.keyboard.press('Escape');
 
   // A meter is deleted for a reason; the audit shows it with its request, and as a table of the server.

@@ -42,7 +42,7 @@ export default async function zones(world) {
   const ticks = await page.locator('svg .tick').allTextContents();
   const now = new Intl.DateTimeFormat('en-GB', { timeZone: 'Asia/Kolkata', hour: '2-digit', hourCycle: 'h23' });
   const hoursNow = [0, 1, 2].map((back) => now.format(Date.now() - back * 3_600_000).slice(0, 2));
-  check('the axis of the chart is in the zone of the page', ticks.filter((text) => text.includes(':')).every((text) => hoursNow.includes(text.slice(0, 2))), ticks.join(' '));
+  check('the axis of the chart is in the zone of the page', ticks.some((text) => text.includes(':')) && ticks.filter((text) => text.includes(':')).every((text) => hoursNow.includes(text.slice(0, 2))), ticks.join(' '));
   // Periods are in the zone of the meter type, named where it is another.
   await go('/meters?type=Mobile%20data&zone=UTC');
   check('periods are in the zone of their meter type', (await main()).includes('Asia/Kolkata'), (await main()).slice(0, 300));

@@ -94,7 +94,7 @@ fn a_damaged_block_is_reported_by_lookups_and_merges() {
     std::fs::write(&name, bytes).unwrap();
     let mut index = Index::open(Arc::clone(&disk), "index").unwrap();
     assert_eq!(index.numbers(5 << 40).unwrap_err().kind, crate::Kind::Corrupt);
-    assert_eq!(index.numbers(30_000 << 40).unwrap_err().kind, crate::Kind::Corrupt, "its first block is looked at, too");
+    assert_eq!(index.numbers(30_000 << 40).unwrap(), [30_000], "other blocks are whole");
     let merging = index.mergeable().unwrap();
     assert_eq!(merging.run().err().unwrap().kind, crate::Kind::Corrupt);
     index.begin_again(0).unwrap();

@@ -75,7 +75,7 @@ export default async function questions(world) {
   await find(watch, record);
   await click(watch, page.locator('nav.tabs a', { hasText: 'Explain' }));
   await page.waitForSelector('text=The recount is equal to the record');
-  await answer(6, 'why is this number on the invoice?', 2, 15, (await page.locator('table[aria-label]').count()) > 0 && (await main()).includes('Events that made it'), watch);
+  await answer(6, 'why is this number on the invoice?', 2, 15, (await page.locator('.card:has-text("Events that made it") tbody tr').count()) > 0, watch);
 
   watch = await begin();
   await click(watch, page.locator('a.closing', { hasText: 'LLM tokens' }));

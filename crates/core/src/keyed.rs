@@ -6,9 +6,11 @@
 
 mod accumulate;
 mod aggregate;
+mod by_period;
 mod correlate;
 mod fold;
 mod gathered;
+mod keys;
 mod made;
 mod pairs;
 mod rate;
@@ -16,15 +18,14 @@ mod script;
 mod sessions;
 #[cfg(test)]
 mod tests;
+mod texts;
 
-use std::collections::HashMap;
-
-use xxhash_rust::xxh3::Xxh3DefaultBuilder;
-
+pub(crate) use keys::hash_of;
+use keys::{AHEAD, Keys};
 pub use made::{key_id, stamp_text};
 pub(crate) use rate::quantity;
 
-use crate::event::{Batch, Kind, Slot};
+use crate::event::{Batch, Slot};
 use crate::image::{Glass, Pen, Seen};
 use crate::operator::{Keyed, Operator};
 use crate::partition::Effects;
@@ -32,9 +33,6 @@ use crate::plan::Plan;
 use crate::table::{RowIx, Tables};
 use crate::time::Timestamp;
 use crate::verdict::{Reason, Verdict};
-
-/// Values of an operator by key.
-pub(crate) type Keys<T> = HashMap<Box<[u8]>, T, Xxh3DefaultBuilder>;
 
 /// An event for an operator that keeps state by key.
 #[derive(Clone, Copy, Debug)]
@@ -45,13 +43,15 @@ pub struct Input {
     pub place: u32,
     /// Its key, as in ids of derived events.
     pub key: Slot,
+    /// The hash of its key.
+    pub hash: u64,
     /// When it was; without a time of its own, when it was received.
     pub at: Timestamp,
     /// Its place in the order of arrival.
     pub order: Order,
     /// For pairs: whether it is a stop.
     pub is_stop: bool,
-    /// For pairs and scripts: the whole event, as JSON.
+    /// For pairs, and for scripts that see more than some fields: the whole event, as JSON.
     pub json: Slot,
     /// For scripts: the values of its key, as a JSON list.
     pub key_list: Slot,
@@ -150,8 +150,8 @@ impl State {
     /// Advances time to an instant: releases what is due and forgets what is too old.
     pub(crate) fn release(&mut self, plan: &Plan, node: u16, due: Due, effects: &mut impl Effects) {
         match (self, &plan.nodes[usize::from(node)].operator) {
-            (State::Rate(state), Operator::Rate(rate)) => state.tick(rate, due.at),
-            (State::Aggregate(state), Operator::Aggregate(aggregate)) => state.tick(aggregate, due.at),
+            (State::Rate(state), Operator::Rate(_)) => state.tick(due.at),
+            (State::Aggregate(state), Operator::Aggregate(_)) => state.tick(due.at),
             (State::Accumulate(state), Operator::Accumulate(accumulate)) => state.release(plan, node, accumulate, due, effects),
             (State::Correlate(state), Operator::Correlate(correlate)) => state.release(plan, node, correlate, due, effects),
             // Its state has no end.
@@ -252,13 +252,6 @@ pub(crate) fn form_of(plan: &Plan, operator: &Operator) -> String {
     }
 }
 
-/// Keys and values in the order of the keys: images must not depend on how maps are laid out.
-fn sorted<T>(keys: &Keys<T>) -> Vec<(&[u8], &T)> {
-    let mut sorted: Vec<_> = keys.iter().map(|(key, value)| (&**key, value)).collect();
-    sorted.sort_unstable_by_key(|(key, _)| *key);
-    sorted
-}
-
 /// The key of an input.
 fn key_of<'a>(batch: &'a Batch, input: &Input) -> &'a [u8] {
     batch.resolve(input.key).bytes
@@ -266,8 +259,3 @@ fn key_of<'a>(batch: &'a Batch, input: &Input) -> &'a [u8] {
 
 /// Why an event does not change the state.
 type Flaw = (Reason, String);
-
-/// Sets a field of an event to a number.
-fn set_number(effects: &mut impl Effects, input: &Input, slot: u16, number: crate::decimal::Decimal) {
-    effects.set(input, slot, Kind::Number, number.to_string().as_bytes());
-}

@@ -6,19 +6,17 @@
 
 mod canonical;
 mod check;
+mod records;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
-use std::ops::Range;
 use std::sync::Arc;
-
-use xxhash_rust::xxh3::Xxh3DefaultBuilder;
 
 pub use canonical::key_text;
 pub use check::{Refused, Row};
+use records::Records;
 
-use crate::event::{Kind, Leaf};
+use crate::event::Leaf;
 use crate::price::Tariff;
 use crate::service::{ServiceAddress, TlsPlan};
 use crate::source::{Format, SourcePlan};
@@ -117,18 +115,12 @@ pub type Tables = Option<Arc<[Option<Arc<Content>>]>>;
 pub struct Content {
     /// Canonical rows, joined by line feeds.
     canonical: Vec<u8>,
-    /// By key: its rows, in the order of validity.
-    keys: HashMap<Box<[u8]>, Range<u32>, Xxh3DefaultBuilder>,
+    /// By key: its rows, in the order of validity, with the columns that are read.
+    records: Records,
     /// By row, where the table has validity.
     holds: Vec<(Timestamp, Timestamp)>,
-    /// By row and column that is read.
-    cells: Vec<(Kind, u32, u32)>,
-    /// The bytes of all cells.
-    arena: Vec<u8>,
     /// By row, where the table has prices.
     tariffs: Vec<Tariff>,
-    /// Columns that are read.
-    width: usize,
     /// Bytes of the longest key.
     longest: usize,
     rows: usize,
@@ -136,7 +128,11 @@ pub struct Content {
 
 /// A row that was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RowIx(u32);
+pub struct RowIx {
+    row: u32,
+    /// Where its cells begin.
+    cells: u32,
+}
 
 impl Content {
     /// Checks rows and makes a content of them.
@@ -172,14 +168,35 @@ impl Content {
 
     /// Finds the row of a key. With validity, the one that holds at the instant.
     pub fn find(&self, key: &[u8], at: Timestamp) -> Option<RowIx> {
-        let rows = self.keys.get(key)?;
+        let found = self.records.find(key)?;
         if self.holds.is_empty() {
-            return Some(RowIx(rows.start));
+            return Some(RowIx { row: found.first, cells: found.cells });
         }
-        let holds = &self.holds[rows.start as usize..rows.end as usize];
+        let holds = &self.holds[found.first as usize..][..found.count as usize];
         let behind = holds.partition_point(|(from, _)| *from <= at);
         let place = behind.checked_sub(1)?;
-        (at < holds[place].1).then(|| RowIx(rows.start + place as u32))
+        let row = found.first + place as u32;
+        (at < holds[place].1).then_some(RowIx { row, cells: self.records.cells_of(row)? })
+    }
+
+    /// The hash by which a key is found.
+    pub(crate) fn hash_of(key: &[u8]) -> u64 {
+        Records::hash_of(key)
+    }
+
+    /// Reads the place of the index that a hash has.
+    pub(crate) fn touch_index(&self, hash: u64) -> u64 {
+        self.records.touch_index(hash)
+    }
+
+    /// Returns where the row of a hash most likely is.
+    pub(crate) fn guess(&self, hash: u64) -> u32 {
+        self.records.guess(hash)
+    }
+
+    /// Reads a byte at a place of a row.
+    pub(crate) fn touch(&self, place: u32) -> u64 {
+        self.records.touch(place)
     }
 
     /// Finds the row with the longest key that a text begins with.
@@ -194,13 +211,12 @@ impl Content {
 
     /// The tariff of a row, where the table has prices.
     pub fn tariff(&self, row: RowIx) -> Option<&Tariff> {
-        self.tariffs.get(row.0 as usize)
+        self.tariffs.get(row.row as usize)
     }
 
     /// The value of a column that is read, by its place in [`Table::read`].
     pub fn cell(&self, row: RowIx, column: usize) -> Leaf<'_> {
-        let (kind, start, end) = self.cells[row.0 as usize * self.width + column];
-        Leaf { kind, bytes: &self.arena[start as usize..end as usize] }
+        self.records.cell(row.cells, column)
     }
 }
 

@@ -77,6 +77,11 @@ impl Compiler<'_> {
         }
     }
 
+    /// Returns the slot of a field that events may lack.
+    pub(super) fn field(&mut self, path: &Path) -> u16 {
+        index_of(&mut self.paths, path)
+    }
+
     /// Returns the slots of a list of valid paths.
     pub(super) fn paths(&mut self, list: Option<&Tree>) -> Vec<u16> {
         let written = list.map(Tree::items).unwrap_or_default().iter().filter_map(Tree::scalar);

@@ -26,8 +26,10 @@ pub(super) fn script(body: &Tree, field: &str, id: &str, compiler: &mut Compiler
         children_max: size("childrenMax", 1_000),
     };
     let program = program(body, field, id, limits, compiler);
+    let fields = program.fields().map(|fields| fields.iter().map(|names| compiler.field(&Path::of(names))).collect());
     let script = Script {
         program,
+        fields,
         key: key(body, field, compiler),
         keeps_state: body.get("key").is_some(),
         state_version: number("stateVersion", 0),

@@ -302,7 +302,7 @@ pub(crate) struct Keeping<'l> {
 
 impl Effects for Keeping<'_> {
     fn set(&mut self, input: &Input, slot: u16, kind: Kind, bytes: &[u8]) {
-        self.answers.set.push((self.node, input.place, slot, kind, bytes.to_vec()));
+        self.answers.set.push(self.node, input.place, slot, kind, bytes);
     }
 
     fn absorbed(&mut self, input: &Input, is_late: bool) {

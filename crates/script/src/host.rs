@@ -16,7 +16,7 @@ use crate::write::{Writer, quoted};
 const COUNTERS_MAX: usize = 100;
 
 /// The event in work, as the functions of the host see it.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Work {
     pub(crate) state: crate::State,
     pub(crate) is_state_changed: bool,
@@ -31,6 +31,8 @@ pub(crate) struct Work {
     pub(crate) is_too_long: bool,
     /// Bytes of JSON that were written.
     pub(crate) written: usize,
+    /// Whether the event or the script made a decimal.
+    pub(crate) has_decimals: bool,
 }
 
 /// Data of a sandbox that its functions reach.
@@ -57,13 +59,16 @@ pub(crate) struct Decimals {
     /// The prototype of plain objects.
     pub(crate) plain: Persistent<Object<'static>>,
     pub(crate) text_of: Persistent<Function<'static>>,
+    /// The primitive value of a boxed one.
+    pub(crate) unboxed: Persistent<Function<'static>>,
 }
 
 impl Decimals {
     /// Returns a writer of JSON that writes decimals as numbers.
     pub(crate) fn writer<'js>(self, ctx: &Ctx<'js>, written: Written) -> Result<Writer<'js>> {
         let prototypes = (self.prototype.restore(ctx)?, self.plain.restore(ctx)?);
-        Ok(Writer::new(ctx.clone(), prototypes, self.text_of.restore(ctx)?, written))
+        let functions = (self.text_of.restore(ctx)?, self.unboxed.restore(ctx)?);
+        Ok(Writer::new(ctx.clone(), prototypes, functions, written))
     }
 }
 
@@ -85,6 +90,7 @@ pub(crate) fn functions<'js>(ctx: &Ctx<'js>) -> Result<Object<'js>> {
     native.set("stateAll", Function::new(ctx.clone(), state_all)?)?;
     native.set("count", Function::new(ctx.clone(), count)?)?;
     native.set("fail", Function::new(ctx.clone(), fail)?)?;
+    native.set("madeDecimal", Function::new(ctx.clone(), made_decimal)?)?;
     native.set("operator", Function::new(ctx.clone(), operator)?)?;
     Ok(native)
 }
@@ -218,6 +224,25 @@ fn count(ctx: Ctx<'_>, name: String, n: f64) -> Result<()> {
         None => work.counts.push((name, n as i64)),
     });
     Ok(())
+}
+
+/// Whether a decimal was made in this run.
+pub(crate) fn has_made_decimals(ctx: &Ctx<'_>) -> bool {
+    with_work(ctx, |work| work.has_decimals)
+}
+
+/// Returns the notes of a run so far. Getters of a result may note more while it is written.
+pub(crate) fn noted(ctx: &Ctx<'_>) -> Work {
+    with_work(ctx, |work| work.clone())
+}
+
+/// Takes back what was noted since.
+pub(crate) fn note_again(ctx: &Ctx<'_>, before: Work) {
+    with_work(ctx, |work| *work = Work { is_exhausted: work.is_exhausted, ..before });
+}
+
+fn made_decimal(ctx: Ctx<'_>) {
+    with_work(&ctx, |work| work.has_decimals = true);
 }
 
 fn operator(ctx: Ctx<'_>) -> String {

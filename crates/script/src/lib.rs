@@ -5,9 +5,11 @@
 //! top level runs again for each event, so that no event depends on another one but through the
 //! state of its key. Limits are counted, never timed: a verdict must not depend on the machine.
 
+mod fields;
 mod host;
 mod memory;
 mod numbers;
+mod projected;
 mod read;
 mod sandbox;
 mod steps;
@@ -17,6 +19,8 @@ mod tests;
 mod write;
 
 pub use numbers::{Arithmetic, Operation};
+pub use projected::Given;
+use projected::Projection;
 pub use steps::CodeError;
 
 /// The depth to which the JSON of events, results and state may be nested. It is that of events that
@@ -43,6 +47,8 @@ pub struct Limits {
 pub struct Program {
     id: u128,
     counted: String,
+    /// The fields of the event that the code names, if it sees nothing else of it.
+    projection: Option<Projection>,
     operator: String,
     limits: Limits,
     arithmetic: Arithmetic,
@@ -52,9 +58,11 @@ impl Program {
     /// Checks a script: it must parse, and its top level must define the function `step`.
     /// `operator` is the id of the operator that the code belongs to.
     pub fn compile(code: &str, operator: &str, limits: Limits, arithmetic: Arithmetic) -> Result<Program, CodeError> {
-        let counted = steps::count_steps(code)?;
+        let tree = steps::parse(code)?;
+        let counted = steps::count_steps(&tree, code)?;
+        let projection = fields::named(tree.root_node(), code).map(Projection::new);
         let id = xxhash_rust::xxh3::xxh3_128(format!("{limits:?}\n{operator}\n{code}").as_bytes());
-        let program = Program { id, counted, operator: operator.to_owned(), limits, arithmetic };
+        let program = Program { id, counted, projection, operator: operator.to_owned(), limits, arithmetic };
         sandbox::check(&program)?;
         Ok(program)
     }
@@ -62,7 +70,18 @@ impl Program {
     /// A program that drops every event, in the place of one that has problems.
     pub fn idle(limits: Limits, arithmetic: Arithmetic) -> Program {
         let counted = "function step() { return null; }".to_owned();
-        Program { id: 0, counted, operator: String::new(), limits, arithmetic }
+        Program { id: 0, counted, projection: None, operator: String::new(), limits, arithmetic }
+    }
+
+    /// Returns the names that lead to each field that the code names, if it sees nothing else of its
+    /// event.
+    pub fn fields(&self) -> Option<&[Vec<String>]> {
+        self.projection.as_ref().map(|projection| projection.fields.as_slice())
+    }
+
+    /// Whether an event with these values may be given by its fields; otherwise it is given whole.
+    pub fn takes(&self, given: &[Given<'_>]) -> bool {
+        self.projection.as_ref().is_some_and(|projection| projection.fits(given))
     }
 
     /// Runs the script for an event. The state is replaced only if the run succeeds.
@@ -74,14 +93,23 @@ impl Program {
 /// An event for a script.
 #[derive(Clone, Copy, Debug)]
 pub struct Call<'a> {
-    /// The event: a JSON object.
-    pub event: &'a [u8],
+    /// The event that the script sees.
+    pub event: Event<'a>,
     /// The values of its key: a JSON list.
     pub key: &'a [u8],
     /// The state of its key, by name: JSON.
     pub state: &'a State,
     /// Milliseconds since the epoch at which the event was received.
     pub received_at: i64,
+}
+
+/// An event as it is given to a script.
+#[derive(Clone, Copy, Debug)]
+pub enum Event<'a> {
+    /// The whole event: a JSON object.
+    Whole(&'a [u8]),
+    /// The fields that the code names, in the order of [`Program::fields`].
+    Fields(&'a [Given<'a>]),
 }
 
 /// The state of a key: names with values as JSON, in the order in which they were set first.
@@ -103,6 +131,9 @@ pub struct Outcome {
 pub enum Returned {
     /// The event from now on: a JSON object.
     Event(Vec<u8>),
+    /// The event that came, with other values of some fields: the number of each, and its value as
+    /// JSON, or nothing for one that is removed.
+    Changed(Vec<(usize, Option<Vec<u8>>)>),
     /// Its children: JSON objects.
     Children(Vec<Vec<u8>>),
     /// Nothing: the event is dropped.

@@ -11,10 +11,19 @@
   const texts = new WeakMap();
   const getText = texts.get.bind(texts), setText = texts.set.bind(texts), hasText = texts.has.bind(texts);
   const make = (text) => {
+    native.madeDecimal();
     const decimal = create(Decimal.prototype);
     setText(decimal, text);
     return decimal;
   };
+  // The primitive value of an object that holds one, as JSON.stringify takes it.
+  const unboxed = (value) => {
+    if (value instanceof Number) return Number(value);
+    if (value instanceof String) return String(value);
+    if (value instanceof Boolean) return valueOfBoolean(value);
+    return undefined;
+  };
+  const valueOfBoolean = (value) => Boolean.prototype.valueOf.call(value);
   const textOf = (value) => {
     if (typeof value === 'object' && value !== null && hasText(value)) return getText(value);
     if (typeof value === 'number' && Number.isFinite(value)) return native.canonical(native.numberText(value));
@@ -185,6 +194,7 @@
     prototype: Decimal.prototype,
     plain: Object.prototype,
     textOf: getText,
+    unboxed,
     context,
     begin(at, keys) { now = at; key = undefined; keyText = keys; },
   };

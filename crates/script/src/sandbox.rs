@@ -8,13 +8,14 @@ use std::time::{Duration, Instant};
 use rquickjs::context::{EvalOptions, intrinsic};
 use rquickjs::{CatchResultExt, CaughtError, Context, Ctx, Function, Object, Persistent, Runtime, Value};
 
-use crate::host::{Decimals, Shared, Work, decimals, exhausted, functions};
+use crate::host::{Decimals, Shared, Work, decimals, exhausted, functions, has_made_decimals, note_again, note_written, noted};
 use crate::memory::{Account, Accounted};
+use crate::projected::{Placed, Projection};
 use crate::read::Reader;
 use crate::steps::{COUNTER, CodeError, EXHAUSTED};
-use crate::survey::survey;
-use crate::write::Writer;
-use crate::{Call, Failure, Outcome, Program, Returned};
+use crate::survey::{Written, survey};
+use crate::write::{Writer, by_engine};
+use crate::{Call, Event, Failure, Given, Outcome, Program, Returned};
 
 const PRELUDE: &str = include_str!("prelude.js");
 /// Sandboxes that a thread keeps. Each takes about a megabyte.
@@ -184,43 +185,33 @@ impl Sandbox {
     }
 
     fn step<'js>(&self, ctx: &Ctx<'js>, program: &Program, call: &Call<'_>) -> rquickjs::Result<Result<Returned, Failure>> {
-        let survey = survey(call.event);
-        let event = match survey.has_decimals {
-            true => Reader::new(ctx.clone(), call.event, decimals(ctx)?.make.restore(ctx)?).read()?,
-            false => ctx.json_parse(call.event)?,
-        };
+        match (call.event, &program.projection) {
+            (Event::Fields(given), Some(projection)) => {
+                let (event, placed) = projection.make(ctx, given)?;
+                let returned = self.call(ctx, program, call, event.clone().into_value())?;
+                match returned == *event.as_value() {
+                    true => Ok(Ok(Returned::Changed(changes(ctx, projection, given, &placed)?))),
+                    false => take(ctx, program, &returned, projection.written(given)),
+                }
+            }
+            (Event::Fields(_), None) => Ok(Err(Failure::Error("the code sees the whole event".to_owned()))),
+            (Event::Whole(text), _) => {
+                let survey = survey(text);
+                let event = match survey.has_decimals {
+                    true => Reader::new(ctx.clone(), text, decimals(ctx)?.make.restore(ctx)?).read()?,
+                    false => ctx.json_parse(text)?,
+                };
+                take(ctx, program, &self.call(ctx, program, call, event)?, survey.written)
+            }
+        }
+    }
+
+    /// Calls the script with the event as it sees it.
+    fn call<'js>(&self, ctx: &Ctx<'js>, program: &Program, call: &Call<'_>, event: Value<'js>) -> rquickjs::Result<Value<'js>> {
         let run = self.functions.run.clone().restore(ctx)?;
         let key = std::str::from_utf8(call.key).unwrap_or("[]");
         // An instant in milliseconds and the limit of steps are exact in a binary64.
-        let returned: Value<'js> = run.call((steps(program), call.received_at as f64, key, event))?;
-        if returned.is_null() {
-            return Ok(Ok(Returned::Nothing));
-        }
-        let mut writer = decimals(ctx)?.writer(ctx, survey.written)?;
-        if let Some(list) = returned.as_array() {
-            let (found, most) = (length_of(list.as_object())?, program.limits.children_max);
-            if found > most as f64 {
-                return Ok(Err(Failure::TooMany(format!("`step` returned {found} events; `childrenMax` is {most}"))));
-            }
-            let mut children = Vec::new();
-            for at in 0..found as usize {
-                match object(&mut writer, &list.get(at)?)? {
-                    Some(child) => children.push(child),
-                    None => return Ok(Err(Failure::Error("an element of the list is no object".to_owned()))),
-                }
-            }
-            return Ok(Ok(Returned::Children(children)));
-        }
-        match object(&mut writer, &returned)? {
-            Some(event) => Ok(Ok(Returned::Event(event))),
-            None if returned.is_undefined() => {
-                Ok(Err(Failure::Error("`step` returned nothing; return the event, a list of events, or null".to_owned())))
-            }
-            None => {
-                let kind = if returned.is_number() { "number" } else { returned.type_name() };
-                Ok(Err(Failure::Error(format!("`step` returned a {kind}; return the event, a list of events, or null"))))
-            }
-        }
+        run.call((steps(program), call.received_at as f64, key, event))
     }
 
     /// Decides between a result and the limits that were met on the way to it.
@@ -266,9 +257,83 @@ impl Sandbox {
     }
 }
 
+/// Takes what a script returned.
+fn take<'js>(
+    ctx: &Ctx<'js>,
+    program: &Program,
+    returned: &Value<'js>,
+    written: Written,
+) -> rquickjs::Result<Result<Returned, Failure>> {
+    if returned.is_null() {
+        return Ok(Ok(Returned::Nothing));
+    }
+    if written.is_empty() && !has_made_decimals(ctx) && is_object(returned) {
+        let before = noted(ctx);
+        if let Some(event) = by_engine(ctx, returned)? {
+            note_written(ctx, event.len())?;
+            return Ok(Ok(Returned::Event(event)));
+        }
+        // Getters of the object make their notes again below.
+        note_again(ctx, before);
+    }
+    let mut writer = decimals(ctx)?.writer(ctx, written)?;
+    if let Some(list) = returned.as_array() {
+        let (found, most) = (length_of(list.as_object())?, program.limits.children_max);
+        if found > most as f64 {
+            return Ok(Err(Failure::TooMany(format!("`step` returned {found} events; `childrenMax` is {most}"))));
+        }
+        let mut children = Vec::new();
+        for at in 0..found as usize {
+            match object(&mut writer, &list.get(at)?)? {
+                Some(child) => children.push(child),
+                None => return Ok(Err(Failure::Error("an element of the list is no object".to_owned()))),
+            }
+        }
+        return Ok(Ok(Returned::Children(children)));
+    }
+    match object(&mut writer, returned)? {
+        Some(event) => Ok(Ok(Returned::Event(event))),
+        None if returned.is_undefined() => {
+            Ok(Err(Failure::Error("`step` returned nothing; return the event, a list of events, or null".to_owned())))
+        }
+        None => {
+            let kind = if returned.is_number() { "number" } else { returned.type_name() };
+            Ok(Err(Failure::Error(format!("`step` returned a {kind}; return the event, a list of events, or null"))))
+        }
+    }
+}
+
+/// The fields whose values a script changed, with the new values as JSON.
+fn changes<'js>(
+    ctx: &Ctx<'js>,
+    projection: &Projection,
+    given: &[Given<'_>],
+    placed: &[Placed<'js>],
+) -> rquickjs::Result<Vec<(usize, Option<Vec<u8>>)>> {
+    let mut changes = Vec::new();
+    // Numbers inside a list or an object are written as they came where the script left them.
+    let has_inner = given.iter().any(|given| matches!(given, Given::Json(_)));
+    let written = if has_inner { projection.written(given) } else { Written::new() };
+    let mut writer = decimals(ctx)?.writer(ctx, written)?;
+    for (field, (names, placed)) in projection.fields.iter().zip(placed).enumerate() {
+        let name = names.last().map_or("", String::as_str);
+        let Some(value) = placed.changed(name, given[field])? else { continue };
+        let mut json = Vec::new();
+        writer.begin_at(names);
+        let has_value = writer.write(&value, names.len(), &mut json)?;
+        changes.push((field, has_value.then_some(json)));
+    }
+    Ok(changes)
+}
+
+/// Whether a value is an object and neither a list nor a function.
+fn is_object(value: &Value<'_>) -> bool {
+    value.is_object() && !value.is_array() && !value.is_function()
+}
+
 /// Writes a value that must be an object, and neither a list nor a decimal.
 fn object<'js>(writer: &mut Writer<'js>, value: &Value<'js>) -> rquickjs::Result<Option<Vec<u8>>> {
-    if !value.is_object() || value.is_array() || value.is_function() {
+    if !is_object(value) {
         return Ok(None);
     }
     let mut json = Vec::with_capacity(512);
@@ -305,6 +370,7 @@ fn build(ctx: &Ctx<'_>, program: &Program) -> Result<Functions, CodeError> {
             prototype: world.get("prototype")?,
             plain: world.get("plain")?,
             text_of: world.get("textOf")?,
+            unboxed: world.get("unboxed")?,
         };
         if let Some(shared) = ctx.userdata::<Shared>() {
             *shared.decimals.borrow_mut() = Some(made);

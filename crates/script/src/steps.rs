@@ -5,7 +5,7 @@
 //! a statement is inserted at the start of each loop body and each function body. Insertions
 //! contain no line breaks, so lines in error messages are those of the author.
 
-use tree_sitter::{Node, Parser};
+use tree_sitter::{Node, Parser, Tree};
 
 /// The name of the counter, which a script must not use.
 pub(crate) const COUNTER: &str = "__flowmeterSteps";
@@ -21,12 +21,9 @@ pub struct CodeError {
     pub detail: String,
 }
 
-/// Returns the code with a counter in each loop and function.
-pub(crate) fn count_steps(code: &str) -> Result<String, CodeError> {
+/// Parses code, which must be JavaScript.
+pub(crate) fn parse(code: &str) -> Result<Tree, CodeError> {
     let at = |line, detail: &str| CodeError { line, detail: detail.to_owned() };
-    if code.contains(COUNTER) || code.contains(EXHAUSTED) {
-        return Err(at(0, &format!("the names `{COUNTER}` and `{EXHAUSTED}` are reserved")));
-    }
     let mut parser = Parser::new();
     let language = tree_sitter_javascript::LANGUAGE.into();
     parser.set_language(&language).map_err(|error| at(0, &error.to_string()))?;
@@ -34,6 +31,14 @@ pub(crate) fn count_steps(code: &str) -> Result<String, CodeError> {
     if tree.root_node().has_error() {
         let line = first_error(tree.root_node()).map_or(0, |node| node.start_position().row + 1);
         return Err(at(line, "the code is not valid JavaScript"));
+    }
+    Ok(tree)
+}
+
+/// Returns the code with a counter in each loop and function.
+pub(crate) fn count_steps(tree: &Tree, code: &str) -> Result<String, CodeError> {
+    if code.contains(COUNTER) || code.contains(EXHAUSTED) {
+        return Err(CodeError { line: 0, detail: format!("the names `{COUNTER}` and `{EXHAUSTED}` are reserved") });
     }
     let mut insertions = Vec::new();
     visit(tree.root_node(), &mut insertions);

@@ -25,7 +25,7 @@ fn compile(code: &str) -> Program {
 
 fn run_with(program: &Program, event: &str, state: &State) -> Result<Outcome, Failure> {
     let received_at = 1_767_225_600_000;
-    program.run(&Call { event: event.as_bytes(), key: br#"["a",null]"#, state, received_at })
+    program.run(&Call { event: Event::Whole(event.as_bytes()), key: br#"["a",null]"#, state, received_at })
 }
 
 fn body(body: &str) -> Program {
@@ -117,6 +117,29 @@ fn scripts_change_events() {
     for (code, event, expected) in cases {
         assert_eq!(made(code, event), expected, "{code}");
     }
+}
+
+#[test]
+fn results_do_not_hang_on_who_writes_them() {
+    // With `null` in it, a result is not left to the engine.
+    let cases = [
+        ("b: new Number(5), c: new String('x'), d: new Boolean(false)", r#""b":5,"c":"x","d":false"#),
+        ("o: { toJSON() { return 7; } }, l: [undefined, 1], m: new Map([[1, 2]])", r#""o":7,"l":[null,1],"m":{}"#),
+        ("z: -0, e: 1e21, s: 1e-7, f: 0.1, t: 'é\\n\\u0001\u{1f600}'", r#""z":0,"e":1e+21,"s":1e-7,"f":0.1,"t":"é\n\u0001😀""#),
+        ("10: 1, a: 2, 2: 3", r#""2":3,"10":1,"a":2"#),
+    ];
+    for (members, expected) in cases {
+        for (more, written) in [("", ""), (", n: null", r#","n":null"#)] {
+            assert_eq!(made(&format!("return {{ {members}{more} }};"), "{}"), format!("{{{expected}{written}}}"), "{members}");
+        }
+    }
+}
+
+#[test]
+fn getters_of_a_result_count_once() {
+    let code = "return { get n() { context.count('reads'); return null; }, get m() { context.count('reads'); return 1; } };";
+    let outcome = run_with(&body(code), "{}", &State::new()).unwrap();
+    assert_eq!(outcome.counts, [("reads".to_owned(), 2)]);
 }
 
 #[test]
@@ -295,4 +318,95 @@ fn counting_steps_keeps_the_meaning_of_code() {
     for code in cases {
         assert_eq!(made(code, "{}"), r#"{"n":1}"#, "{code}");
     }
+}
+
+/// The value of a field of an event, as JSON.
+fn value_at<'e>(event: &'e serde_json::Value, names: &[String]) -> Option<&'e serde_json::Value> {
+    names.iter().try_fold(event, |at, name| at.as_object()?.get(name))
+}
+
+/// Returns the event that a program makes of one of which the script is given the fields that it names.
+fn made_of_fields(program: &Program, event: &str) -> Option<String> {
+    let mut event: serde_json::Value = serde_json::from_str(event).unwrap();
+    let fields = program.fields().unwrap();
+    let texts: Vec<Option<String>> = fields.iter().map(|names| value_at(&event, names).map(ToString::to_string)).collect();
+    let given: Vec<Given<'_>> = texts
+        .iter()
+        .map(|text| match text.as_deref() {
+            None => Given::Missing,
+            Some("null") => Given::Null,
+            Some(truth @ ("true" | "false")) => Given::Truth(truth == "true"),
+            Some(text) if text.starts_with('"') && !text.contains('\\') => Given::Text(&text[1..text.len() - 1]),
+            Some(text) if text.starts_with(['{', '[', '"']) => Given::Json(text.as_bytes()),
+            Some(number) => Given::Number(number),
+        })
+        .collect();
+    if !program.takes(&given) {
+        return None;
+    }
+    let call = Call { event: Event::Fields(&given), key: b"[]", state: &State::new(), received_at: 1_767_225_600_000 };
+    Some(match program.run(&call) {
+        Ok(Outcome { returned: Returned::Changed(changes), .. }) => {
+            for (field, json) in changes {
+                let (last, around) = fields[field].split_last().unwrap();
+                let object = around.iter().fold(&mut event, |at, name| at.get_mut(name).unwrap()).as_object_mut().unwrap();
+                match json {
+                    Some(json) => drop(object.insert(last.clone(), serde_json::from_slice(&json).unwrap())),
+                    None => drop(object.remove(last)),
+                }
+            }
+            event.to_string()
+        }
+        Ok(Outcome { returned: Returned::Event(json), .. }) => {
+            serde_json::from_slice::<serde_json::Value>(&json).unwrap().to_string()
+        }
+        other => format!("{other:?}"),
+    })
+}
+
+#[test]
+fn a_script_that_names_fields_makes_the_same_of_them() {
+    let codes = [
+        "event.data.model = event.data.model.toLowerCase(); event.data.t = event.data.n + event.data.u; return event;",
+        "event.data.n *= 2; delete event.data.u; return event;",
+        "event.data.n = event.data.n; event.id = 'other'; return event;",
+        "return event.data.n > 1 ? event : null;",
+        "return { n: event.data.n, deep: event.data };",
+        "return [{ n: event.data.n }, { l: event.list }];",
+        "event.list.push({ x: 1.5 }); event.data.big = undefined; return event;",
+        "event.data = { n: event.data.n }; return event;",
+        "const { id, data } = event; event.copy = data; event.name = `${id}!`; return event;",
+        "event.none ??= 'set'; event.nil ??= 'set'; event.yes = !event.yes; return event;",
+        "event.list.forEach((x, i) => { event.list[i] = String(x); }); return event;",
+        "event.data.big = event.data.big.add ? event.data.big.add(1) : event.data.big; return event;",
+        "if (event.data.hasOwnProperty('u')) event.data.z = event.list.length; return event;",
+        "event.made = { a: [event.nil, event.data.n] }; return event;",
+        "event.data.n = NaN; return event;",
+        "event.gone.x = 1; return event;",
+        "return event;",
+    ];
+    let events = [
+        r#"{"id":"e1","data":{"model":"GPT","n":1.50,"u":2,"big":12345678901234567890},"list":[1.0,"a",null],"nil":null,"yes":true}"#,
+        r#"{"id":"e\n2","data":{"n":0,"model":"É","other":[{}]},"list":[]}"#,
+        r#"{"id":3,"list":"text","yes":false}"#,
+        r#"{"data":{},"list":{"length":7}}"#,
+        r#"{"data":[1,2],"none":0}"#,
+    ];
+    let mut compared = 0;
+    for code in codes {
+        let program = body(code);
+        assert!(program.fields().is_some(), "{code}");
+        for event in events {
+            let Some(found) = made_of_fields(&program, event) else { continue };
+            let expected = match run_with(&program, event, &State::new()) {
+                Ok(Outcome { returned: Returned::Event(json), .. }) => {
+                    serde_json::from_slice::<serde_json::Value>(&json).unwrap().to_string()
+                }
+                other => format!("{other:?}"),
+            };
+            assert_eq!(found, expected, "{code} of {event}");
+            compared += 1;
+        }
+    }
+    assert!(compared > 50, "{compared}");
 }

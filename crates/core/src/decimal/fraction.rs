@@ -76,6 +76,15 @@ fn divide(n: I256, d: I256, rounding: Rounding) -> I256 {
 }
 
 impl Decimal {
+    /// Returns the product if it has at most 18 digits after the point and is found without many
+    /// digits: one of the two is a whole number that is not too large.
+    pub fn whole_product(self, other: Decimal) -> Option<Decimal> {
+        if self.units() % ONE == 0 {
+            return Decimal::from_units((self.units() / ONE).checked_mul(other.units())?);
+        }
+        (other.units() % ONE == 0).then(|| Decimal::from_units((other.units() / ONE).checked_mul(self.units())?))?
+    }
+
     /// Returns the least whole number of steps of `size`, which is above 0, that reach this value.
     pub fn steps_up(self, size: Decimal) -> Option<Decimal> {
         let steps = divide(I256::from(self.units()), I256::from(size.units()), Rounding::Ceil);

@@ -143,6 +143,8 @@ pub struct Batch {
     slots: Vec<Slot>,
     arena: Vec<u8>,
     width: usize,
+    /// By row: whether a field was replaced. Rows behind its end are as they came.
+    changed: Vec<bool>,
 }
 
 impl Batch {
@@ -152,6 +154,7 @@ impl Batch {
         self.records.clear();
         self.slots.clear();
         self.arena.clear();
+        self.changed.clear();
         self.faults.clear();
     }
 
@@ -216,6 +219,19 @@ impl Batch {
     /// Replaces a field of an event.
     pub fn set_slot(&mut self, event: usize, slot: u16, value: Slot) {
         self.slots[event * self.width + usize::from(slot)] = value;
+        self.note_change(event);
+    }
+
+    fn note_change(&mut self, row: usize) {
+        if self.changed.len() <= row {
+            self.changed.resize(row + 1, false);
+        }
+        self.changed[row] = true;
+    }
+
+    /// Whether a field of a row was replaced since its event came.
+    pub(crate) fn is_changed(&self, row: usize) -> bool {
+        self.changed.get(row).is_some_and(|changed| *changed)
     }
 
     /// Appends a copy of a row and returns its index.
@@ -223,6 +239,9 @@ impl Batch {
         let from = row * self.width;
         let copy = self.slots.len().checked_div(self.width).unwrap_or(row);
         self.slots.extend_from_within(from..from + self.width);
+        if self.is_changed(row) {
+            self.note_change(copy);
+        }
         copy
     }
 

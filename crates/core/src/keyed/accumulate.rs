@@ -7,9 +7,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use hashbrown::HashSet;
+
+use super::by_period::ByPeriod;
 use super::gathered::{Gathered, Taken};
+use super::keys::{Place as KeyPlace, hash_of};
 use super::sessions::Sessions;
-use super::{Due, Flaw, Input, Keys, Released, key_of, sorted};
+use super::{AHEAD, Due, Flaw, Input, Keys, Released, key_of};
 use crate::event::Batch;
 use crate::image::{Glass, Pen, Seen};
 use crate::operator::{Accumulate, LateInputs, LateInputsPolicy, Windows};
@@ -30,6 +34,8 @@ pub(crate) struct Accumulated {
     seen: Option<(Timestamp, Timestamp)>,
     grace: i64,
     windows: Held,
+    /// The contribution of the event in work.
+    taken: Taken,
 }
 
 #[derive(Debug)]
@@ -42,11 +48,17 @@ enum Held {
 #[derive(Debug)]
 struct Fixed {
     calendar: Option<Calendar>,
-    open: Keys<BTreeMap<Period, Gathered>>,
-    /// Windows that are open, and those that were released and are remembered.
-    due: BTreeSet<Place>,
-    released: BTreeSet<Place>,
+    open: Keys<ByPeriod<Gathered>>,
+    /// The windows that hold the event in work, the earliest first.
+    around: Vec<Period>,
+    /// Open windows, by their end and start: the keys that have one.
+    due: BTreeMap<Span, Vec<KeyPlace>>,
+    /// Released windows that are remembered, in the same way.
+    released: BTreeMap<Span, HashSet<Box<[u8]>>>,
 }
+
+/// The end and the start of a window.
+type Span = (Timestamp, Timestamp);
 
 /// Whether an event is late, and may come in nevertheless.
 pub(super) fn late_for(late: &LateInputs, end: Timestamp) -> Flaw {
@@ -71,7 +83,7 @@ impl Accumulated {
             Windows::Size { .. } => Held::Fixed(Fixed::new(None)),
             Windows::Schedule(schedule) => Held::Fixed(Fixed::new(Some(Calendar::new(Arc::clone(schedule), of.zone.clone())))),
         };
-        Accumulated { ticked: Timestamp::MIN, seen: None, grace: of.late.grace, windows }
+        Accumulated { ticked: Timestamp::MIN, seen: None, grace: of.late.grace, windows, taken: Taken::default() }
     }
 
     pub(super) fn take(
@@ -83,19 +95,30 @@ impl Accumulated {
         at: Timestamp,
         effects: &mut impl Effects,
     ) {
-        for input in inputs {
-            let taken = Taken::read(plan, of, batch, input).and_then(|taken| match &mut self.windows {
-                Held::Fixed(fixed) => fixed.take(plan, of, key_of(batch, input), taken, at, self.ticked),
-                Held::Sessions(sessions) => sessions.take(plan, of, key_of(batch, input), taken, self.ticked).map(|()| false),
-            });
-            match taken {
-                Ok(is_late) => {
-                    let (greatest, _) = self.seen.unwrap_or((input.at, at));
-                    self.seen = Some((greatest.max(input.at), at));
-                    effects.absorbed(input, is_late);
-                }
-                Err((reason, detail)) => effects.refused(input, reason, detail),
+        for inputs in inputs.chunks(AHEAD) {
+            if let Held::Fixed(fixed) = &self.windows {
+                fixed.fetch(inputs);
             }
+            for input in inputs {
+                match self.take_one(plan, of, batch, input, at) {
+                    Ok(is_late) => {
+                        let (greatest, _) = self.seen.unwrap_or((input.at, at));
+                        self.seen = Some((greatest.max(input.at), at));
+                        effects.absorbed(input, is_late);
+                    }
+                    Err((reason, detail)) => effects.refused(input, reason, detail),
+                }
+            }
+        }
+    }
+
+    /// Takes an event into its windows. Returns whether it was late.
+    fn take_one(&mut self, plan: &Plan, of: &Accumulate, batch: &Batch, input: &Input, at: Timestamp) -> Result<bool, Flaw> {
+        self.taken.read(plan, of, batch, input)?;
+        let key = (input.hash, key_of(batch, input));
+        match &mut self.windows {
+            Held::Fixed(fixed) => fixed.take(plan, of, key, &mut self.taken, at, self.ticked),
+            Held::Sessions(sessions) => sessions.take(plan, of, key, self.taken.clone(), self.ticked).map(|()| false),
         }
     }
 
@@ -114,7 +137,7 @@ impl Accumulated {
         let kept = of.late.grace.saturating_add(of.late.amend_within);
         let oldest = self.ticked.saturating_sub(kept);
         match &mut self.windows {
-            Held::Fixed(fixed) => forget(&mut fixed.released, oldest),
+            Held::Fixed(fixed) => fixed.forget(oldest),
             Held::Sessions(sessions) => sessions.forget(oldest),
         }
     }
@@ -122,10 +145,10 @@ impl Accumulated {
     /// When the first window ends, its grace included.
     pub(super) fn next_due(&self) -> Option<Timestamp> {
         let first = match &self.windows {
-            Held::Fixed(fixed) => fixed.due.first(),
-            Held::Sessions(sessions) => sessions.first_due(),
+            Held::Fixed(fixed) => fixed.due.first_key_value().map(|((end, _), _)| *end),
+            Held::Sessions(sessions) => sessions.first_due().map(|(end, ..)| *end),
         };
-        first.map(|(end, ..)| end.saturating_add(self.grace))
+        first.map(|end| end.saturating_add(self.grace))
     }
 
     pub(super) fn seen(&self) -> Option<(Timestamp, Timestamp)> {
@@ -174,11 +197,16 @@ pub(super) fn forget(released: &mut BTreeSet<Place>, oldest: Timestamp) {
 }
 
 pub(super) fn write_places(places: &BTreeSet<Place>, pen: &mut Pen) {
+    write_sorted(places.iter().map(|(end, key, start)| (*end, &**key, *start)).collect(), pen);
+}
+
+fn write_sorted(mut places: Vec<(Timestamp, &[u8], Timestamp)>, pen: &mut Pen) {
+    places.sort_unstable();
     pen.count(places.len() as u64);
     for (end, key, start) in places {
-        pen.time(*end);
+        pen.time(end);
         pen.text(key);
-        pen.time(*start);
+        pen.time(start);
     }
 }
 
@@ -188,103 +216,127 @@ pub(super) fn read_places(glass: &mut Glass<'_>) -> Seen<BTreeSet<Place>> {
 
 impl Fixed {
     fn new(calendar: Option<Calendar>) -> Fixed {
-        Fixed { calendar, open: Keys::default(), due: BTreeSet::new(), released: BTreeSet::new() }
+        let (due, released) = (BTreeMap::new(), BTreeMap::new());
+        Fixed { calendar, open: Keys::default(), around: Vec::new(), due, released }
     }
 
-    /// The windows that hold an instant, the earliest first.
-    fn windows_at(&mut self, windows: &Windows, at: Timestamp) -> Vec<Period> {
+    /// Brings the keys of some events near.
+    fn fetch(&self, inputs: &[Input]) {
+        let touch = |open: &ByPeriod<Gathered>| open.first().map_or(0, Gathered::touch);
+        self.open.fetch(inputs.iter().map(|input| input.hash), touch);
+    }
+
+    /// Finds the windows that hold an instant.
+    fn look_around(&mut self, windows: &Windows, at: Timestamp) {
+        self.around.clear();
         match (windows, &mut self.calendar) {
-            (Windows::Schedule(_), Some(calendar)) => vec![calendar.period_at(at)],
+            (Windows::Schedule(_), Some(calendar)) => self.around.push(calendar.period_at(at)),
             (Windows::Size { size, step, offset }, _) => {
                 let (at, size, step) = (i128::from(at.nanos()), i128::from(*size), i128::from(*step));
                 let offset = i128::from(*offset);
                 let last = (at - offset).div_euclid(step) * step + offset;
                 let instant = |nanos: i128| Timestamp::from_nanos(nanos.clamp(i128::from(i64::MIN), i128::from(i64::MAX)) as i64);
                 let starts = (0..size / step).rev().map(|back| last - back * step).filter(|start| *start + size > at);
-                starts.map(|start| Period { start: instant(start), end: instant(start + size) }).collect()
+                self.around.extend(starts.map(|start| Period { start: instant(start), end: instant(start + size) }));
             }
-            (Windows::Schedule(_) | Windows::Sessions { .. }, _) => Vec::new(),
+            (Windows::Schedule(_) | Windows::Sessions { .. }, _) => {}
         }
     }
 
-    /// Takes an event into its windows, all of them or none. Whether it was late.
+    /// The end of a window around the event in work that was released for its key.
+    fn released_around(&self, key: &[u8]) -> Option<Timestamp> {
+        let was_released = |window: &&Period| self.released.get(&span(window)).is_some_and(|keys| keys.contains(key));
+        self.around.iter().find(was_released).map(|window| window.end)
+    }
+
+    /// Takes an event into its windows, all of them or none. Returns whether it was late.
     fn take(
         &mut self,
         plan: &Plan,
         of: &Accumulate,
-        key: &[u8],
-        mut taken: Taken,
+        (hash, key): (u64, &[u8]),
+        taken: &mut Taken,
         at: Timestamp,
         ticked: Timestamp,
     ) -> Result<bool, Flaw> {
-        let mut windows = self.windows_at(&of.windows, taken.rank.0);
-        if let Some(flaw) = windows.iter().find_map(|window| forgotten(&of.late, window.end, ticked)) {
+        self.look_around(&of.windows, taken.rank.0);
+        if let Some(flaw) = self.around.iter().find_map(|window| forgotten(&of.late, window.end, ticked)) {
             return Err(flaw);
         }
-        let released = |fixed: &Fixed, windows: &[Period]| {
-            let was_released = |window: &&Period| fixed.released.contains(&(window.end, key.into(), window.start));
-            windows.iter().find(was_released).map(|window| window.end)
-        };
-        let late = released(self, &windows);
+        let late = self.released_around(key);
         if let Some(end) = late {
             if of.late.policy != LateInputsPolicy::Carry {
                 return Err(late_for(&of.late, end));
             }
             taken.rank.0 = at;
-            windows = self.windows_at(&of.windows, at);
-            if let Some(end) = released(self, &windows) {
+            self.look_around(&of.windows, at);
+            if let Some(end) = self.released_around(key) {
                 return Err((Reason::TooLate, format!("the window until {end}, of its receipt, is released too")));
             }
         }
-        if !self.open.contains_key(key) {
-            self.open.insert(key.into(), BTreeMap::new());
-        }
-        let Some(open) = self.open.get_mut(key) else { return Ok(false) };
-        let empty = Gathered::new(of);
-        let refusal = |window| open.get(window).unwrap_or(&empty).refusal(plan, of, &taken);
-        if let Some(flaw) = windows.iter().find_map(refusal) {
+        let (place, open) = self.open.get_or_insert_with(hash, key, ByPeriod::default);
+        let refusal = |window| match open.get(window) {
+            Some(gathered) => gathered.refusal(plan, of, taken),
+            None => Gathered::new(of).refusal(plan, of, taken),
+        };
+        if let Some(flaw) = self.around.iter().find_map(refusal) {
             if open.is_empty() {
-                self.open.remove(key);
+                self.open.remove_at(place);
             }
             return Err(flaw);
         }
-        for window in windows {
-            let gathered = open.entry(window).or_insert_with(|| {
-                self.due.insert((window.end, key.into(), window.start));
-                Gathered::new(of)
-            });
-            gathered.add(&taken);
+        for window in &self.around {
+            let (gathered, is_new) = open.get_or_insert_with(*window, || Gathered::new(of));
+            gathered.add(taken);
+            if is_new {
+                self.due.entry(span(window)).or_default().push(place);
+            }
         }
         Ok(late.is_some())
     }
 
     fn release(&mut self, until: Timestamp, give: &mut impl FnMut(&[u8], Period, &Gathered)) {
-        while let Some(place) = self.due.pop_first() {
-            let (end, key, start) = &place;
-            if *end > until {
-                self.due.insert(place);
-                return;
-            }
-            if let Some(open) = self.open.get_mut(key) {
-                let window = Period { start: *start, end: *end };
-                if let Some(gathered) = open.remove(&window) {
-                    give(key, window, &gathered);
+        while let Some(due) = self.due.first_entry().filter(|due| due.key().0 <= until) {
+            let ((end, start), mut places) = due.remove_entry();
+            let window = Period { start, end };
+            let key_at = |place: &KeyPlace| self.open.at(*place).map(|(key, _)| key);
+            places.sort_unstable_by(|one, other| key_at(one).cmp(&key_at(other)));
+            let released = self.released.entry((end, start)).or_default();
+            released.reserve(places.len());
+            for place in places {
+                let Some((key, open)) = self.open.at(place) else { continue };
+                if let Some(gathered) = open.get(&window) {
+                    give(key, window, gathered);
                 }
-                if open.is_empty() {
-                    self.open.remove(key);
+                released.insert(key.into());
+                if let Some(open) = self.open.at_mut(place) {
+                    open.remove(&window);
+                    if open.is_empty() {
+                        self.open.remove_at(place);
+                    }
                 }
             }
-            self.released.insert(place);
+        }
+    }
+
+    /// Forgets released windows that ended before an instant.
+    fn forget(&mut self, oldest: Timestamp) {
+        while self.released.first_key_value().is_some_and(|((end, _), _)| *end < oldest) {
+            self.released.pop_first();
         }
     }
 
     fn write_to(&self, pen: &mut Pen) {
-        write_places(&self.released, pen);
+        let mut released = Vec::new();
+        for ((end, start), keys) in &self.released {
+            released.extend(keys.iter().map(|key| (*end, &**key, *start)));
+        }
+        write_sorted(released, pen);
         pen.count(self.open.len() as u64);
-        for (key, windows) in sorted(&self.open) {
+        for (key, windows) in self.open.sorted() {
             pen.text(key);
             pen.count(windows.len() as u64);
-            for (window, gathered) in windows {
+            for (window, gathered) in windows.iter() {
                 pen.time(window.start);
                 pen.time(window.end);
                 gathered.write_to(pen);
@@ -293,17 +345,24 @@ impl Fixed {
     }
 
     fn read(&mut self, of: &Accumulate, glass: &mut Glass<'_>) -> Seen<()> {
-        self.released = read_places(glass)?;
+        for (end, key, start) in read_places(glass)? {
+            self.released.entry((end, start)).or_default().insert(key);
+        }
         for _ in 0..glass.length()? {
-            let key: Box<[u8]> = glass.text()?.into();
-            let mut windows = BTreeMap::new();
+            let key = glass.text()?;
+            let (place, open) = self.open.get_or_insert_with(hash_of(key), key, ByPeriod::default);
             for _ in 0..glass.length()? {
                 let window = Period { start: glass.time()?, end: glass.time()? };
-                self.due.insert((window.end, key.clone(), window.start));
-                windows.insert(window, Gathered::read_image(of, glass)?);
+                let gathered = Gathered::read_image(of, glass)?;
+                self.due.entry(span(&window)).or_default().push(place);
+                open.get_or_insert_with(window, || gathered);
             }
-            self.open.insert(key, windows);
         }
         Ok(())
     }
+}
+
+/// The place of a window among those that end.
+fn span(window: &Period) -> Span {
+    (window.end, window.start)
 }

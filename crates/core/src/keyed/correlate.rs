@@ -8,9 +8,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::fold::{Rank, read_rank, write_rank};
+use super::keys::hash_of;
 use super::made::{formatted, quoted, stamp_text, stretch};
 use super::pairs::{Part, sort_out};
-use super::{Due, Flaw, Input, Keys, Rejudged, Released, key_of, sorted};
+use super::{Due, Flaw, Input, Keys, Rejudged, Released, key_of};
 use crate::decimal::{Decimal, Fraction, Rounding};
 use crate::event::Batch;
 use crate::event::json::{Document, Tree};
@@ -70,9 +71,9 @@ impl Correlated {
                 Ok(Verdict::Duplicate) => effects.repeated(input),
                 Ok(_) => {
                     let json = batch.resolve(input.json).bytes.to_vec();
-                    let held = self.keys.entry(key.into()).or_default();
+                    let (_, held) = self.keys.get_or_insert_with(input.hash, key, Held::default);
                     held.events.insert((input.at, input.order), (input.is_stop, json));
-                    self.schedule(of, key);
+                    self.schedule(of, input.hash, key);
                     effects.absorbed(input, false);
                 }
                 Err((reason, detail)) => effects.refused(input, reason, detail),
@@ -85,7 +86,7 @@ impl Correlated {
         if self.ticked != Timestamp::MIN && self.ticked.since(input.at) > i128::from(of.amend_within) {
             return Err((Reason::TooLate, format!("{} is more than `amendWithin` before the last tick", input.at)));
         }
-        let Some(held) = self.keys.get(key) else { return Ok(Verdict::Absorbed) };
+        let Some(held) = self.keys.get(input.hash, key) else { return Ok(Verdict::Absorbed) };
         if held.events.len() >= of.events_max {
             let why = format!("the key holds {} events; `eventsMax` allows no more", held.events.len());
             return Err((Reason::StateFull, why));
@@ -94,8 +95,8 @@ impl Correlated {
     }
 
     /// Notes when a key is due next.
-    fn schedule(&mut self, of: &Correlate, key: &[u8]) {
-        let Some(held) = self.keys.get_mut(key) else { return };
+    fn schedule(&mut self, of: &Correlate, hash: u64, key: &[u8]) {
+        let Some(held) = self.keys.get_mut(hash, key) else { return };
         let due = held.next_due(of, &mut self.calendar);
         if let Some(before) = std::mem::replace(&mut held.due, due) {
             self.due.remove(&(before, key.into()));
@@ -109,18 +110,19 @@ impl Correlated {
         self.ticked = self.ticked.max(due.at);
         let oldest = self.ticked.saturating_sub(of.amend_within);
         let keys: Vec<Box<[u8]>> = match due.everything {
-            true => sorted(&self.keys).into_iter().map(|(key, _)| key.into()).collect(),
+            true => self.keys.sorted().into_iter().map(|(key, _)| key.into()).collect(),
             false => self.due.iter().take_while(|(at, _)| *at <= due.at).map(|(_, key)| key.clone()).collect(),
         };
         for key in keys {
-            if let Some(held) = self.keys.get_mut(&key) {
+            let hash = hash_of(&key);
+            if let Some(held) = self.keys.get_mut(hash, &key) {
                 let mut release = Release { plan, node, of, due, key: &key, calendar: &mut self.calendar };
                 held.release(&mut release, effects);
                 held.released.retain(|_, stop| stop.0 >= oldest);
             }
-            self.schedule(of, &key);
-            if self.keys.get(&key).is_some_and(Held::is_empty) {
-                self.keys.remove(&key);
+            self.schedule(of, hash, &key);
+            if self.keys.get(hash, &key).is_some_and(Held::is_empty) {
+                self.keys.remove(hash, &key);
             }
         }
     }
@@ -136,7 +138,7 @@ impl Correlated {
     pub(super) fn write_to(&self, pen: &mut Pen) {
         pen.time(self.ticked);
         pen.count(self.keys.len() as u64);
-        for (key, held) in sorted(&self.keys) {
+        for (key, held) in self.keys.sorted() {
             pen.text(key);
             pen.count(held.events.len() as u64);
             for (rank, (is_stop, json)) in &held.events {
@@ -162,7 +164,7 @@ impl Correlated {
         let mut read = Correlated::new(of);
         read.ticked = glass.time()?;
         for _ in 0..glass.length()? {
-            let key: Box<[u8]> = glass.text()?.into();
+            let key = glass.text()?;
             let mut held = Held::default();
             for _ in 0..glass.length()? {
                 held.events.insert(read_rank(glass)?, (glass.byte()? != 0, glass.text()?.to_vec()));
@@ -173,8 +175,8 @@ impl Correlated {
             for _ in 0..glass.length()? {
                 held.released.insert(read_rank(glass)?, read_rank(glass)?);
             }
-            read.keys.insert(key.clone(), held);
-            read.schedule(of, &key);
+            read.keys.insert(key, held);
+            read.schedule(of, hash_of(key), key);
         }
         Ok(read)
     }

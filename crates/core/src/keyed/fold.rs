@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 
 use super::{Flaw, Order};
-use crate::decimal::{Decimal, Quotient, Rounding};
+use crate::decimal::{Decimal, Packed, Quotient, Rounding};
 use crate::event::{Batch, Kind, Leaf};
 use crate::image::{Glass, Pen, Seen};
 use crate::operator::{Fold, Function, Missing};
@@ -32,17 +32,20 @@ pub(super) enum Value {
 /// The value folded so far.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Folded {
-    Sum(Decimal),
+    Sum(Packed),
     Count(u64),
-    Min(Option<Decimal>),
-    Max(Option<Decimal>),
-    Avg(Decimal, u64),
-    First(Option<(Rank, Vec<u8>)>),
-    Last(Option<(Rank, Vec<u8>)>),
+    Min(Option<Packed>),
+    Max(Option<Packed>),
+    Avg(Packed, u64),
+    First(Option<Box<(Rank, Vec<u8>)>>),
+    Last(Option<Box<(Rank, Vec<u8>)>>),
     Unique(BTreeSet<u128>),
     /// The difference, and the number before.
-    Delta(Option<Decimal>, Option<Decimal>),
+    Delta(Box<(Option<Decimal>, Option<Decimal>)>),
 }
+
+// Every key of an operator has one of each field.
+const _: () = assert!(size_of::<Folded>() <= 32);
 
 /// Reads what an event brings to each field; `None` for a field without a value, where such
 /// events pass.
@@ -53,7 +56,8 @@ pub(super) fn read(
     text_numbers: bool,
     batch: &Batch,
     row: usize,
-) -> Result<Vec<Option<Value>>, Flaw> {
+    values: &mut Vec<Option<Value>>,
+) -> Result<(), Flaw> {
     let one = |fold: &Fold| {
         let leaf = batch.leaf(row, fold.value);
         let path = || plan.paths[usize::from(fold.value)].as_str();
@@ -78,7 +82,11 @@ pub(super) fn read(
             Err(reason) => Err((reason, not_a_number(plan, batch, path(), leaf))),
         }
     };
-    folds.iter().map(one).collect()
+    values.clear();
+    for fold in folds {
+        values.push(one(fold)?);
+    }
+    Ok(())
 }
 
 /// Describes the value found in place of a number, for a person.
@@ -92,6 +100,11 @@ pub(super) fn not_a_number(plan: &Plan, batch: &Batch, path: &str, leaf: Leaf<'_
     }
 }
 
+/// Adds a number that does not take the sum out of range.
+fn plus(sum: &mut Packed, number: Decimal) {
+    *sum = Decimal::from(*sum).add(number).map_or(*sum, Packed::from);
+}
+
 fn fingerprint(leaf: Leaf<'_>) -> u128 {
     let text = crate::table::key_text(leaf);
     xxhash_rust::xxh3::xxh3_128(text.as_deref().unwrap_or(leaf.bytes))
@@ -100,23 +113,23 @@ fn fingerprint(leaf: Leaf<'_>) -> u128 {
 impl Folded {
     pub(super) fn new(function: Function) -> Folded {
         match function {
-            Function::Sum => Folded::Sum(Decimal::ZERO),
+            Function::Sum => Folded::Sum(Decimal::ZERO.into()),
             Function::Count => Folded::Count(0),
             Function::Min => Folded::Min(None),
             Function::Max => Folded::Max(None),
-            Function::Avg => Folded::Avg(Decimal::ZERO, 0),
+            Function::Avg => Folded::Avg(Decimal::ZERO.into(), 0),
             Function::First => Folded::First(None),
             Function::Last => Folded::Last(None),
             Function::Unique => Folded::Unique(BTreeSet::new()),
-            Function::Delta => Folded::Delta(None, None),
+            Function::Delta => Folded::Delta(Box::default()),
         }
     }
 
     /// Whether a value would take it out of the range of decimals.
     pub(super) fn overflows(&self, value: &Value) -> bool {
         match (self, value) {
-            (Folded::Sum(sum) | Folded::Avg(sum, _), Value::Number(number)) => sum.add(*number).is_none(),
-            (Folded::Delta(_, Some(before)), Value::Number(number)) => number.sub(*before).is_none(),
+            (Folded::Sum(sum) | Folded::Avg(sum, _), Value::Number(number)) => Decimal::from(*sum).add(*number).is_none(),
+            (Folded::Delta(delta), Value::Number(number)) => delta.1.is_some_and(|before| number.sub(before).is_none()),
             _ => false,
         }
     }
@@ -124,22 +137,27 @@ impl Folded {
     /// Adds a value that does not take it out of range.
     pub(super) fn add(&mut self, value: &Value, rank: Rank) {
         match (self, value) {
-            (Folded::Sum(sum), Value::Number(number)) => *sum = sum.add(*number).unwrap_or(*sum),
+            (Folded::Sum(sum), Value::Number(number)) => plus(sum, *number),
             (Folded::Count(count), _) => *count += 1,
-            (Folded::Min(least), Value::Number(number)) => *least = Some(least.map_or(*number, |least| least.min(*number))),
-            (Folded::Max(most), Value::Number(number)) => *most = Some(most.map_or(*number, |most| most.max(*number))),
+            (Folded::Min(least), Value::Number(number)) => {
+                *least = Some(least.map_or(*number, |least| Decimal::from(least).min(*number)).into());
+            }
+            (Folded::Max(most), Value::Number(number)) => {
+                *most = Some(most.map_or(*number, |most| Decimal::from(most).max(*number)).into());
+            }
             (Folded::Avg(sum, count), Value::Number(number)) => {
-                *sum = sum.add(*number).unwrap_or(*sum);
+                plus(sum, *number);
                 *count += 1;
             }
-            (Folded::First(first), Value::Json(json)) if first.as_ref().is_none_or(|(known, _)| rank < *known) => {
-                *first = Some((rank, json.clone()));
+            (Folded::First(first), Value::Json(json)) if first.as_ref().is_none_or(|first| rank < first.0) => {
+                *first = Some(Box::new((rank, json.clone())));
             }
-            (Folded::Last(last), Value::Json(json)) if last.as_ref().is_none_or(|(known, _)| rank > *known) => {
-                *last = Some((rank, json.clone()));
+            (Folded::Last(last), Value::Json(json)) if last.as_ref().is_none_or(|last| rank > last.0) => {
+                *last = Some(Box::new((rank, json.clone())));
             }
             (Folded::Unique(known), Value::Text(text)) => drop(known.insert(*text)),
-            (Folded::Delta(change, before), Value::Number(number)) => {
+            (Folded::Delta(delta), Value::Number(number)) => {
+                let (change, before) = &mut **delta;
                 *change = before.and_then(|before| number.sub(before));
                 *before = Some(*number);
             }
@@ -147,55 +165,63 @@ impl Folded {
         }
     }
 
-    /// The result as a field of an event.
-    pub(super) fn field(&self) -> (Kind, Vec<u8>) {
-        let number = |number: Option<Decimal>| match number {
-            Some(number) => (Kind::Number, number.to_string().into_bytes()),
-            None => (Kind::Null, b"null".to_vec()),
+    /// Writes the result as a field of an event; returns its kind.
+    pub(super) fn write_field(&self, out: &mut Vec<u8>) -> Kind {
+        out.clear();
+        let mut number = |number: Option<Decimal>| match number {
+            Some(number) => {
+                number.write_to(out);
+                Kind::Number
+            }
+            None => {
+                out.extend_from_slice(b"null");
+                Kind::Null
+            }
         };
         match self {
-            Folded::Sum(sum) => number(Some(*sum)),
+            Folded::Sum(sum) => number(Some((*sum).into())),
             Folded::Count(count) => number(Some(Decimal::from_count(*count))),
-            Folded::Min(extreme) | Folded::Max(extreme) => number(*extreme),
+            Folded::Min(extreme) | Folded::Max(extreme) => number(extreme.map(Decimal::from)),
             Folded::Avg(sum, count) => {
-                let mean = |count| Quotient::of(*sum, count).round(18, Rounding::HalfEven);
+                let mean = |count| Quotient::of((*sum).into(), count).round(18, Rounding::HalfEven);
                 number(std::num::NonZeroU64::new(*count).and_then(|count| mean(count.get())))
             }
             Folded::First(value) | Folded::Last(value) => match value {
-                Some((_, json)) => {
-                    let leaf = crate::event::json::leaf_of(json);
-                    (leaf.kind, leaf.bytes.to_vec())
+                Some(value) => {
+                    let leaf = crate::event::json::leaf_of(&value.1);
+                    out.extend_from_slice(leaf.bytes);
+                    leaf.kind
                 }
-                None => (Kind::Null, b"null".to_vec()),
+                None => number(None),
             },
             Folded::Unique(known) => number(Some(Decimal::from_count(known.len() as u64))),
-            Folded::Delta(change, _) => number(*change),
+            Folded::Delta(delta) => number(delta.0),
         }
     }
 
     pub(super) fn write_to(&self, pen: &mut Pen) {
         match self {
-            Folded::Sum(sum) => write_number(Some(*sum), pen),
+            Folded::Sum(sum) => write_number(Some((*sum).into()), pen),
             Folded::Count(count) => pen.count(*count),
-            Folded::Min(extreme) | Folded::Max(extreme) => write_number(*extreme, pen),
+            Folded::Min(extreme) | Folded::Max(extreme) => write_number(extreme.map(Decimal::from), pen),
             Folded::Avg(sum, count) => {
-                write_number(Some(*sum), pen);
+                write_number(Some((*sum).into()), pen);
                 pen.count(*count);
             }
             Folded::First(value) | Folded::Last(value) => {
                 pen.byte(u8::from(value.is_some()));
-                if let Some((rank, json)) = value {
-                    write_rank(*rank, pen);
-                    pen.text(json);
+                if let Some(value) = value {
+                    write_rank(value.0, pen);
+                    pen.text(&value.1);
                 }
             }
             Folded::Unique(known) => {
                 pen.count(known.len() as u64);
                 known.iter().for_each(|text| pen.wide(*text));
             }
-            Folded::Delta(change, before) => {
-                write_number(*change, pen);
-                write_number(*before, pen);
+            Folded::Delta(delta) => {
+                write_number(delta.0, pen);
+                write_number(delta.1, pen);
             }
         }
     }
@@ -203,21 +229,21 @@ impl Folded {
     pub(super) fn read(function: Function, glass: &mut Glass<'_>) -> Seen<Folded> {
         let valued = |glass: &mut Glass<'_>| match glass.byte()? {
             0 => Ok(None),
-            _ => Ok(Some((read_rank(glass)?, glass.text()?.to_vec()))),
+            _ => Ok(Some(Box::new((read_rank(glass)?, glass.text()?.to_vec())))),
         };
         Ok(match function {
-            Function::Sum => Folded::Sum(read_number(glass)?.unwrap_or_default()),
+            Function::Sum => Folded::Sum(read_number(glass)?.unwrap_or_default().into()),
             Function::Count => Folded::Count(glass.count()?),
-            Function::Min => Folded::Min(read_number(glass)?),
-            Function::Max => Folded::Max(read_number(glass)?),
-            Function::Avg => Folded::Avg(read_number(glass)?.unwrap_or_default(), glass.count()?),
+            Function::Min => Folded::Min(read_number(glass)?.map(Packed::from)),
+            Function::Max => Folded::Max(read_number(glass)?.map(Packed::from)),
+            Function::Avg => Folded::Avg(read_number(glass)?.unwrap_or_default().into(), glass.count()?),
             Function::First => Folded::First(valued(glass)?),
             Function::Last => Folded::Last(valued(glass)?),
             Function::Unique => {
                 let count = glass.length()?;
                 Folded::Unique((0..count).map(|_| glass.wide()).collect::<Seen<_>>()?)
             }
-            Function::Delta => Folded::Delta(read_number(glass)?, read_number(glass)?),
+            Function::Delta => Folded::Delta(Box::new((read_number(glass)?, read_number(glass)?))),
         })
     }
 }

@@ -2,6 +2,7 @@
 
 use super::fold::{self, Folded, Rank, Value, read_rank, write_rank};
 use super::made::{formatted, quoted, stamp_text, stretch};
+use super::texts::Texts;
 use super::{Flaw, Input};
 use crate::event::json::Tree;
 use crate::event::{Batch, Kind, Leaf};
@@ -13,14 +14,14 @@ use crate::time::Timestamp;
 use crate::verdict::Reason;
 
 /// The contribution of an event to a window.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Taken {
     pub(super) rank: Rank,
     pub(super) values: Vec<Option<Value>>,
     /// The fields of the key, as JSON.
-    key: Vec<Vec<u8>>,
+    key: Texts,
     /// The fields that are kept, as JSON; empty for one that is missing.
-    keep: Vec<Vec<u8>>,
+    keep: Texts,
 }
 
 /// The state of a window.
@@ -29,32 +30,32 @@ pub(super) struct Gathered {
     pub(super) inputs: u64,
     first: Rank,
     last: Rank,
-    key: Vec<Vec<u8>>,
-    keep: Vec<Vec<u8>>,
-    folded: Vec<Folded>,
-}
-
-fn json_of(batch: &Batch, row: usize, slots: &[u16]) -> Vec<Vec<u8>> {
-    let one = |slot: &u16| {
-        let leaf = batch.leaf(row, *slot);
-        let mut json = Vec::new();
-        if leaf.kind != Kind::Missing {
-            leaf.write_json(&mut json);
-        }
-        json
-    };
-    slots.iter().map(one).collect()
+    key: Texts,
+    keep: Texts,
+    folded: Box<[Folded]>,
 }
 
 impl Taken {
     /// Reads what an event brings, as of an instant.
-    pub(super) fn read(plan: &Plan, of: &Accumulate, batch: &Batch, input: &Input) -> Result<Taken, Flaw> {
+    pub(super) fn read(&mut self, plan: &Plan, of: &Accumulate, batch: &Batch, input: &Input) -> Result<(), Flaw> {
         let row = input.row as usize;
-        let values = fold::read(plan, &of.fields, of.missing, of.text_numbers, batch, row)?;
-        let (mut key, keep) = (json_of(batch, row, &of.key), json_of(batch, row, &of.keep));
-        // A field of the key that is missing is null: they are one key.
-        key.iter_mut().filter(|json| json.is_empty()).for_each(|json| json.extend_from_slice(b"null"));
-        Ok(Taken { rank: (input.at, input.order), values, key, keep })
+        self.rank = (input.at, input.order);
+        fold::read(plan, &of.fields, of.missing, of.text_numbers, batch, row, &mut self.values)?;
+        self.key.clear();
+        for slot in &of.key {
+            // A field of the key that is missing is null: they are one key.
+            self.key.push(|out| batch.leaf(row, *slot).write_json(out));
+        }
+        self.keep.clear();
+        for slot in &of.keep {
+            let leaf = batch.leaf(row, *slot);
+            self.keep.push(|out| {
+                if leaf.kind != Kind::Missing {
+                    leaf.write_json(out);
+                }
+            });
+        }
+        Ok(())
     }
 
     pub(super) fn write_to(&self, pen: &mut Pen) {
@@ -63,20 +64,17 @@ impl Taken {
             pen.byte(u8::from(value.is_some()));
             value.iter().for_each(|value| value.write_to(pen));
         }
-        self.key.iter().chain(&self.keep).for_each(|json| pen.text(json));
+        self.key.write_to(pen);
+        self.keep.write_to(pen);
     }
 
     pub(super) fn read_image(of: &Accumulate, glass: &mut Glass<'_>) -> Seen<Taken> {
         let rank = read_rank(glass)?;
         let value = |glass: &mut Glass<'_>| Ok(if glass.byte()? == 0 { None } else { Some(Value::read(glass)?) });
         let values = of.fields.iter().map(|_| value(glass)).collect::<Seen<_>>()?;
-        let (key, keep) = (texts(of.key.len(), glass)?, texts(of.keep.len(), glass)?);
+        let (key, keep) = (Texts::read(of.key.len(), glass)?, Texts::read(of.keep.len(), glass)?);
         Ok(Taken { rank, values, key, keep })
     }
-}
-
-fn texts(count: usize, glass: &mut Glass<'_>) -> Seen<Vec<Vec<u8>>> {
-    (0..count).map(|_| Ok(glass.text()?.to_vec())).collect()
 }
 
 impl Gathered {
@@ -86,10 +84,16 @@ impl Gathered {
             inputs: 0,
             first: (Timestamp::MAX, (u64::MAX, u32::MAX)),
             last: (Timestamp::MIN, (0, 0)),
-            key: Vec::new(),
-            keep: Vec::new(),
+            key: Texts::default(),
+            keep: Texts::default(),
             folded: of.fields.iter().map(|fold| Folded::new(fold.function)).collect(),
         }
+    }
+
+    /// Reads a part of each piece of its memory.
+    pub(super) fn touch(&self) -> u64 {
+        let folded = self.folded.first().map_or(0, |folded| u64::from(matches!(folded, Folded::Count(_))));
+        self.inputs ^ folded
     }
 
     /// Why an event may not come in.
@@ -108,11 +112,11 @@ impl Gathered {
         self.inputs += 1;
         if taken.rank < self.first {
             self.first = taken.rank;
-            self.key.clone_from(&taken.key);
+            self.key.copy_from(&taken.key);
         }
         if taken.rank >= self.last {
             self.last = taken.rank;
-            self.keep.clone_from(&taken.keep);
+            self.keep.copy_from(&taken.keep);
         }
         for (folded, value) in self.folded.iter_mut().zip(&taken.values) {
             if let Some(value) = value {
@@ -125,16 +129,16 @@ impl Gathered {
     pub(super) fn derived(&self, plan: &Plan, node: u16, of: &Accumulate, key: &[u8], window: Period) -> Vec<u8> {
         let mut tree = Tree::object();
         let mut set = |slot: u16, json: &[u8]| tree.set(plan.paths[usize::from(slot)].names(), Some(json));
-        for (&slot, json) in of.key.iter().zip(&self.key) {
+        for (&slot, json) in of.key.iter().zip(self.key.iter()) {
             set(slot, json);
         }
         for (fold, folded) in of.fields.iter().zip(&self.folded) {
-            let (kind, bytes) = folded.field();
-            let mut json = Vec::new();
+            let (mut bytes, mut json) = (Vec::new(), Vec::new());
+            let kind = folded.write_field(&mut bytes);
             Leaf { kind, bytes: &bytes }.write_json(&mut json);
             set(fold.set, &json);
         }
-        for (&slot, json) in of.keep.iter().zip(&self.keep).filter(|(_, json)| !json.is_empty()) {
+        for (&slot, json) in of.keep.iter().zip(self.keep.iter()).filter(|(_, json)| !json.is_empty()) {
             set(slot, json);
         }
         let at = match of.stamp {
@@ -166,7 +170,8 @@ impl Gathered {
         pen.count(self.inputs);
         write_rank(self.first, pen);
         write_rank(self.last, pen);
-        self.key.iter().chain(&self.keep).for_each(|json| pen.text(json));
+        self.key.write_to(pen);
+        self.keep.write_to(pen);
         self.folded.iter().for_each(|folded| folded.write_to(pen));
     }
 
@@ -175,8 +180,8 @@ impl Gathered {
             inputs: glass.count()?,
             first: read_rank(glass)?,
             last: read_rank(glass)?,
-            key: texts(of.key.len(), glass)?,
-            keep: texts(of.keep.len(), glass)?,
+            key: Texts::read(of.key.len(), glass)?,
+            keep: Texts::read(of.keep.len(), glass)?,
             folded: of.fields.iter().map(|fold| Folded::read(fold.function, glass)).collect::<Seen<_>>()?,
         })
     }

@@ -1,11 +1,10 @@
 //! `rate` with a schedule: the total of each key and period, and what an event adds to its price.
 
-use std::collections::BTreeMap;
-
+use super::by_period::ByPeriod;
 use super::fold::{not_a_number, read_number, write_number};
-use super::{Flaw, Input, Keys, key_of, set_number, sorted};
+use super::{AHEAD, Flaw, Input, Keys, key_of};
 use crate::decimal::Decimal;
-use crate::event::Batch;
+use crate::event::{Batch, Kind};
 use crate::image::{Glass, Pen, Seen};
 use crate::operator::{Rate, Running, Tariffs};
 use crate::partition::{Effects, read_value};
@@ -23,13 +22,15 @@ pub(super) struct Periods {
     amend_within: i64,
     /// The instant of the last tick.
     pub(super) ticked: Timestamp,
+    /// The earliest end of a period that is kept, or an earlier instant.
+    first_end: Timestamp,
 }
 
 impl Periods {
     pub(super) fn new(running: &Running) -> Periods {
         let calendar = running.schedule.as_ref();
         let calendar = calendar.map(|(schedule, zone)| Calendar::new(std::sync::Arc::clone(schedule), zone.clone()));
-        Periods { calendar, amend_within: running.amend_within, ticked: Timestamp::MIN }
+        Periods { calendar, amend_within: running.amend_within, ticked: Timestamp::MIN, first_end: Timestamp::MAX }
     }
 
     /// The period of an instant, if it is still kept.
@@ -39,13 +40,36 @@ impl Periods {
         };
         let period = calendar.period_at(at);
         match self.is_kept(period.end) {
-            true => Ok(period),
+            true => {
+                self.note(period);
+                Ok(period)
+            }
             false => Err((Reason::TooLate, format!("the period until {} is no longer kept", period.end))),
         }
     }
 
+    /// Notes that something of a period is kept.
+    pub(super) fn note(&mut self, period: Period) {
+        self.first_end = self.first_end.min(period.end);
+    }
+
+    /// Advances time to an instant and forgets the periods that are too old.
+    pub(super) fn tick<T>(&mut self, at: Timestamp, keys: &mut Keys<ByPeriod<T>>) {
+        self.ticked = self.ticked.max(at);
+        if self.is_kept(self.first_end) {
+            return;
+        }
+        let mut first_end = Timestamp::MAX;
+        keys.retain(|periods| {
+            periods.retain(|period| self.is_kept(period.end));
+            first_end = periods.iter().map(|(period, _)| period.end).fold(first_end, Timestamp::min);
+            !periods.is_empty()
+        });
+        self.first_end = first_end;
+    }
+
     /// Whether a period that ends then is kept.
-    pub(super) fn is_kept(&self, end: Timestamp) -> bool {
+    fn is_kept(&self, end: Timestamp) -> bool {
         end == Timestamp::MAX || end.saturating_add(self.amend_within) >= self.ticked
     }
 }
@@ -54,7 +78,7 @@ impl Periods {
 #[derive(Debug)]
 pub(crate) struct Rates {
     periods: Periods,
-    totals: Keys<BTreeMap<Period, Decimal>>,
+    totals: Keys<ByPeriod<Decimal>>,
 }
 
 impl Rates {
@@ -70,11 +94,19 @@ impl Rates {
         inputs: &[Input],
         effects: &mut impl Effects,
     ) {
-        for input in inputs {
-            let tariff = rate.tariff_of(tables, input.tariff);
-            match tariff.and_then(|tariff| self.price(plan, rate, tariff, batch, input)) {
-                Ok(amount) => set_number(effects, input, rate.set, amount),
-                Err((reason, detail)) => effects.refused(input, reason, detail),
+        let mut written = Vec::with_capacity(48);
+        for inputs in inputs.chunks(AHEAD) {
+            self.totals.fetch(inputs.iter().map(|input| input.hash), |_| 0);
+            for input in inputs {
+                let tariff = rate.tariff_of(tables, input.tariff);
+                match tariff.and_then(|tariff| self.price(plan, rate, tariff, batch, input)) {
+                    Ok(amount) => {
+                        written.clear();
+                        amount.write_to(&mut written);
+                        effects.set(input, rate.set, Kind::Number, &written);
+                    }
+                    Err((reason, detail)) => effects.refused(input, reason, detail),
+                }
             }
         }
     }
@@ -83,7 +115,8 @@ impl Rates {
         let quantity = quantity(plan, rate, batch, input.row as usize)?;
         let period = self.periods.at(input.at)?;
         let key = key_of(batch, input);
-        let before = self.totals.get(key).and_then(|periods| periods.get(&period)).copied().unwrap_or_default();
+        let known = self.totals.get_mut(input.hash, key);
+        let before = known.as_ref().and_then(|periods| periods.get(&period)).copied().unwrap_or_default();
         let out_of_range = || (Reason::BadValue, format!("{quantity} takes the total or its price out of range"));
         let total = before.add(quantity).ok_or_else(out_of_range)?;
         if total < Decimal::ZERO && rate.terms.negative == Negative::Park {
@@ -91,23 +124,17 @@ impl Rates {
         }
         let price = |quantity| tariff.of(quantity, rate.terms).ok_or_else(out_of_range);
         let amount = price(total)?.sub(price(before)?).ok_or_else(out_of_range)?;
-        match self.totals.get_mut(key) {
-            Some(periods) => drop(periods.insert(period, total)),
-            None => drop(self.totals.insert(key.into(), BTreeMap::from([(period, total)]))),
-        }
+        let periods = match known {
+            Some(periods) => periods,
+            None => self.totals.get_or_insert_with(input.hash, key, ByPeriod::default).1,
+        };
+        *periods.get_or_insert_with(period, || total).0 = total;
         Ok(amount)
     }
 
     /// Forgets the periods that are too old.
-    pub(super) fn tick(&mut self, rate: &Rate, at: Timestamp) {
-        self.periods.ticked = self.periods.ticked.max(at);
-        if rate.running.as_ref().is_some_and(|running| running.schedule.is_some()) {
-            let periods = &self.periods;
-            self.totals.retain(|_, totals| {
-                totals.retain(|period, _| periods.is_kept(period.end));
-                !totals.is_empty()
-            });
-        }
+    pub(super) fn tick(&mut self, at: Timestamp) {
+        self.periods.tick(at, &mut self.totals);
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -117,10 +144,10 @@ impl Rates {
     pub(super) fn write_to(&self, pen: &mut Pen) {
         pen.time(self.periods.ticked);
         pen.count(self.totals.len() as u64);
-        for (key, totals) in sorted(&self.totals) {
+        for (key, totals) in self.totals.sorted() {
             pen.text(key);
             pen.count(totals.len() as u64);
-            for (period, total) in totals {
+            for (period, total) in totals.iter() {
                 pen.time(period.start);
                 pen.time(period.end);
                 write_number(Some(*total), pen);
@@ -132,11 +159,13 @@ impl Rates {
         let mut rates = Rates::new(running);
         rates.periods.ticked = glass.time()?;
         for _ in 0..glass.length()? {
-            let key = glass.text()?.into();
-            let mut totals = BTreeMap::new();
+            let key = glass.text()?;
+            let mut totals = ByPeriod::default();
             for _ in 0..glass.length()? {
                 let period = Period { start: glass.time()?, end: glass.time()? };
-                totals.insert(period, read_number(glass)?.unwrap_or_default());
+                rates.periods.note(period);
+                let total = read_number(glass)?.unwrap_or_default();
+                totals.get_or_insert_with(period, || total);
             }
             rates.totals.insert(key, totals);
         }

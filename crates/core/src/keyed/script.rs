@@ -1,9 +1,9 @@
 //! `script` with a key: its code reads and writes the state of the key.
 
-use flowmeter_script::State;
+use flowmeter_script::{Event, State};
 
-use super::{Input, Keys, key_of, sorted};
-use crate::event::Batch;
+use super::{Input, Keys, key_of};
+use crate::event::{Batch, Kind};
 use crate::image::{Glass, Pen, Seen};
 use crate::operator::Script;
 use crate::partition::Effects;
@@ -18,12 +18,14 @@ impl States {
         let empty = State::new();
         for input in inputs {
             let key = key_of(batch, input);
-            let (event, list) = (batch.resolve(input.json).bytes, batch.resolve(input.key_list).bytes);
-            match script.run(event, list, self.0.get(key).unwrap_or(&empty), at) {
+            let (whole, list) = (batch.resolve(input.json), batch.resolve(input.key_list).bytes);
+            let given = if whole.kind == Kind::Missing { script.given(batch, input.row as usize) } else { None };
+            let event = given.as_deref().map_or(Event::Whole(whole.bytes), Event::Fields);
+            match script.run(event, list, self.0.get(input.hash, key).unwrap_or(&empty), at) {
                 Ok((scripted, state)) => {
                     match state {
-                        Some(state) if state.is_empty() => drop(self.0.remove(key)),
-                        Some(state) => drop(self.0.insert(key.into(), state)),
+                        Some(state) if state.is_empty() => drop(self.0.remove(input.hash, key)),
+                        Some(state) => self.0.insert(key, state),
                         None => {}
                     }
                     effects.scripted(input, scripted);
@@ -39,7 +41,7 @@ impl States {
 
     pub(super) fn write_to(&self, pen: &mut Pen) {
         pen.count(self.0.len() as u64);
-        for (key, state) in sorted(&self.0) {
+        for (key, state) in self.0.sorted() {
             pen.text(key);
             pen.count(state.len() as u64);
             for (name, value) in state {
@@ -52,7 +54,7 @@ impl States {
     pub(super) fn read(glass: &mut Glass<'_>) -> Seen<States> {
         let mut read = States::default();
         for _ in 0..glass.length()? {
-            let key = glass.text()?.into();
+            let key = glass.text()?;
             let mut state = State::new();
             for _ in 0..glass.length()? {
                 state.push((glass.string()?, glass.string()?));

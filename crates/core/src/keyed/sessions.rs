@@ -8,7 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::accumulate::{Place, forget, forgotten, late_for, read_places, write_places};
 use super::fold::{Rank, Value};
 use super::gathered::{Gathered, Taken};
-use super::{Flaw, Keys, sorted};
+use super::keys::hash_of;
+use super::{Flaw, Keys};
 use crate::decimal::Decimal;
 use crate::image::{Glass, Pen, Seen};
 use crate::operator::Accumulate;
@@ -52,31 +53,38 @@ impl Sessions {
     }
 
     /// Takes an event into its session.
-    pub(super) fn take(&mut self, plan: &Plan, of: &Accumulate, key: &[u8], taken: Taken, ticked: Timestamp) -> Result<(), Flaw> {
+    pub(super) fn take(
+        &mut self,
+        plan: &Plan,
+        of: &Accumulate,
+        (hash, key): (u64, &[u8]),
+        taken: Taken,
+        ticked: Timestamp,
+    ) -> Result<(), Flaw> {
         let at = taken.rank.0;
         if let Some(flaw) = forgotten(&of.late, self.end(at), ticked) {
             return Err(flaw);
         }
-        if let Some(last) = self.released_around(key, at) {
+        if let Some(last) = self.released_around(hash, key, at) {
             return Err(late_for(&of.late, self.end(last)));
         }
         let (gap, max) = (self.gap, self.max);
-        let mut open = self.open.remove(key).unwrap_or_default();
-        let refused = open.refusal(plan, of, gap, max, &taken);
-        if refused.is_none() {
-            let changed = open.insert(taken, gap, max);
-            self.replace(key, &changed);
+        let (place, open) = self.open.get_or_insert_with(hash, key, Open::default);
+        if let Some(flaw) = open.refusal(plan, of, gap, max, &taken) {
+            if open.events.is_empty() {
+                self.open.remove_at(place);
+            }
+            return Err(flaw);
         }
-        if !open.events.is_empty() {
-            self.open.insert(key.into(), open);
-        }
-        refused.map_or(Ok(()), Err)
+        let changed = open.insert(taken, gap, max);
+        self.replace(key, &changed);
+        Ok(())
     }
 
     /// The last event of a released session that an event would be part of, put beside its
     /// events alone.
-    fn released_around(&self, key: &[u8], at: Timestamp) -> Option<Timestamp> {
-        let sessions = self.remembered.get(key)?;
+    fn released_around(&self, hash: u64, key: &[u8], at: Timestamp) -> Option<Timestamp> {
+        let sessions = self.remembered.get(hash, key)?;
         let (gap, max) = (i128::from(self.gap), i128::from(self.max));
         let is_part = |(start, last): &(&Timestamp, &Timestamp)| {
             if at < **start {
@@ -115,7 +123,8 @@ impl Sessions {
                 self.due.insert(place);
                 return;
             }
-            let Some(open) = self.open.get_mut(key) else { continue };
+            let hash = hash_of(key);
+            let Some(open) = self.open.get_mut(hash, key) else { continue };
             let Some((first, (last, _))) = open.sessions.range((*start, (0, 0))..).next().map(|(a, b)| (*a, *b)) else {
                 continue;
             };
@@ -126,10 +135,10 @@ impl Sessions {
                 open.events.remove(&rank).iter().for_each(|taken| gathered.add(taken));
             }
             if open.events.is_empty() {
-                self.open.remove(key);
+                self.open.remove(hash, key);
             }
             give(key, Period { start: *start, end: *end }, &gathered);
-            self.remembered.entry(key.clone()).or_default().insert(*start, last.0);
+            self.remembered.get_or_insert_with(hash, key, BTreeMap::new).1.insert(*start, last.0);
             self.released.insert(place);
         }
     }
@@ -140,10 +149,11 @@ impl Sessions {
             if *end >= oldest {
                 break;
             }
-            if let Some(sessions) = self.remembered.get_mut(key) {
+            let hash = hash_of(key);
+            if let Some(sessions) = self.remembered.get_mut(hash, key) {
                 sessions.remove(start);
                 if sessions.is_empty() {
-                    self.remembered.remove(key);
+                    self.remembered.remove(hash, key);
                 }
             }
         }
@@ -153,7 +163,7 @@ impl Sessions {
     pub(super) fn write_to(&self, pen: &mut Pen) {
         write_places(&self.released, pen);
         pen.count(self.remembered.len() as u64);
-        for (key, sessions) in sorted(&self.remembered) {
+        for (key, sessions) in self.remembered.sorted() {
             pen.text(key);
             pen.count(sessions.len() as u64);
             for (start, last) in sessions {
@@ -162,7 +172,7 @@ impl Sessions {
             }
         }
         pen.count(self.open.len() as u64);
-        for (key, open) in sorted(&self.open) {
+        for (key, open) in self.open.sorted() {
             pen.text(key);
             pen.count(open.events.len() as u64);
             open.events.values().for_each(|taken| taken.write_to(pen));
@@ -172,18 +182,18 @@ impl Sessions {
     pub(super) fn read(&mut self, of: &Accumulate, glass: &mut Glass<'_>) -> Seen<()> {
         self.released = read_places(glass)?;
         for _ in 0..glass.length()? {
-            let key = glass.text()?.into();
+            let key = glass.text()?;
             let sessions = (0..glass.length()?).map(|_| Ok((glass.time()?, glass.time()?)));
             self.remembered.insert(key, sessions.collect::<Seen<_>>()?);
         }
         for _ in 0..glass.length()? {
-            let key: Box<[u8]> = glass.text()?.into();
+            let key = glass.text()?;
             let mut open = Open::default();
             for _ in 0..glass.length()? {
                 open.insert(Taken::read_image(of, glass)?, self.gap, self.max);
             }
             let new = open.sessions.iter().map(|(first, (last, _))| (*first, *last)).collect();
-            self.replace(&key, &Changed { gone: Vec::new(), new });
+            self.replace(key, &Changed { gone: Vec::new(), new });
             self.open.insert(key, open);
         }
         Ok(())

@@ -137,6 +137,9 @@ fn json_of(leaf: Leaf<'_>) -> Option<Vec<u8>> {
 /// changed. One that did not come as JSON has the fields that the pipeline names, and all its columns
 /// if an operator needs them.
 pub(super) fn whole(plan: &Plan, kin: &Kin, batch: &Batch, event: usize, row: usize) -> Vec<u8> {
+    if batch.json && !batch.is_changed(row) {
+        return batch.raw(event).trim_ascii().to_vec();
+    }
     let returned = kin.returned.map(|slot| batch.leaf(row, slot)).filter(|leaf| leaf.kind == Kind::Json);
     let mut tree = match returned {
         Some(returned) => Tree::Raw(returned.bytes.to_vec()),

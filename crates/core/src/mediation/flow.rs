@@ -101,11 +101,36 @@ pub struct Answers {
     pub absorbed: Vec<(u16, u32)>,
     /// Absorbed events that came for a released window: the operator of each.
     pub late_inputs: Vec<u16>,
-    /// Fields that an operator sets: operator, place, slot and value. Those of a place follow
-    /// each other, places in order.
-    pub set: Vec<(u16, u32, u16, Kind, Vec<u8>)>,
+    /// Fields that an operator sets. Those of a place follow each other, places in order.
+    pub set: SetFields,
     /// Results of scripts: operator, place, result.
     pub scripted: Vec<(u16, u32, Scripted)>,
+}
+
+/// Fields of events that operators set, with their values in one piece of memory.
+#[derive(Clone, Debug, Default)]
+pub struct SetFields {
+    /// Operator, place, slot, kind, and where the value ends.
+    fields: Vec<(u16, u32, u16, Kind, u32)>,
+    bytes: Vec<u8>,
+}
+
+impl SetFields {
+    /// Adds a field of an event at an operator.
+    pub fn push(&mut self, operator: u16, place: u32, slot: u16, kind: Kind, value: &[u8]) {
+        self.bytes.extend_from_slice(value);
+        self.fields.push((operator, place, slot, kind, self.bytes.len() as u32));
+    }
+
+    /// Returns operator, place, slot, kind and value of each.
+    pub fn iter(&self) -> impl Iterator<Item = (u16, u32, u16, Kind, &[u8])> {
+        let mut from = 0;
+        self.fields.iter().map(move |&(operator, place, slot, kind, end)| {
+            let value = &self.bytes[from..end as usize];
+            from = end as usize;
+            (operator, place, slot, kind, value)
+        })
+    }
 }
 
 /// Events that wait at a stateful operator.

@@ -6,34 +6,34 @@ use super::fields::{Kin, set};
 use super::flow::{Flow, Token};
 use super::prepare::event_time;
 use crate::decimal::{Decimal, Fraction, Rounding};
-use crate::event::Kind;
+use crate::event::{Batch, Kind};
 use crate::keyed;
-use crate::operator::{Currency, CurrencyCode, Enrich, Rate, Tariffs, Unmatched};
+use crate::operator::{Currency, CurrencyCode, Enrich, Operator, Rate, Tariffs, Unmatched};
 use crate::partition::read_value;
 use crate::plan::Plan;
 use crate::price::Negative;
-use crate::table::{Content, RowIx, key_of};
+use crate::table::{Content, RowIx, Tables, key_of};
 use crate::time::Timestamp;
 use crate::verdict::Reason;
 
 type Flaw = (Reason, String);
 
-fn content(plan: &Plan, flow: &Flow, table: u16) -> Result<std::sync::Arc<Content>, Flaw> {
-    let known = flow.tables.as_ref().and_then(|tables| tables.get(usize::from(table))?.clone());
+fn content<'t>(plan: &Plan, tables: &'t Tables, table: u16) -> Result<&'t Content, Flaw> {
+    let known = tables.as_ref().and_then(|tables| tables.get(usize::from(table))?.as_deref());
     let name = || plan.tables[usize::from(table)].name.as_str();
     known.ok_or_else(|| (Reason::OperatorError, format!("the table `{}` has no rows yet", name())))
 }
 
 /// Sets fields from the row of an event's key; gives the way it leaves by.
 pub(super) fn enrich(plan: &Plan, kin: &Kin, flow: &mut Flow, node: u16, enrich: &Enrich, token: Token) -> Result<usize, Flaw> {
-    let content = content(plan, flow, enrich.table)?;
     let row = token.row as usize;
     let received = flow.at;
     let at = match &enrich.at {
         Some(field) => event_time(plan, flow, row, field, received)?,
         None => Timestamp::MIN,
     };
-    if let Some(found) = find(flow, enrich, row, &content, at) {
+    let content = content(plan, &flow.tables, enrich.table)?;
+    if let Some(found) = find(&flow.batch, enrich, row, content, at) {
         for &(slot, column) in &enrich.set {
             let cell = content.cell(found, column);
             set(plan, kin, &mut flow.batch, row, slot, cell.kind, cell.bytes);
@@ -53,8 +53,8 @@ pub(super) fn enrich(plan: &Plan, kin: &Kin, flow: &mut Flow, node: u16, enrich:
     }
 }
 
-fn find(flow: &Flow, enrich: &Enrich, row: usize, content: &Content, at: Timestamp) -> Option<RowIx> {
-    let leaf = |slot: &u16| flow.batch.leaf(row, *slot);
+fn find(batch: &Batch, enrich: &Enrich, row: usize, content: &Content, at: Timestamp) -> Option<RowIx> {
+    let leaf = |slot: &u16| batch.leaf(row, *slot);
     if enrich.is_prefix {
         let text = crate::table::key_text(leaf(enrich.on.first()?))?;
         return content.find_prefix(&text, at);
@@ -62,6 +62,36 @@ fn find(flow: &Flow, enrich: &Enrich, row: usize, content: &Content, at: Timesta
     let mut key = Vec::with_capacity(64);
     key_of(enrich.on.iter().map(leaf), &mut key)?;
     content.find(&key, at)
+}
+
+/// Events whose rows of tables are fetched together.
+pub(super) const AHEAD: usize = 16;
+
+/// Brings the rows near that some events will most likely ask for: those of their fields as they came.
+pub(super) fn look_ahead(plan: &Plan, flow: &Flow, first: usize) {
+    let Some(tables) = &flow.tables else { return };
+    let events = first..(first + AHEAD).min(flow.batch.len());
+    let mut near = 0;
+    for node in &plan.nodes {
+        let Operator::Enrich(enrich) = &node.operator else { continue };
+        let Some(Some(content)) = tables.get(usize::from(enrich.table)).filter(|_| !enrich.is_prefix) else { continue };
+        let mut key = Vec::with_capacity(64);
+        // Reads that wait for memory run in parallel as long as none needs the result of another: so each
+        // step is taken for all events before the next one.
+        let mut hashes = [None; AHEAD];
+        for (hash, event) in hashes.iter_mut().zip(events.clone()) {
+            key.clear();
+            let known = key_of(enrich.on.iter().map(|slot| flow.batch.leaf(event, *slot)), &mut key);
+            *hash = known.map(|()| Content::hash_of(&key));
+            near ^= hash.map_or(0, |hash| content.touch_index(hash));
+        }
+        let mut places = [0; AHEAD];
+        for (place, hash) in places.iter_mut().zip(hashes.iter().flatten()) {
+            *place = content.guess(*hash);
+        }
+        near ^= places.iter().fold(0, |near, place| near ^ content.touch(*place));
+    }
+    std::hint::black_box(near);
 }
 
 fn no_row(plan: &Plan, flow: &Flow, table: u16, on: &[u16], row: usize) -> Flaw {
@@ -79,7 +109,6 @@ fn shown(flow: &Flow, row: usize, slot: u16) -> String {
 
 /// Converts an amount by the rate of the event's day.
 pub(super) fn convert(plan: &Plan, kin: &Kin, flow: &mut Flow, currency: &Currency, token: Token) -> Result<(), Flaw> {
-    let content = content(plan, flow, currency.table)?;
     let row = token.row as usize;
     let path = plan.paths[usize::from(currency.amount)].as_str();
     let amount = read_value(flow.batch.leaf(row, currency.amount), None, true, currency.text_numbers)
@@ -88,7 +117,7 @@ pub(super) fn convert(plan: &Plan, kin: &Kin, flow: &mut Flow, currency: &Curren
     let received = flow.at;
     let at = event_time(plan, flow, row, &currency.time, received)?;
     let day = currency.zone.jiff().to_datetime(at.to_jiff()).date();
-    let found = rates(&content, currency, &from, &to, day)?;
+    let found = rates(content(plan, &flow.tables, currency.table)?, currency, &from, &to, day)?;
     let product = Fraction::product(amount, found.multiply);
     let result = product.divide(found.divide, currency.scale, currency.rounding);
     let result = result.ok_or_else(|| (Reason::BadValue, format!("{amount} {from} in {to} is out of range")))?;
@@ -174,12 +203,12 @@ fn rate_of(
 /// The row with an event's tariff, where tariffs come from a table.
 pub(super) fn tariff_row(plan: &Plan, flow: &mut Flow, rate: &Rate, row: usize) -> Result<Option<RowIx>, Flaw> {
     let Tariffs::Table(prices) = &rate.tariff else { return Ok(None) };
-    let content = content(plan, flow, prices.table)?;
     let received = flow.at;
     let at = match &prices.at {
         Some(field) => event_time(plan, flow, row, field, received)?,
         None => Timestamp::MIN,
     };
+    let content = content(plan, &flow.tables, prices.table)?;
     let mut key = Vec::with_capacity(64);
     let known = key_of(prices.on.iter().map(|slot| flow.batch.leaf(row, *slot)), &mut key);
     let found = known.and_then(|()| content.find(&key, at));

@@ -125,8 +125,7 @@ fn gather(plan: &Plan, kin: &Kin, flow: &mut Flow, waiting: &mut Waiting, node: 
         let order = (flow.first_order + u64::from(token.event), part);
         match read_input(plan, kin, flow, operator, *token, place as u32, order, &mut key) {
             Ok(Some(input)) => {
-                let hash = Plan::user_hash(&key);
-                waiting.inputs[Plan::partition_of(hash, partitions)].push(input);
+                waiting.inputs[Plan::partition_of(input.hash, partitions)].push(input);
             }
             Ok(None) => {}
             Err((reason, detail)) => {
@@ -178,7 +177,12 @@ fn read_input(
         return Err((Reason::InFuture, format!("{at} is later than {horizon}")));
     }
     let mut key_list = Slot::MISSING;
-    if let Keyed::Correlate(_) | Keyed::Script(_) = operator {
+    let needs_whole = match operator {
+        Keyed::Correlate(_) => true,
+        Keyed::Script(script) => script.given(&flow.batch, row).is_none(),
+        Keyed::Rate(..) | Keyed::Aggregate(_) | Keyed::Accumulate(_) => false,
+    };
+    if needs_whole {
         let text = flow.json(plan, kin, token);
         json = flow.batch.store(Kind::Json, &text);
     }
@@ -192,8 +196,9 @@ fn read_input(
     };
     key.clear();
     key_id(&flow.batch, row, operator.key(), key);
+    let hash = crate::keyed::hash_of(key);
     let key = flow.batch.store(Kind::Text, key);
-    Ok(Some(Input { row: token.row, place, key, at, order, is_stop, json, key_list, tariff }))
+    Ok(Some(Input { row: token.row, place, key, hash, at, order, is_stop, json, key_list, tariff }))
 }
 
 /// Puts usages of events that were held to their places among those before them.

@@ -1,10 +1,12 @@
 //! `script`: an event becomes what the code returns.
 
-use flowmeter_script::{Returned, State};
+use flowmeter_script::{Event, Returned, State};
 
-use super::fields::{Kin, replace, set};
+use super::fields::{Kin, replace, set, set_slot};
 use super::flow::{Derived, Flow, Token};
-use crate::event::{Batch, Kind};
+use super::split::Ids;
+use crate::event::json::leaf_of;
+use crate::event::{Batch, Kind, Slot};
 use crate::operator::{Script, Scripted};
 use crate::plan::Plan;
 use crate::verdict::{Reason, Verdict};
@@ -21,9 +23,13 @@ pub(super) enum Became {
 
 /// Runs a script without state.
 pub(super) fn run(plan: &Plan, kin: &Kin, flow: &Flow, script: &Script, token: Token) -> Result<Scripted, (Reason, String)> {
-    let event = flow.json(plan, kin, token);
-    let key = key_list(&flow.batch, token.row as usize, &script.key);
-    script.run(&event, &key, &State::new(), flow.at).map(|(scripted, _)| scripted)
+    let row = token.row as usize;
+    let key = key_list(&flow.batch, row, &script.key);
+    let run = |event| script.run(event, &key, &State::new(), flow.at).map(|(scripted, _)| scripted);
+    match script.given(&flow.batch, row) {
+        Some(given) => run(Event::Fields(&given)),
+        None => run(Event::Whole(&flow.json(plan, kin, token))),
+    }
 }
 
 /// The values of a key as a JSON list.
@@ -65,37 +71,43 @@ pub(super) fn take(
         Returned::Event(json) => {
             replace(plan, &mut flow.batch, row, script.whole, &json)?;
             for (slot, value) in identity {
-                super::fields::set_slot(plan, kin, &mut flow.batch, row, slot, value);
+                set_slot(plan, kin, &mut flow.batch, row, slot, value);
+            }
+            Ok(Became::Event)
+        }
+        Returned::Changed(changes) => {
+            for (field, json) in changes {
+                let slot = script.fields.as_ref().map_or(script.id, |fields| fields[field]);
+                if slot == script.id || slot == script.source {
+                    continue;
+                }
+                match json {
+                    Some(json) => {
+                        let leaf = leaf_of(&json);
+                        set(plan, kin, &mut flow.batch, row, slot, leaf.kind, leaf.bytes);
+                    }
+                    None => set_slot(plan, kin, &mut flow.batch, row, slot, Slot::MISSING),
+                }
             }
             Ok(Became::Event)
         }
         Returned::Children(events) => {
             let mut children = Vec::with_capacity(events.len());
+            let mut ids = Ids::of(plan, flow, node, script.id, token);
             for (index, json) in (0u32..).zip(events) {
                 let row = flow.batch.copy_row(row);
                 replace(plan, &mut flow.batch, row, script.whole, &json)?;
-                name_child(plan, kin, flow, node, script, token, row, index);
+                let source = flow.batch.slot(token.row as usize, script.source);
+                set_slot(plan, kin, &mut flow.batch, row, script.source, source);
+                match ids.as_mut().map(|ids| ids.next(index)) {
+                    Some(id) => set(plan, kin, &mut flow.batch, row, script.id, Kind::Text, id),
+                    None => set_slot(plan, kin, &mut flow.batch, row, script.id, Slot::MISSING),
+                }
                 let pristine = flow.batch.copy_row(row) as u32;
                 flow.derived.push(Derived { parent: token, node, index, row: pristine, verdict: Verdict::Open });
                 children.push(Token { part: flow.derived.len() as u32, row: row as u32, ..token });
             }
             Ok(Became::Children(children))
         }
-    }
-}
-
-/// A child has the source of its parent, and an id made of its parent's, the operator's and its
-/// number; none if the parent has none.
-#[allow(clippy::too_many_arguments)] // what a name is made of
-fn name_child(plan: &Plan, kin: &Kin, flow: &mut Flow, node: u16, script: &Script, parent: Token, row: usize, index: u32) {
-    let source = flow.batch.slot(parent.row as usize, script.source);
-    super::fields::set_slot(plan, kin, &mut flow.batch, row, script.source, source);
-    let before = flow.batch.leaf(parent.row as usize, script.id).as_text().map(std::borrow::Cow::into_owned);
-    match before {
-        Some(mut text) => {
-            text.extend_from_slice(format!("/{}/{index}", plan.nodes[usize::from(node)].id).as_bytes());
-            set(plan, kin, &mut flow.batch, row, script.id, Kind::Text, &text);
-        }
-        None => super::fields::set_slot(plan, kin, &mut flow.batch, row, script.id, crate::event::Slot::MISSING),
     }
 }

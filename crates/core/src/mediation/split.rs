@@ -41,6 +41,7 @@ pub(super) fn split(
         return Err((Reason::TooMany, format!("`{}` has {found} elements; `childrenMax` is {most}", path())));
     }
     let mut children = Vec::with_capacity(elements.len());
+    let mut ids = Ids::of(plan, flow, node, split.id, parent);
     for (index, (name, element)) in (0u32..).zip(elements) {
         let row = flow.batch.copy_row(parent.row as usize) as u32;
         set_slot(plan, kin, &mut flow.batch, row as usize, split.path, Slot::MISSING);
@@ -55,7 +56,9 @@ pub(super) fn split(
                 }
             }
         }
-        name_child(plan, kin, flow, node, split.id, parent, row, index);
+        if let Some(id) = ids.as_mut().map(|ids| ids.next(index)) {
+            set(plan, kin, &mut flow.batch, row as usize, split.id, Kind::Text, id);
+        }
         let pristine = flow.batch.copy_row(row as usize) as u32;
         flow.derived.push(Derived { parent, node, index, row: pristine, verdict: Verdict::Open });
         children.push(Token { part: flow.derived.len() as u32, row, ..parent });
@@ -63,11 +66,26 @@ pub(super) fn split(
     Ok(children)
 }
 
-/// A child's id is its parent's, the operator's and its number; none if the parent has none.
-#[allow(clippy::too_many_arguments)] // what a name is made of
-fn name_child(plan: &Plan, kin: &Kin, flow: &mut Flow, node: u16, id: u16, parent: Token, row: u32, index: u32) {
-    let Some(before) = flow.batch.leaf(parent.row as usize, id).as_text() else { return };
-    let mut text = before.into_owned();
-    text.extend_from_slice(format!("/{}/{index}", plan.nodes[usize::from(node)].id).as_bytes());
-    set(plan, kin, &mut flow.batch, row as usize, id, Kind::Text, &text);
+/// The ids of the children of an event: its own, the operator's and their numbers.
+pub(super) struct Ids {
+    text: Vec<u8>,
+    stem: usize,
+}
+
+impl Ids {
+    /// Returns the ids of an event's children; none if it has none itself.
+    pub(super) fn of(plan: &Plan, flow: &Flow, node: u16, id: u16, parent: Token) -> Option<Ids> {
+        let before = flow.batch.leaf(parent.row as usize, id).as_text()?;
+        let operator = plan.nodes[usize::from(node)].id.as_bytes();
+        let mut text = Vec::with_capacity(before.len() + operator.len() + 12);
+        [&before, &b"/"[..], operator, &b"/"[..]].into_iter().for_each(|part| text.extend_from_slice(part));
+        Some(Ids { stem: text.len(), text })
+    }
+
+    /// Returns the id of a child.
+    pub(super) fn next(&mut self, index: u32) -> &[u8] {
+        self.text.truncate(self.stem);
+        Decimal::from_count(index.into()).write_to(&mut self.text);
+        &self.text
+    }
 }

@@ -25,6 +25,9 @@ impl Mediator {
         };
         let mut unreadable = flow.parked.iter().map(|parked| parked.event).collect::<Vec<_>>().into_iter().peekable();
         for event in 0..flow.batch.len() as u32 {
+            if (event as usize).is_multiple_of(lookup::AHEAD) {
+                lookup::look_ahead(&plan, flow, event as usize);
+            }
             if unreadable.next_if_eq(&event).is_some() {
                 continue;
             }
@@ -242,9 +245,9 @@ pub(super) fn take_refusals<'a>(plan: &Plan, kin: &Kin, flow: &mut Flow, answers
         for &node in &answer.late_inputs {
             flow.counts[usize::from(node)].late += 1;
         }
-        for (node, place, slot, kind, bytes) in &answer.set {
-            let row = flow.waiting[usize::from(*node)].tokens[*place as usize].row;
-            set(plan, kin, &mut flow.batch, row as usize, *slot, *kind, bytes);
+        for (node, place, slot, kind, bytes) in answer.set.iter() {
+            let row = flow.waiting[usize::from(node)].tokens[place as usize].row;
+            set(plan, kin, &mut flow.batch, row as usize, slot, kind, bytes);
         }
         for &(node, place) in &answer.absorbed {
             refuse(flow, node, place, Verdict::Absorbed);

@@ -1,8 +1,9 @@
 //! Runs code of the document's author on events.
 
-use flowmeter_script::{Failure, Operation, Outcome, Program, Returned, State};
+use flowmeter_script::{Event, Failure, Given, Operation, Outcome, Program, Returned, State};
 
 use crate::decimal::{self, Decimal, Fraction, Rounding};
+use crate::event::{Batch, Kind, Leaf};
 use crate::time::Timestamp;
 use crate::verdict::Reason;
 
@@ -14,6 +15,8 @@ const _: () = assert!(flowmeter_script::DEPTH_MAX == crate::event::json::DEPTH_M
 pub struct Script {
     /// The code after it was checked.
     pub program: Program,
+    /// The fields that the code names, in the order of the program, if it sees nothing else of an event.
+    pub fields: Option<Vec<u16>>,
     /// The fields whose values are the key.
     pub key: Vec<u16>,
     /// Whether it keeps state by key: then events of a key run in the order of arrival.
@@ -40,13 +43,20 @@ pub struct Scripted {
 }
 
 impl Script {
+    /// Returns what the script sees of an event, if that is some fields of it.
+    pub(crate) fn given<'b>(&self, batch: &'b Batch, row: usize) -> Option<Vec<Given<'b>>> {
+        let slots = self.fields.as_ref()?;
+        let given: Option<Vec<Given<'b>>> = slots.iter().map(|slot| given(batch.leaf(row, *slot))).collect();
+        given.filter(|given| self.program.takes(given))
+    }
+
     /// Runs the script for an event. Returns the state of its key if the script changed it.
     ///
     /// # Errors
     /// The reason for which the event is parked.
     pub fn run(
         &self,
-        event: &[u8],
+        event: Event<'_>,
         key: &[u8],
         state: &State,
         received: Timestamp,
@@ -62,6 +72,21 @@ impl Script {
             Err(Failure::Stalled) => Err((Reason::ScriptLimit, "the script ran for ten seconds; lower `steps`".to_owned())),
         }
     }
+}
+
+/// The value of a field for a script; nothing for a text that must be read with the whole event.
+fn given(leaf: Leaf<'_>) -> Option<Given<'_>> {
+    let text = || std::str::from_utf8(leaf.bytes).ok();
+    Some(match leaf.kind {
+        Kind::Missing => Given::Missing,
+        Kind::Null => Given::Null,
+        Kind::True => Given::Truth(true),
+        Kind::False => Given::Truth(false),
+        Kind::Number => Given::Number(text()?),
+        Kind::Text => Given::Text(text()?),
+        Kind::Json => Given::Json(leaf.bytes),
+        Kind::EscapedText => return None,
+    })
 }
 
 /// A message of a script, at most a kilobyte of it.

@@ -33,6 +33,16 @@ pub(super) fn add_key(text: &[u8], key: &mut Vec<u8>) {
     key.extend_from_slice(text);
 }
 
+/// The texts of a key, as they were added.
+pub(super) fn texts(mut key: &[u8]) -> impl Iterator<Item = &[u8]> {
+    std::iter::from_fn(move || {
+        let (length, behind) = key.split_first_chunk()?;
+        let (text, behind) = behind.split_at_checked(u32::from_le_bytes(*length) as usize)?;
+        key = behind;
+        Some(text)
+    })
+}
+
 /// Appends a JSON value: members in alphabetical order, numbers canonical, no spaces.
 pub(super) fn write(value: &Value, out: &mut Vec<u8>) {
     match value {

@@ -1,10 +1,10 @@
 //! Rows checked whole: a content is sound, or it is refused with the line and the key.
 
-use std::collections::HashMap;
 use std::fmt;
 
 use serde_json::{Map, Value};
 
+use super::records::{Records, add_cell};
 use super::{Content, Table, canonical, key_text};
 use crate::decimal::{self, Decimal};
 use crate::event::Kind;
@@ -47,12 +47,10 @@ impl fmt::Display for Refused {
 struct Checked {
     line: u64,
     key: Vec<u8>,
-    /// The texts of the key, by which rows are sorted.
-    texts: Vec<Vec<u8>>,
-    shown: String,
     holds: (Timestamp, Timestamp),
     canonical: Vec<u8>,
-    columns: Map<String, Value>,
+    /// The values of the columns that are read.
+    cells: Vec<u8>,
     tariff: Option<Tariff>,
 }
 
@@ -62,7 +60,10 @@ pub(super) fn content(table: &Table, rows: Vec<Row>) -> Result<Content, Refused>
         return Err(Refused { line: 0, key: String::new(), why });
     }
     let mut checked = rows.into_iter().map(|row| one(table, row)).collect::<Result<Vec<_>, _>>()?;
-    checked.sort_by(|a, b| (&a.texts, a.holds.0, &a.canonical).cmp(&(&b.texts, b.holds.0, &b.canonical)));
+    checked.sort_by(|a, b| {
+        let by_key = canonical::texts(&a.key).cmp(canonical::texts(&b.key));
+        by_key.then_with(|| (a.holds.0, &a.canonical).cmp(&(b.holds.0, &b.canonical)))
+    });
     checked.dedup_by(|a, b| a.key == b.key && a.canonical == b.canonical);
     for (a, b) in checked.iter().zip(checked.iter().skip(1)) {
         if a.key == b.key && a.holds.1 > b.holds.0 {
@@ -71,7 +72,7 @@ pub(super) fn content(table: &Table, rows: Vec<Row>) -> Result<Content, Refused>
                 0 => "another row of this key holds at the same time".to_owned(),
                 line => format!("the row in line {line} has the same key and holds at the same time"),
             };
-            return Err(Refused { line: second.line, key: second.shown.clone(), why });
+            return Err(Refused { line: second.line, key: shown(&second.key), why });
         }
     }
     lay_out(table, &checked)
@@ -84,60 +85,51 @@ fn lay_out(table: &Table, rows: &[Checked]) -> Result<Content, Refused> {
         return Err(Refused { line: 0, key: String::new(), why });
     }
     let has_validity = table.valid_from.is_some() || table.valid_to.is_some();
+    let looked_up = rows.iter().map(|row| row.key.len() + row.cells.len()).sum();
     let mut content = Content {
         canonical: Vec::with_capacity(bytes),
-        keys: HashMap::default(),
-        holds: Vec::new(),
-        cells: Vec::new(),
-        arena: Vec::new(),
+        records: Records::with_capacity(rows.len(), looked_up),
+        holds: if has_validity { rows.iter().map(|row| row.holds).collect() } else { Vec::new() },
         tariffs: rows.iter().filter_map(|row| row.tariff.clone()).collect(),
-        width: table.read.len(),
-        longest: 0,
+        longest: rows.iter().map(|row| row.key.len()).max().unwrap_or_default(),
         rows: rows.len(),
     };
-    for (at, row) in (0u32..).zip(rows) {
-        if at > 0 {
+    for row in rows {
+        if !content.canonical.is_empty() {
             content.canonical.push(b'\n');
         }
         content.canonical.extend_from_slice(&row.canonical);
-        content.longest = content.longest.max(row.key.len());
-        content.keys.entry(row.key.as_slice().into()).and_modify(|known| known.end = at + 1).or_insert(at..at + 1);
-        if has_validity {
-            content.holds.push(row.holds);
-        }
-        for column in &table.read {
-            let start = content.arena.len() as u32;
-            let mut json = Vec::new();
-            if let Some(value) = row.columns.get(column) {
-                canonical::write(value, &mut json);
-            }
-            let leaf = leaf_of(&json);
-            let kind = if leaf.kind == Kind::Missing { Kind::Null } else { leaf.kind };
-            content.arena.extend_from_slice(leaf.bytes);
-            content.cells.push((kind, start, content.arena.len() as u32));
+    }
+    for of_key in rows.chunk_by(|one, other| one.key == other.key) {
+        let (Some(first), cells) = (of_key.first(), of_key.iter().map(|row| row.cells.as_slice())) else { continue };
+        if !content.records.add(&first.key, cells) {
+            let why = "the keys and the columns that operators read have more than 4 GiB".to_owned();
+            return Err(Refused { line: first.line, key: shown(&first.key), why });
         }
     }
     Ok(content)
 }
 
+/// A key for a person.
+fn shown(key: &[u8]) -> String {
+    let texts: Vec<_> = canonical::texts(key).map(String::from_utf8_lossy).collect();
+    texts.join(", ")
+}
+
 fn one(table: &Table, row: Row) -> Result<Checked, Refused> {
     let line = row.line;
-    let mut shown = String::new();
-    let refuse = |shown: &str, why: String| Refused { line, key: shown.to_owned(), why };
-    let columns = row.columns.map_err(|why| refuse("", why))?;
-    let (mut key, mut texts) = (Vec::new(), Vec::new());
+    let refuse = |key: &[u8], why: String| Refused { line, key: shown(key), why };
+    let columns = row.columns.map_err(|why| refuse(b"", why))?;
+    let (mut key, mut json) = (Vec::new(), Vec::new());
     for column in &table.key {
-        let mut json = Vec::new();
+        json.clear();
         columns.get(column).inspect(|value| canonical::write(value, &mut json));
         let leaf = leaf_of(&json);
         let Some(text) = key_text(leaf) else {
             let what = if leaf.kind == Kind::Json { "is neither text nor a number" } else { "is missing or null" };
-            return Err(refuse(&shown, format!("key column `{column}` {what}; give every row a key")));
+            return Err(refuse(&key, format!("key column `{column}` {what}; give every row a key")));
         };
-        shown.push_str(if shown.is_empty() { "" } else { ", " });
-        shown.push_str(&String::from_utf8_lossy(&text));
         canonical::add_key(&text, &mut key);
-        texts.push(text.into_owned());
     }
     let instant = |column: &Option<String>, default: Timestamp| match column {
         None => Ok(default),
@@ -146,25 +138,31 @@ fn one(table: &Table, row: Row) -> Result<Checked, Refused> {
             Some(Value::String(text)) if text.is_empty() => Ok(default),
             Some(value) => instant(value, &table.zone).ok_or_else(|| {
                 let why = format!("`{column}` is {value}, which is no time; write 2026-01-31 or 2026-01-31T00:00:00Z");
-                refuse(&shown, why)
+                refuse(&key, why)
             }),
         },
     };
     let holds = (instant(&table.valid_from, Timestamp::MIN)?, instant(&table.valid_to, Timestamp::MAX)?);
     if holds.0 >= holds.1 {
-        return Err(refuse(&shown, "it ends before it begins, or at the same instant; correct `validFrom` and `validTo`".into()));
+        return Err(refuse(&key, "it ends before it begins, or at the same instant; correct `validFrom` and `validTo`".into()));
     }
     if table.has_rates {
-        rate(&columns).map_err(|why| refuse(&shown, why))?;
+        rate(&columns).map_err(|why| refuse(&key, why))?;
     }
     let tariff = table.has_prices.then(|| Tariff::read(&columns)).transpose();
     let tariff = tariff.map_err(|flaws| {
         let flaws: Vec<String> = flaws.into_iter().map(|(column, why)| format!("{column}: {why}")).collect();
-        refuse(&shown, flaws.join("; "))
+        refuse(&key, flaws.join("; "))
     })?;
+    let mut cells = Vec::new();
+    for column in &table.read {
+        json.clear();
+        columns.get(column).inspect(|value| canonical::write(value, &mut json));
+        add_cell(leaf_of(&json), &mut cells);
+    }
     let mut canonical = Vec::new();
-    canonical::write(&Value::Object(columns.clone()), &mut canonical);
-    Ok(Checked { line, key, texts, shown, holds, canonical, columns, tariff })
+    canonical::write(&Value::Object(columns), &mut canonical);
+    Ok(Checked { line, key, holds, canonical, cells, tariff })
 }
 
 /// Checks a row of exchange rates: a rate above 0 and a date.

@@ -90,6 +90,19 @@ fn bad_content_is_refused_with_line_and_key() {
 }
 
 #[test]
+fn every_key_of_many_is_found() {
+    let table = Table { rows_max: 20_000, bytes_max: 1 << 20, ..table() };
+    let row = |n: u32| format!(r#"{{"customer":"c{n}","plan":{n},"since":"2026-01-0{}"}}"#, 1 + n % 2);
+    let many: Vec<String> = (0..10_000).map(row).collect();
+    let content = Content::new(&table, rows(&format!("[{}]", many.join(",")))).unwrap();
+    assert_eq!(content.row_count(), 10_000);
+    for n in 0..10_001u32 {
+        let expected = (n < 10_000).then(|| n.to_string());
+        assert_eq!(plan_of(&content, &format!("c{n}"), "2026-01-03T00:00:00Z"), expected);
+    }
+}
+
+#[test]
 fn the_longest_prefix_is_found() {
     let table = Table { valid_from: None, valid_to: None, ..table() };
     let json = r#"[{"customer":"47","plan":"no"},{"customer":"479","plan":"mobile"},{"customer":"","plan":"any"}]"#;

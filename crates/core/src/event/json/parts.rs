@@ -102,6 +102,12 @@ impl Document {
 
 /// Drops repeated names: the last value counts, at the place of the first.
 fn last_of_each(members: Vec<Member<'_>>) -> Vec<Member<'_>> {
+    /// Up to so many names are compared with each other: that is faster than a map.
+    const FEW: usize = 24;
+    let is_repeated = |at: usize| members[..at].iter().any(|before| before.name == members[at].name);
+    if members.len() <= FEW && !(1..members.len()).any(is_repeated) {
+        return members;
+    }
     let mut places = BTreeMap::new();
     let mut kept: Vec<Member<'_>> = Vec::with_capacity(members.len());
     for member in members {

@@ -1,9 +1,13 @@
 // The usage page: the time and the windows of its address, groups for the chart, snippets.
 import { pixel } from './num';
+import { startOfWeek } from './schedule';
 import { parts, startOfDay } from './time';
 import type { Json } from './json';
 
-export const SPANS: [string, string][] = [['1d', 'Today'], ['7d', 'Last 7 days'], ['month', 'This month'], ['last', 'Last month'], ['30d', 'Last 30 days'], ['90d', 'Last 90 days']];
+/** The spans that a reader chooses from. An address names the first day of a week, so that it shows everybody the same week. */
+export function spans(week: string): [string, string][] {
+  return [['1d', 'Today'], [`week-${week}`, 'This week'], [`last-week-${week}`, 'Last week'], ['month', 'This month'], ['last', 'Last month'], ['7d', 'Last 7 days'], ['30d', 'Last 30 days'], ['90d', 'Last 90 days']];
+}
 const DAY = 86_400_000;
 const NOON = DAY / 2;
 
@@ -23,6 +27,9 @@ export function bounds(span: string, zone: string, now: number): { from: number;
     const to = startOfMonth(now, zone);
     return { from: startOfMonth(to - NOON, zone), to };
   }
+  const week = /^(last-)?week-(monday|sunday|saturday)$/.exec(span);
+  if (week?.[1]) return { from: startOfWeek(now, zone, week[2], 1), to: startOfWeek(now, zone, week[2]) };
+  if (week) return { from: startOfWeek(now, zone, week[2]), to: end };
   const days = /^(\d+)d$/.exec(span);
   if (days) return { from: startOfDay(day - (parseInt(days[1], 10) - 1) * DAY + NOON, zone), to: end };
   const [a, b] = span.split('..').map((text) => Date.parse(text));

@@ -1,7 +1,8 @@
 // Events as they come. At most three tabs of a browser hold a stream of them; further tabs poll, so
 // that requests still find a connection over HTTP/1.1.
+import type { TailedEvent } from './api-types';
 import { get, url } from './api.svelte';
-import { parse, type Json } from './json';
+import { parse } from './json';
 
 /** Rows that are kept. */
 export const SHOWN = 60;
@@ -9,8 +10,8 @@ const SLOTS = 3;
 const POLL_MS = 2_000;
 
 export class Tail {
-  rows = $state.raw<Json[]>([]);
-  held = $state.raw<Json[]>([]);
+  rows = $state.raw<TailedEvent[]>([]);
+  held = $state.raw<TailedEvent[]>([]);
   /** How many wait behind the list, also those that are not kept. */
   heldCount = $state(0);
   missed = $state(0);
@@ -25,7 +26,7 @@ export class Tail {
     private frozen: () => boolean,
   ) {}
 
-  start(first: Json[]): void {
+  start(first: TailedEvent[]): void {
     this.rows = first.slice(0, SHOWN);
     document.addEventListener('visibilitychange', this.open);
     this.open();
@@ -94,16 +95,16 @@ export class Tail {
 
   private poll(): void {
     this.timer = window.setTimeout(async () => {
-      const key = (row: Json) => `${row.pipeline} ${row.position}`;
+      const key = (row: TailedEvent) => `${row.pipeline} ${row.position}`;
       const known = new Set([...this.held, ...this.rows].map(key));
       const found = await get(url('/api/v1/events', { ...this.query, order: 'desc', limit: 40 })).catch(() => null);
       this.broken = !found;
-      if (found) this.take(found.items.filter((row: Json) => !known.has(key(row))));
+      if (found) this.take(found.items.filter((row: TailedEvent) => !known.has(key(row))));
       if (!this.stopped && !document.hidden) this.poll();
     }, POLL_MS);
   }
 
-  private take(fresh: Json[]): void {
+  private take(fresh: TailedEvent[]): void {
     if (!fresh.length) return;
     if (this.frozen()) {
       this.held = [...fresh, ...this.held].slice(0, SHOWN);

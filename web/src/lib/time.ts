@@ -54,7 +54,8 @@ export function offset(at: number, zone = prefs.zone): string {
   return text === '' ? '+00:00' : text;
 }
 
-function read(at: string | number | null | undefined): number {
+/** Returns an instant in milliseconds; NaN if there is none. */
+export function instant(at: string | number | null | undefined): number {
   return typeof at === 'number' ? at : at ? Date.parse(at) : NaN;
 }
 
@@ -72,7 +73,7 @@ export function clock(p: Pick<Parts, 'hour' | 'minute'> & { second?: string }, p
 
 /** `28 Nov 2026 18:08:11`, on the reader's clock. */
 export function dateTime(at: string | number | null | undefined, zone = prefs.zone, precision: Precision = 'seconds'): string {
-  const when = read(at);
+  const when = instant(at);
   if (Number.isNaN(when)) return '–';
   const p = parts(when, zone);
   return `${p.day} ${p.month} ${p.year} ${clock(p, precision, when % 1000)}`;
@@ -80,7 +81,7 @@ export function dateTime(at: string | number | null | undefined, zone = prefs.zo
 
 /** The part that differs from today: `18:08:11`, `28 Nov 18:08`. */
 export function brief(at: string | number | null | undefined, zone = prefs.zone): string {
-  const when = read(at);
+  const when = instant(at);
   if (Number.isNaN(when)) return '–';
   const [p, today] = [parts(when, zone), parts(now(), zone)];
   if (p.year === today.year && p.month === today.month && p.day === today.day) return clock(p, 'seconds');
@@ -89,7 +90,7 @@ export function brief(at: string | number | null | undefined, zone = prefs.zone)
 }
 
 export function date(at: string | number | null | undefined, zone = prefs.zone): string {
-  const when = read(at);
+  const when = instant(at);
   if (Number.isNaN(when)) return '–';
   const p = parts(when, zone);
   return `${p.day} ${p.month} ${p.year}`;
@@ -97,7 +98,7 @@ export function date(at: string | number | null | undefined, zone = prefs.zone):
 
 /** The whole truth, for tooltips: the page's zone, UTC, and the object's own. */
 export function title(at: string | number | null | undefined, own?: string): string {
-  const when = read(at);
+  const when = instant(at);
   if (Number.isNaN(when)) return '';
   const line = (zone: string) => `${dateTime(when, zone, 'millis')} ${offset(when, zone)} ${zone}`;
   const zones = [prefs.zone, 'UTC', ...(own ? [own] : [])];
@@ -115,7 +116,7 @@ export function span(millis: number): string {
 }
 
 export function ago(at: string | number | null | undefined): string {
-  const when = read(at);
+  const when = instant(at);
   if (Number.isNaN(when)) return '';
   const gone = now() - when;
   return gone < 0 ? `in ${span(-gone)}` : gone < 1000 ? 'now' : `${span(gone)} ago`;

@@ -44,6 +44,12 @@ interface Page<T> {
   nextCursor?: string | null;
 }
 
+/** Returns the filter of a query whose value the server does not know; empty if it refused for another reason. */
+export function unknownFilter(problem: Problem, query: URLSearchParams): string {
+  const field: string = problem.body?.field ?? '';
+  return problem.status === 400 && query.get(field) ? field : '';
+}
+
 /** Rows that are kept at most. */
 const ROWS_MAX = 2000;
 
@@ -107,10 +113,10 @@ export class List<T = Json> {
 
   /** Leaves out the filter that the server does not know. */
   private without(problem: Problem): boolean {
-    const field = problem.body?.field;
     const [path, query] = this.path.split('?');
     const search = new URLSearchParams(query ?? '');
-    if (problem.status !== 400 || !field || !search.has(field)) return false;
+    const field = unknownFilter(problem, search);
+    if (!field) return false;
     this.unknown = `${problem.detail}.`;
     search.delete(field);
     this.path = `${path}?${search}`;

@@ -44,6 +44,8 @@ export function parts(at: number, zone = prefs.zone): Parts {
   };
   const found: Record<string, string> = {};
   for (const part of format(zone, options).formatToParts(at)) found[part.type] = part.value;
+  // September has four letters in this language.
+  found.month = found.month.slice(0, 3);
   return found as unknown as Parts;
 }
 

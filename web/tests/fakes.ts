@@ -1,4 +1,4 @@
-// What a browser has and Node has not: event streams, locks, channels and pages that can be hidden.
+// Stand-ins for parts of a browser that Node lacks: event streams, locks, channels and a page that can be hidden.
 
 type Listener = (event: unknown) => void;
 

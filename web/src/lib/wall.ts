@@ -24,7 +24,7 @@ export function weekdays(first: string): string[] {
   return DAYS.map((_, at) => DAYS[((FIRST[first] ?? 1) + at) % 7]);
 }
 
-/** Returns the weeks of a month; 0 stands for a day of another month. */
+/** Returns the weeks of a month; a day of another month is 0. */
 export function weeks(year: number, month: number, first: string): number[][] {
   const before = daysIntoWeek(year, month, 1, first);
   const days = new Date(Date.UTC(year, month, 0)).getUTCDate();

@@ -74,7 +74,7 @@ export default async function live(world) {
   await reader.page.mouse.move(10, 10);
   await until(() => reader.page.locator('.tail tbody tr').first().innerText(), (text) => text !== top, 8);
   check('they come in afterwards', (await reader.page.locator('.tail tbody tr').first().innerText()) !== top);
-  // What the server refuses is shown as a refusal, and not as an empty list.
+  // A refusal of the server is shown, and not an empty list.
   await reader.page.route('**/api/v1/events?*', (route) => route.fulfill({ status: 403, contentType: 'application/problem+json', body: '{"title":"Not allowed","detail":"the key has no scope read","code":"scope_missing"}' }));
   await reader.go('/events');
   await reader.page.waitForSelector('main [role=alert]');

@@ -11,6 +11,7 @@ const { parse, write } = await import('../src/lib/json');
 const { boundaries, instantOf, oddity } = await import('../src/lib/schedule');
 const { changes, compared, ways } = await import('../src/lib/trial');
 const { bounds, stacks, windowFor, windowsOf } = await import('../src/lib/usage');
+const { marksOf } = await import('../src/lib/thresholds');
 const { slice, WHOLE } = await import('../src/lib/window');
 const iso = (at: number) => new Date(at).toISOString();
 
@@ -104,10 +105,18 @@ describe('attempts of a delivery', () => {
   test('the newest comes first, and only an accepted delivery has an accepted attempt without a status', () => {
     expect(attemptsOf({ state: 'accepted', attemptHistory: history }).map((one) => [one.status, one.accepted])).toEqual([[204, true], [null, false], [503, false]]);
     expect(attemptsOf({ state: 'confirmed', attemptHistory: [history[1]] })[0].accepted).toBe(true);
-    expect(attemptsOf({ state: 'pending', attempts: 3 })).toEqual([]);
+    expect(attemptsOf({ state: 'pending', attemptHistory: [] })).toEqual([]);
   });
   test('pauses are between the end of an attempt and the next', () => {
     expect(pauses(attemptsOf({ state: 'accepted', attemptHistory: history }))).toEqual([60_000, 59_995]);
+  });
+});
+
+describe('thresholds of a meter', () => {
+  test('in percent are shares of the capacity', () => {
+    const thresholds = parse('[{"value":1500.50},{"name":"nearly full","percentOfCapacity":80}]');
+    expect(marksOf({ capacity: 2000, thresholds })).toEqual([{ name: 'threshold', at: 1500.5, text: '1,500.50' }, { name: 'nearly full', at: 1600, text: '80 % of the capacity' }]);
+    expect(marksOf({ thresholds: [], capacity: null })).toEqual([]);
   });
 });
 
@@ -125,7 +134,7 @@ describe('counts of a flow', () => {
 
 describe('tests of a pipeline', () => {
   test('an event ends with the outcome of its last step', () => {
-    const all = ways({ steps: [{ event: 1, steps: [{ operator: 'a', outcome: 'passed', before: { x: 1 }, after: { x: 2 } }, { operator: 'b', outcome: 'parked', reason: 'bad', detail: 'd', before: { x: 2 }, after: null }] }] });
+    const all = ways({ steps: [{ event: 1, steps: [{ operator: 'a', outcome: 'passed', before: { x: 1 }, after: { x: 2 } }, { operator: 'b', outcome: 'parked', reason: 'bad_value', detail: 'd', before: { x: 2 }, after: null }] }] });
     expect(all.map((one) => [one.event, one.outcome])).toEqual([[1, 'parked']]);
     expect(changes(all[0].steps[0])).toEqual([{ name: 'x', before: '1', after: '2', changed: true }]);
     expect(changes(all[0].steps[1]).some((one) => one.changed)).toBe(false);

@@ -1,4 +1,5 @@
 // The API: JSON with every digit, problems as values that a page can show.
+import type { BrowserSession, Scope } from './api-types';
 import { parse, write, type Json } from './json';
 import { setServerTime } from './time';
 
@@ -24,25 +25,13 @@ export class Problem extends Error {
   }
 }
 
-export interface Session {
-  signedIn: boolean;
-  name: string;
-  namespace: string;
-  scopes: string[];
-  csrf: string | null;
-  expiresAt: string | null;
-  authRequired: boolean;
-  version: string;
-  others?: { namespace: string; name?: string }[];
-}
-
 class Me {
-  session = $state<Session | null>(null);
+  session = $state<BrowserSession | null>(null);
   /** Signed out in the middle of something: the page stays, the sign-in is over it. */
   expired = $state(false);
 
   can(scope: string): boolean {
-    return !!this.session?.scopes.includes(scope);
+    return !!this.session?.scopes.includes(scope as Scope);
   }
 }
 
@@ -60,8 +49,15 @@ interface Options {
   signal?: AbortSignal;
 }
 
+export interface Answer<T = Json> {
+  data: T;
+  raw: string;
+  headers: Headers;
+  status: number;
+}
+
 /** Asks the server. Returns the parsed answer and its text. */
-export async function ask(path: string, options: Options = {}): Promise<{ data: Json; raw: string; headers: Headers; status: number }> {
+export async function ask<T = Json>(path: string, options: Options = {}): Promise<Answer<T>> {
   const method = options.method ?? 'GET';
   const headers: Record<string, string> = { accept: 'application/json', ...options.headers };
   if (method !== 'GET' && me.session?.csrf) headers['x-flowmeter-csrf'] = me.session.csrf;
@@ -89,17 +85,17 @@ export async function ask(path: string, options: Options = {}): Promise<{ data: 
   return { data, raw, headers: answer.headers, status: answer.status };
 }
 
-export async function get(path: string, signal?: AbortSignal): Promise<Json> {
-  return (await ask(path, { signal })).data;
+export async function get<T = Json>(path: string, signal?: AbortSignal): Promise<T> {
+  return (await ask<T>(path, { signal })).data;
 }
 
-export async function send(method: string, path: string, body?: Json, key?: string, reason?: string): Promise<Json> {
-  return (await ask(path, { method, body, key, reason })).data;
+export async function send<T = Json>(method: string, path: string, body?: Json, key?: string, reason?: string): Promise<T> {
+  return (await ask<T>(path, { method, body, key, reason })).data;
 }
 
 /** Looks who is signed in. */
 export async function whoAmI(): Promise<void> {
-  const session = await get('/ui/session');
+  const session = await get<BrowserSession>('/ui/session');
   setServerTime(session.at);
   me.session = session;
   me.expired = false;

@@ -1,19 +1,13 @@
 // The attempts of a delivery, as `attemptHistory` has them: the oldest first, at most the last 20.
+import type { DeliveryAttempt, DeliveryWithRecord } from './api-types';
 import { pixel } from './num';
-import type { Json } from './json';
 
-export interface Attempt {
-  at: string;
-  ms: number | null;
-  status: number | null;
-  answer: string;
-  accepted: boolean;
-}
+export type Attempt = DeliveryAttempt & { accepted: boolean };
 
 /** Returns the attempts, the newest first. Only the last one can have been accepted without a status. */
-export function attemptsOf(delivery: Json): Attempt[] {
-  const held = ['accepted', 'confirmed', 'sent'].includes(delivery?.state);
-  const list: Json[] = [...(delivery?.attemptHistory ?? [])].reverse();
+export function attemptsOf(delivery: Pick<DeliveryWithRecord, 'state' | 'attemptHistory'> | null): Attempt[] {
+  const held = ['accepted', 'confirmed', 'sent'].includes(delivery?.state ?? '');
+  const list: DeliveryAttempt[] = [...(delivery?.attemptHistory ?? [])].reverse();
   return list.map((one, at) => ({ ...one, accepted: one.status ? one.status < 300 : at === 0 && held }));
 }
 

@@ -1,5 +1,5 @@
 // Files that a page makes. The namespace is in every name.
-import { ask, me } from './api.svelte';
+import { ask, me, type Answer } from './api.svelte';
 
 /** Saves a text as a file of this browser. */
 export function download(name: string, text: string, kind = 'text/csv'): void {
@@ -20,7 +20,7 @@ export async function saveTable(path: string, name: string): Promise<void> {
   let text = '';
   let cursor: string | null = null;
   do {
-    const part = await ask(cursor ? `${path}${path.includes('?') ? '&' : '?'}cursor=${encodeURIComponent(cursor)}` : path, { headers: { accept: 'text/csv' } });
+    const part: Answer = await ask(cursor ? `${path}${path.includes('?') ? '&' : '?'}cursor=${encodeURIComponent(cursor)}` : path, { headers: { accept: 'text/csv' } });
     text += text ? part.raw.slice(part.raw.indexOf('\r\n') + 2) : part.raw;
     cursor = part.headers.get('x-next-cursor');
   } while (cursor);

@@ -1,14 +1,14 @@
 // Counts of a pipeline's steps: what came in, left, and by which output.
+import type { GraphEdge, OperatorCounts } from './api-types';
 import { pixel } from './num';
-import type { Json } from './json';
 
 /** Returns how many events went along an edge: by an output, or all that left its operator. */
-export function along(edge: Json, count: Json): Json {
+export function along(edge: Pick<GraphEdge, 'count' | 'output'>, count: Partial<OperatorCounts> | null | undefined): number | null {
   return (edge.output ? count?.outputs?.[edge.output] : count?.out) ?? edge.count ?? null;
 }
 
 /** Returns the number of events that left the flow at an operator: neither passed on nor parked. */
-export function left(count: Json): number {
+export function left(count: Pick<OperatorCounts, 'in' | 'out' | 'errors'> | null | undefined): number {
   return count ? Math.max(0, pixel(count.in) - pixel(count.out) - pixel(count.errors)) : 0;
 }
 

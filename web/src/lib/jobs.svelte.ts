@@ -1,15 +1,15 @@
 // Jobs outlive the page that started them: one list, shown on the pages and in the shell.
+import type { Job, JobPage } from './api-types';
 import { get, me } from './api.svelte';
-import type { Json } from './json';
 import { now } from './time';
 
 const NAMES: Record<string, string> = { discard: 'Discard', reprocess: 'Send again', resend: 'Resend', skip: 'Skip', records: 'Export' };
 
 /** Names what a job does. */
-export const jobName = (job: Json): string => NAMES[job.action] ?? job.action;
+export const jobName = (job: Job): string => NAMES[job.action] ?? job.action;
 
 class Jobs {
-  list = $state.raw<Json[]>([]);
+  list = $state.raw<Job[]>([]);
   private timer = 0;
 
   readonly running = $derived(this.list.filter((job) => ['running', 'canceling'].includes(job.state)));
@@ -20,7 +20,7 @@ class Jobs {
     clearTimeout(this.timer);
     if (me.can('read') && !me.expired && !document.hidden) {
       try {
-        this.list = (await get('/api/v1/jobs')).items;
+        this.list = (await get<JobPage>('/api/v1/jobs')).items;
       } catch {
         // The next look may succeed; pages say what is wrong with the server.
       }

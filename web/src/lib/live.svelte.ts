@@ -7,6 +7,9 @@ import { now, setServerTime } from './time';
 /** After this time a hidden tab hands the connection over. */
 const HIDDEN_MS = 5_000;
 
+/** After this time the state of a topic that nothing follows is dropped. */
+const FORGET_MS = 1_000;
+
 class Live {
   paused = $state(false);
   pausedAt = $state(0);
@@ -29,6 +32,8 @@ class Live {
     return () => {
       if (--this.wanted[topic] <= 0) delete this.wanted[topic];
       this.soon();
+      // The state of a page that was left is dropped, unless the next page follows it too.
+      setTimeout(() => { if (!this.wanted[topic]) delete this.states[topic]; }, FORGET_MS);
     };
   }
 

@@ -3,8 +3,8 @@ import { get, type Problem } from './api.svelte';
 import type { Json } from './json';
 
 /** One answer, loaded again when its address changes. */
-export class Load {
-  data = $state.raw<Json>(null);
+export class Load<T = Json> {
+  data = $state.raw<T | null>(null);
   problem = $state.raw<Problem | null>(null);
   loading = $state(false);
   private ticket = 0;
@@ -22,7 +22,7 @@ export class Load {
     this.path = path;
     this.loading = true;
     try {
-      const data = await get(path);
+      const data = await get<T>(path);
       if (ticket !== this.ticket) return;
       this.data = data;
       this.problem = null;
@@ -39,12 +39,23 @@ export class Load {
   }
 }
 
+interface Page<T> {
+  items: T[];
+  nextCursor?: string | null;
+}
+
+/** Returns the filter of a query whose value the server does not know; empty if it refused for another reason. */
+export function unknownFilter(problem: Problem, query: URLSearchParams): string {
+  const field: string = problem.body?.field ?? '';
+  return problem.status === 400 && query.get(field) ? field : '';
+}
+
 /** Rows that are kept at most. */
 const ROWS_MAX = 2000;
 
 /** Pages of a list. */
-export class List {
-  items = $state.raw<Json[]>([]);
+export class List<T = Json> {
+  items = $state.raw<T[]>([]);
   next = $state<string | null>(null);
   problem = $state.raw<Problem | null>(null);
   loading = $state(false);
@@ -80,7 +91,7 @@ export class List {
     this.loading = true;
     const join = this.path.includes('?') ? '&' : '?';
     try {
-      const data = await get(cursor ? `${this.path}${join}cursor=${encodeURIComponent(cursor)}` : this.path);
+      const data = await get<Page<T>>(cursor ? `${this.path}${join}cursor=${encodeURIComponent(cursor)}` : this.path);
       if (ticket !== this.ticket) return;
       const all = cursor ? [...this.items, ...data.items] : data.items;
       if (all.length > ROWS_MAX) this.dropped += all.length - ROWS_MAX;
@@ -102,10 +113,10 @@ export class List {
 
   /** Leaves out the filter that the server does not know. */
   private without(problem: Problem): boolean {
-    const field = problem.body?.field;
     const [path, query] = this.path.split('?');
     const search = new URLSearchParams(query ?? '');
-    if (problem.status !== 400 || !field || !search.has(field)) return false;
+    const field = unknownFilter(problem, search);
+    if (!field) return false;
     this.unknown = `${problem.detail}.`;
     search.delete(field);
     this.path = `${path}?${search}`;

@@ -37,7 +37,7 @@ export const groups: { title: string; entries: Entry[] }[] = [
     entries: [
       entry('keys', 'Keys', '/keys', 'keys', '', 'admin'),
       entry('audit', 'Audit', '/audit', 'audit', '', 'admin'),
-      entry('settings', 'Settings', '/settings', 'settings', '', 'admin'),
+      entry('settings', 'Settings', '/settings', 'settings'),
       entry('system', 'System', '/system', 'system', '', 'admin'),
     ],
   },

@@ -15,10 +15,14 @@ class Prefs {
   grouping = $state(stored('grouping', 'comma'));
   density = $state(stored('density', 'normal'));
   keys = $state(stored('keys', 'on'));
+  /** `24` or `12` hours. */
+  clock = $state(stored('clock', '24'));
+  /** The first day of a week: `monday`, `sunday` or `saturday`. */
+  week = $state(stored('week', 'monday'));
   zone = $state(stored('zone', Intl.DateTimeFormat().resolvedOptions().timeZone || 'UTC'));
   range = $state('1h');
 
-  set(name: 'theme' | 'grouping' | 'density' | 'zone' | 'keys', value: string): void {
+  set(name: 'theme' | 'grouping' | 'density' | 'zone' | 'keys' | 'clock' | 'week', value: string): void {
     (this as Record<string, unknown>)[name] = value;
     try {
       localStorage.setItem(name, value);

@@ -1,10 +1,10 @@
 // The next boundaries of a schedule in a zone, for the preview of a meter type. The server decides;
 // this shows what it will decide for schedules by name and by `every`.
 import { offset, parts } from './time';
+import { daysIntoWeek, monthOf } from './wall';
 import type { Json } from './json';
 
 interface Wall { year: number; month: number; day: number; hour: number }
-const monthOf = (text: string): number => ['Jan', 'Feb', 'Mar', 'Apr', 'May', 'Jun', 'Jul', 'Aug', 'Sep', 'Oct', 'Nov', 'Dec'].findIndex((one) => text.startsWith(one)) + 1;
 
 function minutes(at: number, zone: string): number {
   const [, sign, h, m] = /([+-])(\d\d):(\d\d)/.exec(offset(at, zone)) ?? ['', '+', '0', '0'];
@@ -21,6 +21,19 @@ export function instantOf(wall: Wall, zone: string): number {
   return fits[0] ?? Math.max(early, late);
 }
 
+/** Returns the midnight of a date; days beyond the end of a month are those of the next one. */
+function on(year: number, month: number, day: number): Wall {
+  const date = new Date(Date.UTC(year, month - 1, day));
+  return { year: date.getUTCFullYear(), month: date.getUTCMonth() + 1, day: date.getUTCDate(), hour: 0 };
+}
+
+/** Returns the instant at which the week began that is `back` weeks before an instant's. */
+export function startOfWeek(at: number, zone: string, first: string, back = 0): number {
+  const p = parts(at, zone);
+  const [year, month, day] = [parseInt(p.year, 10), monthOf(p.month), parseInt(p.day, 10)];
+  return instantOf(on(year, month, day - daysIntoWeek(year, month, day, first) - 7 * back), zone);
+}
+
 const UNITS: Record<string, string> = { hourly: 'hour', daily: 'day', weekly: 'week', monthly: 'month', quarterly: 'quarter', yearly: 'year', annually: 'year' };
 
 /** Returns the next `count` boundaries after an instant; empty if the schedule is another kind. */
@@ -34,12 +47,9 @@ export function boundaries(schedule: Json, zone: string, after: number, count: n
   }
   const p = parts(after, zone);
   const [year, month, day] = [parseInt(p.year, 10), monthOf(p.month), parseInt(p.day, 10)];
-  const weekday = (new Date(Date.UTC(year, month - 1, day)).getUTCDay() + 6) % 7;
+  // The server's weeks begin on Monday, whatever the reader prefers.
+  const weekday = daysIntoWeek(year, month, day, 'monday');
   const step = (at: number): Wall => {
-    const on = (y: number, m: number, d: number): Wall => {
-      const date = new Date(Date.UTC(y, m - 1, d));
-      return { year: date.getUTCFullYear(), month: date.getUTCMonth() + 1, day: date.getUTCDate(), hour: 0 };
-    };
     if (unit === 'day') return on(year, month, day + at);
     if (unit === 'week') return on(year, month, day - weekday + 7 * at);
     if (unit === 'month') return on(year, month + at, 1);

@@ -44,6 +44,8 @@ export function parts(at: number, zone = prefs.zone): Parts {
   };
   const found: Record<string, string> = {};
   for (const part of format(zone, options).formatToParts(at)) found[part.type] = part.value;
+  // September has four letters in this language.
+  found.month = found.month.slice(0, 3);
   return found as unknown as Parts;
 }
 
@@ -54,31 +56,43 @@ export function offset(at: number, zone = prefs.zone): string {
   return text === '' ? '+00:00' : text;
 }
 
-function read(at: string | number | null | undefined): number {
+/** Returns an instant in milliseconds; NaN if there is none. */
+export function instant(at: string | number | null | undefined): number {
   return typeof at === 'number' ? at : at ? Date.parse(at) : NaN;
 }
 
-/** `28 Nov 2026 18:08:11`, with milliseconds if asked for. */
-export function dateTime(at: string | number | null | undefined, zone = prefs.zone, millis = false): string {
-  const when = read(at);
-  if (Number.isNaN(when)) return '–';
-  const p = parts(when, zone);
-  const part = millis ? `.${String(when % 1000).padStart(3, '0')}` : '';
-  return `${p.day} ${p.month} ${p.year} ${p.hour}:${p.minute}:${p.second}${part}`;
+type Precision = 'minutes' | 'seconds' | 'millis';
+
+/** The time of a day on the reader's clock: `18:08:11` or `6:08:11 PM`. */
+export function clock(p: Pick<Parts, 'hour' | 'minute'> & { second?: string }, precision: Precision = 'minutes', millis = 0): string {
+  const part = precision === 'millis' ? `.${String(millis).padStart(3, '0')}` : '';
+  const rest = `:${p.minute}${precision === 'minutes' ? '' : `:${p.second}${part}`}`;
+  if (prefs.clock !== '12') return p.hour + rest;
+  const hour = parseInt(p.hour, 10);
+  // The space does not break, so that AM and PM stay with their time.
+  return `${hour % 12 || 12}${rest}\u00a0${hour < 12 ? 'AM' : 'PM'}`;
 }
 
-/** What differs from today: `18:08:11`, `28 Nov 18:08`. */
+/** `28 Nov 2026 18:08:11`, on the reader's clock. */
+export function dateTime(at: string | number | null | undefined, zone = prefs.zone, precision: Precision = 'seconds'): string {
+  const when = instant(at);
+  if (Number.isNaN(when)) return '–';
+  const p = parts(when, zone);
+  return `${p.day} ${p.month} ${p.year} ${clock(p, precision, when % 1000)}`;
+}
+
+/** The part that differs from today: `18:08:11`, `28 Nov 18:08`. */
 export function brief(at: string | number | null | undefined, zone = prefs.zone): string {
-  const when = read(at);
+  const when = instant(at);
   if (Number.isNaN(when)) return '–';
   const [p, today] = [parts(when, zone), parts(now(), zone)];
-  if (p.year === today.year && p.month === today.month && p.day === today.day) return `${p.hour}:${p.minute}:${p.second}`;
-  if (p.year === today.year) return `${p.day} ${p.month} ${p.hour}:${p.minute}`;
-  return `${p.day} ${p.month} ${p.year} ${p.hour}:${p.minute}`;
+  if (p.year === today.year && p.month === today.month && p.day === today.day) return clock(p, 'seconds');
+  if (p.year === today.year) return `${p.day} ${p.month} ${clock(p)}`;
+  return `${p.day} ${p.month} ${p.year} ${clock(p)}`;
 }
 
 export function date(at: string | number | null | undefined, zone = prefs.zone): string {
-  const when = read(at);
+  const when = instant(at);
   if (Number.isNaN(when)) return '–';
   const p = parts(when, zone);
   return `${p.day} ${p.month} ${p.year}`;
@@ -86,9 +100,9 @@ export function date(at: string | number | null | undefined, zone = prefs.zone):
 
 /** The whole truth, for tooltips: the page's zone, UTC, and the object's own. */
 export function title(at: string | number | null | undefined, own?: string): string {
-  const when = read(at);
+  const when = instant(at);
   if (Number.isNaN(when)) return '';
-  const line = (zone: string) => `${dateTime(when, zone, true)} ${offset(when, zone)} ${zone}`;
+  const line = (zone: string) => `${dateTime(when, zone, 'millis')} ${offset(when, zone)} ${zone}`;
   const zones = [prefs.zone, 'UTC', ...(own ? [own] : [])];
   return [...new Set(zones)].map(line).join('\n');
 }
@@ -104,7 +118,7 @@ export function span(millis: number): string {
 }
 
 export function ago(at: string | number | null | undefined): string {
-  const when = read(at);
+  const when = instant(at);
   if (Number.isNaN(when)) return '';
   const gone = now() - when;
   return gone < 0 ? `in ${span(-gone)}` : gone < 1000 ? 'now' : `${span(gone)} ago`;

@@ -1,59 +1,43 @@
 // A test of a pipeline: the way of each event, and the records of two versions side by side.
-import { write, type Json } from './json';
+import type { MeteredRecord, PipelineTestReport, TestedEvent, TestStep, VersionDifference } from './api-types';
+import { write, type Json, type Num } from './json';
 
-export interface Step {
-  operator: string | null;
-  type?: string;
-  outcome: string;
-  part?: number;
-  reason?: string;
-  detail?: string;
-  before: Record<string, Json> | null;
-  after: Record<string, Json> | null;
-}
-export interface Way {
-  event: number;
+export interface Way extends TestedEvent {
   /** The event's own id, if the pipeline reads it. */
   id: string;
   outcome: string;
-  steps: Step[];
 }
 
 /** Returns the ways of the events, each with the outcome of its last step. */
-export function ways(result: Json): Way[] {
-  return (result.steps ?? []).map((one: Json) => ({ ...one, id: String(one.steps[0]?.before?.id ?? ''), outcome: one.steps[one.steps.length - 1]?.outcome ?? '' }));
+export function ways(result: Pick<PipelineTestReport, 'steps'>): Way[] {
+  return (result.steps ?? []).map((one) => ({ ...one, id: String(one.steps[0]?.before?.id ?? ''), outcome: one.steps[one.steps.length - 1]?.outcome ?? '' }));
 }
 
 /** Returns the fields of a step: name, before, after. A step without `after` changes nothing. */
-export function changes(step: Step): { name: string; before: string; after: string; changed: boolean }[] {
-  const before = step.before ?? {};
-  const after = step.after ?? before;
+export function changes(step: Pick<TestStep, 'before' | 'after'>): { name: string; before: string; after: string; changed: boolean }[] {
+  const before: Record<string, Json> = step.before ?? {};
+  const after: Record<string, Json> = step.after ?? before;
   const text = (value: Json) => (value === undefined ? '' : write(value));
   return [...new Set([...Object.keys(before), ...Object.keys(after)])].map((name) => ({
     name, before: text(before[name]), after: text(after[name]), changed: !!step.before && text(before[name]) !== text(after[name]),
   }));
 }
 
-export interface Compared {
-  userId: string;
-  meterType: string;
-  periodStart: string | null;
-  periodEnd: string | null;
-  unit: string;
-  now: Json;
-  then: Json;
-  differs: boolean;
+type Flushed = Pick<MeteredRecord, 'userId' | 'meterTypeName' | 'periodStart' | 'periodEnd' | 'unit' | 'value'>;
+interface Compare {
+  wouldFlush: Flushed[];
+  against?: { wouldFlush: Flushed[]; difference: VersionDifference[] };
 }
+export type Compared = Omit<VersionDifference, 'after' | 'before'> & { unit: string; now: Num | null; then: Num | null; differs: boolean };
 
 /** Returns the records of a test: those that differ from the other version first, then the equal ones. */
-export function compared(result: Json): Compared[] {
-  const key = (one: Json) => [one.userId, one.meterType ?? one.meterTypeName, one.periodStart, one.periodEnd].join('\n');
-  const records: Json[] = result.wouldFlush ?? [];
-  const units = new Map<string, string>([...records, ...(result.against?.wouldFlush ?? [])].map((one: Json) => [one.meterTypeName, one.unit]));
-  const different: Compared[] = (result.against?.difference ?? []).map((one: Json) => ({ ...one, unit: units.get(one.meterType) ?? '', now: one.after, then: one.before, differs: true }));
+export function compared({ wouldFlush, against }: Compare): Compared[] {
+  const key = (one: Omit<VersionDifference, 'after' | 'before'>) => [one.userId, one.meterType, one.periodStart, one.periodEnd].join('\n');
+  const units = new Map([...wouldFlush, ...(against?.wouldFlush ?? [])].map((one) => [one.meterTypeName, one.unit]));
+  const different = (against?.difference ?? []).map(({ after, before, ...one }) => ({ ...one, unit: units.get(one.meterType) ?? '', now: after, then: before, differs: true }));
   const known = new Set(different.map(key));
-  const equal = records.filter((one) => !known.has(key(one))).map((one) => ({
+  const all = wouldFlush.map((one) => ({
     userId: one.userId, meterType: one.meterTypeName, periodStart: one.periodStart, periodEnd: one.periodEnd, unit: one.unit, now: one.value, then: one.value, differs: false,
   }));
-  return [...different, ...equal];
+  return [...different, ...all.filter((one) => !known.has(key(one)))];
 }

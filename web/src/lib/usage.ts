@@ -1,9 +1,13 @@
 // The usage page: the time and the windows of its address, groups for the chart, snippets.
+import type { UsageRow, UsageSum } from './api-types';
 import { pixel } from './num';
+import { startOfWeek } from './schedule';
 import { parts, startOfDay } from './time';
-import type { Json } from './json';
 
-export const SPANS: [string, string][] = [['1d', 'Today'], ['7d', 'Last 7 days'], ['month', 'This month'], ['last', 'Last month'], ['30d', 'Last 30 days'], ['90d', 'Last 90 days']];
+/** The spans that a reader chooses from. An address names the first day of a week, so that it shows everybody the same week. */
+export function spans(week: string): [string, string][] {
+  return [['1d', 'Today'], [`week-${week}`, 'This week'], [`last-week-${week}`, 'Last week'], ['month', 'This month'], ['last', 'Last month'], ['7d', 'Last 7 days'], ['30d', 'Last 30 days'], ['90d', 'Last 90 days']];
+}
 const DAY = 86_400_000;
 const NOON = DAY / 2;
 
@@ -23,6 +27,9 @@ export function bounds(span: string, zone: string, now: number): { from: number;
     const to = startOfMonth(now, zone);
     return { from: startOfMonth(to - NOON, zone), to };
   }
+  const week = /^(last-)?week-(monday|sunday|saturday)$/.exec(span);
+  if (week?.[1]) return { from: startOfWeek(now, zone, week[2], 1), to: startOfWeek(now, zone, week[2]) };
+  if (week) return { from: startOfWeek(now, zone, week[2]), to: end };
   const days = /^(\d+)d$/.exec(span);
   if (days) return { from: startOfDay(day - (parseInt(days[1], 10) - 1) * DAY + NOON, zone), to: end };
   const [a, b] = span.split('..').map((text) => Date.parse(text));
@@ -35,9 +42,9 @@ export function windowFor(from: number, to: number): string {
 }
 
 /** The group of a row: the user, the value of a field, or empty. */
-export function groupOf(row: Json, group: string): string {
+export function groupOf(row: UsageRow, group: string): string {
   if (group === 'subject') return row.subject ?? '';
-  const found = Object.values<Json>(row.groupBy ?? {})[0];
+  const found = Object.values(row.groupBy ?? {})[0];
   return found === null || found === undefined ? (group ? '(none)' : '') : String(found);
 }
 
@@ -62,9 +69,9 @@ export const GROUPS = 6;
 const COLORS = ['var(--c1)', 'var(--c2)', 'var(--c3)', 'var(--c4)', 'var(--c5)', 'var(--c6)'];
 
 /** The groups that the server chose and the rest, for the chart. Pixels may round; `texts` have every digit. */
-export function stacks(rows: Json[], rest: Json[], windows: number[], group: string, unit: string, now: number): Stack[] {
+export function stacks(rows: UsageRow[], rest: UsageSum[], windows: number[], group: string, unit: string, now: number): Stack[] {
   const index = new Map(windows.map((at, place) => [at, place]));
-  const make = (members: Json[], name: string, color: string): Stack => {
+  const make = (members: (UsageRow | UsageSum)[], name: string, color: string): Stack => {
     const values: (number | null)[] = windows.map((at) => (at > now ? null : 0));
     const texts: string[] = windows.map(() => '');
     for (const row of members) {
@@ -75,9 +82,9 @@ export function stacks(rows: Json[], rest: Json[], windows: number[], group: str
     }
     return { name, color, values, texts };
   };
-  const groups = new Map<string, Json[]>();
+  const groups = new Map<string, UsageRow[]>();
   for (const row of rows) groups.set(groupOf(row, group), [...(groups.get(groupOf(row, group)) ?? []), row]);
-  const sum = (members: Json[]) => members.reduce((all: number, row) => all + pixel(row.value), 0);
+  const sum = (members: (UsageRow | UsageSum)[]) => members.reduce((all: number, row) => all + pixel(row.value), 0);
   const sorted = [...groups].sort((a, b) => sum(b[1]) - sum(a[1]));
   const out = sorted.map(([name, members], at) => make(members, name || unit || 'usage', COLORS[at % COLORS.length]));
   return rest.length ? [...out, make(rest, 'other', 'var(--idle-solid)')] : out;

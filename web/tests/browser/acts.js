@@ -71,6 +71,18 @@ export default async function acts(world) {
   await page.waitForSelector('.acts button:has-text("Pause")');
   const entries = (await world.api('audit?action=session')).items.map((entry) => entry.action);
   check('pause and resume are in the audit', entries.includes('session.pause') && entries.includes('session.resume'), entries.join(' '));
+  // A button without a dialog takes a reason too.
+  await page.click('button[aria-label="Pause with a reason"]');
+  check('the field of the reason has the focus', await page.evaluate(() => document.activeElement?.matches('.drop input')));
+  const box = await page.locator('.drop').boundingBox();
+  check('the field is inside the window', box.x >= 0 && box.x + box.width <= 1440, JSON.stringify(box));
+  await page.keyboard.type('the cells change tonight');
+  await page.keyboard.press('Enter');
+  await page.waitForSelector('button:has-text("Resume")');
+  const paused = (await world.api('audit?action=session.pause&limit=1')).items[0];
+  check('the reason of a plain act is in the audit', paused.reason === 'the cells change tonight', JSON.stringify(paused));
+  await page.click('button:has-text("Resume")');
+  await page.waitForSelector('.acts button:has-text("Pause")');
   await page.click('button:has-text("Cancel…")');
   check('cancelling wants the session typed', await page.locator('dialog[open] button.danger').isDisabled());
   check('cancelling says what is lost', /stay counted/.test(await page.innerText('dialog[open]')));

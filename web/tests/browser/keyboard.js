@@ -1,4 +1,4 @@
-// The keyboard alone: every key that the help names, focus that is seen, dialogs that give it back.
+// The keyboard alone: each key that the help names, focus that is seen, dialogs that give it back.
 import { check, open } from './helper.js';
 
 export default async function keyboard(world) {
@@ -43,7 +43,15 @@ export default async function keyboard(world) {
   await page.waitForFunction((old) => document.querySelector('.term.lead b')?.textContent !== old, before, { timeout: 8_000 });
   check('P again continues', true);
   await page.keyboard.press('[');
-  check('[ moves the range back', decodeURIComponent(page.url()).includes('range=') && page.url().includes('..'), page.url());
+  const range = () => (new URL(page.url()).searchParams.get('range') ?? '').split('..').map(Date.parse);
+  const [, back] = range();
+  check('[ moves the range back', range().length === 2 && back < Date.now() - 3_000_000, page.url());
+  await page.keyboard.press(']');
+  await page.waitForFunction((old) => Date.parse((new URL(location.href).searchParams.get('range') ?? '').split('..')[1]) > old, back);
+  check('] moves it forward again', Math.abs(range()[0] - back) < 1_000, page.url());
+  await page.keyboard.press('y');
+  await page.waitForSelector('text=/Link copied|not allowed/');
+  check('Y copies the link', true);
   await go('/');
   await page.keyboard.press('?');
   check('? names the keys', (await page.innerText('dialog[open]')).includes('Ctrl K'));
@@ -58,6 +66,13 @@ export default async function keyboard(world) {
   await page.waitForSelector('text=/Nothing (else )?has this id here/');
   check('a search without hits says so', true);
   await page.keyboard.press('Escape');
+  await page.keyboard.press('Control+k');
+  await page.waitForSelector('dialog[open] input');
+  check('Ctrl K searches', true);
+  await page.keyboard.press('Escape');
+  await page.waitForSelector('dialog[open]', { state: 'detached' });
+  await corrections(one);
+  await writing(one);
   // A dialog holds the focus and gives it back.
   await go('/deliveries/target/llm-usage/biller');
   await page.locator('button', { hasText: 'Resend…' }).focus();
@@ -81,4 +96,46 @@ export default async function keyboard(world) {
   check('single keys are off if one wants', path() === '/settings', page.url());
   await page.evaluate(() => localStorage.clear());
   await one.close();
+}
+
+/** X, R and E in the list of parked events. */
+async function corrections({ page, go, settled }) {
+  await go('/corrections?state=open&reason=no_user');
+  const row = page.locator('tr[data-row]').first();
+  await row.focus();
+  await page.keyboard.press('x');
+  check('X selects the row', (await row.getAttribute('aria-selected')) === 'true');
+  await page.keyboard.press('r');
+  await page.waitForSelector('dialog[open]');
+  check('R asks to send the selection again', (await page.innerText('dialog[open]')).includes('selected events'), await page.innerText('dialog[open]'));
+  await page.keyboard.press('Escape');
+  await page.waitForFunction(() => !document.querySelector('dialog[open]'));
+  await row.focus();
+  await page.keyboard.press('e');
+  await settled();
+  check('E opens the parked event', /^\/corrections\/[^/?]+$/.test(new URL(page.url()).pathname), page.url());
+}
+
+/** F8 in the editor, and Ctrl Enter where one runs or sends. */
+async function writing({ page, go, settled }) {
+  const caret = () => page.evaluate(() => document.querySelector('.editor').shadowRoot.querySelector('.cm-activeLine')?.textContent ?? '');
+  await go('/pipelines/mobile-data/document');
+  await page.waitForSelector('text=No problems');
+  await page.locator('.editor').click();
+  await page.keyboard.press('Control+End');
+  await page.keyboard.type('vaule: 1');
+  await page.waitForSelector('button.problem');
+  await page.keyboard.press('Control+Home');
+  const top = await caret();
+  await page.keyboard.press('F8');
+  await page.waitForFunction((old) => document.querySelector('.editor').shadowRoot.querySelector('.cm-activeLine')?.textContent !== old, top, { timeout: 5_000 });
+  check('F8 goes to the problem', (await caret()).includes('vaule'), await caret());
+  await page.evaluate(() => sessionStorage.clear());
+  page.once('dialog', (asked) => asked.accept());
+  await go('/start');
+  await page.locator('main textarea').focus();
+  await page.keyboard.press('Control+Enter');
+  await page.waitForSelector('li.lit');
+  check('Ctrl Enter sends', true);
+  await settled();
 }

@@ -74,6 +74,15 @@ export default async function live(world) {
   await reader.page.mouse.move(10, 10);
   await until(() => reader.page.locator('.tail tbody tr').first().innerText(), (text) => text !== top, 8);
   check('they come in afterwards', (await reader.page.locator('.tail tbody tr').first().innerText()) !== top);
+  // A refusal of the server is shown, and not an empty list.
+  await reader.page.route('**/api/v1/events?*', (route) => route.fulfill({ status: 403, contentType: 'application/problem+json', body: '{"title":"Not allowed","detail":"the key has no scope read","code":"scope_missing"}' }));
+  await reader.go('/events');
+  await reader.page.waitForSelector('main [role=alert]');
+  check('a refusal of events is shown with a way to try again', /the key has no scope read[^]*Retry/.test(await reader.main()), (await reader.main()).slice(0, 300));
+  await reader.page.unroute('**/api/v1/events?*');
+  await reader.page.click('main [role=alert] button:has-text("Retry")');
+  await reader.page.waitForSelector('.tail tr[tabindex]');
+  check('events come after another try', true);
   third();
   await reader.close();
   await first.context.close();

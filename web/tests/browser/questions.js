@@ -123,7 +123,7 @@ export default async function questions(world) {
   await answer(11, 'does the biller hold what we flushed?', 3, 30, text.includes('Flushed') && /Cannot be read back|Holds what was flushed|differences/.test(text) && text.includes('CSV'), watch);
 
   watch = await begin('/audit');
-  await click(watch, page.locator('button', { hasText: 'Before and after' }).first());
+  await click(watch, page.locator('button', { hasText: 'Changes' }).first());
   await answer(12, 'who changed this, when, from what to what?', 2, 10, (await page.locator('.diff').count()) === 1 && (await main()).includes('serve'), watch);
 
   // A document with a problem is answered with 422, which a browser notes.

@@ -90,9 +90,16 @@ export async function post(base, events, headers = {}) {
   if (!answer.ok && answer.status !== 207) throw new Error(`events were answered with ${answer.status}: ${await answer.text()}`);
 }
 
-/** Sends the events of the last ten days. */
-export async function seed(base, headers = {}) {
-  const now = Date.now();
+/** Sends the events of the ten days before an instant. With `apart` they are the same in every process, whatever samples were made before. */
+export async function seed(base, headers = {}, { now = Date.now(), apart = false } = {}) {
+  const kept = [random, number];
+  if (apart) [random, number] = [42, 0];
+  const all = samples(now);
+  if (apart) [random, number] = kept;
+  await post(base, all, headers);
+}
+
+function samples(now) {
   const all = [];
   for (let at = 0; at < 1500; at++) all.push(sample(now - next(9 * 86_400_000)));
   for (let at = 0; at < 300; at++) all.push(sample(now - next(50 * 60_000)));
@@ -100,10 +107,10 @@ export async function seed(base, headers = {}) {
   all.push(twice, twice);
   for (const [at, tokens] of EXACT.entries()) all.push(event({ id: `exact-${at}`, subject: `digits-${at}`, tokens, at: now - 2 * 3_600_000 }));
   all.push(event({ id: 'odd', subject: ODD, at: now - 3 * 3_600_000 }));
-  for (let at = 0; at < 12; at++) all.push(event({ id: `no-user-${at}`, subject: '', source: '/gateway-eu-2' }));
-  for (let at = 0; at < 3; at++) all.push(event({ id: `words-${at}`, tokens: '"12,5"' }));
-  all.push(event({ id: 'park-digits', subject: '', source: '/gateway-eu-2', tokens: EXACT[0], extra: `,"big":${EXACT[1]},"power":${EXACT[2]},"minus":${EXACT[3]}` }));
-  await post(base, all, headers);
+  for (let at = 0; at < 12; at++) all.push(event({ id: `no-user-${at}`, subject: '', source: '/gateway-eu-2', at: now }));
+  for (let at = 0; at < 3; at++) all.push(event({ id: `words-${at}`, tokens: '"12,5"', at: now }));
+  all.push(event({ id: 'park-digits', subject: '', source: '/gateway-eu-2', tokens: EXACT[0], extra: `,"big":${EXACT[1]},"power":${EXACT[2]},"minus":${EXACT[3]}`, at: now }));
+  return all;
 }
 
 /** Sends some events a second until it is stopped. */

@@ -57,9 +57,37 @@ export default async function zones(world) {
   // The picker reads the clock of the page.
   await go('/events?order=list&zone=Asia/Kolkata');
   await page.click('header .menu button:has(.range)');
-  await page.fill('input[type=datetime-local] >> nth=0', '2026-01-05T00:00');
-  await page.fill('input[type=datetime-local] >> nth=1', '2026-01-06T00:00');
+  await page.fill('.exact input >> nth=0', '5 Jan 2026 00:00');
+  await page.fill('.exact input >> nth=1', '2026-01-06');
   await page.click('text=Use this range');
   check('a picked range is in the zone of the page', decodeURIComponent(page.url()).includes('2026-01-04T18:30:00.000Z..2026-01-05T18:30:00.000Z'), page.url());
+  await one.close();
+  await reader(world);
+}
+
+/** The reader's clock and week: on pages and in the calendar, not in copies and addresses. */
+async function reader(world) {
+  const one = await open(world.browser, { base: world.base, zone: 'Europe/Oslo' });
+  const { page, main, go } = one;
+  await go('/settings');
+  await page.selectOption('label:has-text("Clock") select', '12');
+  await page.selectOption('label:has-text("Weeks begin on") select', 'sunday');
+  await go('/');
+  const ticks = await page.locator('svg .tick').allTextContents();
+  check('the axis of a chart has the 12 hour clock', ticks.some((text) => /^\d{1,2}:\d\d\s[AP]M$/.test(text)), ticks.join(' '));
+  await go('/audit');
+  check('times have the 12 hour clock', /\d:\d\d:\d\d\s[AP]M/.test(await main()), (await main()).slice(0, 300));
+  await go('/events?order=list');
+  await page.click('header .menu button:has(.range)');
+  await page.fill('.exact input >> nth=0', '5 Jan 2026 6:30 pm');
+  await page.click('.exact button[aria-label="To: calendar"]');
+  check('the weeks of a calendar begin as chosen', (await page.locator('.exact .days').innerText()).trim().startsWith('Su'));
+  await page.keyboard.press('Escape');
+  await page.fill('.exact input >> nth=1', '6 Jan 2026 12:00 am');
+  await page.click('text=Use this range');
+  check('a time with AM or PM is read', decodeURIComponent(page.url()).includes('2026-01-05T17:30:00.000Z..2026-01-05T23:00:00.000Z'), page.url());
+  await go('/meter-types/LLM%20tokens/usage');
+  await page.selectOption('select[aria-label="Time"]', 'week-sunday');
+  check('the address names the first day of the week', page.url().includes('range=week-sunday'), page.url());
   await one.close();
 }

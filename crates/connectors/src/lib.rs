@@ -18,6 +18,8 @@ mod database;
 pub mod export;
 pub mod file;
 pub mod given;
+#[cfg(feature = "kafka")]
+mod kafka;
 pub mod lines;
 pub mod otlp;
 mod protobuf;
@@ -37,3 +39,10 @@ pub mod trust;
 pub use calls::Abandon;
 pub use client::blocking_client;
 pub use secret::expand;
+
+/// The error of a program without the client of Kafka.
+#[cfg(not(feature = "kafka"))]
+fn no_kafka() -> flowmeter_engine::Error {
+    let message = "kafka: this program was built without it; use a released package, or build with `--features kafka`";
+    flowmeter_engine::Error::new(flowmeter_engine::Kind::Invalid, message)
+}

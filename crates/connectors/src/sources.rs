@@ -111,7 +111,7 @@ pub struct Surroundings {
 
 impl Surroundings {
     /// Returns an empty batch of the source.
-    fn batch(&self) -> Batch {
+    pub fn batch(&self) -> Batch {
         let source = self.plan.sources[self.source].id.clone();
         Batch { lines: Vec::new(), fed: Fed { source, as_of: self.as_of, ..Fed::default() } }
     }
@@ -136,8 +136,9 @@ pub fn open(around: Surroundings) -> Result<Option<Box<dyn Reading>>, Error> {
         #[cfg(feature = "kafka")]
         SourceKind::Kafka(plan) => Some(Box::new(kafka::Topics::new(plan, around)?)),
         #[cfg(not(feature = "kafka"))]
-        SourceKind::Kafka(_) => {
-            let message = "kafka: this program was built without it; use a released package, or build with `--features kafka`";
+        SourceKind::Kafka(_) => return Err(crate::no_kafka()),
+        SourceKind::Received(_) | SourceKind::Output(_) => {
+            let message = "the events of another pipeline are read by the server that has it";
             return Err(Error::new(flowmeter_engine::Kind::Invalid, message));
         }
         SourceKind::Pages(plan) => Some(Box::new(pages::Pages::new(plan, around)?)),

@@ -7,6 +7,7 @@
 //! | windowed files, objects | a window makes the same bytes under the same name, and names are taken once | reading them back |
 //! | Postgres | `record_id` is the key, and rows and cursor are one transaction | comparing the rows |
 //! | ClickHouse | it is not: rows in doubt are looked for first | comparing the rows |
+//! | Kafka | it is not: messages in doubt are looked for first | reading the topic back |
 //! | webhook | the receiver recognizes the `Idempotency-Key` | `readBack`, where there is one |
 //! | Stripe | the identifier, for 24 hours | its acceptance |
 //! | Lago | the transaction id, for ever | asking for the event |
@@ -22,6 +23,8 @@ mod folder;
 pub(crate) mod format;
 pub mod growing;
 pub(crate) mod http;
+#[cfg(feature = "kafka")]
+mod kafka;
 mod manifest;
 mod objects;
 mod place;
@@ -71,6 +74,10 @@ pub fn open(plan: &TargetPlan, around: &Around<'_>) -> Result<Option<Box<dyn Tar
         }
         TargetKind::Postgres(plan) => Box::new(postgres::Table::new(plan, &around.owner, &around.abandon)?),
         TargetKind::ClickHouse(plan) => Box::new(clickhouse::Table::new(plan, around)?),
+        #[cfg(feature = "kafka")]
+        TargetKind::Kafka(plan) => Box::new(kafka::Topics::new(plan, around.memory.unwrap_or(&Value::Null), &around.abandon)?),
+        #[cfg(not(feature = "kafka"))]
+        TargetKind::Kafka(_) => return Err(crate::no_kafka()),
         TargetKind::Http(plan) => Box::new(http::Http::new(plan, Arc::clone(&around.clock), &around.abandon)?),
     }))
 }

@@ -42,6 +42,30 @@ pub enum Auth {
     },
 }
 
+/// A cluster of Kafka, and how it is reached.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KafkaCluster {
+    /// Addresses of brokers, as `host:port`.
+    pub brokers: Vec<String>,
+    /// The trusted authorities and the client certificate, for TLS.
+    pub tls: Option<TlsPlan>,
+    /// How the server logs in.
+    pub sasl: Option<KafkaLogin>,
+    /// Settings of librdkafka, by name.
+    pub options: Vec<(String, String)>,
+}
+
+/// How a server logs in to Kafka.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KafkaLogin {
+    /// The mechanism, as `SCRAM-SHA-512`.
+    pub mechanism: String,
+    /// The name of the user.
+    pub user: String,
+    /// The password of the user.
+    pub password: String,
+}
+
 /// The trusted authorities and the client certificate, each as PEM.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TlsPlan {

@@ -9,8 +9,8 @@ use crate::mediation::{Decoder, Form};
 use crate::plan::{Plan, TimeField};
 
 pub use kind::{
-    After, Following, KafkaFormat, KafkaLogin, KafkaSource, KafkaStart, NextPage, ObjectsSource, PagesSource, RowsFrom,
-    RowsSource, SourceKind, Taking,
+    After, Following, KafkaFormat, KafkaSource, KafkaStart, NextPage, ObjectsSource, Output, OutputSource, PagesSource,
+    ReceivedSource, RowsFrom, RowsSource, SourceKind, Taking,
 };
 
 /// A compiled source: its files and how to read them.

@@ -12,7 +12,7 @@ use crate::compile::Compiler;
 use crate::names::Mode;
 use crate::tree::Node as Tree;
 
-pub(super) use forms::{FILE, SOURCE};
+pub(super) use forms::{FILE, SASL, SOURCE};
 
 pub(super) fn compile_all(tree: &Tree, compiler: &mut Compiler<'_>) -> Vec<SourcePlan> {
     let several = tree.get("sources").map(Tree::items).unwrap_or_default();

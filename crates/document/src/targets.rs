@@ -5,12 +5,14 @@ pub(super) mod forms;
 pub(super) use forms::{AUTH, TLS};
 pub(super) use http::{auth, tls};
 mod http;
+mod kafka;
 mod stored;
 
 pub use http::{Body, Dialect, HttpPlan, ReadBack, Told};
+pub use kafka::KafkaPlan;
 pub use stored::{ClickHousePlan, FilePlan, ObjectsPlan, PostgresPlan, TargetFormat, Warehouse};
 
-use flowmeter_core::template::{Draft, Part, Piece};
+use flowmeter_core::template::{Draft, Part, Piece, Template};
 use flowmeter_core::time::parse_duration;
 use serde_json::Value;
 
@@ -53,6 +55,8 @@ pub enum TargetKind {
     Postgres(PostgresPlan),
     /// Rows of a table of ClickHouse.
     ClickHouse(Box<ClickHousePlan>),
+    /// Messages of topics of Kafka.
+    Kafka(Box<KafkaPlan>),
     /// Records go out as requests.
     Http(Box<HttpPlan>),
 }
@@ -71,13 +75,26 @@ impl TargetKind {
             },
             TargetKind::Postgres(_) => "postgres",
             TargetKind::ClickHouse(_) => "clickhouse",
+            TargetKind::Kafka(_) => "kafka",
             TargetKind::Http(plan) => plan.dialect.name(),
         }
     }
 }
 
-const KINDS: [&str; 11] =
-    ["file", "webhook", "postgres", "clickhouse", "objectStorage", "snowflake", "bigquery", "stripe", "zuora", "lago", "none"];
+const KINDS: [&str; 12] = [
+    "file",
+    "webhook",
+    "postgres",
+    "clickhouse",
+    "kafka",
+    "objectStorage",
+    "snowflake",
+    "bigquery",
+    "stripe",
+    "zuora",
+    "lago",
+    "none",
+];
 
 pub(super) fn compile_all(tree: &Tree, problems: &mut Problems) -> Vec<TargetPlan> {
     let items = tree.get("targets").map(Tree::items).unwrap_or_default();
@@ -119,6 +136,7 @@ fn compile(node: &Tree, field: &str, problems: &mut Problems) -> Option<TargetPl
         "bigquery" => TargetKind::Objects(stored::bigquery(body, &mut part)),
         "postgres" => TargetKind::Postgres(stored::postgres(body, &mut part)),
         "clickhouse" => TargetKind::ClickHouse(Box::new(stored::clickhouse(body, &mut part))),
+        "kafka" => TargetKind::Kafka(Box::new(kafka::kafka(body, &mut part))),
         "webhook" => TargetKind::Http(Box::new(http::webhook(body, part))),
         "stripe" => TargetKind::Http(Box::new(billers::stripe(body, part))),
         "zuora" => TargetKind::Http(Box::new(billers::zuora(body, part))),
@@ -166,6 +184,12 @@ impl Compiling<'_> {
     fn text_or(&mut self, node: &Tree, name: &str, otherwise: &str) -> Piece {
         let at = node.get(name).unwrap_or(node);
         self.text(at, name, node.text(name).unwrap_or(otherwise))
+    }
+
+    /// Compiles a text that may hold expressions into a template of its own.
+    fn template(&mut self, node: &Tree, name: &str, text: &str) -> Template {
+        let piece = self.text(node, name, text);
+        std::mem::take(&mut self.draft).finish(piece)
     }
 
     /// Compiles any value whose texts may hold expressions.

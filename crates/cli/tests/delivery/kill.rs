@@ -5,6 +5,7 @@ use std::io::Write;
 
 use serde_json::{Value, json};
 
+use crate::services::kafka::Kafka;
 use crate::services::moto::Moto;
 use crate::services::postgres::Postgres;
 use crate::services::receiver::Receiver;
@@ -27,6 +28,7 @@ fn a_flush_that_is_killed_again_and_again_leaves_each_target_with_the_right_set(
     let folder = tempfile::tempdir().unwrap();
     let what = "a_flush_that_is_killed";
     let (postgres, moto) = (Postgres::start(what), Moto::start(what, "usage"));
+    let kafka = if cfg!(feature = "kafka") { Kafka::start(what) } else { None };
     let receiver = Receiver::start();
     let file = folder.path().join("out.ndjson");
     let mut targets = format!("  - file: {{ path: {} }}\n", file.display());
@@ -40,6 +42,10 @@ fn a_flush_that_is_killed_again_and_again_leaves_each_target_with_the_right_set(
             format!("endpoint: '{}', region: us-east-1, access_key_id: a, secret_access_key: b, allow_http: 'true'", moto.url());
         targets +=
             &format!("  - objectStorage: {{ url: 's3://usage/flow', path: '{{window}}.ndjson', options: {{ {options} }} }}\n");
+    }
+    if let Some(kafka) = &kafka {
+        kafka.create("usage", 3);
+        targets += &format!("  - kafka: {{ brokers: '{}', topic: usage, timeout: 5s }}\n", kafka.brokers());
     }
     let document = folder.path().join("usage.yaml");
     std::fs::write(&document, crate::receivers::pipeline(&targets)).unwrap();
@@ -66,11 +72,17 @@ fn a_flush_that_is_killed_again_and_again_leaves_each_target_with_the_right_set(
     }
     server.crash();
     let mut chance = Chance(number("FLUSH_SEED", 1));
-    for _ in 0..kills {
+    for turn in 0..kills {
         let server = start();
+        if let Some(kafka) = kafka.as_ref().filter(|_| turn % 3 == 1) {
+            kafka.kill();
+        }
         // A moment that has to do with nothing but the seed.
         std::thread::park_timeout(std::time::Duration::from_millis(chance.below(400 + records / 200)));
         server.crash();
+        if let Some(kafka) = &kafka {
+            kafka.go();
+        }
     }
     let server = start();
     let all = || {
@@ -111,12 +123,16 @@ fn a_flush_that_is_killed_again_and_again_leaves_each_target_with_the_right_set(
         let row = |line: &str| line.split_once(' ').map(|(user, value)| (user.to_owned(), value.parse().unwrap())).unwrap();
         check("Postgres", rows.lines().map(row).collect());
     }
+    if let Some(kafka) = &kafka {
+        let messages = kafka.values("usage");
+        check("Kafka", messages.iter().map(|message| pair(&serde_json::from_str(message).unwrap())).collect());
+    }
     // Every target is read back and agrees, those that can be.
     let report = server.post("/api/v1/deliveries/reconcile", &json!({"pipeline": "usage"})).ok();
     let names = |target: &&Value| target["agrees"] == false;
     let wrong: Vec<&Value> = report["targets"].as_array().unwrap().iter().filter(names).map(|target| &target["target"]).collect();
     assert_eq!((&report["agrees"], wrong.len()), (&json!(true), 0), "{wrong:?}");
     let read = report["targets"].as_array().unwrap().iter().filter(|target| target["asked"] == true).count();
-    assert_eq!(read, 2 + usize::from(postgres.is_some()) + usize::from(moto.is_some()));
+    assert_eq!(read, 2 + [postgres.is_some(), moto.is_some(), kafka.is_some()].map(usize::from).iter().sum::<usize>());
     println!("{records} records, {kills} kills");
 }

@@ -30,6 +30,7 @@ const PAGES: &[&str] = &[
     "docs/connectors/files.md",
     "docs/connectors/http-polling.md",
     "docs/connectors/kafka.md",
+    "docs/connectors/pipelines.md",
     "docs/connectors/object-storage.md",
     "docs/connectors/postgres.md",
     "docs/correct-events.md",

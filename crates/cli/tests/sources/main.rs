@@ -17,6 +17,7 @@ mod kafka;
 mod kill;
 mod objects;
 mod pages;
+mod pipelines;
 mod rows;
 mod scheduled;
 mod tables;

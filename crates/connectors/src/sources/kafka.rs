@@ -13,15 +13,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, UNIX_EPOCH};
 
 use flowmeter_core::source::{KafkaSource, KafkaStart};
-use flowmeter_engine::{Error, Kind};
+use flowmeter_engine::Error;
 use message::Lines;
-use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, RebalanceProtocol};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::error::KafkaError;
 use rdkafka::message::Message;
 use rdkafka::{ClientContext, Offset, Statistics, TopicPartitionList};
 
 use super::{Behind, Reading, Step, Surroundings};
+use crate::kafka::{Place, away, config, judged, lasting};
 
 /// Bytes of lines after which a batch is given: each one waits for the disk.
 const BATCH_BYTES: usize = 4 << 20;
@@ -34,9 +34,6 @@ const ANSWER: Duration = Duration::from_secs(10);
 
 /// The key of the name of this reader in the log.
 const READER: &str = "reader";
-
-/// A topic and a partition.
-type Place = (String, i32);
 
 /// Messages of topics, as a source.
 pub(super) struct Topics {
@@ -51,24 +48,22 @@ pub(super) struct Topics {
 
 impl Topics {
     pub(super) fn new(plan: &KafkaSource, around: Surroundings) -> Result<Topics, Error> {
-        let mut config = ClientConfig::new();
-        let mut set = |name: &str, value: &str| -> Result<(), Error> {
-            config.set(name, crate::expand(value)?);
-            Ok(())
-        };
-        set("bootstrap.servers", &plan.brokers.join(","))?;
-        set("client.id", concat!("flowmeter/", env!("CARGO_PKG_VERSION")))?;
-        set("group.id", &plan.group)?;
+        let mut config = config(&plan.cluster)?;
+        config.set("group.id", crate::expand(&plan.group)?);
         // Positions are ours; what librdkafka believes is never committed.
-        set("enable.auto.commit", "false")?;
-        set("enable.auto.offset.store", "false")?;
-        set("auto.offset.reset", if plan.start == KafkaStart::Latest { "latest" } else { "earliest" })?;
-        if plan.options.iter().all(|(name, _)| name != "group.protocol") {
-            set("partition.assignment.strategy", "range,roundrobin")?;
+        let defaults = [
+            ("enable.auto.commit", "false"),
+            ("enable.auto.offset.store", "false"),
+            ("auto.offset.reset", if plan.start == KafkaStart::Latest { "latest" } else { "earliest" }),
+            ("statistics.interval.ms", "5000"),
+        ];
+        for (name, value) in defaults {
+            if config.get(name).is_none() {
+                config.set(name, value);
+            }
         }
-        set("statistics.interval.ms", "5000")?;
-        for (name, value) in security(plan)?.iter().chain(&plan.options) {
-            set(name, value)?;
+        if config.get("group.protocol").is_none() && config.get("partition.assignment.strategy").is_none() {
+            config.set("partition.assignment.strategy", "range,roundrobin");
         }
         let taken = around.taken.iter().filter_map(|(key, value)| {
             let (topic, partition) = key.rsplit_once('/')?;
@@ -308,52 +303,5 @@ impl Assigned {
             0 => Ok(()),
             _ => consumer.commit(&offsets, CommitMode::Sync),
         }
-    }
-}
-
-fn security(plan: &KafkaSource) -> Result<Vec<(String, String)>, Error> {
-    let mut set = Vec::new();
-    let mut put = |name: &str, value: &str| set.push((name.to_owned(), value.to_owned()));
-    let protocol = match (&plan.tls, &plan.sasl) {
-        (None, None) => return Ok(set),
-        (Some(_), None) => "ssl",
-        (None, Some(_)) => "sasl_plaintext",
-        (Some(_), Some(_)) => "sasl_ssl",
-    };
-    put("security.protocol", protocol);
-    if let Some(tls) = &plan.tls {
-        let pem = [("ssl.ca.pem", &tls.ca), ("ssl.certificate.pem", &tls.certificate), ("ssl.key.pem", &tls.key)];
-        pem.into_iter().for_each(|(name, value)| {
-            if let Some(value) = value {
-                put(name, value);
-            }
-        });
-    }
-    if let Some(sasl) = &plan.sasl {
-        put("sasl.mechanisms", &sasl.mechanism);
-        put("sasl.username", &sasl.user);
-        put("sasl.password", &sasl.password);
-    }
-    Ok(set)
-}
-
-fn away(why: &dyn std::fmt::Display) -> Error {
-    Error::new(Kind::Unavailable, format!("kafka: {why}"))
-}
-
-fn lasting(why: &dyn std::fmt::Display) -> Error {
-    Error::new(Kind::Invalid, format!("kafka: {why}"))
-}
-
-/// Returns the error of a call: some of them only a person can mend.
-fn judged(why: &KafkaError) -> Error {
-    use RDKafkaErrorCode::{
-        GroupAuthorizationFailed, InvalidTopic, SaslAuthenticationFailed, TopicAuthorizationFailed, UnknownTopic,
-        UnknownTopicOrPartition,
-    };
-    match why.rdkafka_error_code() {
-        Some(UnknownTopicOrPartition | UnknownTopic) => lasting(&format!("{why}; create the topic, or correct its name")),
-        Some(GroupAuthorizationFailed | InvalidTopic | SaslAuthenticationFailed | TopicAuthorizationFailed) => lasting(why),
-        _ => away(why),
     }
 }

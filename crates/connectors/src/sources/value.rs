@@ -72,8 +72,12 @@ pub fn key_of(name: &str) -> String {
 pub fn shown_item(kind: &SourceKind, name: &str) -> String {
     match kind {
         SourceKind::Objects(plan) => format!("{}/{name}", plan.url.trim_end_matches('/')),
-        SourceKind::Files(_) | SourceKind::Rows(_) | SourceKind::Pages(_) | SourceKind::Kafka(_) | SourceKind::Http => {
-            name.to_owned()
-        }
+        SourceKind::Files(_)
+        | SourceKind::Rows(_)
+        | SourceKind::Pages(_)
+        | SourceKind::Kafka(_)
+        | SourceKind::Received(_)
+        | SourceKind::Output(_)
+        | SourceKind::Http => name.to_owned(),
     }
 }

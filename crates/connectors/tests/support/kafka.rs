@@ -84,6 +84,17 @@ impl Kafka {
     }
 }
 
+impl Kafka {
+    /// Returns the values of all messages of a topic.
+    pub fn values(&self, topic: &str) -> Vec<String> {
+        let brokers = self.brokers();
+        let class = "org.apache.kafka.tools.consumer.ConsoleConsumer";
+        let mut command = self.command(&["tool", class, "--bootstrap-server", &brokers, "--topic", topic]);
+        let output = command.args(["--from-beginning", "--timeout-ms", "5000"]).output().unwrap();
+        String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
+    }
+}
+
 impl Drop for Kafka {
     fn drop(&mut self) {
         drop(self.command(&["wipe"]).stdout(Stdio::null()).stderr(Stdio::null()).status());

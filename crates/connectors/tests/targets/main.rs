@@ -8,6 +8,8 @@ mod clickhouse;
 mod contract;
 mod files;
 mod hanging;
+#[cfg(feature = "kafka")]
+mod kafka;
 mod mtls;
 mod objects;
 mod postgres;

@@ -1,7 +1,9 @@
 //! Where a source takes its events from, and how.
 
 use crate::event::Path;
-use crate::service::{ServiceAddress, TlsPlan};
+use crate::expression::Program;
+use crate::service::{KafkaCluster, ServiceAddress, TlsPlan};
+use crate::time::Timestamp;
 
 /// Where a source takes its events from.
 #[derive(Clone, Debug)]
@@ -18,6 +20,10 @@ pub enum SourceKind {
     Pages(Box<PagesSource>),
     /// Messages of a Kafka cluster.
     Kafka(Box<KafkaSource>),
+    /// Events that a pipeline of the same server received.
+    Received(Box<ReceivedSource>),
+    /// Records or events that a pipeline of the same server makes.
+    Output(Box<OutputSource>),
 }
 
 /// Whether a source waits for more, and how often it looks.
@@ -109,8 +115,8 @@ pub enum RowsFrom {
 /// Messages of one or more topics.
 #[derive(Clone, Debug)]
 pub struct KafkaSource {
-    /// Addresses of brokers, as `host:port`.
-    pub brokers: Vec<String>,
+    /// The cluster, and how it is reached.
+    pub cluster: KafkaCluster,
     /// Topics; one that begins with `^` is a pattern.
     pub topics: Vec<String>,
     /// The group that shares the partitions.
@@ -119,12 +125,46 @@ pub struct KafkaSource {
     pub format: KafkaFormat,
     /// Where a partition begins of which nothing was taken.
     pub start: KafkaStart,
-    /// The trusted authorities and the client certificate, for TLS.
-    pub tls: Option<TlsPlan>,
-    /// How the server logs in.
-    pub sasl: Option<KafkaLogin>,
-    /// Settings of librdkafka, by name.
-    pub options: Vec<(String, String)>,
+}
+
+/// Events that a pipeline of the same server received.
+#[derive(Clone, Debug)]
+pub struct ReceivedSource {
+    /// The name of the pipeline.
+    pub pipeline: String,
+    /// The receipt of the first event.
+    pub from: Option<Timestamp>,
+    /// The end of the receipts, which is not among them.
+    pub to: Option<Timestamp>,
+    /// The fields of a condition on events, and the condition.
+    pub condition: Option<(Vec<Path>, Program)>,
+}
+
+/// Records or events that a pipeline of the same server makes.
+#[derive(Clone, Debug)]
+pub struct OutputSource {
+    /// The name of the pipeline.
+    pub pipeline: String,
+    /// The things that are taken.
+    pub output: Output,
+    /// Whether the source waits for more.
+    pub following: Following,
+}
+
+/// The things that a pipeline makes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// Its metered records, all revisions of them.
+    Records,
+    /// The events that it parked.
+    Parked,
+    /// The events that it counted, as they came.
+    Events,
+}
+
+impl Output {
+    /// The outputs by their names in documents.
+    pub const NAMED: [(&str, Output); 3] = [("records", Output::Records), ("parked", Output::Parked), ("events", Output::Events)];
 }
 
 /// How messages are encoded.
@@ -152,17 +192,6 @@ pub enum KafkaStart {
     Committed,
     /// With the first message of a time, in Unix milliseconds.
     Time(i64),
-}
-
-/// How a server logs in to Kafka.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KafkaLogin {
-    /// The mechanism, as `SCRAM-SHA-512`.
-    pub mechanism: String,
-    /// The name of the user.
-    pub user: String,
-    /// The password of the user.
-    pub password: String,
 }
 
 /// Answers of a service that is asked for events.
@@ -202,6 +231,22 @@ impl SourceKind {
             SourceKind::Objects(_) => "objectStorage",
             SourceKind::Rows(_) => "postgres",
             SourceKind::Kafka(_) => "kafka",
+            SourceKind::Received(_) => "eventStore",
+            SourceKind::Output(_) => "pipeline",
+        }
+    }
+
+    /// The pipeline of the same server that it reads.
+    pub fn reads_from(&self) -> Option<&str> {
+        match self {
+            SourceKind::Received(received) => Some(&received.pipeline),
+            SourceKind::Output(output) => Some(&output.pipeline),
+            SourceKind::Http
+            | SourceKind::Files(_)
+            | SourceKind::Objects(_)
+            | SourceKind::Rows(_)
+            | SourceKind::Pages(_)
+            | SourceKind::Kafka(_) => None,
         }
     }
 
@@ -209,6 +254,8 @@ impl SourceKind {
     pub fn is_bounded(&self) -> bool {
         match self {
             SourceKind::Http | SourceKind::Kafka(_) => false,
+            SourceKind::Received(_) => true,
+            SourceKind::Output(output) => !output.following.follows,
             SourceKind::Files(taking) => !taking.following.follows,
             SourceKind::Objects(objects) => !objects.taking.following.follows,
             SourceKind::Rows(rows) => !rows.following.follows,

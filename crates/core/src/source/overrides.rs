@@ -3,6 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::{RowsFrom, SourceKind, SourcePlan};
+use crate::time::Timestamp;
 
 impl SourcePlan {
     /// Returns the source with the options of one run.
@@ -13,6 +14,10 @@ impl SourcePlan {
         let mut source = self.clone();
         for (name, value) in options {
             let wrong = |expected: &str| format!("sources.{}.{name}: expected {expected}, found {value}", self.id);
+            let instant = || {
+                let at = value.as_str().and_then(|text| Timestamp::parse_rfc3339(text.as_bytes()));
+                at.map(Some).ok_or_else(|| wrong("a time with an offset"))
+            };
             let text = || value.as_str().map(str::to_owned).ok_or_else(|| wrong("text"));
             match (&mut source.kind, name.as_str()) {
                 (SourceKind::Files(_), "path") => {
@@ -29,12 +34,15 @@ impl SourcePlan {
                 (SourceKind::Objects(objects), "from") => objects.from = Some(text()?),
                 (SourceKind::Objects(objects), "to") => objects.to = Some(text()?),
                 (SourceKind::Rows(rows), "query") => rows.from = RowsFrom::Query(text()?),
+                (SourceKind::Received(received), "from") => received.from = instant()?,
+                (SourceKind::Received(received), "to") => received.to = instant()?,
                 (kind, _) => {
                     let known = match kind {
                         SourceKind::Files(_) => "path",
                         SourceKind::Objects(_) => "prefix, from, to",
                         SourceKind::Rows(_) => "query",
-                        SourceKind::Http | SourceKind::Pages(_) | SourceKind::Kafka(_) => "none",
+                        SourceKind::Received(_) => "from, to",
+                        SourceKind::Http | SourceKind::Pages(_) | SourceKind::Kafka(_) | SourceKind::Output(_) => "none",
                     };
                     return Err(format!("sources.{}.{name}: a run of this source may set: {known}", self.id));
                 }

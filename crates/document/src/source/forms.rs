@@ -15,6 +15,8 @@ pub(crate) const SOURCE: Form = Object(&Shape {
         optional("objectStorage", OBJECTS_SOURCE, "Objects of S3 and compatible stores, Google Cloud Storage, Azure"),
         optional("postgres", ROWS_SOURCE, "Rows of a table or a query"),
         optional("kafka", KAFKA_SOURCE, "Messages of Kafka"),
+        optional("eventStore", RECEIVED_SOURCE, "Events that another pipeline received"),
+        optional("pipeline", OUTPUT_SOURCE, "Records, parked events or counted events of another pipeline"),
     ],
 });
 
@@ -180,6 +182,37 @@ const KAFKA_SOURCE: Form = Object(&Shape {
     ],
 });
 
+const RECEIVED_SOURCE: Form = Object(&Shape {
+    noun: "field of an event store source",
+    help: "Events that another pipeline of the server received, as they came",
+    fields: &[
+        required("pipeline", Text, "The name of the pipeline"),
+        optional("from", Instant, "Events received from this time on"),
+        optional("to", Instant, "Events received before this time"),
+        optional("where", Text, "Expression over the event; the others are left out"),
+        optional("time", TIME, "Where the event's time is and how it is written: becomes `time`"),
+        optional("id", Either(&[Word(&["line", "content"]), List(&Path)]), "The identity of an event: becomes `id`"),
+    ],
+});
+
+const OUTPUT_SOURCE: Form = Object(&Shape {
+    noun: "field of a pipeline source",
+    help: "Records or events that another pipeline of the server makes",
+    fields: &[
+        required("pipeline", Text, "The name of the pipeline"),
+        default(
+            "output",
+            Word(&["records", "parked", "events"]),
+            "records",
+            "records, the events that it parked, or events: those that it counted, as they came",
+        ),
+        default("mode", Word(&["once", "follow"]), "follow", "Whether the source waits for more"),
+        optional("interval", Duration, "Time between two looks; 1s when left out"),
+        optional("time", TIME, "Where the event's time is and how it is written: becomes `time`"),
+        optional("id", Either(&[Word(&["line", "content"]), List(&Path)]), "The identity of an event: becomes `id`"),
+    ],
+});
+
 const REGISTRY: Form = Object(&Shape {
     noun: "field of a schema registry",
     help: "Schemas of Avro",
@@ -196,7 +229,7 @@ const START: Form = Object(&Shape {
     fields: &[required("time", Instant, "RFC 3339")],
 });
 
-const SASL: Form = Object(&Shape {
+pub(crate) const SASL: Form = Object(&Shape {
     noun: "field of a login",
     help: "How the server logs in",
     fields: &[

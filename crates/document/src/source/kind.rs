@@ -2,9 +2,10 @@
 
 use flowmeter_core::event::Path;
 use flowmeter_core::source::{
-    After, Following, KafkaFormat, KafkaLogin, KafkaSource, KafkaStart, NextPage, ObjectsSource, PagesSource, RowsFrom,
-    RowsSource, SourceKind, Taking,
+    After, Following, KafkaFormat, KafkaSource, KafkaStart, NextPage, ObjectsSource, Output, OutputSource, PagesSource,
+    ReceivedSource, RowsFrom, RowsSource, SourceKind, Taking,
 };
+use flowmeter_core::template::{Draft, compiled};
 use flowmeter_core::time::{Timestamp, parse_duration};
 
 use crate::compile::Compiler;
@@ -17,12 +18,13 @@ const INTERVAL: (i64, i64) = (SECOND / 10, 86_400 * SECOND);
 
 /// Returns the kind of a source and the node with the options of its records.
 pub(super) fn compile<'t>(node: &'t Tree, field: &str, compiler: &mut Compiler<'_>) -> (SourceKind, &'t Tree) {
-    const KINDS: [&str; 5] = ["file", "http", "objectStorage", "postgres", "kafka"];
+    const KINDS: [&str; 7] = ["file", "http", "objectStorage", "postgres", "kafka", "eventStore", "pipeline"];
     let present: Vec<&str> = KINDS.into_iter().filter(|kind| node.get(kind).is_some()).collect();
     let [kind] = present.as_slice() else {
         let message = match present.as_slice() {
             [] => {
-                "a source is one of file: {path: events.ndjson}, http: {}, objectStorage: {url: s3://…}, postgres: {url: …}, kafka: {…}"
+                "a source is one of file: {path: events.ndjson}, http: {}, objectStorage: {url: s3://…}, postgres: {url: …}, \
+                 kafka: {…}, eventStore: {pipeline: NAME}, pipeline: {pipeline: NAME, output: records}"
             }
             _ => "one source takes from one place; make each a source of its own, with an id",
         };
@@ -37,6 +39,8 @@ pub(super) fn compile<'t>(node: &'t Tree, field: &str, compiler: &mut Compiler<'
         "objectStorage" => SourceKind::Objects(Box::new(reading.objects())),
         "postgres" => SourceKind::Rows(Box::new(reading.rows())),
         "kafka" => SourceKind::Kafka(Box::new(reading.kafka())),
+        "eventStore" => SourceKind::Received(Box::new(reading.received())),
+        "pipeline" => SourceKind::Output(Box::new(reading.output())),
         _ if body.get("url").is_some() => SourceKind::Pages(Box::new(reading.pages())),
         _ => {
             reading.refuse_without_url();
@@ -150,14 +154,9 @@ impl Reading<'_, '_> {
     }
 
     fn kafka(&mut self) -> KafkaSource {
-        let texts = |node: &Tree| match node.scalar() {
-            Some(text) => text.split(',').map(|one| one.trim().to_owned()).collect::<Vec<_>>(),
-            None => node.items().iter().filter_map(Tree::scalar).map(str::to_owned).collect(),
-        };
-        let list = |name: &str| self.body.get(name).map(texts).unwrap_or_default();
+        let list = |name: &str| self.body.get(name).map(service::texts).unwrap_or_default();
         let pattern = self.body.text("pattern").map(|pattern| format!("^{}", pattern.trim_start_matches('^')));
         let topics: Vec<String> = list("topic").into_iter().chain(list("topics")).chain(pattern).collect();
-        let brokers = list("brokers");
         if topics.is_empty() {
             self.wrong("topic", "write `topic`, `topics` or `pattern`");
         }
@@ -189,19 +188,33 @@ impl Reading<'_, '_> {
             (Some("committed"), _) => KafkaStart::Committed,
             _ => KafkaStart::Earliest,
         };
-        let sasl = self.body.get("sasl").map(|sasl| {
-            let text = |name: &str| sasl.text(name).unwrap_or_default().to_owned();
-            KafkaLogin { mechanism: text("mechanism"), user: text("user"), password: text("password") }
+        KafkaSource { cluster: service::kafka(self.body), topics, group: self.text("group"), format, start }
+    }
+
+    fn received(&mut self) -> ReceivedSource {
+        let mut draft = Draft::default();
+        let condition = self.body.text("where").and_then(|written| match compiled(written, &mut draft) {
+            Ok(program) => Some(program),
+            Err(why) => {
+                self.wrong("where", why);
+                None
+            }
         });
-        KafkaSource {
-            brokers,
-            topics,
-            group: self.text("group"),
-            format,
-            start,
-            tls: self.body.get("tls").map(|_| targets::tls(self.body)),
-            sasl,
-            options: self.pairs("options"),
+        let paths = draft.into_paths();
+        let instant = |name: &str| self.body.text(name).and_then(|text| Timestamp::parse_rfc3339(text.as_bytes()));
+        let (from, to) = (instant("from"), instant("to"));
+        if from.zip(to).is_some_and(|(from, to)| from >= to) {
+            self.wrong("to", "`to` is not later than `from`");
+        }
+        ReceivedSource { pipeline: self.text("pipeline"), from, to, condition: condition.map(|program| (paths, program)) }
+    }
+
+    fn output(&mut self) -> OutputSource {
+        let output = self.body.text("output").and_then(|name| Output::NAMED.into_iter().find(|(known, _)| *known == name));
+        OutputSource {
+            pipeline: self.text("pipeline"),
+            output: output.map_or(Output::Records, |(_, output)| output),
+            following: self.following(SECOND, true),
         }
     }
 

@@ -1,7 +1,8 @@
 //! The fields of targets.
 
-use crate::shape::Form::{self, Any, Boolean, Duration, Integer, List, Map, Object, Text, Word};
+use crate::shape::Form::{self, Any, Boolean, Duration, Either, Integer, List, Map, Object, Text, Word};
 use crate::shape::{Shape, default, optional, required};
+use crate::source::SASL;
 
 pub(crate) const TARGET: Form = Object(&Shape {
     noun: "target",
@@ -14,6 +15,7 @@ pub(crate) const TARGET: Form = Object(&Shape {
         optional("webhook", WEBHOOK, "Requests to any HTTP endpoint"),
         optional("postgres", POSTGRES, "Rows of a table"),
         optional("clickhouse", CLICKHOUSE, "Rows of a table of ClickHouse"),
+        optional("kafka", KAFKA, "Messages of Kafka"),
         optional("objectStorage", OBJECTS, "Objects of S3 and compatible stores, Google Cloud Storage, Azure"),
         optional("snowflake", SNOWFLAKE, "Objects with a manifest, from which Snowflake loads them"),
         optional("bigquery", BIGQUERY, "Objects with a manifest, from which BigQuery loads them"),
@@ -98,6 +100,27 @@ const CLICKHOUSE: Form = Object(&Shape {
         optional("password", Text, "Its password, as ${env:NAME}"),
         optional("tls", TLS, "Trusted authorities and the client certificate"),
         default("timeout", Duration, "60s", "How long an answer is waited for"),
+    ],
+});
+
+const KAFKA: Form = Object(&Shape {
+    noun: "field of a Kafka target",
+    help: "A message for each record",
+    fields: &[
+        required("brokers", Either(&[Text, List(&Text)]), "HOST:PORT of some brokers"),
+        required("topic", Text, "The topic; may hold {{ expressions }} over the record"),
+        default("key", Text, "'{{meterMetaData.recordId}}'", "The key of messages; may hold {{ expressions }}"),
+        optional("headers", Map(&Text), "Name: value; values may hold {{ expressions }}"),
+        default(
+            "format",
+            Word(&["record", "cloudevents"]),
+            "record",
+            "record: JSON of the record; cloudevents: with the attributes in headers",
+        ),
+        optional("tls", TLS, "Trusted authorities and the client certificate; with it, TLS is used"),
+        optional("sasl", SASL, "How the server logs in"),
+        optional("options", Map(&Text), "Settings of librdkafka, as `compression.type`"),
+        default("timeout", Duration, "60s", "How long the brokers may take for a message; without an answer it is looked for"),
     ],
 });
 

@@ -10,6 +10,7 @@
 //! one source waits for more, each has a thread of its own.
 
 mod board;
+mod pipelines;
 mod submitting;
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -359,7 +360,11 @@ impl Feeder {
             spool: installation.settings().data.join("spool"),
             wall: Arc::new(move || time_of(clock.wall())),
         };
-        let Some(mut reading) = sources::open(around)? else { return Ok(Ended::Exhausted) };
+        let reading = match around.plan.sources[source].kind.reads_from() {
+            Some(_) => Some(pipelines::open(installation, &self.session.namespace, around)?),
+            None => sources::open(around)?,
+        };
+        let Some(mut reading) = reading else { return Ok(Ended::Exhausted) };
         let mut submitting = Submitting::new(installation, self.served.kept.id, &self.session.namespace);
         loop {
             if self.feeding.stops() {

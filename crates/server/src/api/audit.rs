@@ -31,7 +31,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
             ("who", "by this key"),
             ("from", "at this instant or later"),
             ("to", "before this instant"),
-            ("limit", "items of a page; of a table 10,000, without"),
+            ("limit", "items of a page; default of a table: 10,000"),
             ("cursor", "`nextCursor` of the page before; of a table, the header `X-Next-Cursor`"),
         ],
         body: None,

@@ -34,7 +34,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         ("prefix", "of users whose id begins so"),
         ("meterType", "of the type of this name or id"),
         ("pipeline", "of this pipeline"),
-        ("order", "asc (by user, without) or desc"),
+        ("order", "asc (by user) or desc; default: asc"),
         ("limit", "items of a page"),
         ("cursor", "`nextCursor` of the page before"),
     ];

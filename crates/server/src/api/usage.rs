@@ -31,8 +31,8 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         query: &[
             ("from", "usage at or after this time, cut to the minute"),
             ("to", "usage before this time, cut to the minute"),
-            ("windowSize", "MINUTE, HOUR, DAY or MONTH: a row for each; without, one for the whole time"),
-            ("windowTimeZone", "the zone whose hours, days and months they are; UTC, without"),
+            ("windowSize", "MINUTE, HOUR, DAY or MONTH: a row for each; default: one row for the whole time"),
+            ("windowTimeZone", "the zone of hours, days and months; default: UTC"),
             ("subject", "usage of this user; may be repeated"),
             ("groupBy", "a row for each value of this field, `subject` is the user; may be repeated"),
             ("filterGroupBy[x]", "usage whose field x has this value; may be repeated"),

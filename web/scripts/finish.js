@@ -8,7 +8,7 @@ import { measure } from './budget.js';
 
 const root = new URL('..', import.meta.url).pathname;
 const build = join(root, 'build');
-const dist = join(root, 'dist');
+const dist = process.env.FLOWMETER_DIST ?? join(root, 'dist');
 
 const kinds = {
   html: 'text/html; charset=utf-8',

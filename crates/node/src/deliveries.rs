@@ -181,6 +181,9 @@ fn view(
     } else if state == DeliveryState::Retrying {
         shown["attempts"] = json!(board.marks.attempts);
         shown["answer"] = json!(board.marks.answer);
+        if let Some(last) = board.marks.history.last() {
+            shown["lastAttemptAt"] = json!(at(last.at));
+        }
         shown["nextAttemptAt"] = json!(at(board.quiet_until));
     }
     DeliveryView { id, state, shown }

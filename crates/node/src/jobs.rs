@@ -167,7 +167,7 @@ impl Jobs {
     }
 
     /// Asks a job to stop after its current batch. A job that has ended stays as it is.
-    pub fn cancel(&self, namespace: &str, id: &str) -> Result<Job, Refused> {
+    fn cancel(&self, namespace: &str, id: &str) -> Result<Job, Refused> {
         let mut jobs = self.lock();
         let found = jobs.values_mut().find(|job| job.id == id && job.namespace == namespace);
         let job = found.ok_or_else(|| not_found("job", id))?;
@@ -229,6 +229,17 @@ impl Progress<'_> {
 }
 
 impl Installation {
+    /// Asks a job to stop after its current batch. A job that has ended stays as it is.
+    pub fn cancel_job(&self, who: &Who, id: &str) -> Result<Job, Refused> {
+        let job = self.jobs.find(&who.namespace, id)?;
+        if job.state != JobState::Running {
+            return Ok(job);
+        }
+        let after = json!({"state": JobState::Canceling.name()});
+        self.note_audit(who, "job.cancel", id, json!({"state": job.state.name()}), after).map_err(|why| refusal_of(&why))?;
+        self.jobs.cancel(&who.namespace, id)
+    }
+
     /// Returns a job that has not begun.
     fn new_job(&self, who: &Who, kind: &'static str, action: &'static str, up_to: Option<Timestamp>) -> Job {
         let now = self.now();

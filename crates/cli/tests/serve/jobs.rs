@@ -60,6 +60,10 @@ fn parked_events_are_settled_by_filter_up_to_a_moment() {
     assert_eq!(items(&server.get("/api/v1/jobs?limit=1"))[0]["jobId"], discarded["jobId"]);
     let canceled = server.post(&format!("/api/v1/jobs/{}/cancel", discarded["jobId"].as_str().unwrap()), &json!({})).ok();
     assert_eq!(canceled["state"], json!("done"), "a job that has ended stays as it is");
+    let entries = items(&server.get("/api/v1/audit?action=job.cancel"));
+    assert!(entries.is_empty(), "nothing was canceled: {entries:?}");
+    let answer = server.ask("GET", "/api/v1/events?verdict=maybe").send().problem();
+    assert_eq!((answer.0, answer.2.as_deref()), (400, Some("verdict")));
 
     let refused = [
         (json!({"action": "burn", "selector": {"ids": []}}), 400, "action"),

@@ -35,7 +35,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         ("id", "with this id"),
         ("source", "from this source"),
         ("subject", "with this subject"),
-        ("verdict", "counted, duplicate, filtered or parked"),
+        ("verdict", "counted, duplicate, filtered, parked, split, absorbed or cancelled"),
         ("reason", "parked for this reason"),
         ("order", "asc (the oldest first) or desc"),
         ("from", "received at this instant or later"),
@@ -140,10 +140,19 @@ fn filter(query: &Query) -> Result<Filter, Refused> {
         id: text("id"),
         source: text("source"),
         subject: text("subject"),
-        verdict: text("verdict"),
+        verdict: verdict(query)?,
         received_at,
         ..Filter::default()
     })
+}
+
+/// Reads the verdict that a query names.
+pub(super) fn verdict(query: &Query) -> Result<Option<String>, Refused> {
+    const VERDICTS: [&str; 7] = ["counted", "duplicate", "filtered", "parked", "split", "absorbed", "cancelled"];
+    let Some(name) = query.get("verdict") else { return Ok(None) };
+    let detail = || format!("`{name}` is no verdict; there are {}", VERDICTS.join(", "));
+    let wrong = || Box::new(Problem::new(Code::Invalid, detail()).field("verdict"));
+    VERDICTS.contains(&name).then(|| Some(name.to_owned())).ok_or_else(wrong)
 }
 
 /// Reads a cursor: a pipeline and an arrival in it.

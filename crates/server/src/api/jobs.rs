@@ -138,5 +138,5 @@ async fn show(State(app): State<App>, Extension(asked): Extension<Asked>, Path(i
 }
 
 async fn cancel(State(app): State<App>, Extension(asked): Extension<Asked>, Path(id): Path<String>) -> Result<Response, Refused> {
-    Ok(answer(StatusCode::OK, &app.installation.jobs.cancel(&asked.who.namespace, &id)?.shown()))
+    off(move || Ok(answer(StatusCode::OK, &app.installation.cancel_job(&asked.who, &id)?.shown()))).await
 }

@@ -16,7 +16,7 @@ use http_body_util::channel::{Channel, Sender};
 use serde_json::{Value, json};
 
 use super::request::Query;
-use super::{App, Asked, Endpoint, live, off};
+use super::{App, Asked, Endpoint, event_search, live, off};
 use crate::problem::{Code, Problem, Refused};
 
 /// How often new events are looked for.
@@ -38,7 +38,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         summary: "Events as they are judged, without their bodies (server-sent events)",
         query: &[
             ("pipeline", "received by this pipeline"),
-            ("verdict", "counted, duplicate, filtered or parked"),
+            ("verdict", "counted, duplicate, filtered, parked, split, absorbed or cancelled"),
             ("source", "from this source"),
             ("subject", "with this subject"),
             ("id", "with this id"),
@@ -77,7 +77,7 @@ async fn tail(
             id: text("id"),
             source: text("source"),
             subject: text("subject"),
-            verdict: text("verdict"),
+            verdict: event_search::verdict(&query)?,
             ..Filter::default()
         },
         at_once: rate.div_ceil(LOOKS),

@@ -41,8 +41,16 @@ pub(crate) fn named(root: Node<'_>, code: &str) -> Option<Vec<Names>> {
     let mut nodes = vec![root];
     while let Some(node) = nodes.pop() {
         match node.kind() {
-            "identifier" if text(node) == "step" => steps += 1,
-            "identifier" if text(node) == "arguments" => return None,
+            "identifier" | "shorthand_property_identifier" | "shorthand_property_identifier_pattern"
+                if text(node) == "arguments" || text(node).contains('\\') =>
+            {
+                return None;
+            }
+            "identifier" | "shorthand_property_identifier" | "shorthand_property_identifier_pattern" if text(node) == "step" => {
+                steps += 1;
+            }
+            // The top level is a function too: what it returns takes the place of `step`.
+            "return_statement" if function_around(node).is_none() => return None,
             "identifier" if text(node) == text(parameter) && node != parameter => fields.extend(used(node, step, &text)?),
             "shorthand_property_identifier" | "shorthand_property_identifier_pattern" if text(node) == text(parameter) => {
                 return None;
@@ -92,6 +100,10 @@ fn used<'t>(mention: Node<'t>, step: Node<'t>, text: &dyn Fn(Node<'t>) -> &'t st
             "member_expression" if is_here("object") => {
                 let name = parent.child_by_field_name("property").filter(|name| name.kind() == "property_identifier")?;
                 names.push(plain(text(name))?);
+                at = parent;
+                continue;
+            }
+            "parenthesized_expression" => {
                 at = parent;
                 continue;
             }
@@ -200,6 +212,11 @@ mod tests {
             ("event.__proto__ = null; return event;", None),
             ("arguments[0].x = 1; return event;", None),
             ("return event ? event : null;", None),
+            ("event.n = (event.f)(); return event;", None),
+            ("event.n = (event.a.f)(); return event;", Some("a n")),
+            ("Object.keys(\\u0065vent); return event;", None),
+            ("const o = { arguments }; return event;", None),
+            ("(event).a = (event.b).c; return event;", Some("a b.c")),
             ("(event) => event.a; return event;", None),
         ];
         for (body, expected) in cases {
@@ -217,6 +234,8 @@ mod tests {
             ("function step({ a }) { return null; }", None),
             ("function step(e) { return e; } const other = step;", None),
             ("let step = (e) => e; step = (e) => null;", None),
+            ("function step(e) { return e; } var { step } = { step: null };", None),
+            ("function step(e) { return e; } return (e) => null;", None),
         ];
         for (code, expected) in cases {
             assert_eq!(named(code).as_deref(), expected, "{code}");

@@ -269,7 +269,8 @@ fn take<'js>(
     }
     if written.is_empty() && !has_made_decimals(ctx) && is_object(returned) {
         let before = noted(ctx);
-        if let Some(event) = by_engine(ctx, returned)? {
+        // A getter may have made a decimal only now.
+        if let Some(event) = by_engine(ctx, returned)?.filter(|_| !has_made_decimals(ctx)) {
             note_written(ctx, event.len())?;
             return Ok(Ok(Returned::Event(event)));
         }

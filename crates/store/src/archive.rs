@@ -33,7 +33,7 @@ use std::sync::Arc;
 pub use event::{ArchivedEvent, Row};
 pub use examine::examine;
 pub use filter::Filter;
-pub use scan::{Scan, extent, scan};
+pub use scan::{Scan, extent, first, scan};
 
 use crate::disk::Disk;
 use crate::{Error, Kind};

@@ -10,7 +10,7 @@ mod letter;
 mod sending;
 mod tail;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
 use flowmeter_document::KafkaPlan;
@@ -42,8 +42,16 @@ pub(super) struct Topics {
     acknowledged: BTreeMap<Place, i64>,
     /// Records with smaller numbers may be there already.
     next: u64,
-    /// Whether messages may be there of which no offset is known.
-    in_doubt: bool,
+    /// As `acknowledged` was when the target was opened. The process before may have sent more.
+    opened_at: BTreeMap<Place, i64>,
+    /// Topics that were read from there to their end.
+    looked_at: BTreeSet<String>,
+    /// The records whose messages were there.
+    found: HashSet<u128>,
+    /// Records of which it is not known whether their messages are there.
+    in_doubt: BTreeSet<u128>,
+    /// Their messages are at these offsets or behind.
+    in_doubt_from: BTreeMap<Place, i64>,
     needs_a_person: bool,
     seen: Seen,
 }
@@ -69,6 +77,7 @@ impl Topics {
             Some(((topic.to_owned(), partition.parse().ok()?), offset.as_i64()?))
         };
         let known = memory.get("acknowledged").and_then(Value::as_object);
+        let acknowledged: BTreeMap<Place, i64> = known.into_iter().flatten().filter_map(place).collect();
         Ok(Topics {
             brokers: plan.cluster.brokers.join(","),
             writer: Writer::new(plan)?,
@@ -76,10 +85,13 @@ impl Topics {
             tail: Tail::new(&plan.cluster, abandon)?,
             fixed: plan.fixed_topic.clone(),
             known: BTreeSet::new(),
-            acknowledged: known.into_iter().flatten().filter_map(place).collect(),
+            in_doubt_from: acknowledged.clone(),
+            opened_at: acknowledged.clone(),
+            looked_at: BTreeSet::new(),
+            found: HashSet::new(),
+            acknowledged,
             next: memory.get("next").and_then(Value::as_u64).unwrap_or_default(),
-            // The process before may have sent more than it noted.
-            in_doubt: true,
+            in_doubt: BTreeSet::new(),
             needs_a_person: false,
             seen: Seen::Nothing,
         })
@@ -102,32 +114,42 @@ impl Topics {
 
     /// Removes the letters whose messages are there; returns their places.
     fn take_out_those_there(&mut self, letters: &mut Vec<Letter>) -> Result<Vec<usize>, Error> {
-        let is_old = |letter: &Letter| letter.number < self.next;
-        let suspects: Vec<&Letter> = letters.iter().filter(|letter| self.in_doubt || is_old(letter)).collect();
-        let wanted: BTreeSet<u128> = suspects.iter().map(|letter| letter.id).collect();
-        if wanted.is_empty() {
-            return Ok(Vec::new());
+        let unread = letters.iter().map(|letter| &letter.topic).filter(|topic| !self.looked_at.contains(*topic));
+        let unread: BTreeSet<String> = unread.cloned().collect();
+        if !unread.is_empty() {
+            let (opened_at, found) = (&self.opened_at, &mut self.found);
+            self.tail.read(&unread, &|place| opened_at.get(place).copied(), &mut |id, _| {
+                found.insert(id);
+            })?;
+            self.looked_at.extend(unread);
         }
+        let is_in_doubt = |letter: &Letter| self.in_doubt.contains(&letter.id);
+        let is_old = |letter: &Letter| letter.number < self.next && !is_in_doubt(letter);
+        let may_be_there = |letter: &&Letter| !self.found.contains(&letter.id) && (is_in_doubt(letter) || is_old(letter));
+        let suspects: Vec<&Letter> = letters.iter().filter(may_be_there).collect();
+        let wanted: BTreeSet<u128> = suspects.iter().map(|letter| letter.id).collect();
         let topics: BTreeSet<String> = suspects.iter().map(|letter| letter.topic.clone()).collect();
         let reads_all = suspects.iter().any(|letter| is_old(letter));
-        let acknowledged = &self.acknowledged;
-        let from = |place: &Place| if reads_all { None } else { acknowledged.get(place).copied() };
-        let mut found = BTreeSet::new();
-        self.tail.read(&topics, &from, &mut |id, _| {
-            if wanted.contains(&id) {
-                found.insert(id);
-            }
-        })?;
-        let there = letters.iter().filter(|letter| found.contains(&letter.id)).map(|letter| letter.place).collect();
-        letters.retain(|letter| !found.contains(&letter.id));
-        Ok(there)
+        let offsets = &self.in_doubt_from;
+        let from = |place: &Place| if reads_all { None } else { offsets.get(place).copied() };
+        let mut again = BTreeSet::new();
+        if !wanted.is_empty() {
+            self.tail.read(&topics, &from, &mut |id, _| {
+                if wanted.contains(&id) {
+                    again.insert(id);
+                }
+            })?;
+        }
+        self.in_doubt.retain(|id| !wanted.contains(id) && !self.found.contains(id));
+        let is_there = |letter: &mut Letter| self.found.contains(&letter.id) || again.contains(&letter.id);
+        Ok(letters.extract_if(.., is_there).map(|letter| letter.place).collect())
     }
 
     fn note(&mut self, letter: &Letter, outcome: Outcome) -> Answer {
         match outcome {
             Outcome::There { partition, offset } => {
-                let behind = self.acknowledged.entry((letter.topic.clone(), partition)).or_default();
-                *behind = (*behind).max(offset + 1);
+                // A topic that was made again begins with small offsets.
+                self.acknowledged.insert((letter.topic.clone(), partition), offset + 1);
                 Answer::Accepted
             }
             Outcome::Failed(code, why) => {
@@ -149,7 +171,7 @@ impl Topics {
                     }
                     NotEnoughReplicas => Answer::Unavailable { why, after: None },
                     _ => {
-                        self.in_doubt = true;
+                        self.in_doubt.insert(letter.id);
                         Answer::InDoubt(why)
                     }
                 }
@@ -196,7 +218,9 @@ impl Target for Topics {
                 return answers;
             }
         }
-        self.in_doubt = false;
+        if self.in_doubt.is_empty() {
+            self.in_doubt_from = self.acknowledged.clone();
+        }
         let mut stopped: BTreeSet<String> = BTreeSet::new();
         // Of each meter one record at a time: a later one must not be there without the one before.
         while !letters.is_empty() {
@@ -208,6 +232,14 @@ impl Target for Topics {
             }
             let outcomes = self.sender.send(&round);
             for (letter, outcome) in round.iter().zip(outcomes) {
+                // A broker refuses all messages that came together when they are too large together.
+                let outcome = match outcome {
+                    Outcome::Failed(RDKafkaErrorCode::MessageSizeTooLarge, _) if round.len() > 1 => {
+                        let mut alone = self.sender.send(std::slice::from_ref(letter));
+                        alone.pop().unwrap_or(outcome)
+                    }
+                    outcome => outcome,
+                };
                 let answer = self.note(letter, outcome);
                 if !matches!(answer, Answer::Accepted | Answer::Refused(_)) {
                     stopped.insert(letter.meter.clone());
@@ -215,7 +247,7 @@ impl Target for Topics {
                 answers[letter.place] = answer;
             }
         }
-        if answers.contains(&Answer::Accepted) {
+        if answers.iter().any(|answer| matches!(answer, Answer::Accepted | Answer::Refused(_))) {
             self.next = self.next.max(window.until);
         }
         answers
@@ -232,6 +264,9 @@ impl Target for Topics {
 
     fn look_afresh(&mut self) {
         self.seen = Seen::Nothing;
+        // Messages may have been removed since.
+        self.found.clear();
+        self.looked_at.clear();
     }
 
     fn read_back(&mut self, records: &[Outgoing<'_>]) -> Result<Vec<Held>, Error> {

@@ -26,6 +26,8 @@ fn content<'t>(plan: &Plan, tables: &'t Tables, table: u16) -> Result<&'t Conten
 
 /// Sets fields from the row of an event's key; gives the way it leaves by.
 pub(super) fn enrich(plan: &Plan, kin: &Kin, flow: &mut Flow, node: u16, enrich: &Enrich, token: Token) -> Result<usize, Flaw> {
+    // A table without rows comes first: its remedy is the same for all events.
+    content(plan, &flow.tables, enrich.table)?;
     let row = token.row as usize;
     let received = flow.at;
     let at = match &enrich.at {
@@ -203,6 +205,7 @@ fn rate_of(
 /// The row with an event's tariff, where tariffs come from a table.
 pub(super) fn tariff_row(plan: &Plan, flow: &mut Flow, rate: &Rate, row: usize) -> Result<Option<RowIx>, Flaw> {
     let Tariffs::Table(prices) = &rate.tariff else { return Ok(None) };
+    content(plan, &flow.tables, prices.table)?;
     let received = flow.at;
     let at = match &prices.at {
         Some(field) => event_time(plan, flow, row, field, received)?,

@@ -165,6 +165,15 @@ pub enum Output {
 impl Output {
     /// The outputs by their names in documents.
     pub const NAMED: [(&str, Output); 3] = [("records", Output::Records), ("parked", Output::Parked), ("events", Output::Events)];
+
+    /// Returns its name in documents.
+    pub fn name(self) -> &'static str {
+        match self {
+            Output::Records => "records",
+            Output::Parked => "parked",
+            Output::Events => "events",
+        }
+    }
 }
 
 /// How messages are encoded.

@@ -41,6 +41,12 @@ pub(super) fn kafka(node: &Tree, part: &mut Compiling<'_>) -> KafkaPlan {
         let message = format!("`{topic}` is no name of a topic: write 1 to 249 letters, digits, `.`, `_` and `-`");
         part.wrong(at("topic"), "topic", message);
     }
+    // With these, a message that is acknowledged could be lost, or there twice.
+    const OURS: [&str; 5] = ["acks", "enable.idempotence", "request.required.acks", "retries", "message.send.max.retries"];
+    let options = node.get("options").into_iter().flat_map(Tree::members);
+    for (name, value) in options.filter(|(name, _)| OURS.contains(name)) {
+        part.wrong(value, "options", format!("`{name}` is set by Flowmeter, so that each record is there once; leave it out"));
+    }
     let headers = node.get("headers").into_iter().flat_map(Tree::members);
     let header = |(name, value): (&str, &Tree)| {
         let text = value.scalar().unwrap_or_default();

@@ -132,6 +132,8 @@ struct OfPipeline {
     members: Vec<(u64, u32)>,
     next: u64,
     settled_next: u64,
+    /// Parked events that the pipeline had counted at the last look.
+    parked_total: u64,
 }
 
 impl OfPipeline {
@@ -200,21 +202,26 @@ impl Installation {
     }
 
     fn follow_parked_of(&self, served: &Served) -> Result<(), Error> {
-        let (from, settled_from) =
-            self.parked_groups.lock().get(&served.kept.id).map_or((0, 0), |known| (known.next, known.settled_next));
-        let tally = served.board().tally();
-        if tally.parked_total() == 0 && served.board().settled() == settled_from && from == 0 {
+        let place = |known: &OfPipeline| (known.next, known.settled_next, known.parked_total);
+        let (from, settled_from, total_before) = self.parked_groups.lock().get(&served.kept.id).map(place).unwrap_or_default();
+        let total = served.board().tally().parked_total();
+        if total == 0 && served.board().settled() == settled_from && from == 0 {
             return Ok(());
         }
         let (parked, settled) = served.worker().ask(move |live| {
+            // A quiet pipeline writes its parked events only with the next checkpoint.
+            if total != total_before {
+                live.commit()?;
+            }
             let outlet = live.outlet();
             let (parked, settled) = (outlet.parked(), outlet.settled());
             let from = from.max(parked.first());
             let parked = (from < parked.written()).then(|| parked.reader(from)).transpose();
             let settled_from = settled_from.max(settled.first());
             let settled = (settled_from < settled.written()).then(|| settled.reader(settled_from)).transpose();
-            (parked, settled)
-        })?;
+            Ok::<_, Error>((parked, settled))
+        })??;
+        self.parked_groups.lock().entry(served.kept.id).or_default().parked_total = total;
         if let Some(mut reader) = parked? {
             while let Some(entry) = reader.read()? {
                 let mut all = self.parked_groups.lock();

@@ -147,6 +147,14 @@ fn owned(event: &ArchivedEvent<'_>) -> Row {
 }
 
 impl Installation {
+    /// Returns the arrival of the first event of a pipeline that still exists.
+    pub(crate) fn first_event(&self, pipeline: &KeptPipeline) -> Result<u64, Error> {
+        match archive::first(&**self.disk(), &events_folder(pipeline.id))? {
+            Some(first) => Ok(first),
+            None => Arrivals::first(self.disk(), &folder_of(pipeline.id)),
+        }
+    }
+
     /// Passes the wanted events that a pipeline received from an arrival on to `visit`, in the
     /// order of arrival, until `visit` has enough. Returns the arrival to continue with, unless all
     /// were examined.

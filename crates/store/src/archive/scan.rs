@@ -42,6 +42,14 @@ pub fn extent(disk: &dyn Disk, folder: &str) -> Result<Option<u64>, Error> {
     }
 }
 
+/// Returns the first position that is archived and was not removed; `None` if nothing was ever archived.
+pub fn first(disk: &dyn Disk, folder: &str) -> Result<Option<u64>, Error> {
+    match finished::list(disk, folder)?.first() {
+        Some(oldest) => Ok(Some(oldest.first)),
+        None => super::retention::remembered(disk, folder),
+    }
+}
+
 /// Archived events, in the order of arrival. It ends after an error.
 pub struct Scan {
     disk: Arc<dyn Disk>,

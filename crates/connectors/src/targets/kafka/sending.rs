@@ -13,7 +13,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, Prod
 use super::letter::Letter;
 use super::unreachable;
 use crate::calls::Abandon;
-use crate::kafka::{config, lasting};
+use crate::kafka::{away, config, lasting};
 
 /// How long the brokers may take to describe themselves.
 const ANSWER: Duration = Duration::from_secs(5);
@@ -75,8 +75,17 @@ impl Sender {
         let missing = found.topics().iter().find_map(|topic| Some((topic.name(), topic.error()?)));
         match (topic, missing) {
             (Some(topic), Some((name, why))) if name == topic => {
-                let why = RDKafkaErrorCode::from(why);
-                Err(lasting(&format!("topic `{topic}`: {why}; create the topic, or correct its name")))
+                let code = RDKafkaErrorCode::from(why);
+                match code {
+                    RDKafkaErrorCode::UnknownTopic
+                    | RDKafkaErrorCode::UnknownTopicOrPartition
+                    | RDKafkaErrorCode::InvalidTopic => {
+                        Err(lasting(&format!("topic `{topic}`: {code}; create the topic, or correct its name")))
+                    }
+                    RDKafkaErrorCode::TopicAuthorizationFailed => Err(lasting(&format!("topic `{topic}`: {code}"))),
+                    // A topic that is being made has no leader for a moment.
+                    _ => Err(away(&format!("topic `{topic}`: {code}"))),
+                }
             }
             _ => Ok(()),
         }

@@ -46,10 +46,16 @@ impl Tail {
         give: &mut dyn FnMut(u128, u64),
     ) -> Result<(), Error> {
         let mut config = config(&self.cluster)?;
-        // A reader needs the name of a group; it joins none and commits nothing.
-        for (name, value) in
-            [("group.id", "flowmeter-read-back"), ("enable.auto.commit", "false"), ("enable.partition.eof", "true")]
-        {
+        let settings = [
+            // A reader needs the name of a group; it joins none and commits nothing.
+            ("group.id", "flowmeter-read-back"),
+            ("enable.auto.commit", "false"),
+            ("enable.partition.eof", "true"),
+            // Transactions of other producers must not hide messages behind them.
+            ("isolation.level", "read_uncommitted"),
+            ("auto.offset.reset", "error"),
+        ];
+        for (name, value) in settings {
             config.set(name, value);
         }
         let consumer: BaseConsumer = config.create().map_err(|why| lasting(&why))?;
@@ -103,7 +109,8 @@ fn begin(consumer: &BaseConsumer, topic: &str, from: &dyn Fn(&Place) -> Option<i
     let partitions = found.topics().iter().filter(|found| found.name() == topic).flat_map(MetadataTopic::partitions);
     for partition in partitions.map(MetadataPartition::id) {
         let (low, high) = consumer.fetch_watermarks(topic, partition, ANSWER)?;
-        let first = from(&(topic.to_owned(), partition)).unwrap_or(low).max(low);
+        // An offset behind the end is one of a topic that was made again.
+        let first = from(&(topic.to_owned(), partition)).filter(|first| *first <= high).unwrap_or(low).max(low);
         if first < high {
             assigned.add_partition_offset(topic, partition, Offset::Offset(first))?;
             ends.insert(partition, high);

@@ -28,9 +28,6 @@ use crate::verbatim::{self, Object};
 const TOGETHER: usize = 2_000;
 /// Bytes of events that are taken together.
 const TOGETHER_BYTES: usize = 1 << 20;
-/// The key under which the log has the place of the next thing.
-const NEXT: &str = "next";
-
 /// Opens a source that reads another pipeline.
 ///
 /// # Errors
@@ -47,7 +44,10 @@ pub(super) fn open(installation: &Arc<Installation>, namespace: &str, around: Su
     let other = Other { installation: Arc::clone(installation), origin: from.name.as_str().into(), from, around };
     Ok(match kind {
         SourceKind::Received(received) => Box::new(ReceivedEvents::new(other, received)?),
-        SourceKind::Output(output) => Box::new(Made { next: other.taken(NEXT)?, other, output: output.as_ref().clone() }),
+        SourceKind::Output(output) => {
+            let key = other.key(Output::name(output.output));
+            Box::new(Made { next: other.taken(&key)?, other, key, output: output.as_ref().clone() })
+        }
         SourceKind::Http
         | SourceKind::Files(_)
         | SourceKind::Objects(_)
@@ -84,6 +84,12 @@ struct Other {
 }
 
 impl Other {
+    /// The key under which the log has the place of the next thing. A pipeline that is made again under the same
+    /// name is another one, and so are other things of it.
+    fn key(&self, what: &str) -> String {
+        format!("next {} {what}", self.from.id)
+    }
+
     /// The place of the next thing that the log has; `None` before the first one.
     fn taken(&self, key: &str) -> Result<Option<u64>, Error> {
         let taken = self.around.taken.get(key).map(|text| text.parse());
@@ -109,6 +115,11 @@ impl Other {
             }
             next => Ok(next.unwrap_or(first)),
         }
+    }
+
+    /// The place of the first received event that still exists.
+    fn first_event(&self) -> Result<u64, Error> {
+        self.installation.first_event(&self.from)
     }
 
     /// Gives what was gathered; what is behind it comes next.
@@ -138,18 +149,19 @@ struct ReceivedEvents {
 impl ReceivedEvents {
     fn new(other: Other, plan: &ReceivedSource) -> Result<ReceivedEvents, Error> {
         let shown = |at: Option<Timestamp>| at.map(|at| at.to_string()).unwrap_or_default();
-        let key = format!("{NEXT} {}..{}", shown(plan.from), shown(plan.to));
+        let key = other.key(&format!("received {}..{}", shown(plan.from), shown(plan.to)));
         let nanos = |at: Option<Timestamp>, otherwise: i64| at.map_or(otherwise, Timestamp::nanos);
         // Events that are received while the session reads are another session's.
         let now = other.installation.now();
         let until = plan.to.map_or(now.saturating_add(1), |to| to.min(now.saturating_add(1)));
         let filter = Filter { received_at: Some(nanos(plan.from, i64::MIN)..until.nanos()), ..Filter::default() };
         let condition = plan.condition.clone().map(|(paths, program)| (Reader::new(&paths), program));
-        Ok(ReceivedEvents { next: other.taken(&key)?.unwrap_or_default(), filter, condition, key, other })
+        let next = other.check_first(other.taken(&key)?, other.first_event()?, "events")?;
+        Ok(ReceivedEvents { next, filter, condition, key, other })
     }
 }
 
-/// Whether a condition holds for an event. One that cannot be read has no fields.
+/// Whether a condition holds for an event. It does not for one that cannot be read.
 fn holds(condition: &mut Option<(Reader, Program)>, event: &[u8]) -> Result<bool, Error> {
     let Some((reader, program)) = condition else { return Ok(true) };
     let Ok(batch) = reader.read(event) else { return Ok(false) };
@@ -209,6 +221,8 @@ impl Reading for ReceivedEvents {
 /// Records or events that a pipeline makes.
 struct Made {
     other: Other,
+    /// The key of its place in the log.
+    key: String,
     output: OutputSource,
     next: Option<u64>,
 }
@@ -220,6 +234,9 @@ impl Made {
         let (records, next) = served.records_between(from, u64::MAX, TOGETHER, |record| !record.is_threshold)?;
         let mut batch = self.other.around.batch();
         for record in &records {
+            if batch.lines.len() >= TOGETHER_BYTES {
+                return Ok((batch, record.number));
+            }
             add(&mut batch, &self.other.origin, record.number, self.record_event(record).get().as_bytes());
         }
         Ok((batch, next.max(from)))
@@ -240,9 +257,12 @@ impl Made {
     fn parked(&self) -> Result<(Batch, u64), Error> {
         let served = self.other.served()?;
         let from = self.other.check_first(self.next, self.other.installation.parked_extent(&served)?.0, "parked events")?;
-        let (parked, next) = self.other.installation.corrections(&served, from, TOGETHER, &CorrectionFilter::default())?;
+        let (parked, next) = self.other.installation.corrections(&served, from, TOGETHER / 10, &CorrectionFilter::default())?;
         let mut batch = self.other.around.batch();
         for correction in &parked {
+            if batch.lines.len() >= TOGETHER_BYTES {
+                return Ok((batch, correction.number));
+            }
             add(&mut batch, &self.other.origin, correction.number, self.parked_event(correction).get().as_bytes());
         }
         Ok((batch, next.max(from)))
@@ -260,7 +280,7 @@ impl Made {
 
     fn events(&self) -> Result<(Batch, u64), Error> {
         let filter = Filter { verdict: Some("counted".to_owned()), ..Filter::default() };
-        let mut from = self.next.unwrap_or_default();
+        let mut from = self.other.check_first(self.next, self.other.first_event()?, "events")?;
         loop {
             let (batch, next, is_end) = walk(&self.other, &filter, from, &mut |_| Ok(true))?;
             if batch.fed.events() > 0 || is_end {
@@ -282,7 +302,7 @@ impl Reading for Made {
         match (batch.fed.events(), self.output.following.follows) {
             (0, false) => Ok(Step::End),
             (0, true) => Ok(Step::Wait(Duration::from_nanos(self.output.following.interval.unsigned_abs()))),
-            _ => Ok(self.other.give(batch, NEXT, next)),
+            _ => Ok(self.other.give(batch, &self.key, next)),
         }
     }
 

@@ -126,7 +126,7 @@ pub(crate) struct Demo {
     /// Address and port of the server
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8888")]
     pub(crate) listen: String,
-    /// The folder of everything durable; a new one in the system's temporary folder, without
+    /// The folder of everything durable; default: a new one in the system's temporary folder
     #[arg(long, value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,
     /// Events a second, about

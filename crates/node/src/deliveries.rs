@@ -13,7 +13,7 @@ use flowmeter_core::time::Timestamp;
 use flowmeter_engine::Error;
 use flowmeter_engine::journal::Place;
 use flowmeter_engine::outbox::{
-    Amount, Attempt, Delivery, DeliveryState, Difference, Marks, Part, RecordLog, Records, Report, WindowLimits,
+    Amount, Attempt, Delivery, DeliveryState, Difference, Part, RecordLog, Records, Report, WindowLimits,
 };
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
@@ -157,7 +157,7 @@ fn view(
     of: Option<(Uuid, Uuid)>,
     own: Option<&Delivery>,
 ) -> DeliveryView {
-    let state = own.map_or_else(|| standing(&board.marks, number), |own| own.state);
+    let state = own.map_or_else(|| board.state_of(number), |own| own.state);
     let id = format!("{}.{}.{}", served.kept.id, Place::first(number), courier.id());
     let at = |nanos: i64| Timestamp::from_nanos(nanos).to_string();
     let mut shown = json!({
@@ -181,9 +181,8 @@ fn view(
     } else if state == DeliveryState::Retrying {
         shown["attempts"] = json!(board.marks.attempts);
         shown["answer"] = json!(board.marks.answer);
-        if let Some(last) = board.marks.history.last() {
-            shown["lastAttemptAt"] = json!(at(last.at));
-        }
+        shown["firstAttemptAt"] = json!(at(board.marks.sent_at));
+        shown["lastAttemptAt"] = json!(at(board.marks.tried_last()));
         shown["nextAttemptAt"] = json!(at(board.quiet_until));
     }
     DeliveryView { id, state, shown }
@@ -195,29 +194,18 @@ fn shown_attempt(attempt: &Attempt) -> Value {
     json!({"at": Timestamp::from_nanos(*at).to_string(), "ms": ms, "status": status, "answer": answer})
 }
 
-/// Returns the state of a record without a stored delivery.
-fn standing(marks: &Marks, number: u64) -> DeliveryState {
-    match number {
-        n if n < marks.confirmed => DeliveryState::Confirmed,
-        n if n < marks.next => DeliveryState::Accepted,
-        n if n < marks.sent && marks.failing_since.is_some() => DeliveryState::Retrying,
-        n if n < marks.sent => DeliveryState::Sent,
-        _ => DeliveryState::Pending,
-    }
-}
-
 /// Returns the progress of each target of a pipeline.
 pub fn targets(served: &Served) -> Vec<Value> {
     let end = served.delivery.end();
     let shown = |courier: &Arc<Courier>| {
         let board = courier.board();
-        let marks = &board.marks;
+        let (marks, (sent, retrying)) = (&board.marks, board.sent_and_retrying());
         json!({
             "pipeline": served.kept.name, "target": courier.id(), "kind": courier.plan().kind.name(),
             "thresholds": courier.plan().thresholds,
-            "pending": end.saturating_sub(marks.sent.max(marks.next)), "sent": marks.sent.saturating_sub(marks.next),
+            "pending": end.saturating_sub(marks.sent.max(marks.next)), "sent": sent,
             "accepted": marks.accepted, "confirmedTo": marks.confirmed, "deliveredTo": marks.next, "records": end,
-            "retrying": board.retrying, "dead": marks.dead, "skipped": marks.skipped,
+            "retrying": retrying, "dead": marks.dead, "skipped": marks.skipped,
             "failingSince": marks.failing_since.map(|at| Timestamp::from_nanos(at).to_string()),
             "answer": marks.failing_since.map(|_| &marks.answer),
             "halted": board.is_halted, "trouble": board.trouble,
@@ -248,7 +236,7 @@ pub fn target_gauges(served: &Served) -> Vec<TargetGauge> {
             accepted: board.marks.accepted.saturating_sub(courier.accepted_before()),
             accepted_ever: board.marks.accepted,
             lag: end.saturating_sub(board.marks.next),
-            retrying: board.retrying as u64,
+            retrying: board.sent_and_retrying().1,
             dead: board.marks.dead,
             is_failing: board.marks.failing_since.is_some() || board.trouble.is_some(),
         }
@@ -341,6 +329,15 @@ impl Installation {
         let (end, board) = (served.delivery.end().min(filter.before.unwrap_or(u64::MAX)), courier.board());
         let mut log = self.record_log(served, courier.plan().thresholds);
         let (mut found, mut next) = (Vec::new(), from);
+        // No record before the first that waits can have these states.
+        next = next.max(match filter.state {
+            Some(DeliveryState::Sent | DeliveryState::Pending) => board.marks.next,
+            Some(DeliveryState::Retrying) => {
+                let own = self.shelf(served, courier).deliveries(from, filter.state, 1)?;
+                own.first().map_or(board.marks.next, |own| own.number.min(board.marks.next))
+            }
+            _ => 0,
+        });
         let needle = filter.record.map(|record| record.to_string());
         while next < end && found.len() < limit {
             let window = log.read(next, end, WindowLimits { records: LOOKED_AT, ..WindowLimits::default() })?;
@@ -399,7 +396,7 @@ impl Installation {
         let own = flowmeter_engine::outbox::Shelf::delivery(&shelf, number).map_err(at)?;
         let story = if own.is_none() { shelf.story(number).map_err(at)? } else { None };
         let board = courier.board();
-        let is_under_way = (board.marks.next..board.marks.sent).contains(&number);
+        let is_under_way = matches!(board.state_of(number), DeliveryState::Retrying | DeliveryState::Sent);
         let of_window = if is_under_way { board.marks.history.as_slice() } else { &[] };
         let attempts = own.as_ref().or(story.as_ref()).map_or(of_window, |own| own.history.as_slice());
         /// The record is included as it was made, without parsing its digits.
@@ -452,13 +449,16 @@ impl Installation {
             let own = self.shelf(&served, &courier).deliveries(0, None, usize::MAX).map_err(at)?;
             let waits = |own: &&Delivery| matches!(own.state, DeliveryState::Dead | DeliveryState::Retrying);
             let numbers: Vec<u64> = own.iter().filter(waits).map(|own| own.number).collect();
-            if numbers.is_empty() {
+            // A window that fails as a whole is sent again as a whole.
+            let in_window = courier.board().failing().count() as u64;
+            let deliveries = numbers.len() as u64 + in_window;
+            if deliveries == 0 {
                 courier.hurry().map_err(at)?;
                 continue;
             }
-            let change = json!({"target": courier.id(), "deliveries": numbers.len()});
+            let change = json!({"target": courier.id(), "deliveries": deliveries});
             let audited = self.audited(who, "delivery.resend", &pipeline.name, Value::Null, change).map_err(at)?;
-            count += courier.resend(numbers, audited).map_err(at)?.len() as u64;
+            count += courier.resend(numbers, audited).map_err(at)?.len() as u64 + in_window;
         }
         Ok(count)
     }

@@ -99,6 +99,40 @@ fn past(id: &str, user: &str) -> Value {
     serde_json::from_str(&one.to_string().replace("\"V\"", DIGITS)).unwrap()
 }
 
+/// A target that is overloaded takes none of a window: its records have no deliveries of their own.
+#[test]
+fn records_of_an_overloaded_target_are_skipped_and_sent_at_once() {
+    let service = Service::default();
+    let address = service.start();
+    service.answer("/hook", 503, "try later");
+    let folder = tempfile::tempdir().unwrap();
+    let server = delivering(folder.path(), &address);
+    server.count(&[past("1", "anna"), past("2", "bo"), past("3", "cid")]);
+    let retrying = eventually("three deliveries that are tried again", || {
+        let found = items(&server.get("/api/v1/deliveries?state=retrying"));
+        (found.len() == 3 && found[0]["attempts"].as_u64() >= Some(1)).then_some(found)
+    });
+    assert!(retrying[0]["firstAttemptAt"].is_string() && retrying[0]["lastAttemptAt"].is_string(), "{}", retrying[0]);
+    let row = &items(&server.get("/api/v1/deliveries/targets"))[0];
+    assert_eq!((&row["retrying"], &row["sent"]), (&json!(3), &json!(0)), "{row}");
+    let id = retrying[1]["id"].as_str().unwrap();
+    let skipped = server.post(&format!("/api/v1/deliveries/{id}/skip"), &json!({"reason": "a test account"})).ok();
+    assert_eq!((&skipped["state"], &skipped["recordId"]), (&json!("skipped"), &retrying[1]["recordId"]), "{skipped}");
+
+    let filter = json!({"pipeline": "hours", "target": "webhook", "state": "retrying"});
+    let path = "/api/v1/deliveries/jobs";
+    let before = json!({"action": "resend", "selector": {"filter": filter, "upTo": "2024-01-01T00:00:00Z"}, "dryRun": true});
+    assert_eq!(server.post(path, &before).ok()["matched"], 0);
+    service.answer("/hook", 200, "thanks");
+    let resent = ended(&server, path, &json!({"action": "resend", "selector": {"filter": filter}, "reason": "it is up again"}));
+    assert_eq!(resent["matched"], 2, "{resent}");
+    eventually("two accepted deliveries and a skipped one", || {
+        let all = items(&server.get("/api/v1/deliveries"));
+        let states: Vec<_> = all.iter().map(|one| one["state"].as_str().unwrap_or_default()).collect();
+        (states == ["accepted", "skipped", "accepted"]).then_some(())
+    });
+}
+
 #[test]
 fn dead_deliveries_are_sent_again_with_their_attempts_kept() {
     let service = Service::default();

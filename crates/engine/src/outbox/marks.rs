@@ -46,6 +46,11 @@ impl Marks {
         Marks { next, sent, confirmed, accepted, dead, skipped, sent_at, attempts, failing_since, answer, history, memory }
     }
 
+    /// Returns the time of the last attempt of the window that is being sent; nanoseconds.
+    pub fn tried_last(&self) -> i64 {
+        self.history.last().map_or(self.sent_at, |attempt| attempt.at)
+    }
+
     /// Returns whether a window is being sent.
     pub fn is_under_way(&self) -> bool {
         self.sent > self.next

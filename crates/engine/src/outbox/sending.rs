@@ -10,7 +10,7 @@ use flowmeter_core::time::Timestamp;
 use uuid::Uuid;
 
 use super::{
-    DEAD_MAX, Delivery, DeliveryState, Kept, Marks, Patience, RETRYING_MAX, Records, Shelf, Target, Window, WindowLimits,
+    DEAD_MAX, Delivery, DeliveryState, Kept, Marks, Patience, RETRYING_MAX, Records, Shelf, Span, Target, Window, WindowLimits,
 };
 use crate::{Error, Kind};
 
@@ -107,6 +107,23 @@ impl<S: Shelf> Outbox<S> {
     /// Returns the number of retried deliveries.
     pub fn retrying(&self) -> usize {
         self.retrying.len()
+    }
+
+    /// Returns the numbers of the records that the window which is being sent still has to send.
+    pub fn left(&self) -> Vec<Span> {
+        let Some(UnderWay { window, left, .. }) = &self.under_way else {
+            // After a restart the window is not loaded yet.
+            let Marks { next, sent, .. } = self.marks;
+            return if self.marks.is_under_way() { vec![Span { first: next, until: sent }] } else { Vec::new() };
+        };
+        let mut spans: Vec<Span> = Vec::new();
+        for number in left.iter().map(|place| window.get(*place).number) {
+            match spans.last_mut() {
+                Some(span) if span.until == number => span.until += 1,
+                _ => spans.push(Span { first: number, until: number + 1 }),
+            }
+        }
+        spans
     }
 
     /// Returns the instant before which no attempt is made.

@@ -192,6 +192,47 @@ fn a_refused_record_is_dead_and_can_be_sent_again_or_left_out() {
 }
 
 #[test]
+fn records_of_a_window_that_fails_as_a_whole_can_be_sent_at_once_or_left_out() {
+    let (catalog, mut now) = (Catalog::default(), Timestamp::from_nanos(0));
+    let mut target = Prepared { answers: answers(&[(0, &[away(), away(), away()])]), ..Prepared::default() };
+    let (mut outbox, mut log) = (open(&catalog, 4), Log { meters: 4 });
+    assert_eq!(outbox.step(&mut target, &mut log, 8, now).unwrap(), Progress::Worked);
+    assert_eq!(outbox.left(), [Span { first: 0, until: 4 }]);
+    outbox.must_be(&[0, 3], &[DeliveryState::Retrying]).unwrap();
+    let skipped = outbox.skip(&[2], "a test account", now).unwrap();
+    assert_eq!((skipped[0].state, skipped[0].history.len()), (DeliveryState::Skipped, 1));
+    assert_eq!(outbox.left(), [(0, 2), (3, 4)].map(|(first, until)| Span { first, until }));
+    assert!(matches!(outbox.step(&mut target, &mut log, 8, now).unwrap(), Progress::Until(_)), "the target is left alone");
+    let resent = outbox.resend(&[0], now).unwrap();
+    assert_eq!((resent[0].state, outbox.retrying()), (DeliveryState::Retrying, 0));
+    assert_eq!(outbox.step(&mut target, &mut log, 8, now).unwrap(), Progress::Worked, "the pause is over");
+    assert_eq!(target.came, [0, 0]);
+    // The same after a restart, before the window is loaded.
+    let mut outbox = open(&catalog, 4);
+    assert_eq!(outbox.left(), [Span { first: 0, until: 4 }]);
+    assert!(outbox.skip(&[3], "a test account", now).is_err());
+    outbox.resume(&mut log, now).unwrap();
+    outbox.skip(&[3], "a test account", now).unwrap();
+    assert!(outbox.skip(&[5], "a test account", now).is_err(), "it waits for its turn");
+    drive(&mut outbox, &mut target, 8, &mut now);
+    assert_eq!(target.held.keys().copied().collect::<Vec<_>>(), [0, 1, 4, 5, 6, 7]);
+    assert_eq!((outbox.marks().next, outbox.marks().accepted, outbox.marks().skipped), (8, 6, 2));
+}
+
+#[test]
+fn a_window_is_done_when_all_of_it_is_left_out() {
+    let (catalog, mut now) = (Catalog::default(), Timestamp::from_nanos(0));
+    let mut target = Prepared { answers: answers(&[(0, &[away(), away()])]), ..Prepared::default() };
+    let (mut outbox, mut log) = (open(&catalog, 4), Log { meters: 4 });
+    outbox.step(&mut target, &mut log, 8, now).unwrap();
+    outbox.skip(&[0, 1, 2, 3], "all of them", now).unwrap();
+    assert!(outbox.left().is_empty());
+    drive(&mut outbox, &mut target, 8, &mut now);
+    assert_eq!(target.held.keys().copied().collect::<Vec<_>>(), [4, 5, 6, 7]);
+    assert_eq!((outbox.marks().next, outbox.marks().skipped), (8, 4));
+}
+
+#[test]
 fn a_pause_that_the_target_asks_for_is_kept_behind_a_record_that_it_took() {
     let (catalog, mut now) = (Catalog::default(), Timestamp::from_nanos(0));
     let pause = 900 * SECOND;

@@ -4,7 +4,6 @@ use flowmeter_engine::Error;
 use flowmeter_engine::outbox::Shelf;
 use serde_json::{Value, json};
 
-use super::standing;
 use crate::installation::{Installation, Served};
 
 impl Installation {
@@ -13,7 +12,7 @@ impl Installation {
         let mut states = Vec::new();
         for courier in served.delivery.couriers() {
             let own = self.shelf(served, &courier).delivery(number)?;
-            let state = own.map_or_else(|| standing(&courier.board().marks, number), |own| own.state);
+            let state = own.map_or_else(|| courier.board().state_of(number), |own| own.state);
             let id = format!("{}.{number}.{}", served.kept.id, courier.id());
             states.push(json!({"id": id, "target": courier.id(), "state": state.name()}));
         }

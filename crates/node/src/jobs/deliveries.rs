@@ -119,19 +119,26 @@ impl Installation {
                     return Err(not_found("target", target));
                 }
                 let states = state.as_ref().map_or(wish.action.states(), std::slice::from_ref);
-                let takes = |own: &Delivery| {
-                    states.contains(&own.state)
-                        && own.tried_first <= up_to.nanos()
-                        && from.is_none_or(|from| own.tried_last >= from.nanos())
-                        && to.is_none_or(|to| own.tried_last < to.nanos())
+                let is_within = |tried_first: i64, tried_last: i64| {
+                    tried_first <= up_to.nanos()
+                        && from.is_none_or(|from| tried_last >= from.nanos())
+                        && to.is_none_or(|to| tried_last < to.nanos())
                 };
+                let takes = |own: &Delivery| states.contains(&own.state) && is_within(own.tried_first, own.tried_last);
                 let mut parts = Vec::new();
                 for courier in couriers {
                     if target.as_ref().is_some_and(|wanted| wanted != courier.id()) {
                         continue;
                     }
-                    let own = self.shelf(&served, &courier).numbers(&takes).map_err(|why| refusal_of(&why))?;
-                    parts.push(Part { served: Arc::clone(&served), courier, numbers: own, states: states.to_vec() });
+                    let mut numbers = self.shelf(&served, &courier).numbers(&takes).map_err(|why| refusal_of(&why))?;
+                    let board = courier.board();
+                    // Those that fail with their whole window have no delivery of their own.
+                    if states.contains(&DeliveryState::Retrying) && is_within(board.marks.sent_at, board.marks.tried_last()) {
+                        numbers.extend(board.failing());
+                        numbers.sort_unstable();
+                        numbers.dedup();
+                    }
+                    parts.push(Part { served: Arc::clone(&served), courier, numbers, states: states.to_vec() });
                 }
                 Ok(parts)
             }

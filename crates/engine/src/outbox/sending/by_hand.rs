@@ -4,11 +4,23 @@ use std::collections::BTreeSet;
 
 use flowmeter_core::time::Timestamp;
 
-use super::super::{Delivery, DeliveryState, Shelf};
-use super::Outbox;
+use super::super::{Delivery, DeliveryState, Records, Shelf};
+use super::{Outbox, UnderWay};
 use crate::{Error, Kind};
 
 impl<S: Shelf> Outbox<S> {
+    /// Loads the window that was being sent before a restart, so that actions find its records.
+    ///
+    /// # Errors
+    /// The records cannot be read.
+    pub fn resume(&mut self, records: &mut dyn Records, now: Timestamp) -> Result<(), Error> {
+        self.reload_if_stale()?;
+        if self.under_way.is_none() && self.marks.is_under_way() {
+            self.under_way = self.begin(records, self.marks.sent, now)?;
+        }
+        Ok(())
+    }
+
     /// Checks that records have deliveries in one of some states.
     ///
     /// # Errors
@@ -31,6 +43,8 @@ impl<S: Shelf> Outbox<S> {
         self.reload_if_stale()?;
         let numbers: BTreeSet<u64> = numbers.iter().copied().collect();
         let mut deliveries = numbers.iter().map(|number| self.known(*number)).collect::<Result<Vec<Delivery>, Error>>()?;
+        // Those of the window that is being sent go with it, at once.
+        let alone: BTreeSet<u64> = numbers.into_iter().filter(|number| self.place_in_window(*number).is_none()).collect();
         for delivery in &mut deliveries {
             match delivery.state {
                 DeliveryState::Dead => self.marks.dead -= 1,
@@ -45,8 +59,9 @@ impl<S: Shelf> Outbox<S> {
             delivery.attempts = 0;
             delivery.next_attempt = now.nanos();
         }
-        self.keep(&deliveries, &[])?;
-        deliveries.iter().for_each(|delivery| self.note(delivery.clone()));
+        let stored: Vec<Delivery> = deliveries.iter().filter(|delivery| alone.contains(&delivery.number)).cloned().collect();
+        self.keep(&stored, &[])?;
+        stored.into_iter().for_each(|delivery| self.note(delivery));
         self.hurry();
         Ok(deliveries)
     }
@@ -69,7 +84,14 @@ impl<S: Shelf> Outbox<S> {
             reason.clone_into(&mut delivery.answer);
         }
         self.keep(&deliveries, &[])?;
-        deliveries.iter().for_each(|delivery| self.note(delivery.clone()));
+        for delivery in &deliveries {
+            if let Some(at) = self.place_in_window(delivery.number)
+                && let Some(under_way) = &mut self.under_way
+            {
+                under_way.left.remove(at);
+            }
+            self.note(delivery.clone());
+        }
         Ok(deliveries)
     }
 
@@ -78,9 +100,41 @@ impl<S: Shelf> Outbox<S> {
         self.quiet_until = Timestamp::MIN;
     }
 
+    /// Returns the delivery of a record that has one of its own, or is in the window that is being
+    /// sent.
     fn known(&self, number: u64) -> Result<Delivery, Error> {
-        let missing =
+        if let Some(own) = self.shelf.delivery(number)? {
+            return Ok(own);
+        }
+        let none =
             || Error::new(Kind::Invalid, format!("record {number} was accepted or waits for its turn; nothing needs to be done"));
-        self.shelf.delivery(number)?.ok_or_else(missing)
+        let at = self.place_in_window(number).ok_or_else(none)?;
+        let under_way = self.under_way.as_ref().ok_or_else(none)?;
+        self.in_window(under_way, at)
+    }
+
+    /// Returns the index, among those left in the window that is being sent, of a record.
+    fn place_in_window(&self, number: u64) -> Option<usize> {
+        let UnderWay { window, left, .. } = self.under_way.as_ref()?;
+        left.binary_search_by_key(&number, |place| window.get(*place).number).ok()
+    }
+
+    /// Returns a record of the window as a delivery of its own.
+    fn in_window(&self, under_way: &UnderWay, at: usize) -> Result<Delivery, Error> {
+        let (marks, record) = (&self.marks, under_way.window.get(under_way.left[at]));
+        let names = record.names()?;
+        Ok(Delivery {
+            number: record.number,
+            record_id: names.record_id,
+            meter: names.meter,
+            state: if marks.failing_since.is_some() { DeliveryState::Retrying } else { DeliveryState::Sent },
+            attempts: marks.attempts,
+            tried_first: marks.sent_at,
+            tried_last: marks.tried_last(),
+            next_attempt: self.quiet_until.nanos(),
+            in_doubt: under_way.in_doubt,
+            answer: marks.answer.clone(),
+            history: marks.history.clone(),
+        })
     }
 }

@@ -165,6 +165,7 @@ impl Courier {
         act: impl FnOnce(&mut Hands) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
         self.ask(move |hands| {
+            hands.outbox.resume(&mut hands.records, hands.clock.now())?;
             hands.outbox.shelf_mut().commit_with(audit);
             let done = act(hands);
             hands.outbox.shelf_mut().commit_with(Vec::new());

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use flowmeter_engine::Error;
 use flowmeter_engine::node::Clock;
-use flowmeter_engine::outbox::{Marks, Outbox, Progress, ReadAhead, Target};
+use flowmeter_engine::outbox::{DeliveryState, Marks, Outbox, Progress, ReadAhead, Span, Target};
 
 use crate::deliveries::delivery::CatalogShelf;
 use crate::spans;
@@ -22,12 +22,52 @@ pub(crate) struct Board {
     pub(crate) marks: Marks,
     /// Number of deliveries that are tried again separately.
     pub(crate) retrying: usize,
+    /// Numbers of the records that the window which is being sent still has to send.
+    left: Vec<Span>,
     /// The local reason why it has stopped, if it has.
     pub(crate) trouble: Option<String>,
     /// Whether it waits for a person because too many records were refused.
     pub(crate) is_halted: bool,
     /// The instant until which it does not use its target, in nanoseconds.
     pub(crate) quiet_until: i64,
+}
+
+impl Board {
+    fn of(outbox: &Outbox<CatalogShelf>) -> Board {
+        Board { marks: outbox.marks().shown(), retrying: outbox.retrying(), left: outbox.left(), ..Board::default() }
+    }
+
+    /// Returns the state of a record that has no delivery of its own.
+    pub(crate) fn state_of(&self, number: u64) -> DeliveryState {
+        let marks = &self.marks;
+        match number {
+            n if n < marks.confirmed => DeliveryState::Confirmed,
+            n if n < marks.next => DeliveryState::Accepted,
+            n if n >= marks.sent => DeliveryState::Pending,
+            n if !self.is_left(n) => DeliveryState::Accepted,
+            _ if marks.failing_since.is_some() => DeliveryState::Retrying,
+            _ => DeliveryState::Sent,
+        }
+    }
+
+    fn is_left(&self, number: u64) -> bool {
+        let at = self.left.partition_point(|span| span.until <= number);
+        self.left.get(at).is_some_and(|span| span.first <= number)
+    }
+
+    /// Returns the numbers of the records of a window that its target does not take.
+    pub(crate) fn failing(&self) -> impl Iterator<Item = u64> + '_ {
+        let failing = self.marks.failing_since.is_some();
+        self.left.iter().filter(move |_| failing).flat_map(|span| span.first..span.until)
+    }
+
+    /// Returns the number of records that were sent, without an answer so far, and of those that
+    /// are tried again, alone or with their window.
+    pub(crate) fn sent_and_retrying(&self) -> (u64, u64) {
+        let left = self.left.iter().map(|span| span.until - span.first).sum();
+        let alone = self.retrying as u64;
+        if self.marks.failing_since.is_some() { (0, alone + left) } else { (left, alone) }
+    }
 }
 
 /// Work that a caller gives a courier to do between two requests.
@@ -68,7 +108,7 @@ impl Rounds {
     /// Creates the work, and the way to give it orders.
     pub(crate) fn new(owner: &str, hands: Hands, end: Arc<AtomicU64>) -> (Rounds, Sender<Order>) {
         let outbox = &hands.outbox;
-        let board = Board { marks: outbox.marks().shown(), retrying: outbox.retrying(), ..Board::default() };
+        let board = Board::of(outbox);
         let (sender, orders) = channel();
         let (owner, board, stopped) = (owner.to_owned(), Arc::new(Mutex::new(board)), Arc::default());
         (Rounds { owner, hands, end, orders, board, stopped }, sender)
@@ -137,11 +177,10 @@ impl Rounds {
             tracing::error!("delivery to target `{owner}` stopped: {why}");
         }
         *shown = Board {
-            marks: hands.outbox.marks().shown(),
-            retrying: hands.outbox.retrying(),
             trouble,
             is_halted: matches!(stepped, Ok(Progress::Halted)),
             quiet_until: hands.outbox.quiet_until().nanos(),
+            ..Board::of(&hands.outbox)
         };
     }
 }

@@ -21,6 +21,7 @@ pub mod given;
 #[cfg(feature = "kafka")]
 mod kafka;
 pub mod lines;
+pub mod mail;
 pub mod otlp;
 mod protobuf;
 pub mod push;

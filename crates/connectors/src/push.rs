@@ -122,6 +122,7 @@ impl Push {
                 let around = Around {
                     folder: std::path::Path::new("."),
                     owner: format!("{pipeline}/{}", plan.id),
+                    pipeline,
                     memory,
                     clock: Arc::clone(&clock),
                     abandon: Abandon::default(),

@@ -8,6 +8,7 @@
 //! | Postgres | `record_id` is the key, and rows and cursor are one transaction | comparing the rows |
 //! | ClickHouse | it is not: rows in doubt are looked for first | comparing the rows |
 //! | Kafka | it is not: messages in doubt are looked for first | reading the topic back |
+//! | e-mail | a window makes the same letter under the same `Message-ID`, and rows have the `recordId` | its acceptance |
 //! | webhook | the receiver recognizes the `Idempotency-Key` | `readBack`, where there is one |
 //! | Stripe | the identifier, for 24 hours | its acceptance |
 //! | Lago | the transaction id, for ever | asking for the event |
@@ -18,6 +19,7 @@
 
 mod clickhouse;
 pub(crate) mod columns;
+mod email;
 pub mod files;
 mod folder;
 pub(crate) mod format;
@@ -50,6 +52,8 @@ pub struct Around<'a> {
     pub folder: &'a Path,
     /// The pipeline and the target; it never changes.
     pub owner: String,
+    /// The name of the pipeline.
+    pub pipeline: &'a str,
     /// The state of the target; `None` for a run, whose files are complete or absent.
     pub memory: Option<&'a Value>,
     /// The clock of the engine.
@@ -78,6 +82,7 @@ pub fn open(plan: &TargetPlan, around: &Around<'_>) -> Result<Option<Box<dyn Tar
         TargetKind::Kafka(plan) => Box::new(kafka::Topics::new(plan, around.memory.unwrap_or(&Value::Null), &around.abandon)?),
         #[cfg(not(feature = "kafka"))]
         TargetKind::Kafka(_) => return Err(crate::no_kafka()),
+        TargetKind::Email(plan) => Box::new(email::Letters::new(plan, around)?),
         TargetKind::Http(plan) => Box::new(http::Http::new(plan, Arc::clone(&around.clock), &around.abandon)?),
     }))
 }

@@ -1,6 +1,7 @@
 //! The targets of a document.
 
 mod billers;
+mod email;
 pub(super) mod forms;
 pub(super) use forms::{AUTH, TLS};
 pub(super) use http::{auth, tls};
@@ -8,6 +9,7 @@ mod http;
 mod kafka;
 mod stored;
 
+pub use email::{EmailPlan, FileFormat};
 pub use http::{Body, Dialect, HttpPlan, ReadBack, Told};
 pub use kafka::KafkaPlan;
 pub use stored::{ClickHousePlan, FilePlan, ObjectsPlan, PostgresPlan, TargetFormat, Warehouse};
@@ -24,6 +26,10 @@ const THRESHOLD: &str = "threshold";
 /// Time for which a record is retried by default: a person has a day to react.
 const RETRY_FOR: i64 = 86_400_000_000_000;
 
+/// Time for which records of an e-mail wait for others by default: meters of one schedule close
+/// within seconds.
+const GATHER_MAIL: i64 = 60_000_000_000;
+
 /// A target, compiled from a document.
 #[derive(Clone, Debug)]
 pub struct TargetPlan {
@@ -36,6 +42,8 @@ pub struct TargetPlan {
     pub history: bool,
     /// Nanoseconds from a record's first attempt to its last.
     pub retry_for: i64,
+    /// Nanoseconds for which a record waits for others before a window is sent.
+    pub gather: i64,
     /// The kind of target, with its options.
     pub kind: TargetKind,
 }
@@ -57,6 +65,8 @@ pub enum TargetKind {
     ClickHouse(Box<ClickHousePlan>),
     /// Messages of topics of Kafka.
     Kafka(Box<KafkaPlan>),
+    /// Files of records that are sent by e-mail.
+    Email(Box<EmailPlan>),
     /// Records go out as requests.
     Http(Box<HttpPlan>),
 }
@@ -76,17 +86,19 @@ impl TargetKind {
             TargetKind::Postgres(_) => "postgres",
             TargetKind::ClickHouse(_) => "clickhouse",
             TargetKind::Kafka(_) => "kafka",
+            TargetKind::Email(_) => "email",
             TargetKind::Http(plan) => plan.dialect.name(),
         }
     }
 }
 
-const KINDS: [&str; 12] = [
+const KINDS: [&str; 13] = [
     "file",
     "webhook",
     "postgres",
     "clickhouse",
     "kafka",
+    "email",
     "objectStorage",
     "snowflake",
     "bigquery",
@@ -137,6 +149,7 @@ fn compile(node: &Tree, field: &str, problems: &mut Problems) -> Option<TargetPl
         "postgres" => TargetKind::Postgres(stored::postgres(body, &mut part)),
         "clickhouse" => TargetKind::ClickHouse(Box::new(stored::clickhouse(body, &mut part))),
         "kafka" => TargetKind::Kafka(Box::new(kafka::kafka(body, &mut part))),
+        "email" => TargetKind::Email(Box::new(email::email(body, &mut part))),
         "webhook" => TargetKind::Http(Box::new(http::webhook(body, part))),
         "stripe" => TargetKind::Http(Box::new(billers::stripe(body, part))),
         "zuora" => TargetKind::Http(Box::new(billers::zuora(body, part))),
@@ -149,6 +162,7 @@ fn compile(node: &Tree, field: &str, problems: &mut Problems) -> Option<TargetPl
         thresholds: name == Some(THRESHOLD),
         history: node.text("history") != Some("false"),
         retry_for: span("retryFor").unwrap_or(RETRY_FOR),
+        gather: span("gather").unwrap_or(if *kind == "email" { GATHER_MAIL } else { 0 }),
         kind: compiled,
     })
 }

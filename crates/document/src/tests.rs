@@ -277,6 +277,26 @@ fn breakdowns_are_shown_as_lists_of_lists() {
 }
 
 #[test]
+fn a_target_with_its_defaults_written_out_is_the_same_target() {
+    for written in [
+        "objectStorage: { url: 's3://a/b' }",
+        "snowflake: { url: 's3://a/b' }",
+        "bigquery: { url: 'gs://a/b', table: d.t }",
+        "kafka: { brokers: 'a:9092', topic: t }",
+        "email: { smtp: 'smtps://a:465', from: a@example.com, to: b@example.com }",
+        "stripe: { secretKey: k, eventName: e }",
+        "zuora: { url: 'https://a', clientId: c, clientSecret: s }",
+        "lago: { apiKey: k, code: c }",
+        "webhook: { url: 'https://a/b', accepted: [{ status: 409 }] }",
+    ] {
+        let targets = |document: &str| format!("{:?}", Pipeline::read(document).unwrap_or_else(|why| panic!("{why}")).targets);
+        let document = format!("{SOUND}  - {written}\n");
+        let shown = Pipeline::read(&document).unwrap_or_else(|why| panic!("{why}")).effective().to_owned();
+        assert_eq!(targets(&shown), targets(&document), "{shown}");
+    }
+}
+
+#[test]
 fn documents_are_bounded() {
     let bomb = "a: &a [x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b,*b]\nd: &d [*c,*c,*c,*c,*c,*c,*c,*c,*c]\ne: &e [*d,*d,*d,*d,*d,*d,*d,*d,*d]\nf: &f [*e,*e,*e,*e,*e,*e,*e,*e,*e]\n";
     assert!(problems(bomb).contains("more than 200000 values"));

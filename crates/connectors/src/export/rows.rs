@@ -6,7 +6,8 @@
 
 use std::collections::BTreeMap;
 
-use flowmeter_core::time::Timestamp;
+use flowmeter_core::schedule::Period;
+use flowmeter_core::time::{Timestamp, Zone};
 use flowmeter_engine::{Error, Kind};
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -21,11 +22,27 @@ pub struct Labels<'a> {
     /// The pipeline that made it.
     pub pipeline: &'a str,
     /// The name of its period.
-    pub period: &'a str,
+    pub period: String,
     /// The start of its period as the clock of its zone shows it, read as if it were UTC.
     pub start: Option<Timestamp>,
     /// The end of its period, in the same way.
     pub end: Option<Timestamp>,
+}
+
+impl<'a> Labels<'a> {
+    /// Returns the labels of a record by its fields `timezone`, `periodStart` and `periodEnd`.
+    pub fn of(pipeline: &'a str, zone: &str, start: Option<&str>, end: Option<&str>) -> Labels<'a> {
+        let zone = Zone::named(zone).unwrap_or_else(Zone::utc);
+        let instant = |text: Option<&str>| text.and_then(|text| Timestamp::parse_rfc3339(text.as_bytes()));
+        let (start, end) = (instant(start), instant(end));
+        let period = start.map(|start| Period { start, end: end.unwrap_or(Timestamp::MAX) }.label(&zone));
+        Labels {
+            pipeline,
+            period: period.unwrap_or_default(),
+            start: start.map(|start| zone.wall_clock(start)),
+            end: end.map(|end| zone.wall_clock(end)),
+        }
+    }
 }
 
 const BEFORE_GROUPS: [Column; 16] = [
@@ -108,7 +125,7 @@ fn cell((name, column): Column, members: &Members<'_>, labels: &Labels<'_>) -> R
     let local = |at: Option<Timestamp>| at.map_or(Cell::Null, Cell::time);
     Ok(match name {
         "pipeline" => Cell::Text(labels.pipeline.to_owned()),
-        "period" => Cell::Text(labels.period.to_owned()),
+        "period" => Cell::Text(labels.period.clone()),
         "periodStartLocal" => local(labels.start),
         "periodEndLocal" => local(labels.end),
         _ => of_json(name, column, members.get(name).map_or("null", |raw| raw.get()))?,

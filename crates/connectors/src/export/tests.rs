@@ -30,7 +30,12 @@ fn written(format: Format, groups: Groups, records: &[&str]) -> Vec<u8> {
     let shared = Shared::default();
     let mut export = Export::new(format, groups, Box::new(shared.clone())).unwrap();
     let at = |text: &str| Timestamp::parse_rfc3339(text.as_bytes());
-    let labels = Labels { pipeline: "p", period: "2026-10", start: at("2026-10-01T00:00:00Z"), end: at("2026-11-01T00:00:00Z") };
+    let labels = Labels {
+        pipeline: "p",
+        period: "2026-10".to_owned(),
+        start: at("2026-10-01T00:00:00Z"),
+        end: at("2026-11-01T00:00:00Z"),
+    };
     for record in records {
         export.push(record.as_bytes(), &labels).unwrap();
     }
@@ -108,7 +113,7 @@ fn a_sheet_has_numbers_where_a_double_holds_them() {
 fn a_cell_that_is_too_long_is_refused_with_its_record() {
     let mut export = Export::new(Format::Xlsx, Groups::Column, Box::new(Shared::default())).unwrap();
     let long = RECORD.replace("m:large,r:", &"x".repeat(40_000));
-    let labels = Labels { pipeline: "p", period: "2026-10", start: None, end: None };
+    let labels = Labels { pipeline: "p", period: "2026-10".to_owned(), start: None, end: None };
     let why = export.push(long.as_bytes(), &labels).unwrap_err().to_string();
     assert!(why.contains("record 10000000-0000-4000-8000-000000000001: `groups` has more than the 32767 characters"), "{why}");
     assert!(why.contains("write groups as rows"), "{why}");

@@ -4,6 +4,7 @@
 
 pub mod clickhouse;
 pub mod kafka;
+pub mod mail;
 pub mod moto;
 pub mod postgres;
 pub mod receiver;

@@ -38,8 +38,14 @@ pub(crate) fn with_switch(yaml: &str, folder: &Path, memory: &Value, abandon: &A
         "pipeline: p\nsource: {{ http: {{}} }}\noperators:\n  - meter: {{ key: a1f8797b-c827-4483-b6cf-6d3d3baa18a7, rules: [{{ category: llm }}] }}\nmeterTypes:\n  - {{ name: LLM tokens, category: llm }}\ntargets:\n{yaml}"
     );
     let pipeline = Pipeline::read(&document).unwrap_or_else(|problems| panic!("{problems}"));
-    let around =
-        Around { folder, owner: "p/t".to_owned(), memory: Some(memory), clock: Arc::new(Still), abandon: abandon.clone() };
+    let around = Around {
+        folder,
+        owner: "p/t".to_owned(),
+        pipeline: "p",
+        memory: Some(memory),
+        clock: Arc::new(Still),
+        abandon: abandon.clone(),
+    };
     open(&pipeline.targets[0], &around).unwrap().unwrap()
 }
 

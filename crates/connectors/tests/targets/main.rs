@@ -6,6 +6,7 @@
 mod billers;
 mod clickhouse;
 mod contract;
+mod email;
 mod files;
 mod hanging;
 #[cfg(feature = "kafka")]

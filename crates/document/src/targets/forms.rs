@@ -11,11 +11,13 @@ pub(crate) const TARGET: Form = Object(&Shape {
         optional("name", Text, "The name; a target named `threshold` takes partial records, any other, metered records"),
         default("retryFor", Duration, "24h", "How long a record is tried before it is dead"),
         default("history", Boolean, "true", "Whether records from before it was added go there too"),
+        optional("gather", Duration, "How long a record waits for others, for fewer files or letters; 1m for e-mail, else 0"),
         optional("file", FILE, "Files, or `-` for standard output"),
         optional("webhook", WEBHOOK, "Requests to any HTTP endpoint"),
         optional("postgres", POSTGRES, "Rows of a table"),
         optional("clickhouse", CLICKHOUSE, "Rows of a table of ClickHouse"),
         optional("kafka", KAFKA, "Messages of Kafka"),
+        optional("email", EMAIL, "Files that are sent to people"),
         optional("objectStorage", OBJECTS, "Objects of S3 and compatible stores, Google Cloud Storage, Azure"),
         optional("snowflake", SNOWFLAKE, "Objects with a manifest, from which Snowflake loads them"),
         optional("bigquery", BIGQUERY, "Objects with a manifest, from which BigQuery loads them"),
@@ -35,7 +37,7 @@ const FILE: Form = Object(&Shape {
         required(
             "path",
             Text,
-            "Path; {periodStart}, {periodEnd}, {meterType}, {meterKey}, {userId} and {window} are filled in; `-` for standard output",
+            "Path; {period}, {periodStart:yyyy-MM-dd}, {periodEnd}, {meterType}, {meterKey}, {userId} and {window} are filled in; `-` for standard output",
         ),
         optional("format", FORMAT, "By the file's name when left out"),
     ],
@@ -62,12 +64,12 @@ macro_rules! objects {
     };
 }
 
-const OBJECTS: Form = objects!("field of object storage", "Objects, each written once", "'{periodEnd}/{window}.ndjson'", []);
+const OBJECTS: Form = objects!("field of object storage", "Objects, each written once", "{periodEnd}/{window}.ndjson", []);
 
 const SNOWFLAKE: Form = objects!(
     "field of a Snowflake target",
     "Objects, each written once, and a manifest for each window",
-    "'{meterType}/{window}.parquet'",
+    "{meterType}/{window}.parquet",
     [
         optional("stage", Text, "The external stage of the address, without @; flowmeter when left out"),
         optional("table", Text, "Name of the table, with database and schema or without; metered_records when left out"),
@@ -77,7 +79,7 @@ const SNOWFLAKE: Form = objects!(
 const BIGQUERY: Form = objects!(
     "field of a BigQuery target",
     "Objects, each written once, and a manifest for each window",
-    "'{meterType}/{window}.parquet'",
+    "{meterType}/{window}.parquet",
     [required("table", Text, "Name of the table: DATASET.TABLE or PROJECT.DATASET.TABLE")]
 );
 
@@ -109,7 +111,7 @@ const KAFKA: Form = Object(&Shape {
     fields: &[
         required("brokers", Either(&[Text, List(&Text)]), "HOST:PORT of some brokers"),
         required("topic", Text, "The topic; may hold {{ expressions }} over the record"),
-        default("key", Text, "'{{meterMetaData.recordId}}'", "The key of messages; may hold {{ expressions }}"),
+        default("key", Text, "{{meterMetaData.recordId}}", "The key of messages; may hold {{ expressions }}"),
         optional("headers", Map(&Text), "Name: value; values may hold {{ expressions }}"),
         default(
             "format",
@@ -121,6 +123,27 @@ const KAFKA: Form = Object(&Shape {
         optional("sasl", SASL, "How the server logs in"),
         optional("options", Map(&Text), "Settings of librdkafka, as `compression.type`"),
         default("timeout", Duration, "60s", "How long the brokers may take for a message; without an answer it is looked for"),
+    ],
+});
+
+const EMAIL: Form = Object(&Shape {
+    noun: "field of an e-mail target",
+    help: "Letters, each with a file of records",
+    fields: &[
+        required("smtp", Text, "The mail server: smtps://HOST:465, or smtp://HOST:587 for STARTTLS"),
+        optional("username", Text, "The login"),
+        optional("password", Text, "Its password, as ${env:NAME}"),
+        required("from", Text, "The sender: ADDRESS or NAME <ADDRESS>"),
+        required("to", Either(&[Text, List(&Text)]), "The receivers"),
+        default("subject", Text, "Usage {meterType} {period}", "The subject; placeholders as for files"),
+        default(
+            "file",
+            Text,
+            "{meterType}_{period}.csv",
+            "Name of the file, .csv or .xlsx; placeholders as for files; records with one name go together",
+        ),
+        optional("tls", TLS, "Trusted authorities and the client certificate"),
+        default("timeout", Duration, "60s", "How long the mail server may take"),
     ],
 });
 
@@ -150,7 +173,7 @@ const TOLD: Form = Object(&Shape {
     help: "An answer that means that the record is there",
     fields: &[
         required("status", Integer(200, 599), "Its status"),
-        default("contains", Text, "''", "A text that its body contains"),
+        default("contains", Text, "", "A text that its body contains"),
     ],
 });
 
@@ -208,7 +231,7 @@ const STRIPE: Form = Object(&Shape {
     fields: &[
         required("secretKey", Text, "As ${env:STRIPE_SECRET_KEY}"),
         required("eventName", Text, "The event name of the meter in Stripe"),
-        default("customer", Text, "'{{userId}}'", "The customer's id in Stripe"),
+        default("customer", Text, "{{userId}}", "The customer's id in Stripe"),
         default("customerKey", Text, "stripe_customer_id", "The payload key of the customer"),
         optional("value", Text, "The value; the record's, and of a revision its delta, when left out"),
         default("valueKey", Text, "value", "The payload key of the value"),
@@ -225,10 +248,10 @@ const ZUORA: Form = Object(&Shape {
         required("url", Text, "Where the tenant is: https://rest.zuora.com and others"),
         required("clientId", Text, "Of the OAuth client"),
         required("clientSecret", Text, "As ${env:NAME}"),
-        default("accountNumber", Text, "'{{userId}}'", "The account"),
-        default("unit", Text, "'{{unit}}'", "UOM in Zuora"),
+        default("accountNumber", Text, "{{userId}}", "The account"),
+        default("unit", Text, "{{unit}}", "UOM in Zuora"),
         optional("quantity", Text, "The quantity; the record's value, and of a revision its delta, when left out"),
-        default("start", Text, "'{{periodStart}}'", "StartDateTime"),
+        default("start", Text, "{{periodStart}}", "StartDateTime"),
         optional("subscriptionNumber", Text, "The subscription"),
         optional("chargeNumber", Text, "The charge"),
         default("recordField", Text, "Description", "The field that holds the recordId, for finding a record: Zuora has no key"),
@@ -242,7 +265,7 @@ const LAGO: Form = Object(&Shape {
     fields: &[
         required("apiKey", Text, "As ${env:LAGO_API_KEY}"),
         required("code", Text, "The code of the billable metric; may hold {{ expressions }}"),
-        default("subscription", Text, "'{{userId}}'", "external_subscription_id"),
+        default("subscription", Text, "{{userId}}", "external_subscription_id"),
         optional("properties", Map(&Any), "Properties; `value`: the record's, and of a revision its delta, when left out"),
         default("parallel", PARALLEL, "4", "Requests at a time"),
         default("url", Text, "https://api.getlago.com", "Where Lago is"),

@@ -99,7 +99,7 @@ pub struct ClickHousePlan {
 }
 
 /// The placeholders of a target's path.
-const PLACEHOLDERS: [&str; 6] = ["periodStart", "periodEnd", "meterType", "meterKey", "userId", WINDOW];
+const PLACEHOLDERS: [&str; 7] = ["period", "periodStart", "periodEnd", "meterType", "meterKey", "userId", WINDOW];
 /// The placeholder of the number of the window's first record.
 const WINDOW: &str = "window";
 
@@ -121,7 +121,7 @@ pub(super) fn file(node: &Tree, part: &mut Compiling<'_>) -> TargetKind {
         }
         return TargetKind::Stdout(format);
     }
-    check_placeholders(node, path, part);
+    check_placeholders(node, "path", path, part);
     TargetKind::File(FilePlan { path: path.to_owned(), format })
 }
 
@@ -183,7 +183,7 @@ fn objects_of(node: &Tree, path: &str, part: &mut Compiling<'_>) -> ObjectsPlan 
     }
     let path = node.text("path").unwrap_or(path);
     let at = node.get("path").unwrap_or(node);
-    check_placeholders(node, path, part);
+    check_placeholders(node, "path", path, part);
     if !path.contains("{window}") {
         part.wrong(at, "path", "objects do not grow: the path must hold {window}, the number of the object's first record");
     }
@@ -228,15 +228,33 @@ fn table(node: &Tree, above: &str, part: &mut Compiling<'_>) -> String {
     table.to_owned()
 }
 
-fn check_placeholders(node: &Tree, path: &str, part: &mut Compiling<'_>) {
-    for written in path.split('{').skip(1) {
-        let name = written.split('}').next().unwrap_or_default();
-        if !PLACEHOLDERS.contains(&name) && !written.starts_with("env:") && !written.starts_with("file:") {
+/// Finds placeholders that there are not, and patterns of dates that cannot be filled.
+pub(super) fn check_placeholders(node: &Tree, field: &str, text: &str, part: &mut Compiling<'_>) {
+    let at = node.get(field).unwrap_or(node);
+    for written in text.split('{').skip(1) {
+        let whole = written.split('}').next().unwrap_or_default();
+        if ["env:", "file:"].iter().any(|reference| whole.starts_with(reference)) {
+            continue;
+        }
+        let (name, pattern) = whole.split_once(':').map_or((whole, None), |(name, pattern)| (name, Some(pattern)));
+        if !PLACEHOLDERS.contains(&name) {
             let advice = match flowmeter_core::suggest::nearest(name, PLACEHOLDERS) {
                 Some(near) => format!("did you mean {{{near}}}?"),
                 None => format!("there are {}", PLACEHOLDERS.join(", ")),
             };
-            part.wrong(node.get("path").unwrap_or(node), "path", format!("unknown placeholder {{{name}}}; {advice}"));
+            part.wrong(at, field, format!("unknown placeholder {{{name}}}; {advice}"));
+        } else if let Some(pattern) = pattern
+            && (!["periodStart", "periodEnd"].contains(&name) || !is_date_pattern(pattern))
+        {
+            let message =
+                format!("{{{whole}}}: write {{periodStart:yyyy-MM-dd}}, of yyyy, MM, dd, HH, mm and other signs than letters");
+            part.wrong(at, field, message);
         }
     }
+}
+
+/// Whether a text is made of parts of a date and signs between them.
+fn is_date_pattern(pattern: &str) -> bool {
+    let rest = ["yyyy", "MM", "dd", "HH", "mm"].iter().fold(pattern.to_owned(), |rest, part| rest.replace(part, ""));
+    rest.len() < pattern.len() && !rest.contains(char::is_alphanumeric)
 }

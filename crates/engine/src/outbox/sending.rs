@@ -40,6 +40,10 @@ pub struct Outbox<S> {
     quiet_until: Timestamp,
     limits: WindowLimits,
     patience: Patience,
+    /// Nanoseconds for which the first record of a window waits for others.
+    gather: i64,
+    /// The instant at which the next window is full, whatever it has; `None`: no record waits.
+    gathered_at: Option<Timestamp>,
     /// The last write to the shelf failed: reload before anything else.
     must_reload: bool,
 }
@@ -65,10 +69,18 @@ impl<S: Shelf> Outbox<S> {
             quiet_until: Timestamp::MIN,
             limits,
             patience,
+            gather: 0,
+            gathered_at: None,
             must_reload: false,
         };
         outbox.resume_from(kept);
         outbox
+    }
+
+    /// Lets the first record of a window wait for others: fewer and larger windows.
+    #[must_use]
+    pub fn gathering(self, nanos: i64) -> Outbox<S> {
+        Outbox { gather: nanos, ..self }
     }
 
     fn resume_from(&mut self, kept: Kept) {
@@ -76,6 +88,7 @@ impl<S: Shelf> Outbox<S> {
         self.retrying.clear();
         self.waiting_meters.clear();
         self.under_way = None;
+        self.gathered_at = None;
         self.must_reload = false;
         kept.retrying.into_iter().for_each(|delivery| self.note(delivery));
     }
@@ -172,12 +185,31 @@ impl<S: Shelf> Outbox<S> {
     }
 
     fn nothing_to_send(&self) -> Progress {
-        self.next_due().map_or(Progress::Idle, Progress::Until)
+        let next = self.next_due().into_iter().chain(self.gathered_at).min();
+        next.map_or(Progress::Idle, Progress::Until)
+    }
+
+    /// Whether the records up to `end` still wait for others.
+    fn is_gathering(&mut self, end: u64, now: Timestamp) -> bool {
+        let waiting = end.saturating_sub(self.marks.next);
+        if waiting == 0 {
+            self.gathered_at = None;
+            return false;
+        }
+        let full_at = *self.gathered_at.get_or_insert_with(|| now.saturating_add(self.gather));
+        let waits = now < full_at && waiting < self.limits.records as u64;
+        if !waits {
+            self.gathered_at = None;
+        }
+        waits
     }
 
     /// Loads the window that was being sent, or opens the next one.
     fn begin(&mut self, records: &mut dyn Records, end: u64, now: Timestamp) -> Result<Option<UnderWay>, Error> {
         let resumed = self.marks.is_under_way();
+        if !resumed && self.gather > 0 && self.is_gathering(end, now) {
+            return Ok(None);
+        }
         let until = if resumed { self.marks.sent } else { end };
         let limits = if resumed { WindowLimits { records: usize::MAX, bytes: usize::MAX } } else { self.limits };
         let window = records.read(self.marks.next, until, limits)?;

@@ -220,6 +220,22 @@ fn records_of_a_window_that_fails_as_a_whole_can_be_sent_at_once_or_left_out() {
 }
 
 #[test]
+fn records_that_are_gathered_go_together_or_when_a_window_is_full() {
+    let (catalog, mut target) = (Catalog::default(), Prepared::default());
+    let (mut outbox, mut log) = (open(&catalog, 4).gathering(60 * SECOND), Log { meters: 4 });
+    let mut step =
+        |end: u64, seconds: i64| outbox.step(&mut target, &mut log, end, Timestamp::from_nanos(seconds * SECOND)).unwrap();
+    assert_eq!(step(0, 0), Progress::Idle);
+    assert_eq!(step(1, 10), Progress::Until(Timestamp::from_nanos(70 * SECOND)));
+    assert_eq!(step(3, 69), Progress::Until(Timestamp::from_nanos(70 * SECOND)), "the first record decides");
+    assert_eq!(step(3, 70), Progress::Worked);
+    assert_eq!(step(3, 71), Progress::Idle);
+    assert_eq!(step(7, 80), Progress::Worked, "a full window does not wait");
+    assert_eq!(step(8, 81), Progress::Until(Timestamp::from_nanos(141 * SECOND)));
+    assert_eq!(target.windows, [(0, 3), (3, 7)].map(|(first, until)| Span { first, until }));
+}
+
+#[test]
 fn a_window_is_done_when_all_of_it_is_left_out() {
     let (catalog, mut now) = (Catalog::default(), Timestamp::from_nanos(0));
     let mut target = Prepared { answers: answers(&[(0, &[away(), away()])]), ..Prepared::default() };

@@ -36,6 +36,9 @@ use timed::Timed;
 /// Records of a window to targets that take one at a time: so few that a restart repeats little.
 const REQUEST_WINDOW: WindowLimits = WindowLimits { records: 2_000, bytes: 8 << 20 };
 
+/// Records of a window to people: a file of them fits into a letter.
+const LETTER_WINDOW: WindowLimits = WindowLimits { records: 50_000, bytes: 8 << 20 };
+
 /// Time for which a request to a target may continue once its pipeline is changed or deleted: the
 /// caller waits for that, and all other changes wait behind it.
 pub(crate) const CHANGE_GRACE: Duration = Duration::from_secs(1);
@@ -66,6 +69,8 @@ pub(crate) struct Depot {
     pub(crate) disk: Arc<dyn Disk>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) pipeline: Uuid,
+    /// The name of the pipeline.
+    pub(crate) name: String,
     /// The folder of the log of records.
     pub(crate) records: String,
     /// The installation, which reports dead deliveries.
@@ -152,7 +157,7 @@ impl Delivery {
         let depot = &self.depot;
         let owner = format!("{}/{}", depot.pipeline, plan.id);
         let (clock, abandon) = (Arc::clone(&depot.clock), abandon.clone());
-        let around = Around { folder, owner, memory: Some(memory), clock, abandon };
+        let around = Around { folder, owner, pipeline: &depot.name, memory: Some(memory), clock, abandon };
         (depot.open_target)(plan, &around).map_err(|why| Error::new(why.kind, format!("target `{}`: {why}", plan.id)))
     }
 
@@ -168,9 +173,10 @@ impl Delivery {
         let Some(target) = self.target(plan, folder, &kept.marks.memory, &abandon)? else { return Ok(None) };
         let limits = match plan.kind {
             TargetKind::Http(_) => REQUEST_WINDOW,
+            TargetKind::Email(_) => LETTER_WINDOW,
             _ => WindowLimits::default(),
         };
-        let outbox = Outbox::new(shelf, kept, limits, Patience { total: plan.retry_for });
+        let outbox = Outbox::new(shelf, kept, limits, Patience { total: plan.retry_for }).gathering(plan.gather);
         let records = ReadAhead::new(RecordLog::new(Arc::clone(&depot.disk), &depot.records, plan.thresholds));
         let target = Box::new(Timed::new(target, Arc::clone(&depot.clock)));
         let hands = Hands { outbox, target, records, clock: Arc::clone(&depot.clock) };

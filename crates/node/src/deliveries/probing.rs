@@ -55,7 +55,7 @@ impl Installation {
         let probe = |plan: &TargetPlan| {
             let owner = format!("{pipeline}/{}", plan.id);
             let (clock, abandon) = (Arc::clone(&self.clock), Abandon::default());
-            let around = Around { folder: Path::new("."), owner, memory: Some(&Value::Null), clock, abandon };
+            let around = Around { folder: Path::new("."), owner, pipeline: "", memory: Some(&Value::Null), clock, abandon };
             let probed = (self.open_target)(plan, &around).and_then(|target| target.map_or(Ok(()), |mut target| target.probe()));
             probed.map_err(|why| format!("target `{}`: {why}", plan.id))
         };

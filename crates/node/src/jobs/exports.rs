@@ -9,8 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use flowmeter_connectors::export::{Export, Format, Groups, Labels};
-use flowmeter_core::schedule;
-use flowmeter_core::time::{Timestamp, Zone};
+use flowmeter_core::time::Timestamp;
 use flowmeter_engine::{Error, Kind};
 use serde::Deserialize;
 use serde_json::Value;
@@ -156,7 +155,7 @@ impl Installation {
                     self.export_has_room()?;
                 }
                 let dated: Dated = serde_json::from_slice(json).map_err(|why| Error::new(Kind::Corrupt, why.to_string()))?;
-                export.push(json, &dated.labels(&served.kept.name).borrowed())?;
+                export.push(json, &dated.labels(&served.kept.name))?;
                 progress.jobs.change(progress.number, |job| job.matched += 1);
                 progress.done("written", 1);
                 Ok(())
@@ -206,31 +205,8 @@ fn each_record(
 
 impl Dated {
     /// Returns the columns that the record itself does not have.
-    fn labels<'a>(&self, pipeline: &'a str) -> OwnedLabels<'a> {
-        let instant = |text: &Option<String>| text.as_deref().and_then(|text| Timestamp::parse_rfc3339(text.as_bytes()));
-        let (start, end) = (instant(&self.period_start), instant(&self.period_end));
-        let zone = Zone::named(&self.timezone).unwrap_or_else(Zone::utc);
-        let label = start.map(|start| schedule::Period { start, end: end.unwrap_or(Timestamp::MAX) }.label(&zone));
-        OwnedLabels {
-            pipeline,
-            period: label.unwrap_or_default(),
-            start: start.map(|start| zone.wall_clock(start)),
-            end: end.map(|end| zone.wall_clock(end)),
-        }
-    }
-}
-
-/// Labels of a record that own the name of its period.
-struct OwnedLabels<'a> {
-    pipeline: &'a str,
-    period: String,
-    start: Option<Timestamp>,
-    end: Option<Timestamp>,
-}
-
-impl OwnedLabels<'_> {
-    fn borrowed(&self) -> Labels<'_> {
-        Labels { pipeline: self.pipeline, period: &self.period, start: self.start, end: self.end }
+    fn labels<'a>(&self, pipeline: &'a str) -> Labels<'a> {
+        Labels::of(pipeline, &self.timezone, self.period_start.as_deref(), self.period_end.as_deref())
     }
 }
 

@@ -10,7 +10,6 @@ mod http;
 mod log;
 mod pool;
 mod slack;
-mod smtp;
 mod webhook;
 
 use std::sync::Arc;

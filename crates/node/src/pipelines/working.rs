@@ -69,6 +69,7 @@ impl Installation {
             disk: Arc::clone(&self.disk),
             clock: Arc::new(WallOf(Arc::clone(&self.clock))),
             pipeline: pipeline.id,
+            name: pipeline.name.clone(),
             records: records_folder(&folder),
             installation: Arc::downgrade(self),
             open_target: Arc::clone(&self.open_target),

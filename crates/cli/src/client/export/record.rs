@@ -79,7 +79,7 @@ impl Record {
         let period = self.period.as_ref();
         Labels {
             pipeline,
-            period: period.map_or("", |period| &period.label),
+            period: period.map(|period| period.label.clone()).unwrap_or_default(),
             start: period.map(|period| period.local_start),
             end: period.and_then(|period| period.local_end),
         }

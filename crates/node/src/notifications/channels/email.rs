@@ -3,6 +3,7 @@
 //! The operator chooses the server, the sender and the password, not the author of a notification:
 //! a password is sent to no other server than its own.
 
+use flowmeter_connectors::mail::{self, MailServer, Untaken};
 use lettre::Message as Letter;
 use lettre::message::header::{HeaderName, HeaderValue};
 use lettre::message::{Mailbox, MultiPart};
@@ -10,7 +11,7 @@ use lettre::transport::smtp::client::{Certificate, TlsParameters};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::notifications::channels::{Message, Outside, Sent, TIMEOUT, headline, smtp};
+use crate::notifications::channels::{Message, Outside, Sent, TIMEOUT, headline};
 
 /// The fields of this channel.
 pub(crate) const FIELDS: [&str; 1] = ["to"];
@@ -71,14 +72,13 @@ impl Email {
             tls = tls.add_root_certificate(Certificate::from_pem(pem).map_err(|why| why.to_string())?);
         }
         let tls = tls.build_rustls().map_err(|why| why.to_string())?;
-        smtp::hand_over(&letter, server, tls, outside).await
+        let login = match (&server.username, &server.password) {
+            (Some(name), Some(password)) => Some((name.clone(), password.reveal()?)),
+            _ => None,
+        };
+        let server = MailServer { host: server.host.clone(), port: server.port, implicit_tls: server.implicit_tls, login };
+        mail::hand_over(&letter, &server, &outside.tls, tls).await.map_err(Untaken::into_text)
     }
-}
-
-/// Returns an error with its causes, in one line.
-pub(crate) fn whole(why: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(why.source(), |cause| cause.source());
-    causes.fold(why.to_string(), |said, cause| format!("{said}: {cause}"))
 }
 
 fn raw(name: &'static str, value: &str) -> HeaderValue {

@@ -1,5 +1,7 @@
 //! Clusters of Kafka: how they are reached, and what their errors mean.
 
+pub(crate) mod sender;
+
 use flowmeter_core::service::KafkaCluster;
 use flowmeter_engine::{Error, Kind};
 use rdkafka::config::ClientConfig;
@@ -67,4 +69,9 @@ pub(crate) fn judged(why: &KafkaError) -> Error {
         Some(GroupAuthorizationFailed | InvalidTopic | SaslAuthenticationFailed | TopicAuthorizationFailed) => lasting(why),
         _ => away(why),
     }
+}
+
+/// Returns the error of a broker that does not answer.
+pub(crate) fn unreachable(brokers: &str, why: &dyn std::fmt::Display) -> Error {
+    away(&format!("no connection to {brokers}: {why}; check `brokers`, `tls` and `sasl`"))
 }

@@ -22,6 +22,7 @@ pub mod given;
 mod kafka;
 pub mod lines;
 pub mod mail;
+pub mod messages;
 pub mod otlp;
 mod protobuf;
 pub mod push;

@@ -200,6 +200,8 @@ pub struct Notifications {
     pub ca: Option<PathBuf>,
     /// The mail server for e-mail.
     pub smtp: Option<Smtp>,
+    /// The cluster of Kafka that takes messages.
+    pub kafka: Option<Kafka>,
     /// Time for which events and deliveries are kept; `None`: for ever.
     pub retention: Option<Duration>,
 }
@@ -219,6 +221,17 @@ pub struct Smtp {
     pub password: Option<Secret>,
     /// The sender of every message.
     pub from: String,
+}
+
+/// The cluster of Kafka that takes notifications.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kafka {
+    /// Addresses of some brokers, as `host:port`.
+    pub brokers: Vec<String>,
+    /// Whether brokers are reached over TLS.
+    pub tls: bool,
+    /// The mechanism of SASL, the user and the password; `None`: the brokers ask for none.
+    pub login: Option<(String, String, Secret)>,
 }
 
 /// The settings of logging.

@@ -7,7 +7,6 @@
 //! the whole topic. Messages are known by a header with the id of their record.
 
 mod letter;
-mod sending;
 mod tail;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -18,12 +17,12 @@ use flowmeter_engine::outbox::{Answer, Held, Outgoing, Span, Target};
 use flowmeter_engine::{Error, Kind};
 use letter::{Letter, Writer};
 use rdkafka::error::RDKafkaErrorCode;
-use sending::{Outcome, Sender};
 use serde_json::{Map, Value, json};
 use tail::Tail;
 
 use crate::calls::Abandon;
-use crate::kafka::{Place, away, lasting};
+use crate::kafka::sender::{Outcome, Post, Sender};
+use crate::kafka::{Place, lasting};
 
 /// Messages of a read-back that are remembered for the next one: about 200 MB.
 const SEEN_MAX: usize = 4_000_000;
@@ -100,7 +99,7 @@ impl Topics {
     /// Checks that the brokers answer and have the topics of letters: a message for others would only be known
     /// to be in doubt.
     fn look_for_topics(&mut self, letters: &[Letter]) -> Result<(), Error> {
-        let topics: BTreeSet<&String> = letters.iter().map(|letter| &letter.topic).collect();
+        let topics: BTreeSet<&String> = letters.iter().map(|letter| &letter.post.topic).collect();
         let unknown: Vec<&String> = topics.into_iter().filter(|topic| !self.known.contains(*topic)).collect();
         if unknown.is_empty() {
             return self.sender.look_at(None);
@@ -114,7 +113,7 @@ impl Topics {
 
     /// Removes the letters whose messages are there; returns their places.
     fn take_out_those_there(&mut self, letters: &mut Vec<Letter>) -> Result<Vec<usize>, Error> {
-        let unread = letters.iter().map(|letter| &letter.topic).filter(|topic| !self.looked_at.contains(*topic));
+        let unread = letters.iter().map(|letter| &letter.post.topic).filter(|topic| !self.looked_at.contains(*topic));
         let unread: BTreeSet<String> = unread.cloned().collect();
         if !unread.is_empty() {
             let (opened_at, found) = (&self.opened_at, &mut self.found);
@@ -128,7 +127,7 @@ impl Topics {
         let may_be_there = |letter: &&Letter| !self.found.contains(&letter.id) && (is_in_doubt(letter) || is_old(letter));
         let suspects: Vec<&Letter> = letters.iter().filter(may_be_there).collect();
         let wanted: BTreeSet<u128> = suspects.iter().map(|letter| letter.id).collect();
-        let topics: BTreeSet<String> = suspects.iter().map(|letter| letter.topic.clone()).collect();
+        let topics: BTreeSet<String> = suspects.iter().map(|letter| letter.post.topic.clone()).collect();
         let reads_all = suspects.iter().any(|letter| is_old(letter));
         let offsets = &self.in_doubt_from;
         let from = |place: &Place| if reads_all { None } else { offsets.get(place).copied() };
@@ -149,7 +148,7 @@ impl Topics {
         match outcome {
             Outcome::There { partition, offset } => {
                 // A topic that was made again begins with small offsets.
-                self.acknowledged.insert((letter.topic.clone(), partition), offset + 1);
+                self.acknowledged.insert((letter.post.topic.clone(), partition), offset + 1);
                 Answer::Accepted
             }
             Outcome::Failed(code, why) => {
@@ -162,7 +161,7 @@ impl Topics {
                     InvalidTopic | UnknownPartition | UnknownTopic | UnknownTopicOrPartition => {
                         self.needs_a_person = true;
                         self.known.clear();
-                        let why = format!("topic `{}`: {why}; create the topic, or correct its name", letter.topic);
+                        let why = format!("topic `{}`: {why}; create the topic, or correct its name", letter.post.topic);
                         Answer::Unavailable { why, after: None }
                     }
                     ClusterAuthorizationFailed | SaslAuthenticationFailed | TopicAuthorizationFailed => {
@@ -230,12 +229,12 @@ impl Target for Topics {
             if round.is_empty() {
                 break;
             }
-            let outcomes = self.sender.send(&round);
+            let outcomes = self.sender.send(&posts(&round));
             for (letter, outcome) in round.iter().zip(outcomes) {
                 // A broker refuses all messages that came together when they are too large together.
                 let outcome = match outcome {
                     Outcome::Failed(RDKafkaErrorCode::MessageSizeTooLarge, _) if round.len() > 1 => {
-                        let mut alone = self.sender.send(std::slice::from_ref(letter));
+                        let mut alone = self.sender.send(&[&letter.post]);
                         alone.pop().unwrap_or(outcome)
                     }
                     outcome => outcome,
@@ -272,7 +271,7 @@ impl Target for Topics {
     fn read_back(&mut self, records: &[Outgoing<'_>]) -> Result<Vec<Held>, Error> {
         let written = records.iter().map(|record| self.writer.write(0, record));
         let letters: Vec<Letter> = written.collect::<Result<_, _>>().map_err(|why| lasting(&why))?;
-        let topics: BTreeSet<String> = letters.iter().map(|letter| letter.topic.clone()).collect();
+        let topics: BTreeSet<String> = letters.iter().map(|letter| letter.post.topic.clone()).collect();
         let held = |seen: &HashMap<u128, u64>| {
             let of = |letter: &Letter| match seen.get(&letter.id) {
                 None => Held::Missing,
@@ -302,7 +301,6 @@ impl Target for Topics {
     }
 }
 
-/// Returns the error of a broker that does not answer.
-fn unreachable(brokers: &str, why: &dyn std::fmt::Display) -> Error {
-    away(&format!("no connection to {brokers}: {why}; check `brokers`, `tls` and `sasl`"))
+fn posts(letters: &[Letter]) -> Vec<&Post> {
+    letters.iter().map(|letter| &letter.post).collect()
 }

@@ -7,6 +7,7 @@
 mod address;
 mod email;
 mod http;
+mod kafka;
 mod log;
 mod pool;
 mod slack;
@@ -15,6 +16,8 @@ mod webhook;
 use std::sync::Arc;
 use std::time::Duration;
 
+use flowmeter_connectors::messages::Messages;
+use flowmeter_core::service::{KafkaCluster, KafkaLogin, TlsPlan};
 use flowmeter_core::time::Timestamp;
 use pool::Pool;
 use rustls::pki_types::CertificateDer;
@@ -25,12 +28,15 @@ use serde_json::{Map, Value, json};
 use crate::notifications::{meant, wrong};
 use crate::refusal::Refused;
 use crate::sessions::SessionEvent;
-use crate::settings::Settings;
+use crate::settings::{Kafka, Secret, Settings};
 
 pub use flowmeter_connectors::signature::Signer;
 
 /// Timeout of an attempt. Receivers that work longer should accept first.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Time in which brokers take a message: a new leader of a partition may need some seconds.
+const KAFKA_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A channel of a notification.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -52,11 +58,13 @@ pub enum Way {
     Email(email::Email),
     /// A message in a room, in the format of Slack, Mattermost and others.
     Slack(slack::Slack),
+    /// A message to a topic of Kafka.
+    Kafka(kafka::Kafka),
     /// A line of the server's log.
     Log(log::LogLine),
 }
 
-const WAYS: [&str; 4] = ["webhook", "email", "slack", "log"];
+const WAYS: [&str; 5] = ["webhook", "email", "slack", "kafka", "log"];
 
 /// The message to send.
 pub struct Message<'a> {
@@ -98,6 +106,7 @@ pub struct Outside {
     tls: Arc<rustls::ClientConfig>,
     /// PEM of the certificates that are trusted besides the public ones.
     ca: Option<Vec<u8>>,
+    kafka: Option<Arc<Messages>>,
     pool: Pool,
 }
 
@@ -124,7 +133,9 @@ impl Outside {
         let builder = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
         let builder = builder.map_err(|why| format!("TLS: {why}"))?;
         let tls = Arc::new(builder.with_root_certificates(roots).with_no_client_auth());
-        Ok(Outside { settings: settings.clone(), tls, ca, pool: Pool::default() })
+        let kafka = settings.notifications.kafka.as_ref().map(|kafka| cluster(kafka, ca.as_deref()));
+        let kafka = kafka.transpose().map_err(|why| format!("notifications.kafka: {why}"))?.map(Arc::new);
+        Ok(Outside { settings: settings.clone(), tls, ca, kafka, pool: Pool::default() })
     }
 
     /// Closes connections that have been unused for long.
@@ -138,6 +149,21 @@ impl Outside {
     }
 }
 
+/// Returns the producer of the cluster that the settings name.
+fn cluster(kafka: &Kafka, ca: Option<&[u8]>) -> Result<Messages, String> {
+    let ca = ca.map(|pem| String::from_utf8_lossy(pem).into_owned());
+    let login = |(mechanism, user, password): &(String, String, Secret)| {
+        Ok::<_, String>(KafkaLogin { mechanism: mechanism.clone(), user: user.clone(), password: password.reveal()? })
+    };
+    let cluster = KafkaCluster {
+        brokers: kafka.brokers.clone(),
+        tls: kafka.tls.then(|| TlsPlan { ca, ..TlsPlan::default() }),
+        sasl: kafka.login.as_ref().map(login).transpose()?,
+        options: Vec::new(),
+    };
+    Messages::new(&cluster, KAFKA_TIMEOUT).map_err(|why| why.to_string())
+}
+
 impl Channel {
     /// Reads a channel from its fields.
     pub(crate) fn read(written: &Value, place: &str) -> Result<Channel, Refused> {
@@ -148,6 +174,7 @@ impl Channel {
             "webhook" => &webhook::FIELDS,
             "email" => &email::FIELDS,
             "slack" => &slack::FIELDS,
+            "kafka" => &kafka::FIELDS,
             "log" => &log::FIELDS,
             other => {
                 let meant = meant(other, WAYS);
@@ -175,6 +202,7 @@ impl Channel {
             Way::Webhook(webhook) => webhook.check(),
             Way::Email(email) => email.check(),
             Way::Slack(slack) => slack.check(),
+            Way::Kafka(kafka) => kafka.check(),
             Way::Log(_) => Ok(()),
         };
         checked.map_err(|(field, why)| wrong(at(field), why))?;
@@ -187,6 +215,7 @@ impl Channel {
             Way::Webhook(webhook) => webhook.send(message, outside).await,
             Way::Email(email) => email.send(message, outside).await,
             Way::Slack(slack) => slack.send(message, outside).await,
+            Way::Kafka(kafka) => kafka.send(message, outside).await,
             Way::Log(log) => log.send(message, outside).await,
         }
     }

@@ -330,6 +330,27 @@ pub const TABLE: &[Setting] = &[
     .or_none(),
     row("notifications.smtp_password", Kind::Secret, "none", "The password at the mail server").or_none(),
     row(
+        "notifications.kafka",
+        Kind::Text,
+        "none",
+        "Brokers that channels of Kafka send to: HOST:PORT, separated by commas; needs a build with the feature kafka",
+    )
+    .or_none(),
+    row(
+        "notifications.kafka_tls",
+        Kind::Switch,
+        "false",
+        "Whether these brokers are reached over TLS; notifications.ca is trusted, if it is set",
+    ),
+    row("notifications.kafka_username", Kind::Text, "none", "The name at the brokers; none: they ask for none").or_none(),
+    row("notifications.kafka_password", Kind::Secret, "none", "The password at the brokers").or_none(),
+    row(
+        "notifications.kafka_mechanism",
+        Kind::Choice(&["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]),
+        "SCRAM-SHA-512",
+        "How the password is given to the brokers",
+    ),
+    row(
         "otlp.endpoint",
         Kind::Url,
         "none",

@@ -8,7 +8,7 @@ use crate::settings::limits::{Limits, Rates};
 use crate::settings::secret::Secret;
 use crate::settings::value::Value;
 use crate::settings::{
-    Auth, Checkpoint, Commit, Dashboard, EventStore, Log, Notifications, Otlp, Sessions, Settings, Smtp, TlsFiles, Tracing,
+    Auth, Checkpoint, Commit, Dashboard, EventStore, Kafka, Log, Notifications, Otlp, Sessions, Settings, Smtp, TlsFiles, Tracing,
 };
 
 /// The settings, if nothing is missing; adds what does not fit together to the problems.
@@ -81,6 +81,7 @@ pub(crate) fn build(values: Values, problems: &mut Vec<String>) -> Option<Settin
             allow_private: switch(v, "notifications.allow_private")?,
             ca: text(v, "notifications.ca").map(PathBuf::from),
             smtp: smtp(v, problems),
+            kafka: kafka(v, problems),
             retention: span(v, "notifications.retention"),
         },
         declared: values.1.clone(),
@@ -144,6 +145,29 @@ fn smtp(v: &Values, problems: &mut Vec<String>) -> Option<Smtp> {
         wrong("notifications.smtp", "notifications.smtp_username and notifications.smtp_password belong together; set both");
     }
     Some(Smtp { host: host.to_owned(), port, implicit_tls: scheme == "smtps", username, password, from })
+}
+
+/// The cluster of Kafka, with its login or without.
+fn kafka(v: &Values, problems: &mut Vec<String>) -> Option<Kafka> {
+    let brokers = text(v, "notifications.kafka")?;
+    let mut wrong = |name: &str, why: &str| problems.push(format!("{}: {name}: {why}", v.get(name).1));
+    let brokers: Vec<String> = brokers.split(',').map(|broker| broker.trim().to_owned()).collect();
+    let is_address =
+        |broker: &String| broker.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
+    if !brokers.iter().all(is_address) {
+        wrong("notifications.kafka", "write HOST:PORT of some brokers, separated by commas");
+    }
+    let user = text(v, "notifications.kafka_username");
+    let login = match (user, secret(v, "notifications.kafka_password")) {
+        (Some(user), Some(password)) => Some((text(v, "notifications.kafka_mechanism")?, user, password)),
+        (None, None) => None,
+        _ => {
+            let why = "notifications.kafka_username and notifications.kafka_password belong together; set both";
+            wrong("notifications.kafka", why);
+            None
+        }
+    };
+    Some(Kafka { brokers, tls: switch(v, "notifications.kafka_tls")?, login })
 }
 
 fn secret(v: &Values, name: &str) -> Option<Secret> {

@@ -6,10 +6,15 @@
 mod connections;
 mod declared;
 mod delivery;
+#[cfg(feature = "kafka")]
+mod kafka;
 mod meters;
 mod over_http;
 mod peers;
 mod receiver;
 mod retention;
+#[cfg(feature = "kafka")]
+#[path = "../../../connectors/tests/support/mod.rs"]
+mod services;
 mod sessions;
 mod support;

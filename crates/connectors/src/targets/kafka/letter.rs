@@ -5,9 +5,11 @@ use flowmeter_document::KafkaPlan;
 use flowmeter_engine::outbox::Outgoing;
 use flowmeter_engine::{Error, Kind};
 use serde::Deserialize;
+
+use crate::kafka::sender::Post;
 use xxhash_rust::xxh3::xxh3_64;
 
-/// A message before it is sent.
+/// The message of a record before it is sent.
 pub(super) struct Letter {
     /// The place of its record in the window.
     pub(super) place: usize,
@@ -16,15 +18,12 @@ pub(super) struct Letter {
     /// The id of its record.
     pub(super) id: u128,
     pub(super) meter: String,
-    pub(super) topic: String,
-    pub(super) key: String,
-    pub(super) headers: Vec<(String, String)>,
-    pub(super) value: Vec<u8>,
+    pub(super) post: Post,
 }
 
 impl Letter {
     pub(super) fn fingerprint(&self) -> u64 {
-        xxh3_64(&self.value)
+        xxh3_64(&self.post.value)
     }
 }
 
@@ -103,10 +102,12 @@ impl Writer {
             number: record.number,
             id: id_of(id.as_bytes()).ok_or_else(|| format!("`{id}` is no id of a record"))?,
             meter: fields.id.to_owned(),
-            topic: self.topic.text(record.json, &plain).map_err(|why| format!("topic: {why}"))?,
-            key: self.key.text(record.json, &plain).map_err(|why| format!("key: {why}"))?,
-            headers,
-            value: record.json.to_vec(),
+            post: Post {
+                topic: self.topic.text(record.json, &plain).map_err(|why| format!("topic: {why}"))?,
+                key: self.key.text(record.json, &plain).map_err(|why| format!("key: {why}"))?,
+                headers,
+                value: record.json.to_vec(),
+            },
         })
     }
 }

@@ -10,10 +10,8 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, Message, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
 
-use super::letter::Letter;
-use super::unreachable;
+use super::{away, config, lasting, unreachable};
 use crate::calls::Abandon;
-use crate::kafka::{away, config, lasting};
 
 /// How long the brokers may take to describe themselves.
 const ANSWER: Duration = Duration::from_secs(5);
@@ -22,14 +20,23 @@ const LOOK: Duration = Duration::from_millis(50);
 /// How long the library may take, beyond the time of a message, to say that it is over.
 const GRACE: Duration = Duration::from_secs(10);
 
+/// A message before it is sent.
+#[derive(Clone, Debug)]
+pub(crate) struct Post {
+    pub(crate) topic: String,
+    pub(crate) key: String,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) value: Vec<u8>,
+}
+
 /// The end of an attempt to send a message.
-pub(super) enum Outcome {
+pub(crate) enum Outcome {
     There { partition: i32, offset: i64 },
     Failed(RDKafkaErrorCode, String),
 }
 
 /// A producer that is made when it is needed.
-pub(super) struct Sender {
+pub(crate) struct Sender {
     cluster: KafkaCluster,
     timeout: Duration,
     abandon: Abandon,
@@ -37,7 +44,7 @@ pub(super) struct Sender {
 }
 
 impl Sender {
-    pub(super) fn new(cluster: &KafkaCluster, timeout: Duration, abandon: &Abandon) -> Result<Sender, Error> {
+    pub(crate) fn new(cluster: &KafkaCluster, timeout: Duration, abandon: &Abandon) -> Result<Sender, Error> {
         let mut sender = Sender { cluster: cluster.clone(), timeout, abandon: abandon.clone(), producer: None };
         // A setting that is wrong shows before anything is sent.
         sender.producer()?;
@@ -67,7 +74,7 @@ impl Sender {
     }
 
     /// Checks that the brokers answer, and that a topic is there.
-    pub(super) fn look_at(&mut self, topic: Option<&str>) -> Result<(), Error> {
+    pub(crate) fn look_at(&mut self, topic: Option<&str>) -> Result<(), Error> {
         let brokers = self.cluster.brokers.join(",");
         let client = self.producer()?.client();
         let found = client.fetch_metadata(topic.or(Some("")).filter(|topic| !topic.is_empty()), ANSWER);
@@ -93,19 +100,19 @@ impl Sender {
 
     /// Sends messages and returns the outcome of each.
     #[allow(clippy::disallowed_methods)] // a deadline of the real world
-    pub(super) fn send(&mut self, letters: &[Letter]) -> Vec<Outcome> {
+    pub(crate) fn send(&mut self, posts: &[&Post]) -> Vec<Outcome> {
         let unsure = |why: &str| Outcome::Failed(RDKafkaErrorCode::MessageTimedOut, why.to_owned());
         let (deadline, abandon) = (Instant::now() + self.timeout + GRACE, self.abandon.clone());
         let producer = match self.producer() {
             Ok(producer) => producer,
-            Err(why) => return letters.iter().map(|_| unsure(&why.to_string())).collect(),
+            Err(why) => return posts.iter().map(|_| unsure(&why.to_string())).collect(),
         };
         producer.context().outcomes().clear();
-        let mut outcomes: Vec<Option<Outcome>> = letters.iter().map(|_| None).collect();
+        let mut outcomes: Vec<Option<Outcome>> = posts.iter().map(|_| None).collect();
         let mut open = 0;
         let may_wait = || Instant::now() < deadline && !abandon.is_asked();
-        for (at, letter) in letters.iter().enumerate() {
-            let mut message = record(letter, at);
+        for (at, post) in posts.iter().enumerate() {
+            let mut message = record(post, at);
             loop {
                 match producer.send(message) {
                     Ok(()) => {
@@ -141,12 +148,12 @@ impl Sender {
     }
 }
 
-fn record(letter: &Letter, at: usize) -> BaseRecord<'_, [u8], [u8], Box<usize>> {
-    let headers = letter.headers.iter().fold(OwnedHeaders::new_with_capacity(letter.headers.len()), |headers, (key, value)| {
+fn record(post: &Post, at: usize) -> BaseRecord<'_, [u8], [u8], Box<usize>> {
+    let headers = post.headers.iter().fold(OwnedHeaders::new_with_capacity(post.headers.len()), |headers, (key, value)| {
         headers.insert(Header { key, value: Some(value) })
     });
-    let record = BaseRecord::with_opaque_to(&letter.topic, Box::new(at));
-    record.key(letter.key.as_bytes()).payload(letter.value.as_slice()).headers(headers)
+    let record = BaseRecord::with_opaque_to(&post.topic, Box::new(at));
+    record.key(post.key.as_bytes()).payload(post.value.as_slice()).headers(headers)
 }
 
 /// Receives the outcomes of messages.

@@ -40,8 +40,8 @@ pub use meter_type::read_schedule;
 pub use problem::{Problem, Problems};
 pub use schema::json_schema;
 pub use targets::{
-    Body, ClickHousePlan, Dialect, FilePlan, HttpPlan, KafkaPlan, ObjectsPlan, PostgresPlan, ReadBack, TargetFormat, TargetKind,
-    TargetPlan, Told, Warehouse,
+    Body, ClickHousePlan, Dialect, FilePlan, HttpPlan, KafkaPlan, ObjectsPlan, PostgresPlan, ReadBack, SftpPlan, TargetFormat,
+    TargetKind, TargetPlan, Told, Warehouse,
 };
 pub use test_cases::{TestCase, TestData};
 

@@ -6,10 +6,12 @@ pub(super) use forms::{AUTH, TLS};
 pub(super) use http::{auth, tls};
 mod http;
 mod kafka;
+mod sftp;
 mod stored;
 
 pub use http::{Body, Dialect, HttpPlan, ReadBack, Told};
 pub use kafka::KafkaPlan;
+pub use sftp::SftpPlan;
 pub use stored::{ClickHousePlan, FilePlan, ObjectsPlan, PostgresPlan, TargetFormat, Warehouse};
 
 use flowmeter_core::template::{Draft, Part, Piece, Template};
@@ -51,6 +53,8 @@ pub enum TargetKind {
     File(FilePlan),
     /// Objects of S3 or a compatible store.
     Objects(ObjectsPlan),
+    /// Files on an SFTP server.
+    Sftp(Box<SftpPlan>),
     /// Rows of a table of Postgres.
     Postgres(PostgresPlan),
     /// Rows of a table of ClickHouse.
@@ -73,6 +77,7 @@ impl TargetKind {
                 Some(Warehouse::Snowflake { .. }) => "snowflake",
                 Some(Warehouse::BigQuery { .. }) => "bigquery",
             },
+            TargetKind::Sftp(_) => "sftp",
             TargetKind::Postgres(_) => "postgres",
             TargetKind::ClickHouse(_) => "clickhouse",
             TargetKind::Kafka(_) => "kafka",
@@ -81,13 +86,14 @@ impl TargetKind {
     }
 }
 
-const KINDS: [&str; 12] = [
+const KINDS: [&str; 13] = [
     "file",
     "webhook",
     "postgres",
     "clickhouse",
     "kafka",
     "objectStorage",
+    "sftp",
     "snowflake",
     "bigquery",
     "stripe",
@@ -134,6 +140,7 @@ fn compile(node: &Tree, field: &str, problems: &mut Problems) -> Option<TargetPl
         "objectStorage" => TargetKind::Objects(stored::objects(body, &mut part)),
         "snowflake" => TargetKind::Objects(stored::snowflake(body, &mut part)),
         "bigquery" => TargetKind::Objects(stored::bigquery(body, &mut part)),
+        "sftp" => TargetKind::Sftp(Box::new(sftp::sftp(body, &mut part))),
         "postgres" => TargetKind::Postgres(stored::postgres(body, &mut part)),
         "clickhouse" => TargetKind::ClickHouse(Box::new(stored::clickhouse(body, &mut part))),
         "kafka" => TargetKind::Kafka(Box::new(kafka::kafka(body, &mut part))),

@@ -103,7 +103,7 @@ const PLACEHOLDERS: [&str; 6] = ["periodStart", "periodEnd", "meterType", "meter
 /// The placeholder of the number of the window's first record.
 const WINDOW: &str = "window";
 
-fn format(node: &Tree, path: &str) -> TargetFormat {
+pub(super) fn format(node: &Tree, path: &str) -> TargetFormat {
     match node.text("format") {
         Some("csv") => TargetFormat::Csv,
         Some("parquet") => TargetFormat::Parquet,
@@ -228,7 +228,7 @@ fn table(node: &Tree, above: &str, part: &mut Compiling<'_>) -> String {
     table.to_owned()
 }
 
-fn check_placeholders(node: &Tree, path: &str, part: &mut Compiling<'_>) {
+pub(super) fn check_placeholders(node: &Tree, path: &str, part: &mut Compiling<'_>) {
     for written in path.split('{').skip(1) {
         let name = written.split('}').next().unwrap_or_default();
         if !PLACEHOLDERS.contains(&name) && !written.starts_with("env:") && !written.starts_with("file:") {

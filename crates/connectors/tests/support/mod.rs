@@ -7,6 +7,7 @@ pub mod kafka;
 pub mod moto;
 pub mod postgres;
 pub mod receiver;
+pub mod sshd;
 
 use std::net::TcpListener;
 

@@ -48,3 +48,10 @@ fn no_kafka() -> flowmeter_engine::Error {
     let message = "kafka: this program was built without it; use a released package, or build with `--features kafka`";
     flowmeter_engine::Error::new(flowmeter_engine::Kind::Invalid, message)
 }
+
+/// The error of a program without the client of SFTP.
+#[cfg(not(feature = "sftp"))]
+fn no_sftp() -> flowmeter_engine::Error {
+    let message = "sftp: this program was built without it; build it with `--features sftp`";
+    flowmeter_engine::Error::new(flowmeter_engine::Kind::Invalid, message)
+}

@@ -5,6 +5,7 @@
 //! | files of a run | a file is written beside its place and renamed, under a name its records make | reading the files back |
 //! | growing files | the length that is right is kept with the place in the records | reading the files back |
 //! | windowed files, objects | a window makes the same bytes under the same name, and names are taken once | reading them back |
+//! | files of an SFTP server | as windowed files; a file is written beside its place and linked or renamed | reading them back |
 //! | Postgres | `record_id` is the key, and rows and cursor are one transaction | comparing the rows |
 //! | ClickHouse | it is not: rows in doubt are looked for first | comparing the rows |
 //! | Kafka | it is not: messages in doubt are looked for first | reading the topic back |
@@ -32,6 +33,8 @@ mod objects;
 mod place;
 mod postgres;
 mod rows;
+#[cfg(feature = "sftp")]
+mod sftp;
 pub mod stdout;
 mod windowed;
 
@@ -76,6 +79,13 @@ pub fn open(plan: &TargetPlan, around: &Around<'_>) -> Result<Option<Box<dyn Tar
             let manifests = manifest::Manifests::of(plan, &around.owner)?;
             Box::new(windowed::Windowed::new(objects, &plan.path, plan.format)?.with_manifests(manifests))
         }
+        #[cfg(feature = "sftp")]
+        TargetKind::Sftp(plan) => {
+            let files = sftp::Sftp::new(plan, &around.abandon)?;
+            Box::new(windowed::Windowed::new(files, &crate::expand(&plan.path)?, plan.format)?)
+        }
+        #[cfg(not(feature = "sftp"))]
+        TargetKind::Sftp(_) => return Err(crate::no_sftp()),
         TargetKind::Postgres(plan) => Box::new(postgres::Table::new(plan, &around.owner, &around.abandon)?),
         TargetKind::ClickHouse(plan) => Box::new(clickhouse::Table::new(plan, around)?),
         #[cfg(feature = "kafka")]

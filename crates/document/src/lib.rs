@@ -41,7 +41,7 @@ pub use problem::{Problem, Problems};
 pub use schema::json_schema;
 pub use targets::{
     Body, ClickHousePlan, Dialect, EmailPlan, FileFormat, FilePlan, HttpPlan, KafkaPlan, ObjectsPlan, PostgresPlan, ReadBack,
-    TargetFormat, TargetKind, TargetPlan, Told, Warehouse,
+    SftpPlan, TargetFormat, TargetKind, TargetPlan, Told, Warehouse,
 };
 pub use test_cases::{TestCase, TestData};
 

@@ -7,11 +7,13 @@ pub(super) use forms::{AUTH, TLS};
 pub(super) use http::{auth, tls};
 mod http;
 mod kafka;
+mod sftp;
 mod stored;
 
 pub use email::{EmailPlan, FileFormat};
 pub use http::{Body, Dialect, HttpPlan, ReadBack, Told};
 pub use kafka::KafkaPlan;
+pub use sftp::SftpPlan;
 pub use stored::{ClickHousePlan, FilePlan, ObjectsPlan, PostgresPlan, TargetFormat, Warehouse};
 
 use flowmeter_core::template::{Draft, Part, Piece, Template};
@@ -59,6 +61,8 @@ pub enum TargetKind {
     File(FilePlan),
     /// Objects of S3 or a compatible store.
     Objects(ObjectsPlan),
+    /// Files on an SFTP server.
+    Sftp(Box<SftpPlan>),
     /// Rows of a table of Postgres.
     Postgres(PostgresPlan),
     /// Rows of a table of ClickHouse.
@@ -83,6 +87,7 @@ impl TargetKind {
                 Some(Warehouse::Snowflake { .. }) => "snowflake",
                 Some(Warehouse::BigQuery { .. }) => "bigquery",
             },
+            TargetKind::Sftp(_) => "sftp",
             TargetKind::Postgres(_) => "postgres",
             TargetKind::ClickHouse(_) => "clickhouse",
             TargetKind::Kafka(_) => "kafka",
@@ -92,7 +97,7 @@ impl TargetKind {
     }
 }
 
-const KINDS: [&str; 13] = [
+const KINDS: [&str; 14] = [
     "file",
     "webhook",
     "postgres",
@@ -100,6 +105,7 @@ const KINDS: [&str; 13] = [
     "kafka",
     "email",
     "objectStorage",
+    "sftp",
     "snowflake",
     "bigquery",
     "stripe",
@@ -146,6 +152,7 @@ fn compile(node: &Tree, field: &str, problems: &mut Problems) -> Option<TargetPl
         "objectStorage" => TargetKind::Objects(stored::objects(body, &mut part)),
         "snowflake" => TargetKind::Objects(stored::snowflake(body, &mut part)),
         "bigquery" => TargetKind::Objects(stored::bigquery(body, &mut part)),
+        "sftp" => TargetKind::Sftp(Box::new(sftp::sftp(body, &mut part))),
         "postgres" => TargetKind::Postgres(stored::postgres(body, &mut part)),
         "clickhouse" => TargetKind::ClickHouse(Box::new(stored::clickhouse(body, &mut part))),
         "kafka" => TargetKind::Kafka(Box::new(kafka::kafka(body, &mut part))),

@@ -283,6 +283,7 @@ fn a_target_with_its_defaults_written_out_is_the_same_target() {
         "snowflake: { url: 's3://a/b' }",
         "bigquery: { url: 'gs://a/b', table: d.t }",
         "kafka: { brokers: 'a:9092', topic: t }",
+        "sftp: { host: h, user: u, password: p, hostKey: 'SHA256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU' }",
         "email: { smtp: 'smtps://a:465', from: a@example.com, to: b@example.com }",
         "stripe: { secretKey: k, eventName: e }",
         "zuora: { url: 'https://a', clientId: c, clientSecret: s }",

@@ -12,7 +12,7 @@ use futures_util::StreamExt;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions};
 
-use super::windowed::{Blobs, Put};
+use super::windowed::{Blobs, NAMES_MAX, Put};
 use crate::answer::OBJECT_BYTES_MAX;
 use crate::buckets::{self, is_lasting};
 use crate::calls::{Abandon, Calls};
@@ -23,9 +23,6 @@ const TIMEOUT: Duration = Duration::from_secs(120);
 const LIST_TIMEOUT: Duration = Duration::from_secs(300);
 /// How long the first look may take.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Names that are kept of a list: those of one place. Ten thousand windows a day fill it
-/// in three months.
-const NAMES_MAX: usize = 1_000_000;
 
 /// Objects of a store, under a prefix.
 pub(super) struct Objects {

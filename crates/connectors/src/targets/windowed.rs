@@ -27,6 +27,11 @@ pub(super) trait Blobs: Send {
 
     /// Checks that bytes can be stored under names that begin with a text.
     fn probe(&mut self, beginning: &str) -> Result<(), Error>;
+
+    /// Returns whether its last error does not change until a person acts.
+    fn needs_a_person(&self) -> bool {
+        false
+    }
 }
 
 /// The result of storing bytes.
@@ -50,6 +55,9 @@ pub(super) struct Windowed<B> {
     manifests: Option<Manifests>,
 }
 
+/// Names that are kept of a list: those of one place. Ten thousand windows a day fill it
+/// in three months.
+pub(super) const NAMES_MAX: usize = 1_000_000;
 /// Indexes of blobs that are kept while records are read back in order.
 const READ_MAX: usize = 4;
 
@@ -163,6 +171,10 @@ impl<B: Blobs> Windowed<B> {
 impl<B: Blobs> Target for Windowed<B> {
     fn probe(&mut self) -> Result<(), Error> {
         self.blobs.probe(place::fixed(&self.template))
+    }
+
+    fn needs_a_person(&self) -> bool {
+        self.blobs.needs_a_person()
     }
 
     fn send(&mut self, window: Span, records: &[Outgoing<'_>]) -> Vec<Answer> {

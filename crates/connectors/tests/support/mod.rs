@@ -8,6 +8,7 @@ pub mod mail;
 pub mod moto;
 pub mod postgres;
 pub mod receiver;
+pub mod sshd;
 
 use std::net::TcpListener;
 

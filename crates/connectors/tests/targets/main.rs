@@ -1,5 +1,5 @@
 //! The contract of targets, checked for each with a real receiver, a real Postgres, the engine of
-//! ClickHouse, and a real S3-compatible server.
+//! ClickHouse, a real S3-compatible server, and a real OpenSSH.
 
 #![allow(clippy::unwrap_used)] // a failed test panics
 
@@ -15,6 +15,8 @@ mod mtls;
 mod objects;
 mod postgres;
 mod probing;
+#[cfg(feature = "sftp")]
+mod sftp;
 #[path = "../support/mod.rs"]
 #[allow(unreachable_pub, missing_docs)]
 mod support;

@@ -19,6 +19,7 @@ pub(crate) const TARGET: Form = Object(&Shape {
         optional("kafka", KAFKA, "Messages of Kafka"),
         optional("email", EMAIL, "Files that are sent to people"),
         optional("objectStorage", OBJECTS, "Objects of S3 and compatible stores, Google Cloud Storage, Azure"),
+        optional("sftp", SFTP, "Files on an SFTP server"),
         optional("snowflake", SNOWFLAKE, "Objects with a manifest, from which Snowflake loads them"),
         optional("bigquery", BIGQUERY, "Objects with a manifest, from which BigQuery loads them"),
         optional("stripe", STRIPE, "Stripe meter events"),
@@ -65,6 +66,27 @@ macro_rules! objects {
 }
 
 const OBJECTS: Form = objects!("field of object storage", "Objects, each written once", "{periodEnd}/{window}.ndjson", []);
+
+const SFTP: Form = Object(&Shape {
+    noun: "field of an SFTP target",
+    help: "Files, each written once, under its name only when it is whole",
+    fields: &[
+        required("host", Text, "Name or address of the server"),
+        default("port", Integer(1, 65_535), "22", "Its port"),
+        required("user", Text, "The login"),
+        optional("password", Text, "Its password, as ${env:NAME}"),
+        optional("key", Text, "Its private key, as ${file:PATH}"),
+        optional("passphrase", Text, "The passphrase of the key, as ${env:NAME}"),
+        required(
+            "hostKey",
+            Either(&[Text, List(&Text)]),
+            "The server's key, so that no other machine can pose as it: 'SHA256:…' as `ssh-keyscan HOST | ssh-keygen -lf -` shows it, or a line of known_hosts; a list while it is replaced",
+        ),
+        default("path", Text, "{meterType}-{window}.csv", "Path on the server; placeholders as for files, {window} is needed"),
+        optional("format", FORMAT, "By the file's name when left out"),
+        default("timeout", Duration, "60s", "How long an answer is waited for"),
+    ],
+});
 
 const SNOWFLAKE: Form = objects!(
     "field of a Snowflake target",

@@ -103,7 +103,7 @@ const PLACEHOLDERS: [&str; 7] = ["period", "periodStart", "periodEnd", "meterTyp
 /// The placeholder of the number of the window's first record.
 const WINDOW: &str = "window";
 
-fn format(node: &Tree, path: &str) -> TargetFormat {
+pub(super) fn format(node: &Tree, path: &str) -> TargetFormat {
     match node.text("format") {
         Some("csv") => TargetFormat::Csv,
         Some("parquet") => TargetFormat::Parquet,

@@ -60,7 +60,8 @@ fn read(root: &Path, arguments: &[&str]) -> anyhow::Result<Order> {
 }
 
 fn build(root: &Path) -> anyhow::Result<PathBuf> {
-    let build = ["build", "--profile", "dist", "--package", "flowmeter", "--locked"];
+    // Clients that take long to build, or need Perl and make, are in what people install.
+    let build = ["build", "--profile", "dist", "--package", "flowmeter", "--features", "kafka-tls,sftp", "--locked"];
     let status = crate::cargo(root).args(build).status().context("cargo")?;
     ensure!(status.success(), "cargo {} ended with {status}", build.join(" "));
     Ok(root.join("target/dist/flowmeter"))

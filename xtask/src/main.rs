@@ -22,7 +22,7 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let done = match words.as_slice() {
-        ["ci"] => ci::ci(&root()),
+        ["ci", rest @ ..] => ci::ci(&root(), rest),
         ["tidy"] => tidy::tidy(&root()),
         ["words"] => tidy::words(&root(), None),
         ["words", area] => tidy::words(&root(), Some(area)),

@@ -1,6 +1,6 @@
 //! Real services for tests, each started on a port of its own and ended with the test.
 
-#![allow(dead_code, unreachable_pub)] // each test program uses some of it
+#![allow(dead_code)] // each test program uses some of it
 
 pub mod clickhouse;
 pub mod kafka;

@@ -14,6 +14,7 @@ mod peers;
 mod receiver;
 mod retention;
 #[cfg(feature = "kafka")]
+#[allow(unreachable_pub, missing_docs)]
 #[path = "../../../connectors/tests/support/mod.rs"]
 mod services;
 mod sessions;

@@ -94,6 +94,7 @@ fn test_one(plan: &Arc<Plan>, at: usize, events: usize, spool: &Path) -> anyhow:
         taken: Taken::new(),
         abandon: Abandon::default(),
         spool: spool.to_owned(),
+        durable: Arc::new(|| Ok(())),
         wall: Arc::new(wall),
     };
     let Some(mut reading) = sources::open(around)? else {

@@ -40,9 +40,12 @@ pub trait Reading: Send {
     /// After an error, the source must be opened again.
     fn next(&mut self) -> Result<Step, Error>;
 
-    /// Whether each batch must be durable before the next call of [`Reading::next`].
-    fn waits_for_each(&self) -> bool {
-        false
+    /// Called when the last batch was given to the log, and everything before it is durable.
+    ///
+    /// # Errors
+    /// As for [`Reading::next`].
+    fn gave(&mut self) -> Result<(), Error> {
+        Ok(())
     }
 
     /// Called when all events given so far are durable.
@@ -105,6 +108,8 @@ pub struct Surroundings {
     pub abandon: Abandon,
     /// A folder for objects while they are read.
     pub spool: PathBuf,
+    /// Waits until all batches that were given are durable; an error if one was not written.
+    pub durable: Arc<dyn Fn() -> Result<(), Error> + Send + Sync>,
     /// The time by which files change.
     pub wall: Arc<dyn Fn() -> SystemTime + Send + Sync>,
 }

@@ -42,8 +42,8 @@ pub(super) struct Topics {
     lines: Lines,
     /// The names of partitions, as they are shown.
     origins: BTreeMap<Place, Arc<str>>,
-    /// The positions that were given and are not committed to Kafka.
-    given: BTreeMap<Place, i64>,
+    /// The positions behind the batch that [`Reading::next`] returned last.
+    read: BTreeMap<Place, i64>,
 }
 
 impl Topics {
@@ -56,6 +56,8 @@ impl Topics {
             ("enable.auto.offset.store", "false"),
             ("auto.offset.reset", if plan.start == KafkaStart::Latest { "latest" } else { "earliest" }),
             ("statistics.interval.ms", "5000"),
+            // With its queue full, librdkafka would fetch nothing for a second, in which the queue runs dry.
+            ("fetch.queue.backoff.ms", "10"),
         ];
         for (name, value) in defaults {
             if config.get(name).is_none() {
@@ -74,7 +76,9 @@ impl Topics {
         let assigned = Assigned {
             start: plan.start,
             reader,
+            durable: Arc::clone(&around.durable),
             taken: Mutex::new(taken.collect()),
+            under_way: Mutex::default(),
             lost: Mutex::default(),
             failure: Mutex::default(),
             lag: AtomicU64::new(0),
@@ -83,7 +87,7 @@ impl Topics {
         let topics: Vec<&str> = plan.topics.iter().map(String::as_str).collect();
         consumer.subscribe(&topics).map_err(|why| lasting(&why))?;
         let lines = Lines::new(plan)?;
-        Ok(Topics { around, consumer, lines, origins: BTreeMap::new(), given: BTreeMap::new() })
+        Ok(Topics { around, consumer, lines, origins: BTreeMap::new(), read: BTreeMap::new() })
     }
 
     /// Gathers messages by partition, until there are enough or none come for a moment.
@@ -94,12 +98,11 @@ impl Topics {
             let polled = self.consumer.poll(patience);
             let context = self.consumer.context();
             if let Some(why) = context.failure().take() {
-                return Err(away(&why));
+                return Err(why);
             }
             // Messages of partitions that were given back are another server's now.
             for place in std::mem::take(&mut *context.lost()) {
                 gathered.retain(|known| known.place != place);
-                self.given.remove(&place);
             }
             let Some(polled) = polled else { break };
             let message = polled.map_err(|why| judged(&why))?;
@@ -143,7 +146,7 @@ impl Reading for Topics {
             batch.lines.extend_from_slice(&lines);
             let next = offsets.last().map_or(0, |last| last + 1);
             batch.fed.taken.push((origin.to_string(), Some(next.to_string())));
-            self.given.insert(place, next);
+            self.read.insert(place, next);
         }
         if !self.around.taken.contains_key(READER) {
             batch.fed.taken.push((READER.to_owned(), Some(self.consumer.context().reader.clone())));
@@ -152,21 +155,19 @@ impl Reading for Topics {
         Ok(Step::Taken(batch))
     }
 
-    fn waits_for_each(&self) -> bool {
-        // A partition may be given back at any call, and everything of it must be durable then.
-        true
+    fn gave(&mut self) -> Result<(), Error> {
+        self.settle()?;
+        *self.consumer.context().under_way() = std::mem::take(&mut self.read);
+        Ok(())
     }
 
     fn settle(&mut self) -> Result<(), Error> {
-        if self.given.is_empty() {
-            return Ok(());
-        }
         let context = self.consumer.context();
-        let given = std::mem::take(&mut self.given);
-        let places: Vec<Place> = given.keys().cloned().collect();
-        context.taken().extend(given);
-        // Kafka's copy of the positions is for others; an error of it loses nothing.
-        drop(context.positions(&places).and_then(|offsets| self.consumer.commit(&offsets, CommitMode::Async)));
+        let places = context.keep_under_way();
+        if !places.is_empty() {
+            // Kafka's copy of the positions is for others; an error of it loses nothing.
+            drop(context.positions(&places).and_then(|offsets| self.consumer.commit(&offsets, CommitMode::Async)));
+        }
         Ok(())
     }
 
@@ -180,12 +181,16 @@ struct Assigned {
     start: KafkaStart,
     /// The name of this reader in positions that it commits: other servers of the group have others.
     reader: String,
-    /// The next offset of each partition that was taken of.
+    /// Waits until everything that was given is durable.
+    durable: Arc<dyn Fn() -> Result<(), Error> + Send + Sync>,
+    /// The next offset of each partition that was taken of, durably.
     taken: Mutex<BTreeMap<Place, i64>>,
+    /// The same for the batch that is being written.
+    under_way: Mutex<BTreeMap<Place, i64>>,
     /// Partitions that were given back since the last look.
     lost: Mutex<Vec<Place>>,
     /// Why the positions of partitions are unknown.
-    failure: Mutex<Option<KafkaError>>,
+    failure: Mutex<Option<Error>>,
     /// Messages that are not taken, by Kafka's figures.
     lag: AtomicU64,
 }
@@ -199,8 +204,20 @@ impl Assigned {
         self.lost.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn failure(&self) -> MutexGuard<'_, Option<KafkaError>> {
+    fn failure(&self) -> MutexGuard<'_, Option<Error>> {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn under_way(&self) -> MutexGuard<'_, BTreeMap<Place, i64>> {
+        self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes that the batch that was being written is durable. Returns its partitions.
+    fn keep_under_way(&self) -> Vec<Place> {
+        let durable = std::mem::take(&mut *self.under_way());
+        let places = durable.keys().cloned().collect();
+        self.taken().extend(durable);
+        places
     }
 
     /// Returns partitions with the offsets at which to begin.
@@ -257,19 +274,23 @@ impl ConsumerContext for Assigned {
         event: rdkafka::types::RDKafkaRespErr,
         partitions: &mut TopicPartitionList,
     ) {
-        let done = match event {
+        let done: Result<(), Error> = match event {
             rdkafka::types::RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => {
-                self.placed(consumer, partitions).and_then(|placed| match consumer.rebalance_protocol() {
+                let placed = self.placed(consumer, partitions).and_then(|placed| match consumer.rebalance_protocol() {
                     RebalanceProtocol::Cooperative => consumer.incremental_assign(&placed),
                     _ => consumer.assign(&placed),
-                })
+                });
+                placed.map_err(|why| away(&why))
             }
             _ => {
                 let places =
                     partitions.elements().iter().map(|element| (element.topic().to_owned(), element.partition())).collect();
-                self.give_back(consumer, places).and_then(|()| match consumer.rebalance_protocol() {
-                    RebalanceProtocol::Cooperative => consumer.incremental_unassign(partitions),
-                    _ => consumer.unassign(),
+                self.give_back(consumer, places).and_then(|()| {
+                    let unassigned = match consumer.rebalance_protocol() {
+                        RebalanceProtocol::Cooperative => consumer.incremental_unassign(partitions),
+                        _ => consumer.unassign(),
+                    };
+                    unassigned.map_err(|why| away(&why))
                 })
             }
         };
@@ -295,13 +316,15 @@ impl Assigned {
         Ok(offsets)
     }
 
-    /// Commits what was taken of partitions, for the server that gets them.
-    fn give_back(&self, consumer: &BaseConsumer<Assigned>, places: Vec<Place>) -> Result<(), KafkaError> {
-        let offsets = self.positions(&places)?;
+    /// Commits what was taken of partitions, for the server that gets them, once it is durable.
+    fn give_back(&self, consumer: &BaseConsumer<Assigned>, places: Vec<Place>) -> Result<(), Error> {
+        (self.durable)()?;
+        self.keep_under_way();
+        let offsets = self.positions(&places).map_err(|why| away(&why))?;
         self.lost().extend(places);
         match offsets.count() {
             0 => Ok(()),
-            _ => consumer.commit(&offsets, CommitMode::Sync),
+            _ => consumer.commit(&offsets, CommitMode::Sync).map_err(|why| away(&why)),
         }
     }
 }

@@ -27,7 +27,7 @@ use flowmeter_store::catalog::{Table, key_of};
 use serde_json::{Value, json};
 
 pub use board::SourceBoard;
-use submitting::Submitting;
+use submitting::{Submitting, UnderWay};
 
 use crate::background::{self, Yields, wait_until};
 use crate::installation::{Installation, Served};
@@ -349,7 +349,8 @@ impl Feeder {
         let id = board.id().to_owned();
         let taken = self.served.worker.ask(move |live| live.taken(&id))?;
         let as_of = self.session.clock(&self.plan);
-        let clock = Arc::clone(installation.clock());
+        let (clock, under_way) = (Arc::clone(installation.clock()), UnderWay::default());
+        let given = under_way.clone();
         let around = Surroundings {
             plan: Arc::clone(&self.plan),
             source,
@@ -359,13 +360,14 @@ impl Feeder {
             abandon: self.feeding.abandon.clone(),
             spool: installation.settings().data.join("spool"),
             wall: Arc::new(move || time_of(clock.wall())),
+            durable: Arc::new(move || given.wait()),
         };
         let reading = match around.plan.sources[source].kind.reads_from() {
             Some(_) => Some(pipelines::open(installation, &self.session.namespace, around)?),
             None => sources::open(around)?,
         };
         let Some(mut reading) = reading else { return Ok(Ended::Exhausted) };
-        let mut submitting = Submitting::new(installation, self.served.kept.id, &self.session.namespace);
+        let mut submitting = Submitting::new(installation, self.served.kept.id, &self.session.namespace, under_way);
         loop {
             if self.feeding.stops() {
                 return Ok(Ended::Stopped);
@@ -385,10 +387,7 @@ impl Feeder {
                 Step::Taken(batch) => {
                     board.add(batch.fed.events(), batch.lines.len() as u64, installation.now());
                     submitting.put(batch)?;
-                    if reading.waits_for_each() {
-                        submitting.wait_for_all()?;
-                        reading.settle()?;
-                    }
+                    reading.gave()?;
                 }
                 Step::Wait(how_long) => {
                     submitting.wait_for_all()?;

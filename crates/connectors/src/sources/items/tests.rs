@@ -27,6 +27,7 @@ fn reading(folder: &Path, taken: &Taken) -> Box<dyn Reading> {
         taken: taken.clone(),
         abandon: Abandon::default(),
         spool: folder.join("spool"),
+        durable: Arc::new(|| Ok(())),
         wall: Arc::new(|| UNIX_EPOCH + Duration::from_secs(1_800_000_000)),
     };
     open(around).unwrap().unwrap()

@@ -2,8 +2,8 @@
 //! written, and given only once that is durable: were it refused, for lack of room on the disk, the
 //! events behind it would hide that it is missing.
 
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use flowmeter_connectors::sources::Batch;
 use flowmeter_engine::live::Letter;
@@ -13,17 +13,60 @@ use uuid::Uuid;
 
 use crate::installation::Installation;
 
-/// Batches of one source that are being written.
+/// The batch of a source that is being written.
+#[derive(Clone, Default)]
+pub(crate) struct UnderWay(Arc<Mutex<State>>);
+
+#[derive(Default)]
+enum State {
+    #[default]
+    Nothing,
+    Written(Receiver<Result<Placed, Error>>),
+    /// It was not written: the source must be opened again.
+    Failed(Error),
+}
+
+impl UnderWay {
+    /// Waits until everything that was given is durable.
+    ///
+    /// # Errors
+    /// A batch was not written, now or earlier.
+    pub(crate) fn wait(&self) -> Result<(), Error> {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let State::Written(receiver) = &*state {
+            let gone = || Err(Error::new(Kind::Unavailable, "the server is stopping"));
+            *state = match receiver.recv().unwrap_or_else(|_| gone()) {
+                Ok(_) => State::Nothing,
+                Err(why) => State::Failed(why),
+            };
+        }
+        match &*state {
+            State::Failed(why) => Err(why.clone()),
+            State::Nothing | State::Written(_) => Ok(()),
+        }
+    }
+
+    fn begin(&self, receiver: Receiver<Result<Placed, Error>>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = State::Written(receiver);
+    }
+}
+
+/// Gives the batches of one source to the log.
 pub(crate) struct Submitting<'i> {
     installation: &'i Arc<Installation>,
     pipeline: Uuid,
     namespace: &'i str,
-    under_way: Option<Receiver<Result<Placed, Error>>>,
+    under_way: UnderWay,
 }
 
 impl<'i> Submitting<'i> {
-    pub(crate) fn new(installation: &'i Arc<Installation>, pipeline: Uuid, namespace: &'i str) -> Submitting<'i> {
-        Submitting { installation, pipeline, namespace, under_way: None }
+    pub(crate) fn new(
+        installation: &'i Arc<Installation>,
+        pipeline: Uuid,
+        namespace: &'i str,
+        under_way: UnderWay,
+    ) -> Submitting<'i> {
+        Submitting { installation, pipeline, namespace, under_way }
     }
 
     /// Gives a batch to the log once the one before is durable.
@@ -31,7 +74,7 @@ impl<'i> Submitting<'i> {
     /// # Errors
     /// The one before was not written. The source must be opened again.
     pub(crate) fn put(&mut self, batch: Batch) -> Result<(), Error> {
-        self.wait_for_all()?;
+        self.under_way.wait()?;
         let items = u32::try_from(batch.fed.events());
         let items = items.map_err(|_| Error::new(Kind::Bug, "a batch of a source has too many events"))?;
         let letter = Letter { fed: Some(batch.fed), pipeline: Some(self.pipeline), ..Letter::open(self.namespace, &batch.lines) };
@@ -43,15 +86,13 @@ impl<'i> Submitting<'i> {
         let reply = Box::new(move |placed| drop(sender.send(placed)));
         let submission = Submission::events(head, bytes, items, &**self.installation.clock(), reply).alone();
         self.installation.put(submission);
-        self.under_way = Some(receiver);
+        self.under_way.begin(receiver);
         Ok(())
     }
 
     /// Waits until everything that was given is durable.
     pub(crate) fn wait_for_all(&mut self) -> Result<(), Error> {
-        let Some(receiver) = self.under_way.take() else { return Ok(()) };
-        let gone = || Error::new(Kind::Unavailable, "the server is stopping");
-        receiver.recv().unwrap_or_else(|_| Err(gone())).map(drop)
+        self.under_way.wait()
     }
 }
 

@@ -4,8 +4,9 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
+use crate::services::moto::Moto;
 use crate::support::server::{Server, eventually, items};
-use crate::{create, document, events, lines, origins};
+use crate::{create, document, events, expected, line, lines, origins, sums};
 
 const SCHEDULE: &str = "schedule: { cron: '0 2 * * *', timezone: Europe/Oslo";
 
@@ -80,6 +81,58 @@ fn a_schedule_survives_the_clock_change_a_restart_and_bad_files() {
     let last = server.get(&format!("/api/v1/sessions/{}", fifth[4]["sessionId"].as_str().unwrap()));
     assert_eq!(events(&last)[0], 30, "{last}");
     assert_eq!(fifth.len(), 5, "{fifth:?}");
+}
+
+/// A folder and a bucket in one session, with a late file, a replaced and a damaged one, and a server
+/// that was down over two due times.
+#[test]
+fn a_folder_and_a_bucket_are_read_by_one_schedule() {
+    let Some(moto) = Moto::start("a_folder_and_a_bucket_are_read_by_one_schedule", "usage") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let (input, data) = (folder.path().join("in"), folder.path().join("data"));
+    std::fs::create_dir(&input).unwrap();
+    let sources = format!(
+        "dedupe: {{ key: [source, id], window: 4000d }}\nsources:\n  - id: folder\n    file: {{ path: '{}/*.ndjson*' }}\n  - id: bucket\n    \
+         objectStorage: {{ url: 's3://usage/raw', glob: '*.ndjson*', options: {{ endpoint: '{}', region: us-east-1, \
+         access_key_id: a, secret_access_key: b, allow_http: 'true' }} }}",
+        input.display(),
+        moto.url()
+    );
+    let body = |numbers: std::ops::Range<u64>| numbers.map(|n| format!("{}\n", line(n))).collect::<String>().into_bytes();
+    lines(&input.join("a.ndjson"), 0..30);
+    moto.put("/usage/raw/b.ndjson", &body(30..60));
+    let mut server = Server::start(&data, &["--test-clock", "2026-03-10T12:00:00Z"]);
+    create(&server, &document(&sources, &format!("{SCHEDULE} }}\n")));
+    clock(&server, "2026-03-11T01:00:00Z");
+    assert_eq!(brief(&sessions(&server, 1)[0]).0, "COMPLETED");
+    assert_eq!(sums(&server), expected(0..60), "the month is over: it is flushed");
+
+    // Down over two due times. Meanwhile a late file came, and an object was replaced by one with more events.
+    server.crash();
+    lines(&input.join("late.ndjson"), 60..90);
+    moto.put("/usage/raw/b.ndjson", &body(30..75));
+    server = Server::start(&data, &["--test-clock", "2026-03-13T12:00:00Z"]);
+    clock(&server, "2026-03-13T12:00:00Z");
+    let second = sessions(&server, 2);
+    assert_eq!(brief(&second[1]), pair("COMPLETED", "2026-03-13T01:00:00.000Z"), "the latest, once");
+    assert_eq!(sums(&server), expected(0..90), "late events revise the records, repeated ones do not count");
+
+    // A damaged object fails its run, which flushes nothing; once it is replaced, the next is whole.
+    lines(&input.join("d.ndjson"), 90..120);
+    moto.put("/usage/raw/e.ndjson.gz", &[0x1f, 0x8b, 8, 0, 1, 2]);
+    clock(&server, "2026-03-14T01:00:00Z");
+    let third = sessions(&server, 3);
+    assert_eq!(brief(&third[2]).0, "FAILED");
+    let states: Vec<_> = origins(&server, third[2]["sessionId"].as_str().unwrap()).into_iter().collect();
+    assert!(states.contains(&("d.ndjson".to_owned(), "taken".to_owned(), 30)), "{states:?}");
+    assert!(states.iter().any(|(name, state, _)| name == "e.ndjson.gz" && state == "failed"), "{states:?}");
+    assert_eq!(sums(&server), expected(0..90), "a session that failed sends nothing");
+    moto.put("/usage/raw/e.ndjson.gz", &body(120..150));
+    clock(&server, "2026-03-15T01:00:00Z");
+    let fourth = sessions(&server, 4);
+    assert_eq!(brief(&fourth[3]), pair("COMPLETED", "2026-03-15T01:00:00.000Z"));
+    assert_eq!(sums(&server), expected(0..150));
+    assert_eq!(fourth.len(), 4, "{fourth:?}");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //! where they are not in files yet. So every event can be found at any moment, however far the
 //! files lag.
 
+use std::borrow::Cow;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -106,8 +107,11 @@ impl Attributes {
     }
 }
 
-fn text(batch: &Batch, event: usize, slot: u16) -> Option<String> {
-    batch.leaf(event, slot).as_text().map(|text| String::from_utf8_lossy(&text).into_owned())
+fn text(batch: &Batch, event: usize, slot: u16) -> Option<Cow<'_, str>> {
+    batch.leaf(event, slot).as_text().map(|text| match text {
+        Cow::Borrowed(text) => String::from_utf8_lossy(text),
+        Cow::Owned(text) => Cow::Owned(String::from_utf8_lossy(&text).into_owned()),
+    })
 }
 
 /// Reads RFC 3339 or Unix milliseconds, the default of the meter operator.

@@ -7,6 +7,7 @@
 
 use std::sync::{Arc, LazyLock};
 
+use bytes::Bytes;
 use parquet::basic::{LogicalType, Repetition, TimeUnit, Type as Physical};
 use parquet::data_type::{ByteArray, ByteArrayType, Int64Type};
 use parquet::errors::ParquetError;
@@ -116,12 +117,19 @@ pub(super) fn are_columns_of(schema: &SchemaDescriptor) -> bool {
         })
 }
 
+/// Rows of a column that the Parquet writer gets at once: so few that they need little memory.
+const WRITTEN_ROWS: usize = 8 << 10;
+
 /// Converts events to columns, until there are enough for a row group.
 #[derive(Default)]
 pub(super) struct Columns {
     rows: usize,
     bytes: usize,
     values: [Values; COLUMNS.len()],
+    /// Columns with the texts that were written, for their memory: fresh pages cost more than writing to them.
+    spent: Vec<(usize, Bytes)>,
+    /// The texts that the Parquet writer gets next.
+    texts: Vec<ByteArray>,
 }
 
 /// The present values of a column, and for each row whether it has one.
@@ -168,28 +176,53 @@ impl Columns {
         self.rows += 1;
     }
 
-    /// Writes a column of a row group and drops its values.
+    /// Writes a column of a row group.
     pub(super) fn write(&mut self, column: usize, writer: &mut SerializedColumnWriter<'_>) -> Result<(), ParquetError> {
-        let Values { numbers, bytes, ends, levels } = std::mem::take(&mut self.values[column]);
-        let levels = (!COLUMNS[column].is_required).then_some(levels);
-        match COLUMNS[column].kind {
-            Kind::Number | Kind::Time => {
-                writer.typed::<Int64Type>().write_batch(&numbers, levels.as_deref(), None)?;
-            }
-            Kind::Text | Kind::Bytes => {
-                let whole = bytes::Bytes::from(bytes);
-                let starts = std::iter::once(0).chain(ends.iter().copied());
-                let texts = starts.zip(&ends).map(|(start, end)| ByteArray::from(whole.slice(start..*end)));
-                let texts: Vec<ByteArray> = texts.collect();
-                writer.typed::<ByteArrayType>().write_batch(&texts, levels.as_deref(), None)?;
+        let rows = self.rows;
+        let Columns { values, spent, texts, .. } = self;
+        let Values { numbers, bytes, ends, levels } = &mut values[column];
+        let is_required = COLUMNS[column].is_required;
+        let whole = Bytes::from(std::mem::take(bytes));
+        let (mut first, mut start) = (0, 0);
+        for row in (0..rows).step_by(WRITTEN_ROWS) {
+            let until = rows.min(row + WRITTEN_ROWS);
+            let levels = (!is_required).then(|| &levels[row..until]);
+            let present = levels.map_or(until - row, |levels| levels.iter().filter(|level| **level > 0).count());
+            let of_part = first..first + present;
+            first += present;
+            match COLUMNS[column].kind {
+                Kind::Number | Kind::Time => {
+                    writer.typed::<Int64Type>().write_batch(&numbers[of_part], levels, None)?;
+                }
+                Kind::Text | Kind::Bytes => {
+                    texts.extend(ends[of_part].iter().map(|end| {
+                        let text = whole.slice(start..*end);
+                        start = *end;
+                        ByteArray::from(text)
+                    }));
+                    writer.typed::<ByteArrayType>().write_batch(texts, levels, None)?;
+                    texts.clear();
+                }
             }
         }
+        numbers.clear();
+        ends.clear();
+        levels.clear();
+        spent.push((column, whole));
         Ok(())
     }
 
     /// Starts a new row group after all columns are written.
     pub(super) fn clear(&mut self) {
         (self.rows, self.bytes) = (0, 0);
+        for (column, whole) in self.spent.drain(..) {
+            // The Parquet writer still has bounds of some columns; the large ones have none.
+            if let Ok(whole) = whole.try_into_mut() {
+                let mut bytes = Vec::from(whole);
+                bytes.clear();
+                self.values[column].bytes = bytes;
+            }
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 //! arrivals are not swept in. It outlives the request, its progress can be read, and it can be
 //! canceled; what is done stays done. Jobs are in memory: a restart ends and forgets them.
 
+mod changes;
 mod corrections;
 mod deliveries;
 mod exports;
@@ -20,6 +21,7 @@ use crate::background::{self, Yields};
 use crate::installation::Installation;
 use crate::refusal::{Refusal, RefusalKind, Refused, not_found, refusal_of};
 
+pub use changes::FieldChanges;
 pub use corrections::{CorrectionChange, CorrectionWish, EventSelector};
 pub use deliveries::{DeliveryAction, DeliverySelector, DeliveryWish};
 pub(crate) use exports::{EXPORTS_FOLDER, remove_files};
@@ -101,19 +103,25 @@ pub struct Job {
     pub error: Option<String>,
     /// The file that it wrote.
     pub file: Option<PathBuf>,
+    /// Of a dry run that changes events: some of them, changed.
+    pub sample: Option<Value>,
 }
 
 impl Job {
     /// Returns it as the API shows it.
     pub fn shown(&self) -> Value {
         let has_file = self.state == JobState::Done && self.file.is_some();
-        json!({
+        let mut shown = json!({
             "jobId": self.id, "kind": self.kind, "action": self.action, "pipeline": self.pipeline, "reason": self.reason,
             "by": self.by, "upTo": self.up_to.to_string(), "startedAt": self.started_at.to_string(),
             "endedAt": self.ended_at.map(|at| at.to_string()), "state": self.state.name(), "matched": self.matched,
             "done": self.done, "failed": self.failed, "byOutcome": self.by_outcome, "error": self.error,
             "file": has_file.then(|| format!("/api/v1/jobs/{}/file", self.id)), "undo": Value::Null,
-        })
+        });
+        if let Some(sample) = &self.sample {
+            shown["sample"] = sample.clone();
+        }
+        shown
     }
 }
 
@@ -261,6 +269,7 @@ impl Installation {
             by_outcome: BTreeMap::new(),
             error: None,
             file: None,
+            sample: None,
         }
     }
 

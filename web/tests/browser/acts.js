@@ -11,7 +11,7 @@ export default async function acts(world) {
   await post(world.base, Array.from({ length: 4 }, (_, at) => event({ id: `bulk-${at}`, subject: '', source: '/gateway-eu-1' })));
   const group = await until(async () => (await world.api('corrections/groups')).items.find((item) => item.source === '/gateway-eu-1' && item.reason === 'no_user' && item.open >= 4), Boolean, 40);
   await go(`/corrections/group/${group.groupId}`);
-  await page.click('button:has-text("Set field…")');
+  await page.click('button:has-text("Change field…")');
   const dialog = page.locator('dialog[open]');
   await page.waitForSelector('dialog[open] >> text=/as of/');
   check('a bulk act names its number and moment', /\d+ open events that match no_user at usage, as of/.test((await dialog.innerText()).replace(/\s+/g, ' ')), await dialog.innerText());

@@ -32,7 +32,7 @@ export default async function work(world) {
   // A long job shows its progress and stops; what is done stays done.
   const group = await until(async () => (await api('corrections/groups')).items[0], (found) => found?.open === MANY, 60);
   await go(`/corrections/group/${group.groupId}`);
-  await page.click('button:has-text("Set field…")');
+  await page.click('button:has-text("Change field…")');
   await page.waitForSelector('dialog[open] >> text=/as of/');
   await dialog.locator('label:has-text("Value") input').fill('found@shop');
   await act('Send events again');

@@ -84,6 +84,46 @@ fn parked_events_are_settled_by_filter_up_to_a_moment() {
     }
 }
 
+#[test]
+fn fields_of_parked_events_are_renamed_converted_and_removed() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), &["--test-clock", "2026-03-04T12:00:00Z"]);
+    let of_customer = |id: &str, value: &str| {
+        let mut one = without_user(id, "/a");
+        one["customer"] = json!("anna");
+        one["data"]["value"] = json!(value);
+        one["data"]["note"] = json!("x");
+        one
+    };
+    server.count(&[of_customer("1", "1.234,50"), of_customer("2", "7,5"), of_customer("3", "none")]);
+    let path = "/api/v1/corrections/jobs";
+    let job = |dry_run: bool| {
+        json!({
+            "action": "reprocess", "selector": {"filter": {"pipeline": "default"}}, "dryRun": dry_run,
+            "convert": {"data.value": {"number": {"decimal": ",", "group": "."}}}, "rename": {"customer": "subject"}, "remove": ["data.note"]
+        })
+    };
+    let rehearsed = server.post(path, &job(true)).ok();
+    let sample = &rehearsed["sample"];
+    assert_eq!((&rehearsed["matched"], sample["changed"].as_array().unwrap().len()), (&json!(3), 2), "{rehearsed}");
+    assert_eq!((&sample["changed"][0]["subject"], &sample["changed"][0]["data"]), (&json!("anna"), &json!({"value": 1234.5})));
+    assert_eq!(sample["notChanged"][0]["detail"], "`data.value` is \"none\", which does not read as a number");
+    let done = ended(&server, path, &job(false));
+    assert_eq!((&done["byOutcome"], &done["failed"]), (&json!({"corrected": 2, "not_changed": 1}), &json!(1)), "{done}");
+    let left = items(&server.get("/api/v1/corrections?state=open"));
+    assert_eq!((left.len(), &left[0]["event"]["id"]), (1, &json!("3")), "what cannot be changed stays parked as it came");
+    for (body, field) in [
+        (json!({"convert": {"a": "date"}}), "convert.a"),
+        (json!({"convert": {"a": {"number": {"decimal": ",", "group": ","}}}}), "convert.a"),
+        (json!({"rename": {"a": 5}}), "rename.a"),
+        (json!({"remove": ["a..b"]}), "set"),
+    ] {
+        let mut wish = json!({"action": "reprocess", "selector": {"ids": ["default:1"]}});
+        wish.as_object_mut().unwrap().extend(body.as_object().unwrap().clone());
+        assert_eq!(server.post(path, &wish).problem().2.as_deref(), Some(field), "{body}");
+    }
+}
+
 /// Serves a pipeline by the hour whose records go to a service.
 fn delivering(folder: &std::path::Path, address: &str) -> Server {
     let document = folder.join("hours.yaml");

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use flowmeter_core::time::Timestamp;
 use flowmeter_engine::Error;
 use flowmeter_engine::live::How;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-use super::{Job, JobState, Progress};
+use super::{FieldChanges, Job, JobState, Progress};
 use crate::audit::Who;
 use crate::corrections::{Correction, CorrectionFilter, CorrectionState};
 use crate::installation::{Installation, Served};
@@ -15,6 +15,8 @@ use crate::refusal::{Refusal, RefusalKind, Refused, refusal_of};
 
 /// Events that are committed together.
 const BATCH: usize = 500;
+/// Changed events that a dry run shows.
+const SAMPLE: usize = 100;
 /// Ids of one job.
 const IDS_MAX: usize = 10_000;
 
@@ -33,8 +35,8 @@ pub enum EventSelector {
 #[derive(Clone, Debug)]
 pub enum CorrectionChange {
     Discard,
-    /// Sends events again, with these fields set.
-    Reprocess(Map<String, Value>),
+    /// Sends events again, with fields changed.
+    Reprocess(FieldChanges),
 }
 
 /// A job over parked events that is asked for.
@@ -67,15 +69,19 @@ impl Installation {
         let mut job = self.new_job(who, "corrections", action, wish.up_to);
         let (served, chosen) = self.chosen_events(&who.namespace, &wish.selector, job.up_to)?;
         job.pipeline.clone_from(&served.kept.name);
-        let mut matched = 0;
+        let (mut matched, mut sample) = (0, Vec::new());
         self.each_batch(&served, &chosen, &mut |batch| {
             matched += batch.len() as u64;
+            sample.extend(batch.into_iter().take(SAMPLE - sample.len().min(SAMPLE)));
             Ok(true)
         })
         .map_err(|why| refusal_of(&why))?;
         job.matched = matched;
         if wish.is_dry_run {
             job.state = JobState::DryRun;
+            if let CorrectionChange::Reprocess(changes) = &wish.change {
+                job.sample = (!changes.are_none()).then(|| shown_sample(&sample, changes));
+            }
             return Ok(job);
         }
         let (who, change) = (who.clone(), wish.change);
@@ -197,8 +203,8 @@ impl Installation {
             let mut events = Vec::with_capacity(own.len());
             for correction in own {
                 match with_change(correction, change) {
-                    Some(event) => events.push(event),
-                    None => progress.failed("unreadable", 1),
+                    Ok(event) => events.push(event),
+                    Err(_) => progress.failed("not_changed", 1),
                 }
             }
             let outcome = events.first().map_or("reprocessed", |(_, how, _)| how.name());
@@ -219,59 +225,39 @@ impl Installation {
     }
 }
 
-/// Returns a parked event as it is to be settled; `None` if fields cannot be set in it.
-fn with_change(correction: Correction, change: &CorrectionChange) -> Option<(Correction, How, Vec<u8>)> {
+/// Shows parked events as they would be sent again, and why some cannot be changed.
+fn shown_sample(sample: &[Correction], changes: &FieldChanges) -> Value {
+    let (mut changed, mut unchanged) = (Vec::new(), Vec::new());
+    for correction in sample {
+        match changed_event(correction, changes) {
+            Ok(event) => changed.push(event),
+            Err(why) => unchanged.push(json!({"id": correction.id(), "detail": why})),
+        }
+    }
+    json!({"changed": changed, "notChanged": unchanged})
+}
+
+fn changed_event(correction: &Correction, changes: &FieldChanges) -> Result<Value, String> {
+    let event = serde_json::from_slice::<Value>(&correction.raw).ok().filter(Value::is_object);
+    let mut event = event.ok_or("it is not a JSON object")?;
+    changes.apply(&mut event)?;
+    Ok(event)
+}
+
+/// Returns a parked event as it is to be settled.
+///
+/// # Errors
+/// Its fields cannot be changed so.
+fn with_change(correction: Correction, change: &CorrectionChange) -> Result<(Correction, How, Vec<u8>), String> {
     match change {
-        CorrectionChange::Discard => Some((correction, How::Discarded, Vec::new())),
-        CorrectionChange::Reprocess(set) if set.is_empty() => {
+        CorrectionChange::Discard => Ok((correction, How::Discarded, Vec::new())),
+        CorrectionChange::Reprocess(changes) if changes.are_none() => {
             let raw = correction.raw.clone();
-            Some((correction, How::Reprocessed, raw))
+            Ok((correction, How::Reprocessed, raw))
         }
-        CorrectionChange::Reprocess(set) => {
-            let mut event = serde_json::from_slice::<Value>(&correction.raw).ok().filter(Value::is_object)?;
-            if !set.iter().all(|(path, value)| put(&mut event, path, value)) {
-                return None;
-            }
-            Some((correction, How::Corrected, event.to_string().into_bytes()))
+        CorrectionChange::Reprocess(changes) => {
+            let event = changed_event(&correction, changes)?;
+            Ok((correction, How::Corrected, event.to_string().into_bytes()))
         }
-    }
-}
-
-/// Sets a field by its path with dots; objects on the way are made. Returns false if there is
-/// something else on the way, such as a list, which must not be lost.
-fn put(event: &mut Value, path: &str, value: &Value) -> bool {
-    let mut at = event;
-    let mut names = path.split('.').peekable();
-    while let Some(name) = names.next() {
-        if at.is_null() {
-            *at = json!({});
-        }
-        let Some(members) = at.as_object_mut() else { return false };
-        if names.peek().is_none() {
-            members.insert(name.to_owned(), value.clone());
-            break;
-        }
-        at = members.entry(name).or_insert_with(|| json!({}));
-    }
-    true
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn fields_are_set_by_their_paths_and_other_digits_stay() {
-        let mut event: Value =
-            serde_json::from_str(r#"{"a":12345678901234567890.123456789012345678,"b":{"c":1},"d":[3],"g":null}"#).unwrap();
-        assert!(put(&mut event, "b.e", &json!("x")));
-        assert!(put(&mut event, "g.f", &json!(2)));
-        assert!(put(&mut event, "subject", &json!("anna")));
-        for path in ["d.0", "d.f", "a.b"] {
-            assert!(!put(&mut event, path, &json!(2)), "{path}");
-        }
-        let expected =
-            r#"{"a":12345678901234567890.123456789012345678,"b":{"c":1,"e":"x"},"d":[3],"g":{"f":2},"subject":"anna"}"#;
-        assert_eq!(event.to_string(), expected);
     }
 }

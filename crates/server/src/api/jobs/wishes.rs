@@ -1,9 +1,11 @@
 //! Bodies of requests that begin jobs.
 
+use flowmeter_core::event::csv::{ColumnType, NumberForm};
 use flowmeter_core::time::Timestamp;
 use flowmeter_engine::outbox::DeliveryState;
 use flowmeter_node::jobs::{
     CorrectionChange, CorrectionWish, DeliveryAction, DeliverySelector, DeliveryWish, EventSelector, ExportFormat, ExportWish,
+    FieldChanges,
 };
 use flowmeter_node::records::RecordFilter;
 use serde::{Deserialize, Serialize};
@@ -27,6 +29,12 @@ pub(super) struct Wish {
     selector: Selector,
     #[serde(default)]
     set: Map<String, Value>,
+    #[serde(default)]
+    convert: Map<String, Value>,
+    #[serde(default)]
+    rename: Map<String, Value>,
+    #[serde(default)]
+    remove: Vec<String>,
     #[serde(default)]
     pub(super) reason: String,
     #[serde(default)]
@@ -55,12 +63,12 @@ impl Wish {
     pub(super) fn of_corrections(self) -> Result<CorrectionWish, Refused> {
         self.must_have_no("format", self.format.is_some())?;
         let change = match self.action.as_deref() {
-            Some("reprocess") => CorrectionChange::Reprocess(self.set.clone()),
+            Some("reprocess") => CorrectionChange::Reprocess(self.changes()?),
             Some("discard") => CorrectionChange::Discard,
             other => return Err(wrong_action(other, "reprocess and discard")),
         };
         if matches!(change, CorrectionChange::Discard) {
-            self.must_have_no("set", !self.set.is_empty())?;
+            self.must_change_nothing()?;
         }
         let selector = &self.selector;
         let chosen = match (&selector.group_id, &selector.ids, &selector.filter) {
@@ -80,7 +88,7 @@ impl Wish {
     /// Reads a job over deliveries.
     pub(super) fn of_deliveries(self) -> Result<DeliveryWish, Refused> {
         self.must_have_no("format", self.format.is_some())?;
-        self.must_have_no("set", !self.set.is_empty())?;
+        self.must_change_nothing()?;
         let action = match self.action.as_deref() {
             Some("resend") => DeliveryAction::Resend,
             Some("skip") => DeliveryAction::Skip,
@@ -108,7 +116,7 @@ impl Wish {
     /// Reads an export of records.
     pub(super) fn of_export(self) -> Result<ExportWish, Refused> {
         self.must_have_no("action", self.action.is_some())?;
-        self.must_have_no("set", !self.set.is_empty())?;
+        self.must_change_nothing()?;
         let names = || ExportFormat::ALL.map(ExportFormat::name).join(", ");
         let given = self.format.as_deref().unwrap_or("csv");
         let format = ExportFormat::ALL.into_iter().find(|format| format.name() == given);
@@ -136,6 +144,34 @@ impl Wish {
         Ok(ExportWish { format, pipeline: text("pipeline"), filter, up_to, written, is_dry_run: self.dry_run })
     }
 
+    /// Reads the changes of fields.
+    fn changes(&self) -> Result<FieldChanges, Refused> {
+        let mut changes = FieldChanges { set: self.set.clone(), remove: self.remove.clone(), ..FieldChanges::default() };
+        for (path, to) in &self.convert {
+            let known = r#"a type is text, number, boolean, or {"number": {"decimal": ","}} with group, percent and currency"#;
+            let to = column_type(to).ok_or_else(|| invalid(format!("convert.{path}"), known))?;
+            changes.convert.push((path.clone(), to));
+        }
+        for (from, to) in &self.rename {
+            let to = to.as_str().filter(|to| !to.is_empty());
+            let to = to.ok_or_else(|| invalid(format!("rename.{from}"), "expected the new path of the field"))?;
+            changes.rename.push((from.clone(), to.to_owned()));
+        }
+        let paths = changes.set.keys().chain(changes.convert.iter().map(|(path, _)| path)).chain(&changes.remove);
+        let paths = paths.chain(changes.rename.iter().flat_map(|(from, to)| [from, to]));
+        match paths.clone().find(|path| path.split('.').any(str::is_empty)) {
+            Some(path) => Err(invalid("set", format!("`{path}` is no path; write names with dots between them"))),
+            None => Ok(changes),
+        }
+    }
+
+    fn must_change_nothing(&self) -> Result<(), Refused> {
+        self.must_have_no("set", !self.set.is_empty())?;
+        self.must_have_no("convert", !self.convert.is_empty())?;
+        self.must_have_no("rename", !self.rename.is_empty())?;
+        self.must_have_no("remove", !self.remove.is_empty())
+    }
+
     /// Refuses a field that a job of this kind does not take.
     fn must_have_no(&self, field: &'static str, is_there: bool) -> Result<(), Refused> {
         if is_there { Err(invalid(field, format!("this job does not take `{field}`"))) } else { Ok(()) }
@@ -157,6 +193,26 @@ impl Selector {
         }
         written
     }
+}
+
+/// Reads a type as documents write it: a word, or the form of a number.
+fn column_type(written: &Value) -> Option<ColumnType> {
+    if let Some(name) = written.as_str() {
+        return ColumnType::named(name);
+    }
+    let form = written.as_object().filter(|whole| whole.len() == 1)?.get("number")?.as_object()?;
+    let mut number = NumberForm::default();
+    for (name, value) in form {
+        let sign = || value.as_str().filter(|text| text.len() == 1).and_then(|text| text.bytes().next());
+        match name.as_str() {
+            "decimal" => number.decimal = sign()?,
+            "group" => number.group = Some(sign()?),
+            "percent" => number.percent = value.as_bool()?,
+            "currency" => number.currency = value.as_bool()?,
+            _ => return None,
+        }
+    }
+    (number.group != Some(number.decimal)).then_some(ColumnType::Form(number))
 }
 
 fn no_pipeline() -> Refused {

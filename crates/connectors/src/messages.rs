@@ -23,7 +23,13 @@ pub struct TopicMessage {
 pub struct Messages {
     #[cfg(feature = "kafka")]
     sender: std::sync::Mutex<crate::kafka::sender::Sender>,
+    #[cfg(feature = "kafka")]
+    timeout: Duration,
 }
+
+/// Pause between two looks whether another message is sent.
+#[cfg(feature = "kafka")]
+const TURN: Duration = Duration::from_millis(5);
 
 #[cfg(feature = "kafka")]
 impl Messages {
@@ -33,7 +39,19 @@ impl Messages {
     /// A setting is invalid, or a secret is missing.
     pub fn new(cluster: &KafkaCluster, timeout: Duration) -> Result<Messages, Error> {
         let sender = crate::kafka::sender::Sender::new(cluster, timeout, &crate::Abandon::default())?;
-        Ok(Messages { sender: std::sync::Mutex::new(sender) })
+        Ok(Messages { sender: std::sync::Mutex::new(sender), timeout })
+    }
+
+    /// Waits for its turn, as long as a message may take.
+    fn turn(&self) -> Option<std::sync::MutexGuard<'_, crate::kafka::sender::Sender>> {
+        for _ in 0..self.timeout.as_millis() / TURN.as_millis() {
+            match self.sender.try_lock() {
+                Ok(sender) => return Some(sender),
+                Err(std::sync::TryLockError::Poisoned(sender)) => return Some(sender.into_inner()),
+                Err(std::sync::TryLockError::WouldBlock) => std::thread::park_timeout(TURN),
+            }
+        }
+        None
     }
 
     /// Sends a message and waits for its place: partition and offset.
@@ -43,7 +61,7 @@ impl Messages {
     pub fn send(&self, message: TopicMessage) -> Result<(i32, i64), String> {
         use crate::kafka::sender::{Outcome, Post};
         let TopicMessage { topic, key, headers, value } = message;
-        let mut sender = self.sender.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut sender = self.turn().ok_or("other messages wait for the brokers, which do not answer")?;
         match sender.send(&[&Post { topic, key, headers, value }]).pop() {
             Some(Outcome::There { partition, offset }) => Ok((partition, offset)),
             Some(Outcome::Failed(_, why)) => Err(why),

@@ -32,6 +32,9 @@ const RETRY_FOR: i64 = 86_400_000_000_000;
 /// within seconds.
 const GATHER_MAIL: i64 = 60_000_000_000;
 
+/// The longest time for which records wait for others: a session ends when they are delivered.
+const GATHER_MAX: i64 = 3_600_000_000_000;
+
 /// A target, compiled from a document.
 #[derive(Clone, Debug)]
 pub struct TargetPlan {
@@ -162,6 +165,12 @@ fn compile(node: &Tree, field: &str, problems: &mut Problems) -> Option<TargetPl
         "zuora" => TargetKind::Http(Box::new(billers::zuora(body, part))),
         _ => TargetKind::Http(Box::new(billers::lago(body, part))),
     };
+    if let Some(at) =
+        node.get("gather").filter(|_| node.text("gather").and_then(parse_duration).is_some_and(|gather| gather > GATHER_MAX))
+    {
+        let message = "records wait for others for an hour at most: a session ends only when they are delivered";
+        problems.add(at, &format!("{field}.gather"), message);
+    }
     let name = node.text("name");
     let span = |name: &str| node.text(name).and_then(parse_duration);
     (problems.0.len() == before).then(|| TargetPlan {

@@ -458,6 +458,7 @@ impl Installation {
             }
             let change = json!({"target": courier.id(), "deliveries": deliveries});
             let audited = self.audited(who, "delivery.resend", &pipeline.name, Value::Null, change).map_err(at)?;
+            // That ends the pause of the window too.
             count += courier.resend(numbers, audited).map_err(at)?.len() as u64 + in_window;
         }
         Ok(count)

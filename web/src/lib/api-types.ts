@@ -796,6 +796,19 @@ export interface components {
             /** @description Empty if it may take several */
             pipeline: string;
             reason: string;
+            /** @description In a dry run that changes fields: up to 100 of the events, the oldest first */
+            sample?: {
+                /** @description Events as they would be sent again */
+                changed: {
+                    [key: string]: Json;
+                }[];
+                notChanged: {
+                    /** @description Why its fields cannot be changed so */
+                    detail: string;
+                    /** @description The id of the parked event */
+                    id: string;
+                }[];
+            };
             /** Format: date-time */
             startedAt: string;
             state: components["schemas"]["JobState"];
@@ -1184,6 +1197,17 @@ export interface components {
         NewCorrectionJob: {
             /** @enum {string} */
             action: "reprocess" | "discard";
+            /** @description Types that fields are converted to then, by the path of the field */
+            convert?: {
+                [key: string]: ("text" | "number" | "boolean") | {
+                    number: {
+                        currency?: boolean;
+                        decimal?: string;
+                        group?: string;
+                        percent?: boolean;
+                    };
+                };
+            };
             /**
              * @description True counts what the job would take and does nothing
              * @default false
@@ -1191,6 +1215,12 @@ export interface components {
             dryRun?: boolean;
             /** @description The reason, which the audit keeps */
             reason?: string;
+            /** @description Paths of fields that are removed in the end */
+            remove?: string[];
+            /** @description New paths of fields, by the path, after that */
+            rename?: {
+                [key: string]: string;
+            };
             selector: components["schemas"]["EventSelector"];
             /** @description Values of fields to set before the events are sent again, by the path of the field */
             set?: {
@@ -1260,8 +1290,9 @@ export interface components {
             name?: string;
             secrets?: string[];
             to?: string[];
+            topic?: string;
             /** @enum {string} */
-            type: "webhook" | "email" | "slack" | "log";
+            type: "webhook" | "email" | "slack" | "kafka" | "log";
             url?: string;
         };
         /** @description Events to keep by name. */
@@ -1300,15 +1331,16 @@ export interface components {
             /** @description The request without secrets */
             request: Json;
         };
-        /** @description A channel: `url` and `secrets` of a webhook, `url` of Slack, `to` of e-mail, `level` of a log line. */
+        /** @description A channel: `url` and `secrets` of a webhook, `url` of Slack, `to` of e-mail, `topic` of Kafka, `level` of a log line. */
         NotificationChannel: {
             /** @enum {string} */
             level?: "info" | "warn" | "error";
             name: string;
             secrets?: string[];
             to?: string[];
+            topic?: string;
             /** @enum {string} */
-            type: "webhook" | "email" | "slack" | "log";
+            type: "webhook" | "email" | "slack" | "kafka" | "log";
             url?: string;
         };
         /** @description A notification of one event over one channel. */

@@ -116,7 +116,8 @@ fn fields_of_parked_events_are_renamed_converted_and_removed() {
         (json!({"convert": {"a": "date"}}), "convert.a"),
         (json!({"convert": {"a": {"number": {"decimal": ",", "group": ","}}}}), "convert.a"),
         (json!({"rename": {"a": 5}}), "rename.a"),
-        (json!({"remove": ["a..b"]}), "set"),
+        (json!({"remove": ["a..b"]}), "remove"),
+        (json!({"convert": {"a": {"number": {"decimal": "5"}}}}), "convert.a"),
     ] {
         let mut wish = json!({"action": "reprocess", "selector": {"ids": ["default:1"]}});
         wish.as_object_mut().unwrap().extend(body.as_object().unwrap().clone());

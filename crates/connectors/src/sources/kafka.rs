@@ -319,8 +319,10 @@ impl Assigned {
     /// Commits what was taken of partitions, for the server that gets them, once it is durable.
     fn give_back(&self, consumer: &BaseConsumer<Assigned>, places: Vec<Place>) -> Result<(), Error> {
         (self.durable)()?;
-        self.keep_under_way();
-        let offsets = self.positions(&places).map_err(|why| away(&why))?;
+        // Those of other partitions are committed with them: nothing else would commit them.
+        let mut all = self.keep_under_way();
+        all.extend(places.iter().filter(|place| !all.contains(place)).cloned().collect::<Vec<Place>>());
+        let offsets = self.positions(&all).map_err(|why| away(&why))?;
         self.lost().extend(places);
         match offsets.count() {
             0 => Ok(()),

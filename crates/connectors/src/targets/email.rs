@@ -1,8 +1,8 @@
 //! Letters to people, each with a file of the records of one window.
 //!
-//! A window has the same records again after a crash, so its letters have the same `Message-ID`,
-//! name of the file and content: a mail program shows the second as the first, and the rows have the
-//! `recordId`. The mail server confirms a letter by taking it.
+//! A window has the same records again after a crash, so its letters have the same `Message-ID`, made
+//! of the numbers of their records, the same name of the file and the same rows. The mail server
+//! confirms a letter by taking it.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -21,7 +21,7 @@ use lettre::transport::smtp::client::{Certificate, Identity, TlsParameters};
 use rustls::ClientConfig;
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use xxhash_rust::xxh3::xxh3_128;
+use xxhash_rust::xxh3::Xxh3;
 
 use super::place::{self, WINDOW, window_name};
 use super::{Around, all_unavailable};
@@ -92,20 +92,16 @@ impl Letters {
     }
 
     fn deliver(&mut self, window: Span, records: &[Outgoing<'_>]) -> Result<Vec<Answer>, Error> {
-        // Records that are sent again one by one may be grouped differently next time, so each is a
-        // window of its own.
-        let is_whole = (window.until - window.first) as usize >= records.len();
-        let mut files: BTreeMap<(u64, String), Vec<usize>> = BTreeMap::new();
+        let mut files: BTreeMap<String, Vec<usize>> = BTreeMap::new();
         for (at, record) in records.iter().enumerate() {
-            let first = if is_whole { window.first } else { record.number };
-            let name = place::fill(&self.plan.file, record)?.replace(WINDOW, &window_name(first));
-            files.entry((first, name)).or_default().push(at);
+            let name = place::fill(&self.plan.file, record)?.replace(WINDOW, &window_name(window.first));
+            files.entry(name).or_default().push(at);
         }
         let mut answers = vec![Answer::NotTried; records.len()];
-        for ((first, name), members) in files {
+        for (name, members) in files {
             let chosen: Vec<Outgoing<'_>> = members.iter().map(|at| records[*at]).collect();
-            let answer = self.one(first, &name, &chosen)?;
-            let stops = matches!(answer, Answer::Unavailable { .. } | Answer::InDoubt(_));
+            let answer = self.one(window.first, &name, &chosen)?;
+            let stops = matches!(answer, Answer::Unavailable { .. });
             members.iter().for_each(|at| answers[*at] = answer.clone());
             if stops {
                 break;
@@ -134,8 +130,9 @@ impl Letters {
             Ok(Err(Untaken::Unavailable(why))) => Answer::Unavailable { why, after: None },
             Ok(Err(Untaken::Login(why))) => Answer::Unavailable { why: refused_login(&why), after: None },
             Ok(Err(Untaken::Refused(why))) => Answer::Refused(why),
-            Ok(Err(Untaken::InDoubt(why))) => Answer::InDoubt(why),
-            Err(cut) => Answer::InDoubt(cut.to_string()),
+            // The same letter is sent again: its records stay together.
+            Ok(Err(Untaken::InDoubt(why))) => Answer::Unavailable { why, after: None },
+            Err(cut) => Answer::Unavailable { why: cut.to_string(), after: None },
         })
     }
 
@@ -160,8 +157,11 @@ impl Letters {
         let Some(record) = records.first() else { return Err(bug("it has no record".to_owned())) };
         let subject = place::text(&self.plan.subject, record)?.replace(WINDOW, &window_name(first));
         let subject: String = subject.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).take(200).collect();
-        let id = xxh3_128(format!("{}\n{first}\n{name}", self.owner).as_bytes());
-        let id = format!("<{id:032x}@{}>", self.from.email.domain());
+        // A letter with other records is another letter, though its file has the same name.
+        let mut id = Xxh3::new();
+        id.update(format!("{}\n{name}\n", self.owner).as_bytes());
+        records.iter().for_each(|record| id.update(&record.number.to_le_bytes()));
+        let id = format!("<{:032x}@{}>", id.digest128(), self.from.email.domain());
         let content = match self.plan.format {
             FileFormat::Csv => "text/csv; charset=utf-8",
             FileFormat::Xlsx => "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
@@ -216,8 +216,11 @@ fn fields<'r>(record: &Outgoing<'r>) -> Result<Fields<'r>, Error> {
 
 fn server(smtp: &str, plan: &EmailPlan) -> Result<MailServer, Error> {
     let parts = smtp.split_once("://").and_then(|(scheme, address)| Some((scheme, address.rsplit_once(':')?)));
-    let Some((scheme @ ("smtp" | "smtps"), (host, port))) = parts else {
-        return Err(Error::new(Kind::Invalid, "e-mail: `smtp` must be smtps://HOST:465, or smtp://HOST:587 for STARTTLS"));
+    let Some((scheme @ ("smtp" | "smtps"), (host, port))) = parts.filter(|(_, (host, _))| !host.contains('@')) else {
+        return Err(Error::new(
+            Kind::Invalid,
+            "e-mail: `smtp` must be smtps://HOST:465, or smtp://HOST:587 for STARTTLS, without a login",
+        ));
     };
     let port = port.parse().map_err(|_| Error::new(Kind::Invalid, format!("e-mail: `{port}` is no port")))?;
     let login = match (&plan.username, &plan.password) {

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::place::window_name;
-use super::windowed::{Blobs, Put};
+use super::windowed::{ALONE, Blobs, Put};
 
 /// An object that was written for a window.
 pub(super) struct Written {
@@ -45,8 +45,11 @@ impl Manifests {
     /// # Errors
     /// The store does not answer.
     pub(super) fn write(&self, blobs: &mut dyn Blobs, window: u64, written: &[Written]) -> Result<Option<String>, Error> {
-        let name = format!("manifests/{}.json", window_name(window));
-        let text = self.text(window, written);
+        // A record that its window was written without has a manifest of its own.
+        let alone = written.iter().any(|one| one.name.contains(ALONE));
+        let suffix = if alone { ALONE } else { "" };
+        let name = format!("manifests/{}{suffix}.json", window_name(window));
+        let text = self.text(window, suffix, written);
         if blobs.put(&name, text.into_bytes())? == Put::New {
             return Ok(None);
         }
@@ -61,7 +64,7 @@ impl Manifests {
         }
     }
 
-    fn text(&self, window: u64, written: &[Written]) -> String {
+    fn text(&self, window: u64, suffix: &str, written: &[Written]) -> String {
         let files: Vec<Value> = written
             .iter()
             .map(|one| {
@@ -76,7 +79,7 @@ impl Manifests {
         let names: Vec<&str> = written.iter().map(|one| one.name.as_str()).collect();
         let mut manifest = json!({"window": window, "records": records, "files": files, "load": self.statement(&names)});
         if let Warehouse::BigQuery { .. } = self.warehouse {
-            manifest["jobId"] = json!(job_id(&self.owner, window));
+            manifest["jobId"] = json!(format!("{}{}", job_id(&self.owner, window), suffix.replace('-', "_")));
         }
         let mut text = serde_json::to_string_pretty(&manifest).unwrap_or_default();
         text.push('\n');

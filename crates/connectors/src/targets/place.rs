@@ -22,6 +22,7 @@ struct Fields<'a> {
     #[serde(borrow)]
     meter_type_name: Cow<'a, str>,
     meter_key: &'a str,
+    #[serde(default)]
     timezone: &'a str,
     #[serde(borrow)]
     user_id: Cow<'a, str>,

@@ -58,6 +58,8 @@ pub(super) struct Windowed<B> {
 /// Names that are kept of a list: those of one place. Ten thousand windows a day fill it
 /// in three months.
 pub(super) const NAMES_MAX: usize = 1_000_000;
+/// Behind the number of a file with one record that its window was written without.
+pub(super) const ALONE: &str = "-alone";
 /// Indexes of blobs that are kept while records are read back in order.
 const READ_MAX: usize = 4;
 
@@ -96,12 +98,13 @@ impl<B: Blobs> Windowed<B> {
         for ((first, name), members) in places {
             let chosen: Vec<Outgoing<'_>> = members.iter().map(|at| records[*at]).collect();
             let bytes = format::whole(self.format, &chosen)?;
-            let answer = match self.blobs.put(&name, bytes.clone()) {
-                Ok(Put::New) => Answer::Accepted,
-                Ok(Put::Taken) if self.blobs.get(&name)?.is_some_and(|there| there == bytes) => Answer::Accepted,
-                Ok(Put::Taken) => self.compare(&name, &chosen)?,
-                Err(why) => Answer::Unavailable { why: why.to_string(), after: None },
-            };
+            let (mut answer, mut name) = (self.put(&name, &bytes, &chosen)?, name);
+            if let (Answer::Refused(_), [record]) = (&answer, chosen.as_slice()) {
+                // The window of this number was written without it: it had been skipped.
+                let path = place::fill(&self.template, record)?;
+                name = path.replace(WINDOW, &format!("{}{ALONE}", window_name(record.number)));
+                answer = self.put(&name, &bytes, &chosen)?;
+            }
             members.iter().for_each(|at| answers[*at] = answer.clone());
             let (written, all) = windows.entry(first).or_default();
             written.push(Written { name, records: members.len(), bytes });
@@ -118,6 +121,16 @@ impl<B: Blobs> Windowed<B> {
             members.iter().for_each(|at| answers[*at] = answer.clone());
         }
         Ok(answers)
+    }
+
+    /// Stores a file under a name, unless it is there.
+    fn put(&mut self, name: &str, bytes: &[u8], records: &[Outgoing<'_>]) -> Result<Answer, Error> {
+        Ok(match self.blobs.put(name, bytes.to_vec()) {
+            Ok(Put::New) => Answer::Accepted,
+            Ok(Put::Taken) if self.blobs.get(name)?.is_some_and(|there| there == bytes) => Answer::Accepted,
+            Ok(Put::Taken) => self.compare(name, records)?,
+            Err(why) => Answer::Unavailable { why: why.to_string(), after: None },
+        })
     }
 
     /// Compares the records with other bytes under the same name: those of a window with more
@@ -139,7 +152,10 @@ impl<B: Blobs> Windowed<B> {
         let Some((beginning, ending)) = path.split_once(WINDOW) else { return Ok(Held::Missing) };
         if self.listed.as_ref().is_none_or(|(known, _)| known != beginning) {
             let names = self.blobs.names(beginning)?;
-            let number = |name: &String| name.strip_prefix(beginning)?.strip_suffix(ending)?.parse::<u64>().ok();
+            let number = |name: &String| {
+                let number = name.strip_prefix(beginning)?.strip_suffix(ending)?;
+                number.strip_suffix(ALONE).unwrap_or(number).parse::<u64>().ok()
+            };
             let mut numbered: Vec<(u64, String)> = names.into_iter().filter_map(|name| Some((number(&name)?, name))).collect();
             numbered.sort();
             self.listed = Some((beginning.to_owned(), numbered));

@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use data_encoding::BASE64;
-use flowmeter_engine::outbox::{Answer, Target};
+use flowmeter_engine::outbox::{Answer, Outgoing, Span, Target};
 use serde_json::{Value, json};
 
-use super::contract::{keeps_to_it, send, target};
+use super::contract::{keeps_to_it, record, send, target};
 use super::support::mail::MailServer;
 
 fn yaml(port: u16, folder: &Path, scheme: &str, more: &str) -> String {
@@ -101,10 +101,19 @@ fn each_answer_of_the_mail_server_has_its_meaning() {
     assert!(matches!(&refused[0], Answer::Refused(why) if why.contains("no files of usage")), "{refused:?}");
     mail.answer("hang up");
     let cut = send(target.as_mut(), 0..2);
-    assert!(matches!(cut[0], Answer::InDoubt(_) | Answer::Unavailable { .. }), "{cut:?}");
+    assert!(cut.iter().all(|answer| matches!(answer, Answer::Unavailable { .. })), "they stay in one letter: {cut:?}");
     assert_eq!(send(target.as_mut(), 0..2), vec![Answer::Accepted; 2]);
     let ids: BTreeSet<String> = mail.letters().iter().map(|letter| letter["id"].to_string()).collect();
     assert_eq!(ids.len(), 1, "each attempt is the same letter");
+
+    // Records that are sent again on request go together, in a letter with an id of its own.
+    let texts = [1, 3].map(|number| (number, record(number % 3, number)));
+    let again: Vec<Outgoing<'_>> =
+        texts.iter().map(|(number, text)| Outgoing { number: *number, json: text.as_bytes() }).collect();
+    assert_eq!(target.send(Span { first: 1, until: 2 }, &again), vec![Answer::Accepted; 2]);
+    let letters = mail.letters();
+    let last = &letters[letters.len() - 1];
+    assert!(rows(last).len() == 2 && !ids.contains(&last["id"].to_string()), "{}", last["id"]);
 
     let other = yaml(mail.port, folder.path(), "smtps", "").replace("s3cret", "guessed");
     let mut other = super::contract::target(&other, folder.path(), &Value::Null);

@@ -196,12 +196,11 @@ impl<S: Shelf> Outbox<S> {
             self.gathered_at = None;
             return false;
         }
-        let full_at = *self.gathered_at.get_or_insert_with(|| now.saturating_add(self.gather));
-        let waits = now < full_at && waiting < self.limits.records as u64;
-        if !waits {
-            self.gathered_at = None;
-        }
-        waits
+        // A clock that is set back makes no wait longer.
+        let longest = now.saturating_add(self.gather);
+        let full_at = self.gathered_at.map_or(longest, |at| at.min(longest));
+        self.gathered_at = Some(full_at);
+        now < full_at && waiting < self.limits.records as u64
     }
 
     /// Loads the window that was being sent, or opens the next one.
@@ -227,6 +226,7 @@ impl<S: Shelf> Outbox<S> {
                 left.push(place);
             }
         }
+        self.gathered_at = None;
         if !resumed {
             self.marks.sent = window.span().until;
             self.marks.sent_at = now.nanos();

@@ -232,6 +232,7 @@ fn records_that_are_gathered_go_together_or_when_a_window_is_full() {
     assert_eq!(step(3, 71), Progress::Idle);
     assert_eq!(step(7, 80), Progress::Worked, "a full window does not wait");
     assert_eq!(step(8, 81), Progress::Until(Timestamp::from_nanos(141 * SECOND)));
+    assert_eq!(step(8, 20), Progress::Until(Timestamp::from_nanos(80 * SECOND)), "the clock was set back");
     assert_eq!(target.windows, [(0, 3), (3, 7)].map(|(first, until)| Span { first, until }));
 }
 
@@ -243,6 +244,8 @@ fn a_window_is_done_when_all_of_it_is_left_out() {
     outbox.step(&mut target, &mut log, 8, now).unwrap();
     outbox.skip(&[0, 1, 2, 3], "all of them", now).unwrap();
     assert!(outbox.left().is_empty());
+    assert_eq!(outbox.step(&mut target, &mut log, 4, now).unwrap(), Progress::Worked, "it does not wait for the pause");
+    assert_eq!(outbox.marks().next, 4);
     drive(&mut outbox, &mut target, 8, &mut now);
     assert_eq!(target.held.keys().copied().collect::<Vec<_>>(), [4, 5, 6, 7]);
     assert_eq!((outbox.marks().next, outbox.marks().skipped), (8, 4));

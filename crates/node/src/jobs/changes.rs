@@ -4,7 +4,7 @@ use flowmeter_core::event::Kind;
 use flowmeter_core::event::csv::ColumnType;
 use serde_json::{Map, Value, json};
 
-/// What is changed in each event.
+/// The changes that are made in each event.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct FieldChanges {
     /// Values by the paths of fields.
@@ -33,13 +33,16 @@ impl FieldChanges {
         }
         for (path, to) in &self.convert {
             if let Some(field) = find(event, path).filter(|field| !field.is_null()) {
-                *field = converted(field, *to).ok_or_else(|| format!("`{path}` is {field}, which does not read as {}", named(*to)))?;
+                *field =
+                    converted(field, *to).ok_or_else(|| format!("`{path}` is {field}, which does not read as {}", named(*to)))?;
             }
         }
-        for (from, to) in &self.rename {
-            if let Some(value) = take(event, from) {
-                put(event, to, value)?;
+        let taken: Vec<(&String, Value)> = self.rename.iter().filter_map(|(from, to)| Some((to, take(event, from)?))).collect();
+        for (to, value) in taken {
+            if let Some(there) = find(event, to).filter(|there| !there.is_null()) {
+                return Err(format!("`{to}` is there already: {there}"));
             }
+            put(event, to, value)?;
         }
         for path in &self.remove {
             take(event, path);
@@ -84,6 +87,8 @@ fn take(event: &mut Value, path: &str) -> Option<Value> {
 /// Returns a value as another type, with all its digits.
 fn converted(value: &Value, to: ColumnType) -> Option<Value> {
     let text = match value {
+        // A number of JSON is one: the form is that of texts.
+        Value::Number(_) if to != ColumnType::Text && to != ColumnType::Boolean => return Some(value.clone()),
         Value::String(text) => text.clone(),
         Value::Number(_) | Value::Bool(_) => value.to_string(),
         Value::Null | Value::Array(_) | Value::Object(_) => return None,
@@ -114,7 +119,8 @@ mod tests {
 
     use super::*;
 
-    const EVENT: &str = r#"{"a":12345678901234567890.123456789012345678,"b":{"c":"1.234,50"},"d":[3],"g":null,"n":"7.10","t":"true"}"#;
+    const EVENT: &str =
+        r#"{"a":12345678901234567890.123456789012345678,"b":{"c":"1.234,50"},"d":[3],"g":null,"n":"7.10","t":"true"}"#;
 
     fn changed(changes: &FieldChanges) -> Result<String, String> {
         let mut event: Value = serde_json::from_str(EVENT).unwrap();
@@ -144,11 +150,17 @@ mod tests {
             changed(&changes).unwrap(),
             r#"{"a":"12345678901234567890.123456789012345678","b":{"e":"x"},"data":{"value":1234.5},"g":{"f":2},"m":7.10,"subject":"anna","t":true}"#
         );
+        let point = NumberForm { decimal: b',', group: Some(b'.'), ..NumberForm::default() };
+        let number = json!({"n": 1.5, "m": "1.500"});
+        let mut event = number.clone();
+        let convert = ["n", "m"].map(|path| (path.to_owned(), ColumnType::Form(point))).to_vec();
+        FieldChanges { convert, ..FieldChanges::default() }.apply(&mut event).unwrap();
+        assert_eq!(event, json!({"n": 1.5, "m": 1500}), "a number is not read by the form of texts");
         assert_eq!(changed(&FieldChanges::default()).unwrap(), serde_json::from_str::<Value>(EVENT).unwrap().to_string());
     }
 
     #[test]
-    fn what_cannot_be_changed_is_named() {
+    fn a_change_that_cannot_be_made_is_named() {
         let set = |path: &str| FieldChanges { set: json!({path: 2}).as_object().unwrap().clone(), ..FieldChanges::default() };
         for path in ["d.0", "d.f", "a.b"] {
             assert!(changed(&set(path)).unwrap_err().contains(path), "{path}");
@@ -157,7 +169,11 @@ mod tests {
         assert_eq!(changed(&convert("t", ColumnType::Number)).unwrap_err(), "`t` is \"true\", which does not read as a number");
         assert!(changed(&convert("d", ColumnType::Text)).is_err(), "a list is no text");
         assert!(changed(&convert("n", ColumnType::Boolean)).is_err());
-        let onto = FieldChanges { rename: texts(&[("n", "d.x")]), ..FieldChanges::default() };
-        assert!(changed(&onto).is_err(), "a field cannot go into a list");
+        let rename = |pairs: &[(&str, &str)]| changed(&FieldChanges { rename: texts(pairs), ..FieldChanges::default() });
+        assert!(rename(&[("n", "d.x")]).is_err(), "a field cannot go into a list");
+        assert_eq!(rename(&[("n", "t")]).unwrap_err(), "`t` is there already: \"true\"");
+        let swapped = rename(&[("n", "t"), ("t", "n")]).unwrap();
+        assert!(swapped.contains(r#""n":"true""#) && swapped.contains(r#""t":"7.10""#), "{swapped}");
+        assert!(rename(&[("n", "g")]).unwrap().contains(r#""g":"7.10""#), "null is no value");
     }
 }

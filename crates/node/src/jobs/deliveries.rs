@@ -1,6 +1,6 @@
 //! Jobs over deliveries: sent again, or skipped.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use flowmeter_core::time::Timestamp;
@@ -80,6 +80,8 @@ struct Part {
     served: Arc<Served>,
     courier: Arc<Courier>,
     numbers: Vec<u64>,
+    /// Those among them that fail with their whole window.
+    in_window: BTreeSet<u64>,
     /// The states in which they were chosen; in another one a delivery is left alone.
     states: Vec<DeliveryState>,
 }
@@ -131,14 +133,16 @@ impl Installation {
                         continue;
                     }
                     let mut numbers = self.shelf(&served, &courier).numbers(&takes).map_err(|why| refusal_of(&why))?;
-                    let board = courier.board();
+                    let (board, mut in_window) = (courier.board(), BTreeSet::new());
                     // Those that fail with their whole window have no delivery of their own.
                     if states.contains(&DeliveryState::Retrying) && is_within(board.marks.sent_at, board.marks.tried_last()) {
-                        numbers.extend(board.failing());
+                        let own = self.shelf(&served, &courier).numbers(&|_| true).map_err(|why| refusal_of(&why))?;
+                        let own: BTreeSet<u64> = own.into_iter().collect();
+                        in_window.extend(board.failing().filter(|number| !own.contains(number)));
+                        numbers.extend(&in_window);
                         numbers.sort_unstable();
-                        numbers.dedup();
                     }
-                    parts.push(Part { served: Arc::clone(&served), courier, numbers, states: states.to_vec() });
+                    parts.push(Part { served: Arc::clone(&served), courier, numbers, in_window, states: states.to_vec() });
                 }
                 Ok(parts)
             }
@@ -159,7 +163,13 @@ impl Installation {
             let key = (served.kept.id, courier.id().to_owned());
             // Of those that are named one by one, any that waits or was left out is meant.
             let states = vec![DeliveryState::Dead, DeliveryState::Retrying, DeliveryState::Skipped];
-            let part = parts.entry(key).or_insert_with(|| Part { served, courier, numbers: Vec::new(), states });
+            let part = parts.entry(key).or_insert_with(|| Part {
+                served,
+                courier,
+                numbers: Vec::new(),
+                in_window: BTreeSet::new(),
+                states,
+            });
             part.numbers.push(number);
         }
         for part in parts.values_mut() {
@@ -171,7 +181,17 @@ impl Installation {
 
     /// Acts on the deliveries of a target, batch by batch.
     fn act_on(&self, who: &Who, action: DeliveryAction, part: &Part, progress: &Progress<'_>) -> Result<(), String> {
-        for batch in part.numbers.chunks(BATCH) {
+        let mut numbers = part.numbers.clone();
+        if action == DeliveryAction::Resend && !part.in_window.is_empty() {
+            // The window goes as a whole, whatever of it the target takes meanwhile.
+            let count = part.in_window.len() as u64;
+            let change = json!({"target": part.courier.id(), "deliveries": count, "first": part.in_window.first()});
+            let audited = self.audited(who, "delivery.resend", &part.served.kept.name, Value::Null, change);
+            audited.and_then(|audited| part.courier.resend_window(audited)).map_err(|why| why.to_string())?;
+            progress.done(outcome(action), count);
+            numbers.retain(|number| !part.in_window.contains(number));
+        }
+        for batch in numbers.chunks(BATCH) {
             if progress.is_canceled() {
                 return Ok(());
             }

@@ -167,7 +167,11 @@ fn kafka(v: &Values, problems: &mut Vec<String>) -> Option<Kafka> {
             None
         }
     };
-    Some(Kafka { brokers, tls: switch(v, "notifications.kafka_tls")?, login })
+    let tls = switch(v, "notifications.kafka_tls")?;
+    if !tls && login.as_ref().is_some_and(|(mechanism, ..)| mechanism == "PLAIN") {
+        wrong("notifications.kafka_mechanism", "PLAIN sends the password in clear text; set notifications.kafka_tls");
+    }
+    Some(Kafka { brokers, tls, login })
 }
 
 fn secret(v: &Values, name: &str) -> Option<Secret> {

@@ -22,7 +22,9 @@ impl HostKeys {
         let mut found = HostKeys::default();
         let lines = texts.iter().flat_map(|text| text.lines()).map(str::trim);
         for line in lines.filter(|line| !line.is_empty() && !line.starts_with('#')) {
-            found.add(line, host, port).map_err(|why| wrong(&format!("`{line}`: {why}"), host, port))?;
+            // One word may be a secret that was written here by mistake.
+            let shown = if line.contains(' ') { format!("`{line}`") } else { "a line".to_owned() };
+            found.add(line, host, port).map_err(|why| wrong(&format!("{shown}: {why}"), host, port))?;
         }
         match found.fingerprints.is_empty() && found.keys.is_empty() {
             true => Err(wrong(&format!("no line is about {}", names(host, port)[0]), host, port)),
@@ -40,7 +42,7 @@ impl HostKeys {
         let key = match words.as_slice() {
             [marker, ..] if marker.starts_with('@') => return Err("lines with a marker are not supported".to_owned()),
             [hashed, ..] if hashed.starts_with("|1|") => return Err("lines with a hashed name are not supported".to_owned()),
-            [algorithm, key, ..] if is_algorithm(algorithm) => format!("{algorithm} {key}"),
+            // The name of a server may begin as an algorithm does.
             [patterns, algorithm, key, ..] if is_algorithm(algorithm) => {
                 let is_meant = patterns.split(',').any(|pattern| names(host, port).iter().any(|name| name == pattern));
                 if !is_meant {
@@ -48,6 +50,7 @@ impl HostKeys {
                 }
                 format!("{algorithm} {key}")
             }
+            [algorithm, key, ..] if is_algorithm(algorithm) => format!("{algorithm} {key}"),
             _ => return Err("this is neither a fingerprint nor a line of known_hosts".to_owned()),
         };
         self.keys.push(PublicKey::from_openssh(&key).map_err(|why| why.to_string())?);
@@ -117,6 +120,7 @@ mod tests {
             ("a line of known_hosts", format!("# a remark\n\nfiles.example.com,192.0.2.1 {KEY}"), 22, true),
             ("a line with a port", format!("[files.example.com]:2222 {KEY}"), 2222, true),
             ("a public key", format!("{KEY} root@files"), 22, true),
+            ("names like algorithms", format!("ssh-old.example.com,files.example.com {KEY}"), 22, true),
             ("lines of several servers", format!("other.example.com {KEY}\n{other}"), 22, false),
         ] {
             assert_eq!(has(&text, port), Ok(expected), "{label}");

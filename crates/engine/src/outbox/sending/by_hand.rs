@@ -92,12 +92,29 @@ impl<S: Shelf> Outbox<S> {
             }
             self.note(delivery.clone());
         }
+        if self.under_way.as_ref().is_some_and(|under_way| under_way.left.is_empty()) {
+            // Nothing is sent any more: the window ends without waiting.
+            self.hurry();
+        }
         Ok(deliveries)
     }
 
-    /// Ends the pause before the next attempt.
+    /// Ends the pause before the next attempt, and the wait for more records.
     pub fn hurry(&mut self) {
         self.quiet_until = Timestamp::MIN;
+        self.gathered_at = self.gathered_at.map(|_| Timestamp::MIN);
+    }
+
+    /// Sends the window that fails as a whole again, at once. Returns the number of its records.
+    ///
+    /// # Errors
+    /// The marks cannot be stored.
+    pub fn resend_window(&mut self) -> Result<u64, Error> {
+        self.reload_if_stale()?;
+        let left = self.left().iter().map(|span| span.until - span.first).sum();
+        self.keep(&[], &[])?;
+        self.hurry();
+        Ok(left)
     }
 
     /// Returns the delivery of a record that has one of its own, or is in the window that is being

@@ -178,6 +178,11 @@ impl Courier {
         self.act(audit, move |hands| hands.outbox.resend(&numbers, hands.clock.now()))
     }
 
+    /// Sends the window that fails as a whole again, at once.
+    pub(crate) fn resend_window(&self, audit: Vec<Change>) -> Result<u64, Error> {
+        self.act(audit, |hands| hands.outbox.resend_window())
+    }
+
     /// Sends records again if all of them are still in one of some states.
     pub(crate) fn resend_of(
         &self,

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::notifications::channels::webhook::cloud_event;
-use crate::notifications::channels::{Message, Outside, Sent};
+use crate::notifications::channels::{Message, Outside, Sent, TIMEOUT};
 
 /// The fields of this channel.
 pub(crate) const FIELDS: [&str; 1] = ["topic"];
@@ -46,12 +46,14 @@ impl Kafka {
         let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
         let letter = TopicMessage { topic: self.topic.clone(), key, headers, value: event.to_string().into_bytes() };
         let kafka = Arc::clone(kafka);
-        match tokio::task::spawn_blocking(move || kafka.send(letter)).await {
-            Ok(Ok((partition, offset))) => {
+        // A message that is late may still arrive; the next attempt has the same id.
+        match tokio::time::timeout(TIMEOUT, tokio::task::spawn_blocking(move || kafka.send(letter))).await {
+            Ok(Ok(Ok((partition, offset)))) => {
                 Sent { accepted: true, request, answer: json!({"partition": partition, "offset": offset}), retry_after: None }
             }
-            Ok(Err(why)) => Sent::failed(request, why),
-            Err(why) => Sent::failed(request, why.to_string()),
+            Ok(Ok(Err(why))) => Sent::failed(request, why),
+            Ok(Err(why)) => Sent::failed(request, why.to_string()),
+            Err(_) => Sent::failed(request, format!("no answer within {} s", TIMEOUT.as_secs())),
         }
     }
 }

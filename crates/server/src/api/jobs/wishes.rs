@@ -157,12 +157,11 @@ impl Wish {
             let to = to.ok_or_else(|| invalid(format!("rename.{from}"), "expected the new path of the field"))?;
             changes.rename.push((from.clone(), to.to_owned()));
         }
-        let paths = changes.set.keys().chain(changes.convert.iter().map(|(path, _)| path)).chain(&changes.remove);
-        let paths = paths.chain(changes.rename.iter().flat_map(|(from, to)| [from, to]));
-        match paths.clone().find(|path| path.split('.').any(str::is_empty)) {
-            Some(path) => Err(invalid("set", format!("`{path}` is no path; write names with dots between them"))),
-            None => Ok(changes),
-        }
+        are_paths("set", changes.set.keys())?;
+        are_paths("convert", changes.convert.iter().map(|(path, _)| path))?;
+        are_paths("rename", changes.rename.iter().flat_map(|(from, to)| [from, to]))?;
+        are_paths("remove", changes.remove.iter())?;
+        Ok(changes)
     }
 
     fn must_change_nothing(&self) -> Result<(), Refused> {
@@ -195,6 +194,13 @@ impl Selector {
     }
 }
 
+fn are_paths<'p>(field: &str, mut paths: impl Iterator<Item = &'p String>) -> Result<(), Refused> {
+    match paths.find(|path| path.split('.').any(str::is_empty)) {
+        Some(path) => Err(invalid(field, format!("`{path}` is no path; write names with dots between them"))),
+        None => Ok(()),
+    }
+}
+
 /// Reads a type as documents write it: a word, or the form of a number.
 fn column_type(written: &Value) -> Option<ColumnType> {
     if let Some(name) = written.as_str() {
@@ -203,7 +209,10 @@ fn column_type(written: &Value) -> Option<ColumnType> {
     let form = written.as_object().filter(|whole| whole.len() == 1)?.get("number")?.as_object()?;
     let mut number = NumberForm::default();
     for (name, value) in form {
-        let sign = || value.as_str().filter(|text| text.len() == 1).and_then(|text| text.bytes().next());
+        let sign = || {
+            let sign = value.as_str().filter(|text| text.len() == 1).and_then(|text| text.bytes().next());
+            sign.filter(|sign| !sign.is_ascii_alphanumeric() && !b"+-".contains(sign))
+        };
         match name.as_str() {
             "decimal" => number.decimal = sign()?,
             "group" => number.group = Some(sign()?),

@@ -298,6 +298,17 @@ fn a_target_with_its_defaults_written_out_is_the_same_target() {
 }
 
 #[test]
+fn names_of_files_take_dates_by_their_patterns() {
+    let with = |path: &str| problems(&SOUND.replace("out/{periodEnd}.ndjson", path));
+    assert_eq!(with("out/{period}/{periodStart:%Y-%m}_{periodEnd:%d.%H%M}.ndjson"), "");
+    for wrong in ["{periodStart:yyyy}", "{periodStart:%y}", "{periodStart:}", "{userId:%Y}", "{periodStart:%Y%}"] {
+        let found = with(wrong);
+        assert!(found.contains(wrong) && found.contains("write {periodStart:%Y-%m-%d}"), "{wrong}: {found}");
+    }
+    assert!(with("{perod}").contains("did you mean {period}?"));
+}
+
+#[test]
 fn documents_are_bounded() {
     let bomb = "a: &a [x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b,*b]\nd: &d [*c,*c,*c,*c,*c,*c,*c,*c,*c]\ne: &e [*d,*d,*d,*d,*d,*d,*d,*d,*d]\nf: &f [*e,*e,*e,*e,*e,*e,*e,*e,*e]\n";
     assert!(problems(bomb).contains("more than 200000 values"));

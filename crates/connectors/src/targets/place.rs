@@ -84,12 +84,12 @@ fn value<'f>(name: &str, fields: &'f Fields<'_>) -> Option<Cow<'f, str>> {
     })
 }
 
-/// Returns an instant in a pattern of `yyyy`, `MM`, `dd`, `HH` and `mm`, as the clock of its zone
+/// Returns an instant in a pattern of `%Y`, `%m`, `%d`, `%H` and `%M`, as the clock of its zone
 /// shows it.
 fn dated(pattern: &str, at: Timestamp, zone: &str) -> String {
     let local = Zone::named(zone).unwrap_or_else(Zone::utc).wall_clock(at).to_string();
     // 2026-01-01T00:00:00.000Z
-    let parts = [("yyyy", 0..4), ("MM", 5..7), ("dd", 8..10), ("HH", 11..13), ("mm", 14..16)];
+    let parts = [("%Y", 0..4), ("%m", 5..7), ("%d", 8..10), ("%H", 11..13), ("%M", 14..16)];
     parts.into_iter().fold(pattern.to_owned(), |text, (name, range)| text.replace(name, local.get(range).unwrap_or_default()))
 }
 
@@ -134,7 +134,7 @@ mod tests {
         let filled = fill("out/{meterType}/{periodStart}-{periodEnd}/{userId}-{window}.csv", &record).unwrap();
         assert_eq!(filled, "out/a%2Fb/2026-01-01T00:00:00.000Z-never/%22x%22-{window}.csv");
         assert_eq!(window_name(7), "000000000007");
-        let dated = fill("{periodStart:yyyy-MM-dd_HHmm}_{periodEnd:yyyy}", &record).unwrap();
+        let dated = fill("{periodStart:%Y-%m-%d_%H%M}_{periodEnd:%Y}", &record).unwrap();
         assert_eq!(dated, "2026-01-01_0100_never", "by the clock of the record's zone");
         let hour = br#"{"meterKey":"k","meterTypeName":"t","periodEnd":"2026-10-25T01:00:00.000Z","periodStart":"2026-10-25T00:00:00.000Z","timezone":"Europe/Oslo","userId":"{meterType}"}"#;
         let hour = Outgoing { number: 8, json: hour };

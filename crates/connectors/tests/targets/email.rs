@@ -71,7 +71,7 @@ fn letters_keep_to_the_contract() {
 fn records_of_one_file_name_go_in_one_letter() {
     let folder = tempfile::tempdir().unwrap();
     let Some(mail) = MailServer::start("records_of_one_file_name_go_in_one_letter", folder.path(), "smtps") else { return };
-    let more = "      file: '{userId}_{periodStart:yyyy.MM}.xlsx'\n      subject: 'Usage of {userId}'\n";
+    let more = "      file: '{userId}_{periodStart:%Y.%m}.xlsx'\n      subject: 'Usage of {userId}'\n";
     let mut target = open(&mail, folder.path(), more);
     assert_eq!(send(target.as_mut(), 0..7), vec![Answer::Accepted; 7]);
     let letters = mail.letters();

@@ -38,7 +38,7 @@ const FILE: Form = Object(&Shape {
         required(
             "path",
             Text,
-            "Path; {period}, {periodStart:yyyy-MM-dd}, {periodEnd}, {meterType}, {meterKey}, {userId} and {window} are filled in; `-` for standard output",
+            "Path; {period}, {periodStart:%Y-%m-%d}, {periodEnd}, {meterType}, {meterKey}, {userId} and {window} are filled in; `-` for standard output",
         ),
         optional("format", FORMAT, "By the file's name when left out"),
     ],

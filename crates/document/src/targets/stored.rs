@@ -247,7 +247,7 @@ pub(super) fn check_placeholders(node: &Tree, field: &str, text: &str, part: &mu
             && (!["periodStart", "periodEnd"].contains(&name) || !is_date_pattern(pattern))
         {
             let message =
-                format!("{{{whole}}}: write {{periodStart:yyyy-MM-dd}}, of yyyy, MM, dd, HH, mm and other signs than letters");
+                format!("{{{whole}}}: write {{periodStart:%Y-%m-%d}}, of %Y, %m, %d, %H, %M and signs that are no letters");
             part.wrong(at, field, message);
         }
     }
@@ -255,6 +255,6 @@ pub(super) fn check_placeholders(node: &Tree, field: &str, text: &str, part: &mu
 
 /// Whether a text is made of parts of a date and signs between them.
 fn is_date_pattern(pattern: &str) -> bool {
-    let rest = ["yyyy", "MM", "dd", "HH", "mm"].iter().fold(pattern.to_owned(), |rest, part| rest.replace(part, ""));
-    rest.len() < pattern.len() && !rest.contains(char::is_alphanumeric)
+    let rest = ["%Y", "%m", "%d", "%H", "%M"].iter().fold(pattern.to_owned(), |rest, part| rest.replace(part, ""));
+    rest.len() < pattern.len() && !rest.contains(|letter: char| letter.is_alphanumeric() || letter == '%')
 }

@@ -17,6 +17,9 @@ const ZSTD_WINDOW_LOG_MAX: u32 = 23;
 /// Room after a body: readers of JSON write zeros there and need no copy.
 const ROOM_BEHIND: usize = 64;
 
+/// The longest header of a zstd frame.
+const ZSTD_HEAD_BYTES: usize = 18;
+
 /// Room that is allocated for decompressed bytes at a time: the amount that the libraries write in
 /// one step.
 const STEP_BYTES: usize = 64 << 10;
@@ -24,7 +27,7 @@ const STEP_BYTES: usize = 64 << 10;
 pub(super) enum Decoder {
     Identity(Vec<u8>),
     Gzip(Box<MultiGzDecoder<Bounded>>),
-    Zstd { decoder: Box<ZstdDecoder<'static>>, out: Bounded, is_complete: bool },
+    Zstd { decoder: Box<ZstdDecoder<'static>>, out: Bounded, is_complete: bool, head: Vec<u8> },
 }
 
 impl Decoder {
@@ -43,7 +46,7 @@ impl Decoder {
             Encoding::Zstd => {
                 let decoder = ZstdDecoder::new().and_then(|mut decoder| {
                     decoder.set_parameter(DParameter::WindowLogMax(ZSTD_WINDOW_LOG_MAX))?;
-                    Ok(Decoder::Zstd { decoder: Box::new(decoder), out, is_complete: false })
+                    Ok(Decoder::Zstd { decoder: Box::new(decoder), out, is_complete: false, head: Vec::new() })
                 });
                 decoder.map_err(|why| Box::new(Problem::new(Code::Internal, format!("zstd: {why}"))))
             }
@@ -68,8 +71,9 @@ impl Decoder {
                 decoder.get_mut().received = received;
                 decoder.write_all(frame).map_err(|why| problem("gzip", decoder.get_ref().excess, &why))
             }
-            Decoder::Zstd { decoder, out, is_complete } => {
+            Decoder::Zstd { decoder, out, is_complete, head } => {
                 out.received = received;
+                head.extend(frame.iter().take(ZSTD_HEAD_BYTES - head.len()));
                 let done = decompress(decoder, frame, out);
                 *is_complete = done.map_err(|why| problem("zstd", out.excess, &why))?;
                 Ok(())
@@ -86,9 +90,18 @@ impl Decoder {
                 Ok(std::mem::take(&mut decoder.get_mut().bytes))
             }
             Decoder::Zstd { is_complete: false, .. } => Err(problem("zstd", None, &io::ErrorKind::UnexpectedEof.into())),
+            // The library does not compare an empty last block with the size that the frame declares.
+            Decoder::Zstd { out, head, .. } if (out.bytes.len() as u64) < declared(&head) => {
+                Err(problem("zstd", None, &io::ErrorKind::UnexpectedEof.into()))
+            }
             Decoder::Zstd { out, .. } => Ok(out.bytes),
         }
     }
+}
+
+/// Returns the bytes that the first frame of zstd declares; 0 if it declares none.
+fn declared(head: &[u8]) -> u64 {
+    zstd::zstd_safe::get_frame_content_size(head).ok().flatten().unwrap_or(0)
 }
 
 /// Decompresses a frame of the body straight into the vector. Returns whether a frame of zstd ended

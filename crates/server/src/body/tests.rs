@@ -156,6 +156,15 @@ async fn a_sender_that_drips_is_cut_off() {
     assert!(problem.code == Code::Timeout && problem.detail.contains("limits.body_timeout"), "{problem}");
 }
 
+/// A body that is cut off behind a block which damage made the last one, and an empty one.
+#[tokio::test]
+async fn a_frame_of_zstd_that_gives_less_than_it_declares_is_refused() {
+    let mut bytes = zstd(&b"{\"id\":1}".repeat(200));
+    bytes[7] = 1;
+    bytes.truncate(10);
+    assert_eq!(outcome("zstd", &bytes).await, Err(Code::BadEncoding));
+}
+
 proptest! {
     /// Whatever comes, the answer is a body or a problem.
     #[test]

@@ -9,6 +9,7 @@
 //! Only the writer appends. A sender is answered when its events are durable. A slow worker reads
 //! from the disk the entries that the tail no longer has; it never holds up the writer.
 
+mod behind;
 mod board;
 mod known;
 mod steady;

@@ -441,6 +441,7 @@ impl<I: Identities + Send + Sync> Engine<I> {
 }
 
 fn pool(settings: Settings) -> Result<rayon::ThreadPool, Error> {
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(settings.threads.max(1)).build();
+    let named = rayon::ThreadPoolBuilder::new().thread_name(|number| format!("counting {number}"));
+    let pool = named.num_threads(settings.threads.max(1)).build();
     pool.map_err(|why| Error::new(Kind::Unavailable, format!("no threads: {why}")))
 }

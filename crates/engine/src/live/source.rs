@@ -121,19 +121,28 @@ fn cut(lines: &[u8]) -> usize {
 
 /// Removes blank lines, which are no events, so that the line of an event gives its number in the
 /// order of arrival.
-fn without_blanks(lines: &[u8]) -> Cow<'_, [u8]> {
-    let split = || lines.split_inclusive(|byte| *byte == b'\n');
+///
+/// Returns the number of lines, too.
+fn without_blanks(lines: &[u8]) -> (Cow<'_, [u8]>, u64) {
     let is_blank = |line: &[u8]| line.iter().all(u8::is_ascii_whitespace);
-    match split().any(is_blank) {
-        false => Cow::Borrowed(lines),
-        true => Cow::Owned(split().filter(|line| !is_blank(line)).flatten().copied().collect()),
+    let unended = (!lines.is_empty() && !lines.ends_with(b"\n")).then_some(lines.len());
+    let (mut start, mut count, mut blanks) = (0, 0, 0);
+    for end in memchr::memchr_iter(b'\n', lines).map(|end| end + 1).chain(unended) {
+        // A line of an event begins with its brace, nearly always.
+        blanks += u64::from(lines.get(start) != Some(&b'{') && is_blank(&lines[start..end]));
+        (start, count) = (end, count + 1);
     }
+    if blanks == 0 {
+        return (Cow::Borrowed(lines), count);
+    }
+    let kept = lines.split_inclusive(|byte| *byte == b'\n').filter(|line| !is_blank(line)).flatten().copied();
+    (Cow::Owned(kept.collect()), count - blanks)
 }
 
 impl Source for Entries<'_> {
     fn receive(&mut self, block: &mut Block) -> Result<Received, Error> {
         let Some(piece) = self.pieces.pop_front() else { return Ok(Received::End) };
-        let lines = without_blanks(piece.lines);
+        let (lines, count) = without_blanks(piece.lines);
         let room = block.room(lines.len());
         room.copy_from_slice(&lines);
         block.seal_at(lines.len());
@@ -145,9 +154,7 @@ impl Source for Entries<'_> {
             Some((origin, line)) => (origin, Some(line)),
             None => (self.http.clone(), None),
         };
-        let ends = memchr::memchr_iter(b'\n', &lines).count();
-        let unended = usize::from(lines.last().is_some_and(|last| *last != b'\n'));
-        self.arrivals += (ends + unended) as u64;
+        self.arrivals += count;
         Ok(Received::Block(Arc::clone(&self.decoders[block.origin.source])))
     }
 

@@ -26,8 +26,8 @@ struct Held {
 pub enum Found {
     Entries(Vec<Arc<Entry>>),
     Nothing,
-    /// The tail begins later: read the log up to this position.
-    Behind(u64),
+    /// The tail begins later: the entry has to be read from the log.
+    Behind,
 }
 
 impl Tail {
@@ -80,7 +80,7 @@ impl Tail {
         }
         let first = held.entries.front().map_or(held.end, |entry| entry.position);
         if position < first {
-            return Found::Behind(first);
+            return Found::Behind;
         }
         let mut bytes = 0;
         let within = held.entries.range((position - first) as usize..).take_while(|entry| {

@@ -14,6 +14,7 @@ use flowmeter_core::time::Timestamp;
 use flowmeter_core::verdict::Verdict;
 
 use super::Board;
+use super::behind::Behind;
 use super::known::Known;
 use crate::journal::{Journal, Shard};
 use crate::live::{Found, JudgedBlock, Live};
@@ -215,6 +216,10 @@ struct Working {
     inbox: Receiver<Message>,
     board: Arc<Board>,
     paused: bool,
+    /// Whether it runs on a thread of its own, and may start others.
+    has_thread: bool,
+    /// The reader of entries that the tail no longer has, while there are some.
+    behind: Option<Behind>,
     taken_bytes: u64,
     checkpoint_at: Timestamp,
     /// Duration of the last checkpoint, in nanoseconds.
@@ -282,6 +287,8 @@ impl Working {
             inbox,
             board,
             paused,
+            has_thread: false,
+            behind: None,
             taken_bytes: 0,
             checkpoint_at: now,
             checkpoint_took: 0,
@@ -295,6 +302,7 @@ impl Working {
     }
 
     fn run(mut self) -> Option<Live> {
+        self.has_thread = true;
         while !self.stop {
             if let Err(why) = self.step(PATIENCE) {
                 self.fail(why);
@@ -334,10 +342,17 @@ impl Working {
             let _ = self.around.journal.from(self.around.shard, u64::MAX, 0, patience);
             return self.upkeep();
         }
-        match self.around.journal.from(self.around.shard, self.live.position(), self.settings.take_bytes, patience) {
-            Found::Entries(entries) => self.take(&entries)?,
-            Found::Behind(until) => self.catch_up(until)?,
-            Found::Nothing => return self.upkeep(),
+        if !self.catch_up()? {
+            match self.around.journal.from(self.around.shard, self.live.position(), self.settings.take_bytes, patience) {
+                Found::Entries(entries) => self.take(&entries)?,
+                Found::Behind => {
+                    let Surroundings { journal, shard, .. } = &self.around;
+                    let (from, bytes) = (self.live.position(), self.settings.take_bytes);
+                    self.behind = Some(Behind::begin(&**journal, *shard, from, bytes, self.has_thread)?);
+                    self.catch_up()?;
+                }
+                Found::Nothing => return self.upkeep(),
+            }
         }
         self.judge();
         (self.around.after)(&mut self.live)?;
@@ -350,20 +365,16 @@ impl Working {
         self.live.take(entries, &self.around.plan_of)
     }
 
-    /// Reads entries from the disk that the tail no longer has, a bounded amount at a time.
-    fn catch_up(&mut self, until: u64) -> Result<(), Error> {
-        let Surroundings { journal, shard, .. } = &self.around;
-        let mut reader = journal.read(*shard, self.live.position(), journal.end(*shard))?;
-        let mut entries = Vec::new();
-        let mut bytes = 0;
-        while reader.position() < until
-            && bytes < self.settings.take_bytes
-            && let Some(entry) = reader.read()?
-        {
-            bytes += entry.bytes.len();
-            entries.push(Arc::new(entry));
+    /// Applies the next entries that are read from the disk, if any are. Returns whether it did.
+    fn catch_up(&mut self) -> Result<bool, Error> {
+        let Some(behind) = &mut self.behind else { return Ok(false) };
+        let entries = behind.next()?;
+        if entries.is_empty() {
+            self.behind = None;
+            return Ok(false);
         }
-        self.take(&entries)
+        self.take(&entries)?;
+        Ok(true)
     }
 
     fn listen(&mut self) {

@@ -73,18 +73,24 @@ impl Merge {
         let mut streams = self.runs.iter().map(|run| self.stream(run)).collect::<Result<Vec<_>, _>>()?;
         let mut sink =
             Sink { writer: Writer::create(&*self.disk, &self.folder, self.number, Pressing::Firm)?, held: None, hour: None };
-        loop {
-            let heads = streams.iter().enumerate().filter_map(|(age, stream)| Some((stream.key()?, age)));
-            let Some((_, age)) = heads.min() else { break };
-            let (key, amount) = match streams[age].head() {
-                Some(head) => head,
-                None => break,
-            };
+        // The streams that have more, by their next key and age: a step moves only one of them.
+        let mut order: Vec<usize> = (0..streams.len()).filter(|age| streams[*age].key().is_some()).collect();
+        order.sort_by_key(|age| (streams[*age].key(), *age));
+        while let Some(&age) = order.first() {
+            let Some((key, amount)) = streams[age].head() else { break };
             match self.hours_before {
                 Some(before) if key.start < before => sink.push_hourly(&key, age, amount)?,
                 _ => sink.push(&key, amount)?,
             }
             streams[age].step()?;
+            match streams[age].key() {
+                None => drop(order.remove(0)),
+                Some(key) => {
+                    let before = |other: &usize| (streams[*other].key(), *other) < (Some(key), age);
+                    let place = order[1..].partition_point(before);
+                    order[..=place].rotate_left(1);
+                }
+            }
         }
         sink.end_hour()?;
         sink.flush()?;

@@ -56,7 +56,8 @@ use flowmeter_core::time::Timestamp;
 use flowmeter_node::audit::{Asking, Via, Who};
 use flowmeter_node::installation::Installation;
 use flowmeter_node::keys::browsers::Browsers;
-use flowmeter_node::keys::{KeyRing, Principal, Scope};
+use flowmeter_node::keys::{Key, KeyRing, Principal, Scope};
+use flowmeter_node::monitoring::needs::Expiring;
 use flowmeter_node::notifications::courier::Courier;
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -67,6 +68,7 @@ use tracing::Instrument;
 use crate::idempotency::Answers;
 use crate::limits::{Gate, RateLimits};
 use crate::problem::{Code, Problem, Refused};
+use crate::tls::Tls;
 use crate::{dashboard, traces};
 
 pub use metrics::Metrics;
@@ -79,6 +81,19 @@ impl App {
     /// Creates the shared state of its parts.
     pub fn new(parts: Parts) -> App {
         App(Arc::new(parts))
+    }
+}
+
+impl App {
+    /// Returns what is in use in a namespace and valid for a limited time.
+    fn expiring(&self, namespace: &str) -> Vec<Expiring> {
+        let certificate = self.tls.as_ref().and_then(|tls| tls.expires_at()).map(Expiring::Certificate);
+        let now = self.installation.wall();
+        let of_key = |key: Key| {
+            let at = key.expires_at.filter(|at| *at > now && key.revoked_at.is_none() && key.namespace == namespace)?;
+            self.keys.last_used(key.id).map(|_| Expiring::Key(key.name, at))
+        };
+        certificate.into_iter().chain(self.keys.list().into_iter().filter_map(of_key)).collect()
     }
 }
 
@@ -108,6 +123,8 @@ pub struct Parts {
     pub browsers: Browsers,
     /// The time at which the server started.
     pub started_at: Timestamp,
+    /// The certificate, if connections are encrypted.
+    pub tls: Option<Arc<Tls>>,
     /// Stored answers to requests with an idempotency key.
     pub answers: Arc<Answers>,
     /// Whether the server is stopping; endless answers then end.

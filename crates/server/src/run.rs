@@ -121,6 +121,7 @@ pub async fn run(
         answers: Arc::default(),
         browsers: Browsers::open(installation.catalog())?,
         started_at: clock.wall(),
+        tls: tls.clone(),
         stopping,
     });
     let transport = if tls.is_some() { Transport::Tls } else { Transport::Plain };

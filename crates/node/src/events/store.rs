@@ -23,9 +23,14 @@ use crate::pipelines::KeptPipeline;
 
 /// Bytes of entries that are written between two pauses.
 const BATCH_BYTES: usize = 4 << 20;
-/// A pause while there is more to do: about as long as a batch takes on the measured cores, so that
-/// no more than half a core is used.
+/// A pause while there is more to do: a few times as long as a batch takes on the measured cores, so
+/// that a third of a core is used.
 const REST: Duration = Duration::from_millis(40);
+/// A pause while events wait to be counted, so that a thirtieth of a core is used: events are found
+/// in the log until they are in files, but nothing else counts them.
+const YIELD: Duration = Duration::from_millis(400);
+/// Entries of the log that a pipeline may still have to count without being behind.
+const BEHIND_MIN: u64 = 4;
 /// A pause when there is nothing to do.
 const IDLE: Duration = Duration::from_secs(1);
 /// Bytes of log that it may lag behind; beyond that it does not pause.
@@ -115,8 +120,13 @@ impl Writing {
             let Some(installation) = self.installation.upgrade() else { return };
             let more = self.round(&installation);
             let hurry = more && self.lags(&installation);
+            let pause = match more {
+                false => IDLE,
+                true if is_counting_behind(&installation) => YIELD,
+                true => REST,
+            };
             drop(installation);
-            if !hurry && self.shared.rest(if more { REST } else { IDLE }) {
+            if !hurry && self.shared.rest(pause) {
                 break;
             }
         }
@@ -268,6 +278,16 @@ impl Filing {
     fn need(&self) -> u64 {
         self.entries.front().map_or(0, |(_, position)| *position)
     }
+}
+
+/// Returns whether events in the log wait to be counted.
+fn is_counting_behind(installation: &Installation) -> bool {
+    let end = installation.log_end();
+    let behind = |pipeline: &KeptPipeline| {
+        let served = installation.served_of(pipeline.id);
+        served.is_some_and(|served| !served.board().is_paused() && served.board().position() + BEHIND_MIN < end)
+    };
+    installation.all_pipelines().is_ok_and(|pipelines| pipelines.iter().any(behind))
 }
 
 /// Returns the instant before which no event needs its answers: neither the log nor the event store

@@ -15,15 +15,12 @@ use uuid::Uuid;
 use crate::installation::{Installation, Served};
 use crate::meters::closings;
 use crate::monitoring::history::{Since, pipeline_series, target_series};
-use crate::monitoring::readiness::Condition;
+use crate::monitoring::needs::{Expiring, Need, Seen};
+use crate::monitoring::standing::PipelineGauge;
 use crate::pipelines::KeptPipeline;
 
 /// Compiled versions kept at most; older ones are compiled again when they are needed.
 const COMPILED_MAX: usize = 1_000;
-/// Nanoseconds after which a failing target is reported.
-const FAILING_FOR: i64 = 60_000_000_000;
-/// Groups of parked events that are reported.
-const GROUPS_SHOWN: usize = 3;
 
 /// Parts of the overview that are computed seldom.
 #[derive(Default)]
@@ -84,27 +81,6 @@ impl Counts {
     }
 }
 
-/// A problem that an operator should look at.
-struct Need {
-    severity: &'static str,
-    kind: &'static str,
-    object: String,
-    count: u64,
-    since: Option<String>,
-    title: String,
-    text: String,
-    href: String,
-}
-
-impl Need {
-    fn shown(&self) -> Value {
-        json!({
-            "id": format!("{}:{}", self.kind, self.object), "severity": self.severity, "kind": self.kind, "object": self.object,
-            "count": self.count, "since": self.since, "title": self.title, "text": self.text, "href": self.href,
-        })
-    }
-}
-
 impl Installation {
     /// Returns the newest version of a pipeline, compiled; none if it cannot be read.
     pub fn compiled(&self, pipeline: &KeptPipeline) -> Option<Arc<Pipeline>> {
@@ -123,13 +99,14 @@ impl Installation {
         Some(compiled)
     }
 
-    /// Everything the overview page shows. Counts are those since `from`.
-    pub fn overview(&self, namespace: &str, from: Timestamp) -> Result<Value, Error> {
+    /// Everything the overview page shows. Counts are those since `from`; `expiring` has what is
+    /// valid for a limited time.
+    pub fn overview(&self, namespace: &str, from: Timestamp, expiring: &[Expiring]) -> Result<Value, Error> {
         let served = self.served_in(namespace);
         let mut totals = Counts::default();
         let (mut known_from, mut is_balanced) = (from.nanos(), true);
         let (mut rate, mut lag_events, mut lag_nanos, mut meters, mut bytes) = (0, 0, 0, 0, 0);
-        let mut pipelines = Vec::new();
+        let (mut pipelines, mut gauges) = (Vec::new(), Vec::<(Arc<Served>, PipelineGauge)>::new());
         for kept in self.pipelines(namespace)? {
             let series = pipeline_series(namespace, &kept.name);
             let since = self.history.since(&series, from.nanos());
@@ -158,6 +135,7 @@ impl Installation {
                 row["lag"] = json!({"events": gauge.lag_events, "ms": millis(gauge.lag_nanos)});
                 row["open"] = json!(self.open_parked(served));
                 row["meters"] = json!(served.board().meters());
+                gauges.push((Arc::clone(served), gauge));
             }
             pipelines.push(row);
         }
@@ -168,7 +146,8 @@ impl Installation {
         let mut shown = totals.shown();
         shown["rejected"] = json!(rejected);
         let closings = self.closings(namespace, 4)?;
-        let needs = self.needs(namespace, &served, is_balanced, &targets, &groups);
+        let seen = Seen { gauges: &gauges, is_balanced, targets: &targets, groups: &groups, closings: &closings, expiring };
+        let needs = self.needs(namespace, &seen);
         Ok(json!({
             "at": self.now().to_string(), "from": Timestamp::from_nanos(known_from).to_string(), "totals": shown,
             "balanced": is_balanced, "rate": rate, "lag": {"events": lag_events, "ms": millis(lag_nanos)},
@@ -230,111 +209,11 @@ impl Installation {
         };
         rows.into_iter().map(row).collect()
     }
-
-    fn needs(&self, namespace: &str, served: &[Arc<Served>], is_balanced: bool, targets: &[Value], groups: &Value) -> Vec<Need> {
-        let mut needs = Vec::new();
-        let now = self.now();
-        for standing in self.conditions() {
-            let severity = if standing.condition == Condition::FlushOverdue { "warn" } else { "bad" };
-            needs.push(Need {
-                severity,
-                kind: standing.condition.name(),
-                object: "server".to_owned(),
-                count: 1,
-                since: Some(standing.since.to_string()),
-                title: standing.condition.title().to_owned(),
-                text: standing.detail.clone(),
-                href: "/system".to_owned(),
-            });
-        }
-        if !is_balanced {
-            needs.push(Need {
-                severity: "bad",
-                kind: "unbalanced",
-                object: namespace.to_owned(),
-                count: 1,
-                since: None,
-                title: "The numbers do not add up".to_owned(),
-                text: "Received is not counted + duplicate + filtered + parked. Run `flowmeter verify`.".to_owned(),
-                href: "/system".to_owned(),
-            });
-        }
-        for target in targets {
-            needs.extend(target_need(target, now));
-        }
-        for group in groups["groups"].as_array().into_iter().flatten().take(GROUPS_SHOWN) {
-            needs.push(group_need(group));
-        }
-        for one in served {
-            let failed = self.standing.newest(one.kept.id).filter(|(_, status)| *status == Status::Failed);
-            if let Some((number, _)) = failed {
-                let session = Session::id_of(number);
-                needs.push(Need {
-                    severity: "bad",
-                    kind: "session_failed",
-                    object: one.kept.name.clone(),
-                    count: 1,
-                    since: None,
-                    title: format!("{} failed", one.kept.name),
-                    text: format!("Session {session} ended in FAILED. Nothing is counted until a new one starts."),
-                    href: format!("/sessions/{session}"),
-                });
-            }
-        }
-        needs
-    }
 }
 
 /// Percent-encodes a name for a path.
 pub fn encoded(name: &str) -> String {
     flowmeter_core::template::percent_encoded(name.as_bytes())
-}
-
-fn target_need(target: &Value, now: Timestamp) -> Option<Need> {
-    let text = |name: &str| target[name].as_str().unwrap_or_default();
-    let (dead, waiting) = (target["dead"].as_u64().unwrap_or(0), target["waiting"].as_u64().unwrap_or(0));
-    let since = target["failingSince"].as_str().map(str::to_owned);
-    let failing_at = since.as_deref().and_then(|at| Timestamp::parse_rfc3339(at.as_bytes()));
-    let is_failing = failing_at.is_some_and(|at| now.nanos() - at.nanos() > FAILING_FOR) || target["trouble"].is_string();
-    if dead == 0 && !is_failing {
-        return None;
-    }
-    let name = text("target");
-    let title = match dead {
-        0 => format!("{name} takes nothing"),
-        1 => format!("1 record is dead at {name}"),
-        _ => format!("{dead} records are dead at {name}"),
-    };
-    let answer = [text("trouble"), text("answer")].into_iter().find(|said| !said.is_empty()).unwrap_or_default();
-    let said = if answer.is_empty() { String::new() } else { format!("It says: {answer}. ") };
-    let waits = if waiting == 0 { "None waits.".to_owned() } else { format!("{waiting} wait.") };
-    Some(Need {
-        severity: "bad",
-        kind: if dead > 0 { "dead" } else { "failing" },
-        object: format!("{}/{name}", text("pipeline")),
-        count: dead.max(waiting),
-        since,
-        title,
-        text: format!("{said}{waits}"),
-        href: format!("/deliveries/target/{}/{}", encoded(text("pipeline")), encoded(name)),
-    })
-}
-
-fn group_need(group: &Value) -> Need {
-    let text = |name: &str| group[name].as_str().unwrap_or_default();
-    let open = group["open"].as_u64().unwrap_or(0);
-    let noun = if open == 1 { "event" } else { "events" };
-    let source = if text("source").is_empty() { String::new() } else { format!("All from {}, at ", text("source")) };
-    Need {
-        severity: "warn",
-        kind: "parked",
-        object: text("groupId").to_owned(),
-        count: open,
-        since: group["first"].as_str().map(str::to_owned),
-        title: format!("{open} {noun} parked: {}", text("reason")),
-        text: format!("{source}{} of {}.", text("operator"), text("pipeline")),
-        href: format!("/corrections/group/{}", text("groupId")),
-    }
 }
 
 fn millis(nanos: i128) -> i64 {

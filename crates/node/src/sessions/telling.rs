@@ -78,6 +78,12 @@ pub(crate) struct Teller {
 }
 
 impl Teller {
+    /// Returns the time of the last input of a session that has been without input for too long.
+    pub(crate) fn silent_since(&self, session: u64) -> Option<Timestamp> {
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.get(&session).filter(|seen| seen.is_silent).map(|seen| seen.received_at)
+    }
+
     /// Locks the assignment of numbers. Tasks that wait for events are woken when the lock is
     /// dropped, which is after the commit.
     pub(crate) fn hold(&self) -> Telling<'_> {

@@ -87,7 +87,7 @@ impl Topic {
     fn shown(&self, app: &App, namespace: &str, from: Timestamp) -> Result<Value, Refused> {
         let installation = &app.installation;
         match self {
-            Topic::Overview => installation.overview(namespace, from).map_err(|why| problem_of(&why)),
+            Topic::Overview => installation.overview(namespace, from, &app.expiring(namespace)).map_err(|why| problem_of(&why)),
             Topic::Deliveries => {
                 let served = installation.served_in(namespace);
                 Ok(json!({"targets": served.iter().flat_map(|one| installation.target_rows(one)).collect::<Vec<_>>()}))

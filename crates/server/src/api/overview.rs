@@ -78,7 +78,7 @@ async fn overview(
     let query = Query::of(query.as_deref());
     let from = since(&app, &query)?;
     off(move || {
-        let shown = app.installation.overview(&asked.who.namespace, from);
+        let shown = app.installation.overview(&asked.who.namespace, from, &app.expiring(&asked.who.namespace));
         Ok(answer(StatusCode::OK, &shown.map_err(|why| problem_of(&why))?))
     })
     .await

@@ -5,7 +5,9 @@ use axum::extract::{Path, State};
 use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, delete, get};
+use flowmeter_core::time::Zone;
 use flowmeter_node::keys::Scope;
+use flowmeter_node::monitoring::disk::bytes_by_kind;
 use serde_json::{Value, json};
 
 use super::{App, Asked, Endpoint, answer, off, page};
@@ -62,6 +64,9 @@ async fn system(State(app): State<App>) -> Result<Response, Refused> {
                 })
             })
             .collect();
+        let unsaved = pipelines.iter().filter_map(|row| row["checkpointAgeMs"].as_i64()).max();
+        let used = bytes_by_kind(&installation.settings().data);
+        let tls = app.tls.as_ref().map(|tls| json!({"expiresAt": tls.expires_at().map(|at| at.to_string())}));
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let settings = installation.settings();
         let conditions: Vec<Value> = installation
@@ -82,11 +87,16 @@ async fn system(State(app): State<App>) -> Result<Response, Refused> {
                 "memory": {
                     "resident": super::metrics::resident_bytes(), "meters": meters_bytes, "metersMax": installation.meters_bytes_max(),
                 },
-                "disk": {"free": installation.disk().free_bytes().ok(), "data": settings.data.display().to_string()},
+                "disk": {
+                    "free": installation.disk().free_bytes().ok(), "data": settings.data.display().to_string(),
+                    "byKind": used.unwrap_or_default(),
+                },
+                "checkpoints": {"unsavedMs": unsaved.unwrap_or_default()},
+                "zoneData": Zone::data_release(),
                 "log": {"bytes": log_bytes, "entries": log_end},
                 "threads": settings.threads.map_or(cores, usize::from), "cores": cores,
                 "partitions": settings.partitions.map(usize::from),
-                "tls": settings.tls.is_some(), "listen": settings.listen.to_string(),
+                "tls": tls, "listen": settings.listen.to_string(),
                 "poisoned": installation.failure().map(|why| why.to_string()),
                 "conditions": conditions, "pipelines": pipelines,
             }),

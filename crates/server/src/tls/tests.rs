@@ -46,6 +46,30 @@ fn files_that_are_refused() {
 }
 
 #[test]
+fn the_expiry_is_that_of_the_certificate_in_use() {
+    let mut wanted = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap();
+    let mut write = |year, files: Option<&Files>| {
+        wanted.not_after = rcgen::date_time_ymd(year, 11, 30);
+        let key = rcgen::KeyPair::generate().unwrap();
+        let (cert, key) = (wanted.self_signed(&key).unwrap().pem(), key.serialize_pem());
+        match files {
+            None => return Some(self::files(&cert, &key)),
+            Some(files) => {
+                fs::write(&files.cert, cert).unwrap();
+                fs::write(&files.key, key).unwrap();
+            }
+        }
+        None
+    };
+    let files = write(2031, None).unwrap();
+    let tls = Tls::load(&files.cert, &files.key).unwrap();
+    assert_eq!(tls.expires_at().unwrap().to_string(), "2031-11-30T00:00:00Z");
+    write(2032, Some(&files));
+    tls.reload().unwrap();
+    assert_eq!(tls.expires_at().unwrap().to_string(), "2032-11-30T00:00:00Z");
+}
+
+#[test]
 fn a_renewal_that_cannot_be_read_changes_nothing() {
     let (cert, key) = made();
     let files = files(&cert, &key);

@@ -240,11 +240,19 @@ impl Tally {
         *self.count_of(verdict) += 1;
     }
 
-    /// Notes that the verdict of an event noted before has changed.
-    pub fn change(&mut self, from: Verdict, to: Verdict) {
+    /// Notes that the verdict of events noted before has changed.
+    pub fn change(&mut self, from: Verdict, to: Verdict, events: u64) {
         let before = self.count_of(from);
-        *before = before.saturating_sub(1);
-        *self.count_of(to) += 1;
+        *before = before.saturating_sub(events);
+        *self.count_of(to) += events;
+    }
+
+    /// Notes the new verdicts of events that were absorbed.
+    pub fn rejudge(&mut self, rejudged: &Tally) {
+        let kept = rejudged.counted + rejudged.split + rejudged.cancelled;
+        let events = kept + rejudged.duplicate + rejudged.filtered + rejudged.parked_total();
+        self.absorbed = self.absorbed.saturating_sub(events);
+        self.absorb(rejudged);
     }
 
     fn count_of(&mut self, verdict: Verdict) -> &mut u64 {

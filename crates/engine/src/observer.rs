@@ -69,6 +69,8 @@ const OTHER_COUNTERS: &str = "(others)";
 pub struct Totals {
     /// The numbers of events by verdict.
     pub tally: Tally,
+    /// Events that an earlier run absorbed and that have another verdict by now.
+    pub rejudged: Tally,
     /// The counts by operator.
     pub operators: Vec<OperatorCount>,
     /// Meters that events opened.
@@ -86,6 +88,7 @@ impl Totals {
     pub fn plus(&self, run: &Totals) -> Totals {
         let mut sum = self.clone();
         sum.tally.absorb(&run.tally);
+        sum.tally.rejudge(&run.rejudged);
         sum.meters_opened += run.meters_opened;
         sum.timed_by_receipt += run.timed_by_receipt;
         sum.count(&run.counters);

@@ -11,7 +11,7 @@ use super::fold::{Rank, read_rank, write_rank};
 use super::keys::hash_of;
 use super::made::{formatted, quoted, stamp_text, stretch};
 use super::pairs::{Part, sort_out};
-use super::{Due, Flaw, Input, Keys, Rejudged, Released, key_of};
+use super::{Due, Flaw, Input, Keys, Rejudged, ReleaseExtent, Released, key_of};
 use crate::decimal::{Decimal, Fraction, Rounding};
 use crate::event::Batch;
 use crate::event::json::{Document, Tree};
@@ -109,9 +109,9 @@ impl Correlated {
     pub(super) fn release(&mut self, plan: &Plan, node: u16, of: &Correlate, due: Due, effects: &mut impl Effects) {
         self.ticked = self.ticked.max(due.at);
         let oldest = self.ticked.saturating_sub(of.amend_within);
-        let keys: Vec<Box<[u8]>> = match due.everything {
-            true => self.keys.sorted().into_iter().map(|(key, _)| key.into()).collect(),
-            false => self.due.iter().take_while(|(at, _)| *at <= due.at).map(|(_, key)| key.clone()).collect(),
+        let keys: Vec<Box<[u8]>> = match due.extent {
+            ReleaseExtent::All | ReleaseExtent::Ended => self.keys.sorted().into_iter().map(|(key, _)| key.into()).collect(),
+            ReleaseExtent::Due => self.due.iter().take_while(|(at, _)| *at <= due.at).map(|(_, key)| key.clone()).collect(),
         };
         for key in keys {
             let hash = hash_of(&key);
@@ -123,6 +123,18 @@ impl Correlated {
             self.schedule(of, hash, &key);
             if self.keys.get(hash, &key).is_some_and(Held::is_empty) {
                 self.keys.remove(hash, &key);
+            }
+        }
+    }
+
+    /// Parks the events that it holds.
+    pub(super) fn forget(&self, effects: &mut impl Effects) {
+        for (_, held) in self.keys.sorted() {
+            for (rank, (is_stop, json)) in &held.events {
+                let what = if *is_stop { "stop" } else { "start" };
+                let detail = format!("the {what} at {}, which a new version of the pipeline gave up", rank.0);
+                let verdict = Verdict::Parked(Reason::StateForgotten);
+                effects.rejudged(Rejudged { order: rank.1, verdict, detail, json: json.clone(), events: 1 });
             }
         }
     }
@@ -267,8 +279,17 @@ impl Held {
 
     /// Releases what is due, and parks what has waited too long.
     fn release(&mut self, release: &mut Release<'_>, effects: &mut impl Effects) {
-        let (of, at, everything) = (release.of, release.due.at, release.due.everything);
-        let is_due = |instant: Timestamp, wait: i64| everything || instant.saturating_add(wait) <= at;
+        self.release_once(release, effects);
+        // A start behind the end of a pair that was closed without a stop is no longer within it.
+        while release.due.extent == ReleaseExtent::Ended && !self.events.is_empty() {
+            self.release_once(release, effects);
+        }
+    }
+
+    fn release_once(&mut self, release: &mut Release<'_>, effects: &mut impl Effects) {
+        let (of, Due { at, extent, .. }) = (release.of, release.due);
+        let is_ending = extent == ReleaseExtent::Ended;
+        let is_due = |instant: Timestamp, wait: i64| extent != ReleaseExtent::Due || instant.saturating_add(wait) <= at;
         let parts = self.parts(of.repeat);
         let mut last_released: Option<Rank> = None;
         for part in &parts {
@@ -286,24 +307,32 @@ impl Held {
                     let closes = of.timeout.filter(|_| of.on_timeout == OnTimeout::Close);
                     let closed_by = closes.map(|timeout| (start.0.saturating_add(timeout), CLOSED));
                     self.cut_up(release, start, closed_by, false, effects);
-                    let Some(end) = of.timeout.map(|timeout| start.0.saturating_add(timeout)) else { continue };
-                    match of.on_timeout {
-                        OnTimeout::Park if end <= at => self.park(start, Reason::NoStop, effects),
-                        OnTimeout::Close if end.saturating_add(of.grace) <= at => {
-                            self.cut_up(release, start, Some((end, CLOSED)), true, effects);
-                            self.settle(start, (end, CLOSED), &parts, effects);
+                    let timeout = of.timeout.map(|timeout| start.0.saturating_add(timeout));
+                    let closed_at = match (timeout, of.on_timeout) {
+                        (Some(end), OnTimeout::Park) if end <= at => {
+                            self.park(start, Reason::NoStop, effects);
+                            continue;
                         }
-                        OnTimeout::Park | OnTimeout::Close => {}
+                        (Some(end), OnTimeout::Close) if end.saturating_add(of.grace) <= at => Some(end),
+                        (Some(end), OnTimeout::Close) if is_ending => Some(end.min(at.max(start.0))),
+                        (Some(_), OnTimeout::Park) | (None, _) if is_ending => Some(at.max(start.0)),
+                        (Some(_), OnTimeout::Park | OnTimeout::Close) | (None, _) => None,
+                    };
+                    if let Some(end) = closed_at {
+                        self.cut_up(release, start, Some((end, CLOSED)), true, effects);
+                        self.settle(start, (end, CLOSED), &parts, effects);
                     }
                 }
-                Part::Lone(stop) if stop.0.saturating_add(of.wait) <= at => self.park(stop, Reason::NoStart, effects),
+                Part::Lone(stop) if is_ending || stop.0.saturating_add(of.wait) <= at => {
+                    self.park(stop, Reason::NoStart, effects);
+                }
                 Part::Replaced(_) | Part::Within(..) | Part::Lone(_) => {}
             }
         }
         for part in parts {
             if let Part::Replaced(start) = part {
                 let is_over = of.timeout.is_some_and(|timeout| start.0.saturating_add(timeout) <= at);
-                if is_over || last_released.is_some_and(|released| start < released) {
+                if is_over || is_ending || last_released.is_some_and(|released| start < released) {
                     self.park(start, Reason::NoStop, effects);
                 }
             }
@@ -315,7 +344,7 @@ impl Held {
         if let Some((is_stop, json)) = self.events.remove(&rank) {
             let what = if is_stop { "no start came in time for the stop" } else { "no stop came in time for the start" };
             let detail = format!("{what} at {}", rank.0);
-            effects.rejudged(Rejudged { order: rank.1, verdict: Verdict::Parked(reason), detail, json });
+            effects.rejudged(Rejudged { order: rank.1, verdict: Verdict::Parked(reason), detail, json, events: 1 });
         }
     }
 
@@ -328,7 +357,7 @@ impl Held {
                 && let Some((_, json)) = self.events.remove(&inner)
             {
                 let detail = format!("a start within the pair from {}", start.0);
-                effects.rejudged(Rejudged { order: inner.1, verdict: Verdict::Duplicate, detail, json });
+                effects.rejudged(Rejudged { order: inner.1, verdict: Verdict::Duplicate, detail, json, events: 1 });
             }
         }
         self.events.remove(&start);

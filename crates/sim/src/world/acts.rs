@@ -3,6 +3,7 @@
 use flowmeter_core::plan::Plan;
 use flowmeter_core::table::Content;
 use flowmeter_engine::live::{How, Letter, LogCommand, MeterName, Settles, TableVersion, hash_of, keep_content, parked_item};
+use flowmeter_engine::{StateChoice, StateChoices};
 use flowmeter_store::log::{EntryKind, Log};
 use uuid::Uuid;
 
@@ -182,11 +183,21 @@ impl World {
             20..22 => LogCommand::Listen { pipeline, listens: self.random.chance(500) },
             _ => {
                 self.slots[number].version += 1;
-                LogCommand::Adopt { pipeline, version: self.slots[number].version, document: None }
+                LogCommand::Adopt { pipeline, version: self.slots[number].version, document: None, state: self.choices() }
             }
         };
         self.append(EntryKind::Command, self.now, command.to_json());
         self.commit()
+    }
+
+    /// Returns what becomes of the state that has no place in another version.
+    fn choices(&mut self) -> StateChoices {
+        let choose = |operator: &str| match self.random.below(3) {
+            0 => None,
+            1 => Some((operator.to_owned(), StateChoice::Release)),
+            _ => Some((operator.to_owned(), StateChoice::Forget)),
+        };
+        ["hours", "pairs"].into_iter().filter_map(choose).collect()
     }
 
     /// Gives a table other rows.

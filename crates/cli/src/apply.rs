@@ -38,8 +38,8 @@ pub(crate) struct Apply {
     /// Print what would be done, and change nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
-    /// What becomes of the state that an operator of a pipeline holds, if its fields change or it is
-    /// gone: `release` counts it as it is, `forget` parks it; may be repeated
+    /// Release or forget the state of an operator whose fields change or that is gone: `release`
+    /// counts it as it is, `forget` parks it; may be repeated
     #[arg(long, value_name = "PIPELINE/OPERATOR=release|forget", value_parser = state_choice)]
     pub(crate) state: Vec<(String, StateChoice)>,
     #[command(flatten)]

@@ -197,8 +197,8 @@ pub(crate) struct Run {
     /// this run alone]
     #[arg(long, value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,
-    /// What becomes of the state that an operator of the previous run holds, if its fields changed
-    /// or it is gone: `release` counts it as it is, `forget` parks it; may be repeated
+    /// Release or forget the state of an operator of the previous run whose fields changed or that
+    /// is gone: `release` counts it as it is, `forget` parks it; may be repeated
     #[arg(long, value_name = "OPERATOR=release|forget", requires = "data", value_parser = state_choice)]
     pub(crate) state: Vec<(String, StateChoice)>,
     /// A file for the records instead of the pipeline's targets (`-`: standard output); or `table`
@@ -352,7 +352,7 @@ pub(crate) struct Restore {
     pub(crate) data: PathBuf,
 }
 
-/// Reads what becomes of the state of an operator: `ID=release` or `ID=forget`.
+/// Reads the decision about the state of an operator: `ID=release` or `ID=forget`.
 pub(crate) fn state_choice(text: &str) -> Result<(String, StateChoice), String> {
     let read = |(operator, choice): (&str, &str)| Some((operator.to_owned(), StateChoice::named(choice)?));
     let expected = || format!("`{text}`: write the id of the operator with =release or =forget, as hours=release");

@@ -46,7 +46,7 @@ pub(crate) struct Call {
     text: Option<Text>,
 }
 
-/// Returns the body of a new version: a document, and what becomes of the state of operators.
+/// Returns the body of a new version: a document, and decisions about the state of operators.
 pub(crate) fn document_with_state(document: &str, state: &[(String, StateChoice)]) -> Vec<u8> {
     let state: StateChoices = state.iter().cloned().collect();
     json!({"document": document, "state": state}).to_string().into_bytes()
@@ -100,7 +100,7 @@ impl Call {
         Ok(Call { body: Some(("application/yaml", body)), ..self })
     }
 
-    /// Adds what becomes of the state of operators to a document.
+    /// Adds decisions about the state of operators to a document.
     fn with_state(self, state: &[(String, StateChoice)]) -> anyhow::Result<Call> {
         let (false, Some((_, document))) = (state.is_empty(), &self.body) else { return Ok(self) };
         let document = std::str::from_utf8(document).map_err(|_| Wrong("the document is not UTF-8".to_owned()))?;

@@ -52,6 +52,8 @@ pub struct Input {
     pub at: Timestamp,
     /// Its place in the order of arrival.
     pub order: Order,
+    /// Its number among the received events; none for a derived one.
+    pub arrival: Option<u64>,
     /// For pairs: whether it is a stop.
     pub is_stop: bool,
     /// For pairs, and for scripts that see more than some fields: the whole event, as JSON.
@@ -91,8 +93,10 @@ pub struct Rejudged {
     pub detail: String,
     /// The event, as JSON; of a window, the event that it would have become.
     pub json: Vec<u8>,
-    /// How many events it stands for: those of a window.
+    /// The number of its events: more than one for a window.
     pub events: u64,
+    /// Its number among the received events, if it is one of them.
+    pub arrival: Option<u64>,
 }
 
 /// When events are released.
@@ -233,14 +237,14 @@ impl State {
         }
     }
 
-    /// Reads it from an image.
-    pub(crate) fn read(plan: &Plan, node: u16, glass: &mut Glass<'_>) -> Seen<State> {
+    /// Reads it from an image. `is_former`: an older program wrote it, which did not keep the numbers of received events.
+    pub(crate) fn read(plan: &Plan, node: u16, glass: &mut Glass<'_>, is_former: bool) -> Seen<State> {
         let Some(keyed) = plan.nodes[usize::from(node)].operator.keyed() else { return glass.damaged() };
         Ok(match keyed {
             Keyed::Rate(_, running) => State::Rate(rate::Rates::read(running, glass)?),
             Keyed::Aggregate(aggregate) => State::Aggregate(aggregate::Aggregates::read(aggregate, glass)?),
             Keyed::Accumulate(accumulate) => State::Accumulate(accumulate::Accumulated::read(accumulate, glass)?),
-            Keyed::Correlate(correlate) => State::Correlate(correlate::Correlated::read(correlate, glass)?),
+            Keyed::Correlate(correlate) => State::Correlate(correlate::Correlated::read(correlate, glass, is_former)?),
             Keyed::Script(_) => State::Script(script::States::read(glass)?),
         })
     }

@@ -152,7 +152,7 @@ impl Reason {
             Reason::ScriptLimit => "mend the script, or raise the limit that the detail names",
             Reason::HttpRefused => "correct the event, or set `onRefused: pass`",
             Reason::HttpUnavailable => "reprocess once the service answers, or set `onUnavailable: wait`",
-            Reason::StateForgotten => "send the event again if it is to count",
+            Reason::StateForgotten => "reprocess the event if it is to count; send those of a window again under other ids",
         }
     }
 }

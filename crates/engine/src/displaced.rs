@@ -1,4 +1,4 @@
-//! State that has no place under another version of the plan: what becomes of it.
+//! State that has no place under another version of the plan.
 //!
 //! It is released or given up by the operators of the earlier version, at the entry that adopts the
 //! other one. So the result depends on the log alone.
@@ -17,7 +17,7 @@ use crate::observer::Totals;
 use crate::round::Engine;
 use crate::{Error, Kind, Observer};
 
-/// What becomes of the state of an operator that has no place under another version.
+/// The decision about the state of an operator that has no place under another version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum StateChoice {
@@ -50,7 +50,7 @@ pub struct Displaced {
     pub change: Change,
     /// The number of events that it holds.
     pub held: u64,
-    /// What becomes of its state.
+    /// The decision about its state.
     pub choice: Option<StateChoice>,
 }
 

@@ -53,8 +53,10 @@ pub struct ParkedEvent<'a> {
     pub detail: &'a str,
     /// The event as it came in; a derived one as it was made.
     pub raw: &'a [u8],
-    /// Whether an operator made it.
+    /// Whether an operator made it, or held it.
     pub is_derived: bool,
+    /// Its number in the order of arrival, if it was received and an operator held it.
+    pub held: Option<u64>,
     /// Whether an operator released it, or held it: then it has no line in the origin.
     pub is_released: bool,
 }

@@ -142,7 +142,7 @@ impl<I: Identities + Send + Sync> Engine<I> {
         let plan = Arc::clone(&self.plan);
         let operator = plan.nodes[usize::from(node)].id.as_str();
         let origin = Origin { name: format!("{}/{operator}", plan.name).into(), source: 0, columns: None };
-        for Rejudged { order, verdict, detail, json, events } in rejudged {
+        for Rejudged { order, verdict, detail, json, events, arrival: held } in rejudged {
             let count = &mut self.totals.operators[usize::from(node)];
             // Of windows that overlap, each has the same events.
             let events = events.min(count.held());
@@ -155,7 +155,7 @@ impl<I: Identities + Send + Sync> Engine<I> {
                 let (origin, operator, detail) = (&origin, Some(operator), detail.as_str());
                 let line = order.0 + 1;
                 let (is_derived, is_released, raw) = (true, true, json.as_slice());
-                let parked = ParkedEvent { origin, line, operator, reason, detail, raw, is_derived, is_released };
+                let parked = ParkedEvent { origin, line, operator, reason, detail, raw, is_derived, held, is_released };
                 observer.parked(&parked)?;
             }
         }

@@ -389,6 +389,7 @@ impl<I: Identities + Send + Sync> Engine<I> {
                     detail: &parked.detail,
                     raw: made.as_deref().unwrap_or_else(|| flow.batch.raw(event)),
                     is_derived: made.is_some() || flow.derived_by.is_some(),
+                    held: None,
                     is_released: flow.derived_by.is_some(),
                 })?;
             }

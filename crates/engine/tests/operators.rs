@@ -35,7 +35,7 @@ struct Happening {
     look: Option<Sums>,
     /// The next version of the document.
     pipeline: Option<Box<RawValue>>,
-    /// What becomes of state that has no place in it.
+    /// Decisions about state that has no place in it.
     #[serde(default)]
     state: StateChoices,
     /// The answer to the request of a step: a refusal.

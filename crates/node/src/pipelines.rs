@@ -64,7 +64,7 @@ pub struct KeptVersion {
     pub meter_types: Vec<String>,
     /// The pipeline's id, which the plan uses.
     pub id: Uuid,
-    /// What becomes of state that has no place in the version.
+    /// Decisions about state that has no place in the version.
     #[serde(default, skip_serializing_if = "StateChoices::is_empty")]
     pub state: StateChoices,
 }
@@ -198,7 +198,7 @@ impl Installation {
         Ok(pipeline)
     }
 
-    /// Gives a pipeline a new version; a running one adopts it at once. `state` says what becomes of
+    /// Gives a pipeline a new version; a running one adopts it at once. `state` decides about
     /// state that has no place in it.
     ///
     /// # Errors

@@ -23,7 +23,7 @@ pub(super) struct Document {
     pub(super) name: String,
     /// The text to be sent: the code of scripts in files is in it.
     pub(super) text: String,
-    /// What becomes of the state of operators that a new version has no place for.
+    /// Decisions about the state of operators that a new version has no place for.
     pub(super) state: Vec<(String, StateChoice)>,
 }
 
@@ -37,7 +37,7 @@ impl Document {
     }
 }
 
-/// Gives each document what becomes of the state of its operators; each is named
+/// Gives each document the decisions about the state of its operators; each operator is named
 /// `PIPELINE/OPERATOR`.
 ///
 /// # Errors

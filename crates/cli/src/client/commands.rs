@@ -206,7 +206,7 @@ pub(crate) enum Pipelines {
     Update {
         name: String,
         file: PathBuf,
-        /// What becomes of the state that an operator holds, if its fields change or it is gone:
+        /// Release or forget the state of an operator whose fields change or that is gone:
         /// `release` counts it as it is, `forget` parks it; may be repeated
         #[arg(long, value_name = "OPERATOR=release|forget", value_parser = state_choice)]
         state: Vec<(String, StateChoice)>,

@@ -29,7 +29,7 @@ const IDENTITIES_BYTES: usize = 1 << 30;
 pub(super) struct Kept {
     ledger: Ledger,
     engine: Engine<SpilledIdentities>,
-    /// What becomes of state that has no place in the document.
+    /// Decisions about state that has no place in the document.
     state: StateChoices,
     /// Whether there is such state.
     displaces: bool,
@@ -88,7 +88,7 @@ impl Kept {
         let services = |plan: &Plan| HttpServices::open(plan, Some(answers.clone()), Arc::new(Wall), Waits::default());
         let before = Arc::clone(engine.plan());
         if displaces {
-            // What is released goes through the operators of the previous run.
+            // Released events go through the operators of the previous run.
             super::tables::load_kept(&before, data, &mut engine)?;
             services(&before)?.into_iter().for_each(|services| engine.use_services(services));
         }

@@ -30,7 +30,7 @@ fn holding(folder: &Path) -> (Server, String) {
     server.post("/api/v1/pipelines", &document("1h", "kind == \"start\"")).ok();
     let session = server.post("/api/v1/pipelines/p/run", &json!({})).ok();
     server.post("/api/v1/clock", &json!({"to": "2026-01-05T10:30:00Z"})).ok();
-    server.count(&[event("1", "start", 0), event("2", "other", 1), event("3", "other", 2)]);
+    server.count(&[event("1", "start", 10), event("2", "other", 1), event("3", "other", 2)]);
     (server, format!("/api/v1/sessions/{}", session["sessionId"].as_str().unwrap()))
 }
 
@@ -90,11 +90,18 @@ fn state_that_is_released_or_forgotten_stays_so_after_a_crash() {
     server.crash();
     let server = Server::start(folder.path(), &["--test-clock", START]);
     assert_eq!(outcome(&server, &session), before, "counted again from the log");
+    // The start counts after all: under the new version it is no start any more.
+    let id = before["parked"][0]["id"].as_str().unwrap();
+    assert_eq!(before["parked"][0]["arrival"], 0, "{before}");
+    let reprocessed = server.post(&format!("/api/v1/corrections/{id}/reprocess"), &json!({})).ok();
+    assert_eq!(reprocessed["state"], "reprocessed", "{reprocessed}");
+    assert_eq!(server.post(&format!("/api/v1/corrections/{id}/discard"), &json!({})).problem().1, "conflict");
+    assert_eq!(server.get(&session)["counts"]["events"]["held"], 1);
     server.post("/api/v1/clock", &json!({"to": "2026-01-06T00:00:00Z"})).ok();
     let records: Vec<Value> = items(&server.get("/api/v1/records?pipeline=p"));
     let values: Vec<&Value> =
         records.iter().map(|item| item.get("record").unwrap_or(item)).map(|record| &record["value"]).collect();
-    assert_eq!(values, [&json!(3)], "{records:?}");
+    assert_eq!(values, [&json!(13)], "{records:?}");
 }
 
 #[test]
@@ -113,4 +120,6 @@ fn a_pipeline_without_a_session_applies_the_choice_when_it_starts() {
         parked.iter().map(|one| (one["reason"].as_str().unwrap(), &one["event"]["inputs"])).collect();
     // The pair ended and came into the window, which was given up with it.
     assert_eq!(found, [("state_forgotten", &json!(3))], "{parked:?}");
+    let id = parked[0]["id"].as_str().unwrap();
+    assert_eq!(server.post(&format!("/api/v1/corrections/{id}/reprocess"), &json!({})).problem().1, "derived_event");
 }

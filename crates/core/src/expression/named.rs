@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use super::compile::Expr;
 
-/// Appends an expression.
+/// Appends an expression and its parts to a text.
 pub(super) fn write(expr: &Expr, name: &dyn Fn(u16) -> String, out: &mut String) {
     let mut call = |what: &str, parts: &[&Expr]| {
         out.push_str(what);

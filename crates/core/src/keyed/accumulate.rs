@@ -160,6 +160,7 @@ impl Accumulated {
                 detail,
                 json: gathered.derived(plan, node, of, key, window),
                 events: *inputs,
+                arrival: None,
             });
         };
         match &self.windows {

@@ -39,14 +39,24 @@ pub(crate) struct Correlated {
 /// The state of a key.
 #[derive(Debug, Default)]
 struct Held {
-    /// Starts and stops, with whether they are stops, and the events as JSON.
-    events: BTreeMap<Rank, (bool, Vec<u8>)>,
+    /// The starts and stops of the key.
+    events: BTreeMap<Rank, Event>,
     /// By open start: how many segments were released, and where the last one ended.
     cut: BTreeMap<Rank, (u32, Timestamp)>,
     /// By start: the stop of each released pair that is remembered.
     released: BTreeMap<Rank, Rank>,
     /// When the key is due.
     due: Option<Timestamp>,
+}
+
+/// A start or a stop of the key.
+#[derive(Debug)]
+struct Event {
+    is_stop: bool,
+    /// The event, as JSON.
+    json: Vec<u8>,
+    /// Its number among the received events; none for a derived one.
+    arrival: Option<u64>,
 }
 
 /// A stretch of a pair that is released.
@@ -72,7 +82,8 @@ impl Correlated {
                 Ok(_) => {
                     let json = batch.resolve(input.json).bytes.to_vec();
                     let (_, held) = self.keys.get_or_insert_with(input.hash, key, Held::default);
-                    held.events.insert((input.at, input.order), (input.is_stop, json));
+                    let event = Event { is_stop: input.is_stop, json, arrival: input.arrival };
+                    held.events.insert((input.at, input.order), event);
                     self.schedule(of, input.hash, key);
                     effects.absorbed(input, false);
                 }
@@ -130,11 +141,12 @@ impl Correlated {
     /// Parks the events that it holds.
     pub(super) fn forget(&self, effects: &mut impl Effects) {
         for (_, held) in self.keys.sorted() {
-            for (rank, (is_stop, json)) in &held.events {
+            for (rank, Event { is_stop, json, arrival }) in &held.events {
                 let what = if *is_stop { "stop" } else { "start" };
                 let detail = format!("the {what} at {}, which a new version of the pipeline gave up", rank.0);
                 let verdict = Verdict::Parked(Reason::StateForgotten);
-                effects.rejudged(Rejudged { order: rank.1, verdict, detail, json: json.clone(), events: 1 });
+                let (json, arrival) = (json.clone(), *arrival);
+                effects.rejudged(Rejudged { order: rank.1, verdict, detail, json, events: 1, arrival });
             }
         }
     }
@@ -153,10 +165,11 @@ impl Correlated {
         for (key, held) in self.keys.sorted() {
             pen.text(key);
             pen.count(held.events.len() as u64);
-            for (rank, (is_stop, json)) in &held.events {
+            for (rank, Event { is_stop, json, arrival }) in &held.events {
                 write_rank(*rank, pen);
                 pen.byte(u8::from(*is_stop));
                 pen.text(json);
+                pen.count(arrival.map_or(0, |arrival| arrival + 1));
             }
             pen.count(held.cut.len() as u64);
             for (rank, (index, end)) in &held.cut {
@@ -172,14 +185,16 @@ impl Correlated {
         }
     }
 
-    pub(super) fn read(of: &Correlate, glass: &mut Glass<'_>) -> Seen<Correlated> {
+    pub(super) fn read(of: &Correlate, glass: &mut Glass<'_>, is_former: bool) -> Seen<Correlated> {
         let mut read = Correlated::new(of);
         read.ticked = glass.time()?;
         for _ in 0..glass.length()? {
             let key = glass.text()?;
             let mut held = Held::default();
             for _ in 0..glass.length()? {
-                held.events.insert(read_rank(glass)?, (glass.byte()? != 0, glass.text()?.to_vec()));
+                let (rank, is_stop, json) = (read_rank(glass)?, glass.byte()? != 0, glass.text()?.to_vec());
+                let arrival = if is_former { None } else { glass.count()?.checked_sub(1) };
+                held.events.insert(rank, Event { is_stop, json, arrival });
             }
             for _ in 0..glass.length()? {
                 held.cut.insert(read_rank(glass)?, (glass.count()? as u32, glass.time()?));
@@ -210,7 +225,7 @@ impl Held {
     }
 
     fn parts(&self, repeat: Repeat) -> Vec<Part> {
-        sort_out(self.events.iter().map(|(rank, (is_stop, _))| (*rank, *is_stop)), repeat)
+        sort_out(self.events.iter().map(|(rank, event)| (*rank, event.is_stop)), repeat)
     }
 
     /// Whether an event may come in beside what was released already.
@@ -240,7 +255,7 @@ impl Held {
     }
 
     fn has_stop_between(&self, from: Rank, to: Rank) -> bool {
-        from < to && self.events.range(from..to).any(|(_, (is_stop, _))| *is_stop)
+        from < to && self.events.range(from..to).any(|(_, event)| event.is_stop)
     }
 
     /// The first boundary at which a pair is cut that was released up to an instant.
@@ -341,10 +356,11 @@ impl Held {
 
     fn park(&mut self, rank: Rank, reason: Reason, effects: &mut impl Effects) {
         self.cut.remove(&rank);
-        if let Some((is_stop, json)) = self.events.remove(&rank) {
+        if let Some(Event { is_stop, json, arrival }) = self.events.remove(&rank) {
             let what = if is_stop { "no start came in time for the stop" } else { "no stop came in time for the start" };
             let detail = format!("{what} at {}", rank.0);
-            effects.rejudged(Rejudged { order: rank.1, verdict: Verdict::Parked(reason), detail, json, events: 1 });
+            let verdict = Verdict::Parked(reason);
+            effects.rejudged(Rejudged { order: rank.1, verdict, detail, json, events: 1, arrival });
         }
     }
 
@@ -354,10 +370,11 @@ impl Held {
             if let Part::Within(inner, of) = *part
                 && of == start
                 && inner < stop
-                && let Some((_, json)) = self.events.remove(&inner)
+                && let Some(Event { json, arrival, .. }) = self.events.remove(&inner)
             {
                 let detail = format!("a start within the pair from {}", start.0);
-                effects.rejudged(Rejudged { order: inner.1, verdict: Verdict::Duplicate, detail, json, events: 1 });
+                let verdict = Verdict::Duplicate;
+                effects.rejudged(Rejudged { order: inner.1, verdict, detail, json, events: 1, arrival });
             }
         }
         self.events.remove(&start);
@@ -381,7 +398,7 @@ impl Held {
             self.cut.insert(start, (index, from));
         }
         let Some(stop) = stop.filter(|_| is_over) else { return };
-        let json = self.events.get(&stop).map(|(_, json)| json.clone());
+        let json = self.events.get(&stop).map(|event| event.json.clone());
         let settles = 1 + u64::from(json.is_some());
         let segment = Segment { start: from, end: stop.0, index, is_last: true, stop: json.as_deref() };
         self.give(release, start, &segment, settles, effects);
@@ -390,8 +407,8 @@ impl Held {
     /// Makes a segment's derived event: the start event with what the segment says.
     fn give(&self, release: &Release<'_>, start: Rank, segment: &Segment<'_>, settles: u64, effects: &mut impl Effects) {
         let Release { plan, node, of, key, .. } = release;
-        let Some((_, json)) = self.events.get(&start) else { return };
-        let mut tree = Tree::Raw(json.clone());
+        let Some(event) = self.events.get(&start) else { return };
+        let mut tree = Tree::Raw(event.json.clone());
         let mut set = |slot: u16, json: &[u8]| tree.set(plan.paths[usize::from(slot)].names(), Some(json));
         set(of.duration, length(segment.start, segment.end, of.unit).to_string().as_bytes());
         let stop = segment.stop.map(|json| Document::new(json.to_vec()));

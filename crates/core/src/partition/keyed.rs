@@ -92,19 +92,21 @@ impl<M: Meters, I: Identities> Partition<M, I> {
             let (id, form) = (glass.string()?, glass.string()?);
             let (holds, image) = (glass.byte()? != 0, glass.text()?);
             let found = self.plan.nodes.iter().position(|node| node.id == id);
-            let same = found.filter(|node| {
-                let operator = &self.plan.nodes[*node].operator;
-                let now = Form::of(&self.plan, operator).map(|form| form.text());
-                now.as_ref() == Some(&form) || former_text(&self.plan, operator).as_ref() == Some(&form)
+            let same = found.and_then(|node| {
+                let operator = &self.plan.nodes[node].operator;
+                if Form::of(&self.plan, operator).is_some_and(|now| now.text() == form) {
+                    return Some((node, false));
+                }
+                former_text(&self.plan, operator).is_some_and(|former| former == form).then_some((node, true))
             });
-            let Some(node) = same else {
+            let Some((node, is_former)) = same else {
                 if holds {
                     return Err(crate::image::BadImage::State(id));
                 }
                 continue;
             };
             let mut image = Glass::new(image);
-            let state = State::read(&self.plan, node as u16, &mut image)?;
+            let state = State::read(&self.plan, node as u16, &mut image, is_former)?;
             if !image.is_at_end() {
                 return image.damaged();
             }

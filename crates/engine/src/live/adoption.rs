@@ -29,7 +29,7 @@ impl Live {
     }
 
     /// Checks that the plan of another version has all that the meters need. Returns the operators
-    /// whose state has no place there, with what becomes of it.
+    /// whose state has no place there, with the decision about it.
     pub fn accepts(&self, plan: &Plan, state: &StateChoices) -> Result<Vec<Displaced>, Error> {
         self.engine.displaced(plan, state)
     }

@@ -68,7 +68,7 @@ pub enum LogCommand {
         /// lack it; for those it is read from the catalog.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         document: Option<AdoptedDocument>,
-        /// What becomes of state that has no place in the version. An operator that is not named
+        /// Decisions about state that has no place in the version. An operator that is not named
         /// releases it.
         #[serde(default, skip_serializing_if = "StateChoices::is_empty")]
         state: StateChoices,

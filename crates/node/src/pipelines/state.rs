@@ -1,4 +1,4 @@
-//! The state of operators that a new version of a pipeline has no place for, and what becomes of it.
+//! The state of operators that a new version of a pipeline has no place for.
 
 use flowmeter_core::partition::Change;
 use flowmeter_core::plan::Plan;

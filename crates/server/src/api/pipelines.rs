@@ -172,7 +172,7 @@ async fn show(State(app): State<App>, Extension(asked): Extension<Asked>, Path(n
     .await
 }
 
-/// A new version: the document, and what becomes of state that has no place in it.
+/// A new version: the document, and decisions about state that has no place in it.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct NewVersion {

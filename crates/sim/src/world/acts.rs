@@ -74,16 +74,14 @@ impl World {
         };
         let Some(parked) = parked_item(item) else { return Err(Stop::Wrong("a parked event cannot be read".to_owned())) };
         // An event that an operator made is corrected where it was made.
-        if parked.is_derived {
-            return Ok(());
-        }
+        let Some(arrival) = parked.settled_by() else { return Ok(()) };
         let (how, lines) = match self.random.below(4) {
             0 => (How::Discarded, Vec::new()),
             1 => (How::Reprocessed, parked.raw.to_vec()),
             _ => (How::Corrected, self.producer.mend(&mut self.random, self.now, parked.raw).into_bytes()),
         };
         let plan = plan_of(slot.document, 1).map_err(super::stop)?;
-        let settles = Some(Settles { arrival: parked.arrival, number: 0, how, who: "sam" });
+        let settles = Some(Settles { arrival, number: 0, how, who: "sam" });
         let letter = Letter { namespace: NAMESPACE, pipeline: Some(plan.id), again: true, settles, fed: None, lines: &lines };
         let mut bytes = Vec::new();
         letter.write_to(&mut bytes);
@@ -190,7 +188,7 @@ impl World {
         self.commit()
     }
 
-    /// Returns what becomes of the state that has no place in another version.
+    /// Returns decisions about state that has no place in another version.
     fn choices(&mut self) -> StateChoices {
         let choose = |operator: &str| match self.random.below(3) {
             0 => None,

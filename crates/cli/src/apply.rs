@@ -13,8 +13,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
+use flowmeter_engine::StateChoice;
 use serde_json::value::RawValue;
 
+use crate::args::state_choice;
 use crate::client::{Connection, Server};
 use crate::failure::{self, DIFFERENT};
 use crate::form::Form;
@@ -36,6 +38,10 @@ pub(crate) struct Apply {
     /// Print what would be done, and change nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
+    /// Release or forget the state of an operator whose fields change or that is gone: `release`
+    /// counts it as it is, `forget` parks it; may be repeated
+    #[arg(long, value_name = "PIPELINE/OPERATOR=release|forget", value_parser = state_choice)]
+    pub(crate) state: Vec<(String, StateChoice)>,
     #[command(flatten)]
     pub(crate) server: Server,
 }
@@ -65,7 +71,7 @@ pub(crate) struct Documents {
 
 pub(crate) fn apply(apply: &Apply) -> anyhow::Result<ExitCode> {
     let connection = Connection::new(&apply.server.address)?;
-    let all = compare_all(&connection, &apply.documents, false)?;
+    let all = compare_all(&connection, &apply.documents, &apply.state, false)?;
     let form = apply.server.output;
     let mut done: Vec<Box<RawValue>> = Vec::new();
     for compared in &all {
@@ -94,7 +100,7 @@ pub(crate) fn apply(apply: &Apply) -> anyhow::Result<ExitCode> {
 
 pub(crate) fn diff(diff: &Diff) -> anyhow::Result<ExitCode> {
     let connection = Connection::new(&diff.server.address)?;
-    let all = compare_all(&connection, &diff.documents, true)?;
+    let all = compare_all(&connection, &diff.documents, &[], true)?;
     match diff.server.output {
         Form::Table => {
             let text = |compared: &Compared| {
@@ -111,8 +117,14 @@ pub(crate) fn diff(diff: &Diff) -> anyhow::Result<ExitCode> {
     Ok(if are_equal { ExitCode::SUCCESS } else { ExitCode::from(DIFFERENT) })
 }
 
-fn compare_all(connection: &Connection, documents: &Documents, is_reading: bool) -> anyhow::Result<Vec<Compared>> {
-    let documents = documents::read(&documents.file)?;
+fn compare_all(
+    connection: &Connection,
+    documents: &Documents,
+    state: &[(String, StateChoice)],
+    is_reading: bool,
+) -> anyhow::Result<Vec<Compared>> {
+    let mut documents = documents::read(&documents.file)?;
+    documents::add_state(&mut documents, state)?;
     documents.into_iter().map(|document| compare(connection, document, is_reading)).collect()
 }
 

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
+use flowmeter_engine::StateChoice;
 
 use crate::client::Server;
 use crate::form::Form;
@@ -196,6 +197,10 @@ pub(crate) struct Run {
     /// this run alone]
     #[arg(long, value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,
+    /// Release or forget the state of an operator of the previous run whose fields changed or that
+    /// is gone: `release` counts it as it is, `forget` parks it; may be repeated
+    #[arg(long, value_name = "OPERATOR=release|forget", requires = "data", value_parser = state_choice)]
+    pub(crate) state: Vec<(String, StateChoice)>,
     /// A file for the records instead of the pipeline's targets (`-`: standard output); or `table`
     /// or `json`: the form of the summary
     #[arg(long, short, value_name = "FILE|table|json")]
@@ -345,4 +350,11 @@ pub(crate) struct Restore {
     /// The data directory to make; it must be empty or not exist
     #[arg(long, value_name = "DIR")]
     pub(crate) data: PathBuf,
+}
+
+/// Reads the decision about the state of an operator: `ID=release` or `ID=forget`.
+pub(crate) fn state_choice(text: &str) -> Result<(String, StateChoice), String> {
+    let read = |(operator, choice): (&str, &str)| Some((operator.to_owned(), StateChoice::named(choice)?));
+    let expected = || format!("`{text}`: write the id of the operator with =release or =forget, as hours=release");
+    text.rsplit_once('=').filter(|(operator, _)| !operator.is_empty()).and_then(read).ok_or_else(expected)
 }

@@ -18,6 +18,8 @@ mod watch;
 use std::path::Path;
 use std::process::ExitCode;
 
+use flowmeter_engine::{StateChoice, StateChoices};
+use serde_json::json;
 use serde_json::value::RawValue;
 
 pub(crate) use commands::Commands;
@@ -42,6 +44,12 @@ pub(crate) struct Call {
     columns: Columns,
     /// Formats the answer for people, if a list of members is not enough.
     text: Option<Text>,
+}
+
+/// Returns the body of a new version: a document, and decisions about the state of operators.
+pub(crate) fn document_with_state(document: &str, state: &[(String, StateChoice)]) -> Vec<u8> {
+    let state: StateChoices = state.iter().cloned().collect();
+    json!({"document": document, "state": state}).to_string().into_bytes()
 }
 
 impl Call {
@@ -90,6 +98,14 @@ impl Call {
             Some(Ok(None) | Err(_)) | None => bytes,
         };
         Ok(Call { body: Some(("application/yaml", body)), ..self })
+    }
+
+    /// Adds decisions about the state of operators to a document.
+    fn with_state(self, state: &[(String, StateChoice)]) -> anyhow::Result<Call> {
+        let (false, Some((_, document))) = (state.is_empty(), &self.body) else { return Ok(self) };
+        let document = std::str::from_utf8(document).map_err(|_| Wrong("the document is not UTF-8".to_owned()))?;
+        let body = document_with_state(document, state);
+        Ok(Call { body: Some(("application/json", body)), ..self })
     }
 
     /// The rows of a table, in the format of the file's ending.

@@ -115,6 +115,43 @@ fn held_events_continue_in_the_next_run() {
 }
 
 #[test]
+fn state_that_a_document_has_no_place_for_is_released_or_forgotten() {
+    for (choice, held) in [
+        ("release", json!({"derived": 1, "absorbed": 1, "parked": 0})),
+        ("forget", json!({"derived": 0, "absorbed": 0, "parked": 1})),
+    ] {
+        let place = Place::new();
+        place.write("calls.yaml", &PIPELINE.replace("  - split: { path: lines, into: line }\n", ""));
+        let kept = ["--data", "kept"];
+        let start = json!({ "id": "1", "source": "s", "subject": "a", "time": "2026-01-05T10:10:00Z", "line": 1 });
+        place.run(&[start], "2026-01-05T10:30:00Z", &kept);
+        let newer = PIPELINE.replace("size: 1h", "size: 2h");
+        place.write("calls.yaml", &newer);
+        let refused = place.run(&[], "2026-01-05T10:40:00Z", &kept);
+        let message = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert_eq!(refused.status.code(), Some(2), "{message}");
+        assert!(message.contains("operator `accumulate`: its `window` changed"), "{message}");
+        let unknown = place.run(&[], "2026-01-05T10:40:00Z", &["--data", "kept", "--state", "calls=release"]);
+        assert_eq!(unknown.status.code(), Some(2));
+        let state = format!("accumulate={choice}");
+        let output =
+            place.run(&[], "2026-01-05T10:40:00Z", &["--data", "kept", "--state", &state, "--derived", "derived.ndjson"]);
+        let summary = summary(&output);
+        let totals = &summary["totals"];
+        let found = json!({"derived": totals["derived"], "absorbed": totals["absorbed"], "parked": totals["parked"]});
+        assert_eq!((found, &totals["received"], &totals["held"]), (held, &json!(1), &json!(0)), "{summary}");
+        let derived = std::fs::read_to_string(place.path("derived.ndjson")).unwrap();
+        assert_eq!(derived.contains(r#""end":"2026-01-05T10:40:00.000Z""#), choice == "release", "{derived}");
+        // The table of the run before is in force for what it held; the new operator counts on.
+        let event = event("2", "a", "2026-01-05T12:10:00Z", &json!([5]));
+        place.run(&[event], "2026-02-01T00:00:00Z", &kept);
+        let records = std::fs::read_to_string(place.path("records.ndjson")).unwrap();
+        let expected = if choice == "release" { r#""value":6"# } else { r#""value":5"# };
+        assert!(records.contains(expected), "{records}");
+    }
+}
+
+#[test]
 fn a_first_content_that_is_refused_ends_the_run() {
     let place = Place::new();
     place.write("plans.csv", "customer,plan\na,silver\na,bronze\n");

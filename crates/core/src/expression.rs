@@ -17,6 +17,7 @@ mod evaluate;
 mod functions;
 mod lexer;
 mod lists;
+mod named;
 mod parse;
 mod syntax;
 #[cfg(test)]
@@ -45,6 +46,13 @@ impl Program {
     /// Compiles CEL. The error names the problem and the correct form.
     pub fn compile(text: &str, fields: &mut dyn Fields) -> Result<Program, BadExpression> {
         compile::compile(text, fields).map(|root| Program { root })
+    }
+
+    /// Returns its text with the fields by name, which does not depend on their slots.
+    pub(crate) fn named(&self, name: &dyn Fn(u16) -> String) -> String {
+        let mut text = String::new();
+        named::write(&self.root, name, &mut text);
+        text
     }
 
     /// Evaluates the expression for an event. The error is a message for people.

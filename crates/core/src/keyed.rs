@@ -9,6 +9,7 @@ mod aggregate;
 mod by_period;
 mod correlate;
 mod fold;
+mod form;
 mod gathered;
 mod keys;
 mod made;
@@ -20,6 +21,8 @@ mod sessions;
 mod tests;
 mod texts;
 
+pub use form::Change;
+pub(crate) use form::{Form, change, former_text};
 pub(crate) use keys::hash_of;
 use keys::{AHEAD, Keys};
 pub use made::{key_id, stamp_text};
@@ -49,6 +52,8 @@ pub struct Input {
     pub at: Timestamp,
     /// Its place in the order of arrival.
     pub order: Order,
+    /// Its number among the received events; none for a derived one.
+    pub arrival: Option<u64>,
     /// For pairs: whether it is a stop.
     pub is_stop: bool,
     /// For pairs, and for scripts that see more than some fields: the whole event, as JSON.
@@ -86,8 +91,12 @@ pub struct Rejudged {
     pub verdict: Verdict,
     /// Details of the verdict, for a person.
     pub detail: String,
-    /// The event, as JSON.
+    /// The event, as JSON; of a window, the event that it would have become.
     pub json: Vec<u8>,
+    /// The number of its events: more than one for a window.
+    pub events: u64,
+    /// Its number among the received events, if it is one of them.
+    pub arrival: Option<u64>,
 }
 
 /// When events are released.
@@ -97,8 +106,20 @@ pub struct Due {
     pub at: Timestamp,
     /// How far the watermark of the operator has come; the clock, where it has none.
     pub until: Timestamp,
-    /// Whether everything is released, due or not.
-    pub everything: bool,
+    /// How much is released.
+    pub extent: ReleaseExtent,
+}
+
+/// How much an operator releases.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReleaseExtent {
+    /// The windows and pairs that are due.
+    Due,
+    /// All windows, and all pairs with a stop. Their ends stay as scheduled.
+    All,
+    /// Everything as it is at the instant: windows and pairs end there, and the operator begins
+    /// empty.
+    Ended,
 }
 
 /// The state of one operator in one partition.
@@ -162,6 +183,21 @@ impl State {
         }
     }
 
+    /// Gives up the events that it holds: they are parked.
+    pub(crate) fn forget(&self, plan: &Plan, node: u16, effects: &mut impl Effects) {
+        match (self, &plan.nodes[usize::from(node)].operator) {
+            (State::Accumulate(state), Operator::Accumulate(accumulate)) => state.forget(plan, node, accumulate, effects),
+            (State::Correlate(state), Operator::Correlate(_)) => state.forget(effects),
+            // They hold no events: theirs have passed.
+            (State::Rate(_), Operator::Rate(_))
+            | (State::Aggregate(_), Operator::Aggregate(_))
+            | (State::Script(_), Operator::Script(_)) => {}
+            (State::Rate(_) | State::Aggregate(_) | State::Accumulate(_) | State::Correlate(_) | State::Script(_), _) => {
+                debug_assert!(false, "the state of another operator");
+            }
+        }
+    }
+
     /// Whether it holds nothing that an event could depend on.
     pub(crate) fn is_empty(&self) -> bool {
         match self {
@@ -201,54 +237,16 @@ impl State {
         }
     }
 
-    /// Reads it from an image.
-    pub(crate) fn read(plan: &Plan, node: u16, glass: &mut Glass<'_>) -> Seen<State> {
+    /// Reads it from an image. `is_former`: an older program wrote it, which did not keep the numbers of received events.
+    pub(crate) fn read(plan: &Plan, node: u16, glass: &mut Glass<'_>, is_former: bool) -> Seen<State> {
         let Some(keyed) = plan.nodes[usize::from(node)].operator.keyed() else { return glass.damaged() };
         Ok(match keyed {
             Keyed::Rate(_, running) => State::Rate(rate::Rates::read(running, glass)?),
             Keyed::Aggregate(aggregate) => State::Aggregate(aggregate::Aggregates::read(aggregate, glass)?),
             Keyed::Accumulate(accumulate) => State::Accumulate(accumulate::Accumulated::read(accumulate, glass)?),
-            Keyed::Correlate(correlate) => State::Correlate(correlate::Correlated::read(correlate, glass)?),
+            Keyed::Correlate(correlate) => State::Correlate(correlate::Correlated::read(correlate, glass, is_former)?),
             Keyed::Script(_) => State::Script(script::States::read(glass)?),
         })
-    }
-}
-
-/// Returns the options on which the state of an operator depends. State is handed to another
-/// version only if this is the same.
-pub(crate) fn form_of(plan: &Plan, operator: &Operator) -> String {
-    let paths = |slots: &[u16]| slots.iter().map(|slot| plan.paths[usize::from(*slot)].as_str()).collect::<Vec<_>>().join(" ");
-    let folds = |folds: &[crate::operator::Fold]| {
-        let one =
-            |fold: &crate::operator::Fold| format!("{} {} {}", paths(&[fold.set]), fold.function.name(), paths(&[fold.value]));
-        folds.iter().map(one).collect::<Vec<_>>().join(", ")
-    };
-    let time = |time: &crate::plan::TimeField| format!("{} {:?}", paths(&time.slots), time.format);
-    let running = |running: &crate::operator::Running| {
-        let schedule = running.schedule.as_ref().map(|(schedule, zone)| format!("{schedule:?} {}", zone.name()));
-        format!("{} / {}", paths(&running.key), schedule.unwrap_or_default())
-    };
-    match operator.keyed() {
-        None => String::new(),
-        Some(Keyed::Rate(rate, by)) => format!("rate {} of {}", running(by), paths(&[rate.quantity])),
-        Some(Keyed::Aggregate(aggregate)) => {
-            format!("aggregate {} of {}", running(&aggregate.running), folds(&aggregate.fields))
-        }
-        Some(Keyed::Accumulate(accumulate)) => format!(
-            "accumulate {} / {} / {:?} {} of {}",
-            paths(&accumulate.key),
-            time(&accumulate.time),
-            accumulate.windows,
-            accumulate.zone.name(),
-            folds(&accumulate.fields)
-        ),
-        Some(Keyed::Script(script)) => format!("script {} / {}", paths(&script.key), script.state_version),
-        Some(Keyed::Correlate(correlate)) => {
-            let cut = correlate.cut.as_ref().map(|cut| format!("{:?} {}", cut.schedule, cut.zone.name()));
-            let (start, stop) = (&correlate.start, &correlate.stop);
-            let by = time(&correlate.time);
-            format!("correlate {} / {by} / {start:?} {stop:?} / {}", paths(&correlate.key), cut.unwrap_or_default())
-        }
     }
 }
 

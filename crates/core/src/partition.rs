@@ -43,7 +43,7 @@ mod threshold;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-pub use crate::keyed::{Due, Input, Rejudged, Released};
+pub use crate::keyed::{Change, Due, Input, Rejudged, ReleaseExtent, Released};
 pub use command::{Command, Identity, Usage};
 pub(crate) use count::read_value;
 pub use effects::{Counted, Effects, RecordKey};
@@ -211,7 +211,8 @@ impl<M: Meters, I: Identities> Partition<M, I> {
                 self.count(processor, batch, usages, at, effects);
             }
             Command::Keep { node, batch, tables, inputs } => self.keep(node, (batch, tables), inputs, at, effects),
-            Command::Release { node, until, everything } => self.release(node, Due { at, until, everything }, effects),
+            Command::Release { node, until, extent } => self.release(node, Due { at, until, extent }, effects),
+            Command::GiveUp { node } => self.give_up(node, effects),
             Command::Open(declared) => self.open_declared(declared, at, effects),
             Command::Edit(declared) => self.edit_declared(declared),
             Command::Delete(declared) => self.delete_declared(declared, effects),

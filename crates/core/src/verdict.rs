@@ -152,7 +152,7 @@ impl Reason {
             Reason::ScriptLimit => "mend the script, or raise the limit that the detail names",
             Reason::HttpRefused => "correct the event, or set `onRefused: pass`",
             Reason::HttpUnavailable => "reprocess once the service answers, or set `onUnavailable: wait`",
-            Reason::StateForgotten => "send the event again if it is to count",
+            Reason::StateForgotten => "reprocess the event if it is to count; send those of a window again under other ids",
         }
     }
 }
@@ -240,11 +240,19 @@ impl Tally {
         *self.count_of(verdict) += 1;
     }
 
-    /// Notes that the verdict of an event noted before has changed.
-    pub fn change(&mut self, from: Verdict, to: Verdict) {
+    /// Notes that the verdict of events noted before has changed.
+    pub fn change(&mut self, from: Verdict, to: Verdict, events: u64) {
         let before = self.count_of(from);
-        *before = before.saturating_sub(1);
-        *self.count_of(to) += 1;
+        *before = before.saturating_sub(events);
+        *self.count_of(to) += events;
+    }
+
+    /// Notes the new verdicts of events that were absorbed.
+    pub fn rejudge(&mut self, rejudged: &Tally) {
+        let kept = rejudged.counted + rejudged.split + rejudged.cancelled;
+        let events = kept + rejudged.duplicate + rejudged.filtered + rejudged.parked_total();
+        self.absorbed = self.absorbed.saturating_sub(events);
+        self.absorb(rejudged);
     }
 
     fn count_of(&mut self, verdict: Verdict) -> &mut u64 {

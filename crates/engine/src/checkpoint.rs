@@ -289,7 +289,7 @@ fn read_totals(format: u8, glass: &mut Glass<'_>) -> Seen<Totals> {
             counters.insert((operator, glass.string()?), glass.count()? as i64);
         }
     }
-    Ok(Totals { tally, operators, meters_opened, timed_by_receipt, counters })
+    Ok(Totals { tally, operators, meters_opened, timed_by_receipt, counters, rejudged: Tally::default() })
 }
 
 /// Reads every checkpoint of a pipeline completely, including damaged ones that were set aside.

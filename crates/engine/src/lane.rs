@@ -7,7 +7,8 @@ use flowmeter_core::event::Kind;
 use flowmeter_core::mediation::{Answers, Flow};
 use flowmeter_core::operator::{Operator, Scripted};
 use flowmeter_core::partition::{
-    Command, Counted, Effects, Identities, Identity, Input, Memory, Meter, Partition, RecordKey, Rejudged, Released, Usage,
+    Command, Counted, Effects, Identities, Identity, Input, Memory, Meter, Partition, RecordKey, Rejudged, ReleaseExtent,
+    Released, Usage,
 };
 use flowmeter_core::plan::Plan;
 use flowmeter_core::record::Record;
@@ -160,9 +161,16 @@ impl<I: Identities> Lane<I> {
 
     /// Processes a tick for an operator that keeps state by key: returns what it released and the
     /// events whose verdicts changed.
-    pub(crate) fn release(&mut self, node: u16, at: Timestamp, until: Timestamp, everything: bool) -> Releasing {
+    pub(crate) fn release(&mut self, node: u16, at: Timestamp, until: Timestamp, extent: ReleaseExtent) -> Releasing {
         let mut releasing = Releasing::default();
-        self.partition.apply(Command::Release { node, until, everything }, at, &mut releasing);
+        self.partition.apply(Command::Release { node, until, extent }, at, &mut releasing);
+        releasing
+    }
+
+    /// Empties an operator that keeps state by key; returns the events that it held.
+    pub(crate) fn give_up(&mut self, node: u16, at: Timestamp) -> Releasing {
+        let mut releasing = Releasing::default();
+        self.partition.apply(Command::GiveUp { node }, at, &mut releasing);
         releasing
     }
 
@@ -330,6 +338,18 @@ impl Effects for Keeping<'_> {
 pub(crate) struct Releasing {
     pub(crate) released: Vec<Released>,
     pub(crate) rejudged: Vec<Rejudged>,
+}
+
+impl Releasing {
+    /// Joins the results of all partitions.
+    pub(crate) fn joined(parts: Vec<Releasing>) -> Releasing {
+        let mut all = Releasing::default();
+        for Releasing { released, rejudged } in parts {
+            all.released.extend(released);
+            all.rejudged.extend(rejudged);
+        }
+        all
+    }
 }
 
 impl Effects for Releasing {

@@ -28,9 +28,9 @@ use spool::Spool;
 use uuid::Uuid;
 
 use crate::checkpoint::{self, Checkpoint, Found};
-use crate::live::{Items, Origins, accepts};
+use crate::live::{Items, Origins};
 use crate::vault::{LocalVault, Tenure, Vault};
-use crate::{Engine, Error, Kind, RecordSink, Settings, Totals};
+use crate::{Engine, Error, Kind, Observer, RecordSink, Settings, StateChoices, Totals};
 
 /// Settings of a pipeline's runs.
 #[derive(Clone, Copy, Debug)]
@@ -102,12 +102,12 @@ pub fn folder_of(pipeline: Uuid) -> String {
 }
 
 impl Ledger {
-    /// Opens the state of a pipeline's runs and an engine that continues from it. The document is
-    /// the pipeline's, with every default written out.
+    /// Opens the state of a pipeline's runs and an engine that continues from it, with the plan of
+    /// the previous run: if that is another one, see [`Ledger::adopt`]. The document is the
+    /// pipeline's, with every default written out.
     ///
     /// # Errors
-    /// `Invalid` if meters exist that the document no longer has a place for; `Corrupt` if a file
-    /// is damaged: restore it from a backup, because nothing else has the counts.
+    /// `Corrupt` if a file is damaged: restore it from a backup, because nothing else has the counts.
     pub fn open(
         disk: Arc<dyn Disk>,
         plan: &Arc<Plan>,
@@ -173,11 +173,28 @@ impl Ledger {
             return Engine::read(Arc::clone(plan), settings.engine, &kept.images, open(&kept.manifests)?);
         }
         let old = Pipeline::read(&text).map_err(|why| Error::new(Kind::Corrupt, format!("{}: {why}", self.folder)))?;
-        let old = Engine::read(Arc::new(old.plan), settings.engine, &kept.images, open(&kept.manifests)?)?;
-        accepts(&old, plan)?;
-        let mut engine = Engine::read(Arc::clone(plan), settings.engine, &kept.images, old.into_identities())?;
+        Engine::read(Arc::new(old.plan), settings.engine, &kept.images, open(&kept.manifests)?)
+    }
+
+    /// Continues under the plan of another document, at the clock of this run. State without a
+    /// place there is released or given up first, by the operators of the previous run.
+    ///
+    /// # Errors
+    /// The disk failed, or a derived event cannot be processed.
+    pub fn adopt(
+        &mut self,
+        engine: &mut Engine<SpilledIdentities>,
+        plan: &Arc<Plan>,
+        state: &StateChoices,
+        at: Timestamp,
+        observer: &mut dyn Observer,
+    ) -> Result<(), Error> {
+        let old = Arc::clone(engine.plan());
+        engine.settle_displaced(plan, state, at, self.spool()?, observer)?;
+        engine.exchange(plan)?;
         engine.reschedule(self.clock);
-        Ok(engine)
+        self.before = std::mem::take(&mut self.before).under(&old, plan);
+        Ok(())
     }
 
     /// Returns the number of this run, counted from 1.

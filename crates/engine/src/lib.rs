@@ -14,6 +14,7 @@
 #![allow(missing_docs)] // documentation says what names and types do not
 
 mod checkpoint;
+mod displaced;
 mod error;
 mod in_order;
 pub mod journal;
@@ -37,6 +38,7 @@ mod unseen;
 pub mod vault;
 
 pub use checkpoint::examine as examine_checkpoints;
+pub use displaced::{Displaced, StateChoice, StateChoices};
 pub use error::{Error, Kind};
 pub use lane::Superseded;
 pub use merge::RecordSink;

@@ -40,7 +40,6 @@ use flowmeter_store::identities::{self, Manifest, Merging, SpilledIdentities};
 use flowmeter_store::log;
 use uuid::Uuid;
 
-pub(crate) use adoption::accepts;
 pub use answers::{OpenServices, PastAnswers, RecordedAnswers, copy_answers, hash_of as request_hash};
 pub use arrivals::{Arrivals, Arrived, ParkedNote};
 pub use command::{AdoptedDocument, CatalogRow, LogCommand, MeterName};

@@ -53,8 +53,10 @@ pub struct ParkedEvent<'a> {
     pub detail: &'a str,
     /// The event as it came in; a derived one as it was made.
     pub raw: &'a [u8],
-    /// Whether an operator made it.
+    /// Whether an operator made it, or held it.
     pub is_derived: bool,
+    /// Its number in the order of arrival, if it was received and an operator held it.
+    pub held: Option<u64>,
     /// Whether an operator released it, or held it: then it has no line in the origin.
     pub is_released: bool,
 }
@@ -69,6 +71,8 @@ const OTHER_COUNTERS: &str = "(others)";
 pub struct Totals {
     /// The numbers of events by verdict.
     pub tally: Tally,
+    /// Events that an earlier run absorbed and that have another verdict by now.
+    pub rejudged: Tally,
     /// The counts by operator.
     pub operators: Vec<OperatorCount>,
     /// Meters that events opened.
@@ -86,6 +90,7 @@ impl Totals {
     pub fn plus(&self, run: &Totals) -> Totals {
         let mut sum = self.clone();
         sum.tally.absorb(&run.tally);
+        sum.tally.rejudge(&run.rejudged);
         sum.meters_opened += run.meters_opened;
         sum.timed_by_receipt += run.timed_by_receipt;
         sum.count(&run.counters);

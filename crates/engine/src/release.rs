@@ -6,7 +6,7 @@ use std::sync::Arc;
 use flowmeter_core::event::{Block, Origin};
 use flowmeter_core::mediation::Decoder;
 use flowmeter_core::operator::{Operator, Release};
-use flowmeter_core::partition::{Identities, Rejudged, Released};
+use flowmeter_core::partition::{Identities, Rejudged, ReleaseExtent, Released};
 use flowmeter_core::time::Timestamp;
 use flowmeter_core::verdict::Verdict;
 use rayon::prelude::*;
@@ -61,29 +61,43 @@ impl<I: Identities + Send + Sync> Engine<I> {
     /// An event that one operator releases may be due at the next operator in the same tick.
     pub(crate) fn release(
         &mut self,
-        everything: bool,
+        extent: ReleaseExtent,
         at: Timestamp,
         sink: &mut dyn RecordSink,
         observer: &mut dyn Observer,
     ) -> Result<(), Error> {
         let plan = Arc::clone(&self.plan);
         for (node, operator) in (0u16..).zip(&plan.nodes) {
-            if !operator.operator.is_keyed() {
-                continue;
+            if operator.operator.is_keyed() {
+                self.release_of(node, extent, at, sink, observer)?;
             }
-            let until = self.watermark(node, at);
-            let Engine { lanes, pool, .. } = self;
-            let release = || lanes.par_iter_mut().map(|lane| lane.release(node, at, until, everything)).collect();
-            let parts: Vec<Releasing> = pool.install(release);
-            let (mut released, mut rejudged) = (Vec::new(), Vec::new());
-            for part in parts {
-                released.extend(part.released);
-                rejudged.extend(part.rejudged);
-            }
-            self.rejudge(node, rejudged, observer)?;
-            self.pass_on(node, released, at, sink, observer)?;
         }
         Ok(())
+    }
+
+    /// Releases the state of one operator.
+    pub(crate) fn release_of(
+        &mut self,
+        node: u16,
+        extent: ReleaseExtent,
+        at: Timestamp,
+        sink: &mut dyn RecordSink,
+        observer: &mut dyn Observer,
+    ) -> Result<(), Error> {
+        let until = self.watermark(node, at);
+        let Engine { lanes, pool, .. } = self;
+        let release = || lanes.par_iter_mut().map(|lane| lane.release(node, at, until, extent)).collect();
+        let all = Releasing::joined(pool.install(release));
+        self.rejudge(node, all.rejudged, observer)?;
+        self.pass_on(node, all.released, at, sink, observer)
+    }
+
+    /// Empties one operator: the events that it holds are parked.
+    pub(crate) fn give_up(&mut self, node: u16, at: Timestamp, observer: &mut dyn Observer) -> Result<(), Error> {
+        let Engine { lanes, pool, .. } = self;
+        let give_up = || lanes.par_iter_mut().map(|lane| lane.give_up(node, at)).collect();
+        let all = Releasing::joined(pool.install(give_up));
+        self.rejudge(node, all.rejudged, observer)
     }
 
     /// How far the watermark of an operator has come at a tick.
@@ -128,16 +142,20 @@ impl<I: Identities + Send + Sync> Engine<I> {
         let plan = Arc::clone(&self.plan);
         let operator = plan.nodes[usize::from(node)].id.as_str();
         let origin = Origin { name: format!("{}/{operator}", plan.name).into(), source: 0, columns: None };
-        for Rejudged { order, verdict, detail, json } in rejudged {
-            self.totals.tally.change(Verdict::Absorbed, verdict);
+        for Rejudged { order, verdict, detail, json, events, arrival: held } in rejudged {
             let count = &mut self.totals.operators[usize::from(node)];
-            count.absorbed = count.absorbed.saturating_sub(1);
+            // Of windows that overlap, each has the same events.
+            let events = events.min(count.held());
+            let is_of_earlier_run = order.0 < self.order_base;
+            let tally = if is_of_earlier_run { &mut self.totals.rejudged } else { &mut self.totals.tally };
+            tally.change(Verdict::Absorbed, verdict, events);
+            count.absorbed -= events;
             if let Verdict::Parked(reason) = verdict {
-                count.errors += 1;
+                count.errors += events;
                 let (origin, operator, detail) = (&origin, Some(operator), detail.as_str());
                 let line = order.0 + 1;
                 let (is_derived, is_released, raw) = (true, true, json.as_slice());
-                let parked = ParkedEvent { origin, line, operator, reason, detail, raw, is_derived, is_released };
+                let parked = ParkedEvent { origin, line, operator, reason, detail, raw, is_derived, held, is_released };
                 observer.parked(&parked)?;
             }
         }

@@ -6,7 +6,7 @@ use flowmeter_core::image::{BadImage, Glass};
 use flowmeter_core::limits::IDENTITIES_EXPECTED_MAX;
 use flowmeter_core::mediation::{Flow, Mediator, OperatorCount, Services};
 use flowmeter_core::operator::Operator;
-use flowmeter_core::partition::{Command, Identities, IdentityTable, Memory, Partition};
+use flowmeter_core::partition::{Command, Identities, IdentityTable, Memory, Partition, ReleaseExtent};
 use flowmeter_core::plan::{DeclaredMeter, Plan};
 use flowmeter_core::table::Tables;
 use flowmeter_core::time::Timestamp;
@@ -55,7 +55,7 @@ pub struct Engine<I = IdentityTable> {
     /// Whether watermarks follow the events; otherwise, every tick is at the end of input.
     pub(crate) follows_watermarks: bool,
     /// The number of events before those of its totals.
-    order_base: u64,
+    pub(crate) order_base: u64,
 }
 
 impl Engine {
@@ -109,6 +109,25 @@ impl<I: Identities + Send + Sync> Engine<I> {
             follows_watermarks: false,
             order_base: 0,
         }
+    }
+
+    /// Takes over meters, identities, state and totals under another plan, which has a place for all
+    /// of them. If this fails, the engine is of no more use.
+    pub(crate) fn exchange(&mut self, plan: &Arc<Plan>) -> Result<(), Error> {
+        let settings = Settings { threads: self.pool.current_num_threads(), partitions: self.lanes.len(), taps_max: 0 };
+        let (images, totals) = (self.images(), self.totals());
+        let (rollups, listens, services) = (self.take_rollups(), self.listens, self.services.take());
+        // The engine is taken apart for its identities; an empty one takes its place meanwhile.
+        let stand_in = Engine::with_identities(&self.plan, settings, Vec::new())?;
+        let before = std::mem::replace(self, stand_in);
+        let (old, order_base, follows) = (Arc::clone(&before.plan), before.order_base, before.follows_watermarks);
+        *self = Engine::read(Arc::clone(plan), settings, &images, before.into_identities())?;
+        self.set_totals(totals.under(&old, plan));
+        self.roll_up(rollups);
+        self.listen(listens);
+        self.follow_watermarks(follows);
+        (self.services, self.order_base) = (services, order_base);
+        Ok(())
     }
 
     /// Returns the images of all partitions, without their identities.
@@ -370,6 +389,7 @@ impl<I: Identities + Send + Sync> Engine<I> {
                     detail: &parked.detail,
                     raw: made.as_deref().unwrap_or_else(|| flow.batch.raw(event)),
                     is_derived: made.is_some() || flow.derived_by.is_some(),
+                    held: None,
                     is_released: flow.derived_by.is_some(),
                 })?;
             }
@@ -406,13 +426,13 @@ impl<I: Identities + Send + Sync> Engine<I> {
     /// Processes a tick at `at`: operators release what is due, then every period that ended is
     /// flushed, in order.
     pub fn tick(&mut self, at: Timestamp, sink: &mut dyn RecordSink, observer: &mut dyn Observer) -> Result<(), Error> {
-        self.release(false, at, sink, observer)?;
+        self.release(ReleaseExtent::Due, at, sink, observer)?;
         self.close(Extent::Due, at, sink)
     }
 
     /// Releases held events and flushes open periods; their ends stay as scheduled.
     pub fn flush_open(&mut self, at: Timestamp, sink: &mut dyn RecordSink, observer: &mut dyn Observer) -> Result<(), Error> {
-        self.release(true, at, sink, observer)?;
+        self.release(ReleaseExtent::All, at, sink, observer)?;
         self.close(Extent::Open, at, sink)
     }
 

@@ -16,7 +16,7 @@ use flowmeter_engine::live::{
     Arrivals, Beginning, Fed, Home, Letter, Live, LiveSettings, LogCommand, MeterName, NoteKind, Stream, folder_of, items,
     note_item, parked_item, record_item,
 };
-use flowmeter_engine::{Error, Settings};
+use flowmeter_engine::{Error, Settings, StateChoices};
 use flowmeter_store::disk::{Disk, LocalDisk, Overlay};
 use flowmeter_store::log::{self, Encoded, EntryKind, Log, Reader};
 
@@ -123,7 +123,7 @@ fn make(folder: &Path) {
         events("2024-05-01T10:59:00Z", &first),
         command("2024-05-01T11:00:00Z", &LogCommand::Tick),
         command("2024-05-01T11:10:00Z", &LogCommand::Delete { pipeline, meter: ann }),
-        command("2024-05-01T11:20:00Z", &LogCommand::Adopt { pipeline, version: 2, document: None }),
+        command("2024-05-01T11:20:00Z", &LogCommand::Adopt { pipeline, version: 2, document: None, state: StateChoices::new() }),
         events("2024-05-01T11:30:00Z", &[event(4, "ann", "10:20", 4), event(5, "bob", "13:00", 5)]),
         events("2024-05-01T13:00:00Z", &[event(6, "bob", "13:00", 6)]),
         command("2024-05-02T00:00:00Z", &LogCommand::Tick),

@@ -6,6 +6,7 @@
 mod support;
 
 use flowmeter_core::json::holds;
+use flowmeter_engine::StateChoices;
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -32,9 +33,13 @@ struct Happening {
     flush: bool,
     table: Option<NewTable>,
     look: Option<Sums>,
-    /// The answer to the request of a step. Not used: an engine has no requests.
-    #[serde(rename = "answer")]
-    _answer: Option<Value>,
+    /// The next version of the document.
+    pipeline: Option<Box<RawValue>>,
+    /// Decisions about state that has no place in it.
+    #[serde(default)]
+    state: StateChoices,
+    /// The answer to the request of a step: a refusal.
+    answer: Option<Value>,
 }
 
 #[derive(Deserialize)]
@@ -103,6 +108,8 @@ fn outcome(story: &Story) -> Outcome {
                 Step::Table(table.name.clone(), table.rows.iter().map(|row| line(row)).collect())
             }
             Happening { look: Some(_), .. } => Step::Look,
+            Happening { pipeline: Some(document), answer: Some(_), .. } => Step::Refuse(document.get().to_owned()),
+            Happening { pipeline: Some(document), state, .. } => Step::Adopt(at, document.get().to_owned(), state.clone()),
             Happening { flush: true, .. } => Step::Flush(at),
             Happening { .. } => Step::Tick(at),
         }

@@ -4,6 +4,7 @@
 
 mod support;
 
+use flowmeter_engine::StateChoices;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use support::{Step, at, holds, run_all_ways};
@@ -60,7 +61,7 @@ fn check(story: &Story) -> Result<(), String> {
             Happening { events: Some(events), .. } => Step::Events(at, events.iter().map(|event| line(event)).collect()),
             Happening { open: Some(user), .. } => Step::Open(at, user.clone()),
             Happening { delete: Some(user), .. } => Step::Delete(at, user.clone()),
-            Happening { pipeline: Some(document), .. } => Step::Adopt(at, document.get().to_owned()),
+            Happening { pipeline: Some(document), .. } => Step::Adopt(at, document.get().to_owned(), StateChoices::new()),
             Happening { flush: true, .. } => Step::Flush(at),
             Happening { .. } => Step::Tick(at),
         }

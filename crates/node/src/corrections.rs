@@ -68,7 +68,8 @@ pub struct Correction {
     pub pipeline: String,
     /// The outcome so far.
     pub state: CorrectionState,
-    /// Its number in the order of arrival.
+    /// Its number in the order of arrival; of an event that an operator made, that of the event it
+    /// descends from.
     pub arrival: u64,
     /// When it was parked, in nanoseconds.
     pub parked_at: i64,
@@ -82,6 +83,8 @@ pub struct Correction {
     pub raw: Vec<u8>,
     /// Whether an operator made the event; then it cannot be settled by itself.
     pub is_derived: bool,
+    /// Whether an operator held the event, whose fields are as they were there.
+    pub was_held: bool,
     /// Its settlement, if it is settled.
     settlement: Option<Settlement>,
 }
@@ -160,13 +163,14 @@ impl Installation {
                         number,
                         pipeline: served.kept.name.clone(),
                         state: CorrectionState::Open,
-                        arrival: parked.arrival,
+                        arrival: parked.settled_by().unwrap_or(parked.arrival),
                         parked_at: entry.at,
                         reason: parked.reason,
                         operator: parked.operator.to_owned(),
                         detail: parked.detail.to_owned(),
                         raw: parked.raw.to_vec(),
-                        is_derived: parked.is_derived,
+                        is_derived: parked.settled_by().is_none(),
+                        was_held: parked.held.is_some(),
                         settlement: None,
                     });
                 }
@@ -235,7 +239,10 @@ impl Installation {
         served.must_move()?;
         let event = match how {
             How::Discarded | How::Superseded => Vec::new(),
-            How::Corrected | How::Reprocessed => event.unwrap_or_else(|| correction.raw.clone()),
+            How::Corrected | How::Reprocessed => match event {
+                Some(event) => event,
+                None => self.event_to_repeat(&served, &correction)?,
+            },
         };
         self.askings.note(served.kept.id, correction.number, who);
         if mutant::is_put_back(Mutant::AnsweredBeforeTheLog) {

@@ -4,7 +4,7 @@ pub mod declared;
 
 use flowmeter_core::meter_type::MeterType;
 use flowmeter_document::Pipeline;
-use flowmeter_engine::Error;
+use flowmeter_engine::{Error, StateChoices};
 use flowmeter_store::catalog::{Change, Table};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -173,7 +173,14 @@ impl Installation {
                 updated_at: self.now().to_string(),
                 ..pipeline.clone()
             };
-            self.adopt_in(&mut adoption, who, &newer, (&version.document, &types), compiled, &ReadTables::new())?;
+            self.adopt_in(
+                &mut adoption,
+                who,
+                &newer,
+                (&version.document, &types, &StateChoices::new()),
+                compiled,
+                &ReadTables::new(),
+            )?;
         }
         self.make_adoption(adoption)
     }

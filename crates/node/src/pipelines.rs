@@ -1,6 +1,7 @@
 //! Pipelines and the versions of their documents.
 
 pub mod services;
+pub mod state;
 pub mod stopped;
 pub mod working;
 
@@ -10,7 +11,7 @@ use std::sync::Arc;
 use flowmeter_core::plan::Plan;
 use flowmeter_document::{Pipeline, Problems, TargetPlan};
 use flowmeter_engine::live::{AdoptedDocument, LogCommand};
-use flowmeter_engine::{Error, Kind};
+use flowmeter_engine::{Error, Kind, StateChoices};
 use flowmeter_store::catalog::{Catalog, Change, Table};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -63,6 +64,9 @@ pub struct KeptVersion {
     pub meter_types: Vec<String>,
     /// The pipeline's id, which the plan uses.
     pub id: Uuid,
+    /// Decisions about state that has no place in the version.
+    #[serde(default, skip_serializing_if = "StateChoices::is_empty")]
+    pub state: StateChoices,
 }
 
 impl KeptVersion {
@@ -189,14 +193,24 @@ impl Installation {
         };
         let types = self.meter_type_documents(&who.namespace).map_err(|why| refusal_of(&why))?;
         let mut set = ChangeSet::default();
-        self.version_in(&mut set, who, &pipeline, document, &types, "pipeline.create")?;
+        self.version_in(&mut set, who, &pipeline, (document, &types, &StateChoices::new()), "pipeline.create")?;
         self.make_change(set)?;
         Ok(pipeline)
     }
 
-    /// Gives a pipeline a new version; a running one adopts it at once.
-    pub fn update_pipeline(&self, who: &Who, pipeline: &KeptPipeline, document: &str) -> Result<KeptPipeline, Refused> {
-        self.update_pipeline_with(who, pipeline, document, Vec::new())
+    /// Gives a pipeline a new version; a running one adopts it at once. `state` decides about
+    /// state that has no place in it.
+    ///
+    /// # Errors
+    /// The document has problems, or does not fit the meters or the state of the pipeline.
+    pub fn update_pipeline(
+        &self,
+        who: &Who,
+        pipeline: &KeptPipeline,
+        document: &str,
+        state: &StateChoices,
+    ) -> Result<KeptPipeline, Refused> {
+        self.update_pipeline_with(who, pipeline, (document, state), Vec::new())
     }
 
     /// Gives a pipeline a new version, together with other rows of the catalog.
@@ -204,7 +218,7 @@ impl Installation {
         &self,
         who: &Who,
         pipeline: &KeptPipeline,
-        document: &str,
+        (document, state): (&str, &StateChoices),
         rows: Vec<Change>,
     ) -> Result<KeptPipeline, Refused> {
         let compiled = self.check_document(&who.namespace, document)?;
@@ -232,7 +246,7 @@ impl Installation {
         let types = self.meter_type_documents(&who.namespace).map_err(|why| refusal_of(&why))?;
         let mut adoption = Adoption::default();
         adoption.set.rows = rows;
-        self.adopt_in(&mut adoption, who, &newer, (document, &types), compiled, &read)?;
+        self.adopt_in(&mut adoption, who, &newer, (document, &types, state), compiled, &read)?;
         self.make_adoption(adoption)?;
         Ok(newer)
     }
@@ -241,7 +255,13 @@ impl Installation {
     ///
     /// # Errors
     /// A document with problems, another name, or a change that the running pipeline refuses.
-    pub fn rehearse_update(&self, who: &Who, pipeline: &KeptPipeline, document: &str) -> Result<Value, Refused> {
+    pub fn rehearse_update(
+        &self,
+        who: &Who,
+        pipeline: &KeptPipeline,
+        document: &str,
+        state: &StateChoices,
+    ) -> Result<Value, Refused> {
         let compiled = self.check_document(&who.namespace, document)?;
         if compiled.plan.name != pipeline.name {
             let detail = format!("the document names the pipeline `{}`; this one is `{}`", compiled.plan.name, pipeline.name);
@@ -272,8 +292,8 @@ impl Installation {
             served.delivery.check(&compiled.targets, Path::new(".")).map_err(|why| refusal_of(&why))?;
             let mut plan = compiled.plan;
             plan.id = pipeline.id;
-            let accepted = served.worker.ask(move |live| live.accepts(&plan));
-            accepted.and_then(|accepted| accepted).map_err(|why| refusal_of(&why))?;
+            let (_, displaced) = self.check_state(pipeline, &served, &plan, state)?;
+            answer["state"] = displaced.iter().map(state::shown).collect();
             answer["keeps"] = json!({"meters": served.board().meters()});
         }
         Ok(answer)
@@ -286,24 +306,23 @@ impl Installation {
         adoption: &mut Adoption,
         who: &Who,
         newer: &KeptPipeline,
-        (document, types): (&str, &[String]),
+        (document, types, state): (&str, &[String], &StateChoices),
         compiled: Pipeline,
         read: &ReadTables,
     ) -> Result<(), Refused> {
-        self.version_in(&mut adoption.set, who, newer, document, types, "pipeline.update")?;
+        self.version_in(&mut adoption.set, who, newer, (document, types, state), "pipeline.update")?;
         let Some(served) = self.served_of(newer.id) else { return Ok(()) };
         let targets = compiled.targets;
         let mut plan = compiled.plan;
         plan.id = newer.id;
-        let asked = plan.clone();
-        let accepted = served.worker.ask(move |live| live.accepts(&asked));
-        accepted.and_then(|accepted| accepted).map_err(|why| refusal_of(&why))?;
+        let (state, _) = self.check_state(newer, &served, &plan, state)?;
         served.delivery.check(&targets, Path::new(".")).map_err(|why| refusal_of(&why))?;
         self.check_services(&plan).map_err(|why| refusal_of(&why))?;
         // A pipeline without a session adopts the version when its next session starts.
         if served.session() != 0 {
             let adopted = AdoptedDocument { text: document.to_owned(), meter_types: types.to_vec() };
-            adoption.set.commands.push(LogCommand::Adopt { pipeline: newer.id, version: newer.version, document: Some(adopted) });
+            let (pipeline, version, document) = (newer.id, newer.version, Some(adopted));
+            adoption.set.commands.push(LogCommand::Adopt { pipeline, version, document, state });
             self.prepare_tables(who, &plan, read)?;
             adoption.set.commands.extend(self.table_commands(newer, &plan)?);
             adoption.running.push((served, targets, refreshed(&plan)));
@@ -341,8 +360,7 @@ impl Installation {
         set: &mut ChangeSet,
         who: &Who,
         pipeline: &KeptPipeline,
-        document: &str,
-        types: &[String],
+        (document, types, state): (&str, &[String], &StateChoices),
         action: &str,
     ) -> Result<(), Refused> {
         let version = KeptVersion {
@@ -352,12 +370,16 @@ impl Installation {
             document: document.to_owned(),
             meter_types: types.to_vec(),
             id: pipeline.id,
+            state: state.clone(),
         };
         let key = pair_key(pipeline.id, u64::from(pipeline.version));
         set.rows.push(put(Table::Pipelines, named_key(&pipeline.namespace, &pipeline.name), pipeline));
         set.rows.push(put(Table::Versions, key, &version));
         set.rows.extend(self.begin_schedule(pipeline).map_err(|why| refusal_of(&why))?);
-        let after = json!({"version": pipeline.version});
+        let mut after = json!({"version": pipeline.version});
+        if !state.is_empty() {
+            after["state"] = json!(state);
+        }
         let audited = self.audit_in(set, who, action, &pipeline.name, (Value::Null, after));
         audited.map_err(|why| refusal_of(&why))
     }

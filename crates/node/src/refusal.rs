@@ -25,6 +25,8 @@ pub enum RefusalKind {
     TableRefused,
     /// An operator made the event, so it is corrected where it was made.
     DerivedEvent,
+    /// A new version has no place for the state of operators.
+    StateIncompatible,
     /// A target could not take records.
     TargetUnavailable,
     /// A pipeline that is concerned has stopped.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use flowmeter_engine::node::{Clock, WallOf};
-use flowmeter_engine::{Error, Kind};
+use flowmeter_engine::{Error, Kind, StateChoices};
 use flowmeter_node::audit::Who;
 use flowmeter_node::background::Yields;
 use flowmeter_node::indexing::Indexing;
@@ -228,7 +228,7 @@ fn start(installation: &Arc<Installation>, who: &Who, document: &Document) -> Re
         // A file that is unchanged since the last start does not revert later changes.
         Some(known) => match installation.newest_by(&known, &who.name)? {
             Some(version) if version.document == document.text => known,
-            _ => installation.update_pipeline(who, &known, &document.text).map_err(told)?,
+            _ => installation.update_pipeline(who, &known, &document.text, &StateChoices::new()).map_err(told)?,
         },
     };
     // A schedule starts sessions at its times.

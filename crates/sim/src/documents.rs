@@ -181,6 +181,8 @@ impl Document {
     fn mediating(&self, version: u32) -> String {
         let types: Vec<String> = self.sorts.iter().map(|sort| self.type_text(sort, version)).collect();
         let parts = 2 + version % 2;
+        // State of one version has no place in the other.
+        let (hours, cut) = if version % 2 == 1 { ("1h", "daily") } else { ("2h", "hourly") };
         format!(
             r#"{{"pipeline": "{}", "source": {{"http": {{}}}},
               "tables": [{{"name": "plans", "key": ["region"], "file": {{"path": "plans.ndjson"}}}},
@@ -196,10 +198,10 @@ impl Document {
               {{"aggregate": {{"key": ["subject"], "fields": {{"data.total": {{"sum": "data.n"}}}}, "schedule": "daily"}}}},
               {{"id": "price", "rate": {{"quantity": "data.n", "set": "data.amount", "key": ["subject"], "schedule": "daily",
                 "price": {{"model": "graduated", "tiers": [{{"upTo": 20, "unit": "0.5"}}, {{"unit": "0.125"}}]}}}}}},
-              {{"id": "hours", "accumulate": {{"key": ["subject", "data.tier", "data.plan"], "window": {{"size": "1h"}},
+              {{"id": "hours", "accumulate": {{"key": ["subject", "data.tier", "data.plan"], "window": {{"size": "{hours}"}},
                 "fields": {{"data.n": {{"sum": "data.amount"}}, "data.eur": {{"sum": "data.eur"}}, "data.calls": {{"count": true}}}}}}}},
               {{"id": "pairs", "from": "price", "correlate": {{"key": ["subject"], "start": "data.kind == \"use\"",
-                "stop": "data.kind == \"buy\"", "duration": "data.n", "onTimeout": "close", "cut": {{"schedule": "daily"}}}}}},
+                "stop": "data.kind == \"buy\"", "duration": "data.n", "onTimeout": "close", "cut": {{"schedule": "{cut}"}}}}}},
               {{"from": ["hours", "pairs"], "meter": {{"key": "{}", "user": "subject", "rules": [
                 {{"name": "first", "category": "first", "value": "data.n", "series": [], "groupBy": [["data.tier"], ["data.plan"], ["data.eur"]]}},
                 {{"name": "second", "category": "second", "value": "data.n", "series": []}}], "match": "all"}}}}],

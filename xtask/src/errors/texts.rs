@@ -130,6 +130,14 @@ pub(super) const TEXTS: &[Text] = &[
         "To change it for good, change the pipeline.",
     ),
     text(
+        "state_incompatible",
+        "The new version was not saved: fields of an operator changed on which its state depends, or the operator is gone, \
+         while it holds state. `operators` lists them: `change` is `fields` (then `fields` names them), `kind` or `gone`, and \
+         `held` is the number of events that the operator holds.",
+        "`release` counts what is held as it is, `forget` parks it; see \
+         [change a pipeline that holds state](../operators.md#change-a-pipeline-that-holds-state).",
+    ),
+    text(
         "clock_backwards",
         "A test clock was to be moved to an instant before its own. Nothing was changed.",
         "See [Play months in a second](../test-clock.md).",

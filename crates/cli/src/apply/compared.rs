@@ -83,7 +83,8 @@ fn ask(connection: &Connection, document: Document, is_reading: bool) -> anyhow:
     if before == after {
         return Ok(Compared { document, outcome: Outcome::Unchanged, version, before, after, effects: None });
     }
-    let rehearsed = connection.ask("PUT", &format!("{path}?dryRun=true"), body)?;
+    let (kind, newer) = document.new_version();
+    let rehearsed = connection.ask("PUT", &format!("{path}?dryRun=true"), Some((kind, &newer)))?;
     let effects = match rehearsed.status {
         FORBIDDEN if is_reading => None,
         _ => Some(serde_json::from_slice(&rehearsed.good()?).context("the answer to a dry run is no JSON")?),
@@ -102,7 +103,8 @@ pub(super) fn send(connection: &Connection, compared: &Compared) -> anyhow::Resu
     let answer = match (compared.outcome, compared.version) {
         (Outcome::Unchanged, version) => return Ok(version.unwrap_or_default()),
         (Outcome::Changed, Some(version)) => {
-            connection.put_if(&path_of(&compared.document), body, &format!("\"{version}\"")).with_context(place)?
+            let (kind, newer) = compared.document.new_version();
+            connection.put_if(&path_of(&compared.document), (kind, &newer), &format!("\"{version}\"")).with_context(place)?
         }
         (Outcome::Created | Outcome::Changed, _) => {
             connection.ask("POST", "/api/v1/pipelines", Some(body)).with_context(place)?

@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use flowmeter_document::Pipeline;
+use flowmeter_engine::StateChoice;
 
+use crate::client::document_with_state;
 use crate::failure::{self, Wrong};
 use crate::load;
 
@@ -21,6 +23,37 @@ pub(super) struct Document {
     pub(super) name: String,
     /// The text to be sent: the code of scripts in files is in it.
     pub(super) text: String,
+    /// Decisions about the state of operators that a new version has no place for.
+    pub(super) state: Vec<(String, StateChoice)>,
+}
+
+impl Document {
+    /// Returns the body of a new version, with its content type.
+    pub(super) fn new_version(&self) -> (&'static str, Vec<u8>) {
+        match self.state.is_empty() {
+            true => ("application/yaml", self.text.clone().into_bytes()),
+            false => ("application/json", document_with_state(&self.text, &self.state)),
+        }
+    }
+}
+
+/// Gives each document the decisions about the state of its operators; each operator is named
+/// `PIPELINE/OPERATOR`.
+///
+/// # Errors
+/// A name without a pipeline among the documents.
+pub(super) fn add_state(documents: &mut [Document], state: &[(String, StateChoice)]) -> anyhow::Result<()> {
+    for (name, choice) in state {
+        let named = name.split_once('/');
+        let found = named
+            .and_then(|(pipeline, operator)| Some((documents.iter_mut().find(|document| document.name == pipeline)?, operator)));
+        let Some((document, operator)) = found else {
+            let message = format!("--state {name}: write PIPELINE/OPERATOR, with the name of a pipeline in the files");
+            return Err(Wrong(message).into());
+        };
+        document.state.push((operator.to_owned(), *choice));
+    }
+    Ok(())
 }
 
 /// Reads the documents of files and folders, in their order. Prints every mistake with its place.
@@ -82,7 +115,7 @@ fn one(file: &Path) -> anyhow::Result<Document> {
     let pipeline = Pipeline::read_open_with_files(&text, &|name| load::script(file, name)).with_context(place)?;
     load::warn(file, &pipeline);
     let with_code = Pipeline::with_code(&text, &|name| load::script(file, name)).with_context(place)?;
-    Ok(Document { file: file.to_owned(), name: pipeline.plan.name, text: with_code.unwrap_or(text) })
+    Ok(Document { file: file.to_owned(), name: pipeline.plan.name, text: with_code.unwrap_or(text), state: Vec::new() })
 }
 
 fn check_names(documents: &[Document]) -> anyhow::Result<()> {

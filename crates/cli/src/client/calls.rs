@@ -216,7 +216,7 @@ impl Pipelines {
             }
             Pipelines::Show { name } => Call::get(one(name, "")),
             Pipelines::Create { file } => Call::post("/api/v1/pipelines").pipeline(file)?,
-            Pipelines::Update { name, file } => Call::new("PUT", one(name, "")).pipeline(file)?,
+            Pipelines::Update { name, file, state } => Call::new("PUT", one(name, "")).pipeline(file)?.with_state(state)?,
             Pipelines::Delete { name } => Call::new("DELETE", one(name, "")),
             Pipelines::Versions { name } => {
                 let columns = &[("VERSION", "version"), ("AT", "createdAt"), ("BY", "createdBy")];

@@ -3,8 +3,10 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use flowmeter_engine::StateChoice;
 
 use super::connection::Server;
+use crate::args::state_choice;
 
 /// Commands on the data of a server.
 #[derive(Debug, Subcommand)]
@@ -201,7 +203,14 @@ pub(crate) enum Pipelines {
     /// Create a pipeline from a document
     Create { file: PathBuf },
     /// Make a new version of a pipeline
-    Update { name: String, file: PathBuf },
+    Update {
+        name: String,
+        file: PathBuf,
+        /// Release or forget the state of an operator whose fields change or that is gone:
+        /// `release` counts it as it is, `forget` parks it; may be repeated
+        #[arg(long, value_name = "OPERATOR=release|forget", value_parser = state_choice)]
+        state: Vec<(String, StateChoice)>,
+    },
     /// Delete a pipeline by name
     Delete { name: String },
     /// List the versions of a pipeline

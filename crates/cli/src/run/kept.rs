@@ -6,10 +6,11 @@ use std::sync::Arc;
 use flowmeter_connectors::file::Files;
 use flowmeter_connectors::push::Push;
 use flowmeter_connectors::services::{HttpServices, Waits};
+use flowmeter_core::plan::Plan;
 use flowmeter_core::session::Trigger;
 use flowmeter_engine::ledger::{Ledger, LedgerSettings};
 use flowmeter_engine::node::Clock;
-use flowmeter_engine::{Engine, Error, Totals};
+use flowmeter_engine::{Displaced, Engine, Error, StateChoices, Totals};
 use flowmeter_store::disk::{LocalDisk, Lock};
 use flowmeter_store::identities::SpilledIdentities;
 
@@ -28,6 +29,10 @@ const IDENTITIES_BYTES: usize = 1 << 30;
 pub(super) struct Kept {
     ledger: Ledger,
     engine: Engine<SpilledIdentities>,
+    /// Decisions about state that has no place in the document.
+    state: StateChoices,
+    /// Whether there is such state.
+    displaces: bool,
     /// The folder is locked during the run.
     _lock: Lock,
     /// The folder of the pipeline's runs.
@@ -41,7 +46,15 @@ impl Kept {
         let disk = Arc::new(LocalDisk::new(data).map_err(|why| Error::io(data.display(), &why))?);
         let settings = LedgerSettings { engine: load::settings(&run.input, 0), identities_bytes: IDENTITIES_BYTES };
         let (ledger, engine) = Ledger::open(disk, &loaded.plan, &loaded.document, settings)?;
-        Ok(Kept { ledger, engine, _lock: lock, data: data.to_owned() })
+        let state: StateChoices = run.state.iter().cloned().collect();
+        check_names(&state, &[engine.plan(), &loaded.plan])?;
+        let displaced = engine.displaced(&loaded.plan, &state)?;
+        if let Some(open) = Displaced::open(&displaced) {
+            let remedy = "write --state OPERATOR=release to count it as it is, or --state OPERATOR=forget to park it";
+            return Err(Wrong(format!("state_incompatible: {open}; {remedy}")).into());
+        }
+        let displaces = !displaced.is_empty();
+        Ok(Kept { ledger, engine, state, displaces, _lock: lock, data: data.to_owned() })
     }
 
     /// Returns the number of this run.
@@ -58,7 +71,7 @@ impl Kept {
         journal: &mut Journal,
         watch: &mut Watch,
     ) -> anyhow::Result<(Totals, Option<Totals>, Push)> {
-        let Kept { mut ledger, mut engine, _lock, data } = self;
+        let Kept { mut ledger, mut engine, state, displaces, _lock, data } = self;
         let data = data.as_path();
         let plan = &loaded.plan;
         let as_of = load::as_of(&run.input)?;
@@ -71,11 +84,19 @@ impl Kept {
         let mut files = Files::new(Arc::clone(plan), &run.input.input)?;
         let (memory, clock) = (ledger.memory(), Arc::new(Wall));
         let mut push = Push::go_on(&plan.name, &loaded.targets, output, memory, clock, watch.printer())?;
-        super::tables::load(plan, data, &mut engine)?;
         let answers = data.join("runs").join(plan.id.to_string()).join("answers.ndjson");
-        if let Some(services) = HttpServices::open(plan, Some(answers), Arc::new(Wall), Waits::default())? {
-            engine.use_services(services);
+        let services = |plan: &Plan| HttpServices::open(plan, Some(answers.clone()), Arc::new(Wall), Waits::default());
+        let before = Arc::clone(engine.plan());
+        if displaces {
+            // Released events go through the operators of the previous run.
+            super::tables::load_kept(&before, data, &mut engine)?;
+            services(&before)?.into_iter().for_each(|services| engine.use_services(services));
         }
+        if !Arc::ptr_eq(&before, plan) {
+            ledger.adopt(&mut engine, plan, &state, as_of, watch)?;
+        }
+        super::tables::load(plan, data, &mut engine)?;
+        services(plan)?.into_iter().for_each(|services| engine.use_services(services));
         engine.open_declared(as_of);
         journal.step(Trigger::Ready)?;
         engine.ingest(&mut files, as_of, ledger.spool()?, watch)?;
@@ -103,5 +124,14 @@ impl Kept {
         // The process ends now: freeing the meters one by one would be a waste.
         std::mem::forget(engine);
         Ok((totals, Some(all), push))
+    }
+}
+
+/// Checks that each choice names an operator that keeps state, in one of the plans.
+fn check_names(state: &StateChoices, plans: &[&Plan]) -> Result<(), Wrong> {
+    let keeps = |id: &str| plans.iter().any(|plan| plan.nodes.iter().any(|node| node.id == id && node.operator.is_keyed()));
+    match state.keys().find(|id| !keeps(id)) {
+        None => Ok(()),
+        Some(id) => Err(Wrong(format!("--state {id}: the pipeline has no operator `{id}` that keeps state"))),
     }
 }

@@ -34,6 +34,17 @@ pub(super) fn load<I: Identities + Send + Sync>(plan: &Plan, data: &Path, engine
     Ok(())
 }
 
+/// Gives every table of the plan of the previous run the content that was in force there.
+pub(super) fn load_kept<I: Identities + Send + Sync>(plan: &Plan, data: &Path, engine: &mut Engine<I>) -> Result<(), Error> {
+    let folder = data.join("runs").join(plan.id.to_string()).join("tables");
+    for (at, table) in plan.tables.iter().enumerate().filter(|(_, table)| !matches!(table.origin, TableOrigin::Document(_))) {
+        if let Some((_, content)) = known(table, &folder)? {
+            engine.set_table(at, Some(Arc::new(content)));
+        }
+    }
+    Ok(())
+}
+
 fn newest(table: &Table, folder: &Path) -> Result<Option<Content>, Error> {
     if let TableOrigin::Document(_) = table.origin {
         return Ok(None);

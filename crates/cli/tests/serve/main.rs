@@ -30,4 +30,5 @@ mod stream;
 mod tables;
 mod trial;
 mod usage;
+mod versions;
 mod wire;

@@ -22,7 +22,11 @@ fn can_be_sent(story: &Value) -> bool {
 
 /// The document with HTTP as its source; rows of tables are put, not read.
 fn document(story: &Value) -> Value {
-    let mut document = story["pipeline"].clone();
+    as_sent(&story["pipeline"])
+}
+
+fn as_sent(document: &Value) -> Value {
+    let mut document = document.clone();
     document["source"] = json!({"http": {}});
     for table in document["tables"].as_array_mut().into_iter().flatten() {
         table.as_object_mut().unwrap().remove("file");
@@ -48,6 +52,9 @@ fn play(story: &Value) -> Result<(), String> {
             let answer = server.ask("PUT", &path).header("content-type", "application/x-ndjson").body(lines).send();
             // A content that is refused leaves the version before in force.
             assert!(matches!(answer.status, 200 | 422), "{answer:?}");
+        } else if let Some(document) = step.get("pipeline") {
+            server.post("/api/v1/clock", &json!({"to": at, "tick": false})).ok();
+            adopt(&server, document, step)?;
         } else if let Some(events) = step["events"].as_array() {
             server.post("/api/v1/clock", &json!({"to": at, "tick": false})).ok();
             let whole = |event: &Value| {
@@ -65,6 +72,23 @@ fn play(story: &Value) -> Result<(), String> {
         }
     }
     judge(&server, &session, &story["expect"])
+}
+
+/// Puts the next version of the document, and compares the answer with the expected one.
+fn adopt(server: &Server, document: &Value, step: &Value) -> Result<(), String> {
+    let body = match step.get("state") {
+        Some(state) => json!({"document": as_sent(document), "state": state}),
+        None => as_sent(document),
+    };
+    let answer = server.ask("PUT", "/api/v1/pipelines/p").json(&body).send();
+    let expected = step["answer"]["status"].as_u64().unwrap_or(200);
+    if u64::from(answer.status) != expected {
+        return Err(format!("{answer:?}"));
+    }
+    match step["answer"]["code"].as_str() {
+        Some(code) if answer.problem().1 != code => Err(format!("not {code}")),
+        Some(_) | None => Ok(()),
+    }
 }
 
 fn judge(server: &Server, session: &Value, expect: &Value) -> Result<(), String> {

@@ -13,7 +13,7 @@ use super::by_period::ByPeriod;
 use super::gathered::{Gathered, Taken};
 use super::keys::{Place as KeyPlace, hash_of};
 use super::sessions::Sessions;
-use super::{AHEAD, Due, Flaw, Input, Keys, Released, key_of};
+use super::{AHEAD, Due, Flaw, Input, Keys, Rejudged, ReleaseExtent, Released, key_of};
 use crate::event::Batch;
 use crate::image::{Glass, Pen, Seen};
 use crate::operator::{Accumulate, LateInputs, LateInputsPolicy, Windows};
@@ -21,7 +21,7 @@ use crate::partition::Effects;
 use crate::plan::Plan;
 use crate::schedule::{Calendar, Period};
 use crate::time::Timestamp;
-use crate::verdict::Reason;
+use crate::verdict::{Reason, Verdict};
 
 /// A window of a key, in the order of release.
 pub(super) type Place = (Timestamp, Box<[u8]>, Timestamp);
@@ -124,8 +124,13 @@ impl Accumulated {
 
     pub(super) fn release(&mut self, plan: &Plan, node: u16, of: &Accumulate, due: Due, effects: &mut impl Effects) {
         self.ticked = self.ticked.max(due.at);
-        let until = if due.everything { Timestamp::MAX } else { due.until.saturating_sub(of.late.grace) };
+        let until = match due.extent {
+            ReleaseExtent::Due => due.until.saturating_sub(of.late.grace),
+            ReleaseExtent::All | ReleaseExtent::Ended => Timestamp::MAX,
+        };
+        let is_cut = |window: &Period| due.extent == ReleaseExtent::Ended && (window.start..window.end).contains(&due.at);
         let mut give = |key: &[u8], window: Period, gathered: &Gathered| {
+            let window = if is_cut(&window) { Period { end: due.at, ..window } } else { window };
             let json = gathered.derived(plan, node, of, key, window);
             let (start, end) = (window.start, window.end);
             effects.released(Released { end, key: key.into(), start, json, settles: gathered.inputs });
@@ -139,6 +144,28 @@ impl Accumulated {
         match &mut self.windows {
             Held::Fixed(fixed) => fixed.forget(oldest),
             Held::Sessions(sessions) => sessions.forget(oldest),
+        }
+    }
+
+    /// Parks the events of its windows; those of a window are one item.
+    pub(super) fn forget(&self, plan: &Plan, node: u16, of: &Accumulate, effects: &mut impl Effects) {
+        let mut give_up = |key: &[u8], window: Period, gathered: &Gathered| {
+            let Gathered { inputs, .. } = gathered;
+            let (start, end) = (window.start, window.end);
+            let detail =
+                format!("{inputs} events of the window from {start} to {end}, which a new version of the pipeline gave up");
+            effects.rejudged(Rejudged {
+                order: gathered.last_order(),
+                verdict: Verdict::Parked(Reason::StateForgotten),
+                detail,
+                json: gathered.derived(plan, node, of, key, window),
+                events: *inputs,
+                arrival: None,
+            });
+        };
+        match &self.windows {
+            Held::Fixed(fixed) => fixed.each(&mut give_up),
+            Held::Sessions(sessions) => sessions.each(of, &mut give_up),
         }
     }
 
@@ -316,6 +343,13 @@ impl Fixed {
                     }
                 }
             }
+        }
+    }
+
+    /// Visits the open windows of each key.
+    fn each(&self, give: &mut impl FnMut(&[u8], Period, &Gathered)) {
+        for (key, windows) in self.open.sorted() {
+            windows.iter().for_each(|(window, gathered)| give(key, *window, gathered));
         }
     }
 

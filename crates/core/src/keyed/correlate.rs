@@ -11,7 +11,7 @@ use super::fold::{Rank, read_rank, write_rank};
 use super::keys::hash_of;
 use super::made::{formatted, quoted, stamp_text, stretch};
 use super::pairs::{Part, sort_out};
-use super::{Due, Flaw, Input, Keys, Rejudged, Released, key_of};
+use super::{Due, Flaw, Input, Keys, Rejudged, ReleaseExtent, Released, key_of};
 use crate::decimal::{Decimal, Fraction, Rounding};
 use crate::event::Batch;
 use crate::event::json::{Document, Tree};
@@ -39,14 +39,24 @@ pub(crate) struct Correlated {
 /// The state of a key.
 #[derive(Debug, Default)]
 struct Held {
-    /// Starts and stops, with whether they are stops, and the events as JSON.
-    events: BTreeMap<Rank, (bool, Vec<u8>)>,
+    /// The starts and stops of the key.
+    events: BTreeMap<Rank, Event>,
     /// By open start: how many segments were released, and where the last one ended.
     cut: BTreeMap<Rank, (u32, Timestamp)>,
     /// By start: the stop of each released pair that is remembered.
     released: BTreeMap<Rank, Rank>,
     /// When the key is due.
     due: Option<Timestamp>,
+}
+
+/// A start or a stop of the key.
+#[derive(Debug)]
+struct Event {
+    is_stop: bool,
+    /// The event, as JSON.
+    json: Vec<u8>,
+    /// Its number among the received events; none for a derived one.
+    arrival: Option<u64>,
 }
 
 /// A stretch of a pair that is released.
@@ -72,7 +82,8 @@ impl Correlated {
                 Ok(_) => {
                     let json = batch.resolve(input.json).bytes.to_vec();
                     let (_, held) = self.keys.get_or_insert_with(input.hash, key, Held::default);
-                    held.events.insert((input.at, input.order), (input.is_stop, json));
+                    let event = Event { is_stop: input.is_stop, json, arrival: input.arrival };
+                    held.events.insert((input.at, input.order), event);
                     self.schedule(of, input.hash, key);
                     effects.absorbed(input, false);
                 }
@@ -109,9 +120,9 @@ impl Correlated {
     pub(super) fn release(&mut self, plan: &Plan, node: u16, of: &Correlate, due: Due, effects: &mut impl Effects) {
         self.ticked = self.ticked.max(due.at);
         let oldest = self.ticked.saturating_sub(of.amend_within);
-        let keys: Vec<Box<[u8]>> = match due.everything {
-            true => self.keys.sorted().into_iter().map(|(key, _)| key.into()).collect(),
-            false => self.due.iter().take_while(|(at, _)| *at <= due.at).map(|(_, key)| key.clone()).collect(),
+        let keys: Vec<Box<[u8]>> = match due.extent {
+            ReleaseExtent::All | ReleaseExtent::Ended => self.keys.sorted().into_iter().map(|(key, _)| key.into()).collect(),
+            ReleaseExtent::Due => self.due.iter().take_while(|(at, _)| *at <= due.at).map(|(_, key)| key.clone()).collect(),
         };
         for key in keys {
             let hash = hash_of(&key);
@@ -123,6 +134,19 @@ impl Correlated {
             self.schedule(of, hash, &key);
             if self.keys.get(hash, &key).is_some_and(Held::is_empty) {
                 self.keys.remove(hash, &key);
+            }
+        }
+    }
+
+    /// Parks the events that it holds.
+    pub(super) fn forget(&self, effects: &mut impl Effects) {
+        for (_, held) in self.keys.sorted() {
+            for (rank, Event { is_stop, json, arrival }) in &held.events {
+                let what = if *is_stop { "stop" } else { "start" };
+                let detail = format!("the {what} at {}, which a new version of the pipeline gave up", rank.0);
+                let verdict = Verdict::Parked(Reason::StateForgotten);
+                let (json, arrival) = (json.clone(), *arrival);
+                effects.rejudged(Rejudged { order: rank.1, verdict, detail, json, events: 1, arrival });
             }
         }
     }
@@ -141,10 +165,11 @@ impl Correlated {
         for (key, held) in self.keys.sorted() {
             pen.text(key);
             pen.count(held.events.len() as u64);
-            for (rank, (is_stop, json)) in &held.events {
+            for (rank, Event { is_stop, json, arrival }) in &held.events {
                 write_rank(*rank, pen);
                 pen.byte(u8::from(*is_stop));
                 pen.text(json);
+                pen.count(arrival.map_or(0, |arrival| arrival + 1));
             }
             pen.count(held.cut.len() as u64);
             for (rank, (index, end)) in &held.cut {
@@ -160,14 +185,16 @@ impl Correlated {
         }
     }
 
-    pub(super) fn read(of: &Correlate, glass: &mut Glass<'_>) -> Seen<Correlated> {
+    pub(super) fn read(of: &Correlate, glass: &mut Glass<'_>, is_former: bool) -> Seen<Correlated> {
         let mut read = Correlated::new(of);
         read.ticked = glass.time()?;
         for _ in 0..glass.length()? {
             let key = glass.text()?;
             let mut held = Held::default();
             for _ in 0..glass.length()? {
-                held.events.insert(read_rank(glass)?, (glass.byte()? != 0, glass.text()?.to_vec()));
+                let (rank, is_stop, json) = (read_rank(glass)?, glass.byte()? != 0, glass.text()?.to_vec());
+                let arrival = if is_former { None } else { glass.count()?.checked_sub(1) };
+                held.events.insert(rank, Event { is_stop, json, arrival });
             }
             for _ in 0..glass.length()? {
                 held.cut.insert(read_rank(glass)?, (glass.count()? as u32, glass.time()?));
@@ -198,7 +225,7 @@ impl Held {
     }
 
     fn parts(&self, repeat: Repeat) -> Vec<Part> {
-        sort_out(self.events.iter().map(|(rank, (is_stop, _))| (*rank, *is_stop)), repeat)
+        sort_out(self.events.iter().map(|(rank, event)| (*rank, event.is_stop)), repeat)
     }
 
     /// Whether an event may come in beside what was released already.
@@ -228,7 +255,7 @@ impl Held {
     }
 
     fn has_stop_between(&self, from: Rank, to: Rank) -> bool {
-        from < to && self.events.range(from..to).any(|(_, (is_stop, _))| *is_stop)
+        from < to && self.events.range(from..to).any(|(_, event)| event.is_stop)
     }
 
     /// The first boundary at which a pair is cut that was released up to an instant.
@@ -267,8 +294,17 @@ impl Held {
 
     /// Releases what is due, and parks what has waited too long.
     fn release(&mut self, release: &mut Release<'_>, effects: &mut impl Effects) {
-        let (of, at, everything) = (release.of, release.due.at, release.due.everything);
-        let is_due = |instant: Timestamp, wait: i64| everything || instant.saturating_add(wait) <= at;
+        self.release_once(release, effects);
+        // A start behind the end of a pair that was closed without a stop is no longer within it.
+        while release.due.extent == ReleaseExtent::Ended && !self.events.is_empty() {
+            self.release_once(release, effects);
+        }
+    }
+
+    fn release_once(&mut self, release: &mut Release<'_>, effects: &mut impl Effects) {
+        let (of, Due { at, extent, .. }) = (release.of, release.due);
+        let is_ending = extent == ReleaseExtent::Ended;
+        let is_due = |instant: Timestamp, wait: i64| extent != ReleaseExtent::Due || instant.saturating_add(wait) <= at;
         let parts = self.parts(of.repeat);
         let mut last_released: Option<Rank> = None;
         for part in &parts {
@@ -286,24 +322,32 @@ impl Held {
                     let closes = of.timeout.filter(|_| of.on_timeout == OnTimeout::Close);
                     let closed_by = closes.map(|timeout| (start.0.saturating_add(timeout), CLOSED));
                     self.cut_up(release, start, closed_by, false, effects);
-                    let Some(end) = of.timeout.map(|timeout| start.0.saturating_add(timeout)) else { continue };
-                    match of.on_timeout {
-                        OnTimeout::Park if end <= at => self.park(start, Reason::NoStop, effects),
-                        OnTimeout::Close if end.saturating_add(of.grace) <= at => {
-                            self.cut_up(release, start, Some((end, CLOSED)), true, effects);
-                            self.settle(start, (end, CLOSED), &parts, effects);
+                    let timeout = of.timeout.map(|timeout| start.0.saturating_add(timeout));
+                    let closed_at = match (timeout, of.on_timeout) {
+                        (Some(end), OnTimeout::Park) if end <= at => {
+                            self.park(start, Reason::NoStop, effects);
+                            continue;
                         }
-                        OnTimeout::Park | OnTimeout::Close => {}
+                        (Some(end), OnTimeout::Close) if end.saturating_add(of.grace) <= at => Some(end),
+                        (Some(end), OnTimeout::Close) if is_ending => Some(end.min(at.max(start.0))),
+                        (Some(_), OnTimeout::Park) | (None, _) if is_ending => Some(at.max(start.0)),
+                        (Some(_), OnTimeout::Park | OnTimeout::Close) | (None, _) => None,
+                    };
+                    if let Some(end) = closed_at {
+                        self.cut_up(release, start, Some((end, CLOSED)), true, effects);
+                        self.settle(start, (end, CLOSED), &parts, effects);
                     }
                 }
-                Part::Lone(stop) if stop.0.saturating_add(of.wait) <= at => self.park(stop, Reason::NoStart, effects),
+                Part::Lone(stop) if is_ending || stop.0.saturating_add(of.wait) <= at => {
+                    self.park(stop, Reason::NoStart, effects);
+                }
                 Part::Replaced(_) | Part::Within(..) | Part::Lone(_) => {}
             }
         }
         for part in parts {
             if let Part::Replaced(start) = part {
                 let is_over = of.timeout.is_some_and(|timeout| start.0.saturating_add(timeout) <= at);
-                if is_over || last_released.is_some_and(|released| start < released) {
+                if is_over || is_ending || last_released.is_some_and(|released| start < released) {
                     self.park(start, Reason::NoStop, effects);
                 }
             }
@@ -312,10 +356,11 @@ impl Held {
 
     fn park(&mut self, rank: Rank, reason: Reason, effects: &mut impl Effects) {
         self.cut.remove(&rank);
-        if let Some((is_stop, json)) = self.events.remove(&rank) {
+        if let Some(Event { is_stop, json, arrival }) = self.events.remove(&rank) {
             let what = if is_stop { "no start came in time for the stop" } else { "no stop came in time for the start" };
             let detail = format!("{what} at {}", rank.0);
-            effects.rejudged(Rejudged { order: rank.1, verdict: Verdict::Parked(reason), detail, json });
+            let verdict = Verdict::Parked(reason);
+            effects.rejudged(Rejudged { order: rank.1, verdict, detail, json, events: 1, arrival });
         }
     }
 
@@ -325,10 +370,11 @@ impl Held {
             if let Part::Within(inner, of) = *part
                 && of == start
                 && inner < stop
-                && let Some((_, json)) = self.events.remove(&inner)
+                && let Some(Event { json, arrival, .. }) = self.events.remove(&inner)
             {
                 let detail = format!("a start within the pair from {}", start.0);
-                effects.rejudged(Rejudged { order: inner.1, verdict: Verdict::Duplicate, detail, json });
+                let verdict = Verdict::Duplicate;
+                effects.rejudged(Rejudged { order: inner.1, verdict, detail, json, events: 1, arrival });
             }
         }
         self.events.remove(&start);
@@ -352,7 +398,7 @@ impl Held {
             self.cut.insert(start, (index, from));
         }
         let Some(stop) = stop.filter(|_| is_over) else { return };
-        let json = self.events.get(&stop).map(|(_, json)| json.clone());
+        let json = self.events.get(&stop).map(|event| event.json.clone());
         let settles = 1 + u64::from(json.is_some());
         let segment = Segment { start: from, end: stop.0, index, is_last: true, stop: json.as_deref() };
         self.give(release, start, &segment, settles, effects);
@@ -361,8 +407,8 @@ impl Held {
     /// Makes a segment's derived event: the start event with what the segment says.
     fn give(&self, release: &Release<'_>, start: Rank, segment: &Segment<'_>, settles: u64, effects: &mut impl Effects) {
         let Release { plan, node, of, key, .. } = release;
-        let Some((_, json)) = self.events.get(&start) else { return };
-        let mut tree = Tree::Raw(json.clone());
+        let Some(event) = self.events.get(&start) else { return };
+        let mut tree = Tree::Raw(event.json.clone());
         let mut set = |slot: u16, json: &[u8]| tree.set(plan.paths[usize::from(slot)].names(), Some(json));
         set(of.duration, length(segment.start, segment.end, of.unit).to_string().as_bytes());
         let stop = segment.stop.map(|json| Document::new(json.to_vec()));

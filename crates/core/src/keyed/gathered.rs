@@ -3,7 +3,7 @@
 use super::fold::{self, Folded, Rank, Value, read_rank, write_rank};
 use super::made::{formatted, quoted, stamp_text, stretch};
 use super::texts::Texts;
-use super::{Flaw, Input};
+use super::{Flaw, Input, Order};
 use crate::event::json::Tree;
 use crate::event::{Batch, Kind, Leaf};
 use crate::image::{Glass, Pen, Seen};
@@ -88,6 +88,11 @@ impl Gathered {
             keep: Texts::default(),
             folded: of.fields.iter().map(|fold| Folded::new(fold.function)).collect(),
         }
+    }
+
+    /// The order of arrival of its last event.
+    pub(super) fn last_order(&self) -> Order {
+        self.last.1
     }
 
     /// Reads a part of each piece of its memory.

@@ -143,6 +143,17 @@ impl Sessions {
         }
     }
 
+    /// Visits the open sessions of each key.
+    pub(super) fn each(&self, of: &Accumulate, give: &mut impl FnMut(&[u8], Period, &Gathered)) {
+        for (key, open) in self.open.sorted() {
+            for (first, (last, _)) in &open.sessions {
+                let mut gathered = Gathered::new(of);
+                open.events.range(first..=last).for_each(|(_, taken)| gathered.add(taken));
+                give(key, Period { start: first.0, end: self.end(last.0) }, &gathered);
+            }
+        }
+    }
+
     /// Forgets released sessions that ended before an instant.
     pub(super) fn forget(&mut self, oldest: Timestamp) {
         for (end, key, start) in &self.released {

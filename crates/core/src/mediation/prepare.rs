@@ -198,7 +198,9 @@ fn read_input(
     key_id(&flow.batch, row, operator.key(), key);
     let hash = crate::keyed::hash_of(key);
     let key = flow.batch.store(Kind::Text, key);
-    Ok(Some(Input { row: token.row, place, key, hash, at, order, is_stop, json, key_list, tariff }))
+    let is_received = flow.derived_by.is_none() && token.part == 0;
+    let arrival = is_received.then(|| flow.first_arrival + u64::from(token.event));
+    Ok(Some(Input { row: token.row, place, key, hash, at, order, arrival, is_stop, json, key_list, tariff }))
 }
 
 /// Puts usages of events that were held to their places among those before them.

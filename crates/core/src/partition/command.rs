@@ -2,7 +2,7 @@
 
 use crate::decimal::Decimal;
 use crate::event::{Batch, Slot};
-use crate::keyed::Input;
+use crate::keyed::{Input, ReleaseExtent};
 use crate::plan::DeclaredMeter;
 use crate::table::Tables;
 use crate::time::Timestamp;
@@ -70,8 +70,13 @@ pub enum Command<'a> {
         node: u16,
         /// The instant that its watermark has reached.
         until: Timestamp,
-        /// Whether everything is released, due or not.
-        everything: bool,
+        /// How much is released.
+        extent: ReleaseExtent,
+    },
+    /// Parks the events that an operator holds; it begins empty.
+    GiveUp {
+        /// The number of the operator.
+        node: u16,
     },
     /// Opens a declared meter.
     Open(&'a DeclaredMeter),

@@ -1,9 +1,9 @@
 //! Operators that keep state by key, in a partition.
 
-use super::{Due, Effects, Identities, Input, Meters, Partition};
+use super::{Change, Due, Effects, Identities, Input, Meters, Partition, ReleaseExtent};
 use crate::event::Batch;
 use crate::image::{Glass, Pen, Seen};
-use crate::keyed::{State, form_of};
+use crate::keyed::{Form, State, change, former_text};
 use crate::plan::Plan;
 use crate::table::Tables;
 use crate::time::Timestamp;
@@ -34,6 +34,22 @@ impl<M: Meters, I: Identities> Partition<M, I> {
         if let Some(Some(state)) = self.keyed.get_mut(usize::from(node)) {
             state.release(&self.plan, node, due, effects);
         }
+        if due.extent == ReleaseExtent::Ended {
+            self.begin_empty(node);
+        }
+    }
+
+    pub(super) fn give_up(&mut self, node: u16, effects: &mut impl Effects) {
+        if let Some(Some(state)) = self.keyed.get(usize::from(node)) {
+            state.forget(&self.plan, node, effects);
+        }
+        self.begin_empty(node);
+    }
+
+    fn begin_empty(&mut self, node: u16) {
+        if let Some(state) = self.keyed.get_mut(usize::from(node)) {
+            *state = State::of(&self.plan, node);
+        }
     }
 
     /// When an operator may have something to release; of one with a watermark, when its first
@@ -47,16 +63,11 @@ impl<M: Meters, I: Identities> Partition<M, I> {
         self.keyed.get(usize::from(node))?.as_ref()?.seen()
     }
 
-    /// The first operator whose state has no place under another plan. One that holds nothing
-    /// needs none.
-    pub fn state_without_place(&self, plan: &Plan) -> Option<String> {
-        let states = self.keyed.iter().enumerate().filter_map(|(node, state)| Some((node, state.as_ref()?)));
-        let lost = states.filter(|(_, state)| !state.is_empty()).find(|(node, _)| {
-            let before = &self.plan.nodes[*node];
-            let now = plan.nodes.iter().find(|now| now.id == before.id);
-            now.is_none_or(|now| form_of(plan, &now.operator) != form_of(&self.plan, &before.operator))
-        });
-        lost.map(|(node, _)| self.plan.nodes[node].id.clone())
+    /// Returns why the state of an operator has no place under another plan, if it has none. State
+    /// that holds nothing needs none.
+    pub fn displaced(&self, node: u16, plan: &Plan) -> Option<Change> {
+        let state = self.keyed.get(usize::from(node))?.as_ref()?;
+        if state.is_empty() { None } else { change((&self.plan, node), plan) }
     }
 
     /// Appends the state of each operator, by its id and what its state depends on.
@@ -66,7 +77,8 @@ impl<M: Meters, I: Identities> Partition<M, I> {
         for (node, state) in states {
             let operator = &self.plan.nodes[node];
             pen.text(operator.id.as_bytes());
-            pen.text(form_of(&self.plan, &operator.operator).as_bytes());
+            let form = Form::of(&self.plan, &operator.operator).map(|form| form.text());
+            pen.text(form.unwrap_or_default().as_bytes());
             pen.byte(u8::from(!state.is_empty()));
             let mut image = Pen::default();
             state.write_to(&mut image);
@@ -80,15 +92,21 @@ impl<M: Meters, I: Identities> Partition<M, I> {
             let (id, form) = (glass.string()?, glass.string()?);
             let (holds, image) = (glass.byte()? != 0, glass.text()?);
             let found = self.plan.nodes.iter().position(|node| node.id == id);
-            let same = found.filter(|node| form_of(&self.plan, &self.plan.nodes[*node].operator) == form);
-            let Some(node) = same else {
+            let same = found.and_then(|node| {
+                let operator = &self.plan.nodes[node].operator;
+                if Form::of(&self.plan, operator).is_some_and(|now| now.text() == form) {
+                    return Some((node, false));
+                }
+                former_text(&self.plan, operator).is_some_and(|former| former == form).then_some((node, true))
+            });
+            let Some((node, is_former)) = same else {
                 if holds {
                     return Err(crate::image::BadImage::State(id));
                 }
                 continue;
             };
             let mut image = Glass::new(image);
-            let state = State::read(&self.plan, node as u16, &mut image)?;
+            let state = State::read(&self.plan, node as u16, &mut image, is_former)?;
             if !image.is_at_end() {
                 return image.damaged();
             }

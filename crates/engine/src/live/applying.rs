@@ -130,12 +130,12 @@ impl Live {
             LogCommand::Listen { listens, .. } => self.engine.listen(*listens),
             LogCommand::Table { table, content, .. } => self.put_table(table, content)?,
             LogCommand::Forget { meter_type, .. } => self.forget(*meter_type),
-            LogCommand::Adopt { version, document, .. } => {
+            LogCommand::Adopt { version, document, state, .. } => {
                 let plan = match document {
                     Some(document) => document.plan(self.plan.id)?,
                     None => plan_of(*version)?,
                 };
-                self.adopt(*version, plan)?;
+                self.adopt(*version, plan, state)?;
             }
             LogCommand::Change { commands, .. } => {
                 return commands.iter().try_for_each(|command| self.command(command, plan_of));

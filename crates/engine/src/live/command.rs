@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::tables::TableVersion;
-use crate::{Error, Kind};
+use crate::{Error, Kind, StateChoices};
 
 /// A change of pipelines that is not an event.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -68,6 +68,10 @@ pub enum LogCommand {
         /// lack it; for those it is read from the catalog.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         document: Option<AdoptedDocument>,
+        /// Decisions about state that has no place in the version. An operator that is not named
+        /// releases it.
+        #[serde(default, skip_serializing_if = "StateChoices::is_empty")]
+        state: StateChoices,
     },
     /// A change of the catalog together with its commands for pipelines. All of it takes effect
     /// from this entry on, or nothing.
@@ -207,6 +211,8 @@ struct Written {
     version: Option<u32>,
     document: Option<AdoptedDocument>,
     #[serde(default)]
+    state: StateChoices,
+    #[serde(default)]
     commands: Vec<Written>,
     #[serde(default)]
     rows: Vec<CatalogRow>,
@@ -234,8 +240,21 @@ enum Name {
 impl Written {
     /// Returns the command, unless a field of it is missing.
     fn command(self) -> Option<LogCommand> {
-        let Written { command, pipeline, meter, meter_type, listens, version, document, commands, rows, table, content, at } =
-            self;
+        let Written {
+            command,
+            pipeline,
+            meter,
+            meter_type,
+            listens,
+            version,
+            document,
+            state,
+            commands,
+            rows,
+            table,
+            content,
+            at,
+        } = self;
         match command {
             Name::Tick => return Some(LogCommand::Tick),
             Name::Change => {
@@ -263,7 +282,7 @@ impl Written {
             Name::Forget => LogCommand::Forget { pipeline, meter_type: meter_type? },
             Name::Listen => LogCommand::Listen { pipeline, listens: listens? },
             Name::Table => LogCommand::Table { pipeline, table: table?, content: content? },
-            Name::Adopt => LogCommand::Adopt { pipeline, version: version?, document },
+            Name::Adopt => LogCommand::Adopt { pipeline, version: version?, document, state },
         })
     }
 }

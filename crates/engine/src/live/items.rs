@@ -90,8 +90,18 @@ pub struct ParkedItem<'a> {
     /// The event as it was received; a derived one as it was made.
     pub raw: &'a [u8],
     /// Whether an operator made the event: then `arrival` is that of the event it descends from,
-    /// or of the last that was received before.
+    /// or of the last that was received before. Also set if an operator held the event.
     pub is_derived: bool,
+    /// Its own number in the order of arrival, if it was received and an operator held it.
+    pub held: Option<u64>,
+}
+
+impl ParkedItem<'_> {
+    /// Returns the number of the received event by which it is settled; none if an operator made
+    /// it.
+    pub fn settled_by(&self) -> Option<u64> {
+        if self.is_derived { self.held } else { Some(self.arrival) }
+    }
 }
 
 /// Marks the reason of a derived event.
@@ -105,5 +115,7 @@ pub fn parked_item(item: &[u8]) -> Option<ParkedItem<'_>> {
     let (reason, is_derived) = (*Reason::ALL.get(usize::from(code & !DERIVED))?, code & DERIVED != 0);
     let operator = std::str::from_utf8(glass.text().ok()?).ok()?;
     let detail = std::str::from_utf8(glass.text().ok()?).ok()?;
-    Some(ParkedItem { arrival, reason, operator, detail, raw: glass.text().ok()?, is_derived })
+    let raw = glass.text().ok()?;
+    let held = if glass.is_at_end() { None } else { Some(glass.count().ok()?) };
+    Some(ParkedItem { arrival, reason, operator, detail, raw, is_derived, held })
 }

@@ -452,6 +452,7 @@ impl Observer for Watch<'_> {
         pen.text(event.operator.unwrap_or_default().as_bytes());
         pen.text(event.detail.as_bytes());
         pen.text(event.raw);
+        event.held.iter().for_each(|arrival| pen.count(*arrival));
         self.parked.push(&[], &pen.bytes);
         Ok(())
     }

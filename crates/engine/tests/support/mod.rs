@@ -13,7 +13,9 @@ use flowmeter_core::table::{Content, Row};
 use flowmeter_core::time::Timestamp;
 use flowmeter_core::verdict::{Tally, Verdict};
 use flowmeter_document::Pipeline;
-use flowmeter_engine::{Engine, Error, Observer, ParkedEvent, Received, RecordSink, Settings, Source, Superseded};
+use flowmeter_engine::{
+    Displaced, Engine, Error, Observer, ParkedEvent, Received, RecordSink, Settings, Source, StateChoices, Superseded,
+};
 use serde_json::value::RawValue;
 
 /// The steps of a run, in order.
@@ -29,8 +31,10 @@ pub enum Step {
     Open(Timestamp, String),
     /// The meters of a user are deleted.
     Delete(Timestamp, String),
-    /// Another version of the document is adopted.
-    Adopt(Timestamp, String),
+    /// Another version of the document is adopted, with what becomes of state without a place.
+    Adopt(Timestamp, String, StateChoices),
+    /// Another version of the document has no place for state.
+    Refuse(String),
     /// A table has these rows from now on, if they are valid.
     Table(String, Vec<String>),
     /// The sums so far are noted.
@@ -163,21 +167,24 @@ impl Source for Lines {
     }
 }
 
+fn plan_of(document: &str) -> Arc<Plan> {
+    Arc::new(Pipeline::read(document).unwrap_or_else(|problems| panic!("{problems}\n{document}")).plan)
+}
+
 /// Runs a pipeline document through steps.
 pub fn run(document: &str, steps: &[Step], layout: Layout) -> Outcome {
-    let pipeline = Pipeline::read(document).unwrap_or_else(|problems| panic!("{problems}\n{document}"));
-    let mut plan = Arc::new(pipeline.plan);
+    let mut plan = plan_of(document);
     let settings = Settings { threads: layout.threads, partitions: layout.partitions, taps_max: 0 };
     let mut engine = Engine::new(&plan, settings).unwrap();
     let mut tables: Vec<(usize, Arc<Content>)> = Vec::new();
     layout.follows.then(|| engine.follow_watermarks(true));
-    let decoder = Arc::new(plan.sources[0].decoder(&plan, Format::Ndjson, &[]));
+    let mut decoder = Arc::new(plan.sources[0].decoder(&plan, Format::Ndjson, &[]));
     let mut outcome = Outcome::default();
     let mut watching = Watching::default();
     let first = steps.iter().map(|step| match step {
         Step::Events(at, _) | Step::Tick(at) | Step::Flush(at) => *at,
-        Step::Open(at, _) | Step::Delete(at, _) | Step::Adopt(at, _) => *at,
-        Step::Table(..) | Step::Look => Timestamp::MAX,
+        Step::Open(at, _) | Step::Delete(at, _) | Step::Adopt(at, ..) => *at,
+        Step::Table(..) | Step::Look | Step::Refuse(_) => Timestamp::MAX,
     });
     engine.open_declared(first.min().unwrap());
     for step in steps {
@@ -214,12 +221,15 @@ pub fn run(document: &str, steps: &[Step], layout: Layout) -> Outcome {
             Step::Delete(at, user) => {
                 declared(&plan, user).iter().for_each(|meter| drop(engine.apply(user.as_bytes(), Command::Delete(meter), *at)));
             }
-            Step::Adopt(at, document) => {
-                plan = Arc::new(Pipeline::read(document).unwrap_or_else(|problems| panic!("{problems}\n{document}")).plan);
-                let (images, totals) = (engine.images(), engine.totals());
-                engine = Engine::read(Arc::clone(&plan), settings, &images, engine.into_identities()).unwrap();
-                engine.set_totals(totals);
-                engine.reschedule(*at);
+            Step::Adopt(at, document, state) => {
+                plan = plan_of(document);
+                assert_eq!(Displaced::open(&engine.displaced(&plan, state).unwrap()), None, "{document}");
+                engine.adopt(&plan, state, *at, &mut outcome, &mut watching).unwrap();
+                decoder = Arc::new(plan.sources[0].decoder(&plan, Format::Ndjson, &[]));
+            }
+            Step::Refuse(document) => {
+                let displaced = engine.displaced(&plan_of(document), &StateChoices::new()).unwrap();
+                assert!(Displaced::open(&displaced).is_some(), "{document}");
             }
         }
     }

@@ -128,8 +128,10 @@ impl Group {
 struct OfPipeline {
     groups: Vec<(GroupKey, Group)>,
     index: BTreeMap<GroupKey, usize>,
-    /// Arrival and group of every parked event, in the order of arrival.
+    /// Arrival and group of every event that was parked when it came, in the order of arrival.
     members: Vec<(u64, u32)>,
+    /// The same of events that an operator had held.
+    held: BTreeMap<u64, u32>,
     next: u64,
     settled_next: u64,
     /// Parked events that the pipeline had counted at the last look.
@@ -163,18 +165,23 @@ impl OfPipeline {
         while group.trend.len() > HOURS {
             group.trend.pop_first();
         }
-        self.members.push((parked.arrival, at_index as u32));
+        match parked.held {
+            Some(arrival) => drop(self.held.insert(arrival, at_index as u32)),
+            None if parked.is_derived => {}
+            None => self.members.push((parked.arrival, at_index as u32)),
+        }
     }
 
     fn settle(&mut self, arrival: u64, how: How) {
-        let Ok(at) = self.members.binary_search_by_key(&arrival, |(arrival, _)| *arrival) else { return };
+        let own = self.members.binary_search_by_key(&arrival, |(arrival, _)| *arrival).map(|at| self.members[at].1);
+        let Some(group) = own.ok().or_else(|| self.held.get(&arrival).copied()) else { return };
         let state = match how {
             How::Corrected => 0,
             How::Reprocessed => 1,
             How::Discarded => 2,
             How::Superseded => 3,
         };
-        self.groups[self.members[at].1 as usize].1.states[state] += 1;
+        self.groups[group as usize].1.states[state] += 1;
     }
 
     fn open(&self) -> u64 {
@@ -351,6 +358,7 @@ mod tests {
             detail: "user is empty",
             raw,
             is_derived: false,
+            held: None,
         };
         known.add(0, 5, &item(3, br#"{"source":"/a","subject":"anna"}"#));
         known.add(1, 6, &item(4, br#"{"source":"/a","subject":"bo"}"#));

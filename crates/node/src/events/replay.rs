@@ -94,7 +94,8 @@ impl Replay<'_> {
             }
             if !joins {
                 while let Some((_, version)) = versions.next_if(|(made_at, _)| *made_at <= row.received_at) {
-                    let adopt = LogCommand::Adopt { pipeline: self.pipeline.id, version, document: None };
+                    let KeptVersion { version, state, .. } = version;
+                    let adopt = LogCommand::Adopt { pipeline: self.pipeline.id, version, document: None, state };
                     self.command(live, &adopt, row.received_at)?;
                 }
                 while let Some((_, as_of)) = closings.next_if(|(ended_at, _)| *ended_at <= row.received_at) {
@@ -119,14 +120,14 @@ impl Replay<'_> {
     }
 
     /// Returns the versions after the one that the pipeline began with, and the time of each.
-    fn versions(&self, begun: u32) -> Result<Vec<(i64, u32)>, Error> {
+    fn versions(&self, begun: u32) -> Result<Vec<(i64, KeptVersion)>, Error> {
         let mut versions = Vec::new();
         for (_, value) in self.catalog.scan(Table::Versions, self.pipeline.id.as_bytes(), None, usize::MAX)? {
             let version: KeptVersion = kept(&value)?;
             let made_at = Timestamp::parse_rfc3339(version.created_at.as_bytes()).unwrap_or_default();
-            versions.push((made_at.nanos(), version.version));
+            versions.push((made_at.nanos(), version));
         }
-        versions.retain(|(_, version)| *version > begun);
+        versions.retain(|(_, version)| version.version > begun);
         Ok(versions)
     }
 

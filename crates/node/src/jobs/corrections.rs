@@ -201,7 +201,14 @@ impl Installation {
             let (own, derived): (Vec<_>, Vec<_>) = batch.into_iter().partition(|correction| !correction.is_derived);
             progress.failed("derived", derived.len() as u64);
             let mut events = Vec::with_capacity(own.len());
-            for correction in own {
+            for mut correction in own {
+                match self.event_to_repeat(served, &correction) {
+                    Ok(event) => correction.raw = event,
+                    Err(_) => {
+                        progress.failed("not_kept", 1);
+                        continue;
+                    }
+                }
                 match with_change(correction, change) {
                     Ok(event) => events.push(event),
                     Err(_) => progress.failed("not_changed", 1),

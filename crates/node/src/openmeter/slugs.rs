@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use flowmeter_engine::Error;
+use flowmeter_engine::{Error, StateChoices};
 use flowmeter_store::catalog::{Change, Table};
 use serde_json::{Map, Value, json};
 
@@ -131,7 +131,7 @@ fn change(installation: &Arc<Installation>, who: &Who, mut meters: Vec<KeptMeter
     let pipeline = at_work(installation, who)?;
     let document = document::write(&who.namespace, &meters);
     if installation.version(&pipeline, pipeline.version)?.document != document {
-        return installation.update_pipeline_with(who, &pipeline, &document, rows).map(drop);
+        return installation.update_pipeline_with(who, &pipeline, (&document, &StateChoices::new()), rows).map(drop);
     }
     let _change = installation.begin_change()?;
     installation.make_change(ChangeSet { rows, ..ChangeSet::default() }).map(drop)

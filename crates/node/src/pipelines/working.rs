@@ -20,6 +20,7 @@ use flowmeter_store::catalog::Table;
 
 use crate::deliveries::delivery::{Delivery, Depot};
 use crate::installation::{Installation, Served};
+use crate::pipelines::state::require_choices;
 use crate::pipelines::{KeptPipeline, plan_of};
 use crate::rows::kept;
 use crate::sessions::KeptSession;
@@ -135,12 +136,15 @@ impl Installation {
         self.check_services(&compiled.plan)?;
         let mut plan = compiled.plan.clone();
         plan.id = pipeline.id;
-        let version = served.worker.ask(move |live| live.accepts(&plan).map(|()| live.version()))??;
+        let version = served.worker.ask(|live| live.version())?;
+        let state = self.pending_choices(pipeline.id, version)?;
+        let choices = state.clone();
+        require_choices(&served.worker.ask(move |live| live.accepts(&plan, &choices))??)?;
         served.delivery.aim(&compiled.targets, Path::new("."))?;
         let kept = self.version(pipeline, pipeline.version);
         let kept = kept.map_err(|why| Error::new(Kind::Corrupt, why.detail))?;
         let document = Some(AdoptedDocument { text: kept.document, meter_types: kept.meter_types });
-        let adopt = LogCommand::Adopt { pipeline: pipeline.id, version: pipeline.version, document };
+        let adopt = LogCommand::Adopt { pipeline: pipeline.id, version: pipeline.version, document, state };
         served.session.store(session.number, Ordering::Release);
         self.journal.watch(Arc::clone(served.board()));
         if version != pipeline.version {

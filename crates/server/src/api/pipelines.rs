@@ -1,5 +1,7 @@
 //! Pipelines and their versions; checked, tested, run.
 
+use std::collections::BTreeMap;
+
 use axum::body::Body;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, Method, StatusCode, header};
@@ -7,9 +9,14 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post, put};
 use axum::{Extension, Json};
 use flowmeter_core::time::Timestamp;
+use flowmeter_engine::StateChoices;
 use flowmeter_node::keys::Scope;
+use flowmeter_node::pipelines::state::read_choices;
 use flowmeter_node::pipelines::{KeptPipeline, lines};
 use flowmeter_node::sessions::StartOptions;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use super::paging::whole as page_of;
@@ -50,7 +57,10 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
                 one,
                 Scope::Admin,
                 "Give a pipeline a new version",
-                document,
+                Some(
+                    "A pipeline document, YAML or JSON; or a JSON object with it as `document`, and `state`: by the id of an operator \
+                     whose state has no place in the version, `release` or `forget`",
+                ),
                 (200, "The pipeline"),
                 put(update),
             )
@@ -162,6 +172,34 @@ async fn show(State(app): State<App>, Extension(asked): Extension<Asked>, Path(n
     .await
 }
 
+/// A new version: the document, and decisions about state that has no place in it.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NewVersion {
+    document: Box<RawValue>,
+    #[serde(default)]
+    state: Map<String, Value>,
+}
+
+/// Reads the body of a new version: a document alone, or an object with the document.
+fn new_version(text: String) -> Result<(String, StateChoices), Refused> {
+    let is_object = text.trim_start().starts_with('{');
+    let members = || serde_json::from_str::<BTreeMap<String, IgnoredAny>>(&text);
+    if !is_object || !members().is_ok_and(|members| members.contains_key("document")) {
+        return Ok((text, StateChoices::new()));
+    }
+    let version: NewVersion = serde_json::from_str(&text).map_err(|why| {
+        let field = if why.to_string().contains("`document`") { "document" } else { "state" };
+        Box::new(Problem::new(Code::Invalid, why.to_string()).field(field))
+    })?;
+    let document = match serde_json::from_str::<String>(version.document.get()) {
+        Ok(document) => document,
+        // A document in JSON stays as it was written.
+        Err(_) => version.document.get().to_owned(),
+    };
+    Ok((document, read_choices(&version.state)?))
+}
+
 async fn update(
     State(app): State<App>,
     Extension(asked): Extension<Asked>,
@@ -170,7 +208,8 @@ async fn update(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Refused> {
-    let document = text(&app, &headers, body).await?;
+    let body = text(&app, &headers, body).await?;
+    let (document, state) = new_version(body)?;
     off(move || {
         let pipeline = app.installation.pipeline(&asked.who.namespace, &name)?;
         if pipeline.built_in {
@@ -181,10 +220,10 @@ async fn update(
         }
         check_etag(&headers, &etag(&pipeline))?;
         if Query::of(query.as_deref()).is_on("dryRun") {
-            let rehearsed = app.installation.rehearse_update(&asked.who, &pipeline, &document)?;
+            let rehearsed = app.installation.rehearse_update(&asked.who, &pipeline, &document, &state)?;
             return Ok(answer(StatusCode::OK, &rehearsed));
         }
-        let newer = app.installation.update_pipeline(&asked.who, &pipeline, &document)?;
+        let newer = app.installation.update_pipeline(&asked.who, &pipeline, &document, &state)?;
         whole(&app, StatusCode::OK, &newer)
     })
     .await

@@ -88,6 +88,13 @@ const CODES: &[(Code, &str, u16, &str, &str)] = &[
         "Correct the event it was made of, which the detail names.",
     ),
     (
+        Code::StateIncompatible,
+        "state_incompatible",
+        409,
+        "The new version has no place for the state of an operator",
+        "Send `{\"document\": …, \"state\": {…}}` with `release` or `forget` for each operator in `operators`, or keep their fields.",
+    ),
+    (
         Code::ClockBackwards,
         "clock_backwards",
         409,
@@ -248,6 +255,7 @@ pub enum Code {
     Timeout,
     Conflict,
     DerivedEvent,
+    StateIncompatible,
     ClockBackwards,
     NoTestClock,
     AlreadyExists,

@@ -20,6 +20,7 @@ impl From<RefusalKind> for Code {
             RefusalKind::InvalidDocument => Code::InvalidDocument,
             RefusalKind::TableRefused => Code::TableRefused,
             RefusalKind::DerivedEvent => Code::DerivedEvent,
+            RefusalKind::StateIncompatible => Code::StateIncompatible,
             RefusalKind::TargetUnavailable => Code::TargetUnavailable,
             RefusalKind::PipelineStopped => Code::PipelineStopped,
             RefusalKind::ScopeMissing => Code::ScopeMissing,

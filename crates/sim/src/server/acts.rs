@@ -6,6 +6,7 @@ use std::sync::mpsc::channel;
 
 use flowmeter_core::session::{Status, Trigger};
 use flowmeter_core::time::Timestamp;
+use flowmeter_engine::StateChoices;
 use flowmeter_engine::live::{How, Letter};
 use flowmeter_engine::node::Submission;
 use flowmeter_node::corrections::{Correction, CorrectionFilter, CorrectionState};
@@ -286,7 +287,7 @@ impl Site {
         let name = PIPELINES[self.random.index(PIPELINES.len())];
         let Ok(pipeline) = server.pipeline("default", name) else { return Ok(()) };
         self.note("pipeline changed");
-        drop(server.update_pipeline(&who(), &pipeline, &document(name)));
+        drop(server.update_pipeline(&who(), &pipeline, &document(name), &StateChoices::new()));
         Ok(())
     }
 

@@ -3,6 +3,7 @@
 use flowmeter_core::plan::Plan;
 use flowmeter_core::table::Content;
 use flowmeter_engine::live::{How, Letter, LogCommand, MeterName, Settles, TableVersion, hash_of, keep_content, parked_item};
+use flowmeter_engine::{StateChoice, StateChoices};
 use flowmeter_store::log::{EntryKind, Log};
 use uuid::Uuid;
 
@@ -73,16 +74,14 @@ impl World {
         };
         let Some(parked) = parked_item(item) else { return Err(Stop::Wrong("a parked event cannot be read".to_owned())) };
         // An event that an operator made is corrected where it was made.
-        if parked.is_derived {
-            return Ok(());
-        }
+        let Some(arrival) = parked.settled_by() else { return Ok(()) };
         let (how, lines) = match self.random.below(4) {
             0 => (How::Discarded, Vec::new()),
             1 => (How::Reprocessed, parked.raw.to_vec()),
             _ => (How::Corrected, self.producer.mend(&mut self.random, self.now, parked.raw).into_bytes()),
         };
         let plan = plan_of(slot.document, 1).map_err(super::stop)?;
-        let settles = Some(Settles { arrival: parked.arrival, number: 0, how, who: "sam" });
+        let settles = Some(Settles { arrival, number: 0, how, who: "sam" });
         let letter = Letter { namespace: NAMESPACE, pipeline: Some(plan.id), again: true, settles, fed: None, lines: &lines };
         let mut bytes = Vec::new();
         letter.write_to(&mut bytes);
@@ -182,11 +181,21 @@ impl World {
             20..22 => LogCommand::Listen { pipeline, listens: self.random.chance(500) },
             _ => {
                 self.slots[number].version += 1;
-                LogCommand::Adopt { pipeline, version: self.slots[number].version, document: None }
+                LogCommand::Adopt { pipeline, version: self.slots[number].version, document: None, state: self.choices() }
             }
         };
         self.append(EntryKind::Command, self.now, command.to_json());
         self.commit()
+    }
+
+    /// Returns decisions about state that has no place in another version.
+    fn choices(&mut self) -> StateChoices {
+        let choose = |operator: &str| match self.random.below(3) {
+            0 => None,
+            1 => Some((operator.to_owned(), StateChoice::Release)),
+            _ => Some((operator.to_owned(), StateChoice::Forget)),
+        };
+        ["hours", "pairs"].into_iter().filter_map(choose).collect()
     }
 
     /// Gives a table other rows.

@@ -1,6 +1,7 @@
 //! Encodes commands and decodes them again.
 
 use super::*;
+use crate::StateChoice;
 
 fn every_command() -> Vec<LogCommand> {
     let pipeline = Uuid::from_u128(1);
@@ -25,7 +26,13 @@ fn every_command() -> Vec<LogCommand> {
         LogCommand::Forget { pipeline, meter_type: Uuid::from_u128(2) },
         LogCommand::Listen { pipeline, listens: true },
         LogCommand::Table { pipeline, table: "plans".to_owned(), content: TableVersion { version: 3, hash: "ab".to_owned() } },
-        LogCommand::Adopt { pipeline, version: u32::MAX, document: None },
+        LogCommand::Adopt { pipeline, version: u32::MAX, document: None, state: StateChoices::new() },
+        LogCommand::Adopt {
+            pipeline,
+            version: 2,
+            document: None,
+            state: StateChoices::from([("hours".to_owned(), StateChoice::Release), ("pairs".to_owned(), StateChoice::Forget)]),
+        },
         LogCommand::Change {
             commands: vec![LogCommand::Listen { pipeline, listens: false }],
             rows: vec![CatalogRow { table: "audit".to_owned(), key: "00ff".to_owned(), value: None }],
@@ -38,6 +45,15 @@ fn every_command_is_read_as_it_was_written() {
     for command in every_command() {
         assert_eq!(LogCommand::read(&command.to_json()).unwrap(), command);
     }
+}
+
+#[test]
+fn an_adoption_of_an_older_program_has_no_choices() {
+    let pipeline = Uuid::from_u128(1);
+    let text = format!(r#"{{"command":"adopt","pipeline":"{pipeline}","version":2}}"#);
+    let expected = LogCommand::Adopt { pipeline, version: 2, document: None, state: StateChoices::new() };
+    assert_eq!(LogCommand::read(text.as_bytes()).unwrap(), expected);
+    assert_eq!(String::from_utf8(expected.to_json()).unwrap(), text);
 }
 
 #[test]

@@ -42,7 +42,7 @@ use uuid::Uuid;
 
 pub(crate) use adoption::accepts;
 pub use answers::{OpenServices, PastAnswers, RecordedAnswers, copy_answers, hash_of as request_hash};
-pub use arrivals::{Arrivals, Arrived, ParkedNote};
+pub use arrivals::{Arrivals, Arrived, Mark, ParkedNote};
 pub use command::{AdoptedDocument, CatalogRow, LogCommand, MeterName};
 pub use entry::{Letter, Settles};
 pub use fed::{Fed, Run, Taken, read_origin, shown_origin};

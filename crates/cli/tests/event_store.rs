@@ -163,6 +163,75 @@ fn read_with_duckdb(data: &Path) {
     assert_eq!(String::from_utf8_lossy(&run.stdout).trim(), expected);
 }
 
+/// In files with and without an index, in the log with and without known keys: a user's events are found
+/// and explained.
+#[test]
+fn events_of_a_user_are_found_wherever_they_are() {
+    const EVENTS: usize = 6_000;
+    let folder = tempfile::tempdir().unwrap();
+    let (data, file) = (folder.path().join("data"), folder.path().join("usage.yaml"));
+    let by_account = "\n      user: data.account\n      rules:";
+    std::fs::write(&file, PIPELINE.replace("\n      rules:", by_account)).unwrap();
+    let line = |n: usize| {
+        let (account, value) = (format!("a{}", n % 1_500), if n % 1_500 == 7 { json!("x") } else { json!(n) });
+        let data = json!({"n": value, "account": account});
+        event(&n.to_string(), if n % 2 == 0 { "shared" } else { &account }, "2024-05-01T10:10:00Z", &data)
+    };
+    let check = |server: &Server, files: usize| {
+        for user in [0, 1, 801, 1_498] {
+            let expected: Vec<String> = (0..4).map(|nth| (user + nth * 1_500).to_string()).collect();
+            if user % 2 == 1 {
+                let (_, body) = server.get(&format!("/api/v1/events?subject=a{user}"));
+                let ids: Vec<&str> = body["items"].as_array().unwrap().iter().map(|item| item["id"].as_str().unwrap()).collect();
+                assert_eq!(ids, expected);
+            }
+            let (_, records) = server.get(&format!("/api/v1/records?userId=a{user}"));
+            let newest = records["items"].as_array().unwrap().last().unwrap();
+            let id = newest["meterMetaData"]["recordId"].as_str().unwrap();
+            let (_, body) = server.get(&format!("/api/v1/records/{id}/explain"));
+            assert_eq!((&body["recount"]["equal"], &body["eventsFound"]), (&json!(true), &json!(4)), "{body}");
+            let ids: Vec<&str> = body["events"].as_array().unwrap().iter().map(|event| event["id"].as_str().unwrap()).collect();
+            assert_eq!(ids, expected);
+        }
+        let (_, body) = server.get("/api/v1/events?subject=a7&verdict=parked");
+        let parked = body["items"].as_array().unwrap();
+        assert!(parked.len() == 4 && parked.iter().all(|one| one["detail"].as_str().unwrap().contains("data.n")), "{body}");
+        let indexes = |folder: PathBuf| std::fs::read_dir(folder.join("events-index")).map_or(0, Iterator::count);
+        let found: usize = std::fs::read_dir(data.join("events")).unwrap().map(|entry| indexes(entry.unwrap().path())).sum();
+        assert_eq!(found, files);
+    };
+    let server = Server::start(&data, Some(&file), &[]);
+    let mut sent = 0;
+    for batch in [1, 1, 500, 3, 1_900, 1, 700].into_iter().cycle() {
+        let until = EVENTS.min(sent + batch);
+        assert_eq!(server.post("/api/v1/events?wait=counted", &(sent..until).map(line).collect::<String>()).0, 200);
+        sent = until;
+        if sent == EVENTS {
+            break;
+        }
+    }
+    server.until("/api/v1/records?userId=a1498", |body| {
+        body["items"].as_array().unwrap().last().is_some_and(|record| record["meterMetaData"]["eventCount"] == 4)
+    });
+    check(&server, 0);
+    // The event store reads them within a second.
+    std::thread::park_timeout(std::time::Duration::from_millis(1_500));
+    check(&server, 0);
+    server.kill();
+    let server = Server::start(&data, None, &[]);
+    check(&server, 0);
+    server.stop();
+    let server = Server::start(&data, None, &[]);
+    check(&server, 2);
+    for entry in std::fs::read_dir(data.join("events")).unwrap() {
+        std::fs::remove_dir_all(entry.unwrap().path().join("events-index")).unwrap();
+    }
+    check(&server, 0);
+    server.stop();
+    let equal = verify(&data);
+    assert!(equal.status.success(), "{}", told(&equal));
+}
+
 /// The state of another history is reported, whatever its counts.
 #[test]
 fn differences_are_reported() {

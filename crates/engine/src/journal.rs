@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use flowmeter_core::time::Timestamp;
-use flowmeter_store::log::{Entry, Reader};
+use flowmeter_store::log::{Entry, Reader, Spot};
 
 pub use local::{LocalJournal, LocalSettings};
 pub use shard::{Place, Shard, ShardChange, To};
@@ -50,6 +50,12 @@ pub trait Journal: Send + Sync {
     /// # Errors
     /// The shard cannot be read, or no longer has the position.
     fn read(&self, shard: Shard, from: u64, end: u64) -> Result<Box<dyn Entries>, Error>;
+
+    /// Reads entries from a place on, like [`Journal::read`].
+    ///
+    /// # Errors
+    /// The shard cannot be read, or no longer has the place.
+    fn read_at(&self, shard: Shard, spot: Spot, end: u64) -> Result<Box<dyn Entries>, Error>;
 
     /// Returns the first position that still exists.
     ///
@@ -120,6 +126,9 @@ pub trait Entries: Send {
     /// # Errors
     /// The shard cannot be read.
     fn follow(&mut self, end: u64) -> Result<(), Error>;
+
+    /// Returns the place of the entry that was read last, if there are places.
+    fn last_spot(&self) -> Option<Spot>;
 }
 
 impl Entries for Reader {
@@ -137,5 +146,9 @@ impl Entries for Reader {
 
     fn follow(&mut self, end: u64) -> Result<(), Error> {
         Ok(Reader::follow(self, end)?)
+    }
+
+    fn last_spot(&self) -> Option<Spot> {
+        Reader::last_spot(self)
     }
 }

@@ -41,7 +41,7 @@ use flowmeter_store::log;
 use uuid::Uuid;
 
 pub use answers::{OpenServices, PastAnswers, RecordedAnswers, copy_answers, hash_of as request_hash};
-pub use arrivals::{Arrivals, Arrived, ParkedNote};
+pub use arrivals::{Arrivals, Arrived, Mark, ParkedNote};
 pub use command::{AdoptedDocument, CatalogRow, LogCommand, MeterName};
 pub use entry::{Letter, Settles};
 pub use fed::{Fed, Run, Taken, read_origin, shown_origin};

@@ -16,6 +16,7 @@ use std::sync::PoisonError;
 use flowmeter_core::time::Timestamp;
 use flowmeter_engine::outbox::INDEX_FOLDER;
 use flowmeter_engine::{Error, Kind};
+use flowmeter_store::archive;
 use flowmeter_store::catalog::{Catalog, LocalCatalog};
 use flowmeter_store::disk::Lock;
 use serde::{Deserialize, Serialize};
@@ -238,7 +239,7 @@ fn pin(data: &Path, folder: &str) -> Result<Vec<Pinned>, Error> {
     for entry in entries.filter_map(Result::ok) {
         let name = format!("{folder}/{}", entry.file_name().to_string_lossy());
         if entry.path().is_dir() {
-            if entry.file_name() == INDEX_FOLDER {
+            if entry.file_name() == INDEX_FOLDER || entry.file_name() == archive::INDEX_FOLDER {
                 continue;
             }
             pinned.extend(pin(data, &name)?);

@@ -6,3 +6,4 @@ pub mod replay;
 pub mod rows;
 pub mod store;
 pub mod trace;
+mod unfiled;

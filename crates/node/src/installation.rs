@@ -23,7 +23,7 @@ use flowmeter_engine::outbox::RecordIndex;
 use flowmeter_engine::vault::Vault;
 use flowmeter_store::catalog::Catalog;
 use flowmeter_store::disk::{Disk, Lock};
-use flowmeter_store::log;
+use flowmeter_store::log::{self, Spot};
 use uuid::Uuid;
 
 use crate::corrections::{askings, groups};
@@ -298,6 +298,11 @@ impl Installation {
     /// Reads the log from one position up to another one that is durable.
     pub fn read_log(&self, from: u64, end: u64) -> Result<Box<dyn Entries>, Error> {
         self.journal.read(Shard::FIRST, from, end)
+    }
+
+    /// Reads the log from a place on.
+    pub(crate) fn read_log_at(&self, spot: Spot, end: u64) -> Result<Box<dyn Entries>, Error> {
+        self.journal.read_at(Shard::FIRST, spot, end)
     }
 
     /// Removes log segments that no pipeline and no file of events needs and whose retention has

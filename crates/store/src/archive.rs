@@ -11,6 +11,8 @@
 //! - after [`Archive::finish`] everything appended is durable;
 //! - a position that was ever finished is never written again, with or without retention.
 //!
+//! Each file has indexes beside it ([`keys`]), which a reader uses where they are there.
+//!
 //! One thread owns the archive and writes. Other threads may read at the same time, with [`scan`].
 //! The caller decides when a file is finished (and the settings do, by rows and bytes); there is no
 //! clock here.
@@ -23,6 +25,7 @@ mod filter;
 mod finished;
 mod group;
 mod input;
+mod keys;
 mod retention;
 mod scan;
 #[cfg(test)]
@@ -33,12 +36,14 @@ use std::sync::Arc;
 pub use event::{ArchivedEvent, Row};
 pub use examine::examine;
 pub use filter::Filter;
+pub use keys::{INDEX_FOLDER, Recent, SUBJECT_PATH};
 pub use scan::{Scan, extent, first, scan};
 
 use crate::disk::Disk;
 use crate::{Error, Kind};
 use draft::Draft;
 use finished::Finished;
+use keys::Collecting;
 
 /// Bounds of the archive.
 #[derive(Clone, Debug)]
@@ -78,6 +83,10 @@ pub struct Archive {
     settings: Settings,
     finished: Vec<Finished>,
     draft: Option<Draft>,
+    /// The keys of the draft.
+    keys: Collecting,
+    /// Finished files without an index, the newest last.
+    unindexed: Vec<Finished>,
     /// The position after the last finished one.
     next: Option<u64>,
     poisoned: bool,
@@ -96,7 +105,63 @@ impl Archive {
             Some(newest) => Some(newest.last + 1),
             None => retention::remembered(&*disk, folder)?,
         };
-        Ok(Archive { disk, folder: folder.to_owned(), settings, finished, draft: None, next, poisoned: false })
+        keys::sweep(&*disk, folder, &finished)?;
+        keys::remove_damaged(&*disk, folder)?;
+        let keys = Collecting::new(Arc::default(), &[]);
+        let unindexed = keys::unindexed(&*disk, folder, keys.paths(), &finished)?;
+        let folder = folder.to_owned();
+        Ok(Archive { disk, folder, settings, finished, draft: None, keys, unindexed, next, poisoned: false })
+    }
+
+    /// Indexes events by the values at some paths from now on, and always by the subject. If the paths
+    /// change, the file that is being written is finished.
+    ///
+    /// # Errors
+    /// As for [`append`](Archive::append).
+    pub fn index_by(&mut self, paths: &[String]) -> Result<(), Error> {
+        let keys = Collecting::new(self.recent(), paths);
+        if keys.paths() != self.keys.paths() {
+            self.finish()?;
+            self.keys = keys;
+            self.unindexed = keys::unindexed(&*self.disk, &self.folder, self.keys.paths(), &self.finished)?;
+        }
+        Ok(())
+    }
+
+    /// Makes the indexes of a finished file that lacks one, as one of an earlier version does. `values`
+    /// returns an event's values at the paths of [`index_by`](Archive::index_by) but the subject. Gives
+    /// up when `may_continue` returns false. Returns false if no file lacks an index.
+    ///
+    /// # Errors
+    /// The file cannot be read. It is left without an index.
+    pub fn index_one(
+        &mut self,
+        values: &mut dyn FnMut(&Row) -> Vec<Option<String>>,
+        may_continue: &dyn Fn() -> bool,
+    ) -> Result<bool, Error> {
+        let Some(file) = self.unindexed.pop() else { return Ok(false) };
+        let mut keys = Collecting::new(Arc::default(), &self.keys.paths()[1..]);
+        for row in self.scan(Filter { positions: Some(file.first..file.last + 1), ..Filter::default() })? {
+            if !may_continue() {
+                self.unindexed.push(file);
+                return Ok(true);
+            }
+            let row = row?;
+            let values = values(&row);
+            keys.add(row.position, std::iter::once(row.subject.as_deref()).chain(values.iter().map(Option::as_deref)));
+        }
+        keys.write(&*self.disk, &self.folder, &file);
+        Ok(true)
+    }
+
+    /// Returns the keys of the events that are not in a finished file, for other threads.
+    pub fn recent(&self) -> Arc<Recent> {
+        self.keys.recent()
+    }
+
+    /// Makes the keys of all appended events known to readers.
+    pub fn publish(&mut self) {
+        self.keys.publish();
     }
 
     /// Returns the position that [`append`](Archive::append) expects. `None` if nothing was ever
@@ -123,6 +188,15 @@ impl Archive {
     /// `Unavailable` from the disk: all events since the last finish must be appended again,
     /// starting at `next`. `Poisoned` after a failure to finish: the archive must be opened again.
     pub fn append(&mut self, event: &ArchivedEvent<'_>) -> Result<(), Error> {
+        self.append_with(event, &[])
+    }
+
+    /// Adds an event, with its values at the paths of [`index_by`](Archive::index_by) but the
+    /// subject.
+    ///
+    /// # Errors
+    /// As for [`append`](Archive::append).
+    pub fn append_with(&mut self, event: &ArchivedEvent<'_>, values: &[Option<&str>]) -> Result<(), Error> {
         self.refuse_poisoned()?;
         match self.next() {
             Some(next) if event.position < next => return Ok(()),
@@ -140,6 +214,7 @@ impl Archive {
             self.abandon(draft);
             return Err(why);
         }
+        self.keys.add(event.position, std::iter::once(event.subject).chain(values.iter().copied()));
         let is_full = draft.rows() >= self.settings.file_rows_max || draft.bytes() >= self.settings.file_bytes_max;
         self.draft = Some(draft);
         if is_full { self.finish() } else { Ok(()) }
@@ -169,10 +244,12 @@ impl Archive {
         let finished = match draft.seal() {
             Ok(finished) => finished,
             Err(why) => {
+                self.keys.clear();
                 self.remove_draft(&fresh);
                 return Err(why);
             }
         };
+        self.keys.write(&*self.disk, &self.folder, &finished);
         // If one of the next steps fails, either of the two names may be the durable one. Only
         // reading the disk can show which.
         self.poisoned = true;
@@ -182,6 +259,7 @@ impl Archive {
         self.poisoned = false;
         self.next = Some(finished.last + 1);
         self.finished.push(finished);
+        self.keys.clear();
         Ok(())
     }
 
@@ -214,6 +292,7 @@ impl Archive {
             removed.push(name);
         }
         if surplus > 0 {
+            keys::sweep(&*self.disk, &self.folder, &self.finished)?;
             self.disk.sync_folder(&self.folder).map_err(|why| Error::io(&self.folder, &why))?;
         }
         Ok(removed)
@@ -226,7 +305,8 @@ impl Archive {
         }
     }
 
-    fn abandon(&self, draft: Draft) {
+    fn abandon(&mut self, draft: Draft) {
+        self.keys.clear();
         let fresh = draft.name().to_owned();
         drop(draft);
         self.remove_draft(&fresh);

@@ -11,7 +11,8 @@ mod run;
 
 use std::sync::Arc;
 
-use run::{Run, Writer};
+use run::path_of;
+pub(crate) use run::{Run, Writer};
 
 use crate::Error;
 use crate::disk::Disk;
@@ -63,7 +64,8 @@ impl Merging {
     /// A file cannot be read or written.
     pub fn run(self) -> Result<Merged, Error> {
         let [one, other] = &self.parts;
-        let mut writer = Writer::create(&*self.disk, &self.folder, one.from(), other.until())?;
+        let mut writer =
+            Writer::create(&*self.disk, path_of(&self.folder, one.from(), other.until()), one.from(), other.until())?;
         let (mut mine, mut theirs) = (one.pairs(), other.pairs());
         let (mut left, mut right) = (mine.next()?, theirs.next()?);
         while let Some(least) = left.into_iter().chain(right).min() {
@@ -101,7 +103,7 @@ impl Index {
                 continue;
             }
             // Everything behind a damaged file is written again.
-            let Some(run) = Run::open(&*disk, folder, from, until)? else { break };
+            let Some(run) = Run::open(&*disk, path_of(folder, from, until), from, until)? else { break };
             runs.push(Arc::new(run));
         }
         let known: Vec<String> = runs.iter().map(|run| run.name().to_owned()).collect();
@@ -160,7 +162,7 @@ impl Index {
         }
         let until = self.next;
         self.young.pairs.sort_unstable();
-        let mut writer = Writer::create(&*self.disk, &self.folder, self.young.from, until)?;
+        let mut writer = Writer::create(&*self.disk, path_of(&self.folder, self.young.from, until), self.young.from, until)?;
         self.young.pairs.iter().try_for_each(|pair| writer.push(*pair))?;
         let run = writer.finish(self.young.spots.clone())?;
         self.runs.push(Arc::new(run));

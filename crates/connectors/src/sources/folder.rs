@@ -12,7 +12,7 @@ use flowmeter_core::source::{After, Taking};
 use flowmeter_engine::{Error, Kind};
 
 use super::Surroundings;
-use super::items::{Depot, Item};
+use super::items::{Depot, Fetched, Fetching, Item};
 
 /// Files by path and pattern.
 pub(super) struct Folder {
@@ -75,8 +75,9 @@ impl Depot for Folder {
         Ok(found.into_values().filter(is_settled).collect())
     }
 
-    fn fetch(&mut self, item: &Item) -> Result<PathBuf, Error> {
-        Ok(PathBuf::from(&item.name))
+    fn fetching(&mut self, item: &Item) -> Fetching {
+        let file = PathBuf::from(&item.name);
+        Box::new(|_| Ok(Fetched { file, digest: None }))
     }
 
     fn is_unchanged(&self, item: &Item) -> bool {

@@ -1,30 +1,33 @@
 //! Files and objects, one after the other. Each is one transaction: it is read to its end before its
 //! first event is taken, so one that is damaged counts with none of its events.
 //!
+//! The items behind the one that is being taken are fetched, hashed and checked meanwhile ([`ahead`]).
+//! They are taken in their order all the same.
+//!
 //! The source remembers every item by its name ([`ItemValue`]), and every content that counted by its
 //! digest. An item that is as it was is not opened again. One that has another content is taken, as a
 //! new one. An item that changes while it is being taken fails, because a part of it counts already; it
 //! is continued once it has its content again.
 
+mod ahead;
 #[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeSet, VecDeque};
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use flowmeter_core::event::Block;
 use flowmeter_core::mediation::LineWriter;
-use flowmeter_core::plan::Plan;
 use flowmeter_core::source::{After, Taking};
 use flowmeter_engine::{Error, Kind, Received, Source};
-use sha2::{Digest, Sha256};
 
 use super::value::CONTENT;
 use super::{BATCH_BYTES, Batch, Behind, ItemState, ItemValue, Reading, Step, Surroundings, key_of};
+use crate::calls::Abandon;
 use crate::file::Files;
+use ahead::{Ahead, Examined};
 
 /// A file or object that is there.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,18 +45,29 @@ pub(super) struct Item {
 pub(super) trait Depot: Send {
     /// Returns the items that are there and complete.
     fn list(&mut self) -> Result<Vec<Item>, Error>;
-    /// Returns a file with the content of an item.
-    fn fetch(&mut self, item: &Item) -> Result<PathBuf, Error>;
+    /// Returns the work that makes a file of the content of an item. It may run on any thread, and
+    /// beside that of other items.
+    fn fetching(&mut self, item: &Item) -> Fetching;
     /// Whether an item is as it was when it was listed.
     fn is_unchanged(&self, _item: &Item) -> bool {
         true
     }
     /// Returns how an item is shown to people.
     fn shown(&self, item: &Item) -> String;
-    /// Removes what [`Depot::fetch`] made.
-    fn release(&mut self, _item: &Item) {}
+    /// Removes a file that [`Depot::fetching`] made.
+    fn release(&mut self, _file: &Path) {}
     /// Moves or deletes an item that was taken, if it is as it was.
     fn dispose(&mut self, item: &Item, after: &After) -> Result<(), Error>;
+}
+
+/// Makes a file of the content of an item, unless it is abandoned.
+pub(super) type Fetching = Box<dyn FnOnce(&Abandon) -> Result<Fetched, Error> + Send>;
+
+/// A file with the content of an item.
+pub(super) struct Fetched {
+    pub(super) file: PathBuf,
+    /// The SHA-256 of the content in hexadecimal digits, if it is known already.
+    pub(super) digest: Option<String>,
 }
 
 /// Items of a depot, as a source.
@@ -62,6 +76,8 @@ pub(super) struct Items<D> {
     around: Surroundings,
     taking: Taking,
     waiting: VecDeque<Item>,
+    /// The first of those that wait, as far as they are examined ahead.
+    ahead: Ahead,
     current: Option<Open>,
     has_listed: bool,
     /// Items that failed in this session, as they were.
@@ -77,6 +93,8 @@ struct Open {
     item: Item,
     origin: Arc<str>,
     digest: String,
+    /// The file with its content.
+    file: PathBuf,
     files: Files,
     /// Events that were taken before.
     skip: u64,
@@ -90,6 +108,7 @@ impl<D: Depot> Items<D> {
             around,
             taking: taking.clone(),
             waiting: VecDeque::new(),
+            ahead: Ahead::default(),
             current: None,
             has_listed: false,
             failed: BTreeSet::new(),
@@ -124,11 +143,16 @@ impl<D: Depot> Items<D> {
         Ok(())
     }
 
-    /// Examines the next item. Returns a batch without events for one that is not taken.
-    fn examine(&mut self, item: Item) -> Result<Option<Batch>, Error> {
-        let fetched = self.depot.fetch(&item).and_then(|path| digest_of(&path).map(|digest| (path, digest)));
-        let (path, digest) = match fetched {
-            Ok(found) => found,
+    /// Starts to examine waiting items, so that they are ready when their turn comes.
+    fn look_ahead(&mut self) -> Result<(), Error> {
+        let Items { depot, around, waiting, ahead, .. } = self;
+        ahead.fill(waiting, |item| ahead::work(depot.fetching(item), around))
+    }
+
+    /// Decides about the next item. Returns a batch without events for one that is not taken.
+    fn begin(&mut self, item: Item) -> Result<Option<Batch>, Error> {
+        let Examined { file, digest, fault } = match self.ahead.wait_for(&item) {
+            Ok(examined) => examined,
             Err(why) if why.kind == Kind::Invalid => return self.fail(&item, "", &why).map(Some),
             Err(why) => return Err(why),
         };
@@ -141,10 +165,11 @@ impl<D: Depot> Items<D> {
         if is_done && is_same {
             // It was touched, not changed.
             let state = state.unwrap_or(ItemState::Taken);
-            return Ok(Some(self.leave(item, state, &digest, events, None)));
+            return Ok(Some(self.leave(item, &file, state, &digest, events, None)));
         }
         if is_begun && !is_same {
             let message = format!("it changed while it was taken, and {events} of its events count: restore it, or skip it");
+            self.depot.release(&file);
             return self.fail(&item, &digest, &Error::new(Kind::Invalid, message)).map(Some);
         }
         let content = self.around.taken.get(&format!("{CONTENT}{digest}"));
@@ -153,23 +178,23 @@ impl<D: Depot> Items<D> {
             && let Some(other) = content.filter(|other| **other != item.name)
         {
             let why = format!("its content was taken as {other}");
-            return Ok(Some(self.leave(item, ItemState::Skipped, &digest, 0, Some(why))));
+            return Ok(Some(self.leave(item, &file, ItemState::Skipped, &digest, 0, Some(why))));
         }
-        let plan = &self.around.plan;
-        let opened =
-            check(plan, self.around.source, &path).and_then(|()| Files::one(Arc::clone(plan), self.around.source, &path));
+        let plan = Arc::clone(&self.around.plan);
+        let opened = fault.map_or_else(|| Files::one(plan, self.around.source, &file), Err);
         match opened {
             // Its digest may be that of the content before.
             Ok(_) if !self.depot.is_unchanged(&item) => Err(changed(&self.depot.shown(&item))),
             Ok(files) => {
                 let origin = self.depot.shown(&item).into();
                 let skip = if is_begun { events } else { 0 };
-                self.current = Some(Open { item, origin, digest, files, skip, events: 0 });
+                self.current = Some(Open { item, origin, digest, file, files, skip, events: 0 });
                 Ok(None)
             }
             Err(why) if matches!(why.kind, Kind::Invalid | Kind::Corrupt) => {
                 // People know the item by its name, not by the file that holds its content.
-                let message = why.to_string().replace(&path.display().to_string(), &self.depot.shown(&item));
+                let message = why.to_string().replace(&file.display().to_string(), &self.depot.shown(&item));
+                self.depot.release(&file);
                 self.fail(&item, &digest, &Error::new(why.kind, message)).map(Some)
             }
             Err(why) => Err(why),
@@ -177,8 +202,8 @@ impl<D: Depot> Items<D> {
     }
 
     /// Leaves an item that is not taken now, nor at the next look.
-    fn leave(&mut self, item: Item, state: ItemState, digest: &str, events: u64, why: Option<String>) -> Batch {
-        self.depot.release(&item);
+    fn leave(&mut self, item: Item, file: &Path, state: ItemState, digest: &str, events: u64, why: Option<String>) -> Batch {
+        self.depot.release(file);
         let mut batch = self.around.batch();
         self.put(&mut batch, &item, state, digest, events, why);
         self.done.push(item);
@@ -188,7 +213,6 @@ impl<D: Depot> Items<D> {
     /// Notes that an item cannot be taken. If some of its events count, the digest stays that of their
     /// content, so that it is continued only with that.
     fn fail(&mut self, item: &Item, digest: &str, why: &Error) -> Result<Batch, Error> {
-        self.depot.release(item);
         self.failed.insert((item.name.clone(), item.stamp.clone()));
         if self.taking.stops_on_failure {
             let message = format!("{}: {why}; `onFailure: stop` leaves the others", self.depot.shown(item));
@@ -225,7 +249,7 @@ impl<D: Depot> Items<D> {
                 Received::Block(decoder) => decoder,
                 Received::End if !self.depot.is_unchanged(&open.item) => return Err(changed(&open.origin)),
                 Received::End => {
-                    self.depot.release(&open.item);
+                    self.depot.release(&open.file);
                     self.put(&mut batch, &open.item, ItemState::Taken, &open.digest, open.events, None);
                     self.done.push(open.item);
                     return Ok(batch);
@@ -252,11 +276,12 @@ impl<D: Depot> Items<D> {
 impl<D: Depot> Reading for Items<D> {
     fn next(&mut self) -> Result<Step, Error> {
         loop {
+            self.look_ahead()?;
             if let Some(open) = self.current.take() {
                 return self.take(open).map(Step::Taken);
             }
             if let Some(item) = self.waiting.pop_front() {
-                match self.examine(item)? {
+                match self.begin(item)? {
                     Some(batch) => return Ok(Step::Taken(batch)),
                     None => continue,
                 }
@@ -298,30 +323,5 @@ fn drop_lines(lines: &mut Vec<u8>, from: usize, count: usize) {
         && let Some(end) = memchr::memchr_iter(b'\n', &lines[from..]).nth(last)
     {
         lines.drain(from..=from + end);
-    }
-}
-
-/// Reads a file to its end, so that damage is found before any of its events is taken.
-fn check(plan: &Arc<Plan>, source: usize, path: &Path) -> Result<(), Error> {
-    let mut files = Files::one(Arc::clone(plan), source, path)?;
-    let mut block = Block::default();
-    loop {
-        block.clear();
-        if let Received::End = files.receive(&mut block)? {
-            return Ok(());
-        }
-    }
-}
-
-/// Returns the SHA-256 of a file, in hexadecimal digits.
-fn digest_of(path: &Path) -> Result<String, Error> {
-    let name = || path.display().to_string();
-    let mut file = std::fs::File::open(path).map_err(|why| Error::io(name(), &why))?;
-    let (mut digest, mut buffer) = (Sha256::new(), vec![0; 256 << 10]);
-    loop {
-        match file.read(&mut buffer).map_err(|why| Error::io(name(), &why))? {
-            0 => return Ok(data_encoding::HEXLOWER.encode(&digest.finalize())),
-            read => digest.update(&buffer[..read]),
-        }
     }
 }

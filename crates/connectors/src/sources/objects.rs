@@ -1,7 +1,8 @@
-//! Objects of a store. An object is downloaded to a file, in parallel ranges, and read from there.
+//! Objects of a store. An object is downloaded to a file, in parallel ranges, and read from there. The
+//! next ones are downloaded meanwhile, on other threads.
 
-use std::io::{Seek, SeekFrom, Write};
-use std::path::PathBuf;
+use std::io::Write;
+use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,14 +12,16 @@ use futures_util::{StreamExt, TryStreamExt};
 use glob::{MatchOptions, Pattern};
 use object_store::path::Path;
 use object_store::{GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt};
+use sha2::{Digest, Sha256};
 
 use super::Surroundings;
-use super::items::{Depot, Item};
+use super::items::{Depot, Fetched, Fetching, Item};
 use crate::buckets;
-use crate::calls::Calls;
+use crate::calls::{Abandon, Calls};
 
-/// Bytes of a range: large enough that the time to the first byte does not matter.
-const RANGE_BYTES: u64 = 8 << 20;
+/// Bytes of a range: large enough that the time to the first byte does not matter. Some stores read an
+/// object whole for each of its ranges.
+const RANGE_BYTES: u64 = 16 << 20;
 /// Ranges that are read at once: one connection seldom fills a network.
 const RANGES: usize = 4;
 /// How long a list may take: a thousand names a request.
@@ -28,8 +31,16 @@ const OBJECT_TIMEOUT: Duration = Duration::from_secs(3600);
 /// Objects under a prefix that are listed.
 const OBJECTS_MAX: usize = 1_000_000;
 
-/// Objects under a prefix.
+/// Objects under a prefix, and the files of those that were fetched.
 pub(super) struct Bucket {
+    objects: Arc<Objects>,
+    spool: PathBuf,
+    /// Number of objects that were fetched: each has a folder of its own, as names may be equal.
+    fetched: u64,
+}
+
+/// Objects under a prefix.
+struct Objects {
     store: Arc<dyn ObjectStore>,
     prefix: Path,
     /// The address, for people.
@@ -38,7 +49,6 @@ pub(super) struct Bucket {
     beginning: Option<String>,
     from: Option<String>,
     to: Option<String>,
-    spool: PathBuf,
     calls: Calls,
 }
 
@@ -54,20 +64,21 @@ impl Bucket {
             std::fs::remove_dir_all(&spool).map_err(|why| Error::io(spool.display(), &why))?;
         }
         std::fs::create_dir_all(&spool).map_err(|why| Error::io(spool.display(), &why))?;
-        let bucket = plan.url.trim_end_matches('/').to_owned();
-        Ok(Bucket {
+        let objects = Objects {
             store,
             prefix,
-            url: bucket,
+            url: plan.url.trim_end_matches('/').to_owned(),
             glob,
             beginning: plan.prefix.clone(),
             from: plan.from.clone(),
             to: plan.to.clone(),
-            spool,
             calls: Calls::new(&around.abandon)?,
-        })
+        };
+        Ok(Bucket { objects: Arc::new(objects), spool, fetched: 0 })
     }
+}
 
+impl Objects {
     /// Returns the name of an object under the prefix.
     fn name_under(&self, location: &Path) -> String {
         let prefix = self.prefix.as_ref();
@@ -80,11 +91,6 @@ impl Bucket {
             "" => Path::from(name),
             prefix => Path::from(format!("{prefix}/{name}")),
         }
-    }
-
-    fn file_of(&self, item: &Item) -> PathBuf {
-        // The format comes from the ending.
-        self.spool.join(item.name.rsplit('/').next().unwrap_or("object"))
     }
 
     /// Takes an object of a list, unless it is not wanted.
@@ -110,39 +116,17 @@ impl Bucket {
         let advice = if kind == Kind::Invalid { "; check that it is there, and `url` and `options`" } else { "" };
         Error::new(kind, format!("object storage: {what}: {why}{advice}"))
     }
-}
 
-impl Depot for Bucket {
-    fn list(&mut self) -> Result<Vec<Item>, Error> {
-        let listing = async {
-            let prefix = (!self.prefix.as_ref().is_empty()).then_some(&self.prefix);
-            let (mut found, mut listed) = (Vec::new(), self.store.list(prefix));
-            while let Some(object) = listed.next().await {
-                found.extend(self.item_of(&object?));
-                if found.len() > OBJECTS_MAX {
-                    return Ok(None);
-                }
-            }
-            Ok(Some(found))
-        };
-        let listed = self.calls.within(LIST_TIMEOUT, listing);
-        let listed = listed.map_err(|why| Error::new(Kind::Unavailable, format!("object storage: {}: {why}", self.url)))?;
-        listed.map_err(|why| self.failed(&self.url, &why))?.ok_or_else(|| {
-            let message = format!(
-                "object storage: {} has more than {OBJECTS_MAX} objects, which is the bound; narrow `url`, or let `after` move them",
-                self.url
-            );
-            Error::new(Kind::Invalid, message)
-        })
-    }
-
-    fn fetch(&mut self, item: &Item) -> Result<PathBuf, Error> {
-        let (path, file) = (self.path_of(&item.name), self.file_of(item));
+    /// Downloads an object to a file. Returns its SHA-256 in hexadecimal digits.
+    fn fetch(&self, item: &Item, file: &FilePath, abandon: &Abandon) -> Result<String, Error> {
+        let path = self.path_of(&item.name);
         let io = |why: std::io::Error| {
             let kind = if why.kind() == std::io::ErrorKind::StorageFull { Kind::Full } else { Kind::Unavailable };
             Error::new(kind, format!("{}: {why}", file.display()))
         };
-        let mut out = std::fs::File::create(&file).map_err(io)?;
+        let folder = file.parent().unwrap_or(file);
+        let mut out = std::fs::create_dir_all(folder).and_then(|()| std::fs::File::create(file)).map_err(io)?;
+        let mut digest = Sha256::new();
         let starts = (0..item.size).step_by(RANGE_BYTES as usize);
         let store = &self.store;
         let reading = async {
@@ -163,37 +147,85 @@ impl Depot for Bucket {
                 if now.is_none_or(|now| now.stamp != item.stamp || now.size != item.size) {
                     return Ok(Some(std::io::Error::other("the object was replaced while it was read")));
                 }
-                let written = out.seek(SeekFrom::Start(start)).and_then(|_| out.write_all(&bytes));
-                if let Err(why) = written {
+                if bytes.len() as u64 != RANGE_BYTES.min(item.size - start) {
+                    return Ok(Some(std::io::Error::other("the answer does not have the bytes that were asked for")));
+                }
+                digest.update(&bytes);
+                if let Err(why) = out.write_all(&bytes) {
                     return Ok(Some(why));
                 }
             }
             Ok(None)
         };
-        let read = self.calls.within(OBJECT_TIMEOUT, reading);
+        let read = self.calls.within(OBJECT_TIMEOUT, abandon.or(reading)).and_then(|read| read);
         let read = read.map_err(|why| Error::new(Kind::Unavailable, format!("object storage: {}: {why}", item.name)))?;
         match read.map_err(|why: object_store::Error| self.failed(&item.name, &why))? {
-            None => Ok(file),
+            None => Ok(data_encoding::HEXLOWER.encode(&digest.finalize())),
             Some(why) => Err(io(why)),
         }
     }
+}
 
-    fn shown(&self, item: &Item) -> String {
-        format!("{}/{}", self.url, item.name)
+/// Removes a file of the spool. One that stays is removed when the source is opened again.
+fn remove(file: &FilePath) {
+    drop(std::fs::remove_file(file).and_then(|()| std::fs::remove_dir(file.parent().unwrap_or(file))));
+}
+
+impl Depot for Bucket {
+    fn list(&mut self) -> Result<Vec<Item>, Error> {
+        let listing = async {
+            let prefix = (!self.objects.prefix.as_ref().is_empty()).then_some(&self.objects.prefix);
+            let (mut found, mut listed) = (Vec::new(), self.objects.store.list(prefix));
+            while let Some(object) = listed.next().await {
+                found.extend(self.objects.item_of(&object?));
+                if found.len() > OBJECTS_MAX {
+                    return Ok(None);
+                }
+            }
+            Ok(Some(found))
+        };
+        let listed = self.objects.calls.within(LIST_TIMEOUT, listing);
+        let listed =
+            listed.map_err(|why| Error::new(Kind::Unavailable, format!("object storage: {}: {why}", self.objects.url)))?;
+        listed.map_err(|why| self.objects.failed(&self.objects.url, &why))?.ok_or_else(|| {
+            let message = format!(
+                "object storage: {} has more than {OBJECTS_MAX} objects, which is the bound; narrow `url`, or let `after` move them",
+                self.objects.url
+            );
+            Error::new(Kind::Invalid, message)
+        })
     }
 
-    fn release(&mut self, item: &Item) {
-        // A file that stays is removed when the source is opened again.
-        drop(std::fs::remove_file(self.file_of(item)));
+    fn fetching(&mut self, item: &Item) -> Fetching {
+        // The format comes from the ending of the name.
+        let name = item.name.rsplit('/').next().unwrap_or("object");
+        let file = self.spool.join(self.fetched.to_string()).join(name);
+        self.fetched += 1;
+        let (objects, item) = (Arc::clone(&self.objects), item.clone());
+        Box::new(move |abandon| match objects.fetch(&item, &file, abandon) {
+            Ok(digest) => Ok(Fetched { file, digest: Some(digest) }),
+            Err(why) => {
+                remove(&file);
+                Err(why)
+            }
+        })
+    }
+
+    fn shown(&self, item: &Item) -> String {
+        format!("{}/{}", self.objects.url, item.name)
+    }
+
+    fn release(&mut self, file: &FilePath) {
+        remove(file);
     }
 
     fn dispose(&mut self, item: &Item, after: &After) -> Result<(), Error> {
-        let path = self.path_of(&item.name);
-        let store = &self.store;
+        let path = self.objects.path_of(&item.name);
+        let store = &self.objects.store;
         let work = async {
             match store.head(&path).await {
                 // Another object of its name is not taken yet.
-                Ok(meta) if self.item_of(&meta).is_none_or(|now| now.stamp != item.stamp) => return Ok(()),
+                Ok(meta) if self.objects.item_of(&meta).is_none_or(|now| now.stamp != item.stamp) => return Ok(()),
                 Ok(_) => {}
                 Err(object_store::Error::NotFound { .. }) => return Ok(()),
                 Err(why) => return Err(why),
@@ -208,8 +240,8 @@ impl Depot for Bucket {
                 }
             }
         };
-        let done = self.calls.within(OBJECT_TIMEOUT, work);
+        let done = self.objects.calls.within(OBJECT_TIMEOUT, work);
         let done = done.map_err(|why| Error::new(Kind::Unavailable, format!("object storage: {}: {why}", item.name)))?;
-        done.map_err(|why| self.failed(&item.name, &why))
+        done.map_err(|why| self.objects.failed(&item.name, &why))
     }
 }

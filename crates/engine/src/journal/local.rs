@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use flowmeter_core::time::Timestamp;
 use flowmeter_store::disk::Disk;
-use flowmeter_store::log::{self, Log, Reader, Recovered};
+use flowmeter_store::log::{self, Log, Reader, Recovered, Spot};
 
 use super::{Entries, Journal, Shard, ShardChange, To};
 use crate::live::{Found, LogCommand, Tail};
@@ -118,6 +118,11 @@ impl Journal for LocalJournal {
     fn read(&self, shard: Shard, from: u64, end: u64) -> Result<Box<dyn Entries>, Error> {
         self.must_exist(shard)?;
         Ok(Box::new(Reader::beside(Arc::clone(&self.disk), &self.folder, from, end)?))
+    }
+
+    fn read_at(&self, shard: Shard, spot: Spot, end: u64) -> Result<Box<dyn Entries>, Error> {
+        self.must_exist(shard)?;
+        Ok(Box::new(Reader::beside_from(Arc::clone(&self.disk), &self.folder, spot, end)?))
     }
 
     fn first(&self, shard: Shard) -> Result<u64, Error> {

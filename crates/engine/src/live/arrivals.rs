@@ -10,7 +10,7 @@ use std::sync::Arc;
 use flowmeter_core::time::Timestamp;
 use flowmeter_core::verdict::{Reason, Verdict};
 use flowmeter_store::disk::Disk;
-use flowmeter_store::log::{Entry, Reader, segments_of};
+use flowmeter_store::log::{Entry, Reader, Spot, segments_of};
 
 use super::items::{JudgedBlock, judged, parked_item};
 use super::outlet::items;
@@ -47,6 +47,17 @@ impl Arrived {
     }
 }
 
+/// The places from which the events of an entry, and later ones, are read without searching.
+#[derive(Clone, Copy, Debug)]
+pub struct Mark {
+    /// The arrival of the first event of the entry.
+    pub arrival: u64,
+    /// The place of the entry in the log.
+    pub log: Spot,
+    /// The place in the verdicts: at the entry's first verdicts, or before.
+    verdicts: Spot,
+}
+
 /// A reader of received events.
 pub struct Arrivals {
     disk: Arc<dyn Disk>,
@@ -60,6 +71,9 @@ pub struct Arrivals {
     parked: Option<Reader>,
     notes: VecDeque<(u64, ParkedNote)>,
     blocks: VecDeque<JudgedBlock>,
+    /// The first arrival of entries of the verdicts that were read, and their places: from the one
+    /// with the last event that was read.
+    spots: VecDeque<(u64, Spot)>,
     /// The last entry, and the arrival of its first event.
     entry: Option<(u64, u64)>,
     held: Option<Arc<Entry>>,
@@ -82,7 +96,28 @@ impl Arrivals {
         let verdicts_folder = format!("{folder}/verdicts");
         let entry = entry_before(disk, &verdicts_folder, from)?;
         let verdicts = Reader::of_item_beside(Arc::clone(disk), &verdicts_folder, from)?;
-        Ok(Arrivals {
+        Ok(Arrivals { entry, ..Arrivals::new(disk, (log_first, log), verdicts, folder, from, end) })
+    }
+
+    /// Reads from a mark on: the log from the place of the mark up to an entry that is known to be
+    /// durable, and the folder of a pipeline.
+    ///
+    /// # Errors
+    /// The verdicts cannot be read, or no longer have the place.
+    pub fn open_at(disk: &Arc<dyn Disk>, mark: &Mark, log: Box<dyn Entries>, folder: &str, end: u64) -> Result<Arrivals, Error> {
+        let verdicts = Reader::from_spot(Arc::clone(disk), &format!("{folder}/verdicts"), mark.verdicts, mark.arrival)?;
+        Ok(Arrivals::new(disk, (mark.log.position, log), verdicts, folder, mark.arrival, end))
+    }
+
+    fn new(
+        disk: &Arc<dyn Disk>,
+        (log_first, log): (u64, Box<dyn Entries>),
+        verdicts: Reader,
+        folder: &str,
+        next: u64,
+        end: u64,
+    ) -> Arrivals {
+        Arrivals {
             disk: Arc::clone(disk),
             log,
             log_first,
@@ -92,10 +127,11 @@ impl Arrivals {
             parked: None,
             notes: VecDeque::new(),
             blocks: VecDeque::new(),
-            entry,
+            spots: VecDeque::new(),
+            entry: None,
             held: None,
-            next: from,
-        })
+            next,
+        }
     }
 
     /// Returns the first arrival whose verdict still exists.
@@ -120,6 +156,65 @@ impl Arrivals {
     /// Returns the last entry and the arrival of its first event.
     pub fn entry(&self) -> Option<(u64, u64)> {
         self.entry
+    }
+
+    /// Returns the mark of the events that were read last, if they begin an entry.
+    pub fn mark(&self, arrived: &Arrived) -> Option<Mark> {
+        let log = self.log.last_spot().filter(|spot| spot.position == arrived.entry.position)?;
+        let verdicts = self.spots.iter().rev().find(|(first, _)| *first <= arrived.first).map(|(_, spot)| *spot)?;
+        (arrived.skip == 0).then_some(Mark { arrival: arrived.first, log, verdicts })
+    }
+
+    /// Skips the events before an arrival. The reader must have been at the beginning of an entry.
+    pub fn skip_to(&mut self, arrival: u64) -> Result<(), Error> {
+        while let Some(blocks) = self.blocks_of_entry()? {
+            let (position, first) = (blocks[0].position, blocks[0].first_arrival);
+            if self.entry.is_none_or(|(known, _)| known != position) {
+                self.entry = Some((position, first));
+            }
+            let end = blocks.last().map_or(first, |last| last.first_arrival + last.verdicts.len() as u64);
+            if end > arrival {
+                self.next = self.next.max(arrival);
+                self.put_back(blocks);
+                return Ok(());
+            }
+            self.next = end;
+        }
+        Ok(())
+    }
+
+    /// Reads a single event, which is not before the next one; `None` if it is not there yet. The
+    /// reader must have been at the beginning of an entry.
+    pub fn read_one(&mut self, arrival: u64) -> Result<Option<Arrived>, Error> {
+        loop {
+            let Some(blocks) = self.blocks_of_entry()? else { return Ok(None) };
+            let (position, first) = (blocks[0].position, blocks[0].first_arrival);
+            if position >= self.log_end {
+                self.put_back(blocks);
+                return Ok(None);
+            }
+            if self.entry.is_none_or(|(known, _)| known != position) {
+                self.entry = Some((position, first));
+            }
+            let until = |block: &JudgedBlock| block.first_arrival + block.verdicts.len() as u64;
+            let holding = blocks.iter().find(|block| (block.first_arrival..until(block)).contains(&arrival));
+            let Some(holding) = holding else {
+                self.next = blocks.last().map_or(self.next, until);
+                continue;
+            };
+            let verdict = holding.verdicts[(arrival - holding.first_arrival) as usize];
+            let start = self.entry.map_or(first, |(_, start)| start);
+            let parked = match verdict {
+                Verdict::Parked(_) => self.notes_of(start, arrival, arrival + 1)?,
+                _ => BTreeMap::new(),
+            };
+            // Others of the entry may be asked for next.
+            self.next = arrival + 1;
+            self.put_back(blocks);
+            let Some(entry) = self.entry_at(position)? else { return Ok(None) };
+            let skip = (arrival - start) as usize;
+            return Ok(Some(Arrived { entry, skip, first: arrival, verdicts: vec![verdict], parked }));
+        }
     }
 
     /// Reads the next events; `None` at the end. With `patient`, it waits for parked events whose
@@ -175,12 +270,25 @@ impl Arrivals {
             let position = self.blocks.front().map(|block| block.position);
             let whole = position.is_some_and(|position| self.blocks.iter().any(|block| block.position != position));
             if !whole && let Some(entry) = self.verdicts.read()? {
+                let before = self.blocks.len();
                 self.blocks.extend(judged(&entry));
+                self.note_spot(before);
                 continue;
             }
             let Some(position) = position else { return Ok(None) };
             let count = self.blocks.iter().take_while(|block| block.position == position).count();
             return Ok(Some(self.blocks.drain(..count).collect()));
+        }
+    }
+
+    /// Keeps the place of the entry of the verdicts that was read last, by its first block.
+    fn note_spot(&mut self, block: usize) {
+        let (Some(block), Some(spot)) = (self.blocks.get(block), self.verdicts.last_spot()) else { return };
+        self.spots.push_back((block.first_arrival, spot));
+        // Those before the one with the last entry are not needed any more.
+        let start = self.entry.map_or(self.next, |(_, start)| start.min(self.next));
+        while self.spots.get(1).is_some_and(|(first, _)| *first <= start) {
+            self.spots.pop_front();
         }
     }
 

@@ -7,6 +7,7 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use flowmeter_core::event::Path;
 use flowmeter_core::plan::Plan;
 use flowmeter_core::schedule::Calendar;
 use flowmeter_core::time::Timestamp;
@@ -14,7 +15,7 @@ use flowmeter_engine::live::PastAnswers;
 use flowmeter_engine::live::{folder_of, items, record_item};
 use flowmeter_engine::outbox::RecordKey;
 use flowmeter_engine::{Arrival, Error, Kind, Recount};
-use flowmeter_store::archive::{Filter, Row};
+use flowmeter_store::archive::{Filter, Row, SUBJECT_PATH};
 use flowmeter_store::log::Reader;
 use serde::Deserialize;
 use serde_json::json;
@@ -24,6 +25,7 @@ use uuid::Uuid;
 use crate::events::trace::counted_shown;
 use crate::installation::{Installation, Served};
 use crate::pipelines::KeptPipeline;
+use crate::records::RecordView;
 use crate::refusal::{Refused, not_found, refusal_of};
 use crate::rows::shown;
 use crate::tables::TableHistory;
@@ -31,6 +33,8 @@ use crate::verbatim::Object;
 
 /// Maximum of events that are counted again; a record with more is shown, but not added up.
 const EVENTS_MAX: u64 = 2_000_000;
+/// Earlier records of a meter that are read at once.
+const RECORDS_AT_ONCE: usize = 64;
 
 /// The fields of a record that are read.
 #[derive(Deserialize)]
@@ -58,6 +62,8 @@ struct Found {
     told: Told,
     json: Box<RawValue>,
     made_at: Timestamp,
+    /// Its number, and none of the times, if the pipeline is loaded.
+    number: u64,
     flushes: Vec<Timestamp>,
 }
 
@@ -65,7 +71,7 @@ impl Found {
     /// Reads a record, if it has the wanted id.
     fn of(made_at: Timestamp, json: &[u8], record_id: &str) -> Option<Found> {
         let (told, json) = (serde_json::from_slice::<Told>(json).ok()?, serde_json::from_slice::<Box<RawValue>>(json).ok()?);
-        (told.meter_meta_data.record_id == record_id).then(|| Found { told, json, made_at, flushes: Vec::new() })
+        (told.meter_meta_data.record_id == record_id).then(|| Found { told, json, made_at, number: 0, flushes: Vec::new() })
     }
 }
 
@@ -74,13 +80,29 @@ fn find_in_index(served: &Served, record_id: &str) -> Result<Option<Found>, Erro
     let Some(record) = served.record(record_id)?.filter(|record| !record.is_threshold) else { return Ok(None) };
     let made_at = Timestamp::from_nanos(record.flushed_at);
     let Some(mut found) = Found::of(made_at, record.json.get().as_bytes(), record_id) else { return Ok(None) };
-    let meter = (RecordKey::Meter, found.told.id.as_str());
-    let earlier = served.records_of(meter, 0..record.number, (usize::MAX, false), |earlier| {
-        !earlier.is_threshold && earlier.flushed_at < record.flushed_at
-    })?;
-    found.flushes = earlier.iter().map(|earlier| Timestamp::from_nanos(earlier.flushed_at)).collect();
-    found.flushes.dedup();
+    found.number = record.number;
     Ok(Some(found))
+}
+
+/// Returns the times, from `since` on, at which earlier records of the meter of a record were made. Of
+/// those before, it returns the last: nothing is counted again before it.
+fn earlier_flushes(served: &Served, found: &Found, since: i64) -> Result<Vec<Timestamp>, Error> {
+    let meter = (RecordKey::Meter, found.told.id.as_str());
+    let (mut flushes, mut before) = (Vec::new(), found.number);
+    loop {
+        let wanted = |earlier: &RecordView| !earlier.is_threshold && earlier.flushed_at < found.made_at.nanos();
+        let earlier = served.records_of(meter, 0..before, (RECORDS_AT_ONCE, true), wanted)?;
+        flushes.extend(earlier.iter().map(|earlier| Timestamp::from_nanos(earlier.flushed_at)));
+        match earlier.last() {
+            Some(last) if earlier.len() == RECORDS_AT_ONCE && last.flushed_at >= since => before = last.number,
+            _ => break,
+        }
+    }
+    flushes.sort();
+    flushes.dedup();
+    let older = flushes.partition_point(|at| at.nanos() < since);
+    flushes.drain(..older.saturating_sub(1));
+    Ok(flushes)
 }
 
 impl Installation {
@@ -146,6 +168,11 @@ impl Installation {
             return Err(Error::new(Kind::Invalid, "the pipeline no longer has the record's meter type or its meter operator"));
         };
         let start = Timestamp::parse_rfc3339(told.period_start.as_bytes()).unwrap_or(Timestamp::MIN);
+        let since = since(&plan, kind, start);
+        let flushes = match self.served_of(pipeline.id) {
+            Some(served) => earlier_flushes(&served, found, since)?,
+            None => found.flushes.clone(),
+        };
         let declared = self.declared(pipeline, &plan, Some(&told.user_id))?;
         let mut recount = Recount::new(Arc::clone(&plan), &[]);
         if let Some(calendar) = self.calendar_of(pipeline, told)? {
@@ -156,18 +183,19 @@ impl Installation {
             recount,
             tables: self.table_history(&pipeline.namespace, &plan)?,
             answers: self.past_answers(pipeline, &plan, Timestamp::MIN)?,
+            is_subject: user_paths(&plan, processor) == [SUBJECT_PATH],
             plan,
             kind: kind as u16,
             processor: processor as u16,
             start,
             found,
-            flushes: found.flushes.iter().copied().peekable(),
+            flushes: flushes.into_iter().peekable(),
             page: from..from.saturating_add(limit as u64),
             counted: 0,
             looked_at: 0,
             shown: Vec::new(),
         };
-        let through = self.count_again(pipeline, &mut again)?;
+        let through = self.count_again(pipeline, &mut again, since)?;
         Ok(again.told(pipeline, through))
     }
 
@@ -183,18 +211,14 @@ impl Installation {
     }
 
     /// Passes every event that may be part of the record. Returns false if there are too many.
-    fn count_again(&self, pipeline: &KeptPipeline, again: &mut Again<'_>) -> Result<bool, Error> {
-        let kind = &again.plan.meter_types[usize::from(again.kind)];
-        // Aggregations that carry over depend on all earlier events.
-        let since = match kind.aggregation.carries_over() || again.start == Timestamp::MIN {
-            true => i64::MIN,
-            false => again.start.nanos().saturating_sub(again.plan.future_tolerance),
-        };
+    fn count_again(&self, pipeline: &KeptPipeline, again: &mut Again<'_>, since: i64) -> Result<bool, Error> {
         let until = again.found.made_at.nanos().saturating_add(1);
+        let user = &again.found.told.user_id;
         let filter = Filter {
             verdict: Some("counted".to_owned()),
             received_at: Some(since..until),
-            subject: again.is_subject().then(|| again.found.told.user_id.clone()),
+            subject: again.is_subject.then(|| user.clone()),
+            hints: user_paths(&again.plan, usize::from(again.processor)).into_iter().map(|path| (path, user.clone())).collect(),
             ..Filter::default()
         };
         let mut from = Some(0);
@@ -206,6 +230,24 @@ impl Installation {
         }
         Ok(true)
     }
+}
+
+/// Returns the time of receipt from which events may be part of a period.
+fn since(plan: &Plan, kind: usize, start: Timestamp) -> i64 {
+    // Aggregations that carry over depend on all earlier events.
+    match plan.meter_types[kind].aggregation.carries_over() || start == Timestamp::MIN {
+        true => i64::MIN,
+        false => start.nanos().saturating_sub(plan.future_tolerance),
+    }
+}
+
+/// Returns the paths at which an event, as it was received, has its user; none if operators may change
+/// it on the way.
+fn user_paths(plan: &Plan, processor: usize) -> Vec<String> {
+    let paths: Vec<&Path> = plan.processors[processor].user.iter().map(|slot| &plan.paths[usize::from(*slot)]).collect();
+    let is_kept = plan.nodes.iter().all(|node| node.operator.keeps_fields());
+    let is_received = is_kept && paths.iter().all(|path| !path.is_computed());
+    paths.into_iter().filter(|_| is_received).map(|path| path.as_str().to_owned()).collect()
 }
 
 /// Whether a JSON text contains an id: cheaper than parsing it.
@@ -220,11 +262,13 @@ struct Again<'f> {
     /// Recorded answers of the services that it asks.
     answers: Option<PastAnswers>,
     recount: Recount,
+    /// Whether the user of an event is its subject, as it was received.
+    is_subject: bool,
     kind: u16,
     processor: u16,
     start: Timestamp,
     found: &'f Found,
-    flushes: std::iter::Peekable<std::iter::Copied<std::slice::Iter<'f, Timestamp>>>,
+    flushes: std::iter::Peekable<std::vec::IntoIter<Timestamp>>,
     page: std::ops::Range<u64>,
     counted: u64,
     looked_at: u64,
@@ -271,16 +315,9 @@ impl Again<'_> {
         if self.looked_at >= EVENTS_MAX { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 
-    /// Whether the user of an event is its subject, as it was received.
-    fn is_subject(&self) -> bool {
-        let user = &self.plan.processors[usize::from(self.processor)].user;
-        let is_first = user.first().is_some_and(|slot| self.plan.paths[usize::from(*slot)].as_str() == "subject");
-        is_first && self.plan.nodes.iter().all(|node| node.operator.keeps_fields())
-    }
-
     /// Whether an event belongs to another user, which its row shows if the user is its subject.
     fn is_somebody_elses(&self, row: &Row, user: &str) -> bool {
-        self.is_subject() && row.subject.as_deref().is_some_and(|subject| subject != user)
+        self.is_subject && row.subject.as_deref().is_some_and(|subject| subject != user)
     }
 
     fn told(mut self, pipeline: &KeptPipeline, through: bool) -> (Box<RawValue>, usize) {

@@ -1,6 +1,10 @@
 //! Received events as rows of the event store: from its files, or from the log and the verdicts
 //! where they are not in files yet. So every event can be found at any moment, however far the
 //! files lag.
+//!
+//! A filter that names a subject, or another value that its events have, is answered from the indexes
+//! of the files and from the keys of the events that the event store has read ([`Unfiled`]). Events
+//! behind those are few: they are read one by one.
 
 use std::borrow::Cow;
 use std::ops::ControlFlow;
@@ -10,7 +14,7 @@ use flowmeter_core::event::json::{Projection, Scanner};
 use flowmeter_core::event::{Batch, Kind as LeafKind, Path};
 use flowmeter_core::time::Timestamp;
 use flowmeter_core::verdict::Verdict;
-use flowmeter_engine::live::{Arrivals, Arrived, Letter, Live, folder_of, shown_origin};
+use flowmeter_engine::live::{Arrivals, Arrived, Letter, Live, Mark, folder_of, shown_origin};
 use flowmeter_engine::{Error, Kind};
 use flowmeter_store::archive::{self, ArchivedEvent, Filter, Row};
 use uuid::Uuid;
@@ -22,6 +26,8 @@ use crate::pipelines::KeptPipeline;
 const WINDOW_ROWS: u64 = 16_000_000;
 /// Maximum of events of the log that one query examines.
 const TAIL_EVENTS_MAX: u64 = 400_000;
+/// Events that are read one by one in about the time that it takes to find one in its entry.
+const ONE_COSTS: u64 = 500;
 
 /// Returns the folder of a pipeline's files.
 pub(crate) fn events_folder(pipeline: Uuid) -> String {
@@ -41,22 +47,28 @@ pub(crate) struct Attributes {
     scanner: Scanner,
     projection: Projection,
     batch: Batch,
+    /// Number of further paths whose values are read.
+    others: u16,
 }
 
 impl Attributes {
-    pub(crate) fn new() -> Attributes {
-        let projection = Projection::new(&PATHS.map(|name| Path::of(&[name])));
-        Attributes { scanner: Scanner::new(), projection, batch: Batch::default() }
+    /// Reads the attributes, and the values at further paths.
+    pub(crate) fn new(others: &[Path]) -> Attributes {
+        let paths: Vec<Path> = PATHS.iter().map(|name| Path::of(&[name])).chain(others.iter().cloned()).collect();
+        let (projection, others) = (Projection::new(&paths), others.len() as u16);
+        Attributes { scanner: Scanner::new(), projection, batch: Batch::default(), others }
     }
 
-    /// Passes each received event to `visit`, as the event store has it.
+    /// Passes each received event to `show`, as the event store has it, with its values at the
+    /// further paths.
     pub(crate) fn rows(
         &mut self,
         pipeline: &KeptPipeline,
         arrived: &Arrived,
-        show: &mut dyn FnMut(&ArchivedEvent<'_>) -> Result<ControlFlow<()>, Error>,
+        show: &mut dyn FnMut(&ArchivedEvent<'_>, &[Option<&str>]) -> Result<ControlFlow<()>, Error>,
     ) -> Result<ControlFlow<()>, Error> {
-        let Attributes { scanner, projection, batch } = self;
+        let Attributes { scanner, projection, batch, others } = self;
+        let others = PATHS.len() as u16..PATHS.len() as u16 + *others;
         let letter = Letter::read(&arrived.entry.bytes)?;
         let runs = letter.fed.as_ref().map_or(&[][..], |fed| &fed.runs);
         let source = letter.fed.as_ref().map_or("", |fed| &fed.source);
@@ -99,11 +111,41 @@ impl Attributes {
                 operator: note.map(|note| note.operator.as_str()).filter(|operator| !operator.is_empty()),
                 raw: batch.raw(event),
             };
-            if show(&row)?.is_break() {
+            let values: Vec<Option<Cow<'_, str>>> = others.clone().map(|slot| text(batch, event, slot)).collect();
+            let values: Vec<Option<&str>> = values.iter().map(Option::as_deref).collect();
+            if show(&row, &values)?.is_break() {
                 return Ok(ControlFlow::Break(()));
             }
         }
         Ok(ControlFlow::Continue(()))
+    }
+}
+
+/// Reads the values at some paths of single events.
+pub(crate) struct Values {
+    scanner: Scanner,
+    projection: Projection,
+    batch: Batch,
+    paths: u16,
+}
+
+impl Values {
+    pub(crate) fn new(paths: &[Path]) -> Values {
+        let (projection, paths) = (Projection::new(paths), paths.len() as u16);
+        Values { scanner: Scanner::new(), projection, batch: Batch::default(), paths }
+    }
+
+    /// Returns the values of an event, as [`Attributes::rows`] passes them.
+    pub(crate) fn of(&mut self, event: &[u8]) -> Vec<Option<String>> {
+        if self.paths == 0 {
+            return Vec::new();
+        }
+        self.batch.block.clear();
+        self.batch.block.open().extend_from_slice(event);
+        self.batch.block.seal();
+        self.scanner.decode(&self.projection, &mut self.batch, usize::MAX);
+        let is_read = self.batch.len() == 1;
+        (0..self.paths).map(|slot| is_read.then(|| text(&self.batch, 0, slot))?.map(Cow::into_owned)).collect()
     }
 }
 
@@ -201,12 +243,20 @@ impl Installation {
         visit: &mut dyn FnMut(Row) -> ControlFlow<()>,
     ) -> Result<Option<u64>, Error> {
         let folder = folder_of(pipeline.id);
-        let from = from.max(Arrivals::first(self.disk(), &folder)?);
-        let mut arrivals = Arrivals::open(self.disk(), self.whole_log()?, &folder, from, self.log_end())?;
-        let mut attributes = Attributes::new();
+        let mut from = from.max(Arrivals::first(self.disk(), &folder)?);
+        match self.walk_unfiled(pipeline, filter, from, visit)? {
+            Walked::Until(next) => from = next,
+            Walked::Enough(next) => return Ok(Some(next)),
+        }
+        let mut arrivals = self.arrivals_from(pipeline, from)?;
+        let mut attributes = Attributes::new(&[]);
         let mut enough = None;
         while let Some(arrived) = arrivals.read(false)? {
-            let flow = attributes.rows(pipeline, &arrived, &mut |event| {
+            // Events are in the order of their receipt.
+            if filter.received_at.as_ref().is_some_and(|range| arrived.entry.at >= range.end) {
+                return Ok(None);
+            }
+            let flow = attributes.rows(pipeline, &arrived, &mut |event, _| {
                 if !filter.takes(event) {
                     return Ok(ControlFlow::Continue(()));
                 }
@@ -222,4 +272,71 @@ impl Installation {
         }
         Ok(None)
     }
+
+    /// Visits the events that are not in files yet and may have a value that a filter names, as far as
+    /// their keys are known.
+    fn walk_unfiled(
+        &self,
+        pipeline: &KeptPipeline,
+        filter: &Filter,
+        from: u64,
+        visit: &mut dyn FnMut(Row) -> ControlFlow<()>,
+    ) -> Result<Walked, Error> {
+        let wanted = filter.keys();
+        let unfiled = self.event_store.get().and_then(|store| store.unfiled(pipeline.id));
+        let Some(unfiled) = unfiled.filter(|_| !wanted.is_empty()) else { return Ok(Walked::Until(from)) };
+        let Some((positions, until)) = unfiled.recent.positions(&wanted, from) else {
+            // A file with them may have been finished since the names of files were read.
+            let archived = archive::extent(&**self.disk(), &events_folder(pipeline.id))?;
+            return Ok(if archived > Some(from) { Walked::Enough(from) } else { Walked::Until(from) });
+        };
+        if positions.len() as u64 * ONE_COSTS > until - from {
+            return Ok(Walked::Until(from));
+        }
+        let mut attributes = Attributes::new(&[]);
+        let mut reader: Option<Arrivals> = None;
+        for position in positions {
+            let Some(mark) = unfiled.mark(position) else { return Ok(Walked::Until(position)) };
+            if !reader.as_ref().is_some_and(|reader| (mark.arrival..=position).contains(&reader.next())) {
+                match self.arrivals_at(pipeline, &mark) {
+                    Ok(opened) => reader = Some(opened),
+                    // Its part of the log was removed meanwhile.
+                    Err(why) if why.kind == Kind::Unavailable => return Ok(Walked::Until(position)),
+                    Err(why) => return Err(why),
+                }
+            }
+            let Some(arrived) = reader.as_mut().map(|reader| reader.read_one(position)).transpose()?.flatten() else { continue };
+            let flow = attributes.rows(pipeline, &arrived, &mut |event, _| match filter.takes(event) {
+                true => Ok(visit(owned(event))),
+                false => Ok(ControlFlow::Continue(())),
+            })?;
+            if flow.is_break() {
+                return Ok(Walked::Enough(position + 1));
+            }
+        }
+        Ok(Walked::Until(until))
+    }
+
+    /// Reads events from an arrival on.
+    fn arrivals_from(&self, pipeline: &KeptPipeline, from: u64) -> Result<Arrivals, Error> {
+        let mark = self.event_store.get().and_then(|store| store.unfiled(pipeline.id)?.mark(from));
+        if let Some(mut arrivals) = mark.and_then(|mark| self.arrivals_at(pipeline, &mark).ok()) {
+            arrivals.skip_to(from)?;
+            return Ok(arrivals);
+        }
+        Arrivals::open(self.disk(), self.whole_log()?, &folder_of(pipeline.id), from, self.log_end())
+    }
+
+    fn arrivals_at(&self, pipeline: &KeptPipeline, mark: &Mark) -> Result<Arrivals, Error> {
+        let end = self.log_end();
+        Arrivals::open_at(self.disk(), mark, self.read_log_at(mark.log, end)?, &folder_of(pipeline.id), end)
+    }
+}
+
+/// How far events were examined.
+enum Walked {
+    /// Up to this arrival.
+    Until(u64),
+    /// Up to this arrival, with which another request continues.
+    Enough(u64),
 }

@@ -17,7 +17,8 @@ use flowmeter_engine::{Error, Kind};
 use flowmeter_store::archive::{Archive, Settings};
 use uuid::Uuid;
 
-use crate::events::rows::{Attributes, events_folder};
+use crate::events::rows::{Attributes, Values, events_folder};
+use crate::events::unfiled::{Unfiled, user_paths};
 use crate::installation::Installation;
 use crate::pipelines::KeptPipeline;
 
@@ -31,7 +32,9 @@ const REST: Duration = Duration::from_millis(40);
 const YIELD: Duration = Duration::from_millis(400);
 /// Entries of the log that a pipeline may still have to count without being behind.
 const BEHIND_MIN: u64 = 4;
-/// A pause when there is nothing to do.
+/// A pause when there is nothing more to do: events that are not read yet are searched one by one.
+const SOON: Duration = Duration::from_millis(200);
+/// A pause when there was nothing to do.
 const IDLE: Duration = Duration::from_secs(1);
 /// Bytes of log that it may lag behind; beyond that it does not pause.
 const LAG_BYTES_MAX: u64 = 2 << 30;
@@ -55,6 +58,8 @@ struct Shared {
     needs: Mutex<BTreeMap<Uuid, u64>>,
     /// Number of events that are in files or were deleted, by pipeline.
     filed: Mutex<BTreeMap<Uuid, u64>>,
+    /// The events that are in no file, by pipeline.
+    unfiled: Mutex<BTreeMap<Uuid, Arc<Unfiled>>>,
 }
 
 impl Shared {
@@ -64,6 +69,15 @@ impl Shared {
 
     fn filed(&self) -> MutexGuard<'_, BTreeMap<Uuid, u64>> {
         self.filed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn unfiled(&self) -> MutexGuard<'_, BTreeMap<Uuid, Arc<Unfiled>>> {
+        self.unfiled.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the thread should end.
+    fn stops(&self) -> bool {
+        *self.stop.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Pauses; returns whether to stop.
@@ -98,6 +112,11 @@ impl EventStore {
         self.shared.filed().get(&pipeline).copied()
     }
 
+    /// Returns the events of a pipeline that are in no file.
+    pub(crate) fn unfiled(&self, pipeline: Uuid) -> Option<Arc<Unfiled>> {
+        self.shared.unfiled().get(&pipeline).cloned()
+    }
+
     /// Returns the first entry of the log that is needed for files of these pipelines.
     pub(crate) fn needs(&self, pipelines: impl Iterator<Item = Uuid>) -> u64 {
         let needs = self.shared.needs();
@@ -118,15 +137,16 @@ impl Writing {
     fn run(&mut self) {
         loop {
             let Some(installation) = self.installation.upgrade() else { return };
-            let more = self.round(&installation);
-            let hurry = more && self.lags(&installation);
-            let pause = match more {
-                false => IDLE,
-                true if is_counting_behind(&installation) => YIELD,
-                true => REST,
+            let done = self.round(&installation);
+            let hurry = done == Done::Some && self.lags(&installation);
+            let rest = match done {
+                Done::Some if is_counting_behind(&installation) => YIELD,
+                Done::Some => REST,
+                Done::All => SOON,
+                Done::Nothing => IDLE,
             };
             drop(installation);
-            if !hurry && self.shared.rest(pause) {
+            if !hurry && self.shared.rest(rest) {
                 break;
             }
         }
@@ -138,34 +158,42 @@ impl Writing {
         }
     }
 
-    /// Writes a batch of each pipeline; returns whether there is more.
-    fn round(&mut self, installation: &Arc<Installation>) -> bool {
+    /// Writes a batch of each pipeline.
+    fn round(&mut self, installation: &Arc<Installation>) -> Done {
         self.rounds += 1;
         let pipelines = installation.all_pipelines().unwrap_or_default();
-        let mut more = false;
+        let mut done = Done::Nothing;
         for pipeline in pipelines.iter() {
             match self.file(installation, pipeline) {
-                Ok(some) => more |= some,
+                Ok(one) => done = done.max(one),
                 Err(why) => {
                     // When it is opened again, it continues after the events in files.
                     self.open.remove(&pipeline.id);
+                    self.shared.unfiled().remove(&pipeline.id);
                     tracing::warn!(pipeline = pipeline.name, "the event store: {why}; it tries again");
                 }
             }
         }
-        more
+        done
     }
 
-    fn file(&mut self, installation: &Arc<Installation>, pipeline: &KeptPipeline) -> Result<bool, Error> {
+    fn file(&mut self, installation: &Arc<Installation>, pipeline: &KeptPipeline) -> Result<Done, Error> {
         let served = installation.served_of(pipeline.id);
         let released = served.as_ref().map_or(u64::MAX, |served| served.board().released());
         let filing = match self.open.entry(pipeline.id) {
             std::collections::btree_map::Entry::Occupied(known) => known.into_mut(),
-            std::collections::btree_map::Entry::Vacant(place) => place.insert(Filing::open(installation, pipeline)?),
+            std::collections::btree_map::Entry::Vacant(place) => {
+                let filing = place.insert(Filing::open(installation, pipeline)?);
+                self.shared.unfiled().insert(pipeline.id, Arc::clone(&filing.unfiled));
+                filing
+            }
         };
+        if filing.pipeline.version != pipeline.version {
+            filing.take_version(installation, pipeline)?;
+        }
         let now = installation.now();
-        let more = filing.step(installation.log_end(), now, served.is_some())?;
-        let need = if !more && filing.is_durable() { released.max(filing.need()) } else { filing.need() };
+        let done = filing.step(installation.log_end(), now, served.is_some())?;
+        let need = if done != Done::Some && filing.is_durable() { released.max(filing.need()) } else { filing.need() };
         let before = self.shared.needs().insert(pipeline.id, need);
         self.shared.filed().insert(pipeline.id, filing.archive.next_durable().unwrap_or(0));
         if let Some(_free) = installation.may_release()
@@ -181,12 +209,17 @@ impl Writing {
         {
             served.worker().ask(move |live| live.release_answers(before))??;
         }
+        if done == Done::Nothing
+            && let Err(why) = filing.index_one(&self.shared)
+        {
+            tracing::warn!(pipeline = pipeline.name, "the event store: an index of events cannot be made: {why}");
+        }
         if self.rounds % RETAIN_EVERY == 1
             && let Some(_free) = installation.may_release()
         {
             filing.archive.retain(now.nanos())?;
         }
-        Ok(more)
+        Ok(done)
     }
 
     fn lags(&self, installation: &Installation) -> bool {
@@ -198,12 +231,26 @@ impl Writing {
     }
 }
 
+/// How much of what there was has been read.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Done {
+    /// There was nothing to read.
+    Nothing,
+    All,
+    /// There is more.
+    Some,
+}
+
 /// The files of one pipeline that are being written.
 struct Filing {
     pipeline: KeptPipeline,
     archive: Archive,
     arrivals: Arrivals,
     attributes: Attributes,
+    /// The same further values, of single events.
+    values: Values,
+    /// The events that are in no file, for searches.
+    unfiled: Arc<Unfiled>,
     /// Entries whose events are not all durable in files, and the first arrival of each; also the
     /// previous entry.
     entries: VecDeque<(u64, u64)>,
@@ -230,32 +277,60 @@ impl Filing {
         let from = archive.next_durable().unwrap_or(0);
         let arrivals = Arrivals::open(disk, installation.whole_log()?, &folder, from, installation.log_end())?;
         let entries = arrivals.entry().map(|(position, arrival)| (arrival, position)).into_iter().collect();
-        Ok(Filing { pipeline: pipeline.clone(), archive, arrivals, attributes: Attributes::new(), entries, begun_at: None })
+        let unfiled = Arc::new(Unfiled::new(archive.recent()));
+        let (attributes, values) = (Attributes::new(&[]), Values::new(&[]));
+        let pipeline = pipeline.clone();
+        let mut filing = Filing { pipeline, archive, arrivals, attributes, values, unfiled, entries, begun_at: None };
+        let pipeline = filing.pipeline.clone();
+        filing.take_version(installation, &pipeline)?;
+        Ok(filing)
     }
 
-    /// Writes received events, up to a batch. Returns whether there is more.
-    fn step(&mut self, end: u64, now: Timestamp, at_work: bool) -> Result<bool, Error> {
+    /// Indexes events by the users of a version of the pipeline from now on.
+    fn take_version(&mut self, installation: &Installation, pipeline: &KeptPipeline) -> Result<(), Error> {
+        // Events are found by their subjects all the same where a document cannot be read.
+        let plan = crate::pipelines::plan_of(&installation.catalog, pipeline.id)(pipeline.version);
+        let paths = plan.map(|plan| user_paths(&plan)).unwrap_or_default();
+        let names: Vec<String> = paths.iter().map(|path| path.as_str().to_owned()).collect();
+        self.archive.index_by(&names)?;
+        (self.attributes, self.values) = (Attributes::new(&paths), Values::new(&paths));
+        self.pipeline = pipeline.clone();
+        Ok(())
+    }
+
+    /// Makes the indexes of a file that an earlier version wrote, or that was restored from a backup.
+    fn index_one(&mut self, shared: &Shared) -> Result<(), Error> {
+        let Filing { archive, values, .. } = self;
+        archive.index_one(&mut |row| values.of(&row.raw), &|| !shared.stops())?;
+        Ok(())
+    }
+
+    /// Writes received events, up to a batch.
+    fn step(&mut self, end: u64, now: Timestamp, at_work: bool) -> Result<Done, Error> {
         self.arrivals.follow(end)?;
-        let (mut bytes, mut more) = (0, false);
+        let (mut bytes, mut done) = (0, Done::Nothing);
         while let Some(arrived) = self.arrivals.read(at_work)? {
             bytes += arrived.entry.bytes.len();
             if self.entries.back().is_none_or(|(_, position)| *position != arrived.entry.position) {
                 self.entries.push_back((arrived.first, arrived.entry.position));
             }
+            self.unfiled.note(&self.arrivals, &arrived);
             let Filing { archive, attributes, pipeline, .. } = self;
             // Events that the log no longer had are missing for good.
             archive.skip_to(arrived.first)?;
-            let appended = attributes.rows(pipeline, &arrived, &mut |event| {
-                archive.append(event)?;
+            let appended = attributes.rows(pipeline, &arrived, &mut |event, values| {
+                archive.append_with(event, values)?;
                 Ok(ControlFlow::Continue(()))
             });
             appended.map(drop)?;
             self.begun_at.get_or_insert(now);
+            done = Done::All;
             if bytes >= BATCH_BYTES {
-                more = true;
+                done = Done::Some;
                 break;
             }
         }
+        self.archive.publish();
         if self.begun_at.is_some_and(|begun| now.since(begun) >= FINISH_AFTER) {
             self.archive.finish()?;
         }
@@ -266,7 +341,8 @@ impl Filing {
         while self.entries.get(1).is_some_and(|(arrival, _)| *arrival <= durable) {
             self.entries.pop_front();
         }
-        Ok(more)
+        self.unfiled.release(durable);
+        Ok(done)
     }
 
     /// Whether everything that was appended is in finished files.

@@ -54,7 +54,8 @@ impl Files {
     /// Reports the files of the directory that were not read.
     fn add_unread(&mut self, data: &Path) -> Result<(), Error> {
         for file in all_files(data)? {
-            let is_made_again = file.contains(&format!("/{INDEX_FOLDER}/")) || file.starts_with(EXPORTS_FOLDER);
+            let is_index = |folder: &str| file.contains(&format!("/{folder}/"));
+            let is_made_again = is_index(INDEX_FOLDER) || is_index(archive::INDEX_FOLDER) || file.starts_with(EXPORTS_FOLDER);
             let is_known = is_made_again
                 || self.read.contains(&file)
                 || file == Lock::FILE

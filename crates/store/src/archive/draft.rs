@@ -6,8 +6,10 @@
 //! Parquet has checksums of pages, but this writer does not make them and most readers do not check
 //! them. So every row group gets its own checksum in the file's metadata: its end and the CRC-32C
 //! of its bytes. The part after the row groups (filters, indexes, the metadata) has its checksum in
-//! the file's name. So every byte is covered, and other readers ignore the checksums.
+//! the file's name. So every byte is covered, and other readers ignore the checksums. Pieces of the
+//! row groups have checksums too, so that a few rows are read without the rest of their row group.
 
+use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::sync::{Arc, OnceLock};
 
@@ -22,6 +24,7 @@ use super::Settings;
 use super::columns::{self, Columns, SCHEMA};
 use super::event::ArchivedEvent;
 use super::finished::{self, Finished};
+use super::input::PIECE_BYTES;
 use crate::disk::{Disk, File};
 use crate::{Error, Kind};
 
@@ -30,6 +33,9 @@ pub(super) const FORMAT_KEY: &str = "flowmeter.format";
 pub(super) const FORMAT: &str = "1";
 /// Metadata: `end:crc32c` of each row group, separated by spaces.
 pub(super) const CHECKSUMS_KEY: &str = "flowmeter.checksums";
+
+/// Metadata: the CRC-32C of each piece of the row groups, eight digits each.
+pub(super) const PIECES_KEY: &str = "flowmeter.pieces";
 
 /// A row group is finished early when its events have this size, so that memory stays bounded.
 const ROW_GROUP_BYTES: usize = 64 << 20;
@@ -57,7 +63,7 @@ impl Draft {
         let path = format!("{folder}/{name}");
         let file = disk.create(&path).map_err(|why| Error::io(&path, &why))?;
         let fault = Arc::new(OnceLock::new());
-        let output = Output { file, path: path.clone(), length: 0, checksum: 0, fault: Arc::clone(&fault) };
+        let output = Output { path: path.clone(), fault: Arc::clone(&fault), ..Output::new(file) };
         let row_group_rows = usize::try_from(settings.row_group_rows.clamp(1, 1 << 24)).unwrap_or(1);
         let schema = SCHEMA.as_ref().map_err(|why| cause(&path, &fault, why))?;
         let writer = SerializedFileWriter::new(output, Arc::clone(schema), Arc::new(properties(row_group_rows)));
@@ -100,6 +106,8 @@ impl Draft {
     pub(super) fn seal(mut self) -> Result<Finished, Error> {
         self.write_row_group()?;
         self.writer.append_key_value_metadata(KeyValue::new(CHECKSUMS_KEY.to_owned(), self.checksums.join(" ")));
+        let pieces = self.writer.inner().pieces();
+        self.writer.append_key_value_metadata(KeyValue::new(PIECES_KEY.to_owned(), pieces));
         let output = self.writer.into_inner().map_err(|why| cause(&self.path, &self.fault, &why))?;
         let Output { mut file, length, checksum, .. } = output;
         file.sync().map_err(|why| Error::io(&self.path, &why))?;
@@ -172,7 +180,40 @@ struct Output {
     length: u64,
     /// Checksum of the bytes since the last row group.
     checksum: u32,
+    /// Checksums of the pieces so far, and that of the piece that has begun.
+    pieces: String,
+    piece: u32,
     fault: Arc<OnceLock<Error>>,
+}
+
+impl Output {
+    fn new(file: Box<dyn File>) -> Output {
+        let (pieces, fault) = (String::new(), Arc::default());
+        Output { file, path: String::new(), length: 0, checksum: 0, pieces, piece: 0, fault }
+    }
+
+    /// Adds bytes at the end to the checksums of pieces.
+    fn add_to_pieces(&mut self, mut bytes: &[u8]) {
+        let mut at = self.length;
+        while !bytes.is_empty() {
+            let room = PIECE_BYTES - at % PIECE_BYTES;
+            let (part, after) = bytes.split_at(bytes.len().min(usize::try_from(room).unwrap_or(usize::MAX)));
+            self.piece = crc32c::crc32c_append(self.piece, part);
+            at += part.len() as u64;
+            if at.is_multiple_of(PIECE_BYTES) {
+                let _ = write!(self.pieces, "{:08x}", std::mem::take(&mut self.piece));
+            }
+            bytes = after;
+        }
+    }
+
+    /// Returns the checksums of all pieces; the last one may be shorter.
+    fn pieces(&self) -> String {
+        match self.length.is_multiple_of(PIECE_BYTES) {
+            true => self.pieces.clone(),
+            false => format!("{}{:08x}", self.pieces, self.piece),
+        }
+    }
 }
 
 impl Write for Output {
@@ -184,6 +225,7 @@ impl Write for Output {
             let _ = self.fault.set(Error::io(&self.path, &why));
             return Err(why);
         }
+        self.add_to_pieces(bytes);
         self.length += bytes.len() as u64;
         self.checksum = crc32c::crc32c_append(self.checksum, bytes);
         Ok(bytes.len())

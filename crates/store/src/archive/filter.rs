@@ -8,6 +8,7 @@ use parquet::file::statistics::Statistics;
 use super::columns;
 use super::event::ArchivedEvent;
 use super::group::Cells;
+use super::keys::SUBJECT_PATH;
 
 /// The conditions of wanted events; `None` is no condition. Ranges are half-open; times are in
 /// nanoseconds since 1970, UTC.
@@ -29,6 +30,9 @@ pub struct Filter {
     pub subject: Option<String>,
     /// The verdict of the event.
     pub verdict: Option<String>,
+    /// Paths and values: an event that has none of these values at its path is not needed, and may be
+    /// left out. No condition if it is empty.
+    pub hints: Vec<(String, String)>,
 }
 
 impl Filter {
@@ -48,6 +52,14 @@ impl Filter {
             && is(&self.source, event.source)
             && is(&self.subject, event.subject)
             && is(&self.verdict, Some(event.verdict))
+    }
+
+    /// Returns paths and values of which every wanted event has one; none if that is not known.
+    pub fn keys(&self) -> Vec<(&str, &str)> {
+        match &self.subject {
+            Some(subject) => vec![(SUBJECT_PATH, subject)],
+            None => self.hints.iter().map(|(path, value)| (path.as_str(), value.as_str())).collect(),
+        }
     }
 
     /// Whether a range of positions can hold a wanted one.

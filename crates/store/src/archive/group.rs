@@ -35,26 +35,33 @@ pub(super) struct Group {
 }
 
 impl Group {
-    /// Finds the wanted rows of a row group.
+    /// Finds the wanted rows of a row group, of all or of some.
     pub(super) fn choose(
         input: &Input,
         metadata: &ParquetMetaData,
         group: usize,
         filter: &Filter,
+        candidates: Option<&[usize]>,
     ) -> Result<Group, ParquetError> {
         let properties = Arc::new(ReaderProperties::builder().build());
         let index = metadata.page_index_for_row_group(group);
         let group = metadata.row_group(group);
         let reader = SerializedRowGroupReader::new(Arc::new(input.clone()), group, index, properties)?;
         let rows = usize::try_from(group.num_rows())?;
-        let mut is_wanted = vec![true; rows];
+        let mut is_wanted = vec![candidates.is_none(); rows];
+        candidates.iter().copied().flatten().filter(|row| **row < rows).for_each(|row| is_wanted[*row] = true);
         for name in filter.columns() {
             let Some(column) = COLUMNS.iter().position(|column| column.name == name) else { continue };
             let mut values = reader.get_column_reader(column)?;
-            for from in (0..rows).step_by(CHOSEN) {
-                let cells = Cells::read(&mut values, CHOSEN.min(rows - from))?;
-                let wanted = is_wanted[from..].iter_mut().zip(0..cells.len());
-                wanted.for_each(|(is_wanted, row)| *is_wanted &= filter.takes_cell(name, &cells, row));
+            let mut at = 0;
+            for range in ranges(&is_wanted) {
+                for from in range.clone().step_by(CHOSEN) {
+                    skip(&mut values, from - at)?;
+                    at = range.end.min(from + CHOSEN);
+                    let cells = Cells::read(&mut values, at - from)?;
+                    let wanted = is_wanted[from..at].iter_mut().zip(0..cells.len());
+                    wanted.for_each(|(is_wanted, row)| *is_wanted &= filter.takes_cell(name, &cells, row));
+                }
             }
         }
         let columns = (0..COLUMNS.len()).map(|column| reader.get_column_reader(column)).collect::<Result<_, _>>()?;

@@ -1,7 +1,8 @@
 //! Reads the archive: rows in the order of arrival, in bounded memory.
 //!
 //! A scan skips files by their names, and row groups by the bounds of their columns and by the
-//! filter of their ids. Of a row group that may hold wanted events, it first reads the columns with
+//! filter of their ids. If a file has an index that helps ([`keys`]), the scan looks only at the rows
+//! that the index has. Of a row group that may hold wanted events, it first reads the columns with
 //! conditions, and the others only for the wanted rows. Checksums are compared before anything is
 //! decompressed or skipped: a row that is read is one that was written, and the Parquet reader,
 //! which may panic over a corrupt index, never reads one.
@@ -12,16 +13,18 @@ use std::sync::Arc;
 use std::vec;
 
 use parquet::bloom_filter::Sbbf;
-use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader, RowGroupMetaData};
+use parquet::file::metadata::{ColumnChunkMetaData, PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader, RowGroupMetaData};
 use parquet::file::reader::Length;
+use parquet::file::statistics::Statistics;
 
 use super::columns::{self, ID};
-use super::draft::{CHECKSUMS_KEY, FORMAT, FORMAT_KEY};
+use super::draft::{CHECKSUMS_KEY, FORMAT, FORMAT_KEY, PIECES_KEY};
 use super::event::Row;
 use super::filter::{Filter, chunk};
 use super::finished::{self, Finished};
 use super::group::Group;
-use super::input::Input;
+use super::input::{Input, Pieces};
+use super::keys;
 use crate::disk::Disk;
 use crate::{Error, Kind};
 
@@ -65,6 +68,24 @@ struct Reading {
     open: Open,
     groups: Range<usize>,
     group: Option<Group>,
+    /// The rows that may be wanted, if an index has them: those of the next row groups.
+    rows: Option<VecDeque<u64>>,
+    /// The first row of the next row group.
+    row: u64,
+}
+
+impl Reading {
+    /// Returns the rows of a row group that may be wanted, if an index has them.
+    fn rows_of(&mut self, group: usize) -> Option<Vec<usize>> {
+        let (from, rows) = (self.row, self.open.metadata.row_group(group).num_rows().cast_unsigned());
+        self.row += rows;
+        let candidates = self.rows.as_mut()?;
+        let mut found = Vec::new();
+        while let Some(row) = candidates.pop_front_if(|row| *row < from + rows) {
+            found.push((row - from) as usize);
+        }
+        Some(found)
+    }
 }
 
 impl Iterator for Scan {
@@ -94,6 +115,11 @@ impl Scan {
         let Some(reading) = &mut self.reading else {
             let Some(file) = self.files.pop_front() else { return Ok(false) };
             self.reading = self.open(&file)?;
+            if self.reading.as_ref().is_some_and(|reading| reading.open.begins_behind(&self.filter)) {
+                // Events are in the order of their receipt.
+                self.files.clear();
+                self.reading = None;
+            }
             return Ok(true);
         };
         if let Some(group) = &mut reading.group {
@@ -105,20 +131,28 @@ impl Scan {
             return Ok(true);
         }
         match reading.groups.next() {
-            Some(group) => reading.group = reading.open.read(group, &self.filter)?,
+            Some(group) => {
+                let rows = reading.rows_of(group);
+                reading.group = reading.open.read(group, &self.filter, rows.as_deref())?;
+            }
             None => self.reading = None,
         }
         Ok(true)
     }
 
     fn open(&self, file: &Finished) -> Result<Option<Reading>, Error> {
+        let wanted = self.filter.keys();
+        let rows = if wanted.is_empty() { None } else { keys::rows(&*self.disk, &self.folder, &wanted, file) };
+        if rows.as_ref().is_some_and(Vec::is_empty) {
+            return Ok(None);
+        }
         let path = format!("{}/{}", self.folder, file.name());
         let open = match Open::new(&*self.disk, &path, file) {
             Err(_) if self.is_retained(file)? => return Ok(None),
             open => open?,
         };
         let groups = 0..open.groups().len();
-        Ok(Some(Reading { open, groups, group: None }))
+        Ok(Some(Reading { open, groups, group: None, rows: rows.map(VecDeque::from), row: 0 }))
     }
 
     /// Whether retention has removed a file since the scan began.
@@ -135,6 +169,8 @@ pub(super) struct Open {
     metadata: ParquetMetaData,
     /// The ends of row groups, and their checksums.
     checksums: Vec<(u64, u32)>,
+    /// The same of pieces; older files have none.
+    pieces: Option<Arc<Pieces>>,
 }
 
 impl Open {
@@ -170,22 +206,39 @@ impl Open {
             return Err(input.cause("what follows its row groups is not what was written"));
         }
         // The positions of pages are needed to read single ones. They are trusted only now.
+        let pieces = entry(PIECES_KEY).and_then(|text| Pieces::read(&text, end)).map(Arc::new);
         let metadata = load(PageIndexPolicy::Optional)?;
-        Ok(Open { file: file.clone(), input, metadata, checksums })
+        Ok(Open { file: file.clone(), input, metadata, checksums, pieces })
     }
 
     pub(super) fn groups(&self) -> impl ExactSizeIterator<Item = &RowGroupMetaData> {
         self.metadata.row_groups().iter()
     }
 
-    /// Returns the wanted rows of a row group; `None` where it can have none.
-    fn read(&self, group: usize, filter: &Filter) -> Result<Option<Group>, Error> {
+    /// Whether everything in it was received after the wanted events.
+    fn begins_behind(&self, filter: &Filter) -> bool {
+        let received_at = |group| chunk(group, columns::RECEIVED_AT).and_then(ColumnChunkMetaData::statistics);
+        match (&filter.received_at, self.groups().next().and_then(received_at)) {
+            (Some(range), Some(Statistics::Int64(bounds))) => bounds.min_opt().is_some_and(|min| *min >= range.end),
+            _ => false,
+        }
+    }
+
+    /// Returns the wanted rows of a row group, of all or of some; `None` where it can have none.
+    fn read(&self, group: usize, filter: &Filter, rows: Option<&[usize]>) -> Result<Option<Group>, Error> {
         let metadata = self.metadata.row_group(group);
-        if !filter.may_be_in(metadata) || !self.may_have_id(metadata, filter)? {
+        if rows.is_some_and(<[usize]>::is_empty) || !filter.may_be_in(metadata) || !self.may_have_id(metadata, filter)? {
             return Ok(None);
         }
-        self.verify(group)?;
-        let chosen = Group::choose(&self.input, &self.metadata, group, filter);
+        let input = match (&self.pieces, rows) {
+            // Pages with none of these rows are not read, so they need not be compared.
+            (Some(pieces), Some(_)) => &self.input.checked(pieces),
+            _ => {
+                self.verify(group)?;
+                &self.input
+            }
+        };
+        let chosen = Group::choose(input, &self.metadata, group, filter, rows);
         chosen.map(Some).map_err(|why| self.input.cause(why))
     }
 

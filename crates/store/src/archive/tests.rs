@@ -406,3 +406,116 @@ fn duckdb(folder: &Path, query: &str) -> Option<String> {
     assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
     Some(String::from_utf8(run.stdout).unwrap().trim().to_owned())
 }
+
+/// Indexes by a path beside the subject: the number of an event modulo 50.
+fn indexed(disk: &Arc<dyn Disk>) -> Archive {
+    let mut archive = Archive::open(Arc::clone(disk), FOLDER, small()).unwrap();
+    archive.index_by(&["data.user".to_owned()]).unwrap();
+    archive
+}
+
+fn append_indexed(archive: &mut Archive, positions: std::ops::Range<u64>) -> Result<(), Error> {
+    positions.map(row).try_for_each(|row| {
+        let user = (row.position % 50).to_string();
+        archive.append_with(&row.event(), &[Some(&user).filter(|user| **user != "7").map(String::as_str)])
+    })
+}
+
+fn user(user: &str) -> Filter {
+    Filter { hints: vec![("data.user".to_owned(), user.to_owned())], ..Filter::default() }
+}
+
+fn subject(subject: &str) -> Filter {
+    Filter { subject: Some(subject.to_owned()), ..Filter::default() }
+}
+
+#[test]
+fn an_index_finds_the_rows_of_a_value_and_changes_no_result() {
+    let (root, disk) = disk();
+    let mut archive = indexed(&disk);
+    append_indexed(&mut archive, 3..1003).unwrap();
+    archive.finish().unwrap();
+    let of_user = |user: u64| (3..1003).filter(|position| position % 50 == user).collect::<Vec<u64>>();
+    let of_subject: Vec<u64> = (3..1003).filter(|position| position % 5 == 2).collect();
+    assert_eq!(positions(&disk, user("12")), of_user(12));
+    assert_eq!(positions(&disk, Filter { verdict: Some("parked".into()), ..user("20") }), of_user(20));
+    assert_eq!(positions(&disk, Filter { positions: Some(100..300), ..user("12") }), [112, 162, 212, 262]);
+    assert_eq!(positions(&disk, user("7")), Vec::<u64>::new(), "it has no value there");
+    assert_eq!(positions(&disk, user("unknown")), Vec::<u64>::new());
+    assert_eq!(positions(&disk, subject("user-2")), of_subject);
+    // A path that no index has leaves nothing out.
+    let other = Filter { hints: vec![("data.other".to_owned(), "1".to_owned())], ..Filter::default() };
+    assert_eq!(positions(&disk, other).len(), 1000);
+    // Damaged, shortened and missing indexes are not used.
+    let folder = root.path().join(FOLDER).join(super::INDEX_FOLDER);
+    let names: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert_eq!(names.len(), 20, "two of each file");
+    for name in &names {
+        let whole = std::fs::read(name).unwrap();
+        for damaged in [[&whole[..12], &[whole[12] ^ 1], &whole[13..]].concat(), whole[..whole.len() / 2].to_vec()] {
+            std::fs::write(name, damaged).unwrap();
+            assert_eq!(positions(&disk, subject("user-2")), of_subject);
+            let found = positions(&disk, user("12"));
+            assert!(of_user(12).iter().all(|position| found.contains(position)));
+        }
+        std::fs::remove_file(name).unwrap();
+    }
+    assert_eq!(positions(&disk, subject("user-2")), of_subject);
+    assert_eq!(positions(&disk, user("12")).len(), 1000, "the reader compares the events");
+    // They are made again.
+    drop(archive);
+    let mut archive = indexed(&disk);
+    let mut values = |row: &Row| vec![Some((row.position % 50).to_string())];
+    assert!(archive.index_one(&mut values, &|| false).unwrap());
+    while archive.index_one(&mut values, &|| true).unwrap() {}
+    assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 20);
+    assert_eq!(positions(&disk, user("12")), of_user(12));
+}
+
+#[test]
+fn indexes_go_with_their_files() {
+    let (root, disk) = disk();
+    let settings = Settings { retention_bytes: Some(0), ..small() };
+    let mut archive = Archive::open(Arc::clone(&disk), FOLDER, settings).unwrap();
+    append(&mut archive, 0..250).unwrap();
+    archive.finish().unwrap();
+    let indexes = || disk.list(&format!("{FOLDER}/{}", super::INDEX_FOLDER)).unwrap().len();
+    assert_eq!(indexes(), 3);
+    archive.retain(0).unwrap();
+    assert_eq!(indexes(), 0);
+    append(&mut archive, 250..350).unwrap();
+    let name = disk.list(FOLDER).unwrap().into_iter().find(|name| name.ends_with(".parquet")).unwrap();
+    std::fs::remove_file(root.path().join(FOLDER).join(name)).unwrap();
+    drop(Archive::open(Arc::clone(&disk), FOLDER, small()).unwrap());
+    assert_eq!(indexes(), 0);
+}
+
+#[test]
+fn the_keys_of_events_in_no_file_are_known_to_readers() {
+    let (_root, disk) = disk();
+    let mut archive = indexed(&disk);
+    let recent = archive.recent();
+    let of = |path: &str, value: &str, from: u64| recent.positions(&[(path, value)], from);
+    append_indexed(&mut archive, 0..130).unwrap();
+    assert_eq!(of("subject", "user-2", 100), None, "not published");
+    archive.publish();
+    assert_eq!(of("data.user", "12", 100), Some((vec![112], 130)));
+    assert_eq!(of("data.user", "12", 113), Some((vec![], 130)));
+    assert_eq!(of("subject", "user-2", 120), Some((vec![122, 127], 130)));
+    assert_eq!(recent.positions(&[("subject", "user-2"), ("data.user", "1")], 100).unwrap().0.len(), 7);
+    assert_eq!(of("data.user", "12", 99), None, "that event is in a file");
+    assert_eq!(of("data.other", "12", 100), None);
+    append_indexed(&mut archive, 130..150).unwrap();
+    archive.publish();
+    assert_eq!(of("data.user", "38", 100), Some((vec![138], 150)));
+    archive.finish().unwrap();
+    assert_eq!(of("data.user", "12", 150), None);
+    // Other paths begin another file.
+    append_indexed(&mut archive, 150..160).unwrap();
+    archive.index_by(&[]).unwrap();
+    assert_eq!(archive.next_durable(), Some(160));
+    append(&mut archive, 160..170).unwrap();
+    archive.publish();
+    assert_eq!(of("data.user", "12", 160), None);
+    assert_eq!(of("subject", "user-3", 160), Some((vec![163, 168], 170)));
+}

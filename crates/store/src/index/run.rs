@@ -20,6 +20,11 @@ fn file_name(from: u64, until: u64) -> String {
     format!("{from:016x}-{until:016x}.idx")
 }
 
+/// Returns the path of a file of an index.
+pub(super) fn path_of(folder: &str, from: u64, until: u64) -> String {
+    format!("{folder}/{}", file_name(from, until))
+}
+
 /// Returns the range of items that a file's name has.
 pub(super) fn range_of(name: &str) -> Option<(u64, u64)> {
     let (from, until) = name.strip_suffix(".idx")?.split_once('-')?;
@@ -36,7 +41,7 @@ struct Block {
 }
 
 /// A file, open for reading.
-pub(super) struct Run {
+pub(crate) struct Run {
     name: String,
     from: u64,
     until: u64,
@@ -48,8 +53,7 @@ pub(super) struct Run {
 
 impl Run {
     /// Opens a file; `None` if it is not whole.
-    pub(super) fn open(disk: &dyn Disk, folder: &str, from: u64, until: u64) -> Result<Option<Run>, Error> {
-        let name = format!("{folder}/{}", file_name(from, until));
+    pub(crate) fn open(disk: &dyn Disk, name: String, from: u64, until: u64) -> Result<Option<Run>, Error> {
         let file = disk.open(&name).map_err(|why| Error::io(&name, &why))?;
         let Some(outline) = outline_of(&*file, &name)? else { return Ok(None) };
         let Ok((keys, blocks, spots)) = read_outline(&outline) else { return Ok(None) };
@@ -77,7 +81,7 @@ impl Run {
     }
 
     /// Adds the numbers of items that may have a key.
-    pub(super) fn numbers(&self, key: u64, found: &mut Vec<u64>) -> Result<(), Error> {
+    pub(crate) fn numbers(&self, key: u64, found: &mut Vec<u64>) -> Result<(), Error> {
         let first = self.blocks.partition_point(|block| block.first_key < key).saturating_sub(1);
         for block in self.blocks[first..].iter().take_while(|block| block.first_key <= key) {
             let pairs = self.block(block)?;
@@ -131,7 +135,7 @@ impl Pairs<'_> {
 }
 
 /// A file that is being written.
-pub(super) struct Writer<'d> {
+pub(crate) struct Writer<'d> {
     disk: &'d dyn Disk,
     name: String,
     file: Box<dyn File>,
@@ -147,8 +151,7 @@ pub(super) struct Writer<'d> {
 }
 
 impl<'d> Writer<'d> {
-    pub(super) fn create(disk: &'d dyn Disk, folder: &str, from: u64, until: u64) -> Result<Writer<'d>, Error> {
-        let name = format!("{folder}/{}", file_name(from, until));
+    pub(crate) fn create(disk: &'d dyn Disk, name: String, from: u64, until: u64) -> Result<Writer<'d>, Error> {
         let file = disk.create(&format!("{name}.new")).map_err(|why| Error::io(&name, &why))?;
         let (buffer, offset) = (MARK.to_vec(), MARK.len() as u64);
         Ok(Writer {
@@ -167,7 +170,7 @@ impl<'d> Writer<'d> {
     }
 
     /// Adds the next pair, which must not be below the one before.
-    pub(super) fn push(&mut self, (key, number): Pair) -> Result<(), Error> {
+    pub(crate) fn push(&mut self, (key, number): Pair) -> Result<(), Error> {
         if self.block.bytes.is_empty() {
             self.blocks.push(Block { first_key: key, offset: self.offset, bytes: 0 });
             self.last_key = 0;
@@ -198,7 +201,7 @@ impl<'d> Writer<'d> {
 
     /// Gives the file its name and opens it. A power failure may leave less of it: the checksum of
     /// the outline shows it when the file is opened, those of blocks when they are read.
-    pub(super) fn finish(mut self, spots: Vec<Placed>) -> Result<Run, Error> {
+    pub(crate) fn finish(mut self, spots: Vec<Placed>) -> Result<Run, Error> {
         self.end_block()?;
         let mut pen = Pen::default();
         pen.count(self.keys);

@@ -98,11 +98,17 @@ impl Reader {
     /// Reads a log while it is being written, like [`Reader::of_item_beside`], from an item that is
     /// in the entry of a place or in a later one.
     pub fn from_spot(disk: Arc<dyn Disk>, folder: &str, spot: Spot, item: u64) -> Result<Reader, Error> {
-        let mut reader = Reader::beside(disk, folder, spot.segment, u64::MAX)?;
+        let mut reader = Reader::beside_from(disk, folder, spot, u64::MAX)?;
         reader.open_ended = true;
+        reader.skip_to_item(item)?;
+        Ok(reader)
+    }
+
+    /// Reads a log while it is being written, like [`Reader::beside`], from the entry at a place.
+    pub fn beside_from(disk: Arc<dyn Disk>, folder: &str, spot: Spot, end: u64) -> Result<Reader, Error> {
+        let mut reader = Reader::beside(disk, folder, spot.segment, end)?;
         reader.open_next()?;
         (reader.at, reader.next) = (spot.offset, spot.position);
-        reader.skip_to_item(item)?;
         Ok(reader)
     }
 
@@ -126,6 +132,11 @@ impl Reader {
 
     /// Skips entries before a position.
     pub fn skip_to(&mut self, position: u64) -> Result<(), Error> {
+        let segment = self.segments.partition_point(|segment| segment.first <= position.min(self.end)).saturating_sub(1);
+        if segment >= self.following.max(1) && self.segments[segment].first > self.next {
+            // Whole segments are skipped without reading them.
+            (self.file, self.following, self.next) = (None, segment, self.segments[segment].first);
+        }
         while self.next < position.min(self.end) {
             let before = self.next;
             self.skip()?;

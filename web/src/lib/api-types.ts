@@ -471,12 +471,34 @@ export interface components {
             state: components["schemas"]["DeliveryState"];
             target: string;
         };
+        /** @description An operator whose state has no place in a new version. */
+        DisplacedState: {
+            /**
+             * @description The operator is gone, is of another kind, or these of its fields changed
+             * @enum {string}
+             */
+            change: "gone" | "kind" | "fields";
+            choice?: components["schemas"]["StateChoice"];
+            fields: string[];
+            /** @description The events that it holds */
+            held: number;
+            operator: string;
+        };
         /** @description A fault of a document. */
         DocumentProblem: {
             column: number;
             field: string;
             line: number;
             message: string;
+        };
+        /** @description A document, and decisions about the state of operators that it has no place for. */
+        DocumentWithState: {
+            /** @description The document: JSON, or text in YAML or JSON */
+            document: string | components["schemas"]["PipelineDocument"];
+            /** @description By the id of an operator whose state fields changed or that is gone */
+            state?: {
+                [key: string]: components["schemas"]["StateChoice"];
+            };
         };
         /** @description Counts of events. */
         EventCounts: {
@@ -1184,6 +1206,7 @@ export interface components {
             /** @description A page of the dashboard */
             href: string;
             id: string;
+            /** @description The name of a condition of readiness, or unbalanced, dead, failing, parked, session_failed, silent, behind, disk_near, meters_near, expiring, closing */
             kind: string;
             object: string;
             /** @enum {string} */
@@ -1295,6 +1318,8 @@ export interface components {
             type: "webhook" | "email" | "slack" | "kafka" | "log";
             url?: string;
         };
+        /** @description A document alone, or with decisions about state that has no place in it. */
+        NewPipelineVersion: components["schemas"]["PipelineDocument"] | components["schemas"]["DocumentWithState"];
         /** @description Events to keep by name. */
         NewTestData: {
             events: ({
@@ -1740,6 +1765,8 @@ export interface components {
             /** @description Meter types that it no longer has */
             loses: string[];
             schedulesChange: components["schemas"]["ScheduleChange"][];
+            /** @description Operators whose state has no place in the version, with the decision about it */
+            state?: components["schemas"]["DisplacedState"][];
             targets: components["schemas"]["TargetsChange"];
             version: number;
             warnings: components["schemas"]["DocumentProblem"][];
@@ -1909,6 +1936,8 @@ export interface components {
             instance: string;
             key?: Json;
             line?: number;
+            /** @description The operators whose state has no place in a new version */
+            operators?: components["schemas"]["DisplacedState"][];
             pipeline?: string;
             /** @description Every fault of a document */
             problems?: components["schemas"]["DocumentProblem"][];
@@ -1930,7 +1959,7 @@ export interface components {
          * @description The code of a refusal; GET /api/v1/errors describes each
          * @enum {string}
          */
-        ProblemCode: "invalid" | "bad_json" | "too_deep" | "bad_encoding" | "bad_cursor" | "events_rejected" | "key_missing" | "key_malformed" | "key_unknown" | "key_expired" | "key_revoked" | "scope_missing" | "namespace_forbidden" | "host_refused" | "not_found" | "method_not_allowed" | "not_acceptable" | "timeout" | "conflict" | "derived_event" | "clock_backwards" | "no_test_clock" | "already_exists" | "target_unavailable" | "in_progress" | "stale" | "etag_required" | "too_large" | "too_many" | "unsupported_media_type" | "unsupported_encoding" | "invalid_document" | "table_refused" | "idempotency_key_reused" | "query_too_large" | "rate_limited" | "internal" | "overloaded" | "draining" | "disk_full" | "meters_full" | "poisoned" | "pipeline_stopped" | "clock_behind" | "not_ready";
+        ProblemCode: "invalid" | "bad_json" | "too_deep" | "bad_encoding" | "bad_cursor" | "events_rejected" | "key_missing" | "key_malformed" | "key_unknown" | "key_expired" | "key_revoked" | "scope_missing" | "namespace_forbidden" | "host_refused" | "not_found" | "method_not_allowed" | "not_acceptable" | "timeout" | "conflict" | "derived_event" | "state_incompatible" | "clock_backwards" | "no_test_clock" | "already_exists" | "target_unavailable" | "in_progress" | "stale" | "etag_required" | "too_large" | "too_many" | "unsupported_media_type" | "unsupported_encoding" | "invalid_document" | "table_refused" | "idempotency_key_reused" | "query_too_large" | "rate_limited" | "internal" | "overloaded" | "draining" | "disk_full" | "meters_full" | "poisoned" | "pipeline_stopped" | "clock_behind" | "not_ready";
         /** @description Events are taken, counted and flushed. */
         Readiness: {
             /** @enum {string} */
@@ -2404,8 +2433,17 @@ export interface components {
             /** Format: date-time */
             since: string;
         };
+        /**
+         * @description `release`: windows and pairs end at this moment and are counted. `forget`: the events that are held are parked, `state_forgotten`. Either way the operator begins empty.
+         * @enum {string}
+         */
+        StateChoice: "release" | "forget";
         /** @description The state of the server. */
         System: {
+            checkpoints: {
+                /** @description The longest time for which a pipeline has state that is in no checkpoint */
+                unsavedMs: number;
+            };
             conditions: components["schemas"]["StandingCondition"][];
             cores: number;
             disk: components["schemas"]["SystemDisk"];
@@ -2419,11 +2457,21 @@ export interface components {
             /** Format: date-time */
             startedAt: string;
             threads: number;
-            tls: boolean;
+            /** @description The certificate; null if connections are not encrypted */
+            tls: {
+                /** Format: date-time */
+                expiresAt: string | null;
+            } | null;
             version: string;
+            /** @description The release of the tz database, such as 2026a */
+            zoneData: string;
         };
         /** @description The disk of the data folder. */
         SystemDisk: {
+            /** @description Bytes by what the files hold: log, events, meters, records, verdicts, tables, runs, catalog, other */
+            byKind: {
+                [key: string]: number;
+            };
             data: string;
             /** @description Free bytes */
             free: number | null;
@@ -2894,7 +2942,9 @@ export type DeliveryState = components['schemas']['DeliveryState'];
 export type DeliveryTarget = components['schemas']['DeliveryTarget'];
 export type DeliveryTargetPage = components['schemas']['DeliveryTargetPage'];
 export type DeliveryWithRecord = components['schemas']['DeliveryWithRecord'];
+export type DisplacedState = components['schemas']['DisplacedState'];
 export type DocumentProblem = components['schemas']['DocumentProblem'];
+export type DocumentWithState = components['schemas']['DocumentWithState'];
 export type EventCounts = components['schemas']['EventCounts'];
 export type EventKind = components['schemas']['EventKind'];
 export type EventKindField = components['schemas']['EventKindField'];
@@ -2958,6 +3008,7 @@ export type NewExport = components['schemas']['NewExport'];
 export type NewKey = components['schemas']['NewKey'];
 export type NewMeter = components['schemas']['NewMeter'];
 export type NewNotificationChannel = components['schemas']['NewNotificationChannel'];
+export type NewPipelineVersion = components['schemas']['NewPipelineVersion'];
 export type NewTestData = components['schemas']['NewTestData'];
 export type Notification = components['schemas']['Notification'];
 export type NotificationAttempt = components['schemas']['NotificationAttempt'];
@@ -3058,6 +3109,7 @@ export type SignedInBrowser = components['schemas']['SignedInBrowser'];
 export type SignedInBrowserPage = components['schemas']['SignedInBrowserPage'];
 export type SignIn = components['schemas']['SignIn'];
 export type StandingCondition = components['schemas']['StandingCondition'];
+export type StateChoice = components['schemas']['StateChoice'];
 export type System = components['schemas']['System'];
 export type SystemDisk = components['schemas']['SystemDisk'];
 export type SystemLog = components['schemas']['SystemLog'];

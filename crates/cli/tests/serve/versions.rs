@@ -70,6 +70,9 @@ fn a_version_without_a_place_for_state_names_operators_and_fields() {
     let rehearsed =
         put(&server, "?dryRun=true", &json!({"document": newer, "state": {"hours": "release", "calls": "forget"}})).ok();
     assert_eq!(rehearsed["state"][1]["choice"], "release", "{rehearsed}");
+    let mut beside = newer;
+    beside["state"] = json!({"hours": "release", "calls": "forget"});
+    assert_eq!(put(&server, "?dryRun=true", &beside).ok(), rehearsed, "as a member of the document");
     assert_eq!(server.get("/api/v1/pipelines/p")["version"], 1);
     assert_eq!(server.get(&session)["counts"]["events"]["absorbed"], 3);
 }

@@ -237,7 +237,7 @@ enum Done {
     /// There was nothing to read.
     Nothing,
     All,
-    /// There is more.
+    /// There are more events to read.
     Some,
 }
 

@@ -43,7 +43,7 @@ pub enum Expiring {
 
 /// The state in which problems are looked for.
 pub(super) struct Seen<'s> {
-    /// The running pipelines.
+    /// The running pipelines, with their numbers.
     pub(super) gauges: &'s [(Arc<Served>, PipelineGauge)],
     /// Whether the counts of events add up.
     pub(super) is_balanced: bool,

@@ -15,7 +15,6 @@ use flowmeter_node::pipelines::state::read_choices;
 use flowmeter_node::pipelines::{KeptPipeline, lines};
 use flowmeter_node::sessions::StartOptions;
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
@@ -59,7 +58,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
                 "Give a pipeline a new version",
                 Some(
                     "A pipeline document, YAML or JSON; or a JSON object with it as `document`, and `state`: by the id of an operator \
-                     whose state has no place in the version, `release` or `forget`",
+                     whose state has no place in the version, `release` or `forget`. A document in JSON may have `state` itself",
                 ),
                 (200, "The pipeline"),
                 put(update),
@@ -181,12 +180,20 @@ struct NewVersion {
     state: Map<String, Value>,
 }
 
-/// Reads the body of a new version: a document alone, or an object with the document.
+/// Reads the body of a new version: a document alone, an object with the document, or a document in
+/// JSON with the decisions as one more member.
 fn new_version(text: String) -> Result<(String, StateChoices), Refused> {
-    let is_object = text.trim_start().starts_with('{');
-    let members = || serde_json::from_str::<BTreeMap<String, IgnoredAny>>(&text);
-    if !is_object || !members().is_ok_and(|members| members.contains_key("document")) {
+    if !text.trim_start().starts_with('{') {
         return Ok((text, StateChoices::new()));
+    }
+    let Ok(mut members) = serde_json::from_str::<BTreeMap<String, &RawValue>>(&text) else {
+        return Ok((text, StateChoices::new()));
+    };
+    if !members.contains_key("document") {
+        let Some(state) = members.remove("state") else { return Ok((text, StateChoices::new())) };
+        let wrong = |why: serde_json::Error| Box::new(Problem::new(Code::Invalid, format!("state: {why}")).field("state"));
+        let choices: Map<String, Value> = serde_json::from_str(state.get()).map_err(wrong)?;
+        return Ok((serde_json::to_string(&members).map_err(wrong)?, read_choices(&choices)?));
     }
     let version: NewVersion = serde_json::from_str(&text).map_err(|why| {
         let field = if why.to_string().contains("`document`") { "document" } else { "state" };

@@ -175,7 +175,7 @@ fn events_of_a_user_are_found_wherever_they_are() {
     let line = |n: usize| {
         let (account, value) = (format!("a{}", n % 1_500), if n % 1_500 == 7 { json!("x") } else { json!(n) });
         let data = json!({"n": value, "account": account});
-        event(&n.to_string(), if n % 2 == 0 { "shared" } else { &account }, "2024-05-01T10:10:00Z", &data)
+        event(&n.to_string(), if n.is_multiple_of(2) { "shared" } else { &account }, "2024-05-01T10:10:00Z", &data)
     };
     let check = |server: &Server, files: usize| {
         for user in [0, 1, 801, 1_498] {

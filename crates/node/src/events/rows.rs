@@ -42,6 +42,9 @@ const SUBJECT: u16 = 3;
 const TIMES: [u16; 2] = [4, 5];
 const PATHS: [&str; 6] = ["id", "source", "type", "subject", "time", "timestamp"];
 
+/// Called with an event, as the event store has it, and with its values at further paths.
+pub(crate) type Show<'s> = dyn FnMut(&ArchivedEvent<'_>, &[Option<&str>]) -> Result<ControlFlow<()>, Error> + 's;
+
 /// Reads the attributes of events. Its caches change no result.
 pub(crate) struct Attributes {
     scanner: Scanner,
@@ -65,7 +68,7 @@ impl Attributes {
         &mut self,
         pipeline: &KeptPipeline,
         arrived: &Arrived,
-        show: &mut dyn FnMut(&ArchivedEvent<'_>, &[Option<&str>]) -> Result<ControlFlow<()>, Error>,
+        show: &mut Show<'_>,
     ) -> Result<ControlFlow<()>, Error> {
         let Attributes { scanner, projection, batch, others } = self;
         let others = PATHS.len() as u16..PATHS.len() as u16 + *others;

@@ -174,8 +174,13 @@ impl<I: Identities + Send + Sync> Engine<I> {
             }
             match choices.get(&operator.id) {
                 Some(StateChoice::Forget) => self.give_up(node, at, observer)?,
-                // Without a choice it was empty when the version was accepted.
-                Some(StateChoice::Release) | None => self.release_of(node, ReleaseExtent::Ended, at, sink, observer)?,
+                Some(StateChoice::Release) => self.release_of(node, ReleaseExtent::Ended, at, sink, observer)?,
+                // It was empty when the version was accepted, and events came since. Their meters may
+                // have no place in the version.
+                None => match self.check_behind(node, &operator.id, plan) {
+                    Ok(()) => self.release_of(node, ReleaseExtent::Ended, at, sink, observer)?,
+                    Err(_) => self.give_up(node, at, observer)?,
+                },
             }
             let count = &mut self.totals.operators[usize::from(node)];
             count.released = count.absorbed;

@@ -165,8 +165,9 @@ impl Arrivals {
         (arrived.skip == 0).then_some(Mark { arrival: arrived.first, log, verdicts })
     }
 
-    /// Skips the events before an arrival. The reader must have been at the beginning of an entry.
-    pub fn skip_to(&mut self, arrival: u64) -> Result<(), Error> {
+    /// Skips the events before an arrival; returns whether it is there. The reader must have been at
+    /// the beginning of an entry.
+    pub fn skip_to(&mut self, arrival: u64) -> Result<bool, Error> {
         while let Some(blocks) = self.blocks_of_entry()? {
             let (position, first) = (blocks[0].position, blocks[0].first_arrival);
             if self.entry.is_none_or(|(known, _)| known != position) {
@@ -176,11 +177,11 @@ impl Arrivals {
             if end > arrival {
                 self.next = self.next.max(arrival);
                 self.put_back(blocks);
-                return Ok(());
+                return Ok(true);
             }
             self.next = end;
         }
-        Ok(())
+        Ok(false)
     }
 
     /// Reads a single event, which is not before the next one; `None` if it is not there yet. The
@@ -205,9 +206,13 @@ impl Arrivals {
             let verdict = holding.verdicts[(arrival - holding.first_arrival) as usize];
             let start = self.entry.map_or(first, |(_, start)| start);
             let parked = match verdict {
-                Verdict::Parked(_) => self.notes_of(start, arrival, arrival + 1)?,
+                // The notes of a block are in no order.
+                Verdict::Parked(_) => self.notes_of(start, holding.first_arrival, until(holding))?,
                 _ => BTreeMap::new(),
             };
+            // Others of the block may be asked for next.
+            parked.iter().rev().for_each(|(arrival, note)| self.notes.push_front((*arrival, note.clone())));
+            let parked = parked.into_iter().filter(|(known, _)| *known == arrival).collect();
             // Others of the entry may be asked for next.
             self.next = arrival + 1;
             self.put_back(blocks);

@@ -63,8 +63,10 @@ impl Behind {
     /// An entry cannot be read.
     pub(super) fn next(&mut self) -> Result<Batch, Error> {
         match self {
-            // A thread that has ended has sent its last batch before.
-            Behind::Ahead(batches) => batches.recv().unwrap_or_else(|_| Ok(Vec::new())),
+            Behind::Ahead(batches) => batches.recv().unwrap_or_else(|_| {
+                // It ends with an empty batch or an error, and is asked for nothing after that.
+                Err(Error::new(Kind::Bug, "the thread that reads the log ended before its last batch"))
+            }),
             Behind::Here { entries, bytes_max } => read(&mut **entries, *bytes_max),
         }
     }

@@ -247,11 +247,17 @@ impl Installation {
     ) -> Result<Option<u64>, Error> {
         let folder = folder_of(pipeline.id);
         let mut from = from.max(Arrivals::first(self.disk(), &folder)?);
-        match self.walk_unfiled(pipeline, filter, from, visit)? {
-            Walked::Until(next) => from = next,
+        let mut arrivals = match self.walk_unfiled(pipeline, filter, from, visit)? {
+            Walked::Until(next) => {
+                from = next;
+                self.arrivals_from(pipeline, from)?
+            }
+            Walked::Lost(next) => {
+                from = next;
+                self.arrivals_without_marks(pipeline, from)?
+            }
             Walked::Enough(next) => return Ok(Some(next)),
-        }
-        let mut arrivals = self.arrivals_from(pipeline, from)?;
+        };
         let mut attributes = Attributes::new(&[]);
         let mut enough = None;
         while let Some(arrived) = arrivals.read(false)? {
@@ -269,7 +275,7 @@ impl Installation {
             if flow.is_break() {
                 return Ok(enough);
             }
-            if arrivals.next() - from >= TAIL_EVENTS_MAX {
+            if arrivals.next().saturating_sub(from) >= TAIL_EVENTS_MAX {
                 return Ok(Some(arrivals.next()));
             }
         }
@@ -308,7 +314,8 @@ impl Installation {
                     Err(why) => return Err(why),
                 }
             }
-            let Some(arrived) = reader.as_mut().map(|reader| reader.read_one(position)).transpose()?.flatten() else { continue };
+            let read = reader.as_mut().map(|reader| reader.read_one(position)).transpose()?.flatten();
+            let Some(arrived) = read else { return Ok(Walked::Lost(position)) };
             let flow = attributes.rows(pipeline, &arrived, &mut |event, _| match filter.takes(event) {
                 true => Ok(visit(owned(event))),
                 false => Ok(ControlFlow::Continue(())),
@@ -323,10 +330,15 @@ impl Installation {
     /// Reads events from an arrival on.
     fn arrivals_from(&self, pipeline: &KeptPipeline, from: u64) -> Result<Arrivals, Error> {
         let mark = self.event_store.get().and_then(|store| store.unfiled(pipeline.id)?.mark(from));
-        if let Some(mut arrivals) = mark.and_then(|mark| self.arrivals_at(pipeline, &mark).ok()) {
-            arrivals.skip_to(from)?;
+        if let Some(mut arrivals) = mark.and_then(|mark| self.arrivals_at(pipeline, &mark).ok())
+            && arrivals.skip_to(from)?
+        {
             return Ok(arrivals);
         }
+        self.arrivals_without_marks(pipeline, from)
+    }
+
+    fn arrivals_without_marks(&self, pipeline: &KeptPipeline, from: u64) -> Result<Arrivals, Error> {
         Arrivals::open(self.disk(), self.whole_log()?, &folder_of(pipeline.id), from, self.log_end())
     }
 
@@ -340,6 +352,8 @@ impl Installation {
 enum Walked {
     /// Up to this arrival.
     Until(u64),
+    /// Up to this arrival, which is not where it was noted.
+    Lost(u64),
     /// Up to this arrival, with which another request continues.
     Enough(u64),
 }

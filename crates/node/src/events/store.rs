@@ -361,7 +361,10 @@ fn is_counting_behind(installation: &Installation) -> bool {
     let end = installation.log_end();
     let behind = |pipeline: &KeptPipeline| {
         let served = installation.served_of(pipeline.id);
-        served.is_some_and(|served| !served.board().is_paused() && served.board().position() + BEHIND_MIN < end)
+        served.is_some_and(|served| {
+            let board = served.board();
+            !board.is_paused() && board.failure().is_none() && board.position() + BEHIND_MIN < end
+        })
     };
     installation.all_pipelines().is_ok_and(|pipelines| pipelines.iter().any(behind))
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use flowmeter_core::schedule::Period;
 use flowmeter_core::session::{Session, Status};
 use flowmeter_core::time::Timestamp;
 use serde_json::{Value, json};
@@ -50,8 +51,6 @@ pub(super) struct Seen<'s> {
     pub(super) targets: &'s [Value],
     /// Groups of parked events.
     pub(super) groups: &'s Value,
-    /// The next periods to close.
-    pub(super) closings: &'s [Value],
     pub(super) expiring: &'s [Expiring],
 }
 
@@ -91,8 +90,8 @@ impl Installation {
         needs.extend(seen.gauges.iter().filter_map(|(served, gauge)| behind_need(served, gauge, now)));
         needs.extend(self.disk_need());
         needs.extend(self.meters_need());
-        needs.extend(seen.expiring.iter().filter_map(|one| expiring_need(one, now)));
-        needs.extend(seen.closings.iter().filter_map(|closing| closing_need(closing, now)));
+        needs.extend(seen.expiring.iter().filter_map(|one| expiring_need(one, self.wall())));
+        needs.extend(served().filter_map(|served| self.closing_need(served, now)));
         needs
     }
 
@@ -123,6 +122,31 @@ impl Installation {
             title: format!("{name} receives nothing"),
             text: format!("No event has come since {since}. Look at what sends them."),
             href: format!("/pipelines/{}", encoded(name)),
+        })
+    }
+
+    /// Reports parked events while a period of their pipeline can still take them, but not for long.
+    fn closing_need(&self, served: &Served, now: Timestamp) -> Option<Need> {
+        let open = Some(self.open_parked(served)).filter(|open| *open > 0)?;
+        let compiled = self.compiled(&served.kept)?;
+        let soonest = compiled.plan.meter_types.iter().filter_map(|kind| {
+            let period = kind.schedule.period_at(&kind.zone, now);
+            // The period before may be within its grace.
+            let before = kind.schedule.period_at(&kind.zone, period.start.saturating_add(-1));
+            let closes = [before, period].into_iter().find_map(|period| closes_soon(period, kind.late.grace, now))?;
+            Some((closes, kind.name.as_str()))
+        });
+        let (closes, meter_type) = soonest.min()?;
+        let (name, is_one) = (&served.kept.name, open == 1);
+        Some(Need {
+            severity: "warn",
+            kind: "closing",
+            object: name.clone(),
+            count: open,
+            since: None,
+            title: format!("{open} parked {} of {name} may miss a closing", if is_one { "event" } else { "events" }),
+            text: format!("A period of {meter_type} is closed at {closes}: what is settled later is sent as a revision."),
+            href: "/corrections".to_owned(),
         })
     }
 
@@ -189,8 +213,9 @@ fn unbalanced_need(namespace: &str) -> Need {
 }
 
 fn behind_need(served: &Served, gauge: &PipelineGauge, now: Timestamp) -> Option<Need> {
-    // A paused session waits on purpose.
-    if gauge.lag_nanos < BEHIND_FOR || served.board().is_paused() {
+    // A paused session waits on purpose; one that failed is reported as that.
+    let is_at_work = !served.board().is_paused() && served.board().failure().is_none();
+    if gauge.lag_nanos < BEHIND_FOR || !is_at_work {
         return None;
     }
     let (name, waiting) = (&served.kept.name, gauge.lag_events);
@@ -229,27 +254,11 @@ fn expiring_need(expiring: &Expiring, now: Timestamp) -> Option<Need> {
     })
 }
 
-fn closing_need(closing: &Value, now: Timestamp) -> Option<Need> {
-    let text = |name: &str| closing[name].as_str().unwrap_or_default();
-    let at = |name: &str| Timestamp::parse_rfc3339(text(name).as_bytes());
-    let (start, end, closes) = (at("periodStart")?, at("periodEnd")?, at("graceEnd")?);
-    let open = closing["openCorrections"].as_u64().filter(|open| *open > 0)?;
-    let is_near = closes.since(now) < i128::from(CLOSING_WITHIN) && end.since(start) >= i128::from(CLOSING_PERIOD_MIN);
-    is_near.then(|| Need {
-        severity: "warn",
-        kind: "closing",
-        object: format!("{}/{}", text("pipeline"), text("meterType")),
-        count: open,
-        since: None,
-        title: format!("{open} parked events miss a closing"),
-        text: format!(
-            "{} of {} is closed at {}: what is settled later is sent as a revision.",
-            text("meterType"),
-            text("pipeline"),
-            text("graceEnd")
-        ),
-        href: "/corrections".to_owned(),
-    })
+/// Returns when a period is closed for good, if that is soon; not of short periods.
+fn closes_soon(period: Period, grace: i64, now: Timestamp) -> Option<Timestamp> {
+    let is_long = period.end != Timestamp::MAX && period.end.since(period.start) >= i128::from(CLOSING_PERIOD_MIN);
+    let closes = period.end.saturating_add(grace);
+    (is_long && closes > now && closes.since(now) < i128::from(CLOSING_WITHIN)).then_some(closes)
 }
 
 fn target_need(target: &Value, now: Timestamp) -> Option<Need> {
@@ -321,13 +330,14 @@ mod tests {
     }
 
     #[test]
-    fn parked_events_are_reported_shortly_before_a_long_period_closes() {
-        let at = |hours: i64| Timestamp::from_nanos(NOW.nanos() + hours * 3_600_000_000_000).to_string();
-        let closing = |open: u64, start: i64, end: i64| json!({"meterType": "Tokens", "pipeline": "llm", "periodStart": at(start), "periodEnd": at(end), "graceEnd": at(end + 1), "openCorrections": open});
-        let reported = |closing: Value| closing_need(&closing, NOW).map(|need| (need.object, need.count));
-        assert_eq!(reported(closing(7, -22, 2)), Some(("llm/Tokens".to_owned(), 7)));
-        assert_eq!(reported(closing(0, -22, 2)), None);
-        assert_eq!(reported(closing(7, -18, 6)), None);
-        assert_eq!(reported(closing(7, 0, 1)), None);
+    fn long_periods_are_reported_shortly_before_they_are_closed_for_good() {
+        const HOUR: i64 = 3_600_000_000_000;
+        let at = |hours: i64| Timestamp::from_nanos(NOW.nanos() + hours * HOUR);
+        let closes = |start: i64, end: i64, grace: i64| closes_soon(Period { start: at(start), end: at(end) }, grace * HOUR, NOW);
+        assert_eq!(closes(-22, 2, 1), Some(at(3)));
+        assert_eq!(closes(-25, -1, 3), Some(at(2)), "it has ended and is within its grace");
+        assert_eq!(closes(-25, -1, 1), None, "it is closed");
+        assert_eq!(closes(-18, 6, 1), None, "there is time");
+        assert_eq!(closes(0, 1, 1), None, "short periods close all the time");
     }
 }

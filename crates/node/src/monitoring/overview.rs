@@ -146,7 +146,7 @@ impl Installation {
         let mut shown = totals.shown();
         shown["rejected"] = json!(rejected);
         let closings = self.closings(namespace, 4)?;
-        let seen = Seen { gauges: &gauges, is_balanced, targets: &targets, groups: &groups, closings: &closings, expiring };
+        let seen = Seen { gauges: &gauges, is_balanced, targets: &targets, groups: &groups, expiring };
         let needs = self.needs(namespace, &seen);
         Ok(json!({
             "at": self.now().to_string(), "from": Timestamp::from_nanos(known_from).to_string(), "totals": shown,

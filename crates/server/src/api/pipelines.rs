@@ -186,25 +186,35 @@ fn new_version(text: String) -> Result<(String, StateChoices), Refused> {
     if !text.trim_start().starts_with('{') {
         return Ok((text, StateChoices::new()));
     }
-    let Ok(mut members) = serde_json::from_str::<BTreeMap<String, &RawValue>>(&text) else {
+    let Ok(members) = serde_json::from_str::<BTreeMap<String, &RawValue>>(&text) else {
         return Ok((text, StateChoices::new()));
     };
     if !members.contains_key("document") {
-        let Some(state) = members.remove("state") else { return Ok((text, StateChoices::new())) };
+        let Some(state) = members.get("state") else { return Ok((text, StateChoices::new())) };
         let wrong = |why: serde_json::Error| Box::new(Problem::new(Code::Invalid, format!("state: {why}")).field("state"));
         let choices: Map<String, Value> = serde_json::from_str(state.get()).map_err(wrong)?;
-        return Ok((serde_json::to_string(&members).map_err(wrong)?, read_choices(&choices)?));
+        return Ok((without(&text, state.get()), read_choices(&choices)?));
     }
-    let version: NewVersion = serde_json::from_str(&text).map_err(|why| {
-        let field = if why.to_string().contains("`document`") { "document" } else { "state" };
-        Box::new(Problem::new(Code::Invalid, why.to_string()).field(field))
-    })?;
+    let version: NewVersion =
+        serde_json::from_str(&text).map_err(|why| Box::new(Problem::new(Code::Invalid, why.to_string())))?;
     let document = match serde_json::from_str::<String>(version.document.get()) {
         Ok(document) => document,
         // A document in JSON stays as it was written.
         Err(_) => version.document.get().to_owned(),
     };
     Ok((document, read_choices(&version.state)?))
+}
+
+/// Returns an object in JSON without a member, given its value, which is a part of the text. Everything
+/// else stays as it was written.
+fn without(text: &str, value: &str) -> String {
+    let start = value.as_ptr() as usize - text.as_ptr() as usize;
+    let (before, after) = (&text[..start], &text[start + value.len()..]);
+    let before = before.rfind('"').and_then(|end| before[..end].rfind('"')).map_or(before, |key| &before[..key]);
+    match after.trim_start().strip_prefix(',') {
+        Some(after) => format!("{before}{after}"),
+        None => format!("{}{after}", before.trim_end().strip_suffix(',').unwrap_or(before)),
+    }
 }
 
 async fn update(

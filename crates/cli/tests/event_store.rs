@@ -163,11 +163,31 @@ fn read_with_duckdb(data: &Path) {
     assert_eq!(String::from_utf8_lossy(&run.stdout).trim(), expected);
 }
 
+#[test]
+fn an_explanation_has_events_with_and_without_a_subject() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, file) = (folder.path().join("data"), pipeline_in(folder.path(), "hourly"));
+    let server = Server::start(&data, Some(&file), &[]);
+    let first = event("1", "zoe", "2024-05-01T10:10:00Z", &json!({"n": 1}));
+    let second = event("2", "zoe", "2024-05-01T10:20:00Z", &json!({"n": 2})).replace("\"subject\"", "\"userId\"");
+    assert_eq!(server.post("/api/v1/events?wait=counted", &[first, second].concat()).0, 200);
+    let records = server.until("/api/v1/records", |body| body["items"].as_array().unwrap().len() == 1);
+    let id = records["items"][0]["meterMetaData"]["recordId"].as_str().unwrap();
+    let check = |server: &Server| {
+        let (_, body) = server.get(&format!("/api/v1/records/{id}/explain"));
+        assert_eq!(body["recount"], json!({"value": 3, "eventCount": 2, "equal": true}), "{body}");
+    };
+    check(&server);
+    server.stop();
+    check(&Server::start(&data, None, &[]));
+}
+
 /// In files with and without an index, in the log with and without known keys: a user's events are found
 /// and explained.
 #[test]
 fn events_of_a_user_are_found_wherever_they_are() {
     const EVENTS: usize = 6_000;
+    const USERS: [usize; 4] = [0, 1, 801, 1_498];
     let folder = tempfile::tempdir().unwrap();
     let (data, file) = (folder.path().join("data"), folder.path().join("usage.yaml"));
     let by_account = "\n      user: data.account\n      rules:";
@@ -178,7 +198,7 @@ fn events_of_a_user_are_found_wherever_they_are() {
         event(&n.to_string(), if n.is_multiple_of(2) { "shared" } else { &account }, "2024-05-01T10:10:00Z", &data)
     };
     let check = |server: &Server, files: usize| {
-        for user in [0, 1, 801, 1_498] {
+        for user in USERS {
             let expected: Vec<String> = (0..4).map(|nth| (user + nth * 1_500).to_string()).collect();
             if user % 2 == 1 {
                 let (_, body) = server.get(&format!("/api/v1/events?subject=a{user}"));
@@ -210,9 +230,12 @@ fn events_of_a_user_are_found_wherever_they_are() {
             break;
         }
     }
-    server.until("/api/v1/records?userId=a1498", |body| {
-        body["items"].as_array().unwrap().last().is_some_and(|record| record["meterMetaData"]["eventCount"] == 4)
-    });
+    // The last revision of each record has all events.
+    let is_whole =
+        |body: &Value| body["items"].as_array().unwrap().last().is_some_and(|last| last["meterMetaData"]["eventCount"] == 4);
+    for user in USERS {
+        server.until(&format!("/api/v1/records?userId=a{user}"), is_whole);
+    }
     check(&server, 0);
     // The event store reads them within a second.
     std::thread::park_timeout(std::time::Duration::from_millis(1_500));

@@ -147,8 +147,15 @@ impl<I: Identities + Send + Sync> Engine<I> {
             // Of windows that overlap, each has the same events.
             let events = events.min(count.held());
             let is_of_earlier_run = order.0 < self.order_base;
-            let tally = if is_of_earlier_run { &mut self.totals.rejudged } else { &mut self.totals.tally };
-            tally.change(Verdict::Absorbed, verdict, events);
+            match is_of_earlier_run {
+                true => self.totals.rejudged.change(Verdict::Absorbed, verdict, events),
+                false => {
+                    // Several operators may hold an event, which has one verdict: the first that gives
+                    // it up decides.
+                    let tally = &mut self.totals.tally;
+                    tally.change(Verdict::Absorbed, verdict, events.min(tally.absorbed));
+                }
+            }
             count.absorbed -= events;
             if let Verdict::Parked(reason) = verdict {
                 count.errors += events;

@@ -63,10 +63,10 @@ fn the_expiry_is_that_of_the_certificate_in_use() {
     };
     let files = write(2031, None).unwrap();
     let tls = Tls::load(&files.cert, &files.key).unwrap();
-    assert_eq!(tls.expires_at().unwrap().to_string(), "2031-11-30T00:00:00Z");
+    assert_eq!(tls.expires_at().unwrap().to_string(), "2031-11-30T00:00:00.000Z");
     write(2032, Some(&files));
     tls.reload().unwrap();
-    assert_eq!(tls.expires_at().unwrap().to_string(), "2032-11-30T00:00:00Z");
+    assert_eq!(tls.expires_at().unwrap().to_string(), "2032-11-30T00:00:00.000Z");
 }
 
 #[test]

@@ -237,7 +237,8 @@ impl State {
         }
     }
 
-    /// Reads it from an image. `is_former`: an older program wrote it, which did not keep the numbers of received events.
+    /// Reads it from an image. `is_former`: an older program wrote the image, without the numbers of
+    /// received events.
     pub(crate) fn read(plan: &Plan, node: u16, glass: &mut Glass<'_>, is_former: bool) -> Seen<State> {
         let Some(keyed) = plan.nodes[usize::from(node)].operator.keyed() else { return glass.damaged() };
         Ok(match keyed {

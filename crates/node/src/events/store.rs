@@ -27,8 +27,8 @@ const BATCH_BYTES: usize = 4 << 20;
 /// A pause while there is more to do: a few times as long as a batch takes on the measured cores, so
 /// that a third of a core is used.
 const REST: Duration = Duration::from_millis(40);
-/// A pause while events wait to be counted, so that a thirtieth of a core is used: events are found
-/// in the log until they are in files, but nothing else counts them.
+/// A pause while events wait to be counted, so that about a twentieth of a core is used. Events that
+/// are not in files are found in the log, so this work can wait; counting cannot.
 const YIELD: Duration = Duration::from_millis(400);
 /// Entries of the log that a pipeline may still have to count without being behind.
 const BEHIND_MIN: u64 = 4;
@@ -236,6 +236,7 @@ impl Writing {
 enum Done {
     /// There was nothing to read.
     Nothing,
+    /// Everything that there was has been read.
     All,
     /// There are more events to read.
     Some,

@@ -41,6 +41,15 @@ impl StateChoice {
 /// The choices by the ids of operators.
 pub type StateChoices = BTreeMap<String, StateChoice>;
 
+/// Returns the first operator with a choice that keeps no state in any of the plans.
+pub fn choice_without_state<'c>(choices: &'c StateChoices, plans: &[&Plan]) -> Option<&'c str> {
+    let keeps = |operator: &str| {
+        let mut nodes = plans.iter().flat_map(|plan| &plan.nodes);
+        nodes.any(|node| node.id == operator && node.operator.is_keyed())
+    };
+    choices.keys().map(String::as_str).find(|operator| !keeps(operator))
+}
+
 /// An operator whose state has no place under another version.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Displaced {

@@ -38,7 +38,7 @@ mod unseen;
 pub mod vault;
 
 pub use checkpoint::examine as examine_checkpoints;
-pub use displaced::{Displaced, StateChoice, StateChoices};
+pub use displaced::{Displaced, StateChoice, StateChoices, choice_without_state};
 pub use error::{Error, Kind};
 pub use lane::Superseded;
 pub use merge::RecordSink;

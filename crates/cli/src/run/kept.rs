@@ -10,7 +10,7 @@ use flowmeter_core::plan::Plan;
 use flowmeter_core::session::Trigger;
 use flowmeter_engine::ledger::{Ledger, LedgerSettings};
 use flowmeter_engine::node::Clock;
-use flowmeter_engine::{Displaced, Engine, Error, StateChoices, Totals};
+use flowmeter_engine::{Displaced, Engine, Error, StateChoices, Totals, choice_without_state};
 use flowmeter_store::disk::{LocalDisk, Lock};
 use flowmeter_store::identities::SpilledIdentities;
 
@@ -47,7 +47,9 @@ impl Kept {
         let settings = LedgerSettings { engine: load::settings(&run.input, 0), identities_bytes: IDENTITIES_BYTES };
         let (ledger, engine) = Ledger::open(disk, &loaded.plan, &loaded.document, settings)?;
         let state: StateChoices = run.state.iter().cloned().collect();
-        check_names(&state, &[engine.plan(), &loaded.plan])?;
+        if let Some(id) = choice_without_state(&state, &[engine.plan(), &loaded.plan]) {
+            return Err(Wrong(format!("--state {id}: the pipeline has no operator `{id}` that keeps state")).into());
+        }
         let displaced = engine.displaced(&loaded.plan, &state)?;
         if let Some(open) = Displaced::open(&displaced) {
             let remedy = "write --state OPERATOR=release to count it as it is, or --state OPERATOR=forget to park it";
@@ -124,14 +126,5 @@ impl Kept {
         // The process ends now: freeing the meters one by one would be a waste.
         std::mem::forget(engine);
         Ok((totals, Some(all), push))
-    }
-}
-
-/// Checks that each choice names an operator that keeps state, in one of the plans.
-fn check_names(state: &StateChoices, plans: &[&Plan]) -> Result<(), Wrong> {
-    let keeps = |id: &str| plans.iter().any(|plan| plan.nodes.iter().any(|node| node.id == id && node.operator.is_keyed()));
-    match state.keys().find(|id| !keeps(id)) {
-        None => Ok(()),
-        Some(id) => Err(Wrong(format!("--state {id}: the pipeline has no operator `{id}` that keeps state"))),
     }
 }

@@ -2,7 +2,7 @@
 
 use flowmeter_core::partition::Change;
 use flowmeter_core::plan::Plan;
-use flowmeter_engine::{Displaced, Error, Kind, StateChoice, StateChoices};
+use flowmeter_engine::{Displaced, Error, Kind, StateChoice, StateChoices, choice_without_state};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
@@ -51,7 +51,10 @@ impl Installation {
             let operators: Vec<Value> = open.map(shown).collect();
             return Err(Box::new(Refusal::new(RefusalKind::StateIncompatible, detail).extra("operators", operators)));
         }
-        check_names(state, &[&current, plan])?;
+        if let Some(operator) = choice_without_state(state, &[&current, plan]) {
+            let detail = format!("state: the pipeline has no operator `{operator}` that keeps state");
+            return Err(Box::new(Refusal::new(RefusalKind::Invalid, detail).field(format!("state.{operator}"))));
+        }
         Ok((all, displaced))
     }
 
@@ -59,21 +62,6 @@ impl Installation {
     pub(crate) fn pending_choices(&self, pipeline: Uuid, after: u32) -> Result<StateChoices, Error> {
         let versions = self.versions(pipeline)?.into_iter().filter(|version| version.version > after);
         Ok(versions.flat_map(|version| version.state).collect())
-    }
-}
-
-/// Checks that each choice names an operator that keeps state, in one of the plans.
-pub(crate) fn check_names(state: &StateChoices, plans: &[&Plan]) -> Result<(), Refused> {
-    let keeps = |operator: &str| {
-        let mut nodes = plans.iter().flat_map(|plan| &plan.nodes);
-        nodes.any(|node| node.id == operator && node.operator.is_keyed())
-    };
-    match state.keys().find(|operator| !keeps(operator)) {
-        None => Ok(()),
-        Some(operator) => {
-            let detail = format!("state: the pipeline has no operator `{operator}` that keeps state");
-            Err(Box::new(Refusal::new(RefusalKind::Invalid, detail).field(format!("state.{operator}"))))
-        }
     }
 }
 

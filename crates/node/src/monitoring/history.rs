@@ -49,7 +49,11 @@ struct Series {
 impl Series {
     /// Adds a sample to every tier with a new step. Returns the tiers that took it.
     fn add(&mut self, sample: Sample) -> Vec<usize> {
-        self.seconds.push_back(sample);
+        // A test clock may stay at one instant: the newest numbers of an instant hold.
+        match self.seconds.back_mut().filter(|last| last.at == sample.at) {
+            Some(last) => *last = sample,
+            None => self.seconds.push_back(sample),
+        }
         while self.seconds.len() > SECONDS {
             self.seconds.pop_front();
         }
@@ -358,6 +362,16 @@ mod tests {
         assert!(series.tiers[0].len() <= 722);
         let hours: u64 = (0..5).map(|hour| at((hour + 1) * 3_600).unwrap() - at(hour * 3_600).unwrap()).sum();
         assert_eq!(hours, at(18_000).unwrap());
+    }
+
+    #[test]
+    fn of_one_instant_the_newest_numbers_hold() {
+        let mut series = Series::default();
+        for received in 0..1_000 {
+            series.add(sample(5, received));
+        }
+        series.add(sample(6, 1_500));
+        assert_eq!(series.seconds.iter().map(|sample| sample.values[0]).collect::<Vec<_>>(), [999, 1_500]);
     }
 
     #[test]

@@ -72,7 +72,7 @@ impl Installation {
     }
 
     /// Returns the bytes of all meters, once the log is counted up to a position.
-    fn meter_bytes(&self, position: u64) -> u64 {
+    pub(crate) fn meter_bytes(&self, position: u64) -> u64 {
         let pipelines = self.pipelines.read().unwrap_or_else(PoisonError::into_inner);
         pipelines.values().map(|served| served.board().meter_bytes_at(position)).sum()
     }

@@ -163,13 +163,13 @@ impl Installation {
             count: 1,
             since: None,
             title: "The disk is nearly full".to_owned(),
-            text: format!("After {left} bytes more, nothing is taken. Make room, or shorten what is kept."),
+            text: format!("After {} MiB more, nothing is taken. Make room, or shorten the retention.", left >> 20),
             href: "/system".to_owned(),
         })
     }
 
     fn meters_need(&self) -> Option<Need> {
-        let taken: u64 = self.served().iter().map(|served| served.board().meter_bytes()).sum();
+        let taken = self.meter_bytes(0);
         let most = self.meters_bytes_max();
         let percent = u128::from(taken) * 100 / u128::from(most.max(1));
         // Meters that take all of it are a condition of their own.
@@ -180,7 +180,7 @@ impl Installation {
             count: 1,
             since: None,
             title: "Meters nearly take all the memory they may".to_owned(),
-            text: format!("{percent} % of memory.meters_bytes. Beyond that, events of new users are refused; raise it in time."),
+            text: format!("{percent} % of memory.meters_bytes. Beyond that, every event is refused; raise it in time."),
             href: "/system".to_owned(),
         })
     }
@@ -227,7 +227,7 @@ fn behind_need(served: &Served, gauge: &PipelineGauge, now: Timestamp) -> Option
         count: waiting,
         since: Some(since.to_string()),
         title: format!("{name} is behind"),
-        text: format!("{waiting} events wait to be counted, the oldest since {since}."),
+        text: format!("Events wait to be counted: {waiting}, the oldest since {since}."),
         href: format!("/pipelines/{}", encoded(name)),
     })
 }

@@ -11,7 +11,7 @@ use flowmeter_connectors::push::Tell;
 use flowmeter_core::event::quote_into;
 use flowmeter_core::mediation::Tap;
 use flowmeter_core::verdict::Tally;
-use flowmeter_engine::{Error, Observer, ParkedEvent};
+use flowmeter_engine::{DerivedEvent, Error, Observer, ParkedEvent};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::Value;
 
@@ -121,9 +121,9 @@ impl Observer for Watch {
         self.derived.is_some()
     }
 
-    fn derived(&mut self, json: &[u8]) -> Result<(), Error> {
+    fn derived(&mut self, event: &DerivedEvent<'_>) -> Result<(), Error> {
         if let Some(derived) = &mut self.derived {
-            derived.add(json);
+            derived.add(event.json);
         }
         Ok(())
     }

@@ -19,7 +19,9 @@ use crate::vault::{Keeping, Tenure, Vault};
 use crate::{Error, Kind, Totals};
 
 const MARK: &[u8; 8] = b"FLOWCKPT";
-const FORMAT: u8 = 6;
+const FORMAT: u8 = 7;
+/// The format before derived events were kept.
+const FORMAT_WITHOUT_DERIVED_LOG: u8 = 6;
 /// The format before sources had taken anything.
 const FORMAT_WITHOUT_SOURCES: u8 = 5;
 /// The format before scripts had counters and tables had versions.
@@ -103,8 +105,8 @@ impl Checkpoint<Packed> {
         pen.count(u64::from(self.version));
         pen.count(self.position);
         pen.time(self.clock);
-        let Items { records, parked, arrivals, notes, settled } = self.items;
-        [records, parked, arrivals, notes, settled].into_iter().for_each(|items| pen.count(items));
+        let Items { records, parked, arrivals, notes, settled, derived } = self.items;
+        [records, parked, arrivals, notes, settled, derived].into_iter().for_each(|items| pen.count(items));
         pen.byte(u8::from(self.listens));
         write_totals(&self.totals, pen);
         pen.count(self.images.len() as u64);
@@ -163,8 +165,9 @@ impl Checkpoint {
         let [records, parked, arrivals] = [glass.count()?, glass.count()?, glass.count()?];
         let notes = if format > FORMAT_WITHOUT_NOTES { glass.count()? } else { 0 };
         let settled = if format > FORMAT_WITHOUT_SETTLEMENTS { glass.count()? } else { 0 };
+        let derived = if format > FORMAT_WITHOUT_DERIVED_LOG { glass.count()? } else { 0 };
         let listens = format > FORMAT_WITHOUT_NOTES && glass.byte()? != 0;
-        let items = Items { records, parked, arrivals, notes, settled };
+        let items = Items { records, parked, arrivals, notes, settled, derived };
         let totals = read_totals(format, glass)?;
         let (mut packed, mut manifests) = (Vec::new(), Vec::new());
         for _ in 0..glass.length()? {

@@ -14,6 +14,7 @@
 #![allow(missing_docs)] // documentation says what names and types do not
 
 mod checkpoint;
+mod derived;
 mod displaced;
 mod error;
 mod in_order;
@@ -43,7 +44,7 @@ pub use error::{Error, Kind};
 pub use lane::Superseded;
 pub use merge::RecordSink;
 pub use noted::{Happening, Noted};
-pub use observer::{Observer, ParkedEvent, Totals};
+pub use observer::{DerivedEvent, Observer, ParkedEvent, Totals};
 pub use recount::{Arrival, Counted, Recount, Steps};
 pub use round::{Engine, Settings};
 pub use source::{Received, Source};

@@ -12,6 +12,7 @@ mod answers;
 mod applying;
 mod arrivals;
 mod command;
+mod derived;
 mod entry;
 mod fed;
 mod items;
@@ -43,6 +44,7 @@ use uuid::Uuid;
 pub use answers::{OpenServices, PastAnswers, RecordedAnswers, copy_answers, hash_of as request_hash};
 pub use arrivals::{Arrivals, Arrived, Mark, ParkedNote};
 pub use command::{AdoptedDocument, CatalogRow, LogCommand, MeterName};
+pub use derived::{DerivedItem, derived_item};
 pub use entry::{Letter, Settles};
 pub use fed::{Fed, Run, Taken, read_origin, shown_origin};
 pub use items::{JudgedBlock, ParkedItem, judged, parked_item};
@@ -77,6 +79,8 @@ pub struct LiveSettings {
     pub paced: bool,
     /// Settings of its logs of records, parked events and verdicts.
     pub outlet: log::Settings,
+    /// Whether events that operators make are kept.
+    pub keeps_derived: bool,
 }
 
 impl LiveSettings {
@@ -220,6 +224,7 @@ impl Live {
         live.engine.use_services(Arc::clone(&live.answers) as Arc<dyn Services>);
         // Items written by a start without a checkpoint are written again by this one.
         live.outlet.resume_from(Items::default())?;
+        live.outlet.keep_derived(settings.keeps_derived);
         live.outlet.note(&live.plan, &declared);
         // So that there is always a checkpoint to resume from.
         live.checkpoint()?;
@@ -249,6 +254,7 @@ impl Live {
         let rollups_before = before.as_ref().map_or(&[][..], |before| &before.rollups);
         engine.roll_up(rolling::open(&disk, &folder, &kept.rollups, rollups_before, kept.manifests.len(), &settings)?);
         outlet.resume_from(kept.items)?;
+        outlet.keep_derived(settings.keeps_derived);
         outlet.set_origins(kept.origins);
         let mut live = Live {
             decoders: decoders(&plan),
@@ -424,6 +430,12 @@ impl Live {
     /// Removes verdicts of events that arrived before a number, which are stored elsewhere.
     pub fn release_verdicts(&mut self, arrival: u64) -> Result<(), Error> {
         self.outlet.release_verdicts(arrival).map(drop)
+    }
+
+    /// Removes whole files of derived events that were all made before an instant, and the oldest ones
+    /// until the rest has no more bytes than this.
+    pub fn release_derived(&mut self, before: Option<Timestamp>, bytes_max: Option<u64>) -> Result<(), Error> {
+        self.outlet.release_derived(before, bytes_max)
     }
 
     /// Returns the verdicts of the blocks that were counted since the last call.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use flowmeter_core::event::{Batch, Origin};
 use flowmeter_core::mediation::{OperatorCount, Stayed, Tap};
 use flowmeter_core::operator::Node;
+use flowmeter_core::time::Timestamp;
 use flowmeter_core::verdict::{Reason, Tally, Verdict};
 
 use crate::Error;
@@ -30,8 +31,8 @@ pub trait Observer {
     fn wants_derived(&self) -> bool {
         false
     }
-    /// Called with an event that an operator made, as JSON.
-    fn derived(&mut self, _json: &[u8]) -> Result<(), Error> {
+    /// Called with an event that an operator made, once it has its verdict.
+    fn derived(&mut self, _event: &DerivedEvent<'_>) -> Result<(), Error> {
         Ok(())
     }
     /// Called after a round.
@@ -59,6 +60,25 @@ pub struct ParkedEvent<'a> {
     pub held: Option<u64>,
     /// Whether an operator released it, or held it: then it has no line in the origin.
     pub is_released: bool,
+}
+
+/// An event that an operator made, with its verdict.
+#[derive(Clone, Copy, Debug)]
+pub struct DerivedEvent<'a> {
+    /// The operator that made it.
+    pub made_by: &'a str,
+    /// When it was made: at a tick, or when its parent was received.
+    pub at: Timestamp,
+    /// The number of the received event that it descends from; none if it was released at a tick.
+    pub arrival: Option<u64>,
+    /// The verdict after the round in which it was made.
+    pub verdict: Verdict,
+    /// The operator that parked it, if one did.
+    pub operator: Option<&'a str>,
+    /// The message to it; may be empty.
+    pub detail: &'a str,
+    /// The event as it was made: JSON.
+    pub json: &'a [u8],
 }
 
 /// Counters of one script that have names of their own; names come from events.

@@ -183,9 +183,6 @@ impl<I: Identities + Send + Sync> Engine<I> {
         count.derived += released.len() as u64;
         count.passed += released.len() as u64;
         count.released += released.iter().map(|released| released.settles).sum::<u64>();
-        if observer.wants_derived() {
-            released.iter().try_for_each(|released| observer.derived(&released.json))?;
-        }
         let operator = self.plan.nodes[usize::from(node)].id.as_str();
         let mut made = Made {
             node,

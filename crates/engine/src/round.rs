@@ -14,6 +14,7 @@ use flowmeter_store::rollups::Rollups;
 use rayon::prelude::*;
 
 use crate::checkpoint::Packed;
+use crate::derived;
 use crate::in_order::InOrder;
 use crate::lane::Lane;
 use crate::merge::{Extent, Order, RecordSink, close};
@@ -376,7 +377,7 @@ impl<I: Identities + Send + Sync> Engine<I> {
                 total.add(count);
             }
             if observer.wants_derived() {
-                (1..=flow.derived_len()).try_for_each(|part| observer.derived(&slot.mediator.derived_json(flow, part)))?;
+                derived::report(&self.plan, slot, observer)?;
             }
             for parked in &flow.parked {
                 let event = parked.event as usize;

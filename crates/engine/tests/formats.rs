@@ -13,8 +13,8 @@ use flowmeter_core::time::Timestamp;
 use flowmeter_core::verdict::{Reason, Verdict};
 use flowmeter_document::Pipeline;
 use flowmeter_engine::live::{
-    Arrivals, Beginning, Fed, Home, Letter, Live, LiveSettings, LogCommand, MeterName, NoteKind, Stream, folder_of, items,
-    note_item, parked_item, record_item,
+    Arrivals, Beginning, DerivedItem, Fed, Home, Letter, Live, LiveSettings, LogCommand, MeterName, NoteKind, Stream,
+    derived_item, folder_of, items, note_item, parked_item, record_item,
 };
 use flowmeter_engine::{Error, Settings, StateChoices};
 use flowmeter_store::disk::{Disk, LocalDisk, Overlay};
@@ -31,6 +31,20 @@ meterTypes:
   - { name: Calls, category: calls, aggregation: sum, resetSchedule: hourly }
 ";
 
+/// A pipeline whose operator makes events.
+const SPLITTING: &str = "
+pipeline: kept
+source: { http: {} }
+operators:
+  - split: { path: lines, into: line }
+  - meter:
+      key: 00000000-0000-4000-8000-000000000001
+      value: line
+      rules: [{}]
+meterTypes:
+  - { name: Calls, resetSchedule: hourly }
+";
+
 fn plan() -> Arc<Plan> {
     Arc::new(Pipeline::read(PIPELINE).unwrap().plan)
 }
@@ -45,6 +59,7 @@ fn settings() -> LiveSettings {
         engine: Settings { threads: 1, partitions: 2, taps_max: 0 },
         identities_bytes: 1 << 20,
         paced: true,
+        keeps_derived: true,
         outlet: log_settings(),
     }
 }
@@ -54,10 +69,14 @@ fn log_settings() -> log::Settings {
 }
 
 fn open(disk: &Arc<dyn Disk>) -> (Log, Live) {
+    open_with(disk, &plan_of)
+}
+
+fn open_with(disk: &Arc<dyn Disk>, plan_of: &dyn Fn(u32) -> Result<Arc<Plan>, Error>) -> (Log, Live) {
     let (log, recovered) = Log::open(Arc::clone(disk), "log", log_settings()).unwrap();
     assert_eq!(recovered.torn_bytes, 0);
     let beginning = Beginning { namespace: "default".into(), version: 1, position: 0, at: at("2024-05-01T10:00:00Z") };
-    let live = Live::open(Home::local(disk, &folder_of(plan().id)), &beginning, &plan_of, settings()).unwrap();
+    let live = Live::open(Home::local(disk, &folder_of(plan().id)), &beginning, plan_of, settings()).unwrap();
     (log, live)
 }
 
@@ -242,6 +261,59 @@ fn format_6_can_be_read() {
     let entry = log.reader(1).unwrap().read().unwrap().unwrap();
     let fed = Letter::read(&entry.bytes).unwrap().fed.unwrap();
     assert_eq!([fed.place_of(0), fed.place_of(1), fed.place_of(2)], [Some(("usage.csv", 4)), Some(("usage.csv", 7)), None]);
+}
+
+#[allow(clippy::unnecessary_wraps)] // the signature of the callback for plans
+fn splitting(_version: u32) -> Result<Arc<Plan>, Error> {
+    Ok(Arc::new(Pipeline::read(SPLITTING).unwrap().plan))
+}
+
+fn order(id: &str, lines: &str) -> String {
+    format!(r#"{{"id":"{id}","source":"s","subject":"ann","time":"2024-05-01T10:10:00Z","lines":{lines}}}"#)
+}
+
+fn catch_up_splitting(log: &Log, live: &mut Live) {
+    let mut reader = log.reader(live.position()).unwrap();
+    while let Some(entry) = reader.read().unwrap() {
+        live.take(&[Arc::new(entry)], &splitting).unwrap();
+    }
+}
+
+/// Writes a data directory with events that an operator made, before the checkpoint and after it.
+fn make_split(folder: &Path) {
+    let disk: Arc<dyn Disk> = Arc::new(LocalDisk::new(folder).unwrap());
+    let (mut log, mut live) = open_with(&disk, &splitting);
+    for (id, lines) in [("a", "[1, 2]"), ("b", "[3, true]")] {
+        log.append(&events("2024-05-01T10:20:00Z", &[order(id, lines)])).unwrap();
+        log.commit().unwrap();
+        catch_up_splitting(&log, &mut live);
+        match id {
+            "a" => live.checkpoint().map(drop).unwrap(),
+            _ => live.commit().unwrap(),
+        }
+    }
+}
+
+#[test]
+fn format_7_can_be_read() {
+    if std::env::var_os("UPDATE").is_some() && !folder("7").exists() {
+        make_split(&folder("7"));
+    }
+    let (disk, _scratch) = kept("7");
+    let (log, mut live) = open_with(&disk, &splitting);
+    assert_eq!((live.position(), live.outlet().derived().next()), (1, 2), "the checkpoint");
+    catch_up_splitting(&log, &mut live);
+    live.commit().unwrap();
+    let there = texts(live.outlet().derived());
+    let read: Vec<DerivedItem<'_>> = there.iter().map(|item| derived_item(item).unwrap()).collect();
+    let parents: Vec<(Option<u64>, Verdict)> = read.iter().map(|item| (item.arrival, item.verdict)).collect();
+    let refused = Verdict::Parked(Reason::BadValue);
+    let counted = |parent| (Some(parent), Verdict::Counted);
+    assert_eq!(parents, [counted(0), counted(0), counted(1), (Some(1), refused)]);
+    let last = read[3];
+    assert_eq!((last.made_by, last.at), ("split", at("2024-05-01T10:20:00Z")));
+    assert!(last.operator == "meter" && !last.detail.is_empty(), "{last:?}");
+    assert!(last.json.starts_with(br#"{"id":"b/split/1""#), "{}", String::from_utf8_lossy(last.json));
 }
 
 /// Writes a data directory with a meter that has a capacity and thresholds of its own: half of the

@@ -67,6 +67,7 @@ impl Stage {
             identities_bytes: 1 << 20,
             rollups_bytes: None,
             paced: true,
+            keeps_derived: true,
             outlet: log::Settings { reserve_bytes: 0, ..log::Settings::default() },
         };
         let beginning = Beginning { namespace: "default".into(), version: 1, position: 0, at: self.begun };

@@ -45,6 +45,7 @@ impl Stage {
                 identities_bytes: 16 << 20,
                 rollups_bytes,
                 paced,
+                keeps_derived: true,
                 outlet: log::Settings { segment_bytes: 1 << 20, reserve_bytes: 0 },
             },
             log: Vec::new(),

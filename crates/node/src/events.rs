@@ -1,5 +1,6 @@
 //! Received events: their rows and files, and what became of each.
 
+pub mod derived;
 pub mod explain;
 pub mod origins;
 pub mod replay;

@@ -28,6 +28,7 @@ use uuid::Uuid;
 
 use crate::corrections::{askings, groups};
 use crate::deliveries::delivery;
+use crate::events::derived::ParkedLater;
 use crate::events::store::EventStore;
 use crate::jobs::Jobs;
 use crate::meters::index::MeterIndex;
@@ -128,6 +129,8 @@ pub struct Served {
     pub(crate) audited: AtomicU64,
     /// Ends the requests of its operators to services.
     pub(crate) services: Abandon,
+    /// Derived events that were parked after they had been made.
+    pub(crate) parked_later: ParkedLater,
     /// The index of its meters.
     pub(crate) meters_index: Arc<MeterIndex>,
     /// The index of its records.
@@ -351,6 +354,7 @@ impl Installation {
             identities_bytes: usize::try_from(self.settings.identities_bytes).unwrap_or(usize::MAX),
             rollups_bytes: self.settings.rollups_bytes.map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX)),
             paced: !self.has_threads,
+            keeps_derived: self.settings.event_store.enabled && self.settings.event_store.derived,
             outlet: log::Settings { segment_bytes: self.settings.log.segment_bytes, reserve_bytes: RESERVE_BYTES / 2 },
         }
     }

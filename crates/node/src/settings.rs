@@ -168,6 +168,8 @@ pub struct Checkpoint {
 pub struct EventStore {
     /// Whether events are stored at all.
     pub enabled: bool,
+    /// Whether events that operators make are stored, too.
+    pub derived: bool,
     /// Time for which they are kept; `None`: for ever.
     pub retention_age: Option<Duration>,
     /// Bytes that are kept; `None`: no bound.

@@ -66,6 +66,7 @@ pub fn verify(data: &Path, scratch: &Path, threads: usize) -> Result<Verified, E
         engine: flowmeter_engine::Settings { threads, partitions: threads, taps_max: 0 },
         identities_bytes: IDENTITIES_BYTES,
         paced: true,
+        keeps_derived: false,
         outlet: log::Settings { reserve_bytes: 0, ..log::Settings::default() },
     };
     let _lock = backup::lock_of(data)?;

@@ -10,6 +10,7 @@ mod clock;
 mod contract;
 mod corrections;
 mod deliveries;
+mod derived_events;
 pub(crate) mod door;
 mod errors;
 mod event_search;

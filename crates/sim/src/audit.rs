@@ -20,6 +20,8 @@ pub struct Seen {
     pub notes: Vec<Vec<u8>>,
     /// Settlements of parked events.
     pub settled: Vec<Vec<u8>>,
+    /// Events that operators made.
+    pub derived: Vec<Vec<u8>>,
     pub verdicts: Vec<Verdict>,
 }
 
@@ -32,6 +34,7 @@ impl Seen {
             ("parked event", live.outlet().parked(), &mut self.parked),
             ("note", live.outlet().notes(), &mut self.notes),
             ("settlement", live.outlet().settled(), &mut self.settled),
+            ("derived event", live.outlet().derived(), &mut self.derived),
         ];
         for (what, stream, seen) in streams {
             let there = match read_items(stream)? {
@@ -290,12 +293,17 @@ pub fn against_replay(live: &Live, seen: &Seen, replay: &Live, again: &Seen) -> 
         ("parked event", &seen.parked, &again.parked),
         ("note", &seen.notes, &again.notes),
         ("settlement", &seen.settled, &again.settled),
+        ("derived event", &seen.derived, &again.derived),
     ];
     for (what, there, again) in streams {
         if let Some(other) = (0..there.len().max(again.len())).find(|item| there.get(*item) != again.get(*item)) {
             let show = |item: Option<&Vec<u8>>| item.map(|item| String::from_utf8_lossy(item).into_owned());
             return Err(format!("{name}: {what} {other} is {:?}, again {:?}", show(there.get(other)), show(again.get(other))));
         }
+    }
+    let derived = live.tally().derived;
+    if seen.derived.len() as u64 != derived {
+        return Err(format!("{name}: {derived} events were derived; {} are in their log", seen.derived.len()));
     }
     if seen.verdicts != again.verdicts {
         return Err(format!("{name}: the verdicts differ when the log is applied again"));

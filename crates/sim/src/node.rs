@@ -38,6 +38,7 @@ impl Layout {
             identities_bytes: self.identities_bytes,
             rollups_bytes: Some(64 << 10),
             paced: true,
+            keeps_derived: true,
             outlet: log::Settings { segment_bytes: self.outlet_bytes, reserve_bytes: 0 },
         }
     }

@@ -249,7 +249,7 @@ impl World {
         }
         // After a restart it may be behind its earlier writes.
         let outlet = live.outlet();
-        let streams = [outlet.records(), outlet.parked(), outlet.verdicts(), outlet.notes(), outlet.settled()];
+        let streams = [outlet.records(), outlet.parked(), outlet.verdicts(), outlet.notes(), outlet.settled(), outlet.derived()];
         let caught_up = streams.iter().all(|stream| stream.next() == stream.written());
         if oracle.position == live.position() && caught_up {
             audit::against_oracle(live, &slot.seen, oracle)?;

@@ -255,6 +255,20 @@ impl Log {
         self.release(self.segments[after.saturating_sub(1)].first)
     }
 
+    /// Removes whole segments whose entries were all written before an instant, in nanoseconds, except
+    /// the last segment.
+    pub fn release_older(&mut self, at: i64) -> Result<usize, Error> {
+        let before = read::first_since(&*self.disk, &self.folder, self.next, at)?;
+        self.release(before)
+    }
+
+    /// Removes the oldest segments until the rest has no more bytes than this, except the last segment.
+    pub fn release_beyond(&mut self, bytes: u64) -> Result<usize, Error> {
+        let kept = (bytes.saturating_sub(self.length) / self.settings.segment_bytes.max(1)) as usize + 1;
+        let first = self.segments[self.segments.len().saturating_sub(kept)].first;
+        self.release(first)
+    }
+
     /// Returns a reader of durable entries from a position on.
     pub fn reader(&self, from: u64) -> Result<Reader, Error> {
         Reader::open(Arc::clone(&self.disk), &self.folder, &self.segments, from, self.durable)

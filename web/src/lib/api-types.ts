@@ -543,13 +543,14 @@ export interface components {
         } & {
             [key: string]: Json;
         };
-        /** @description Where an event came from. `name` and `line` are there for a source that reads files, objects, tables or services. */
+        /** @description Where an event came from. `name` and `line` are there for a source that reads files, objects, tables or services. Of an event that an operator made, `source` is `operator`, `name` the operator, and `parent` the position of the received event it descends from; null if it was released from state. */
         EventOrigin: {
             line?: number | null;
             name?: string;
+            parent?: number | null;
             source: string;
         };
-        /** @description A page of received events */
+        /** @description A page of events */
         EventPage: {
             items: components["schemas"]["ReceivedEvent"][];
             /** @description The cursor of the next page; null on the last one */

@@ -9,6 +9,7 @@ mod support;
 mod audit;
 mod corrections;
 mod dashboard;
+mod derived;
 mod described;
 mod descriptors;
 mod documents;

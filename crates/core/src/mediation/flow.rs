@@ -368,6 +368,16 @@ impl Flow {
         self.derived.len() as u32
     }
 
+    /// Returns the event of the batch that a derived event, numbered from 1, descends from.
+    pub fn parent_of(&self, part: u32) -> u32 {
+        self.derived[part as usize - 1].parent.event
+    }
+
+    /// Returns the operator that made a derived event, numbered from 1.
+    pub fn maker_of(&self, part: u32) -> u16 {
+        self.derived[part as usize - 1].node
+    }
+
     /// Returns the verdict of a derived event, numbered from 1.
     pub fn derived_verdict(&self, part: u32) -> Verdict {
         self.derived[part as usize - 1].verdict

@@ -118,9 +118,8 @@ impl RecordedAnswers {
     /// Removes whole files of answers to events that were received before an instant.
     pub(super) fn release(&self, before: Timestamp) -> Result<(), Error> {
         let mut state = self.state();
-        let State { disk, folder, log: Some(log), .. } = &mut *state else { return Ok(()) };
-        let position = first_since(&**disk, folder, log.next(), before.nanos())?;
-        log.release(position)?;
+        let State { log: Some(log), .. } = &mut *state else { return Ok(()) };
+        log.release_older(before.nanos())?;
         Ok(())
     }
 }

@@ -54,7 +54,7 @@ const ABSORBED: u8 = 4;
 const CANCELLED: u8 = 5;
 const PARKED: u8 = 16;
 
-fn code(verdict: Verdict) -> u8 {
+pub(super) fn code(verdict: Verdict) -> u8 {
     match verdict {
         Verdict::Counted => COUNTED,
         Verdict::Duplicate => DUPLICATE,
@@ -66,7 +66,7 @@ fn code(verdict: Verdict) -> u8 {
     }
 }
 
-fn verdict(code: u8) -> Option<Verdict> {
+pub(super) fn verdict(code: u8) -> Option<Verdict> {
     Some(match code {
         COUNTED => Verdict::Counted,
         DUPLICATE => Verdict::Duplicate,

@@ -1,14 +1,15 @@
-//! The outcomes of a running pipeline: records, parked events, verdicts, notes, settlements. Each
+//! The outcomes of a running pipeline: records, parked and derived events, verdicts, notes, settlements. Each
 //! is a log of its own with numbered items, so that items which a restart makes a second time are
 //! recognised and not written again. They must be the same: other items mean that the log of the
 //! server no longer has what they were made of.
 
+mod stream;
 mod written;
 
 use std::sync::Arc;
 
 use flowmeter_core::event::Batch;
-use flowmeter_core::image::{Glass, Pen};
+use flowmeter_core::image::Pen;
 use flowmeter_core::mediation::Tap;
 use flowmeter_core::mutant::{self, Mutant};
 use flowmeter_core::partition::RecordKey;
@@ -16,152 +17,20 @@ use flowmeter_core::plan::Plan;
 use flowmeter_core::time::Timestamp;
 use flowmeter_core::verdict::{Tally, Verdict};
 use flowmeter_store::disk::Disk;
-use flowmeter_store::log::{self, Encoded, Entry, EntryKind, Log, Reader};
+use flowmeter_store::log;
 
+use super::derived;
 use super::items::{DERIVED, JudgedBlock, write_judged};
 use super::note::{self, NoteKind};
 use super::origins::Origins;
 use super::settlement::{How, Settled, Settlement, SettlementItem, settlement_item};
-use crate::{Error, Kind, Noted, Observer, ParkedEvent, RecordSink, Superseded};
-use written::Written;
-
-/// Bytes of items that become an entry when nothing waits for them.
-const GATHERED_BYTES: usize = 1 << 20;
-/// Bytes of items that are made durable together if there are many: the disk is seldom waited for,
-/// and delivery can begin early.
-const COMMITTED_BYTES: usize = 32 << 20;
-
-/// A log of numbered items.
-pub struct Stream {
-    log: Log,
-    /// The number of the next item.
-    next: u64,
-    gathered: Vec<u8>,
-    count: u32,
-    /// Bytes of items that are in entries and not durable.
-    appended: usize,
-    /// The error that kept items from being written. They are missing from the log, so later items
-    /// must not be written either; the pipeline must be loaded again.
-    failure: Option<Error>,
-    /// Reads the items that a restart makes a second time.
-    written: Option<Written>,
-}
+use crate::{DerivedEvent, Error, Kind, Noted, Observer, ParkedEvent, RecordSink, Superseded};
+use stream::GATHERED_BYTES;
+pub use stream::{Stream, items};
 
 /// Called with the number of records that are durable and readable, while more are still being
 /// written.
 pub type Announce = Box<dyn FnMut(u64) + Send>;
-
-impl Stream {
-    fn open(disk: &Arc<dyn Disk>, folder: &str, settings: log::Settings) -> Result<Stream, Error> {
-        let (log, _) = Log::open(Arc::clone(disk), folder, settings)?;
-        Ok(Stream { next: log.items(), log, gathered: Vec::new(), count: 0, appended: 0, failure: None, written: None })
-    }
-
-    /// Adds an item of two parts.
-    fn push(&mut self, head: &[u8], rest: &[u8]) {
-        self.next += 1;
-        if self.next <= self.log.items() {
-            if let Err(why) = self.compare(head, rest) {
-                self.failure.get_or_insert(why);
-            }
-            return;
-        }
-        let mut pen = Pen { bytes: std::mem::take(&mut self.gathered) };
-        pen.count((head.len() + rest.len()) as u64);
-        pen.bytes.extend_from_slice(head);
-        pen.bytes.extend_from_slice(rest);
-        self.gathered = pen.bytes;
-        self.count += 1;
-    }
-
-    /// Compares an item with the one of its number that was written before the restart.
-    fn compare(&mut self, head: &[u8], rest: &[u8]) -> Result<(), Error> {
-        let number = self.next - 1;
-        let mut written = match self.written.take() {
-            Some(written) => written,
-            None => Written::from(self.reader(number)?, number)?,
-        };
-        let is_same = written.next()?.is_some_and(|item| item.strip_prefix(head) == Some(rest));
-        self.written = Some(written);
-        if is_same { Ok(()) } else { Err(written::another(number)) }
-    }
-
-    /// Makes an entry of the gathered items.
-    fn append(&mut self, at: Timestamp) -> Result<(), Error> {
-        if let Some(why) = &self.failure {
-            return Err(why.clone());
-        }
-        if self.count > 0 {
-            let appended = self.log.append(&Encoded::new(EntryKind::Items, at.nanos(), self.count, &self.gathered));
-            appended.map_err(|why| self.fail(why))?;
-            self.appended += self.gathered.len();
-            self.gathered.clear();
-            self.count = 0;
-        }
-        Ok(())
-    }
-
-    fn write(&mut self, at: Timestamp) -> Result<(), Error> {
-        self.append(at)?;
-        if self.appended > 0 {
-            let committed = self.log.commit();
-            committed.map_err(|why| self.fail(why))?;
-            self.appended = 0;
-        }
-        Ok(())
-    }
-
-    fn fail(&mut self, why: flowmeter_store::Error) -> Error {
-        let why = Error::from(why);
-        self.failure = Some(why.clone());
-        why
-    }
-
-    /// Writes the gathered items if they are many. Returns whether more items are readable than
-    /// before.
-    fn relieve(&mut self, at: Timestamp) -> Result<bool, Error> {
-        if self.gathered.len() >= GATHERED_BYTES {
-            self.append(at)?;
-        }
-        let is_much = self.appended >= COMMITTED_BYTES;
-        if is_much {
-            self.write(at)?;
-        }
-        Ok(is_much)
-    }
-
-    /// Returns the number of the next item.
-    pub fn next(&self) -> u64 {
-        self.next
-    }
-
-    /// Returns the number of readable items.
-    pub fn written(&self) -> u64 {
-        self.log.durable_items()
-    }
-
-    /// Returns the number of the first item that still exists.
-    pub fn first(&self) -> u64 {
-        self.log.first_item()
-    }
-
-    /// Removes whole files whose items all come before a number.
-    pub fn release(&mut self, before: u64) -> Result<usize, Error> {
-        Ok(self.log.release_items(before)?)
-    }
-
-    /// Reads entries from the one with an item on.
-    pub fn reader(&self, item: u64) -> Result<Reader, Error> {
-        Ok(self.log.reader_of_item(item)?)
-    }
-}
-
-/// Returns the items of an entry with their numbers.
-pub fn items(entry: &Entry) -> impl Iterator<Item = (u64, &[u8])> {
-    let mut glass = Glass::new(&entry.bytes);
-    let items = std::iter::from_fn(move || if glass.is_at_end() { None } else { glass.text().ok() });
-    (entry.first_item..).zip(items)
-}
 
 /// Numbers of items in a pipeline's logs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -174,6 +43,8 @@ pub struct Items {
     pub notes: u64,
     /// Parked events that left the queue.
     pub settled: u64,
+    /// Events that operators made.
+    pub derived: u64,
 }
 
 pub struct Outlet {
@@ -182,6 +53,9 @@ pub struct Outlet {
     verdicts: Stream,
     notes: Stream,
     settlements: Stream,
+    /// Events that operators made.
+    derived: Stream,
+    keeps_derived: bool,
     settled: Settled,
     arrivals: u64,
     judged: Vec<JudgedBlock>,
@@ -201,6 +75,8 @@ impl Outlet {
             verdicts,
             notes: open("notes")?,
             settlements: open("settled")?,
+            derived: open("derived")?,
+            keeps_derived: true,
             settled: Settled::default(),
             arrivals: 0,
             judged: Vec::new(),
@@ -212,13 +88,14 @@ impl Outlet {
     /// Continues with the numbers of a checkpoint. Items written after it are made again,
     /// identically.
     pub(super) fn resume_from(&mut self, items: Items) -> Result<(), Error> {
-        let Items { records, parked, arrivals, notes, settled } = items;
+        let Items { records, parked, arrivals, notes, settled, derived } = items;
         let streams = [
             ("records", &mut self.records, records),
             ("parked", &mut self.parked, parked),
             ("verdicts", &mut self.verdicts, arrivals),
             ("notes", &mut self.notes, notes),
             ("settled", &mut self.settlements, settled),
+            ("derived", &mut self.derived, derived),
         ];
         for (name, stream, items) in streams {
             if stream.log.items() < items {
@@ -259,6 +136,7 @@ impl Outlet {
             arrivals: self.arrivals,
             notes: self.notes.next,
             settled: self.settlements.next,
+            derived: self.derived.next,
         }
     }
 
@@ -284,8 +162,8 @@ impl Outlet {
     /// Returns the error that kept items from being written, if any. The caller that caused it may
     /// have ignored it.
     pub fn failure(&self) -> Option<&Error> {
-        let Outlet { records, parked, verdicts, notes, settlements, .. } = self;
-        let streams = [records, parked, verdicts, notes, settlements];
+        let Outlet { records, parked, verdicts, notes, settlements, derived, .. } = self;
+        let streams = [records, parked, verdicts, notes, settlements, derived];
         streams.into_iter().find_map(|stream| stream.failure.as_ref())
     }
 
@@ -323,6 +201,29 @@ impl Outlet {
         &self.notes
     }
 
+    /// Returns the log of events that operators made.
+    pub fn derived(&self) -> &Stream {
+        &self.derived
+    }
+
+    /// Sets whether events that operators make are kept. Those that an earlier start kept stay.
+    pub(super) fn keep_derived(&mut self, keeps: bool) {
+        self.keeps_derived = keeps;
+        if !keeps {
+            // A restart would make them a second time, and none is compared.
+            self.derived.next = self.derived.log.items();
+        }
+    }
+
+    /// Removes whole files of derived events that were all made before an instant, and the oldest ones
+    /// until the rest has no more bytes than this.
+    pub(super) fn release_derived(&mut self, before: Option<Timestamp>, bytes_max: Option<u64>) -> Result<(), Error> {
+        let log = &mut self.derived.log;
+        before.map(|before| log.release_older(before.nanos())).transpose()?;
+        bytes_max.map(|bytes| log.release_beyond(bytes)).transpose()?;
+        Ok(())
+    }
+
     /// Sets the function that is called when records become readable while more are written.
     pub(super) fn announce_to(&mut self, announce: Announce) {
         self.announce = Some(announce);
@@ -350,8 +251,11 @@ impl Outlet {
 
     /// Returns the two halves that a round writes to: one for records, one for everything else.
     pub(super) fn split<'o>(&'o mut self, plan: &'o Plan, at: Timestamp) -> (Sink<'o>, Watch<'o>) {
-        let Outlet { records, parked, verdicts, notes, settlements, settled, arrivals, judged, origins, announce } = self;
-        let watch = Watch { parked, verdicts, settlements, settled, arrivals, judged, origins, plan };
+        let Outlet {
+            records, parked, verdicts, notes, settlements, derived, settled, arrivals, judged, origins, announce, ..
+        } = self;
+        let derived = self.keeps_derived.then_some(derived);
+        let watch = Watch { parked, verdicts, settlements, derived, settled, arrivals, judged, origins, plan };
         (Sink { records, notes, announce, plan, at }, watch)
     }
 
@@ -360,7 +264,7 @@ impl Outlet {
         self.records.write(at)?;
         self.notes.write(at)?;
         self.settlements.write(at)?;
-        for stream in [&mut self.parked, &mut self.verdicts] {
+        for stream in [&mut self.parked, &mut self.verdicts, &mut self.derived] {
             if stream.gathered.len() >= GATHERED_BYTES {
                 stream.write(at)?;
             }
@@ -369,8 +273,8 @@ impl Outlet {
     }
 
     pub(super) fn commit(&mut self, at: Timestamp) -> Result<(), Error> {
-        let Outlet { records, parked, verdicts, notes, settlements, .. } = self;
-        let streams = [records, parked, verdicts, notes, settlements];
+        let Outlet { records, parked, verdicts, notes, settlements, derived, .. } = self;
+        let streams = [records, parked, verdicts, notes, settlements, derived];
         streams.into_iter().try_for_each(|stream| stream.write(at))
     }
 }
@@ -430,11 +334,13 @@ pub fn record_item(item: &[u8]) -> Option<RecordItem<'_>> {
     Some(RecordItem { is_threshold: *kind == THRESHOLD, json })
 }
 
-/// Receives parked events, verdicts, and superseded parked events.
+/// Receives parked and derived events, verdicts, and superseded parked events.
 pub(super) struct Watch<'o> {
     parked: &'o mut Stream,
     verdicts: &'o mut Stream,
     settlements: &'o mut Stream,
+    /// The log of derived events, if they are kept.
+    derived: Option<&'o mut Stream>,
     settled: &'o mut Settled,
     arrivals: &'o mut u64,
     judged: &'o mut Vec<JudgedBlock>,
@@ -454,6 +360,17 @@ impl Observer for Watch<'_> {
         pen.text(event.raw);
         event.held.iter().for_each(|arrival| pen.count(*arrival));
         self.parked.push(&[], &pen.bytes);
+        Ok(())
+    }
+
+    fn wants_derived(&self) -> bool {
+        self.derived.is_some()
+    }
+
+    fn derived(&mut self, event: &DerivedEvent<'_>) -> Result<(), Error> {
+        if let Some(derived) = &mut self.derived {
+            derived.push(&derived::head_of(event), event.json);
+        }
         Ok(())
     }
 

@@ -14,7 +14,8 @@ use flowmeter_core::time::Timestamp;
 use flowmeter_core::verdict::{Tally, Verdict};
 use flowmeter_document::Pipeline;
 use flowmeter_engine::{
-    Displaced, Engine, Error, Observer, ParkedEvent, Received, RecordSink, Settings, Source, StateChoices, Superseded,
+    DerivedEvent, Displaced, Engine, Error, Observer, ParkedEvent, Received, RecordSink, Settings, Source, StateChoices,
+    Superseded,
 };
 use serde_json::value::RawValue;
 
@@ -113,8 +114,8 @@ impl Observer for Watching {
         true
     }
 
-    fn derived(&mut self, json: &[u8]) -> Result<(), Error> {
-        self.derived.push(String::from_utf8(json.to_vec()).unwrap());
+    fn derived(&mut self, event: &DerivedEvent<'_>) -> Result<(), Error> {
+        self.derived.push(String::from_utf8(event.json.to_vec()).unwrap());
         Ok(())
     }
 

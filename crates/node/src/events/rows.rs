@@ -62,6 +62,16 @@ impl Attributes {
         Attributes { scanner: Scanner::new(), projection, batch: Batch::default(), others }
     }
 
+    /// Reads the attributes of one event.
+    pub(crate) fn describe(&mut self, raw: &[u8]) -> Option<Described<'_>> {
+        let Attributes { scanner, projection, batch, .. } = self;
+        batch.block.clear();
+        batch.block.open().extend_from_slice(raw);
+        batch.block.seal();
+        scanner.decode(projection, batch, usize::MAX);
+        (batch.len() == 1).then(|| Described::of(batch, 0))
+    }
+
     /// Passes each received event to `show`, as the event store has it, with its values at the
     /// further paths.
     pub(crate) fn rows(
@@ -92,8 +102,8 @@ impl Attributes {
                 return Err(Error::new(Kind::Corrupt, message));
             }
             let place = places.next();
-            let texts = [ID, SOURCE, TYPE, SUBJECT].map(|slot| text(batch, event, slot));
-            let [id, source, event_type, subject] = texts.each_ref().map(|text| text.as_deref());
+            let described = Described::of(batch, event);
+            let [id, source, event_type, subject] = described.texts();
             let note = arrived.parked.get(&position).filter(|_| matches!(verdict, Verdict::Parked(_)));
             let (word, reason) = verdict.words();
             let row = ArchivedEvent {
@@ -107,7 +117,7 @@ impl Attributes {
                 source,
                 event_type,
                 subject,
-                event_at: TIMES.iter().find_map(|slot| time(batch, event, *slot)).map(Timestamp::nanos),
+                event_at: described.at.map(Timestamp::nanos),
                 verdict: word,
                 reason,
                 detail: note.map(|note| note.detail.as_str()).filter(|detail| !detail.is_empty()),
@@ -121,6 +131,27 @@ impl Attributes {
             }
         }
         Ok(ControlFlow::Continue(()))
+    }
+}
+
+/// The attributes of one event.
+pub(crate) struct Described<'b> {
+    texts: [Option<Cow<'b, str>>; 4],
+    /// When it was, by its own account.
+    pub(crate) at: Option<Timestamp>,
+}
+
+impl<'b> Described<'b> {
+    fn of(batch: &'b Batch, event: usize) -> Described<'b> {
+        Described {
+            texts: [ID, SOURCE, TYPE, SUBJECT].map(|slot| text(batch, event, slot)),
+            at: TIMES.iter().find_map(|slot| time(batch, event, *slot)),
+        }
+    }
+
+    /// Returns its id, source, type and subject.
+    pub(crate) fn texts(&self) -> [Option<&str>; 4] {
+        self.texts.each_ref().map(|text| text.as_deref())
     }
 }
 

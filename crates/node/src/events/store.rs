@@ -205,9 +205,14 @@ impl Writing {
         }
         if self.rounds % RETAIN_EVERY == 1
             && let Some(_free) = installation.may_release()
-            && let (Some(served), Some(before)) = (&served, answers_before(installation, now))
+            && let Some(served) = &served
         {
-            served.worker().ask(move |live| live.release_answers(before))??;
+            if let Some(before) = answers_before(installation, now) {
+                served.worker().ask(move |live| live.release_answers(before))??;
+            }
+            let kept = &installation.settings().event_store;
+            let (before, bytes_max) = (kept.retention_age.map(|age| instant_before(now, age)), kept.retention_bytes);
+            served.worker().ask(move |live| live.release_derived(before, bytes_max))??;
         }
         if done == Done::Nothing
             && let Err(why) = filing.index_one(&self.shared)
@@ -375,5 +380,9 @@ fn is_counting_behind(installation: &Installation) -> bool {
 fn answers_before(installation: &Installation, now: Timestamp) -> Option<Timestamp> {
     let settings = installation.settings();
     let longest = settings.log.retention?.max(settings.event_store.retention_age?);
-    Some(now.saturating_sub(i64::try_from(longest.as_nanos()).unwrap_or(i64::MAX)))
+    Some(instant_before(now, longest))
+}
+
+fn instant_before(now: Timestamp, age: Duration) -> Timestamp {
+    now.saturating_sub(i64::try_from(age.as_nanos()).unwrap_or(i64::MAX))
 }

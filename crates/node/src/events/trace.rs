@@ -16,10 +16,11 @@ use flowmeter_core::schedule::Calendar;
 use flowmeter_core::time::Timestamp;
 use flowmeter_engine::live::{PastAnswers, read_origin};
 use flowmeter_engine::{Arrival, Counted, Error, Recount, Steps};
-use flowmeter_store::archive::{self, Filter, Row};
+use flowmeter_store::archive::{self, ArchivedEvent, Filter, Row};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
+use crate::events::derived::MadeEvent;
 use crate::events::rows::events_folder;
 use crate::installation::Installation;
 use crate::meters::declared_name;
@@ -181,15 +182,25 @@ pub fn event_shown(row: &Row) -> Box<RawValue> {
     event_object(row).finish()
 }
 
+/// An event that an operator made, as the API shows it.
+pub fn derived_shown(made: &MadeEvent<'_>) -> Box<RawValue> {
+    let origin = json!({"source": "operator", "name": made.made_by, "parent": made.parent});
+    shown_with(&made.row, &origin).finish()
+}
+
 fn event_object(row: &Row) -> Object {
+    shown_with(&row.event(), &origin_shown(row))
+}
+
+fn shown_with(row: &ArchivedEvent<'_>, origin: &Value) -> Object {
     let head = json!({
         "pipeline": row.pipeline, "position": row.position, "receivedAt": shown(Timestamp::from_nanos(row.received_at)),
         "id": row.id, "source": row.source, "type": row.event_type, "subject": row.subject,
         "time": row.event_at.map(|at| shown(Timestamp::from_nanos(at))),
-        "origin": origin_shown(row),
+        "origin": origin,
         "verdict": row.verdict, "reason": row.reason, "detail": row.detail, "operator": row.operator,
     });
-    Object::of(&head).with("event", &verbatim::sent(&row.raw))
+    Object::of(&head).with("event", &verbatim::sent(row.raw))
 }
 
 /// Returns where an event came from: the source of the pipeline, the file, object, table or service,

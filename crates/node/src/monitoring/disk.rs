@@ -41,7 +41,7 @@ fn kind_of(path: &[String]) -> &'static str {
     let part = |at: usize| path.get(at).map_or("", String::as_str);
     match (part(0), part(2)) {
         ("log", _) => "log",
-        ("events", _) => "events",
+        ("events", _) | ("pipelines", "derived") => "events",
         ("tables", _) => "tables",
         ("runs", _) => "runs",
         ("catalog.redb", _) => "catalog",

@@ -19,6 +19,7 @@ use flowmeter_engine::{Error, Kind};
 use flowmeter_store::catalog::Table;
 
 use crate::deliveries::delivery::{Delivery, Depot};
+use crate::events::derived::ParkedLater;
 use crate::installation::{Installation, Served};
 use crate::pipelines::state::require_choices;
 use crate::pipelines::{KeptPipeline, plan_of};
@@ -105,6 +106,7 @@ impl Installation {
             feeding: Mutex::default(),
             audited: AtomicU64::new(0),
             services,
+            parked_later: ParkedLater::default(),
             meters_index: Arc::default(),
             records_index: self.record_index(pipeline.id),
         });

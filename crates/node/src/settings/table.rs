@@ -254,6 +254,12 @@ pub const TABLE: &[Setting] = &[
     ),
     row("event_store.enabled", Kind::Switch, "true", "Whether events are kept for explanations, corrections and recounts"),
     row(
+        "event_store.derived",
+        Kind::Switch,
+        "true",
+        "Whether events that operators make are kept, too; off saves the time and the disk of writing them",
+    ),
+    row(
         "event_store.retention_age",
         Kind::Seconds(HOUR, YEARS),
         "400d",

@@ -53,6 +53,7 @@ pub(crate) fn build(values: Values, problems: &mut Vec<String>) -> Option<Settin
         checkpoint: Checkpoint { interval: span(v, "checkpoint.interval")?, bytes: number(v, "checkpoint.bytes")? },
         event_store: EventStore {
             enabled: switch(v, "event_store.enabled")?,
+            derived: switch(v, "event_store.derived")?,
             retention_age: span(v, "event_store.retention_age"),
             retention_bytes: number(v, "event_store.retention_bytes"),
         },

@@ -89,7 +89,7 @@ pub(crate) fn examine(
         let Ok(pipeline) = kept::<KeptPipeline>(&value) else { continue };
         let folder = folder_of(pipeline.id);
         of_log(&mut files, &records_folder(&folder))?;
-        for stream in ["parked", "verdicts", "notes", "settled", "answers"] {
+        for stream in ["parked", "verdicts", "notes", "settled", "derived", "answers"] {
             of_log(&mut files, &format!("{folder}/{stream}"))?;
         }
         files.add(examine_checkpoints(&*disk, &folder));

@@ -14,6 +14,7 @@ use flowmeter_node::keys::Scope;
 use flowmeter_store::archive::Filter;
 use serde_json::json;
 
+use super::derived_events::{derived, newest_derived};
 use super::paging::{backwards, is_newest_first, newest_first};
 use super::request::Query;
 use super::{App, Asked, Endpoint, answer, off, raw_page};
@@ -37,6 +38,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         ("subject", "with this subject"),
         ("verdict", "counted, duplicate, filtered, parked, split, absorbed or cancelled"),
         ("reason", "parked for this reason"),
+        ("derived", "true: events that operators made, instead of received ones"),
         ("order", "asc (the oldest first) or desc"),
         ("from", "received at this instant or later"),
         ("to", "received before this instant"),
@@ -46,7 +48,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
     vec![
         endpoint(
             "/api/v1/events",
-            "Search received events, in the order of arrival",
+            "Search received events, in the order of arrival, or those that operators made",
             filters,
             (200, "Events with their verdicts"),
             // The path also has a `POST` endpoint.
@@ -79,7 +81,12 @@ async fn search(
     let limit = query.limit()?;
     let filter = filter(&query)?;
     let reason = query.get("reason").map(str::to_owned);
-    if is_newest_first(&query)? {
+    let (is_derived, is_newest_first) = (query.is_on("derived"), is_newest_first(&query)?);
+    if is_newest_first && is_derived {
+        let search = move |app: &App, asked: &Asked| Ok((newest_derived(app, &asked.who.namespace, &query, &filter)?, limit));
+        return question(app, asked, "search", parameters, search).await;
+    }
+    if is_newest_first {
         return question(app, asked, "search", parameters, move |app, asked| {
             let found = newest_first(app, &asked.who.namespace, &query, |served, before, limit| {
                 let end = served.worker().ask(|live| live.outlet().arrivals())?;
@@ -100,6 +107,10 @@ async fn search(
         .await;
     }
     let cursor = cursor(&query)?;
+    if is_derived {
+        let search = move |app: &App, asked: &Asked| derived(app, &asked.who.namespace, &query, &filter, cursor);
+        return question(app, asked, "search", parameters, search).await;
+    }
     question(app, asked, "search", parameters, move |app, asked| {
         let mut cursor = cursor;
         let mut found = Vec::new();

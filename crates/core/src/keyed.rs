@@ -238,17 +238,23 @@ impl State {
     }
 
     /// Reads it from an image. `is_former`: an older program wrote the image, without the numbers of
-    /// received events.
-    pub(crate) fn read(plan: &Plan, node: u16, glass: &mut Glass<'_>, is_former: bool) -> Seen<State> {
+    /// received events. `kept`: the fields that its windows keep, where the image names them.
+    pub(crate) fn read(plan: &Plan, node: u16, glass: &mut Glass<'_>, is_former: bool, kept: Option<&[&str]>) -> Seen<State> {
         let Some(keyed) = plan.nodes[usize::from(node)].operator.keyed() else { return glass.damaged() };
         Ok(match keyed {
             Keyed::Rate(_, running) => State::Rate(rate::Rates::read(running, glass)?),
             Keyed::Aggregate(aggregate) => State::Aggregate(aggregate::Aggregates::read(aggregate, glass)?),
-            Keyed::Accumulate(accumulate) => State::Accumulate(accumulate::Accumulated::read(accumulate, glass)?),
+            Keyed::Accumulate(accumulate) => State::Accumulate(accumulate::Accumulated::read(plan, accumulate, kept, glass)?),
             Keyed::Correlate(correlate) => State::Correlate(correlate::Correlated::read(correlate, glass, is_former)?),
             Keyed::Script(_) => State::Script(script::States::read(glass)?),
         })
     }
+}
+
+/// Returns the fields that the windows of an operator keep of their last event.
+pub(crate) fn kept_fields<'p>(plan: &'p Plan, operator: &Operator) -> Vec<&'p str> {
+    let Operator::Accumulate(accumulate) = operator else { return Vec::new() };
+    accumulate.keep.iter().map(|slot| plan.paths[usize::from(*slot)].as_str()).collect()
 }
 
 /// The key of an input.

@@ -11,6 +11,7 @@
 //!
 //! A flow does not depend on the number of threads, and neither does the result.
 
+mod derived;
 mod fields;
 mod flow;
 mod http;

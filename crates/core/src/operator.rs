@@ -19,8 +19,7 @@ pub use keyed::{
     Rate, Release, Repeat, Running, Stamp, Tariffs, Windows,
 };
 pub use lookup::{Currency, CurrencyCode, Empty, Enrich, Split, Unmatched};
-pub use script::compute;
-pub use script::{Script, Scripted};
+pub use script::{STALLED, Script, ScriptFailure, Scripted, compute};
 
 /// One step of a pipeline.
 #[derive(Clone, Debug)]

@@ -13,6 +13,7 @@ mod tests;
 use std::sync::Arc;
 
 pub use canonical::key_text;
+pub(crate) use canonical::number;
 pub use check::{Refused, Row};
 use records::Records;
 

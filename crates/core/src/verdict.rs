@@ -130,19 +130,25 @@ impl Reason {
             Reason::Unreadable => "correct the record as the detail says and send it again",
             Reason::NoId => "send the fields that the detail names, give the source an `id`, or write `dedupe: off`",
             Reason::NoUser => "send the field that the detail names, or name another with `user:` in the meter operator",
-            Reason::NoValue => "send the field that the detail names, or name another with `value:` in the rule",
-            Reason::BadValue => "send a decimal number of at most 38 digits, 18 of them behind the point; see the detail",
+            Reason::NoValue => {
+                "send the field that the detail names, or name another where the operator names it (`value:` in a rule)"
+            }
+            Reason::BadValue => {
+                "send what the detail expects; numbers have at most 38 digits, 18 of them behind the point, and are text only with `textNumbers: true`"
+            }
             Reason::BadTime => "send the time as the detail expects it, or name its form with `time: {field, format, timezone}`",
             Reason::InFuture => "check the sender's clock, or set `futureTolerance`",
             Reason::BeforeActive => "check `activeFrom` of the meter type and `createdAt` of the meter",
             Reason::AfterActive => "check `activeTo` of the meter type",
             Reason::NoMeter => "create the meter, or set `autoCreate: true` on the meter type",
             Reason::NoRule => "add a rule without conditions, or write `unmatched: drop`",
-            Reason::TooLate => "change `late` of the meter type, or correct by hand",
+            Reason::TooLate => "correct by hand, or change `late` of the meter type, or `late` or `amendWithin` of the operator",
             Reason::OperatorError => "see the detail",
             Reason::NoTime => "send the time, name another field with `time:`, or write `missing: received` in it",
             Reason::TooOld => "correct the time; for a history, raise the setting that the detail names",
-            Reason::NoMatch => "add the row to the table, or set `unmatched: pass` or `unmatched: route`",
+            Reason::NoMatch => {
+                "add the row to the table; `enrich` lets such events pass with `unmatched: pass` or `unmatched: route`"
+            }
             Reason::NoRate => "add the rate to the table, or raise `daysBack`",
             Reason::TooMany => "make fewer events of one, or raise `childrenMax`",
             Reason::StateFull => "raise `eventsMax` or `stateBytes`, or use a key or window that gathers fewer events",

@@ -88,6 +88,11 @@ impl Compiler<'_> {
         written.map(|written| self.path(written)).collect()
     }
 
+    /// Returns the slots of a list of valid paths that the document names to be read.
+    pub(super) fn reads(&mut self, list: Option<&Tree>) -> Vec<u16> {
+        self.in_mode(Mode::Read, |compiler| compiler.paths(list))
+    }
+
     /// Compiles an expression; its errors are noted at its place.
     pub(super) fn program(&mut self, node: &Tree, field: &str) -> Option<Program> {
         let text = node.scalar()?;
@@ -219,6 +224,7 @@ pub(super) fn compile(tree: &Tree, open_categories: bool, problems: &mut Problem
         breakdowns: compiler.breakdowns,
         carried: compiler.carried,
     };
+    super::warnings::windows::of_windows(tree, &plan, &graph.places, &mut compiler.warnings);
     Some((plan, targets, compiler.warnings))
 }
 

@@ -37,6 +37,9 @@ fn zone(node: &Tree) -> Zone {
     node.text("timezone").and_then(Zone::named).unwrap_or_else(Zone::utc)
 }
 
+/// Fields that an operator sets or keeps.
+const FIELDS_MAX: usize = 100;
+
 fn schedule(node: &Tree, field: &str, compiler: &mut Compiler<'_>) -> Option<Arc<Schedule>> {
     let written = node.get("schedule")?;
     let read = schedule_of(written).unwrap_or_else(|why| {
@@ -64,11 +67,20 @@ pub(super) fn span(node: &Tree, field: &str, name: &str, default: i64, compiler:
 }
 
 pub(super) fn key(body: &Tree, field: &str, compiler: &mut Compiler<'_>) -> Vec<u16> {
-    let key = compiler.paths(body.get("key"));
+    let key = compiler.reads(body.get("key"));
     if key.len() > 16 {
         compiler.problems.add(body, &format!("{field}.key"), format!("{} paths; a key has at most 16", key.len()));
     }
     key
+}
+
+/// The fields of events that a derived event has, too.
+fn kept(body: &Tree, field: &str, name: &str, compiler: &mut Compiler<'_>) -> Vec<u16> {
+    let kept = compiler.reads(body.get(name));
+    if kept.len() > FIELDS_MAX {
+        compiler.problems.add(body, &format!("{field}.{name}"), format!("{} fields; at most {FIELDS_MAX}", kept.len()));
+    }
+    kept
 }
 
 /// Key, schedule and time of an operator that runs.
@@ -105,12 +117,14 @@ fn folds(body: &Tree, field: &str, kind: &str, compiler: &mut Compiler<'_>) -> V
         if *function == Function::Count && value.scalar() != Some("true") {
             compiler.problems.add(value, &format!("{field}.{name}"), "`count` counts events: write count: true");
         }
+        // A fold may set the field that it reads.
+        let counts = *function == Function::Count;
+        let read = (!counts).then(|| compiler.read(value.scalar().unwrap_or_default()));
         let set = compiler.path(path);
-        let value = if *function == Function::Count { set } else { compiler.path(value.scalar().unwrap_or_default()) };
-        folds.push(Fold { set, function: *function, value });
+        folds.push(Fold { set, function: *function, value: read.unwrap_or(set) });
     }
-    if folds.len() > 100 {
-        compiler.problems.add(body, &format!("{field}.fields"), format!("{} fields; at most 100", folds.len()));
+    if folds.len() > FIELDS_MAX {
+        compiler.problems.add(body, &format!("{field}.fields"), format!("{} fields; at most {FIELDS_MAX}", folds.len()));
     }
     folds
 }
@@ -150,9 +164,10 @@ pub(super) fn accumulate(
     let late = body.get("late").unwrap_or(body);
     let late_field = format!("{field}.late");
     let fields = folds(body, field, "accumulate", compiler);
-    let keep = compiler.paths(body.get("keep"));
+    let keep = kept(body, field, "keep", compiler);
     let key = key(body, field, compiler);
-    differ(body, field, &key, &fields, &keep, compiler);
+    let time = time(body, field, compiler, processors);
+    differ(body, field, (&key, &fields, &keep), &time, compiler);
     let windows = windows(body, field, compiler);
     let policy = match body.get("late").and_then(|late| late.text("policy")) {
         Some("carry") => LateInputsPolicy::Carry,
@@ -166,7 +181,6 @@ pub(super) fn accumulate(
     if idle > 30 * DAY {
         compiler.problems.add(body, &format!("{field}.idle"), "the duration is more than 30d; write a shorter one");
     }
-    let time = time(body, field, compiler, processors);
     Operator::Accumulate(Box::new(Accumulate {
         key,
         time,
@@ -192,12 +206,23 @@ pub(super) fn accumulate(
 }
 
 /// The fields of a derived event must not contain each other, nor be what it is given anyway.
-fn differ(body: &Tree, field: &str, key: &[u16], fields: &[Fold], keep: &[u16], compiler: &mut Compiler<'_>) {
+fn differ(
+    body: &Tree,
+    field: &str,
+    (key, fields, keep): (&[u16], &[Fold], &[u16]),
+    time: &TimeField,
+    compiler: &mut Compiler<'_>,
+) {
     const GIVEN: [&str; 6] = ["id", "source", "type", "time", "window", "inputs"];
+    let written = time.slots.first().map(|slot| compiler.paths[usize::from(*slot)].clone());
     let slots: Vec<u16> = key.iter().copied().chain(fields.iter().map(|fold| fold.set)).chain(keep.iter().copied()).collect();
     for (i, &slot) in slots.iter().enumerate() {
         let path = compiler.paths[usize::from(slot)].clone();
         let given = GIVEN.iter().find(|name| path.names()[0].as_ref() == **name);
+        if let Some(time) = written.as_ref().filter(|time| given.is_none() && (time.covers(&path) || path.covers(time))) {
+            let message = format!("`{path}` cannot be set: a derived event has its time at `{time}`; choose another path");
+            compiler.problems.add(body, field, message);
+        }
         let other = slots[..i].iter().map(|other| &compiler.paths[usize::from(*other)]);
         let clash = other.into_iter().find(|other| other.covers(&path) || path.covers(other)).map(ToString::to_string);
         if let Some(name) = given {
@@ -275,10 +300,7 @@ pub(super) fn correlate(body: &Tree, field: &str, compiler: &mut Compiler<'_>, p
         compiler.problems.add(body, &format!("{field}.onTimeout"), message);
     }
     let timeout = if waits_forever { None } else { Some(span(body, field, "timeout", DAY, compiler)) };
-    for name in ["id", "source", "time"] {
-        compiler.path(name);
-    }
-    Operator::Correlate(Box::new(Correlate {
+    let operator = Operator::Correlate(Box::new(Correlate {
         key: key(body, field, compiler),
         time: time(body, field, compiler, processors),
         start: program("start", compiler),
@@ -290,7 +312,7 @@ pub(super) fn correlate(body: &Tree, field: &str, compiler: &mut Compiler<'_>, p
             Some("hour") => 3_600 * SECOND,
             _ => SECOND,
         },
-        stop_fields: compiler.paths(body.get("stopFields")),
+        stop_fields: kept(body, field, "stopFields", compiler),
         cut,
         grace: span(body, field, "grace", 0, compiler),
         repeat: if body.text("repeat") == Some("last") { Repeat::Last } else { Repeat::First },
@@ -299,5 +321,30 @@ pub(super) fn correlate(body: &Tree, field: &str, compiler: &mut Compiler<'_>, p
         wait: span(body, field, "wait", 3_600 * SECOND, compiler),
         amend_within: span(body, field, "amendWithin", 7 * DAY, compiler),
         events_max: body.text("eventsMax").and_then(|most| most.parse().ok()).unwrap_or(10_000),
-    }))
+    }));
+    for name in ["id", "source", "time"] {
+        compiler.path(name);
+    }
+    if let Operator::Correlate(correlate) = &operator {
+        differ_from_segment(body, field, correlate, compiler);
+    }
+    operator
+}
+
+/// The length of a pair and the fields of its stop must not be what a segment is given anyway, nor contain
+/// each other.
+fn differ_from_segment(body: &Tree, field: &str, of: &Correlate, compiler: &mut Compiler<'_>) {
+    const GIVEN: [&str; 5] = ["id", "source", "time", "segment", "inputs"];
+    let duration = compiler.paths[usize::from(of.duration)].clone();
+    for slot in std::iter::once(&of.duration).chain(&of.stop_fields) {
+        let path = compiler.paths[usize::from(*slot)].clone();
+        let message = match GIVEN.iter().find(|name| path.names()[0].as_ref() == **name) {
+            Some(name) => format!("`{path}` cannot be set: a derived event has `{name}` of its own; choose another path"),
+            None if *slot != of.duration && (path.covers(&duration) || duration.covers(&path)) => {
+                format!("`{path}` and `{duration}` overlap: one contains the other; choose other paths")
+            }
+            None => continue,
+        };
+        compiler.problems.add(body, field, message);
+    }
 }

@@ -14,7 +14,7 @@ use super::tables;
 use super::tree::Node as Tree;
 
 pub(super) fn split(body: &Tree, compiler: &mut Compiler<'_>) -> Operator {
-    let path = compiler.path(body.text("path").unwrap_or_default());
+    let path = compiler.read(body.text("path").unwrap_or_default());
     // Children of an event differ by their ids; the source is where it came from.
     compiler.path("source");
     Operator::Split(Split {
@@ -55,7 +55,7 @@ pub(super) fn key_slots(body: &Tree, field: &str, known: Option<&Table>, compile
     let mut slots = Vec::new();
     for column in &key {
         match on.and_then(|on| on.text(column)) {
-            Some(path) => slots.push(compiler.path(path)),
+            Some(path) => slots.push(compiler.read(path)),
             None => {
                 let message = format!("key column `{column}` is missing; write {column}: and the path of its value");
                 compiler.problems.add(on.unwrap_or(body), &format!("{field}.on"), message);
@@ -79,9 +79,9 @@ pub(super) fn enrich(
 ) -> Operator {
     let found = tables::named(body, field, compiler);
     let table = found.unwrap_or(0);
-    let set = set_paths(body, field, "set", compiler);
     let known = found.and_then(|table| compiler.tables.get(usize::from(table))).cloned();
     let slots = key_slots(body, field, known.as_ref(), compiler);
+    let set = set_paths(body, field, "set", compiler);
     let key = known.as_ref().map(|table| table.key.clone()).unwrap_or_default();
     let is_prefix = body.text("match") == Some("longestPrefix");
     if is_prefix && key.len() > 1 {
@@ -110,7 +110,7 @@ pub(super) fn enrich(
 
 fn code(node: Option<&Tree>, compiler: &mut Compiler<'_>) -> CurrencyCode {
     match node.map(|node| (node.scalar(), node.text("value"))) {
-        Some((Some(path), _)) => CurrencyCode::Field(compiler.path(path)),
+        Some((Some(path), _)) => CurrencyCode::Field(compiler.read(path)),
         Some((None, Some(value))) => CurrencyCode::Fixed(value.to_owned()),
         _ => CurrencyCode::Fixed(String::new()),
     }
@@ -144,8 +144,9 @@ pub(super) fn currency(
             compiler.problems.add(body, &format!("{field}.table"), message);
         }
     }
+    let amount = body.text("amount").map(|path| compiler.read(path));
     let mut slot = |name: &str| body.text(name).map(|path| compiler.path(path));
-    let (amount, set, set_rate, set_date) = (slot("amount"), slot("set"), slot("setRate"), slot("setRateDate"));
+    let (set, set_rate, set_date) = (slot("set"), slot("setRate"), slot("setRateDate"));
     Operator::Currency(Box::new(Currency {
         table: table.unwrap_or(0),
         rate,

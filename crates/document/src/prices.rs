@@ -31,7 +31,7 @@ pub(super) fn rate(
         None => Tariffs::Fixed(tariff(price, &place, compiler)),
     };
     Operator::Rate(Box::new(Rate {
-        quantity: compiler.path(body.text("quantity").unwrap_or_default()),
+        quantity: compiler.read(body.text("quantity").unwrap_or_default()),
         set: compiler.path(body.text("set").unwrap_or_default()),
         tariff,
         terms: Terms {

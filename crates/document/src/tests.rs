@@ -188,6 +188,41 @@ fn rules_that_can_never_apply_are_warned_of() {
 }
 
 #[test]
+fn windows_that_do_not_fit_periods_are_warned_of() {
+    let told = |window: &str, late: &str, kind: &str| {
+        warnings(&format!(
+            "pipeline: p\nsource: {{ http: {{}} }}\noperators:\n  - accumulate: {{ key: [subject], window: {window}, late: {late}, \
+             fields: {{ n: {{ count: true }} }} }}\n  - meter: {{ key: 00000000-0000-4000-8000-000000000001, value: n, rules: [{{}}] }}\n\
+             meterTypes:\n  - {{ name: m, {kind} }}\n"
+        ))
+    };
+    for (window, late, kind) in [
+        ("{ size: 1h }", "{}", "resetSchedule: monthly"),
+        ("{ size: 24h }", "{}", "resetSchedule: monthly"),
+        ("{ schedule: daily }", "{ grace: 1h }", "resetSchedule: quarterly, late: { grace: 1h }"),
+        ("{ gap: 30m }", "{}", "resetSchedule: hourly"),
+        ("{ size: 7d }", "{}", "resetSchedule: never"),
+    ] {
+        assert_eq!(told(window, late, kind), [""; 0], "{window} {late} {kind}");
+    }
+    for (window, late, kind, expected) in [
+        ("{ size: 7d }", "{}", "resetSchedule: monthly", "around 2026-02-01T00:00:00"),
+        ("{ size: 24h }", "{}", "resetSchedule: monthly, timezone: Europe/Oslo", "around 2026-01-31T23:00:00"),
+        ("{ size: 2h, step: 1h }", "{}", "resetSchedule: daily", "a window is in two periods of `m`"),
+        ("{ schedule: quarterly }", "{}", "resetSchedule: monthly", "around 2026-02-01T00:00:00"),
+        (
+            "{ size: 1h }",
+            "{ grace: 2h }",
+            "resetSchedule: daily",
+            "windows wait 2h for late events, longer than periods of `m` do",
+        ),
+    ] {
+        let warnings = told(window, late, kind);
+        assert!(warnings.len() == 1 && warnings[0].contains(expected), "{window} {late} {kind}: {warnings:?}");
+    }
+}
+
+#[test]
 fn ways_that_no_operator_reads_are_warned_of() {
     let branch = "  - branch: { routes: [{ name: big, when: 'data.tokens > 9' }, { name: small, when: 'data.tokens > 0' }] }\n";
     let from = |ways: &str| {

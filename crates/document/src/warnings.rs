@@ -1,5 +1,7 @@
 //! Parts of a document that are sound and have no effect: rules that can never apply, and
-//! ways that no operator reads.
+//! ways that no operator reads. And windows that do not fit the periods of meters ([`windows`]).
+
+pub(super) mod windows;
 
 use flowmeter_core::operator::Operator;
 use flowmeter_core::plan::Rule;

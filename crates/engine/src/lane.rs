@@ -324,6 +324,10 @@ impl Effects for Keeping<'_> {
         self.answers.scripted.push((self.node, input.place, scripted));
     }
 
+    fn stalled(&mut self, input: &Input) {
+        self.answers.stalled = Some((self.node, input.place));
+    }
+
     fn repeated(&mut self, input: &Input) {
         self.answers.duplicates.push((self.node, input.place));
     }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use flowmeter_core::image::{BadImage, Glass};
 use flowmeter_core::limits::IDENTITIES_EXPECTED_MAX;
 use flowmeter_core::mediation::{Flow, Mediator, OperatorCount, Services};
-use flowmeter_core::operator::Operator;
+use flowmeter_core::operator::{Operator, STALLED};
 use flowmeter_core::partition::{Command, Identities, IdentityTable, Memory, Partition, ReleaseExtent};
 use flowmeter_core::plan::{DeclaredMeter, Plan};
 use flowmeter_core::table::Tables;
@@ -367,6 +367,7 @@ impl<I: Identities + Send + Sync> Engine<I> {
 
     /// Adds up a round and reports its results.
     fn settle(&mut self, received: usize, sink: &mut dyn RecordSink, observer: &mut dyn Observer) -> Result<(), Error> {
+        self.slots[..received].iter().try_for_each(|slot| ended(&self.plan, &slot.flow))?;
         for slot in &self.slots[..received] {
             let flow = &slot.flow;
             self.totals.tally.absorb(&flow.tally());
@@ -459,6 +460,15 @@ impl<I: Identities + Send + Sync> Engine<I> {
         let opened: u64 = self.lanes.iter().map(|lane| lane.opened).sum();
         Totals { meters_opened: self.totals.meters_opened + opened, ..self.totals.clone() }
     }
+}
+
+/// Returns an error if a script did not end for an event: a verdict must not depend on how fast a
+/// machine is.
+fn ended(plan: &Plan, flow: &Flow) -> Result<(), Error> {
+    let Some((node, event)) = flow.stalled else { return Ok(()) };
+    let (operator, batch) = (&plan.nodes[usize::from(node)].id, &flow.batch);
+    let place = format!("{}:{}", batch.block.origin.name, batch.line(event as usize));
+    Err(Error::new(Kind::Invalid, format!("{place}: `{operator}`: {STALLED}")))
 }
 
 fn pool(settings: Settings) -> Result<rayon::ThreadPool, Error> {

@@ -13,6 +13,7 @@ use super::by_period::ByPeriod;
 use super::gathered::{Gathered, Taken};
 use super::keys::{Place as KeyPlace, hash_of};
 use super::sessions::Sessions;
+use super::texts::TextOrder;
 use super::{AHEAD, Due, Flaw, Input, Keys, Rejudged, ReleaseExtent, Released, key_of};
 use crate::event::Batch;
 use crate::image::{Glass, Pen, Seen};
@@ -133,7 +134,7 @@ impl Accumulated {
             let window = if is_cut(&window) { Period { end: due.at, ..window } } else { window };
             let json = gathered.derived(plan, node, of, key, window);
             let (start, end) = (window.start, window.end);
-            effects.released(Released { end, key: key.into(), start, json, settles: gathered.inputs });
+            effects.released(Released { end, key: key.into(), start, json, settles: gathered.settles });
         };
         match &mut self.windows {
             Held::Fixed(fixed) => fixed.release(until, &mut give),
@@ -150,7 +151,7 @@ impl Accumulated {
     /// Parks the events of its windows; those of a window are one item.
     pub(super) fn forget(&self, plan: &Plan, node: u16, of: &Accumulate, effects: &mut impl Effects) {
         let mut give_up = |key: &[u8], window: Period, gathered: &Gathered| {
-            let Gathered { inputs, .. } = gathered;
+            let Gathered { inputs, settles, .. } = gathered;
             let (start, end) = (window.start, window.end);
             let detail =
                 format!("{inputs} events of the window from {start} to {end}, which a new version of the pipeline gave up");
@@ -159,7 +160,7 @@ impl Accumulated {
                 verdict: Verdict::Parked(Reason::StateForgotten),
                 detail,
                 json: gathered.derived(plan, node, of, key, window),
-                events: *inputs,
+                events: *settles,
                 arrival: None,
             });
         };
@@ -202,15 +203,24 @@ impl Accumulated {
         }
     }
 
-    pub(super) fn read(of: &Accumulate, glass: &mut Glass<'_>) -> Seen<Accumulated> {
+    /// Reads it from an image whose windows keep the fields `kept`; fields that are kept no longer are
+    /// left out, and windows lack those that were not kept before. Images of older programs do not name
+    /// them.
+    pub(super) fn read(plan: &Plan, of: &Accumulate, kept: Option<&[&str]>, glass: &mut Glass<'_>) -> Seen<Accumulated> {
+        let path = |slot: &u16| plan.paths[usize::from(*slot)].as_str();
+        let present: Vec<&str> = of.keep.iter().map(path).collect();
+        let written = kept.unwrap_or(&present);
+        let place = |path: &&str| written.iter().position(|known| known == path);
+        let places = present.iter().map(place).collect();
+        let keep = TextOrder { is_former: kept.is_none(), written: written.len(), places };
         let mut read = Accumulated::new(of);
         read.ticked = glass.time()?;
         if glass.byte()? != 0 {
             read.seen = Some((glass.time()?, glass.time()?));
         }
         match &mut read.windows {
-            Held::Fixed(fixed) => fixed.read(of, glass)?,
-            Held::Sessions(sessions) => sessions.read(of, glass)?,
+            Held::Fixed(fixed) => fixed.read(of, &keep, glass)?,
+            Held::Sessions(sessions) => sessions.read(of, &keep, glass)?,
         }
         Ok(read)
     }
@@ -312,9 +322,11 @@ impl Fixed {
             }
             return Err(flaw);
         }
-        for window in &self.around {
+        // The earliest window comes first.
+        let last = self.around.len().saturating_sub(1);
+        for (nth, window) in self.around.iter().enumerate() {
             let (gathered, is_new) = open.get_or_insert_with(*window, || Gathered::new(of));
-            gathered.add(taken);
+            gathered.add(taken, nth == last);
             if is_new {
                 self.due.entry(span(window)).or_default().push(place);
             }
@@ -378,7 +390,7 @@ impl Fixed {
         }
     }
 
-    fn read(&mut self, of: &Accumulate, glass: &mut Glass<'_>) -> Seen<()> {
+    fn read(&mut self, of: &Accumulate, keep: &TextOrder, glass: &mut Glass<'_>) -> Seen<()> {
         for (end, key, start) in read_places(glass)? {
             self.released.entry((end, start)).or_default().insert(key);
         }
@@ -387,7 +399,7 @@ impl Fixed {
             let (place, open) = self.open.get_or_insert_with(hash_of(key), key, ByPeriod::default);
             for _ in 0..glass.length()? {
                 let window = Period { start: glass.time()?, end: glass.time()? };
-                let gathered = Gathered::read_image(of, glass)?;
+                let gathered = Gathered::read_image(of, keep, glass)?;
                 self.due.entry(span(&window)).or_default().push(place);
                 open.get_or_insert_with(window, || gathered);
             }

@@ -94,15 +94,19 @@ impl Correlated {
 
     /// Whether an event is admitted: absorbed, or reported as a repetition.
     fn admit(&self, of: &Correlate, key: &[u8], input: &Input) -> Result<Verdict, Flaw> {
-        if self.ticked != Timestamp::MIN && self.ticked.since(input.at) > i128::from(of.amend_within) {
+        let held = self.keys.get(input.hash, key);
+        let rank = (input.at, input.order);
+        let is_old = self.ticked != Timestamp::MIN && self.ticked.since(input.at) > i128::from(of.amend_within);
+        // No pair was released behind a start that is still open.
+        if is_old && !(input.is_stop && held.is_some_and(|held| held.is_open_at(rank, of.repeat))) {
             return Err((Reason::TooLate, format!("{} is more than `amendWithin` before the last tick", input.at)));
         }
-        let Some(held) = self.keys.get(input.hash, key) else { return Ok(Verdict::Absorbed) };
+        let Some(held) = held else { return Ok(Verdict::Absorbed) };
         if held.events.len() >= of.events_max {
             let why = format!("the key holds {} events; `eventsMax` allows no more", held.events.len());
             return Err((Reason::StateFull, why));
         }
-        held.admit(of, (input.at, input.order), input.is_stop)
+        held.admit(of, rank, input.is_stop)
     }
 
     /// Notes when a key is due next.
@@ -244,13 +248,30 @@ impl Held {
                 return late(format!("the pair from {} is released up to {end}", start.0));
             }
         }
-        let next = self.released.range(rank..).next();
-        match next {
-            // It would open, and the start of that pair would be within it.
-            Some((start, _)) if !is_stop && of.repeat == Repeat::First && !self.has_stop_between(rank, *start) => {
-                late(format!("the pair from {} is released", start.0))
-            }
-            _ => Ok(Verdict::Absorbed),
+        Ok(Verdict::Absorbed)
+    }
+
+    /// Whether a start is open at a place.
+    fn is_open_at(&self, rank: Rank, repeat: Repeat) -> bool {
+        self.parts(repeat).iter().any(|part| match part {
+            Part::Open(start) => *start < rank,
+            Part::Pair(start, stop) => *start < rank && rank < *stop,
+            Part::Within(..) | Part::Replaced(_) | Part::Lone(_) => false,
+        })
+    }
+
+    /// Starts whose stop did not come before a pair that is released: its start would be within them. Which
+    /// these are is known at a tick, since a stop may come behind its start.
+    fn overtaken(&self, parts: &[Part], repeat: Repeat) -> Vec<(Rank, Rank)> {
+        let next = |start: &Rank| self.released.range(start..).next().map(|(released, _)| *released);
+        let overtaken = |part: &Part| match part {
+            Part::Open(start) => Some((*start, next(start)?)),
+            Part::Pair(start, stop) => Some((*start, next(start).filter(|released| released < stop)?)),
+            Part::Within(..) | Part::Replaced(_) | Part::Lone(_) => None,
+        };
+        match repeat {
+            Repeat::First => parts.iter().filter_map(overtaken).collect(),
+            Repeat::Last => Vec::new(),
         }
     }
 
@@ -271,8 +292,9 @@ impl Held {
             Held::boundary(calendar, from)
         };
         let timeout = |start: &Rank| of.timeout.map(|timeout| start.0.saturating_add(timeout));
-        let mut due: Vec<Timestamp> = Vec::new();
-        for part in self.parts(of.repeat) {
+        let parts = self.parts(of.repeat);
+        let mut due: Vec<Timestamp> = self.overtaken(&parts, of.repeat).iter().map(|(start, _)| start.0).collect();
+        for part in parts {
             match part {
                 Part::Pair(start, stop) => {
                     let boundary = cut_at(calendar, &start).map_or(stop.0, |boundary| boundary.min(stop.0));
@@ -305,7 +327,18 @@ impl Held {
         let (of, Due { at, extent, .. }) = (release.of, release.due);
         let is_ending = extent == ReleaseExtent::Ended;
         let is_due = |instant: Timestamp, wait: i64| extent != ReleaseExtent::Due || instant.saturating_add(wait) <= at;
-        let parts = self.parts(of.repeat);
+        let mut parts = self.parts(of.repeat);
+        loop {
+            let overtaken = self.overtaken(&parts, of.repeat);
+            if overtaken.is_empty() {
+                break;
+            }
+            for (start, released) in overtaken {
+                let detail = format!("the pair from {} is released", released.0);
+                self.rejudge(start, Reason::TooLate, detail, effects);
+            }
+            parts = self.parts(of.repeat);
+        }
         let mut last_released: Option<Rank> = None;
         for part in &parts {
             match *part {
@@ -355,10 +388,15 @@ impl Held {
     }
 
     fn park(&mut self, rank: Rank, reason: Reason, effects: &mut impl Effects) {
+        let is_stop = self.events.get(&rank).is_some_and(|event| event.is_stop);
+        let what = if is_stop { "no start came in time for the stop" } else { "no stop came in time for the start" };
+        self.rejudge(rank, reason, format!("{what} at {}", rank.0), effects);
+    }
+
+    /// Parks an event that was absorbed.
+    fn rejudge(&mut self, rank: Rank, reason: Reason, detail: String, effects: &mut impl Effects) {
         self.cut.remove(&rank);
-        if let Some(Event { is_stop, json, arrival }) = self.events.remove(&rank) {
-            let what = if is_stop { "no start came in time for the stop" } else { "no stop came in time for the start" };
-            let detail = format!("{what} at {}", rank.0);
+        if let Some(Event { json, arrival, .. }) = self.events.remove(&rank) {
             let verdict = Verdict::Parked(reason);
             effects.rejudged(Rejudged { order: rank.1, verdict, detail, json, events: 1, arrival });
         }

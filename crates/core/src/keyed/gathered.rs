@@ -2,7 +2,7 @@
 
 use super::fold::{self, Folded, Rank, Value, read_rank, write_rank};
 use super::made::{formatted, quoted, stamp_text, stretch};
-use super::texts::Texts;
+use super::texts::{TextOrder, Texts};
 use super::{Flaw, Input, Order};
 use crate::event::json::Tree;
 use crate::event::{Batch, Kind, Leaf};
@@ -28,6 +28,8 @@ pub(super) struct Taken {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Gathered {
     pub(super) inputs: u64,
+    /// How many of them are in no window that ends later: its release settles them.
+    pub(super) settles: u64,
     first: Rank,
     last: Rank,
     key: Texts,
@@ -68,11 +70,11 @@ impl Taken {
         self.keep.write_to(pen);
     }
 
-    pub(super) fn read_image(of: &Accumulate, glass: &mut Glass<'_>) -> Seen<Taken> {
+    pub(super) fn read_image(of: &Accumulate, keep: &TextOrder, glass: &mut Glass<'_>) -> Seen<Taken> {
         let rank = read_rank(glass)?;
         let value = |glass: &mut Glass<'_>| Ok(if glass.byte()? == 0 { None } else { Some(Value::read(glass)?) });
         let values = of.fields.iter().map(|_| value(glass)).collect::<Seen<_>>()?;
-        let (key, keep) = (Texts::read(of.key.len(), glass)?, Texts::read(of.keep.len(), glass)?);
+        let (key, keep) = (Texts::read(of.key.len(), glass)?, Texts::read_in(keep, glass)?);
         Ok(Taken { rank, values, key, keep })
     }
 }
@@ -82,6 +84,7 @@ impl Gathered {
     pub(super) fn new(of: &Accumulate) -> Gathered {
         Gathered {
             inputs: 0,
+            settles: 0,
             first: (Timestamp::MAX, (u64::MAX, u32::MAX)),
             last: (Timestamp::MIN, (0, 0)),
             key: Texts::default(),
@@ -112,9 +115,10 @@ impl Gathered {
         Some((Reason::BadValue, format!("`{path}` takes the {} of its window out of range", fold.function.name())))
     }
 
-    /// Adds an event that may come in.
-    pub(super) fn add(&mut self, taken: &Taken) {
+    /// Adds an event that may come in. `is_last`: it is in no window that ends later.
+    pub(super) fn add(&mut self, taken: &Taken, is_last: bool) {
         self.inputs += 1;
+        self.settles += u64::from(is_last);
         if taken.rank < self.first {
             self.first = taken.rank;
             self.key.copy_from(&taken.key);
@@ -173,6 +177,7 @@ impl Gathered {
 
     pub(super) fn write_to(&self, pen: &mut Pen) {
         pen.count(self.inputs);
+        pen.count(self.settles);
         write_rank(self.first, pen);
         write_rank(self.last, pen);
         self.key.write_to(pen);
@@ -180,13 +185,17 @@ impl Gathered {
         self.folded.iter().for_each(|folded| folded.write_to(pen));
     }
 
-    pub(super) fn read_image(of: &Accumulate, glass: &mut Glass<'_>) -> Seen<Gathered> {
+    pub(super) fn read_image(of: &Accumulate, keep: &TextOrder, glass: &mut Glass<'_>) -> Seen<Gathered> {
+        let inputs = glass.count()?;
+        // Older programs did not tell them apart.
+        let settles = if keep.is_former { inputs } else { glass.count()? };
         Ok(Gathered {
-            inputs: glass.count()?,
+            inputs,
+            settles,
             first: read_rank(glass)?,
             last: read_rank(glass)?,
             key: Texts::read(of.key.len(), glass)?,
-            keep: Texts::read(of.keep.len(), glass)?,
+            keep: Texts::read_in(keep, glass)?,
             folded: of.fields.iter().map(|fold| Folded::read(fold.function, glass)).collect::<Seen<_>>()?,
         })
     }

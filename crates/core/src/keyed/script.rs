@@ -5,7 +5,7 @@ use flowmeter_script::{Event, State};
 use super::{Input, Keys, key_of};
 use crate::event::{Batch, Kind};
 use crate::image::{Glass, Pen, Seen};
-use crate::operator::Script;
+use crate::operator::{Script, ScriptFailure};
 use crate::partition::Effects;
 use crate::time::Timestamp;
 
@@ -30,7 +30,8 @@ impl States {
                     }
                     effects.scripted(input, scripted);
                 }
-                Err((reason, detail)) => effects.refused(input, reason, detail),
+                Err(ScriptFailure::Parked(reason, detail)) => effects.refused(input, reason, detail),
+                Err(ScriptFailure::Stalled) => effects.stalled(input),
             }
         }
     }

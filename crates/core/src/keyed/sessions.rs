@@ -9,6 +9,7 @@ use super::accumulate::{Place, forget, forgotten, late_for, read_places, write_p
 use super::fold::{Rank, Value};
 use super::gathered::{Gathered, Taken};
 use super::keys::hash_of;
+use super::texts::TextOrder;
 use super::{Flaw, Keys};
 use crate::decimal::Decimal;
 use crate::image::{Glass, Pen, Seen};
@@ -132,7 +133,7 @@ impl Sessions {
             let mut gathered = Gathered::new(of);
             let events: Vec<Rank> = open.events.range(first..=last).map(|(rank, _)| *rank).collect();
             for rank in events {
-                open.events.remove(&rank).iter().for_each(|taken| gathered.add(taken));
+                open.events.remove(&rank).iter().for_each(|taken| gathered.add(taken, true));
             }
             if open.events.is_empty() {
                 self.open.remove(hash, key);
@@ -148,7 +149,7 @@ impl Sessions {
         for (key, open) in self.open.sorted() {
             for (first, (last, _)) in &open.sessions {
                 let mut gathered = Gathered::new(of);
-                open.events.range(first..=last).for_each(|(_, taken)| gathered.add(taken));
+                open.events.range(first..=last).for_each(|(_, taken)| gathered.add(taken, true));
                 give(key, Period { start: first.0, end: self.end(last.0) }, &gathered);
             }
         }
@@ -190,7 +191,7 @@ impl Sessions {
         }
     }
 
-    pub(super) fn read(&mut self, of: &Accumulate, glass: &mut Glass<'_>) -> Seen<()> {
+    pub(super) fn read(&mut self, of: &Accumulate, keep: &TextOrder, glass: &mut Glass<'_>) -> Seen<()> {
         self.released = read_places(glass)?;
         for _ in 0..glass.length()? {
             let key = glass.text()?;
@@ -201,7 +202,7 @@ impl Sessions {
             let key = glass.text()?;
             let mut open = Open::default();
             for _ in 0..glass.length()? {
-                open.insert(Taken::read_image(of, glass)?, self.gap, self.max);
+                open.insert(Taken::read_image(of, keep, glass)?, self.gap, self.max);
             }
             let new = open.sessions.iter().map(|(first, (last, _))| (*first, *last)).collect();
             self.replace(key, &Changed { gone: Vec::new(), new });
@@ -286,7 +287,7 @@ impl Open {
         self.has_large = has_large;
         let mut gathered = Gathered::new(of);
         if let Some((first, last)) = session {
-            self.events.range(first..=last).for_each(|(_, other)| gathered.add(other));
+            self.events.range(first..=last).for_each(|(_, other)| gathered.add(other, true));
         }
         self.sessions.clear();
         if let Some(first) = self.events.keys().next().copied() {

@@ -6,6 +6,17 @@ use crate::image::{Glass, Pen, Seen};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Texts(Vec<u8>);
 
+/// Which of the texts in an image are read, in which order.
+#[derive(Clone, Debug)]
+pub(super) struct TextOrder {
+    /// Whether an older program wrote the image, without the names of the texts.
+    pub(super) is_former: bool,
+    /// How many there are.
+    pub(super) written: usize,
+    /// For each text that is wanted, its place among the written ones, if it is there.
+    pub(super) places: Vec<Option<usize>>,
+}
+
 const LENGTH_BYTES: usize = 4;
 
 impl Texts {
@@ -42,6 +53,19 @@ impl Texts {
 
     pub(super) fn write_to(&self, pen: &mut Pen) {
         self.iter().for_each(|text| pen.text(text));
+    }
+
+    /// Reads as many texts as were written, and takes them in another order: `order` names the place
+    /// among the written ones of each text, which is empty where there is none.
+    pub(super) fn read_in(order: &TextOrder, glass: &mut Glass<'_>) -> Seen<Texts> {
+        let written = (0..order.written).map(|_| glass.text()).collect::<Seen<Vec<&[u8]>>>()?;
+        let mut texts = Texts::default();
+        for place in &order.places {
+            let text = place.map_or(&[][..], |place| written[place]);
+            texts.push(|out| out.extend_from_slice(text));
+        }
+        texts.0.shrink_to_fit();
+        Ok(texts)
     }
 
     pub(super) fn read(count: usize, glass: &mut Glass<'_>) -> Seen<Texts> {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::derived::Derived;
 use super::http::{AskingEvent, Services};
 use super::taps::Tap;
 use crate::event::{Batch, Kind, Slot};
@@ -105,6 +106,8 @@ pub struct Answers {
     pub set: SetFields,
     /// Results of scripts: operator, place, result.
     pub scripted: Vec<(u16, u32, Scripted)>,
+    /// A script that did not end: operator and place.
+    pub stalled: Option<(u16, u32)>,
 }
 
 /// Fields of events that operators set, with their values in one piece of memory.
@@ -181,20 +184,6 @@ impl Waiting {
     }
 }
 
-/// An event that an operator made of another one of the flow.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Derived {
-    /// The received event it descends from, and the derived one; see [`Token`].
-    pub(super) parent: Token,
-    /// The operator that made it.
-    pub(super) node: u16,
-    /// Its number among its siblings.
-    pub(super) index: u32,
-    /// A row that stays as the operator made it.
-    pub(super) row: u32,
-    pub(super) verdict: Verdict,
-}
-
 /// A block of events on its way through the stages.
 #[derive(Clone, Debug, Default)]
 pub struct Flow {
@@ -221,6 +210,8 @@ pub struct Flow {
     pub late: u64,
     /// Counters of scripts, by operator and name.
     pub counters: BTreeMap<(u16, String), i64>,
+    /// A script that did not end: its operator and event. No verdict of the block may be kept then.
+    pub stalled: Option<(u16, u32)>,
     /// Events that had no time and were given that of their receipt; in order. An event that
     /// several meter operators read occurs more than once.
     pub(super) timed_by_receipt: Vec<u32>,
@@ -265,6 +256,7 @@ impl Flow {
         }
         self.late = 0;
         self.counters.clear();
+        self.stalled = None;
         self.timed_by_receipt.clear();
         self.counts.clear();
         self.counts.resize(plan.nodes.len(), OperatorCount::default());
@@ -361,26 +353,6 @@ impl Flow {
     pub(super) fn asking_event(&self, token: Token) -> AskingEvent {
         let line = self.batch.line(token.event as usize);
         AskingEvent { derived_by: self.derived_by, line, descent: self.descent(token.part) }
-    }
-
-    /// Returns how many derived events there are.
-    pub fn derived_len(&self) -> u32 {
-        self.derived.len() as u32
-    }
-
-    /// Returns the event of the batch that a derived event, numbered from 1, descends from.
-    pub fn parent_of(&self, part: u32) -> u32 {
-        self.derived[part as usize - 1].parent.event
-    }
-
-    /// Returns the operator that made a derived event, numbered from 1.
-    pub fn maker_of(&self, part: u32) -> u16 {
-        self.derived[part as usize - 1].node
-    }
-
-    /// Returns the verdict of a derived event, numbered from 1.
-    pub fn derived_verdict(&self, part: u32) -> Verdict {
-        self.derived[part as usize - 1].verdict
     }
 
     /// Returns the number of partitions by which events are sorted.

@@ -114,7 +114,7 @@ pub(super) fn convert(plan: &Plan, kin: &Kin, flow: &mut Flow, currency: &Curren
     let row = token.row as usize;
     let path = plan.paths[usize::from(currency.amount)].as_str();
     let amount = read_value(flow.batch.leaf(row, currency.amount), None, true, currency.text_numbers)
-        .map_err(|reason| (reason, format!("`{path}` is {}", shown(flow, row, currency.amount))))?;
+        .map_err(|reason| (reason, format!("`{path}` is {}", value_or_absence(plan, flow, row, currency.amount))))?;
     let (from, to) = (code(plan, flow, row, &currency.from)?, code(plan, flow, row, &currency.to)?);
     let received = flow.at;
     let at = event_time(plan, flow, row, &currency.time, received)?;
@@ -136,6 +136,12 @@ pub(super) fn convert(plan: &Plan, kin: &Kin, flow: &mut Flow, currency: &Curren
         }
     }
     Ok(())
+}
+
+/// Returns a value as it is shown, or that it is missing.
+fn value_or_absence(plan: &Plan, flow: &Flow, row: usize, slot: u16) -> String {
+    let leaf = flow.batch.leaf(row, slot);
+    if leaf.is_absent() { plan.absence(&flow.batch, leaf).to_owned() } else { shown(flow, row, slot) }
 }
 
 fn code<'c>(plan: &Plan, flow: &Flow, row: usize, code: &'c CurrencyCode) -> Result<Cow<'c, str>, Flaw> {

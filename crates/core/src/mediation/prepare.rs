@@ -225,6 +225,8 @@ fn fingerprint(batch: &Batch, row: usize, dedupe: &Dedupe, text: &mut Vec<u8>) -
         match leaf.kind {
             Kind::EscapedText => text.extend_from_slice(&crate::event::unescape(leaf.bytes)),
             Kind::Missing | Kind::Null => text.push(0),
+            // `1`, `1.0` and `"1"` are one id.
+            Kind::Number => text.extend_from_slice(&crate::table::number(leaf.bytes)),
             _ => text.extend_from_slice(leaf.bytes),
         }
         let length = (text.len() - length_at - 4) as u32;

@@ -2,12 +2,13 @@
 
 use flowmeter_script::{Event, Returned, State};
 
+use super::derived::Derived;
 use super::fields::{Kin, replace, set, set_slot};
-use super::flow::{Derived, Flow, Token};
+use super::flow::{Flow, Token};
 use super::split::Ids;
 use crate::event::json::leaf_of;
 use crate::event::{Batch, Kind, Slot};
-use crate::operator::{Script, Scripted};
+use crate::operator::{Script, ScriptFailure, Scripted};
 use crate::plan::Plan;
 use crate::verdict::{Reason, Verdict};
 
@@ -22,7 +23,7 @@ pub(super) enum Became {
 }
 
 /// Runs a script without state.
-pub(super) fn run(plan: &Plan, kin: &Kin, flow: &Flow, script: &Script, token: Token) -> Result<Scripted, (Reason, String)> {
+pub(super) fn run(plan: &Plan, kin: &Kin, flow: &Flow, script: &Script, token: Token) -> Result<Scripted, ScriptFailure> {
     let row = token.row as usize;
     let key = key_list(&flow.batch, row, &script.key);
     let run = |event| script.run(event, &key, &State::new(), flow.at).map(|(scripted, _)| scripted);

@@ -1,7 +1,8 @@
 //! `split`: one event becomes its children.
 
+use super::derived::Derived;
 use super::fields::{Kin, set, set_slot};
-use super::flow::{Derived, Flow, Token};
+use super::flow::{Flow, Token};
 use crate::decimal::Decimal;
 use crate::event::json::{Document, leaf_of};
 use crate::event::{Kind, Slot};

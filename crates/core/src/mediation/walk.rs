@@ -11,7 +11,7 @@ use super::taps::{ALL_STEPS, Tap};
 use super::{Mediator, lookup, script, split};
 use crate::event::csv::ColumnType;
 use crate::event::{Kind, Leaf, Slot};
-use crate::operator::{Operator, Script, Scripted, Step, Validate};
+use crate::operator::{Operator, Script, ScriptFailure, Scripted, Step, Validate};
 use crate::plan::Plan;
 use crate::verdict::{Reason, Verdict};
 
@@ -116,7 +116,14 @@ impl Mediator {
             Operator::Currency(currency) => lookup::convert(plan, &self.kin, flow, currency, token).map(|()| Some(0)),
             Operator::Rate(rate) if rate.running.is_none() => lookup::price(plan, &self.kin, flow, rate, token).map(|()| Some(0)),
             Operator::Script(operator) if !operator.keeps_state => {
-                let scripted = script::run(plan, &self.kin, flow, operator, token)?;
+                let scripted = match script::run(plan, &self.kin, flow, operator, token) {
+                    Ok(scripted) => scripted,
+                    Err(ScriptFailure::Parked(reason, detail)) => return Err((reason, detail)),
+                    Err(ScriptFailure::Stalled) => {
+                        flow.stalled = Some((node, token.event));
+                        return Ok(None);
+                    }
+                };
                 self.became(plan, flow, node, operator, scripted, token)
             }
             Operator::Http(_) => {
@@ -187,6 +194,10 @@ impl Mediator {
     pub(super) fn take_answers<'a>(&mut self, flow: &mut Flow, stage: usize, answers: impl Iterator<Item = &'a Answers> + Clone) {
         let plan = Arc::clone(&self.plan);
         take_refusals(&plan, &self.kin, flow, answers.clone());
+        for (node, place) in answers.clone().filter_map(|answers| answers.stalled) {
+            let token = flow.waiting[usize::from(node)].tokens[place as usize];
+            flow.stalled = Some((node, token.event));
+        }
         let scripted = answers.flat_map(|answers| &answers.scripted);
         let mut scripted: HashMap<(u16, u32), &Scripted> =
             scripted.map(|(node, place, scripted)| ((*node, *place), scripted)).collect();

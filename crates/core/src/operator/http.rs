@@ -124,6 +124,10 @@ impl Http {
     pub(crate) fn request(&self, batch: &Batch, row: usize) -> Result<HttpRequest, Flaw> {
         let failed = |what: &'static str| move |why: String| (Reason::OperatorError, format!("{what}: {why}"));
         let url = self.url.text(batch, row, &|value| percent_encoded(value).into_bytes()).map_err(failed("`url`"))?;
+        if let Some(segment) = leading_elsewhere(&url) {
+            let message = format!("`url`: a value makes `{segment}` a part of the path, which leads to another resource");
+            return Err((Reason::OperatorError, message));
+        }
         let header = |(name, value): &(String, Piece)| {
             let value = value.text(batch, row, &<[u8]>::to_vec)?;
             match value.bytes().all(|byte| byte == b'\t' || (byte >= b' ' && byte != 0x7f)) {
@@ -155,4 +159,9 @@ impl Http {
         };
         fields().map_err(|why| (Reason::OperatorError, format!("`set`: {why}")))
     }
+}
+/// Returns a part of an address's path that is not a name but a step: `.` or `..`.
+fn leading_elsewhere(url: &str) -> Option<&str> {
+    let path = url.split(['?', '#']).next().unwrap_or_default();
+    path.split('/').skip(3).find(|segment| matches!(*segment, "." | ".."))
 }

@@ -42,6 +42,19 @@ pub struct Scripted {
     pub counts: Vec<(String, i64)>,
 }
 
+/// Why a script gave nothing for an event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ScriptFailure {
+    /// The event is parked, with details for a person.
+    Parked(Reason, String),
+    /// It did not end within the time of its guard. No verdict may depend on that: the run stops.
+    Stalled,
+}
+
+/// The message about a script that did not end, with its remedy.
+pub const STALLED: &str = "the script ran for ten seconds without an end; a regular expression that tries too many ways \
+                           is the usual cause, which `steps` does not bound: write another one";
+
 impl Script {
     /// Returns what the script sees of an event, if that is some fields of it.
     pub(crate) fn given<'b>(&self, batch: &'b Batch, row: usize) -> Option<Vec<Given<'b>>> {
@@ -53,23 +66,24 @@ impl Script {
     /// Runs the script for an event. Returns the state of its key if the script changed it.
     ///
     /// # Errors
-    /// The reason for which the event is parked.
+    /// The event is parked, or the script did not end.
     pub fn run(
         &self,
         event: Event<'_>,
         key: &[u8],
         state: &State,
         received: Timestamp,
-    ) -> Result<(Scripted, Option<State>), (Reason, String)> {
+    ) -> Result<(Scripted, Option<State>), ScriptFailure> {
+        let parked = |reason, detail| Err(ScriptFailure::Parked(reason, detail));
         let received_at = received.nanos() / 1_000_000;
         let call = flowmeter_script::Call { event, key, state, received_at };
         match self.program.run(&call) {
             Ok(Outcome { returned, state, counts }) => Ok((Scripted { returned, counts }, state)),
-            Err(Failure::Error(detail)) => Err((Reason::OperatorError, shortened(detail))),
-            Err(Failure::Limit(detail)) => Err((Reason::ScriptLimit, detail)),
-            Err(Failure::StateFull(detail)) => Err((Reason::StateFull, detail)),
-            Err(Failure::TooMany(detail)) => Err((Reason::TooMany, detail)),
-            Err(Failure::Stalled) => Err((Reason::ScriptLimit, "the script ran for ten seconds; lower `steps`".to_owned())),
+            Err(Failure::Error(detail)) => parked(Reason::OperatorError, shortened(detail)),
+            Err(Failure::Limit(detail)) => parked(Reason::ScriptLimit, detail),
+            Err(Failure::StateFull(detail)) => parked(Reason::StateFull, detail),
+            Err(Failure::TooMany(detail)) => parked(Reason::TooMany, detail),
+            Err(Failure::Stalled) => Err(ScriptFailure::Stalled),
         }
     }
 }

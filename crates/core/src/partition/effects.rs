@@ -39,6 +39,8 @@ pub trait Effects {
     fn repeated(&mut self, _input: &Input) {}
     /// An operator parks an event.
     fn refused(&mut self, _input: &Input, _reason: Reason, _detail: String) {}
+    /// A script did not end for an event: nothing that was done since may be kept.
+    fn stalled(&mut self, _input: &Input) {}
     /// An operator released a derived event.
     fn released(&mut self, _released: Released) {}
     /// The verdict of an event that an operator held has changed.

@@ -32,7 +32,7 @@ use crate::schedule::Period;
 use crate::time::Timestamp;
 use tables::{Tables, place};
 
-const FORMAT: u8 = 5;
+const FORMAT: u8 = 6;
 /// Bytes of an image that are in memory at once: new memory for millions of meters would cost more
 /// than writing them.
 const PAGE_BYTES: usize = 128 << 10;
@@ -126,7 +126,7 @@ impl<M: Meters + Default, I: Identities> Partition<M, I> {
             partition.parked = ParkedIdentities::read(glass)?;
         }
         if format > 3 {
-            partition.read_keyed(glass)?;
+            partition.read_keyed(format, glass)?;
         }
         Ok(partition)
     }

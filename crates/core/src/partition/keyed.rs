@@ -3,10 +3,13 @@
 use super::{Change, Due, Effects, Identities, Input, Meters, Partition, ReleaseExtent};
 use crate::event::Batch;
 use crate::image::{Glass, Pen, Seen};
-use crate::keyed::{Form, State, change, former_text};
+use crate::keyed::{Form, State, change, former_text, kept_fields};
 use crate::plan::Plan;
 use crate::table::Tables;
 use crate::time::Timestamp;
+
+/// The first format of images that names the fields which windows keep.
+const FORMAT_WITH_KEPT_FIELDS: u8 = 6;
 
 /// The empty state of a plan's operators; nothing where none keeps state by key.
 pub(super) fn empty(plan: &Plan) -> Vec<Option<State>> {
@@ -79,6 +82,9 @@ impl<M: Meters, I: Identities> Partition<M, I> {
             pen.text(operator.id.as_bytes());
             let form = Form::of(&self.plan, &operator.operator).map(|form| form.text());
             pen.text(form.unwrap_or_default().as_bytes());
+            let kept = kept_fields(&self.plan, &operator.operator);
+            pen.count(kept.len() as u64);
+            kept.iter().for_each(|path| pen.text(path.as_bytes()));
             pen.byte(u8::from(!state.is_empty()));
             let mut image = Pen::default();
             state.write_to(&mut image);
@@ -87,9 +93,13 @@ impl<M: Meters, I: Identities> Partition<M, I> {
     }
 
     /// Reads the state of operators that are still there, in the same form.
-    pub(super) fn read_keyed(&mut self, glass: &mut Glass<'_>) -> Seen<()> {
+    pub(super) fn read_keyed(&mut self, format: u8, glass: &mut Glass<'_>) -> Seen<()> {
         for _ in 0..glass.length()? {
             let (id, form) = (glass.string()?, glass.string()?);
+            let kept: Option<Vec<String>> = match format >= FORMAT_WITH_KEPT_FIELDS {
+                true => Some((0..glass.length()?).map(|_| glass.string()).collect::<Seen<_>>()?),
+                false => None,
+            };
             let (holds, image) = (glass.byte()? != 0, glass.text()?);
             let found = self.plan.nodes.iter().position(|node| node.id == id);
             let same = found.and_then(|node| {
@@ -106,7 +116,8 @@ impl<M: Meters, I: Identities> Partition<M, I> {
                 continue;
             };
             let mut image = Glass::new(image);
-            let state = State::read(&self.plan, node as u16, &mut image, is_former)?;
+            let kept: Option<Vec<&str>> = kept.as_ref().map(|kept| kept.iter().map(String::as_str).collect());
+            let state = State::read(&self.plan, node as u16, &mut image, is_former, kept.as_deref())?;
             if !image.is_at_end() {
                 return image.damaged();
             }

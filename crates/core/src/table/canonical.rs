@@ -20,8 +20,10 @@ pub fn key_text(leaf: Leaf<'_>) -> Option<Cow<'_, [u8]>> {
 /// A number in its canonical form; one beyond decimals stays as it is written.
 pub(crate) fn number(written: &[u8]) -> Cow<'_, [u8]> {
     let is_plain = written.len() < 19 && !written.starts_with(b"0") && written.iter().all(u8::is_ascii_digit);
+    if is_plain {
+        return Cow::Borrowed(written);
+    }
     match decimal::parse(written) {
-        _ if is_plain => Cow::Borrowed(written),
         Ok(number) => Cow::Owned(number.to_string().into_bytes()),
         Err(_) => Cow::Borrowed(written),
     }

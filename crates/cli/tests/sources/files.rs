@@ -128,3 +128,18 @@ fn events_know_their_file_and_line_and_rows_that_cannot_be_read_are_parked() {
     let csv = server.ask("GET", &format!("/api/v1/sessions/{id}/origins?format=csv")).send();
     assert!(csv.text().lines().nth(1).unwrap().contains(",taken,3,2,0,0,1,0,"), "{}", csv.text());
 }
+
+#[test]
+fn every_element_of_a_line_counts_once_with_id_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let input = folder.path().join("in");
+    std::fs::create_dir(&input).unwrap();
+    let element = |n: u64| json!({"user": format!("u{}", n % 3), "at": "2026-01-15T10:00:00Z", "n": n}).to_string();
+    let list = (0..30).map(element).collect::<Vec<_>>().join(",");
+    std::fs::write(input.join("a.ndjson"), format!("[{list}]\n{}\n", element(30))).unwrap();
+    let server = Server::start(&folder.path().join("data"), &[]);
+    create(&server, &document(&source(&input, ", id: line"), ""));
+    let session = completed(&server, &start(&server, &json!({})));
+    assert_eq!(events(&session), [31, 31, 0, 0], "{session}");
+    assert_eq!(sums(&server), expected(0..31));
+}

@@ -21,6 +21,8 @@ pub(super) struct Elements {
     items: Option<Path>,
     /// Where the document ends whose list is read.
     document_end: usize,
+    /// The line of the element before, and the number of elements on that line before it.
+    last: Option<(u64, u32)>,
     name: String,
 }
 
@@ -35,7 +37,7 @@ impl Elements {
             return Err(Error::new(Kind::Invalid, message));
         }
         let (text, items) = (json::Document::new(text), items.cloned());
-        Ok(Elements { text, at: 0, line: 1, in_array: false, items, document_end: 0, name: name.to_owned() })
+        Ok(Elements { text, at: 0, line: 1, in_array: false, items, document_end: 0, last: None, name: name.to_owned() })
     }
 
     /// Where the list of events of a document is: behind its bracket, up to its end.
@@ -112,6 +114,14 @@ impl Cutter for Elements {
         while written < BLOCK_BYTES {
             let Some((start, end)) = self.next()? else { break };
             let line = (self.line - block.first_line) as u32;
+            let index = match self.last {
+                Some((last, index)) if last == self.line => index + 1,
+                _ => 0,
+            };
+            self.last = Some((self.line, index));
+            if block.ends.is_empty() {
+                block.first_index = index;
+            }
             let element = &self.text.bytes()[start..end];
             self.line += memchr::memchr_iter(b'\n', element).count() as u64;
             // An element that is far too large will be refused; its beginning is enough for that.

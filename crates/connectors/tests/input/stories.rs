@@ -285,3 +285,33 @@ fn workbooks_are_read_as_tables() {
     let late = run(&document(source, meter), &[("usage.xlsx", workbook)], "2026-01-10T00:00:00Z");
     assert_eq!(late.shown(), ["00186 2026-01-01 0.1", "5 in_future"]);
 }
+
+#[test]
+fn every_element_of_a_line_has_an_identity() {
+    let element = |n: u32| format!("{{\"time\":\"2026-01-01T00:00:00Z\",\"userId\":\"u\",\"value\":{n}}}");
+    let [one, two, four] = [1, 2, 4].map(element);
+    let list = format!("[{one},{two},{four}]");
+    let pretty = format!("[\n{one}, {two},\n{four}\n]");
+    for (label, file, source, text) in [
+        ("a list on one line", "a.json", "", list.clone()),
+        ("objects on one line", "a.json", "", format!("{one}{two} {four}")),
+        ("two lists", "a.json", "", format!("[{one},{two}][{four}]")),
+        ("several lines", "a.json", "", pretty),
+        ("a wrapper", "a.json", ", items: data", format!("{{\"data\":{list}}}")),
+        ("a line of NDJSON that is a list", "a.ndjson", "", format!("{list}\n")),
+        ("NDJSON lists and objects", "a.ndjson", "", format!("[{one},{two}]\n{four}\n")),
+    ] {
+        let source = format!("path: DIR/{file}, id: line{source}");
+        let document = document(&source, "match: first", ", value: value", "").replace("dedupe: off\n", "");
+        let outcome = run(&document, &[(file, text.as_bytes())], AS_OF);
+        assert_eq!(outcome.shown(), ["u 2026-01-01 7"], "{label}");
+    }
+}
+
+#[test]
+fn the_elements_of_a_long_line_have_identities_across_blocks() {
+    let element = |n: usize| format!("{{\"time\":\"2026-01-01T00:00:00Z\",\"userId\":\"u\",\"value\":1,\"n\":{n}}}");
+    let list = format!("[{}]", (0..20_000).map(element).collect::<Vec<_>>().join(","));
+    let document = document("path: DIR/a.json, id: line", "match: first", "", "").replace("dedupe: off\n", "");
+    assert_eq!(run(&document, &[("a.json", list.as_bytes())], AS_OF).shown(), ["u 2026-01-01 20000"]);
+}

@@ -8,6 +8,7 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use flowmeter_core::event::Place;
 use flowmeter_core::meter_type::derived;
 use flowmeter_core::operator::Operator;
 use flowmeter_core::partition::Birth;
@@ -204,11 +205,18 @@ fn shown_with(row: &ArchivedEvent<'_>, origin: &Value) -> Object {
 }
 
 /// Returns where an event came from: the source of the pipeline, the file, object, table or service,
-/// and the line there.
+/// and the line there. `element` counts the records of a line, from the second one on.
 fn origin_shown(row: &Row) -> Value {
     match read_origin(&row.origin) {
         (None, name) => json!({"source": name}),
-        (Some(source), name) => json!({"source": source, "name": name, "line": row.line}),
+        (Some(source), name) => {
+            let Place { line, index } = Place::of(row.line);
+            let mut origin = json!({"source": source, "name": name, "line": line});
+            if index > 0 {
+                origin["element"] = json!(u64::from(index) + 1);
+            }
+            origin
+        }
     }
 }
 

@@ -48,7 +48,7 @@ fn stamp_id(rule: &IdRule, id: u16, origin: u16, batch: &mut Batch, row: usize, 
             text.extend_from_slice(format!("{fingerprint:032x}").as_bytes());
         }
         IdRule::Fields(slots) => {
-            if slots.iter().all(|slot| batch.leaf(row, *slot).is_absent()) {
+            if slots.iter().all(|slot| batch.leaf(row, *slot).is_empty()) {
                 return;
             }
             for (i, &slot) in slots.iter().enumerate() {

@@ -315,3 +315,20 @@ fn the_elements_of_a_long_line_have_identities_across_blocks() {
     let document = document("path: DIR/a.json, id: line", "match: first", "", "").replace("dedupe: off\n", "");
     assert_eq!(run(&document, &[("a.json", list.as_bytes())], AS_OF).shown(), ["u 2026-01-01 20000"]);
 }
+
+#[test]
+fn nothing_of_a_json_file_that_is_cut_short_counts() {
+    let element = "{\"time\":\"2026-01-01T00:00:00Z\",\"userId\":\"u\",\"value\":1}";
+    let many = vec![element; 20_000].join(",\n");
+    for (file, source, text) in [
+        ("a.json", "", format!("[{element},\n{element}")),
+        ("a.json", "", format!("[{many}")),
+        ("a.json", ", items: data", format!("{{\"data\":[{element},{element}],")),
+        ("a.ndjson", "", format!("[{element},\n{element},\n")),
+    ] {
+        let source = format!("path: DIR/{file}{source}");
+        let outcome = run(&document(&source, "match: first", "", ""), &[(file, text.as_bytes())], AS_OF);
+        assert!(outcome.failure.as_ref().is_some_and(|why| why.contains("is cut short")), "{file}: {:?}", outcome.failure);
+        assert!(outcome.records.is_empty(), "{file}");
+    }
+}

@@ -6,7 +6,7 @@ mod kind;
 use flowmeter_core::event::csv::{ColumnType, Dialect, NumberForm};
 use flowmeter_core::event::{Path, log_pattern};
 use flowmeter_core::limits::QUOTED_LINES_MAX;
-use flowmeter_core::source::{Format, IdRule, SourcePlan};
+use flowmeter_core::source::{Format, IdRule, SourcePlan, ending};
 
 use crate::compile::Compiler;
 use crate::names::Mode;
@@ -50,7 +50,7 @@ pub(super) fn compile(node: &Tree, field: &str, place: usize, compiler: &mut Com
         None => default,
     };
     let lines = |name: &str, default| file.text(name).and_then(|text| text.parse().ok()).unwrap_or(default);
-    let tabs = paths.iter().all(|path| path.ends_with(".tsv")) && !paths.is_empty();
+    let tabs = paths.iter().all(|path| ending(path) == "tsv") && !paths.is_empty();
     let quotes = file.text("quotes");
     let dialect = Dialect {
         delimiter: byte("delimiter", None).unwrap_or(if tabs { b'\t' } else { b',' }),
@@ -147,7 +147,8 @@ fn check_options(file: &Tree, field: &str, plan: &SourcePlan, compiler: &mut Com
         ("items", documents, "json"),
     ] {
         if let Some(node) = file.get(option).filter(|_| !formats.contains(&format)) {
-            let message = format!("`{option}` is for files of `format: {of}`; this source is not read as one");
+            let remedy = if plan.format.is_none() { format!("; write `format: {of}` if it is one") } else { String::new() };
+            let message = format!("`{option}` is for files of `format: {of}`; this source is not read as one{remedy}");
             compiler.problems.add(node, &format!("{field}.file.{option}"), message);
         }
     }

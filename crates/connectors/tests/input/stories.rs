@@ -332,3 +332,24 @@ fn nothing_of_a_json_file_that_is_cut_short_counts() {
         assert!(outcome.records.is_empty(), "{file}");
     }
 }
+
+#[test]
+fn the_name_of_each_file_tells_its_format() {
+    let csv = "time,userId,value\n2026-01-01T00:00:00Z,u,5\n";
+    let tsv = "time\tuserId\tvalue\n2026-01-01T00:00:00Z\tu\t5\n";
+    let json = "{\"time\":\"2026-01-01T00:00:00Z\",\"userId\":\"u\",\"value\":\"5\"}\n";
+    for (path, file, text) in [
+        ("A.CSV", "A.CSV", csv),
+        ("A.TSV", "A.TSV", tsv),
+        ("*", "a.csv", csv),
+        ("*", "a.Csv", csv),
+        ("a*", "a.csv", csv),
+        ("*", "a.ndjson", json),
+    ] {
+        let outcome = run(&document(&format!("path: 'DIR/{path}'"), "match: first", "", ""), &[(file, text.as_bytes())], AS_OF);
+        assert_eq!(outcome.shown(), ["u 2026-01-01 5"], "{file} by {path}");
+    }
+    // Where the pattern tells the format, text is no number in JSON.
+    let document = document("path: 'DIR/*.ndjson'", "match: first", "", "");
+    assert_eq!(run(&document, &[("a.ndjson", json.as_bytes())], AS_OF).shown(), ["1 bad_value"]);
+}

@@ -33,7 +33,7 @@ pub(super) struct Elements {
 impl Elements {
     pub(super) fn read(reader: Box<dyn Read + Send>, name: &str, items: Option<&Path>) -> Result<Elements, Error> {
         let mut text = Vec::new();
-        reader.take(DOCUMENT_BYTES_MAX + 1).read_to_end(&mut text).map_err(|why| Error::io(name, &why))?;
+        reader.take(DOCUMENT_BYTES_MAX + 1).read_to_end(&mut text).map_err(|why| super::open::failed(name, &why))?;
         if text.len() as u64 > DOCUMENT_BYTES_MAX {
             let message = format!(
                 "{name}: a JSON document of more than {DOCUMENT_BYTES_MAX} bytes; write one object a line (format: ndjson)"

@@ -353,3 +353,24 @@ fn the_name_of_each_file_tells_its_format() {
     let document = document("path: 'DIR/*.ndjson'", "match: first", "", "");
     assert_eq!(run(&document, &[("a.ndjson", json.as_bytes())], AS_OF).shown(), ["1 bad_value"]);
 }
+
+#[test]
+fn packed_data_that_is_cut_short_names_the_file_the_place_and_the_remedy() {
+    let row = |n: usize| format!("{{\"time\":\"2026-01-01T00:00:00Z\",\"userId\":\"u{n}\",\"value\":{n}}}\n");
+    let text: String = (0..50_000).map(row).collect();
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(text.as_bytes()).unwrap();
+    let gzip = encoder.finish().unwrap();
+    let zstd = zstd::encode_all(text.as_bytes(), 1).unwrap();
+    for (file, form, packed) in [("a.ndjson.gz", "gzip", gzip), ("a.ndjson.zst", "zstd", zstd)] {
+        for kept in [packed.len() - 3, packed.len() / 2] {
+            let pipeline = document(&format!("path: DIR/{file}"), "match: first", "", "");
+            let outcome = run(&pipeline, &[(file, &packed[..kept])], AS_OF);
+            let failure = outcome.failure.unwrap_or_default();
+            for part in [&format!("DIR/{file}: the {form} data is cut short"), "about line ", &format!("`{form} -t`")] {
+                assert!(failure.contains(part), "{file}, {kept} bytes: {failure}");
+            }
+            assert!(outcome.records.is_empty(), "{file}");
+        }
+    }
+}

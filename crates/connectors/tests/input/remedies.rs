@@ -180,3 +180,35 @@ fn an_identity_of_several_fields_may_have_empty_ones() {
     let outcome = run(&document, &[("a.csv", text.as_bytes())], AS_OF);
     assert_eq!(outcome.shown(), ["u 2026-01-01 3"]);
 }
+
+#[test]
+fn a_time_that_cannot_be_read_is_named_as_it_is() {
+    let csv = |row: &str| format!("date,time,userId,value\n{row},u,1\n");
+    for (label, source, text, code, expected) in [
+        ("seconds", "", csv("x,1769904000"), "bad_time", "say `format: unix_s`"),
+        ("seconds of the source's time", ", time: {field: time}", csv("x,1769904000"), "bad_time", "say `format: unix_s`"),
+        ("a year", ", time: {field: time}", csv("x,1026-01-02T00:00:00Z"), "bad_time", "from 1677-09-21"),
+        ("digits", "", csv("x,2026-01-02T00:00:00.123456789012Z"), "bad_time", "at most 9 digits"),
+        (
+            "one part of two",
+            ", time: {fields: [date, time], format: '%Y-%m-%d %H:%M'}",
+            csv(",10:00"),
+            "no_time",
+            "`date` is empty",
+        ),
+        (
+            "the other part of two",
+            ", time: {fields: [date, time], format: '%Y-%m-%d %H:%M'}",
+            csv("2026-01-01,"),
+            "no_time",
+            "`time` is empty",
+        ),
+    ] {
+        let outcome =
+            run(&document(&format!("path: DIR/a.csv{source}"), "match: first", "", ""), &[("a.csv", text.as_bytes())], AS_OF);
+        let [(_, found, detail, _)] = outcome.parked.as_slice() else { panic!("{label}: {outcome:?}") };
+        assert_eq!(found, code, "{label}: {detail}");
+        assert!(detail.contains(expected), "{label}: {detail}");
+        assert!(code == "bad_time" || !(detail.contains("missing") || detail.contains(" and ")), "{label}: {detail}");
+    }
+}

@@ -28,7 +28,10 @@ pub(super) fn stamp(source: &SourcePlan, batch: &mut Batch) {
                 }
                 // JSON, so that nothing takes it for a time of another form.
                 Stamp::Unreadable(json) => batch.store(Kind::Json, &json),
-                Stamp::Absent => Slot::MISSING,
+                Stamp::Absent => {
+                    let kept = times::replaced(batch.leaf(row, *to)).filter(|_| field.slots.contains(to)).map(<[u8]>::to_vec);
+                    kept.map_or(Slot::MISSING, |kept| batch.store(Kind::Null, &kept))
+                }
             };
             batch.set_slot(row, *to, found);
         }

@@ -110,7 +110,7 @@ fn answering(answers: Vec<Vec<u8>>) -> String {
 
 fn polled(address: &str) -> String {
     let source = format!(
-        "source:\n  http: {{ url: 'http://{address}/usage?after={{cursor}}', items: events, cursor: seq, mode: once, interval: 100ms }}"
+        "source:\n  http: {{ url: 'http://{address}/usage?after={{cursor}}', items: events, cursor: seq, mode: once }}"
     );
     document(&source, "")
 }

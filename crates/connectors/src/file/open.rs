@@ -121,7 +121,7 @@ pub(super) fn failed(path: &str, why: &std::io::Error) -> Error {
     }
 }
 
-/// Unpacked bytes, which know where their file is damaged.
+/// Unpacked bytes, counted so that an error names the place of the damage.
 struct Unpacked<R> {
     inner: R,
     form: &'static str,

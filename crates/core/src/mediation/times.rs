@@ -156,7 +156,7 @@ fn absences(plan: &Plan, batch: &Batch, row: usize, field: &TimeField) -> String
 const EMPTY: &[u8] = b"\"\"";
 
 /// Returns the bytes of the `null` that a source leaves in place of a field that is a part of its declared
-/// time and receives it, if a part is absent: messages tell by them what the field was.
+/// time and receives it, if a part is absent. Messages need them to describe the field.
 pub(super) fn replaced(leaf: Leaf<'_>) -> Option<&[u8]> {
     match leaf.kind {
         Kind::Missing => None,

@@ -205,18 +205,11 @@ fn shown_with(row: &ArchivedEvent<'_>, origin: &Value) -> Object {
 }
 
 /// Returns where an event came from: the source of the pipeline, the file, object, table or service,
-/// and the line there. `element` counts the records of a line, from the second one on.
+/// and the line there.
 fn origin_shown(row: &Row) -> Value {
     match read_origin(&row.origin) {
         (None, name) => json!({"source": name}),
-        (Some(source), name) => {
-            let Place { line, index } = Place::of(row.line);
-            let mut origin = json!({"source": source, "name": name, "line": line});
-            if index > 0 {
-                origin["element"] = json!(u64::from(index) + 1);
-            }
-            origin
-        }
+        (Some(source), name) => json!({"source": source, "name": name, "line": Place::of(row.line).line}),
     }
 }
 

@@ -109,9 +109,8 @@ fn answering(answers: Vec<Vec<u8>>) -> String {
 }
 
 fn polled(address: &str) -> String {
-    let source = format!(
-        "source:\n  http: {{ url: 'http://{address}/usage?after={{cursor}}', items: events, cursor: seq, mode: once }}"
-    );
+    let source =
+        format!("source:\n  http: {{ url: 'http://{address}/usage?after={{cursor}}', items: events, cursor: seq, mode: once }}");
     document(&source, "")
 }
 

@@ -25,6 +25,9 @@ pub(super) enum Named {
     Stream,
 }
 
+/// Names of open streams. They stay open in this process, even if they lead to a file.
+const STREAMS: [&str; 4] = ["/dev/stdout", "/dev/stderr", "/dev/fd", "/proc"];
+
 /// Links that may lead to one another.
 const LINKS_MAX: usize = 40;
 
@@ -39,8 +42,7 @@ pub(super) fn named(path: &Path) -> Result<Named, Error> {
             let message = format!("{}: a folder; name a file in it", path.display());
             Err(Error::new(Kind::Invalid, message))
         }
-        // A standard stream stays open in this process, even if it leads to a file.
-        Ok(meta) if !meta.is_file() || path.starts_with("/dev") || path.starts_with("/proc") => Ok(Named::Stream),
+        Ok(meta) if !meta.is_file() || STREAMS.iter().any(|stream| path.starts_with(stream)) => Ok(Named::Stream),
         Ok(_) => fs::canonicalize(path).map(Named::File).map_err(|why| at(&why)),
         Err(why) if why.kind() == ErrorKind::NotFound => {
             let mut followed = path.to_path_buf();

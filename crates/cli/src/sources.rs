@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use clap::{Args, Subcommand};
 use flowmeter_connectors::Abandon;
 use flowmeter_connectors::sources::{self, Batch, Reading, Step, Surroundings};
+use flowmeter_core::event::Place;
 use flowmeter_core::plan::Plan;
 use flowmeter_core::source::SourceKind;
 use flowmeter_engine::live::Taken;
@@ -119,7 +120,8 @@ fn first_batch(reading: &mut dyn Reading) -> Result<Option<Batch>, Error> {
                     sources::items_of(&batch.fed.taken.iter().filter_map(|(k, v)| Some((k.clone(), v.clone()?))).collect())
                 {
                     if let Some(why) = &item.why {
-                        return Err(Error::new(Kind::Invalid, format!("{name}: {why}")));
+                        let named = if why.contains(&*name) { why.clone() } else { format!("{name}: {why}") };
+                        return Err(Error::new(Kind::Invalid, named));
                     }
                 }
             }
@@ -139,8 +141,8 @@ fn show(batch: &Batch, events: usize) -> anyhow::Result<()> {
             note(&value, "", &mut fields);
         }
         if nth < events {
-            let (place, number) = batch.fed.place_of(nth as u64).unwrap_or_default();
-            failure::print(&format!("  {place}:{number}\n    {text}\n"))?;
+            let (origin, number) = batch.fed.place_of(nth as u64).unwrap_or_default();
+            failure::print(&format!("  {origin}:{}\n    {text}\n", Place::of(number)))?;
         }
     }
     failure::print(&format!("  {} events in the first batch; their fields:\n", batch.fed.events()))?;

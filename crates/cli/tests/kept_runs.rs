@@ -194,3 +194,40 @@ fn left(folder: &Path) -> Vec<String> {
         .flat_map(|entry| if entry.path().is_dir() { left(&entry.path()) } else { vec![entry.path().display().to_string()] })
         .collect()
 }
+
+#[test]
+fn without_deduplication_a_content_counts_once_whatever_its_name() {
+    let place = Place::new(TO_FILE);
+    let document =
+        format!("{}{TO_FILE}", PIPELINE.replace("  - dedupe: {}\n", "")).replace("operators:", "dedupe: off\noperators:");
+    std::fs::write(place.path("calls.yaml"), document).unwrap();
+    place.events("first.ndjson", 1, 1..15, 3);
+    let read = |input: &str| {
+        let summary = place.summary(input, "2024-01-20T00:00:00Z");
+        let skipped = summary["warnings"].as_array().unwrap().iter().filter(|text| text.as_str().unwrap().contains("skipped"));
+        (summary["events"]["received"].as_u64().unwrap(), summary["events"]["counted"].as_u64().unwrap(), skipped.count())
+    };
+    // A run that is not completed has taken nothing.
+    std::fs::write(place.path("second.ndjson.gz"), [0x1f, 0x8b, 8, 0, 1]).unwrap();
+    assert!(!place.run("*.ndjson*", "2024-01-20T00:00:00Z").status.success());
+    assert_eq!(read("first.ndjson"), (42, 42, 0));
+    assert_eq!(read("first.ndjson"), (0, 0, 1), "again");
+    std::fs::copy(place.path("first.ndjson"), place.path("copy.ndjson")).unwrap();
+    assert_eq!(read("copy.ndjson"), (0, 0, 1), "under another name");
+    place.events("more.ndjson", 1, 15..16, 3);
+    std::fs::copy(place.path("more.ndjson"), place.path("more too.ndjson")).unwrap();
+    assert_eq!(read("more*.ndjson"), (3, 3, 1), "twice in one run");
+    // A file that has grown is another one.
+    place.events("first.ndjson", 1, 1..16, 3);
+    assert_eq!(read("first.ndjson"), (45, 45, 0));
+    // The bytes on standard input are not known before they count.
+    let pipe = |_: u32| {
+        let mut command = place.command("-", "2024-01-20T00:00:00Z");
+        command.stdin(std::fs::File::open(place.path("copy.ndjson")).unwrap());
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{}", stderr(&output));
+        let summary: Value = serde_json::from_slice(&output.stdout).unwrap();
+        summary["events"]["counted"].as_u64().unwrap()
+    };
+    assert_eq!([1, 2].map(pipe), [42, 42]);
+}

@@ -100,7 +100,9 @@ fn a_request_that_is_not_taken_is_answered_as_the_protocol_says() {
     assert_eq!(value(&server, "acme", "calls"), json!(4));
     // Over the same door: a request of remote write that is not compressed as the protocol says.
     let ask = server.ask("POST", "/prometheus/api/v1/write").header("content-type", "application/x-protobuf");
-    assert_eq!(ask.header("content-encoding", "gzip").body(b"x".to_vec()).send().status, 415);
+    let refused = ask.header("content-encoding", "gzip").body(b"x".to_vec()).send();
+    assert_eq!((refused.status, refused.header("accept-encoding")), (415, Some("snappy")));
+    assert!(refused.json()["remedy"].as_str().unwrap().contains("snappy"), "{refused:?}");
 }
 
 /// A request of version 1 with one series: labels `__name__=load, customer=anna` and the samples 1.5 at

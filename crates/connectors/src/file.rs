@@ -12,11 +12,12 @@ mod json;
 mod lines;
 mod open;
 mod parquet;
+mod taken;
 mod text;
 mod typed;
 mod xlsx;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use ahead::Ahead;
@@ -24,8 +25,10 @@ use flowmeter_core::event::{Block, Origin, Path};
 use flowmeter_core::mediation::Decoder;
 use flowmeter_core::plan::Plan;
 use flowmeter_core::source::{Format, SourceKind, SourcePlan};
+use flowmeter_engine::live::Taken;
 use flowmeter_engine::{Error, Kind, Received, Source};
 pub use infer::infer;
+use taken::Contents;
 
 /// Bytes of a block: enough to amortise a hand-over, few enough for the cache.
 const BLOCK_BYTES: usize = 256 << 10;
@@ -44,6 +47,8 @@ pub struct Files {
     current: Option<Opened>,
     progress: Arc<open::Progress>,
     bytes_total: Option<u64>,
+    /// Contents that are not taken again.
+    contents: Option<Contents>,
 }
 
 struct Opened {
@@ -78,7 +83,19 @@ impl Files {
         }
         let sizes = waiting.iter().map(|(_, path)| open::size(path));
         let bytes_total = sizes.sum::<Option<u64>>();
-        Ok(Files { plan, waiting, current: None, progress: Arc::default(), bytes_total })
+        Ok(Files { plan, waiting, current: None, progress: Arc::default(), bytes_total, contents: None })
+    }
+
+    /// Skips files whose content a source took before. `taken` has those of each source, by its id.
+    #[must_use]
+    pub fn except(self, taken: BTreeMap<String, Taken>) -> Files {
+        Files { contents: Some(Contents::of(taken)), ..self }
+    }
+
+    /// Returns what each source has taken, with the files that were read; nothing without
+    /// [`Files::except`].
+    pub fn into_taken(self) -> BTreeMap<String, Taken> {
+        self.contents.map(Contents::into_taken).unwrap_or_default()
     }
 
     /// One file, read as those of a source.
@@ -89,7 +106,22 @@ impl Files {
         })?;
         let bytes_total = open::size(path);
         let waiting = VecDeque::from([(source, path.to_owned())]);
-        Ok(Files { plan, waiting, current: None, progress: Arc::default(), bytes_total })
+        Ok(Files { plan, waiting, current: None, progress: Arc::default(), bytes_total, contents: None })
+    }
+
+    /// Opens a file, unless its content was taken before. Standard input and pipes have none that could
+    /// be known.
+    fn begin(&mut self, source: usize, path: &str) -> Result<Option<Opened>, Error> {
+        let stamp = open::stamp(path);
+        if let Some((contents, (bytes, _))) = self.contents.as_mut().zip(stamp)
+            && let Some(before) = contents.take(&self.plan.sources[source].id, path)?
+        {
+            self.progress.add(bytes);
+            self.progress.warn(format!("{path}: skipped, since its content was taken before as {before}"));
+            return Ok(None);
+        }
+        // The content may not change between its digest and its end.
+        Ok(Some(Opened { stamp, ..self.open(source, path)? }))
     }
 
     fn open(&self, source: usize, path: &str) -> Result<Opened, Error> {
@@ -202,6 +234,7 @@ fn check_types(spec: &SourcePlan, path: &str, columns: &[Box<str>]) -> Result<()
 }
 
 pub(crate) use open::find;
+pub(crate) use taken::digest_of;
 
 /// The cutter of a file of rows, and the columns of delimited ones.
 type Table = (Box<dyn Cutter>, Option<Vec<Box<str>>>);
@@ -236,7 +269,7 @@ impl Source for Files {
         loop {
             let Some(current) = &mut self.current else {
                 let Some((source, path)) = self.waiting.pop_front() else { return Ok(Received::End) };
-                self.current = Some(self.open(source, &path).inspect_err(|_| self.waiting.clear())?);
+                self.current = self.begin(source, &path).inspect_err(|_| self.waiting.clear())?;
                 continue;
             };
             match current.cutter.cut(block, self.plan.event_bytes_max) {

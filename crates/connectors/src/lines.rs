@@ -2,6 +2,8 @@
 
 use serde_json::Value;
 
+use crate::otlp::Fault;
+
 /// Bounds of the events of a request.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
@@ -25,7 +27,7 @@ pub struct Lines {
     /// Why the first of them is none.
     pub why: Option<String>,
     bounds: Bounds,
-    excess: Option<String>,
+    excess: Option<Fault>,
 }
 
 impl Lines {
@@ -45,9 +47,9 @@ impl Lines {
             return self.reject(format!("an event of {} bytes is longer than the limit of {event_bytes_max}", line.len()));
         }
         if self.count as usize >= events_max {
-            self.excess = Some(format!("more than {events_max} events"));
+            self.excess = Some(Fault::TooMany(format!("the request has more than {events_max} events")));
         } else if self.bytes.len() + line.len() > bytes_max {
-            self.excess = Some(format!("its events have more than {bytes_max} bytes"));
+            self.excess = Some(Fault::TooLarge(format!("the events of the request have more than {bytes_max} bytes")));
         } else {
             self.bytes.extend_from_slice(line.as_bytes());
             self.bytes.push(b'\n');
@@ -69,7 +71,8 @@ impl Lines {
         self.rejected += 1;
         self.why.get_or_insert(why);
         if self.rejected as usize > self.bounds.events_max {
-            self.excess = Some(format!("more than {} items that are no events", self.bounds.events_max));
+            let why = format!("the request has more than {} items that are no events", self.bounds.events_max);
+            self.excess = Some(Fault::TooMany(why));
         }
     }
 
@@ -87,7 +90,7 @@ impl Lines {
     ///
     /// # Errors
     /// The bound that is exceeded.
-    pub fn finish(self) -> Result<Lines, String> {
+    pub fn finish(self) -> Result<Lines, Fault> {
         match self.excess {
             Some(excess) => Err(excess),
             None => Ok(self),

@@ -70,8 +70,10 @@ impl Form {
 pub enum Fault {
     /// The body is no such request.
     Unreadable(String),
-    /// It has more events than one request may have.
+    /// It has more bytes than one request may have.
     TooLarge(String),
+    /// It has more events than one request may have.
+    TooMany(String),
 }
 
 /// Reads the events of a request.
@@ -99,7 +101,7 @@ pub fn read(signal: Signal, form: Form, body: &[u8], bounds: Bounds) -> Result<L
         Signal::Logs => each(&request, ["resourceLogs", "scopeLogs", "logRecords"], &mut lines, &logs::event),
         Signal::Traces => each(&request, ["resourceSpans", "scopeSpans", "spans"], &mut lines, &spans::event),
     }
-    lines.finish().map_err(Fault::TooLarge)
+    lines.finish()
 }
 
 /// Bytes of a request in JSON and in Protobuf. Collectors send some megabytes at once; in memory a request

@@ -77,7 +77,7 @@ pub fn read(version: Version, body: &[u8], bounds: Bounds) -> Result<Written, Fa
             }
         }
     }
-    let lines = written.lines.finish().map_err(Fault::TooLarge)?;
+    let lines = written.lines.finish()?;
     Ok(Written { lines, ..written })
 }
 

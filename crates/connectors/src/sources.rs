@@ -26,6 +26,7 @@ use flowmeter_engine::Error;
 use flowmeter_engine::live::{Fed, Taken};
 
 use crate::calls::Abandon;
+pub(crate) use value::CONTENT;
 pub use value::{ItemState, ItemValue, items_of, key_of, shown_item};
 
 /// Bytes of lines after which a batch is given.

@@ -172,8 +172,8 @@ fn delimited(batch: &Batch, row: usize, names: &[Box<str>]) -> Row {
 /// Rows that are JSON objects; at most so many.
 fn objects(batch: &Batch, most: usize) -> Vec<Row> {
     let records = batch.records_as_cut();
-    let one = |(line, text): (u64, &[u8])| Row {
-        line,
+    let one = |(line, text): (u32, &[u8])| Row {
+        line: batch.block.first_line + u64::from(line),
         columns: match serde_json::from_slice(text) {
             Ok(Value::Object(columns)) => Ok(columns),
             Ok(_) => Err("not a JSON object; write one object a line".to_owned()),

@@ -12,6 +12,7 @@ pub mod fixed;
 pub mod json;
 pub mod log_pattern;
 mod path;
+mod place;
 mod slot;
 mod special;
 mod text;
@@ -19,6 +20,7 @@ pub mod unread;
 
 pub use batch::{Batch, Block, Fault, Origin, Record};
 pub use path::{BadPath, Path};
+pub use place::{Place, Places};
 pub use slot::{Kind, Leaf, Slot};
 pub use text::{quote_into, unescape};
 

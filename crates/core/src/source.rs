@@ -99,19 +99,33 @@ impl Format {
         })
     }
 
-    /// Returns the format that a file's name suggests, compression aside.
+    /// Returns the format that a file's name suggests, compression aside. Capitals make no difference.
     pub fn of_file(name: &str) -> Format {
-        let bare = name.strip_suffix(".gz").or(name.strip_suffix(".zst")).unwrap_or(name);
-        match bare.rsplit_once('.').map(|(_, ending)| ending) {
-            Some("json") => Format::Json,
-            Some("csv" | "tsv") => Format::Csv,
-            Some("parquet") => Format::Parquet,
-            Some("avro") => Format::Avro,
-            Some("xlsx") => Format::Xlsx,
-            Some("log") => Format::AccessLog,
+        match ending(name).as_str() {
+            "json" => Format::Json,
+            "csv" | "tsv" => Format::Csv,
+            "parquet" => Format::Parquet,
+            "avro" => Format::Avro,
+            "xlsx" => Format::Xlsx,
+            "log" => Format::AccessLog,
             _ => Format::Ndjson,
         }
     }
+
+    /// Whether numbers of its records can only be text.
+    fn is_text_only(self) -> bool {
+        matches!(self, Format::Csv | Format::AccessLog | Format::Fixed | Format::Xlsx)
+    }
+}
+
+/// Characters of patterns and references, for which a file's name has others.
+const OPEN: [char; 4] = ['*', '?', '[', '$'];
+
+/// Returns the ending of a file's name in small letters, compression aside; empty if it has none.
+pub fn ending(name: &str) -> String {
+    let name = name.rsplit('/').next().unwrap_or_default().to_ascii_lowercase();
+    let bare = name.strip_suffix(".gz").or(name.strip_suffix(".zst")).unwrap_or(&name);
+    bare.rsplit_once('.').map_or("", |(_, ending)| ending).to_owned()
 }
 
 /// The rule that identifies an event without an id.
@@ -142,7 +156,23 @@ impl SourcePlan {
             return false;
         }
         let by_name = || self.paths.first().map_or(Format::Ndjson, |path| Format::of_file(path));
-        matches!(self.format.unwrap_or_else(by_name), Format::Csv | Format::AccessLog | Format::Fixed | Format::Xlsx)
+        self.format.unwrap_or_else(by_name).is_text_only()
+    }
+
+    /// Whether numbers of this source may be text if nothing is declared: a file may be of a format
+    /// without numbers. Where a pattern leaves the ending open, each file has its own format.
+    pub fn may_have_text_numbers(&self) -> bool {
+        let is_open = |name: &str| match ending(name).as_str() {
+            "" => name.rsplit('/').next().is_some_and(|name| name.contains(OPEN)),
+            ending => ending.contains(OPEN),
+        };
+        let may = |name: &str| Format::of_file(name).is_text_only() || is_open(name);
+        match (&self.kind, self.format) {
+            (SourceKind::Files(_) | SourceKind::Objects(_), Some(format)) => format.is_text_only(),
+            (SourceKind::Files(_), None) => self.paths.iter().any(|path| may(path)),
+            (SourceKind::Objects(objects), None) => objects.glob.as_deref().is_none_or(may),
+            _ => false,
+        }
     }
 
     /// Returns the decoder of an opened file, whose columns are known.
@@ -237,4 +267,25 @@ impl SourcePlan {
 fn is_value(plan: &Plan, slot: u16) -> bool {
     let mut rules = plan.processors.iter().flat_map(|processor| &processor.rules);
     rules.any(|rule| rule.value_from.contains(&slot))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ending_of_a_name_tells_its_format() {
+        for (name, expected, format) in [
+            ("in/a.csv", "csv", Format::Csv),
+            ("in/A.CSV.GZ", "csv", Format::Csv),
+            ("a.tsv.zst", "tsv", Format::Csv),
+            ("in.csv/a", "", Format::Ndjson),
+            ("csv", "", Format::Ndjson),
+            ("-", "", Format::Ndjson),
+            ("in/*", "", Format::Ndjson),
+            ("a.Log", "log", Format::AccessLog),
+        ] {
+            assert_eq!((ending(name).as_str(), Format::of_file(name)), (expected, format), "{name}");
+        }
+    }
 }

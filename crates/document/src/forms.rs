@@ -263,7 +263,7 @@ const METER_PROCESSOR: Form = Object(&Shape {
         optional(
             "textNumbers",
             Boolean,
-            "Whether values may be numbers written as text; true for CSV and access logs, else false",
+            "Whether values may be numbers written as text; true for formats without numbers, such as CSV, and where the names of files leave the format open",
         ),
     ],
 });

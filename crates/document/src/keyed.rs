@@ -29,8 +29,8 @@ const HOPS_MAX: i64 = 1_000;
 
 /// Whether numbers may be text: as in a meter operator.
 pub(super) fn text_numbers(body: &Tree, sources: &[SourcePlan]) -> bool {
-    let text_only = || sources.iter().all(SourcePlan::is_text_only);
-    body.text("textNumbers").map_or_else(text_only, |text| text == "true")
+    let may = || sources.iter().all(SourcePlan::may_have_text_numbers);
+    body.text("textNumbers").map_or_else(may, |text| text == "true")
 }
 
 fn zone(node: &Tree) -> Zone {

@@ -62,7 +62,6 @@ pub(super) fn compile(
     if !match_all {
         super::warnings::of_rules(rules, &compiled, field, &mut compiler.warnings);
     }
-    let text_only = sources.iter().all(SourcePlan::is_text_only);
     let processor = Processor {
         key,
         user: match node.text("user") {
@@ -77,7 +76,7 @@ pub(super) fn compile(
         rules: compiled,
         match_all,
         drop_unmatched: node.text("unmatched") == Some("drop"),
-        text_numbers: node.text("textNumbers").map_or(text_only, |text| text == "true"),
+        text_numbers: super::keyed::text_numbers(node, sources),
     };
     processors.list.push(processor);
     processors.list.len() as u16 - 1

@@ -116,7 +116,11 @@ pub(super) const CURRENCY: Form = Object(&Shape {
         optional("setRateDate", Path, "Where the date of the rate goes"),
         default("scale", Integer(0, 18), "18", "Digits of the result after the point"),
         default("rounding", ROUNDING, "half_even", "How it is rounded to them"),
-        optional("textNumbers", Boolean, "Whether the amount may be text; true for CSV and access logs, else false"),
+        optional(
+            "textNumbers",
+            Boolean,
+            "Whether the amount may be text; true for formats without numbers, such as CSV, and where the names of files leave the format open",
+        ),
     ],
 });
 
@@ -163,7 +167,11 @@ pub(super) const RATE: Form = Object(&Shape {
         default("scale", Integer(0, 18), "18", "Digits of the price after the point"),
         default("rounding", ROUNDING, "half_even", "How it is rounded to them"),
         default("amendWithin", Duration, "62d", AMEND_WITHIN),
-        optional("textNumbers", Boolean, "Whether the quantity may be text; true for CSV and access logs, else false"),
+        optional(
+            "textNumbers",
+            Boolean,
+            "Whether the quantity may be text; true for formats without numbers, such as CSV, and where the names of files leave the format open",
+        ),
     ],
 });
 
@@ -194,7 +202,11 @@ pub(super) const AGGREGATE: Form = Object(&Shape {
         optional("time", TIME, "When the event was; that of the first meter operator when left out"),
         default("missing", Word(&["park", "skip"]), "park", "Handling of an event without a value"),
         default("amendWithin", Duration, "62d", AMEND_WITHIN),
-        optional("textNumbers", Boolean, "Whether numbers may be text; true for CSV and access logs, else false"),
+        optional(
+            "textNumbers",
+            Boolean,
+            "Whether numbers may be text; true for formats without numbers, such as CSV, and where the names of files leave the format open",
+        ),
     ],
 });
 
@@ -237,7 +249,11 @@ pub(super) const ACCUMULATE: Form = Object(&Shape {
         default("idle", Duration, "10m", "watermark: after so long without an event the clock holds"),
         optional("late", LATE_INPUTS, "Handling of events for released windows"),
         default("eventsMax", Integer(1, 100_000_000), "1000000", "Events of one window of one key"),
-        optional("textNumbers", Boolean, "Whether numbers may be text; true for CSV and access logs, else false"),
+        optional(
+            "textNumbers",
+            Boolean,
+            "Whether numbers may be text; true for formats without numbers, such as CSV, and where the names of files leave the format open",
+        ),
     ],
 });
 

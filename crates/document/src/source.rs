@@ -6,7 +6,7 @@ mod kind;
 use flowmeter_core::event::csv::{ColumnType, Dialect, NumberForm};
 use flowmeter_core::event::{Path, log_pattern};
 use flowmeter_core::limits::QUOTED_LINES_MAX;
-use flowmeter_core::source::{Format, IdRule, SourcePlan};
+use flowmeter_core::source::{Format, IdRule, SourcePlan, ending};
 
 use crate::compile::Compiler;
 use crate::names::Mode;
@@ -50,7 +50,7 @@ pub(super) fn compile(node: &Tree, field: &str, place: usize, compiler: &mut Com
         None => default,
     };
     let lines = |name: &str, default| file.text(name).and_then(|text| text.parse().ok()).unwrap_or(default);
-    let tabs = paths.iter().all(|path| path.ends_with(".tsv")) && !paths.is_empty();
+    let tabs = paths.iter().all(|path| ending(path) == "tsv") && !paths.is_empty();
     let quotes = file.text("quotes");
     let dialect = Dialect {
         delimiter: byte("delimiter", None).unwrap_or(if tabs { b'\t' } else { b',' }),
@@ -147,19 +147,43 @@ fn check_options(file: &Tree, field: &str, plan: &SourcePlan, compiler: &mut Com
         ("items", documents, "json"),
     ] {
         if let Some(node) = file.get(option).filter(|_| !formats.contains(&format)) {
-            let message = format!("`{option}` is for files of `format: {of}`; this source is not read as one");
+            let remedy = if plan.format.is_none() { format!("; write `format: {of}` if it is one") } else { String::new() };
+            let message = format!("`{option}` is for files of `format: {of}`; this source is not read as one{remedy}");
             compiler.problems.add(node, &format!("{field}.file.{option}"), message);
         }
     }
+    check_characters(file, field, &plan.dialect, compiler);
     if format == Format::Fixed && plan.fixed.is_empty() {
         let message = "a file of fixed width needs `columns: [{name: user, from: 1, to: 8}, …]`";
         compiler.problems.add(file, &format!("{field}.file.columns"), message);
     }
-    if let Some(encoding) = &plan.encoding
+    if let Some((encoding, node)) = plan.encoding.as_ref().zip(file.get("encoding"))
+        && encoding_rs::Encoding::for_label(encoding.as_bytes()).is_none()
+    {
+        let message = format!(
+            "unknown encoding `{encoding}`; write utf-8, utf-16le, utf-16be, latin1, windows-1252, shift_jis or another name of the web"
+        );
+        compiler.problems.add(node, &format!("{field}.file.encoding"), message);
+    } else if let Some(encoding) = &plan.encoding
         && matches!(format, Format::Parquet | Format::Avro | Format::Xlsx)
     {
         let message = format!("such a file says itself how its text is written; leave `encoding: {encoding}` out");
         compiler.problems.add(file, &format!("{field}.file.encoding"), message);
+    }
+}
+
+/// Reports characters of CSV that have two meanings.
+fn check_characters(file: &Tree, field: &str, dialect: &Dialect, compiler: &mut Compiler<'_>) {
+    let Dialect { delimiter, quote, comment, .. } = *dialect;
+    let named = [("quote", quote), ("comment", comment)];
+    for (i, (name, character)) in named.into_iter().enumerate() {
+        let others = [("delimiter", Some(delimiter))].into_iter().chain(named.into_iter().take(i));
+        let Some((other, _)) = others.into_iter().find(|(_, other)| character.is_some() && *other == character) else { continue };
+        // One of the two is declared: their defaults differ.
+        let declared = [name, other].into_iter().find_map(|name| Some((name, file.get(name)?)));
+        let (at, node) = declared.unwrap_or((name, file));
+        let message = format!("`{name}` and `{other}` are the same character; write two different ones");
+        compiler.problems.add(node, &format!("{field}.file.{at}"), message);
     }
 }
 
@@ -170,7 +194,7 @@ fn fixed_columns(
     types: &mut Vec<(String, ColumnType)>,
     compiler: &mut Compiler<'_>,
 ) -> Vec<(String, usize, usize)> {
-    let mut columns = Vec::new();
+    let mut columns: Vec<(String, usize, usize)> = Vec::new();
     for (i, node) in file.get("columns").map(Tree::items).unwrap_or_default().iter().enumerate() {
         let Some(name) = node.text("name") else { continue };
         let place = |name: &str| node.text(name).and_then(|text| text.parse::<usize>().ok()).unwrap_or_default();
@@ -179,6 +203,12 @@ fn fixed_columns(
             let message = "`from` and `to` are the first and the last character of the column, counted from 1";
             compiler.problems.add(node, &format!("{field}.file.columns[{i}]"), message);
             continue;
+        }
+        if let Some((other, first, last)) = columns.iter().find(|(_, first, last)| from <= *last && *first <= to) {
+            let message = format!(
+                "the column `{name}` ({from} to {to}) overlaps `{other}` ({first} to {last}): these characters are read twice"
+            );
+            compiler.warnings.add(node, &format!("{field}.file.columns[{i}]"), message);
         }
         if let Some(of) = node.get("type") {
             types.push((name.to_owned(), column_type(of, &format!("{field}.file.columns[{i}].type"), compiler)));

@@ -119,6 +119,26 @@ fn whatever_is_wrong_is_told_with_its_line_and_a_suggestion() {
             "behind a branch say which way: from: branch.x or branch.default",
         ),
         ("name: tokens\n", "name: tokens\n          name: again\n", "the field `name` occurs twice"),
+        (
+            "format: ndjson",
+            "encoding: utf-61",
+            "line 3, column 42, source.file.encoding: unknown encoding `utf-61`; write utf-8, utf-16le",
+        ),
+        (
+            "events.ndjson, format: ndjson",
+            "a.csv, quote: ','",
+            "source.file.quote: `quote` and `delimiter` are the same character",
+        ),
+        (
+            "events.ndjson, format: ndjson",
+            "a.csv, delimiter: '\"'",
+            "source.file.delimiter: `quote` and `delimiter` are the same character",
+        ),
+        (
+            "events.ndjson, format: ndjson",
+            "a.csv, comment: '\"'",
+            "source.file.comment: `comment` and `quote` are the same character",
+        ),
         ("source:\n", "source:\n\t", "not YAML"),
     ] {
         assert!(SOUND.contains(from), "{from}");
@@ -220,6 +240,17 @@ fn windows_that_do_not_fit_periods_are_warned_of() {
         let warnings = told(window, late, kind);
         assert!(warnings.len() == 1 && warnings[0].contains(expected), "{window} {late} {kind}: {warnings:?}");
     }
+}
+
+#[test]
+fn columns_of_fixed_width_that_overlap_are_warned_of() {
+    let fixed = |third: &str| {
+        let columns = format!("[{{name: at, from: 1, to: 20}}, {{name: who, from: 21, to: 30}}, {third}]");
+        warnings(&SOUND.replace("events.ndjson, format: ndjson", &format!("a.txt, format: fixed, columns: {columns}")))
+    };
+    assert_eq!(fixed("{name: n, from: 31, to: 35}"), [""; 0]);
+    let told = fixed("{name: n, from: 30, to: 35}");
+    assert!(told.len() == 1 && told[0].contains("`n` (30 to 35) overlaps `who` (21 to 30)"), "{told:?}");
 }
 
 #[test]

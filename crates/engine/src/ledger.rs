@@ -28,7 +28,7 @@ use spool::Spool;
 use uuid::Uuid;
 
 use crate::checkpoint::{self, Checkpoint, Found};
-use crate::live::{Items, Origins};
+use crate::live::{Items, Origins, Taken};
 use crate::vault::{LocalVault, Tenure, Vault};
 use crate::{Engine, Error, Kind, Observer, RecordSink, Settings, StateChoices, Totals};
 
@@ -53,6 +53,8 @@ pub struct Ledger {
     clock: Timestamp,
     /// The totals of all runs before.
     before: Totals,
+    /// Keys and values of what each source has taken in all runs, by its id.
+    taken: BTreeMap<String, Taken>,
     document: String,
     spool: Option<Spool>,
     delivered: Delivered,
@@ -127,6 +129,7 @@ impl Ledger {
             run: last + 1,
             clock: found.as_ref().map_or(Timestamp::MIN, |found| found.newest.clock),
             before: found.as_ref().map(|found| found.newest.totals.clone()).unwrap_or_default(),
+            taken: found.as_ref().map(|found| found.newest.taken.clone()).unwrap_or_default(),
             document: document.to_owned(),
             spool: None,
             in_doubt: delivered.sending,
@@ -212,6 +215,17 @@ impl Ledger {
         self.before.plus(run)
     }
 
+    /// Returns what each source has taken in the runs before, by its id.
+    pub fn taken(&self) -> &BTreeMap<String, Taken> {
+        &self.taken
+    }
+
+    /// Sets what each source has taken in all runs, this one included. It is kept once the run is
+    /// complete.
+    pub fn take(&mut self, taken: BTreeMap<String, Taken>) {
+        self.taken = taken;
+    }
+
     /// Returns the state that the deliverer must remember.
     pub fn memory(&self) -> &Value {
         &self.delivered.memory
@@ -254,7 +268,7 @@ impl Ledger {
             manifests,
             rollups: Vec::new(),
             tables: crate::live::InForce::new(),
-            taken: BTreeMap::new(),
+            taken: self.taken.clone(),
             origins: Origins::new(),
         };
         checkpoint.write(&self.vault, &self.tenure)?;

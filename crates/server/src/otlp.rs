@@ -103,5 +103,7 @@ pub(crate) fn refused(fault: Fault) -> Refused {
     Box::new(match fault {
         Fault::Unreadable(why) => Problem::new(Code::Invalid, why),
         Fault::TooLarge(why) => Problem::new(Code::TooLarge, format!("{why}; send smaller requests")),
+        Fault::TooMany(why) => Problem::new(Code::TooMany, format!("{why}; limits.batch_events_max bounds them"))
+            .remedy("Send fewer at once (Prometheus: `max_samples_per_send`), or raise limits.batch_events_max."),
     })
 }

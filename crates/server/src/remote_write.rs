@@ -3,7 +3,7 @@
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use flowmeter_connectors::remote_write::{Version, read};
@@ -38,7 +38,16 @@ async fn take(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Refused> {
-    let version = version(&headers)?;
+    let version = match version(&headers) {
+        Ok(version) => version,
+        Err(refused) if refused.code == Code::UnsupportedEncoding => {
+            // Other endpoints read other encodings.
+            let mut answer = refused.into_response();
+            answer.headers_mut().insert(header::ACCEPT_ENCODING, HeaderValue::from_static("snappy"));
+            return Ok(answer);
+        }
+        Err(refused) => return Err(refused),
+    };
     // Snappy's block format has no end before its whole length, so it is decompressed by the reader.
     let mut headers = headers;
     headers.remove(header::CONTENT_ENCODING);
@@ -64,7 +73,8 @@ fn version(headers: &HeaderMap) -> Result<Version, Refused> {
     let unsupported = |code, detail: String, field: &str| Err(Box::new(Problem::new(code, detail).field(field)));
     if text(header::CONTENT_ENCODING) != "snappy" {
         let detail = "send `Content-Encoding: snappy`, as remote write does".to_owned();
-        return unsupported(Code::UnsupportedEncoding, detail, "content-encoding");
+        let problem = Problem::new(Code::UnsupportedEncoding, detail).field("content-encoding");
+        return Err(Box::new(problem.remedy("Use snappy in its block format, once.")));
     }
     let content_type = door::content_type(headers)?.split(';').next().unwrap_or_default().trim();
     if !content_type.eq_ignore_ascii_case("application/x-protobuf") {

@@ -187,8 +187,9 @@ fn format_of(exported: &Exported) -> anyhow::Result<Format> {
 
 /// The file of an export. It appears under its name once it is complete.
 struct Output {
-    /// The file, and the one that is written beside it; none for standard output.
-    files: Option<(PathBuf, PathBuf)>,
+    /// The file, and the one that is written beside it unless the file is a device or pipe; none for
+    /// standard output.
+    files: Option<(PathBuf, Option<PathBuf>)>,
 }
 
 impl Output {
@@ -199,23 +200,34 @@ impl Output {
         let Some(name) = file.file_name().filter(|_| !file.is_dir()) else {
             return Err(Wrong(format!("-o {}: is a folder; name a file", file.display())).into());
         };
+        // A device or pipe is written in place.
+        if std::fs::metadata(file).is_ok_and(|meta| !meta.is_file()) {
+            return Ok(Output { files: Some((file.to_owned(), None)) });
+        }
         let mut beside = name.to_owned();
         beside.push(".part");
-        Ok(Output { files: Some((file.to_owned(), file.with_file_name(beside))) })
+        // A link is followed, so that it is not replaced by a file.
+        let file = std::fs::canonicalize(file).unwrap_or_else(|_| file.to_owned());
+        let beside = file.with_file_name(beside);
+        Ok(Output { files: Some((file, Some(beside))) })
     }
 
     fn sink(&self) -> anyhow::Result<Box<dyn Write + Send>> {
         Ok(match &self.files {
             None => Box::new(std::io::stdout()),
             Some((file, beside)) => {
-                let made = File::create(beside).map_err(|why| Wrong(format!("-o {}: {why}", file.display())))?;
+                let made = match beside {
+                    Some(beside) => File::create(beside),
+                    None => File::options().append(true).open(file),
+                };
+                let made = made.map_err(|why| Wrong(format!("-o {}: {why}", file.display())))?;
                 Box::new(BufWriter::new(made))
             }
         })
     }
 
     fn keep(self) -> anyhow::Result<()> {
-        if let Some((file, beside)) = &self.files {
+        if let Some((file, Some(beside))) = &self.files {
             std::fs::rename(beside, file).map_err(|why| Error::io(file.display(), &why))?;
         }
         Ok(())
@@ -225,7 +237,7 @@ impl Output {
 impl Drop for Output {
     /// Removes the part of a file that was not completed; after `keep` there is none.
     fn drop(&mut self) {
-        if let Some((_, beside)) = &self.files {
+        if let Some((_, Some(beside))) = &self.files {
             drop(std::fs::remove_file(beside));
         }
     }

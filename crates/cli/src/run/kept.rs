@@ -6,6 +6,7 @@ use std::sync::Arc;
 use flowmeter_connectors::file::Files;
 use flowmeter_connectors::push::Push;
 use flowmeter_connectors::services::{HttpServices, Waits};
+use flowmeter_core::operator::Operator;
 use flowmeter_core::plan::Plan;
 use flowmeter_core::session::Trigger;
 use flowmeter_engine::ledger::{Ledger, LedgerSettings};
@@ -84,6 +85,11 @@ impl Kept {
             );
         }
         let mut files = Files::new(Arc::clone(plan), &run.input.input)?;
+        // With deduplication the same events are duplicates, and those that were parked may count now.
+        let counts_repeats = !plan.nodes.iter().any(|node| matches!(node.operator, Operator::Dedupe(_)));
+        if counts_repeats {
+            files = files.except(ledger.taken().clone());
+        }
         let (memory, clock) = (ledger.memory(), Arc::new(Wall));
         let mut push = Push::go_on(&plan.name, &loaded.targets, output, memory, clock, watch.printer())?;
         let answers = data.join("runs").join(plan.id.to_string()).join("answers.ndjson");
@@ -103,6 +109,9 @@ impl Kept {
         journal.step(Trigger::Ready)?;
         engine.ingest(&mut files, as_of, ledger.spool()?, watch)?;
         (watch.unseen, watch.warnings) = (engine.unseen(), files.warnings());
+        if counts_repeats {
+            ledger.take(files.into_taken());
+        }
         flowmeter_connectors::completeness::check(plan, &engine.totals().tally)?;
         journal.step(Trigger::Finish)?;
         engine.tick(as_of, ledger.spool()?, watch)?;

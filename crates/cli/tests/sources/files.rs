@@ -128,3 +128,43 @@ fn events_know_their_file_and_line_and_rows_that_cannot_be_read_are_parked() {
     let csv = server.ask("GET", &format!("/api/v1/sessions/{id}/origins?format=csv")).send();
     assert!(csv.text().lines().nth(1).unwrap().contains(",taken,3,2,0,0,1,0,"), "{}", csv.text());
 }
+
+#[test]
+fn every_element_of_a_line_counts_once_with_id_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let input = folder.path().join("in");
+    std::fs::create_dir(&input).unwrap();
+    let element = |n: u64| json!({"user": format!("u{}", n % 3), "at": "2026-01-15T10:00:00Z", "n": n}).to_string();
+    let list = (0..30).map(element).collect::<Vec<_>>().join(",");
+    std::fs::write(input.join("a.ndjson"), format!("[{list}]\n{}\n", element(30))).unwrap();
+    let server = Server::start(&folder.path().join("data"), &[]);
+    create(&server, &document(&source(&input, ", id: line"), ""));
+    let session = completed(&server, &start(&server, &json!({})));
+    assert_eq!(events(&session), [31, 31, 0, 0], "{session}");
+    assert_eq!(sums(&server), expected(0..31));
+}
+
+#[test]
+fn the_file_that_stops_a_session_is_listed_and_can_be_skipped() {
+    let folder = tempfile::tempdir().unwrap();
+    let input = folder.path().join("in");
+    std::fs::create_dir(&input).unwrap();
+    lines(&input.join("a.ndjson"), 0..10);
+    std::fs::write(input.join("b.ndjson.gz"), [0x1f, 0x8b, 8, 0, 1]).unwrap();
+    lines(&input.join("c.ndjson"), 10..30);
+    let server = Server::start(&folder.path().join("data"), &[]);
+    create(&server, &document(&source(&input, ", onFailure: stop"), ""));
+    let id = start(&server, &json!({}));
+    let failed = ended(&server, &id);
+    assert_eq!(failed["sessionStatus"], "FAILED", "{failed}");
+    let error = failed["error"].as_str().unwrap();
+    let damaged = input.join("b.ndjson.gz");
+    assert_eq!(error.matches("b.ndjson.gz").count(), 1, "{error}");
+    assert!(error.contains("onFailure: stop"), "{error}");
+    let state = |name: &str, state: &str, events: u64| (name.to_owned(), state.to_owned(), events);
+    assert_eq!(origins(&server, &id), [state("a.ndjson", "taken", 10), state("b.ndjson.gz", "failed", 0)]);
+    let skip = json!({"source": "source", "origin": damaged.to_str().unwrap(), "reason": "the sender gave it up"});
+    assert_eq!(server.post(&format!("/api/v1/sessions/{id}/origins/skip"), &skip).status, 204);
+    completed(&server, &start(&server, &json!({})));
+    assert_eq!(sums(&server), expected(0..30));
+}

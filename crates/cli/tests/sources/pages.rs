@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use serde_json::{Value, json};
 
 use crate::support::server::{Server, eventually};
-use crate::{create, document, line, start};
+use crate::{create, document, ended, line, start};
 
 /// A service with events behind a cursor, ten a page. It refuses every fourth request.
 struct Service {
@@ -89,4 +89,53 @@ fn pages_are_read_from_the_cursor_on_across_restarts_and_refusals() {
     let asked = service.asked.lock().unwrap();
     assert!(asked.iter().any(|path| path == "/usage?after=34"), "{asked:?}");
     assert!(asked.iter().any(|path| path.ends_with("page=56")), "{asked:?}");
+}
+
+/// A service that gives one answer after the other, and then the last one again.
+fn answering(answers: Vec<Vec<u8>>) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    std::thread::spawn(move || {
+        for (nth, stream) in listener.incoming().enumerate() {
+            let mut stream = stream.unwrap();
+            let mut head = BufReader::new(stream.try_clone().unwrap()).lines();
+            while head.next().is_some_and(|line| !line.unwrap().is_empty()) {}
+            let body = &answers[nth.min(answers.len() - 1)];
+            let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+            stream.write_all(&[head.as_bytes(), body].concat()).unwrap();
+        }
+    });
+    address
+}
+
+fn polled(address: &str) -> String {
+    let source =
+        format!("source:\n  http: {{ url: 'http://{address}/usage?after={{cursor}}', items: events, cursor: seq, mode: once }}");
+    document(&source, "")
+}
+
+#[test]
+fn an_answer_that_is_not_json_is_asked_for_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut event = line(1);
+    event["seq"] = json!(7);
+    // The last event has no cursor. A byte order mark is skipped.
+    let page = format!("\u{feff}{}", json!({"events": [event, line(2)]}));
+    let address = answering(vec![b"<html>502 Bad Gateway</html>".to_vec(), b"".to_vec(), page.into_bytes()]);
+    let server = Server::start(&folder.path().join("data"), &[]);
+    create(&server, &polled(&address));
+    let session = ended(&server, &start(&server, &json!({})));
+    assert_eq!(session["sessionStatus"], "COMPLETED", "{session}");
+    assert_eq!(session["counts"]["events"]["counted"], 2, "{session}");
+}
+
+#[test]
+fn a_page_without_a_cursor_fails_the_session() {
+    let folder = tempfile::tempdir().unwrap();
+    let address = answering(vec![json!({"events": [line(1), line(2)]}).to_string().into_bytes()]);
+    let server = Server::start(&folder.path().join("data"), &[]);
+    create(&server, &polled(&address));
+    let session = ended(&server, &start(&server, &json!({})));
+    assert_eq!(session["sessionStatus"], "FAILED", "{session}");
+    assert!(session["error"].as_str().unwrap().contains("`seq`"), "{session}");
 }

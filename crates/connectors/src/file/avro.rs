@@ -168,7 +168,7 @@ struct Header {
 
 impl Source {
     fn corrupt(&self, why: &str) -> Error {
-        Error::new(ErrorKind::Corrupt, format!("{}: not a sound Avro file: {why}", self.name))
+        Error::new(ErrorKind::Invalid, format!("{}: not a sound Avro file: {why}", self.name))
     }
 
     fn header(&mut self) -> Result<Header, Error> {

@@ -116,7 +116,7 @@ impl Rows {
                 }
                 Ok(read) => filled += read,
                 Err(why) if why.kind() == std::io::ErrorKind::Interrupted => {}
-                Err(why) => return Err(Error::io(&self.name, &why)),
+                Err(why) => return Err(super::open::failed(&self.name, &why)),
             }
         }
         self.buffer.truncate(filled);

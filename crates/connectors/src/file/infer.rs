@@ -118,7 +118,7 @@ fn sample(path: &str) -> Result<(String, Option<&'static str>, bool), Error> {
     let read = |encoding: Option<&str>| {
         let reader = open::open(path, "auto", encoding, &Arc::default())?;
         let mut bytes = Vec::new();
-        reader.take(SAMPLE_BYTES).read_to_end(&mut bytes).map_err(|why| Error::io(path, &why))?;
+        reader.take(SAMPLE_BYTES).read_to_end(&mut bytes).map_err(|why| open::failed(path, &why))?;
         Ok::<_, Error>(bytes)
     };
     let bytes = read(None)?;

@@ -17,7 +17,7 @@ pub(super) fn lines_or_list(mut reader: Box<dyn Read + Send>, name: &str) -> Res
             Ok(0) => break,
             Ok(_) => head.push(byte[0]),
             Err(why) if why.kind() == ErrorKind::Interrupted => {}
-            Err(why) => return Err(Error::io(name, &why)),
+            Err(why) => return Err(super::open::failed(name, &why)),
         }
         // Anything but a bracket is an object of a line.
         if head.iter().find(|c| !c.is_ascii_whitespace()).is_some_and(|c| *c != b'[') {
@@ -65,7 +65,7 @@ impl Lines {
                     }
                 }
                 Err(why) if why.kind() == ErrorKind::Interrupted => {}
-                Err(why) => return Err(Error::io(&self.name, &why)),
+                Err(why) => return Err(super::open::failed(&self.name, &why)),
             }
         }
         Ok(filled)

@@ -1,7 +1,7 @@
 //! Finding files and opening them, unpacked.
 
 use std::fs::File;
-use std::io::{BufReader, Read};
+use std::io::{BufReader, ErrorKind, Read};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
@@ -107,10 +107,75 @@ fn unpacked(path: &str, compression: &str, progress: &Arc<Progress>) -> Result<B
     };
     let whole = std::io::Cursor::new(magic).chain(counted);
     Ok(match kind {
-        "gzip" => Box::new(Members::new(BufReader::with_capacity(256 << 10, whole), path, progress)),
-        "zstd" => Box::new(zstd::Decoder::new(whole).map_err(|why| Error::io(path, &why))?),
+        "gzip" => Box::new(Unpacked::of(Members::new(BufReader::with_capacity(256 << 10, whole), path, progress), "gzip")),
+        "zstd" => Box::new(Unpacked::of(zstd::Decoder::new(whole).map_err(|why| Error::io(path, &why))?, "zstd")),
         _ => Box::new(whole),
     })
+}
+
+/// Returns the error of a file that could not be read.
+pub(super) fn failed(path: &str, why: &std::io::Error) -> Error {
+    match why.get_ref().and_then(|inner| inner.downcast_ref::<Damaged>()) {
+        Some(damaged) => Error::new(Kind::Invalid, format!("{path}: {damaged}")),
+        None => Error::io(path, why),
+    }
+}
+
+/// Unpacked bytes, counted so that an error names the place of the damage.
+struct Unpacked<R> {
+    inner: R,
+    form: &'static str,
+    bytes: u64,
+    lines: u64,
+}
+
+/// Packed data that is damaged or cut short.
+#[derive(Debug)]
+struct Damaged {
+    form: &'static str,
+    bytes: u64,
+    line: u64,
+    is_short: bool,
+    why: String,
+}
+
+impl std::fmt::Display for Damaged {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Damaged { form, bytes, line, is_short, why } = self;
+        let what = if *is_short { "cut short" } else { "damaged" };
+        write!(
+            f,
+            "the {form} data is {what}, behind {bytes} unpacked bytes, about line {line}: {why}; nothing of it counts. Get the \
+             whole file, and check it with `{form} -t`"
+        )
+    }
+}
+
+impl std::error::Error for Damaged {}
+
+impl<R> Unpacked<R> {
+    fn of(inner: R, form: &'static str) -> Unpacked<R> {
+        Unpacked { inner, form, bytes: 0, lines: 0 }
+    }
+}
+
+impl<R: Read> Read for Unpacked<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        match self.inner.read(buffer) {
+            Ok(read) => {
+                self.bytes += read as u64;
+                self.lines += memchr::memchr_iter(b'\n', &buffer[..read]).count() as u64;
+                Ok(read)
+            }
+            // Errors of the operating system are not of the data.
+            Err(why) if why.raw_os_error().is_some() || why.kind() == ErrorKind::Interrupted => Err(why),
+            Err(why) => {
+                let is_short = why.kind() == ErrorKind::UnexpectedEof;
+                let (form, bytes, line) = (self.form, self.bytes, self.lines + 1);
+                Err(std::io::Error::new(ErrorKind::InvalidData, Damaged { form, bytes, line, is_short, why: why.to_string() }))
+            }
+        }
+    }
 }
 
 struct Counted<R> {

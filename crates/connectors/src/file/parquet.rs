@@ -52,7 +52,7 @@ impl Rows {
     pub(super) fn open(path: &str, plan: &Plan, source: usize, progress: &Arc<Progress>) -> Result<Rows, Error> {
         let file = File::open(path).map_err(|why| Error::io(path, &why))?;
         let bytes = file.metadata().map(|meta| meta.len()).unwrap_or_default();
-        let corrupt = |why: ParquetError| Error::new(Kind::Corrupt, format!("{path}: not a Parquet file: {why}"));
+        let corrupt = |why: ParquetError| Error::new(Kind::Invalid, format!("{path}: not a Parquet file: {why}"));
         let reader = SerializedFileReader::new(file).map_err(corrupt)?;
         let footer = reader.metadata().file_metadata();
         let rows = footer.num_rows().max(1);
@@ -102,7 +102,7 @@ impl Rows {
     fn more(&mut self) -> Result<bool, Error> {
         while self.decoded == 0 {
             let decoded = if self.undecoded > 0 { self.decode().map(|()| true) } else { self.begin_group() };
-            let corrupt = |why| Error::new(Kind::Corrupt, format!("{}: {why}", self.name));
+            let corrupt = |why| Error::new(Kind::Invalid, format!("{}: {why}", self.name));
             if !decoded.map_err(corrupt)? {
                 return Ok(false);
             }

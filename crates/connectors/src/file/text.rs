@@ -16,7 +16,7 @@ const CHUNK: usize = 64 << 10;
 pub(super) fn in_utf8(mut raw: Box<dyn Read + Send>, path: &str, encoding: Option<&str>) -> Result<Box<dyn Read + Send>, Error> {
     let declared = encoding.map(|name| named(name).ok_or_else(|| unknown(path, name))).transpose()?;
     let mut head = Vec::new();
-    raw.by_ref().take(4).read_to_end(&mut head).map_err(|why| Error::io(path, &why))?;
+    raw.by_ref().take(4).read_to_end(&mut head).map_err(|why| super::open::failed(path, &why))?;
     let (marked, length) = Encoding::for_bom(&head).map_or((None, 0), |(found, length)| (Some(found), length));
     if marked.is_none() && declared.is_none() && looks_like_utf16(&head) {
         let encoding = if head[0] == 0 { "utf-16be" } else { "utf-16le" };

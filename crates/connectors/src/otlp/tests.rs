@@ -240,7 +240,7 @@ fn requests_that_are_none_or_too_large_are_refused_whole() {
         (Form::Json, b"[]".to_vec(), "Unreadable"),
         (Form::Json, b"{".to_vec(), "Unreadable"),
         (Form::Protobuf, b"nonsense".to_vec(), "Unreadable"),
-        (Form::Json, many.into_bytes(), "more than 10 events"),
+        (Form::Json, many.into_bytes(), "TooMany(\"the request has more than 10 events"),
         (Form::Json, long.into_bytes(), "more than 20000 bytes"),
     ];
     for (form, body, expected) in cases {

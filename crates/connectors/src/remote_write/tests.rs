@@ -69,7 +69,7 @@ fn requests_that_are_none_or_too_large_are_refused_whole() {
         (Version::One, b"nonsense".to_vec(), "Snappy"),
         (Version::One, bomb.to_vec(), "at most 20000"),
         (Version::One, snap::raw::Encoder::new().compress_vec(b"nonsense").unwrap(), "Protobuf"),
-        (Version::One, packed(&many), "more than 10 events"),
+        (Version::One, packed(&many), "TooMany(\"the request has more than 10 events"),
         (Version::Two, packed(&dangling), "symbol"),
         (Version::Two, packed(&odd), "symbol"),
     ];

@@ -82,6 +82,8 @@ pub(super) struct Items<D> {
     has_listed: bool,
     /// Items that failed in this session, as they were.
     failed: BTreeSet<(String, String)>,
+    /// Why the source stops, once the failure of its item is given.
+    stop: Option<Error>,
     /// Items to move or delete once their events are durable.
     done: Vec<Item>,
     writer: LineWriter,
@@ -112,6 +114,7 @@ impl<D: Depot> Items<D> {
             current: None,
             has_listed: false,
             failed: BTreeSet::new(),
+            stop: None,
             done: Vec::new(),
             writer: LineWriter::default(),
             block: Block::default(),
@@ -214,15 +217,18 @@ impl<D: Depot> Items<D> {
     /// content, so that it is continued only with that.
     fn fail(&mut self, item: &Item, digest: &str, why: &Error) -> Result<Batch, Error> {
         self.failed.insert((item.name.clone(), item.stamp.clone()));
+        let shown = self.depot.shown(item);
+        let why = why.to_string();
+        // Errors of reading a file begin with its name.
+        let named = if why.starts_with(&shown) { why.clone() } else { format!("{shown}: {why}") };
         if self.taking.stops_on_failure {
-            let message = format!("{}: {why}; `onFailure: stop` leaves the others", self.depot.shown(item));
-            return Err(Error::new(Kind::Invalid, message));
+            self.stop = Some(Error::new(Kind::Invalid, format!("{named}; `onFailure: stop` leaves the others")));
         }
         let is_begun = |known: &ItemValue| known.events > 0 && matches!(known.state, ItemState::Taking | ItemState::Failed);
         let begun = self.known(&item.name).filter(is_begun);
         let (digest, events) = begun.map_or((digest.to_owned(), 0), |begun| (begun.digest, begun.events));
         let mut batch = self.around.batch();
-        self.put(&mut batch, item, ItemState::Failed, &digest, events, Some(why.to_string()));
+        self.put(&mut batch, item, ItemState::Failed, &digest, events, Some(why));
         Ok(batch)
     }
 
@@ -275,6 +281,11 @@ impl<D: Depot> Items<D> {
 
 impl<D: Depot> Reading for Items<D> {
     fn next(&mut self) -> Result<Step, Error> {
+        if let Some(why) = &self.stop {
+            // Its item must be listed as failed, so that it can be skipped.
+            (self.around.durable)()?;
+            return Err(why.clone());
+        }
         loop {
             self.look_ahead()?;
             if let Some(open) = self.current.take() {

@@ -20,6 +20,8 @@ use crate::service::{Answer, Service, shown_address};
 
 /// Bytes of an answer.
 const ANSWER_BYTES_MAX: usize = 64 << 20;
+/// The byte order mark of UTF-8.
+const MARK: &[u8] = b"\xef\xbb\xbf";
 /// Key of the cursor with which a round of pages begins.
 const CURSOR: &str = "cursor";
 /// Key of the cursor of the newest page; it is that of the next round.
@@ -97,15 +99,37 @@ impl Pages {
     }
 
     /// Returns the events of a page.
+    ///
+    /// # Errors
+    /// The answer is not JSON: a gateway in front of a service answers with a page of its own, so asking
+    /// again may help. JSON without the list is that of another address, which does not change.
     fn events(&self, page: &[u8]) -> Result<Vec<Vec<u8>>, Error> {
-        let whole: &RawValue =
-            serde_json::from_slice(page).map_err(|why| self.lasting(&format!("the answer is no JSON document: {why}")))?;
+        let whole: &RawValue = serde_json::from_slice(page).map_err(|why| {
+            let message = format!("http: {}: the answer is not JSON but begins with `{}`: {why}", self.origin, beginning(page));
+            Error::new(Kind::Unavailable, message)
+        })?;
         let list = match &self.plan.items {
             None => Some(whole.get().as_bytes().to_vec()),
             Some(path) => value_at(page, path),
         };
         let list = list.ok_or_else(|| self.lasting(&"`items` names a field that the answer does not have"))?;
         list_elements(&list).ok_or_else(|| self.lasting(&"there is no list of events at `items` in the answer"))
+    }
+}
+
+impl Pages {
+    /// Returns the cursor behind the events of a page, if there are events and a cursor is declared. An
+    /// event without the field does not move it.
+    fn newest(&self, events: &[Vec<u8>]) -> Result<Option<String>, Error> {
+        let Some(field) = self.plan.cursor.as_ref().filter(|_| !events.is_empty()) else { return Ok(None) };
+        match events.iter().rev().find_map(|event| text_at(event, field)) {
+            Some(newest) => Ok(Some(newest)),
+            // The same page would be read for ever.
+            None => Err(self.lasting(&format!(
+                "no event of the page has a text or number at `{field}`, the `cursor` of the source; name a field that \
+                 every event has"
+            ))),
+        }
     }
 }
 
@@ -122,7 +146,8 @@ impl Reading for Pages {
             Answer::Later(pause) => return Ok(Step::Wait(pause)),
             Answer::Page(headers, page) => (headers, page),
         };
-        let events = self.events(&page)?;
+        let page = page.strip_prefix(MARK).unwrap_or(&page);
+        let events = self.events(page)?;
         let mut batch = self.around.batch();
         let mut line: u64 = self.known(EVENTS).and_then(|text| text.parse().ok()).unwrap_or_default();
         for event in &events {
@@ -132,10 +157,9 @@ impl Reading for Pages {
             batch.lines.push(b'\n');
             batch.fed.add(&self.origin, line);
         }
-        let newest = self.plan.cursor.as_ref().and_then(|field| text_at(events.last()?, field));
-        let newest = newest.or_else(|| self.known(NEWEST).cloned());
+        let newest = self.newest(&events)?.or_else(|| self.known(NEWEST).cloned());
         // A page that names itself as the next one would be read for ever.
-        let next = self.next_page(&url, &headers, &page)?.filter(|next| *next != url && Some(next) != self.known(NEXT));
+        let next = self.next_page(&url, &headers, page)?.filter(|next| *next != url && Some(next) != self.known(NEXT));
         self.is_done = next.is_none();
         // The pages of a round belong to the cursor with which it began.
         let before = self.known(CURSOR).cloned();
@@ -149,6 +173,11 @@ impl Reading for Pages {
     fn behind(&self) -> Behind {
         Behind::default()
     }
+}
+
+/// Returns the beginning of an answer, for people.
+fn beginning(page: &[u8]) -> String {
+    String::from_utf8_lossy(page).trim_start().chars().take(40).map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 /// Returns the text of a value in a JSON document.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 /// The prefix of keys of items.
 const NAME: &str = "item:";
 /// The prefix of keys of contents; the value is the name of the item that had it first.
-pub(super) const CONTENT: &str = "content:";
+pub(crate) const CONTENT: &str = "content:";
 
 /// A file or object that was looked at.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -5,6 +5,8 @@
 //! records' own fields: a repeated run writes the same file again, so a repeat is harmless. The
 //! target confirms by reading the files back: the only file of a run while it is written, many
 //! files at the end.
+//!
+//! A link is followed. A device or pipe is written in place; it is not read back.
 
 mod proof;
 
@@ -19,7 +21,7 @@ use flowmeter_engine::{Error, Kind};
 use proof::Proof;
 use xxhash_rust::xxh3::Xxh3;
 
-use super::folder::{self, beside, folder_of};
+use super::folder::{self, Named, beside, folder_of};
 use super::place::{self, WINDOW, window_name};
 use super::{all_unavailable, columns, format};
 
@@ -37,8 +39,8 @@ pub struct Files {
 /// A file that is being written.
 struct Pending {
     ink: Ink,
-    /// The path until it is complete.
-    beside: PathBuf,
+    /// The path until it is complete, and the one that it gets then; of a device or pipe none.
+    place: Option<(PathBuf, PathBuf)>,
     digest: Xxh3,
     bytes: u64,
     is_in_place: bool,
@@ -50,6 +52,8 @@ enum Ink {
     Proved { lines: Vec<u8>, proof: Box<Proof>, holds: bool },
     /// Lines that wait to be written to one of many files.
     Lines(Vec<u8>),
+    /// Lines of a device or pipe, which stays open.
+    Stream(Vec<u8>, File),
     /// Columns; these need their file to stay open.
     Columns(Option<Box<columns::Writer<File>>>),
 }
@@ -73,16 +77,16 @@ impl Files {
     fn pending(&mut self, path: &str) -> Result<&mut Pending, Error> {
         let path = Path::new(path);
         if !self.files.contains_key(path) {
-            let folder = folder_of(path);
-            fs::create_dir_all(folder).map_err(|why| Error::io(folder.display(), &why))?;
-            let beside = beside(path);
-            let file = File::create(&beside).map_err(|why| Error::io(beside.display(), &why))?;
-            let ink = match self.format {
-                TargetFormat::Parquet => Ink::Columns(Some(Box::new(columns::Writer::of_records(file)?))),
-                format if self.template.contains('{') => Ink::Lines(format::head(format)?),
-                format => Ink::Proved { lines: format::head(format)?, proof: Box::new(Proof::open(&beside)?), holds: false },
+            let (file, place) = create(path)?;
+            let ink = match (self.format, &place) {
+                (TargetFormat::Parquet, _) => Ink::Columns(Some(Box::new(columns::Writer::of_records(file)?))),
+                (format, None) => Ink::Stream(format::head(format)?, file),
+                (format, Some(_)) if self.template.contains('{') => Ink::Lines(format::head(format)?),
+                (format, Some((beside, _))) => {
+                    Ink::Proved { lines: format::head(format)?, proof: Box::new(Proof::open(beside)?), holds: false }
+                }
             };
-            let pending = Pending { ink, beside, digest: Xxh3::new(), bytes: 0, is_in_place: false };
+            let pending = Pending { ink, place, digest: Xxh3::new(), bytes: 0, is_in_place: false };
             self.files.insert(path.to_path_buf(), pending);
         }
         match self.files.get_mut(path) {
@@ -94,40 +98,66 @@ impl Files {
     fn take(&mut self, records: &[Outgoing<'_>]) -> Result<(), Error> {
         let format = self.format;
         if !self.template.contains('{') {
-            let pending = self.pending(&self.template.clone())?;
-            return records.iter().try_for_each(|record| pending.append(format, record));
+            let path = self.template.clone();
+            let pending = self.pending(&path)?;
+            return records.iter().try_for_each(|record| pending.append(Path::new(&path), format, record));
         }
         for record in records {
-            self.pending(&place::fill(&self.template, record)?)?.append(format, record)?;
+            let path = place::fill(&self.template, record)?;
+            self.pending(&path)?.append(Path::new(&path), format, record)?;
         }
         Ok(())
     }
 }
 
+/// Creates the file beside its place; opens a device or pipe as it is.
+fn create(path: &Path) -> Result<(File, Option<(PathBuf, PathBuf)>), Error> {
+    let at = |what: &Path, why: &io::Error| Error::io(what.display(), why);
+    match folder::named(path)? {
+        Named::Stream => {
+            let file = OpenOptions::new().append(true).open(path).map_err(|why| at(path, &why))?;
+            Ok((file, None))
+        }
+        Named::File(path) => {
+            let folder = folder_of(&path);
+            fs::create_dir_all(folder).map_err(|why| at(folder, &why))?;
+            let beside = beside(&path);
+            let file = File::create(&beside).map_err(|why| at(&beside, &why))?;
+            Ok((file, Some((beside, path))))
+        }
+    }
+}
+
 impl Pending {
-    fn append(&mut self, format: TargetFormat, record: &Outgoing<'_>) -> Result<(), Error> {
+    fn append(&mut self, path: &Path, format: TargetFormat, record: &Outgoing<'_>) -> Result<(), Error> {
         match &mut self.ink {
-            Ink::Proved { lines: buffer, .. } | Ink::Lines(buffer) => {
+            Ink::Proved { lines: buffer, .. } | Ink::Lines(buffer) | Ink::Stream(buffer, _) => {
                 format::append(format, record.json, buffer)?;
-                if buffer.len() >= BUFFER_BYTES { self.write() } else { Ok(()) }
+                if buffer.len() >= BUFFER_BYTES { self.write(path) } else { Ok(()) }
             }
             Ink::Columns(Some(writer)) => writer.push(record.json),
             Ink::Columns(None) => Err(Error::new(Kind::Bug, "a record for a file that is whole")),
         }
     }
 
-    fn write(&mut self) -> Result<(), Error> {
+    fn write(&mut self, path: &Path) -> Result<(), Error> {
+        let at = |why: io::Error| Error::io(path.display(), &why);
         let buffer = match &mut self.ink {
             Ink::Proved { lines, proof, .. } => {
                 proof.write(lines)?;
                 lines.clear();
                 return Ok(());
             }
+            Ink::Stream(lines, stream) => {
+                stream.write_all(lines).and_then(|()| stream.flush()).map_err(at)?;
+                lines.clear();
+                return Ok(());
+            }
             Ink::Lines(buffer) => buffer,
             Ink::Columns(_) => return Ok(()),
         };
-        let at = |why: io::Error| Error::io(self.beside.display(), &why);
-        let mut file = OpenOptions::new().append(true).open(&self.beside).map_err(at)?;
+        let beside = self.place.as_ref().map_or(path, |(beside, _)| beside);
+        let mut file = OpenOptions::new().append(true).open(beside).map_err(at)?;
         file.write_all(buffer).map_err(at)?;
         self.digest.update(buffer);
         self.bytes += buffer.len() as u64;
@@ -136,31 +166,36 @@ impl Pending {
     }
 
     fn seal(&mut self, path: &Path) -> Result<(), Error> {
-        self.write()?;
+        self.write(path)?;
         let at = |why: io::Error| Error::io(path.display(), &why);
-        if let Ink::Columns(writer) = &mut self.ink
-            && let Some(writer) = writer.take()
-        {
-            drop(writer.finish()?);
-            (self.digest, self.bytes) = digest_of(&self.beside).map_err(at)?;
+        let finished = match &mut self.ink {
+            Ink::Columns(writer) => writer.take().map(|writer| writer.finish()).transpose()?.is_some(),
+            Ink::Proved { .. } | Ink::Lines(_) | Ink::Stream(..) => false,
+        };
+        let Some((beside, place)) = &self.place else { return Ok(()) };
+        if finished {
+            (self.digest, self.bytes) = digest_of(beside).map_err(at)?;
         }
         match &mut self.ink {
             Ink::Proved { proof, holds, .. } => *holds = proof.finish()?,
-            Ink::Lines(_) | Ink::Columns(_) => {
-                OpenOptions::new().append(true).open(&self.beside).and_then(|file| file.sync_all()).map_err(at)?;
+            Ink::Lines(_) | Ink::Columns(_) | Ink::Stream(..) => {
+                OpenOptions::new().append(true).open(beside).and_then(|file| file.sync_all()).map_err(at)?;
             }
         }
-        fs::rename(&self.beside, path).map_err(at)?;
+        fs::rename(beside, place).map_err(at)?;
         self.is_in_place = true;
-        File::open(folder_of(path)).and_then(|folder| folder.sync_all()).map_err(at)
+        File::open(folder_of(place)).and_then(|folder| folder.sync_all()).map_err(at)
     }
 
     fn confirm(&self, path: &Path) -> Result<(), Error> {
         let at = |why: io::Error| Error::io(path.display(), &why);
+        if self.place.is_none() {
+            return Ok(());
+        }
         let holds = match &self.ink {
             // It was read back while it was written.
             Ink::Proved { proof, holds, .. } => *holds && fs::metadata(path).map_err(at)?.len() == proof.written(),
-            Ink::Lines(_) | Ink::Columns(_) => {
+            Ink::Lines(_) | Ink::Columns(_) | Ink::Stream(..) => {
                 let (digest, bytes) = digest_of(path).map_err(at)?;
                 bytes == self.bytes && digest.digest128() == self.digest.digest128()
             }
@@ -189,7 +224,13 @@ fn digest_of(path: &Path) -> io::Result<(Xxh3, u64)> {
 
 impl Target for Files {
     fn probe(&mut self) -> Result<(), Error> {
-        folder::probe(place::fixed(&self.template))
+        if self.template.contains('{') {
+            return folder::probe(place::fixed(&self.template));
+        }
+        match folder::named(Path::new(&self.template))? {
+            Named::Stream => Ok(()),
+            Named::File(path) => folder::probe(&path.to_string_lossy()),
+        }
     }
 
     fn send(&mut self, _window: Span, records: &[Outgoing<'_>]) -> Vec<Answer> {
@@ -212,7 +253,9 @@ impl Drop for Files {
     fn drop(&mut self) {
         for pending in self.files.values().filter(|pending| !pending.is_in_place) {
             // Nothing refers to a file that was not sealed; failing to remove it is harmless.
-            drop(fs::remove_file(&pending.beside));
+            if let Some((beside, _)) = &pending.place {
+                drop(fs::remove_file(beside));
+            }
         }
     }
 }
@@ -236,5 +279,33 @@ mod tests {
         assert!(files.confirm().is_err());
         drop(files);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_link_is_followed_and_a_device_stays() {
+        use std::os::unix::fs::{FileTypeExt, symlink};
+
+        let folder = tempfile::tempdir().unwrap();
+        let (real, dangling) = (folder.path().join("real.ndjson"), folder.path().join("new.ndjson"));
+        fs::write(&real, "before").unwrap();
+        for (label, to) in [("a file", &real), ("nothing yet", &dangling)] {
+            let link = folder.path().join(format!("link to {label}"));
+            symlink(to.file_name().unwrap(), &link).unwrap();
+            let mut files = Files::new(link.to_str().unwrap(), TargetFormat::Ndjson).unwrap();
+            files.probe().unwrap();
+            files.seal().unwrap();
+            files.confirm().unwrap();
+            assert!(fs::symlink_metadata(&link).unwrap().is_symlink(), "{label}");
+            assert_eq!(fs::read(to).unwrap(), b"", "{label}");
+        }
+        for format in [TargetFormat::Ndjson, TargetFormat::Csv, TargetFormat::Parquet] {
+            let mut files = Files::new("/dev/null", format).unwrap();
+            files.probe().unwrap();
+            files.seal().unwrap();
+            files.confirm().unwrap();
+            assert!(fs::metadata("/dev/null").unwrap().file_type().is_char_device());
+        }
+        let why = Files::new(folder.path().to_str().unwrap(), TargetFormat::Ndjson).err().unwrap();
+        assert!(why.kind == Kind::Invalid && why.to_string().contains("a folder"), "{why}");
     }
 }

@@ -17,6 +17,48 @@ pub(super) fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
+/// The kind of thing that a path names.
+pub(super) enum Named {
+    /// A regular file, which may not exist yet. A link leads to the file that is meant.
+    File(PathBuf),
+    /// A device or pipe. It cannot be replaced, synced or read back.
+    Stream,
+}
+
+/// Names of open streams. They stay open in this process, even if they lead to a file.
+const STREAMS: [&str; 4] = ["/dev/stdout", "/dev/stderr", "/dev/fd", "/proc"];
+
+/// Links that may lead to one another.
+const LINKS_MAX: usize = 40;
+
+/// Returns the kind of thing that a path names.
+///
+/// # Errors
+/// It is a folder, or cannot be looked at.
+pub(super) fn named(path: &Path) -> Result<Named, Error> {
+    let at = |why: &std::io::Error| Error::io(path.display(), why);
+    match fs::metadata(path) {
+        Ok(meta) if meta.is_dir() => {
+            let message = format!("{}: a folder; name a file in it", path.display());
+            Err(Error::new(Kind::Invalid, message))
+        }
+        Ok(meta) if !meta.is_file() || STREAMS.iter().any(|stream| path.starts_with(stream)) => Ok(Named::Stream),
+        Ok(_) => fs::canonicalize(path).map(Named::File).map_err(|why| at(&why)),
+        Err(why) if why.kind() == ErrorKind::NotFound => {
+            let mut followed = path.to_path_buf();
+            for _ in 0..LINKS_MAX {
+                match fs::read_link(&followed) {
+                    Ok(to) => followed = folder_of(&followed).join(to),
+                    Err(_) => return Ok(Named::File(followed)),
+                }
+            }
+            let message = format!("{}: more than {LINKS_MAX} links lead to each other", path.display());
+            Err(Error::new(Kind::Invalid, message))
+        }
+        Err(why) => Err(at(&why)),
+    }
+}
+
 /// A name beside the file, of this process alone.
 pub(super) fn beside(path: &Path) -> PathBuf {
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();

@@ -16,7 +16,7 @@ use flowmeter_engine::{Error, Kind};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::folder::{self, folder_of};
+use super::folder::{self, Named, folder_of};
 use super::format::Index;
 use super::{all_unavailable, format, place};
 
@@ -133,7 +133,10 @@ impl Growing {
 
 impl Target for Growing {
     fn probe(&mut self) -> Result<(), Error> {
-        folder::probe(place::fixed(&self.template))
+        if self.template.contains('{') {
+            return folder::probe(place::fixed(&self.template));
+        }
+        folder::probe(&regular(Path::new(&self.template))?.to_string_lossy())
     }
 
     fn send(&mut self, window: Span, records: &[Outgoing<'_>]) -> Vec<Answer> {
@@ -157,13 +160,28 @@ impl Target for Growing {
     }
 }
 
+/// Returns the file that a path names, after links.
+///
+/// # Errors
+/// It is a folder, device or pipe: a file that grows is cut to its known length after a crash.
+fn regular(path: &Path) -> Result<PathBuf, Error> {
+    match folder::named(path)? {
+        Named::File(path) => Ok(path),
+        Named::Stream => {
+            let message = format!("{}: a device or pipe, which cannot keep records; name a file", path.display());
+            Err(Error::new(Kind::Invalid, message))
+        }
+    }
+}
+
 /// Appends records durably to a file with `known` valid bytes, `None` if it is new. Returns the
 /// number of valid bytes afterwards.
 fn grow(path: &Path, known: Option<u64>, format: TargetFormat, records: &[Outgoing<'_>]) -> Result<u64, Error> {
     let at = |why: std::io::Error| Error::io(path.display(), &why);
-    let folder = folder_of(path);
+    let place = regular(path)?;
+    let folder = folder_of(&place);
     fs::create_dir_all(folder).map_err(at)?;
-    let mut file = OpenOptions::new().append(true).create(true).open(path).map_err(at)?;
+    let mut file = OpenOptions::new().append(true).create(true).open(&place).map_err(at)?;
     let length = known.unwrap_or(0);
     // Additional bytes were written by a process that crashed before it stored the length. Missing
     // bytes are lost and must not be filled with zeros.
@@ -205,6 +223,13 @@ mod tests {
         let records: Vec<Outgoing<'_>> =
             numbers.clone().zip(&texts).map(|(number, text)| Outgoing { number, json: text.as_bytes() }).collect();
         growing.send(Span { first: numbers.start, until: numbers.end }, &records)
+    }
+
+    #[test]
+    fn a_device_is_refused() {
+        let mut growing = Growing::new("/dev/null", TargetFormat::Ndjson, &Value::Null).unwrap();
+        assert!(growing.probe().unwrap_err().to_string().contains("a device or pipe"));
+        assert!(matches!(send(&mut growing, 0..1)[..], [Answer::Unavailable { .. }]));
     }
 
     #[test]

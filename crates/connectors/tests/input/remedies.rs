@@ -144,9 +144,71 @@ fn reasons_of_meters_say_what_and_where() {
 
 #[test]
 fn an_event_without_identity_names_the_fields_that_were_looked_at() {
-    let document = document("path: DIR/a.ndjson", "match: first", "", "").replace("dedupe: off\n", "");
-    let text = "{\"time\":\"2026-01-01T00:00:00Z\",\"userId\":\"u\",\"value\":1}\n";
-    let outcome = run(&document, &[("a.ndjson", text.as_bytes())], AS_OF);
-    assert_eq!(outcome.parked[0].1, "no_id");
-    assert_eq!(outcome.parked[0].2, "`id` is missing or null");
+    let row = |fields: &str| format!("{{\"time\":\"2026-01-01T00:00:00Z\",\"userId\":\"u\",\"value\":1{fields}}}\n");
+    let csv = |rows: &str| format!("time,userId,value,id,call,leg\n{rows}");
+    for (label, file, source, text, expected) in [
+        ("no id", "a.ndjson", "", row(""), "`id` is missing, null or empty"),
+        ("an empty id", "a.ndjson", "", row(",\"id\":\"\""), "`id` is missing, null or empty"),
+        ("an empty column", "a.csv", "", csv("2026-01-01T00:00:00Z,u,1,,x,y\n"), "`id` is missing, null or empty"),
+        (
+            "an empty field of the source's id",
+            "a.ndjson",
+            ", id: [call]",
+            row(",\"call\":\"\""),
+            "`call` is missing, null or empty",
+        ),
+        (
+            "several of them",
+            "a.csv",
+            ", id: [call, leg]",
+            csv("2026-01-01T00:00:00Z,u,1,,,\n"),
+            "`call` and `leg` are all missing, null or empty",
+        ),
+    ] {
+        let document = document(&format!("path: DIR/{file}{source}"), "match: first", "", "").replace("dedupe: off\n", "");
+        let outcome = run(&document, &[(file, text.as_bytes())], AS_OF);
+        let found: Vec<(&str, &str)> = outcome.parked.iter().map(|(_, code, detail, _)| (&**code, &**detail)).collect();
+        assert_eq!(found, [("no_id", expected)], "{label}");
+    }
+}
+
+#[test]
+fn an_identity_of_several_fields_may_have_empty_ones() {
+    let document = document("path: DIR/a.csv, id: [call, leg]", "match: first", "", "").replace("dedupe: off\n", "");
+    let time = "2026-01-01T00:00:00Z,u,1";
+    let text = format!("time,userId,value,call,leg\n{time},a,\n{time},b,\n{time},,a\n{time},a,\n");
+    let outcome = run(&document, &[("a.csv", text.as_bytes())], AS_OF);
+    assert_eq!(outcome.shown(), ["u 2026-01-01 3"]);
+}
+
+#[test]
+fn a_time_that_cannot_be_read_is_named_as_it_is() {
+    let csv = |row: &str| format!("date,time,userId,value\n{row},u,1\n");
+    for (label, source, text, code, expected) in [
+        ("seconds", "", csv("x,1769904000"), "bad_time", "say `format: unix_s`"),
+        ("seconds of the source's time", ", time: {field: time}", csv("x,1769904000"), "bad_time", "say `format: unix_s`"),
+        ("a year", ", time: {field: time}", csv("x,1026-01-02T00:00:00Z"), "bad_time", "from 1677-09-21"),
+        ("digits", "", csv("x,2026-01-02T00:00:00.123456789012Z"), "bad_time", "at most 9 digits"),
+        (
+            "one part of two",
+            ", time: {fields: [date, time], format: '%Y-%m-%d %H:%M'}",
+            csv(",10:00"),
+            "no_time",
+            "`date` is empty",
+        ),
+        (
+            "the other part of two",
+            ", time: {fields: [date, time], format: '%Y-%m-%d %H:%M'}",
+            csv("2026-01-01,"),
+            "no_time",
+            "`time` is empty",
+        ),
+    ] {
+        let outcome =
+            run(&document(&format!("path: DIR/a.csv{source}"), "match: first", "", ""), &[("a.csv", text.as_bytes())], AS_OF);
+        let [(_, found, detail, _)] = outcome.parked.as_slice() else { panic!("{label}: {outcome:?}") };
+        assert_eq!(found, code, "{label}: {detail}");
+        assert!(detail.contains(expected), "{label}: {detail}");
+        assert!(code == "bad_time" || !(detail.contains("missing") || detail.contains(" and ")), "{label}: {detail}");
+    }
 }

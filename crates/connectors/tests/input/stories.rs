@@ -285,3 +285,92 @@ fn workbooks_are_read_as_tables() {
     let late = run(&document(source, meter), &[("usage.xlsx", workbook)], "2026-01-10T00:00:00Z");
     assert_eq!(late.shown(), ["00186 2026-01-01 0.1", "5 in_future"]);
 }
+
+#[test]
+fn every_element_of_a_line_has_an_identity() {
+    let element = |n: u32| format!("{{\"time\":\"2026-01-01T00:00:00Z\",\"userId\":\"u\",\"value\":{n}}}");
+    let [one, two, four] = [1, 2, 4].map(element);
+    let list = format!("[{one},{two},{four}]");
+    let pretty = format!("[\n{one}, {two},\n{four}\n]");
+    for (label, file, source, text) in [
+        ("a list on one line", "a.json", "", list.clone()),
+        ("objects on one line", "a.json", "", format!("{one}{two} {four}")),
+        ("two lists", "a.json", "", format!("[{one},{two}][{four}]")),
+        ("several lines", "a.json", "", pretty),
+        ("a wrapper", "a.json", ", items: data", format!("{{\"data\":{list}}}")),
+        ("a line of NDJSON that is a list", "a.ndjson", "", format!("{list}\n")),
+        ("NDJSON lists and objects", "a.ndjson", "", format!("[{one},{two}]\n{four}\n")),
+    ] {
+        let source = format!("path: DIR/{file}, id: line{source}");
+        let document = document(&source, "match: first", ", value: value", "").replace("dedupe: off\n", "");
+        let outcome = run(&document, &[(file, text.as_bytes())], AS_OF);
+        assert_eq!(outcome.shown(), ["u 2026-01-01 7"], "{label}");
+    }
+}
+
+#[test]
+fn the_elements_of_a_long_line_have_identities_across_blocks() {
+    let element = |n: usize| format!("{{\"time\":\"2026-01-01T00:00:00Z\",\"userId\":\"u\",\"value\":1,\"n\":{n}}}");
+    let list = format!("[{}]", (0..20_000).map(element).collect::<Vec<_>>().join(","));
+    let document = document("path: DIR/a.json, id: line", "match: first", "", "").replace("dedupe: off\n", "");
+    assert_eq!(run(&document, &[("a.json", list.as_bytes())], AS_OF).shown(), ["u 2026-01-01 20000"]);
+}
+
+#[test]
+fn nothing_of_a_json_file_that_is_cut_short_counts() {
+    let element = "{\"time\":\"2026-01-01T00:00:00Z\",\"userId\":\"u\",\"value\":1}";
+    let many = vec![element; 20_000].join(",\n");
+    for (file, source, text) in [
+        ("a.json", "", format!("[{element},\n{element}")),
+        ("a.json", "", format!("[{many}")),
+        ("a.json", ", items: data", format!("{{\"data\":[{element},{element}],")),
+        ("a.ndjson", "", format!("[{element},\n{element},\n")),
+    ] {
+        let source = format!("path: DIR/{file}{source}");
+        let outcome = run(&document(&source, "match: first", "", ""), &[(file, text.as_bytes())], AS_OF);
+        assert!(outcome.failure.as_ref().is_some_and(|why| why.contains("is cut short")), "{file}: {:?}", outcome.failure);
+        assert!(outcome.records.is_empty(), "{file}");
+    }
+}
+
+#[test]
+fn the_name_of_each_file_tells_its_format() {
+    let csv = "time,userId,value\n2026-01-01T00:00:00Z,u,5\n";
+    let tsv = "time\tuserId\tvalue\n2026-01-01T00:00:00Z\tu\t5\n";
+    let json = "{\"time\":\"2026-01-01T00:00:00Z\",\"userId\":\"u\",\"value\":\"5\"}\n";
+    for (path, file, text) in [
+        ("A.CSV", "A.CSV", csv),
+        ("A.TSV", "A.TSV", tsv),
+        ("*", "a.csv", csv),
+        ("*", "a.Csv", csv),
+        ("a*", "a.csv", csv),
+        ("*", "a.ndjson", json),
+    ] {
+        let outcome = run(&document(&format!("path: 'DIR/{path}'"), "match: first", "", ""), &[(file, text.as_bytes())], AS_OF);
+        assert_eq!(outcome.shown(), ["u 2026-01-01 5"], "{file} by {path}");
+    }
+    // Where the pattern tells the format, text is no number in JSON.
+    let document = document("path: 'DIR/*.ndjson'", "match: first", "", "");
+    assert_eq!(run(&document, &[("a.ndjson", json.as_bytes())], AS_OF).shown(), ["1 bad_value"]);
+}
+
+#[test]
+fn packed_data_that_is_cut_short_names_the_file_the_place_and_the_remedy() {
+    let row = |n: usize| format!("{{\"time\":\"2026-01-01T00:00:00Z\",\"userId\":\"u{n}\",\"value\":{n}}}\n");
+    let text: String = (0..50_000).map(row).collect();
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(text.as_bytes()).unwrap();
+    let gzip = encoder.finish().unwrap();
+    let zstd = zstd::encode_all(text.as_bytes(), 1).unwrap();
+    for (file, form, packed) in [("a.ndjson.gz", "gzip", gzip), ("a.ndjson.zst", "zstd", zstd)] {
+        for kept in [packed.len() - 3, packed.len() / 2] {
+            let pipeline = document(&format!("path: DIR/{file}"), "match: first", "", "");
+            let outcome = run(&pipeline, &[(file, &packed[..kept])], AS_OF);
+            let failure = outcome.failure.unwrap_or_default();
+            for part in [&format!("DIR/{file}: the {form} data is cut short"), "about line ", &format!("`{form} -t`")] {
+                assert!(failure.contains(part), "{file}, {kept} bytes: {failure}");
+            }
+            assert!(outcome.records.is_empty(), "{file}");
+        }
+    }
+}

@@ -31,9 +31,12 @@ pub struct Block {
     pub position: u64,
     /// Line of the first record, counted from 1.
     pub first_line: u64,
-    /// Line of the first record in its origin, if `first_line` numbers events in the order of
-    /// arrival. Offsets begin at 0.
+    /// Number of the place ([`super::Place`]) of the first record in its origin, if `first_line`
+    /// numbers events in the order of arrival. Offsets begin at 0.
     pub origin_line: Option<u64>,
+    /// The number of records on the first line before the first record: a block may end within a
+    /// line.
+    pub first_index: u32,
     /// The origin of the block.
     pub origin: Origin,
     /// The time of receipt; `None` means the present time of the run.
@@ -62,6 +65,7 @@ impl Block {
         self.again = false;
         self.lists = false;
         self.origin_line = None;
+        self.first_index = 0;
         self.ends.clear();
     }
 
@@ -184,14 +188,6 @@ impl Batch {
         self.block.first_line + u64::from(self.records[event].line)
     }
 
-    /// The line of an event in the file it came from, counted from 1.
-    pub fn origin_line(&self, event: usize) -> u64 {
-        match self.block.origin_line {
-            None => self.line(event),
-            Some(first) => first + u64::from(self.records[event].line),
-        }
-    }
-
     /// The value of a field of an event.
     #[inline]
     pub fn leaf(&self, event: usize, slot: u16) -> Leaf<'_> {
@@ -289,10 +285,11 @@ impl Batch {
         self.faults.push(Fault { event: event as u32, detail });
     }
 
-    /// Returns the line and the text of each record of the block, as the source split them.
-    pub fn records_as_cut(&self) -> Vec<(u64, &[u8])> {
+    /// Returns the line of each record of the block, relative to its first, and the text, as the source
+    /// split them.
+    pub fn records_as_cut(&self) -> Vec<(u32, &[u8])> {
         let text = |record: Record| &self.block.bytes()[record.start as usize..record.end as usize];
-        self.cut().into_iter().map(|record| (self.block.first_line + u64::from(record.line), text(record))).collect()
+        self.cut().into_iter().map(|record| (record.line, text(record))).collect()
     }
 
     /// Returns the records of the block: one for each line, or as the source split them.

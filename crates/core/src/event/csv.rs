@@ -13,6 +13,8 @@ pub mod strict;
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
+
 pub use number::NumberForm;
 
 use super::batch::{Batch, Row};
@@ -71,7 +73,7 @@ impl Dialect {
         if self.lenient {
             let mut found = Fields::default();
             found.read(&mut self.reader(), row);
-            fields.extend((0..found.len()).map(|at| found.get(at).to_vec()));
+            fields.extend((0..found.len()).map(|at| unguarded(found.get(at), self.quote).into_owned()));
             return Ok(fields);
         }
         strict::split(self, row, &mut |field| fields.push(field.text(row, self.quote).into_owned()))?;
@@ -120,7 +122,7 @@ pub fn decode(dialect: &Dialect, columns: &Columns, batch: &mut Batch, event_byt
             match &mut lenient {
                 Some((reader, fields)) => {
                     fields.read(reader, text);
-                    let put = |column| put(columns, &mut row, column, None, fields.get(column));
+                    let put = |column| put(columns, &mut row, column, None, &unguarded(fields.get(column), dialect.quote));
                     count((0..fields.len()).map(put).count(), columns)
                 }
                 None => decode_strict(dialect, columns, &mut row, start, end),
@@ -130,6 +132,16 @@ pub fn decode(dialect: &Dialect, columns: &Columns, batch: &mut Batch, event_byt
             Ok(()) => columns.copies.iter().for_each(|(from, to)| row.slots[usize::from(*to)] = row.slots[usize::from(*from)]),
             Err(detail) => batch.refuse(detail),
         }
+    }
+}
+
+/// Returns the text of a field that was read leniently, without the guard of spreadsheets: `00123` of
+/// `="00123"`.
+fn unguarded(field: &[u8], quote: Option<u8>) -> Cow<'_, [u8]> {
+    let inner = quote.and_then(|quote| field.strip_prefix(&[b'=', quote])?.strip_suffix(&[quote]));
+    match (inner, quote) {
+        (Some(inner), Some(quote)) => strict::single_quotes(inner, quote),
+        _ => Cow::Borrowed(field),
     }
 }
 
@@ -149,7 +161,7 @@ fn decode_strict(dialect: &Dialect, columns: &Columns, row: &mut Row<'_>, start:
     }
     strict::split(dialect, text, &mut |field| {
         let content = field.text(text, dialect.quote);
-        let place = matches!(content, std::borrow::Cow::Borrowed(_)).then_some(start + field.start);
+        let place = matches!(content, Cow::Borrowed(_)).then_some(start + field.start);
         put(columns, row, column, place, &content);
         column += 1;
     })?;

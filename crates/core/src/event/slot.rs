@@ -99,6 +99,12 @@ impl<'a> Leaf<'a> {
         matches!(self.kind, Kind::Missing | Kind::Null)
     }
 
+    /// Whether the field identifies nothing: it is missing, `null` or an empty text.
+    pub fn is_empty(self) -> bool {
+        // Missing fields and empty texts have no bytes.
+        self.kind == Kind::Null || self.bytes.is_empty()
+    }
+
     /// Returns the value as text: text unescaped, numbers and booleans as written. `None` for a
     /// missing field, `null`, objects and arrays.
     #[inline]

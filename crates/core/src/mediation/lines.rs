@@ -7,7 +7,7 @@
 
 use super::Decoder;
 use crate::event::json::{Scanner, Tree, list_elements, write_on_one_line};
-use crate::event::{Batch, Block, Kind, Path, quote_into, unread};
+use crate::event::{Batch, Block, Kind, Path, Places, quote_into, unread};
 use crate::plan::Plan;
 
 /// Writes records as lines of JSON. Its caches change no result.
@@ -18,8 +18,8 @@ pub struct LineWriter {
 }
 
 impl LineWriter {
-    /// Appends every record of a block as a line. Calls `each` with the line of each record in its
-    /// file.
+    /// Appends every record of a block as a line. Calls `each` with the number of the place of each
+    /// record in its file ([`crate::event::Place`]).
     pub fn write(&mut self, plan: &Plan, decoder: &Decoder, block: &mut Block, out: &mut Vec<u8>, each: &mut dyn FnMut(u64)) {
         std::mem::swap(&mut self.batch.block, block);
         match decoder.is_json() {
@@ -32,22 +32,23 @@ impl LineWriter {
     /// Copies records that are JSON already.
     fn copy(&mut self, out: &mut Vec<u8>, each: &mut dyn FnMut(u64)) {
         let lists = self.batch.block.lists;
+        let mut places = Places::of(&self.batch.block);
         for (line, text) in self.batch.records_as_cut() {
             let text = text.trim_ascii();
             match text.first() {
                 Some(b'[') if lists => match list_elements(text) {
                     Some(elements) => elements.iter().for_each(|element| {
                         copy_one(element, out);
-                        each(line);
+                        each(places.next(line));
                     }),
                     None => {
                         copy_one(text, out);
-                        each(line);
+                        each(places.next(line));
                     }
                 },
                 Some(_) => {
                     copy_one(text, out);
-                    each(line);
+                    each(places.next(line));
                 }
                 None => {}
             }
@@ -64,6 +65,7 @@ impl LineWriter {
         let is_flat = fields.iter().all(|(_, path)| path.names().len() == 1);
         let names: Vec<Vec<u8>> = fields.iter().map(|(_, path)| quoted(&path.names()[0])).collect();
         let mut faults = batch.faults.iter().peekable();
+        let mut places = Places::of(&batch.block);
         for event in 0..batch.len() {
             match faults.next_if(|fault| fault.event as usize == event) {
                 Some(fault) => unread::write(&fault.detail, batch.raw(event), out),
@@ -73,7 +75,7 @@ impl LineWriter {
                 }
                 None => write_nested(batch, event, &fields, out),
             }
-            each(batch.line(event));
+            each(places.next(batch.record(event).line));
         }
     }
 }

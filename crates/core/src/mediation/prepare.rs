@@ -14,6 +14,7 @@ use crate::keyed::key_id;
 use crate::operator::{Clock, Dedupe, Keyed, Operator};
 use crate::partition::{Identity, Input, Usage, read_value};
 use crate::plan::{Plan, Processor, TimeField};
+use crate::source::IdRule;
 use crate::time::Timestamp;
 use crate::verdict::Reason;
 
@@ -65,13 +66,13 @@ impl Mediator {
         let mut text = Vec::with_capacity(128);
         for (place, token) in waiting.tokens.iter().enumerate().skip(from) {
             let row = token.row as usize;
-            let known = |slot: &u16| !flow.batch.leaf(row, *slot).is_absent();
+            let known = |slot: &u16| !flow.batch.leaf(row, *slot).is_empty();
             if !dedupe.required.iter().any(known) {
                 // One that was corrected needs no identity.
                 if flow.batch.block.again {
                     continue;
                 }
-                flow.park(node, *token, Reason::NoId, no_identity(&self.plan, dedupe));
+                flow.park(node, *token, Reason::NoId, no_identity(&self.plan, &flow.batch, dedupe));
                 waiting.refused[place] = true;
                 continue;
             }
@@ -95,12 +96,20 @@ impl Mediator {
     }
 }
 
-/// The fields that were looked at for an identity.
+/// The fields that were looked at for an identity. If the source makes the id from fields, they are those.
 #[cold]
-fn no_identity(plan: &Plan, dedupe: &Dedupe) -> String {
-    let paths: Vec<String> = dedupe.required.iter().map(|slot| format!("`{}`", plan.paths[usize::from(*slot)])).collect();
+fn no_identity(plan: &Plan, batch: &Batch, dedupe: &Dedupe) -> String {
+    let id_rule = plan.sources.get(batch.block.origin.source).and_then(|source| source.id_rule.as_ref());
+    let mut slots: Vec<u16> = Vec::new();
+    for &slot in &dedupe.required {
+        match id_rule {
+            Some((IdRule::Fields(fields), id, _)) if *id == slot => slots.extend(fields),
+            _ => slots.push(slot),
+        }
+    }
+    let paths: Vec<String> = slots.iter().map(|slot| format!("`{}`", plan.paths[usize::from(*slot)])).collect();
     let are = if paths.len() == 1 { "is" } else { "are all" };
-    format!("{} {are} missing or null", paths.join(" and "))
+    format!("{} {are} missing, null or empty", paths.join(" and "))
 }
 
 /// By event, each once: ways that part and meet again bring an event twice.

@@ -1,8 +1,10 @@
 //! Attributes that a source gives to events which do not bring them: `id`, `source`
 //! and `time`.
 
+use std::io::Write;
+
 use super::times::{self, Stamp};
-use crate::event::{Batch, Kind, Slot};
+use crate::event::{Batch, Kind, Place, Places, Slot};
 use crate::source::{IdRule, SourcePlan};
 
 /// Sets what the source says. A time that does not read is kept as it was written, and
@@ -12,9 +14,10 @@ pub(super) fn stamp(source: &SourcePlan, batch: &mut Batch) {
         return;
     }
     let mut text = Vec::with_capacity(32);
+    let mut places = Places::of(&batch.block);
     for row in 0..batch.len() {
         if let Some((rule, id, origin)) = &source.id_rule {
-            stamp_id(rule, *id, *origin, batch, row);
+            stamp_id(rule, *id, *origin, batch, row, &mut places);
         }
         if let Some((field, to)) = &source.time {
             let found = match times::stamp(batch, row, field) {
@@ -25,23 +28,30 @@ pub(super) fn stamp(source: &SourcePlan, batch: &mut Batch) {
                 }
                 // JSON, so that nothing takes it for a time of another form.
                 Stamp::Unreadable(json) => batch.store(Kind::Json, &json),
-                Stamp::Absent => Slot::MISSING,
+                Stamp::Absent => {
+                    let kept = times::replaced(batch.leaf(row, *to)).filter(|_| field.slots.contains(to)).map(<[u8]>::to_vec);
+                    kept.map_or(Slot::MISSING, |kept| batch.store(Kind::Null, &kept))
+                }
             };
             batch.set_slot(row, *to, found);
         }
     }
 }
 
-fn stamp_id(rule: &IdRule, id: u16, origin: u16, batch: &mut Batch, row: usize) {
+fn stamp_id(rule: &IdRule, id: u16, origin: u16, batch: &mut Batch, row: usize, places: &mut Places) {
     let mut text = Vec::new();
     match rule {
-        IdRule::Line => text.extend_from_slice(batch.origin_line(row).to_string().as_bytes()),
+        IdRule::Line => {
+            let place = Place::of(places.next(batch.record(row).line));
+            // Writing into memory cannot fail.
+            let _ = write!(text, "{place}");
+        }
         IdRule::Content => {
             let fingerprint = xxhash_rust::xxh3::xxh3_128(batch.raw(row));
             text.extend_from_slice(format!("{fingerprint:032x}").as_bytes());
         }
         IdRule::Fields(slots) => {
-            if slots.iter().all(|slot| batch.leaf(row, *slot).is_absent()) {
+            if slots.iter().all(|slot| batch.leaf(row, *slot).is_empty()) {
                 return;
             }
             for (i, &slot) in slots.iter().enumerate() {

@@ -4,6 +4,7 @@
 //! period because a field was not there. Only where nothing is declared and the event brings no
 //! time is the time of receipt taken, and those events are counted.
 
+use crate::event::json::leaf_of;
 use crate::event::{Batch, Kind, Leaf, Slot};
 use crate::operator::Operator;
 use crate::plan::{Plan, TimeField};
@@ -94,8 +95,9 @@ fn joined(plan: &Plan, batch: &Batch, row: usize, field: &TimeField) -> Result<O
     match field.format.parse(text, Clue::Text) {
         Some(at) => Ok(Some(at)),
         None => {
+            let advice = field.format.advice(text, Clue::Text).map_or(String::new(), |advice| format!("; {advice}"));
             let text = String::from_utf8_lossy(text);
-            Err((Reason::BadTime, format!("{} is \"{text}\"; expected {}", names(plan, field), field.format.expected())))
+            Err((Reason::BadTime, format!("{} is \"{text}\"; expected {}{advice}", names(plan, field), field.format.expected())))
         }
     }
 }
@@ -130,9 +132,13 @@ fn absences(plan: &Plan, batch: &Batch, row: usize, field: &TimeField) -> String
     let mut groups: Vec<(&str, Vec<String>)> = Vec::new();
     for &slot in &field.slots {
         let leaf = batch.leaf(row, slot);
-        let has_value = !leaf.is_absent() && leaf.as_text().is_some_and(|text| !text.is_empty());
+        let has_value = had_value(leaf) || leaf.as_text().is_some_and(|text| !text.is_empty());
         // An object is no part of a joined time.
-        let what = if leaf.kind == Kind::Json { "neither text nor a number" } else { plan.absence(batch, leaf) };
+        let what = match leaf.kind {
+            Kind::Json => "neither text nor a number",
+            Kind::Null if leaf.bytes == EMPTY => "empty",
+            _ => plan.absence(batch, leaf),
+        };
         match groups.last_mut() {
             _ if has_value => {}
             Some((last, names)) if *last == what => names.push(format!("`{}`", plan.paths[usize::from(slot)])),
@@ -144,6 +150,25 @@ fn absences(plan: &Plan, batch: &Batch, row: usize, field: &TimeField) -> String
         _ => format!("{} are {what}", names.join(" and ")),
     };
     groups.iter().map(shown).collect::<Vec<_>>().join(" and ")
+}
+
+/// An empty text that a source replaced.
+const EMPTY: &[u8] = b"\"\"";
+
+/// Returns the bytes of the `null` that a source leaves in place of a field that is a part of its declared
+/// time and receives it, if a part is absent. Messages need them to describe the field.
+pub(super) fn replaced(leaf: Leaf<'_>) -> Option<&[u8]> {
+    match leaf.kind {
+        Kind::Missing => None,
+        Kind::Text if leaf.bytes.is_empty() => Some(EMPTY),
+        _ => Some(leaf.bytes),
+    }
+}
+
+/// Whether a field had a value before the source replaced it. The `null` of an event has these four
+/// bytes, or none.
+fn had_value(leaf: Leaf<'_>) -> bool {
+    leaf.kind == Kind::Null && !matches!(leaf.bytes, b"" | b"null" | EMPTY)
 }
 
 /// Whether a script returned the event of a row.
@@ -165,9 +190,9 @@ fn unreadable(plan: &Plan, batch: &Batch, place: u16, leaf: Leaf<'_>, field: &Ti
         Some(declared) => (names(plan, declared), declared),
         None => (format!("`{}`", plan.paths[usize::from(place)]), field),
     };
-    let text = leaf.as_text().unwrap_or(leaf.bytes.into());
-    let is_number = leaf.kind == Kind::Number || (leaf.kind == Kind::Json && !leaf.bytes.starts_with(b"\""));
-    let clue = if is_number { Clue::Number } else { Clue::Text };
+    let read = if leaf.kind == Kind::Json { leaf_of(leaf.bytes) } else { leaf };
+    let text = read.as_text().unwrap_or(leaf.bytes.into());
+    let clue = if read.kind == Kind::Number { Clue::Number } else { Clue::Text };
     let advice = field.format.advice(text.trim_ascii(), clue).map_or(String::new(), |advice| format!("; {advice}"));
     let mut shown = Vec::new();
     leaf.write_json(&mut shown);

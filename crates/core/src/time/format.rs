@@ -186,15 +186,49 @@ impl TimeFormat {
         }
     }
 
-    /// Names the format to write for a text that looks like a count of seconds or another unit.
-    /// `None` for other texts, and if the format is not the default.
+    /// Says why a text that looks like a time cannot be read: it is out of the range of times, has too
+    /// many digits, or looks like a count of seconds or another unit, whose format it names. `None` for
+    /// other texts.
     pub fn advice(&self, text: &[u8], clue: Clue) -> Option<String> {
-        let TimeFormat::Default = self else { return None };
+        match self {
+            TimeFormat::Default => {}
+            TimeFormat::Unix { .. } => return crate::decimal::parse(text).is_ok().then(|| RANGE.to_owned()),
+            TimeFormat::Pattern { pattern, .. } => {
+                let parsed = jiff::fmt::strtime::parse(pattern, std::str::from_utf8(text).ok()?).ok()?;
+                return is_beyond(parsed.year()?).then(|| RANGE.to_owned());
+            }
+        }
+        if clue == Clue::Text
+            && let Some(flaw) = flaw_of_rfc3339(text)
+        {
+            return Some(flaw);
+        }
         let plausible = |nanos: i64| from_count(text, nanos).is_some_and(|at| MILLIS.contains(&(at.nanos() / NANOS_PER_MILLI)));
         let (name, unit, _) = UNITS.into_iter().find(|(.., nanos)| plausible(*nanos))?;
         let kind = if clue == Clue::Text { ", written as text" } else { "" };
         Some(format!("it looks like {unit} since 1970{kind}: say `format: {name}`"))
     }
+}
+
+/// The times that 64 bits of nanoseconds since 1970 reach.
+const RANGE: &str = "a time is from 1677-09-21T00:12:44Z to 2262-04-11T23:47:16Z";
+
+/// Whether times of a year may be out of range.
+fn is_beyond(year: i16) -> bool {
+    !(1678..2262).contains(&year)
+}
+
+/// Says what is wrong with a text that begins as RFC 3339 does: its year, or the digits of its second.
+fn flaw_of_rfc3339(text: &[u8]) -> Option<String> {
+    let (year, rest) = text.split_first_chunk::<4>()?;
+    let is_date = matches!(rest, [b'-', a, b, b'-', c, d, ..] if [a, b, c, d].iter().all(|c| c.is_ascii_digit()));
+    let year: i16 = std::str::from_utf8(year).ok()?.parse().ok().filter(|_| is_date)?;
+    if is_beyond(year) {
+        return Some(RANGE.to_owned());
+    }
+    let (_, fraction) = text.split_at_checked(19)?;
+    let digits = fraction.strip_prefix(b".")?.iter().take_while(|c| c.is_ascii_digit()).count();
+    (digits > 9).then(|| format!("a second has at most 9 digits behind the point, and this one has {digits}"))
 }
 
 /// Whether a pattern reads an offset from UTC.

@@ -155,3 +155,29 @@ proptest! {
         prop_assert_eq!(millis.as_nanosecond(), i128::from(nanos).div_euclid(1_000_000) * 1_000_000);
     }
 }
+
+#[test]
+fn times_beyond_the_range_and_too_many_digits_are_named() {
+    let pattern = TimeFormat::named("%d.%m.%Y", Zone::utc()).unwrap();
+    let seconds = TimeFormat::named("unix_s", Zone::utc()).unwrap();
+    for (format, text, expected) in [
+        (&TimeFormat::Default, "1026-01-02T00:00:00Z", Some("from 1677-09-21")),
+        (&TimeFormat::Default, "2345-01-02T00:00:00Z", Some("to 2262-04-11")),
+        (
+            &TimeFormat::Default,
+            "2026-01-02T00:00:00.123456789012Z",
+            Some("at most 9 digits behind the point, and this one has 12"),
+        ),
+        (&TimeFormat::Default, "2026-13-02T00:00:00Z", None),
+        (&TimeFormat::Default, "soon", None),
+        (&pattern, "02.01.1026", Some("from 1677-09-21")),
+        (&pattern, "soon", None),
+        (&seconds, "99999999999", Some("to 2262-04-11")),
+        (&seconds, "soon", None),
+    ] {
+        assert_eq!(format.parse(text.as_bytes(), Clue::Text), None, "{text}");
+        let advice = format.advice(text.as_bytes(), Clue::Text);
+        assert_eq!(advice.is_some(), expected.is_some(), "{text}: {advice:?}");
+        assert!(expected.is_none_or(|expected| advice.as_ref().is_some_and(|advice| advice.contains(expected))), "{advice:?}");
+    }
+}

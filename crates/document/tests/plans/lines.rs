@@ -1,6 +1,6 @@
 //! Records of any format, written as lines of JSON for the log.
 
-use flowmeter_core::event::Block;
+use flowmeter_core::event::{Block, Place};
 use flowmeter_core::mediation::LineWriter;
 use flowmeter_core::plan::Plan;
 use flowmeter_core::source::Format;
@@ -34,6 +34,7 @@ fn written(format: Format, columns: &[&str], text: &str, lists: bool) -> (String
 
 #[test]
 fn records_of_every_form_become_lines_with_all_their_columns() {
+    let second = Place { line: 2, index: 1 }.number();
     let csv = ["user", "use.n", "flag", "note"];
     let cases = [
         // Named columns first, in the types of the source; nested where the document nests them.
@@ -46,7 +47,7 @@ fn records_of_every_form_become_lines_with_all_their_columns() {
             vec![2],
         ),
         (Format::Ndjson, &[], "{\"a\":1.10}\n\n {\"b\":2}\r\n", false, "{\"a\":1.10}\n{\"b\":2}\n", vec![2, 4]),
-        (Format::Ndjson, &[], "[{\"a\":1}, {\"b\":[2]}]\n", true, "{\"a\":1}\n{\"b\":[2]}\n", vec![2, 2]),
+        (Format::Ndjson, &[], "[{\"a\":1}, {\"b\":[2]}]\n", true, "{\"a\":1}\n{\"b\":[2]}\n", vec![2, second]),
         (Format::Ndjson, &[], "[{\"a\":1}]\n", false, "[{\"a\":1}]\n", vec![2]),
         (Format::Ndjson, &[], "no\n", false, "no\n", vec![2]),
     ];

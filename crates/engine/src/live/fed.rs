@@ -26,7 +26,8 @@ pub struct Fed {
 pub struct Run {
     /// The file, object, partition of a topic, table or address.
     pub origin: Arc<str>,
-    /// The line, offset or row of the first event.
+    /// The line, offset or row of the first event, as the number of its place
+    /// ([`flowmeter_core::event::Place`]).
     pub line: u64,
     /// Number of events from there.
     pub events: u64,
@@ -36,7 +37,7 @@ pub struct Run {
 pub type Taken = BTreeMap<String, String>;
 
 impl Fed {
-    /// Adds an event that comes from a line.
+    /// Adds an event that comes from a line, given as the number of its place.
     pub fn add(&mut self, origin: &Arc<str>, line: u64) {
         match self.runs.last_mut() {
             Some(last) if last.line + last.events == line && last.origin == *origin => last.events += 1,
@@ -49,7 +50,7 @@ impl Fed {
         self.runs.iter().map(|run| run.events).sum()
     }
 
-    /// Returns the place of an event, counted from 0, and its line there.
+    /// Returns the origin of an event, counted from 0, and the number of its place there.
     pub fn place_of(&self, mut event: u64) -> Option<(&str, u64)> {
         for run in &self.runs {
             if event < run.events {

@@ -8,6 +8,7 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use flowmeter_core::event::Place;
 use flowmeter_core::meter_type::derived;
 use flowmeter_core::operator::Operator;
 use flowmeter_core::partition::Birth;
@@ -208,7 +209,7 @@ fn shown_with(row: &ArchivedEvent<'_>, origin: &Value) -> Object {
 fn origin_shown(row: &Row) -> Value {
     match read_origin(&row.origin) {
         (None, name) => json!({"source": name}),
-        (Some(source), name) => json!({"source": source, "name": name, "line": row.line}),
+        (Some(source), name) => json!({"source": source, "name": name, "line": Place::of(row.line).line}),
     }
 }
 

@@ -5,7 +5,6 @@
 //! size. So at most the item that is being taken, the next one, or several small ones are in the spool.
 
 use std::collections::VecDeque;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
@@ -13,11 +12,10 @@ use std::thread::{Builder, JoinHandle};
 use flowmeter_core::event::Block;
 use flowmeter_core::plan::Plan;
 use flowmeter_engine::{Error, Kind, Received, Source};
-use sha2::{Digest, Sha256};
 
 use super::{Fetching, Item};
 use crate::calls::Abandon;
-use crate::file::Files;
+use crate::file::{Files, digest_of};
 use crate::sources::Surroundings;
 
 /// Items that are examined at once: enough that small objects do not wait for each other's first byte.
@@ -121,20 +119,6 @@ fn check(plan: &Arc<Plan>, source: usize, path: &Path, may_continue: &dyn Fn() -
         block.clear();
         if let Received::End = files.receive(&mut block)? {
             return Ok(());
-        }
-    }
-}
-
-/// Returns the SHA-256 of a file, in hexadecimal digits.
-fn digest_of(path: &Path, may_continue: &dyn Fn() -> Result<(), Error>) -> Result<String, Error> {
-    let name = || path.display().to_string();
-    let mut file = std::fs::File::open(path).map_err(|why| Error::io(name(), &why))?;
-    let (mut digest, mut buffer) = (Sha256::new(), vec![0; 256 << 10]);
-    loop {
-        may_continue()?;
-        match file.read(&mut buffer).map_err(|why| Error::io(name(), &why))? {
-            0 => return Ok(data_encoding::HEXLOWER.encode(&digest.finalize())),
-            read => digest.update(&buffer[..read]),
         }
     }
 }

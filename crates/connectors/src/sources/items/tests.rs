@@ -13,8 +13,12 @@ use crate::sources::{Step, items_of, open};
 
 /// Opens the files of a folder as a session does, with what was taken before.
 fn reading(folder: &Path, taken: &Taken) -> Box<dyn Reading> {
+    reading_with(folder, "", taken)
+}
+
+fn reading_with(folder: &Path, options: &str, taken: &Taken) -> Box<dyn Reading> {
     let document = format!(
-        "pipeline: p\nsource: {{ file: {{ path: '{}/*' }} }}\noperators:\n  - meter: {{ key: \
+        "pipeline: p\nsource: {{ file: {{ path: '{}/*'{options} }} }}\noperators:\n  - meter: {{ key: \
          00000000-0000-4000-8000-000000000001, rules: [{{ category: n }}] }}\nmeterTypes:\n  - {{ name: N, category: n, \
          aggregation: increment }}\n",
         folder.display()
@@ -103,4 +107,20 @@ fn a_damaged_file_gives_nothing_and_the_others_all() {
     // A whole one in its place is taken.
     std::fs::write(folder.path().join("a.gz"), numbered(2..6)).unwrap();
     assert_eq!(rest(folder.path(), &mut taken).0.len(), 4);
+}
+
+#[test]
+fn the_file_that_stops_a_source_is_remembered_as_failed() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("a.gz"), [0x1f, 0x8b, 8, 0, 1]).unwrap();
+    std::fs::write(folder.path().join("b"), numbered(0..2)).unwrap();
+    let mut taken = Taken::new();
+    let mut source = reading_with(folder.path(), ", onFailure: stop", &taken);
+    let Step::Taken(batch) = source.next().unwrap() else { panic!("nothing") };
+    batch.fed.take(&mut taken);
+    let states: Vec<ItemState> = items_of(&taken).map(|(_, item)| item.state).collect();
+    assert_eq!(states, [ItemState::Failed]);
+    let why = source.next().err().unwrap();
+    assert_eq!(why.to_string().matches("a.gz").count(), 1, "{why}");
+    assert!(why.to_string().contains("onFailure: stop"), "{why}");
 }

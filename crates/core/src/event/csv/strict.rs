@@ -52,14 +52,7 @@ impl Field {
     pub fn text<'r>(&self, row: &'r [u8], quote: Option<u8>) -> Cow<'r, [u8]> {
         let content = &row[self.start..self.end];
         let (true, Some(quote)) = (self.doubled, quote) else { return Cow::Borrowed(content) };
-        let mut text = Vec::with_capacity(content.len());
-        let mut bytes = content.iter();
-        while let Some(&c) = bytes.next() {
-            text.push(c);
-            if c == quote {
-                bytes.next();
-            }
-        }
+        let mut text = single_quotes(content, quote).into_owned();
         // The guard of spreadsheets, quoted as a whole: "=""00123""".
         if text.starts_with(&[b'=', quote]) && text.ends_with(&[quote]) && text.len() > 2 {
             text.pop();
@@ -67,6 +60,22 @@ impl Field {
         }
         Cow::Owned(text)
     }
+}
+
+/// Returns a text with one quote for each doubled one.
+pub(super) fn single_quotes(text: &[u8], quote: u8) -> Cow<'_, [u8]> {
+    if memchr::memchr(quote, text).is_none() {
+        return Cow::Borrowed(text);
+    }
+    let mut single = Vec::with_capacity(text.len());
+    let mut bytes = text.iter().peekable();
+    while let Some(&c) = bytes.next() {
+        single.push(c);
+        if c == quote {
+            bytes.next_if(|next| **next == quote);
+        }
+    }
+    Cow::Owned(single)
 }
 
 fn is_blank(c: u8) -> bool {

@@ -75,6 +75,12 @@ fn a_mistake_costs_its_line_and_no_other() {
         ("quotes as text", none, "1,5\" pipe,1\n\"2,x,2\n", &["1|5\" pipe|1", "\"2|x|2"]),
         ("ragged", strict, "a,b\nc,d,1\n", &["1: the row has 2 fields, but the file has 3 columns", "c|d|1"]),
         ("lenient", Dialect { lenient: true, ..none }, "a,b,1\n", &["a|b|1"]),
+        (
+            "the guard of spreadsheets, leniently",
+            Dialect { lenient: true, ..strict },
+            "=\"00123\",=\"\",1\n\"=\"\"0 \"\"\"\"7\"\"\"\"\"\"\",=5,2\n=\"a\"\"b\",=\",3\n",
+            &["00123||1", "0 \"7\"|=5|2", "a\"b|=\"|3"],
+        ),
     ] {
         assert_eq!(read(&dialect, 3, text), expected, "{label}");
     }

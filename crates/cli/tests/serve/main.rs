@@ -16,6 +16,7 @@ mod documents;
 mod door;
 mod durability;
 mod idempotency;
+mod ids;
 mod jobs;
 mod manual;
 mod memory;

@@ -21,6 +21,7 @@ mod jobs;
 mod manual;
 mod memory;
 mod metrics;
+mod numbers;
 mod periods;
 mod reads;
 mod security;

@@ -263,3 +263,32 @@ fn form_urlencoded(text: &str) -> String {
         .map(|byte| if byte.is_ascii_alphanumeric() { char::from(byte).to_string() } else { format!("%{byte:02X}") })
         .collect()
 }
+
+#[test]
+fn closings_are_of_types_in_use_and_include_periods_in_their_grace() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), &["--test-clock", "2026-01-05T10:10:00Z"]);
+    server.post("/api/v1/meter-types", &json!({"name": "Unused", "category": "none", "resetSchedule": "hourly"})).ok();
+    let document = json!({
+        "pipeline": "p", "source": {"http": {}},
+        "operators": [{"meter": {"key": "00000000-0000-4000-8000-000000000001", "rules": [{"category": "c"}]}}],
+        "meterTypes": [
+            {"name": "Slow", "category": "c", "resetSchedule": "hourly", "late": {"grace": "90m"}},
+            {"name": "Quick", "category": "c", "resetSchedule": "hourly"},
+        ],
+    });
+    server.post("/api/v1/pipelines", &document).ok();
+    server.post("/api/v1/pipelines/p/run", &json!({})).ok();
+    let closings = items(&server.get("/api/v1/closings"));
+    let own = closings.iter().filter(|one| one["pipeline"] == "p");
+    let shown: Vec<(&str, &str, &str)> = own
+        .map(|one| (one["meterType"].as_str().unwrap(), one["periodEnd"].as_str().unwrap(), one["graceEnd"].as_str().unwrap()))
+        .collect();
+    let expected = [
+        ("Slow", "2026-01-05T09:00:00.000Z", "2026-01-05T10:30:00.000Z"),
+        ("Quick", "2026-01-05T11:00:00.000Z", "2026-01-05T11:00:00.000Z"),
+        ("Slow", "2026-01-05T10:00:00.000Z", "2026-01-05T11:30:00.000Z"),
+        ("Slow", "2026-01-05T11:00:00.000Z", "2026-01-05T12:30:00.000Z"),
+    ];
+    assert_eq!(shown, expected, "{closings:?}");
+}

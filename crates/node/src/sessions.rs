@@ -328,7 +328,10 @@ impl Installation {
         let pipeline = self.pipeline(&who.namespace, &session.pipeline_id.to_string())?;
         let plan = self.version(&pipeline, pipeline.version)?.compile().map_err(at)?.plan;
         let action = format!("session.{trigger:?}").to_lowercase();
-        let audited = self.audited(who, &action, id, json!({"status": session.session_status}), Value::Null).map_err(at)?;
+        let stepped = session.session(&plan).take(trigger, self.now());
+        // A step that the status does not allow is refused below.
+        let after = stepped.map_or(Value::Null, |event| json!({"status": event.status.name()}));
+        let audited = self.audited(who, &action, id, json!({"status": session.session_status}), after).map_err(at)?;
         let served = self.served_of(pipeline.id).filter(|served| served.session() == session.number);
         if trigger == Trigger::Cancel
             && let Some(served) = &served

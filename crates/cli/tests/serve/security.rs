@@ -256,7 +256,9 @@ fn a_stream_ends_with_its_key() {
     let (id, secret) = (made["id"].as_str().unwrap(), made["secret"].as_str().unwrap());
     let streams = ["/api/v1/stream", "/api/v1/live?topic=overview", "/api/v1/events/tail"];
     let mut open = streams.map(|path| bare(&server, secret, "GET", path).open());
-    open.iter_mut().for_each(|stream| drop(stream.read_line(&mut String::new()).unwrap()));
+    for stream in &mut open {
+        stream.read_line(&mut String::new()).unwrap();
+    }
     server.ask("DELETE", &format!("/api/v1/keys/{id}")).send().ok();
     for mut stream in open {
         let mut rest = String::new();

@@ -15,7 +15,7 @@ use crate::audit::Who;
 use crate::installation::Installation;
 use crate::pipelines::{Adoption, KeptVersion, compile_with, document_problem};
 use crate::refusal::{Refusal, RefusalKind, Refused, not_found, refusal_of};
-use crate::rows::{kept, named_key, put};
+use crate::rows::{content_tag, kept, named_key, put};
 use crate::tables::reading::ReadTables;
 
 /// A meter type as the catalog keeps it.
@@ -38,6 +38,11 @@ impl KeptMeterType {
     /// Returns the document, as under `meterTypes` of a pipeline.
     pub fn document(&self) -> String {
         Value::Object(self.fields.clone()).to_string()
+    }
+
+    /// Returns a tag of its content, which every change replaces.
+    pub fn tag(&self) -> String {
+        content_tag(self)
     }
 
     /// Returns its JSON form: every field with its default, and the times of creation and change.

@@ -16,7 +16,7 @@ use flowmeter_engine::live::{Live, LogCommand, MeterName};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-pub use listing::{MeterFilter, MeterView};
+pub use listing::{MeterFilter, MeterView, is_cursor};
 
 use crate::audit::Who;
 use crate::change::ChangeSet;

@@ -183,11 +183,16 @@ async fn groups(
         Ok::<_, Refused>(query.time(name)?.map_or(otherwise, flowmeter_core::time::Timestamp::nanos))
     };
     let span = (nanos("from", i64::MIN)?, nanos("to", i64::MAX)?);
-    off(move || {
-        let all = query.get("state") == Some("all");
-        Ok(super::page(app.installation.groups_shown(&asked.who.namespace, query.get("pipeline"), all, span), None))
-    })
-    .await
+    let all = match query.get("state") {
+        None | Some("open") => false,
+        Some("all") => true,
+        Some(other) => {
+            let detail = format!("`{other}` is no state of groups; there are open and all");
+            return Err(Box::new(Problem::new(Code::Invalid, detail).field("state")));
+        }
+    };
+    off(move || Ok(super::page(app.installation.groups_shown(&asked.who.namespace, query.get("pipeline"), all, span), None)))
+        .await
 }
 
 async fn show(State(app): State<App>, Extension(asked): Extension<Asked>, Path(id): Path<String>) -> Result<Response, Refused> {

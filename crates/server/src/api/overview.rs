@@ -300,6 +300,7 @@ fn drawn(kept: &KeptPipeline, document: &str, compiled: &Pipeline, counts: &Valu
     let count_of = |id: &str| known.iter().find(|one| one["id"] == id).cloned().unwrap_or_default();
     let plan = &compiled.plan;
     let id = |at: u16| format!("operator:{}", plan.nodes[usize::from(at)].id);
+    let lines = Pipeline::operator_lines(document);
     let mut nodes = Vec::new();
     let mut edges = Vec::new();
     for (at, source) in plan.sources.iter().enumerate() {
@@ -316,7 +317,7 @@ fn drawn(kept: &KeptPipeline, document: &str, compiled: &Pipeline, counts: &Valu
     for (at, node) in plan.nodes.iter().enumerate() {
         let mut shown = json!({
             "id": id(at as u16), "kind": "operator", "name": node.id, "what": node.operator.name(),
-            "line": line_of(document, "id", &node.id),
+            "line": lines.get(&node.id),
         });
         let count = count_of(&node.id);
         for name in ["in", "out", "errors"] {

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::support::server::{Server, eventually};
+use crate::support::server::{Server, event, eventually};
 
 fn series(history: &Value, name: &str) -> u64 {
     let one = history["series"].as_array().unwrap().iter().find(|one| one["name"] == name);
@@ -72,4 +72,16 @@ fn a_history_is_of_something_that_exists() {
     for query in ["of=pipeline&name=short", "of=operator&name=short/meter", "of=namespace"] {
         server.get(&format!("/api/v1/history?{query}"));
     }
+}
+
+#[test]
+fn a_pipeline_without_a_session_has_no_lag() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), &[]);
+    server.count(&[event("1", "anna", json!(1))]);
+    server.post("/api/v1/sessions/R-00000001/cancel", &json!({})).ok();
+    let sent = server.ask("POST", "/api/v1/events").json(&event("2", "anna", json!(1))).send();
+    assert_eq!(sent.status, 204);
+    let overview = server.get("/api/v1/overview");
+    assert_eq!((&overview["lag"]["events"], &overview["pipelines"][0]["lag"]["events"]), (&json!(0), &json!(0)), "{overview}");
 }

@@ -270,7 +270,7 @@ impl Asked {
             return Ok(());
         }
         let detail = format!("this concerns every namespace, and `{}` belongs to `{}`", self.who.name, self.who.namespace);
-        let problem = Problem::new(Code::ScopeMissing, detail);
+        let problem = Problem::new(Code::ScopeMissing, detail).extra("scope", Scope::Admin.name());
         Err(Box::new(problem.remedy(format!("Use a key of the namespace `{namespace}` with the scope admin."))))
     }
 }

@@ -343,7 +343,10 @@ fn a_carried_event_is_traced_and_explained_in_the_period_of_its_receipt() {
 fn records_without_events_are_explained_and_partial_ones_name_the_whole() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start(folder.path(), &["--test-clock", "2026-01-05T10:00:00Z"]);
-    server.post("/api/v1/pipelines", &carrying()).ok();
+    let mut document = carrying();
+    let path = folder.path().join("partial.ndjson");
+    document["targets"] = json!([{"name": "threshold", "file": {"path": path}}]);
+    server.post("/api/v1/pipelines", &document).ok();
     server.post("/api/v1/pipelines/p/run", &json!({})).ok();
     let id = "00000000-0000-4000-8000-0000000000aa";
     server.post("/api/v1/meters", &json!({"userId": "anna", "meterType": "m", "pipeline": "p", "id": id})).ok();
@@ -359,6 +362,9 @@ fn records_without_events_are_explained_and_partial_ones_name_the_whole() {
     assert_eq!(explain(&name(empty)).ok()["recount"], json!({"eventCount": 0, "equal": true, "value": 0}));
     let partial = items(&server.get("/api/v1/records?pipeline=p&userId=anna&threshold=true")).remove(0);
     let whole = records.iter().find(|record| record["periodStart"] == partial["periodStart"]).unwrap();
+    // The target of partial records takes no records of periods.
+    let history = server.get(&format!("/api/v1/records/{}/history", name(whole)));
+    assert_eq!(items(&history)[0]["deliveries"], json!([]), "{history}");
     let told = explain(&name(&partial));
     assert_eq!((told.problem().1.as_str(), &told.json()["periodRecordId"]), ("conflict", &json!(name(whole))));
 }

@@ -75,7 +75,13 @@ pub(crate) fn work(
         );
         drop(writeln!(out, "flowmeter {version} listens on {scheme}://{address}, data in {}", data.display()));
         for served in installation.served() {
-            drop(writeln!(out, "pipeline {} is running", served.kept.name));
+            // A pipeline without a session stays loaded for its meters and records.
+            let state = match (served.session(), served.board().is_paused()) {
+                (0, _) => continue,
+                (_, true) => "is paused",
+                (_, false) => "is running",
+            };
+            drop(writeln!(out, "pipeline {} {state}", served.kept.name));
         }
         if has_dashboard {
             drop(writeln!(out, "dashboard: {scheme}://{address}/"));

@@ -120,7 +120,7 @@ fn first_batch(reading: &mut dyn Reading) -> Result<Option<Batch>, Error> {
                     sources::items_of(&batch.fed.taken.iter().filter_map(|(k, v)| Some((k.clone(), v.clone()?))).collect())
                 {
                     if let Some(why) = &item.why {
-                        let named = if why.contains(&*name) { why.clone() } else { format!("{name}: {why}") };
+                        let named = if why.contains(name) { why.clone() } else { format!("{name}: {why}") };
                         return Err(Error::new(Kind::Invalid, named));
                     }
                 }

@@ -255,6 +255,25 @@ fn events_of_a_user_are_found_wherever_they_are() {
     assert!(equal.status.success(), "{}", told(&equal));
 }
 
+/// Its records and events stay, and are read as those of a deleted pipeline.
+#[test]
+fn a_deleted_pipeline_is_no_difference() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, file) = (folder.path().join("data"), pipeline_in(folder.path(), "hourly"));
+    let server = Server::start(&data, Some(&file), &[]);
+    assert_eq!(server.post("/api/v1/events?wait=counted", &story(1)).0, 200);
+    server.until("/api/v1/records", |body| body["items"].as_array().unwrap().len() == 2);
+    assert_eq!(server.post("/api/v1/sessions/R-00000001/cancel", "").0, 200);
+    assert_eq!(ask(&server.address, "DELETE", "/api/v1/pipelines/usage", "", "").unwrap().0, 204);
+    server.stop();
+    let equal = verify(&data);
+    assert!(equal.status.success(), "{}", told(&equal));
+    let stranger = data.join("pipelines/00000000-0000-4000-8000-0000000000ff");
+    std::fs::create_dir_all(&stranger).unwrap();
+    std::fs::write(stranger.join("file"), "x").unwrap();
+    assert_eq!(verify(&data).status.code(), Some(3), "of no pipeline that ever was");
+}
+
 /// The state of another history is reported, whatever its counts.
 #[test]
 fn differences_are_reported() {

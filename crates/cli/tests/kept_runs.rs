@@ -134,8 +134,8 @@ fn a_run_without_a_checkpoint_has_not_happened_and_time_does_not_go_back() {
 #[test]
 fn records_that_a_target_refused_are_delivered_by_the_next_run() {
     // A folder of that name is in the way: the file cannot be written.
-    let place = Place::new("targets: [{ file: { path: out/usage.ndjson } }]\n");
-    std::fs::create_dir_all(place.path("out/usage.ndjson")).unwrap();
+    let place = Place::new("targets: [{ file: { path: 'out/{meterType}.ndjson' } }]\n");
+    std::fs::create_dir_all(place.path("out/calls.ndjson")).unwrap();
     place.events("january.ndjson", 1, 1..3, 2);
     let mut stuck =
         place.command("january.ndjson", "2024-02-01T00:00:00Z").stderr(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
@@ -149,11 +149,11 @@ fn records_that_a_target_refused_are_delivered_by_the_next_run() {
     support::server::eventually("the run has happened", || has_happened().then_some(()));
     stuck.kill().unwrap();
     stuck.wait().unwrap();
-    std::fs::remove_dir(place.path("out/usage.ndjson")).unwrap();
+    std::fs::remove_dir(place.path("out/calls.ndjson")).unwrap();
     place.events("february.ndjson", 2, 1..3, 2);
     let summary = place.summary("february.ndjson", "2024-03-01T00:00:00Z");
     assert_eq!(summary["records"], 4, "those of January are among them");
-    let held = place.held("out/usage.ndjson");
+    let held = place.held("out/calls.ndjson");
     let starts: Vec<_> = held.iter().map(|record| record["periodStart"].as_str().unwrap()[..7].to_owned()).collect();
     assert_eq!(starts, ["2024-01", "2024-01", "2024-02", "2024-02"]);
 }

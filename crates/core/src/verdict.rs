@@ -133,9 +133,7 @@ impl Reason {
             Reason::NoValue => {
                 "send the field that the detail names, or name another where the operator names it (`value:` in a rule)"
             }
-            Reason::BadValue => {
-                "send what the detail expects; numbers have at most 38 digits, 18 of them behind the point, and are text only with `textNumbers: true`"
-            }
+            Reason::BadValue => "send what the detail expects; a number has at most 38 digits, 18 of them behind the point",
             Reason::BadTime => "send the time as the detail expects it, or name its form with `time: {field, format, timezone}`",
             Reason::InFuture => "check the sender's clock, or set `futureTolerance`",
             Reason::BeforeActive => "check `activeFrom` of the meter type and `createdAt` of the meter",

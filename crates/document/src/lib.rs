@@ -45,6 +45,8 @@ pub use targets::{
 };
 pub use test_cases::{TestCase, TestData};
 
+use std::collections::BTreeMap;
+
 use flowmeter_core::meter_type::{MeterType, derived};
 use flowmeter_core::plan::Plan;
 use serde_json::{Map, Value};
@@ -140,6 +142,14 @@ impl Pipeline {
         let mut kinds = meter_type::compile_all(&tree, &mut problems);
         problems.into_result()?;
         kinds.pop().ok_or_else(Problems::default)
+    }
+
+    /// Returns the line of each operator of a document, by its id; none of one that is not a
+    /// document.
+    pub fn operator_lines(text: &str) -> BTreeMap<String, usize> {
+        let Ok(tree) = tree::parse(text) else { return BTreeMap::new() };
+        let items = tree.get("operators").map(tree::Node::items).unwrap_or_default();
+        items.iter().filter_map(|item| Some((operators::id_of(item)?.to_owned(), item.line))).collect()
     }
 
     /// Returns the meter types that a document declares.

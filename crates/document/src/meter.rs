@@ -2,7 +2,7 @@
 
 use flowmeter_core::event::Path;
 use flowmeter_core::limits::RULES_MAX;
-use flowmeter_core::meter_type::MeterType;
+use flowmeter_core::meter_type::{MeterType, derived};
 use flowmeter_core::plan::{DeclaredMeter, OwnFields, Processor, Rule, TimeField};
 use flowmeter_core::source::SourcePlan;
 use flowmeter_core::suggest::nearest;
@@ -188,6 +188,7 @@ pub(super) fn compile_declared(
 ) -> Vec<DeclaredMeter> {
     let items = tree.get("meters").map(Tree::items).unwrap_or_default();
     let mut meters: Vec<DeclaredMeter> = Vec::new();
+    let mut ids: Vec<Option<Uuid>> = Vec::new();
     for (i, node) in items.iter().enumerate() {
         let field = format!("meters[{i}]");
         let named = node.text("meterType").unwrap_or_default();
@@ -230,9 +231,19 @@ pub(super) fn compile_declared(
         let same = |known: &DeclaredMeter| {
             (&known.user, known.processor, known.meter_type) == (&meter.user, meter.processor, meter.meter_type)
         };
-        if meters.iter().any(same) {
+        let is_repeated = meters.iter().any(same);
+        if is_repeated {
             compiler.problems.add(node, &field, "this user already has a meter of this type here");
         }
+        let own_id = kind.zip(processor).map(|(kind, processor)| {
+            let derived = || derived::meter(processors[processor].key, meter_types[kind].id, meter.user.as_bytes());
+            meter.id.unwrap_or_else(derived)
+        });
+        if let Some(other) = ids.iter().position(|id| own_id.is_some() && *id == own_id).filter(|_| !is_repeated) {
+            let message = format!("meters[{other}] has this id too; give every meter an id of its own");
+            compiler.problems.add(node.get("id").unwrap_or(node), &format!("{field}.id"), message);
+        }
+        ids.push(own_id);
         meters.push(meter);
     }
     meters

@@ -81,6 +81,12 @@ pub(super) fn compile_all(
     steps.into_iter().flatten().collect()
 }
 
+/// Returns the id of an operator: the given one, or its kind.
+pub(super) fn id_of(item: &Tree) -> Option<&str> {
+    let kind = || KINDS.into_iter().find(|kind| item.members().any(|(name, _)| name == *kind));
+    item.text("id").or_else(kind)
+}
+
 /// Which operator an item is; it must be exactly one.
 fn kind_of(item: &Tree, field: &str, report: bool, compiler: &mut Compiler<'_>) -> Option<&'static str> {
     let present: Vec<&'static str> = KINDS.into_iter().filter(|kind| item.members().any(|(name, _)| name == *kind)).collect();

@@ -1,5 +1,6 @@
 //! Documents: what is wrong with them and what is said about it.
 
+use flowmeter_core::meter_type::derived;
 use proptest::prelude::*;
 
 use super::*;
@@ -148,6 +149,25 @@ fn whatever_is_wrong_is_told_with_its_line_and_a_suggestion() {
         }
     }
     assert!(missed.is_empty(), "{}", missed.join("\n"));
+}
+
+#[test]
+fn two_declared_meters_never_share_an_id() {
+    let id = "00000000-0000-4000-8000-0000000000aa";
+    let declared = |one: &str, other: &str| {
+        let meters = format!(
+            "meters:\n  - {{ meterType: LLM tokens, userId: a{one} }}\n  - {{ meterType: LLM tokens, userId: b{other} }}\n"
+        );
+        SOUND.replace("targets:\n", &format!("{meters}targets:\n"))
+    };
+    let given = format!(", id: {id}");
+    Pipeline::read(&declared(&given, "")).unwrap();
+    let found = problems(&declared(&given, &given));
+    assert!(found.contains("meters[1].id: meters[0] has this id too"), "{found}");
+    let plan = Pipeline::read(&declared("", "")).unwrap().plan;
+    let derived = derived::meter(plan.processors[0].key, plan.meter_types[usize::from(plan.meters[0].meter_type)].id, b"a");
+    let found = problems(&declared("", &format!(", id: {derived}")));
+    assert!(found.contains("meters[1].id: meters[0] has this id too"), "{found}");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 pub mod derived;
 pub mod explain;
+pub(crate) mod flushed;
 pub mod origins;
 pub mod replay;
 pub mod rows;

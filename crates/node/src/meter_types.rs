@@ -3,6 +3,7 @@
 pub mod declared;
 
 use flowmeter_core::meter_type::MeterType;
+use flowmeter_core::plan::Plan;
 use flowmeter_document::Pipeline;
 use flowmeter_engine::{Error, StateChoices};
 use flowmeter_store::catalog::{Change, Table};
@@ -12,9 +13,9 @@ use uuid::Uuid;
 
 use crate::audit::Who;
 use crate::installation::Installation;
-use crate::pipelines::{Adoption, compile_with, document_problem};
+use crate::pipelines::{Adoption, KeptVersion, compile_with, document_problem};
 use crate::refusal::{Refusal, RefusalKind, Refused, not_found, refusal_of};
-use crate::rows::{kept, named_key, put};
+use crate::rows::{content_tag, kept, named_key, put};
 use crate::tables::reading::ReadTables;
 
 /// A meter type as the catalog keeps it.
@@ -37,6 +38,11 @@ impl KeptMeterType {
     /// Returns the document, as under `meterTypes` of a pipeline.
     pub fn document(&self) -> String {
         Value::Object(self.fields.clone()).to_string()
+    }
+
+    /// Returns a tag of its content, which every change replaces.
+    pub fn tag(&self) -> String {
+        content_tag(self)
     }
 
     /// Returns its JSON form: every field with its default, and the times of creation and change.
@@ -79,7 +85,8 @@ impl Installation {
         found.ok_or_else(|| not_found("meter type", id_or_name))
     }
 
-    /// Creates a meter type.
+    /// Creates a meter type. A name or id that another one of the installation or of a pipeline has
+    /// is refused.
     pub fn create_meter_type(&self, who: &Who, fields: Map<String, Value>) -> Result<KeptMeterType, Refused> {
         let read = read(&fields)?;
         let _change = self.begin_change()?;
@@ -97,6 +104,14 @@ impl Installation {
             };
             let detail = format!("the meter type `{}` has this {field} already", known.name);
             return Err(Box::new(Refusal::new(RefusalKind::AlreadyExists, detail).field(field)));
+        }
+        let declared = self.declared_meter_types(&who.namespace).map_err(|why| refusal_of(&why))?;
+        if let Some(known) = declared.iter().find(|known| known.name == read.name || known.id == read.id) {
+            let field = if known.name == read.name { "name" } else { "id" };
+            let detail = format!("the pipeline `{}` declares the meter type `{}` with this {field}", known.pipeline, known.name);
+            let remedy = "Take it from `meterTypes` in the document of the pipeline first, or choose another.";
+            let problem = Refusal::new(RefusalKind::AlreadyExists, detail).field(field).remedy(remedy);
+            return Err(Box::new(problem.extra("pipeline", known.pipeline.clone())));
         }
         let now = self.now().to_string();
         let mut fields = fields;
@@ -157,8 +172,8 @@ impl Installation {
         self.adopt_meter_types(who, adoption, types)
     }
 
-    /// Makes a change of the meter types of a namespace, which gives every pipeline that counts in
-    /// them a version: all of it, or nothing. The caller holds the lock for changes.
+    /// Makes a change of the meter types of a namespace, which gives every pipeline that uses a
+    /// changed one a version: all of it, or nothing. The caller holds the lock for changes.
     fn adopt_meter_types(&self, who: &Who, mut adoption: Adoption, mut types: Vec<KeptMeterType>) -> Result<(), Refused> {
         types.sort_by(|a, b| a.name.cmp(&b.name));
         let types: Vec<String> = types.iter().map(KeptMeterType::document).collect();
@@ -168,6 +183,9 @@ impl Installation {
                 continue;
             }
             let compiled = compile_with(&version.document, &types)?;
+            if !self.uses_changed(&version, &types, &compiled.plan)? {
+                continue;
+            }
             let newer = crate::pipelines::KeptPipeline {
                 version: pipeline.version + 1,
                 updated_at: self.now().to_string(),
@@ -184,6 +202,36 @@ impl Installation {
         }
         self.make_adoption(adoption)
     }
+
+    /// Whether a pipeline counts, or has meters, in a type that differs between its newest version
+    /// and these documents.
+    fn uses_changed(&self, version: &KeptVersion, types: &[String], after: &Plan) -> Result<bool, Refused> {
+        let changed = changed(&version.meter_types, types);
+        let before = version.compile().map_err(|why| refusal_of(&why))?.plan;
+        if used(&before).iter().chain(&used(after)).any(|kind| changed.contains(&kind.id)) {
+            return Ok(true);
+        }
+        let Some(served) = self.served_of(version.id) else { return Ok(false) };
+        served.meters_index.follow(served.worker()).map_err(|why| refusal_of(&why))?;
+        Ok(changed.iter().any(|kind| served.meters_index.has_kind(*kind)))
+    }
+}
+
+/// Returns the ids of the documents of meter types that are not in both lists.
+fn changed(before: &[String], after: &[String]) -> Vec<Uuid> {
+    let only = |of: &[String], other: &[String]| of.iter().filter(|text| !other.contains(text)).cloned().collect::<Vec<_>>();
+    let texts = only(before, after).into_iter().chain(only(after, before));
+    let id = |text: String| Uuid::try_parse(serde_json::from_str::<Value>(&text).ok()?.get("id")?.as_str()?).ok();
+    texts.filter_map(id).collect()
+}
+
+/// Returns the meter types that a plan uses: those in which a rule counts or a declared meter is.
+fn used(plan: &Plan) -> Vec<&MeterType> {
+    let rules = plan.processors.iter().flat_map(|processor| &processor.rules).flat_map(|rule| rule.meter_types.iter().copied());
+    let mut used: Vec<u16> = rules.chain(plan.meters.iter().map(|meter| meter.meter_type)).collect();
+    used.sort_unstable();
+    used.dedup();
+    used.into_iter().map(|at| &plan.meter_types[usize::from(at)]).collect()
 }
 
 fn read(fields: &Map<String, Value>) -> Result<MeterType, Refused> {

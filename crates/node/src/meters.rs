@@ -7,7 +7,7 @@ mod listing;
 pub mod memory;
 pub mod periods;
 
-use flowmeter_core::meter_type::{MeterType, OwnLimits};
+use flowmeter_core::meter_type::{MeterType, OwnLimits, derived};
 use flowmeter_core::plan::Plan;
 use flowmeter_core::time::Zone;
 use flowmeter_document::{Pipeline, Problems};
@@ -16,7 +16,7 @@ use flowmeter_engine::live::{Live, LogCommand, MeterName};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-pub use listing::{MeterFilter, MeterView};
+pub use listing::{MeterFilter, MeterView, is_cursor};
 
 use crate::audit::Who;
 use crate::change::ChangeSet;
@@ -115,6 +115,12 @@ fn wrong_limit(problems: &Problems) -> Refused {
     Box::new(Refusal::new(RefusalKind::Invalid, detail.join("; ")).field(field.trim_start_matches('.')))
 }
 
+/// Returns the refusal of an id that another meter has.
+fn taken(id: Uuid) -> Refusal {
+    let detail = format!("another meter of this installation has the id `{id}`");
+    Refusal::new(RefusalKind::AlreadyExists, detail).remedy("Give another id, or leave `id` out.")
+}
+
 /// Refuses fields that a request does not take.
 fn must_be_one_of(known: &[&str], fields: &Map<String, Value>, what: &str) -> Result<(), Refused> {
     let other = fields.keys().find(|name| !known.contains(&name.as_str()));
@@ -136,7 +142,7 @@ impl Installation {
         Err(not_found("meter", id))
     }
 
-    /// Opens a meter. The fields are `userId`, `meterType` (name or id) and, where they are
+    /// Opens a meter. An id that another meter of the installation has is refused. The fields are `userId`, `meterType` (name or id) and, where they are
     /// ambiguous, `pipeline` and `meterKey`; `id`, `deleteOnReset` and `customFields` are optional.
     pub fn create_meter(&self, who: &Who, fields: &Map<String, Value>) -> Result<MeterView, Refused> {
         self.meters_have_room()?;
@@ -173,12 +179,18 @@ impl Installation {
             Some(Ok(id)) => Some(id),
             Some(Err(_)) => return Err(invalid("id", "the id of a meter is a UUID".to_owned())),
         };
+        // An id is free until the meter is in the log, so no other change may come in between.
+        let _change = self.begin_change()?;
         let filter =
             MeterFilter { user: Some(user.clone()), meter_type: Some(meter_type_id.to_string()), ..MeterFilter::default() };
         let there = served.meters(filter, usize::MAX).map_err(|why| refusal_of(&why))?;
         if there.iter().any(|view| view.name.meter_key == meter_key) {
             let detail = format!("`{user}` has a meter of the type `{wanted}` here already");
             return Err(Box::new(Refusal::new(RefusalKind::AlreadyExists, detail)));
+        }
+        let own_id = id.unwrap_or_else(|| derived::meter(meter_key, meter_type_id, user.as_bytes()));
+        if self.meter_anywhere(own_id).map_err(|why| refusal_of(&why))?.is_some() {
+            return Err(Box::new(taken(own_id).field("id")));
         }
         let mut name = MeterName {
             user_id: user,
@@ -193,8 +205,35 @@ impl Installation {
         };
         set_fields(&mut name, fields, &kind)?;
         let pipeline = served.kept.id;
-        self.command_meter(who, &served, "meter.create", &LogCommand::Open { pipeline, meter: name.clone() }, &name)?;
+        self.command_locked(who, &served, "meter.create", &LogCommand::Open { pipeline, meter: name.clone() }, &name)?;
         self.look_up(&served, &name)
+    }
+
+    /// Returns the meter with an id in any loaded pipeline of the installation, with its pipeline.
+    fn meter_anywhere(&self, id: Uuid) -> Result<Option<(Uuid, MeterName)>, Error> {
+        for served in self.served() {
+            if let Some(view) = served.meter_of_id(id)? {
+                return Ok(Some((served.kept.id, view.name)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Refuses a plan that declares a meter with the id of another meter: records are identified by
+    /// the id of their meter, so two meters never share one.
+    pub(crate) fn check_meter_ids(&self, pipeline: Uuid, plan: &Plan) -> Result<(), Refused> {
+        for (at, meter) in plan.meters.iter().enumerate() {
+            let Some(id) = meter.id else { continue };
+            let Some((home, name)) = self.meter_anywhere(id).map_err(|why| refusal_of(&why))? else { continue };
+            let kind = plan.meter_types[usize::from(meter.meter_type)].id;
+            let key = plan.processors[usize::from(meter.processor)].key;
+            let is_same =
+                (home, name.user_id.as_str(), name.meter_type_id, name.meter_key) == (pipeline, meter.user.as_str(), kind, key);
+            if !is_same {
+                return Err(Box::new(taken(id).field(format!("meters[{at}].id"))));
+            }
+        }
+        Ok(())
     }
 
     /// Returns the loaded pipeline that counts in a meter type, with its meter keys.

@@ -150,6 +150,11 @@ impl Draft {
 }
 
 impl Notification {
+    /// Returns a tag of its content, which every change replaces.
+    pub fn tag(&self) -> String {
+        crate::rows::content_tag(self)
+    }
+
     /// Whether it sends this event.
     pub fn wants(&self, event: &SessionEvent) -> bool {
         self.enabled

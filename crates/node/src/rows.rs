@@ -35,3 +35,10 @@ pub(crate) fn pair_key(id: Uuid, number: u64) -> Vec<u8> {
 pub fn shown(at: Timestamp) -> Value {
     if at == Timestamp::MAX || at == Timestamp::MIN { Value::Null } else { Value::String(at.to_string()) }
 }
+
+/// Returns a tag of the content of a row: two rows that differ have different tags, whenever they
+/// were written.
+pub(crate) fn content_tag<T: Serialize>(row: &T) -> String {
+    let bytes = serde_json::to_vec(row).unwrap_or_default();
+    format!("{:016x}", xxhash_rust::xxh3::xxh3_64(&bytes))
+}

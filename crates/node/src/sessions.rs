@@ -199,6 +199,8 @@ impl Installation {
         self.check_services(&compiled.plan).map_err(|why| refusal_of(&why))?;
         let mut plan = compiled.plan.clone();
         plan.id = pipeline.id;
+        // A meter with one of its ids may have been opened since the version was made.
+        self.check_meter_ids(pipeline.id, &plan)?;
         self.prepare_tables(who, &plan, read)?;
         let StartOptions { unique_key, as_of, sources, due, attempt } = options;
         let mut session = self.new_session(pipeline, RunType::Normal, unique_key).map_err(|why| refusal_of(&why))?;
@@ -326,7 +328,10 @@ impl Installation {
         let pipeline = self.pipeline(&who.namespace, &session.pipeline_id.to_string())?;
         let plan = self.version(&pipeline, pipeline.version)?.compile().map_err(at)?.plan;
         let action = format!("session.{trigger:?}").to_lowercase();
-        let audited = self.audited(who, &action, id, json!({"status": session.session_status}), Value::Null).map_err(at)?;
+        let stepped = session.session(&plan).take(trigger, self.now());
+        // A step that the status does not allow is refused below.
+        let after = stepped.map_or(Value::Null, |event| json!({"status": event.status.name()}));
+        let audited = self.audited(who, &action, id, json!({"status": session.session_status}), after).map_err(at)?;
         let served = self.served_of(pipeline.id).filter(|served| served.session() == session.number);
         if trigger == Trigger::Cancel
             && let Some(served) = &served

@@ -16,6 +16,7 @@ use flowmeter_store::rollups::{First, Partial, Query, Row, SUBJECT, Snapshot, To
 use uuid::Uuid;
 
 use crate::installation::{Installation, Served};
+use crate::pipelines::KeptPipeline;
 use crate::refusal::{Refusal, RefusalKind, Refused, not_found, refusal_of};
 
 /// Nanoseconds for which a query waits for a pipeline to reach the end of the log.
@@ -39,9 +40,16 @@ pub struct Usage {
 impl Installation {
     /// Returns the usage of a meter type of the namespace, by id or name: one of the installation
     /// or one that a loaded pipeline declares.
+    ///
+    /// # Errors
+    /// `conflict` if several pipelines declare one of this name: their usage is not one number.
     pub fn usage_of(&self, namespace: &str, id_or_name: &str) -> Result<Usage, Refused> {
+        let declaring = self.declaring(namespace, id_or_name)?;
         let mut found: Option<Usage> = None;
         for served in self.served_in(namespace) {
+            if declaring.contains(&served.kept.name) {
+                continue;
+            }
             let plan = served.worker().ask(|live| Arc::clone(live.plan())).map_err(|why| refusal_of(&why))?;
             let kind = plan.meter_types.iter().position(|kind| kind.name == id_or_name || kind.id.to_string() == id_or_name);
             let Some(at) = kind else { continue };
@@ -79,6 +87,39 @@ impl Installation {
                     served: Vec::new(),
                 })
             }),
+        }
+    }
+
+    /// Returns the pipelines that declare a meter type of the same name as one of the installation:
+    /// they do not count in the installation's.
+    fn declaring(&self, namespace: &str, id_or_name: &str) -> Result<Vec<String>, Refused> {
+        let at = |why: Error| refusal_of(&why);
+        let is_it = |name: &str, id: Uuid| name == id_or_name || id.to_string() == id_or_name;
+        let holds = |pipeline: &KeptPipeline| {
+            let compiled = self.compiled(pipeline);
+            compiled.is_some_and(|compiled| compiled.plan.meter_types.iter().any(|kind| is_it(&kind.name, kind.id)))
+        };
+        // Documents are read again only where it matters whose the type is.
+        if self.pipelines(namespace).map_err(at)?.iter().filter(|pipeline| holds(pipeline)).count() < 2 {
+            return Ok(Vec::new());
+        }
+        match self.meter_type(namespace, id_or_name) {
+            Ok(own) => {
+                let declared = self.declared_meter_types(namespace).map_err(at)?;
+                Ok(declared
+                    .into_iter()
+                    .filter(|kind| is_it(&kind.name, kind.id) || kind.id == own.id)
+                    .map(|kind| kind.pipeline)
+                    .collect())
+            }
+            Err(refused) if refused.kind == RefusalKind::NotFound => {
+                match self.declared_meter_type(namespace, id_or_name) {
+                    Err(refused) if refused.kind == RefusalKind::Conflict => Err(refused),
+                    // A pipeline may still count in a type that its newest version lacks.
+                    _ => Ok(Vec::new()),
+                }
+            }
+            Err(refused) => Err(refused),
         }
     }
 

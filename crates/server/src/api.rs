@@ -254,6 +254,25 @@ pub struct Asked {
     pub who: Who,
     /// The rights of the caller.
     pub principal: Principal,
+    /// The signed-in browser that asks, by the name of its session.
+    pub browser: Option<String>,
+}
+
+impl Asked {
+    /// Checks that the caller may see or act on the whole installation, not only on one namespace:
+    /// its keys are those of the default namespace, which is that of the operator.
+    ///
+    /// # Errors
+    /// `scope_missing`.
+    pub(crate) fn must_be_operator(&self, app: &App) -> Result<(), Refused> {
+        let namespace = &app.installation.settings().namespace;
+        if *self.principal.namespace == **namespace {
+            return Ok(());
+        }
+        let detail = format!("this concerns every namespace, and `{}` belongs to `{}`", self.who.name, self.who.namespace);
+        let problem = Problem::new(Code::ScopeMissing, detail).extra("scope", Scope::Admin.name());
+        Err(Box::new(problem.remedy(format!("Use a key of the namespace `{namespace}` with the scope admin."))))
+    }
 }
 
 async fn guarded(State(guard): State<Guard>, request: Request, next: Next) -> Response {
@@ -276,8 +295,8 @@ async fn admitted(guard: Guard, scope: Scope, mut request: Request, next: Next) 
         Err(refused) => return refused.into_response(),
     };
     let now = app.installation.wall();
-    let (principal, via) = match app.installation.settings().auth.required {
-        false => (Principal::local(&app.installation.settings().namespace), None),
+    let (principal, via, browser) = match app.installation.settings().auth.required {
+        false => (Principal::local(&app.installation.settings().namespace), None, None),
         true => {
             let header = request.headers().get(header::AUTHORIZATION).map(|value| value.to_str().unwrap_or_default());
             let of_browser = match header {
@@ -285,9 +304,9 @@ async fn admitted(guard: Guard, scope: Scope, mut request: Request, next: Next) 
                 Some(_) => Ok(None),
             };
             match of_browser {
-                Ok(Some(principal)) => (principal, Some(Via::Browser)),
+                Ok(Some((principal, browser))) => (principal, Some(Via::Browser), Some(browser)),
                 Ok(None) => match app.keys.authenticate(header, now) {
-                    Ok(principal) => (principal, Some(Via::Key)),
+                    Ok(principal) => (principal, Some(Via::Key), None),
                     Err(refusal) => return Problem::from(refusal).into_response(),
                 },
                 Err(refused) => return refused.into_response(),
@@ -310,7 +329,7 @@ async fn admitted(guard: Guard, scope: Scope, mut request: Request, next: Next) 
         Err(refused) => return refused.into_response(),
     };
     let who = Who { name: principal.name.to_string(), namespace: principal.namespace.to_string(), request: asking };
-    request.extensions_mut().insert(Asked { who: who.clone(), principal });
+    request.extensions_mut().insert(Asked { who: who.clone(), principal, browser });
     let path = request.uri().path().to_owned();
     let mut answer = crate::idempotency::around(&app, &who.namespace, request, next).await;
     // The answer is for one key at one moment: no cache may give it to another.

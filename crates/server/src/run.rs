@@ -150,6 +150,9 @@ pub async fn run(
     let closing = tokio::task::spawn_blocking(move || {
         notifying.stop();
         indexing.stop();
+        if let Err(why) = installation.save_history() {
+            tracing::error!("numbers over time of the last minute were not kept: {why}");
+        }
         installation.close();
     })
     .await;

@@ -232,7 +232,7 @@ export interface components {
             reason: components["schemas"]["ParkReason"];
             /**
              * Format: date-time
-             * @description The time at which the server received it; only where one parked event is read, while the event is kept
+             * @description The time at which the server received it, while the event is kept
              */
             receivedAt?: string;
             remedy: string;
@@ -299,6 +299,11 @@ export interface components {
         CountedUsage: {
             /** Format: date-time */
             eventAt: string | null;
+            /**
+             * @description `carried`: its own period had been flushed, so it counted in the period of its receipt; null: it counted in the period of its time
+             * @enum {unknown}
+             */
+            late: "carried" | null;
             /** Format: uuid */
             meterId: string;
             /** Format: uuid */
@@ -654,6 +659,11 @@ export interface components {
             /** Format: date-time */
             eventAt: string | null;
             id: string | null;
+            /**
+             * @description `carried`: its own period had been flushed, so it counted in the period of its receipt; null: it counted in the period of its time
+             * @enum {unknown}
+             */
+            late: "carried" | null;
             /** Format: uuid */
             meterId: string;
             /** Format: uuid */
@@ -884,8 +894,6 @@ export interface components {
         KeyRotation: {
             /** @description How long the old secret still works: a duration, 24h when left out */
             grace?: string;
-        } & {
-            [key: string]: Json;
         };
         /** @description How far a pipeline is behind the log. */
         Lag: {
@@ -1282,8 +1290,6 @@ export interface components {
             expiresAt?: string | null;
             name: string;
             scopes: components["schemas"]["Scope"][];
-        } & {
-            [key: string]: Json;
         };
         /** @description A meter to open, of `meterType` or `meterTypeId`. */
         NewMeter: {
@@ -1939,6 +1945,8 @@ export interface components {
             line?: number;
             /** @description The operators whose state has no place in a new version */
             operators?: components["schemas"]["DisplacedState"][];
+            /** @description The record of the period in which a threshold was crossed */
+            periodRecordId?: string;
             pipeline?: string;
             /** @description Every fault of a document */
             problems?: components["schemas"]["DocumentProblem"][];
@@ -2136,7 +2144,7 @@ export interface components {
             id: string | null;
             index: number;
             /** @enum {string} */
-            reason: "not_json" | "not_cloudevent" | "too_large";
+            reason: "not_json" | "not_cloudevent" | "too_large" | "too_deep";
             /** @enum {string} */
             verdict: "rejected";
         };

@@ -82,7 +82,8 @@ pub(super) const TEXTS: &[Text] = &[
         "scope_missing",
         "The key is valid, but does not have the scope that this request needs; `scope` names it. `ingest` sends \
          events, `read` reads, `operate` acts on sessions, meters, corrections and deliveries, `admin` changes \
-         pipelines, meter types, notifications and keys, and includes the other scopes.",
+         pipelines, meter types, notifications and keys, and includes the other scopes. Backups, the settings and a \
+         test clock concern every namespace: they need a key of the namespace in `namespace.default`.",
         "Give a key no more scopes than its program needs.",
     ),
     text(

@@ -62,3 +62,36 @@ fn entries_say_whether_a_key_or_a_browser_made_the_change() {
     let ways: Vec<_> = entries.iter().map(|entry| &entry["via"]).collect();
     assert_eq!(ways[..2], [&json!("key"), &json!("browser")], "{entries:?}");
 }
+
+#[test]
+fn entries_of_sessions_and_keys_say_what_came_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), &[]);
+    for act in ["pause", "resume", "cancel"] {
+        server.post(&format!("/api/v1/sessions/R-00000001/{act}"), &json!({"reason": format!("to {act}")})).ok();
+    }
+    let wrong = server.post("/api/v1/sessions/R-00000001/cancel", &json!({"reason": 5})).problem();
+    assert_eq!((wrong.0, wrong.2.as_deref()), (400, Some("reason")));
+    let entries = items(&server.get("/api/v1/audit?object=R-00000001"));
+    let shown: Vec<(&str, &Value, &Value, &Value)> = entries
+        .iter()
+        .filter(|one| one["action"] != "session.start")
+        .map(|one| (one["action"].as_str().unwrap(), &one["before"]["status"], &one["after"]["status"], &one["reason"]))
+        .collect();
+    let expected = [
+        ("session.cancel", json!("RUNNING"), json!("CANCELED"), json!("to cancel")),
+        ("session.resume", json!("PAUSED"), json!("RUNNING"), json!("to resume")),
+        ("session.pause", json!("RUNNING"), json!("PAUSED"), json!("to pause")),
+    ];
+    let expected: Vec<(&str, &Value, &Value, &Value)> = expected.iter().map(|(a, b, c, d)| (*a, b, c, d)).collect();
+    assert_eq!(shown, expected);
+
+    let end = "2099-01-01T00:00:00Z";
+    let key = server.post("/api/v1/keys", &json!({"name": "k", "scopes": ["read", "operate"], "expiresAt": end})).ok();
+    let entry = items(&server.get("/api/v1/audit?action=key.create")).remove(0);
+    let after = &entry["after"];
+    assert_eq!((&after["id"], &after["scopes"]), (&key["id"], &key["scopes"]));
+    assert!(after["expiresAt"].as_str().unwrap().starts_with("2099-01-01"), "{entry}");
+    let text = entry.to_string();
+    assert!(!text.contains("secret") && !text.contains("hash") && !text.contains("salt"), "{text}");
+}

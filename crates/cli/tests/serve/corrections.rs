@@ -95,6 +95,12 @@ fn the_queue_is_filtered_by_event_time_and_settlement() {
     let one = server.get("/api/v1/corrections/default:0");
     assert_eq!((&one["settledBy"], one["parkedAt"].is_string()), (&json!("local"), true));
     assert_eq!(one["receivedAt"], json!("2026-03-04T12:00:00.000Z"), "{one}");
+    for order in ["asc", "desc"] {
+        let found = items(&server.get(&format!("/api/v1/corrections?state=all&order={order}")));
+        let mut times: Vec<_> = found.iter().map(|one| one["receivedAt"].as_str().unwrap()).collect();
+        times.sort_unstable();
+        assert_eq!(times, ["2026-03-04T12:00:00.000Z", "2026-03-04T12:00:00.000Z", "2026-03-05T12:00:00.000Z"], "{order}");
+    }
     for field in ["from", "settledTo"] {
         let told = server.ask("GET", &format!("/api/v1/corrections?{field}=noon")).send().problem();
         assert_eq!((told.0, told.2.as_deref()), (400, Some(field)));

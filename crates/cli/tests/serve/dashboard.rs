@@ -1,6 +1,6 @@
 //! The dashboard: its files, the sign-in of browsers, and what its pages read.
 
-use std::io::BufRead;
+use std::io::{BufRead, Read};
 
 use serde_json::{Value, json};
 
@@ -92,8 +92,14 @@ fn a_browser_signs_in_with_a_key_and_keeps_a_cookie_only() {
     // Signing out ends the session, here and in the list.
     let listed = server.ask("GET", "/api/v1/browser-sessions").header("cookie", &cookie).send().ok();
     assert_eq!(items(&listed).len(), 1);
-    let out = same("DELETE", "/ui/session").header("cookie", &cookie).send();
-    assert_eq!(out.status, 204);
+    let out = |csrf: &str| same("DELETE", "/ui/session").header("cookie", &cookie).header("x-flowmeter-csrf", csrf).send();
+    assert_eq!(out("").problem().1, "host_refused");
+    let mut live = server.ask("GET", "/api/v1/stream").header("cookie", &cookie).open();
+    live.read_line(&mut String::new()).unwrap();
+    assert_eq!(out(&csrf).status, 204);
+    // The stream of the browser ends with its session.
+    let mut rest = String::new();
+    live.read_to_string(&mut rest).unwrap();
     assert_eq!(server.ask("GET", "/api/v1/meters").header("cookie", &cookie).send().status, 401);
 }
 
@@ -138,7 +144,7 @@ fn a_browser_acts_in_one_of_its_namespaces_at_a_time() {
     let audit = same("GET", "/api/v1/audit", &cookie).send().ok();
     assert!(items(&audit).iter().any(|entry| entry["action"] == "browser.switch"), "{audit}");
 
-    assert_eq!(same("DELETE", "/ui/session", &cookie).send().status, 204);
+    assert_eq!(same("DELETE", "/ui/session", &cookie).header("x-flowmeter-csrf", csrf).send().status, 204);
     assert_eq!(same("GET", "/ui/session", &cookie).send().ok()["signedIn"], false);
 }
 

@@ -97,7 +97,7 @@ fn filled(template: &str, ids: &BTreeMap<&str, String>) -> String {
     let Some((prefix, id)) = known else { return template.to_owned() };
     let first = prefix.rfind('{').unwrap();
     let path = format!("{}{id}{}", &prefix[..first], &template[prefix.len()..]);
-    path.replace("{groupByKey}", "plan").replace("{field}", "data.plan")
+    path.replace("{groupByKey}", "plan").replace("{field}", "data.plan").replace("{version}", "1")
 }
 
 #[test]

@@ -127,11 +127,33 @@ fn fields_of_parked_events_are_renamed_converted_and_removed() {
 
 /// Serves a pipeline by the hour whose records go to a service.
 fn delivering(folder: &std::path::Path, address: &str) -> Server {
+    delivering_with(folder, address, &[])
+}
+
+fn delivering_with(folder: &std::path::Path, address: &str, more: &[&str]) -> Server {
     let document = folder.join("hours.yaml");
     let text =
         hours(std::path::Path::new("unused")).replace("file: { path: unused }", "webhook: { url: 'URL/hook', parallel: 1 }");
     std::fs::write(&document, text.replace("URL", address)).unwrap();
-    Server::start(&folder.join("data"), &["--pipeline", document.to_str().unwrap()])
+    let mut arguments = vec!["--pipeline", document.to_str().unwrap()];
+    arguments.extend(more);
+    Server::start(&folder.join("data"), &arguments)
+}
+
+/// Attempts have the time of the machine, whatever the clock of the engine shows.
+#[test]
+fn a_job_on_a_test_clock_takes_the_deliveries_of_now() {
+    let service = Service::default();
+    let address = service.start();
+    service.answer("/hook", 422, "no such account");
+    let folder = tempfile::tempdir().unwrap();
+    let server = delivering_with(folder.path(), &address, &["--test-clock", "2024-05-01T12:00:00Z"]);
+    server.count(&[past("1", "anna")]);
+    server.post("/api/v1/clock", &json!({"by": "1h"})).ok();
+    eventually("a dead delivery", || Some(items(&server.get("/api/v1/deliveries?state=dead"))).filter(|found| found.len() == 1));
+    let filter = json!({"pipeline": "hours", "state": "dead"});
+    let rehearsed = json!({"action": "resend", "selector": {"filter": filter}, "dryRun": true});
+    assert_eq!(server.post("/api/v1/deliveries/jobs", &rehearsed).ok()["matched"], 1);
 }
 
 fn past(id: &str, user: &str) -> Value {

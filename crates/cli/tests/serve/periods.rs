@@ -263,3 +263,108 @@ fn form_urlencoded(text: &str) -> String {
         .map(|byte| if byte.is_ascii_alphanumeric() { char::from(byte).to_string() } else { format!("%{byte:02X}") })
         .collect()
 }
+
+#[test]
+fn closings_are_of_types_in_use_and_include_periods_in_their_grace() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), &["--test-clock", "2026-01-05T10:10:00Z"]);
+    server.post("/api/v1/meter-types", &json!({"name": "Unused", "category": "none", "resetSchedule": "hourly"})).ok();
+    let document = json!({
+        "pipeline": "p", "source": {"http": {}},
+        "operators": [{"meter": {"key": "00000000-0000-4000-8000-000000000001", "rules": [{"category": "c"}]}}],
+        "meterTypes": [
+            {"name": "Slow", "category": "c", "resetSchedule": "hourly", "late": {"grace": "90m"}},
+            {"name": "Quick", "category": "c", "resetSchedule": "hourly"},
+        ],
+    });
+    server.post("/api/v1/pipelines", &document).ok();
+    server.post("/api/v1/pipelines/p/run", &json!({})).ok();
+    let closings = items(&server.get("/api/v1/closings"));
+    let own = closings.iter().filter(|one| one["pipeline"] == "p");
+    let shown: Vec<(&str, &str, &str)> = own
+        .map(|one| (one["meterType"].as_str().unwrap(), one["periodEnd"].as_str().unwrap(), one["graceEnd"].as_str().unwrap()))
+        .collect();
+    let expected = [
+        ("Slow", "2026-01-05T09:00:00.000Z", "2026-01-05T10:30:00.000Z"),
+        ("Quick", "2026-01-05T11:00:00.000Z", "2026-01-05T11:00:00.000Z"),
+        ("Slow", "2026-01-05T10:00:00.000Z", "2026-01-05T11:30:00.000Z"),
+        ("Slow", "2026-01-05T11:00:00.000Z", "2026-01-05T12:30:00.000Z"),
+    ];
+    assert_eq!(shown, expected, "{closings:?}");
+}
+
+/// A pipeline that counts by the day and carries late events, with a threshold.
+fn carrying() -> serde_json::Value {
+    json!({
+        "pipeline": "p", "source": {"http": {}},
+        "operators": [{"meter": {
+            "key": "00000000-0000-4000-8000-000000000001", "value": "data.value", "rules": [{"category": "c"}],
+        }}],
+        "meterTypes": [{
+            "name": "m", "category": "c", "resetSchedule": "daily", "late": {"policy": "carry"},
+            "thresholds": [{"name": "five", "value": 5}],
+        }],
+    })
+}
+
+#[test]
+fn a_carried_event_is_traced_and_explained_in_the_period_of_its_receipt() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), &["--test-clock", "2026-01-05T10:00:00Z"]);
+    server.post("/api/v1/pipelines", &carrying()).ok();
+    server.post("/api/v1/pipelines/p/run", &json!({})).ok();
+    let at = |id: &str, user: &str, value: i32, time: &str| {
+        let mut one = event(id, user, json!(value));
+        one["time"] = json!(time);
+        one
+    };
+    server.count(&[at("1", "anna", 1, "2026-01-05T09:00:00Z")]);
+    server.post("/api/v1/clock", &json!({"to": "2026-01-06T10:00:00Z"})).ok();
+    server.count(&[at("2", "anna", 2, "2026-01-05T09:30:00Z"), at("3", "bert", 4, "2026-01-05T09:30:00Z")]);
+    let traced = |id: &str| {
+        let traced = server.get(&format!("/api/v1/events/{id}/trace"));
+        let events = traced["events"].as_array().unwrap().clone();
+        let own = events.iter().find(|event| event["pipeline"] == "p").unwrap();
+        (own["counted"][0]["periodStart"].as_str().unwrap().to_owned(), own["counted"][0]["late"].clone())
+    };
+    assert_eq!(traced("1"), ("2026-01-05T00:00:00.000Z".to_owned(), json!(null)));
+    assert_eq!(traced("2"), ("2026-01-06T00:00:00.000Z".to_owned(), json!("carried")));
+    assert_eq!(traced("3"), ("2026-01-05T00:00:00.000Z".to_owned(), json!(null)), "the first event of its user");
+    server.post("/api/v1/clock", &json!({"to": "2026-01-07T10:00:00Z"})).ok();
+    let records = items(&server.get("/api/v1/records?pipeline=p&userId=anna"));
+    let found = records.iter().find(|record| record["periodStart"] == "2026-01-06T00:00:00.000Z").unwrap();
+    let id = found["meterMetaData"]["recordId"].as_str().unwrap();
+    let explained = server.get(&format!("/api/v1/records/{id}/explain"));
+    assert_eq!(explained["recount"], json!({"eventCount": 1, "equal": true, "value": 2}), "{explained}");
+    assert_eq!(explained["events"][0]["late"], "carried");
+}
+
+#[test]
+fn records_without_events_are_explained_and_partial_ones_name_the_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), &["--test-clock", "2026-01-05T10:00:00Z"]);
+    let mut document = carrying();
+    let path = folder.path().join("partial.ndjson");
+    document["targets"] = json!([{"name": "threshold", "file": {"path": path}}]);
+    server.post("/api/v1/pipelines", &document).ok();
+    server.post("/api/v1/pipelines/p/run", &json!({})).ok();
+    let id = "00000000-0000-4000-8000-0000000000aa";
+    server.post("/api/v1/meters", &json!({"userId": "anna", "meterType": "m", "pipeline": "p", "id": id})).ok();
+    server.count(&[event("1", "anna", json!(7))]);
+    let traced = server.get("/api/v1/events/1/trace");
+    let own = traced["events"].as_array().unwrap().iter().find(|event| event["pipeline"] == "p").unwrap().clone();
+    assert_eq!(own["counted"][0]["meterId"], id, "the given id: {own}");
+    server.post("/api/v1/clock", &json!({"to": "2026-01-07T10:00:00Z"})).ok();
+    let records = items(&server.get("/api/v1/records?pipeline=p&userId=anna"));
+    let name = |record: &serde_json::Value| record["meterMetaData"]["recordId"].as_str().unwrap().to_owned();
+    let explain = |id: &str| server.ask("GET", &format!("/api/v1/records/{id}/explain")).send();
+    let empty = records.iter().find(|record| record["meterMetaData"]["eventCount"] == 0).unwrap();
+    assert_eq!(explain(&name(empty)).ok()["recount"], json!({"eventCount": 0, "equal": true, "value": 0}));
+    let partial = items(&server.get("/api/v1/records?pipeline=p&userId=anna&threshold=true")).remove(0);
+    let whole = records.iter().find(|record| record["periodStart"] == partial["periodStart"]).unwrap();
+    // The target of partial records takes no records of periods.
+    let history = server.get(&format!("/api/v1/records/{}/history", name(whole)));
+    assert_eq!(items(&history)[0]["deliveries"], json!([]), "{history}");
+    let told = explain(&name(&partial));
+    assert_eq!((told.problem().1.as_str(), &told.json()["periodRecordId"]), ("conflict", &json!(name(whole))));
+}

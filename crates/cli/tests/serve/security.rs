@@ -1,5 +1,7 @@
 //! Keys: access, scopes, namespaces and rates.
 
+use std::io::{BufRead, Read};
+
 use serde_json::{Value, json};
 
 use crate::support::server::{Server, command, event, items};
@@ -101,11 +103,11 @@ fn keys_rotated_revoked_and_expired() {
     assert_eq!(server.ask("DELETE", &format!("/api/v1/keys/{}", rotated["id"].as_str().unwrap())).send().status, 200);
     assert_eq!(code(rotated["secret"].as_str().unwrap()), "key_revoked");
     let cases = [
-        (json!({"scopes": ["read"]}), None),
-        (json!({"name": "x", "scopes": []}), None),
+        (json!({"scopes": ["read"]}), Some("name")),
+        (json!({"name": "x", "scopes": []}), Some("scopes")),
         (json!({"name": "x", "scopes": ["everything"]}), Some("scopes")),
         (json!({"name": "x", "scopes": ["read"], "expiresAt": "soon"}), Some("expiresAt")),
-        (json!({"name": "x", "scopes": ["read"], "expiresAt": "2001-01-01T00:00:00Z"}), None),
+        (json!({"name": "x", "scopes": ["read"], "expiresAt": "2001-01-01T00:00:00Z"}), Some("expiresAt")),
     ];
     for (body, field) in cases {
         let told = server.post("/api/v1/keys", &body).problem();
@@ -150,6 +152,14 @@ fn namespaces_never_see_each_other() {
         let seen = get(&red, path).text();
         assert!(!seen.contains("lue"), "{path}: {seen}");
     }
+    // Acts on every namespace are for the keys of the default one.
+    let ask = |key: &str, path: &str| bare(&server, key, "POST", path).json(&json!({})).send().problem();
+    assert_eq!(ask(&blue, "/api/v1/backup").1, "scope_missing");
+    assert_eq!(ask(&red, "/api/v1/backup").2.as_deref(), Some("to"));
+    assert_eq!(ask(&blue, "/api/v1/clock").1, "scope_missing");
+    assert_eq!((get(&blue, "/api/v1/settings").status, get(&red, "/api/v1/settings").status), (403, 200));
+    let pipelines = |key: &str| get(key, "/api/v1/system").ok()["pipelines"].as_array().unwrap().len();
+    assert_eq!((pipelines(&blue), pipelines(&red)), (1, 1));
     let blue_key = id_of("/api/v1/keys", "id");
     assert_eq!(bare(&server, &red, "DELETE", &format!("/api/v1/keys/{blue_key}")).send().status, 404);
 }
@@ -215,4 +225,43 @@ fn tls_with_a_certificate_of_one_s_own() {
     server.count(&[event("1", "anna", json!(1))]);
     let plain = server.url.replace("https://", "http://");
     assert!(ureq::get(format!("{plain}/health/live")).call().is_err());
+}
+
+#[test]
+fn a_key_that_is_not_understood_names_the_field() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = guarded(folder.path(), &[]).with_key(BOOTSTRAP);
+    for (body, field) in [
+        (json!({"scopes": ["read"]}), "name"),
+        (json!({"name": 5, "scopes": ["read"]}), "name"),
+        (json!({"name": "x".repeat(201), "scopes": ["read"]}), "name"),
+        (json!({"name": "x"}), "scopes"),
+        (json!({"name": "x", "scopes": []}), "scopes"),
+        (json!({"name": "x", "scopes": ["all"]}), "scopes"),
+        (json!({"name": "x", "scopes": ["read"], "expiresAt": "soon"}), "expiresAt"),
+        (json!({"name": "x", "scopes": ["read"], "expiresAt": "2001-01-01T00:00:00Z"}), "expiresAt"),
+        (json!({"name": "x", "scopes": ["read"], "expires": "2099-01-01T00:00:00Z"}), "expires"),
+    ] {
+        let told = server.post("/api/v1/keys", &body).problem();
+        assert_eq!((told.0, told.2.as_deref()), (400, Some(field)), "{body}");
+    }
+    assert_eq!(items(&server.get("/api/v1/keys")).len(), 1);
+}
+
+#[test]
+fn a_stream_ends_with_its_key() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = guarded(folder.path(), &[]).with_key(BOOTSTRAP);
+    let made = server.post("/api/v1/keys", &json!({"name": "viewer", "scopes": ["read"]})).ok();
+    let (id, secret) = (made["id"].as_str().unwrap(), made["secret"].as_str().unwrap());
+    let streams = ["/api/v1/stream", "/api/v1/live?topic=overview", "/api/v1/events/tail"];
+    let mut open = streams.map(|path| bare(&server, secret, "GET", path).open());
+    for stream in &mut open {
+        stream.read_line(&mut String::new()).unwrap();
+    }
+    server.ask("DELETE", &format!("/api/v1/keys/{id}")).send().ok();
+    for mut stream in open {
+        let mut rest = String::new();
+        stream.read_to_string(&mut rest).unwrap();
+    }
 }

@@ -226,3 +226,61 @@ fn warnings_of_a_document_are_in_the_answers() {
     let sound = document.replace("name: all, category", "name: all, when: 'true == false', category");
     assert_eq!(send("POST", "/api/v1/pipelines/check", &sound)["warnings"], json!([]));
 }
+
+#[test]
+fn unknown_words_of_lists_and_queries_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), &["--set", "limits.json_depth_max=8"]);
+    for (path, code, field) in
+        [("/api/v1/meters?cursor=xyz", "bad_cursor", "cursor"), ("/api/v1/corrections/groups?state=bogus", "invalid", "state")]
+    {
+        let told = server.ask("GET", path).send().problem();
+        assert_eq!(told, (400, code.to_owned(), Some(field.to_owned())), "{path}");
+    }
+    let send = |query: &str, body: &str| {
+        let ask = server.ask("POST", &format!("/api/v1/events{query}")).header("content-type", "application/x-ndjson");
+        ask.body(body).send()
+    };
+    assert_eq!(send("?wait=foo", "{\"a\":1}\n").problem().2.as_deref(), Some("wait"));
+    let deep = format!("{{\"a\":{}{}}}\n", "[".repeat(8), "]".repeat(8));
+    let told = send("", &deep);
+    assert_eq!((told.problem().1.as_str(), &told.json()["verdicts"][0]["reason"]), ("events_rejected", &json!("too_deep")));
+    let flat = format!("{{\"a\":{}{}}}\n", "[".repeat(7), "]".repeat(7));
+    assert_eq!(send("", &flat).status, 204);
+}
+
+#[test]
+fn a_version_is_found_by_its_number_and_operators_by_their_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), &[]);
+    let document = "pipeline: calls\nsource: { http: {} }\noperators:\n  - filter: { when: 'true' }\n  - meter:\n      key: 3f6f5ab0-7f0e-4f43-9d02-5a5f2f9f1c01\n      rules: [{ category: calls }]\nmeterTypes: [{ name: Calls, category: calls, aggregation: count }]\n";
+    server.ask("POST", "/api/v1/pipelines").header("content-type", "application/yaml").body(document).send().ok();
+    let version = server.get("/api/v1/pipelines/calls/versions/1");
+    assert_eq!((&version["version"], version["document"].as_str()), (&json!(1), Some(document)));
+    for number in ["2", "x"] {
+        assert_eq!(server.ask("GET", &format!("/api/v1/pipelines/calls/versions/{number}")).send().problem().0, 404);
+    }
+    let graph = server.get("/api/v1/pipelines/calls/graph");
+    let line = |name: &str| {
+        let nodes = graph["nodes"].as_array().unwrap();
+        nodes.iter().find(|node| node["kind"] == "operator" && node["name"] == name).unwrap()["line"].clone()
+    };
+    assert_eq!((line("filter"), line("meter")), (json!(4), json!(5)), "{graph}");
+}
+
+#[test]
+fn every_change_has_an_etag_of_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    // The clock stays where it is.
+    let server = Server::start(folder.path(), &["--test-clock", "2026-01-05T10:00:00Z"]);
+    let made = server.post("/api/v1/meter-types", &json!({"name": "Spend"}));
+    let first = made.header("etag").unwrap().to_owned();
+    let put = |unit: &str| {
+        let ask = server.ask("PUT", "/api/v1/meter-types/Spend").header("if-match", &first);
+        ask.json(&json!({"name": "Spend", "unit": unit})).send()
+    };
+    let changed = put("EUR");
+    assert_ne!(changed.header("etag").unwrap(), first);
+    assert_eq!(changed.status, 200);
+    assert_eq!(put("USD").problem().1, "stale");
+}

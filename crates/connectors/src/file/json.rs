@@ -93,7 +93,12 @@ impl Elements {
             let start = self.at;
             let end = match self.text.value_end(start) {
                 Some(end) => end,
-                None => self.broken_at(start)?,
+                None => {
+                    let end = self.broken_at(start)?;
+                    // Nothing is left of the list.
+                    self.in_array = false;
+                    end
+                }
             };
             if !self.in_array
                 && let Some(items) = &self.items

@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use flowmeter_engine::{Error, Kind};
 
@@ -44,7 +45,7 @@ pub(super) fn named(path: &Path) -> Result<Named, Error> {
         }
         Ok(meta) if !meta.is_file() || STREAMS.iter().any(|stream| path.starts_with(stream)) => Ok(Named::Stream),
         Ok(_) => fs::canonicalize(path).map(Named::File).map_err(|why| at(&why)),
-        Err(why) if why.kind() == ErrorKind::NotFound => {
+        Err(why) if matches!(why.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
             let mut followed = path.to_path_buf();
             for _ in 0..LINKS_MAX {
                 match fs::read_link(&followed) {
@@ -82,6 +83,9 @@ fn write(path: &Path, bytes: &[u8]) -> std::io::Result<Put> {
     }
 }
 
+/// A number for each probe: targets of one folder are probed at the same time.
+static PROBES: AtomicU64 = AtomicU64::new(0);
+
 /// Whether files whose paths begin like this can be written: their folder is there, or can
 /// be made, and takes a file.
 pub(super) fn probe(beginning: &str) -> Result<(), Error> {
@@ -92,7 +96,8 @@ pub(super) fn probe(beginning: &str) -> Result<(), Error> {
         Error::new(Kind::Invalid, message)
     };
     fs::create_dir_all(folder).map_err(|why| wrong(&why))?;
-    let file = beside(&folder.join("probe"));
+    let number = PROBES.fetch_add(1, Ordering::Relaxed);
+    let file = beside(&folder.join(format!("probe-{number}")));
     File::create(&file).and_then(|_| fs::remove_file(&file)).map_err(|why| wrong(&why))
 }
 
@@ -125,5 +130,22 @@ impl Blobs for Folder {
         };
         let names = entries.flatten().map(|entry| format!("{folder}{}", entry.file_name().to_string_lossy()));
         Ok(names.filter(|name| name.starts_with(beginning)).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn targets_of_one_folder_are_probed_at_the_same_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let beginning = format!("{}/records/", folder.path().display());
+        let probes = || (0..200).try_for_each(|_| probe(&beginning));
+        std::thread::scope(|scope| {
+            let all: Vec<_> = (0..8).map(|_| scope.spawn(probes)).collect();
+            all.into_iter().for_each(|one| one.join().unwrap().unwrap());
+        });
+        assert_eq!(fs::read_dir(&beginning).unwrap().count(), 0);
     }
 }

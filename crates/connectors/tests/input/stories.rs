@@ -349,7 +349,7 @@ fn the_name_of_each_file_tells_its_format() {
         let outcome = run(&document(&format!("path: 'DIR/{path}'"), "match: first", "", ""), &[(file, text.as_bytes())], AS_OF);
         assert_eq!(outcome.shown(), ["u 2026-01-01 5"], "{file} by {path}");
     }
-    // Where the pattern tells the format, text is no number in JSON.
+    // Where the pattern names the format, text is no number in JSON.
     let document = document("path: 'DIR/*.ndjson'", "match: first", "", "");
     assert_eq!(run(&document, &[("a.ndjson", json.as_bytes())], AS_OF).shown(), ["1 bad_value"]);
 }

@@ -7,9 +7,10 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use flowmeter_core::aggregation::Aggregate;
 use flowmeter_core::event::Path;
 use flowmeter_core::plan::Plan;
-use flowmeter_core::schedule::Calendar;
+use flowmeter_core::schedule::{Calendar, Period};
 use flowmeter_core::time::Timestamp;
 use flowmeter_engine::live::PastAnswers;
 use flowmeter_engine::live::{folder_of, items, record_item};
@@ -22,14 +23,15 @@ use serde_json::json;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
+use crate::events::flushed::carries;
 use crate::events::trace::counted_shown;
 use crate::installation::{Installation, Served};
 use crate::pipelines::KeptPipeline;
 use crate::records::RecordView;
-use crate::refusal::{Refused, not_found, refusal_of};
+use crate::refusal::{Refusal, RefusalKind, Refused, not_found, refusal_of};
 use crate::rows::shown;
 use crate::tables::TableHistory;
-use crate::verbatim::Object;
+use crate::verbatim::{self, Object};
 
 /// Maximum of events that are counted again; a record with more is shown, but not added up.
 const EVENTS_MAX: u64 = 2_000_000;
@@ -105,6 +107,24 @@ fn earlier_flushes(served: &Served, found: &Found, since: i64) -> Result<Vec<Tim
     Ok(flushes)
 }
 
+/// Refuses to explain a partial record of a threshold: its value is that of the event that crossed
+/// it, and only whole periods are added up again.
+fn not_of_a_threshold(served: &Served, record_id: &str) -> Result<(), Refused> {
+    let at = |why: Error| refusal_of(&why);
+    let Some(partial) = served.record(record_id).map_err(at)?.filter(|record| record.is_threshold) else { return Ok(()) };
+    let field = |name: &str| partial.field(name).unwrap_or_default();
+    let (meter, start) = (field("id"), field("periodStart"));
+    let is_whole = |record: &RecordView| !record.is_threshold && record.field("periodStart").as_deref() == Some(&start);
+    let whole = served.records_of((RecordKey::Meter, &meter), 0..u64::MAX, (1, true), is_whole).map_err(at)?.pop();
+    let whole = whole.and_then(|record| record.field("recordId"));
+    let detail = format!("`{record_id}` is the partial record of a threshold; only records of whole periods are added up again");
+    let refusal = Refusal::new(RefusalKind::Conflict, detail);
+    Err(Box::new(match whole {
+        Some(id) => refusal.remedy(format!("Explain the record of its period: {id}.")).extra("periodRecordId", id),
+        None => refusal.remedy("Explain the record of its period once that is closed."),
+    }))
+}
+
 impl Installation {
     /// Returns a page of the events that made a record, whether all events add up to it, and the
     /// number of events of the page.
@@ -113,6 +133,9 @@ impl Installation {
         for pipeline in self.pipelines(namespace).map_err(at)?.iter() {
             if let Some(found) = self.find_record(pipeline, record_id).map_err(at)? {
                 return self.explain_in(pipeline, &found, from, limit).map_err(at);
+            }
+            if let Some(served) = self.served_of(pipeline.id) {
+                not_of_a_threshold(&served, record_id)?;
             }
         }
         Err(not_found("record", record_id))
@@ -179,11 +202,20 @@ impl Installation {
             recount.begin_with(kind as u16, calendar);
         }
         recount.open(&declared);
+        if carries(&plan.meter_types[kind])
+            && let (Some(served), Ok(id)) = (self.served_of(pipeline.id), Uuid::try_parse(&told.id))
+        {
+            // Late events count in this period only where the meter has flushed the one before.
+            let of = (told.user_id.as_str(), processor as u16, kind as u16);
+            let flushed = served.flushed_before(id, of, found.made_at)?;
+            flushed.iter().for_each(|flushed| recount.open(std::slice::from_ref(&flushed.meter)));
+        }
         let mut again = Again {
             recount,
             tables: self.table_history(&pipeline.namespace, &plan)?,
             answers: self.past_answers(pipeline, &plan, Timestamp::MIN)?,
             is_subject: user_paths(&plan, processor) == [SUBJECT_PATH],
+            is_carrying: carries(&plan.meter_types[kind]) && !plan.is_bounded(),
             plan,
             kind: kind as u16,
             processor: processor as u16,
@@ -264,6 +296,8 @@ struct Again<'f> {
     recount: Recount,
     /// Whether the user of an event is its subject, as it was received.
     is_subject: bool,
+    /// Whether late events count in the current period.
+    is_carrying: bool,
     kind: u16,
     processor: u16,
     start: Timestamp,
@@ -283,7 +317,10 @@ impl Again<'_> {
         }
         self.looked_at += 1;
         let received_at = Timestamp::from_nanos(row.received_at);
-        while let Some(flushed_at) = self.flushes.next_if(|at| *at < received_at) {
+        // The clock of a server closes periods before it counts an event of the same instant, which
+        // matters where the event is late.
+        let is_before = |at: &Timestamp| *at < received_at || (*at == received_at && self.is_carrying);
+        while let Some(flushed_at) = self.flushes.next_if(is_before) {
             self.recount.come_to(flushed_at);
         }
         match self.tables.at(received_at) {
@@ -308,7 +345,9 @@ impl Again<'_> {
                     "id": row.id, "source": row.source, "position": row.position,
                     "receivedAt": crate::rows::shown(received_at), "verdict": row.verdict,
                 });
-                self.shown.push(counted_shown(&self.plan, counted, head));
+                // The record names its meter.
+                let id = Uuid::try_parse(&self.found.told.id).unwrap_or_default();
+                self.shown.push(counted_shown(&self.plan, counted, id, head));
             }
             self.counted += 1;
         }
@@ -320,6 +359,14 @@ impl Again<'_> {
         self.is_subject && row.subject.as_deref().is_some_and(|subject| subject != user)
     }
 
+    /// Returns the value of a period without events.
+    fn without_events(&self) -> Box<RawValue> {
+        let aggregation = self.plan.meter_types[usize::from(self.kind)].aggregation;
+        let period = Period { start: self.start, end: self.start };
+        let value = Aggregate::initial(aggregation).value(aggregation, period);
+        if value.is_some() { verbatim::raw(&json!(0)) } else { RawValue::NULL.to_owned() }
+    }
+
     fn told(mut self, pipeline: &KeptPipeline, through: bool) -> (Box<RawValue>, usize) {
         let told = &self.found.told;
         self.recount.come_to(self.found.made_at);
@@ -328,13 +375,16 @@ impl Again<'_> {
         }
         let again = self.recount.record(self.processor, self.kind, self.start);
         let again = again.and_then(|json| serde_json::from_slice::<Told>(json).ok());
+        let again = again.map(|again| (again.value, again.meter_meta_data.event_count));
+        // Without events there is no meter in the recount.
+        let is_empty = told.meter_meta_data.event_count == 0 && self.counted == 0;
+        let again = again.or_else(|| is_empty.then(|| (self.without_events(), 0)));
         let recount = again.filter(|_| through).map_or_else(
             || RawValue::NULL.to_owned(),
-            |again| {
-                let events = again.meter_meta_data.event_count;
+            |(value, events)| {
                 // Both are computed, so both are written in the same canonical way.
-                let equal = again.value.get() == told.value.get() && events == told.meter_meta_data.event_count;
-                Object::of(&json!({"eventCount": events, "equal": equal})).with("value", &again.value).finish()
+                let equal = value.get() == told.value.get() && events == told.meter_meta_data.event_count;
+                Object::of(&json!({"eventCount": events, "equal": equal})).with("value", &value).finish()
             },
         );
         let next = (self.counted > self.page.end).then_some(self.page.end.to_string());

@@ -20,8 +20,10 @@ use flowmeter_engine::{Arrival, Counted, Error, Recount, Steps};
 use flowmeter_store::archive::{self, ArchivedEvent, Filter, Row};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use crate::events::derived::MadeEvent;
+use crate::events::flushed::{Flushed, carries, is_carried};
 use crate::events::rows::events_folder;
 use crate::installation::Installation;
 use crate::meters::declared_name;
@@ -97,10 +99,15 @@ impl Installation {
         let declared = self.declared(pipeline, &plan, None)?;
         let tables = self.table_history(&pipeline.namespace, &plan)?.at(received_at)?;
         let answers = self.past_answers(pipeline, &plan, received_at)?.map(|mut past| past.at(received_at)).transpose()?;
-        let take = |calendars: Vec<(u16, Calendar)>| {
+        let take = |calendars: Vec<(u16, Calendar)>, flushed: &[Flushed]| {
             let mut recount = Recount::new(Arc::clone(&plan), &[]);
             calendars.into_iter().for_each(|(kind, calendar)| recount.begin_with(kind, calendar));
             recount.open(&declared);
+            for Flushed { meter, last } in flushed {
+                recount.open(std::slice::from_ref(meter));
+                // A run over files has one instant for all events; periods are flushed at its end.
+                recount.come_to(if plan.is_bounded() { *last } else { received_at });
+            }
             recount.use_tables(tables.clone());
             if let Some(answers) = &answers {
                 recount.use_answers(Arc::clone(answers));
@@ -108,14 +115,19 @@ impl Installation {
             let number = row.position;
             recount.take(Arrival { raw: &row.raw, at: received_at, number, origin: &row.origin, line: row.line }, None)
         };
-        let steps = take(Vec::new());
+        let steps = take(Vec::new(), &[]);
         // The zone of a meter is that of the event which opened it, not of this one.
-        let steps = match self.own_calendars(pipeline, &plan, &steps)? {
-            calendars if calendars.is_empty() => steps,
-            calendars => take(calendars),
+        let calendars = self.own_calendars(pipeline, &plan, &steps)?;
+        let ids = self.meter_ids(pipeline, &plan, &steps)?;
+        // An event may have been late for the period in which it counts when it is alone.
+        let flushed = match row.verdict == "counted" {
+            true => self.flushed_meters(pipeline, &plan, (&steps, &ids), received_at)?,
+            false => Vec::new(),
         };
+        let steps = if calendars.is_empty() && flushed.is_empty() { steps } else { take(calendars, &flushed) };
         let counted = if row.verdict == "counted" { steps.counted.as_slice() } else { &[] };
-        let counted: Vec<_> = counted.iter().map(|counted| counted_shown(&plan, counted, json!({}))).collect();
+        let shown = |counted: &Counted| counted_shown(&plan, counted, id_in(&ids, &plan, counted), json!({}));
+        let counted: Vec<_> = counted.iter().map(shown).collect();
         let shown = event_object(row).with_list("steps", &steps_shown(&plan, row, &steps));
         Ok(shown.with_list("counted", &counted).finish())
     }
@@ -157,6 +169,52 @@ impl Installation {
         Ok(names.iter().filter_map(|name| name.declared(plan)).collect())
     }
 
+    /// Returns the ids of the meters in which an event counted; those that are gone have none.
+    fn meter_ids(&self, pipeline: &KeptPipeline, plan: &Plan, steps: &Steps) -> Result<MeterIds, Error> {
+        let Some(served) = self.served_of(pipeline.id) else { return Ok(Vec::new()) };
+        let mut users: Vec<String> = steps.counted.iter().map(|counted| counted.user.clone()).collect();
+        users.sort();
+        users.dedup();
+        if users.is_empty() {
+            return Ok(Vec::new());
+        }
+        let found = served.worker().ask(move |live| {
+            let plan = live.plan();
+            let of = |user: &String| {
+                let meters = live.meters_of(user.as_bytes()).into_iter().map(|(_, meter)| {
+                    let key = plan.processors[usize::from(meter.processor)].key;
+                    ((user.clone(), key, plan.meter_types[usize::from(meter.meter_type)].id), meter.id(plan))
+                });
+                meters.collect::<Vec<_>>()
+            };
+            users.iter().flat_map(of).collect::<MeterIds>()
+        })?;
+        let is_wanted = |(user, key, kind): &MeterKey| {
+            steps.counted.iter().any(|counted| key_of(plan, counted) == (user.as_str(), *key, *kind))
+        };
+        Ok(found.into_iter().filter(|(key, _)| is_wanted(key)).collect())
+    }
+
+    /// Returns the meters in which an event counted whose types carry late events, with the periods
+    /// that they had flushed before.
+    fn flushed_meters(
+        &self,
+        pipeline: &KeptPipeline,
+        plan: &Plan,
+        (steps, ids): (&Steps, &[(MeterKey, Uuid)]),
+        received_at: Timestamp,
+    ) -> Result<Vec<Flushed>, Error> {
+        let Some(served) = self.served_of(pipeline.id) else { return Ok(Vec::new()) };
+        let mut flushed = Vec::new();
+        for counted in steps.counted.iter().filter(|counted| carries(&plan.meter_types[usize::from(counted.meter_type)])) {
+            let of = (counted.user.as_str(), counted.processor, counted.meter_type);
+            // The clock of a server closes periods before it counts an event of the same instant.
+            let until = if plan.is_bounded() { received_at } else { received_at.saturating_add(1) };
+            flushed.extend(served.flushed_before(id_in(ids, plan, counted), of, until)?);
+        }
+        Ok(flushed)
+    }
+
     /// The calendars of meters in which an event counted and that have a zone of their own, by their
     /// meter type.
     fn own_calendars(&self, pipeline: &KeptPipeline, plan: &Plan, steps: &Steps) -> Result<Vec<(u16, Calendar)>, Error> {
@@ -176,6 +234,24 @@ impl Installation {
             found.collect()
         })
     }
+}
+
+/// The user, the key of the processor and the type of a meter.
+type MeterKey = (String, Uuid, Uuid);
+/// The ids of meters, by their keys.
+type MeterIds = Vec<(MeterKey, Uuid)>;
+
+fn key_of<'c>(plan: &Plan, counted: &'c Counted) -> (&'c str, Uuid, Uuid) {
+    let kind = plan.meter_types[usize::from(counted.meter_type)].id;
+    (counted.user.as_str(), plan.processors[usize::from(counted.processor)].key, kind)
+}
+
+/// Returns the id of the meter in which an event counted: the given one, or the one derived from its
+/// key.
+fn id_in(ids: &[(MeterKey, Uuid)], plan: &Plan, counted: &Counted) -> Uuid {
+    let (user, key, kind) = key_of(plan, counted);
+    let known = ids.iter().find(|((of, by, in_kind), _)| (of.as_str(), *by, *in_kind) == (user, key, kind));
+    known.map_or_else(|| derived::meter(key, kind, user.as_bytes()), |(_, id)| *id)
 }
 
 /// An event with its verdict, as the API shows it: the event itself as it was sent.
@@ -247,15 +323,16 @@ fn steps_shown(plan: &Plan, row: &Row, steps: &Steps) -> Vec<Box<RawValue>> {
 }
 
 /// Where an event counted, besides other members; the value as it was sent.
-pub(crate) fn counted_shown(plan: &Plan, counted: &Counted, mut head: Value) -> Box<RawValue> {
+pub(crate) fn counted_shown(plan: &Plan, counted: &Counted, meter_id: Uuid, mut head: Value) -> Box<RawValue> {
     let kind = &plan.meter_types[usize::from(counted.meter_type)];
     let processor = &plan.processors[usize::from(counted.processor)];
     let more = json!({
-        "meterId": derived::meter(processor.key, kind.id, counted.user.as_bytes()),
+        "meterId": meter_id,
         "userId": counted.user, "meterType": kind.name, "meterTypeId": kind.id, "meterKey": processor.key,
         "rule": counted.rule.map(|rule| processor.rules[usize::from(rule)].name.clone()),
         "operator": plan.nodes[usize::from(counted.operator)].id, "eventAt": shown(counted.event_at),
         "periodStart": shown(counted.period.start), "periodEnd": shown(counted.period.end),
+        "late": is_carried(plan, counted).then_some("carried"),
     });
     if let (Some(members), Value::Object(more)) = (head.as_object_mut(), more) {
         members.extend(more);

@@ -93,7 +93,9 @@ impl Installation {
             let detail = "give the reason why the records need not go: it is kept with each delivery";
             return Err(Box::new(Refusal::new(RefusalKind::Invalid, detail).field("reason")));
         }
-        let mut job = self.new_job(who, "deliveries", wish.action.name(), wish.up_to);
+        // Attempts have the time of the machine, also on a test clock.
+        let up_to = wish.up_to.unwrap_or_else(|| self.wall());
+        let mut job = self.new_job(who, "deliveries", wish.action.name(), Some(up_to));
         let parts = self.chosen_deliveries(&who.namespace, wish, job.up_to)?;
         if let DeliverySelector::Filter { pipeline, .. } = &wish.selector {
             job.pipeline = self.pipeline(&who.namespace, pipeline)?.name;

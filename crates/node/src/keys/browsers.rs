@@ -134,6 +134,11 @@ impl Browsers {
         Some(session.clone())
     }
 
+    /// Whether the session of a name still acts with a key.
+    pub fn acts_with(&self, name: &str, key: KeyId, now: Timestamp) -> bool {
+        self.lock().get(name).is_some_and(|session| session.key == key && session.expires() > now)
+    }
+
     /// Lets a session act with another of its keys, together with the entry of the audit.
     pub fn switch(&self, catalog: &dyn Catalog, token: &str, to: KeyId, entry: Vec<Change>) -> Result<(), Error> {
         let name = hash(token);

@@ -18,7 +18,9 @@ impl Installation {
         for (action, stored) in keys {
             let key = &stored.key;
             set.rows.push(put(Table::Keys, key.id.to_string().into_bytes(), stored));
-            let audited = self.audit_in(&mut set, who, action, &key.name, (Value::Null, json!({"id": key.id})));
+            // A key without its secret: salt and hash are not part of it.
+            let after = serde_json::to_value(key).unwrap_or_else(|_| json!({"id": key.id}));
+            let audited = self.audit_in(&mut set, who, action, &key.name, (Value::Null, after));
             audited.map_err(|why| refusal_of(&why))?;
         }
         self.make_change(set).map(drop)

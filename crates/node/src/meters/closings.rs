@@ -1,8 +1,11 @@
-//! The next periods to close, by pipeline and meter type.
+//! The next periods to close, by pipeline and meter type: those that are open now, and those that
+//! ended and wait for their grace.
 
 use std::sync::PoisonError;
 
-use flowmeter_core::schedule::Schedule;
+use flowmeter_core::meter_type::MeterType;
+use flowmeter_core::plan::Plan;
+use flowmeter_core::schedule::Period;
 use flowmeter_core::time::Timestamp;
 use flowmeter_engine::Error;
 use serde_json::{Value, json};
@@ -12,6 +15,8 @@ use crate::rows::shown;
 
 /// Meters of a pipeline up to which they are counted by type in its worker.
 const COUNTED_MAX: u64 = 1_000_000;
+/// Maximum of periods of one type that are listed.
+const WAITING_MAX: usize = 50;
 /// How long a count by type is reused.
 const COUNT_STANDS: i64 = 300_000_000_000;
 
@@ -24,7 +29,8 @@ pub(crate) struct MetersByType {
 }
 
 impl Installation {
-    /// Returns the next periods to close of a namespace, the earliest first.
+    /// Returns the next periods to close of a namespace, the earliest due first. A meter type is
+    /// listed where a rule of the pipeline counts in it or where it has meters.
     pub fn closings(&self, namespace: &str, limit: usize) -> Result<Vec<Value>, Error> {
         let now = self.now();
         let mut found: Vec<(Timestamp, Value)> = Vec::new();
@@ -33,22 +39,26 @@ impl Installation {
             let counts = self.meters_by_type(&served);
             let open = self.open_parked(&served);
             for (at, kind) in compiled.plan.meter_types.iter().enumerate() {
-                let Some(period) = next_end(&kind.schedule, kind, now) else { continue };
                 let meters = counts.as_ref().and_then(|counts| counts.get(at).copied());
                 let is_single = compiled.plan.meter_types.len() == 1;
                 let meters = if is_single { Some(served.board().meters()) } else { meters };
-                let (start, end) = period;
-                found.push((
-                    end,
-                    json!({
-                        "meterType": kind.name, "pipeline": served.kept.name, "timezone": kind.zone.name(),
-                        "unit": kind.unit, "periodStart": shown(start), "periodEnd": shown(end),
-                        "graceEnd": shown(end.saturating_add(kind.late.grace)), "meters": meters, "openCorrections": open,
-                    }),
-                ));
+                if !counts_in(&compiled.plan, at as u16) && meters.unwrap_or_default() == 0 {
+                    continue;
+                }
+                for Period { start, end } in waiting(kind, now) {
+                    let due = end.saturating_add(kind.late.grace);
+                    found.push((
+                        due,
+                        json!({
+                            "meterType": kind.name, "pipeline": served.kept.name, "timezone": kind.zone.name(),
+                            "unit": kind.unit, "periodStart": shown(start), "periodEnd": shown(end),
+                            "graceEnd": shown(due), "meters": meters, "openCorrections": open,
+                        }),
+                    ));
+                }
             }
         }
-        found.sort_by_key(|(end, _)| *end);
+        found.sort_by_key(|(due, _)| *due);
         Ok(found.into_iter().take(limit).map(|(_, closing)| closing).collect())
     }
 
@@ -81,8 +91,23 @@ impl Installation {
     }
 }
 
-/// Start and end of the period that is open now, if it ends.
-fn next_end(schedule: &Schedule, kind: &flowmeter_core::meter_type::MeterType, now: Timestamp) -> Option<(Timestamp, Timestamp)> {
-    let period = schedule.period_at(&kind.zone, now);
-    (period.end != Timestamp::MAX).then_some((period.start, period.end))
+/// Whether a rule counts in a meter type.
+fn counts_in(plan: &Plan, meter_type: u16) -> bool {
+    plan.processors.iter().flat_map(|processor| &processor.rules).any(|rule| rule.meter_types.contains(&meter_type))
+}
+
+/// Returns the periods of a type that are not closed, the newest first: the one that is open now, if
+/// it ends, and those that ended and wait for their grace.
+fn waiting(kind: &MeterType, now: Timestamp) -> Vec<Period> {
+    let mut waiting = Vec::new();
+    let mut period = kind.schedule.period_at(&kind.zone, now);
+    while period.end != Timestamp::MAX && period.end.saturating_add(kind.late.grace) > now && waiting.len() < WAITING_MAX {
+        let before = period.start.saturating_sub(1);
+        waiting.push(period);
+        if waiting.last().is_none_or(|last| last.start == Timestamp::MIN) {
+            break;
+        }
+        period = kind.schedule.period_at(&kind.zone, before);
+    }
+    waiting
 }

@@ -144,6 +144,11 @@ impl MeterIndex {
         }
     }
 
+    /// Whether there are, or were, meters of a type.
+    pub(crate) fn has_kind(&self, kind: Uuid) -> bool {
+        self.inner().kinds.contains(&kind)
+    }
+
     /// Returns the approximate bytes of the index.
     pub(crate) fn memory_bytes(&self) -> usize {
         let inner = self.inner();

@@ -95,9 +95,7 @@ impl MeterFilter {
     }
 
     fn after(&self) -> Option<Order<'_>> {
-        let mut parts = self.after.as_ref()?.rsplitn(3, '\0');
-        let (key, kind, user) = (parts.next()?, parts.next()?, parts.next()?);
-        Some((user, kind, Uuid::try_parse(key).ok()?))
+        order_of(self.after.as_ref()?)
     }
 
     /// Returns the bounds between which users may have a wanted meter.
@@ -109,6 +107,18 @@ impl MeterFilter {
             true => (prefix.map_or(Bound::Unbounded, Bound::Included), of_cursor.map_or(Bound::Unbounded, Bound::Included)),
         }
     }
+}
+
+/// Reads a cursor of meters.
+fn order_of(cursor: &str) -> Option<Order<'_>> {
+    let mut parts = cursor.rsplitn(3, '\0');
+    let (key, kind, user) = (parts.next()?, parts.next()?, parts.next()?);
+    Some((user, kind, Uuid::try_parse(key).ok()?))
+}
+
+/// Whether a text is a cursor of meters.
+pub fn is_cursor(text: &str) -> bool {
+    order_of(text).is_some()
 }
 
 /// A page of meters in the making.

@@ -139,7 +139,15 @@ impl Installation {
             }
             pipelines.push(row);
         }
-        // Pipelines that were removed have left counts behind.
+        // Pipelines that were removed have left counts behind, which the steps of the history have too.
+        let is_there = |name: &String| {
+            pipelines.iter().any(|row| pipeline_series(namespace, row["name"].as_str().unwrap_or_default()) == *name)
+        };
+        for removed in self.history.names(&pipeline_series(namespace, "")).iter().filter(|name| !is_there(name)) {
+            let since = self.history.since(removed, from.nanos());
+            known_from = known_from.max(since.from.unwrap_or(i64::MIN));
+            totals.add(&Counts::of(&since));
+        }
         let groups = self.parked_summary(namespace);
         let targets: Vec<Value> = served.iter().flat_map(|one| self.target_rows(one)).collect();
         let rejected = self.rejected_since(namespace, from.nanos());

@@ -99,6 +99,11 @@ impl Installation {
         if let Some(filed) = self.event_store.get().and_then(|store| store.filed(served.kept.id)) {
             gauge.unfiled_events = board.tally().received.saturating_sub(filed);
         }
+        // Without a session nothing waits: a later one decides where it continues.
+        if served.session() == 0 {
+            gauge.lag_entries = 0;
+            return gauge;
+        }
         // The oldest waiting entry has its time of receipt, and the number of events before it.
         if position < end
             && let Ok(mut reader) = self.read_log(position, end)

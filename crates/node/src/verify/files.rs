@@ -2,7 +2,8 @@
 //!
 //! A recount reads only what it needs. Damage in other data (rollups, unused pages of identities,
 //! the checkpoint before the newest, files of events that the log still has) is found here. An
-//! unknown file is reported as not read.
+//! unknown file is reported as not read. A deleted pipeline leaves its records and events, which are
+//! read like those of others.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -14,6 +15,7 @@ use flowmeter_engine::{Error, examine_checkpoints};
 use flowmeter_store::catalog::{Catalog, Table};
 use flowmeter_store::disk::{Disk, LocalDisk, Lock};
 use flowmeter_store::{Examined, archive, identities, log, rollups};
+use uuid::Uuid;
 
 use crate::events::rows::events_folder;
 use crate::installation::{CATALOG_FILE, LOG_FOLDER};
@@ -84,10 +86,8 @@ pub(crate) fn examine(
         Ok(())
     };
     of_log(&mut files, LOG_FOLDER)?;
-    for (_, value) in catalog.scan(Table::Pipelines, b"", None, usize::MAX)? {
-        // A row that cannot be read as a pipeline is reported with the rows of the catalog.
-        let Ok(pipeline) = kept::<KeptPipeline>(&value) else { continue };
-        let folder = folder_of(pipeline.id);
+    for id in pipelines(data, catalog)? {
+        let folder = folder_of(id);
         of_log(&mut files, &records_folder(&folder))?;
         for stream in ["parked", "verdicts", "notes", "settled", "derived", "answers"] {
             of_log(&mut files, &format!("{folder}/{stream}"))?;
@@ -98,12 +98,33 @@ pub(crate) fn examine(
         for partition in folders_in(data, &format!("{folder}/rollups"))? {
             files.add(rollups::examine(&*disk, &partition).map_err(Error::from));
         }
-        let events = archive::examine(&*disk, &events_folder(pipeline.id));
+        let events = archive::examine(&*disk, &events_folder(id));
         files.add(events.map_err(Error::from));
     }
     files.add(examine_contents(&*disk));
     files.add_unread(data)?;
     Ok(files)
+}
+
+/// Returns the ids of the pipelines with files: those of the catalog, and deleted ones, of which it
+/// has the versions only.
+fn pipelines(data: &Path, catalog: &dyn Catalog) -> Result<BTreeSet<Uuid>, Error> {
+    let mut all = BTreeSet::new();
+    for (_, value) in catalog.scan(Table::Pipelines, b"", None, usize::MAX)? {
+        // A row that cannot be read as a pipeline is reported with the rows of the catalog.
+        all.extend(kept::<KeptPipeline>(&value).map(|pipeline| pipeline.id));
+    }
+    let own = [folder_of(Uuid::nil()), events_folder(Uuid::nil())];
+    for folder in own.iter().filter_map(|folder| folder.rsplit_once('/')) {
+        for found in folders_in(data, folder.0)? {
+            let id = found.rsplit_once('/').and_then(|(_, name)| Uuid::try_parse(name).ok());
+            let Some(id) = id.filter(|id| !all.contains(id)) else { continue };
+            if !catalog.scan(Table::Versions, id.as_bytes(), None, 1)?.is_empty() {
+                all.insert(id);
+            }
+        }
+    }
+    Ok(all)
 }
 
 /// Returns the folders in a folder, relative to the directory; none if it does not exist.

@@ -67,7 +67,10 @@ fn read(table: Table, value: &[u8]) -> Result<(), String> {
         Table::TestData => json::<TestData>(value).map(drop),
         Table::Subjects => json::<KeptSubject>(value).map(drop),
         Table::BrowserSessions => json::<crate::keys::browsers::BrowserSession>(value).map(drop),
-        Table::History => bytes(value, crate::monitoring::history::SAMPLE_BYTES),
+        Table::History => match crate::monitoring::history::is_sample(value) {
+            true => Ok(()),
+            false => Err(format!("it has {} bytes, which is no sample", value.len())),
+        },
     }
 }
 

@@ -34,6 +34,7 @@ async fn back_up(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Refused> {
+    asked.must_be_operator(&app)?;
     let fields = object(&app, &headers, body).await?;
     let to = fields.get("to").and_then(Value::as_str).map(PathBuf::from).filter(|to| to.is_absolute());
     let Some(to) = to else {

@@ -59,10 +59,11 @@ async fn show(State(app): State<App>) -> Result<Response, Refused> {
 
 async fn advance(
     State(app): State<App>,
-    Extension(_): Extension<Asked>,
+    Extension(asked): Extension<Asked>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Refused> {
+    asked.must_be_operator(&app)?;
     let Wish { to, by, tick } = body_of(&app, &headers, body).await?;
     let invalid = |field: &'static str, detail: String| Box::new(Problem::new(Code::Invalid, detail).field(field));
     off(move || {

@@ -9,7 +9,7 @@ use axum::routing::{MethodRouter, get, post};
 use flowmeter_core::time::Timestamp;
 use flowmeter_core::verdict::Reason;
 use flowmeter_engine::live::How;
-use flowmeter_node::corrections::{CorrectionFilter, CorrectionState};
+use flowmeter_node::corrections::{Correction, CorrectionFilter, CorrectionState};
 use flowmeter_node::keys::Scope;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -158,7 +158,11 @@ async fn list(
                 backwards(first, end, before, limit, |from, until| {
                     let window = CorrectionFilter { before: Some(until), ..filter.clone() };
                     let (found, _) = app.installation.corrections(served, from, usize::MAX, &window)?;
-                    Ok(found.iter().map(|one| (one.parked_at, one.number, one.shown())).collect())
+                    // Those beyond the page are shown with the next one.
+                    let (beyond, page) = found.split_at(found.len().saturating_sub(limit));
+                    let shown = app.installation.corrections_shown(served, page)?;
+                    let shown = beyond.iter().map(Correction::shown).chain(shown);
+                    Ok(found.iter().zip(shown).map(|(one, shown)| (one.parked_at, one.number, shown)).collect())
                 })
             });
         }
@@ -167,7 +171,7 @@ async fn list(
                 return Ok((Vec::new(), from));
             }
             let (parked, next) = app.installation.corrections(served, from, limit, &filter)?;
-            Ok((parked.iter().map(flowmeter_node::corrections::Correction::shown).collect(), next))
+            Ok((app.installation.corrections_shown(served, &parked)?, next))
         })
     })
     .await
@@ -183,11 +187,16 @@ async fn groups(
         Ok::<_, Refused>(query.time(name)?.map_or(otherwise, flowmeter_core::time::Timestamp::nanos))
     };
     let span = (nanos("from", i64::MIN)?, nanos("to", i64::MAX)?);
-    off(move || {
-        let all = query.get("state") == Some("all");
-        Ok(super::page(app.installation.groups_shown(&asked.who.namespace, query.get("pipeline"), all, span), None))
-    })
-    .await
+    let all = match query.get("state") {
+        None | Some("open") => false,
+        Some("all") => true,
+        Some(other) => {
+            let detail = format!("`{other}` is no state of groups; there are open and all");
+            return Err(Box::new(Problem::new(Code::Invalid, detail).field("state")));
+        }
+    };
+    off(move || Ok(super::page(app.installation.groups_shown(&asked.who.namespace, query.get("pipeline"), all, span), None)))
+        .await
 }
 
 async fn show(State(app): State<App>, Extension(asked): Extension<Asked>, Path(id): Path<String>) -> Result<Response, Refused> {

@@ -16,7 +16,9 @@ use axum::http::HeaderMap;
 use cloudevent::Outcome;
 use flowmeter_core::event::Batch;
 use flowmeter_core::event::json::{Projection, Scanner};
+use flowmeter_node::settings::limits::JSON_DEPTH_MAX;
 
+use crate::limits::check_depth;
 use crate::problem::{Code, Problem, Refused};
 
 /// The form of a body.
@@ -66,7 +68,7 @@ pub(crate) struct Rejected {
     pub(crate) index: u32,
     /// Its id, if it has one.
     pub(crate) id: Option<String>,
-    /// One of `not_json`, `not_cloudevent`, `too_large`.
+    /// One of `not_json`, `not_cloudevent`, `too_large`, `too_deep`.
     pub(crate) reason: &'static str,
     /// The exact error, for people.
     pub(crate) detail: String,
@@ -132,7 +134,7 @@ pub(crate) fn read(
         batch.block.seal();
         scanner.decode(projection, batch, bounds.event_bytes_max);
         let needs = needs.max(form.needs());
-        judge(batch, needs, form == Form::Binary, head, bounds.events_max)
+        judge(batch, needs, form == Form::Binary, head, bounds)
     })
 }
 
@@ -143,9 +145,12 @@ pub(crate) struct Bounds {
     pub(crate) event_bytes_max: usize,
     /// Maximum of events in a body.
     pub(crate) events_max: usize,
+    /// Maximum of lists and objects inside each other.
+    pub(crate) depth_max: u64,
 }
 
-fn judge(batch: &Batch, needs: Needs, is_binary: bool, head: Vec<u8>, events_max: usize) -> Result<Knocking, Refused> {
+fn judge(batch: &Batch, needs: Needs, is_binary: bool, head: Vec<u8>, bounds: Bounds) -> Result<Knocking, Refused> {
+    let Bounds { events_max, depth_max, .. } = bounds;
     if batch.len() > events_max {
         let detail = format!("the batch has {} events; limits.batch_events_max is {events_max}", batch.len());
         return Err(Box::new(Problem::new(Code::TooMany, detail)));
@@ -153,7 +158,9 @@ fn judge(batch: &Batch, needs: Needs, is_binary: bool, head: Vec<u8>, events_max
     let mut knocking = Knocking { letter: head, ..Knocking::default() };
     knocking.letter.reserve(batch.block.bytes().len() + 1);
     let outcome = |event| cloudevent::judge(batch, event, needs, is_binary);
-    if are_lines(batch) && (0..batch.len()).all(|event| outcome(event) == Outcome::Taken) {
+    if are_lines(batch)
+        && (0..batch.len()).all(|event| outcome(event) == Outcome::Taken && too_deep(batch.raw(event), depth_max).is_none())
+    {
         knocking.letter.extend_from_slice(batch.block.bytes());
         if batch.block.bytes().last() != Some(&b'\n') {
             knocking.letter.push(b'\n');
@@ -167,8 +174,16 @@ fn judge(batch: &Batch, needs: Needs, is_binary: bool, head: Vec<u8>, events_max
     for event in 0..batch.len() {
         let index = event as u32;
         if let Some(fault) = faults.next_if(|fault| fault.event == index) {
-            let reason = if fault.detail.contains("the limit is") { "too_large" } else { "not_json" };
+            let reason = match &fault.detail {
+                detail if detail.contains("the limit is") => "too_large",
+                detail if detail.contains("nested too deeply") => "too_deep",
+                _ => "not_json",
+            };
             knocking.rejected.push(Rejected { index, id: None, reason, detail: fault.detail.clone() });
+            continue;
+        }
+        if let Some(detail) = too_deep(batch.raw(event), depth_max) {
+            knocking.rejected.push(Rejected { index, id: id_of(batch, event), reason: "too_deep", detail });
             continue;
         }
         match outcome(event) {
@@ -178,9 +193,7 @@ fn judge(batch: &Batch, needs: Needs, is_binary: bool, head: Vec<u8>, events_max
             }
             Outcome::Rewritten(line) => knocking.letter.extend_from_slice(&line),
             Outcome::Rejected(detail) => {
-                let id = batch.leaf(event, cloudevent::ID).as_text();
-                let id = id.map(|id| String::from_utf8_lossy(&id).into_owned());
-                knocking.rejected.push(Rejected { index, id, reason: "not_cloudevent", detail });
+                knocking.rejected.push(Rejected { index, id: id_of(batch, event), reason: "not_cloudevent", detail });
                 continue;
             }
         }
@@ -189,6 +202,22 @@ fn judge(batch: &Batch, needs: Needs, is_binary: bool, head: Vec<u8>, events_max
         knocking.places.push(index);
     }
     Ok(knocking)
+}
+
+fn id_of(batch: &Batch, event: usize) -> Option<String> {
+    let id = batch.leaf(event, cloudevent::ID).as_text();
+    id.map(|id| String::from_utf8_lossy(&id).into_owned())
+}
+
+/// Returns why an event is nested too deep. The reader of events has a bound of its own, so only a
+/// lower one is looked at, and only of events with more brackets than that.
+fn too_deep(event: &[u8], depth_max: u64) -> Option<String> {
+    let max = usize::try_from(depth_max).unwrap_or(usize::MAX);
+    let mut openings = event.iter().filter(|byte| matches!(byte, b'{' | b'['));
+    if depth_max >= JSON_DEPTH_MAX || openings.nth(max).is_none() {
+        return None;
+    }
+    check_depth(event, depth_max).err().map(|problem| problem.detail)
 }
 
 /// Whether every line is an event and there is nothing else between them; then the body is taken

@@ -50,7 +50,15 @@ async fn take(
 ) -> Result<Response, Refused> {
     let query = Query::of(query.as_deref());
     let form = Form::of(&headers)?;
-    let options = Options { partial: query.is_on("partial"), wait: query.get("wait") == Some("counted"), needs: Needs::Nothing };
+    let wait = match query.get("wait") {
+        None => false,
+        Some("counted") => true,
+        Some(other) => {
+            let detail = format!("`wait` is `counted` or left out, not `{other}`");
+            return Err(Box::new(Problem::new(Code::Invalid, detail).field("wait")));
+        }
+    };
+    let options = Options { partial: query.is_on("partial"), wait, needs: Needs::Nothing };
     admit(&app, &asked, form, &headers, body, options).await
 }
 
@@ -83,7 +91,8 @@ pub(crate) async fn admit(
     let head = letter_head(namespace, 0);
     let head_bytes = head.len();
     let lines::Bounds { event_bytes_max, events_max, .. } = bounds(app);
-    let mut knocking = door::read(form, options.needs, headers, bytes, head, Bounds { event_bytes_max, events_max })?;
+    let bounds = Bounds { event_bytes_max, events_max, depth_max: limits.json_depth_max };
+    let mut knocking = door::read(form, options.needs, headers, bytes, head, bounds)?;
     note(app, asked, received, knocking.admitted, knocking.rejected.len());
     if !knocking.rejected.is_empty() && !options.partial {
         return Err(refuse(&knocking));

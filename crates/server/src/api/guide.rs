@@ -10,6 +10,7 @@ use super::{Endpoint, endpoints};
 const IN_PATH: &[(&str, &str)] = &[
     ("/fields/{field}", "/fields/data.model"),
     ("{idOrName}", "default"),
+    ("/versions/{version}", "/versions/1"),
     ("/sessions/{id}", "/sessions/R-00000001"),
     ("/corrections/{id}", "/corrections/default:0"),
     ("/meters/{id}", "/meters/8a76066d-ff29-417c-a18e-abde22e44310"),

@@ -9,10 +9,10 @@ use axum::routing::{delete, get, post};
 use flowmeter_core::time::{Timestamp, parse_duration};
 use flowmeter_node::keys;
 use flowmeter_node::keys::{KeyId, NewKey, Scope, Scopes, StoredKey};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::paging::whole;
-use super::request::{Query, object};
+use super::request::{Query, must_be_known, object};
 use super::{App, Asked, Endpoint, answer, off};
 use crate::problem::{Code, Problem, Refused};
 
@@ -78,6 +78,42 @@ async fn list(
     whole(&Query::of(query.as_deref()), own.collect())
 }
 
+/// The key that a request asks for.
+struct Wish {
+    name: String,
+    scopes: Scopes,
+    expires_at: Option<Timestamp>,
+}
+
+impl Wish {
+    fn read(fields: &Map<String, Value>, now: Timestamp) -> Result<Wish, Refused> {
+        must_be_known(fields, &["name", "scopes", "expiresAt"])?;
+        let invalid = |field: &'static str, detail: String| Box::new(Problem::new(Code::Invalid, detail).field(field));
+        let name = fields.get("name").and_then(Value::as_str).filter(|name| !name.trim().is_empty());
+        let name = name.ok_or_else(|| invalid("name", "say which program uses the key: a text".to_owned()))?.to_owned();
+        const ALL: [Scope; 4] = [Scope::Ingest, Scope::Read, Scope::Operate, Scope::Admin];
+        let given = fields.get("scopes").and_then(Value::as_array).filter(|scopes| !scopes.is_empty());
+        let given = given.ok_or_else(|| invalid("scopes", "write a list of ingest, read, operate and admin".to_owned()))?;
+        let mut scopes = Vec::new();
+        for scope in given {
+            let found = ALL.into_iter().find(|known| scope.as_str() == Some(known.name()));
+            let detail = || format!("{scope} is no scope; there are ingest, read, operate and admin");
+            scopes.push(found.ok_or_else(|| invalid("scopes", detail()))?);
+        }
+        let expires_at = match fields.get("expiresAt") {
+            None | Some(Value::Null) => None,
+            Some(given) => {
+                let read = given.as_str().and_then(|text| Timestamp::parse_rfc3339(text.as_bytes()));
+                Some(read.ok_or_else(|| invalid("expiresAt", format!("{given} is no time; write RFC 3339")))?)
+            }
+        };
+        if let Some(end) = expires_at.filter(|end| *end <= now) {
+            return Err(invalid("expiresAt", format!("{end} is over already; choose a later end")));
+        }
+        Ok(Wish { name, scopes: Scopes::of(&scopes), expires_at })
+    }
+}
+
 async fn create(
     State(app): State<App>,
     Extension(asked): Extension<Asked>,
@@ -85,26 +121,13 @@ async fn create(
     body: Body,
 ) -> Result<Response, Refused> {
     let fields = object(&app, &headers, body).await?;
-    let name = fields.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
-    let mut scopes = Vec::new();
-    for scope in fields.get("scopes").and_then(Value::as_array).into_iter().flatten() {
-        let all = [Scope::Ingest, Scope::Read, Scope::Operate, Scope::Admin];
-        let found = all.into_iter().find(|known| scope.as_str() == Some(known.name()));
-        let detail = format!("{scope} is no scope; there are ingest, read, operate and admin");
-        scopes.push(found.ok_or_else(|| Box::new(Problem::new(Code::Invalid, detail).field("scopes")))?);
-    }
-    let expires_at = match fields.get("expiresAt").and_then(Value::as_str) {
-        None => None,
-        Some(text) => {
-            let wrong =
-                || Box::new(Problem::new(Code::Invalid, format!("`{text}` is no time; write RFC 3339")).field("expiresAt"));
-            Some(Timestamp::parse_rfc3339(text.as_bytes()).ok_or_else(wrong)?)
-        }
-    };
+    let wish = Wish::read(&fields, app.installation.wall())?;
     off(move || {
         let namespace = asked.who.namespace.clone();
-        let issued = keys::issue(NewKey { name, namespace, scopes: Scopes::of(&scopes), expires_at }, app.installation.wall());
-        let issued = issued.map_err(|why| refused(&why))?;
+        let Wish { name, scopes, expires_at } = wish;
+        let issued = keys::issue(NewKey { name, namespace, scopes, expires_at }, app.installation.wall());
+        // All but the length of the name was checked before.
+        let issued = issued.map_err(|why| Box::new(refused(&why).field("name")))?;
         keep(&app, &asked, &[("key.create", &issued.stored)])?;
         let mut shown = serde_json::to_value(&issued.stored.key).unwrap_or_default();
         shown["secret"] = json!(issued.text.into_text());
@@ -134,11 +157,14 @@ async fn rotate(
     body: Body,
 ) -> Result<Response, Refused> {
     let fields = object(&app, &headers, body).await?;
-    let grace = match fields.get("grace").and_then(Value::as_str) {
-        None => GRACE,
-        Some(text) => {
-            let wrong = || Box::new(Problem::new(Code::Invalid, format!("`{text}` is no duration; write 24h")).field("grace"));
-            parse_duration(text).ok_or_else(wrong)?
+    must_be_known(&fields, &["grace"])?;
+    let grace = match fields.get("grace") {
+        None | Some(Value::Null) => GRACE,
+        Some(given) => {
+            let read = given.as_str().and_then(parse_duration).filter(|grace| *grace >= 0);
+            read.ok_or_else(|| {
+                Box::new(Problem::new(Code::Invalid, format!("{given} is no duration; write 24h")).field("grace"))
+            })?
         }
     };
     off(move || {

@@ -121,7 +121,7 @@ async fn live(
     if topics.is_empty() || topics.len() > TOPICS_MAX {
         return Err(Box::new(Problem::new(Code::Invalid, format!("name 1 to {TOPICS_MAX} topics")).field("topic")));
     }
-    // A key that is revoked meanwhile ends the stream at the next look.
+    // A key that is revoked meanwhile, or a browser that signs out, ends the stream at the next look.
     let (sender, body) = Channel::<Bytes>::new(1);
     tokio::spawn(tell(app, asked, topics, from, sender));
     Ok(stream(body))
@@ -138,9 +138,12 @@ pub(super) fn stream(body: Channel<Bytes>) -> Response {
     answer
 }
 
-/// Whether the key of a stream still works.
+/// Whether the key of a stream still works, and the browser is still signed in with it.
 pub(super) fn may_go_on(app: &App, asked: &Asked) -> bool {
-    asked.principal.key.is_none_or(|key| app.keys.principal(key, app.installation.wall()).is_ok())
+    let now = app.installation.wall();
+    let Some(key) = asked.principal.key else { return true };
+    let is_signed_in = asked.browser.as_ref().is_none_or(|browser| app.browsers.acts_with(browser, key, now));
+    is_signed_in && app.keys.principal(key, now).is_ok()
 }
 
 async fn tell(app: App, asked: Asked, topics: Vec<Topic>, from: Timestamp, mut reader: Sender<Bytes>) {

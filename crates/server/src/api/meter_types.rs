@@ -54,7 +54,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
 }
 
 fn etag(kind: &KeptMeterType) -> String {
-    format!("\"{}\"", kind.updated_at)
+    format!("\"{}\"", kind.tag())
 }
 
 fn shown(status: StatusCode, kind: &KeptMeterType) -> Response {

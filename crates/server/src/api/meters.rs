@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, patch, post};
 use flowmeter_core::time::Timestamp;
 use flowmeter_node::keys::Scope;
-use flowmeter_node::meters::{MeterFilter, MeterView};
+use flowmeter_node::meters::{MeterFilter, MeterView, is_cursor};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
@@ -122,6 +122,9 @@ async fn list(
 ) -> Result<Response, Refused> {
     let query = Query::of(query.as_deref());
     let (limit, is_backward) = (query.limit()?, is_newest_first(&query)?);
+    if query.get("cursor").is_some_and(|cursor| !is_cursor(cursor)) {
+        return Err(Box::new(Problem::new(Code::BadCursor, "the cursor is not one of this list").field("cursor")));
+    }
     off(move || {
         let mut found = Vec::new();
         app.installation.all_loaded(&asked.who.namespace, query.get("pipeline"))?;

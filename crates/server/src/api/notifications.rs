@@ -129,7 +129,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
 }
 
 fn etag(notification: &Notification) -> String {
-    format!("\"{}\"", notification.updated_at)
+    format!("\"{}\"", notification.tag())
 }
 
 fn shown(status: StatusCode, notification: &Notification) -> Response {

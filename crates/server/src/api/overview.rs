@@ -9,7 +9,7 @@ use flowmeter_core::operator::Operator;
 use flowmeter_core::time::Timestamp;
 use flowmeter_document::Pipeline;
 use flowmeter_node::keys::Scope;
-use flowmeter_node::monitoring::history::{VALUES, gained, operator_series, pipeline_series, target_series};
+use flowmeter_node::monitoring::history::{VALUES, door_series, gained, operator_series, pipeline_series, target_series};
 use flowmeter_node::monitoring::overview::encoded;
 use flowmeter_node::pipelines::KeptPipeline;
 use serde_json::{Value, json};
@@ -150,8 +150,6 @@ async fn history(
     let steps = Steps::of(&app, &query)?;
     off(move || {
         let namespace = asked.who.namespace.as_str();
-        let name = query.get("name").unwrap_or_default();
-        let part = || name.split_once('/').ok_or_else(|| invalid("name", "write `pipeline/operator` or `pipeline/target`"));
         const EVENTS: &[&str] = &[
             "received",
             "counted",
@@ -166,24 +164,65 @@ async fn history(
             "absorbed",
             "cancelled",
         ];
-        let (series, fields): (Vec<String>, &[&str]) = match query.get("of").unwrap_or("namespace") {
+        let of = query.get("of").unwrap_or("namespace");
+        let (series, fields): (Vec<String>, &[&str]) = match of {
             "namespace" => (app.installation.history.names(&pipeline_series(namespace, "")), EVENTS),
-            "pipeline" => (vec![pipeline_series(namespace, name)], EVENTS),
-            "operator" => (vec![operator_series(namespace, part()?.0, part()?.1)], &["in", "out", "errors"]),
-            "target" => (vec![target_series(namespace, part()?.0, part()?.1)], &["accepted"]),
+            "pipeline" => (vec![one_series(&app, namespace, of, &query)?], EVENTS),
+            "operator" => (vec![one_series(&app, namespace, of, &query)?], &["in", "out", "errors"]),
+            "target" => (vec![one_series(&app, namespace, of, &query)?], &["accepted"]),
             other => return Err(invalid("of", format!("`{other}`; there are namespace, pipeline, operator and target"))),
         };
+        let name = query.get("name").unwrap_or_default();
         let pipeline = name.split('/').next().filter(|name| !name.is_empty());
         let sums = sums(&app, &series, &steps);
-        let values = |at: usize| sums.iter().map(|sum| sum.map(|sum| sum[at])).collect::<Vec<Option<u64>>>();
-        let shown = fields.iter().enumerate().map(|(at, name)| json!({"name": name, "values": values(at)}));
+        let values = |sums: &[Option<[u64; VALUES]>], at: usize| sums.iter().map(|sum| sum.map(|sum| sum[at])).collect();
+        let shown = |name: &str, values: Vec<Option<u64>>| json!({"name": name, "values": values});
+        let mut all: Vec<Value> = fields.iter().enumerate().map(|(at, name)| shown(name, values(&sums, at))).collect();
+        if of == "namespace" {
+            // The door rejects events before they have a pipeline.
+            let rejected = self::sums(&app, &[door_series(namespace)], &steps);
+            all.push(shown("rejected", values(&rejected, 0)));
+        }
         let body = json!({
             "from": Timestamp::from_nanos(steps.from).to_string(), "step": steps.step / 1_000_000_000,
-            "series": shown.collect::<Vec<_>>(), "marks": marks(&app, namespace, pipeline, &steps)?,
+            "series": all, "marks": marks(&app, namespace, pipeline, &steps)?,
         });
         Ok(answer(StatusCode::OK, &body))
     })
     .await
+}
+
+/// Returns the series that a query names.
+///
+/// # Errors
+/// `invalid` without a name, `not_found` if there is no such pipeline, operator or target, and
+/// never was.
+fn one_series(app: &App, namespace: &str, of: &str, query: &Query) -> Result<String, Refused> {
+    let missing = || invalid("name", "name the pipeline, or write `pipeline/operator` or `pipeline/target`");
+    let name = query.get("name").filter(|name| !name.is_empty()).ok_or_else(missing)?;
+    let (pipeline, part) = match of {
+        "pipeline" => (name, ""),
+        _ => name.split_once('/').ok_or_else(|| invalid("name", "write `pipeline/operator` or `pipeline/target`"))?,
+    };
+    let series_of = |pipeline: &str| match of {
+        "pipeline" => pipeline_series(namespace, pipeline),
+        "operator" => operator_series(namespace, pipeline, part),
+        _ => target_series(namespace, pipeline, part),
+    };
+    if app.installation.history.has(&series_of(pipeline)) {
+        return Ok(series_of(pipeline));
+    }
+    let kept = app.installation.pipeline(namespace, pipeline)?;
+    let compiled = app.installation.compiled(&kept);
+    let is_part = |compiled: &Pipeline| match of {
+        "pipeline" => true,
+        "operator" => compiled.plan.nodes.iter().any(|node| node.id == part),
+        _ => compiled.targets.iter().any(|target| target.id == part),
+    };
+    match of == "pipeline" || compiled.is_some_and(|compiled| is_part(&compiled)) {
+        true => Ok(series_of(&kept.name)),
+        false => Err(flowmeter_node::refusal::not_found(if of == "operator" { "operator" } else { "target" }, name).into()),
+    }
 }
 
 /// Returns the gain of all series together in each step; none where nothing is known.
@@ -261,6 +300,7 @@ fn drawn(kept: &KeptPipeline, document: &str, compiled: &Pipeline, counts: &Valu
     let count_of = |id: &str| known.iter().find(|one| one["id"] == id).cloned().unwrap_or_default();
     let plan = &compiled.plan;
     let id = |at: u16| format!("operator:{}", plan.nodes[usize::from(at)].id);
+    let lines = Pipeline::operator_lines(document);
     let mut nodes = Vec::new();
     let mut edges = Vec::new();
     for (at, source) in plan.sources.iter().enumerate() {
@@ -277,7 +317,7 @@ fn drawn(kept: &KeptPipeline, document: &str, compiled: &Pipeline, counts: &Valu
     for (at, node) in plan.nodes.iter().enumerate() {
         let mut shown = json!({
             "id": id(at as u16), "kind": "operator", "name": node.id, "what": node.operator.name(),
-            "line": line_of(document, "id", &node.id),
+            "line": lines.get(&node.id),
         });
         let count = count_of(&node.id);
         for name in ["in", "out", "errors"] {

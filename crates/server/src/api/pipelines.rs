@@ -12,7 +12,7 @@ use flowmeter_core::time::Timestamp;
 use flowmeter_engine::StateChoices;
 use flowmeter_node::keys::Scope;
 use flowmeter_node::pipelines::state::read_choices;
-use flowmeter_node::pipelines::{KeptPipeline, lines};
+use flowmeter_node::pipelines::{KeptPipeline, KeptVersion, lines};
 use flowmeter_node::sessions::StartOptions;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -75,6 +75,15 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
             get(versions),
         )
         .paged(),
+        endpoint(
+            Method::GET,
+            "/api/v1/pipelines/{idOrName}/versions/{version}",
+            Scope::Read,
+            "A version of a pipeline with its document",
+            None,
+            (200, "The version"),
+            get(version),
+        ),
         endpoint(
             Method::POST,
             "/api/v1/pipelines/{idOrName}/run",
@@ -270,12 +279,30 @@ async fn versions(
     off(move || {
         let pipeline = app.installation.pipeline(&asked.who.namespace, &name)?;
         let all = app.installation.versions(pipeline.id).map_err(|why| problem_of(&why))?;
-        let shown = all.iter().map(|version| {
-            json!({"version": version.version, "createdAt": version.created_at, "createdBy": version.created_by, "document": version.document})
-        });
-        page_of(&Query::of(query.as_deref()), shown.collect())
+        page_of(&Query::of(query.as_deref()), all.iter().map(version_shown).collect())
     })
     .await
+}
+
+async fn version(
+    State(app): State<App>,
+    Extension(asked): Extension<Asked>,
+    Path((name, number)): Path<(String, String)>,
+) -> Result<Response, Refused> {
+    off(move || {
+        let pipeline = app.installation.pipeline(&asked.who.namespace, &name)?;
+        let missing = || crate::problem::not_found("version", &format!("{number} of {}", pipeline.name));
+        let version = number.parse().map_err(|_| missing())?;
+        Ok(answer(StatusCode::OK, &version_shown(&app.installation.version(&pipeline, version)?)))
+    })
+    .await
+}
+
+fn version_shown(version: &KeptVersion) -> Value {
+    json!({
+        "version": version.version, "createdAt": version.created_at, "createdBy": version.created_by,
+        "document": version.document,
+    })
 }
 
 /// Reads the options of a run.

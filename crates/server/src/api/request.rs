@@ -106,6 +106,13 @@ pub(crate) async fn object(app: &App, headers: &HeaderMap, body: Body) -> Result
     }
 }
 
+/// Refuses members of a body that it does not have.
+pub(crate) fn must_be_known(fields: &Map<String, Value>, known: &[&str]) -> Result<(), Refused> {
+    let Some(other) = fields.keys().find(|name| !known.contains(&name.as_str())) else { return Ok(()) };
+    let detail = format!("`{other}` is unknown here; there are {}", known.join(", "));
+    Err(Box::new(Problem::new(Code::Invalid, detail).field(other.as_str())))
+}
+
 /// Reads the body as text.
 pub(crate) async fn text(app: &App, headers: &HeaderMap, body: Body) -> Result<String, Refused> {
     let bytes = crate::body::read(headers, body, &app.installation.settings().limits).await?;

@@ -12,6 +12,7 @@ use flowmeter_node::keys::Scope;
 use flowmeter_node::sessions::KeptSession;
 use serde_json::{Value, json};
 
+use super::corrections::because;
 use super::paging::{PAGED, whole};
 use super::request::{Query, object};
 use super::{App, Asked, Endpoint, answer, off, page};
@@ -24,7 +25,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         scope: Some(Scope::Operate),
         summary,
         query: &[],
-        body: None,
+        body: Some("reason if wanted"),
         answer: (200, "The session"),
         route,
     };
@@ -237,22 +238,59 @@ async fn summary(
     .await
 }
 
-async fn act(app: App, asked: Asked, id: String, trigger: Trigger) -> Result<Response, Refused> {
+async fn act(
+    app: App,
+    asked: Asked,
+    id: String,
+    trigger: Trigger,
+    (headers, body): (HeaderMap, Body),
+) -> Result<Response, Refused> {
+    let fields = object(&app, &headers, body).await?;
+    let reason = match fields.get("reason") {
+        None | Some(Value::Null) => "",
+        Some(Value::String(reason)) => reason,
+        Some(_) => return Err(Box::new(Problem::new(Code::Invalid, "the reason is a text").field("reason"))),
+    };
+    let asked = because(asked, reason)?;
     off(move || Ok(answer(StatusCode::OK, &shown(&app.installation.act(&asked.who, &id, trigger)?)))).await
 }
 
-async fn pause(State(app): State<App>, Extension(asked): Extension<Asked>, Path(id): Path<String>) -> Result<Response, Refused> {
-    act(app, asked, id, Trigger::Pause).await
+async fn pause(
+    State(app): State<App>,
+    Extension(asked): Extension<Asked>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Refused> {
+    act(app, asked, id, Trigger::Pause, (headers, body)).await
 }
 
-async fn resume(State(app): State<App>, Extension(asked): Extension<Asked>, Path(id): Path<String>) -> Result<Response, Refused> {
-    act(app, asked, id, Trigger::Resume).await
+async fn resume(
+    State(app): State<App>,
+    Extension(asked): Extension<Asked>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Refused> {
+    act(app, asked, id, Trigger::Resume, (headers, body)).await
 }
 
-async fn cancel(State(app): State<App>, Extension(asked): Extension<Asked>, Path(id): Path<String>) -> Result<Response, Refused> {
-    act(app, asked, id, Trigger::Cancel).await
+async fn cancel(
+    State(app): State<App>,
+    Extension(asked): Extension<Asked>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Refused> {
+    act(app, asked, id, Trigger::Cancel, (headers, body)).await
 }
 
-async fn finish(State(app): State<App>, Extension(asked): Extension<Asked>, Path(id): Path<String>) -> Result<Response, Refused> {
-    act(app, asked, id, Trigger::Finish).await
+async fn finish(
+    State(app): State<App>,
+    Extension(asked): Extension<Asked>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Refused> {
+    act(app, asked, id, Trigger::Finish, (headers, body)).await
 }

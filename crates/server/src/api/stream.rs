@@ -19,12 +19,14 @@ use flowmeter_node::sessions::SessionEvent;
 use http_body_util::channel::{Channel, Sender};
 
 use super::request::Query;
-use super::{App, Asked, Endpoint, off};
+use super::{App, Asked, Endpoint, live, off};
 use crate::problem::{Code, Problem, Refused, problem_of};
 
 /// After this time without an event a comment is sent, so that no proxy treats the silence as the
 /// end of the connection.
 const QUIET_MAX: Duration = Duration::from_secs(15);
+/// How often the key of a client is looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Events that are read at once.
 const PAGE: usize = 100;
 /// Pages that may wait for a client.
@@ -81,7 +83,7 @@ async fn stream(
         }
     };
     let (sender, body) = Channel::<Bytes>::new(PAGES_WAITING);
-    tokio::spawn(tell(app, asked.who.namespace, wanted, after, sender));
+    tokio::spawn(tell(app, asked, wanted, after, sender));
     let mut answer = (StatusCode::OK, Body::new(body)).into_response();
     answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     answer.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -90,8 +92,8 @@ async fn stream(
     Ok(answer)
 }
 
-/// Sends events until the client disconnects or the server stops.
-async fn tell(app: App, namespace: String, wanted: Wanted, mut after: u64, mut listener: Sender<Bytes>) {
+/// Sends events until the client disconnects, its key or sign-in ends, or the server stops.
+async fn tell(app: App, asked: Asked, wanted: Wanted, mut after: u64, mut listener: Sender<Bytes>) {
     let mut stopping = app.stopping.clone();
     let mut bell = app.installation.listen();
     // The head is sent at once, so that the client sees that it is connected.
@@ -100,10 +102,12 @@ async fn tell(app: App, namespace: String, wanted: Wanted, mut after: u64, mut l
     }
     let mut quiet = tokio::time::interval(QUIET_MAX);
     quiet.reset();
+    let mut looks = tokio::time::interval(LOOK_EVERY);
+    looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         // A ring from here on causes another round.
         bell.borrow_and_update();
-        let (installation, of) = (app.installation.clone(), namespace.clone());
+        let (installation, of) = (app.installation.clone(), asked.who.namespace.clone());
         let found = off(move || {
             // Numbers are shared by all namespaces: after the newest there is nothing to read.
             let end = installation.session_events_end().map_err(|why| problem_of(&why))?;
@@ -111,6 +115,9 @@ async fn tell(app: App, namespace: String, wanted: Wanted, mut after: u64, mut l
             Ok((end, events.map_err(|why| problem_of(&why))?))
         });
         let Ok((end, events)) = found.await else { return };
+        if !live::may_go_on(&app, &asked) {
+            return;
+        }
         let is_full = events.len() >= PAGE;
         // A page that is not full contains everything up to the end.
         after = if is_full { events.last().map_or(after, |last| last.number) } else { after.max(end) };
@@ -124,13 +131,16 @@ async fn tell(app: App, namespace: String, wanted: Wanted, mut after: u64, mut l
         if is_full {
             continue;
         }
-        let is_quiet = tokio::select! {
-            rung = bell.changed() => match rung {
-                Ok(()) => false,
-                Err(_) => return,
-            },
-            _ = quiet.tick() => true,
-            _ = stopping.wait_for(|is_stopping| *is_stopping) => return,
+        let is_quiet = loop {
+            tokio::select! {
+                rung = bell.changed() => match rung {
+                    Ok(()) => break false,
+                    Err(_) => return,
+                },
+                _ = quiet.tick() => break true,
+                _ = looks.tick() => if !live::may_go_on(&app, &asked) { return },
+                _ = stopping.wait_for(|is_stopping| *is_stopping) => return,
+            }
         };
         if is_quiet && listener.send_data(Bytes::from_static(b": still here\n\n")).await.is_err() {
             return;

@@ -41,20 +41,21 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
     ]
 }
 
-async fn settings(State(app): State<App>) -> Response {
-    page(app.installation.settings().list(), None)
+async fn settings(State(app): State<App>, Extension(asked): Extension<Asked>) -> Result<Response, Refused> {
+    asked.must_be_operator(&app)?;
+    Ok(page(app.installation.settings().list(), None))
 }
 
-async fn system(State(app): State<App>) -> Result<Response, Refused> {
+async fn system(State(app): State<App>, Extension(asked): Extension<Asked>) -> Result<Response, Refused> {
     off(move || {
         let installation = &app.installation;
         let (log_bytes, log_end) = installation.log_extent();
+        let millis = |nanos: i128| i64::try_from(nanos.max(0) / 1_000_000).unwrap_or(i64::MAX);
         let pipelines: Vec<Value> = installation
-            .served()
+            .served_in(&asked.who.namespace)
             .iter()
             .map(|served| {
                 let gauge = installation.pipeline_gauge(served);
-                let millis = |nanos: i128| i64::try_from(nanos.max(0) / 1_000_000).unwrap_or(i64::MAX);
                 json!({
                     "pipeline": served.kept.name, "meters": served.board().meters(), "meterBytes": served.board().meter_bytes(),
                     "meterIndexBytes": served.meter_index_bytes(),
@@ -64,7 +65,8 @@ async fn system(State(app): State<App>) -> Result<Response, Refused> {
                 })
             })
             .collect();
-        let unsaved = pipelines.iter().filter_map(|row| row["checkpointAgeMs"].as_i64()).max();
+        let ages = installation.served().into_iter().map(|served| installation.pipeline_gauge(&served).checkpoint_age_nanos);
+        let unsaved = ages.map(millis).max();
         let used = bytes_by_kind(&installation.settings().data);
         let tls = app.tls.as_ref().map(|tls| json!({"expiresAt": tls.expires_at().map(|at| at.to_string())}));
         let cores = std::thread::available_parallelism().map_or(1, usize::from);

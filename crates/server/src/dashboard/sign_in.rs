@@ -15,7 +15,7 @@ use axum::routing::{delete, get, post, put};
 use flowmeter_core::time::Timestamp;
 use flowmeter_engine::Error;
 use flowmeter_node::audit::Who;
-use flowmeter_node::keys::browsers::{BrowserSession, csrf};
+use flowmeter_node::keys::browsers::{BrowserSession, csrf, hash};
 use flowmeter_node::keys::{KeyId, Principal, Scope, Unauthenticated};
 use flowmeter_store::catalog::Change;
 use serde_json::{Value, json};
@@ -140,11 +140,17 @@ fn is_of_session(headers: &HeaderMap, token: &str) -> Result<(), Refused> {
     Err(Box::new(Problem::new(Code::HostRefused, detail).remedy("Reload the page and try again.")))
 }
 
-/// Returns the principal of a request with a cookie; none if it has none that is valid.
+/// Returns the principal of a request with a cookie, and the name of the browser's session; none if
+/// it has none that is valid.
 ///
 /// # Errors
 /// A change that does not come from a page of this server; a key that was revoked or has expired.
-pub(crate) fn principal(app: &App, request: &Request, scope: Scope, now: Timestamp) -> Result<Option<Principal>, Refused> {
+pub(crate) fn principal(
+    app: &App,
+    request: &Request,
+    scope: Scope,
+    now: Timestamp,
+) -> Result<Option<(Principal, String)>, Refused> {
     let (headers, uri) = (request.headers(), request.uri());
     if !headers.contains_key(header::COOKIE) {
         return Ok(None);
@@ -163,7 +169,7 @@ pub(crate) fn principal(app: &App, request: &Request, scope: Scope, now: Timesta
             Problem::new(Code::ScopeMissing, detail).remedy("Send events with a key that has the scope `ingest`."),
         ));
     }
-    Ok(Some(principal))
+    Ok(Some((principal, hash(token))))
 }
 
 fn told(app: &App, principal: &Principal, more: &Value) -> Value {
@@ -288,6 +294,9 @@ async fn sign_out(State(app): State<App>, uri: Uri, headers: HeaderMap) -> Resul
     off(move || {
         let (now, catalog) = (app.installation.wall(), app.installation.catalog());
         let session = app.browsers.find(catalog, &token, now);
+        if session.is_some() {
+            is_of_session(&headers, &token)?;
+        }
         let entry = match session.map(|session| app.keys.principal(session.key, now)) {
             Some(Ok(principal)) => entry(&app, &principal, "browser.sign_out"),
             // A session without a valid key has ended already.

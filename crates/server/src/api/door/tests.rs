@@ -4,7 +4,7 @@ mod binding;
 
 use super::*;
 
-const BOUNDS: Bounds = Bounds { event_bytes_max: 1_000, events_max: 3 };
+const BOUNDS: Bounds = Bounds { event_bytes_max: 1_000, events_max: 3, depth_max: JSON_DEPTH_MAX };
 const EVENT: &str = r#"{"specversion":"1.0","id":"1","source":"s","type":"t"}"#;
 
 fn read_text(form: Form, headers: &[(&'static str, &str)], body: &str) -> Result<Knocking, Refused> {
@@ -96,4 +96,22 @@ fn bodies_without_events_are_refused() {
         assert!(read_text(form, &[], body).is_err(), "{form:?} {body}");
     }
     assert_eq!(read_text(Form::Lines, &[], "{}\n{}\n{}\n{}\n").unwrap_err().code, Code::TooMany);
+}
+
+#[test]
+fn an_event_is_rejected_beyond_the_depth_of_the_setting() {
+    for (event, reason) in [
+        (r#"{"a":{"b":[[1]]}}"#, None),
+        (r#"{"a":{"b":[[[1]]]}}"#, Some("too_deep")),
+        (r#"{"a":"[[[[[[[[","b":{}}"#, None),
+        (r#"{"a":[],"b":[],"c":[],"d":[],"e":[]}"#, None),
+    ] {
+        for form in [Form::Lines, Form::Plain] {
+            let bounds = Bounds { depth_max: 4, ..BOUNDS };
+            let knocking = read(form, Needs::Nothing, &HeaderMap::new(), event.into(), Vec::new(), bounds).unwrap();
+            assert_eq!(knocking.rejected.first().map(|rejected| rejected.reason), reason, "{event}");
+        }
+    }
+    let deepest = format!("{{\"a\":{}{}}}", "[".repeat(200), "]".repeat(200));
+    assert_eq!(read_text(Form::Lines, &[], &deepest).unwrap().rejected[0].reason, "too_deep");
 }

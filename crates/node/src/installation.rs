@@ -81,6 +81,8 @@ pub struct Installation {
     pub(crate) notifications_read: Mutex<Option<Arc<Vec<crate::notifications::Notification>>>>,
     /// The task that writes received events to files.
     pub(crate) event_store: OnceLock<EventStore>,
+    /// Held while pipelines are checked.
+    pub(crate) looking: Mutex<()>,
     /// Held while a backup reads, so that nothing is removed in the meantime.
     pub(crate) keeping: Mutex<()>,
     /// The lock that keeps other programs from the data directory.

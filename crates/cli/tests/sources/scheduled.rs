@@ -150,3 +150,25 @@ fn missed_runs_are_made_up_for_one_by_one_where_the_schedule_says_so() {
     let wanted = ["2026-01-11", "2026-01-12", "2026-01-13"].map(|day| pair("COMPLETED", &format!("{day}T01:00:00.000Z")));
     assert_eq!(due, wanted);
 }
+
+#[test]
+fn a_move_of_the_clock_starts_each_run_at_its_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let (input, data) = (folder.path().join("in"), folder.path().join("data"));
+    std::fs::create_dir(&input).unwrap();
+    lines(&input.join("a.ndjson"), 0..30);
+    std::fs::write(input.join("b.ndjson.gz"), [0x1f, 0x8b, 8, 0, 1, 2]).unwrap();
+    for catch_up in ["latest", "none"] {
+        let server = Server::start(&data.join(catch_up), &["--test-clock", "2026-03-27T00:00:00Z"]);
+        create(
+            &server,
+            &document(&source(&input), &format!("{SCHEDULE}, catchUp: {catch_up}, retry: {{ times: 1, pause: 10m }} }}\n")),
+        );
+        clock(&server, "2026-03-29T12:00:00Z");
+        // They have ended when the answer comes. Each fails, and is tried once again.
+        let found: Vec<_> = items(&server.get("/api/v1/sessions?pipeline=usage")).iter().rev().map(brief).collect();
+        let due = ["2026-03-27T01:00:00.000Z", "2026-03-28T01:00:00.000Z", "2026-03-29T01:00:00.000Z"];
+        let wanted: Vec<_> = due.iter().flat_map(|due| [pair("FAILED", due), pair("FAILED", due)]).collect();
+        assert_eq!(found, wanted, "{catch_up}");
+    }
+}

@@ -40,10 +40,8 @@ impl Installation {
     ///
     /// # Errors
     /// There is no test clock, or the instant is earlier than its own, or too far ahead.
-    pub fn move_clock(&self, to: Timestamp, ticks: bool) -> Result<Moved, Refused> {
-        let clock = self.test_clock()?;
-        let _change = self.begin_change()?;
-        let now = clock.now();
+    pub fn move_clock(self: &Arc<Self>, to: Timestamp, ticks: bool) -> Result<Moved, Refused> {
+        let now = self.test_clock()?.now();
         if to < now {
             let detail = format!("the clock is at {now}; it moves forward only");
             return Err(Box::new(Refusal::new(RefusalKind::ClockBackwards, detail).field("to")));
@@ -52,6 +50,27 @@ impl Installation {
             let detail = format!("from {now} to {to} are more than 400 days; move it in several steps");
             return Err(Box::new(Refusal::new(RefusalKind::Invalid, detail).field("to")));
         }
+        if !ticks {
+            return self.move_to(to, false);
+        }
+        // Runs that were due already follow `catchUp`; those that fall due on the way start at their times.
+        self.run_scheduled(now).map_err(|why| refusal_of(&why))?;
+        let mut whole = Moved { now, ticks: 0, records: 0 };
+        loop {
+            let stop = self.next_scheduled(whole.now, to).map_err(|why| refusal_of(&why))?;
+            let moved = self.move_to(stop.unwrap_or(to), true)?;
+            whole = Moved { now: moved.now, ticks: whole.ticks + moved.ticks, records: whole.records + moved.records };
+            match stop {
+                Some(at) => self.run_scheduled(at).map_err(|why| refusal_of(&why))?,
+                None => return Ok(whole),
+            }
+        }
+    }
+
+    /// Moves the clock to an instant before which no scheduled session starts.
+    fn move_to(&self, to: Timestamp, ticks: bool) -> Result<Moved, Refused> {
+        let clock = self.test_clock()?;
+        let _change = self.begin_change()?;
         if !ticks {
             clock.advance(to);
             return Ok(Moved { now: to, ticks: 0, records: 0 });

@@ -103,6 +103,7 @@ impl Installation {
             changing_openmeter: Mutex::default(),
             notifications_read: Mutex::default(),
             event_store: OnceLock::new(),
+            looking: Mutex::default(),
             keeping: Mutex::default(),
             _lock: lock,
             teller: telling::Teller::default(),

@@ -253,6 +253,8 @@ impl Installation {
     /// Checks every pipeline: sessions that finish take their next steps, and pipelines that
     /// stopped are loaded again or fail. An error of one does not block the others.
     pub fn look_after(self: &Arc<Self>) {
+        // A move of the test clock looks, too.
+        let _looking = self.looking.lock().unwrap_or_else(PoisonError::into_inner);
         self.look_at_clock();
         for served in self.served() {
             let name = served.kept.name.clone();

@@ -4,8 +4,9 @@
 //! key made of its due time, so one that was started just before a crash is not started again. Due
 //! times that passed unseen follow `catchUp`; one that passes while a session runs follows `overlap`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
 
 use flowmeter_core::schedule::{CatchUp, RunSchedule};
 use flowmeter_core::session::Status;
@@ -15,6 +16,7 @@ use flowmeter_store::catalog::{Change, count_to};
 use uuid::Uuid;
 
 use crate::audit::Who;
+use crate::background::wait_until;
 use crate::installation::Installation;
 use crate::pipelines::KeptPipeline;
 use crate::sessions::StartOptions;
@@ -22,6 +24,9 @@ use crate::tables::reading::ReadTables;
 
 /// Due times of one pipeline that are looked at together: those of a year, if one is due each hour.
 const DUE_MAX: usize = 10_000;
+
+/// How long a move of the test clock waits for the sessions that it started.
+const RUNS_PATIENCE: Duration = Duration::from_secs(60);
 
 /// By pipeline, the version that was compiled last and its schedule.
 type Known = BTreeMap<Uuid, (u32, Option<Arc<RunSchedule>>)>;
@@ -32,11 +37,17 @@ pub(crate) struct Schedules {
     known: Mutex<Known>,
     /// The time of the first look: what was due before passed while the server was down.
     begun: OnceLock<Timestamp>,
+    /// Pipelines whose due session could not be started at the last look.
+    failing: Mutex<BTreeSet<Uuid>>,
 }
 
 impl Schedules {
     fn known(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn failing(&self) -> MutexGuard<'_, BTreeSet<Uuid>> {
+        self.failing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -84,6 +95,52 @@ impl Installation {
         Ok(schedule.next_after(handled.max(self.now())))
     }
 
+    /// Returns the first instant after another, up to a third, at which a schedule starts a session, or
+    /// starts one again that failed.
+    pub(crate) fn next_scheduled(&self, after: Timestamp, until: Timestamp) -> Result<Option<Timestamp>, Error> {
+        let mut next: Option<Timestamp> = None;
+        for pipeline in self.all_pipelines()?.iter() {
+            let Some(schedule) = self.schedule_of(pipeline)? else { continue };
+            let handled = self.handled(pipeline.id)?.unwrap_or(Timestamp::MIN);
+            let again = self.next_retry(pipeline, &schedule)?.map(|retry| retry.at).filter(|at| *at > after);
+            let due = schedule.next_after(handled.max(after)).into_iter().chain(again).min();
+            next = next.into_iter().chain(due.filter(|due| *due <= until)).min();
+        }
+        Ok(next)
+    }
+
+    /// Starts the sessions that are due by an instant of the test clock, and waits until they have ended:
+    /// until the next instant at which something is due, a real clock would leave them the time. Gives up
+    /// after a minute: those that have not ended are left running.
+    pub(crate) fn run_scheduled(self: &Arc<Self>, at: Timestamp) -> Result<(), Error> {
+        let pipelines = self.all_pipelines()?;
+        let have_ended = || {
+            self.look_after();
+            pipelines.iter().all(|pipeline| self.has_run(pipeline, at).unwrap_or(true))
+        };
+        if !wait_until(RUNS_PATIENCE, have_ended) {
+            tracing::warn!("scheduled sessions have not ended in time; the test clock moves on from {at}");
+        }
+        Ok(())
+    }
+
+    /// Whether the sessions that a schedule starts by an instant have started and ended.
+    fn has_run(&self, pipeline: &KeptPipeline, at: Timestamp) -> Result<bool, Error> {
+        let Some(schedule) = self.schedule_of(pipeline)? else { return Ok(true) };
+        let Some(handled) = self.handled(pipeline.id)? else { return Ok(true) };
+        if self.running_of(pipeline.id).is_some() {
+            let newest = self.sessions(&pipeline.namespace, Some(pipeline.id), None, None, 1)?;
+            // A session that a person started may last.
+            return Ok(newest.first().is_none_or(|session| session.due.is_none()));
+        }
+        if self.schedules.failing().contains(&pipeline.id) {
+            return Ok(true);
+        }
+        let is_due = schedule.next_after(handled).is_some_and(|due| due <= at);
+        let is_due_again = self.next_retry(pipeline, &schedule)?.is_some_and(|retry| retry.at <= at);
+        Ok(!is_due && !is_due_again)
+    }
+
     /// Starts the sessions that are due.
     pub(crate) fn start_due(self: &Arc<Self>) {
         let pipelines = match self.all_pipelines() {
@@ -91,7 +148,12 @@ impl Installation {
             Err(why) => return tracing::error!("schedules cannot be read: {why}"),
         };
         for pipeline in pipelines {
-            if let Err(why) = self.start_due_of(&pipeline) {
+            let started = self.start_due_of(&pipeline);
+            match &started {
+                Ok(()) => self.schedules.failing().remove(&pipeline.id),
+                Err(_) => self.schedules.failing().insert(pipeline.id),
+            };
+            if let Err(why) = started {
                 tracing::error!(pipeline = pipeline.name, "a scheduled session did not start: {why}");
             }
         }
@@ -148,19 +210,32 @@ impl Installation {
         self.start_unprobed(&who, pipeline, options, read).map(drop).map_err(|why| Error::new(Kind::Unavailable, why.detail))
     }
 
-    /// Starts a scheduled run again that failed.
-    fn retry(self: &Arc<Self>, pipeline: &KeptPipeline, schedule: &RunSchedule, now: Timestamp) -> Result<(), Error> {
+    /// Returns when a scheduled run that failed is started again, if it is.
+    fn next_retry(&self, pipeline: &KeptPipeline, schedule: &RunSchedule) -> Result<Option<Retry>, Error> {
         if schedule.retries == 0 {
-            return Ok(());
+            return Ok(None);
         }
         let newest = self.sessions(&pipeline.namespace, Some(pipeline.id), None, None, 1)?;
-        let Some(session) = newest.first().filter(|session| session.status() == Status::Failed) else { return Ok(()) };
+        let Some(session) = newest.first().filter(|session| session.status() == Status::Failed) else { return Ok(None) };
         let time = |text: &Option<String>| Timestamp::parse_rfc3339(text.as_deref()?.as_bytes());
-        let (Some(due), Some(ended_at)) = (time(&session.due), time(&session.session_end_time)) else { return Ok(()) };
-        if session.attempt >= schedule.retries || ended_at.saturating_add(schedule.pause) > now {
-            return Ok(());
-        }
-        let Some(read) = self.read_asked_soon(pipeline)? else { return Ok(()) };
-        self.start_at(pipeline, due, session.attempt + 1, &read)
+        let (Some(due), Some(ended_at)) = (time(&session.due), time(&session.session_end_time)) else { return Ok(None) };
+        let retry = Retry { at: ended_at.saturating_add(schedule.pause), due, attempt: session.attempt + 1 };
+        Ok((session.attempt < schedule.retries).then_some(retry))
     }
+
+    /// Starts a scheduled run again that failed.
+    fn retry(self: &Arc<Self>, pipeline: &KeptPipeline, schedule: &RunSchedule, now: Timestamp) -> Result<(), Error> {
+        let Some(retry) = self.next_retry(pipeline, schedule)?.filter(|retry| retry.at <= now) else { return Ok(()) };
+        let Some(read) = self.read_asked_soon(pipeline)? else { return Ok(()) };
+        self.start_at(pipeline, retry.due, retry.attempt, &read)
+    }
+}
+
+/// A scheduled run that is started again.
+struct Retry {
+    at: Timestamp,
+    /// The due time of the run.
+    due: Timestamp,
+    /// How often it was started before.
+    attempt: u32,
 }

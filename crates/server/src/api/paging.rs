@@ -2,7 +2,8 @@
 //!
 //! Of a list that goes through the pipelines of a namespace one after the other, a cursor is
 //! a pipeline's name and a number in it; of a list that is in memory, the number of items
-//! before the page.
+//! before the page and the identity of the last of them, behind which the page begins even if items
+//! came or went before it.
 
 use axum::response::Response;
 use flowmeter_engine::Error;
@@ -20,12 +21,37 @@ pub(super) const PAGED: &[(&str, &str)] = &[("limit", "items of a page"), ("curs
 
 /// Returns a page of a list that is in memory as a whole.
 pub(super) fn whole(query: &Query, mut items: Vec<Value>) -> Result<Response, Refused> {
-    let (limit, from) = (query.limit()?, query.cursor()?.unwrap_or(0));
-    let from = usize::try_from(from).unwrap_or(usize::MAX).min(items.len());
+    let limit = query.limit()?;
+    let from = query.get("cursor").map_or(Ok(0), |cursor| place_in(cursor, &items))?;
     let end = items.len().min(from.saturating_add(limit));
-    let next = (end < items.len()).then(|| end.to_string());
+    let next = items.get(..end).filter(|_| end < items.len()).and_then(<[Value]>::last);
+    let next = next.map(|last| format!("{end}.{:016x}", identity(last)));
     items.truncate(end);
     Ok(page(items.split_off(from), next))
+}
+
+/// Members by which an item of a list is recognised, whatever else changes.
+const IDENTIFYING: [&str; 9] = ["jobId", "id", "name", "pipeline", "source", "target", "version", "origin", "subscriber"];
+
+fn identity(item: &Value) -> u64 {
+    let named: Vec<&Value> = IDENTIFYING.iter().filter_map(|name| item.get(name)).collect();
+    let text = if named.is_empty() { item.to_string() } else { serde_json::to_string(&named).unwrap_or_default() };
+    xxhash_rust::xxh3::xxh3_64(text.as_bytes())
+}
+
+/// Returns where a page begins: behind the last item of the page before, if that is still there.
+fn place_in(cursor: &str, items: &[Value]) -> Result<usize, Refused> {
+    let read = || {
+        let (count, last) = cursor.split_once('.').unwrap_or((cursor, ""));
+        let last = if last.is_empty() { None } else { Some(u64::from_str_radix(last, 16).ok()?) };
+        Some((count.parse::<usize>().ok()?, last))
+    };
+    let wrong = || Box::new(Problem::new(Code::BadCursor, "the cursor is not one of this list").field("cursor"));
+    let (count, last) = read().ok_or_else(wrong)?;
+    let is_last = |item: &Value| Some(identity(item)) == last;
+    let is_in_place = count.checked_sub(1).and_then(|at| items.get(at)).is_some_and(is_last);
+    let found = if is_in_place { None } else { items.iter().position(is_last).map(|at| at + 1) };
+    Ok(found.unwrap_or(count).min(items.len()))
 }
 
 /// A page of a list over pipelines. `read` gives items of a pipeline from a number on, at
@@ -169,7 +195,22 @@ fn begin(cursor: &str, served: &[std::sync::Arc<Served>]) -> Result<(usize, u64)
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+
+    #[test]
+    fn a_page_begins_behind_the_last_item_of_the_page_before() {
+        let items = |names: &str| names.chars().map(|name| json!({"name": name, "state": names})).collect::<Vec<Value>>();
+        let cursor = format!("2.{:016x}", identity(&items("b")[0]));
+        for (names, expected) in [("abc", 2), ("0abc", 3), ("bc", 1), ("ac", 2), ("a", 1)] {
+            assert_eq!(place_in(&cursor, &items(names)).unwrap(), expected, "{names}");
+        }
+        assert_eq!(place_in("1", &items("abc")).unwrap(), 1);
+        for wrong in ["x", "1.x", ".0", "-1"] {
+            assert!(place_in(wrong, &items("abc")).is_err(), "{wrong}");
+        }
+    }
 
     #[test]
     fn windows_backwards_give_every_item_once() {

@@ -106,16 +106,12 @@ impl Summary<'_> {
         line(out, "\noperators");
         let width = self.plan.nodes.iter().map(|node| node.id.len()).max().unwrap_or_default();
         for (at, (node, count)) in self.plan.nodes.iter().zip(&self.totals.operators).enumerate() {
-            line(
-                out,
-                &format!(
-                    "  {:width$}  {} in, {} out, {} errors",
-                    node.id,
-                    grouped(count.received),
-                    grouped(count.passed),
-                    grouped(count.errors)
-                ),
-            );
+            let always = [("in", count.received), ("out", count.passed), ("errors", count.errors)];
+            let seldom =
+                [("derived", count.derived), ("held", count.held()), ("late", count.late), ("unmatched", count.unmatched)];
+            let counts = always.into_iter().chain(seldom.into_iter().filter(|(_, count)| *count > 0));
+            let counts: Vec<String> = counts.map(|(name, count)| format!("{} {name}", grouped(count))).collect();
+            line(out, &format!("  {:width$}  {}", node.id, counts.join(", ")));
             let counters = self.totals.counters_of(at as u16).map(|(name, count)| format!("{name} {count}"));
             let counters = counters.collect::<Vec<_>>().join(", ");
             if !counters.is_empty() {

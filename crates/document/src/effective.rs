@@ -22,7 +22,13 @@ fn write(node: &Node, form: &Form, indent: usize, out: &mut String) {
                         let shown = if value.starts_with('[') { value.to_owned() } else { scalar(value, false, &field.form) };
                         out.push_str(&format!("{}: {shown}\n", field.name));
                     }
-                    (None, _) => {}
+                    (None, Presence::Filled) => {
+                        let empty = Node { kind: Kind::Map(Vec::new()), ..node.clone() };
+                        pad(indent, out);
+                        out.push_str(&format!("{}:\n", field.name));
+                        write(&empty, &field.form, indent + 2, out);
+                    }
+                    (None, Presence::Required | Presence::Optional) => {}
                 }
             }
         }

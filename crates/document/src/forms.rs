@@ -9,7 +9,7 @@ use super::shape::Form::{
     Any, Boolean, Character, Duration, Either, Expression, Instant, Integer, List, Map, Number, Object, Path, Text, Uuid, Value,
     Word, Zone,
 };
-use super::shape::{Field, Form, Shape, default, optional, required};
+use super::shape::{Field, Form, Shape, default, filled, optional, required};
 use super::source::SOURCE;
 
 pub(super) const PIPELINE: Form = Object(&Shape {
@@ -311,7 +311,7 @@ pub(super) const METER_TYPE: Form = Object(&Shape {
         default("autoCreate", Boolean, "true", "Whether an event may open a meter"),
         default("flushEmpty", Boolean, "true", "Whether a period without events is flushed"),
         default("emptyPeriodsMax", Integer(1, 10_000_000), "1000", "Periods without events that one event may open"),
-        optional("late", LATE, "Handling of events for flushed periods"),
+        filled("late", LATE, "Handling of events for flushed periods"),
         default("groupLimit", Integer(1, 1_000_000), "10000", "Group values a meter keeps apart"),
     ],
 });

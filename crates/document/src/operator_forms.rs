@@ -6,7 +6,7 @@ use super::forms::{SCHEDULE, TIME};
 use super::shape::Form::{
     Any, Boolean, Duration, Either, Expression, Integer, List, Map, Number, Object, Path, Text, Word, Zone,
 };
-use super::shape::{Form, Shape, default, optional, required};
+use super::shape::{Form, Shape, default, filled, optional, required};
 use super::source::FILE;
 use super::targets::{AUTH, TLS};
 
@@ -247,7 +247,7 @@ pub(super) const ACCUMULATE: Form = Object(&Shape {
         default("stamp", Word(&["start", "last", "end"]), "start", "The time of the derived event"),
         default("release", Word(&["clock", "watermark"]), "clock", "By which clock windows end"),
         default("idle", Duration, "10m", "watermark: after so long without an event the clock holds"),
-        optional("late", LATE_INPUTS, "Handling of events for released windows"),
+        filled("late", LATE_INPUTS, "Handling of events for released windows"),
         default("eventsMax", Integer(1, 100_000_000), "1000000", "Events of one window of one key"),
         optional(
             "textNumbers",

@@ -74,10 +74,16 @@ pub(crate) enum Presence {
     Optional,
     /// Without the field, it has this value.
     Default(&'static str),
+    /// Without the field, its own fields have their defaults.
+    Filled,
 }
 
 pub(super) const fn required(name: &'static str, form: Form, help: &'static str) -> Field {
     Field { name, form, presence: Presence::Required, help }
+}
+
+pub(super) const fn filled(name: &'static str, form: Form, help: &'static str) -> Field {
+    Field { name, form, presence: Presence::Filled, help }
 }
 
 pub(super) const fn optional(name: &'static str, form: Form, help: &'static str) -> Field {

@@ -16,6 +16,7 @@ mod made;
 mod pairs;
 mod rate;
 mod script;
+mod segment;
 mod sessions;
 #[cfg(test)]
 mod tests;

@@ -220,8 +220,8 @@ fn differ(
         let path = compiler.paths[usize::from(slot)].clone();
         let given = GIVEN.iter().find(|name| path.names()[0].as_ref() == **name);
         if let Some(time) = written.as_ref().filter(|time| given.is_none() && (time.covers(&path) || path.covers(time))) {
-            let message = format!("`{path}` cannot be set: a derived event has its time at `{time}`; choose another path");
-            compiler.problems.add(body, field, message);
+            let message = format!("`{path}` is lost: a derived event has its time at `{time}`; choose another path");
+            compiler.warnings.add(body, field, message);
         }
         let other = slots[..i].iter().map(|other| &compiler.paths[usize::from(*other)]);
         let clash = other.into_iter().find(|other| other.covers(&path) || path.covers(other)).map(ToString::to_string);
@@ -339,12 +339,12 @@ fn differ_from_segment(body: &Tree, field: &str, of: &Correlate, compiler: &mut 
     for slot in std::iter::once(&of.duration).chain(&of.stop_fields) {
         let path = compiler.paths[usize::from(*slot)].clone();
         let message = match GIVEN.iter().find(|name| path.names()[0].as_ref() == **name) {
-            Some(name) => format!("`{path}` cannot be set: a derived event has `{name}` of its own; choose another path"),
+            Some(name) => format!("`{path}` is lost: a derived event has `{name}` of its own; choose another path"),
             None if *slot != of.duration && (path.covers(&duration) || duration.covers(&path)) => {
                 format!("`{path}` and `{duration}` overlap: one contains the other; choose other paths")
             }
             None => continue,
         };
-        compiler.problems.add(body, field, message);
+        compiler.warnings.add(body, field, message);
     }
 }

@@ -11,8 +11,8 @@ use super::fold::{Rank, read_rank, write_rank};
 use super::keys::hash_of;
 use super::made::{formatted, quoted, stamp_text, stretch};
 use super::pairs::{Part, sort_out};
+use super::segment::{length, value_at};
 use super::{Due, Flaw, Input, Keys, Rejudged, ReleaseExtent, Released, key_of};
-use crate::decimal::{Decimal, Fraction, Rounding};
 use crate::event::Batch;
 use crate::event::json::{Document, Tree};
 use crate::image::{Glass, Pen, Seen};
@@ -97,7 +97,7 @@ impl Correlated {
         let held = self.keys.get(input.hash, key);
         let rank = (input.at, input.order);
         let is_old = self.ticked != Timestamp::MIN && self.ticked.since(input.at) > i128::from(of.amend_within);
-        // No pair was released behind a start that is still open.
+        // No pair was released behind a start that is open for so long.
         if is_old && !(input.is_stop && held.is_some_and(|held| held.is_open_at(rank, of.repeat))) {
             return Err((Reason::TooLate, format!("{} is more than `amendWithin` before the last tick", input.at)));
         }
@@ -260,19 +260,25 @@ impl Held {
         })
     }
 
-    /// Starts whose stop did not come before a pair that is released: its start would be within them. Which
-    /// these are is known at a tick, since a stop may come behind its start.
-    fn overtaken(&self, parts: &[Part], repeat: Repeat) -> Vec<(Rank, Rank)> {
-        let next = |start: &Rank| self.released.range(start..).next().map(|(released, _)| *released);
+    /// The start of the first released pair behind a start, if there is one.
+    fn released_behind(&self, start: Rank) -> Option<Rank> {
+        self.released.range(start..).next().map(|(released, _)| *released)
+    }
+
+    /// A start before a released pair whose stop came behind it, or did not come in time: the start of the
+    /// released pair would be within its own. Each with when that is known, and that other start.
+    fn overtaken(&self, parts: &[Part], of: &Correlate) -> Vec<(Rank, Timestamp, Rank)> {
         let overtaken = |part: &Part| match part {
-            Part::Open(start) => Some((*start, next(start)?)),
-            Part::Pair(start, stop) => Some((*start, next(start).filter(|released| released < stop)?)),
+            // Its stop may still come, before the released pair, which must not be forgotten meanwhile.
+            Part::Open(start) => Some((
+                *start,
+                start.0.saturating_add(of.timeout.unwrap_or(0).min(of.amend_within)),
+                self.released_behind(*start)?,
+            )),
+            Part::Pair(start, stop) => Some((*start, start.0, self.released_behind(*start).filter(|released| released < stop)?)),
             Part::Within(..) | Part::Replaced(_) | Part::Lone(_) => None,
         };
-        match repeat {
-            Repeat::First => parts.iter().filter_map(overtaken).collect(),
-            Repeat::Last => Vec::new(),
-        }
+        parts.iter().filter_map(overtaken).collect()
     }
 
     fn has_stop_between(&self, from: Rank, to: Rank) -> bool {
@@ -293,13 +299,14 @@ impl Held {
         };
         let timeout = |start: &Rank| of.timeout.map(|timeout| start.0.saturating_add(timeout));
         let parts = self.parts(of.repeat);
-        let mut due: Vec<Timestamp> = self.overtaken(&parts, of.repeat).iter().map(|(start, _)| start.0).collect();
+        let mut due: Vec<Timestamp> = self.overtaken(&parts, of).iter().map(|(_, known_at, _)| *known_at).collect();
         for part in parts {
             match part {
                 Part::Pair(start, stop) => {
                     let boundary = cut_at(calendar, &start).map_or(stop.0, |boundary| boundary.min(stop.0));
                     due.push(boundary.saturating_add(of.grace));
                 }
+                Part::Open(start) if self.released_behind(start).is_some() => {}
                 Part::Open(start) => {
                     due.extend(cut_at(calendar, &start).map(|boundary| boundary.saturating_add(of.grace)));
                     let closes = if of.on_timeout == OnTimeout::Close { of.grace } else { 0 };
@@ -329,13 +336,19 @@ impl Held {
         let is_due = |instant: Timestamp, wait: i64| extent != ReleaseExtent::Due || instant.saturating_add(wait) <= at;
         let mut parts = self.parts(of.repeat);
         loop {
-            let overtaken = self.overtaken(&parts, of.repeat);
+            let mut overtaken = self.overtaken(&parts, of);
+            overtaken.retain(|(_, known_at, _)| *known_at <= at || is_ending);
             if overtaken.is_empty() {
                 break;
             }
-            for (start, released) in overtaken {
-                let detail = format!("the pair from {} is released", released.0);
-                self.rejudge(start, Reason::TooLate, detail, effects);
+            for (start, _, released) in overtaken {
+                match of.repeat {
+                    Repeat::First => {
+                        let detail = format!("the pair from {} is released", released.0);
+                        self.rejudge(start, Reason::TooLate, detail, effects);
+                    }
+                    Repeat::Last => self.park(start, Reason::NoStop, effects),
+                }
             }
             parts = self.parts(of.repeat);
         }
@@ -350,6 +363,7 @@ impl Held {
                         last_released = Some(start);
                     }
                 }
+                Part::Open(start) if self.released_behind(start).is_some() => {}
                 Part::Open(start) => {
                     // A pair that its timeout will close is not cut behind that instant.
                     let closes = of.timeout.filter(|_| of.on_timeout == OnTimeout::Close);
@@ -473,23 +487,5 @@ impl Held {
         let mut json = Vec::new();
         tree.write_to(&mut json);
         effects.released(Released { end: segment.end, key: (*key).into(), start: segment.start, json, settles });
-    }
-}
-
-/// The length of a segment in a unit, rounded half to even at 18 places where it does not end.
-fn length(start: Timestamp, end: Timestamp, unit: i64) -> Decimal {
-    let nanos = i64::try_from(end.since(start)).unwrap_or(i64::MAX);
-    let length = Fraction::of(Decimal::from_int(nanos)).divide(Decimal::from_int(unit), 18, Rounding::HalfEven);
-    length.unwrap_or_default()
-}
-
-/// The value at a path of an object.
-fn value_at(document: &Document, names: &[Box<str>]) -> Option<Vec<u8>> {
-    let [name, rest @ ..] = names else { return None };
-    let members = document.members()?;
-    let member = members.iter().find(|member| *member.name == *name.as_bytes())?;
-    match rest.is_empty() {
-        true => Some(member.value.to_vec()),
-        false => value_at(&Document::new(member.value.to_vec()), rest),
     }
 }

@@ -31,7 +31,8 @@ impl States {
                     effects.scripted(input, scripted);
                 }
                 Err(ScriptFailure::Parked(reason, detail)) => effects.refused(input, reason, detail),
-                Err(ScriptFailure::Stalled) => effects.stalled(input),
+                // Nothing of this round is kept.
+                Err(ScriptFailure::Stalled) => return effects.stalled(input),
             }
         }
     }

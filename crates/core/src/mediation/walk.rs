@@ -115,6 +115,8 @@ impl Mediator {
             Operator::Enrich(enrich) => lookup::enrich(plan, &self.kin, flow, node, enrich, token).map(Some),
             Operator::Currency(currency) => lookup::convert(plan, &self.kin, flow, currency, token).map(|()| Some(0)),
             Operator::Rate(rate) if rate.running.is_none() => lookup::price(plan, &self.kin, flow, rate, token).map(|()| Some(0)),
+            // Nothing of the block is kept once a script did not end.
+            Operator::Script(_) if flow.stalled.is_some() => Ok(None),
             Operator::Script(operator) if !operator.keeps_state => {
                 let scripted = match script::run(plan, &self.kin, flow, operator, token) {
                     Ok(scripted) => scripted,

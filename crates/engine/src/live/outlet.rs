@@ -209,10 +209,6 @@ impl Outlet {
     /// Sets whether events that operators make are kept. Those that an earlier start kept stay.
     pub(super) fn keep_derived(&mut self, keeps: bool) {
         self.keeps_derived = keeps;
-        if !keeps {
-            // A restart would make them a second time, and none is compared.
-            self.derived.next = self.derived.log.items();
-        }
     }
 
     /// Removes whole files of derived events that were all made before an instant, and the oldest ones
@@ -252,10 +248,24 @@ impl Outlet {
     /// Returns the two halves that a round writes to: one for records, one for everything else.
     pub(super) fn split<'o>(&'o mut self, plan: &'o Plan, at: Timestamp) -> (Sink<'o>, Watch<'o>) {
         let Outlet {
-            records, parked, verdicts, notes, settlements, derived, settled, arrivals, judged, origins, announce, ..
+            records,
+            parked,
+            verdicts,
+            notes,
+            settlements,
+            derived,
+            settled,
+            arrivals,
+            judged,
+            origins,
+            announce,
+            keeps_derived,
+            ..
         } = self;
-        let derived = self.keeps_derived.then_some(derived);
-        let watch = Watch { parked, verdicts, settlements, derived, settled, arrivals, judged, origins, plan };
+        // Those that an earlier start wrote are made again until all are, so that each keeps its number.
+        let keeps_derived = *keeps_derived || derived.next < derived.log.items();
+        let derived = keeps_derived.then_some(derived);
+        let watch = Watch { parked, verdicts, settlements, derived, settled, arrivals, judged, origins, plan, at };
         (Sink { records, notes, announce, plan, at }, watch)
     }
 
@@ -346,6 +356,7 @@ pub(super) struct Watch<'o> {
     judged: &'o mut Vec<JudgedBlock>,
     origins: &'o mut Origins,
     plan: &'o Plan,
+    at: Timestamp,
 }
 
 impl Observer for Watch<'_> {
@@ -360,7 +371,7 @@ impl Observer for Watch<'_> {
         pen.text(event.raw);
         event.held.iter().for_each(|arrival| pen.count(*arrival));
         self.parked.push(&[], &pen.bytes);
-        Ok(())
+        self.parked.relieve(self.at).map(drop)
     }
 
     fn wants_derived(&self) -> bool {
@@ -370,6 +381,8 @@ impl Observer for Watch<'_> {
     fn derived(&mut self, event: &DerivedEvent<'_>) -> Result<(), Error> {
         if let Some(derived) = &mut self.derived {
             derived.push(&derived::head_of(event), event.json);
+            // One tick may release more than an entry can hold.
+            derived.relieve(self.at)?;
         }
         Ok(())
     }

@@ -58,6 +58,10 @@ impl Stream {
     /// Compares an item with the one of its number that was written before the restart.
     fn compare(&mut self, head: &[u8], rest: &[u8]) -> Result<(), Error> {
         let number = self.next - 1;
+        if number < self.log.first_item() {
+            // It was removed since.
+            return Ok(());
+        }
         let mut written = match self.written.take() {
             Some(written) => written,
             None => Written::from(self.reader(number)?, number)?,

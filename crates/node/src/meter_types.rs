@@ -211,8 +211,9 @@ impl Installation {
         if used(&before).iter().chain(&used(after)).any(|kind| changed.contains(&kind.id)) {
             return Ok(true);
         }
-        let Some(served) = self.served_of(version.id) else { return Ok(false) };
-        served.meters_index.follow(served.worker()).map_err(|why| refusal_of(&why))?;
+        // The meters of a pipeline that is not loaded are not known.
+        let Some(served) = self.served_of(version.id) else { return Ok(true) };
+        served.meters_index.catch_up(served.worker()).map_err(|why| refusal_of(&why))?;
         Ok(changed.iter().any(|kind| served.meters_index.has_kind(*kind)))
     }
 }

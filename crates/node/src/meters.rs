@@ -189,7 +189,7 @@ impl Installation {
             return Err(Box::new(Refusal::new(RefusalKind::AlreadyExists, detail)));
         }
         let own_id = id.unwrap_or_else(|| derived::meter(meter_key, meter_type_id, user.as_bytes()));
-        if self.meter_anywhere(own_id).map_err(|why| refusal_of(&why))?.is_some() {
+        if self.meter_anywhere(&who.namespace, own_id).map_err(|why| refusal_of(&why))?.is_some() {
             return Err(Box::new(taken(own_id).field("id")));
         }
         let mut name = MeterName {
@@ -210,9 +210,12 @@ impl Installation {
     }
 
     /// Returns the meter with an id in any loaded pipeline of the installation, with its pipeline.
-    fn meter_anywhere(&self, id: Uuid) -> Result<Option<(Uuid, MeterName)>, Error> {
+    fn meter_anywhere(&self, namespace: &str, id: Uuid) -> Result<Option<(Uuid, MeterName)>, Error> {
         for served in self.served() {
-            if let Some(view) = served.meter_of_id(id)? {
+            // A worker may be waiting for a service of its pipeline: one of another namespace is asked
+            // only where its index names a place.
+            let is_asked = served.kept.namespace == namespace || !served.meters_index.places(id).is_empty();
+            if is_asked && let Some(view) = served.meter_of_id(id)? {
                 return Ok(Some((served.kept.id, view.name)));
             }
         }
@@ -221,15 +224,20 @@ impl Installation {
 
     /// Refuses a plan that declares a meter with the id of another meter: records are identified by
     /// the id of their meter, so two meters never share one.
-    pub(crate) fn check_meter_ids(&self, pipeline: Uuid, plan: &Plan) -> Result<(), Refused> {
+    pub(crate) fn check_meter_ids(&self, namespace: &str, pipeline: Uuid, plan: &Plan) -> Result<(), Refused> {
         for (at, meter) in plan.meters.iter().enumerate() {
             let Some(id) = meter.id else { continue };
-            let Some((home, name)) = self.meter_anywhere(id).map_err(|why| refusal_of(&why))? else { continue };
             let kind = plan.meter_types[usize::from(meter.meter_type)].id;
             let key = plan.processors[usize::from(meter.processor)].key;
-            let is_same =
-                (home, name.user_id.as_str(), name.meter_type_id, name.meter_key) == (pipeline, meter.user.as_str(), kind, key);
-            if !is_same {
+            let own = self.served_of(pipeline).map(|served| served.meter_of_id(id)).transpose();
+            let own = own.map_err(|why| refusal_of(&why))?.flatten();
+            // An id that the meter has already stays, even if an earlier version gave it out twice.
+            if own.is_some_and(|own| {
+                (own.name.user_id.as_str(), own.name.meter_type_id, own.name.meter_key) == (meter.user.as_str(), kind, key)
+            }) {
+                continue;
+            }
+            if self.meter_anywhere(namespace, id).map_err(|why| refusal_of(&why))?.is_some() {
                 return Err(Box::new(taken(id).field(format!("meters[{at}].id"))));
             }
         }

@@ -191,7 +191,7 @@ impl Installation {
             built_in,
             streaming: !compiled.plan.is_bounded(),
         };
-        self.check_meter_ids(pipeline.id, &compiled.plan)?;
+        self.check_meter_ids(&pipeline.namespace, pipeline.id, &compiled.plan)?;
         let types = self.meter_type_documents(&who.namespace).map_err(|why| refusal_of(&why))?;
         let mut set = ChangeSet::default();
         self.version_in(&mut set, who, &pipeline, (document, &types, &StateChoices::new()), "pipeline.create")?;
@@ -289,7 +289,7 @@ impl Installation {
             "accepted": true, "version": pipeline.version + 1, "schedulesChange": schedules, "loses": gone,
             "targets": {"added": added, "removed": removed}, "warnings": lines(&compiled.warnings),
         });
-        self.check_meter_ids(pipeline.id, &compiled.plan)?;
+        self.check_meter_ids(&pipeline.namespace, pipeline.id, &compiled.plan)?;
         if let Some(served) = self.served_of(pipeline.id) {
             served.delivery.check(&compiled.targets, Path::new(".")).map_err(|why| refusal_of(&why))?;
             let mut plan = compiled.plan;
@@ -312,7 +312,7 @@ impl Installation {
         compiled: Pipeline,
         read: &ReadTables,
     ) -> Result<(), Refused> {
-        self.check_meter_ids(newer.id, &compiled.plan)?;
+        self.check_meter_ids(&newer.namespace, newer.id, &compiled.plan)?;
         self.version_in(&mut adoption.set, who, newer, (document, types, state), "pipeline.update")?;
         let Some(served) = self.served_of(newer.id) else { return Ok(()) };
         let targets = compiled.targets;

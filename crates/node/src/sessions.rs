@@ -200,7 +200,7 @@ impl Installation {
         let mut plan = compiled.plan.clone();
         plan.id = pipeline.id;
         // A meter with one of its ids may have been opened since the version was made.
-        self.check_meter_ids(pipeline.id, &plan)?;
+        self.check_meter_ids(&pipeline.namespace, pipeline.id, &plan)?;
         self.prepare_tables(who, &plan, read)?;
         let StartOptions { unique_key, as_of, sources, due, attempt } = options;
         let mut session = self.new_session(pipeline, RunType::Normal, unique_key).map_err(|why| refusal_of(&why))?;

@@ -16,6 +16,7 @@ use flowmeter_store::rollups::{First, Partial, Query, Row, SUBJECT, Snapshot, To
 use uuid::Uuid;
 
 use crate::installation::{Installation, Served};
+use crate::meters::closings::counts_in;
 use crate::pipelines::KeptPipeline;
 use crate::refusal::{Refusal, RefusalKind, Refused, not_found, refusal_of};
 
@@ -54,6 +55,10 @@ impl Installation {
             let kind = plan.meter_types.iter().position(|kind| kind.name == id_or_name || kind.id.to_string() == id_or_name);
             let Some(at) = kind else { continue };
             let kind = &plan.meter_types[at];
+            // A pipeline that does not use the type may still have an earlier one.
+            if !counts_in(&plan, at as u16) && !served.meters_index.has_kind(kind.id) {
+                continue;
+            }
             let usage = found.get_or_insert_with(|| Usage {
                 meter_type: kind.id,
                 name: kind.name.clone(),

@@ -107,7 +107,8 @@ impl IntoResponse for Problem {
         if let Some(seconds) = self.retry_after_s {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
-        if matches!(self.code, Code::TooLarge | Code::BadEncoding | Code::UnsupportedEncoding | Code::Timeout) {
+        if matches!(self.code, Code::TooLarge | Code::BadEncoding | Code::UnsupportedEncoding | Code::Timeout | Code::HostRefused)
+        {
             // The rest of the body is not read, so the connection cannot be reused.
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }

@@ -201,7 +201,9 @@ impl Output {
             return Err(Wrong(format!("-o {}: is a folder; name a file", file.display())).into());
         };
         // A device or pipe is written in place.
-        if std::fs::metadata(file).is_ok_and(|meta| !meta.is_file()) {
+        // So is an open stream, even if it leads to a file.
+        let is_stream = ["/dev/stdout", "/dev/stderr", "/dev/fd", "/proc"].iter().any(|stream| file.starts_with(stream));
+        if is_stream || std::fs::metadata(file).is_ok_and(|meta| !meta.is_file()) {
             return Ok(Output { files: Some((file.to_owned(), None)) });
         }
         let mut beside = name.to_owned();

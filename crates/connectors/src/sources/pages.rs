@@ -157,9 +157,15 @@ impl Reading for Pages {
             batch.lines.push(b'\n');
             batch.fed.add(&self.origin, line);
         }
-        let newest = self.newest(&events)?.or_else(|| self.known(NEWEST).cloned());
         // A page that names itself as the next one would be read for ever.
         let next = self.next_page(&url, &headers, page)?.filter(|next| *next != url && Some(next) != self.known(NEXT));
+        let known = self.known(NEWEST).cloned();
+        let newest = match self.newest(&events) {
+            Ok(newest) => newest.or(known),
+            // There is another page, or one of the round has a cursor.
+            Err(_) if next.is_some() || known.is_some() => known,
+            Err(why) => return Err(why),
+        };
         self.is_done = next.is_none();
         // The pages of a round belong to the cursor with which it began.
         let before = self.known(CURSOR).cloned();

@@ -17,6 +17,10 @@ use crate::refusal::{Refusal, RefusalKind, Refused, refusal_of};
 /// Events between two parked ones up to which both are read at once.
 const GAP_MAX: u64 = 1_024;
 
+/// Spans that are read for one page. Each takes a part of a file: events that are farther apart are listed
+/// without the time, which one of them by itself has.
+const SPANS_MAX: usize = 16;
+
 /// Returns the spans of arrivals that are read at once.
 fn spans(arrivals: impl Iterator<Item = u64>) -> Vec<Range<u64>> {
     let mut spans: Vec<Range<u64>> = Vec::new();
@@ -38,7 +42,12 @@ impl Installation {
     pub fn corrections_shown(&self, served: &Served, parked: &[Correction]) -> Result<Vec<Box<RawValue>>, Error> {
         // The arrival of a derived event is that of another one.
         let own = |one: &&Correction| !one.is_derived;
-        let times = self.times_of(served, &parked.iter().filter(own).map(|one| one.arrival).collect())?;
+        let arrivals = parked.iter().filter(own).map(|one| one.arrival).collect();
+        // Without the times the queue is still of use.
+        let times = self.times_of(served, &arrivals).unwrap_or_else(|why| {
+            tracing::warn!(pipeline = served.kept.name, "the times of receipt of parked events cannot be read: {why}");
+            BTreeMap::new()
+        });
         let time = |one: &Correction| times.get(&one.arrival).filter(|_| !one.is_derived).copied().map(Timestamp::from_nanos);
         Ok(parked.iter().map(|one| one.shown_received(time(one))).collect())
     }
@@ -48,11 +57,13 @@ impl Installation {
         let folder = events_folder(served.kept.id);
         let archived = archive::extent(&**self.disk(), &folder)?.unwrap_or(0);
         let mut times = BTreeMap::new();
-        for span in spans(arrivals.range(..archived).copied()) {
+        for span in spans(arrivals.range(..archived).copied()).into_iter().take(SPANS_MAX) {
             let filter = Filter { positions: Some(span), ..Filter::default() };
             for row in archive::scan(Arc::clone(self.disk()), &folder, filter)? {
                 let row = row?;
-                times.insert(row.position, row.received_at);
+                if arrivals.contains(&row.position) {
+                    times.insert(row.position, row.received_at);
+                }
             }
         }
         // Those that are not in files yet follow each other closely.
@@ -62,7 +73,9 @@ impl Installation {
         let mut from = Some(first);
         while let Some(next) = from.filter(|next| *next <= last) {
             from = self.walk_events(&served.kept, &filter, next, &mut |row| {
-                times.insert(row.position, row.received_at);
+                if arrivals.contains(&row.position) {
+                    times.insert(row.position, row.received_at);
+                }
                 if row.position < last { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
             })?;
         }

@@ -284,12 +284,14 @@ impl Installation {
 
     /// Adds the removal of samples that are too old, a few of each series that grew.
     fn retire_history(&self, now: i64, grown: &Unsaved, changes: &mut Vec<Change>) -> Result<(), Error> {
-        for (name, tier, _) in grown.keys() {
-            let prefix = row_prefix(name, *tier);
-            let is_old = |key: &[u8]| instant_of(key).is_some_and(|at| at < now - TIERS[*tier].1);
+        let mut counts: BTreeMap<(&String, usize), usize> = BTreeMap::new();
+        grown.keys().for_each(|(name, tier, _)| *counts.entry((name, *tier)).or_default() += 1);
+        for ((name, tier), count) in counts {
+            let prefix = row_prefix(name, tier);
+            let is_old = |key: &[u8]| instant_of(key).is_some_and(|at| at < now - TIERS[tier].1);
             // Two for each that is added, so that old samples are removed faster than new ones
             // arrive. The newest of the old ones stays: it is the value at the bound.
-            let oldest = self.catalog.scan(Table::History, &prefix, None, 3)?;
+            let oldest = self.catalog.scan(Table::History, &prefix, None, 2 * count + 1)?;
             for pair in oldest.windows(2).filter(|pair| is_old(&pair[1].0)) {
                 changes.push(Change::Remove(Table::History, pair[0].0.clone()));
             }

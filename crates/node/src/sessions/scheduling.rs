@@ -130,8 +130,8 @@ impl Installation {
         let Some(handled) = self.handled(pipeline.id)? else { return Ok(true) };
         if self.running_of(pipeline.id).is_some() {
             let newest = self.sessions(&pipeline.namespace, Some(pipeline.id), None, None, 1)?;
-            // A session that a person started may last.
-            return Ok(newest.first().is_none_or(|session| session.due.is_none()));
+            // A session that a person started or paused may last.
+            return Ok(newest.first().is_none_or(|session| session.due.is_none() || session.status() == Status::Paused));
         }
         if self.schedules.failing().contains(&pipeline.id) {
             return Ok(true);

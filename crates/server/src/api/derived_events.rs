@@ -46,6 +46,10 @@ pub(super) fn derived(
         if query.get("pipeline").is_some_and(|wanted| wanted != name && wanted != served.kept.id.to_string()) {
             continue;
         }
+        if found.len() >= limit {
+            let rows = found.len();
+            return Ok((raw_page(&found, Some(&format!("{name}:{}", Place::first(0)))), rows));
+        }
         let from = match &cursor {
             Some((at, from)) if at == name => *from,
             Some(_) => continue,

@@ -74,10 +74,10 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
             answer: (204, "Skipped"),
             ..act("/api/v1/sessions/{id}/origins/skip", "Skip a file or object that cannot be read", post(skip_origin))
         },
-        act("/api/v1/sessions/{id}/pause", "Suspend a session; its position is kept", post(pause)),
-        act("/api/v1/sessions/{id}/resume", "Resume a session", post(resume)),
-        act("/api/v1/sessions/{id}/cancel", "End a session before it is done", post(cancel)),
-        act("/api/v1/sessions/{id}/finish", "End a session: count what came, deliver what is due", post(finish)),
+        act("/api/v1/sessions/{id}/pause", "Suspend a session; its position is kept", step(Trigger::Pause)),
+        act("/api/v1/sessions/{id}/resume", "Resume a session", step(Trigger::Resume)),
+        act("/api/v1/sessions/{id}/cancel", "End a session before it is done", step(Trigger::Cancel)),
+        act("/api/v1/sessions/{id}/finish", "End a session: count what came, deliver what is due", step(Trigger::Finish)),
     ]
 }
 
@@ -238,6 +238,14 @@ async fn summary(
     .await
 }
 
+/// The route of a step that a person takes.
+fn step(trigger: Trigger) -> MethodRouter<App> {
+    let taken = move |State(app), Extension(asked), Path(id), headers: HeaderMap, body: Body| {
+        act(app, asked, id, trigger, (headers, body))
+    };
+    post(taken)
+}
+
 async fn act(
     app: App,
     asked: Asked,
@@ -253,44 +261,4 @@ async fn act(
     };
     let asked = because(asked, reason)?;
     off(move || Ok(answer(StatusCode::OK, &shown(&app.installation.act(&asked.who, &id, trigger)?)))).await
-}
-
-async fn pause(
-    State(app): State<App>,
-    Extension(asked): Extension<Asked>,
-    Path(id): Path<String>,
-    headers: HeaderMap,
-    body: Body,
-) -> Result<Response, Refused> {
-    act(app, asked, id, Trigger::Pause, (headers, body)).await
-}
-
-async fn resume(
-    State(app): State<App>,
-    Extension(asked): Extension<Asked>,
-    Path(id): Path<String>,
-    headers: HeaderMap,
-    body: Body,
-) -> Result<Response, Refused> {
-    act(app, asked, id, Trigger::Resume, (headers, body)).await
-}
-
-async fn cancel(
-    State(app): State<App>,
-    Extension(asked): Extension<Asked>,
-    Path(id): Path<String>,
-    headers: HeaderMap,
-    body: Body,
-) -> Result<Response, Refused> {
-    act(app, asked, id, Trigger::Cancel, (headers, body)).await
-}
-
-async fn finish(
-    State(app): State<App>,
-    Extension(asked): Extension<Asked>,
-    Path(id): Path<String>,
-    headers: HeaderMap,
-    body: Body,
-) -> Result<Response, Refused> {
-    act(app, asked, id, Trigger::Finish, (headers, body)).await
 }

@@ -142,8 +142,9 @@ impl Installation {
         Err(not_found("meter", id))
     }
 
-    /// Opens a meter. An id that another meter of the installation has is refused. The fields are `userId`, `meterType` (name or id) and, where they are
-    /// ambiguous, `pipeline` and `meterKey`; `id`, `deleteOnReset` and `customFields` are optional.
+    /// Opens a meter. The fields are `userId`, `meterType` (name or id) and, where they are ambiguous,
+    /// `pipeline` and `meterKey`; `id`, `deleteOnReset` and `customFields` are optional. An id that
+    /// another meter of the installation has is refused.
     pub fn create_meter(&self, who: &Who, fields: &Map<String, Value>) -> Result<MeterView, Refused> {
         self.meters_have_room()?;
         let invalid = |field: &str, detail: String| Box::new(Refusal::new(RefusalKind::Invalid, detail).field(field));

@@ -232,7 +232,7 @@ export interface components {
             reason: components["schemas"]["ParkReason"];
             /**
              * Format: date-time
-             * @description The time at which the server received it, while the event is kept
+             * @description The time at which the server received it, while the event is kept. A list leaves it out for some events if those of a page lie far apart in the event store.
              */
             receivedAt?: string;
             remedy: string;

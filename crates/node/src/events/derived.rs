@@ -88,7 +88,9 @@ impl Installation {
                 let damaged = || Error::new(flowmeter_engine::Kind::Corrupt, format!("{folder}: item {number} cannot be read"));
                 let item = derived_item(item).ok_or_else(damaged)?;
                 let parked = match &later {
-                    Some(later) if item.verdict == Verdict::Absorbed => self.parked_since(served, later, item.json)?,
+                    Some(later) if item.verdict == Verdict::Absorbed => {
+                        self.parked_since(served, later, &mut attributes, item.json)?
+                    }
                     _ => None,
                 };
                 let (verdict, operator, detail) = match &parked {
@@ -134,9 +136,10 @@ impl Installation {
         &self,
         served: &Served,
         later: &ParkedLater,
+        attributes: &mut Attributes,
         json: &[u8],
     ) -> Result<Option<(Verdict, String, String)>, Error> {
-        let Some(identity) = identity(&mut Attributes::new(&[]), json) else { return Ok(None) };
+        let Some(identity) = identity(attributes, json) else { return Ok(None) };
         let Some(number) = later.known().by_identity.get(&identity).copied() else { return Ok(None) };
         let reader = served.worker().ask(move |live| live.outlet().parked().reader(number))?;
         let Some(entry) = reader?.read()? else { return Ok(None) };

@@ -56,6 +56,8 @@ pub struct Mark {
     pub log: Spot,
     /// The place in the verdicts: at the entry's first verdicts, or before.
     verdicts: Spot,
+    /// The place in the parked events: at the entry's first one, or before; none if none was read.
+    parked: Option<Spot>,
 }
 
 /// A reader of received events.
@@ -70,6 +72,9 @@ pub struct Arrivals {
     parked_folder: String,
     parked: Option<Reader>,
     notes: VecDeque<(u64, ParkedNote)>,
+    /// The arrival of the first event of entries of the parked events, and their places: from the one
+    /// in which the notes of the next events may begin.
+    note_spots: VecDeque<(u64, Spot)>,
     blocks: VecDeque<JudgedBlock>,
     /// The first arrival of entries of the verdicts that were read, and their places: from the one
     /// with the last event that was read.
@@ -106,7 +111,10 @@ impl Arrivals {
     /// The verdicts cannot be read, or no longer have the place.
     pub fn open_at(disk: &Arc<dyn Disk>, mark: &Mark, log: Box<dyn Entries>, folder: &str, end: u64) -> Result<Arrivals, Error> {
         let verdicts = Reader::from_spot(Arc::clone(disk), &format!("{folder}/verdicts"), mark.verdicts, mark.arrival)?;
-        Ok(Arrivals::new(disk, (mark.log.position, log), verdicts, folder, mark.arrival, end))
+        let mut arrivals = Arrivals::new(disk, (mark.log.position, log), verdicts, folder, mark.arrival, end);
+        let parked = mark.parked.map(|spot| Reader::from_spot(Arc::clone(disk), &arrivals.parked_folder, spot, 0));
+        arrivals.parked = parked.transpose()?;
+        Ok(arrivals)
     }
 
     fn new(
@@ -126,6 +134,7 @@ impl Arrivals {
             parked_folder: format!("{folder}/parked"),
             parked: None,
             notes: VecDeque::new(),
+            note_spots: VecDeque::new(),
             blocks: VecDeque::new(),
             spots: VecDeque::new(),
             entry: None,
@@ -162,7 +171,8 @@ impl Arrivals {
     pub fn mark(&self, arrived: &Arrived) -> Option<Mark> {
         let log = self.log.last_spot().filter(|spot| spot.position == arrived.entry.position)?;
         let verdicts = self.spots.iter().rev().find(|(first, _)| *first <= arrived.first).map(|(_, spot)| *spot)?;
-        (arrived.skip == 0).then_some(Mark { arrival: arrived.first, log, verdicts })
+        let parked = self.note_spots.iter().rev().find(|(first, _)| *first < arrived.first).map(|(_, spot)| *spot);
+        (arrived.skip == 0).then_some(Mark { arrival: arrived.first, log, verdicts, parked })
     }
 
     /// Skips the events before an arrival; returns whether it is there. The reader must have been at
@@ -220,6 +230,25 @@ impl Arrivals {
             let skip = (arrival - start) as usize;
             return Ok(Some(Arrived { entry, skip, first: arrival, verdicts: vec![verdict], parked }));
         }
+    }
+
+    /// Passes entries in whose verdicts nothing is wanted, up to an arrival. Their content is not read.
+    pub fn pass_unwanted(&mut self, until: u64, is_wanted: &dyn Fn(Verdict) -> bool) -> Result<(), Error> {
+        while self.next < until
+            && let Some(blocks) = self.blocks_of_entry()?
+        {
+            let (position, first) = (blocks[0].position, blocks[0].first_arrival);
+            let is_wanted = blocks.iter().any(|block| block.verdicts.iter().any(|verdict| is_wanted(*verdict)));
+            if is_wanted || position >= self.log_end {
+                self.put_back(blocks);
+                break;
+            }
+            if self.entry.is_none_or(|(known, _)| known != position) {
+                self.entry = Some((position, first));
+            }
+            self.next = blocks.last().map_or(self.next, |last| last.first_arrival + last.verdicts.len() as u64);
+        }
+        Ok(())
     }
 
     /// Reads the next events; `None` at the end. With `patient`, it waits for parked events whose
@@ -307,6 +336,16 @@ impl Arrivals {
         Ok(self.held.clone())
     }
 
+    /// Keeps the place of an entry of the parked events that was just read. Entries before one whose
+    /// first event arrived before `start` are not needed for the events from `start` on.
+    fn note_parked_spot(&mut self, entry: &Entry, parked: &Reader, start: u64) {
+        let (Some(first), Some(spot)) = (first_parked(entry), parked.last_spot()) else { return };
+        self.note_spots.push_back((first, spot));
+        while self.note_spots.get(1).is_some_and(|(first, _)| *first < start) {
+            self.note_spots.pop_front();
+        }
+    }
+
     /// Returns the reasons of parked events in a range of arrivals. The events of a block are in no
     /// order, the blocks are; so everything before `start` belongs to earlier ones.
     fn notes_of(&mut self, start: u64, first: u64, end: u64) -> Result<BTreeMap<u64, ParkedNote>, Error> {
@@ -325,6 +364,7 @@ impl Arrivals {
                 break;
             }
             let Some(entry) = parked.read()? else { break };
+            self.note_parked_spot(&entry, &parked, start);
             let notes = items(&entry).filter_map(|(_, item)| parked_item(item));
             let kept = |item: super::ParkedItem<'_>| {
                 let note = ParkedNote { reason: item.reason, operator: item.operator.to_owned(), detail: item.detail.to_owned() };
@@ -335,6 +375,11 @@ impl Arrivals {
         self.parked = Some(parked);
         Ok(found)
     }
+}
+
+/// Returns the arrival of the first event of an entry of the parked events.
+fn first_parked(entry: &Entry) -> Option<u64> {
+    items(entry).next().and_then(|(_, item)| Some(parked_item(item)?.arrival))
 }
 
 /// Returns the entry of the event before an arrival, and the arrival of its first event.
@@ -376,17 +421,28 @@ pub(super) fn last_position(disk: &Arc<dyn Disk>, folder: &str) -> Result<Option
     Ok(last)
 }
 
-/// Reads parked events from the last file on that begins before an arrival.
+/// Reads parked events from the last entry on that begins before an arrival, with which an entry of
+/// the log begins.
 fn parked_from(disk: &Arc<dyn Disk>, folder: &str, arrival: u64) -> Result<Reader, Error> {
-    for (_, item) in segments_of(&**disk, folder)?.into_iter().rev() {
-        let mut reader = Reader::of_item_beside(Arc::clone(disk), folder, item)?;
-        let begins = match reader.read()? {
-            Some(entry) => items(&entry).next().and_then(|(_, item)| Some(parked_item(item)?.arrival)),
-            None => None,
-        };
-        if begins.is_some_and(|begins| begins < arrival) {
-            return Ok(Reader::of_item_beside(Arc::clone(disk), folder, item)?);
+    for (segment, item) in segments_of(&**disk, folder)?.into_iter().rev() {
+        let open = || Reader::of_item_beside(Arc::clone(disk), folder, item);
+        if open()?.read()?.and_then(|entry| first_parked(&entry)).is_none_or(|first| first >= arrival) {
+            continue;
         }
+        let (mut passing, mut places) = (open()?, Vec::new());
+        while let Some(place) = passing.pass_one()?.filter(|place| place.segment == segment) {
+            places.push(place);
+        }
+        let at = |place: &Spot| Reader::from_spot(Arc::clone(disk), folder, *place, 0);
+        let (mut before, mut after) = (0, places.len());
+        while before + 1 < after {
+            let middle = usize::midpoint(before, after);
+            match at(&places[middle])?.read()?.and_then(|entry| first_parked(&entry)) {
+                Some(first) if first < arrival => before = middle,
+                _ => after = middle,
+            }
+        }
+        return places.get(before).map_or_else(open, at).map_err(Error::from);
     }
     Ok(Reader::of_item_beside(Arc::clone(disk), folder, 0)?)
 }

@@ -159,10 +159,22 @@ impl Reader {
             }
             return Err(Error::corrupt(&name, format!("entry {} is damaged at byte {}", self.next, self.at)));
         }
-        let open = self.following.checked_sub(1).and_then(|open| self.segments.get(open));
-        self.last = open.map(|open| Spot { segment: open.first, offset: self.at, position: self.next });
+        self.last = self.place_of_next();
         self.pass(&header);
         header.open(payload, &name).map(Some)
+    }
+
+    /// Passes the next entry without reading its content, and returns its place; `None` at the end.
+    pub fn pass_one(&mut self) -> Result<Option<Spot>, Error> {
+        let Some((header, _)) = self.header()? else { return Ok(None) };
+        let spot = self.place_of_next();
+        self.pass(&header);
+        Ok(spot)
+    }
+
+    fn place_of_next(&self) -> Option<Spot> {
+        let open = self.following.checked_sub(1).and_then(|open| self.segments.get(open));
+        open.map(|open| Spot { segment: open.first, offset: self.at, position: self.next })
     }
 
     /// Skips entries up to the one with an item.
